@@ -1,0 +1,49 @@
+package event
+
+// Record headers: the facts that weir adds to an event travel beside it on
+// Kafka, never inside its bytes. Within the engine each is metadata of the
+// same name. This file owns the names.
+const (
+	HeaderFleet          = "weir_fleet"           // the tenant, from the API key
+	HeaderReceivedAt     = "weir_received_at"     // TimeFormat, stamped once by the gate
+	HeaderSchema         = "weir_schema"          // subject/version: "telemetry/2"
+	HeaderFlags          = "weir_flags"           // comma-separated Flag…; absent when there are none
+	HeaderUnknownMetrics = "weir_unknown_metrics" // comma-separated metric names that the schema does not know
+	HeaderDelivery       = "weir_delivery"        // Coordinates of the first delivery, on records published again
+	HeaderTarget         = "weir_target"          // replays only: comma-separated Target…; absent means all
+	HeaderTraceparent    = "traceparent"          // W3C trace context
+)
+
+// Metadata that lives and dies inside one process. None of these begins with
+// "weir_", which is the prefix the streams copy into record headers.
+const (
+	MetaIndex       = "local_index"        // int: position in its HTTP request
+	MetaDevice      = "local_device"       // device_id, the record key
+	MetaCode        = "local_code"         // Code of a rejection
+	MetaErrors      = "local_errors"       // JSON array of FieldError
+	MetaDuplicateOf = "local_duplicate_of" // Coordinates of the canonical record; set means duplicate
+	MetaUnclaimed   = "local_unclaimed"    // set when the dedupe store was down and the event passed unchecked
+)
+
+// Metadata that the engine's Kafka inputs set on every record.
+const (
+	metaTopic     = "kafka_topic"
+	metaPartition = "kafka_partition"
+	metaOffset    = "kafka_offset"
+)
+
+// Flags of an event.
+const (
+	FlagClockAhead = "clock_ahead" // stamped ahead of the server: aggregated at its received time
+	FlagLate       = "late"        // older than the tolerance: corrected into its own window
+)
+
+// Targets of a replayed event: which processing groups handle it.
+const (
+	TargetRaw    = "raw"
+	TargetRollup = "rollup"
+	TargetDetect = "detect"
+)
+
+// TimeFormat is how times are written in headers: RFC 3339, UTC, microseconds.
+const TimeFormat = "2006-01-02T15:04:05.000000Z07:00"

@@ -1,0 +1,331 @@
+// Package rawjson reads JSON where it lies: strict, in one pass, without
+// building values. It is the only JSON code on the hot path; everything it
+// accepts is valid under RFC 8259, and also: valid UTF-8, no duplicate key in
+// any object, and at most MaxDepth levels deep.
+//
+// Positions are byte offsets into the slice that was passed in, so errors can
+// say where, and callers can cut sub-slices without copying.
+package rawjson
+
+import (
+	"bytes"
+	"fmt"
+	"unicode/utf8"
+)
+
+// MaxDepth is how many levels of objects and arrays may nest.
+const MaxDepth = 64
+
+// SyntaxError says what is wrong and at which byte.
+type SyntaxError struct {
+	Offset int
+	Msg    string
+}
+
+func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Msg, e.Offset) }
+
+func fail(i int, msg string) error { return &SyntaxError{Offset: i, Msg: msg} }
+
+// Space returns the first position at or after i that is not JSON white space.
+func Space(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// stringByte classes a byte inside a string: 0 plain, 1 needs a closer look.
+var stringByte = func() (t [256]byte) {
+	for c := range t {
+		if c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			t[c] = 1
+		}
+	}
+	return t
+}()
+
+// String reads the string whose opening quote is at i. The content is
+// b[i+1:end-1]; plain is true when it holds no escape and so is its own value.
+func String(b []byte, i int) (end int, plain bool, err error) {
+	if i >= len(b) || b[i] != '"' {
+		return i, false, fail(i, "expected a string")
+	}
+	plain = true
+	for i++; i < len(b); {
+		c := b[i]
+		if stringByte[c] == 0 {
+			i++
+			continue
+		}
+		switch {
+		case c == '"':
+			return i + 1, plain, nil
+		case c == '\\':
+			plain = false
+			n, err := escape(b, i)
+			if err != nil {
+				return i, false, err
+			}
+			i += n
+		case c < 0x20:
+			return i, false, fail(i, "control character in a string")
+		default:
+			r, n := utf8.DecodeRune(b[i:])
+			if r == utf8.RuneError && n <= 1 {
+				return i, false, fail(i, "invalid UTF-8")
+			}
+			i += n
+		}
+	}
+	return i, false, fail(i, "string does not end")
+}
+
+// escape returns the length of the escape sequence at i. A surrogate must be
+// one of a pair: half a pair is no Unicode text and cannot be stored as such.
+func escape(b []byte, i int) (int, error) {
+	if i+1 >= len(b) {
+		return 0, fail(i, "string does not end")
+	}
+	switch b[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2, nil
+	case 'u':
+		r, ok := hex4(b, i+2)
+		if !ok {
+			return 0, fail(i, `\u must be followed by four hex digits`)
+		}
+		switch {
+		case r >= 0xDC00 && r < 0xE000:
+			return 0, fail(i, "unpaired surrogate")
+		case r >= 0xD800 && r < 0xDC00:
+			if i+7 < len(b) && b[i+6] == '\\' && b[i+7] == 'u' {
+				if lo, ok := hex4(b, i+8); ok && lo >= 0xDC00 && lo < 0xE000 {
+					return 12, nil
+				}
+			}
+			return 0, fail(i, "unpaired surrogate")
+		}
+		return 6, nil
+	}
+	return 0, fail(i, "unknown escape")
+}
+
+func hex4(b []byte, i int) (r rune, ok bool) {
+	if i+4 > len(b) {
+		return 0, false
+	}
+	for _, c := range b[i : i+4] {
+		switch {
+		case c >= '0' && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case c >= 'a' && c <= 'f':
+			r = r<<4 | rune(c-'a'+10)
+		case c >= 'A' && c <= 'F':
+			r = r<<4 | rune(c-'A'+10)
+		default:
+			return 0, false
+		}
+	}
+	return r, true
+}
+
+// Number reads the number that starts at i.
+func Number(b []byte, i int) (end int, err error) {
+	start := i
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	switch {
+	case i < len(b) && b[i] == '0':
+		i++
+	case i < len(b) && b[i] >= '1' && b[i] <= '9':
+		i = digits(b, i)
+	default:
+		return start, fail(start, "expected a number")
+	}
+	if i < len(b) && b[i] == '.' {
+		j := digits(b, i+1)
+		if j == i+1 {
+			return start, fail(j, "expected a digit after the decimal point")
+		}
+		i = j
+	}
+	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		j := digits(b, i)
+		if j == i {
+			return start, fail(j, "expected a digit in the exponent")
+		}
+		i = j
+	}
+	return i, nil
+}
+
+func digits(b []byte, i int) int {
+	for i < len(b) && b[i] >= '0' && b[i] <= '9' {
+		i++
+	}
+	return i
+}
+
+// Value reads any value that starts at i (white space already skipped) and
+// returns the position after it. depth is how many levels enclose it.
+func Value(b []byte, i, depth int) (end int, err error) {
+	if i >= len(b) {
+		return i, fail(i, "unexpected end")
+	}
+	switch c := b[i]; c {
+	case '{':
+		return Object(b, i, depth, nil)
+	case '[':
+		return Array(b, i, depth, nil)
+	case '"':
+		end, _, err = String(b, i)
+		return end, err
+	case 't':
+		return literal(b, i, "true")
+	case 'f':
+		return literal(b, i, "false")
+	case 'n':
+		return literal(b, i, "null")
+	default:
+		if c == '-' || (c >= '0' && c <= '9') {
+			return Number(b, i)
+		}
+		return i, fail(i, "expected a value")
+	}
+}
+
+func literal(b []byte, i int, word string) (int, error) {
+	if len(b)-i >= len(word) && string(b[i:i+len(word)]) == word {
+		return i + len(word), nil
+	}
+	return i, fail(i, "expected a value")
+}
+
+// Field is called for each member of an object: key is the raw text between
+// the quotes, plain says that it is its own value, and i is where the value
+// starts. It returns where the value ends; Value does for one of no interest.
+type Field func(key []byte, plain bool, i int) (end int, err error)
+
+// Object reads the object whose brace is at i, and refuses duplicate keys. A
+// nil field skips every value, checking it.
+func Object(b []byte, i, depth int, field Field) (end int, err error) {
+	if i >= len(b) || b[i] != '{' {
+		return i, fail(i, "expected an object")
+	}
+	if depth >= MaxDepth {
+		return i, fail(i, "nested too deeply")
+	}
+	var seen keys
+	i = Space(b, i+1)
+	if i < len(b) && b[i] == '}' {
+		return i + 1, nil
+	}
+	for {
+		start, plain := i, false
+		if i, plain, err = String(b, i); err != nil {
+			return i, err
+		}
+		key := b[start+1 : i-1]
+		if err = seen.add(key, plain, start); err != nil {
+			return start, err
+		}
+		if i = Space(b, i); i >= len(b) || b[i] != ':' {
+			return i, fail(i, "expected a colon")
+		}
+		i = Space(b, i+1)
+		if field == nil {
+			i, err = Value(b, i, depth+1)
+		} else {
+			i, err = field(key, plain, i)
+		}
+		if err != nil {
+			return i, err
+		}
+		i = Space(b, i)
+		switch {
+		case i >= len(b):
+			return i, fail(i, "object does not end")
+		case b[i] == ',':
+			i = Space(b, i+1)
+		case b[i] == '}':
+			return i + 1, nil
+		default:
+			return i, fail(i, "expected a comma or a closing brace")
+		}
+	}
+}
+
+// Array reads the array whose bracket is at i, calling elem (may be nil) with
+// the start of each element; elem returns where the element ends.
+func Array(b []byte, i, depth int, elem func(i int) (end int, err error)) (end int, err error) {
+	if i >= len(b) || b[i] != '[' {
+		return i, fail(i, "expected an array")
+	}
+	if depth >= MaxDepth {
+		return i, fail(i, "nested too deeply")
+	}
+	i = Space(b, i+1)
+	if i < len(b) && b[i] == ']' {
+		return i + 1, nil
+	}
+	for {
+		if elem == nil {
+			i, err = Value(b, i, depth+1)
+		} else {
+			i, err = elem(i)
+		}
+		if err != nil {
+			return i, err
+		}
+		i = Space(b, i)
+		switch {
+		case i >= len(b):
+			return i, fail(i, "array does not end")
+		case b[i] == ',':
+			i = Space(b, i+1)
+		case b[i] == ']':
+			return i + 1, nil
+		default:
+			return i, fail(i, "expected a comma or a closing bracket")
+		}
+	}
+}
+
+// keys remembers the keys of one object: a handful on the stack, more in a map.
+type keys struct {
+	few [16][]byte
+	n   int
+	all map[string]struct{}
+}
+
+func (k *keys) add(key []byte, plain bool, at int) error {
+	if !plain {
+		key = Unquote(key)
+	}
+	if k.all == nil {
+		for _, have := range k.few[:k.n] {
+			if bytes.Equal(have, key) {
+				return fail(at, "duplicate key")
+			}
+		}
+		if k.n < len(k.few) {
+			k.few[k.n] = key
+			k.n++
+			return nil
+		}
+		k.all = make(map[string]struct{}, 4*len(k.few))
+		for _, have := range k.few {
+			k.all[string(have)] = struct{}{}
+		}
+	}
+	if _, dup := k.all[string(key)]; dup {
+		return fail(at, "duplicate key")
+	}
+	k.all[string(key)] = struct{}{}
+	return nil
+}

@@ -1,0 +1,65 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+)
+
+// Migration is one step of a room's tables, in each dialect. Steps are only
+// ever appended; a released step is never edited.
+type Migration struct {
+	SQLite   string
+	Postgres string
+}
+
+// Migrate brings the tables of one room up to date: it runs, each in its own
+// transaction, the steps that this store has not run yet. Processes that start
+// together wait for each other. A crash leaves a whole number of steps.
+func (db *DB) Migrate(ctx context.Context, room string, steps []Migration) error {
+	if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS weir_migration (
+		room TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (room, step))`); err != nil && !db.exists(ctx) {
+		return fmt.Errorf("migrating %s: %w", room, err)
+	}
+	for n, step := range steps {
+		if err := db.migrateStep(ctx, room, n, step); err != nil {
+			return fmt.Errorf("migrating %s, step %d: %w", room, n, err)
+		}
+	}
+	return nil
+}
+
+// exists covers a race of CREATE TABLE IF NOT EXISTS that Postgres reports as
+// a unique violation: the table is there, made by someone else.
+func (db *DB) exists(ctx context.Context) bool {
+	_, err := db.ExecContext(ctx, `SELECT 1 FROM weir_migration LIMIT 1`)
+	return err == nil
+}
+
+func (db *DB) migrateStep(ctx context.Context, room string, n int, step Migration) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	script := step.SQLite
+	if db.Dialect == Postgres {
+		script = step.Postgres
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(7341127)`); err != nil {
+			return err
+		}
+	}
+	var done int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1 AND step = $2`, room, n).Scan(&done); err != nil {
+		return err
+	}
+	if done > 0 {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, script); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO weir_migration (room, step) VALUES ($1, $2)`, room, n); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,97 @@
+// Package sqldb opens the SQL stores that rooms share. The URL says which:
+//
+//	sqlite:///var/lib/weir/control.db   (three slashes: an absolute path)
+//	sqlite://data/control.db            (two: relative to the working directory)
+//	postgres://user:password@host/weir
+//
+// Rooms write standard SQL with $1 placeholders, which both accept, and ask
+// Dialect where the two differ. It is a leaf: it imports no room.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	_ "modernc.org/sqlite"             // driver "sqlite"
+)
+
+// Dialect is the kind of server behind a DB.
+type Dialect string
+
+// The dialects.
+const (
+	SQLite   Dialect = "sqlite"
+	Postgres Dialect = "postgres"
+)
+
+// DB is an open store. It is safe for concurrent use. On SQLite, a committed
+// transaction is on disk: journal mode WAL with synchronous=FULL.
+type DB struct {
+	*sql.DB
+	Dialect Dialect
+}
+
+// Open opens the store and checks that it answers. SQLite files are created,
+// with their folder. Every SQLite connection waits up to ten seconds for a
+// lock, and every SQLite transaction takes the write lock when it begins, so
+// that it never fails half way with "database is locked".
+func Open(ctx context.Context, rawURL string) (*DB, error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return nil, fmt.Errorf("opening SQL store %q: expected sqlite://PATH or postgres://…", Redact(rawURL))
+	}
+	var db *sql.DB
+	var dialect Dialect
+	var err error
+	switch scheme {
+	case "sqlite":
+		dialect = SQLite
+		path, _, _ := strings.Cut(rest, "?")
+		if path == "" {
+			return nil, fmt.Errorf("opening SQL store %q: the path is missing", rawURL)
+		}
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("creating the folder of SQL store %s: %w", rawURL, err)
+		}
+		q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"}}
+		db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+		if err == nil {
+			db.SetMaxOpenConns(8)
+		}
+	case "postgres", "postgresql":
+		dialect = Postgres
+		db, err = sql.Open("pgx", rawURL)
+		if err == nil {
+			db.SetMaxOpenConns(16)
+			db.SetMaxIdleConns(8)
+		}
+	default:
+		return nil, fmt.Errorf("opening SQL store %q: scheme %q is not one of sqlite, postgres", Redact(rawURL), scheme)
+	}
+	if err == nil {
+		err = db.PingContext(ctx)
+	}
+	if err != nil {
+		if db != nil {
+			_ = db.Close()
+		}
+		return nil, fmt.Errorf("opening SQL store %s: %w", Redact(rawURL), err)
+	}
+	return &DB{DB: db, Dialect: dialect}, nil
+}
+
+// Redact returns the URL without its password, for messages and logs.
+func Redact(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "(unreadable URL)"
+	}
+	return u.Redacted()
+}
