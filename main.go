@@ -1,0 +1,61 @@
+// Command weir takes telemetry from fleets of devices over HTTP and keeps a
+// promise about it: every acknowledged event is stored, or dead-lettered with
+// its reason, or proven a duplicate - and counted exactly once.
+//
+// It is a Redpanda Connect distribution: the engine's own commands (run,
+// streams, test, lint, list, create, blobl) with the components of the plugins
+// folder, and the commands of the cli folder.
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"os"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/cli"
+	"weir/plugins"
+)
+
+// version is set when a release is built: -ldflags "-X main.version=1.2.3".
+var version = "dev"
+
+// assets are the files that a weir without a checkout runs on.
+//
+//go:embed configs schemas bloblang
+var assets embed.FS
+
+func main() {
+	code, err := run(context.Background(), os.Args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string) (int, error) {
+	env := service.GlobalEnvironment().Clone()
+	if err := plugins.Register(env); err != nil {
+		return 1, fmt.Errorf("registering plugins: %w", err)
+	}
+	engine := func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error) {
+		return service.RunCLIToCode(ctx, append([]service.CLIOptFunc{
+			service.CLIOptSetArgs(args...),
+			service.CLIOptSetBinaryName("weir"),
+			service.CLIOptSetProductName("weir"),
+			service.CLIOptSetVersion(version, ""),
+			service.CLIOptSetDocumentationURL("https://docs.redpanda.com/redpanda-connect"),
+			service.CLIOptSetDefaultConfigPaths("weir.yaml", "/etc/weir/weir.yaml"),
+			service.CLIOptSetEnvironment(env),
+			service.CLIOptSetMainSchemaFrom(func() *service.ConfigSchema { return env.FullConfigSchema(version, "") }),
+		}, extra...)...)
+	}
+	var verbs []service.CLIOptFunc
+	for _, verb := range cli.Verbs(assets, engine) {
+		verbs = append(verbs, service.CLIOptAddCommand(verb))
+	}
+	return engine(ctx, args, verbs...)
+}

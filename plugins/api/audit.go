@@ -1,0 +1,87 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"time"
+
+	"weir/plugins/apikey"
+)
+
+// recorder hands acts to the stream and waits until it has kept them.
+type recorder struct {
+	acts chan pendingAct
+	wait time.Duration
+	warn func(error)
+}
+
+type pendingAct struct {
+	act  Act
+	kept chan error
+}
+
+// audited wraps a handler of administrative requests: one that may change
+// something is answered only after its entry in the audit log is kept, or, when
+// the log does not take it in time, with the header Weir-Audit: pending; the
+// stream goes on trying. It must stand inside the authentication.
+func (r *recorder) audited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodOptions {
+			next.ServeHTTP(w, req)
+			return
+		}
+		held := &heldResponse{header: w.Header()}
+		next.ServeHTTP(held, req)
+		act := Act{At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path, From: req.RemoteAddr, Status: held.code()}
+		if key, ok := apikey.KeyFrom(req.Context()); ok {
+			act.Key, act.Fleet = key.ID, key.Fleet
+		}
+		if err := r.keep(req.Context(), act); err != nil {
+			w.Header().Set("Weir-Audit", "pending")
+			r.warn(err)
+		}
+		w.WriteHeader(held.code())
+		_, _ = w.Write(held.body.Bytes())
+	})
+}
+
+// keep returns when the stream has acknowledged the act.
+func (r *recorder) keep(ctx context.Context, act Act) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.wait)
+	defer cancel()
+	p := pendingAct{act: act, kept: make(chan error, 1)}
+	select {
+	case r.acts <- p:
+	case <-ctx.Done():
+		return errAuditLate
+	}
+	select {
+	case err := <-p.kept:
+		return err
+	case <-ctx.Done():
+		return errAuditLate
+	}
+}
+
+// heldResponse keeps a small response until it may be sent.
+type heldResponse struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (h *heldResponse) Header() http.Header         { return h.header }
+func (h *heldResponse) Write(b []byte) (int, error) { return h.body.Write(b) }
+func (h *heldResponse) WriteHeader(code int) {
+	if h.status == 0 {
+		h.status = code
+	}
+}
+
+func (h *heldResponse) code() int {
+	if h.status == 0 {
+		return http.StatusOK
+	}
+	return h.status
+}

@@ -1,0 +1,169 @@
+// Package broker runs the embedded Kafka broker of standalone mode: franz-go's
+// kfake, on disk, every produced batch synced before it is acknowledged.
+//
+// kfake calls itself a broker for testing. What weir makes of it is one
+// machine, one disk, durable across crashes, not replicated; whoever needs more
+// runs the same stream configs against Kafka or Redpanda.
+//
+// A crash leaves a log that ends with the last acknowledged batch or later,
+// and committed group offsets that are at most as far as they were committed.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// Topic is one topic of the log. Retention is how long a record is kept.
+type Topic struct {
+	Name       string
+	Partitions int32
+	Retention  time.Duration
+}
+
+// Topics are those of standalone mode. Partitions are few, because each synced
+// partition batch costs an fsync.
+func Topics() []Topic {
+	return []Topic{
+		{"raw-events", 4, 4 * time.Hour},
+		{"replay-events", 2, 4 * time.Hour},
+		{"dead-letter", 2, 24 * time.Hour},
+		{"alert-events", 1, 7 * 24 * time.Hour},
+	}
+}
+
+// Config says where the broker listens and keeps its log.
+type Config struct {
+	Dir     string // created when missing
+	Address string // loopback; port 0 picks a free one
+	Topics  []Topic
+	MinFree uint64 // bytes: below, writes are refused until there is room again
+	Logger  *slog.Logger
+}
+
+// DefaultMinFree leaves the other stores on the same disk room to finish.
+const DefaultMinFree = 128 << 20
+
+// Broker is a running embedded broker.
+type Broker struct {
+	cluster *kfake.Cluster
+	conf    Config
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+}
+
+// Start opens the log, creates the topics that are missing, and listens. When
+// it returns, clients can connect.
+func Start(conf Config) (*Broker, error) {
+	host, portText, err := net.SplitHostPort(conf.Address)
+	if err != nil {
+		return nil, fmt.Errorf("starting the embedded broker: address %q: %w", conf.Address, err)
+	}
+	if host != "127.0.0.1" && host != "localhost" {
+		return nil, fmt.Errorf("starting the embedded broker: it listens on loopback only, not on %q; for other machines run Kafka and the cluster profile", host)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("starting the embedded broker: port %q: %w", portText, err)
+	}
+	if err := os.MkdirAll(conf.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("starting the embedded broker: %w", err)
+	}
+	if conf.MinFree == 0 {
+		conf.MinFree = DefaultMinFree
+	}
+	cluster, err := kfake.NewCluster(
+		kfake.NumBrokers(1), kfake.Ports(port), kfake.ClusterID("weir"),
+		kfake.DataDir(conf.Dir), kfake.SyncWrites(),
+		kfake.GroupMinSessionTimeout(time.Second),
+		kfake.WithLogger(logger{conf.Logger}),
+		kfake.BrokerConfigs(map[string]string{
+			// kfake may delete the last batch of an idle partition, and after a crash would
+			// then number its records from zero again. Retention is ours: see retention.go.
+			"log.cleaner.backoff.ms":    strconv.FormatInt((10 * 365 * 24 * time.Hour).Milliseconds(), 10),
+			"log.segment.bytes":         strconv.Itoa(64 << 20),
+			"message.max.bytes":         strconv.Itoa(16 << 20),
+			"offsets.retention.minutes": strconv.Itoa(60 * 24 * 365),
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("starting the embedded broker on %s: %w", conf.Dir, err)
+	}
+	b := &Broker{cluster: cluster, conf: conf}
+	if err := b.createTopics(); err != nil {
+		cluster.Close()
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	b.stop = stop
+	guard := newGuard(b)
+	b.done.Go(func() { guard.run(ctx) })
+	b.done.Go(func() { b.retain(ctx) })
+	return b, nil
+}
+
+// Address is where the broker listens.
+func (b *Broker) Address() string { return b.cluster.ListenAddrs()[0] }
+
+// Close syncs the log and stops. Clients must have been closed before.
+func (b *Broker) Close() {
+	b.stop()
+	b.done.Wait()
+	b.cluster.Close()
+}
+
+func (b *Broker) createTopics() error {
+	for _, t := range b.conf.Topics {
+		if info := b.cluster.TopicInfo(t.Name); info != nil {
+			continue
+		}
+		err := b.cluster.CreateTopic(t.Name, t.Partitions, map[string]string{
+			"retention.ms": strconv.FormatInt(t.Retention.Milliseconds(), 10),
+		})
+		if err != nil {
+			return fmt.Errorf("creating topic %s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+// HasLog tells whether dir holds the log of an earlier run.
+func HasLog(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, "topics.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// free is how many bytes an ordinary user may still write below dir.
+func free(dir string) (uint64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("measuring the free space of %s: %w", dir, err)
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
+}
+
+// logger hands kfake's warnings and errors on; its chatter stays out.
+type logger struct{ to *slog.Logger }
+
+func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
+	switch level {
+	case kfake.LogLevelError:
+		l.to.Error("embedded broker: " + fmt.Sprintf(format, args...))
+	case kfake.LogLevelWarn:
+		l.to.Warn("embedded broker: " + fmt.Sprintf(format, args...))
+	}
+}

@@ -1,0 +1,61 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const retainInterval = time.Minute
+
+// retain deletes what is older than its topic's retention, once a minute. The
+// last record of a partition always stays: it is what tells a broker that
+// starts after a crash at which offset to go on. Offsets that began again
+// would name two events by the same coordinates.
+func (b *Broker) retain(ctx context.Context) {
+	tick := time.NewTicker(retainInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := b.Retain(ctx, now); err != nil && ctx.Err() == nil {
+				b.conf.Logger.Error(err.Error())
+			}
+		}
+	}
+}
+
+// Retain deletes, as of now, the records past their topic's retention.
+func (b *Broker) Retain(ctx context.Context, now time.Time) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Address()))
+	if err != nil {
+		return fmt.Errorf("deleting expired records: %w", err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for _, t := range b.conf.Topics {
+		keep, err := admin.ListOffsetsAfterMilli(ctx, now.Add(-t.Retention).UnixMilli(), t.Name)
+		if err != nil {
+			return fmt.Errorf("deleting expired records of %s: %w", t.Name, err)
+		}
+		for partition, from := range keep[t.Name] {
+			info := b.cluster.PartitionInfo(t.Name, partition)
+			if info == nil || from.Err != nil {
+				continue // deleted meanwhile, or unreadable this time: the next round sees it
+			}
+			first := min(from.Offset, info.HighWatermark-1)
+			if first <= info.LogStartOffset {
+				continue
+			}
+			if err := b.cluster.DeleteRecords(t.Name, partition, first); err != nil {
+				return fmt.Errorf("deleting expired records of %s/%d: %w", t.Name, partition, err)
+			}
+		}
+	}
+	return nil
+}

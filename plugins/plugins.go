@@ -1,0 +1,29 @@
+// Package plugins is the list of weir's rooms. Each room is a folder with one
+// subject; README.md beside this file is their map.
+package plugins
+
+import (
+	"fmt"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	// Upstream components, each for the configs that use it.
+	_ "github.com/redpanda-data/connect/v4/public/components/io"            // http_client, file: notify
+	_ "github.com/redpanda-data/connect/v4/public/components/kafka"         // redpanda input, kafka_franz output: every stream
+	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"    // metrics
+	_ "github.com/redpanda-data/connect/v4/public/components/pure"          // fallback, switch, mapping, …
+	_ "github.com/redpanda-data/connect/v4/public/components/pure/extended" // Bloblang methods
+)
+
+// Register adds every room's components to the environment.
+func Register(env *service.Environment) error {
+	for _, room := range []struct {
+		name     string
+		register func(*service.Environment) error
+	}{} {
+		if err := room.register(env); err != nil {
+			return fmt.Errorf("room %s: %w", room.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package plugins
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+// leaves may be imported by every room, and import none.
+var leaves = []string{"apikey", "event", "lake", "problem", "rawjson", "sqldb"}
+
+type source struct {
+	path string // relative to the repository
+	room string // "" outside plugins, or at its root
+	file *ast.File
+	size int
+}
+
+func (s source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+func sources(t *testing.T) (all []source, files *token.FileSet) {
+	t.Helper()
+	files = token.NewFileSet()
+	root := ".."
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "data") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(files, path, raw, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		if ast.IsGenerated(f) {
+			return nil
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		s := source{path: filepath.ToSlash(rel), file: f, size: strings.Count(string(raw), "\n")}
+		if parts := strings.Split(s.path, "/"); parts[0] == "plugins" && len(parts) > 2 {
+			s.room = parts[1]
+		}
+		all = append(all, s)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("found only %d Go files", len(all))
+	}
+	return all, files
+}
+
+func TestNoRoomImportsARoom(t *testing.T) {
+	all, _ := sources(t)
+	for _, s := range all {
+		if s.room == "" || s.room == "api" || s.test() {
+			continue
+		}
+		for _, imp := range s.file.Imports {
+			to, ok := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), "weir/plugins/")
+			if to, _, _ = strings.Cut(to, "/"); !ok || to == s.room {
+				continue
+			}
+			if !slices.Contains(leaves, to) {
+				t.Errorf("%s imports room %s: what two rooms need belongs into a leaf", s.path, to)
+			}
+		}
+	}
+}
+
+func TestLeavesHangFree(t *testing.T) {
+	all, _ := sources(t)
+	for _, s := range all {
+		for _, imp := range s.file.Imports {
+			to := strings.Trim(imp.Path.Value, `"`)
+			if s.room != "" && !s.test() && (to == "weir" || to == "weir/plugins" || strings.HasPrefix(to, "weir/cli")) {
+				t.Errorf("%s imports %s: imports go main → plugins → rooms → leaves", s.path, to)
+			}
+		}
+	}
+}
+
+func TestNothingHappensAtImport(t *testing.T) {
+	all, files := sources(t)
+	for _, s := range all {
+		for _, d := range s.file.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s has an init function: register explicitly", files.Position(fn.Pos()))
+			}
+		}
+		if s.test() {
+			continue
+		}
+		for _, d := range s.file.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range g.Specs {
+				for _, name := range spec.(*ast.ValueSpec).Names {
+					if obj := name.Obj; obj != nil && assignsGlobal(s.file, obj) {
+						t.Errorf("%s: package variable %s is changed at run time", files.Position(name.Pos()), name.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// assignsGlobal tells whether a function of the file assigns to the package
+// variable itself (not to one of the same name in a narrower scope).
+func assignsGlobal(f *ast.File, obj *ast.Object) bool {
+	found := false
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			for _, left := range n.Lhs {
+				if id, ok := left.(*ast.Ident); ok && id.Obj == obj && n.Tok != token.DEFINE {
+					found = true
+				}
+			}
+		case *ast.IncDecStmt:
+			if id, ok := n.X.(*ast.Ident); ok && id.Obj == obj {
+				found = true
+			}
+		}
+		return !found
+	})
+	return found
+}
+
+func TestFilesAreShortAndNamesSayWhatTheyHold(t *testing.T) {
+	all, _ := sources(t)
+	for _, s := range all {
+		if s.size > 500 {
+			t.Errorf("%s has %d lines: at most 500", s.path, s.size)
+		}
+		if name := s.file.Name.Name; slices.Contains([]string{"util", "utils", "common", "types", "helpers"}, name) {
+			t.Errorf("%s: package %s says nothing", s.path, name)
+		}
+	}
+}
+
+func TestMainIsShort(t *testing.T) {
+	raw, err := os.ReadFile("../main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(raw), "\n"); n >= 80 {
+		t.Errorf("main.go has %d lines: under 80", n)
+	}
+}
+
+// ours lists the components that Register adds, by type and name.
+func ours(t *testing.T) (env *service.Environment, added map[string]*service.ConfigView) {
+	t.Helper()
+	upstream, env := map[string]bool{}, service.NewEnvironment()
+	walk := func(env *service.Environment, visit func(string, *service.ConfigView)) {
+		in := func(kind string) func(string, *service.ConfigView) {
+			return func(name string, c *service.ConfigView) { visit(kind+" "+name, c) }
+		}
+		env.WalkInputs(in("input"))
+		env.WalkOutputs(in("output"))
+		env.WalkProcessors(in("processor"))
+		env.WalkCaches(in("cache"))
+		env.WalkRateLimits(in("rate_limit"))
+		env.WalkBuffers(in("buffer"))
+		env.WalkMetrics(in("metrics"))
+		env.WalkTracers(in("tracer"))
+		env.WalkScanners(in("scanner"))
+	}
+	walk(env, func(name string, _ *service.ConfigView) { upstream[name] = true })
+	before := len(upstream)
+	env = env.Clone()
+	if err := Register(env); err != nil {
+		t.Fatal(err)
+	}
+	added, after := map[string]*service.ConfigView{}, 0
+	walk(env, func(name string, c *service.ConfigView) {
+		after++
+		if !upstream[name] {
+			added[name] = c
+		}
+	})
+	if len(added) < 5 || after != before+len(added) {
+		t.Fatalf("found %d components of ours beside %d of upstream's", len(added), before)
+	}
+	return env, added
+}
+
+func TestComponentsTakeNoUpstreamName(t *testing.T) {
+	all, _ := sources(t)
+	_, added := ours(t)
+	registered := 0
+	for _, s := range all {
+		if s.room == "" || s.test() {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) < 3 {
+				return true
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || !strings.HasPrefix(sel.Sel.Name, "Register") {
+				return true
+			}
+			if name, ok := call.Args[0].(*ast.BasicLit); ok {
+				registered++
+				kind := strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(sel.Sel.Name, "Register"), "Batch"))
+				if _, ok := added[kind+" "+strings.Trim(name.Value, `"`)]; !ok {
+					t.Errorf("%s registers %s %s, a name that upstream has taken or that Register does not reach", s.path, kind, name.Value)
+				}
+			}
+			return true
+		})
+	}
+	if registered == 0 {
+		t.Fatal("found no registration")
+	}
+}
