@@ -1,7 +1,7 @@
 // Package rawjson reads JSON where it lies: strict, in one pass, without
 // building values. It is the only JSON code on the hot path; everything it
 // accepts is valid under RFC 8259, and also: valid UTF-8, no duplicate key in
-// any object, and at most MaxDepth levels deep.
+// any object, no number beyond a double, and at most MaxDepth levels deep.
 //
 // Positions are byte offsets into the slice that was passed in, so errors can
 // say where, and callers can cut sub-slices without copying.
@@ -160,8 +160,22 @@ func Number(b []byte, i int) (end int, err error) {
 			return start, fail(j, "expected a digit in the exponent")
 		}
 		i = j
+		if !inRange(b[start:i]) {
+			return start, fail(start, ErrRange.Error())
+		}
+	}
+	if i-start > maxDigits && !inRange(b[start:i]) {
+		return start, fail(start, ErrRange.Error())
 	}
 	return i, nil
+}
+
+// maxDigits is how long a number without exponent is surely a finite double.
+const maxDigits = 300
+
+func inRange(number []byte) bool {
+	_, err := slowFloat(number)
+	return err == nil
 }
 
 func digits(b []byte, i int) int {
