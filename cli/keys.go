@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/plugins/apikey"
+	"weir/plugins/sqldb"
+)
+
+// Keys is `weir keys`: making and ending API keys.
+func Keys() *cli.Command {
+	fleet := func(required bool, usage string) cli.Flag {
+		return &cli.StringFlag{Name: "fleet", Usage: usage, Required: required}
+	}
+	store := &cli.StringFlag{Name: "store",
+		Usage: "the SQL store of keys, as sqlite://PATH or postgres://…; without it, the one in the data directory, or of WEIR_CONTROL_URL when neither is given"}
+	name := &cli.StringFlag{Name: "name", Usage: "a note for people"}
+	expires := &cli.DurationFlag{Name: "expires", Usage: "the key ends after this `DURATION` (such as 2160h)"}
+	return &cli.Command{
+		Name:  "keys",
+		Usage: "Make, list, rotate and revoke API keys",
+		Subcommands: []*cli.Command{
+			{
+				Name: "create", Usage: "make a key and print it, once, alone on stdout",
+				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(false, "the `FLEET` whose events the key may send and query"),
+					&cli.BoolFlag{Name: "admin", Usage: "make a key that administers weir instead, for all fleets"}},
+				Action: withKeys(keysCreate),
+			},
+			{
+				Name: "list", Usage: "list keys, without their secrets",
+				Flags:  []cli.Flag{dataFlag(), store, fleet(false, "only the keys of this `FLEET`")},
+				Action: withKeys(keysList),
+			},
+			{
+				Name: "revoke", Usage: "end a key", ArgsUsage: "ID",
+				Flags:  []cli.Flag{dataFlag(), store},
+				Action: withKeys(keysRevoke),
+			},
+			{
+				Name: "rotate", Usage: "make a new key for a fleet and let the old one end after a grace period",
+				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(true, "the `FLEET`"),
+					&cli.DurationFlag{Name: "grace", Value: 24 * time.Hour, Usage: "how long the old key stays valid"}},
+				Action: withKeys(keysRotate),
+			},
+		},
+	}
+}
+
+func withKeys(do func(context.Context, *cli.Context, *apikey.Store) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		url := c.String("store")
+		if url == "" && !c.IsSet(flagData) {
+			url = os.Getenv("WEIR_CONTROL_URL")
+		}
+		if url == "" {
+			dir, err := dataDir(c)
+			if err != nil {
+				return err
+			}
+			url = dir.ControlURL()
+		}
+		db, err := sqldb.Open(c.Context, url)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }() // every change is committed before
+		store, err := apikey.Open(c.Context, db)
+		if err != nil {
+			return err
+		}
+		return do(c.Context, c, store)
+	}
+}
+
+func keyOptions(c *cli.Context) apikey.Options {
+	opts := apikey.Options{Name: c.String("name"), Admin: c.Bool("admin")}
+	if d := c.Duration("expires"); d != 0 {
+		opts.ExpiresAt = time.Now().Add(d)
+	}
+	return opts
+}
+
+func keysCreate(ctx context.Context, c *cli.Context, store *apikey.Store) error {
+	if c.String("fleet") == "" && !c.Bool("admin") {
+		return fmt.Errorf("name the fleet of the key with --fleet, or ask for --admin")
+	}
+	text, key, err := store.Create(ctx, c.String("fleet"), keyOptions(c))
+	if err != nil {
+		return err
+	}
+	return printKey(c, text, key)
+}
+
+func keysRotate(ctx context.Context, c *cli.Context, store *apikey.Store) error {
+	text, key, err := store.Rotate(ctx, c.String("fleet"), c.Duration("grace"), keyOptions(c))
+	if err != nil {
+		return err
+	}
+	return printKey(c, text, key)
+}
+
+func printKey(c *cli.Context, text string, key apikey.Key) error {
+	whose := "fleet " + key.Fleet
+	if key.Admin {
+		whose = "administration"
+	}
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s for %s. It is shown this once:\n", key.ID, whose)
+	_, err := fmt.Fprintln(c.App.Writer, text)
+	return err
+}
+
+func keysRevoke(ctx context.Context, c *cli.Context, store *apikey.Store) error {
+	if c.NArg() != 1 {
+		return fmt.Errorf("name the key by its ID, as 'weir keys list' shows it")
+	}
+	if err := store.Revoke(ctx, c.Args().First()); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s is revoked. Running gates notice within their key_refresh.\n", c.Args().First())
+	return nil
+}
+
+func keysList(ctx context.Context, c *cli.Context, store *apikey.Store) error {
+	keys, err := store.List(ctx, c.String("fleet"))
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "ID\tFLEET\tSTATE\tCREATED\tEXPIRES\tLAST USED\tNAME")
+	at := func(t *time.Time) string {
+		if t == nil {
+			return "-"
+		}
+		return t.Format(time.RFC3339)
+	}
+	for _, k := range keys {
+		fleet := k.Fleet
+		if k.Admin {
+			fleet = "(admin)"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, fleet, k.State(time.Now()),
+			at(&k.CreatedAt), at(k.ExpiresAt), at(k.LastUsedAt), k.Name)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,239 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// CacheOptions bounds how long a cache may be wrong.
+type CacheOptions struct {
+	Refresh time.Duration    // a revocation takes effect within this; 0: 30 s
+	Reload  time.Duration    // everything is read again after this; 0: 5 min
+	OnError func(err error)  // the store fails in the background; may be nil
+	Now     func() time.Time // nil: time.Now
+}
+
+// Bounds on asking the store about keys that the cache does not hold, so that
+// a flood of bad keys reaches it no more often than this.
+const (
+	missesPerSecond = 20
+	missesBurst     = 50
+	unknownFor      = 10 * time.Second
+	unknownMax      = 10_000
+)
+
+// Cache answers from memory: it holds every key of the store, so that checking
+// one asks nobody, known keys work while the store is down, and unknown ones
+// are refused without a query. A key made since the last refresh is found by
+// asking the store, which is limited in rate.
+type Cache struct {
+	store *Store
+	opts  CacheOptions
+
+	mu      sync.RWMutex
+	keys    map[string]*entry    // by id
+	unknown map[string]time.Time // ids that the store did not know, until when to believe it
+	version int64
+	loaded  time.Time // when the whole was last read
+	fresh   time.Time // when it was last known to be current
+	tokens  float64   // lookups left
+	refill  time.Time
+
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+type entry struct {
+	key   Key
+	used  atomic.Int64 // Unix microseconds of the last use
+	noted atomic.Int64 // what of it the store knows
+}
+
+// NewCache reads all keys and keeps them current until Close.
+func NewCache(ctx context.Context, store *Store, opts CacheOptions) (*Cache, error) {
+	if opts.Refresh <= 0 {
+		opts.Refresh = 30 * time.Second
+	}
+	if opts.Reload <= 0 {
+		opts.Reload = 5 * time.Minute
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.OnError == nil {
+		opts.OnError = func(error) {}
+	}
+	c := &Cache{store: store, opts: opts, keys: map[string]*entry{}, unknown: map[string]time.Time{},
+		tokens: missesBurst, refill: opts.Now(), version: -1, stop: make(chan struct{})}
+	if err := c.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	c.done.Add(1)
+	go c.run()
+	return c, nil
+}
+
+// Close stops the background work, after noting the last uses.
+func (c *Cache) Close() {
+	close(c.stop)
+	c.done.Wait()
+}
+
+func (c *Cache) run() {
+	defer c.done.Done()
+	refresh, note := time.NewTicker(c.opts.Refresh), time.NewTicker(time.Minute)
+	defer refresh.Stop()
+	defer note.Stop()
+	for {
+		var err error
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		select {
+		case <-refresh.C:
+			err = c.Refresh(ctx)
+		case <-note.C:
+			err = c.noteUses(ctx)
+		case <-c.stop:
+			if err = c.noteUses(ctx); err != nil {
+				c.opts.OnError(err)
+			}
+			cancel()
+			return
+		}
+		cancel()
+		if err != nil {
+			c.opts.OnError(err)
+		}
+	}
+}
+
+// Refresh makes the cache current: changes committed before it are seen after.
+func (c *Cache) Refresh(ctx context.Context) error {
+	now := c.opts.Now()
+	n, err := c.store.changes(ctx)
+	if err != nil {
+		return err
+	}
+	c.mu.RLock()
+	same := n == c.version && now.Sub(c.loaded) < c.opts.Reload
+	c.mu.RUnlock()
+	var all []Key
+	if !same {
+		if all, err = c.store.List(ctx, ""); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fresh = now
+	if same {
+		return nil
+	}
+	old := c.keys
+	c.keys = make(map[string]*entry, len(all))
+	for _, k := range all {
+		c.put(k, old[k.ID])
+	}
+	clear(c.unknown)
+	c.version, c.loaded = n, now
+	return nil
+}
+
+func (c *Cache) put(k Key, old *entry) *entry {
+	e := &entry{key: k}
+	if old != nil {
+		e.used.Store(old.used.Load())
+		e.noted.Store(old.noted.Load())
+	}
+	c.keys[k.ID] = e
+	return e
+}
+
+// Check returns the active key with this text. The error is ErrUnknown, or
+// wraps ErrUnavailable when only the store could tell and it does not answer.
+// The key is shared: it must not be changed.
+func (c *Cache) Check(ctx context.Context, text string) (*Key, error) {
+	id, ok := idOf(text)
+	if !ok {
+		return nil, ErrUnknown
+	}
+	c.mu.RLock()
+	e := c.keys[id]
+	c.mu.RUnlock()
+	now := c.opts.Now()
+	if e == nil {
+		var err error
+		if e, err = c.miss(ctx, id, now); err != nil {
+			return nil, err
+		}
+	}
+	if !e.key.matches(hashOf(text)) || !e.key.Active(now) {
+		return nil, ErrUnknown
+	}
+	if at := now.UnixMicro(); at-e.used.Load() > int64(time.Second/time.Microsecond) {
+		e.used.Store(at)
+	}
+	return &e.key, nil
+}
+
+// miss asks the store about an id, unless it did lately or asks too often.
+func (c *Cache) miss(ctx context.Context, id string, now time.Time) (*entry, error) {
+	c.mu.Lock()
+	if until, ok := c.unknown[id]; ok && now.Before(until) {
+		c.mu.Unlock()
+		return nil, ErrUnknown
+	}
+	c.tokens = min(missesBurst, c.tokens+now.Sub(c.refill).Seconds()*missesPerSecond)
+	c.refill = now
+	if c.tokens < 1 {
+		current := now.Sub(c.fresh) <= 2*c.opts.Refresh
+		c.mu.Unlock()
+		if current { // it was not there at the last refresh, and most such keys are made up
+			return nil, ErrUnknown
+		}
+		return nil, ErrUnavailable
+	}
+	c.tokens--
+	c.mu.Unlock()
+
+	k, err := c.store.Get(ctx, id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrNotFound):
+		if len(c.unknown) >= unknownMax {
+			clear(c.unknown)
+		}
+		c.unknown[id] = now.Add(unknownFor)
+		return nil, ErrUnknown
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return c.put(k, c.keys[id]), nil
+}
+
+// noteUses writes the times of last use that have changed, away from requests.
+func (c *Cache) noteUses(ctx context.Context) error {
+	used, entries := map[string]int64{}, []*entry{}
+	c.mu.RLock()
+	for id, e := range c.keys {
+		if at := e.used.Load(); at > e.noted.Load() {
+			used[id] = at
+			entries = append(entries, e)
+		}
+	}
+	c.mu.RUnlock()
+	if len(used) == 0 {
+		return nil
+	}
+	if err := c.store.touch(ctx, used); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		e.noted.Store(used[e.key.ID])
+	}
+	return nil
+}

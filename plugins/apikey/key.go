@@ -1,0 +1,131 @@
+// Package apikey makes, keeps and checks the keys by which devices and people
+// are known to weir. A key belongs to a fleet, the tenant, or administers all
+// of them. Its text is shown once; the store holds only a hash of it. It is a
+// leaf: it imports no room.
+package apikey
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Key is what is known about a key: everything but its text.
+type Key struct {
+	ID         string     `json:"id"` // the prefix by which people name it
+	Fleet      string     `json:"fleet,omitempty"`
+	Admin      bool       `json:"admin"`
+	Name       string     `json:"name,omitempty"` // a note for people
+	CreatedAt  time.Time  `json:"created_at"`
+	ExpiresAt  *time.Time `json:"expires_at"`
+	RevokedAt  *time.Time `json:"revoked_at"`
+	LastUsedAt *time.Time `json:"last_used_at"` // to about a minute
+
+	hash [sha256.Size]byte
+}
+
+// Scope is something a key may be allowed to do.
+type Scope string
+
+// The scopes.
+const (
+	Ingest Scope = "ingest" // send events of the key's fleet
+	Query  Scope = "query"  // read the key's fleet; an admin key reads any
+	Admin  Scope = "admin"  // manage keys, schemas, jobs
+)
+
+// Allows tells whether the key may do what the scope says.
+func (k *Key) Allows(s Scope) bool {
+	switch s {
+	case Ingest:
+		return k.Fleet != ""
+	case Query:
+		return k.Fleet != "" || k.Admin
+	case Admin:
+		return k.Admin
+	}
+	return false
+}
+
+// Active tells whether the key is neither revoked nor expired at a time.
+func (k *Key) Active(now time.Time) bool {
+	return k.RevokedAt == nil && (k.ExpiresAt == nil || now.Before(*k.ExpiresAt))
+}
+
+// State is "active", "revoked" or "expired", for people.
+func (k *Key) State(now time.Time) string {
+	switch {
+	case k.RevokedAt != nil:
+		return "revoked"
+	case !k.Active(now):
+		return "expired"
+	}
+	return "active"
+}
+
+func (k *Key) matches(hash [sha256.Size]byte) bool {
+	return subtle.ConstantTimeCompare(k.hash[:], hash[:]) == 1
+}
+
+// The text of a key is weir_<id>_<secret>: 10 and 52 characters of base32, of
+// which the secret holds 256 random bits.
+const (
+	textPrefix = "weir_"
+	idLen      = 10
+	secretLen  = 52
+	textLen    = len(textPrefix) + idLen + 1 + secretLen
+)
+
+const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+
+// newText makes a key's text. The random source of the system does not fail.
+func newText() (id, text string) {
+	enc := base32.NewEncoding(alphabet).WithPadding(base32.NoPadding)
+	var raw [7 + 32]byte
+	_, _ = rand.Read(raw[:])
+	id = enc.EncodeToString(raw[:7])[:idLen]
+	return id, textPrefix + id + "_" + enc.EncodeToString(raw[7:])
+}
+
+// idOf returns the id in a key's text, false when the text has not the form of
+// a key: such a text is refused without asking any store.
+func idOf(text string) (string, bool) {
+	if len(text) != textLen || !strings.HasPrefix(text, textPrefix) || text[len(textPrefix)+idLen] != '_' {
+		return "", false
+	}
+	for i := len(textPrefix); i < len(text); i++ {
+		if c := text[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') && i != len(textPrefix)+idLen {
+			return "", false
+		}
+	}
+	return text[len(textPrefix) : len(textPrefix)+idLen], true
+}
+
+func hashOf(text string) [sha256.Size]byte { return sha256.Sum256([]byte(text)) }
+
+// ValidFleet checks the name of a fleet: it is part of keys, paths and labels.
+func ValidFleet(fleet string) error {
+	ok := len(fleet) > 0 && len(fleet) <= 64 && fleet[0] != '.'
+	for i := 0; i < len(fleet); i++ {
+		c := fleet[i]
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-')
+	}
+	if !ok {
+		return fmt.Errorf("%w: the fleet must be 1 to 64 of letters, digits, '.', '_' and '-', not starting with '.'", ErrInvalid)
+	}
+	return nil
+}
+
+// The errors that callers tell apart.
+var (
+	ErrUnknown     = errors.New("the API key is unknown, revoked or expired")
+	ErrUnavailable = errors.New("the API key cannot be checked now")
+	ErrNotFound    = errors.New("no such API key")
+	ErrTooMany     = errors.New("the fleet has two active API keys: rotate, or revoke one first")
+	ErrInvalid     = errors.New("invalid request")
+)

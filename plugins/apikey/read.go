@@ -1,0 +1,122 @@
+package apikey
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const columns = `id, hash, fleet, admin, name, created_at, expires_at, revoked_at, last_used_at`
+
+// List returns the keys of a fleet, of all fleets when it is empty, the newest
+// first, revoked and expired ones included.
+func (s *Store) List(ctx context.Context, fleet string) ([]Key, error) {
+	keys, err := query(ctx, s.db, `SELECT `+columns+` FROM api_key WHERE $1 = '' OR fleet = $1 ORDER BY created_at DESC, id`, fleet)
+	if err != nil {
+		return nil, fmt.Errorf("listing API keys: %w", err)
+	}
+	return keys, nil
+}
+
+// Get returns one key by its id.
+func (s *Store) Get(ctx context.Context, id string) (Key, error) {
+	keys, err := query(ctx, s.db, `SELECT `+columns+` FROM api_key WHERE id = $1`, id)
+	if err == nil && len(keys) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("reading the API key: %w", err)
+	}
+	return keys[0], nil
+}
+
+// Lookup returns the active key with this text, ErrUnknown when there is none.
+// It asks the store; a Cache answers without.
+func (s *Store) Lookup(ctx context.Context, text string) (Key, error) {
+	id, ok := idOf(text)
+	if !ok {
+		return Key{}, ErrUnknown
+	}
+	k, err := s.Get(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return Key{}, ErrUnknown
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	if !k.matches(hashOf(text)) || !k.Active(time.Now()) {
+		return Key{}, ErrUnknown
+	}
+	return k, nil
+}
+
+// changes returns the number that every change of a key increments.
+func (s *Store) changes(ctx context.Context) (n int64, err error) {
+	if err = s.db.QueryRowContext(ctx, `SELECT n FROM api_key_change`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("polling API keys: %w", err)
+	}
+	return n, nil
+}
+
+// touch notes when keys were last used. Times only move forward.
+func (s *Store) touch(ctx context.Context, used map[string]int64) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("noting the use of API keys: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	for id, at := range used {
+		if _, err := tx.ExecContext(ctx, `UPDATE api_key SET last_used_at = $1
+			WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)`, at, id); err != nil {
+			return fmt.Errorf("noting the use of API keys: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("noting the use of API keys: %w", err)
+	}
+	return nil
+}
+
+func activeKeys(ctx context.Context, tx *sql.Tx, fleet string, now time.Time) ([]Key, error) {
+	return query(ctx, tx, `SELECT `+columns+` FROM api_key WHERE fleet = $1 AND admin = 0 AND revoked_at IS NULL
+		AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id`, fleet, now.UnixMicro())
+}
+
+type querier interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}
+
+func query(ctx context.Context, q querier, text string, args ...any) ([]Key, error) {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	keys := []Key{}
+	for rows.Next() {
+		var k Key
+		var hash []byte
+		var admin, created int64
+		var expires, revoked, used sql.NullInt64
+		if err := rows.Scan(&k.ID, &hash, &k.Fleet, &admin, &k.Name, &created, &expires, &revoked, &used); err != nil {
+			return nil, err
+		}
+		if copy(k.hash[:], hash) != len(k.hash) {
+			return nil, fmt.Errorf("the hash of API key %s is cut short", k.ID)
+		}
+		k.Admin, k.CreatedAt = admin != 0, time.UnixMicro(created).UTC()
+		k.ExpiresAt, k.RevokedAt, k.LastUsedAt = timeOf(expires), timeOf(revoked), timeOf(used)
+		keys = append(keys, k)
+	}
+	return keys, rows.Err()
+}
+
+func timeOf(n sql.NullInt64) *time.Time {
+	if !n.Valid {
+		return nil
+	}
+	t := time.UnixMicro(n.Int64).UTC()
+	return &t
+}

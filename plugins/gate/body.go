@@ -1,0 +1,135 @@
+package gate
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+
+	"weir/plugins/event"
+)
+
+// form is how a body is written: what separates its events, and its encoding.
+type form struct {
+	lines    bool // NDJSON
+	encoding string
+}
+
+const (
+	typeJSON   = "application/json"
+	typeNDJSON = "application/x-ndjson"
+)
+
+// formOf reads the form from the header. A request without Content-Type is
+// taken for JSON.
+func formOf(r *http.Request) (form, *refusal) {
+	var f form
+	switch ct := r.Header.Get("Content-Type"); ct {
+	case "", typeJSON:
+	case typeNDJSON:
+		f.lines = true
+	default:
+		mediaType, params, err := mime.ParseMediaType(ct)
+		charset := strings.ToLower(params["charset"])
+		if err != nil || charset != "" && charset != "utf-8" && charset != "us-ascii" {
+			return f, wrongMediaType("use " + typeJSON + " or " + typeNDJSON + ", in UTF-8")
+		}
+		switch mediaType {
+		case typeJSON:
+		case typeNDJSON, "application/ndjson", "application/jsonl":
+			f.lines = true
+		default:
+			return f, wrongMediaType("use " + typeJSON + " or " + typeNDJSON)
+		}
+	}
+	if enc := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); enc != "" && enc != "identity" {
+		return f, wrongMediaType("the content encoding is not supported")
+	}
+	return f, nil
+}
+
+// readBody reads the whole body into a buffer of its own, which the messages
+// will share. The buffer is never used again: a slow output may still retry
+// its messages after the client was answered.
+func (g *gate) readBody(r *http.Request, f form, held *hold) ([]byte, *refusal) {
+	limit := g.conf.limits.body
+	if r.ContentLength > int64(limit) {
+		return nil, bodyTooLarge(limit)
+	}
+	if r.ContentLength >= 0 {
+		if ref := held.grow(int(r.ContentLength)); ref != nil {
+			return nil, ref
+		}
+		buf := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, buf); err != nil {
+			return nil, readFailure(err)
+		}
+		return buf, nil
+	}
+	return readAll(r.Body, limit, held)
+}
+
+// readAll reads to the end or to the limit, taking what it needs from the
+// bounds before it allocates.
+func readAll(src io.Reader, limit int, held *hold) ([]byte, *refusal) {
+	var buf []byte
+	for {
+		if len(buf) == cap(buf) {
+			next := max(4<<10, 2*cap(buf))
+			next = min(next, limit+1)
+			if ref := held.grow(next - cap(buf)); ref != nil {
+				return nil, ref
+			}
+			grown := make([]byte, len(buf), next)
+			copy(grown, buf)
+			buf = grown
+		}
+		n, err := src.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if len(buf) > limit {
+			return nil, bodyTooLarge(limit)
+		}
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return nil, readFailure(err)
+		}
+	}
+}
+
+func readFailure(err error) *refusal {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return slowBody()
+	}
+	return brokenBody()
+}
+
+// cut splits the body into the request's items, and marks those that are known
+// to be bad. A body that cannot be split is one item, so that it too ends among
+// the dead letters.
+func (g *gate) cut(req *request, body []byte, f form) *refusal {
+	var err error
+	items := make([]item, 0, min(g.conf.limits.batch, 1+len(body)/128))
+	if f.lines {
+		items, err = splitLines(body, items, g.conf.limits.batch)
+	} else {
+		items, err = split(body, items, g.conf.limits.batch)
+	}
+	switch {
+	case errors.Is(err, errTooMany):
+		return batchTooLarge(g.conf.limits.batch)
+	case err != nil:
+		items = append(items[:0], item{raw: body, bad: event.Reject(event.CodeInvalidJSON, "", err.Error())})
+	}
+	for i := range items {
+		if len(items[i].raw) > g.conf.limits.event && items[i].bad == nil {
+			items[i].bad = eventTooLarge(g.conf.limits.event)
+		}
+	}
+	req.items = items
+	return nil
+}

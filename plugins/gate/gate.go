@@ -1,0 +1,133 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/apikey"
+	"weir/plugins/sqldb"
+)
+
+// gate is the input: it hands the batches of its listeners to the engine, and
+// the engine's acknowledgements back. It holds no event that was answered with
+// success; a crash loses only what no client was told to be safe.
+type gate struct {
+	conf    config
+	res     *service.Resources
+	log     *service.Logger
+	metrics *metrics
+	admit   *admission
+
+	queue chan *submission // to ReadBatch; unbuffered, so nothing waits unseen
+
+	mu       sync.Mutex
+	server   *server
+	keys     *apikey.Cache
+	release  func()        // of the key store
+	failed   chan error    // the listener has died
+	draining chan struct{} // closed when the engine stops reading
+	closed   chan struct{} // closed when no acknowledgement can come any more
+	drain    func()
+	finish   func()
+}
+
+func newGate(conf config, res *service.Resources) *gate {
+	g := &gate{
+		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
+		queue: make(chan *submission), failed: make(chan error, 1),
+		draining: make(chan struct{}), closed: make(chan struct{}),
+	}
+	g.admit = newAdmission(conf.limits, g.metrics)
+	g.drain = sync.OnceFunc(func() { close(g.draining) })
+	g.finish = sync.OnceFunc(func() { close(g.closed) })
+	return g
+}
+
+// Connect reads the keys and starts to listen.
+func (g *gate) Connect(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.keys == nil {
+		if err := g.openKeys(ctx); err != nil {
+			return err
+		}
+	}
+	srv, err := listen(ctx, g)
+	if err != nil {
+		return err
+	}
+	g.server = srv
+	g.log.Infof("Taking events at %s/v1/events", srv.url())
+	return nil
+}
+
+func (g *gate) openKeys(ctx context.Context) error {
+	db, release, err := sqldb.Shared(ctx, g.res, g.conf.keys)
+	if err != nil {
+		return err
+	}
+	store, err := apikey.Open(ctx, db)
+	if err == nil {
+		g.keys, err = apikey.NewCache(ctx, store, apikey.CacheOptions{
+			Refresh: g.conf.keyRefresh,
+			OnError: func(err error) {
+				g.metrics.keyErrors.Incr(1)
+				g.log.Warnf("Known API keys keep working, new and revoked ones are not noticed: %v", err)
+			},
+		})
+	}
+	if err != nil {
+		release()
+		return err
+	}
+	g.release = release
+	return nil
+}
+
+// ReadBatch returns the next request's events as one batch.
+func (g *gate) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	select {
+	case sub := <-g.queue:
+		return sub.batch, sub.ack, nil
+	case err := <-g.failed:
+		g.log.Errorf("The listener failed and will be opened again: %v", err)
+		return nil, nil, service.ErrNotConnected
+	case <-ctx.Done():
+		g.drain()
+		return nil, nil, ctx.Err()
+	}
+}
+
+// Close answers what still waits, and returns when every connection is done or
+// the context ends. The engine calls it after the last acknowledgement.
+func (g *gate) Close(ctx context.Context) error {
+	g.drain()
+	g.finish()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var err error
+	if g.server != nil {
+		if err = g.server.stop(ctx); err != nil {
+			err = fmt.Errorf("closing the gate: %w", err)
+		}
+		g.server = nil
+	}
+	if g.keys != nil {
+		g.keys.Close()
+		g.release()
+		g.keys = nil
+	}
+	return err
+}
+
+// errClientGone says that nobody waits for the answer any more.
+var errClientGone = errors.New("the client has gone")
+
+var _ service.BatchInput = (*gate)(nil)

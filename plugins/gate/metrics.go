@@ -1,0 +1,39 @@
+package gate
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+// metrics of the gate. Labels are bounded: statuses, and names of this file's
+// making; never a fleet, a device or a key.
+type metrics struct {
+	requests  *service.MetricCounter // by status
+	refusals  *service.MetricCounter // by reason
+	accepted  *service.MetricCounter
+	rejected  *service.MetricCounter // by code
+	keyErrors *service.MetricCounter
+	inFlight  *service.MetricGauge
+	inFlightB *service.MetricGauge
+	seconds   *service.MetricTimer
+}
+
+func newMetrics(m *service.Metrics) *metrics {
+	return &metrics{
+		requests:  m.NewCounter("weir_gate_requests_total", "status"),
+		refusals:  m.NewCounter("weir_gate_refusals_total", "reason"),
+		accepted:  m.NewCounter("weir_gate_accepted_events_total"),
+		rejected:  m.NewCounter("weir_gate_rejected_events_total", "code"),
+		keyErrors: m.NewCounter("weir_gate_key_store_errors_total"),
+		inFlight:  m.NewGauge("weir_gate_in_flight_requests"),
+		inFlightB: m.NewGauge("weir_gate_in_flight_bytes"),
+		seconds:   m.NewTimer("weir_gate_request_seconds"),
+	}
+}
+
+func (m *metrics) answered(status int, start time.Time) {
+	m.requests.Incr(1, strconv.Itoa(status))
+	m.seconds.Timing(time.Since(start).Nanoseconds())
+}

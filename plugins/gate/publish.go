@@ -1,0 +1,113 @@
+package gate
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/event"
+)
+
+// request is one batch of events on its way in, whatever protocol it came by.
+type request struct {
+	fleet       string
+	traceparent string
+	items       []item
+	held        *hold // what it takes of the bounds; given back when the engine is done with it
+}
+
+// submission is a request in the hands of the engine.
+type submission struct {
+	batch   service.MessageBatch
+	held    *hold
+	settled atomic.Bool
+	done    chan error
+}
+
+// ack is the engine's word on the whole batch.
+func (s *submission) ack(_ context.Context, err error) error {
+	if s.settled.CompareAndSwap(false, true) {
+		s.held.release()
+		s.done <- err
+	}
+	return nil
+}
+
+// publish hands a request to the stream and waits until it is durable. It
+// returns the rejections by index; an event without one was accepted. The
+// error is a *refusal, or errClientGone when ctx ended before the stream took
+// the batch.
+func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejection, error) {
+	verdicts := &event.Verdicts{}
+	sub := &submission{batch: g.messages(r, verdicts), held: r.held, done: make(chan error, 1)}
+	timer := time.NewTimer(g.conf.timeouts.ack)
+	defer timer.Stop()
+
+	select {
+	case g.queue <- sub:
+	case <-timer.C:
+		r.held.release()
+		return nil, logUnavailable() // the stream takes nothing in: it waits for a store
+	case <-ctx.Done():
+		r.held.release()
+		return nil, errClientGone
+	case <-g.draining:
+		r.held.release()
+		return nil, stopping()
+	}
+	select {
+	case err := <-sub.done:
+		if err != nil {
+			g.log.Warnf("A request could not be made durable: %v", err)
+			return nil, logUnavailable()
+		}
+	case <-timer.C:
+		return nil, notAcknowledged()
+	case <-g.closed:
+		select {
+		case err := <-sub.done: // it came with the close
+			if err == nil {
+				break
+			}
+			return nil, logUnavailable()
+		default:
+			return nil, notAcknowledged()
+		}
+	}
+	rejected := verdicts.Rejected()
+	for i := range r.items {
+		if bad := r.items[i].bad; bad != nil && rejected[i] == nil {
+			if rejected == nil {
+				rejected = make(map[int]*event.Rejection)
+			}
+			rejected[i] = bad
+		}
+	}
+	return rejected, nil
+}
+
+// messages makes the batch. All its messages share one context, which outlives
+// the request: a batch that is slow must not be cancelled half way.
+func (g *gate) messages(r *request, verdicts *event.Verdicts) service.MessageBatch {
+	ctx := event.WithVerdicts(context.Background(), verdicts)
+	var fleet any = r.fleet // boxed once, not once an event
+	var received any = time.Now().UTC().Format(event.TimeFormat)
+	var trace any = r.traceparent
+	batch := make(service.MessageBatch, len(r.items))
+	for i := range r.items {
+		msg := service.NewMessageWithContext(ctx, r.items[i].raw)
+		msg.MetaSetMut(event.HeaderFleet, fleet)
+		msg.MetaSetMut(event.HeaderReceivedAt, received)
+		msg.MetaSetMut(event.MetaIndex, i)
+		if r.traceparent != "" {
+			msg.MetaSetMut(event.HeaderTraceparent, trace)
+		}
+		if bad := r.items[i].bad; bad != nil {
+			event.MarkRejected(msg, bad)
+		}
+		batch[i] = msg
+	}
+	return batch
+}

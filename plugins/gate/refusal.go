@@ -1,0 +1,101 @@
+package gate
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"weir/plugins/problem"
+)
+
+// refusal is why a request as a whole is not taken. Nothing of it is queued,
+// except that after errNotAcked it may have been.
+type refusal struct {
+	name   string // the problem type, and the label of the metric
+	status int
+	title  string
+	detail string
+	after  time.Duration // how long to wait before the next try; 0: do not try again
+	extra  map[string]any
+	allow  string // methods, for 405
+	close  bool   // the connection is of no more use
+}
+
+func (r *refusal) Error() string { return r.name + ": " + r.detail }
+
+// retryAfter is the header's value: whole seconds, rounded up, at least 1.
+func (r *refusal) retryAfter() int { return max(1, int((r.after+time.Second-1)/time.Second)) }
+
+func (r *refusal) write(w http.ResponseWriter) {
+	h := w.Header()
+	if r.after > 0 {
+		h.Set("Retry-After", strconv.Itoa(r.retryAfter()))
+	}
+	if r.allow != "" {
+		h.Set("Allow", r.allow)
+	}
+	if r.close {
+		h.Set("Connection", "close")
+	}
+	problem.Write(w, problem.Problem{Type: r.name, Status: r.status, Title: r.title, Detail: r.detail, Extra: r.extra})
+}
+
+func notFound() *refusal {
+	return &refusal{name: "not-found", status: http.StatusNotFound, title: "No such resource",
+		detail: "events are sent to /v1/events"}
+}
+
+func wrongMethod(allow string) *refusal {
+	return &refusal{name: "method-not-allowed", status: http.StatusMethodNotAllowed, title: "The method is not allowed here",
+		detail: "use " + allow, allow: allow}
+}
+
+func bodyTooLarge(limit int) *refusal {
+	return &refusal{name: "body-too-large", status: http.StatusRequestEntityTooLarge, title: "The body is too large",
+		detail: fmt.Sprintf("a body may have %d bytes: send fewer events in one request", limit),
+		extra:  map[string]any{"limit": limit}, close: true}
+}
+
+func batchTooLarge(limit int) *refusal {
+	return &refusal{name: "batch-too-large", status: http.StatusRequestEntityTooLarge, title: "Too many events in one request",
+		detail: fmt.Sprintf("a request may have %d events: send the rest in another", limit),
+		extra:  map[string]any{"limit": limit}}
+}
+
+func wrongMediaType(detail string) *refusal {
+	return &refusal{name: "unsupported-media-type", status: http.StatusUnsupportedMediaType,
+		title: "The media type or encoding is not supported", detail: detail}
+}
+
+func slowBody() *refusal {
+	return &refusal{name: "request-timeout", status: http.StatusRequestTimeout, title: "The request took too long",
+		detail: "the body did not arrive in time: nothing of it was taken", close: true}
+}
+
+func brokenBody() *refusal {
+	return &refusal{name: "incomplete-body", status: http.StatusBadRequest, title: "The body is incomplete",
+		detail: "the connection ended before the body did: nothing of it was taken", close: true}
+}
+
+func inFlightFull(what string, limit int) *refusal {
+	return &refusal{name: "too-many-in-flight", status: http.StatusTooManyRequests, title: "Too much is in flight",
+		detail: fmt.Sprintf("the bound of %d %s in flight is reached: nothing of this request was taken", limit, what),
+		after:  time.Second, extra: map[string]any{"limit": limit, "unit": what}}
+}
+
+func stopping() *refusal {
+	return &refusal{name: "stopping", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
+		detail: "this gate is stopping: nothing of the request was taken", after: time.Second, close: true}
+}
+
+func logUnavailable() *refusal {
+	return &refusal{name: "log-unavailable", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
+		detail: "the events could not be made durable: send them again, event_id makes that safe", after: 2 * time.Second}
+}
+
+func notAcknowledged() *refusal {
+	return &refusal{name: "not-acknowledged", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
+		detail: "the events were not acknowledged in time and may or may not be durable: send them again, event_id makes that safe",
+		after:  2 * time.Second}
+}

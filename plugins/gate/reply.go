@@ -1,0 +1,95 @@
+package gate
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"weir/plugins/event"
+)
+
+// answer writes the verdict of each event. It is written by hand: there is one
+// for each event that weir takes in.
+func (g *gate) answer(w http.ResponseWriter, items []item, rejected map[int]*event.Rejection) int {
+	status := http.StatusAccepted
+	switch {
+	case len(rejected) == len(items):
+		status = http.StatusBadRequest
+	case len(rejected) > 0:
+		status = http.StatusMultiStatus
+	}
+	g.count(len(items), rejected)
+	w.Header()["Content-Type"] = []string{typeJSON}
+	body := appendVerdicts(make([]byte, 0, 64+96*len(items)+256*len(rejected)), items, rejected)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that has gone will send again
+	return status
+}
+
+func (g *gate) count(items int, rejected map[int]*event.Rejection) {
+	g.metrics.accepted.Incr(int64(items - len(rejected)))
+	for _, r := range rejected {
+		g.metrics.rejected.Incr(1, string(r.Code))
+	}
+}
+
+// answerEmpty answers a request in which there was nothing to accept or to
+// reject: nothing is queued.
+func (g *gate) answerEmpty(w http.ResponseWriter, detail string) int {
+	w.Header().Set("Content-Type", typeJSON)
+	w.WriteHeader(http.StatusBadRequest)
+	text, _ := json.Marshal(detail) // a constant of ours
+	_, _ = fmt.Fprintf(w, `{"accepted":0,"rejected":0,"events":[],"detail":%s}`+"\n", text)
+	return http.StatusBadRequest
+}
+
+func appendVerdicts(b []byte, items []item, rejected map[int]*event.Rejection) []byte {
+	b = append(b, `{"accepted":`...)
+	b = strconv.AppendInt(b, int64(len(items)-len(rejected)), 10)
+	b = append(b, `,"rejected":`...)
+	b = strconv.AppendInt(b, int64(len(rejected)), 10)
+	b = append(b, `,"events":[`...)
+	for i := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var r *event.Rejection
+		if len(rejected) > 0 {
+			r = rejected[i]
+		}
+		b = appendVerdict(b, i, items[i].id, r)
+	}
+	return append(b, "]}\n"...)
+}
+
+func appendVerdict(b []byte, index int, id []byte, r *event.Rejection) []byte {
+	b = append(b, `{"index":`...)
+	b = strconv.AppendInt(b, int64(index), 10)
+	b = append(b, `,"event_id":`...)
+	if id == nil {
+		b = append(b, `null`...)
+	} else {
+		b = append(b, '"')
+		b = append(b, id...) // plain ASCII: see scan
+		b = append(b, '"')
+	}
+	if r == nil {
+		return append(b, `,"status":202}`...)
+	}
+	b = append(b, `,"status":400,"code":"`...)
+	b = append(b, r.Code...)
+	b = append(b, `","errors":`...)
+	errs := r.Errors
+	if errs == nil {
+		errs = []event.FieldError{}
+	}
+	if text, err := json.Marshal(errs); err == nil { // two strings each: cannot fail
+		b = append(b, text...)
+	}
+	return append(b, '}')
+}
+
+func eventTooLarge(limit int) *event.Rejection {
+	return event.Reject(event.CodeEventTooLarge, "", fmt.Sprintf("expected at most %d bytes", limit))
+}
