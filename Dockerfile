@@ -1,0 +1,15 @@
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -o /weir .
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /weir /usr/local/bin/weir
+WORKDIR /var/lib/weir
+VOLUME /var/lib/weir
+EXPOSE 8080 8090 4195
+ENTRYPOINT ["weir"]
+# Inside a container the listeners must face outwards to be reached at all.
+CMD ["up", "--data", "/var/lib/weir", "--ingest", "0.0.0.0:8080", "--api", "0.0.0.0:8090", "--ops", "0.0.0.0:4195"]

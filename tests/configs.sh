@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Runs the config tests: every processor chain of the streams, with the
+# engine's own test runner. usage: tests/configs.sh WEIR
+set -euo pipefail
+cd "$(dirname "$0")/.."
+weir=$1
+cases=(tests/configs/*_benthos_test.yaml)
+[ -e "${cases[0]}" ] || { echo "no config tests found"; exit 1; }
+"$weir" test -e configs/standalone.env "${cases[@]}"

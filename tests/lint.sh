@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Lints every config, in both profiles. usage: tests/lint.sh WEIR
+set -euo pipefail
+cd "$(dirname "$0")/.."
+weir=$1
+streams=(configs/streams/*.yaml)
+[ -e "${streams[0]}" ] || { echo "no stream configs found"; exit 1; }
+for profile in standalone cluster; do
+  "$weir" lint -e "configs/$profile.env" "${streams[@]}"
+  echo "lint: ${#streams[@]} streams, $profile profile: clean"
+done
+"$weir" lint -e configs/standalone.env --skip-env-var-check configs/service.yaml

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Everything that must hold. On a fresh machine it installs and starts what it
+# needs; without CI=true it uses the servers that are already named in the
+# environment (see tests/integration/servers.sh) and skips, with a printed
+# reason, what needs one that is not there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export GOFLAGS="${GOFLAGS:--buildvcs=false}"
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "build, vet, lint"
+make --no-print-directory lint
+
+step "configs"
+tests/configs.sh bin/weir
+
+if [ "${CI:-}" ]; then
+  step "servers"
+  tests/integration/servers.sh start
+  trap 'tests/integration/servers.sh stop' EXIT
+  eval "$(tests/integration/servers.sh env)"
+fi
+
+step "tests, with the race detector"
+WEIR_BINARY="$PWD/bin/weir" go test -race -timeout 40m ./...
