@@ -1,0 +1,167 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// clock is a time that a test moves.
+type clock struct{ ns atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.ns.Store(time.Now().UnixNano())
+	return c
+}
+
+func (c *clock) now() time.Time       { return time.Unix(0, c.ns.Load()) }
+func (c *clock) pass(d time.Duration) { c.ns.Add(int64(d)) }
+
+func cached(t testing.TB, s *Store, opts CacheOptions) *Cache {
+	t.Helper()
+	c, err := NewCache(t.Context(), s, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestRevocationTakesEffectWithinTheRefresh(t *testing.T) {
+	s := open(t)
+	text, k := create(t, s, "acme", Options{})
+	c := cached(t, s, CacheOptions{Refresh: 50 * time.Millisecond})
+	if _, err := c.Check(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Revoke(t.Context(), k.ID); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(2 * time.Second)
+	for time.Now().Before(deadline) {
+		if _, err := c.Check(t.Context(), text); errors.Is(err, ErrUnknown) {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("the revoked key still works")
+}
+
+func TestNewKeyWorksAtOnce(t *testing.T) {
+	s := open(t)
+	c := cached(t, s, CacheOptions{Refresh: time.Hour})
+	text, _ := create(t, s, "acme", Options{})
+	if k, err := c.Check(t.Context(), text); err != nil || k.Fleet != "acme" {
+		t.Fatal(k, err)
+	}
+	if _, err := c.Check(t.Context(), flip(text)); !errors.Is(err, ErrUnknown) {
+		t.Fatal(err)
+	}
+}
+
+func TestKnownKeysWorkWhileTheStoreIsDown(t *testing.T) {
+	s := open(t)
+	clk := newClock()
+	text, _ := create(t, s, "acme", Options{})
+	expiring, _ := create(t, s, "acme", Options{ExpiresAt: clk.now().Add(time.Hour)})
+	var failures atomic.Int64
+	c := cached(t, s, CacheOptions{Refresh: 20 * time.Millisecond, Now: clk.now, OnError: func(error) { failures.Add(1) }})
+	_ = s.db.Close()
+	clk.pass(30 * time.Minute)
+	time.Sleep(100 * time.Millisecond)
+	for _, known := range []string{text, expiring} {
+		if _, err := c.Check(t.Context(), known); err != nil {
+			t.Errorf("a known key: %v", err)
+		}
+	}
+	_, strange := newText()
+	if _, err := c.Check(t.Context(), strange); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("an unknown key cannot be told from a new one: %v", err)
+	}
+	clk.pass(31 * time.Minute)
+	if _, err := c.Check(t.Context(), expiring); !errors.Is(err, ErrUnknown) {
+		t.Errorf("an expired key: %v", err)
+	}
+	if failures.Load() == 0 {
+		t.Error("nobody was told that the store is down")
+	}
+}
+
+func TestFloodOfBadKeysDoesNotReachTheStore(t *testing.T) {
+	s := open(t)
+	clk := newClock()
+	good, _ := create(t, s, "acme", Options{})
+	c := cached(t, s, CacheOptions{Refresh: time.Hour, Now: clk.now})
+	for range 20_000 {
+		_, text := newText()
+		if _, err := c.Check(t.Context(), text); !errors.Is(err, ErrUnknown) {
+			t.Fatal(err)
+		}
+	}
+	c.mu.RLock()
+	asked := len(c.unknown) // each question to the store leaves its answer here
+	c.mu.RUnlock()
+	if asked > missesBurst {
+		t.Errorf("the store was asked %d times", asked)
+	}
+	if _, err := c.Check(t.Context(), good); err != nil {
+		t.Errorf("a good key in the flood: %v", err)
+	}
+	late, _ := create(t, s, "late", Options{})
+	if _, err := c.Check(t.Context(), late); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the bound is not kept: %v", err)
+	}
+	clk.pass(time.Second)
+	if _, err := c.Check(t.Context(), late); err != nil {
+		t.Errorf("a new key after the flood: %v", err)
+	}
+}
+
+func TestLastUseIsNotedInTheBackground(t *testing.T) {
+	s := open(t)
+	text, k := create(t, s, "acme", Options{})
+	c, err := NewCache(t.Context(), s, CacheOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Check(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	if k, _ := s.Get(t.Context(), k.ID); k.LastUsedAt != nil {
+		t.Error("a request wrote to the store")
+	}
+	c.Close()
+	if k, err := s.Get(t.Context(), k.ID); err != nil || k.LastUsedAt == nil || time.Since(*k.LastUsedAt) > time.Minute {
+		t.Errorf("%v %v", k.LastUsedAt, err)
+	}
+}
+
+func TestErrorsTellNoSecret(t *testing.T) {
+	s := open(t)
+	c := cached(t, s, CacheOptions{Refresh: time.Hour})
+	_ = s.db.Close()
+	_, text := newText()
+	_, err := c.Check(t.Context(), text)
+	if err == nil || strings.Contains(fmt.Sprint(err), text) || strings.Contains(fmt.Sprint(err), text[20:]) {
+		t.Errorf("%v", err)
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	s := open(b)
+	text, _ := create(b, s, "acme", Options{})
+	c := cached(b, s, CacheOptions{})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := c.Check(context.Background(), text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
