@@ -2,7 +2,6 @@ package event
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -63,17 +62,6 @@ func FleetOf(msg *service.Message) string { return meta(msg, HeaderFleet) }
 // ReceivedAt returns when the gate took the event in.
 func ReceivedAt(msg *service.Message) (time.Time, bool) {
 	return ParseTime(meta(msg, HeaderReceivedAt))
-}
-
-// HasFlag tells whether a comma-separated header holds an item.
-func HasFlag(flags, flag string) bool {
-	for flags != "" {
-		var item string
-		if item, flags, _ = strings.Cut(flags, ","); item == flag {
-			return true
-		}
-	}
-	return false
 }
 
 // Targeted tells whether the processing group (Target…) handles the message:
