@@ -16,5 +16,6 @@ type Engine func(ctx context.Context, args []string, extra ...service.CLIOptFunc
 func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 	return []*cli.Command{
 		up(assets, engine),
+		simulate(),
 	}
 }
