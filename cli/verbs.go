@@ -17,5 +17,6 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 	return []*cli.Command{
 		up(assets, engine),
 		simulate(),
+		Keys(),
 	}
 }

@@ -13,6 +13,11 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"    // metrics
 	_ "github.com/redpanda-data/connect/v4/public/components/pure"          // fallback, switch, mapping, …
 	_ "github.com/redpanda-data/connect/v4/public/components/pure/extended" // Bloblang methods
+
+	"weir/plugins/api"
+	"weir/plugins/dedupe"
+	"weir/plugins/gate"
+	"weir/plugins/schema"
 )
 
 // Register adds every room's components to the environment.
@@ -20,7 +25,12 @@ func Register(env *service.Environment) error {
 	for _, room := range []struct {
 		name     string
 		register func(*service.Environment) error
-	}{} {
+	}{
+		{"api", api.Register},
+		{"dedupe", dedupe.Register},
+		{"gate", gate.Register},
+		{"schema", schema.Register},
+	} {
 		if err := room.register(env); err != nil {
 			return fmt.Errorf("room %s: %w", room.name, err)
 		}

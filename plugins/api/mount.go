@@ -18,8 +18,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	admin := func(h http.Handler) http.Handler { return auth.Require(apikey.Admin, in.recorder.audited(h)) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	_ = keys
-	_ = admin
+	mux.Handle("/v1/keys", admin(apikey.Handler(keys, cache.Refresh)))
+	mux.Handle("/v1/keys/", admin(apikey.Handler(keys, cache.Refresh)))
 	mux.HandleFunc("/", notFound)
 	return mux, nil
 }
