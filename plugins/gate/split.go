@@ -34,7 +34,7 @@ func split(body []byte, items []item, limit int) ([]item, error) {
 		return items, nil
 	}
 	if body[i] != '[' {
-		it := item{raw: bytes.Trim(body[i:], space)}
+		it := item{raw: trimRight(body[i:])}
 		it.id = findID(it.raw)
 		return append(items, it), nil
 	}
@@ -83,8 +83,6 @@ func splitLines(body []byte, items []item, limit int) ([]item, error) {
 	}
 	return items, nil
 }
-
-const space = " \t\r\n"
 
 func trimRight(b []byte) []byte {
 	for n := len(b); n > 0; n-- {
