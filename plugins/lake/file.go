@@ -1,0 +1,227 @@
+package lake
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+)
+
+// tempDir holds objects that are being written. It is no date folder, so no
+// reader, ours or another's, takes its content for data.
+const tempDir = "_tmp"
+
+// fileStore keeps objects in a directory. An object is written under a
+// temporary name, synced, renamed, and its folder synced: a power loss leaves
+// the whole object or none.
+type fileStore struct{ root string }
+
+func openFile(u *url.URL) (backend, error) {
+	if u.Host != "" || !path.IsAbs(u.Path) {
+		return nil, errors.New("expected an absolute path, as in file:///var/lib/weir/raw")
+	}
+	f := &fileStore{root: filepath.Clean(u.Path)}
+	if err := makeDirs(filepath.Join(f.root, tempDir)); err != nil {
+		return nil, err
+	}
+	return f, f.sweep()
+}
+
+// sweep deletes what writers that died have left. A living writer holds a lock
+// on its temporary file; should one be swept between its creation and its lock,
+// the rename fails and the write is retried.
+func (f *fileStore) sweep() error {
+	entries, err := os.ReadDir(filepath.Join(f.root, tempDir))
+	if err != nil {
+		return fmt.Errorf("sweeping temporary files: %w", err)
+	}
+	for _, e := range entries {
+		name := filepath.Join(f.root, tempDir, e.Name())
+		file, err := os.Open(name)
+		if err != nil {
+			continue // its writer has just renamed it
+		}
+		if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			err = os.Remove(name)
+		}
+		_ = file.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("sweeping temporary files: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *fileStore) path(key string) string { return filepath.Join(f.root, filepath.FromSlash(key)) }
+
+func (f *fileStore) put(ctx context.Context, key string, write func(io.Writer) error) (err error) {
+	var unique [12]byte
+	_, _ = rand.Read(unique[:]) // never fails
+	temp := filepath.Join(f.root, tempDir, hex.EncodeToString(unique[:]))
+	file, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temp)
+		}
+		if cerr := file.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(file, 256<<10)
+	if err = write(w); err != nil {
+		return err
+	}
+	if err = w.Flush(); err != nil {
+		return err
+	}
+	if err = file.Sync(); err != nil {
+		return err
+	}
+	if err = ctx.Err(); err != nil {
+		return err
+	}
+	target := f.path(key)
+	if err = makeDirs(filepath.Dir(target)); err != nil {
+		return err
+	}
+	if err = os.Rename(temp, target); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(target))
+}
+
+// makeDirs makes dir and its missing parents, each synced into its own parent.
+func makeDirs(dir string) error {
+	if info, err := os.Stat(dir); err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", dir)
+		}
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDirs(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func (f *fileStore) list(ctx context.Context, prefix string, each func(Blob) error) error {
+	root := f.path(prefix)
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // deleted while we walk
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case e.IsDir():
+			if e.Name() == tempDir {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(f.root, name)
+		if err != nil {
+			return err
+		}
+		return each(Blob{Key: filepath.ToSlash(rel), Size: info.Size()})
+	})
+	return err
+}
+
+func (f *fileStore) folders(_ context.Context, prefix string) ([]string, error) {
+	entries, err := os.ReadDir(f.path(prefix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != tempDir {
+			names = append(names, e.Name())
+		}
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+type fileReader struct {
+	*os.File
+	size int64
+}
+
+func (r *fileReader) Size() int64 { return r.size }
+
+func (f *fileStore) open(_ context.Context, key string, _ int64) (Reader, error) {
+	file, err := os.Open(f.path(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	} else if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return &fileReader{file, info.Size()}, nil
+}
+
+// remove also drops the folders that the object leaves empty, so that a store
+// does not fill with the folders of past days.
+func (f *fileStore) remove(_ context.Context, key string) error {
+	err := os.Remove(f.path(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	} else if err != nil {
+		return err
+	}
+	for dir := path.Dir(key); dir != "." && strings.Contains(dir, "="); dir = path.Dir(dir) {
+		if os.Remove(f.path(dir)) != nil {
+			break // not empty
+		}
+	}
+	return nil
+}
+
+func (f *fileStore) close() error { return nil }

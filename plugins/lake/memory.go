@@ -1,0 +1,187 @@
+package lake
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"weir/plugins/event"
+)
+
+// Memory tells a writer which records its store holds already, so that a
+// record that the log delivers again - after a crash between upload and commit,
+// after a rebalance - is not stored twice. What it knows it reads from the
+// objects themselves. It is a help, not the guarantee: two owners of a
+// partition can still store a record each, which readers see as one.
+type Memory struct {
+	store  *Store
+	recall time.Duration // how far back records can be delivered again
+	known  Known
+
+	mu       sync.Mutex
+	read     map[string]time.Time    // objects whose footers are in known, by key
+	listed   time.Time               // when the store was last listed
+	forgot   time.Time               // when known was last pruned
+	seen     map[Partition]partition // what this process has been given
+	doubt    bool                    // a write failed: it may be there all the same
+	historic map[string]*past        // days older than recall, for what is published again
+}
+
+type partition struct {
+	last int64
+	at   time.Time
+}
+
+// past is what the objects of one day cover.
+type past struct {
+	known Known
+	read  time.Time
+}
+
+const (
+	listMargin  = 10 * time.Minute // an object may appear this long after the time in its name
+	idleAfter   = 30 * time.Second // a partition not seen for this long may have had another owner
+	gapInterval = 5 * time.Second  // gaps in offsets cause a listing this often at most
+	pastDays    = 8                // days of old coverage that are held
+	pastAge     = 10 * time.Minute // and for how long
+)
+
+// NewMemory makes a memory of what was written to the store within recall.
+func NewMemory(store *Store, recall time.Duration) *Memory {
+	return &Memory{store: store, recall: recall, read: map[string]time.Time{},
+		seen: map[Partition]partition{}, historic: map[string]*past{}}
+}
+
+// Load reads the coverage of the objects written within recall.
+func (m *Memory) Load(ctx context.Context, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refresh(ctx, now, now.Add(-m.recall))
+}
+
+// refresh reads the objects written since a time that are not known yet.
+func (m *Memory) refresh(ctx context.Context, now, since time.Time) error {
+	objects, err := m.store.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
+	if err != nil {
+		return err
+	}
+	unread := objects[:0]
+	for _, o := range objects {
+		if _, ok := m.read[o.Key]; !ok {
+			unread = append(unread, o)
+		}
+	}
+	err = m.store.Footers(ctx, unread, func(f Footer) error {
+		m.known.Add(f.Coverage, f.Written)
+		m.read[f.Key] = f.Written
+		return nil
+	})
+	if err == nil {
+		m.listed, m.doubt = now, false
+	}
+	return err
+}
+
+// Prepare makes sure that what is known of the batch's partitions is fresh. It
+// lists the store when it must: a partition is new to this process, or comes
+// back, or jumps ahead, which all mean that another process may have stored
+// records of it; or a write has failed without saying whether it took place.
+func (m *Memory) Prepare(ctx context.Context, now time.Time, batch map[Partition]Span) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stale := m.doubt
+	for p, span := range batch {
+		seen, ok := m.seen[p]
+		switch {
+		case !ok, now.Sub(seen.at) > idleAfter:
+			stale = true
+		case span.First > seen.last+1 && now.Sub(m.listed) > gapInterval:
+			stale = true
+		}
+	}
+	if stale {
+		if err := m.refresh(ctx, now, m.listed.Add(-listMargin)); err != nil {
+			return fmt.Errorf("reading which records are stored: %w", err)
+		}
+	}
+	for p, span := range batch {
+		m.seen[p] = partition{last: max(m.seen[p].last, span.Last), at: now}
+	}
+	m.prune(now)
+	return nil
+}
+
+func (m *Memory) prune(now time.Time) {
+	if now.Sub(m.forgot) < time.Minute {
+		return
+	}
+	m.forgot = now
+	limit := now.Add(-m.recall)
+	m.known.Forget(limit)
+	for key, written := range m.read {
+		if written.Before(limit) {
+			delete(m.read, key)
+		}
+	}
+	for day, p := range m.historic {
+		if now.Sub(p.read) > pastAge {
+			delete(m.historic, day)
+		}
+	}
+}
+
+// Has tells whether the store holds the record, among what was written within
+// recall. received is when the record's event was received.
+func (m *Memory) Has(c event.Coordinates, received time.Time) bool { return m.known.Has(c, received) }
+
+// HadOn tells whether the store holds a delivery that may be older than
+// recall, by the coverage of the day's folder, which it reads on first use.
+func (m *Memory) HadOn(ctx context.Context, now, day time.Time, c event.Coordinates, received time.Time) (bool, error) {
+	if m.known.Has(c, received) {
+		return true, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	folder := DateFolder(day)
+	p := m.historic[folder]
+	if p == nil || now.Sub(p.read) > pastAge {
+		if len(m.historic) >= pastDays {
+			clear(m.historic)
+		}
+		p = &past{read: now}
+		objects, err := m.store.Folder(ctx, folder)
+		if err == nil {
+			err = m.store.Footers(ctx, objects, func(f Footer) error {
+				p.known.Add(f.Coverage, f.Written)
+				return nil
+			})
+		}
+		if err != nil {
+			return false, fmt.Errorf("reading which records of %s are stored: %w", folder, err)
+		}
+		m.historic[folder] = p
+	}
+	return p.known.Has(c, received), nil
+}
+
+// Put writes an object of the table and remembers what it covers. After an
+// error the next Prepare looks whether the object is there all the same.
+func (m *Memory) Put(ctx context.Context, name Name, t *Table, n int, opt Options, coverage *Coverage, columns Columns) (size int64, err error) {
+	body, err := t.Encode(n, opt, coverage, columns)
+	if err != nil {
+		return 0, err
+	}
+	key := name.Path()
+	if err := m.store.PutBytes(ctx, key, body); err != nil {
+		m.mu.Lock()
+		m.doubt = true
+		m.mu.Unlock()
+		return 0, err
+	}
+	m.known.Add(*coverage, name.Written)
+	m.mu.Lock()
+	m.read[key] = name.Written
+	m.mu.Unlock()
+	return int64(len(body)), nil
+}

@@ -1,0 +1,207 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"golang.org/x/sync/errgroup"
+)
+
+// Object is an object of the store, known by its listing.
+type Object struct {
+	Blob
+	Name
+}
+
+// Footer is what an object says about itself.
+type Footer struct {
+	Object
+	Rows     int64
+	Coverage Coverage
+}
+
+// Select says which objects to list.
+type Select struct {
+	From, To     time.Time // of the rows' times, [From, To); zero is unbounded
+	WrittenSince time.Time // zero is unbounded
+	Duplicates   bool      // also the objects without rows
+}
+
+// listers is how many folders are listed at a time.
+const listers = 16
+
+// Objects lists the objects of the selection, folder by folder, each in key
+// order. Foreign files are passed over.
+func (s *Store) Objects(ctx context.Context, sel Select) ([]Object, error) {
+	folders, err := s.dateFolders(ctx, sel)
+	if err != nil {
+		return nil, err
+	}
+	found := make([][]Object, len(folders))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(listers)
+	for i, folder := range folders {
+		g.Go(func() error {
+			objects, err := s.Folder(ctx, folder)
+			found[i] = slices.DeleteFunc(objects, func(o Object) bool {
+				return o.Written.Before(sel.WrittenSince) || !o.Overlaps(sel.From, sel.To)
+			})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(found...), nil
+}
+
+func (s *Store) dateFolders(ctx context.Context, sel Select) ([]string, error) {
+	var out []string
+	dates, err := s.Dates(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, date := range dates {
+		if sel.covers(date) {
+			out = append(out, DateFolder(date))
+		}
+	}
+	if !sel.Duplicates {
+		return out, nil
+	}
+	if dates, err = s.Dates(ctx, DuplicatesFolder); err != nil {
+		return nil, err
+	}
+	for _, date := range dates { // by the day they were written
+		if !date.AddDate(0, 0, 1).Before(sel.WrittenSince) {
+			out = append(out, path.Join(DuplicatesFolder, DateFolder(date)))
+		}
+	}
+	return out, nil
+}
+
+// covers tells whether a day's folder can hold rows of the selection.
+func (sel Select) covers(date time.Time) bool {
+	return (sel.To.IsZero() || date.Before(sel.To)) &&
+		(sel.From.IsZero() || date.AddDate(0, 0, 1).After(sel.From))
+}
+
+// Dates returns the days that have a folder below root, sorted.
+func (s *Store) Dates(ctx context.Context, root string) ([]time.Time, error) {
+	names, err := s.Folders(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	var dates []time.Time
+	for _, name := range names {
+		if d, ok := (Name{Folder: name}).Date(); ok {
+			dates = append(dates, d)
+		}
+	}
+	return dates, nil
+}
+
+// Folder lists the objects below a folder, in key order.
+func (s *Store) Folder(ctx context.Context, folder string) ([]Object, error) {
+	var out []Object
+	err := s.List(ctx, folder, func(b Blob) error {
+		if name, ok := ParseName(b.Key); ok {
+			out = append(out, Object{b, name})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// footerRead is how much of an object's end is read at first: most footers fit.
+const footerRead = 32 << 10
+
+// ReadFooter reads an object's footer, usually in one request.
+func (s *Store) ReadFooter(ctx context.Context, o Object) (Footer, error) {
+	f := Footer{Object: o}
+	r, err := s.Open(ctx, o.Blob)
+	if err != nil {
+		return f, err
+	}
+	defer r.Close()
+	file, err := parquet.OpenFile(&tail{r: r, size: r.Size()}, r.Size(),
+		parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.SkipMagicBytes(true))
+	if err != nil {
+		return f, fmt.Errorf("reading the footer of %s: %w", o.Key, err)
+	}
+	f.Rows = file.NumRows()
+	raw, ok := file.Lookup(MetaCoverage)
+	if !ok {
+		return f, fmt.Errorf("reading the footer of %s: no coverage in it: not an object of weir's", o.Key)
+	}
+	if f.Coverage, err = DecodeCoverage(raw); err != nil {
+		return f, fmt.Errorf("reading the footer of %s: %w", o.Key, err)
+	}
+	return f, nil
+}
+
+// footerReaders is how many footers are read at a time.
+const footerReaders = 16
+
+// Footers reads the footers of objects, in parallel and in no order. Objects
+// that have been deleted meanwhile are passed over: what they held is in
+// another object, or was to go. each is called by one goroutine at a time.
+func (s *Store) Footers(ctx context.Context, objects []Object, each func(Footer) error) error {
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(footerReaders)
+	for _, o := range objects {
+		g.Go(func() error {
+			f, err := s.ReadFooter(ctx, o)
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			return each(f)
+		})
+	}
+	return g.Wait()
+}
+
+// Coverage calls each with what every object written since a time says of
+// itself: the ledger that an audit reads. A zero time means all objects.
+func (s *Store) Coverage(ctx context.Context, since time.Time, each func(Footer) error) error {
+	objects, err := s.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
+	if err != nil {
+		return err
+	}
+	return s.Footers(ctx, objects, each)
+}
+
+// tail serves the end of an object from one read.
+type tail struct {
+	r    io.ReaderAt
+	size int64
+	from int64
+	buf  []byte
+}
+
+func (t *tail) ReadAt(p []byte, off int64) (int, error) {
+	if t.buf == nil {
+		n := min(int64(footerRead), t.size)
+		buf := make([]byte, n)
+		if _, err := t.r.ReadAt(buf, t.size-n); err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		t.buf, t.from = buf, t.size-n
+	}
+	if off >= t.from && off+int64(len(p)) <= t.size {
+		return copy(p, t.buf[off-t.from:]), nil
+	}
+	return t.r.ReadAt(p, off)
+}

@@ -1,0 +1,146 @@
+// Package lake keeps Parquet objects in date folders of a blob store: a local
+// directory, S3 or memory, chosen by URL. It knows how objects are named, which
+// records of the log each one covers, and how to write one so that it appears
+// whole or not at all. It is a leaf: it imports no room.
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// ErrNotFound says that an object is not, or no longer, in the store.
+var ErrNotFound = errors.New("object not found")
+
+// Blob is an object in a listing.
+type Blob struct {
+	Key  string
+	Size int64
+}
+
+// Reader reads parts of one object, from several goroutines if need be.
+type Reader interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// backend is what a blob store must do. Keys are slash-separated.
+type backend interface {
+	// put makes the object appear whole, replacing one of the same key, once
+	// write has returned nil; after an error the object may be there only if
+	// the store could not tell. It is durable when put returns nil.
+	put(ctx context.Context, key string, write func(io.Writer) error) error
+	// list calls each, in the order of keys, with every object below prefix.
+	list(ctx context.Context, prefix string, each func(Blob) error) error
+	// folders returns the names of the folders directly below prefix, sorted.
+	folders(ctx context.Context, prefix string) ([]string, error)
+	open(ctx context.Context, key string, size int64) (Reader, error)
+	remove(ctx context.Context, key string) error
+	close() error
+}
+
+// Store is an open blob store. It is safe for concurrent use.
+type Store struct {
+	backend
+	name string
+}
+
+// Open opens a store by URL:
+//
+//	file:///abs/dir          a directory, made when missing
+//	s3://bucket/prefix?…     S3; the query is gocloud's: region, endpoint, use_path_style, …
+//	mem://                   memory, for tests: each Open is a store of its own
+//
+// Opening talks to no server: an outage shows on first use.
+func Open(ctx context.Context, rawURL string) (*Store, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("parsing the store URL: %w", errors.Unwrap(err)) // without the URL, which may hold a secret
+	}
+	s := &Store{name: u.Scheme + "://" + u.Host + u.Path}
+	switch u.Scheme {
+	case "file":
+		s.backend, err = openFile(u)
+	case "s3", "mem":
+		s.backend, err = openBucket(ctx, u)
+	default:
+		err = fmt.Errorf("unknown scheme %q: expected file, s3 or mem", u.Scheme)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening store %s: %w", s.name, err)
+	}
+	return s, nil
+}
+
+// Name is the URL of the store without its query.
+func (s *Store) Name() string { return s.name }
+
+// Put writes an object. When it returns nil the object is durable and whole;
+// after an error it is absent, or whole when the store could not say whether it
+// took it: look before writing the same rows again.
+func (s *Store) Put(ctx context.Context, key string, write func(io.Writer) error) error {
+	if err := s.put(ctx, key, write); err != nil {
+		return fmt.Errorf("writing %s to %s: %w", key, s.name, err)
+	}
+	return nil
+}
+
+// PutBytes writes an object whose bytes are at hand, as Put does.
+func (s *Store) PutBytes(ctx context.Context, key string, body []byte) error {
+	return s.Put(ctx, key, func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	})
+}
+
+// Open opens an object for reading. ErrNotFound may also come from a read.
+func (s *Store) Open(ctx context.Context, b Blob) (Reader, error) {
+	r, err := s.open(ctx, b.Key, b.Size)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s of %s: %w", b.Key, s.name, err)
+	}
+	return r, nil
+}
+
+// Remove deletes objects; one that is gone already is no error. What was
+// deleted before an error stays deleted.
+func (s *Store) Remove(ctx context.Context, keys ...string) error {
+	for _, key := range keys {
+		if err := s.remove(ctx, key); err != nil && !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("deleting %s of %s: %w", key, s.name, err)
+		}
+	}
+	return nil
+}
+
+// Close releases the store's connections.
+func (s *Store) Close() error { return s.close() }
+
+// List calls each with every object below the folder prefix, in key order.
+func (s *Store) List(ctx context.Context, prefix string, each func(Blob) error) error {
+	if err := s.list(ctx, prefix, each); err != nil {
+		return fmt.Errorf("listing %s of %s: %w", prefix, s.name, err)
+	}
+	return nil
+}
+
+// Folders returns the names of the folders below prefix ("" is the root).
+func (s *Store) Folders(ctx context.Context, prefix string) ([]string, error) {
+	names, err := s.folders(ctx, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("listing the folders of %s%s: %w", s.name, prefix, err)
+	}
+	return names, nil
+}
+
+func withSlash(prefix string) string {
+	if prefix == "" || strings.HasSuffix(prefix, "/") {
+		return prefix
+	}
+	return prefix + "/"
+}

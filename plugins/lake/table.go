@@ -1,0 +1,107 @@
+package lake
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+)
+
+// Keys of the metadata that every object of ours carries.
+const (
+	MetaCoverage = "weir.coverage" // Coverage.Encode
+	MetaTable    = "weir.table"    // name/version of the columns: "raw/1"
+)
+
+// Table is the layout of a kind of object: its columns, the order of its rows,
+// and the columns that get a bloom filter.
+type Table struct {
+	Name    string // name/version
+	Schema  *parquet.Schema
+	Sorting []parquet.SortingColumn
+	Bloom   []parquet.BloomFilterColumn
+}
+
+// pageSize is the target of uncompressed bytes per page: what a reader of one
+// device has to decode at least.
+const pageSize = 64 << 10
+
+// chunkRows is how many rows of a column are handed on at a time.
+const chunkRows = 1024
+
+// Options bound an object.
+type Options struct {
+	RowGroupRows int // rows per row group; 0 means 128 Ki
+}
+
+// Columns yields the values of rows [from, to) of one leaf column, appended to
+// dst. The values may alias memory that stays unchanged until Write returns.
+type Columns func(dst []parquet.Value, column, from, to int) []parquet.Value
+
+// defaultGroup is the rows of a row group.
+const defaultGroup = 128 << 10
+
+// Encode returns rows 0..n-1 as one Parquet object, written column by column.
+func (t *Table) Encode(n int, opt Options, coverage *Coverage, columns Columns) ([]byte, error) {
+	var body bytes.Buffer
+	w := t.NewWriter(&body)
+	group := opt.RowGroupRows
+	if group <= 0 {
+		group = defaultGroup
+	}
+	for from := 0; from < n; from += group {
+		if err := w.RowGroup(from, min(n, from+group), columns); err != nil {
+			return nil, err
+		}
+	}
+	err := w.Close(coverage)
+	return body.Bytes(), err
+}
+
+// Writer writes one object, a row group at a time.
+type Writer struct {
+	table *Table
+	w     *parquet.GenericWriter[any]
+	buf   []parquet.Value
+}
+
+// NewWriter starts an object. Nothing of it is valid before Close.
+func (t *Table) NewWriter(w io.Writer) *Writer {
+	return &Writer{table: t, w: parquet.NewGenericWriter[any](w, t.Schema,
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}),
+		parquet.PageBufferSize(pageSize),
+		parquet.WriteBufferSize(0),
+		parquet.DataPageStatistics(true),
+		parquet.BloomFilters(t.Bloom...),
+		parquet.SortingWriterConfig(parquet.SortingColumns(t.Sorting...)),
+		parquet.CreatedBy("weir", t.Name, ""),
+	)}
+}
+
+// RowGroup writes rows [from, to) as one row group.
+func (w *Writer) RowGroup(from, to int, columns Columns) error {
+	for i, column := range w.w.ColumnWriters() {
+		for at := from; at < to; at += chunkRows {
+			w.buf = columns(w.buf[:0], i, at, min(to, at+chunkRows))
+			if _, err := column.WriteRowValues(w.buf); err != nil {
+				return fmt.Errorf("encoding column %d: %w", i, err)
+			}
+		}
+	}
+	if err := w.w.Flush(); err != nil {
+		return fmt.Errorf("encoding a row group: %w", err)
+	}
+	return nil
+}
+
+// Close writes the footer, with the coverage in it.
+func (w *Writer) Close(coverage *Coverage) error {
+	w.w.SetKeyValueMetadata(MetaTable, w.table.Name)
+	w.w.SetKeyValueMetadata(MetaCoverage, coverage.Encode())
+	if err := w.w.Close(); err != nil {
+		return fmt.Errorf("encoding the footer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package raw
+
+import (
+	"unsafe"
+
+	"github.com/parquet-go/parquet-go"
+
+	"weir/plugins/event"
+	"weir/plugins/lake"
+)
+
+// layout declares the columns, in order, for people and programs that read the
+// files. Columns may be added at the end; none is renamed or given a new
+// meaning without a new version of the table.
+type layout struct {
+	EventID       [16]byte           `parquet:"event_id,uuid,uncompressed"`
+	Fleet         string             `parquet:"fleet,dict"`
+	Device        string             `parquet:"device_id,dict"`
+	Firmware      string             `parquet:"firmware,dict"`
+	Time          int64              `parquet:"timestamp,timestamp(microsecond),delta"`
+	TimeText      string             `parquet:"timestamp_text,optional"`
+	EffectiveTime int64              `parquet:"effective_time,optional,timestamp(microsecond)"`
+	ReceivedAt    int64              `parquet:"received_at,optional,timestamp(microsecond),delta"`
+	Schema        string             `parquet:"schema,optional,dict"`
+	Flags         string             `parquet:"flags,optional,dict"`
+	Metrics       map[string]float64 `parquet:"metrics" parquet-key:",dict"`
+	Diagnostics   string             `parquet:"diagnostics,optional,json"`
+	Extra         string             `parquet:"extra,optional,json"`
+	AsSent        string             `parquet:"as_sent,optional,json"`
+	Unknown       string             `parquet:"unknown_metrics,optional,dict"`
+	Topic         string             `parquet:"topic,optional,dict"`
+	Partition     int32              `parquet:"partition,optional,dict"`
+	Offset        int64              `parquet:"offset,optional,delta"`
+	Delivery      string             `parquet:"delivery,optional"`
+}
+
+// The leaf columns, by position.
+const (
+	colID = iota
+	colFleet
+	colDevice
+	colFirmware
+	colTime
+	colTimeText
+	colEffectiveTime
+	colReceivedAt
+	colSchema
+	colFlags
+	colMetric
+	colValue
+	colDiagnostics
+	colExtra
+	colAsSent
+	colUnknown
+	colTopic
+	colPartition
+	colOffset
+	colDelivery
+	columnCount
+)
+
+const bloomBits = 10 // about 1 % of false positives
+
+// Table is the layout of the raw store's objects.
+func Table() *lake.Table {
+	return &lake.Table{
+		Name:   "raw/1",
+		Schema: parquet.NewSchema("event", parquet.SchemaOf(new(layout))),
+		Sorting: []parquet.SortingColumn{
+			parquet.Ascending("device_id"), parquet.Ascending("timestamp"),
+		},
+		Bloom: []parquet.BloomFilterColumn{
+			parquet.SplitBlockFilter(bloomBits, "event_id"), parquet.SplitBlockFilter(bloomBits, "device_id"),
+		},
+	}
+}
+
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+func required(dst []parquet.Value, s string, col int) []parquet.Value {
+	return append(dst, parquet.ByteArrayValue(bytesOf(s)).Level(0, 0, col))
+}
+
+func optional(dst []parquet.Value, v parquet.Value, have bool, col int) []parquet.Value {
+	if !have {
+		return append(dst, parquet.NullValue().Level(0, 0, col))
+	}
+	return append(dst, v.Level(0, 1, col))
+}
+
+func optionalText(dst []parquet.Value, s string, col int) []parquet.Value {
+	return optional(dst, parquet.ByteArrayValue(bytesOf(s)), s != "", col)
+}
+
+func optionalBytes(dst []parquet.Value, b []byte, col int) []parquet.Value {
+	return optional(dst, parquet.ByteArrayValue(b), b != nil, col)
+}
+
+// columns yields the values of rows, in the order given, column by column.
+func columns(rows []*Row) lake.Columns {
+	return func(dst []parquet.Value, col, from, to int) []parquet.Value {
+		for _, r := range rows[from:to] {
+			dst = r.value(dst, col)
+		}
+		return dst
+	}
+}
+
+func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
+	switch col {
+	case colID:
+		return append(dst, parquet.FixedLenByteArrayValue(r.ID[:]).Level(0, 0, col))
+	case colFleet:
+		return required(dst, r.Fleet, col)
+	case colDevice:
+		return required(dst, r.Device, col)
+	case colFirmware:
+		return required(dst, r.Firmware, col)
+	case colTime:
+		return append(dst, parquet.Int64Value(r.Time).Level(0, 0, col))
+	case colTimeText:
+		return optionalText(dst, r.TimeText, col)
+	case colEffectiveTime:
+		return optional(dst, parquet.Int64Value(r.At), r.At != r.Time, col)
+	case colReceivedAt:
+		return optional(dst, parquet.Int64Value(r.ReceivedAt), r.ReceivedAt != 0, col)
+	case colSchema:
+		return optionalText(dst, r.Schema, col)
+	case colFlags:
+		return optionalText(dst, r.Flags, col)
+	case colMetric, colValue:
+		return r.metric(dst, col)
+	case colDiagnostics:
+		return optionalBytes(dst, r.Diagnostics, col)
+	case colExtra:
+		return optionalBytes(dst, r.Extra, col)
+	case colAsSent:
+		return optionalBytes(dst, r.AsSent, col)
+	case colUnknown:
+		return optionalText(dst, r.Unknown, col)
+	}
+	return r.coordinate(dst, col)
+}
+
+// metric yields one side of the map: an empty map is one value of level 0.
+func (r *Row) metric(dst []parquet.Value, col int) []parquet.Value {
+	if len(r.Metrics) == 0 {
+		return append(dst, parquet.NullValue().Level(0, 0, col))
+	}
+	repetition := 0
+	for i := range r.Metrics {
+		m := &r.Metrics[i]
+		if col == colMetric {
+			dst = append(dst, parquet.ByteArrayValue(bytesOf(m.Name)).Level(repetition, 1, col))
+		} else {
+			dst = append(dst, parquet.DoubleValue(m.Value).Level(repetition, 1, col))
+		}
+		repetition = 1
+	}
+	return dst
+}
+
+func (r *Row) coordinate(dst []parquet.Value, col int) []parquet.Value {
+	logged := r.Record != noRecord
+	switch col {
+	case colTopic:
+		return optional(dst, parquet.ByteArrayValue(bytesOf(r.Record.Topic)), logged, col)
+	case colPartition:
+		return optional(dst, parquet.Int32Value(r.Record.Partition), logged, col)
+	case colOffset:
+		return optional(dst, parquet.Int64Value(r.Record.Offset), logged, col)
+	}
+	var text []byte
+	if r.Delivery != r.Record {
+		text = r.Delivery.Append(nil)
+	}
+	return optional(dst, parquet.ByteArrayValue(text), text != nil, colDelivery)
+}
+
+// before is the order of rows within an object.
+func (r *Row) before(o *Row) int {
+	switch {
+	case r.Device != o.Device:
+		if r.Device < o.Device {
+			return -1
+		}
+		return 1
+	case r.At != o.At:
+		if r.At < o.At {
+			return -1
+		}
+		return 1
+	}
+	return compareCoordinates(r.Delivery, o.Delivery)
+}
+
+// same tells whether two rows are one delivery of one event, stored twice.
+func (r *Row) same(o *Row) bool {
+	return r.Delivery == o.Delivery && r.Delivery != noRecord && r.ID == o.ID && r.Fleet == o.Fleet
+}
+
+func compareCoordinates(a, b event.Coordinates) int {
+	switch {
+	case a.Topic != b.Topic:
+		if a.Topic < b.Topic {
+			return -1
+		}
+		return 1
+	case a.Partition != b.Partition:
+		return int(a.Partition) - int(b.Partition)
+	case a.Offset < b.Offset:
+		return -1
+	case a.Offset > b.Offset:
+		return 1
+	}
+	return 0
+}

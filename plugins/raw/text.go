@@ -1,0 +1,118 @@
+package raw
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"weir/plugins/rawjson"
+)
+
+// sent reads AsSent: the id, "" when the column has it, and the numbers.
+func (r *Row) sent() (id string, numbers map[string]json.RawMessage, err error) {
+	if r.AsSent == nil {
+		return "", nil, nil
+	}
+	var texts struct {
+		ID      string                     `json:"event_id"`
+		Metrics map[string]json.RawMessage `json:"metrics"`
+	}
+	if err := json.Unmarshal(r.AsSent, &texts); err != nil {
+		return "", nil, fmt.Errorf("reading column as_sent: %w", err)
+	}
+	return texts.ID, texts.Metrics, nil
+}
+
+// appendTimeText writes a time the way most devices do: UTC, with no
+// fraction, or one of three, six or nine digits, whichever is enough.
+func appendTimeText(b []byte, t time.Time) []byte {
+	switch n := t.Nanosecond(); {
+	case n == 0:
+		return t.UTC().AppendFormat(b, "2006-01-02T15:04:05Z")
+	case n%1e6 == 0:
+		return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	case n%1e3 == 0:
+		return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
+	}
+	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
+}
+
+// isTimeText tells whether the column, in microseconds, gives the text back.
+func isTimeText(text string, t time.Time) bool {
+	if t.Nanosecond()%1e3 != 0 {
+		return false
+	}
+	var b [40]byte
+	return string(appendTimeText(b[:0], t)) == text
+}
+
+func appendUUID(b []byte, id [16]byte) []byte {
+	b = append(hex.AppendEncode(b, id[:4]), '-')
+	b = append(hex.AppendEncode(b, id[4:6]), '-')
+	b = append(hex.AppendEncode(b, id[6:8]), '-')
+	b = append(hex.AppendEncode(b, id[8:10]), '-')
+	return hex.AppendEncode(b, id[10:])
+}
+
+func isUUIDText(text string, id [16]byte) bool {
+	var b [36]byte
+	return string(appendUUID(b[:0], id)) == text
+}
+
+// appendNumber writes a double with the fewest digits that give it back.
+func appendNumber(b []byte, v float64) []byte {
+	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
+		return strconv.AppendFloat(b, v, 'e', -1, 64)
+	}
+	return strconv.AppendFloat(b, v, 'f', -1, 64)
+}
+
+// exact tells whether the double prints back as the number that was sent, the
+// same value if not the same text.
+func exact(raw []byte, v float64) bool {
+	if len(raw) <= 16 && bytes.IndexAny(raw, "eE") < 0 { // at most 15 digits, or 16 and no sign or point
+		if len(raw) < 16 || raw[0] == '-' || bytes.IndexByte(raw, '.') >= 0 {
+			return true
+		}
+	}
+	digits, exp := decimal(raw)
+	var b [32]byte
+	shortest, sexp := decimal(strconv.AppendFloat(b[:0], v, 'e', -1, 64))
+	return exp == sexp && bytes.Equal(digits, shortest)
+}
+
+// decimal splits a JSON number into its significant digits d1d2… and the
+// exponent of 0.d1d2…; zero has no digits.
+func decimal(raw []byte) (digits []byte, exp int) {
+	point := -1
+	i := 0
+	for ; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '.':
+			point = len(digits)
+		case c >= '0' && c <= '9':
+			digits = append(digits, c)
+		case c == 'e' || c == 'E':
+			n, err := strconv.Atoi(rawjson.Alias(raw[i+1:]))
+			if err != nil { // an exponent of absurd length, of a zero
+				n = 0
+			}
+			exp = n
+			i = len(raw)
+		}
+	}
+	if point < 0 {
+		point = len(digits)
+	}
+	exp += point
+	trimmed := bytes.TrimLeft(digits, "0")
+	exp -= len(digits) - len(trimmed)
+	if trimmed = bytes.TrimRight(trimmed, "0"); len(trimmed) == 0 {
+		return nil, 0
+	}
+	return trimmed, exp
+}

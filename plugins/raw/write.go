@@ -1,0 +1,269 @@
+package raw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"golang.org/x/sync/errgroup"
+
+	"weir/plugins/event"
+	"weir/plugins/lake"
+)
+
+// uploads is how many objects of one batch are written at a time.
+const uploads = 8
+
+// scratch is the memory of one batch, used again by the next.
+type scratch struct {
+	events []event.Event
+	rows   []Row
+}
+
+// WriteBatch stores a batch. When it returns nil, every event of the batch is
+// durable in the store, was there before, or is recorded there as a duplicate.
+// After an error some of its objects may be durable: each describes itself, so
+// that the retry skips their records. A *service.BatchError names messages that
+// are no events; the others are stored.
+func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	if o.memory == nil {
+		return service.ErrNotConnected
+	}
+	now := o.now()
+	if err := o.memory.Prepare(ctx, now, spansOf(batch)); err != nil {
+		return err
+	}
+	w := writing{o: o, now: now, s: o.scratch(len(batch))}
+	defer o.reuse(w.s)
+	for i, msg := range batch {
+		if err := w.add(ctx, i, msg); err != nil {
+			return err
+		}
+	}
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	o.count.rows.Incr(int64(w.stored))
+	o.count.duplicates.Incr(w.duplicates)
+	o.count.recognised.Incr(w.recognised)
+	o.count.untargeted.Incr(w.untargeted)
+	return w.rejections(batch)
+}
+
+// spansOf returns the offsets of each partition in the batch.
+func spansOf(batch service.MessageBatch) map[lake.Partition]lake.Span {
+	spans := map[lake.Partition]lake.Span{}
+	var last lake.Partition
+	var span lake.Span
+	open := false
+	for _, msg := range batch {
+		c, _, ok := event.CoordinatesOf(msg)
+		if !ok {
+			continue
+		}
+		if p := lake.PartitionOf(c); !open || p != last {
+			if open {
+				spans[last] = span
+			}
+			last, open = p, true
+			if span, ok = spans[p]; !ok {
+				span = lake.Span{First: c.Offset, Last: c.Offset}
+			}
+		}
+		span.First, span.Last = min(span.First, c.Offset), max(span.Last, c.Offset)
+	}
+	if open {
+		spans[last] = span
+	}
+	return spans
+}
+
+// writing is one batch on its way.
+type writing struct {
+	o        *output
+	now      time.Time
+	s        *scratch
+	stored   int
+	repeats  lake.Collector // the duplicates
+	rejected map[int]error
+
+	duplicates, recognised, untargeted int64
+}
+
+func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
+	record, delivery, logged := event.CoordinatesOf(msg)
+	if logged {
+		received, _ := event.ReceivedAt(msg)
+		if w.o.memory.Has(record, received) || w.o.memory.Has(delivery, received) {
+			w.recognised++
+			return nil
+		}
+		if of := event.Meta(msg, event.MetaDuplicateOf); of != "" {
+			canonical, err := event.ParseCoordinates(of)
+			if err != nil {
+				return fmt.Errorf("reading metadata %s: %w", event.MetaDuplicateOf, err)
+			}
+			w.repeats.Duplicate(record, canonical)
+			w.duplicates++
+			return nil
+		}
+	}
+	if !event.Targeted(msg, event.TargetRaw) {
+		w.untargeted++
+		return nil
+	}
+	raw, err := msg.AsBytes()
+	if err != nil {
+		return fmt.Errorf("reading a message: %w", err)
+	}
+	e, r := &w.s.events[w.stored], &w.s.rows[w.stored]
+	if err := event.Parse(raw, e); err != nil {
+		if w.rejected == nil {
+			w.rejected = map[int]error{}
+		}
+		w.rejected[i] = err
+		return nil
+	}
+	r.fill(e, msg)
+	if logged && record != delivery {
+		had, err := w.o.memory.HadOn(ctx, w.now, time.UnixMicro(r.At), delivery, time.UnixMicro(r.ReceivedAt))
+		if err != nil {
+			return err
+		} else if had {
+			w.recognised++
+			return nil
+		}
+	}
+	w.stored++
+	return nil
+}
+
+// flush writes the rows, an object per date, and the duplicates with one of
+// them, or in an object of their own when there is no row.
+func (w *writing) flush(ctx context.Context) error {
+	groups := w.groups()
+	repeats := w.repeats.Coverage()
+	if len(groups) == 0 {
+		if repeats.Empty() {
+			return nil
+		}
+		name := lake.NewName(lake.DuplicatesFolder+"/"+lake.DateFolder(w.now), w.now, w.now, w.now)
+		return w.put(ctx, name, nil, repeats)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(uploads)
+	for i, rows := range groups {
+		coverage, name := w.describe(rows)
+		if i == 0 {
+			coverage.Merge(repeats)
+		}
+		g.Go(func() error { return w.put(ctx, name, rows, coverage) })
+	}
+	return g.Wait()
+}
+
+func (w *writing) put(ctx context.Context, name lake.Name, rows []*Row, coverage lake.Coverage) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.o.timeout, errTimeout)
+	defer cancel()
+	size, err := w.o.memory.Put(ctx, name, w.o.table, len(rows), w.o.options, &coverage, columns(rows))
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
+			return fmt.Errorf("%w after %s: %w", cause, w.o.timeout, err)
+		}
+		return err
+	}
+	w.o.count.objects.Incr(1)
+	w.o.count.bytes.Incr(size)
+	return nil
+}
+
+var errTimeout = errors.New("the store did not answer in time")
+
+// describe names the object of rows of one date, and lists their records.
+func (w *writing) describe(rows []*Row) (lake.Coverage, lake.Name) {
+	var c lake.Collector
+	first, last := rows[0].At, rows[0].At
+	for _, r := range rows {
+		first, last = min(first, r.At), max(last, r.At)
+		if r.Delivery != noRecord {
+			c.Stored(r.Delivery)
+		}
+	}
+	from := time.UnixMicro(first)
+	return c.Coverage(), lake.NewName(lake.DateFolder(from), w.now, from, time.UnixMicro(last))
+}
+
+const dayMicros = 24 * int64(time.Hour/time.Microsecond)
+
+// day counts days since 1970, rounding down.
+func day(micros int64) int64 {
+	d := micros / dayMicros
+	if micros%dayMicros < 0 {
+		d--
+	}
+	return d
+}
+
+// groups returns the rows by date, each sorted as an object's rows are, and cut
+// to the most an object may hold.
+func (w *writing) groups() [][]*Row {
+	by := map[int64][]*Row{}
+	for i := range w.s.rows[:w.stored] {
+		r := &w.s.rows[i]
+		by[day(r.At)] = append(by[day(r.At)], r)
+	}
+	var out [][]*Row
+	for _, rows := range by {
+		slices.SortFunc(rows, (*Row).before)
+		rows = slices.CompactFunc(rows, (*Row).same)
+		for chunk := range slices.Chunk(rows, w.o.maxRows) {
+			out = append(out, chunk)
+		}
+	}
+	return out
+}
+
+func (w *writing) rejections(batch service.MessageBatch) error {
+	if len(w.rejected) == 0 {
+		return nil
+	}
+	w.o.count.rejected.Incr(int64(len(w.rejected)))
+	var failed *service.BatchError
+	for i, err := range w.rejected {
+		if failed == nil {
+			failed = service.NewBatchError(batch, err)
+		}
+		failed.Failed(i, err)
+	}
+	return failed
+}
+
+// scratch returns memory for a batch of n messages.
+func (o *output) scratch(n int) *scratch {
+	s, _ := o.scratches.Get().(*scratch)
+	if s == nil {
+		s = &scratch{}
+	}
+	if cap(s.rows) < n {
+		events := make([]event.Event, n)
+		copy(events, s.events[:cap(s.events)]) // their metric slices are used again
+		s.events, s.rows = events, make([]Row, n)
+	}
+	s.events, s.rows = s.events[:n], s.rows[:n]
+	return s
+}
+
+// reuse lets go of the messages' memory, and keeps the scratch for a later batch.
+func (o *output) reuse(s *scratch) {
+	for i := range s.events {
+		e := &s.events[i]
+		clear(e.Metrics[:cap(e.Metrics)])
+		clear(e.Extra[:cap(e.Extra)])
+		*e = event.Event{Metrics: e.Metrics[:0], Extra: e.Extra[:0]}
+	}
+	clear(s.rows)
+	o.scratches.Put(s)
+}
