@@ -1,0 +1,205 @@
+package dedupe
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// files is an open Pebble store of claims.
+//
+// Its keys begin with the time at which their bucket was begun, so that the
+// claims of one time lie together on disk and expire together: the whole
+// bucket is excised, which removes its files without rewriting others. A
+// claim's own time is in its value, so it counts for the TTL exactly, however
+// the TTL was set when it was made; its bytes stay for at most half a TTL more.
+type files struct {
+	db      *pebble.DB
+	ttl     time.Duration
+	log     logger
+	mu      sync.Mutex // excising
+	excises sync.WaitGroup
+	buckets []bucket // newest first; owner only
+	seed    maphash.Seed
+	taken   map[string][]byte
+	key     []byte
+	value   []byte
+}
+
+// bucket is a stretch of time. Its filter is nil, which rules nothing out,
+// when it was begun by an earlier process.
+type bucket struct {
+	start int64 // Unix milliseconds
+	keys  *filter
+}
+
+func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, error) {
+	f := &files{ttl: ttl, log: log, seed: maphash.MakeSeed(), taken: map[string][]byte{}}
+	opts := &pebble.Options{
+		FS: waitForRoom(fs, path, log), Logger: pebbleLog{path, log},
+		FormatMajorVersion: pebble.FormatNewest,
+		MemTableSize:       16 << 20,
+		CacheSize:          32 << 20,
+		MaxOpenFiles:       256,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	db, err := pebble.Open(path, opts)
+	if err != nil {
+		return nil, fmt.Errorf("opening the claims store %q: %w (it only remembers the last %s: if it is damaged, stop weir, delete the folder and start again)", path, err, ttl)
+	}
+	f.db = db
+	if err := f.findBuckets(); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("opening the claims store %q: %w", path, err)
+	}
+	return f, nil
+}
+
+// findBuckets reads the first key of each bucket.
+func (f *files) findBuckets() error {
+	iter, err := f.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	for ok := iter.First(); ok; {
+		start := binary.BigEndian.Uint64(iter.Key()) // every key is longer
+		f.buckets = append(f.buckets, bucket{start: int64(start)})
+		ok = iter.SeekGE(bucketKey(int64(start) + 1))
+	}
+	slices.Reverse(f.buckets)
+	return iter.Close()
+}
+
+// width is how long claims go into one bucket, in milliseconds.
+func (f *files) width() int64 { return max(f.ttl.Milliseconds()/2, 1) }
+
+func bucketKey(start int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(start)) }
+
+// decide sets held in every claim of the group and applies those that are new.
+// They can be read at once; they are on disk after batch.SyncWait.
+func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
+	ms := now.UnixMilli()
+	f.begin(ms)
+	newest := &f.buckets[0]
+	clear(f.taken)
+	batch := f.db.NewBatch()
+	for _, r := range group {
+		for i := range r.claims {
+			c := &r.claims[i]
+			if held, ok := f.taken[string(c.key)]; ok {
+				c.held = held
+				continue
+			}
+			hash := maphash.Bytes(f.seed, c.key)
+			held, err := f.find(ms, c.key, hash)
+			if err != nil {
+				_ = batch.Close()
+				return nil, fmt.Errorf("reading claims: %w", err)
+			}
+			if c.held = held; held != nil {
+				continue
+			}
+			f.taken[string(c.key)] = c.mine
+			newest.keys.add(hash)
+			f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(newest.start)), c.key...)
+			f.value = append(binary.AppendUvarint(f.value[:0], uint64(max(ms-newest.start, 0))), c.mine...)
+			if err := batch.Set(f.key, f.value, nil); err != nil {
+				_ = batch.Close()
+				return nil, fmt.Errorf("writing claims: %w", err)
+			}
+		}
+	}
+	if batch.Empty() {
+		return nil, batch.Close()
+	}
+	if err := f.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
+		return nil, fmt.Errorf("writing claims: %w", err)
+	}
+	return batch, nil
+}
+
+// bucketsMost bounds the buckets that restarts leave behind.
+const bucketsMost = 8
+
+// begin starts a bucket when the newest is full, or when it is an earlier
+// process's, whose claims no filter covers. Times must grow even if the clock
+// does not.
+func (f *files) begin(ms int64) {
+	if n := len(f.buckets); n > 0 {
+		newest := f.buckets[0]
+		if ms < newest.start+f.width() && (newest.keys != nil || n >= bucketsMost) {
+			return
+		}
+		ms = max(ms, newest.start+1)
+	}
+	f.buckets = slices.Insert(f.buckets, 0, bucket{start: ms, keys: new(filter)})
+}
+
+// find returns the coordinates that hold the key, nil when nobody does.
+func (f *files) find(ms int64, key []byte, hash uint64) ([]byte, error) {
+	for i := range f.buckets {
+		b := &f.buckets[i]
+		if !b.keys.has(hash) {
+			continue
+		}
+		f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(b.start)), key...)
+		value, closer, err := f.db.Get(f.key)
+		if err == pebble.ErrNotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		age, n := binary.Uvarint(value)
+		var held []byte
+		if n > 0 && ms-(b.start+int64(age)) < f.ttl.Milliseconds() {
+			held = slices.Clone(value[n:])
+		}
+		return held, closer.Close() // an expired claim hides older ones, expired too
+	}
+	return nil, nil
+}
+
+// expire forgets the buckets in which every claim has expired, and deletes
+// them in the background. A crash before that leaves them to the next start.
+func (f *files) expire(now time.Time) {
+	ms, ttl := now.UnixMilli(), f.ttl.Milliseconds()
+	keep := len(f.buckets)
+	for ; keep > 0; keep-- {
+		end := f.buckets[0].start + f.width() // of the newest, which may still grow until then
+		if keep > 1 {
+			end = f.buckets[keep-2].start
+		}
+		if end+ttl > ms {
+			break
+		}
+	}
+	if keep == len(f.buckets) {
+		return
+	}
+	span := pebble.KeyRange{Start: bucketKey(f.buckets[len(f.buckets)-1].start), End: bucketKey(f.buckets[keep].start + 1)}
+	clear(f.buckets[keep:]) // their filters
+	f.buckets = f.buckets[:keep]
+	f.excises.Go(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if err := f.db.Excise(context.Background(), span); err != nil {
+			f.log.Errorf("deleting expired claims: %v; they are deleted at the next start", err)
+		}
+	})
+}
+
+func (f *files) close() error {
+	f.excises.Wait()
+	return f.db.Close()
+}

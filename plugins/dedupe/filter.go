@@ -1,0 +1,76 @@
+package dedupe
+
+// filter remembers which keys a bucket may hold, so that an identity that was
+// never seen - nearly all are new - costs no search on disk. It is a blocked
+// Bloom filter, one cache line a key, in parts that double in size. It never
+// forgets a key; a nil one, and one that is full, rule none out.
+type filter struct {
+	parts []filterPart
+}
+
+type filterPart struct {
+	blocks [][8]uint64
+	room   int // keys it takes, at ten bits each: about 1 % of strangers pass
+}
+
+const (
+	filterFirst = 1 << 13 // blocks of 64 bytes: 512 KiB
+	filterParts = 5       // 16 MiB in all, for 13 million keys
+	filterBits  = 6       // set for each key
+)
+
+// add takes the hash of a key.
+func (f *filter) add(hash uint64) {
+	if f == nil {
+		return
+	}
+	n := len(f.parts)
+	if n == 0 || f.parts[n-1].room == 0 {
+		if n == filterParts {
+			f.parts = append(f.parts, filterPart{room: -1}) // full
+			return
+		}
+		if n > filterParts {
+			return
+		}
+		blocks := make([][8]uint64, filterFirst<<n)
+		f.parts = append(f.parts, filterPart{blocks: blocks, room: len(blocks) * 512 / 10})
+		n++
+	}
+	p := &f.parts[n-1]
+	p.room--
+	block := &p.blocks[hash&uint64(len(p.blocks)-1)]
+	for range filterBits {
+		hash *= 0x9e3779b97f4a7c15
+		bit := hash >> 55
+		block[bit>>6] |= 1 << (bit & 63)
+	}
+}
+
+// has is false when the key was never added.
+func (f *filter) has(hash uint64) bool {
+	if f == nil {
+		return true
+	}
+	for i := range f.parts {
+		if f.parts[i].has(hash) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *filterPart) has(hash uint64) bool {
+	if p.blocks == nil {
+		return true
+	}
+	block := &p.blocks[hash&uint64(len(p.blocks)-1)]
+	for range filterBits {
+		hash *= 0x9e3779b97f4a7c15
+		bit := hash >> 55
+		if block[bit>>6]&(1<<(bit&63)) == 0 {
+			return false
+		}
+	}
+	return true
+}

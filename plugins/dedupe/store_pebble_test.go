@@ -1,0 +1,252 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+func TestClaimsSurviveARestart(t *testing.T) {
+	dir := t.TempDir()
+	var ids [][16]byte
+	for run := range 2 * bucketsMost {
+		s := newPebble(vfs.Default, dir, time.Hour, testLog{t})
+		for i, id := range ids {
+			if got := holder(t, ask(t, s, delivery{id: id, at: at(9, 9)})[0]); got != at(0, int64(i)) {
+				t.Fatalf("run %d: event %d is held by %s", run, i, got)
+			}
+		}
+		ids = append(ids, newID())
+		if c := ask(t, s, delivery{id: ids[run], at: at(0, int64(run))}); c[0].held != nil {
+			t.Fatalf("run %d: a new identity was held already", run)
+		}
+		if n := len(s.files.buckets); n > bucketsMost {
+			t.Fatalf("%d restarts left %d buckets", run, n)
+		}
+		if err := s.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestAnsweredClaimsSurviveACrash keeps only what was synced, as a power cut
+// would.
+func TestAnsweredClaimsSurviveACrash(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	s := newPebble(disk, "claims", time.Hour, testLog{t})
+	defer s.close()
+	var found []delivery
+	for i := range 300 {
+		found = append(found, delivery{id: newID(), at: at(0, int64(i))})
+		if i%7 == 0 {
+			ask(t, s, found[i/7*7:]...)
+		}
+	}
+	ask(t, s, found...)
+	after := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0, RNG: rand.New(rand.NewPCG(1, 2))})
+	again := newPebble(after, "claims", time.Hour, testLog{t})
+	defer again.close()
+	for i, d := range found {
+		d.at = at(1, 1)
+		if got := holder(t, ask(t, again, d)[0]); got != at(0, int64(i)) {
+			t.Fatalf("event %d is held by %s after the crash", i, got)
+		}
+	}
+}
+
+// diskUse adds up the tables. The write-ahead logs beside them are recycled:
+// a constant of three memtables.
+func diskUse(t *testing.T, dir string) (n int64) {
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // deleted while we look
+			return nil
+		}
+		if err != nil || filepath.Ext(d.Name()) != ".sst" {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestExpiredClaimsLeaveTheDisk(t *testing.T) {
+	const ttl = time.Hour
+	dir := t.TempDir()
+	s := newPebble(vfs.Default, dir, ttl, testLog{t})
+	defer s.close()
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	fill := func() {
+		for range 40 {
+			found := make([]delivery, 5000)
+			for i := range found {
+				found[i] = delivery{id: newID(), fleet: "fleet", at: at(1, rand.Int64())}
+			}
+			ask(t, s, found...)
+		}
+	}
+	settle := func(most int64) { // deletion and compaction run in the background
+		t.Helper()
+		deadline := time.Now().Add(20 * time.Second)
+		for diskUse(t, dir) > most {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bytes are left, expected %d at most", diskUse(t, dir), most)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	for hour := range 8 {
+		fill() // 200,000 claims, 8 MB as they are
+		now = now.Add(ttl)
+		kept := delivery{id: newID(), at: at(1, int64(hour))}
+		ask(t, s, kept)
+		s.files.expire(now)
+		s.files.excises.Wait()
+		if holder(t, ask(t, s, delivery{id: kept.id, at: at(2, 2)})[0]) != kept.at {
+			t.Fatal("a live claim was deleted with the expired ones")
+		}
+	}
+	settle(16 << 20) // of 64 MB written
+	now = now.Add(3 * ttl)
+	s.files.expire(now)
+	settle(1 << 10)
+}
+
+func TestTheClockMayGoBack(t *testing.T) {
+	s := newPebble(vfs.NewMem(), "claims", time.Hour, testLog{t})
+	defer s.close()
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	id := newID()
+	ask(t, s, delivery{id: id, at: at(1, 1)})
+	for _, step := range []time.Duration{-time.Hour, 10 * time.Minute, -3 * time.Hour, 4 * time.Hour} {
+		now = now.Add(step)
+		if got := holder(t, ask(t, s, delivery{id: id, at: at(1, 2)})[0]); got != at(1, 1) {
+			t.Fatalf("after a step of %s: held by %s", step, got)
+		}
+	}
+}
+
+// fullDisk refuses writes while it is full.
+type fullDisk struct {
+	vfs.FS
+	full atomic.Bool
+}
+
+type fullFile struct {
+	vfs.File
+	disk *fullDisk
+}
+
+func (d *fullDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	if d.full.Load() {
+		return vfs.DiskUsage{}, nil
+	}
+	return vfs.DiskUsage{AvailBytes: 1 << 40}, nil
+}
+
+func (d *fullDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	return fullFile{f, d}, err
+}
+
+func (f fullFile) Write(b []byte) (int, error) {
+	if f.disk.full.Load() {
+		return 0, &os.PathError{Op: "write", Path: "claims", Err: syscall.ENOSPC}
+	}
+	return f.File.Write(b)
+}
+
+func TestAFullDiskIsWaitedFor(t *testing.T) {
+	disk := &fullDisk{FS: vfs.NewMem()}
+	s := newPebble(disk, "claims", time.Hour, testLog{t})
+	ask(t, s, delivery{id: newID(), at: at(1, 1)})
+	disk.full.Store(true)
+	during := delivery{id: newID(), at: at(1, 2)}
+	for range 3 {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		if err := s.claim(ctx, newClaims([]delivery{during})); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("a claim on a full disk ended with %v", err)
+		}
+		cancel()
+	}
+	disk.full.Store(false)
+	if got := holder(t, ask(t, s, during)[0]); got != during.at {
+		t.Fatalf("held by %s", got)
+	}
+	if c := ask(t, s, delivery{id: newID(), at: at(1, 3)}); c[0].held != nil {
+		t.Fatal("a new identity was held already")
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAStoreThatCannotOpenSaysWhatToDo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newPebble(vfs.Default, filepath.Join(file, "claims"), time.Hour, testLog{t})
+	for range 2 {
+		if err := s.claim(context.Background(), newClaims([]delivery{{id: newID(), at: at(1, 1)}})); err == nil {
+			t.Fatal("claimed in a folder that cannot be")
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, s, delivery{id: newID(), at: at(1, 1)}) // it recovers without a hand
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFilterForgetsNothing(t *testing.T) {
+	var f filter
+	hashes := make([]uint64, 600_000) // three parts
+	for i := range hashes {
+		if f.has(hashes[i]); i%1000 == 0 && i > 0 && !f.has(hashes[i-1]) {
+			t.Fatal("forgot")
+		}
+		hashes[i] = rand.Uint64()
+		f.add(hashes[i])
+	}
+	for i, h := range hashes {
+		if !f.has(h) {
+			t.Fatalf("forgot key %d", i)
+		}
+	}
+	strangers := 0
+	for range 100_000 {
+		if f.has(rand.Uint64()) {
+			strangers++
+		}
+	}
+	if strangers > 6000 {
+		t.Errorf("%d of 100000 strangers pass", strangers)
+	}
+	var none *filter
+	if none.add(1); !none.has(2) {
+		t.Error("no filter ruled a key out")
+	}
+}
