@@ -77,6 +77,9 @@ func Parse(raw []byte, e *Event) error {
 }
 
 func (e *Event) complete(metrics bool) error {
+	if e.ID != "" && e.Device != "" && e.Firmware != "" && e.TimeText != "" && metrics {
+		return nil
+	}
 	r := &Rejection{Code: CodeInvalidEvent}
 	missing := func(have bool, name string) {
 		if !have {
@@ -88,10 +91,7 @@ func (e *Event) complete(metrics bool) error {
 	missing(e.Firmware != "", FieldFirmware)
 	missing(e.TimeText != "", FieldTimestamp)
 	missing(metrics, FieldMetrics)
-	if len(r.Errors) > 0 {
-		return r
-	}
-	return nil
+	return r
 }
 
 type parser struct {
