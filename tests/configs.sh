@@ -4,6 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 weir=$1
-cases=(tests/configs/*_benthos_test.yaml)
+cases=(tests/configs/*.yaml)
 [ -e "${cases[0]}" ] || { echo "no config tests found"; exit 1; }
 "$weir" test -e configs/standalone.env "${cases[@]}"
