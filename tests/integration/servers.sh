@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Starts the real servers that integration tests run against - PostgreSQL,
+# Redis, Apache Kafka (KRaft) and an S3 server - natively, on loopback, on free
+# ports, with their data under one temporary directory.
+#
+#   eval "$(tests/integration/servers.sh start)"    # all, or: start postgres redis kafka s3
+#   go test ./...
+#   tests/integration/servers.sh stop
+#
+# What is missing is installed: PostgreSQL and Redis by apt, Kafka from Maven
+# Central (Java 17 and mvn), versitygw with go install; the last two are kept in
+# .cache/. "start" prints export lines on stdout and everything else on stderr,
+# and is idempotent: a server that runs is left alone. "stop" ends them and
+# deletes their data. WEIR_TEST_DIR chooses another directory.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=$(cd "$here/../.." && pwd)/.cache
+state=${WEIR_TEST_DIR:-${TMPDIR:-/tmp}/weir-servers}
+versitygw_version=v1.8.0
+s3_access=weir-test s3_secret=weir-test-secret bucket=weir-test
+
+say() { echo "servers: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# free_port asks the system for a port that nobody uses.
+free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+
+# root runs a command as root: the tests may run as anybody.
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# unprivileged runs a command as a user that PostgreSQL accepts, which root is not.
+unprivileged() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+
+running() { [ -f "$state/$1.pid" ] && kill -0 "$(cat "$state/$1.pid")" 2>/dev/null; }
+
+# await NAME SECONDS COMMAND…: until the command succeeds; the server's log when it never does.
+await() {
+  local name=$1 tries=$(($2 * 5)); shift 2
+  for ((i = 0; i < tries; i++)); do
+    if "$@" >/dev/null 2>&1; then say "$name is ready"; return; fi
+    if ! running "$name"; then break; fi
+    sleep 0.2
+  done
+  tail -n 40 "$state/$name.log" >&2 || true
+  die "$name did not become ready; its log is $state/$name.log"
+}
+
+# apt_install PACKAGE…: without starting the services that the packages bring.
+apt_install() {
+  say "installing $*"
+  root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
+  root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+pg_bin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
+
+start_postgres() {
+  [ -n "$(pg_bin)" ] || apt_install postgresql
+  local bin data=$state/postgres port
+  bin=$(pg_bin)
+  port=$(free_port)
+  mkdir -p "$data"
+  [ "$(id -u)" != 0 ] || chown postgres "$data"
+  chmod 700 "$data"
+  unprivileged "$bin/initdb" -D "$data" -U weir -A trust -E UTF8 --no-instructions >"$state/postgres.log" 2>&1 || die "initdb failed: $(tail -n 5 "$state/postgres.log")"
+  unprivileged "$bin/postgres" -D "$data" -p "$port" -h 127.0.0.1 -k "$data" -c max_connections=200 -c timezone=UTC \
+    >>"$state/postgres.log" 2>&1 </dev/null &
+  echo $! >"$state/postgres.pid"
+  await postgres 30 "$bin/pg_isready" -h 127.0.0.1 -p "$port" -U weir
+  "$bin/psql" -q -h 127.0.0.1 -p "$port" -U weir -d postgres -c "CREATE DATABASE weir_test" >&2
+  export_line postgres WEIR_TEST_POSTGRES_URL "postgres://weir@127.0.0.1:$port/weir_test?sslmode=disable"
+}
+
+start_redis() {
+  command -v redis-server >/dev/null || apt_install redis-server
+  local port
+  port=$(free_port)
+  mkdir -p "$state/redis"
+  redis-server --port "$port" --bind 127.0.0.1 --dir "$state/redis" --save "" --appendonly no --maxmemory 256mb \
+    --maxmemory-policy noeviction >"$state/redis.log" 2>&1 </dev/null &
+  echo $! >"$state/redis.pid"
+  await redis 10 redis-cli -p "$port" ping
+  export_line redis WEIR_TEST_REDIS_URL "redis://127.0.0.1:$port/0"
+}
+
+start_kafka() {
+  local libs=$cache/kafka/libs port controller
+  if [ ! -f "$cache/kafka/complete" ] || [ "$here/pom.xml" -nt "$cache/kafka/complete" ]; then
+    say "fetching Apache Kafka from Maven Central"
+    rm -rf "$libs" && mkdir -p "$libs"
+    mvn -B -q -f "$here/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+      -DoutputDirectory="$libs" -DincludeScope=runtime >&2
+    touch "$cache/kafka/complete"
+  fi
+  port=$(free_port) controller=$(free_port)
+  mkdir -p "$state/kafka"
+  cat >"$state/kafka.properties" <<EOF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+log.dirs=$state/kafka
+num.partitions=4
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.retention.check.interval.ms=1000
+EOF
+  local java=(java -Xms256m -Xmx512m -XX:+UseG1GC "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*")
+  "${java[@]}" kafka.tools.StorageTool format -t "$(python3 -c 'import base64,uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))')" \
+    -c "$state/kafka.properties" >"$state/kafka.log" 2>&1 || die "formatting Kafka's storage failed: $(tail -n 5 "$state/kafka.log")"
+  "${java[@]}" kafka.Kafka "$state/kafka.properties" >>"$state/kafka.log" 2>&1 </dev/null &
+  echo $! >"$state/kafka.pid"
+  await kafka 60 kafka_ready "$port"
+  export_line kafka WEIR_TEST_KAFKA_BROKERS "127.0.0.1:$port"
+}
+
+kafka_ready() { port_open "$1" && grep -q "Kafka Server started" "$state/kafka.log"; }
+
+start_s3() {
+  local bin=$cache/bin/versitygw port
+  if [ ! -x "$bin" ]; then
+    say "building versitygw $versitygw_version"
+    GOBIN=$cache/bin GOFLAGS= go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version" >&2
+  fi
+  port=$(free_port)
+  mkdir -p "$state/s3/objects" "$state/s3/meta"
+  # The side car holds what would otherwise need a file system with extended attributes.
+  "$bin" --port "127.0.0.1:$port" --access "$s3_access" --secret "$s3_secret" --region us-east-1 --quiet \
+    posix --sidecar "$state/s3/meta" "$state/s3/objects" >"$state/s3.log" 2>&1 </dev/null &
+  echo $! >"$state/s3.pid"
+  await s3 20 port_open "$port"
+  curl -sSf -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:us-east-1:s3" --user "$s3_access:$s3_secret" "http://127.0.0.1:$port/$bucket" >&2 ||
+    die "creating the bucket failed; the log is $state/s3.log"
+  export_line s3 WEIR_TEST_S3_URL "s3://$bucket?endpoint=http://127.0.0.1:$port&region=us-east-1&use_path_style=true"
+  export_line s3 AWS_ACCESS_KEY_ID "$s3_access"
+  export_line s3 AWS_SECRET_ACCESS_KEY "$s3_secret"
+}
+
+export_line() { printf 'export %s=%q\n' "$2" "$3" >>"$state/$1.env"; }
+
+start() {
+  mkdir -p "$state"
+  chmod 755 "$state"
+  [ $# -gt 0 ] || set -- postgres redis kafka s3
+  for name in "$@"; do
+    case $name in postgres | redis | kafka | s3) ;; *) die "no server is called $name: expected postgres, redis, kafka or s3" ;; esac
+    if running "$name" && [ -f "$state/$name.env" ]; then
+      say "$name runs already"
+      continue
+    fi
+    stop_one "$name"
+    "start_$name"
+  done
+  env_lines
+}
+
+env_lines() { cat "$state"/*.env 2>/dev/null || die "nothing runs: $0 start"; }
+
+# stop_one ends a server, if need be the hard way, and deletes its data.
+stop_one() {
+  local name=$1
+  if running "$name"; then
+    local pid
+    pid=$(cat "$state/$name.pid")
+    # runuser hands signals on; the server itself is its child.
+    pkill -TERM -P "$pid" 2>/dev/null || true
+    kill -TERM "$pid" 2>/dev/null || true
+    for ((i = 0; i < 50; i++)); do running "$name" || break; sleep 0.1; done
+    if running "$name"; then
+      pkill -KILL -P "$pid" 2>/dev/null || true
+      kill -KILL "$pid" 2>/dev/null || true
+    fi
+    say "$name stopped"
+  fi
+  rm -rf "${state:?}/$name" "$state/$name".{pid,env,log,properties}
+}
+
+case ${1:-} in
+start) shift; start "$@" ;;
+env) env_lines ;;
+stop)
+  for name in postgres redis kafka s3; do stop_one "$name"; done
+  rmdir "$state" 2>/dev/null || true
+  ;;
+*) die "usage: $0 start [postgres|redis|kafka|s3]… | env | stop" ;;
+esac
