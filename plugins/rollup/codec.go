@@ -1,0 +1,139 @@
+package rollup
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// The columns of a stored row; FORMAT.md describes them for people.
+
+// stride is how many numbers `stats` holds per metric: count, sum, min, max,
+// m2, p50, p95, last, last_offset (microseconds since the bucket's start).
+const stride = 9
+
+// detailVersion begins the `detail` blob.
+const detailVersion = 1
+
+var errCorrupt = errors.New("the row is damaged or of a newer format")
+
+// appendStats appends the numbers that SQL reads.
+func (r *Row) appendStats(b []float64) []float64 {
+	for _, m := range r.Metrics {
+		b = append(b, float64(m.Count), m.Sum.hi, m.Min, m.Max, m.m2(),
+			m.quantile(0.50), m.quantile(0.95), m.Last, float64(m.LastAt-r.Bucket*1e6))
+	}
+	return b
+}
+
+// appendDetail appends what only weir reads: the low halves of the sums, the
+// sum of squares and the sketch of each metric.
+func (r *Row) appendDetail(b []byte) []byte {
+	b = append(b, detailVersion)
+	for _, m := range r.Metrics {
+		for _, f := range [...]float64{m.Sum.lo, m.Squares.hi, m.Squares.lo} {
+			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
+		}
+		b = binary.AppendUvarint(b, uint64(len(m.Sketch)))
+		last := int32(0)
+		for _, bin := range m.Sketch {
+			b = binary.AppendVarint(b, int64(bin.key-last))
+			b = binary.AppendUvarint(b, bin.n)
+			last = bin.key
+		}
+	}
+	return b
+}
+
+func (r *Row) appendLedger(b []byte) []byte {
+	for _, id := range r.Ledger {
+		b = binary.LittleEndian.AppendUint64(b, id)
+	}
+	return b
+}
+
+// decode restores a row from its columns.
+func (r *Row) decode(names []string, stats []float64, detail, ledger []byte) error {
+	if len(stats) != stride*len(names) || len(detail) == 0 || detail[0] != detailVersion || len(ledger)%8 != 0 {
+		return fmt.Errorf("reading window %d of device %s: %w", r.Bucket, r.Device, errCorrupt)
+	}
+	d := decoder{b: detail[1:]}
+	metrics := make([]Metric, len(names))
+	r.Metrics = make([]*Metric, len(names))
+	for i, name := range names {
+		m, s := &metrics[i], stats[i*stride:]
+		*m = Metric{
+			Name: name, Count: int64(s[0]), Sum: exact{s[1], d.float()}, Squares: exact{d.float(), d.float()},
+			Min: s[2], Max: s[3], Last: s[7], LastAt: r.Bucket*1e6 + int64(s[8]), Sketch: d.sketch(),
+		}
+		if m.Sketch.Count() != uint64(m.Count) {
+			d.bad = true
+		}
+		r.Metrics[i] = m
+	}
+	if d.bad || len(d.b) > 0 || !slices.IsSorted(names) {
+		return fmt.Errorf("reading window %d of device %s: %w", r.Bucket, r.Device, errCorrupt)
+	}
+	r.Ledger = make([]uint64, len(ledger)/8, len(ledger)/8+4)
+	for i := range r.Ledger {
+		r.Ledger[i] = binary.LittleEndian.Uint64(ledger[i*8:])
+	}
+	return nil
+}
+
+// decoder reads a detail blob; bad is set instead of reading past its end.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) float() float64 {
+	if len(d.b) < 8 {
+		d.bad = true
+		return 0
+	}
+	f := math.Float64frombits(binary.LittleEndian.Uint64(d.b))
+	d.b = d.b[8:]
+	return f
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) sketch() Sketch {
+	n := d.uvarint()
+	if n > maxBins || n > uint64(len(d.b)) {
+		d.bad = true
+		return nil
+	}
+	s := make(Sketch, n)
+	last := int64(0)
+	for i := range s {
+		delta := d.varint()
+		if i > 0 && delta <= 0 {
+			d.bad = true
+		}
+		last += delta
+		s[i] = bin{int32(last), d.uvarint()}
+	}
+	return s
+}

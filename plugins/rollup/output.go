@@ -1,0 +1,255 @@
+package rollup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/sqldb"
+)
+
+const (
+	rollupFieldURL             = "url"
+	rollupFieldLedgerRetention = "ledger_retention"
+	rollupFieldRetention       = "retention"
+	rollupFieldCache           = "cache"
+	rollupFieldSettle          = "settle"
+	rollupFieldRefresh         = "refresh"
+	rollupFieldBatching        = "batching"
+)
+
+func storeSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Services").
+		Summary("Merges windows into rollups of one minute, one hour and one day, counting each event once.").
+		Description(`
+It takes the messages that the processor `+"`rollup`"+` makes. A batch is one transaction: acknowledged means durable, and an error means that nothing was written. An outage of the database is an error; the input delivers the batch again.
+
+A window of a device is one row: its metrics packed side by side, and the ids of the events that it counts, its ledger. Only events that the ledger lacks are added, so a batch may be delivered any number of times, in any order, to any number of writers: a row's version tells a writer that another was there first, and it reads and merges again.
+
+Hours are made from minutes, and days from hours, by replacing: when an hour is over, every `+"`refresh`"+` while it is not, and when late events changed it. Queries over the API compute what is not rolled yet, so they never lag.
+
+To read with SQL or Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`.
+
+With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where the extension is installed in the database when the tables are made, else native partitions by time.
+
+### Metrics
+
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`"+`), `+"`weir_rollup_rows_total`, `weir_rollup_conflicts_total`, `weir_rollup_rolled_hours_total` and `weir_rollup_expired_rows_total{part}`").
+		Field(service.NewStringField(rollupFieldURL).
+			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
+			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
+		Field(service.NewDurationField(rollupFieldLedgerRetention).
+			Description("How long a window remembers the events it counted, after its last change. Events that are delivered again later than that count twice; replays of such windows are refused.").
+			Default("168h")).
+		Field(service.NewDurationField(rollupFieldRetention).
+			Description("How long rollups are kept, in whole days of their own time. Older events are not counted.").
+			Default("17520h")).
+		Field(service.NewIntField(rollupFieldCache).
+			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they are merged. Give it twice the number of devices that one process sees.").
+			Default(50_000).Advanced()).
+		Field(service.NewDurationField(rollupFieldSettle).
+			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
+			Default("2m").Advanced()).
+		Field(service.NewDurationField(rollupFieldRefresh).
+			Description("How often an hour that is not over is rolled, for those who read the views.").
+			Default("15m").Advanced()).
+		Field(service.NewBatchPolicyField(rollupFieldBatching)).
+		Example("Roll up a topic", "Windows are merged every two seconds; bad records go elsewhere.", `
+output:
+  fallback:
+    - reject_errored:
+        rollup_store:
+          url: postgres://weir@localhost/weir
+          batching:
+            count: 50000
+            period: 2s
+            processors:
+              - rollup: {}
+    - drop: {}
+`)
+}
+
+// upkeepInterval is how often the store looks for hours to roll; it keeps
+// retention every retentionInterval.
+const (
+	upkeepInterval    = 5 * time.Second
+	retentionInterval = 10 * time.Minute
+)
+
+type output struct {
+	url    string
+	limits Limits
+	policy RollPolicy
+	res    *service.Resources
+
+	events, rows, conflicts, rolled, expired *service.MetricCounter
+
+	mu      sync.Mutex
+	store   *Store
+	release func()
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+	o := &output{res: res}
+	batching, err := conf.FieldBatchPolicy(rollupFieldBatching)
+	duration := func(name string, to *time.Duration) {
+		d, e := conf.FieldDuration(name)
+		if e == nil && d <= 0 {
+			e = fmt.Errorf("field %s: expected a duration above zero", name)
+		}
+		*to, err = d, errors.Join(err, e)
+	}
+	duration(rollupFieldLedgerRetention, &o.limits.Ledger)
+	duration(rollupFieldRetention, &o.limits.Keep)
+	duration(rollupFieldSettle, &o.policy.Settle)
+	duration(rollupFieldRefresh, &o.policy.Refresh)
+	var e error
+	if o.url, e = conf.FieldString(rollupFieldURL); e != nil {
+		err = errors.Join(err, e)
+	}
+	if o.limits.Cache, e = conf.FieldInt(rollupFieldCache); e != nil || o.limits.Cache < 1 {
+		err = errors.Join(err, e, fmt.Errorf("field %s: expected at least 1", rollupFieldCache))
+	}
+	if err != nil {
+		return nil, batching, 0, err
+	}
+	m := res.Metrics()
+	o.events = m.NewCounter("weir_rollup_events_total", "outcome")
+	o.rows = m.NewCounter("weir_rollup_rows_total")
+	o.conflicts = m.NewCounter("weir_rollup_conflicts_total")
+	o.rolled = m.NewCounter("weir_rollup_rolled_hours_total")
+	o.expired = m.NewCounter("weir_rollup_expired_rows_total", "part")
+	return o, batching, 1, nil // batches of one store wait for each other
+}
+
+// Connect opens the database and starts the upkeep.
+func (o *output) Connect(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.store != nil {
+		return nil
+	}
+	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	if err != nil {
+		return err
+	}
+	store, err := Open(ctx, db, o.limits)
+	if err != nil {
+		release()
+		return err
+	}
+	o.store, o.release = store, release
+	upkeep, stop := context.WithCancel(context.Background())
+	o.stop, o.stopped = stop, make(chan struct{})
+	go o.upkeep(upkeep)
+	return nil
+}
+
+// WriteBatch returns nil when every event of the batch is durable in the
+// rollups, or known to be counted already. After an error nothing was written.
+func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	o.mu.Lock()
+	store := o.store
+	o.mu.Unlock()
+	if store == nil {
+		return service.ErrNotConnected
+	}
+	windows := make([]*Window, 0, len(batch))
+	for _, msg := range batch {
+		w, err := windowOf(msg)
+		if err != nil {
+			return err
+		}
+		windows = append(windows, w)
+	}
+	res, err := store.Add(ctx, windows, time.Now())
+	if res.Conflicts > 0 {
+		o.conflicts.Incr(int64(res.Conflicts))
+	}
+	if err != nil {
+		return err
+	}
+	for n, count := range res.Events {
+		if count > 0 {
+			o.events.Incr(int64(count), outcome(n).String())
+		}
+	}
+	o.rows.Incr(int64(res.Rows))
+	return nil
+}
+
+// windowOf returns the window that a message is, as the processor made it or
+// as JSON.
+func windowOf(msg *service.Message) (*Window, error) {
+	if msg.HasStructured() {
+		if v, err := msg.AsStructured(); err == nil {
+			if w, ok := v.(*Window); ok {
+				return w, nil
+			}
+		}
+	}
+	raw, err := msg.AsBytes()
+	if err != nil {
+		return nil, err
+	}
+	w := &Window{}
+	if err := w.UnmarshalJSON(raw); err != nil {
+		return nil, fmt.Errorf("%w: put the processor rollup last into the output's batching.processors", err)
+	}
+	return w, nil
+}
+
+// upkeep makes hours and days and keeps retention until its context ends.
+// What fails is logged and tried again: what is to be done is in the database.
+func (o *output) upkeep(ctx context.Context) {
+	defer close(o.stopped)
+	tick := time.NewTicker(upkeepInterval)
+	defer tick.Stop()
+	var retained time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			rolled, err := o.store.Roll(ctx, o.policy, now)
+			o.rolled.Incr(int64(rolled))
+			if err == nil && now.Sub(retained) >= retentionInterval {
+				var r Retained
+				if r, err = o.store.Retain(ctx, now); err == nil {
+					retained = now
+				}
+				o.expired.Incr(r.Ledgers, "ledger")
+				o.expired.Incr(r.Rows, "row")
+			}
+			if err != nil && ctx.Err() == nil {
+				o.res.Logger().Errorf("keeping up the rollups: %v; trying again in %s", err, upkeepInterval)
+			}
+		}
+	}
+}
+
+// Close ends the upkeep and releases the database.
+func (o *output) Close(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.store == nil {
+		return nil
+	}
+	o.stop()
+	select {
+	case <-o.stopped:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	o.release()
+	o.store = nil
+	return nil
+}

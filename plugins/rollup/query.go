@@ -1,0 +1,304 @@
+package rollup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Query selects rollups of one fleet.
+type Query struct {
+	Fleet      string
+	Devices    []string // sorted; none means all, for a merged query
+	Metrics    []string // none means all
+	From, To   int64    // Unix seconds: windows that begin in [From, To)
+	Resolution Resolution
+	Merge      bool // one line per metric and bucket, over all devices
+	Limit      int
+	After      position // the last line of the page before
+}
+
+// position is a line in the order of results.
+type position struct {
+	Device string `json:"d,omitempty"`
+	Bucket int64  `json:"b"`
+	Metric string `json:"m,omitempty"`
+}
+
+// line is one metric of one window, ready to be answered.
+type line struct {
+	position
+	metric  *Metric
+	devices int // of a merged line
+}
+
+// scanBudget bounds how many windows one page of a merged query reads; it
+// may be passed by the devices of one bucket.
+const scanBudget = 100_000
+
+// Run returns one page of lines, and where the next one starts (nil at the
+// end). It sees every event whose batch was acknowledged before it began, also
+// in hours and days that are not rolled yet.
+func (s *Store) Run(ctx context.Context, q Query) (out []line, next *position, err error) {
+	q.From, q.To = q.Resolution.floor(q.From), q.Resolution.floor(q.To+q.Resolution.Width-1)
+	err = s.view(ctx, func(t tx) (err error) {
+		if q.Merge {
+			out, next, err = runMerged(ctx, t, q)
+		} else {
+			out, next, err = runDevices(ctx, t, q)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("querying rollups: %w", err)
+	}
+	return out, next, nil
+}
+
+func runDevices(ctx context.Context, t tx, q Query) (out []line, next *position, err error) {
+	for _, device := range q.Devices {
+		if device < q.After.Device {
+			continue
+		}
+		from := q.From
+		if device == q.After.Device {
+			from = max(from, q.After.Bucket)
+		}
+		// No window is without a line, so this many windows fill the page.
+		step := int64(q.Limit+1) * q.Resolution.Width
+		for ; from < q.To; from += step {
+			s := span{Fleet: q.Fleet, Devices: []string{device}, From: from, To: min(from+step, q.To)}
+			var rows []*Row
+			if err := each(ctx, t, q.Resolution, s, func(r *Row) error { rows = append(rows, r); return nil }); err != nil {
+				return nil, nil, err
+			}
+			slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) })
+			for _, r := range rows {
+				for _, m := range r.Metrics {
+					p := position{device, r.Bucket, m.Name}
+					if !q.wants(m.Name) || !q.After.before(p) {
+						continue
+					}
+					if len(out) == q.Limit {
+						return out, &out[len(out)-1].position, nil
+					}
+					out = append(out, line{position: p, metric: m})
+				}
+			}
+		}
+	}
+	return out, nil, nil
+}
+
+func runMerged(ctx context.Context, t tx, q Query) (out []line, next *position, err error) {
+	from := max(q.From, q.After.Bucket)
+	read, step := 0, int64(8)
+	for from < q.To {
+		to := min(from+step*q.Resolution.Width, q.To)
+		rows := map[int64]*Row{}
+		devices := map[position]int{}
+		n := 0
+		s := span{Fleet: q.Fleet, Devices: q.Devices, From: from, To: to}
+		err := each(ctx, t, q.Resolution, s, func(r *Row) error {
+			n++
+			sum := rows[r.Bucket]
+			if sum == nil {
+				sum = &Row{Key: Key{Fleet: q.Fleet, Bucket: r.Bucket}}
+				rows[r.Bucket] = sum
+			}
+			sum.fold(r)
+			for _, m := range r.Metrics {
+				devices[position{Bucket: r.Bucket, Metric: m.Name}]++
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		buckets := make([]int64, 0, len(rows))
+		for b := range rows {
+			buckets = append(buckets, b)
+		}
+		slices.Sort(buckets)
+		for _, b := range buckets {
+			for _, m := range rows[b].Metrics {
+				p := position{Bucket: b, Metric: m.Name}
+				if !q.wants(m.Name) || !q.After.before(p) {
+					continue
+				}
+				if len(out) == q.Limit {
+					return out, &out[len(out)-1].position, nil
+				}
+				out = append(out, line{position: p, metric: m, devices: devices[p]})
+			}
+		}
+		from = to
+		if read += n; read >= scanBudget && from < q.To {
+			return out, &position{Bucket: from}, nil
+		}
+		step = min(max(20_000*step/int64(n+1), 1), 1000)
+	}
+	return out, nil, nil
+}
+
+func (q *Query) wants(metric string) bool {
+	return len(q.Metrics) == 0 || slices.Contains(q.Metrics, metric)
+}
+
+// before tells whether p comes before o in the order of results.
+func (p position) before(o position) bool {
+	if c := strings.Compare(p.Device, o.Device); c != 0 {
+		return c < 0
+	}
+	if p.Bucket != o.Bucket {
+		return p.Bucket < o.Bucket
+	}
+	return p.Metric < o.Metric
+}
+
+// each hands on every window of a resolution within a span, once. What is not
+// rolled yet it makes from finer windows. The order is unspecified.
+func each(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error) error {
+	if res == Minute {
+		return t.scan(ctx, res, s, fn)
+	}
+	open, marked, err := t.unsettled(ctx, s)
+	if err != nil {
+		return err
+	}
+	if res == Day {
+		return eachDay(ctx, t, s, open, marked, fn)
+	}
+	stale := map[Key]bool{}
+	for _, k := range marked {
+		stale[k] = true
+	}
+	for _, h := range open {
+		stale[Key{Bucket: h}] = true
+	}
+	err = t.scan(ctx, res, s, func(r *Row) error {
+		if stale[r.Key] || stale[Key{Bucket: r.Bucket}] {
+			return nil
+		}
+		return fn(r)
+	})
+	for _, h := range open {
+		if err == nil {
+			err = eachFolded(ctx, t, Hour, span{s.Fleet, s.Devices, h, h + Hour.Width}, fn)
+		}
+	}
+	var sum *Row
+	flush := func() error {
+		if sum == nil {
+			return nil
+		}
+		return fn(sum)
+	}
+	marked = slices.DeleteFunc(marked, func(k Key) bool { return slices.Contains(open, k.Bucket) })
+	if err == nil && len(marked) > 0 {
+		err = t.spans(ctx, Minute, marked, Hour.Width, func(r *Row) error {
+			var err error
+			key := Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}
+			if sum == nil || sum.Key != key {
+				err = flush()
+				sum = &Row{Key: key}
+			}
+			sum.fold(r)
+			return err
+		})
+	}
+	if err == nil {
+		err = flush()
+	}
+	return err
+}
+
+// eachDay makes days that hold an unsettled hour from their hours.
+func eachDay(ctx context.Context, t tx, s span, open []int64, marked []Key, fn func(*Row) error) error {
+	stale := map[int64]bool{}
+	for _, h := range open {
+		stale[Day.floor(h)] = true
+	}
+	for _, k := range marked {
+		stale[Day.floor(k.Bucket)] = true
+	}
+	err := t.scan(ctx, Day, s, func(r *Row) error {
+		if stale[r.Bucket] {
+			return nil
+		}
+		return fn(r)
+	})
+	for day := range stale {
+		if err == nil && day >= s.From && day < s.To {
+			err = eachFolded(ctx, t, Day, span{s.Fleet, s.Devices, day, day + Day.Width}, fn)
+		}
+	}
+	return err
+}
+
+// eachFolded makes one window of a span from the next finer resolution.
+func eachFolded(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error) error {
+	finer := Minute
+	if res == Day {
+		finer = Hour
+	}
+	sums := map[string]*Row{}
+	err := each(ctx, t, finer, s, func(r *Row) error {
+		sum := sums[r.Device]
+		if sum == nil {
+			sum = &Row{Key: Key{r.Fleet, r.Device, s.From}}
+			sums[r.Device] = sum
+		}
+		sum.fold(r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, sum := range sums {
+		if err := fn(sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Latest is what a device reported last.
+type Latest struct {
+	Metrics map[string]*Metric // the window of each metric's newest reading
+	Recent  []line             // the windows that began in the last five minutes
+}
+
+// latestWindows is how far back, in windows that have readings, the newest
+// reading of a metric is looked for.
+const latestWindows = 60
+
+// ErrUnknownDevice says that the store has no window of a device.
+var ErrUnknownDevice = errors.New("the device has not reported")
+
+// Latest returns the newest reading of each metric, and the windows that
+// began since a time.
+func (s *Store) Latest(ctx context.Context, fleet, device string, since int64) (*Latest, error) {
+	var rows []*Row
+	err := s.view(ctx, func(t tx) (err error) { rows, err = t.newest(ctx, fleet, device, latestWindows); return err })
+	if err != nil {
+		return nil, fmt.Errorf("reading the latest windows: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, ErrUnknownDevice
+	}
+	out := &Latest{Metrics: map[string]*Metric{}}
+	for _, r := range slices.Backward(rows) {
+		for _, m := range r.Metrics {
+			if have := out.Metrics[m.Name]; have == nil || have.LastAt <= m.LastAt {
+				out.Metrics[m.Name] = m
+			}
+			if r.Bucket >= since {
+				out.Recent = append(out.Recent, line{position: position{device, r.Bucket, m.Name}, metric: m})
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,133 @@
+package rollup
+
+import (
+	"math"
+	"slices"
+	"strings"
+)
+
+// ledgerState says what a row's ledger knows.
+type ledgerState int16
+
+const (
+	ledgerComplete ledgerState = iota // every event that the row counts
+	ledgerDropped                     // nothing any more: its retention has passed
+	ledgerPartial                     // only events that came after it was dropped
+)
+
+// Row is one window as it is stored: the aggregates of each metric and the
+// ledger of the events that they count. Rows of hours and days are merged from
+// those of minutes and have no ledger.
+type Row struct {
+	Key
+	Version int64 // counts writes; 0 is a row that is not stored yet
+	State   ledgerState
+	Ledger  []uint64  // sorted
+	Metrics []*Metric // sorted by name
+}
+
+// Metric is the aggregate of one metric within a window.
+type Metric struct {
+	Name     string
+	Count    int64
+	Sum      exact
+	Squares  exact
+	Min, Max float64
+	Last     float64 // the newest reading; of two at the same time, the larger
+	LastAt   int64   // Unix microseconds
+	Sketch   Sketch
+}
+
+// outcome is what became of an event at the store.
+type outcome int
+
+const (
+	outcomeCounted   outcome = iota
+	outcomeDuplicate         // the ledger has it
+	outcomeSealed            // replayed into a window whose ledger was dropped: only a rebuild can tell
+	outcomeExpired           // older than the rollup retention
+	outcomes
+)
+
+func (o outcome) String() string {
+	return [...]string{"counted", "duplicate", "sealed", "expired"}[o]
+}
+
+// merge counts one event unless the ledger knows it. Merging the same events
+// in any order, any number of times, gives the same row.
+func (r *Row) merge(e *sample, intern func(string) string) outcome {
+	i, found := slices.BinarySearch(r.Ledger, e.id)
+	if found {
+		return outcomeDuplicate
+	}
+	if r.State != ledgerComplete {
+		if e.replayed {
+			return outcomeSealed
+		}
+		r.State = ledgerPartial
+	}
+	r.Ledger = slices.Insert(r.Ledger, i, e.id)
+	for n := range e.readings {
+		rd := &e.readings[n]
+		r.metric(n, rd.metric, intern).add(rd.value, e.at)
+	}
+	return outcomeCounted
+}
+
+// metric finds the aggregate of a metric, or adds it. hint is where it
+// probably is.
+func (r *Row) metric(hint int, name string, intern func(string) string) *Metric {
+	if hint < len(r.Metrics) && r.Metrics[hint].Name == name {
+		return r.Metrics[hint]
+	}
+	i, found := slices.BinarySearchFunc(r.Metrics, name, func(m *Metric, n string) int { return strings.Compare(m.Name, n) })
+	if found {
+		return r.Metrics[i]
+	}
+	m := &Metric{Name: intern(name)}
+	r.Metrics = slices.Insert(r.Metrics, i, m)
+	return m
+}
+
+func (m *Metric) add(v float64, at int64) {
+	if m.Count == 0 {
+		m.Min, m.Max, m.Last, m.LastAt = v, v, v, at
+	} else {
+		m.bounds(v, v, v, at)
+	}
+	m.Count++
+	m.Sum.add(v)
+	m.Squares.addSquare(v)
+	m.Sketch.Add(v)
+}
+
+func (m *Metric) bounds(lo, hi, last float64, at int64) {
+	m.Min, m.Max = math.Min(m.Min, lo), math.Max(m.Max, hi)
+	if at > m.LastAt || at == m.LastAt && last > m.Last {
+		m.Last, m.LastAt = last, at
+	}
+}
+
+// fold adds the aggregates of another row: minutes into an hour, devices into
+// a fleet. The rows must not count the same event.
+func (r *Row) fold(o *Row) {
+	for n, from := range o.Metrics {
+		m := r.metric(n, from.Name, func(s string) string { return s })
+		if m.Count == 0 {
+			m.Min, m.Max, m.Last, m.LastAt = from.Min, from.Max, from.Last, from.LastAt
+		} else {
+			m.bounds(from.Min, from.Max, from.Last, from.LastAt)
+		}
+		m.Count += from.Count
+		m.Sum.merge(from.Sum)
+		m.Squares.merge(from.Squares)
+		m.Sketch.Merge(from.Sketch)
+	}
+}
+
+// quantile is the sketch's, which can't lie outside what was measured.
+func (m *Metric) quantile(q float64) float64 {
+	return math.Min(math.Max(m.Sketch.quantile(q, uint64(m.Count)), m.Min), m.Max)
+}
+
+func (m *Metric) m2() float64 { return deviations(m.Count, m.Sum, m.Squares) }

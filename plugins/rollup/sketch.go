@@ -1,0 +1,166 @@
+package rollup
+
+import (
+	"math"
+	"slices"
+
+	"github.com/DataDog/sketches-go/ddsketch/mapping"
+)
+
+// accuracy is the relative error of a quantile. It is part of the stored
+// format (see FORMAT.md): another value needs another format version.
+const accuracy = 0.01
+
+// maxBins bounds a sketch: beyond it, the readings nearest to zero share a
+// bin. One per cent spans 17 decades of either sign in it.
+const maxBins = 4096
+
+// keyZero is the key of the first bin above zero; see keyOf.
+const keyZero = 40_000
+
+// bin counts the readings of one key.
+type bin struct {
+	key int32
+	n   uint64
+}
+
+// Sketch is a DDSketch: counts of readings in bins whose width grows with
+// their value, so that any quantile is found within 1 % of its value. Merging
+// adds counts, exactly: it loses nothing at any number of devices.
+//
+// The bins are those of sketches-go's logarithmic mapping. They are kept as a
+// sorted slice rather than in that library's stores, because a window of a
+// device holds a handful of readings and there are very many windows.
+type Sketch []bin
+
+var logMapping = must(mapping.NewLogarithmicMapping(accuracy))
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err) // constants of this package
+	}
+	return v
+}
+
+// keyOf maps a reading to its bin, preserving order: 0 for zero (and what is
+// too small to tell from it), mirrored below.
+func keyOf(v float64) int32 {
+	a := math.Abs(v)
+	if a < logMapping.MinIndexableValue() {
+		return 0
+	}
+	k := int32(logMapping.Index(math.Min(a, logMapping.MaxIndexableValue()))) + keyZero
+	if v < 0 {
+		return -k
+	}
+	return k
+}
+
+// valueOf is the reading that stands for a bin.
+func valueOf(key int32) float64 {
+	switch {
+	case key == 0:
+		return 0
+	case key < 0:
+		return -logMapping.Value(int(-key - keyZero))
+	}
+	return logMapping.Value(int(key - keyZero))
+}
+
+// Add counts one reading.
+func (s *Sketch) Add(v float64) { s.add(keyOf(v), 1) }
+
+func (s *Sketch) add(key int32, n uint64) {
+	b := *s
+	i := len(b)
+	for i > 0 && b[i-1].key > key { // a handful of bins, recent ones close by
+		if i > 16 {
+			i, _ = slices.BinarySearchFunc(b, key, func(b bin, k int32) int { return int(b.key) - int(k) })
+			if i < len(b) && b[i].key == key {
+				i++
+			}
+			break
+		}
+		i--
+	}
+	if i > 0 && b[i-1].key == key {
+		b[i-1].n += n
+		return
+	}
+	*s = slices.Insert(b, i, bin{key, n})
+	s.collapse()
+}
+
+// Merge adds the counts of another sketch.
+func (s *Sketch) Merge(o Sketch) {
+	if len(*s) == 0 {
+		*s = slices.Clone(o)
+		return
+	}
+	if len(o) <= 4 {
+		for _, b := range o {
+			s.add(b.key, b.n)
+		}
+		return
+	}
+	a := *s
+	out := make(Sketch, 0, len(a)+len(o))
+	for i, j := 0, 0; i < len(a) || j < len(o); {
+		switch {
+		case j == len(o) || i < len(a) && a[i].key < o[j].key:
+			out = append(out, a[i])
+			i++
+		case i == len(a) || o[j].key < a[i].key:
+			out = append(out, o[j])
+			j++
+		default:
+			out = append(out, bin{a[i].key, a[i].n + o[j].n})
+			i, j = i+1, j+1
+		}
+	}
+	*s = out
+	s.collapse()
+}
+
+// collapse folds the bins nearest to zero together while there are too many.
+// Which bins survive depends only on the readings, not on their order.
+func (s *Sketch) collapse() {
+	for b := *s; len(b) > maxBins; b = *s {
+		i, _ := slices.BinarySearchFunc(b, int32(0), func(b bin, k int32) int { return int(b.key) - int(k) })
+		switch { // i: the first bin that is not negative
+		case i+1 < len(b) && (i < 2 || b[i].key <= -b[i-1].key):
+			b[i+1].n += b[i].n
+		default:
+			i--
+			b[i-1].n += b[i].n
+		}
+		*s = slices.Delete(b, i, i+1)
+	}
+}
+
+// Count is the number of readings.
+func (s Sketch) Count() (n uint64) {
+	for _, b := range s {
+		n += b.n
+	}
+	return n
+}
+
+// Quantile returns, within 1 %, the smallest reading that at least the
+// fraction q of all readings do not exceed (SQL's percentile_disc). It is NaN
+// for an empty sketch.
+func (s Sketch) Quantile(q float64) float64 { return s.quantile(q, s.Count()) }
+
+func (s Sketch) quantile(q float64, total uint64) float64 {
+	if total == 0 {
+		return math.NaN()
+	}
+	rank := uint64(math.Ceil(q*float64(total) - 1e-9*float64(total)))
+	for _, b := range s {
+		if b.n >= rank {
+			return valueOf(b.key)
+		}
+		rank -= b.n
+	}
+	return valueOf(s[len(s)-1].key)
+}

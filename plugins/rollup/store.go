@@ -1,0 +1,288 @@
+package rollup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/plugins/sqldb"
+)
+
+// Resolution is the width of a window.
+type Resolution struct {
+	Name  string // 1m, 1h, 1d
+	Width int64  // seconds
+	table string
+}
+
+// The resolutions, finest first.
+var (
+	Minute = Resolution{"1m", 60, "rollup_window_1m"}
+	Hour   = Resolution{"1h", 3600, "rollup_window_1h"}
+	Day    = Resolution{"1d", 86400, "rollup_window_1d"}
+)
+
+func (r Resolution) floor(bucket int64) int64 { return bucket - mod(bucket, r.Width) }
+
+// Store keeps rollups in a SQL database. It is safe for concurrent use; any
+// number of processes may write to one database.
+type Store struct {
+	backend
+	limits Limits
+
+	mu    sync.Mutex // held while a batch is merged: the cache is its
+	cache *cache
+	names map[string]string
+	batch uint64
+}
+
+// Limits bound what a store keeps.
+type Limits struct {
+	Ledger time.Duration // a ledger, after its window last changed
+	Keep   time.Duration // a window, after its time
+	Cache  int           // rows in memory
+}
+
+// DefaultLimits are those of the output's fields.
+func DefaultLimits() Limits {
+	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 50_000}
+}
+
+// backend is a kind of database.
+type backend interface {
+	// update runs fn in one transaction that commits when fn returns nil.
+	update(ctx context.Context, fn func(tx) error) error
+	// view runs fn in one transaction that reads.
+	view(ctx context.Context, fn func(tx) error) error
+	// prepare makes room (partitions) for rows of these buckets.
+	prepare(ctx context.Context, res Resolution, buckets []int64) error
+	migrate(ctx context.Context) error
+	// dropBefore removes, as cheaply as the database can, rows of windows
+	// that began before the cutoff; it returns how many, or -1 if unknown.
+	dropBefore(ctx context.Context, res Resolution, cutoff int64) (int64, error)
+}
+
+// tx is what a transaction can do.
+type tx interface {
+	writer
+	roller
+	keeper
+	reader
+}
+
+// writer is the part that merging a batch needs.
+type writer interface {
+	// load finds rows of minutes by their keys.
+	load(ctx context.Context, keys []Key) ([]*Row, error)
+	// lockHours returns which hours are closed, and keeps the others open
+	// until the transaction ends.
+	lockHours(ctx context.Context, hours []int64, now time.Time) (closed map[int64]bool, err error)
+	// write stores rows of minutes, whose Version is the one to write. It
+	// returns errConflict if any was not stored at the version before.
+	write(ctx context.Context, rows []*Row, now time.Time) error
+	// mark notes hours of devices that are to be rolled again.
+	mark(ctx context.Context, hours []Key) error
+}
+
+var errConflict = errors.New("another writer changed the window")
+
+// Open prepares the tables of a store in db.
+func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
+	s := &Store{limits: limits, cache: newCache(limits.Cache), names: map[string]string{}}
+	switch db.Dialect {
+	case sqldb.SQLite:
+		s.backend = &sqlite{db: db}
+	default:
+		return nil, fmt.Errorf("opening the rollup store: %s is not supported yet", db.Dialect)
+	}
+	if err := s.migrate(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// oldest is the start of the oldest day that is kept: days go as a whole, so
+// that an hour or a day is never rolled from only a part of its minutes.
+func (s *Store) oldest(now time.Time) int64 { return Day.floor(now.Add(-s.limits.Keep).Unix()) }
+
+// Result says what became of the events of a batch.
+type Result struct {
+	Events    [outcomes]int
+	Rows      int // rows written
+	Conflicts int // times that another writer was quicker
+}
+
+// maxAttempts bounds how often one batch is merged again after a conflict.
+const maxAttempts = 20
+
+// Add counts the events of the windows that the ledgers don't know yet. When
+// it returns nil, all of them are durable in one transaction; after an error
+// none is, or (if the connection broke at the commit) all are, which merging
+// them again finds out.
+func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res Result, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.prepare(ctx, Minute, bucketsOf(windows, s.oldest(now))); err != nil {
+		return Result{}, fmt.Errorf("preparing windows: %w", err)
+	}
+	for attempt := 1; ; attempt++ {
+		conflicts := res.Conflicts
+		res = Result{Conflicts: conflicts}
+		var touched []*entry
+		err := s.update(ctx, func(t tx) error {
+			var err error
+			touched, err = s.mergeAll(ctx, t, windows, now, &res)
+			if err != nil {
+				return fmt.Errorf("reading windows: %w", err)
+			}
+			return s.writeChanged(ctx, t, touched, now, &res)
+		})
+		if err == nil {
+			s.cache.trim()
+			return res, nil
+		}
+		for _, e := range touched {
+			s.cache.drop(e)
+		}
+		if !errors.Is(err, errConflict) || attempt == maxAttempts || ctx.Err() != nil {
+			return res, fmt.Errorf("merging %d windows: %w", len(windows), err)
+		}
+		res.Conflicts++
+	}
+}
+
+func bucketsOf(windows []*Window, oldest int64) []int64 {
+	var out []int64
+	for _, w := range windows {
+		if w.Bucket >= oldest && (len(out) == 0 || out[len(out)-1] != w.Bucket) {
+			out = append(out, w.Bucket)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// mergeAll merges the windows into their rows, which it reads where the cache
+// lacks them. It returns every row it may have changed, also with an error.
+func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, now time.Time, res *Result) ([]*entry, error) {
+	s.batch++
+	touched := make([]*entry, 0, len(windows))
+	var missing []Key
+	oldest := s.oldest(now)
+	rows := make([]*entry, len(windows))
+	for i, w := range windows {
+		if w.Bucket < oldest {
+			continue
+		}
+		if rows[i] = s.cache.get(w.Key); rows[i] == nil {
+			missing = append(missing, w.Key)
+		}
+	}
+	if len(missing) > 0 {
+		loaded, err := t.load(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range loaded {
+			if s.cache.get(r.Key) == nil {
+				touched = append(touched, s.cache.put(r))
+			}
+		}
+	}
+	for i, w := range windows {
+		if w.Bucket < oldest {
+			res.Events[outcomeExpired] += len(w.events)
+			continue
+		}
+		e := rows[i]
+		if e == nil {
+			if e = s.cache.get(w.Key); e == nil {
+				key := Key{s.intern(w.Fleet), strings.Clone(w.Device), w.Bucket}
+				e = s.cache.put(&Row{Key: key})
+			}
+		}
+		if e.batch != s.batch {
+			e.batch, e.changed = s.batch, false
+			touched = append(touched, e)
+		}
+		for n := range w.events {
+			o := e.row.merge(&w.events[n], s.intern)
+			res.Events[o]++
+			e.changed = e.changed || o == outcomeCounted
+		}
+	}
+	return touched, nil
+}
+
+func (s *Store) writeChanged(ctx context.Context, t tx, touched []*entry, now time.Time, res *Result) error {
+	rows := make([]*Row, 0, len(touched))
+	var hours []int64
+	for _, e := range touched {
+		if e.batch != s.batch || !e.changed {
+			continue
+		}
+		e.changed = false
+		e.row.Version++
+		rows = append(rows, e.row)
+		if h := Hour.floor(e.row.Bucket); len(hours) == 0 || hours[len(hours)-1] != h {
+			hours = append(hours, h)
+		}
+	}
+	if res.Rows = len(rows); len(rows) == 0 {
+		return nil
+	}
+	slices.Sort(hours)
+	closed, err := t.lockHours(ctx, slices.Compact(hours), now)
+	if err != nil {
+		return fmt.Errorf("keeping hours open: %w", err)
+	}
+	slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) }) // two writers lock in one order
+	if err := t.write(ctx, rows, now); err != nil {
+		return fmt.Errorf("writing windows: %w", err)
+	}
+	var marks []Key
+	for _, r := range rows {
+		if k := (Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}); closed[k.Bucket] && (len(marks) == 0 || marks[len(marks)-1] != k) {
+			marks = append(marks, k)
+		}
+	}
+	if len(marks) > 0 {
+		if err := t.mark(ctx, marks); err != nil {
+			return fmt.Errorf("marking hours: %w", err)
+		}
+	}
+	return nil
+}
+
+// compare orders by fleet, device and time.
+func (k Key) compare(o Key) int {
+	if c := strings.Compare(k.Fleet, o.Fleet); c != 0 {
+		return c
+	}
+	if c := strings.Compare(k.Device, o.Device); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.Bucket, o.Bucket)
+}
+
+// maxNames bounds the table of interned names, which a stream of ever new
+// metric names would otherwise grow.
+const maxNames = 10_000
+
+// intern returns a copy of a name that all rows share.
+func (s *Store) intern(name string) string {
+	if have, ok := s.names[name]; ok {
+		return have
+	}
+	if len(s.names) >= maxNames {
+		clear(s.names)
+	}
+	name = strings.Clone(name)
+	s.names[name] = name
+	return name
+}

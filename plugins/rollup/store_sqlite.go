@@ -1,0 +1,234 @@
+package rollup
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/plugins/sqldb"
+)
+
+// sqlite keeps rollups in one file. Its write transactions take the lock when
+// they begin, so that what they read can't change before they write.
+type sqlite struct{ db *sqldb.DB }
+
+func (s *sqlite) migrate(ctx context.Context) error { return s.db.Migrate(ctx, "rollup", migrations()) }
+
+func (s *sqlite) prepare(context.Context, Resolution, []int64) error { return nil }
+
+func (s *sqlite) update(ctx context.Context, fn func(tx) error) error {
+	t, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.Rollback() }() // after a commit it does nothing
+	if err := fn(&sqliteTx{tx: t}); err != nil {
+		return err
+	}
+	return t.Commit()
+}
+
+func (s *sqlite) view(ctx context.Context, fn func(tx) error) error {
+	t, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.Rollback() }()
+	return fn(&sqliteTx{tx: t})
+}
+
+// dropChunk bounds a deletion, which other writers wait for.
+const dropChunk = 2000
+
+func (s *sqlite) dropBefore(ctx context.Context, res Resolution, cutoff int64) (total int64, err error) {
+	where := `bucket < $1`
+	if res == Minute {
+		where = `ledger_state IN (0, 1, 2) AND ` + where // the index begins with it
+	}
+	for {
+		r, err := s.db.ExecContext(ctx, `DELETE FROM `+res.table+` WHERE rowid IN
+			(SELECT rowid FROM `+res.table+` WHERE `+where+` LIMIT $2)`, cutoff, dropChunk)
+		if err != nil {
+			return total, err
+		}
+		n, err := r.RowsAffected()
+		if total += n; err != nil || n < dropChunk {
+			return total, err
+		}
+	}
+}
+
+type sqliteTx struct {
+	tx    *sql.Tx
+	buf   []byte
+	stats []float64
+}
+
+// each runs a query for every key and hands its rows on.
+func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func(Key) []any, scan func(Key, *sql.Rows) error) error {
+	stmt, err := t.tx.PrepareContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stmt.Close() }()
+	for _, k := range keys {
+		rows, err := stmt.QueryContext(ctx, args(k)...)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			if err = scan(k, rows); err != nil {
+				break
+			}
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) load(ctx context.Context, keys []Key) (out []*Row, err error) {
+	err = t.each(ctx, `SELECT version, ledger_state, metrics, stats, detail, ledger FROM rollup_window_1m
+		WHERE fleet = ? AND device_id = ? AND bucket = ?`, keys,
+		func(k Key) []any { return []any{k.Fleet, k.Device, k.Bucket} },
+		func(k Key, rows *sql.Rows) error {
+			r := &Row{Key: Key{strings.Clone(k.Fleet), strings.Clone(k.Device), k.Bucket}}
+			var metrics, stats, detail, ledger sql.RawBytes
+			if err := rows.Scan(&r.Version, &r.State, &metrics, &stats, &detail, &ledger); err != nil {
+				return err
+			}
+			out = append(out, r)
+			return t.decode(r, metrics, stats, detail, ledger)
+		})
+	return out, err
+}
+
+func (t *sqliteTx) decode(r *Row, metrics, stats, detail, ledger []byte) error {
+	var names []string
+	if err := json.Unmarshal(metrics, &names); err != nil {
+		return fmt.Errorf("reading metric names: %w", err)
+	}
+	var err error
+	if t.stats, err = parseNumbers(t.stats[:0], stats); err != nil {
+		return fmt.Errorf("reading stats: %w", err)
+	}
+	return r.decode(names, t.stats, detail, ledger)
+}
+
+// parseNumbers reads a JSON array of numbers.
+func parseNumbers(out []float64, b []byte) ([]float64, error) {
+	if len(b) < 2 || b[0] != '[' || b[len(b)-1] != ']' {
+		return nil, errCorrupt
+	}
+	for rest := string(b[1 : len(b)-1]); rest != ""; {
+		var item string
+		item, rest, _ = strings.Cut(rest, ",")
+		v, err := strconv.ParseFloat(item, 64)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// columns renders a row's metrics and stats as JSON, and its detail.
+func (t *sqliteTx) columns(r *Row) (metrics, stats string, detail []byte, err error) {
+	names := make([]string, len(r.Metrics))
+	for i, m := range r.Metrics {
+		names[i] = m.Name
+	}
+	quoted, err := json.Marshal(names)
+	if err != nil {
+		return "", "", nil, err
+	}
+	t.stats = r.appendStats(t.stats[:0])
+	t.buf = append(t.buf[:0], '[')
+	for i, v := range t.stats {
+		if i > 0 {
+			t.buf = append(t.buf, ',')
+		}
+		t.buf = strconv.AppendFloat(t.buf, v, 'g', -1, 64)
+	}
+	t.buf = append(t.buf, ']')
+	stats = string(t.buf)
+	t.buf = r.appendDetail(t.buf[:0])
+	return string(quoted), stats, t.buf, nil
+}
+
+func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error {
+	insert, err := t.tx.PrepareContext(ctx, `INSERT INTO rollup_window_1m
+		(metrics, stats, detail, ledger, ledger_state, updated_at, version, fleet, device_id, bucket)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = insert.Close() }()
+	update, err := t.tx.PrepareContext(ctx, `UPDATE rollup_window_1m
+		SET metrics = ?, stats = ?, detail = ?, ledger = ?, ledger_state = ?, updated_at = ?, version = ?
+		WHERE fleet = ? AND device_id = ? AND bucket = ? AND version = ?`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = update.Close() }()
+	var ledger []byte
+	var args []any
+	for _, r := range rows {
+		metrics, stats, detail, err := t.columns(r)
+		if err != nil {
+			return err
+		}
+		ledger = r.appendLedger(ledger[:0])
+		args := append(args[:0], metrics, stats, detail, ledger, int64(r.State), now.Unix(), r.Version, r.Fleet, r.Device, r.Bucket)
+		stmt := insert
+		if r.Version > 1 {
+			stmt, args = update, append(args, r.Version-1)
+		}
+		res, err := stmt.ExecContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil {
+			return err
+		} else if n != 1 {
+			return errConflict
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) lockHours(ctx context.Context, hours []int64, now time.Time) (map[int64]bool, error) {
+	closed := make(map[int64]bool, len(hours))
+	for _, h := range hours {
+		if _, err := t.tx.ExecContext(ctx, `INSERT INTO rollup_hour (hour, state, opened_at) VALUES ($1, $2, $3)
+			ON CONFLICT DO NOTHING`, h, int64(hourOpen), now.Unix()); err != nil {
+			return nil, err
+		}
+		var state hourState
+		if err := t.tx.QueryRowContext(ctx, `SELECT state FROM rollup_hour WHERE hour = $1`, h).Scan(&state); err != nil {
+			return nil, err
+		}
+		closed[h] = state != hourOpen
+	}
+	return closed, nil
+}
+
+func (t *sqliteTx) mark(ctx context.Context, hours []Key) error {
+	stmt, err := t.tx.PrepareContext(ctx, `INSERT INTO rollup_mark (fleet, device_id, hour) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stmt.Close() }()
+	for _, k := range hours {
+		if _, err := stmt.ExecContext(ctx, k.Fleet, k.Device, k.Bucket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
