@@ -17,6 +17,8 @@ import (
 	"weir/plugins/api"
 	"weir/plugins/dedupe"
 	"weir/plugins/gate"
+	"weir/plugins/raw"
+	"weir/plugins/rollup"
 	"weir/plugins/schema"
 )
 
@@ -29,6 +31,8 @@ func Register(env *service.Environment) error {
 		{"api", api.Register},
 		{"dedupe", dedupe.Register},
 		{"gate", gate.Register},
+		{"raw", raw.Register},
+		{"rollup", rollup.Register},
 		{"schema", schema.Register},
 	} {
 		if err := room.register(env); err != nil {
