@@ -108,13 +108,13 @@ func parseQuery(r *http.Request, now time.Time) (q Query, hash uint32, bad *prob
 	if q.Metrics = v["metric"]; len(q.Metrics) > maxMetrics {
 		return refuse("metric", "%d metrics; at most %d in one request", len(q.Metrics), maxMetrics)
 	}
-	to, from := now, time.Time{}
+	to := now
 	if s := v.Get("to"); s != "" {
 		if to, err = parseTime(s); err != nil {
 			return refuse("to", "%v", err)
 		}
 	}
-	from = to.Add(-defaultRange)
+	from := to.Add(-defaultRange)
 	if s := v.Get("from"); s != "" {
 		if from, err = parseTime(s); err != nil {
 			return refuse("from", "%v", err)
