@@ -77,14 +77,19 @@ const documentURL = "weir:///schema.json"
 // errRemoteRef refuses a $ref to another document.
 var errRemoteRef = errors.New("a $ref to another document is not followed: put the definition under $defs")
 
-func compileLibrary(raw []byte, assertFormat bool) (s *jsonschema.Schema, err error) {
+func compileLibrary(raw []byte, assertFormat bool) (*jsonschema.Schema, error) {
+	return compileDraft(raw, jsonschema.Draft2020, assertFormat)
+}
+
+// compileDraft compiles a schema; draft is for one that names none.
+func compileDraft(raw []byte, draft *jsonschema.Draft, assertFormat bool) (s *jsonschema.Schema, err error) {
 	defer func() { // the library panics on some malformed schemas
 		if r := recover(); r != nil {
 			err = fmt.Errorf("malformed schema: %v", r)
 		}
 	}()
 	c := jsonschema.NewCompiler()
-	c.Draft, c.AssertFormat = jsonschema.Draft2020, assertFormat
+	c.Draft, c.AssertFormat = draft, assertFormat
 	c.LoadURL = func(url string) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("%w (%s)", errRemoteRef, url)
 	}
