@@ -1,0 +1,57 @@
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+// MetaAlert is set to "1" on a message that is an alert beside messages that
+// are events, so that a stream's output can tell them apart.
+const MetaAlert = "local_alert"
+
+// Kinds and severities of alerts.
+const (
+	KindPipeline = "pipeline" // about weir itself, not about a device
+
+	SeverityWarning  = "warning"
+	SeverityCritical = "critical"
+)
+
+// Alert is something that people should know. Its ID is made from what it is
+// about (AlertID), so that saying it twice is saying it once.
+type Alert struct {
+	ID       string         `json:"alert_id"`
+	Kind     string         `json:"kind"`
+	Rule     string         `json:"rule"`
+	Severity string         `json:"severity"`
+	Fleet    string         `json:"fleet"`
+	Summary  string         `json:"summary"`
+	Details  map[string]any `json:"details"`
+	At       time.Time      `json:"at"`
+}
+
+// AlertID makes an ID from the parts that an alert is about.
+func AlertID(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Message is the alert as a message, marked with MetaAlert.
+func (a Alert) Message() (*service.Message, error) {
+	if a.Details == nil {
+		a.Details = map[string]any{}
+	}
+	a.At = a.At.UTC()
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	msg := service.NewMessage(raw)
+	msg.MetaSetMut(MetaAlert, "1")
+	return msg, nil
+}
