@@ -1,0 +1,117 @@
+"""Reads what weir stored, with readers that are not weir's: pyarrow for Parquet,
+sqlite3 and psycopg for SQL."""
+
+import base64
+import os
+import sqlite3
+from urllib.parse import parse_qs, urlsplit
+
+import pyarrow.compute as pc
+import pyarrow.fs as fs
+import pyarrow.parquet as pq
+
+
+class Lake:
+    """The Parquet objects below a URL: a folder, file:///folder or s3://bucket/prefix?endpoint=…"""
+
+    def __init__(self, url):
+        parts = urlsplit(url)
+        if parts.scheme == "s3":
+            query = {k: v[0] for k, v in parse_qs(parts.query).items()}
+            endpoint = urlsplit(query.get("endpoint", ""))
+            self.fs = fs.S3FileSystem(
+                endpoint_override=endpoint.netloc or None,
+                scheme=endpoint.scheme or "https",
+                region=query.get("region"),
+            )
+            self.root = parts.netloc + "/" + query.get("prefix", "").strip("/")
+        else:
+            self.fs = fs.LocalFileSystem()
+            self.root = os.path.abspath(parts.path if parts.scheme == "file" else url)
+
+    def objects(self):
+        """Paths of the tables; folders that begin with _ or . hold none."""
+        found = self.fs.get_file_info(fs.FileSelector(self.root, recursive=True, allow_not_found=True))
+        for info in sorted(found, key=lambda i: i.path):
+            below = info.path[len(self.root) :].strip("/").split("/")
+            hidden = any(part.startswith(("_", ".")) for part in below)
+            if info.is_file and info.path.endswith(".parquet") and not hidden:
+                yield info.path
+
+    def rows(self, problems):
+        """Each row as a dict. An object that is not whole is a problem."""
+        for path in self.objects():
+            try:
+                with self.fs.open_input_file(path) as f:
+                    table = pq.ParquetFile(f).read()
+            except FileNotFoundError:
+                raise Changed(path) from None  # compacted or expired meanwhile
+            except Exception as e:  # every way in which a reader refuses a file
+                problems.append(f"{path}: not a whole Parquet object: {e}")
+                continue
+            table = as_integers(table)
+            for row in table.to_pylist():
+                row["object"] = path
+                yield row
+
+
+class Changed(Exception):
+    """The store changed while it was read: read it again."""
+
+
+def as_integers(table):
+    """Timestamps as microseconds since 1970, which no Python time can shift."""
+    for i, column in enumerate(table.schema):
+        if str(column.type).startswith("timestamp[us"):
+            table = table.set_column(i, column.name, pc.cast(table.column(i), "int64"))
+    return table
+
+
+def raw_events(url, problems):
+    for row in Lake(url).rows(problems):
+        event_id = row["event_id"]
+        if isinstance(event_id, bytes):
+            event_id = event_id.hex()
+        row["event_id"] = str(event_id).replace("-", "")
+        row["metrics"] = dict(row["metrics"] or [])
+        yield row
+
+
+def dead_letters(url, problems):
+    for row in Lake(url).rows(problems):
+        original = row["original"]
+        if row.get("original_encoding") == "base64":
+            original = base64.b64decode(original)
+        if isinstance(original, bytes):
+            original = original.decode("utf-8", "surrogateescape")
+        row["original"] = original
+        yield row
+
+
+def rollups(url, resolution, fleet):
+    """(device, metric, bucket) → (count, sum, min, max, avg, p50, p95). bucket is
+    seconds since 1970."""
+    columns = "device_id, metric, {}, count, sum, min, max, avg, p50, p95"
+    if url.startswith(("postgres://", "postgresql://")):
+        import psycopg
+
+        with psycopg.connect(url) as db:
+            bucket = "extract(epoch from bucket)::bigint"
+            query = f"SELECT {columns.format(bucket)} FROM rollup_{resolution} WHERE fleet = %s"
+            lines = db.execute(query, (fleet,)).fetchall()
+    else:
+        path = os.path.abspath(url.removeprefix("sqlite://"))
+        if not os.path.exists(path):
+            return {}
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        bucket = "strftime('%s', bucket)"
+        query = f"SELECT {columns.format(bucket)} FROM rollup_{resolution} WHERE fleet = ?"
+        lines = db.execute(query, (fleet,)).fetchall()
+        db.close()
+    found = {}
+    for line in lines:
+        key = (line[0], line[1], int(line[2]))
+        if key in found:
+            raise SystemExit(f"rollup_{resolution} has two lines for {key}")
+        found[key] = line[3:]
+    return found
