@@ -90,24 +90,28 @@ func (c *Cache) run() {
 	defer note.Stop()
 	for {
 		var err error
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		select {
 		case <-refresh.C:
-			err = c.Refresh(ctx)
+			err = bounded(c.Refresh)
 		case <-note.C:
-			err = c.noteUses(ctx)
+			err = bounded(c.noteUses)
 		case <-c.stop:
-			if err = c.noteUses(ctx); err != nil {
+			if err := bounded(c.noteUses); err != nil {
 				c.opts.OnError(err)
 			}
-			cancel()
 			return
 		}
-		cancel()
 		if err != nil {
 			c.opts.OnError(err)
 		}
 	}
+}
+
+// bounded gives background work ten seconds from now.
+func bounded(work func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return work(ctx)
 }
 
 // Refresh makes the cache current: changes committed before it are seen after.
