@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"encoding/hex"
+	"time"
+)
 
 // ParseUUID reads the 36-character form of a UUID, of any version and case.
 func ParseUUID(s string) (id [16]byte, ok bool) {
@@ -18,6 +21,15 @@ func ParseUUID(s string) (id [16]byte, ok bool) {
 		id[n] = hi<<4 | lo
 	}
 	return id, true
+}
+
+// AppendUUID appends the lower-case form of a UUID.
+func AppendUUID(b []byte, id [16]byte) []byte {
+	b = append(hex.AppendEncode(b, id[:4]), '-')
+	b = append(hex.AppendEncode(b, id[4:6]), '-')
+	b = append(hex.AppendEncode(b, id[6:8]), '-')
+	b = append(hex.AppendEncode(b, id[8:10]), '-')
+	return hex.AppendEncode(b, id[10:])
 }
 
 var unhex = func() (t [256]byte) {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/service"
+
 	"weir/plugins/event"
 )
 
@@ -184,4 +186,32 @@ func (m *Memory) Put(ctx context.Context, name Name, t *Table, n int, opt Option
 	m.read[key] = name.Written
 	m.mu.Unlock()
 	return int64(len(body)), nil
+}
+
+// SpansOf returns the offsets of each partition in the batch.
+func SpansOf(batch service.MessageBatch) map[Partition]Span {
+	spans := map[Partition]Span{}
+	var last Partition
+	var span Span
+	open := false
+	for _, msg := range batch {
+		c, _, ok := event.CoordinatesOf(msg)
+		if !ok {
+			continue
+		}
+		if p := PartitionOf(c); !open || p != last {
+			if open {
+				spans[last] = span
+			}
+			last, open = p, true
+			if span, ok = spans[p]; !ok {
+				span = Span{First: c.Offset, Last: c.Offset}
+			}
+		}
+		span.First, span.Last = min(span.First, c.Offset), max(span.Last, c.Offset)
+	}
+	if open {
+		spans[last] = span
+	}
+	return spans
 }

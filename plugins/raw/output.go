@@ -35,7 +35,9 @@ duplicates (metadata `+"`local_duplicate_of`"+`, from `+"`event_dedupe`"+`): tha
 back, so that records delivered again are skipped. Records of a replay that are not meant for the raw store (header
 `+"`weir_target`"+`), or whose first delivery it holds, are skipped too. Everything skipped is counted.
 
-A message that is no event fails alone, with a reason; the rest of its batch is stored. Route it with `+"`fallback`"+`.`).
+Every message must be an event: `+"`event_dedupe`"+`, or another processor before this output, marks what is none, and `+"`reject_errored`"+` keeps
+it away. Should one come through all the same, the rest of its batch is stored and its own input batch is retried, with the reason
+in the log: nothing is dropped here.`).
 		Field(service.NewStringField(rawFieldURL).
 			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
 			Examples("file:///var/lib/weir/raw", "s3://telemetry/raw?region=eu-central-1")).

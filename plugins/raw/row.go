@@ -6,6 +6,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
+	"weir/plugins/lake"
 	"weir/plugins/rawjson"
 )
 
@@ -44,7 +45,7 @@ func (r *Row) fill(e *event.Event, msg *service.Message) {
 	}
 	*r = Row{
 		ID: e.UUID, Fleet: event.FleetOf(msg), Device: e.Device, Firmware: e.Firmware,
-		Time: e.Time.UnixMicro(), At: clamp(at).UnixMicro(),
+		Time: e.Time.UnixMicro(), At: lake.Clamp(at).UnixMicro(),
 		Schema: event.Meta(msg, event.HeaderSchema), Flags: flags,
 		Metrics: e.Metrics, Diagnostics: e.Diagnostics,
 		Unknown: event.Meta(msg, event.HeaderUnknownMetrics),
@@ -63,17 +64,6 @@ func (r *Row) fill(e *event.Event, msg *service.Message) {
 	if r.Record, r.Delivery, ok = event.CoordinatesOf(msg); !ok {
 		r.Record, r.Delivery = noRecord, noRecord
 	}
-}
-
-// The years that a folder's name can say.
-func clamp(t time.Time) time.Time {
-	switch y := t.UTC().Year(); {
-	case y < 1:
-		return time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
-	case y > 9999:
-		return time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	}
-	return t
 }
 
 func appendFields(b []byte, fields []event.Field) []byte {
@@ -133,7 +123,7 @@ func (r *Row) AppendJSON(b []byte) ([]byte, error) {
 	if id != "" {
 		b = append(b, id...)
 	} else {
-		b = appendUUID(b, r.ID)
+		b = event.AppendUUID(b, r.ID)
 	}
 	b = append(append(b, `","device_id":"`...), r.Device...)
 	b = rawjson.AppendString(append(b, `","device_firmware_version":`...), r.Firmware)

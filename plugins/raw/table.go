@@ -1,8 +1,6 @@
 package raw
 
 import (
-	"unsafe"
-
 	"github.com/parquet-go/parquet-go"
 
 	"weir/plugins/event"
@@ -75,27 +73,6 @@ func Table() *lake.Table {
 	}
 }
 
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
-
-func required(dst []parquet.Value, s string, col int) []parquet.Value {
-	return append(dst, parquet.ByteArrayValue(bytesOf(s)).Level(0, 0, col))
-}
-
-func optional(dst []parquet.Value, v parquet.Value, have bool, col int) []parquet.Value {
-	if !have {
-		return append(dst, parquet.NullValue().Level(0, 0, col))
-	}
-	return append(dst, v.Level(0, 1, col))
-}
-
-func optionalText(dst []parquet.Value, s string, col int) []parquet.Value {
-	return optional(dst, parquet.ByteArrayValue(bytesOf(s)), s != "", col)
-}
-
-func optionalBytes(dst []parquet.Value, b []byte, col int) []parquet.Value {
-	return optional(dst, parquet.ByteArrayValue(b), b != nil, col)
-}
-
 // columns yields the values of rows, in the order given, column by column.
 func columns(rows []*Row) lake.Columns {
 	return func(dst []parquet.Value, col, from, to int) []parquet.Value {
@@ -109,35 +86,35 @@ func columns(rows []*Row) lake.Columns {
 func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	switch col {
 	case colID:
-		return append(dst, parquet.FixedLenByteArrayValue(r.ID[:]).Level(0, 0, col))
+		return lake.Required(dst, parquet.FixedLenByteArrayValue(r.ID[:]), col)
 	case colFleet:
-		return required(dst, r.Fleet, col)
+		return lake.RequiredText(dst, r.Fleet, col)
 	case colDevice:
-		return required(dst, r.Device, col)
+		return lake.RequiredText(dst, r.Device, col)
 	case colFirmware:
-		return required(dst, r.Firmware, col)
+		return lake.RequiredText(dst, r.Firmware, col)
 	case colTime:
-		return append(dst, parquet.Int64Value(r.Time).Level(0, 0, col))
+		return lake.Required(dst, parquet.Int64Value(r.Time), col)
 	case colTimeText:
-		return optionalText(dst, r.TimeText, col)
+		return lake.OptionalText(dst, r.TimeText, col)
 	case colEffectiveTime:
-		return optional(dst, parquet.Int64Value(r.At), r.At != r.Time, col)
+		return lake.Optional(dst, parquet.Int64Value(r.At), r.At != r.Time, col)
 	case colReceivedAt:
-		return optional(dst, parquet.Int64Value(r.ReceivedAt), r.ReceivedAt != 0, col)
+		return lake.Optional(dst, parquet.Int64Value(r.ReceivedAt), r.ReceivedAt != 0, col)
 	case colSchema:
-		return optionalText(dst, r.Schema, col)
+		return lake.OptionalText(dst, r.Schema, col)
 	case colFlags:
-		return optionalText(dst, r.Flags, col)
+		return lake.OptionalText(dst, r.Flags, col)
 	case colMetric, colValue:
 		return r.metric(dst, col)
 	case colDiagnostics:
-		return optionalBytes(dst, r.Diagnostics, col)
+		return lake.OptionalBytes(dst, r.Diagnostics, col)
 	case colExtra:
-		return optionalBytes(dst, r.Extra, col)
+		return lake.OptionalBytes(dst, r.Extra, col)
 	case colAsSent:
-		return optionalBytes(dst, r.AsSent, col)
+		return lake.OptionalBytes(dst, r.AsSent, col)
 	case colUnknown:
-		return optionalText(dst, r.Unknown, col)
+		return lake.OptionalText(dst, r.Unknown, col)
 	}
 	return r.coordinate(dst, col)
 }
@@ -151,7 +128,7 @@ func (r *Row) metric(dst []parquet.Value, col int) []parquet.Value {
 	for i := range r.Metrics {
 		m := &r.Metrics[i]
 		if col == colMetric {
-			dst = append(dst, parquet.ByteArrayValue(bytesOf(m.Name)).Level(repetition, 1, col))
+			dst = append(dst, parquet.ByteArrayValue(lake.Bytes(m.Name)).Level(repetition, 1, col))
 		} else {
 			dst = append(dst, parquet.DoubleValue(m.Value).Level(repetition, 1, col))
 		}
@@ -164,17 +141,17 @@ func (r *Row) coordinate(dst []parquet.Value, col int) []parquet.Value {
 	logged := r.Record != noRecord
 	switch col {
 	case colTopic:
-		return optional(dst, parquet.ByteArrayValue(bytesOf(r.Record.Topic)), logged, col)
+		return lake.Optional(dst, parquet.ByteArrayValue(lake.Bytes(r.Record.Topic)), logged, col)
 	case colPartition:
-		return optional(dst, parquet.Int32Value(r.Record.Partition), logged, col)
+		return lake.Optional(dst, parquet.Int32Value(r.Record.Partition), logged, col)
 	case colOffset:
-		return optional(dst, parquet.Int64Value(r.Record.Offset), logged, col)
+		return lake.Optional(dst, parquet.Int64Value(r.Record.Offset), logged, col)
 	}
 	var text []byte
 	if r.Delivery != r.Record {
 		text = r.Delivery.Append(nil)
 	}
-	return optional(dst, parquet.ByteArrayValue(text), text != nil, colDelivery)
+	return lake.Optional(dst, parquet.ByteArrayValue(text), text != nil, colDelivery)
 }
 
 // before is the order of rows within an object.

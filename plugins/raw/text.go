@@ -2,13 +2,13 @@ package raw
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
 	"time"
 
+	"weir/plugins/event"
 	"weir/plugins/rawjson"
 )
 
@@ -50,17 +50,9 @@ func isTimeText(text string, t time.Time) bool {
 	return string(appendTimeText(b[:0], t)) == text
 }
 
-func appendUUID(b []byte, id [16]byte) []byte {
-	b = append(hex.AppendEncode(b, id[:4]), '-')
-	b = append(hex.AppendEncode(b, id[4:6]), '-')
-	b = append(hex.AppendEncode(b, id[6:8]), '-')
-	b = append(hex.AppendEncode(b, id[8:10]), '-')
-	return hex.AppendEncode(b, id[10:])
-}
-
 func isUUIDText(text string, id [16]byte) bool {
 	var b [36]byte
-	return string(appendUUID(b[:0], id)) == text
+	return string(event.AppendUUID(b[:0], id)) == text
 }
 
 // appendNumber writes a double with the fewest digits that give it back.

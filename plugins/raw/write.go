@@ -33,7 +33,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return service.ErrNotConnected
 	}
 	now := o.now()
-	if err := o.memory.Prepare(ctx, now, spansOf(batch)); err != nil {
+	if err := o.memory.Prepare(ctx, now, lake.SpansOf(batch)); err != nil {
 		return err
 	}
 	w := writing{o: o, now: now, s: o.scratch(len(batch))}
@@ -51,34 +51,6 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	o.count.recognised.Incr(w.recognised)
 	o.count.untargeted.Incr(w.untargeted)
 	return w.rejections(batch)
-}
-
-// spansOf returns the offsets of each partition in the batch.
-func spansOf(batch service.MessageBatch) map[lake.Partition]lake.Span {
-	spans := map[lake.Partition]lake.Span{}
-	var last lake.Partition
-	var span lake.Span
-	open := false
-	for _, msg := range batch {
-		c, _, ok := event.CoordinatesOf(msg)
-		if !ok {
-			continue
-		}
-		if p := lake.PartitionOf(c); !open || p != last {
-			if open {
-				spans[last] = span
-			}
-			last, open = p, true
-			if span, ok = spans[p]; !ok {
-				span = lake.Span{First: c.Offset, Last: c.Offset}
-			}
-		}
-		span.First, span.Last = min(span.First, c.Offset), max(span.Last, c.Offset)
-	}
-	if open {
-		spans[last] = span
-	}
-	return spans
 }
 
 // writing is one batch on its way.

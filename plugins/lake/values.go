@@ -1,0 +1,54 @@
+package lake
+
+import (
+	"time"
+	"unsafe"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// The functions below append one row's value of a flat leaf column.
+
+// Bytes returns the bytes of a string without copying: they must not be
+// changed.
+func Bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// Required appends a value that every row has.
+func Required(dst []parquet.Value, v parquet.Value, col int) []parquet.Value {
+	return append(dst, v.Level(0, 0, col))
+}
+
+// Optional appends a value, or null when the row has none.
+func Optional(dst []parquet.Value, v parquet.Value, have bool, col int) []parquet.Value {
+	if !have {
+		return append(dst, parquet.NullValue().Level(0, 0, col))
+	}
+	return append(dst, v.Level(0, 1, col))
+}
+
+// RequiredText appends a text that every row has.
+func RequiredText(dst []parquet.Value, s string, col int) []parquet.Value {
+	return Required(dst, parquet.ByteArrayValue(Bytes(s)), col)
+}
+
+// OptionalText appends a text; an empty one is null.
+func OptionalText(dst []parquet.Value, s string, col int) []parquet.Value {
+	return Optional(dst, parquet.ByteArrayValue(Bytes(s)), s != "", col)
+}
+
+// OptionalBytes appends bytes; nil is null.
+func OptionalBytes(dst []parquet.Value, b []byte, col int) []parquet.Value {
+	return Optional(dst, parquet.ByteArrayValue(b), b != nil, col)
+}
+
+// Clamp moves a time whose year a folder's name can't say to the nearest that
+// it can.
+func Clamp(t time.Time) time.Time {
+	switch y := t.UTC().Year(); {
+	case y < 1:
+		return time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	case y > 9999:
+		return time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	}
+	return t
+}
