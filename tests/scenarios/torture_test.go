@@ -1,0 +1,56 @@
+package scenarios
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// weir is killed again and again, at random moments, start-up included, while a
+// fleet sends and retries. In the end every acknowledged event is stored and
+// counted once, and the audit explains every offset of the log.
+// WEIR_TORTURE_KILLS says how often; WEIR_TORTURE_SEED repeats the moments.
+func TestTortureLosesNothing(t *testing.T) {
+	kills := fromEnv(t, "WEIR_TORTURE_KILLS", 4)
+	seed := fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()&0xffffff)
+	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	devices, wait := s.fleet("--devices", "200", "--rate", "800", "--duration", "2h", "--batch", "10", "--connections", "16",
+		"--duplicates", "2", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "1h", "--timeout", "10s")
+	for i := range kills {
+		if i%4 != 3 { // one in four dies while it starts
+			s.ready()
+		}
+		time.Sleep(time.Duration(200+random.IntN(4000)) * time.Millisecond)
+		s.kill()
+		s.start()
+	}
+	s.ready()
+	time.Sleep(3 * time.Second) // every device has come back by now
+	if err := devices.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("weir fleet:\n%s", wait())
+	s.verify(3 * time.Minute)
+	s.audit()
+}
+
+func fromEnv(t *testing.T, name string, otherwise int64) int64 {
+	v := os.Getenv(name)
+	if v == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		t.Fatalf("%s=%q: expected a number", name, v)
+	}
+	return n
+}

@@ -1,0 +1,256 @@
+// Package scenarios runs the built weir as its users do, and proves what it
+// holds with tests/verify, which shares no code with it. The simulator's
+// journal is the only thing that both sides know.
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary builds weir once, or takes the one that WEIR_BINARY names.
+var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("WEIR_BINARY"); path != "" {
+		return filepath.Abs(path)
+	}
+	dir, err := os.MkdirTemp("", "weir-scenarios-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "weir")
+	out, err := exec.Command("go", "build", "-o", path, "weir").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building weir: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if os.Getenv("WEIR_BINARY") == "" {
+		if path, err := binary(); err == nil {
+			os.RemoveAll(filepath.Dir(path))
+		}
+	}
+	os.Exit(code)
+}
+
+// system is a data directory, and the 'weir up' that may run on it.
+type system struct {
+	t         *testing.T
+	bin       string
+	dir       string // scratch
+	data      string
+	addresses [4]string // ingest, API, ops, broker
+	key       string
+	up        *exec.Cmd
+	done      chan error // closed after up has ended
+	env       []string
+}
+
+const fleetName = "plant-7"
+
+func newSystem(t *testing.T) *system {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("scenarios run whole processes")
+	}
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &system{t: t, bin: bin, dir: t.TempDir()}
+	s.data = filepath.Join(s.dir, "data")
+	for i := range s.addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		s.addresses[i] = l.Addr().String()
+	}
+	t.Cleanup(func() {
+		s.kill()
+		if t.Failed() {
+			t.Logf("the end of weir's log:\n%s", tail(filepath.Join(s.dir, "up.log"), 60))
+		}
+	})
+	return s
+}
+
+// start runs 'weir up' and does not wait until it is ready.
+func (s *system) start() {
+	s.t.Helper()
+	logFile, err := os.OpenFile(filepath.Join(s.dir, "up.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer logFile.Close()
+	s.up = exec.Command(s.bin, "up", "--data", s.data, "--ingest", s.addresses[0], "--api", s.addresses[1],
+		"--ops", s.addresses[2], "--broker", s.addresses[3])
+	s.up.Dir = s.dir // without a checkout, so that what is built in is what runs
+	s.up.Env = append(os.Environ(), s.env...)
+	s.up.Stdout, s.up.Stderr = logFile, logFile
+	if err := s.up.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.done = make(chan error, 1)
+	go func(up *exec.Cmd, done chan error) { done <- up.Wait(); close(done) }(s.up, s.done)
+}
+
+// ready waits until weir takes events.
+func (s *system) ready() {
+	s.t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for time.Now().Before(deadline) {
+		select {
+		case err := <-s.done:
+			s.up = nil
+			s.t.Fatalf("weir up ended by itself: %v", err)
+		default:
+		}
+		if resp, err := http.Get("http://" + s.addresses[2] + "/ready"); err == nil {
+			resp.Body.Close()
+			if conn, err := net.Dial("tcp", s.addresses[0]); err == nil && resp.StatusCode == 200 {
+				conn.Close()
+				return
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.t.Fatal("weir up was not ready after a minute")
+}
+
+// createKey makes the key that the fleet uses, on a running system.
+func (s *system) createKey() {
+	s.t.Helper()
+	out, err := s.weir("keys", "create", "--fleet", fleetName, "--data", s.data)
+	if err != nil {
+		s.t.Fatalf("creating a key: %v", err)
+	}
+	s.key = strings.TrimSpace(out)
+}
+
+// stop ends weir with SIGTERM and expects it to drain and exit with 0.
+func (s *system) stop() {
+	s.t.Helper()
+	if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatalf("stopping weir: %v", err)
+	}
+	select {
+	case err := <-s.done:
+		if err != nil {
+			s.t.Fatalf("weir up after SIGTERM: %v", err)
+		}
+	case <-time.After(60 * time.Second):
+		s.t.Fatal("weir up did not end within a minute after SIGTERM")
+	}
+	s.up = nil
+}
+
+// kill ends weir with SIGKILL.
+func (s *system) kill() {
+	if s.up == nil {
+		return
+	}
+	_ = s.up.Process.Kill() // it may have ended
+	<-s.done
+	s.up = nil
+}
+
+// weir runs a command and returns its standard output.
+func (s *system) weir(args ...string) (string, error) {
+	cmd := exec.Command(s.bin, args...)
+	cmd.Dir = s.dir
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("weir %s: %w\n%s%s", args[0], err, out.String(), errs.String())
+	}
+	return out.String(), err
+}
+
+func (s *system) journal() string { return filepath.Join(s.dir, "journal.jsonl") }
+
+// fleet starts the simulator with a journal. The function it returns waits for
+// its end, and fails the test when the gate broke its contract.
+func (s *system) fleet(args ...string) (cmd *exec.Cmd, wait func() string) {
+	s.t.Helper()
+	cmd = exec.Command(s.bin, append([]string{"fleet", "--url", "http://" + s.addresses[0], "--journal", s.journal(), "--quiet"}, args...)...)
+	cmd.Env = append(os.Environ(), "WEIR_KEY="+s.key)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ended := false
+	s.t.Cleanup(func() {
+		if !ended {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+	return cmd, func() string {
+		s.t.Helper()
+		err := cmd.Wait()
+		ended = true
+		if err != nil {
+			s.t.Fatalf("weir fleet: %v\n%s", err, out.String())
+		}
+		return out.String()
+	}
+}
+
+// verify runs the independent check, waiting until the system has drained.
+func (s *system) verify(wait time.Duration) {
+	s.t.Helper()
+	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
+	if err != nil {
+		s.t.Fatalf("making the Python environment: %v", err)
+	}
+	cmd := exec.Command(strings.TrimSpace(string(python)), "-B", repo("tests/verify/verify.py"), "--data", s.data,
+		"--journal", s.journal(), "--fleet", fleetName, "--wait", fmt.Sprint(wait.Seconds()))
+	out, err := cmd.CombinedOutput()
+	s.t.Logf("%s", out)
+	if err != nil {
+		s.t.Fatalf("the check from the journal: %v", err)
+	}
+}
+
+// audit runs weir's own audit, which must explain every offset.
+func (s *system) audit() {
+	s.t.Helper()
+	out, err := s.weir("audit", "--data", s.data, "--wait", "60s")
+	s.t.Logf("weir audit:\n%s", out)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func repo(path string) string {
+	abs, err := filepath.Abs(filepath.Join("..", "..", path))
+	if err != nil {
+		panic(err)
+	}
+	return abs
+}
+
+func tail(path string, lines int) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(string(raw), "\n")
+	return strings.Join(all[max(len(all)-lines, 0):], "\n")
+}
