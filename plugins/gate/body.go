@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-
-	"weir/plugins/event"
 )
 
 // form is how a body is written: what separates its events, and its encoding.
@@ -44,8 +42,14 @@ func formOf(r *http.Request) (form, *refusal) {
 			return f, wrongMediaType("use " + typeJSON + " or " + typeNDJSON)
 		}
 	}
-	if enc := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); enc != "" && enc != "identity" {
-		return f, wrongMediaType("the content encoding is not supported")
+	switch enc := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); enc {
+	case "", encodingIdentity:
+	case encodingGzip, "x-gzip":
+		f.encoding = encodingGzip
+	case encodingZstd:
+		f.encoding = encodingZstd
+	default:
+		return f, wrongEncoding()
 	}
 	return f, nil
 }
@@ -53,7 +57,7 @@ func formOf(r *http.Request) (form, *refusal) {
 // readBody reads the whole body into a buffer of its own, which the messages
 // will share. The buffer is never used again: a slow output may still retry
 // its messages after the client was answered.
-func (g *gate) readBody(r *http.Request, f form, held *hold) ([]byte, *refusal) {
+func (g *gate) readBody(r *http.Request, held *hold) ([]byte, *refusal) {
 	limit := g.conf.limits.body
 	if r.ContentLength > int64(limit) {
 		return nil, bodyTooLarge(limit)
@@ -106,30 +110,4 @@ func readFailure(err error) *refusal {
 		return slowBody()
 	}
 	return brokenBody()
-}
-
-// cut splits the body into the request's items, and marks those that are known
-// to be bad. A body that cannot be split is one item, so that it too ends among
-// the dead letters.
-func (g *gate) cut(req *request, body []byte, f form) *refusal {
-	var err error
-	items := make([]item, 0, min(g.conf.limits.batch, 1+len(body)/128))
-	if f.lines {
-		items, err = splitLines(body, items, g.conf.limits.batch)
-	} else {
-		items, err = split(body, items, g.conf.limits.batch)
-	}
-	switch {
-	case errors.Is(err, errTooMany):
-		return batchTooLarge(g.conf.limits.batch)
-	case err != nil:
-		items = append(items[:0], item{raw: body, bad: event.Reject(event.CodeInvalidJSON, "", err.Error())})
-	}
-	for i := range items {
-		if len(items[i].raw) > g.conf.limits.event && items[i].bad == nil {
-			items[i].bad = eventTooLarge(g.conf.limits.event)
-		}
-	}
-	req.items = items
-	return nil
 }

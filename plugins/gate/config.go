@@ -1,11 +1,44 @@
 package gate
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"weir/plugins/apikey"
+	"weir/plugins/rawjson"
 )
+
+// config is the parsed form of the fields.
+type config struct {
+	address    string
+	keys       string
+	keyRefresh time.Duration
+	limits     limits
+	timeouts   timeouts
+	quotas     quotas
+	pressure   *pressureConfig // nil: not measured
+	tls        *tlsConfig      // nil: plain HTTP
+}
+
+type limits struct {
+	body, batch, event          int
+	depth, metrics, text        int
+	inFlight, inFlightB, header int
+	conns, connsPerIP           int
+}
+
+type timeouts struct {
+	header, read, ack, idle time.Duration
+}
 
 // fields reads fields one after the other and keeps the first error.
 type fields struct {
@@ -28,10 +61,19 @@ func (f *fields) duration(path ...string) time.Duration {
 	return v
 }
 
-func (f *fields) positive(path ...string) int {
+func (f *fields) atLeast(least int, path ...string) int {
 	v, err := f.conf.FieldInt(path...)
-	if err == nil && v <= 0 {
-		err = fmt.Errorf("%v must be at least 1", path)
+	if err == nil && v < least {
+		err = fmt.Errorf("%v must be at least %d", path, least)
+	}
+	f.keep(err)
+	return v
+}
+
+func (f *fields) number(path ...string) float64 {
+	v, err := f.conf.FieldFloat(path...)
+	if err == nil && !(v >= 0) {
+		err = fmt.Errorf("%v must not be negative", path)
 	}
 	f.keep(err)
 	return v
@@ -44,18 +86,17 @@ func (f *fields) keep(err error) {
 }
 
 func configFromParsed(conf *service.ParsedConfig) (config, error) {
-	f := fields{conf: conf}
+	f := &fields{conf: conf}
+	limit := func(name string) int { return f.atLeast(1, gateFieldLimits, name) }
 	c := config{
 		address:    f.text(gateFieldAddress),
 		keys:       f.text(gateFieldKeys),
 		keyRefresh: f.duration(gateFieldKeyRefresh),
 		limits: limits{
-			body:      f.positive(gateFieldLimits, gateFieldMaxBody),
-			batch:     f.positive(gateFieldLimits, gateFieldMaxBatch),
-			event:     f.positive(gateFieldLimits, gateFieldMaxEvent),
-			inFlight:  f.positive(gateFieldLimits, gateFieldMaxInFlight),
-			inFlightB: f.positive(gateFieldLimits, gateFieldMaxInFlightB),
-			header:    f.positive(gateFieldLimits, gateFieldMaxHeader),
+			body: limit(gateFieldMaxBody), batch: limit(gateFieldMaxBatch), event: limit(gateFieldMaxEvent),
+			depth: limit(gateFieldMaxDepth), metrics: limit(gateFieldMaxMetrics), text: limit(gateFieldMaxString),
+			inFlight: limit(gateFieldMaxInFlight), inFlightB: limit(gateFieldMaxInFlightB), header: limit(gateFieldMaxHeader),
+			conns: limit(gateFieldMaxConns), connsPerIP: f.atLeast(0, gateFieldLimits, gateFieldMaxConnsIP),
 		},
 		timeouts: timeouts{
 			header: f.duration(gateFieldTimeouts, gateFieldTimeoutHeader),
@@ -63,6 +104,124 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 			ack:    f.duration(gateFieldTimeouts, gateFieldTimeoutAck),
 			idle:   f.duration(gateFieldTimeouts, gateFieldTimeoutIdle),
 		},
+		quotas:   f.quotas(),
+		pressure: f.pressure(),
+		tls:      f.tls(),
+	}
+	plain, err := conf.FieldBool(gateFieldPlainHTTP)
+	f.keep(err)
+	if c.limits.depth > rawjson.MaxDepth {
+		f.keep(fmt.Errorf("%s must be at most %d", gateFieldMaxDepth, rawjson.MaxDepth))
+	}
+	if c.limits.inFlightB < c.limits.body {
+		f.keep(fmt.Errorf("%s must be at least %s, or no body of that size could ever come in", gateFieldMaxInFlightB, gateFieldMaxBody))
+	}
+	if c.tls == nil && !plain && !loopback(c.address) {
+		f.keep(fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where something in front of the gate ends TLS",
+			c.address, gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey, gateFieldPlainHTTP))
 	}
 	return c, f.err
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return true // listening will say what is wrong with it
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (f *fields) quotas() quotas {
+	q := quotas{all: f.quota(gateFieldQuota), named: map[string]quota{}}
+	list, err := f.conf.FieldObjectList(gateFieldQuota, gateFieldQuotaFleets)
+	f.keep(err)
+	for _, conf := range list {
+		own := &fields{conf: conf}
+		name := own.text(gateFieldQuotaFleet)
+		q.named[name] = own.quota()
+		f.keep(own.err)
+		f.keep(apikey.ValidFleet(name))
+	}
+	return q
+}
+
+func (f *fields) quota(path ...string) quota {
+	q := quota{rate: f.number(append(path, gateFieldQuotaRate)...), burst: f.number(append(path, gateFieldQuotaBurst)...)}
+	if q.burst == 0 {
+		q.burst = 2 * q.rate
+	}
+	return q
+}
+
+func (f *fields) pressure() *pressureConfig {
+	brokers, err := f.conf.FieldStringList(gateFieldPressure, gateFieldPressureBrokers)
+	f.keep(err)
+	var each []string // an item may be a list itself, as it is in an environment variable
+	for _, list := range brokers {
+		for b := range strings.SplitSeq(list, ",") {
+			if b = strings.TrimSpace(b); b != "" {
+				each = append(each, b)
+			}
+		}
+	}
+	if len(each) == 0 {
+		return nil
+	}
+	p := &pressureConfig{
+		brokers:  each,
+		topic:    f.text(gateFieldPressure, gateFieldPressureTopic),
+		interval: f.duration(gateFieldPressure, gateFieldPressureInterval),
+		limits: pressureLimits{
+			records: f.atLeast(1, gateFieldPressure, gateFieldPressureRecords),
+			age:     f.duration(gateFieldPressure, gateFieldPressureAge),
+			resume:  f.number(gateFieldPressure, gateFieldPressureResume),
+		},
+		sasl: f.sasl(),
+	}
+	if p.groups, err = f.conf.FieldStringList(gateFieldPressure, gateFieldPressureGroups); err == nil && len(p.groups) == 0 {
+		err = errors.New("backpressure needs at least one group to measure")
+	}
+	f.keep(err)
+	if p.limits.resume >= 1 || p.limits.resume <= 0 {
+		f.keep(fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume))
+	}
+	conf, on, err := f.conf.FieldTLSToggled(gateFieldPressure, gateFieldPressureTLS)
+	f.keep(err)
+	if on {
+		p.tls = conf
+	}
+	return p
+}
+
+func (f *fields) sasl() sasl.Mechanism {
+	user, password := f.text(gateFieldPressure, gateFieldPressureSASL, gateFieldSASLUser), f.text(gateFieldPressure, gateFieldPressureSASL, gateFieldSASLPassword)
+	switch f.text(gateFieldPressure, gateFieldPressureSASL, gateFieldSASLMechanism) {
+	case "PLAIN":
+		return plain.Auth{User: user, Pass: password}.AsMechanism()
+	case "SCRAM-SHA-256":
+		return scram.Auth{User: user, Pass: password}.AsSha256Mechanism()
+	case "SCRAM-SHA-512":
+		return scram.Auth{User: user, Pass: password}.AsSha512Mechanism()
+	}
+	return nil
+}
+
+func (f *fields) tls() *tlsConfig {
+	t := &tlsConfig{cert: f.text(gateFieldTLS, gateFieldTLSCert), key: f.text(gateFieldTLS, gateFieldTLSKey), clientCA: f.text(gateFieldTLS, gateFieldTLSCA)}
+	switch f.text(gateFieldTLS, gateFieldTLSAuth) {
+	case "optional":
+		t.clients = tls.VerifyClientCertIfGiven
+	case "required":
+		t.clients = tls.RequireAndVerifyClientCert
+	}
+	switch {
+	case (t.cert == "") != (t.key == ""):
+		f.keep(fmt.Errorf("%s needs both %s and %s", gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey))
+	case t.clients != tls.NoClientCert && (t.clientCA == "" || t.cert == ""):
+		f.keep(fmt.Errorf("%s needs %s, and the gate's own certificate", gateFieldTLSAuth, gateFieldTLSCA))
+	case t.cert == "":
+		return nil
+	}
+	return t
 }

@@ -220,7 +220,7 @@ func TestInFlightBoundIs429(t *testing.T) {
 			break
 		}
 	}
-	if r.status != 429 || r.header.Get("Retry-After") != "1" {
+	if r.status != 429 || r.header.Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", r.status, r.header, r.body)
 	}
 	w.sink.set(func(s *sink) { close(s.block); s.block = nil })

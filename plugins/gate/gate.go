@@ -22,6 +22,7 @@ type gate struct {
 	log     *service.Logger
 	metrics *metrics
 	admit   *admission
+	decode  *decoders
 
 	queue chan *submission // to ReadBatch; unbuffered, so nothing waits unseen
 
@@ -29,23 +30,31 @@ type gate struct {
 	server   *server
 	keys     *apikey.Cache
 	release  func()        // of the key store
+	monitor  *monitor      // nil: the backlog is not measured
 	failed   chan error    // the listener has died
 	draining chan struct{} // closed when the engine stops reading
 	closed   chan struct{} // closed when no acknowledgement can come any more
 	drain    func()
 	finish   func()
+
+	closeDecoders func()
 }
 
-func newGate(conf config, res *service.Resources) *gate {
+func newGate(conf config, res *service.Resources) (*gate, error) {
+	decode, err := newDecoders(conf.limits.body)
+	if err != nil {
+		return nil, err
+	}
 	g := &gate{
 		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
-		queue: make(chan *submission), failed: make(chan error, 1),
+		decode: decode, queue: make(chan *submission), failed: make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
-	g.admit = newAdmission(conf.limits, g.metrics)
+	g.admit = newAdmission(conf.limits, conf.quotas, g.metrics)
+	g.closeDecoders = sync.OnceFunc(decode.close)
 	g.drain = sync.OnceFunc(func() { close(g.draining) })
 	g.finish = sync.OnceFunc(func() { close(g.closed) })
-	return g
+	return g, nil
 }
 
 // Connect reads the keys and starts to listen.
@@ -57,12 +66,18 @@ func (g *gate) Connect(ctx context.Context) error {
 			return err
 		}
 	}
+	if g.monitor == nil && g.conf.pressure != nil {
+		var err error
+		if g.monitor, err = startMonitor(*g.conf.pressure, g.admit.pressure, g.log, g.metrics); err != nil {
+			return err
+		}
+	}
 	srv, err := listen(ctx, g)
 	if err != nil {
 		return err
 	}
 	g.server = srv
-	g.log.Infof("Taking events at %s/v1/events", srv.url())
+	g.log.Infof("Taking events at %s/v1/events", srv.url)
 	return nil
 }
 
@@ -119,11 +134,16 @@ func (g *gate) Close(ctx context.Context) error {
 		}
 		g.server = nil
 	}
+	if g.monitor != nil {
+		g.monitor.close()
+		g.monitor = nil
+	}
 	if g.keys != nil {
 		g.keys.Close()
 		g.release()
 		g.keys = nil
 	}
+	g.closeDecoders()
 	return err
 }
 

@@ -3,6 +3,7 @@ package gate
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,10 +129,16 @@ func freeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-func newWorld(t testing.TB, extra string) *world {
+func newWorld(t testing.TB, extra string) *world { return newWorldAt(t, extra, nil) }
+
+// newWorldAt is newWorld with TLS, when a client's side of it is given.
+func newWorldAt(t testing.TB, extra string, client *tls.Config) *world {
 	t.Helper()
 	w := &world{t: t, addr: freeAddr(t), sink: &sink{}, stopped: make(chan error, 1)}
 	w.url = "http://" + w.addr
+	if client != nil {
+		w.url = "https://" + w.addr
+	}
 	w.storeURL = "sqlite://" + filepath.Join(t.TempDir(), "control.db")
 	db, err := sqldb.Open(t.Context(), w.storeURL)
 	if err != nil {
@@ -191,8 +198,9 @@ logger:
 			t.Logf("stopping: %v", err)
 		}
 	})
+	probe := &http.Client{Transport: &http.Transport{TLSClientConfig: client, DisableKeepAlives: true}}
 	for range 200 {
-		if res, err := http.Get(w.url + "/healthz"); err == nil {
+		if res, err := probe.Get(w.url + "/healthz"); err == nil {
 			res.Body.Close()
 			return w
 		}
@@ -240,7 +248,7 @@ func (w *world) send(method, path, contentType string, body []byte, headers ...s
 			req.Header.Set(headers[i], headers[i+1])
 		}
 	}
-	res, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+	res, err := (&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}

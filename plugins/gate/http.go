@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -15,8 +16,8 @@ import (
 
 // server is the HTTP listener of a gate.
 type server struct {
-	http     *http.Server
-	listener net.Listener
+	http *http.Server
+	url  string
 }
 
 func listen(ctx context.Context, g *gate) (*server, error) {
@@ -25,8 +26,19 @@ func listen(ctx context.Context, g *gate) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the gate: %w", err)
 	}
+	srv := &server{url: "http://" + l.Addr().String()}
+	l = limitConns(l, g.conf.limits.conns, g.conf.limits.connsPerIP, func(reason string) { g.metrics.refusals.Incr(1, reason) })
+	if g.conf.tls != nil {
+		certs, err := loadCertificates(*g.conf.tls, g.log, g.metrics)
+		if err != nil {
+			_ = l.Close()
+			return nil, fmt.Errorf("opening the gate: %w", err)
+		}
+		srv.url = "https" + strings.TrimPrefix(srv.url, "http")
+		l = tls.NewListener(l, certs.server())
+	}
 	t := g.conf.timeouts
-	srv := &server{listener: l, http: &http.Server{
+	srv.http = &http.Server{
 		Handler:           g,
 		ReadHeaderTimeout: t.header,
 		ReadTimeout:       t.read,
@@ -34,7 +46,7 @@ func listen(ctx context.Context, g *gate) (*server, error) {
 		IdleTimeout:       t.idle,
 		MaxHeaderBytes:    g.conf.limits.header,
 		ErrorLog:          log.New(debugWriter{g}, "", 0),
-	}}
+	}
 	go func() {
 		if err := srv.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			select {
@@ -45,8 +57,6 @@ func listen(ctx context.Context, g *gate) (*server, error) {
 	}()
 	return srv, nil
 }
-
-func (s *server) url() string { return "http://" + s.listener.Addr().String() }
 
 // stop refuses new connections, and waits for the running requests.
 func (s *server) stop(ctx context.Context) error {
@@ -131,34 +141,48 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 	if ref != nil {
 		return g.refuse(w, ref)
 	}
-	held, ref := g.admit.enter()
-	if ref != nil {
-		return g.refuse(w, ref)
-	}
-	body, ref := g.readBody(r, form, held)
-	if ref != nil {
-		held.release()
-		return g.refuse(w, ref)
-	}
-	req := &request{fleet: key.Fleet, traceparent: traceparentOf(r), held: held}
-	if ref = g.cut(req, body, form); ref != nil {
-		held.release()
-		return g.refuse(w, ref)
-	}
-	if len(req.items) == 0 {
-		held.release()
-		return g.answerEmpty(w, "the body has no event")
-	}
-	rejected, err := g.publish(r.Context(), req)
-	if err != nil {
-		var ref *refusal
-		if errors.As(err, &ref) {
-			return g.refuse(w, ref)
+	held, ref := g.admit.enter(key.Fleet)
+	if ref == nil {
+		var status int
+		if status, ref = g.serveBody(w, r, key, form, held); ref == nil {
+			return status
 		}
-		g.metrics.refusals.Incr(1, "client-gone")
-		return 0
 	}
-	return g.answer(w, req.items, rejected)
+	g.limitFields(w, key.Fleet)
+	return g.refuse(w, ref)
+}
+
+// serveBody answers an admitted request, unless it is refused.
+func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *hold) (int, *refusal) {
+	body, ref := g.readBody(r, held)
+	if ref != nil {
+		held.release()
+		return 0, ref
+	}
+	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, traceparent: traceparentOf(r), held: held}, body, f)
+	var empty *emptyError
+	switch {
+	case errors.As(err, &ref):
+		return 0, ref
+	case errors.As(err, &empty):
+		return g.answerEmpty(w, empty.detail), nil
+	case err != nil:
+		g.metrics.refusals.Incr(1, "client-gone")
+		return 0, nil
+	}
+	g.limitFields(w, key.Fleet)
+	return g.answer(w, res), nil
+}
+
+// limitFields says where the fleet stands with its quota, if it has one.
+func (g *gate) limitFields(w http.ResponseWriter, fleet string) {
+	q, left, ok := g.admit.quotaOf(fleet)
+	if !ok {
+		return
+	}
+	h := w.Header()
+	h.Set("RateLimit-Policy", fmt.Sprintf(`"fleet";q=%d;w=%d`, int(q.burst), int(max(1, q.burst/q.rate))))
+	h.Set("RateLimit", fmt.Sprintf(`"fleet";r=%d;t=%d`, int(left), int((q.burst-left)/q.rate+0.999)))
 }
 
 func (g *gate) refuseKey(w http.ResponseWriter, err error) int {

@@ -4,8 +4,6 @@
 package gate
 
 import (
-	"time"
-
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
@@ -18,15 +16,47 @@ const (
 	gateFieldMaxBody      = "max_body_bytes"
 	gateFieldMaxBatch     = "max_batch_events"
 	gateFieldMaxEvent     = "max_event_bytes"
+	gateFieldMaxDepth     = "max_depth"
+	gateFieldMaxMetrics   = "max_metrics"
+	gateFieldMaxString    = "max_string_bytes"
 	gateFieldMaxInFlight  = "max_in_flight_requests"
 	gateFieldMaxInFlightB = "max_in_flight_bytes"
 	gateFieldMaxHeader    = "max_header_bytes"
+	gateFieldMaxConns     = "max_connections"
+	gateFieldMaxConnsIP   = "max_connections_per_address"
 
 	gateFieldTimeouts      = "timeouts"
 	gateFieldTimeoutHeader = "read_header"
 	gateFieldTimeoutRead   = "read_request"
 	gateFieldTimeoutAck    = "ack"
 	gateFieldTimeoutIdle   = "idle"
+
+	gateFieldQuota       = "quota"
+	gateFieldQuotaRate   = "events_per_second"
+	gateFieldQuotaBurst  = "burst"
+	gateFieldQuotaFleets = "fleets"
+	gateFieldQuotaFleet  = "fleet"
+
+	gateFieldPressure         = "backpressure"
+	gateFieldPressureBrokers  = "seed_brokers"
+	gateFieldPressureTopic    = "topic"
+	gateFieldPressureGroups   = "groups"
+	gateFieldPressureRecords  = "max_records"
+	gateFieldPressureAge      = "max_age"
+	gateFieldPressureResume   = "resume_ratio"
+	gateFieldPressureInterval = "interval"
+	gateFieldPressureTLS      = "tls"
+	gateFieldPressureSASL     = "sasl"
+	gateFieldSASLMechanism    = "mechanism"
+	gateFieldSASLUser         = "username"
+	gateFieldSASLPassword     = "password"
+
+	gateFieldTLS       = "tls"
+	gateFieldTLSCert   = "cert_file"
+	gateFieldTLSKey    = "key_file"
+	gateFieldTLSCA     = "client_ca_file"
+	gateFieldTLSAuth   = "client_certificates"
+	gateFieldPlainHTTP = "allow_plain_http"
 )
 
 // Register adds the room's components.
@@ -36,7 +66,7 @@ func Register(env *service.Environment) error {
 		if err != nil {
 			return nil, err
 		}
-		return newGate(c, res), nil
+		return newGate(c, res)
 	})
 }
 
@@ -69,25 +99,26 @@ stream routes it to the dead letters with the processor `+"`dead_letter`"+`.
 		Field(service.NewDurationField(gateFieldKeyRefresh).
 			Description("A key that is revoked stops working within this time.").
 			Default("30s").Advanced()).
-		Field(service.NewObjectField(gateFieldLimits,
-			service.NewIntField(gateFieldMaxBody).Description("The largest body, in bytes, after decompression. Above it the reply is 413.").Default(1<<20),
-			service.NewIntField(gateFieldMaxBatch).Description("The most events of one request. Above it the reply is 413.").Default(100),
-			service.NewIntField(gateFieldMaxEvent).Description("The largest event, in bytes. A larger one is rejected alone, with the code event_too_large.").Default(64<<10),
-			service.NewIntField(gateFieldMaxInFlight).Description("The most requests that wait for their acknowledgement. Above it the reply is 429.").Default(4096),
-			service.NewIntField(gateFieldMaxInFlightB).Description("The most bytes of bodies that are held at a time. Above it the reply is 429.").Default(256<<20),
-			service.NewIntField(gateFieldMaxHeader).Description("The largest request header, in bytes. Above it the reply is 431.").Default(16<<10),
-		).Description("Bounds on what one request, and all of them together, may take.").Advanced()).
-		Field(service.NewObjectField(gateFieldTimeouts,
-			service.NewDurationField(gateFieldTimeoutHeader).Description("For reading the header of a request.").Default("5s"),
-			service.NewDurationField(gateFieldTimeoutRead).Description("For reading a whole request, body included.").Default("30s"),
-			service.NewDurationField(gateFieldTimeoutAck).Description("For the stream to acknowledge a request. After it the reply is 503.").Default("10s"),
-			service.NewDurationField(gateFieldTimeoutIdle).Description("How long a connection may stay open between requests.").Default("75s"),
-		).Description("How long to wait.").Advanced()).
+		Field(limitsField()).
+		Field(timeoutsField()).
+		Field(quotaField()).
+		Field(pressureField()).
+		Field(tlsField()).
+		Field(service.NewBoolField(gateFieldPlainHTTP).
+			Description("Whether to listen without TLS on an address that is not loopback, where keys and events can be read on the way. "+
+				"Set it where something in front of the gate ends TLS.").
+			Default(false)).
 		Example("From devices to the log", "Accepted events go to Kafka; bad data goes to the dead letters with its reason.", `
 input:
   gate:
     address: 127.0.0.1:8080
     keys: sqlite://data/control.db
+    quota:
+      events_per_second: 5000
+    backpressure:
+      seed_brokers: [ 127.0.0.1:9092 ]
+      topic: raw-events
+      groups: [ weir-raw, weir-rollup ]
 
 output:
   fallback:
@@ -97,22 +128,4 @@ output:
           topic: raw-events
     - reject: ${! error() }
 `)
-}
-
-// config is the parsed form of the fields above.
-type config struct {
-	address    string
-	keys       string
-	keyRefresh time.Duration
-	limits     limits
-	timeouts   timeouts
-}
-
-type limits struct {
-	body, batch, event          int
-	inFlight, inFlightB, header int
-}
-
-type timeouts struct {
-	header, read, ack, idle time.Duration
 }

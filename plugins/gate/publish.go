@@ -38,24 +38,27 @@ func (s *submission) ack(_ context.Context, err error) error {
 // publish hands a request to the stream and waits until it is durable. It
 // returns the rejections by index; an event without one was accepted. The
 // error is a *refusal, or errClientGone when ctx ended before the stream took
-// the batch.
+// the batch. The hold is given back with the acknowledgement, or here when the
+// stream never had the batch.
 func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejection, error) {
 	verdicts := &event.Verdicts{}
 	sub := &submission{batch: g.messages(r, verdicts), held: r.held, done: make(chan error, 1)}
 	timer := time.NewTimer(g.conf.timeouts.ack)
 	defer timer.Stop()
 
+	var late error
 	select {
 	case g.queue <- sub:
 	case <-timer.C:
-		r.held.release()
-		return nil, logUnavailable() // the stream takes nothing in: it waits for a store
+		late = logUnavailable() // the stream takes nothing in: it waits for a store
 	case <-ctx.Done():
-		r.held.release()
-		return nil, errClientGone
+		late = errClientGone
 	case <-g.draining:
+		late = stopping()
+	}
+	if late != nil {
 		r.held.release()
-		return nil, stopping()
+		return nil, late
 	}
 	select {
 	case err := <-sub.done:

@@ -19,6 +19,7 @@ type refusal struct {
 	after  time.Duration // how long to wait before the next try; 0: do not try again
 	extra  map[string]any
 	allow  string // methods, for 405
+	accept string // encodings, for 415
 	close  bool   // the connection is of no more use
 }
 
@@ -34,6 +35,9 @@ func (r *refusal) write(w http.ResponseWriter) {
 	}
 	if r.allow != "" {
 		h.Set("Allow", r.allow)
+	}
+	if r.accept != "" {
+		h.Set("Accept-Encoding", r.accept)
 	}
 	if r.close {
 		h.Set("Connection", "close")
@@ -68,20 +72,24 @@ func wrongMediaType(detail string) *refusal {
 		title: "The media type or encoding is not supported", detail: detail}
 }
 
+func wrongEncoding() *refusal {
+	const known = encodingGzip + ", " + encodingZstd + ", " + encodingIdentity
+	r := wrongMediaType("use one of the content encodings " + known)
+	r.accept = known
+	return r
+}
+
 func slowBody() *refusal {
 	return &refusal{name: "request-timeout", status: http.StatusRequestTimeout, title: "The request took too long",
 		detail: "the body did not arrive in time: nothing of it was taken", close: true}
 }
 
-func brokenBody() *refusal {
-	return &refusal{name: "incomplete-body", status: http.StatusBadRequest, title: "The body is incomplete",
-		detail: "the connection ended before the body did: nothing of it was taken", close: true}
-}
+// incompleteBody is the problem of a body that ends before its end.
+const incompleteBody = "incomplete-body"
 
-func inFlightFull(what string, limit int) *refusal {
-	return &refusal{name: "too-many-in-flight", status: http.StatusTooManyRequests, title: "Too much is in flight",
-		detail: fmt.Sprintf("the bound of %d %s in flight is reached: nothing of this request was taken", limit, what),
-		after:  time.Second, extra: map[string]any{"limit": limit, "unit": what}}
+func brokenBody() *refusal {
+	return &refusal{name: incompleteBody, status: http.StatusBadRequest, title: "The body is incomplete",
+		detail: "the connection ended before the body did: nothing of it was taken", close: true}
 }
 
 func stopping() *refusal {

@@ -11,7 +11,8 @@ import (
 
 // answer writes the verdict of each event. It is written by hand: there is one
 // for each event that weir takes in.
-func (g *gate) answer(w http.ResponseWriter, items []item, rejected map[int]*event.Rejection) int {
+func (g *gate) answer(w http.ResponseWriter, res result) int {
+	items, rejected := res.items, res.rejected
 	status := http.StatusAccepted
 	switch {
 	case len(rejected) == len(items):
@@ -19,7 +20,6 @@ func (g *gate) answer(w http.ResponseWriter, items []item, rejected map[int]*eve
 	case len(rejected) > 0:
 		status = http.StatusMultiStatus
 	}
-	g.count(len(items), rejected)
 	w.Header()["Content-Type"] = []string{typeJSON}
 	body := appendVerdicts(make([]byte, 0, 64+96*len(items)+256*len(rejected)), items, rejected)
 	w.WriteHeader(status)
@@ -88,8 +88,4 @@ func appendVerdict(b []byte, index int, id []byte, r *event.Rejection) []byte {
 		b = append(b, text...)
 	}
 	return append(b, '}')
-}
-
-func eventTooLarge(limit int) *event.Rejection {
-	return event.Reject(event.CodeEventTooLarge, "", fmt.Sprintf("expected at most %d bytes", limit))
 }

@@ -3,17 +3,27 @@ package gate
 import (
 	"bytes"
 
+	"weir/plugins/event"
 	"weir/plugins/rawjson"
 )
 
 // maxIDLen is the longest event_id that a reply repeats.
 const maxIDLen = 128
 
-var fieldID = []byte("event_id")
+const fieldMetrics = event.FieldMetrics
+
+// shape is what the structure of an event tells about its size.
+type shape struct {
+	depth   int // levels of nesting
+	metrics int // members of /metrics, or elements
+	longest int // bytes of the longest string or name
+}
 
 // scan reads one element by its structure and picks up its event_id.
 type scan struct {
-	id []byte
+	id        []byte
+	inMetrics bool // within the value of the top-level member "metrics"
+	shape
 }
 
 // structural classes the bytes that matter outside of strings.
@@ -39,13 +49,19 @@ func (s *scan) element(b []byte, i int) int {
 			if end == len(b) {
 				return end
 			}
-			if depth == 1 && s.id == nil && end-i >= len(fieldID)+1 {
+			s.longest = max(s.longest, end-i-1)
+			if depth == 1 {
 				i = s.member(b, i, end)
 			} else {
 				i = end
 			}
 		case '{', '[':
-			depth++
+			if depth++; depth > s.depth {
+				s.depth = depth
+			}
+			if depth == 2 && s.inMetrics {
+				s.metrics = 1 // and one more for each comma: an empty object counts as one
+			}
 		case '}', ']':
 			if depth == 0 {
 				if c == ']' {
@@ -55,8 +71,15 @@ func (s *scan) element(b []byte, i int) int {
 			}
 			depth--
 		case ',':
-			if depth == 0 {
+			switch depth {
+			case 0:
 				return i
+			case 1:
+				s.inMetrics = false
+			case 2:
+				if s.inMetrics {
+					s.metrics++
+				}
 			}
 		}
 	}
@@ -84,31 +107,38 @@ func stringEnd(b []byte, i int) int {
 	return len(b)
 }
 
-// member looks at the string from i to the quote at end, which may be the name
-// of a member. When it is event_id with a string for a value, the id is noted.
-// It returns where it has read to.
+// member looks at the string from i to the quote at end, which at the top level
+// may be the name of a member: event_id, whose value is noted when it is a
+// string, or metrics. It returns where it has read to.
 func (s *scan) member(b []byte, i, end int) int {
 	name := b[i+1 : end]
-	if !bytes.Equal(name, fieldID) {
-		if bytes.IndexByte(name, '\\') < 0 {
+	if len(name) > len(fieldMetrics) && bytes.IndexByte(name, '\\') >= 0 {
+		if _, _, err := rawjson.String(b[:end+1], i); err != nil {
 			return end
 		}
-		if _, _, err := rawjson.String(b[:end+1], i); err != nil || !bytes.Equal(rawjson.Unquote(name), fieldID) {
-			return end
-		}
+		name = rawjson.Unquote(name)
+	}
+	isID := s.id == nil && string(name) == event.FieldID
+	if !isID && string(name) != fieldMetrics {
+		return end
 	}
 	v := rawjson.Space(b, end+1)
 	if v == len(b) || b[v] != ':' {
 		return end
 	}
+	if !isID {
+		s.inMetrics = true
+		return v
+	}
 	v = rawjson.Space(b, v+1)
 	if v == len(b) || b[v] != '"' {
-		return end
+		return v - 1
 	}
 	valueEnd := stringEnd(b, v)
 	if valueEnd == len(b) {
 		return end // the caller will find the same
 	}
+	s.longest = max(s.longest, valueEnd-v-1)
 	if id := b[v+1 : valueEnd]; len(id) > 0 && len(id) <= maxIDLen && plainASCII(id) {
 		s.id = id
 	}

@@ -14,6 +14,7 @@ type item struct {
 	raw []byte
 	id  []byte           // printable ASCII without quotes; nil when unknown
 	bad *event.Rejection // what the gate itself found wrong with it, or nil
+	shape
 }
 
 // errUnsplittable says that where one event ends and the next begins cannot be
@@ -34,9 +35,7 @@ func split(body []byte, items []item, limit int) ([]item, error) {
 		return items, nil
 	}
 	if body[i] != '[' {
-		it := item{raw: trimRight(body[i:])}
-		it.id = findID(it.raw)
-		return append(items, it), nil
+		return append(items, lone(trimRight(body[i:]))), nil
 	}
 	i = rawjson.Space(body, i+1)
 	if i < len(body) && body[i] == ']' && rawjson.Space(body, i+1) == len(body) {
@@ -51,7 +50,7 @@ func split(body []byte, items []item, limit int) ([]item, error) {
 		if len(items) == limit {
 			return items, errTooMany
 		}
-		items = append(items, item{raw: trimRight(body[i:end]), id: s.id})
+		items = append(items, item{raw: trimRight(body[i:end]), id: s.id, shape: s.shape})
 		i = rawjson.Space(body, end+1)
 		if body[end] == ']' {
 			if i < len(body) {
@@ -79,7 +78,7 @@ func splitLines(body []byte, items []item, limit int) ([]item, error) {
 		if len(items) == limit {
 			return items, errTooMany
 		}
-		items = append(items, item{raw: line, id: findID(line)})
+		items = append(items, lone(line))
 	}
 	return items, nil
 }
@@ -93,8 +92,9 @@ func trimRight(b []byte) []byte {
 	return b[:0:0]
 }
 
-func findID(b []byte) []byte {
+// lone is the item of bytes that are one event as a whole.
+func lone(raw []byte) item {
 	var s scan
-	s.element(b, 0)
-	return s.id
+	s.element(raw, 0)
+	return item{raw: raw, id: s.id, shape: s.shape}
 }
