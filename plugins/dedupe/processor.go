@@ -31,8 +31,8 @@ const (
 
 func dedupeSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
-		Version("1.0.0").
-		Categories("Utility").
+		Version("0.1.0").
+		Categories("Weir").
 		Summary("Marks events that the log already holds at other coordinates. It drops and reorders nothing.").
 		Description(`
 For each event, `+"`fleet` and `event_id`"+` are claimed for the topic, partition and offset it was first delivered at, set if absent:

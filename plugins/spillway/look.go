@@ -1,0 +1,147 @@
+package spillway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// partition is one partition of a topic.
+type partition struct {
+	topic string
+	n     int32
+}
+
+// look asks the log where everybody stands in the partitions that are mine. A
+// topic that does not exist has none.
+func (in *input) look(ctx context.Context, now time.Time, mine map[partition]bool) (map[partition]*position, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	committed, err := in.committed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var topics []string
+	for p := range mine {
+		if !slices.Contains(topics, p.topic) {
+			topics = append(topics, p.topic)
+		}
+	}
+	starts, err := in.admin.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing where the log starts: %w", err)
+	}
+	ends, err := in.admin.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing where the log ends: %w", err)
+	}
+	found := map[partition]*position{}
+	starts.Each(func(start kadm.ListedOffset) {
+		p := partition{start.Topic, start.Partition}
+		end, ok := ends.Lookup(p.topic, p.n)
+		if !ok || !mine[p] {
+			return
+		}
+		at := &position{start: start.Offset, end: end.Offset, committed: map[string]int64{}}
+		for group, offsets := range committed {
+			if next, ok := offsets[p]; ok {
+				at.committed[group] = next
+			} else if group != in.own { // it has members, or a commit elsewhere: it has processed nothing here
+				at.committed[group] = start.Offset
+			}
+		}
+		at.spilled = at.committed[in.own]
+		delete(at.committed, in.own)
+		if in.maxDepth > 0 {
+			at.deep = end.Offset - in.maxDepth
+		}
+		found[p] = at
+	})
+	return found, in.expiring(ctx, now, topics, found)
+}
+
+// committed reads what each group has committed. A group that never was is
+// left out: it cannot miss anything yet.
+func (in *input) committed(ctx context.Context) (map[string]map[partition]int64, error) {
+	out := map[string]map[partition]int64{in.own: {}}
+	described, err := in.admin.DescribeGroups(ctx, in.groups...)
+	if err != nil {
+		return nil, fmt.Errorf("describing the groups: %w", err)
+	}
+	for _, group := range append([]string{in.own}, in.groups...) {
+		offsets, err := in.admin.FetchOffsets(ctx, group)
+		if err == nil {
+			err = offsets.Error()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading what group %s has committed: %w", group, err)
+		}
+		by := map[partition]int64{}
+		offsets.Each(func(o kadm.OffsetResponse) {
+			if o.At >= 0 {
+				by[partition{o.Topic, o.Partition}] = o.At
+			}
+		})
+		if d := described[group]; group == in.own || len(by) > 0 || len(d.Members) > 0 {
+			out[group] = by
+			in.known(group)
+		} else {
+			in.unknown(group)
+		}
+	}
+	return out, nil
+}
+
+// expiring finds, by each topic's retention, the first records that stay.
+func (in *input) expiring(ctx context.Context, now time.Time, topics []string, found map[partition]*position) error {
+	configs, err := in.admin.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("reading the topics' retention: %w", err)
+	}
+	for _, topic := range topics {
+		c, err := configs.On(topic, nil)
+		if err == nil {
+			err = c.Err
+		}
+		if err != nil {
+			return fmt.Errorf("reading the retention of topic %s: %w", topic, err)
+		}
+		retention, ok := retentionOf(c)
+		if !ok {
+			continue // kept for ever
+		}
+		stay, err := in.admin.ListOffsetsAfterMilli(ctx, horizon(now, retention, in.margin).UnixMilli(), topic)
+		if err == nil {
+			err = stay.Error()
+		}
+		if err != nil {
+			return fmt.Errorf("finding what expires in topic %s: %w", topic, err)
+		}
+		stay.Each(func(o kadm.ListedOffset) {
+			if at := found[partition{o.Topic, o.Partition}]; at != nil {
+				at.expiring = min(o.Offset, at.end) // -1 in an empty partition
+			}
+		})
+	}
+	return nil
+}
+
+func retentionOf(c kadm.ResourceConfig) (time.Duration, bool) {
+	for _, kv := range c.Configs {
+		if kv.Key == "retention.ms" && kv.Value != nil {
+			ms, err := strconv.ParseInt(*kv.Value, 10, 64)
+			return time.Duration(ms) * time.Millisecond, err == nil && ms > 0
+		}
+	}
+	return 0, false
+}
