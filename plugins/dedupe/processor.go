@@ -79,11 +79,14 @@ pipeline:
 `)
 }
 
-// Register adds the room's components.
+// Register adds the room's components. Open stores are shared by all that the
+// environment makes, whatever manager they belong to: `weir test` makes a new
+// one for every case and closes none, and Pebble locks its folder.
 func Register(env *service.Environment) error {
+	stores := &pool{open: map[string]*handle{}}
 	return env.RegisterBatchProcessor("event_dedupe", dedupeSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
-			return newProcessor(conf, res)
+			return newProcessor(conf, res, stores)
 		})
 }
 
@@ -100,7 +103,7 @@ type processor struct {
 	up       *service.MetricGauge
 }
 
-func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
+func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores *pool) (*processor, error) {
 	rawURL, err := conf.FieldString(dedupeFieldURL)
 	if err != nil {
 		return nil, err
@@ -120,7 +123,7 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processo
 	if ttl < time.Millisecond || timeout <= 0 {
 		return nil, fmt.Errorf("reading event_dedupe: ttl %s and timeout %s must be positive", ttl, timeout)
 	}
-	h, release, err := share(res, rawURL, ttl, timeout)
+	h, release, err := stores.share(res.Logger(), rawURL, ttl, timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,9 @@ import (
 	"weir/tests/integration/require"
 )
 
-func newTestProcessor(t testing.TB, res *service.Resources, yaml string) *processor {
+func newTestPool() *pool { return &pool{open: map[string]*handle{}} }
+
+func newTestProcessor(t testing.TB, stores *pool, yaml string) *processor {
 	t.Helper()
 	if !strings.Contains(yaml, "timeout") {
 		yaml += "\ntimeout: 20s" // the machine may be busy
@@ -30,7 +32,7 @@ func newTestProcessor(t testing.TB, res *service.Resources, yaml string) *proces
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newProcessor(conf, res)
+	p, err := newProcessor(conf, service.MockResources(), stores)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,7 @@ func process(t testing.TB, p *processor, batch ...*service.Message) service.Mess
 func duplicateOf(msg *service.Message) string { return event.Meta(msg, event.MetaDuplicateOf) }
 
 func TestRedeliveryIsNotADuplicate(t *testing.T) {
-	p := newTestProcessor(t, service.MockResources(), `url: memory://`)
+	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	id := uuid.NewString()
 	for range 3 {
 		if out := process(t, p, record(id, 1, 7)); duplicateOf(out[0]) != "" {
@@ -85,7 +87,7 @@ func TestRedeliveryIsNotADuplicate(t *testing.T) {
 }
 
 func TestAReplayStandsForItsFirstDelivery(t *testing.T) {
-	p := newTestProcessor(t, service.MockResources(), `url: memory://`)
+	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	id := uuid.NewString()
 	process(t, p, record(id, 1, 7))
 	replayed := record(id, 0, 3)
@@ -103,7 +105,7 @@ func TestAReplayStandsForItsFirstDelivery(t *testing.T) {
 }
 
 func TestPoisonIsMarkedAndItsNeighboursPass(t *testing.T) {
-	p := newTestProcessor(t, service.MockResources(), `url: memory://`)
+	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	batch := service.MessageBatch{record(uuid.NewString(), 0, 1)}
 	for i, bad := range []string{"", "{", "null", `{"event_id":1}`, `{"event_id":"x"}`, "\xff\x00"} {
 		msg := record("", 0, int64(2+i))
@@ -156,7 +158,7 @@ func breakStore(p *processor) *downStore {
 }
 
 func TestAnOutagePassesEventsOnAndHeals(t *testing.T) {
-	p := newTestProcessor(t, service.MockResources(), `url: memory://`)
+	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	d := breakStore(p)
 	id := uuid.NewString()
 	for i := range 100 {
@@ -183,7 +185,7 @@ func TestAnOutagePassesEventsOnAndHeals(t *testing.T) {
 }
 
 func TestStalledEventsWaitForTheStore(t *testing.T) {
-	p := newTestProcessor(t, service.MockResources(), "url: memory://\non_error: stall")
+	p := newTestProcessor(t, newTestPool(), "url: memory://\non_error: stall")
 	d := breakStore(p)
 	var passed atomic.Int64
 	var wg sync.WaitGroup
@@ -208,7 +210,7 @@ func TestStalledEventsWaitForTheStore(t *testing.T) {
 }
 
 func TestStoppingFreesStalledEvents(t *testing.T) {
-	p := newTestProcessor(t, service.MockResources(), "url: memory://\non_error: stall")
+	p := newTestProcessor(t, newTestPool(), "url: memory://\non_error: stall")
 	breakStore(p)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -256,10 +258,10 @@ func TestOneProbeAtATime(t *testing.T) {
 }
 
 func TestStreamsOfAProcessShareOneStore(t *testing.T) {
-	res := service.MockResources()
+	stores := newTestPool() // of one environment; each manager of it makes its own resources
 	url := "url: pebble://" + filepath.Join(t.TempDir(), "claims")
 	id := uuid.NewString()
-	a, b := newTestProcessor(t, res, url), newTestProcessor(t, res, url)
+	a, b := newTestProcessor(t, stores, url), newTestProcessor(t, stores, url)
 	process(t, a, record(id, 0, 1))
 	if out := process(t, b, record(id, 0, 2)); duplicateOf(out[0]) != "raw-events/0/1" {
 		t.Fatal("the second stream does not see the first one's claim")
@@ -274,7 +276,7 @@ func TestStreamsOfAProcessShareOneStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newProcessor(conf, res); err == nil || !strings.Contains(err.Error(), "must agree") {
+	if _, err := newProcessor(conf, service.MockResources(), stores); err == nil || !strings.Contains(err.Error(), "must agree") {
 		t.Errorf("two TTLs on one store: %v", err)
 	}
 }
@@ -285,7 +287,7 @@ func TestAWrongURLIsRefusedWithoutShowingIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newProcessor(conf, service.MockResources()); err == nil || strings.Contains(err.Error(), "secret") {
+		if _, err := newProcessor(conf, service.MockResources(), newTestPool()); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
@@ -299,7 +301,7 @@ func TestAFrozenRedisCostsOneTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := newTestProcessor(t, service.MockResources(), fmt.Sprintf("url: redis://%s\ntimeout: 200ms", l.Addr()))
+	p := newTestProcessor(t, newTestPool(), fmt.Sprintf("url: redis://%s\ntimeout: 200ms", l.Addr()))
 	start := time.Now()
 	for i := range 50 {
 		if out := process(t, p, record(uuid.NewString(), 0, int64(i))); event.Meta(out[0], event.MetaUnclaimed) == "" {
@@ -336,7 +338,7 @@ func BenchmarkProcessor(b *testing.B) {
 
 func benchProcessor(b *testing.B, name, url string, size int) {
 	b.Run(name, func(b *testing.B) {
-		p := newTestProcessor(b, service.MockResources(), "url: "+url)
+		p := newTestProcessor(b, newTestPool(), "url: "+url)
 		batch := make(service.MessageBatch, size)
 		b.ReportAllocs()
 		for range b.N {

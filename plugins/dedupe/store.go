@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
 // store holds claims for a bounded time.
@@ -65,23 +64,20 @@ type handle struct {
 	refs    int
 }
 
-type poolKey struct{}
-
+// pool holds the open stores of a process by URL.
 type pool struct {
 	mu   sync.Mutex
 	open map[string]*handle
 }
 
 // share returns the process's handle for the URL. The last release closes it.
-func share(res *service.Resources, rawURL string, ttl, timeout time.Duration) (h *handle, release func() error, err error) {
-	v, _ := res.GetOrSetGeneric(poolKey{}, &pool{open: map[string]*handle{}})
-	p := v.(*pool)
+func (p *pool) share(log logger, rawURL string, ttl, timeout time.Duration) (h *handle, release func() error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h = p.open[rawURL]
 	switch {
 	case h == nil:
-		s, err := newStore(rawURL, ttl, timeout, res.Logger())
+		s, err := newStore(rawURL, ttl, timeout, log)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -17,21 +17,20 @@ func MarkRejected(msg *service.Message, r *Rejection) {
 	msg.SetError(r)
 }
 
-// RejectionOf returns why an errored message failed. A failure that no
-// processor of ours marked is CodeProcessingFailed with the error's text. It
-// returns nil for a message without an error.
+// RejectionOf returns why a message failed: as MarkRejected marked it, or, when
+// it failed in a processor that is not ours, CodeProcessingFailed with the
+// error's text. It returns nil for a message that did not fail.
 func RejectionOf(msg *service.Message) *Rejection {
-	err := msg.GetError()
-	if err == nil {
+	err, code := msg.GetError(), meta(msg, MetaCode)
+	switch {
+	case err == nil && code == "":
 		return nil
-	}
-	code := meta(msg, MetaCode)
-	if code == "" {
+	case code == "":
 		return Reject(CodeProcessingFailed, "", err.Error())
 	}
 	r := &Rejection{Code: Code(code)}
 	if json.Unmarshal([]byte(meta(msg, MetaErrors)), &r.Errors) != nil {
-		r.Errors = []FieldError{{Message: err.Error()}}
+		r.Errors = []FieldError{{Message: "of which only the code is known"}}
 	}
 	return r
 }
