@@ -221,6 +221,10 @@ func (s *system) verify(wait time.Duration) {
 	}
 	cmd := exec.Command(strings.TrimSpace(string(python)), "-B", repo("tests/verify/verify.py"), "--data", s.data,
 		"--journal", s.journal(), "--fleet", fleetName, "--wait", fmt.Sprint(wait.Seconds()))
+	if s.up != nil { // who asks for rollups must get the same
+		cmd.Args = append(cmd.Args, "--api", "http://"+s.addresses[1])
+		cmd.Env = append(os.Environ(), "WEIR_KEY="+s.key)
+	}
 	out, err := cmd.CombinedOutput()
 	s.t.Logf("%s", out)
 	if err != nil {

@@ -159,10 +159,17 @@ def percentile_disc(ordered, q):
     return ordered[max(math.ceil(q * len(ordered)) - 1, 0)]
 
 
-def rolled_up(journal, kept, lines, resolution):
+def merged(windows):
+    """The windows of the fleet as a whole."""
+    fleet = {}
+    for (_, metric, bucket), values in windows.items():
+        fleet.setdefault(("*", metric, bucket), []).extend(values)
+    return fleet
+
+
+def rolled_up(name, windows, lines):
     """The rollups equal the recomputation: exactly, the percentiles within 1 %."""
-    check = Check(f"rollups of {resolution}")
-    windows = recompute(journal, kept, SECONDS[resolution])
+    check = Check(name)
     check.expected = len(windows)
     for key, values in windows.items():
         if key not in lines:

@@ -2,9 +2,12 @@
 sqlite3 and psycopg for SQL."""
 
 import base64
+import json
 import os
 import sqlite3
-from urllib.parse import parse_qs, urlsplit
+from datetime import datetime, timezone
+from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.request import Request, urlopen
 
 import pyarrow.compute as pc
 import pyarrow.fs as fs
@@ -115,3 +118,36 @@ def rollups(url, resolution, fleet):
             raise SystemExit(f"rollup_{resolution} has two lines for {key}")
         found[key] = line[3:]
     return found
+
+
+# The longest range in seconds that the API may be asked for at each resolution.
+RANGE = {"1m": 30 * 86400, "1h": 700 * 86400, "1d": 7000 * 86400}
+
+
+def queried(api, key, resolution, devices, first, last):
+    """What GET /v1/rollups says of the devices (all of the fleet, merged into
+    device "*", when there are none) in [first, last): as rollups() does."""
+    found = {}
+    for start in range(first, last, RANGE[resolution]):
+        end = min(start + RANGE[resolution], last)
+        for chunk in [devices[i : i + 100] for i in range(0, len(devices), 100)] or [None]:
+            query = {"resolution": resolution, "from": rfc3339(start), "to": rfc3339(end), "limit": "10000"}
+            query |= {"device": ",".join(chunk)} if chunk else {"merge": "fleet"}
+            while True:
+                request = Request(f"{api}/v1/rollups?{urlencode(query)}", headers={"X-API-Key": key})
+                with urlopen(request, timeout=60) as response:
+                    page = json.load(response)
+                for line in page["rollups"]:
+                    bucket = int(datetime.fromisoformat(line["bucket"].replace("Z", "+00:00")).timestamp())
+                    place = (line["device_id"] or "*", line["metric"], bucket)
+                    if place in found:
+                        raise SystemExit(f"the API lists {place} at {resolution} twice")
+                    found[place] = [line[name] for name in ("count", "sum", "min", "max", "avg", "p50", "p95")]
+                if not page["next"]:
+                    break
+                query["cursor"] = page["next"]
+    return found
+
+
+def rfc3339(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,6 +9,7 @@ again until the system has drained or the time is over.
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -22,12 +23,29 @@ def examine(journal, args):
     objects = checks.Check("objects are whole")
     report, kept = checks.stored(journal, stores.raw_events(args.raw, problems), args.fleet)
     report += checks.dead(journal, stores.dead_letters(args.dead_letters, problems), args.fleet)
+    windows = {r: checks.recompute(journal, kept, seconds) for r, seconds in checks.SECONDS.items()}
     for resolution in args.resolutions.split(","):
         lines = stores.rollups(args.rollups, resolution, args.fleet)
-        report.append(checks.rolled_up(journal, kept, lines, resolution))
+        report.append(checks.rolled_up(f"rollup_{resolution} in SQL", windows[resolution], lines))
+    if args.api:
+        report += ask(args, windows)
     objects.differences = problems
     objects.found = objects.expected = sum(1 for url in (args.raw, args.dead_letters) for _ in stores.Lake(url).objects())
     return report + [objects]
+
+
+def ask(args, windows):
+    """The same rollups, and those of the whole fleet, from the query API."""
+    for resolution, expected in windows.items():
+        devices = sorted({device for device, _, _ in expected})
+        if not devices:
+            continue
+        first = min(bucket for _, _, bucket in expected)
+        last = max(bucket for _, _, bucket in expected) + checks.SECONDS[resolution]
+        lines = stores.queried(args.api, os.environ["WEIR_KEY"], resolution, devices, first, last)
+        yield checks.rolled_up(f"queried at {resolution}", expected, lines)
+        lines = stores.queried(args.api, os.environ["WEIR_KEY"], resolution, [], first, last)
+        yield checks.rolled_up(f"queried at {resolution}, fleet merged", checks.merged(expected), lines)
 
 
 def show(journal, report, limit):
@@ -55,7 +73,8 @@ def main():
     p.add_argument("--rollups", help="URL of the rollup store")
     p.add_argument("--journal", action="append", required=True)
     p.add_argument("--fleet", required=True)
-    p.add_argument("--resolutions", default="1m,1h,1d")
+    p.add_argument("--resolutions", default="1m", help="of the SQL views; hours and days follow the minutes later")
+    p.add_argument("--api", help="URL of the query API, to be asked too, with the key in WEIR_KEY")
     p.add_argument("--wait", type=float, default=0, help="seconds")
     p.add_argument("--limit", type=int, default=5, help="differences to name of each check")
     args = p.parse_args()
