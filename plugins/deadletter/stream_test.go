@@ -87,7 +87,7 @@ func run(t *testing.T, p *picky, batches ...service.MessageBatch) (url string, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	url = "file://" + t.TempDir()
+	url = lake.FileURL(t.TempDir())
 	b := env.NewStreamBuilder()
 	send, err := b.AddBatchProducerFunc()
 	if err != nil {
@@ -257,7 +257,7 @@ func TestTheRequestLearnsThatItsEventWasRejected(t *testing.T) {
 }
 
 func TestADeadLetterDeliveredAgainIsStoredOnceAndJunkIsKept(t *testing.T) {
-	url := "file://" + t.TempDir()
+	url := lake.FileURL(t.TempDir())
 	good := mustJSON(t, NewEnvelope(failures()[2]))
 	for range 2 {
 		conf, err := outputSpec().ParseYAML("url: "+url, nil)

@@ -28,8 +28,11 @@ const tempDir = "_tmp"
 type fileStore struct{ root string }
 
 func openFile(u *url.URL) (backend, error) {
-	if u.Host != "" || !path.IsAbs(u.Path) {
+	switch {
+	case u.Host != "" || !path.IsAbs(u.Path):
 		return nil, errors.New("expected an absolute path, as in file:///var/lib/weir/raw")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("a path with '?' or '#' must have them escaped, as %3F and %23")
 	}
 	f := &fileStore{root: filepath.Clean(u.Path)}
 	if err := makeDirs(filepath.Join(f.root, tempDir)); err != nil {
@@ -37,6 +40,9 @@ func openFile(u *url.URL) (backend, error) {
 	}
 	return f, f.sweep()
 }
+
+// FileURL returns the URL of a directory's store.
+func FileURL(dir string) string { return (&url.URL{Scheme: "file", Path: dir}).String() }
 
 // sweep deletes what writers that died have left. A living writer holds a lock
 // on its temporary file; should one be swept between its creation and its lock,

@@ -28,8 +28,9 @@ type Table struct {
 // device has to decode at least.
 const pageSize = 64 << 10
 
-// chunkRows is how many rows of a column are handed on at a time.
-const chunkRows = 1024
+// pageRows is how many rows a page holds at most. Pages of all columns begin at
+// the same rows, so that one device's rows are few pages of each.
+const pageRows = 2048
 
 // Options bound an object.
 type Options struct {
@@ -83,9 +84,12 @@ func (t *Table) NewWriter(w io.Writer) *Writer {
 // RowGroup writes rows [from, to) as one row group.
 func (w *Writer) RowGroup(from, to int, columns Columns) error {
 	for i, column := range w.w.ColumnWriters() {
-		for at := from; at < to; at += chunkRows {
-			w.buf = columns(w.buf[:0], i, at, min(to, at+chunkRows))
+		for at := from; at < to; at += pageRows {
+			w.buf = columns(w.buf[:0], i, at, min(to, at+pageRows))
 			if _, err := column.WriteRowValues(w.buf); err != nil {
+				return fmt.Errorf("encoding column %d: %w", i, err)
+			}
+			if err := column.Flush(); err != nil {
 				return fmt.Errorf("encoding column %d: %w", i, err)
 			}
 		}

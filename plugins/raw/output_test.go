@@ -40,7 +40,7 @@ func batchOf(n int, received time.Time) service.MessageBatch {
 }
 
 func TestRedeliveryAfterARestartIsStoredOnce(t *testing.T) {
-	url := "file://" + t.TempDir()
+	url := lake.FileURL(t.TempDir())
 	received := time.Now().Add(-time.Second)
 	batch := batchOf(10, received)
 	if err := connected(t, url, "").WriteBatch(context.Background(), batch); err != nil {
@@ -58,7 +58,7 @@ func TestRedeliveryAfterARestartIsStoredOnce(t *testing.T) {
 }
 
 func TestATopicMadeAnewIsNotTakenForARedelivery(t *testing.T) {
-	o := connected(t, "file://"+t.TempDir(), "")
+	o := connected(t, lake.FileURL(t.TempDir()), "")
 	if err := o.WriteBatch(context.Background(), batchOf(10, time.Now().Add(-time.Second))); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestATopicMadeAnewIsNotTakenForARedelivery(t *testing.T) {
 }
 
 func TestDuplicatesAreRecordedAndNotStored(t *testing.T) {
-	o := connected(t, "file://"+t.TempDir(), "")
+	o := connected(t, lake.FileURL(t.TempDir()), "")
 	received := time.Now()
 	first := record(3, 7, body("d", 1, received), received)
 	repeat := record(3, 9, body("d", 1, received), received)
@@ -94,7 +94,7 @@ func TestDuplicatesAreRecordedAndNotStored(t *testing.T) {
 }
 
 func TestEventsOfSeveralDatesEachDescribeThemselves(t *testing.T) {
-	o := connected(t, "file://"+t.TempDir(), "max_object_rows: 2")
+	o := connected(t, lake.FileURL(t.TempDir()), "max_object_rows: 2")
 	var batch service.MessageBatch
 	for i := range 9 {
 		at := noon.AddDate(0, 0, -(i % 3))
@@ -121,7 +121,7 @@ func TestEventsOfSeveralDatesEachDescribeThemselves(t *testing.T) {
 }
 
 func TestAPoisonMessageDoesNotHoldUpItsNeighbours(t *testing.T) {
-	o := connected(t, "file://"+t.TempDir(), "")
+	o := connected(t, lake.FileURL(t.TempDir()), "")
 	batch := batchOf(4, time.Now())
 	batch[2].SetBytes([]byte("{not json"))
 	err := o.WriteBatch(context.Background(), batch)
@@ -136,7 +136,7 @@ func TestAPoisonMessageDoesNotHoldUpItsNeighbours(t *testing.T) {
 
 func TestAReplayStoresOnlyWhatTheStoreDoesNotHold(t *testing.T) {
 	ctx := context.Background()
-	o := connected(t, "file://"+t.TempDir(), "recall: 1h")
+	o := connected(t, lake.FileURL(t.TempDir()), "recall: 1h")
 	old := time.Now().Add(-48 * time.Hour)
 	o.now = func() time.Time { return old.Add(time.Second) }
 	if err := o.WriteBatch(ctx, service.MessageBatch{record(1, 5, body("d", 1, old), old)}); err != nil {

@@ -1,6 +1,8 @@
 package raw
 
 import (
+	"bytes"
+
 	"github.com/parquet-go/parquet-go"
 
 	"weir/plugins/event"
@@ -168,7 +170,10 @@ func (r *Row) before(o *Row) int {
 		}
 		return 1
 	}
-	return compareCoordinates(r.Delivery, o.Delivery)
+	if c := compareCoordinates(r.Delivery, o.Delivery); c != 0 {
+		return c
+	}
+	return bytes.Compare(r.ID[:], o.ID[:])
 }
 
 // same tells whether two rows are one delivery of one event, stored twice.

@@ -1,0 +1,205 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// File is an open object.
+type File struct {
+	*parquet.File
+	reader Reader
+}
+
+// OpenFile opens an object's table: it reads the footer, and leaves indexes and
+// bloom filters for when they are asked for.
+func (s *Store) OpenFile(ctx context.Context, b Blob) (*File, error) {
+	r, err := s.Open(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	file, err := parquet.OpenFile(&tail{r: r, size: r.Size()}, r.Size(),
+		parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.SkipMagicBytes(true),
+		parquet.ReadBufferSize(s.readBuffer()))
+	if err != nil {
+		_ = r.Close()
+		return nil, fmt.Errorf("reading the footer of %s: %w", b.Key, err)
+	}
+	return &File{File: file, reader: r}, nil
+}
+
+// Close closes the object. What was read from it stays valid.
+func (f *File) Close() error { return f.reader.Close() }
+
+// readBuffer is how many bytes one read of a column fetches: where a read is a
+// request, more.
+func (s *Store) readBuffer() int {
+	if _, local := s.backend.(*fileStore); local {
+		return 32 << 10
+	}
+	return 512 << 10
+}
+
+// Rows reads rows [from, to) of one row group, a few at a time, column by
+// column. Values read stay valid for as long as they are referred to.
+type Rows struct {
+	columns []column
+	left    int64
+	count   int
+}
+
+// column reads one leaf column.
+type column struct {
+	pages    parquet.Pages
+	values   parquet.ValueReader // of the current page
+	repeated bool
+	out      []parquet.Value
+	starts   []int // of the rows in out, for a repeated column
+	next     []parquet.Value
+}
+
+// ReadRows starts reading. wanted says which leaf columns to read; nil is all.
+func (f *File) ReadRows(group int, from, to int64, wanted []bool) (*Rows, error) {
+	chunks := f.RowGroups()[group].ColumnChunks()
+	r := &Rows{columns: make([]column, len(chunks)), left: to - from}
+	for i, chunk := range chunks {
+		if wanted != nil && !wanted[i] {
+			continue
+		}
+		c := &r.columns[i]
+		c.repeated = f.isRepeated(i)
+		if from > 0 {
+			if _, err := chunk.OffsetIndex(); err != nil { // without it, seeking decodes all pages before
+				return nil, errors.Join(err, r.Close())
+			}
+		}
+		c.pages = chunk.Pages()
+		if from > 0 {
+			if err := c.pages.SeekToRow(from); err != nil {
+				return nil, errors.Join(fmt.Errorf("seeking to row %d: %w", from, err), r.Close())
+			}
+		}
+	}
+	return r, nil
+}
+
+func (f *File) isRepeated(leaf int) bool {
+	path := f.Schema().Columns()[leaf]
+	column, ok := f.Schema().Lookup(path...)
+	return ok && column.MaxRepetitionLevel > 0
+}
+
+// Next reads up to n more rows and returns how many; 0 is the end.
+func (r *Rows) Next(n int) (int, error) {
+	n = int(min(int64(n), r.left))
+	for i := range r.columns {
+		c := &r.columns[i]
+		if c.pages == nil {
+			continue
+		}
+		if err := c.read(n); err != nil {
+			return 0, fmt.Errorf("reading column %d: %w", i, err)
+		}
+	}
+	r.left -= int64(n)
+	r.count = n
+	return n, nil
+}
+
+// Column returns the values that Next read of a flat leaf column, one a row.
+func (r *Rows) Column(i int) []parquet.Value { return r.columns[i].out }
+
+// Repeated returns the values of one row of a repeated leaf column.
+func (r *Rows) Repeated(i, row int) []parquet.Value {
+	c := &r.columns[i]
+	if row+1 < len(c.starts) {
+		return c.out[c.starts[row]:c.starts[row+1]]
+	}
+	return c.out[c.starts[row]:]
+}
+
+// Close ends the reading.
+func (r *Rows) Close() error {
+	var errs []error
+	for i := range r.columns {
+		if p := r.columns[i].pages; p != nil {
+			errs = append(errs, p.Close())
+			r.columns[i].pages = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *column) read(n int) error {
+	if cap(c.out) < n {
+		c.out = make([]parquet.Value, 0, n)
+	}
+	if c.repeated {
+		return c.readRepeated(n)
+	}
+	c.out = c.out[:0]
+	for len(c.out) < n {
+		if err := c.fill(n - len(c.out)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readRepeated reads until it has seen the start of row n+1, or the end.
+func (c *column) readRepeated(n int) error {
+	c.out = append(c.out[:0], c.next...)
+	c.next = c.next[:0]
+	c.starts = c.starts[:0]
+	for at := 0; ; {
+		for ; at < len(c.out); at++ {
+			if c.out[at].RepetitionLevel() != 0 {
+				continue
+			}
+			if len(c.starts) == n {
+				c.next = append(c.next, c.out[at:]...)
+				c.out = c.out[:at]
+				return nil
+			}
+			c.starts = append(c.starts, at)
+		}
+		err := c.fill(max(n-len(c.starts), 1))
+		if errors.Is(err, io.ErrUnexpectedEOF) && len(c.starts) == n {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// fill appends up to n more values to out, from the next page if need be.
+func (c *column) fill(n int) error {
+	for {
+		if c.values == nil {
+			page, err := c.pages.ReadPage()
+			if errors.Is(err, io.EOF) {
+				return io.ErrUnexpectedEOF
+			} else if err != nil {
+				return err
+			}
+			c.values = page.Values()
+		}
+		have := len(c.out)
+		if cap(c.out) < have+n {
+			c.out = append(make([]parquet.Value, 0, 2*(have+n)), c.out...)
+		}
+		got, err := c.values.ReadValues(c.out[have : have+n])
+		c.out = c.out[:have+got]
+		if errors.Is(err, io.EOF) {
+			c.values = nil
+			err = nil
+		}
+		if err != nil || got > 0 {
+			return err
+		}
+	}
+}
