@@ -43,6 +43,15 @@ func shipped(t testing.TB) *Set {
 	return NewSet("telemetry", all)
 }
 
+func readShipped(t testing.TB, version int) []byte {
+	t.Helper()
+	raw, err := fs.ReadFile(schemas.FS(), fmt.Sprintf("telemetry/v%d.json", version))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 func event1(firmware, metrics string) string {
 	return fmt.Sprintf(`{"event_id":"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b","device_id":"d1","device_firmware_version":%q,"timestamp":"2026-11-21T09:30:00Z","metrics":%s}`, firmware, metrics)
 }
