@@ -21,6 +21,7 @@ import (
 	"weir/plugins/raw"
 	"weir/plugins/rollup"
 	"weir/plugins/schema"
+	"weir/plugins/spillway"
 )
 
 // Register adds every room's components to the environment.
@@ -36,6 +37,7 @@ func Register(env *service.Environment) error {
 		{"raw", raw.Register},
 		{"rollup", rollup.Register},
 		{"schema", schema.Register},
+		{"spillway", spillway.Register},
 	} {
 		if err := room.register(env); err != nil {
 			return fmt.Errorf("room %s: %w", room.name, err)
