@@ -12,12 +12,16 @@ import (
 // form is how a body is written: what separates its events, and its encoding.
 type form struct {
 	lines    bool // NDJSON
+	cloud    bool // CloudEvents
 	encoding string
 }
 
 const (
 	typeJSON   = "application/json"
 	typeNDJSON = "application/x-ndjson"
+
+	typeCloudEvent = "application/cloudevents+json"
+	typeCloudBatch = "application/cloudevents-batch+json"
 )
 
 // formOf reads the form from the header. A request without Content-Type is
@@ -38,8 +42,10 @@ func formOf(r *http.Request) (form, *refusal) {
 		case typeJSON:
 		case typeNDJSON, "application/ndjson", "application/jsonl":
 			f.lines = true
+		case typeCloudEvent, typeCloudBatch:
+			f.cloud = true
 		default:
-			return f, wrongMediaType("use " + typeJSON + " or " + typeNDJSON)
+			return f, wrongMediaType("use " + typeJSON + ", " + typeNDJSON + " or " + typeCloudBatch)
 		}
 	}
 	switch enc := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); enc {

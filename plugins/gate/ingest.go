@@ -87,6 +87,9 @@ func (g *gate) cut(req *request, body []byte, f form) error {
 		items = append(items[:0], item{raw: body, bad: event.Reject(event.CodeInvalidJSON, "", err.Error())})
 	}
 	for i := range items {
+		if f.cloud && items[i].bad == nil {
+			items[i] = fromCloudEvent(items[i])
+		}
 		if items[i].bad == nil {
 			items[i].bad = g.conf.limits.check(&items[i])
 		}

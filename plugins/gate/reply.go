@@ -20,8 +20,10 @@ func (g *gate) answer(w http.ResponseWriter, res result) int {
 	case len(rejected) > 0:
 		status = http.StatusMultiStatus
 	}
-	w.Header()["Content-Type"] = []string{typeJSON}
+	h := w.Header()
+	h["Content-Type"] = []string{typeJSON}
 	body := appendVerdicts(make([]byte, 0, 64+96*len(items)+256*len(rejected)), items, rejected)
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that has gone will send again
 	return status
