@@ -97,18 +97,13 @@ func runMerged(ctx context.Context, t tx, q Query) (out []line, next *position, 
 	read, step := 0, int64(8)
 	for from < q.To {
 		to := min(from+step*q.Resolution.Width, q.To)
-		rows := map[int64]*Row{}
+		rows := map[Key]*Row{}
 		devices := map[position]int{}
 		n := 0
 		s := span{Fleet: q.Fleet, Devices: q.Devices, From: from, To: to}
 		err := each(ctx, t, q.Resolution, s, func(r *Row) error {
 			n++
-			sum := rows[r.Bucket]
-			if sum == nil {
-				sum = &Row{Key: Key{Fleet: q.Fleet, Bucket: r.Bucket}}
-				rows[r.Bucket] = sum
-			}
-			sum.fold(r)
+			foldInto(rows, Key{Fleet: q.Fleet, Bucket: r.Bucket}, r)
 			for _, m := range r.Metrics {
 				devices[position{Bucket: r.Bucket, Metric: m.Name}]++
 			}
@@ -118,12 +113,12 @@ func runMerged(ctx context.Context, t tx, q Query) (out []line, next *position, 
 			return nil, nil, err
 		}
 		buckets := make([]int64, 0, len(rows))
-		for b := range rows {
-			buckets = append(buckets, b)
+		for k := range rows {
+			buckets = append(buckets, k.Bucket)
 		}
 		slices.Sort(buckets)
 		for _, b := range buckets {
-			for _, m := range rows[b].Metrics {
+			for _, m := range rows[Key{Fleet: q.Fleet, Bucket: b}].Metrics {
 				p := position{Bucket: b, Metric: m.Name}
 				if !q.wants(m.Name) || !q.After.before(p) {
 					continue
@@ -189,30 +184,36 @@ func each(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error
 			err = eachFolded(ctx, t, Hour, span{s.Fleet, s.Devices, h, h + Hour.Width}, fn)
 		}
 	}
-	var sum *Row
-	flush := func() error {
-		if sum == nil {
-			return nil
-		}
-		return fn(sum)
-	}
 	marked = slices.DeleteFunc(marked, func(k Key) bool { return slices.Contains(open, k.Bucket) })
-	if err == nil && len(marked) > 0 {
-		err = t.spans(ctx, Minute, marked, Hour.Width, func(r *Row) error {
-			var err error
-			key := Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}
-			if sum == nil || sum.Key != key {
-				err = flush()
-				sum = &Row{Key: key}
-			}
-			sum.fold(r)
+	if err != nil || len(marked) == 0 {
+		return err
+	}
+	sums := map[Key]*Row{}
+	if err := t.spans(ctx, Minute, marked, Hour.Width, func(r *Row) error {
+		foldInto(sums, Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}, r)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return handOn(sums, fn)
+}
+
+func foldInto(sums map[Key]*Row, key Key, r *Row) {
+	sum := sums[key]
+	if sum == nil {
+		sum = &Row{Key: key}
+		sums[key] = sum
+	}
+	sum.fold(r)
+}
+
+func handOn(sums map[Key]*Row, fn func(*Row) error) error {
+	for _, sum := range sums {
+		if err := fn(sum); err != nil {
 			return err
-		})
+		}
 	}
-	if err == nil {
-		err = flush()
-	}
-	return err
+	return nil
 }
 
 // eachDay makes days that hold an unsettled hour from their hours.
@@ -244,25 +245,15 @@ func eachFolded(ctx context.Context, t tx, res Resolution, s span, fn func(*Row)
 	if res == Day {
 		finer = Hour
 	}
-	sums := map[string]*Row{}
+	sums := map[Key]*Row{}
 	err := each(ctx, t, finer, s, func(r *Row) error {
-		sum := sums[r.Device]
-		if sum == nil {
-			sum = &Row{Key: Key{r.Fleet, r.Device, s.From}}
-			sums[r.Device] = sum
-		}
-		sum.fold(r)
+		foldInto(sums, Key{r.Fleet, r.Device, s.From}, r)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, sum := range sums {
-		if err := fn(sum); err != nil {
-			return err
-		}
-	}
-	return nil
+	return handOn(sums, fn)
 }
 
 // Latest is what a device reported last.

@@ -3,6 +3,7 @@ package rollup
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -124,18 +125,15 @@ func (s *Store) rollInto(ctx context.Context, t tx, from, to Resolution, keys []
 	if len(keys) == 0 {
 		return nil
 	}
-	var rows []*Row
+	sums := make(map[Key]*Row, len(keys))
 	err := t.spans(ctx, from, keys, to.Width, func(r *Row) error {
-		key := Key{r.Fleet, r.Device, to.floor(r.Bucket)}
-		if len(rows) == 0 || rows[len(rows)-1].Key != key {
-			rows = append(rows, &Row{Key: key})
-		}
-		rows[len(rows)-1].fold(r)
+		foldInto(sums, Key{r.Fleet, r.Device, to.floor(r.Bucket)}, r)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("reading %s windows: %w", from.Name, err)
 	}
+	rows := slices.SortedFunc(maps.Values(sums), func(a, b *Row) int { return a.compare(b.Key) })
 	if err := t.replace(ctx, to, rows, now); err != nil {
 		return fmt.Errorf("replacing %s windows: %w", to.Name, err)
 	}

@@ -36,8 +36,8 @@ type roller interface {
 	devices(ctx context.Context, hour int64) ([]Key, error)
 	// takeMarks removes up to n marks and returns them.
 	takeMarks(ctx context.Context, n int) ([]Key, error)
-	// spans reads the rows of each key's device that begin within width
-	// seconds from its bucket, in the order of the keys.
+	// spans reads, in any order, the rows of each key's device that begin
+	// within width seconds from its bucket.
 	spans(ctx context.Context, res Resolution, keys []Key, width int64, fn func(*Row) error) error
 	// replace stores rows of hours or days whatever was there.
 	replace(ctx context.Context, res Resolution, rows []*Row, now time.Time) error
@@ -63,7 +63,7 @@ type span struct {
 
 // reader is what queries need.
 type reader interface {
-	// scan reads rows by bucket, then device.
+	// scan reads the rows of a span, in any order.
 	scan(ctx context.Context, res Resolution, s span, fn func(*Row) error) error
 	// newest reads the latest n minutes of a device, newest first.
 	newest(ctx context.Context, fleet, device string, n int) ([]*Row, error)

@@ -54,5 +54,3 @@ const (
 	sqliteViewEnd = ` w, json_each(w.metrics) m;
 `
 )
-
-const postgresTables = ``

@@ -59,11 +59,9 @@ type backend interface {
 	update(ctx context.Context, fn func(tx) error) error
 	// view runs fn in one transaction that reads.
 	view(ctx context.Context, fn func(tx) error) error
-	// prepare makes room (partitions) for rows of these buckets.
-	prepare(ctx context.Context, res Resolution, buckets []int64) error
 	migrate(ctx context.Context) error
 	// dropBefore removes, as cheaply as the database can, rows of windows
-	// that began before the cutoff; it returns how many, or -1 if unknown.
+	// that began before the cutoff; it returns how many.
 	dropBefore(ctx context.Context, res Resolution, cutoff int64) (int64, error)
 }
 
@@ -95,10 +93,10 @@ var errConflict = errors.New("another writer changed the window")
 func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 	s := &Store{limits: limits, cache: newCache(limits.Cache), names: map[string]string{}}
 	switch db.Dialect {
-	case sqldb.SQLite:
-		s.backend = &sqlite{db: db}
+	case sqldb.Postgres:
+		s.backend = &postgres{db: db}
 	default:
-		return nil, fmt.Errorf("opening the rollup store: %s is not supported yet", db.Dialect)
+		s.backend = &sqlite{db: db}
 	}
 	if err := s.migrate(ctx); err != nil {
 		return nil, err
@@ -127,9 +125,6 @@ const maxAttempts = 20
 func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res Result, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.prepare(ctx, Minute, bucketsOf(windows, s.oldest(now))); err != nil {
-		return Result{}, fmt.Errorf("preparing windows: %w", err)
-	}
 	for attempt := 1; ; attempt++ {
 		conflicts := res.Conflicts
 		res = Result{Conflicts: conflicts}
@@ -154,17 +149,6 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 		}
 		res.Conflicts++
 	}
-}
-
-func bucketsOf(windows []*Window, oldest int64) []int64 {
-	var out []int64
-	for _, w := range windows {
-		if w.Bucket >= oldest && (len(out) == 0 || out[len(out)-1] != w.Bucket) {
-			out = append(out, w.Bucket)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }
 
 // mergeAll merges the windows into their rows, which it reads where the cache

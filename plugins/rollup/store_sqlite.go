@@ -19,8 +19,6 @@ type sqlite struct{ db *sqldb.DB }
 
 func (s *sqlite) migrate(ctx context.Context) error { return s.db.Migrate(ctx, "rollup", migrations()) }
 
-func (s *sqlite) prepare(context.Context, Resolution, []int64) error { return nil }
-
 func (s *sqlite) update(ctx context.Context, fn func(tx) error) error {
 	t, err := s.db.BeginTx(ctx, nil)
 	if err != nil {

@@ -78,7 +78,7 @@ func (t *sqliteTx) row(rows *sql.Rows) (*Row, error) {
 const rowColumns = `SELECT fleet, device_id, bucket, metrics, stats, detail FROM `
 
 func (t *sqliteTx) spans(ctx context.Context, res Resolution, keys []Key, width int64, fn func(*Row) error) error {
-	return t.each(ctx, rowColumns+res.table+` WHERE fleet = $1 AND device_id = $2 AND bucket >= $3 AND bucket < $4 ORDER BY bucket`, keys,
+	return t.each(ctx, rowColumns+res.table+` WHERE fleet = ? AND device_id = ? AND bucket >= ? AND bucket < ?`, keys,
 		func(k Key) []any { return []any{k.Fleet, k.Device, k.Bucket, k.Bucket + width} },
 		func(_ Key, rows *sql.Rows) error {
 			r, err := t.row(rows)
@@ -120,7 +120,7 @@ func (t *sqliteTx) scan(ctx context.Context, res Resolution, s span, fn func(*Ro
 	case res == Minute:
 		where += ` AND ledger_state IN (0, 1, 2)` // lets the index by bucket serve
 	}
-	rows, err := t.tx.QueryContext(ctx, rowColumns+res.table+where+` ORDER BY bucket, device_id`, args...)
+	rows, err := t.tx.QueryContext(ctx, rowColumns+res.table+where, args...)
 	if err != nil {
 		return err
 	}

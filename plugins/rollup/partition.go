@@ -1,0 +1,168 @@
+package rollup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// partitionWidth is how many seconds a native partition spans, in whole weeks
+// from a Monday; 0 for a table in one piece. The tables that the migration
+// makes agree with it.
+func partitionWidth(r Resolution) int64 {
+	switch r {
+	case Minute:
+		return 7 * 86400
+	case Hour:
+		return 91 * 86400
+	}
+	return 0
+}
+
+// partitionLock is the advisory lock of whoever makes a partition.
+const partitionLock = 7341129
+
+const firstMonday = 4 * 86400 // of 1970
+
+func partitionStart(r Resolution, bucket int64) int64 {
+	return bucket - mod(bucket-firstMonday, partitionWidth(r))
+}
+
+func partitionName(r Resolution, start int64) string {
+	return r.table + "_p" + at(start).UTC().Format("20060102")
+}
+
+// prepare makes the partitions that rows need, outside of their transaction.
+func (p *postgres) prepare(ctx context.Context, r Resolution, rows []*Row) error {
+	if !p.native || partitionWidth(r) == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := int64(-1 << 62)
+	for _, row := range rows {
+		start := partitionStart(r, row.Bucket)
+		if start == last {
+			continue
+		}
+		last = start
+		name := partitionName(r, start)
+		if p.partitions[name] {
+			continue
+		}
+		if err := p.makePartition(ctx, r, name, start); err != nil {
+			return fmt.Errorf("making partition %s: %w", name, err)
+		}
+		p.partitions[name] = true
+	}
+	return nil
+}
+
+// makePartition attaches a table rather than creating a partition in place: that
+// lock lets everyone else read and write on, our own transaction included.
+func (p *postgres) makePartition(ctx context.Context, r Resolution, name string, start int64) error {
+	return p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
+		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
+			return err
+		}
+		var attached bool
+		if err := t.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1) AND inhparent = to_regclass($2))`,
+			name, r.table).Scan(&attached); err != nil || attached {
+			return err
+		}
+		_, err := t.Exec(ctx, fmt.Sprintf(`CREATE TABLE %[1]s (LIKE %[2]s INCLUDING DEFAULTS INCLUDING STORAGE) WITH (fillfactor = 70);
+			ALTER TABLE %[2]s ATTACH PARTITION %[1]s FOR VALUES FROM ('%[3]s') TO ('%[4]s')`,
+			name, r.table, at(start).UTC().Format(time.RFC3339), at(start+partitionWidth(r)).UTC().Format(time.RFC3339)))
+		return err
+	})
+}
+
+// dropBefore drops partitions that lie wholly before the cutoff, and deletes
+// the rest row by row.
+func (p *postgres) dropBefore(ctx context.Context, r Resolution, cutoff int64) (dropped int64, err error) {
+	if p.native && partitionWidth(r) > 0 {
+		if dropped, err = p.dropPartitions(ctx, r, cutoff); err != nil {
+			return dropped, err
+		}
+	}
+	where := ` WHERE bucket < $1`
+	if r == Minute {
+		where += ` AND ledger_state IN (0, 1, 2)` // the index begins with it
+	}
+	res, err := p.db.ExecContext(ctx, `DELETE FROM `+r.table+where, at(cutoff))
+	if err != nil {
+		return dropped, err
+	}
+	n, err := res.RowsAffected()
+	return dropped + n, err
+}
+
+func (p *postgres) dropPartitions(ctx context.Context, r Resolution, cutoff int64) (dropped int64, err error) {
+	var names []string
+	err = p.begin(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(t pgx.Tx) error {
+		rows, err := t.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::regclass ORDER BY 1`, r.table)
+		if err != nil {
+			return err
+		}
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	limit := partitionName(r, partitionStart(r, cutoff))
+	names = slices.DeleteFunc(names, func(n string) bool { return n >= limit }) // names sort by time
+	for _, name := range names {
+		n, err := p.dropPartition(ctx, name)
+		if dropped += n; err != nil {
+			return dropped, fmt.Errorf("dropping partition %s: %w", name, err)
+		}
+	}
+	return dropped, nil
+}
+
+// dropPartition gives up after some seconds rather than queue everyone behind
+// a long query; the next pass tries again.
+func (p *postgres) dropPartition(ctx context.Context, name string) (n int64, err error) {
+	err = p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
+		if _, err := t.Exec(ctx, `SET LOCAL lock_timeout = '3s'`); err != nil {
+			return err
+		}
+		if err := t.QueryRow(ctx, `SELECT count(*) FROM `+pgx.Identifier{name}.Sanitize()).Scan(&n); err != nil {
+			return err
+		}
+		_, err := t.Exec(ctx, `DROP TABLE IF EXISTS `+pgx.Identifier{name}.Sanitize())
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	p.mu.Lock()
+	delete(p.partitions, name)
+	p.mu.Unlock()
+	return n, nil
+}
+
+func (t *postgresTx) seal(ctx context.Context, cutoff int64, n int) (int64, error) {
+	// The join is to look up n rows by their key, whatever the planner thinks.
+	if _, err := t.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`); err != nil {
+		return 0, err
+	}
+	tag, err := t.Exec(ctx, `WITH old AS (SELECT fleet, device_id, bucket FROM rollup_window_1m
+			WHERE ledger_state IN ($1, $2) AND bucket < $3 AND updated_at < $3 LIMIT $4)
+		UPDATE rollup_window_1m w SET ledger = NULL, ledger_state = $5, version = version + 1
+		FROM old WHERE w.fleet = old.fleet AND w.device_id = old.device_id AND w.bucket = old.bucket AND w.updated_at < $3`,
+		ledgerComplete, ledgerPartial, at(cutoff), n, ledgerDropped)
+	return tag.RowsAffected(), err
+}
+
+func (t *postgresTx) forgetHours(ctx context.Context, cutoff int64) error {
+	if _, err := t.Exec(ctx, `DELETE FROM rollup_hour WHERE hour < $1`, at(cutoff)); err != nil {
+		return err
+	}
+	_, err := t.Exec(ctx, `DELETE FROM rollup_mark WHERE hour < $1`, at(cutoff))
+	return err
+}
