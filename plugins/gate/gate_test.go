@@ -265,6 +265,9 @@ func (w *world) send(method, path, contentType string, body []byte, headers ...s
 	if err := json.Unmarshal(raw, &out.verdicts); err != nil && method != http.MethodHead {
 		w.t.Fatalf("the reply is not JSON: %v: %s", err, raw)
 	}
+	if err := holds(method, path, out); err != nil {
+		w.t.Errorf("%s %s %d breaks the contract: %v", method, path, out.status, err)
+	}
 	return out
 }
 

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"crypto/tls"
+	_ "embed"
 	"errors"
 	"fmt"
 	"log"
@@ -82,6 +83,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/v1/events":
 		status = g.serveEvents(w, r)
+	case "/openapi.json":
+		status = g.serveContract(w, r)
 	case "/healthz":
 		status = g.serveHealth(w, r)
 	default:
@@ -96,6 +99,18 @@ func (g *gate) refuse(w http.ResponseWriter, r *refusal) int {
 	g.metrics.refusals.Incr(1, r.name)
 	r.write(w)
 	return r.status
+}
+
+//go:embed openapi.json
+var contract []byte
+
+func (g *gate) serveContract(w http.ResponseWriter, r *http.Request) int {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return g.refuse(w, wrongMethod("GET, HEAD"))
+	}
+	w.Header().Set("Content-Type", typeJSON)
+	_, _ = w.Write(contract)
+	return http.StatusOK
 }
 
 func (g *gate) isDraining() bool {
