@@ -29,11 +29,12 @@ type gate struct {
 	mu       sync.Mutex
 	server   *server
 	keys     *apikey.Cache
-	release  func()        // of the key store
-	monitor  *monitor      // nil: the backlog is not measured
-	failed   chan error    // the listener has died
-	draining chan struct{} // closed when the engine stops reading
-	closed   chan struct{} // closed when no acknowledgement can come any more
+	checker  apikey.Checker // the same
+	release  func()         // of the key store
+	monitor  *monitor       // nil: the backlog is not measured
+	failed   chan error     // the listener has died
+	draining chan struct{}  // closed when the engine stops reading
+	closed   chan struct{}  // closed when no acknowledgement can come any more
 	drain    func()
 	finish   func()
 
@@ -100,7 +101,7 @@ func (g *gate) openKeys(ctx context.Context) error {
 		release()
 		return err
 	}
-	g.release = release
+	g.release, g.checker = release, g.keys
 	return nil
 }
 

@@ -262,7 +262,7 @@ func (w *world) send(method, path, contentType string, body []byte, headers ...s
 		w.t.Fatal(err)
 	}
 	out := reply{status: res.StatusCode, header: res.Header, body: string(raw)}
-	if err := json.Unmarshal(raw, &out.verdicts); err != nil && method != http.MethodHead {
+	if err := decode(raw, &out); err != nil && method != http.MethodHead {
 		w.t.Fatalf("the reply is not JSON: %v: %s", err, raw)
 	}
 	if err := holds(method, path, out); err != nil {
@@ -270,6 +270,8 @@ func (w *world) send(method, path, contentType string, body []byte, headers ...s
 	}
 	return out
 }
+
+func decode(raw []byte, r *reply) error { return json.Unmarshal(raw, &r.verdicts) }
 
 func (w *world) post(body string, headers ...string) reply {
 	w.t.Helper()

@@ -143,7 +143,7 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	key, err := g.keys.Check(r.Context(), apikey.FromRequest(r))
+	key, err := g.checker.Check(r.Context(), apikey.FromRequest(r))
 	if err != nil {
 		return g.refuseKey(w, err)
 	}
