@@ -19,8 +19,8 @@ type bucket struct{ *blob.Bucket }
 
 func openBucket(ctx context.Context, u *url.URL) (backend, error) {
 	b, err := blob.OpenBucket(ctx, (&url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: u.RawQuery}).String())
-	if err != nil {
-		return nil, err
+	if err != nil { // its text has the whole URL
+		return nil, errors.New(strings.ReplaceAll(err.Error(), "?"+u.RawQuery, ""))
 	}
 	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
 		b = blob.PrefixedBucket(b, prefix+"/")

@@ -27,10 +27,10 @@ type Query struct {
 // time, delivery, id. It means the same whatever objects the events lie in, so
 // it outlives compaction: it serves as a cursor and as a checkpoint.
 type Position struct {
-	Device   string
-	At       int64 // microseconds since 1970
-	Delivery event.Coordinates
-	ID       [16]byte
+	Device   string            `json:"d"`
+	At       int64             `json:"a"` // microseconds since 1970
+	Delivery event.Coordinates `json:"c"`
+	ID       [16]byte          `json:"i"`
 }
 
 // PositionOf returns a row's place.

@@ -1,0 +1,182 @@
+package lake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"weir/tests/integration/require"
+)
+
+func opened(t testing.TB, rawURL string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// suite is what every store promises.
+func suite(t *testing.T, s *Store) {
+	ctx := context.Background()
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
+	if err := s.PutBytes(ctx, "date=2026-11-20/a.parquet", []byte("small")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutBytes(ctx, "date=2026-11-21/stage=raw/b.parquet", big); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutBytes(ctx, "date=2026-11-21/stage=raw/b.parquet", big[:3<<20]); err != nil { // replaced
+		t.Fatal(err)
+	}
+	failure := errors.New("encoding failed")
+	err := s.Put(ctx, "date=2026-11-20/broken.parquet", func(w io.Writer) error {
+		_, _ = w.Write(big)
+		return failure
+	})
+	if !errors.Is(err, failure) {
+		t.Fatalf("got %v", err)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	if err := s.Put(cancelled, "date=2026-11-20/late.parquet", func(w io.Writer) error { cancel(); return nil }); err == nil {
+		t.Fatal("a cancelled write reported success")
+	}
+	var keys []string
+	var sizes []int64
+	if err := s.List(ctx, "", func(b Blob) error {
+		keys, sizes = append(keys, b.Key), append(sizes, b.Size)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(keys, []string{"date=2026-11-20/a.parquet", "date=2026-11-21/stage=raw/b.parquet"}) || sizes[1] != 3<<20 {
+		t.Fatalf("got %v, %v", keys, sizes)
+	}
+	folders, err := s.Folders(ctx, "")
+	if err != nil || !slices.Equal(folders, []string{"date=2026-11-20", "date=2026-11-21"}) {
+		t.Fatalf("got %v, %v", folders, err)
+	}
+	if folders, err = s.Folders(ctx, "date=2026-11-21"); err != nil || !slices.Equal(folders, []string{"stage=raw"}) {
+		t.Fatalf("got %v, %v", folders, err)
+	}
+	r, err := s.Open(ctx, Blob{"date=2026-11-21/stage=raw/b.parquet", 3 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := make([]byte, 100)
+	if n, err := r.ReadAt(part, 1<<20+3); n != 100 || err != nil || !bytes.Equal(part, big[1<<20+3:][:100]) {
+		t.Fatalf("got %d, %v", n, err)
+	}
+	if n, err := r.ReadAt(part, 3<<20-10); n != 10 || !errors.Is(err, io.EOF) {
+		t.Fatalf("at the end: got %d, %v", n, err)
+	}
+	_ = r.Close()
+	for range 2 { // the second time there is nothing to delete
+		if err := s.Remove(ctx, "date=2026-11-20/a.parquet"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone, err := s.Open(ctx, Blob{"date=2026-11-20/a.parquet", 5})
+	if err == nil {
+		_, err = gone.ReadAt(part[:1], 0)
+	}
+	if !errors.Is(err, ErrNotFound) {
+		t.Fatalf("reading what is gone: %v", err)
+	}
+	if objects, err := s.Objects(ctx, Select{}); err != nil || len(objects) != 0 {
+		t.Fatalf("foreign files were taken for objects: %v, %v", objects, err)
+	}
+}
+
+func TestFileStore(t *testing.T)   { suite(t, opened(t, FileURL(t.TempDir()))) }
+func TestMemoryStore(t *testing.T) { suite(t, opened(t, "mem://")) }
+
+func TestS3Store(t *testing.T) {
+	rawURL := require.Env(t, "WEIR_TEST_S3_URL")
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + strings.ReplaceAll(t.Name(), "/", "-") + NewName("x", noon, noon, noon).Unique
+	s := opened(t, u.String())
+	t.Cleanup(func() {
+		_ = s.List(context.Background(), "", func(b Blob) error { return s.Remove(context.Background(), b.Key) })
+	})
+	suite(t, s)
+}
+
+func TestUnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, FileURL(dir))
+	dead := filepath.Join(dir, tempDir, "dead")
+	if err := os.WriteFile(dead, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
+		opened(t, FileURL(dir)) // another process comes up
+		_, err := w.Write([]byte("whole"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dead); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the dead writer's file: %v", err)
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, tempDir))
+	if err != nil || len(entries) != 0 {
+		t.Fatalf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestAFullDiskLeavesNoObject(t *testing.T) {
+	s := opened(t, FileURL(t.TempDir()))
+	err := s.Put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
+		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+			return err
+		}
+		return syscall.ENOSPC
+	})
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("got %v", err)
+	}
+	if err := s.List(context.Background(), "", func(b Blob) error { return errors.New(b.Key) }); err != nil {
+		t.Fatalf("left behind: %v", err)
+	}
+}
+
+func TestAnEmptiedDayLeavesNoFolder(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, FileURL(dir))
+	key := "date=2026-11-20/stage=raw/x.parquet"
+	if err := s.PutBytes(context.Background(), key, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(context.Background(), key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "date=2026-11-20")); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAStoreURLThatIsWrongIsRefusedWithoutItsSecrets(t *testing.T) {
+	for _, rawURL := range []string{"ftp://x", "file://relative", "file:///a?b=c", "file:///a#b", "s3://b?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz"} {
+		_, err := Open(context.Background(), rawURL)
+		if err == nil {
+			t.Errorf("%s was opened", rawURL)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error tells: %v", rawURL, err)
+		}
+	}
+}
