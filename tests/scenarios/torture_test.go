@@ -31,6 +31,9 @@ func TestTortureLosesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Duration(200+random.IntN(4000)) * time.Millisecond)
 		s.kill()
+		// How often the stores are written decides what a kill interrupts.
+		period := []string{"50ms", "300ms", "2s"}[random.IntN(3)]
+		s.env = []string{"WEIR_RAW_PERIOD=" + period, "WEIR_ROLLUP_PERIOD=" + period, "WEIR_DEAD_LETTER_PERIOD=" + period}
 		s.start()
 	}
 	s.ready()

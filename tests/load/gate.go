@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// contender is an ingest process that keeps the contract, to be measured
+// against the same broker as the others.
+type contender struct {
+	name string
+	env  []string
+	argv []string
+	addr string
+}
+
+// home writes a home for 'weir up' that runs only some of the shipped streams.
+// "api" alone makes it a broker, with a place to make keys.
+func (b *bench) home(streams ...string) (string, error) {
+	home, err := os.MkdirTemp(b.scratch, "home-")
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range []string{"schemas", "bloblang"} {
+		if err := os.CopyFS(filepath.Join(home, dir), os.DirFS(filepath.Join(b.repo, dir))); err != nil {
+			return "", err
+		}
+	}
+	files := []string{"service.yaml", "standalone.env"}
+	for _, s := range streams {
+		files = append(files, filepath.Join("streams", s+".yaml"))
+	}
+	if err := os.MkdirAll(filepath.Join(home, "configs", "streams"), 0o755); err != nil {
+		return "", err
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(filepath.Join(b.repo, "configs", f))
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(home, "configs", f), raw, 0o644); err != nil {
+			return "", err
+		}
+	}
+	return home, nil
+}
+
+// brokerAlone starts the embedded broker without ingest or processing.
+func (b *bench) brokerAlone(ctx context.Context) (*system, string, error) {
+	home, err := b.home("api")
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := b.up(ctx, home)
+	return s, home, err
+}
+
+// weirIngest is the shipped ingest stream in a process of its own.
+func (b *bench) weirIngest(s *system, home string) (contender, error) {
+	c := contender{name: "weir"}
+	var ops string
+	if err := freeAddresses(&c.addr, &ops); err != nil {
+		return c, err
+	}
+	c.env = []string{
+		"WEIR_BROKERS=" + s.broker, "WEIR_INGEST_ADDRESS=" + c.addr, "WEIR_OPS_ADDRESS=" + ops,
+		"WEIR_MAX_BACKLOG_RECORDS=1000000000000", // no group processes here
+		"WEIR_CONTROL_URL=sqlite://" + filepath.Join(s.data, "control.db"), "WEIR_DATA=" + s.data,
+		"WEIR_SCHEMAS_URL=file://" + filepath.Join(home, "schemas", "telemetry"),
+	}
+	c.argv = []string{b.binary, "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml"), filepath.Join(b.repo, "configs", "streams", "ingest.yaml")}
+	return c, nil
+}
+
+// gate: what taking an event in costs, apart from all processing.
+func (b *bench) gate(ctx context.Context) error {
+	s, home, err := b.brokerAlone(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	weir, err := b.weirIngest(s, home)
+	if err != nil {
+		return err
+	}
+	t := b.report.table("The gate alone",
+		"The ingest stream in a process of its own; generator and broker on the same cores. Goals: 150,000 events/s and 6 µs of CPU per event in batches of 100; 20,000 requests/s of one event.",
+		"events a request", "connections", "events/s", "requests/s", "p50 ms", "p99 ms", "µs of CPU per event, gate", "µs, broker", "peak memory MiB")
+	for _, c := range []struct{ batch, connections string }{{"100", "32"}, {"10", "64"}, {"1", "256"}} {
+		r, err := b.contend(ctx, s, weir, 8, "--rate", "0", "--batch", c.batch, "--connections", c.connections, "--devices", "5000")
+		if err != nil {
+			return err
+		}
+		t.row(c.batch, c.connections, r.Rate, float64(r.Requests)/r.Elapsed, r.Response.P50, r.Response.P99, r.cpu, r.broker, r.peak)
+	}
+	return nil
+}
+
+type contended struct {
+	measured
+	broker float64 // µs of the broker's CPU per event
+	peak   float64
+}
+
+// contend starts a contender, warms it up, and drives it.
+func (b *bench) contend(ctx context.Context, s *system, c contender, seconds float64, args ...string) (r contended, err error) {
+	p, err := b.spawn("contender", c.env, c.argv...)
+	if err != nil {
+		return r, err
+	}
+	defer p.stop()
+	if err := p.await(ctx, c.addr, ""); err != nil {
+		return r, fmt.Errorf("%s: %w", c.name, err)
+	}
+	url := "http://" + c.addr
+	if _, err := b.load(ctx, url, s.key, append(args, "--duration", secondsArg(b.seconds(2)))...); err != nil {
+		return r, fmt.Errorf("%s: %w", c.name, err)
+	}
+	before, err := p.usage()
+	if err != nil {
+		return r, err
+	}
+	brokerBefore, err := s.usage()
+	if err != nil {
+		return r, err
+	}
+	if r.Summary, err = b.load(ctx, url, s.key, append(args, "--duration", secondsArg(b.seconds(seconds)))...); err != nil {
+		return r, fmt.Errorf("%s: %w", c.name, err)
+	}
+	after, err := p.usage()
+	if err != nil {
+		return r, err
+	}
+	brokerAfter, err := s.usage()
+	if err != nil {
+		return r, err
+	}
+	n := r.Accepted + r.Rejected
+	r.cpu, r.broker, r.peak = perEvent(before, after, n), perEvent(brokerBefore, brokerAfter, n), after.peak
+	return r, nil
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// system is a running 'weir up' on a directory of its own.
+type system struct {
+	*process
+	data                     string
+	ingest, api, ops, broker string
+	key                      string
+	admin                    *kadm.Client
+}
+
+// groups process every event of the log.
+func groups() []string { return []string{"weir-raw", "weir-rollup"} }
+
+// up starts weir with the shipped streams, or with those of home.
+func (b *bench) up(ctx context.Context, home string, env ...string) (*system, error) {
+	dir, err := os.MkdirTemp(b.scratch, "up-")
+	if err != nil {
+		return nil, err
+	}
+	s := &system{data: filepath.Join(dir, "data")}
+	if err := freeAddresses(&s.ingest, &s.api, &s.ops, &s.broker); err != nil {
+		return nil, err
+	}
+	args := []string{b.binary, "up", "--data", s.data, "--ingest", s.ingest, "--api", s.api, "--ops", s.ops, "--broker", s.broker}
+	await := s.ingest
+	if home != "" {
+		args, await = append(args, "--home", home), s.broker
+	}
+	if s.process, err = b.spawn(filepath.Base(dir), env, args...); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, await, "http://"+s.ops+"/ready"); err != nil {
+		s.stop()
+		return nil, err
+	}
+	key, err := exec.Command(b.binary, "keys", "create", "--fleet", "bench", "--data", s.data).Output()
+	if err != nil {
+		s.stop()
+		return nil, fmt.Errorf("creating a key: %w", err)
+	}
+	s.key = strings.TrimSpace(string(key))
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.broker))
+	if err != nil {
+		s.stop()
+		return nil, err
+	}
+	s.admin = kadm.NewClient(client)
+	return s, nil
+}
+
+func (s *system) close() {
+	s.admin.Close()
+	s.stop()
+}
+
+func freeAddresses(into ...*string) error {
+	for _, a := range into {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close() // all at once, so that no two are the same
+		*a = l.Addr().String()
+	}
+	return nil
+}
+
+// lag is how many records of raw-events the slowest group has not committed.
+func (s *system) lag(ctx context.Context) (int64, error) {
+	ends, err := s.admin.ListEndOffsets(ctx, "raw-events")
+	if err != nil {
+		return 0, fmt.Errorf("reading the log's ends: %w", err)
+	}
+	var worst int64
+	for _, group := range groups() {
+		committed, err := s.admin.FetchOffsets(ctx, group)
+		if err != nil {
+			return 0, fmt.Errorf("reading the offsets of %s: %w", group, err)
+		}
+		var behind int64
+		ends.Each(func(end kadm.ListedOffset) {
+			at, ok := committed.Lookup(end.Topic, end.Partition)
+			if !ok {
+				at.At = 0
+			}
+			behind += end.Offset - max(at.At, 0)
+		})
+		worst = max(worst, behind)
+	}
+	return worst, nil
+}
+
+// drain waits until no group lags, and returns how long that took.
+func (s *system) drain(ctx context.Context, atMost time.Duration) (time.Duration, error) {
+	start := time.Now()
+	for {
+		lag, err := s.lag(ctx)
+		if err != nil {
+			return 0, err
+		}
+		took := time.Since(start)
+		if lag == 0 {
+			return took, nil
+		}
+		if took > atMost {
+			return took, fmt.Errorf("%d records were not processed %v after the load had ended", lag, atMost)
+		}
+		select {
+		case <-ctx.Done():
+			return took, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// watchLag samples the lag until stop is called, which returns the largest.
+func (s *system) watchLag(ctx context.Context) (stop func() (int64, error)) {
+	ctx, cancel := context.WithCancel(ctx)
+	type result struct {
+		worst int64
+		err   error
+	}
+	done := make(chan result)
+	go func() {
+		var r result
+		for ctx.Err() == nil {
+			lag, err := s.lag(ctx)
+			if err != nil && ctx.Err() == nil {
+				r.err = err
+			}
+			if err == nil {
+				r.worst = max(r.worst, lag)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+		done <- r
+	}()
+	return func() (int64, error) { cancel(); r := <-done; return r.worst, r.err }
+}
