@@ -3,6 +3,7 @@ package rollup
 import (
 	"encoding/binary"
 	"math"
+	"time"
 )
 
 // copyWriter renders rows in PostgreSQL's binary COPY format, which needs no
@@ -81,4 +82,28 @@ func (w *copyWriter) metrics(r *Row) {
 		return b
 	})
 	w.sized(r.appendDetail)
+}
+
+// coarse appends a row of hours or days.
+func (w *copyWriter) coarse(r *Row, now time.Time) {
+	w.row(7)
+	w.key(r, now)
+	w.metrics(r)
+}
+
+// minute appends a row of minutes.
+func (w *copyWriter) minute(r *Row, now time.Time) {
+	w.row(10)
+	w.key(r, now)
+	w.metrics(r)
+	w.int8(r.Version)
+	w.int2(int16(r.State))
+	w.sized(r.appendLedger)
+}
+
+func (w *copyWriter) key(r *Row, now time.Time) {
+	w.text(r.Fleet)
+	w.text(r.Device)
+	w.time(r.Bucket)
+	w.time(now.Unix())
 }

@@ -42,11 +42,10 @@ func (c *crashing) update(ctx context.Context, fn func(tx) error) error {
 
 // process is one process of a rollup stream.
 type process struct {
-	t    *testing.T
-	r    *rand.Rand
-	db   *sqldb.DB
-	s    *Store
-	size int
+	t  *testing.T
+	r  *rand.Rand
+	db *sqldb.DB
+	s  *Store
 }
 
 func newProcess(t *testing.T, seed uint64, url string) *process {

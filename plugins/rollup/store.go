@@ -94,7 +94,7 @@ func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 	s := &Store{limits: limits, cache: newCache(limits.Cache), names: map[string]string{}}
 	switch db.Dialect {
 	case sqldb.Postgres:
-		s.backend = &postgres{db: db}
+		s.backend = newPostgres(db)
 	default:
 		s.backend = &sqlite{db: db}
 	}

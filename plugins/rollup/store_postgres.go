@@ -17,18 +17,22 @@ import (
 
 // postgres keeps rollups in PostgreSQL, with or without TimescaleDB.
 type postgres struct {
-	db *sqldb.DB
+	db      *sqldb.DB
+	writers sync.Pool // of *copyWriter
 
 	mu         sync.Mutex
 	native     bool            // partitions are ours to make
 	partitions map[string]bool // known to be there
 }
 
+func newPostgres(db *sqldb.DB) *postgres {
+	return &postgres{db: db, writers: sync.Pool{New: func() any { return new(copyWriter) }}, partitions: map[string]bool{}}
+}
+
 func (p *postgres) migrate(ctx context.Context) error {
 	if err := p.db.Migrate(ctx, "rollup", migrations()); err != nil {
 		return err
 	}
-	p.partitions = map[string]bool{}
 	return p.db.QueryRowContext(ctx, `SELECT relkind = 'p' FROM pg_class WHERE oid = 'rollup_window_1m'::regclass`).Scan(&p.native)
 }
 
@@ -136,47 +140,44 @@ func (t *postgresTx) write(ctx context.Context, rows []*Row, now time.Time) erro
 	if err := t.p.prepare(ctx, Minute, rows); err != nil {
 		return err
 	}
-	var w copyWriter
+	w := t.p.writers.Get().(*copyWriter)
+	defer t.p.writers.Put(w)
 	w.begin()
 	fresh := 0
 	for _, r := range rows {
 		if r.Version == 1 {
 			fresh++
 		}
-		w.row(10)
-		w.text(r.Fleet)
-		w.text(r.Device)
-		w.time(r.Bucket)
-		w.time(now.Unix())
-		w.metrics(r)
-		w.int8(r.Version)
-		w.int2(int16(r.State))
-		w.sized(r.appendLedger)
+		w.minute(r, now)
 	}
 	w.end()
-	if err := t.copyInto(ctx, minuteStage, "rollup_stage_1m", &w); err != nil {
+	if err := t.copyInto(ctx, minuteStage, "rollup_stage_1m", w); err != nil {
 		return err
 	}
-	inserted, err := t.Exec(ctx, `INSERT INTO rollup_window_1m (fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state, ledger)
-		SELECT * FROM rollup_stage_1m WHERE version = 1 ON CONFLICT DO NOTHING`)
-	if err != nil {
+	if err := t.move(ctx, fresh, `INSERT INTO rollup_window_1m (fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state, ledger)
+		SELECT * FROM rollup_stage_1m WHERE version = 1 ON CONFLICT DO NOTHING`); err != nil {
 		return err
 	}
-	if int(inserted.RowsAffected()) != fresh {
-		return errConflict
+	return t.move(ctx, len(rows)-fresh, `UPDATE rollup_window_1m w SET (updated_at, metrics, stats, detail, version, ledger_state, ledger) =
+		(s.updated_at, s.metrics, s.stats, s.detail, s.version, s.ledger_state, s.ledger)
+		FROM rollup_stage_1m s WHERE s.version > 1 AND w.fleet = s.fleet AND w.device_id = s.device_id AND w.bucket = s.bucket AND w.version = s.version - 1`)
+}
+
+// move runs a statement that must write n rows.
+func (t *postgresTx) move(ctx context.Context, n int, statement string) error {
+	if n == 0 {
+		return nil
 	}
 	// Each row is to be looked up by its key, whatever the planner thinks of a
 	// table that it has no statistics of.
 	if _, err := t.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`); err != nil {
 		return err
 	}
-	updated, err := t.Exec(ctx, `UPDATE rollup_window_1m w SET (updated_at, metrics, stats, detail, version, ledger_state, ledger) =
-		(s.updated_at, s.metrics, s.stats, s.detail, s.version, s.ledger_state, s.ledger)
-		FROM rollup_stage_1m s WHERE s.version > 1 AND w.fleet = s.fleet AND w.device_id = s.device_id AND w.bucket = s.bucket AND w.version = s.version - 1`)
+	tag, err := t.Exec(ctx, statement)
 	if err != nil {
 		return err
 	}
-	if int(updated.RowsAffected()) != len(rows)-fresh {
+	if int(tag.RowsAffected()) != n {
 		return errConflict
 	}
 	return nil

@@ -91,15 +91,11 @@ func (t *postgresTx) replace(ctx context.Context, res Resolution, rows []*Row, n
 	if err := t.p.prepare(ctx, res, rows); err != nil {
 		return err
 	}
-	var w copyWriter
+	w := t.p.writers.Get().(*copyWriter)
+	defer t.p.writers.Put(w)
 	w.begin()
 	for _, r := range rows {
-		w.row(7)
-		w.text(r.Fleet)
-		w.text(r.Device)
-		w.time(r.Bucket)
-		w.time(now.Unix())
-		w.metrics(r)
+		w.coarse(r, now)
 	}
 	w.end()
 	if _, err := t.Exec(ctx, coarseStage); err != nil {
@@ -108,7 +104,7 @@ func (t *postgresTx) replace(ctx context.Context, res Resolution, rows []*Row, n
 	if _, err := t.Exec(ctx, `DELETE FROM rollup_stage`); err != nil { // a transaction replaces hours, then days
 		return err
 	}
-	if err := t.copyInto(ctx, coarseStage, "rollup_stage", &w); err != nil {
+	if err := t.copyInto(ctx, coarseStage, "rollup_stage", w); err != nil {
 		return err
 	}
 	_, err := t.Exec(ctx, `INSERT INTO `+res.table+` (fleet, device_id, bucket, updated_at, metrics, stats, detail)
