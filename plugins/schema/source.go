@@ -44,7 +44,7 @@ func openSource(res *service.Resources, rawURL string) (source, error) {
 // the subject's.
 type fileSource struct{ dir string }
 
-var versionFile = regexp.MustCompile(`^v([1-9][0-9]{0,8})\.json$`)
+func versionFile() *regexp.Regexp { return regexp.MustCompile(`^v([1-9][0-9]{0,8})\.json$`) }
 
 func (f fileSource) load(_ context.Context, subject string) ([]document, error) {
 	dir := filepath.Join(f.dir, filepath.FromSlash(subject))
@@ -58,7 +58,7 @@ func (f fileSource) load(_ context.Context, subject string) ([]document, error) 
 	}
 	var docs []document
 	for _, e := range entries {
-		m := versionFile.FindStringSubmatch(e.Name())
+		m := versionFile().FindStringSubmatch(e.Name())
 		if m == nil {
 			continue
 		}

@@ -1,0 +1,202 @@
+package schema
+
+import (
+	"database/sql"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (r *Registry) getSubjects(req *http.Request) (any, error) {
+	versions, err := versionsOf(req.Context(), r.store.db, "", deletedOf(req))
+	subjects := []string{}
+	for _, v := range versions {
+		if strings.HasPrefix(v.Subject, req.URL.Query().Get("subjectPrefix")) && !slices.Contains(subjects, v.Subject) {
+			subjects = append(subjects, v.Subject)
+		}
+	}
+	return subjects, err
+}
+
+func (r *Registry) getSchemas(req *http.Request) (any, error) {
+	versions, err := versionsOf(req.Context(), r.store.db, "", deletedOf(req))
+	all := []registered{}
+	for i, v := range versions {
+		last := i+1 == len(versions) || versions[i+1].Subject != v.Subject
+		if strings.HasPrefix(v.Subject, req.URL.Query().Get("subjectPrefix")) && (last || !flag(req, "latestOnly")) {
+			all = append(all, v.registered)
+		}
+	}
+	return all, err
+}
+
+func (r *Registry) getVersions(req *http.Request) (any, error) {
+	subject := req.PathValue("subject")
+	versions, err := versionsOf(req.Context(), r.store.db, subject, deletedOf(req))
+	if err == nil && len(versions) == 0 {
+		err = subjectNotFound(subject)
+	}
+	return numbers(versions), err
+}
+
+func numbers(versions []storedVersion) []int {
+	out := make([]int, len(versions))
+	for i, v := range versions {
+		out[i] = v.Version
+	}
+	return out
+}
+
+func (r *Registry) version(req *http.Request) (storedVersion, error) {
+	n, err := number(req)
+	if err != nil {
+		return storedVersion{}, err
+	}
+	subject := req.PathValue("subject")
+	versions, err := versionsOf(req.Context(), r.store.db, subject, deletedOf(req))
+	if err != nil {
+		return storedVersion{}, err
+	}
+	return pick(versions, subject, n)
+}
+
+func (r *Registry) getVersion(req *http.Request) (any, error) {
+	v, err := r.version(req)
+	return v.registered, err
+}
+
+func (r *Registry) getVersionText(req *http.Request) (any, error) {
+	v, err := r.version(req)
+	return plainText(v.Schema), err
+}
+
+// getReferencedBy answers that there are none: references are refused.
+func (r *Registry) getReferencedBy(req *http.Request) (any, error) {
+	_, err := r.version(req)
+	return []int{}, err
+}
+
+func (r *Registry) postVersion(req *http.Request) (any, error) {
+	var s submission
+	if err := body(req, &s); err != nil {
+		return nil, err
+	}
+	return r.register(req.Context(), req.PathValue("subject"), s)
+}
+
+func (r *Registry) postLookup(req *http.Request) (any, error) {
+	var s submission
+	if err := body(req, &s); err != nil {
+		return nil, err
+	}
+	subject := req.PathValue("subject")
+	if err := s.check(subject); err != nil {
+		return nil, err
+	}
+	versions, err := versionsOf(req.Context(), r.store.db, subject, deletedOf(req))
+	if err != nil {
+		return nil, err
+	}
+	if len(versions) == 0 {
+		return nil, subjectNotFound(subject)
+	}
+	for i := len(versions) - 1; i >= 0; i-- {
+		if versions[i].hash == s.hash() {
+			return versions[i].registered, nil
+		}
+	}
+	return nil, schemaNotFound()
+}
+
+func (r *Registry) postCompatible(req *http.Request) (any, error) {
+	var s submission
+	if err := body(req, &s); err != nil {
+		return nil, err
+	}
+	subject := req.PathValue("subject")
+	if err := s.check(subject); err != nil {
+		return nil, err
+	}
+	set, err := effective(req.Context(), r.store.db, subject)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := versionsOf(req.Context(), r.store.db, subject, withoutDeleted)
+	if err != nil {
+		return nil, err
+	}
+	if req.PathValue("version") != "" {
+		n, err := number(req)
+		if err != nil {
+			return nil, err
+		}
+		v, err := pick(versions, subject, n)
+		if err != nil {
+			return nil, err
+		}
+		versions = []storedVersion{v}
+	}
+	messages, err := held(set, s, versions)
+	if err != nil {
+		return nil, err
+	}
+	compatible := len(messages) == 0
+	if compatible && flag(req, "verbose") {
+		if messages, err = onPurpose(set, s, versions); err != nil {
+			return nil, err
+		}
+	}
+	out := map[string]any{"is_compatible": compatible}
+	if flag(req, "verbose") {
+		out["messages"] = append([]string{}, messages...)
+	}
+	return out, nil
+}
+
+func (r *Registry) byID(req *http.Request) ([]storedVersion, string, error) {
+	id, err := strconv.ParseInt(req.PathValue("id"), 10, 32)
+	if err != nil {
+		return nil, "", schemaNotFound()
+	}
+	var text string
+	err = r.store.db.QueryRowContext(req.Context(), `SELECT schema FROM weir_schema_text WHERE id = $1`, id).Scan(&text)
+	if err == sql.ErrNoRows {
+		err = schemaNotFound()
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	versions, err := versionsWhere(req.Context(), r.store.db, string(deletedOf(req))+` AND v.id = $1`, id)
+	return versions, text, err
+}
+
+func (r *Registry) getByID(req *http.Request) (any, error) {
+	_, text, err := r.byID(req)
+	return map[string]any{"schema": text, "schemaType": "JSON"}, err
+}
+
+func (r *Registry) getTextByID(req *http.Request) (any, error) {
+	_, text, err := r.byID(req)
+	return plainText(text), err
+}
+
+func (r *Registry) getSubjectsByID(req *http.Request) (any, error) {
+	versions, _, err := r.byID(req)
+	subjects := []string{}
+	for _, v := range versions {
+		if !slices.Contains(subjects, v.Subject) {
+			subjects = append(subjects, v.Subject)
+		}
+	}
+	return subjects, err
+}
+
+func (r *Registry) getVersionsByID(req *http.Request) (any, error) {
+	versions, _, err := r.byID(req)
+	all := []map[string]any{}
+	for _, v := range versions {
+		all = append(all, map[string]any{"subject": v.Subject, "version": v.Version})
+	}
+	return all, err
+}

@@ -1,0 +1,47 @@
+"""Drives a schema registry with Confluent's own client: python confluent_client.py URL"""
+
+import sys
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+
+def refused(code, call):
+    try:
+        call()
+    except SchemaRegistryError as e:
+        assert e.error_code == code, (e.error_code, code)
+    else:
+        raise AssertionError(f"expected error {code}")
+
+
+c = SchemaRegistryClient({"url": sys.argv[1]})
+a = Schema('{"type":"object","properties":{"a":{"type":"number"}}}', "JSON")
+b = Schema('{"type":"object","properties":{"a":{"type":"number"},"b":{"type":"string"}}}', "JSON")
+bad = Schema('{"type":"object","properties":{"a":{"type":"string"}}}', "JSON")
+
+assert "telemetry" in c.get_subjects()
+assert c.get_latest_version("telemetry").version >= 3
+i = c.register_schema("s", a)
+assert c.register_schema("s", a) == i
+assert c.register_schema("s", b) != i
+assert c.get_versions("s") == [1, 2]
+assert c.get_version("s", 1).schema_id == i
+assert c.get_schema(i).schema_str == a.schema_str
+assert c.lookup_schema("s", b).version == 2
+assert c.test_compatibility("s", b) is True
+assert c.test_compatibility("s", bad) is False
+assert c.test_compatibility_all_versions("s", bad) is False
+refused(409, lambda: c.register_schema("s", bad))
+refused(40401, lambda: c.get_versions("none"))
+refused(40402, lambda: c.get_version("s", 9))
+refused(42201, lambda: c.register_schema("s", Schema('{"type":"object"}', "AVRO")))
+c.set_compatibility("s", "NONE")
+assert c.get_compatibility("s") == "NONE"
+assert c.get_compatibility() == "BACKWARD"
+assert c.register_schema("s", bad) > 0
+assert c.delete_version("s", 3) == 3
+assert c.delete_subject("s") == [1, 2]
+c.delete_subject("s", permanent=True)
+refused(40401, lambda: c.get_versions("s"))
+print("all as expected")
