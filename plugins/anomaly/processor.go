@@ -1,0 +1,208 @@
+// Package anomaly judges the readings of devices as they come: against fixed
+// limits, against the last hour, and against the device's own last week. The
+// processor anomaly marks events with the alerts that they open or resolve.
+//
+// What a crash leaves: nothing in memory. The windows are rebuilt from the
+// rollup store, open alerts from the alert store, baselines from the control
+// store. Events judged since the last commit are judged again; an alert that
+// one of them opens has the same id.
+package anomaly
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	anomalyFieldRules     = "rules"
+	anomalyFieldReload    = "reload"
+	anomalyFieldControl   = "control"
+	anomalyFieldRollups   = "rollups"
+	anomalyFieldWindow    = "window"
+	anomalyFieldMaxSeries = "max_series"
+	anomalyFieldIdle      = "idle"
+	anomalyFieldLearning  = "learning"
+	anomalyFieldRelearn   = "relearn_on_firmware"
+)
+
+// metaAlerts is the JSON array of an event's transitions.
+const metaAlerts = "local_alerts"
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Judges the readings of each event, and marks it with the alerts that it opens or resolves.").
+		Description(`
+Each metric of each device is a series. Rules say which series are judged, and how:
+
+- `+"`threshold`"+`: the reading against fixed limits, with hysteresis;
+- `+"`zscore`"+`: against the readings of the last hour. A reading enters the window pulled to three standard deviations, so an anomaly does not become its own normal at once; a level that lasts a whole window does;
+- `+"`baseline`"+`: against the device's own last seven days, from the rollups, computed daily. A device that is new, or whose firmware has changed, learns for a week before it is judged.
+
+An event that opens or resolves alerts is marked with `+"`local_alerts`"+`: a JSON array of transitions as in `+"`schemas/alert/v1.json`"+`. Nothing is dropped, and errors mark no event. Route marked events to the alerts' topic and drop the others with a `+"`switch`"+` output: their offsets are then committed when the alerts are acknowledged. An event that is delivered again moves nothing, and is marked as it was the first time.
+
+Not judged are: duplicates; metrics that the event's schema does not know; replayed events, unless their `+"`weir_target`"+` names `+"`detect`"+`; readings that come later than a twelfth of the window after newer ones of their series.
+
+Order matters: the input must keep the order of each partition.
+
+### Memory
+
+A series takes about 330 bytes, and a device about 250: 250,000 series of five a device fit in 100 MB. After a restart or a rebalance, windows are rebuilt from the rollup store, and open alerts are taken over from the alert store. When these do not answer, detection goes on with empty windows, and asks again.
+
+### Metrics
+
+`+"`weir_anomaly_samples_total`, `weir_anomaly_transitions_total{detector,transition}`, `weir_anomaly_skipped_total{reason=duplicate|replay|redelivered|late}`, `weir_anomaly_series`, `weir_anomaly_evicted_devices_total`, `weir_anomaly_loads_total{result=ok|failed}`, `weir_anomaly_rules_valid` and `weir_anomaly_baseline_failures_total`"+`.`).
+		Field(service.NewStringField(anomalyFieldRules).
+			Description("The file of rules. It is read again when it changes; a wrong one is reported and leaves the rules as they are.").
+			Example("configs/anomaly.yaml")).
+		Field(service.NewDurationField(anomalyFieldReload).
+			Description("How often the file is looked at.").
+			Default("5s").Advanced()).
+		Field(service.NewStringField(anomalyFieldControl).
+			Description("The SQL store of baselines and open alerts: `sqlite://PATH` or `postgres://…`. Without it there are no baselines, and a restart may open an alert again.").
+			Default("").Secret().Example("sqlite://data/control.db")).
+		Field(service.NewStringField(anomalyFieldRollups).
+			Description("The SQL store of rollups, from which windows are rebuilt and baselines computed. Without it they begin empty.").
+			Default("").Secret().Example("sqlite://data/rollups.db")).
+		Field(service.NewDurationField(anomalyFieldWindow).
+			Description("What `zscore` compares with: this much of the past, in twelve buckets.").
+			Default("1h")).
+		Field(service.NewIntField(anomalyFieldMaxSeries).
+			Description("How many series are kept at most. Beyond that, the devices silent for longest are forgotten.").
+			Default(250000)).
+		Field(service.NewDurationField(anomalyFieldIdle).
+			Description("A device that is silent for longer than this is forgotten.").
+			Default("2h")).
+		Field(service.NewDurationField(anomalyFieldLearning).
+			Description("How long a device is only learned, before its baseline is alerted on.").
+			Default("168h")).
+		Field(service.NewStringEnumField(anomalyFieldRelearn, string(relearnAny), string(relearnMajor), string(relearnNever)).
+			Description("Which change of firmware makes a device learn anew: `any`, a change of the `major` version, or `never`.").
+			Default(string(relearnAny))).
+		Example("Detection", "Events with alerts become one record an alert; the others end here.", `
+pipeline:
+  processors:
+    - label: detect
+      anomaly:
+        rules: configs/anomaly.yaml
+        control: sqlite://data/control.db
+        rollups: sqlite://data/rollups.db
+
+output:
+  switch:
+    cases:
+      - check: '@local_alerts.or("") == ""'
+        output:
+          drop: {}
+      - output:
+          kafka_franz:
+            seed_brokers: [ localhost:9092 ]
+            topic: alert-events
+            key: ${! json("device_id") }
+        processors:
+          - mapping: root = @local_alerts.parse_json()
+          - unarchive:
+              format: json_array
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return env.RegisterBatchProcessor("anomaly", spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(conf, res)
+		})
+}
+
+// processor runs a detector within the engine.
+type processor struct {
+	*detector
+	log    *service.Logger
+	reload time.Duration
+	idle   time.Duration
+	stop   context.CancelFunc
+	done   chan struct{}
+}
+
+func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	d := &detector{stores: &stores{res: res, now: time.Now}, now: time.Now, notes: notes{list: map[deviceKey]learn{}}}
+	p := &processor{detector: d, log: res.Logger(), done: make(chan struct{})}
+	var rules, relearning string
+	var window, learning time.Duration
+	var limit int
+	for _, f := range []struct {
+		name string
+		text *string
+		span *time.Duration
+		n    *int
+	}{
+		{name: anomalyFieldRules, text: &rules},
+		{name: anomalyFieldControl, text: &d.stores.controlURL},
+		{name: anomalyFieldRollups, text: &d.stores.rollupsURL},
+		{name: anomalyFieldRelearn, text: &relearning},
+		{name: anomalyFieldReload, span: &p.reload},
+		{name: anomalyFieldWindow, span: &window},
+		{name: anomalyFieldIdle, span: &p.idle},
+		{name: anomalyFieldLearning, span: &learning},
+		{name: anomalyFieldMaxSeries, n: &limit},
+	} {
+		var err error
+		switch {
+		case f.text != nil:
+			*f.text, err = conf.FieldString(f.name)
+		case f.span != nil:
+			*f.span, err = conf.FieldDuration(f.name)
+		default:
+			*f.n, err = conf.FieldInt(f.name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if window < closedBuckets*time.Minute || window%(closedBuckets*time.Minute) != 0 {
+		return nil, fmt.Errorf("reading anomaly: window %s is not a multiple of 12 minutes, which makes buckets of whole minutes", window)
+	}
+	if p.reload <= 0 || p.idle <= 0 || learning < 0 || limit < shardCount {
+		return nil, fmt.Errorf("reading anomaly: reload and idle must be positive, learning not negative, max_series %d at least", shardCount)
+	}
+	d.timing = timing{width: window.Microseconds() / closedBuckets, span: window.Microseconds()}
+	d.learning, d.relearn = learning.Microseconds(), relearn(relearning)
+	var err error
+	if d.rules, err = openRules(rules); err != nil {
+		return nil, err
+	}
+	d.state = newState(limit)
+	d.partitions.list = map[partitionKey]*partition{}
+	d.day.Store(-1)
+	d.meters = newMeters(res)
+	var ctx context.Context
+	ctx, p.stop = context.WithCancel(context.Background())
+	go p.tend(ctx)
+	return p, nil
+}
+
+// ProcessBatch marks the messages of the batch in place.
+func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	if err := p.mark(ctx, batch); err != nil {
+		p.log.Warnf("Detection goes on without what is stored of devices: %v", err)
+	}
+	return []service.MessageBatch{batch}, nil
+}
+
+// Close stores what was noted of devices.
+func (p *processor) Close(ctx context.Context) error {
+	p.stop()
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return fmt.Errorf("closing the anomaly detector: %w", ctx.Err())
+	}
+	defer p.stores.close()
+	return p.flush(ctx)
+}
+
+var _ service.BatchProcessor = (*processor)(nil)

@@ -1,0 +1,228 @@
+package anomaly
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Detector is the kind of a rule.
+type Detector string
+
+// The detectors.
+const (
+	Threshold Detector = "threshold" // the reading against fixed limits
+	ZScore    Detector = "zscore"    // against the device's last hour
+	Baseline  Detector = "baseline"  // against the device's last seven days
+)
+
+// Direction is on which side a reading must be off.
+type Direction string
+
+// The directions.
+const (
+	Both Direction = "both"
+	Up   Direction = "up"
+	Down Direction = "down"
+)
+
+// Severities, from the least.
+func severities() []string { return []string{"info", "warning", "critical"} }
+
+// Rule says when the readings of which series are an anomaly. configs/anomaly.yaml
+// explains every field to people.
+type Rule struct {
+	Name     string   `yaml:"name"`
+	Detector Detector `yaml:"detector"`
+	Severity string   `yaml:"severity"`
+	Summary  string   `yaml:"summary"`
+
+	Metrics  []string `yaml:"metrics"`  // globs
+	Fleets   []string `yaml:"fleets"`   // globs
+	Devices  []string `yaml:"devices"`  // globs: a device's type is in its name
+	Firmware string   `yaml:"firmware"` // a range such as ">=2.0.0 <3"
+
+	Min        *float64 `yaml:"min"`
+	Max        *float64 `yaml:"max"`
+	Hysteresis float64  `yaml:"hysteresis"`
+
+	Score     float64   `yaml:"score"`
+	Clear     float64   `yaml:"clear"`
+	AtOnce    float64   `yaml:"at_once"`
+	Direction Direction `yaml:"direction"`
+	Samples   uint32    `yaml:"min_samples"`
+	Absolute  float64   `yaml:"min_stddev"`
+	Relative  *float64  `yaml:"min_stddev_relative"`
+
+	Confirm  uint32   `yaml:"confirm"`
+	For      Duration `yaml:"for"`
+	ClearFor Duration `yaml:"clear_for"`
+
+	firmware firmwareRange
+	floors   floors
+}
+
+// Duration is written as in 90s or 1h.
+type Duration time.Duration
+
+// UnmarshalYAML reads a duration.
+func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
+	v, err := time.ParseDuration(node.Value)
+	if err != nil || v < 0 {
+		return fmt.Errorf("line %d: %q is no duration such as 90s or 5m", node.Line, node.Value)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+func (d Duration) micros() int64 { return time.Duration(d).Microseconds() }
+
+// ParseRules reads a rules file. The error names the rule and what is wrong
+// with it; nothing of a wrong file is used.
+func ParseRules(raw []byte) ([]*Rule, error) {
+	var file struct {
+		Rules []*Rule `yaml:"rules"`
+	}
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	d.KnownFields(true)
+	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("parsing rules: %w", err)
+	}
+	names := map[string]bool{}
+	for i, r := range file.Rules {
+		if r == nil {
+			return nil, fmt.Errorf("parsing rules: rule %d is empty", i+1)
+		}
+		if names[r.Name] {
+			return nil, fmt.Errorf("parsing rules: two rules are called %q", r.Name)
+		}
+		names[r.Name] = true
+		if err := r.complete(); err != nil {
+			return nil, fmt.Errorf("parsing rules: rule %d (%q): %w", i+1, r.Name, err)
+		}
+	}
+	return file.Rules, nil
+}
+
+// complete checks a rule and fills in what it leaves out.
+func (r *Rule) complete() (err error) {
+	if ok, _ := regexp.MatchString(`^[a-z][a-z0-9_]{0,63}$`, r.Name); !ok {
+		return errors.New("name must be a lower-case letter and up to 63 letters, digits or '_'")
+	}
+	if r.Severity == "" {
+		r.Severity = "warning"
+	}
+	if !contains(severities(), r.Severity) {
+		return fmt.Errorf("severity %q is not one of %v", r.Severity, severities())
+	}
+	if len(r.Metrics) == 0 {
+		return errors.New(`metrics is missing: names or globs, ["*"] for all`)
+	}
+	for _, globs := range [][]string{r.Metrics, r.Fleets, r.Devices} {
+		for _, g := range globs {
+			if _, err := path.Match(g, ""); err != nil {
+				return fmt.Errorf("%q is no glob: %w", g, err)
+			}
+		}
+	}
+	if r.firmware, err = parseFirmwareRange(r.Firmware); err != nil {
+		return err
+	}
+	switch r.Detector {
+	case Threshold:
+		return r.completeThreshold()
+	case ZScore, Baseline:
+		return r.completeScore()
+	}
+	return fmt.Errorf("detector %q is not one of threshold, zscore, baseline", r.Detector)
+}
+
+func (r *Rule) completeThreshold() error {
+	if r.Min == nil && r.Max == nil {
+		return errors.New("a threshold needs min, max or both")
+	}
+	if r.Hysteresis < 0 {
+		return errors.New("hysteresis must not be negative")
+	}
+	if r.Min != nil && r.Max != nil && *r.Min+r.Hysteresis > *r.Max-r.Hysteresis {
+		return errors.New("between min and max, no room is left by the hysteresis")
+	}
+	if r.Score != 0 || r.Clear != 0 || r.AtOnce != 0 || r.Direction != "" || r.Samples != 0 || r.Absolute != 0 || r.Relative != nil {
+		return errors.New("score, clear, at_once, direction, min_samples and min_stddev are not of a threshold")
+	}
+	r.Confirm = max(1, r.Confirm)
+	return nil
+}
+
+func (r *Rule) completeScore() error {
+	if r.Min != nil || r.Max != nil || r.Hysteresis != 0 {
+		return errors.New("min, max and hysteresis are of a threshold only")
+	}
+	defaultTo(&r.Score, 3)
+	defaultTo(&r.Clear, r.Score*2/3)
+	defaultTo(&r.AtOnce, r.Score*2)
+	defaultTo(&r.Confirm, 3)
+	defaultTo(&r.Direction, Both)
+	if r.Detector == ZScore {
+		defaultTo(&r.Samples, 10)
+	} else {
+		defaultTo(&r.Samples, 100)
+	}
+	switch {
+	case r.Score <= 0 || r.Clear < 0 || r.Clear > r.Score || r.AtOnce < r.Score:
+		return errors.New("expected 0 <= clear <= score <= at_once")
+	case r.Samples < 3:
+		return errors.New("min_samples must be 3 at least")
+	case r.Direction != Both && r.Direction != Up && r.Direction != Down:
+		return fmt.Errorf("direction %q is not one of both, up, down", r.Direction)
+	case r.Absolute < 0 || r.Relative != nil && *r.Relative < 0:
+		return errors.New("min_stddev and min_stddev_relative must not be negative")
+	}
+	r.floors = floors{Absolute: r.Absolute, Relative: 0.001}
+	if r.Relative != nil {
+		r.floors.Relative = *r.Relative
+	}
+	return nil
+}
+
+func defaultTo[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// takes tells whether the rule is about a series.
+func (r *Rule) takes(fleet, device, firmware, metric string) bool {
+	return matchAny(r.Metrics, metric) && (len(r.Fleets) == 0 || matchAny(r.Fleets, fleet)) &&
+		(len(r.Devices) == 0 || matchAny(r.Devices, device)) && r.firmware.contains(firmware)
+}
+
+// matchAny tells whether a name fits one of the globs, which have been checked.
+// A name with a slash, which path.Match treats apart, is matched literally.
+func matchAny(globs []string, name string) bool {
+	for _, g := range globs {
+		if g == "*" || g == name {
+			return true
+		}
+		if ok, err := path.Match(g, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,62 @@
+package anomaly
+
+import "sync"
+
+// RuleSet is one loaded rules file. It hands out, for a series, the rules that
+// are about it; equal selections share their memory, so that a series holds
+// one pointer.
+type RuleSet struct {
+	Rules []*Rule
+
+	mu         sync.Mutex
+	selections map[string]*selection
+}
+
+// selection is the rules of a series.
+type selection struct {
+	rules []*Rule
+	score bool // one of them needs the window
+}
+
+// NewRuleSet makes a set of rules that ParseRules has read.
+func NewRuleSet(rules []*Rule) *RuleSet {
+	return &RuleSet{Rules: rules, selections: map[string]*selection{}}
+}
+
+// find returns the rules of a series.
+func (s *RuleSet) find(fleet, device, firmware, metric string) *selection {
+	var buf [64]byte
+	bits := buf[:0]
+	for i, r := range s.Rules {
+		if i%8 == 0 {
+			bits = append(bits, 0)
+		}
+		if r.takes(fleet, device, firmware, metric) {
+			bits[i/8] |= 1 << (i % 8)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sel := s.selections[string(bits)]
+	if sel == nil {
+		sel = &selection{}
+		for i, r := range s.Rules {
+			if bits[i/8]&(1<<(i%8)) != 0 {
+				sel.rules = append(sel.rules, r)
+				sel.score = sel.score || r.Detector == ZScore
+			}
+		}
+		s.selections[string(bits)] = sel
+	}
+	return sel
+}
+
+// named returns the rule of that name, nil when the set has none.
+func (s *RuleSet) named(name string) *Rule {
+	for _, r := range s.Rules {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}

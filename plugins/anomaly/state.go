@@ -1,0 +1,106 @@
+package anomaly
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+const shardCount = 64
+
+// state holds the devices of this process, bounded by the number of series.
+// Lock a device's shard to use it.
+type state struct {
+	seed   maphash.Seed
+	shards [shardCount]shard
+	series atomic.Int64
+	limit  int64
+	names  names
+}
+
+type shard struct {
+	mu      sync.Mutex
+	devices map[deviceKey]*device
+}
+
+func newState(limit int) *state {
+	s := &state{seed: maphash.MakeSeed(), limit: int64(limit), names: names{list: map[string]string{}}}
+	for i := range s.shards {
+		s.shards[i].devices = map[deviceKey]*device{}
+	}
+	return s
+}
+
+func (s *state) shard(key deviceKey) *shard {
+	return &s.shards[maphash.String(s.seed, key.device)%shardCount]
+}
+
+// put adds a device, making room for its series. Its shard is locked.
+func (s *state) put(sh *shard, d *device) (evicted int) {
+	for s.series.Load()+int64(len(d.series)) > s.limit && len(sh.devices) > 0 {
+		s.remove(sh, sh.idlest())
+		evicted++
+	}
+	sh.devices[d.key] = d
+	s.series.Add(int64(len(d.series)))
+	return evicted
+}
+
+func (s *state) remove(sh *shard, d *device) {
+	delete(sh.devices, d.key)
+	s.series.Add(-int64(len(d.series)))
+}
+
+// idlest returns the device unused for longest among a few picked by chance.
+func (sh *shard) idlest() (idlest *device) {
+	n := 0
+	for _, d := range sh.devices {
+		if idlest == nil || d.lastSeen < idlest.lastSeen {
+			idlest = d
+		}
+		if n++; n == 16 {
+			break
+		}
+	}
+	return idlest
+}
+
+// evict drops the devices that were last seen before a time. An alert that is
+// open on one stays open in the alert store, and is found there again.
+func (s *state) evict(before int64) (evicted int) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for _, d := range sh.devices {
+			if d.lastSeen < before {
+				s.remove(sh, d)
+				evicted++
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return evicted
+}
+
+// names shares the memory of metric names.
+type names struct {
+	mu   sync.RWMutex
+	list map[string]string
+}
+
+func (n *names) intern(name string) string {
+	n.mu.RLock()
+	own, ok := n.list[name]
+	n.mu.RUnlock()
+	if ok {
+		return own
+	}
+	own = strings.Clone(name)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.list) < 10000 { // beyond that, names are no longer few
+		n.list[own] = own
+	}
+	return own
+}

@@ -1,0 +1,124 @@
+package anomaly
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	flushEvery    = 2 * time.Second
+	evictEvery    = time.Minute
+	baselineEvery = 10 * time.Minute
+)
+
+// tend does what need not be done for an event: it reads the rules again,
+// stores notes, forgets idle devices, and computes baselines once a day.
+func (p *processor) tend(ctx context.Context) {
+	defer close(p.done)
+	reload, flush := time.NewTicker(p.reload), time.NewTicker(flushEvery)
+	evict, baseline := time.NewTicker(evictEvery), time.NewTimer(flushEvery)
+	defer reload.Stop()
+	defer flush.Stop()
+	defer evict.Stop()
+	defer baseline.Stop()
+	flushing := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-reload.C:
+			changed, err := p.rules.refresh()
+			if err != nil {
+				p.log.Errorf("Keeping the old rules: %v", err)
+				p.meters.rulesValid.Set(0)
+			} else if changed {
+				p.log.Infof("Loaded %d rules from %s", len(p.rules.rules.Load().Rules), p.rules.path)
+				p.meters.rulesValid.Set(1)
+			}
+		case <-flush.C:
+			err := p.flush(ctx)
+			if err != nil && flushing {
+				p.log.Warnf("Storing what devices learn is tried again: %v", err)
+			}
+			flushing = err == nil
+		case <-evict.C:
+			p.meters.evicted.Incr(int64(p.state.evict(p.now().Add(-p.idle).Unix())))
+			p.meters.series.Set(p.state.series.Load())
+		case <-baseline.C:
+			wait := baselineEvery
+			if err := p.learn(ctx); err != nil && ctx.Err() == nil {
+				p.log.Warnf("Computing baselines is tried again: %v", err)
+				p.meters.baselineFailures.Incr(1)
+				wait = time.Minute
+			}
+			baseline.Reset(wait)
+		}
+	}
+}
+
+// flush stores the notes, unless the store has just failed.
+func (d *detector) flush(ctx context.Context) error {
+	d.notes.mu.Lock()
+	n := len(d.notes.list)
+	d.notes.mu.Unlock()
+	if n == 0 || d.stores.controlURL == "" {
+		return nil
+	}
+	m, _, err := d.stores.open(ctx)
+	if errors.Is(err, errPaused) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.notes.flush(ctx, *m)
+}
+
+// learn computes the day's baselines when they are due, and tells the devices
+// that there are new ones.
+func (d *detector) learn(ctx context.Context) error {
+	if d.stores.controlURL == "" || d.stores.rollupsURL == "" {
+		return nil
+	}
+	m, r, err := d.stores.open(ctx)
+	if err != nil {
+		return err
+	}
+	day, err := computeBaselines(ctx, *m, *r, d.now())
+	if err != nil {
+		return err
+	}
+	d.day.Store(day)
+	return nil
+}
+
+// meters are the room's metrics.
+type meters struct {
+	samples          *service.MetricCounter
+	transitions      *service.MetricCounter
+	skipped          *service.MetricCounter
+	evicted          *service.MetricCounter
+	loads            *service.MetricCounter
+	baselineFailures *service.MetricCounter
+	series           *service.MetricGauge
+	rulesValid       *service.MetricGauge
+}
+
+func newMeters(res *service.Resources) meters {
+	m := res.Metrics()
+	out := meters{
+		samples:          m.NewCounter("weir_anomaly_samples_total"),
+		transitions:      m.NewCounter("weir_anomaly_transitions_total", "detector", "transition"),
+		skipped:          m.NewCounter("weir_anomaly_skipped_total", "reason"),
+		evicted:          m.NewCounter("weir_anomaly_evicted_devices_total"),
+		loads:            m.NewCounter("weir_anomaly_loads_total", "result"),
+		baselineFailures: m.NewCounter("weir_anomaly_baseline_failures_total"),
+		series:           m.NewGauge("weir_anomaly_series"),
+		rulesValid:       m.NewGauge("weir_anomaly_rules_valid"),
+	}
+	out.rulesValid.Set(1)
+	return out
+}
