@@ -23,7 +23,15 @@ func Handler(store *Store, clock func() time.Time) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/rollups", h.rollups)
 	mux.HandleFunc("GET /v1/devices/{id}/latest", h.latest)
+	mux.HandleFunc("/v1/rollups", onlyGet)
+	mux.HandleFunc("/v1/devices/{id}/latest", onlyGet)
 	return mux
+}
+
+func onlyGet(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	problem.Write(w, problem.Problem{Type: "method-not-allowed", Status: http.StatusMethodNotAllowed,
+		Title: "The method is not allowed here", Detail: "rollups are only read: use GET"})
 }
 
 type handler struct {

@@ -89,6 +89,8 @@ type writer interface {
 
 var errConflict = errors.New("another writer changed the window")
 
+func isConflict(err error) bool { return errors.Is(err, errConflict) }
+
 // Open prepares the tables of a store in db.
 func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 	s := &Store{limits: limits, cache: newCache(limits.Cache), names: map[string]string{}}
@@ -144,7 +146,7 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 		for _, e := range touched {
 			s.cache.drop(e)
 		}
-		if !errors.Is(err, errConflict) || attempt == maxAttempts || ctx.Err() != nil {
+		if !isConflict(err) || attempt == maxAttempts || ctx.Err() != nil {
 			return res, fmt.Errorf("merging %d windows: %w", len(windows), err)
 		}
 		res.Conflicts++
@@ -203,29 +205,37 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, now time.
 	return touched, nil
 }
 
+// writeChanged stores the rows that the batch changed.
 func (s *Store) writeChanged(ctx context.Context, t tx, touched []*entry, now time.Time, res *Result) error {
 	rows := make([]*Row, 0, len(touched))
-	var hours []int64
 	for _, e := range touched {
-		if e.batch != s.batch || !e.changed {
-			continue
-		}
-		e.changed = false
-		e.row.Version++
-		rows = append(rows, e.row)
-		if h := Hour.floor(e.row.Bucket); len(hours) == 0 || hours[len(hours)-1] != h {
-			hours = append(hours, h)
+		if e.batch == s.batch && e.changed {
+			e.changed = false
+			e.row.Version++
+			rows = append(rows, e.row)
 		}
 	}
 	if res.Rows = len(rows); len(rows) == 0 {
 		return nil
+	}
+	slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) }) // two writers lock in one order
+	return s.store(ctx, t, rows, now)
+}
+
+// store writes sorted rows of minutes. It keeps the open hours among theirs
+// open until the end of the transaction, and marks those that are closed.
+func (s *Store) store(ctx context.Context, t tx, rows []*Row, now time.Time) error {
+	var hours []int64
+	for _, r := range rows {
+		if h := Hour.floor(r.Bucket); len(hours) == 0 || hours[len(hours)-1] != h {
+			hours = append(hours, h)
+		}
 	}
 	slices.Sort(hours)
 	closed, err := t.lockHours(ctx, slices.Compact(hours), now)
 	if err != nil {
 		return fmt.Errorf("keeping hours open: %w", err)
 	}
-	slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) }) // two writers lock in one order
 	if err := t.write(ctx, rows, now); err != nil {
 		return fmt.Errorf("writing windows: %w", err)
 	}
@@ -235,10 +245,11 @@ func (s *Store) writeChanged(ctx context.Context, t tx, touched []*entry, now ti
 			marks = append(marks, k)
 		}
 	}
-	if len(marks) > 0 {
-		if err := t.mark(ctx, marks); err != nil {
-			return fmt.Errorf("marking hours: %w", err)
-		}
+	if len(marks) == 0 {
+		return nil
+	}
+	if err := t.mark(ctx, marks); err != nil {
+		return fmt.Errorf("marking hours: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,101 @@
+package rollup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// replaceChunk bounds the rows that one transaction of Replace writes, while
+// other writers wait.
+const replaceChunk = 1000
+
+// Replaced says what a rebuild did.
+type Replaced struct {
+	Windows int
+	// Behind lists windows that were left as they are, because they count
+	// events that the rebuild did not see: those are still on their way into
+	// the raw store. Rebuild them again later.
+	Behind []Key
+}
+
+// Replace puts whole windows, each made of all the events that the raw store
+// has for it, in the place of what was counted before, whatever that was. It
+// corrects windows whose ledger was dropped, and backfills metrics. Windows
+// that are not given stay as they are. Hours and days follow at the next Roll.
+//
+// It is safe beside writers: they notice the new version, and merge anew.
+// After an error some of the windows may be replaced; run it again.
+func (s *Store) Replace(ctx context.Context, windows []*Window, now time.Time) (out Replaced, err error) {
+	oldest := s.oldest(now)
+	windows = slices.DeleteFunc(slices.Clone(windows), func(w *Window) bool { return w.Bucket < oldest })
+	slices.SortFunc(windows, func(a, b *Window) int { return a.compare(b.Key) })
+	for chunk := range slices.Chunk(windows, replaceChunk) {
+		var done Replaced
+		for attempt := 1; ; attempt++ {
+			err := s.update(ctx, func(t tx) (err error) {
+				done, err = s.replaceChunk(ctx, t, chunk, now)
+				return err
+			})
+			if err == nil {
+				break
+			}
+			if !isConflict(err) || attempt == maxAttempts || ctx.Err() != nil {
+				return out, fmt.Errorf("replacing %d windows: %w", len(chunk), err)
+			}
+		}
+		out.Windows += done.Windows
+		out.Behind = append(out.Behind, done.Behind...)
+	}
+	return out, nil
+}
+
+func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, now time.Time) (out Replaced, err error) {
+	keys := make([]Key, len(windows))
+	for i, w := range windows {
+		keys[i] = w.Key
+	}
+	loaded, err := t.load(ctx, keys)
+	if err != nil {
+		return out, err
+	}
+	have := make(map[Key]*Row, len(loaded))
+	for _, r := range loaded {
+		have[r.Key] = r
+	}
+	var rows []*Row
+	for _, w := range windows {
+		row := &Row{Key: w.Key}
+		for i := range w.events {
+			row.merge(&w.events[i], func(s string) string { return s })
+		}
+		if old := have[w.Key]; old != nil {
+			if !containsAll(row.Ledger, old.Ledger) {
+				out.Behind = append(out.Behind, w.Key)
+				continue
+			}
+			row.Version = old.Version
+		}
+		row.Version++
+		rows = append(rows, row)
+	}
+	if out.Windows = len(rows); len(rows) == 0 {
+		return out, nil
+	}
+	return out, s.store(ctx, t, rows, now)
+}
+
+// containsAll tells whether a sorted slice holds every element of another.
+func containsAll(all, some []uint64) bool {
+	i := 0
+	for _, id := range some {
+		for i < len(all) && all[i] < id {
+			i++
+		}
+		if i == len(all) || all[i] != id {
+			return false
+		}
+	}
+	return true
+}
