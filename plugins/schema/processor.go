@@ -13,6 +13,7 @@ import (
 
 const (
 	schemaFieldURL        = "url"
+	schemaFieldAPIKey     = "api_key"
 	schemaFieldSubject    = "subject"
 	schemaFieldRefresh    = "refresh"
 	schemaFieldCacheDir   = "cache_dir"
@@ -54,9 +55,12 @@ A schema is compiled to a plan that reads the event's bytes once: well under a m
 
 `+"`weir_schema_events_total{schema,verdict}`, `weir_schema_flagged_total{flag}`, `weir_schema_unknown_names_total{place=metrics|event,name}`"+` (the first hundred names, then `+"`(other)`"+`) and the gauge `+"`weir_schema_versions_loaded{subject}`.").
 		Field(service.NewStringField(schemaFieldURL).
-			Description("Where the schemas are: `file://DIR`, with files `SUBJECT/v1.json`, `SUBJECT/v2.json` and so on (or `v1.json` where DIR is the subject's own).").
+			Description("Where the schemas are. `file://DIR` has files `SUBJECT/v1.json`, `SUBJECT/v2.json` and so on (or `v1.json` where DIR is the subject's own). `sqlite://PATH` and `postgres://…` are the store of a registry, which is made and seeded with the shipped schemas if it is empty. `http://` and `https://` are a registry with Confluent's API, weir's (`http://HOST:PORT/registry`) or another; a user and password may stand in the URL.").
 			Secret().
-			Example("file://schemas").Example("file:///etc/weir/schemas/telemetry")).
+			Example("file://schemas").Example("sqlite:///var/lib/weir/control.db").Example("https://registry.example.com")).
+		Field(service.NewStringField(schemaFieldAPIKey).
+			Description("The API key for a registry over HTTP, sent as bearer token. Empty sends none.").
+			Default("").Secret().Advanced()).
 		Field(service.NewStringField(schemaFieldSubject).
 			Description("The subject whose versions are schemas of events.").
 			Default("telemetry")).
@@ -106,12 +110,12 @@ type validator struct {
 func newValidator(conf *service.ParsedConfig, res *service.Resources) (*validator, error) {
 	p := &validator{tally: newTally(res.Metrics())}
 	l := &live{log: res.Logger(), changed: p.tally.loaded}
-	var rawURL, dir string
+	var rawURL, apiKey, dir string
 	var err error
 	for _, f := range []struct {
 		name string
 		to   *string
-	}{{schemaFieldURL, &rawURL}, {schemaFieldSubject, &l.subject}, {schemaFieldCacheDir, &dir}} {
+	}{{schemaFieldURL, &rawURL}, {schemaFieldAPIKey, &apiKey}, {schemaFieldSubject, &l.subject}, {schemaFieldCacheDir, &dir}} {
 		if *f.to, err = conf.FieldString(f.name); err != nil {
 			return nil, err
 		}
@@ -128,7 +132,7 @@ func newValidator(conf *service.ParsedConfig, res *service.Resources) (*validato
 		}
 	}
 	l.cache = cache(dir)
-	if l.source, err = openSource(res, rawURL); err != nil {
+	if l.source, err = openSource(res, rawURL, apiKey); err != nil {
 		return nil, err
 	}
 	if p.live, err = startLive(l); err != nil {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/sqldb"
 )
 
 // document is one version of a subject as its store has it.
@@ -32,12 +34,17 @@ type source interface {
 // yet looks the same, so events wait.
 var errNoSchemas = errors.New("it has no schemas")
 
-func openSource(res *service.Resources, rawURL string) (source, error) {
+func openSource(res *service.Resources, rawURL, apiKey string) (source, error) {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
-	if ok && scheme == "file" {
+	switch {
+	case ok && scheme == "file":
 		return fileSource{dir: rest}, nil
+	case ok && (scheme == "http" || scheme == "https"):
+		return newHTTPSource(rawURL, apiKey)
+	case ok && (scheme == "sqlite" || scheme == "postgres" || scheme == "postgresql"):
+		return &sqlSource{res: res, url: rawURL}, nil
 	}
-	return nil, fmt.Errorf("opening schemas %q: expected file://DIR", rawURL)
+	return nil, fmt.Errorf("opening schemas %q: expected file://DIR, sqlite://PATH, postgres://… or http(s)://…", sqldb.Redact(rawURL))
 }
 
 // fileSource reads DIR/SUBJECT/vN.json, or DIR/vN.json where DIR is already

@@ -1,0 +1,112 @@
+package schema
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"weir/plugins/sqldb"
+)
+
+// httpSource reads a registry through Confluent's API: weir's own, Confluent's,
+// Redpanda's or another. Versions do not change once registered, so a look
+// costs two small requests while there is nothing new.
+type httpSource struct {
+	base   *url.URL
+	apiKey string
+	client *http.Client
+
+	versions []int // what docs were read for
+	latest   int   // the id of the last of them
+	docs     []document
+}
+
+// answerMax bounds an answer of the registry.
+const answerMax = 16 << 20
+
+func newHTTPSource(rawURL, apiKey string) (*httpSource, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("opening schemas %q: expected http(s)://HOST[/PATH]", sqldb.Redact(rawURL))
+	}
+	return &httpSource{base: u, apiKey: apiKey, client: &http.Client{}}, nil
+}
+
+func (s *httpSource) load(ctx context.Context, subject string) ([]document, error) {
+	var versions []int
+	if err := s.get(ctx, &versions, subject, "versions"); err != nil {
+		return nil, err
+	}
+	if len(versions) == 0 {
+		return nil, errNoSchemas
+	}
+	slices.Sort(versions)
+	var last struct {
+		ID int `json:"id"`
+	}
+	if err := s.get(ctx, &last, subject, "versions", strconv.Itoa(versions[len(versions)-1])); err != nil {
+		return nil, err
+	}
+	if slices.Equal(versions, s.versions) && last.ID == s.latest {
+		return s.docs, nil
+	}
+	docs := make([]document, len(versions))
+	for i, n := range versions {
+		var v struct {
+			Schema string `json:"schema"`
+		}
+		if err := s.get(ctx, &v, subject, "versions", strconv.Itoa(n)); err != nil {
+			return nil, err
+		}
+		docs[i] = document{Version: n, Schema: v.Schema}
+	}
+	s.versions, s.latest, s.docs = versions, last.ID, docs
+	return docs, nil
+}
+
+// get reads /subjects/SUBJECT/….
+func (s *httpSource) get(ctx context.Context, into any, subject string, path ...string) error {
+	u := *s.base
+	u.User = nil
+	at := u.JoinPath(append([]string{"subjects", url.PathEscape(subject)}, path...)...)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return fmt.Errorf("asking the schema registry: %w", err)
+	}
+	req.Header.Set("Accept", registryMediaType+", application/json")
+	if p, ok := s.base.User.Password(); ok {
+		req.SetBasicAuth(s.base.User.Username(), p)
+	}
+	if s.apiKey != "" {
+		req.Header.Set("Authorization", "Bearer "+s.apiKey)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the schema registry: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, answerMax))
+	if err != nil {
+		return fmt.Errorf("asking the schema registry: reading %s: %w", at.Redacted(), err)
+	}
+	if res.StatusCode != http.StatusOK {
+		var e struct {
+			Code int `json:"error_code"`
+		}
+		if json.Unmarshal(raw, &e) == nil && e.Code == 40401 {
+			return fmt.Errorf("asking the schema registry: subject %q: %w", subject, errNoSchemas)
+		}
+		return fmt.Errorf("asking the schema registry: %s answered %s", at.Redacted(), res.Status)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("asking the schema registry: reading %s: %w", at.Redacted(), err)
+	}
+	return nil
+}
+
+func (s *httpSource) close() { s.client.CloseIdleConnections() }
