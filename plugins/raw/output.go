@@ -70,6 +70,9 @@ output:
 
 // Register adds the room's components.
 func Register(env *service.Environment) error {
+	if err := registerReplay(env); err != nil {
+		return err
+	}
 	return env.RegisterBatchOutput("raw_store", storeSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
 			policy, err := conf.FieldBatchPolicy(rawFieldBatching)
