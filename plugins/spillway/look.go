@@ -2,12 +2,14 @@ package spillway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // partition is one partition of a topic.
@@ -83,7 +85,7 @@ func (in *input) committed(ctx context.Context) (map[string]map[partition]int64,
 		if err == nil {
 			err = offsets.Error()
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 			return nil, fmt.Errorf("reading what group %s has committed: %w", group, err)
 		}
 		by := map[partition]int64{}
