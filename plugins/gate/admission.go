@@ -145,7 +145,8 @@ func (h *hold) release() {
 func (a *admission) allowed(name string, f *fleet, now time.Time) *refusal {
 	if q := a.quotas.of(name); q.rate > 0 {
 		if f.quota.fill(now, q.rate, q.burst); f.quota.tokens <= 0 {
-			return quotaSpent(q, a.spread(f.quota.wait(q.rate)))
+			wait := f.quota.wait(q.rate)
+			return quotaSpent(q, a.spread(wait)).within(wait)
 		}
 	}
 	b := a.backlog
@@ -158,9 +159,10 @@ func (a *admission) allowed(name string, f *fleet, now time.Time) *refusal {
 		if f.share.fill(now, rate, rate); f.share.tokens > 0 {
 			return nil
 		}
-		return backlogFull(b, a.spread(max(b.relief(), f.share.wait(rate))))
+		wait := f.share.wait(rate)
+		return backlogFull(b, a.spread(max(b.relief(), wait))).within(wait)
 	}
-	return backlogFull(b, a.spread(b.relief()))
+	return backlogFull(b, a.spread(b.relief())).within(b.relief())
 }
 
 // spread rounds up to whole seconds, at least one, and adds up to half again and
@@ -218,6 +220,12 @@ func (a *admission) quotaOf(name string) (q quota, left float64, ok bool) {
 func (a *admission) show() {
 	a.metrics.inFlight.Set(int64(a.requests))
 	a.metrics.inFlightB.Set(int64(a.bytes))
+}
+
+// within says how soon there may be room.
+func (r *refusal) within(d time.Duration) *refusal {
+	r.soon = d
+	return r
 }
 
 func tooMany(name, title, detail string, after time.Duration, extra map[string]any) *refusal {

@@ -23,6 +23,7 @@ type gate struct {
 	metrics *metrics
 	admit   *admission
 	decode  *decoders
+	streams *streams
 
 	queue chan *submission // to ReadBatch; unbuffered, so nothing waits unseen
 
@@ -51,6 +52,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 		decode: decode, queue: make(chan *submission), failed: make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
+	g.streams = newStreams(g.metrics)
 	g.admit = newAdmission(conf.limits, conf.quotas, g.metrics)
 	g.closeDecoders = sync.OnceFunc(decode.close)
 	g.drain = sync.OnceFunc(func() { close(g.draining) })
@@ -134,6 +136,11 @@ func (g *gate) Close(ctx context.Context) error {
 			err = fmt.Errorf("closing the gate: %w", err)
 		}
 		g.server = nil
+	}
+	select {
+	case <-g.streams.close():
+	case <-ctx.Done():
+		err = errors.Join(err, errors.New("closing the gate: a stream does not end"))
 	}
 	if g.monitor != nil {
 		g.monitor.close()

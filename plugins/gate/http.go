@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -83,12 +84,17 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/v1/events":
 		status = g.serveEvents(w, r)
+	case "/v1/stream":
+		status = g.serveStream(w, r)
 	case "/openapi.json":
 		status = g.serveContract(w, r)
 	case "/healthz":
 		status = g.serveHealth(w, r)
 	default:
 		status = g.refuse(w, notFound())
+	}
+	if status >= http.StatusBadRequest {
+		linger(w, r, min(lingerTime, g.conf.timeouts.read))
 	}
 	if status != 0 {
 		g.metrics.answered(status, start)
@@ -134,6 +140,26 @@ func (g *gate) serveHealth(w http.ResponseWriter, r *http.Request) int {
 	return http.StatusOK
 }
 
+// Bounds of linger.
+const (
+	lingerBytes = 16 << 20
+	lingerTime  = 2 * time.Second
+)
+
+// linger reads what a refused client is still sending, for a while: a client
+// that sends all before it reads would otherwise find its connection reset, and
+// never see why. net/http itself does this for bodies up to 256 KiB.
+func linger(w http.ResponseWriter, r *http.Request, d time.Duration) {
+	if r.ContentLength >= 0 && r.ContentLength < 256<<10 || r.Header.Get("Expect") != "" {
+		return
+	}
+	c := http.NewResponseController(w)
+	if c.Flush() != nil || c.SetReadDeadline(time.Now().Add(d)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, lingerBytes)
+}
+
 // serveEvents takes one request in. It checks what costs least first: nothing
 // of a body is read before its sender is known and has room.
 func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
@@ -148,9 +174,7 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 		return g.refuseKey(w, err)
 	}
 	if !key.Allows(apikey.Ingest) {
-		g.metrics.refusals.Incr(1, "forbidden")
-		apikey.Forbid(w, apikey.Ingest)
-		return http.StatusForbidden
+		return g.refuse(w, forbidden())
 	}
 	form, ref := formOf(r)
 	if ref != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"weir/plugins/event"
 )
@@ -12,6 +13,17 @@ import (
 type result struct {
 	items    []item
 	rejected map[int]*event.Rejection // by index; the others are durable
+}
+
+// status is what the reply to the request as a whole is.
+func (r *result) status() int {
+	switch len(r.rejected) {
+	case 0:
+		return http.StatusAccepted
+	case len(r.items):
+		return http.StatusBadRequest
+	}
+	return http.StatusMultiStatus
 }
 
 // emptyError says that a body held nothing to accept or to reject, and why.
@@ -58,6 +70,9 @@ func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 	if ref := r.held.charge(len(r.items)); ref != nil {
 		r.held.release()
 		return result{}, ref
+	}
+	if r.admitted != nil {
+		r.admitted()
 	}
 	rejected, err := g.publish(ctx, r)
 	if err != nil {

@@ -25,6 +25,7 @@ type metrics struct {
 
 	inFlight  *service.MetricGauge
 	inFlightB *service.MetricGauge
+	streams   *service.MetricGauge
 	seconds   *service.MetricTimer
 }
 
@@ -44,6 +45,7 @@ func newMetrics(m *service.Metrics) *metrics {
 		flow:           m.NewGauge("weir_gate_flow_state"),
 
 		inFlight:  m.NewGauge("weir_gate_in_flight_requests"),
+		streams:   m.NewGauge("weir_gate_open_streams"),
 		inFlightB: m.NewGauge("weir_gate_in_flight_bytes"),
 		seconds:   m.NewTimer("weir_gate_request_seconds"),
 	}

@@ -15,7 +15,8 @@ type request struct {
 	fleet       string
 	traceparent string
 	items       []item
-	held        *hold // what it takes of the bounds; given back when the engine is done with it
+	admitted    func() // called when the request has room, or nil
+	held        *hold  // what it takes of the bounds; given back when the engine is done with it
 }
 
 // submission is a request in the hands of the engine.

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -16,7 +17,8 @@ type refusal struct {
 	status int
 	title  string
 	detail string
-	after  time.Duration // how long to wait before the next try; 0: do not try again
+	after  time.Duration // how long to wait before the next try, spread; 0: do not try again
+	soon   time.Duration // how soon there may be room, for those that wait here
 	extra  map[string]any
 	allow  string // methods, for 405
 	accept string // encodings, for 415
@@ -42,7 +44,23 @@ func (r *refusal) write(w http.ResponseWriter) {
 	if r.close {
 		h.Set("Connection", "close")
 	}
-	problem.Write(w, problem.Problem{Type: r.name, Status: r.status, Title: r.title, Detail: r.detail, Extra: r.extra})
+	problem.Write(w, r.problem())
+}
+
+// problem is the refusal as a body. It repeats Retry-After, for protocols that
+// have no headers.
+func (r *refusal) problem() problem.Problem {
+	p := problem.Problem{Type: r.name, Status: r.status, Title: r.title, Detail: r.detail, Extra: map[string]any{}}
+	maps.Copy(p.Extra, r.extra)
+	if r.after > 0 {
+		p.Extra["retry_after"] = r.retryAfter()
+	}
+	return p
+}
+
+func forbidden() *refusal {
+	return &refusal{name: "forbidden", status: http.StatusForbidden, title: "This API key may not do that",
+		detail: "the key belongs to no fleet: make one with 'weir keys create --fleet'"}
 }
 
 func notFound() *refusal {
@@ -92,8 +110,10 @@ func brokenBody() *refusal {
 		detail: "the connection ended before the body did: nothing of it was taken", close: true}
 }
 
+const stoppingName = "stopping"
+
 func stopping() *refusal {
-	return &refusal{name: "stopping", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
+	return &refusal{name: stoppingName, status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
 		detail: "this gate is stopping: nothing of the request was taken", after: time.Second, close: true}
 }
 

@@ -2,24 +2,17 @@ package gate
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strconv"
 
 	"weir/plugins/event"
+	"weir/plugins/rawjson"
 )
 
 // answer writes the verdict of each event. It is written by hand: there is one
 // for each event that weir takes in.
 func (g *gate) answer(w http.ResponseWriter, res result) int {
-	items, rejected := res.items, res.rejected
-	status := http.StatusAccepted
-	switch {
-	case len(rejected) == len(items):
-		status = http.StatusBadRequest
-	case len(rejected) > 0:
-		status = http.StatusMultiStatus
-	}
+	items, rejected, status := res.items, res.rejected, res.status()
 	h := w.Header()
 	h["Content-Type"] = []string{typeJSON}
 	body := appendVerdicts(make([]byte, 0, 64+96*len(items)+256*len(rejected)), items, rejected)
@@ -41,9 +34,13 @@ func (g *gate) count(items int, rejected map[int]*event.Rejection) {
 func (g *gate) answerEmpty(w http.ResponseWriter, detail string) int {
 	w.Header().Set("Content-Type", typeJSON)
 	w.WriteHeader(http.StatusBadRequest)
-	text, _ := json.Marshal(detail) // a constant of ours
-	_, _ = fmt.Fprintf(w, `{"accepted":0,"rejected":0,"events":[],"detail":%s}`+"\n", text)
+	_, _ = w.Write(appendEmpty(nil, detail))
 	return http.StatusBadRequest
+}
+
+func appendEmpty(b []byte, detail string) []byte {
+	b = append(b, `{"accepted":0,"rejected":0,"events":[],"detail":`...)
+	return append(rawjson.AppendString(b, detail), "}\n"...)
 }
 
 func appendVerdicts(b []byte, items []item, rejected map[int]*event.Rejection) []byte {

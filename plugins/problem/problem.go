@@ -5,6 +5,7 @@ package problem
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 )
 
 // TypeBase begins every problem type URI; the rest is the problem's name.
@@ -22,6 +23,16 @@ type Problem struct {
 // Write answers with the problem. Headers such as Retry-After are set by the
 // caller before.
 func Write(w http.ResponseWriter, p Problem) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	body := append(p.JSON(), '\n')
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body)
+}
+
+// JSON is the body of the problem, for protocols other than HTTP.
+func (p Problem) JSON() []byte {
 	body := map[string]any{}
 	for k, v := range p.Extra {
 		body[k] = v
@@ -34,8 +45,5 @@ func Write(w http.ResponseWriter, p Problem) {
 	if err != nil { // an extension member of ours that is no JSON
 		raw = []byte(`{"type":"about:blank","status":500}`)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(raw, '\n'))
+	return raw
 }
