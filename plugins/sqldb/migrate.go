@@ -20,8 +20,15 @@ func (db *DB) Migrate(ctx context.Context, room string, steps []Migration) error
 		room TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (room, step))`); err != nil && !db.exists(ctx) {
 		return fmt.Errorf("migrating %s: %w", room, err)
 	}
-	for n, step := range steps {
-		if err := db.migrateStep(ctx, room, n, step); err != nil {
+	var done int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`, room).Scan(&done); err != nil {
+		return fmt.Errorf("migrating %s: %w", room, err)
+	}
+	if done > len(steps) {
+		return fmt.Errorf("migrating %s: the store has %d steps, this weir knows %d: it was written by a newer version; run that one", room, done, len(steps))
+	}
+	for n := done; n < len(steps); n++ {
+		if err := db.migrateStep(ctx, room, n, steps[n]); err != nil {
 			return fmt.Errorf("migrating %s, step %d: %w", room, n, err)
 		}
 	}

@@ -17,8 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
-	_ "modernc.org/sqlite"             // driver "sqlite"
+	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
 // Dialect is the kind of server behind a DB.
@@ -39,7 +38,7 @@ type DB struct {
 
 // Open opens the store and checks that it answers. SQLite files are created,
 // with their folder. Every SQLite connection waits up to ten seconds for a
-// lock, and every SQLite transaction takes the write lock when it begins, so
+// lock, even if the context ends meanwhile, and every SQLite transaction takes the write lock when it begins, so
 // that it never fails half way with "database is locked".
 func Open(ctx context.Context, rawURL string) (*DB, error) {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
@@ -67,11 +66,7 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		}
 	case "postgres", "postgresql":
 		dialect = Postgres
-		db, err = sql.Open("pgx", rawURL)
-		if err == nil {
-			db.SetMaxOpenConns(16)
-			db.SetMaxIdleConns(8)
-		}
+		db, err = openPostgres(rawURL)
 	default:
 		return nil, fmt.Errorf("opening SQL store %q: scheme %q is not one of sqlite, postgres", Redact(rawURL), scheme)
 	}
@@ -87,11 +82,19 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 	return &DB{DB: db, Dialect: dialect}, nil
 }
 
-// Redact returns the URL without its password, for messages and logs.
+// Redact returns the URL without its passwords, for messages and logs.
 func Redact(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return "(unreadable URL)"
+	}
+	if q := u.Query(); q.Has("password") || q.Has("sslpassword") {
+		for _, name := range []string{"password", "sslpassword"} {
+			if q.Has(name) {
+				q.Set(name, "xxxxx")
+			}
+		}
+		u.RawQuery = q.Encode()
 	}
 	return u.Redacted()
 }

@@ -1,0 +1,44 @@
+package sqldb
+
+import (
+	"database/sql"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// How a dead server is noticed. What a statement may take is its caller's
+// context to say.
+const (
+	connectTimeout = 5 * time.Second // unless the URL says connect_timeout
+	keepAliveIdle  = 15 * time.Second
+	keepAliveEvery = 5 * time.Second
+	keepAliveTries = 3
+	maxIdleTime    = 5 * time.Minute // firewalls forget quiet connections
+)
+
+// openPostgres prepares a pool; it connects when it is first used. Connections
+// that broke, as by a restart of the server, are replaced: a transaction on
+// one fails, the next one finds the server again.
+func openPostgres(rawURL string) (*sql.DB, error) {
+	conf, err := pgx.ParseConfig(rawURL)
+	if err != nil {
+		return nil, err // pgx leaves passwords out of it
+	}
+	if conf.ConnectTimeout == 0 {
+		conf.ConnectTimeout = connectTimeout
+	}
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: keepAliveIdle, Interval: keepAliveEvery, Count: keepAliveTries}}
+	conf.DialFunc = dialer.DialContext
+	if conf.RuntimeParams["application_name"] == "" {
+		conf.RuntimeParams["application_name"] = "weir"
+	}
+	db := stdlib.OpenDB(*conf)
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(8)
+	db.SetConnMaxIdleTime(maxIdleTime)
+	return db, nil
+}
