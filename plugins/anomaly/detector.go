@@ -134,7 +134,7 @@ func (d *detector) prepare(ctx context.Context, items []item) error {
 		}
 		if dev == nil {
 			dev = d.newDevice(it, now)
-			d.meters.evicted.Incr(int64(d.state.put(sh, dev)))
+			d.state.put(sh, dev)
 		}
 		due := !dev.loaded || dev.usualDay != day && day >= 0
 		if due && now >= dev.retryAt && !seen[it.key] {
@@ -198,7 +198,7 @@ func (d *detector) install(w wanted, k *known, now int64, day int32) {
 	}
 	dev.remember(k, d.timing, &d.state.names)
 	dev.usualDay = day
-	d.state.series.Add(int64(len(dev.series) - before))
+	d.meters.evicted.Incr(int64(d.state.grown(sh, dev, len(dev.series)-before)))
 }
 
 // judge moves the device of an event on.
@@ -209,7 +209,7 @@ func (d *detector) judge(it *item, now int64, out []Transition) ([]Transition, i
 	dev := sh.devices[it.key]
 	if dev == nil {
 		dev = d.newDevice(it, now)
-		d.meters.evicted.Incr(int64(d.state.put(sh, dev)))
+		d.state.put(sh, dev)
 	}
 	if rules := d.rules.rules.Load(); dev.rules != rules {
 		dev.follow(rules)
@@ -223,7 +223,9 @@ func (d *detector) judge(it *item, now int64, out []Transition) ([]Transition, i
 	}
 	before := len(dev.series)
 	out, samples, late := dev.observe(&r, event.Meta(it.msg, event.HeaderUnknownMetrics), d.timing, &d.state.names, out)
-	d.state.series.Add(int64(len(dev.series) - before))
+	if n := len(dev.series) - before; n > 0 {
+		d.meters.evicted.Incr(int64(d.state.grown(sh, dev, n)))
+	}
 	if late > 0 {
 		d.meters.skipped.Incr(int64(late), "late")
 	}

@@ -51,7 +51,7 @@ Order matters: the input must keep the order of each partition.
 
 ### Memory
 
-A series takes about 330 bytes, and a device about 250: 250,000 series of five a device fit in 100 MB. After a restart or a rebalance, windows are rebuilt from the rollup store, and open alerts are taken over from the alert store. When these do not answer, detection goes on with empty windows, and asks again.
+A series takes about 300 bytes, and a device about 250: 250,000 series of five a device fit in 100 MB. After a restart or a rebalance, windows are rebuilt from the rollup store, and open alerts are taken over from the alert store. When these do not answer, detection goes on with empty windows, and asks again.
 
 ### Metrics
 

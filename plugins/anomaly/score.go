@@ -21,10 +21,11 @@ func (f floors) of(s stats) float64 {
 // before it, as if there were very many of them: with few, their mean and
 // deviation are uncertain themselves, and the score is reduced accordingly
 // (the prediction interval of Student's t distribution, by Wallace's
-// approximation of the normal deviate of the same probability).
-func zscore(v float64, s stats, f floors) float64 {
+// approximation of the normal deviate of the same probability). A score that is
+// below small anyway is not worked out further.
+func zscore(v float64, s stats, f floors, small float64) float64 {
 	t := (v - s.mean) / (f.of(s) * math.Sqrt(1+1/s.n))
-	if d := s.n - 1; d < 1e4 {
+	if d := s.n - 1; d < 1e4 && math.Abs(t) > small {
 		z := (8*d + 1) / (8*d + 3) * math.Sqrt(d*math.Log1p(t*t/d))
 		t = math.Copysign(z, t)
 	}

@@ -147,7 +147,7 @@ func (s *series) judge(rule *Rule, r *reading, recent stats) verdict {
 		if recent.n < float64(rule.Samples) {
 			return verdict{state: isUnknown}
 		}
-		return rule.rate(zscore(r.value, recent, rule.floors), recent.mean)
+		return rule.rate(zscore(r.value, recent, rule.floors, rule.Clear), recent.mean)
 	default:
 		if r.learning || s.usual.n < float64(rule.Samples) {
 			return verdict{state: isVoid}

@@ -36,14 +36,24 @@ func (s *state) shard(key deviceKey) *shard {
 	return &s.shards[maphash.String(s.seed, key.device)%shardCount]
 }
 
-// put adds a device, making room for its series. Its shard is locked.
-func (s *state) put(sh *shard, d *device) (evicted int) {
-	for s.series.Load()+int64(len(d.series)) > s.limit && len(sh.devices) > 0 {
-		s.remove(sh, sh.idlest())
+// put adds a device. Its shard is locked.
+func (s *state) put(sh *shard, d *device) { sh.devices[d.key] = d }
+
+// grown counts the series that a device has got, and makes room for them by
+// forgetting devices of its shard, which is locked.
+func (s *state) grown(sh *shard, d *device, n int) (evicted int) {
+	if n == 0 {
+		return 0
+	}
+	for s.series.Add(int64(n)) > s.limit {
+		n = 0
+		idlest := sh.idlest(d)
+		if idlest == nil {
+			break
+		}
+		s.remove(sh, idlest)
 		evicted++
 	}
-	sh.devices[d.key] = d
-	s.series.Add(int64(len(d.series)))
 	return evicted
 }
 
@@ -52,11 +62,12 @@ func (s *state) remove(sh *shard, d *device) {
 	s.series.Add(-int64(len(d.series)))
 }
 
-// idlest returns the device unused for longest among a few picked by chance.
-func (sh *shard) idlest() (idlest *device) {
+// idlest returns the device unused for longest among a few picked by chance,
+// nil when there is none but one.
+func (sh *shard) idlest(but *device) (idlest *device) {
 	n := 0
 	for _, d := range sh.devices {
-		if idlest == nil || d.lastSeen < idlest.lastSeen {
+		if d != but && (idlest == nil || d.lastSeen < idlest.lastSeen) {
 			idlest = d
 		}
 		if n++; n == 16 {

@@ -40,13 +40,13 @@ func (s stats) stddev() float64 {
 // five minutes, the last 60 to 65 minutes. Being made of whole minutes, it can
 // be rebuilt from one-minute rollups.
 type window struct {
-	head   int32 // number of the bucket being filled: unix time / width
-	filled bool  // head means something
-	n      [slots]uint32
 	mean   [slots]float64
-	m2     [slots]float32
-	headM2 float64 // of the head, at full precision; m2 of the others
-	closed stats   // all buckets but the head
+	closed stats          // all buckets but the head
+	headM2 float64        // of the head, at full precision
+	m2     [slots]float32 // of the others
+	n      [slots]uint16  // beyond 65,535 a bucket weighs no more
+	head   int32          // number of the bucket being filled: unix time / width
+	filled bool           // head means something
 }
 
 func slot(bucket int32) int32 {
@@ -66,7 +66,7 @@ func (w *window) at(bucket int32) bool {
 	case bucket > w.head:
 		w.m2[slot(w.head)] = float32(w.headM2)
 		if bucket-w.head >= slots {
-			w.n, w.closed = [slots]uint32{}, stats{}
+			w.n, w.closed = [slots]uint16{}, stats{}
 		} else {
 			for b := w.head + 1; b <= bucket; b++ {
 				w.n[slot(b)] = 0
@@ -111,7 +111,7 @@ func (w *window) put(bucket int32, s stats) {
 		have.m2 = w.headM2
 	}
 	have.merge(s)
-	w.n[i], w.mean[i] = uint32(min(have.n, math.MaxUint32)), have.mean
+	w.n[i], w.mean[i] = uint16(min(have.n, math.MaxUint16)), have.mean
 	if bucket == w.head {
 		w.headM2 = have.m2
 		return

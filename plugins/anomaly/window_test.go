@@ -75,18 +75,18 @@ func TestWindowHoldsWhatANaiveRecomputationHolds(t *testing.T) {
 
 func TestScoreOfManyReadingsIsTheirsAndOfFewIsLess(t *testing.T) {
 	many := stats{n: 1e6, mean: 10, m2: 4 * (1e6 - 1)}
-	if z := zscore(16, many, floors{}); !near(z, 3, 1e-4) {
+	if z := zscore(16, many, floors{}, 0); !near(z, 3, 1e-4) {
 		t.Errorf("3 standard deviations score %v", z)
 	}
 	// the probability of |t| > 3 with 9 degrees of freedom is 0.014956, which a
 	// normal deviate of 2.4336 has; the new reading's own mean adds sqrt(1.1)
 	few := stats{n: 10, mean: 0, m2: 9}
-	if z := zscore(3*math.Sqrt(1.1), few, floors{}); !near(z, 2.4336, 5e-3) {
+	if z := zscore(3*math.Sqrt(1.1), few, floors{}, 0); !near(z, 2.4336, 5e-3) {
 		t.Errorf("scores %v", z)
 	}
 	for n := 3.0; n < 1e5; n *= 1.7 {
 		s := stats{n: n, mean: 5, m2: n - 1}
-		if up, down := zscore(9, s, floors{}), zscore(1, s, floors{}); up <= 0 || !near(up, -down, 1e-9) || up > 4 {
+		if up, down := zscore(9, s, floors{}, 0), zscore(1, s, floors{}, 0); up <= 0 || !near(up, -down, 1e-9) || up > 4 {
 			t.Errorf("of %v readings: %v and %v", n, up, down)
 		}
 	}
@@ -95,16 +95,16 @@ func TestScoreOfManyReadingsIsTheirsAndOfFewIsLess(t *testing.T) {
 func TestConstantSeriesDividesByNothing(t *testing.T) {
 	for _, level := range []float64{0, 20, -3, 1e300, -1e-300} {
 		s := stats{n: 100, mean: level}
-		if z := zscore(level, s, floors{Relative: 0.001}); z != 0 {
+		if z := zscore(level, s, floors{Relative: 0.001}, 0); z != 0 {
 			t.Errorf("at %v: scores %v", level, z)
 		}
 		for _, v := range []float64{level + 1, -1e308, 1e308, math.MaxFloat64} {
-			if z := zscore(v, s, floors{Relative: 0.001}); math.IsNaN(z) || math.Abs(z) > maxScore {
+			if z := zscore(v, s, floors{Relative: 0.001}, 0); math.IsNaN(z) || math.Abs(z) > maxScore {
 				t.Errorf("at %v, %v scores %v", level, v, z)
 			}
 		}
 	}
-	if z := zscore(20.01, stats{n: 1e5, mean: 20}, floors{Relative: 0.001}); z > 1 {
+	if z := zscore(20.01, stats{n: 1e5, mean: 20}, floors{Relative: 0.001}, 0); z > 1 {
 		t.Errorf("half a thousandth of the mean scores %v", z)
 	}
 }
