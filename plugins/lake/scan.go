@@ -122,6 +122,48 @@ func (r *Rows) Repeated(i, row int) []parquet.Value {
 	return c.out[c.starts[row]:]
 }
 
+// Batch is rows that Next has read, detached from the reading.
+type Batch struct {
+	values [][]parquet.Value
+	starts [][]int // of the rows, for a repeated column
+}
+
+// Ref is one row of a batch.
+type Ref struct {
+	batch *Batch
+	row   int
+}
+
+// Detach returns what Next has read as a batch of its own.
+func (r *Rows) Detach() *Batch {
+	b := &Batch{values: make([][]parquet.Value, len(r.columns)), starts: make([][]int, len(r.columns))}
+	for i := range r.columns {
+		c := &r.columns[i]
+		b.values[i] = c.out
+		c.out = nil
+		if c.repeated {
+			b.starts[i] = c.starts
+			c.starts = nil
+		}
+	}
+	return b
+}
+
+// Value returns the row's value of a flat leaf column.
+func (r Ref) Value(col int) parquet.Value { return r.batch.values[col][r.row] }
+
+// Append appends the row's values of a leaf column, flat or repeated.
+func (r Ref) Append(dst []parquet.Value, col int) []parquet.Value {
+	starts := r.batch.starts[col]
+	switch {
+	case starts == nil:
+		return append(dst, r.batch.values[col][r.row])
+	case r.row+1 < len(starts):
+		return append(dst, r.batch.values[col][starts[r.row]:starts[r.row+1]]...)
+	}
+	return append(dst, r.batch.values[col][starts[r.row]:]...)
+}
+
 // Close ends the reading.
 func (r *Rows) Close() error {
 	var errs []error

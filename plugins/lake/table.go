@@ -22,6 +22,16 @@ type Table struct {
 	Schema  *parquet.Schema
 	Sorting []parquet.SortingColumn
 	Bloom   []parquet.BloomFilterColumn
+
+	FleetColumn, DeviceColumn int // leaf columns: whose a row is
+	// Compare is the order of the rows of an object; Same tells whether a row
+	// repeats the one before it.
+	Compare func(a, b Ref) int
+	Same    func(a, b Ref) bool
+	// At is the time a row's folder and object are named by, in microseconds
+	// since 1970; Covers notes the records that a row stands for.
+	At     func(Ref) int64
+	Covers func(Ref, *Collector)
 }
 
 // pageSize is the target of uncompressed bytes per page: what a reader of one

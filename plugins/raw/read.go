@@ -86,6 +86,32 @@ func (r *Reader) Scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 	devices := slices.Clone(q.Devices)
 	slices.Sort(devices)
 	q.Devices = slices.Compact(devices)
+	var last *Row
+	for try := 0; ; try++ {
+		var refused error
+		stats, err := r.scan(ctx, q, func(row *Row) error {
+			if refused = each(row); refused == nil {
+				last = row
+			}
+			return refused
+		})
+		total.add(stats)
+		if refused != nil || !errors.Is(err, lake.ErrNotFound) || try == replans {
+			return total, err
+		}
+		// Compaction put an object's rows elsewhere: look again, from where we are.
+		if last != nil {
+			at := PositionOf(last)
+			q.After = &at
+		}
+	}
+}
+
+// replans is how often a scan looks for its objects anew.
+const replans = 5
+
+func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stats, error) {
+	var total Stats
 	from := q.From
 	if q.After != nil {
 		if hour := time.UnixMicro(hourOf(q.After.At)); from.Before(hour) {
@@ -125,10 +151,10 @@ func (r *Reader) Scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 				total.Events++
 			}
 		}
+		total.add(s.stats)
 		if s.err != nil {
 			return total, s.err
 		}
-		total.add(s.stats)
 	}
 	return total, ctx.Err()
 }

@@ -18,13 +18,19 @@ import (
 // deliveries twice, and returns each delivery's row as a scan must give it.
 func history(t testing.TB, random *rand.Rand, conf string) (*output, []*Row) {
 	t.Helper()
+	return historyOver(t, random, conf, 60*time.Hour)
+}
+
+// historyOver is a history of events of so long a time from noon.
+func historyOver(t testing.TB, random *rand.Rand, conf string, length time.Duration) (*output, []*Row) {
+	t.Helper()
 	o := connected(t, lake.FileURL(t.TempDir()), conf)
 	var want []*Row
 	offset := int64(0)
 	for k := range 12 {
 		var batch service.MessageBatch
 		for range 40 + random.IntN(100) {
-			at := noon.Add(time.Duration(random.Int64N(int64(60 * time.Hour)))).Truncate(time.Millisecond)
+			at := noon.Add(time.Duration(random.Int64N(int64(length)))).Truncate(time.Millisecond)
 			text := body(fmt.Sprintf("d%02d", random.IntN(30)), random.IntN(1<<30), at)
 			msg := record(random.IntN(3), offset, text, at)
 			offset++

@@ -72,6 +72,8 @@ func Table() *lake.Table {
 		Bloom: []parquet.BloomFilterColumn{
 			parquet.SplitBlockFilter(bloomBits, "event_id"), parquet.SplitBlockFilter(bloomBits, "device_id"),
 		},
+		FleetColumn: colFleet, DeviceColumn: colDevice,
+		Compare: compareRefs, Same: sameRefs, At: refAt, Covers: refCovers,
 	}
 }
 

@@ -1,0 +1,277 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Compaction says when small objects are merged.
+type Compaction struct {
+	Settle    time.Duration // objects younger than this are left alone
+	MinGain   int           // merge a folder only when it loses so many objects
+	SmallSize int64         // objects of more bytes are left alone
+	MaxInputs int           // objects merged at a time: each is open meanwhile
+}
+
+// DefaultCompaction suits batches of a few seconds.
+func DefaultCompaction() Compaction {
+	return Compaction{Settle: 10 * time.Minute, MinGain: 8, SmallSize: 48 << 20, MaxInputs: 128}
+}
+
+// Compact merges the small objects of every folder into one an hour. What a
+// query returns does not change, but for rows that were stored twice. It is
+// safe at any moment and from several processes: at worst work is done twice.
+func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Time) (total Rewritten, err error) {
+	objects, err := s.Objects(ctx, Select{})
+	if err != nil {
+		return total, err
+	}
+	folders := map[string][]Object{}
+	for _, o := range objects {
+		if o.Written.Before(now.Add(-c.Settle)) && o.Size <= c.SmallSize {
+			folders[o.Folder] = append(folders[o.Folder], o)
+		}
+	}
+	for _, folder := range sortedKeys(folders) {
+		for rest := crowded(folders[folder]); len(rest) > 0; {
+			inputs := rest[:min(len(rest), c.MaxInputs)]
+			rest = rest[len(inputs):]
+			hours := hoursOf(inputs)
+			if len(inputs)-len(hours) < c.MinGain {
+				continue
+			}
+			r := Rewriting{Table: t, Folder: folder, Inputs: inputs}
+			for _, h := range hours {
+				r.Parts = append(r.Parts, Part{From: h, To: h.Add(time.Hour)})
+			}
+			done, err := s.Rewrite(ctx, r)
+			if errors.Is(err, ErrNotFound) {
+				continue // another process compacts this folder
+			}
+			total.add(done)
+			if err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, nil
+}
+
+// crowdedHour is how many objects an hour must have for a merge: fewer are not
+// worth writing again.
+const crowdedHour = 4
+
+// crowded returns the objects that share an hour with enough others.
+func crowded(objects []Object) []Object {
+	count := map[time.Time]int{}
+	for _, o := range objects {
+		for _, h := range hoursOf([]Object{o}) {
+			count[h]++
+		}
+	}
+	return slices.DeleteFunc(objects, func(o Object) bool {
+		return !slices.ContainsFunc(hoursOf([]Object{o}), func(h time.Time) bool { return count[h] >= crowdedHour })
+	})
+}
+
+func (r *Rewritten) add(o Rewritten) {
+	r.Inputs += o.Inputs
+	r.Outputs += o.Outputs
+	r.Rows += o.Rows
+	r.Repeats += o.Repeats
+	r.Dropped += o.Dropped
+	r.BytesIn += o.BytesIn
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// hoursOf returns the hours that the objects' times touch.
+func hoursOf(objects []Object) []time.Time {
+	seen := map[time.Time]bool{}
+	var hours []time.Time
+	for _, o := range objects {
+		for h := o.Min.Truncate(time.Hour); !h.After(o.Max); h = h.Add(time.Hour) {
+			if !seen[h] {
+				seen[h] = true
+				hours = append(hours, h)
+			}
+		}
+	}
+	slices.SortFunc(hours, func(a, b time.Time) int { return a.Compare(b) })
+	return hours
+}
+
+// Retention says what is old enough to go.
+type Retention struct {
+	Keep   time.Duration // by the day of the rows
+	Held   []string      // fleets whose rows stay
+	DryRun bool          // count, delete nothing
+}
+
+// minAge is how long an object stays whatever the day of its rows: an audit of
+// the log still needs its coverage.
+const minAge = 24 * time.Hour
+
+// Removed tells what went, or, in a dry run, what would go.
+type Removed struct {
+	Objects int   `json:"objects"` // deleted whole
+	Changed int   `json:"changed"` // written anew without some of their rows
+	Rows    int64 `json:"rows"`
+	Bytes   int64 `json:"bytes"` // of the objects deleted whole
+	Kept    int64 `json:"kept"`  // rows that a hold kept
+}
+
+// Retain deletes the rows of days that ended longer than Keep before now,
+// except those of held fleets. A day's objects go one by one; a crash leaves
+// the rest for the next run.
+func (s *Store) Retain(ctx context.Context, t *Table, r Retention, now time.Time) (removed Removed, err error) {
+	objects, err := s.Objects(ctx, Select{To: now.Add(-r.Keep), Duplicates: true})
+	if err != nil {
+		return removed, err
+	}
+	for _, o := range objects {
+		day, ok := o.Date()
+		if !ok || !day.AddDate(0, 0, 1).Before(now.Add(-r.Keep)) || o.Written.After(now.Add(-minAge)) {
+			continue
+		}
+		gone := func(fleet, _ string) bool { return !slices.Contains(r.Held, fleet) }
+		if err := s.purge(ctx, t, o, target{gone: gone, all: len(r.Held) == 0}, r.DryRun, &removed); err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// Erasure names the rows that must go, wherever they are.
+type Erasure struct {
+	Fleet  string // required
+	Device string // "" is the whole fleet
+	DryRun bool
+}
+
+// Erase deletes the rows of a device or a fleet from every object. When it
+// returns nil no object listed at its start has any of them. Run again after an
+// error: what is done stays done.
+func (s *Store) Erase(ctx context.Context, t *Table, e Erasure) (removed Removed, err error) {
+	if e.Fleet == "" {
+		return removed, errors.New("erasing: name a fleet")
+	}
+	objects, err := s.Objects(ctx, Select{})
+	if err != nil {
+		return removed, err
+	}
+	gone := func(fleet, device string) bool { return fleet == e.Fleet && (e.Device == "" || device == e.Device) }
+	for _, o := range objects {
+		if err := s.purge(ctx, t, o, target{gone: gone, device: e.Device}, e.DryRun, &removed); err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// target is what to delete: everything, or the rows of a fleet and device for
+// which gone is true, all of them of device if that is not empty.
+type target struct {
+	gone   func(fleet, device string) bool
+	device string
+	all    bool
+}
+
+// purge deletes rows of one object: the object when all are to go, else it is
+// written anew.
+func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry bool, removed *Removed) error {
+	footer, err := s.ReadFooter(ctx, o)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	rows := footer.Rows
+	if !w.all {
+		if rows, err = s.count(ctx, t, o, w); err != nil {
+			return err
+		}
+	}
+	removed.Rows += rows
+	if w.all || rows == footer.Rows && footer.Rows > 0 {
+		removed.Objects++
+		removed.Bytes += o.Size
+	} else if rows > 0 {
+		removed.Changed++
+	}
+	removed.Kept += footer.Rows - rows
+	switch {
+	case dry || rows == 0 && !w.all:
+		return nil
+	case w.all:
+		return s.Remove(ctx, o.Key)
+	}
+	_, err = s.Rewrite(ctx, Rewriting{Table: t, Folder: o.Folder, Inputs: []Object{o}, MayDrop: true, Parts: []Part{{
+		Keep: func(r Ref) bool { return !w.gone(textOf(r.Value(t.FleetColumn)), textOf(r.Value(t.DeviceColumn))) },
+	}}})
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: it is being compacted: run again", err)
+	}
+	return err
+}
+
+func textOf(v parquet.Value) string {
+	if v.IsNull() {
+		return ""
+	}
+	return string(v.ByteArray())
+}
+
+// count reads two columns of an object and counts the rows that are to go.
+func (s *Store) count(ctx context.Context, t *Table, o Object, w target) (n int64, err error) {
+	f, err := s.OpenFile(ctx, o.Blob)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	wanted := make([]bool, len(f.Schema().Columns()))
+	wanted[t.FleetColumn], wanted[t.DeviceColumn] = true, true
+	for g, group := range f.RowGroups() {
+		if w.device != "" {
+			bloom, err := f.Bloom(g, t.DeviceColumn)
+			if err != nil {
+				return 0, err
+			}
+			if !bloom.MayHold(Bytes(w.device)) {
+				continue
+			}
+		}
+		rows, err := f.ReadRows(g, 0, group.NumRows(), wanted)
+		if err != nil {
+			return 0, err
+		}
+		for {
+			k, err := rows.Next(pageRows)
+			if err != nil || k == 0 {
+				if err = errors.Join(err, rows.Close()); err != nil {
+					return 0, fmt.Errorf("reading %s: %w", o.Key, err)
+				}
+				break
+			}
+			devices := rows.Column(t.DeviceColumn)
+			for i, fleet := range rows.Column(t.FleetColumn) {
+				if w.gone(textOf(fleet), textOf(devices[i])) {
+					n++
+				}
+			}
+		}
+	}
+	return n, nil
+}

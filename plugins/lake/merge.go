@@ -1,0 +1,167 @@
+package lake
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// mergeRows is how many rows of an object are read at a time when it is merged.
+const mergeRows = 512
+
+// source reads all rows of one object, in its order.
+type source struct {
+	key   string
+	file  *File
+	group int
+	rows  *Rows
+	batch *Batch
+	n, at int
+}
+
+func (s *source) next() (Ref, bool, error) {
+	for s.at == s.n {
+		if s.rows == nil {
+			if s.group == len(s.file.RowGroups()) {
+				return Ref{}, false, nil
+			}
+			var err error
+			if s.rows, err = s.file.ReadRows(s.group, 0, s.file.RowGroups()[s.group].NumRows(), nil); err != nil {
+				return Ref{}, false, fmt.Errorf("reading %s: %w", s.key, err)
+			}
+			s.group++
+		}
+		n, err := s.rows.Next(mergeRows)
+		if err != nil {
+			return Ref{}, false, fmt.Errorf("reading %s: %w", s.key, err)
+		}
+		if n == 0 {
+			if err := s.rows.Close(); err != nil {
+				return Ref{}, false, fmt.Errorf("reading %s: %w", s.key, err)
+			}
+			s.rows = nil
+			continue
+		}
+		s.batch, s.n, s.at = s.rows.Detach(), n, 0
+	}
+	s.at++
+	return Ref{s.batch, s.at - 1}, true, nil
+}
+
+func (s *source) close() error {
+	var err error
+	if s.rows != nil {
+		err = s.rows.Close()
+	}
+	return errors.Join(err, s.file.Close())
+}
+
+// merging joins objects, each sorted, into one sorted run of rows.
+type merging struct {
+	table *Table
+	heads []mergeHead
+}
+
+type mergeHead struct {
+	row Ref
+	src *source
+}
+
+func (m *merging) Len() int           { return len(m.heads) }
+func (m *merging) Less(i, j int) bool { return m.table.Compare(m.heads[i].row, m.heads[j].row) < 0 }
+func (m *merging) Swap(i, j int)      { m.heads[i], m.heads[j] = m.heads[j], m.heads[i] }
+func (m *merging) Push(x any)         { m.heads = append(m.heads, x.(mergeHead)) }
+func (m *merging) Pop() any {
+	last := m.heads[len(m.heads)-1]
+	m.heads = m.heads[:len(m.heads)-1]
+	return last
+}
+
+// merge opens objects for merging.
+func (s *Store) merge(ctx context.Context, t *Table, objects []Object) (*merging, error) {
+	m := &merging{table: t}
+	for _, o := range objects {
+		file, err := s.OpenFile(ctx, o.Blob)
+		if err != nil {
+			return nil, errors.Join(err, m.close())
+		}
+		src := &source{key: o.Key, file: file}
+		row, ok, err := src.next()
+		if !ok || err != nil {
+			if err = errors.Join(err, src.close()); err != nil {
+				return nil, errors.Join(err, m.close())
+			}
+			continue
+		}
+		heap.Push(m, mergeHead{row, src})
+	}
+	return m, nil
+}
+
+func (m *merging) next() (Ref, bool, error) {
+	if len(m.heads) == 0 {
+		return Ref{}, false, nil
+	}
+	top := &m.heads[0]
+	row := top.row
+	following, ok, err := top.src.next()
+	if err != nil {
+		return row, false, err
+	}
+	if !ok {
+		gone := heap.Pop(m).(mergeHead)
+		return row, true, gone.src.close()
+	}
+	top.row = following
+	heap.Fix(m, 0)
+	return row, true, nil
+}
+
+func (m *merging) close() error {
+	var errs []error
+	for _, h := range m.heads {
+		errs = append(errs, h.src.close())
+	}
+	m.heads = nil
+	return errors.Join(errs...)
+}
+
+// sieve passes on the rows of a merge that are wanted, each delivery once.
+type sieve struct {
+	in      *merging
+	keep    func(Ref) bool
+	last    Ref
+	kept    int64
+	dropped int64 // not wanted
+	repeats int64
+}
+
+func (s *sieve) next() (Ref, bool, error) {
+	for {
+		row, ok, err := s.in.next()
+		switch {
+		case !ok || err != nil:
+			return row, false, err
+		case !s.keep(row):
+			s.dropped++
+		case s.last.batch != nil && s.in.table.Same(s.last, row):
+			s.repeats++
+		default:
+			s.kept++
+			s.last = row
+			return row, true, nil
+		}
+	}
+}
+
+func refColumns(rows []Ref) Columns {
+	return func(dst []parquet.Value, col, from, to int) []parquet.Value {
+		for _, r := range rows[from:to] {
+			dst = r.Append(dst, col)
+		}
+		return dst
+	}
+}

@@ -1,0 +1,197 @@
+package raw
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"weir/plugins/lake"
+)
+
+// eager compacts whatever it can.
+func eager() lake.Compaction {
+	c := lake.DefaultCompaction()
+	c.MinGain, c.MaxInputs = 1, 7
+	return c
+}
+
+func all(*Row) bool { return true }
+
+func TestCompactionChangesNoAnswerAndNoProof(t *testing.T) {
+	ctx := context.Background()
+	random := rand.New(rand.NewPCG(11, 1))
+	o, rows := historyOver(t, random, "row_group_rows: 50", 5*time.Hour)
+	before, _, objects := ledger(t, o.store)
+	now := noon.AddDate(0, 0, 9)
+	total := lake.Rewritten{Inputs: 1}
+	for round := 0; total.Inputs > 0; round++ {
+		var err error
+		if total, err = o.store.Compact(ctx, Table(), eager(), now); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) {
+			t.Fatalf("round %d: got %d events, want %d", round, len(got), len(rows))
+		}
+		if round > 20 {
+			t.Fatalf("compaction does not end: %+v", total)
+		}
+	}
+	after, stored, left := ledger(t, o.store)
+	if !reflect.DeepEqual(before, after) {
+		t.Fatalf("coverage was\n%+v\nand is\n%+v", before, after)
+	}
+	if left*2 > objects {
+		t.Fatalf("%d objects of %d are left", left, objects)
+	}
+	if stored > int64(len(rows))+100 {
+		t.Fatalf("%d rows for %d events", stored, len(rows))
+	}
+	d := rows[3].Device
+	got, _ := collect(t, o, Query{Devices: []string{d}})
+	if !slices.Equal(got, positions(rows, func(r *Row) bool { return r.Device == d })) {
+		t.Fatal("a device's events changed")
+	}
+}
+
+func TestACrashedCompactionIsRepairedByTheNext(t *testing.T) {
+	ctx := context.Background()
+	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 2)), "", 5*time.Hour)
+	kept := map[string][]byte{}
+	objects, err := o.store.Objects(ctx, lake.Select{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range objects {
+		r, err := o.store.Open(ctx, b.Blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := make([]byte, b.Size)
+		if n, err := r.ReadAt(raw, 0); int64(n) != b.Size {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		kept[b.Key] = raw
+	}
+	now, wide := noon.AddDate(0, 0, 9), eager()
+	wide.MaxInputs = 100
+	if _, err := o.store.Compact(ctx, Table(), wide, now); err != nil {
+		t.Fatal(err)
+	}
+	for key, raw := range kept { // as if it had died before it deleted anything
+		if err := o.store.PutBytes(ctx, key, raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) {
+		t.Fatalf("got %d events, want %d", len(got), len(rows))
+	}
+	for range 3 {
+		if _, err := o.store.Compact(ctx, Table(), wide, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, stats := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) || stats.Repeats*10 > int64(len(rows)) {
+		t.Fatalf("got %d events, want %d; %+v", len(got), len(rows), stats)
+	}
+}
+
+func TestAScanGoesOnWhenCompactionTakesItsObjectsAway(t *testing.T) {
+	ctx := context.Background()
+	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 3)), "", 5*time.Hour)
+	var got []Position
+	_, err := NewReader(o.store).Scan(ctx, Query{Parallel: 1}, func(r *Row) error {
+		if got = append(got, PositionOf(r)); len(got) == 300 {
+			if _, err := o.store.Compact(ctx, Table(), eager(), noon.AddDate(0, 0, 9)); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})
+	if err != nil || !slices.Equal(got, positions(rows, all)) {
+		t.Fatalf("got %d events, want %d: %v", len(got), len(rows), err)
+	}
+}
+
+func TestRetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
+	ctx := context.Background()
+	o, rows := history(t, rand.New(rand.NewPCG(11, 4)), "")
+	now := noon.AddDate(0, 0, 7) // the rows are of Nov 20 to 23, written on the 25th
+	r := lake.Retention{Keep: 5 * 24 * time.Hour, Held: []string{"other"}, DryRun: true}
+	cut := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).UnixMicro()
+	plan, err := o.store.Retain(ctx, Table(), r, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := collect(t, o, Query{}); len(got) != len(rows) {
+		t.Fatal("a dry run deleted something")
+	}
+	r.DryRun = false
+	done, err := o.store.Retain(ctx, Table(), r, now)
+	if err != nil || !reflect.DeepEqual(done, plan) || done.Rows == 0 || done.Kept == 0 {
+		t.Fatalf("planned %+v, did %+v: %v", plan, done, err)
+	}
+	want := positions(rows, func(r *Row) bool { return r.At >= cut || r.Fleet == "other" })
+	if got, _ := collect(t, o, Query{}); !slices.Equal(got, want) {
+		t.Fatalf("got %d events, want %d of %d", len(got), len(want), len(rows))
+	}
+	r.Held = nil
+	if _, err := o.store.Retain(ctx, Table(), r, now); err != nil {
+		t.Fatal(err)
+	}
+	folders, err := o.store.Folders(ctx, "")
+	folders = slices.DeleteFunc(folders, func(f string) bool { return f == lake.DuplicatesFolder })
+	if err != nil || len(folders) == 0 || folders[0] != "date=2026-11-22" {
+		t.Fatalf("left: %v, %v", folders, err)
+	}
+}
+
+func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
+	ctx := context.Background()
+	o, rows := history(t, rand.New(rand.NewPCG(11, 5)), "row_group_rows: 30")
+	before, _, _ := ledger(t, o.store)
+	gone := func(r *Row) bool { return r.Fleet == "acme" && r.Device == "d07" }
+	for range 2 {
+		if _, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "d07"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := collect(t, o, Query{}); !slices.Equal(got, positions(rows, func(r *Row) bool { return !gone(r) })) {
+		t.Fatalf("got %d events", len(got))
+	}
+	if after, _, _ := ledger(t, o.store); !reflect.DeepEqual(before, after) {
+		t.Fatal("the proof of what was stored is gone")
+	}
+	removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme"})
+	if err != nil || removed.Rows == 0 {
+		t.Fatalf("%+v, %v", removed, err)
+	}
+	if got, _ := collect(t, o, Query{Fleet: "acme"}); len(got) != 0 {
+		t.Fatalf("%d events of the fleet are left", len(got))
+	}
+	if _, err := o.store.Erase(ctx, Table(), lake.Erasure{}); err == nil {
+		t.Fatal("an erasure of nobody was accepted")
+	}
+}
+
+func TestAFailedRewriteLeavesTheInputs(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 6)), "", 5*time.Hour)
+	table := Table()
+	n := 0
+	table.Covers = func(lake.Ref, *lake.Collector) {
+		if n++; n == 200 {
+			cancel()
+		}
+	}
+	if _, err := o.store.Compact(ctx, table, eager(), noon.AddDate(0, 0, 9)); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if got, _ := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) {
+		t.Fatalf("got %d events, want %d", len(got), len(rows))
+	}
+}
