@@ -129,10 +129,11 @@ func (d *decoder) sketch() Sketch {
 	last := int64(0)
 	for i := range s {
 		delta := d.varint()
-		if i > 0 && delta <= 0 {
-			d.bad = true
-		}
 		last += delta
+		if i > 0 && delta <= 0 || last < -maxKey || last > maxKey {
+			d.bad = true
+			return nil
+		}
 		s[i] = bin{int32(last), d.uvarint()}
 	}
 	return s

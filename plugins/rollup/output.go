@@ -19,6 +19,7 @@ const (
 	rollupFieldCache           = "cache"
 	rollupFieldSettle          = "settle"
 	rollupFieldRefresh         = "refresh"
+	rollupFieldTimeout         = "timeout"
 	rollupFieldBatching        = "batching"
 )
 
@@ -59,6 +60,9 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 		Field(service.NewDurationField(rollupFieldRefresh).
 			Description("How often an hour that is not over is rolled, for those who read the views.").
 			Default("15m").Advanced()).
+		Field(service.NewDurationField(rollupFieldTimeout).
+			Description("How long one batch may wait for the database before it counts as failed and is delivered again.").
+			Default("1m").Advanced()).
 		Field(service.NewBatchPolicyField(rollupFieldBatching)).
 		Example("Roll up a topic", "Windows are merged every two seconds; bad records go elsewhere.", `
 output:
@@ -80,13 +84,15 @@ output:
 const (
 	upkeepInterval    = 5 * time.Second
 	retentionInterval = 10 * time.Minute
+	upkeepTimeout     = 10 * time.Minute // what it did until then stays done
 )
 
 type output struct {
-	url    string
-	limits Limits
-	policy RollPolicy
-	res    *service.Resources
+	url     string
+	limits  Limits
+	policy  RollPolicy
+	timeout time.Duration
+	res     *service.Resources
 
 	events, rows, conflicts, rolled, expired *service.MetricCounter
 
@@ -111,6 +117,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.Batc
 	duration(rollupFieldRetention, &o.limits.Keep)
 	duration(rollupFieldSettle, &o.policy.Settle)
 	duration(rollupFieldRefresh, &o.policy.Refresh)
+	duration(rollupFieldTimeout, &o.timeout)
 	var e error
 	if o.url, e = conf.FieldString(rollupFieldURL); e != nil {
 		err = errors.Join(err, e)
@@ -170,6 +177,8 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		}
 		windows = append(windows, w)
 	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
 	res, err := store.Add(ctx, windows, time.Now())
 	if res.Conflicts > 0 {
 		o.conflicts.Incr(int64(res.Conflicts))
@@ -219,21 +228,30 @@ func (o *output) upkeep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			rolled, err := o.store.Roll(ctx, o.policy, now)
-			o.rolled.Incr(int64(rolled))
-			if err == nil && now.Sub(retained) >= retentionInterval {
-				var r Retained
-				if r, err = o.store.Retain(ctx, now); err == nil {
-					retained = now
-				}
-				o.expired.Incr(r.Ledgers, "ledger")
-				o.expired.Incr(r.Rows, "row")
+			retain := now.Sub(retained) >= retentionInterval
+			err := o.keepUp(ctx, now, retain)
+			if err == nil && retain {
+				retained = now
 			}
 			if err != nil && ctx.Err() == nil {
 				o.res.Logger().Errorf("keeping up the rollups: %v; trying again in %s", err, upkeepInterval)
 			}
 		}
 	}
+}
+
+func (o *output) keepUp(ctx context.Context, now time.Time, retain bool) error {
+	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
+	defer cancel()
+	rolled, err := o.store.Roll(ctx, o.policy, now)
+	o.rolled.Incr(int64(rolled))
+	if err != nil || !retain {
+		return err
+	}
+	r, err := o.store.Retain(ctx, now)
+	o.expired.Incr(r.Ledgers, "ledger")
+	o.expired.Incr(r.Rows, "row")
+	return err
 }
 
 // Close ends the upkeep and releases the database.

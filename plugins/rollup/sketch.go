@@ -18,6 +18,9 @@ const maxBins = 4096
 // keyZero is the key of the first bin above zero; see keyOf.
 const keyZero = 40_000
 
+// maxKey bounds the keys: the largest double has 75,489.
+const maxKey = 2 * keyZero
+
 // bin counts the readings of one key.
 type bin struct {
 	key int32

@@ -1,0 +1,98 @@
+package rollup
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func names(r *Row) (out []string) {
+	for _, m := range r.Metrics {
+		out = append(out, m.Name)
+	}
+	return out
+}
+
+func TestRowsReadBackAsWritten(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	for range 50 {
+		row := &Row{Key: Key{"acme", "a", noon.Unix()}}
+		for range r.IntN(100) {
+			e := sample{id: r.Uint64(), at: noon.UnixMicro() + r.Int64N(60e6), readings: []reading{
+				{"b", r.NormFloat64()}, {"a", r.NormFloat64() * 1e6}, {"ü \"x\"", 0}}}
+			row.merge(&e, func(s string) string { return s })
+		}
+		back := &Row{Key: row.Key}
+		if err := back.decode(names(row), row.appendStats(nil), row.appendDetail(nil), row.appendLedger(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := sameRow(row, back); diff != "" {
+			t.Fatal(diff)
+		}
+		for i, m := range row.Metrics {
+			if m.Sum != back.Metrics[i].Sum || m.Squares != back.Metrics[i].Squares {
+				t.Fatal("sums changed")
+			}
+		}
+	}
+}
+
+// A damaged row is an error, never a panic or a wrong number of readings.
+func FuzzDamagedRowsAreNoticed(f *testing.F) {
+	row := &Row{Key: Key{"acme", "a", noon.Unix()}}
+	for n := range 5 {
+		row.merge(&sample{id: uint64(n), at: noon.UnixMicro(), readings: []reading{{"x", float64(n)}, {"y", -1.5}}}, func(s string) string { return s })
+	}
+	f.Add(row.appendDetail(nil), row.appendLedger(nil))
+	f.Fuzz(func(t *testing.T, detail, ledger []byte) {
+		back := &Row{Key: row.Key}
+		if err := back.decode(names(row), row.appendStats(nil), detail, ledger); err != nil {
+			if !errors.Is(err, errCorrupt) {
+				t.Error(err)
+			}
+			return
+		}
+		for i, m := range back.Metrics {
+			if m.Sketch.Count() != uint64(row.Metrics[i].Count) {
+				t.Error("the sketch counts otherwise than the row")
+			}
+		}
+	})
+}
+
+func TestWindowsReadBackFromJSON(t *testing.T) {
+	w := windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1.5,"y":-2}`), testEvent(2, "a", noon, `{"x":1}`))[0]
+	w.events[1].replayed = true
+	raw, err := w.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Window
+	if err := back.UnmarshalJSON(raw); err != nil {
+		t.Fatal(err)
+	}
+	a, b := &Row{Key: w.Key}, &Row{Key: back.Key}
+	for i := range w.events {
+		a.merge(&w.events[i], func(s string) string { return s })
+		b.merge(&back.events[i], func(s string) string { return s })
+	}
+	if diff := sameRow(a, b); diff != "" || w.Key != back.Key || !back.events[1].replayed {
+		t.Errorf("%s: %s", raw, diff)
+	}
+	for _, bad := range []string{`{}`, `[]`, `{"fleet":"a","device_id":"b","bucket":"2026-11-21T12:00:01Z"}`,
+		`{"fleet":"a","device_id":"b","bucket":"2026-11-21T12:00:00Z","events":[{"id":"zz","at":"2026-11-21T12:00:00Z","metrics":{}}]}`,
+		`{"fleet":"a","device_id":"b","bucket":"2026-11-21T12:00:00Z","events":[{"id":"1","at":"2026-11-21T12:01:00Z","metrics":{}}]}`} {
+		if err := new(Window).UnmarshalJSON([]byte(bad)); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+// The stored id of an event never changes: ledgers outlive programs.
+func TestLedgerIDsAreForever(t *testing.T) {
+	ids := []uint64{LedgerID([16]byte{}), LedgerID([16]byte{15: 1}), LedgerID([16]byte{0: 1})}
+	if want := []uint64{0xa706dd2f4d197e6f, 0x5e41ab087439611e, 0x9c8c1ca9370e13af}; !slices.Equal(ids, want) {
+		t.Errorf("%#x", ids)
+	}
+}
