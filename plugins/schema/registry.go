@@ -70,9 +70,9 @@ func schemaNotFound() error { return fails(http.StatusNotFound, 40403, "Schema n
 type submission struct {
 	Schema     string            `json:"schema"`
 	SchemaType string            `json:"schemaType"`
-	References []json.RawMessage `json:"references"`
-	ID         int               `json:"id"`
-	Version    int               `json:"version"`
+	References []json.RawMessage `json:"references,omitempty"`
+	ID         int               `json:"id,omitempty"`
+	Version    int               `json:"version,omitempty"`
 
 	canonical string
 	major     int

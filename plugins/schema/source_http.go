@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -71,14 +72,26 @@ func (s *httpSource) load(ctx context.Context, subject string) ([]document, erro
 
 // get reads /subjects/SUBJECT/….
 func (s *httpSource) get(ctx context.Context, into any, subject string, path ...string) error {
+	return s.ask(ctx, http.MethodGet, nil, into, nil, append([]string{"subjects", subject}, path...)...)
+}
+
+// ask sends one request and reads its answer, unless into is nil.
+func (s *httpSource) ask(ctx context.Context, method string, body []byte, into any, query url.Values, path ...string) error {
 	u := *s.base
 	u.User = nil
-	at := u.JoinPath(append([]string{"subjects", url.PathEscape(subject)}, path...)...)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	for i, p := range path {
+		path[i] = url.PathEscape(p)
+	}
+	at := u.JoinPath(path...)
+	at.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, at.String(), bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("asking the schema registry: %w", err)
 	}
 	req.Header.Set("Accept", registryMediaType+", application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", registryMediaType)
+	}
 	if p, ok := s.base.User.Password(); ok {
 		req.SetBasicAuth(s.base.User.Username(), p)
 	}
@@ -96,12 +109,19 @@ func (s *httpSource) get(ctx context.Context, into any, subject string, path ...
 	}
 	if res.StatusCode != http.StatusOK {
 		var e struct {
-			Code int `json:"error_code"`
+			Code    int    `json:"error_code"`
+			Message string `json:"message"`
 		}
-		if json.Unmarshal(raw, &e) == nil && e.Code == 40401 {
-			return fmt.Errorf("asking the schema registry: subject %q: %w", subject, errNoSchemas)
+		switch err := json.Unmarshal(raw, &e); {
+		case err == nil && e.Code == 40401:
+			return fmt.Errorf("asking the schema registry: %q: %w", path[1], errNoSchemas)
+		case err == nil && e.Message != "":
+			return fmt.Errorf("asking the schema registry: %s answered %s: %s", at.Redacted(), res.Status, e.Message)
 		}
 		return fmt.Errorf("asking the schema registry: %s answered %s", at.Redacted(), res.Status)
+	}
+	if into == nil {
+		return nil
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
 		return fmt.Errorf("asking the schema registry: reading %s: %w", at.Redacted(), err)
