@@ -19,14 +19,15 @@ import (
 
 // config is the parsed form of the fields.
 type config struct {
-	address    string
-	keys       string
-	keyRefresh time.Duration
-	limits     limits
-	timeouts   timeouts
-	quotas     quotas
-	pressure   *pressureConfig // nil: not measured
-	tls        *tlsConfig      // nil: plain HTTP
+	address     string
+	grpcAddress string // "": no gRPC
+	keys        string
+	keyRefresh  time.Duration
+	limits      limits
+	timeouts    timeouts
+	quotas      quotas
+	pressure    *pressureConfig // nil: not measured
+	tls         *tlsConfig      // nil: plain HTTP
 }
 
 type limits struct {
@@ -89,9 +90,10 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 	f := &fields{conf: conf}
 	limit := func(name string) int { return f.atLeast(1, gateFieldLimits, name) }
 	c := config{
-		address:    f.text(gateFieldAddress),
-		keys:       f.text(gateFieldKeys),
-		keyRefresh: f.duration(gateFieldKeyRefresh),
+		address:     f.text(gateFieldAddress),
+		grpcAddress: f.text(gateFieldGRPC),
+		keys:        f.text(gateFieldKeys),
+		keyRefresh:  f.duration(gateFieldKeyRefresh),
 		limits: limits{
 			body: limit(gateFieldMaxBody), batch: limit(gateFieldMaxBatch), event: limit(gateFieldMaxEvent),
 			depth: limit(gateFieldMaxDepth), metrics: limit(gateFieldMaxMetrics), text: limit(gateFieldMaxString),
@@ -116,9 +118,11 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 	if c.limits.inFlightB < c.limits.body {
 		f.keep(fmt.Errorf("%s must be at least %s, or no body of that size could ever come in", gateFieldMaxInFlightB, gateFieldMaxBody))
 	}
-	if c.tls == nil && !plain && !loopback(c.address) {
-		f.keep(fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where something in front of the gate ends TLS",
-			c.address, gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey, gateFieldPlainHTTP))
+	for _, address := range []string{c.address, c.grpcAddress} {
+		if c.tls == nil && !plain && !loopback(address) {
+			f.keep(fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where something in front of the gate ends TLS",
+				address, gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey, gateFieldPlainHTTP))
+		}
 	}
 	return c, f.err
 }

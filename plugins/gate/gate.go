@@ -29,6 +29,7 @@ type gate struct {
 
 	mu       sync.Mutex
 	server   *server
+	grpc     *grpcServer
 	keys     *apikey.Cache
 	checker  apikey.Checker // the same
 	release  func()         // of the key store
@@ -75,9 +76,17 @@ func (g *gate) Connect(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := g.closeListeners(ctx); err != nil { // left from before a failure
+		g.log.Warnf("Closing a listener that failed: %v", err)
+	}
 	srv, err := listen(ctx, g)
 	if err != nil {
 		return err
+	}
+	if g.conf.grpcAddress != "" {
+		if g.grpc, err = listenGRPC(ctx, g); err != nil {
+			return errors.Join(err, srv.stop(ctx))
+		}
 	}
 	g.server = srv
 	g.log.Infof("Taking events at %s/v1/events", srv.url)
@@ -130,13 +139,7 @@ func (g *gate) Close(ctx context.Context) error {
 	defer g.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	var err error
-	if g.server != nil {
-		if err = g.server.stop(ctx); err != nil {
-			err = fmt.Errorf("closing the gate: %w", err)
-		}
-		g.server = nil
-	}
+	err := g.closeListeners(ctx)
 	select {
 	case <-g.streams.close():
 	case <-ctx.Done():
@@ -152,6 +155,21 @@ func (g *gate) Close(ctx context.Context) error {
 		g.keys = nil
 	}
 	g.closeDecoders()
+	return err
+}
+
+// closeListeners stops listening and waits for what runs, until ctx ends.
+func (g *gate) closeListeners(ctx context.Context) (err error) {
+	if g.server != nil {
+		if err = g.server.stop(ctx); err != nil {
+			err = fmt.Errorf("closing the gate: %w", err)
+		}
+		g.server = nil
+	}
+	if g.grpc != nil {
+		g.grpc.stop(ctx)
+		g.grpc = nil
+	}
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 
 const (
 	gateFieldAddress    = "address"
+	gateFieldGRPC       = "grpc_address"
 	gateFieldKeys       = "keys"
 	gateFieldKeyRefresh = "key_refresh"
 
@@ -82,6 +83,9 @@ that were sent. The reply is sent when the stream has acknowledged the batch, wi
 202 when all were accepted, 207 when some were, 400 when none was. When the stream fails the batch, or does not
 acknowledge it in time, the reply is 503 with Retry-After, and the device sends again: its event_id makes that safe.
 
+`+"`GET /v1/stream`"+` is the same as a WebSocket: each message is a body, and is answered by one message. Instead of
+429, the gate stops reading. gRPC is the same again. The contract of the HTTP side is served at `+"`/openapi.json`"+`.
+
 An event is rejected, alone, when a processor of the stream marks it as bad data (see `+"`schema_validate`"+`) and the
 stream routes it to the dead letters with the processor `+"`dead_letter`"+`.
 
@@ -92,6 +96,9 @@ stream routes it to the dead letters with the processor `+"`dead_letter`"+`.
 		Field(service.NewStringField(gateFieldAddress).
 			Description("Where to listen, as host:port.").
 			Default("127.0.0.1:8080")).
+		Field(service.NewStringField(gateFieldGRPC).
+			Description("Where to listen for gRPC (`weir.v1.Ingest`), as host:port; empty is nowhere.").
+			Default("")).
 		Field(service.NewStringField(gateFieldKeys).
 			Description("The SQL store of API keys, as `sqlite://PATH` or `postgres://…`. Make keys with `weir keys create`.").
 			Example("sqlite://data/control.db").

@@ -4,20 +4,68 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"weir/plugins/apikey"
 )
 
-// This file is what the protocols of long connections share: one body after
+// This file is what the protocols of long connections share: one request after
 // the other, each answered in order, and waiting instead of 429.
 
-// patiently takes one body in as ingest does, but waits while there is no room
-// for it. Meanwhile its caller reads no further, and so the client is held back.
-// The key is asked for again each time: it may have been revoked.
-func (g *gate) patiently(ctx context.Context, text string, make func(held *hold) (*request, error)) (result, error) {
+// relayWindow is how many requests of one connection may be on their way at
+// once. The events of two of them may be stored in any order.
+const relayWindow = 8
+
+// relay runs one long connection. read returns the work of the next request,
+// false at the end; the work says when it has room, and only then is the next
+// request read. send sends the answers in the order of the requests, until it
+// returns false, which must make read return. Relay returns after the last send.
+func relay[A any](ctx context.Context, read func() (work func(ctx context.Context, taken func()) A, ok bool), send func(A) bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan chan A, relayWindow)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		defer cancel()
+		for next := range answers {
+			if !send(<-next) {
+				return
+			}
+		}
+	})
+	defer writer.Wait()
+	defer close(answers)
 	for {
-		res, err := g.attempt(ctx, text, make)
+		work, ok := read()
+		if !ok {
+			return
+		}
+		answer := make(chan A, 1)
+		select {
+		case answers <- answer: // waits while the window is full
+		case <-ctx.Done():
+			return
+		}
+		taken := make(chan struct{})
+		told := sync.OnceFunc(func() { close(taken) })
+		go func() {
+			defer told()
+			answer <- work(ctx, told)
+		}()
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// patiently takes one request in, but waits while there is no room for it.
+// The key is asked for again each time: it may have been revoked.
+func (g *gate) patiently(ctx context.Context, text string, build func(held *hold) (*request, error)) (result, error) {
+	for {
+		res, err := g.attempt(ctx, text, build)
 		var ref *refusal
 		if !errors.As(err, &ref) || ref.status != http.StatusTooManyRequests {
 			return res, err
@@ -43,7 +91,8 @@ const (
 	maxHeldBack = 2 * time.Second
 )
 
-func (g *gate) attempt(ctx context.Context, text string, make func(held *hold) (*request, error)) (result, error) {
+// attempt takes one request in, or says why not.
+func (g *gate) attempt(ctx context.Context, text string, build func(held *hold) (*request, error)) (result, error) {
 	if g.isDraining() {
 		return result{}, stopping()
 	}
@@ -58,7 +107,7 @@ func (g *gate) attempt(ctx context.Context, text string, make func(held *hold) (
 	if ref != nil {
 		return result{}, ref
 	}
-	r, err := make(held)
+	r, err := build(held)
 	if err != nil {
 		held.release()
 		return result{}, err

@@ -11,11 +11,6 @@ import (
 	"weir/plugins/apikey"
 )
 
-// wsWindow is how many messages of one connection may be on their way at once.
-// Their verdicts come in the order of the messages; the events of two messages
-// that are on their way together may be stored in any order.
-const wsWindow = 8
-
 const (
 	wsWriteTimeout = 10 * time.Second
 	wsCloseTimeout = time.Second
@@ -58,18 +53,16 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 		return 0
 	}
 	defer g.streams.leave()
-	(&stream{g: g, conn: conn, text: text, trace: traceparentOf(r), answers: make(chan chan answer, wsWindow)}).serve()
+	(&stream{g: g, conn: conn, text: text, trace: traceparentOf(r)}).serve()
 	return 0
 }
 
-// stream is one WebSocket. Its reader starts the work of each message, and its
-// writer sends the answers in order.
+// stream is one WebSocket.
 type stream struct {
-	g       *gate
-	conn    *websocket.Conn
-	text    string // the key
-	trace   string
-	answers chan chan answer // in the order of the messages
+	g     *gate
+	conn  *websocket.Conn
+	text  string // the key
+	trace string
 }
 
 // answer is one message to the client. With a close code it is the last one.
@@ -80,68 +73,61 @@ type answer struct {
 }
 
 func (s *stream) serve() {
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.write(ctx)
-		cancel()
-		_ = s.conn.Close() // ends the reader
-	}()
-	s.read(ctx)
-	close(s.answers)
-	<-done
-}
-
-func (s *stream) read(ctx context.Context) {
-	idle := s.g.conf.timeouts.idle
+	defer func() { _ = s.conn.Close() }()
+	defer close(done)
+	go s.watch(done)
 	s.conn.SetReadLimit(int64(s.g.conf.limits.body))
-	alive := func(string) error { return s.conn.SetReadDeadline(time.Now().Add(idle)) }
-	s.conn.SetPongHandler(alive)
-	_ = alive("")
+	s.conn.SetPongHandler(func(string) error { return s.alive() })
+	_ = s.alive()
+	relay(context.Background(), s.read, s.send)
+	if s.g.isDraining() {
+		s.goodbye(websocket.CloseGoingAway, "the gate is stopping")
+	}
+}
+
+// alive gives the client time for its next message, or pong.
+func (s *stream) alive() error {
+	return s.conn.SetReadDeadline(time.Now().Add(s.g.conf.timeouts.idle))
+}
+
+// watch pings, and ends the reading when the gate stops: what is on its way by
+// then is still answered.
+func (s *stream) watch(done <-chan struct{}) {
+	ping := time.NewTicker(s.g.conf.timeouts.idle / 3)
+	defer ping.Stop()
 	for {
-		kind, body, err := s.conn.ReadMessage()
-		if err != nil {
-			return
-		}
-		if _ = alive(""); s.g.isDraining() {
-			return
-		}
-		if kind != websocket.TextMessage && kind != websocket.BinaryMessage {
-			continue
-		}
-		out := make(chan answer, 1)
 		select {
-		case s.answers <- out: // waits while the window is full
-		case <-ctx.Done():
+		case <-ping.C:
+			_ = s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(wsCloseTimeout)) // a client that is gone misses its pong
+		case <-s.g.draining:
+			_ = s.conn.SetReadDeadline(time.Now())
 			return
-		}
-		taken := make(chan struct{}) // the next message is read when this one has room
-		go func() { out <- s.handle(ctx, body, taken) }()
-		select {
-		case <-taken:
-		case <-ctx.Done():
+		case <-done:
 			return
 		}
 	}
 }
 
-// handle takes one message in, and says with taken when it has been admitted.
-func (s *stream) handle(ctx context.Context, body []byte, taken chan<- struct{}) answer {
-	start := time.Now()
-	told := false
-	tell := func() {
-		if !told {
-			told = true
-			close(taken)
-		}
+func (s *stream) read() (func(context.Context, func()) answer, bool) {
+	_, body, err := s.conn.ReadMessage()
+	if err != nil {
+		return nil, false
 	}
-	defer tell()
+	if _ = s.alive(); s.g.isDraining() { // in this order: watch may have set the deadline before
+		return nil, false
+	}
+	return func(ctx context.Context, taken func()) answer { return s.handle(ctx, body, taken) }, true
+}
+
+// handle takes one message in, and says with taken when it has room.
+func (s *stream) handle(ctx context.Context, body []byte, taken func()) answer {
+	start := time.Now()
 	res, err := s.g.patiently(ctx, s.text, func(held *hold) (*request, error) {
 		if ref := held.grow(len(body)); ref != nil {
 			return nil, ref
 		}
-		r := &request{traceparent: s.trace, held: held, admitted: tell}
+		r := &request{traceparent: s.trace, held: held, admitted: taken}
 		return r, s.g.cut(r, body, form{})
 	})
 	var ref *refusal
@@ -169,44 +155,25 @@ func (s *stream) handle(ctx context.Context, body []byte, taken chan<- struct{})
 	return answer{close: websocket.CloseTryAgainLater, reason: "the API key cannot be checked now"}
 }
 
-// write sends answers in order, and pings, until the last answer, an error, or
-// the stop of the gate.
-func (s *stream) write(ctx context.Context) {
-	ping := time.NewTicker(s.g.conf.timeouts.idle / 3)
-	defer ping.Stop()
-	draining := s.g.draining
-	for {
-		select {
-		case next, ok := <-s.answers:
-			if !ok { // the client has left, or the gate stops
-				if s.g.isDraining() {
-					s.goodbye(websocket.CloseGoingAway, "the gate is stopping")
-				}
-				return
-			}
-			a := <-next
-			if len(a.body) > 0 {
-				_ = s.conn.SetWriteDeadline(time.Now().Add(wsWriteTimeout))
-				if s.conn.WriteMessage(websocket.TextMessage, a.body) != nil {
-					return
-				}
-			}
-			if a.close != 0 {
-				s.goodbye(a.close, a.reason)
-				return
-			}
-		case <-ping.C:
-			if s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(wsWriteTimeout)) != nil {
-				return
-			}
-		case <-draining:
-			draining = nil // what is on its way is still answered
-			_ = s.conn.SetReadDeadline(time.Now())
+// send writes one answer. After the last one, or when the client does not take
+// it in time, the connection ends, and with it the reading.
+func (s *stream) send(a answer) bool {
+	if len(a.body) > 0 {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(wsWriteTimeout))
+		if s.conn.WriteMessage(websocket.TextMessage, a.body) != nil {
+			_ = s.conn.Close()
+			return false
 		}
 	}
+	if a.close == 0 {
+		return true
+	}
+	s.goodbye(a.close, a.reason)
+	_ = s.conn.Close()
+	return false
 }
 
-// goodbye says why the connection ends, and gives the client a moment to read it.
+// goodbye says why the connection ends.
 func (s *stream) goodbye(code int, reason string) {
 	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(wsCloseTimeout))
 }

@@ -26,7 +26,7 @@ func (w *world) dial(headers ...string) (*websocket.Conn, *http.Response, error)
 	return c, res, err
 }
 
-func receive(t *testing.T, c *websocket.Conn) verdicts {
+func hear(t *testing.T, c *websocket.Conn) verdicts {
 	t.Helper()
 	_, raw, err := c.ReadMessage()
 	if err != nil {
@@ -56,30 +56,30 @@ func TestStreamAnswersEachMessageInOrder(t *testing.T) {
 		say(t, c, string(batchBody(1+i%5, ",", "[", "]")))
 	}
 	for i := range 100 {
-		if v := receive(t, c); *v.Accepted != 1+i%5 || *v.Rejected != 0 {
+		if v := hear(t, c); *v.Accepted != 1+i%5 || *v.Rejected != 0 {
 			t.Fatalf("message %d: %+v", i, v)
 		}
 	}
 	say(t, c, "["+goodEvent+",NaN]")
-	if v := receive(t, c); *v.Accepted != 1 || v.Events[1].Code != "invalid_json" {
+	if v := hear(t, c); *v.Accepted != 1 || v.Events[1].Code != "invalid_json" {
 		t.Errorf("%+v", v)
 	}
 	say(t, c, "[]")
-	if v := receive(t, c); *v.Accepted != 0 || v.Detail == "" {
+	if v := hear(t, c); *v.Accepted != 0 || v.Detail == "" {
 		t.Errorf("%+v", v)
 	}
 	say(t, c, string(batchBody(101, ",", "[", "]")))
-	if v := receive(t, c); v.Type != "https://weir.dev/problems/batch-too-large" {
+	if v := hear(t, c); v.Type != "https://weir.dev/problems/batch-too-large" {
 		t.Errorf("%+v", v)
 	}
 	w.sink.set(func(s *sink) { s.fail = errors.New("down") })
 	say(t, c, goodEvent)
-	if v := receive(t, c); v.Type != "https://weir.dev/problems/log-unavailable" {
+	if v := hear(t, c); v.Type != "https://weir.dev/problems/log-unavailable" {
 		t.Errorf("%+v", v)
 	}
 	w.sink.set(func(s *sink) { s.fail = nil })
 	say(t, c, goodEvent)
-	if v := receive(t, c); *v.Accepted != 1 {
+	if v := hear(t, c); *v.Accepted != 1 {
 		t.Errorf("after recovery: %+v", v)
 	}
 	say(t, c, strings.Repeat(" ", 1<<20+1))
@@ -103,7 +103,7 @@ func TestStreamIsHeldBackInsteadOfRefused(t *testing.T) {
 		}
 	}()
 	for range 20 {
-		if v := receive(t, c); *v.Accepted != 20 {
+		if v := hear(t, c); *v.Accepted != 20 {
 			t.Fatalf("%+v", v)
 		}
 	}
@@ -119,7 +119,7 @@ func TestStreamEndsWithItsKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	say(t, c, goodEvent)
-	receive(t, c)
+	hear(t, c)
 	if err := w.store.Revoke(t.Context(), strings.Split(w.key, "_")[1]); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestStopEndsStreams(t *testing.T) {
 	go func() { stopped <- w.stream.StopWithin(20 * time.Second) }()
 	time.Sleep(200 * time.Millisecond)
 	w.sink.set(func(s *sink) { close(s.block); s.block = nil })
-	if v := receive(t, c); v.Accepted == nil || *v.Accepted != 1 {
+	if v := hear(t, c); v.Accepted == nil || *v.Accepted != 1 {
 		t.Errorf("%+v", v)
 	}
 	for name, c := range map[string]*websocket.Conn{"busy": c, "idle": idle} {
