@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,13 +15,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/plugins/event"
+	"weir/tests/integration/require"
 )
 
 // named lists the unexplained offsets of a report as "partition:first-last".
 func named(r *Report) (out []string) {
 	for _, p := range r.Partitions {
 		for _, g := range p.Ranges {
-			out = append(out, p.Topic+"/"+string('0'+rune(p.Partition))+":"+itoa(g.First)+"-"+itoa(g.Last)+" "+g.Reason)
+			out = append(out, p.Topic[strings.LastIndexByte(p.Topic, '.')+1:]+"/"+string('0'+rune(p.Partition))+":"+itoa(g.First)+"-"+itoa(g.Last)+" "+g.Reason)
 		}
 	}
 	return out
@@ -28,8 +31,9 @@ func named(r *Report) (out []string) {
 func itoa(n int64) string { return string(event.Coordinates{Offset: n}.Append(nil)[3:]) }
 
 // filled is a world in which all of a partition's fates occur and all is well.
-func filled(t *testing.T) *world {
-	w := newWorld(t)
+func filled(t *testing.T) *world { return newWorld(t).fill() }
+
+func (w *world) fill() *world {
 	w.produce("raw-events", 0, 100)
 	w.produce("raw-events", 1, 50)
 	w.store("raw-events", 0, 0, 40)
@@ -37,7 +41,7 @@ func filled(t *testing.T) *world {
 	for o := int64(40); o < 90; o++ {
 		msg := w.message("raw-events", 0, o)
 		if o%10 == 5 {
-			msg.MetaSetMut(event.MetaDuplicateOf, at(0, o-30).String())
+			msg.MetaSetMut(event.MetaDuplicateOf, w.at(0, o-30).String())
 		}
 		if o == 60 {
 			continue // dead-lettered
@@ -45,7 +49,7 @@ func filled(t *testing.T) *world {
 		batch = append(batch, msg)
 	}
 	w.push(w.toRaw, batch)
-	poison := at(0, 60)
+	poison := w.at(0, 60)
 	w.deadLetter(&poison, true)
 	w.deadLetter(nil, true) // one from the gate
 	w.store("raw-events", 1, 0, 50)
@@ -121,7 +125,7 @@ func TestALostObjectIsNoticedByTheSameAuditor(t *testing.T) {
 
 func TestDeadLettersStillOnTheLogCount(t *testing.T) {
 	w := filled(t)
-	lost := at(1, 50)
+	lost := w.at(1, 50)
 	w.produce("raw-events", 1, 1)
 	w.commit("weir-raw", "raw-events", 1, 51)
 	w.deadLetter(&lost, false)
@@ -142,10 +146,10 @@ func TestReplaysStandForTheirFirstDelivery(t *testing.T) {
 	stands := func(c event.Coordinates) kgo.RecordHeader {
 		return kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(c.String())}
 	}
-	w.produce("replay-events", 0, 3, stands(at(0, 3)))
+	w.produce("replay-events", 0, 3, stands(w.at(0, 3)))
 	w.produce("replay-events", 0, 2, kgo.RecordHeader{Key: event.HeaderTarget, Value: []byte("rollup,detect")})
-	w.produce("replay-events", 0, 1, stands(at(1, 77))) // of nothing
-	w.produce("raw-events", 1, 1, stands(at(0, 60)))    // a redrive of the dead letter
+	w.produce("replay-events", 0, 1, stands(w.at(1, 77))) // of nothing
+	w.produce("raw-events", 1, 1, stands(w.at(0, 60)))    // a redrive of the dead letter
 	w.commit("weir-raw", "replay-events", 0, 6)
 	w.commit("weir-raw", "raw-events", 1, 51)
 	a := w.auditor(false)
@@ -171,11 +175,9 @@ func TestAReplayOfAnOldDayIsFoundThere(t *testing.T) {
 	if err := os.Rename(old, filepath.Join(dir, "20200101T000000.000000Z_"+parts[1])); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.cluster.DeleteRecords("raw-events", 0, 4); err != nil {
-		t.Fatal(err)
-	}
+	w.remove("raw-events", 0, 4)
 	w.commit("weir-raw", "raw-events", 0, 4)
-	w.produce("replay-events", 0, 1, kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(at(0, 2).String())})
+	w.produce("replay-events", 0, 1, kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(w.at(0, 2).String())})
 	w.commit("weir-raw", "replay-events", 0, 1)
 	a := w.auditor(false)
 	r := w.run(a, Options{})
@@ -187,10 +189,8 @@ func TestAReplayOfAnOldDayIsFoundThere(t *testing.T) {
 func TestWhatTheLogDeletedUnprocessedIsALoss(t *testing.T) {
 	w := filled(t)
 	w.produce("raw-events", 1, 50)
-	if err := w.cluster.DeleteRecords("raw-events", 1, 70); err != nil {
-		t.Fatal(err)
-	}
-	spilled := at(1, 55)
+	w.remove("raw-events", 1, 70)
+	spilled := w.at(1, 55)
 	w.deadLetter(&spilled, true)
 	r := w.run(w.auditor(false), Options{})
 	const why = " gone from the log, and in no store"
@@ -208,9 +208,7 @@ func TestWhatIsDeletedBetweenTwoAuditsIsAudited(t *testing.T) {
 	w.produce("raw-events", 1, 20)
 	w.store("raw-events", 1, 50, 60)
 	w.commit("weir-raw", "raw-events", 1, 70) // 60 to 69 are lost
-	if err := w.cluster.DeleteRecords("raw-events", 1, 70); err != nil {
-		t.Fatal(err)
-	}
+	w.remove("raw-events", 1, 70)
 	if got := named(w.run(a, Options{})); !slices.Equal(got, []string{"raw-events/1:60-69 gone from the log, and in no store"}) {
 		t.Errorf("%q", got)
 	}
@@ -249,12 +247,35 @@ func TestATimeRangeIsAudited(t *testing.T) {
 }
 
 func TestAnUnreachableLogIsAnErrorNotALoss(t *testing.T) {
-	w := filled(t)
+	w := newWorld(t)
+	w.brokers = "127.0.0.1:1"
 	a := w.auditor(false)
-	w.cluster.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if r, err := a.Run(ctx, Options{}); err == nil {
 		t.Errorf("%+v", r.Total)
+	}
+}
+
+// TestARealKafkaIsAudited repeats the main fates on a real Kafka.
+func TestARealKafkaIsAudited(t *testing.T) {
+	w := newWorldOn(t, require.Env(t, "WEIR_TEST_KAFKA_BROKERS"), fmt.Sprintf("audit-%x.", rand.Uint64()))
+	a := w.auditor(true)
+	if r := w.run(a, Options{}); r.Loss() || r.Total.Accepted != 0 { // groups and records that are not there yet
+		t.Fatalf("%+v %v", r.Total, r.Problems)
+	}
+	w.fill()
+	r := w.run(a, Options{})
+	if want := (Counts{Accepted: 152, Stored: 136, Duplicates: 5, DeadLettered: 1, InFlight: 10}); r.Total != want || r.Loss() {
+		t.Errorf("%+v %v %v", r.Total, named(r), r.Problems)
+	}
+	w.produce("raw-events", 1, 30)
+	w.store("raw-events", 1, 50, 60)
+	w.remove("raw-events", 1, 70)
+	w.commit("weir-raw", "raw-events", 1, 75)
+	r = w.run(a, Options{})
+	if want := []string{"raw-events/1:60-69 gone from the log, and in no store",
+		"raw-events/1:70-74 in the log, passed by group " + w.prefix + "weir-raw, and in no store"}; !slices.Equal(named(r), want) {
+		t.Errorf("%q", named(r))
 	}
 }

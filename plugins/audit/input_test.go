@@ -21,7 +21,7 @@ func TestTheScheduledAuditTellsEachFindingOnce(t *testing.T) {
 	}
 	b := env.NewStreamBuilder()
 	if err := b.AddInputYAML(fmt.Sprintf("audit:\n  seed_brokers: [%q]\n  raw: %s\n  dead_letter: %s\n  interval: 100ms\n  wait: 0s\n",
-		w.cluster.ListenAddrs()[0], w.rawURL, w.deadURL)); err != nil {
+		w.brokers, w.rawURL, w.deadURL)); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex

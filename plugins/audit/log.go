@@ -148,6 +148,9 @@ func (a *Auditor) since(ctx context.Context, reaches map[lake.Partition]reach) (
 		if at.first >= at.end {
 			continue
 		}
+		if at.first < at.start { // gone: nobody can say when it was written
+			return time.Time{}, nil
+		}
 		known, ok := a.began[p]
 		if !ok || known.offset != at.first {
 			known = began{offset: at.first}

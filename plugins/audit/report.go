@@ -111,6 +111,9 @@ func (p PartitionReport) before(o PartitionReport) int {
 	return cmp.Or(cmp.Compare(p.Topic, o.Topic), cmp.Compare(p.Partition, o.Partition))
 }
 
+// rangesShown bounds the ranges of one partition in the table.
+const rangesShown = 20
+
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -132,7 +135,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	var b strings.Builder
 	for _, p := range r.Partitions {
-		for _, g := range p.Ranges {
+		for i, g := range p.Ranges {
+			if i == rangesShown {
+				fmt.Fprintf(&b, "UNEXPLAINED %s/%d %d more ranges: see --json\n", p.Topic, p.Partition, len(p.Ranges)-i)
+				break
+			}
 			fmt.Fprintf(&b, "UNEXPLAINED %s/%d offsets %d-%d: %s\n", p.Topic, p.Partition, g.First, g.Last, g.Reason)
 		}
 	}

@@ -96,7 +96,8 @@ func (r *round) weigh(ctx context.Context, since time.Time) error {
 
 // examineAll looks at some records of one partition in the log.
 func (r *round) examineAll(ctx context.Context, p lake.Partition, set lake.Offsets, most int) (n int, err error) {
-	err = r.a.read(ctx, map[lake.Partition]lake.Offsets{p: set}, func(record *kgo.Record) error {
+	there := set.And(lake.NewOffsets(lake.Span{First: r.now[p].start, Last: r.now[p].end - 1}))
+	err = r.a.read(ctx, map[lake.Partition]lake.Offsets{p: there}, func(record *kgo.Record) error {
 		if n == most {
 			set = set.And(lake.NewOffsets(lake.Span{First: 0, Last: record.Offset - 1}))
 			return errEnough

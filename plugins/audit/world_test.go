@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 // world is a log and the two stores, filled by the rooms that fill them.
 type world struct {
 	*testing.T
-	cluster         *kfake.Cluster
+	brokers, prefix string // prefix makes the names of topics and groups the test's own
 	client          *kgo.Client
 	admin           *kadm.Client
 	rawURL, deadURL string
@@ -38,21 +39,49 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	for topic, partitions := range map[string]int32{"raw-events": 2, "replay-events": 1, "dead-letter": 1} {
-		if err := c.CreateTopic(topic, partitions, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	return newWorldOn(t, c.ListenAddrs()[0], "")
+}
+
+func newWorldOn(t *testing.T, brokers, prefix string) *world {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	w := &world{T: t, cluster: c, client: client, admin: kadm.NewClient(client), records: map[event.Coordinates]*kgo.Record{},
+	w := &world{T: t, brokers: brokers, prefix: prefix, client: client, admin: kadm.NewClient(client), records: map[event.Coordinates]*kgo.Record{},
 		rawURL: "file://" + t.TempDir(), deadURL: "file://" + t.TempDir()}
+	for topic, partitions := range map[string]int32{"raw-events": 2, "replay-events": 1, "dead-letter": 1} {
+		created, err := w.admin.CreateTopic(context.Background(), partitions, 1, nil, prefix+topic)
+		if err == nil {
+			err = created.Err
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.toRaw = w.output("raw_store", w.rawURL)
 	w.toDead = w.output("dead_letter_store", w.deadURL)
 	return w
+}
+
+// at are coordinates in raw-events.
+func (w *world) at(partition int32, offset int64) event.Coordinates {
+	return event.Coordinates{Topic: w.prefix + "raw-events", Partition: partition, Offset: offset}
+}
+
+// remove deletes the records before an offset, as retention would.
+func (w *world) remove(topic string, partition int32, before int64) {
+	w.Helper()
+	o := kadm.Offsets{}
+	o.AddOffset(w.prefix+topic, partition, before, -1)
+	deleted, err := w.admin.DeleteRecords(context.Background(), o)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
 }
 
 // output runs a stream that writes what it is given.
@@ -93,6 +122,7 @@ func (w *world) output(name, url string) service.MessageBatchHandlerFunc {
 // produce appends n events to a partition, and returns the first offset.
 func (w *world) produce(topic string, partition int32, n int, headers ...kgo.RecordHeader) (first int64) {
 	w.Helper()
+	topic = w.prefix + topic
 	now := time.Now()
 	var records []*kgo.Record
 	for range n {
@@ -118,6 +148,7 @@ func (w *world) produce(topic string, partition int32, n int, headers ...kgo.Rec
 // message is a record as a Kafka input would hand it on.
 func (w *world) message(topic string, partition int32, offset int64) *service.Message {
 	w.Helper()
+	topic = w.prefix + topic
 	r := w.records[event.Coordinates{Topic: topic, Partition: partition, Offset: offset}]
 	if r == nil {
 		w.Fatalf("no record %s/%d/%d was produced", topic, partition, offset)
@@ -163,11 +194,11 @@ func (w *world) deadLetter(origin *event.Coordinates, store bool) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	r := &kgo.Record{Topic: "dead-letter", Value: value}
+	r := &kgo.Record{Topic: w.prefix + "dead-letter", Value: value}
 	if err := w.client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
 		w.Fatal(err)
 	}
-	w.records[event.Coordinates{Topic: "dead-letter", Offset: r.Offset}] = r
+	w.records[event.Coordinates{Topic: r.Topic, Offset: r.Offset}] = r
 	if store {
 		w.push(w.toDead, service.MessageBatch{w.message("dead-letter", 0, r.Offset)})
 		w.commit("weir-dead-letter", "dead-letter", 0, r.Offset+1)
@@ -177,15 +208,18 @@ func (w *world) deadLetter(origin *event.Coordinates, store bool) {
 func (w *world) commit(group, topic string, partition int32, next int64) {
 	w.Helper()
 	o := kadm.Offsets{}
-	o.AddOffset(topic, partition, next, -1)
-	if err := w.admin.CommitAllOffsets(context.Background(), group, o); err != nil {
+	o.AddOffset(w.prefix+topic, partition, next, -1)
+	if err := w.admin.CommitAllOffsets(context.Background(), w.prefix+group, o); err != nil {
 		w.Fatal(err)
 	}
 }
 
 func (w *world) config() Config {
 	w.Helper()
-	conf := Config{Brokers: w.cluster.ListenAddrs()}
+	conf := Config{
+		Brokers: []string{w.brokers}, Topics: []string{w.prefix + "raw-events", w.prefix + "replay-events"},
+		DeadLetterTopic: w.prefix + "dead-letter", RawGroup: w.prefix + "weir-raw", DeadLetterGroup: w.prefix + "weir-dead-letter",
+	}
 	for url, to := range map[string]**lake.Store{w.rawURL: &conf.Raw, w.deadURL: &conf.DeadLetter} {
 		s, err := lake.Open(context.Background(), url)
 		if err != nil {

@@ -19,33 +19,67 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/plugins/event"
+	"weir/tests/integration/require"
 )
 
-const topic = "raw-events"
-
+// testLog is a log with one topic of the test's own, and group names likewise.
 type testLog struct {
 	*testing.T
-	cluster *kfake.Cluster
+	brokers string
+	topic   string
 	client  *kgo.Client
 	admin   *kadm.Client
 }
 
-func newLog(t *testing.T, partitions int32) testLog {
+// onEveryLog runs a test on kfake and on a real Kafka.
+func onEveryLog(t *testing.T, partitions int32, test func(t *testing.T, l testLog)) {
+	t.Run("kfake", func(t *testing.T) {
+		c, err := kfake.NewCluster(kfake.NumBrokers(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		test(t, newLog(t, c.ListenAddrs()[0], partitions))
+	})
+	t.Run("kafka", func(t *testing.T) {
+		test(t, newLog(t, require.Env(t, "WEIR_TEST_KAFKA_BROKERS"), partitions))
+	})
+}
+
+func newLog(t *testing.T, brokers string, partitions int32) testLog {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	if err := c.CreateTopic(topic, partitions, map[string]string{"retention.ms": "14400000"}); err != nil {
-		t.Fatal(err)
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return testLog{t, c, client, kadm.NewClient(client)}
+	l := testLog{t, brokers, fmt.Sprintf("spillway-%x", rand.Uint64()), client, kadm.NewClient(client)}
+	retention := "14400000"
+	created, err := l.admin.CreateTopic(context.Background(), partitions, 1, map[string]*string{"retention.ms": &retention}, l.topic)
+	if err == nil {
+		err = created.Err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// group is a name of the test's own that ends in a stage's.
+func (l testLog) group(stage string) string { return l.topic + "-" + stage }
+
+// remove deletes the records before an offset, as retention would.
+func (l testLog) remove(partition int32, before int64) {
+	l.Helper()
+	o := kadm.Offsets{}
+	o.AddOffset(l.topic, partition, before, -1)
+	deleted, err := l.admin.DeleteRecords(context.Background(), o)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil {
+		l.Fatal(err)
+	}
 }
 
 // add writes n records of an age, a second apart, the oldest first.
@@ -54,7 +88,7 @@ func (l testLog) add(partition int32, n int, age time.Duration, headers ...kgo.R
 	var records []*kgo.Record
 	for i := range n {
 		records = append(records, &kgo.Record{
-			Topic: topic, Partition: partition, Key: []byte("d-1"), Value: fmt.Appendf(nil, `{"n":%d}`, i),
+			Topic: l.topic, Partition: partition, Key: []byte("d-1"), Value: fmt.Appendf(nil, `{"n":%d}`, i),
 			Timestamp: time.Now().Add(-age + time.Duration(i)*time.Second), Headers: headers,
 		})
 	}
@@ -66,19 +100,19 @@ func (l testLog) add(partition int32, n int, age time.Duration, headers ...kgo.R
 func (l testLog) commit(group string, partition int32, offset int64) {
 	l.Helper()
 	o := kadm.Offsets{}
-	o.AddOffset(topic, partition, offset, -1)
-	if err := l.admin.CommitAllOffsets(context.Background(), group, o); err != nil {
+	o.AddOffset(l.topic, partition, offset, -1)
+	if err := l.admin.CommitAllOffsets(context.Background(), l.group(group), o); err != nil {
 		l.Fatal(err)
 	}
 }
 
 func (l testLog) committed(group string, partition int32) int64 {
 	l.Helper()
-	o, err := l.admin.FetchOffsets(context.Background(), group)
+	o, err := l.admin.FetchOffsets(context.Background(), l.group(group))
 	if err != nil {
 		l.Fatal(err)
 	}
-	got, ok := o.Lookup(topic, partition)
+	got, ok := o.Lookup(l.topic, partition)
 	if !ok {
 		return -1
 	}
@@ -88,7 +122,7 @@ func (l testLog) committed(group string, partition int32) int64 {
 // sink collects what a spillway emits.
 type sink struct {
 	mu      sync.Mutex
-	records []string // coordinates
+	records []string // partition/offset
 	errs    map[string]*event.Rejection
 	devices map[string]string
 	alerts  []event.Alert
@@ -119,9 +153,10 @@ func (s *sink) take(_ context.Context, batch service.MessageBatch) error {
 		if !ok {
 			return fmt.Errorf("no coordinates: %s", raw)
 		}
-		s.records = append(s.records, record.String())
-		s.errs[record.String()] = event.RejectionOf(msg)
-		s.devices[record.String()] = event.Meta(msg, event.MetaDevice)
+		at := fmt.Sprintf("%d/%d", record.Partition, record.Offset)
+		s.records = append(s.records, at)
+		s.errs[at] = event.RejectionOf(msg)
+		s.devices[at] = event.Meta(msg, event.MetaDevice)
 	}
 	return nil
 }
@@ -143,8 +178,8 @@ func (l testLog) run(s *sink, extra string) (stop func()) {
 	}
 	b := env.NewStreamBuilder()
 	b.DisableLinting()
-	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  seed_brokers: [%q]\n  groups: [weir-raw, weir-rollup]\n  interval: 50ms\n%s",
-		l.cluster.ListenAddrs()[0], extra)); err != nil {
+	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  seed_brokers: [%q]\n  topics: [%s, not-there]\n  groups: [%s, %s]\n  consumer_group: %s\n  interval: 50ms\n%s",
+		l.brokers, l.topic, l.group("raw"), l.group("rollup"), l.group("spillway"), extra)); err != nil {
 		l.Fatal(err)
 	}
 	if err := b.AddBatchConsumerFunc(s.take); err != nil {
@@ -191,206 +226,210 @@ func (l testLog) quiet(s *sink, records, alerts int) {
 }
 
 func TestExpiringRecordsLeaveOnceNamingWhoMissedThem(t *testing.T) {
-	l := newLog(t, 2)
-	l.add(0, 20, 3*time.Hour+50*time.Minute)
-	l.add(0, 10, time.Minute)
-	l.add(1, 5, 3*time.Hour+55*time.Minute)
-	l.commit("weir-raw", 0, 12)
-	l.commit("weir-raw", 1, 5)
-	l.commit("weir-rollup", 0, 5) // and nothing in partition 1
-	s := newSink()
-	stop := l.run(s, "")
-	l.eventually("15 + 5 records", func() bool { r, _ := s.count(); return r >= 20 })
-	l.quiet(s, 20, 2)
+	onEveryLog(t, 2, func(t *testing.T, l testLog) {
+		l.add(0, 20, 3*time.Hour+50*time.Minute)
+		l.add(0, 10, time.Minute)
+		l.add(1, 5, 3*time.Hour+55*time.Minute)
+		l.commit("raw", 0, 12)
+		l.commit("raw", 1, 5)
+		l.commit("rollup", 0, 5) // and nothing in partition 1
+		s := newSink()
+		stop := l.run(s, "")
+		l.eventually("15 + 5 records", func() bool { r, _ := s.count(); return r >= 20 })
+		l.quiet(s, 20, 2)
 
-	if !slices.Equal(s.records[:5], []string{"raw-events/1/0", "raw-events/1/1", "raw-events/1/2", "raw-events/1/3", "raw-events/1/4"}) {
-		t.Errorf("the oldest did not go first: %v", s.records)
-	}
-	for i := range 30 {
-		c := fmt.Sprintf("raw-events/0/%d", i)
-		r := s.errs[c]
-		if spilled := i >= 5 && i < 20; spilled != (r != nil) {
-			t.Fatalf("%s: %v", c, r)
-		} else if !spilled {
-			continue
+		if !slices.Equal(s.records[:5], []string{"1/0", "1/1", "1/2", "1/3", "1/4"}) {
+			t.Errorf("the oldest did not go first: %v", s.records)
 		}
-		named := fmt.Sprint(r.Errors)
-		if r.Code != event.CodeExpired || !strings.Contains(named, "weir-rollup") || strings.Contains(named, "weir-raw") != (i >= 12) {
-			t.Errorf("%s: %s %s", c, r.Code, named)
+		for i := range 30 {
+			c := fmt.Sprintf("0/%d", i)
+			r := s.errs[c]
+			if spilled := i >= 5 && i < 20; spilled != (r != nil) {
+				t.Fatalf("%s: %v", c, r)
+			} else if !spilled {
+				continue
+			}
+			named := fmt.Sprint(r.Errors)
+			if r.Code != event.CodeExpired || !strings.Contains(named, "rollup") || strings.Contains(named, "raw") != (i >= 12) {
+				t.Errorf("%s: %s %s", c, r.Code, named)
+			}
+			if s.devices[c] != "d-1" {
+				t.Errorf("%s has record key %q", c, s.devices[c])
+			}
 		}
-		if s.devices[c] != "d-1" {
-			t.Errorf("%s has record key %q", c, s.devices[c])
+		groups := []string{s.alerts[0].Details["group"].(string), s.alerts[1].Details["group"].(string)}
+		slices.Sort(groups)
+		if s.alerts[0].Rule != ruleSpilled || !slices.Equal(groups, []string{l.group("raw"), l.group("rollup")}) {
+			t.Errorf("alerts: %+v", s.alerts)
 		}
-	}
-	groups := []string{s.alerts[0].Details["group"].(string), s.alerts[1].Details["group"].(string)}
-	slices.Sort(groups)
-	if s.alerts[0].Rule != ruleSpilled || !slices.Equal(groups, []string{"weir-raw", "weir-rollup"}) {
-		t.Errorf("alerts: %+v", s.alerts)
-	}
-	stop()
-	if got := l.committed("weir-spillway", 0); got != 20 {
-		t.Errorf("progress was committed as %d", got)
-	}
-	again := newSink()
-	l.run(again, "")
-	l.quiet(again, 0, 0)
+		stop()
+		if got := l.committed("spillway", 0); got != 20 {
+			t.Errorf("progress was committed as %d", got)
+		}
+		again := newSink()
+		l.run(again, "")
+		l.quiet(again, 0, 0)
+	})
 }
 
 func TestBeyondTheDepthTheOldestGo(t *testing.T) {
-	l := newLog(t, 1)
-	l.add(0, 100, time.Hour)
-	l.commit("weir-raw", 0, 90)
-	l.commit("weir-rollup", 0, 10)
-	s := newSink()
-	l.run(s, "  max_depth: 60\n")
-	l.eventually("30 records", func() bool { r, _ := s.count(); return r >= 30 })
-	l.quiet(s, 30, 1)
-	if s.records[0] != "raw-events/0/10" || s.records[29] != "raw-events/0/39" {
-		t.Errorf("%v", s.records)
-	}
-	if r := s.errs["raw-events/0/39"]; r.Code != event.CodeOverflow {
-		t.Errorf("code %s", r.Code)
-	}
-	l.add(0, 5, time.Second)
-	l.eventually("5 more", func() bool { r, _ := s.count(); return r >= 35 })
-	l.quiet(s, 35, 1) // told once an hour
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		l.add(0, 100, time.Hour)
+		l.commit("raw", 0, 90)
+		l.commit("rollup", 0, 10)
+		s := newSink()
+		l.run(s, "  max_depth: 60\n")
+		l.eventually("30 records", func() bool { r, _ := s.count(); return r >= 30 })
+		l.quiet(s, 30, 1)
+		if s.records[0] != "0/10" || s.records[29] != "0/39" {
+			t.Errorf("%v", s.records)
+		}
+		if r := s.errs["0/39"]; r.Code != event.CodeOverflow {
+			t.Errorf("code %s", r.Code)
+		}
+		l.add(0, 5, time.Second)
+		l.eventually("5 more", func() bool { r, _ := s.count(); return r >= 35 })
+		l.quiet(s, 35, 1) // told once an hour
+	})
 }
 
 func TestANackedRecordComesAgain(t *testing.T) {
-	l := newLog(t, 1)
-	l.add(0, 10, 3*time.Hour+50*time.Minute)
-	l.commit("weir-raw", 0, 10)
-	l.commit("weir-rollup", 0, 0)
-	s := newSink()
-	s.refuse = 4
-	l.run(s, "")
-	l.eventually("10 records", func() bool { r, _ := s.count(); return r >= 10 })
-	l.quiet(s, 10, 1)
-	for c, r := range s.errs {
-		if r == nil || r.Code != event.CodeExpired {
-			t.Errorf("%s came again without its reason: %v", c, r)
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		l.add(0, 10, 3*time.Hour+50*time.Minute)
+		l.commit("raw", 0, 10)
+		l.commit("rollup", 0, 0)
+		s := newSink()
+		s.refuse = 4
+		l.run(s, "")
+		l.eventually("10 records", func() bool { r, _ := s.count(); return r >= 10 })
+		l.quiet(s, 10, 1)
+		for c, r := range s.errs {
+			if r == nil || r.Code != event.CodeExpired {
+				t.Errorf("%s came again without its reason: %v", c, r)
+			}
 		}
-	}
+	})
 }
 
 func TestLostRecordsAreReported(t *testing.T) {
-	l := newLog(t, 1)
-	l.add(0, 50, time.Hour)
-	l.commit("weir-raw", 0, 50)
-	l.commit("weir-rollup", 0, 10)
-	if err := l.cluster.DeleteRecords(topic, 0, 30); err != nil {
-		t.Fatal(err)
-	}
-	s := newSink()
-	l.run(s, "")
-	l.eventually("an alert", func() bool { _, a := s.count(); return a >= 1 })
-	l.quiet(s, 0, 1)
-	a := s.alerts[0]
-	if a.Rule != ruleGap || a.Details["first_offset"] != 10.0 || a.Details["last_offset"] != 29.0 || a.Details["group"] != "weir-rollup" {
-		t.Errorf("%+v", a)
-	}
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		l.add(0, 50, time.Hour)
+		l.commit("raw", 0, 50)
+		l.commit("rollup", 0, 10)
+		l.remove(0, 30)
+		s := newSink()
+		l.run(s, "")
+		l.eventually("an alert", func() bool { _, a := s.count(); return a >= 1 })
+		l.quiet(s, 0, 1)
+		a := s.alerts[0]
+		if a.Rule != ruleGap || a.Details["first_offset"] != 10.0 || a.Details["last_offset"] != 29.0 || a.Details["group"] != l.group("rollup") {
+			t.Errorf("%+v", a)
+		}
+	})
 }
 
 func TestSpilledRecordsAreNoGap(t *testing.T) {
-	l := newLog(t, 1)
-	l.add(0, 50, 3*time.Hour+50*time.Minute)
-	l.commit("weir-raw", 0, 50)
-	l.commit("weir-rollup", 0, 10)
-	s := newSink()
-	stop := l.run(s, "")
-	l.eventually("40 records", func() bool { r, _ := s.count(); return r >= 40 })
-	stop()
-	if err := l.cluster.DeleteRecords(topic, 0, 50); err != nil {
-		t.Fatal(err)
-	}
-	again := newSink()
-	l.run(again, "")
-	l.quiet(again, 0, 0)
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		l.add(0, 50, 3*time.Hour+50*time.Minute)
+		l.commit("raw", 0, 50)
+		l.commit("rollup", 0, 10)
+		s := newSink()
+		stop := l.run(s, "")
+		l.eventually("40 records", func() bool { r, _ := s.count(); return r >= 40 })
+		stop()
+		l.remove(0, 50)
+		again := newSink()
+		l.run(again, "")
+		l.quiet(again, 0, 0)
+	})
 }
 
 func TestAGroupThatNeverWasMissesNothing(t *testing.T) {
-	l := newLog(t, 1)
-	l.add(0, 10, 3*time.Hour+50*time.Minute)
-	l.commit("weir-raw", 0, 10)
-	l.add(0, 3, 3*time.Hour+49*time.Minute) // which weir-raw has missed
-	s := newSink()
-	l.run(s, "")
-	l.eventually("3 records", func() bool { r, _ := s.count(); return r >= 3 })
-	l.quiet(s, 3, 1)
-	for c, r := range s.errs {
-		if strings.Contains(r.Error(), "rollup") {
-			t.Errorf("%s: %s", c, r)
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		l.add(0, 10, 3*time.Hour+50*time.Minute)
+		l.commit("raw", 0, 10)
+		l.add(0, 3, 3*time.Hour+49*time.Minute) // which raw has missed
+		s := newSink()
+		l.run(s, "")
+		l.eventually("3 records", func() bool { r, _ := s.count(); return r >= 3 })
+		l.quiet(s, 3, 1)
+		for c, r := range s.errs {
+			if strings.Contains(r.Error(), "rollup") {
+				t.Errorf("%s: %s", c, r)
+			}
 		}
-	}
+	})
 }
 
 func TestAReplayCountsForItsTargetsOnly(t *testing.T) {
-	l := newLog(t, 1)
-	l.add(0, 4, 3*time.Hour+50*time.Minute, kgo.RecordHeader{Key: event.HeaderTarget, Value: []byte("detect,raw")})
-	l.add(0, 4, 3*time.Hour+49*time.Minute)
-	l.commit("weir-raw", 0, 2)
-	l.commit("weir-rollup", 0, 0)
-	s := newSink()
-	l.run(s, "")
-	l.eventually("6 records", func() bool { r, _ := s.count(); return r >= 6 })
-	l.quiet(s, 6, 2)
-	for i, want := range []string{"", "", "weir-raw", "weir-raw", "weir-raw weir-rollup"} {
-		r := s.errs[fmt.Sprintf("raw-events/0/%d", i)]
-		var got []string
-		if r != nil {
-			for _, e := range r.Errors {
-				got = append(got, strings.Fields(e.Message)[1])
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		l.add(0, 4, 3*time.Hour+50*time.Minute, kgo.RecordHeader{Key: event.HeaderTarget, Value: []byte("detect,raw")})
+		l.add(0, 4, 3*time.Hour+49*time.Minute)
+		l.commit("raw", 0, 2)
+		l.commit("rollup", 0, 0)
+		s := newSink()
+		l.run(s, "")
+		l.eventually("6 records", func() bool { r, _ := s.count(); return r >= 6 })
+		l.quiet(s, 6, 2)
+		for i, want := range []string{"", "", "raw", "raw", "raw rollup"} {
+			r := s.errs[fmt.Sprintf("0/%d", i)]
+			var got []string
+			if r != nil {
+				for _, e := range r.Errors {
+					got = append(got, strings.TrimPrefix(strings.Fields(e.Message)[1], l.topic+"-"))
+				}
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("record %d was missed by %q, expected %q", i, got, want)
 			}
 		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("record %d was missed by %q, expected %q", i, got, want)
+		if got := l.committed("spillway", 0); got != 8 {
+			t.Errorf("progress was committed as %d", got)
 		}
-	}
-	if got := l.committed("weir-spillway", 0); got != 8 {
-		t.Errorf("progress was committed as %d", got)
-	}
+	})
 }
 
 func TestInstancesShareThePartitions(t *testing.T) {
-	l := newLog(t, 6)
-	for p := range int32(6) {
-		l.commit("weir-raw", p, 0)
-		l.commit("weir-rollup", p, 0)
-	}
-	a, b := newSink(), newSink()
-	l.run(a, "")
-	stop := l.run(b, "")
-	time.Sleep(time.Second) // let the group settle
-	for p := range int32(6) {
-		l.add(p, 700, 3*time.Hour+50*time.Minute)
-	}
-	both := func() int { x, _ := a.count(); y, _ := b.count(); return x + y }
-	l.eventually("4200 records", func() bool { return both() >= 4200 })
-	stop()
-	l.eventually("the end", func() bool { time.Sleep(300 * time.Millisecond); return true })
-	all := append(slices.Clone(a.records), b.records...)
-	slices.Sort(all)
-	if n := len(slices.Compact(all)); n != 4200 || both() != n {
-		t.Errorf("%d different records, %d in all", n, both())
-	}
-	x, _ := a.count()
-	y, _ := b.count()
-	if x == 0 || y == 0 {
-		t.Errorf("one took %d records, the other %d", x, y)
-	}
+	onEveryLog(t, 6, func(t *testing.T, l testLog) {
+		for p := range int32(6) {
+			l.commit("raw", p, 0)
+			l.commit("rollup", p, 0)
+		}
+		a, b := newSink(), newSink()
+		l.run(a, "")
+		stop := l.run(b, "")
+		time.Sleep(time.Second) // let the group settle
+		for p := range int32(6) {
+			l.add(p, 700, 3*time.Hour+50*time.Minute)
+		}
+		both := func() int { x, _ := a.count(); y, _ := b.count(); return x + y }
+		l.eventually("4200 records", func() bool { return both() >= 4200 })
+		stop()
+		l.eventually("the end", func() bool { time.Sleep(300 * time.Millisecond); return true })
+		all := append(slices.Clone(a.records), b.records...)
+		slices.Sort(all)
+		if n := len(slices.Compact(all)); n != 4200 || both() != n {
+			t.Errorf("%d different records, %d in all", n, both())
+		}
+		x, _ := a.count()
+		y, _ := b.count()
+		if x == 0 || y == 0 {
+			t.Errorf("one took %d records, the other %d", x, y)
+		}
+	})
 }
 
 func TestAHoleInTheLogIsReported(t *testing.T) {
 	in := &input{said: map[string]time.Time{}, now: time.Now}
 	in.gaps = service.MockResources().Metrics().NewCounter("weir_spillway_gap_records_total", "group")
 	in.log = service.MockResources().Logger()
-	at := &position{committed: map[string]int64{"weir-raw": 0, "weir-rollup": 100}}
-	in.lookForHoles(chunk{p: partition{topic, 0}, at: at, first: 5, next: 20, records: []*kgo.Record{{Offset: 7}, {Offset: 8}, {Offset: 12}}})
+	at := &position{committed: map[string]int64{"raw": 0, "rollup": 100}}
+	in.lookForHoles(chunk{p: partition{"t", 0}, at: at, first: 5, next: 20, records: []*kgo.Record{{Offset: 7}, {Offset: 8}, {Offset: 12}}})
 	var got []string
 	for _, a := range in.pending {
 		got = append(got, fmt.Sprint(a.Details["group"], a.Details["first_offset"], a.Details["last_offset"]))
 	}
-	if want := []string{"weir-raw5 6", "weir-raw9 11", "weir-raw13 19"}; !slices.Equal(got, want) {
+	if want := []string{"raw5 6", "raw9 11", "raw13 19"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 }
