@@ -1,0 +1,102 @@
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/event"
+	"weir/plugins/lake"
+)
+
+// keep stores dead letters that failed at the times given, each in an object.
+func keep(t *testing.T, url string, times ...time.Time) *output {
+	t.Helper()
+	conf, err := outputSpec().ParseYAML("url: "+url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := newOutput(conf, service.MockResources())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Connect(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close(context.Background()) })
+	for i, at := range times {
+		c := event.Coordinates{Topic: "raw-events", Offset: int64(i)}
+		e := NewEnvelope(Failure{Stage: "raw", Fleet: fmt.Sprintf("fleet-%d", i%2), Record: &c, FailedAt: at,
+			Original: []byte(`{"device_id":"d"}`), Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
+		o.now = func() time.Time { return at.Add(time.Second) }
+		if err := o.WriteBatch(context.Background(), service.MessageBatch{message(0, 100+i, mustJSON(t, e))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+func maintained(t *testing.T, url, conf string) lake.Report {
+	t.Helper()
+	parsed, err := maintainSpec().ParseYAML("url: "+url+"\n"+conf, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newMaintain(parsed, service.MockResources())
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := m.Process(context.Background(), service.NewMessage(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := batch[0].AsBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r lake.Report
+	if err := json.Unmarshal(raw, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
+	url := lake.FileURL(t.TempDir())
+	var times []time.Time
+	for i := range 20 {
+		times = append(times, someTime.Add(-time.Duration(i)*time.Minute), someTime.AddDate(0, 0, -40).Add(time.Duration(i)*time.Second))
+	}
+	keep(t, url, times...)
+	now := "now: " + someTime.Add(12*time.Hour).Format(time.RFC3339)
+	if r := maintained(t, url, now+"\ndry_run: true"); r.Retention.Rows != 20 || len(stored(t, url)) != 40 {
+		t.Fatalf("dry run: %+v", r)
+	}
+	if r := maintained(t, url, now+"\nheld_fleets: fleet-1,other"); r.Retention.Rows != 0 || r.Retention.Kept != 20 || r.Merged < 20 || r.Into > 4 {
+		t.Fatalf("with a hold: %+v", r) // every second one is of each fleet: those 40 days old are all of fleet-1
+	}
+	if r := maintained(t, url, now); r.Retention.Rows != 20 {
+		t.Fatalf("%+v", r)
+	}
+	for _, row := range stored(t, url) {
+		if row.FailedAt < someTime.AddDate(0, 0, -1).UnixMicro() {
+			t.Fatalf("still there: %+v", row)
+		}
+	}
+}
+
+func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
+	url := lake.FileURL(t.TempDir())
+	o := keep(t, url, someTime, someTime.Add(1), someTime.Add(2))
+	removed, err := o.store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0"})
+	if err != nil || removed.Rows != 2 {
+		t.Fatalf("%+v, %v", removed, err)
+	}
+	if rows := stored(t, url); len(rows) != 1 || rows[0].Fleet != "fleet-1" {
+		t.Fatalf("left: %+v", rows)
+	}
+}
