@@ -5,7 +5,7 @@
 #
 #   eval "$(tests/integration/servers.sh start)"    # all, or: start postgres redis kafka s3
 #   go test ./...
-#   tests/integration/servers.sh stop
+#   tests/integration/servers.sh stop                # all, or some by name
 #
 # What is missing is installed: PostgreSQL and Redis by apt, Kafka from Maven
 # Central (Java 17 and mvn), versitygw with go install; the last two are kept in
@@ -125,6 +125,7 @@ EOF
   echo $! >"$state/kafka.pid"
   await kafka 60 kafka_ready "$port"
   export_line kafka WEIR_TEST_KAFKA_BROKERS "127.0.0.1:$port"
+  export_line kafka WEIR_TEST_KAFKA_PID "$(cat "$state/kafka.pid")" # for tests that stop it for a while
 }
 
 kafka_ready() { port_open "$1" && grep -q "Kafka Server started" "$state/kafka.log"; }
@@ -192,8 +193,10 @@ case ${1:-} in
 start) shift; start "$@" ;;
 env) env_lines ;;
 stop)
-  for name in postgres redis kafka s3; do stop_one "$name"; done
+  shift
+  [ $# -gt 0 ] || set -- postgres redis kafka s3
+  for name in "$@"; do stop_one "$name"; done
   rmdir "$state" 2>/dev/null || true
   ;;
-*) die "usage: $0 start [postgres|redis|kafka|s3]… | env | stop" ;;
+*) die "usage: $0 start [postgres|redis|kafka|s3]… | env | stop [NAME]…" ;;
 esac

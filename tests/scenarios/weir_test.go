@@ -215,16 +215,25 @@ func (s *system) fleet(args ...string) (cmd *exec.Cmd, wait func() string) {
 // verify runs the independent check, waiting until the system has drained.
 func (s *system) verify(wait time.Duration) {
 	s.t.Helper()
+	api := ""
+	if s.up != nil { // who asks for rollups must get the same
+		api = s.addresses[1]
+	}
+	s.verifyStores(wait, api, nil, "--data", s.data)
+}
+
+func (s *system) verifyStores(wait time.Duration, api string, env []string, stores ...string) {
+	s.t.Helper()
 	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
 	if err != nil {
 		s.t.Fatalf("making the Python environment: %v", err)
 	}
-	cmd := exec.Command(strings.TrimSpace(string(python)), "-B", repo("tests/verify/verify.py"), "--data", s.data,
-		"--journal", s.journal(), "--fleet", fleetName, "--wait", fmt.Sprint(wait.Seconds()))
-	if s.up != nil { // who asks for rollups must get the same
-		cmd.Args = append(cmd.Args, "--api", "http://"+s.addresses[1])
-		cmd.Env = append(os.Environ(), "WEIR_KEY="+s.key)
+	cmd := exec.Command(strings.TrimSpace(string(python)), append([]string{"-B", repo("tests/verify/verify.py"),
+		"--journal", s.journal(), "--fleet", fleetName, "--wait", fmt.Sprint(wait.Seconds())}, stores...)...)
+	if api != "" {
+		cmd.Args = append(cmd.Args, "--api", "http://"+api)
 	}
+	cmd.Env = append(append(os.Environ(), env...), "WEIR_KEY="+s.key)
 	out, err := cmd.CombinedOutput()
 	s.t.Logf("%s", out)
 	if err != nil {
@@ -235,7 +244,7 @@ func (s *system) verify(wait time.Duration) {
 // audit runs weir's own audit, which must explain every offset.
 func (s *system) audit() {
 	s.t.Helper()
-	out, err := s.weir("audit", "--data", s.data, "--wait", "60s")
+	out, err := s.weir("audit", "--data", s.data, "--wait", "60s", "--deep")
 	s.t.Logf("weir audit:\n%s", out)
 	if err != nil {
 		s.t.Fatal(err)

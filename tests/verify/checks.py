@@ -34,18 +34,23 @@ def event_ids(journal):
     return {json.loads(e.raw)["event_id"].replace("-", "").lower(): e for e in journal.events.values() if not e.malformed}
 
 
-def stored(journal, rows, fleet):
-    """Every accepted event is in the raw store, as sent; nothing is there that was not sent."""
+def stored(journal, rows, fleet, claims_lost):
+    """Every accepted event is in the raw store, once and as sent; nothing is there that was not sent.
+
+    While the dedupe store is down, events that were sent twice may be stored
+    twice, as two records of the log: with claims_lost that is only noted."""
     present, once, same = Check("accepted events in the raw store"), Check("stored once"), Check("stored as sent")
     ids = event_ids(journal)
-    seen, kept = Counter(), {}
+    seen, kept = {}, {}
     foreign = 0
     for row in rows:
         if row["fleet"] != fleet:
             foreign += 1
             continue
-        seen[row["event_id"]] += 1
-        kept[row["event_id"]] = row
+        record = (row["topic"], row["partition"], row["offset"])
+        seen.setdefault(row["event_id"], Counter())[record] += 1
+        if record == min(seen[row["event_id"]]):  # the first is the one that is counted
+            kept[row["event_id"]] = row
     for event_id, event in ids.items():
         if event.state == "accepted":
             present.expected += 1
@@ -64,10 +69,17 @@ def stored(journal, rows, fleet):
             same.differ(f"event {event_id}: {problem}")
         else:
             same.found += 1
-    once.expected, once.found = len(seen), sum(seen.values())
-    for event_id, n in seen.items():
-        if n > 1:
-            once.differ(f"event {event_id} is stored {n} times")
+    once.expected, once.found = len(seen), sum(sum(records.values()) for records in seen.values())
+    unclaimed = 0
+    for event_id, records in seen.items():
+        for record, n in records.items():
+            if n > 1:
+                once.differ(f"event {event_id} is stored {n} times, of record {record}")
+        if len(records) > 1 and claims_lost and event_id in ids and len(records) <= ids[event_id].times:
+            unclaimed += len(records) - 1
+        elif len(records) > 1:
+            once.differ(f"event {event_id} is stored {len(records)} times, of records {sorted(records)}")
+    once.note = f"{unclaimed} duplicates while the claims were lost" if unclaimed else ""
     present.note = f"{foreign} of other fleets" if foreign else ""
     return [present, once, same], kept
 

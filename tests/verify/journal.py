@@ -22,6 +22,7 @@ class Event:
     kinds: set = field(default_factory=set)
     verdicts: list = field(default_factory=list)  # (verdict, code)
     sendings: set = field(default_factory=set)  # (seq, attempt) without a verdict yet
+    times: int = 0  # it was sent, in all
     first_sent: int = 0
     last_seen: int = 0  # the last verdict; 0 means that one is missing
 
@@ -72,6 +73,7 @@ class Journal:
                     raw = line[line.index(',"event":') + 9 : -2]
                     event = self.events.setdefault(raw, Event(raw))
                     event.kinds.add(entry["kind"])
+                    event.times += 1
                     event.sendings.add((path, entry["seq"], entry["attempt"]))
                     at = micros(entry["at"])
                     event.first_sent = min(event.first_sent or at, at)

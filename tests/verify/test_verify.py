@@ -72,6 +72,9 @@ class System:
             "metrics": [(k, float(v)) for k, v in event["metrics"].items()],
             "diagnostics": None,
             "extra": json.dumps({"site": event["site"]}),
+            "topic": "raw-events",
+            "partition": 0,
+            "offset": len(self.raw),
         }
 
     def roll_up(self):
@@ -98,6 +101,7 @@ class System:
             ("event_id", pa.binary(16)), ("fleet", pa.string()), ("device_id", pa.string()), ("firmware", pa.string()),
             ("timestamp", us), ("received_at", us), ("schema", pa.string()), ("flags", pa.string()),
             ("metrics", pa.map_(pa.string(), pa.float64())), ("diagnostics", pa.string()), ("extra", pa.string()),
+            ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()),
         ])
         pq.write_table(pa.Table.from_pylist(self.raw, schema), f"{self.folder}/raw/date=2026-11-21/a.parquet")
         pq.write_table(pa.Table.from_pylist(self.letters), f"{self.folder}/dead-letter/date=2026-11-21/stage=ingest/a.parquet")
@@ -122,7 +126,8 @@ def adjust(i, change):
 # What is done to a sound system, and the words by which the checker must name it.
 FAULTS = {
     "lost": (lambda s: s.raw.pop(5), "was accepted and is not stored"),
-    "stored twice": (lambda s: s.raw.append(s.raw[0]), "is stored 2 times"),
+    "stored twice": (lambda s: s.raw.append(s.raw[0]), "is stored 2 times, of record ("),
+    "a duplicate stored": (lambda s: s.raw.append(s.raw[3] | {"offset": 99}), "is stored 2 times, of records ["),
     "never sent": (lambda s: s.raw.append(s.row(event_of(99), "valid")), "was never sent"),
     "refused yet stored": (lambda s: s.raw.append(s.row(event_of(23), "valid")), "was refused and is stored"),
     "a reading altered": (lambda s: s.raw[0].update(metrics=[("cpu_temp", 40.000001)]), "metrics was"),
@@ -143,14 +148,14 @@ FAULTS = {
 
 
 class Verify(unittest.TestCase):
-    def run_on(self, break_it=lambda system: None, after=lambda folder: None):
+    def run_on(self, break_it=lambda system: None, after=lambda folder: None, options=()):
         with tempfile.TemporaryDirectory() as folder:
             system = System(folder)
             break_it(system)
             system.write()
             after(folder)
             out = io.StringIO()
-            args = ["verify", "--data", folder, "--journal", f"{folder}/journal", "--fleet", FLEET, "--resolutions", "1m"]
+            args = ["verify", "--data", folder, "--journal", f"{folder}/journal", "--fleet", FLEET, "--resolutions", "1m", *options]
             with mock.patch.object(sys, "argv", args), contextlib.redirect_stdout(out):
                 with self.assertRaises(SystemExit) as exit:
                     verify.main()
@@ -166,6 +171,14 @@ class Verify(unittest.TestCase):
                 code, out = self.run_on(break_it)
                 self.assertEqual(code, 1, out)
                 self.assertIn(words, out)
+
+    def test_duplicates_are_excused_while_claims_are_lost_and_nothing_else(self):
+        twice = lambda system, i: system.raw.append(system.raw[i] | {"offset": 99})
+        code, out = self.run_on(lambda system: twice(system, 3), options=["--claims-lost"])
+        self.assertEqual(code, 0, out)
+        self.assertIn("1 duplicates while the claims were lost", out)
+        code, out = self.run_on(lambda system: twice(system, 4), options=["--claims-lost"])  # which was sent once
+        self.assertEqual(code, 1, out)
 
     def test_a_torn_object_is_named(self):
         def tear(folder):

@@ -21,7 +21,7 @@ from journal import Journal
 def examine(journal, args):
     problems = []
     objects = checks.Check("objects are whole")
-    report, kept = checks.stored(journal, stores.raw_events(args.raw, problems), args.fleet)
+    report, kept = checks.stored(journal, stores.raw_events(args.raw, problems), args.fleet, args.claims_lost)
     report += checks.dead(journal, stores.dead_letters(args.dead_letters, problems), args.fleet)
     windows = {r: checks.recompute(journal, kept, seconds) for r, seconds in checks.SECONDS.items()}
     for resolution in args.resolutions.split(","):
@@ -75,6 +75,7 @@ def main():
     p.add_argument("--fleet", required=True)
     p.add_argument("--resolutions", default="1m", help="of the SQL views; hours and days follow the minutes later")
     p.add_argument("--api", help="URL of the query API, to be asked too, with the key in WEIR_KEY")
+    p.add_argument("--claims-lost", action="store_true", help="the dedupe store was down for a while")
     p.add_argument("--wait", type=float, default=0, help="seconds")
     p.add_argument("--limit", type=int, default=5, help="differences to name of each check")
     args = p.parse_args()

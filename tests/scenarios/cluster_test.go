@@ -1,0 +1,326 @@
+package scenarios
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/tests/integration/require"
+)
+
+// The same stream configs against Kafka, PostgreSQL, Redis and S3, each stream
+// in processes of its own. While a fleet sends, each store is cut off for a
+// while, Kafka stands still, consumers join, leave and are killed.
+func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
+	c := newCluster(t)
+	ingest := c.run("ingest", "ingest")
+	api := c.run("api", "api")
+	raw := []*node{c.run("raw-1", "raw"), c.run("raw-2", "raw")}
+	rollup := []*node{c.run("rollup-1", "rollup"), c.run("rollup-2", "rollup")}
+	c.run("dead-letter-1", "dead_letter")
+	for _, n := range []*node{ingest, api, raw[0], raw[1], rollup[0], rollup[1]} {
+		n.ready()
+	}
+	c.sys.addresses[0], c.sys.addresses[1] = ingest.ingest, api.api
+	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--store", c.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.sys.key = strings.TrimSpace(key)
+	devices, wait := c.sys.fleet("--devices", "300", "--rate", "1000", "--duration", "1h", "--batch", "20", "--connections", "16",
+		"--duplicates", "1", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "30m", "--timeout", "15s")
+
+	pause := func(d time.Duration) { time.Sleep(d) }
+	pause(4 * time.Second)
+	for _, p := range []*proxy{c.redis, c.postgres, c.s3} {
+		p.cut()
+		pause(4 * time.Second)
+		p.heal()
+		pause(2 * time.Second)
+	}
+	raw[0].kill() // its partitions go to the other
+	rollup[0].kill()
+	pause(3 * time.Second)
+	raw[0].start()
+	rollup[0].start()
+	c.run("rollup-3", "rollup").ready() // a third joins and leaves in order
+	pause(3 * time.Second)
+	c.nodes["rollup-3"].stop()
+	c.stopKafka(4 * time.Second)
+	ingest.kill()
+	pause(time.Second)
+	ingest.start()
+	ingest.ready()
+	pause(4 * time.Second)
+
+	if err := devices.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("weir fleet:\n%s", wait())
+	c.sys.verifyStores(3*time.Minute, api.api, nil, "--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups, "--claims-lost")
+	out, err := c.sys.weir("audit", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s", "--deep")
+	t.Logf("weir audit:\n%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cluster is weir on real servers, through proxies where they can be cut off.
+type cluster struct {
+	t                        *testing.T
+	sys                      *system // the binary, its scratch and its journal
+	brokers                  string
+	redis, postgres, s3      *proxy
+	control, rollups, claims string
+	raw, deadLetter          string
+	nodes                    map[string]*node
+}
+
+func newCluster(t *testing.T) *cluster {
+	brokers := require.Env(t, "WEIR_TEST_KAFKA_BROKERS")
+	postgres := mustParse(t, require.Env(t, "WEIR_TEST_POSTGRES_URL"))
+	claims := mustParse(t, require.Env(t, "WEIR_TEST_REDIS_URL"))
+	s3 := mustParse(t, require.Env(t, "WEIR_TEST_S3_URL"))
+	c := &cluster{t: t, sys: newSystem(t), brokers: brokers, nodes: map[string]*node{}}
+	prepareTopics(t, brokers)
+
+	name := fmt.Sprintf("scenario_%d", time.Now().UnixNano())
+	createDatabase(t, postgres.String(), name)
+	c.postgres = newProxy(t, postgres.Host)
+	postgres.Host, postgres.Path = c.postgres.addr, "/"+name
+	c.control, c.rollups = postgres.String(), postgres.String()
+
+	c.redis = newProxy(t, claims.Host)
+	claims.Host, claims.Path = c.redis.addr, "/7"
+	c.claims = claims.String()
+	flush(t, c.claims)
+
+	query := s3.Query()
+	endpoint := mustParse(t, query.Get("endpoint"))
+	c.s3 = newProxy(t, endpoint.Host)
+	endpoint.Host = c.s3.addr
+	query.Set("endpoint", endpoint.String())
+	lake := func(folder string) string {
+		query.Set("prefix", name+"/"+folder+"/")
+		return "s3://" + s3.Host + "?" + query.Encode()
+	}
+	c.raw, c.deadLetter = lake("raw"), lake("dead-letter")
+	return c
+}
+
+func mustParse(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// prepareTopics makes the topics of the cluster profile, empty, with no group
+// on them: fewer partitions than there, enough to rebalance.
+func prepareTopics(t *testing.T, brokers string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	partitions := map[string]int32{"raw-events": 6, "replay-events": 6, "dead-letter": 2, "alert-events": 2}
+	var names []string
+	for name := range partitions {
+		names = append(names, name)
+	}
+	if _, err := admin.DeleteTopics(ctx, names...); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, err := admin.DeleteGroups(ctx, "weir-raw", "weir-rollup", "weir-detect", "weir-dead-letter", "weir-spillway")
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil { // a broker that has just started has no coordinator yet
+			t.Fatalf("deleting consumer groups: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for name, n := range partitions {
+		for {
+			made, err := admin.CreateTopic(ctx, n, 1, nil, name)
+			if err == nil {
+				err = made.Err
+			}
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil { // the deletion takes its time
+				t.Fatalf("creating topic %s: %v", name, err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+func createDatabase(t *testing.T, at, name string) {
+	t.Helper()
+	db, err := sql.Open("pgx", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Errorf("dropping database %s: %v", name, err)
+		}
+		db.Close()
+	})
+}
+
+func flush(t *testing.T, at string) {
+	t.Helper()
+	opt, err := redis.ParseURL(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(opt)
+	defer client.Close()
+	if err := client.FlushDB(context.Background()).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stopKafka lets the broker stand still for a while, its connections open.
+func (c *cluster) stopKafka(d time.Duration) {
+	c.t.Helper()
+	pid, err := strconv.Atoi(require.Env(c.t, "WEIR_TEST_KAFKA_PID"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		c.t.Fatalf("stopping Kafka: %v", err)
+	}
+	time.Sleep(d)
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		c.t.Fatalf("continuing Kafka: %v", err)
+	}
+}
+
+// node is one process with one stream.
+type node struct {
+	c                *cluster
+	name, stream     string
+	ingest, api, ops string
+	cmd              *exec.Cmd
+	done             chan error
+}
+
+// run starts a stream in a process of its own.
+func (c *cluster) run(name, stream string) *node {
+	c.t.Helper()
+	n := &node{c: c, name: name, stream: stream}
+	for _, a := range []*string{&n.ingest, &n.api, &n.ops} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		defer l.Close()
+		*a = l.Addr().String()
+	}
+	c.nodes[name] = n
+	c.t.Cleanup(func() {
+		n.kill()
+		if c.t.Failed() {
+			c.t.Logf("the end of %s's log:\n%s", name, tail(n.log(), 25))
+		}
+	})
+	n.start()
+	return n
+}
+
+func (n *node) log() string { return filepath.Join(n.c.sys.dir, n.name+".log") }
+
+func (n *node) start() {
+	n.c.t.Helper()
+	f, err := os.OpenFile(n.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	defer f.Close()
+	n.cmd = exec.Command(n.c.sys.bin, "streams", "--no-api", "-o", "configs/service.yaml", "configs/streams/"+n.stream+".yaml")
+	n.cmd.Dir = repo(".")
+	n.cmd.Env = append(os.Environ(), "WEIR_BROKERS="+n.c.brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
+		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter, "WEIR_ROLLUP_URL="+n.c.rollups,
+		"WEIR_CONTROL_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims, "WEIR_SCHEMAS_URL=file://"+repo("schemas/telemetry"),
+		"WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s", "WEIR_DATA="+n.c.sys.data)
+	n.cmd.Stdout, n.cmd.Stderr = f, f
+	if err := n.cmd.Start(); err != nil {
+		n.c.t.Fatal(err)
+	}
+	n.done = make(chan error, 1)
+	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(n.cmd, n.done)
+}
+
+func (n *node) ready() {
+	n.c.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-n.done:
+			n.cmd = nil
+			n.c.t.Fatalf("%s ended by itself: %v", n.name, err)
+		default:
+		}
+		if resp, err := http.Get("http://" + n.ops + "/ready"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+	}
+	n.c.t.Fatalf("%s was not ready after a minute", n.name)
+}
+
+func (n *node) stop() {
+	n.c.t.Helper()
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		n.c.t.Fatalf("stopping %s: %v", n.name, err)
+	}
+	select {
+	case err := <-n.done:
+		n.cmd = nil
+		if err != nil {
+			n.c.t.Fatalf("%s after SIGTERM: %v", n.name, err)
+		}
+	case <-time.After(time.Minute):
+		n.c.t.Fatalf("%s did not end within a minute after SIGTERM", n.name)
+	}
+}
+
+func (n *node) kill() {
+	if n.cmd == nil {
+		return
+	}
+	_ = n.cmd.Process.Kill() // it may have ended
+	<-n.done
+	n.cmd = nil
+}
