@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -24,6 +25,8 @@ type gate struct {
 	admit   *admission
 	decode  *decoders
 	streams *streams
+
+	failureLogged atomic.Int64
 
 	queue chan *submission // to ReadBatch; unbuffered, so nothing waits unseen
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -137,7 +138,20 @@ func newWorld(t testing.TB, extra string) *world { return newWorldAt(t, extra, n
 
 // newWorldAt is newWorld with TLS, when a client's side of it is given.
 func newWorldAt(t testing.TB, extra string, client *tls.Config) *world {
+	return setup{gate: extra, client: client, output: "sink: {}"}.start(t)
+}
+
+// setup is what tests choose of a world.
+type setup struct {
+	gate   string      // fields of the gate
+	client *tls.Config // a client's side of TLS, or nil
+	output string
+	log    *slog.Logger // nil: no logs
+}
+
+func (c setup) start(t testing.TB) *world {
 	t.Helper()
+	extra, client := c.gate, c.client
 	w := &world{t: t, addr: freeAddr(t), sink: &sink{}, stopped: make(chan error, 1)}
 	w.url = "http://" + w.addr
 	if client != nil {
@@ -181,11 +195,14 @@ pipeline:
   processors:
     - checker: {}
 output:
-  sink: {}
+  %s
 logger:
   level: NONE
-`, w.addr, w.storeURL, extra)); err != nil {
+`, w.addr, w.storeURL, extra, strings.ReplaceAll(c.output, "\n", "\n  "))); err != nil {
 		t.Fatal(err)
+	}
+	if c.log != nil {
+		b.SetLogger(c.log)
 	}
 	if w.stream, err = b.Build(); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejectio
 	select {
 	case err := <-sub.done:
 		if err != nil {
-			g.log.Warnf("A request could not be made durable: %v", err)
+			g.logFailure(err)
 			return nil, logUnavailable()
 		}
 	case <-timer.C:
@@ -90,6 +90,15 @@ func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejectio
 		}
 	}
 	return rejected, nil
+}
+
+// logFailure says why requests fail, once in ten seconds at most: in an outage
+// there are thousands.
+func (g *gate) logFailure(err error) {
+	now := time.Now().UnixNano()
+	if last := g.failureLogged.Load(); now-last > int64(10*time.Second) && g.failureLogged.CompareAndSwap(last, now) {
+		g.log.Warnf("Requests cannot be made durable, their clients are told to send again: %v", err)
+	}
 }
 
 // messages makes the batch. All its messages share one context, which outlives
