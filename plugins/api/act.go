@@ -8,6 +8,7 @@ import (
 // Act is one entry of the audit log: who did what, when, from where, and how
 // it ended. It holds no secret: a key is named by its public id.
 type Act struct {
+	ID     string    `json:"id"` // the same whenever this act is delivered
 	At     time.Time `json:"at"`
 	Key    string    `json:"key"`             // id of the API key
 	Fleet  string    `json:"fleet,omitempty"` // of the key; empty for an admin

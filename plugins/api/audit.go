@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
+
 	"weir/plugins/apikey"
 )
 
@@ -33,7 +35,7 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 		}
 		held := &heldResponse{header: w.Header()}
 		next.ServeHTTP(held, req)
-		act := Act{At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path, From: req.RemoteAddr, Status: held.code()}
+		act := Act{ID: uuid.NewString(), At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path, From: req.RemoteAddr, Status: held.code()}
 		if key, ok := apikey.KeyFrom(req.Context()); ok {
 			act.Key, act.Fleet = key.ID, key.Fleet
 		}

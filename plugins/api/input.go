@@ -35,7 +35,7 @@ func spec() *service.ConfigSpec {
 		Summary("Serves queries and administration over HTTP, and emits the audit log.").
 		Description(`
 Every request needs an API key, in `+"`X-API-Key` or `Authorization: Bearer`"+`. A fleet's key sees its own fleet; an admin
-key administers all of them, and names a fleet with the parameter `+"`fleet`"+` when it queries.
+key administers all of them, and names a fleet with the parameter `+"`fleet`"+` when it queries. `+"`GET /openapi.json`"+` describes all of it.
 
 The messages of this input are the audit log, one JSON object for every request that may have changed something: who (the key's
 public id), what, when, from where, and the status it was answered with. Such a request is answered once the stream has
@@ -58,8 +58,11 @@ input:
 `)
 }
 
-// Register adds the input api.
+// Register adds the room's components.
 func Register(env *service.Environment) error {
+	if err := env.RegisterBatchOutput("audit_log", auditSpec(), newAuditOutput); err != nil {
+		return err
+	}
 	return env.RegisterBatchInput("api", spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
 		in, err := newInput(conf, res)
 		if err != nil {
@@ -132,12 +135,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 }
 
 // openKeys opens the key store and its cache.
-func (in *input) openKeys(ctx context.Context) (*apikey.Store, *apikey.Cache, error) {
-	db, release, err := sqldb.Shared(ctx, in.res, in.control)
-	if err != nil {
-		return nil, nil, err
-	}
-	in.release = append(in.release, release)
+func (in *input) openKeys(ctx context.Context, db *sqldb.DB) (*apikey.Store, *apikey.Cache, error) {
 	store, err := apikey.Open(ctx, db)
 	if err != nil {
 		return nil, nil, err

@@ -14,11 +14,23 @@ import (
 // mount opens what the rooms' REST reads, and puts each under its path, behind
 // the scope it needs.
 func (in *input) mount(ctx context.Context) (http.Handler, error) {
-	keys, cache, err := in.openKeys(ctx)
+	control, err := in.open(ctx, in.control)
 	if err != nil {
 		return nil, err
 	}
-	rollups, err := in.openRollups(ctx)
+	keys, cache, err := in.openKeys(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	acts, err := openLog(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	rollupDB, err := in.open(ctx, in.rollups)
+	if err != nil {
+		return nil, err
+	}
+	rollups, err := rollup.Open(ctx, rollupDB, rollup.DefaultLimits()) // makes the tables, when a query comes first
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +44,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/devices/{id}/latest": query(rollup.Handler(rollups, time.Now)),
 		"/v1/keys":                admin(apikey.Handler(keys, cache.Refresh)),
 		"/v1/keys/":               admin(apikey.Handler(keys, cache.Refresh)),
+		"/v1/audit":               admin(auditHandler(acts, time.Now)),
 		"/":                       http.HandlerFunc(notFound),
 	} {
 		mux.Handle(path, handler)
@@ -40,15 +53,14 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	return mux, nil
 }
 
-// openRollups opens the rollup store for reading; it makes the tables when a
-// query is served before anything was rolled up.
-func (in *input) openRollups(ctx context.Context) (*rollup.Store, error) {
-	db, release, err := sqldb.Shared(ctx, in.res, in.rollups)
+// open opens a SQL store until the input is closed.
+func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
+	db, release, err := sqldb.Shared(ctx, in.res, url)
 	if err != nil {
 		return nil, err
 	}
 	in.release = append(in.release, release)
-	return rollup.Open(ctx, db, rollup.DefaultLimits())
+	return db, nil
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,215 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/apikey"
+	"weir/plugins/sqldb"
+)
+
+type running struct {
+	t     *testing.T
+	url   string
+	admin string
+	fleet string
+}
+
+// start runs the api stream with an output, on stores of its own.
+func start(t *testing.T, output string) running {
+	t.Helper()
+	dir := t.TempDir()
+	control := "sqlite://" + filepath.Join(dir, "control.db")
+	db, err := sqldb.Open(t.Context(), control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	keys, err := apikey.Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, _, err := keys.Create(t.Context(), "", apikey.Options{Admin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet, _, err := keys.Create(t.Context(), "plant-1", apikey.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	env := service.NewEnvironment()
+	if err := Register(env); err != nil {
+		t.Fatal(err)
+	}
+	b := env.NewStreamBuilder()
+	if err := b.SetYAML(fmt.Sprintf(`
+http: { enabled: false }
+logger: { level: NONE }
+input:
+  api:
+    address: %s
+    control: %s
+    rollups: sqlite://%s
+output:
+  %s
+`, addr, control, filepath.Join(dir, "rollups.db"), strings.ReplaceAll(output, "CONTROL", control))); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = stream.Run(context.Background()) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if err := stream.Stop(ctx); err != nil && strings.HasPrefix(output, "audit_log") {
+			t.Error(err) // an output that refuses everything holds the engine until its shutdown timeout
+		}
+	})
+	r := running{t, "http://" + addr, admin, fleet}
+	for range 200 {
+		if resp, err := http.Get(r.url + "/healthz"); err == nil {
+			resp.Body.Close()
+			return r
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	t.Fatal("the api does not answer")
+	return r
+}
+
+func (r running) do(key, method, path, body string) (*http.Response, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp, string(raw)
+}
+
+func (r running) acts(query string) auditPageJSON {
+	r.t.Helper()
+	resp, body := r.do(r.admin, "GET", "/v1/audit"+query, "")
+	if resp.StatusCode != http.StatusOK {
+		r.t.Fatalf("GET /v1/audit: %d %s", resp.StatusCode, body)
+	}
+	var page auditPageJSON
+	if err := json.Unmarshal([]byte(body), &page); err != nil {
+		r.t.Fatal(err)
+	}
+	return page
+}
+
+func TestAnActIsInTheAuditLogWhenItIsAnswered(t *testing.T) {
+	r := start(t, "audit_log: { url: CONTROL }")
+	resp, body := r.do(r.admin, "POST", "/v1/keys", `{"fleet":"plant-2"}`)
+	if resp.StatusCode != http.StatusCreated || resp.Header.Get("Weir-Audit") != "" {
+		t.Fatalf("creating a key: %d %q %s", resp.StatusCode, resp.Header.Get("Weir-Audit"), body)
+	}
+	page := r.acts("")
+	if len(page.Acts) != 1 {
+		t.Fatalf("the log has %d acts, want 1", len(page.Acts))
+	}
+	a := page.Acts[0]
+	if a.Method != "POST" || a.Path != "/v1/keys" || a.Status != http.StatusCreated || a.Key == "" || a.From == "" || time.Since(a.At) > time.Minute {
+		t.Errorf("the act is %+v", a)
+	}
+	var made struct{ Key string }
+	if err := json.Unmarshal([]byte(body), &made); err != nil || made.Key == "" {
+		t.Fatalf("the answer has no key: %s (%v)", body, err)
+	}
+	if log, _ := json.Marshal(page); strings.Contains(string(log), made.Key) || strings.Contains(string(log), r.admin) {
+		t.Error("the audit log holds the text of a key")
+	}
+}
+
+func TestTheAuditLogIsReadInPages(t *testing.T) {
+	r := start(t, "audit_log: { url: CONTROL }")
+	for i := range 5 {
+		if resp, body := r.do(r.admin, "POST", "/v1/keys", fmt.Sprintf(`{"fleet":"plant-%d"}`, i+10)); resp.StatusCode != http.StatusCreated {
+			t.Fatalf("creating a key: %d %s", resp.StatusCode, body)
+		}
+	}
+	seen, query := map[string]bool{}, "?limit=2"
+	for range 10 {
+		page := r.acts(query)
+		for _, a := range page.Acts {
+			if seen[a.ID] {
+				t.Errorf("act %s is on two pages", a.ID)
+			}
+			seen[a.ID] = true
+		}
+		if page.Next == nil {
+			break
+		}
+		query = "?limit=2&cursor=" + *page.Next
+	}
+	if len(seen) != 5 {
+		t.Errorf("the pages hold %d acts, want 5", len(seen))
+	}
+}
+
+func TestAnActWaitsOnlySoLongForTheAuditLog(t *testing.T) {
+	r := start(t, `reject: "the audit log is down"`)
+	begun := time.Now()
+	resp, _ := r.do(r.admin, "POST", "/v1/keys", `{"fleet":"plant-2"}`)
+	if resp.StatusCode != http.StatusCreated || resp.Header.Get("Weir-Audit") != "pending" {
+		t.Errorf("creating a key: %d %q", resp.StatusCode, resp.Header.Get("Weir-Audit"))
+	}
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestEachPathWantsItsKey(t *testing.T) {
+	r := start(t, "audit_log: { url: CONTROL }")
+	for _, c := range []struct {
+		key, method, path string
+		want              int
+	}{
+		{"", "GET", "/v1/rollups?device=a", 401},
+		{"weir_made_up", "GET", "/v1/rollups?device=a", 401},
+		{r.fleet, "GET", "/v1/devices/a/latest", 404},
+		{r.fleet, "GET", "/v1/keys", 403},
+		{r.fleet, "GET", "/v1/audit", 403},
+		{r.admin, "GET", "/v1/keys", 200},
+		{r.admin, "POST", "/v1/audit", 405},
+		{r.admin, "GET", "/v1/audit?from=yesterday", 400},
+		{r.admin, "GET", "/nowhere", 404},
+	} {
+		if resp, body := r.do(c.key, c.method, c.path, ""); resp.StatusCode != c.want {
+			t.Errorf("%s %s: %d, want %d: %s", c.method, c.path, resp.StatusCode, c.want, body)
+		}
+	}
+}
