@@ -98,6 +98,23 @@ func against(docs []document, which string) ([]document, error) {
 	return nil, fmt.Errorf("there is no version %d", n)
 }
 
+// LoadSet compiles the versions of a subject at a place.
+func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
+	docs, _, err := place.load(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	var all []*Schema
+	for _, d := range docs {
+		s, err := Compile(subject, d.Version, []byte(d.Schema))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return NewSet(subject, all), nil
+}
+
 // load reads the versions of a subject, and what they are held to.
 func (p Place) load(ctx context.Context, subject string) (docs []document, set settings, err error) {
 	set = serverDefaults()

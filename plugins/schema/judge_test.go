@@ -215,3 +215,67 @@ func BenchmarkDecodeAndLibrary(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkJudgeMixedFirmware changes firmware with every event: each is begun
+// by the wrong schema's plan.
+func BenchmarkJudgeMixedFirmware(b *testing.B) {
+	j := NewJudge(shipped(b))
+	var events [][]byte
+	for _, firmware := range []string{"1.2.3", "2.4.1", "3.0.0"} {
+		events = append(events, []byte(strings.Replace(goodEvent, "2.4.1", firmware, 1)))
+	}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if v := j.Judge(events[n%len(events)]); v.Rejection != nil {
+			b.Fatal(v.Rejection)
+		}
+	}
+}
+
+func TestSchemasBeyondPlansAreJudgedByTheLibrary(t *testing.T) {
+	raw := strings.Replace(string(readShipped(t, 3)), `"additionalProperties"`, `"propertyNames": {"maxLength": 20}, "additionalProperties"`, 1)
+	s, err := Compile("telemetry", 3, []byte(raw))
+	if err != nil || s.plan != nil {
+		t.Fatalf("it has a plan (%v)", err)
+	}
+	set := NewSet("telemetry", []*Schema{s})
+	v := NewJudge(set).Judge([]byte(event1("3.0.0", `{"cpu_temp":1,"battery_voltage":2,"x":3}`)))
+	check(t, "valid", v, "telemetry/3", "", "")
+	if fmt.Sprintf("%s", v.Metrics) != "[x]" || v.Device != "d1" {
+		t.Errorf("got %+v", v)
+	}
+	v = NewJudge(set).Judge([]byte(event1("3.0.0", `{"cpu_temp":1,"battery_voltage":2,"a_name_that_is_far_too_long":3}`)))
+	check(t, "invalid", v, "", "schema_violation", "/metrics/a_name_that_is_far_too_long")
+}
+
+func TestAnEventMustBeOneWhateverItsSchemaSays(t *testing.T) {
+	lax, err := Compile("telemetry", 1, []byte(`{"x-weir-firmware":">=1","type":"object"}`))
+	if err != nil || lax.plan == nil {
+		t.Fatalf("it has no plan (%v)", err)
+	}
+	set := NewSet("telemetry", []*Schema{lax})
+	check(t, "an event", NewJudge(set).Judge([]byte(event1("1.0.0", `{"a":1}`))), "telemetry/1", "", "")
+	for raw, pointers := range map[string]string{
+		event1("1.0.0", `{"a":"x"}`):                                             "/metrics/a",
+		event1("1.0.0", `[]`):                                                    "/metrics",
+		strings.Replace(event1("1.0.0", `{}`), `"d1"`, `"d 1"`, 1):               "/device_id",
+		strings.Replace(event1("1.0.0", `{}`), `"timestamp"`, `"time"`, 1):       "/timestamp",
+		strings.Replace(event1("1.0.0", `{},"diagnostics":1`), `"d1"`, `"d"`, 1): "/diagnostics",
+	} {
+		check(t, raw, NewJudge(set).Judge([]byte(raw)), "", "invalid_event", pointers)
+	}
+}
+
+func TestARebuildKnowsWhatSchemasHaveDeclaredSince(t *testing.T) {
+	set, err := LoadSet(t.Context(), Place{URL: "file://../../schemas"}, "telemetry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := []event.Metric{{Name: "cpu_temp"}, {Name: "flow_rate"}, {Name: "a,b"}}
+	if got := set.UnknownMetrics("3.1.0", metrics, "flow_rate,a%2Cb"); got != "a%2Cb" {
+		t.Errorf("got %q", got)
+	}
+	if got := set.UnknownMetrics("9.0.0", metrics, "flow_rate"); got != "flow_rate" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -25,11 +25,17 @@ var eventFields = [...]struct {
 // asEvent returns the plan with what every event must be added to it, or nil
 // if it cannot be. The given nodes may be shared, so they are copied.
 func asEvent(root *node) *node {
-	if root == nil || root.object == nil || len(root.also) > 0 {
+	top := node{kinds: kindAny}
+	if root != nil { // nil takes anything
+		top = *root
+	}
+	object := objectRule{minNames: -1, maxNames: -1}
+	if top.object != nil {
+		object = *top.object
+	}
+	if len(top.also) > 0 {
 		return nil
 	}
-	top := *root
-	object := *root.object
 	object.names = slices.Clone(object.names)
 	object.root = true
 	top.kinds &= kindObject

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"weir/plugins/event"
 )
 
 // Set is the schemas of one subject at one moment. It is immutable, so that a
@@ -51,6 +53,24 @@ func (s *Set) ForFirmware(firmware []byte) *Schema {
 		s.remember(string(firmware), found)
 	}
 	return found
+}
+
+// UnknownMetrics is the header weir_unknown_metrics of an event by what the set
+// knows now, for events that were judged when it knew less: a rebuild of
+// rollups backfills what schemas have declared since. Firmware that has no
+// schema here leaves header as it was.
+func (s *Set) UnknownMetrics(firmware string, metrics []event.Metric, header string) string {
+	schema := s.ForFirmware([]byte(firmware))
+	if schema == nil {
+		return header
+	}
+	var list []byte
+	for _, m := range metrics {
+		if !schema.metrics[m.Name] {
+			list = event.AppendItem(list, m.Name)
+		}
+	}
+	return string(list)
 }
 
 func (s *Set) remember(firmware string, schema *Schema) {
