@@ -17,13 +17,13 @@ type layout struct {
 	Stage           string   `parquet:"stage,dict"`
 	Code            string   `parquet:"code,dict"`
 	Message         string   `parquet:"message,dict"`
-	Errors          string   `parquet:"errors,json"`
+	Errors          string   `parquet:"errors,json,plain"`
 	Original        []byte   `parquet:"original"`
 	OriginTopic     string   `parquet:"origin_topic,optional,dict"`
 	OriginPartition int32    `parquet:"origin_partition,optional"`
 	OriginOffset    int64    `parquet:"origin_offset,optional,delta"`
 	Delivery        string   `parquet:"delivery,optional"`
-	Headers         string   `parquet:"headers,optional,json"`
+	Headers         string   `parquet:"headers,optional,json,plain"`
 	ReceivedAt      int64    `parquet:"received_at,optional,timestamp(microsecond)"`
 	FailedAt        int64    `parquet:"failed_at,timestamp(microsecond),delta"`
 	Device          string   `parquet:"device_id,optional,dict"`

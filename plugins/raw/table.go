@@ -10,8 +10,9 @@ import (
 )
 
 // layout declares the columns, in order, for people and programs that read the
-// files. Columns may be added at the end; none is renamed or given a new
-// meaning without a new version of the table.
+// files. JSON is encoded plain: DuckDB 1.4 checks a page of length-prefixed JSON
+// as one document, and refuses it. Columns may be added at the end; none is
+// renamed or given a new meaning without a new version of the table.
 type layout struct {
 	EventID       [16]byte           `parquet:"event_id,uuid,uncompressed"`
 	Fleet         string             `parquet:"fleet,dict"`
@@ -24,9 +25,9 @@ type layout struct {
 	Schema        string             `parquet:"schema,optional,dict"`
 	Flags         string             `parquet:"flags,optional,dict"`
 	Metrics       map[string]float64 `parquet:"metrics" parquet-key:",dict"`
-	Diagnostics   string             `parquet:"diagnostics,optional,json"`
-	Extra         string             `parquet:"extra,optional,json"`
-	AsSent        string             `parquet:"as_sent,optional,json"`
+	Diagnostics   string             `parquet:"diagnostics,optional,json,plain"`
+	Extra         string             `parquet:"extra,optional,json,plain"`
+	AsSent        string             `parquet:"as_sent,optional,json,plain"`
 	Unknown       string             `parquet:"unknown_metrics,optional,dict"`
 	Topic         string             `parquet:"topic,optional,dict"`
 	Partition     int32              `parquet:"partition,optional,dict"`
