@@ -184,6 +184,9 @@ func writeReport(w io.Writer, r *schema.Report) error {
 	for _, d := range r.Differences {
 		add("  %s", d)
 	}
+	for _, name := range r.Unready {
+		add("consumer %s has not declared that it reads the next version", name)
+	}
 	if d := r.DryRun; d != nil {
 		add("of %d recent events, %d are of its firmware, and %d of those would be rejected", d.Read, d.Judged, d.Rejected)
 		for _, rule := range d.Rules {

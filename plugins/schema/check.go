@@ -37,6 +37,7 @@ type Report struct {
 	Differences []Difference `json:"differences"` // that break
 	OnPurpose   bool         `json:"on_purpose"`  // the candidate is of a new major
 	Compatible  bool         `json:"compatible"`
+	Unready     []string     `json:"unready"` // consumers that have not declared the next version
 	DryRun      *DryRun      `json:"dry_run,omitempty"`
 }
 
@@ -46,11 +47,12 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	if err := s.check(c.Subject); err != nil {
 		return nil, err
 	}
-	docs, set, err := place.load(ctx, c.Subject)
+	docs, set, readers, err := place.load(ctx, c.Subject)
 	if err != nil {
 		return nil, err
 	}
 	set = settings{Level: c.Level, Policy: c.Policy}.or(set)
+	next := docs[len(docs)-1].Version + 1
 	docs, err = against(docs, c.Against)
 	if err != nil {
 		return nil, fmt.Errorf("checking a candidate for %s: %w", c.Subject, err)
@@ -59,7 +61,7 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	if c.Against == "all" && level != LevelNone && !strings.HasSuffix(string(level), "_TRANSITIVE") {
 		level += "_TRANSITIVE"
 	}
-	r := &Report{Subject: c.Subject, Level: level, Policy: set.Policy}
+	r := &Report{Subject: c.Subject, Level: level, Policy: set.Policy, Unready: unready(readers, c.Subject, next)}
 	var texts [][]byte
 	sameMajor := false
 	for _, d := range docs {
@@ -100,7 +102,7 @@ func against(docs []document, which string) ([]document, error) {
 
 // LoadSet compiles the versions of a subject at a place.
 func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
-	docs, _, err := place.load(ctx, subject)
+	docs, _, _, err := place.load(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +117,9 @@ func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
 	return NewSet(subject, all), nil
 }
 
-// load reads the versions of a subject, and what they are held to.
-func (p Place) load(ctx context.Context, subject string) (docs []document, set settings, err error) {
+// load reads the versions of a subject, what they are held to, and who has
+// declared to read which.
+func (p Place) load(ctx context.Context, subject string) (docs []document, set settings, readers []Consumer, err error) {
 	set = serverDefaults()
 	scheme, rest, _ := strings.Cut(p.URL, "://")
 	switch scheme {
@@ -125,30 +128,44 @@ func (p Place) load(ctx context.Context, subject string) (docs []document, set s
 	case "http", "https":
 		var s *httpSource
 		if s, err = newHTTPSource(p.URL, p.APIKey); err != nil {
-			return nil, set, err
+			return nil, set, nil, err
 		}
 		defer s.close()
 		if docs, err = s.load(ctx, subject); err == nil {
-			set, err = s.settings(ctx, subject)
+			if set, err = s.settings(ctx, subject); err == nil {
+				readers, err = s.consumers(ctx)
+			}
 		}
 	default:
 		var db *sqldb.DB
 		if db, err = sqldb.Open(ctx, p.URL); err != nil {
-			return nil, set, err
+			return nil, set, nil, err
 		}
 		defer func() { err = errors.Join(err, db.Close()) }()
 		var r *Registry
 		if r, err = OpenRegistry(ctx, db); err != nil {
-			return nil, set, err
+			return nil, set, nil, err
 		}
 		if docs, err = (&sqlSource{registry: r}).load(ctx, subject); err == nil {
-			set, err = effective(ctx, db, subject)
+			if set, err = effective(ctx, db, subject); err == nil {
+				readers, err = consumers(ctx, db)
+			}
 		}
 	}
 	if err != nil {
-		return nil, set, fmt.Errorf("reading the versions of %s at %s: %w", subject, sqldb.Redact(p.URL), err)
+		return nil, set, nil, fmt.Errorf("reading the versions of %s at %s: %w", subject, sqldb.Redact(p.URL), err)
 	}
-	return docs, set, nil
+	return docs, set, readers, nil
+}
+
+// consumers asks who reads what. Registries of others know nobody.
+func (s *httpSource) consumers(ctx context.Context) (all []Consumer, err error) {
+	err = s.ask(ctx, http.MethodGet, nil, &all, nil, "consumers")
+	var e *answerError
+	if errors.As(err, &e) && e.status == http.StatusNotFound {
+		return nil, nil
+	}
+	return all, err
 }
 
 // settings asks for what a subject is held to. A registry that knows no

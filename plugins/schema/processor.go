@@ -93,6 +93,9 @@ output:
 
 // Register adds the room's components.
 func Register(env *service.Environment) error {
+	if err := env.RegisterProcessor("schema_support", supportSpec(), newSupport); err != nil {
+		return err
+	}
 	return env.RegisterBatchProcessor("schema_validate", validateSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
 			return newValidator(conf, res)

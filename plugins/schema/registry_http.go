@@ -22,7 +22,8 @@ type answer func(r *http.Request) (any, error)
 type plainText string
 
 // Handler serves Confluent's REST API for JSON Schema, at the root of its
-// paths: mount it with http.StripPrefix. It does no authentication.
+// paths: mount it with http.StripPrefix. It does no authentication. Beside
+// Confluent's paths, /consumers holds who can read which versions.
 func (r *Registry) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, h := range map[string]answer{
@@ -55,6 +56,9 @@ func (r *Registry) Handler() http.Handler {
 		"GET /mode":                                                 r.getMode,
 		"PUT /mode":                                                 r.putMode,
 		"DELETE /mode":                                              r.deleteMode,
+		"GET /consumers":                                            r.getConsumers,
+		"PUT /consumers/{name}":                                     r.putConsumer,
+		"DELETE /consumers/{name}":                                  r.deleteConsumer,
 		"GET /mode/{subject}":                                       r.getMode,
 		"PUT /mode/{subject}":                                       r.putMode,
 		"DELETE /mode/{subject}":                                    r.deleteMode,
@@ -71,6 +75,19 @@ func (r *Registry) Handler() http.Handler {
 			status = http.StatusMethodNotAllowed
 		}
 		writeRegistry(w, status, map[string]any{"error_code": status, "message": "HTTP " + strconv.Itoa(status) + " " + http.StatusText(status)})
+	})
+}
+
+// WithBasicAuth lets clients that know only basic authentication give an API
+// key: as the password, with any user name. It stands before what checks keys.
+func WithBasicAuth(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if _, password, ok := req.BasicAuth(); ok && req.Header.Get("X-Api-Key") == "" {
+			req = req.Clone(req.Context())
+			req.Header.Set("X-Api-Key", password)
+			req.Header.Del("Authorization")
+		}
+		next.ServeHTTP(w, req)
 	})
 }
 

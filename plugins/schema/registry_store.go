@@ -25,7 +25,8 @@ func migrations() []sqldb.Migration {
 			deleted INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (subject, version));
 		CREATE TABLE weir_schema_setting (
 			subject TEXT PRIMARY KEY, compatibility TEXT, policy TEXT, mode TEXT);`
-	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
+	const declared = `CREATE TABLE weir_schema_consumer (name TEXT PRIMARY KEY, supports TEXT NOT NULL);`
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {SQLite: declared, Postgres: declared}}
 }
 
 type registryStore struct{ db *sqldb.DB }

@@ -27,7 +27,7 @@ func stores(t *testing.T, run func(t *testing.T, db *sqldb.DB)) {
 	t.Run("sqlite", func(t *testing.T) { run(t, openDB(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db"))) })
 	t.Run("postgres", func(t *testing.T) {
 		db := openDB(t, require.Env(t, "WEIR_TEST_POSTGRES_URL"))
-		for _, table := range []string{"weir_schema_version", "weir_schema_text", "weir_schema_setting"} {
+		for _, table := range []string{"weir_schema_version", "weir_schema_text", "weir_schema_setting", "weir_schema_consumer"} {
 			if _, err := db.ExecContext(t.Context(), "DROP TABLE IF EXISTS "+table); err != nil {
 				t.Fatal(err)
 			}

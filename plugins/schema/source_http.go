@@ -70,6 +70,17 @@ func (s *httpSource) load(ctx context.Context, subject string) ([]document, erro
 	return docs, nil
 }
 
+// answerError is an answer other than 200.
+type answerError struct {
+	url     string
+	status  int
+	message string
+}
+
+func (e *answerError) Error() string {
+	return fmt.Sprintf("asking the schema registry: %s answered %d%s", e.url, e.status, e.message)
+}
+
 // get reads /subjects/SUBJECT/….
 func (s *httpSource) get(ctx context.Context, into any, subject string, path ...string) error {
 	return s.ask(ctx, http.MethodGet, nil, into, nil, append([]string{"subjects", subject}, path...)...)
@@ -114,11 +125,11 @@ func (s *httpSource) ask(ctx context.Context, method string, body []byte, into a
 		}
 		switch err := json.Unmarshal(raw, &e); {
 		case err == nil && e.Code == 40401:
-			return fmt.Errorf("asking the schema registry: %q: %w", path[1], errNoSchemas)
+			return fmt.Errorf("asking the schema registry: %s: %w", at.Redacted(), errNoSchemas)
 		case err == nil && e.Message != "":
-			return fmt.Errorf("asking the schema registry: %s answered %s: %s", at.Redacted(), res.Status, e.Message)
+			return &answerError{at.Redacted(), res.StatusCode, ": " + e.Message}
 		}
-		return fmt.Errorf("asking the schema registry: %s answered %s", at.Redacted(), res.Status)
+		return &answerError{at.Redacted(), res.StatusCode, ""}
 	}
 	if into == nil {
 		return nil
