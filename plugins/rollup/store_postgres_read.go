@@ -40,7 +40,7 @@ func (t *postgresTx) keys(ctx context.Context, query string, args ...any) ([]Key
 
 func (t *postgresTx) devices(ctx context.Context, hour int64) ([]Key, error) {
 	return t.keys(ctx, `SELECT DISTINCT fleet, device_id, $3::bigint FROM rollup_window_1m
-		WHERE bucket >= $1 AND bucket < $2 ORDER BY 1, 2`, at(hour), at(hour+Hour.Width), hour)
+		WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2 ORDER BY 1, 2`, at(hour), at(hour+Hour.Width), hour)
 }
 
 func (t *postgresTx) takeMarks(ctx context.Context, n int) ([]Key, error) {

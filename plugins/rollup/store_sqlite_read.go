@@ -110,6 +110,7 @@ func (t *sqliteTx) replace(ctx context.Context, res Resolution, rows []*Row, now
 }
 
 func (t *sqliteTx) scan(ctx context.Context, res Resolution, s span, fn func(*Row) error) error {
+	table := res.table
 	where, args := ` WHERE fleet = $1 AND bucket >= $2 AND bucket < $3`, []any{s.Fleet, s.From, s.To}
 	switch {
 	case s.Devices != nil:
@@ -117,10 +118,13 @@ func (t *sqliteTx) scan(ctx context.Context, res Resolution, s span, fn func(*Ro
 		for _, d := range s.Devices {
 			args = append(args, d)
 		}
-	case res == Minute:
-		where += ` AND ledger_state IN (0, 1, 2)` // lets the index by bucket serve
+	default: // all devices: SQLite would walk through all times of the fleet
+		table += ` INDEXED BY ` + res.table + `_by_bucket`
+		if res == Minute {
+			where += ` AND ledger_state IN (0, 1, 2)` // the index begins with it
+		}
 	}
-	rows, err := t.tx.QueryContext(ctx, rowColumns+res.table+where, args...)
+	rows, err := t.tx.QueryContext(ctx, rowColumns+table+where, args...)
 	if err != nil {
 		return err
 	}
