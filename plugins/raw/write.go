@@ -116,7 +116,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 // flush writes the rows, an object per date, and the duplicates with one of
 // them, or in an object of their own when there is no row.
 func (w *writing) flush(ctx context.Context) error {
-	groups := w.groups()
+	groups := w.objects()
 	repeats := w.repeats.Coverage()
 	if len(groups) == 0 {
 		if repeats.Empty() {
@@ -127,12 +127,11 @@ func (w *writing) flush(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(uploads)
-	for i, rows := range groups {
-		coverage, name := w.describe(rows)
+	for i, o := range groups {
 		if i == 0 {
-			coverage.Merge(repeats)
+			o.coverage.Merge(repeats)
 		}
-		g.Go(func() error { return w.put(ctx, name, rows, coverage) })
+		g.Go(func() error { return w.put(ctx, o.name(w.now), o.rows, o.coverage) })
 	}
 	return g.Wait()
 }
@@ -154,18 +153,29 @@ func (w *writing) put(ctx context.Context, name lake.Name, rows []*Row, coverage
 
 var errTimeout = errors.New("the store did not answer in time")
 
-// describe names the object of rows of one date, and lists their records.
-func (w *writing) describe(rows []*Row) (lake.Coverage, lake.Name) {
-	var c lake.Collector
-	first, last := rows[0].At, rows[0].At
-	for _, r := range rows {
+// object is the rows of one object, of one date, and the records they stand for.
+type object struct {
+	rows     []*Row
+	coverage lake.Coverage
+}
+
+func (o *object) name(now time.Time) lake.Name {
+	first, last := o.rows[0].At, o.rows[0].At
+	for _, r := range o.rows {
 		first, last = min(first, r.At), max(last, r.At)
+	}
+	from := time.UnixMicro(first)
+	return lake.NewName(lake.DateFolder(from), now, from, time.UnixMicro(last))
+}
+
+func covered(rows []*Row) lake.Coverage {
+	var c lake.Collector
+	for _, r := range rows {
 		if r.Delivery != noRecord {
 			c.Stored(r.Delivery)
 		}
 	}
-	from := time.UnixMicro(first)
-	return c.Coverage(), lake.NewName(lake.DateFolder(from), w.now, from, time.UnixMicro(last))
+	return c.Coverage()
 }
 
 const dayMicros = 24 * int64(time.Hour/time.Microsecond)
@@ -179,20 +189,25 @@ func day(micros int64) int64 {
 	return d
 }
 
-// groups returns the rows by date, each sorted as an object's rows are, and cut
-// to the most an object may hold.
-func (w *writing) groups() [][]*Row {
+// objects returns the rows by date, each sorted as an object's rows are, and
+// cut to the most an object may hold.
+func (w *writing) objects() []*object {
 	by := map[int64][]*Row{}
 	for i := range w.s.rows[:w.stored] {
 		r := &w.s.rows[i]
 		by[day(r.At)] = append(by[day(r.At)], r)
 	}
-	var out [][]*Row
+	var out []*object
 	for _, rows := range by {
+		coverage := covered(rows) // in the order of the log: cheaper than sorted
 		slices.SortFunc(rows, (*Row).before)
 		rows = slices.CompactFunc(rows, (*Row).same)
+		if len(rows) <= w.o.maxRows {
+			out = append(out, &object{rows, coverage})
+			continue
+		}
 		for chunk := range slices.Chunk(rows, w.o.maxRows) {
-			out = append(out, chunk)
+			out = append(out, &object{chunk, covered(chunk)})
 		}
 	}
 	return out
