@@ -54,13 +54,16 @@ func BenchmarkProcessor(b *testing.B) {
 }
 
 // nowhere stores nothing, to measure everything else: merging and encoding.
-type nowhere struct{ backend }
+type nowhere struct {
+	backend
+	w copyWriter
+}
 
-func (n nowhere) update(_ context.Context, fn func(tx) error) error { return fn(&nowhereTx{}) }
+func (n *nowhere) update(_ context.Context, fn func(tx) error) error { return fn(&nowhereTx{w: &n.w}) }
 
 type nowhereTx struct {
 	tx
-	w copyWriter
+	w *copyWriter
 }
 
 func (*nowhereTx) load(context.Context, []Key) ([]*Row, error) { return nil, nil }
@@ -105,7 +108,7 @@ func benchStore(b *testing.B, s *Store) {
 }
 
 func BenchmarkMerge(b *testing.B) {
-	benchStore(b, &Store{backend: nowhere{}, limits: DefaultLimits(), cache: newCache(50_000), names: map[string]string{}})
+	benchStore(b, &Store{backend: &nowhere{}, limits: DefaultLimits(), cache: newCache(50_000), names: map[string]string{}})
 }
 
 func BenchmarkStoreSQLite(b *testing.B) {
@@ -221,4 +224,59 @@ func BenchmarkRawRowsPostgres(b *testing.B) {
 	exec(`CREATE TABLE aggregate AS SELECT fleet, device_id, metric, date_trunc('minute', at) AS bucket, count(*), sum(value), min(value), max(value),
 		percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS p50, percentile_cont(0.95) WITHIN GROUP (ORDER BY value) AS p95
 		FROM reading GROUP BY 1, 2, 3, 4`)
+}
+
+// BenchmarkMergeBusyDevices is a flush of few devices that report often.
+func BenchmarkMergeBusyDevices(b *testing.B) {
+	const devices, each = 500, 60 // 30 a second, flushed every two seconds
+	s := &Store{backend: &nowhere{}, limits: DefaultLimits(), cache: newCache(50_000), names: map[string]string{}}
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.StopTimer()
+	id := uint64(0)
+	for n, flush := 0, 0; n < b.N; n, flush = n+devices*each, flush+1 {
+		at := noon.Add(time.Duration(flush) * 2 * time.Second)
+		windows := make([]*Window, devices)
+		for d := range windows {
+			w := &Window{Key: Key{"acme", fmt.Sprint("device-", d), minuteOf(at)}}
+			for i := range each {
+				id++
+				w.events = append(w.events, sample{id: mix(id), at: at.UnixMicro(), readings: []reading{
+					{"cpu_temp", 40 + float64((d+i)%200)/10}, {"battery_voltage", 3.7}, {"vibration", float64(i%13) / 10}}})
+			}
+			windows[d] = w
+		}
+		b.StartTimer()
+		if _, err := s.Add(context.Background(), windows, noon); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+	}
+}
+
+// BenchmarkQueryFleet merges a minute of 10,000 devices: one op is one device.
+func BenchmarkQueryFleet(b *testing.B) {
+	const devices = 10_000
+	s := openStore(b, "sqlite://"+b.TempDir()+"/r.db")
+	out, err := benchProcessor(b).ProcessBatch(context.Background(), benchBatch(devices, 0))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var windows []*Window
+	for _, msg := range out[0] {
+		w, err := windowOf(msg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		windows = append(windows, w)
+	}
+	add(b, s, noon, windows)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += devices {
+		lines, _, err := s.Run(context.Background(), Query{Fleet: "acme", From: noon.Unix(), To: noon.Unix() + 60, Resolution: Minute, Merge: true, Limit: 10})
+		if err != nil || len(lines) != 3 || lines[0].devices != devices {
+			b.Fatal(lines, err)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -176,4 +177,32 @@ func TestMergedQuantilesAreOfAllReadings(t *testing.T) {
 			finish(t, s) // and again with everything rolled
 		}
 	})
+}
+
+// Without its store the API says so, and nothing of where the store is.
+func TestQueryWithoutItsStoreIsAProblem(t *testing.T) {
+	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
+	h := Handler(s, time.Now)
+	if err := viewDB(s).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for operation, path := range map[string]string{"/v1/rollups": "/v1/rollups?device=a", "/v1/devices/{id}/latest": "/v1/devices/a/latest"} {
+		w := get(t, h, "acme", path, nil)
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "sql") {
+			t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
+		}
+		contract{t}.check(operation, w.Code, w.Body.Bytes())
+	}
+}
+
+func TestOnlyGetIsAllowed(t *testing.T) {
+	h := Handler(openStore(t, "sqlite://"+t.TempDir()+"/r.db"), time.Now)
+	for operation, path := range map[string]string{"/v1/rollups": "/v1/rollups?device=a", "/v1/devices/{id}/latest": "/v1/devices/a/latest"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("DELETE", path, nil))
+		if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+		contract{t}.check(operation, w.Code, w.Body.Bytes())
+	}
 }
