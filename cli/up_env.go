@@ -35,6 +35,7 @@ func (u *upRun) setEnv(home string) error {
 	if err != nil {
 		return err
 	}
+	profile["WEIR_SCHEMAS_URL"] = u.data.ControlURL() // of this data directory, unless the environment names others
 	for k, v := range profile {
 		if _, set := os.LookupEnv(k); !set {
 			if err := os.Setenv(k, v); err != nil {

@@ -18,5 +18,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		up(assets, engine),
 		simulate(),
 		Keys(),
+		Schema(),
+		Audit(),
 	}
 }

@@ -15,6 +15,7 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/pure/extended" // Bloblang methods
 
 	"weir/plugins/api"
+	"weir/plugins/audit"
 	"weir/plugins/deadletter"
 	"weir/plugins/dedupe"
 	"weir/plugins/gate"
@@ -31,6 +32,7 @@ func Register(env *service.Environment) error {
 		register func(*service.Environment) error
 	}{
 		{"api", api.Register},
+		{"audit", audit.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
 		{"gate", gate.Register},

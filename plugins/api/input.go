@@ -22,6 +22,7 @@ const (
 	apiFieldAddress = "address"
 	apiFieldControl = "control"
 	apiFieldRollups = "rollups"
+	apiFieldRaw     = "raw"
 )
 
 var (
@@ -44,11 +45,14 @@ acknowledged its entry, or after a few seconds with the header `+"`Weir-Audit: p
 			Description("The address to listen on.").
 			Default("127.0.0.1:8090")).
 		Field(service.NewStringField(apiFieldControl).
-			Description("The SQL store of keys: `sqlite://PATH` or `postgres://…`.").
+			Description("The SQL store of keys, schemas and the audit log: `sqlite://PATH` or `postgres://…`.").
 			Example("sqlite://data/control.db")).
 		Field(service.NewStringField(apiFieldRollups).
 			Description("The SQL store of rollups that queries read: `sqlite://PATH` or `postgres://…`.").
 			Example("sqlite://data/rollups.db")).
+		Field(service.NewStringField(apiFieldRaw).
+			Description("The store of raw events that queries read: `file://DIR` or `s3://BUCKET?…`. Empty: events cannot be queried.").
+			Example("file://data/raw").Default("")).
 		Example("Queries over local stores", "The audit log goes to a topic.", `
 input:
   api:
@@ -77,6 +81,7 @@ type input struct {
 	address  string
 	control  string
 	rollups  string
+	raw      string
 	recorder *recorder
 
 	mu      sync.Mutex
@@ -95,6 +100,9 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		return nil, err
 	}
 	if in.control, err = conf.FieldString(apiFieldControl); err != nil {
+		return nil, err
+	}
+	if in.raw, err = conf.FieldString(apiFieldRaw); err != nil {
 		return nil, err
 	}
 	if in.rollups, err = conf.FieldString(apiFieldRollups); err != nil {

@@ -6,8 +6,11 @@ import (
 	"time"
 
 	"weir/plugins/apikey"
+	"weir/plugins/lake"
 	"weir/plugins/problem"
+	"weir/plugins/raw"
 	"weir/plugins/rollup"
+	"weir/plugins/schema"
 	"weir/plugins/sqldb"
 )
 
@@ -26,11 +29,19 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	schemas, err := schema.OpenRegistry(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	rollupDB, err := in.open(ctx, in.rollups)
 	if err != nil {
 		return nil, err
 	}
 	rollups, err := rollup.Open(ctx, rollupDB, rollup.DefaultLimits()) // makes the tables, when a query comes first
+	if err != nil {
+		return nil, err
+	}
+	document, err := describe(ownOpenAPI, rollup.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -45,9 +56,19 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/keys":                admin(apikey.Handler(keys, cache.Refresh)),
 		"/v1/keys/":               admin(apikey.Handler(keys, cache.Refresh)),
 		"/v1/audit":               admin(auditHandler(acts, time.Now)),
+		"/registry/":              in.registry(auth, schemas.Handler()),
+		"GET /openapi.json":       serveDocument(document),
 		"/":                       http.HandlerFunc(notFound),
 	} {
 		mux.Handle(path, handler)
+	}
+	if in.raw != "" {
+		events, release, err := lake.Shared(ctx, in.res, in.raw)
+		if err != nil {
+			return nil, err
+		}
+		in.release = append(in.release, release)
+		mux.Handle("/v1/events", query(raw.Handler(events, time.Now)))
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return mux, nil
