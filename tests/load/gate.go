@@ -13,7 +13,8 @@ type contender struct {
 	name string
 	env  []string
 	argv []string
-	addr string
+	addr string // where it takes events
+	ops  string // its health, "" for a peer
 }
 
 // home writes a home for 'weir up' that runs only some of the shipped streams.
@@ -59,18 +60,29 @@ func (b *bench) brokerAlone(ctx context.Context) (*system, string, error) {
 
 // weirIngest is the shipped ingest stream in a process of its own.
 func (b *bench) weirIngest(s *system, home string) (contender, error) {
+	return b.weirStreams(s, home, "ingest")
+}
+
+// weirStreams are some of the shipped streams in a process of their own, on the
+// broker and the data directory of s.
+func (b *bench) weirStreams(s *system, home string, streams ...string) (contender, error) {
 	c := contender{name: "weir"}
-	var ops string
-	if err := freeAddresses(&c.addr, &ops); err != nil {
+	var api string
+	if err := freeAddresses(&c.addr, &c.ops, &api); err != nil {
 		return c, err
 	}
+	in := func(name string) string { return filepath.Join(s.data, name) }
 	c.env = []string{
-		"WEIR_BROKERS=" + s.broker, "WEIR_INGEST_ADDRESS=" + c.addr, "WEIR_OPS_ADDRESS=" + ops,
-		"WEIR_MAX_BACKLOG_RECORDS=1000000000000", // no group processes here
-		"WEIR_CONTROL_URL=sqlite://" + filepath.Join(s.data, "control.db"), "WEIR_DATA=" + s.data,
-		"WEIR_SCHEMAS_URL=file://" + filepath.Join(home, "schemas", "telemetry"),
+		"WEIR_BROKERS=" + s.broker, "WEIR_INGEST_ADDRESS=" + c.addr, "WEIR_OPS_ADDRESS=" + c.ops, "WEIR_API_ADDRESS=" + api,
+		"WEIR_MAX_BACKLOG_RECORDS=1000000000000", // what is measured is not what holds it back
+		"WEIR_CONTROL_URL=sqlite://" + in("control.db"), "WEIR_ROLLUP_URL=sqlite://" + in("rollups.db"),
+		"WEIR_RAW_URL=file://" + in("raw"), "WEIR_DEAD_LETTER_URL=file://" + in("dead-letter"), "WEIR_CLAIMS_URL=pebble://" + in("claims"),
+		"WEIR_DATA=" + s.data, "WEIR_SCHEMAS_URL=file://" + filepath.Join(home, "schemas", "telemetry"),
 	}
-	c.argv = []string{b.binary, "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml"), filepath.Join(b.repo, "configs", "streams", "ingest.yaml")}
+	c.argv = []string{b.binary, "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml")}
+	for _, name := range streams {
+		c.argv = append(c.argv, filepath.Join(b.repo, "configs", "streams", name+".yaml"))
+	}
 	return c, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -23,8 +25,8 @@ type system struct {
 	admin                    *kadm.Client
 }
 
-// groups process every event of the log.
-func groups() []string { return []string{"weir-raw", "weir-rollup"} }
+// everyGroup processes every event of the log.
+func everyGroup() []string { return []string{"weir-raw", "weir-rollup"} }
 
 // up starts weir with the shipped streams, or with those of home.
 func (b *bench) up(ctx context.Context, home string, env ...string) (*system, error) {
@@ -81,15 +83,18 @@ func freeAddresses(into ...*string) error {
 }
 
 // lag is how many records of raw-events the slowest group has not committed.
-func (s *system) lag(ctx context.Context) (int64, error) {
+func (s *system) lag(ctx context.Context, groups ...string) (int64, error) {
+	if len(groups) == 0 {
+		groups = everyGroup()
+	}
 	ends, err := s.admin.ListEndOffsets(ctx, "raw-events")
 	if err != nil {
 		return 0, fmt.Errorf("reading the log's ends: %w", err)
 	}
 	var worst int64
-	for _, group := range groups() {
+	for _, group := range groups {
 		committed, err := s.admin.FetchOffsets(ctx, group)
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // which has read nothing yet
 			return 0, fmt.Errorf("reading the offsets of %s: %w", group, err)
 		}
 		var behind int64
@@ -106,10 +111,10 @@ func (s *system) lag(ctx context.Context) (int64, error) {
 }
 
 // drain waits until no group lags, and returns how long that took.
-func (s *system) drain(ctx context.Context, atMost time.Duration) (time.Duration, error) {
+func (s *system) drain(ctx context.Context, atMost time.Duration, groups ...string) (time.Duration, error) {
 	start := time.Now()
 	for {
-		lag, err := s.lag(ctx)
+		lag, err := s.lag(ctx, groups...)
 		if err != nil {
 			return 0, err
 		}
