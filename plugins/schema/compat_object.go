@@ -118,10 +118,15 @@ func (c *compat) readersAlone(o *sides, name string) {
 	}
 	if rule := o.wModel.rule(name); rule != nil {
 		found, ok := c.try(rule, r)
-		c.found = append(c.found, found...)
-		if ok {
+		narrower := !ok && c.policy == PolicyAdditive && rule.kind == r.kind
+		if !narrower {
+			c.found = append(c.found, found...)
+		}
+		switch {
+		case narrower: // of the kind that was allowed: taken to be new, as in an open object
+		case ok:
 			c.add("PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at, "%s has the property, and takes what %s allows for additional ones", c.reader(), c.writer())
-		} else {
+		default:
 			c.add("PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at, "%s has the property, and does not take all that %s allows for additional ones", c.reader(), c.writer())
 		}
 	}

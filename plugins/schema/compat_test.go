@@ -83,6 +83,8 @@ func vectors() []vector {
 		alike("optional property added where additional numbers are allowed", open(a, numbers), open(a+","+b, numbers), "", ""),
 		alike("property of another type added where additional numbers are allowed", open(a, numbers), open(a+`,"b":{"type":"string"}`, numbers),
 			"PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL TYPE_CHANGED", "PROPERTY_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL TYPE_CHANGED"),
+		{"narrower property added where additional numbers are allowed", open(a, numbers), open(a+`,"b":{"type":"number","minimum":0}`, numbers),
+			"MINIMUM_ADDED PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "", "", ""},
 		{"property removed where additional numbers are allowed", open(a+","+b, numbers), open(a, numbers), "", "", "PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "PROPERTY_REMOVED"},
 		alike("property added that a pattern covers", open(a, closed, `"patternProperties":{"^b":{"type":"number"}}`), open(a+","+b, closed, `"patternProperties":{"^b":{"type":"number"}}`), "", ""),
 		alike("a property's type changes", open(a), open(`"a":{"type":"string"}`), "TYPE_CHANGED", "TYPE_CHANGED"),
@@ -109,6 +111,7 @@ func vectors() []vector {
 		alike("a position is added to a closed tuple", `{"type":"array","prefixItems":[{"type":"number"}],"items":false}`, `{"type":"array","prefixItems":[{"type":"number"},{"type":"string"}],"items":false}`, "", "ITEM_REMOVED_FROM_CLOSED_CONTENT_MODEL"),
 		alike("a draft 7 tuple closes", `{"$schema":"http://json-schema.org/draft-07/schema#","type":"array","items":[{"type":"number"}]}`,
 			`{"$schema":"http://json-schema.org/draft-07/schema#","type":"array","items":[{"type":"number"}],"additionalItems":false}`, "ADDITIONAL_ITEMS_REMOVED", ""),
+		alike("a tuple without $schema is of draft 7", `{"items":[{"type":"number"}],"additionalItems":{"type":"string"}}`, `{"items":[{"type":"number"},{"type":"string"}],"additionalItems":{"type":"string"}}`, "", ""),
 		alike("maxItems shrinks", `{"type":"array","maxItems":3}`, `{"type":"array","maxItems":2}`, "MAX_ITEMS_DECREASED", ""),
 		alike("uniqueItems appears", `{"type":"array"}`, `{"type":"array","uniqueItems":true}`, "UNIQUE_ITEMS_ADDED", ""),
 
@@ -165,6 +168,11 @@ func TestEveryRuleBothWays(t *testing.T) {
 				found, err := c.compare(c.policy, []byte(v.old), []byte(v.new))
 				if got := rules(t, found, err); got != c.want {
 					t.Errorf("%s: got %q, want %q\n%v", c.name, got, c.want, found)
+				}
+			}
+			for _, text := range []string{v.old, v.new} {
+				if _, err := Compile("x", 1, []byte(text)); err != nil {
+					t.Errorf("the vector is no schema: %v", err)
 				}
 			}
 			for _, p := range []Policy{PolicyStrict, PolicyAdditive} {

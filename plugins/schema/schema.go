@@ -77,8 +77,17 @@ const documentURL = "weir:///schema.json"
 // errRemoteRef refuses a $ref to another document.
 var errRemoteRef = errors.New("a $ref to another document is not followed: put the definition under $defs")
 
+// compileLibrary compiles a schema by the draft that it names. One that names
+// none is of 2020-12, or of draft 7 if it is none of 2020-12: tools that write
+// no $schema mostly mean draft 7, and mostly write what both read alike.
 func compileLibrary(raw []byte, assertFormat bool) (*jsonschema.Schema, error) {
-	return compileDraft(raw, jsonschema.Draft2020, assertFormat)
+	s, err := compileDraft(raw, jsonschema.Draft2020, assertFormat)
+	if err != nil && !bytes.Contains(raw, []byte(`"$schema"`)) {
+		if older, err := compileDraft(raw, jsonschema.Draft7, assertFormat); err == nil {
+			return older, nil
+		}
+	}
+	return s, err
 }
 
 // compileDraft compiles a schema; draft is for one that names none.
