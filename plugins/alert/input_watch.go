@@ -1,0 +1,201 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	watchFieldMetrics    = "metrics"
+	watchFieldInterval   = "interval"
+	watchFieldConditions = "conditions"
+
+	watchFieldName      = "name"
+	watchFieldMetric    = "metric"
+	watchFieldLabels    = "labels"
+	watchFieldAggregate = "aggregate"
+	watchFieldRate      = "rate"
+	watchFieldAbove     = "above"
+	watchFieldBelow     = "below"
+	watchFieldFor       = "for"
+	watchFieldSeverity  = "severity"
+	watchFieldSummary   = "summary"
+)
+
+func watchSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Watches metrics for conditions of the pipeline itself, and emits an alert when one holds and when it is over.").
+		Description(`
+It reads an endpoint of Prometheus metrics, such as the engine's own `+"`/metrics`"+`, and looks at each condition. A message is a record of kind `+"`pipeline`, as in `schemas/alert/v1.json`"+`. An alert that stays open is emitted again every ten minutes, with the same `+"`alert_id`"+`.
+
+State is in memory: after a restart a condition that still holds opens again, and the alert store folds that into the alert that is open.`).
+		Field(service.NewStringField(watchFieldMetrics).
+			Description("The URL of the metrics.").
+			Example("http://127.0.0.1:4195/metrics")).
+		Field(service.NewDurationField(watchFieldInterval).
+			Description("How often to look.").
+			Default("15s")).
+		Field(service.NewObjectListField(watchFieldConditions,
+			service.NewStringField(watchFieldName).Description("The rule that the alert goes by."),
+			service.NewStringField(watchFieldMetric).Description("The metric: a counter or a gauge."),
+			service.NewStringMapField(watchFieldLabels).Description("Labels that a series must have to count.").Default(map[string]any{}),
+			service.NewStringEnumField(watchFieldAggregate, "sum", "max", "min").Description("How several series become one number.").Default("sum"),
+			service.NewBoolField(watchFieldRate).Description("Look at the change per second instead of the value.").Default(false),
+			service.NewFloatField(watchFieldAbove).Description("The condition holds above this.").Optional(),
+			service.NewFloatField(watchFieldBelow).Description("The condition holds below this.").Optional(),
+			service.NewDurationField(watchFieldFor).Description("For how long it must hold.").Default("0s"),
+			service.NewStringEnumField(watchFieldSeverity, "info", "warning", "critical").Description("How bad it is.").Default("warning"),
+			service.NewStringField(watchFieldSummary).Description("What a person reads first."),
+		).Description("The conditions.")).
+		Example("The claims store", "An alert when the store of claims does not answer for a minute.", `
+input:
+  pipeline_watch:
+    metrics: http://127.0.0.1:4195/metrics
+    conditions:
+      - name: claims_store_down
+        metric: weir_dedupe_store_up
+        aggregate: min
+        below: 1
+        for: 1m
+        severity: critical
+        summary: The store of claims does not answer
+`)
+}
+
+// watch is the input pipeline_watch.
+type watch struct {
+	url        string
+	interval   time.Duration
+	conditions []*condition
+	client     *http.Client
+	log        *service.Logger
+	now        func() time.Time
+
+	next    time.Time
+	blind   bool
+	pending [][]byte
+	done    chan struct{}
+	once    sync.Once
+}
+
+func newWatch(conf *service.ParsedConfig, res *service.Resources) (*watch, error) {
+	w := &watch{client: &http.Client{Timeout: 10 * time.Second}, log: res.Logger(), now: time.Now, done: make(chan struct{})}
+	if err := errors.Join(field(conf, watchFieldMetrics, &w.url), field(conf, watchFieldInterval, &w.interval)); err != nil {
+		return nil, err
+	}
+	list, err := conf.FieldObjectList(watchFieldConditions)
+	if err != nil {
+		return nil, err
+	}
+	if w.interval <= 0 {
+		return nil, errors.New("reading pipeline_watch: interval must be positive")
+	}
+	for i, c := range list {
+		parsed, err := newCondition(c)
+		if err != nil {
+			return nil, fmt.Errorf("reading pipeline_watch: condition %d: %w", i+1, err)
+		}
+		w.conditions = append(w.conditions, parsed)
+	}
+	return w, nil
+}
+
+func newCondition(conf *service.ParsedConfig) (*condition, error) {
+	c := &condition{}
+	err := errors.Join(field(conf, watchFieldName, &c.name), field(conf, watchFieldMetric, &c.metric), field(conf, watchFieldAggregate, &c.aggregate),
+		field(conf, watchFieldRate, &c.rate), field(conf, watchFieldFor, &c.hold), field(conf, watchFieldSeverity, &c.severity),
+		field(conf, watchFieldSummary, &c.summary))
+	if err != nil {
+		return nil, err
+	}
+	if c.labels, err = conf.FieldStringMap(watchFieldLabels); err != nil {
+		return nil, err
+	}
+	for name, to := range map[string]**float64{watchFieldAbove: &c.above, watchFieldBelow: &c.below} {
+		if conf.Contains(name) {
+			v, err := conf.FieldFloat(name)
+			if err != nil {
+				return nil, err
+			}
+			*to = &v
+		}
+	}
+	if c.name == "" || c.metric == "" || c.summary == "" || c.above == nil && c.below == nil {
+		return nil, errors.New("expected name, metric, summary, and above or below")
+	}
+	return c, nil
+}
+
+// Connect has nothing to open.
+func (w *watch) Connect(context.Context) error { return nil }
+
+// Read waits for the next alert.
+func (w *watch) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
+	for len(w.pending) == 0 {
+		wait := max(0, w.next.Sub(w.now()))
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-w.done:
+			return nil, nil, service.ErrEndOfInput
+		case <-time.After(wait):
+		}
+		w.next = w.now().Add(w.interval)
+		if err := w.look(ctx); err != nil {
+			if !w.blind && ctx.Err() == nil {
+				w.log.Warnf("Watching the pipeline is tried again every %s: %v", w.interval, err)
+			}
+			w.blind = true
+			continue
+		}
+		w.blind = false
+	}
+	raw := w.pending[0]
+	w.pending = w.pending[1:]
+	return service.NewMessage(raw), func(context.Context, error) error { return nil }, nil
+}
+
+func (w *watch) look(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := w.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("reading metrics: the server answered %s", res.Status)
+	}
+	scrape, err := parseMetrics(res.Body)
+	if err != nil {
+		return err
+	}
+	for _, c := range w.conditions {
+		raw, err := c.look(scrape, w.now())
+		if err != nil {
+			return err
+		}
+		if raw != nil {
+			w.pending = append(w.pending, raw)
+		}
+	}
+	return nil
+}
+
+// Close ends the waiting.
+func (w *watch) Close(context.Context) error {
+	w.once.Do(func() { close(w.done) })
+	return nil
+}
+
+var _ service.Input = (*watch)(nil)

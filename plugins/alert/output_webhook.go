@@ -1,0 +1,183 @@
+package alert
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	webhookFieldURL     = "url"
+	webhookFieldHeaders = "headers"
+	webhookFieldSecret  = "secret"
+	webhookFieldTimeout = "timeout"
+)
+
+func webhookSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Posts each message to a URL that may be a secret itself, signed if wished.").
+		Description(`
+What sets it apart from `+"`http_client`"+`: no error or log line ever holds the URL, it tells `+"`alert_notices`"+` when to try again (`+"`Retry-After`"+`) and when not to (a 4xx other than 408, 425 and 429), it follows no redirects, and it signs.
+
+With a secret, each request has the header `+"`Weir-Signature: t=TIME,v1=SIGNATURE`"+`: TIME in Unix seconds, SIGNATURE the hex HMAC-SHA256, by the secret, of TIME, a dot and the body. A receiver checks the signature, and that TIME is recent.
+
+The URL and the secret may be in a file each: `+"`file:///run/secrets/webhook`"+`.`).
+		Field(service.NewStringField(webhookFieldURL).
+			Description("Where to post to, or the file that holds it.").
+			Secret().Example("${WEIR_NOTIFY_WEBHOOK_URL:}")).
+		Field(service.NewInterpolatedStringMapField(webhookFieldHeaders).
+			Description("Headers of the request.").
+			Default(map[string]any{"Content-Type": "application/json"})).
+		Field(service.NewStringField(webhookFieldSecret).
+			Description("The secret to sign with, or the file that holds it; without it, requests are not signed.").
+			Default("").Secret().Example("file:///run/secrets/webhook-hmac")).
+		Field(service.NewDurationField(webhookFieldTimeout).
+			Description("How long a request may take.").
+			Default("10s")).
+		Example("A signed webhook", "The receiver knows by the notice's id what it has seen before.", `
+output:
+  alert_webhook:
+    url: ${WEIR_NOTIFY_WEBHOOK_URL:}
+    secret: ${WEIR_NOTIFY_WEBHOOK_SECRET:}
+    headers:
+      Content-Type: application/json
+      Idempotency-Key: ${! json("notice_id") }
+`)
+}
+
+// webhook is the output alert_webhook.
+type webhook struct {
+	url     string
+	secret  string
+	headers map[string]*service.InterpolatedString
+	client  *http.Client
+	now     func() time.Time
+}
+
+func newWebhook(conf *service.ParsedConfig) (*webhook, error) {
+	w := &webhook{now: time.Now, client: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     http.DefaultTransport.(*http.Transport).Clone(),
+	}}
+	if err := errors.Join(field(conf, webhookFieldURL, &w.url), field(conf, webhookFieldSecret, &w.secret),
+		field(conf, webhookFieldTimeout, &w.client.Timeout)); err != nil {
+		return nil, err
+	}
+	var err error
+	w.headers, err = conf.FieldInterpolatedStringMap(webhookFieldHeaders)
+	return w, err
+}
+
+// Connect has nothing to open.
+func (w *webhook) Connect(context.Context) error { return nil }
+
+// Write returns nil when the receiver answered with a 2xx.
+func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
+	req, err := w.request(ctx, msg)
+	if err != nil {
+		return err
+	}
+	res, err := w.client.Do(req)
+	if err != nil {
+		return &failure{text: "posting a notice: " + withoutURL(err)}
+	}
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 300))
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // lets the connection be used again
+	_ = res.Body.Close()
+	if res.StatusCode/100 == 2 {
+		return nil
+	}
+	f := &failure{text: fmt.Sprintf("posting a notice: the receiver answered %s", res.Status), after: retryAfter(res, w.now())}
+	if text := strings.TrimSpace(string(body)); text != "" {
+		f.text += ": " + strings.ToValidUTF8(text, "?")
+	}
+	switch code := res.StatusCode; {
+	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests, code >= 500:
+	default:
+		f.permanent = true
+	}
+	return f
+}
+
+func (w *webhook) request(ctx context.Context, msg *service.Message) (*http.Request, error) {
+	body, err := msg.AsBytes()
+	if err != nil {
+		return nil, fmt.Errorf("posting a notice: %w", err)
+	}
+	target, err := secret(w.url)
+	if err != nil {
+		return nil, err
+	}
+	signing, err := secret(w.secret)
+	if err != nil {
+		return nil, err
+	}
+	if u, err := url.Parse(target); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, &failure{text: "posting a notice: the URL is not set, or is no http:// or https:// URL"}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, &failure{text: "posting a notice: the URL cannot be used"}
+	}
+	for name, value := range w.headers {
+		v, err := value.TryString(msg)
+		if err != nil {
+			return nil, fmt.Errorf("writing header %s: %w", name, err)
+		}
+		req.Header.Set(name, v)
+	}
+	req.Header.Set("User-Agent", "weir")
+	if signing != "" {
+		at := strconv.FormatInt(w.now().Unix(), 10)
+		mac := hmac.New(sha256.New, []byte(signing))
+		mac.Write([]byte(at + "."))
+		mac.Write(body)
+		req.Header.Set("Weir-Signature", "t="+at+",v1="+hex.EncodeToString(mac.Sum(nil)))
+	}
+	return req, nil
+}
+
+// withoutURL is what went wrong, without where: a webhook's URL is its key.
+func withoutURL(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		if u.Timeout() {
+			return "the receiver did not answer in time"
+		}
+		err = u.Err
+	}
+	return err.Error()
+}
+
+func retryAfter(res *http.Response, now time.Time) time.Duration {
+	text := res.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 && seconds < 1<<30 {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// Close lets go of idle connections.
+func (w *webhook) Close(context.Context) error {
+	w.client.CloseIdleConnections()
+	return nil
+}
+
+var _ service.Output = (*webhook)(nil)

@@ -1,0 +1,220 @@
+package alert
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The states of a delivery.
+const (
+	deliveryPending = "pending" // to be sent, perhaps again
+	deliveryFailed  = "failed"  // its tries are used up: to become a dead letter
+	deliverySent    = "sent"
+	deliveryDead    = "dead" // it is a dead letter
+)
+
+// lease is how long a notice belongs to the process that took it: if that dies,
+// another sends it afterwards.
+const lease = 2 * time.Minute
+
+// Notice is what a channel is to send: one message about one or many alerts.
+type Notice struct {
+	ID       string `json:"notice_id"`
+	Group    string `json:"group"` // the same for the notices of one fleet, rule and severity
+	Reason   string `json:"reason"`
+	Kind     string `json:"kind"`
+	Fleet    string `json:"fleet"`
+	Rule     string `json:"rule"`
+	Severity string `json:"severity"`
+	Count    int64  `json:"count"`
+	Open     int64  `json:"open"` // alerts of the group that are open as it is sent
+	Alerts   []line `json:"alerts"`
+	At       string `json:"at"`
+	Attempt  int    `json:"attempt"`
+
+	failed    bool
+	lastError string
+}
+
+// queue hands out the notices of one channel.
+type queue struct {
+	store       *Store
+	channel     string
+	minSeverity int
+	reasons     []string
+	maxAge      time.Duration
+	maxTries    int
+	backoff     time.Duration
+	maxBackoff  time.Duration
+}
+
+// open notes since when the channel exists.
+func (q *queue) open(ctx context.Context, now time.Time) error {
+	_, err := q.store.db.ExecContext(ctx, `INSERT INTO alert_channel (channel, since) VALUES ($1, $2) ON CONFLICT (channel) DO NOTHING`,
+		q.channel, now.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("opening channel %s: %w", q.channel, err)
+	}
+	return nil
+}
+
+// take returns the next notice that is due, leased to the caller; nil when
+// there is none.
+func (q *queue) take(ctx context.Context, now time.Time) (n *Notice, err error) {
+	if err := q.enqueue(ctx, now); err != nil {
+		return nil, fmt.Errorf("reading the notices of channel %s: %w", q.channel, err)
+	}
+	var id string
+	err = q.store.db.QueryRowContext(ctx, `SELECT notice_id FROM alert_delivery WHERE channel = $1 AND state IN ('pending', 'failed')
+		AND next_at <= $2 AND claimed_until <= $2 ORDER BY next_at, notice_id LIMIT 1`, q.channel, now.UnixMicro()).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err == nil {
+		n, err = q.claim(ctx, id, now)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the notices of channel %s: %w", q.channel, err)
+	}
+	return n, nil
+}
+
+// enqueue makes a delivery of every sealed notice that the channel has not
+// seen yet.
+func (q *queue) enqueue(ctx context.Context, now time.Time) error {
+	const unseen = ` FROM alert_notice n WHERE n.sealed_at >= (SELECT since FROM alert_channel WHERE channel = $1) AND n.sealed_at > $2
+		AND NOT EXISTS (SELECT 1 FROM alert_delivery d WHERE d.notice_id = n.notice_id AND d.channel = $1)`
+	args := []any{q.channel, now.Add(-q.maxAge).UnixMicro()}
+	some := false
+	if err := q.store.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1`+unseen+`)`, args...).Scan(&some); err != nil || !some {
+		return err
+	}
+	rows, err := q.store.db.QueryContext(ctx, `SELECT n.notice_id, n.severity, n.reason`+unseen, args...)
+	if err != nil {
+		return err
+	}
+	states := map[string]string{}
+	for rows.Next() {
+		var id, severity, reason string
+		if err = rows.Scan(&id, &severity, &reason); err != nil {
+			break
+		}
+		states[id] = "skipped" // the channel does not want it
+		if severities()[severity] >= q.minSeverity && q.wants(reason) {
+			states[id] = deliveryPending
+		}
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	return q.store.update(ctx, func(tx *sql.Tx) error {
+		for id, state := range states {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO alert_delivery (notice_id, channel, state, next_at) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (notice_id, channel) DO NOTHING`, id, q.channel, state, now.UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (q *queue) wants(reason string) bool {
+	for _, r := range q.reasons {
+		if r == reason {
+			return true
+		}
+	}
+	return false
+}
+
+// claim takes the lease, unless another process was quicker.
+func (q *queue) claim(ctx context.Context, id string, now time.Time) (*Notice, error) {
+	res, err := q.store.db.ExecContext(ctx, `UPDATE alert_delivery SET claimed_until = $3 WHERE notice_id = $1 AND channel = $2
+		AND state IN ('pending', 'failed') AND claimed_until <= $4`, id, q.channel, now.Add(lease).UnixMicro(), now.UnixMicro())
+	if err != nil {
+		return nil, err
+	}
+	if got, err := res.RowsAffected(); err != nil || got == 0 {
+		return nil, err
+	}
+	n := &Notice{ID: id}
+	var lines, state string
+	var sealed int64
+	if err := q.store.db.QueryRowContext(ctx, `SELECT n.group_id, n.reason, n.kind, n.fleet, n.rule, n.severity, n.count, n.alerts, n.sealed_at,
+		d.attempts, d.state, d.last_error,
+		(SELECT count(*) FROM alert a WHERE a.state <> 'resolved' AND a.kind = n.kind AND a.fleet = n.fleet AND a.rule = n.rule)
+		FROM alert_notice n JOIN alert_delivery d ON d.notice_id = n.notice_id AND d.channel = $2 WHERE n.notice_id = $1`, id, q.channel).
+		Scan(&n.Group, &n.Reason, &n.Kind, &n.Fleet, &n.Rule, &n.Severity, &n.Count, &lines, &sealed, &n.Attempt, &state, &n.lastError, &n.Open); err != nil {
+		return nil, err
+	}
+	n.At, n.failed = timeOf(sealed), state == deliveryFailed
+	if !n.failed {
+		n.Attempt++
+	}
+	return n, json.Unmarshal([]byte(lines), &n.Alerts)
+}
+
+// settle records what became of a try. A failure that can pass is tried again,
+// later each time; one that cannot, or the last try, makes the notice a dead
+// letter.
+func (q *queue) settle(ctx context.Context, n *Notice, cause error, now time.Time) (state string, err error) {
+	next := now
+	switch {
+	case cause == nil && n.failed:
+		state = deliveryDead
+	case cause == nil:
+		state = deliverySent
+	case n.failed: // the dead letters did not take it
+		state, next = deliveryFailed, now.Add(q.backoff)
+	default:
+		var f *failure
+		errors.As(cause, &f)
+		state, next = deliveryPending, now.Add(q.pause(n.Attempt))
+		if f != nil && f.after > 0 {
+			next = now.Add(min(f.after, q.maxBackoff))
+		}
+		if f != nil && f.permanent || n.Attempt >= q.maxTries {
+			state, next = deliveryFailed, now
+		}
+	}
+	text := n.lastError
+	if cause != nil && !n.failed {
+		text = cut(cause.Error(), 500)
+	}
+	_, err = q.store.db.ExecContext(ctx, `UPDATE alert_delivery SET state = $3, attempts = $4, next_at = $5, claimed_until = 0,
+		first_at = coalesce(first_at, $6), last_at = $6, last_error = $7 WHERE notice_id = $1 AND channel = $2`,
+		n.ID, q.channel, state, n.Attempt, next.UnixMicro(), now.UnixMicro(), text)
+	if err != nil {
+		return state, fmt.Errorf("recording a delivery on channel %s: %w", q.channel, err)
+	}
+	return state, nil
+}
+
+// pause doubles with each attempt.
+func (q *queue) pause(attempt int) time.Duration {
+	d := q.backoff
+	for i := 1; i < attempt && d < q.maxBackoff; i++ {
+		d *= 2
+	}
+	return min(d, q.maxBackoff)
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return string([]rune(s[:n])) + "…"
+}
+
+// failure is an error of a receiver, as far as it says how to go on.
+type failure struct {
+	text      string
+	permanent bool          // trying again cannot help
+	after     time.Duration // the receiver asked for this pause
+}
+
+func (f *failure) Error() string { return f.text }

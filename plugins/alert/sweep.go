@@ -1,0 +1,135 @@
+package alert
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// Swept says what time alone changed.
+type Swept struct{ Announced, Escalated, Quieted, Sealed int64 }
+
+// Sweep does what is due: it tells of alerts whose cooldown has passed,
+// escalates those that nobody acknowledged, resolves pipeline alerts that went
+// quiet, and seals notices that have waited for their group. Several processes
+// may sweep: each step is done once.
+func (s *Store) Sweep(ctx context.Context, now time.Time) (done Swept, err error) {
+	due, err := s.due(ctx, now)
+	if err != nil || !due {
+		return done, err
+	}
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		done = Swept{}
+		notices := newAnnouncer(tx, s.policy, now)
+		for _, step := range []func(context.Context, *sql.Tx, *announcer, time.Time, *Swept) error{s.announceDue, s.escalate, s.quieten} {
+			if err := step(ctx, tx, notices, now, &done); err != nil {
+				return err
+			}
+		}
+		if err := notices.write(ctx); err != nil {
+			return err
+		}
+		done.Sealed, err = seal(ctx, tx, now)
+		return err
+	})
+	if err != nil {
+		return Swept{}, fmt.Errorf("sweeping alerts: %w", err)
+	}
+	return done, nil
+}
+
+// due looks, without a lock, whether there is anything to do.
+func (s *Store) due(ctx context.Context, now time.Time) (bool, error) {
+	n := 0
+	err := s.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM alert_notice WHERE sealed_at IS NULL AND send_at <= $1)
+		+ (SELECT count(*) FROM alert WHERE state <> 'resolved' AND (notify_after <= $1 OR `+escalates("$2")+` OR kind = 'pipeline' AND updated_at < $3))`,
+		now.UnixMicro(), s.escalateBefore(now), now.Add(-s.policy.Quiet).UnixMicro()).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("sweeping alerts: %w", err)
+	}
+	return n > 0, nil
+}
+
+// escalates is the condition of alerts that were announced before a time.
+func escalates(before string) string {
+	return `state = 'open' AND escalated_at IS NULL AND announced_at <= ` + before
+}
+
+func (s *Store) escalateBefore(now time.Time) int64 {
+	if s.policy.EscalateAfter <= 0 {
+		return -1
+	}
+	return now.Add(-s.policy.EscalateAfter).UnixMicro()
+}
+
+func (s *Store) announceDue(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *Swept) error {
+	lines, err := unresolved(ctx, tx, `state = 'open' AND notify_after <= $1`, now.UnixMicro())
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if err := notices.opened(ctx, l); err != nil {
+			return err
+		}
+		done.Announced++
+	}
+	return nil
+}
+
+func (s *Store) escalate(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *Swept) error {
+	lines, err := unresolved(ctx, tx, escalates("$1"), s.escalateBefore(now))
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if _, err := tx.ExecContext(ctx, `UPDATE alert SET escalated_at = $2 WHERE alert_id = $1`, l.AlertID, now.UnixMicro()); err != nil {
+			return err
+		}
+		if err := notices.add(ctx, reasonEscalated, l); err != nil {
+			return err
+		}
+		done.Escalated++
+	}
+	return nil
+}
+
+func (s *Store) quieten(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *Swept) error {
+	lines, err := unresolved(ctx, tx, `kind = 'pipeline' AND updated_at < $1`, now.Add(-s.policy.Quiet).UnixMicro())
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if err := s.settle(ctx, tx, notices, l, now, now, "quiet", nil); err != nil {
+			return err
+		}
+		done.Quieted++
+	}
+	return nil
+}
+
+// seal closes the notices that have waited for their group: from now on their
+// content stands, and channels may send them.
+func seal(ctx context.Context, tx *sql.Tx, now time.Time) (int64, error) {
+	res, err := tx.ExecContext(ctx, `UPDATE alert_notice SET sealed_at = $1 WHERE sealed_at IS NULL AND send_at <= $1`, now.UnixMicro())
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// Retain deletes resolved alerts, and notices with their deliveries, that are
+// older than the policy keeps.
+func (s *Store) Retain(ctx context.Context, now time.Time) error {
+	before := now.Add(-s.policy.Retention).UnixMicro()
+	for _, query := range []string{
+		`DELETE FROM alert WHERE state = 'resolved' AND updated_at < $1`,
+		`DELETE FROM alert_delivery WHERE notice_id IN (SELECT notice_id FROM alert_notice WHERE sealed_at < $1)`,
+		`DELETE FROM alert_notice WHERE sealed_at < $1`,
+	} {
+		if _, err := s.db.ExecContext(ctx, query, before); err != nil {
+			return fmt.Errorf("deleting old alerts: %w", err)
+		}
+	}
+	return nil
+}
