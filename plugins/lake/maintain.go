@@ -20,7 +20,7 @@ type Compaction struct {
 
 // DefaultCompaction suits batches of a few seconds.
 func DefaultCompaction() Compaction {
-	return Compaction{Settle: 10 * time.Minute, MinGain: 8, SmallSize: 48 << 20, MaxInputs: 128}
+	return Compaction{Settle: time.Minute, MinGain: 8, SmallSize: 48 << 20, MaxInputs: 128}
 }
 
 // Compact merges the small objects of every folder into one an hour. What a

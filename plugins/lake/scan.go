@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,11 @@ func (s *Store) OpenFile(ctx context.Context, b Blob) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !s.local() && r.Size() <= wholeSize {
+		if r, err = whole(r); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", b.Key, err)
+		}
+	}
 	file, err := parquet.OpenFile(&tail{r: r, size: r.Size()}, r.Size(),
 		parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.SkipMagicBytes(true),
 		parquet.ReadBufferSize(s.readBuffer()))
@@ -35,13 +41,35 @@ func (s *Store) OpenFile(ctx context.Context, b Blob) (*File, error) {
 // Close closes the object. What was read from it stays valid.
 func (f *File) Close() error { return f.reader.Close() }
 
-// readBuffer is how many bytes one read of a column fetches: where a read is a
-// request, more.
+func (s *Store) local() bool {
+	_, ok := s.backend.(*fileStore)
+	return ok
+}
+
+// readBuffer is how many bytes are read ahead of a column at least. Each open
+// column of each open object has such a buffer.
 func (s *Store) readBuffer() int {
-	if _, local := s.backend.(*fileStore); local {
-		return 32 << 10
+	if s.local() {
+		return 4 << 10
 	}
-	return 512 << 10
+	return 256 << 10 // a read is a request
+}
+
+// wholeSize is the size up to which an object that takes a request to read is
+// read whole, in one.
+const wholeSize = 4 << 20
+
+type wholeReader struct{ *bytes.Reader }
+
+func (wholeReader) Close() error { return nil }
+
+func whole(r Reader) (Reader, error) {
+	defer r.Close()
+	body := make([]byte, r.Size())
+	if n, err := r.ReadAt(body, 0); n < len(body) {
+		return nil, err
+	}
+	return wholeReader{bytes.NewReader(body)}, nil
 }
 
 // Rows reads rows [from, to) of one row group, a few at a time, column by
