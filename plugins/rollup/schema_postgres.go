@@ -8,17 +8,18 @@ package rollup
 const postgresTables = `
 CREATE FUNCTION rollup_make_table(name text, columns text, width interval) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-	hypertable boolean := EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb');
+	timescale text := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'timescaledb');
 BEGIN
 	EXECUTE format('CREATE TABLE %I (
 		fleet text COLLATE "C" NOT NULL, device_id text COLLATE "C" NOT NULL, bucket timestamptz NOT NULL,
 		%s updated_at timestamptz NOT NULL,
 		metrics text[] NOT NULL, stats float8[] NOT NULL, detail bytea NOT NULL,
 		PRIMARY KEY (fleet, device_id, bucket)) %s', name, columns,
-		CASE WHEN width IS NOT NULL AND NOT hypertable THEN 'PARTITION BY RANGE (bucket)' ELSE 'WITH (fillfactor = 70)' END);
+		CASE WHEN width IS NOT NULL AND timescale IS NULL THEN 'PARTITION BY RANGE (bucket)' ELSE 'WITH (fillfactor = 70)' END);
 	EXECUTE format('ALTER TABLE %I ALTER COLUMN detail SET STORAGE EXTERNAL', name);
-	IF width IS NOT NULL AND hypertable THEN
-		PERFORM create_hypertable(name::regclass, 'bucket', chunk_time_interval => width, create_default_indexes => false);
+	IF width IS NOT NULL AND timescale IS NOT NULL THEN
+		EXECUTE format('SELECT %I.create_hypertable($1, ''bucket'', chunk_time_interval => $2, create_default_indexes => false)', timescale)
+		USING name::regclass, width;
 	END IF;
 END $$;
 SELECT rollup_make_table('rollup_window_1m', 'version bigint NOT NULL, ledger_state smallint NOT NULL, ledger bytea,', '7 days');
