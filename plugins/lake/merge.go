@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -163,5 +164,46 @@ func refColumns(rows []Ref) Columns {
 			dst = r.Append(dst, col)
 		}
 		return dst
+	}
+}
+
+// Scan calls each with the rows of objects whose time is in [from, to), in the
+// table's order within each hour; a zero time is no bound. It holds the objects
+// of one hour open. A row stays valid.
+func (s *Store) Scan(ctx context.Context, t *Table, objects []Object, from, to time.Time, each func(Ref) error) error {
+	for _, h := range hoursOf(objects) {
+		part := Part{From: h, To: h.Add(time.Hour)}
+		if !from.IsZero() && part.From.Before(from) {
+			part.From = from
+		}
+		if !to.IsZero() && part.To.After(to) {
+			part.To = to
+		}
+		if !part.From.Before(part.To) {
+			continue
+		}
+		if err := s.scanPart(ctx, t, objects, part, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) scanPart(ctx context.Context, t *Table, objects []Object, part Part, each func(Ref) error) (err error) {
+	inputs, _, _ := part.narrow(objects)
+	m, err := s.merge(ctx, t, inputs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	in := &sieve{in: m, keep: part.wants(t)}
+	for {
+		row, ok, err := in.next()
+		if !ok || err != nil {
+			return err
+		}
+		if err := errors.Join(each(row), ctx.Err()); err != nil {
+			return err
+		}
 	}
 }
