@@ -22,16 +22,16 @@ import (
 // claim's own time is in its value, so it counts for the TTL exactly, however
 // the TTL was set when it was made; its bytes stay for at most half a TTL more.
 type files struct {
-	db      *pebble.DB
-	ttl     time.Duration
-	log     logger
-	mu      sync.Mutex // excising
-	excises sync.WaitGroup
-	buckets []bucket // newest first; owner only
-	seed    maphash.Seed
-	taken   map[string][]byte
-	key     []byte
-	value   []byte
+	db         *pebble.DB
+	ttl        time.Duration
+	log        logger
+	mu         sync.Mutex // excising
+	background sync.WaitGroup
+	buckets    []bucket // newest first; owner only
+	seed       maphash.Seed
+	taken      map[string][]byte
+	key        []byte
+	value      []byte
 }
 
 // bucket is a stretch of time. Its filter is nil, which rules nothing out,
@@ -190,7 +190,7 @@ func (f *files) expire(now time.Time) {
 	span := pebble.KeyRange{Start: bucketKey(f.buckets[len(f.buckets)-1].start), End: bucketKey(f.buckets[keep].start + 1)}
 	clear(f.buckets[keep:]) // their filters
 	f.buckets = f.buckets[:keep]
-	f.excises.Go(func() {
+	f.background.Go(func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if err := f.db.Excise(context.Background(), span); err != nil {
@@ -200,6 +200,6 @@ func (f *files) expire(now time.Time) {
 }
 
 func (f *files) close() error {
-	f.excises.Wait()
+	f.background.Wait()
 	return f.db.Close()
 }

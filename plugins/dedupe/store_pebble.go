@@ -32,6 +32,7 @@ type pebbleStore struct {
 	done     sync.WaitGroup
 	ready    atomic.Bool
 	files    *files // of the owner goroutine; nil until it is open
+	learning <-chan learned
 	closeErr error
 }
 
@@ -110,6 +111,8 @@ func (p *pebbleStore) own() {
 			if p.files != nil {
 				p.files.expire(p.now())
 			}
+		case l := <-p.learning:
+			p.files.know(l)
 		case r := <-p.requests:
 			w, err := p.decide(p.gather(r))
 			if err != nil {
@@ -150,6 +153,9 @@ func (p *pebbleStore) decide(group []*request) (written, error) {
 	}
 	var err error
 	w.batch, err = p.files.decide(p.now(), group)
+	if p.learning == nil {
+		p.learning = p.files.learn(p.stop)
+	}
 	return w, err
 }
 

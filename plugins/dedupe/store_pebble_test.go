@@ -38,6 +38,40 @@ func TestClaimsSurviveARestart(t *testing.T) {
 	}
 }
 
+func TestARestartLearnsWhatWasClaimed(t *testing.T) {
+	dir := t.TempDir()
+	s := newPebble(vfs.Default, dir, time.Hour, testLog{t})
+	found := make([]delivery, 5000)
+	for i := range found {
+		found[i] = delivery{id: newID(), at: at(0, int64(i))}
+	}
+	ask(t, s, found...)
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	s = newPebble(vfs.Default, dir, time.Hour, testLog{t})
+	defer s.close()
+	ask(t, s, delivery{id: newID(), at: at(1, 1)})
+	s.files.background.Wait()
+	ask(t, s, delivery{id: newID(), at: at(1, 2)}) // the owner takes it over before or after
+	for range 100 {
+		if ask(t, s, delivery{id: newID(), at: at(1, 3)}); len(s.learning) == 0 {
+			break
+		}
+	}
+	if b := s.files.buckets; len(b) != 2 || b[1].keys == nil {
+		t.Fatalf("%d buckets, the old one without a filter", len(b))
+	}
+	for i := range found {
+		found[i].at = at(1, int64(i))
+	}
+	for i, c := range ask(t, s, found...) {
+		if holder(t, c) != at(0, int64(i)) {
+			t.Fatalf("event %d is held by %s", i, holder(t, c))
+		}
+	}
+}
+
 // TestAnsweredClaimsSurviveACrash keeps only what was synced, as a power cut
 // would.
 func TestAnsweredClaimsSurviveACrash(t *testing.T) {
@@ -120,7 +154,7 @@ func TestExpiredClaimsLeaveTheDisk(t *testing.T) {
 		kept := delivery{id: newID(), at: at(1, int64(hour))}
 		ask(t, s, kept)
 		s.files.expire(now)
-		s.files.excises.Wait()
+		s.files.background.Wait()
 		if holder(t, ask(t, s, delivery{id: kept.id, at: at(2, 2)})[0]) != kept.at {
 			t.Fatal("a live claim was deleted with the expired ones")
 		}
