@@ -30,30 +30,37 @@ func Keys() *cli.Command {
 				Name: "create", Usage: "make a key and print it, once, alone on stdout",
 				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(false, "the `FLEET` whose events the key may send and query"),
 					&cli.BoolFlag{Name: "admin", Usage: "make a key that administers weir instead, for all fleets"}},
-				Action: withKeys(keysCreate),
+				Action: withKeys(0, keysCreate),
 			},
 			{
 				Name: "list", Usage: "list keys, without their secrets",
 				Flags:  []cli.Flag{dataFlag(), store, fleet(false, "only the keys of this `FLEET`")},
-				Action: withKeys(keysList),
+				Action: withKeys(0, keysList),
 			},
 			{
 				Name: "revoke", Usage: "end a key", ArgsUsage: "ID",
 				Flags:  []cli.Flag{dataFlag(), store},
-				Action: withKeys(keysRevoke),
+				Action: withKeys(1, keysRevoke),
 			},
 			{
 				Name: "rotate", Usage: "make a new key for a fleet and let the old one end after a grace period",
 				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(true, "the `FLEET`"),
 					&cli.DurationFlag{Name: "grace", Value: 24 * time.Hour, Usage: "how long the old key stays valid"}},
-				Action: withKeys(keysRotate),
+				Action: withKeys(0, keysRotate),
 			},
 		},
 	}
 }
 
-func withKeys(do func(context.Context, *cli.Context, *apikey.Store) error) cli.ActionFunc {
+func withKeys(takes int, do func(context.Context, *cli.Context, *apikey.Store, []string) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
+		args, err := interspersed(c)
+		if err != nil {
+			return err
+		}
+		if len(args) != takes {
+			return fmt.Errorf("expected %d arguments and got %d: usage is weir keys %s %s", takes, len(args), c.Command.Name, c.Command.ArgsUsage)
+		}
 		url := c.String("store")
 		if url == "" && !c.IsSet(flagData) {
 			url = os.Getenv("WEIR_CONTROL_URL")
@@ -74,7 +81,7 @@ func withKeys(do func(context.Context, *cli.Context, *apikey.Store) error) cli.A
 		if err != nil {
 			return err
 		}
-		return do(c.Context, c, store)
+		return do(c.Context, c, store, args)
 	}
 }
 
@@ -86,7 +93,7 @@ func keyOptions(c *cli.Context) apikey.Options {
 	return opts
 }
 
-func keysCreate(ctx context.Context, c *cli.Context, store *apikey.Store) error {
+func keysCreate(ctx context.Context, c *cli.Context, store *apikey.Store, _ []string) error {
 	if c.String("fleet") == "" && !c.Bool("admin") {
 		return fmt.Errorf("name the fleet of the key with --fleet, or ask for --admin")
 	}
@@ -97,7 +104,7 @@ func keysCreate(ctx context.Context, c *cli.Context, store *apikey.Store) error 
 	return printKey(c, text, key)
 }
 
-func keysRotate(ctx context.Context, c *cli.Context, store *apikey.Store) error {
+func keysRotate(ctx context.Context, c *cli.Context, store *apikey.Store, _ []string) error {
 	text, key, err := store.Rotate(ctx, c.String("fleet"), c.Duration("grace"), keyOptions(c))
 	if err != nil {
 		return err
@@ -115,18 +122,16 @@ func printKey(c *cli.Context, text string, key apikey.Key) error {
 	return err
 }
 
-func keysRevoke(ctx context.Context, c *cli.Context, store *apikey.Store) error {
-	if c.NArg() != 1 {
-		return fmt.Errorf("name the key by its ID, as 'weir keys list' shows it")
-	}
-	if err := store.Revoke(ctx, c.Args().First()); err != nil {
+func keysRevoke(ctx context.Context, c *cli.Context, store *apikey.Store, args []string) error {
+	id := args[0]
+	if err := store.Revoke(ctx, id); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s is revoked. Running gates notice within their key_refresh.\n", c.Args().First())
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s is revoked. Running gates notice within their key_refresh.\n", id)
 	return nil
 }
 
-func keysList(ctx context.Context, c *cli.Context, store *apikey.Store) error {
+func keysList(ctx context.Context, c *cli.Context, store *apikey.Store, _ []string) error {
 	keys, err := store.List(ctx, c.String("fleet"))
 	if err != nil {
 		return err

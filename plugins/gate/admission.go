@@ -22,8 +22,11 @@ type admission struct {
 	requests int
 	bytes    int
 	fleets   map[string]*fleet
-	active   int // fleets seen lately
+	active   int           // fleets seen lately
+	turnover time.Duration // how long a request is in flight: how soon room comes
 	backlog  backlog
+	flying   int // events in flight
+	fresh    int // events let in that the last reading of the backlog cannot hold
 }
 
 // fairness bounds one fleet to this many times the room that is left, so that
@@ -42,6 +45,7 @@ type hold struct {
 	a        *admission
 	name     string
 	fleet    *fleet
+	since    time.Time
 	bytes    int
 	events   int // charged to the quota
 	released bool
@@ -60,10 +64,10 @@ func (a *admission) enter(name string) (*hold, *refusal) {
 	f.seen = now
 	free := a.limits.inFlight - a.requests
 	if free <= 0 {
-		return nil, inFlightFull("requests", a.limits.inFlight, a.spread(time.Second))
+		return nil, inFlightFull("requests", a.limits.inFlight, a.spread(a.turnover))
 	}
 	if f.requests >= fairness*free {
-		return nil, fleetFull("requests", f.requests, a.spread(time.Second))
+		return nil, fleetFull("requests", f.requests, a.spread(a.turnover))
 	}
 	if ref := a.allowed(name, f, now); ref != nil {
 		return nil, ref
@@ -71,7 +75,7 @@ func (a *admission) enter(name string) (*hold, *refusal) {
 	a.requests++
 	f.requests++
 	a.show()
-	return &hold{a: a, name: name, fleet: f}, nil
+	return &hold{a: a, name: name, fleet: f, since: now}, nil
 }
 
 // grow takes n more bytes, before they are allocated.
@@ -80,10 +84,10 @@ func (h *hold) grow(n int) *refusal {
 	defer h.a.mu.Unlock()
 	free := h.a.limits.inFlightB - h.a.bytes
 	if n > free {
-		return inFlightFull("bytes", h.a.limits.inFlightB, h.a.spread(time.Second))
+		return inFlightFull("bytes", h.a.limits.inFlightB, h.a.spread(h.a.turnover))
 	}
 	if h.fleet.bytes+n > fairness*(free-n) && h.fleet.bytes > 0 {
-		return fleetFull("bytes", h.fleet.bytes, h.a.spread(time.Second))
+		return fleetFull("bytes", h.fleet.bytes, h.a.spread(h.a.turnover))
 	}
 	h.a.bytes += n
 	h.fleet.bytes += n
@@ -114,6 +118,8 @@ func (h *hold) charge(n int) *refusal {
 		return ref
 	}
 	h.events = n
+	h.a.flying += n
+	h.a.fresh += n
 	h.fleet.quota.tokens -= float64(n)
 	h.fleet.share.tokens -= float64(n)
 	return nil
@@ -125,6 +131,10 @@ func (h *hold) refund() {
 	defer h.a.mu.Unlock()
 	h.fleet.quota.tokens += float64(h.events)
 	h.fleet.share.tokens += float64(h.events)
+	h.a.fresh = max(0, h.a.fresh-h.events)
+	if !h.released {
+		h.a.flying -= h.events
+	}
 	h.events = 0
 }
 
@@ -136,7 +146,9 @@ func (h *hold) release() {
 		return
 	}
 	h.released = true
+	h.a.turnover += (h.a.now().Sub(h.since) - h.a.turnover) / 16
 	h.a.requests--
+	h.a.flying -= h.events
 	h.fleet.requests--
 	h.drop(h.bytes)
 }
@@ -149,7 +161,7 @@ func (a *admission) allowed(name string, f *fleet, now time.Time) *refusal {
 			return quotaSpent(q, a.spread(wait)).within(wait)
 		}
 	}
-	b := a.backlog
+	b := a.backlog.ahead(a.fresh)
 	if b.state == flowing {
 		f.share = bucket{}
 		return nil
@@ -178,7 +190,7 @@ const maxRetryAfter = time.Minute
 func (a *admission) pressure(b backlog) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.backlog = b
+	a.backlog, a.fresh = b, a.flying
 	a.sweep()
 }
 

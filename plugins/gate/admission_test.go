@@ -114,6 +114,26 @@ func TestLoudFleetLeavesRoomForAnother(t *testing.T) {
 	}
 }
 
+// Room comes when what is in flight is acknowledged: the wait is as long as that
+// has been taking.
+func TestFullGateSaysHowSoonThereIsRoom(t *testing.T) {
+	a, now := testAdmission(limits{inFlight: 1, inFlightB: 1 << 30}, quotas{})
+	for range 100 {
+		h, ref := a.enter("acme")
+		if ref != nil {
+			t.Fatal(ref)
+		}
+		*now = now.Add(7 * time.Second)
+		h.release()
+	}
+	if _, ref := a.enter("acme"); ref != nil {
+		t.Fatal(ref)
+	}
+	if _, ref := a.enter("acme"); ref == nil || ref.retryAfter() != 7 {
+		t.Errorf("%+v", ref)
+	}
+}
+
 func TestBacklogDoesNotFlap(t *testing.T) {
 	l := pressureLimits{records: 1000, age: time.Minute, resume: 0.5}
 	var b backlog
@@ -180,7 +200,7 @@ func TestPressedGateAdmitsFairShares(t *testing.T) {
 	if ref := a.send("quiet", 1); ref == nil || ref.retryAfter() < 5 {
 		t.Errorf("far above the bound: %+v", ref)
 	}
-	a.pressure(backlog{}.next(reading{records: 11_000, drain: 0}, l))
+	a.pressure(backlog{}.next(reading{records: 11_000, watched: time.Minute}, l))
 	if ref := a.send("quiet", 1); ref == nil || ref.retryAfter() != 60 {
 		t.Errorf("nothing drains: %+v", ref)
 	}

@@ -35,6 +35,7 @@ type reading struct {
 	records int           // written and not yet processed
 	age     time.Duration // since the oldest of them was written
 	drain   float64       // records a second that the group processes
+	watched time.Duration // for how long the drain was measured
 }
 
 // backlog is the latest reading, and what follows from it.
@@ -65,6 +66,29 @@ func (b backlog) next(r reading, l pressureLimits) backlog {
 	return backlog{reading: r, state: state, limits: l}
 }
 
+// ahead is the backlog with what has come in since the reading: a burst is
+// noticed before the next one.
+func (b backlog) ahead(events int) backlog {
+	if b.limits.records == 0 { // not measured
+		return b
+	}
+	b.records += events
+	switch fill := float64(b.records) / float64(b.limits.records); {
+	case fill >= overrun:
+		b.state = stopped
+	case fill >= 1:
+		b.state = max(b.state, pressed)
+	}
+	return b
+}
+
+// How long to send clients away while it is not known how fast the backlog
+// drains, and when it is known that it does not.
+const (
+	drainKnown       = 10 * time.Second
+	drainUnknownWait = 3 * time.Second
+)
+
 // admitted is how many events a second may come in while pressed.
 func (b backlog) admitted() float64 { return drained * b.drain }
 
@@ -76,7 +100,11 @@ func (b backlog) relief() time.Duration {
 	if over <= 0 {
 		return max(wait, time.Second)
 	}
-	if b.drain <= 0 {
+	switch {
+	case b.drain > 0:
+	case b.watched < drainKnown:
+		return drainUnknownWait
+	default:
 		return maxRetryAfter
 	}
 	return max(wait, seconds(over/b.drain), time.Second)

@@ -52,7 +52,8 @@ func (m *lagMeter) read(now time.Time, starts, ends offsets, committed map[strin
 	var worst reading
 	worstFill := -1.0
 	for group, at := range committed {
-		r := reading{group: group, drain: m.drain(group, now, starts, at)}
+		r := reading{group: group}
+		r.drain, r.watched = m.drain(group, now, starts, at)
 		for p, end := range ends {
 			from := max(at[p], starts[p]) // what the log has dropped cannot be processed
 			if from >= end {
@@ -92,7 +93,9 @@ func (m *lagMeter) age(now time.Time, p int32, offset int64) time.Duration {
 	return 0 // written since the last sample
 }
 
-func (m *lagMeter) drain(group string, now time.Time, starts, at offsets) float64 {
+// drain returns how many records a second the group processes, and over what
+// time that was seen.
+func (m *lagMeter) drain(group string, now time.Time, starts, at offsets) (float64, time.Duration) {
 	var done int64
 	for p, start := range starts {
 		done += max(start, at[p])
@@ -106,9 +109,6 @@ func (m *lagMeter) drain(group string, now time.Time, starts, at offsets) float6
 		past = past[1:]
 	}
 	m.groups[group] = past
-	over := now.Sub(past[0].at).Seconds()
-	if over <= 0 {
-		return 0
-	}
-	return float64(done-past[0].done) / over
+	over := now.Sub(past[0].at)
+	return float64(done-past[0].done) / max(over, time.Second).Seconds(), over // one commit in an instant is no rate
 }
