@@ -14,6 +14,8 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/pure"          // fallback, switch, mapping, …
 	_ "github.com/redpanda-data/connect/v4/public/components/pure/extended" // Bloblang methods
 
+	"weir/plugins/alert"
+	"weir/plugins/anomaly"
 	"weir/plugins/api"
 	"weir/plugins/audit"
 	"weir/plugins/deadletter"
@@ -31,6 +33,8 @@ func Register(env *service.Environment) error {
 		name     string
 		register func(*service.Environment) error
 	}{
+		{"alert", alert.Register},
+		{"anomaly", anomaly.Register},
 		{"api", api.Register},
 		{"audit", audit.Register},
 		{"deadletter", deadletter.Register},

@@ -103,10 +103,10 @@ output:
             seed_brokers: [ localhost:9092 ]
             topic: alert-events
             key: ${! json("device_id") }
-        processors:
-          - mapping: root = @local_alerts.parse_json()
-          - unarchive:
-              format: json_array
+          processors:
+            - mapping: root = @local_alerts.parse_json()
+            - unarchive:
+                format: json_array
 `)
 }
 
