@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -40,6 +41,9 @@ func (b *bench) home(streams ...string) (string, error) {
 		raw, err := os.ReadFile(filepath.Join(b.repo, "configs", f))
 		if err != nil {
 			return "", err
+		}
+		if f == "service.yaml" && b.profile != "" {
+			raw = bytes.Replace(raw, []byte("http:\n"), []byte("http:\n  debug_endpoints: true\n"), 1)
 		}
 		if err := os.WriteFile(filepath.Join(home, "configs", f), raw, 0o644); err != nil {
 			return "", err

@@ -33,6 +33,7 @@ type bench struct {
 	binary  string
 	repo    string
 	scale   float64 // of the durations
+	profile string  // folder for CPU profiles, "" for none
 	report  *report
 	scratch string
 }
@@ -42,9 +43,10 @@ func run(ctx context.Context) error {
 	readme := flag.String("readme", "tests/load/README.md", "`FILE` to write the results into; empty prints them only")
 	only := flag.String("only", "", "comma-separated `NAMES` of the measurements to run")
 	scale := flag.Float64("scale", 1, "`FACTOR` of the durations")
+	profile := flag.String("profile", "", "`DIR` to keep CPU profiles of the processing in")
 	flag.Parse()
 
-	b := &bench{scale: *scale, report: newReport()}
+	b := &bench{scale: *scale, profile: *profile, report: newReport()}
 	var err error
 	if b.binary, err = filepath.Abs(*binary); err != nil {
 		return err

@@ -110,25 +110,45 @@ func (s *system) lag(ctx context.Context, groups ...string) (int64, error) {
 	return worst, nil
 }
 
-// drain waits until no group lags, and returns how long that took.
-func (s *system) drain(ctx context.Context, atMost time.Duration, groups ...string) (time.Duration, error) {
+// drained says how a backlog went away.
+type drained struct {
+	took time.Duration // until the last offset was committed
+	rate float64       // events a second between the first and the last tenth, 0 when there was little to see
+}
+
+// drain waits until no group lags.
+func (s *system) drain(ctx context.Context, atMost time.Duration, groups ...string) (d drained, err error) {
 	start := time.Now()
+	var first int64 = -1
+	var high, low time.Duration // when nine tenths were left, and one
 	for {
 		lag, err := s.lag(ctx, groups...)
 		if err != nil {
-			return 0, err
+			return d, err
 		}
-		took := time.Since(start)
+		d.took = time.Since(start)
+		if first < 0 {
+			first = lag
+		}
+		if high == 0 && lag <= first*9/10 {
+			high = d.took
+		}
+		if low == 0 && lag <= first/10 {
+			low = d.took
+		}
 		if lag == 0 {
-			return took, nil
+			if low > high {
+				d.rate = float64(first) * 0.8 / (low - high).Seconds()
+			}
+			return d, nil
 		}
-		if took > atMost {
-			return took, fmt.Errorf("%d records were not processed %v after the load had ended", lag, atMost)
+		if d.took > atMost {
+			return d, fmt.Errorf("%d records were not processed %v after the load had ended", lag, atMost)
 		}
 		select {
 		case <-ctx.Done():
-			return took, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+			return d, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

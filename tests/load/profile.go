@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+)
+
+// keepProfile saves eight seconds of CPU profile of a process. It is a help for
+// people: a failure is said and no more.
+func (b *bench) keepProfile(ctx context.Context, ops, name string) {
+	path := filepath.Join(b.profile, name+".prof")
+	if err := fetch(ctx, "http://"+ops+"/debug/pprof/profile?seconds=8", path); err != nil {
+		fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "profile: %s\n", path)
+}
+
+func fetch(ctx context.Context, url, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: status %s", url, resp.Status)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, resp.Body); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
