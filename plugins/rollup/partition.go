@@ -73,7 +73,7 @@ func (p *postgres) makePartition(ctx context.Context, r Resolution, name string,
 			name, r.table).Scan(&attached); err != nil || attached {
 			return err
 		}
-		_, err := t.Exec(ctx, fmt.Sprintf(`CREATE TABLE %[1]s (LIKE %[2]s INCLUDING DEFAULTS INCLUDING STORAGE) WITH (fillfactor = 70);
+		_, err := t.Exec(ctx, fmt.Sprintf(`CREATE TABLE %[1]s (LIKE %[2]s INCLUDING DEFAULTS INCLUDING STORAGE) WITH (fillfactor = 50);
 			ALTER TABLE %[2]s ATTACH PARTITION %[1]s FOR VALUES FROM ('%[3]s') TO ('%[4]s')`,
 			name, r.table, at(start).UTC().Format(time.RFC3339), at(start+partitionWidth(r)).UTC().Format(time.RFC3339)))
 		return err

@@ -2,9 +2,10 @@ package rollup
 
 // postgresTables makes hypertables where TimescaleDB is installed in the
 // database, else tables partitioned by time, whose partitions are made as they
-// are needed. A row is rewritten a few times while its minute lasts: room in
-// its page keeps that from touching the indexes, none of which holds a column
-// that merging changes.
+// are needed. A row is rewritten a few times while its minute lasts. Half of a
+// page is left free for that, so that the new version lies beside the old one
+// and no index is touched (none holds a column that merging changes): measured,
+// the fastest, and the smallest table until a vacuum.
 const postgresTables = `
 CREATE FUNCTION rollup_make_table(name text, columns text, width interval) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -15,7 +16,7 @@ BEGIN
 		%s updated_at timestamptz NOT NULL,
 		metrics text[] NOT NULL, stats float8[] NOT NULL, detail bytea NOT NULL,
 		PRIMARY KEY (fleet, device_id, bucket)) %s', name, columns,
-		CASE WHEN width IS NOT NULL AND timescale IS NULL THEN 'PARTITION BY RANGE (bucket)' ELSE 'WITH (fillfactor = 70)' END);
+		CASE WHEN width IS NOT NULL AND timescale IS NULL THEN 'PARTITION BY RANGE (bucket)' ELSE 'WITH (fillfactor = 50)' END);
 	EXECUTE format('ALTER TABLE %I ALTER COLUMN detail SET STORAGE EXTERNAL', name);
 	IF width IS NOT NULL AND timescale IS NOT NULL THEN
 		EXECUTE format('SELECT %I.create_hypertable($1, ''bucket'', chunk_time_interval => $2, create_default_indexes => false)', timescale)

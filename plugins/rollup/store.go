@@ -176,6 +176,9 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, now time.
 		}
 		for _, r := range loaded {
 			if s.cache.get(r.Key) == nil {
+				for _, m := range r.Metrics {
+					m.Name = s.intern(m.Name)
+				}
 				touched = append(touched, s.cache.put(r))
 			}
 		}

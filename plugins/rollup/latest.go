@@ -1,0 +1,46 @@
+package rollup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Latest is what a device reported last.
+type Latest struct {
+	Metrics map[string]*Metric // the window of each metric's newest reading
+	Recent  []line             // the windows that began in the last five minutes
+}
+
+// latestWindows is how far back, in windows that have readings, the newest
+// reading of a metric is looked for.
+const latestWindows = 60
+
+// ErrUnknownDevice says that the store has no window of a device.
+var ErrUnknownDevice = errors.New("the device has not reported")
+
+// Latest returns the newest reading of each metric, and the windows that
+// began since a time.
+func (s *Store) Latest(ctx context.Context, fleet, device string, since int64) (*Latest, error) {
+	var rows []*Row
+	err := s.view(ctx, func(t tx) (err error) { rows, err = t.newest(ctx, fleet, device, latestWindows); return err })
+	if err != nil {
+		return nil, fmt.Errorf("reading the latest windows: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, ErrUnknownDevice
+	}
+	out := &Latest{Metrics: map[string]*Metric{}}
+	for _, r := range slices.Backward(rows) {
+		for _, m := range r.Metrics {
+			if have := out.Metrics[m.Name]; have == nil || have.LastAt <= m.LastAt {
+				out.Metrics[m.Name] = m
+			}
+			if r.Bucket >= since {
+				out.Recent = append(out.Recent, line{position: position{device, r.Bucket, m.Name}, metric: m})
+			}
+		}
+	}
+	return out, nil
+}
