@@ -66,7 +66,7 @@ func appendNumber(b []byte, v float64) []byte {
 // exact tells whether the double prints back as the number that was sent, the
 // same value if not the same text.
 func exact(raw []byte, v float64) bool {
-	if len(raw) <= 16 && bytes.IndexAny(raw, "eE") < 0 { // at most 15 digits, or 16 and no sign or point
+	if len(raw) <= 16 && !bytes.ContainsAny(raw, "eE") { // at most 15 digits, or 16 and no sign or point
 		if len(raw) < 16 || raw[0] == '-' || bytes.IndexByte(raw, '.') >= 0 {
 			return true
 		}
