@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"weir/plugins/apikey"
+	"weir/plugins/schema"
 )
 
 // registry guards the schema registry: any active key reads it and asks what
@@ -13,10 +14,7 @@ import (
 func (in *input) registry(auth *apikey.Authenticator, handler http.Handler) http.Handler {
 	handler = http.StripPrefix("/registry", handler)
 	change := auth.Require(apikey.Admin, in.recorder.audited(handler))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, password, ok := r.BasicAuth(); ok && r.Header.Get("X-Api-Key") == "" {
-			r.Header.Set("X-Api-Key", password)
-		}
+	return schema.WithBasicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !readsRegistry(r) {
 			change.ServeHTTP(w, r)
 			return
@@ -26,7 +24,7 @@ func (in *input) registry(auth *apikey.Authenticator, handler http.Handler) http
 			return
 		}
 		handler.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // readsRegistry tells a request that changes nothing. Two kinds of POST are
