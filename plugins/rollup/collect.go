@@ -1,6 +1,7 @@
 package rollup
 
 import (
+	"strings"
 	"time"
 
 	"weir/plugins/event"
@@ -21,8 +22,8 @@ func NewCollector(n int) *Collector {
 }
 
 // Add puts the readings of one event into the window of the time it counts at.
-// Metrics named in unknown (comma-separated) are left out; it returns how many
-// were. An event without a known metric still counts in the ledger.
+// Metrics named in unknown (comma-separated) are left out, and those whose name
+// no database can hold; it returns how many were. An event without a known metric still counts in the ledger.
 func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown string, replayed bool) (skipped int) {
 	w := c.window(Key{fleet, e.Device, minuteOf(at)})
 	if n := len(e.Metrics); cap(c.readings)-len(c.readings) < n {
@@ -31,7 +32,7 @@ func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown stri
 	lo := len(c.readings)
 	for i := range e.Metrics {
 		m := &e.Metrics[i]
-		if unknown != "" && event.HasFlag(unknown, m.Name) {
+		if unknown != "" && event.HasFlag(unknown, m.Name) || !storable(m.Name) {
 			skipped++
 			continue
 		}
@@ -43,6 +44,10 @@ func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown stri
 	})
 	return skipped
 }
+
+// storable tells whether every database can hold a metric's name: PostgreSQL
+// has no text with a zero byte. One such event must not stall its neighbours.
+func storable(name string) bool { return strings.IndexByte(name, 0) < 0 }
 
 func (c *Collector) window(key Key) *Window {
 	if w := c.index[key]; w != nil {

@@ -3,6 +3,7 @@ package rollup
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -131,6 +132,22 @@ func TestReplaceCorrectsAWindowBesideItsWriters(t *testing.T) {
 		for _, view := range []string{"rollup_1m", "rollup_1h", "rollup_1d"} {
 			if n, readings := lineCount(t, s, view); n != 1 || readings != 3 {
 				t.Errorf("%s: %d lines, %d readings", view, n, readings)
+			}
+		}
+	})
+}
+
+// Whatever JSON allows in a metric's name is either stored or left out; none
+// of it stalls the events beside it.
+func TestOddNamesStallNobody(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		s := openStore(t, fresh())
+		odd := `{"":1,"a\u0000b":2,"\"{},\\":3,"ü\u2028😀":4,"` + strings.Repeat("x", 5000) + `":5,"%":6}`
+		add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a:b.c_d-E", noon, odd), testEvent(2, "a", noon, `{"x":1}`)))
+		finish(t, s)
+		for _, view := range []string{"rollup_1m", "rollup_1h", "rollup_1d"} {
+			if n, _ := lineCount(t, s, view); n != 6 {
+				t.Errorf("%s: %d lines, expected 5 odd ones and a plain one", view, n)
 			}
 		}
 	})

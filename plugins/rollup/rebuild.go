@@ -75,7 +75,7 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, now t
 				out.Behind = append(out.Behind, w.Key)
 				continue
 			}
-			row.Version = old.Version
+			row.Version, row.rowid, row.stored = old.Version, old.rowid, old.stored
 		}
 		row.Version++
 		rows = append(rows, row)

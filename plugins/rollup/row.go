@@ -24,6 +24,9 @@ type Row struct {
 	State   ledgerState
 	Ledger  []uint64  // sorted
 	Metrics []*Metric // sorted by name
+
+	rowid  int64       // SQLite: where it probably is
+	stored ledgerState // SQLite: what the stored row says
 }
 
 // Metric is the aggregate of one metric within a window.

@@ -92,15 +92,16 @@ func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func
 }
 
 func (t *sqliteTx) load(ctx context.Context, keys []Key) (out []*Row, err error) {
-	err = t.each(ctx, `SELECT version, ledger_state, metrics, stats, detail, ledger FROM rollup_window_1m
+	err = t.each(ctx, `SELECT rowid, version, ledger_state, metrics, stats, detail, ledger FROM rollup_window_1m
 		WHERE fleet = ? AND device_id = ? AND bucket = ?`, keys,
 		func(k Key) []any { return []any{k.Fleet, k.Device, k.Bucket} },
 		func(k Key, rows *sql.Rows) error {
 			r := &Row{Key: Key{strings.Clone(k.Fleet), strings.Clone(k.Device), k.Bucket}}
 			var metrics, stats, detail, ledger sql.RawBytes
-			if err := rows.Scan(&r.Version, &r.State, &metrics, &stats, &detail, &ledger); err != nil {
+			if err := rows.Scan(&r.rowid, &r.Version, &r.State, &metrics, &stats, &detail, &ledger); err != nil {
 				return err
 			}
+			r.stored = r.State
 			out = append(out, r)
 			return t.decode(r, metrics, stats, detail, ledger)
 		})
@@ -160,21 +161,21 @@ func (t *sqliteTx) columns(r *Row) (metrics, stats string, detail []byte, err er
 	return string(quoted), stats, t.buf, nil
 }
 
+// write finds rows by their rowid, which spares a walk down the index of the
+// key, and leaves ledger_state alone where it stays, which spares the other.
 func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error {
-	insert, err := t.tx.PrepareContext(ctx, `INSERT INTO rollup_window_1m
-		(metrics, stats, detail, ledger, ledger_state, updated_at, version, fleet, device_id, bucket)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	stmts, err := t.prepare(ctx, `INSERT INTO rollup_window_1m
+		(metrics, stats, detail, ledger, updated_at, version, ledger_state, fleet, device_id, bucket)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		`UPDATE rollup_window_1m SET metrics = ?, stats = ?, detail = ?, ledger = ?, updated_at = ?, version = ?
+		WHERE rowid = ? AND version = ? AND fleet = ? AND device_id = ? AND bucket = ?`,
+		`UPDATE rollup_window_1m SET metrics = ?, stats = ?, detail = ?, ledger = ?, updated_at = ?, version = ?, ledger_state = ?
+		WHERE rowid = ? AND version = ? AND fleet = ? AND device_id = ? AND bucket = ?`)
+	defer closeAll(stmts)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = insert.Close() }()
-	update, err := t.tx.PrepareContext(ctx, `UPDATE rollup_window_1m
-		SET metrics = ?, stats = ?, detail = ?, ledger = ?, ledger_state = ?, updated_at = ?, version = ?
-		WHERE fleet = ? AND device_id = ? AND bucket = ? AND version = ?`)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = update.Close() }()
+	insert, update, updateState := 0, 1, 2
 	var ledger []byte
 	var args []any
 	for _, r := range rows {
@@ -183,12 +184,17 @@ func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error 
 			return err
 		}
 		ledger = r.appendLedger(ledger[:0])
-		args := append(args[:0], metrics, stats, detail, ledger, int64(r.State), now.Unix(), r.Version, r.Fleet, r.Device, r.Bucket)
-		stmt := insert
-		if r.Version > 1 {
-			stmt, args = update, append(args, r.Version-1)
+		args = append(args[:0], metrics, stats, detail, ledger, now.Unix(), r.Version)
+		kind := update
+		switch {
+		case r.Version == 1:
+			kind, args = insert, append(args, int64(r.State))
+		case r.State != r.stored:
+			kind, args = updateState, append(args, int64(r.State), r.rowid, r.Version-1)
+		default:
+			args = append(args, r.rowid, r.Version-1)
 		}
-		res, err := stmt.ExecContext(ctx, args...)
+		res, err := stmts[kind].ExecContext(ctx, append(args, r.Fleet, r.Device, r.Bucket)...)
 		if err != nil {
 			return err
 		}
@@ -197,8 +203,32 @@ func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error 
 		} else if n != 1 {
 			return errConflict
 		}
+		if r.stored = r.State; kind == insert {
+			if r.rowid, err = res.LastInsertId(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// prepare prepares statements; those that it returns are to be closed, also
+// after an error.
+func (t *sqliteTx) prepare(ctx context.Context, queries ...string) (stmts []*sql.Stmt, err error) {
+	for _, q := range queries {
+		stmt, err := t.tx.PrepareContext(ctx, q)
+		if err != nil {
+			return stmts, err
+		}
+		stmts = append(stmts, stmt)
+	}
+	return stmts, nil
+}
+
+func closeAll(stmts []*sql.Stmt) {
+	for _, s := range stmts {
+		_ = s.Close() // the transaction ends them anyway
+	}
 }
 
 func (t *sqliteTx) lockHours(ctx context.Context, hours []int64, now time.Time) (map[int64]bool, error) {
