@@ -18,6 +18,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		up(assets, engine),
 		simulate(),
 		Keys(),
+		Topics(),
 		Detect(),
 		Schema(),
 		Audit(),

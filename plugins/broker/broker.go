@@ -25,24 +25,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Topic is one topic of the log. Retention is how long a record is kept.
-type Topic struct {
-	Name       string
-	Partitions int32
-	Retention  time.Duration
-}
-
-// Topics are those of standalone mode. Partitions are few, because each synced
-// partition batch costs an fsync.
-func Topics() []Topic {
-	return []Topic{
-		{"raw-events", 4, 4 * time.Hour},
-		{"replay-events", 2, 4 * time.Hour},
-		{"dead-letter", 2, 24 * time.Hour},
-		{"alert-events", 1, 7 * 24 * time.Hour},
-	}
-}
-
 // Config says where the broker listens and keeps its log.
 type Config struct {
 	Dir     string // created when missing
