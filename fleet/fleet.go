@@ -55,7 +55,7 @@ type Config struct {
 // Progress is what a run tells while it runs. The counts are of events.
 type Progress struct {
 	Sent, Accepted, Rejected, Failed, Retried int64
-	Planned                                   int64 // 0 when the run ends by time
+	Planned                                   int64 // 0 when nobody knows
 	Elapsed                                   time.Duration
 	Done                                      bool // this is the last report
 }
@@ -149,6 +149,9 @@ func (t *tally) report(conf Config, plans []workerPlan, start time.Time, done <-
 	var planned int64
 	for _, p := range plans {
 		planned += max(p.events, 0)
+	}
+	if planned == 0 {
+		planned = int64(conf.Rate * conf.Duration.Seconds())
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

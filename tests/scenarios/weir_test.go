@@ -82,7 +82,8 @@ func newSystem(t *testing.T) *system {
 	t.Cleanup(func() {
 		s.kill()
 		if t.Failed() {
-			t.Logf("the end of weir's log:\n%s", tail(filepath.Join(s.dir, "up.log"), 60))
+			t.Logf("the end of weir's log:\n%s", tail(filepath.Join(s.dir, "up.log"), 20))
+			t.Logf("its warnings and errors:\n%s", complaints(filepath.Join(s.dir, "up.log"), 60))
 		}
 	})
 	return s
@@ -266,4 +267,19 @@ func tail(path string, lines int) string {
 	}
 	all := strings.Split(string(raw), "\n")
 	return strings.Join(all[max(len(all)-lines, 0):], "\n")
+}
+
+// complaints returns the last lines of a log that are not merely informative.
+func complaints(path string, lines int) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	var found []string
+	for line := range strings.Lines(string(raw)) {
+		if strings.Contains(line, "level=") && !strings.Contains(line, "level=info") && !strings.Contains(line, "Kafka broker read failed") {
+			found = append(found, line)
+		}
+	}
+	return strings.Join(found[max(len(found)-lines, 0):], "")
 }
