@@ -116,42 +116,68 @@ func TestNothingHappensAtImport(t *testing.T) {
 		if s.test() {
 			continue
 		}
+		globals := map[string]bool{}
 		for _, d := range s.file.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.VAR {
-				continue
-			}
-			for _, spec := range g.Specs {
-				for _, name := range spec.(*ast.ValueSpec).Names {
-					if obj := name.Obj; obj != nil && assignsGlobal(s.file, obj) {
-						t.Errorf("%s: package variable %s is changed at run time", files.Position(name.Pos()), name.Name)
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.VAR {
+				for _, spec := range g.Specs {
+					for _, name := range spec.(*ast.ValueSpec).Names {
+						globals[name.Name] = true
 					}
+				}
+			}
+		}
+		for _, d := range s.file.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				for _, name := range changedIn(fn, globals) {
+					t.Errorf("%s: package variable %s is changed at run time", files.Position(name.Pos()), name.Name)
 				}
 			}
 		}
 	}
 }
 
-// assignsGlobal tells whether a function of the file assigns to the package
-// variable itself (not to one of the same name in a narrower scope).
-func assignsGlobal(f *ast.File, obj *ast.Object) bool {
-	found := false
-	ast.Inspect(f, func(n ast.Node) bool {
+// changedIn returns the package variables that a function changes. A name that
+// the function declares anywhere is taken for its own.
+func changedIn(fn *ast.FuncDecl, globals map[string]bool) (changed []*ast.Ident) {
+	own := map[string]bool{}
+	var assigned []*ast.Ident
+	note := func(e ast.Expr, declares bool) {
+		id, ok := e.(*ast.Ident)
+		switch {
+		case ok && declares:
+			own[id.Name] = true
+		case ok:
+			assigned = append(assigned, id)
+		}
+	}
+	ast.Inspect(fn, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.Field:
+			for _, name := range n.Names {
+				note(name, true)
+			}
+		case *ast.ValueSpec:
+			for _, name := range n.Names {
+				note(name, true)
+			}
+		case *ast.RangeStmt:
+			note(n.Key, n.Tok == token.DEFINE)
+			note(n.Value, n.Tok == token.DEFINE)
 		case *ast.AssignStmt:
 			for _, left := range n.Lhs {
-				if id, ok := left.(*ast.Ident); ok && id.Obj == obj && n.Tok != token.DEFINE {
-					found = true
-				}
+				note(left, n.Tok == token.DEFINE)
 			}
 		case *ast.IncDecStmt:
-			if id, ok := n.X.(*ast.Ident); ok && id.Obj == obj {
-				found = true
-			}
+			note(n.X, false)
 		}
-		return !found
+		return true
 	})
-	return found
+	for _, id := range assigned {
+		if globals[id.Name] && !own[id.Name] {
+			changed = append(changed, id)
+		}
+	}
+	return changed
 }
 
 func TestFilesAreShortAndNamesSayWhatTheyHold(t *testing.T) {
