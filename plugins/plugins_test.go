@@ -173,7 +173,7 @@ func changedIn(fn *ast.FuncDecl, globals map[string]bool) (changed []*ast.Ident)
 		return true
 	})
 	for _, id := range assigned {
-		if globals[id.Name] && !own[id.Name] {
+		if id.Name != "_" && globals[id.Name] && !own[id.Name] {
 			changed = append(changed, id)
 		}
 	}
