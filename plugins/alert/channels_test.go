@@ -212,13 +212,15 @@ func (h *house) deadLetter() *deadletter.Envelope {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
-		for _, r := range c.PollFetches(ctx).Records() {
-			e, err := deadletter.ParseEnvelope(r.Value)
-			if err != nil {
-				h.t.Fatal(err)
-			}
-			return e
+		records := c.PollFetches(ctx).Records()
+		if len(records) == 0 {
+			continue
 		}
+		e, err := deadletter.ParseEnvelope(records[0].Value)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return e
 	}
 	h.t.Fatal("no dead letter came")
 	return nil
