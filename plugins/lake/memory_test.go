@@ -87,8 +87,8 @@ func TestRecordsThatAnotherOwnerStoredAreRecognisedAfterARebalance(t *testing.T)
 	_, c := spansAt(1, 10)
 	if err := put(t, other, now, c); err != nil {
 		t.Fatal(err)
+	}
 	batch, _ := spansAt(5, 12)
-	batch, c := spansAt(5, 12)
 	prepared(t, m, now, batch) // a partition that is new to us
 	if !m.Has(at(10), received) || m.Has(at(11), received) {
 		t.Fatal("the other owner's records are not known")
