@@ -22,5 +22,6 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		Detect(),
 		Schema(),
 		Audit(),
+		Query(),
 	}
 }

@@ -82,3 +82,49 @@ func BenchmarkScan(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkReplay reads events through the input, as the engine does.
+func BenchmarkReplay(b *testing.B) {
+	o := connected(b, lake.FileURL(b.TempDir()), "")
+	const batches, n = 10, 20000
+	for k := range batches {
+		batch := make(service.MessageBatch, n)
+		for i := range batch {
+			at := noon.Add(time.Duration(k*n+i) * 17 * time.Millisecond)
+			batch[i] = record(i%8, int64(k*n+i), body(fmt.Sprintf("sensor-%04d", i*7919%1000), k*n+i, at), at)
+		}
+		if err := o.WriteBatch(context.Background(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	conf, err := replaySpec().ParseYAML(fmt.Sprintf("url: %q\nfrom: 2026-11-20T00:00:00Z\nto: 2026-12-01T00:00:00Z", o.url), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	events := 0
+	for b.Loop() {
+		in, err := newReplay(conf, service.MockResources())
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx := context.Background()
+		if err := in.Connect(ctx); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			batch, ack, err := in.ReadBatch(ctx)
+			if err != nil {
+				break
+			}
+			events += len(batch)
+			if err := ack(ctx, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := in.Close(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+}

@@ -135,6 +135,15 @@ func (p *page) line(b []byte, r *Row) ([]byte, error) {
 	return appendCSV(b, cells)
 }
 
+// head appends the first line of CSV.
+func (p *page) head(b []byte) ([]byte, error) {
+	names := make([]string, len(p.fields))
+	for i, f := range p.fields {
+		names[i] = f.name
+	}
+	return appendCSV(b, names)
+}
+
 func appendCSV(b []byte, cells []string) ([]byte, error) {
 	var line strings.Builder
 	w := csv.NewWriter(&line)
@@ -164,11 +173,7 @@ func (p *page) answer(w http.ResponseWriter) {
 		body = append(append(append(body, `{"events":[`...), p.body...), `],"next":`...)
 		body = append(append(body, next...), '}', '\n')
 	case formatCSV:
-		names := make([]string, len(p.fields))
-		for i, f := range p.fields {
-			names[i] = f.name
-		}
-		head, err := appendCSV(nil, names)
+		head, err := p.head(nil)
 		if err != nil { // names of ours into memory
 			problem.Write(w, problem.Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
 			return

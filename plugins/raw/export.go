@@ -1,0 +1,61 @@
+package raw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+)
+
+// Export is a query whose events are written out, as GET /v1/events gives them
+// but without pages.
+type Export struct {
+	Query
+	Fields string // comma-separated; "" is the usual ones
+	Format string // "ndjson" or "csv"
+	Limit  int    // 0 is all
+}
+
+// exportBuffer is how many bytes are written at a time.
+const exportBuffer = 64 << 10
+
+// Export writes the events of the query.
+func (r *Reader) Export(ctx context.Context, e Export, w io.Writer) (Stats, error) {
+	p := page{request: &request{query: e.Query}}
+	v := url.Values{"fields": {e.Fields}, "format": {e.Format}}
+	if e.Format != "ndjson" && e.Format != "csv" {
+		return Stats{}, fmt.Errorf("unknown format %q: expected ndjson or csv", e.Format)
+	}
+	if bad := p.setFormat(v, ""); bad != nil {
+		return Stats{}, errors.New(bad.Detail)
+	}
+	if bad := p.setFields(v); bad != nil {
+		return Stats{}, errors.New(bad.Detail)
+	}
+	if p.format == formatCSV {
+		var err error
+		if p.body, err = p.head(nil); err != nil {
+			return Stats{}, err
+		}
+	}
+	flush := func(least int) error {
+		if len(p.body) <= least {
+			return nil
+		}
+		_, err := w.Write(p.body)
+		p.body = p.body[:0]
+		return err
+	}
+	stats, err := r.Scan(ctx, e.Query, func(row *Row) (err error) {
+		if e.Limit > 0 && p.count == e.Limit {
+			return ErrStop
+		}
+		p.count++
+		if p.body, err = p.write(p.body, row, false); err != nil {
+			return err
+		}
+		return flush(exportBuffer)
+	})
+	return stats, errors.Join(err, flush(0))
+}
