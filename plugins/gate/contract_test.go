@@ -237,7 +237,7 @@ func TestStopDrains(t *testing.T) {
 	w.sink.set(func(s *sink) { s.block = make(chan struct{}) })
 	replies := make(chan reply, 1)
 	go func() { replies <- w.post(goodEvent) }()
-	time.Sleep(200 * time.Millisecond)
+	w.sink.await(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- w.stream.StopWithin(20 * time.Second) }()
 	var late reply

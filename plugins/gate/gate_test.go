@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ type sink struct {
 	got    []delivered
 	fail   error
 	block  chan struct{}
+	held   atomic.Int64 // batches that wait for block
 }
 
 type delivered struct {
@@ -52,6 +54,7 @@ func (s *sink) WriteBatch(ctx context.Context, batch service.MessageBatch) error
 		return nil
 	}
 	if block != nil {
+		s.held.Add(1)
 		select {
 		case <-block:
 		case <-ctx.Done():
@@ -84,6 +87,18 @@ func (s *sink) set(f func(*sink)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f(s)
+}
+
+// await returns when a batch waits for block.
+func (s *sink) await(t testing.TB) {
+	t.Helper()
+	for range 2000 {
+		if s.held.Load() > 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("no batch reached the sink")
 }
 
 // checker stands for schema_validate and dead_letter: it marks what is no
