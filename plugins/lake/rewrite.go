@@ -62,7 +62,7 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 	var outputs []string
 	err := func() error {
 		for _, part := range r.Parts {
-			keys, err := s.rewritePart(ctx, r, part, written, &inherited, &done)
+			keys, err := s.rewritePart(ctx, s, r, part, written, &inherited, &done)
 			outputs = append(outputs, keys...)
 			if err != nil {
 				return err
@@ -95,9 +95,21 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 	return done, nil
 }
 
-// rewritePart writes the objects of one part. The first object of all takes the
-// inherited coverage.
-func (s *Store) rewritePart(ctx context.Context, r Rewriting, part Part, written time.Time, inherited *Coverage, done *Rewritten) (keys []string, err error) {
+// MergeInto writes the part's rows of many objects as few objects of another
+// store, each row once, and returns those. The objects stay as they are.
+func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []Object, part Part) ([]Object, error) {
+	var inherited Coverage
+	var done Rewritten
+	r := Rewriting{Table: t, Folder: DateFolder(part.From), Inputs: objects}
+	if _, err := s.rewritePart(ctx, dst, r, part, part.From, &inherited, &done); err != nil {
+		return nil, fmt.Errorf("merging %d objects: %w", len(objects), err)
+	}
+	return dst.Folder(ctx, r.Folder)
+}
+
+// rewritePart writes the objects of one part to dst. The first object of all
+// takes the inherited coverage.
+func (s *Store) rewritePart(ctx context.Context, dst *Store, r Rewriting, part Part, written time.Time, inherited *Coverage, done *Rewritten) (keys []string, err error) {
 	inputs, first, last := part.narrow(r.Inputs)
 	if len(inputs) == 0 {
 		return nil, nil
@@ -112,7 +124,7 @@ func (s *Store) rewritePart(ctx context.Context, r Rewriting, part Part, written
 	for ok && err == nil {
 		key := NewName(r.Folder, written, first, last).Path()
 		keys = append(keys, key)
-		err = s.Put(ctx, key, func(w io.Writer) (err error) {
+		err = dst.Put(ctx, key, func(w io.Writer) (err error) {
 			row, ok, err = r.fill(ctx, w, row, in, inherited)
 			return err
 		})

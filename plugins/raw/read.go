@@ -69,10 +69,13 @@ func (s *Stats) add(o Stats) {
 }
 
 // Reader reads a raw store.
-type Reader struct{ store *lake.Store }
+type Reader struct {
+	store *lake.Store
+	fanIn int
+}
 
 // NewReader makes a reader of a store.
-func NewReader(store *lake.Store) *Reader { return &Reader{store: store} }
+func NewReader(store *lake.Store) *Reader { return &Reader{store: store, fanIn: fanIn} }
 
 // ErrStop ends a scan early, without error.
 var ErrStop = errors.New("stop")
@@ -258,12 +261,17 @@ func (r *Reader) merge(ctx context.Context, q Query, h hour, stats *Stats, each 
 	if q.After != nil && hourOf(q.After.At) == hourOf(h.from) {
 		w.after = q.After
 	}
+	store, release, err := r.reduce(ctx, &h, w, stats)
+	if err != nil {
+		return err
+	}
+	defer release()
 	m := &merger{}
 	defer func() { err = errors.Join(err, m.close()) }()
-	chunk := min(max(4096/len(h.objects), 32), 1024)
+	chunk := min(max(4096/max(len(h.objects), 1), 32), 1024)
 	for _, o := range h.objects {
 		stats.Objects++
-		c, err := openCursor(ctx, r.store, o, w, chunk, stats)
+		c, err := openCursor(ctx, store, o, w, chunk, stats)
 		if err != nil {
 			return fmt.Errorf("opening %s: %w", o.Key, err)
 		}

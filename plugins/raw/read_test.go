@@ -80,6 +80,24 @@ func collect(t testing.TB, o *output, q Query) ([]Position, Stats) {
 	return got, stats
 }
 
+func TestAnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
+	o, rows := historyOver(t, rand.New(rand.NewPCG(6, 6)), "", 2*time.Hour)
+	r := NewReader(o.store)
+	r.fanIn = 4
+	for _, q := range []Query{{}, {Devices: []string{rows[5].Device}, Fleet: "acme"}} {
+		var got []Position
+		if _, err := r.Scan(context.Background(), q, func(row *Row) error {
+			got = append(got, PositionOf(row))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := positions(rows, func(r *Row) bool { return q.Devices == nil || r.Device == q.Devices[0] && r.Fleet == "acme" }); !slices.Equal(got, want) {
+			t.Fatalf("got %d events, want %d", len(got), len(want))
+		}
+	}
+}
+
 func positions(rows []*Row, keep func(*Row) bool) []Position {
 	var out []Position
 	for _, r := range rows {
