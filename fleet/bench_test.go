@@ -36,8 +36,10 @@ func BenchmarkSend(b *testing.B) {
 			url := answering(b, batch)
 			b.ReportAllocs()
 			b.ResetTimer()
-			s, err := Run(context.Background(), Config{URL: url, Key: "k", Devices: 4, Events: int64((b.N + batch - 1) / batch * batch), Batch: batch,
-				Connections: 4, Format: JSON, Firmware: []Firmware{{"2.1.0", 1}}, Timeout: 5 * time.Second})
+			const connections = 4
+			round := connections * batch // only full requests
+			s, err := Run(context.Background(), Config{URL: url, Key: "k", Devices: 500, Events: int64((b.N + round - 1) / round * round), Batch: batch,
+				Connections: connections, Format: JSON, Firmware: []Firmware{{"2.1.0", 1}}, Timeout: 5 * time.Second})
 			if err != nil {
 				b.Fatal(err)
 			}

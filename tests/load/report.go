@@ -13,6 +13,7 @@ import (
 // report collects tables of what was measured.
 type report struct {
 	at     time.Time
+	busy   string // the load average before: other work on the machine shows here
 	tables []*table
 }
 
@@ -23,7 +24,13 @@ type table struct {
 	note    string
 }
 
-func newReport() *report { return &report{at: time.Now().UTC()} }
+func newReport() *report {
+	r := &report{at: time.Now().UTC(), busy: "unknown"}
+	if raw, err := os.ReadFile("/proc/loadavg"); err == nil {
+		r.busy, _, _ = strings.Cut(string(raw), " ")
+	}
+	return r
+}
 
 func (r *report) table(title, note string, columns ...string) *table {
 	t := &table{title: title, note: note, columns: columns}
@@ -63,7 +70,7 @@ func number(v float64) string {
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s on %s, %d cores, %s.\n", r.at.Format("2006-01-02 15:04 UTC"), cpuModel(), runtime.NumCPU(), kernel())
+	fmt.Fprintf(&b, "Measured %s on %s, %d cores, %s; load average before: %s.\n", r.at.Format("2006-01-02 15:04 UTC"), cpuModel(), runtime.NumCPU(), kernel(), r.busy)
 	for _, t := range r.tables {
 		fmt.Fprintf(&b, "\n### %s\n\n", t.title)
 		fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(t.columns, " | "), strings.Repeat("---|", len(t.columns)))

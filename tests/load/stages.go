@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// stage is a Go benchmark of one stage, and what it stands for.
+// times is how often it runs, for those that count events in thousands at a time.
+type stage struct{ name, pkg, bench, times string }
+
+// stages of an event, in the order it meets them. Each benchmark counts in
+// events, or says how long one takes (ns/event, µs/event).
+func stages() []stage {
+	return []stage{
+		{"read an event in one pass", "./plugins/event", "Parse", ""},
+		{"judge it by its schema, all in", "./plugins/schema", "BatchThroughSchemaValidate", ""},
+		{"- upstream's json_schema, beside it", "./plugins/schema", "BatchThroughUpstreamJSONSchema", ""},
+		{"the gate, HTTP included, 100 a request", "./plugins/gate", "Request/100_events", ""},
+		{"the gate, HTTP included, 1 a request", "./plugins/gate", "Request/1_event", ""},
+		{"claim it, Pebble, synced", "./plugins/dedupe", "Processor/pebble", ""},
+		{"put it into its window", "./plugins/rollup", "Processor", "60000x"},
+		{"merge windows that change once a flush", "./plugins/rollup", "Merge", "60000x"},
+		{"... and write each as a row of SQLite", "./plugins/rollup", "StoreSQLite", "60000x"},
+		{"store it in Parquet", "./plugins/raw", "WriteBatch", ""},
+		{"judge its readings for anomalies", "./plugins/anomaly", "Anomaly", ""},
+		{"(the simulator: make and send it, 100 a request)", "./fleet", "Send/batch=100", ""},
+	}
+}
+
+// stages: what each stage costs alone, by its Go benchmark.
+func (b *bench) stages(ctx context.Context) error {
+	t := b.report.table("Each stage alone", "Go benchmarks on one goroutine or a few; wall time.", "stage", "µs per event", "allocations per event", "bytes per event")
+	for _, s := range stages() {
+		pattern := "^Benchmark" + strings.ReplaceAll(s.bench, "/", "$/^") + "$"
+		times := s.times
+		if times == "" {
+			times = secondsArg(b.seconds(1))
+		}
+		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-benchmem", "-benchtime", times, "-bench", pattern, s.pkg)
+		cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("running the benchmark %s of %s: %w\n%s", s.bench, s.pkg, err, out)
+		}
+		r, err := parseBenchmark(out)
+		if err != nil {
+			return fmt.Errorf("reading the benchmark %s of %s: %w\n%s", s.bench, s.pkg, err, out)
+		}
+		t.row(s.name, r.ns/1000, r.allocs, r.bytes)
+	}
+	return nil
+}
+
+type perEventCost struct{ ns, allocs, bytes float64 }
+
+// parseBenchmark reads the one result line that out must hold.
+func parseBenchmark(out []byte) (c perEventCost, err error) {
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	found := 0
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
+			continue
+		}
+		found++
+		units := map[string]float64{}
+		for i := 2; i+1 < len(f); i += 2 {
+			if units[f[i+1]], err = strconv.ParseFloat(f[i], 64); err != nil {
+				return c, fmt.Errorf("value %q: %w", f[i], err)
+			}
+		}
+		c.ns = units["ns/op"]
+		if ns, ok := units["ns/event"]; ok {
+			c.ns = ns
+		} else if us, ok := units["µs/event"]; ok {
+			c.ns = us * 1000
+		}
+		part := c.ns / units["ns/op"] // of an operation that one event is
+		c.allocs, c.bytes = units["allocs/op"]*part, units["B/op"]*part
+	}
+	if found != 1 {
+		return c, fmt.Errorf("%d results, expected one", found)
+	}
+	return c, nil
+}
