@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	deadLetterFieldKeep    = "keep"
-	deadLetterFieldHeld    = "held_fleets"
-	deadLetterFieldCompact = "compact"
-	deadLetterFieldDryRun  = "dry_run"
-	deadLetterFieldNow     = "now"
+	deadLetterFieldKeep      = "keep"
+	deadLetterFieldHeld      = "held_fleets"
+	deadLetterFieldCompact   = "compact"
+	deadLetterFieldLifecycle = "lifecycle"
+	deadLetterFieldDryRun    = "dry_run"
+	deadLetterFieldNow       = "now"
 )
 
 func maintainSpec() *service.ConfigSpec {
@@ -40,6 +41,9 @@ repeated. A run that fails leaves the message errored.`).
 		Field(service.NewBoolField(deadLetterFieldCompact).
 			Description("Whether to merge small objects.").
 			Default(true)).
+		Field(service.NewBoolField(deadLetterFieldLifecycle).
+			Description("Where the store is S3: whether to keep the bucket's lifecycle rules right, which end unfinished uploads, and expire objects some days after the time to keep, should weir not run any more. Needs the right to read and write them. Rules of others are left alone.").
+			Default(true).Advanced()).
 		Field(service.NewBoolField(deadLetterFieldDryRun).
 			Description("Whether to only report what would be deleted.").
 			Default(false)).
@@ -85,6 +89,9 @@ func newMaintain(conf *service.ParsedConfig, res *service.Resources) (*maintain,
 		return nil, err
 	}
 	if m.duty.Compact, err = conf.FieldBool(deadLetterFieldCompact); err != nil {
+		return nil, err
+	}
+	if m.duty.Lifecycle, err = conf.FieldBool(deadLetterFieldLifecycle); err != nil {
 		return nil, err
 	}
 	if m.duty.Retention.DryRun, err = conf.FieldBool(deadLetterFieldDryRun); err != nil {

@@ -15,17 +15,25 @@ import (
 )
 
 // bucket is a store behind gocloud.dev: S3 or memory.
-type bucket struct{ *blob.Bucket }
+type bucket struct {
+	*blob.Bucket
+	name, prefix string
+}
+
+// place is the bucket's name, and what the keys of the store begin with there.
+func (b *bucket) place() (name, prefix string) { return b.name, b.prefix }
 
 func openBucket(ctx context.Context, u *url.URL) (backend, error) {
 	b, err := blob.OpenBucket(ctx, (&url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: u.RawQuery}).String())
 	if err != nil { // its text has the whole URL
 		return nil, errors.New(strings.ReplaceAll(err.Error(), "?"+u.RawQuery, ""))
 	}
-	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
-		b = blob.PrefixedBucket(b, prefix+"/")
+	prefix := u.Query().Get("prefix") // applied by the library
+	if below := strings.Trim(u.Path, "/"); below != "" {
+		b = blob.PrefixedBucket(b, below+"/")
+		prefix += below + "/"
 	}
-	return &bucket{b}, nil
+	return &bucket{Bucket: b, name: u.Host, prefix: prefix}, nil
 }
 
 // known turns the library's not-found into ours.

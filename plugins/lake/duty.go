@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Duty is the upkeep of one store: compaction, then retention.
+// Duty is the upkeep of one store: compaction, retention, the bucket's rules.
 type Duty struct {
 	Table     *Table
 	Compact   bool
+	Lifecycle bool // keep the bucket's lifecycle rules right
 	Retention Retention
 }
 
@@ -21,6 +22,7 @@ type Report struct {
 	Into      int       `json:"objects_written"`
 	Repeats   int64     `json:"repeated_rows_removed"` // rows of a delivery that was stored twice
 	Retention Removed   `json:"retention"`
+	Lifecycle Lifecycle `json:"lifecycle,omitempty"` // of the bucket's own rules
 }
 
 // Do does the duty as of now. After an error, what was done stays done and the
@@ -34,10 +36,14 @@ func (d Duty) Do(ctx context.Context, s *Store, now time.Time) (Report, error) {
 			return r, err
 		}
 	}
-	if d.Retention.Keep <= 0 {
-		return r, nil
-	}
 	var err error
-	r.Retention, err = s.Retain(ctx, d.Table, d.Retention, now)
+	if d.Retention.Keep > 0 {
+		if r.Retention, err = s.Retain(ctx, d.Table, d.Retention, now); err != nil {
+			return r, err
+		}
+	}
+	if d.Lifecycle && !d.Retention.DryRun { // last: without the right to it, the rest is done
+		r.Lifecycle, err = s.SetLifecycle(ctx, d.Retention.Keep, len(d.Retention.Held) > 0)
+	}
 	return r, err
 }

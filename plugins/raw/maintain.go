@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	rawFieldKeep    = "keep"
-	rawFieldHeld    = "held_fleets"
-	rawFieldCompact = "compact"
-	rawFieldDryRun  = "dry_run"
-	rawFieldNow     = "now"
+	rawFieldKeep      = "keep"
+	rawFieldHeld      = "held_fleets"
+	rawFieldCompact   = "compact"
+	rawFieldLifecycle = "lifecycle"
+	rawFieldDryRun    = "dry_run"
+	rawFieldNow       = "now"
 )
 
 func maintainSpec() *service.ConfigSpec {
@@ -40,6 +41,9 @@ repeated. A run that fails leaves the message errored.`).
 		Field(service.NewBoolField(rawFieldCompact).
 			Description("Whether to merge small objects.").
 			Default(true)).
+		Field(service.NewBoolField(rawFieldLifecycle).
+			Description("Where the store is S3: whether to keep the bucket's lifecycle rules right, which end unfinished uploads, and expire objects some days after the time to keep, should weir not run any more. Needs the right to read and write them. Rules of others are left alone.").
+			Default(true).Advanced()).
 		Field(service.NewBoolField(rawFieldDryRun).
 			Description("Whether to only report what would be deleted.").
 			Default(false)).
@@ -85,6 +89,9 @@ func newMaintain(conf *service.ParsedConfig, res *service.Resources) (*maintain,
 		return nil, err
 	}
 	if m.duty.Compact, err = conf.FieldBool(rawFieldCompact); err != nil {
+		return nil, err
+	}
+	if m.duty.Lifecycle, err = conf.FieldBool(rawFieldLifecycle); err != nil {
 		return nil, err
 	}
 	if m.duty.Retention.DryRun, err = conf.FieldBool(rawFieldDryRun); err != nil {

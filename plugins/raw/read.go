@@ -147,6 +147,10 @@ func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 		for rows := range s.out {
 			for _, row := range rows {
 				if err := each(row); errors.Is(err, ErrStop) {
+					cancel()
+					for range s.out { // until it has stopped, and its counts stand
+					}
+					total.add(s.stats)
 					return total, nil
 				} else if err != nil {
 					return total, err

@@ -1,0 +1,104 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+)
+
+// The lifecycle rules that weir owns in a bucket, by id before the prefix.
+// Rules with other ids are nobody's business here.
+const (
+	ruleUploads   = "weir-unfinished-uploads" // parts of uploads that no one finished
+	ruleRetention = "weir-retention"          // objects that retention should long have deleted
+)
+
+// lifecycleSlack is how many days later than retention the bucket's own rule
+// deletes: it is for the case that weir does not run any more.
+const lifecycleSlack = 2
+
+// Lifecycle is what became of the rules.
+type Lifecycle string
+
+// The outcomes.
+const (
+	LifecycleNone        Lifecycle = "none"        // the store is not S3
+	LifecycleInPlace     Lifecycle = "in_place"    // the rules were right
+	LifecycleWritten     Lifecycle = "written"     // they were not, and are now
+	LifecycleUnsupported Lifecycle = "unsupported" // this S3 server knows no such rules
+)
+
+// SetLifecycle checks the bucket's lifecycle rules of this store, and writes
+// them where they differ: unfinished uploads go after a day, objects after keep
+// and some days. A bucket can't tell fleets apart, so with a hold there is no
+// rule that deletes objects; nor is there when keep is zero.
+func (s *Store) SetLifecycle(ctx context.Context, keep time.Duration, held bool) (Lifecycle, error) {
+	b, ok := s.backend.(*bucket)
+	var client *s3.Client
+	if !ok || !b.As(&client) {
+		return LifecycleNone, nil
+	}
+	name, prefix := b.place()
+	have, err := client.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &name})
+	var api smithy.APIError
+	switch {
+	case err == nil:
+	case errors.As(err, &api) && api.ErrorCode() == "NoSuchLifecycleConfiguration":
+		have = &s3.GetBucketLifecycleConfigurationOutput{}
+	case errors.As(err, &api) && (api.ErrorCode() == "NotImplemented" || api.ErrorCode() == "MethodNotAllowed"):
+		return LifecycleUnsupported, nil
+	default:
+		return "", fmt.Errorf("reading the lifecycle rules of %s: %w", s.name, err)
+	}
+	rules := slices.DeleteFunc(slices.Clone(have.Rules), func(r types.LifecycleRule) bool {
+		id := aws.ToString(r.ID)
+		return id == ruleUploads+" "+prefix || id == ruleRetention+" "+prefix
+	})
+	rules = append(rules, wantedRules(prefix, keep, held)...)
+	if sameRules(have.Rules, rules) {
+		return LifecycleInPlace, nil
+	}
+	_, err = client.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{
+		Bucket: &name, LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: rules},
+	})
+	if err != nil {
+		return "", fmt.Errorf("writing the lifecycle rules of %s: %w", s.name, err)
+	}
+	return LifecycleWritten, nil
+}
+
+func wantedRules(prefix string, keep time.Duration, held bool) []types.LifecycleRule {
+	rule := func(id, below string) types.LifecycleRule {
+		return types.LifecycleRule{
+			ID: aws.String(id + " " + prefix), Status: types.ExpirationStatusEnabled,
+			Filter: &types.LifecycleRuleFilter{Prefix: aws.String(prefix + below)},
+		}
+	}
+	uploads := rule(ruleUploads, "")
+	uploads.AbortIncompleteMultipartUpload = &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(1)}
+	rules := []types.LifecycleRule{uploads}
+	if keep > 0 && !held {
+		expire := rule(ruleRetention, DatePrefix)
+		days := int32((keep+24*time.Hour-1)/(24*time.Hour)) + lifecycleSlack
+		expire.Expiration = &types.LifecycleExpiration{Days: aws.Int32(days)}
+		rules = append(rules, expire)
+	}
+	return rules
+}
+
+func sameRules(a, b []types.LifecycleRule) bool {
+	byID := func(x, y types.LifecycleRule) int { return strings.Compare(aws.ToString(x.ID), aws.ToString(y.ID)) }
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.SortFunc(a, byID)
+	slices.SortFunc(b, byID)
+	return reflect.DeepEqual(a, b)
+}
