@@ -19,10 +19,7 @@ import (
 func (a *Auditor) look(ctx context.Context) (map[lake.Partition]reach, error) {
 	committed := map[lake.Partition]int64{}
 	for _, group := range []string{a.conf.RawGroup, a.conf.DeadLetterGroup} {
-		offsets, err := a.admin.FetchOffsets(ctx, group)
-		if err == nil {
-			err = offsets.Error()
-		}
+		offsets, err := a.committed(ctx, group)
 		if errors.Is(err, kerr.GroupIDNotFound) {
 			continue // it has not begun: all is in flight
 		} else if err != nil {
@@ -51,6 +48,24 @@ func (a *Auditor) look(ctx context.Context) (map[lake.Partition]reach, error) {
 		out[p] = at
 	}
 	return out, nil
+}
+
+// committed reads a group's offsets. A broker that is still finding or making
+// its coordinator, as one that has just started does, is asked again.
+func (a *Auditor) committed(ctx context.Context, group string) (offsets kadm.OffsetResponses, err error) {
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if offsets, err = a.admin.FetchOffsets(ctx, group); err == nil {
+			err = offsets.Error()
+		}
+		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) {
+			return offsets, err
+		}
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+			return offsets, err
+		}
+	}
 }
 
 func (a *Auditor) groupOf(topic string) string {
