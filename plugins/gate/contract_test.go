@@ -1,11 +1,16 @@
 package gate
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/apikey"
 	"weir/plugins/event"
@@ -262,5 +267,79 @@ func TestStopDrains(t *testing.T) {
 	}
 	if _, err := http.Get(w.url + "/healthz"); err == nil {
 		t.Error("it still listens")
+	}
+}
+
+// A client that waits longer for the stream than it may take to send is still
+// there: it gets its answer.
+func TestWaitOutlastsTheTimeForReading(t *testing.T) {
+	release := make(chan struct{})
+	g := loose(t, "timeouts: { ack: 20s }", func(service.MessageBatch) error {
+		<-release
+		return nil
+	})
+	srv := httptest.NewUnstartedServer(g)
+	srv.Config.ReadTimeout = 200 * time.Millisecond
+	srv.Start()
+	defer srv.Close()
+	answers := make(chan int, 3)
+	for range 3 { // one in the stream, the others before it
+		go func() {
+			req, err := http.NewRequest("POST", srv.URL+"/v1/events", strings.NewReader(goodEvent))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("X-API-Key", "good")
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = res.Body.Close()
+			answers <- res.StatusCode
+		}()
+	}
+	time.Sleep(time.Second)
+	close(release)
+	for range 3 {
+		if status := <-answers; status != 202 {
+			t.Errorf("status %d", status)
+		}
+	}
+}
+
+// Nothing of a request is taken whose client leaves before the stream takes it,
+// and nobody is told that it was.
+func TestClientThatLeavesIsNotAnswered200(t *testing.T) {
+	release := make(chan struct{})
+	var got atomic.Int64
+	g := loose(t, "", func(service.MessageBatch) error {
+		<-release
+		got.Add(1)
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	codes := make(chan int, 2)
+	for range 2 {
+		go func() {
+			r := httptest.NewRequest("POST", "/v1/events", strings.NewReader(goodEvent)).WithContext(ctx)
+			r.Header.Set("X-API-Key", "good")
+			w := httptest.NewRecorder()
+			g.ServeHTTP(w, r)
+			codes <- w.Code
+		}()
+	}
+	time.Sleep(200 * time.Millisecond)
+	cancel()
+	if code := <-codes; code != 503 {
+		t.Errorf("the one that was not taken: %d", code)
+	}
+	close(release)
+	if code := <-codes; code != 202 {
+		t.Errorf("the one that was: %d", code)
+	}
+	if n := got.Load(); n != 1 {
+		t.Errorf("%d batches", n)
 	}
 }

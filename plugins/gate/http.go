@@ -198,6 +198,9 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 		held.release()
 		return 0, ref
 	}
+	if r.ContentLength != 0 { // the time for reading is over; left set, it would end the wait for the stream as if the client had gone
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // not supported: then there is no deadline either
+	}
 	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, traceparent: traceparentOf(r), held: held}, body, f)
 	var empty *emptyError
 	switch {
@@ -206,8 +209,7 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 	case errors.As(err, &empty):
 		return g.answerEmpty(w, empty.detail), nil
 	case err != nil:
-		g.metrics.refusals.Incr(1, "client-gone")
-		return 0, nil
+		return 0, clientGone() // most likely to nobody, but never an empty 200
 	}
 	g.limitFields(w, key.Fleet)
 	return g.answer(w, res), nil

@@ -117,6 +117,11 @@ func stopping() *refusal {
 		detail: "this gate is stopping: nothing of the request was taken", after: time.Second, close: true}
 }
 
+func clientGone() *refusal {
+	return &refusal{name: "client-gone", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
+		detail: "the connection ended before the events were taken: send them again", after: time.Second, close: true}
+}
+
 func logUnavailable() *refusal {
 	return &refusal{name: "log-unavailable", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
 		detail: "the events could not be made durable: send them again, event_id makes that safe", after: 2 * time.Second}
