@@ -65,7 +65,7 @@ func (p *postgres) prepare(ctx context.Context, r Resolution, rows []*Row) error
 // lock lets everyone else read and write on, our own transaction included.
 func (p *postgres) makePartition(ctx context.Context, r Resolution, name string, start int64) error {
 	return p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
-		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
+		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))`, int32(partitionLock)); err != nil {
 			return err
 		}
 		var attached bool

@@ -8,11 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rollerLock is the advisory lock of whoever rolls hours.
+// rollerLock is the advisory lock of whoever rolls hours. Advisory locks are of
+// the whole database, so the schema, in which the tables are, is part of it.
 const rollerLock = 7341128
 
 func (t *postgresTx) lockRoller(ctx context.Context) (ok bool, err error) {
-	err = t.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(rollerLock)).Scan(&ok)
+	err = t.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema()))`, int32(rollerLock)).Scan(&ok)
 	return ok, err
 }
 
