@@ -198,9 +198,6 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 		held.release()
 		return 0, ref
 	}
-	if r.ContentLength != 0 { // the time for reading is over; left set, it would end the wait for the stream as if the client had gone
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // not supported: then there is no deadline either
-	}
 	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, traceparent: traceparentOf(r), held: held}, body, f)
 	var empty *emptyError
 	switch {
