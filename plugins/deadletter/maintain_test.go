@@ -92,11 +92,28 @@ func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	o := keep(t, url, someTime, someTime.Add(1), someTime.Add(2))
-	removed, err := o.store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0"})
+	removed, err := o.store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0"}, time.Now())
 	if err != nil || removed.Rows != 2 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
 	if rows := stored(t, url); len(rows) != 1 || rows[0].Fleet != "fleet-1" {
 		t.Fatalf("left: %+v", rows)
+	}
+	again := keep(t, url) // a restart, and one that was still on its way
+	e := NewEnvelope(Failure{Stage: "raw", Fleet: "fleet-0", FailedAt: someTime.Add(-time.Hour), Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
+	if err := again.WriteBatch(context.Background(), service.MessageBatch{message(0, 900, mustJSON(t, e))}); err != nil {
+		t.Fatal(err)
+	}
+	if rows := stored(t, url); len(rows) != 1 {
+		t.Fatalf("it came back: %+v", rows)
+	}
+	covered := false
+	if err := o.store.Coverage(context.Background(), time.Time{}, func(f lake.Footer) error {
+		for _, s := range f.Coverage.Stored[lake.Partition{Topic: "raw-events"}] {
+			covered = covered || s.First <= 900 && 900 <= s.Last
+		}
+		return nil
+	}); err != nil || !covered {
+		t.Fatalf("an audit could not explain it: %v", err)
 	}
 }

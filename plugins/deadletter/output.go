@@ -157,6 +157,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	}
 	folders := map[string][]*Row{}
 	recognised := int64(0)
+	var erased lake.Collector
 	for _, msg := range batch {
 		if c, _, ok := event.CoordinatesOf(msg); ok && o.memory.Has(c, logged(msg)) {
 			recognised++
@@ -166,15 +167,14 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		if err != nil {
 			return err
 		}
+		if o.memory.Erased(r.Fleet, r.Device, received(r)) {
+			r.cover(&erased)
+			continue
+		}
 		folder := path.Join(lake.DateFolder(time.UnixMicro(r.FailedAt)), StageFolder+"="+r.Stage)
 		folders[folder] = append(folders[folder], r)
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
-	for folder, rows := range folders {
-		g.Go(func() error { return o.put(gctx, folder, now, rows) })
-	}
-	if err := g.Wait(); err != nil {
+	if err := o.flush(ctx, now, folders, erased.Coverage()); err != nil {
 		return err
 	}
 	o.recognised.Incr(recognised)
@@ -182,6 +182,49 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		o.rows.Incr(int64(len(rows)), rows[0].Stage)
 	}
 	return nil
+}
+
+// flush writes an object for each folder, and what has no row with one of them,
+// or in an object of its own when there is no row at all.
+func (o *output) flush(ctx context.Context, now time.Time, folders map[string][]*Row, settled lake.Coverage) error {
+	if len(folders) == 0 {
+		if settled.Empty() {
+			return nil
+		}
+		return o.put(ctx, lake.NewName(path.Join(lake.DuplicatesFolder, lake.DateFolder(now)), now, now, now), nil, settled)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for folder, rows := range folders {
+		slices.SortFunc(rows, (*Row).before)
+		var c lake.Collector
+		for _, r := range rows {
+			r.cover(&c)
+		}
+		coverage := c.Coverage()
+		coverage.Merge(settled)
+		settled = lake.Coverage{}
+		name := lake.NewName(folder, now, time.UnixMicro(rows[0].FailedAt), time.UnixMicro(rows[len(rows)-1].FailedAt))
+		g.Go(func() error { return o.put(ctx, name, rows, coverage) })
+	}
+	return g.Wait()
+}
+
+// cover notes the records that a dead letter stands for.
+func (r *Row) cover(c *lake.Collector) {
+	if r.Record != nil {
+		c.Stored(*r.Record)
+	}
+	if r.Origin != nil {
+		c.Origin(*r.Origin)
+	}
+}
+
+func received(r *Row) time.Time {
+	if r.ReceivedAt == 0 {
+		return time.UnixMicro(r.FailedAt)
+	}
+	return time.UnixMicro(r.ReceivedAt)
 }
 
 // logged returns when a record was written to the log: a record at coordinates
@@ -195,19 +238,7 @@ func logged(msg *service.Message) time.Time {
 	return time.Time{}
 }
 
-func (o *output) put(ctx context.Context, folder string, now time.Time, rows []*Row) error {
-	slices.SortFunc(rows, (*Row).before)
-	var c lake.Collector
-	for _, r := range rows {
-		if r.Record != nil {
-			c.Stored(*r.Record)
-		}
-		if r.Origin != nil {
-			c.Origin(*r.Origin)
-		}
-	}
-	coverage := c.Coverage()
-	name := lake.NewName(folder, now, time.UnixMicro(rows[0].FailedAt), time.UnixMicro(rows[len(rows)-1].FailedAt))
+func (o *output) put(ctx context.Context, name lake.Name, rows []*Row, coverage lake.Coverage) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 	defer cancel()
 	size, err := o.memory.Put(ctx, name, o.table, len(rows), lake.Options{}, &coverage, columns(rows))

@@ -161,12 +161,19 @@ type Erasure struct {
 	DryRun bool
 }
 
-// Erase deletes the rows of a device or a fleet from every object. When it
-// returns nil no object listed at its start has any of them. Run again after an
-// error: what is done stays done.
-func (s *Store) Erase(ctx context.Context, t *Table, e Erasure) (removed Removed, err error) {
+// Erase deletes the rows of a device or a fleet, received up to now, from every
+// object, and leaves a tombstone, by which writers refuse what is still on its
+// way. When it returns nil, no object listed at its start has such a row; once
+// done again EraseSettle later, none has. Run it again after an error: what is
+// done stays done.
+func (s *Store) Erase(ctx context.Context, t *Table, e Erasure, now time.Time) (removed Removed, err error) {
 	if e.Fleet == "" {
 		return removed, errors.New("erasing: name a fleet")
+	}
+	if !e.DryRun {
+		if err := s.Bury(ctx, Tombstone{Fleet: e.Fleet, Device: e.Device, At: now.UTC()}); err != nil {
+			return removed, err
+		}
 	}
 	objects, err := s.Objects(ctx, Select{})
 	if err != nil {

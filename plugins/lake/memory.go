@@ -20,6 +20,7 @@ type Memory struct {
 	store  *Store
 	recall time.Duration // how far back records can be delivered again
 	known  Known
+	graves graves
 
 	mu       sync.Mutex
 	read     map[string]time.Time    // objects whose footers are in known, by key
@@ -57,9 +58,18 @@ func NewMemory(store *Store, recall time.Duration) *Memory {
 
 // Load reads the coverage of the objects written within recall.
 func (m *Memory) Load(ctx context.Context, now time.Time) error {
+	if err := m.graves.refresh(ctx, m.store, now); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.refresh(ctx, now, now.Add(-m.recall))
+}
+
+// Erased tells whether a tombstone covers a row: it is not to be stored, but
+// its record is accounted for like a stored one.
+func (m *Memory) Erased(fleet, device string, received time.Time) bool {
+	return m.graves.holds(fleet, device, received)
 }
 
 // refresh reads the objects written since a time that are not known yet.
@@ -90,6 +100,9 @@ func (m *Memory) refresh(ctx context.Context, now, since time.Time) error {
 // back, or jumps ahead, which all mean that another process may have stored
 // records of it; or a write has failed without saying whether it took place.
 func (m *Memory) Prepare(ctx context.Context, now time.Time, batch map[Partition]Span) error {
+	if err := m.graves.refresh(ctx, m.store, now); err != nil {
+		return fmt.Errorf("reading what is erased: %w", err)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	stale := m.doubt

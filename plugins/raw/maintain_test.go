@@ -3,12 +3,16 @@ package raw
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/event"
 	"weir/plugins/lake"
 )
 
@@ -156,7 +160,7 @@ func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 	before, _, _ := ledger(t, o.store)
 	gone := func(r *Row) bool { return r.Fleet == "acme" && r.Device == "d07" }
 	for range 2 {
-		if _, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "d07"}); err != nil {
+		if _, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "d07"}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,15 +170,55 @@ func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 	if after, _, _ := ledger(t, o.store); !reflect.DeepEqual(before, after) {
 		t.Fatal("the proof of what was stored is gone")
 	}
-	removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme"})
+	removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme"}, time.Now())
 	if err != nil || removed.Rows == 0 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
 	if got, _ := collect(t, o, Query{Fleet: "acme"}); len(got) != 0 {
 		t.Fatalf("%d events of the fleet are left", len(got))
 	}
-	if _, err := o.store.Erase(ctx, Table(), lake.Erasure{}); err == nil {
+	if _, err := o.store.Erase(ctx, Table(), lake.Erasure{}, time.Now()); err == nil {
 		t.Fatal("an erasure of nobody was accepted")
+	}
+}
+
+func TestWhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
+	ctx := context.Background()
+	o := connected(t, lake.FileURL(t.TempDir()), "recall: 1h")
+	old := time.Now().Add(-10 * time.Hour)
+	batch := func() service.MessageBatch {
+		return service.MessageBatch{record(0, 1, body("gone", 1, old), old), record(0, 2, body("stays", 2, old), old)}
+	}
+	if err := o.WriteBatch(ctx, batch()); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "gone"}, time.Now()); err != nil || removed.Rows != 1 {
+		t.Fatalf("%+v, %v", removed, err)
+	}
+	replay := record(0, 7, body("gone", 1, old), old) // of a reader that had begun before
+	replay.MetaSetMut("kafka_topic", "replay-events")
+	replay.MetaSetMut(event.HeaderDelivery, "raw-events/0/9")
+	late := record(0, 3, body("gone", 3, old), old) // still in the log
+	anew := record(0, 4, body("gone", 4, old), time.Now().Add(time.Second))
+	later := time.Now().Add(lake.EraseSettle)
+	o.now = func() time.Time { return later }
+	if err := o.WriteBatch(ctx, append(batch(), replay, late, anew)); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := collect(t, o, Query{Devices: []string{"gone"}})
+	if len(got) != 1 || got[0].Delivery.Offset != 4 {
+		t.Fatalf("got %+v", got)
+	}
+	total, _, _ := ledger(t, o.store)
+	if spans := total.Stored[lake.Partition{Topic: "raw-events"}]; fmt.Sprint(spans) != "[{1 4} {9 9}]" {
+		t.Fatalf("an audit could not explain what was erased: %v", spans)
+	}
+	restarted := connected(t, o.url, "")
+	if err := restarted.WriteBatch(ctx, service.MessageBatch{record(0, 5, body("gone", 5, old), old)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := collect(t, o, Query{Devices: []string{"gone"}}); len(got) != 1 {
+		t.Fatalf("a restart forgot the erasure: %+v", got)
 	}
 }
 

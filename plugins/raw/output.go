@@ -165,7 +165,7 @@ func (o *output) Close(context.Context) error {
 }
 
 type counters struct {
-	rows, duplicates, recognised, untargeted, rejected, objects, bytes *service.MetricCounter
+	rows, duplicates, recognised, untargeted, erased, rejected, objects, bytes *service.MetricCounter
 }
 
 func newCounters(m *service.Metrics) counters {
@@ -174,6 +174,7 @@ func newCounters(m *service.Metrics) counters {
 		duplicates: m.NewCounter("weir_raw_duplicates_total"), // proven by event_dedupe
 		recognised: m.NewCounter("weir_raw_recognised_total"), // stored before, skipped
 		untargeted: m.NewCounter("weir_raw_untargeted_total"), // of a replay, for others
+		erased:     m.NewCounter("weir_raw_erased_total"),     // of a device or fleet that was erased since
 		rejected:   m.NewCounter("weir_raw_rejected_total"),   // no events
 		objects:    m.NewCounter("weir_raw_objects_total"),
 		bytes:      m.NewCounter("weir_raw_written_bytes_total"),

@@ -50,6 +50,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	o.count.duplicates.Incr(w.duplicates)
 	o.count.recognised.Incr(w.recognised)
 	o.count.untargeted.Incr(w.untargeted)
+	o.count.erased.Incr(w.erased)
 	return w.rejections(batch)
 }
 
@@ -59,10 +60,10 @@ type writing struct {
 	now      time.Time
 	s        *scratch
 	stored   int
-	repeats  lake.Collector // the duplicates
+	settled  lake.Collector // records without a row: duplicates, and what is erased
 	rejected map[int]error
 
-	duplicates, recognised, untargeted int64
+	duplicates, recognised, untargeted, erased int64
 }
 
 func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
@@ -78,7 +79,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 			if err != nil {
 				return fmt.Errorf("reading metadata %s: %w", event.MetaDuplicateOf, err)
 			}
-			w.repeats.Duplicate(record, canonical)
+			w.settled.Duplicate(record, canonical)
 			w.duplicates++
 			return nil
 		}
@@ -100,6 +101,13 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 		return nil
 	}
 	r.fill(e, msg)
+	if w.o.memory.Erased(r.Fleet, r.Device, receivedAt(r)) {
+		if logged {
+			w.settled.Stored(delivery)
+		}
+		w.erased++
+		return nil
+	}
 	if logged && record != delivery {
 		had, err := w.o.memory.HadOn(ctx, w.now, time.UnixMicro(r.At), delivery, time.UnixMicro(r.ReceivedAt))
 		if err != nil {
@@ -113,23 +121,30 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 	return nil
 }
 
-// flush writes the rows, an object per date, and the duplicates with one of
-// them, or in an object of their own when there is no row.
+func receivedAt(r *Row) time.Time {
+	if r.ReceivedAt == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(r.ReceivedAt)
+}
+
+// flush writes the rows, an object per date, and what has no row with one of
+// them, or in an object of its own when there is no row at all.
 func (w *writing) flush(ctx context.Context) error {
 	groups := w.objects()
-	repeats := w.repeats.Coverage()
+	settled := w.settled.Coverage()
 	if len(groups) == 0 {
-		if repeats.Empty() {
+		if settled.Empty() {
 			return nil
 		}
 		name := lake.NewName(lake.DuplicatesFolder+"/"+lake.DateFolder(w.now), w.now, w.now, w.now)
-		return w.put(ctx, name, nil, repeats)
+		return w.put(ctx, name, nil, settled)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(uploads)
 	for i, o := range groups {
 		if i == 0 {
-			o.coverage.Merge(repeats)
+			o.coverage.Merge(settled)
 		}
 		g.Go(func() error { return w.put(ctx, o.name(w.now), o.rows, o.coverage) })
 	}
