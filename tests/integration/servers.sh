@@ -96,13 +96,19 @@ start_kafka() {
     touch "$cache/kafka/complete"
   fi
   port=$(free_port) controller=$(free_port)
+  # A second listener tells its clients another address than its own: whoever
+  # wants to cut clients off puts a proxy there.
+  local behind front
+  behind=$(free_port) front=$(free_port)
   mkdir -p "$state/kafka"
   cat >"$state/kafka.properties" <<EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,PROXIED://127.0.0.1:$behind,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,PROXIED://127.0.0.1:$front
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs=$state/kafka
 num.partitions=4
@@ -125,6 +131,8 @@ EOF
   echo $! >"$state/kafka.pid"
   await kafka 60 kafka_ready "$port"
   export_line kafka WEIR_TEST_KAFKA_BROKERS "127.0.0.1:$port"
+  export_line kafka WEIR_TEST_KAFKA_PROXY "127.0.0.1:$front"   # a proxy that listens here
+  export_line kafka WEIR_TEST_KAFKA_BEHIND "127.0.0.1:$behind" # and hands on to here can cut clients off
   export_line kafka WEIR_TEST_KAFKA_PID "$(cat "$state/kafka.pid")" # for tests that stop it for a while
 }
 

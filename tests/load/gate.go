@@ -82,6 +82,7 @@ func (b *bench) weirStreams(s *system, home string, streams ...string) (contende
 		"WEIR_CONTROL_URL=sqlite://" + in("control.db"), "WEIR_ROLLUP_URL=sqlite://" + in("rollups.db"),
 		"WEIR_RAW_URL=file://" + in("raw"), "WEIR_DEAD_LETTER_URL=file://" + in("dead-letter"), "WEIR_CLAIMS_URL=pebble://" + in("claims"),
 		"WEIR_DATA=" + s.data, "WEIR_SCHEMAS_URL=file://" + filepath.Join(home, "schemas", "telemetry"),
+		"WEIR_BLOBLANG=" + filepath.Join(home, "bloblang"),
 	}
 	c.argv = []string{b.binary, "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml")}
 	for _, name := range streams {

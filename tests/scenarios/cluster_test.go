@@ -26,7 +26,8 @@ import (
 
 // The same stream configs against Kafka, PostgreSQL, Redis and S3, each stream
 // in processes of its own. While a fleet sends, each store is cut off for a
-// while, Kafka stands still, consumers join, leave and are killed.
+// while and slow for a while, ingest loses sight of Kafka, Kafka stands still,
+// consumers join, leave and are killed.
 func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
 	c := newCluster(t)
 	ingest := c.run("ingest", "ingest")
@@ -48,11 +49,18 @@ func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
 
 	pause := func(d time.Duration) { time.Sleep(d) }
 	pause(4 * time.Second)
-	for _, p := range []*proxy{c.redis, c.postgres, c.s3} {
+	for _, p := range []*proxy{c.redis, c.postgres, c.s3, c.kafka} {
 		p.cut()
 		pause(4 * time.Second)
 		p.heal()
 		pause(2 * time.Second)
+	}
+	for _, p := range []*proxy{c.redis, c.postgres, c.s3} {
+		p.slowDown(400 * time.Millisecond)
+	}
+	pause(5 * time.Second)
+	for _, p := range []*proxy{c.redis, c.postgres, c.s3} {
+		p.slowDown(0)
 	}
 	raw[0].kill() // its partitions go to the other
 	rollup[0].kill()
@@ -87,6 +95,7 @@ type cluster struct {
 	sys                      *system // the binary, its scratch and its journal
 	brokers                  string
 	redis, postgres, s3      *proxy
+	kafka                    *proxy // between ingest and the broker
 	control, rollups, claims string
 	raw, deadLetter          string
 	nodes                    map[string]*node
@@ -99,6 +108,7 @@ func newCluster(t *testing.T) *cluster {
 	s3 := mustParse(t, require.Env(t, "WEIR_TEST_S3_URL"))
 	c := &cluster{t: t, sys: newSystem(t), brokers: brokers, nodes: map[string]*node{}}
 	prepareTopics(t, brokers)
+	c.kafka = newProxyAt(t, require.Env(t, "WEIR_TEST_KAFKA_PROXY"), require.Env(t, "WEIR_TEST_KAFKA_BEHIND"))
 
 	name := fmt.Sprintf("scenario_%d", time.Now().UnixNano())
 	createDatabase(t, postgres.String(), name)
@@ -269,9 +279,13 @@ func (n *node) start() {
 	defer f.Close()
 	n.cmd = exec.Command(n.c.sys.bin, "streams", "--no-api", "-o", "configs/service.yaml", "configs/streams/"+n.stream+".yaml")
 	n.cmd.Dir = repo(".")
-	n.cmd.Env = append(os.Environ(), "WEIR_BROKERS="+n.c.brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
+	brokers := n.c.brokers
+	if n.stream == "ingest" {
+		brokers = n.c.kafka.addr
+	}
+	n.cmd.Env = append(append(os.Environ(), profile(n.c.t)...), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
 		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter, "WEIR_ROLLUP_URL="+n.c.rollups,
-		"WEIR_CONTROL_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims, "WEIR_SCHEMAS_URL=file://"+repo("schemas/telemetry"),
+		"WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims,
 		"WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s", "WEIR_DATA="+n.c.sys.data)
 	n.cmd.Stdout, n.cmd.Stderr = f, f
 	if err := n.cmd.Start(); err != nil {
@@ -279,6 +293,21 @@ func (n *node) start() {
 	}
 	n.done = make(chan error, 1)
 	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(n.cmd, n.done)
+}
+
+// profile is the shipped cluster profile, whose addresses the caller replaces.
+func profile(t *testing.T) (env []string) {
+	t.Helper()
+	raw, err := os.ReadFile(repo("configs/cluster.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			env = append(env, line)
+		}
+	}
+	return env
 }
 
 func (n *node) ready() {

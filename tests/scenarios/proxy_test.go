@@ -4,23 +4,28 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// proxy stands between weir and a server, and can cut the connection: those
-// that are open are reset, new ones refused, until it is healed.
+// proxy stands between weir and a server. It can cut the connection - those
+// that are open are reset, new ones refused, until it is healed - and slow it.
 type proxy struct {
 	addr   string
 	target string
+	delay  atomic.Int64 // nanoseconds before each piece of an answer
 
 	mu    sync.Mutex
 	down  bool
 	conns map[net.Conn]struct{}
 }
 
-func newProxy(t *testing.T, target string) *proxy {
+func newProxy(t *testing.T, target string) *proxy { return newProxyAt(t, "127.0.0.1:0", target) }
+
+func newProxyAt(t *testing.T, listen, target string) *proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +55,25 @@ func (p *proxy) serve(from net.Conn) {
 	}
 	defer p.release(from, to)
 	done := make(chan struct{}, 2)
-	pipe := func(a, b net.Conn) { _, _ = io.Copy(a, b); done <- struct{}{} } // either end is the end of both
+	pipe := func(to io.Writer, from io.Reader) { _, _ = io.Copy(to, from); done <- struct{}{} } // either end is the end of both
 	go pipe(to, from)
-	go pipe(from, to)
+	go pipe(slow{from, &p.delay}, to)
 	<-done
 }
+
+// slow writes later.
+type slow struct {
+	io.Writer
+	delay *atomic.Int64
+}
+
+func (s slow) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(s.delay.Load()))
+	return s.Writer.Write(b)
+}
+
+// slowDown delays answers from now on; 0 ends it.
+func (p *proxy) slowDown(d time.Duration) { p.delay.Store(int64(d)) }
 
 func (p *proxy) hold(conns ...net.Conn) bool {
 	p.mu.Lock()
