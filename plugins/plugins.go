@@ -22,6 +22,7 @@ import (
 	"weir/plugins/dedupe"
 	"weir/plugins/gate"
 	"weir/plugins/raw"
+	"weir/plugins/replay"
 	"weir/plugins/rollup"
 	"weir/plugins/schema"
 	"weir/plugins/spillway"
@@ -41,6 +42,7 @@ func Register(env *service.Environment) error {
 		{"dedupe", dedupe.Register},
 		{"gate", gate.Register},
 		{"raw", raw.Register},
+		{"replay", func(env *service.Environment) error { return replay.Register(env, replaySources()) }},
 		{"rollup", rollup.Register},
 		{"schema", schema.Register},
 		{"spillway", spillway.Register},

@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"weir/plugins/apikey"
+	"weir/plugins/group"
 	"weir/plugins/lake"
 	"weir/plugins/problem"
 	"weir/plugins/raw"
+	"weir/plugins/replay"
 	"weir/plugins/rollup"
 	"weir/plugins/schema"
 	"weir/plugins/sqldb"
@@ -33,6 +35,14 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	groups, err := group.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	replays, err := replay.OpenStore(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	rollupDB, err := in.open(ctx, in.rollups)
 	if err != nil {
 		return nil, err
@@ -51,10 +61,14 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 
 	mux := http.NewServeMux()
 	for path, handler := range map[string]http.Handler{
-		"/v1/rollups":             query(rollup.Handler(rollups, time.Now)),
+		"/v1/rollups":             query(group.Expanding(groups, rollup.Handler(rollups, time.Now))),
 		"/v1/devices/{id}/latest": query(rollup.Handler(rollups, time.Now)),
 		"/v1/keys":                admin(apikey.Handler(keys, cache.Refresh)),
 		"/v1/keys/":               admin(apikey.Handler(keys, cache.Refresh)),
+		"/v1/groups":              admin(group.Handler(groups)),
+		"/v1/groups/":             admin(group.Handler(groups)),
+		"/v1/replays":             admin(replay.Handler(replays, devicesOf(groups))),
+		"/v1/replays/":            admin(replay.Handler(replays, devicesOf(groups))),
 		"/v1/audit":               admin(auditHandler(acts, time.Now)),
 		"/registry/":              in.registry(auth, schemas.Handler()),
 		"GET /openapi.json":       serveDocument(document),
@@ -68,7 +82,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			return nil, err
 		}
 		in.release = append(in.release, release)
-		mux.Handle("/v1/events", query(raw.Handler(events, time.Now)))
+		mux.Handle("/v1/events", query(group.Expanding(groups, raw.Handler(events, time.Now))))
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return mux, nil

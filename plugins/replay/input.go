@@ -1,0 +1,359 @@
+// Package replay runs jobs that use stored data again: events through the
+// consumers (reprocess), windows of rollups made anew (rebuild), dead letters
+// back into the stage that failed (redrive). Jobs are rows of the control
+// store; the input replay_jobs takes them up, and publishes.
+//
+// What a crash leaves: a job whose lease ends. Whoever takes it up goes on
+// behind what the log had acknowledged, and publishes again what was in flight;
+// consumers know it by its coordinates, and count nothing twice.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/lake"
+	"weir/plugins/sqldb"
+)
+
+const (
+	replayFieldControl     = "control"
+	replayFieldRaw         = "raw"
+	replayFieldDeadLetter  = "dead_letter"
+	replayFieldRollups     = "rollups"
+	replayFieldTopic       = "topic"
+	replayFieldConcurrency = "concurrency"
+	replayFieldRate        = "rate"
+	replayFieldBatchSize   = "batch_size"
+	replayFieldSettle      = "settle"
+)
+
+// Metadata of the messages, for the stream's config.
+const (
+	metaTopic    = "local_topic"    // where a message goes
+	metaValidate = "local_validate" // set when it is to be validated first
+)
+
+func inputSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Runs replay jobs: publishes stored events and dead letters again, and rebuilds rollups.").
+		Description(`
+Jobs are made with `+"`POST /v1/replays` of the api, or `weir replay`"+`. Any number of processes may run this input on one control store: a
+job belongs to one of them at a time, and is taken over when that one is gone. A job's position moves when the output has
+acknowledged; what a crash interrupts is published again, under the same coordinates.
+
+Each message is an event as it was sent, with the headers of its first delivery, its coordinates in `+"`weir_delivery`"+`, by which
+every consumer recognises it, and in `+"`weir_target`"+` the groups that are to handle it. Metadata: `+"`local_topic`"+`, where it goes;
+`+"`local_device`"+`, the record key; `+"`local_validate`"+`, set when a schema has to judge it first (dead letters of the ingest). All messages
+of a batch are to be validated, or none. A message that fails on the way goes through the processor `+"`replay_refused`"+` and is
+dropped; one that the log did not take is rejected, and comes again.
+
+### Metrics
+
+`+"`weir_replay_events_total{mode,outcome=published|refused}` and the gauge `weir_replay_running_jobs`"+`.`).
+		Field(service.NewStringField(replayFieldControl).
+			Description("The SQL store of jobs and of what became of dead letters: `sqlite://PATH` or `postgres://…`.").Secret().
+			Example("sqlite://data/control.db")).
+		Field(service.NewStringField(replayFieldRaw).
+			Description("The store of raw events.").Example("file://data/raw")).
+		Field(service.NewStringField(replayFieldDeadLetter).
+			Description("The store of dead letters.").Example("file://data/dead-letter")).
+		Field(service.NewStringField(replayFieldRollups).
+			Description("The SQL store of rollups, which rebuilds write to.").Secret().
+			Example("sqlite://data/rollups.db")).
+		Field(service.NewStringField(replayFieldTopic).
+			Description("The topic that consumers read replayed events from.").
+			Default("replay-events")).
+		Field(service.NewIntField(replayFieldConcurrency).
+			Description("How many jobs run at a time in this process.").
+			Default(1).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+		Field(service.NewIntField(replayFieldRate).
+			Description("How many events a second a job reads at most, unless it names a rate of its own: what is left is for live traffic.").
+			Default(10_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+		Field(service.NewIntField(replayFieldBatchSize).
+			Description("How many events make a batch.").
+			Default(500).LintRule(`root = if this < 1 { "must be at least 1" }`).Advanced()).
+		Field(service.NewDurationField(replayFieldSettle).
+			Description("How long a rebuild waits before it looks again at windows whose events are still on their way into the raw store: a batch of that store.").
+			Default("5s").Advanced()).
+		Example("Run jobs", "Dead letters of the ingest are validated again; what fails again is noted, and stays a dead letter.", `
+input:
+  replay_jobs:
+    control: sqlite://data/control.db
+    raw: file:///var/lib/weir/raw
+    dead_letter: file:///var/lib/weir/dead-letter
+    rollups: sqlite://data/rollups.db
+
+pipeline:
+  processors:
+    - switch:
+        - check: '@local_validate == "1"'
+          processors:
+            - schema_validate:
+                url: file://schemas
+
+output:
+  fallback:
+    - reject_errored:
+        kafka_franz:
+          seed_brokers: [ localhost:9092 ]
+          topic: ${! @local_topic }
+          key: ${! @local_device }
+          metadata:
+            include_prefixes: [ weir_ ]
+    - switch:
+        cases:
+          - check: errored()
+            output:
+              drop: {}
+              processors:
+                - replay_refused: {}
+          - output:
+              reject: ${! @fallback_error }
+`)
+}
+
+// Register adds the room's components, on the stores of other rooms.
+func Register(env *service.Environment, from Sources) error {
+	if err := env.RegisterProcessor("replay_refused", refusedSpec(),
+		func(*service.ParsedConfig, *service.Resources) (service.Processor, error) { return refused{}, nil }); err != nil {
+		return err
+	}
+	return env.RegisterBatchInput("replay_jobs", inputSpec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+			return newInput(conf, res, from)
+		})
+}
+
+// input is replay_jobs.
+type input struct {
+	res                               *service.Resources
+	from                              Sources
+	control, raw, deadLetter, rollups string
+	topic                             string
+	concurrency, rate, batch          int
+	published                         *service.MetricCounter
+	running                           *service.MetricGauge
+	parcels, again                    chan *parcel
+	poll, settle                      time.Duration
+
+	mu      sync.Mutex
+	stop    context.CancelCauseFunc
+	workers sync.WaitGroup
+	release []func()
+}
+
+func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) (*input, error) {
+	in := &input{res: res, from: from, parcels: make(chan *parcel), poll: time.Second,
+		published: res.Metrics().NewCounter("weir_replay_events_total", "mode", "outcome"),
+		running:   res.Metrics().NewGauge("weir_replay_running_jobs"),
+	}
+	var err error
+	for name, to := range map[string]*string{replayFieldControl: &in.control, replayFieldRaw: &in.raw,
+		replayFieldDeadLetter: &in.deadLetter, replayFieldRollups: &in.rollups, replayFieldTopic: &in.topic} {
+		if *to, err = conf.FieldString(name); err != nil {
+			return nil, err
+		}
+	}
+	for name, to := range map[string]*int{replayFieldConcurrency: &in.concurrency, replayFieldRate: &in.rate, replayFieldBatchSize: &in.batch} {
+		if *to, err = conf.FieldInt(name); err != nil {
+			return nil, err
+		}
+		if *to < 1 {
+			return nil, fmt.Errorf("field %s: expected at least 1", name)
+		}
+	}
+	if in.settle, err = conf.FieldDuration(replayFieldSettle); err != nil {
+		return nil, err
+	}
+	in.again = make(chan *parcel, in.concurrency*parcelsMost)
+	return in, nil
+}
+
+// Connect opens the stores and begins to take up jobs.
+func (in *input) Connect(ctx context.Context) (err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stop != nil {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			in.releaseAll()
+		}
+	}()
+	control, err := in.open(ctx, in.control)
+	if err != nil {
+		return err
+	}
+	store, err := OpenStore(ctx, control)
+	if err != nil {
+		return err
+	}
+	events, err := in.openLake(ctx, in.raw)
+	if err != nil {
+		return err
+	}
+	dead, err := in.openLake(ctx, in.deadLetter)
+	if err != nil {
+		return err
+	}
+	letters, err := in.from.DeadLetters(ctx, dead, control)
+	if err != nil {
+		return err
+	}
+	db, err := in.open(ctx, in.rollups)
+	if err != nil {
+		return err
+	}
+	rollups, err := in.from.Rollups(ctx, db)
+	if err != nil {
+		return err
+	}
+	working, stop := context.WithCancelCause(context.Background())
+	in.stop = stop
+	for range in.concurrency {
+		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, log: in.res.Logger(),
+			events: in.from.Events(events), letters: letters, rollups: rollups}
+		in.workers.Go(func() { in.work(working, t) })
+	}
+	return nil
+}
+
+// work takes up one job after the other.
+func (in *input) work(ctx context.Context, t tools) {
+	for ctx.Err() == nil {
+		j, err := t.store.take(ctx, t.owner)
+		if err != nil && ctx.Err() == nil {
+			in.res.Logger().Warnf("%v", err)
+		}
+		if j == nil {
+			_ = sleep(ctx, in.poll) // when it ends, so does the loop
+			continue
+		}
+		r := &run{tools: t, job: j, flight: newFlight(j), pace: &pace{rate: j.Rate}}
+		if j.Rate == 0 {
+			r.pace.rate = in.rate
+		}
+		in.running.Incr(1)
+		r.log.Infof("Replay %s begins, or goes on: %s", j.ID, j.Mode)
+		if err := r.carry(ctx); err != nil {
+			r.log.Warnf("Replay %s was let go: %v", j.ID, err)
+		}
+		in.running.Decr(1)
+		progress, _ := r.flight.state()
+		r.log.Infof("Replay %s is at rest: %d events read, %d published", j.ID, progress.Read, progress.Published)
+	}
+}
+
+// ReadBatch returns the next messages of a job. Their acknowledgement moves it;
+// what the output refused comes again.
+func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	in.mu.Lock()
+	connected := in.stop != nil
+	in.mu.Unlock()
+	if !connected {
+		return nil, nil, service.ErrNotConnected
+	}
+	p, err := in.next(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	batch, verdicts := p.emit()
+	return batch, func(ctx context.Context, err error) error {
+		failed := verdicts.Rejected()
+		if err == nil && p.settle != nil {
+			err = p.settle(ctx, failed)
+		}
+		if err != nil {
+			in.retry(p)
+			return nil
+		}
+		mode := string(p.mode)
+		in.published.Incr(int64(len(p.messages)-len(failed)), mode, "published")
+		if len(failed) > 0 {
+			in.published.Incr(int64(len(failed)), mode, "refused")
+		}
+		p.flight.settled(p, len(failed))
+		return nil
+	}, nil
+}
+
+// next returns what is to be emitted: first what is emitted again.
+func (in *input) next(ctx context.Context) (p *parcel, err error) {
+	for {
+		select {
+		case p = <-in.again:
+		default:
+			select {
+			case p = <-in.again:
+			case p = <-in.parcels:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		if !p.flight.abandoned() { // the job has been let go
+			return p, nil
+		}
+	}
+}
+
+// retryPause keeps a refused batch from going round without end.
+const retryPause = 200 * time.Millisecond
+
+// retry emits a parcel again. There is room: each job has no more in flight.
+func (in *input) retry(p *parcel) { time.AfterFunc(retryPause, func() { in.again <- p }) }
+
+func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
+	db, release, err := sqldb.Shared(ctx, in.res, url)
+	if err == nil {
+		in.release = append(in.release, release)
+	}
+	return db, err
+}
+
+func (in *input) openLake(ctx context.Context, url string) (*lake.Store, error) {
+	store, release, err := lake.Shared(ctx, in.res, url)
+	if err == nil {
+		in.release = append(in.release, release)
+	}
+	return store, err
+}
+
+func (in *input) releaseAll() {
+	for i := len(in.release) - 1; i >= 0; i-- {
+		in.release[i]()
+	}
+	in.release = nil
+}
+
+// Close lets go of the jobs, saved as far as the log has acknowledged: another
+// process, or this one's next run, goes on there.
+func (in *input) Close(ctx context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stop == nil {
+		return nil
+	}
+	in.stop(errStopped)
+	done := make(chan struct{})
+	go func() { in.workers.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return errors.Join(errors.New("closing the replays: a job has not stopped"), ctx.Err())
+	}
+	in.releaseAll()
+	in.stop = nil
+	return nil
+}
+
+var _ service.BatchInput = (*input)(nil)

@@ -1,0 +1,209 @@
+package plugins
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/deadletter"
+	"weir/plugins/event"
+	"weir/plugins/lake"
+	"weir/plugins/raw"
+	"weir/plugins/replay"
+	"weir/plugins/rollup"
+	"weir/plugins/sqldb"
+)
+
+// replaySources lets the replay room read and write the stores of others.
+func replaySources() replay.Sources {
+	return replay.Sources{
+		Events: func(store *lake.Store) replay.Events { return storedEvents{store} },
+		DeadLetters: func(ctx context.Context, store *lake.Store, control *sqldb.DB) (replay.DeadLetters, error) {
+			outcomes, err := deadletter.OpenOutcomes(ctx, control)
+			return deadLetters{store, outcomes}, err
+		},
+		Rollups: func(ctx context.Context, db *sqldb.DB) (replay.Rollups, error) {
+			store, err := rollup.Open(ctx, db, rollup.DefaultLimits())
+			return rollups{store}, err
+		},
+	}
+}
+
+// storedEvents is the raw store.
+type storedEvents struct{ store *lake.Store }
+
+func (s storedEvents) Scan(ctx context.Context, r replay.Range, after json.RawMessage, each func(replay.Stored) error) error {
+	q := raw.Query{From: r.From, To: r.To, Fleet: r.Fleet, Devices: r.Devices}
+	if len(after) > 0 {
+		if err := json.Unmarshal(after, &q.After); err != nil {
+			return fmt.Errorf("reading where the replay was: %w", err)
+		}
+	}
+	_, err := raw.NewReader(s.store).Scan(ctx, q, func(row *raw.Row) error { return each(storedEvent{row}) })
+	return err
+}
+
+// Count adds up what objects say of themselves, as far as they lie in the
+// range; of a few devices it counts the events.
+func (s storedEvents) Count(ctx context.Context, r replay.Range) (n int64, err error) {
+	if len(r.Devices) > 0 {
+		err = s.Scan(ctx, r, nil, func(replay.Stored) error { n++; return ctx.Err() })
+		return n, err
+	}
+	objects, err := s.store.Objects(ctx, lake.Select{From: r.From, To: r.To})
+	if err != nil {
+		return 0, err
+	}
+	err = s.store.Footers(ctx, objects, func(f lake.Footer) error {
+		whole := f.Max.Sub(f.Min)
+		inside := minTime(f.Max, r.To).Sub(maxTime(f.Min, r.From))
+		if whole <= 0 || inside >= whole {
+			n += f.Rows
+		} else {
+			n += int64(float64(f.Rows) * inside.Seconds() / whole.Seconds())
+		}
+		return nil
+	})
+	return n, err
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+type storedEvent struct{ row *raw.Row }
+
+func (e storedEvent) Message() (*service.Message, error) {
+	r := e.row
+	value, err := r.AppendJSON(make([]byte, 0, 384))
+	if err != nil {
+		return nil, err
+	}
+	msg := service.NewMessage(value)
+	set := func(name, value string) {
+		if value != "" {
+			msg.MetaSetMut(name, strings.Clone(value)) // a row's texts are its object's memory
+		}
+	}
+	set(event.HeaderFleet, r.Fleet)
+	if r.ReceivedAt != 0 {
+		set(event.HeaderReceivedAt, time.UnixMicro(r.ReceivedAt).UTC().Format(event.TimeFormat))
+	}
+	set(event.HeaderSchema, r.Schema)
+	set(event.HeaderFlags, r.Flags)
+	set(event.HeaderUnknownMetrics, r.Unknown)
+	if e.Logged() {
+		set(event.HeaderDelivery, r.Delivery.String())
+	}
+	set(event.MetaDevice, r.Device)
+	return msg, nil
+}
+
+func (e storedEvent) Logged() bool { return e.row.Delivery.Partition >= 0 }
+
+func (e storedEvent) Window() replay.Window {
+	return replay.Window{Fleet: strings.Clone(e.row.Fleet), Device: strings.Clone(e.row.Device),
+		Bucket: time.UnixMicro(e.row.At).UTC().Truncate(time.Minute)}
+}
+
+func (e storedEvent) Position() (json.RawMessage, error) { return json.Marshal(raw.PositionOf(e.row)) }
+
+// rollups is the rollup store.
+type rollups struct{ store *rollup.Store }
+
+func (r rollups) Begin() replay.Windows {
+	return &windows{store: r.store, collector: rollup.NewCollector(1024), names: map[string]string{}}
+}
+
+type windows struct {
+	store     *rollup.Store
+	collector *rollup.Collector
+	names     map[string]string // the windows outlive the rows they are made of
+}
+
+func (w *windows) name(s string) string {
+	own, ok := w.names[s]
+	if !ok {
+		own = strings.Clone(s)
+		w.names[own] = own
+	}
+	return own
+}
+
+func (w *windows) Add(s replay.Stored) error {
+	r := s.(storedEvent).row
+	e := event.Event{UUID: r.ID, Device: w.name(r.Device), Metrics: slices.Clone(r.Metrics)}
+	for i := range e.Metrics {
+		e.Metrics[i].Name = w.name(e.Metrics[i].Name)
+	}
+	w.collector.Add(w.name(r.Fleet), &e, time.UnixMicro(r.At), r.Unknown, true)
+	return nil
+}
+
+func (w *windows) Replace(ctx context.Context) (int, []replay.Window, error) {
+	done, err := w.store.Replace(ctx, w.collector.Windows(), time.Now())
+	var left []replay.Window
+	for _, k := range done.Behind {
+		left = append(left, replay.Window{Fleet: k.Fleet, Device: k.Device, Bucket: time.Unix(k.Bucket, 0).UTC()})
+	}
+	return done.Windows, left, err
+}
+
+// deadLetters is the dead-letter store and what became of its letters.
+type deadLetters struct {
+	store    *lake.Store
+	outcomes *deadletter.Outcomes
+}
+
+func (d deadLetters) Scan(ctx context.Context, q replay.LetterQuery, each func(*replay.Letter) error) error {
+	query := deadletter.Query{From: q.From, To: q.To, Fleet: q.Fleet, Stages: q.Stages, Codes: q.Codes}
+	return deadletter.Scan(ctx, d.store, query, func(r *deadletter.Row) error {
+		if len(q.Devices) > 0 && !slices.Contains(q.Devices, r.Device) {
+			return nil
+		}
+		l := &replay.Letter{ID: r.IDText(), Fleet: r.Fleet, Stage: r.Stage, Code: event.Code(r.Code), Message: r.Message,
+			Device: r.Device, FailedAt: time.UnixMicro(r.FailedAt), Original: slices.Clone(r.Original)}
+		if r.Headers != nil {
+			if err := json.Unmarshal(r.Headers, &l.Headers); err != nil {
+				return fmt.Errorf("reading the headers of dead letter %s: %w", l.ID, err)
+			}
+		}
+		for _, c := range []*event.Coordinates{r.Delivery, r.Origin, r.Record} {
+			if c != nil && l.Delivery == nil {
+				l.Delivery = c
+			}
+		}
+		return each(l)
+	})
+}
+
+func (d deadLetters) Resolved(ctx context.Context, ids []string) (map[string]bool, error) {
+	return d.outcomes.Resolved(ctx, ids)
+}
+
+func (d deadLetters) Resolve(ctx context.Context, job string, outcomes []replay.Outcome) error {
+	if len(outcomes) == 0 {
+		return nil
+	}
+	now := time.Now()
+	list := make([]deadletter.Outcome, len(outcomes))
+	for i, o := range outcomes {
+		list[i] = deadletter.Outcome{ID: o.ID, Job: job, Published: o.Published, Reason: o.Reason, At: now}
+	}
+	return d.outcomes.Record(ctx, list)
+}
