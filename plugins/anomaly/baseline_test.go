@@ -34,8 +34,12 @@ func (r *rig) days(device string, first, n int64) (last []float64) {
 			last = append(last, values...)
 		}
 		s := naive(values)
-		if _, err := db.Exec(`INSERT INTO rollup_window_1d (fleet, device_id, bucket, updated_at, metrics, stats, detail) VALUES ('acme', $1, $2, 0, '["t"]', $3, '')`,
-			device, d*daySeconds, fmt.Sprintf(`[%g,%.17g,0,0,%.17g,0,0,0,0]`, s.n, s.mean*s.n, s.m2)); err != nil {
+		numbers := fmt.Sprintf(`%g,%.17g,0,0,%.17g,0,0,0,0`, s.n, s.mean*s.n, s.m2)
+		insert := `INSERT INTO rollup_window_1d (fleet, device_id, bucket, updated_at, metrics, stats, detail) VALUES ('acme', '%s', %d, 0, '["t"]', '[%s]', '')`
+		if db.Dialect == sqldb.Postgres {
+			insert = `INSERT INTO rollup_window_1d (fleet, device_id, bucket, updated_at, metrics, stats, detail) VALUES ('acme', '%s', to_timestamp(%d), now(), '{t}', '{%s}', '')`
+		}
+		if _, err := db.Exec(fmt.Sprintf(insert, device, d*daySeconds, numbers)); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -45,7 +49,10 @@ func (r *rig) days(device string, first, n int64) (last []float64) {
 const unlike = `rules: [{name: unlike, detector: baseline, metrics: [t], min_samples: 3}]`
 
 func TestBaselineIsOfTheLastSevenDaysAndVoidAfterAFirmwareChange(t *testing.T) {
-	r := newRig(t, unlike, "")
+	onEach(t, unlike, baselineOverAWeek)
+}
+
+func baselineOverAWeek(t *testing.T, r *rig) {
 	now := noon
 	r.p.now = func() time.Time { return now }
 	ctx := context.Background()

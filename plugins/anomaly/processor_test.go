@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,6 +17,7 @@ import (
 	"weir/plugins/event"
 	"weir/plugins/rollup"
 	"weir/plugins/sqldb"
+	"weir/tests/integration/require"
 )
 
 const hot = `rules: [{name: hot, detector: threshold, metrics: [t], max: 90}, {name: jump, detector: zscore, metrics: [t]}]`
@@ -26,6 +28,8 @@ type rig struct {
 	dir   string
 	p     *processor
 	extra string
+
+	server string // of both stores; none: SQLite files
 }
 
 func newRig(t testing.TB, rules, extra string) *rig {
@@ -43,8 +47,53 @@ func (r *rig) write(rules string) {
 	}
 }
 
-func (r *rig) control() string { return "sqlite://" + r.dir + "/control.db" }
-func (r *rig) rollups() string { return "sqlite://" + r.dir + "/rollups.db" }
+func (r *rig) control() string {
+	if r.server != "" {
+		return r.server
+	}
+	return "sqlite://" + r.dir + "/control.db"
+}
+
+func (r *rig) rollups() string {
+	if r.server != "" {
+		return r.server
+	}
+	return "sqlite://" + r.dir + "/rollups.db"
+}
+
+// onEach runs a test on each kind of store; on the server, with a schema of its
+// own.
+func onEach(t *testing.T, rules string, test func(*testing.T, *rig)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, newRig(t, rules, "")) })
+	t.Run("postgres", func(t *testing.T) {
+		server := require.Env(t, "WEIR_TEST_POSTGRES_URL")
+		db, err := sqldb.Open(context.Background(), server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("anomaly_%d", time.Now().UnixNano())
+		if _, err := db.Exec("CREATE SCHEMA " + name); err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		q.Set("search_path", name)
+		u.RawQuery = q.Encode()
+		t.Cleanup(func() {
+			if _, err := db.Exec("DROP SCHEMA " + name + " CASCADE"); err != nil {
+				t.Error(err)
+			}
+			_ = db.Close()
+		})
+		r := &rig{t: t, dir: t.TempDir(), server: u.String()}
+		r.write(rules)
+		r.start()
+		test(t, r)
+	})
+}
 
 // start starts the processor, anew after a crash: nothing of the old one is
 // left but what is in the stores.
@@ -227,7 +276,10 @@ func (r *rig) store(bodies ...string) {
 
 // A window that lived through a restart is the one that did not.
 func TestWindowOverARestartIsTheUnbrokenOne(t *testing.T) {
-	r := newRig(t, hot, "")
+	onEach(t, hot, windowOverARestart)
+}
+
+func windowOverARestart(t *testing.T, r *rig) {
 	value := func(i int) float64 { return 50 + float64(i*i%7) }
 	var stored []string
 	for i := range 500 {
@@ -267,7 +319,10 @@ func TestAnotherOwnerInBetweenMeansLoadingAgain(t *testing.T) {
 }
 
 func TestOpenAlertOutlivesARestart(t *testing.T) {
-	r := newRig(t, hot, "")
+	onEach(t, hot, openAlertOverARestart)
+}
+
+func openAlertOverARestart(t *testing.T, r *rig) {
 	opened := r.mark(record(1, noon, 95))
 	db, err := sqldb.Open(context.Background(), r.control())
 	if err != nil {
@@ -275,8 +330,8 @@ func TestOpenAlertOutlivesARestart(t *testing.T) {
 	}
 	defer func() { _ = db.Close() }()
 	// what the alert store shows of its open alerts
-	if _, err := db.Exec(`CREATE TABLE alert_open AS SELECT 'acme' AS fleet, 'd' AS device_id, 't' AS metric, 'hot' AS rule,
-		'critical' AS severity, $1 AS alert_id, $2 AS opened_at`, opened[0].AlertID, noon.UnixMicro()); err != nil {
+	if _, err := db.Exec(fmt.Sprintf(`CREATE TABLE alert_open AS SELECT 'acme' AS fleet, 'd' AS device_id, 't' AS metric, 'hot' AS rule,
+		'critical' AS severity, '%s' AS alert_id, %d AS opened_at`, opened[0].AlertID, noon.UnixMicro())); err != nil {
 		t.Fatal(err)
 	}
 	r.start()
