@@ -22,6 +22,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		Detect(),
 		Schema(),
 		Audit(),
+		Replay(),
 		Query(),
 	}
 }
