@@ -152,7 +152,11 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return service.ErrNotConnected
 	}
 	now := o.now()
-	if err := o.memory.Prepare(ctx, now, lake.SpansOf(batch)); err != nil {
+	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) {
+		c, _, ok := event.CoordinatesOf(batch[i])
+		return c, ok
+	})
+	if err := o.memory.Prepare(ctx, now, spans); err != nil {
 		return err
 	}
 	folders := map[string][]*Row{}

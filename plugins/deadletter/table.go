@@ -105,21 +105,21 @@ func columns(rows []*Row) lake.Columns {
 func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	switch col {
 	case colID:
-		return lake.Required(dst, parquet.FixedLenByteArrayValue(r.ID[:]), col)
+		return lake.Required(dst, parquet.FixedLenByteArrayValue(r.ID[:]))
 	case colVersion:
-		return lake.Required(dst, parquet.Int32Value(r.Version), col)
+		return lake.Required(dst, parquet.Int32Value(r.Version))
 	case colFleet:
-		return lake.RequiredText(dst, r.Fleet, col)
+		return lake.RequiredText(dst, r.Fleet)
 	case colStage:
-		return lake.RequiredText(dst, r.Stage, col)
+		return lake.RequiredText(dst, r.Stage)
 	case colCode:
-		return lake.RequiredText(dst, r.Code, col)
+		return lake.RequiredText(dst, r.Code)
 	case colMessage:
-		return lake.RequiredText(dst, r.Message, col)
+		return lake.RequiredText(dst, r.Message)
 	case colErrors:
-		return lake.Required(dst, parquet.ByteArrayValue(r.Errors), col)
+		return lake.Required(dst, parquet.ByteArrayValue(r.Errors))
 	case colOriginal:
-		return lake.Required(dst, parquet.ByteArrayValue(r.Original), col)
+		return lake.Required(dst, parquet.ByteArrayValue(r.Original))
 	case colOriginTopic, colOriginPartition, colOriginOffset:
 		return coordinate(dst, r.Origin, col, col-colOriginTopic)
 	case colDelivery:
@@ -132,7 +132,7 @@ func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	case colReceivedAt:
 		return lake.Optional(dst, parquet.Int64Value(r.ReceivedAt), r.ReceivedAt != 0, col)
 	case colFailedAt:
-		return lake.Required(dst, parquet.Int64Value(r.FailedAt), col)
+		return lake.Required(dst, parquet.Int64Value(r.FailedAt))
 	case colDevice:
 		return lake.OptionalText(dst, r.Device, col)
 	case colEvent:

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redpanda-data/benthos/v4/public/service"
-
 	"weir/plugins/event"
 )
 
@@ -201,14 +199,14 @@ func (m *Memory) Put(ctx context.Context, name Name, t *Table, n int, opt Option
 	return int64(len(body)), nil
 }
 
-// SpansOf returns the offsets of each partition in the batch.
-func SpansOf(batch service.MessageBatch) map[Partition]Span {
+// SpansOf returns the offsets of each partition in a batch of n records.
+func SpansOf(n int, at func(i int) (c event.Coordinates, logged bool)) map[Partition]Span {
 	spans := map[Partition]Span{}
 	var last Partition
 	var span Span
 	open := false
-	for _, msg := range batch {
-		c, _, ok := event.CoordinatesOf(msg)
+	for i := range n {
+		c, ok := at(i)
 		if !ok {
 			continue
 		}

@@ -14,21 +14,21 @@ import (
 func Bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // Required appends a value that every row has.
-func Required(dst []parquet.Value, v parquet.Value, col int) []parquet.Value {
-	return append(dst, v.Level(0, 0, col))
+func Required(dst []parquet.Value, v parquet.Value) []parquet.Value {
+	return append(dst, v) // level 0: what a value has from the start
 }
 
 // Optional appends a value, or null when the row has none.
 func Optional(dst []parquet.Value, v parquet.Value, have bool, col int) []parquet.Value {
 	if !have {
-		return append(dst, parquet.NullValue().Level(0, 0, col))
+		return append(dst, parquet.Value{})
 	}
 	return append(dst, v.Level(0, 1, col))
 }
 
 // RequiredText appends a text that every row has.
-func RequiredText(dst []parquet.Value, s string, col int) []parquet.Value {
-	return Required(dst, parquet.ByteArrayValue(Bytes(s)), col)
+func RequiredText(dst []parquet.Value, s string) []parquet.Value {
+	return append(dst, parquet.ByteArrayValue(Bytes(s)))
 }
 
 // OptionalText appends a text; an empty one is null.

@@ -43,7 +43,8 @@ func historyOver(t testing.TB, random *rand.Rand, conf string, length time.Durat
 				t.Fatal(err)
 			}
 			r := new(Row)
-			r.fill(&e, msg)
+			c, _, _ := event.CoordinatesOf(msg)
+			r.fill(&e, msg, &place{record: c, delivery: c, logged: true}, at)
 			want = append(want, r)
 		}
 		o.now = func() time.Time { return noon.AddDate(0, 0, 5).Add(time.Duration(k) * time.Minute) }

@@ -35,10 +35,11 @@ type Row struct {
 // noRecord stands for the coordinates of an event that came from no log.
 var noRecord = event.Coordinates{Partition: -1, Offset: -1}
 
-// fill makes the row of an event and its message.
-func (r *Row) fill(e *event.Event, msg *service.Message) {
+// fill makes the row of an event, its message, and where that lies in the log;
+// the zero time says that it is not known when it was received.
+func (r *Row) fill(e *event.Event, msg *service.Message, in *place, received time.Time) {
 	flags := event.Meta(msg, event.HeaderFlags)
-	received, known := event.ReceivedAt(msg)
+	known := !received.IsZero()
 	at := e.Time
 	if known {
 		at = e.At(received, event.HasFlag(flags, event.FlagClockAhead))
@@ -60,8 +61,7 @@ func (r *Row) fill(e *event.Event, msg *service.Message) {
 		r.Extra = appendFields(nil, e.Extra)
 	}
 	r.AsSent = asSent(e)
-	var ok bool
-	if r.Record, r.Delivery, ok = event.CoordinatesOf(msg); !ok {
+	if r.Record, r.Delivery = in.record, in.delivery; !in.logged {
 		r.Record, r.Delivery = noRecord, noRecord
 	}
 }

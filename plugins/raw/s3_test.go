@@ -41,7 +41,8 @@ func TestTheStoreIsTheSameOnS3(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := new(Row)
-			r.fill(&e, msg)
+			c, _, _ := event.CoordinatesOf(msg)
+			r.fill(&e, msg, &place{record: c, delivery: c, logged: true}, at)
 			want = append(want, r)
 		}
 		if err := o.WriteBatch(ctx, batch); err != nil {

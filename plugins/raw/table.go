@@ -91,15 +91,15 @@ func columns(rows []*Row) lake.Columns {
 func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	switch col {
 	case colID:
-		return lake.Required(dst, parquet.FixedLenByteArrayValue(r.ID[:]), col)
+		return lake.Required(dst, parquet.FixedLenByteArrayValue(r.ID[:]))
 	case colFleet:
-		return lake.RequiredText(dst, r.Fleet, col)
+		return lake.RequiredText(dst, r.Fleet)
 	case colDevice:
-		return lake.RequiredText(dst, r.Device, col)
+		return lake.RequiredText(dst, r.Device)
 	case colFirmware:
-		return lake.RequiredText(dst, r.Firmware, col)
+		return lake.RequiredText(dst, r.Firmware)
 	case colTime:
-		return lake.Required(dst, parquet.Int64Value(r.Time), col)
+		return lake.Required(dst, parquet.Int64Value(r.Time))
 	case colTimeText:
 		return lake.OptionalText(dst, r.TimeText, col)
 	case colEffectiveTime:

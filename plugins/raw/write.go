@@ -19,8 +19,15 @@ const uploads = 8
 
 // scratch is the memory of one batch, used again by the next.
 type scratch struct {
+	places []place
 	events []event.Event
 	rows   []Row
+}
+
+// place is where a message lies in the log.
+type place struct {
+	record, delivery event.Coordinates
+	logged           bool
 }
 
 // WriteBatch stores a batch. When it returns nil, every event of the batch is
@@ -33,11 +40,16 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return service.ErrNotConnected
 	}
 	now := o.now()
-	if err := o.memory.Prepare(ctx, now, lake.SpansOf(batch)); err != nil {
-		return err
-	}
 	w := writing{o: o, now: now, s: o.scratch(len(batch))}
 	defer o.reuse(w.s)
+	for i, msg := range batch {
+		at := &w.s.places[i]
+		at.record, at.delivery, at.logged = event.CoordinatesOf(msg)
+	}
+	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) { return w.s.places[i].record, w.s.places[i].logged })
+	if err := o.memory.Prepare(ctx, now, spans); err != nil {
+		return err
+	}
 	for i, msg := range batch {
 		if err := w.add(ctx, i, msg); err != nil {
 			return err
@@ -67,10 +79,11 @@ type writing struct {
 }
 
 func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
-	record, delivery, logged := event.CoordinatesOf(msg)
+	at := &w.s.places[i]
+	record, delivery, logged := at.record, at.delivery, at.logged
+	received, _ := event.ReceivedAt(msg)
 	if logged {
-		received, _ := event.ReceivedAt(msg)
-		if w.o.memory.Has(record, received) || w.o.memory.Has(delivery, received) {
+		if w.o.memory.Has(record, received) || record != delivery && w.o.memory.Has(delivery, received) {
 			w.recognised++
 			return nil
 		}
@@ -100,7 +113,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 		w.rejected[i] = err
 		return nil
 	}
-	r.fill(e, msg)
+	r.fill(e, msg, at, received)
 	if w.o.memory.Erased(r.Fleet, r.Device, receivedAt(r)) {
 		if logged {
 			w.settled.Stored(delivery)
@@ -215,8 +228,7 @@ func (w *writing) objects() []*object {
 	var out []*object
 	for _, rows := range by {
 		coverage := covered(rows) // in the order of the log: cheaper than sorted
-		slices.SortFunc(rows, (*Row).before)
-		rows = slices.CompactFunc(rows, (*Row).same)
+		rows = slices.CompactFunc(sorted(rows), (*Row).same)
 		if len(rows) <= w.o.maxRows {
 			out = append(out, &object{rows, coverage})
 			continue
@@ -226,6 +238,28 @@ func (w *writing) objects() []*object {
 		}
 	}
 	return out
+}
+
+// sorted orders rows as Row.before does: the devices, then each device's rows,
+// which come nearly in order.
+func sorted(rows []*Row) []*Row {
+	by := map[string][]*Row{}
+	for _, r := range rows {
+		by[r.Device] = append(by[r.Device], r)
+	}
+	devices := make([]string, 0, len(by))
+	for d := range by {
+		devices = append(devices, d)
+	}
+	slices.Sort(devices)
+	rows = rows[:0]
+	for _, d := range devices {
+		if !slices.IsSortedFunc(by[d], (*Row).before) {
+			slices.SortFunc(by[d], (*Row).before)
+		}
+		rows = append(rows, by[d]...)
+	}
+	return rows
 }
 
 func (w *writing) rejections(batch service.MessageBatch) error {
@@ -252,9 +286,9 @@ func (o *output) scratch(n int) *scratch {
 	if cap(s.rows) < n {
 		events := make([]event.Event, n)
 		copy(events, s.events[:cap(s.events)]) // their metric slices are used again
-		s.events, s.rows = events, make([]Row, n)
+		s.events, s.rows, s.places = events, make([]Row, n), make([]place, n)
 	}
-	s.events, s.rows = s.events[:n], s.rows[:n]
+	s.events, s.rows, s.places = s.events[:n], s.rows[:n], s.places[:n]
 	return s
 }
 
@@ -267,5 +301,6 @@ func (o *output) reuse(s *scratch) {
 		*e = event.Event{Metrics: e.Metrics[:0], Extra: e.Extra[:0]}
 	}
 	clear(s.rows)
+	clear(s.places)
 	o.scratches.Put(s)
 }
