@@ -27,11 +27,12 @@ def examine(journal, args):
     for resolution in args.resolutions.split(","):
         lines = stores.rollups(args.rollups, resolution, args.fleet)
         report.append(checks.rolled_up(f"rollup_{resolution} in SQL", windows[resolution], lines))
-    if args.api:
-        report += ask(args, windows)
     objects.differences = problems
     objects.found = objects.expected = sum(1 for url in (args.raw, args.dead_letters) for _ in stores.Lake(url).objects())
-    return report + [objects]
+    report.append(objects)
+    if args.api and not any(check.differences for check in report):  # there is no point in asking before
+        report += ask(args, windows)
+    return report
 
 
 def ask(args, windows):
