@@ -28,7 +28,9 @@ type gate struct {
 
 	failureLogged atomic.Int64
 
-	queue chan *submission // to ReadBatch; unbuffered, so nothing waits unseen
+	// To ReadBatch, unbuffered, so nothing waits unseen: requests that are a batch
+	// of the engine each, and those that may share one.
+	queue, small chan *submission
 
 	mu       sync.Mutex
 	server   *server
@@ -53,7 +55,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	}
 	g := &gate{
 		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
-		decode: decode, queue: make(chan *submission), failed: make(chan error, 1),
+		decode: decode, queue: make(chan *submission), small: make(chan *submission), failed: make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	g.streams = newStreams(g.metrics)
@@ -119,11 +121,15 @@ func (g *gate) openKeys(ctx context.Context) error {
 	return nil
 }
 
-// ReadBatch returns the next request's events as one batch.
+// ReadBatch returns the next request's events as one batch, or those of several
+// small requests that wait at the same time.
 func (g *gate) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	select {
 	case sub := <-g.queue:
 		return sub.batch, sub.ack, nil
+	case sub := <-g.small:
+		batch, ack := g.share(sub)
+		return batch, ack, nil
 	case err := <-g.failed:
 		g.log.Errorf("The listener failed and will be opened again: %v", err)
 		return nil, nil, service.ErrNotConnected

@@ -79,7 +79,7 @@ func inputSpec() *service.ConfigSpec {
 		Description(`
 `+"`POST /v1/events`"+` takes one event, an array or lines of them, with an API key in `+"`X-API-Key`"+` or
 `+"`Authorization: Bearer`"+`. One request becomes one batch of messages, one for each event, whose bytes are those
-that were sent. The reply is sent when the stream has acknowledged the batch, with a verdict for each event:
+that were sent; small requests that wait at the same time share a batch. The reply is sent when the stream has acknowledged the batch, with a verdict for each event:
 202 when all were accepted, 207 when some were, 400 when none was. When the stream fails the batch, or does not
 acknowledge it in time, the reply is 503 with Retry-After, and the device sends again: its event_id makes that safe.
 

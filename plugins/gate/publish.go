@@ -36,6 +36,53 @@ func (s *submission) ack(_ context.Context, err error) error {
 	return nil
 }
 
+// Bounds of what small requests share: a batch of the engine costs about as much
+// as twenty events in it.
+const (
+	smallEvents  = 50
+	sharedEvents = 100
+)
+
+// small tells whether a request may share a batch of the engine. One with an
+// event that the gate found bad may not: such an event can be of any size, and
+// if the dead letters did not take it, the others would suffer for it.
+func (r *request) small() bool {
+	if len(r.items) > smallEvents {
+		return false
+	}
+	for i := range r.items {
+		if r.items[i].bad != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// share adds to a small request what other small ones are waiting, without
+// waiting for more. They are acknowledged, or fail, together.
+func (g *gate) share(first *submission) (service.MessageBatch, service.AckFunc) {
+	batch, all := first.batch, []*submission{first}
+	for len(batch) < sharedEvents {
+		select {
+		case sub := <-g.small:
+			batch = append(batch, sub.batch...)
+			all = append(all, sub)
+			continue
+		default:
+		}
+		break
+	}
+	if len(all) == 1 {
+		return batch, first.ack
+	}
+	return batch, func(ctx context.Context, err error) error {
+		for _, sub := range all {
+			_ = sub.ack(ctx, err) // always nil
+		}
+		return nil
+	}
+}
+
 // publish hands a request to the stream and waits until it is durable. It
 // returns the rejections by index; an event without one was accepted. The
 // error is a *refusal, or errClientGone when ctx ended before the stream took
@@ -47,9 +94,13 @@ func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejectio
 	timer := time.NewTimer(g.conf.timeouts.ack)
 	defer timer.Stop()
 
+	queue := g.queue
+	if r.small() {
+		queue = g.small
+	}
 	var late error
 	select {
-	case g.queue <- sub:
+	case queue <- sub:
 	case <-timer.C:
 		late = logUnavailable() // the stream takes nothing in: it waits for a store
 	case <-ctx.Done():
