@@ -39,8 +39,7 @@ func fleetBatch(devices, round, offset int) service.MessageBatch {
 // BenchmarkAnomaly judges events of five metrics by four rules.
 func BenchmarkAnomaly(b *testing.B) {
 	const devices = 500
-	r := newRig(b, shippedLike, "")
-	r.p.stores.controlURL, r.p.stores.rollupsURL = "", ""
+	r := newRigOn(b, noStore, shippedLike, "")
 	var rounds []service.MessageBatch
 	for i := range 60 {
 		rounds = append(rounds, fleetBatch(devices, i, i*devices))
@@ -67,8 +66,7 @@ func BenchmarkAnomaly(b *testing.B) {
 
 // 250,000 series, of devices with five metrics, fit in 100 MB.
 func TestMemoryOfAQuarterMillionSeries(t *testing.T) {
-	r := newRig(t, shippedLike, "")
-	r.p.stores.controlURL, r.p.stores.rollupsURL = "", ""
+	r := newRigOn(t, noStore, shippedLike, "")
 	heap := func() uint64 {
 		runtime.GC()
 		runtime.GC()
@@ -81,8 +79,9 @@ func TestMemoryOfAQuarterMillionSeries(t *testing.T) {
 	for round := range 2 {
 		r.mark(fleetBatch(devices, round, round*devices)...)
 	}
-	clear(r.p.notes.list) // they are stored, in time
-	r.p.notes.list = map[deviceKey]learn{}
+	r.p.notes.mu.Lock()
+	r.p.notes.list = map[deviceKey]learn{} // they are stored, in time
+	r.p.notes.mu.Unlock()
 	used := heap() - before
 	n := r.p.state.series.Load()
 	t.Logf("%d series in %.1f MB: %d bytes each", n, float64(used)/1e6, used/uint64(n))
@@ -93,8 +92,7 @@ func TestMemoryOfAQuarterMillionSeries(t *testing.T) {
 }
 
 func TestSeriesBeyondTheLimitPushOutTheIdlest(t *testing.T) {
-	r := newRig(t, shippedLike, "max_series: 5000")
-	r.p.stores.controlURL, r.p.stores.rollupsURL = "", ""
+	r := newRigOn(t, noStore, shippedLike, "max_series: 5000")
 	r.mark(fleetBatch(3000, 0, 0)...)
 	if n := r.p.state.series.Load(); n > 5000+5 || n < 4000 {
 		t.Errorf("%d series are kept", n)
