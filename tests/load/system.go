@@ -26,7 +26,7 @@ type system struct {
 }
 
 // everyGroup processes every event of the log.
-func everyGroup() []string { return []string{"weir-raw", "weir-rollup"} }
+func everyGroup() []string { return []string{"weir-raw", "weir-rollup", "weir-detect"} }
 
 // up starts weir with the shipped streams, or with those of home.
 func (b *bench) up(ctx context.Context, home string, env ...string) (*system, error) {
