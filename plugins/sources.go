@@ -145,11 +145,22 @@ func (w *windows) name(s string) string {
 	return own
 }
 
-func (w *windows) Add(s replay.Stored) error {
+func (w *windows) Add(s replay.Stored, canonical *service.Message) error {
 	r := s.(storedEvent).row
 	e := event.Event{UUID: r.ID, Device: w.name(r.Device), Metrics: slices.Clone(r.Metrics)}
+	if canonical != nil {
+		value, err := canonical.AsBytes()
+		if err == nil {
+			e.Metrics = nil
+			err = event.Parse(value, &e)
+		}
+		if err != nil {
+			return fmt.Errorf("reading an event of device %s as it was mapped: %w", r.Device, err)
+		}
+		e.Device = w.name(e.Device)
+	}
 	for i := range e.Metrics {
-		e.Metrics[i].Name = w.name(e.Metrics[i].Name)
+		e.Metrics[i].Name, e.Metrics[i].Raw = w.name(e.Metrics[i].Name), nil
 	}
 	w.collector.Add(w.name(r.Fleet), &e, time.UnixMicro(r.At), r.Unknown, true)
 	return nil

@@ -13,9 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/lake"
@@ -32,6 +34,7 @@ const (
 	replayFieldRate        = "rate"
 	replayFieldBatchSize   = "batch_size"
 	replayFieldSettle      = "settle"
+	replayFieldUpcast      = "upcast"
 )
 
 // Metadata of the messages, for the stream's config.
@@ -84,6 +87,9 @@ dropped; one that the log did not take is rejected, and comes again.
 		Field(service.NewDurationField(replayFieldSettle).
 			Description("How long a rebuild waits before it looks again at windows whose events are still on their way into the raw store: a batch of that store.").
 			Default("5s").Advanced()).
+		Field(service.NewBloblangField(replayFieldUpcast).
+			Description("What the rollup stream maps events with before it counts them; rebuilds count what it makes of stored events.").
+			Optional()).
 		Example("Run jobs", "Dead letters of the ingest are validated again; what fails again is noted, and stays a dead letter.", `
 input:
   replay_jobs:
@@ -144,6 +150,8 @@ type input struct {
 	running                           *service.MetricGauge
 	parcels, again                    chan *parcel
 	poll, settle                      time.Duration
+	upcast                            *bloblang.Executor
+	busy                              atomic.Int64
 
 	mu      sync.Mutex
 	stop    context.CancelCauseFunc
@@ -173,6 +181,11 @@ func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) 
 	}
 	if in.settle, err = conf.FieldDuration(replayFieldSettle); err != nil {
 		return nil, err
+	}
+	if conf.Contains(replayFieldUpcast) {
+		if in.upcast, err = conf.FieldBloblang(replayFieldUpcast); err != nil {
+			return nil, err
+		}
 	}
 	in.again = make(chan *parcel, in.concurrency*parcelsMost)
 	return in, nil
@@ -221,7 +234,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	working, stop := context.WithCancelCause(context.Background())
 	in.stop = stop
 	for range in.concurrency {
-		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, log: in.res.Logger(),
+		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
 			events: in.from.Events(events), letters: letters, rollups: rollups}
 		in.workers.Go(func() { in.work(working, t) })
 	}
@@ -243,12 +256,12 @@ func (in *input) work(ctx context.Context, t tools) {
 		if j.Rate == 0 {
 			r.pace.rate = in.rate
 		}
-		in.running.Incr(1)
+		in.running.Set(in.busy.Add(1))
 		r.log.Infof("Replay %s begins, or goes on: %s", j.ID, j.Mode)
 		if err := r.carry(ctx); err != nil {
 			r.log.Warnf("Replay %s was let go: %v", j.ID, err)
 		}
-		in.running.Decr(1)
+		in.running.Set(in.busy.Add(-1))
 		progress, _ := r.flight.state()
 		r.log.Infof("Replay %s is at rest: %d events read, %d published", j.ID, progress.Read, progress.Published)
 	}

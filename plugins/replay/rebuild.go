@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
 const (
@@ -123,12 +125,33 @@ func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Windo
 		if only != nil && !only[w] {
 			return nil
 		}
-		return windows.Add(e)
+		canonical, err := r.canonical(e)
+		if err != nil {
+			return err
+		}
+		return windows.Add(e, canonical)
 	})
 	if err == nil && next.read > 0 {
 		err = flush()
 	}
 	return err
+}
+
+// canonical returns the event as the rollup stream counts it, nil when that is
+// as it is stored.
+func (r *run) canonical(e Stored) (*service.Message, error) {
+	if r.upcast == nil {
+		return nil, nil
+	}
+	msg, err := e.Message()
+	if err != nil {
+		return nil, err
+	}
+	out, err := msg.BloblangQuery(r.upcast)
+	if err != nil || out == nil {
+		return nil, fmt.Errorf("mapping an event of device %s to canonical metrics: %w", e.Window().Device, err)
+	}
+	return out, nil
 }
 
 // sleep waits, or returns why it may not.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
@@ -30,6 +31,7 @@ type tools struct {
 	batch   int
 	topic   string
 	settle  time.Duration
+	upcast  *bloblang.Executor // nil: events are counted as they are stored
 	log     *service.Logger
 	events  Events
 	letters DeadLetters

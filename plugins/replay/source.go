@@ -59,8 +59,9 @@ type Rollups interface {
 
 // Windows collects the events of whole windows.
 type Windows interface {
-	// Add counts an event that Events gave.
-	Add(Stored) error
+	// Add counts an event that Events gave: as it is stored, or, if that is not
+	// nil, as the message has it.
+	Add(Stored, *service.Message) error
 	// Replace writes the windows, and returns how many were replaced and which
 	// were left, because they count events that are not stored yet.
 	Replace(ctx context.Context) (replaced int, left []Window, err error)

@@ -125,7 +125,7 @@ type windowsOf struct {
 
 func (w *world) Begin() Windows { return &windowsOf{w, map[Window]int{}} }
 
-func (w *windowsOf) Add(s Stored) error { w.add[s.Window()]++; return nil }
+func (w *windowsOf) Add(s Stored, _ *service.Message) error { w.add[s.Window()]++; return nil }
 
 func (w *windowsOf) Replace(context.Context) (n int, left []Window, err error) {
 	w.mu.Lock()
