@@ -147,14 +147,6 @@ func (w *worker) writeVerdicts(a *answer, attempt int, at time.Time) error {
 	return w.journal.write(w.lines)
 }
 
-// of returns what became of event i of the request.
-func (a *answer) of(i int) eventAnswer {
-	if len(a.events) > 0 {
-		return a.events[i]
-	}
-	return eventAnswer{verdict: a.verdict, code: a.code}
-}
-
 // sleepUntil returns false when ctx ended first.
 func sleepUntil(ctx context.Context, t time.Time) bool {
 	wait := time.Until(t)

@@ -1,0 +1,131 @@
+package scenarios
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// node is one process with one stream.
+type node struct {
+	c                *cluster
+	name, stream     string
+	ingest, api, ops string
+	cmd              *exec.Cmd
+	done             chan error
+}
+
+// run starts a stream in a process of its own.
+func (c *cluster) run(name, stream string) *node {
+	c.t.Helper()
+	n := &node{c: c, name: name, stream: stream}
+	for _, a := range []*string{&n.ingest, &n.api, &n.ops} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		defer l.Close()
+		*a = l.Addr().String()
+	}
+	c.nodes[name] = n
+	c.t.Cleanup(func() {
+		n.kill()
+		if c.t.Failed() {
+			c.t.Logf("the end of %s's log:\n%s", name, tail(n.log(), 25))
+		}
+	})
+	n.start()
+	return n
+}
+
+func (n *node) log() string { return filepath.Join(n.c.sys.dir, n.name+".log") }
+
+func (n *node) start() {
+	n.c.t.Helper()
+	f, err := os.OpenFile(n.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	defer f.Close()
+	n.cmd = exec.Command(n.c.sys.bin, "streams", "--no-api", "-o", "configs/service.yaml", "configs/streams/"+n.stream+".yaml")
+	n.cmd.Dir = repo(".")
+	brokers := n.c.brokers
+	if n.stream == "ingest" {
+		brokers = n.c.kafka.addr
+	}
+	n.cmd.Env = append(append(os.Environ(), profile(n.c.t)...), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
+		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter, "WEIR_ROLLUP_URL="+n.c.rollups,
+		"WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims,
+		"WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s", "WEIR_DATA="+n.c.sys.data)
+	n.cmd.Stdout, n.cmd.Stderr = f, f
+	if err := n.cmd.Start(); err != nil {
+		n.c.t.Fatal(err)
+	}
+	n.done = make(chan error, 1)
+	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(n.cmd, n.done)
+}
+
+// profile is the shipped cluster profile, whose addresses the caller replaces.
+func profile(t *testing.T) (env []string) {
+	t.Helper()
+	raw, err := os.ReadFile(repo("configs/cluster.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			env = append(env, line)
+		}
+	}
+	return env
+}
+
+func (n *node) ready() {
+	n.c.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-n.done:
+			n.cmd = nil
+			n.c.t.Fatalf("%s ended by itself: %v", n.name, err)
+		default:
+		}
+		if resp, err := http.Get("http://" + n.ops + "/ready"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+	}
+	n.c.t.Fatalf("%s was not ready after a minute", n.name)
+}
+
+func (n *node) stop() {
+	n.c.t.Helper()
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		n.c.t.Fatalf("stopping %s: %v", n.name, err)
+	}
+	select {
+	case err := <-n.done:
+		n.cmd = nil
+		if err != nil {
+			n.c.t.Fatalf("%s after SIGTERM: %v", n.name, err)
+		}
+	case <-time.After(time.Minute):
+		n.c.t.Fatalf("%s did not end within a minute after SIGTERM", n.name)
+	}
+}
+
+func (n *node) kill() {
+	if n.cmd == nil {
+		return
+	}
+	_ = n.cmd.Process.Kill() // it may have ended
+	<-n.done
+	n.cmd = nil
+}

@@ -1,0 +1,290 @@
+package scenarios
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	_ "modernc.org/sqlite" // driver "sqlite"
+)
+
+// replayJob is what the tests read of a job.
+type replayJob struct {
+	State    string
+	Error    string
+	Progress struct{ Read, Published, Skipped, Refused, Windows, Left int64 }
+	Preview  struct{ Letters, Resolved int64 }
+}
+
+// replay starts 'weir replay'; the function it returns waits for its end.
+func (s *system) replay(args ...string) func() replayJob {
+	s.t.Helper()
+	cmd := exec.Command(s.bin, append([]string{"replay", "--data", s.data, "--json", "--reason", "test"}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	return func() (j replayJob) {
+		s.t.Helper()
+		if err := cmd.Wait(); err != nil {
+			s.t.Fatalf("weir replay %v: %v\n%s%s", args, err, out.String(), errs.String())
+		}
+		if err := json.Unmarshal(out.Bytes(), &j); err != nil {
+			s.t.Fatalf("weir replay %v: %v\n%s", args, err, out.String())
+		}
+		return j
+	}
+}
+
+// drained waits until the groups have processed all that the log holds.
+func (s *system) drained() {
+	s.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.addresses[3]))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	for {
+		lags, err := admin.Lag(ctx, "weir-raw", "weir-rollup", "weir-dead-letter")
+		left := int64(0)
+		lags.Each(func(l kadm.DescribedGroupLag) { left += l.Lag.Total() })
+		if err == nil && lags.Error() == nil && left == 0 {
+			return
+		}
+		if ctx.Err() != nil {
+			s.t.Fatalf("%d records are still to be processed: %v", left, err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// rollups returns every stored window, byte for byte, without its version.
+func (s *system) rollups() map[string]string {
+	s.t.Helper()
+	windows := map[string]string{}
+	s.sql(func(db *sql.DB) error {
+		rows, err := db.Query(`SELECT fleet, device_id, bucket, metrics || stats || hex(detail) || hex(ledger) FROM rollup_window_1m`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var fleet, device, content string
+			var bucket int64
+			if err := rows.Scan(&fleet, &device, &bucket, &content); err != nil {
+				return err
+			}
+			windows[fmt.Sprint(fleet, " ", device, " ", bucket)] = content
+		}
+		return rows.Err()
+	})
+	if len(windows) == 0 {
+		s.t.Fatal("there are no rollups")
+	}
+	return windows
+}
+
+func (s *system) sql(do func(*sql.DB) error) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.data, "rollups.db")+"?_pragma=busy_timeout(10000)")
+	if err == nil {
+		defer db.Close()
+		err = do(db)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *system) sameRollups(want map[string]string, after string) {
+	s.t.Helper()
+	got := s.rollups()
+	wrong := 0
+	for key, content := range want {
+		if got[key] != content {
+			wrong++
+		}
+	}
+	if wrong > 0 || len(got) != len(want) {
+		s.t.Fatalf("%s, %d of %d windows differ, and there are %d", after, wrong, len(want), len(got))
+	}
+}
+
+// The same hour is replayed three times, with a kill in the middle of each:
+// rollups stay as they were, to the bit. Then windows are made wrong, and a
+// rebuild makes them right again.
+func TestReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	_, wait := s.fleet("--devices", "200", "--rate", "2500", "--events", "20000", "--batch", "50", "--connections", "8",
+		"--duplicates", "1", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry")
+	t.Logf("weir fleet:\n%s", wait())
+	s.drained()
+	before := s.rollups()
+	from, to := time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+
+	for range 3 {
+		ended := s.replay("--mode", "reprocess", "--from", from, "--to", to, "--rate", "4000")
+		time.Sleep(3 * time.Second)
+		s.kill()
+		s.start()
+		s.ready()
+		j := ended()
+		if j.State != "done" || j.Progress.Read < 19000 || j.Progress.Published != j.Progress.Read {
+			t.Fatalf("the replay: %+v", j)
+		}
+		s.drained()
+		s.sameRollups(before, "after a replay")
+	}
+
+	s.sql(func(db *sql.DB) error {
+		_, err := db.Exec(`UPDATE rollup_window_1m SET metrics = o.metrics, stats = o.stats, detail = o.detail
+			FROM (SELECT metrics, stats, detail FROM rollup_window_1m ORDER BY device_id LIMIT 1) o`)
+		return err
+	})
+	j := s.replay("--mode", "rebuild", "--from", from, "--to", to)()
+	if int(j.Progress.Windows) != len(before) || j.Progress.Left != 0 {
+		t.Fatalf("the rebuild of %d windows: %+v", len(before), j)
+	}
+	s.sameRollups(before, "after a rebuild")
+	s.verify(90 * time.Second)
+	s.audit()
+}
+
+// Devices of a new firmware come before its schema does: their events are dead
+// letters. Once the schema is there, a redrive brings in each of them, once,
+// although it is killed half way and run again.
+func TestARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
+	const events = 10_000
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	s.early(events)
+	s.drained()
+
+	preview := s.replay("--mode", "redrive", "--code", "unknown_firmware", "--dry-run")()
+	if preview.Preview.Letters != events || preview.Progress.Published != 0 {
+		t.Fatalf("the preview: %+v", preview)
+	}
+	if j := s.replay("--mode", "redrive", "--code", "unknown_firmware")(); j.Progress.Refused != events || j.Progress.Published != 0 {
+		t.Fatalf("without a schema, all are refused again: %+v", j)
+	}
+	v3, err := os.ReadFile(repo("schemas/telemetry/v3.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, "v7.json")
+	if err := os.WriteFile(path, bytes.ReplaceAll(v3, []byte(">=3.0.0 <4.0.0"), []byte(">=7.0.0 <8.0.0")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.weir("schema", "register", path, "--data", s.data); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) { // until the schema is in force
+		ended := s.replay("--mode", "redrive", "--code", "unknown_firmware", "--rate", "3000")
+		time.Sleep(2 * time.Second)
+		s.kill()
+		s.start()
+		s.ready()
+		if j := ended(); j.Progress.Refused == 0 {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("the schema is registered, and events are refused: %+v", j)
+		}
+	}
+	again := s.replay("--mode", "redrive", "--code", "unknown_firmware")()
+	if again.Progress.Published != 0 || again.Progress.Skipped != events {
+		t.Fatalf("each dead letter is resolved once: %+v", again)
+	}
+	s.drained()
+	s.sql(func(db *sql.DB) error {
+		var counted int64
+		if err := db.QueryRow(`SELECT sum(count) FROM rollup_1m WHERE metric = 'cpu_temp'`).Scan(&counted); err != nil {
+			return err
+		}
+		if counted != events {
+			t.Errorf("%d events are counted of %d", counted, events)
+		}
+		return nil
+	})
+	s.audit()
+	if stored := s.stored(); stored != events {
+		t.Errorf("%d events are stored of %d", stored, events)
+	}
+}
+
+// early posts events of a firmware that no schema knows.
+func (s *system) early(n int) {
+	s.t.Helper()
+	now := time.Now().UTC()
+	for first := 0; first < n; first += 100 {
+		var list []string
+		for i := first; i < first+100; i++ {
+			list = append(list, fmt.Sprintf(`{"event_id":%q,"device_id":"new-%d","device_firmware_version":"7.0.1","timestamp":%q,"metrics":{"cpu_temp":%d.5,"battery_voltage":3.7}}`,
+				uuid.NewString(), i%50, now.Add(-time.Duration(i)*100*time.Millisecond).Format(time.RFC3339Nano), 40+i%20))
+		}
+		req, err := http.NewRequest(http.MethodPost, "http://"+s.addresses[0]+"/v1/events", strings.NewReader("["+strings.Join(list, ",")+"]"))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		req.Header.Set("X-API-Key", s.key)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			s.t.Fatalf("events of an unknown firmware were answered %d", resp.StatusCode)
+		}
+	}
+}
+
+// stored counts the events that a query finds.
+func (s *system) stored() (n int) {
+	s.t.Helper()
+	from := time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
+	for cursor := ""; ; {
+		req, err := http.NewRequest(http.MethodGet, "http://"+s.addresses[1]+"/v1/events?limit=5000&from="+from+"&to="+time.Now().Add(time.Hour).UTC().Format("2006-01-02T15:00:00Z")+"&cursor="+cursor, nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		req.Header.Set("X-API-Key", s.key)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		var page struct {
+			Events []json.RawMessage
+			Next   *string
+		}
+		err = json.NewDecoder(resp.Body).Decode(&page)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			s.t.Fatalf("querying events: %d %v", resp.StatusCode, err)
+		}
+		if n += len(page.Events); page.Next == nil {
+			return n
+		}
+		cursor = *page.Next
+	}
+}
