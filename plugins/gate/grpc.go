@@ -85,7 +85,7 @@ func (s *grpcServer) stop(ctx context.Context) {
 // Publish takes one request in, or refuses it.
 func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) (*ingestpb.PublishResponse, error) {
 	start := time.Now()
-	text, trace := credentials(ctx)
+	text, trace := callerOf(ctx)
 	res, err := s.g.attempt(ctx, text, func(held *hold) (*request, error) { return s.request(req, trace, held, nil) })
 	if err != nil {
 		return nil, s.failure(err, start)
@@ -98,7 +98,7 @@ func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) 
 func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.PublishRequest, ingestpb.PublishResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	text, trace := credentials(ctx)
+	text, trace := callerOf(ctx)
 	if _, err := s.g.checker.Check(ctx, text); err != nil {
 		return s.failure(err, time.Now())
 	}
@@ -223,8 +223,8 @@ func response(res result) *ingestpb.PublishResponse {
 	return out
 }
 
-// credentials reads the key and the trace context of a call.
-func credentials(ctx context.Context) (key, trace string) {
+// callerOf reads the key and the trace context of a call.
+func callerOf(ctx context.Context) (key, trace string) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	h := http.Header{}
 	for _, name := range []string{"X-Api-Key", "Authorization", "Traceparent"} {

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -155,5 +157,30 @@ func TestStopEndsCalls(t *testing.T) {
 	}
 	if _, err := s.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestPublishOverTLS(t *testing.T) {
+	ca, addr := newAuthority(t), freeAddr(t)
+	cert, key := ca.write(t.TempDir(), "gate")
+	w := newWorldAt(t, fmt.Sprintf("    grpc_address: %s\n    tls: { cert_file: %q, key_file: %q }", addr, cert, key), &tls.Config{RootCAs: ca.pool})
+	for name, c := range map[string]struct {
+		creds credentials.TransportCredentials
+		ok    bool
+	}{
+		"TLS":          {credentials.NewTLS(&tls.Config{RootCAs: ca.pool}), true},
+		"plain":        {insecure.NewCredentials(), false},
+		"another's CA": {credentials.NewTLS(&tls.Config{RootCAs: newAuthority(t).pool}), false},
+	} {
+		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(c.creds))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "x-api-key", w.key), 5*time.Second)
+		if _, err := ingestpb.NewIngestClient(conn).Publish(ctx, events(goodEvent)); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+		_ = conn.Close()
 	}
 }
