@@ -109,7 +109,7 @@ func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
 	}
 	covered := false
 	if err := o.store.Coverage(context.Background(), time.Time{}, func(f lake.Footer) error {
-		for _, s := range f.Coverage.Stored[lake.Partition{Topic: "raw-events"}] {
+		for _, s := range f.Coverage.Erased[lake.Partition{Topic: "raw-events"}] {
 			covered = covered || s.First <= 900 && 900 <= s.Last
 		}
 		return nil

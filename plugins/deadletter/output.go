@@ -172,7 +172,12 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			return err
 		}
 		if o.memory.Erased(r.Fleet, r.Device, received(r)) {
-			r.cover(&erased)
+			if r.Record != nil {
+				erased.Erased(*r.Record)
+			}
+			if r.Origin != nil {
+				erased.Origin(*r.Origin)
+			}
 			continue
 		}
 		folder := path.Join(lake.DateFolder(time.UnixMicro(r.FailedAt)), StageFolder+"="+r.Stage)

@@ -27,9 +27,12 @@ func compareRefs(a, b lake.Ref) int {
 	return bytes.Compare(x.Append(nil), y.Append(nil))
 }
 
-// sameRefs tells whether two rows are one failure: the id says so.
+// sameRefs tells whether two rows are one record, stored twice. A failure that
+// the log holds twice stays two rows: each explains a record, and Scan gives one.
 func sameRefs(a, b lake.Ref) bool {
-	return bytes.Equal(a.Value(colID).ByteArray(), b.Value(colID).ByteArray())
+	x, _ := refCoordinates(a, colTopic)
+	y, _ := refCoordinates(b, colTopic)
+	return x == y && bytes.Equal(a.Value(colID).ByteArray(), b.Value(colID).ByteArray())
 }
 
 // refCoordinates reads the topic, partition and offset that begin at a column.

@@ -5,8 +5,8 @@ import "weir/plugins/event"
 // Collector gathers coverage record by record. Records come in runs of one
 // partition with rising offsets, which it appends without a search.
 type Collector struct {
-	stored, origins spans
-	duplicates      map[Partition][]Duplicate
+	stored, origins, erased spans
+	duplicates              map[Partition][]Duplicate
 }
 
 type spans struct {
@@ -49,6 +49,10 @@ func (c *Collector) Stored(delivery event.Coordinates) { c.stored.add(delivery) 
 // Origin notes the record that a dead letter came from.
 func (c *Collector) Origin(record event.Coordinates) { c.origins.add(record) }
 
+// Erased notes a delivery that has no row, because its device or fleet was
+// erased.
+func (c *Collector) Erased(delivery event.Coordinates) { c.erased.add(delivery) }
+
 // Duplicate notes that a record repeats the canonical one.
 func (c *Collector) Duplicate(record, canonical event.Coordinates) {
 	if c.duplicates == nil {
@@ -60,7 +64,7 @@ func (c *Collector) Duplicate(record, canonical event.Coordinates) {
 
 // Coverage returns what was gathered.
 func (c *Collector) Coverage() Coverage {
-	out := Coverage{Stored: c.stored.coverage(), Origins: c.origins.coverage()}
+	out := Coverage{Stored: c.stored.coverage(), Origins: c.origins.coverage(), Erased: c.erased.coverage()}
 	for p, ds := range c.duplicates {
 		if out.Duplicates == nil {
 			out.Duplicates = map[Partition][]Duplicate{}

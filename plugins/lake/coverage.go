@@ -50,17 +50,19 @@ type Coverage struct {
 	Stored     map[Partition][]Span      // the deliveries that its rows stand for
 	Duplicates map[Partition][]Duplicate // records of the same batches that repeat others
 	Origins    map[Partition][]Span      // dead letters: the records that its rows came from
+	Erased     map[Partition][]Span      // deliveries whose rows were erased, or refused because of an erasure
 }
 
 // Empty tells whether the coverage says nothing.
 func (c *Coverage) Empty() bool {
-	return len(c.Stored) == 0 && len(c.Duplicates) == 0 && len(c.Origins) == 0
+	return len(c.Stored) == 0 && len(c.Duplicates) == 0 && len(c.Origins) == 0 && len(c.Erased) == 0
 }
 
 // Merge adds what other says.
 func (c *Coverage) Merge(other Coverage) {
 	c.Stored = mergeSpans(c.Stored, other.Stored)
 	c.Origins = mergeSpans(c.Origins, other.Origins)
+	c.Erased = mergeSpans(c.Erased, other.Erased)
 	for p, ds := range other.Duplicates {
 		if c.Duplicates == nil {
 			c.Duplicates = map[Partition][]Duplicate{}
@@ -71,7 +73,7 @@ func (c *Coverage) Merge(other Coverage) {
 
 // settled returns the records that need no further storing.
 func (c *Coverage) settled() map[Partition][]Span {
-	if len(c.Duplicates) == 0 {
+	if len(c.Duplicates) == 0 && len(c.Erased) == 0 {
 		return c.Stored
 	}
 	repeats := make(map[Partition][]Span, len(c.Duplicates))
@@ -80,7 +82,24 @@ func (c *Coverage) settled() map[Partition][]Span {
 			repeats[p] = append(repeats[p], Span{First: d.Offset, Last: d.Offset})
 		}
 	}
-	return mergeSpans(repeats, c.Stored)
+	return mergeSpans(mergeSpans(repeats, c.Stored), c.Erased)
+}
+
+// lost returns what c says of rows that kept does not: rows that are no more.
+func (c *Coverage) lost(kept Coverage) Coverage {
+	return Coverage{Origins: minusSpans(c.Origins, kept.Origins), Erased: minusSpans(c.Stored, kept.Stored)}
+}
+
+func minusSpans(from, what map[Partition][]Span) (out map[Partition][]Span) {
+	for p, spans := range from {
+		if rest := NewOffsets(spans...).Minus(NewOffsets(what[p]...)); len(rest) > 0 {
+			if out == nil {
+				out = map[Partition][]Span{}
+			}
+			out[p] = rest
+		}
+	}
+	return out
 }
 
 func mergeSpans(into, from map[Partition][]Span) map[Partition][]Span {
@@ -135,11 +154,12 @@ type coverageJSON struct {
 	Stored     map[string][]int64            `json:"stored,omitempty"`
 	Duplicates map[string]map[string][]int64 `json:"duplicates,omitempty"`
 	Origins    map[string][]int64            `json:"origins,omitempty"`
+	Erased     map[string][]int64            `json:"erased,omitempty"`
 }
 
 // Encode writes the coverage as compact JSON.
 func (c *Coverage) Encode() string {
-	out := coverageJSON{Version: coverageVersion, Stored: encodeSpans(c.Stored), Origins: encodeSpans(c.Origins)}
+	out := coverageJSON{Version: coverageVersion, Stored: encodeSpans(c.Stored), Origins: encodeSpans(c.Origins), Erased: encodeSpans(c.Erased)}
 	for p, ds := range c.Duplicates {
 		by := map[string][]int64{}
 		last := map[string]int64{}
@@ -189,6 +209,9 @@ func DecodeCoverage(raw string) (c Coverage, err error) {
 		return c, fmt.Errorf("reading coverage: %w", err)
 	}
 	if c.Origins, err = decodeSpans(in.Origins); err != nil {
+		return c, fmt.Errorf("reading coverage: %w", err)
+	}
+	if c.Erased, err = decodeSpans(in.Erased); err != nil {
 		return c, fmt.Errorf("reading coverage: %w", err)
 	}
 	for key, by := range in.Duplicates {

@@ -83,11 +83,13 @@ func randomCoverage(random *rand.Rand) Coverage {
 		offset := random.Int64N(1 << 40)
 		for range random.IntN(50) {
 			record := event.Coordinates{Topic: topic, Partition: random.Int32N(3), Offset: offset}
-			switch random.IntN(4) {
+			switch random.IntN(5) {
 			case 0:
 				c.Duplicate(record, event.Coordinates{Topic: "other", Partition: random.Int32N(9), Offset: random.Int64N(1 << 41)})
 			case 1:
 				c.Origin(record)
+			case 2:
+				c.Erased(record)
 			default:
 				c.Stored(record)
 			}

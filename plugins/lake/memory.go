@@ -72,19 +72,10 @@ func (m *Memory) Erased(fleet, device string, received time.Time) bool {
 
 // refresh reads the objects written since a time that are not known yet.
 func (m *Memory) refresh(ctx context.Context, now, since time.Time) error {
-	objects, err := m.store.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
-	if err != nil {
-		return err
-	}
-	unread := objects[:0]
-	for _, o := range objects {
-		if _, ok := m.read[o.Key]; !ok {
-			unread = append(unread, o)
-		}
-	}
-	err = m.store.Footers(ctx, unread, func(f Footer) error {
+	err := m.store.eachFooter(ctx, func(ctx context.Context) ([]Object, error) {
+		return m.store.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
+	}, m.read, func(f Footer) error {
 		m.known.Add(f.Coverage, f.Written)
-		m.read[f.Key] = f.Written
 		return nil
 	})
 	if err == nil {
@@ -163,13 +154,12 @@ func (m *Memory) HadOn(ctx context.Context, now, day time.Time, c event.Coordina
 			clear(m.historic)
 		}
 		p = &past{read: now}
-		objects, err := m.store.Folder(ctx, folder)
-		if err == nil {
-			err = m.store.Footers(ctx, objects, func(f Footer) error {
-				p.known.Add(f.Coverage, f.Written)
-				return nil
-			})
-		}
+		err := m.store.eachFooter(ctx, func(ctx context.Context) ([]Object, error) {
+			return m.store.Folder(ctx, folder)
+		}, map[string]time.Time{}, func(f Footer) error {
+			p.known.Add(f.Coverage, f.Written)
+			return nil
+		})
 		if err != nil {
 			return false, fmt.Errorf("reading which records of %s are stored: %w", folder, err)
 		}

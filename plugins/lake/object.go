@@ -176,11 +176,33 @@ func (s *Store) Footers(ctx context.Context, objects []Object, each func(Footer)
 // Coverage calls each with what every object written since a time says of
 // itself: the ledger that an audit reads. A zero time means all objects.
 func (s *Store) Coverage(ctx context.Context, since time.Time, each func(Footer) error) error {
-	objects, err := s.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
-	if err != nil {
-		return err
+	return s.eachFooter(ctx, func(ctx context.Context) ([]Object, error) {
+		return s.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
+	}, map[string]time.Time{}, each)
+}
+
+// relists is how often a listing is made anew because objects of it vanished.
+const relists = 5
+
+// eachFooter reads the footers of the listed objects that are not in read yet,
+// and notes them there. When an object has vanished, what it held is in one
+// that the listing did not have: it lists again.
+func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Object, error), read map[string]time.Time, each func(Footer) error) error {
+	for try := 0; ; try++ {
+		objects, err := list(ctx)
+		if err != nil {
+			return err
+		}
+		objects = slices.DeleteFunc(objects, func(o Object) bool { _, ok := read[o.Key]; return ok })
+		found := 0
+		if err := s.Footers(ctx, objects, func(f Footer) error {
+			found++
+			read[f.Key] = f.Written
+			return each(f)
+		}); err != nil || found == len(objects) || try == relists {
+			return err
+		}
 	}
-	return s.Footers(ctx, objects, each)
 }
 
 // tail serves the end of an object from one read.

@@ -37,14 +37,15 @@ type Rewritten struct {
 	BytesIn         int64
 }
 
-// Rewrite writes the outputs, then deletes the inputs. The coverage of the
-// inputs goes on in the outputs: nothing that was explained becomes
-// unexplained. A crash in between leaves rows twice, which readers and the next
+// Rewrite writes the outputs, then deletes the inputs. What the inputs say of
+// the log goes on in the outputs, and, of rows that are no more, in an object of
+// its own: nothing that was explained becomes unexplained. A crash in between leaves rows twice, which readers and the next
 // rewriting see once; an error before the deletion leaves the inputs as they
 // were.
 func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 	done := Rewritten{Inputs: len(r.Inputs)}
-	var inherited Coverage
+	var before, inherited Coverage // inherited: what needs no row
+	var kept Coverage
 	rows := int64(0)
 	written := time.Time{}
 	for _, o := range r.Inputs {
@@ -52,17 +53,18 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 		if err != nil {
 			return done, fmt.Errorf("rewriting %s: %w", r.Folder, err)
 		}
-		inherited.Merge(f.Coverage)
+		before.Merge(f.Coverage)
 		rows += f.Rows
 		done.BytesIn += o.Size
 		if o.Written.After(written) {
 			written = o.Written // the youngest: Known relies on it
 		}
 	}
+	inherited.Merge(Coverage{Duplicates: before.Duplicates, Erased: before.Erased})
 	var outputs []string
 	err := func() error {
 		for _, part := range r.Parts {
-			keys, err := s.rewritePart(ctx, s, r, part, written, &inherited, &done)
+			keys, err := s.rewritePart(ctx, s, r, part, written, &inherited, &kept, &done)
 			outputs = append(outputs, keys...)
 			if err != nil {
 				return err
@@ -73,6 +75,7 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 		} else if r.MayDrop {
 			done.Dropped = lost
 		}
+		inherited.Merge(before.lost(kept))
 		if inherited.Empty() {
 			return nil
 		}
@@ -98,10 +101,10 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 // MergeInto writes the part's rows of many objects as few objects of another
 // store, each row once, and returns those. The objects stay as they are.
 func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []Object, part Part) ([]Object, error) {
-	var inherited Coverage
+	var inherited, kept Coverage
 	var done Rewritten
 	r := Rewriting{Table: t, Folder: DateFolder(part.From), Inputs: objects}
-	if _, err := s.rewritePart(ctx, dst, r, part, part.From, &inherited, &done); err != nil {
+	if _, err := s.rewritePart(ctx, dst, r, part, part.From, &inherited, &kept, &done); err != nil {
 		return nil, fmt.Errorf("merging %d objects: %w", len(objects), err)
 	}
 	return dst.Folder(ctx, r.Folder)
@@ -109,7 +112,7 @@ func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []O
 
 // rewritePart writes the objects of one part to dst. The first object of all
 // takes the inherited coverage.
-func (s *Store) rewritePart(ctx context.Context, dst *Store, r Rewriting, part Part, written time.Time, inherited *Coverage, done *Rewritten) (keys []string, err error) {
+func (s *Store) rewritePart(ctx context.Context, dst *Store, r Rewriting, part Part, written time.Time, inherited, kept *Coverage, done *Rewritten) (keys []string, err error) {
 	inputs, first, last := part.narrow(r.Inputs)
 	if len(inputs) == 0 {
 		return nil, nil
@@ -125,7 +128,7 @@ func (s *Store) rewritePart(ctx context.Context, dst *Store, r Rewriting, part P
 		key := NewName(r.Folder, written, first, last).Path()
 		keys = append(keys, key)
 		err = dst.Put(ctx, key, func(w io.Writer) (err error) {
-			row, ok, err = r.fill(ctx, w, row, in, inherited)
+			row, ok, err = r.fill(ctx, w, row, in, inherited, kept)
 			return err
 		})
 	}
@@ -168,7 +171,7 @@ func (p Part) wants(t *Table) func(Ref) bool {
 
 // fill writes one object: row, and what follows it, up to the most an object
 // may hold. It returns the first row of the next object.
-func (r Rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, inherited *Coverage) (Ref, bool, error) {
+func (r Rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, inherited, kept *Coverage) (Ref, bool, error) {
 	groupRows, maxRows := r.RowGroupRows, r.MaxRows
 	if groupRows <= 0 {
 		groupRows = 64 << 10
@@ -200,6 +203,7 @@ func (r Rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, in
 		}
 	}
 	coverage := covers.Coverage()
+	kept.Merge(coverage)
 	coverage.Merge(*inherited)
 	*inherited = Coverage{}
 	return row, ok, out.Close(&coverage)

@@ -19,6 +19,13 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 func ledger(t testing.TB, s *lake.Store) (total lake.Coverage, rows int64, objects int) {
 	t.Helper()
 	err := s.Coverage(context.Background(), time.Time{}, func(f lake.Footer) error {
+		claims := int64(0)
+		for _, spans := range f.Coverage.Stored {
+			claims += lake.NewOffsets(spans...).Count()
+		}
+		if claims != f.Rows {
+			t.Fatalf("%s claims %d records and has %d rows", f.Key, claims, f.Rows)
+		}
 		total.Merge(f.Coverage)
 		rows += f.Rows
 		objects++

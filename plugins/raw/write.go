@@ -116,7 +116,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 	r.fill(e, msg, at, received)
 	if w.o.memory.Erased(r.Fleet, r.Device, receivedAt(r)) {
 		if logged {
-			w.settled.Stored(delivery)
+			w.settled.Erased(delivery)
 		}
 		w.erased++
 		return nil
