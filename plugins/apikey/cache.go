@@ -22,6 +22,7 @@ type CacheOptions struct {
 const (
 	missesPerSecond = 20
 	missesBurst     = 50
+	missTimeout     = 3 * time.Second
 	unknownFor      = 10 * time.Second
 	unknownMax      = 10_000
 )
@@ -203,6 +204,8 @@ func (c *Cache) miss(ctx context.Context, id string, now time.Time) (*entry, err
 	c.tokens--
 	c.mu.Unlock()
 
+	ctx, cancel := context.WithTimeout(ctx, missTimeout)
+	defer cancel()
 	k, err := c.store.Get(ctx, id)
 	c.mu.Lock()
 	defer c.mu.Unlock()

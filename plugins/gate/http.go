@@ -69,11 +69,16 @@ func (s *server) stop(ctx context.Context) error {
 }
 
 // debugWriter takes what net/http says about broken connections: what strangers
-// can cause is no warning.
+// can cause is no warning. A panic is a defect of ours.
 type debugWriter struct{ g *gate }
 
 func (d debugWriter) Write(p []byte) (int, error) {
-	d.g.log.Debug(strings.TrimSpace(string(p)))
+	text := strings.TrimSpace(string(p))
+	if strings.HasPrefix(text, "http: panic") {
+		d.g.log.Error(text)
+	} else {
+		d.g.log.Debug(text)
+	}
 	return len(p), nil
 }
 
