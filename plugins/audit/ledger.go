@@ -30,6 +30,9 @@ func (e *evidence) merge(c lake.Coverage) {
 	for p, spans := range c.Stored {
 		e.stored[p] = append(e.stored[p], spans...)
 	}
+	for p, spans := range c.Erased { // it was stored, or would have been
+		e.stored[p] = append(e.stored[p], spans...)
+	}
 	for p, spans := range c.Origins {
 		e.dead[p] = append(e.dead[p], spans...)
 	}
