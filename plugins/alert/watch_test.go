@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
 func number(v float64) *float64 { return &v }
@@ -120,6 +121,10 @@ conditions: [{name: claims_store_down, metric: weir_dedupe_store_up, aggregate: 
 	r, err := ParseRecord(body)
 	if err != nil || r.Rule != "claims_store_down" || r.Kind != Pipeline || r.Fleet != "" {
 		t.Fatalf("%s: %v", body, err)
+	}
+	schema, err := jsonschema.Compile("../../schemas/alert/v1.json")
+	if err != nil || !fits(t, schema, body) {
+		t.Errorf("%s is not as the schema says: %v", body, err)
 	}
 	if done := h.apply(string(body)); done.Opened != 1 {
 		t.Errorf("applied %+v", done)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	_ "github.com/redpanda-data/connect/v4/public/components/pure"
+	"github.com/santhosh-tekuri/jsonschema/v5"
 
 	"weir/plugins/event"
 	"weir/plugins/rollup"
@@ -178,6 +179,44 @@ func TestRedeliveryMovesNothingAndIsMarkedAsBefore(t *testing.T) {
 	}
 	if out := r.mark(record(3, noon.Add(2*time.Second), 20)); len(out) != 1 || out[0].Transition != Resolved || out[0].AlertID != first[0].AlertID {
 		t.Errorf("marked %+v", out)
+	}
+}
+
+func TestTransitionsAreAsTheirSchemaSays(t *testing.T) {
+	schema, err := jsonschema.Compile("../../schemas/alert/v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, hot, "")
+	offset := 0
+	feed := func(value float64) *service.Message {
+		offset++
+		m := record(offset, noon.Add(time.Duration(offset)*10*time.Second), value)
+		r.mark(m)
+		return m
+	}
+	for i := range 30 {
+		feed(50 + float64(i%3))
+	}
+	seen := 0
+	for _, value := range []float64{95, 96, 95, 50, 51, 50} {
+		raw := event.Meta(feed(value), metaAlerts)
+		if raw == "" {
+			continue
+		}
+		var list []any
+		if err := json.Unmarshal([]byte(raw), &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range list {
+			seen++
+			if err := schema.Validate(one); err != nil {
+				t.Errorf("%v: %v", one, err)
+			}
+		}
+	}
+	if seen != 4 {
+		t.Errorf("%d transitions of two rules", seen)
 	}
 }
 
