@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"weir/plugins/alert"
 	"weir/plugins/apikey"
 	"weir/plugins/group"
 	"weir/plugins/lake"
@@ -55,9 +56,21 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	alerts := alert.Handler(control)
 	auth := &apikey.Authenticator{Keys: cache}
 	query := func(h http.Handler) http.Handler { return auth.Require(apikey.Query, h) }
 	admin := func(h http.Handler) http.Handler { return auth.Require(apikey.Admin, in.recorder.audited(h)) }
+	// either is for what a fleet sees of its own, and an admin of all fleets.
+	either := func(h http.Handler) http.Handler {
+		forFleet, forAdmin := auth.Require(apikey.Query, h), auth.Require(apikey.Admin, h)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if key, err := cache.Check(r.Context(), apikey.FromRequest(r)); err == nil && key.Admin {
+				forAdmin.ServeHTTP(w, r)
+				return
+			}
+			forFleet.ServeHTTP(w, r)
+		})
+	}
 
 	mux := http.NewServeMux()
 	for path, handler := range map[string]http.Handler{
@@ -70,6 +83,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/replays":             admin(replay.Handler(replays, devicesOf(groups))),
 		"/v1/replays/":            admin(replay.Handler(replays, devicesOf(groups))),
 		"/v1/audit":               admin(auditHandler(acts, time.Now)),
+		"/v1/alerts":              either(alerts),
+		"/v1/alerts/":             either(in.recorder.audited(alerts)),
 		"/registry/":              in.registry(auth, schemas.Handler()),
 		"GET /openapi.json":       serveDocument(document),
 		"/":                       http.HandlerFunc(notFound),
