@@ -13,6 +13,7 @@ import (
 
 	"weir/plugins/event"
 	"weir/plugins/lake"
+	"weir/plugins/outage"
 )
 
 const (
@@ -85,7 +86,10 @@ func Register(env *service.Environment) error {
 				return nil, policy, 0, err
 			}
 			out, err := newOutput(conf, res)
-			return out, policy, inFlight, err
+			if err != nil {
+				return nil, policy, 0, err
+			}
+			return outage.Hold(out, "dead-letter store", "weir_dead_letter_store_up", res), policy, inFlight, nil
 		})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/lake"
+	"weir/plugins/outage"
 )
 
 const (
@@ -90,7 +91,10 @@ func Register(env *service.Environment) error {
 				return nil, policy, 0, err
 			}
 			out, err := newOutput(conf, res)
-			return out, policy, inFlight, err
+			if err != nil {
+				return nil, policy, 0, err
+			}
+			return outage.Hold(out, "raw store", "weir_raw_store_up", res), policy, inFlight, nil
 		})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/plugins/outage"
 	"weir/plugins/sqldb"
 )
 
@@ -126,7 +127,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.Batc
 	o.conflicts = m.NewCounter("weir_rollup_conflicts_total")
 	o.rolled = m.NewCounter("weir_rollup_rolled_hours_total")
 	o.expired = m.NewCounter("weir_rollup_expired_rows_total", "part")
-	return o, batching, 1, nil // batches of one store wait for each other
+	return outage.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil // batches of one store wait for each other
 }
 
 // Connect opens the database and starts the upkeep.
