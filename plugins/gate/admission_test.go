@@ -277,4 +277,10 @@ func TestLagMeterReadsTheSlowestGroup(t *testing.T) {
 	if len(m.ends) > maxSamples+10 {
 		t.Errorf("%d samples", len(m.ends))
 	}
+
+	m.read(at.Add(time.Second), offsets{0: 0}, offsets{0: 13_000}, map[string]offsets{"back": {0: 9000}})
+	r = m.read(at.Add(2*time.Second), offsets{0: 0}, offsets{0: 13_000}, map[string]offsets{"back": {0: 1000}})
+	if r.drain != 0 || r.records != 12_000 {
+		t.Errorf("a group whose offsets were set back: %+v", r)
+	}
 }

@@ -137,6 +137,20 @@ func TestLinesAreEventsOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestMinimalReplyHasTheRejectedEventsOnly(t *testing.T) {
+	w := newWorld(t, "")
+	r := w.post("["+goodEvent+",NaN,"+goodEvent+",{}]", "Prefer", "return=minimal")
+	if r.status != 207 || *r.Accepted != 2 || *r.Rejected != 2 || len(r.Events) != 2 || r.Events[0].Index != 1 || r.Events[1].Index != 3 || r.header.Get("Preference-Applied") != "return=minimal" {
+		t.Errorf("%d %v %s", r.status, r.header, r.body)
+	}
+	if r := w.post(goodEvent, "Prefer", "return = minimal"); r.status != 202 || *r.Accepted != 1 || r.body != `{"accepted":1,"rejected":0,"events":[]}`+"\n" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := w.post(goodEvent, "Prefer", "respond-async"); r.status != 202 || len(r.Events) != 1 || r.header.Get("Preference-Applied") != "" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
 func TestRefusalsAreProblems(t *testing.T) {
 	w := newWorld(t, "")
 	admin, _, err := w.store.Create(t.Context(), "", apikey.Options{Admin: true})

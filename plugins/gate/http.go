@@ -214,7 +214,7 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 		return 0, clientGone() // most likely to nobody, but never an empty 200
 	}
 	g.limitFields(w, key.Fleet)
-	return g.answer(w, res), nil
+	return g.answer(w, res, strings.EqualFold(strings.ReplaceAll(r.Header.Get("Prefer"), " ", ""), preferMinimal)), nil
 }
 
 // limitFields says where the fleet stands with its quota, if it has one.

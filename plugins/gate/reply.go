@@ -11,11 +11,17 @@ import (
 
 // answer writes the verdict of each event. It is written by hand: there is one
 // for each event that weir takes in.
-func (g *gate) answer(w http.ResponseWriter, res result) int {
+func (g *gate) answer(w http.ResponseWriter, res result, minimal bool) int {
 	items, rejected, status := res.items, res.rejected, res.status()
 	h := w.Header()
 	h["Content-Type"] = []string{typeJSON}
-	body := appendVerdicts(make([]byte, 0, 64+96*len(items)+256*len(rejected)), items, rejected)
+	var body []byte
+	if minimal {
+		h["Preference-Applied"] = []string{preferMinimal}
+		body = appendRejections(make([]byte, 0, 64+256*len(rejected)), items, rejected)
+	} else {
+		body = appendVerdicts(make([]byte, 0, 64+96*len(items)+256*len(rejected)), items, rejected)
+	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that has gone will send again
@@ -43,12 +49,35 @@ func appendEmpty(b []byte, detail string) []byte {
 	return append(rawjson.AppendString(b, detail), "}\n"...)
 }
 
-func appendVerdicts(b []byte, items []item, rejected map[int]*event.Rejection) []byte {
+// preferMinimal is what a client says in Prefer (RFC 7240) that wants to hear of
+// rejected events only.
+const preferMinimal = "return=minimal"
+
+// appendRejections is appendVerdicts without the accepted events.
+func appendRejections(b []byte, items []item, rejected map[int]*event.Rejection) []byte {
+	b = appendCounts(b, len(items), len(rejected))
+	first := true
+	for i := range items {
+		if r := rejected[i]; r != nil {
+			if !first {
+				b = append(b, ',')
+			}
+			b, first = appendVerdict(b, i, items[i].id, r), false
+		}
+	}
+	return append(b, "]}\n"...)
+}
+
+func appendCounts(b []byte, items, rejected int) []byte {
 	b = append(b, `{"accepted":`...)
-	b = strconv.AppendInt(b, int64(len(items)-len(rejected)), 10)
+	b = strconv.AppendInt(b, int64(items-rejected), 10)
 	b = append(b, `,"rejected":`...)
-	b = strconv.AppendInt(b, int64(len(rejected)), 10)
-	b = append(b, `,"events":[`...)
+	b = strconv.AppendInt(b, int64(rejected), 10)
+	return append(b, `,"events":[`...)
+}
+
+func appendVerdicts(b []byte, items []item, rejected map[int]*event.Rejection) []byte {
+	b = appendCounts(b, len(items), len(rejected))
 	for i := range items {
 		if i > 0 {
 			b = append(b, ',')
