@@ -23,7 +23,6 @@ func (u *upRun) setEnv(home string) error {
 		"WEIR_ROLLUP_URL":        u.data.RollupURL(),
 		"WEIR_CONTROL_URL":       u.data.ControlURL(),
 		"WEIR_CLAIMS_URL":        u.data.ClaimsURL(),
-		"WEIR_SCHEMAS_URL":       "file://" + filepath.Join(home, "schemas", "telemetry"),
 		"WEIR_ANOMALY_RULES":     filepath.Join(home, "configs", "anomaly.yaml"),
 		"WEIR_BLOBLANG":          filepath.Join(home, "bloblang"),
 	}
