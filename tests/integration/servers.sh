@@ -12,6 +12,10 @@
 # .cache/. "start" prints export lines on stdout and everything else on stderr,
 # and is idempotent: a server that runs is left alone. "stop" ends them and
 # deletes their data. WEIR_TEST_DIR chooses another directory.
+#
+# For tests of faults: "pause NAME" lets a server stand still with its
+# connections open, "resume NAME" lets it go on; "crash NAME" kills it, and
+# "revive NAME" starts it again on its data and its port.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -25,6 +29,22 @@ die() { say "$*"; exit 1; }
 
 # free_port asks the system for a port that nobody uses.
 free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+
+# unused_port is one that the system gives to nobody who asks for just any.
+unused_port() {
+  python3 - <<'PYTHON'
+import random, socket
+while True:
+    port = random.randrange(20000, 32000)
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+    print(port)
+    break
+PYTHON
+}
 
 # root runs a command as root: the tests may run as anybody.
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
@@ -66,9 +86,7 @@ start_postgres() {
   [ "$(id -u)" != 0 ] || chown postgres "$data"
   chmod 700 "$data"
   unprivileged "$bin/initdb" -D "$data" -U weir -A trust -E UTF8 --no-instructions >"$state/postgres.log" 2>&1 || die "initdb failed: $(tail -n 5 "$state/postgres.log")"
-  unprivileged "$bin/postgres" -D "$data" -p "$port" -h 127.0.0.1 -k "$data" -c max_connections=200 -c timezone=UTC \
-    >>"$state/postgres.log" 2>&1 </dev/null &
-  echo $! >"$state/postgres.pid"
+  launch postgres unprivileged "$bin/postgres" -D "$data" -p "$port" -h 127.0.0.1 -k "$data" -c max_connections=200 -c timezone=UTC
   await postgres 30 "$bin/pg_isready" -h 127.0.0.1 -p "$port" -U weir
   "$bin/psql" -q -h 127.0.0.1 -p "$port" -U weir -d postgres -c "CREATE DATABASE weir_test" >&2
   export_line postgres WEIR_TEST_POSTGRES_URL "postgres://weir@127.0.0.1:$port/weir_test?sslmode=disable"
@@ -79,9 +97,8 @@ start_redis() {
   local port
   port=$(free_port)
   mkdir -p "$state/redis"
-  redis-server --port "$port" --bind 127.0.0.1 --dir "$state/redis" --save "" --appendonly no --maxmemory 256mb \
-    --maxmemory-policy noeviction >"$state/redis.log" 2>&1 </dev/null &
-  echo $! >"$state/redis.pid"
+  launch redis redis-server --port "$port" --bind 127.0.0.1 --dir "$state/redis" --save "" --appendonly no --maxmemory 256mb \
+    --maxmemory-policy noeviction
   await redis 10 redis-cli -p "$port" ping
   export_line redis WEIR_TEST_REDIS_URL "redis://127.0.0.1:$port/0"
 }
@@ -99,7 +116,7 @@ start_kafka() {
   # A second listener tells its clients another address than its own: whoever
   # wants to cut clients off puts a proxy there.
   local behind front
-  behind=$(free_port) front=$(free_port)
+  behind=$(free_port) front=$(unused_port)
   mkdir -p "$state/kafka"
   cat >"$state/kafka.properties" <<EOF
 process.roles=broker,controller
@@ -127,13 +144,11 @@ EOF
   local java=(java -Xms256m -Xmx512m -XX:+UseG1GC "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*")
   "${java[@]}" kafka.tools.StorageTool format -t "$(python3 -c 'import base64,uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))')" \
     -c "$state/kafka.properties" >"$state/kafka.log" 2>&1 || die "formatting Kafka's storage failed: $(tail -n 5 "$state/kafka.log")"
-  "${java[@]}" kafka.Kafka "$state/kafka.properties" >>"$state/kafka.log" 2>&1 </dev/null &
-  echo $! >"$state/kafka.pid"
+  launch kafka "${java[@]}" kafka.Kafka "$state/kafka.properties"
   await kafka 60 kafka_ready "$port"
   export_line kafka WEIR_TEST_KAFKA_BROKERS "127.0.0.1:$port"
   export_line kafka WEIR_TEST_KAFKA_PROXY "127.0.0.1:$front"   # a proxy that listens here
   export_line kafka WEIR_TEST_KAFKA_BEHIND "127.0.0.1:$behind" # and hands on to here can cut clients off
-  export_line kafka WEIR_TEST_KAFKA_PID "$(cat "$state/kafka.pid")" # for tests that stop it for a while
 }
 
 kafka_ready() { port_open "$1" && grep -q "Kafka Server started" "$state/kafka.log"; }
@@ -147,9 +162,8 @@ start_s3() {
   port=$(free_port)
   mkdir -p "$state/s3/objects" "$state/s3/meta"
   # The side car holds what would otherwise need a file system with extended attributes.
-  "$bin" --port "127.0.0.1:$port" --access "$s3_access" --secret "$s3_secret" --region us-east-1 --quiet \
-    posix --sidecar "$state/s3/meta" "$state/s3/objects" >"$state/s3.log" 2>&1 </dev/null &
-  echo $! >"$state/s3.pid"
+  launch s3 "$bin" --port "127.0.0.1:$port" --access "$s3_access" --secret "$s3_secret" --region us-east-1 --quiet \
+    posix --sidecar "$state/s3/meta" "$state/s3/objects"
   await s3 20 port_open "$port"
   curl -sSf -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:us-east-1:s3" --user "$s3_access:$s3_secret" "http://127.0.0.1:$port/$bucket" >&2 ||
     die "creating the bucket failed; the log is $state/s3.log"
@@ -157,6 +171,45 @@ start_s3() {
   export_line s3 AWS_ACCESS_KEY_ID "$s3_access"
   export_line s3 AWS_SECRET_ACCESS_KEY "$s3_secret"
 }
+
+# launch NAME COMMAND…: in the background, with its log; how, is kept for revive.
+launch() {
+  local name=$1; shift
+  printf '%q ' "$@" >"$state/$name.cmd"
+  "$@" >>"$state/$name.log" 2>&1 </dev/null &
+  echo $! >"$state/$name.pid"
+}
+
+# family PID: it and all that came of it.
+family() { local child; echo "$1"; for child in $(pgrep -P "$1" || true); do family "$child"; done; }
+
+# signal NAME SIGNAL: to the server and its children.
+signal() {
+  [ -f "$state/$1.pid" ] || die "$1 was not started here, in $state"
+  # shellcheck disable=SC2046 # one word for each process
+  kill "-$2" $(family "$(cat "$state/$1.pid")") 2>/dev/null || true
+}
+
+crash() {
+  signal "$1" KILL
+  for ((i = 0; i < 50; i++)); do running "$1" || return 0; sleep 0.1; done
+  die "$1 is still there after SIGKILL"
+}
+
+revive() {
+  running "$1" && die "$1 runs: nothing to revive"
+  [ "$1" != kafka ] || : >"$state/kafka.log" # its readiness is read from there
+  eval "launch $1 $(cat "$state/$1.cmd")"
+  await "$1" 60 "ready_$1"
+}
+
+ready_postgres() { "$(pg_bin)/pg_isready" -d "$(value WEIR_TEST_POSTGRES_URL postgres)"; }
+ready_redis() { redis-cli -u "$(value WEIR_TEST_REDIS_URL redis)" ping; }
+ready_kafka() { kafka_ready "$(value WEIR_TEST_KAFKA_BROKERS kafka | cut -d: -f2)"; }
+ready_s3() { port_open "$(value WEIR_TEST_S3_URL s3 | sed 's#.*http://[^:]*:\([0-9]*\).*#\1#')"; }
+
+# value VARIABLE NAME: what a server's environment says.
+value() { (. "$state/$2.env" && printf '%s' "${!1}"); }
 
 export_line() { printf 'export %s=%q\n' "$2" "$3" >>"$state/$1.env"; }
 
@@ -176,7 +229,7 @@ start() {
   env_lines
 }
 
-env_lines() { cat "$state"/*.env 2>/dev/null || die "nothing runs: $0 start"; }
+env_lines() { printf 'export WEIR_TEST_DIR=%q\n' "$state" && cat "$state"/*.env 2>/dev/null || die "nothing runs: $0 start"; }
 
 # stop_one ends a server, if need be the hard way, and deletes its data.
 stop_one() {
@@ -194,17 +247,21 @@ stop_one() {
     fi
     say "$name stopped"
   fi
-  rm -rf "${state:?}/$name" "$state/$name".{pid,env,log,properties}
+  rm -rf "${state:?}/$name" "$state/$name".{pid,env,log,properties,cmd}
 }
 
 case ${1:-} in
 start) shift; start "$@" ;;
 env) env_lines ;;
+pause) signal "$2" STOP ;;
+resume) signal "$2" CONT ;;
+crash) crash "$2" ;;
+revive) revive "$2" ;;
 stop)
   shift
   [ $# -gt 0 ] || set -- postgres redis kafka s3
   for name in "$@"; do stop_one "$name"; done
   rmdir "$state" 2>/dev/null || true
   ;;
-*) die "usage: $0 start [postgres|redis|kafka|s3]… | env | stop [NAME]…" ;;
+*) die "usage: $0 start [postgres|redis|kafka|s3]… | env | stop [NAME]… | pause|resume|crash|revive NAME" ;;
 esac

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
-	"strconv"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -76,7 +78,7 @@ func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("weir fleet:\n%s", wait())
-	c.sys.verifyStores(3*time.Minute, api.api, nil, "--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups, "--claims-lost")
+	c.sys.verifyStores(3*time.Minute, api.api, nil, "--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups, "--claims-lost", "--owners-changed")
 	out, err := c.sys.weir("audit", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s", "--deep")
 	t.Logf("weir audit:\n%s", out)
 	if err != nil {
@@ -102,7 +104,12 @@ func newCluster(t *testing.T) *cluster {
 	claims := mustParse(t, require.Env(t, "WEIR_TEST_REDIS_URL"))
 	s3 := mustParse(t, require.Env(t, "WEIR_TEST_S3_URL"))
 	c := &cluster{t: t, sys: newSystem(t), brokers: brokers, nodes: map[string]*node{}}
-	prepareTopics(t, brokers)
+	clearTopics(t, brokers)
+	out, err := c.sys.weir("topics", "create", "--brokers", brokers, "--replicas", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("weir topics create:\n%s", out)
 	c.kafka = newProxyAt(t, require.Env(t, "WEIR_TEST_KAFKA_PROXY"), require.Env(t, "WEIR_TEST_KAFKA_BEHIND"))
 
 	name := fmt.Sprintf("scenario_%d", time.Now().UnixNano())
@@ -138,9 +145,8 @@ func mustParse(t *testing.T, s string) *url.URL {
 	return u
 }
 
-// prepareTopics makes the topics of the cluster profile, empty, with no group
-// on them: fewer partitions than there, enough to rebalance.
-func prepareTopics(t *testing.T, brokers string) {
+// clearTopics deletes what an earlier test has left: topics, and the groups on them.
+func clearTopics(t *testing.T, brokers string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -150,16 +156,12 @@ func prepareTopics(t *testing.T, brokers string) {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	partitions := map[string]int32{"raw-events": 6, "replay-events": 6, "dead-letter": 2, "alert-events": 2}
-	var names []string
-	for name := range partitions {
-		names = append(names, name)
-	}
+	names := []string{"raw-events", "replay-events", "dead-letter", "alert-events"}
 	if _, err := admin.DeleteTopics(ctx, names...); err != nil {
 		t.Fatal(err)
 	}
 	for {
-		_, err := admin.DeleteGroups(ctx, "weir-raw", "weir-rollup", "weir-detect", "weir-dead-letter", "weir-spillway")
+		_, err := admin.DeleteGroups(ctx, "weir-raw", "weir-rollup", "weir-detect", "weir-dead-letter", "weir-spillway", "weir-notify")
 		if err == nil {
 			break
 		}
@@ -168,20 +170,15 @@ func prepareTopics(t *testing.T, brokers string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	for name, n := range partitions {
-		for {
-			made, err := admin.CreateTopic(ctx, n, 1, nil, name)
-			if err == nil {
-				err = made.Err
-			}
-			if err == nil {
-				break
-			}
-			if ctx.Err() != nil { // the deletion takes its time
-				t.Fatalf("creating topic %s: %v", name, err)
-			}
-			time.Sleep(100 * time.Millisecond)
+	for {
+		left, err := admin.ListTopics(ctx)
+		if err == nil && !slices.ContainsFunc(names, left.Has) {
+			return
 		}
+		if ctx.Err() != nil { // the deletion takes its time
+			t.Fatalf("the topics are still there after their deletion: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -218,15 +215,17 @@ func flush(t *testing.T, at string) {
 // stopKafka lets the broker stand still for a while, its connections open.
 func (c *cluster) stopKafka(d time.Duration) {
 	c.t.Helper()
-	pid, err := strconv.Atoi(require.Env(c.t, "WEIR_TEST_KAFKA_PID"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		c.t.Fatalf("stopping Kafka: %v", err)
-	}
+	c.server("pause", "kafka")
 	time.Sleep(d)
-	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-		c.t.Fatalf("continuing Kafka: %v", err)
+	c.server("resume", "kafka")
+}
+
+// server does to a server what servers.sh can.
+func (c *cluster) server(verb, name string) {
+	c.t.Helper()
+	cmd := exec.Command(repo("tests/integration/servers.sh"), verb, name)
+	cmd.Env = append(os.Environ(), "WEIR_TEST_DIR="+require.Env(c.t, "WEIR_TEST_DIR"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		c.t.Fatalf("%s %s: %v\n%s", verb, name, err, out)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// node is one process with one stream.
+// node is one process with one stream, or with all ("*").
 type node struct {
 	c                *cluster
 	name, stream     string
@@ -53,16 +53,21 @@ func (n *node) start() {
 		n.c.t.Fatal(err)
 	}
 	defer f.Close()
-	n.cmd = exec.Command(n.c.sys.bin, "streams", "--no-api", "-o", "configs/service.yaml", "configs/streams/"+n.stream+".yaml")
+	streams, err := filepath.Glob(repo("configs/streams/" + n.stream + ".yaml"))
+	if err != nil || len(streams) == 0 {
+		n.c.t.Fatalf("finding stream %s: %v", n.stream, err)
+	}
+	n.cmd = exec.Command(n.c.sys.bin, append([]string{"streams", "--no-api", "-o", "configs/service.yaml"}, streams...)...)
 	n.cmd.Dir = repo(".")
 	brokers := n.c.brokers
-	if n.stream == "ingest" {
+	if n.stream == "ingest" || n.name == "one" { // those that are cut off
 		brokers = n.c.kafka.addr
 	}
 	n.cmd.Env = append(append(os.Environ(), profile(n.c.t)...), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
 		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter, "WEIR_ROLLUP_URL="+n.c.rollups,
-		"WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims,
-		"WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s", "WEIR_DATA="+n.c.sys.data)
+		"WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims, "WEIR_SCHEMAS_URL="+n.c.control,
+		"WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s",
+		"WEIR_SESSION_TIMEOUT=6s", "WEIR_DATA="+n.c.sys.data)
 	n.cmd.Stdout, n.cmd.Stderr = f, f
 	if err := n.cmd.Start(); err != nil {
 		n.c.t.Fatal(err)

@@ -53,6 +53,7 @@ type system struct {
 	data      string
 	addresses [4]string // ingest, API, ops, broker
 	key       string
+	journals  []string // of the fleets so far
 	up        *exec.Cmd
 	done      chan error // closed after up has ended
 	env       []string
@@ -182,13 +183,13 @@ func (s *system) weir(args ...string) (string, error) {
 	return out.String(), err
 }
 
-func (s *system) journal() string { return filepath.Join(s.dir, "journal.jsonl") }
-
-// fleet starts the simulator with a journal. The function it returns waits for
+// fleet starts the simulator with a journal of its own. The function it returns waits for
 // its end, and fails the test when the gate broke its contract.
 func (s *system) fleet(args ...string) (cmd *exec.Cmd, wait func() string) {
 	s.t.Helper()
-	cmd = exec.Command(s.bin, append([]string{"fleet", "--url", "http://" + s.addresses[0], "--journal", s.journal(), "--quiet"}, args...)...)
+	journal := filepath.Join(s.dir, fmt.Sprintf("journal-%d.jsonl", len(s.journals)+1))
+	s.journals = append(s.journals, journal)
+	cmd = exec.Command(s.bin, append([]string{"fleet", "--url", "http://" + s.addresses[0], "--journal", journal, "--quiet"}, args...)...)
 	cmd.Env = append(os.Environ(), "WEIR_KEY="+s.key)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -230,7 +231,10 @@ func (s *system) verifyStores(wait time.Duration, api string, env []string, stor
 		s.t.Fatalf("making the Python environment: %v", err)
 	}
 	cmd := exec.Command(strings.TrimSpace(string(python)), append([]string{"-B", repo("tests/verify/verify.py"),
-		"--journal", s.journal(), "--fleet", fleetName, "--wait", fmt.Sprint(wait.Seconds())}, stores...)...)
+		"--fleet", fleetName, "--wait", fmt.Sprint(wait.Seconds())}, stores...)...)
+	for _, journal := range s.journals {
+		cmd.Args = append(cmd.Args, "--journal", journal)
+	}
 	if api != "" {
 		cmd.Args = append(cmd.Args, "--api", "http://"+api)
 	}

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import sqlite3
+from collections import Counter
 from datetime import datetime, timezone
 from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import Request, urlopen
@@ -147,6 +148,24 @@ def queried(api, key, resolution, devices, first, last):
                     break
                 query["cursor"] = page["next"]
     return found
+
+
+def queried_events(api, key, kept):
+    """How often GET /v1/events gives each event, over the range of those kept."""
+    found = Counter()
+    if not kept:
+        return found
+    times = [time for row in kept.values() for time in (row["timestamp"], row["received_at"])]
+    query = {"from": rfc3339(min(times) // 1_000_000), "to": rfc3339(max(row["received_at"] for row in kept.values()) // 1_000_000 + 1)}
+    query |= {"format": "ndjson", "fields": "event_id", "limit": "10000"}
+    while True:
+        request = Request(f"{api}/v1/events?{urlencode(query)}", headers={"X-API-Key": key})
+        with urlopen(request, timeout=60) as response:
+            for line in response:
+                found[json.loads(line)["event_id"].replace("-", "").lower()] += 1
+            query["cursor"] = response.headers["Weir-Next-Cursor"]
+        if not query["cursor"]:
+            return found
 
 
 def rfc3339(seconds):

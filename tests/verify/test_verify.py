@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import checks
 import verify
 from journal import micros
 
@@ -46,7 +47,7 @@ class System:
             self.send(i, event_of(i, **ahead), "clock_ahead" if ahead else "valid", "accepted")
         self.send(20, event_of(3), "duplicate", "accepted", store=False)
         self.send(21, event_of(21, timestamp="yesterday"), "malformed", "rejected", code="invalid_event", store=False)
-        self.letters.append({"fleet": FLEET, "code": "invalid_event", "original": json.dumps(event_of(21, timestamp="yesterday")), "stage": "ingest"})
+        self.letters.append({"id": "letter-1", "fleet": FLEET, "code": "invalid_event", "original": json.dumps(event_of(21, timestamp="yesterday")), "stage": "ingest"})
         self.send(22, event_of(22), "valid", "unknown")
         self.send(23, event_of(23), "valid", "refused", store=False)
         self.journal.append({"type": "end"})
@@ -179,6 +180,22 @@ class Verify(unittest.TestCase):
         self.assertIn("1 duplicates while the claims were lost", out)
         code, out = self.run_on(lambda system: twice(system, 4), options=["--claims-lost"])  # which was sent once
         self.assertEqual(code, 1, out)
+
+    def test_two_owners_may_store_a_record_each_and_nothing_else_twice(self):
+        code, out = self.run_on(lambda system: system.raw.append(system.raw[3]), options=["--owners-changed"])
+        self.assertEqual(code, 0, out)
+        self.assertIn("1 rows of two owners", out)
+        code, out = self.run_on(lambda system: system.raw.append(system.raw[3] | {"offset": 99}), options=["--owners-changed"])
+        self.assertEqual(code, 1, out)
+        code, out = self.run_on(lambda system: system.letters.append(system.letters[0]), options=["--owners-changed"])
+        self.assertEqual(code, 0, out)
+        code, out = self.run_on(lambda system: system.letters.append(system.letters[0] | {"id": "letter-2"}), options=["--owners-changed"])
+        self.assertEqual(code, 1, out)
+
+    def test_an_event_that_the_api_gives_twice_or_not_is_named(self):
+        self.assertFalse(checks.asked({"a": 1, "b": 2}, {"a": 1, "b": 2}).differences)
+        for answers in ({"a": 2, "b": 2}, {"b": 2}, {"a": 1, "b": 2, "c": 1}):
+            self.assertEqual(len(checks.asked({"a": 1, "b": 2}, answers).differences), 1)
 
     def test_a_torn_object_is_named(self):
         def tear(folder):

@@ -21,8 +21,9 @@ from journal import Journal
 def examine(journal, args):
     problems = []
     objects = checks.Check("objects are whole")
-    report, kept = checks.stored(journal, stores.raw_events(args.raw, problems), args.fleet, args.claims_lost)
-    report += checks.dead(journal, stores.dead_letters(args.dead_letters, problems), args.fleet)
+    raw = stores.raw_events(args.raw, problems)
+    report, kept, records = checks.stored(journal, raw, args.fleet, args.claims_lost, args.owners_changed)
+    report += checks.dead(journal, stores.dead_letters(args.dead_letters, problems), args.fleet, args.owners_changed)
     windows = {r: checks.recompute(journal, kept, seconds) for r, seconds in checks.SECONDS.items()}
     for resolution in args.resolutions.split(","):
         lines = stores.rollups(args.rollups, resolution, args.fleet)
@@ -32,6 +33,7 @@ def examine(journal, args):
     report.append(objects)
     if args.api and not any(check.differences for check in report):  # there is no point in asking before
         report += ask(args, windows)
+        report.append(checks.asked(records, stores.queried_events(args.api, os.environ["WEIR_KEY"], kept)))
     return report
 
 
@@ -77,6 +79,7 @@ def main():
     p.add_argument("--resolutions", default="1m", help="of the SQL views; hours and days follow the minutes later")
     p.add_argument("--api", help="URL of the query API, to be asked too, with the key in WEIR_KEY")
     p.add_argument("--claims-lost", action="store_true", help="the dedupe store was down for a while")
+    p.add_argument("--owners-changed", action="store_true", help="consumers joined or left while there was work")
     p.add_argument("--wait", type=float, default=0, help="seconds")
     p.add_argument("--limit", type=int, default=5, help="differences to name of each check")
     args = p.parse_args()
