@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,17 +16,18 @@ type Compaction struct {
 	Settle    time.Duration // objects younger than this are left alone
 	MinGain   int           // merge a folder only when it loses so many objects
 	SmallSize int64         // objects of more bytes are left alone
+	WideSize  int64         // objects of many hours stay so until they have so many bytes together
 	MaxInputs int           // objects merged at a time: each is open meanwhile
 }
 
 // DefaultCompaction suits batches of a few seconds.
 func DefaultCompaction() Compaction {
-	return Compaction{Settle: time.Minute, MinGain: 8, SmallSize: 48 << 20, MaxInputs: 128}
+	return Compaction{Settle: time.Minute, MinGain: 8, SmallSize: 48 << 20, WideSize: 4 << 20, MaxInputs: 128}
 }
 
-// Compact merges the small objects of every folder into one an hour. What a
-// query returns does not change, but for rows that were stored twice. It is
-// safe at any moment and from several processes: at worst work is done twice.
+// Compact merges the small objects of every folder. What a query returns does
+// not change, but for rows that were stored twice. It is safe at any moment and
+// from several processes: at worst work is done twice.
 func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Time) (total Rewritten, err error) {
 	objects, err := s.Objects(ctx, Select{})
 	if err != nil {
@@ -37,18 +39,9 @@ func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Ti
 			folders[o.Folder] = append(folders[o.Folder], o)
 		}
 	}
-	for _, folder := range sortedKeys(folders) {
-		for rest := crowded(folders[folder]); len(rest) > 0; {
-			inputs := rest[:min(len(rest), c.MaxInputs)]
-			rest = rest[len(inputs):]
-			hours := hoursOf(inputs)
-			if len(inputs)-len(hours) < c.MinGain {
-				continue
-			}
-			r := Rewriting{Table: t, Folder: folder, Inputs: inputs}
-			for _, h := range hours {
-				r.Parts = append(r.Parts, Part{From: h, To: h.Add(time.Hour)})
-			}
+	for _, folder := range slices.Sorted(maps.Keys(folders)) {
+		for _, r := range c.plan(folders[folder]) {
+			r.Table, r.Folder = t, folder
 			done, err := s.Rewrite(ctx, r)
 			if errors.Is(err, ErrNotFound) {
 				continue // another process compacts this folder
@@ -60,6 +53,43 @@ func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Ti
 		}
 	}
 	return total, nil
+}
+
+// plan says what to merge of a folder. Objects of an hour become one. Those
+// that a few stragglers stretch over many hours become one as they are, until
+// they are large enough to be worth an object for each of their hours.
+func (c Compaction) plan(objects []Object) (plan []Rewriting) {
+	var narrow, wide []Object
+	size := int64(0)
+	for _, o := range objects {
+		if len(hoursOf([]Object{o})) > 2 {
+			wide = append(wide, o)
+			size += o.Size
+		} else {
+			narrow = append(narrow, o)
+		}
+	}
+	for inputs := range slices.Chunk(crowded(narrow), c.MaxInputs) {
+		if hours := hoursOf(inputs); len(inputs)-len(hours) >= c.MinGain {
+			plan = append(plan, Rewriting{Inputs: inputs, Parts: hourly(hours)})
+		}
+	}
+	for inputs := range slices.Chunk(wide, c.MaxInputs) {
+		switch {
+		case size >= c.WideSize:
+			plan = append(plan, Rewriting{Inputs: inputs, Parts: hourly(hoursOf(inputs))})
+		case len(inputs)-1 >= c.MinGain:
+			plan = append(plan, Rewriting{Inputs: inputs, Parts: []Part{{}}})
+		}
+	}
+	return plan
+}
+
+func hourly(hours []time.Time) (parts []Part) {
+	for _, h := range hours {
+		parts = append(parts, Part{From: h, To: h.Add(time.Hour)})
+	}
+	return parts
 }
 
 // crowdedHour is how many objects an hour must have for a merge: fewer are not
@@ -86,15 +116,6 @@ func (r *Rewritten) add(o Rewritten) {
 	r.Repeats += o.Repeats
 	r.Dropped += o.Dropped
 	r.BytesIn += o.BytesIn
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // hoursOf returns the hours that the objects' times touch.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -227,17 +229,47 @@ func (w *writing) objects() []*object {
 	}
 	var out []*object
 	for _, rows := range by {
-		coverage := covered(rows) // in the order of the log: cheaper than sorted
-		rows = slices.CompactFunc(sorted(rows), (*Row).same)
-		if len(rows) <= w.o.maxRows {
-			out = append(out, &object{rows, coverage})
-			continue
-		}
-		for chunk := range slices.Chunk(rows, w.o.maxRows) {
-			out = append(out, &object{chunk, covered(chunk)})
+		for _, rows := range narrow(rows) {
+			coverage := covered(rows) // in the order of the log: cheaper than sorted
+			rows = slices.CompactFunc(sorted(rows), (*Row).same)
+			if len(rows) <= w.o.maxRows {
+				out = append(out, &object{rows, coverage})
+				continue
+			}
+			for chunk := range slices.Chunk(rows, w.o.maxRows) {
+				out = append(out, &object{chunk, covered(chunk)})
+			}
 		}
 	}
 	return out
+}
+
+const (
+	splitRows = 512 // fewer rows of a day stay together
+	hourShare = 8   // an hour with one in so many rows of the day has an object of its own
+)
+
+// narrow splits the rows of a day so that stragglers do not stretch the span of
+// the object that has all the others, which every query of the hours between
+// would have to read: an object for each hour that has many, and one for the
+// rest.
+func narrow(rows []*Row) [][]*Row {
+	count := map[int64]int{}
+	for _, r := range rows {
+		count[hourOf(r.At)]++
+	}
+	if len(count) == 1 || len(rows) < splitRows {
+		return [][]*Row{rows}
+	}
+	by := map[int64][]*Row{}
+	for _, r := range rows {
+		h := hourOf(r.At)
+		if count[h] < len(rows)/hourShare {
+			h = math.MinInt64 // the rest
+		}
+		by[h] = append(by[h], r)
+	}
+	return slices.Collect(maps.Values(by))
 }
 
 // sorted orders rows as Row.before does: the devices, then each device's rows,
