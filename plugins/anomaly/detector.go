@@ -3,7 +3,9 @@ package anomaly
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +28,7 @@ type detector struct {
 	day        atomic.Int32 // of the newest baselines; -1 for none
 	now        func() time.Time
 	meters     meters
+	pool       sync.Pool // *[]item
 }
 
 // item is an event to be judged.
@@ -43,7 +46,18 @@ type item struct {
 // mark judges the events of a batch that were not judged before. The error,
 // if any, is of the stores; the events are judged all the same.
 func (d *detector) mark(ctx context.Context, batch service.MessageBatch) error {
-	items := d.read(batch)
+	pooled, _ := d.pool.Get().(*[]item)
+	if pooled == nil {
+		pooled = new([]item)
+	}
+	items := d.read(batch, *pooled)
+	defer func() {
+		for i := range items { // the memory of readings is used again, that of messages let go
+			items[i] = item{event: event.Event{Metrics: items[i].event.Metrics[:0]}}
+		}
+		*pooled = items[:0]
+		d.pool.Put(pooled)
+	}()
 	err := d.prepare(ctx, items)
 	now := d.now().Unix()
 	samples := 0
@@ -61,8 +75,8 @@ func (d *detector) mark(ctx context.Context, batch service.MessageBatch) error {
 }
 
 // read parses the events that are to be judged.
-func (d *detector) read(batch service.MessageBatch) []item {
-	items := make([]item, 0, len(batch))
+func (d *detector) read(batch service.MessageBatch, items []item) []item {
+	items = slices.Grow(items[:0], len(batch))
 	skipped := map[string]int64{}
 	for _, msg := range batch {
 		if msg.GetError() != nil {
@@ -91,8 +105,10 @@ func (d *detector) read(batch service.MessageBatch) []item {
 			skipped["replay"]++
 			continue
 		}
-		items = append(items, item{msg: msg, record: record, where: where, home: home, epoch: epoch})
-		if it := &items[len(items)-1]; !it.parse(replay) {
+		items = items[:len(items)+1]
+		it := &items[len(items)-1]
+		*it = item{msg: msg, record: record, where: where, home: home, epoch: epoch, event: event.Event{Metrics: it.event.Metrics}}
+		if !it.parse(replay) {
 			items = items[:len(items)-1]
 		}
 	}
