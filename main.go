@@ -12,6 +12,7 @@ import (
 	"embed"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -28,6 +29,9 @@ var version = "dev"
 var assets embed.FS
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // memory for CPU: most of the heap is messages that live for milliseconds
+	}
 	code, err := run(context.Background(), os.Args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -20,6 +20,10 @@ if [ "${CI:-}" ]; then
   tests/integration/servers.sh start
   trap 'tests/integration/servers.sh stop' EXIT
   eval "$(tests/integration/servers.sh env)"
+
+  step "clients and checkers from PyPI"
+  python=$(tests/integration/venv.sh)
+  export WEIR_TEST_CONFLUENT_PYTHON="$python" WEIR_TEST_SCHEMATHESIS="${python%/*}/schemathesis"
 fi
 
 step "tests, with the race detector"

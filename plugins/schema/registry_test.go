@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -371,10 +370,7 @@ func TestAnotherGoClientFindsItsAPI(t *testing.T) {
 // TestConfluentsPythonClientFindsItsAPI runs where a Python with the package
 // confluent-kafka[schemaregistry] is named.
 func TestConfluentsPythonClientFindsItsAPI(t *testing.T) {
-	python := os.Getenv("WEIR_TEST_CONFLUENT_PYTHON")
-	if python == "" {
-		t.Skip("WEIR_TEST_CONFLUENT_PYTHON is not set: name a python that has confluent-kafka[schemaregistry] installed")
-	}
+	python := require.Env(t, "WEIR_TEST_CONFLUENT_PYTHON")
 	_, url := scratch(t)
 	out, err := exec.CommandContext(t.Context(), python, "testdata/confluent_client.py", url).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "all as expected") {

@@ -14,9 +14,9 @@ func Env(t testing.TB, name string) string {
 	v := os.Getenv(name)
 	if v == "" {
 		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not set: in CI every server must be there; run tests/integration/servers.sh start", name)
+			t.Fatalf("%s is not set: in CI everything must be there; tests/run.sh installs, starts and names it", name)
 		}
-		t.Skipf("%s is not set: start the servers with tests/integration/servers.sh start, then eval its output", name)
+		t.Skipf("%s is not set: see tests/run.sh, which starts the servers and installs the tools", name)
 	}
 	return v
 }
