@@ -150,27 +150,65 @@ func (s *Store) ReadFooter(ctx context.Context, o Object) (Footer, error) {
 // footerReaders is how many footers are read at a time.
 const footerReaders = 16
 
-// Footers reads the footers of objects, in parallel and in no order. Objects
-// that have been deleted meanwhile are passed over: what they held is in
-// another object, or was to go. each is called by one goroutine at a time.
+// Footers reads the footers of objects, in parallel and in no order. For an
+// object that has been deleted meanwhile it reads those that its folder has
+// instead: compaction put its rows into one of them, or they were to go. each is
+// called by one goroutine at a time.
 func (s *Store) Footers(ctx context.Context, objects []Object, each func(Footer) error) error {
+	given := make(map[string]bool, len(objects))
+	for try := 0; len(objects) > 0; try++ {
+		for _, o := range objects {
+			given[o.Key] = true
+		}
+		gone, err := s.footers(ctx, objects, each)
+		if err != nil || try == relists {
+			return err
+		}
+		objects = nil
+		folders := map[string]bool{}
+		for _, o := range gone {
+			if folders[o.Name.Folder] {
+				continue
+			}
+			folders[o.Name.Folder] = true
+			there, err := s.Folder(ctx, o.Name.Folder)
+			if err != nil {
+				return err
+			}
+			for _, o := range there {
+				if !given[o.Key] {
+					objects = append(objects, o)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// relists is how often a listing is made anew because objects of it vanished.
+const relists = 5
+
+// footers reads footers and returns the objects that are not there any more.
+func (s *Store) footers(ctx context.Context, objects []Object, each func(Footer) error) (gone []Object, err error) {
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(footerReaders)
 	for _, o := range objects {
 		g.Go(func() error {
 			f, err := s.ReadFooter(ctx, o)
+			mu.Lock()
+			defer mu.Unlock()
 			if errors.Is(err, ErrNotFound) {
+				gone = append(gone, o)
 				return nil
 			} else if err != nil {
 				return err
 			}
-			mu.Lock()
-			defer mu.Unlock()
 			return each(f)
 		})
 	}
-	return g.Wait()
+	err = g.Wait()
+	return gone, err
 }
 
 // Coverage calls each with what every object written since a time says of
@@ -180,9 +218,6 @@ func (s *Store) Coverage(ctx context.Context, since time.Time, each func(Footer)
 		return s.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
 	}, map[string]time.Time{}, each)
 }
-
-// relists is how often a listing is made anew because objects of it vanished.
-const relists = 5
 
 // eachFooter reads the footers of the listed objects that are not in read yet,
 // and notes them there. When an object has vanished, what it held is in one
@@ -194,12 +229,11 @@ func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Ob
 			return err
 		}
 		objects = slices.DeleteFunc(objects, func(o Object) bool { _, ok := read[o.Key]; return ok })
-		found := 0
-		if err := s.Footers(ctx, objects, func(f Footer) error {
-			found++
+		gone, err := s.footers(ctx, objects, func(f Footer) error {
 			read[f.Key] = f.Written
 			return each(f)
-		}); err != nil || found == len(objects) || try == relists {
+		})
+		if err != nil || len(gone) == 0 || try == relists {
 			return err
 		}
 	}

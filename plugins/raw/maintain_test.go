@@ -247,3 +247,23 @@ func TestAFailedRewriteLeavesTheInputs(t *testing.T) {
 		t.Fatalf("got %d events, want %d", len(got), len(rows))
 	}
 }
+
+func TestFootersAreReadOfWhatCompactionLeftInstead(t *testing.T) {
+	ctx := context.Background()
+	o, _ := historyOver(t, rand.New(rand.NewPCG(11, 7)), "", 2*time.Hour)
+	want, _, _ := ledger(t, o.store)
+	objects, err := o.store.Objects(ctx, lake.Select{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := o.store.Compact(ctx, Table(), eager(), noon.AddDate(0, 0, 9)); err != nil || done.Inputs == 0 {
+		t.Fatal(done, err)
+	}
+	var got lake.Coverage
+	if err := o.store.Footers(ctx, objects, func(f lake.Footer) error { got.Merge(f.Coverage); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(want, got) {
+		t.Fatalf("the listing said\n%+v\nits footers say\n%+v", want, got)
+	}
+}
