@@ -17,8 +17,11 @@ tests/configs.sh bin/weir
 
 if [ "${CI:-}" ]; then
   step "servers"
+  WEIR_TEST_DIR=$(mktemp -d) # of this run: what an earlier one left behind is none of its business
+  chmod 755 "$WEIR_TEST_DIR" # PostgreSQL runs as a user of its own
+  export WEIR_TEST_DIR
+  trap 'tests/integration/servers.sh stop; rm -rf "$WEIR_TEST_DIR"' EXIT
   tests/integration/servers.sh start
-  trap 'tests/integration/servers.sh stop' EXIT
   eval "$(tests/integration/servers.sh env)"
 
   step "clients and checkers from PyPI"

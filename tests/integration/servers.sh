@@ -154,7 +154,7 @@ EOF
 kafka_ready() { port_open "$1" && grep -q "Kafka Server started" "$state/kafka.log"; }
 
 start_s3() {
-  local bin=$cache/bin/versitygw port
+  local bin=$cache/bin/versitygw port status
   if [ ! -x "$bin" ]; then
     say "building versitygw $versitygw_version"
     GOBIN=$cache/bin GOFLAGS= go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version" >&2
@@ -165,8 +165,11 @@ start_s3() {
   launch s3 "$bin" --port "127.0.0.1:$port" --access "$s3_access" --secret "$s3_secret" --region us-east-1 --quiet \
     posix --sidecar "$state/s3/meta" "$state/s3/objects"
   await s3 20 port_open "$port"
-  curl -sSf -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:us-east-1:s3" --user "$s3_access:$s3_secret" "http://127.0.0.1:$port/$bucket" >&2 ||
-    die "creating the bucket failed; the log is $state/s3.log"
+  status=$(curl -sS -o /dev/null -w '%{http_code}' -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:us-east-1:s3" --user "$s3_access:$s3_secret" "http://127.0.0.1:$port/$bucket")
+  case $status in
+    200 | 409) ;; # made, or there from an earlier start
+    *) die "creating the bucket failed with HTTP $status; the log is $state/s3.log" ;;
+  esac
   export_line s3 WEIR_TEST_S3_URL "s3://$bucket?endpoint=http://127.0.0.1:$port&region=us-east-1&use_path_style=true"
   export_line s3 AWS_ACCESS_KEY_ID "$s3_access"
   export_line s3 AWS_SECRET_ACCESS_KEY "$s3_secret"
