@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"weir/plugins/lake"
 )
 
 // DataDir is the folder of a standalone weir: everything it must not lose.
@@ -40,10 +42,10 @@ func (d DataDir) ControlURL() string { return "sqlite://" + d.path("control.db")
 func (d DataDir) RollupURL() string { return "sqlite://" + d.path("rollups.db") }
 
 // RawURL is the blob store of raw events.
-func (d DataDir) RawURL() string { return "file://" + d.path("raw") }
+func (d DataDir) RawURL() string { return lake.FileURL(d.path("raw")) }
 
 // DeadLetterURL is the blob store of dead letters.
-func (d DataDir) DeadLetterURL() string { return "file://" + d.path("dead-letter") }
+func (d DataDir) DeadLetterURL() string { return lake.FileURL(d.path("dead-letter")) }
 
 // ClaimsURL is the dedupe store.
 func (d DataDir) ClaimsURL() string { return "pebble://" + d.path("claims") }
