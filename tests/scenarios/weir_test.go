@@ -18,16 +18,15 @@ import (
 	"time"
 )
 
+// built is where binary builds to; it goes with the tests.
+var built string
+
 // binary builds weir once, or takes the one that WEIR_BINARY names.
 var binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("WEIR_BINARY"); path != "" {
 		return filepath.Abs(path)
 	}
-	dir, err := os.MkdirTemp("", "weir-scenarios-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "weir")
+	path := filepath.Join(built, "weir")
 	out, err := exec.Command("go", "build", "-o", path, "weir").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building weir: %w\n%s", err, out)
@@ -36,12 +35,14 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if os.Getenv("WEIR_BINARY") == "" {
-		if path, err := binary(); err == nil {
-			os.RemoveAll(filepath.Dir(path))
-		}
+	dir, err := os.MkdirTemp("", "weir-scenarios-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	built = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
