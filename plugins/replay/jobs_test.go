@@ -58,7 +58,7 @@ func TestAJobIsPausedResumedAndCancelled(t *testing.T) {
 	w := newWorld(t)
 	w.fill(8000)
 	spec := w.hours()
-	spec.Rate = 2000
+	spec.Rate = 600
 	w.stream("", nil)
 	j := w.create(spec)
 	j = w.until(j.ID, func(j *Job) bool { return j.Progress.Read > 200 })
