@@ -24,7 +24,11 @@ if [ "${CI:-}" ]; then
   tests/integration/servers.sh start
   eval "$(tests/integration/servers.sh env)"
 
-  step "clients and checkers from PyPI"
+  step "tools"
+  if ! command -v strace >/dev/null; then # proves what is synced, and when
+    root=$([ "$(id -u)" = 0 ] || echo "sudo -n")
+    $root apt-get update -qq && $root apt-get install -y -qq strace
+  fi
   python=$(tests/integration/venv.sh)
   export WEIR_TEST_CONFLUENT_PYTHON="$python" WEIR_TEST_SCHEMATHESIS="${python%/*}/schemathesis"
 fi

@@ -237,7 +237,7 @@ func TestCancelledClaimsReturn(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := s.claim(ctx, newClaims([]delivery{{id: newID(), at: at(1, 1)}})); err == nil {
-			t.Skip("the store was faster than the cancellation")
+			return // it was faster than the cancellation: that it returned is what counts
 		} else if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
