@@ -21,7 +21,7 @@ type system struct {
 	*process
 	data                     string
 	ingest, api, ops, broker string
-	key                      string
+	key, adminKey            string
 	admin                    *kadm.Client
 }
 
@@ -84,10 +84,14 @@ func freeAddresses(into ...*string) error {
 
 // lag is how many records of raw-events the slowest group has not committed.
 func (s *system) lag(ctx context.Context, groups ...string) (int64, error) {
+	return s.lagOf(ctx, "raw-events", groups...)
+}
+
+func (s *system) lagOf(ctx context.Context, topic string, groups ...string) (int64, error) {
 	if len(groups) == 0 {
 		groups = everyGroup()
 	}
-	ends, err := s.admin.ListEndOffsets(ctx, "raw-events")
+	ends, err := s.admin.ListEndOffsets(ctx, topic)
 	if err != nil {
 		return 0, fmt.Errorf("reading the log's ends: %w", err)
 	}
@@ -117,12 +121,16 @@ type drained struct {
 }
 
 // drain waits until no group lags.
-func (s *system) drain(ctx context.Context, atMost time.Duration, groups ...string) (d drained, err error) {
+func (s *system) drain(ctx context.Context, atMost time.Duration, groups ...string) (drained, error) {
+	return s.drainTopic(ctx, "raw-events", atMost, groups...)
+}
+
+func (s *system) drainTopic(ctx context.Context, topic string, atMost time.Duration, groups ...string) (d drained, err error) {
 	start := time.Now()
 	var first int64 = -1
 	var high, low time.Duration // when nine tenths were left, and one
 	for {
-		lag, err := s.lag(ctx, groups...)
+		lag, err := s.lagOf(ctx, topic, groups...)
 		if err != nil {
 			return d, err
 		}

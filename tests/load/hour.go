@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// hour is what devices reported in an hour of the past: each once in ten
+// seconds, posted as fast as answers come.
+type hour struct {
+	from    time.Time
+	devices int
+}
+
+const hourSteps = 360 // events of a device
+
+func (h hour) events() int64 { return int64(h.devices) * hourSteps }
+
+// post sends the hour to a gate, and returns when all of it is acknowledged.
+func (h hour) post(ctx context.Context, url, key string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	bodies := make(chan []byte)
+	var workers sync.WaitGroup
+	for range 16 {
+		workers.Go(func() {
+			for body := range bodies {
+				if err := postBatch(ctx, url, key, body); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	h.bodies(func(body []byte) bool {
+		select {
+		case bodies <- body:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	})
+	close(bodies)
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+// bodies makes the requests: a hundred events each, in the order of time.
+func (h hour) bodies(each func([]byte) bool) {
+	var body bytes.Buffer
+	n := 0
+	for step := range hourSteps {
+		at := h.from.Add(time.Duration(step) * 10 * time.Second)
+		for d := range h.devices {
+			fmt.Fprintf(&body, `{"event_id":%q,"device_id":"press-%04d","device_firmware_version":"2.1.0","timestamp":%q,"metrics":{"cpu_temp":%d.%d,"battery_voltage":3.7,"vibration":0.%d,"pressure":%d,"humidity":41}}`+"\n",
+				uuid.NewString(), d, at.Add(time.Duration(d)*time.Millisecond).UTC().Format(time.RFC3339Nano), 40+step%30, d%10, 1+d%9, 90+step%20)
+			if n++; n%100 == 0 {
+				if !each(bytes.Clone(body.Bytes())) {
+					return
+				}
+				body.Reset()
+			}
+		}
+	}
+	if body.Len() > 0 {
+		each(body.Bytes())
+	}
+}
+
+func postBatch(ctx context.Context, url, key string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/events", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("X-API-Key", key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("posting an hour of events: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("posting an hour of events: answered %d, %v: %.300s", resp.StatusCode, err, answer)
+	}
+	return nil
+}
