@@ -162,8 +162,15 @@ func (w *windows) Add(s replay.Stored, canonical *service.Message) error {
 	for i := range e.Metrics {
 		e.Metrics[i].Name, e.Metrics[i].Raw = w.name(e.Metrics[i].Name), nil
 	}
-	w.collector.Add(w.name(r.Fleet), &e, time.UnixMicro(r.At), r.Unknown, true)
+	w.collector.Add(w.name(r.Fleet), &e, time.UnixMicro(r.At), r.Unknown, receivedText(r), true)
 	return nil
+}
+
+func receivedText(r *raw.Row) string {
+	if r.ReceivedAt == 0 {
+		return ""
+	}
+	return time.UnixMicro(r.ReceivedAt).UTC().Format(event.TimeFormat)
 }
 
 func (w *windows) Replace(ctx context.Context) (int, []replay.Window, error) {

@@ -23,8 +23,9 @@ func NewCollector(n int) *Collector {
 
 // Add puts the readings of one event into the window of the time it counts at.
 // Metrics named in unknown (comma-separated) are left out, and those whose name
-// no database can hold; it returns how many were. An event without a known metric still counts in the ledger.
-func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown string, replayed bool) (skipped int) {
+// no database can hold; it returns how many were. received is when the event was
+// received, as its header has it. An event without a known metric still counts in the ledger.
+func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown, received string, replayed bool) (skipped int) {
 	w := c.window(Key{fleet, e.Device, minuteOf(at)})
 	if n := len(e.Metrics); cap(c.readings)-len(c.readings) < n {
 		c.readings = make([]reading, 0, max(1024, n))
@@ -40,7 +41,7 @@ func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown stri
 	}
 	hi := len(c.readings)
 	w.events = append(w.events, sample{
-		id: LedgerID(e.UUID), at: at.UnixMicro(), replayed: replayed, readings: c.readings[lo:hi:hi],
+		id: LedgerID(e.UUID), at: at.UnixMicro(), replayed: replayed, received: received, readings: c.readings[lo:hi:hi],
 	})
 	return skipped
 }

@@ -43,7 +43,7 @@ func windowsOf(t testing.TB, fleet string, bodies ...string) []*Window {
 		if err := event.Parse([]byte(body), &e); err != nil {
 			t.Fatal(err)
 		}
-		c.Add(fleet, &e, e.Time, "", false)
+		c.Add(fleet, &e, e.Time, "", "", false)
 	}
 	return c.Windows()
 }

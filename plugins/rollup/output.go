@@ -42,7 +42,7 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 
 ### Metrics
 
-`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`"+`), `+"`weir_rollup_rows_total`, `weir_rollup_conflicts_total`, `weir_rollup_rolled_hours_total` and `weir_rollup_expired_rows_total{part}`").
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total`, `weir_rollup_conflicts_total`, `weir_rollup_rolled_hours_total` and `weir_rollup_expired_rows_total{part}`").
 		Field(service.NewStringField(rollupFieldURL).
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).

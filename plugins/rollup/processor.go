@@ -128,7 +128,7 @@ func (p *processor) add(c *Collector, e *event.Event, msg *service.Message, t *t
 		p.log.Errorf("leaving record %s out of the rollups: %v; send such records to the dead letters with event_dedupe and reject_errored", record, err)
 		return
 	}
-	t.unknownMetric += c.Add(fleet, e, at, event.Meta(msg, event.HeaderUnknownMetrics), target != "")
+	t.unknownMetric += c.Add(fleet, e, at, event.Meta(msg, event.HeaderUnknownMetrics), event.Meta(msg, event.HeaderReceivedAt), target != "")
 }
 
 func countsAt(msg *service.Message, e *event.Event) (time.Time, error) {

@@ -56,6 +56,10 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, now t
 	for i, w := range windows {
 		keys[i] = w.Key
 	}
+	erased, err := s.tombstones(ctx, t)
+	if err != nil {
+		return out, err
+	}
 	loaded, err := t.load(ctx, keys)
 	if err != nil {
 		return out, err
@@ -68,7 +72,13 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, now t
 	for _, w := range windows {
 		row := &Row{Key: w.Key}
 		for i := range w.events {
+			if w.erased(i, erased) {
+				continue
+			}
 			row.merge(&w.events[i], func(s string) string { return s })
+		}
+		if len(row.Ledger) == 0 {
+			continue // erased, every one of them
 		}
 		if old := have[w.Key]; old != nil {
 			if !containsAll(row.Ledger, old.Ledger) {

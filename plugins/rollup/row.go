@@ -49,11 +49,12 @@ const (
 	outcomeDuplicate         // the ledger has it
 	outcomeSealed            // replayed into a window whose ledger was dropped: only a rebuild can tell
 	outcomeExpired           // older than the rollup retention
+	outcomeErased            // of a device or fleet that was erased since it was received
 	outcomes
 )
 
 func (o outcome) String() string {
-	return [...]string{"counted", "duplicate", "sealed", "expired"}[o]
+	return [...]string{"counted", "duplicate", "sealed", "expired", "erased"}[o]
 }
 
 // merge counts one event unless the ledger knows it. Merging the same events

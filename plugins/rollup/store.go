@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/plugins/sqldb"
+	"weir/plugins/tombstone"
 )
 
 // Resolution is the width of a window.
@@ -35,10 +37,13 @@ type Store struct {
 	backend
 	limits Limits
 
+	erased atomic.Pointer[erasures]
+
 	mu    sync.Mutex // held while a batch is merged: the cache is its
 	cache *cache
 	names map[string]string
 	batch uint64
+	known int64 // the erasures that the cache knows of
 }
 
 // Limits bound what a store keeps.
@@ -71,6 +76,7 @@ type tx interface {
 	roller
 	keeper
 	reader
+	eraser
 }
 
 // writer is the part that merging a batch needs.
@@ -100,7 +106,7 @@ func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 	default:
 		s.backend = &sqlite{db: db}
 	}
-	if err := s.migrate(ctx); err != nil {
+	if err := errors.Join(s.migrate(ctx), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -132,8 +138,11 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 		res = Result{Conflicts: conflicts}
 		var touched []*entry
 		err := s.update(ctx, func(t tx) error {
-			var err error
-			touched, err = s.mergeAll(ctx, t, windows, now, &res)
+			erased, err := s.honour(ctx, t)
+			if err != nil {
+				return err
+			}
+			touched, err = s.mergeAll(ctx, t, windows, erased, now, &res)
 			if err != nil {
 				return fmt.Errorf("reading windows: %w", err)
 			}
@@ -155,7 +164,7 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 
 // mergeAll merges the windows into their rows, which it reads where the cache
 // lacks them. It returns every row it may have changed, also with an error.
-func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, now time.Time, res *Result) ([]*entry, error) {
+func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, now time.Time, res *Result) ([]*entry, error) {
 	s.batch++
 	touched := make([]*entry, 0, len(windows))
 	var missing []Key
@@ -200,6 +209,10 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, now time.
 			touched = append(touched, e)
 		}
 		for n := range w.events {
+			if w.erased(n, erased) {
+				res.Events[outcomeErased]++
+				continue
+			}
 			o := e.row.merge(&w.events[n], s.intern)
 			res.Events[o]++
 			e.changed = e.changed || o == outcomeCounted

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"weir/plugins/sqldb"
+	"weir/plugins/tombstone"
 )
 
 // postgres keeps rollups in PostgreSQL, with or without TimescaleDB.
@@ -68,7 +69,12 @@ func (p *postgres) begin(ctx context.Context, opts pgx.TxOptions, fn func(pgx.Tx
 }
 
 func (p *postgres) update(ctx context.Context, fn func(tx) error) error {
-	return p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error { return fn(&postgresTx{p, t}) })
+	return p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
+		if _, err := t.Exec(ctx, tombstone.SharedLock); err != nil {
+			return err
+		}
+		return fn(&postgresTx{p, t})
+	})
 }
 
 func (p *postgres) view(ctx context.Context, fn func(tx) error) error {

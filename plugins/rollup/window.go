@@ -28,6 +28,7 @@ type sample struct {
 	id       uint64 // ledger id, see LedgerID
 	at       int64  // Unix microseconds
 	replayed bool   // published again by a replay
+	received string // when the gate took it in, RFC 3339; only erasures ask
 	readings []reading
 }
 
@@ -81,6 +82,7 @@ type sampleJSON struct {
 	ID       string             `json:"id"`
 	At       time.Time          `json:"at"`
 	Replayed bool               `json:"replayed,omitempty"`
+	Received string             `json:"received_at,omitempty"`
 	Metrics  map[string]float64 `json:"metrics"`
 }
 
@@ -93,7 +95,7 @@ func (w *Window) MarshalJSON() ([]byte, error) {
 		for _, r := range e.readings {
 			metrics[r.metric] = r.value
 		}
-		out.Events[i] = sampleJSON{ID: fmt.Sprintf("%016x", e.id), At: time.UnixMicro(e.at).UTC(), Replayed: e.replayed, Metrics: metrics}
+		out.Events[i] = sampleJSON{ID: fmt.Sprintf("%016x", e.id), At: time.UnixMicro(e.at).UTC(), Replayed: e.replayed, Received: e.received, Metrics: metrics}
 	}
 	return json.Marshal(out)
 }
@@ -116,7 +118,7 @@ func (w *Window) UnmarshalJSON(raw []byte) error {
 		if minuteOf(e.At) != w.Bucket {
 			return fmt.Errorf("reading a window: event %s is outside the window", e.ID)
 		}
-		s := sample{id: id, at: e.At.UnixMicro(), replayed: e.Replayed}
+		s := sample{id: id, at: e.At.UnixMicro(), replayed: e.Replayed, received: e.Received}
 		for name, v := range e.Metrics {
 			s.readings = append(s.readings, reading{name, v})
 		}
