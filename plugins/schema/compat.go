@@ -138,10 +138,9 @@ func differences(policy Policy, writer, reader []byte, newIsReader bool) ([]Diff
 	if err != nil {
 		return nil, fmt.Errorf("reading the %s schema: %w", map[bool]string{true: "new", false: "old"}[newIsReader], err)
 	}
-	c := compat{policy: policy, newIsReader: newIsReader, inProgress: map[[2]*shape]bool{}, w: w, r: r}
-	c.compare(w.root(), r.root())
+	found := compareAll(policy, newIsReader, w, r)
 	if err := errors.Join(w.err, r.err); err != nil {
 		return nil, fmt.Errorf("comparing schemas: %w", err)
 	}
-	return c.found, nil
+	return found, nil
 }

@@ -1,52 +1,64 @@
 package schema
 
-import "strconv"
+import (
+	"math/big"
+	"strconv"
+	"strings"
+)
 
-// tuple returns the schemas of an array's items: by position, or of all, or of
-// those after the positions.
-func (s *shapes) tuple(of *shape) (byPosition []*shape, all, rest *shape) {
-	keyword := "prefixItems"
+// items are the schemas of an array's items.
+type items struct {
+	byPosition  []*shape
+	all         *shape // of an array without positions
+	rest        *shape // of those after the positions
+	unevaluated *shape
+}
+
+// items reads items, prefixItems and additionalItems as their draft does.
+// additionalItems without positions means nothing, but whoever changes it
+// means something: it is compared all the same, as Confluent's registry does.
+func (s *shapes) items(of *shape) items {
+	out := items{unevaluated: s.keyword(of, "unevaluatedItems")}
+	keyword, after := "prefixItems", "items"
 	list, isTuple := of.raw[keyword].([]any)
 	if !isTuple {
-		keyword = "items"
+		keyword, after = "items", "additionalItems"
 		list, isTuple = of.raw[keyword].([]any)
 	}
-	if !isTuple {
-		return nil, s.keyword(of, "items"), nil
-	}
 	for i, raw := range list {
-		byPosition = append(byPosition, s.shape(raw, of.at+"/"+keyword+"/"+strconv.Itoa(i), 0))
+		out.byPosition = append(out.byPosition, s.shape(raw, of.at+"/"+keyword+"/"+strconv.Itoa(i), 0))
 	}
-	after := "additionalItems"
-	if keyword == "prefixItems" {
-		after = "items"
+	if !isTuple {
+		out.all = s.keyword(of, "items")
 	}
-	if rest = s.keyword(of, after); rest == nil {
-		rest = s.keyword(of, "unevaluatedItems")
+	if isTuple || !s.newest {
+		out.rest = s.keyword(of, after)
 	}
-	return byPosition, nil, rest
+	return out
+}
+
+// asTuple is an array whose items are all alike as a tuple without positions.
+// Confluent's registry sees that only in a 2020-12 schema that allows no items.
+func (i items) asTuple(policy Policy, newest bool) items {
+	if i.all != nil && (policy == PolicyAdditive || newest && i.all.kind == shapeNever) {
+		i.all, i.rest = nil, i.all
+	}
+	return i
 }
 
 func (c *compat) arrays(w, r *shape) {
-	from, wAll, wRest := c.w.tuple(w)
-	to, rAll, rRest := c.r.tuple(r)
-	switch {
-	case len(from) == 0 && len(to) == 0:
-		c.compare(wAll, rAll)
-	default:
-		if wAll != nil { // all items alike is a tuple without positions
-			wRest = wAll
-		}
-		if rAll != nil {
-			rRest = rAll
-		}
-		c.positions(from, to, wRest, rRest)
-		c.rest(wRest, rRest, r.at+"/additionalItems", "ADDITIONAL_ITEMS")
+	from, to := c.w.items(w), c.r.items(r)
+	if tuples := len(from.byPosition)+len(to.byPosition) > 0; tuples || c.policy == PolicyStrict {
+		from, to = from.asTuple(c.policy, c.w.newest), to.asTuple(c.policy, c.r.newest)
 	}
+	c.compare(from.all, to.all)
+	c.positions(from.byPosition, to.byPosition, from.beyond(), to.beyond())
+	c.rest(from.rest, to.rest, r.at+"/additionalItems", "ADDITIONAL_ITEMS")
+	c.rest(from.unevaluated, to.unevaluated, r.at+"/unevaluatedItems", "UNEVALUATED_ITEMS")
 	for _, b := range []struct{ rule, keyword string }{
 		{"MAX_ITEMS", "maxItems"}, {"MIN_ITEMS", "minItems"}, {"MAX_CONTAINS", "maxContains"}, {"MIN_CONTAINS", "minContains"},
 	} {
-		c.bounded(r.at, b.rule, b.keyword, w.number(b.keyword), r.number(b.keyword))
+		c.bounded(r.at, b.rule, b.keyword, c.w.count(w, b.keyword), c.r.count(r, b.keyword))
 	}
 	unique := func(s *shape) bool { u, _ := s.raw["uniqueItems"].(bool); return u }
 	switch at := r.at + "/uniqueItems"; {
@@ -58,6 +70,26 @@ func (c *compat) arrays(w, r *shape) {
 	if c.policy == PolicyAdditive {
 		c.compare(c.w.keyword(w, "contains"), c.r.keyword(r, "contains"))
 	}
+}
+
+// count reads a bound of an array. From 2019-09 on, contains demands one item,
+// and its bounds mean nothing without it.
+func (s *shapes) count(of *shape, keyword string) *big.Rat {
+	if _, has := of.raw["contains"]; s.newest && strings.HasSuffix(keyword, "Contains") {
+		if n := of.number(keyword); !has || n != nil || keyword == "maxContains" {
+			return map[bool]*big.Rat{true: n}[has]
+		}
+		return big.NewRat(1, 1)
+	}
+	return of.number(keyword)
+}
+
+// beyond is the schema of items after the positions.
+func (i items) beyond() *shape {
+	if i.rest == nil {
+		return i.unevaluated
+	}
+	return i.rest
 }
 
 // positions compares tuples, as objects are compared by name.
@@ -73,7 +105,7 @@ func (c *compat) positions(from, to []*shape, wRest, rRest *shape) {
 			c.add("ITEM_REMOVED_FROM_OPEN_CONTENT_MODEL", w.at, "%s has this item, and %s takes anything here", c.writer(), c.reader())
 		case rRest.kind != shapeNever:
 			found, ok := c.try(w, rRest)
-			c.found = append(c.found, found...)
+			c.out.accept(found)
 			if ok {
 				c.add("ITEM_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at, "%s has this item, and %s takes it as an additional one", c.writer(), c.reader())
 			} else {
@@ -94,7 +126,7 @@ func (c *compat) positions(from, to []*shape, wRest, rRest *shape) {
 			c.add("ITEM_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s holds this item to a schema, and %s allows anything here", c.reader(), c.writer())
 		case wRest.kind != shapeNever:
 			found, ok := c.try(wRest, r)
-			c.found = append(c.found, found...)
+			c.out.accept(found)
 			if ok {
 				c.add("ITEM_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at, "%s takes here what %s allows for additional items", c.reader(), c.writer())
 			} else {

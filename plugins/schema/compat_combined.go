@@ -3,8 +3,8 @@ package schema
 // combined compares schemas that are both made of several.
 func (c *compat) combined(w, r *shape) {
 	if w.way != r.way {
-		single := len(w.parts) == 1
-		extends := r.way == "anyOf" || r.way == "oneOf" && single || r.way == "allOf" && single && len(r.parts) == 1
+		wOnly, rOnly := len(w.parts) == 1, len(r.parts) == 1
+		extends := r.way == "anyOf" || wOnly && (rOnly || r.way == "oneOf") || rOnly && w.way == "allOf"
 		if !extends {
 			c.add("COMBINED_TYPE_CHANGED", r.at, "%s is an %s, and %s an %s", c.writer(), w.way, c.reader(), r.way)
 			return
@@ -17,7 +17,7 @@ func (c *compat) combined(w, r *shape) {
 		c.add("PRODUCT_TYPE_EXTENDED", r.at+"/"+r.way, "%s demands %d things, and %s %d", c.reader(), len(to), c.writer(), len(from))
 	case len(from) < len(to):
 		c.add("SUM_TYPE_EXTENDED", r.at+"/"+r.way, "%s has %d alternatives, and %s %d", c.reader(), len(to), c.writer(), len(from))
-	case len(from) > len(to) && r.way == "allOf":
+	case len(from) > len(to) && w.way == "allOf":
 		c.add("PRODUCT_TYPE_NARROWED", r.at+"/"+r.way, "%s demands %d things, and %s %d", c.reader(), len(to), c.writer(), len(from))
 	case len(from) > len(to):
 		c.add("SUM_TYPE_NARROWED", r.at+"/"+r.way, "%s has %d alternatives, and %s %d", c.reader(), len(to), c.writer(), len(from))
@@ -25,7 +25,7 @@ func (c *compat) combined(w, r *shape) {
 	m := c.match(from, to)
 	for i, j := range m.of {
 		if j >= 0 {
-			c.found = append(c.found, m.found[[2]int{i, j}]...)
+			c.out.accept(m.found[[2]int{i, j}])
 		}
 	}
 	if m.size < min(len(from), len(to)) {
@@ -34,7 +34,7 @@ func (c *compat) combined(w, r *shape) {
 		for i, j := range m.of { // say why, where it is plain which belongs to which
 			if j < 0 && len(from) == len(to) {
 				found, _ := c.try(from[i], to[i])
-				c.found = append(c.found, Breaking(found)...)
+				c.out.accept(found)
 			}
 		}
 	}
@@ -57,11 +57,11 @@ func distinct(parts []*shape) (out []*shape) {
 type matching struct {
 	of    []int // for each writer's part the reader's, or -1
 	size  int
-	found map[[2]int][]Difference
+	found map[[2]int]*outcome
 }
 
 func (c *compat) match(from, to []*shape) matching {
-	m := matching{of: make([]int, len(from)), found: map[[2]int][]Difference{}}
+	m := matching{of: make([]int, len(from)), found: map[[2]int]*outcome{}}
 	for i, w := range from {
 		m.of[i] = -1
 		for j, r := range to {

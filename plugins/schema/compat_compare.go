@@ -11,9 +11,8 @@ type compat struct {
 	policy      Policy
 	newIsReader bool
 	w, r        *shapes
-	found       []Difference
-	inProgress  map[[2]*shape]bool // schemas may contain themselves
-	compared    int                // pairs so far, of comparisonsMax
+	out         *outcome
+	*compared
 }
 
 // harmless are the rules that do not break a reader.
@@ -27,7 +26,7 @@ func harmless(rule string) bool {
 		"REQUIRED_ATTRIBUTE_WITH_DEFAULT_ADDED", "REQUIRED_ATTRIBUTE_REMOVED",
 		"DEPENDENCY_ARRAY_NARROWED", "DEPENDENCY_ARRAY_REMOVED", "DEPENDENCY_SCHEMA_REMOVED",
 		"MAX_PROPERTIES_INCREASED", "MAX_PROPERTIES_REMOVED", "MIN_PROPERTIES_DECREASED", "MIN_PROPERTIES_REMOVED",
-		"ADDITIONAL_PROPERTIES_ADDED", "ADDITIONAL_PROPERTIES_EXTENDED",
+		"ADDITIONAL_PROPERTIES_ADDED", "ADDITIONAL_PROPERTIES_EXTENDED", "UNEVALUATED_PROPERTIES_ADDED", "UNEVALUATED_PROPERTIES_EXTENDED",
 		"OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "REQUIRED_PROPERTY_WITH_DEFAULT_ADDED_TO_OPEN_CONTENT_MODEL",
 		"PROPERTY_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL",
 		"REQUIRED_PROPERTY_WITH_DEFAULT_ADDED_TO_UNOPEN_CONTENT_MODEL", "OPTIONAL_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL",
@@ -36,7 +35,7 @@ func harmless(rule string) bool {
 		"PATTERN_PROPERTY_REMOVED",
 		"MAX_ITEMS_INCREASED", "MAX_ITEMS_REMOVED", "MIN_ITEMS_DECREASED", "MIN_ITEMS_REMOVED", "UNIQUE_ITEMS_REMOVED",
 		"MAX_CONTAINS_INCREASED", "MAX_CONTAINS_REMOVED", "MIN_CONTAINS_DECREASED", "MIN_CONTAINS_REMOVED",
-		"ADDITIONAL_ITEMS_ADDED", "ADDITIONAL_ITEMS_EXTENDED",
+		"ADDITIONAL_ITEMS_ADDED", "ADDITIONAL_ITEMS_EXTENDED", "UNEVALUATED_ITEMS_ADDED", "UNEVALUATED_ITEMS_EXTENDED",
 		"ITEM_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL", "ITEM_ADDED_TO_CLOSED_CONTENT_MODEL",
 		"ITEM_WITH_FALSE_REMOVED_FROM_CLOSED_CONTENT_MODEL", "ITEM_REMOVED_FROM_OPEN_CONTENT_MODEL",
 		"ITEM_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "ITEM_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL",
@@ -60,27 +59,21 @@ func (c *compat) writer() string {
 }
 
 func (c *compat) add(rule, at, format string, args ...any) {
-	c.found = append(c.found, Difference{Rule: rule, Pointer: at, Message: fmt.Sprintf(format, args...), Breaking: !harmless(rule)})
+	c.out.add(Difference{Rule: rule, Pointer: at, Message: fmt.Sprintf(format, args...), Breaking: !harmless(rule)})
 }
 
 // breaks adds a difference that breaks by the policy, whatever its rule.
 func (c *compat) breaks(rule, at, format string, args ...any) {
-	c.add(rule, at, format, args...)
-	c.found[len(c.found)-1].Breaking = true
+	c.out.add(Difference{Rule: rule, Pointer: at, Message: fmt.Sprintf(format, args...), Breaking: true})
 }
 
 // try compares aside, and tells whether the reader takes all of the writer's.
-func (c *compat) try(w, r *shape) (found []Difference, ok bool) {
-	sub := *c
-	sub.found = nil
-	sub.compare(w, r)
-	c.compared = sub.compared
-	return sub.found, len(Breaking(sub.found)) == 0
+func (c *compat) try(w, r *shape) (found *outcome, ok bool) {
+	aside := *c
+	aside.out = &outcome{}
+	aside.compare(w, r)
+	return aside.out, !aside.out.breaks
 }
-
-// comparisonsMax bounds the comparisons of one pair of documents: alternatives within
-// alternatives are compared each with each.
-const comparisonsMax = 200_000
 
 func (c *compat) compare(w, r *shape) {
 	if w == nil && r == nil {
@@ -94,24 +87,19 @@ func (c *compat) compare(w, r *shape) {
 		c.add("SCHEMA_REMOVED", w.at, "%s demands something here, and %s nothing", c.writer(), c.reader())
 		return
 	}
-	if c.compared++; c.compared > comparisonsMax {
-		if c.compared == comparisonsMax+1 {
-			c.add("TOO_COMPLEX", r.at, "there are too many alternatives to compare")
-		}
-		return
-	}
-	pair := [2]*shape{w, r}
-	if c.inProgress[pair] {
-		return
-	}
-	c.inProgress[pair] = true
-	defer delete(c.inProgress, pair)
+	c.out.accept(c.once(pair{w, r}, func(out *outcome) {
+		aside := *c
+		aside.out = out
+		aside.comparePair(w, r)
+	}))
+}
 
+func (c *compat) comparePair(w, r *shape) {
 	if c.throughAlternatives(w, r) {
 		return
 	}
-	if w.kind != r.kind {
-		if w.kind != shapeNever && r.kind != shapeAny {
+	if w.kind != r.kind || c.policy == PolicyStrict && w.constant != r.constant {
+		if w.kind != shapeNever && r.kind != shapeAny && !c.bothBytes(w, r) {
 			c.add("TYPE_CHANGED", r.at, "%s allows %s, and %s takes %s", c.writer(), w.describe(), c.reader(), r.describe())
 		}
 		return
@@ -144,6 +132,13 @@ func (c *compat) compare(w, r *shape) {
 	}
 }
 
+// bothBytes tells whether both are what Kafka Connect makes of bytes:
+// Confluent's registry lets their type change.
+func (c *compat) bothBytes(w, r *shape) bool {
+	const keyword = "connect.type"
+	return c.policy == PolicyStrict && w.raw[keyword] == "bytes" && r.raw[keyword] == "bytes"
+}
+
 // units compares what a reading is measured in.
 func (c *compat) units(w, r *shape) {
 	const keyword = "x-unit"
@@ -161,6 +156,8 @@ func (s *shape) describe() string {
 	case s.kind == shapeCombined:
 		names := map[string]string{"allOf": "what meets several schemas", "anyOf": "any of several schemas", "oneOf": "one of several schemas"}
 		return names[s.way]
+	case s.constant:
+		return "one value"
 	case s.kind == shapeEnum:
 		return "listed values"
 	}
@@ -171,8 +168,8 @@ func (s *shape) describe() string {
 // is not: it is enough that one alternative of the reader takes the writer's
 // shape, or that one of the writer's demands alone would satisfy the reader.
 func (c *compat) throughAlternatives(w, r *shape) (done bool) {
-	accept := func(found []Difference, rule, at, message string) {
-		c.found = append(c.found, found...)
+	accept := func(found *outcome, rule, at, message string) {
+		c.out.accept(found)
 		if rule != "" {
 			c.add(rule, at, "%s", message)
 		}

@@ -74,7 +74,7 @@ func (c *compat) writersAlone(o *sides, name string) {
 		add("PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL", w.at, "%s has the property, and %s does not name it%s", c.writer(), c.reader(), hint)
 	case rule != nil:
 		found, ok := c.try(w, rule)
-		c.found = append(c.found, found...)
+		c.out.accept(found)
 		if ok {
 			add("PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at, "%s has the property, and %s takes it as an additional one%s", c.writer(), c.reader(), hint)
 		} else {
@@ -99,18 +99,16 @@ func (c *compat) readersAlone(o *sides, name string) {
 		c.breaks("PROPERTY_REMOVED", r.at, "the old schema has the property, and the new schema does not name it%s", c.renamed(r, o.onlyOld, o.wProps))
 		return
 	}
-	what := map[bool]string{true: "REQUIRED", false: "OPTIONAL"}[needed]
+	what := map[bool]string{true: "REQUIRED_PROPERTY", false: "OPTIONAL_PROPERTY"}[needed]
 	if needed && hasDefault {
-		what = "REQUIRED_PROPERTY_WITH_DEFAULT"
-	} else {
-		what += "_PROPERTY"
+		what += "_WITH_DEFAULT"
 	}
 	if o.wModel.open {
 		switch {
 		case r.kind == shapeAny && !needed || r.kind == shapeAny && c.policy == PolicyStrict:
 			c.add("PROPERTY_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s names the property, and takes anything", c.reader())
 		case c.policy == PolicyStrict:
-			c.breaks("PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s has the property, and %s, which is open, allows anything under that name", c.reader(), c.writer())
+			c.breaks(what+"_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s has the property, and %s, which is open, allows anything under that name", c.reader(), c.writer())
 		default:
 			c.add(what+"_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s has the property, and %s does not name it%s", c.reader(), c.writer(), demanded(needed))
 		}
@@ -120,7 +118,7 @@ func (c *compat) readersAlone(o *sides, name string) {
 		found, ok := c.try(rule, r)
 		narrower := !ok && c.policy == PolicyAdditive && rule.kind == r.kind
 		if !narrower {
-			c.found = append(c.found, found...)
+			c.out.accept(found)
 		}
 		switch {
 		case narrower: // of the kind that was allowed: taken to be new, as in an open object
@@ -189,16 +187,23 @@ func (c *compat) required(o *sides) {
 	}
 }
 
+// additional compares what is allowed beyond what is named. Under the additive
+// policy additionalProperties and unevaluatedProperties stand for each other.
 func (c *compat) additional(o *sides) {
-	at := o.r.at + "/additionalProperties"
-	from, to := c.w.keyword(o.w, "additionalProperties"), c.r.keyword(o.r, "additionalProperties")
-	if from == nil {
-		from = c.w.keyword(o.w, "unevaluatedProperties")
+	const additional, unevaluated = "additionalProperties", "unevaluatedProperties"
+	from, to := c.w.keyword(o.w, additional), c.r.keyword(o.r, additional)
+	fromElse, toElse := c.w.keyword(o.w, unevaluated), c.r.keyword(o.r, unevaluated)
+	if c.policy == PolicyAdditive {
+		if from == nil {
+			from = fromElse
+		}
+		if to == nil {
+			to = toElse
+		}
+	} else {
+		c.rest(fromElse, toElse, o.r.at+"/"+unevaluated, "UNEVALUATED_PROPERTIES")
 	}
-	if to == nil {
-		to = c.r.keyword(o.r, "unevaluatedProperties")
-	}
-	c.rest(from, to, at, "ADDITIONAL_PROPERTIES")
+	c.rest(from, to, o.r.at+"/"+additional, "ADDITIONAL_PROPERTIES")
 }
 
 // rest compares what is allowed beyond what is named: nil or anything, nothing

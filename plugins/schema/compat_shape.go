@@ -33,15 +33,16 @@ const (
 // once (a type and an enum, properties and an anyOf) is a combined shape with
 // a part for each, all of which must hold.
 type shape struct {
-	kind    shapeKind
-	at      string         // pointer into its document
-	raw     map[string]any // its keywords; nil for true, false and made-up shapes
-	typed   bool           // by the keyword type, not only by keywords of that type
-	integer bool           // of numbers
-	values  []any          // of an enum; a const is an enum of one
-	way     string         // of a combined shape: allOf, anyOf or oneOf
-	parts   []*shape
-	text    string // by which equal parts are known: canonical JSON; "" for parts made up here
+	kind     shapeKind
+	at       string         // pointer into its document
+	raw      map[string]any // its keywords; nil for true, false and made-up shapes
+	typed    bool           // by the keyword type, not only by keywords of that type
+	integer  bool           // of numbers
+	values   []any          // of an enum; a const is an enum of one
+	constant bool           // of an enum: by const
+	way      string         // of a combined shape: allOf, anyOf or oneOf
+	parts    []*shape
+	text     string // by which equal parts are known: canonical JSON; "" for parts made up here
 }
 
 // shapes is one schema document.
@@ -51,6 +52,7 @@ type shapes struct {
 	places map[string]string // absolute URL, with anchors as fragments → pointer
 	bases  map[string]string // pointer → base URL, where an $id sets one
 	modern bool              // from 2019-09 on: $ref has siblings
+	newest bool              // by its $schema of 2019-09 or later, not only taken to be
 	err    error             // the first reference that leads nowhere
 }
 
@@ -65,6 +67,7 @@ func parseShapes(raw []byte) (*shapes, error) {
 		for _, old := range []string{"draft-03", "draft-04", "draft-06", "draft-07"} {
 			s.modern = s.modern && !strings.Contains(draft, old)
 		}
+		s.newest = strings.Contains(draft, "2019-09") || strings.Contains(draft, "2020-12")
 	}
 	s.index(s.doc, "", documentURL)
 	return s, nil
@@ -222,7 +225,7 @@ func (s *shapes) parts(raw map[string]any, at string) (parts []*shape) {
 		parts = append(parts, &shape{kind: shapeEnum, at: at, raw: raw, values: values})
 	}
 	if value, ok := raw["const"]; ok {
-		parts = append(parts, &shape{kind: shapeEnum, at: at, raw: raw, values: []any{value}})
+		parts = append(parts, &shape{kind: shapeEnum, at: at, raw: raw, values: []any{value}, constant: true})
 	}
 	for _, way := range []string{"allOf", "anyOf", "oneOf"} {
 		if subs, ok := raw[way].([]any); ok && len(subs) > 0 {

@@ -25,9 +25,10 @@ func alike(name, old, new, backward, forward string) vector {
 
 func vectors() []vector {
 	const (
-		str = `{"type":"string"}`
-		num = `{"type":"number"}`
-		in  = `{"type":"integer"}`
+		str    = `{"type":"string"}`
+		num    = `{"type":"number"}`
+		in     = `{"type":"integer"}`
+		latest = `"$schema":"https://json-schema.org/draft/2020-12/schema",`
 	)
 	open := func(props string, more ...string) string {
 		return `{"type":"object","properties":{` + props + `}` + strings.Join(append([]string{""}, more...), ",") + `}`
@@ -68,13 +69,15 @@ func vectors() []vector {
 		alike("an enum changes", `{"enum":["a","b"]}`, `{"enum":["a","c"]}`, "ENUM_ARRAY_CHANGED", "ENUM_ARRAY_CHANGED"),
 		alike("enum numbers are compared as numbers", `{"enum":[1]}`, `{"enum":[1.0]}`, "", ""),
 		alike("an enum appears on a type", str, `{"type":"string","enum":["a"]}`, "TYPE_CHANGED", ""),
-		alike("a const becomes an enum of more", `{"const":1}`, `{"enum":[1,2]}`, "", "ENUM_ARRAY_NARROWED"),
+		{"a const becomes an enum of more", `{"const":1}`, `{"enum":[1,2]}`, "TYPE_CHANGED", "TYPE_CHANGED", "", "ENUM_ARRAY_NARROWED"},
+		alike("a const changes", `{"const":1}`, `{"const":2}`, "ENUM_ARRAY_CHANGED", "ENUM_ARRAY_CHANGED"),
+		{"bytes of Kafka Connect change their type", `{"type":"string","connect.type":"bytes"}`, `{"type":"number","connect.type":"bytes"}`, "", "", "TYPE_CHANGED", "TYPE_CHANGED"},
 
-		{"optional property added to an open object", open(a), open(a + "," + b), "PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "", "", ""},
-		{"required property added to an open object", open(a), open(a+","+b, `"required":["b"]`), "PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "", "REQUIRED_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", ""},
-		{"required property with default added to an open object", open(a), open(a+`,"b":{"type":"number","default":0}`, `"required":["b"]`), "PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "", "", ""},
+		{"optional property added to an open object", open(a), open(a + "," + b), "OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "", "", ""},
+		{"required property added to an open object", open(a), open(a+","+b, `"required":["b"]`), "REQUIRED_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "", "REQUIRED_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", ""},
+		{"required property with default added to an open object", open(a), open(a+`,"b":{"type":"number","default":0}`, `"required":["b"]`), "REQUIRED_PROPERTY_WITH_DEFAULT_ADDED_TO_OPEN_CONTENT_MODEL", "", "", ""},
 		alike("property that may be anything added", open(a), open(a+`,"b":{}`), "", ""),
-		{"optional property removed from an open object", open(a + "," + b), open(a), "", "PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL", "PROPERTY_REMOVED"},
+		{"optional property removed from an open object", open(a + "," + b), open(a), "", "OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL", "PROPERTY_REMOVED"},
 		{"optional property added to a closed object", open(a, closed), open(a+","+b, closed), "", "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL", "", "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL"},
 		{"required property added to a closed object", open(a, closed), open(a+","+b, closed, `"required":["b"]`), "REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL", "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL", "REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL", "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL"},
 		{"required property with default added to a closed object", open(a, closed), open(a+`,"b":{"type":"number","default":0}`, closed, `"required":["b"]`), "", "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL", "", "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL"},
@@ -95,6 +98,9 @@ func vectors() []vector {
 		alike("an object closes", open(a), open(a, closed), "ADDITIONAL_PROPERTIES_REMOVED", ""),
 		alike("an object narrows", open(a), open(a, numbers), "ADDITIONAL_PROPERTIES_NARROWED", ""),
 		alike("additional properties change type", open(a, numbers), open(a, `"additionalProperties":{"type":"integer"}`), "TYPE_NARROWED", ""),
+		{"unevaluated properties are closed", open(a), open(a, `"unevaluatedProperties":false`), "UNEVALUATED_PROPERTIES_REMOVED", "", "ADDITIONAL_PROPERTIES_REMOVED", ""},
+		{"unevaluated properties are closed instead of additional ones", open(a, closed), open(a, `"unevaluatedProperties":false`), "UNEVALUATED_PROPERTIES_REMOVED", "ADDITIONAL_PROPERTIES_REMOVED", "", ""},
+		alike("property added where unevaluated numbers are allowed", open(a, `"unevaluatedProperties":{"type":"number"}`), open(a+","+b, `"unevaluatedProperties":{"type":"number"}`), "", ""),
 		alike("maxProperties appears", open(a), open(a, `"maxProperties":3`), "MAX_PROPERTIES_ADDED", ""),
 		alike("minProperties shrinks", open(a, `"minProperties":3`), open(a, `"minProperties":2`), "", "MIN_PROPERTIES_INCREASED"),
 		alike("a dependency is added", open(a), open(a, `"dependentRequired":{"a":["b"]}`), "DEPENDENCY_ARRAY_ADDED", ""),
@@ -112,6 +118,13 @@ func vectors() []vector {
 		alike("a draft 7 tuple closes", `{"$schema":"http://json-schema.org/draft-07/schema#","type":"array","items":[{"type":"number"}]}`,
 			`{"$schema":"http://json-schema.org/draft-07/schema#","type":"array","items":[{"type":"number"}],"additionalItems":false}`, "ADDITIONAL_ITEMS_REMOVED", ""),
 		alike("a tuple without $schema is of draft 7", `{"items":[{"type":"number"}],"additionalItems":{"type":"string"}}`, `{"items":[{"type":"number"},{"type":"string"}],"additionalItems":{"type":"string"}}`, "", ""),
+		alike("additional items change where there are no positions", `{"type":"array","additionalItems":true}`, `{"type":"array","additionalItems":false}`, "ADDITIONAL_ITEMS_REMOVED", ""),
+		alike("an unknown keyword of 2020-12 changes", `{`+latest+`"additionalItems":true}`, `{`+latest+`"additionalItems":false}`, "", ""),
+		{"a list becomes an open tuple", `{"type":"array","items":{"type":"number"}}`, `{"type":"array","items":[{"type":"number"}]}`, "ITEM_ADDED_TO_OPEN_CONTENT_MODEL", "SCHEMA_ADDED", "", "ADDITIONAL_ITEMS_NARROWED"},
+		{"a list closes", `{` + latest + `"type":"array","items":{"type":"number"}}`, `{` + latest + `"type":"array","items":false}`, "ADDITIONAL_ITEMS_REMOVED", "SCHEMA_ADDED", "TYPE_CHANGED", ""},
+		{"contains appears", `{` + latest + `"type":"array"}`, `{` + latest + `"type":"array","contains":{"type":"number"}}`, "MIN_CONTAINS_ADDED", "", "MIN_CONTAINS_ADDED SCHEMA_ADDED", ""},
+		alike("minContains without contains changes", `{`+latest+`"type":"array","minContains":1}`, `{`+latest+`"type":"array","minContains":2}`, "", ""),
+		alike("unevaluated items are closed", `{`+latest+`"type":"array","prefixItems":[true]}`, `{`+latest+`"type":"array","prefixItems":[true],"unevaluatedItems":false}`, "UNEVALUATED_ITEMS_REMOVED", ""),
 		alike("maxItems shrinks", `{"type":"array","maxItems":3}`, `{"type":"array","maxItems":2}`, "MAX_ITEMS_DECREASED", ""),
 		alike("uniqueItems appears", `{"type":"array"}`, `{"type":"array","uniqueItems":true}`, "UNIQUE_ITEMS_ADDED", ""),
 
@@ -119,10 +132,16 @@ func vectors() []vector {
 		alike("an alternative is added", `{"anyOf":[`+str+`,`+num+`]}`, `{"anyOf":[`+num+`,`+str+`,{"type":"null"}]}`, "", "SUM_TYPE_NARROWED"),
 		alike("an alternative changes", `{"oneOf":[`+str+`,`+num+`]}`, `{"oneOf":[`+str+`,{"type":"boolean"}]}`, "COMBINED_TYPE_SUBSCHEMAS_CHANGED TYPE_CHANGED", "COMBINED_TYPE_SUBSCHEMAS_CHANGED TYPE_CHANGED"),
 		alike("oneOf becomes anyOf", `{"oneOf":[`+str+`,`+num+`]}`, `{"anyOf":[`+str+`,`+num+`]}`, "", "COMBINED_TYPE_CHANGED"),
+		alike("allOf becomes one of its demands", `{"allOf":[`+num+`,`+str+`]}`, `{"anyOf":[`+str+`]}`, "", "COMBINED_TYPE_CHANGED"),
+		alike("allOf becomes exactly one of its demands", `{"allOf":[`+num+`,`+str+`]}`, `{"oneOf":[`+str+`]}`, "", "COMBINED_TYPE_CHANGED"),
 		alike("allOf demands more", `{"allOf":[`+str+`,{"maxLength":3}]}`, `{"allOf":[`+str+`,{"maxLength":3},{"minLength":1}]}`, "PRODUCT_TYPE_EXTENDED", ""),
 		alike("one of a single alternative is that alternative", str, `{"oneOf":[`+str+`]}`, "", ""),
 		alike("alternatives must each have a place of their own", `{"anyOf":[`+in+`,`+num+`]}`, `{"anyOf":[`+num+`,`+str+`]}`, "COMBINED_TYPE_SUBSCHEMAS_CHANGED TYPE_CHANGED", "COMBINED_TYPE_SUBSCHEMAS_CHANGED TYPE_CHANGED"),
 		alike("not forbids less", `{"not":{"type":"number"}}`, `{"not":{"type":"integer"}}`, "", "NOT_TYPE_EXTENDED"),
+
+		alike("not forbids another object", `{"not":`+open(`"a":{"$ref":"#/definitions/x"}`, `"required":["a"]`)+`,"definitions":{"x":{"type":"integer"}}}`,
+			`{"not":`+open(`"a":{"$ref":"#/definitions/x"}`, `"required":["a"]`)+`,"definitions":{"x":{"type":"number"}}}`, "NOT_TYPE_EXTENDED", ""),
+		alike("not demands another property of what it forbids", `{"not":`+open(a, closed)+`}`, `{"not":`+open(a+","+b, closed)+`}`, "NOT_TYPE_EXTENDED", ""),
 
 		alike("references are followed", `{"$ref":"#/$defs/x","$defs":{"x":`+str+`}}`, `{"$ref":"#/$defs/y","$defs":{"y":`+num+`}}`, "TYPE_CHANGED", "TYPE_CHANGED"),
 		alike("an anchor is followed", `{"$ref":"#x","$defs":{"x":{"$anchor":"x","type":"string"}}}`, str, "", ""),
@@ -264,6 +283,57 @@ func TestShippedVersionsAreCompatible(t *testing.T) {
 		found, err := LevelBackward.Check(PolicyAdditive, raw[n], [][]byte{raw[n-1]})
 		if err != nil || len(found) > 0 {
 			t.Errorf("telemetry/%d after %d: %v (%v)", n, n-1, found, err)
+		}
+	}
+}
+
+// unions is a schema of n objects that each hold a member which is any of them.
+func unions(n int, idOf func(i int) string) string {
+	var defs, any []string
+	for i := range n {
+		any = append(any, fmt.Sprintf(`{"$ref":"#/definitions/T%d"}`, i))
+	}
+	one := `{"oneOf":[` + strings.Join(any, ",") + `]}`
+	for i := range n {
+		defs = append(defs, fmt.Sprintf(`"T%d":{"title":"%[1]d","type":"object","properties":{"id":{"type":%[2]q},"next":%[3]s,"other":%[3]s}}`, i, idOf(i), one))
+	}
+	return `{"type":"object","properties":{"root":` + one + `},"definitions":{` + strings.Join(defs, ",") + `}}`
+}
+
+// TestSchemasThatContainEachOtherAreCompared holds that recursion costs no more
+// than pairs of schemas, and hides nothing.
+func TestSchemasThatContainEachOtherAreCompared(t *testing.T) {
+	text := func(int) string { return "string" }
+	one := func(i int) string { return map[bool]string{true: "number", false: "string"}[i == 7] }
+	for _, p := range []Policy{PolicyStrict, PolicyAdditive} {
+		if found, err := Backward(p, []byte(unions(20, text)), []byte(unions(20, text))); err != nil || len(Breaking(found)) > 0 {
+			t.Errorf("%s: the same: %v (%v)", p, found, err)
+		}
+		found, err := Backward(p, []byte(unions(20, text)), []byte(unions(20, one)))
+		if err != nil || len(Breaking(found)) == 0 {
+			t.Errorf("%s: one of them changed: compatible (%v)", p, err)
+		}
+		if strings.Contains(fmt.Sprint(found), "TOO_COMPLEX") {
+			t.Errorf("%s: too complex", p)
+		}
+	}
+}
+
+// TestAnAssumptionThatWasWrongIsTakenBack compares a T0 that leads back to
+// itself by T2: while it is compared it is taken to be compatible, T2 is so by
+// that alone, and T1 uses T2.
+func TestAnAssumptionThatWasWrongIsTakenBack(t *testing.T) {
+	doc := func(first, second string) string {
+		t := func(id, to string) string {
+			return `{"type":"object","properties":{"id":{"type":"` + id + `"},"ref":{"oneOf":[{"$ref":"#/definitions/` + to + `"}]}}}`
+		}
+		return `{"properties":{"root":{"oneOf":[{"$ref":"#/definitions/T0"},{"$ref":"#/definitions/T1"}]}},
+			"definitions":{"T0":` + t(first, "T2") + `,"T1":` + t(second, "T2") + `,"T2":` + t("integer", "T0") + `}}`
+	}
+	for _, c := range [][4]string{{"integer", "boolean", "boolean", "number"}, {"integer", "string", "boolean", "string"}, {"string", "integer", "boolean", "integer"}} {
+		found, err := Backward(PolicyStrict, []byte(doc(c[0], c[1])), []byte(doc(c[2], c[3])))
+		if err != nil || len(Breaking(found)) == 0 {
+			t.Errorf("%v: compatible: %v (%v)", c, found, err)
 		}
 	}
 }

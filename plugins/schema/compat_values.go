@@ -164,7 +164,9 @@ func canonicalValue(v any) string {
 // nots compares what must not hold: the reader's may forbid no more than the
 // writer's, so the two change places.
 func (c *compat) nots(w, r *shape) {
-	if _, ok := c.try(r.parts[0], w.parts[0]); ok {
+	swapped := *c
+	swapped.w, swapped.r, swapped.newIsReader = c.r, c.w, !c.newIsReader
+	if _, ok := swapped.try(r.parts[0], w.parts[0]); ok {
 		c.add("NOT_TYPE_NARROWED", r.at+"/not", "%s forbids no more than %s", c.reader(), c.writer())
 	} else {
 		c.add("NOT_TYPE_EXTENDED", r.at+"/not", "%s forbids what %s allows", c.reader(), c.writer())

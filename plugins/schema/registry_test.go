@@ -304,7 +304,7 @@ func TestThePolicyIsChosenBesideTheLevel(t *testing.T) {
 		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"object\"}","schemaType":"JSON"}`, 200, `"version":1`},
 		{"POST", "/compatibility/subjects/s/versions/latest", added, 200, `{"is_compatible":true}`},
 		{"PUT", "/config/s", `{"compatibility":"BACKWARD","policy":"strict"}`, 200, `{"compatibility":"BACKWARD","policy":"strict"}`},
-		{"POST", "/compatibility/subjects/s/versions/latest?verbose=true", added, 200, `PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL at #/properties/a`},
+		{"POST", "/compatibility/subjects/s/versions/latest?verbose=true", added, 200, `OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL at #/properties/a`},
 		{"POST", "/subjects/s/versions", added, 409, `"error_code":409`},
 		{"GET", "/config/s", "", 200, `"policy":"strict"`},
 		{"DELETE", "/config/s", "", 200, `"policy":"strict"`},
