@@ -11,6 +11,7 @@ import (
 
 	"weir/plugins/event"
 	"weir/plugins/lake"
+	"weir/plugins/tombstone"
 )
 
 // keep stores dead letters that failed at the times given, each in an object.
@@ -92,7 +93,11 @@ func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	o := keep(t, url, someTime, someTime.Add(1), someTime.Add(2))
-	removed, err := o.store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0"}, time.Now())
+	now := time.Now()
+	if err := o.store.Bury(context.Background(), tombstone.Of("fleet-0", "", now)); err != nil {
+		t.Fatal(err)
+	}
+	removed, err := o.store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0", Until: now})
 	if err != nil || removed.Rows != 2 {
 		t.Fatalf("%+v, %v", removed, err)
 	}

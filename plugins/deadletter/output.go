@@ -14,6 +14,7 @@ import (
 	"weir/plugins/event"
 	"weir/plugins/lake"
 	"weir/plugins/outage"
+	"weir/plugins/tombstone"
 )
 
 const (
@@ -163,6 +164,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if err := o.memory.Prepare(ctx, now, spans); err != nil {
 		return err
 	}
+	tombstones := o.memory.Tombstones()
 	folders := map[string][]*Row{}
 	recognised := int64(0)
 	var erased lake.Collector
@@ -175,19 +177,19 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		if err != nil {
 			return err
 		}
-		if o.memory.Erased(r.Fleet, r.Device, received(r)) {
+		if r.erased(tombstones) {
 			if r.Record != nil {
 				erased.Erased(*r.Record)
 			}
 			if r.Origin != nil {
-				erased.Origin(*r.Origin)
+				erased.Erased(*r.Origin) // its dead letter is no more
 			}
 			continue
 		}
 		folder := path.Join(lake.DateFolder(time.UnixMicro(r.FailedAt)), StageFolder+"="+r.Stage)
 		folders[folder] = append(folders[folder], r)
 	}
-	if err := o.flush(ctx, now, folders, erased.Coverage()); err != nil {
+	if err := o.flush(ctx, tombstones, now, folders, erased.Coverage()); err != nil {
 		return err
 	}
 	o.recognised.Incr(recognised)
@@ -199,12 +201,12 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 
 // flush writes an object for each folder, and what has no row with one of them,
 // or in an object of its own when there is no row at all.
-func (o *output) flush(ctx context.Context, now time.Time, folders map[string][]*Row, settled lake.Coverage) error {
+func (o *output) flush(ctx context.Context, tombstones *tombstone.Set, now time.Time, folders map[string][]*Row, settled lake.Coverage) error {
 	if len(folders) == 0 {
 		if settled.Empty() {
 			return nil
 		}
-		return o.put(ctx, lake.NewName(path.Join(lake.DuplicatesFolder, lake.DateFolder(now)), now, now, now), nil, settled)
+		return o.put(ctx, tombstones, lake.NewName(path.Join(lake.DuplicatesFolder, lake.DateFolder(now)), now, now, now), nil, settled)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
@@ -218,7 +220,7 @@ func (o *output) flush(ctx context.Context, now time.Time, folders map[string][]
 		coverage.Merge(settled)
 		settled = lake.Coverage{}
 		name := lake.NewName(folder, now, time.UnixMicro(rows[0].FailedAt), time.UnixMicro(rows[len(rows)-1].FailedAt))
-		g.Go(func() error { return o.put(ctx, name, rows, coverage) })
+		g.Go(func() error { return o.put(ctx, tombstones, name, rows, coverage) })
 	}
 	return g.Wait()
 }
@@ -233,13 +235,6 @@ func (r *Row) cover(c *lake.Collector) {
 	}
 }
 
-func received(r *Row) time.Time {
-	if r.ReceivedAt == 0 {
-		return time.UnixMicro(r.FailedAt)
-	}
-	return time.UnixMicro(r.ReceivedAt)
-}
-
 // logged returns when a record was written to the log: a record at coordinates
 // that the store knows, logged after the store learned them, is another one.
 func logged(msg *service.Message) time.Time {
@@ -251,10 +246,10 @@ func logged(msg *service.Message) time.Time {
 	return time.Time{}
 }
 
-func (o *output) put(ctx context.Context, name lake.Name, rows []*Row, coverage lake.Coverage) error {
+func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.Name, rows []*Row, coverage lake.Coverage) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 	defer cancel()
-	size, err := o.memory.Put(ctx, name, o.table, len(rows), lake.Options{}, &coverage, columns(rows))
+	size, err := o.memory.Put(ctx, tombstones, name, o.table, len(rows), lake.Options{}, &coverage, columns(rows))
 	if err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
 			return fmt.Errorf("%w after %s: %w", cause, o.timeout, err)

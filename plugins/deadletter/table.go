@@ -68,7 +68,8 @@ func Table() *lake.Table {
 			parquet.SplitBlockFilter(10, "id"), parquet.SplitBlockFilter(10, "device_id"),
 			parquet.SplitBlockFilter(10, "event_id"),
 		},
-		FleetColumn: colFleet, DeviceColumn: colDevice,
+		FleetColumn: colFleet, DeviceColumn: colDevice, ReceivedColumns: []int{colReceivedAt, colFailedAt},
+		Mentions: mentions, MentionColumns: []int{colOriginal, colID},
 		Compare: compareRefs, Same: sameRefs, At: refAt, Covers: refCovers,
 	}
 }

@@ -50,7 +50,7 @@ type Coverage struct {
 	Stored     map[Partition][]Span      // the deliveries that its rows stand for
 	Duplicates map[Partition][]Duplicate // records of the same batches that repeat others
 	Origins    map[Partition][]Span      // dead letters: the records that its rows came from
-	Erased     map[Partition][]Span      // deliveries whose rows were erased, or refused because of an erasure
+	Erased     map[Partition][]Span      // records whose rows, or dead letters, were erased, or refused because of an erasure
 }
 
 // Empty tells whether the coverage says nothing.
@@ -87,7 +87,7 @@ func (c *Coverage) settled() map[Partition][]Span {
 
 // lost returns what c says of rows that kept does not: rows that are no more.
 func (c *Coverage) lost(kept Coverage) Coverage {
-	return Coverage{Origins: minusSpans(c.Origins, kept.Origins), Erased: minusSpans(c.Stored, kept.Stored)}
+	return Coverage{Erased: mergeSpans(minusSpans(c.Stored, kept.Stored), minusSpans(c.Origins, kept.Origins))}
 }
 
 func minusSpans(from, what map[Partition][]Span) (out map[Partition][]Span) {

@@ -3,12 +3,9 @@ package lake
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/parquet-go/parquet-go"
 )
 
 // Compaction says when small objects are merged.
@@ -167,139 +164,10 @@ func (s *Store) Retain(ctx context.Context, t *Table, r Retention, now time.Time
 		if !ok || !day.AddDate(0, 0, 1).Before(now.Add(-r.Keep)) || o.Written.After(now.Add(-minAge)) {
 			continue
 		}
-		gone := func(fleet, _ string) bool { return !slices.Contains(r.Held, fleet) }
-		if err := s.purge(ctx, t, o, target{gone: gone, all: len(r.Held) == 0}, r.DryRun, &removed); err != nil {
+		gone := func(row Ref) bool { return !slices.Contains(r.Held, textOf(row.Value(t.FleetColumn))) }
+		if err := s.purge(ctx, t, o, target{gone: gone, all: len(r.Held) == 0}, r.DryRun, &removed); err != nil && !errors.Is(err, ErrNotFound) {
 			return removed, err
 		}
 	}
 	return removed, nil
-}
-
-// Erasure names the rows that must go, wherever they are.
-type Erasure struct {
-	Fleet  string // required
-	Device string // "" is the whole fleet
-	DryRun bool
-}
-
-// Erase deletes the rows of a device or a fleet, received up to now, from every
-// object, and leaves a tombstone, by which writers refuse what is still on its
-// way. When it returns nil, no object listed at its start has such a row; once
-// done again EraseSettle later, none has. Run it again after an error: what is
-// done stays done.
-func (s *Store) Erase(ctx context.Context, t *Table, e Erasure, now time.Time) (removed Removed, err error) {
-	if e.Fleet == "" {
-		return removed, errors.New("erasing: name a fleet")
-	}
-	if !e.DryRun {
-		if err := s.Bury(ctx, Tombstone{Fleet: e.Fleet, Device: e.Device, At: now.UTC()}); err != nil {
-			return removed, err
-		}
-	}
-	objects, err := s.Objects(ctx, Select{})
-	if err != nil {
-		return removed, err
-	}
-	gone := func(fleet, device string) bool { return fleet == e.Fleet && (e.Device == "" || device == e.Device) }
-	for _, o := range objects {
-		if err := s.purge(ctx, t, o, target{gone: gone, device: e.Device}, e.DryRun, &removed); err != nil {
-			return removed, err
-		}
-	}
-	return removed, nil
-}
-
-// target is what to delete: everything, or the rows of a fleet and device for
-// which gone is true, all of them of device if that is not empty.
-type target struct {
-	gone   func(fleet, device string) bool
-	device string
-	all    bool
-}
-
-// purge deletes rows of one object: the object when all are to go, else it is
-// written anew.
-func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry bool, removed *Removed) error {
-	footer, err := s.ReadFooter(ctx, o)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	rows := footer.Rows
-	if !w.all {
-		if rows, err = s.count(ctx, t, o, w); err != nil {
-			return err
-		}
-	}
-	removed.Rows += rows
-	if w.all || rows == footer.Rows && footer.Rows > 0 {
-		removed.Objects++
-		removed.Bytes += o.Size
-	} else if rows > 0 {
-		removed.Changed++
-	}
-	removed.Kept += footer.Rows - rows
-	switch {
-	case dry || rows == 0 && !w.all:
-		return nil
-	case w.all:
-		return s.Remove(ctx, o.Key)
-	}
-	_, err = s.Rewrite(ctx, Rewriting{Table: t, Folder: o.Folder, Inputs: []Object{o}, MayDrop: true, Parts: []Part{{
-		Keep: func(r Ref) bool { return !w.gone(textOf(r.Value(t.FleetColumn)), textOf(r.Value(t.DeviceColumn))) },
-	}}})
-	if errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("%w: it is being compacted: run again", err)
-	}
-	return err
-}
-
-func textOf(v parquet.Value) string {
-	if v.IsNull() {
-		return ""
-	}
-	return string(v.ByteArray())
-}
-
-// count reads two columns of an object and counts the rows that are to go.
-func (s *Store) count(ctx context.Context, t *Table, o Object, w target) (n int64, err error) {
-	f, err := s.OpenFile(ctx, o.Blob)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	wanted := make([]bool, len(f.Schema().Columns()))
-	wanted[t.FleetColumn], wanted[t.DeviceColumn] = true, true
-	for g, group := range f.RowGroups() {
-		if w.device != "" {
-			bloom, err := f.Bloom(g, t.DeviceColumn)
-			if err != nil {
-				return 0, err
-			}
-			if !bloom.MayHold(Bytes(w.device)) {
-				continue
-			}
-		}
-		rows, err := f.ReadRows(g, 0, group.NumRows(), wanted)
-		if err != nil {
-			return 0, err
-		}
-		for {
-			k, err := rows.Next(pageRows)
-			if err != nil || k == 0 {
-				if err = errors.Join(err, rows.Close()); err != nil {
-					return 0, fmt.Errorf("reading %s: %w", o.Key, err)
-				}
-				break
-			}
-			devices := rows.Column(t.DeviceColumn)
-			for i, fleet := range rows.Column(t.FleetColumn) {
-				if w.gone(textOf(fleet), textOf(devices[i])) {
-					n++
-				}
-			}
-		}
-	}
-	return n, nil
 }

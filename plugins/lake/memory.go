@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/plugins/event"
+	"weir/plugins/tombstone"
 )
 
 // Memory tells a writer which records its store holds already, so that a
@@ -64,11 +65,9 @@ func (m *Memory) Load(ctx context.Context, now time.Time) error {
 	return m.refresh(ctx, now, now.Add(-m.recall))
 }
 
-// Erased tells whether a tombstone covers a row: it is not to be stored, but
-// its record is accounted for like a stored one.
-func (m *Memory) Erased(fleet, device string, received time.Time) bool {
-	return m.graves.holds(fleet, device, received)
-}
+// Tombstones are those that a batch is to honour, to be asked for after Prepare:
+// a row that they hold is not to be stored, but its record is accounted for.
+func (m *Memory) Tombstones() *tombstone.Set { return m.graves.set.Load() }
 
 // refresh reads the objects written since a time that are not known yet.
 func (m *Memory) refresh(ctx context.Context, now, since time.Time) error {
@@ -90,7 +89,7 @@ func (m *Memory) refresh(ctx context.Context, now, since time.Time) error {
 // records of it; or a write has failed without saying whether it took place.
 func (m *Memory) Prepare(ctx context.Context, now time.Time, batch map[Partition]Span) error {
 	if err := m.graves.refresh(ctx, m.store, now); err != nil {
-		return fmt.Errorf("reading what is erased: %w", err)
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -169,13 +168,23 @@ func (m *Memory) HadOn(ctx context.Context, now, day time.Time, c event.Coordina
 }
 
 // Put writes an object of the table and remembers what it covers. After an
-// error the next Prepare looks whether the object is there all the same.
-func (m *Memory) Put(ctx context.Context, name Name, t *Table, n int, opt Options, coverage *Coverage, columns Columns) (size int64, err error) {
+// error the next Prepare looks whether the object is there all the same. It is
+// an error when there are other tombstones than those that the rows were chosen
+// by: the batch is to be prepared again.
+func (m *Memory) Put(ctx context.Context, honoured *tombstone.Set, name Name, t *Table, n int, opt Options, coverage *Coverage, columns Columns) (size int64, err error) {
 	body, err := t.Encode(n, opt, coverage, columns)
 	if err != nil {
 		return 0, err
 	}
+	if err := m.graves.refresh(ctx, m.store, time.Now()); err != nil {
+		return 0, err
+	}
+	if m.graves.set.Load() != honoured {
+		return 0, errErased
+	}
 	key := name.Path()
+	ctx, cancel := context.WithTimeout(ctx, tombstoneAge) // see EraseSettle
+	defer cancel()
 	if err := m.store.PutBytes(ctx, key, body); err != nil {
 		m.mu.Lock()
 		m.doubt = true

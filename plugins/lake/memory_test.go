@@ -43,7 +43,7 @@ func spansAt(first, last int64) (map[Partition]Span, *Coverage) {
 
 func put(t *testing.T, m *Memory, now time.Time, c *Coverage) error {
 	t.Helper()
-	_, err := m.Put(context.Background(), NewName(DateFolder(now), now, now, now), bare(), 0, Options{}, c, nil)
+	_, err := m.Put(context.Background(), m.Tombstones(), NewName(DateFolder(now), now, now, now), bare(), 0, Options{}, c, nil)
 	return err
 }
 

@@ -44,6 +44,10 @@ type Rewritten struct {
 // were.
 func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 	done := Rewritten{Inputs: len(r.Inputs)}
+	guard, err := s.newGuard(ctx)
+	if err != nil {
+		return done, fmt.Errorf("rewriting %s: %w", r.Folder, err)
+	}
 	var before, inherited Coverage // inherited: what needs no row
 	var kept Coverage
 	rows := int64(0)
@@ -62,9 +66,9 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 	}
 	inherited.Merge(Coverage{Duplicates: before.Duplicates, Erased: before.Erased})
 	var outputs []string
-	err := func() error {
+	err = func() error {
 		for _, part := range r.Parts {
-			keys, err := s.rewritePart(ctx, s, r, part, written, &inherited, &kept, &done)
+			keys, err := s.rewritePart(ctx, s, guard, r, part, written, &inherited, &kept, &done)
 			outputs = append(outputs, keys...)
 			if err != nil {
 				return err
@@ -104,7 +108,7 @@ func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []O
 	var inherited, kept Coverage
 	var done Rewritten
 	r := Rewriting{Table: t, Folder: DateFolder(part.From), Inputs: objects}
-	if _, err := s.rewritePart(ctx, dst, r, part, part.From, &inherited, &kept, &done); err != nil {
+	if _, err := s.rewritePart(ctx, dst, nil, r, part, part.From, &inherited, &kept, &done); err != nil {
 		return nil, fmt.Errorf("merging %d objects: %w", len(objects), err)
 	}
 	return dst.Folder(ctx, r.Folder)
@@ -112,7 +116,7 @@ func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []O
 
 // rewritePart writes the objects of one part to dst. The first object of all
 // takes the inherited coverage.
-func (s *Store) rewritePart(ctx context.Context, dst *Store, r Rewriting, part Part, written time.Time, inherited, kept *Coverage, done *Rewritten) (keys []string, err error) {
+func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r Rewriting, part Part, written time.Time, inherited, kept *Coverage, done *Rewritten) (keys []string, err error) {
 	inputs, first, last := part.narrow(r.Inputs)
 	if len(inputs) == 0 {
 		return nil, nil
@@ -127,14 +131,32 @@ func (s *Store) rewritePart(ctx context.Context, dst *Store, r Rewriting, part P
 	for ok && err == nil {
 		key := NewName(r.Folder, written, first, last).Path()
 		keys = append(keys, key)
-		err = dst.Put(ctx, key, func(w io.Writer) (err error) {
-			row, ok, err = r.fill(ctx, w, row, in, inherited, kept)
-			return err
-		})
+		row, ok, err = r.put(ctx, dst, g, key, row, in, inherited, kept)
 	}
 	done.Rows += in.kept
 	done.Repeats += in.repeats
 	return keys, err
+}
+
+// put writes one object, from row on, unless something is erased meanwhile. It
+// returns the first row of the next object.
+func (r Rewriting) put(ctx context.Context, dst *Store, g *guard, key string, row Ref, in *sieve, inherited, kept *Coverage) (next Ref, ok bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var timer *time.Timer
+	defer func() {
+		if timer != nil {
+			timer.Stop()
+		}
+	}()
+	err = dst.Put(ctx, key, func(w io.Writer) (err error) {
+		if next, ok, err = r.fill(ctx, w, row, in, inherited, kept); err != nil || g == nil {
+			return err
+		}
+		timer, err = g.check(ctx, cancel)
+		return err
+	})
+	return next, ok, err
 }
 
 // narrow returns the inputs that can have rows of the part, and the bounds of

@@ -24,6 +24,12 @@ type Table struct {
 	Bloom   []parquet.BloomFilterColumn
 
 	FleetColumn, DeviceColumn int // leaf columns: whose a row is
+	// ReceivedColumns say when a row was received: the first that is not null.
+	ReceivedColumns []int
+	// Mentions tells of a row without a device whether it speaks of one all the
+	// same, by MentionColumns. nil: no row does.
+	Mentions       func(r Ref, device string) bool
+	MentionColumns []int
 	// Compare is the order of the rows of an object; Same tells whether a row
 	// repeats the one before it.
 	Compare func(a, b Ref) int

@@ -14,6 +14,7 @@ import (
 
 	"weir/plugins/event"
 	"weir/plugins/lake"
+	"weir/plugins/tombstone"
 )
 
 // eager compacts whatever it can.
@@ -161,13 +162,21 @@ func TestRetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
 	}
 }
 
+// erase does what an erasure does to one store.
+func erase(s *lake.Store, fleet, device string, until time.Time) (lake.Removed, error) {
+	if err := s.Bury(context.Background(), tombstone.Of(fleet, device, until)); err != nil {
+		return lake.Removed{}, err
+	}
+	return s.Erase(context.Background(), Table(), lake.Erasure{Fleet: fleet, Device: device, Until: until})
+}
+
 func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 	ctx := context.Background()
 	o, rows := history(t, rand.New(rand.NewPCG(11, 5)), "row_group_rows: 30")
 	before, _, _ := ledger(t, o.store)
 	gone := func(r *Row) bool { return r.Fleet == "acme" && r.Device == "d07" }
 	for range 2 {
-		if _, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "d07"}, time.Now()); err != nil {
+		if _, err := erase(o.store, "acme", "d07", noon.AddDate(1, 0, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,14 +187,14 @@ func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 	if after.Erased == nil || !reflect.DeepEqual(before.Stored, explained(after)) || !reflect.DeepEqual(before.Duplicates, after.Duplicates) {
 		t.Fatal("the proof of what was stored is gone")
 	}
-	removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme"}, time.Now())
+	removed, err := erase(o.store, "acme", "", noon.AddDate(1, 0, 0))
 	if err != nil || removed.Rows == 0 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
 	if got, _ := collect(t, o, Query{Fleet: "acme"}); len(got) != 0 {
 		t.Fatalf("%d events of the fleet are left", len(got))
 	}
-	if _, err := o.store.Erase(ctx, Table(), lake.Erasure{}, time.Now()); err == nil {
+	if _, err := o.store.Erase(ctx, Table(), lake.Erasure{Until: noon.AddDate(1, 0, 0)}); err == nil {
 		t.Fatal("an erasure of nobody was accepted")
 	}
 }
@@ -200,7 +209,7 @@ func TestWhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
 	if err := o.WriteBatch(ctx, batch()); err != nil {
 		t.Fatal(err)
 	}
-	if removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "gone"}, time.Now()); err != nil || removed.Rows != 1 {
+	if removed, err := erase(o.store, "acme", "gone", time.Now()); err != nil || removed.Rows != 1 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
 	replay := record(0, 7, body("gone", 1, old), old) // of a reader that had begun before

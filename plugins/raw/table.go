@@ -73,7 +73,7 @@ func Table() *lake.Table {
 		Bloom: []parquet.BloomFilterColumn{
 			parquet.SplitBlockFilter(bloomBits, "event_id"), parquet.SplitBlockFilter(bloomBits, "device_id"),
 		},
-		FleetColumn: colFleet, DeviceColumn: colDevice,
+		FleetColumn: colFleet, DeviceColumn: colDevice, ReceivedColumns: []int{colReceivedAt},
 		Compare: compareRefs, Same: sameRefs, At: refAt, Covers: refCovers,
 	}
 }

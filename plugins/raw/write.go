@@ -14,6 +14,7 @@ import (
 
 	"weir/plugins/event"
 	"weir/plugins/lake"
+	"weir/plugins/tombstone"
 )
 
 // uploads is how many objects of one batch are written at a time.
@@ -52,6 +53,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if err := o.memory.Prepare(ctx, now, spans); err != nil {
 		return err
 	}
+	w.tombstones = o.memory.Tombstones()
 	for i, msg := range batch {
 		if err := w.add(ctx, i, msg); err != nil {
 			return err
@@ -76,6 +78,8 @@ type writing struct {
 	stored   int
 	settled  lake.Collector // records without a row: duplicates, and what is erased
 	rejected map[int]error
+
+	tombstones *tombstone.Set
 
 	duplicates, recognised, untargeted, erased int64
 }
@@ -116,7 +120,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 		return nil
 	}
 	r.fill(e, msg, at, received)
-	if w.o.memory.Erased(r.Fleet, r.Device, receivedAt(r)) {
+	if w.tombstones.Holds(r.Fleet, r.Device, r.ReceivedAt) {
 		if logged {
 			w.settled.Erased(delivery)
 		}
@@ -134,13 +138,6 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 	}
 	w.stored++
 	return nil
-}
-
-func receivedAt(r *Row) time.Time {
-	if r.ReceivedAt == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(r.ReceivedAt)
 }
 
 // flush writes the rows, an object per date, and what has no row with one of
@@ -169,7 +166,7 @@ func (w *writing) flush(ctx context.Context) error {
 func (w *writing) put(ctx context.Context, name lake.Name, rows []*Row, coverage lake.Coverage) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, w.o.timeout, errTimeout)
 	defer cancel()
-	size, err := w.o.memory.Put(ctx, name, w.o.table, len(rows), w.o.options, &coverage, columns(rows))
+	size, err := w.o.memory.Put(ctx, w.tombstones, name, w.o.table, len(rows), w.o.options, &coverage, columns(rows))
 	if err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
 			return fmt.Errorf("%w after %s: %w", cause, w.o.timeout, err)

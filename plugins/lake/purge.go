@@ -1,0 +1,122 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// target is what to delete: everything, or the rows for which gone is true, all
+// of them of device if that is not empty.
+type target struct {
+	gone   func(Ref) bool
+	device string
+	all    bool
+	row    func(Ref)                        // called, when set, with each row that is to go
+	before func(o Object, rows int64) error // called, when set, when all those of an object are known
+}
+
+// purge deletes rows of one object: the object when all are to go, else it is
+// written anew. ErrNotFound says that someone else has changed it meanwhile.
+func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry bool, removed *Removed) error {
+	footer, err := s.ReadFooter(ctx, o)
+	if err != nil {
+		return err
+	}
+	rows := footer.Rows
+	if !w.all {
+		if rows, err = s.find(ctx, t, o, w); err != nil {
+			return err
+		}
+	}
+	if rows > 0 && w.before != nil && !dry {
+		if err := w.before(o, rows); err != nil {
+			return err
+		}
+	}
+	if !dry {
+		switch {
+		case w.all:
+			err = s.Remove(ctx, o.Key)
+		case rows > 0:
+			_, err = s.Rewrite(ctx, Rewriting{Table: t, Folder: o.Folder, Inputs: []Object{o}, MayDrop: true,
+				Parts: []Part{{Keep: func(r Ref) bool { return !w.gone(r) }}}})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	removed.Rows += rows
+	if w.all || rows == footer.Rows && footer.Rows > 0 {
+		removed.Objects++
+		removed.Bytes += o.Size
+	} else if rows > 0 {
+		removed.Changed++
+	}
+	removed.Kept += footer.Rows - rows
+	return nil
+}
+
+func textOf(v parquet.Value) string {
+	if v.IsNull() {
+		return ""
+	}
+	return string(v.ByteArray())
+}
+
+// find reads a few columns of an object, and counts the rows that are to go.
+func (s *Store) find(ctx context.Context, t *Table, o Object, w target) (n int64, err error) {
+	f, err := s.OpenFile(ctx, o.Blob)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	wanted := make([]bool, len(f.Schema().Columns()))
+	for _, columns := range [][]int{{t.FleetColumn, t.DeviceColumn}, t.ReceivedColumns, t.MentionColumns} {
+		for _, c := range columns {
+			wanted[c] = true
+		}
+	}
+	for g, group := range f.RowGroups() {
+		if w.device != "" && t.Mentions == nil {
+			bloom, err := f.Bloom(g, t.DeviceColumn)
+			if err != nil {
+				return 0, err
+			}
+			if !bloom.MayHold(Bytes(w.device)) {
+				continue
+			}
+		}
+		rows, err := f.ReadRows(g, 0, group.NumRows(), wanted)
+		if err != nil {
+			return 0, err
+		}
+		found, err := w.pick(rows)
+		if n += found; err != nil {
+			return 0, fmt.Errorf("reading %s: %w", o.Key, err)
+		}
+	}
+	return n, nil
+}
+
+func (w target) pick(rows *Rows) (found int64, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for {
+		n, err := rows.Next(pageRows)
+		if err != nil || n == 0 {
+			return found, err
+		}
+		batch := rows.Detach()
+		for i := range n {
+			r := Ref{batch, i}
+			if !w.gone(r) {
+				continue
+			}
+			if found++; w.row != nil {
+				w.row(r)
+			}
+		}
+	}
+}
