@@ -19,7 +19,7 @@ import (
 func Audit() *cli.Command {
 	return &cli.Command{
 		Name:  "audit",
-		Usage: "Prove that every accepted event is stored, a duplicate, dead-lettered or in flight",
+		Usage: "Prove that every accepted event is stored, a duplicate, dead-lettered, erased or in flight",
 		Description: `
 It reads the log's offsets and the stores themselves, names every offset that
 nothing explains, and exits 1 when there is one; 2 when it could not run. It may

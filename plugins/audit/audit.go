@@ -1,6 +1,6 @@
 // Package audit proves weir's promise from the stores themselves: every record
-// of the log is stored, or proven a duplicate, or dead-lettered, or still in
-// flight. It reads what is durable and asks nothing of the stages that wrote it.
+// of the log is stored, or proven a duplicate, or dead-lettered, or erased on
+// request, or still in flight. It reads what is durable and asks nothing of the stages that wrote it.
 package audit
 
 import (

@@ -41,7 +41,7 @@ func inputSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Audits, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered or in flight.").
+		Summary("Audits, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered, erased or in flight.").
 		Description(`
 It reads the log's offsets and what the stores' objects say of themselves, as `+"`weir audit`"+` does, and emits nothing while all is well. When records are
 unexplained, or the stores contradict themselves, it emits one alert for each new finding, with metadata `+"`local_alert`"+` set to `+"`1`"+`, for the topic `+"`alert-events`"+`.

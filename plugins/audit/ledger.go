@@ -12,6 +12,7 @@ import (
 // records of the log.
 type evidence struct {
 	stored     map[lake.Partition]lake.Offsets     // rows that stand for the record
+	erased     map[lake.Partition]lake.Offsets     // its row or its dead letter was erased, or refused because of an erasure
 	dead       map[lake.Partition]lake.Offsets     // dead letters that came from it
 	duplicates map[lake.Partition][]lake.Duplicate // proofs that it repeats another, by offset
 	replayed   map[lake.Partition]lake.Offsets     // replays of records that are explained
@@ -20,7 +21,7 @@ type evidence struct {
 
 func newEvidence() evidence {
 	return evidence{
-		stored: map[lake.Partition]lake.Offsets{}, dead: map[lake.Partition]lake.Offsets{},
+		stored: map[lake.Partition]lake.Offsets{}, erased: map[lake.Partition]lake.Offsets{}, dead: map[lake.Partition]lake.Offsets{},
 		duplicates: map[lake.Partition][]lake.Duplicate{},
 	}
 }
@@ -30,8 +31,8 @@ func (e *evidence) merge(c lake.Coverage) {
 	for p, spans := range c.Stored {
 		e.stored[p] = append(e.stored[p], spans...)
 	}
-	for p, spans := range c.Erased { // it was stored, or would have been
-		e.stored[p] = append(e.stored[p], spans...)
+	for p, spans := range c.Erased {
+		e.erased[p] = append(e.erased[p], spans...)
 	}
 	for p, spans := range c.Origins {
 		e.dead[p] = append(e.dead[p], spans...)
@@ -43,7 +44,7 @@ func (e *evidence) merge(c lake.Coverage) {
 
 // tidy must come between merging and asking.
 func (e *evidence) tidy() {
-	for _, sets := range []map[lake.Partition]lake.Offsets{e.stored, e.dead} {
+	for _, sets := range []map[lake.Partition]lake.Offsets{e.stored, e.erased, e.dead} {
 		for p, spans := range sets {
 			sets[p] = lake.NewOffsets(spans...)
 		}
@@ -78,7 +79,7 @@ func (r reach) offsets() lake.Offsets {
 // finding says of each record of one partition what became of it. The sets do
 // not overlap, and together they are the partition's reach.
 type finding struct {
-	stored, duplicates, dead, other, inFlight, unexplained lake.Offsets
+	stored, erased, duplicates, dead, other, inFlight, unexplained lake.Offsets
 }
 
 // verdict on a record that another one is said to repeat.
@@ -103,6 +104,7 @@ func (e *evidence) judge(p lake.Partition, reaches map[lake.Partition]reach) fin
 	}
 	var f finding
 	f.stored = take(e.stored[p])
+	f.erased = take(e.erased[p])
 	var repeats, waiting []lake.Span
 	for _, d := range e.within(p, at) {
 		switch s := (lake.Span{First: d.Offset, Last: d.Offset}); e.follow(d.Of, reaches) {
@@ -137,7 +139,7 @@ const chainMost = 64
 func (e *evidence) follow(c event.Coordinates, reaches map[lake.Partition]reach) verdict {
 	for range chainMost {
 		p := lake.PartitionOf(c)
-		if e.stored[p].Has(c.Offset) || e.dead[p].Has(c.Offset) {
+		if e.stored[p].Has(c.Offset) || e.erased[p].Has(c.Offset) || e.dead[p].Has(c.Offset) {
 			return proven
 		}
 		ds := e.duplicates[p]

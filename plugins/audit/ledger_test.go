@@ -24,15 +24,15 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		reaches := map[lake.Partition]reach{}
 		type fate struct {
-			stored, dead bool
-			of           *event.Coordinates
+			stored, erased, dead bool
+			of                   *event.Coordinates
 		}
 		fates := map[event.Coordinates]*fate{}
 		e := newEvidence()
 		for n := range int32(partitions) {
 			reaches[part(n)] = reach{first: rng.Int64N(10), end: records, committed: rng.Int64N(records + 1)}
 			for o := range int64(records) {
-				f := &fate{stored: rng.IntN(3) > 0, dead: rng.IntN(8) == 0}
+				f := &fate{stored: rng.IntN(3) > 0, erased: rng.IntN(9) == 0, dead: rng.IntN(8) == 0}
 				if rng.IntN(5) == 0 {
 					of := at(rng.Int32N(partitions), rng.Int64N(records))
 					f.of = &of
@@ -42,6 +42,9 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 				one := map[lake.Partition][]lake.Span{part(n): {{First: o, Last: o}}}
 				if f.stored {
 					c.Stored = one
+				}
+				if f.erased {
+					c.Erased = one
 				}
 				if f.dead {
 					c.Origins = one
@@ -60,7 +63,7 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 			switch {
 			case depth > 200:
 				return unproven // a circle
-			case f.stored || f.dead:
+			case f.stored || f.erased || f.dead:
 				return proven
 			case f.of != nil && *f.of != c:
 				return explained(*f.of, depth+1)
@@ -71,7 +74,7 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 		}
 		for n := range int32(partitions) {
 			r, f := reaches[part(n)], e.judge(part(n), reaches)
-			if got := f.counts(r); got.Accepted != got.Stored+got.Duplicates+got.DeadLettered+got.Other+got.InFlight+got.Unexplained {
+			if got := f.counts(r); got.Accepted != got.Stored+got.Erased+got.Duplicates+got.DeadLettered+got.Other+got.InFlight+got.Unexplained {
 				t.Fatalf("seed %d: %+v does not add up", seed, got)
 			}
 			for o := range int64(records) {
@@ -82,6 +85,8 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 					want = ""
 				case fate.stored:
 					want = "stored"
+				case fate.erased:
+					want = "erased"
 				case fate.of != nil && explained(*fate.of, 0) == proven:
 					want = "duplicate"
 				case fate.dead:
@@ -90,7 +95,7 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 					want = "in flight"
 				}
 				var got []string
-				for name, set := range map[string]lake.Offsets{"stored": f.stored, "duplicate": f.duplicates, "dead": f.dead,
+				for name, set := range map[string]lake.Offsets{"stored": f.stored, "erased": f.erased, "duplicate": f.duplicates, "dead": f.dead,
 					"other": f.other, "in flight": f.inFlight, "unexplained": f.unexplained} {
 					if set.Has(o) {
 						got = append(got, name)

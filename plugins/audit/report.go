@@ -28,6 +28,7 @@ type Report struct {
 type Counts struct {
 	Accepted     int64 `json:"accepted"`
 	Stored       int64 `json:"stored"`
+	Erased       int64 `json:"erased"` // were stored or dead-lettered, or would have been
 	Duplicates   int64 `json:"duplicates"`
 	DeadLettered int64 `json:"dead_lettered"`
 	Other        int64 `json:"other"` // replays for other stages
@@ -62,6 +63,7 @@ func (r *Report) settled() bool { return r.Total.InFlight == 0 && r.Total.Unexpl
 func (c *Counts) add(o Counts) {
 	c.Accepted += o.Accepted
 	c.Stored += o.Stored
+	c.Erased += o.Erased
 	c.Duplicates += o.Duplicates
 	c.DeadLettered += o.DeadLettered
 	c.Other += o.Other
@@ -71,7 +73,7 @@ func (c *Counts) add(o Counts) {
 
 func (f *finding) counts(at reach) Counts {
 	return Counts{
-		Accepted: at.end - at.first, Stored: f.stored.Count(), Duplicates: f.duplicates.Count(), DeadLettered: f.dead.Count(),
+		Accepted: at.end - at.first, Stored: f.stored.Count(), Erased: f.erased.Count(), Duplicates: f.duplicates.Count(), DeadLettered: f.dead.Count(),
 		Other: f.other.Count(), InFlight: f.inFlight.Count(), Unexplained: f.unexplained.Count(),
 	}
 }
@@ -118,10 +120,10 @@ const rangesShown = 20
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, span string, c Counts) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			name, span, c.Accepted, c.Stored, c.Duplicates, c.DeadLettered, c.Other, c.InFlight, c.Unexplained)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
+			name, span, c.Accepted, c.Stored, c.Erased, c.Duplicates, c.DeadLettered, c.Other, c.InFlight, c.Unexplained)
 	}
-	_, _ = fmt.Fprintln(t, "PARTITION\tOFFSETS\tACCEPTED\tSTORED\tDUPLICATES\tDEAD LETTERS\tOTHER\tIN FLIGHT\tUNEXPLAINED\t")
+	_, _ = fmt.Fprintln(t, "PARTITION\tOFFSETS\tACCEPTED\tSTORED\tERASED\tDUPLICATES\tDEAD LETTERS\tOTHER\tIN FLIGHT\tUNEXPLAINED\t")
 	for _, p := range r.Partitions {
 		span := "-"
 		if p.End > p.First {

@@ -183,7 +183,7 @@ func (r *round) readLetters(ctx context.Context) error {
 		if p.Topic != r.a.conf.DeadLetterTopic {
 			continue
 		}
-		if left := at.offsets().Minus(r.evidence.stored[p]).Minus(r.letters[p]); left.Count() > 0 {
+		if left := at.offsets().Minus(r.evidence.stored[p]).Minus(r.evidence.erased[p]).Minus(r.letters[p]); left.Count() > 0 {
 			wanted[p] = left
 		}
 	}
@@ -268,7 +268,7 @@ func (r *round) report(opt Options, problems []string) *Report {
 // beyond names partitions of which a store holds what the log has not reached.
 func (r *round) beyond() (problems []string) {
 	for p, at := range r.now {
-		set := r.evidence.stored[p]
+		set := r.evidence.stored[p].Union(r.evidence.erased[p])
 		if n := len(set); n > 0 && set[n-1].Last >= at.end {
 			problems = append(problems, fmt.Sprintf("a store holds record %s/%d, but the log of it ends at %d: it has lost its end, or was made anew", p, set[n-1].Last, at.end))
 		}

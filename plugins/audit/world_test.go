@@ -249,7 +249,7 @@ func (w *world) run(a *Auditor, opt Options) *Report {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if c := r.Total; c.Accepted != c.Stored+c.Duplicates+c.DeadLettered+c.Other+c.InFlight+c.Unexplained {
+	if c := r.Total; c.Accepted != c.Stored+c.Erased+c.Duplicates+c.DeadLettered+c.Other+c.InFlight+c.Unexplained {
 		w.Fatalf("%+v does not add up", c)
 	}
 	return r
