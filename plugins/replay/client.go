@@ -99,7 +99,7 @@ func (c *Client) Watch(ctx context.Context, id string, each func(*Job)) (*Job, e
 	}
 }
 
-// Line is the job in a line of at most 100 characters, for a terminal.
+// Line is the job in a line, for a terminal.
 func (j *Job) Line() string {
 	p := j.Progress
 	var b strings.Builder
@@ -117,6 +117,9 @@ func (j *Job) Line() string {
 		if part.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)
 		}
+	}
+	if j.Progress.Held != "" && j.State == Running {
+		fmt.Fprintf(&b, "; it %s", j.Progress.Held)
 	}
 	if j.ETA != nil {
 		fmt.Fprintf(&b, ", %s to go", (time.Duration(*j.ETA * float64(time.Second))).Round(time.Second))

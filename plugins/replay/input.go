@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,10 @@ const (
 	replayFieldTopic       = "topic"
 	replayFieldConcurrency = "concurrency"
 	replayFieldRate        = "rate"
+	replayFieldBrokers     = "seed_brokers"
+	replayFieldLive        = "live_topic"
+	replayFieldGroups      = "groups"
+	replayFieldBehind      = "max_behind"
 	replayFieldBatchSize   = "batch_size"
 	replayFieldSettle      = "settle"
 	replayFieldUpcast      = "upcast"
@@ -59,9 +64,15 @@ every consumer recognises it, and in `+"`weir_target`"+` the groups that are to 
 of a batch are to be validated, or none. A message that fails on the way goes through the processor `+"`replay_refused`"+` and is
 dropped; one that the log did not take is rejected, and comes again.
 
+### Live traffic
+
+Where it knows the brokers, a job makes way: while live events come in it begins slowly, measures how long the log takes to answer,
+and becomes faster for as long as it answers no later; some 400 events a second it always takes. With no live traffic it goes as
+fast as `+"`rate` and `max_behind`"+` let it.
+
 ### Metrics
 
-`+"`weir_replay_events_total{mode,outcome=published|refused}` and the gauge `weir_replay_running_jobs`"+`.`).
+`+"`weir_replay_events_total{mode,outcome=published|refused}` and the gauges `weir_replay_running_jobs` and `weir_replay_allowed_events_per_second`"+`.`).
 		Field(service.NewStringField(replayFieldControl).
 			Description("The SQL store of jobs and of what became of dead letters: `sqlite://PATH` or `postgres://…`.").Secret().
 			Example("sqlite://data/control.db")).
@@ -79,8 +90,19 @@ dropped; one that the log did not take is rejected, and comes again.
 			Description("How many jobs run at a time in this process.").
 			Default(1).LintRule(`root = if this < 1 { "must be at least 1" }`)).
 		Field(service.NewIntField(replayFieldRate).
-			Description("How many events a second a job reads at most, unless it names a rate of its own: what is left is for live traffic.").
-			Default(10_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+			Description("How many events a second the jobs of this process read at most, all together. A job may name a lower rate for itself.").
+			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+		Field(service.NewStringListField(replayFieldBrokers).
+			Description("Addresses of the log's brokers: to see whether there is live traffic, which jobs make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to others. An item may hold several, separated by commas.").
+			Default([]any{}).Example([]string{"localhost:9092"})).
+		Field(service.NewStringField(replayFieldLive).
+			Description("The topic of live events.").Default("raw-events").Advanced()).
+		Field(service.NewStringListField(replayFieldGroups).
+			Description("The consumer groups of replayed events. A target is the group whose name ends in it.").
+			Default([]any{"weir-raw", "weir-rollup", "weir-detect"}).Advanced()).
+		Field(service.NewIntField(replayFieldBehind).
+			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it goes at the consumers' pace, and holds up live events no longer than they take for so many.").
+			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
 		Field(service.NewIntField(replayFieldBatchSize).
 			Description("How many events make a batch.").
 			Default(500).LintRule(`root = if this < 1 { "must be at least 1" }`).Advanced()).
@@ -97,6 +119,7 @@ input:
     raw: file:///var/lib/weir/raw
     dead_letter: file:///var/lib/weir/dead-letter
     rollups: sqlite://data/rollups.db
+    seed_brokers: [ localhost:9092 ]
 
 pipeline:
   processors:
@@ -144,10 +167,13 @@ type input struct {
 	res                               *service.Resources
 	from                              Sources
 	control, raw, deadLetter, rollups string
-	topic                             string
-	concurrency, rate, batch          int
+	topic, live                       string
+	brokers, groups                   []string
+	concurrency, rate, batch, behind  int
 	published                         *service.MetricCounter
-	running                           *service.MetricGauge
+	running, allowed                  *service.MetricGauge
+	yield                             *yield
+	watcher                           *watcher // nil without brokers
 	parcels, again                    chan *parcel
 	poll, settle                      time.Duration
 	upcast                            *bloblang.Executor
@@ -163,15 +189,16 @@ func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) 
 	in := &input{res: res, from: from, parcels: make(chan *parcel), poll: time.Second,
 		published: res.Metrics().NewCounter("weir_replay_events_total", "mode", "outcome"),
 		running:   res.Metrics().NewGauge("weir_replay_running_jobs"),
+		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
 	}
 	var err error
 	for name, to := range map[string]*string{replayFieldControl: &in.control, replayFieldRaw: &in.raw,
-		replayFieldDeadLetter: &in.deadLetter, replayFieldRollups: &in.rollups, replayFieldTopic: &in.topic} {
+		replayFieldDeadLetter: &in.deadLetter, replayFieldRollups: &in.rollups, replayFieldTopic: &in.topic, replayFieldLive: &in.live} {
 		if *to, err = conf.FieldString(name); err != nil {
 			return nil, err
 		}
 	}
-	for name, to := range map[string]*int{replayFieldConcurrency: &in.concurrency, replayFieldRate: &in.rate, replayFieldBatchSize: &in.batch} {
+	for name, to := range map[string]*int{replayFieldConcurrency: &in.concurrency, replayFieldRate: &in.rate, replayFieldBatchSize: &in.batch, replayFieldBehind: &in.behind} {
 		if *to, err = conf.FieldInt(name); err != nil {
 			return nil, err
 		}
@@ -187,6 +214,16 @@ func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) 
 			return nil, err
 		}
 	}
+	for name, to := range map[string]*[]string{replayFieldBrokers: &in.brokers, replayFieldGroups: &in.groups} {
+		items, err := conf.FieldStringList(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			*to = append(*to, strings.Split(item, ",")...)
+		}
+	}
+	in.yield = newYield(in.rate)
 	in.again = make(chan *parcel, in.concurrency*parcelsMost)
 	return in, nil
 }
@@ -232,6 +269,14 @@ func (in *input) Connect(ctx context.Context) (err error) {
 		return err
 	}
 	working, stop := context.WithCancelCause(context.Background())
+	if len(in.brokers) > 0 {
+		in.yield.hold()
+		busy := func() bool { return in.busy.Load() > 0 }
+		if in.watcher, err = startWatcher(working, in.brokers, in.groups, in.live, in.topic, busy, in.yield, in.res.Logger()); err != nil {
+			stop(err)
+			return err
+		}
+	}
 	in.stop = stop
 	for range in.concurrency {
 		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
@@ -252,10 +297,7 @@ func (in *input) work(ctx context.Context, t tools) {
 			_ = sleep(ctx, in.poll) // when it ends, so does the loop
 			continue
 		}
-		r := &run{tools: t, job: j, flight: newFlight(j), pace: &pace{rate: j.Rate}}
-		if j.Rate == 0 {
-			r.pace.rate = in.rate
-		}
+		r := &run{tools: t, job: j, flight: newFlight(j), pace: in.pace(j)}
 		in.running.Set(in.busy.Add(1))
 		r.log.Infof("Replay %s begins, or goes on: %s", j.ID, j.Mode)
 		if err := r.carry(ctx); err != nil {
@@ -281,7 +323,13 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 		return nil, nil, err
 	}
 	batch, verdicts := p.emit()
+	emitted := time.Now()
 	return batch, func(ctx context.Context, err error) error {
+		if err == nil {
+			in.yield.saw(ack, time.Since(emitted))
+			rate, _ := in.yield.allowed()
+			in.allowed.Set(int64(rate))
+		}
 		failed := verdicts.Rejected()
 		if err == nil && p.settle != nil {
 			err = p.settle(ctx, failed)
@@ -363,6 +411,9 @@ func (in *input) Close(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		return errors.Join(errors.New("closing the replays: a job has not stopped"), ctx.Err())
+	}
+	if in.watcher != nil {
+		in.watcher.close()
 	}
 	in.releaseAll()
 	in.stop = nil

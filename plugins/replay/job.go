@@ -62,6 +62,8 @@ type Progress struct {
 	Refused   int64 `json:"refused"` // redrive: failed again
 	Windows   int64 `json:"windows"` // rebuild: replaced
 	Left      int64 `json:"left"`    // rebuild: left as they were
+
+	Held string `json:"held,omitempty"` // what the job makes way or waits for
 }
 
 // Result is what a job found out, beside its numbers.

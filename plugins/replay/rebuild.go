@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	rebuildEvents = 20_000 // about so many are collected before windows are replaced
+	rebuildEvents = 20_000 // about so many are collected before windows are replaced; what a second takes, beside live traffic
 	rebuildTries  = 4      // for windows whose events are still on their way into the raw store
 	leftMost      = 10_000 // windows that are tried again
 	leftShown     = 20
@@ -115,7 +115,7 @@ func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Windo
 	}
 	err := r.events.Scan(ctx, q, after, func(e Stored) error {
 		w := e.Window()
-		if next.read >= rebuildEvents && (w.Device != at.Device || !w.Bucket.Truncate(time.Hour).Equal(at.Bucket.Truncate(time.Hour))) {
+		if next.read >= int64(r.pace.second(rebuildEvents)) && (w.Device != at.Device || !w.Bucket.Truncate(time.Hour).Equal(at.Bucket.Truncate(time.Hour))) {
 			if err := flush(); err != nil {
 				return err
 			}

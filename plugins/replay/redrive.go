@@ -119,7 +119,7 @@ func (r *run) redrive(ctx context.Context) error {
 		return nil
 	}
 	err = r.letters.Scan(ctx, q, func(l *Letter) error {
-		if letters = append(letters, l); len(letters) < r.batch {
+		if letters = append(letters, l); len(letters) < r.pace.parcel(r.batch) {
 			return nil
 		}
 		return send()

@@ -60,7 +60,7 @@ func (r *run) reprocess(ctx context.Context) error {
 			msg.MetaSetMut(metaTopic, r.topic)
 			next.messages = append(next.messages, msg)
 		}
-		if next.read < int64(r.batch) {
+		if next.read < int64(r.pace.parcel(r.batch)) {
 			return nil
 		}
 		return send()

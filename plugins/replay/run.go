@@ -111,6 +111,7 @@ func (r *run) carry(ctx context.Context) error {
 	case drained != nil:
 		state = Running
 	}
+	r.pace.rest()
 	if state == Done {
 		r.flight.count(func(p *Progress) { p.Total = p.Read })
 	}
@@ -125,6 +126,7 @@ func (r *run) carry(ctx context.Context) error {
 func (r *run) save(ctx context.Context) (State, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.flight.count(func(p *Progress) { p.Held = r.pace.held() })
 	progress, position := r.flight.state()
 	return r.store.save(ctx, r.owner, r.job, progress, position)
 }
@@ -219,28 +221,4 @@ func (r *run) survey(ctx context.Context) error {
 	}
 	r.flight.count(func(p *Progress) { p.Total = total })
 	return nil
-}
-
-// pace keeps a job to a number of events a second, so that live traffic keeps
-// its latency.
-type pace struct {
-	rate int
-	next time.Time
-}
-
-// wait returns when n more events may go.
-func (p *pace) wait(ctx context.Context, n int) error {
-	now := time.Now()
-	if p.next.Before(now) {
-		p.next = now
-	}
-	due := p.next
-	p.next = p.next.Add(time.Duration(float64(n) / float64(p.rate) * float64(time.Second)))
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if due.Equal(now) {
-		return nil
-	}
-	return sleep(ctx, time.Until(due))
 }

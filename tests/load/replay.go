@@ -135,7 +135,7 @@ func (b *bench) replayUnderLoad(ctx context.Context) error {
 	var slow, fast [2][]float64 // p50, p99.9
 	var replayed, lasted float64
 	for range rounds {
-		m, err := b.drive(ctx, s, b.seconds(15), load...)
+		m, err := b.drive(ctx, s, b.seconds(25), load...)
 		if err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (b *bench) replayUnderLoad(ctx context.Context) error {
 		if err := b.admin(ctx, s, "POST", "/v1/replays", map[string]any{"mode": "reprocess", "from": h.from, "to": h.from.Add(time.Hour), "reason": "bench"}, &j); err != nil {
 			return err
 		}
-		m, err = b.drive(ctx, s, b.seconds(15), load...)
+		m, err = b.drive(ctx, s, b.seconds(25), load...)
 		if err != nil {
 			return err
 		}
