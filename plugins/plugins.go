@@ -20,6 +20,7 @@ import (
 	"weir/plugins/audit"
 	"weir/plugins/deadletter"
 	"weir/plugins/dedupe"
+	"weir/plugins/eventlog"
 	"weir/plugins/gate"
 	"weir/plugins/raw"
 	"weir/plugins/replay"
@@ -40,6 +41,7 @@ func Register(env *service.Environment) error {
 		{"audit", audit.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
+		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},
 		{"raw", raw.Register},
 		{"replay", func(env *service.Environment) error { return replay.Register(env, replaySources()) }},

@@ -127,12 +127,19 @@ input:
       topic: raw-events
       groups: [ weir-raw, weir-rollup ]
 
+pipeline:
+  processors:
+    - schema_validate:
+        url: file://schemas
+
 output:
-  fallback:
-    - reject_errored:
-        kafka_franz:
-          seed_brokers: [ 127.0.0.1:9092 ]
-          topic: raw-events
-    - reject: ${! error() }
+  event_log:
+    seed_brokers: [ 127.0.0.1:9092 ]
+    topic: raw-events
+    dead_letter:
+      topic: dead-letter
+      processors:
+        - dead_letter:
+            stage: ingest
 `)
 }
