@@ -44,7 +44,7 @@ type Report struct {
 // Check compares a candidate with the versions at a place.
 func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	s := submission{Schema: string(c.Text), SchemaType: "JSON"}
-	if err := s.check(c.Subject); err != nil {
+	if err := s.check(ctx, c.Subject, nil); err != nil {
 		return nil, err
 	}
 	docs, set, readers, err := place.load(ctx, c.Subject)

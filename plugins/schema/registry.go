@@ -68,18 +68,20 @@ func schemaNotFound() error { return fails(http.StatusNotFound, 40403, "Schema n
 
 // submission is a schema as a client sends it.
 type submission struct {
-	Schema     string            `json:"schema"`
-	SchemaType string            `json:"schemaType"`
-	References []json.RawMessage `json:"references,omitempty"`
-	ID         int               `json:"id,omitempty"`
-	Version    int               `json:"version,omitempty"`
+	Schema     string      `json:"schema"`
+	SchemaType string      `json:"schemaType"`
+	References []reference `json:"references,omitempty"`
+	ID         int         `json:"id,omitempty"`
+	Version    int         `json:"version,omitempty"`
 
 	canonical string
+	text      string // with what it refers to
 	major     int
 }
 
-// check reads what must hold of a schema before anything is looked up.
-func (s *submission) check(subject string) error {
+// check reads what must hold of a schema, and what it refers to. A reference
+// to the latest version becomes one to that version's number.
+func (s *submission) check(ctx context.Context, subject string, look lookup) error {
 	invalid := func(format string, args ...any) error {
 		return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: "+format, args...)
 	}
@@ -90,24 +92,33 @@ func (s *submission) check(subject string) error {
 			kind = "AVRO (the default)"
 		}
 		return invalid("schemaType is %s, and this registry holds JSON", kind)
-	case len(s.References) > 0:
-		return invalid("references to other subjects are not followed: put the definitions under $defs")
 	}
-	raw := []byte(s.Schema)
-	if err := rawjson.Document(raw); err != nil {
+	if err := rawjson.Document([]byte(s.Schema)); err != nil {
 		return invalid("%v", err)
 	}
+	found, err := follow(ctx, s.References, look)
+	if _, api := isAPIError(err); err != nil && !api {
+		return err
+	} else if err != nil {
+		return invalid("%v", err)
+	}
+	for i, r := range found {
+		s.References[i].Version = r.Version
+	}
+	if s.text, err = bundle(s.Schema, found); err != nil {
+		return invalid("%v", err)
+	}
+	raw := []byte(s.text)
 	if _, err := Compile(subject, 1, raw); err != nil {
 		return invalid("%v", err)
 	}
 	if _, err := parseShapes(raw); err != nil {
 		return invalid("%v", err)
 	}
-	var err error
 	if s.major, err = majorOf(raw); err != nil {
 		return invalid("%v", err)
 	}
-	doc, err := decode(raw)
+	doc, err := decode([]byte(s.Schema))
 	if err != nil {
 		return invalid("%v", err)
 	}
@@ -129,7 +140,7 @@ func majorOf(raw []byte) (int, error) {
 }
 
 func (s *submission) hash() string {
-	sum := sha256.Sum256([]byte(s.canonical))
+	sum := sha256.Sum256([]byte(s.canonical + asReferences(s.References)))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -146,11 +157,16 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 	if err := checkSubject(subject); err != nil {
 		return registered{}, err
 	}
-	if err := s.check(subject); err != nil {
+	if err := s.check(ctx, subject, lookIn(r.store.db, withoutDeleted)); err != nil {
 		return registered{}, err
 	}
 	var out registered
 	err := r.store.write(ctx, func(tx *sql.Tx) error {
+		for _, ref := range s.References { // nobody may have deleted it meanwhile
+			if _, _, _, err := lookIn(tx, withoutDeleted)(ctx, ref.Subject, ref.Version); err != nil {
+				return err
+			}
+		}
 		set, err := effective(ctx, tx, subject)
 		if err != nil {
 			return err
@@ -174,7 +190,7 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 			}
 		}
 		if !importing {
-			broken, err := held(set, s, versions)
+			broken, err := held(ctx, tx, set, s, versions)
 			if err != nil {
 				return err
 			}
@@ -189,18 +205,22 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 }
 
 // held returns what breaks the compatibility that a subject is held to.
-func held(set settings, s submission, versions []storedVersion) (messages []string, err error) {
+func held(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string, err error) {
 	var earlier [][]byte
 	for _, v := range versions {
 		if major, err := majorOf([]byte(v.Schema)); !v.deleted && err == nil && major == s.major {
-			earlier = append(earlier, []byte(v.Schema))
+			text, err := v.text(ctx, q)
+			if err != nil {
+				return nil, err
+			}
+			earlier = append(earlier, []byte(text))
 		}
 	}
 	return breaks(set, s, earlier)
 }
 
 // onPurpose returns what a new major breaks with the last version before it.
-func onPurpose(set settings, s submission, versions []storedVersion) (messages []string, err error) {
+func onPurpose(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string, err error) {
 	if len(versions) == 0 {
 		return nil, nil
 	}
@@ -209,7 +229,11 @@ func onPurpose(set settings, s submission, versions []storedVersion) (messages [
 	if err != nil || major == s.major {
 		return nil, err
 	}
-	found, err := set.Level.Check(set.Policy, []byte(s.Schema), [][]byte{[]byte(last.Schema)})
+	text, err := last.text(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	found, err := set.Level.Check(set.Policy, []byte(s.text), [][]byte{[]byte(text)})
 	for _, d := range found {
 		messages = append(messages, fmt.Sprintf("on purpose, by %s %d after %d: %s", keywordMajor, s.major, major, d))
 	}
@@ -217,7 +241,7 @@ func onPurpose(set settings, s submission, versions []storedVersion) (messages [
 }
 
 func breaks(set settings, s submission, earlier [][]byte) (messages []string, err error) {
-	found, err := set.Level.Check(set.Policy, []byte(s.Schema), earlier)
+	found, err := set.Level.Check(set.Policy, []byte(s.text), earlier)
 	if err != nil {
 		return nil, fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: %v", err)
 	}
@@ -247,7 +271,7 @@ func (r *Registry) seed(ctx context.Context) error {
 			}
 			for _, d := range subjects[subject] {
 				s := submission{Schema: d.Schema, SchemaType: "JSON", Version: d.Version}
-				if err := s.check(subject); err != nil {
+				if err := s.check(ctx, subject, lookIn(tx, withoutDeleted)); err != nil {
 					return fmt.Errorf("%s/%d: %w", subject, d.Version, err)
 				}
 				added, err := insert(ctx, tx, subject, s, s.hash(), versions)

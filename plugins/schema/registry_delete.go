@@ -30,6 +30,9 @@ func (r *Registry) deleteSubject(req *http.Request) (any, error) {
 		case len(gone) == 0:
 			return fails(http.StatusNotFound, 40404, "Subject '%s' was soft deleted. Set permanent=true to delete permanently", subject)
 		}
+		if err := unreferenced(ctx, tx, gone, subject, flag(req, "permanent")); err != nil {
+			return err
+		}
 		return remove(ctx, tx, gone, flag(req, "permanent"))
 	})
 	return numbers(gone), err
@@ -55,6 +58,9 @@ func (r *Registry) deleteVersion(req *http.Request) (any, error) {
 			return fails(http.StatusNotFound, 40407, "Subject '%s' Version %d was not deleted first before being permanently deleted", subject, v.Version)
 		case !flag(req, "permanent") && v.deleted:
 			return fails(http.StatusNotFound, 40406, "Subject '%s' Version %d was soft deleted. Set permanent=true to delete permanently", subject, v.Version)
+		}
+		if err := unreferenced(ctx, tx, []storedVersion{v}, "", flag(req, "permanent")); err != nil {
+			return err
 		}
 		return remove(ctx, tx, []storedVersion{v}, flag(req, "permanent"))
 	})

@@ -14,8 +14,8 @@ import (
 )
 
 // migrations make the registry's tables: each text once, under its global id;
-// the versions of subjects, which point at texts; and settings, with the empty
-// subject for the whole server.
+// the versions of subjects, which point at texts; what texts refer to; and
+// settings, with the empty subject for the whole server.
 func migrations() []sqldb.Migration {
 	const tables = `
 		CREATE TABLE weir_schema_text (id INTEGER PRIMARY KEY, hash TEXT NOT NULL, schema TEXT NOT NULL);
@@ -26,7 +26,12 @@ func migrations() []sqldb.Migration {
 		CREATE TABLE weir_schema_setting (
 			subject TEXT PRIMARY KEY, compatibility TEXT, policy TEXT, mode TEXT);`
 	const declared = `CREATE TABLE weir_schema_consumer (name TEXT PRIMARY KEY, supports TEXT NOT NULL);`
-	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {SQLite: declared, Postgres: declared}}
+	const referring = `
+		CREATE TABLE weir_schema_reference (
+			id INTEGER NOT NULL REFERENCES weir_schema_text (id), place INTEGER NOT NULL,
+			name TEXT NOT NULL, subject TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (id, place));
+		CREATE INDEX weir_schema_reference_to ON weir_schema_reference (subject, version);`
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {SQLite: declared, Postgres: declared}, {SQLite: referring, Postgres: referring}}
 }
 
 type registryStore struct{ db *sqldb.DB }
@@ -60,11 +65,12 @@ type querier interface {
 
 // registered is a version as clients see it.
 type registered struct {
-	Subject    string `json:"subject"`
-	Version    int    `json:"version"`
-	ID         int    `json:"id"`
-	SchemaType string `json:"schemaType"`
-	Schema     string `json:"schema"`
+	Subject    string      `json:"subject"`
+	Version    int         `json:"version"`
+	ID         int         `json:"id"`
+	SchemaType string      `json:"schemaType"`
+	References []reference `json:"references,omitempty"`
+	Schema     string      `json:"schema"`
 }
 
 type storedVersion struct {
@@ -108,13 +114,20 @@ func versionsWhere(ctx context.Context, q querier, where string, args ...any) ([
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("reading the schema registry: %w", err)
 	}
+	references, err := referencesOf(ctx, q, `r.id IN (SELECT v.id FROM weir_schema_version v WHERE `+where+`)`, args...)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		all[i].References = references[all[i].ID]
+	}
 	return all, nil
 }
 
 // insert adds a version after those that the subject has, or at the number
 // and id that an import names.
 func insert(ctx context.Context, tx *sql.Tx, subject string, s submission, hash string, versions []storedVersion) (registered, error) {
-	out := registered{Subject: subject, Version: s.Version, ID: s.ID, SchemaType: "JSON", Schema: s.Schema}
+	out := registered{Subject: subject, Version: s.Version, ID: s.ID, SchemaType: "JSON", References: s.References, Schema: s.Schema}
 	if out.Version <= 0 {
 		out.Version = 1
 		if n := len(versions); n > 0 {
@@ -133,6 +146,9 @@ func insert(ctx context.Context, tx *sql.Tx, subject string, s submission, hash 
 	if fresh {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO weir_schema_text (id, hash, schema) VALUES ($1, $2, $3)`, out.ID, hash, s.Schema); err != nil {
 			return out, fmt.Errorf("writing schema %d: %w", out.ID, err)
+		}
+		if err := insertReferences(ctx, tx, out.ID, s.References); err != nil {
+			return out, err
 		}
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO weir_schema_version (subject, version, id) VALUES ($1, $2, $3)`, subject, out.Version, out.ID); err != nil {

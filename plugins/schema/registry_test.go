@@ -26,7 +26,7 @@ func stores(t *testing.T, run func(t *testing.T, db *sqldb.DB)) {
 	t.Run("sqlite", func(t *testing.T) { run(t, openDB(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db"))) })
 	t.Run("postgres", func(t *testing.T) {
 		db := openDB(t, require.Env(t, "WEIR_TEST_POSTGRES_URL"))
-		for _, table := range []string{"weir_schema_version", "weir_schema_text", "weir_schema_setting", "weir_schema_consumer"} {
+		for _, table := range []string{"weir_schema_version", "weir_schema_reference", "weir_schema_text", "weir_schema_setting", "weir_schema_consumer"} {
 			if _, err := db.ExecContext(t.Context(), "DROP TABLE IF EXISTS "+table); err != nil {
 				t.Fatal(err)
 			}
@@ -280,7 +280,7 @@ func TestErrorsHaveTheNumbersThatClientsExpect(t *testing.T) {
 		{"POST", "/subjects/s/versions", body(`{"$ref":"http://127.0.0.1:1/x.json"}`), 422, `"error_code":42201`},
 		{"POST", "/subjects/s/versions", body(`{"x-weir-firmware":"~banana"}`), 422, `not a version`},
 		{"POST", "/subjects/s/versions", body(`{"x-weir-major":0}`), 422, `x-weir-major`},
-		{"POST", "/subjects/s/versions", `{"schema":"{}","schemaType":"JSON","references":[{"name":"a","subject":"b","version":1}]}`, 422, `$defs`},
+		{"POST", "/subjects/s/versions", `{"schema":"{}","schemaType":"JSON","references":[{"name":"a","subject":"b","version":1}]}`, 422, `"error_code":42201`},
 		{"POST", "/subjects/s/versions", body(`"` + strings.Repeat("x", submissionMax) + `"`), 422, `"error_code":42209`},
 		{"POST", "/subjects/s/versions", `{"schema":"{}","schemaType":"JSON","id":5}`, 422, `"error_code":42205`},
 		{"POST", "/subjects/none", body(`{}`), 404, `"error_code":40401`},

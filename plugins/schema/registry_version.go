@@ -71,10 +71,13 @@ func (r *Registry) getVersionText(req *http.Request) (any, error) {
 	return plainText(v.Schema), err
 }
 
-// getReferencedBy answers that there are none: references are refused.
+// getReferencedBy answers with the ids of the schemas that refer to a version.
 func (r *Registry) getReferencedBy(req *http.Request) (any, error) {
-	_, err := r.version(req)
-	return []int{}, err
+	v, err := r.version(req)
+	if err != nil {
+		return nil, err
+	}
+	return referrers(req.Context(), r.store.db, v.Subject, v.Version, deletedOf(req))
 }
 
 func (r *Registry) postVersion(req *http.Request) (any, error) {
@@ -91,7 +94,7 @@ func (r *Registry) postLookup(req *http.Request) (any, error) {
 		return nil, err
 	}
 	subject := req.PathValue("subject")
-	if err := s.check(subject); err != nil {
+	if err := s.check(req.Context(), subject, lookIn(r.store.db, withoutDeleted)); err != nil {
 		return nil, err
 	}
 	versions, err := versionsOf(req.Context(), r.store.db, subject, deletedOf(req))
@@ -115,7 +118,7 @@ func (r *Registry) postCompatible(req *http.Request) (any, error) {
 		return nil, err
 	}
 	subject := req.PathValue("subject")
-	if err := s.check(subject); err != nil {
+	if err := s.check(req.Context(), subject, lookIn(r.store.db, withoutDeleted)); err != nil {
 		return nil, err
 	}
 	set, err := effective(req.Context(), r.store.db, subject)
@@ -137,13 +140,13 @@ func (r *Registry) postCompatible(req *http.Request) (any, error) {
 		}
 		versions = []storedVersion{v}
 	}
-	messages, err := held(set, s, versions)
+	messages, err := held(req.Context(), r.store.db, set, s, versions)
 	if err != nil {
 		return nil, err
 	}
 	compatible := len(messages) == 0
 	if compatible && flag(req, "verbose") {
-		if messages, err = onPurpose(set, s, versions); err != nil {
+		if messages, err = onPurpose(req.Context(), r.store.db, set, s, versions); err != nil {
 			return nil, err
 		}
 	}
@@ -154,10 +157,18 @@ func (r *Registry) postCompatible(req *http.Request) (any, error) {
 	return out, nil
 }
 
-func (r *Registry) byID(req *http.Request) ([]storedVersion, string, error) {
+func idOf(req *http.Request) (int, error) {
 	id, err := strconv.ParseInt(req.PathValue("id"), 10, 32)
 	if err != nil {
-		return nil, "", schemaNotFound()
+		return 0, schemaNotFound()
+	}
+	return int(id), nil
+}
+
+func (r *Registry) byID(req *http.Request) ([]storedVersion, string, error) {
+	id, err := idOf(req)
+	if err != nil {
+		return nil, "", err
 	}
 	var text string
 	err = r.store.db.QueryRowContext(req.Context(), `SELECT schema FROM weir_schema_text WHERE id = $1`, id).Scan(&text)
@@ -173,7 +184,24 @@ func (r *Registry) byID(req *http.Request) ([]storedVersion, string, error) {
 
 func (r *Registry) getByID(req *http.Request) (any, error) {
 	_, text, err := r.byID(req)
-	return map[string]any{"schema": text, "schemaType": "JSON"}, err
+	if err != nil {
+		return nil, err
+	}
+	id, err := idOf(req)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{"schema": text, "schemaType": "JSON"}
+	references, err := referencesOf(req.Context(), r.store.db, `r.id = $1`, id)
+	if list := references[id]; list != nil {
+		out["references"] = list
+	}
+	if err == nil && flag(req, "fetchMaxId") {
+		var last int
+		err = r.store.db.QueryRowContext(req.Context(), `SELECT max(id) FROM weir_schema_text`).Scan(&last)
+		out["maxId"] = last
+	}
+	return out, err
 }
 
 func (r *Registry) getTextByID(req *http.Request) (any, error) {

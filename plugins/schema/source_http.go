@@ -58,16 +58,27 @@ func (s *httpSource) load(ctx context.Context, subject string) ([]document, erro
 	}
 	docs := make([]document, len(versions))
 	for i, n := range versions {
-		var v struct {
-			Schema string `json:"schema"`
-		}
-		if err := s.get(ctx, &v, subject, "versions", strconv.Itoa(n)); err != nil {
+		_, text, references, err := s.look(ctx, subject, n)
+		if err != nil {
 			return nil, err
 		}
-		docs[i] = document{Version: n, Schema: v.Schema}
+		if text, err = bundled(ctx, text, references, s.look); err != nil {
+			return nil, fmt.Errorf("reading version %d of %s: %w", n, subject, err)
+		}
+		docs[i] = document{Version: n, Schema: text}
 	}
 	s.versions, s.latest, s.docs = versions, last.ID, docs
 	return docs, nil
+}
+
+// look reads a version, also one that was deleted softly: another may refer to it.
+func (s *httpSource) look(ctx context.Context, subject string, version int) (int, string, []reference, error) {
+	var v struct {
+		Schema     string      `json:"schema"`
+		References []reference `json:"references"`
+	}
+	err := s.ask(ctx, http.MethodGet, nil, &v, url.Values{"deleted": {"true"}}, "subjects", subject, "versions", strconv.Itoa(version))
+	return version, v.Schema, v.References, err
 }
 
 // answerError is an answer other than 200.

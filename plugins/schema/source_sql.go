@@ -39,7 +39,11 @@ func (s *sqlSource) load(ctx context.Context, subject string) ([]document, error
 	}
 	docs := make([]document, len(versions))
 	for i, v := range versions {
-		docs[i] = document{Version: v.Version, Schema: v.Schema}
+		text, err := v.text(ctx, s.registry.store.db)
+		if err != nil {
+			return nil, err
+		}
+		docs[i] = document{Version: v.Version, Schema: text}
 	}
 	return docs, nil
 }

@@ -2,7 +2,7 @@
 
 import sys
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 
@@ -36,6 +36,13 @@ refused(409, lambda: c.register_schema("s", bad))
 refused(40401, lambda: c.get_versions("none"))
 refused(40402, lambda: c.get_version("s", 9))
 refused(42201, lambda: c.register_schema("s", Schema('{"type":"object"}', "AVRO")))
+c.register_schema("part", Schema('{"type":"number"}', "JSON"))
+uses = Schema('{"properties":{"a":{"$ref":"part.json"}}}', "JSON", [SchemaReference("part.json", "part", 1)])
+j = c.register_schema("whole", uses)
+assert [(r.name, r.subject, r.version) for r in c.get_schema(j).references] == [("part.json", "part", 1)]
+assert c.lookup_schema("whole", uses).version == 1
+refused(42206, lambda: c.delete_version("part", 1))
+refused(42201, lambda: c.register_schema("whole", Schema('{"$ref":"x"}', "JSON", [SchemaReference("x", "none", 1)])))
 c.set_compatibility("s", "NONE")
 assert c.get_compatibility("s") == "NONE"
 assert c.get_compatibility() == "BACKWARD"
