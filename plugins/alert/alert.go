@@ -44,6 +44,7 @@ type Record struct {
 	Summary    string          `json:"summary"`
 	Details    json.RawMessage `json:"details"`
 	At         time.Time       `json:"at"`
+	ReceivedAt *time.Time      `json:"received_at"` // of the event; none: nobody said
 	Subject    string          `json:"subject"`
 
 	raw string

@@ -249,7 +249,7 @@ func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 	if err != nil {
 		return err
 	}
-	for result, n := range map[string]int{"opened": done.Opened, "folded": done.Folded, "resolved": done.Resolved, "repeated": done.Repeated} {
+	for result, n := range map[string]int{"opened": done.Opened, "folded": done.Folded, "resolved": done.Resolved, "repeated": done.Repeated, "erased": done.Erased} {
 		if n > 0 {
 			o.records.Incr(int64(n), result)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/plugins/sqldb"
+	"weir/plugins/tombstone"
 )
 
 // Policy says whom to tell and when.
@@ -37,7 +38,7 @@ type Store struct {
 
 // OpenStore brings the tables up to date.
 func OpenStore(ctx context.Context, db *sqldb.DB, policy Policy) (*Store, error) {
-	if err := db.Migrate(ctx, "alert", migrations()); err != nil {
+	if err := errors.Join(db.Migrate(ctx, "alert", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, err
 	}
 	return &Store{db, policy}, nil
@@ -62,7 +63,7 @@ func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 }
 
 // Applied says what a batch of records changed.
-type Applied struct{ Opened, Folded, Resolved, Repeated int }
+type Applied struct{ Opened, Folded, Resolved, Repeated, Erased int }
 
 // Apply records a batch, in order. When it returns nil, all of it is durable,
 // with the notices that follow; else nothing is. Records that were applied
@@ -70,8 +71,16 @@ type Applied struct{ Opened, Folded, Resolved, Repeated int }
 func (s *Store) Apply(ctx context.Context, records []*Record, now time.Time) (done Applied, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		done = Applied{}
+		erased, err := tombstone.Begin(ctx, tx, s.db.Dialect)
+		if err != nil {
+			return err
+		}
 		notices := newAnnouncer(tx, s.policy, now)
 		for _, r := range records {
+			if r.erased(erased) {
+				done.Erased++
+				continue
+			}
 			var err error
 			if r.Transition == transitionResolved {
 				err = s.resolve(ctx, tx, notices, r, now, &done)

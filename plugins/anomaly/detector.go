@@ -12,6 +12,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
+	"weir/plugins/tombstone"
 )
 
 // detector judges events. It is safe for concurrent use by batches of
@@ -29,6 +30,7 @@ type detector struct {
 	now        func() time.Time
 	meters     meters
 	pool       sync.Pool // *[]item
+	erased     atomic.Pointer[tombstone.Set]
 }
 
 // item is an event to be judged.
@@ -37,6 +39,7 @@ type item struct {
 	event  event.Event
 	key    deviceKey
 	at     int64
+	took   int64 // received, in microseconds; 0 when nobody said
 	record event.Coordinates
 	where  event.Coordinates
 	home   *partition
@@ -77,7 +80,7 @@ func (d *detector) mark(ctx context.Context, batch service.MessageBatch) error {
 // read parses the events that are to be judged.
 func (d *detector) read(batch service.MessageBatch, items []item) []item {
 	items = slices.Grow(items[:0], len(batch))
-	skipped := map[string]int64{}
+	skipped, erased := map[string]int64{}, d.erased.Load()
 	for _, msg := range batch {
 		if msg.GetError() != nil {
 			continue
@@ -110,6 +113,9 @@ func (d *detector) read(batch service.MessageBatch, items []item) []item {
 		*it = item{msg: msg, record: record, where: where, home: home, epoch: epoch, event: event.Event{Metrics: it.event.Metrics}}
 		if !it.parse(replay) {
 			items = items[:len(items)-1]
+		} else if erased.Holds(it.key.fleet, it.key.device, it.took) {
+			skipped["erased"]++
+			items = items[:len(items)-1]
 		}
 	}
 	for reason, n := range skipped {
@@ -127,6 +133,9 @@ func (it *item) parse(replay bool) bool {
 		return false // event_dedupe has said so, and the raw stream accounts for it
 	}
 	received, ok := event.ReceivedAt(it.msg)
+	if ok {
+		it.took = received.UnixMicro()
+	}
 	ahead := ok && event.HasFlag(event.Meta(it.msg, event.HeaderFlags), event.FlagClockAhead)
 	it.at = it.event.At(received, ahead).UnixMicro()
 	it.key = deviceKey{event.FleetOf(it.msg), it.event.Device, replay}
@@ -189,7 +198,7 @@ func (d *detector) stale(dev *device, it *item) bool {
 func (d *detector) newDevice(it *item, now int64) *device {
 	return &device{
 		key:   deviceKey{strings.Clone(it.key.fleet), strings.Clone(it.key.device), it.key.replay},
-		rules: d.rules.rules.Load(), home: it.home, epoch: it.epoch, lastSeen: now, firstAt: it.at, usualDay: -1,
+		rules: d.rules.rules.Load(), home: it.home, epoch: it.epoch, lastSeen: now, firstAt: it.at, firstTook: it.took, usualDay: -1,
 		series: make([]series, 0, len(it.event.Metrics)),
 	}
 }
@@ -234,7 +243,7 @@ func (d *detector) judge(it *item, now int64, out []Transition) ([]Transition, i
 	d.follow(dev, it)
 
 	r := reading{
-		at: it.at, event: &it.event, fleet: it.key.fleet, where: it.where,
+		at: it.at, event: &it.event, fleet: it.key.fleet, where: it.where, received: event.Meta(it.msg, event.HeaderReceivedAt),
 		learning: dev.learningFrom == 0 || it.at-dev.learningFrom < d.learning,
 	}
 	before := len(dev.series)

@@ -24,11 +24,12 @@ type device struct {
 	series   []series
 	open     []openAlert // loaded, of metrics not seen since
 
-	rules    *RuleSet // that the series' selections are from
-	home     *partition
-	epoch    uint32 // of home, when the state began
-	lastSeen int64  // unix seconds, by the server's clock
-	firstAt  int64  // time of the first event that this process judged, in microseconds
+	rules     *RuleSet // that the series' selections are from
+	home      *partition
+	epoch     uint32 // of home, when the state began
+	lastSeen  int64  // unix seconds, by the server's clock
+	firstAt   int64  // time of the first event that this process judged, in microseconds
+	firstTook int64  // when that was received
 
 	newest       int64 // time of the newest event, in microseconds
 	learningFrom int64 // when learning began; 0: not known

@@ -55,7 +55,7 @@ A series takes about 300 bytes, and a device about 250: 250,000 series of five a
 
 ### Metrics
 
-`+"`weir_anomaly_samples_total`, `weir_anomaly_transitions_total{detector,transition}`, `weir_anomaly_skipped_total{reason=duplicate|replay|redelivered|late}`, `weir_anomaly_series`, `weir_anomaly_evicted_devices_total`, `weir_anomaly_loads_total{result=ok|failed}`, `weir_anomaly_rules_valid` and `weir_anomaly_baseline_failures_total`"+`.`).
+`+"`weir_anomaly_samples_total`, `weir_anomaly_transitions_total{detector,transition}`, `weir_anomaly_skipped_total{reason=duplicate|replay|redelivered|late|erased}`, `weir_anomaly_series`, `weir_anomaly_evicted_devices_total`, `weir_anomaly_loads_total{result=ok|failed}`, `weir_anomaly_rules_valid` and `weir_anomaly_baseline_failures_total`"+`.`).
 		Field(service.NewStringField(anomalyFieldRules).
 			Description("The file of rules. It is read again when it changes; a wrong one is reported and leaves the rules as they are.").
 			Example("configs/anomaly.yaml")).

@@ -36,6 +36,7 @@ type reading struct {
 	at       int64 // microseconds
 	event    *event.Event
 	fleet    string
+	received string            // the header
 	where    event.Coordinates // the event's delivery
 	learning bool              // the device's baseline is not trusted yet
 }
@@ -253,7 +254,7 @@ func (s *series) transition(what string, a *active, v verdict, r *reading) Trans
 		Version: 1, AlertID: a.id, Kind: "metric", Transition: what,
 		Rule: a.rule.Name, Detector: a.rule.Detector, Severity: a.rule.Severity,
 		Fleet: r.fleet, Device: r.event.Device, Firmware: r.event.Firmware, Metric: s.metric,
-		Value: r.value, EventID: r.event.ID, At: formatMicros(r.at), Since: formatMicros(a.since),
+		Value: r.value, EventID: r.event.ID, At: formatMicros(r.at), Since: formatMicros(a.since), ReceivedAt: r.received,
 	}
 	switch {
 	case a.rule.Detector != Threshold && v.state != isVoid:

@@ -12,6 +12,7 @@ const (
 	flushEvery    = 2 * time.Second
 	evictEvery    = time.Minute
 	baselineEvery = 10 * time.Minute
+	erasuresEvery = 15 * time.Second
 )
 
 // tend does what need not be done for an event: it reads the rules again,
@@ -24,6 +25,8 @@ func (p *processor) tend(ctx context.Context) {
 	defer flush.Stop()
 	defer evict.Stop()
 	defer baseline.Stop()
+	erasures := time.NewTicker(erasuresEvery)
+	defer erasures.Stop()
 	flushing := true
 	for {
 		select {
@@ -47,6 +50,10 @@ func (p *processor) tend(ctx context.Context) {
 		case <-evict.C:
 			p.meters.evicted.Incr(int64(p.state.evict(p.now().Add(-p.idle).Unix())))
 			p.meters.series.Set(p.state.series.Load())
+		case <-erasures.C:
+			if err := p.honour(ctx); err != nil && ctx.Err() == nil {
+				p.log.Warnf("Reading what is erased is tried again: %v", err)
+			}
 		case <-baseline.C:
 			wait := baselineEvery
 			if err := p.learn(ctx); err != nil && ctx.Err() == nil {

@@ -33,8 +33,9 @@ type Transition struct {
 	Expected   *float64 `json:"expected,omitempty"` // the mean it was compared with
 	Limit      *float64 `json:"limit,omitempty"`    // the limit it was compared with
 	EventID    string   `json:"event_id"`
-	At         string   `json:"at"`    // of the event
-	Since      string   `json:"since"` // of the first event that was off
+	At         string   `json:"at"`                    // of the event
+	Since      string   `json:"since"`                 // of the first event that was off
+	ReceivedAt string   `json:"received_at,omitempty"` // when the event came in
 	Summary    string   `json:"summary"`
 }
 
