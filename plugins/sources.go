@@ -16,6 +16,7 @@ import (
 	"weir/plugins/raw"
 	"weir/plugins/replay"
 	"weir/plugins/rollup"
+	"weir/plugins/schema"
 	"weir/plugins/sqldb"
 )
 
@@ -31,7 +32,19 @@ func replaySources() replay.Sources {
 			store, err := rollup.Open(ctx, db, rollup.DefaultLimits())
 			return rollups{store}, err
 		},
+		Schemas: func(ctx context.Context, url string) (replay.Schemas, error) {
+			set, err := schema.LoadSet(ctx, schema.Place{URL: url}, "telemetry")
+			return schemas{set}, err
+		},
 	}
+}
+
+// schemas are those of events.
+type schemas struct{ *schema.Set }
+
+func (s schemas) Unknown(e replay.Stored) string {
+	r := e.(storedEvent).row
+	return s.UnknownMetrics(r.Firmware, r.Metrics, r.Unknown)
 }
 
 // storedEvents is the raw store.
@@ -126,12 +139,13 @@ func (e storedEvent) Position() (json.RawMessage, error) { return json.Marshal(r
 // rollups is the rollup store.
 type rollups struct{ store *rollup.Store }
 
-func (r rollups) Begin() replay.Windows {
-	return &windows{store: r.store, collector: rollup.NewCollector(1024), names: map[string]string{}}
+func (r rollups) Begin(s replay.Schemas) replay.Windows {
+	return &windows{store: r.store, schemas: s, collector: rollup.NewCollector(1024), names: map[string]string{}}
 }
 
 type windows struct {
 	store     *rollup.Store
+	schemas   replay.Schemas // nil: events say what was unknown
 	collector *rollup.Collector
 	names     map[string]string // the windows outlive the rows they are made of
 }
@@ -162,7 +176,11 @@ func (w *windows) Add(s replay.Stored, canonical *service.Message) error {
 	for i := range e.Metrics {
 		e.Metrics[i].Name, e.Metrics[i].Raw = w.name(e.Metrics[i].Name), nil
 	}
-	w.collector.Add(w.name(r.Fleet), &e, time.UnixMicro(r.At), r.Unknown, receivedText(r), true)
+	unknown := r.Unknown
+	if w.schemas != nil {
+		unknown = w.schemas.Unknown(s)
+	}
+	w.collector.Add(w.name(r.Fleet), &e, time.UnixMicro(r.At), unknown, receivedText(r), true)
 	return nil
 }
 

@@ -40,6 +40,7 @@ const (
 	replayFieldBatchSize   = "batch_size"
 	replayFieldSettle      = "settle"
 	replayFieldUpcast      = "upcast"
+	replayFieldSchemas     = "schemas"
 )
 
 // Metadata of the messages, for the stream's config.
@@ -112,6 +113,9 @@ fast as `+"`rate` and `max_behind`"+` let it.
 		Field(service.NewBloblangField(replayFieldUpcast).
 			Description("What the rollup stream maps events with before it counts them; rebuilds count what it makes of stored events.").
 			Optional()).
+		Field(service.NewStringField(replayFieldSchemas).
+			Description("Where the schemas are, as `schema_validate` takes it: rebuilds count the metrics that they declare when the job begins. Empty, they count what was declared when an event was stored.").
+			Default("").Secret().Example("sqlite://data/control.db")).
 		Example("Run jobs", "Dead letters of the ingest are validated again; what fails again is noted, and stays a dead letter.", `
 input:
   replay_jobs:
@@ -119,6 +123,7 @@ input:
     raw: file:///var/lib/weir/raw
     dead_letter: file:///var/lib/weir/dead-letter
     rollups: sqlite://data/rollups.db
+    schemas: sqlite://data/control.db
     seed_brokers: [ localhost:9092 ]
 
 pipeline:
@@ -167,6 +172,7 @@ type input struct {
 	res                               *service.Resources
 	from                              Sources
 	control, raw, deadLetter, rollups string
+	schemas                           string
 	topic, live                       string
 	brokers, groups                   []string
 	concurrency, rate, batch, behind  int
@@ -193,7 +199,8 @@ func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) 
 	}
 	var err error
 	for name, to := range map[string]*string{replayFieldControl: &in.control, replayFieldRaw: &in.raw,
-		replayFieldDeadLetter: &in.deadLetter, replayFieldRollups: &in.rollups, replayFieldTopic: &in.topic, replayFieldLive: &in.live} {
+		replayFieldDeadLetter: &in.deadLetter, replayFieldRollups: &in.rollups, replayFieldTopic: &in.topic, replayFieldLive: &in.live,
+		replayFieldSchemas: &in.schemas} {
 		if *to, err = conf.FieldString(name); err != nil {
 			return nil, err
 		}
@@ -281,6 +288,9 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	for range in.concurrency {
 		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
 			events: in.from.Events(events), letters: letters, rollups: rollups}
+		if in.schemas != "" {
+			t.schemas = func(ctx context.Context) (Schemas, error) { return in.from.Schemas(ctx, in.schemas) }
+		}
 		in.workers.Go(func() { in.work(working, t) })
 	}
 	return nil

@@ -20,11 +20,16 @@ const (
 // rebuild replaces the windows of a range by what the raw store has of them. A
 // window that counts events which are not stored yet is left, tried again a few
 // times, and then reported.
-func (r *run) rebuild(ctx context.Context) error {
+func (r *run) rebuild(ctx context.Context) (err error) {
+	if r.schemas != nil { // today's: a metric that they have learned since is counted from here on
+		if r.today, err = r.schemas(ctx); err != nil {
+			return fmt.Errorf("rebuilding windows: %w", err)
+		}
+	}
 	progress, after := r.flight.state()
 	left := map[Window]bool{}
 	overflow := progress.Left // of a run before a restart
-	err := r.replace(ctx, r.job.stored(), after, nil, func(p *parcel, replaced int, behind []Window) {
+	err = r.replace(ctx, r.job.stored(), after, nil, func(p *parcel, replaced int, behind []Window) {
 		for _, w := range behind {
 			if len(left) < leftMost {
 				left[w] = true
@@ -92,7 +97,7 @@ func (r *run) again(ctx context.Context, left map[Window]bool) error {
 // replace reads a range and replaces its windows, or only some of them. Events
 // come by hour and device, so windows are whole wherever the device changes.
 func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Window]bool, done func(*parcel, int, []Window)) error {
-	windows := r.rollups.Begin()
+	windows := r.rollups.Begin(r.today)
 	next := &parcel{}
 	var last Stored
 	var at Window
@@ -110,7 +115,7 @@ func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Windo
 			}
 		}
 		done(next, replaced, behind)
-		windows, next = r.rollups.Begin(), &parcel{}
+		windows, next = r.rollups.Begin(r.today), &parcel{}
 		return nil
 	}
 	err := r.events.Scan(ctx, q, after, func(e Stored) error {

@@ -36,6 +36,7 @@ type tools struct {
 	events  Events
 	letters DeadLetters
 	rollups Rollups
+	schemas func(ctx context.Context) (Schemas, error) // nil: metrics are known as they were when stored
 }
 
 // run is one job being run.
@@ -44,6 +45,7 @@ type run struct {
 	job    *Job
 	flight *flight
 	pace   *pace
+	today  Schemas // of a rebuild
 
 	mu sync.Mutex // guards job.Result
 }

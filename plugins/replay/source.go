@@ -18,6 +18,13 @@ type Sources struct {
 	Events      func(raw *lake.Store) Events
 	DeadLetters func(ctx context.Context, store *lake.Store, control *sqldb.DB) (DeadLetters, error)
 	Rollups     func(ctx context.Context, db *sqldb.DB) (Rollups, error)
+	Schemas     func(ctx context.Context, url string) (Schemas, error) // as they are now
+}
+
+// Schemas knows which metrics are declared.
+type Schemas interface {
+	// Unknown is the header weir_unknown_metrics that a stored event would get.
+	Unknown(Stored) string
 }
 
 // Range says which stored events a job reads. Empty lists and texts mean all.
@@ -54,7 +61,9 @@ type Stored interface {
 
 // Rollups puts windows in the place of what was counted before.
 type Rollups interface {
-	Begin() Windows
+	// Begin collects windows. What schemas know counts, whatever was known when
+	// the event was stored; without schemas, what was known then.
+	Begin(schemas Schemas) Windows
 }
 
 // Windows collects the events of whole windows.

@@ -125,7 +125,7 @@ type windowsOf struct {
 	add map[Window]int
 }
 
-func (w *world) Begin() Windows { return &windowsOf{w, map[Window]int{}} }
+func (w *world) Begin(Schemas) Windows { return &windowsOf{w, map[Window]int{}} }
 
 func (w *windowsOf) Add(s Stored, _ *service.Message) error { w.add[s.Window()]++; return nil }
 
