@@ -145,6 +145,9 @@ func TestAnActIsInTheAuditLogWhenItIsAnswered(t *testing.T) {
 	if a.Method != "POST" || a.Path != "/v1/keys" || a.Status != http.StatusCreated || a.Key == "" || a.From == "" || time.Since(a.At) > time.Minute {
 		t.Errorf("the act is %+v", a)
 	}
+	if a.Detail["fleet"] != "plant-2" || a.Detail["id"] == nil {
+		t.Errorf("the act does not say which key was made for whom: %v", a.Detail)
+	}
 	var made struct{ Key string }
 	if err := json.Unmarshal([]byte(body), &made); err != nil || made.Key == "" {
 		t.Fatalf("the answer has no key: %s (%v)", body, err)
@@ -177,6 +180,36 @@ func TestTheAuditLogIsReadInPages(t *testing.T) {
 	}
 	if len(seen) != 5 {
 		t.Errorf("the pages hold %d acts, want 5", len(seen))
+	}
+}
+
+func TestEveryAdministrativeActIsLogged(t *testing.T) {
+	r := start(t, "audit_log: { url: CONTROL }")
+	for _, c := range []struct{ method, path, body, key, value string }{
+		{"POST", "/v1/keys", `{"fleet":"plant-2","name":"for the press"}`, "name", "for the press"},
+		{"DELETE", "/v1/keys/nobody", "", "", ""},
+		{"PUT", "/v1/groups/press?fleet=plant-2", `{"devices":["p1","p2"]}`, "devices", "2 of them"},
+		{"DELETE", "/v1/groups/press?fleet=plant-2", "", "fleet", "plant-2"},
+		{"POST", "/v1/replays", `{"mode":"redrive","reason":"fixed","fleet":"plant-2"}`, "reason", "fixed"},
+		{"POST", "/v1/replays/nothing/cancel", "", "", ""},
+		{"POST", "/registry/subjects/telemetry/versions", `{"schemaType":"JSON","schema":"{}"}`, "schemaType", "JSON"},
+		{"PUT", "/registry/config/telemetry", `{"compatibility":"FULL"}`, "compatibility", "FULL"},
+		{"DELETE", "/registry/subjects/none", "", "", ""},
+		{"POST", "/v1/alerts/none/ack?fleet=plant-2", `{"note":"seen"}`, "", ""},
+	} {
+		resp, body := r.do(r.admin, c.method, c.path, c.body)
+		a := r.acts("?limit=1").Acts
+		path, _, _ := strings.Cut(c.path, "?")
+		if len(a) != 1 || a[0].Method != c.method || a[0].Path != path || a[0].Status != resp.StatusCode || a[0].Key == "" || a[0].From == "" {
+			t.Errorf("%s %s was answered %d %s, and is logged as %+v", c.method, c.path, resp.StatusCode, body, a)
+			continue
+		}
+		if c.key != "" && a[0].Detail[c.key] != c.value {
+			t.Errorf("%s %s: the log says %v", c.method, c.path, a[0].Detail)
+		}
+	}
+	if n := len(r.acts("?path=/v1/groups").Acts); n != 2 {
+		t.Errorf("%d acts on groups are found, want 2", n)
 	}
 }
 

@@ -3,11 +3,14 @@ package api
 import (
 	"bytes"
 	"context"
+	"io"
+	"maps"
 	"net/http"
 	"time"
 
 	"github.com/google/uuid"
 
+	"weir/plugins/act"
 	"weir/plugins/apikey"
 )
 
@@ -19,7 +22,7 @@ type recorder struct {
 }
 
 type pendingAct struct {
-	act  Act
+	act  act.Act
 	kept chan error
 }
 
@@ -34,12 +37,21 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 			return
 		}
 		held := &heldResponse{header: w.Header()}
+		asked := &heard{ReadCloser: req.Body}
+		req.Body = asked
 		next.ServeHTTP(held, req)
-		act := Act{ID: uuid.NewString(), At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path, From: req.RemoteAddr, Status: held.code()}
-		if key, ok := apikey.KeyFrom(req.Context()); ok {
-			act.Key, act.Fleet = key.ID, key.Fleet
+		a := act.Act{ID: uuid.NewString(), At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path, From: req.RemoteAddr, Status: held.code(),
+			Detail: act.Scrub(asked.start)}
+		for name, values := range req.URL.Query() {
+			if name == "fleet" || name == "device" || name == "permanent" {
+				a.Detail[name] = act.Text(values[0])
+			}
 		}
-		if err := r.keep(req.Context(), act); err != nil {
+		maps.Copy(a.Detail, act.Scrub(held.body.Bytes()[:min(held.body.Len(), heardMost)])) // ids that were given, and why it was refused
+		if key, ok := apikey.KeyFrom(req.Context()); ok {
+			a.Key, a.Fleet = key.ID, key.Fleet
+		}
+		if err := r.keep(req.Context(), a); err != nil {
 			w.Header().Set("Weir-Audit", "pending")
 			r.warn(err)
 		}
@@ -49,10 +61,10 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 }
 
 // keep returns when the stream has acknowledged the act.
-func (r *recorder) keep(ctx context.Context, act Act) error {
+func (r *recorder) keep(ctx context.Context, a act.Act) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.wait)
 	defer cancel()
-	p := pendingAct{act: act, kept: make(chan error, 1)}
+	p := pendingAct{act: a, kept: make(chan error, 1)}
 	select {
 	case r.acts <- p:
 	case <-ctx.Done():
@@ -64,6 +76,20 @@ func (r *recorder) keep(ctx context.Context, act Act) error {
 	case <-ctx.Done():
 		return errAuditLate
 	}
+}
+
+// heard remembers how a request's body begins, as it is read.
+type heard struct {
+	io.ReadCloser
+	start []byte
+}
+
+const heardMost = 64 << 10
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	h.start = append(h.start, p[:min(n, heardMost-len(h.start))]...)
+	return n, err
 }
 
 // heldResponse keeps a small response until it may be sent.

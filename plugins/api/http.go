@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/plugins/act"
 	"weir/plugins/event"
 	"weir/plugins/problem"
 )
@@ -17,12 +18,12 @@ import (
 const auditPage, auditPageMax = 100, 1000
 
 type auditPageJSON struct {
-	Acts []Act   `json:"acts"`
-	Next *string `json:"next"`
+	Acts []act.Act `json:"acts"`
+	Next *string   `json:"next"`
 }
 
-// auditHandler answers GET /v1/audit?from=&to=&limit=&cursor=, the newest first.
-func auditHandler(l *log, now func() time.Time) http.Handler {
+// auditHandler answers GET /v1/audit?from=&to=&key=&path=&limit=&cursor=, the newest first.
+func auditHandler(l *act.Log, now func() time.Time) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
@@ -31,13 +32,15 @@ func auditHandler(l *log, now func() time.Time) http.Handler {
 			return
 		}
 		q := r.URL.Query()
-		from, to, limit, before, err := auditQuery(q.Get, now())
+		asked, err := auditQuery(q.Get, now())
 		if err != nil {
 			problem.Write(w, problem.Problem{Type: "bad-request", Status: http.StatusBadRequest,
 				Title: "The request is not valid", Detail: err.Error()})
 			return
 		}
-		acts, err := l.list(r.Context(), from, to, before, limit+1)
+		limit := asked.Limit
+		asked.Limit++ // tells whether there is more
+		acts, err := l.List(r.Context(), asked)
 		if err != nil {
 			w.Header().Set("Retry-After", "5")
 			problem.Write(w, problem.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable,
@@ -52,30 +55,30 @@ func auditHandler(l *log, now func() time.Time) http.Handler {
 			page.Next = &next
 		}
 		if page.Acts == nil {
-			page.Acts = []Act{}
+			page.Acts = []act.Act{}
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(page) // the client has gone
 	})
 }
 
-func auditQuery(get func(string) string, now time.Time) (from, to time.Time, limit int, before *place, err error) {
-	from, to, limit = time.UnixMicro(0), now.Add(time.Minute), auditPage
+func auditQuery(get func(string) string, now time.Time) (q act.Query, err error) {
+	q = act.Query{From: time.UnixMicro(0), To: now.Add(time.Minute), Key: get("key"), Path: get("path"), Limit: auditPage}
 	for _, t := range []struct {
 		name string
 		to   *time.Time
-	}{{"from", &from}, {"to", &to}} {
+	}{{"from", &q.From}, {"to", &q.To}} {
 		if text := get(t.name); text != "" {
 			at, ok := event.ParseTime(text)
 			if !ok {
-				return from, to, 0, nil, fmt.Errorf("%s: expected an RFC 3339 time with a zone", t.name)
+				return q, fmt.Errorf("%s: expected an RFC 3339 time with a zone", t.name)
 			}
 			*t.to = at
 		}
 	}
 	if text := get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > auditPageMax {
-			return from, to, 0, nil, fmt.Errorf("limit: expected 1 to %d", auditPageMax)
+		if q.Limit, err = strconv.Atoi(text); err != nil || q.Limit < 1 || q.Limit > auditPageMax {
+			return q, fmt.Errorf("limit: expected 1 to %d", auditPageMax)
 		}
 	}
 	if text := get("cursor"); text != "" {
@@ -83,9 +86,9 @@ func auditQuery(get func(string) string, now time.Time) (from, to time.Time, lim
 		at, id, ok := strings.Cut(string(raw), " ")
 		n, err2 := strconv.ParseInt(at, 10, 64)
 		if err != nil || err2 != nil || !ok {
-			return from, to, 0, nil, fmt.Errorf("cursor: expected the value of next in an answer")
+			return q, fmt.Errorf("cursor: expected the value of next in an answer")
 		}
-		before = &place{n, id}
+		q.Before = &act.Place{At: n, ID: id}
 	}
-	return from, to, limit, before, nil
+	return q, nil
 }

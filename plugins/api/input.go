@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -39,7 +40,8 @@ Every request needs an API key, in `+"`X-API-Key` or `Authorization: Bearer`"+`.
 key administers all of them, and names a fleet with the parameter `+"`fleet`"+` when it queries. `+"`GET /openapi.json`"+` describes all of it.
 
 The messages of this input are the audit log, one JSON object for every request that may have changed something: who (the key's
-public id), what, when, from where, and the status it was answered with. Such a request is answered once the stream has
+public id), what (the path, and what of the request and the answer says it, never a secret), when, from where, and the status it was
+answered with. Such a request is answered once the stream has
 acknowledged its entry, or after a few seconds with the header `+"`Weir-Audit: pending`"+`.`).
 		Field(service.NewStringField(apiFieldAddress).
 			Description("The address to listen on.").
@@ -168,7 +170,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	}
 	select {
 	case p := <-in.recorder.acts:
-		raw, err := p.act.encode()
+		raw, err := json.Marshal(p.act)
 		if err != nil {
 			p.kept <- err
 			return nil, nil, fmt.Errorf("encoding an act of the audit log: %w", err)

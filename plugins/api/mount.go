@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"weir/plugins/act"
 	"weir/plugins/alert"
 	"weir/plugins/apikey"
 	"weir/plugins/group"
@@ -28,7 +29,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	acts, err := openLog(ctx, control)
+	acts, err := act.Open(ctx, control)
 	if err != nil {
 		return nil, err
 	}

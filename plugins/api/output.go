@@ -8,6 +8,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/plugins/act"
 	"weir/plugins/sqldb"
 )
 
@@ -41,7 +42,7 @@ type auditOutput struct {
 	res *service.Resources
 
 	mu      sync.Mutex
-	log     *log
+	log     *act.Log
 	release func()
 }
 
@@ -61,7 +62,7 @@ func (o *auditOutput) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := openLog(ctx, db)
+	l, err := act.Open(ctx, db)
 	if err != nil {
 		release()
 		return err
@@ -78,7 +79,7 @@ func (o *auditOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 	if l == nil {
 		return service.ErrNotConnected
 	}
-	acts := make([]Act, len(batch))
+	acts := make([]act.Act, len(batch))
 	for i, msg := range batch {
 		raw, err := msg.AsBytes()
 		if err != nil {
@@ -91,7 +92,7 @@ func (o *auditOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 			return fmt.Errorf("reading an act of the audit log: it has no id; this output takes the messages of the input api")
 		}
 	}
-	return l.add(ctx, acts)
+	return l.Add(ctx, acts...)
 }
 
 // Close closes the log.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -32,7 +33,7 @@ func (h hour) post(ctx context.Context, url, key string) error {
 	for range 16 {
 		workers.Go(func() {
 			for body := range bodies {
-				if err := postBatch(ctx, url, key, body); err != nil {
+				if err := postUntilTaken(ctx, url, key, body); err != nil {
 					cancel(err)
 				}
 			}
@@ -73,6 +74,19 @@ func (h hour) bodies(each func([]byte) bool) {
 	}
 }
 
+// postUntilTaken does as a device does: what is refused for now comes again.
+func postUntilTaken(ctx context.Context, url, key string, body []byte) error {
+	var err error
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(time.Second) {
+		if err = postBatch(ctx, url, key, body); !errors.Is(err, errNotNow) {
+			return err
+		}
+	}
+	return err
+}
+
+var errNotNow = errors.New("not now")
+
 func postBatch(ctx context.Context, url, key string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/events", bytes.NewReader(body))
 	if err != nil {
@@ -86,8 +100,13 @@ func postBatch(ctx context.Context, url, key string, body []byte) error {
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("posting an hour of events: answered %d, %v: %.300s", resp.StatusCode, err, answer)
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+		err = errNotNow
+	} else if err == nil && resp.StatusCode != http.StatusAccepted {
+		err = errors.New("not accepted")
+	}
+	if err != nil {
+		return fmt.Errorf("posting an hour of events: answered %d: %.300s: %w", resp.StatusCode, answer, err)
 	}
 	return nil
 }
