@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"weir/plugins/act"
 	"weir/plugins/apikey"
 	"weir/plugins/sqldb"
 )
@@ -52,7 +54,27 @@ func Keys() *cli.Command {
 	}
 }
 
-func withKeys(takes int, do func(context.Context, *cli.Context, *apikey.Store, []string) error) cli.ActionFunc {
+// keyStore is the store of keys, and the control store that it is in.
+type keyStore struct {
+	*apikey.Store
+	db *sqldb.DB
+}
+
+// did enters what was done to a key in the audit log.
+func (s keyStore) did(ctx context.Context, command string, key apikey.Key, failure error) error {
+	detail := map[string]any{}
+	for name, v := range map[string]string{"id": key.ID, "fleet": key.Fleet, "name": act.Text(key.Name)} {
+		if v != "" {
+			detail[name] = v
+		}
+	}
+	if key.Admin {
+		detail["admin"] = true
+	}
+	return recorded(ctx, s.db, command, detail, failure)
+}
+
+func withKeys(takes int, do func(context.Context, *cli.Context, keyStore, []string) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		args, err := interspersed(c)
 		if err != nil {
@@ -81,7 +103,7 @@ func withKeys(takes int, do func(context.Context, *cli.Context, *apikey.Store, [
 		if err != nil {
 			return err
 		}
-		return do(c.Context, c, store, args)
+		return do(c.Context, c, keyStore{store, db}, args)
 	}
 }
 
@@ -93,23 +115,23 @@ func keyOptions(c *cli.Context) apikey.Options {
 	return opts
 }
 
-func keysCreate(ctx context.Context, c *cli.Context, store *apikey.Store, _ []string) error {
+func keysCreate(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
 	if c.String("fleet") == "" && !c.Bool("admin") {
 		return fmt.Errorf("name the fleet of the key with --fleet, or ask for --admin")
 	}
 	text, key, err := store.Create(ctx, c.String("fleet"), keyOptions(c))
 	if err != nil {
-		return err
+		return store.did(ctx, "keys create", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name"), Admin: c.Bool("admin")}, err)
 	}
-	return printKey(c, text, key)
+	return errors.Join(printKey(c, text, key), store.did(ctx, "keys create", key, nil))
 }
 
-func keysRotate(ctx context.Context, c *cli.Context, store *apikey.Store, _ []string) error {
+func keysRotate(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
 	text, key, err := store.Rotate(ctx, c.String("fleet"), c.Duration("grace"), keyOptions(c))
 	if err != nil {
-		return err
+		return store.did(ctx, "keys rotate", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name")}, err)
 	}
-	return printKey(c, text, key)
+	return errors.Join(printKey(c, text, key), store.did(ctx, "keys rotate", key, nil))
 }
 
 func printKey(c *cli.Context, text string, key apikey.Key) error {
@@ -122,16 +144,16 @@ func printKey(c *cli.Context, text string, key apikey.Key) error {
 	return err
 }
 
-func keysRevoke(ctx context.Context, c *cli.Context, store *apikey.Store, args []string) error {
+func keysRevoke(ctx context.Context, c *cli.Context, store keyStore, args []string) error {
 	id := args[0]
-	if err := store.Revoke(ctx, id); err != nil {
+	if err := store.did(ctx, "keys revoke", apikey.Key{ID: id}, store.Revoke(ctx, id)); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s is revoked. Running gates notice within their key_refresh.\n", id)
 	return nil
 }
 
-func keysList(ctx context.Context, c *cli.Context, store *apikey.Store, _ []string) error {
+func keysList(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
 	keys, err := store.List(ctx, c.String("fleet"))
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"weir/plugins/act"
 	"weir/plugins/apikey"
 	"weir/plugins/event"
 	"weir/plugins/replay"
@@ -216,7 +217,9 @@ func replayClient(c *cli.Context) (*replay.Client, func(), error) {
 	if err == nil {
 		var text string
 		var key apikey.Key
-		if text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir replay", ExpiresAt: time.Now().Add(replayKeyLife)}); err == nil {
+		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir replay", ExpiresAt: time.Now().Add(replayKeyLife)})
+		// Says who is behind the key that makes the job.
+		if err = recorded(c.Context, db, "replay", map[string]any{"id": key.ID, "reason": act.Text(c.String("reason"))}, err); err == nil {
 			return &replay.Client{URL: "http://" + reachable(running.API), Key: text}, func() {
 				if err := keys.Revoke(context.WithoutCancel(c.Context), key.ID); err != nil {
 					_, _ = fmt.Fprintf(c.App.ErrWriter, "%v; it ends by itself within %s\n", err, replayKeyLife)

@@ -213,7 +213,11 @@ func registerSchema(c *cli.Context) error {
 		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 2)
 	}
 	version, err := schema.RegisterAt(c.Context, place, c.String("subject"), text)
-	if err != nil {
+	detail := map[string]any{"subject": c.String("subject")}
+	if err == nil {
+		detail["version"] = version
+	}
+	if err := recordedAt(c.Context, place.URL, "schema register", detail, err); err != nil {
 		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 1)
 	}
 	_, err = fmt.Fprintln(c.App.Writer, version)

@@ -29,11 +29,13 @@ func (u *upRun) firstKeys(ctx context.Context) (fleet, admin string, err error) 
 	if err != nil || len(keys) > 0 {
 		return "", "", err
 	}
-	if fleet, _, err = store.Create(ctx, firstFleet, apikey.Options{}); err != nil {
+	made := keyStore{store, db}
+	fleet, key, err := store.Create(ctx, firstFleet, apikey.Options{})
+	if err = made.did(ctx, "up", key, err); err != nil {
 		return "", "", err
 	}
-	admin, _, err = store.Create(ctx, "", apikey.Options{Admin: true})
-	return fleet, admin, err
+	admin, key, err = store.Create(ctx, "", apikey.Options{Admin: true})
+	return fleet, admin, made.did(ctx, "up", key, err)
 }
 
 // greet tells the person who started weir where everything is.
