@@ -1,0 +1,91 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Below so much free space a SQLite file stays as it is: new rows will fill it.
+const (
+	freeLeast    = 256 << 10
+	freeShare    = 10 // or less than a tenth of the file
+	freeMost     = 64 << 20
+	rewriteShare = 4 // a file made before it could shrink is written anew when a quarter of it is free
+)
+
+// vacuumPages is how many pages go in one transaction, which writers wait for.
+const vacuumPages = 1000
+
+// GiveBack returns the space that deletions left in a SQLite file to the file
+// system, when there is enough of it, and tells how much it was. PostgreSQL does
+// so itself, where partitions are dropped; what is deleted row by row its
+// autovacuum keeps for new rows.
+func (db *DB) GiveBack(ctx context.Context) (freed int64, err error) {
+	if db.Dialect != SQLite {
+		return 0, nil
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("giving space back: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if freed, err = giveBack(ctx, conn); err != nil {
+		return freed, fmt.Errorf("giving space back: %w", err)
+	}
+	return freed, nil
+}
+
+func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
+	var size, pages, free, mode int64
+	for _, p := range []struct {
+		name string
+		to   *int64
+	}{{"page_size", &size}, {"page_count", &pages}, {"freelist_count", &free}, {"auto_vacuum", &mode}} {
+		if err := conn.QueryRowContext(ctx, `PRAGMA `+p.name).Scan(p.to); err != nil {
+			return 0, err
+		}
+	}
+	const none = 0
+	switch {
+	case free*size < freeLeast, free*size < freeMost && free*freeShare < pages:
+		return 0, nil
+	case mode == none && free*rewriteShare < pages:
+		return 0, nil
+	case mode == none: // writers wait for it once, then the file can shrink in small steps
+		if _, err := conn.ExecContext(ctx, `PRAGMA auto_vacuum = INCREMENTAL; VACUUM`); err != nil {
+			return 0, err
+		}
+	}
+	for left := free; mode != none && left > 0; {
+		if err := drain(ctx, conn, fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)); err != nil {
+			return 0, err
+		}
+		was := left
+		if err := conn.QueryRowContext(ctx, `PRAGMA freelist_count`).Scan(&left); err != nil {
+			return 0, err
+		}
+		if left >= was {
+			break // others free pages as fast
+		}
+	}
+	after := int64(0)
+	if err := conn.QueryRowContext(ctx, `PRAGMA page_count`).Scan(&after); err != nil {
+		return 0, err
+	}
+	// The file shrinks when the log is written into it; where a reader stands in
+	// the way of that, the next checkpoint does it.
+	return max(0, pages-after) * size, drain(ctx, conn, `PRAGMA wal_checkpoint(TRUNCATE)`)
+}
+
+// drain runs a statement to its end, whatever rows it has.
+func drain(ctx context.Context, conn *sql.Conn, query string) error {
+	rows, err := conn.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	for rows.Next() { // some pragmas work step by step
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}

@@ -1,0 +1,43 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Scrub makes the space of deleted rows hold nothing of them. A SQLite file is
+// written anew, which needs as much free disk and keeps writers waiting
+// meanwhile, and its log is emptied. In PostgreSQL the tables are vacuumed: their
+// space is free to be written over, which only the server's own disk encryption
+// or time makes certain. It may stop anywhere and be run again.
+func (db *DB) Scrub(ctx context.Context, tables ...string) error {
+	if db.Dialect == Postgres {
+		if _, err := db.ExecContext(ctx, `VACUUM `+strings.Join(tables, ", ")); err != nil {
+			return fmt.Errorf("vacuuming: %w", err)
+		}
+		return nil
+	}
+	if _, err := db.ExecContext(ctx, `VACUUM`); err != nil {
+		return fmt.Errorf("writing the database anew: %w", err)
+	}
+	for try := 0; ; try++ {
+		var busy, frames, done int
+		if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done); err != nil {
+			return fmt.Errorf("emptying the database's log: %w", err)
+		}
+		if busy == 0 {
+			return nil
+		}
+		if try == 20 {
+			return errors.New("emptying the database's log: readers keep it: it is tried again")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
