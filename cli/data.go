@@ -50,6 +50,9 @@ func (d DataDir) DeadLetterURL() string { return lake.FileURL(d.path("dead-lette
 // ClaimsURL is the dedupe store.
 func (d DataDir) ClaimsURL() string { return "pebble://" + d.path("claims") }
 
+// SchemasDir is where the last known schemas are kept.
+func (d DataDir) SchemasDir() string { return d.path("schemas") }
+
 // BrokerDir is where the embedded broker keeps its log.
 func (d DataDir) BrokerDir() string { return d.path("broker") }
 

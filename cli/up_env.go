@@ -36,6 +36,7 @@ func (u *upRun) setEnv(home string) error {
 		return err
 	}
 	profile["WEIR_SCHEMAS_URL"] = u.data.ControlURL() // of this data directory, unless the environment names others
+	profile["WEIR_SCHEMAS_CACHE"] = u.data.SchemasDir()
 	for k, v := range profile {
 		if _, set := os.LookupEnv(k); !set {
 			if err := os.Setenv(k, v); err != nil {
