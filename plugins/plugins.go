@@ -22,6 +22,7 @@ import (
 	"weir/plugins/dedupe"
 	"weir/plugins/eventlog"
 	"weir/plugins/gate"
+	"weir/plugins/maintain"
 	"weir/plugins/raw"
 	"weir/plugins/replay"
 	"weir/plugins/rollup"
@@ -43,6 +44,7 @@ func Register(env *service.Environment) error {
 		{"dedupe", dedupe.Register},
 		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},
+		{"maintain", func(env *service.Environment) error { return maintain.Register(env, maintainStores()) }},
 		{"raw", raw.Register},
 		{"replay", func(env *service.Environment) error { return replay.Register(env, replaySources()) }},
 		{"rollup", rollup.Register},

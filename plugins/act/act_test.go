@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/plugins/keep"
 	"weir/plugins/sqldb"
 	"weir/tests/integration/require"
 )
@@ -48,7 +49,7 @@ func appendOnly(t *testing.T, l *Log) {
 			t.Fatalf("%+v: %v %v", q, got, err)
 		}
 	}
-	if n, err := l.Forget(t.Context(), a.At.Add(time.Second)); err != nil || n < 1 {
+	if n, err := Expire(t.Context(), l.db, keep.Pass{}, a.At.Add(time.Second)); err != nil || n.Rows < 1 {
 		t.Fatal(n, err)
 	}
 }

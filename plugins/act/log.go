@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/plugins/keep"
 	"weir/plugins/sqldb"
 )
 
@@ -141,11 +142,11 @@ func scan(rows *sql.Rows) (a Act, err error) {
 	return a, json.Unmarshal([]byte(detail), &a.Detail)
 }
 
-// Forget removes acts of before a time, for retention, and returns how many.
-func (l *Log) Forget(ctx context.Context, before time.Time) (int64, error) {
-	res, err := l.db.ExecContext(ctx, `DELETE FROM audit_log WHERE at < $1`, before.UnixMicro())
-	if err != nil {
-		return 0, fmt.Errorf("removing old acts from the audit log: %w", err)
+// Expire deletes the acts of before a time. An admin's act, which belongs to no
+// fleet, stays while any is held.
+func Expire(ctx context.Context, db *sqldb.DB, p keep.Pass, before time.Time) (keep.Removed, error) {
+	if _, err := Open(ctx, db); err != nil {
+		return keep.Removed{}, err
 	}
-	return res.RowsAffected()
+	return keep.Rows{Table: "audit_log", Key: "id", Old: "at < $1", Fleet: "fleet"}.Expire(ctx, db, p, before)
 }

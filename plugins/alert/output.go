@@ -19,14 +19,12 @@ const (
 	storeFieldCooldown      = "cooldown"
 	storeFieldEscalateAfter = "escalate_after"
 	storeFieldQuiet         = "quiet"
-	storeFieldRetention     = "retention"
 	storeFieldSendResolved  = "send_resolved"
 	storeFieldBatching      = "batching"
 )
 
 const (
 	sweepEvery  = time.Second
-	retainEvery = time.Hour
 )
 
 func storeSpec() *service.ConfigSpec {
@@ -65,9 +63,6 @@ An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknow
 		Field(service.NewDurationField(storeFieldQuiet).
 			Description("A pipeline alert of which nothing more is heard for this long resolves.").
 			Default("1h")).
-		Field(service.NewDurationField(storeFieldRetention).
-			Description("How long resolved alerts, and what was sent of them, are kept.").
-			Default("2160h")).
 		Field(service.NewBoolField(storeFieldSendResolved).
 			Description("Whether people are told that an alert has resolved.").
 			Default(true)).
@@ -156,14 +151,14 @@ func newStoreOutput(conf *service.ParsedConfig, res *service.Resources) (*storeO
 	}{
 		{storeFieldURL, &out.url}, {storeFieldGroupWait, &out.policy.GroupWait}, {storeFieldGroupInterval, &out.policy.GroupInterval},
 		{storeFieldCooldown, &out.policy.Cooldown}, {storeFieldEscalateAfter, &out.policy.EscalateAfter}, {storeFieldQuiet, &out.policy.Quiet},
-		{storeFieldRetention, &out.policy.Retention}, {storeFieldSendResolved, &out.policy.SendResolved},
+		{storeFieldSendResolved, &out.policy.SendResolved},
 	} {
 		if err := field(conf, f.name, f.to); err != nil {
 			return nil, err
 		}
 	}
-	if out.policy.Retention < 24*time.Hour || out.policy.Quiet <= 0 || out.policy.GroupWait < 0 || out.policy.Cooldown < 0 {
-		return nil, errors.New("reading alert_store: retention must be a day at least, quiet positive, group_wait and cooldown not negative")
+	if out.policy.Quiet <= 0 || out.policy.GroupWait < 0 || out.policy.Cooldown < 0 {
+		return nil, errors.New("reading alert_store: quiet must be positive, group_wait and cooldown not negative")
 	}
 	m := res.Metrics()
 	out.records = m.NewCounter("weir_alert_records_total", "result")
@@ -198,9 +193,8 @@ func (o *storeOutput) Connect(ctx context.Context) error {
 // tend does what time alone brings about.
 func (o *storeOutput) tend(ctx context.Context, store *Store, done chan struct{}) {
 	defer close(done)
-	sweep, retain := time.NewTicker(sweepEvery), time.NewTicker(retainEvery)
+	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
-	defer retain.Stop()
 	failing := false
 	for {
 		var err error
@@ -211,8 +205,6 @@ func (o *storeOutput) tend(ctx context.Context, store *Store, done chan struct{}
 			var swept Swept
 			swept, err = store.Sweep(ctx, o.now())
 			o.escalations.Incr(swept.Escalated)
-		case <-retain.C:
-			err = store.Retain(ctx, o.now())
 		}
 		if err != nil && ctx.Err() == nil {
 			o.failures.Incr(1)

@@ -18,7 +18,6 @@ type Policy struct {
 	Cooldown      time.Duration // a subject that people were told of is silent this long
 	EscalateAfter time.Duration // an alert nobody acknowledged escalates; 0: never
 	Quiet         time.Duration // a pipeline alert without news resolves
-	Retention     time.Duration // how long resolved alerts and their notices are kept
 	SendResolved  bool
 }
 
@@ -26,7 +25,7 @@ type Policy struct {
 func DefaultPolicy() Policy {
 	return Policy{
 		GroupWait: 5 * time.Second, GroupInterval: 5 * time.Minute, Cooldown: 10 * time.Minute,
-		EscalateAfter: 15 * time.Minute, Quiet: time.Hour, Retention: 90 * 24 * time.Hour, SendResolved: true,
+		EscalateAfter: 15 * time.Minute, Quiet: time.Hour, SendResolved: true,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
+	"weir/plugins/keep"
 	"weir/plugins/sqldb"
 	"weir/tests/integration/require"
 )
@@ -266,9 +267,18 @@ func TestRetentionDeletesWhatIsOver(t *testing.T) {
 		f.apply(metric("old", "opened", "d", start), metric("open", "opened", "e", start))
 		f.apply(metric("old", "resolved", "d", start.Add(time.Second)))
 		f.pass(10 * time.Second)
-		f.now = f.now.Add(91 * 24 * time.Hour)
-		if err := f.store.Retain(context.Background(), f.now); err != nil {
-			t.Fatal(err)
+		before := f.now.Add(time.Hour)
+		p := keep.Pass{DryRun: true, Held: func(context.Context) ([]string, error) { return []string{"acme", "plant-1"}, nil }}
+		if plan, err := Expire(t.Context(), f.db, p, before); err != nil || plan.Rows != 0 || plan.Kept != 3 {
+			t.Fatalf("held: %+v, %v", plan, err)
+		}
+		p.Held = nil
+		if plan, err := Expire(t.Context(), f.db, p, before); err != nil || plan.Rows != 3 {
+			t.Fatalf("a dry run: %+v, %v", plan, err)
+		}
+		p.DryRun = false
+		if done, err := Expire(t.Context(), f.db, p, before); err != nil || done.Rows != 3 {
+			t.Fatalf("%+v, %v", done, err)
 		}
 		for table, want := range map[string]int{"alert": 1, "alert_notice": 0} {
 			n := 0

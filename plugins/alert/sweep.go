@@ -117,19 +117,3 @@ func seal(ctx context.Context, tx *sql.Tx, now time.Time) (int64, error) {
 	}
 	return res.RowsAffected()
 }
-
-// Retain deletes resolved alerts, and notices with their deliveries, that are
-// older than the policy keeps.
-func (s *Store) Retain(ctx context.Context, now time.Time) error {
-	before := now.Add(-s.policy.Retention).UnixMicro()
-	for _, query := range []string{
-		`DELETE FROM alert WHERE state = 'resolved' AND updated_at < $1`,
-		`DELETE FROM alert_delivery WHERE notice_id IN (SELECT notice_id FROM alert_notice WHERE sealed_at < $1)`,
-		`DELETE FROM alert_notice WHERE sealed_at < $1`,
-	} {
-		if _, err := s.db.ExecContext(ctx, query, before); err != nil {
-			return fmt.Errorf("deleting old alerts: %w", err)
-		}
-	}
-	return nil
-}

@@ -24,7 +24,7 @@ func letter(t *testing.T, fleet, original string, failed time.Time) *Envelope {
 // what became of them; its neighbours, namesakes and later ones stay.
 func TestDeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t *testing.T) {
 	ctx, url := context.Background(), lake.FileURL(t.TempDir())
-	o := keep(t, url)
+	o := kept(t, url)
 	until := someTime
 	letters := []*Envelope{
 		letter(t, "acme", `{"device_id":"pump-1","metrics":{`, until),
@@ -96,7 +96,7 @@ func TestDeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t *testing.T)
 	if err := tombstone.Counts(ctx, db, "job", counted); err != nil || counted[CountOutcomes] != 3 {
 		t.Fatal(counted, err)
 	}
-	again := keep(t, url) // they are redriven, or were on their way
+	again := kept(t, url) // they are redriven, or were on their way
 	for i := range letters {
 		letters[i].ID = letter(t, "x", letters[i].Original, until).ID
 	}

@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -10,12 +9,13 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
+	"weir/plugins/keep"
 	"weir/plugins/lake"
 	"weir/plugins/tombstone"
 )
 
-// keep stores dead letters that failed at the times given, each in an object.
-func keep(t *testing.T, url string, times ...time.Time) *output {
+// kept stores dead letters that failed at the times given, each in an object.
+func kept(t *testing.T, url string, times ...time.Time) *output {
 	t.Helper()
 	conf, err := outputSpec().ParseYAML("url: "+url, nil)
 	if err != nil {
@@ -41,26 +41,15 @@ func keep(t *testing.T, url string, times ...time.Time) *output {
 	return o
 }
 
-func maintained(t *testing.T, url, conf string) lake.Report {
+func maintained(t *testing.T, url string, p keep.Pass) lake.Report {
 	t.Helper()
-	parsed, err := maintainSpec().ParseYAML("url: "+url+"\n"+conf, nil)
+	store, err := lake.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := newMaintain(parsed, service.MockResources())
+	defer store.Close()
+	r, err := lake.Duty{Table: Table(), Keep: 30 * 24 * time.Hour, Compact: true, Lifecycle: true}.Do(t.Context(), store, p)
 	if err != nil {
-		t.Fatal(err)
-	}
-	batch, err := m.Process(context.Background(), service.NewMessage(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := batch[0].AsBytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r lake.Report
-	if err := json.Unmarshal(raw, &r); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -72,15 +61,18 @@ func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 	for i := range 20 {
 		times = append(times, someTime.Add(-time.Duration(i)*time.Minute), someTime.AddDate(0, 0, -40).Add(time.Duration(i)*time.Second))
 	}
-	keep(t, url, times...)
-	now := "now: " + someTime.Add(12*time.Hour).Format(time.RFC3339)
-	if r := maintained(t, url, now+"\ndry_run: true"); r.Retention.Rows != 20 || len(stored(t, url)) != 40 {
+	kept(t, url, times...)
+	p := keep.Pass{Now: someTime.Add(12 * time.Hour), DryRun: true}
+	if r := maintained(t, url, p); r.Retention.Rows != 20 || len(stored(t, url)) != 40 {
 		t.Fatalf("dry run: %+v", r)
 	}
-	if r := maintained(t, url, now+"\nheld_fleets: fleet-1,other"); r.Retention.Rows != 0 || r.Retention.Kept != 20 || r.Merged < 20 || r.Into > 4 {
+	p.DryRun = false
+	p.Held = func(context.Context) ([]string, error) { return []string{"fleet-1", "other"}, nil }
+	if r := maintained(t, url, p); r.Retention.Rows != 0 || r.Retention.Kept != 20 || r.Merged < 20 || r.Into > 4 {
 		t.Fatalf("with a hold: %+v", r) // every second one is of each fleet: those 40 days old are all of fleet-1
 	}
-	if r := maintained(t, url, now); r.Retention.Rows != 20 {
+	p.Held = nil
+	if r := maintained(t, url, p); r.Retention.Rows != 20 {
 		t.Fatalf("%+v", r)
 	}
 	for _, row := range stored(t, url) {
@@ -92,7 +84,7 @@ func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 
 func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
-	o := keep(t, url, someTime, someTime.Add(1), someTime.Add(2))
+	o := kept(t, url, someTime, someTime.Add(1), someTime.Add(2))
 	now := time.Now()
 	if err := o.store.Bury(context.Background(), tombstone.Of("fleet-0", "", now)); err != nil {
 		t.Fatal(err)
@@ -104,7 +96,7 @@ func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
 	if rows := stored(t, url); len(rows) != 1 || rows[0].Fleet != "fleet-1" {
 		t.Fatalf("left: %+v", rows)
 	}
-	again := keep(t, url) // a restart, and one that was still on its way
+	again := kept(t, url) // a restart, and one that was still on its way
 	e := NewEnvelope(Failure{Stage: "raw", Fleet: "fleet-0", FailedAt: someTime.Add(-time.Hour), Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
 	if err := again.WriteBatch(context.Background(), service.MessageBatch{message(0, 900, mustJSON(t, e))}); err != nil {
 		t.Fatal(err)

@@ -70,12 +70,6 @@ func Register(env *service.Environment) error {
 	if err != nil {
 		return err
 	}
-	if err := env.RegisterProcessor("dead_letter_maintain", maintainSpec(),
-		func(conf *service.ParsedConfig, res *service.Resources) (service.Processor, error) {
-			return newMaintain(conf, res)
-		}); err != nil {
-		return err
-	}
 	return env.RegisterBatchOutput("dead_letter_store", outputSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
 			policy, err := conf.FieldBatchPolicy(deadLetterFieldBatching)

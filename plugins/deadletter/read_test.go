@@ -31,7 +31,7 @@ func scanned(t *testing.T, s *lake.Store, q Query) []string {
 
 func TestDeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 	ctx := context.Background()
-	o := keep(t, lake.FileURL(t.TempDir()))
+	o := kept(t, lake.FileURL(t.TempDir()))
 	stages, codes := []string{"ingest", "raw", "rollup"}, []event.Code{event.CodeInvalidJSON, event.CodeSchemaViolation}
 	var letters []*Envelope
 	for i := range 300 {

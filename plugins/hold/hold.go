@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/plugins/apikey"
+	"weir/plugins/keep"
 	"weir/plugins/sqldb"
 )
 
@@ -166,4 +167,10 @@ func scan(row interface{ Scan(...any) error }) (h Hold, err error) {
 		h.ReleasedAt = &at
 	}
 	return h, nil
+}
+
+// Expire deletes the holds that were released before a time: in force, one stays
+// for ever.
+func Expire(ctx context.Context, db *sqldb.DB, p keep.Pass, before time.Time) (keep.Removed, error) {
+	return keep.Rows{Table: "legal_hold", Key: "fleet, placed_at", Old: "released_at > 0 AND released_at < $1", Fleet: "fleet"}.Expire(ctx, db, p, before)
 }

@@ -34,14 +34,16 @@ const (
 	LifecycleNone        Lifecycle = "none"        // the store is not S3
 	LifecycleInPlace     Lifecycle = "in_place"    // the rules were right
 	LifecycleWritten     Lifecycle = "written"     // they were not, and are now
+	LifecycleWrong       Lifecycle = "wrong"       // they are not; a dry run leaves them
 	LifecycleUnsupported Lifecycle = "unsupported" // this S3 server knows no such rules
 )
 
 // SetLifecycle checks the bucket's lifecycle rules of this store, and writes
 // them where they differ: unfinished uploads go after a day, objects after keep
 // and some days. A bucket can't tell fleets apart, so with a hold there is no
-// rule that deletes objects; nor is there when keep is zero.
-func (s *Store) SetLifecycle(ctx context.Context, keep time.Duration, held bool) (Lifecycle, error) {
+// rule that deletes objects; nor is there when keep is zero. A rule of others
+// that deletes what is to be kept is an error: it is theirs to change.
+func (s *Store) SetLifecycle(ctx context.Context, keep time.Duration, held, dry bool) (Lifecycle, error) {
 	b, ok := s.backend.(*bucket)
 	var client *s3.Client
 	if !ok || !b.As(&client) {
@@ -63,9 +65,16 @@ func (s *Store) SetLifecycle(ctx context.Context, keep time.Duration, held bool)
 		id := aws.ToString(r.ID)
 		return id == ruleUploads+" "+prefix || id == ruleRetention+" "+prefix
 	})
+	foreign := hasty(rules, prefix, keep, held)
+	if foreign != nil {
+		foreign = fmt.Errorf("checking the lifecycle rules of %s: %w", s.name, foreign)
+	}
 	rules = append(rules, wantedRules(prefix, keep, held)...)
-	if sameRules(have.Rules, rules) {
-		return LifecycleInPlace, nil
+	switch {
+	case sameRules(have.Rules, rules):
+		return LifecycleInPlace, foreign
+	case dry:
+		return LifecycleWrong, foreign
 	}
 	_, err = client.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{
 		Bucket: &name, LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: rules},
@@ -73,7 +82,7 @@ func (s *Store) SetLifecycle(ctx context.Context, keep time.Duration, held bool)
 	if err != nil {
 		return "", fmt.Errorf("writing the lifecycle rules of %s: %w", s.name, err)
 	}
-	return LifecycleWritten, nil
+	return LifecycleWritten, foreign
 }
 
 func wantedRules(prefix string, keep time.Duration, held bool) []types.LifecycleRule {
@@ -93,6 +102,47 @@ func wantedRules(prefix string, keep time.Duration, held bool) []types.Lifecycle
 		rules = append(rules, expire)
 	}
 	return rules
+}
+
+// hasty finds a rule of others that deletes objects of ours before their time.
+func hasty(rules []types.LifecycleRule, prefix string, keep time.Duration, held bool) error {
+	ours := prefix + DatePrefix
+	for _, r := range rules {
+		below, applies := prefixOf(r)
+		if r.Status != types.ExpirationStatusEnabled || r.Expiration == nil || !applies ||
+			!strings.HasPrefix(ours, below) && !strings.HasPrefix(below, ours) {
+			continue
+		}
+		days := aws.ToInt32(r.Expiration.Days)
+		if r.Expiration.Date == nil && days == 0 {
+			continue // of markers only
+		}
+		late := r.Expiration.Date == nil && time.Duration(days)*24*time.Hour >= keep+24*time.Hour
+		if late && keep > 0 && !held {
+			continue
+		}
+		why := "events are to be kept longer"
+		if held {
+			why = "a fleet is held, of which nothing may be deleted"
+		}
+		return fmt.Errorf("its rule %q deletes objects below %q, and %s: narrow that rule, or remove it", aws.ToString(r.ID), below, why)
+	}
+	return nil
+}
+
+// prefixOf returns the prefix of a rule's objects, and whether it is about
+// objects without tags at all.
+func prefixOf(r types.LifecycleRule) (prefix string, untagged bool) {
+	switch f := r.Filter; {
+	case f == nil:
+		return aws.ToString(r.Prefix), true // as rules once were written
+	case f.Tag != nil || f.And != nil && len(f.And.Tags) > 0:
+		return "", false
+	case f.And != nil:
+		return aws.ToString(f.And.Prefix), true
+	default:
+		return aws.ToString(f.Prefix), true
+	}
 }
 
 func sameRules(a, b []types.LifecycleRule) bool {

@@ -48,7 +48,7 @@ func TestLifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	ctx := context.Background()
 	s := opened(t, "s3://weir/raw?region=us-east-1&use_path_style=true&endpoint="+server.URL)
 	for i, want := range []Lifecycle{LifecycleWritten, LifecycleInPlace, LifecycleInPlace} {
-		if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, false); got != want || err != nil {
+		if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, false, false); got != want || err != nil {
 			t.Fatalf("run %d: %s, %v", i, got, err)
 		}
 	}
@@ -57,18 +57,18 @@ func TestLifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 			t.Fatalf("no %s in %s", part, b.rules)
 		}
 	}
-	if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, true); got != LifecycleWritten || err != nil || strings.Contains(b.rules, "raw/date=") || b.writes != 2 {
+	if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, true, false); got != LifecycleWritten || err != nil || strings.Contains(b.rules, "raw/date=") || b.writes != 2 {
 		t.Fatalf("a hold does not stop the bucket from deleting: %s, %v, %s", got, err, b.rules)
 	}
 	b.code = "NotImplemented"
-	if got, err := s.SetLifecycle(ctx, time.Hour, false); got != LifecycleUnsupported || err != nil {
+	if got, err := s.SetLifecycle(ctx, time.Hour, false, false); got != LifecycleUnsupported || err != nil {
 		t.Fatal(got, err)
 	}
 	b.code = "AccessDenied"
-	if _, err := s.SetLifecycle(ctx, time.Hour, false); err == nil {
+	if _, err := s.SetLifecycle(ctx, time.Hour, false, false); err == nil {
 		t.Fatal("a refusal was swallowed")
 	}
-	if got, err := opened(t, FileURL(t.TempDir())).SetLifecycle(ctx, time.Hour, false); got != LifecycleNone || err != nil {
+	if got, err := opened(t, FileURL(t.TempDir())).SetLifecycle(ctx, time.Hour, false, false); got != LifecycleNone || err != nil {
 		t.Fatal(got, err)
 	}
 }

@@ -47,7 +47,8 @@ type backend interface {
 // Store is an open blob store. It is safe for concurrent use.
 type Store struct {
 	backend
-	name string
+	name   string
+	spared spared
 }
 
 // Open opens a store by URL:

@@ -13,6 +13,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
+	"weir/plugins/keep"
 	"weir/plugins/lake"
 	"weir/plugins/tombstone"
 )
@@ -133,17 +134,18 @@ func TestRetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
 	ctx := context.Background()
 	o, rows := history(t, rand.New(rand.NewPCG(11, 4)), "")
 	now := noon.AddDate(0, 0, 7) // the rows are of Nov 20 to 23, written on the 25th
-	r := lake.Retention{Keep: 5 * 24 * time.Hour, Held: []string{"other"}, DryRun: true}
+	age, held := 5*24*time.Hour, []string{"other"}
+	p := keep.Pass{Now: now, DryRun: true, Held: func(context.Context) ([]string, error) { return held, nil }}
 	cut := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).UnixMicro()
-	plan, err := o.store.Retain(ctx, Table(), r, now)
+	plan, err := o.store.Retain(ctx, Table(), p, age)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := collect(t, o, Query{}); len(got) != len(rows) {
 		t.Fatal("a dry run deleted something")
 	}
-	r.DryRun = false
-	done, err := o.store.Retain(ctx, Table(), r, now)
+	p.DryRun = false
+	done, err := o.store.Retain(ctx, Table(), p, age)
 	if err != nil || !reflect.DeepEqual(done, plan) || done.Rows == 0 || done.Kept == 0 {
 		t.Fatalf("planned %+v, did %+v: %v", plan, done, err)
 	}
@@ -151,8 +153,8 @@ func TestRetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
 	if got, _ := collect(t, o, Query{}); !slices.Equal(got, want) {
 		t.Fatalf("got %d events, want %d of %d", len(got), len(want), len(rows))
 	}
-	r.Held = nil
-	if _, err := o.store.Retain(ctx, Table(), r, now); err != nil {
+	held = nil
+	if _, err := o.store.Retain(ctx, Table(), p, age); err != nil {
 		t.Fatal(err)
 	}
 	folders, err := o.store.Folders(ctx, "")

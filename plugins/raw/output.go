@@ -74,12 +74,6 @@ func Register(env *service.Environment) error {
 	if err := registerReplay(env); err != nil {
 		return err
 	}
-	if err := env.RegisterProcessor("raw_maintain", maintainSpec(),
-		func(conf *service.ParsedConfig, res *service.Resources) (service.Processor, error) {
-			return newMaintain(conf, res)
-		}); err != nil {
-		return err
-	}
 	return env.RegisterBatchOutput("raw_store", storeSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
 			policy, err := conf.FieldBatchPolicy(rawFieldBatching)

@@ -2,10 +2,13 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"weir/plugins/keep"
 )
 
 const day = 24 * time.Hour
@@ -29,12 +32,15 @@ func lineCount(t *testing.T, s *Store, view string) (n, readings int) {
 
 func retain(t *testing.T, s *Store, now time.Time) Retained {
 	t.Helper()
-	r, err := s.Retain(context.Background(), now)
+	r, err := s.Retain(context.Background(), keep.Pass{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
+
+// rowsOf counts the windows that went.
+func rowsOf(r Retained) int64 { return r.Minutes.Rows + r.Hours.Rows + r.Days.Rows }
 
 func TestRetentionReallyDeletes(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
@@ -48,13 +54,13 @@ func TestRetentionReallyDeletes(t *testing.T) {
 		if r := add(t, s, noon.Add(6*day), event); r.Events[outcomeDuplicate] != 1 {
 			t.Errorf("delivered again after 6 days: %+v", r)
 		}
-		if r := retain(t, s, noon.Add(8*day)); r.Ledgers != 1 || r.Rows != 0 {
+		if r := retain(t, s, noon.Add(8*day)); r.Ledgers.Rows != 1 || rowsOf(r) != 0 {
 			t.Errorf("after 8 days: %+v", r)
 		}
 		if row := dump(t, s)["1m acme a "+fmt.Sprint(noon.Unix())]; len(row.Ledger) != 0 || row.State != ledgerDropped || row.Metrics[0].Count != 1 {
 			t.Errorf("after 8 days: %+v", row)
 		}
-		if r := retain(t, s, noon.Add(729*day)); r.Rows != 0 {
+		if r := retain(t, s, noon.Add(729*day)); rowsOf(r) != 0 {
 			t.Errorf("after 729 days: %+v", r)
 		}
 		for _, view := range []string{"rollup_1m", "rollup_1h", "rollup_1d"} {
@@ -62,7 +68,7 @@ func TestRetentionReallyDeletes(t *testing.T) {
 				t.Errorf("%s: %d lines, %d readings", view, n, readings)
 			}
 		}
-		if r := retain(t, s, noon.Add(731*day)); r.Rows != 3 {
+		if r := retain(t, s, noon.Add(731*day)); rowsOf(r) != 3 {
 			t.Errorf("after 731 days: %+v", r)
 		}
 		for _, view := range []string{"rollup_1m", "rollup_1h", "rollup_1d"} {
@@ -72,6 +78,50 @@ func TestRetentionReallyDeletes(t *testing.T) {
 		}
 		if r := add(t, s, noon.Add(731*day), event); r.Events[outcomeExpired] != 1 {
 			t.Errorf("an event older than the retention: %+v", r)
+		}
+	})
+}
+
+func TestNothingOfAHeldFleetIsDeleted(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		s := openStore(t, fresh())
+		old := noon.Add(-60 * day) // whole partitions before what is kept
+		for i, at := range []time.Time{old, noon} {
+			for n, fleet := range []string{"acme", "other", "third"} {
+				add(t, s, noon, windowsOf(t, fleet, testEvent(10*i+n, "a", at, `{"x":1}`)))
+			}
+		}
+		finish(t, s)
+		held := []string{"other"}
+		p := keep.Pass{Now: noon.Add(731 * day), DryRun: true, Held: func(context.Context) ([]string, error) { return held, nil }}
+		plan, err := s.Retain(t.Context(), p)
+		if err != nil || plan.Minutes.Rows != 4 || plan.Minutes.Kept != 2 || plan.Days.Kept != 2 || len(dump(t, s)) != 12 {
+			t.Fatalf("a dry run: %+v, %v, %d rows", plan, err, len(dump(t, s)))
+		}
+		p.DryRun = false
+		done, err := s.Retain(t.Context(), p)
+		if err != nil || rowsOf(done) != 12 || done.Hours.Kept != 2 || done.Ledgers.Kept != 2 || done.Ledgers.Rows != 0 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		for key, row := range dump(t, s) {
+			if row.Fleet != "other" || strings.HasPrefix(key, "1m") && row.State != ledgerComplete {
+				t.Errorf("left: %s %+v", key, row)
+			}
+		}
+		if left := len(dump(t, s)); left != 6 {
+			t.Fatalf("%d rows are left, want the 6 of the held fleet", left)
+		}
+		asked := 0
+		p.Held = func(context.Context) ([]string, error) { asked++; return nil, errors.New("the control store is away") }
+		if done, err := s.Retain(t.Context(), p); err == nil || rowsOf(done) != 0 || len(dump(t, s)) != 6 {
+			t.Fatalf("without knowing the holds: %+v, %v", done, err)
+		}
+		p.Held = nil
+		if done, err = s.Retain(t.Context(), p); err != nil || rowsOf(done) != 6 {
+			t.Fatalf("after the hold: %+v, %v", done, err)
+		}
+		if pg, is := s.backend.(*postgres); is && pg.native && done.Minutes.Partitions == 0 {
+			t.Errorf("no partition was dropped: %+v", done)
 		}
 	})
 }
@@ -96,10 +146,10 @@ func TestLateEventCountsWithoutItsLedger(t *testing.T) {
 		if r := add(t, s, now, first); r.Events[outcomeSealed] != 1 {
 			t.Errorf("replayed: %+v", r)
 		}
-		if r := retain(t, s, now.Add(day)); r.Ledgers != 0 {
+		if r := retain(t, s, now.Add(day)); r.Ledgers.Rows != 0 {
 			t.Errorf("the ledger of a window that has just changed was dropped: %+v", r)
 		}
-		if r := retain(t, s, now.Add(8*day)); r.Ledgers != 1 {
+		if r := retain(t, s, now.Add(8*day)); r.Ledgers.Rows != 1 {
 			t.Errorf("the ledger stays: %+v", r)
 		}
 	})

@@ -14,14 +14,13 @@ import (
 )
 
 const (
-	rollupFieldURL             = "url"
-	rollupFieldLedgerRetention = "ledger_retention"
-	rollupFieldRetention       = "retention"
-	rollupFieldCache           = "cache"
-	rollupFieldSettle          = "settle"
-	rollupFieldRefresh         = "refresh"
-	rollupFieldTimeout         = "timeout"
-	rollupFieldBatching        = "batching"
+	rollupFieldURL       = "url"
+	rollupFieldRetention = "retention"
+	rollupFieldCache     = "cache"
+	rollupFieldSettle    = "settle"
+	rollupFieldRefresh   = "refresh"
+	rollupFieldTimeout   = "timeout"
+	rollupFieldBatching  = "batching"
 )
 
 func storeSpec() *service.ConfigSpec {
@@ -42,15 +41,12 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 
 ### Metrics
 
-`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total`, `weir_rollup_conflicts_total`, `weir_rollup_rolled_hours_total` and `weir_rollup_expired_rows_total{part}`").
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total`, `weir_rollup_conflicts_total` and `weir_rollup_rolled_hours_total`").
 		Field(service.NewStringField(rollupFieldURL).
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
-		Field(service.NewDurationField(rollupFieldLedgerRetention).
-			Description("How long a window remembers the events it counted, after its last change. Events that are delivered again later than that count twice; replays of such windows are refused.").
-			Default("168h")).
 		Field(service.NewDurationField(rollupFieldRetention).
-			Description("How long rollups are kept, in whole days of their own time. Older events are not counted.").
+			Description("How long rollups are kept, in whole days of their own time: older events are not counted. The processor `maintain` is what deletes; give both the same time.").
 			Default("17520h")).
 		Field(service.NewIntField(rollupFieldCache).
 			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they are merged. Give it twice the number of devices that one process sees.").
@@ -87,7 +83,7 @@ type output struct {
 	timeout time.Duration
 	res     *service.Resources
 
-	events, rows, conflicts, rolled, expired *service.MetricCounter
+	events, rows, conflicts, rolled *service.MetricCounter
 
 	mu      sync.Mutex
 	store   *Store
@@ -106,7 +102,6 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.Batc
 		}
 		*to, err = d, errors.Join(err, e)
 	}
-	duration(rollupFieldLedgerRetention, &o.limits.Ledger)
 	duration(rollupFieldRetention, &o.limits.Keep)
 	duration(rollupFieldSettle, &o.policy.Settle)
 	duration(rollupFieldRefresh, &o.policy.Refresh)
@@ -126,7 +121,6 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.Batc
 	o.rows = m.NewCounter("weir_rollup_rows_total")
 	o.conflicts = m.NewCounter("weir_rollup_conflicts_total")
 	o.rolled = m.NewCounter("weir_rollup_rolled_hours_total")
-	o.expired = m.NewCounter("weir_rollup_expired_rows_total", "part")
 	return outage.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil // batches of one store wait for each other
 }
 

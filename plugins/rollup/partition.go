@@ -80,28 +80,11 @@ func (p *postgres) makePartition(ctx context.Context, r Resolution, name string,
 	})
 }
 
-// dropBefore drops partitions that lie wholly before the cutoff, and deletes
-// the rest row by row.
-func (p *postgres) dropBefore(ctx context.Context, r Resolution, cutoff int64) (dropped int64, err error) {
-	if p.native && partitionWidth(r) > 0 {
-		if dropped, err = p.dropPartitions(ctx, r, cutoff); err != nil {
-			return dropped, err
-		}
+// partitionsBefore lists the partitions that lie wholly before the cutoff.
+func (p *postgres) partitionsBefore(ctx context.Context, r Resolution, cutoff int64) (names []string, err error) {
+	if !p.native || partitionWidth(r) == 0 {
+		return nil, nil
 	}
-	where := ` WHERE bucket < $1`
-	if r == Minute {
-		where += ` AND ledger_state IN (0, 1, 2)` // the index begins with it
-	}
-	res, err := p.db.ExecContext(ctx, `DELETE FROM `+r.table+where, at(cutoff))
-	if err != nil {
-		return dropped, err
-	}
-	n, err := res.RowsAffected()
-	return dropped + n, err
-}
-
-func (p *postgres) dropPartitions(ctx context.Context, r Resolution, cutoff int64) (dropped int64, err error) {
-	var names []string
 	err = p.begin(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(t pgx.Tx) error {
 		rows, err := t.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::regclass ORDER BY 1`, r.table)
 		if err != nil {
@@ -110,53 +93,33 @@ func (p *postgres) dropPartitions(ctx context.Context, r Resolution, cutoff int6
 		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
 	limit := partitionName(r, partitionStart(r, cutoff))
-	names = slices.DeleteFunc(names, func(n string) bool { return n >= limit }) // names sort by time
-	for _, name := range names {
-		n, err := p.dropPartition(ctx, name)
-		if dropped += n; err != nil {
-			return dropped, fmt.Errorf("dropping partition %s: %w", name, err)
-		}
-	}
-	return dropped, nil
+	return slices.DeleteFunc(names, func(n string) bool { return n >= limit }), err // names sort by time
 }
 
-// dropPartition gives up after some seconds rather than queue everyone behind
-// a long query; the next pass tries again.
-func (p *postgres) dropPartition(ctx context.Context, name string) (n int64, err error) {
+// dropPartition drops a partition, unless it has rows of held fleets: then it
+// returns that it did not. It gives up after some seconds rather than queue
+// everyone behind a long query; the next pass tries again.
+func (p *postgres) dropPartition(ctx context.Context, name string, held []string) (n int64, dropped bool, err error) {
 	err = p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, `SET LOCAL lock_timeout = '3s'`); err != nil {
 			return err
 		}
-		if err := t.QueryRow(ctx, `SELECT count(*) FROM `+pgx.Identifier{name}.Sanitize()).Scan(&n); err != nil {
+		kept := int64(0)
+		if err := t.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE fleet = ANY($1)) FROM `+pgx.Identifier{name}.Sanitize(), held).Scan(&n, &kept); err != nil || kept > 0 {
 			return err
 		}
+		dropped = true
 		_, err := t.Exec(ctx, `DROP TABLE IF EXISTS `+pgx.Identifier{name}.Sanitize())
 		return err
 	})
-	if err != nil {
-		return 0, err
+	if err != nil || !dropped {
+		return 0, false, err
 	}
 	p.mu.Lock()
 	delete(p.partitions, name)
 	p.mu.Unlock()
-	return n, nil
-}
-
-func (t *postgresTx) seal(ctx context.Context, cutoff int64, n int) (int64, error) {
-	// The join is to look up n rows by their key, whatever the planner thinks.
-	if _, err := t.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`); err != nil {
-		return 0, err
-	}
-	tag, err := t.Exec(ctx, `WITH old AS (SELECT fleet, device_id, bucket FROM rollup_window_1m
-			WHERE ledger_state IN ($1, $2) AND bucket < $3 AND updated_at < $3 LIMIT $4)
-		UPDATE rollup_window_1m w SET ledger = NULL, ledger_state = $5, version = version + 1
-		FROM old WHERE w.fleet = old.fleet AND w.device_id = old.device_id AND w.bucket = old.bucket AND w.updated_at < $3`,
-		ledgerComplete, ledgerPartial, at(cutoff), n, ledgerDropped)
-	return tag.RowsAffected(), err
+	return n, true, nil
 }
 
 func (t *postgresTx) forgetHours(ctx context.Context, cutoff int64) error {

@@ -45,9 +45,15 @@ type roller interface {
 
 // keeper is what retention needs.
 type keeper interface {
+	// countOld counts the windows that began before the cutoff, or the ledgers
+	// that seal would drop; those of some fleets only, or of all but them.
+	countOld(ctx context.Context, what part, cutoff int64, fleets []string, but bool) (int64, error)
+	// drop deletes up to n windows that began before the cutoff, but not
+	// those of held fleets.
+	drop(ctx context.Context, res Resolution, cutoff int64, held []string, n int) (int64, error)
 	// seal drops the ledgers of up to n windows that began, and changed
-	// last, before the cutoff.
-	seal(ctx context.Context, cutoff int64, n int) (int64, error)
+	// last, before the cutoff, but not those of held fleets.
+	seal(ctx context.Context, cutoff int64, held []string, n int) (int64, error)
 	// forgetHours deletes the states of closed hours before the cutoff, and
 	// the marks on them.
 	forgetHours(ctx context.Context, cutoff int64) error

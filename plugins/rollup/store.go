@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -65,9 +66,6 @@ type backend interface {
 	// view runs fn in one transaction that reads.
 	view(ctx context.Context, fn func(tx) error) error
 	migrate(ctx context.Context) error
-	// dropBefore removes, as cheaply as the database can, rows of windows
-	// that began before the cutoff; it returns how many.
-	dropBefore(ctx context.Context, res Resolution, cutoff int64) (int64, error)
 }
 
 // tx is what a transaction can do.
@@ -193,6 +191,9 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 		}
 	}
 	for i, w := range windows {
+		if i%64 == 0 {
+			runtime.Gosched() // a large flush must not hold up those who wait for a verdict
+		}
 		if w.Bucket < oldest {
 			res.Events[outcomeExpired] += len(w.events)
 			continue

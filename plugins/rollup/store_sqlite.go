@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -38,27 +39,6 @@ func (s *sqlite) view(ctx context.Context, fn func(tx) error) error {
 	}
 	defer func() { _ = t.Rollback() }()
 	return fn(&sqliteTx{tx: t})
-}
-
-// dropChunk bounds a deletion, which other writers wait for.
-const dropChunk = 2000
-
-func (s *sqlite) dropBefore(ctx context.Context, res Resolution, cutoff int64) (total int64, err error) {
-	where := `bucket < $1`
-	if res == Minute {
-		where = `ledger_state IN (0, 1, 2) AND ` + where // the index begins with it
-	}
-	for {
-		r, err := s.db.ExecContext(ctx, `DELETE FROM `+res.table+` WHERE rowid IN
-			(SELECT rowid FROM `+res.table+` WHERE `+where+` LIMIT $2)`, cutoff, dropChunk)
-		if err != nil {
-			return total, err
-		}
-		n, err := r.RowsAffected()
-		if total += n; err != nil || n < dropChunk {
-			return total, err
-		}
-	}
 }
 
 type sqliteTx struct {
@@ -178,7 +158,10 @@ func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error 
 	insert, update, updateState := 0, 1, 2
 	var ledger []byte
 	var args []any
-	for _, r := range rows {
+	for i, r := range rows {
+		if i%16 == 0 {
+			runtime.Gosched() // a large flush must not hold up those who wait for a verdict
+		}
 		metrics, stats, detail, err := t.columns(r)
 		if err != nil {
 			return err

@@ -175,16 +175,6 @@ func (t *sqliteTx) unsettled(ctx context.Context, s span) (open []int64, marked 
 	return open, marked, err
 }
 
-func (t *sqliteTx) seal(ctx context.Context, cutoff int64, n int) (int64, error) {
-	res, err := t.tx.ExecContext(ctx, `UPDATE rollup_window_1m SET ledger = NULL, ledger_state = $1, version = version + 1
-		WHERE rowid IN (SELECT rowid FROM rollup_window_1m WHERE ledger_state IN ($2, $3) AND bucket < $4 AND updated_at < $4 LIMIT $5)`,
-		int64(ledgerDropped), int64(ledgerComplete), int64(ledgerPartial), cutoff, n)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
 func (t *sqliteTx) forgetHours(ctx context.Context, cutoff int64) error {
 	if _, err := t.tx.ExecContext(ctx, `DELETE FROM rollup_hour WHERE hour < $1`, cutoff); err != nil {
 		return err

@@ -1,0 +1,117 @@
+package rollup
+
+import (
+	"context"
+	"fmt"
+)
+
+// The conditions of what is old. The index of minutes begins with the state of
+// the ledger, and has the fleet last: counting reads nothing else.
+const (
+	oldWindows = `bucket < $1`
+	oldMinutes = `ledger_state IN (0, 1, 2) AND bucket < $1`
+	oldLedgers = `ledger_state IN (0, 2) AND bucket < $1 AND updated_at < $1` // complete, partial
+)
+
+// old returns the table and the condition of a part.
+func (w part) old() (table, where string) {
+	switch w {
+	case ledgers:
+		return Minute.table, oldLedgers
+	case part(Minute.Name):
+		return Minute.table, oldMinutes
+	case part(Hour.Name):
+		return Hour.table, oldWindows
+	}
+	return Day.table, oldWindows
+}
+
+// fleetsIn is a condition of rows of some fleets, or of all others, in SQLite.
+func fleetsIn(fleets []string, but bool, args []any) (string, []any) {
+	if len(fleets) == 0 {
+		return ``, args
+	}
+	where := ` AND fleet IN (`
+	if but {
+		where = ` AND fleet NOT IN (`
+	}
+	for i, fleet := range fleets {
+		if i > 0 {
+			where += `, `
+		}
+		args = append(args, fleet)
+		where += fmt.Sprintf(`$%d`, len(args))
+	}
+	return where + `)`, args
+}
+
+func (t *sqliteTx) countOld(ctx context.Context, what part, cutoff int64, fleets []string, but bool) (n int64, err error) {
+	table, where := what.old()
+	in, args := fleetsIn(fleets, but, []any{cutoff})
+	err = t.tx.QueryRowContext(ctx, `SELECT count(*) FROM `+table+` WHERE `+where+in, args...).Scan(&n)
+	return n, err
+}
+
+func (t *sqliteTx) drop(ctx context.Context, res Resolution, cutoff int64, held []string, n int) (int64, error) {
+	table, where := part(res.Name).old()
+	but, args := fleetsIn(held, true, []any{cutoff})
+	return t.changed(ctx, fmt.Sprintf(`DELETE FROM %[1]s WHERE rowid IN (SELECT rowid FROM %[1]s WHERE %[2]s%[3]s LIMIT %[4]d)`, table, where, but, n), args)
+}
+
+func (t *sqliteTx) seal(ctx context.Context, cutoff int64, held []string, n int) (int64, error) {
+	table, where := ledgers.old()
+	but, args := fleetsIn(held, true, []any{cutoff})
+	return t.changed(ctx, fmt.Sprintf(`UPDATE %[1]s SET ledger = NULL, ledger_state = %[5]d, version = version + 1
+		WHERE rowid IN (SELECT rowid FROM %[1]s WHERE %[2]s%[3]s LIMIT %[4]d)`, table, where, but, n, ledgerDropped), args)
+}
+
+func (t *sqliteTx) changed(ctx context.Context, query string, args []any) (int64, error) {
+	res, err := t.tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// fleetsAny is fleetsIn of PostgreSQL: $2 are the fleets.
+func fleetsAny(but bool) string {
+	if but {
+		return ` AND fleet <> ALL($2::text[])`
+	}
+	return ` AND fleet = ANY($2::text[])`
+}
+
+// texts is an array that is not null, which no fleet would be compared with.
+func texts(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+func (t *postgresTx) countOld(ctx context.Context, what part, cutoff int64, fleets []string, but bool) (n int64, err error) {
+	table, where := what.old()
+	err = t.QueryRow(ctx, `SELECT count(*) FROM `+table+` WHERE `+where+fleetsAny(but), at(cutoff), texts(fleets)).Scan(&n)
+	return n, err
+}
+
+func (t *postgresTx) drop(ctx context.Context, res Resolution, cutoff int64, held []string, n int) (int64, error) {
+	table, where := part(res.Name).old()
+	tag, err := t.Exec(ctx, fmt.Sprintf(`WITH old AS (SELECT fleet, device_id, bucket FROM %[1]s WHERE %[2]s%[3]s LIMIT %[4]d)
+		DELETE FROM %[1]s w USING old WHERE w.fleet = old.fleet AND w.device_id = old.device_id AND w.bucket = old.bucket AND w.bucket < $1`,
+		table, where, fleetsAny(true), n), at(cutoff), texts(held))
+	return tag.RowsAffected(), err
+}
+
+func (t *postgresTx) seal(ctx context.Context, cutoff int64, held []string, n int) (int64, error) {
+	// The join is to look up n rows by their key, whatever the planner thinks.
+	if _, err := t.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`); err != nil {
+		return 0, err
+	}
+	table, where := ledgers.old()
+	tag, err := t.Exec(ctx, fmt.Sprintf(`WITH old AS (SELECT fleet, device_id, bucket FROM %[1]s WHERE %[2]s%[3]s LIMIT %[4]d)
+		UPDATE %[1]s w SET ledger = NULL, ledger_state = %[5]d, version = version + 1
+		FROM old WHERE w.fleet = old.fleet AND w.device_id = old.device_id AND w.bucket = old.bucket AND w.updated_at < $1`,
+		table, where, fleetsAny(true), n, ledgerDropped), at(cutoff), texts(held))
+	return tag.RowsAffected(), err
+}
