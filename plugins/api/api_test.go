@@ -213,6 +213,33 @@ func TestEveryAdministrativeActIsLogged(t *testing.T) {
 	}
 }
 
+// A fleet sees and uses its own groups, and those for all; the devices that
+// others have put into one are not shown to it.
+func TestAFleetSeesItsOwnGroups(t *testing.T) {
+	r := start(t, "audit_log: { url: CONTROL }")
+	for path, body := range map[string]string{
+		"/v1/groups/own?fleet=plant-1": `{"devices":["p1"]}`, "/v1/groups/theirs?fleet=plant-2": `{"devices":["x1"]}`, "/v1/groups/all": `{"devices":["p1","x1"]}`,
+	} {
+		if resp, answer := r.do(r.admin, "PUT", path, body); resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.StatusCode, answer)
+		}
+	}
+	if resp, body := r.do(r.fleet, "GET", "/v1/groups", ""); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"own"`) || strings.Contains(body, "x1") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	for path, want := range map[string]int{
+		"/v1/groups/own": 200, "/v1/groups/theirs": 404, "/v1/groups/all": 404, "/v1/groups/theirs?fleet=plant-2": 403,
+		"/v1/rollups?group=own": 200, "/v1/rollups?group=all": 200, "/v1/rollups?group=theirs": 404,
+	} {
+		if resp, body := r.do(r.fleet, "GET", path, ""); resp.StatusCode != want || strings.Contains(body, "x1") {
+			t.Errorf("GET %s: %d, want %d: %s", path, resp.StatusCode, want, body)
+		}
+	}
+	if resp, body := r.do(r.admin, "GET", "/v1/groups", ""); resp.StatusCode != http.StatusOK || strings.Count(body, `"name"`) != 3 {
+		t.Errorf("an admin sees all: %d %s", resp.StatusCode, body)
+	}
+}
+
 func TestAnActWaitsOnlySoLongForTheAuditLog(t *testing.T) {
 	r := start(t, `reject: "the audit log is down"`)
 	begun := time.Now()
@@ -238,7 +265,10 @@ func TestEachPathWantsItsKey(t *testing.T) {
 		{r.fleet, "GET", "/v1/alerts", 200},
 		{r.admin, "GET", "/v1/alerts", 200},
 		{"", "GET", "/v1/alerts", 401},
-		{r.fleet, "GET", "/v1/groups", 403},
+		{r.fleet, "GET", "/v1/groups", 200},
+		{r.fleet, "PUT", "/v1/groups/g", 403},
+		{r.fleet, "DELETE", "/v1/groups/g", 403},
+		{"", "GET", "/v1/groups", 401},
 		{r.fleet, "GET", "/registry/subjects", 200},
 		{r.fleet, "DELETE", "/registry/subjects/telemetry", 403},
 		{"", "GET", "/openapi.json", 200},

@@ -81,6 +81,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/keys/":               admin(apikey.Handler(keys, cache.Refresh)),
 		"/v1/groups":              admin(group.Handler(groups)),
 		"/v1/groups/":             admin(group.Handler(groups)),
+		"GET /v1/groups":          either(group.Handler(groups)),
+		"GET /v1/groups/":         either(group.Handler(groups)),
 		"/v1/replays":             admin(replay.Handler(replays, devicesOf(groups))),
 		"/v1/replays/":            admin(replay.Handler(replays, devicesOf(groups))),
 		"/v1/audit":               admin(auditHandler(acts, time.Now)),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"weir/plugins/apikey"
 	"weir/plugins/problem"
@@ -22,7 +23,8 @@ const bodyMost = 16 << 20
 //	GET    /v1/groups/{name}
 //	DELETE /v1/groups/{name}
 //
-// It does not ask who calls: mount it behind Require(Admin, …).
+// A fleet's key sees the groups of its own fleet. It does not ask who may
+// change one: mount PUT and DELETE behind Require(Admin, …).
 func Handler(store *Store) http.Handler {
 	h := &rest{store}
 	mux := http.NewServeMux()
@@ -40,6 +42,9 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		fail(w, err)
 		return
+	}
+	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Admin { // a group for all may name devices of others
+		groups = slices.DeleteFunc(groups, func(g *Group) bool { return g.Fleet != key.Fleet })
 	}
 	if groups == nil {
 		groups = []*Group{}
@@ -79,6 +84,9 @@ func (h *rest) put(w http.ResponseWriter, r *http.Request) {
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 	g, err := h.store.Get(r.Context(), apikey.FleetFrom(r.Context()), r.PathValue("name"))
+	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Admin && err == nil && g.Fleet != key.Fleet {
+		err = ErrNotFound
+	}
 	if err != nil {
 		fail(w, err)
 		return
@@ -94,8 +102,13 @@ func (h *rest) remove(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// queryMost is how many devices a query takes.
+const queryMost = 10_000
+
 // Expanding lets queries name devices by group: it puts the group's devices in
-// the place of the parameter group. It must stand inside the authentication.
+// the place of the parameter group. A fleet's key can use the groups of its own
+// fleet, and those for all; what it gets is of its own fleet, whatever devices
+// they name. It must stand inside the authentication.
 func Expanding(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -114,6 +127,11 @@ func Expanding(store *Store, next http.Handler) http.Handler {
 				return
 			}
 			q["device"] = append(q["device"], g.Devices...)
+			if len(q["device"]) > queryMost {
+				fail(w, fmt.Errorf("%w: %d devices in group %q and beside it; a query takes %d: make smaller groups, or ask for the whole fleet",
+					errInvalid, len(q["device"]), name, queryMost))
+				return
+			}
 		}
 		q.Del("group")
 		expanded := r.Clone(r.Context())

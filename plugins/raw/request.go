@@ -21,7 +21,7 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 10_000
-	maxDevices   = 100
+	maxDevices   = 10_000 // a group; a URL holds some hundreds
 	defaultRange = time.Hour
 	maxRange     = 400 * 24 * time.Hour
 )

@@ -3,6 +3,7 @@ package rollup
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -93,5 +94,50 @@ func TestPagesHoldEveryLineOnce(t *testing.T) {
 				t.Errorf("limit %s: %s came %d times", limit, k, n)
 			}
 		}
+	}
+}
+
+// A group names thousands of devices, of which few report: pages hold what there
+// is, once, and none reads the store without end.
+func TestALargeGroupIsAnsweredInPages(t *testing.T) {
+	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
+	q := url.Values{"from": {noon.AddDate(0, 0, -30).Format(time.RFC3339)}, "to": {noon.Format(time.RFC3339)}, "resolution": {"1m"}, "limit": {"10"}}
+	for i := range 5000 {
+		q.Add("device", fmt.Sprintf("d%04d", i))
+	}
+	want := 0
+	for i := 7; i < 5000; i += 250 {
+		for m := range 3 {
+			want++
+			add(t, s, noon, windowsOf(t, "acme", testEvent(want, fmt.Sprintf("d%04d", i), noon.Add(-time.Duration(m*m)*24*time.Hour-time.Minute), `{"x":1}`)))
+		}
+	}
+	add(t, s, noon, windowsOf(t, "other", testEvent(want+1, "d0000", noon.Add(-time.Minute), `{"x":9}`)))
+	h := Handler(s, func() time.Time { return noon })
+	for _, from := range []time.Duration{-30 * 24 * time.Hour, -10 * time.Minute} {
+		q.Set("from", noon.Add(from).Format(time.RFC3339))
+		q.Del("cursor")
+		seen, pages, began := map[string]bool{}, 0, time.Now()
+		for {
+			var page pageJSON
+			if w := get(t, h, "acme", "/v1/rollups?"+q.Encode(), &page); w.Code != http.StatusOK {
+				t.Fatal(w.Code, w.Body)
+			}
+			for _, l := range page.Rollups {
+				key := *l.Device + l.Bucket
+				if seen[key] || l.Max != 1 {
+					t.Fatalf("%+v", l)
+				}
+				seen[key] = true
+			}
+			if pages++; page.Next == nil {
+				break
+			}
+			q.Set("cursor", *page.Next)
+		}
+		if expected := map[bool]int{true: want, false: 20}[from < -time.Hour]; len(seen) != expected {
+			t.Fatalf("%d lines of %d on %d pages", len(seen), expected, pages)
+		}
+		t.Logf("%d pages in %s", pages, time.Since(began))
 	}
 }

@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,39 +57,74 @@ func (s *Store) Run(ctx context.Context, q Query) (out []line, next *position, e
 	return out, next, nil
 }
 
+// readsMost and rowsMost bound what one page of a query reads: how often, and
+// how many windows at once beyond what fills it.
+const readsMost, rowsMost = 1000, 4000
+
+var errTooManyRows = errors.New("more rows than asked for at once")
+
+// runDevices reads devices in their order. How many at once, and how much of
+// the range, follows what there is: thousands that have little are read
+// together, one that has much in parts.
 func runDevices(ctx context.Context, t tx, q Query) (out []line, next *position, err error) {
-	for _, device := range q.Devices {
-		if device < q.After.Device {
+	first, _ := slices.BinarySearch(q.Devices, q.After.Device)
+	devices := q.Devices[first:]
+	from := q.From
+	if len(devices) > 0 && devices[0] == q.After.Device {
+		from = max(from, q.After.Bucket)
+	}
+	fill := int64(q.Limit+1) * q.Resolution.Width // no window is without a line: these fill the page
+	n, part := 1, q.To-q.From
+	for reads := 0; len(devices) > 0; reads++ {
+		if reads == readsMost {
+			return out, &position{Device: devices[0], Bucket: from}, nil
+		}
+		to := min(from+part, q.To)
+		rows, err := someRows(ctx, t, q.Resolution, span{Fleet: q.Fleet, Devices: devices[:n], From: from, To: to}, q.Limit+rowsMost)
+		switch {
+		case errors.Is(err, errTooManyRows) && n > 1:
+			n = max(n/4, 1)
 			continue
+		case errors.Is(err, errTooManyRows):
+			part = max(part/4, fill)
+			continue
+		case err != nil:
+			return nil, nil, err
 		}
-		from := q.From
-		if device == q.After.Device {
-			from = max(from, q.After.Bucket)
-		}
-		// No window is without a line, so this many windows fill the page.
-		step := int64(q.Limit+1) * q.Resolution.Width
-		for ; from < q.To; from += step {
-			s := span{Fleet: q.Fleet, Devices: []string{device}, From: from, To: min(from+step, q.To)}
-			var rows []*Row
-			if err := each(ctx, t, q.Resolution, s, func(r *Row) error { rows = append(rows, r); return nil }); err != nil {
-				return nil, nil, err
-			}
-			slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) })
-			for _, r := range rows {
-				for _, m := range r.Metrics {
-					p := position{device, r.Bucket, m.Name}
-					if !q.wants(m.Name) || !q.After.before(p) {
-						continue
-					}
-					if len(out) == q.Limit {
-						return out, &out[len(out)-1].position, nil
-					}
-					out = append(out, line{position: p, metric: m})
+		for _, r := range rows {
+			for _, m := range r.Metrics {
+				p := position{r.Device, r.Bucket, m.Name}
+				if !q.wants(m.Name) || !q.After.before(p) {
+					continue
 				}
+				if len(out) == q.Limit {
+					return out, &out[len(out)-1].position, nil
+				}
+				out = append(out, line{position: p, metric: m})
 			}
+		}
+		if from = to; from >= q.To {
+			devices, from = devices[n:], q.From
+			n = min(n*2, len(devices), rowsMost)
+		}
+		if part = min(part*2, q.To-q.From); n > 1 {
+			part = q.To - q.From // of several devices, all of it
 		}
 	}
 	return out, nil, nil
+}
+
+// someRows returns the windows of a span in their order, or errTooManyRows.
+func someRows(ctx context.Context, t tx, res Resolution, s span, most int) (rows []*Row, err error) {
+	err = each(ctx, t, res, s, func(r *Row) error {
+		if len(rows) == most {
+			return errTooManyRows
+		}
+		rows = append(rows, r)
+		return nil
+	})
+	slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) })
+	return rows, err
 }
 
 func runMerged(ctx context.Context, t tx, q Query) (out []line, next *position, err error) {

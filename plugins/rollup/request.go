@@ -21,7 +21,7 @@ import (
 const (
 	defaultLimit = 1000
 	maxLimit     = 10_000
-	maxDevices   = 100
+	maxDevices   = 10_000 // a group; a URL holds some hundreds
 	maxMetrics   = 100
 	defaultRange = time.Hour
 )
