@@ -1,23 +1,17 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"weir/plugins/act"
-	"weir/plugins/apikey"
 	"weir/plugins/event"
 	"weir/plugins/replay"
-	"weir/plugins/sqldb"
 )
 
 // Replay is `weir replay`: using stored data again, and watching it.
@@ -185,58 +179,11 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 	return spec, nil
 }
 
-// replayKeyLife ends the key that a local replay makes for itself, should the
-// command not live to end it.
-const replayKeyLife = 24 * time.Hour
-
-// replayClient finds the api: by URL, or that of the weir that runs on the data
-// directory, whose control store gives a key for as long as the command runs.
+// replayClient is the api that replays are made over.
 func replayClient(c *cli.Context) (*replay.Client, func(), error) {
-	if url := c.String("api"); url != "" {
-		if c.String("key") == "" {
-			return nil, nil, errors.New("with --api, give an admin key: --key KEY, or WEIR_API_KEY")
-		}
-		if !strings.Contains(url, "://") {
-			url = "http://" + url
-		}
-		return &replay.Client{URL: url, Key: c.String("key")}, func() {}, nil
-	}
-	dir, err := dataDir(c)
+	api, leave, err := adminAPI(c, "replay")
 	if err != nil {
 		return nil, nil, err
 	}
-	running, err := dir.ReadRunning()
-	if err != nil {
-		return nil, nil, err
-	}
-	db, err := sqldb.Open(c.Context, dir.ControlURL())
-	if err != nil {
-		return nil, nil, err
-	}
-	keys, err := apikey.Open(c.Context, db)
-	if err == nil {
-		var text string
-		var key apikey.Key
-		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir replay", ExpiresAt: time.Now().Add(replayKeyLife)})
-		// Says who is behind the key that makes the job.
-		if err = recorded(c.Context, db, "replay", map[string]any{"id": key.ID, "reason": act.Text(c.String("reason"))}, err); err == nil {
-			return &replay.Client{URL: "http://" + reachable(running.API), Key: text}, func() {
-				if err := keys.Revoke(context.WithoutCancel(c.Context), key.ID); err != nil {
-					_, _ = fmt.Fprintf(c.App.ErrWriter, "%v; it ends by itself within %s\n", err, replayKeyLife)
-				}
-				_ = db.Close() // every change is committed before
-			}, nil
-		}
-	}
-	_ = db.Close() // nothing was changed
-	return nil, nil, err
-}
-
-// reachable is an address to connect to, for one to listen on.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return net.JoinHostPort("127.0.0.1", port)
-	}
-	return addr
+	return &replay.Client{URL: api.url, Key: api.key}, leave, nil
 }

@@ -20,6 +20,7 @@ import (
 	"weir/plugins/audit"
 	"weir/plugins/deadletter"
 	"weir/plugins/dedupe"
+	"weir/plugins/erasure"
 	"weir/plugins/eventlog"
 	"weir/plugins/gate"
 	"weir/plugins/maintain"
@@ -42,6 +43,7 @@ func Register(env *service.Environment) error {
 		{"audit", audit.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
+		{"erasure", func(env *service.Environment) error { return erasure.Register(env, erasureSources()) }},
 		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},
 		{"maintain", func(env *service.Environment) error { return maintain.Register(env, maintainStores()) }},

@@ -8,6 +8,7 @@ import (
 	"weir/plugins/act"
 	"weir/plugins/alert"
 	"weir/plugins/apikey"
+	"weir/plugins/erasure"
 	"weir/plugins/group"
 	"weir/plugins/lake"
 	"weir/plugins/problem"
@@ -45,6 +46,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	erasures, err := in.erasures(ctx, control, keys)
+	if err != nil {
+		return nil, err
+	}
 	rollupDB, err := in.open(ctx, in.rollups)
 	if err != nil {
 		return nil, err
@@ -53,7 +58,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := describe(ownOpenAPI, rollup.OpenAPI())
+	document, err := describe(ownOpenAPI, rollup.OpenAPI(), erasure.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +90,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"GET /v1/groups/":         either(group.Handler(groups)),
 		"/v1/replays":             admin(replay.Handler(replays, devicesOf(groups))),
 		"/v1/replays/":            admin(replay.Handler(replays, devicesOf(groups))),
+		"/v1/erasures":            admin(erasures),
+		"/v1/erasures/":           admin(erasures),
 		"/v1/audit":               admin(auditHandler(acts, time.Now)),
 		"/v1/alerts":              either(alerts),
 		"/v1/alerts/":             either(in.recorder.audited(alerts)),

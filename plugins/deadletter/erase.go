@@ -19,21 +19,17 @@ import (
 // until it returns false.
 func eachName(raw []byte, each func(name []byte) bool) {
 	for i := 0; i < len(raw); i++ {
-		if !nameByte(raw[i]) {
+		if !tombstone.NameByte(raw[i]) {
 			continue
 		}
 		from := i
-		for i < len(raw) && nameByte(raw[i]) {
+		for i < len(raw) && tombstone.NameByte(raw[i]) {
 			i++
 		}
 		if !each(raw[from:i]) {
 			return
 		}
 	}
-}
-
-func nameByte(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '_' || c == ':' || c == '-'
 }
 
 func mentions(r lake.Ref, device string) (found bool) {

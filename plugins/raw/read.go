@@ -20,6 +20,7 @@ type Query struct {
 	Devices  []string  // none is every device
 	Metric   string    // only events that have it; "" is all
 	After    *Position // only events behind it in the order of reading
+	Since    time.Time // only events of objects that have some written since; zero is unbounded
 	Parallel int       // slices of time read at once; 0 is one per core
 }
 
@@ -121,7 +122,7 @@ func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 			from = hour
 		}
 	}
-	objects, err := r.store.Objects(ctx, lake.Select{From: from, To: q.To})
+	objects, err := r.store.Objects(ctx, lake.Select{From: from, To: q.To, WrittenSince: q.Since})
 	if err != nil {
 		return total, err
 	}

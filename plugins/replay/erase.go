@@ -107,7 +107,12 @@ func (j *named) speaks(fleet, device string) bool {
 	}
 	return slices.ContainsFunc(j.spec.Devices, func(d string) bool { return gone(t, j.spec.Fleet, d) }) || j.tells(t) ||
 		device == "" && j.position != "null" && State(j.state) != Running ||
-		device != "" && (strings.Contains(j.position, `"`+device+`"`) || strings.Contains(j.spec.Reason+"\n"+j.spec.Patch+"\n"+j.reason, device))
+		device != "" && (strings.Contains(j.position, `"`+device+`"`) || j.mentions(device))
+}
+
+func (j *named) mentions(device string) bool {
+	text := j.spec.Reason + "\n" + j.spec.Patch + "\n" + j.reason
+	return tombstone.Without(text, device, "") != text
 }
 
 // tells whether the job's result does.
@@ -138,7 +143,7 @@ func (s *Store) forget(ctx context.Context, tx *sql.Tx, j *named, t tombstone.Ta
 	}
 	if t.Device != "" {
 		for _, text := range []*string{&j.spec.Reason, &j.spec.Patch, &j.reason} {
-			*text = strings.ReplaceAll(*text, t.Device, "(erased)")
+			*text = tombstone.Without(*text, t.Device, "(erased)")
 		}
 	}
 	spec, err := json.Marshal(j.spec)

@@ -131,3 +131,6 @@ func (s *Store) Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) err
 	}
 	return nil
 }
+
+// Counted is how many events a batch added.
+func (r Result) Counted() int { return r.Events[outcomeCounted] }

@@ -89,8 +89,8 @@ func (s *Set) Holds(fleet, device string, received int64) bool {
 	switch {
 	case g == nil || received > g.latest:
 		return false
-	case received <= g.whole:
-		return g.whole > 0
+	case g.whole > 0 && received <= g.whole:
+		return true
 	case device == "" || len(g.devices) == 0:
 		return false
 	}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/plugins/act"
+	"weir/plugins/apikey"
+	"weir/plugins/sqldb"
+)
+
+// adminKeyLife ends the key that a command makes for itself, should it not live
+// to end it.
+const adminKeyLife = 24 * time.Hour
+
+// api is where a command administers, and with which key.
+type api struct{ url, key string }
+
+// adminAPI finds the api of a command, by its flags api and key: by URL, or that
+// of the weir that runs on the data directory, whose control store gives a key
+// for as long as the command runs.
+func adminAPI(c *cli.Context, verb string) (api, func(), error) {
+	if url := c.String("api"); url != "" {
+		if c.String("key") == "" {
+			return api{}, nil, errors.New("with --api, give an admin key: --key KEY, or WEIR_API_KEY")
+		}
+		if !strings.Contains(url, "://") {
+			url = "http://" + url
+		}
+		return api{url, c.String("key")}, func() {}, nil
+	}
+	dir, err := dataDir(c)
+	if err != nil {
+		return api{}, nil, err
+	}
+	running, err := dir.ReadRunning()
+	if err != nil {
+		return api{}, nil, err
+	}
+	db, err := sqldb.Open(c.Context, dir.ControlURL())
+	if err != nil {
+		return api{}, nil, err
+	}
+	keys, err := apikey.Open(c.Context, db)
+	if err == nil {
+		var text string
+		var key apikey.Key
+		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir " + verb, ExpiresAt: time.Now().Add(adminKeyLife)})
+		// Says who is behind the key that acts.
+		if err = recorded(c.Context, db, verb, map[string]any{"id": key.ID, "reason": act.Text(c.String("reason"))}, err); err == nil {
+			return api{"http://" + reachable(running.API), text}, func() {
+				if err := keys.Revoke(context.WithoutCancel(c.Context), key.ID); err != nil {
+					_, _ = fmt.Fprintf(c.App.ErrWriter, "%v; it ends by itself within %s\n", err, adminKeyLife)
+				}
+				_ = db.Close() // every change is committed before
+			}, nil
+		}
+	}
+	_ = db.Close() // nothing was changed
+	return api{}, nil, err
+}
+
+// reachable is an address to connect to, for one to listen on.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
