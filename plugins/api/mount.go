@@ -10,7 +10,9 @@ import (
 	"weir/plugins/apikey"
 	"weir/plugins/erasure"
 	"weir/plugins/group"
+	"weir/plugins/hold"
 	"weir/plugins/lake"
+	"weir/plugins/maintain"
 	"weir/plugins/problem"
 	"weir/plugins/raw"
 	"weir/plugins/replay"
@@ -38,6 +40,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	holds, err := hold.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	groups, err := group.Open(ctx, control)
 	if err != nil {
 		return nil, err
@@ -58,7 +64,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := describe(ownOpenAPI, rollup.OpenAPI(), erasure.OpenAPI())
+	document, err := describe(ownOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), maintain.OpenAPI(), erasure.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +98,9 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/replays/":            admin(replay.Handler(replays, devicesOf(groups))),
 		"/v1/erasures":            admin(erasures),
 		"/v1/erasures/":           admin(erasures),
+		"/v1/holds":               admin(hold.Handler(holds)),
+		"/v1/holds/":              admin(hold.Handler(holds)),
+		"/v1/retention":           admin(maintain.Handler(control)),
 		"/v1/audit":               admin(auditHandler(acts, time.Now)),
 		"/v1/alerts":              either(alerts),
 		"/v1/alerts/":             either(in.recorder.audited(alerts)),

@@ -115,16 +115,12 @@ func (o *Outcomes) Forget(ctx context.Context, before time.Time) (int64, error) 
 	return res.RowsAffected()
 }
 
-// outcomeSlack is how much longer an outcome is kept than its dead letter: one
-// whose outcome is forgotten could be sent back a second time.
-const outcomeSlack = 180 * 24 * time.Hour
-
-// Expire deletes the outcomes of dead letters that failed, and were deleted,
-// long before a time. An outcome does not tell whose it is: all stay while any
+// Expire deletes the outcomes noted before a time, at which the dead letters
+// themselves must be gone. An outcome does not tell whose it is: all stay while any
 // fleet is held.
 func Expire(ctx context.Context, db *sqldb.DB, p keep.Pass, before time.Time) (keep.Removed, error) {
 	if _, err := OpenOutcomes(ctx, db); err != nil {
 		return keep.Removed{}, err
 	}
-	return keep.Rows{Table: "dead_letter_outcome", Key: "id", Old: "at < $1"}.Expire(ctx, db, p, before.Add(-outcomeSlack))
+	return keep.Rows{Table: "dead_letter_outcome", Key: "id", Old: "at < $1"}.Expire(ctx, db, p, before)
 }

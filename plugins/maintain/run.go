@@ -18,8 +18,8 @@ type Stores struct {
 	// Rollups deletes old rollups and ledgers; it names the parts it reports of.
 	Rollups func(ctx context.Context, db *sqldb.DB, p keep.Pass, rollups, ledgers time.Duration) ([]Part, error)
 	// AuditLog, Alerts, Replays and Outcomes delete old rows of the control
-	// store: entries, resolved alerts, jobs that ended, and, before a time at
-	// which dead letters go, what became of those.
+	// store: entries, resolved alerts, jobs that ended, and what became of dead
+	// letters.
 	AuditLog, Alerts, Replays, Outcomes Expire
 }
 
@@ -32,10 +32,14 @@ type Part struct {
 	keep.Removed
 }
 
+// outcomeSlack is how much longer it is kept what became of a dead letter than
+// the letter: one whose outcome is forgotten could be sent back a second time.
+const outcomeSlack = 180 * 24 * time.Hour
+
 // run does one run. The report says what was done also after an error.
 func (m *processor) run(ctx context.Context, now time.Time) (*Report, error) {
 	started := time.Now()
-	r := &Report{At: now.UTC(), DryRun: m.dryRun, Held: []string{}}
+	r := &Report{At: now.UTC().Truncate(time.Microsecond), DryRun: m.dryRun, Held: []string{}}
 	control, release, err := m.openControl(ctx)
 	p := keep.Pass{Now: now, DryRun: m.dryRun, Held: func(context.Context) ([]string, error) { return nil, err }}
 	if err == nil {
@@ -63,13 +67,17 @@ func (m *processor) run(ctx context.Context, now time.Time) (*Report, error) {
 		done(StoreReport{Store: "control"}, err)
 		return r, errors.Join(failures...)
 	}
+	outcomes := m.keepDeadLetters
+	if outcomes > 0 {
+		outcomes += outcomeSlack
+	}
 	for _, t := range []struct {
 		name   string
 		keep   time.Duration
 		expire Expire
 	}{
 		{"audit_log", m.keepAuditLog, m.stores.AuditLog}, {"alerts", m.keepAlerts, m.stores.Alerts},
-		{"replays", m.keepReplays, m.stores.Replays}, {"redrive_outcomes", m.keepDeadLetters, m.stores.Outcomes},
+		{"replays", m.keepReplays, m.stores.Replays}, {"redrive_outcomes", outcomes, m.stores.Outcomes},
 		{"released_holds", m.keepAuditLog, hold.Expire}, {"runs", m.keepAuditLog, expireRuns},
 	} {
 		s := StoreReport{Store: t.name, OlderThan: olderThan(now, t.keep)}
@@ -95,7 +103,7 @@ func olderThan(now time.Time, age time.Duration) *time.Time {
 	if age <= 0 {
 		return nil
 	}
-	t := now.Add(-age).UTC()
+	t := now.Add(-age).UTC().Truncate(time.Microsecond)
 	return &t
 }
 
