@@ -28,9 +28,16 @@ var version = "dev"
 //go:embed configs schemas bloblang
 var assets embed.FS
 
+// softMemory is where collecting garbage becomes worth more CPU. It takes a
+// backlog to get there.
+const softMemory = 1536 << 20
+
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // memory for CPU: most of the heap is messages that live for milliseconds
+		debug.SetGCPercent(400) // memory for CPU: most of the heap is messages that live for milliseconds
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softMemory)
 	}
 	code, err := run(context.Background(), os.Args)
 	if err != nil {

@@ -26,7 +26,7 @@ const maxLetter = 9 << 20
 
 // Topics are those of standalone mode. Partitions are few, because each synced
 // partition batch costs an fsync.
-func Topics() []Topic { return topics(4, 2, 2, 1) }
+func Topics() []Topic { return topics(1, 1, 1, 1) }
 
 // ClusterTopics are those of the cluster profile, where partitions bound how
 // many processes share the work.

@@ -90,7 +90,7 @@ func (f *fileStore) put(ctx context.Context, key string, write func(io.Writer) e
 	if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(file, 256<<10)
+	w := bufio.NewWriterSize(&gentle{file: file}, 256<<10)
 	if err = write(w); err != nil {
 		return err
 	}

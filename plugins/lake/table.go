@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -101,6 +102,7 @@ func (t *Table) NewWriter(w io.Writer) *Writer {
 func (w *Writer) RowGroup(from, to int, columns Columns) error {
 	for i, column := range w.w.ColumnWriters() {
 		for at := from; at < to; at += pageRows {
+			runtime.Gosched() // a large object must not hold up those who wait for a verdict
 			w.buf = columns(w.buf[:0], i, at, min(to, at+pageRows))
 			if _, err := column.WriteRowValues(w.buf); err != nil {
 				return fmt.Errorf("encoding column %d: %w", i, err)

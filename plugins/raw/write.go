@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -55,6 +56,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	}
 	w.tombstones = o.memory.Tombstones()
 	for i, msg := range batch {
+		if i%64 == 0 {
+			runtime.Gosched() // a large batch must not hold up those who wait for a verdict
+		}
 		if err := w.add(ctx, i, msg); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ package rollup
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -80,7 +81,10 @@ func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 	var t tally
 	c := NewCollector(len(batch))
 	var e event.Event
-	for _, msg := range batch {
+	for i, msg := range batch {
+		if i%64 == 0 {
+			runtime.Gosched() // a large batch must not hold up those who wait for a verdict
+		}
 		p.add(c, &e, msg, &t)
 	}
 	p.report(&t)
