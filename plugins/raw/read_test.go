@@ -175,3 +175,28 @@ func TestAScanStopsWhenItIsToldTo(t *testing.T) {
 		t.Fatal("a cancelled scan returned no error")
 	}
 }
+
+func TestAnEstimateReadsNoEvent(t *testing.T) {
+	o := connected(t, lake.FileURL(t.TempDir()), "")
+	offset := int64(0)
+	for hour := range 3 {
+		var batch service.MessageBatch
+		for i := range 2000 {
+			at := noon.Add(time.Duration(hour)*time.Hour + time.Duration(i)*time.Second)
+			batch = append(batch, record(0, offset, body(fmt.Sprintf("d%03d", i%100), int(offset), at), at))
+			offset++
+		}
+		if err := o.WriteBatch(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := NewReader(o.store)
+	for want, q := range map[int64]Query{
+		6000: {}, 2000: {From: noon.Add(time.Hour), To: noon.Add(2 * time.Hour)}, 0: {Devices: []string{"e1"}}, 6001: {Devices: []string{"d001", "d002"}},
+	} {
+		n, err := r.Estimate(t.Context(), q)
+		if err != nil || n > want || want <= 6000 && n != want || want == 6001 && n < 120 {
+			t.Errorf("%+v: about %d of %d, %v", q, n, want, err)
+		}
+	}
+}

@@ -45,7 +45,7 @@ type rest struct {
 
 const (
 	listDefault, listMax = 100, 1000
-	bodyMost             = 4 << 20
+	bodyMost             = 16 << 20 // as many devices as a job takes
 )
 
 type invalid struct{ error }
@@ -66,7 +66,7 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Location", "/v1/replays/"+j.ID)
-	respond(w, http.StatusCreated, j)
+	respond(w, http.StatusCreated, j.shown())
 }
 
 func (h *rest) read(w http.ResponseWriter, r *http.Request) (Spec, error) {
@@ -132,7 +132,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	if jobs == nil {
 		jobs = []*Job{}
 	}
-	respond(w, http.StatusOK, map[string]any{"replays": jobs})
+	respond(w, http.StatusOK, map[string]any{"replays": jobs}) // the store has shown them
 }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
@@ -141,7 +141,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	respond(w, http.StatusOK, j)
+	respond(w, http.StatusOK, j.shown())
 }
 
 func (h *rest) change(do func(context.Context, string) (*Job, error)) http.HandlerFunc {
@@ -156,7 +156,7 @@ func (h *rest) change(do func(context.Context, string) (*Job, error)) http.Handl
 			fail(w, err)
 			return
 		}
-		respond(w, http.StatusOK, j)
+		respond(w, http.StatusOK, j.shown())
 	}
 }
 

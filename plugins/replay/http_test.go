@@ -108,3 +108,22 @@ func TestJobsLiveInPostgresToo(t *testing.T) {
 		t.Fatal(j, err)
 	}
 }
+
+func TestAJobForAGroupOfThousandsIsShownInBrief(t *testing.T) {
+	w := newWorld(t)
+	var devices []string
+	for i := range 5000 {
+		devices = append(devices, fmt.Sprintf("d%04d", i))
+	}
+	h := Handler(w.jobs, func(context.Context, string, string) ([]string, error) { return devices, nil })
+	status, body := ask(t, h, "POST", "/v1/replays", `{"mode":"reprocess","reason":"why","group":"line","from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z"}`)
+	if status != 201 || len(body) > 10_000 || !strings.Contains(body, `"device_count":5000`) || !strings.Contains(body, `"group":"line"`) {
+		t.Fatalf("%d %.300s", status, body)
+	}
+	if status, body := ask(t, h, "GET", "/v1/replays", ""); status != 200 || len(body) > 10_000 || !strings.Contains(body, `"device_count":5000`) {
+		t.Fatalf("%d %.300s", status, body)
+	}
+	if j, err := w.jobs.take(t.Context(), "me"); err != nil || len(j.Devices) != 5000 {
+		t.Fatal("a runner has all of them", err)
+	}
+}

@@ -86,6 +86,7 @@ type Job struct {
 	Error     string `json:"error,omitempty"`
 	CreatedBy string `json:"created_by,omitempty"` // the public id of the key
 	Spec
+	Count     int        `json:"device_count,omitempty"` // of the devices, when not all are shown
 	Progress  Progress   `json:"progress"`
 	ETA       *float64   `json:"eta_seconds"` // null when it cannot be told
 	CreatedAt time.Time  `json:"created_at"`
@@ -169,6 +170,19 @@ func (s *Spec) targets() []string {
 		return s.Targets
 	}
 	return []string{event.TargetRaw, event.TargetRollup}
+}
+
+// devicesShown bounds how many devices an answer names: a job may have 100,000.
+const devicesShown = 100
+
+// shown is the job as an answer has it.
+func (j *Job) shown() *Job {
+	if len(j.Devices) <= devicesShown {
+		return j
+	}
+	s := *j
+	s.Count, s.Devices = len(j.Devices), slices.Clone(j.Devices[:devicesShown])
+	return &s
 }
 
 // estimate sets the ETA from what was read since the start.

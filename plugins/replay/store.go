@@ -105,8 +105,8 @@ func (s *Store) Get(ctx context.Context, id string) (*Job, error) {
 	return j, nil
 }
 
-// List returns jobs, the newest first, those made before a time; of one state
-// if it is not empty.
+// List returns jobs as they are shown, the newest first, those made before a
+// time; of one state if it is not empty.
 func (s *Store) List(ctx context.Context, state State, before time.Time, limit int) (jobs []*Job, err error) {
 	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM replay_job WHERE created_at < $1 AND ($2 = '' OR state = $2)
 		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), string(state))
@@ -119,7 +119,7 @@ func (s *Store) List(ctx context.Context, state State, before time.Time, limit i
 		if err != nil {
 			return nil, fmt.Errorf("listing replays: %w", err)
 		}
-		jobs = append(jobs, j)
+		jobs = append(jobs, j.shown())
 	}
 	return jobs, rows.Err()
 }
