@@ -218,6 +218,27 @@ func benchmarkBatch(b *testing.B, p interface {
 	}
 }
 
+// TestAValidEventCostsOneAllocation counts what validating adds to making the
+// messages of a batch: the device in the message's metadata.
+func TestAValidEventCostsOneAllocation(t *testing.T) {
+	cost := func(p interface {
+		ProcessBatch(context.Context, service.MessageBatch) ([]service.MessageBatch, error)
+	}) float64 {
+		msgs := make(service.MessageBatch, 100)
+		return testing.AllocsPerRun(50, func() {
+			for i := range msgs {
+				msgs[i] = message(goodEvent, event.HeaderReceivedAt, receivedAt)
+			}
+			if _, err := p.ProcessBatch(t.Context(), msgs); err != nil {
+				t.Fatal(err)
+			}
+		}) / 100
+	}
+	if added := cost(validatorOf(t, "url: file://"+shippedDir(t))) - cost(untouched{}); added > 1.1 {
+		t.Errorf("validating adds %.2f allocations an event, want 1", added)
+	}
+}
+
 type untouched struct{}
 
 func (untouched) ProcessBatch(_ context.Context, m service.MessageBatch) ([]service.MessageBatch, error) {

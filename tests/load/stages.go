@@ -21,6 +21,8 @@ func stages() []stage {
 	return []stage{
 		{"read an event in one pass", "./plugins/event", "Parse", ""},
 		{"judge it by its schema, all in", "./plugins/schema", "BatchThroughSchemaValidate", ""},
+		{"- its validation alone", "./plugins/schema", "Judge", ""},
+		{"- decoding and jsonschema v5, beside it", "./plugins/schema", "DecodeAndLibrary", ""},
 		{"- upstream's json_schema, beside it", "./plugins/schema", "BatchThroughUpstreamJSONSchema", ""},
 		{"the gate, HTTP included, 100 a request", "./plugins/gate", "Request/100_events", ""},
 		{"the gate, HTTP included, 1 a request", "./plugins/gate", "Request/1_event", ""},
