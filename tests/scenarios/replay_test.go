@@ -49,6 +49,54 @@ func (s *system) replay(args ...string) func() replayJob {
 	}
 }
 
+// killMidway waits until a job runs and has read some of what it is to read, and
+// kills weir: what it finds in the control store then says that the job had not
+// ended.
+func (s *system) killMidway() {
+	s.t.Helper()
+	admin, err := s.weir("keys", "create", "--admin", "--data", s.data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		var list struct{ Replays []replayJob }
+		s.get("/v1/replays?state=running", strings.TrimSpace(admin), &list)
+		if len(list.Replays) == 1 && list.Replays[0].Progress.Read > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("no replay was found half way: %+v", list)
+		}
+	}
+	s.kill()
+	s.sqlAt("control.db", func(db *sql.DB) error {
+		var progress string
+		if err := db.QueryRow(`SELECT progress FROM replay_job WHERE state = 'running'`).Scan(&progress); err != nil {
+			return fmt.Errorf("the job ended before it was killed: %w", err)
+		}
+		s.t.Logf("killed at %s", progress)
+		return nil
+	})
+}
+
+// get asks the API and reads its answer.
+func (s *system) get(path, key string, into any) {
+	s.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+s.addresses[1]+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil || resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("GET %s: %d %v", path, resp.StatusCode, err)
+	}
+}
+
 // drained waits until the groups have processed all that the log holds.
 func (s *system) drained() {
 	s.t.Helper()
@@ -127,9 +175,11 @@ func (s *system) rollups(content string) map[string]string {
 	return windows
 }
 
-func (s *system) sql(do func(*sql.DB) error) {
+func (s *system) sql(do func(*sql.DB) error) { s.t.Helper(); s.sqlAt("rollups.db", do) }
+
+func (s *system) sqlAt(file string, do func(*sql.DB) error) {
 	s.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.data, "rollups.db")+"?_pragma=busy_timeout(10000)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.data, file)+"?_pragma=busy_timeout(10000)")
 	if err == nil {
 		defer db.Close()
 		err = do(db)
@@ -172,8 +222,7 @@ func TestReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 
 	for range 3 {
 		ended := s.replay("--mode", "reprocess", "--from", from, "--to", to, "--rate", "4000")
-		time.Sleep(3 * time.Second)
-		s.kill()
+		s.killMidway()
 		s.start()
 		s.ready()
 		j := ended()
@@ -230,8 +279,7 @@ func TestARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) { // until the schema is in force
 		ended := s.replay("--mode", "redrive", "--code", "unknown_firmware", "--rate", "3000")
-		time.Sleep(2 * time.Second)
-		s.kill()
+		s.killMidway()
 		s.start()
 		s.ready()
 		if j := ended(); j.Progress.Refused == 0 {
@@ -291,27 +339,14 @@ func (s *system) early(n int) {
 // stored counts the events that a query finds.
 func (s *system) stored() (n int) {
 	s.t.Helper()
-	page := fmt.Sprintf("http://%s/v1/events?limit=5000&from=%s&to=%s&cursor=", s.addresses[1],
+	page := fmt.Sprintf("/v1/events?limit=5000&from=%s&to=%s&cursor=",
 		time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	for cursor := ""; ; {
-		req, err := http.NewRequest(http.MethodGet, page+cursor, nil)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		req.Header.Set("X-API-Key", s.key)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			s.t.Fatal(err)
-		}
 		var found struct {
 			Events []json.RawMessage
 			Next   *string
 		}
-		err = json.NewDecoder(resp.Body).Decode(&found)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK {
-			s.t.Fatalf("querying events: %d %v", resp.StatusCode, err)
-		}
+		s.get(page+cursor, s.key, &found)
 		if n += len(found.Events); found.Next == nil {
 			return n
 		}
