@@ -25,5 +25,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		Replay(),
 		Erase(),
 		Query(),
+		Hold(),
+		Retention(assets, engine),
 	}
 }
