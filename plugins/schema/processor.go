@@ -194,6 +194,12 @@ type marker struct {
 
 	receivedText string // the messages of a request share it
 	received     time.Time
+
+	// The last values, as metadata has them: most events have the same again.
+	schema       *Schema
+	schemaValue  any
+	unknown      string
+	unknownValue any
 	buf          []byte
 }
 
@@ -203,7 +209,10 @@ func (m *marker) mark(msg *service.Message, v *Verdict) (flags string) {
 		event.MarkRejected(msg, v.Rejection)
 		return ""
 	}
-	msg.MetaSetMut(event.HeaderSchema, v.Schema.name)
+	if v.Schema != m.schema {
+		m.schema, m.schemaValue = v.Schema, v.Schema.name
+	}
+	msg.MetaSetMut(event.HeaderSchema, m.schemaValue)
 	msg.MetaSetMut(event.MetaDevice, v.Device)
 	received := m.receivedAt(msg)
 	switch {
@@ -220,7 +229,11 @@ func (m *marker) mark(msg *service.Message, v *Verdict) (flags string) {
 		for _, name := range v.Metrics {
 			m.buf = event.AppendItem(m.buf, string(name))
 		}
-		msg.MetaSetMut(event.HeaderUnknownMetrics, string(m.buf))
+		if m.unknownValue == nil || m.unknown != string(m.buf) {
+			m.unknown = string(m.buf)
+			m.unknownValue = m.unknown
+		}
+		msg.MetaSetMut(event.HeaderUnknownMetrics, m.unknownValue)
 	}
 	return flags
 }

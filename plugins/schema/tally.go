@@ -47,6 +47,12 @@ type batchTally struct {
 	verdicts []verdictCount
 	late     int64
 	ahead    int64
+	names    []nameCount
+}
+
+type nameCount struct {
+	nameLabel
+	n int64
 }
 
 type verdictCount struct {
@@ -81,11 +87,29 @@ func (b *batchTally) add(v *Verdict, flags string) {
 		b.ahead++
 	}
 	for _, name := range v.Metrics {
-		b.t.name(placeMetrics, name)
+		b.name(placeMetrics, name)
 	}
 	for _, name := range v.Fields {
-		b.t.name(placeEvent, name)
+		b.name(placeEvent, name)
 	}
+}
+
+// name counts one name. The events of a batch mostly have the same few; where
+// they do not, looking for each among all would cost more than it saves.
+func (b *batchTally) name(place string, name []byte) {
+	const gathered = 32
+	for i := range b.names {
+		if n := &b.names[i]; n.name == string(name) && n.place == place {
+			n.n++
+			return
+		}
+	}
+	n := nameCount{nameLabel{place, string(name)}, 1}
+	if len(b.names) == gathered {
+		b.t.name(n)
+		return
+	}
+	b.names = append(b.names, n)
 }
 
 func (b *batchTally) done() {
@@ -102,20 +126,23 @@ func (b *batchTally) done() {
 	if b.ahead > 0 {
 		b.t.flagged.Incr(b.ahead, event.FlagClockAhead)
 	}
+	for _, n := range b.names {
+		b.t.name(n)
+	}
 }
 
-// name counts one name that no schema declares. Names come from devices, so
-// only the first ones have a label of their own.
-func (t *tally) name(place string, name []byte) {
-	label := nameLabel{place, string(name)}
+// name counts a name that no schema declares. Names come from devices, so only
+// the first ones have a label of their own.
+func (t *tally) name(n nameCount) {
+	label := n.nameLabel
 	t.mu.Lock()
 	if !t.known[label] {
-		if len(t.known) < namesCounted && len(name) <= 64 {
+		if len(t.known) < namesCounted && len(label.name) <= 64 {
 			t.known[label] = true
 		} else {
 			label.name = otherNames
 		}
 	}
 	t.mu.Unlock()
-	t.names.Incr(1, label.place, label.name)
+	t.names.Incr(n.n, label.place, label.name)
 }
