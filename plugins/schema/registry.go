@@ -171,7 +171,7 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 		if err != nil {
 			return err
 		}
-		if set.Mode == modeReadonly {
+		if set.readonly() {
 			return fails(http.StatusUnprocessableEntity, 42205, "Subject %s is in read-only mode", subject)
 		}
 		importing := set.Mode == modeImport
@@ -182,6 +182,10 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 		if err != nil {
 			return err
 		}
+		next := 1
+		if n := len(versions); n > 0 {
+			next = versions[n-1].Version + 1
+		}
 		hash := s.hash()
 		for _, v := range versions {
 			if v.hash == hash && !v.deleted && (s.ID <= 0 || s.ID == v.ID) {
@@ -190,6 +194,9 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 			}
 		}
 		if !importing {
+			if s.Version > 0 && s.Version != next {
+				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: version %d is not one more than the previous version, but only %d is", s.Version, next)
+			}
 			broken, err := held(ctx, tx, set, s, versions)
 			if err != nil {
 				return err

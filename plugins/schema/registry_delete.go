@@ -33,6 +33,11 @@ func (r *Registry) deleteSubject(req *http.Request) (any, error) {
 		if err := unreferenced(ctx, tx, gone, subject, flag(req, "permanent")); err != nil {
 			return err
 		}
+		if flag(req, "permanent") { // whoever takes the name next begins anew
+			if _, err := tx.ExecContext(ctx, `DELETE FROM weir_schema_setting WHERE subject = $1`, subject); err != nil {
+				return fmt.Errorf("deleting the settings of %s: %w", subject, err)
+			}
+		}
 		return remove(ctx, tx, gone, flag(req, "permanent"))
 	})
 	return numbers(gone), err
@@ -72,7 +77,7 @@ func (r *Registry) deletable(ctx context.Context, tx *sql.Tx, subject string) ([
 	if err != nil {
 		return nil, err
 	}
-	if set.Mode == modeReadonly {
+	if set.readonly() {
 		return nil, fails(http.StatusUnprocessableEntity, 42205, "Subject %s is in read-only mode", subject)
 	}
 	all, err := versionsOf(ctx, tx, subject, withDeleted)

@@ -155,6 +155,17 @@ func flag(req *http.Request, name string) bool {
 	return strings.EqualFold(req.URL.Query().Get(name), "true")
 }
 
+// page is the part of a list that offset and limit ask for.
+func page[T any](req *http.Request, list []T) []T {
+	if n, err := strconv.Atoi(req.URL.Query().Get("offset")); err == nil && n > 0 {
+		list = list[min(n, len(list)):]
+	}
+	if n, err := strconv.Atoi(req.URL.Query().Get("limit")); err == nil && n >= 0 {
+		list = list[:min(n, len(list))]
+	}
+	return list
+}
+
 func deletedOf(req *http.Request) deletedFilter {
 	switch {
 	case flag(req, "deletedOnly"):

@@ -13,7 +13,8 @@ import (
 const (
 	modeReadwrite = "READWRITE"
 	modeReadonly  = "READONLY"
-	modeImport    = "IMPORT" // ids and versions may be named, and compatibility is not checked
+	modeOverride  = "READONLY_OVERRIDE" // of the server: read-only whatever a subject's mode
+	modeImport    = "IMPORT"            // ids and versions may be named, and compatibility is not checked
 )
 
 // settings are those of a subject, or of the server. Empty fields are unset.
@@ -41,6 +42,8 @@ func (s settings) or(other settings) settings {
 	return s
 }
 
+func (s settings) readonly() bool { return s.Mode == modeReadonly || s.Mode == modeOverride }
+
 // own returns what is set for a subject itself; "" is the server.
 func own(ctx context.Context, q querier, subject string) (settings, error) {
 	var level, policy, mode sql.NullString
@@ -58,6 +61,9 @@ func effective(ctx context.Context, q querier, subject string) (settings, error)
 		return server.or(serverDefaults()), err
 	}
 	s, err := own(ctx, q, subject)
+	if server.Mode == modeOverride {
+		s.Mode = server.Mode
+	}
 	return s.or(server).or(serverDefaults()), err
 }
 
@@ -112,8 +118,8 @@ func (c configRequest) apply(s *settings) error {
 
 func parseMode(s string) (string, error) {
 	switch m := strings.ToUpper(s); m {
-	case modeReadwrite, modeReadonly, modeImport:
+	case modeReadwrite, modeReadonly, modeOverride, modeImport:
 		return m, nil
 	}
-	return "", fails(http.StatusUnprocessableEntity, 42204, "Invalid mode: %q is not one of READWRITE, READONLY, IMPORT", s)
+	return "", fails(http.StatusUnprocessableEntity, 42204, "Invalid mode: %q is not one of READWRITE, READONLY, READONLY_OVERRIDE, IMPORT", s)
 }

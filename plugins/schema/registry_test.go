@@ -284,7 +284,11 @@ func TestErrorsHaveTheNumbersThatClientsExpect(t *testing.T) {
 		{"POST", "/subjects/s/versions", body(`"` + strings.Repeat("x", submissionMax) + `"`), 422, `"error_code":42209`},
 		{"POST", "/subjects/s/versions", `{"schema":"{}","schemaType":"JSON","id":5}`, 422, `"error_code":42205`},
 		{"POST", "/subjects/none", body(`{}`), 404, `"error_code":40401`},
-		{"POST", "/compatibility/subjects/none/versions/latest", body(`{}`), 404, `"error_code":40401`},
+		{"POST", "/compatibility/subjects/none/versions/latest", body(`{}`), 200, `"is_compatible":true`},
+		{"POST", "/compatibility/subjects/none/versions/1", body(`{}`), 404, `"error_code":40402`},
+		{"POST", "/compatibility/subjects/telemetry/versions/latest", body(`{"type":7}`), 422, `"error_code":42201`},
+		{"POST", "/compatibility/subjects/telemetry/versions/latest?verbose=true", body(`{"type":7}`), 200, `"is_compatible":false,"messages":["Invalid schema`},
+		{"POST", "/subjects/s/versions", `{"schema":"{}","schemaType":"JSON","version":7}`, 422, `"error_code":42201`},
 		{"POST", "/compatibility/subjects/telemetry/versions/77", body(`{}`), 404, `"error_code":40402`},
 		{"POST", "/compatibility/subjects/none/versions", body(`{}`), 200, `"is_compatible":true`},
 		{"PUT", "/config", `{"compatibility":"SIDEWAYS"}`, 422, `"error_code":42203`},
@@ -293,6 +297,46 @@ func TestErrorsHaveTheNumbersThatClientsExpect(t *testing.T) {
 		{"PUT", "/mode", `{"mode":"SLEEP"}`, 422, `"error_code":42204`},
 		{"DELETE", "/config/s", ``, 404, `"error_code":40408`},
 		{"DELETE", "/mode/s", ``, 404, `"error_code":40409`},
+	})
+}
+
+// TestListsAndModesAreAsDocumented goes through what Confluent documents beside
+// what its clients use.
+func TestListsAndModesAreAsDocumented(t *testing.T) {
+	_, url := scratch(t)
+	of := func(n int) string { return fmt.Sprintf(`{"schema":"{\"title\":\"%d\"}","schemaType":"JSON"}`, n) }
+	run(t, url, []exchange{
+		{"POST", "/subjects/a/versions", of(1), 200, `"version":1`},
+		{"POST", "/subjects/a/versions", of(2), 200, `"version":2`},
+		{"POST", "/subjects/a/versions", of(3), 200, `"version":3`},
+		{"POST", "/subjects/b/versions", of(1), 200, `"version":1`},
+		{"GET", "/subjects?subjectPrefix=b", "", 200, `["b"]`},
+		{"GET", "/subjects?offset=2&limit=1", "", 200, `["b"]`},
+		{"GET", "/subjects/a/versions?offset=1&limit=1", "", 200, `[2]`},
+		{"GET", "/subjects/a/versions?offset=9", "", 200, `[]`},
+		{"GET", "/schemas?subjectPrefix=a&latestOnly=true", "", 200, `"version":3`},
+		{"GET", "/schemas?subjectPrefix=a&limit=0", "", 200, `[]`},
+		{"GET", "/schemas/ids/6/versions?subject=b", "", 200, `[{"subject":"b","version":1}]`},
+		{"GET", "/schemas/ids/6/subjects?subject=none", "", 200, `[]`},
+		{"GET", "/schemas/ids/6?fetchMaxId=true", "", 200, `"maxId":`},
+		{"DELETE", "/subjects/a/versions/2", "", 200, `2`},
+		{"GET", "/subjects/a/versions", "", 200, `[1,3]`},
+		{"GET", "/subjects/a/versions?deleted=true", "", 200, `[1,2,3]`},
+		{"GET", "/subjects/a/versions?deletedOnly=true", "", 200, `[2]`},
+		{"PUT", "/mode/a", `{"mode":"READWRITE"}`, 200, `{"mode":"READWRITE"}`},
+		{"PUT", "/mode", `{"mode":"READONLY"}`, 200, `{"mode":"READONLY"}`},
+		{"POST", "/subjects/b/versions", of(5), 422, `42205`},
+		{"POST", "/subjects/a/versions", of(5), 200, `"version":4`},
+		{"PUT", "/mode", `{"mode":"READONLY_OVERRIDE"}`, 200, `{"mode":"READONLY_OVERRIDE"}`},
+		{"POST", "/subjects/a/versions", of(6), 422, `42205`},
+		{"DELETE", "/subjects/a", "", 422, `42205`},
+		{"PUT", "/mode", `{"mode":"READWRITE"}`, 200, `{"mode":"READWRITE"}`},
+		{"PUT", "/config/a", `{"compatibility":"NONE"}`, 200, `NONE`},
+		{"DELETE", "/subjects/a", "", 200, `[1,3,4]`},
+		{"GET", "/config/a", "", 200, `NONE`},
+		{"DELETE", "/subjects/a?permanent=true", "", 200, `[1,2,3,4]`},
+		{"GET", "/config/a", "", 404, `40408`},
+		{"GET", "/mode/a", "", 404, `40409`},
 	})
 }
 

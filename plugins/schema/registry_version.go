@@ -16,7 +16,7 @@ func (r *Registry) getSubjects(req *http.Request) (any, error) {
 			subjects = append(subjects, v.Subject)
 		}
 	}
-	return subjects, err
+	return page(req, subjects), err
 }
 
 func (r *Registry) getSchemas(req *http.Request) (any, error) {
@@ -28,7 +28,7 @@ func (r *Registry) getSchemas(req *http.Request) (any, error) {
 			all = append(all, v.registered)
 		}
 	}
-	return all, err
+	return page(req, all), err
 }
 
 func (r *Registry) getVersions(req *http.Request) (any, error) {
@@ -37,7 +37,7 @@ func (r *Registry) getVersions(req *http.Request) (any, error) {
 	if err == nil && len(versions) == 0 {
 		err = subjectNotFound(subject)
 	}
-	return numbers(versions), err
+	return page(req, numbers(versions)), err
 }
 
 func numbers(versions []storedVersion) []int {
@@ -77,7 +77,8 @@ func (r *Registry) getReferencedBy(req *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return referrers(req.Context(), r.store.db, v.Subject, v.Version, deletedOf(req))
+	ids, err := referrers(req.Context(), r.store.db, v.Subject, v.Version, deletedOf(req))
+	return page(req, ids), err
 }
 
 func (r *Registry) postVersion(req *http.Request) (any, error) {
@@ -119,6 +120,9 @@ func (r *Registry) postCompatible(req *http.Request) (any, error) {
 	}
 	subject := req.PathValue("subject")
 	if err := s.check(req.Context(), subject, lookIn(r.store.db, withoutDeleted)); err != nil {
+		if e, ok := isAPIError(err); ok && flag(req, "verbose") {
+			return map[string]any{"is_compatible": false, "messages": []string{e.message}}, nil
+		}
 		return nil, err
 	}
 	set, err := effective(req.Context(), r.store.db, subject)
@@ -134,11 +138,12 @@ func (r *Registry) postCompatible(req *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		v, err := pick(versions, subject, n)
-		if err != nil {
-			return nil, err
-		}
-		versions = []storedVersion{v}
+		switch v, err := pick(versions, subject, n); {
+		case err == nil:
+			versions = []storedVersion{v}
+		case n > 0:
+			return nil, versionNotFound(n)
+		} // a subject without versions is compatible with whatever comes first
 	}
 	messages, err := held(req.Context(), r.store.db, set, s, versions)
 	if err != nil {
@@ -213,18 +218,26 @@ func (r *Registry) getSubjectsByID(req *http.Request) (any, error) {
 	versions, _, err := r.byID(req)
 	subjects := []string{}
 	for _, v := range versions {
-		if !slices.Contains(subjects, v.Subject) {
+		if !slices.Contains(subjects, v.Subject) && asked(req, v.Subject) {
 			subjects = append(subjects, v.Subject)
 		}
 	}
-	return subjects, err
+	return page(req, subjects), err
+}
+
+// asked tells whether a request is about a subject: about all, unless it names one.
+func asked(req *http.Request, subject string) bool {
+	one := req.URL.Query().Get("subject")
+	return one == "" || one == subject
 }
 
 func (r *Registry) getVersionsByID(req *http.Request) (any, error) {
 	versions, _, err := r.byID(req)
 	all := []map[string]any{}
 	for _, v := range versions {
-		all = append(all, map[string]any{"subject": v.Subject, "version": v.Version})
+		if asked(req, v.Subject) {
+			all = append(all, map[string]any{"subject": v.Subject, "version": v.Version})
+		}
 	}
-	return all, err
+	return page(req, all), err
 }
