@@ -12,11 +12,10 @@ import (
 // in flight until the engine has acknowledged it, even when its client was
 // answered before: its memory is held that long.
 type admission struct {
-	limits  limits
-	quotas  quotas
-	metrics *metrics
-	now     func() time.Time
-	jitter  func() float64 // in [0,1)
+	limits limits
+	quotas quotas
+	now    func() time.Time
+	jitter func() float64 // in [0,1)
 
 	mu       sync.Mutex
 	requests int
@@ -36,8 +35,8 @@ const fairness = 4
 // fleetIdle is how long a fleet counts as active after its last request.
 const fleetIdle = 10 * time.Second
 
-func newAdmission(l limits, q quotas, m *metrics) *admission {
-	return &admission{limits: l, quotas: q, metrics: m, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1}
+func newAdmission(l limits, q quotas) *admission {
+	return &admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1}
 }
 
 // hold is one request's share of what is in flight.
@@ -74,7 +73,6 @@ func (a *admission) enter(name string) (*hold, *refusal) {
 	}
 	a.requests++
 	f.requests++
-	a.show()
 	return &hold{a: a, name: name, fleet: f, since: now}, nil
 }
 
@@ -92,7 +90,6 @@ func (h *hold) grow(n int) *refusal {
 	h.a.bytes += n
 	h.fleet.bytes += n
 	h.bytes += n
-	h.a.show()
 	return nil
 }
 
@@ -107,7 +104,6 @@ func (h *hold) drop(n int) {
 	h.a.bytes -= n
 	h.fleet.bytes -= n
 	h.bytes -= n
-	h.a.show()
 }
 
 // charge takes n events from the fleet's allowances, or refuses them all.
@@ -229,9 +225,18 @@ func (a *admission) quotaOf(name string) (q quota, left float64, ok bool) {
 	return q, q.burst, true
 }
 
-func (a *admission) show() {
-	a.metrics.inFlight.Set(int64(a.requests))
-	a.metrics.inFlightB.Set(int64(a.bytes))
+// inFlight is what is held now.
+func (a *admission) inFlight() (requests, bytes int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests, a.bytes
+}
+
+// more tells whether there are requests beside these n.
+func (a *admission) more(n int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests > n
 }
 
 // within says how soon there may be room.

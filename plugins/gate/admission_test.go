@@ -8,7 +8,7 @@ import (
 
 func testAdmission(l limits, q quotas) (*admission, *time.Time) {
 	now := time.Unix(1_800_000_000, 0)
-	a := newAdmission(l, q, newMetrics(nil))
+	a := newAdmission(l, q)
 	a.now = func() time.Time { return now }
 	a.jitter = func() float64 { return 0 }
 	return a, &now
@@ -211,7 +211,7 @@ func TestPressedGateAdmitsFairShares(t *testing.T) {
 }
 
 func TestJitterSpreadsTheReturn(t *testing.T) {
-	a := newAdmission(roomy, quotas{}, newMetrics(nil))
+	a := newAdmission(roomy, quotas{})
 	for _, want := range []time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, time.Hour} {
 		seen := map[int]int{}
 		for range 1000 {

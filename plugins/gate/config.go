@@ -23,6 +23,7 @@ type config struct {
 	grpcAddress string // "": no gRPC
 	keys        string
 	keyRefresh  time.Duration
+	gather      time.Duration // 0: small requests share what waits anyway
 	limits      limits
 	timeouts    timeouts
 	quotas      quotas
@@ -62,6 +63,16 @@ func (f *fields) duration(path ...string) time.Duration {
 	return v
 }
 
+// pause is a duration that may be zero.
+func (f *fields) pause(path ...string) time.Duration {
+	v, err := f.conf.FieldDuration(path...)
+	if err == nil && v < 0 {
+		err = fmt.Errorf("%v must not be negative", path)
+	}
+	f.keep(err)
+	return v
+}
+
 func (f *fields) atLeast(least int, path ...string) int {
 	v, err := f.conf.FieldInt(path...)
 	if err == nil && v < least {
@@ -94,6 +105,7 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 		grpcAddress: f.text(gateFieldGRPC),
 		keys:        f.text(gateFieldKeys),
 		keyRefresh:  f.duration(gateFieldKeyRefresh),
+		gather:      f.pause(gateFieldGather),
 		limits: limits{
 			body: limit(gateFieldMaxBody), batch: limit(gateFieldMaxBatch), event: limit(gateFieldMaxEvent),
 			depth: limit(gateFieldMaxDepth), metrics: limit(gateFieldMaxMetrics), text: limit(gateFieldMaxString),

@@ -28,9 +28,11 @@ type gate struct {
 
 	failureLogged atomic.Int64
 
-	// To ReadBatch, unbuffered, so nothing waits unseen: requests that are a batch
-	// of the engine each, and those that may share one.
-	queue, small chan *submission
+	queue    chan *submission // to ReadBatch, unbuffered: requests that are a batch of the engine each
+	line     *line            // those that share one
+	next     *submission      // ReadBatch's own: taken from the queue and not handed on yet
+	patience *time.Timer      // ReadBatch's own
+	waits    sync.Pool        // *wait
 
 	mu       sync.Mutex
 	server   *server
@@ -55,13 +57,16 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	}
 	g := &gate{
 		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
-		decode: decode, queue: make(chan *submission), small: make(chan *submission), failed: make(chan error, 1),
+		decode: decode, queue: make(chan *submission), line: newLine(), failed: make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	g.streams = newStreams(g.metrics)
-	g.admit = newAdmission(conf.limits, conf.quotas, g.metrics)
+	g.admit = newAdmission(conf.limits, conf.quotas)
 	g.closeDecoders = sync.OnceFunc(decode.close)
-	g.drain = sync.OnceFunc(func() { close(g.draining) })
+	g.drain = sync.OnceFunc(func() {
+		close(g.draining)
+		g.line.close(stopping())
+	})
 	g.finish = sync.OnceFunc(func() { close(g.closed) })
 	return g, nil
 }
@@ -75,6 +80,7 @@ func (g *gate) Connect(ctx context.Context) error {
 			return err
 		}
 	}
+	g.metrics.start(g.admit.inFlight)
 	if g.monitor == nil && g.conf.pressure != nil {
 		var err error
 		if g.monitor, err = startMonitor(*g.conf.pressure, g.admit.pressure, g.log, g.metrics); err != nil {
@@ -124,18 +130,26 @@ func (g *gate) openKeys(ctx context.Context) error {
 // ReadBatch returns the next request's events as one batch, or those of several
 // small requests that wait at the same time.
 func (g *gate) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
-	select {
-	case sub := <-g.queue:
-		return sub.batch, sub.ack, nil
-	case sub := <-g.small:
-		batch, ack := g.share(sub)
-		return batch, ack, nil
-	case err := <-g.failed:
-		g.log.Errorf("The listener failed and will be opened again: %v", err)
-		return nil, nil, service.ErrNotConnected
-	case <-ctx.Done():
-		g.drain()
-		return nil, nil, ctx.Err()
+	for {
+		if sub := g.next; sub != nil {
+			g.next = nil
+			return sub.batch, sub.ack, nil
+		}
+		select {
+		case sub := <-g.queue:
+			return sub.batch, sub.ack, nil
+		case <-g.line.ready:
+			g.gather(ctx)
+			if batch, ack := g.share(); len(batch) > 0 {
+				return batch, ack, nil
+			}
+		case err := <-g.failed:
+			g.log.Errorf("The listener failed and will be opened again: %v", err)
+			return nil, nil, service.ErrNotConnected
+		case <-ctx.Done():
+			g.drain()
+			return nil, nil, ctx.Err()
+		}
 	}
 }
 
@@ -164,6 +178,7 @@ func (g *gate) Close(ctx context.Context) error {
 		g.keys = nil
 	}
 	g.closeDecoders()
+	g.metrics.stop()
 	return err
 }
 

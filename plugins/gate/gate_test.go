@@ -22,7 +22,9 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/apikey"
+	"weir/plugins/deadletter"
 	"weir/plugins/event"
+	"weir/plugins/eventlog"
 	"weir/plugins/sqldb"
 )
 
@@ -116,6 +118,8 @@ func (checker) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]se
 			var r *event.Rejection
 			if errors.As(event.Parse(raw, &e), &r) {
 				event.MarkRejected(msg, r)
+			} else {
+				msg.MetaSetMut(event.MetaDevice, e.Device)
 			}
 		}
 		if r := event.RejectionOf(msg); r != nil {
@@ -186,8 +190,10 @@ func (c setup) start(t testing.TB) *world {
 	}
 
 	env := service.NewEnvironment()
-	if err := Register(env); err != nil {
-		t.Fatal(err)
+	for _, register := range []func(*service.Environment) error{Register, eventlog.Register, deadletter.Register} {
+		if err := register(env); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := env.RegisterBatchProcessor("checker", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.BatchProcessor, error) {
 		return checker{}, nil

@@ -12,6 +12,7 @@ const (
 	gateFieldGRPC       = "grpc_address"
 	gateFieldKeys       = "keys"
 	gateFieldKeyRefresh = "key_refresh"
+	gateFieldGather     = "gather"
 
 	gateFieldLimits       = "limits"
 	gateFieldMaxBody      = "max_body_bytes"
@@ -106,6 +107,9 @@ stream routes it to the dead letters with the processor `+"`dead_letter`"+`.
 		Field(service.NewDurationField(gateFieldKeyRefresh).
 			Description("A key that is revoked stops working within this time.").
 			Default("30s").Advanced()).
+		Field(service.NewDurationField(gateFieldGather).
+			Description("How long a small request may wait for others that are on their way, so that they share a batch; 0s shares what waits at the same time anyway. A request that is alone never waits.").
+			Default("2ms").Advanced()).
 		Field(limitsField()).
 		Field(timeoutsField()).
 		Field(quotaField()).

@@ -2,6 +2,8 @@ package gate
 
 import (
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -9,7 +11,15 @@ import (
 
 // metrics of the gate. Labels are bounded: statuses, and names of this file's
 // making; never a fleet, a device or a key.
+//
+// What each request counts is added up here and told to the engine a few times
+// a second: the engine looks a metric up by its labels each time.
 type metrics struct {
+	byStatus [600]atomic.Int64
+	taken    atomic.Int64
+	stop     func()
+	running  bool
+
 	requests  *service.MetricCounter // by status
 	refusals  *service.MetricCounter // by reason
 	accepted  *service.MetricCounter
@@ -31,6 +41,8 @@ type metrics struct {
 
 func newMetrics(m *service.Metrics) *metrics {
 	return &metrics{
+		stop: func() {},
+
 		requests:  m.NewCounter("weir_gate_requests_total", "status"),
 		refusals:  m.NewCounter("weir_gate_refusals_total", "reason"),
 		accepted:  m.NewCounter("weir_gate_accepted_events_total"),
@@ -52,6 +64,46 @@ func newMetrics(m *service.Metrics) *metrics {
 }
 
 func (m *metrics) answered(status int, start time.Time) {
-	m.requests.Incr(1, strconv.Itoa(status))
+	m.byStatus[status].Add(1)
 	m.seconds.Timing(time.Since(start).Nanoseconds())
+}
+
+// tellEvery is how old the engine's metrics may be.
+const tellEvery = 200 * time.Millisecond
+
+// start tells the engine what was counted, until stop, which tells the rest.
+func (m *metrics) start(inFlight func() (requests, bytes int)) {
+	if m.running {
+		return
+	}
+	m.running = true
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	m.stop = sync.OnceFunc(func() { close(stop); done.Wait() })
+	done.Go(func() {
+		tick := time.NewTicker(tellEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				m.tell(inFlight())
+			case <-stop:
+				m.tell(inFlight())
+				return
+			}
+		}
+	})
+}
+
+func (m *metrics) tell(requests, bytes int) {
+	m.inFlight.Set(int64(requests))
+	m.inFlightB.Set(int64(bytes))
+	if n := m.taken.Swap(0); n > 0 {
+		m.accepted.Incr(n)
+	}
+	for status := range m.byStatus {
+		if m.byStatus[status].Load() > 0 {
+			m.requests.Incr(m.byStatus[status].Swap(0), strconv.Itoa(status))
+		}
+	}
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -36,12 +37,21 @@ func (s *submission) ack(_ context.Context, err error) error {
 	return nil
 }
 
-// Bounds of what small requests share: a batch of the engine costs about as much
-// as twenty events in it.
-const (
-	smallEvents  = 50
-	sharedEvents = 100
-)
+// wait is what a request waits with. It serves the next one when its
+// acknowledgement has come: later than that, nobody writes to done.
+type wait struct {
+	timer *time.Timer
+	done  chan error
+}
+
+func (g *gate) newWait() *wait {
+	w, _ := g.waits.Get().(*wait)
+	if w == nil {
+		return &wait{timer: time.NewTimer(g.conf.timeouts.ack), done: make(chan error, 1)}
+	}
+	w.timer.Reset(g.conf.timeouts.ack)
+	return w
+}
 
 // small tells whether a request may share a batch of the engine. One with an
 // event that the gate found bad may not: such an event can be of any size, and
@@ -58,31 +68,6 @@ func (r *request) small() bool {
 	return true
 }
 
-// share adds to a small request what other small ones are waiting, without
-// waiting for more. They are acknowledged, or fail, together.
-func (g *gate) share(first *submission) (service.MessageBatch, service.AckFunc) {
-	batch, all := first.batch, []*submission{first}
-	for len(batch) < sharedEvents {
-		select {
-		case sub := <-g.small:
-			batch = append(batch, sub.batch...)
-			all = append(all, sub)
-			continue
-		default:
-		}
-		break
-	}
-	if len(all) == 1 {
-		return batch, first.ack
-	}
-	return batch, func(ctx context.Context, err error) error {
-		for _, sub := range all {
-			_ = sub.ack(ctx, err) // always nil
-		}
-		return nil
-	}
-}
-
 // publish hands a request to the stream and waits until it is durable. It
 // returns the rejections by index; an event without one was accepted. The
 // error is a *refusal, or errClientGone when ctx ended before the stream took
@@ -90,47 +75,88 @@ func (g *gate) share(first *submission) (service.MessageBatch, service.AckFunc) 
 // stream never had the batch.
 func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejection, error) {
 	verdicts := &event.Verdicts{}
-	sub := &submission{batch: g.messages(r, verdicts), held: r.held, done: make(chan error, 1)}
-	timer := time.NewTimer(g.conf.timeouts.ack)
-	defer timer.Stop()
-
-	queue := g.queue
+	w := g.newWait()
+	sub := &submission{batch: g.messages(r, verdicts), held: r.held, done: w.done}
+	send := g.alone
 	if r.small() {
-		queue = g.small
+		send = g.inLine
 	}
-	var late error
+	err := send(ctx, sub, w)
+	w.timer.Stop()
+	var ref *refusal
+	switch {
+	case err == nil:
+		g.waits.Put(w)
+		return r.rejected(verdicts), nil
+	case errors.As(err, &ref), errors.Is(err, errClientGone):
+		return nil, err
+	}
+	g.logFailure(err)
+	return nil, logUnavailable()
+}
+
+// alone sends a request as a batch of its own.
+func (g *gate) alone(ctx context.Context, sub *submission, w *wait) (err error) {
 	select {
-	case queue <- sub:
-	case <-timer.C:
-		late = logUnavailable() // the stream takes nothing in: it waits for a store
+	case g.queue <- sub:
+		return g.acknowledged(w)
+	case <-w.timer.C:
+		err = logUnavailable() // the stream takes nothing in: it waits for a store
+	case <-ctx.Done():
+		err = errClientGone
+	case <-g.draining:
+		err = stopping()
+	}
+	sub.held.release()
+	return err
+}
+
+// inLine sends a request with others.
+func (g *gate) inLine(ctx context.Context, sub *submission, w *wait) (late error) {
+	if !g.line.join(sub) {
+		sub.held.release()
+		return stopping()
+	}
+	inTime := true
+	select {
+	case err := <-w.done:
+		return err
+	case <-w.timer.C:
+		late, inTime = logUnavailable(), false
 	case <-ctx.Done():
 		late = errClientGone
-	case <-g.draining:
+	case <-g.closed:
 		late = stopping()
 	}
-	if late != nil {
-		r.held.release()
-		return nil, late
+	switch {
+	case g.line.leave(sub):
+		sub.held.release()
+		return late
+	case inTime:
+		return g.acknowledged(w)
 	}
+	return notAcknowledged()
+}
+
+// acknowledged waits for a batch that the stream has.
+func (g *gate) acknowledged(w *wait) error {
 	select {
-	case err := <-sub.done:
-		if err != nil {
-			g.logFailure(err)
-			return nil, logUnavailable()
-		}
-	case <-timer.C:
-		return nil, notAcknowledged()
+	case err := <-w.done:
+		return err
+	case <-w.timer.C:
+		return notAcknowledged()
 	case <-g.closed:
 		select {
-		case err := <-sub.done: // it came with the close
-			if err == nil {
-				break
-			}
-			return nil, logUnavailable()
+		case err := <-w.done: // it came with the close
+			return err
 		default:
-			return nil, notAcknowledged()
+			return notAcknowledged()
 		}
 	}
+}
+
+// rejected are the events of the request that were not accepted, by index.
+func (r *request) rejected(verdicts *event.Verdicts) map[int]*event.Rejection {
 	rejected := verdicts.Rejected()
 	for i := range r.items {
 		if bad := r.items[i].bad; bad != nil && rejected[i] == nil {
@@ -140,7 +166,7 @@ func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejectio
 			rejected[i] = bad
 		}
 	}
-	return rejected, nil
+	return rejected
 }
 
 // logFailure says why requests fail, once in ten seconds at most: in an outage

@@ -29,7 +29,7 @@ func (g *gate) answer(w http.ResponseWriter, res result, minimal bool) int {
 }
 
 func (g *gate) count(items int, rejected map[int]*event.Rejection) {
-	g.metrics.accepted.Incr(int64(items - len(rejected)))
+	g.metrics.taken.Add(int64(items - len(rejected)))
 	for _, r := range rejected {
 		g.metrics.rejected.Incr(1, string(r.Code))
 	}

@@ -41,7 +41,7 @@ const payloadSecret = "planted-payload-secret"
 
 func stormBroker(t *testing.T, dir string, port int) *kfake.Cluster {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.DataDir(dir), kfake.SyncWrites(), kfake.SeedTopics(4, "raw-events"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.DataDir(dir), kfake.SyncWrites(), kfake.SeedTopics(4, "raw-events"), kfake.SeedTopics(1, "dead-letter"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,18 +192,10 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 		gate:   fmt.Sprintf("    key_refresh: 50ms\n    tls: { cert_file: %q, key_file: %q }", cert, key),
 		client: &tls.Config{RootCAs: ca.pool},
 		log:    slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		output: fmt.Sprintf(`fallback:
-  - reject_errored:
-      kafka_franz:
-        seed_brokers: [ "127.0.0.1:%d" ]
-        topic: raw-events
-        key: d-1
-        max_in_flight: 64
-  - switch:
-      cases:
-        - check: errored()
-          output: { drop: {} }
-        - output: { reject: "writing to the log: ${! @fallback_error }" }`, port),
+		output: fmt.Sprintf(`event_log:
+  seed_brokers: [ "127.0.0.1:%d" ]
+  topic: raw-events
+  dead_letter: { topic: dead-letter, processors: [ { dead_letter: { stage: ingest } } ] }`, port),
 	}.start(t)
 	s := &storm{t: t, w: w, accepted: map[string]bool{}, statuses: map[int]int{},
 		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool}, MaxIdleConnsPerHost: 100}}}
