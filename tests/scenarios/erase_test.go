@@ -1,0 +1,405 @@
+package scenarios
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// receipt is what the tests read of an erasure.
+type receipt struct {
+	ID, State, Error, Reason string
+	Device                   string `json:"device_id"`
+	Until                    time.Time
+	CreatedAt                time.Time `json:"created_at"`
+	EndedAt                  time.Time `json:"ended_at"`
+	Erased                   map[string]int64
+	Recounted                int64 `json:"recounted_events"`
+}
+
+// A device, one that goes on sending, and a whole fleet are erased at once; weir
+// is killed as they begin, and as they wait for their second pass. Then readers that are not weir's find
+// nothing of them; nor after everything that is left has been replayed, rebuilt
+// and redriven. What came later is there, and counted; every offset stays
+// explained. The commands are those of docs/erasure.md.
+func TestErasedDevicesStayErased(t *testing.T) {
+	s := newSystem(t)
+	s.env = []string{"WEIR_AUDIT_INTERVAL=1h", "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms"}
+	s.start()
+	s.ready()
+	s.createKey()
+	other, err := s.weir("keys", "create", "--fleet", "plant-8", "--data", s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := s.weir("keys", "create", "--admin", "--data", s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, admin = strings.TrimSpace(other), strings.TrimSpace(admin)
+	devices := []string{"pump-7", "valve-7", "pump-70"}
+	for _, d := range devices {
+		s.story(s.key, d)
+	}
+	for _, d := range []string{"a-8", "pump-7"} { // a namesake
+		s.story(other, d)
+	}
+	s.administer(admin, http.MethodPut, "/v1/groups/line?fleet=plant-7", `{"devices":["pump-7","pump-70"]}`)
+	s.administer(admin, http.MethodPut, "/v1/groups/all", `{"devices":["pump-7"]}`)
+	s.administer(admin, http.MethodPut, "/v1/groups/theirs?fleet=plant-8", `{"devices":["a-8"]}`)
+	s.drained()
+	day := []string{"--from", time.Now().Add(-72 * time.Hour).UTC().Format(time.RFC3339), "--to", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}
+	s.replay(append([]string{"--mode", "reprocess", "--device", "pump-7"}, day...)...)()
+	s.replay(append([]string{"--mode", "redrive", "--device", "pump-7", "--dry-run"}, day...)...)()
+	if j := s.replay("--mode", "redrive", "--code", "unknown_firmware")(); j.Progress.Refused == 0 {
+		t.Fatalf("no outcome was noted: %+v", j)
+	}
+	s.alerted(5)
+
+	commands := docCommands(t, "docs/erasure.md")
+	dry := s.command(commands[0]+" --json", admin)()
+	for _, what := range []string{"raw_rows", "dead_letters", "rollup_windows_1m", "alerts", "anomaly_baselines", "group_memberships", "replay_jobs", "audit_log_entries"} {
+		if dry.Erased[what] == 0 {
+			t.Errorf("before: no %s of the device: %v", what, dry.Erased)
+		}
+	}
+	if t.Failed() || dry.State != "done" || dry.Device != "" {
+		t.Fatalf("the dry run: %+v", dry)
+	}
+	began := time.Now()
+	device := s.command(commands[1]+" --json", admin)
+	sending := s.command(`weir erase --device valve-7 --fleet plant-7 --reason "goes on" --json`, admin)
+	fleet := s.command(commands[2]+" --json", admin)
+	s.erasing(admin, 1) // in the first pass
+	s.kill()
+	s.start()
+	s.ready()
+	s.erasing(admin, 3)
+	later := s.postOf(s.key, "valve-7", 40, time.Now(), 55)
+	time.Sleep(20 * time.Second) // they wait for their second pass
+	s.kill()
+	s.start()
+	s.ready()
+	gone, on, all := device(), sending(), fleet()
+	t.Logf("device: %+v", gone)
+	t.Logf("one that goes on: %+v", on)
+	t.Logf("fleet: %+v", all)
+	if took := time.Since(began); took > 15*time.Minute {
+		t.Errorf("they took %s", took)
+	}
+	for what, n := range dry.Erased {
+		if gone.Erased[what] != n && what != "audit_log_entries" { // the erasure itself is an act that names it
+			t.Errorf("%d %s were erased, of %d", gone.Erased[what], what, n)
+		}
+	}
+	if gone.Erased["dead_letter_outcomes"] == 0 || gone.Device != "" {
+		t.Errorf("%+v", gone)
+	}
+	if out := s.shell(commands[3], admin); !strings.Contains(out, gone.ID) {
+		t.Errorf("the receipt is not found by the device's name: %s", out)
+	}
+	look := func(neighbour int) {
+		t.Helper()
+		s.erased("plant-7", "pump-7", gone.Until, "--kept", fmt.Sprint("pump-70=", neighbour))
+		s.erased("plant-8", "", all.Until)
+		s.left("valve-7", on.Until, len(later))
+	}
+	look(62)
+	for _, mode := range []string{"reprocess", "rebuild"} {
+		s.replay(append([]string{"--mode", mode}, day...)...)()
+	}
+	s.widen() // the firmware of dead letters is known by now
+	s.replay("--mode", "redrive")()
+	s.drained()
+	time.Sleep(3 * time.Second)
+	look(63) // with its dead letter
+	if out := s.shell(commands[4]+" --deep", admin); !strings.Contains(out, "Every record is explained") || !regexp.MustCompile(`ERASED`).MatchString(out) {
+		t.Errorf("%s", out)
+	}
+}
+
+// story sends what a device can leave: events of two days, an alert, and dead
+// letters of three kinds, one of which only its bytes name.
+func (s *system) story(key, device string) {
+	s.t.Helper()
+	now := time.Now()
+	s.postOf(key, device, 20, now.Add(-24*time.Hour), 55)
+	s.postOf(key, device, 39, now.Add(-10*time.Minute), 55)
+	s.postOf(key, device, 1, now, 55)
+	s.alarm(key, device, now)
+	for _, bad := range []string{
+		fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":"hot"}}`, uuid.NewString(), device, now.UTC().Format(time.RFC3339)),
+		fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"7.0.1","timestamp":%q,"metrics":{"cpu_temp":41.5,"battery_voltage":3.7}}`, uuid.NewString(), device, now.UTC().Format(time.RFC3339)),
+		fmt.Sprintf(`{broken "device_id":%q`, device),
+	} {
+		if status, body := s.sendTo(key, bad); status != http.StatusBadRequest {
+			s.t.Fatalf("%s was answered %d %s", bad, status, body)
+		}
+	}
+}
+
+// postOf sends n events, one a second up to a time, and returns their ids.
+func (s *system) postOf(key, device string, n int, until time.Time, temperature float64) (ids []string) {
+	s.t.Helper()
+	var list []string
+	for i := range n {
+		id := uuid.NewString()
+		ids = append(ids, id)
+		list = append(list, fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":%g,"battery_voltage":3.7,"vibration":0.2}}`,
+			id, device, until.Add(time.Duration(i-n)*time.Second).UTC().Format(time.RFC3339Nano), temperature))
+	}
+	if status, body := s.sendTo(key, "["+strings.Join(list, ",")+"]"); status != http.StatusAccepted {
+		s.t.Fatalf("events were answered %d %s", status, body)
+	}
+	return ids
+}
+
+// alarm sends what opens an alert: two readings of a low battery, in one event
+// each. They are dated so that they are the device's newest.
+func (s *system) alarm(key, device string, now time.Time) {
+	s.t.Helper()
+	for i := range 2 {
+		event := fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":50,"battery_voltage":2.9,"vibration":0.2}}`,
+			uuid.NewString(), device, now.Add(time.Duration(i)*time.Second).UTC().Format(time.RFC3339Nano))
+		if status, body := s.sendTo(key, event); status != http.StatusAccepted {
+			s.t.Fatalf("answered %d %s", status, body)
+		}
+	}
+}
+
+func (s *system) sendTo(key, body string) (int, string) {
+	s.t.Helper()
+	return s.request("http://"+s.addresses[0]+"/v1/events", http.MethodPost, key, body)
+}
+
+func (s *system) administer(key, method, path, body string) string {
+	s.t.Helper()
+	status, answer := s.request("http://"+s.addresses[1]+path, method, key, body)
+	if status >= 300 {
+		s.t.Fatalf("%s %s was answered %d %s", method, path, status, answer)
+	}
+	return answer
+}
+
+func (s *system) request(url, method, key, body string) (int, string) {
+	s.t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(raw)
+}
+
+// alerted waits until so many devices have an alert, and a baseline is begun.
+func (s *system) alerted(devices int) {
+	s.t.Helper()
+	n, begun := 0, 0
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		s.control(func(db *sql.DB) error {
+			return errors.Join(db.QueryRow(`SELECT count(DISTINCT fleet || device_id) FROM alert WHERE kind = 'metric'`).Scan(&n),
+				db.QueryRow(`SELECT count(*) FROM anomaly_device`).Scan(&begun))
+		})
+		if n >= devices && begun >= devices {
+			return
+		}
+	}
+	s.t.Fatalf("%d devices have alerts, %d baselines, expected %d", n, begun, devices)
+}
+
+func (s *system) control(do func(*sql.DB) error) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.data, "control.db")+"?_pragma=busy_timeout(10000)")
+	if err == nil {
+		defer db.Close()
+		err = do(db)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// docCommands are the commands that a document shows, one after the other.
+func docCommands(t *testing.T, path string) []string {
+	t.Helper()
+	raw, err := os.ReadFile(repo(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(raw), -1)
+	if len(blocks) != 1 {
+		t.Fatalf("%s has %d blocks of commands, want one", path, len(blocks))
+	}
+	commands := strings.Split(strings.TrimSpace(blocks[0][1]), "\n\n")
+	if len(commands) != 5 {
+		t.Fatalf("%s shows %d commands", path, len(commands))
+	}
+	return commands
+}
+
+// line is a command line as people type it.
+func (s *system) line(command, admin string) (*exec.Cmd, *bytes.Buffer) {
+	s.t.Helper()
+	bin := s.t.TempDir()
+	if err := os.Symlink(s.bin, filepath.Join(bin, "weir")); err != nil {
+		s.t.Fatal(err)
+	}
+	command = strings.NewReplacer("127.0.0.1:8080", s.addresses[0], "127.0.0.1:8090", s.addresses[1]).Replace(command)
+	cmd := exec.Command("sh", "-c", command)
+	cmd.Dir = s.dir // where ./data is
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "ADMIN="+admin)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	cmd.Stderr = os.Stderr
+	return cmd, &out
+}
+
+func (s *system) shell(command, admin string) string {
+	s.t.Helper()
+	cmd, out := s.line(command, admin)
+	if err := cmd.Run(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return out.String()
+}
+
+// command runs a command line; the function that it returns waits for its end.
+func (s *system) command(command, admin string) func() receipt {
+	s.t.Helper()
+	cmd, out := s.line(command, admin)
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	return func() (r receipt) {
+		s.t.Helper()
+		if err := cmd.Wait(); err != nil {
+			s.t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+			s.t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		return r
+	}
+}
+
+// erasing waits until so many erasures have begun.
+func (s *system) erasing(admin string, n int) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		var list struct{ Erasures []receipt }
+		if err := json.Unmarshal([]byte(s.administer(admin, http.MethodGet, "/v1/erasures", "")), &list); err != nil {
+			s.t.Fatal(err)
+		}
+		begun := 0
+		for _, e := range list.Erasures {
+			if e.State == "running" && !e.Until.IsZero() {
+				begun++
+			}
+		}
+		if begun >= n {
+			return
+		}
+	}
+	s.t.Fatalf("%d erasures did not begin", n)
+}
+
+// erased asks a reader that is not weir's.
+func (s *system) erased(fleet, device string, until time.Time, args ...string) {
+	s.t.Helper()
+	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
+	if err != nil {
+		s.t.Fatalf("making the Python environment: %v", err)
+	}
+	args = append([]string{"-B", repo("tests/verify/erased.py"), "--data", s.data, "--fleet", fleet, "--until", fmt.Sprint(until.UnixMicro()), "--silent"}, args...)
+	if device != "" {
+		args = append(args, "--device", device)
+	}
+	out, err := exec.Command(strings.TrimSpace(string(python)), args...).CombinedOutput()
+	s.t.Logf("%s", out)
+	if err != nil {
+		s.t.Errorf("something is left: %v", err)
+	}
+}
+
+// left proves that of a device that went on, exactly what came later is stored
+// and counted.
+func (s *system) left(device string, until time.Time, events int) {
+	s.t.Helper()
+	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
+	if err != nil {
+		s.t.Fatalf("making the Python environment: %v", err)
+	}
+	out, err := exec.Command(strings.TrimSpace(string(python)), "-B", repo("tests/verify/erased.py"), "--data", s.data, "--fleet", "plant-7",
+		"--device", device, "--until", fmt.Sprint(until.UnixMicro()), "--kept", fmt.Sprint(device, "=", events)).CombinedOutput()
+	s.t.Logf("%s", out)
+	if err != nil {
+		s.t.Errorf("of a device that goes on: %v", err)
+	}
+	for _, resolution := range []string{"1m", "1h", "1d"} {
+		counted := 0
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) { // the API reads what is not rolled yet from minutes
+			counted = s.countedOf(device, resolution)
+			if counted == events || time.Now().After(deadline) {
+				break
+			}
+		}
+		if counted != events {
+			s.t.Errorf("%d events of %s are counted at %s, expected the %d that came later", counted, device, resolution, events)
+		}
+	}
+}
+
+func (s *system) countedOf(device, resolution string) (n int) {
+	s.t.Helper()
+	path := fmt.Sprintf("/v1/rollups?device=%s&metric=cpu_temp&resolution=%s&from=%s&to=%s", device, resolution,
+		time.Now().Add(-72*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	status, body := s.request("http://"+s.addresses[1]+path, http.MethodGet, s.key, "")
+	var page struct{ Rollups []struct{ Count int } }
+	if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
+		s.t.Fatalf("%d %s %v", status, body, err)
+	}
+	for _, r := range page.Rollups {
+		n += r.Count
+	}
+	return n
+}
+
+// widen registers a schema for the firmware of the dead letters.
+func (s *system) widen() {
+	s.t.Helper()
+	v3, err := os.ReadFile(repo("schemas/telemetry/v3.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, "v7.json")
+	if err := os.WriteFile(path, bytes.ReplaceAll(v3, []byte(">=3.0.0 <4.0.0"), []byte(">=7.0.0 <8.0.0")), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := s.weir("schema", "register", path, "--data", s.data); err != nil {
+		s.t.Fatal(err)
+	}
+	time.Sleep(6 * time.Second) // until it is in force
+}
