@@ -24,7 +24,7 @@ const (
 )
 
 const (
-	sweepEvery  = time.Second
+	sweepEvery = time.Second
 )
 
 func storeSpec() *service.ConfigSpec {

@@ -15,7 +15,7 @@ import (
 
 func migrations() []sqldb.Migration {
 	table := `CREATE TABLE maintain_run (
-		id TEXT PRIMARY KEY, started_at BIGINT NOT NULL, notable INTEGER NOT NULL, report TEXT NOT NULL);
+		id TEXT PRIMARY KEY, started_at BIGINT NOT NULL, at BIGINT NOT NULL, notable INTEGER NOT NULL, report TEXT NOT NULL);
 		CREATE INDEX maintain_run_started ON maintain_run (started_at);`
 	return []sqldb.Migration{{SQLite: table, Postgres: table}}
 }
@@ -46,8 +46,8 @@ func record(ctx context.Context, db *sqldb.DB, started time.Time, r *Report) err
 	if _, err := tx.ExecContext(ctx, `DELETE FROM maintain_run WHERE notable = 0`); err != nil {
 		return fmt.Errorf("keeping a run's report: %w", err)
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO maintain_run (id, started_at, notable, report) VALUES ($1, $2, $3, $4)`,
-		uuid.NewString(), started.UnixMicro(), notable, string(raw)); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO maintain_run (id, started_at, at, notable, report) VALUES ($1, $2, $3, $4, $5)`,
+		uuid.NewString(), started.UnixMicro(), r.At.UnixMicro(), notable, string(raw)); err != nil {
 		return fmt.Errorf("keeping a run's report: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -95,5 +95,5 @@ func Runs(ctx context.Context, db *sqldb.DB, limit int) (runs []Run, err error) 
 // data, only numbers.
 func expireRuns(ctx context.Context, db *sqldb.DB, p keep.Pass, before time.Time) (keep.Removed, error) {
 	p.Held = nil
-	return keep.Rows{Table: "maintain_run", Key: "id", Old: "started_at < $1"}.Expire(ctx, db, p, before)
+	return keep.Rows{Table: "maintain_run", Key: "id", Old: "at < $1"}.Expire(ctx, db, p, before)
 }
