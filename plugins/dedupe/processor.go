@@ -11,12 +11,14 @@ package dedupe
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
+	"weir/plugins/waiting"
 )
 
 const (
@@ -24,6 +26,7 @@ const (
 	dedupeFieldTTL     = "ttl"
 	dedupeFieldOnError = "on_error"
 	dedupeFieldTimeout = "timeout"
+	dedupeFieldMakeWay = "make_way"
 
 	onErrorPass  = "pass"
 	onErrorStall = "stall"
@@ -55,7 +58,7 @@ A record that is no event (it was produced past the gate) fails here with its re
 
 ### Metrics
 
-`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`"+` and the gauge `+"`weir_dedupe_store_up`.").
+`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
 		Field(service.NewStringField(dedupeFieldURL).
 			Description("Where claims are kept: `redis://`, `rediss://`, `pebble:///PATH` or `memory://`. All groups must share it.").
 			Secret().
@@ -69,6 +72,9 @@ A record that is no event (it was produced past the gate) fails here with its re
 		Field(service.NewDurationField(dedupeFieldTimeout).
 			Description("How long one batch may wait for the store before it counts as down.").
 			Default("1s").Advanced()).
+		Field(service.NewIntField(dedupeFieldMakeWay).
+			Description("While more requests wait for a verdict in the same process than it has cores for, processing makes way for them: what they bring is on the log, and processed when the peak is over. It goes on at this many events a second all the while. 0 makes no way.").
+			Default(15_000).LintRule(`root = if this < 0 { "must not be below 0" }`).Advanced()).
 		Example("Before a sink", "A consumer group of its own reads, marks, and writes what is not marked.", `
 pipeline:
   processors:
@@ -95,11 +101,14 @@ type processor struct {
 	release func() error
 	timeout time.Duration
 	stall   bool
+	line    *waiting.Line
+	perItem time.Duration // how long an event may make way for requests
 	log     *service.Logger
 	events  sync.Pool // *event.Event
 
 	verdicts *service.MetricCounter
 	failures *service.MetricCounter
+	madeWay  *service.MetricCounter
 	up       *service.MetricGauge
 }
 
@@ -120,6 +129,13 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores *po
 	if err != nil {
 		return nil, err
 	}
+	makeWay, err := conf.FieldInt(dedupeFieldMakeWay)
+	if err != nil {
+		return nil, err
+	}
+	if makeWay < 0 {
+		return nil, fmt.Errorf("reading event_dedupe: make_way %d must not be below 0", makeWay)
+	}
 	if ttl < time.Millisecond || timeout <= 0 {
 		return nil, fmt.Errorf("reading event_dedupe: ttl %s and timeout %s must be positive", ttl, timeout)
 	}
@@ -128,18 +144,26 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores *po
 		return nil, err
 	}
 	p := &processor{
-		handle: h, release: release, timeout: timeout, stall: onError == onErrorStall, log: res.Logger(),
+		handle: h, release: release, timeout: timeout, stall: onError == onErrorStall, line: waiting.Of(res), log: res.Logger(),
 		events:   sync.Pool{New: func() any { return new(event.Event) }},
 		verdicts: res.Metrics().NewCounter("weir_dedupe_events_total", "verdict"),
 		failures: res.Metrics().NewCounter("weir_dedupe_store_failures_total"),
+		madeWay:  res.Metrics().NewCounter("weir_dedupe_made_way_milliseconds_total"),
 		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
 	}
 	p.up.Set(1) // until a claim fails
+	if makeWay > 0 {
+		// The engine runs a processor of this kind on every core.
+		p.perItem = time.Second * time.Duration(runtime.GOMAXPROCS(0)) / time.Duration(makeWay)
+	}
 	return p, nil
 }
 
 // ProcessBatch marks the messages of the batch in place.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	if waited := p.line.LetPass(ctx, p.perItem*time.Duration(len(batch))); waited > 0 {
+		p.madeWay.Incr(waited.Milliseconds())
+	}
 	found := p.read(batch)
 	if len(found) > 0 {
 		if claims := p.ask(ctx, found); claims != nil {

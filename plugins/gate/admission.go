@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"weir/plugins/waiting"
 )
 
 // admission decides whether a request may come in: by what is in flight, by its
@@ -24,8 +26,9 @@ type admission struct {
 	active   int           // fleets seen lately
 	turnover time.Duration // how long a request is in flight: how soon room comes
 	backlog  backlog
-	flying   int // events in flight
-	fresh    int // events let in that the last reading of the backlog cannot hold
+	flying   int           // events in flight
+	line     *waiting.Line // the same, for the rest of the process
+	fresh    int           // events let in that the last reading of the backlog cannot hold
 }
 
 // fairness bounds one fleet to this many times the room that is left, so that
@@ -36,7 +39,7 @@ const fairness = 4
 const fleetIdle = 10 * time.Second
 
 func newAdmission(l limits, q quotas) *admission {
-	return &admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1}
+	return &admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1, line: &waiting.Line{}}
 }
 
 // hold is one request's share of what is in flight.
@@ -115,6 +118,7 @@ func (h *hold) charge(n int) *refusal {
 	}
 	h.events = n
 	h.a.flying += n
+	h.a.line.Add(n)
 	h.a.fresh += n
 	h.fleet.quota.tokens -= float64(n)
 	h.fleet.share.tokens -= float64(n)
@@ -130,6 +134,7 @@ func (h *hold) refund() {
 	h.a.fresh = max(0, h.a.fresh-h.events)
 	if !h.released {
 		h.a.flying -= h.events
+		h.a.line.Add(-h.events)
 	}
 	h.events = 0
 }
@@ -145,6 +150,7 @@ func (h *hold) release() {
 	h.a.turnover += (h.a.now().Sub(h.since) - h.a.turnover) / 16
 	h.a.requests--
 	h.a.flying -= h.events
+	h.a.line.Add(-h.events)
 	h.fleet.requests--
 	h.drop(h.bytes)
 }

@@ -12,6 +12,7 @@ import (
 
 	"weir/plugins/apikey"
 	"weir/plugins/sqldb"
+	"weir/plugins/waiting"
 )
 
 // gate is the input: it hands the batches of its listeners to the engine, and
@@ -62,6 +63,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	}
 	g.streams = newStreams(g.metrics)
 	g.admit = newAdmission(conf.limits, conf.quotas)
+	g.admit.line = waiting.Of(res)
 	g.closeDecoders = sync.OnceFunc(decode.close)
 	g.drain = sync.OnceFunc(func() {
 		close(g.draining)
