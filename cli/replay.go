@@ -41,7 +41,7 @@ goes on without this command: interrupt it, and look with --watch ID.
 			&cli.StringSliceFlag{Name: "target", Usage: "`WHO` handles the events: raw, rollup, detect; raw and rollup unless said, so that alerts stay muted"},
 			&cli.StringSliceFlag{Name: "stage", Usage: "redrive: only dead letters of this `STAGE`"},
 			&cli.StringSliceFlag{Name: "code", Usage: "redrive: only dead letters with this reason `CODE`"},
-			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE"},
+			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it does not assign stays"},
 			&cli.IntFlag{Name: "rate", Usage: "`EVENTS` a second at most, instead of the runner's"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; of a redrive, show what is there"},
 			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the list later"},

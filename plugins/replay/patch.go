@@ -30,13 +30,14 @@ func checkPatch(text string) error {
 	return err
 }
 
-// apply returns the repaired bytes. A patch that deletes the event says that
-// it is not to be redriven: ok is false.
+// apply returns the repaired bytes: the event, with what the patch assigns
+// changed. One that deletes the event says that it is not to be redriven: ok is
+// false.
 func (p *patcher) apply(original []byte) (repaired []byte, ok bool, err error) {
 	if p.mapping == nil {
 		return original, true, nil
 	}
-	msg, err := service.NewMessage(original).BloblangQuery(p.mapping)
+	msg, err := service.NewMessage(original).BloblangMutate(p.mapping)
 	if err != nil {
 		return nil, false, fmt.Errorf("patching: %w", err)
 	}
