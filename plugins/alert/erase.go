@@ -88,7 +88,7 @@ func eraseNotices(ctx context.Context, tx *sql.Tx, t tombstone.Target) (changed 
 	for _, n := range list {
 		kept := n.lines[:0:0]
 		for _, l := range n.lines {
-			if t.Device != "" && (l.Device != t.Device || !before(l.At, t.Until)) {
+			if t.Device != "" && l.Device != t.Device || !before(l.At, t.Until) {
 				kept = append(kept, l)
 			}
 		}
@@ -125,8 +125,8 @@ func noticesOf(ctx context.Context, tx *sql.Tx, t tombstone.Target) (list []told
 	if t.Device != "" {
 		mention = `%"device_id":"` + t.Device + `"%` // a device's name needs no escape but of _, which finds more
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT notice_id, count, alerts FROM alert_notice WHERE fleet = $1 AND created_at <= $2 AND alerts LIKE $3`,
-		t.Fleet, t.Buried, mention)
+	rows, err := tx.QueryContext(ctx, `SELECT notice_id, count, alerts FROM alert_notice WHERE fleet = $1 AND alerts LIKE $2`,
+		t.Fleet, mention)
 	if err != nil {
 		return nil, err
 	}
