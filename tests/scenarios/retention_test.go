@@ -83,22 +83,31 @@ func (r retentionReport) of(store string) (rows, kept int) {
 }
 
 // forget runs weir with its clock of retention at a time, until a run of that time
-// has ended, and returns what all runs of that time deleted together.
+// has found nothing more, and returns what all runs of that time deleted.
 func (s *system) forget(at time.Time) (rows map[string]int) {
 	s.t.Helper()
 	s.env = []string{"WEIR_MAINTAIN_INTERVAL=1s", "WEIR_MAINTAIN_NOW=" + at.UTC().Format(time.RFC3339)}
 	s.start()
 	s.ready()
 	defer s.stop()
-	settled := 0
+	return forgotten(s.t, at, func() (string, error) {
+		return s.weir("retention", "--json", "--limit", "1000", "--data", s.data)
+	})
+}
+
+// forgotten waits until runs of a time find nothing more.
+func forgotten(t *testing.T, at time.Time, ask func() (string, error)) (rows map[string]int) {
+	t.Helper()
+	last, settled := "", 0
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
-		out, err := s.weir("retention", "--json", "--limit", "1000", "--data", s.data)
+		out, err := ask()
+		last = fmt.Sprint(out, err)
 		if err != nil {
 			continue // a run may have failed while the streams start
 		}
 		var answer struct{ Runs []retentionReport }
 		if err := json.Unmarshal([]byte(out), &answer); err != nil {
-			s.t.Fatal(err)
+			t.Fatal(err)
 		}
 		rows = map[string]int{}
 		quiet := false
@@ -113,13 +122,14 @@ func (s *system) forget(at time.Time) (rows map[string]int) {
 			}
 			quiet = quiet || i == 0 && sum == 0
 		}
-		if quiet { // the last one found nothing more
-			if settled++; settled == 3 {
-				return rows
-			}
+		if settled++; !quiet {
+			settled = 0
+		}
+		if settled == 3 {
+			return rows
 		}
 	}
-	s.t.Fatalf("no run of %s ended", at)
+	t.Fatalf("no run of %s ended and found nothing more:\n%s", at, last)
 	return nil
 }
 
