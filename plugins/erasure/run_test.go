@@ -49,9 +49,6 @@ func newWorld(t *testing.T, url string) *world {
 	if w.holds, err = hold.Open(ctx, db); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.ExecContext(ctx, `DELETE FROM erasure`); err != nil { // the server's may be used again
-		t.Fatal(err)
-	}
 	w.store.now = func() time.Time { return w.now }
 	return w
 }
@@ -196,7 +193,26 @@ func TestAnErasureIsDoneInTwoPassesAndItsReceiptNamesNobody(t *testing.T) {
 }
 
 func TestErasuresAreCarriedOutInPostgresToo(t *testing.T) {
-	anErasure(t, require.Env(t, "WEIR_TEST_POSTGRES_URL"))
+	base := require.Env(t, "WEIR_TEST_POSTGRES_URL")
+	db, err := sqldb.Open(t.Context(), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := fmt.Sprintf("erasure_test_%d", time.Now().UnixNano())
+	if _, err := db.ExecContext(t.Context(), `CREATE SCHEMA `+schema); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec(`DROP SCHEMA ` + schema + ` CASCADE`); err != nil {
+			t.Error(err)
+		}
+		_ = db.Close()
+	})
+	join := "?"
+	if strings.Contains(base, "?") {
+		join = "&"
+	}
+	anErasure(t, base+join+"search_path="+schema)
 }
 
 // A process is killed after each thing that an erasure does, and another takes it
