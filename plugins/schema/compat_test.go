@@ -50,6 +50,8 @@ func vectors() []vector {
 
 		alike("maxLength appears", str, `{"type":"string","maxLength":5}`, "MAX_LENGTH_ADDED", ""),
 		alike("maxLength grows", `{"type":"string","maxLength":5}`, `{"type":"string","maxLength":6}`, "", "MAX_LENGTH_DECREASED"),
+		{"minLength of none appears", str, `{"type":"string","minLength":0}`, "MIN_LENGTH_ADDED", "", "", ""},
+		{"minItems sinks to none", `{"type":"array","minItems":1}`, `{"type":"array","minItems":0}`, "", "MIN_ITEMS_INCREASED", "", "MIN_ITEMS_ADDED"},
 		alike("minLength grows", `{"type":"string","minLength":5}`, `{"type":"string","minLength":6}`, "MIN_LENGTH_INCREASED", ""),
 		alike("pattern appears", str, `{"type":"string","pattern":"a"}`, "PATTERN_ADDED", ""),
 		alike("pattern changes", `{"type":"string","pattern":"b"}`, `{"type":"string","pattern":"a"}`, "PATTERN_CHANGED", "PATTERN_CHANGED"),
@@ -62,6 +64,7 @@ func vectors() []vector {
 		alike("exclusiveMaximum shrinks", `{"type":"number","exclusiveMaximum":5}`, `{"type":"number","exclusiveMaximum":4}`, "EXCLUSIVE_MAXIMUM_DECREASED", ""),
 		alike("draft 4 exclusive maximum", `{"$schema":"http://json-schema.org/draft-04/schema#","type":"number","maximum":5}`,
 			`{"$schema":"http://json-schema.org/draft-04/schema#","type":"number","maximum":5,"exclusiveMaximum":true}`, "EXCLUSIVE_MAXIMUM_ADDED", "MAXIMUM_ADDED"),
+		alike("an exclusive maximum as in draft 4, without $schema", `{"maximum":5,"exclusiveMaximum":true}`, `{"maximum":6,"exclusiveMaximum":true}`, "", "EXCLUSIVE_MAXIMUM_DECREASED"),
 		alike("multipleOf reduces", `{"type":"number","multipleOf":1}`, `{"type":"number","multipleOf":0.5}`, "", "MULTIPLE_OF_EXPANDED"),
 		alike("multipleOf changes", `{"type":"number","multipleOf":4}`, `{"type":"number","multipleOf":6}`, "MULTIPLE_OF_CHANGED", "MULTIPLE_OF_CHANGED"),
 

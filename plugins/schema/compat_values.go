@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"math/big"
+	"slices"
 )
 
 // number reads a numeric keyword.
@@ -30,9 +31,19 @@ func (s *shape) limit(keyword, exclusive string) (inclusiveLimit, exclusiveLimit
 	return s.number(keyword), s.number(exclusive)
 }
 
-// bounded compares a bound.
+// bounded compares a bound. A least length or number of none demands nothing,
+// which Confluent's registry overlooks.
 func (c *compat) bounded(at, name, keyword string, w, r *big.Rat) {
 	at += "/" + keyword
+	none := func(b *big.Rat) bool {
+		return c.policy == PolicyAdditive && b != nil && b.Sign() == 0 && slices.Contains([]string{"minLength", "minItems", "minProperties"}, keyword)
+	}
+	if none(w) {
+		w = nil
+	}
+	if none(r) {
+		r = nil
+	}
 	switch {
 	case w == nil && r == nil:
 	case w == nil:

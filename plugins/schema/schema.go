@@ -78,13 +78,16 @@ const documentURL = "weir:///schema.json"
 var errRemoteRef = errors.New("a $ref to another document is not followed: put the definition under $defs")
 
 // compileLibrary compiles a schema by the draft that it names. One that names
-// none is of 2020-12, or of draft 7 if it is none of 2020-12: tools that write
-// no $schema mostly mean draft 7, and mostly write what both read alike.
+// none is of 2020-12, or of draft 7 if it is none of 2020-12, or else of draft
+// 4: tools that write no $schema mostly mean draft 7, and mostly write what all
+// read alike.
 func compileLibrary(raw []byte, assertFormat bool) (*jsonschema.Schema, error) {
 	s, err := compileDraft(raw, jsonschema.Draft2020, assertFormat)
 	if err != nil && !bytes.Contains(raw, []byte(`"$schema"`)) {
-		if older, err := compileDraft(raw, jsonschema.Draft7, assertFormat); err == nil {
-			return older, nil
+		for _, older := range []*jsonschema.Draft{jsonschema.Draft7, jsonschema.Draft4} {
+			if s, err := compileDraft(raw, older, assertFormat); err == nil {
+				return s, nil
+			}
 		}
 	}
 	return s, err
