@@ -2,6 +2,7 @@ package lake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir/plugins/keep"
 )
 
 // bucketRules is an S3 bucket that knows lifecycle rules and nothing else.
@@ -70,5 +73,72 @@ func TestLifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	}
 	if got, err := opened(t, FileURL(t.TempDir())).SetLifecycle(ctx, time.Hour, false, false); got != LifecycleNone || err != nil {
 		t.Fatal(got, err)
+	}
+}
+
+func bucketOf(t *testing.T, b *bucketRules) *Store {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", "k")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	return opened(t, "s3://weir/raw?region=us-east-1&use_path_style=true&endpoint="+server.URL)
+}
+
+func TestARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
+	rule := func(inside string) string {
+		return `<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status>` + inside + `</Rule></LifecycleConfiguration>`
+	}
+	days := func(n int) string { return fmt.Sprintf("<Expiration><Days>%d</Days></Expiration>", n) }
+	all := "<Filter><Prefix></Prefix></Filter>"
+	for name, c := range map[string]struct {
+		rule string
+		held bool
+		want bool // an error
+	}{
+		"of the whole bucket, too early":  {rule(all + days(30)), false, true},
+		"of our objects, too early":       {rule("<Filter><Prefix>raw/date=2026</Prefix></Filter>" + days(30)), false, true},
+		"late enough":                     {rule(all + days(91)), false, false},
+		"late enough, but someone's held": {rule(all + days(91)), true, true},
+		"of other objects":                {rule("<Filter><Prefix>logs/</Prefix></Filter>" + days(1)), true, false},
+		"of objects with a tag":           {rule("<Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>" + days(1)), true, false},
+		"of unfinished uploads":           {rule(all + "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>"), true, false},
+		"on a day":                        {rule(all + "<Expiration><Date>2026-12-01T00:00:00Z</Date></Expiration>"), false, true},
+		"as rules once were written":      {rule("<Prefix>raw/</Prefix>" + days(3)), false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &bucketRules{rules: c.rule}
+			got, err := bucketOf(t, b).SetLifecycle(t.Context(), 90*24*time.Hour, c.held, false)
+			if (err != nil) != c.want || got != LifecycleWritten {
+				t.Fatalf("%s, %v", got, err)
+			}
+			if err != nil && !strings.Contains(err.Error(), `"theirs"`) || !strings.Contains(b.rules, "<ID>theirs</ID>") {
+				t.Fatalf("%v: %s", err, b.rules)
+			}
+		})
+	}
+}
+
+func TestAHoldTakesTheBucketsRuleOutWhateverElseFails(t *testing.T) {
+	b := &bucketRules{}
+	s := bucketOf(t, b) // it knows rules, and cannot list
+	held, away := []string(nil), error(nil)
+	p := keep.Pass{Now: time.Now(), Held: func(context.Context) ([]string, error) { return held, away }}
+	duty := Duty{Keep: 90 * 24 * time.Hour, Lifecycle: true}
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten || !strings.Contains(b.rules, "raw/date=") {
+		t.Fatalf("%+v, %v: %s", done, err, b.rules)
+	}
+	away = errors.New("the control store is away")
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != "" || b.writes != 1 {
+		t.Fatalf("rules were changed without knowing the holds: %+v, %v", done, err)
+	}
+	held, away = []string{"acme"}, nil
+	p.DryRun = true
+	if done, _ := duty.Do(t.Context(), s, p); done.Lifecycle != LifecycleWrong || b.writes != 1 {
+		t.Fatalf("a dry run: %+v", done)
+	}
+	p.DryRun = false
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten || strings.Contains(b.rules, "raw/date=") {
+		t.Fatalf("%+v, %v: %s", done, err, b.rules)
 	}
 }
