@@ -59,8 +59,8 @@ be read some seconds after it was accepted.
 				return fmt.Errorf("querying events: %w", err)
 			}
 			if c.Bool("stats") {
-				fmt.Fprintf(c.App.ErrWriter, "%d events: %d objects and %d row groups read, %d row groups skipped by statistics and bloom filters, %d rows decoded, %d repeats passed over\n",
-					stats.Events, stats.Objects, stats.Groups, stats.GroupsSkipped, stats.Rows, stats.Repeats)
+				fmt.Fprintf(c.App.ErrWriter, "%d events: %d objects and %d row groups read; %d days and %d objects skipped by name, %d row groups by statistics and bloom filters; %d rows decoded, %d repeats passed over\n",
+					stats.Events, stats.Objects, stats.Groups, stats.DaysSkipped, stats.ObjectsSkipped, stats.GroupsSkipped, stats.Rows, stats.Repeats)
 			}
 			return nil
 		},

@@ -40,16 +40,30 @@ const listers = 16
 // Objects lists the objects of the selection, folder by folder, each in key
 // order. Foreign files are passed over.
 func (s *Store) Objects(ctx context.Context, sel Select) ([]Object, error) {
-	folders, err := s.dateFolders(ctx, sel)
+	objects, _, err := s.Choose(ctx, sel)
+	return objects, err
+}
+
+// Choice is what a selection passed over by names alone.
+type Choice struct {
+	Days    int64 // folders that were not listed
+	Objects int64 // of those that were
+}
+
+// Choose is Objects, and tells what it passed over.
+func (s *Store) Choose(ctx context.Context, sel Select) (chosen []Object, passed Choice, err error) {
+	folders, passedDays, err := s.dateFolders(ctx, sel)
 	if err != nil {
-		return nil, err
+		return nil, passed, err
 	}
 	found := make([][]Object, len(folders))
+	listed := make([]int, len(folders))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(listers)
 	for i, folder := range folders {
 		g.Go(func() error {
 			objects, err := s.Folder(ctx, folder)
+			listed[i] = len(objects)
 			found[i] = slices.DeleteFunc(objects, func(o Object) bool {
 				return o.Written.Before(sel.WrittenSince) || !o.Overlaps(sel.From, sel.To)
 			})
@@ -57,34 +71,38 @@ func (s *Store) Objects(ctx context.Context, sel Select) ([]Object, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, passed, err
 	}
-	return slices.Concat(found...), nil
+	passed.Days = passedDays
+	for i := range found {
+		passed.Objects += int64(listed[i] - len(found[i]))
+	}
+	return slices.Concat(found...), passed, nil
 }
 
-func (s *Store) dateFolders(ctx context.Context, sel Select) ([]string, error) {
-	var out []string
+func (s *Store) dateFolders(ctx context.Context, sel Select) (out []string, passed int64, err error) {
 	dates, err := s.Dates(ctx, "")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, date := range dates {
 		if sel.covers(date) {
 			out = append(out, DateFolder(date))
 		}
 	}
+	passed = int64(len(dates) - len(out))
 	if !sel.Duplicates {
-		return out, nil
+		return out, passed, nil
 	}
 	if dates, err = s.Dates(ctx, DuplicatesFolder); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, date := range dates { // by the day they were written
 		if !date.AddDate(0, 0, 1).Before(sel.WrittenSince) {
 			out = append(out, path.Join(DuplicatesFolder, DateFolder(date)))
 		}
 	}
-	return out, nil
+	return out, passed, nil
 }
 
 // covers tells whether a day's folder can hold rows of the selection.

@@ -202,8 +202,8 @@ func (in *replay) scan(ctx context.Context, q Query, out chan<- loaded) {
 		err = send(next)
 	}
 	if err == nil {
-		in.res.Logger().Infof("Replay %q has read %d events: %d objects and %d row groups read, %d row groups skipped unread, %d rows decoded, %d repeats passed over",
-			in.conf.name, stats.Events, stats.Objects, stats.Groups, stats.GroupsSkipped, stats.Rows, stats.Repeats)
+		in.res.Logger().Infof("Replay %q has read %d events: %d objects and %d row groups read, %d days and %d objects skipped by name, %d row groups by statistics and bloom filters, %d rows decoded, %d repeats passed over",
+			in.conf.name, stats.Events, stats.Objects, stats.Groups, stats.DaysSkipped, stats.ObjectsSkipped, stats.GroupsSkipped, stats.Rows, stats.Repeats)
 		err = service.ErrEndOfInput
 	}
 	_ = send(loaded{err: err}) // cancelled: nobody waits

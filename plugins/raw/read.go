@@ -49,7 +49,8 @@ func (p *Position) before(r *Row) bool {
 // Stats tells what a scan has read, and what it could skip.
 type Stats struct {
 	Objects        int64 // opened
-	ObjectsSkipped int64 // by folder and name
+	DaysSkipped    int64 // by their folders' names
+	ObjectsSkipped int64 // by their own names, in the days that were listed
 	Groups         int64 // row groups read
 	GroupsSkipped  int64 // by statistics or bloom filters
 	BloomSkipped   int64 // devices that a bloom filter ruled out
@@ -60,6 +61,7 @@ type Stats struct {
 
 func (s *Stats) add(o Stats) {
 	s.Objects += o.Objects
+	s.DaysSkipped += o.DaysSkipped
 	s.ObjectsSkipped += o.ObjectsSkipped
 	s.Groups += o.Groups
 	s.GroupsSkipped += o.GroupsSkipped
@@ -122,7 +124,8 @@ func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 			from = hour
 		}
 	}
-	objects, err := r.store.Objects(ctx, lake.Select{From: from, To: q.To, WrittenSince: q.Since})
+	objects, passed, err := r.store.Choose(ctx, lake.Select{From: from, To: q.To, WrittenSince: q.Since})
+	total.DaysSkipped, total.ObjectsSkipped = passed.Days, passed.Objects
 	if err != nil {
 		return total, err
 	}
