@@ -87,6 +87,13 @@ func lakePart(name string, store *lake.Store, control *sqldb.DB, table *lake.Tab
 	var mu sync.Mutex
 	looked := map[string]map[string]bool{} // by job: objects that do not change any more
 	return erasure.Part{Name: name, Twice: true, Bury: store.Bury,
+		Bytes: func(ctx context.Context) (total int64, err error) {
+			objects, err := store.Objects(ctx, lake.Select{})
+			for _, o := range objects {
+				total += o.Size
+			}
+			return total, err
+		},
 		Count: func(ctx context.Context, fleet, device string) (map[string]int64, error) {
 			removed, err := store.Erase(ctx, table, lake.Erasure{Fleet: fleet, Device: device, Until: time.Now().AddDate(100, 0, 0), DryRun: true})
 			return map[string]int64{what: removed.Rows}, err

@@ -28,9 +28,12 @@ const (
 	erasureFieldUpcast     = "upcast"
 )
 
-// Bound is what an erasure is done within, while its stores answer and reading
-// three columns of the raw store takes no longer than five minutes.
-const Bound = 15 * time.Minute
+// Bound is what an erasure is done within, while its stores answer, and a second
+// for each rate bytes of objects, all of which it may have to write anew.
+const (
+	Bound = 15 * time.Minute
+	rate  = 5 << 20
+)
 
 func inputSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
@@ -42,7 +45,8 @@ Erasures are made with `+"`POST /v1/erasures` of the api, or `weir erase`"+`. An
 store: an erasure belongs to one of them at a time, and is taken over when that one is gone. It is done in steps, each of which may be
 done again: tombstones are buried in every store, by which writers refuse what is still on its way; what there is, is deleted; after
 `+"`settle`"+`, what writers had begun before they knew; events that came later and shared a window of rollups with erased ones are counted
-again; the files of SQLite stores are written anew. It is done within 15 minutes, as long as its stores answer, and never gives up.
+again; the files of SQLite stores are written anew. It is done within 15 minutes and a second for each 5 MB of
+objects, as long as its stores answer, and never gives up.
 
 A fleet under legal hold is not erased: `+"`POST`"+` is refused, and a hold that comes while an erasure runs stops it until it is released.
 

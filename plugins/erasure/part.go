@@ -36,6 +36,8 @@ type Part struct {
 	// may stop anywhere and be run again. held is to be asked between pieces of
 	// work: it returns an error when nothing more may be deleted.
 	Erase func(ctx context.Context, t tombstone.Target, held func() error) error
+	// Bytes tells how much may have to be written anew. nil: nothing to speak of.
+	Bytes func(ctx context.Context) (int64, error)
 	// Twice is set where writers may not know of a tombstone as soon as it is
 	// buried: what they were about to write is deleted by a second pass.
 	Twice bool

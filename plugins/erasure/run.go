@@ -153,8 +153,12 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 		return next, r.count(ctx, e)
 	}
 	if e.Until == nil {
+		due, err := r.due(ctx)
+		if err != nil {
+			return next, err
+		}
 		now := r.now().UTC().Truncate(time.Microsecond)
-		e.Until = &now
+		e.Until, e.DueBy = &now, &due
 	}
 	if err := r.doing(ctx, e, 1, "burying tombstones"); err != nil {
 		return next, err
@@ -177,6 +181,23 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 	e.phase = settle
 	e.Progress.Doing = "waiting for what was being written"
 	return time.UnixMicro(e.buried).Add(r.settle), nil
+}
+
+// due is when an erasure that begins now is done at the latest: a device that
+// always reported has rows in every object.
+func (r *runner) due(ctx context.Context) (time.Time, error) {
+	total := int64(0)
+	for _, p := range r.parts {
+		if p.Bytes == nil {
+			continue
+		}
+		n, err := p.Bytes(ctx)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("measuring %s: %w", p.Name, err)
+		}
+		total += n
+	}
+	return r.now().UTC().Add(Bound + time.Duration(total/rate)*time.Second).Truncate(time.Second), nil
 }
 
 // pass erases parts, one after the other.

@@ -56,7 +56,7 @@ func newWorld(t *testing.T, url string) *world {
 func sqliteURL(t *testing.T) string { return "sqlite://" + t.TempDir() + "/control.db" }
 
 func (w *world) part(name string, twice bool) Part {
-	return Part{Name: name, Twice: twice,
+	return Part{Name: name, Twice: twice, Bytes: func(context.Context) (int64, error) { return 300 << 20, nil },
 		Bury: func(_ context.Context, s tombstone.Stone) error {
 			w.did = append(w.did, "bury "+name)
 			w.buried = append(w.buried, s)
@@ -168,6 +168,9 @@ func anErasure(t *testing.T, url string) {
 	if err != nil || strings.Contains(string(raw), "pump-1") || e.Subject != tombstone.Subject("acme", "pump-1") || e.Reason != "(erased) asked" {
 		t.Fatalf("the receipt: %s %v", raw, err)
 	}
+	if !e.DueBy.Equal(e.Until.Add(17 * time.Minute)) { // two parts of 300 MB
+		t.Fatalf("due by %s", e.DueBy)
+	}
 	if !e.LogClearBy.Equal(w.now.Add(7*24*time.Hour)) || e.EndedAt.After(*e.DueBy) {
 		t.Fatalf("%+v", e)
 	}
@@ -260,7 +263,7 @@ func TestAnOutageDelaysAnErasureAndEndsIt(t *testing.T) {
 	if e := w.get(id); e.State != Running || !strings.Contains(e.Error, "is away") || e.phase != begin {
 		t.Fatalf("%+v", e)
 	}
-	w.now = w.now.Add(16 * time.Minute)
+	w.now = w.now.Add(18 * time.Minute)
 	if n, err := w.store.Overdue(t.Context()); err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
