@@ -24,6 +24,7 @@ func Schema() *cli.Command {
 		&cli.StringFlag{Name: "registry", EnvVars: []string{"WEIR_REGISTRY_URL"}, Usage: "`URL` of the registry (file://, sqlite://, postgres://, http://), instead of a data directory"},
 		&cli.StringFlag{Name: "api-key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "`KEY` for a registry over HTTP"},
 		&cli.StringFlag{Name: "subject", Value: "telemetry", Usage: "the `SUBJECT` of the schema"},
+		&cli.StringSliceFlag{Name: "reference", Usage: "`NAME=SUBJECT/VERSION` that a $ref of the schema means; may be repeated"},
 	}
 	return &cli.Command{
 		Name:  "schema",
@@ -61,27 +62,34 @@ how many would be rejected, by which rule, with examples.
 	}
 }
 
-func schemaArgs(c *cli.Context) (schema.Place, []byte, error) {
+func schemaArgs(c *cli.Context) (place schema.Place, candidate schema.Candidate, err error) {
 	args, err := interspersed(c)
 	if err != nil {
-		return schema.Place{}, nil, err
+		return place, candidate, err
 	}
 	if len(args) != 1 {
-		return schema.Place{}, nil, errors.New("expected one argument, the file of the schema")
+		return place, candidate, errors.New("expected one argument, the file of the schema")
 	}
-	text, err := os.ReadFile(args[0])
-	if err != nil {
-		return schema.Place{}, nil, fmt.Errorf("reading the schema: %w", err)
+	candidate.Subject = c.String("subject")
+	if candidate.Text, err = os.ReadFile(args[0]); err != nil {
+		return place, candidate, fmt.Errorf("reading the schema: %w", err)
 	}
-	place := schema.Place{URL: c.String("registry"), APIKey: c.String("api-key")}
+	for _, text := range c.StringSlice("reference") {
+		r, err := schema.ParseReference(text)
+		if err != nil {
+			return place, candidate, err
+		}
+		candidate.References = append(candidate.References, r)
+	}
+	place = schema.Place{URL: c.String("registry"), APIKey: c.String("api-key")}
 	if place.URL == "" {
 		dir, err := existingDataDir(c)
 		if err != nil {
-			return place, nil, err
+			return place, candidate, err
 		}
 		place.URL = dir.ControlURL()
 	}
-	return place, text, nil
+	return place, candidate, nil
 }
 
 // existingDataDir is the data directory, which this command does not make.
@@ -118,11 +126,11 @@ func checkSchema(c *cli.Context) error {
 }
 
 func runSchemaCheck(c *cli.Context) (*schema.Report, error) {
-	place, text, err := schemaArgs(c)
+	place, candidate, err := schemaArgs(c)
 	if err != nil {
 		return nil, err
 	}
-	candidate := schema.Candidate{Subject: c.String("subject"), Text: text, Against: c.String("against")}
+	candidate.Against = c.String("against")
 	if level := c.String("compatibility"); level != "" {
 		if candidate.Level, err = schema.ParseLevel(level); err != nil {
 			return nil, err
@@ -137,6 +145,7 @@ func runSchemaCheck(c *cli.Context) (*schema.Report, error) {
 	if err != nil || c.Duration("replay") <= 0 {
 		return report, err
 	}
+	candidate.Text = report.Text
 	report.DryRun, err = tryOnRecent(c, candidate)
 	return report, err
 }
@@ -208,11 +217,11 @@ func versionNames(r *schema.Report) string {
 }
 
 func registerSchema(c *cli.Context) error {
-	place, text, err := schemaArgs(c)
+	place, candidate, err := schemaArgs(c)
 	if err != nil {
 		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 2)
 	}
-	version, err := schema.RegisterAt(c.Context, place, c.String("subject"), text)
+	version, err := schema.RegisterAt(c.Context, place, candidate)
 	detail := map[string]any{"subject": c.String("subject")}
 	if err == nil {
 		detail["version"] = version

@@ -36,7 +36,7 @@ func bundle(text string, references []referred) (string, error) {
 			continue
 		}
 		done[p.id] = true
-		key := p.reference.Name
+		key := p.Name
 		for definitions[key] != nil {
 			key += "'"
 		}
@@ -51,7 +51,7 @@ func bundle(text string, references []referred) (string, error) {
 // placed is a referenced document. at is where its name led, id its own $id,
 // or at.
 type placed struct {
-	reference
+	Reference
 	id  string
 	doc map[string]any
 }
@@ -141,7 +141,7 @@ func (b *bundler) place(base string, references []referred) error {
 		}
 		doc[b.idKey()] = id
 		delete(doc, "$schema")
-		b.found[at] = placed{reference: r.reference, id: id, doc: doc}
+		b.found[at] = placed{Reference: r.Reference, id: id, doc: doc}
 		if err := b.place(id, r.references); err != nil {
 			return err
 		}
@@ -210,15 +210,15 @@ func (b *bundler) rewrite(v any, base string) {
 }
 
 // asReferences is how references are hashed: in the order of their names.
-func asReferences(references []reference) string {
+func asReferences(references []Reference) string {
 	if len(references) == 0 {
 		return ""
 	}
-	byName := map[string]reference{}
+	byName := map[string]Reference{}
 	for _, r := range references {
 		byName[r.Name] = r
 	}
-	var list []reference
+	var list []Reference
 	for _, name := range sortedKeys(byName) {
 		list = append(list, byName[name])
 	}

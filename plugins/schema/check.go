@@ -26,6 +26,8 @@ type Candidate struct {
 	Against string // a version's number, "latest", or "all"
 	Level   Level  // "" is what holds for the subject
 	Policy  Policy // "" is what holds for the subject
+
+	References []Reference // at the place
 }
 
 // Report is what registering a candidate would come to.
@@ -39,15 +41,14 @@ type Report struct {
 	Compatible  bool         `json:"compatible"`
 	Unready     []string     `json:"unready"` // consumers that have not declared the next version
 	DryRun      *DryRun      `json:"dry_run,omitempty"`
+
+	Text []byte `json:"-"` // the candidate with what it refers to
 }
 
 // Check compares a candidate with the versions at a place.
 func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
-	s := submission{Schema: string(c.Text), SchemaType: "JSON"}
-	if err := s.check(ctx, c.Subject, nil); err != nil {
-		return nil, err
-	}
-	docs, set, readers, err := place.load(ctx, c.Subject)
+	s := submission{Schema: string(c.Text), SchemaType: "JSON", References: c.References}
+	docs, set, readers, err := place.load(ctx, c.Subject, func(look lookup) error { return s.check(ctx, c.Subject, look) })
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	if c.Against == "all" && level != LevelNone && !strings.HasSuffix(string(level), "_TRANSITIVE") {
 		level += "_TRANSITIVE"
 	}
-	r := &Report{Subject: c.Subject, Level: level, Policy: set.Policy, Unready: unready(readers, c.Subject, next)}
+	r := &Report{Subject: c.Subject, Level: level, Policy: set.Policy, Unready: unready(readers, c.Subject, next), Text: []byte(s.text)}
 	var texts [][]byte
 	sameMajor := false
 	for _, d := range docs {
@@ -73,7 +74,7 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 		}
 		sameMajor = sameMajor || major == s.major
 	}
-	if r.Differences, err = level.Check(set.Policy, c.Text, texts); err != nil {
+	if r.Differences, err = level.Check(set.Policy, []byte(s.text), texts); err != nil {
 		return nil, err
 	}
 	r.OnPurpose = len(r.Differences) > 0 && !sameMajor
@@ -102,7 +103,7 @@ func against(docs []document, which string) ([]document, error) {
 
 // LoadSet compiles the versions of a subject at a place.
 func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
-	docs, _, _, err := place.load(ctx, subject)
+	docs, _, _, err := place.load(ctx, subject, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +119,19 @@ func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
 }
 
 // load reads the versions of a subject, what they are held to, and who has
-// declared to read which.
-func (p Place) load(ctx context.Context, subject string) (docs []document, set settings, readers []Consumer, err error) {
+// declared to read which. While the place is open, it calls also with what
+// finds versions of any subject.
+func (p Place) load(ctx context.Context, subject string, also func(lookup) error) (docs []document, set settings, readers []Consumer, err error) {
 	set = serverDefaults()
+	if also == nil {
+		also = func(lookup) error { return nil }
+	}
 	scheme, rest, _ := strings.Cut(p.URL, "://")
 	switch scheme {
 	case "file":
+		if err := also(nowhere); err != nil {
+			return nil, set, nil, err
+		}
 		docs, err = fileSource{dir: rest}.load(ctx, subject)
 	case "http", "https":
 		var s *httpSource
@@ -131,6 +139,9 @@ func (p Place) load(ctx context.Context, subject string) (docs []document, set s
 			return nil, set, nil, err
 		}
 		defer s.close()
+		if err := also(s.look); err != nil {
+			return nil, set, nil, err
+		}
 		if docs, err = s.load(ctx, subject); err == nil {
 			if set, err = s.settings(ctx, subject); err == nil {
 				readers, err = s.consumers(ctx)
@@ -144,6 +155,9 @@ func (p Place) load(ctx context.Context, subject string) (docs []document, set s
 		defer func() { err = errors.Join(err, db.Close()) }()
 		var r *Registry
 		if r, err = OpenRegistry(ctx, db); err != nil {
+			return nil, set, nil, err
+		}
+		if err := also(lookIn(db, withoutDeleted)); err != nil {
 			return nil, set, nil, err
 		}
 		if docs, err = (&sqlSource{registry: r}).load(ctx, subject); err == nil {
@@ -189,9 +203,9 @@ func (s *httpSource) settings(ctx context.Context, subject string) (settings, er
 	return settings{Level: level, Policy: policy}, err
 }
 
-// RegisterAt registers a schema at a place and returns its version.
-func RegisterAt(ctx context.Context, place Place, subject string, text []byte) (version int, err error) {
-	s := submission{Schema: string(text), SchemaType: "JSON"}
+// RegisterAt registers a candidate at a place and returns its version.
+func RegisterAt(ctx context.Context, place Place, c Candidate) (version int, err error) {
+	s, subject := submission{Schema: string(c.Text), SchemaType: "JSON", References: c.References}, c.Subject
 	scheme, _, _ := strings.Cut(place.URL, "://")
 	switch scheme {
 	case "http", "https":

@@ -27,7 +27,7 @@ func requests(t *testing.T) []exchange {
 		return posted(t, strings.Replace(string(readShipped(t, version)), latest, draft7, 1))
 	}
 	uses := posted(t, `{"$schema":"`+draft7+`","x-weir-firmware":">=4.0.0 <5.0.0","type":"object","properties":{"metrics":{"$ref":"readings.json"}}}`,
-		reference{Name: "readings.json", Subject: "readings", Version: 1})
+		Reference{Name: "readings.json", Subject: "readings", Version: 1})
 	ask := func(method, path, body string) exchange { return exchange{method: method, path: path, body: body} }
 	list := []exchange{
 		ask("GET", "/schemas/types", ""),

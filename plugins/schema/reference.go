@@ -2,12 +2,15 @@ package schema
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 )
 
-// reference lets a schema use a registered version of another subject: where
+// Reference lets a schema use a registered version of another subject: where
 // the schema says {"$ref": name}, that version is meant.
-type reference struct {
+type Reference struct {
 	Name    string `json:"name"`
 	Subject string `json:"subject"`
 	Version int    `json:"version"` // -1 is the latest, until it is registered
@@ -15,13 +18,34 @@ type reference struct {
 
 // referred is a reference that was followed.
 type referred struct {
-	reference
+	Reference
 	text       string
 	references []referred // its own
 }
 
 // lookup finds a version: its number, its text, and what it refers to.
-type lookup func(ctx context.Context, subject string, version int) (number int, text string, references []reference, err error)
+type lookup func(ctx context.Context, subject string, version int) (number int, text string, references []Reference, err error)
+
+// ParseReference reads NAME=SUBJECT/VERSION.
+func ParseReference(s string) (Reference, error) {
+	name, rest, _ := strings.Cut(s, "=")
+	i := strings.LastIndexByte(rest, '/')
+	if i > 0 && name != "" {
+		version, err := strconv.Atoi(rest[i+1:])
+		if rest[i+1:] == "latest" {
+			version, err = -1, nil
+		}
+		if err == nil && (version > 0 || version == -1) {
+			return Reference{Name: name, Subject: rest[:i], Version: version}, nil
+		}
+	}
+	return Reference{}, fmt.Errorf("reference %q is not NAME=SUBJECT/VERSION", shorten(s))
+}
+
+// nowhere is where no versions of other subjects are: a folder of files.
+func nowhere(_ context.Context, subject string, version int) (int, string, []Reference, error) {
+	return 0, "", nil, fails(http.StatusUnprocessableEntity, 42201, "No schema reference found for subject %q and version %d: references need a registry", shorten(subject), version)
+}
 
 const (
 	referencesMax     = 200 // of one schema, with those of the schemas that it refers to
@@ -29,12 +53,12 @@ const (
 )
 
 // follow reads what references name, and what those name.
-func follow(ctx context.Context, references []reference, look lookup) ([]referred, error) {
+func follow(ctx context.Context, references []Reference, look lookup) ([]referred, error) {
 	left := referencesMax
 	return followFurther(ctx, references, look, referenceDepthMax, &left)
 }
 
-func followFurther(ctx context.Context, references []reference, look lookup, depth int, left *int) ([]referred, error) {
+func followFurther(ctx context.Context, references []Reference, look lookup, depth int, left *int) ([]referred, error) {
 	if *left -= len(references); *left < 0 || depth == 0 && len(references) > 0 {
 		return nil, fails(http.StatusUnprocessableEntity, 42201, "there are more than %d references, or more than %d deep", referencesMax, referenceDepthMax)
 	}
@@ -54,13 +78,13 @@ func followFurther(ctx context.Context, references []reference, look lookup, dep
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, referred{reference: r, text: text, references: further})
+		all = append(all, referred{Reference: r, text: text, references: further})
 	}
 	return all, nil
 }
 
 // bundled is the text of a schema together with all that it refers to.
-func bundled(ctx context.Context, text string, references []reference, look lookup) (string, error) {
+func bundled(ctx context.Context, text string, references []Reference, look lookup) (string, error) {
 	if len(references) == 0 {
 		return text, nil
 	}

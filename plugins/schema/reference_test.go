@@ -16,7 +16,7 @@ import (
 )
 
 // posted is the body that registers a schema with references.
-func posted(t *testing.T, text string, references ...reference) string {
+func posted(t *testing.T, text string, references ...Reference) string {
 	t.Helper()
 	raw, err := json.Marshal(submission{Schema: text, SchemaType: "JSON", References: references})
 	if err != nil {
@@ -91,9 +91,26 @@ func deletingReferenced(t *testing.T, cl *sr.Client) {
 	}
 }
 
+func TestReferencesAreWrittenAsNameSubjectVersion(t *testing.T) {
+	for text, want := range map[string]Reference{
+		"a.json=a/1":          {"a.json", "a", 1},
+		"x=a/b/12":            {"x", "a/b", 12},
+		"http://h/x=s/latest": {"http://h/x", "s", -1},
+	} {
+		if got, err := ParseReference(text); err != nil || got != want {
+			t.Errorf("%s: %+v (%v)", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "a", "a=b", "=b/1", "a=/1", "a=b/0", "a=b/x"} {
+		if got, err := ParseReference(text); err == nil {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+}
+
 func TestReferencesAreRefusedWhereTheyLeadNowhere(t *testing.T) {
 	_, url := scratch(t)
-	to := func(name, subject string, version int) reference { return reference{name, subject, version} }
+	to := func(name, subject string, version int) Reference { return Reference{name, subject, version} }
 	uses := `{"properties":{"a":{"$ref":"a.json"}}}`
 	run(t, url, []exchange{
 		{"POST", "/subjects/a/versions", posted(t, `{"$schema":"http://json-schema.org/draft-07/schema#","type":"string"}`), 200, `"version":1`},
@@ -122,13 +139,13 @@ func TestWhatIsReferredToCountsForCompatibility(t *testing.T) {
 		{"POST", "/subjects/a/versions", posted(t, `{"type":"number"}`), 200, `"version":2`},
 		{"PUT", "/config/a", `{"compatibility":"NONE"}`, 200, `NONE`},
 		{"POST", "/subjects/a/versions", posted(t, `{"type":"string"}`), 200, `"version":3`},
-		{"POST", "/subjects/s/versions", posted(t, uses, reference{"a.json", "a", 1}), 200, `"version":1`},
-		{"POST", "/compatibility/subjects/s/versions/latest?verbose=true", posted(t, uses, reference{"a.json", "a", 3}), 200, `TYPE_CHANGED at #/definitions/a.json`},
-		{"POST", "/subjects/s/versions", posted(t, uses, reference{"a.json", "a", 3}), 409, `"error_code":409`},
-		{"POST", "/subjects/s/versions", posted(t, uses, reference{"a.json", "a", 2}), 200, `"version":2`},
-		{"POST", "/subjects/s/versions", posted(t, uses, reference{"a.json", "a", 1}), 200, `"version":1`}, // it is there
-		{"POST", "/subjects/s", posted(t, uses, reference{"a.json", "a", 2}), 200, `"version":2`},
-		{"POST", "/subjects/s", posted(t, uses, reference{"a.json", "a", 3}), 404, `40403`},
+		{"POST", "/subjects/s/versions", posted(t, uses, Reference{"a.json", "a", 1}), 200, `"version":1`},
+		{"POST", "/compatibility/subjects/s/versions/latest?verbose=true", posted(t, uses, Reference{"a.json", "a", 3}), 200, `TYPE_CHANGED at #/definitions/a.json`},
+		{"POST", "/subjects/s/versions", posted(t, uses, Reference{"a.json", "a", 3}), 409, `"error_code":409`},
+		{"POST", "/subjects/s/versions", posted(t, uses, Reference{"a.json", "a", 2}), 200, `"version":2`},
+		{"POST", "/subjects/s/versions", posted(t, uses, Reference{"a.json", "a", 1}), 200, `"version":1`}, // it is there
+		{"POST", "/subjects/s", posted(t, uses, Reference{"a.json", "a", 2}), 200, `"version":2`},
+		{"POST", "/subjects/s", posted(t, uses, Reference{"a.json", "a", 3}), 404, `40403`},
 	})
 }
 
@@ -136,7 +153,7 @@ func TestWhatIsReferredToCountsForCompatibility(t *testing.T) {
 // forms that drafts have, and judges by them.
 func TestABundleMeansWhatItsPartsMean(t *testing.T) {
 	to := func(name, text string, further ...referred) referred {
-		return referred{reference: reference{Name: name, Subject: name, Version: 1}, text: text, references: further}
+		return referred{Reference: Reference{Name: name, Subject: name, Version: 1}, text: text, references: further}
 	}
 	const draft7, draft4 = `"$schema":"http://json-schema.org/draft-07/schema#",`, `"$schema":"http://json-schema.org/draft-04/schema#",`
 	word := `{"type":"string"}`
@@ -239,8 +256,8 @@ func TestNothingIsFetchedForAReference(t *testing.T) {
 	run(t, url, []exchange{
 		{"POST", "/subjects/a/versions", posted(t, fmt.Sprintf(`{"$id":%q,"type":"string"}`, to)), 200, `"version":1`},
 		{"POST", "/subjects/s/versions", posted(t, fmt.Sprintf(`{"$ref":%q}`, to)), 422, `42201`},
-		{"POST", "/subjects/s/versions", posted(t, fmt.Sprintf(`{"$ref":%q}`, to), reference{to, "a", 1}), 200, `"version":1`},
+		{"POST", "/subjects/s/versions", posted(t, fmt.Sprintf(`{"$ref":%q}`, to), Reference{to, "a", 1}), 200, `"version":1`},
 		{"POST", "/subjects/s/versions", posted(t, fmt.Sprintf(`{"$schema":%q}`, to)), 422, `42201`},
-		{"POST", "/compatibility/subjects/s/versions/latest", posted(t, fmt.Sprintf(`{"allOf":[{"$ref":%q}]}`, strings.Replace(to, "a.json", "b.json", 1)), reference{to, "a", 1}), 422, `42201`},
+		{"POST", "/compatibility/subjects/s/versions/latest", posted(t, fmt.Sprintf(`{"allOf":[{"$ref":%q}]}`, strings.Replace(to, "a.json", "b.json", 1)), Reference{to, "a", 1}), 422, `42201`},
 	})
 }

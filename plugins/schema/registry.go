@@ -70,7 +70,7 @@ func schemaNotFound() error { return fails(http.StatusNotFound, 40403, "Schema n
 type submission struct {
 	Schema     string      `json:"schema"`
 	SchemaType string      `json:"schemaType"`
-	References []reference `json:"references,omitempty"`
+	References []Reference `json:"references,omitempty"`
 	ID         int         `json:"id,omitempty"`
 	Version    int         `json:"version,omitempty"`
 

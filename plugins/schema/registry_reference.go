@@ -10,7 +10,7 @@ import (
 
 // lookIn finds versions in a store. -1 is the latest.
 func lookIn(q querier, filter deletedFilter) lookup {
-	return func(ctx context.Context, subject string, version int) (int, string, []reference, error) {
+	return func(ctx context.Context, subject string, version int) (int, string, []Reference, error) {
 		var number, id int
 		var text string
 		err := q.QueryRowContext(ctx, `SELECT v.version, v.id, t.schema FROM weir_schema_version v JOIN weir_schema_text t ON t.id = v.id
@@ -37,16 +37,16 @@ func (v storedVersion) text(ctx context.Context, q querier) (string, error) {
 }
 
 // referencesOf returns what texts refer to, by their ids.
-func referencesOf(ctx context.Context, q querier, where string, args ...any) (map[int][]reference, error) {
+func referencesOf(ctx context.Context, q querier, where string, args ...any) (map[int][]Reference, error) {
 	rows, err := q.QueryContext(ctx, `SELECT r.id, r.name, r.subject, r.version FROM weir_schema_reference r WHERE `+where+` ORDER BY r.id, r.place`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading references of schemas: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	all := map[int][]reference{}
+	all := map[int][]Reference{}
 	for rows.Next() {
 		var id int
-		var r reference
+		var r Reference
 		if err := rows.Scan(&id, &r.Name, &r.Subject, &r.Version); err != nil {
 			return nil, fmt.Errorf("reading references of schemas: %w", err)
 		}
@@ -58,7 +58,7 @@ func referencesOf(ctx context.Context, q querier, where string, args ...any) (ma
 	return all, nil
 }
 
-func insertReferences(ctx context.Context, tx *sql.Tx, id int, references []reference) error {
+func insertReferences(ctx context.Context, tx *sql.Tx, id int, references []Reference) error {
 	for i, r := range references {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO weir_schema_reference (id, place, name, subject, version) VALUES ($1, $2, $3, $4, $5)`, id, i, r.Name, r.Subject, r.Version); err != nil {
 			return fmt.Errorf("writing references of schema %d: %w", id, err)

@@ -69,7 +69,7 @@ type registered struct {
 	Version    int         `json:"version"`
 	ID         int         `json:"id"`
 	SchemaType string      `json:"schemaType"`
-	References []reference `json:"references,omitempty"`
+	References []Reference `json:"references,omitempty"`
 	Schema     string      `json:"schema"`
 }
 

@@ -72,10 +72,10 @@ func (s *httpSource) load(ctx context.Context, subject string) ([]document, erro
 }
 
 // look reads a version, also one that was deleted softly: another may refer to it.
-func (s *httpSource) look(ctx context.Context, subject string, version int) (int, string, []reference, error) {
+func (s *httpSource) look(ctx context.Context, subject string, version int) (int, string, []Reference, error) {
 	var v struct {
 		Schema     string      `json:"schema"`
-		References []reference `json:"references"`
+		References []Reference `json:"references"`
 	}
 	err := s.ask(ctx, http.MethodGet, nil, &v, url.Values{"deleted": {"true"}}, "subjects", subject, "versions", strconv.Itoa(version))
 	return version, v.Schema, v.References, err

@@ -159,6 +159,13 @@ func TestABreakGoesAsTheGuideSays(t *testing.T) {
 	says("weir schema register new.json", 0, "5")
 	says("curl -H", 0, `"version":1`)
 	says("curl -H", 0, `"references":[{"name":"percent.json"`)
+	if err := os.WriteFile(filepath.Join(s.dir, "climate.json"), []byte(`{"properties":{"humidity":{"$ref":"percent.json"}},"title":"x"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	says("weir schema check climate.json", 0, "compatible with climate/1")
+	if out, err := s.weir("schema", "register", "climate.json", "--subject", "climate", "--reference", "percent.json=percent/1", "--data", s.data); err != nil || strings.TrimSpace(out) != "2" {
+		t.Errorf("registering a schema with a reference: %q %v", out, err)
+	}
 	says("curl -X PUT", 0, `telemetry/1-3`)
 	if out, err := s.weir("schema", "check", "new.json"); err != nil || !strings.Contains(out, "billing") {
 		t.Errorf("who is not ready is not named: %s %v", out, err)
