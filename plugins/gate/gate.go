@@ -34,6 +34,7 @@ type gate struct {
 	next     *submission      // ReadBatch's own: taken from the queue and not handed on yet
 	patience *time.Timer      // ReadBatch's own
 	waits    sync.Pool        // *wait
+	replies  sync.Pool        // *[]byte
 
 	mu       sync.Mutex
 	server   *server

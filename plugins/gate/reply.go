@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"weir/plugins/event"
@@ -15,18 +16,28 @@ func (g *gate) answer(w http.ResponseWriter, res result, minimal bool) int {
 	items, rejected, status := res.items, res.rejected, res.status()
 	h := w.Header()
 	h["Content-Type"] = []string{typeJSON}
-	var body []byte
+	buf, _ := g.replies.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	body := (*buf)[:0]
 	if minimal {
 		h["Preference-Applied"] = []string{preferMinimal}
-		body = appendRejections(make([]byte, 0, 64+256*len(rejected)), items, rejected)
+		body = appendRejections(slices.Grow(body, 64+256*len(rejected)), items, rejected)
 	} else {
-		body = appendVerdicts(make([]byte, 0, 64+96*len(items)+256*len(rejected)), items, rejected)
+		body = appendVerdicts(slices.Grow(body, 64+96*len(items)+256*len(rejected)), items, rejected)
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that has gone will send again
+	if *buf = body; cap(body) <= keptReply {
+		g.replies.Put(buf)
+	}
 	return status
 }
+
+// keptReply is the largest buffer of a reply that is kept for the next.
+const keptReply = 32 << 10
 
 func (g *gate) count(items int, rejected map[int]*event.Rejection) {
 	g.metrics.taken.Add(int64(items - len(rejected)))

@@ -177,6 +177,7 @@ func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch
 
 // Close stops following the store.
 func (p *validator) Close(ctx context.Context) error {
+	p.tally.tell()
 	done := make(chan struct{})
 	go func() { p.live.close(); close(done) }()
 	select {

@@ -2,22 +2,33 @@ package schema
 
 import (
 	"sync"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
 )
 
-// tally counts verdicts, a batch at a time.
+// tally counts verdicts, and tells the engine a few times a second: the engine
+// looks a metric up by its labels each time.
 type tally struct {
 	events   *service.MetricCounter
 	flagged  *service.MetricCounter
 	names    *service.MetricCounter
 	versions *service.MetricGauge
 
-	mu    sync.Mutex
-	known map[nameLabel]bool // names that have a label of their own, at most namesCounted
+	mu       sync.Mutex
+	known    map[nameLabel]bool // names that have a label of their own, at most namesCounted
+	counted  map[verdictLabel]int64
+	flags    map[string]int64
+	unknown  map[nameLabel]int64
+	awaiting bool // a call of tell is on its way
 }
+
+type verdictLabel struct{ schema, verdict string }
+
+// tellEvery is how old the engine's metrics may be.
+const tellEvery = 200 * time.Millisecond
 
 type nameLabel struct{ place, name string }
 
@@ -36,7 +47,29 @@ func newTally(m *service.Metrics) *tally {
 		names:    m.NewCounter("weir_schema_unknown_names_total", "place", "name"),
 		versions: m.NewGauge("weir_schema_versions_loaded", "subject"),
 		known:    map[nameLabel]bool{},
+		counted:  map[verdictLabel]int64{},
+		flags:    map[string]int64{},
+		unknown:  map[nameLabel]int64{},
 	}
+}
+
+// tell hands the engine what was counted since the last time.
+func (t *tally) tell() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.awaiting = false
+	for l, n := range t.counted {
+		t.events.Incr(n, l.schema, l.verdict)
+	}
+	for flag, n := range t.flags {
+		t.flagged.Incr(n, flag)
+	}
+	for l, n := range t.unknown {
+		t.names.Incr(n, l.place, l.name)
+	}
+	clear(t.counted)
+	clear(t.flags)
+	clear(t.unknown)
 }
 
 func (t *tally) loaded(s *Set) { t.versions.Set(int64(len(s.schemas)), s.subject) }
@@ -106,6 +139,8 @@ func (b *batchTally) name(place string, name []byte) {
 	}
 	n := nameCount{nameLabel{place, string(name)}, 1}
 	if len(b.names) == gathered {
+		b.t.mu.Lock()
+		defer b.t.mu.Unlock()
 		b.t.name(n)
 		return
 	}
@@ -113,29 +148,35 @@ func (b *batchTally) name(place string, name []byte) {
 }
 
 func (b *batchTally) done() {
+	t := b.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for _, c := range b.verdicts {
 		schema := ""
 		if c.schema != nil {
 			schema = c.schema.Name()
 		}
-		b.t.events.Incr(c.n, schema, c.verdict)
+		t.counted[verdictLabel{schema, c.verdict}] += c.n
 	}
 	if b.late > 0 {
-		b.t.flagged.Incr(b.late, event.FlagLate)
+		t.flags[event.FlagLate] += b.late
 	}
 	if b.ahead > 0 {
-		b.t.flagged.Incr(b.ahead, event.FlagClockAhead)
+		t.flags[event.FlagClockAhead] += b.ahead
 	}
 	for _, n := range b.names {
-		b.t.name(n)
+		t.name(n)
+	}
+	if !t.awaiting {
+		t.awaiting = true
+		time.AfterFunc(tellEvery, t.tell)
 	}
 }
 
 // name counts a name that no schema declares. Names come from devices, so only
-// the first ones have a label of their own.
+// the first ones have a label of their own. The caller holds the lock.
 func (t *tally) name(n nameCount) {
 	label := n.nameLabel
-	t.mu.Lock()
 	if !t.known[label] {
 		if len(t.known) < namesCounted && len(label.name) <= 64 {
 			t.known[label] = true
@@ -143,6 +184,5 @@ func (t *tally) name(n nameCount) {
 			label.name = otherNames
 		}
 	}
-	t.mu.Unlock()
-	t.names.Incr(n.n, label.place, label.name)
+	t.unknown[label] += n.n
 }
