@@ -197,6 +197,10 @@ func everyPart(t *testing.T, w *erasable) {
 	if got := w.counted(parts, "pump-1"); fmt.Sprint(got) != "map[alerts:1 dead_letters:1 raw_rows:7]" {
 		t.Fatalf("left: %v", got)
 	}
+	w.happened("pump-1", minute.Add(20*time.Second), 4) // was on its way: a redelivery, a replay, a redrive
+	if got := w.counted(parts, "pump-1"); fmt.Sprint(got) != "map[alerts:1 dead_letters:1 raw_rows:7]" {
+		t.Fatalf("it came back: %v", got)
+	}
 	for range 2 { // again, as after a crash
 		n, err := recount(ctx, w.stores, nil, target)
 		if err != nil || n != 0 && n != 7 {

@@ -69,6 +69,15 @@ func TestErasedDevicesStayErased(t *testing.T) {
 	}
 	s.alerted(5)
 
+	if _, err := s.weir("erase", "--fleet", "plant-7", "--reason", "by mistake", "--data", s.data); err == nil || !strings.Contains(err.Error(), "--yes") {
+		t.Fatalf("a whole fleet without --yes: %v", err)
+	}
+	s.administer(admin, http.MethodPut, "/v1/holds/plant-7", `{"reason":"case 7"}`)
+	if _, err := s.weir("erase", "--device", "pump-7", "--fleet", "plant-7", "--reason", "too early", "--data", s.data); err == nil || !strings.Contains(err.Error(), "case 7") {
+		t.Fatalf("under legal hold: %v", err)
+	}
+	s.administer(admin, http.MethodDelete, "/v1/holds/plant-7", "")
+
 	commands := docCommands(t, "docs/erasure.md")
 	dry := s.command(commands[0]+" --json", admin)()
 	for _, what := range []string{"raw_rows", "dead_letters", "rollup_windows_1m", "alerts", "anomaly_baselines", "group_memberships", "replay_jobs", "audit_log_entries"} {
