@@ -8,5 +8,5 @@ cases=(tests/configs/*.yaml)
 [ -e "${cases[0]}" ] || { echo "no config tests found"; exit 1; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-sed "s#\(://\|=\)data/#\1$scratch/#" configs/standalone.env >"$scratch/profile.env"
+sed -E "s#(://|=)data/#\1$scratch/#" configs/standalone.env >"$scratch/profile.env"
 "$weir" test -e "$scratch/profile.env" "${cases[@]}"
