@@ -9,6 +9,7 @@ import (
 
 	"weir/plugins/apikey"
 	"weir/plugins/event"
+	"weir/plugins/param"
 	"weir/plugins/problem"
 )
 
@@ -111,11 +112,11 @@ func (h *handler) latest(w http.ResponseWriter, r *http.Request) {
 	device := r.PathValue("id")
 	fleet := apikey.FleetFrom(r.Context())
 	if fleet == "" {
-		problem.Write(w, noFleet())
+		problem.Write(w, *param.NoFleet())
 		return
 	}
 	if !event.ValidDevice(device) {
-		problem.Write(w, badParameter("id", "expected a device_id: 1 to 128 of letters, digits, '.', '_', ':' and '-'"))
+		problem.Write(w, *param.Bad("id", "expected a device_id: 1 to 128 of letters, digits, '.', '_', ':' and '-'"))
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
