@@ -121,10 +121,13 @@ func confirmed(c *cli.Context, fleet string, there *erasure.Erasure) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	if strings.TrimSpace(line) != fleet {
-		return errors.New("that is another name: nothing was erased")
+	switch strings.TrimSpace(line) {
+	case fleet:
+		return nil
+	case "":
+		return errors.New("nothing was erased; to erase all of it without being asked, say --yes")
 	}
-	return nil
+	return errors.New("that is another name: nothing was erased")
 }
 
 func countLines(e *erasure.Erasure) string {

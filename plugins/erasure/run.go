@@ -79,21 +79,19 @@ func (r *runner) carry(ctx context.Context, e *Erasure) error {
 	return errors.Join(r.store.save(saving, r.owner, e), r.store.release(saving, r.owner, e.ID, next))
 }
 
-// beat keeps the lease while the erasure is worked on.
+// beat keeps the lease while the erasure is worked on. It cannot while the control
+// store itself is written anew, or away: should another process take over then,
+// both do what may be done twice, and only the owner can save.
 func (r *runner) beat(ctx context.Context, id string, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(lease / 4)
 	defer tick.Stop()
-	kept := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		switch err := r.store.renew(ctx, r.owner, id); {
-		case err == nil:
-			kept = time.Now()
-		case errors.Is(err, errLost), time.Since(kept) > lease:
+		if errors.Is(r.store.renew(ctx, r.owner, id), errLost) {
 			stop(errLost)
 			return
 		}
