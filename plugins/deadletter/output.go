@@ -70,22 +70,12 @@ func Register(env *service.Environment) error {
 	if err != nil {
 		return err
 	}
-	return env.RegisterBatchOutput("dead_letter_store", outputSpec(),
-		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
-			policy, err := conf.FieldBatchPolicy(deadLetterFieldBatching)
-			if err != nil {
-				return nil, policy, 0, err
-			}
-			inFlight, err := conf.FieldMaxInFlight()
-			if err != nil {
-				return nil, policy, 0, err
-			}
-			out, err := newOutput(conf, res)
-			if err != nil {
-				return nil, policy, 0, err
-			}
-			return outage.Hold(out, "dead-letter store", "weir_dead_letter_store_up", res), policy, inFlight, nil
-		})
+	return outage.Store{
+		Name: "dead_letter_store", Spec: outputSpec(), Batching: deadLetterFieldBatching, Is: "dead-letter store", Up: "weir_dead_letter_store_up",
+		New: func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
+			return newOutput(conf, res)
+		},
+	}.Register(env)
 }
 
 // output is dead_letter_store.

@@ -94,14 +94,7 @@ type Row struct {
 	Record     *event.Coordinates // of the dead letter itself; nil when it came from no log
 }
 
-func columns(rows []*Row) lake.Columns {
-	return func(dst []parquet.Value, col, from, to int) []parquet.Value {
-		for _, r := range rows[from:to] {
-			dst = r.value(dst, col)
-		}
-		return dst
-	}
-}
+func columns(rows []*Row) lake.Columns { return lake.ColumnsOf(rows, (*Row).value) }
 
 func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	switch col {

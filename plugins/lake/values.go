@@ -52,3 +52,14 @@ func Clamp(t time.Time) time.Time {
 	}
 	return t
 }
+
+// ColumnsOf yields the values of rows that know their own, in the order given,
+// column by column. value appends those of one row and leaf column to dst.
+func ColumnsOf[R any](rows []R, value func(row R, dst []parquet.Value, column int) []parquet.Value) Columns {
+	return func(dst []parquet.Value, column, from, to int) []parquet.Value {
+		for _, r := range rows[from:to] {
+			dst = value(r, dst, column)
+		}
+		return dst
+	}
+}

@@ -74,22 +74,12 @@ func Register(env *service.Environment) error {
 	if err := registerReplay(env); err != nil {
 		return err
 	}
-	return env.RegisterBatchOutput("raw_store", storeSpec(),
-		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
-			policy, err := conf.FieldBatchPolicy(rawFieldBatching)
-			if err != nil {
-				return nil, policy, 0, err
-			}
-			inFlight, err := conf.FieldMaxInFlight()
-			if err != nil {
-				return nil, policy, 0, err
-			}
-			out, err := newOutput(conf, res)
-			if err != nil {
-				return nil, policy, 0, err
-			}
-			return outage.Hold(out, "raw store", "weir_raw_store_up", res), policy, inFlight, nil
-		})
+	return outage.Store{
+		Name: "raw_store", Spec: storeSpec(), Batching: rawFieldBatching, Is: "raw store", Up: "weir_raw_store_up",
+		New: func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
+			return newOutput(conf, res)
+		},
+	}.Register(env)
 }
 
 // output is raw_store.

@@ -79,14 +79,7 @@ func Table() *lake.Table {
 }
 
 // columns yields the values of rows, in the order given, column by column.
-func columns(rows []*Row) lake.Columns {
-	return func(dst []parquet.Value, col, from, to int) []parquet.Value {
-		for _, r := range rows[from:to] {
-			dst = r.value(dst, col)
-		}
-		return dst
-	}
-}
+func columns(rows []*Row) lake.Columns { return lake.ColumnsOf(rows, (*Row).value) }
 
 func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	switch col {
