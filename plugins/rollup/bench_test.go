@@ -66,6 +66,7 @@ type nowhereTx struct {
 	w *copyWriter
 }
 
+func (*nowhereTx) erasures(context.Context) (int64, error)     { return 0, nil }
 func (*nowhereTx) load(context.Context, []Key) ([]*Row, error) { return nil, nil }
 func (*nowhereTx) lockHours(context.Context, []int64, time.Time) (map[int64]bool, error) {
 	return nil, nil

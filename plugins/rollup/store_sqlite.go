@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strconv"
 	"strings"
@@ -45,7 +46,13 @@ type sqliteTx struct {
 	tx    *sql.Tx
 	buf   []byte
 	stats []float64
+	names map[string]string // the JSON of metric names, by themselves
 }
+
+// unwatched is a context for the statement of one row: the driver starts a
+// goroutine for every statement that could be cancelled, which costs more than
+// the row. Between rows the loops look at the context themselves.
+func unwatched(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
 // each runs a query for every key and hands its rows on.
 func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func(Key) []any, scan func(Key, *sql.Rows) error) error {
@@ -54,8 +61,12 @@ func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func
 		return err
 	}
 	defer func() { _ = stmt.Close() }()
+	row := unwatched(ctx)
 	for _, k := range keys {
-		rows, err := stmt.QueryContext(ctx, args(k)...)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rows, err := stmt.QueryContext(row, args(k)...)
 		if err != nil {
 			return err
 		}
@@ -119,11 +130,7 @@ func parseNumbers(out []float64, b []byte) ([]float64, error) {
 
 // columns renders a row's metrics and stats as JSON, and its detail.
 func (t *sqliteTx) columns(r *Row) (metrics, stats string, detail []byte, err error) {
-	names := make([]string, len(r.Metrics))
-	for i, m := range r.Metrics {
-		names[i] = m.Name
-	}
-	quoted, err := json.Marshal(names)
+	metrics, err = t.quoted(r)
 	if err != nil {
 		return "", "", nil, err
 	}
@@ -133,12 +140,40 @@ func (t *sqliteTx) columns(r *Row) (metrics, stats string, detail []byte, err er
 		if i > 0 {
 			t.buf = append(t.buf, ',')
 		}
-		t.buf = strconv.AppendFloat(t.buf, v, 'g', -1, 64)
+		if v == float64(int64(v)) && math.Abs(v) < 1e6 {
+			t.buf = strconv.AppendInt(t.buf, int64(v), 10) // the same digits, sooner
+		} else {
+			t.buf = strconv.AppendFloat(t.buf, v, 'g', -1, 64)
+		}
 	}
 	t.buf = append(t.buf, ']')
 	stats = string(t.buf)
 	t.buf = r.appendDetail(t.buf[:0])
-	return string(quoted), stats, t.buf, nil
+	return metrics, stats, t.buf, nil
+}
+
+// quoted renders the names of a row's metrics, which most rows have in common.
+func (t *sqliteTx) quoted(r *Row) (string, error) {
+	t.buf = t.buf[:0]
+	for _, m := range r.Metrics {
+		t.buf = append(append(t.buf, m.Name...), 0) // no name has a zero byte
+	}
+	if have, ok := t.names[string(t.buf)]; ok {
+		return have, nil
+	}
+	names := make([]string, len(r.Metrics))
+	for i, m := range r.Metrics {
+		names[i] = m.Name
+	}
+	quoted, err := json.Marshal(names)
+	if err != nil {
+		return "", err
+	}
+	if t.names == nil {
+		t.names = map[string]string{}
+	}
+	t.names[string(t.buf)] = string(quoted)
+	return string(quoted), nil
 }
 
 // write finds rows by their rowid, which spares a walk down the index of the
@@ -158,9 +193,13 @@ func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error 
 	insert, update, updateState := 0, 1, 2
 	var ledger []byte
 	var args []any
+	row := unwatched(ctx)
 	for i, r := range rows {
 		if i%16 == 0 {
 			runtime.Gosched() // a large flush must not hold up those who wait for a verdict
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 		}
 		metrics, stats, detail, err := t.columns(r)
 		if err != nil {
@@ -177,7 +216,7 @@ func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error 
 		default:
 			args = append(args, r.rowid, r.Version-1)
 		}
-		res, err := stmts[kind].ExecContext(ctx, append(args, r.Fleet, r.Device, r.Bucket)...)
+		res, err := stmts[kind].ExecContext(row, append(args, r.Fleet, r.Device, r.Bucket)...)
 		if err != nil {
 			return err
 		}
@@ -237,7 +276,10 @@ func (t *sqliteTx) mark(ctx context.Context, hours []Key) error {
 	}
 	defer func() { _ = stmt.Close() }()
 	for _, k := range hours {
-		if _, err := stmt.ExecContext(ctx, k.Fleet, k.Device, k.Bucket); err != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := stmt.ExecContext(unwatched(ctx), k.Fleet, k.Device, k.Bucket); err != nil {
 			return err
 		}
 	}

@@ -98,11 +98,14 @@ func (t *sqliteTx) replace(ctx context.Context, res Resolution, rows []*Row, now
 	}
 	defer func() { _ = stmt.Close() }()
 	for _, r := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		metrics, stats, detail, err := t.columns(r)
 		if err != nil {
 			return err
 		}
-		if _, err := stmt.ExecContext(ctx, r.Fleet, r.Device, r.Bucket, now.Unix(), metrics, stats, detail); err != nil {
+		if _, err := stmt.ExecContext(unwatched(ctx), r.Fleet, r.Device, r.Bucket, now.Unix(), metrics, stats, detail); err != nil {
 			return err
 		}
 	}
