@@ -2,24 +2,16 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
-// catchUp: the processing streams alone, working off a backlog.
+// catchUp: the processing streams alone, working off a backlog, beside the
+// engine's own parts for half of the work.
 func (b *bench) catchUp(ctx context.Context) error {
-	t := b.report.table("Working off a backlog",
-		"The log was filled while nothing processed it; then the streams start, in one process beside the broker. The seconds hold joining the group, the stores' batching periods and the last commit; the rate is that between the first and the last tenth. Goals for both together: 10 µs of CPU per event, 50,000 events/s.",
-		"streams", "events", "seconds", "events/s", "µs of CPU per event", "µs, broker", "peak memory MiB")
-	for _, streams := range [][]string{{"raw"}, {"rollup"}, {"raw", "rollup"}} {
-		if err := b.catchUpWith(ctx, t, streams); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *bench) catchUpWith(ctx context.Context, t *table, streams []string) error {
 	s, home, err := b.brokerAlone(ctx)
 	if err != nil {
 		return err
@@ -33,27 +25,91 @@ func (b *bench) catchUpWith(ctx context.Context, t *table, streams []string) err
 	if err != nil {
 		return err
 	}
+	t := b.report.table("Working off a backlog",
+		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each time with new groups and empty stores. The rate is that between the first and the last tenth. "+
+			"\"Read only\" is `peers/read_only.yaml`: what the engine's reading costs a stream, which is in all rows (twice where two streams read). \"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, without rollups, ledger, coordinates or syncs. "+
+			"Goals for raw + rollup: 10 µs of CPU per event, 50,000 events/s.",
+		"streams", "events", "seconds", "events/s", "µs of CPU per event", "µs above reading", "µs, broker", "peak memory MiB")
+	var reading float64
+	for _, c := range []struct {
+		name    string
+		streams []string
+		peer    string
+	}{
+		{"read only", []string{"read_only"}, "read_only"},
+		{"upstream's dedupe + parquet_encode", []string{"upstream_store"}, "upstream_store"},
+		{"raw", []string{"raw"}, ""},
+		{"rollup", []string{"rollup"}, ""},
+		{"raw + rollup", []string{"raw", "rollup"}, ""},
+	} {
+		w, err := b.consumer(s, home, c.peer, c.streams)
+		if err != nil {
+			return err
+		}
+		r, err := b.workOff(ctx, s, w, c.streams)
+		if err != nil {
+			return fmt.Errorf("working off a backlog, %s: %w", c.name, err)
+		}
+		if c.peer == "read_only" {
+			reading = r.cpu
+		}
+		t.row(c.name, r.events, r.took.Seconds(), r.rate, r.cpu, r.cpu-reading*float64(len(c.streams)), r.broker, r.peak)
+	}
+	return nil
+}
+
+// consumer is some of the shipped streams, or a peer in their place, with empty
+// stores.
+func (b *bench) consumer(s *system, home, peer string, streams []string) (contender, error) {
+	data := filepath.Join(s.data, "stores-"+strings.Join(streams, "-"))
 	c, err := b.weirStreams(s, home, streams...)
 	if err != nil {
-		return err
+		return c, err
 	}
+	in := func(name string) string { return filepath.Join(data, name) }
+	c.env = append(c.env, "WEIR_DATA="+data, "WEIR_ROLLUP_URL=sqlite://"+in("rollups.db"), "WEIR_RAW_URL=file://"+in("raw"),
+		"WEIR_DEAD_LETTER_URL=file://"+in("dead-letter"), "WEIR_CLAIMS_URL=pebble://"+in("claims"))
+	if peer != "" {
+		c.argv = []string{b.binary, "run", filepath.Join(b.repo, "tests", "load", "peers", peer+".yaml")}
+	}
+	return c, os.MkdirAll(data, 0o755)
+}
+
+// worked is a backlog, and what working it off took.
+type worked struct {
+	drained
+	events            int64
+	cpu, broker, peak float64
+}
+
+// workOff runs a consumer until its groups have committed all of the log, and
+// forgets the groups.
+func (b *bench) workOff(ctx context.Context, s *system, c contender, streams []string) (w worked, err error) {
 	var groups []string
 	for _, name := range streams {
 		groups = append(groups, "weir-"+name)
 	}
-	backlog, err := s.lag(ctx, groups...)
-	if err != nil {
-		return err
+	if w.events, err = s.lag(ctx, groups...); err != nil {
+		return w, err
 	}
 	before, err := s.usage()
 	if err != nil {
-		return err
+		return w, err
 	}
 	p, err := b.spawn("catchup", c.env, c.argv...)
 	if err != nil {
-		return err
+		return w, err
 	}
-	defer p.stop()
+	if err := b.drained(ctx, s, p, c, &w, before, streams, groups); err != nil {
+		p.stop()
+		return w, err
+	}
+	p.stop()
+	_, err = s.admin.DeleteGroups(ctx, groups...)
+	return w, err
+}
+
+func (b *bench) drained(ctx context.Context, s *system, p *process, c contender, w *worked, before usage, streams, groups []string) error {
 	if err := p.await(ctx, c.ops, ""); err != nil {
 		return err
 	}
@@ -64,8 +120,7 @@ func (b *bench) catchUpWith(ctx context.Context, t *table, streams []string) err
 	if b.profile != "" {
 		go b.keepProfile(ctx, c.ops, strings.Join(streams, "-"))
 	}
-	gone, err := s.drain(ctx, 10*time.Minute, groups...)
-	if err != nil {
+	if w.drained, err = s.drain(ctx, 10*time.Minute, groups...); err != nil {
 		return err
 	}
 	used, err := p.usage()
@@ -76,6 +131,6 @@ func (b *bench) catchUpWith(ctx context.Context, t *table, streams []string) err
 	if err != nil {
 		return err
 	}
-	t.row(strings.Join(streams, " + "), backlog, gone.took.Seconds(), gone.rate, perEvent(started, used, backlog), perEvent(before, broker, backlog), used.peak)
+	w.cpu, w.broker, w.peak = perEvent(started, used, w.events), perEvent(before, broker, w.events), used.peak
 	return nil
 }
