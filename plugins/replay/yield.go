@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	yieldLeast  = 400.0            // events a second, whatever live traffic does: every replay ends
-	yieldLook   = 6 * time.Second  // what one judgement is made of: longer than the stores' batching periods
-	yieldAgain  = 90 * time.Second // then what is usual is measured anew
+	yieldLeast  = 400.0           // events a second, whatever live traffic does: every replay ends
+	yieldLook   = 8 * time.Second // what one judgement is made of: longer than the stores' batching periods
+	yieldAgain  = 2 * time.Minute // then what is usual is measured anew
 	yieldSlack  = 5 * time.Millisecond
 	yieldEnough = 40 // answers, for a judgement
 )
@@ -111,12 +111,12 @@ func (y *yield) step(now time.Time, live, busy bool) {
 			y.begin(settling, now)
 			return
 		case !known:
-		case slower > 1.35:
+		case slower > 1.3:
 			y.rate = max(y.rate/2, min(yieldLeast, y.most))
 			y.begin(settling, now)
 			return
-		case slower < 1.2:
-			y.rate = min(y.rate*1.5, y.most)
+		case slower < 1.1:
+			y.rate = min(y.rate*1.3, y.most)
 		}
 	}
 	y.begin(working, now)
@@ -140,11 +140,12 @@ func (y *yield) slower() (times float64, known bool) {
 	return 0, false
 }
 
-// usual is what 19 of 20 answers keep to, 0 when there are too few to say.
+// usual is what 49 of 50 answers keep to, 0 when there are too few to say: the
+// slow ones are those that live events notice.
 func usual(seen []time.Duration) (time.Duration, bool) {
 	if len(seen) < yieldEnough {
 		return 0, false
 	}
 	sorted := slices.Sorted(slices.Values(seen))
-	return sorted[len(sorted)*19/20], true
+	return sorted[len(sorted)*49/50], true
 }
