@@ -242,8 +242,3 @@ func (d deadLetters) Resolve(ctx context.Context, job string, outcomes []replay.
 	}
 	return d.outcomes.Record(ctx, list)
 }
-
-func (d deadLetters) Forget(ctx context.Context, before time.Time) error {
-	_, err := d.outcomes.Forget(ctx, before)
-	return err
-}

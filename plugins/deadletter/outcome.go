@@ -105,16 +105,6 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	return nil
 }
 
-// Forget deletes the outcomes noted before a time: once the dead letters
-// themselves are gone, nobody asks.
-func (o *Outcomes) Forget(ctx context.Context, before time.Time) (int64, error) {
-	res, err := o.db.ExecContext(ctx, `DELETE FROM dead_letter_outcome WHERE at < $1`, before.UnixMicro())
-	if err != nil {
-		return 0, fmt.Errorf("forgetting what became of dead letters: %w", err)
-	}
-	return res.RowsAffected()
-}
-
 // Expire deletes the outcomes noted before a time, at which the dead letters
 // themselves must be gone. An outcome does not tell whose it is: all stay while any
 // fleet is held.

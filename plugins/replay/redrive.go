@@ -53,7 +53,6 @@ const (
 	samplesMost = 10
 	sampleBytes = 4 << 10
 	countsMost  = 1000
-	outcomeKeep = 365 * 24 * time.Hour // longer than dead letters are kept
 )
 
 // back returns the processing groups that a dead letter goes back to, "" when
@@ -80,9 +79,6 @@ func (s *Spec) back(l *Letter) (targets string, validate bool) {
 func (r *run) redrive(ctx context.Context) error {
 	patch, err := newPatcher(r.job.Patch)
 	if err != nil {
-		return err
-	}
-	if err := r.letters.Forget(ctx, time.Now().Add(-outcomeKeep)); err != nil {
 		return err
 	}
 	q := LetterQuery{Fleet: r.job.Fleet, Devices: r.job.Devices, Stages: r.job.Stages, Codes: r.job.Codes}

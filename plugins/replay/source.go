@@ -117,6 +117,4 @@ type DeadLetters interface {
 	Resolved(ctx context.Context, ids []string) (map[string]bool, error)
 	// Resolve notes outcomes. They are durable when it returns nil.
 	Resolve(ctx context.Context, job string, outcomes []Outcome) error
-	// Forget deletes what was noted before a time.
-	Forget(ctx context.Context, before time.Time) error
 }

@@ -118,8 +118,6 @@ func (w lettersOf) Resolve(_ context.Context, _ string, outcomes []Outcome) erro
 	return nil
 }
 
-func (w lettersOf) Forget(context.Context, time.Time) error { return nil }
-
 type windowsOf struct {
 	*world
 	add map[Window]int
