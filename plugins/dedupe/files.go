@@ -30,8 +30,16 @@ type files struct {
 	buckets    []bucket // newest first; owner only
 	seed       maphash.Seed
 	taken      map[string][]byte
+	recent     recent // owner only
+	made       []made // by the group that is being decided
 	key        []byte
 	value      []byte
+}
+
+// made is a claim that was not there before.
+type made struct {
+	hash  uint64
+	claim *claim
 }
 
 // bucket is a stretch of time. Its filter is nil, which rules nothing out,
@@ -42,7 +50,7 @@ type bucket struct {
 }
 
 func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, error) {
-	f := &files{ttl: ttl, log: log, seed: maphash.MakeSeed(), taken: map[string][]byte{}}
+	f := &files{ttl: ttl, log: log, seed: maphash.MakeSeed(), taken: map[string][]byte{}, recent: newRecent()}
 	opts := &pebble.Options{
 		FS: waitForRoom(fs, path, log), Logger: pebbleLog{path, log},
 		FormatMajorVersion: pebble.FormatNewest,
@@ -92,6 +100,7 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 	f.begin(ms)
 	newest := &f.buckets[0]
 	clear(f.taken)
+	f.made = f.made[:0]
 	batch := f.db.NewBatch()
 	for _, r := range group {
 		for i := range r.claims {
@@ -110,6 +119,7 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 				continue
 			}
 			f.taken[string(c.key)] = c.mine
+			f.made = append(f.made, made{hash, c})
 			newest.keys.add(hash)
 			f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(newest.start)), c.key...)
 			f.value = append(binary.AppendUvarint(f.value[:0], uint64(max(ms-newest.start, 0))), c.mine...)
@@ -124,6 +134,9 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 	}
 	if err := f.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
 		return nil, fmt.Errorf("writing claims: %w", err)
+	}
+	for _, m := range f.made {
+		f.recent.add(m.hash, ms, m.claim)
 	}
 	return batch, nil
 }
@@ -147,6 +160,9 @@ func (f *files) begin(ms int64) {
 
 // find returns the coordinates that hold the key, nil when nobody does.
 func (f *files) find(ms int64, key []byte, hash uint64) ([]byte, error) {
+	if held := f.recent.find(hash, key, ms-f.ttl.Milliseconds()); held != nil {
+		return held, nil
+	}
 	for i := range f.buckets {
 		b := &f.buckets[i]
 		if !b.keys.has(hash) {
