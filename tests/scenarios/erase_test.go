@@ -88,6 +88,12 @@ func TestErasedDevicesStayErased(t *testing.T) {
 	if t.Failed() || dry.State != "done" || dry.Device != "" {
 		t.Fatalf("the dry run: %+v", dry)
 	}
+	out, err := s.found("plant-7", "pump-7", time.Now(), "--silent", "--kept", "pump-70=61")
+	for _, sees := range []string{"has event", "has dead letter", "control.db alert.device_id names", "rollups.db rollup_window_1m.device_id names", "holds the name", "62 rows of pump-70"} {
+		if err == nil || !strings.Contains(out, sees) {
+			t.Fatalf("the reader does not see what is there (%s): %s", sees, out)
+		}
+	}
 	began := time.Now()
 	device := s.command(commands[1]+" --json", admin)
 	sending := s.command(`weir erase --device valve-7 --fleet plant-7 --reason "goes on" --json`, admin)
@@ -338,31 +344,33 @@ func (s *system) erasing(admin string, n int) {
 // erased asks a reader that is not weir's.
 func (s *system) erased(fleet, device string, until time.Time, args ...string) {
 	s.t.Helper()
-	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
-	if err != nil {
-		s.t.Fatalf("making the Python environment: %v", err)
-	}
-	args = append([]string{"-B", repo("tests/verify/erased.py"), "--data", s.data, "--fleet", fleet, "--until", fmt.Sprint(until.UnixMicro()), "--silent"}, args...)
-	if device != "" {
-		args = append(args, "--device", device)
-	}
-	out, err := exec.Command(strings.TrimSpace(string(python)), args...).CombinedOutput()
+	out, err := s.found(fleet, device, until, append(args, "--silent")...)
 	s.t.Logf("%s", out)
 	if err != nil {
 		s.t.Errorf("something is left: %v", err)
 	}
 }
 
-// left proves that of a device that went on, exactly what came later is stored
-// and counted.
-func (s *system) left(device string, until time.Time, events int) {
+// found returns what that reader finds, and an error when it is something.
+func (s *system) found(fleet, device string, until time.Time, args ...string) (string, error) {
 	s.t.Helper()
 	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
 	if err != nil {
 		s.t.Fatalf("making the Python environment: %v", err)
 	}
-	out, err := exec.Command(strings.TrimSpace(string(python)), "-B", repo("tests/verify/erased.py"), "--data", s.data, "--fleet", "plant-7",
-		"--device", device, "--until", fmt.Sprint(until.UnixMicro()), "--kept", fmt.Sprint(device, "=", events)).CombinedOutput()
+	args = append([]string{"-B", repo("tests/verify/erased.py"), "--data", s.data, "--fleet", fleet, "--until", fmt.Sprint(until.UnixMicro())}, args...)
+	if device != "" {
+		args = append(args, "--device", device)
+	}
+	out, err := exec.Command(strings.TrimSpace(string(python)), args...).CombinedOutput()
+	return string(out), err
+}
+
+// left proves that of a device that went on, exactly what came later is stored
+// and counted.
+func (s *system) left(device string, until time.Time, events int) {
+	s.t.Helper()
+	out, err := s.found("plant-7", device, until, "--kept", fmt.Sprint(device, "=", events))
 	s.t.Logf("%s", out)
 	if err != nil {
 		s.t.Errorf("of a device that goes on: %v", err)

@@ -114,8 +114,12 @@ def main():
     for look in (search.raw, search.letters, search.tables, search.bytes):
         look()
     print(f"{args.device or args.fleet}: looked at " + ", ".join(f"{n} {what}" for what, n in search.looked.items()))
-    for problem in search.wrong[:20]:
-        print("WRONG", problem)
+    shown = Counter()
+    for problem in search.wrong:
+        kind = next((k for k in ("has event", "has dead letter", "holds the name") if k in problem), problem.split(" names ")[0])
+        shown[kind] += 1
+        if shown[kind] <= 2:
+            print("WRONG", problem)
     if not search.looked["raw rows"] or not search.looked["SQL rows"]:
         sys.exit("there was nothing to look at")
     sys.exit(1 if search.wrong else 0)
