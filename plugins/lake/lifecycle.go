@@ -135,7 +135,8 @@ func hasty(rules []types.LifecycleRule, prefix string, keep time.Duration, held 
 func prefixOf(r types.LifecycleRule) (prefix string, untagged bool) {
 	switch f := r.Filter; {
 	case f == nil:
-		return aws.ToString(r.Prefix), true // as rules once were written
+		//lint:ignore SA1019 rules that were written this way are still in force
+		return aws.ToString(r.Prefix), true
 	case f.Tag != nil || f.And != nil && len(f.And.Tags) > 0:
 		return "", false
 	case f.And != nil:
