@@ -164,6 +164,16 @@ func (s *shape) describe() string {
 	return string(s.kind)
 }
 
+// another tells whether one of the parts takes the writer's shape.
+func (c *compat) another(w *shape, parts []*shape) bool {
+	for _, p := range parts {
+		if _, ok := c.try(w, p); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // throughAlternatives handles a pair of which one is combined and the other
 // is not: it is enough that one alternative of the reader takes the writer's
 // shape, or that one of the writer's demands alone would satisfy the reader.
@@ -182,8 +192,12 @@ func (c *compat) throughAlternatives(w, r *shape) (done bool) {
 				return true
 			}
 		} else if r.way != "allOf" {
-			for _, p := range r.parts {
+			for i, p := range r.parts {
 				if found, ok := c.try(w, p); ok {
+					if c.policy == PolicyAdditive && r.way == "oneOf" && c.another(w, r.parts[i+1:]) {
+						c.add("ALTERNATIVES_OVERLAP", r.at+"/oneOf", "two alternatives of %s take what %s allows, and only one may", c.reader(), c.writer())
+						return true
+					}
 					accept(found, "SUM_TYPE_EXTENDED", r.at, c.reader()+" has alternatives beside this one")
 					return true
 				}

@@ -132,6 +132,7 @@ func vectors() []vector {
 		alike("uniqueItems appears", `{"type":"array"}`, `{"type":"array","uniqueItems":true}`, "UNIQUE_ITEMS_ADDED", ""),
 
 		alike("a schema becomes one of several", str, `{"oneOf":[{"type":"number"},{"type":"string"}]}`, "", "TYPE_CHANGED"),
+		{"a schema becomes one of two that both take it", in, `{"oneOf":[{"type":"integer"},{"type":"number"}]}`, "", "TYPE_CHANGED", "ALTERNATIVES_OVERLAP", "TYPE_CHANGED"},
 		alike("an alternative is added", `{"anyOf":[`+str+`,`+num+`]}`, `{"anyOf":[`+num+`,`+str+`,{"type":"null"}]}`, "", "SUM_TYPE_NARROWED"),
 		alike("an alternative changes", `{"oneOf":[`+str+`,`+num+`]}`, `{"oneOf":[`+str+`,{"type":"boolean"}]}`, "COMBINED_TYPE_SUBSCHEMAS_CHANGED TYPE_CHANGED", "COMBINED_TYPE_SUBSCHEMAS_CHANGED TYPE_CHANGED"),
 		alike("oneOf becomes anyOf", `{"oneOf":[`+str+`,`+num+`]}`, `{"anyOf":[`+str+`,`+num+`]}`, "", "COMBINED_TYPE_CHANGED"),
