@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -89,10 +90,28 @@ func (s *system) forget(at time.Time) (rows map[string]int) {
 	s.env = []string{"WEIR_MAINTAIN_INTERVAL=1s", "WEIR_MAINTAIN_NOW=" + at.UTC().Format(time.RFC3339)}
 	s.start()
 	s.ready()
-	defer s.stop()
+	defer s.end()
 	return forgotten(s.t, at, func() (string, error) {
 		return s.weir("retention", "--json", "--limit", "1000", "--data", s.data)
 	})
+}
+
+// end ends weir with SIGTERM. How long the streams take to drain on a busy machine
+// is for other tests to judge.
+func (s *system) end() {
+	s.t.Helper()
+	if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatalf("stopping weir: %v", err)
+	}
+	select {
+	case err := <-s.done:
+		if err != nil {
+			s.t.Logf("weir up after SIGTERM: %v", err)
+		}
+		s.up = nil
+	case <-time.After(90 * time.Second):
+		s.t.Fatal("weir up did not end after SIGTERM")
+	}
 }
 
 // forgotten waits until runs of a time find nothing more.
