@@ -52,11 +52,11 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores Sto
 // Process does one run, and makes its report the message. What the report says
 // is deleted is deleted for good.
 func (m *processor) Process(ctx context.Context, msg *service.Message) (service.MessageBatch, error) {
-	now, err := m.clock(msg)
+	now, wall, err := m.clock(msg)
 	if err != nil {
 		return nil, err
 	}
-	report, err := m.run(ctx, now)
+	report, err := m.run(ctx, now, wall && !m.dryRun)
 	m.count(report)
 	raw, encoding := json.Marshal(report)
 	if encoding != nil {
@@ -70,19 +70,20 @@ func (m *processor) Process(ctx context.Context, msg *service.Message) (service.
 	return service.MessageBatch{msg}, nil
 }
 
-func (m *processor) clock(msg *service.Message) (time.Time, error) {
+// clock returns the time of the run, and whether it is of the clock on the wall.
+func (m *processor) clock(msg *service.Message) (now time.Time, wall bool, err error) {
 	text, err := m.now.TryString(msg)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("reading field %s: %w", maintainFieldNow, err)
+		return now, false, fmt.Errorf("reading field %s: %w", maintainFieldNow, err)
 	}
 	if text == "" {
-		return time.Now(), nil
+		return time.Now(), true, nil
 	}
 	now, ok := event.ParseTime(text)
 	if !ok {
-		return now, fmt.Errorf("reading field %s: %q is no RFC 3339 time with a zone", maintainFieldNow, text)
+		return now, false, fmt.Errorf("reading field %s: %q is no RFC 3339 time with a zone", maintainFieldNow, text)
 	}
-	return now, nil
+	return now, false, nil
 }
 
 func (m *processor) count(r *Report) {

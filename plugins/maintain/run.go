@@ -36,8 +36,9 @@ type Part struct {
 // the letter: one whose outcome is forgotten could be sent back a second time.
 const outcomeSlack = 180 * 24 * time.Hour
 
-// run does one run. The report says what was done also after an error.
-func (m *processor) run(ctx context.Context, now time.Time) (*Report, error) {
+// run does one run, which deletes nothing when its time is to be checked and not
+// believed. The report says what was done also after an error.
+func (m *processor) run(ctx context.Context, now time.Time, check bool) (*Report, error) {
 	started := time.Now()
 	r := &Report{At: now.UTC().Truncate(time.Microsecond), DryRun: m.dryRun, Held: []string{}}
 	control, release, err := m.openControl(ctx)
@@ -47,6 +48,11 @@ func (m *processor) run(ctx context.Context, now time.Time) (*Report, error) {
 		holds := (*hold.Store)(nil)
 		if holds, err = hold.Open(ctx, control); err == nil {
 			p.Held = holds.Fleets
+			if check {
+				if err := believe(ctx, control, now); err != nil {
+					p.Held = func(context.Context) ([]string, error) { return nil, err }
+				}
+			}
 		}
 	}
 	if held, unknown := p.Fleets(ctx); unknown == nil && held != nil {

@@ -48,7 +48,8 @@ Each message is one run, and is replaced by its report in JSON: what went from e
 store that fails keeps no other from its turn; the message is then errored. Runs may overlap, stop anywhere and be repeated.
 
 Nothing is deleted of a fleet that an admin holds (`+"`weir hold`, `PUT /v1/holds/{fleet}`"+`). Holds are read before every deletion;
-while they cannot be read, nothing is deleted. Rows of which nobody can tell whose they are stay while any fleet is held.
+while they cannot be read, nothing is deleted. Nor is it for a day after the clock has jumped ahead by more than seven days since
+the last run, or there was none for as long: the run fails and says so. Rows of which nobody can tell whose they are stay while any fleet is held.
 
 Raw events and dead letters go by the day, when all of it is old enough; what was written in the last 24 hours always stays. Where
 their store is S3, the bucket's own rules are kept right too: they delete two days later, should weir not run any more, and not at

@@ -17,7 +17,8 @@ func migrations() []sqldb.Migration {
 	table := `CREATE TABLE maintain_run (
 		id TEXT PRIMARY KEY, started_at BIGINT NOT NULL, at BIGINT NOT NULL, notable INTEGER NOT NULL, report TEXT NOT NULL);
 		CREATE INDEX maintain_run_started ON maintain_run (started_at);`
-	return []sqldb.Migration{{SQLite: table, Postgres: table}}
+	clock := `CREATE TABLE maintain_clock (id INTEGER PRIMARY KEY, seen BIGINT NOT NULL, doubted BIGINT NOT NULL)`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: clock, Postgres: clock}}
 }
 
 func openRuns(ctx context.Context, db *sqldb.DB) error {
@@ -92,8 +93,11 @@ func Runs(ctx context.Context, db *sqldb.DB, limit int) (runs []Run, err error) 
 }
 
 // expireRuns deletes the reports of runs before a time; they name no fleet's
-// data, only numbers.
+// data, only numbers, and go whoever is held.
 func expireRuns(ctx context.Context, db *sqldb.DB, p keep.Pass, before time.Time) (keep.Removed, error) {
+	if _, err := p.Fleets(ctx); err != nil { // nothing at all is to be deleted
+		return keep.Removed{}, err
+	}
 	p.Held = nil
 	return keep.Rows{Table: "maintain_run", Key: "id", Old: "at < $1"}.Expire(ctx, db, p, before)
 }
