@@ -352,3 +352,26 @@ func benchProcessor(b *testing.B, name, url string, size int) {
 		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*size), "µs/event")
 	})
 }
+
+// While requests wait, a batch is processed later, and all the same: no peak
+// stops the processing.
+func TestProcessingMakesWayForRequestsAndStillGoesOn(t *testing.T) {
+	p := newTestProcessor(t, newTestPool(), "url: memory://\nmake_way: 100")
+	p.line.Add(1 << 20)
+	batch := make(service.MessageBatch, 10)
+	for i := range batch {
+		batch[i] = record(uuid.NewString(), 0, int64(i))
+	}
+	least := 10 * time.Second / 100 // a core alone does as many a second as make_way says
+	start := time.Now()
+	process(t, p, batch...)
+	if took := time.Since(start); took < least {
+		t.Errorf("a batch of 10 at 100 a second made way for %s, want at least %s", took, least)
+	}
+	p.line.Add(-1 << 20)
+	start = time.Now()
+	process(t, p, batch...)
+	if took := time.Since(start); took >= least {
+		t.Errorf("a batch took %s though nobody waits", took)
+	}
+}

@@ -47,7 +47,8 @@ func TestWorkMakesWayOnlyWhileTheLineIsLongAndNotForEver(t *testing.T) {
 
 func TestAProcessHasOneLine(t *testing.T) {
 	res := service.MockResources()
-	if Of(res) != Of(res) {
+	gate, processing := Of(res), Of(res)
+	if gate != processing {
 		t.Error("two lines: who processes would not see who waits")
 	}
 }
