@@ -1,0 +1,98 @@
+// Package kafka says how a room that speaks to the log itself finds it and gets
+// in: one set of config fields, and what they mean to the client.
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// ErrNoBroker is the error of a cluster that has no address.
+var ErrNoBroker = errors.New("reading the addresses of the log: seed_brokers names no broker")
+
+// Cluster is where the log is, and how to get in. It can be printed: it shows no
+// password.
+type Cluster struct {
+	brokers []string
+	tls     *tls.Config    // nil: plain TCP
+	sasl    sasl.Mechanism // nil: no authentication
+}
+
+// Brokers takes apart items that hold several addresses, as environment
+// variables do.
+func Brokers(items ...string) (each []string) {
+	for _, item := range items {
+		for b := range strings.SplitSeq(item, ",") {
+			if b = strings.TrimSpace(b); b != "" {
+				each = append(each, b)
+			}
+		}
+	}
+	return each
+}
+
+// Login is who we are to the brokers.
+type Login struct{ Mechanism, User, Password string }
+
+// Mechanisms are those that a login can name.
+func Mechanisms() []string { return []string{"none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} }
+
+// New returns the cluster at some addresses, each of which may be a list. The TLS
+// config may be nil. It fails with ErrNoBroker when there is no address.
+func New(addresses []string, secure *tls.Config, login Login) (Cluster, error) {
+	c := Cluster{brokers: Brokers(addresses...), tls: secure}
+	if len(c.brokers) == 0 {
+		return c, ErrNoBroker
+	}
+	var err error
+	c.sasl, err = login.mechanism()
+	return c, err
+}
+
+func (l Login) mechanism() (sasl.Mechanism, error) {
+	complete := func() error {
+		if l.User == "" || l.Password == "" {
+			return fmt.Errorf("authenticating with %s: give both the SASL user and the password", l.Mechanism)
+		}
+		return nil
+	}
+	shake := func(context.Context) (scram.Auth, error) {
+		return scram.Auth{User: l.User, Pass: l.Password}, complete()
+	}
+	switch l.Mechanism {
+	case "", "none":
+		return nil, nil
+	case "PLAIN":
+		return plain.Plain(func(context.Context) (plain.Auth, error) {
+			return plain.Auth{User: l.User, Pass: l.Password}, complete()
+		}), nil
+	case "SCRAM-SHA-256":
+		return scram.Sha256(shake), nil
+	case "SCRAM-SHA-512":
+		return scram.Sha512(shake), nil
+	}
+	return nil, fmt.Errorf("reading the SASL mechanism: %q is none of %s", l.Mechanism, strings.Join(Mechanisms(), ", "))
+}
+
+// Options are those of a client of the cluster that calls itself by an ID.
+func (c Cluster) Options(clientID string) []kgo.Opt {
+	opts := []kgo.Opt{kgo.SeedBrokers(c.brokers...), kgo.ClientID(clientID)}
+	if c.tls != nil {
+		opts = append(opts, kgo.DialTLSConfig(c.tls))
+	}
+	if c.sasl != nil {
+		opts = append(opts, kgo.SASL(c.sasl))
+	}
+	return opts
+}
+
+// Named says whether there is a cluster at all.
+func (c Cluster) Named() bool { return len(c.brokers) > 0 }

@@ -1,0 +1,65 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"fmt"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	kafkaFieldBrokers   = "seed_brokers"
+	kafkaFieldTLS       = "tls"
+	kafkaFieldSASL      = "sasl"
+	kafkaFieldMechanism = "mechanism"
+	kafkaFieldUser      = "username"
+	kafkaFieldPassword  = "password"
+)
+
+// Fields are the config fields of a component that needs the log.
+func Fields() []*service.ConfigField {
+	return fields(service.NewStringListField(kafkaFieldBrokers).
+		Description("Addresses of the log's brokers. An item may hold several, separated by commas."))
+}
+
+// OptionalFields are those of a component that does without the log when no
+// broker is named; why says what it does then.
+func OptionalFields(why string) []*service.ConfigField {
+	return fields(service.NewStringListField(kafkaFieldBrokers).
+		Description(why + " An item may hold several, separated by commas.").Default([]any{}))
+}
+
+func fields(brokers *service.ConfigField) []*service.ConfigField {
+	return []*service.ConfigField{
+		brokers.Example([]string{"kafka-1:9092", "kafka-2:9092"}),
+		service.NewTLSToggledField(kafkaFieldTLS),
+		service.NewObjectField(kafkaFieldSASL,
+			service.NewStringEnumField(kafkaFieldMechanism, Mechanisms()...).
+				Description("The SASL mechanism. PLAIN shows the password to the network unless `tls` is enabled.").Default("none"),
+			service.NewStringField(kafkaFieldUser).Description("The user.").Default(""),
+			service.NewStringField(kafkaFieldPassword).Description("The password.").Default("").Secret(),
+		).Description("How to authenticate to the brokers.").Advanced(),
+	}
+}
+
+// FromParsed reads the fields. It fails with ErrNoBroker when they name none,
+// which is for the caller to judge where they are optional.
+func FromParsed(conf *service.ParsedConfig) (Cluster, error) {
+	addresses, err := conf.FieldStringList(kafkaFieldBrokers)
+	if err != nil {
+		return Cluster{}, err
+	}
+	var secure *tls.Config
+	if with, on, err := conf.FieldTLSToggled(kafkaFieldTLS); err != nil {
+		return Cluster{}, fmt.Errorf("reading %s: %w", kafkaFieldTLS, err)
+	} else if on {
+		secure = with
+	}
+	var login Login
+	for name, to := range map[string]*string{kafkaFieldMechanism: &login.Mechanism, kafkaFieldUser: &login.User, kafkaFieldPassword: &login.Password} {
+		if *to, err = conf.FieldString(kafkaFieldSASL, name); err != nil {
+			return Cluster{}, err
+		}
+	}
+	return New(addresses, secure, login)
+}
