@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -11,17 +10,14 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"weir/plugins/kafka"
 )
 
 // config is an event_log's, read.
 type config struct {
-	brokers     []string
+	cluster     kafka.Cluster
 	clientID    string
-	tls         *tls.Config
-	sasl        sasl.Mechanism
 	topic       string
 	compression kgo.CompressionCodec
 	linger      time.Duration
@@ -92,29 +88,16 @@ func configFromParsed(conf *service.ParsedConfig, log *service.Logger) (config, 
 		linger: f.duration(eventLogFieldLinger), timeout: f.duration(eventLogFieldTimeout),
 		maxBytes: f.bytes(eventLogFieldMaxBytes), maxBuffered: f.positive(eventLogFieldMaxBuffered), inFlight: f.positive(eventLogFieldMaxInFlight),
 		letterTopic: f.text(eventLogFieldDeadLetter, eventLogFieldTopic), letterBytes: f.bytes(eventLogFieldDeadLetter, eventLogFieldMaxBytes),
-		sasl: f.sasl(), compression: f.codec(), log: log,
+		compression: f.codec(), log: log,
 	}
-	brokers, err := conf.FieldStringList(eventLogFieldBrokers)
+	var err error
+	c.cluster, err = kafka.FromParsed(conf)
 	f.keep(err)
-	for _, list := range brokers { // an item may be a list itself, as it is in an environment variable
-		for b := range strings.SplitSeq(list, ",") {
-			if b = strings.TrimSpace(b); b != "" {
-				c.brokers = append(c.brokers, b)
-			}
-		}
-	}
 	switch {
-	case len(c.brokers) == 0:
-		f.keep(fmt.Errorf("%s names no broker", eventLogFieldBrokers))
 	case c.topic == "":
 		f.keep(fmt.Errorf("%s is empty", eventLogFieldTopic))
 	case c.topic == c.letterTopic:
 		f.keep(fmt.Errorf("%s.%s must be another topic", eventLogFieldDeadLetter, eventLogFieldTopic))
-	}
-	tlsConf, on, err := conf.FieldTLSToggled(eventLogFieldTLS)
-	f.keep(err)
-	if on {
-		c.tls = tlsConf
 	}
 	if f.err != nil {
 		return c, f.err
@@ -122,19 +105,6 @@ func configFromParsed(conf *service.ParsedConfig, log *service.Logger) (config, 
 	c.letterBytes = max(c.letterBytes, c.maxBytes)
 	c.processors, err = conf.FieldProcessorList(eventLogFieldDeadLetter, eventLogFieldProcessors)
 	return c, err
-}
-
-func (f *fields) sasl() sasl.Mechanism {
-	user, password := f.text(eventLogFieldSASL, eventLogFieldUser), f.text(eventLogFieldSASL, eventLogFieldPassword)
-	switch f.text(eventLogFieldSASL, eventLogFieldMechanism) {
-	case "PLAIN":
-		return plain.Auth{User: user, Pass: password}.AsMechanism()
-	case "SCRAM-SHA-256":
-		return scram.Auth{User: user, Pass: password}.AsSha256Mechanism()
-	case "SCRAM-SHA-512":
-		return scram.Auth{User: user, Pass: password}.AsSha512Mechanism()
-	}
-	return nil
 }
 
 func (f *fields) codec() kgo.CompressionCodec {
@@ -159,19 +129,10 @@ const leaderLookup = 500 * time.Millisecond
 // What they leave out are the client's defaults: idempotent writes that wait for
 // all replicas in sync, tried again until the brokers are back.
 func (c *config) client(n int32) []kgo.Opt {
-	opts := []kgo.Opt{
-		kgo.SeedBrokers(c.brokers...), kgo.ClientID(c.clientID), kgo.WithLogger(clientLog{c.log}),
+	return append(c.cluster.Options(c.clientID), kgo.WithLogger(clientLog{c.log}),
 		kgo.ProducerLinger(c.linger), kgo.ProduceRequestTimeout(c.timeout), kgo.ProducerBatchCompression(c.compression),
 		kgo.ProducerBatchMaxBytes(n), kgo.MaxBufferedRecords(c.maxBuffered),
-		kgo.MetadataMinAge(leaderLookup),
-	}
-	if c.tls != nil {
-		opts = append(opts, kgo.DialTLSConfig(c.tls))
-	}
-	if c.sasl != nil {
-		opts = append(opts, kgo.SASL(c.sasl))
-	}
-	return opts
+		kgo.MetadataMinAge(leaderLookup))
 }
 
 // clientLog passes on what the client has to say: what it tries again by itself

@@ -11,17 +11,12 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/plugins/kafka"
 )
 
 const (
-	eventLogFieldBrokers   = "seed_brokers"
-	eventLogFieldClientID  = "client_id"
-	eventLogFieldTLS       = "tls"
-	eventLogFieldSASL      = "sasl"
-	eventLogFieldMechanism = "mechanism"
-	eventLogFieldUser      = "username"
-	eventLogFieldPassword  = "password"
-
+	eventLogFieldClientID    = "client_id"
 	eventLogFieldTopic       = "topic"
 	eventLogFieldCompression = "compression"
 	eventLogFieldLinger      = "linger"
@@ -51,17 +46,9 @@ the same requests as the healthy ones. A failure there fails the batch; without 
 outage of the log never makes a dead letter.
 
 For other topics, keys, headers or clusters use `+"`kafka_franz`"+`; this output does one thing, at a lower cost.`).
-		Field(service.NewStringListField(eventLogFieldBrokers).
-			Description("The brokers to begin with. An item may be a list itself, separated by commas.").
-			Example([]string{"kafka-1:9092", "kafka-2:9092"})).
+		Fields(kafka.Fields()...).
 		Field(service.NewStringField(eventLogFieldClientID).
 			Description("How the client calls itself to the brokers.").Default("weir").Advanced()).
-		Field(service.NewTLSToggledField(eventLogFieldTLS)).
-		Field(service.NewObjectField(eventLogFieldSASL,
-			service.NewStringEnumField(eventLogFieldMechanism, "none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512").Description("The SASL mechanism.").Default("none"),
-			service.NewStringField(eventLogFieldUser).Description("The user.").Default(""),
-			service.NewStringField(eventLogFieldPassword).Description("The password.").Default("").Secret(),
-		).Description("How to authenticate to the brokers.").Advanced()).
 		Field(service.NewStringField(eventLogFieldTopic).
 			Description("The topic of healthy events. It must exist: see `weir topics create`.")).
 		Field(service.NewObjectField(eventLogFieldDeadLetter,
@@ -142,10 +129,11 @@ func (o *output) Connect(ctx context.Context) error {
 	if err := client.Ping(ctx); err != nil {
 		client.Close()
 		large.Close()
-		if err = fmt.Errorf("opening the log: %w", err); !kgo.IsRetryableBrokerErr(errors.Unwrap(err)) {
-			return service.NewErrBackOff(err, 15*time.Second) // wrong credentials, most likely
+		said := fmt.Errorf("opening the log: %w", o.conf.cluster.Explain(err))
+		if !kgo.IsRetryableBrokerErr(err) {
+			return service.NewErrBackOff(said, 15*time.Second) // wrong credentials, most likely
 		}
-		return err
+		return said
 	}
 	o.client, o.large = client, large
 	return nil
