@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
-	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"weir/plugins/apikey"
+	"weir/plugins/kafka"
 	"weir/plugins/rawjson"
 )
 
@@ -171,21 +168,13 @@ func (f *fields) quota(path ...string) quota {
 }
 
 func (f *fields) pressure() *pressureConfig {
-	brokers, err := f.conf.FieldStringList(gateFieldPressure, gateFieldPressureBrokers)
-	f.keep(err)
-	var each []string // an item may be a list itself, as it is in an environment variable
-	for _, list := range brokers {
-		for b := range strings.SplitSeq(list, ",") {
-			if b = strings.TrimSpace(b); b != "" {
-				each = append(each, b)
-			}
-		}
-	}
-	if len(each) == 0 {
+	cluster, err := kafka.FromParsed(f.conf.Namespace(gateFieldPressure))
+	if errors.Is(err, kafka.ErrNoBroker) {
 		return nil
 	}
+	f.keep(err)
 	p := &pressureConfig{
-		brokers:  each,
+		cluster:  cluster,
 		topic:    f.text(gateFieldPressure, gateFieldPressureTopic),
 		interval: f.duration(gateFieldPressure, gateFieldPressureInterval),
 		limits: pressureLimits{
@@ -193,7 +182,6 @@ func (f *fields) pressure() *pressureConfig {
 			age:     f.duration(gateFieldPressure, gateFieldPressureAge),
 			resume:  f.number(gateFieldPressure, gateFieldPressureResume),
 		},
-		sasl: f.sasl(),
 	}
 	if p.groups, err = f.conf.FieldStringList(gateFieldPressure, gateFieldPressureGroups); err == nil && len(p.groups) == 0 {
 		err = errors.New("backpressure needs at least one group to measure")
@@ -202,25 +190,7 @@ func (f *fields) pressure() *pressureConfig {
 	if p.limits.resume >= 1 || p.limits.resume <= 0 {
 		f.keep(fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume))
 	}
-	conf, on, err := f.conf.FieldTLSToggled(gateFieldPressure, gateFieldPressureTLS)
-	f.keep(err)
-	if on {
-		p.tls = conf
-	}
 	return p
-}
-
-func (f *fields) sasl() sasl.Mechanism {
-	user, password := f.text(gateFieldPressure, gateFieldPressureSASL, gateFieldSASLUser), f.text(gateFieldPressure, gateFieldPressureSASL, gateFieldSASLPassword)
-	switch f.text(gateFieldPressure, gateFieldPressureSASL, gateFieldSASLMechanism) {
-	case "PLAIN":
-		return plain.Auth{User: user, Pass: password}.AsMechanism()
-	case "SCRAM-SHA-256":
-		return scram.Auth{User: user, Pass: password}.AsSha256Mechanism()
-	case "SCRAM-SHA-512":
-		return scram.Auth{User: user, Pass: password}.AsSha512Mechanism()
-	}
-	return nil
 }
 
 func (f *fields) tls() *tlsConfig {

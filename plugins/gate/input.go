@@ -40,18 +40,12 @@ const (
 	gateFieldQuotaFleet  = "fleet"
 
 	gateFieldPressure         = "backpressure"
-	gateFieldPressureBrokers  = "seed_brokers"
 	gateFieldPressureTopic    = "topic"
 	gateFieldPressureGroups   = "groups"
 	gateFieldPressureRecords  = "max_records"
 	gateFieldPressureAge      = "max_age"
 	gateFieldPressureResume   = "resume_ratio"
 	gateFieldPressureInterval = "interval"
-	gateFieldPressureTLS      = "tls"
-	gateFieldPressureSASL     = "sasl"
-	gateFieldSASLMechanism    = "mechanism"
-	gateFieldSASLUser         = "username"
-	gateFieldSASLPassword     = "password"
 
 	gateFieldTLS       = "tls"
 	gateFieldTLSCert   = "cert_file"

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,18 +11,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl"
+
+	"weir/plugins/kafka"
 )
 
 // pressureConfig says which groups to measure, where.
 type pressureConfig struct {
-	brokers  []string
+	cluster  kafka.Cluster
 	topic    string
 	groups   []string
 	interval time.Duration
 	limits   pressureLimits
-	tls      *tls.Config
-	sasl     sasl.Mechanism
 }
 
 // monitor measures the backlog in Kafka, and tells the admission.
@@ -40,14 +38,7 @@ type monitor struct {
 }
 
 func startMonitor(conf pressureConfig, tell func(backlog), log *service.Logger, m *metrics) (*monitor, error) {
-	opts := []kgo.Opt{kgo.SeedBrokers(conf.brokers...), kgo.ClientID("weir-gate")}
-	if conf.tls != nil {
-		opts = append(opts, kgo.DialTLSConfig(conf.tls))
-	}
-	if conf.sasl != nil {
-		opts = append(opts, kgo.SASL(conf.sasl))
-	}
-	client, err := kgo.NewClient(opts...)
+	client, err := kgo.NewClient(conf.cluster.Options("weir-gate")...)
 	if err != nil {
 		return nil, fmt.Errorf("opening the measurement of the backlog: %w", err)
 	}
@@ -81,7 +72,7 @@ func (m *monitor) run() {
 		cancel()
 		switch {
 		case err != nil && !failing:
-			m.log.Warnf("The backlog cannot be measured, the last decision about it stands: %v", err)
+			m.log.Warnf("The backlog cannot be measured, the last decision about it stands: %v", m.conf.cluster.Explain(err))
 			failing = true
 		case err == nil && failing:
 			m.log.Infof("The backlog can be measured again")

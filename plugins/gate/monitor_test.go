@@ -14,8 +14,8 @@ import (
 	"weir/tests/integration/require"
 )
 
-// kafka is a broker of a test, with records in it.
-type kafka struct {
+// testLog is a broker of a test, with records in it.
+type testLog struct {
 	t       *testing.T
 	addrs   []string
 	client  *kgo.Client
@@ -23,7 +23,7 @@ type kafka struct {
 	cluster *kfake.Cluster
 }
 
-func newKafka(t *testing.T) *kafka {
+func newKafka(t *testing.T) *testLog {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "raw-events"))
 	if err != nil {
@@ -35,10 +35,10 @@ func newKafka(t *testing.T) *kafka {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	return &kafka{t: t, addrs: c.ListenAddrs(), client: cl, admin: kadm.NewClient(cl), cluster: c}
+	return &testLog{t: t, addrs: c.ListenAddrs(), client: cl, admin: kadm.NewClient(cl), cluster: c}
 }
 
-func (k *kafka) write(n int, at time.Time) {
+func (k *testLog) write(n int, at time.Time) {
 	k.t.Helper()
 	for i := range n {
 		k.client.Produce(context.Background(), &kgo.Record{Partition: int32(i % 2), Value: []byte("x"), Timestamp: at}, nil)
@@ -48,7 +48,7 @@ func (k *kafka) write(n int, at time.Time) {
 	}
 }
 
-func (k *kafka) commit(group string, each int64) {
+func (k *testLog) commit(group string, each int64) {
 	k.t.Helper()
 	var o kadm.Offsets
 	for p := range int32(2) {
@@ -59,7 +59,7 @@ func (k *kafka) commit(group string, each int64) {
 	}
 }
 
-func (k *kafka) ends() (total int64) {
+func (k *testLog) ends() (total int64) {
 	k.t.Helper()
 	ends, err := k.admin.ListEndOffsets(k.t.Context(), "raw-events")
 	if err != nil {
@@ -152,7 +152,7 @@ func TestBacklogIsMeasuredInRealKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	k := &kafka{t: t, client: cl, admin: kadm.NewClient(cl)}
+	k := &testLog{t: t, client: cl, admin: kadm.NewClient(cl)}
 	if _, err := k.admin.CreateTopic(t.Context(), 2, 1, nil, topic); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestBacklogIsMeasuredInRealKafka(t *testing.T) {
 	if err := k.admin.CommitAllOffsets(t.Context(), topic+"-fast", o); err != nil {
 		t.Fatal(err)
 	}
-	conf := pressureConfig{brokers: brokers, topic: topic, groups: []string{topic + "-fast"}, interval: 20 * time.Millisecond,
+	conf := pressureConfig{topic: topic, groups: []string{topic + "-fast"}, interval: 20 * time.Millisecond,
 		limits: pressureLimits{records: 1000, age: 10 * time.Minute, resume: 0.8}}
 	m := &monitor{conf: conf, admin: k.admin}
 	if r, err := m.measure(t.Context(), time.Now()); err != nil || r.records != 2 || r.age > time.Minute {

@@ -1,6 +1,10 @@
 package gate
 
-import "github.com/redpanda-data/benthos/v4/public/service"
+import (
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/kafka"
+)
 
 func limitsField() *service.ConfigField {
 	return service.NewObjectField(gateFieldLimits,
@@ -39,8 +43,7 @@ func quotaField() *service.ConfigField {
 }
 
 func pressureField() *service.ConfigField {
-	return service.NewObjectField(gateFieldPressure,
-		service.NewStringListField(gateFieldPressureBrokers).Description("The Kafka brokers. Without any, nothing is measured.").Default([]any{}),
+	return service.NewObjectField(gateFieldPressure, append(kafka.OptionalFields("The Kafka brokers. Without any, nothing is measured."),
 		service.NewStringField(gateFieldPressureTopic).Description("The topic that accepted events go to.").Default("raw-events"),
 		service.NewStringListField(gateFieldPressureGroups).Description("The consumer groups that process it. The one furthest behind counts; one that has never committed has all of it before it.").
 			Default([]any{"weir-raw", "weir-rollup", "weir-detect"}),
@@ -48,13 +51,7 @@ func pressureField() *service.ConfigField {
 		service.NewDurationField(gateFieldPressureAge).Description("How old the oldest record may be that a group has not processed. Keep it far below the retention of the topic.").Default("15m"),
 		service.NewFloatField(gateFieldPressureResume).Description("The part of the bounds below which everything is taken again.").Default(0.8),
 		service.NewDurationField(gateFieldPressureInterval).Description("How often to measure.").Default("1s").Advanced(),
-		service.NewTLSToggledField(gateFieldPressureTLS),
-		service.NewObjectField(gateFieldPressureSASL,
-			service.NewStringEnumField(gateFieldSASLMechanism, "none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512").Description("The SASL mechanism.").Default("none"),
-			service.NewStringField(gateFieldSASLUser).Description("The user.").Default(""),
-			service.NewStringField(gateFieldSASLPassword).Description("The password.").Default("").Secret(),
-		).Description("How to authenticate to the brokers.").Advanced(),
-	).Description("Holds events back while processing is too far behind: above a bound, fleets are let in at four fifths of the measured drain, in equal shares, " +
+	)...).Description("Holds events back while processing is too far behind: above a bound, fleets are let in at four fifths of the measured drain, in equal shares, " +
 		"and the rest is answered 429; a quarter above it, nothing is taken. Retry-After follows from the drain.").Advanced()
 }
 
