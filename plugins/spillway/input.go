@@ -20,10 +20,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/plugins/event"
+	"weir/plugins/kafka"
 )
 
 const (
-	spillwayFieldBrokers  = "seed_brokers"
 	spillwayFieldClientID = "client_id"
 	spillwayFieldTopics   = "topics"
 	spillwayFieldGroups   = "groups"
@@ -62,9 +62,7 @@ reason, and `+"`spillway_gap`"+` for each gap.
 ### Metrics
 
 `+"`weir_spillway_spilled_total{reason}`, `weir_spillway_gap_records_total{group}`.").
-		Field(service.NewStringListField(spillwayFieldBrokers).
-			Description("Addresses of the log's brokers. An item may hold several, separated by commas.").
-			Example([]string{"localhost:9092"})).
+		Fields(kafka.Fields()...).
 		Field(service.NewStringField(spillwayFieldClientID).
 			Description("How the client names itself to the brokers.").Default("weir-spillway").Advanced()).
 		Field(service.NewStringListField(spillwayFieldTopics).
@@ -120,7 +118,7 @@ func Register(env *service.Environment) error {
 }
 
 type input struct {
-	brokers  []string
+	cluster  kafka.Cluster
 	clientID string
 	topics   []string
 	groups   []string
@@ -159,8 +157,8 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{},
 	}
 	var err error
-	if in.brokers, err = brokers(conf); err != nil {
-		return nil, err
+	if in.cluster, err = kafka.FromParsed(conf); err != nil {
+		return nil, fmt.Errorf("reading spillway: %w", err)
 	}
 	if in.clientID, err = conf.FieldString(spillwayFieldClientID); err != nil {
 		return nil, err
@@ -196,17 +194,13 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	return in, nil
 }
 
-func (in *input) options() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(in.brokers...), kgo.ClientID(in.clientID)}
-}
-
 // Connect joins the spillway's own group, which shares the partitions among
 // the instances. Nothing is fetched through it.
 func (in *input) Connect(ctx context.Context) error {
 	if in.member != nil {
 		return nil
 	}
-	client, err := kgo.NewClient(append(in.options(),
+	client, err := kgo.NewClient(append(in.cluster.Options(in.clientID),
 		kgo.ConsumerGroup(in.own), kgo.ConsumeTopics(in.topics...), kgo.DisableAutoCommit(),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, ps map[string][]int32) { in.assign(ps, true) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, ps map[string][]int32) { in.assign(ps, false) }),
@@ -218,7 +212,7 @@ func (in *input) Connect(ctx context.Context) error {
 	client.PauseFetchTopics(in.topics...)
 	if err := client.Ping(ctx); err != nil {
 		client.Close()
-		return fmt.Errorf("connecting to the log: %w", err)
+		return fmt.Errorf("connecting to the log: %w", in.cluster.Explain(err))
 	}
 	in.member, in.admin = client, kadm.NewClient(client)
 	return nil

@@ -24,10 +24,10 @@ import (
 // testLog is a log with one topic of the test's own, and group names likewise.
 type testLog struct {
 	*testing.T
-	brokers string
-	topic   string
-	client  *kgo.Client
-	admin   *kadm.Client
+	access string // the fields that say where it is
+	topic  string
+	client *kgo.Client
+	admin  *kadm.Client
 }
 
 // onEveryLog runs a test on kfake and on a real Kafka.
@@ -52,7 +52,12 @@ func newLog(t *testing.T, brokers string, partitions int32) testLog {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	l := testLog{t, brokers, fmt.Sprintf("spillway-%x", rand.Uint64()), client, kadm.NewClient(client)}
+	return newLogOf(t, fmt.Sprintf("seed_brokers: [%q]\n", brokers), client, partitions)
+}
+
+func newLogOf(t *testing.T, access string, client *kgo.Client, partitions int32) testLog {
+	t.Helper()
+	l := testLog{t, access, fmt.Sprintf("spillway-%x", rand.Uint64()), client, kadm.NewClient(client)}
 	retention := "14400000"
 	created, err := l.admin.CreateTopic(context.Background(), partitions, 1, map[string]*string{"retention.ms": &retention}, l.topic)
 	if err == nil {
@@ -177,8 +182,8 @@ func (l testLog) run(s *sink, extra string) (stop func()) {
 	}
 	b := env.NewStreamBuilder()
 	b.DisableLinting()
-	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  seed_brokers: [%q]\n  topics: [%s, not-there]\n  groups: [%s, %s]\n  consumer_group: %s\n  interval: 50ms\n%s",
-		l.brokers, l.topic, l.group("raw"), l.group("rollup"), l.group("spillway"), extra)); err != nil {
+	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  %s\n  topics: [%s, not-there]\n  groups: [%s, %s]\n  consumer_group: %s\n  interval: 50ms\n%s",
+		strings.ReplaceAll(strings.TrimSpace(l.access), "\n", "\n  "), l.topic, l.group("raw"), l.group("rollup"), l.group("spillway"), extra)); err != nil {
 		l.Fatal(err)
 	}
 	if err := b.AddBatchConsumerFunc(s.take); err != nil {

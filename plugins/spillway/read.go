@@ -16,25 +16,6 @@ import (
 // lookTimeout bounds the questions of one look.
 const lookTimeout = 15 * time.Second
 
-func brokers(conf *service.ParsedConfig) ([]string, error) {
-	list, err := conf.FieldStringList(spillwayFieldBrokers)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, item := range list {
-		for _, b := range strings.Split(item, ",") {
-			if b = strings.TrimSpace(b); b != "" {
-				out = append(out, b)
-			}
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("reading spillway: %s names no broker", spillwayFieldBrokers)
-	}
-	return out, nil
-}
-
 // ReadBatch returns the next alerts, or the next records of one partition. One
 // batch is under way at a time, so progress is committed in order.
 func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
@@ -49,7 +30,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	batch, ack, err := in.read(ctx)
 	if err != nil {
 		<-in.turn
-		return nil, nil, err
+		return nil, nil, in.cluster.Explain(err)
 	}
 	return batch, func(ctx context.Context, err error) error {
 		defer func() { <-in.turn }()
@@ -143,7 +124,7 @@ func (in *input) cycle(ctx context.Context) error {
 		return nil
 	}
 	in.noteSpill(due, now)
-	in.reader, err = openReader(in.options(), due)
+	in.reader, err = openReader(in.cluster.Options(in.clientID), due)
 	return err
 }
 
