@@ -12,6 +12,7 @@ import (
 
 	"weir/plugins/audit"
 	"weir/plugins/broker"
+	"weir/plugins/kafka"
 	"weir/plugins/lake"
 )
 
@@ -27,7 +28,7 @@ run beside a running weir, and on the data directory of a stopped one.
 
   weir audit --data ./data
   weir audit --brokers kafka:9092 --raw s3://weir-raw --dead-letter s3://weir-dead-letter --json`[1:],
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			dataFlag(),
 			&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Usage: "`ADDR,…` of the log, instead of a data directory"},
 			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
@@ -37,7 +38,7 @@ run beside a running weir, and on the data directory of a stopped one.
 			&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "wait this long for what is in flight"},
 			&cli.BoolFlag{Name: "deep", Usage: "read the coordinates of every stored row, and believe nothing else"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
-		},
+		}, securedFlags()...),
 		Action: func(c *cli.Context) error {
 			report, err := runAudit(c)
 			if err != nil {
@@ -63,7 +64,7 @@ run beside a running weir, and on the data directory of a stopped one.
 
 // auditPlace is what an audit looks at.
 type auditPlace struct {
-	brokers         string
+	log             kafka.Cluster
 	raw, deadLetter string
 	idle            bool // nobody processes: waiting is in vain
 	leave           func()
@@ -71,11 +72,11 @@ type auditPlace struct {
 
 func runAudit(c *cli.Context) (*audit.Report, error) {
 	place, err := findAudit(c)
+	defer place.leave()
 	if err != nil {
 		return nil, err
 	}
-	defer place.leave()
-	conf := audit.Config{Brokers: audit.Brokers(place.brokers), Deep: c.Bool("deep")}
+	conf := audit.Config{Log: place.log, Deep: c.Bool("deep")}
 	for url, to := range map[string]**lake.Store{place.raw: &conf.Raw, place.deadLetter: &conf.DeadLetter} {
 		store, err := lake.Open(c.Context, url)
 		if err != nil {
@@ -114,11 +115,12 @@ func runAudit(c *cli.Context) (*audit.Report, error) {
 func findAudit(c *cli.Context) (p auditPlace, err error) {
 	p.leave = func() {}
 	if brokers := c.String("brokers"); brokers != "" && !c.IsSet(flagData) {
-		p.brokers, p.raw, p.deadLetter = brokers, c.String("raw"), c.String("dead-letter")
+		p.raw, p.deadLetter = c.String("raw"), c.String("dead-letter")
 		if p.raw == "" || p.deadLetter == "" {
 			return p, errors.New("with --brokers, name the stores too: --raw URL and --dead-letter URL")
 		}
-		return p, nil
+		p.log, err = clusterAt(c, brokers)
+		return p, err
 	}
 	dir, err := dataDir(c)
 	if err != nil {
@@ -133,7 +135,10 @@ func findAudit(c *cli.Context) (p auditPlace, err error) {
 	unlock, err := dir.lock()
 	if err != nil { // a weir runs here
 		running, err := dir.ReadRunning()
-		p.brokers = running.Broker
+		if err != nil {
+			return p, err
+		}
+		p.log, err = kafka.New([]string{running.Broker}, nil, kafka.Login{})
 		return p, err
 	}
 	b, err := openLog(dir)
@@ -141,12 +146,13 @@ func findAudit(c *cli.Context) (p auditPlace, err error) {
 		unlock()
 		return p, err
 	}
-	p.brokers, p.idle = b.Address(), true
+	p.idle = true
 	p.leave = func() {
 		b.Close()
 		unlock()
 	}
-	return p, nil
+	p.log, err = kafka.New([]string{b.Address()}, nil, kafka.Login{})
+	return p, err
 }
 
 // openLog serves the log of a weir that does not run, on a port of its own.

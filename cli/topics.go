@@ -22,12 +22,14 @@ Partitions bound how many processes share a stream's work. With three replicas
 or more, an event is acknowledged when two servers have it.
 
   weir topics create --brokers kafka-1:9092,kafka-2:9092
-  weir topics create --brokers 127.0.0.1:9092 --replicas 1`[1:],
-			Flags: []cli.Flag{
+  weir topics create --brokers 127.0.0.1:9092 --replicas 1
+  WEIR_KAFKA_PASSWORD=… weir topics create --brokers kafka-1:9093 --tls \
+    --sasl-mechanism SCRAM-SHA-512 --sasl-user weir`[1:],
+			Flags: append([]cli.Flag{
 				&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Required: true, Usage: "`ADDR,…` of the log"},
 				&cli.StringFlag{Name: "profile", Value: "cluster", Usage: "cluster, or standalone for few partitions"},
 				&cli.IntFlag{Name: "replicas", Value: 3, Usage: "`N` servers that keep each record; 1 where there is one server"},
-			},
+			}, securedFlags()...),
 			Action: createTopics,
 		}},
 	}
@@ -43,7 +45,11 @@ func createTopics(c *cli.Context) error {
 	if replicas < 1 || replicas > 100 {
 		return fmt.Errorf("a topic cannot have %d replicas: choose how many servers keep each record with --replicas", replicas)
 	}
-	made, err := broker.CreateTopics(c.Context, strings.Split(c.String("brokers"), ","), topics, int16(replicas))
+	log, err := clusterAt(c, c.String("brokers"))
+	if err != nil {
+		return err
+	}
+	made, err := broker.CreateTopics(c.Context, log, topics, int16(replicas))
 	different := 0
 	for _, m := range made {
 		state := "was there"

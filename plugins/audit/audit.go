@@ -12,12 +12,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/plugins/kafka"
 	"weir/plugins/lake"
 )
 
 // Config says what is audited. The defaults are those of the stream configs.
 type Config struct {
-	Brokers         []string
+	Log             kafka.Cluster
 	ClientID        string
 	Raw, DeadLetter *lake.Store
 	Topics          []string // that hold events
@@ -81,8 +82,7 @@ func New(conf Config) (*Auditor, error) {
 func (a *Auditor) Close() { a.client.Close() }
 
 func (a *Auditor) options() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(a.conf.Brokers...), kgo.ClientID(a.conf.ClientID),
-		kgo.RetryTimeout(20 * time.Second)}
+	return append(a.conf.Log.Options(a.conf.ClientID), kgo.RetryTimeout(20*time.Second))
 }
 
 func (a *Auditor) topics() []string {
@@ -102,6 +102,11 @@ const settleStep = 500 * time.Millisecond
 // Run audits what the log holds as of now, and what it has deleted since the
 // last run. It waits for what is in flight of that, not for what comes later.
 func (a *Auditor) Run(ctx context.Context, opt Options) (*Report, error) {
+	report, err := a.run(ctx, opt)
+	return report, a.conf.Log.Explain(err)
+}
+
+func (a *Auditor) run(ctx context.Context, opt Options) (*Report, error) {
 	deadline := time.Now().Add(opt.Wait)
 	reaches, starts, problems, err := a.reach(ctx, opt)
 	if err != nil {

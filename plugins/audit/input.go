@@ -4,17 +4,16 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
+	"weir/plugins/kafka"
 	"weir/plugins/lake"
 )
 
 const (
-	auditFieldBrokers         = "seed_brokers"
 	auditFieldClientID        = "client_id"
 	auditFieldRaw             = "raw"
 	auditFieldDeadLetter      = "dead_letter"
@@ -52,9 +51,7 @@ having been audited, as long as the interval is well below the retention. One in
 ### Metrics
 
 The gauges `+"`weir_audit_unexplained_events`, `weir_audit_in_flight_events` and `weir_audit_success_timestamp_seconds`"+`, and `+"`weir_audit_runs_total{result=explained|loss|failed}`.").
-		Field(service.NewStringListField(auditFieldBrokers).
-			Description("Addresses of the log's brokers. An item may hold several, separated by commas.").
-			Example([]string{"localhost:9092"})).
+		Fields(kafka.Fields()...).
 		Field(text(auditFieldClientID, "How the client names itself to the brokers.", d.ClientID)).
 		Field(service.NewStringField(auditFieldRaw).
 			Description("URL of the raw store.").Example("file:///var/lib/weir/raw")).
@@ -121,12 +118,9 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		runs: m.NewCounter("weir_audit_runs_total", "result"), success: m.NewGauge("weir_audit_success_timestamp_seconds"),
 		unexplained: m.NewGauge("weir_audit_unexplained_events"), inFlight: m.NewGauge("weir_audit_in_flight_events"),
 	}
-	list, err := conf.FieldStringList(auditFieldBrokers)
-	if err != nil {
-		return nil, err
-	}
-	if in.conf.Brokers = Brokers(list...); len(in.conf.Brokers) == 0 {
-		return nil, fmt.Errorf("reading audit: %s names no broker", auditFieldBrokers)
+	var err error
+	if in.conf.Log, err = kafka.FromParsed(conf); err != nil {
+		return nil, fmt.Errorf("reading audit: %w", err)
 	}
 	if in.conf.Topics, err = conf.FieldStringList(auditFieldTopics); err != nil {
 		return nil, err
@@ -147,18 +141,6 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		return nil, err
 	}
 	return in, nil
-}
-
-// Brokers takes apart items that hold several addresses.
-func Brokers(items ...string) (out []string) {
-	for _, item := range items {
-		for _, b := range strings.Split(item, ",") {
-			if b = strings.TrimSpace(b); b != "" {
-				out = append(out, b)
-			}
-		}
-	}
-	return out
 }
 
 // Connect opens the stores.

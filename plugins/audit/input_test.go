@@ -83,9 +83,3 @@ func TestTheScheduledAuditTellsEachFindingOnce(t *testing.T) {
 		t.Errorf("%+v", alerts)
 	}
 }
-
-func TestBrokersMayBeOneString(t *testing.T) {
-	if got := Brokers("a:1, b:2", "", "c:3"); len(got) != 3 || got[1] != "b:2" {
-		t.Errorf("%q", got)
-	}
-}

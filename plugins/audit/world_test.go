@@ -17,6 +17,7 @@ import (
 
 	"weir/plugins/deadletter"
 	"weir/plugins/event"
+	"weir/plugins/kafka"
 	"weir/plugins/lake"
 	"weir/plugins/raw"
 )
@@ -216,8 +217,12 @@ func (w *world) commit(group, topic string, partition int32, next int64) {
 
 func (w *world) config() Config {
 	w.Helper()
+	log, err := kafka.New([]string{w.brokers}, nil, kafka.Login{})
+	if err != nil {
+		w.Fatal(err)
+	}
 	conf := Config{
-		Brokers: []string{w.brokers}, Topics: []string{w.prefix + "raw-events", w.prefix + "replay-events"},
+		Log: log, Topics: []string{w.prefix + "raw-events", w.prefix + "replay-events"},
 		DeadLetterTopic: w.prefix + "dead-letter", RawGroup: w.prefix + "weir-raw", DeadLetterGroup: w.prefix + "weir-dead-letter",
 	}
 	for url, to := range map[string]**lake.Store{w.rawURL: &conf.Raw, w.deadURL: &conf.DeadLetter} {

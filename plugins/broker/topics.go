@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/plugins/kafka"
 )
 
 // Topic is one topic of the log. Retention is how long a record is kept.
@@ -70,8 +72,8 @@ type Made struct {
 // those that are there. It changes none: partitions cannot be taken back, and a
 // shorter retention deletes. When it fails, some may have been made; it may be
 // called again. When it returns without an error, the topics can be used.
-func CreateTopics(ctx context.Context, seeds []string, topics []Topic, replicas int16) ([]Made, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ClientID("weir-topics"), kgo.RetryTimeout(20*time.Second))
+func CreateTopics(ctx context.Context, log kafka.Cluster, topics []Topic, replicas int16) ([]Made, error) {
+	client, err := kgo.NewClient(append(log.Options("weir-topics"), kgo.RetryTimeout(20*time.Second))...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the log: %w", err)
 	}
@@ -79,11 +81,14 @@ func CreateTopics(ctx context.Context, seeds []string, topics []Topic, replicas 
 	admin := kadm.NewClient(client)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	if err := client.Ping(ctx); err != nil { // what is asked for below is tried again for a while
+		return nil, fmt.Errorf("connecting to the log: %w", log.Explain(err))
+	}
 	var all []Made
 	for _, t := range topics {
 		made, err := createTopic(ctx, admin, t, replicas)
 		if err != nil {
-			return all, fmt.Errorf("creating topic %s: %w", t.Name, err)
+			return all, fmt.Errorf("creating topic %s: %w", t.Name, log.Explain(err))
 		}
 		all = append(all, made)
 	}

@@ -7,7 +7,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/plugins/kafka"
 )
+
+func at(t *testing.T, brokers ...string) kafka.Cluster {
+	t.Helper()
+	log, err := kafka.New(brokers, nil, kafka.Login{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
 
 func TestTopicsAreMadeOnceAndFoundAgain(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(3))
@@ -16,7 +27,7 @@ func TestTopicsAreMadeOnceAndFoundAgain(t *testing.T) {
 	}
 	t.Cleanup(cluster.Close)
 	for _, again := range []bool{false, true} {
-		made, err := CreateTopics(t.Context(), cluster.ListenAddrs(), ClusterTopics(), 3)
+		made, err := CreateTopics(t.Context(), at(t, cluster.ListenAddrs()...), ClusterTopics(), 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +64,7 @@ func TestTopicsAreMadeOnceAndFoundAgain(t *testing.T) {
 // is named, and left.
 func TestTopicsThatDifferAreNamedAndLeft(t *testing.T) {
 	b := start(t, t.TempDir(), 1)
-	made, err := CreateTopics(t.Context(), []string{b.Address()}, ClusterTopics(), 1)
+	made, err := CreateTopics(t.Context(), at(t, b.Address()), ClusterTopics(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
