@@ -21,6 +21,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/plugins/kafka"
 	"weir/plugins/lake"
 	"weir/plugins/sqldb"
 )
@@ -33,7 +34,6 @@ const (
 	replayFieldTopic       = "topic"
 	replayFieldConcurrency = "concurrency"
 	replayFieldRate        = "rate"
-	replayFieldBrokers     = "seed_brokers"
 	replayFieldLive        = "live_topic"
 	replayFieldGroups      = "groups"
 	replayFieldBehind      = "max_behind"
@@ -93,9 +93,7 @@ fast as `+"`rate` and `max_behind`"+` let it.
 		Field(service.NewIntField(replayFieldRate).
 			Description("How many events a second the jobs of this process read at most, all together. A job may name a lower rate for itself.").
 			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
-		Field(service.NewStringListField(replayFieldBrokers).
-			Description("Addresses of the log's brokers: to see whether there is live traffic, which jobs make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to others. An item may hold several, separated by commas.").
-			Default([]any{}).Example([]string{"localhost:9092"})).
+		Fields(kafka.OptionalFields("Addresses of the log's brokers: to see whether there is live traffic, which jobs make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to others.")...).
 		Field(service.NewStringField(replayFieldLive).
 			Description("The topic of live events.").Default("raw-events").Advanced()).
 		Field(service.NewStringListField(replayFieldGroups).
@@ -174,7 +172,8 @@ type input struct {
 	control, raw, deadLetter, rollups string
 	schemas                           string
 	topic, live                       string
-	brokers, groups                   []string
+	cluster                           kafka.Cluster
+	groups                            []string
 	concurrency, rate, batch, behind  int
 	published                         *service.MetricCounter
 	running, allowed                  *service.MetricGauge
@@ -221,14 +220,15 @@ func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) 
 			return nil, err
 		}
 	}
-	for name, to := range map[string]*[]string{replayFieldBrokers: &in.brokers, replayFieldGroups: &in.groups} {
-		items, err := conf.FieldStringList(name)
-		if err != nil {
-			return nil, err
-		}
-		for _, item := range items {
-			*to = append(*to, strings.Split(item, ",")...)
-		}
+	if in.cluster, err = kafka.FromParsed(conf); err != nil && !errors.Is(err, kafka.ErrNoBroker) {
+		return nil, err
+	}
+	items, err := conf.FieldStringList(replayFieldGroups)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range items {
+		in.groups = append(in.groups, strings.Split(item, ",")...)
 	}
 	in.yield = newYield(in.rate)
 	in.again = make(chan *parcel, in.concurrency*parcelsMost)
@@ -276,10 +276,10 @@ func (in *input) Connect(ctx context.Context) (err error) {
 		return err
 	}
 	working, stop := context.WithCancelCause(context.Background())
-	if len(in.brokers) > 0 {
+	if in.cluster.Named() {
 		in.yield.hold()
 		busy := func() bool { return in.busy.Load() > 0 }
-		if in.watcher, err = startWatcher(working, in.brokers, in.groups, in.live, in.topic, busy, in.yield, in.res.Logger()); err != nil {
+		if in.watcher, err = startWatcher(working, in.cluster, in.groups, in.live, in.topic, busy, in.yield, in.res.Logger()); err != nil {
 			stop(err)
 			return err
 		}

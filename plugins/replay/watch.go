@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/plugins/event"
+	"weir/plugins/kafka"
 )
 
 const (
@@ -27,6 +28,7 @@ const (
 // consumers are behind with what jobs publish. When it cannot ask, what it last
 // saw stands: a log that is down takes nothing from jobs either.
 type watcher struct {
+	cluster kafka.Cluster
 	admin   *kadm.Client
 	live    string            // the topic of live events
 	topic   string            // that of replayed ones
@@ -50,12 +52,12 @@ func groupOf(groups []string, target string) string {
 	return ""
 }
 
-func startWatcher(ctx context.Context, brokers, groups []string, live, topic string, busy func() bool, y *yield, log *service.Logger) (*watcher, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("weir-replay-watch"))
+func startWatcher(ctx context.Context, cluster kafka.Cluster, groups []string, live, topic string, busy func() bool, y *yield, log *service.Logger) (*watcher, error) {
+	client, err := kgo.NewClient(cluster.Options("weir-replay-watch")...)
 	if err != nil {
 		return nil, fmt.Errorf("watching the log: %w", err)
 	}
-	w := &watcher{admin: kadm.NewClient(client), live: live, topic: topic, busy: busy, yield: y, log: log, groups: map[string]string{}}
+	w := &watcher{cluster: cluster, admin: kadm.NewClient(client), live: live, topic: topic, busy: busy, yield: y, log: log, groups: map[string]string{}}
 	for _, target := range []string{event.TargetRaw, event.TargetRollup, event.TargetDetect} {
 		if g := groupOf(groups, target); g != "" {
 			w.groups[target] = g
@@ -84,7 +86,7 @@ func (w *watcher) watch(ctx context.Context) {
 			return
 		case err != nil:
 			if !failing {
-				w.log.Warnf("Replays keep the pace they have: %v", err)
+				w.log.Warnf("Replays keep the pace they have: %v", w.cluster.Explain(err))
 			}
 			failing = true
 			continue

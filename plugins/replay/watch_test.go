@@ -13,10 +13,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/plugins/event"
+	"weir/plugins/kafka"
 )
 
 // aLog is a log with both topics, and who writes to it.
-func aLog(t *testing.T) (brokers []string, client *kgo.Client) {
+func aLog(t *testing.T) (log kafka.Cluster, client *kgo.Client) {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events", "replay-events"))
 	if err != nil {
@@ -27,7 +28,10 @@ func aLog(t *testing.T) (brokers []string, client *kgo.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return c.ListenAddrs(), client
+	if log, err = kafka.New(c.ListenAddrs(), nil, kafka.Login{}); err != nil {
+		t.Fatal(err)
+	}
+	return log, client
 }
 
 func produce(t *testing.T, client *kgo.Client, topic string, n int) {
@@ -48,12 +52,12 @@ func commit(t *testing.T, client *kgo.Client, group string, offset int64) {
 	}
 }
 
-func watching(t *testing.T, brokers []string, y *yield) (w *watcher, busy *atomic.Bool) {
+func watching(t *testing.T, log kafka.Cluster, y *yield) (w *watcher, busy *atomic.Bool) {
 	t.Helper()
 	busy = &atomic.Bool{}
 	busy.Store(true)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	w, err := startWatcher(ctx, brokers, []string{"weir-raw", "weir-rollup"}, "raw-events", "replay-events", busy.Load, y, service.MockResources().Logger())
+	w, err := startWatcher(ctx, log, []string{"weir-raw", "weir-rollup"}, "raw-events", "replay-events", busy.Load, y, service.MockResources().Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,10 +66,10 @@ func watching(t *testing.T, brokers []string, y *yield) (w *watcher, busy *atomi
 }
 
 func TestAJobWaitsForConsumersThatAreBehind(t *testing.T) {
-	brokers, client := aLog(t)
+	log, client := aLog(t)
 	produce(t, client, "replay-events", 100)
 	commit(t, client, "weir-raw", 40)
-	w, _ := watching(t, brokers, newYield(50_000))
+	w, _ := watching(t, log, newYield(50_000))
 	p := &pace{most: 50_000, targets: []string{event.TargetRaw}, behind: 50, jobs: func() int64 { return 1 }, yield: w.yield, watcher: w}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if group, n := w.furthest(p.targets); group == "weir-raw" && n == 60 {
@@ -99,11 +103,11 @@ func TestAJobWaitsForConsumersThatAreBehind(t *testing.T) {
 }
 
 func TestLiveTrafficIsSeenInTheLog(t *testing.T) {
-	brokers, client := aLog(t)
+	log, client := aLog(t)
 	produce(t, client, "raw-events", 3) // of before
 	y := newYield(50_000)
 	y.hold()
-	watching(t, brokers, y)
+	watching(t, log, y)
 	until := func(yields bool, what string) {
 		t.Helper()
 		for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
