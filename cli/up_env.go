@@ -14,6 +14,9 @@ func (u *upRun) setEnv(home string) error {
 	decided := map[string]string{
 		"WEIR_DATA":              string(u.data),
 		"WEIR_BROKERS":           u.addresses.Broker,
+		"WEIR_KAFKA_TLS":         "false", // the embedded broker is in this process
+		"WEIR_KAFKA_SASL":        "none",
+		"WEIR_KAFKA_CA":          "",
 		"WEIR_INGEST_ADDRESS":    u.addresses.Ingest,
 		"WEIR_INGEST_PLAIN_HTTP": "true", // on loopback, or where --ingest asks for it
 		"WEIR_API_ADDRESS":       u.addresses.API,

@@ -30,7 +30,9 @@ func answers() map[string][]string {
 }
 
 // others are the pages whose commands their own tests run.
-func others() []string { return []string{"schema-evolution.md", "erasure.md", "retention.md"} }
+func others() []string {
+	return []string{"schema-evolution.md", "erasure.md", "retention.md", "secured-kafka.md"}
+}
 
 func shell(text string) []string {
 	var out []string
