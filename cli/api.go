@@ -12,6 +12,7 @@ import (
 
 	"weir/plugins/act"
 	"weir/plugins/apikey"
+	"weir/plugins/remote"
 	"weir/plugins/sqldb"
 )
 
@@ -19,33 +20,30 @@ import (
 // to end it.
 const adminKeyLife = 24 * time.Hour
 
-// api is where a command administers, and with which key.
-type api struct{ url, key string }
-
 // adminAPI finds the api of a command, by its flags api and key: by URL, or that
 // of the weir that runs on the data directory, whose control store gives a key
 // for as long as the command runs.
-func adminAPI(c *cli.Context, verb string) (api, func(), error) {
+func adminAPI(c *cli.Context, verb string) (remote.API, func(), error) {
 	if url := c.String("api"); url != "" {
 		if c.String("key") == "" {
-			return api{}, nil, errors.New("with --api, give an admin key: --key KEY, or WEIR_API_KEY")
+			return remote.API{}, nil, errors.New("with --api, give an admin key: --key KEY, or WEIR_API_KEY")
 		}
 		if !strings.Contains(url, "://") {
 			url = "http://" + url
 		}
-		return api{url, c.String("key")}, func() {}, nil
+		return remote.API{URL: url, Key: c.String("key")}, func() {}, nil
 	}
 	dir, err := dataDir(c)
 	if err != nil {
-		return api{}, nil, err
+		return remote.API{}, nil, err
 	}
 	running, err := dir.ReadRunning()
 	if err != nil {
-		return api{}, nil, err
+		return remote.API{}, nil, err
 	}
 	db, err := sqldb.Open(c.Context, dir.ControlURL())
 	if err != nil {
-		return api{}, nil, err
+		return remote.API{}, nil, err
 	}
 	keys, err := apikey.Open(c.Context, db)
 	if err == nil {
@@ -54,7 +52,7 @@ func adminAPI(c *cli.Context, verb string) (api, func(), error) {
 		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir " + verb, ExpiresAt: time.Now().Add(adminKeyLife)})
 		// Says who is behind the key that acts.
 		if err = recorded(c.Context, db, verb, map[string]any{"id": key.ID, "reason": act.Text(c.String("reason"))}, err); err == nil {
-			return api{"http://" + reachable(running.API), text}, func() {
+			return remote.API{URL: "http://" + reachable(running.API), Key: text}, func() {
 				if err := keys.Revoke(context.WithoutCancel(c.Context), key.ID); err != nil {
 					_, _ = fmt.Fprintf(c.App.ErrWriter, "%v; it ends by itself within %s\n", err, adminKeyLife)
 				}
@@ -63,7 +61,7 @@ func adminAPI(c *cli.Context, verb string) (api, func(), error) {
 		}
 	}
 	_ = db.Close() // nothing was changed
-	return api{}, nil, err
+	return remote.API{}, nil, err
 }
 
 // reachable is an address to connect to, for one to listen on.

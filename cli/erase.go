@@ -71,7 +71,7 @@ func erased(c *cli.Context) (*erasure.Erasure, error) {
 		return nil, err
 	}
 	defer leave()
-	client := &erasure.Client{URL: api.url, Key: api.key}
+	client := &erasure.Client{API: api}
 	shown := progressShown(c)
 	defer func() { shown("") }()
 	run := func(spec erasure.Spec) (*erasure.Erasure, error) {

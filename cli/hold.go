@@ -1,16 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	neturl "net/url"
 	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -18,6 +14,7 @@ import (
 
 	"weir/plugins/act"
 	"weir/plugins/hold"
+	"weir/plugins/remote"
 	"weir/plugins/sqldb"
 )
 
@@ -90,7 +87,7 @@ func withHolds(do func(context.Context, *cli.Context, holder) error) cli.ActionF
 				return err
 			}
 			defer leave()
-			return do(c.Context, c, remoteHolds(api))
+			return do(c.Context, c, remoteHolds{api})
 		}
 		url, err := controlURL(c)
 		if err != nil {
@@ -147,54 +144,19 @@ func (l localHolds) list(ctx context.Context, past bool) ([]hold.Hold, error) {
 }
 
 // remoteHolds are those of an api, which keeps the audit log itself.
-type remoteHolds api
+type remoteHolds struct{ remote.API }
 
 func (r remoteHolds) place(ctx context.Context, fleet, reason string) (h hold.Hold, err error) {
-	body, err := json.Marshal(map[string]string{"reason": reason})
-	if err != nil {
-		return h, err
-	}
-	return h, r.call(ctx, http.MethodPut, "/v1/holds/"+neturl.PathEscape(fleet), body, &h)
+	return h, r.Call(ctx, http.MethodPut, "/v1/holds/"+neturl.PathEscape(fleet), map[string]string{"reason": reason}, &h)
 }
 
 func (r remoteHolds) release(ctx context.Context, fleet string) (h hold.Hold, err error) {
-	return h, r.call(ctx, http.MethodDelete, "/v1/holds/"+neturl.PathEscape(fleet), nil, &h)
+	return h, r.Call(ctx, http.MethodDelete, "/v1/holds/"+neturl.PathEscape(fleet), nil, &h)
 }
 
 func (r remoteHolds) list(ctx context.Context, past bool) ([]hold.Hold, error) {
 	var answer struct{ Holds []hold.Hold }
-	return answer.Holds, r.call(ctx, http.MethodGet, fmt.Sprintf("/v1/holds?past=%t", past), nil, &answer)
-}
-
-func (r remoteHolds) call(ctx context.Context, method, path string, body []byte, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(r.url, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("asking the api: %w", err)
-	}
-	req.Header.Set("X-API-Key", r.key)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("asking the api: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }() // it was read
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return fmt.Errorf("reading the api's answer: %w", err)
-	}
-	if resp.StatusCode >= 300 {
-		var p struct{ Title, Detail string }
-		if json.Unmarshal(raw, &p) != nil {
-			p.Title = http.StatusText(resp.StatusCode)
-		}
-		return fmt.Errorf("the api answered %d: %s: %s", resp.StatusCode, p.Title, p.Detail)
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return errors.Join(errors.New("the api's answer is not what was expected"), err)
-	}
-	return nil
+	return answer.Holds, r.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/holds?past=%t", past), nil, &answer)
 }
 
 func printHolds(c *cli.Context, holds []hold.Hold) error {

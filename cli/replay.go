@@ -185,5 +185,5 @@ func replayClient(c *cli.Context) (*replay.Client, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &replay.Client{URL: api.url, Key: api.key}, leave, nil
+	return &replay.Client{API: api}, leave, nil
 }

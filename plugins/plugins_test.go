@@ -15,7 +15,7 @@ import (
 )
 
 // leaves may be imported by every room, and import none.
-var leaves = []string{"act", "apikey", "event", "hold", "kafka", "keep", "lake", "outage", "param", "problem", "rawjson", "sqldb", "tombstone", "waiting"}
+var leaves = []string{"act", "apikey", "event", "hold", "kafka", "keep", "lake", "outage", "param", "problem", "rawjson", "remote", "sqldb", "tombstone", "waiting"}
 
 type source struct {
 	path string // relative to the repository

@@ -1,105 +1,42 @@
 package erasure
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
+
+	"weir/plugins/remote"
 )
 
 // Client makes and watches erasures over the api.
-type Client struct {
-	URL string // of the api, without path
-	Key string // an admin key
-}
+type Client struct{ remote.API }
 
-const (
-	watchEvery = 500 * time.Millisecond
-	awayMost   = 5 * time.Minute // the api may restart while an erasure is watched
-	callMost   = 30 * time.Second
-)
-
-// errAway says that the api did not answer, or not now: ask again.
-var errAway = errors.New("the api does not answer")
+// awayMost is how long the api may be away while an erasure is watched.
+const awayMost = 5 * time.Minute
 
 // Create queues an erasure.
 func (c *Client) Create(ctx context.Context, spec Spec) (*Erasure, error) {
-	body, err := json.Marshal(spec)
-	if err != nil {
-		return nil, err
-	}
 	e := new(Erasure)
-	return e, c.call(ctx, http.MethodPost, "/v1/erasures", body, e)
+	return e, c.Call(ctx, http.MethodPost, "/v1/erasures", spec, e)
 }
 
 // Get returns an erasure.
 func (c *Client) Get(ctx context.Context, id string) (*Erasure, error) {
 	e := new(Erasure)
-	return e, c.call(ctx, http.MethodGet, "/v1/erasures/"+id, nil, e)
-}
-
-func (c *Client) call(ctx context.Context, method, path string, body []byte, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, callMost)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.URL, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("asking the api: %w", err)
-	}
-	req.Header.Set("X-API-Key", c.Key)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errAway, err)
-	}
-	defer func() { _ = resp.Body.Close() }() // it was read
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return fmt.Errorf("%w: %w", errAway, err)
-	}
-	if resp.StatusCode >= 300 {
-		var p struct{ Title, Detail string }
-		if json.Unmarshal(raw, &p) != nil {
-			p.Title = http.StatusText(resp.StatusCode)
-		}
-		err := fmt.Errorf("the api answered %d: %s: %s", resp.StatusCode, p.Title, p.Detail)
-		if resp.StatusCode >= 500 {
-			return fmt.Errorf("%w: %w", errAway, err)
-		}
-		return err
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("reading the api's answer: %w", err)
-	}
-	return nil
+	return e, c.Call(ctx, http.MethodGet, "/v1/erasures/"+id, nil, e)
 }
 
 // Watch calls each with the erasure as it goes, and returns it when it has
-// ended. An api that restarts meanwhile is waited for.
+// ended.
 func (c *Client) Watch(ctx context.Context, id string, each func(*Erasure)) (*Erasure, error) {
-	seen := time.Now()
-	for {
-		e, err := c.Get(ctx, id)
-		switch {
-		case err == nil:
-			seen = time.Now()
-			each(e)
-			if e.State.Ended() {
-				return e, nil
-			}
-		case !errors.Is(err, errAway) || time.Since(seen) > awayMost:
-			return nil, err
-		}
-		select {
-		case <-time.After(watchEvery):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("watching erasure %s, which goes on: %w", id, ctx.Err())
-		}
+	get := func(ctx context.Context) (*Erasure, error) { return c.Get(ctx, id) }
+	e, err := remote.Watch(ctx, awayMost, get, func(e *Erasure) bool { return e.State.Ended() }, each)
+	if err != nil {
+		return nil, fmt.Errorf("watching erasure %s: %w", id, err)
 	}
+	return e, nil
 }
 
 // Line is the erasure in a line of at most 120 characters, for a terminal.

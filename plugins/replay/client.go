@@ -1,102 +1,41 @@
 package replay
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
+
+	"weir/plugins/remote"
 )
 
 // Client makes and watches jobs over the api.
-type Client struct {
-	URL string // of the api, without path
-	Key string // an admin key
-}
+type Client struct{ remote.API }
 
-const (
-	watchEvery = 500 * time.Millisecond
-	awayMost   = 2 * time.Minute // the api may restart while a job is watched
-	callMost   = 30 * time.Second
-)
-
-// errAway says that the api did not answer, or not now: ask again.
-var errAway = errors.New("the api does not answer")
+// awayMost is how long the api may be away while a job is watched.
+const awayMost = 2 * time.Minute
 
 // Create queues a job.
 func (c *Client) Create(ctx context.Context, spec Spec) (*Job, error) {
-	body, err := json.Marshal(spec)
-	if err != nil {
-		return nil, err
-	}
-	return c.call(ctx, http.MethodPost, "/v1/replays", body)
+	j := new(Job)
+	return j, c.Call(ctx, http.MethodPost, "/v1/replays", spec, j)
 }
 
 // Get returns a job.
 func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
-	return c.call(ctx, http.MethodGet, "/v1/replays/"+id, nil)
-}
-
-func (c *Client) call(ctx context.Context, method, path string, body []byte) (*Job, error) {
-	ctx, cancel := context.WithTimeout(ctx, callMost)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.URL, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("asking the api: %w", err)
-	}
-	req.Header.Set("X-API-Key", c.Key)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errAway, err)
-	}
-	defer func() { _ = resp.Body.Close() }() // it was read
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errAway, err)
-	}
-	if resp.StatusCode >= 300 {
-		var p struct{ Title, Detail string }
-		if json.Unmarshal(raw, &p) != nil {
-			p.Title = http.StatusText(resp.StatusCode)
-		}
-		err := fmt.Errorf("the api answered %d: %s: %s", resp.StatusCode, p.Title, p.Detail)
-		if resp.StatusCode >= 500 {
-			return nil, fmt.Errorf("%w: %w", errAway, err)
-		}
-		return nil, err
-	}
 	j := new(Job)
-	if err := json.Unmarshal(raw, j); err != nil {
-		return nil, fmt.Errorf("reading the api's answer: %w", err)
-	}
-	return j, nil
+	return j, c.Call(ctx, http.MethodGet, "/v1/replays/"+id, nil, j)
 }
 
 // Watch calls each with the job as it goes, and returns it when it has ended.
-// An api that restarts meanwhile is waited for.
 func (c *Client) Watch(ctx context.Context, id string, each func(*Job)) (*Job, error) {
-	seen := time.Now()
-	for {
-		j, err := c.Get(ctx, id)
-		switch {
-		case err == nil:
-			seen = time.Now()
-			each(j)
-			if j.State.Ended() {
-				return j, nil
-			}
-		case !errors.Is(err, errAway) || time.Since(seen) > awayMost:
-			return nil, err
-		}
-		if err := sleep(ctx, watchEvery); err != nil {
-			return nil, fmt.Errorf("watching replay %s, which goes on: %w", id, err)
-		}
+	get := func(ctx context.Context) (*Job, error) { return c.Get(ctx, id) }
+	j, err := remote.Watch(ctx, awayMost, get, func(j *Job) bool { return j.State.Ended() }, each)
+	if err != nil {
+		return nil, fmt.Errorf("watching replay %s: %w", id, err)
 	}
+	return j, nil
 }
 
 // Line is the job in a line, for a terminal.
