@@ -27,7 +27,7 @@ func (b *bench) catchUp(ctx context.Context) error {
 	}
 	t := b.report.table("Working off a backlog",
 		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each time with new groups and empty stores. The rate is that between the first and the last tenth. "+
-			"\"Read only\" is `peers/read_only.yaml`: what the engine's reading costs a stream, which is in all rows (twice where two streams read). \"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, without rollups, ledger, coordinates or syncs. "+
+			"\"Read only\" is `peers/read_only.yaml`: what the engine's reading costs a stream, which is in all rows (twice where two streams read). \"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, without rollups, ledger, coordinates or syncs, with the Go runtime as upstream ships it, and as weir does. "+
 			"Goals for raw + rollup: 10 µs of CPU per event, 50,000 events/s.",
 		"streams", "events", "seconds", "events/s", "µs of CPU per event", "µs above reading", "µs, broker", "peak memory MiB")
 	var reading float64
@@ -35,17 +35,20 @@ func (b *bench) catchUp(ctx context.Context) error {
 		name    string
 		streams []string
 		peer    string
+		env     []string
 	}{
-		{"read only", []string{"read_only"}, "read_only"},
-		{"upstream's dedupe + parquet_encode", []string{"upstream_store"}, "upstream_store"},
-		{"raw", []string{"raw"}, ""},
-		{"rollup", []string{"rollup"}, ""},
-		{"raw + rollup", []string{"raw", "rollup"}, ""},
+		{"read only", []string{"read_only"}, "read_only", nil},
+		{"upstream's dedupe + parquet_encode", []string{"upstream_store"}, "upstream_store", asShipped()},
+		{"... with weir's GC settings", []string{"upstream_store"}, "upstream_store", nil},
+		{"raw", []string{"raw"}, "", nil},
+		{"rollup", []string{"rollup"}, "", nil},
+		{"raw + rollup", []string{"raw", "rollup"}, "", nil},
 	} {
 		w, err := b.consumer(s, home, c.peer, c.streams)
 		if err != nil {
 			return err
 		}
+		w.env = append(w.env, c.env...)
 		r, err := b.workOff(ctx, s, w, c.streams)
 		if err != nil {
 			return fmt.Errorf("working off a backlog, %s: %w", c.name, err)

@@ -18,7 +18,7 @@ func (b *bench) peers(ctx context.Context) error {
 	}
 	defer s.close()
 	var all []contender
-	for _, make := range []func(*system, string) (contender, error){b.weirIngest, b.upstream, b.node} {
+	for _, make := range []func(*system, string) (contender, error){b.weirIngest, b.upstreamAsShipped, b.upstream, b.node} {
 		c, err := make(s, home)
 		if err != nil {
 			return err
@@ -28,7 +28,7 @@ func (b *bench) peers(ctx context.Context) error {
 	const rounds = 2
 	t := b.report.table("Beside its peers",
 		fmt.Sprintf("The same events in batches of 100 from 32 connections, 1 %% malformed, acknowledged by the same broker after its synced write; CPU of the ingest process alone; the mean of %d alternating rounds. "+
-			"Upstream is `peers/upstream.yaml` run by the same binary; Node is `peers/node` (Fastify, Ajv, KafkaJS, one process). Goals: 8 and 5 times less CPU per event.", rounds),
+			"Upstream is `peers/upstream.yaml` run by the same binary: with the Go runtime as upstream ships it, and with weir's settings of the garbage collector, which are part of weir; Node is `peers/node` (Fastify, Ajv, KafkaJS, one process). Goals: 8 and 5 times less CPU per event.", rounds),
 		"", "events/s", "p50 ms", "p99 ms", "µs of CPU per event", "times weir's")
 	sums := make([][4]float64, len(all))
 	for range rounds {
@@ -48,13 +48,23 @@ func (b *bench) peers(ctx context.Context) error {
 	return nil
 }
 
+// asShipped are the settings of the Go runtime that upstream ships with: weir's
+// own would be set for it too, in the same binary.
+func asShipped() []string { return []string{"GOGC=100", "GOMEMLIMIT=off"} }
+
+func (b *bench) upstreamAsShipped(s *system, home string) (contender, error) {
+	c, err := b.upstream(s, home)
+	c.name, c.env = "upstream components", append(c.env, asShipped()...)
+	return c, err
+}
+
 // upstream is the contract made of the engine's own components.
 func (b *bench) upstream(s *system, home string) (contender, error) {
 	schemas, err := b.plainSchemas(home)
 	if err != nil {
 		return contender{}, err
 	}
-	c := contender{name: "upstream components", argv: []string{b.binary, "run", filepath.Join(b.repo, "tests", "load", "peers", "upstream.yaml")}}
+	c := contender{name: "upstream components, weir's GC settings", argv: []string{b.binary, "run", filepath.Join(b.repo, "tests", "load", "peers", "upstream.yaml")}}
 	if err := freeAddresses(&c.addr); err != nil {
 		return c, err
 	}
