@@ -31,6 +31,9 @@ func (envelope) Process(_ context.Context, msg *service.Message) (service.Messag
 	if string(raw) == "hopeless" {
 		return nil, errors.New("no envelope can hold it")
 	}
+	if string(raw) == "unwanted" {
+		return nil, nil
+	}
 	msg.SetBytes(append([]byte("letter: "), raw...))
 	msg.SetError(nil)
 	msg.MetaSetMut(event.MetaDevice, "letter-key")
@@ -196,6 +199,7 @@ func TestNothingIsWrittenOfABatchThatCannotBe(t *testing.T) {
 	}{
 		"no topic for dead letters":     {"", failed("bad"), "no topic for dead letters"},
 		"no dead letter can be made":    {letters, failed("hopeless"), "no envelope can hold it"},
+		"a dead letter is dropped":      {letters, failed("unwanted"), "let them drop none"},
 		"it stays failed":               {"dead_letter: { topic: dead-letter }", failed("bad"), "making a dead letter"},
 		"an event without its device":   {letters, service.NewMessage([]byte("x")), "schema_validate"},
 		"a header that is not a string": {letters, func() *service.Message { m := healthy("d", "x"); m.MetaSetMut("weir_x", func() {}); return m }(), "weir_x"},

@@ -113,7 +113,11 @@ func (o *output) letters(ctx context.Context, failed service.MessageBatch) (serv
 	if err != nil {
 		return nil, fmt.Errorf("making dead letters: %w", err)
 	}
-	return slices.Concat(batches...), nil
+	letters := slices.Concat(batches...)
+	if len(letters) < len(failed) { // its device would be told that all is well
+		return nil, fmt.Errorf("making dead letters: of %d failed events, the processors of %s left %d: let them drop none", len(failed), eventLogFieldDeadLetter, len(letters))
+	}
+	return letters, nil
 }
 
 // event adds a healthy message.
