@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -111,23 +110,6 @@ func converse(t *testing.T, base string) (out []playback.Exchange) {
 		out = append(out, e)
 	}
 	return out
-}
-
-// TestRecordAnotherRegistry makes the recording anew, from the registry with
-// nothing in it whose API WEIR_RECORD_REGISTRY names.
-func TestRecordAnotherRegistry(t *testing.T) {
-	base := os.Getenv("WEIR_RECORD_REGISTRY")
-	if base == "" {
-		t.Skip("WEIR_RECORD_REGISTRY names no registry to record")
-	}
-	r := playback.Recording{
-		Of: "Apicurio Registry 3.0.9, ccompat API v7", Licence: "Apache-2.0 (the recorded program); the schemas are this project's",
-		How:       "the program of io.apicurio:apicurio-registry-app:3.0.9 in memory, asked what TestRecordAnotherRegistry asks: WEIR_RECORD_REGISTRY=http://HOST:PORT/apis/ccompat/v7",
-		Exchanges: converse(t, base),
-	}
-	if err := r.Write(recorded); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func recording(t *testing.T) playback.Recording {
