@@ -326,24 +326,26 @@ func TestWaitOutlastsTheTimeForReading(t *testing.T) {
 // Nothing of a request is taken whose client leaves before the stream takes it,
 // and nobody is told that it was.
 func TestClientThatLeavesIsNotAnswered200(t *testing.T) {
-	release := make(chan struct{})
+	taken, release := make(chan struct{}, 2), make(chan struct{})
 	var got atomic.Int64
 	g := loose(t, "", func(service.MessageBatch) error {
+		taken <- struct{}{}
 		<-release
 		got.Add(1)
 		return nil
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	codes := make(chan int, 2)
-	for range 2 {
-		go func() {
-			r := httptest.NewRequest("POST", "/v1/events", strings.NewReader(goodEvent)).WithContext(ctx)
-			r.Header.Set("X-API-Key", "good")
-			w := httptest.NewRecorder()
-			g.ServeHTTP(w, r)
-			codes <- w.Code
-		}()
+	post := func() {
+		r := httptest.NewRequest("POST", "/v1/events", strings.NewReader(goodEvent)).WithContext(ctx)
+		r.Header.Set("X-API-Key", "good")
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		codes <- w.Code
 	}
+	go post()
+	<-taken // requests that come together would share a batch
+	go post()
 	time.Sleep(200 * time.Millisecond)
 	cancel()
 	if code := <-codes; code != 503 {
