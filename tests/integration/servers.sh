@@ -142,7 +142,8 @@ group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=1000
 EOF
   local java=(java -Xms256m -Xmx512m -XX:+UseG1GC "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*")
-  "${java[@]}" kafka.tools.StorageTool format -t "$(python3 -c 'import base64,uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))')" \
+  local cluster=d2Vpci1pbnRlZ3JhdGlvbg # any 16 bytes; a random one may begin with "-", which is taken for an option
+  "${java[@]}" kafka.tools.StorageTool format -t "$cluster" \
     -c "$state/kafka.properties" >"$state/kafka.log" 2>&1 || die "formatting Kafka's storage failed: $(tail -n 5 "$state/kafka.log")"
   launch kafka "${java[@]}" kafka.Kafka "$state/kafka.properties"
   await kafka 60 kafka_ready "$port"
