@@ -29,17 +29,10 @@ type files struct {
 	background sync.WaitGroup
 	buckets    []bucket // newest first; owner only
 	seed       maphash.Seed
-	taken      map[string][]byte
 	recent     recent // owner only
-	made       []made // by the group that is being decided
+	taken      taken  // by the group that is being decided
 	key        []byte
 	value      []byte
-}
-
-// made is a claim that was not there before.
-type made struct {
-	hash  uint64
-	claim *claim
 }
 
 // bucket is a stretch of time. Its filter is nil, which rules nothing out,
@@ -50,13 +43,17 @@ type bucket struct {
 }
 
 func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, error) {
-	f := &files{ttl: ttl, log: log, seed: maphash.MakeSeed(), taken: map[string][]byte{}, recent: newRecent()}
+	f := &files{ttl: ttl, log: log, seed: maphash.MakeSeed(), recent: newRecent()}
 	opts := &pebble.Options{
 		FS: waitForRoom(fs, path, log), Logger: pebbleLog{path, log},
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       16 << 20,
-		CacheSize:          32 << 20,
+		CacheSize:          48 << 20,
 		MaxOpenFiles:       256,
+		// Claims are rarely searched for, and whole buckets of them are deleted:
+		// merging their files sooner would cost more than all that it spares.
+		L0CompactionThreshold: 64,
+		L0StopWritesThreshold: 512,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -99,34 +96,31 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 	ms := now.UnixMilli()
 	f.begin(ms)
 	newest := &f.buckets[0]
-	clear(f.taken)
-	f.made = f.made[:0]
-	batch := f.db.NewBatch()
+	f.taken.begin(group)
 	for _, r := range group {
 		for i := range r.claims {
 			c := &r.claims[i]
-			if held, ok := f.taken[string(c.key)]; ok {
-				c.held = held
+			hash := maphash.Bytes(f.seed, c.key)
+			if c.held = f.taken.find(hash, c.key); c.held != nil {
 				continue
 			}
-			hash := maphash.Bytes(f.seed, c.key)
 			held, err := f.find(ms, c.key, hash)
 			if err != nil {
-				_ = batch.Close()
 				return nil, fmt.Errorf("reading claims: %w", err)
 			}
-			if c.held = held; held != nil {
-				continue
+			if c.held = held; held == nil {
+				f.taken.add(hash, c)
 			}
-			f.taken[string(c.key)] = c.mine
-			f.made = append(f.made, made{hash, c})
-			newest.keys.add(hash)
-			f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(newest.start)), c.key...)
-			f.value = append(binary.AppendUvarint(f.value[:0], uint64(max(ms-newest.start, 0))), c.mine...)
-			if err := batch.Set(f.key, f.value, nil); err != nil {
-				_ = batch.Close()
-				return nil, fmt.Errorf("writing claims: %w", err)
-			}
+		}
+	}
+	batch := f.db.NewBatch()
+	for _, t := range f.taken.sorted() {
+		newest.keys.add(t.hash)
+		f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(newest.start)), t.claim.key...)
+		f.value = append(binary.AppendUvarint(f.value[:0], uint64(max(ms-newest.start, 0))), t.claim.mine...)
+		if err := batch.Set(f.key, f.value, nil); err != nil {
+			_ = batch.Close()
+			return nil, fmt.Errorf("writing claims: %w", err)
 		}
 	}
 	if batch.Empty() {
@@ -135,8 +129,8 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 	if err := f.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
 		return nil, fmt.Errorf("writing claims: %w", err)
 	}
-	for _, m := range f.made {
-		f.recent.add(m.hash, ms, m.claim)
+	for _, t := range f.taken.claims {
+		f.recent.add(t.hash, ms, t.claim)
 	}
 	return batch, nil
 }

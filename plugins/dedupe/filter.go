@@ -10,12 +10,12 @@ type filter struct {
 
 type filterPart struct {
 	blocks [][8]uint64
-	room   int // keys it takes, at ten bits each: about 1 % of strangers pass
+	room   int // keys it takes, at 16 bits each: about 0.2 % of strangers pass
 }
 
 const (
 	filterFirst = 1 << 13 // blocks of 64 bytes: 512 KiB
-	filterParts = 5       // 16 MiB in all, for 13 million keys
+	filterParts = 6       // 32 MiB in all, for 16 million keys
 	filterBits  = 6       // set for each key
 )
 
@@ -34,7 +34,7 @@ func (f *filter) add(hash uint64) {
 			return
 		}
 		blocks := make([][8]uint64, filterFirst<<n)
-		f.parts = append(f.parts, filterPart{blocks: blocks, room: len(blocks) * 512 / 10})
+		f.parts = append(f.parts, filterPart{blocks: blocks, room: len(blocks) * 512 / 16})
 		n++
 	}
 	p := &f.parts[n-1]
