@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"weir/plugins/waiting"
 )
 
 // Keys of the metadata that every object of ours carries.
@@ -100,9 +101,10 @@ func (t *Table) NewWriter(w io.Writer) *Writer {
 
 // RowGroup writes rows [from, to) as one row group.
 func (w *Writer) RowGroup(from, to int, columns Columns) error {
+	var breath waiting.Breath
 	for i, column := range w.w.ColumnWriters() {
 		for at := from; at < to; at += pageRows {
-			runtime.Gosched() // a large object must not hold up those who wait for a verdict
+			breath.Take()
 			w.buf = columns(w.buf[:0], i, at, min(to, at+pageRows))
 			if _, err := column.WriteRowValues(w.buf); err != nil {
 				return fmt.Errorf("encoding column %d: %w", i, err)

@@ -9,12 +9,12 @@ package rollup
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/event"
+	"weir/plugins/waiting"
 )
 
 func rollupSpec() *service.ConfigSpec {
@@ -81,9 +81,10 @@ func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 	var t tally
 	c := NewCollector(len(batch))
 	var e event.Event
+	var breath waiting.Breath
 	for i, msg := range batch {
 		if i%64 == 0 {
-			runtime.Gosched() // a large batch must not hold up those who wait for a verdict
+			breath.Take()
 		}
 		p.add(c, &e, msg, &t)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"weir/plugins/sqldb"
 	"weir/plugins/tombstone"
+	"weir/plugins/waiting"
 )
 
 // Resolution is the width of a window.
@@ -190,9 +190,10 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 			}
 		}
 	}
+	var breath waiting.Breath
 	for i, w := range windows {
 		if i%64 == 0 {
-			runtime.Gosched() // a large flush must not hold up those who wait for a verdict
+			breath.Take()
 		}
 		if w.Bucket < oldest {
 			res.Events[outcomeExpired] += len(w.events)
