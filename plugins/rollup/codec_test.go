@@ -1,7 +1,9 @@
 package rollup
 
 import (
+	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -94,5 +96,27 @@ func TestLedgerIDsAreForever(t *testing.T) {
 	ids := []uint64{LedgerID([16]byte{}), LedgerID([16]byte{15: 1}), LedgerID([16]byte{0: 1})}
 	if want := []uint64{0xa706dd2f4d197e6f, 0x5e41ab087439611e, 0x9c8c1ca9370e13af}; !slices.Equal(ids, want) {
 		t.Errorf("%#x", ids)
+	}
+}
+
+// A number's text gives back the number, and is JSON.
+func TestNumbersAreWrittenExactly(t *testing.T) {
+	check := func(v float64) {
+		text := appendNumber(nil, v)
+		var back float64
+		if err := json.Unmarshal(text, &back); err != nil || back != v {
+			t.Fatalf("%v is written %s and read as %v (%v)", v, text, back, err)
+		}
+	}
+	for _, v := range []float64{0, 1, -1, 0.1, -0.1, 54.41, -273.15, 0.0147, 0.01475, 1e-7, 99999.9999, 0.30000000000000004,
+		56119000, 1e10, 1e11, 99999999999.9999, 1e15, 1e16, 1 << 53, 1<<53 + 2, math.MaxFloat64, math.SmallestNonzeroFloat64} {
+		check(v)
+		check(-v)
+	}
+	for range 200_000 {
+		check(math.Round(rand.NormFloat64()*1e6) / math.Pow10(rand.IntN(8)))
+		if v := math.Float64frombits(rand.Uint64()); !math.IsNaN(v) && !math.IsInf(v, 0) {
+			check(v)
+		}
 	}
 }

@@ -27,6 +27,8 @@ type Row struct {
 
 	rowid  int64       // SQLite: where it probably is
 	stored ledgerState // SQLite: what the stored row says
+	quoted string      // SQLite: the JSON of the first metrics' names
+	quotes int         // how many
 }
 
 // Metric is the aggregate of one metric within a window.

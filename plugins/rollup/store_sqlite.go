@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"weir/plugins/sqldb"
+	"weir/plugins/waiting"
 )
 
 // sqlite keeps rollups in one file. Its write transactions take the lock when
@@ -140,11 +140,7 @@ func (t *sqliteTx) columns(r *Row) (metrics, stats string, detail []byte, err er
 		if i > 0 {
 			t.buf = append(t.buf, ',')
 		}
-		if v == float64(int64(v)) && math.Abs(v) < 1e6 {
-			t.buf = strconv.AppendInt(t.buf, int64(v), 10) // the same digits, sooner
-		} else {
-			t.buf = strconv.AppendFloat(t.buf, v, 'g', -1, 64)
-		}
+		t.buf = appendNumber(t.buf, v)
 	}
 	t.buf = append(t.buf, ']')
 	stats = string(t.buf)
@@ -152,8 +148,46 @@ func (t *sqliteTx) columns(r *Row) (metrics, stats string, detail []byte, err er
 	return metrics, stats, t.buf, nil
 }
 
+// appendNumber appends the JSON of a number: what parses to the same double.
+// Most readings have few decimals; those are cheaper to find than the shortest
+// digits of any double are.
+func appendNumber(b []byte, v float64) []byte {
+	const scale, decimals = 10_000, 4
+	n := math.Round(v * scale)
+	if !(math.Abs(n) < 1e15) || n/scale != v { // both exact, so the quotient is the double nearest to n/scale
+		return strconv.AppendFloat(b, v, 'g', -1, 64)
+	}
+	if n < 0 {
+		b, n = append(b, '-'), -n
+	}
+	whole, part := uint64(n)/scale, uint64(n)%scale
+	if b = strconv.AppendUint(b, whole, 10); part == 0 {
+		return b
+	}
+	digits := [decimals + 1]byte{'.'}
+	for i := decimals; i > 0; i-- {
+		digits[i] = byte('0' + part%10)
+		part /= 10
+	}
+	end := len(digits)
+	for digits[end-1] == '0' {
+		end--
+	}
+	return append(b, digits[:end]...)
+}
+
 // quoted renders the names of a row's metrics, which most rows have in common.
+// A row's metrics change by growing.
 func (t *sqliteTx) quoted(r *Row) (string, error) {
+	if r.quotes == len(r.Metrics) && r.quoted != "" {
+		return r.quoted, nil
+	}
+	quoted, err := t.quote(r)
+	r.quoted, r.quotes = quoted, len(r.Metrics)
+	return quoted, err
+}
+
+func (t *sqliteTx) quote(r *Row) (string, error) {
 	t.buf = t.buf[:0]
 	for _, m := range r.Metrics {
 		t.buf = append(append(t.buf, m.Name...), 0) // no name has a zero byte
@@ -194,9 +228,10 @@ func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error 
 	var ledger []byte
 	var args []any
 	row := unwatched(ctx)
+	var breath waiting.Breath
 	for i, r := range rows {
 		if i%16 == 0 {
-			runtime.Gosched() // a large flush must not hold up those who wait for a verdict
+			breath.Take()
 			if err := ctx.Err(); err != nil {
 				return err
 			}
