@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -16,6 +16,7 @@ import (
 	"weir/plugins/event"
 	"weir/plugins/lake"
 	"weir/plugins/tombstone"
+	"weir/plugins/waiting"
 )
 
 // uploads is how many objects of one batch are written at a time.
@@ -55,9 +56,10 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return err
 	}
 	w.tombstones = o.memory.Tombstones()
+	var breath waiting.Breath
 	for i, msg := range batch {
 		if i%64 == 0 {
-			runtime.Gosched() // a large batch must not hold up those who wait for a verdict
+			breath.Take()
 		}
 		if err := w.add(ctx, i, msg); err != nil {
 			return err
@@ -223,11 +225,11 @@ func day(micros int64) int64 {
 // objects returns the rows by date, each sorted as an object's rows are, and
 // cut to the most an object may hold.
 func (w *writing) objects() []*object {
-	by := map[int64][]*Row{}
-	for i := range w.s.rows[:w.stored] {
-		r := &w.s.rows[i]
-		by[day(r.At)] = append(by[day(r.At)], r)
+	rows := make([]*Row, w.stored)
+	for i := range rows {
+		rows[i] = &w.s.rows[i]
 	}
+	by := split(rows, func(r *Row) int64 { return day(r.At) })
 	var out []*object
 	for _, rows := range by {
 		for _, rows := range narrow(rows) {
@@ -250,25 +252,42 @@ const (
 	hourShare = 8   // an hour with one in so many rows of the day has an object of its own
 )
 
+// split groups rows, which come in runs of one group.
+func split(rows []*Row, group func(*Row) int64) map[int64][]*Row {
+	by := map[int64][]*Row{}
+	for from := 0; from < len(rows); {
+		g, to := group(rows[from]), from+1
+		for to < len(rows) && group(rows[to]) == g {
+			to++
+		}
+		if run := rows[from:to:to]; by[g] == nil {
+			by[g] = run
+		} else {
+			by[g] = append(by[g], run...)
+		}
+		from = to
+	}
+	return by
+}
+
 // narrow splits the rows of a day so that stragglers do not stretch the span of
 // the object that has all the others, which every query of the hours between
 // would have to read: an object for each hour that has many, and one for the
 // rest.
 func narrow(rows []*Row) [][]*Row {
-	count := map[int64]int{}
-	for _, r := range rows {
-		count[hourOf(r.At)]++
-	}
-	if len(count) == 1 || len(rows) < splitRows {
+	if len(rows) < splitRows {
 		return [][]*Row{rows}
 	}
-	by := map[int64][]*Row{}
-	for _, r := range rows {
-		h := hourOf(r.At)
-		if count[h] < len(rows)/hourShare {
-			h = math.MinInt64 // the rest
+	by := split(rows, func(r *Row) int64 { return hourOf(r.At) })
+	var rest []*Row
+	for h, of := range by {
+		if len(of) < len(rows)/hourShare {
+			rest = append(rest, of...)
+			delete(by, h)
 		}
-		by[h] = append(by[h], r)
+	}
+	if rest != nil {
+		by[math.MinInt64] = rest
 	}
 	return slices.Collect(maps.Values(by))
 }
@@ -276,23 +295,46 @@ func narrow(rows []*Row) [][]*Row {
 // sorted orders rows as Row.before does: the devices, then each device's rows,
 // which come nearly in order.
 func sorted(rows []*Row) []*Row {
-	by := map[string][]*Row{}
-	for _, r := range rows {
-		by[r.Device] = append(by[r.Device], r)
+	type device struct {
+		name string
+		at   int // where its next row goes; first, how many it has
 	}
-	devices := make([]string, 0, len(by))
-	for d := range by {
-		devices = append(devices, d)
-	}
-	slices.Sort(devices)
-	rows = rows[:0]
-	for _, d := range devices {
-		if !slices.IsSortedFunc(by[d], (*Row).before) {
-			slices.SortFunc(by[d], (*Row).before)
+	var devices []device
+	number := map[string]int32{}
+	of := make([]int32, len(rows))
+	for i, r := range rows {
+		n, ok := number[r.Device]
+		if !ok {
+			n = int32(len(devices))
+			number[r.Device] = n
+			devices = append(devices, device{name: r.Device})
 		}
-		rows = append(rows, by[d]...)
+		of[i] = n
+		devices[n].at++
 	}
-	return rows
+	order := make([]int32, len(devices))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return strings.Compare(devices[a].name, devices[b].name) })
+	at := 0
+	for _, n := range order {
+		at, devices[n].at = at+devices[n].at, at
+	}
+	out := make([]*Row, len(rows))
+	for i, r := range rows {
+		d := &devices[of[i]]
+		out[d.at] = r
+		d.at++
+	}
+	from := 0
+	for _, n := range order {
+		own := out[from:devices[n].at]
+		if from = devices[n].at; !slices.IsSortedFunc(own, (*Row).before) {
+			slices.SortFunc(own, (*Row).before)
+		}
+	}
+	return out
 }
 
 func (w *writing) rejections(batch service.MessageBatch) error {
