@@ -99,12 +99,13 @@ func (t *Table) NewWriter(w io.Writer) *Writer {
 	)}
 }
 
-// RowGroup writes rows [from, to) as one row group.
+// RowGroup writes rows [from, to) as one row group. It goes through the rows a
+// page at a time, for all columns, while they are near the processor.
 func (w *Writer) RowGroup(from, to int, columns Columns) error {
 	var breath waiting.Breath
-	for i, column := range w.w.ColumnWriters() {
-		for at := from; at < to; at += pageRows {
-			breath.Take()
+	for at := from; at < to; at += pageRows {
+		breath.Take()
+		for i, column := range w.w.ColumnWriters() {
 			w.buf = columns(w.buf[:0], i, at, min(to, at+pageRows))
 			if _, err := column.WriteRowValues(w.buf); err != nil {
 				return fmt.Errorf("encoding column %d: %w", i, err)
