@@ -232,8 +232,8 @@ func TestTheRequestLearnsThatItsEventWasRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v event.Verdicts
-	msg := service.NewMessage([]byte("x")).WithContext(event.WithVerdicts(context.Background(), &v))
-	msg.MetaSetMut(event.MetaIndex, 7)
+	msg := service.NewMessage([]byte("x"))
+	v.Attach(msg, 7)
 	msg.MetaSetMut(event.HeaderFleet, "acme")
 	msg.MetaSetMut(event.HeaderDelivery, "raw-events/1/1")
 	event.MarkRejected(msg, event.Reject(event.CodeInvalidJSON, "", "expected a value"))

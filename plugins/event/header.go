@@ -17,6 +17,7 @@ const (
 // Metadata that lives and dies inside one process. None of these begins with
 // "weir_", which is the prefix the streams copy into record headers.
 const (
+	MetaVerdicts    = "local_verdicts"     // *Verdicts: those of its HTTP request
 	MetaIndex       = "local_index"        // int: position in its HTTP request
 	MetaDevice      = "local_device"       // device_id, the record key
 	MetaCode        = "local_code"         // Code of a rejection

@@ -74,6 +74,7 @@ func (o *output) fill(ctx context.Context, w *write, batch service.MessageBatch)
 		if err := w.event(msg, o.conf.topic); err != nil {
 			return err
 		}
+		event.RecordWritten(msg)
 	}
 	if len(failed) == 0 {
 		return nil
@@ -86,6 +87,9 @@ func (o *output) fill(ctx context.Context, w *write, batch service.MessageBatch)
 		if err := w.letter(msg, o.conf.letterTopic); err != nil {
 			return err
 		}
+	}
+	for _, msg := range failed {
+		event.RecordWritten(msg) // as a dead letter
 	}
 	// The rare ones that are too large for the others' company come last.
 	slices.SortStableFunc(w.records, func(a, b kgo.Record) int { return o.size(&a) - o.size(&b) })

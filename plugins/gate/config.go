@@ -26,6 +26,7 @@ type config struct {
 	quotas      quotas
 	pressure    *pressureConfig // nil: not measured
 	tls         *tlsConfig      // nil: plain HTTP
+	unwritten   bool            // accept events that event_log has not written
 }
 
 type limits struct {
@@ -120,6 +121,8 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 		tls:      f.tls(),
 	}
 	plain, err := conf.FieldBool(gateFieldPlainHTTP)
+	f.keep(err)
+	c.unwritten, err = conf.FieldBool(gateFieldUnwritten)
 	f.keep(err)
 	if c.limits.depth > rawjson.MaxDepth {
 		f.keep(fmt.Errorf("%s must be at most %d", gateFieldMaxDepth, rawjson.MaxDepth))

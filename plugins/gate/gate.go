@@ -27,7 +27,11 @@ type gate struct {
 	decode  *decoders
 	streams *streams
 
-	failureLogged atomic.Int64
+	failureLogged, dropLogged atomic.Int64
+
+	// witness is true once an output has said what it writes, as event_log does:
+	// what it does not say is not written, from then on.
+	witness atomic.Bool
 
 	queue    chan *submission // to ReadBatch, unbuffered: requests that are a batch of the engine each
 	line     *line            // those that share one

@@ -162,10 +162,19 @@ func newWorldAt(t testing.TB, extra string, client *tls.Config) *world {
 
 // setup is what tests choose of a world.
 type setup struct {
-	gate   string      // fields of the gate
-	client *tls.Config // a client's side of TLS, or nil
-	output string
-	log    *slog.Logger // nil: no logs
+	gate    string      // fields of the gate
+	client  *tls.Config // a client's side of TLS, or nil
+	mapping string      // a person's own, after the checker
+	output  string
+	log     *slog.Logger // nil: no logs
+}
+
+// own is the processor that a person has put behind the checker, if any.
+func (c setup) own() string {
+	if c.mapping == "" {
+		return ""
+	}
+	return fmt.Sprintf("    - mapping: %q", c.mapping)
 }
 
 func (c setup) start(t testing.TB) *world {
@@ -215,11 +224,12 @@ input:
 pipeline:
   processors:
     - checker: {}
+%s
 output:
   %s
 logger:
   level: NONE
-`, w.addr, w.storeURL, extra, strings.ReplaceAll(c.output, "\n", "\n  "))); err != nil {
+`, w.addr, w.storeURL, extra, c.own(), strings.ReplaceAll(c.output, "\n", "\n  "))); err != nil {
 		t.Fatal(err)
 	}
 	if c.log != nil {

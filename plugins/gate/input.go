@@ -53,6 +53,7 @@ const (
 	gateFieldTLSCA     = "client_ca_file"
 	gateFieldTLSAuth   = "client_certificates"
 	gateFieldPlainHTTP = "allow_plain_http"
+	gateFieldUnwritten = "acknowledge_unwritten"
 )
 
 // Register adds the room's components.
@@ -82,12 +83,14 @@ acknowledge it in time, the reply is 503 with Retry-After, and the device sends 
 429, the gate stops reading. gRPC is the same again. The contract of the HTTP side is served at `+"`/openapi.json`"+`.
 
 An event is rejected, alone, when a processor of the stream marks it as bad data (see `+"`schema_validate`"+`) and the
-stream routes it to the dead letters with the processor `+"`dead_letter`"+`.
+stream routes it to the dead letters with the processor `+"`dead_letter`"+`. One that a processor dropped is nowhere, though the
+engine acknowledges it: it is rejected as well, because `+"`event_log`"+` says what it writes. Before its first word, and with
+other outputs, the gate cannot know.
 
 ### Metadata
 
-`+"`weir_fleet`"+` (the key's fleet), `+"`weir_received_at`"+`, `+"`local_index`"+` (the event's place in its request), and
-`+"`traceparent`"+` when the request had a valid one. No other header of a request is copied.`).
+`+"`weir_fleet`"+` (the key's fleet), `+"`weir_received_at`"+`, `+"`local_index`"+` (the event's place in its request),
+`+"`local_verdicts`"+` (where its verdict goes), and `+"`traceparent`"+` when the request had a valid one. No other header of a request is copied.`).
 		Field(service.NewStringField(gateFieldAddress).
 			Description("Where to listen, as host:port.").
 			Default("127.0.0.1:8080")).
@@ -113,6 +116,10 @@ stream routes it to the dead letters with the processor `+"`dead_letter`"+`.
 			Description("Whether to listen without TLS on an address that is not loopback, where keys and events can be read on the way. "+
 				"Set it where something in front of the gate ends TLS.").
 			Default(false)).
+		Field(service.NewBoolField(gateFieldUnwritten).
+			Description("Whether to answer 202 for an event that the stream acknowledged and `event_log` has not written. Set it where another output beside `event_log` "+
+				"takes some of the events, or where devices are not to know which ones your processors drop.").
+			Default(false).Advanced()).
 		Example("From devices to the log", "Accepted events go to Kafka; bad data goes to the dead letters with its reason.", `
 input:
   gate:

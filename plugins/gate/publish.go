@@ -87,7 +87,7 @@ func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejectio
 	switch {
 	case err == nil:
 		g.waits.Put(w)
-		return r.rejected(verdicts), nil
+		return g.rejected(r, verdicts), nil
 	case errors.As(err, &ref), errors.Is(err, errClientGone):
 		return nil, err
 	}
@@ -156,41 +156,73 @@ func (g *gate) acknowledged(w *wait) error {
 }
 
 // rejected are the events of the request that were not accepted, by index.
-func (r *request) rejected(verdicts *event.Verdicts) map[int]*event.Rejection {
+func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rejection {
 	rejected := verdicts.Rejected()
+	reject := func(i int, why *event.Rejection) {
+		if rejected[i] != nil {
+			return
+		}
+		if rejected == nil {
+			rejected = make(map[int]*event.Rejection)
+		}
+		rejected[i] = why
+	}
 	for i := range r.items {
-		if bad := r.items[i].bad; bad != nil && rejected[i] == nil {
-			if rejected == nil {
-				rejected = make(map[int]*event.Rejection)
-			}
-			rejected[i] = bad
+		if bad := r.items[i].bad; bad != nil {
+			reject(i, bad)
+		}
+	}
+	if g.conf.unwritten {
+		return rejected
+	}
+	missing, some := verdicts.Unwritten(len(r.items))
+	if some && !g.witness.Load() {
+		g.witness.Store(true)
+	}
+	if len(missing) > 0 && g.witness.Load() {
+		dropped := len(rejected)
+		for _, i := range missing {
+			reject(i, errDropped)
+		}
+		if dropped = len(rejected) - dropped; dropped > 0 && seldom(&g.dropLogged) {
+			g.log.Warnf("A processor between the gate and the log drops events (%d of one request): their devices are told that they are not kept", dropped)
 		}
 	}
 	return rejected
 }
 
-// logFailure says why requests fail, once in ten seconds at most: in an outage
-// there are thousands.
+// errDropped is what becomes of an event that the stream dropped: the engine
+// acknowledges it, and nothing of it is anywhere.
+var errDropped = event.Reject(event.CodeProcessingFailed, "", "a processor of the ingest stream dropped the event: it is not kept")
+
+// logFailure says why requests fail, once in a while: in an outage there are
+// thousands.
 func (g *gate) logFailure(err error) {
-	now := time.Now().UnixNano()
-	if last := g.failureLogged.Load(); now-last > int64(10*time.Second) && g.failureLogged.CompareAndSwap(last, now) {
+	if seldom(&g.failureLogged) {
 		g.log.Warnf("Requests cannot be made durable, their clients are told to send again: %v", err)
 	}
 }
 
-// messages makes the batch. All its messages share one context, which outlives
-// the request: a batch that is slow must not be cancelled half way.
+// seldom is true once in ten seconds at most. last is when it was, in Unix
+// nanoseconds.
+func seldom(last *atomic.Int64) bool {
+	now := time.Now().UnixNano()
+	before := last.Load()
+	return now-before > int64(10*time.Second) && last.CompareAndSwap(before, now)
+}
+
+// messages makes the batch. Its messages outlive the request: a batch that is
+// slow must not be cancelled half way.
 func (g *gate) messages(r *request, verdicts *event.Verdicts) service.MessageBatch {
-	ctx := event.WithVerdicts(context.Background(), verdicts)
 	var fleet any = r.fleet // boxed once, not once an event
 	var received any = time.Now().UTC().Format(event.TimeFormat)
 	var trace any = r.traceparent
 	batch := make(service.MessageBatch, len(r.items))
 	for i := range r.items {
-		msg := service.NewMessageWithContext(ctx, r.items[i].raw)
+		msg := service.NewMessage(r.items[i].raw)
 		msg.MetaSetMut(event.HeaderFleet, fleet)
 		msg.MetaSetMut(event.HeaderReceivedAt, received)
-		msg.MetaSetMut(event.MetaIndex, i)
+		verdicts.Attach(msg, i)
 		if r.traceparent != "" {
 			msg.MetaSetMut(event.HeaderTraceparent, trace)
 		}

@@ -30,11 +30,10 @@ type parcel struct {
 // emit returns the messages for one try, and the verdicts on them.
 func (p *parcel) emit() (service.MessageBatch, *event.Verdicts) {
 	verdicts := &event.Verdicts{}
-	ctx := event.WithVerdicts(context.Background(), verdicts)
 	batch := make(service.MessageBatch, len(p.messages))
 	for i, msg := range p.messages {
-		batch[i] = msg.Copy().WithContext(ctx)
-		batch[i].MetaSetMut(event.MetaIndex, i)
+		batch[i] = msg.Copy()
+		verdicts.Attach(batch[i], i)
 	}
 	return batch, verdicts
 }
