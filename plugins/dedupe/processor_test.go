@@ -19,6 +19,7 @@ import (
 
 	"weir/plugins/event"
 	"weir/tests/integration/require"
+	"weir/tests/load/backlog"
 )
 
 func newTestPool() *pool { return &pool{open: map[string]*handle{}} }
@@ -350,6 +351,20 @@ func benchProcessor(b *testing.B, name, url string, size int) {
 			process(b, p, batch...)
 		}
 		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*size), "µs/event")
+	})
+}
+
+// BenchmarkBacklog is what claiming a backlog costs for two groups, of which one
+// is always the first to ask.
+func BenchmarkBacklog(b *testing.B) {
+	pool, url := newTestPool(), "url: pebble://"+b.TempDir()
+	raw, rollup := newTestProcessor(b, pool, url), newTestProcessor(b, pool, url)
+	backlog.Bench(b, func(read []service.MessageBatch) {
+		for _, p := range []*processor{raw, rollup} {
+			for _, batch := range read {
+				process(b, p, batch...)
+			}
+		}
 	})
 }
 

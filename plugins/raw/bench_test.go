@@ -3,6 +3,7 @@ package raw
 import (
 	"context"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/lake"
+	"weir/tests/load/backlog"
 )
 
 func benchBatch(n int) service.MessageBatch {
@@ -52,6 +54,16 @@ func BenchmarkWriteBatch(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(size)/float64(b.N+1)/n, "bytes/event")
+}
+
+// BenchmarkBacklog is what storing a backlog costs.
+func BenchmarkBacklog(b *testing.B) {
+	o := connected(b, lake.FileURL(b.TempDir()), "")
+	backlog.Bench(b, func(read []service.MessageBatch) {
+		if err := o.WriteBatch(context.Background(), slices.Concat(read...)); err != nil {
+			b.Fatal(err)
+		}
+	})
 }
 
 // BenchmarkScan reads an hour of a thousand devices back, whole.

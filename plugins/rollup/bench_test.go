@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"weir/plugins/event"
 	"weir/tests/integration/require"
+	"weir/tests/load/backlog"
 )
 
 // benchBatch is one flush of devices that report every ten seconds: one event
@@ -114,6 +116,26 @@ func BenchmarkMerge(b *testing.B) {
 
 func BenchmarkStoreSQLite(b *testing.B) {
 	benchStore(b, openStore(b, "sqlite://"+b.TempDir()+"/r.db"))
+}
+
+// BenchmarkBacklog is what rolling up a backlog costs: windows, ledger, rows.
+func BenchmarkBacklog(b *testing.B) {
+	p, s := benchProcessor(b), openStore(b, "sqlite://"+b.TempDir()+"/r.db")
+	backlog.Bench(b, func(read []service.MessageBatch) {
+		out, err := p.ProcessBatch(context.Background(), slices.Concat(read...))
+		if err != nil {
+			b.Fatal(err)
+		}
+		windows := make([]*Window, len(out[0]))
+		for i, msg := range out[0] {
+			if windows[i], err = windowOf(msg); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if res, err := s.Add(context.Background(), windows, noon); err != nil || res.Events[outcomeCounted] != backlog.Flush {
+			b.Fatal(res, err)
+		}
+	})
 }
 
 func BenchmarkStorePostgres(b *testing.B) {

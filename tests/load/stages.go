@@ -40,24 +40,56 @@ func stages() []stage {
 func (b *bench) stages(ctx context.Context) error {
 	t := b.report.table("Each stage alone", "Go benchmarks on one goroutine or a few; wall time.", "stage", "µs per event", "allocations per event", "bytes per event")
 	for _, s := range stages() {
-		pattern := "^Benchmark" + strings.ReplaceAll(s.bench, "/", "$/^") + "$"
-		times := s.times
-		if times == "" {
-			times = secondsArg(b.seconds(1))
-		}
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-benchmem", "-benchtime", times, "-bench", pattern, s.pkg)
-		cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false")
-		out, err := cmd.CombinedOutput()
+		r, err := b.stage(ctx, s)
 		if err != nil {
-			return fmt.Errorf("running the benchmark %s of %s: %w\n%s", s.bench, s.pkg, err, out)
-		}
-		r, err := parseBenchmark(out)
-		if err != nil {
-			return fmt.Errorf("reading the benchmark %s of %s: %w\n%s", s.bench, s.pkg, err, out)
+			return err
 		}
 		t.row(s.name, r.ns/1000, r.allocs, r.bytes)
 	}
+	return b.together(ctx)
+}
+
+// together: what dedupe, ledger, rollups and raw store cost of the processor on
+// the same backlog, each alone, and their sum.
+func (b *bench) together(ctx context.Context) error {
+	t := b.report.table("Dedupe, ledger, rollups and raw store",
+		"A backlog of 20,000 devices, stored by 50,000 events, two or three of a device among them, as the shipped streams do it: the components alone, without reading "+
+			"and without the engine's calls (for those see \"Working off a backlog\"). Processor time of all cores, with collecting garbage and the disk. Goal: 10 µs together.",
+		"part", "µs of CPU per event", "allocations per event", "bytes per event")
+	var sum perEventCost
+	for _, s := range []stage{
+		{"claim it for two groups, Pebble, synced", "./plugins/dedupe", "Backlog", "20x"},
+		{"its window, ledger and rollup, SQLite, synced", "./plugins/rollup", "Backlog", "20x"},
+		{"its row in Parquet, synced", "./plugins/raw", "Backlog", "20x"},
+	} {
+		r, err := b.stage(ctx, s, "GOGC=400") // as in weir
+		if err != nil {
+			return err
+		}
+		t.row(s.name, r.ns/1000, r.allocs, r.bytes)
+		sum.ns, sum.allocs, sum.bytes = sum.ns+r.ns, sum.allocs+r.allocs, sum.bytes+r.bytes
+	}
+	t.row("together", sum.ns/1000, sum.allocs, sum.bytes)
 	return nil
+}
+
+// stage runs one benchmark.
+func (b *bench) stage(ctx context.Context, s stage, env ...string) (c perEventCost, err error) {
+	pattern := "^Benchmark" + strings.ReplaceAll(s.bench, "/", "$/^") + "$"
+	times := s.times
+	if times == "" {
+		times = secondsArg(b.seconds(1))
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-benchmem", "-benchtime", times, "-bench", pattern, s.pkg)
+	cmd.Env = append(append(os.Environ(), "GOFLAGS=-buildvcs=false"), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return c, fmt.Errorf("running the benchmark %s of %s: %w\n%s", s.bench, s.pkg, err, out)
+	}
+	if c, err = parseBenchmark(out); err != nil {
+		return c, fmt.Errorf("reading the benchmark %s of %s: %w\n%s", s.bench, s.pkg, err, out)
+	}
+	return c, nil
 }
 
 type perEventCost struct{ ns, allocs, bytes float64 }
@@ -85,6 +117,9 @@ func parseBenchmark(out []byte) (c perEventCost, err error) {
 			c.ns = us * 1000
 		}
 		part := c.ns / units["ns/op"] // of an operation that one event is
+		if events, ok := units["events/op"]; ok {
+			part = 1 / events
+		}
 		c.allocs, c.bytes = units["allocs/op"]*part, units["B/op"]*part
 	}
 	if found != 1 {
