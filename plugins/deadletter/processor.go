@@ -102,9 +102,9 @@ func (p *processor) Process(_ context.Context, msg *service.Message) (service.Me
 	if v, ok := msg.MetaGetImmut(event.MetaIndex); ok {
 		f.Index, _ = v.(int)
 	}
-	if err := msg.MetaWalk(func(key, value string) error {
+	if err := msg.MetaWalkMut(func(key string, _ any) error { // most of it is of this process only
 		if strings.HasPrefix(key, headerPrefix) || key == event.HeaderTraceparent {
-			f.Headers[key] = value
+			f.Headers[key], _ = msg.MetaGet(key)
 		}
 		return nil
 	}); err != nil {
