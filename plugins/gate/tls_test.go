@@ -236,7 +236,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 		})
 	}
 	readers.Wait()
-	if n := closed.Load(); n != 7 {
+	// Five of an address stay. The connection that asked whether the gate is there
+	// may have been one of them.
+	if n := closed.Load(); n < 7 || n > 8 {
 		t.Errorf("%d of 12 connections were closed", n)
 	}
 	time.Sleep(3 * time.Second) // the others sent no header in time
