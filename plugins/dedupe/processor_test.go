@@ -309,7 +309,7 @@ func TestAFrozenRedisCostsOneTimeout(t *testing.T) {
 			t.Fatal("claimed by nobody")
 		}
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 5*time.Second { // a timeout for each would be ten
 		t.Errorf("50 batches took %s", took)
 	}
 }
@@ -371,17 +371,17 @@ func BenchmarkBacklog(b *testing.B) {
 // While requests wait, a batch is processed later, and all the same: no peak
 // stops the processing.
 func TestProcessingMakesWayForRequestsAndStillGoesOn(t *testing.T) {
-	p := newTestProcessor(t, newTestPool(), "url: memory://\nmake_way: 100")
+	p := newTestProcessor(t, newTestPool(), "url: memory://\nmake_way: 20")
 	p.line.Add(1 << 20)
 	batch := make(service.MessageBatch, 10)
 	for i := range batch {
 		batch[i] = record(uuid.NewString(), 0, int64(i))
 	}
-	least := 10 * time.Second / 100 // a core alone does as many a second as make_way says
+	least := 10 * time.Second / 20 // a core alone does as many a second as make_way says
 	start := time.Now()
 	process(t, p, batch...)
 	if took := time.Since(start); took < least {
-		t.Errorf("a batch of 10 at 100 a second made way for %s, want at least %s", took, least)
+		t.Errorf("a batch of 10 at 20 a second made way for %s, want at least %s", took, least)
 	}
 	p.line.Add(-1 << 20)
 	start = time.Now()
