@@ -276,7 +276,8 @@ func TestAFilterForgetsNothing(t *testing.T) {
 			strangers++
 		}
 	}
-	if strangers > 6000 {
+	t.Logf("%d of 100000 strangers pass", strangers)
+	if strangers > 1000 {
 		t.Errorf("%d of 100000 strangers pass", strangers)
 	}
 	var none *filter

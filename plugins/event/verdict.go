@@ -62,8 +62,8 @@ func (v *Verdicts) Rejected() map[int]*Rejection {
 }
 
 // RecordWritten notes that a message's event is written, or is about to be: it
-// counts once the request is acknowledged. An output that calls it for some
-// events must call it for all that it writes, dead letters included.
+// counts once the request is acknowledged. An output that has announced itself to
+// the Witness calls it for all that it writes, dead letters included.
 func RecordWritten(msg *service.Message) {
 	v, index, ok := verdictsOf(msg)
 	if !ok {
@@ -81,10 +81,9 @@ func RecordWritten(msg *service.Message) {
 	*word |= 1 << (index % 64)
 }
 
-// Unwritten returns which of n events nobody has noted as written, and whether
-// any was: if not, nobody may be there to note it. Call it after the
-// acknowledgement.
-func (v *Verdicts) Unwritten(n int) (missing []int, some bool) {
+// Unwritten returns which of n events nobody has noted as written. Call it after
+// the acknowledgement.
+func (v *Verdicts) Unwritten(n int) (missing []int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i := range n {
@@ -97,9 +96,7 @@ func (v *Verdicts) Unwritten(n int) (missing []int, some bool) {
 		}
 		if word&(1<<(i%64)) == 0 {
 			missing = append(missing, i)
-		} else {
-			some = true
 		}
 	}
-	return missing, some
+	return missing
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/plugins/event"
 	"weir/plugins/kafka"
 )
 
@@ -94,6 +95,7 @@ func Register(env *service.Environment) error {
 			if err != nil {
 				return nil, service.BatchPolicy{}, 0, fmt.Errorf("reading event_log: %w", err)
 			}
+			event.WitnessOf(res).Announce()
 			return newOutput(c), service.BatchPolicy{}, c.inFlight, nil
 		})
 }

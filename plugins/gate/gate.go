@@ -11,6 +11,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/plugins/apikey"
+	"weir/plugins/event"
 	"weir/plugins/sqldb"
 	"weir/plugins/waiting"
 )
@@ -29,9 +30,7 @@ type gate struct {
 
 	failureLogged, dropLogged atomic.Int64
 
-	// witness is true once an output has said what it writes, as event_log does:
-	// what it does not say is not written, from then on.
-	witness atomic.Bool
+	witness *event.Witness // whether the log's output notes what it writes
 
 	queue    chan *submission // to ReadBatch, unbuffered: requests that are a batch of the engine each
 	line     *line            // those that share one
@@ -63,7 +62,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	}
 	g := &gate{
 		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
-		decode: decode, queue: make(chan *submission), line: newLine(), failed: make(chan error, 1),
+		decode: decode, queue: make(chan *submission), line: newLine(), witness: event.WitnessOf(res), failed: make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	g.streams = newStreams(g.metrics)

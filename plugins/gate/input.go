@@ -84,8 +84,8 @@ acknowledge it in time, the reply is 503 with Retry-After, and the device sends 
 
 An event is rejected, alone, when a processor of the stream marks it as bad data (see `+"`schema_validate`"+`) and the
 stream routes it to the dead letters with the processor `+"`dead_letter`"+`. One that a processor dropped is nowhere, though the
-engine acknowledges it: it is rejected as well, because `+"`event_log`"+` says what it writes. Before its first word, and with
-other outputs, the gate cannot know.
+engine acknowledges it: it is rejected as well, because `+"`event_log`"+` notes what it writes. Where no stream of the process has
+that output, the gate cannot know.
 
 ### Metadata
 

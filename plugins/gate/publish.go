@@ -172,19 +172,15 @@ func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rej
 			reject(i, bad)
 		}
 	}
-	if g.conf.unwritten {
+	if g.conf.unwritten || !g.witness.There() {
 		return rejected
 	}
-	missing, some := verdicts.Unwritten(len(r.items))
-	if some && !g.witness.Load() {
-		g.witness.Store(true)
-	}
-	if len(missing) > 0 && g.witness.Load() {
-		dropped := len(rejected)
+	if missing := verdicts.Unwritten(len(r.items)); len(missing) > 0 {
+		before := len(rejected)
 		for _, i := range missing {
 			reject(i, errDropped)
 		}
-		if dropped = len(rejected) - dropped; dropped > 0 && seldom(&g.dropLogged) {
+		if dropped := len(rejected) - before; dropped > 0 && seldom(&g.dropLogged) {
 			g.log.Warnf("A processor between the gate and the log drops events (%d of one request): their devices are told that they are not kept", dropped)
 		}
 	}

@@ -103,9 +103,10 @@ func (t *Table) NewWriter(w io.Writer) *Writer {
 // page at a time, for all columns, while they are near the processor.
 func (w *Writer) RowGroup(from, to int, columns Columns) error {
 	var breath waiting.Breath
+	writers := w.w.ColumnWriters()
 	for at := from; at < to; at += pageRows {
 		breath.Take()
-		for i, column := range w.w.ColumnWriters() {
+		for i, column := range writers {
 			w.buf = columns(w.buf[:0], i, at, min(to, at+pageRows))
 			if _, err := column.WriteRowValues(w.buf); err != nil {
 				return fmt.Errorf("encoding column %d: %w", i, err)

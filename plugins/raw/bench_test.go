@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,23 +23,13 @@ func benchBatch(n int) service.MessageBatch {
 	return batch
 }
 
-// cpu is the processor time that this process has used: what a machine that is
-// busy with other things still measures rightly.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkWriteBatch is all that raw_store costs, per event.
 func BenchmarkWriteBatch(b *testing.B) {
 	const n = 20000
 	o := connected(b, lake.FileURL(b.TempDir()), "")
 	batch := benchBatch(n)
 	b.ReportAllocs()
-	before := cpu(b)
+	before := backlog.Used(b)
 	for b.Loop() {
 		o.memory = lake.NewMemory(o.store, 0) // all is new again
 		if err := o.WriteBatch(context.Background(), batch); err != nil {
@@ -48,7 +37,7 @@ func BenchmarkWriteBatch(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/event")
-	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N)/n, "cpu-ns/event")
+	b.ReportMetric(float64((backlog.Used(b)-before).Nanoseconds())/float64(b.N)/n, "cpu-ns/event")
 	size := int64(0)
 	if err := o.store.List(context.Background(), "", func(blob lake.Blob) error { size += blob.Size; return nil }); err != nil {
 		b.Fatal(err)
