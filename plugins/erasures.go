@@ -140,7 +140,9 @@ const recountChunk = 20_000
 // recount adds what the raw store has of the target, which came in later, to
 // the rollups: most of it they count, and know by its ids.
 func recount(ctx context.Context, s erasure.Stores, upcast erasure.Upcast, t tombstone.Target) (events int64, err error) {
-	store, err := rollup.Open(ctx, s.Rollups, rollup.DefaultLimits())
+	limits := rollup.DefaultLimits()
+	limits.WriteEvery = 0 // nobody is left to write them later
+	store, err := rollup.Open(ctx, s.Rollups, limits)
 	if err != nil {
 		return 0, err
 	}

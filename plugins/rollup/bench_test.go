@@ -69,6 +69,7 @@ type nowhereTx struct {
 }
 
 func (*nowhereTx) erasures(context.Context) (int64, error)     { return 0, nil }
+func (*nowhereTx) journal() journal                            { return nil }
 func (*nowhereTx) load(context.Context, []Key) ([]*Row, error) { return nil, nil }
 func (*nowhereTx) lockHours(context.Context, []int64, time.Time) (map[int64]bool, error) {
 	return nil, nil
@@ -111,7 +112,7 @@ func benchStore(b *testing.B, s *Store) {
 }
 
 func BenchmarkMerge(b *testing.B) {
-	benchStore(b, &Store{backend: &nowhere{}, limits: DefaultLimits(), cache: newCache(50_000), names: map[string]string{}})
+	benchStore(b, &Store{backend: &nowhere{}, limits: DefaultLimits(), memory: newMemory()})
 }
 
 func BenchmarkStoreSQLite(b *testing.B) {
@@ -252,7 +253,7 @@ func BenchmarkRawRowsPostgres(b *testing.B) {
 // BenchmarkMergeBusyDevices is a flush of few devices that report often.
 func BenchmarkMergeBusyDevices(b *testing.B) {
 	const devices, each = 500, 60 // 30 a second, flushed every two seconds
-	s := &Store{backend: &nowhere{}, limits: DefaultLimits(), cache: newCache(50_000), names: map[string]string{}}
+	s := &Store{backend: &nowhere{}, limits: DefaultLimits(), memory: newMemory()}
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.StopTimer()

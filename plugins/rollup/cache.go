@@ -1,10 +1,8 @@
 package rollup
 
-// cache holds the rows that the store wrote last, so that the next batch of
-// the same devices needs no reading. It never holds what is not committed: a
-// failed batch drops the rows it touched.
+// cache holds the rows that changed last. It never holds what is not
+// committed: a failed batch drops the rows it touched.
 type cache struct {
-	size  int
 	rows  map[Key]*entry
 	front *entry // used last
 	back  *entry
@@ -13,11 +11,11 @@ type cache struct {
 type entry struct {
 	row        *Row
 	batch      uint64 // the batch that touched it last
-	changed    bool   // by that batch
+	unwritten  bool   // the stored row lacks something
 	prev, next *entry
 }
 
-func newCache(size int) *cache { return &cache{size: size, rows: make(map[Key]*entry)} }
+func newCache() *cache { return &cache{rows: make(map[Key]*entry)} }
 
 // get finds a row and makes it the last used.
 func (c *cache) get(key Key) *entry {
@@ -43,10 +41,15 @@ func (c *cache) drop(e *entry) {
 	}
 }
 
-// trim drops the rows unused for longest, down to the size.
-func (c *cache) trim() {
-	for len(c.rows) > c.size {
-		c.drop(c.back)
+// trim drops the rows unused for longest, down to a size, but none that is not
+// written.
+func (c *cache) trim(size int) {
+	for e := c.back; e != nil && len(c.rows) > size; {
+		next := e.prev
+		if !e.unwritten {
+			c.drop(e)
+		}
+		e = next
 	}
 }
 

@@ -89,14 +89,37 @@ type decoder struct {
 	bad bool
 }
 
-func (d *decoder) float() float64 {
+func (d *decoder) float() float64 { return math.Float64frombits(d.uint64()) }
+
+func (d *decoder) uint64() uint64 {
 	if len(d.b) < 8 {
 		d.bad = true
 		return 0
 	}
-	f := math.Float64frombits(binary.LittleEndian.Uint64(d.b))
+	v := binary.LittleEndian.Uint64(d.b)
 	d.b = d.b[8:]
-	return f
+	return v
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) == 0 {
+		d.bad = true
+		return 0
+	}
+	c := d.b[0]
+	d.b = d.b[1:]
+	return c
+}
+
+func (d *decoder) text() string {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.bad = true
+		return ""
+	}
+	s := string(d.b[:n])
+	d.b = d.b[n:]
+	return s
 }
 
 func (d *decoder) uvarint() uint64 {

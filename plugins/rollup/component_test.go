@@ -3,6 +3,7 @@ package rollup
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func testMessage(body, fleet string) *service.Message {
 
 // startStream runs a stream that ends in a rollup_store and returns how to
 // feed it.
-func startStream(t *testing.T, url string) service.MessageBatchHandlerFunc {
+func startStream(t *testing.T, url string, more ...string) service.MessageBatchHandlerFunc {
 	t.Helper()
 	env := service.NewEnvironment()
 	if err := Register(env); err != nil {
@@ -43,12 +44,13 @@ func startStream(t *testing.T, url string) service.MessageBatchHandlerFunc {
 	if err := b.AddOutputYAML(fmt.Sprintf(`
 rollup_store:
   url: %q
+  %s
   batching:
     count: 10000
     period: 20ms
     processors:
       - rollup: {}
-`, url)); err != nil {
+`, url, strings.Join(more, "\n  "))); err != nil {
 		t.Fatal(err)
 	}
 	s, err := b.Build()

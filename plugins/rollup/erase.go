@@ -45,19 +45,6 @@ func (s *Store) tombstones(ctx context.Context, t tx) (*tombstone.Set, error) {
 	return set, nil
 }
 
-// honour returns the tombstones for a batch. When there is a new one, no row in
-// memory may be written any more: it can count what is erased.
-func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
-	set, err := s.tombstones(ctx, t)
-	if err != nil {
-		return nil, fmt.Errorf("reading what is erased: %w", err)
-	}
-	if known := s.erased.Load(); known != nil && known.seq != s.known {
-		s.cache, s.known = newCache(s.limits.Cache), known.seq
-	}
-	return set, nil
-}
-
 // erased tells whether an event of the window is.
 func (w *Window) erased(n int, set *tombstone.Set) bool {
 	if set == nil {
@@ -85,6 +72,13 @@ func erasable() [][2]string {
 
 // Count tells how many windows there are of a device, or, for "", of a fleet.
 func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+	s, err := Open(ctx, db, DefaultLimits())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.WriteOut(ctx); err != nil {
+		return nil, fmt.Errorf("writing what is to be counted: %w", err)
+	}
 	counts := map[string]int64{}
 	for _, table := range erasable() {
 		if table[1] == "" {
@@ -111,7 +105,7 @@ func (s *Store) Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) err
 	for _, table := range erasable() {
 		for {
 			n := int64(0)
-			err := s.update(ctx, func(tx tx) (err error) {
+			err := s.alter(ctx, func(tx tx) (err error) {
 				if n, err = tx.erase(ctx, t, table[0], eraseChunk); err != nil || table[1] == "" {
 					return err
 				}

@@ -20,7 +20,7 @@ func arrived(device string, id uint64, at, received time.Time) *Window {
 func counts(t *testing.T, s *Store, res Resolution) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}
-	if err := s.view(context.Background(), func(tx tx) error {
+	if err := s.view(context.Background(), all, func(tx tx) error {
 		return tx.scan(context.Background(), res, span{"acme", nil, 0, 1 << 33}, func(r *Row) error {
 			out[r.Device] += r.Metrics[0].Count
 			return nil

@@ -42,27 +42,30 @@ func (c *crashing) update(ctx context.Context, fn func(tx) error) error {
 
 // process is one process of a rollup stream.
 type process struct {
-	t  *testing.T
-	r  *rand.Rand
-	db *sqldb.DB
-	s  *Store
+	t   *testing.T
+	r   *rand.Rand
+	url string
+	s   *Store
 }
 
 func newProcess(t *testing.T, seed uint64, url string) *process {
-	db, err := sqldb.Open(context.Background(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	w := &process{t: t, r: rand.New(rand.NewPCG(seed, 1)), db: db}
+	w := &process{t: t, r: rand.New(rand.NewPCG(seed, 1)), url: url}
 	w.restart()
 	return w
 }
 
+// restart begins with nothing in memory, as a process does.
 func (w *process) restart() {
+	db, err := sqldb.Open(context.Background(), w.url)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	w.t.Cleanup(func() { _ = db.Close() })
 	limits := DefaultLimits()
 	limits.Cache = 1 + w.r.IntN(200)
-	s, err := Open(context.Background(), w.db, limits)
+	limits.WriteEvery = []time.Duration{0, time.Millisecond, 20 * time.Millisecond, time.Hour}[w.r.IntN(4)]
+	s, err := Open(context.Background(), db, limits)
 	if err != nil {
 		w.t.Error(err)
 		return

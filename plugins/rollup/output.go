@@ -17,6 +17,7 @@ const (
 	rollupFieldURL       = "url"
 	rollupFieldRetention = "retention"
 	rollupFieldCache     = "cache"
+	rollupFieldWrite     = "write_every"
 	rollupFieldSettle    = "settle"
 	rollupFieldRefresh   = "refresh"
 	rollupFieldTimeout   = "timeout"
@@ -29,11 +30,13 @@ func storeSpec() *service.ConfigSpec {
 		Categories("Services").
 		Summary("Merges windows into rollups of one minute, one hour and one day, counting each event once.").
 		Description(`
-It takes the messages that the processor `+"`rollup`"+` makes. A batch is one transaction: acknowledged means durable, and an error means that nothing was written. An outage of the database is an error; the input delivers the batch again.
+It takes the messages that the processor `+"`rollup`"+` makes. A batch is one transaction: acknowledged means durable, and an error means that nothing was counted. An outage of the database is an error; the input delivers the batch again.
 
 A window of a device is one row: its metrics packed side by side, and the ids of the events that it counts, its ledger. Only events that the ledger lacks are added, so a batch may be delivered any number of times, in any order, to any number of writers: a row's version tells a writer that another was there first, and it reads and merges again.
 
 Hours are made from minutes, and days from hours, by replacing: when an hour is over, every `+"`refresh`"+` while it is not, and when late events changed it. Queries over the API compute what is not rolled yet, so they never lag.
+
+In SQLite a batch goes into a journal, which costs next to nothing, and rows are written from memory every `+"`write_every`"+` and before weir reads them. What a crash leaves in the journal, the next process finds there.
 
 To read with SQL or Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`.
 
@@ -51,6 +54,9 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 		Field(service.NewIntField(rollupFieldCache).
 			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they are merged. Give it twice the number of devices that one process sees.").
 			Default(50_000).Advanced()).
+		Field(service.NewDurationField(rollupFieldWrite).
+			Description("With `sqlite://`: how late those who read the file with SQL see rows; what weir answers never lags. Rows are also written when the journal has 32 MiB, when `cache` is full and when weir stops. With a minute here, and devices that report every ten seconds, a row is written once or twice and not six times. `0s` writes rows with every batch.").
+			Default("10s").Advanced()).
 		Field(service.NewDurationField(rollupFieldSettle).
 			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
 			Default("2m").Advanced()).
@@ -87,6 +93,7 @@ type output struct {
 
 	mu      sync.Mutex
 	store   *Store
+	written int64 // rows that are in the metric
 	release func()
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -103,6 +110,11 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.Batc
 		*to, err = d, errors.Join(err, e)
 	}
 	duration(rollupFieldRetention, &o.limits.Keep)
+	if d, e := conf.FieldDuration(rollupFieldWrite); e != nil || d < 0 {
+		err = errors.Join(err, e, fmt.Errorf("field %s: expected a duration of zero or more", rollupFieldWrite))
+	} else {
+		o.limits.WriteEvery = d
+	}
 	duration(rollupFieldSettle, &o.policy.Settle)
 	duration(rollupFieldRefresh, &o.policy.Refresh)
 	duration(rollupFieldTimeout, &o.timeout)
@@ -140,7 +152,11 @@ func (o *output) Connect(ctx context.Context) error {
 		release()
 		return err
 	}
-	o.store, o.release = store, release
+	if err := store.WriteOut(ctx); err != nil { // what a crash left in the journal
+		release()
+		return err
+	}
+	o.store, o.release, o.written = store, release, store.Written()
 	upkeep, stop := context.WithCancel(context.Background())
 	o.stop, o.stopped = stop, make(chan struct{})
 	go o.upkeep(upkeep)
@@ -178,8 +194,18 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			o.events.Incr(int64(count), outcome(n).String())
 		}
 	}
-	o.rows.Incr(int64(res.Rows))
+	o.count(store)
 	return nil
+}
+
+// count brings the metric of rows up to date.
+func (o *output) count(store *Store) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := store.Written() - o.written; n > 0 {
+		o.rows.Incr(n)
+		o.written += n
+	}
 }
 
 // windowOf returns the window that a message is, as the processor made it or
@@ -203,7 +229,7 @@ func windowOf(msg *service.Message) (*Window, error) {
 	return w, nil
 }
 
-// Close ends the upkeep and releases the database.
+// Close writes the rows that are not, ends the upkeep and releases the database.
 func (o *output) Close(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -216,7 +242,11 @@ func (o *output) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	err := o.store.WriteOut(ctx)
+	if err != nil {
+		err = fmt.Errorf("writing rollups: they are in the journal, and written at the next start: %w", err)
+	}
 	o.release()
 	o.store = nil
-	return nil
+	return err
 }

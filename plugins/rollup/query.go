@@ -43,7 +43,7 @@ const scanBudget = 100_000
 // in hours and days that are not rolled yet.
 func (s *Store) Run(ctx context.Context, q Query) (out []line, next *position, err error) {
 	q.From, q.To = q.Resolution.floor(q.From), q.Resolution.floor(q.To+q.Resolution.Width-1)
-	err = s.view(ctx, func(t tx) (err error) {
+	err = s.view(ctx, span{Fleet: q.Fleet, Devices: q.Devices, From: q.From, To: q.To}, func(t tx) (err error) {
 		if q.Merge {
 			out, next, err = runMerged(ctx, t, q)
 		} else {

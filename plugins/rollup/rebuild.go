@@ -34,7 +34,7 @@ func (s *Store) Replace(ctx context.Context, windows []*Window, now time.Time) (
 	for chunk := range slices.Chunk(windows, replaceChunk) {
 		var done Replaced
 		for attempt := 1; ; attempt++ {
-			err := s.update(ctx, func(t tx) (err error) {
+			err := s.alter(ctx, func(t tx) (err error) {
 				done, err = s.replaceChunk(ctx, t, chunk, now)
 				return err
 			})

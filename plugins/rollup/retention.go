@@ -56,7 +56,7 @@ func (s *Store) Retain(ctx context.Context, p keep.Pass) (out Retained, err erro
 	if held, err := p.Fleets(ctx); err != nil || p.DryRun || len(held) > 0 || s.limits.Keep <= 0 {
 		return out, err // the hours of held windows are theirs
 	}
-	err = s.update(ctx, func(t tx) error { return t.forgetHours(ctx, oldest) })
+	err = s.alter(ctx, func(t tx) error { return t.forgetHours(ctx, oldest) })
 	if err != nil {
 		return out, fmt.Errorf("forgetting old hours: %w", err)
 	}
@@ -106,7 +106,7 @@ func (s *Store) foresee(ctx context.Context, what part, p keep.Pass, cutoff int6
 	if err != nil {
 		return err
 	}
-	return s.view(ctx, func(t tx) (err error) {
+	return s.view(ctx, all, func(t tx) (err error) {
 		if len(held) > 0 {
 			if removed.Kept, err = t.countOld(ctx, what, cutoff, held, false); err != nil {
 				return err
@@ -128,7 +128,7 @@ func (s *Store) inChunks(ctx context.Context, p keep.Pass, chunk int64, removed 
 			return err
 		}
 		n := int64(0)
-		err = s.update(ctx, func(t tx) (err error) {
+		err = s.alter(ctx, func(t tx) (err error) {
 			n, err = some(t, held)
 			return err
 		})

@@ -27,7 +27,7 @@ const rollChunk = 200
 // devices it rolled.
 func (s *Store) Roll(ctx context.Context, p RollPolicy, now time.Time) (rolled int, err error) {
 	var hours []hourInfo
-	if err := s.view(ctx, func(t tx) (err error) { hours, err = t.unclosed(ctx); return err }); err != nil {
+	if err := s.backend.view(ctx, func(t tx) (err error) { hours, err = t.unclosed(ctx); return err }); err != nil {
 		return 0, fmt.Errorf("listing open hours: %w", err)
 	}
 	for _, h := range hours {
@@ -83,7 +83,7 @@ func (s *Store) rollHour(ctx context.Context, h hourInfo, p RollPolicy, now time
 		return 0, nil
 	}
 	var keys []Key
-	if err := s.view(ctx, func(t tx) (err error) { keys, err = t.devices(ctx, h.Hour); return err }); err != nil {
+	if err := s.view(ctx, all, func(t tx) (err error) { keys, err = t.devices(ctx, h.Hour); return err }); err != nil {
 		return 0, err
 	}
 	for chunk := range slices.Chunk(keys, rollChunk) {

@@ -2,6 +2,8 @@ package rollup
 
 import (
 	"context"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -62,9 +64,23 @@ type keeper interface {
 // span selects rows for a query.
 type span struct {
 	Fleet   string
-	Devices []string // nil: all of the fleet
+	Devices []string // sorted; nil: all of the fleet
 	From    int64    // inclusive
 	To      int64    // exclusive
+}
+
+// all is the span of everything, in every fleet.
+var all = span{From: math.MinInt64, To: math.MaxInt64}
+
+func (s *span) has(k Key) bool {
+	if s.Fleet != "" && k.Fleet != s.Fleet || k.Bucket < s.From || k.Bucket >= s.To {
+		return false
+	}
+	if s.Devices == nil {
+		return true
+	}
+	_, found := slices.BinarySearch(s.Devices, k.Device)
+	return found
 }
 
 // reader is what queries need.

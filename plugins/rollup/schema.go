@@ -5,8 +5,17 @@ import "weir/plugins/sqldb"
 // migrations are the tables of this room. The columns are described in
 // FORMAT.md. Steps are only ever appended.
 func migrations() []sqldb.Migration {
-	return []sqldb.Migration{{SQLite: sqliteTables, Postgres: postgresTables}}
+	return []sqldb.Migration{
+		{SQLite: sqliteTables, Postgres: postgresTables},
+		{SQLite: sqliteJournal, Postgres: `SELECT 1`},
+	}
 }
+
+const sqliteJournal = `
+CREATE TABLE rollup_journal (seq INTEGER PRIMARY KEY, added_at INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE rollup_term (term INTEGER NOT NULL);
+INSERT INTO rollup_term VALUES (1);
+`
 
 const sqliteTables = `
 CREATE TABLE rollup_window_1m (

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,11 +39,8 @@ type Store struct {
 
 	erased atomic.Pointer[erasures]
 
-	mu    sync.Mutex // held while a batch is merged: the cache is its
-	cache *cache
-	names map[string]string
-	batch uint64
-	known int64 // the erasures that the cache knows of
+	journals bool // the backend's transactions have a journal
+	*memory
 }
 
 // Limits bound what a store keeps.
@@ -52,11 +48,15 @@ type Limits struct {
 	Ledger time.Duration // a ledger, after its window last changed
 	Keep   time.Duration // a window, after its time
 	Cache  int           // rows in memory
+
+	// WriteEvery is how long rows may lack what is in the journal, where there
+	// is one; 0 has every batch write its rows.
+	WriteEvery time.Duration
 }
 
 // DefaultLimits are those of the output's fields.
 func DefaultLimits() Limits {
-	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 50_000}
+	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 50_000, WriteEvery: 10 * time.Second}
 }
 
 // backend is a kind of database.
@@ -75,6 +75,8 @@ type tx interface {
 	keeper
 	reader
 	eraser
+	// journal returns nil where there is none: where rows are as cheap.
+	journal() journal
 }
 
 // writer is the part that merging a batch needs.
@@ -95,14 +97,18 @@ var errConflict = errors.New("another writer changed the window")
 
 func isConflict(err error) bool { return errors.Is(err, errConflict) }
 
+// memoryKey is that of the memory beside a database.
+type memoryKey struct{}
+
 // Open prepares the tables of a store in db.
 func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
-	s := &Store{limits: limits, cache: newCache(limits.Cache), names: map[string]string{}}
+	s := &Store{limits: limits}
 	switch db.Dialect {
 	case sqldb.Postgres:
-		s.backend = newPostgres(db)
+		s.backend, s.memory = newPostgres(db), newMemory()
 	default:
-		s.backend = &sqlite{db: db}
+		s.backend, s.journals = &sqlite{db: db}, true
+		s.memory = db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
 	}
 	if err := errors.Join(s.migrate(ctx), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, err
@@ -127,32 +133,48 @@ const maxAttempts = 20
 // Add counts the events of the windows that the ledgers don't know yet. When
 // it returns nil, all of them are durable in one transaction; after an error
 // none is, or (if the connection broke at the commit) all are, which merging
-// them again finds out.
+// them again finds out. Durable is what is in a row or in the journal.
 func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res Result, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for attempt := 1; ; attempt++ {
-		conflicts := res.Conflicts
+		conflicts, written := res.Conflicts, s.written
 		res = Result{Conflicts: conflicts}
 		var touched []*entry
-		err := s.update(ctx, func(t tx) error {
+		err := s.backend.update(ctx, func(t tx) error {
+			if err := s.resume(ctx, t); err != nil {
+				return err
+			}
 			erased, err := s.honour(ctx, t)
 			if err != nil {
 				return err
 			}
-			touched, err = s.mergeAll(ctx, t, windows, erased, now, &res)
-			if err != nil {
-				return fmt.Errorf("reading windows: %w", err)
+			var note *entryWriter
+			if s.journals && s.limits.WriteEvery > 0 {
+				note = &s.note
+				note.begin()
 			}
-			return s.writeChanged(ctx, t, touched, now, &res)
+			s.now = now
+			touched, err = s.mergeAll(ctx, t, windows, erased, s.oldest(now), &res, note)
+			if err != nil {
+				return err
+			}
+			if note != nil && !note.empty() {
+				if err := s.enter(ctx, t, note, now); err != nil {
+					return err
+				}
+			}
+			if note != nil && !s.due(s.limits) {
+				return nil
+			}
+			return s.writeOut(ctx, t, all)
 		})
 		if err == nil {
-			s.cache.trim()
+			res.Rows = int(s.written - written)
+			s.cache.trim(s.limits.Cache)
 			return res, nil
 		}
-		for _, e := range touched {
-			s.cache.drop(e)
-		}
+		s.failed(touched, s.journals, written)
 		if !isConflict(err) || attempt == maxAttempts || ctx.Err() != nil {
 			return res, fmt.Errorf("merging %d windows: %w", len(windows), err)
 		}
@@ -161,12 +183,12 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 }
 
 // mergeAll merges the windows into their rows, which it reads where the cache
-// lacks them. It returns every row it may have changed, also with an error.
-func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, now time.Time, res *Result) ([]*entry, error) {
+// lacks them, and notes what it counts. Windows before oldest are left out. It
+// returns every row it may have changed, also with an error.
+func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, oldest int64, res *Result, note *entryWriter) ([]*entry, error) {
 	s.batch++
 	touched := make([]*entry, 0, len(windows))
 	var missing []Key
-	oldest := s.oldest(now)
 	rows := make([]*entry, len(windows))
 	for i, w := range windows {
 		if w.Bucket < oldest {
@@ -179,7 +201,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 	if len(missing) > 0 {
 		loaded, err := t.load(ctx, missing)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading windows: %w", err)
 		}
 		for _, r := range loaded {
 			if s.cache.get(r.Key) == nil {
@@ -207,37 +229,31 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 			}
 		}
 		if e.batch != s.batch {
-			e.batch, e.changed = s.batch, false
+			e.batch = s.batch
 			touched = append(touched, e)
 		}
+		counted := 0
 		for n := range w.events {
 			if w.erased(n, erased) {
 				res.Events[outcomeErased]++
 				continue
 			}
 			o := e.row.merge(&w.events[n], s.intern)
-			res.Events[o]++
-			e.changed = e.changed || o == outcomeCounted
+			if res.Events[o]++; o != outcomeCounted {
+				continue
+			}
+			if counted++; note != nil {
+				if counted == 1 {
+					note.window(w.Key)
+				}
+				note.event(w.Bucket, &w.events[n])
+			}
+		}
+		if counted > 0 {
+			s.changed(e)
 		}
 	}
 	return touched, nil
-}
-
-// writeChanged stores the rows that the batch changed.
-func (s *Store) writeChanged(ctx context.Context, t tx, touched []*entry, now time.Time, res *Result) error {
-	rows := make([]*Row, 0, len(touched))
-	for _, e := range touched {
-		if e.batch == s.batch && e.changed {
-			e.changed = false
-			e.row.Version++
-			rows = append(rows, e.row)
-		}
-	}
-	if res.Rows = len(rows); len(rows) == 0 {
-		return nil
-	}
-	slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) }) // two writers lock in one order
-	return s.store(ctx, t, rows, now)
 }
 
 // store writes sorted rows of minutes. It keeps the open hours among theirs
@@ -282,10 +298,6 @@ func (k Key) compare(o Key) int {
 	}
 	return cmp.Compare(k.Bucket, o.Bucket)
 }
-
-// maxNames bounds the table of interned names, which a stream of ever new
-// metric names would otherwise grow.
-const maxNames = 10_000
 
 // intern returns a copy of a name that all rows share.
 func (s *Store) intern(name string) string {

@@ -87,6 +87,8 @@ type postgresTx struct {
 	pgx.Tx
 }
 
+func (*postgresTx) journal() journal { return nil }
+
 func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
 
 // columns turns keys into parameters for unnest.

@@ -93,7 +93,7 @@ func gather(events []Window) []*Window {
 func dump(t testing.TB, s *Store) map[string]*Row {
 	t.Helper()
 	ctx, out := context.Background(), map[string]*Row{}
-	err := s.view(ctx, func(t tx) error {
+	err := s.view(ctx, all, func(t tx) error {
 		for _, res := range []Resolution{Minute, Hour, Day} {
 			for _, fleet := range []string{"acme", "other"} {
 				var rows []*Row

@@ -9,18 +9,26 @@ import (
 const (
 	upkeepInterval = 5 * time.Second
 	upkeepTimeout  = 10 * time.Minute // what it did until then stays done
+
+	writeInterval = time.Second // how often it looks whether rows are to be written
 )
 
-// upkeep makes hours and days until its context ends.
+// upkeep writes rows, and makes hours and days, until its context ends.
 // What fails is logged and tried again: what is to be done is in the database.
 func (o *output) upkeep(ctx context.Context) {
 	defer close(o.stopped)
 	tick := time.NewTicker(upkeepInterval)
 	defer tick.Stop()
+	write := time.NewTicker(writeInterval)
+	defer write.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-write.C:
+			if err := o.writeDue(ctx); err != nil && ctx.Err() == nil {
+				o.res.Logger().Errorf("writing rollups: %v; they are in the journal; trying again in %s", err, writeInterval)
+			}
 		case now := <-tick.C:
 			if err := o.keepUp(ctx, now); err != nil && ctx.Err() == nil {
 				o.res.Logger().Errorf("keeping up the rollups: %v; trying again in %s", err, upkeepInterval)
@@ -34,5 +42,13 @@ func (o *output) keepUp(ctx context.Context, now time.Time) error {
 	defer cancel()
 	rolled, err := o.store.Roll(ctx, o.policy, now)
 	o.rolled.Incr(int64(rolled))
+	return err
+}
+
+func (o *output) writeDue(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	err := o.store.writeDue(ctx)
+	o.count(o.store)
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
@@ -34,6 +35,18 @@ const (
 type DB struct {
 	*sql.DB
 	Dialect Dialect
+	beside  sync.Map
+}
+
+// Beside returns what a room keeps in memory beside the store: one for all who
+// hold this handle. It is made when it is first asked for, under a key of a type
+// of the room's own.
+func (db *DB) Beside(key any, make func() any) any {
+	if v, ok := db.beside.Load(key); ok {
+		return v
+	}
+	v, _ := db.beside.LoadOrStore(key, make())
+	return v
 }
 
 // Open opens the store and checks that it answers. SQLite files are created,

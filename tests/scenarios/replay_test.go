@@ -19,6 +19,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	_ "modernc.org/sqlite" // driver "sqlite"
+
+	"weir/plugins/rollup"
+	"weir/plugins/sqldb"
 )
 
 // replayJob is what the tests read of a job.
@@ -205,7 +208,30 @@ func cutStats(content string) (rest string, stats []float64, ok bool) {
 	return metrics + " " + ledger, stats, true
 }
 
-func (s *system) sql(do func(*sql.DB) error) { s.t.Helper(); s.sqlAt("rollups.db", do) }
+// sql reads the rollups' database, as it is when their rows are written.
+func (s *system) sql(do func(*sql.DB) error) {
+	s.t.Helper()
+	writeRollups(s.t, filepath.Join(s.data, "rollups.db"))
+	s.sqlAt("rollups.db", do)
+}
+
+// writeRollups writes the rows of rollups that are only in the journal, as any
+// process may, also beside weir.
+func writeRollups(t *testing.T, path string) {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), "sqlite://"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store, err := rollup.Open(t.Context(), db, rollup.DefaultLimits())
+	if err == nil {
+		err = store.WriteOut(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 func (s *system) sqlAt(file string, do func(*sql.DB) error) {
 	s.t.Helper()

@@ -46,6 +46,9 @@ func (s *system) places() places {
 // taken reads the stores with tools that are not weir's.
 func taken(t *testing.T, p places) (inv inventory) {
 	t.Helper()
+	if _, err := os.Stat(p.rollups); err == nil {
+		writeRollups(t, p.rollups)
+	}
 	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
 	if err != nil {
 		t.Fatalf("making the Python environment: %v", err)

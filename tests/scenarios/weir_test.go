@@ -222,6 +222,7 @@ func (s *system) verify(wait time.Duration) {
 	if s.up != nil { // who asks for rollups must get the same
 		api = s.addresses[1]
 	}
+	writeRollups(s.t, filepath.Join(s.data, "rollups.db")) // a kill leaves rows to whoever comes next
 	s.verifyStores(wait, api, nil, "--data", s.data)
 }
 

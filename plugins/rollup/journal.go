@@ -1,0 +1,220 @@
+package rollup
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"weir/plugins/tombstone"
+)
+
+// journal is how a database takes what a batch adds before its rows are
+// written. Rewriting the row of every device that has sent something costs ten
+// times what counting does; an entry for all of the batch, next to nothing. So a
+// batch is one entry, and rows are written now and then, and before anybody
+// reads them.
+//
+// The ledger makes that safe: an entry lists events, and merging it into rows
+// that have some of them changes nothing. Who works on the journal does so in a
+// term of its own. Who finds another term than its own knows that somebody else
+// was here: it merges what the journal has into rows as they are stored, empties
+// it, and begins a new term.
+type journal interface {
+	// term returns the current term, and whether the journal is empty.
+	term(ctx context.Context) (term int64, empty bool, err error)
+	// nextTerm begins a new one: what others have in memory is void.
+	nextTerm(ctx context.Context) (term int64, err error)
+	append(ctx context.Context, body []byte, now time.Time) error
+	// entries hands on what was appended since clear, in order.
+	entries(ctx context.Context, fn func(body []byte, now time.Time) error) error
+	clear(ctx context.Context) error
+}
+
+// resume makes the memory that of the journal, so that adding to one adds to the
+// other. Nothing of it is true until the transaction has committed.
+func (s *Store) resume(ctx context.Context, t tx) error {
+	j := t.journal()
+	if j == nil {
+		return nil
+	}
+	term, empty, err := j.term(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the journal's term: %w", err)
+	}
+	if term == s.term {
+		return nil
+	}
+	s.forget()
+	if !empty {
+		err := j.entries(ctx, func(body []byte, now time.Time) error {
+			windows, err := decodeEntry(body)
+			if err != nil {
+				return err
+			}
+			s.now = now
+			_, err = s.mergeAll(ctx, t, windows, nil, math.MinInt64, &Result{}, nil)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("reading the journal: %w", err)
+		}
+		if err := s.writeOut(ctx, t, all); err != nil {
+			return err
+		}
+	}
+	s.term, err = j.nextTerm(ctx)
+	return err
+}
+
+// enter puts what a batch counts into the journal, and opens its hours.
+func (s *Store) enter(ctx context.Context, t tx, note *entryWriter, now time.Time) error {
+	if _, err := t.lockHours(ctx, slices.Sorted(maps.Keys(note.hours)), now); err != nil {
+		return fmt.Errorf("keeping hours open: %w", err)
+	}
+	if err := t.journal().append(ctx, note.body, now); err != nil {
+		return fmt.Errorf("writing the journal: %w", err)
+	}
+	s.journaled += len(note.body)
+	return nil
+}
+
+// writeOut writes rows of a span that are not. When none is left, it empties the
+// journal.
+func (s *Store) writeOut(ctx context.Context, t tx, of span) error {
+	var rows []*Row
+	s.unwritten = slices.DeleteFunc(s.unwritten, func(e *entry) bool {
+		if !of.has(e.row.Key) {
+			return false
+		}
+		e.unwritten = false
+		e.row.Version++
+		rows = append(rows, e.row)
+		return true
+	})
+	if len(rows) > 0 {
+		slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) }) // two writers lock in one order
+		if err := s.store(ctx, t, rows, s.now); err != nil {
+			return err
+		}
+		s.written += int64(len(rows))
+	}
+	j := t.journal()
+	if j == nil || len(s.unwritten) > 0 {
+		return nil
+	}
+	s.journaled = 0
+	if err := j.clear(ctx); err != nil {
+		return fmt.Errorf("emptying the journal: %w", err)
+	}
+	return nil
+}
+
+// update runs fn in one transaction that commits when fn returns nil, in which
+// rows hold all that was counted.
+func (s *Store) update(ctx context.Context, fn func(tx) error) error {
+	return s.transact(ctx, all, fn)
+}
+
+// alter is update for what changes minutes otherwise than by counting: nothing
+// that is in memory, here or elsewhere, is true after it.
+func (s *Store) alter(ctx context.Context, fn func(tx) error) error {
+	return s.update(ctx, func(t tx) error {
+		if err := fn(t); err != nil || t.journal() == nil {
+			return err
+		}
+		_, err := t.journal().nextTerm(ctx)
+		return err
+	})
+}
+
+// view runs fn in one transaction that reads, and that sees every event of a
+// span whose batch was acknowledged before.
+func (s *Store) view(ctx context.Context, of span, fn func(tx) error) error {
+	if err := s.current(ctx, of); err != nil {
+		return err
+	}
+	return s.backend.view(ctx, fn)
+}
+
+// current writes the rows of a span that are not.
+func (s *Store) current(ctx context.Context, of span) error {
+	if !s.journals {
+		return nil
+	}
+	var term int64
+	var empty bool
+	err := s.backend.view(ctx, func(t tx) (err error) {
+		term, empty, err = t.journal().term(ctx)
+		return err
+	})
+	if err != nil || empty || s.knows(term, of) {
+		return err
+	}
+	return s.transact(ctx, of, func(tx) error { return nil })
+}
+
+// knows tells whether all rows of a span are written.
+func (s *Store) knows(term int64, of span) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return term == s.term && !slices.ContainsFunc(s.unwritten, func(e *entry) bool { return of.has(e.row.Key) })
+}
+
+// WriteOut writes all rows that are not. When it returns nil, whoever reads the
+// tables sees every event whose batch was acknowledged before.
+func (s *Store) WriteOut(ctx context.Context) error { return s.current(ctx, all) }
+
+// writeDue is WriteOut if it is time.
+func (s *Store) writeDue(ctx context.Context) error {
+	s.mu.Lock()
+	due := s.due(s.limits) || s.term == 0
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return s.WriteOut(ctx)
+}
+
+// transact runs fn in one transaction in which the rows of a span hold all that
+// was counted.
+func (s *Store) transact(ctx context.Context, of span, fn func(tx) error) error {
+	if !s.journals {
+		return s.backend.update(ctx, fn)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	written := s.written
+	err := s.backend.update(ctx, func(t tx) error {
+		if err := s.resume(ctx, t); err != nil {
+			return err
+		}
+		if err := s.writeOut(ctx, t, of); err != nil {
+			return err
+		}
+		return fn(t)
+	})
+	if err != nil {
+		s.failed(nil, true, written)
+	}
+	return err
+}
+
+// honour returns the tombstones for a batch. When there is a new one, no row in
+// memory may be written any more after this transaction: it can count what is
+// erased. What deletes that comes after it.
+func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
+	set, err := s.tombstones(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is erased: %w", err)
+	}
+	if known := s.erased.Load(); known != nil && known.seq != s.known {
+		if err := s.writeOut(ctx, t, all); err != nil {
+			return nil, err
+		}
+		s.cache, s.known = newCache(), known.seq
+	}
+	return set, nil
+}

@@ -1,0 +1,49 @@
+package rollup
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+func (t *sqliteTx) journal() journal { return t }
+
+func (t *sqliteTx) term(ctx context.Context) (term int64, empty bool, err error) {
+	err = t.tx.QueryRowContext(ctx, `SELECT term, NOT EXISTS (SELECT 1 FROM rollup_journal) FROM rollup_term`).Scan(&term, &empty)
+	return term, empty, err
+}
+
+func (t *sqliteTx) nextTerm(ctx context.Context) (term int64, err error) {
+	err = t.tx.QueryRowContext(ctx, `UPDATE rollup_term SET term = term + 1 RETURNING term`).Scan(&term)
+	return term, err
+}
+
+func (t *sqliteTx) append(ctx context.Context, body []byte, now time.Time) error {
+	_, err := t.tx.ExecContext(ctx, `INSERT INTO rollup_journal (added_at, body) VALUES (?, ?)`, now.Unix(), body)
+	return err
+}
+
+func (t *sqliteTx) entries(ctx context.Context, fn func(body []byte, now time.Time) error) error {
+	// One at a time: what fn does uses the same connection.
+	for seq := int64(0); ; {
+		var added int64
+		var body []byte
+		err := t.tx.QueryRowContext(ctx, `SELECT seq, added_at, body FROM rollup_journal WHERE seq > ? ORDER BY seq LIMIT 1`, seq).
+			Scan(&seq, &added, &body)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			err = fn(body, time.Unix(added, 0))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (t *sqliteTx) clear(ctx context.Context) error {
+	_, err := t.tx.ExecContext(ctx, `DELETE FROM rollup_journal`)
+	return err
+}
