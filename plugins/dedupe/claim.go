@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -12,6 +13,13 @@ type claim struct {
 	key  []byte // the identity: see appendKey
 	mine []byte // the delivery that asks: see appendCoordinates
 	held []byte // the delivery that has held the identity since before; nil: it is ours as of now
+}
+
+// heldBy notes who has held the identity, without keeping the memory that says so.
+func (c *claim) heldBy(delivery []byte) {
+	if c.held = c.mine; !bytes.Equal(delivery, c.mine) {
+		c.held = bytes.Clone(delivery)
+	}
 }
 
 // appendKey appends the identity of an event: its UUID, then its fleet. Two

@@ -104,11 +104,10 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 			if c.held = f.taken.find(hash, c.key); c.held != nil {
 				continue
 			}
-			held, err := f.find(ms, c.key, hash)
-			if err != nil {
+			if err := f.find(ms, c, hash); err != nil {
 				return nil, fmt.Errorf("reading claims: %w", err)
 			}
-			if c.held = held; held == nil {
+			if c.held == nil {
 				f.taken.add(hash, c)
 			}
 		}
@@ -152,32 +151,31 @@ func (f *files) begin(ms int64) {
 	f.buckets = slices.Insert(f.buckets, 0, bucket{start: ms, keys: new(filter)})
 }
 
-// find returns the coordinates that hold the key, nil when nobody does.
-func (f *files) find(ms int64, key []byte, hash uint64) ([]byte, error) {
-	if held := f.recent.find(hash, key, ms-f.ttl.Milliseconds()); held != nil {
-		return held, nil
+// find notes in a claim who holds its identity, if somebody does.
+func (f *files) find(ms int64, c *claim, hash uint64) error {
+	if held := f.recent.find(hash, c.key, ms-f.ttl.Milliseconds()); held != nil {
+		c.heldBy(held)
+		return nil
 	}
 	for i := range f.buckets {
 		b := &f.buckets[i]
 		if !b.keys.has(hash) {
 			continue
 		}
-		f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(b.start)), key...)
+		f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(b.start)), c.key...)
 		value, closer, err := f.db.Get(f.key)
 		if err == pebble.ErrNotFound {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		age, n := binary.Uvarint(value)
-		var held []byte
-		if n > 0 && ms-(b.start+int64(age)) < f.ttl.Milliseconds() {
-			held = slices.Clone(value[n:])
+		if age, n := binary.Uvarint(value); n > 0 && ms-(b.start+int64(age)) < f.ttl.Milliseconds() {
+			c.heldBy(value[n:])
 		}
-		return held, closer.Close() // an expired claim hides older ones, expired too
+		return closer.Close() // an expired claim hides older ones, expired too
 	}
-	return nil, nil
+	return nil
 }
 
 // expire forgets the buckets in which every claim has expired, and deletes

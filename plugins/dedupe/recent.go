@@ -1,39 +1,79 @@
 package dedupe
 
-import "bytes"
-
-// recentMost is how many claims are remembered: two seconds of 50,000 a second.
-const recentMost = 1 << 17
+const (
+	// recentMost is how many claims are remembered: three seconds of 80,000 a
+	// second.
+	recentMost = 1 << 18
+	// recentWays is how many of them have the same place: two lines of a cache.
+	recentWays = 4
+	// recentText is the memory of what they say; one that says more than usual
+	// costs others theirs.
+	recentText = 16 << 20
+)
 
 // recent remembers the newest claims. Every group asks for the same events
 // within a moment of each other, and the first to ask made the claims: the
 // others need no look into the store. A claim does not change until it expires,
-// so what is remembered is what the store holds. Its memory is that of the
-// requests that made the claims: some 30 MiB.
-type recent struct{ slots []remembered }
+// so what is remembered is what the store holds. It has 24 MiB, and no pointers
+// that collecting garbage would have to follow.
+type recent struct {
+	slots [][recentWays]remembered
+	text  []byte // keys and coordinates, around and around
+	next  uint64 // where in it the next claim goes, of all that was ever written
+}
 
 type remembered struct {
 	hash uint64
-	at   int64 // Unix milliseconds
-	key  []byte
-	mine []byte
+	at   int64  // Unix milliseconds
+	text uint64 // where its key begins; its coordinates follow
+	key  uint16 // their lengths
+	mine uint16
 }
 
-func newRecent() recent { return recent{make([]remembered, recentMost)} }
+func newRecent() recent {
+	return recent{slots: make([][recentWays]remembered, recentMost/recentWays), text: make([]byte, recentText)}
+}
 
-func (r recent) slot(hash uint64) *remembered { return &r.slots[hash%recentMost] }
+func (r *recent) place(hash uint64) *[recentWays]remembered {
+	return &r.slots[hash%(recentMost/recentWays)]
+}
 
-// add remembers a claim in place of another.
-func (r recent) add(hash uint64, at int64, c *claim) {
-	*r.slot(hash) = remembered{hash, at, c.key, c.mine}
+// add remembers a claim in place of the oldest there.
+func (r *recent) add(hash uint64, at int64, c *claim) {
+	n := len(c.key) + len(c.mine)
+	if n > 1<<15 { // no fleet and no topic have such names
+		return
+	}
+	start := r.next % recentText
+	if start+uint64(n) > recentText { // what is remembered lies in one piece
+		r.next += recentText - start
+		start = 0
+	}
+	copy(r.text[start:], c.key)
+	copy(r.text[start+uint64(len(c.key)):], c.mine)
+	place := r.place(hash)
+	copy(place[1:], place[:])
+	place[0] = remembered{hash, at, r.next, uint16(len(c.key)), uint16(len(c.mine))}
+	r.next += uint64(n)
 }
 
 // find returns the coordinates that hold the key, if it is remembered as claimed
-// after the given time. That it is not says nothing.
-func (r recent) find(hash uint64, key []byte, after int64) []byte {
-	s := r.slot(hash)
-	if s.hash != hash || s.at <= after || !bytes.Equal(s.key, key) {
-		return nil
+// after the given time. That it is not says nothing. They are good until the
+// next add.
+func (r *recent) find(hash uint64, key []byte, after int64) []byte {
+	for i := range r.place(hash) {
+		s := &r.place(hash)[i]
+		if s.hash != hash {
+			continue
+		}
+		if s.at <= after || s.text+recentText < r.next || int(s.key) != len(key) {
+			return nil
+		}
+		text := r.text[s.text%recentText:]
+		if string(text[:s.key]) != string(key) {
+			return nil
+		}
+		return text[s.key : s.key+s.mine : s.key+s.mine]
 	}
-	return s.mine
+	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"weir/plugins/waiting"
 )
@@ -89,7 +88,7 @@ type Writer struct {
 // NewWriter starts an object. Nothing of it is valid before Close.
 func (t *Table) NewWriter(w io.Writer) *Writer {
 	return &Writer{table: t, w: parquet.NewGenericWriter[any](w, t.Schema,
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}),
+		parquet.Compression(compression),
 		parquet.PageBufferSize(pageSize),
 		parquet.WriteBufferSize(0),
 		parquet.DataPageStatistics(true),

@@ -3,7 +3,7 @@ package raw
 import (
 	"context"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -94,7 +94,7 @@ type output struct {
 	count   counters
 	now     func() time.Time
 
-	scratches sync.Pool // of *scratch
+	spare atomic.Pointer[scratch] // for the next batch
 
 	store   *lake.Store
 	release func()

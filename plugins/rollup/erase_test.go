@@ -31,6 +31,39 @@ func counts(t *testing.T, s *Store, res Resolution) map[string]int64 {
 	return out
 }
 
+// What only the journal has of a device is erased as well.
+func TestWhatIsNotWrittenIsErased(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		url := "sqlite://" + t.TempDir() + "/r.db"
+		writer := openLazy(t, url)
+		eraser := onHandle(t, handleOf(writer))
+		if elsewhere {
+			eraser = openLazy(t, url)
+		}
+		ctx, db, until := t.Context(), handleOf(eraser), noon.Add(30*time.Second)
+		add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon)})
+		if err := tombstone.Bury(ctx, db, tombstone.Of("acme", "gone", until)); err != nil {
+			t.Fatal(err)
+		}
+		later := arrived("gone", 3, noon.Add(time.Minute), until.Add(time.Second))
+		add(t, writer, noon, []*Window{later}) // between the tombstone and the deletion
+		if err := eraser.Erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}); err != nil {
+			t.Fatal(err)
+		}
+		// The erasure counts anew what came later.
+		if r := add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), later}); r.Events[outcomeErased] != 1 || r.Events[outcomeCounted] != 1 {
+			t.Errorf("%+v", r)
+		}
+		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:1 stays:1]" {
+			t.Errorf("elsewhere %t: %s", elsewhere, got)
+		}
+		writeOut(t, writer)
+		if got := fmt.Sprint(counts(t, openLazy(t, url), Minute)); got != "map[gone:1 stays:1]" {
+			t.Errorf("elsewhere %t, afterwards: %s", elsewhere, got)
+		}
+	}
+}
+
 // A writer has windows of a device in memory when it is erased. Neither those,
 // nor what is delivered again, nor a rebuild brings them back; what came later
 // counts, also in a window that had counted both.
@@ -46,10 +79,7 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eraser, err := Open(ctx, db, DefaultLimits())
-		if err != nil {
-			t.Fatal(err)
-		}
+		eraser := openStore(t, url) // another process
 		until := noon.Add(30 * time.Second)
 		before := []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon), arrived("gone", 3, noon.Add(-2*time.Hour), noon)}
 		after := arrived("gone", 4, noon.Add(20*time.Second), until.Add(time.Microsecond)) // the same minute
@@ -62,6 +92,7 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 			return r
 		}
 		add(append(before, after)...)
+		writeOut(t, writer)
 		if _, err := writer.Roll(ctx, RollPolicy{}, noon.Add(48*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
@@ -100,6 +131,7 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:2 stays:1]" {
 			t.Fatal(got)
 		}
+		writeOut(t, writer)
 		if _, err := writer.Roll(ctx, RollPolicy{}, noon.Add(48*time.Hour)); err != nil {
 			t.Fatal(err)
 		}

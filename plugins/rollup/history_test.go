@@ -134,6 +134,7 @@ func TestAnyHistoryEndsInTheSameWindows(t *testing.T) {
 
 func finish(t *testing.T, s *Store) {
 	t.Helper()
+	writeOut(t, s)
 	if _, err := s.Roll(context.Background(), RollPolicy{Settle: time.Minute, Refresh: time.Hour}, noon.Add(24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package rollup
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -14,7 +13,7 @@ import (
 // journal is how a database takes what a batch adds before its rows are
 // written. Rewriting the row of every device that has sent something costs ten
 // times what counting does; an entry for all of the batch, next to nothing. So a
-// batch is one entry, and rows are written now and then, and before anybody
+// batch is one entry, and rows are written now and then, and before a query
 // reads them.
 //
 // The ledger makes that safe: an entry lists events, and merging it into rows
@@ -69,10 +68,10 @@ func (s *Store) resume(ctx context.Context, t tx) error {
 	return err
 }
 
-// enter puts what a batch counts into the journal, and opens its hours.
+// enter puts what a batch counts into the journal.
 func (s *Store) enter(ctx context.Context, t tx, note *entryWriter, now time.Time) error {
-	if _, err := t.lockHours(ctx, slices.Sorted(maps.Keys(note.hours)), now); err != nil {
-		return fmt.Errorf("keeping hours open: %w", err)
+	if note.empty() {
+		return nil
 	}
 	if err := t.journal().append(ctx, note.body, now); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
@@ -112,16 +111,11 @@ func (s *Store) writeOut(ctx context.Context, t tx, of span) error {
 	return nil
 }
 
-// update runs fn in one transaction that commits when fn returns nil, in which
-// rows hold all that was counted.
-func (s *Store) update(ctx context.Context, fn func(tx) error) error {
-	return s.transact(ctx, all, fn)
-}
-
-// alter is update for what changes minutes otherwise than by counting: nothing
-// that is in memory, here or elsewhere, is true after it.
+// alter runs fn, which changes minutes otherwise than by counting, in one
+// transaction that commits when fn returns nil. Rows hold all that was counted
+// before, and nothing that is in memory, here or elsewhere, is true after it.
 func (s *Store) alter(ctx context.Context, fn func(tx) error) error {
-	return s.update(ctx, func(t tx) error {
+	return s.transact(ctx, all, func(t tx) error {
 		if err := fn(t); err != nil || t.journal() == nil {
 			return err
 		}

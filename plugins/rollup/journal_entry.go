@@ -26,17 +26,15 @@ type entryWriter struct {
 	names []string
 	index map[string]int
 	last  []int // the names of the event before
-	hours map[int64]struct{}
 }
 
 func (w *entryWriter) begin() {
 	w.body = append(w.body[:0], entryVersion)
 	w.fleet, w.names, w.last = "", w.names[:0], w.last[:0]
 	if w.index == nil {
-		w.index, w.hours = map[string]int{}, map[int64]struct{}{}
+		w.index = map[string]int{}
 	}
 	clear(w.index)
-	clear(w.hours)
 }
 
 func (w *entryWriter) empty() bool { return len(w.body) == 1 }
@@ -48,7 +46,6 @@ func (w *entryWriter) window(k Key) {
 		w.body = append(w.body, tagFleet)
 		w.text(k.Fleet)
 	}
-	w.hours[Hour.floor(k.Bucket)] = struct{}{}
 	w.body = append(w.body, tagWindow)
 	w.text(k.Device)
 	w.body = binary.AppendVarint(w.body, k.Bucket)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/plugins/keep"
 	"weir/plugins/sqldb"
 )
 
@@ -252,5 +253,19 @@ func TestTheStreamWritesRows(t *testing.T) {
 	})
 	if rows, entries := stored(t, s); rows != 2 || entries != 0 {
 		t.Errorf("after the stop there are %d rows and %d entries", rows, entries)
+	}
+}
+
+// Retention that keeps windows for ever merges what it finds in the journal,
+// however old that is.
+func TestRetentionLosesNothingOfTheJournal(t *testing.T) {
+	url := "sqlite://" + t.TempDir() + "/r.db"
+	add(t, openLazy(t, url), noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
+	s := openLazy(t, url)
+	if _, err := Expire(t.Context(), handleOf(s), keep.Pass{Now: noon.Add(100 * day)}, 0, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if rows, entries := stored(t, s); rows != 1 || entries != 0 {
+		t.Errorf("%d rows, %d entries", rows, entries)
 	}
 }

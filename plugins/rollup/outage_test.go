@@ -74,9 +74,7 @@ func fillDisk(t *testing.T, writeEvery time.Duration, pages int) {
 	}
 	limit(100_000)
 	add(t, s, noon, gather(failed))
-	if err := s.WriteOut(ctx); err != nil {
-		t.Fatal(err)
-	}
+	writeOut(t, s)
 	if lines, readings := lineCount(t, s, "rollup_1m"); lines != 2*total || readings != 2*total {
 		t.Errorf("%d lines and %d readings, expected %d", lines, readings, 2*total)
 	}

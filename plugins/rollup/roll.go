@@ -23,8 +23,8 @@ const rollChunk = 200
 // Roll brings hours and days up to date with the minutes: hours whose time has
 // come, open ones now and then, and what late events marked. Coarse windows
 // are computed anew from the finer ones and replaced, so that rolling twice,
-// or again after a crash, changes nothing. It returns how many hours of
-// devices it rolled.
+// or again after a crash, changes nothing. What a minute's row lacks yet marks
+// its hour when it is written. It returns how many hours of devices it rolled.
 func (s *Store) Roll(ctx context.Context, p RollPolicy, now time.Time) (rolled int, err error) {
 	var hours []hourInfo
 	if err := s.backend.view(ctx, func(t tx) (err error) { hours, err = t.unclosed(ctx); return err }); err != nil {
@@ -43,7 +43,7 @@ func (s *Store) Roll(ctx context.Context, p RollPolicy, now time.Time) (rolled i
 func (s *Store) rollMarks(ctx context.Context, now time.Time) (rolled int, err error) {
 	for {
 		var keys []Key
-		err := s.update(ctx, func(t tx) error {
+		err := s.backend.update(ctx, func(t tx) error {
 			alone, err := t.lockRoller(ctx)
 			if err != nil || !alone {
 				return err
@@ -83,12 +83,12 @@ func (s *Store) rollHour(ctx context.Context, h hourInfo, p RollPolicy, now time
 		return 0, nil
 	}
 	var keys []Key
-	if err := s.view(ctx, all, func(t tx) (err error) { keys, err = t.devices(ctx, h.Hour); return err }); err != nil {
+	if err := s.backend.view(ctx, func(t tx) (err error) { keys, err = t.devices(ctx, h.Hour); return err }); err != nil {
 		return 0, err
 	}
 	for chunk := range slices.Chunk(keys, rollChunk) {
 		alone := false
-		err := s.update(ctx, func(t tx) (err error) {
+		err := s.backend.update(ctx, func(t tx) (err error) {
 			if alone, err = t.lockRoller(ctx); err != nil || !alone {
 				return err
 			}
@@ -103,7 +103,7 @@ func (s *Store) rollHour(ctx context.Context, h hourInfo, p RollPolicy, now time
 }
 
 func (s *Store) setHour(ctx context.Context, hour int64, from, to hourState, rolledAt time.Time) (ok bool, err error) {
-	err = s.update(ctx, func(t tx) (err error) { ok, err = t.setHour(ctx, hour, from, to, rolledAt); return err })
+	err = s.backend.update(ctx, func(t tx) (err error) { ok, err = t.setHour(ctx, hour, from, to, rolledAt); return err })
 	return ok, err
 }
 

@@ -18,6 +18,13 @@ func roll(t *testing.T, s *Store, now time.Time) int {
 	return n
 }
 
+func writeOut(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.WriteOut(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestHoursAreRolledWhenTheyAreOverAndWhenTheyChange(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
@@ -26,6 +33,7 @@ func TestHoursAreRolledWhenTheyAreOverAndWhenTheyChange(t *testing.T) {
 		add(t, s, start, in(1, start))
 		expect := func(when string, now time.Time, rolled, hourReadings, dayReadings int) {
 			t.Helper()
+			writeOut(t, s)
 			if n := roll(t, s, now); n != rolled {
 				t.Errorf("%s: rolled %d hours of devices, expected %d", when, n, rolled)
 			}
@@ -56,6 +64,7 @@ func TestEventsAreNotLostWhileTheirHourCloses(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		url := fresh()
 		writer, roller := openStore(t, url), openStore(t, url)
+		writer.limits.WriteEvery = time.Millisecond
 		const n = 200
 		done := make(chan struct{})
 		go func() {
@@ -77,6 +86,8 @@ func TestEventsAreNotLostWhileTheirHourCloses(t *testing.T) {
 			}
 			roll(t, roller, noon.Add(2*time.Hour)) // every hour it sees is due
 		}
+		writeOut(t, roller)
+		roll(t, roller, noon.Add(2*time.Hour))
 		for _, view := range []string{"rollup_1m", "rollup_1h", "rollup_1d"} {
 			if _, readings := lineCount(t, roller, view); readings != n {
 				t.Errorf("%s has %d of %d readings", view, readings, n)

@@ -159,13 +159,10 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 			if err != nil {
 				return err
 			}
-			if note != nil && !note.empty() {
-				if err := s.enter(ctx, t, note, now); err != nil {
+			if note != nil {
+				if err := s.enter(ctx, t, note, now); err != nil || !s.due(s.limits) {
 					return err
 				}
-			}
-			if note != nil && !s.due(s.limits) {
-				return nil
 			}
 			return s.writeOut(ctx, t, all)
 		})
