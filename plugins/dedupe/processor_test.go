@@ -365,7 +365,7 @@ func BenchmarkBacklog(b *testing.B) {
 				process(b, p, batch...)
 			}
 		}
-	})
+	}, func() {})
 }
 
 // While requests wait, a batch is processed later, and all the same: no peak

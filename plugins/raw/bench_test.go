@@ -52,7 +52,7 @@ func BenchmarkBacklog(b *testing.B) {
 		if err := o.WriteBatch(context.Background(), slices.Concat(read...)); err != nil {
 			b.Fatal(err)
 		}
-	})
+	}, func() {})
 }
 
 // BenchmarkScan reads an hour of a thousand devices back, whole.

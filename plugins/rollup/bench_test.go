@@ -119,6 +119,13 @@ func BenchmarkStoreSQLite(b *testing.B) {
 	benchStore(b, openStore(b, "sqlite://"+b.TempDir()+"/r.db"))
 }
 
+// BenchmarkStoreSQLiteRows writes the rows of each batch with it.
+func BenchmarkStoreSQLiteRows(b *testing.B) {
+	s := openStore(b, "sqlite://"+b.TempDir()+"/r.db")
+	s.limits.WriteEvery = 0
+	benchStore(b, s)
+}
+
 // BenchmarkBacklog is what rolling up a backlog costs: windows, ledger, rows.
 func BenchmarkBacklog(b *testing.B) {
 	p, s := benchProcessor(b), openStore(b, "sqlite://"+b.TempDir()+"/r.db")
@@ -135,6 +142,10 @@ func BenchmarkBacklog(b *testing.B) {
 		}
 		if res, err := s.Add(context.Background(), windows, noon); err != nil || res.Events[outcomeCounted] != backlog.Flush {
 			b.Fatal(res, err)
+		}
+	}, func() { // the rows that are still to be written
+		if err := s.WriteOut(context.Background()); err != nil {
+			b.Fatal(err)
 		}
 	})
 }

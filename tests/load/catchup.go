@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
 // catchUp: the processing streams alone, working off a backlog, beside the
@@ -28,7 +32,7 @@ func (b *bench) catchUp(ctx context.Context) error {
 		return err
 	}
 	t := b.report.table("Working off a backlog",
-		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each time with new groups and empty stores. The rate is that between the first and the last tenth. "+
+		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each time with new groups and empty stores. The rate is that between the first and the last tenth; the CPU is with all rows written. "+
 			"\"Read only\" is `peers/read_only.yaml`: what the engine's reading costs a stream, which is in all rows (twice where two streams read). \"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, without rollups, ledger, coordinates or syncs, with the Go runtime as upstream ships it, and as weir does. "+
 			"Goals for raw + rollup: 10 µs of CPU per event, 50,000 events/s.",
 		"streams", "events", "seconds", "events/s", "µs of CPU per event", "µs above reading", "µs, broker", "peak memory MiB")
@@ -77,6 +81,7 @@ func (b *bench) consumer(s *system, home, peer string, streams []string) (conten
 	if peer != "" {
 		c.argv = []string{b.binary, "run", filepath.Join(b.repo, "tests", "load", "peers", peer+".yaml")}
 	}
+	c.stores = data
 	return c, os.MkdirAll(data, 0o755)
 }
 
@@ -128,6 +133,11 @@ func (b *bench) drained(ctx context.Context, s *system, p *process, c contender,
 	if w.drained, err = s.drain(ctx, 10*time.Minute, groups...); err != nil {
 		return err
 	}
+	if slices.Contains(streams, "rollup") && c.stores != "" {
+		if err := rowsWritten(ctx, filepath.Join(c.stores, "rollups.db")); err != nil { // they are part of the work
+			return err
+		}
+	}
 	used, err := p.usage()
 	if err != nil {
 		return err
@@ -138,4 +148,26 @@ func (b *bench) drained(ctx context.Context, s *system, p *process, c contender,
 	}
 	w.cpu, w.broker, w.peak = perEvent(started, used, w.events), perEvent(before, broker, w.events), used.peak
 	return nil
+}
+
+// rowsWritten waits until no row of rollups is only in the journal.
+func rowsWritten(ctx context.Context, path string) error {
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(10000)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for deadline := time.Now().Add(time.Minute); ; {
+		entries := 0
+		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollup_journal`).Scan(&entries); err != nil {
+			return fmt.Errorf("reading the journal of rollups: %w", err)
+		}
+		if entries == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("after a minute, %d entries are still only in the journal of rollups", entries)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }

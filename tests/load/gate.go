@@ -16,6 +16,8 @@ type contender struct {
 	argv []string
 	addr string // where it takes events
 	ops  string // its health, "" for a peer
+
+	stores string // the folder of its stores, where it processes
 }
 
 // home writes a home for 'weir up' that runs only some of the shipped streams.

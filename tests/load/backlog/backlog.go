@@ -52,10 +52,10 @@ func message(n int, at time.Time) *service.Message {
 	return msg
 }
 
-// Bench stores a flush of the log an operation, and reports the processor time
-// of the whole process per event: all cores, collecting garbage, the disk.
-// Making the messages is not in it.
-func Bench(b *testing.B, store func(read []service.MessageBatch)) {
+// Bench stores a flush of the log an operation, ends what that began, and
+// reports the processor time of the whole process per event: all cores,
+// collecting garbage, the disk. Making the messages is not in it.
+func Bench(b *testing.B, store func(read []service.MessageBatch), end func()) {
 	b.Helper()
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -68,6 +68,9 @@ func Bench(b *testing.B, store func(read []service.MessageBatch)) {
 		store(read)
 		spent += Used(b) - before
 	}
+	before := Used(b)
+	end()
+	spent += Used(b) - before
 	b.ReportMetric(Flush, "events/op")
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N)/Flush/1000, "µs/event")
 }
