@@ -151,3 +151,29 @@ func TestADoubleIsExactOnlyWhenItPrintsBackEqual(t *testing.T) {
 		}
 	}
 }
+
+// A timestamp's text is left out exactly when its column gives it back.
+func TestTimeTextIsKnownFromItsColumn(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 1))
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	given := 0
+	for range 200_000 {
+		text := fmt.Sprintf("%04d-%02d-%02d%s%02d:%02d:%s%s%s", 1+r.IntN(9999), 1+r.IntN(12), 1+r.IntN(28), pick("T", "T", "T", "t"), r.IntN(24), r.IntN(60),
+			pick("00", "07", "59", "59", "60"), pick("", ".", ".0", ".5", ".000", ".120", ".123", ".1234", ".123000", ".123400", ".123456", ".000456", ".123456000", ".123456789", ".1234567890"),
+			pick("Z", "Z", "Z", "z", "+00:00", "-05:30"))
+		at, ok := event.ParseTime(text)
+		if !ok {
+			continue
+		}
+		want := string(appendTimeText(nil, time.UnixMicro(at.UnixMicro()))) == text
+		if got := isTimeText(text, at); got != want {
+			t.Fatalf("%s: %t, and the column gives %s", text, got, appendTimeText(nil, time.UnixMicro(at.UnixMicro())))
+		}
+		if want {
+			given++
+		}
+	}
+	if given < 10_000 {
+		t.Errorf("only %d texts were as the column gives them", given)
+	}
+}

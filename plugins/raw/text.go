@@ -41,13 +41,22 @@ func appendTimeText(b []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
 }
 
-// isTimeText tells whether the column, in microseconds, gives the text back.
+// isTimeText tells whether the column, in microseconds, gives the text back,
+// which t was read from: it is as appendTimeText writes it.
 func isTimeText(text string, t time.Time) bool {
-	if t.Nanosecond()%1e3 != 0 {
+	n := len(text)
+	if n < 20 || text[n-1] != 'Z' || text[10] != 'T' || text[17] == '6' { // 60: a leap second
 		return false
 	}
-	var b [40]byte
-	return string(appendTimeText(b[:0], t)) == text
+	switch nanos := t.Nanosecond(); n {
+	case len("2006-01-02T15:04:05Z"):
+		return nanos == 0
+	case len("2006-01-02T15:04:05.000Z"):
+		return nanos%1e6 == 0 && nanos != 0
+	case len("2006-01-02T15:04:05.000000Z"):
+		return nanos%1e3 == 0 && nanos%1e6 != 0
+	}
+	return false
 }
 
 func isUUIDText(text string, id [16]byte) bool {
@@ -66,7 +75,7 @@ func appendNumber(b []byte, v float64) []byte {
 // exact tells whether the double prints back as the number that was sent, the
 // same value if not the same text.
 func exact(raw []byte, v float64) bool {
-	if len(raw) <= 16 && !bytes.ContainsAny(raw, "eE") { // at most 15 digits, or 16 and no sign or point
+	if len(raw) <= 16 && !hasExponent(raw) { // at most 15 digits, or 16 and no sign or point
 		if len(raw) < 16 || raw[0] == '-' || bytes.IndexByte(raw, '.') >= 0 {
 			return true
 		}
@@ -75,6 +84,15 @@ func exact(raw []byte, v float64) bool {
 	var b [32]byte
 	shortest, sexp := decimal(strconv.AppendFloat(b[:0], v, 'e', -1, 64))
 	return exp == sexp && bytes.Equal(digits, shortest)
+}
+
+func hasExponent(number []byte) bool {
+	for _, c := range number {
+		if c|0x20 == 'e' {
+			return true
+		}
+	}
+	return false
 }
 
 // decimal splits a JSON number into its significant digits d1d2… and the

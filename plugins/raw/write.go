@@ -117,13 +117,25 @@ type writing struct {
 
 	tombstones *tombstone.Set
 
+	receivedText string // of the event before
+	received     time.Time
+
 	duplicates, recognised, untargeted, erased int64
+}
+
+// receivedAt is event.ReceivedAt, for many events that came in one request.
+func (w *writing) receivedAt(msg *service.Message) time.Time {
+	if text := event.Meta(msg, event.HeaderReceivedAt); text != w.receivedText {
+		w.received, _ = event.ParseTime(text)
+		w.receivedText = text
+	}
+	return w.received
 }
 
 func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 	at := &w.s.places[i]
 	record, delivery, logged := at.record, at.delivery, at.logged
-	received, _ := event.ReceivedAt(msg)
+	received := w.receivedAt(msg)
 	if logged {
 		if w.o.memory.Has(record, received) || record != delivery && w.o.memory.Has(delivery, received) {
 			w.recognised++

@@ -8,8 +8,11 @@
 package rawjson
 
 import (
-	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math"
+	"math/bits"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -51,13 +54,11 @@ func String(b []byte, i int) (end int, plain bool, err error) {
 		return i, false, fail(i, "expected a string")
 	}
 	plain = true
-	for i++; i < len(b); {
-		c := b[i]
-		if stringByte[c] == 0 {
-			i++
-			continue
+	for i++; ; {
+		if i = plainBytes(b, i); i == len(b) {
+			return i, false, fail(i, "string does not end")
 		}
-		switch {
+		switch c := b[i]; {
 		case c == '"':
 			return i + 1, plain, nil
 		case c == '\\':
@@ -77,7 +78,24 @@ func String(b []byte, i int) (end int, plain bool, err error) {
 			i += n
 		}
 	}
-	return i, false, fail(i, "string does not end")
+}
+
+// plainBytes returns the first position at or after i of a byte that is not
+// plain, which is the end when all are. It looks at eight at a time: the lowest
+// bit that is set is that of the first such byte.
+func plainBytes(b []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := w^ones*'"', w^ones*'\\'
+		if found := ((w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash | w) & highs; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for i < len(b) && stringByte[b[i]] == 0 {
+		i++
+	}
+	return i
 }
 
 // escape returns the length of the escape sequence at i. A surrogate must be
@@ -245,7 +263,7 @@ func Object(b []byte, i, depth int, field Field) (end int, err error) {
 			return i, err
 		}
 		key := b[start+1 : i-1]
-		if err = seen.add(key, plain, start); err != nil {
+		if err = seen.add(b, start+1, i-1, plain); err != nil {
 			return start, err
 		}
 		if i = Space(b, i); i >= len(b) || b[i] != ':' {
@@ -310,36 +328,39 @@ func Array(b []byte, i, depth int, elem func(i int) (end int, err error)) (end i
 	}
 }
 
-// keys remembers the keys of one object: a handful on the stack, more in a map.
+// keys remembers the keys of one object: a handful by where they are, more in a
+// map.
 type keys struct {
-	few [16][]byte
+	few [16]span
 	n   int
 	all map[string]struct{}
 }
 
-func (k *keys) add(key []byte, plain bool, at int) error {
-	if !plain {
-		key = Unquote(key)
-	}
-	if k.all == nil {
+type span struct{ from, to uint32 }
+
+// add takes the key at b[from:to].
+func (k *keys) add(b []byte, from, to int, plain bool) error {
+	if k.all == nil && plain && k.n < len(k.few) && uint64(to) <= math.MaxUint32 {
+		key := b[from:to]
 		for _, have := range k.few[:k.n] {
-			if bytes.Equal(have, key) {
-				return fail(at, "duplicate key")
+			if string(b[have.from:have.to]) == string(key) {
+				return fail(from-1, "duplicate key")
 			}
 		}
-		if k.n < len(k.few) {
-			k.few[k.n] = key
-			k.n++
-			return nil
-		}
+		k.few[k.n] = span{uint32(from), uint32(to)}
+		k.n++
+		return nil
+	}
+	if k.all == nil {
 		k.all = make(map[string]struct{}, 4*len(k.few))
-		for _, have := range k.few {
-			k.all[string(have)] = struct{}{}
+		for _, have := range k.few[:k.n] {
+			k.all[string(b[have.from:have.to])] = struct{}{}
 		}
 	}
-	if _, dup := k.all[string(key)]; dup {
-		return fail(at, "duplicate key")
+	key := Text(b[from:to], plain)
+	if _, dup := k.all[key]; dup {
+		return fail(from-1, "duplicate key")
 	}
-	k.all[string(key)] = struct{}{}
+	k.all[strings.Clone(key)] = struct{}{}
 	return nil
 }
