@@ -64,8 +64,15 @@ func (w *copyWriter) array(elem uint32, n int, fill func([]byte) []byte) {
 	})
 }
 
+func (w *copyWriter) null() { w.b = binary.BigEndian.AppendUint32(w.b, math.MaxUint32) }
+
 // metrics appends the columns metrics, stats and detail of a row.
 func (w *copyWriter) metrics(r *Row) {
+	w.names(r)
+	w.rest(r)
+}
+
+func (w *copyWriter) names(r *Row) {
 	w.array(oidText, len(r.Metrics), func(b []byte) []byte {
 		for _, m := range r.Metrics {
 			b = binary.BigEndian.AppendUint32(b, uint32(len(m.Name)))
@@ -73,6 +80,9 @@ func (w *copyWriter) metrics(r *Row) {
 		}
 		return b
 	})
+}
+
+func (w *copyWriter) rest(r *Row) {
 	w.stats = r.appendStats(w.stats[:0])
 	w.array(oidFloat8, len(w.stats), func(b []byte) []byte {
 		for _, v := range w.stats {
@@ -91,11 +101,30 @@ func (w *copyWriter) coarse(r *Row, now time.Time) {
 	w.metrics(r)
 }
 
+// minutes renders those rows that are wanted, and returns how many they are.
+func (w *copyWriter) minutes(rows []*Row, now time.Time, wanted func(*Row) bool) (n int) {
+	w.begin()
+	for _, r := range rows {
+		if wanted(r) {
+			w.minute(r, now)
+			n++
+		}
+	}
+	w.end()
+	return n
+}
+
 // minute appends a row of minutes.
 func (w *copyWriter) minute(r *Row, now time.Time) {
 	w.row(10)
 	w.key(r, now)
-	w.metrics(r)
+	if r.named > 0 && r.named == len(r.Metrics) { // as stored: a row's metrics change by growing
+		w.null()
+	} else {
+		w.names(r)
+		r.named = len(r.Metrics)
+	}
+	w.rest(r)
 	w.int8(r.Version)
 	w.int2(int16(r.State))
 	w.sized(r.appendLedger)

@@ -202,3 +202,23 @@ func TestOddNamesStallNobody(t *testing.T) {
 		}
 	})
 }
+
+// A rebuild may find that none of a window's metrics is known any more.
+func TestAWindowMayLoseAllItsMetrics(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		s := openStore(t, fresh())
+		add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1,"y":2}`)))
+		if r, err := s.Replace(t.Context(), windowsOf(t, "acme", testEvent(1, "a", noon, `{}`)), noon); err != nil || r.Windows != 1 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		add(t, s, noon, windowsOf(t, "acme", testEvent(2, "a", noon, `{}`)))
+		row := dump(t, s)["1m acme a "+fmt.Sprint(noon.Unix())]
+		if row == nil || len(row.Metrics) != 0 || len(row.Ledger) != 2 {
+			t.Fatalf("%+v", row)
+		}
+		add(t, s, noon, windowsOf(t, "acme", testEvent(3, "a", noon, `{"y":5}`)))
+		if row := dump(t, s)["1m acme a "+fmt.Sprint(noon.Unix())]; len(row.Metrics) != 1 || row.Metrics[0].Name != "y" || row.Metrics[0].Last != 5 {
+			t.Errorf("%+v", row)
+		}
+	})
+}

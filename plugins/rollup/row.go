@@ -29,6 +29,7 @@ type Row struct {
 	stored ledgerState // SQLite: what the stored row says
 	quoted string      // SQLite: the JSON of the first metrics' names
 	quotes int         // how many
+	named  int         // PostgreSQL: how many metrics the stored row has
 }
 
 // Metric is the aggregate of one metric within a window.

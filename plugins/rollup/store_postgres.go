@@ -42,6 +42,7 @@ const (
 	pgSerialization = "40001"
 	pgDeadlock      = "40P01"
 	pgNoPartition   = "23514"
+	pgUnique        = "23505"
 )
 
 func (p *postgres) begin(ctx context.Context, opts pgx.TxOptions, fn func(pgx.Tx) error) error {
@@ -122,6 +123,7 @@ func (t *postgresTx) load(ctx context.Context, keys []Key) (out []*Row, err erro
 		if err := r.decode(names, stats, detail, ledger); err != nil {
 			return nil, err
 		}
+		r.named = len(r.Metrics)
 		out = append(out, r)
 	}
 	return out, rows.Err()
@@ -140,42 +142,48 @@ func (t *postgresTx) copyInto(ctx context.Context, stage, table string, w *copyW
 	if _, err := t.Exec(ctx, stage); err != nil {
 		return err
 	}
+	return t.copy(ctx, table, w)
+}
+
+func (t *postgresTx) copy(ctx context.Context, table string, w *copyWriter) error {
 	_, err := t.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(w.b), `COPY `+table+` FROM STDIN BINARY`)
 	return err
 }
 
+// write copies new rows where they belong, and stages those that change.
 func (t *postgresTx) write(ctx context.Context, rows []*Row, now time.Time) error {
 	if err := t.p.prepare(ctx, Minute, rows); err != nil {
 		return err
 	}
 	w := t.p.writers.Get().(*copyWriter)
 	defer t.p.writers.Put(w)
-	w.begin()
-	fresh := 0
-	for _, r := range rows {
-		if r.Version == 1 {
-			fresh++
+	n := w.minutes(rows, now, func(r *Row) bool { return r.Version == 1 })
+	if n > 0 {
+		err := t.copy(ctx, `rollup_window_1m (`+minuteColumns+`)`, w)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == pgUnique {
+			return fmt.Errorf("%w: %w", errConflict, err)
 		}
-		w.minute(r, now)
+		if err != nil {
+			return err
+		}
 	}
-	w.end()
+	if n = w.minutes(rows, now, func(r *Row) bool { return r.Version > 1 }); n == 0 {
+		return nil
+	}
 	if err := t.copyInto(ctx, minuteStage, "rollup_stage_1m", w); err != nil {
 		return err
 	}
-	if err := t.move(ctx, fresh, `INSERT INTO rollup_window_1m (fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state, ledger)
-		SELECT * FROM rollup_stage_1m WHERE version = 1 ON CONFLICT DO NOTHING`); err != nil {
-		return err
-	}
-	return t.move(ctx, len(rows)-fresh, `UPDATE rollup_window_1m w SET (updated_at, metrics, stats, detail, version, ledger_state, ledger) =
-		(s.updated_at, s.metrics, s.stats, s.detail, s.version, s.ledger_state, s.ledger)
-		FROM rollup_stage_1m s WHERE s.version > 1 AND w.fleet = s.fleet AND w.device_id = s.device_id AND w.bucket = s.bucket AND w.version = s.version - 1`)
+	return t.move(ctx, n, `UPDATE rollup_window_1m w SET (updated_at, metrics, stats, detail, version, ledger_state, ledger) =
+		(s.updated_at, coalesce(s.metrics, w.metrics), s.stats, s.detail, s.version, s.ledger_state, s.ledger)
+		FROM rollup_stage_1m s WHERE w.fleet = s.fleet AND w.device_id = s.device_id AND w.bucket = s.bucket AND w.version = s.version - 1`)
 }
+
+// minuteColumns are in the order in which copyWriter.minute has them.
+const minuteColumns = `fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state, ledger`
 
 // move runs a statement that must write n rows.
 func (t *postgresTx) move(ctx context.Context, n int, statement string) error {
-	if n == 0 {
-		return nil
-	}
 	// Each row is to be looked up by its key, whatever the planner thinks of a
 	// table that it has no statistics of.
 	if _, err := t.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`); err != nil {

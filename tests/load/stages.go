@@ -93,7 +93,10 @@ func (b *bench) stage(ctx context.Context, s stage, env ...string) (c perEventCo
 	return c, nil
 }
 
-type perEventCost struct{ ns, allocs, bytes float64 }
+type perEventCost struct {
+	ns, allocs, bytes float64
+	units             map[string]float64 // all that the benchmark reports
+}
 
 // parseBenchmark reads the one result line that out must hold.
 func parseBenchmark(out []byte) (c perEventCost, err error) {
@@ -121,7 +124,7 @@ func parseBenchmark(out []byte) (c perEventCost, err error) {
 		if events, ok := units["events/op"]; ok {
 			part = 1 / events
 		}
-		c.allocs, c.bytes = units["allocs/op"]*part, units["B/op"]*part
+		c.allocs, c.bytes, c.units = units["allocs/op"]*part, units["B/op"]*part, units
 	}
 	if found != 1 {
 		return c, fmt.Errorf("%d results, expected one", found)
