@@ -45,6 +45,23 @@ func (s *Store) tombstones(ctx context.Context, t tx) (*tombstone.Set, error) {
 	return set, nil
 }
 
+// honour returns the tombstones for a batch. When there is a new one, no row in
+// memory may be written any more after this transaction: it can count what is
+// erased. What deletes that comes after it.
+func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
+	set, err := s.tombstones(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is erased: %w", err)
+	}
+	if known := s.erased.Load(); known != nil && known.seq != s.known {
+		if err := s.writeOut(ctx, t, all); err != nil {
+			return nil, err
+		}
+		s.cache, s.known = newCache(), known.seq
+	}
+	return set, nil
+}
+
 // erased tells whether an event of the window is.
 func (w *Window) erased(n int, set *tombstone.Set) bool {
 	if set == nil {

@@ -6,8 +6,6 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"weir/plugins/tombstone"
 )
 
 // journal is how a database takes what a batch adds before its rows are
@@ -194,21 +192,4 @@ func (s *Store) transact(ctx context.Context, of span, fn func(tx) error) error 
 		s.failed(nil, true, written)
 	}
 	return err
-}
-
-// honour returns the tombstones for a batch. When there is a new one, no row in
-// memory may be written any more after this transaction: it can count what is
-// erased. What deletes that comes after it.
-func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
-	set, err := s.tombstones(ctx, t)
-	if err != nil {
-		return nil, fmt.Errorf("reading what is erased: %w", err)
-	}
-	if known := s.erased.Load(); known != nil && known.seq != s.known {
-		if err := s.writeOut(ctx, t, all); err != nil {
-			return nil, err
-		}
-		s.cache, s.known = newCache(), known.seq
-	}
-	return set, nil
 }
