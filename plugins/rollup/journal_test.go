@@ -258,7 +258,7 @@ func TestTheStreamWritesRows(t *testing.T) {
 // however old that is.
 func TestRetentionLosesNothingOfTheJournal(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
-	add(t, openLazy(t, url), noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
+	add(t, openLazy(t, url), noon, windowsOf(t, "acme", testEvent(1, "a", noon.Add(-48*time.Hour), `{"x":1}`)))
 	s := openLazy(t, url)
 	if _, err := Expire(t.Context(), handleOf(s), keep.Pass{Now: noon.Add(100 * day)}, 0, time.Hour); err != nil {
 		t.Fatal(err)
