@@ -42,12 +42,14 @@ const metricsChunk = 8192
 func (m *metrics) keep(of []event.Metric) []event.Metric {
 	for ; m.used < len(m.chunks); m.used++ {
 		if c := m.chunks[m.used]; cap(c)-len(c) >= len(of) {
-			m.chunks[m.used] = append(c, of...)
-			return m.chunks[m.used][len(c):]
+			c = append(c, of...)
+			m.chunks[m.used] = c
+			return c[len(c)-len(of) : len(c) : len(c)]
 		}
 	}
-	m.chunks = append(m.chunks, append(make([]event.Metric, 0, max(metricsChunk, len(of))), of...))
-	return m.chunks[m.used]
+	c := append(make([]event.Metric, 0, max(metricsChunk, len(of))), of...)
+	m.chunks = append(m.chunks, c)
+	return c[:len(c):len(c)]
 }
 
 // reset lets go of the messages' memory.

@@ -131,7 +131,12 @@ func (s *Store) view(ctx context.Context, of span, fn func(tx) error) error {
 	return s.backend.view(ctx, fn)
 }
 
-// current writes the rows of a span that are not.
+// currentTimeout bounds the writing that a reader waits for.
+const currentTimeout = time.Minute
+
+// current writes the rows of a span that are not. Once it has begun it ends, even
+// when the reader has left: a write that breaks off voids the memory, which costs
+// everybody reading it again.
 func (s *Store) current(ctx context.Context, of span) error {
 	if !s.journals {
 		return nil
@@ -145,6 +150,8 @@ func (s *Store) current(ctx context.Context, of span) error {
 	if err != nil || empty || s.knows(term, of) {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), currentTimeout)
+	defer cancel()
 	return s.transact(ctx, of, func(tx) error { return nil })
 }
 

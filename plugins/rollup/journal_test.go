@@ -185,24 +185,53 @@ func TestReadersSeeWhatIsNotWritten(t *testing.T) {
 	}
 }
 
+// leaving is a database whose reader leaves when it begins to write.
+type leaving struct {
+	backend
+	leave func()
+}
+
+func (l leaving) update(ctx context.Context, fn func(tx) error) error {
+	l.leave()
+	return l.backend.update(ctx, fn)
+}
+
+// A reader that leaves costs nobody what is in memory.
+func TestAReaderThatLeavesVoidsNothing(t *testing.T) {
+	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
+	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
+	term := s.term
+	ctx, cancel := context.WithCancel(t.Context())
+	s.backend = leaving{s.backend, cancel}
+	if _, err := s.Latest(ctx, "acme", "a", 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("who has left gets %v", err)
+	}
+	s.backend = s.backend.(leaving).backend
+	if rows, _ := stored(t, s); rows != 1 || s.term != term || len(s.cache.rows) != 1 {
+		t.Errorf("%d rows, term %d after %d, %d rows in memory", rows, s.term, term, len(s.cache.rows))
+	}
+}
+
 // Rows are written when there is no more room for them in memory, when the
 // journal is full, and when it is time.
 func TestRowsAreWrittenInTime(t *testing.T) {
 	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
 	n := 0
-	more := func(devices int) Result {
+	more := func(devices int) (rows int64) {
 		t.Helper()
 		var windows []*Window
 		for range devices {
 			n++
 			windows = append(windows, windowsOf(t, "acme", testEvent(n, fmt.Sprint("device-", n), noon, `{"x":1}`))...)
 		}
-		return add(t, s, noon, windows)
+		before := s.Written()
+		add(t, s, noon, windows)
+		return s.Written() - before
 	}
-	expect := func(what string, res Result, rows, entries int) {
+	expect := func(what string, written, rows int64, entries int) {
 		t.Helper()
-		if _, have := stored(t, s); res.Rows != rows || have != entries {
-			t.Errorf("%s: %d rows written, %d entries; expected %d and %d", what, res.Rows, have, rows, entries)
+		if _, have := stored(t, s); written != rows || have != entries {
+			t.Errorf("%s: %d rows written, %d entries; expected %d and %d", what, written, have, rows, entries)
 		}
 	}
 	s.limits.Cache = 10
@@ -265,5 +294,30 @@ func TestRetentionLosesNothingOfTheJournal(t *testing.T) {
 	}
 	if rows, entries := stored(t, s); rows != 1 || entries != 0 {
 		t.Errorf("%d rows, %d entries", rows, entries)
+	}
+}
+
+// Closing waits for what writes rows, which must not wait for it.
+func TestClosingWaitsForTheWritingOfRows(t *testing.T) {
+	res := service.MockResources()
+	m := res.Metrics()
+	o := &output{url: "sqlite://" + t.TempDir() + "/r.db", limits: DefaultLimits(), policy: testPolicy, timeout: time.Minute, res: res,
+		rows: m.NewCounter("rows"), rolled: m.NewCounter("rolled")}
+	o.limits.WriteEvery = time.Millisecond
+	if err := o.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.store.mu.Lock()
+	time.Sleep(writeInterval + 200*time.Millisecond) // it stands before the lock
+	closed := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		closed <- o.Close(ctx)
+	}()
+	time.Sleep(100 * time.Millisecond)
+	o.store.mu.Unlock()
+	if err := <-closed; err != nil {
+		t.Error(err)
 	}
 }

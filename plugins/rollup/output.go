@@ -91,9 +91,11 @@ type output struct {
 
 	events, rows, conflicts, rolled *service.MetricCounter
 
-	mu      sync.Mutex
+	counting sync.Mutex
+	written  int64 // rows that are in the metric
+
+	mu      sync.Mutex // held by Close, while the upkeep ends
 	store   *Store
-	written int64 // rows that are in the metric
 	release func()
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -200,8 +202,8 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 
 // count brings the metric of rows up to date.
 func (o *output) count(store *Store) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.counting.Lock()
+	defer o.counting.Unlock()
 	if n := store.Written() - o.written; n > 0 {
 		o.rows.Incr(n)
 		o.written += n

@@ -123,7 +123,6 @@ func (s *Store) oldest(now time.Time) int64 { return Day.floor(now.Add(-s.limits
 // Result says what became of the events of a batch.
 type Result struct {
 	Events    [outcomes]int
-	Rows      int // rows written
 	Conflicts int // times that another writer was quicker
 }
 
@@ -167,7 +166,6 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 			return s.writeOut(ctx, t, all)
 		})
 		if err == nil {
-			res.Rows = int(s.written - written)
 			s.cache.trim(s.limits.Cache)
 			return res, nil
 		}
