@@ -48,22 +48,11 @@ func main() {
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string) (int, error) {
-	env := service.GlobalEnvironment().Clone()
+	env := cli.Distribution(service.GlobalEnvironment())
 	if err := plugins.Register(env); err != nil {
 		return 1, fmt.Errorf("registering plugins: %w", err)
 	}
-	engine := func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error) {
-		return service.RunCLIToCode(ctx, append([]service.CLIOptFunc{
-			service.CLIOptSetArgs(args...),
-			service.CLIOptSetBinaryName("weir"),
-			service.CLIOptSetProductName("weir"),
-			service.CLIOptSetVersion(version, ""),
-			service.CLIOptSetDocumentationURL("https://docs.redpanda.com/redpanda-connect"),
-			service.CLIOptSetDefaultConfigPaths("weir.yaml", "/etc/weir/weir.yaml"),
-			service.CLIOptSetEnvironment(env),
-			service.CLIOptSetMainSchemaFrom(func() *service.ConfigSchema { return env.FullConfigSchema(version, "") }),
-		}, extra...)...)
-	}
+	engine := cli.NewEngine(env, version)
 	var verbs []service.CLIOptFunc
 	for _, verb := range cli.Verbs(assets, engine) {
 		verbs = append(verbs, service.CLIOptAddCommand(verb))
