@@ -14,7 +14,7 @@ test: ## everything that must hold: formatting, vet, lint, race, configs, scenar
 	tests/run.sh
 
 quick: ## what is worth running after every edit
-	$(GO) vet ./... && $(GO) test ./plugins/... ./cli/... ./fleet/...
+	$(GO) vet ./... && $(GO) test ./plugins/... ./internal/...
 
 lint: build ## Go and YAML
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
@@ -22,8 +22,8 @@ lint: build ## Go and YAML
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
 	tests/lint.sh bin/weir
 
-bench: build ## measure this machine; the results go to tests/load/README.md
-	tests/load/bench.sh
+bench: build ## measure this machine; the results go to tests/bench/README.md
+	tests/bench/bench.sh
 
 torture: build ## kill it fifty times and count every event
 	WEIR_TORTURE_KILLS=50 $(GO) test -count=1 -timeout 60m -run Torture ./tests/scenarios

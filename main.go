@@ -16,7 +16,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/cli"
+	"weir/internal/cli"
 	"weir/plugins"
 )
 

@@ -8,19 +8,19 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/plugins/act"
-	"weir/plugins/alert"
-	"weir/plugins/anomaly"
-	"weir/plugins/deadletter"
-	"weir/plugins/erasure"
-	"weir/plugins/event"
-	"weir/plugins/group"
-	"weir/plugins/lake"
-	"weir/plugins/raw"
-	"weir/plugins/replay"
-	"weir/plugins/rollup"
-	"weir/plugins/sqldb"
-	"weir/plugins/tombstone"
+	"weir/internal/control/auditlog"
+	"weir/internal/control/group"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
+	"weir/plugins/notify/alert"
+	"weir/plugins/operate/erasure"
+	"weir/plugins/operate/replay"
+	"weir/plugins/process/anomaly"
+	"weir/plugins/store/deadletter"
+	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
+	"weir/plugins/store/rollup"
 )
 
 // erasureSources lets the erasure room delete from the stores of others.
@@ -68,8 +68,8 @@ func erasureParts(ctx context.Context, s erasure.Stores) ([]erasure.Part, error)
 		lakePart("raw events", s.Raw, s.Control, raw.Table(), countRaw, nil),
 		lakePart("dead letters", s.DeadLetter, s.Control, deadletter.Table(), countDeadLetters, deadletter.EraseOutcomes),
 		sql("audit log", s.Control, func(ctx context.Context, db *sqldb.DB, _, device string) (map[string]int64, error) {
-			return act.Naming(ctx, db, device)
-		}, act.Erase),
+			return auditlog.Naming(ctx, db, device)
+		}, auditlog.Erase),
 	}
 	// Every table is there before the first scrubbing names it.
 	for _, p := range parts[:5] {
@@ -190,7 +190,7 @@ func mapped(e storedEvent, upcast erasure.Upcast) (*service.Message, error) {
 	}
 	out, err := msg.BloblangQuery(upcast)
 	if err != nil || out == nil {
-		return nil, fmt.Errorf("mapping event %s to canonical metrics: %w", event.AppendUUID(nil, e.row.ID), err)
+		return nil, fmt.Errorf("mapping event %s to canonical metrics: %w", text.AppendUUID(nil, e.row.ID), err)
 	}
 	return out, nil
 }

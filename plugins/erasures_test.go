@@ -13,14 +13,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/plugins/act"
-	"weir/plugins/erasure"
-	"weir/plugins/event"
-	"weir/plugins/group"
-	"weir/plugins/lake"
-	"weir/plugins/raw"
-	"weir/plugins/sqldb"
-	"weir/plugins/tombstone"
+	"weir/internal/control/auditlog"
+	"weir/internal/control/group"
+	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/erasure"
+	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
 	"weir/tests/integration/require"
 )
 
@@ -167,7 +167,7 @@ func everyPart(t *testing.T, w *erasable) {
 	if _, err := groups.Put(ctx, group.Group{Fleet: "acme", Name: "g", Devices: []string{"pump-1", "pump-2"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := act.Record(ctx, w.stores.Control, act.Local("test", map[string]any{"device": "pump-1", "why": "of 100% pump_1"}, nil)); err != nil {
+	if err := auditlog.Record(ctx, w.stores.Control, auditlog.Local("test", map[string]any{"device": "pump-1", "why": "of 100% pump_1"}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]int64{"raw_rows": 20, "dead_letters": 1, "rollup_windows_1m": 1, "alerts": 1, "group_memberships": 1, "audit_log_entries": 1}

@@ -11,15 +11,15 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/plugins/act"
-	"weir/plugins/hold"
-	"weir/plugins/lake"
-	"weir/plugins/maintain"
-	"weir/plugins/sqldb"
+	"weir/internal/control/auditlog"
+	"weir/internal/control/hold"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/retention"
+	"weir/plugins/store/lake"
 )
 
 // maintained runs the processor once, in a stream.
-func maintained(t *testing.T, conf string) (report maintain.Report, failure error) {
+func maintained(t *testing.T, conf string) (report retention.Report, failure error) {
 	t.Helper()
 	env := service.NewEnvironment()
 	if err := Register(env); err != nil {
@@ -71,7 +71,7 @@ func aged(t *testing.T) stores {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	for i, fleet := range []string{"acme", ""} {
-		if err := act.Record(t.Context(), db, act.Act{ID: fmt.Sprint(i), At: time.Now(), Fleet: fleet, Method: "POST", Path: "/"}); err != nil {
+		if err := auditlog.Record(t.Context(), db, auditlog.Act{ID: fmt.Sprint(i), At: time.Now(), Fleet: fleet, Method: "POST", Path: "/"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +80,7 @@ func aged(t *testing.T) stores {
 		lake.FileURL(dir+"/raw"), lake.FileURL(dir+"/dead"), rollups, control), db, [2]string{rollups, control}}
 }
 
-func of(t *testing.T, r maintain.Report, store string) maintain.StoreReport {
+func of(t *testing.T, r retention.Report, store string) retention.StoreReport {
 	t.Helper()
 	for _, s := range r.Stores {
 		if s.Store == store {
@@ -88,7 +88,7 @@ func of(t *testing.T, r maintain.Report, store string) maintain.StoreReport {
 		}
 	}
 	t.Fatalf("no report of %s: %+v", store, r)
-	return maintain.StoreReport{}
+	return retention.StoreReport{}
 }
 
 func at(d time.Duration) string { return ", now: " + time.Now().Add(d).UTC().Format(time.RFC3339) }
@@ -124,7 +124,7 @@ func TestEveryStoreForgetsByOneClock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	runs, err := maintain.Runs(t.Context(), s.control, 100)
+	runs, err := retention.Runs(t.Context(), s.control, 100)
 	if err != nil || len(runs) != 3 || runs[0].Removed().Rows != 0 {
 		t.Fatalf("of seven runs, the two that deleted something and the last are kept: %+v, %v", runs, err)
 	}

@@ -14,21 +14,21 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/pure"          // fallback, switch, mapping, …
 	_ "github.com/redpanda-data/connect/v4/public/components/pure/extended" // Bloblang methods
 
-	"weir/plugins/alert"
-	"weir/plugins/anomaly"
-	"weir/plugins/api"
-	"weir/plugins/audit"
-	"weir/plugins/deadletter"
-	"weir/plugins/dedupe"
-	"weir/plugins/erasure"
-	"weir/plugins/eventlog"
-	"weir/plugins/gate"
-	"weir/plugins/maintain"
-	"weir/plugins/raw"
-	"weir/plugins/replay"
-	"weir/plugins/rollup"
-	"weir/plugins/schema"
-	"weir/plugins/spillway"
+	"weir/plugins/ingest/eventlog"
+	"weir/plugins/ingest/gate"
+	"weir/plugins/ingest/schema"
+	"weir/plugins/notify/alert"
+	"weir/plugins/operate/erasure"
+	"weir/plugins/operate/reconcile"
+	"weir/plugins/operate/replay"
+	"weir/plugins/operate/retention"
+	"weir/plugins/operate/spillway"
+	"weir/plugins/process/anomaly"
+	"weir/plugins/process/dedupe"
+	"weir/plugins/serve/api"
+	"weir/plugins/store/deadletter"
+	"weir/plugins/store/raw"
+	"weir/plugins/store/rollup"
 )
 
 // Register adds every room's components to the environment.
@@ -40,13 +40,13 @@ func Register(env *service.Environment) error {
 		{"alert", alert.Register},
 		{"anomaly", anomaly.Register},
 		{"api", api.Register},
-		{"audit", audit.Register},
+		{"audit", reconcile.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
 		{"erasure", func(env *service.Environment) error { return erasure.Register(env, erasureSources()) }},
 		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},
-		{"maintain", func(env *service.Environment) error { return maintain.Register(env, maintainStores()) }},
+		{"maintain", func(env *service.Environment) error { return retention.Register(env, maintainStores()) }},
 		{"raw", raw.Register},
 		{"replay", func(env *service.Environment) error { return replay.Register(env, replaySources()) }},
 		{"rollup", rollup.Register},

@@ -10,14 +10,14 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/plugins/deadletter"
-	"weir/plugins/event"
-	"weir/plugins/lake"
-	"weir/plugins/raw"
-	"weir/plugins/replay"
-	"weir/plugins/rollup"
-	"weir/plugins/schema"
-	"weir/plugins/sqldb"
+	"weir/internal/event"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/ingest/schema"
+	"weir/plugins/operate/replay"
+	"weir/plugins/store/deadletter"
+	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
+	"weir/plugins/store/rollup"
 )
 
 // replaySources lets the replay room read and write the stores of others.

@@ -6,7 +6,7 @@ compares with what it sent.
   python parquet_check.py FOLDER
 
 The interpreter comes from tests/integration/venv.sh, which installs
-requirements.txt. A Go test (plugins/raw) runs this; without the environment it
+requirements.txt. A Go test (plugins/store/raw) runs this; without the environment it
 is skipped with the reason printed, except in CI, where it fails.
 """
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"weir/fleet"
+	"weir/internal/simulate"
 )
 
 // Processing falls behind what devices send. The gate refuses what it must
@@ -26,7 +26,7 @@ func TestDevicesThatAreHeldBackFinish(t *testing.T) {
 	s.createKey()
 	_, wait := s.fleet("--devices", "300", "--rate", "3000", "--events", "30000", "--batch", "50", "--connections", "20",
 		"--duplicates", "1", "--malformed", "1", "--retry", "--retry-for", "5m", "--json")
-	var sum fleet.Summary
+	var sum simulate.Summary
 	if err := json.Unmarshal([]byte(wait()), &sum); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
 	if err := devices.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	var sum fleet.Summary
+	var sum simulate.Summary
 	if err := json.Unmarshal([]byte(wait()), &sum); err != nil {
 		t.Fatal(err)
 	}

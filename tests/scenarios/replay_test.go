@@ -20,8 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	_ "modernc.org/sqlite" // driver "sqlite"
 
-	"weir/plugins/rollup"
-	"weir/plugins/sqldb"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/store/rollup"
 )
 
 // replayJob is what the tests read of a job.

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/platform/broker"
+	"weir/internal/platform/kafka"
+	"weir/plugins/operate/reconcile"
+	"weir/plugins/store/lake"
+)
+
+// Audit is `weir audit`: proving that nothing was lost.
+func Audit() *cli.Command {
+	return &cli.Command{
+		Name:  "audit",
+		Usage: "Prove that every accepted event is stored, a duplicate, dead-lettered, erased or in flight",
+		Description: `
+It reads the log's offsets and the stores themselves, names every offset that
+nothing explains, and exits 1 when there is one; 2 when it could not run. It may
+run beside a running weir, and on the data directory of a stopped one.
+
+  weir audit --data ./data
+  weir audit --brokers kafka:9092 --raw s3://weir-raw --dead-letter s3://weir-dead-letter --json`[1:],
+		Flags: append([]cli.Flag{
+			dataFlag(),
+			&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Usage: "`ADDR,…` of the log, instead of a data directory"},
+			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
+			&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"}, Usage: "`URL` of the dead-letter store, with --brokers"},
+			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339, Usage: "only records that the log took at or after this `TIME`"},
+			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only records that the log took before this `TIME`"},
+			&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "wait this long for what is in flight"},
+			&cli.BoolFlag{Name: "deep", Usage: "read the coordinates of every stored row, and believe nothing else"},
+			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
+		}, securedFlags()...),
+		Action: func(c *cli.Context) error {
+			report, err := runAudit(c)
+			if err != nil {
+				return cli.Exit(fmt.Errorf("auditing: %w", err), 2)
+			}
+			if c.Bool("json") {
+				e := json.NewEncoder(c.App.Writer)
+				e.SetIndent("", "  ")
+				err = e.Encode(report)
+			} else {
+				err = report.WriteTable(c.App.Writer)
+			}
+			switch {
+			case err != nil:
+				return cli.Exit(fmt.Errorf("writing the report: %w", err), 2)
+			case report.Loss():
+				return cli.Exit("", 1)
+			}
+			return nil
+		},
+	}
+}
+
+// auditPlace is what an audit looks at.
+type auditPlace struct {
+	log             kafka.Cluster
+	raw, deadLetter string
+	idle            bool // nobody processes: waiting is in vain
+	leave           func()
+}
+
+func runAudit(c *cli.Context) (*reconcile.Report, error) {
+	place, err := findAudit(c)
+	defer place.leave()
+	if err != nil {
+		return nil, err
+	}
+	conf := reconcile.Config{Log: place.log, Deep: c.Bool("deep")}
+	for url, to := range map[string]**lake.Store{place.raw: &conf.Raw, place.deadLetter: &conf.DeadLetter} {
+		store, err := lake.Open(c.Context, url)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = store.Close() }() // it was only read
+		*to = store
+	}
+	auditor, err := reconcile.New(conf)
+	if err != nil {
+		return nil, err
+	}
+	defer auditor.Close()
+	opt := reconcile.Options{Wait: c.Duration("wait")}
+	if t := c.Timestamp("from"); t != nil {
+		opt.From = *t
+	}
+	if t := c.Timestamp("to"); t != nil {
+		opt.To = *t
+	}
+	if place.idle {
+		opt.Wait = 0
+	}
+	said := time.Now()
+	opt.Waiting = func(r *reconcile.Report) {
+		if time.Since(said) >= 5*time.Second {
+			said = time.Now()
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "waiting for %d records in flight, %d unexplained so far\n", r.Total.InFlight, r.Total.Unexplained)
+		}
+	}
+	return auditor.Run(c.Context, opt)
+}
+
+// findAudit finds the log and the stores: by URL, or those of a data directory,
+// whose log it opens itself when no weir runs there.
+func findAudit(c *cli.Context) (p auditPlace, err error) {
+	p.leave = func() {}
+	if brokers := c.String("brokers"); brokers != "" && !c.IsSet(flagData) {
+		p.raw, p.deadLetter = c.String("raw"), c.String("dead-letter")
+		if p.raw == "" || p.deadLetter == "" {
+			return p, errors.New("with --brokers, name the stores too: --raw URL and --dead-letter URL")
+		}
+		p.log, err = clusterAt(c, brokers)
+		return p, err
+	}
+	dir, err := dataDir(c)
+	if err != nil {
+		return p, err
+	}
+	p.raw, p.deadLetter = dir.RawURL(), dir.DeadLetterURL()
+	if has, err := broker.HasLog(dir.BrokerDir()); err != nil {
+		return p, err
+	} else if !has {
+		return p, fmt.Errorf("data directory %s has no log: name another with --data, or servers with --brokers, --raw and --dead-letter", dir)
+	}
+	unlock, err := dir.lock()
+	if err != nil { // a weir runs here
+		running, err := dir.ReadRunning()
+		if err != nil {
+			return p, err
+		}
+		p.log, err = kafka.New([]string{running.Broker}, nil, kafka.Login{})
+		return p, err
+	}
+	b, err := openLog(dir)
+	if err != nil {
+		unlock()
+		return p, err
+	}
+	p.idle = true
+	p.leave = func() {
+		b.Close()
+		unlock()
+	}
+	p.log, err = kafka.New([]string{b.Address()}, nil, kafka.Login{})
+	return p, err
+}
+
+// openLog serves the log of a weir that does not run, on a port of its own.
+func openLog(dir DataDir) (*broker.Broker, error) {
+	return broker.Start(broker.Config{
+		Dir: dir.BrokerDir(), Address: "127.0.0.1:0", Topics: broker.Topics(),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+}

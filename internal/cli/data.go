@@ -1,0 +1,82 @@
+// Package cli holds the commands that weir adds to the engine's, one verb a
+// file. A verb reads flags and prints results; what it does lives in rooms.
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/plugins/store/lake"
+)
+
+// DataDir is the folder of a standalone weir: everything it must not lose.
+type DataDir string
+
+const flagData = "data"
+
+func dataFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagData, Value: "data", EnvVars: []string{"WEIR_DATA"},
+		Usage: "the standalone data `DIR`; may belong to a running 'weir up'",
+	}
+}
+
+func dataDir(c *cli.Context) (DataDir, error) {
+	dir, err := filepath.Abs(c.String(flagData))
+	if err != nil {
+		return "", fmt.Errorf("finding the data directory: %w", err)
+	}
+	return DataDir(dir), nil
+}
+
+func (d DataDir) path(name string) string { return filepath.Join(string(d), name) }
+
+// ControlURL is the SQL store of keys, schemas, jobs, alerts and groups.
+func (d DataDir) ControlURL() string { return "sqlite://" + d.path("control.db") }
+
+// RollupURL is the SQL store of rollups.
+func (d DataDir) RollupURL() string { return "sqlite://" + d.path("rollups.db") }
+
+// RawURL is the blob store of raw events.
+func (d DataDir) RawURL() string { return lake.FileURL(d.path("raw")) }
+
+// DeadLetterURL is the blob store of dead letters.
+func (d DataDir) DeadLetterURL() string { return lake.FileURL(d.path("dead-letter")) }
+
+// ClaimsURL is the dedupe store.
+func (d DataDir) ClaimsURL() string { return "pebble://" + d.path("claims") }
+
+// SchemasDir is where the last known schemas are kept.
+func (d DataDir) SchemasDir() string { return d.path("schemas") }
+
+// BrokerDir is where the embedded broker keeps its log.
+func (d DataDir) BrokerDir() string { return d.path("broker") }
+
+// Running describes a 'weir up' on a data directory: where it listens.
+type Running struct {
+	PID    int    `json:"pid"`
+	Ingest string `json:"ingest"`
+	API    string `json:"api"`
+	Ops    string `json:"ops"`
+	Broker string `json:"broker"`
+}
+
+func (d DataDir) runningFile() string { return d.path("up.json") }
+
+// ReadRunning returns the addresses of the 'weir up' that runs, or last ran,
+// on the directory.
+func (d DataDir) ReadRunning() (Running, error) {
+	var r Running
+	raw, err := os.ReadFile(d.runningFile())
+	if err != nil {
+		return r, fmt.Errorf("reading where weir runs on %s: %w (start it with 'weir up --data %s')", d, err, d)
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return r, fmt.Errorf("reading %s: %w", d.runningFile(), err)
+	}
+	return r, nil
+}

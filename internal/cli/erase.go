@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/plugins/operate/erasure"
+)
+
+// Erase is `weir erase`: forgetting a device, or a fleet.
+func Erase() *cli.Command {
+	return &cli.Command{
+		Name:  "erase",
+		Usage: "Erase a device, or a fleet, from every store, and keep it from coming back",
+		Description: `
+Everything that was received of it until now goes: raw events, dead letters and
+what became of them, rollups, alerts, baselines, places in groups and replays.
+What comes later is new, and stays. It makes an erasure, shows how it goes, and
+ends with it: 0 when it is done, with a receipt on stdout; 1 when a legal hold
+refused it; 2 when it could not be made or watched. It takes about three minutes,
+and goes on without this command: look with --watch ID.
+
+  weir erase --device pump-7 --fleet plant-1 --reason "request 4711" --dry-run
+  weir erase --device pump-7 --fleet plant-1 --reason "request 4711"
+  weir erase --fleet plant-1 --reason "contract ended" --yes`[1:],
+		Flags: []cli.Flag{
+			dataFlag(),
+			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a data directory"},
+			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
+			&cli.StringFlag{Name: "device", Usage: "the `DEVICE`; without it, the whole fleet"},
+			&cli.StringFlag{Name: "fleet", Usage: "the `FLEET`; may be left out of a device where there is one fleet"},
+			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the receipt later"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "count what there is, and erase nothing"},
+			&cli.BoolFlag{Name: "yes", Usage: "erase a whole fleet without asking"},
+			&cli.StringFlag{Name: "watch", Usage: "make no erasure, and watch the one with this `ID`"},
+			&cli.BoolFlag{Name: "json", Usage: "print the receipt as JSON"},
+			&cli.BoolFlag{Name: "quiet", Usage: "show no progress"},
+		},
+		Action: func(c *cli.Context) error {
+			e, err := erased(c)
+			if err != nil {
+				return cli.Exit(fmt.Errorf("erasing: %w", err), 2)
+			}
+			if err := printErasure(c, e); err != nil {
+				return cli.Exit(fmt.Errorf("writing the receipt: %w", err), 2)
+			}
+			if e.State != erasure.Done {
+				return cli.Exit("", 1)
+			}
+			return nil
+		},
+	}
+}
+
+// erased makes the erasure and returns it as it ended.
+func erased(c *cli.Context) (*erasure.Erasure, error) {
+	if c.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: name the device with --device", c.Args().First())
+	}
+	api, leave, err := adminAPI(c, "erase")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	client := &erasure.Client{API: api}
+	shown := progressShown(c)
+	defer func() { shown("") }()
+	run := func(spec erasure.Spec) (*erasure.Erasure, error) {
+		e, err := client.Create(c.Context, spec)
+		if err != nil {
+			return nil, err
+		}
+		if !spec.DryRun {
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "Erasure %s is queued.\n", e.ID)
+		}
+		return client.Watch(c.Context, e.ID, func(e *erasure.Erasure) { shown(e.Line()) })
+	}
+	if id := c.String("watch"); id != "" {
+		return client.Watch(c.Context, id, func(e *erasure.Erasure) { shown(e.Line()) })
+	}
+	spec := erasure.Spec{Fleet: c.String("fleet"), Device: c.String("device"), Reason: c.String("reason"), DryRun: c.Bool("dry-run")}
+	switch {
+	case spec.Device == "" && spec.Fleet == "":
+		return nil, errors.New("name a device with --device, or a whole fleet with --fleet")
+	case spec.Reason == "":
+		return nil, errors.New("say why with --reason, for those who read the receipt later")
+	}
+	spec.WholeFleet = spec.Device == ""
+	if spec.WholeFleet && !spec.DryRun && !c.Bool("yes") {
+		dry := spec
+		dry.DryRun = true
+		there, err := run(dry)
+		if err != nil {
+			return nil, err
+		}
+		if err := confirmed(c, spec.Fleet, there); err != nil {
+			return nil, err
+		}
+	}
+	return run(spec)
+}
+
+// confirmed asks whether a fleet is meant, and shows what it has.
+func confirmed(c *cli.Context, fleet string, there *erasure.Erasure) error {
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "Fleet %q has:\n%s", fleet, countLines(there))
+	info, err := os.Stdin.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return errors.New("to erase all of it, say --yes")
+	}
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "To erase all of it, for good, type the fleet's name: ")
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	switch strings.TrimSpace(line) {
+	case fleet:
+		return nil
+	case "":
+		return errors.New("nothing was erased; to erase all of it without being asked, say --yes")
+	}
+	return errors.New("that is another name: nothing was erased")
+}
+
+func countLines(e *erasure.Erasure) string {
+	names := make([]string, 0, len(e.Erased))
+	for name := range e.Erased {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "%12d %s\n", e.Erased[name], strings.ReplaceAll(name, "_", " "))
+	}
+	if len(names) == 0 {
+		b.WriteString("           0 of anything\n")
+	}
+	return b.String()
+}
+
+// printErasure prints the receipt.
+func printErasure(c *cli.Context, e *erasure.Erasure) error {
+	if c.Bool("json") {
+		out := json.NewEncoder(c.App.Writer)
+		out.SetIndent("", "  ")
+		return out.Encode(e)
+	}
+	what := "the whole fleet"
+	if e.Subject != "" {
+		what = "one device (subject " + e.Subject + ")"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "erasure %s of %s: %s\n", e.ID, what, e.State)
+	fmt.Fprintf(&b, "  fleet %s; asked for by %s at %s: %s\n", e.Fleet, e.CreatedBy, e.CreatedAt.Format(time.RFC3339), e.Reason)
+	at := func(name string, t *time.Time) {
+		if t != nil {
+			fmt.Fprintf(&b, "  %s %s\n", name, t.UTC().Format(time.RFC3339))
+		}
+	}
+	if e.Error != "" {
+		fmt.Fprintf(&b, "  %s\n", e.Error)
+	}
+	if e.State == erasure.Done {
+		if e.DryRun {
+			b.WriteString("  nothing was erased; there is:\n")
+		} else {
+			at("erased, everything that was received until", e.Until)
+		}
+		b.WriteString(countLines(e))
+		if e.Recounted > 0 {
+			fmt.Fprintf(&b, "  %d events that came later were counted again\n", e.Recounted)
+		}
+		at("ended", e.EndedAt)
+		at("the log's own retention deletes its last record by", e.LogClearBy)
+		at("the claims of its events' ids end by", e.ClaimsClearBy)
+	}
+	_, err := io.WriteString(c.App.Writer, b.String())
+	return err
+}

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	neturl "net/url"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/control/auditlog"
+	"weir/internal/control/hold"
+	"weir/internal/platform/httpx"
+	"weir/internal/platform/sqldb"
+)
+
+// Hold is `weir hold`: fleets of which nothing may be deleted.
+func Hold() *cli.Command {
+	flags := func(more ...cli.Flag) []cli.Flag {
+		return append([]cli.Flag{dataFlag(),
+			&cli.StringFlag{Name: "store", Usage: "the control store, as sqlite://PATH or postgres://…; without it, the one in the data directory, or of WEIR_CONTROL_URL when neither is given"},
+			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a store"},
+			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
+		}, more...)
+	}
+	fleet := func() cli.Flag { return &cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET`"} }
+	return &cli.Command{
+		Name:  "hold",
+		Usage: "Hold fleets back from deletion: nothing of them goes, by retention or erasure",
+		Subcommands: []*cli.Command{
+			{
+				Name: "add", Usage: "hold a fleet; one that is held stays so as it was",
+				Flags: flags(fleet(), &cli.StringFlag{Name: "reason", Required: true, Usage: "`WHY`, for those who read it later"}),
+				Action: withHolds(func(ctx context.Context, c *cli.Context, h holder) error {
+					held, err := h.place(ctx, c.String("fleet"), c.String("reason"))
+					if err != nil {
+						return err
+					}
+					return printHolds(c, []hold.Hold{held})
+				}),
+			},
+			{
+				Name: "list", Usage: "list the fleets that are held",
+				Flags: flags(&cli.BoolFlag{Name: "past", Usage: "also those that were released"}, &cli.BoolFlag{Name: "json", Usage: "print them as JSON"}),
+				Action: withHolds(func(ctx context.Context, c *cli.Context, h holder) error {
+					holds, err := h.list(ctx, c.Bool("past"))
+					if err != nil {
+						return err
+					}
+					return printHolds(c, holds)
+				}),
+			},
+			{
+				Name: "release", Usage: "let retention and erasure delete of a fleet again",
+				Flags: flags(fleet()),
+				Action: withHolds(func(ctx context.Context, c *cli.Context, h holder) error {
+					released, err := h.release(ctx, c.String("fleet"))
+					if err != nil {
+						return err
+					}
+					return printHolds(c, []hold.Hold{released})
+				}),
+			},
+		},
+	}
+}
+
+// holder administers holds, in a store or over the api.
+type holder interface {
+	place(ctx context.Context, fleet, reason string) (hold.Hold, error)
+	release(ctx context.Context, fleet string) (hold.Hold, error)
+	list(ctx context.Context, past bool) ([]hold.Hold, error)
+}
+
+func withHolds(do func(context.Context, *cli.Context, holder) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.NArg() > 0 {
+			return fmt.Errorf("unexpected argument %q: name the fleet with --fleet", c.Args().First())
+		}
+		if c.String("api") != "" {
+			api, leave, err := adminAPI(c, "hold")
+			if err != nil {
+				return err
+			}
+			defer leave()
+			return do(c.Context, c, remoteHolds{api})
+		}
+		url, err := controlURL(c)
+		if err != nil {
+			return err
+		}
+		db, err := sqldb.Open(c.Context, url)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }() // every change is committed before
+		store, err := hold.Open(c.Context, db)
+		if err != nil {
+			return err
+		}
+		return do(c.Context, c, localHolds{store, db})
+	}
+}
+
+// controlURL is the control store that a command is about: --store, else that of
+// the data directory, else WEIR_CONTROL_URL when no directory is named.
+func controlURL(c *cli.Context) (string, error) {
+	if url := c.String("store"); url != "" {
+		return url, nil
+	}
+	if url := os.Getenv("WEIR_CONTROL_URL"); url != "" && !c.IsSet(flagData) {
+		return url, nil
+	}
+	dir, err := dataDir(c)
+	return dir.ControlURL(), err
+}
+
+// localHolds are those of a store at hand. Each change is in the audit log.
+type localHolds struct {
+	store *hold.Store
+	db    *sqldb.DB
+}
+
+func (l localHolds) who() string {
+	return auditlog.Local("", nil, nil).User + " at the command line"
+}
+
+func (l localHolds) place(ctx context.Context, fleet, reason string) (hold.Hold, error) {
+	h, err := l.store.Place(ctx, fleet, reason, l.who())
+	return h, recorded(ctx, l.db, "hold add", map[string]any{"fleet": fleet, "reason": auditlog.Text(reason)}, err)
+}
+
+func (l localHolds) release(ctx context.Context, fleet string) (hold.Hold, error) {
+	h, err := l.store.Release(ctx, fleet, l.who())
+	return h, recorded(ctx, l.db, "hold release", map[string]any{"fleet": fleet}, err)
+}
+
+func (l localHolds) list(ctx context.Context, past bool) ([]hold.Hold, error) {
+	return l.store.List(ctx, past)
+}
+
+// remoteHolds are those of an api, which keeps the audit log itself.
+type remoteHolds struct{ httpx.API }
+
+func (r remoteHolds) place(ctx context.Context, fleet, reason string) (h hold.Hold, err error) {
+	return h, r.Call(ctx, http.MethodPut, "/v1/holds/"+neturl.PathEscape(fleet), map[string]string{"reason": reason}, &h)
+}
+
+func (r remoteHolds) release(ctx context.Context, fleet string) (h hold.Hold, err error) {
+	return h, r.Call(ctx, http.MethodDelete, "/v1/holds/"+neturl.PathEscape(fleet), nil, &h)
+}
+
+func (r remoteHolds) list(ctx context.Context, past bool) ([]hold.Hold, error) {
+	var answer struct{ Holds []hold.Hold }
+	return answer.Holds, r.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/holds?past=%t", past), nil, &answer)
+}
+
+func printHolds(c *cli.Context, holds []hold.Hold) error {
+	if c.Bool("json") {
+		out := json.NewEncoder(c.App.Writer)
+		out.SetIndent("", "  ")
+		if holds == nil {
+			holds = []hold.Hold{}
+		}
+		return out.Encode(map[string]any{"holds": holds})
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "FLEET\tSINCE\tBY\tRELEASED\tREASON")
+	for _, h := range holds {
+		released := "-"
+		if h.ReleasedAt != nil {
+			released = h.ReleasedAt.Format(time.RFC3339) + " by " + h.ReleasedBy
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.Fleet, h.Since.Format(time.RFC3339), h.PlacedBy, released, h.Reason)
+	}
+	return w.Flush()
+}

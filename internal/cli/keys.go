@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/control/apikey"
+	"weir/internal/control/auditlog"
+	"weir/internal/platform/sqldb"
+)
+
+// Keys is `weir keys`: making and ending API keys.
+func Keys() *cli.Command {
+	fleet := func(required bool, usage string) cli.Flag {
+		return &cli.StringFlag{Name: "fleet", Usage: usage, Required: required}
+	}
+	store := &cli.StringFlag{Name: "store",
+		Usage: "the SQL store of keys, as sqlite://PATH or postgres://…; without it, the one in the data directory, or of WEIR_CONTROL_URL when neither is given"}
+	name := &cli.StringFlag{Name: "name", Usage: "a note for people"}
+	expires := &cli.DurationFlag{Name: "expires", Usage: "the key ends after this `DURATION` (such as 2160h)"}
+	return &cli.Command{
+		Name:  "keys",
+		Usage: "Make, list, rotate and revoke API keys",
+		Subcommands: []*cli.Command{
+			{
+				Name: "create", Usage: "make a key and print it, once, alone on stdout",
+				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(false, "the `FLEET` whose events the key may send and query"),
+					&cli.BoolFlag{Name: "admin", Usage: "make a key that administers weir instead, for all fleets"}},
+				Action: withKeys(0, keysCreate),
+			},
+			{
+				Name: "list", Usage: "list keys, without their secrets",
+				Flags:  []cli.Flag{dataFlag(), store, fleet(false, "only the keys of this `FLEET`")},
+				Action: withKeys(0, keysList),
+			},
+			{
+				Name: "revoke", Usage: "end a key", ArgsUsage: "ID",
+				Flags:  []cli.Flag{dataFlag(), store},
+				Action: withKeys(1, keysRevoke),
+			},
+			{
+				Name: "rotate", Usage: "make a new key for a fleet and let the old one end after a grace period",
+				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(true, "the `FLEET`"),
+					&cli.DurationFlag{Name: "grace", Value: 24 * time.Hour, Usage: "how long the old key stays valid"}},
+				Action: withKeys(0, keysRotate),
+			},
+		},
+	}
+}
+
+// keyStore is the store of keys, and the control store that it is in.
+type keyStore struct {
+	*apikey.Store
+	db *sqldb.DB
+}
+
+// did enters what was done to a key in the audit log.
+func (s keyStore) did(ctx context.Context, command string, key apikey.Key, failure error) error {
+	detail := map[string]any{}
+	for name, v := range map[string]string{"id": key.ID, "fleet": key.Fleet, "name": auditlog.Text(key.Name)} {
+		if v != "" {
+			detail[name] = v
+		}
+	}
+	if key.Admin {
+		detail["admin"] = true
+	}
+	return recorded(ctx, s.db, command, detail, failure)
+}
+
+func withKeys(takes int, do func(context.Context, *cli.Context, keyStore, []string) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args, err := interspersed(c)
+		if err != nil {
+			return err
+		}
+		if len(args) != takes {
+			return fmt.Errorf("expected %d arguments and got %d: usage is weir keys %s %s", takes, len(args), c.Command.Name, c.Command.ArgsUsage)
+		}
+		url := c.String("store")
+		if url == "" && !c.IsSet(flagData) {
+			url = os.Getenv("WEIR_CONTROL_URL")
+		}
+		if url == "" {
+			dir, err := dataDir(c)
+			if err != nil {
+				return err
+			}
+			url = dir.ControlURL()
+		}
+		db, err := sqldb.Open(c.Context, url)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }() // every change is committed before
+		store, err := apikey.Open(c.Context, db)
+		if err != nil {
+			return err
+		}
+		return do(c.Context, c, keyStore{store, db}, args)
+	}
+}
+
+func keyOptions(c *cli.Context) apikey.Options {
+	opts := apikey.Options{Name: c.String("name"), Admin: c.Bool("admin")}
+	if d := c.Duration("expires"); d != 0 {
+		opts.ExpiresAt = time.Now().Add(d)
+	}
+	return opts
+}
+
+func keysCreate(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
+	if c.String("fleet") == "" && !c.Bool("admin") {
+		return fmt.Errorf("name the fleet of the key with --fleet, or ask for --admin")
+	}
+	text, key, err := store.Create(ctx, c.String("fleet"), keyOptions(c))
+	if err != nil {
+		return store.did(ctx, "keys create", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name"), Admin: c.Bool("admin")}, err)
+	}
+	return errors.Join(printKey(c, text, key), store.did(ctx, "keys create", key, nil))
+}
+
+func keysRotate(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
+	text, key, err := store.Rotate(ctx, c.String("fleet"), c.Duration("grace"), keyOptions(c))
+	if err != nil {
+		return store.did(ctx, "keys rotate", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name")}, err)
+	}
+	return errors.Join(printKey(c, text, key), store.did(ctx, "keys rotate", key, nil))
+}
+
+func printKey(c *cli.Context, text string, key apikey.Key) error {
+	whose := "fleet " + key.Fleet
+	if key.Admin {
+		whose = "administration"
+	}
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s for %s. It is shown this once:\n", key.ID, whose)
+	_, err := fmt.Fprintln(c.App.Writer, text)
+	return err
+}
+
+func keysRevoke(ctx context.Context, c *cli.Context, store keyStore, args []string) error {
+	id := args[0]
+	if err := store.did(ctx, "keys revoke", apikey.Key{ID: id}, store.Revoke(ctx, id)); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s is revoked. Running gates notice within their key_refresh.\n", id)
+	return nil
+}
+
+func keysList(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
+	keys, err := store.List(ctx, c.String("fleet"))
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "ID\tFLEET\tSTATE\tCREATED\tEXPIRES\tLAST USED\tNAME")
+	at := func(t *time.Time) string {
+		if t == nil {
+			return "-"
+		}
+		return t.Format(time.RFC3339)
+	}
+	for _, k := range keys {
+		fleet := k.Fleet
+		if k.Admin {
+			fleet = "(admin)"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, fleet, k.State(time.Now()),
+			at(&k.CreatedAt), at(k.ExpiresAt), at(k.LastUsedAt), k.Name)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/event"
+	"weir/internal/platform/text"
+	"weir/plugins/operate/replay"
+)
+
+// Replay is `weir replay`: using stored data again, and watching it.
+func Replay() *cli.Command {
+	return &cli.Command{
+		Name:  "replay",
+		Usage: "Process stored events again, rebuild rollups, or redrive dead letters",
+		Description: `
+It makes a job, shows how it goes, and ends with it: 0 when the job is done, 1
+when it failed or was cancelled, 2 when it could not be made or watched. The job
+goes on without this command: interrupt it, and look with --watch ID.
+
+  weir replay --mode reprocess --from 2026-11-20T10:00:00Z --to 2026-11-20T11:00:00Z --reason "new consumer"
+  weir replay --mode rebuild --from … --to … --fleet plant-1 --reason "new metric"
+  weir replay --mode redrive --stage ingest --code schema_violation --dry-run --reason "what is there"
+  weir replay --watch 0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f`[1:],
+		Flags: []cli.Flag{
+			dataFlag(),
+			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a data directory"},
+			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
+			&cli.StringFlag{Name: "mode", Value: string(replay.Reprocess), Usage: "`MODE`: reprocess, rebuild or redrive"},
+			&cli.StringFlag{Name: "from", Usage: "the first `TIME`, RFC 3339; of redrives, when dead letters failed"},
+			&cli.StringFlag{Name: "to", Usage: "the first `TIME` not wanted any more"},
+			&cli.StringSliceFlag{Name: "device", Usage: "only this `DEVICE`; may be given several times"},
+			&cli.StringFlag{Name: "group", Usage: "only the devices of this `GROUP`"},
+			&cli.StringFlag{Name: "fleet", Usage: "only this `FLEET`"},
+			&cli.StringSliceFlag{Name: "target", Usage: "`WHO` handles the events: raw, rollup, detect; raw and rollup unless said, so that alerts stay muted"},
+			&cli.StringSliceFlag{Name: "stage", Usage: "redrive: only dead letters of this `STAGE`"},
+			&cli.StringSliceFlag{Name: "code", Usage: "redrive: only dead letters with this reason `CODE`"},
+			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it does not assign stays"},
+			&cli.IntFlag{Name: "rate", Usage: "`EVENTS` a second at most, instead of the runner's"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; of a redrive, show what is there"},
+			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the list later"},
+			&cli.StringFlag{Name: "watch", Usage: "make no job, and watch the one with this `ID`"},
+			&cli.BoolFlag{Name: "json", Usage: "print the job as JSON when it has ended"},
+			&cli.BoolFlag{Name: "quiet", Usage: "show no progress"},
+		},
+		Action: runReplay,
+	}
+}
+
+func runReplay(c *cli.Context) error {
+	j, err := replayed(c)
+	if err != nil {
+		return cli.Exit(fmt.Errorf("replaying: %w", err), 2)
+	}
+	if err := printReplay(c, j); err != nil {
+		return cli.Exit(fmt.Errorf("writing the result: %w", err), 2)
+	}
+	if j.State != replay.Done {
+		return cli.Exit("", 1)
+	}
+	return nil
+}
+
+// replayed makes the job and returns it as it ended.
+func replayed(c *cli.Context) (*replay.Job, error) {
+	if c.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", c.Args().First())
+	}
+	client, leave, err := replayClient(c)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	id := c.String("watch")
+	if id == "" {
+		spec, err := replaySpec(c)
+		if err != nil {
+			return nil, err
+		}
+		j, err := client.Create(c.Context, spec)
+		if err != nil {
+			return nil, err
+		}
+		id = j.ID
+		_, _ = fmt.Fprintf(c.App.ErrWriter, "Replay %s is queued.\n", id)
+	}
+	shown := progressShown(c)
+	defer func() { shown("") }()
+	return client.Watch(c.Context, id, func(j *replay.Job) { shown(j.Line()) })
+}
+
+// progressShown returns what shows a line of progress: over the last one on a
+// terminal, else below it, every few seconds. An empty line is the end.
+func progressShown(c *cli.Context) func(string) {
+	if c.Bool("quiet") {
+		return func(string) {}
+	}
+	info, err := os.Stderr.Stat()
+	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
+	last, lastAt := "", time.Time{}
+	return func(line string) {
+		switch {
+		case terminal && line == "":
+			_, _ = fmt.Fprintln(c.App.ErrWriter)
+		case terminal:
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "\r\x1b[K%s", line)
+		case line != "" && line != last && time.Since(lastAt) >= 5*time.Second:
+			_, _ = fmt.Fprintln(c.App.ErrWriter, line)
+			last, lastAt = line, time.Now()
+		}
+	}
+}
+
+// printReplay prints the job as it ended.
+func printReplay(c *cli.Context, j *replay.Job) error {
+	if c.Bool("json") {
+		e := json.NewEncoder(c.App.Writer)
+		e.SetIndent("", "  ")
+		return e.Encode(j)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "replay %s %s\n", j.ID, j.Line())
+	if j.Error != "" {
+		fmt.Fprintf(&b, "  failed: %s\n", j.Error)
+	}
+	for _, w := range j.Left {
+		fmt.Fprintf(&b, "  left as it was: fleet %s, device %s, %s: not all of its events are stored yet\n", w.Fleet, w.Device, w.Bucket.Format(time.RFC3339))
+	}
+	if v := j.Preview; v != nil {
+		fmt.Fprintf(&b, "  %d dead letters, %d of them resolved before, %d of stages that take nothing back\n", v.Letters, v.Resolved, v.Foreign)
+		for _, n := range v.Counts {
+			fmt.Fprintf(&b, "  %6d  fleet %s, stage %s, %s\n", n.Count, n.Fleet, n.Stage, n.Code)
+		}
+		for _, s := range v.Samples {
+			fmt.Fprintf(&b, "  %s %s: %s\n    %s\n", s.ID, s.Device, s.Message, s.Original)
+			if s.Patched != nil {
+				fmt.Fprintf(&b, "    patched: %s\n", *s.Patched)
+			}
+			if s.Problem != "" {
+				fmt.Fprintf(&b, "    %s\n", s.Problem)
+			}
+		}
+	}
+	_, err := io.WriteString(c.App.Writer, b.String())
+	return err
+}
+
+func replaySpec(c *cli.Context) (replay.Spec, error) {
+	spec := replay.Spec{
+		Mode: replay.Mode(c.String("mode")), Fleet: c.String("fleet"), Group: c.String("group"), Devices: c.StringSlice("device"),
+		Targets: c.StringSlice("target"), Stages: c.StringSlice("stage"), Patch: c.String("patch"), Rate: c.Int("rate"),
+		DryRun: c.Bool("dry-run"), Reason: c.String("reason"),
+	}
+	for _, code := range c.StringSlice("code") {
+		spec.Codes = append(spec.Codes, event.Code(code))
+	}
+	for name, to := range map[string]**time.Time{"from": &spec.From, "to": &spec.To} {
+		if given := c.String(name); given != "" {
+			t, ok := text.ParseTime(given)
+			if !ok {
+				return spec, fmt.Errorf("reading --%s: %q is no RFC 3339 time with a zone", name, given)
+			}
+			*to = &t
+		}
+	}
+	if file, ok := strings.CutPrefix(spec.Patch, "@"); ok {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return spec, fmt.Errorf("reading the patch: %w", err)
+		}
+		spec.Patch = string(raw)
+	}
+	return spec, nil
+}
+
+// replayClient is the api that replays are made over.
+func replayClient(c *cli.Context) (*replay.Client, func(), error) {
+	api, leave, err := adminAPI(c, "replay")
+	if err != nil {
+		return nil, nil, err
+	}
+	return &replay.Client{API: api}, leave, nil
+}

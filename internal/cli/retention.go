@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
+	"weir/plugins/operate/retention"
+)
+
+// maintainConfig is the stream that keeps the stores in order.
+const maintainConfig = "configs/streams/maintain.yaml"
+
+// Retention is `weir retention`: what is deleted when it is old enough.
+func Retention(assets fs.FS, engine Engine) *cli.Command {
+	return &cli.Command{
+		Name:  "retention",
+		Usage: "Show what retention deleted, or would delete now or at another time",
+		Description: `
+Without --dry-run it prints the last runs that deleted something or failed, and
+the very last. With it, it runs the stream that keeps the stores in order
+(configs/streams/maintain.yaml of this directory, else the one built into this
+binary), with this command's environment, and lets it delete nothing: every
+store's share in one answer, and what only a hold keeps. It exits 1 where a
+store could not be asked, or a run failed on one.
+
+  weir retention --data ./data
+  weir retention --dry-run --at 2027-03-01T00:00:00Z --data ./data
+  WEIR_RAW_KEEP=720h weir retention --dry-run --data ./data`[1:],
+		Flags: []cli.Flag{
+			dataFlag(),
+			&cli.StringFlag{Name: "config", Usage: "the stream's `FILE`"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show what a run would delete"},
+			&cli.StringFlag{Name: "at", Usage: "the `TIME` of the dry run, RFC 3339; now when not given"},
+			&cli.IntFlag{Name: "limit", Value: 10, Usage: "show `N` runs at most"},
+			&cli.BoolFlag{Name: "json", Usage: "print reports as JSON"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			if c.String("at") != "" && !c.Bool("dry-run") {
+				return errors.New("--at goes with --dry-run: only the clock deletes")
+			}
+			var reports []retention.Run
+			var err error
+			if c.Bool("dry-run") {
+				reports, err = dryRun(c, assets, engine)
+			} else {
+				reports, err = lastRuns(c)
+			}
+			if err != nil {
+				return fmt.Errorf("looking at retention: %w", err)
+			}
+			if err := printRuns(c, reports); err != nil {
+				return err
+			}
+			if len(reports) > 0 && reports[0].Failed() > 0 {
+				return cli.Exit("", 1)
+			}
+			return nil
+		},
+	}
+}
+
+func lastRuns(c *cli.Context) ([]retention.Run, error) {
+	url, err := controlURL(c)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqldb.Open(c.Context, url)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }() // it was read
+	return retention.Runs(c.Context, db, max(1, c.Int("limit")))
+}
+
+// dryRun runs the stream's own processors once, told to delete nothing.
+func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error) {
+	processors, err := maintainProcessors(c, assets)
+	if err != nil {
+		return nil, err
+	}
+	if os.Getenv("WEIR_CONTROL_URL") == "" || c.IsSet(flagData) {
+		if err := placesOf(c); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := os.MkdirTemp("", "weir-retention-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // of this run alone
+	answer, file := filepath.Join(dir, "report.json"), filepath.Join(dir, "retention.yaml")
+	raw, err := yaml.Marshal(map[string]any{
+		"http": map[string]any{"enabled": false}, "logger": map[string]any{"level": "OFF"},
+		"input":    map[string]any{"generate": map[string]any{"count": 1, "mapping": "root = {}"}},
+		"pipeline": map[string]any{"threads": 1, "processors": processors},
+		"output":   map[string]any{"file": map[string]any{"path": answer, "codec": "all-bytes"}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		return nil, err
+	}
+	started := time.Now().UTC()
+	code, err := engine(c.Context, []string{"weir", "run", file})
+	if err != nil {
+		return nil, err
+	}
+	report, err := os.ReadFile(answer)
+	if err != nil {
+		return nil, fmt.Errorf("the run ended with code %d and no report", code)
+	}
+	run := retention.Run{StartedAt: started}
+	if err := json.Unmarshal(report, &run.Report); err != nil || len(run.Stores) == 0 {
+		return nil, errors.Join(errors.New("the run failed before it looked at any store: check --at and the environment"), err)
+	}
+	return []retention.Run{run}, nil
+}
+
+// placesOf lets the stream's config name the stores of the data directory.
+func placesOf(c *cli.Context) error {
+	dir, err := dataDir(c)
+	if err != nil {
+		return err
+	}
+	for name, url := range map[string]string{
+		"WEIR_RAW_URL": dir.RawURL(), "WEIR_DEAD_LETTER_URL": dir.DeadLetterURL(),
+		"WEIR_ROLLUP_URL": dir.RollupURL(), "WEIR_CONTROL_URL": dir.ControlURL(),
+	} {
+		if err := os.Setenv(name, url); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maintainProcessors reads the stream's processors, and makes each maintain
+// among them a dry one.
+func maintainProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
+	raw, err := readMaintainConfig(c.String("config"), assets)
+	if err != nil {
+		return nil, err
+	}
+	var stream struct {
+		Pipeline struct{ Processors []map[string]any }
+	}
+	if err := yaml.Unmarshal(raw, &stream); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", maintainConfig, err)
+	}
+	if at := c.String("at"); at != "" {
+		if _, ok := text.ParseTime(at); !ok {
+			return nil, fmt.Errorf("reading --at: %q is no RFC 3339 time with a zone", at)
+		}
+	}
+	var found []any
+	for _, p := range stream.Pipeline.Processors {
+		fields, ok := p["maintain"].(map[string]any)
+		if !ok {
+			continue // others are no part of what is deleted
+		}
+		fields["dry_run"] = true
+		if at := c.String("at"); at != "" {
+			fields["now"] = at
+		}
+		found = append(found, map[string]any{"maintain": fields})
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("the stream has %d processors maintain in its pipeline, expected one", len(found))
+	}
+	return found, nil
+}
+
+func readMaintainConfig(named string, assets fs.FS) ([]byte, error) {
+	if named != "" {
+		return os.ReadFile(named)
+	}
+	raw, err := os.ReadFile(filepath.FromSlash(maintainConfig))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fs.ReadFile(assets, maintainConfig)
+	}
+	return raw, err
+}
+
+func printRuns(c *cli.Context, runs []retention.Run) error {
+	if c.Bool("json") {
+		out := json.NewEncoder(c.App.Writer)
+		out.SetIndent("", "  ")
+		if c.Bool("dry-run") {
+			return out.Encode(runs[0].Report)
+		}
+		if runs == nil {
+			runs = []retention.Run{}
+		}
+		return out.Encode(map[string]any{"runs": runs})
+	}
+	for _, r := range runs {
+		if err := printRun(c.App.Writer, r); err != nil {
+			return err
+		}
+	}
+	if len(runs) == 0 {
+		_, _ = fmt.Fprintln(c.App.ErrWriter, "There was no run yet.")
+	}
+	return nil
+}
+
+func printRun(to io.Writer, r retention.Run) error {
+	verb := "deleted"
+	if r.DryRun {
+		verb = "would delete"
+	}
+	held := "no fleet is held"
+	if len(r.Held) > 0 {
+		held = "held: " + strings.Join(r.Held, ", ")
+	}
+	_, _ = fmt.Fprintf(to, "%s, as of %s %s (%s)\n", r.StartedAt.Format(time.RFC3339), r.At.Format(time.RFC3339), verb, held)
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "STORE\tOLDER THAN\tROWS\tOBJECTS\tREWRITTEN\tPARTITIONS\tBYTES\tKEPT BY HOLDS\tBUCKET RULES")
+	for _, s := range r.Stores {
+		older := "(kept for good)"
+		if s.OlderThan != nil {
+			older = s.OlderThan.Format(time.RFC3339)
+		}
+		rules := string(s.Lifecycle)
+		if rules == "" {
+			rules = "-"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.Store, older, s.Rows, s.Objects, s.Changed, s.Partitions, s.Bytes, s.Kept, rules)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, f := range r.Freed {
+		_, _ = fmt.Fprintf(to, "%s: %d bytes given back to the disk\n", f.Store, f.Bytes)
+	}
+	for _, s := range r.Stores {
+		if s.Error != "" {
+			_, _ = fmt.Fprintf(to, "%s: FAILED: %s\n", s.Store, s.Error)
+		}
+	}
+	_, err := fmt.Fprintln(to)
+	return err
+}

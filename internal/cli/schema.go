@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/plugins/ingest/schema"
+	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
+)
+
+// Schema is `weir schema`: trying and registering versions of event schemas.
+func Schema() *cli.Command {
+	place := []cli.Flag{
+		dataFlag(),
+		&cli.StringFlag{Name: "registry", EnvVars: []string{"WEIR_REGISTRY_URL"}, Usage: "`URL` of the registry (file://, sqlite://, postgres://, http://), instead of a data directory"},
+		&cli.StringFlag{Name: "api-key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "`KEY` for a registry over HTTP"},
+		&cli.StringFlag{Name: "subject", Value: "telemetry", Usage: "the `SUBJECT` of the schema"},
+		&cli.StringSliceFlag{Name: "reference", Usage: "`NAME=SUBJECT/VERSION` that a $ref of the schema means; may be repeated"},
+	}
+	return &cli.Command{
+		Name:  "schema",
+		Usage: "Check and register versions of event schemas",
+		Subcommands: []*cli.Command{
+			{
+				Name:      "check",
+				Usage:     "Report what a new version would break, before it is registered",
+				ArgsUsage: "FILE",
+				Description: `
+It compares FILE with registered versions, and exits 1 when a reader would
+break. With --replay it also judges recent events from the raw store by FILE:
+how many would be rejected, by which rule, with examples.
+
+  weir schema check new.json --against latest
+  weir schema check new.json --against all --replay 1h`[1:],
+				Flags: append([]cli.Flag{
+					&cli.StringFlag{Name: "against", Value: "latest", Usage: "a `VERSION`, latest, or all"},
+					&cli.StringFlag{Name: "compatibility", Usage: "`LEVEL` instead of the subject's: BACKWARD, FORWARD, FULL, …_TRANSITIVE"},
+					&cli.StringFlag{Name: "policy", Usage: "`POLICY` instead of the subject's: strict or additive"},
+					&cli.DurationFlag{Name: "replay", Usage: "also judge the events of the last `DURATION`"},
+					&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store to replay from, instead of the data directory's"},
+					&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
+				}, place...),
+				Action: checkSchema,
+			},
+			{
+				Name:      "register",
+				Usage:     "Register FILE as the next version, and print its number",
+				ArgsUsage: "FILE",
+				Flags:     place,
+				Action:    registerSchema,
+			},
+		},
+	}
+}
+
+func schemaArgs(c *cli.Context) (place schema.Place, candidate schema.Candidate, err error) {
+	args, err := interspersed(c)
+	if err != nil {
+		return place, candidate, err
+	}
+	if len(args) != 1 {
+		return place, candidate, errors.New("expected one argument, the file of the schema")
+	}
+	candidate.Subject = c.String("subject")
+	if candidate.Text, err = os.ReadFile(args[0]); err != nil {
+		return place, candidate, fmt.Errorf("reading the schema: %w", err)
+	}
+	for _, text := range c.StringSlice("reference") {
+		r, err := schema.ParseReference(text)
+		if err != nil {
+			return place, candidate, err
+		}
+		candidate.References = append(candidate.References, r)
+	}
+	place = schema.Place{URL: c.String("registry"), APIKey: c.String("api-key")}
+	if place.URL == "" {
+		dir, err := existingDataDir(c)
+		if err != nil {
+			return place, candidate, err
+		}
+		place.URL = dir.ControlURL()
+	}
+	return place, candidate, nil
+}
+
+// existingDataDir is the data directory, which this command does not make.
+func existingDataDir(c *cli.Context) (DataDir, error) {
+	dir, err := dataDir(c)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(string(dir)); errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("there is no data directory %s: name another with --data, or a registry with --registry", dir)
+	}
+	return dir, nil
+}
+
+func checkSchema(c *cli.Context) error {
+	report, err := runSchemaCheck(c)
+	if err != nil {
+		return cli.Exit(fmt.Errorf("checking the schema: %w", err), 2)
+	}
+	if c.Bool("json") {
+		e := json.NewEncoder(c.App.Writer)
+		e.SetIndent("", "  ")
+		err = e.Encode(report)
+	} else {
+		err = writeReport(c.App.Writer, report)
+	}
+	switch {
+	case err != nil:
+		return cli.Exit(fmt.Errorf("writing the report: %w", err), 2)
+	case !report.Compatible || report.DryRun != nil && report.DryRun.Rejected > 0:
+		return cli.Exit("", 1)
+	}
+	return nil
+}
+
+func runSchemaCheck(c *cli.Context) (*schema.Report, error) {
+	place, candidate, err := schemaArgs(c)
+	if err != nil {
+		return nil, err
+	}
+	candidate.Against = c.String("against")
+	if level := c.String("compatibility"); level != "" {
+		if candidate.Level, err = schema.ParseLevel(level); err != nil {
+			return nil, err
+		}
+	}
+	if policy := c.String("policy"); policy != "" {
+		if candidate.Policy, err = schema.ParsePolicy(policy); err != nil {
+			return nil, err
+		}
+	}
+	report, err := schema.Check(c.Context, place, candidate)
+	if err != nil || c.Duration("replay") <= 0 {
+		return report, err
+	}
+	candidate.Text = report.Text
+	report.DryRun, err = tryOnRecent(c, candidate)
+	return report, err
+}
+
+// tryOnRecent judges the events of the last while in the raw store.
+func tryOnRecent(c *cli.Context, candidate schema.Candidate) (*schema.DryRun, error) {
+	url := c.String("raw")
+	if url == "" {
+		dir, err := existingDataDir(c)
+		if err != nil {
+			return nil, err
+		}
+		url = dir.RawURL()
+	}
+	store, err := lake.Open(c.Context, url)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }() // it was only read
+	query := raw.Query{From: time.Now().Add(-c.Duration("replay"))}
+	return schema.TryOn(c.Context, candidate.Subject, candidate.Text, func(ctx context.Context, each func(string, []byte) error) error {
+		var buf []byte
+		_, err := raw.NewReader(store).Scan(ctx, query, func(row *raw.Row) error {
+			var err error
+			if buf, err = row.AppendJSON(buf[:0]); err != nil {
+				return err
+			}
+			return each(row.Fleet, buf)
+		})
+		return err
+	})
+}
+
+func writeReport(w io.Writer, r *schema.Report) error {
+	var text []byte
+	add := func(format string, args ...any) { text = fmt.Appendf(text, format+"\n", args...) }
+	switch {
+	case r.OnPurpose:
+		add("breaks with %s/%d on purpose, by a new major (%s, %s policy):", r.Subject, r.Against[len(r.Against)-1], r.Level, r.Policy)
+	case !r.Compatible:
+		add("is not compatible with %s (%s, %s policy):", versionNames(r), r.Level, r.Policy)
+	default:
+		add("is compatible with %s (%s, %s policy)", versionNames(r), r.Level, r.Policy)
+	}
+	for _, d := range r.Differences {
+		add("  %s", d)
+	}
+	for _, name := range r.Unready {
+		add("consumer %s has not declared that it reads the next version", name)
+	}
+	if d := r.DryRun; d != nil {
+		add("of %d recent events, %d are of its firmware, and %d of those would be rejected", d.Read, d.Judged, d.Rejected)
+		for _, rule := range d.Rules {
+			add("  %6d × %s: %s (%s)", rule.Count, rule.Pointer, rule.Message, rule.Code)
+			for _, ex := range rule.Examples {
+				add("           event %s of device %s in fleet %s, firmware %s", ex.ID, ex.Device, ex.Fleet, ex.Firmware)
+			}
+		}
+	}
+	_, err := w.Write(text)
+	return err
+}
+
+func versionNames(r *schema.Report) string {
+	if len(r.Against) == 1 {
+		return fmt.Sprintf("%s/%d", r.Subject, r.Against[0])
+	}
+	return fmt.Sprintf("%s/%d to %d", r.Subject, r.Against[0], r.Against[len(r.Against)-1])
+}
+
+func registerSchema(c *cli.Context) error {
+	place, candidate, err := schemaArgs(c)
+	if err != nil {
+		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 2)
+	}
+	version, err := schema.RegisterAt(c.Context, place, candidate)
+	detail := map[string]any{"subject": c.String("subject")}
+	if err == nil {
+		detail["version"] = version
+	}
+	if err := recordedAt(c.Context, place.URL, "schema register", detail, err); err != nil {
+		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 1)
+	}
+	_, err = fmt.Fprintln(c.App.Writer, version)
+	return err
+}

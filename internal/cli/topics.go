@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/platform/broker"
+)
+
+// Topics is `weir topics`: the topics of a log that is not embedded.
+func Topics() *cli.Command {
+	return &cli.Command{
+		Name:  "topics",
+		Usage: "Make the topics on Kafka or Redpanda",
+		Subcommands: []*cli.Command{{
+			Name:  "create",
+			Usage: "make the topics that are missing; those that are there are compared and left as they are",
+			Description: `
+Partitions bound how many processes share a stream's work. With three replicas
+or more, an event is acknowledged when two servers have it.
+
+  weir topics create --brokers kafka-1:9092,kafka-2:9092
+  weir topics create --brokers 127.0.0.1:9092 --replicas 1
+  WEIR_KAFKA_PASSWORD=… weir topics create --brokers kafka-1:9093 --tls \
+    --sasl-mechanism SCRAM-SHA-512 --sasl-user weir`[1:],
+			Flags: append([]cli.Flag{
+				&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Required: true, Usage: "`ADDR,…` of the log"},
+				&cli.StringFlag{Name: "profile", Value: "cluster", Usage: "cluster, or standalone for few partitions"},
+				&cli.IntFlag{Name: "replicas", Value: 3, Usage: "`N` servers that keep each record; 1 where there is one server"},
+			}, securedFlags()...),
+			Action: createTopics,
+		}},
+	}
+}
+
+func createTopics(c *cli.Context) error {
+	profiles := map[string][]broker.Topic{"cluster": broker.ClusterTopics(), "standalone": broker.Topics()}
+	topics, ok := profiles[c.String("profile")]
+	if !ok {
+		return fmt.Errorf("there is no profile %q: choose cluster or standalone", c.String("profile"))
+	}
+	replicas := c.Int("replicas")
+	if replicas < 1 || replicas > 100 {
+		return fmt.Errorf("a topic cannot have %d replicas: choose how many servers keep each record with --replicas", replicas)
+	}
+	log, err := clusterAt(c, c.String("brokers"))
+	if err != nil {
+		return err
+	}
+	made, err := broker.CreateTopics(c.Context, log, topics, int16(replicas))
+	different := 0
+	for _, m := range made {
+		state := "was there"
+		if m.Created {
+			state = "created"
+		}
+		if len(m.Differences) > 0 {
+			different++
+			state += ", and differs: " + strings.Join(m.Differences, "; ")
+		}
+		if _, err := fmt.Fprintf(c.App.Writer, "%s: %d partitions, kept %s: %s\n", m.Name, m.Partitions, m.Retention, state); err != nil {
+			return err
+		}
+	}
+	if err == nil && different > 0 {
+		return fmt.Errorf("%d topics differ and were left as they are: change them with your Kafka's own tools", different)
+	}
+	return err
+}

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/platform/broker"
+)
+
+// up runs the whole of weir in one process on one data directory.
+func up(assets fs.FS, engine Engine) *cli.Command {
+	return &cli.Command{
+		Name:  "up",
+		Usage: "Run all of weir here: broker, streams and API in one process, on one data directory",
+		Description: `
+The broker is embedded: one machine, one disk, durable across crashes, not
+replicated. The stream configs are those of ./configs when there are any, else
+the ones built into this binary.
+
+  weir up
+  weir up --data /var/lib/weir --ingest 0.0.0.0:8080`[1:],
+		Flags: []cli.Flag{
+			dataFlag(),
+			&cli.StringFlag{Name: "ingest", Value: "127.0.0.1:8080", Usage: "`ADDR` that devices post to"},
+			&cli.StringFlag{Name: "api", Value: "127.0.0.1:8090", Usage: "`ADDR` of queries, administration and the dashboard"},
+			&cli.StringFlag{Name: "ops", Value: "127.0.0.1:4195", Usage: "`ADDR` of the engine's health and metrics"},
+			&cli.StringFlag{Name: "broker", Value: "127.0.0.1:9092", Usage: "`ADDR` of the embedded broker; loopback only"},
+			&cli.StringFlag{Name: "home", Usage: "`DIR` with configs, schemas and bloblang"},
+		},
+		Action: func(c *cli.Context) error {
+			data, err := dataDir(c)
+			if err != nil {
+				return err
+			}
+			u := &upRun{data: data, assets: assets, engine: engine, addresses: Running{
+				PID: os.Getpid(), Ingest: c.String("ingest"), API: c.String("api"),
+				Ops: c.String("ops"), Broker: c.String("broker"),
+			}}
+			return u.run(c.Context, c.String("home"))
+		},
+	}
+}
+
+type upRun struct {
+	data      DataDir
+	assets    fs.FS
+	engine    Engine
+	addresses Running
+}
+
+func (u *upRun) run(ctx context.Context, named string) error {
+	unlock, err := u.data.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := u.checkPorts(); err != nil {
+		return err
+	}
+	if err := u.checkLog(); err != nil {
+		return err
+	}
+	home, err := home(named, u.data, u.assets)
+	if err != nil {
+		return err
+	}
+	log, err := broker.Start(broker.Config{
+		Dir: u.data.BrokerDir(), Address: u.addresses.Broker, Topics: broker.Topics(),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	u.addresses.Broker = log.Address()
+
+	if err := u.setEnv(home); err != nil {
+		return err
+	}
+	fleetKey, adminKey, err := u.firstKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.writeRunning(); err != nil {
+		return err
+	}
+	u.greet(home, fleetKey, adminKey)
+	return u.runStreams(ctx, home)
+}
+
+// runStreams returns when the engine has drained after SIGINT or SIGTERM.
+func (u *upRun) runStreams(ctx context.Context, home string) error {
+	streams, err := filepath.Glob(filepath.Join(home, "configs", "streams", "*.yaml"))
+	if err != nil || len(streams) == 0 {
+		return fmt.Errorf("finding stream configs in %s: none there (%w)", home, errors.Join(err, fs.ErrNotExist))
+	}
+	args := append([]string{"weir", "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml")}, streams...)
+	code, err := u.engine(ctx, args)
+	if err != nil {
+		return fmt.Errorf("running the streams: %w", err)
+	}
+	if code != 0 {
+		return cli.Exit("", code)
+	}
+	return nil
+}
+
+// checkPorts names a port that is taken before anything has been started.
+func (u *upRun) checkPorts() error {
+	a := u.addresses
+	for _, p := range []struct{ flag, addr string }{
+		{"ingest", a.Ingest}, {"api", a.API}, {"ops", a.Ops}, {"broker", a.Broker},
+	} {
+		l, err := net.Listen("tcp", p.addr)
+		if err != nil {
+			return fmt.Errorf("listening on %s: %w; choose another address with --%s", p.addr, err, p.flag)
+		}
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("listening on %s: %w", p.addr, err)
+		}
+	}
+	return nil
+}
+
+// checkLog refuses to begin a new log beside a raw store that an older log has
+// filled: its offsets would begin again, and name stored events anew.
+func (u *upRun) checkLog() error {
+	has, err := broker.HasLog(u.data.BrokerDir())
+	if err != nil || has {
+		return err
+	}
+	stored, err := filepath.Glob(filepath.Join(u.data.path("raw"), "date=*"))
+	if err != nil {
+		return err
+	}
+	if len(stored) > 0 {
+		return fmt.Errorf("data directory %s has stored events but no log: %s is gone or was moved; "+
+			"put it back, or start on another directory with --data and keep this one for reading", u.data, u.data.BrokerDir())
+	}
+	return nil
+}
+
+func (u *upRun) writeRunning() error {
+	raw, err := json.MarshalIndent(u.addresses, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(u.data.runningFile(), append(raw, '\n'), 0o644); err != nil {
+		return fmt.Errorf("writing where weir listens: %w", err)
+	}
+	return nil
+}

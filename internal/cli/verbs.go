@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"context"
+	"io/fs"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/urfave/cli/v2"
+)
+
+// Engine runs one of the engine's own command lines and returns its exit code.
+type Engine func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error)
+
+// Verbs are the commands that weir adds. Assets hold configs, schemas and
+// Bloblang for a weir that runs without a checkout.
+func Verbs(assets fs.FS, engine Engine) []*cli.Command {
+	return []*cli.Command{
+		up(assets, engine),
+		fleet(),
+		Keys(),
+		Topics(),
+		Detect(),
+		Schema(),
+		Audit(),
+		Replay(),
+		Erase(),
+		Query(),
+		Hold(),
+		Retention(assets, engine),
+	}
+}

@@ -1,0 +1,205 @@
+package apikey
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/internal/platform/sqldb"
+	"weir/tests/integration/require"
+)
+
+func open(t testing.TB) *Store {
+	t.Helper()
+	return openURL(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
+}
+
+func openURL(t testing.TB, url string) *Store {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	s, err := Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func create(t testing.TB, s *Store, fleet string, opts Options) (string, Key) {
+	t.Helper()
+	text, k, err := s.Create(t.Context(), fleet, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, k
+}
+
+// The promises of a store, held by each of them.
+func storeSuite(t *testing.T, s *Store) {
+	fleet := "f" + strings.ToLower(time.Now().Format("150405.000000"))
+	text, k := create(t, s, fleet, Options{Name: "first"})
+	if !strings.HasPrefix(text, "weir_"+k.ID+"_") || len(text) != textLen {
+		t.Fatalf("text %q of key %q", text, k.ID)
+	}
+	got, err := s.Lookup(t.Context(), text)
+	if err != nil || got.Fleet != fleet || got.Admin || got.Name != "first" {
+		t.Fatalf("%+v %v", got, err)
+	}
+	for _, bad := range []string{"", "weir_", text + "a", text[:len(text)-1], text[:len(text)-1] + "!", strings.ToUpper(text), flip(text)} {
+		if _, err := s.Lookup(t.Context(), bad); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+
+	second, k2 := create(t, s, fleet, Options{})
+	if _, _, err := s.Create(t.Context(), fleet, Options{}); !errors.Is(err, ErrTooMany) {
+		t.Errorf("a third key: %v", err)
+	}
+	third, k3, err := s.Rotate(t.Context(), fleet, time.Hour, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Lookup(t.Context(), text); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the oldest key outlives the rotation: %v", err)
+	}
+	if k, err := s.Lookup(t.Context(), second); err != nil || k.ExpiresAt == nil || time.Until(*k.ExpiresAt) > time.Hour {
+		t.Errorf("the key that is replaced: %+v %v", k, err)
+	}
+	if _, err := s.Lookup(t.Context(), third); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := s.Revoke(t.Context(), k2.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Lookup(t.Context(), second); !errors.Is(err, ErrUnknown) {
+		t.Errorf("revoked: %v", err)
+	}
+	if err := s.Revoke(t.Context(), "nothing"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if _, _, err := s.Rotate(t.Context(), fleet, 0, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Lookup(t.Context(), third); !errors.Is(err, ErrUnknown) {
+		t.Errorf("no grace: %v", err)
+	}
+
+	soon, _ := create(t, s, fleet, Options{ExpiresAt: time.Now().Add(300 * time.Millisecond)})
+	if _, err := s.Lookup(t.Context(), soon); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(350 * time.Millisecond)
+	if _, err := s.Lookup(t.Context(), soon); !errors.Is(err, ErrUnknown) {
+		t.Errorf("expired: %v", err)
+	}
+
+	keys, err := s.List(t.Context(), fleet)
+	if err != nil || len(keys) != 5 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	if k, err := s.Get(t.Context(), k3.ID); err != nil || k.RevokedAt == nil || k.State(time.Now()) != "revoked" {
+		t.Errorf("%+v %v", k, err)
+	}
+	at := time.Now().UnixMicro()
+	for _, used := range []int64{at, at - 5} {
+		if err := s.touch(t.Context(), map[string]int64{k.ID: used}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k, err := s.Get(t.Context(), k.ID); err != nil || k.LastUsedAt == nil || k.LastUsedAt.UnixMicro() != at {
+		t.Errorf("last used %v, %v", k.LastUsedAt, err)
+	}
+
+	var wg sync.WaitGroup
+	made := make(chan string, 20)
+	for range 10 {
+		wg.Go(func() {
+			if text, _, err := s.Create(context.Background(), fleet+"-race", Options{}); err == nil {
+				made <- text
+			} else if !errors.Is(err, ErrTooMany) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if len(made) != MaxActive {
+		t.Errorf("%d keys made at once", len(made))
+	}
+}
+
+func flip(text string) string {
+	c := byte('a')
+	if text[len(text)-1] == c {
+		c = 'b'
+	}
+	return text[:len(text)-1] + string(c)
+}
+
+func TestKeysInSQLite(t *testing.T) { storeSuite(t, open(t)) }
+
+func TestKeysInPostgres(t *testing.T) {
+	storeSuite(t, openURL(t, require.Env(t, "WEIR_TEST_POSTGRES_URL")))
+}
+
+func TestStoreHoldsNoKeyText(t *testing.T) {
+	s := open(t)
+	text, k := create(t, s, "acme", Options{})
+	secret := text[len(text)-secretLen:]
+	rows, err := s.db.QueryContext(t.Context(), `SELECT id, CAST(hash AS TEXT), hash, name FROM api_key`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	found := 0
+	for rows.Next() {
+		var id, asText, name string
+		var hash []byte
+		if err := rows.Scan(&id, &asText, &hash, &name); err != nil {
+			t.Fatal(err)
+		}
+		found++
+		for _, v := range []string{id, asText, string(hash), name} {
+			if strings.Contains(v, secret) {
+				t.Errorf("the store holds %q", v)
+			}
+		}
+		if want := hashOf(text); id != k.ID || !bytes.Equal(hash, want[:]) {
+			t.Errorf("row %q %x", id, hash)
+		}
+	}
+	if found != 1 {
+		t.Fatalf("%d rows", found)
+	}
+}
+
+func TestInvalidWishesAreRefused(t *testing.T) {
+	s := open(t)
+	for name, do := range map[string]func() error{
+		"no fleet":     func() error { _, _, err := s.Create(t.Context(), "", Options{}); return err },
+		"a colon":      func() error { _, _, err := s.Create(t.Context(), "a:b", Options{}); return err },
+		"a path":       func() error { _, _, err := s.Create(t.Context(), "../x", Options{}); return err },
+		"admin of one": func() error { _, _, err := s.Create(t.Context(), "acme", Options{Admin: true}); return err },
+		"in the past": func() error {
+			_, _, err := s.Create(t.Context(), "acme", Options{ExpiresAt: time.Unix(1, 0)})
+			return err
+		},
+		"negative time": func() error { _, _, err := s.Rotate(t.Context(), "acme", -time.Second, Options{}); return err },
+	} {
+		if err := do(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if keys, err := s.List(t.Context(), ""); err != nil || len(keys) != 0 {
+		t.Errorf("%v %v", keys, err)
+	}
+}

@@ -1,0 +1,179 @@
+package apikey
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"weir/internal/platform/httpx"
+)
+
+// Handler serves the administration of keys:
+//
+//	GET    /v1/keys?fleet=F      list; of all fleets without the parameter
+//	POST   /v1/keys              {"fleet","admin","name","expires_at"} → 201, with the key's text, once
+//	POST   /v1/keys/rotate       {"fleet","grace":"24h","name","expires_at"} → 201, with the new key's text
+//	GET    /v1/keys/{id}
+//	DELETE /v1/keys/{id}         revoke → 204
+//
+// It does not ask who calls: mount it behind Require(Admin, …). changed, which
+// may be nil, is called after a change; a process that also checks keys gives
+// its Cache's Refresh, so that a revocation takes effect there at once.
+func Handler(store *Store, changed func(context.Context) error) http.Handler {
+	h := &rest{store: store, changed: changed}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/keys", h.list)
+	mux.HandleFunc("POST /v1/keys", h.create)
+	mux.HandleFunc("POST /v1/keys/rotate", h.rotate)
+	mux.HandleFunc("GET /v1/keys/{id}", h.get)
+	mux.HandleFunc("DELETE /v1/keys/{id}", h.revoke)
+	return mux
+}
+
+type rest struct {
+	store   *Store
+	changed func(context.Context) error
+}
+
+// wish is the body of a request for a key.
+type wish struct {
+	Fleet     string     `json:"fleet"`
+	Admin     bool       `json:"admin"`
+	Name      string     `json:"name"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	Grace     *string    `json:"grace"`
+}
+
+func (w wish) options() Options {
+	o := Options{Admin: w.Admin, Name: w.Name}
+	if w.ExpiresAt != nil {
+		o.ExpiresAt = *w.ExpiresAt
+	}
+	return o
+}
+
+// made is a key with its text: the only time that anyone sees it.
+type made struct {
+	Key
+	Text string `json:"key"`
+}
+
+func (h *rest) list(w http.ResponseWriter, r *http.Request) {
+	keys, err := h.store.List(r.Context(), r.URL.Query().Get("fleet"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	respond(w, http.StatusOK, map[string]any{"keys": keys})
+}
+
+func (h *rest) get(w http.ResponseWriter, r *http.Request) {
+	key, err := h.store.Get(r.Context(), r.PathValue("id"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	respond(w, http.StatusOK, key)
+}
+
+func (h *rest) create(w http.ResponseWriter, r *http.Request) {
+	body, err := read(w, r)
+	if err == nil && body.Grace != nil {
+		err = fmt.Errorf("%w: grace belongs to a rotation", ErrInvalid)
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	text, key, err := h.store.Create(r.Context(), body.Fleet, body.options())
+	h.answer(w, r, text, key, err)
+}
+
+func (h *rest) rotate(w http.ResponseWriter, r *http.Request) {
+	grace := 24 * time.Hour
+	body, err := read(w, r)
+	if err == nil && body.Admin {
+		err = fmt.Errorf("%w: a rotation is of a fleet's key", ErrInvalid)
+	}
+	if err == nil && body.Grace != nil {
+		if grace, err = time.ParseDuration(*body.Grace); err != nil {
+			err = fmt.Errorf("%w: grace is no duration, such as 24h", ErrInvalid)
+		}
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	text, key, err := h.store.Rotate(r.Context(), body.Fleet, grace, body.options())
+	h.answer(w, r, text, key, err)
+}
+
+func (h *rest) revoke(w http.ResponseWriter, r *http.Request) {
+	if err := h.store.Revoke(r.Context(), r.PathValue("id")); err != nil {
+		fail(w, err)
+		return
+	}
+	h.spread(r.Context())
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h *rest) answer(w http.ResponseWriter, r *http.Request, text string, key Key, err error) {
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	h.spread(r.Context())
+	w.Header().Set("Location", "/v1/keys/"+key.ID)
+	respond(w, http.StatusCreated, made{key, text})
+}
+
+// spread tells the process's own cache. The change is committed: when telling
+// fails, the cache notices by itself within its refresh interval.
+func (h *rest) spread(ctx context.Context) {
+	if h.changed != nil {
+		_ = h.changed(ctx)
+	}
+}
+
+func read(w http.ResponseWriter, r *http.Request) (wish, error) {
+	var body wish
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&body); err != nil {
+		return body, fmt.Errorf("%w: reading the body: %w", ErrInvalid, err)
+	}
+	return body, nil
+}
+
+func respond(w http.ResponseWriter, status int, body any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(raw, '\n'))
+}
+
+// fail says what is wrong with the request; what is wrong with the store stays
+// inside, but for the fact.
+func fail(w http.ResponseWriter, err error) {
+	p := httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
+		Detail: "the key store does not answer: try again"}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		p = httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: ErrNotFound.Error()}
+	case errors.Is(err, ErrTooMany):
+		p = httpx.Problem{Type: "too-many-keys", Status: http.StatusConflict, Title: "The fleet has its keys already", Detail: ErrTooMany.Error()}
+	case errors.Is(err, ErrInvalid):
+		p = httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()}
+	default:
+		w.Header().Set("Retry-After", "5")
+	}
+	httpx.Write(w, p)
+}

@@ -1,0 +1,123 @@
+package auditlog
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// Erased is what stands in an entry for the name of a device that was erased.
+const Erased = "(erased)"
+
+// CountEntries is what entries that named an erased device are counted as.
+const CountEntries = "audit_log_entries"
+
+// named is an entry whose detail may name a device.
+type named struct {
+	id, key, user, fleet, method, path, detail, peer string
+	at                                               int64
+	status                                           int
+}
+
+// Naming counts the entries that name a device.
+func Naming(ctx context.Context, db *sqldb.DB, device string) (map[string]int64, error) {
+	if _, err := Open(ctx, db); err != nil {
+		return nil, err
+	}
+	n := int64(0)
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		list, err := naming(ctx, tx, device)
+		n = int64(len(list))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting entries of the audit log: %w", err)
+	}
+	return map[string]int64{CountEntries: n}, nil
+}
+
+// Erase takes the name of a device out of the audit log: who did what, when and
+// why stays. An erasure of a fleet changes nothing: what was done to a fleet is
+// not told by its devices. It is one transaction, may be run again, and counts
+// each entry once.
+func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+	if t.Device == "" {
+		return nil
+	}
+	if _, err := Open(ctx, db); err != nil {
+		return err
+	}
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		list, err := naming(ctx, tx, t.Device)
+		if err != nil {
+			return err
+		}
+		for _, e := range list { // the table refuses changes: the entry is written anew
+			if _, err := tx.ExecContext(ctx, `DELETE FROM audit_log WHERE id = $1`, e.id); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO audit_log (id, at, key_id, local_user, fleet, method, path, detail, peer, status)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, e.id, e.at, e.key, e.user, e.fleet, e.method, e.path, e.without(t.Device), e.peer, e.status); err != nil {
+				return err
+			}
+		}
+		return tombstone.Add(ctx, tx, t.Job, CountEntries, int64(len(list)))
+	})
+	if err != nil {
+		return fmt.Errorf("erasing from the audit log: %w", err)
+	}
+	return nil
+}
+
+// naming finds the entries whose detail names a device.
+func naming(ctx context.Context, tx *sql.Tx, device string) (list []named, err error) {
+	if device == "" {
+		return nil, nil
+	}
+	pattern := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(device) + "%"
+	rows, err := tx.QueryContext(ctx, `SELECT id, at, key_id, local_user, fleet, method, path, detail, peer, status FROM audit_log WHERE detail LIKE $1 ESCAPE '\'`, pattern)
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var e named
+		if err = rows.Scan(&e.id, &e.at, &e.key, &e.user, &e.fleet, &e.method, &e.path, &e.detail, &e.peer, &e.status); err != nil {
+			break
+		}
+		if e.without(device) != e.detail {
+			list = append(list, e)
+		}
+	}
+	return list, errors.Join(err, rows.Err(), rows.Close())
+}
+
+// without returns the detail without the device's name. A longer name that
+// contains it stays.
+func (e *named) without(device string) string {
+	var detail map[string]any
+	if json.Unmarshal([]byte(e.detail), &detail) != nil {
+		return e.detail
+	}
+	changed := false
+	for name, v := range detail {
+		if text, ok := v.(string); ok {
+			if cut := tombstone.Without(text, device, Erased); cut != text {
+				detail[name], changed = cut, true
+			}
+		}
+	}
+	if !changed {
+		return e.detail
+	}
+	raw, err := json.Marshal(detail)
+	if err != nil { // it was JSON: cannot fail
+		return e.detail
+	}
+	return string(raw)
+}

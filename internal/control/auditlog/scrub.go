@@ -1,0 +1,80 @@
+package auditlog
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+const textMost = 200 // bytes of a value that is kept
+
+// kept are the members of a request or an answer that say what was done, and
+// are never a secret.
+func kept(name string) bool {
+	return slices.Contains([]string{
+		"id", "name", "fleet", "admin", "expires_at", "grace", "grace_seconds", // keys
+		"group", "device", "device_id", "devices", "stages", "codes", "targets", // which
+		"mode", "from", "to", "until", "rate", "dry_run", "reason", "state", "created_by", "note", "comment", // why
+		"subject", "version", "compatibility", "compatibilityLevel", "policy", "schemaType", // schemas
+		"title", "detail", // of a refusal
+	}, name)
+}
+
+// Scrub returns what of a JSON object may stand in the audit log: of the
+// members that say what was done, texts in part, and lists as how many they
+// hold. What is no object, or broken off, yields what came before.
+func Scrub(object []byte) map[string]any {
+	out := map[string]any{}
+	d := json.NewDecoder(bytes.NewReader(object))
+	d.UseNumber()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return out
+	}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return out
+		}
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return out
+		}
+		if kept(name) {
+			if v := brief(value); v != nil {
+				out[name] = v
+			}
+		}
+	}
+	return out
+}
+
+func brief(raw json.RawMessage) any {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return nil
+	}
+	switch v := v.(type) {
+	case string:
+		return Text(v)
+	case []any:
+		if len(v) == 1 {
+			if one, ok := v[0].(string); ok {
+				return Text(one)
+			}
+		}
+		return fmt.Sprintf("%d of them", len(v))
+	case bool, float64:
+		return v
+	}
+	return nil
+}
+
+// Text cuts a text to what an entry holds.
+func Text(s string) string {
+	if len(s) <= textMost {
+		return s
+	}
+	return s[:textMost] + "…"
+}

@@ -1,0 +1,100 @@
+package group
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// countMembers is what erased memberships are counted as.
+const countMembers = "group_memberships"
+
+// Count tells in how many groups a device is, or, for "", how many devices the
+// groups of a fleet have.
+func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+	s, err := Open(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := s.List(ctx, fleet)
+	if err != nil {
+		return nil, err
+	}
+	n := int64(0)
+	for _, g := range groups {
+		n += g.members(fleet, device)
+	}
+	return map[string]int64{countMembers: n}, nil
+}
+
+// members counts what an erasure takes out of the group. A group that all fleets
+// use belongs to none, but a device is taken out of it too.
+func (g *Group) members(fleet, device string) int64 {
+	switch {
+	case device != "" && slices.Contains(g.Devices, device):
+		return 1
+	case device == "" && g.Fleet == fleet:
+		return int64(len(g.Devices))
+	}
+	return 0
+}
+
+// Erase takes a device out of the groups of its fleet, and of those that all
+// fleets use, or deletes a fleet's groups. It is one transaction, may be run
+// again, and counts what it deletes once.
+func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+	if _, err := Open(ctx, db); err != nil {
+		return err
+	}
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group WHERE fleet IN ($1, '')`, t.Fleet)
+		if err != nil {
+			return err
+		}
+		var groups []*Group
+		for rows.Next() {
+			var g *Group
+			if g, err = scan(rows); err != nil {
+				break
+			}
+			groups = append(groups, g)
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		total := int64(0)
+		for _, g := range groups {
+			n := g.members(t.Fleet, t.Device)
+			if total += n; n == 0 && (t.Device != "" || g.Fleet != t.Fleet) {
+				continue
+			}
+			if err := g.erase(ctx, tx, t.Device); err != nil {
+				return err
+			}
+		}
+		return tombstone.Add(ctx, tx, t.Job, countMembers, total)
+	})
+	if err != nil {
+		return fmt.Errorf("erasing from groups: %w", err)
+	}
+	return nil
+}
+
+func (g *Group) erase(ctx context.Context, tx *sql.Tx, device string) error {
+	if device == "" {
+		_, err := tx.ExecContext(ctx, `DELETE FROM device_group WHERE fleet = $1 AND name = $2`, g.Fleet, g.Name)
+		return err
+	}
+	raw, err := json.Marshal(slices.DeleteFunc(g.Devices, func(d string) bool { return d == device }))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE device_group SET devices = $3 WHERE fleet = $1 AND name = $2`, g.Fleet, g.Name, string(raw))
+	return err
+}

@@ -1,0 +1,84 @@
+package group
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/internal/platform/sqldb"
+)
+
+func TestAGroupNamesDevicesOfAQuery(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store, err := Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	mux := http.NewServeMux()
+	mux.Handle("/v1/groups", Handler(store))
+	mux.Handle("/v1/groups/", Handler(store))
+	mux.Handle("/query", Expanding(store, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = r.URL.Query()["device"]
+		if r.URL.Query().Has("group") || r.URL.Query().Get("metric") != "cpu_temp" {
+			t.Errorf("the query became %s", r.URL.RawQuery)
+		}
+	})))
+	ask := func(method, path, body string, want int) string {
+		t.Helper()
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+		if w.Code != want {
+			t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
+		}
+		return w.Body.String()
+	}
+	ask("PUT", "/v1/groups/press-line", `{"devices":["pump-2","pump-1","pump-2"]}`, 200)
+	ask("PUT", "/v1/groups/empty", `{"devices":[]}`, 200)
+	ask("PUT", "/v1/groups/bad", `{"devices":["not a device"]}`, 400)
+	ask("PUT", "/v1/groups/bad", `[]`, 400)
+	if body := ask("GET", "/v1/groups/press-line", "", 200); !strings.Contains(body, `["pump-1","pump-2"]`) {
+		t.Fatal(body)
+	}
+	if body := ask("GET", "/v1/groups", "", 200); strings.Count(body, `"name"`) != 2 {
+		t.Fatal(body)
+	}
+	ask("GET", "/query?metric=cpu_temp&group=press-line&device=pump-9", "", 200)
+	if fmt.Sprint(got) != "[pump-9 pump-1 pump-2]" {
+		t.Fatal(got)
+	}
+	ask("GET", "/query?metric=cpu_temp&group=none", "", 404)
+	ask("GET", "/query?metric=cpu_temp&group=empty", "", 400)
+	ask("DELETE", "/v1/groups/press-line", "", 204)
+	ask("DELETE", "/v1/groups/press-line", "", 404)
+}
+
+func TestAFleetsGroupGoesBeforeTheOneForAll(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store, err := Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for fleet, device := range map[string]string{"": "all", "a": "own", "b": "foreign"} {
+		if _, err := store.Put(t.Context(), Group{Name: "g", Fleet: fleet, Devices: []string{device}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for fleet, want := range map[string]string{"a": "own", "c": "all", "": "all"} {
+		g, err := store.Get(t.Context(), fleet, "g")
+		if err != nil || g.Devices[0] != want {
+			t.Fatal(fleet, g, err)
+		}
+	}
+}

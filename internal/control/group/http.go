@@ -1,0 +1,166 @@
+package group
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+)
+
+// bodyMost holds the largest group there may be.
+const bodyMost = 16 << 20
+
+// Handler serves the administration of groups; the parameter fleet, or the
+// field in the body, says whose they are:
+//
+//	GET    /v1/groups
+//	PUT    /v1/groups/{name}   {"devices": […], "fleet": …}
+//	GET    /v1/groups/{name}
+//	DELETE /v1/groups/{name}
+//
+// A fleet's key sees the groups of its own fleet. It does not ask who may
+// change one: mount PUT and DELETE behind Require(Admin, …).
+func Handler(store *Store) http.Handler {
+	h := &rest{store}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/groups", h.list)
+	mux.HandleFunc("PUT /v1/groups/{name}", h.put)
+	mux.HandleFunc("GET /v1/groups/{name}", h.get)
+	mux.HandleFunc("DELETE /v1/groups/{name}", h.remove)
+	return mux
+}
+
+type rest struct{ store *Store }
+
+func (h *rest) list(w http.ResponseWriter, r *http.Request) {
+	groups, err := h.store.List(r.Context(), apikey.FleetFrom(r.Context()))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Admin { // a group for all may name devices of others
+		groups = slices.DeleteFunc(groups, func(g *Group) bool { return g.Fleet != key.Fleet })
+	}
+	if groups == nil {
+		groups = []*Group{}
+	}
+	respond(w, map[string]any{"groups": groups})
+}
+
+func (h *rest) put(w http.ResponseWriter, r *http.Request) {
+	var g Group
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
+	if err := d.Decode(&g); err != nil {
+		fail(w, fmt.Errorf("%w: reading the body: %w", errInvalid, err))
+		return
+	}
+	name := r.PathValue("name")
+	if g.Name != "" && g.Name != name {
+		fail(w, fmt.Errorf("%w: the body names another group", errInvalid))
+		return
+	}
+	g.Name = name
+	if g.Fleet == "" {
+		g.Fleet = apikey.FleetFrom(r.Context())
+	}
+	if g.Fleet != "" {
+		if err := apikey.ValidFleet(g.Fleet); err != nil {
+			fail(w, fmt.Errorf("%w: %w", errInvalid, err))
+			return
+		}
+	}
+	kept, err := h.store.Put(r.Context(), g)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	respond(w, kept)
+}
+
+func (h *rest) get(w http.ResponseWriter, r *http.Request) {
+	g, err := h.store.Get(r.Context(), apikey.FleetFrom(r.Context()), r.PathValue("name"))
+	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Admin && err == nil && g.Fleet != key.Fleet {
+		err = ErrNotFound
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	respond(w, g)
+}
+
+func (h *rest) remove(w http.ResponseWriter, r *http.Request) {
+	if err := h.store.Delete(r.Context(), apikey.FleetFrom(r.Context()), r.PathValue("name")); err != nil {
+		fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// queryMost is how many devices a query takes.
+const queryMost = 10_000
+
+// Expanding lets queries name devices by group: it puts the group's devices in
+// the place of the parameter group. A fleet's key can use the groups of its own
+// fleet, and those for all; what it gets is of its own fleet, whatever devices
+// they name. It must stand inside the authentication.
+func Expanding(store *Store, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		names, ok := q["group"]
+		if !ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		for _, name := range names {
+			g, err := store.Get(r.Context(), apikey.FleetFrom(r.Context()), name)
+			if err == nil && len(g.Devices) == 0 {
+				err = fmt.Errorf("%w: group %q has no devices", errInvalid, name)
+			}
+			if err != nil {
+				fail(w, err)
+				return
+			}
+			q["device"] = append(q["device"], g.Devices...)
+			if len(q["device"]) > queryMost {
+				fail(w, fmt.Errorf("%w: %d devices in group %q and beside it; a query takes %d: make smaller groups, or ask for the whole fleet",
+					errInvalid, len(q["device"]), name, queryMost))
+				return
+			}
+		}
+		q.Del("group")
+		expanded := r.Clone(r.Context())
+		expanded.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: q.Encode()}
+		next.ServeHTTP(w, expanded)
+	})
+}
+
+func respond(w http.ResponseWriter, body any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(append(raw, '\n')) // the client has gone
+}
+
+func fail(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource",
+			Detail: "there is no group of this name; an admin key names the fleet that it belongs to in the parameter fleet"})
+	case errors.Is(err, errInvalid):
+		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()})
+	default:
+		w.Header().Set("Retry-After", "5")
+		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
+			Detail: "the store of groups does not answer: try again"})
+	}
+}

@@ -1,0 +1,141 @@
+// Package group keeps device groups: names for lists of devices, in SQL. A
+// group belongs to a fleet, or, made without one, can be used by all. What a
+// crash leaves: a group as it was, or as it is to be.
+package group
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/internal/event"
+	"weir/internal/platform/sqldb"
+)
+
+// ErrNotFound says that there is no such group.
+var ErrNotFound = errors.New("no such group")
+
+// errInvalid is wrapped by what is wrong with a group that is to be kept.
+var errInvalid = errors.New("invalid group")
+
+// maxDevices bounds a group.
+const maxDevices = 100_000
+
+// Group is a name for devices.
+type Group struct {
+	Name      string    `json:"name"`
+	Fleet     string    `json:"fleet,omitempty"`
+	Devices   []string  `json:"devices"` // sorted
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// Store keeps groups.
+type Store struct{ db *sqldb.DB }
+
+func migrations() []sqldb.Migration {
+	table := `CREATE TABLE device_group (
+		fleet TEXT NOT NULL, name TEXT NOT NULL, devices TEXT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (fleet, name))`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}}
+}
+
+// Open prepares the table of groups.
+func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
+	if err := db.Migrate(ctx, "device_group", migrations()); err != nil {
+		return nil, fmt.Errorf("opening the store of groups: %w", err)
+	}
+	return &Store{db}, nil
+}
+
+func (g *Group) check() error {
+	if !event.ValidDevice(g.Name) {
+		return fmt.Errorf("%w: the name must be 1 to 128 of letters, digits, '.', '_', ':' and '-'", errInvalid)
+	}
+	for _, d := range g.Devices {
+		if !event.ValidDevice(d) {
+			return fmt.Errorf("%w: %q is no device_id", errInvalid, d)
+		}
+	}
+	slices.Sort(g.Devices)
+	if g.Devices = slices.Compact(g.Devices); len(g.Devices) > maxDevices {
+		return fmt.Errorf("%w: at most %d devices", errInvalid, maxDevices)
+	}
+	return nil
+}
+
+// Put makes a group, or replaces its devices.
+func (s *Store) Put(ctx context.Context, g Group) (*Group, error) {
+	if err := g.check(); err != nil {
+		return nil, err
+	}
+	if g.Devices == nil {
+		g.Devices = []string{}
+	}
+	g.UpdatedAt = time.Now().UTC().Truncate(time.Microsecond)
+	devices, err := json.Marshal(g.Devices)
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, `INSERT INTO device_group (fleet, name, devices, updated_at) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (fleet, name) DO UPDATE SET devices = excluded.devices, updated_at = excluded.updated_at`,
+			g.Fleet, g.Name, string(devices), g.UpdatedAt.UnixMicro())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keeping group %q: %w", g.Name, err)
+	}
+	return &g, nil
+}
+
+// Get returns a group as a fleet sees it: its own, else the one for all.
+func (s *Store) Get(ctx context.Context, fleet, name string) (*Group, error) {
+	g, err := scan(s.db.QueryRowContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group
+		WHERE name = $1 AND fleet IN ($2, '') ORDER BY fleet DESC LIMIT 1`, name, fleet))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	} else if err != nil {
+		return nil, fmt.Errorf("reading group %q: %w", name, err)
+	}
+	return g, nil
+}
+
+// List returns the groups that a fleet sees; those of all fleets for "".
+func (s *Store) List(ctx context.Context, fleet string) (groups []*Group, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group
+		WHERE $1 = '' OR fleet IN ($1, '') ORDER BY name, fleet`, fleet)
+	if err != nil {
+		return nil, fmt.Errorf("listing groups: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		g, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("listing groups: %w", err)
+		}
+		groups = append(groups, g)
+	}
+	return groups, rows.Err()
+}
+
+// Delete removes a fleet's group, or, for "", the one for all.
+func (s *Store) Delete(ctx context.Context, fleet, name string) error {
+	res, err := s.db.ExecContext(ctx, `DELETE FROM device_group WHERE fleet = $1 AND name = $2`, fleet, name)
+	if err != nil {
+		return fmt.Errorf("deleting group %q: %w", name, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, ErrNotFound)
+	}
+	return nil
+}
+
+func scan(row interface{ Scan(...any) error }) (*Group, error) {
+	var g Group
+	var devices string
+	var updated int64
+	if err := row.Scan(&g.Fleet, &g.Name, &devices, &updated); err != nil {
+		return nil, err
+	}
+	g.UpdatedAt = time.UnixMicro(updated).UTC()
+	return &g, json.Unmarshal([]byte(devices), &g.Devices)
+}

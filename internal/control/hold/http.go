@@ -1,0 +1,102 @@
+package hold
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+)
+
+// bodyMost bounds a request's body.
+const bodyMost = 16 << 10
+
+// Handler serves the administration of holds:
+//
+//	GET    /v1/holds?past=true   in force; with past also those released
+//	PUT    /v1/holds/{fleet}     {"reason": "…"}
+//	GET    /v1/holds/{fleet}
+//	DELETE /v1/holds/{fleet}     → the hold as it was released
+//
+// It does not ask who calls: mount it behind Require(Admin, …).
+func Handler(store *Store) http.Handler {
+	h := &rest{store}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/holds", h.list)
+	mux.HandleFunc("PUT /v1/holds/{fleet}", h.place)
+	mux.HandleFunc("GET /v1/holds/{fleet}", h.get)
+	mux.HandleFunc("DELETE /v1/holds/{fleet}", h.release)
+	return mux
+}
+
+type rest struct{ store *Store }
+
+func (h *rest) list(w http.ResponseWriter, r *http.Request) {
+	past := r.URL.Query().Get("past")
+	if past != "" && past != "true" && past != "false" {
+		answer(w, nil, fmt.Errorf("%w: past: expected true or false", ErrInvalid))
+		return
+	}
+	holds, err := h.store.List(r.Context(), past == "true")
+	if holds == nil {
+		holds = []Hold{}
+	}
+	answer(w, map[string]any{"holds": holds}, err)
+}
+
+func (h *rest) place(w http.ResponseWriter, r *http.Request) {
+	var wish struct {
+		Reason string `json:"reason"`
+	}
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&wish); err != nil {
+		answer(w, nil, fmt.Errorf("%w: reading the body: %w", ErrInvalid, err))
+		return
+	}
+	held, err := h.store.Place(r.Context(), r.PathValue("fleet"), wish.Reason, caller(r))
+	answer(w, held, err)
+}
+
+func (h *rest) get(w http.ResponseWriter, r *http.Request) {
+	held, ok, err := h.store.Held(r.Context(), r.PathValue("fleet"))
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	answer(w, held, err)
+}
+
+func (h *rest) release(w http.ResponseWriter, r *http.Request) {
+	held, err := h.store.Release(r.Context(), r.PathValue("fleet"), caller(r))
+	answer(w, held, err)
+}
+
+func caller(r *http.Request) string {
+	if key, ok := apikey.KeyFrom(r.Context()); ok {
+		return key.ID
+	}
+	return ""
+}
+
+func answer(w http.ResponseWriter, body any, err error) {
+	var raw []byte
+	if err == nil {
+		raw, err = json.Marshal(body)
+	}
+	switch {
+	case err == nil:
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = w.Write(append(raw, '\n')) // the client has gone
+	case errors.Is(err, ErrNotFound):
+		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: "this fleet is not held"})
+	case errors.Is(err, ErrInvalid):
+		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()})
+	default:
+		w.Header().Set("Retry-After", "5")
+		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
+			Detail: "the store of holds does not answer: try again"})
+	}
+}

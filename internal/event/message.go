@@ -1,0 +1,109 @@
+package event
+
+import (
+	"encoding/json"
+	"time"
+	"weir/internal/platform/text"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+// MarkRejected marks a message as bad data: it becomes errored, which routes
+// it to the dead letters, and carries its code and field errors there.
+func MarkRejected(msg *service.Message, r *Rejection) {
+	msg.MetaSetMut(MetaCode, string(r.Code))
+	if errs, err := json.Marshal(r.Errors); err == nil { // two strings each: cannot fail
+		msg.MetaSetMut(MetaErrors, string(errs))
+	}
+	msg.SetError(r)
+}
+
+// RejectionOf returns why a message failed: as MarkRejected marked it, or, when
+// it failed in a processor that is not ours, CodeProcessingFailed with the
+// error's text. It returns nil for a message that did not fail.
+func RejectionOf(msg *service.Message) *Rejection {
+	err, code := msg.GetError(), meta(msg, MetaCode)
+	switch {
+	case err == nil && code == "":
+		return nil
+	case code == "":
+		return Reject(CodeProcessingFailed, "", err.Error())
+	}
+	r := &Rejection{Code: Code(code)}
+	if json.Unmarshal([]byte(meta(msg, MetaErrors)), &r.Errors) != nil {
+		r.Errors = []FieldError{{Message: "of which only the code is known"}}
+	}
+	return r
+}
+
+// CoordinatesOf returns where a message lies in the log: the coordinates of
+// this record, and the delivery it stands for, which differs only for a record
+// that was published again (a replay, a redrive). ok is false for a message
+// that did not come from the log.
+func CoordinatesOf(msg *service.Message) (record, delivery Coordinates, ok bool) {
+	topic := meta(msg, metaTopic)
+	partition, ok1 := metaInt(msg, metaPartition)
+	offset, ok2 := metaInt(msg, metaOffset)
+	if topic == "" || !ok1 || !ok2 {
+		return record, delivery, false
+	}
+	record = Coordinates{Topic: topic, Partition: int32(partition), Offset: int64(offset)}
+	if first := meta(msg, HeaderDelivery); first != "" {
+		if d, err := ParseCoordinates(first); err == nil {
+			return record, d, true
+		}
+	}
+	return record, record, true
+}
+
+// FleetOf returns the tenant a message belongs to.
+func FleetOf(msg *service.Message) string { return meta(msg, HeaderFleet) }
+
+// ReceivedAt returns when the gate took the event in.
+func ReceivedAt(msg *service.Message) (time.Time, bool) {
+	return text.ParseTime(meta(msg, HeaderReceivedAt))
+}
+
+// Targeted tells whether the processing group (Target…) handles the message:
+// always, unless a replay names others.
+func Targeted(msg *service.Message, group string) bool {
+	targets := meta(msg, HeaderTarget)
+	return targets == "" || HasFlag(targets, group)
+}
+
+// Meta returns a metadata value, "" when it is absent, without allocating for
+// the string values that all of ours are.
+func Meta(msg *service.Message, key string) string { return meta(msg, key) }
+
+func meta(msg *service.Message, key string) string {
+	v, ok := msg.MetaGetImmut(key)
+	if !ok {
+		return ""
+	}
+	if s, ok := v.(string); ok {
+		return s
+	}
+	s, _ := msg.MetaGet(key)
+	return s
+}
+
+func metaInt(msg *service.Message, key string) (int, bool) {
+	v, ok := msg.MetaGetImmut(key)
+	if !ok {
+		return 0, false
+	}
+	switch n := v.(type) {
+	case int:
+		return n, true
+	case int32:
+		return int(n), true
+	case int64:
+		return int(n), true
+	}
+	s, _ := msg.MetaGet(key)
+	var n int
+	if json.Unmarshal([]byte(s), &n) != nil {
+		return 0, false
+	}
+	return n, true
+}

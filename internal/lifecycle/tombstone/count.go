@@ -1,0 +1,78 @@
+package tombstone
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"weir/internal/platform/sqldb"
+)
+
+// Target is what an erasure is about.
+type Target struct {
+	Job    string // counts are kept under its id
+	Fleet  string
+	Device string // "" is the whole fleet
+	Until  Micros // received up to then
+	Buried Micros // all stores have had the tombstone since
+}
+
+// Micros is a time in microseconds since 1970.
+type Micros = int64
+
+// execer is a database or a transaction.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Add adds to what an erasure has deleted, in the transaction that deletes it:
+// a crash neither forgets a number nor counts it twice.
+func Add(ctx context.Context, tx execer, job, what string, n int64) error {
+	if n == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, AddQuery, job, what, n)
+	return err
+}
+
+// AddQuery is Add's statement: job, what, n.
+const AddQuery = `INSERT INTO erased_count (job, what, part, n) VALUES ($1, $2, '', $3)
+	ON CONFLICT (job, what, part) DO UPDATE SET n = erased_count.n + excluded.n`
+
+// Note notes how much of one part - an object - is about to be deleted. Noting
+// it again replaces the number.
+func Note(ctx context.Context, tx execer, job, what, part string, n int64) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO erased_count (job, what, part, n) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (job, what, part) DO UPDATE SET n = excluded.n`, job, what, part, n)
+	return err
+}
+
+// Counts adds up what an erasure has deleted, by what it was. A database that is
+// asked twice is counted once.
+func Counts(ctx context.Context, db *sqldb.DB, job string, into map[string]int64) error {
+	rows, err := db.QueryContext(ctx, `SELECT what, sum(n) FROM erased_count WHERE job = $1 GROUP BY what`, job)
+	if err != nil {
+		return fmt.Errorf("counting what was erased: %w", err)
+	}
+	for rows.Next() {
+		var what string
+		var n int64
+		if err = rows.Scan(&what, &n); err != nil {
+			break
+		}
+		into[what] = n
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return fmt.Errorf("counting what was erased: %w", err)
+	}
+	return nil
+}
+
+// Forget drops the counts of an erasure, once its receipt has them.
+func Forget(ctx context.Context, db *sqldb.DB, job string) error {
+	if _, err := db.ExecContext(ctx, `DELETE FROM erased_count WHERE job = $1`, job); err != nil {
+		return fmt.Errorf("dropping the counts of an erasure: %w", err)
+	}
+	return nil
+}

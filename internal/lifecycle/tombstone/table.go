@@ -1,0 +1,124 @@
+package tombstone
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"weir/internal/platform/sqldb"
+)
+
+// Queries that writers run in their own transactions: the number that grows
+// with every burial, and the stones.
+const (
+	SeqQuery    = `SELECT coalesce(max(seq), 0) FROM erased`
+	StonesQuery = `SELECT fleet, subject, until FROM erased`
+)
+
+// Lock is PostgreSQL's advisory lock of burials: a writer holds it shared for
+// its transaction, a burial alone. So a burial waits for the writers that do
+// not know of it, and the next ones do. SQLite has one writer at a time.
+const Lock = 7341131
+
+// SharedLock is what a writer's transaction begins with in PostgreSQL.
+const SharedLock = `SELECT pg_advisory_xact_lock_shared(7341131)`
+
+func migrations() []sqldb.Migration {
+	tables := `CREATE TABLE erased (
+		fleet TEXT NOT NULL, subject TEXT NOT NULL, until BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (fleet, subject));
+		CREATE INDEX erased_seq ON erased (seq);
+		CREATE TABLE erased_count (
+		job TEXT NOT NULL, what TEXT NOT NULL, part TEXT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (job, what, part));`
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
+}
+
+// Migrate makes the tables of tombstones in a database. Rooms that honour them
+// call it when they open the database.
+func Migrate(ctx context.Context, db *sqldb.DB) error {
+	if err := db.Migrate(ctx, "tombstone", migrations()); err != nil {
+		return fmt.Errorf("making the tables of tombstones: %w", err)
+	}
+	return nil
+}
+
+// Bury keeps a tombstone in a database. When it returns nil, every transaction
+// that honours tombstones and commits later knows of it.
+func Bury(ctx context.Context, db *sqldb.DB, s Stone) error {
+	return Update(ctx, db, func(tx *sql.Tx) error {
+		if db.Dialect == sqldb.Postgres {
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, Lock)); err != nil {
+				return err
+			}
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO erased (fleet, subject, until, seq) VALUES ($1, $2, $3, (SELECT coalesce(max(seq), 0) + 1 FROM erased))
+			ON CONFLICT (fleet, subject) DO UPDATE SET until = excluded.until, seq = excluded.seq WHERE erased.until < excluded.until`,
+			s.Fleet, s.Subject, s.Until.UnixMicro())
+		return err
+	})
+}
+
+// Barrier returns when every transaction that honours tombstones, and had begun
+// before, has ended.
+func Barrier(ctx context.Context, db *sqldb.DB) error {
+	if db.Dialect != sqldb.Postgres {
+		return nil // it has one writer at a time
+	}
+	return Update(ctx, db, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, Lock))
+		return err
+	})
+}
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Load reads the tombstones of a database.
+func Load(ctx context.Context, q querier) (*Set, error) {
+	rows, err := q.QueryContext(ctx, StonesQuery)
+	if err != nil {
+		return nil, fmt.Errorf("reading tombstones: %w", err)
+	}
+	var stones []Stone
+	for rows.Next() {
+		var s Stone
+		var until int64
+		if err = rows.Scan(&s.Fleet, &s.Subject, &until); err != nil {
+			break
+		}
+		s.Until = time.UnixMicro(until)
+		stones = append(stones, s)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("reading tombstones: %w", err)
+	}
+	return NewSet(stones), nil
+}
+
+// Begin makes a writer's transaction of database/sql honour tombstones: it
+// returns those that there are, and no burial commits before the transaction
+// ends.
+func Begin(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect) (*Set, error) {
+	if dialect == sqldb.Postgres {
+		if _, err := tx.ExecContext(ctx, SharedLock); err != nil {
+			return nil, fmt.Errorf("reading tombstones: %w", err)
+		}
+	}
+	return Load(ctx, tx)
+}
+
+// Update runs one transaction.
+func Update(ctx context.Context, db *sqldb.DB, fn func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/platform/kafka"
+)
+
+// Topic is one topic of the log. Retention is how long a record is kept.
+type Topic struct {
+	Name       string
+	Partitions int32
+	Retention  time.Duration
+}
+
+// maxLetter is the largest batch that the log must take: a dead letter carries
+// the original bytes in an envelope of at most 8 MiB (max_message_bytes of the
+// streams), and the batch adds a little.
+const maxLetter = 9 << 20
+
+// Topics are those of standalone mode. Partitions are few, because each synced
+// partition batch costs an fsync.
+func Topics() []Topic { return topics(1, 1, 1, 1) }
+
+// ClusterTopics are those of the cluster profile, where partitions bound how
+// many processes share the work.
+func ClusterTopics() []Topic { return topics(30, 30, 6, 6) }
+
+func topics(raw, replay, deadLetter, alert int32) []Topic {
+	return []Topic{
+		{"raw-events", raw, 4 * time.Hour},
+		{"replay-events", replay, 4 * time.Hour},
+		{"dead-letter", deadLetter, 24 * time.Hour},
+		{"alert-events", alert, 7 * 24 * time.Hour},
+	}
+}
+
+// configs are the settings of a topic on servers of their own. With three or
+// more replicas, two must have a record before it is acknowledged: an event that
+// one server alone had would be lost with it.
+func (t Topic) configs(replicas int16) map[string]string {
+	set := map[string]string{
+		"cleanup.policy":  "delete",
+		"retention.ms":    strconv.FormatInt(t.Retention.Milliseconds(), 10),
+		"retention.bytes": "-1", // what has not been processed yet must not go because there is much of it
+	}
+	if t.Name == "dead-letter" {
+		set["max.message.bytes"] = strconv.Itoa(maxLetter)
+	}
+	if replicas >= 3 {
+		set["min.insync.replicas"] = "2"
+	}
+	return set
+}
+
+// Made tells what became of one topic.
+type Made struct {
+	Topic
+	Created     bool
+	Differences []string // of a topic that was there before, and was left as it is
+}
+
+// CreateTopics makes the topics that are missing on the servers, and compares
+// those that are there. It changes none: partitions cannot be taken back, and a
+// shorter retention deletes. When it fails, some may have been made; it may be
+// called again. When it returns without an error, the topics can be used.
+func CreateTopics(ctx context.Context, log kafka.Cluster, topics []Topic, replicas int16) ([]Made, error) {
+	client, err := kgo.NewClient(append(log.Options("weir-topics"), kgo.RetryTimeout(20*time.Second))...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the log: %w", err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil { // what is asked for below is tried again for a while
+		return nil, fmt.Errorf("connecting to the log: %w", log.Explain(err))
+	}
+	var all []Made
+	for _, t := range topics {
+		made, err := createTopic(ctx, admin, t, replicas)
+		if err != nil {
+			return all, fmt.Errorf("creating topic %s: %w", t.Name, log.Explain(err))
+		}
+		all = append(all, made)
+	}
+	return all, nil
+}
+
+func createTopic(ctx context.Context, admin *kadm.Client, t Topic, replicas int16) (Made, error) {
+	configs := map[string]*string{}
+	for k, v := range t.configs(replicas) {
+		configs[k] = &v
+	}
+	answers, err := admin.CreateTopics(ctx, t.Partitions, replicas, configs, t.Name)
+	if err != nil {
+		return Made{}, err
+	}
+	answer, err := answers.On(t.Name, nil)
+	if err != nil {
+		return Made{}, err
+	}
+	if answer.Err != nil && !errors.Is(answer.Err, kerr.TopicAlreadyExists) {
+		if answer.ErrMessage != "" {
+			return Made{}, fmt.Errorf("%w (%s)", answer.Err, answer.ErrMessage)
+		}
+		return Made{}, answer.Err
+	}
+	made := Made{Topic: t, Created: answer.Err == nil}
+	for { // the brokers learn of a topic some time after the controller has made it
+		made.Differences, err = compare(ctx, admin, t, replicas)
+		if !kerr.IsRetriable(err) {
+			return made, err
+		}
+		select {
+		case <-ctx.Done():
+			return made, err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// compare names what differs between a topic that is there and what it should be.
+func compare(ctx context.Context, admin *kadm.Client, t Topic, replicas int16) (differences []string, err error) {
+	details, err := admin.ListTopics(ctx, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := details[t.Name].Err; err != nil {
+		return nil, err
+	}
+	if n := len(details[t.Name].Partitions); n != int(t.Partitions) {
+		differences = append(differences, fmt.Sprintf("%d partitions, not %d", n, t.Partitions))
+	}
+	resources, err := admin.DescribeTopicConfigs(ctx, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	resource, err := resources.On(t.Name, nil)
+	if err != nil {
+		return nil, err
+	}
+	if resource.Err != nil {
+		return nil, resource.Err
+	}
+	wanted := t.configs(replicas)
+	for _, config := range resource.Configs {
+		if want, ok := wanted[config.Key]; ok && config.MaybeValue() != want {
+			differences = append(differences, fmt.Sprintf("%s is %s, not %s", config.Key, config.MaybeValue(), want))
+		}
+	}
+	return differences, nil
+}

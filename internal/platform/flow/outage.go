@@ -1,0 +1,84 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = time.Second
+	remind     = 30 * time.Second // how often an outage that lasts is logged
+)
+
+// Hold keeps a batch while its store is down, instead of handing it back.
+// What an output hands back, the engine's inputs deliver again, one of their
+// small batches after the other with half a second and more between them. After
+// an outage of four seconds hundreds of batches came back so, for minutes, and
+// everything newer waited behind them. A batch that is held is written whole as
+// soon as the store is back; what comes meanwhile waits in the log.
+//
+// It wraps an output whose WriteBatch may be called again with a batch that
+// it failed. The metric is a gauge: 1 while the store takes batches, 0 while it
+// does not.
+//
+// WriteBatch returns nil when the output did; the output's *service.BatchError
+// and service.ErrNotConnected, which retrying does not help; and the store's last
+// error when the context ended first: then the batch is handed back.
+func Hold(out service.BatchOutput, store, metric string, res *service.Resources) service.BatchOutput {
+	return &held{BatchOutput: out, store: store, log: res.Logger(), up: res.Metrics().NewGauge(metric)}
+}
+
+type held struct {
+	service.BatchOutput
+	store string // for people
+	log   *service.Logger
+	up    *service.MetricGauge
+}
+
+func (h *held) Connect(ctx context.Context) error {
+	err := h.BatchOutput.Connect(ctx)
+	h.up.Set(1)
+	if err != nil {
+		h.up.Set(0)
+	}
+	return err
+}
+
+func (h *held) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	var began, said time.Time
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := h.BatchOutput.WriteBatch(ctx, batch)
+		var some *service.BatchError
+		if err == nil || errors.As(err, &some) {
+			if !began.IsZero() {
+				h.log.Infof("The %s is back after %s", h.store, time.Since(began).Round(time.Millisecond))
+			}
+			h.up.Set(1)
+			return err
+		}
+		if errors.Is(err, service.ErrNotConnected) {
+			return err
+		}
+		h.up.Set(0)
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if time.Since(said) >= remind {
+			said = time.Now()
+			h.log.Errorf("The %s takes nothing, %d messages wait for it: %v", h.store, len(batch), err)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause/2 + rand.N(pause/2)): // several processes come back at different moments
+		}
+	}
+}

@@ -1,0 +1,32 @@
+package flow
+
+import "github.com/redpanda-data/benthos/v4/public/service"
+
+// Store is an output that writes batches to a store.
+type Store struct {
+	Name     string // of the component
+	Spec     *service.ConfigSpec
+	Batching string // the field of its batch policy
+	Is, Up   string // what it is called in messages, and its gauge: see Hold
+	New      func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, error)
+}
+
+// Register adds the output, which holds batches while its store is down.
+func (s Store) Register(env *service.Environment) error {
+	return env.RegisterBatchOutput(s.Name, s.Spec,
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+			policy, err := conf.FieldBatchPolicy(s.Batching)
+			if err != nil {
+				return nil, policy, 0, err
+			}
+			inFlight, err := conf.FieldMaxInFlight()
+			if err != nil {
+				return nil, policy, 0, err
+			}
+			out, err := s.New(conf, res)
+			if err != nil {
+				return nil, policy, 0, err
+			}
+			return Hold(out, s.Is, s.Up, res), policy, inFlight, nil
+		})
+}

@@ -1,0 +1,58 @@
+package httpx
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net/url"
+)
+
+// Hash is of what a query asks for: it binds cursors to their query.
+func Hash(v url.Values, fleet string, names ...string) uint32 {
+	h := fnv.New32a()
+	for _, name := range names {
+		fmt.Fprintf(h, "%s=%q;", name, v[name])
+	}
+	fmt.Fprint(h, fleet)
+	return h.Sum32()
+}
+
+// cursor carries where to go on, and the range, which a later page of a query
+// without from or to would otherwise put elsewhere.
+type cursor[P any] struct {
+	At   P      `json:"p"`
+	From int64  `json:"f"`
+	To   int64  `json:"t"`
+	Hash uint32 `json:"h"`
+}
+
+// Cursor makes the opaque text from which the next page of a query starts.
+func Cursor[P any](at P, from, to int64, hash uint32) string {
+	raw, err := json.Marshal(cursor[P]{at, from, to, hash})
+	if err != nil { // strings and numbers
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// Resume reads the parameter cursor: where the page begins, and the query's
+// range. The first page has none.
+func Resume[P any](v url.Values, hash uint32) (at *P, from, to int64, bad *Problem) {
+	s := v.Get("cursor")
+	if s == "" {
+		return nil, 0, 0, nil
+	}
+	var c cursor[P]
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(raw, &c)
+	}
+	switch {
+	case err != nil:
+		return nil, 0, 0, Bad("cursor", "not one that weir gave; take it from next")
+	case c.Hash != hash:
+		return nil, 0, 0, Bad("cursor", "belongs to another query: send the parameters of the first page again")
+	}
+	return &c.At, c.From, c.To, nil
+}

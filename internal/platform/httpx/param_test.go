@@ -1,0 +1,55 @@
+package httpx
+
+import (
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestACursorGoesOnWithItsOwnQueryOnly(t *testing.T) {
+	type place struct{ Device string }
+	asked := url.Values{"device": {"a,b"}, "from": {"x"}}
+	hash := Hash(asked, "acme", "device", "from")
+	text := Cursor(place{"b"}, 10, 20, hash)
+	at, from, to, bad := Resume[place](url.Values{"cursor": {text}}, hash)
+	if bad != nil || at.Device != "b" || from != 10 || to != 20 {
+		t.Fatal(at, from, to, bad)
+	}
+	for name, v := range map[string]string{"another query's": Cursor(place{}, 1, 2, Hash(asked, "other", "device", "from")), "none of ours": "%%"} {
+		if _, _, _, bad := Resume[place](url.Values{"cursor": {v}}, hash); bad == nil || bad.Status != 400 {
+			t.Errorf("%s: %v", name, bad)
+		}
+	}
+	if at, _, _, bad := Resume[place](url.Values{}, hash); at != nil || bad != nil {
+		t.Error("a first page:", at, bad)
+	}
+}
+
+func TestWhatIsWrongWithAParameterNamesIt(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for query, want := range map[string]string{
+		"": "", "device=a&device=b,c&limit=7&from=2026-11-21T10:00:00%2B01:00": "", "from=2026-11-21T10:00:00+01:00": "",
+		"x=1": "x: unknown; expected device, from, to or limit", "limit=1&limit=2": "limit: given more than once", "limit=11": "limit: ",
+		"device=%20": "device: ", "to=tomorrow": "to: ", "from=2027-01-01T00:00:00Z": "from: ", "%zz": "query: ",
+	} {
+		r := httptest.NewRequest("GET", "/?"+query, nil)
+		v, bad := Parse(r, []string{"from", "to", "limit", "fleet"}, []string{"device"})
+		if bad == nil {
+			_, bad = Devices(v, func(id string) bool { return len(id) == 1 && id != " " })
+		}
+		if bad == nil {
+			_, _, bad = Range(v, now, time.Hour)
+		}
+		if bad == nil {
+			_, bad = Limit(v, 5, 10)
+		}
+		switch {
+		case want == "" && bad != nil:
+			t.Errorf("%s: %s", query, bad.Detail)
+		case want != "" && (bad == nil || !strings.HasPrefix(bad.Detail, want) || bad.Status != 400):
+			t.Errorf("%s: %+v, want %q", query, bad, want)
+		}
+	}
+}

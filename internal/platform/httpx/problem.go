@@ -1,0 +1,47 @@
+package httpx
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// TypeBase begins every problem type URI; the rest is the problem's name.
+const TypeBase = "https://weir.dev/problems/"
+
+// Problem is an error body. Type is a stable name, without TypeBase.
+type Problem struct {
+	Type   string
+	Status int
+	Title  string         // the same for every problem of this type
+	Detail string         // this occurrence, and what to do next
+	Extra  map[string]any // extension members
+}
+
+// Write answers with the problem. Headers such as Retry-After are set by the
+// caller before.
+func Write(w http.ResponseWriter, p Problem) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	body := append(p.JSON(), '\n')
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body)
+}
+
+// JSON is the body of the problem, for protocols other than HTTP.
+func (p Problem) JSON() []byte {
+	body := map[string]any{}
+	for k, v := range p.Extra {
+		body[k] = v
+	}
+	body["type"], body["title"], body["status"] = TypeBase+p.Type, p.Title, p.Status
+	if p.Detail != "" {
+		body["detail"] = p.Detail
+	}
+	raw, err := json.Marshal(body)
+	if err != nil { // an extension member of ours that is no JSON
+		raw = []byte(`{"type":"about:blank","status":500}`)
+	}
+	return raw
+}

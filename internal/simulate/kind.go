@@ -1,0 +1,100 @@
+package simulate
+
+import "fmt"
+
+// Kind is what an event was made to be.
+type Kind string
+
+// The kinds. All but the malformed must be accepted; a duplicate must then be
+// counted once.
+const (
+	Valid      Kind = "valid"
+	Duplicate  Kind = "duplicate"   // an event that this connection sent before, byte for byte
+	Malformed  Kind = "malformed"   // JSON, but not an event that any schema takes
+	Late       Kind = "late"        // stamped 15 minutes to 26 hours ago
+	ClockAhead Kind = "clock_ahead" // stamped 6 minutes to 400 days ahead
+)
+
+// Kinds are all of them, in the order of reports.
+func Kinds() []Kind { return []Kind{Valid, Duplicate, Malformed, Late, ClockAhead} }
+
+// Shares are the parts of the simulated events, from 0 to 1, that are not
+// simply valid.
+type Shares struct {
+	Duplicates, Malformed, Late, ClockAhead float64
+}
+
+func (s Shares) check() error {
+	sum := 0.0
+	for _, v := range []float64{s.Duplicates, s.Malformed, s.Late, s.ClockAhead} {
+		if !(v >= 0 && v <= 1) {
+			return fmt.Errorf("a share of %g %%: expected 0 to 100", v*100)
+		}
+		sum += v
+	}
+	if sum > 1 {
+		return fmt.Errorf("shares of %g %% in all: expected at most 100", sum*100)
+	}
+	return nil
+}
+
+// kind draws what the next event is to be.
+func (s Shares) kind(r *source) Kind {
+	if s == (Shares{}) {
+		return Valid
+	}
+	at := float64(r.next()>>11) / (1 << 53)
+	if at -= s.Duplicates; at < 0 {
+		return Duplicate
+	}
+	if at -= s.Malformed; at < 0 {
+		return Malformed
+	}
+	if at -= s.Late; at < 0 {
+		return Late
+	}
+	if at -= s.ClockAhead; at < 0 {
+		return ClockAhead
+	}
+	return Valid
+}
+
+// appendMalformed appends an event that must be rejected. Each is JSON, so
+// that a batch of them can still be told apart, and carries the number of its
+// sending, so that its dead letter can be found by its bytes.
+func appendMalformed(b []byte, r *source, device []byte, at []byte, seq int64) []byte {
+	id := func(b []byte) []byte { return append(r.appendUUID(append(b, `{"event_id":"`...)), '"') }
+	field := func(b []byte, name string, value []byte) []byte {
+		b = append(append(b, `,"`...), name...)
+		b = append(append(b, `":"`...), value...)
+		return append(b, '"')
+	}
+	number := func(b []byte) []byte {
+		b = append(b, `,"diagnostics":{"seq":`...)
+		return append(appendInt(b, seq), '}', '}')
+	}
+	const good = `,"metrics":{"cpu_temp":41.5,"battery_voltage":3.7,"vibration":1.2}`
+	switch r.below(8) {
+	case 0: // no device
+		b = append(field(field(id(b), "device_firmware_version", []byte("2.1.0")), "timestamp", at), good...)
+	case 1: // no metrics
+		b = field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("2.1.0")), "timestamp", at)
+	case 2: // not a UUID
+		b = append(b, `{"event_id":"event-`...)
+		b = append(appendInt(b, seq), '"')
+		b = append(field(field(field(b, "device_id", device), "device_firmware_version", []byte("1.4.0")), "timestamp", at), good...)
+	case 3: // a time without a zone
+		b = append(field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("2.1.0")), "timestamp", at[:len(at)-1]), good...)
+	case 4: // a reading that is a string
+		b = field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("2.1.0")), "timestamp", at)
+		b = append(b, `,"metrics":{"cpu_temp":"hot","battery_voltage":3.7,"vibration":1.2}`...)
+	case 5: // a required reading is missing
+		b = field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("1.4.0")), "timestamp", at)
+		b = append(b, `,"metrics":{"cpu_temp":41.5}`...)
+	case 6: // a firmware that nobody knows
+		b = append(field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("99.0.0")), "timestamp", at), good...)
+	case 7: // a device_id that no key or path could hold
+		b = append(field(field(field(id(b), "device_id", []byte("pump 7/left")), "device_firmware_version", []byte("2.1.0")), "timestamp", at), good...)
+	}
+	return number(b)
+}

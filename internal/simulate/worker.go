@@ -1,0 +1,164 @@
+package simulate
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// worker is one connection and the devices behind it.
+type worker struct {
+	conf    Config
+	plan    workerPlan
+	start   time.Time
+	tally   *tally
+	journal *journal
+	client  *client
+	model   *model
+	real    version // of the devices of series
+	random  source
+	clock   clock
+
+	body    []byte
+	items   []item
+	lines   []byte // journal lines of the request
+	sent    int64  // events
+	turn    int    // simulated events, dealt to the devices in turn
+	reading int    // the next of the series
+	recent  ring   // events to send again as duplicates
+}
+
+// item is one event of a request.
+type item struct {
+	seq        int64
+	kind       Kind
+	start, end int // in the body
+}
+
+func newWorker(conf Config, p workerPlan, start time.Time, t *tally, j *journal) (*worker, error) {
+	c, err := newClient(conf)
+	if err != nil {
+		return nil, err
+	}
+	mixed := conf.Firmware
+	if len(mixed) == 0 {
+		mixed = []Firmware{{Version: "2.1.0", Weight: 1}}
+	}
+	w := &worker{
+		conf: conf, plan: p, start: start, tally: t, journal: j, client: c,
+		model:  newModel(conf.Seed, conf.Prefix, mixed),
+		random: source(mix(conf.Seed + uint64(p.index))),
+	}
+	w.real = versionOf(mixed[p.index%len(mixed)])
+	w.real.readings = w.real.readings[1:] // the first is cpu_temp, which the series has
+	return w, nil
+}
+
+// run sends the plan's requests, each when it is due. The error is the
+// journal's: nothing else ends a run early.
+func (w *worker) run(ctx context.Context) error {
+	defer w.client.close()
+	for n := int64(0); ; n++ {
+		due := w.plan.due(w.start, w.conf.Batch, n)
+		if w.conf.Duration > 0 && due.Sub(w.start) >= w.conf.Duration {
+			return nil
+		}
+		if !sleepUntil(ctx, due) {
+			return nil
+		}
+		now := time.Now()
+		if w.plan.rate == 0 {
+			if due = now; w.conf.Duration > 0 && now.Sub(w.start) >= w.conf.Duration {
+				return nil
+			}
+		}
+		size := w.conf.Batch
+		if w.plan.events >= 0 {
+			size = int(min(int64(size), w.plan.events-w.sent))
+		}
+		if w.build(size, now); len(w.items) == 0 {
+			return nil
+		}
+		if err := w.exchange(ctx, due); err != nil {
+			return err
+		}
+	}
+}
+
+// exchange sends the request that was built until it has a verdict, or there
+// is no point or no time left to try again.
+func (w *worker) exchange(ctx context.Context, due time.Time) error {
+	giveUp := time.Now().Add(w.conf.RetryFor)
+	for attempt := 1; ; attempt++ {
+		sent := time.Now()
+		if err := w.writeSent(attempt, sent); err != nil {
+			return err
+		}
+		w.tally.sending(len(w.items), attempt)
+		a := w.client.post(w.body, len(w.items))
+		at := time.Now()
+		if err := w.writeVerdicts(a, attempt, at); err != nil {
+			return err
+		}
+		if w.conf.Retry && a.retryable() && ctx.Err() == nil {
+			again := at.Add(backoff(a, attempt))
+			if again.Before(giveUp) {
+				w.tally.again(a, len(w.items))
+				if sleepUntil(ctx, again) {
+					continue
+				}
+			}
+		}
+		w.tally.settle(a, w.items, at.Sub(due), at.Sub(sent))
+		return nil
+	}
+}
+
+// backoff is how long to wait after a refusal: what the gate said, and up to a
+// fifth more so that a fleet does not return in one wave; or, when it said
+// nothing, a random time that grows with the attempts.
+func backoff(a *answer, attempt int) time.Duration {
+	if a.retryAfter > 0 {
+		return a.retryAfter + rand.N(a.retryAfter/5+1)
+	}
+	ceiling := min(100*time.Millisecond<<min(attempt-1, 6), 5*time.Second)
+	return ceiling/2 + rand.N(ceiling/2)
+}
+
+func (w *worker) writeSent(attempt int, at time.Time) error {
+	if w.conf.Journal == nil {
+		return nil
+	}
+	w.lines = w.lines[:0]
+	for _, it := range w.items {
+		w.lines = appendSent(w.lines, it, attempt, at, w.body[it.start:it.end])
+	}
+	return w.journal.write(w.lines)
+}
+
+func (w *worker) writeVerdicts(a *answer, attempt int, at time.Time) error {
+	if w.conf.Journal == nil {
+		return nil
+	}
+	w.lines = w.lines[:0]
+	for i, it := range w.items {
+		w.lines = appendVerdict(w.lines, it, attempt, at, w.body[it.start:it.end], a, a.of(i))
+	}
+	return w.journal.write(w.lines)
+}
+
+// sleepUntil returns false when ctx ended first.
+func sleepUntil(ctx context.Context, t time.Time) bool {
+	wait := time.Until(t)
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,257 @@
+package gate
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"weir/internal/platform/flow"
+)
+
+// admission decides whether a request may come in: by what is in flight, by its
+// fleet's quota, and by how far the readers of the log are behind. A request is
+// in flight until the engine has acknowledged it, even when its client was
+// answered before: its memory is held that long.
+type admission struct {
+	limits limits
+	quotas quotas
+	now    func() time.Time
+	jitter func() float64 // in [0,1)
+
+	mu       sync.Mutex
+	requests int
+	bytes    int
+	fleets   map[string]*fleet
+	active   int           // fleets seen lately
+	turnover time.Duration // how long a request is in flight: how soon room comes
+	backlog  backlog
+	flying   int        // events in flight
+	line     *flow.Line // the same, for the rest of the process
+	fresh    int        // events let in that the last reading of the backlog cannot hold
+}
+
+// fairness bounds one fleet to this many times the room that is left, so that
+// there is always room for another: alone it may fill four fifths.
+const fairness = 4
+
+// fleetIdle is how long a fleet counts as active after its last request.
+const fleetIdle = 10 * time.Second
+
+func newAdmission(l limits, q quotas) *admission {
+	return &admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1, line: &flow.Line{}}
+}
+
+// hold is one request's share of what is in flight.
+type hold struct {
+	a        *admission
+	name     string
+	fleet    *fleet
+	since    time.Time
+	bytes    int
+	events   int // charged to the quota
+	released bool
+}
+
+// enter admits one more request of a fleet, before its body is read.
+func (a *admission) enter(name string) (*hold, *refusal) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f := a.fleets[name]
+	if f == nil {
+		f = &fleet{}
+		a.fleets[name] = f
+	}
+	now := a.now()
+	f.seen = now
+	free := a.limits.inFlight - a.requests
+	if free <= 0 {
+		return nil, inFlightFull("requests", a.limits.inFlight, a.spread(a.turnover))
+	}
+	if f.requests >= fairness*free {
+		return nil, fleetFull("requests", f.requests, a.spread(a.turnover))
+	}
+	if ref := a.allowed(name, f, now); ref != nil {
+		return nil, ref
+	}
+	a.requests++
+	f.requests++
+	return &hold{a: a, name: name, fleet: f, since: now}, nil
+}
+
+// grow takes n more bytes, before they are allocated.
+func (h *hold) grow(n int) *refusal {
+	h.a.mu.Lock()
+	defer h.a.mu.Unlock()
+	free := h.a.limits.inFlightB - h.a.bytes
+	if n > free {
+		return inFlightFull("bytes", h.a.limits.inFlightB, h.a.spread(h.a.turnover))
+	}
+	if h.fleet.bytes+n > fairness*(free-n) && h.fleet.bytes > 0 {
+		return fleetFull("bytes", h.fleet.bytes, h.a.spread(h.a.turnover))
+	}
+	h.a.bytes += n
+	h.fleet.bytes += n
+	h.bytes += n
+	return nil
+}
+
+// shrink gives n bytes back that are no longer held.
+func (h *hold) shrink(n int) {
+	h.a.mu.Lock()
+	defer h.a.mu.Unlock()
+	h.drop(n)
+}
+
+func (h *hold) drop(n int) {
+	h.a.bytes -= n
+	h.fleet.bytes -= n
+	h.bytes -= n
+}
+
+// charge takes n events from the fleet's allowances, or refuses them all.
+func (h *hold) charge(n int) *refusal {
+	h.a.mu.Lock()
+	defer h.a.mu.Unlock()
+	if ref := h.a.allowed(h.name, h.fleet, h.a.now()); ref != nil {
+		return ref
+	}
+	h.events = n
+	h.a.flying += n
+	h.a.line.Add(n)
+	h.a.fresh += n
+	h.fleet.quota.tokens -= float64(n)
+	h.fleet.share.tokens -= float64(n)
+	return nil
+}
+
+// refund gives the events back: they were not taken after all.
+func (h *hold) refund() {
+	h.a.mu.Lock()
+	defer h.a.mu.Unlock()
+	h.fleet.quota.tokens += float64(h.events)
+	h.fleet.share.tokens += float64(h.events)
+	h.a.fresh = max(0, h.a.fresh-h.events)
+	if !h.released {
+		h.a.flying -= h.events
+		h.a.line.Add(-h.events)
+	}
+	h.events = 0
+}
+
+// release gives everything back, once.
+func (h *hold) release() {
+	h.a.mu.Lock()
+	defer h.a.mu.Unlock()
+	if h.released {
+		return
+	}
+	h.released = true
+	h.a.turnover += (h.a.now().Sub(h.since) - h.a.turnover) / 16
+	h.a.requests--
+	h.a.flying -= h.events
+	h.a.line.Add(-h.events)
+	h.fleet.requests--
+	h.drop(h.bytes)
+}
+
+// allowed asks the quota and the backlog. The caller holds the lock.
+func (a *admission) allowed(name string, f *fleet, now time.Time) *refusal {
+	if q := a.quotas.of(name); q.rate > 0 {
+		if f.quota.fill(now, q.rate, q.burst); f.quota.tokens <= 0 {
+			wait := f.quota.wait(q.rate)
+			return quotaSpent(q, a.spread(wait)).within(wait)
+		}
+	}
+	b := a.backlog.ahead(a.fresh)
+	if b.state == flowing {
+		f.share = bucket{}
+		return nil
+	}
+	rate := b.admitted() / float64(max(1, a.active))
+	if rate > 0 && b.state != stopped {
+		if f.share.fill(now, rate, rate); f.share.tokens > 0 {
+			return nil
+		}
+		wait := f.share.wait(rate)
+		return backlogFull(b, a.spread(max(b.relief(), wait))).within(wait)
+	}
+	return backlogFull(b, a.spread(b.relief())).within(b.relief())
+}
+
+// spread rounds up to whole seconds, at least one, and adds up to half again and
+// at least up to two, so that those refused do not come back in one wave.
+func (a *admission) spread(d time.Duration) time.Duration {
+	whole := int((max(time.Second, min(d, maxRetryAfter)) + time.Second - 1) / time.Second)
+	return time.Duration(whole+int(a.jitter()*float64(max(3, whole/2+1)))) * time.Second
+}
+
+const maxRetryAfter = time.Minute
+
+// pressure takes a new measurement of the backlog, and forgets idle fleets.
+func (a *admission) pressure(b backlog) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.backlog, a.fresh = b, a.flying
+	a.sweep()
+}
+
+func (a *admission) sweep() {
+	now := a.now()
+	a.active = 0
+	for name, f := range a.fleets {
+		switch idle := now.Sub(f.seen); {
+		case idle <= fleetIdle:
+			a.active++
+		case f.requests == 0 && f.full(a.quotas.of(name), now):
+			delete(a.fleets, name)
+		}
+	}
+}
+
+// full tells whether forgetting the fleet would give it nothing.
+func (f *fleet) full(q quota, now time.Time) bool {
+	if q.rate > 0 {
+		f.quota.fill(now, q.rate, q.burst)
+	}
+	return q.rate == 0 || f.quota.tokens >= q.burst
+}
+
+// state of a fleet's quota, for the RateLimit fields. ok is false without one.
+func (a *admission) quotaOf(name string) (q quota, left float64, ok bool) {
+	if q = a.quotas.of(name); q.rate == 0 {
+		return q, 0, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f := a.fleets[name]; f != nil {
+		f.quota.fill(a.now(), q.rate, q.burst)
+		return q, max(0, f.quota.tokens), true
+	}
+	return q, q.burst, true
+}
+
+// inFlight is what is held now.
+func (a *admission) inFlight() (requests, bytes int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests, a.bytes
+}
+
+// more tells whether there are requests beside these n.
+func (a *admission) more(n int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests > n
+}
+
+// within says how soon there may be room.
+func (r *refusal) within(d time.Duration) *refusal {
+	r.soon = d
+	return r
+}
+
+func tooMany(name, title, detail string, after time.Duration, extra map[string]any) *refusal {
+	return &refusal{name: name, status: http.StatusTooManyRequests, title: title,
+		detail: detail + ": nothing of this request was taken", after: after, extra: extra}
+}

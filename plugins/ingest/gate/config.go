@@ -1,0 +1,216 @@
+package gate
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/kafka"
+	"weir/internal/platform/rawjson"
+)
+
+// config is the parsed form of the fields.
+type config struct {
+	address     string
+	grpcAddress string // "": no gRPC
+	keys        string
+	keyRefresh  time.Duration
+	gather      time.Duration // 0: small requests share what waits anyway
+	limits      limits
+	timeouts    timeouts
+	quotas      quotas
+	pressure    *pressureConfig // nil: not measured
+	tls         *tlsConfig      // nil: plain HTTP
+	unwritten   bool            // accept events that event_log has not written
+}
+
+type limits struct {
+	body, batch, event          int
+	depth, metrics, text        int
+	inFlight, inFlightB, header int
+	conns, connsPerIP           int
+}
+
+type timeouts struct {
+	header, read, ack, idle time.Duration
+}
+
+// fields reads fields one after the other and keeps the first error.
+type fields struct {
+	conf *service.ParsedConfig
+	err  error
+}
+
+func (f *fields) text(path ...string) string {
+	v, err := f.conf.FieldString(path...)
+	f.keep(err)
+	return v
+}
+
+func (f *fields) duration(path ...string) time.Duration {
+	v, err := f.conf.FieldDuration(path...)
+	if err == nil && v <= 0 {
+		err = fmt.Errorf("%v must be longer than zero", path)
+	}
+	f.keep(err)
+	return v
+}
+
+// pause is a duration that may be zero.
+func (f *fields) pause(path ...string) time.Duration {
+	v, err := f.conf.FieldDuration(path...)
+	if err == nil && v < 0 {
+		err = fmt.Errorf("%v must not be negative", path)
+	}
+	f.keep(err)
+	return v
+}
+
+func (f *fields) atLeast(least int, path ...string) int {
+	v, err := f.conf.FieldInt(path...)
+	if err == nil && v < least {
+		err = fmt.Errorf("%v must be at least %d", path, least)
+	}
+	f.keep(err)
+	return v
+}
+
+func (f *fields) number(path ...string) float64 {
+	v, err := f.conf.FieldFloat(path...)
+	if err == nil && !(v >= 0) {
+		err = fmt.Errorf("%v must not be negative", path)
+	}
+	f.keep(err)
+	return v
+}
+
+func (f *fields) keep(err error) {
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func configFromParsed(conf *service.ParsedConfig) (config, error) {
+	f := &fields{conf: conf}
+	limit := func(name string) int { return f.atLeast(1, gateFieldLimits, name) }
+	c := config{
+		address:     f.text(gateFieldAddress),
+		grpcAddress: f.text(gateFieldGRPC),
+		keys:        f.text(gateFieldKeys),
+		keyRefresh:  f.duration(gateFieldKeyRefresh),
+		gather:      f.pause(gateFieldGather),
+		limits: limits{
+			body: limit(gateFieldMaxBody), batch: limit(gateFieldMaxBatch), event: limit(gateFieldMaxEvent),
+			depth: limit(gateFieldMaxDepth), metrics: limit(gateFieldMaxMetrics), text: limit(gateFieldMaxString),
+			inFlight: limit(gateFieldMaxInFlight), inFlightB: limit(gateFieldMaxInFlightB), header: limit(gateFieldMaxHeader),
+			conns: limit(gateFieldMaxConns), connsPerIP: f.atLeast(0, gateFieldLimits, gateFieldMaxConnsIP),
+		},
+		timeouts: timeouts{
+			header: f.duration(gateFieldTimeouts, gateFieldTimeoutHeader),
+			read:   f.duration(gateFieldTimeouts, gateFieldTimeoutRead),
+			ack:    f.duration(gateFieldTimeouts, gateFieldTimeoutAck),
+			idle:   f.duration(gateFieldTimeouts, gateFieldTimeoutIdle),
+		},
+		quotas:   f.quotas(),
+		pressure: f.pressure(),
+		tls:      f.tls(),
+	}
+	plain, err := conf.FieldBool(gateFieldPlainHTTP)
+	f.keep(err)
+	c.unwritten, err = conf.FieldBool(gateFieldUnwritten)
+	f.keep(err)
+	if c.limits.depth > rawjson.MaxDepth {
+		f.keep(fmt.Errorf("%s must be at most %d", gateFieldMaxDepth, rawjson.MaxDepth))
+	}
+	if c.limits.inFlightB < c.limits.body {
+		f.keep(fmt.Errorf("%s must be at least %s, or no body of that size could ever come in", gateFieldMaxInFlightB, gateFieldMaxBody))
+	}
+	for _, address := range []string{c.address, c.grpcAddress} {
+		if c.tls == nil && !plain && !loopback(address) {
+			f.keep(fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where something in front of the gate ends TLS",
+				address, gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey, gateFieldPlainHTTP))
+		}
+	}
+	return c, f.err
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return true // listening will say what is wrong with it
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (f *fields) quotas() quotas {
+	q := quotas{all: f.quota(gateFieldQuota), named: map[string]quota{}}
+	list, err := f.conf.FieldObjectList(gateFieldQuota, gateFieldQuotaFleets)
+	f.keep(err)
+	for _, conf := range list {
+		own := &fields{conf: conf}
+		name := own.text(gateFieldQuotaFleet)
+		q.named[name] = own.quota()
+		f.keep(own.err)
+		f.keep(apikey.ValidFleet(name))
+	}
+	return q
+}
+
+func (f *fields) quota(path ...string) quota {
+	q := quota{rate: f.number(append(path, gateFieldQuotaRate)...), burst: f.number(append(path, gateFieldQuotaBurst)...)}
+	if q.burst == 0 {
+		q.burst = 2 * q.rate
+	}
+	return q
+}
+
+func (f *fields) pressure() *pressureConfig {
+	cluster, err := kafka.FromParsed(f.conf.Namespace(gateFieldPressure))
+	if errors.Is(err, kafka.ErrNoBroker) {
+		return nil
+	}
+	f.keep(err)
+	p := &pressureConfig{
+		cluster:  cluster,
+		topic:    f.text(gateFieldPressure, gateFieldPressureTopic),
+		interval: f.duration(gateFieldPressure, gateFieldPressureInterval),
+		limits: pressureLimits{
+			records: f.atLeast(1, gateFieldPressure, gateFieldPressureRecords),
+			age:     f.duration(gateFieldPressure, gateFieldPressureAge),
+			resume:  f.number(gateFieldPressure, gateFieldPressureResume),
+		},
+	}
+	if p.groups, err = f.conf.FieldStringList(gateFieldPressure, gateFieldPressureGroups); err == nil && len(p.groups) == 0 {
+		err = errors.New("backpressure needs at least one group to measure")
+	}
+	f.keep(err)
+	if p.limits.resume >= 1 || p.limits.resume <= 0 {
+		f.keep(fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume))
+	}
+	return p
+}
+
+func (f *fields) tls() *tlsConfig {
+	t := &tlsConfig{cert: f.text(gateFieldTLS, gateFieldTLSCert), key: f.text(gateFieldTLS, gateFieldTLSKey), clientCA: f.text(gateFieldTLS, gateFieldTLSCA)}
+	switch f.text(gateFieldTLS, gateFieldTLSAuth) {
+	case "optional":
+		t.clients = tls.VerifyClientCertIfGiven
+	case "required":
+		t.clients = tls.RequireAndVerifyClientCert
+	}
+	switch {
+	case (t.cert == "") != (t.key == ""):
+		f.keep(fmt.Errorf("%s needs both %s and %s", gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey))
+	case t.clients != tls.NoClientCert && (t.clientCA == "" || t.cert == ""):
+		f.keep(fmt.Errorf("%s needs %s, and the gate's own certificate", gateFieldTLSAuth, gateFieldTLSCA))
+	case t.cert == "":
+		return nil
+	}
+	return t
+}

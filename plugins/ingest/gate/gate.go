@@ -1,0 +1,209 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/apikey"
+	"weir/internal/event"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/sqldb"
+)
+
+// gate is the input: it hands the batches of its listeners to the engine, and
+// the engine's acknowledgements back. It holds no event that was answered with
+// success; a crash loses only what no client was told to be safe.
+type gate struct {
+	conf    config
+	res     *service.Resources
+	log     *service.Logger
+	metrics *metrics
+	admit   *admission
+	decode  *decoders
+	streams *streams
+
+	failureLogged, dropLogged atomic.Int64
+
+	witness *event.Witness // whether the log's output notes what it writes
+
+	queue    chan *submission // to ReadBatch, unbuffered: requests that are a batch of the engine each
+	line     *line            // those that share one
+	next     *submission      // ReadBatch's own: taken from the queue and not handed on yet
+	patience *time.Timer      // ReadBatch's own
+	waits    sync.Pool        // *wait
+	replies  sync.Pool        // *[]byte
+
+	mu       sync.Mutex
+	server   *server
+	grpc     *grpcServer
+	keys     *apikey.Cache
+	checker  apikey.Checker // the same
+	release  func()         // of the key store
+	monitor  *monitor       // nil: the backlog is not measured
+	failed   chan error     // the listener has died
+	draining chan struct{}  // closed when the engine stops reading
+	closed   chan struct{}  // closed when no acknowledgement can come any more
+	drain    func()
+	finish   func()
+
+	closeDecoders func()
+}
+
+func newGate(conf config, res *service.Resources) (*gate, error) {
+	decode, err := newDecoders(conf.limits.body)
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{
+		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
+		decode: decode, queue: make(chan *submission), line: newLine(), witness: event.WitnessOf(res), failed: make(chan error, 1),
+		draining: make(chan struct{}), closed: make(chan struct{}),
+	}
+	g.streams = newStreams(g.metrics)
+	g.admit = newAdmission(conf.limits, conf.quotas)
+	g.admit.line = flow.Of(res)
+	g.closeDecoders = sync.OnceFunc(decode.close)
+	g.drain = sync.OnceFunc(func() {
+		close(g.draining)
+		g.line.close(stopping())
+	})
+	g.finish = sync.OnceFunc(func() { close(g.closed) })
+	return g, nil
+}
+
+// Connect reads the keys and starts to listen.
+func (g *gate) Connect(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.keys == nil {
+		if err := g.openKeys(ctx); err != nil {
+			return err
+		}
+	}
+	g.metrics.start(g.admit.inFlight)
+	if g.monitor == nil && g.conf.pressure != nil {
+		var err error
+		if g.monitor, err = startMonitor(*g.conf.pressure, g.admit.pressure, g.log, g.metrics); err != nil {
+			return err
+		}
+	}
+	if err := g.closeListeners(ctx); err != nil { // left from before a failure
+		g.log.Warnf("Closing a listener that failed: %v", err)
+	}
+	srv, err := listen(ctx, g)
+	if err != nil {
+		return err
+	}
+	if g.conf.grpcAddress != "" {
+		if g.grpc, err = listenGRPC(ctx, g); err != nil {
+			return errors.Join(err, srv.stop(ctx))
+		}
+	}
+	g.server = srv
+	g.log.Infof("Taking events at %s/v1/events", srv.url)
+	return nil
+}
+
+func (g *gate) openKeys(ctx context.Context) error {
+	db, release, err := sqldb.Shared(ctx, g.res, g.conf.keys)
+	if err != nil {
+		return err
+	}
+	store, err := apikey.Open(ctx, db)
+	if err == nil {
+		g.keys, err = apikey.NewCache(ctx, store, apikey.CacheOptions{
+			Refresh: g.conf.keyRefresh,
+			OnError: func(err error) {
+				g.metrics.keyErrors.Incr(1)
+				g.log.Warnf("Known API keys keep working, new and revoked ones are not noticed: %v", err)
+			},
+		})
+	}
+	if err != nil {
+		release()
+		return err
+	}
+	g.release, g.checker = release, g.keys
+	return nil
+}
+
+// ReadBatch returns the next request's events as one batch, or those of several
+// small requests that wait at the same time.
+func (g *gate) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	for {
+		if sub := g.next; sub != nil {
+			g.next = nil
+			return sub.batch, sub.ack, nil
+		}
+		select {
+		case sub := <-g.queue:
+			return sub.batch, sub.ack, nil
+		case <-g.line.ready:
+			g.gather(ctx)
+			if batch, ack := g.share(); len(batch) > 0 {
+				return batch, ack, nil
+			}
+		case err := <-g.failed:
+			g.log.Errorf("The listener failed and will be opened again: %v", err)
+			return nil, nil, service.ErrNotConnected
+		case <-ctx.Done():
+			g.drain()
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// Close answers what still waits, and returns when every connection is done or
+// the context ends. The engine calls it after the last acknowledgement.
+func (g *gate) Close(ctx context.Context) error {
+	g.drain()
+	g.finish()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := g.closeListeners(ctx)
+	select {
+	case <-g.streams.close():
+	case <-ctx.Done():
+		err = errors.Join(err, errors.New("closing the gate: a stream does not end"))
+	}
+	if g.monitor != nil {
+		g.monitor.close()
+		g.monitor = nil
+	}
+	if g.keys != nil {
+		g.keys.Close()
+		g.release()
+		g.keys = nil
+	}
+	g.closeDecoders()
+	g.metrics.stop()
+	return err
+}
+
+// closeListeners stops listening and waits for what runs, until ctx ends.
+func (g *gate) closeListeners(ctx context.Context) (err error) {
+	if g.server != nil {
+		if err = g.server.stop(ctx); err != nil {
+			err = fmt.Errorf("closing the gate: %w", err)
+		}
+		g.server = nil
+	}
+	if g.grpc != nil {
+		g.grpc.stop(ctx)
+		g.grpc = nil
+	}
+	return err
+}
+
+// errClientGone says that nobody waits for the answer any more.
+var errClientGone = errors.New("the client has gone")
+
+var _ service.BatchInput = (*gate)(nil)

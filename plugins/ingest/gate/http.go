@@ -1,0 +1,255 @@
+package gate
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"weir/internal/control/apikey"
+)
+
+// server is the HTTP listener of a gate.
+type server struct {
+	http *http.Server
+	url  string
+}
+
+func listen(ctx context.Context, g *gate) (*server, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", g.conf.address)
+	if err != nil {
+		return nil, fmt.Errorf("opening the gate: %w", err)
+	}
+	srv := &server{url: "http://" + l.Addr().String()}
+	l = limitConns(l, g.conf.limits.conns, g.conf.limits.connsPerIP, func(reason string) { g.metrics.refusals.Incr(1, reason) })
+	if g.conf.tls != nil {
+		certs, err := loadCertificates(*g.conf.tls, g.log, g.metrics)
+		if err != nil {
+			_ = l.Close()
+			return nil, fmt.Errorf("opening the gate: %w", err)
+		}
+		srv.url = "https" + strings.TrimPrefix(srv.url, "http")
+		l = tls.NewListener(l, certs.server())
+	}
+	t := g.conf.timeouts
+	srv.http = &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: t.header,
+		ReadTimeout:       t.read,
+		WriteTimeout:      t.read + t.ack + 10*time.Second, // from the end of the header to the end of the reply
+		IdleTimeout:       t.idle,
+		MaxHeaderBytes:    g.conf.limits.header,
+		ErrorLog:          log.New(debugWriter{g}, "", 0),
+	}
+	go func() {
+		if err := srv.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			select {
+			case g.failed <- err:
+			default:
+			}
+		}
+	}()
+	return srv, nil
+}
+
+// stop refuses new connections, and waits for the running requests.
+func (s *server) stop(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+// debugWriter takes what net/http says about broken connections: what strangers
+// can cause is no warning. A panic is a defect of ours.
+type debugWriter struct{ g *gate }
+
+func (d debugWriter) Write(p []byte) (int, error) {
+	text := strings.TrimSpace(string(p))
+	if strings.HasPrefix(text, "http: panic") {
+		d.g.log.Error(text)
+	} else {
+		d.g.log.Debug(text)
+	}
+	return len(p), nil
+}
+
+// ServeHTTP routes a request.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	status := 0
+	switch r.URL.Path {
+	case "/v1/events":
+		status = g.serveEvents(w, r)
+	case "/v1/stream":
+		status = g.serveStream(w, r)
+	case "/openapi.json":
+		status = g.serveContract(w, r)
+	case "/healthz":
+		status = g.serveHealth(w, r)
+	default:
+		status = g.refuse(w, notFound())
+	}
+	if status >= http.StatusBadRequest {
+		linger(w, r, min(lingerTime, g.conf.timeouts.read))
+	}
+	if status != 0 {
+		g.metrics.answered(status, start)
+	}
+}
+
+func (g *gate) refuse(w http.ResponseWriter, r *refusal) int {
+	g.metrics.refusals.Incr(1, r.name)
+	r.write(w)
+	return r.status
+}
+
+//go:embed openapi.json
+var contract []byte
+
+func (g *gate) serveContract(w http.ResponseWriter, r *http.Request) int {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return g.refuse(w, wrongMethod("GET, HEAD"))
+	}
+	w.Header().Set("Content-Type", typeJSON)
+	_, _ = w.Write(contract)
+	return http.StatusOK
+}
+
+func (g *gate) isDraining() bool {
+	select {
+	case <-g.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+func (g *gate) serveHealth(w http.ResponseWriter, r *http.Request) int {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return g.refuse(w, wrongMethod("GET, HEAD"))
+	}
+	if g.isDraining() {
+		return g.refuse(w, stopping())
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write([]byte(`{"status":"ok"}` + "\n"))
+	return http.StatusOK
+}
+
+// Bounds of linger.
+const (
+	lingerBytes = 16 << 20
+	lingerTime  = 2 * time.Second
+)
+
+// linger reads what a refused client is still sending, for a while: a client
+// that sends all before it reads would otherwise find its connection reset, and
+// never see why. net/http itself does this for bodies up to 256 KiB.
+func linger(w http.ResponseWriter, r *http.Request, d time.Duration) {
+	if r.ContentLength >= 0 && r.ContentLength < 256<<10 || r.Header.Get("Expect") != "" {
+		return
+	}
+	c := http.NewResponseController(w)
+	if c.Flush() != nil || c.SetReadDeadline(time.Now().Add(d)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, lingerBytes)
+}
+
+// serveEvents takes one request in. It checks what costs least first: nothing
+// of a body is read before its sender is known and has room.
+func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
+	if r.Method != http.MethodPost {
+		return g.refuse(w, wrongMethod("POST"))
+	}
+	if g.isDraining() {
+		return g.refuse(w, stopping())
+	}
+	key, err := g.checker.Check(r.Context(), apikey.FromRequest(r))
+	if err != nil {
+		return g.refuseKey(w, err)
+	}
+	if !key.Allows(apikey.Ingest) {
+		return g.refuse(w, forbidden())
+	}
+	form, ref := formOf(r)
+	if ref != nil {
+		return g.refuse(w, ref)
+	}
+	held, ref := g.admit.enter(key.Fleet)
+	if ref == nil {
+		var status int
+		if status, ref = g.serveBody(w, r, key, form, held); ref == nil {
+			return status
+		}
+	}
+	g.limitFields(w, key.Fleet)
+	return g.refuse(w, ref)
+}
+
+// serveBody answers an admitted request, unless it is refused.
+func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *hold) (int, *refusal) {
+	body, ref := g.readBody(r, held)
+	if ref != nil {
+		held.release()
+		return 0, ref
+	}
+	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, traceparent: traceparentOf(r), held: held}, body, f)
+	var empty *emptyError
+	switch {
+	case errors.As(err, &ref):
+		return 0, ref
+	case errors.As(err, &empty):
+		return g.answerEmpty(w, empty.detail), nil
+	case err != nil:
+		return 0, clientGone() // most likely to nobody, but never an empty 200
+	}
+	g.limitFields(w, key.Fleet)
+	return g.answer(w, res, strings.EqualFold(strings.ReplaceAll(r.Header.Get("Prefer"), " ", ""), preferMinimal)), nil
+}
+
+// limitFields says where the fleet stands with its quota, if it has one.
+func (g *gate) limitFields(w http.ResponseWriter, fleet string) {
+	q, left, ok := g.admit.quotaOf(fleet)
+	if !ok {
+		return
+	}
+	h := w.Header()
+	h.Set("RateLimit-Policy", fmt.Sprintf(`"fleet";q=%d;w=%d`, int(q.burst), int(max(1, q.burst/q.rate))))
+	h.Set("RateLimit", fmt.Sprintf(`"fleet";r=%d;t=%d`, int(left), int((q.burst-left)/q.rate+0.999)))
+}
+
+func (g *gate) refuseKey(w http.ResponseWriter, err error) int {
+	apikey.Refuse(w, err)
+	if errors.Is(err, apikey.ErrUnknown) {
+		g.metrics.refusals.Incr(1, "unauthorized")
+		return http.StatusUnauthorized
+	}
+	g.metrics.refusals.Incr(1, "keys-unavailable")
+	return http.StatusServiceUnavailable
+}
+
+// traceparentOf returns the request's W3C trace context when it is well formed.
+func traceparentOf(r *http.Request) string {
+	const form = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh"
+	t := r.Header.Get("Traceparent")
+	if len(t) != len(form) {
+		return ""
+	}
+	for i := range len(form) {
+		c := t[i]
+		if hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'; form[i] == 'h' && !hex || form[i] != 'h' && c != form[i] {
+			return ""
+		}
+	}
+	return t
+}

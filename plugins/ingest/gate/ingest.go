@@ -1,0 +1,129 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"weir/internal/event"
+)
+
+// result is what became of each event of a request.
+type result struct {
+	items    []item
+	rejected map[int]*event.Rejection // by index; the others are durable
+}
+
+// status is what the reply to the request as a whole is.
+func (r *result) status() int {
+	switch len(r.rejected) {
+	case 0:
+		return http.StatusAccepted
+	case len(r.items):
+		return http.StatusBadRequest
+	}
+	return http.StatusMultiStatus
+}
+
+// emptyError says that a body held nothing to accept or to reject, and why.
+type emptyError struct{ detail string }
+
+func (e *emptyError) Error() string { return e.detail }
+
+// ingest takes one body through the gate, whatever protocol it came by: decode,
+// cut, charge, publish. The error is a *refusal, an *emptyError, or
+// errClientGone. It takes over the request's hold.
+func (g *gate) ingest(ctx context.Context, r *request, body []byte, f form) (result, error) {
+	body, err := g.decoded(r, body, f)
+	if err == nil {
+		err = g.cut(r, body, f)
+	}
+	if err != nil {
+		r.held.release()
+		return result{}, err
+	}
+	return g.settle(ctx, r)
+}
+
+func (g *gate) decoded(r *request, body []byte, f form) ([]byte, error) {
+	if f.encoding == "" {
+		return body, nil
+	}
+	decoded, err := g.decode.decode(f.encoding, body, g.conf.limits.body, r.held)
+	if errors.Is(err, errUndecodable) {
+		return nil, &emptyError{fmt.Sprintf("%v: it is no complete %s", err, f.encoding)}
+	}
+	if err == nil {
+		r.held.shrink(len(body))
+	}
+	return decoded, err
+}
+
+// settle charges and publishes a request that is cut into items. It takes over
+// the request's hold.
+func (g *gate) settle(ctx context.Context, r *request) (result, error) {
+	if len(r.items) == 0 {
+		r.held.release()
+		return result{}, &emptyError{"the body has no event"}
+	}
+	if ref := r.held.charge(len(r.items)); ref != nil {
+		r.held.release()
+		return result{}, ref
+	}
+	if r.admitted != nil {
+		r.admitted()
+	}
+	rejected, err := g.publish(ctx, r)
+	if err != nil {
+		r.held.refund()
+		return result{}, err
+	}
+	g.count(len(r.items), rejected)
+	return result{items: r.items, rejected: rejected}, nil
+}
+
+// cut splits the body into the request's items, and marks those that are known
+// to be bad. A body that cannot be split is one item, so that it too ends among
+// the dead letters.
+func (g *gate) cut(req *request, body []byte, f form) error {
+	var err error
+	limit := g.conf.limits.batch
+	items := make([]item, 0, min(limit, 1+len(body)/128))
+	if f.lines {
+		items, err = splitLines(body, items, limit)
+	} else {
+		items, err = split(body, items, limit)
+	}
+	switch {
+	case errors.Is(err, errTooMany):
+		return batchTooLarge(limit)
+	case err != nil:
+		items = append(items[:0], item{raw: body, bad: event.Reject(event.CodeInvalidJSON, "", err.Error())})
+	}
+	for i := range items {
+		if f.cloud && items[i].bad == nil {
+			items[i] = fromCloudEvent(items[i])
+		}
+		if items[i].bad == nil {
+			items[i].bad = g.conf.limits.check(&items[i])
+		}
+	}
+	req.items = items
+	return nil
+}
+
+// check holds one event against the limits that its structure can tell.
+func (l *limits) check(it *item) *event.Rejection {
+	switch {
+	case len(it.raw) > l.event:
+		return event.Reject(event.CodeEventTooLarge, "", fmt.Sprintf("expected at most %d bytes", l.event))
+	case it.depth > l.depth:
+		return event.Reject(event.CodeInvalidJSON, "", fmt.Sprintf("expected at most %d levels of nesting", l.depth))
+	case it.metrics > l.metrics:
+		return event.Reject(event.CodeEventTooLarge, "/"+event.FieldMetrics, fmt.Sprintf("expected at most %d metrics", l.metrics))
+	case it.longest > l.text:
+		return event.Reject(event.CodeEventTooLarge, "", fmt.Sprintf("expected strings of at most %d bytes", l.text))
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+)
+
+// request is one batch of events on its way in, whatever protocol it came by.
+type request struct {
+	fleet       string
+	traceparent string
+	items       []item
+	admitted    func() // called when the request has room, or nil
+	held        *hold  // what it takes of the bounds; given back when the engine is done with it
+}
+
+// submission is a request in the hands of the engine.
+type submission struct {
+	batch   service.MessageBatch
+	held    *hold
+	settled atomic.Bool
+	done    chan error
+}
+
+// ack is the engine's word on the whole batch.
+func (s *submission) ack(_ context.Context, err error) error {
+	if s.settled.CompareAndSwap(false, true) {
+		s.held.release()
+		s.done <- err
+	}
+	return nil
+}
+
+// wait is what a request waits with. It serves the next one when its
+// acknowledgement has come: later than that, nobody writes to done.
+type wait struct {
+	timer *time.Timer
+	done  chan error
+}
+
+func (g *gate) newWait() *wait {
+	w, _ := g.waits.Get().(*wait)
+	if w == nil {
+		return &wait{timer: time.NewTimer(g.conf.timeouts.ack), done: make(chan error, 1)}
+	}
+	w.timer.Reset(g.conf.timeouts.ack)
+	return w
+}
+
+// small tells whether a request may share a batch of the engine. One with an
+// event that the gate found bad may not: such an event can be of any size, and
+// if the dead letters did not take it, the others would suffer for it.
+func (r *request) small() bool {
+	if len(r.items) > smallEvents {
+		return false
+	}
+	for i := range r.items {
+		if r.items[i].bad != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// publish hands a request to the stream and waits until it is durable. It
+// returns the rejections by index; an event without one was accepted. The
+// error is a *refusal, or errClientGone when ctx ended before the stream took
+// the batch. The hold is given back with the acknowledgement, or here when the
+// stream never had the batch.
+func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejection, error) {
+	verdicts := &event.Verdicts{}
+	w := g.newWait()
+	sub := &submission{batch: g.messages(r, verdicts), held: r.held, done: w.done}
+	send := g.alone
+	if r.small() {
+		send = g.inLine
+	}
+	err := send(ctx, sub, w)
+	w.timer.Stop()
+	var ref *refusal
+	switch {
+	case err == nil:
+		g.waits.Put(w)
+		return g.rejected(r, verdicts), nil
+	case errors.As(err, &ref), errors.Is(err, errClientGone):
+		return nil, err
+	}
+	g.logFailure(err)
+	return nil, logUnavailable()
+}
+
+// alone sends a request as a batch of its own.
+func (g *gate) alone(ctx context.Context, sub *submission, w *wait) (err error) {
+	select {
+	case g.queue <- sub:
+		return g.acknowledged(w)
+	case <-w.timer.C:
+		err = logUnavailable() // the stream takes nothing in: it waits for a store
+	case <-ctx.Done():
+		err = errClientGone
+	case <-g.draining:
+		err = stopping()
+	}
+	sub.held.release()
+	return err
+}
+
+// inLine sends a request with others.
+func (g *gate) inLine(ctx context.Context, sub *submission, w *wait) (late error) {
+	if !g.line.join(sub) {
+		sub.held.release()
+		return stopping()
+	}
+	inTime := true
+	select {
+	case err := <-w.done:
+		return err
+	case <-w.timer.C:
+		late, inTime = logUnavailable(), false
+	case <-ctx.Done():
+		late = errClientGone
+	case <-g.closed:
+		late = stopping()
+	}
+	switch {
+	case g.line.leave(sub):
+		sub.held.release()
+		return late
+	case inTime:
+		return g.acknowledged(w)
+	}
+	return notAcknowledged()
+}
+
+// acknowledged waits for a batch that the stream has.
+func (g *gate) acknowledged(w *wait) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-w.timer.C:
+		return notAcknowledged()
+	case <-g.closed:
+		select {
+		case err := <-w.done: // it came with the close
+			return err
+		default:
+			return notAcknowledged()
+		}
+	}
+}
+
+// rejected are the events of the request that were not accepted, by index.
+func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rejection {
+	rejected := verdicts.Rejected()
+	reject := func(i int, why *event.Rejection) {
+		if rejected[i] != nil {
+			return
+		}
+		if rejected == nil {
+			rejected = make(map[int]*event.Rejection)
+		}
+		rejected[i] = why
+	}
+	for i := range r.items {
+		if bad := r.items[i].bad; bad != nil {
+			reject(i, bad)
+		}
+	}
+	if g.conf.unwritten || !g.witness.There() {
+		return rejected
+	}
+	if missing := verdicts.Unwritten(len(r.items)); len(missing) > 0 {
+		before := len(rejected)
+		for _, i := range missing {
+			reject(i, errDropped)
+		}
+		if dropped := len(rejected) - before; dropped > 0 && seldom(&g.dropLogged) {
+			g.log.Warnf("A processor between the gate and the log drops events (%d of one request): their devices are told that they are not kept", dropped)
+		}
+	}
+	return rejected
+}
+
+// errDropped is what becomes of an event that the stream dropped: the engine
+// acknowledges it, and nothing of it is anywhere.
+var errDropped = event.Reject(event.CodeProcessingFailed, "", "a processor of the ingest stream dropped the event: it is not kept")
+
+// logFailure says why requests fail, once in a while: in an outage there are
+// thousands.
+func (g *gate) logFailure(err error) {
+	if seldom(&g.failureLogged) {
+		g.log.Warnf("Requests cannot be made durable, their clients are told to send again: %v", err)
+	}
+}
+
+// seldom is true once in ten seconds at most. last is when it was, in Unix
+// nanoseconds.
+func seldom(last *atomic.Int64) bool {
+	now := time.Now().UnixNano()
+	before := last.Load()
+	return now-before > int64(10*time.Second) && last.CompareAndSwap(before, now)
+}
+
+// messages makes the batch. Its messages outlive the request: a batch that is
+// slow must not be cancelled half way.
+func (g *gate) messages(r *request, verdicts *event.Verdicts) service.MessageBatch {
+	var fleet any = r.fleet // boxed once, not once an event
+	var received any = time.Now().UTC().Format(event.TimeFormat)
+	var trace any = r.traceparent
+	batch := make(service.MessageBatch, len(r.items))
+	for i := range r.items {
+		msg := service.NewMessage(r.items[i].raw)
+		msg.MetaSetMut(event.HeaderFleet, fleet)
+		msg.MetaSetMut(event.HeaderReceivedAt, received)
+		verdicts.Attach(msg, i)
+		if r.traceparent != "" {
+			msg.MetaSetMut(event.HeaderTraceparent, trace)
+		}
+		if bad := r.items[i].bad; bad != nil {
+			event.MarkRejected(msg, bad)
+		}
+		batch[i] = msg
+	}
+	return batch
+}

@@ -1,0 +1,69 @@
+package gate
+
+import (
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/kafka"
+)
+
+func limitsField() *service.ConfigField {
+	return service.NewObjectField(gateFieldLimits,
+		service.NewIntField(gateFieldMaxBody).Description("The largest body, in bytes, before and after decompression. Above it the reply is 413.").Default(1<<20),
+		service.NewIntField(gateFieldMaxBatch).Description("The most events of one request. Above it the reply is 413.").Default(100),
+		service.NewIntField(gateFieldMaxEvent).Description("The largest event, in bytes. A larger one is rejected alone, with the code event_too_large.").Default(64<<10),
+		service.NewIntField(gateFieldMaxDepth).Description("How many levels of objects and arrays an event may nest; 64 is the most. A deeper one is rejected alone, with the code invalid_json.").Default(32),
+		service.NewIntField(gateFieldMaxMetrics).Description("The most metrics of an event. One with more is rejected alone, with the code event_too_large.").Default(256),
+		service.NewIntField(gateFieldMaxString).Description("The longest string or name in an event, in bytes as sent. An event with a longer one is rejected alone, with the code event_too_large.").Default(8<<10),
+		service.NewIntField(gateFieldMaxInFlight).Description("The most requests that wait for their acknowledgement. Above it the reply is 429. One fleet alone can take four fifths.").Default(4096),
+		service.NewIntField(gateFieldMaxInFlightB).Description("The most bytes of bodies that are held at a time. Above it the reply is 429. One fleet alone can take four fifths.").Default(256<<20),
+		service.NewIntField(gateFieldMaxHeader).Description("The largest request header, in bytes. Above it the reply is 431.").Default(16<<10),
+		service.NewIntField(gateFieldMaxConns).Description("The most open connections. One more is closed at once.").Default(10_000),
+		service.NewIntField(gateFieldMaxConnsIP).Description("The most open connections of one network address; 0 is no bound.").Default(0),
+	).Description("Bounds on what one request, and all of them together, may take.").Advanced()
+}
+
+func timeoutsField() *service.ConfigField {
+	return service.NewObjectField(gateFieldTimeouts,
+		service.NewDurationField(gateFieldTimeoutHeader).Description("For reading the header of a request.").Default("5s"),
+		service.NewDurationField(gateFieldTimeoutRead).Description("For reading a whole request, body included.").Default("30s"),
+		service.NewDurationField(gateFieldTimeoutAck).Description("For the stream to acknowledge a request. After it the reply is 503.").Default("10s"),
+		service.NewDurationField(gateFieldTimeoutIdle).Description("How long a connection may stay open between requests.").Default("75s"),
+	).Description("How long to wait.").Advanced()
+}
+
+func quotaField() *service.ConfigField {
+	rate := service.NewFloatField(gateFieldQuotaRate).Description("How many events a second a fleet may send; 0 is no bound.").Default(0.0)
+	burst := service.NewFloatField(gateFieldQuotaBurst).Description("How many events a fleet may send at once after a pause; 0 is two seconds' worth.").Default(0.0)
+	return service.NewObjectField(gateFieldQuota, rate, burst,
+		service.NewObjectListField(gateFieldQuotaFleets,
+			service.NewStringField(gateFieldQuotaFleet).Description("The fleet."), rate, burst,
+		).Description("Fleets with a quota of their own.").Default([]any{}).
+			Example([]any{map[string]any{gateFieldQuotaFleet: "acme", gateFieldQuotaRate: 20000}}),
+	).Description("What each fleet may send. Above it the reply is 429, with Retry-After; replies carry RateLimit and RateLimit-Policy. Each gate counts for itself.").Advanced()
+}
+
+func pressureField() *service.ConfigField {
+	return service.NewObjectField(gateFieldPressure, append(kafka.OptionalFields("The Kafka brokers. Without any, nothing is measured."),
+		service.NewStringField(gateFieldPressureTopic).Description("The topic that accepted events go to.").Default("raw-events"),
+		service.NewStringListField(gateFieldPressureGroups).Description("The consumer groups that process it. The one furthest behind counts; one that has never committed has all of it before it.").
+			Default([]any{"weir-raw", "weir-rollup", "weir-detect"}),
+		service.NewIntField(gateFieldPressureRecords).Description("How many records a group may be behind.").Default(1_000_000),
+		service.NewDurationField(gateFieldPressureAge).Description("How old the oldest record may be that a group has not processed. Keep it far below the retention of the topic.").Default("15m"),
+		service.NewFloatField(gateFieldPressureResume).Description("The part of the bounds below which everything is taken again.").Default(0.8),
+		service.NewDurationField(gateFieldPressureInterval).Description("How often to measure.").Default("1s").Advanced(),
+	)...).Description("Holds events back while processing is too far behind: above a bound, fleets are let in at four fifths of the measured drain, in equal shares, " +
+		"and the rest is answered 429; a quarter above it, nothing is taken. Retry-After follows from the drain.").Advanced()
+}
+
+func tlsField() *service.ConfigField {
+	return service.NewObjectField(gateFieldTLS,
+		service.NewStringField(gateFieldTLSCert).Description("The certificate, with its chain, as a PEM file. It is loaded again when it changes.").Default(""),
+		service.NewStringField(gateFieldTLSKey).Description("Its private key, as a PEM file.").Default(""),
+		service.NewStringField(gateFieldTLSCA).Description("The CA of client certificates, as a PEM file.").Default(""),
+		service.NewStringAnnotatedEnumField(gateFieldTLSAuth, map[string]string{
+			"none":     "Clients are not asked for a certificate.",
+			"optional": "A certificate that a client gives must be of the CA.",
+			"required": "Every client must give a certificate of the CA.",
+		}).Description("Whether clients must have certificates, beside their keys.").Default("none"),
+	).Description("TLS 1.2 or later for the listener, when a certificate is given.").Advanced()
+}

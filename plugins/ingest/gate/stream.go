@@ -1,0 +1,117 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"weir/internal/control/apikey"
+)
+
+// This file is what the protocols of long connections share: one request after
+// the other, each answered in order, and waiting instead of 429.
+
+// relayWindow is how many requests of one connection may be on their way at
+// once. The events of two of them may be stored in any order.
+const relayWindow = 8
+
+// relay runs one long connection. read returns the work of the next request,
+// false at the end; the work says when it has room, and only then is the next
+// request read. send sends the answers in the order of the requests, until it
+// returns false, which must make read return. Relay returns after the last send.
+func relay[A any](ctx context.Context, read func() (work func(ctx context.Context, taken func()) A, ok bool), send func(A) bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan chan A, relayWindow)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		defer cancel()
+		for next := range answers {
+			if !send(<-next) {
+				return
+			}
+		}
+	})
+	defer writer.Wait()
+	defer close(answers)
+	for {
+		work, ok := read()
+		if !ok {
+			return
+		}
+		answer := make(chan A, 1)
+		select {
+		case answers <- answer: // waits while the window is full
+		case <-ctx.Done():
+			return
+		}
+		taken := make(chan struct{})
+		told := sync.OnceFunc(func() { close(taken) })
+		go func() {
+			defer told()
+			answer <- work(ctx, told)
+		}()
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// patiently takes one request in, but waits while there is no room for it.
+// The key is asked for again each time: it may have been revoked.
+func (g *gate) patiently(ctx context.Context, text string, build func(held *hold) (*request, error)) (result, error) {
+	for {
+		res, err := g.attempt(ctx, text, build)
+		var ref *refusal
+		if !errors.As(err, &ref) || ref.status != http.StatusTooManyRequests {
+			return res, err
+		}
+		g.metrics.refusals.Incr(1, "held-back")
+		wait := time.NewTimer(max(minHeldBack, min(ref.soon, maxHeldBack)))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return result{}, errClientGone
+		case <-g.draining:
+			wait.Stop()
+			return result{}, stopping()
+		}
+	}
+}
+
+// How long a stream that is held back waits between tries: unlike a device told
+// to come back, it costs little to ask.
+const (
+	minHeldBack = 20 * time.Millisecond
+	maxHeldBack = 2 * time.Second
+)
+
+// attempt takes one request in, or says why not.
+func (g *gate) attempt(ctx context.Context, text string, build func(held *hold) (*request, error)) (result, error) {
+	if g.isDraining() {
+		return result{}, stopping()
+	}
+	key, err := g.checker.Check(ctx, text)
+	if err != nil {
+		return result{}, err
+	}
+	if !key.Allows(apikey.Ingest) {
+		return result{}, forbidden()
+	}
+	held, ref := g.admit.enter(key.Fleet)
+	if ref != nil {
+		return result{}, ref
+	}
+	r, err := build(held)
+	if err != nil {
+		held.release()
+		return result{}, err
+	}
+	r.fleet, r.held = key.Fleet, held
+	return g.settle(ctx, r)
+}

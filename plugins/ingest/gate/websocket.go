@@ -1,0 +1,179 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"weir/internal/control/apikey"
+)
+
+const (
+	wsWriteTimeout = 10 * time.Second
+	wsCloseTimeout = time.Second
+)
+
+// serveStream is GET /v1/stream: a WebSocket on which each message is a body of
+// POST /v1/events, in JSON, and is answered by one message: the verdicts, or a
+// problem. While there is no room, the gate reads nothing.
+func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
+	if r.Method != http.MethodGet {
+		return g.refuse(w, wrongMethod("GET"))
+	}
+	if g.isDraining() {
+		return g.refuse(w, stopping())
+	}
+	text := apikey.FromRequest(r)
+	key, err := g.checker.Check(r.Context(), text)
+	if err != nil {
+		return g.refuseKey(w, err)
+	}
+	if !key.Allows(apikey.Ingest) {
+		return g.refuse(w, forbidden())
+	}
+	if !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		return g.refuse(w, &refusal{name: "upgrade-required", status: http.StatusUpgradeRequired, title: "This is a WebSocket",
+			detail: "send events to /v1/events, or upgrade the connection"})
+	}
+	up := websocket.Upgrader{HandshakeTimeout: 5 * time.Second, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			g.refuse(w, &refusal{name: "bad-upgrade", status: status, title: "The connection cannot be upgraded", detail: reason.Error()})
+		}}
+	conn, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return http.StatusBadRequest // answered by Error above
+	}
+	if !g.streams.enter() {
+		_ = conn.Close()
+		return 0
+	}
+	defer g.streams.leave()
+	(&stream{g: g, conn: conn, text: text, trace: traceparentOf(r)}).serve()
+	return 0
+}
+
+// stream is one WebSocket.
+type stream struct {
+	g     *gate
+	conn  *websocket.Conn
+	text  string // the key
+	trace string
+}
+
+// answer is one message to the client. With a close code it is the last one.
+type answer struct {
+	body   []byte
+	close  int
+	reason string
+}
+
+func (s *stream) serve() {
+	done := make(chan struct{})
+	defer func() { _ = s.conn.Close() }()
+	defer close(done)
+	go s.watch(done)
+	s.conn.SetReadLimit(int64(s.g.conf.limits.body))
+	s.conn.SetPongHandler(func(string) error { return s.alive() })
+	_ = s.alive()
+	relay(context.Background(), s.read, s.send)
+	if s.g.isDraining() {
+		s.goodbye(websocket.CloseGoingAway, "the gate is stopping")
+	}
+}
+
+// alive gives the client time for its next message, or pong.
+func (s *stream) alive() error {
+	return s.conn.SetReadDeadline(time.Now().Add(s.g.conf.timeouts.idle))
+}
+
+// watch pings, and ends the reading when the gate stops: what is on its way by
+// then is still answered.
+func (s *stream) watch(done <-chan struct{}) {
+	ping := time.NewTicker(s.g.conf.timeouts.idle / 3)
+	defer ping.Stop()
+	for {
+		select {
+		case <-ping.C:
+			_ = s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(wsCloseTimeout)) // a client that is gone misses its pong
+		case <-s.g.draining:
+			_ = s.conn.SetReadDeadline(time.Now())
+			return
+		case <-done:
+			return
+		}
+	}
+}
+
+func (s *stream) read() (func(context.Context, func()) answer, bool) {
+	_, body, err := s.conn.ReadMessage()
+	if err != nil {
+		return nil, false
+	}
+	if _ = s.alive(); s.g.isDraining() { // in this order: watch may have set the deadline before
+		return nil, false
+	}
+	return func(ctx context.Context, taken func()) answer { return s.handle(ctx, body, taken) }, true
+}
+
+// handle takes one message in, and says with taken when it has room.
+func (s *stream) handle(ctx context.Context, body []byte, taken func()) answer {
+	start := time.Now()
+	res, err := s.g.patiently(ctx, s.text, func(held *hold) (*request, error) {
+		if ref := held.grow(len(body)); ref != nil {
+			return nil, ref
+		}
+		r := &request{traceparent: s.trace, held: held, admitted: taken}
+		return r, s.g.cut(r, body, form{})
+	})
+	var ref *refusal
+	var empty *emptyError
+	switch {
+	case err == nil:
+		s.g.metrics.answered(res.status(), start)
+		return answer{body: appendVerdicts(nil, res.items, res.rejected)}
+	case errors.As(err, &empty):
+		s.g.metrics.answered(http.StatusBadRequest, start)
+		return answer{body: appendEmpty(nil, empty.detail)}
+	case errors.As(err, &ref):
+		s.g.metrics.refusals.Incr(1, ref.name)
+		s.g.metrics.answered(ref.status, start)
+		a := answer{body: ref.problem().JSON()}
+		if ref.name == stoppingName {
+			a.close, a.reason = websocket.CloseGoingAway, "the gate is stopping"
+		}
+		return a
+	case errors.Is(err, apikey.ErrUnknown):
+		return answer{close: websocket.ClosePolicyViolation, reason: "the API key is no longer valid"}
+	case errors.Is(err, errClientGone):
+		return answer{close: websocket.CloseNormalClosure}
+	}
+	return answer{close: websocket.CloseTryAgainLater, reason: "the API key cannot be checked now"}
+}
+
+// send writes one answer. After the last one, or when the client does not take
+// it in time, the connection ends, and with it the reading.
+func (s *stream) send(a answer) bool {
+	if len(a.body) > 0 {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(wsWriteTimeout))
+		if s.conn.WriteMessage(websocket.TextMessage, a.body) != nil {
+			_ = s.conn.Close()
+			return false
+		}
+	}
+	if a.close == 0 {
+		return true
+	}
+	s.goodbye(a.close, a.reason)
+	_ = s.conn.Close()
+	return false
+}
+
+// goodbye says why the connection ends.
+func (s *stream) goodbye(code int, reason string) {
+	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(wsCloseTimeout))
+}

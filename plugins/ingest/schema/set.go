@@ -1,0 +1,109 @@
+package schema
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"weir/internal/event"
+)
+
+// Set is the schemas of one subject at one moment. It is immutable, so that a
+// new version replaces the whole set at once.
+type Set struct {
+	subject string
+	schemas []*Schema // newest first: where ranges overlap, the newest version wins
+
+	// chosen remembers the schema of each firmware version met so far, nil for
+	// none. It is replaced, never changed, and holds at most chosenMax.
+	chosen atomic.Pointer[map[string]*Schema]
+	mu     sync.Mutex
+}
+
+const chosenMax = 1024
+
+// NewSet makes the set of a subject's schemas, in any order.
+func NewSet(subject string, schemas []*Schema) *Set {
+	s := &Set{subject: subject, schemas: slices.Clone(schemas)}
+	slices.SortFunc(s.schemas, func(a, b *Schema) int { return b.Version - a.Version })
+	s.chosen.Store(&map[string]*Schema{})
+	return s
+}
+
+// Schemas returns the schemas, newest first.
+func (s *Set) Schemas() []*Schema { return slices.Clone(s.schemas) }
+
+// ForFirmware returns the schema of a firmware version, nil if there is none.
+func (s *Set) ForFirmware(firmware []byte) *Schema {
+	if schema, ok := (*s.chosen.Load())[string(firmware)]; ok {
+		return schema
+	}
+	var found *Schema
+	if v, ok := parseVersion(string(firmware)); ok {
+		for _, schema := range s.schemas {
+			if schema.firmware.contains(v) {
+				found = schema
+				break
+			}
+		}
+	}
+	if found != nil { // an unknown one is not remembered: senders could fill the memory with them
+		s.remember(string(firmware), found)
+	}
+	return found
+}
+
+// UnknownMetrics is the header weir_unknown_metrics of an event by what the set
+// knows now, for events that were judged when it knew less: a rebuild of
+// rollups backfills what schemas have declared since. Firmware that has no
+// schema here leaves header as it was.
+func (s *Set) UnknownMetrics(firmware string, metrics []event.Metric, header string) string {
+	schema := s.ForFirmware([]byte(firmware))
+	if schema == nil {
+		return header
+	}
+	var list []byte
+	for _, m := range metrics {
+		if !schema.metrics[m.Name] {
+			list = event.AppendItem(list, m.Name)
+		}
+	}
+	return string(list)
+}
+
+func (s *Set) remember(firmware string, schema *Schema) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.chosen.Load()
+	if len(old) >= chosenMax {
+		return
+	}
+	next := make(map[string]*Schema, len(old)+1)
+	for k, v := range old {
+		next[k] = v
+	}
+	next[firmware] = schema
+	s.chosen.Store(&next)
+}
+
+// rangesShown bounds how many ranges a message lists.
+const rangesShown = 10
+
+// describeRanges lists which firmware the set knows, for people.
+func (s *Set) describeRanges() string {
+	var parts []string
+	for i := len(s.schemas) - 1; i >= 0; i-- {
+		if schema := s.schemas[i]; schema.Firmware != "" {
+			parts = append(parts, fmt.Sprintf("%s (%s)", schema.Firmware, schema.Name()))
+		}
+	}
+	if len(parts) == 0 {
+		return "no schema of " + s.subject + " is registered for any firmware"
+	}
+	if n := len(parts) - rangesShown; n > 0 {
+		parts = append([]string{fmt.Sprintf("%d more", n)}, parts[n:]...)
+	}
+	return "registered are " + strings.Join(parts, ", ")
+}

@@ -1,0 +1,120 @@
+// Package alert keeps alerts from the moment they open until a person has
+// dealt with them. The output alert_store records what the topic alert-events
+// says and decides whom to tell and when; the input alert_notices hands each
+// notification channel what it is to send, and tracks what became of it.
+//
+// What a crash leaves: every step is one transaction. A record that is
+// delivered again changes nothing; a notice that was being sent is sent again.
+package alert
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"weir/internal/event"
+)
+
+// States of an alert.
+const (
+	Open         = "open"
+	Acknowledged = "acknowledged"
+	Resolved     = "resolved"
+)
+
+// Kinds of alerts.
+const (
+	Metric   = "metric"
+	Pipeline = "pipeline"
+)
+
+// Record is one record of the topic alert-events: schemas/alert/v1.json.
+type Record struct {
+	AlertID    string          `json:"alert_id"`
+	Version    *int            `json:"version"`
+	Kind       string          `json:"kind"`
+	Transition string          `json:"transition"`
+	Rule       string          `json:"rule"`
+	Severity   string          `json:"severity"`
+	Fleet      string          `json:"fleet"`
+	Device     string          `json:"device_id"`
+	Metric     string          `json:"metric"`
+	Value      *float64        `json:"value"`
+	EventID    string          `json:"event_id"`
+	Summary    string          `json:"summary"`
+	Details    json.RawMessage `json:"details"`
+	At         time.Time       `json:"at"`
+	ReceivedAt *time.Time      `json:"received_at"` // of the event; none: nobody said
+	Subject    string          `json:"subject"`
+
+	raw string
+}
+
+// The transitions of a record.
+const (
+	transitionOpened   = "opened"
+	transitionResolved = "resolved"
+)
+
+func severities() map[string]int { return map[string]int{"info": 0, "warning": 1, "critical": 2} }
+
+// ParseRecord reads a record of the topic. The error is always a rejection.
+func ParseRecord(raw []byte) (*Record, error) {
+	r := &Record{raw: string(raw)}
+	if err := json.Unmarshal(raw, r); err != nil {
+		return nil, event.Reject(event.CodeInvalidJSON, "", "an alert cannot be read: "+err.Error())
+	}
+	if r.Transition == "" {
+		r.Transition = transitionOpened
+	}
+	bad := func(field, message string) error { return event.Reject(event.CodeInvalidEvent, "/"+field, message) }
+	_, known := severities()[r.Severity]
+	switch {
+	case r.AlertID == "" || len(r.AlertID) > 128:
+		return nil, bad("alert_id", "expected 1 to 128 characters")
+	case r.Version != nil && *r.Version != 1:
+		return nil, bad("version", "expected 1")
+	case r.Kind != Metric && r.Kind != Pipeline:
+		return nil, bad("kind", "expected metric or pipeline")
+	case r.Transition != transitionOpened && r.Transition != transitionResolved:
+		return nil, bad("transition", "expected opened or resolved")
+	case r.Rule == "" || len(r.Rule) > 128:
+		return nil, bad("rule", "expected 1 to 128 characters")
+	case !known:
+		return nil, bad("severity", "expected info, warning or critical")
+	case r.Kind == Metric && r.Fleet == "":
+		return nil, bad("fleet", "is required of a metric alert")
+	case r.Kind == Metric && !event.ValidDevice(r.Device):
+		return nil, bad("device_id", "is required of a metric alert")
+	case r.Kind == Metric && r.Metric == "":
+		return nil, bad("metric", "is required of a metric alert")
+	case len(r.Subject) > 256:
+		return nil, bad("subject", "expected up to 256 characters")
+	case r.At.IsZero():
+		return nil, bad("at", "expected an RFC 3339 time")
+	}
+	return r, nil
+}
+
+// subject is what an alert is about: at any time, one alert of it is open. A
+// pipeline alert that names none is about itself.
+func (r *Record) subject() string {
+	switch {
+	case r.Kind == Metric:
+		return key(r.Kind, r.Fleet, r.Rule, r.Device, r.Metric)
+	case r.Subject != "":
+		return key(r.Kind, r.Rule, r.Subject)
+	default:
+		return key(r.Kind, r.AlertID)
+	}
+}
+
+func key(parts ...string) string {
+	raw, err := json.Marshal(parts)
+	if err != nil { // strings: cannot fail
+		return fmt.Sprintf("%q", parts)
+	}
+	return string(raw)
+}
+
+func timeOf(us int64) string { return time.UnixMicro(us).UTC().Format(event.TimeFormat) }

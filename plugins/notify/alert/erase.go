@@ -1,0 +1,152 @@
+package alert
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
+)
+
+// The names that counts of what was erased have.
+const (
+	countAlerts  = "alerts"
+	countNotices = "alert_notices"
+)
+
+// erased tells whether a record is of a device or fleet that was erased since
+// the event behind it was received.
+func (r *Record) erased(set *tombstone.Set) bool {
+	received := r.At
+	if r.ReceivedAt != nil {
+		received = *r.ReceivedAt
+	}
+	return r.Kind == Metric && set.Holds(r.Fleet, r.Device, received.UnixMicro())
+}
+
+// ofTarget is the condition of the alerts that go: $1 fleet, $2 device, $3 and
+// $4 as below. An alert that was recorded before its store knew of the tombstone
+// goes whatever time it is of.
+const ofTarget = `fleet = $1 AND ($2 = '' OR device_id = $2) AND (opened_at <= $3 OR recorded_at <= $4)`
+
+// Count tells how many alerts there are of a device, or, for "", of a fleet.
+func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+	if _, err := OpenStore(ctx, db, DefaultPolicy()); err != nil {
+		return nil, err
+	}
+	n := int64(0)
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM alert WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
+		return nil, fmt.Errorf("counting alerts: %w", err)
+	}
+	return map[string]int64{countAlerts: n}, nil
+}
+
+// Erase deletes the alerts of a device, or of a fleet, and takes them out of the
+// notices that people were or are to be sent; a notice that is about nothing
+// else goes, with its deliveries. The tombstone must be buried: from then on, no
+// record of what was received before is taken. It may be run again; what it
+// deletes is counted once.
+func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+	s, err := OpenStore(ctx, db, DefaultPolicy())
+	if err != nil {
+		return err
+	}
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		notices, err := eraseNotices(ctx, tx, t)
+		if err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, `DELETE FROM alert WHERE `+ofTarget, t.Fleet, t.Device, t.Until, t.Buried)
+		if err != nil {
+			return err
+		}
+		alerts, err := res.RowsAffected()
+		return errors.Join(err, tombstone.Add(ctx, tx, t.Job, countAlerts, alerts), tombstone.Add(ctx, tx, t.Job, countNotices, notices))
+	})
+	if err != nil {
+		return fmt.Errorf("erasing alerts: %w", err)
+	}
+	return nil
+}
+
+// told is a notice as far as it speaks of a device.
+type told struct {
+	id    string
+	count int64
+	lines []line
+}
+
+func eraseNotices(ctx context.Context, tx *sql.Tx, t tombstone.Target) (changed int64, err error) {
+	list, err := noticesOf(ctx, tx, t)
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range list {
+		kept := n.lines[:0:0]
+		for _, l := range n.lines {
+			if t.Device != "" && l.Device != t.Device || !before(l.At, t.Until) {
+				kept = append(kept, l)
+			}
+		}
+		gone := int64(len(n.lines) - len(kept))
+		if gone == 0 {
+			continue
+		}
+		changed++
+		if len(kept) == 0 && (t.Device == "" || n.count <= gone) {
+			for _, query := range []string{`DELETE FROM alert_delivery WHERE notice_id = $1`, `DELETE FROM alert_notice WHERE notice_id = $1`} {
+				if _, err := tx.ExecContext(ctx, query, n.id); err != nil {
+					return 0, err
+				}
+			}
+			continue
+		}
+		lines, err := json.Marshal(kept)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE alert_notice SET alerts = $2, count = $3 WHERE notice_id = $1`, n.id, string(lines), n.count-gone); err != nil {
+			return 0, err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE alert_delivery SET last_error = '' WHERE notice_id = $1`, n.id); err != nil {
+			return 0, err
+		}
+	}
+	return changed, nil
+}
+
+// noticesOf reads the notices that may speak of the target.
+func noticesOf(ctx context.Context, tx *sql.Tx, t tombstone.Target) (list []told, err error) {
+	mention := "%"
+	if t.Device != "" {
+		mention = `%"device_id":"` + t.Device + `"%` // a device's name needs no escape but of _, which finds more
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT notice_id, count, alerts FROM alert_notice WHERE fleet = $1 AND alerts LIKE $2`,
+		t.Fleet, mention)
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var n told
+		var lines string
+		if err = rows.Scan(&n.id, &n.count, &lines); err != nil {
+			break
+		}
+		if err = json.Unmarshal([]byte(lines), &n.lines); err != nil {
+			break
+		}
+		list = append(list, n)
+	}
+	return list, errors.Join(err, rows.Err(), rows.Close())
+}
+
+// before tells whether a line's time is not after another. One that cannot be
+// read is.
+func before(instant string, until int64) bool {
+	at, ok := text.ParseInstant(instant)
+	return !ok || at.UnixMicro() <= until
+}

@@ -1,0 +1,29 @@
+package alert
+
+import (
+	"context"
+	"time"
+
+	"weir/internal/lifecycle/expire"
+	"weir/internal/platform/sqldb"
+)
+
+// Expire deletes the alerts that were resolved before a time, and the notices
+// that were sealed before it, with their deliveries. What belongs to no fleet,
+// as alerts of the pipeline, stays while any is held.
+func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (removed expire.Removed, err error) {
+	if err := db.Migrate(ctx, "alert", migrations()); err != nil {
+		return removed, err
+	}
+	for _, rows := range []expire.Rows{
+		{Table: "alert", Key: "alert_id", Old: "state = 'resolved' AND updated_at < $1", Fleet: "fleet"},
+		{Table: "alert_notice", Key: "notice_id", Old: "sealed_at < $1", Fleet: "fleet",
+			With: []string{`DELETE FROM alert_delivery WHERE notice_id IN (`}},
+	} {
+		some, err := rows.Expire(ctx, db, p, before)
+		if removed.Add(some); err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}

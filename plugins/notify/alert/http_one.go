@@ -1,0 +1,122 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+)
+
+// deliveryJSON is what became of a notice on a channel.
+type deliveryJSON struct {
+	NoticeID string  `json:"notice_id"`
+	Reason   string  `json:"reason"`
+	Channel  string  `json:"channel"`
+	State    string  `json:"state"` // pending, sent, failed, dead
+	Attempts int     `json:"attempts"`
+	FirstAt  *string `json:"first_at"`
+	LastAt   *string `json:"last_at"`
+	Error    string  `json:"error,omitempty"`
+}
+
+func (h *handler) get(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+	defer cancel()
+	a, err := h.find(ctx, r.PathValue("id"))
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	deliveries, err := h.deliveries(ctx, &a)
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	respond(w, http.StatusOK, struct {
+		alertJSON
+		Deliveries []deliveryJSON `json:"deliveries"`
+	}{a, deliveries})
+}
+
+func (h *handler) find(ctx context.Context, id string) (alertJSON, error) {
+	if err := h.migrate(ctx); err != nil {
+		return alertJSON{}, err
+	}
+	where, args := scope(ctx)
+	args = append(args, id)
+	a, _, err := scanAlert(h.db.QueryRowContext(ctx, `SELECT `+alertColumns+` FROM alert WHERE `+where+
+		` AND alert_id = $`+strconv.Itoa(len(args)), args...))
+	return a, err
+}
+
+// deliveries reads those of the notices that name the alert, or may count it:
+// the notices of its group while it was open.
+func (h *handler) deliveries(ctx context.Context, a *alertJSON) ([]deliveryJSON, error) {
+	rows, err := h.db.QueryContext(ctx, `SELECT d.notice_id, n.reason, d.channel, d.state, d.attempts, d.first_at, d.last_at, d.last_error
+		FROM alert_delivery d JOIN alert_notice n ON n.notice_id = d.notice_id JOIN alert a ON a.alert_id = $1
+		WHERE n.group_id = $2 AND d.state <> 'skipped' AND (n.alerts LIKE $3 OR n.count > $4 AND n.sealed_at >= a.announced_at
+			AND n.created_at <= coalesce(a.resolved_at, n.created_at))
+		ORDER BY n.created_at, d.channel LIMIT 200`,
+		a.AlertID, key(a.Kind, a.Fleet, a.Rule, a.Severity), `%"`+a.AlertID+`"%`, maxLines)
+	if err != nil {
+		return nil, err
+	}
+	list := []deliveryJSON{}
+	for rows.Next() {
+		var d deliveryJSON
+		var first, last *int64
+		if err = rows.Scan(&d.NoticeID, &d.Reason, &d.Channel, &d.State, &d.Attempts, &first, &last, &d.Error); err != nil {
+			break
+		}
+		for from, to := range map[*int64]**string{first: &d.FirstAt, last: &d.LastAt} {
+			if from != nil {
+				text := timeOf(*from)
+				*to = &text
+			}
+		}
+		list = append(list, d)
+	}
+	return list, errors.Join(err, rows.Err(), rows.Close())
+}
+
+func (h *handler) acknowledge(w http.ResponseWriter, r *http.Request) {
+	h.change(w, r, `UPDATE alert SET state = 'acknowledged', acknowledged_at = $2, acknowledged_by = $3, updated_at = $2, notify_after = NULL
+		WHERE alert_id = $1 AND state = 'open'`, Acknowledged)
+}
+
+func (h *handler) resolve(w http.ResponseWriter, r *http.Request) {
+	h.change(w, r, `UPDATE alert SET state = 'resolved', resolved_at = $2, resolved_by = $3, updated_at = $2, notify_after = NULL
+		WHERE alert_id = $1 AND state <> 'resolved'`, Resolved)
+}
+
+// change moves an alert to a state, and answers with what it is then.
+func (h *handler) change(w http.ResponseWriter, r *http.Request, query, state string) {
+	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+	defer cancel()
+	a, err := h.find(ctx, r.PathValue("id"))
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	by := ""
+	if key, ok := apikey.KeyFrom(ctx); ok {
+		by = key.ID
+	}
+	if _, err := h.db.ExecContext(ctx, query, a.AlertID, h.now().UnixMicro(), by); err != nil {
+		failed(w, err)
+		return
+	}
+	if a, err = h.find(ctx, a.AlertID); err != nil {
+		failed(w, err)
+		return
+	}
+	if a.State != state {
+		httpx.Write(w, httpx.Problem{Type: "conflict", Status: http.StatusConflict, Title: "The alert is in another state",
+			Detail: "the alert is " + a.State})
+		return
+	}
+	respond(w, http.StatusOK, a)
+}

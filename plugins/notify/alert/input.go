@@ -1,0 +1,253 @@
+package alert
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	noticesFieldURL         = "url"
+	noticesFieldChannel     = "channel"
+	noticesFieldEnabled     = "enabled"
+	noticesFieldMinSeverity = "min_severity"
+	noticesFieldReasons     = "reasons"
+	noticesFieldInterval    = "interval"
+	noticesFieldPoll        = "poll"
+	noticesFieldMaxAge      = "max_age"
+	noticesFieldMaxTries    = "max_tries"
+	noticesFieldBackoff     = "backoff"
+	noticesFieldMaxBackoff  = "max_backoff"
+)
+
+func noticesSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Hands a notification channel the notices that it is to send, and tracks what became of them.").
+		Description(`
+A notice is one message to people about one or many alerts, made by `+"`alert_store`"+`. Each channel has a queue of its own in the store, so a channel that is down holds up no other. A message of this input is a notice:
+
+`+"```json"+`
+{"notice_id":"…","group":"…","reason":"opened","kind":"metric","fleet":"plant-1","rule":"processor_hot","severity":"critical",
+ "count":500,"open":500,"alerts":[{"alert_id":"…","device_id":"pump-1","metric":"cpu_temp","value":97,"summary":"…","at":"…"}],"at":"…","attempt":1}
+`+"```"+`
+
+`+"`reason`"+` is `+"`opened`, `resolved` or `escalated`; `alerts`"+` lists the first twenty, `+"`count`"+` counts all, `+"`open`"+` those of the group that are open now.
+
+A message that is acknowledged was sent. One that the output refuses is tried again after a pause that doubles, or that the receiver asked for. After the last try, or when the receiver says that trying again is useless, the notice comes once more, as an errored message with code `+"`delivery_failed`"+`: route it to the dead letters.
+
+A notice is sent at least once: after a crash, the one that was being sent is sent again. Its `+"`notice_id`"+` stays the same.
+
+### Metrics
+
+`+"`weir_alert_deliveries_total{channel,result=sent|retried|dead}`"+`.`).
+		Field(service.NewStringField(noticesFieldURL).
+			Description("The SQL store of alerts: `sqlite://PATH` or `postgres://…`.").
+			Secret().Example("sqlite://data/control.db")).
+		Field(service.NewStringField(noticesFieldChannel).
+			Description("The name of the channel.").
+			Example("slack")).
+		Field(service.NewStringField(noticesFieldEnabled).
+			Description("The channel idles while this is empty: put what it cannot do without here, such as `${WEIR_NOTIFY_SLACK_URL:}`.").
+			Default("true").Secret()).
+		Field(service.NewStringEnumField(noticesFieldMinSeverity, "info", "warning", "critical").
+			Description("The least severity that is sent.").
+			Default("info")).
+		Field(service.NewStringListField(noticesFieldReasons).
+			Description("What is sent: `opened`, `resolved`, `escalated`.").
+			Default([]any{reasonOpened, reasonResolved, reasonEscalated})).
+		Field(service.NewDurationField(noticesFieldInterval).
+			Description("The rate limit: the least time between two messages.").
+			Default("1s")).
+		Field(service.NewDurationField(noticesFieldPoll).
+			Description("How often the store is asked for notices.").
+			Default("500ms").Advanced()).
+		Field(service.NewDurationField(noticesFieldMaxAge).
+			Description("Notices older than this are not begun: of an outage, people need not hear a week later.").
+			Default("24h").Advanced()).
+		Field(service.NewIntField(noticesFieldMaxTries).
+			Description("How often a notice is tried before it is a dead letter.").
+			Default(10)).
+		Field(service.NewDurationField(noticesFieldBackoff).
+			Description("The pause before the second try.").
+			Default("5s")).
+		Field(service.NewDurationField(noticesFieldMaxBackoff).
+			Description("The longest pause.").
+			Default("5m")).
+		Example("A channel", "A webhook; what it cannot deliver goes to the dead letters.", `
+input:
+  alert_notices:
+    url: sqlite://data/control.db
+    channel: webhook
+    enabled: ${WEIR_NOTIFY_WEBHOOK_URL:}
+
+output:
+  switch:
+    cases:
+      - check: errored()
+        output:
+          drop: {}
+      - output:
+          alert_webhook:
+            url: ${WEIR_NOTIFY_WEBHOOK_URL:}
+`)
+}
+
+// notices is the input alert_notices.
+type notices struct {
+	res      *service.Resources
+	url      string
+	enabled  bool
+	interval time.Duration
+	poll     time.Duration
+	queue    queue
+	counter  *service.MetricCounter
+	now      func() time.Time
+
+	mu      sync.Mutex
+	release func()
+	next    time.Time // not before then, by the rate limit
+	done    chan struct{}
+	once    sync.Once
+}
+
+func newNotices(conf *service.ParsedConfig, res *service.Resources) (in *notices, err error) {
+	in = &notices{res: res, now: time.Now, done: make(chan struct{})}
+	var enabled, severity string
+	for _, f := range []struct {
+		name string
+		to   any
+	}{
+		{noticesFieldURL, &in.url}, {noticesFieldChannel, &in.queue.channel}, {noticesFieldEnabled, &enabled},
+		{noticesFieldMinSeverity, &severity}, {noticesFieldReasons, &in.queue.reasons}, {noticesFieldInterval, &in.interval},
+		{noticesFieldPoll, &in.poll}, {noticesFieldMaxAge, &in.queue.maxAge}, {noticesFieldMaxTries, &in.queue.maxTries},
+		{noticesFieldBackoff, &in.queue.backoff}, {noticesFieldMaxBackoff, &in.queue.maxBackoff},
+	} {
+		if err := field(conf, f.name, f.to); err != nil {
+			return nil, err
+		}
+	}
+	in.enabled, in.queue.minSeverity = enabled != "", severities()[severity]
+	for _, r := range in.queue.reasons {
+		if r != reasonOpened && r != reasonResolved && r != reasonEscalated {
+			return nil, fmt.Errorf("reading alert_notices: reason %q is not one of opened, resolved, escalated", r)
+		}
+	}
+	if in.poll <= 0 || in.queue.maxTries < 1 || in.queue.backoff <= 0 || in.queue.maxBackoff < in.queue.backoff || in.queue.channel == "" {
+		return nil, fmt.Errorf("reading alert_notices: expected a channel, poll > 0, max_tries >= 1 and 0 < backoff <= max_backoff")
+	}
+	in.counter = res.Metrics().NewCounter("weir_alert_deliveries_total", "channel", "result")
+	return in, nil
+}
+
+// field reads one field of a config into a pointer to its type.
+func field(conf *service.ParsedConfig, name string, to any) (err error) {
+	switch to := to.(type) {
+	case *string:
+		*to, err = conf.FieldString(name)
+	case *bool:
+		*to, err = conf.FieldBool(name)
+	case *int:
+		*to, err = conf.FieldInt(name)
+	case *[]string:
+		*to, err = conf.FieldStringList(name)
+	case *time.Duration:
+		*to, err = conf.FieldDuration(name)
+	}
+	return err
+}
+
+// Connect opens the store, or nothing when the channel idles.
+func (in *notices) Connect(ctx context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.enabled || in.release != nil {
+		return nil
+	}
+	db, release, err := sqldb.Shared(ctx, in.res, in.url)
+	if err != nil {
+		return err
+	}
+	if in.queue.store, err = OpenStore(ctx, db, DefaultPolicy()); err == nil {
+		err = in.queue.open(ctx, in.now())
+	}
+	if err != nil {
+		release()
+		return err
+	}
+	in.release = release
+	return nil
+}
+
+// Read waits for the next notice.
+func (in *notices) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
+	for {
+		if in.enabled && !in.now().Before(in.next) {
+			n, err := in.queue.take(ctx, in.now())
+			if err != nil {
+				return nil, nil, err
+			}
+			if n != nil {
+				in.next = in.now().Add(in.interval)
+				return in.message(n)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-in.done:
+			return nil, nil, service.ErrEndOfInput
+		case <-time.After(in.poll):
+		}
+	}
+}
+
+func (in *notices) message(n *Notice) (*service.Message, service.AckFunc, error) {
+	raw, err := json.Marshal(n)
+	if err != nil {
+		return nil, nil, fmt.Errorf("writing a notice: %w", err)
+	}
+	msg := service.NewMessage(raw)
+	msg.MetaSetMut(event.HeaderFleet, n.Fleet)
+	msg.MetaSetMut(event.HeaderReceivedAt, n.At)
+	if n.failed {
+		event.MarkRejected(msg, event.Reject(event.CodeDeliveryFailed, "",
+			fmt.Sprintf("channel %s, %d tries: %s", in.queue.channel, n.Attempt, n.lastError)))
+	}
+	return msg, func(ctx context.Context, cause error) error {
+		state, err := in.queue.settle(context.WithoutCancel(ctx), n, cause, in.now())
+		if err != nil {
+			return err // the lease ends, and it is sent again
+		}
+		switch state {
+		case deliverySent, deliveryDead:
+			in.counter.Incr(1, in.queue.channel, state)
+		default:
+			in.counter.Incr(1, in.queue.channel, "retried")
+		}
+		return nil
+	}, nil
+}
+
+// Close ends the reading. A notice under way is settled by its acknowledgement,
+// for which the engine waits.
+func (in *notices) Close(context.Context) error {
+	in.once.Do(func() { close(in.done) })
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.release != nil {
+		in.release()
+		in.release = nil
+	}
+	return nil
+}
+
+var _ service.Input = (*notices)(nil)

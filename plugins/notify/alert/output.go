@@ -1,0 +1,270 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	storeFieldURL           = "url"
+	storeFieldGroupWait     = "group_wait"
+	storeFieldGroupInterval = "group_interval"
+	storeFieldCooldown      = "cooldown"
+	storeFieldEscalateAfter = "escalate_after"
+	storeFieldQuiet         = "quiet"
+	storeFieldSendResolved  = "send_resolved"
+	storeFieldBatching      = "batching"
+)
+
+const (
+	sweepEvery = time.Second
+)
+
+func storeSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Records alerts as they open and resolve, and decides whom to tell and when.").
+		Description(`
+Its messages are records of the topic `+"`alert-events`, as in `schemas/alert/v1.json`; put the processor `alert_check`"+` before it. A batch is recorded in one transaction, or not at all. A record that was recorded before changes nothing: an alert is known by its `+"`alert_id`"+`, and one that opens on a subject (rule, fleet, device, metric) that has an open alert is folded into that.
+
+An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknowledge`"+`) and until it resolves. People are told by notices, which the input `+"`alert_notices`"+` hands to each channel:
+
+- alerts of one fleet, rule and severity are told together: a notice waits `+"`group_wait`"+` for more, and the next comes `+"`group_interval`"+` later at the soonest;
+- a subject that people were told of is silent for `+"`cooldown`"+`; if it is open again then, they are told;
+- an alert that nobody acknowledged within `+"`escalate_after`"+` is told once more, as escalated;
+- that an alert has resolved is told when its opening was.
+
+### Metrics
+
+`+"`weir_alert_records_total{result=opened|folded|resolved|repeated}`, `weir_alert_escalations_total` and `weir_alert_sweep_failures_total`"+`.`).
+		Field(service.NewStringField(storeFieldURL).
+			Description("The SQL store of alerts: `sqlite://PATH` or `postgres://…`.").
+			Secret().Example("sqlite://data/control.db")).
+		Field(service.NewDurationField(storeFieldGroupWait).
+			Description("How long a notice waits for more alerts of its group.").
+			Default("5s")).
+		Field(service.NewDurationField(storeFieldGroupInterval).
+			Description("The least time between two notices of a group, for the same reason.").
+			Default("5m")).
+		Field(service.NewDurationField(storeFieldCooldown).
+			Description("How long people hear nothing of a subject after they were told of it.").
+			Default("10m")).
+		Field(service.NewDurationField(storeFieldEscalateAfter).
+			Description("After how long without acknowledgement an alert is told once more; `0s` for never.").
+			Default("15m")).
+		Field(service.NewDurationField(storeFieldQuiet).
+			Description("A pipeline alert of which nothing more is heard for this long resolves.").
+			Default("1h")).
+		Field(service.NewBoolField(storeFieldSendResolved).
+			Description("Whether people are told that an alert has resolved.").
+			Default(true)).
+		Field(service.NewBatchPolicyField(storeFieldBatching)).
+		Example("The alerts' lifecycle", "What is no alert goes to the dead letters.", `
+pipeline:
+  processors:
+    - label: check
+      alert_check: {}
+
+output:
+  switch:
+    cases:
+      - check: errored()
+        output:
+          drop: {}
+      - output:
+          alert_store:
+            url: sqlite://data/control.db
+            escalate_after: 30m
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return errors.Join(
+		env.RegisterBatchOutput("alert_store", storeSpec(),
+			func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+				out, err := newStoreOutput(conf, res)
+				if err != nil {
+					return nil, service.BatchPolicy{}, 0, err
+				}
+				policy, err := conf.FieldBatchPolicy(storeFieldBatching)
+				return out, policy, 1, err // in order
+			}),
+		env.RegisterInput("alert_notices", noticesSpec(),
+			func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
+				return newNotices(conf, res)
+			}),
+		env.RegisterProcessor("alert_check", checkSpec(),
+			func(*service.ParsedConfig, *service.Resources) (service.Processor, error) { return check{}, nil }),
+		env.RegisterOutput("alert_webhook", webhookSpec(),
+			func(conf *service.ParsedConfig, _ *service.Resources) (service.Output, int, error) {
+				out, err := newWebhook(conf)
+				return out, 1, err
+			}),
+		env.RegisterOutput("alert_email", emailSpec(),
+			func(conf *service.ParsedConfig, _ *service.Resources) (service.Output, int, error) {
+				out, err := newEmail(conf)
+				return out, 1, err
+			}),
+		env.RegisterInput("pipeline_watch", watchSpec(),
+			func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
+				in, err := newWatch(conf, res)
+				if err != nil {
+					return nil, err
+				}
+				return service.AutoRetryNacks(in), nil
+			}),
+	)
+}
+
+// storeOutput is the output alert_store.
+type storeOutput struct {
+	res    *service.Resources
+	url    string
+	policy Policy
+	now    func() time.Time
+
+	records     *service.MetricCounter
+	escalations *service.MetricCounter
+	failures    *service.MetricCounter
+
+	mu      sync.Mutex
+	store   *Store
+	release func()
+	stop    context.CancelFunc
+	done    chan struct{}
+}
+
+func newStoreOutput(conf *service.ParsedConfig, res *service.Resources) (*storeOutput, error) {
+	out := &storeOutput{res: res, now: time.Now}
+	for _, f := range []struct {
+		name string
+		to   any
+	}{
+		{storeFieldURL, &out.url}, {storeFieldGroupWait, &out.policy.GroupWait}, {storeFieldGroupInterval, &out.policy.GroupInterval},
+		{storeFieldCooldown, &out.policy.Cooldown}, {storeFieldEscalateAfter, &out.policy.EscalateAfter}, {storeFieldQuiet, &out.policy.Quiet},
+		{storeFieldSendResolved, &out.policy.SendResolved},
+	} {
+		if err := field(conf, f.name, f.to); err != nil {
+			return nil, err
+		}
+	}
+	if out.policy.Quiet <= 0 || out.policy.GroupWait < 0 || out.policy.Cooldown < 0 {
+		return nil, errors.New("reading alert_store: quiet must be positive, group_wait and cooldown not negative")
+	}
+	m := res.Metrics()
+	out.records = m.NewCounter("weir_alert_records_total", "result")
+	out.escalations = m.NewCounter("weir_alert_escalations_total")
+	out.failures = m.NewCounter("weir_alert_sweep_failures_total")
+	return out, nil
+}
+
+// Connect opens the store and begins to sweep it.
+func (o *storeOutput) Connect(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.store != nil {
+		return nil
+	}
+	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	if err != nil {
+		return err
+	}
+	store, err := OpenStore(ctx, db, o.policy)
+	if err != nil {
+		release()
+		return err
+	}
+	o.store, o.release, o.done = store, release, make(chan struct{})
+	sweeping, stop := context.WithCancel(context.Background())
+	o.stop = stop
+	go o.tend(sweeping, store, o.done)
+	return nil
+}
+
+// tend does what time alone brings about.
+func (o *storeOutput) tend(ctx context.Context, store *Store, done chan struct{}) {
+	defer close(done)
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	failing := false
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-sweep.C:
+			var swept Swept
+			swept, err = store.Sweep(ctx, o.now())
+			o.escalations.Incr(swept.Escalated)
+		}
+		if err != nil && ctx.Err() == nil {
+			o.failures.Incr(1)
+			if !failing {
+				o.res.Logger().Warnf("Looking after alerts is tried again: %v", err)
+			}
+		}
+		failing = err != nil
+	}
+}
+
+// WriteBatch returns nil when all records of the batch are durable; else none
+// is.
+func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	o.mu.Lock()
+	store := o.store
+	o.mu.Unlock()
+	if store == nil {
+		return service.ErrNotConnected
+	}
+	records := make([]*Record, 0, len(batch))
+	for _, msg := range batch {
+		raw, err := msg.AsBytes()
+		if err != nil {
+			return fmt.Errorf("reading an alert: %w", err)
+		}
+		r, err := ParseRecord(raw)
+		if err != nil {
+			return fmt.Errorf("storing alerts: a record is no alert: put alert_check before: %w", err)
+		}
+		records = append(records, r)
+	}
+	done, err := store.Apply(ctx, records, o.now())
+	if err != nil {
+		return err
+	}
+	for result, n := range map[string]int{"opened": done.Opened, "folded": done.Folded, "resolved": done.Resolved, "repeated": done.Repeated, "erased": done.Erased} {
+		if n > 0 {
+			o.records.Incr(int64(n), result)
+		}
+	}
+	return nil
+}
+
+// Close ends the sweeping.
+func (o *storeOutput) Close(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.store == nil {
+		return nil
+	}
+	o.stop()
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		return fmt.Errorf("closing the alert store: %w", ctx.Err())
+	}
+	o.release()
+	o.store = nil
+	return nil
+}
+
+var _ service.BatchOutput = (*storeOutput)(nil)

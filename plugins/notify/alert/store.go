@@ -1,0 +1,194 @@
+package alert
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// Policy says whom to tell and when.
+type Policy struct {
+	GroupWait     time.Duration // a notice waits this long for more of its group
+	GroupInterval time.Duration // and the next of the group comes no sooner than this
+	Cooldown      time.Duration // a subject that people were told of is silent this long
+	EscalateAfter time.Duration // an alert nobody acknowledged escalates; 0: never
+	Quiet         time.Duration // a pipeline alert without news resolves
+	SendResolved  bool
+}
+
+// DefaultPolicy is what alert_store does without further words.
+func DefaultPolicy() Policy {
+	return Policy{
+		GroupWait: 5 * time.Second, GroupInterval: 5 * time.Minute, Cooldown: 10 * time.Minute,
+		EscalateAfter: 15 * time.Minute, Quiet: time.Hour, SendResolved: true,
+	}
+}
+
+// Store keeps alerts in the control store.
+type Store struct {
+	db     *sqldb.DB
+	policy Policy
+}
+
+// OpenStore brings the tables up to date.
+func OpenStore(ctx context.Context, db *sqldb.DB, policy Policy) (*Store, error) {
+	if err := errors.Join(db.Migrate(ctx, "alert", migrations()), tombstone.Migrate(ctx, db)); err != nil {
+		return nil, err
+	}
+	return &Store{db, policy}, nil
+}
+
+// update runs one transaction, alone: announcements read what others wrote.
+func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if s.db.Dialect == sqldb.Postgres {
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(7341128)`); err != nil {
+			return err
+		}
+	}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Applied says what a batch of records changed.
+type Applied struct{ Opened, Folded, Resolved, Repeated, Erased int }
+
+// Apply records a batch, in order. When it returns nil, all of it is durable,
+// with the notices that follow; else nothing is. Records that were applied
+// before change nothing.
+func (s *Store) Apply(ctx context.Context, records []*Record, now time.Time) (done Applied, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		done = Applied{}
+		erased, err := tombstone.Begin(ctx, tx, s.db.Dialect)
+		if err != nil {
+			return err
+		}
+		notices := newAnnouncer(tx, s.policy, now)
+		for _, r := range records {
+			if r.erased(erased) {
+				done.Erased++
+				continue
+			}
+			var err error
+			if r.Transition == transitionResolved {
+				err = s.resolve(ctx, tx, notices, r, now, &done)
+			} else {
+				err = s.open(ctx, tx, notices, r, now, &done)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return notices.write(ctx)
+	})
+	if err != nil {
+		return Applied{}, fmt.Errorf("storing alerts: %w", err)
+	}
+	return done, nil
+}
+
+func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time, done *Applied) error {
+	subject := r.subject()
+	res, err := tx.ExecContext(ctx, `INSERT INTO alert (alert_id, kind, fleet, device_id, metric, rule, severity, summary, value, event_id,
+		record, subject, state, opened_at, recorded_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'open', $13, $14, $14)
+		ON CONFLICT (alert_id) DO NOTHING`, r.AlertID, r.Kind, r.Fleet, r.Device, r.Metric, r.Rule, r.Severity, r.Summary, r.Value, r.EventID,
+		r.raw, subject, r.At.UnixMicro(), now.UnixMicro())
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil {
+		return err
+	} else if n == 0 {
+		done.Repeated++
+		_, err := tx.ExecContext(ctx, `UPDATE alert SET updated_at = $2 WHERE alert_id = $1 AND state <> 'resolved'`, r.AlertID, now.UnixMicro())
+		return err
+	}
+	var other string
+	err = tx.QueryRowContext(ctx, `SELECT alert_id FROM alert WHERE subject = $1 AND state <> 'resolved' AND alert_id <> $2 LIMIT 1`,
+		subject, r.AlertID).Scan(&other)
+	if err == nil {
+		done.Folded++
+		if _, err := tx.ExecContext(ctx, `UPDATE alert SET state = 'resolved', folded_into = $2 WHERE alert_id = $1`, r.AlertID, other); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE alert SET updated_at = $2 WHERE alert_id = $1`, other, now.UnixMicro())
+		return err
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	done.Opened++
+	var told sql.NullInt64
+	if err := tx.QueryRowContext(ctx, `SELECT max(announced_at) FROM alert WHERE subject = $1`, subject).Scan(&told); err != nil {
+		return err
+	}
+	if told.Valid && now.UnixMicro()-told.Int64 < s.policy.Cooldown.Microseconds() {
+		_, err := tx.ExecContext(ctx, `UPDATE alert SET notify_after = $2 WHERE alert_id = $1`,
+			r.AlertID, told.Int64+s.policy.Cooldown.Microseconds())
+		return err
+	}
+	return notices.opened(ctx, lineOf(r))
+}
+
+func (s *Store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time, done *Applied) error {
+	lines, err := unresolved(ctx, tx, `alert_id = $1 OR subject = $2 AND opened_at <= $3`, r.AlertID, r.subject(), r.At.UnixMicro())
+	if err != nil {
+		return err
+	}
+	if len(lines) == 0 {
+		done.Repeated++
+	}
+	for _, l := range lines {
+		done.Resolved++
+		if err := s.settle(ctx, tx, notices, l, r.At, now, "", r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle resolves one alert, and tells those who were told that it was open.
+func (s *Store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l line, at, now time.Time, by string, r *Record) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE alert SET state = 'resolved', resolved_at = $2, resolved_by = $3, updated_at = $4, notify_after = NULL
+		WHERE alert_id = $1`, l.AlertID, at.UnixMicro(), by, now.UnixMicro()); err != nil {
+		return err
+	}
+	if !l.announced || !s.policy.SendResolved {
+		return nil
+	}
+	if r != nil {
+		l.Summary, l.Value = r.Summary, r.Value
+	}
+	l.At = timeOf(at.UnixMicro())
+	return notices.add(ctx, reasonResolved, l)
+}
+
+// unresolved reads the alerts that are not resolved, by a condition.
+func unresolved(ctx context.Context, tx *sql.Tx, where string, args ...any) (list []line, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT alert_id, kind, fleet, device_id, metric, rule, severity, summary, value, opened_at, announced_at IS NOT NULL
+		FROM alert WHERE state <> 'resolved' AND (`+where+`) ORDER BY opened_at, alert_id`, args...)
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var l line
+		var opened int64
+		if err = rows.Scan(&l.AlertID, &l.kind, &l.fleet, &l.Device, &l.Metric, &l.rule, &l.severity, &l.Summary, &l.Value, &opened, &l.announced); err != nil {
+			break
+		}
+		l.At = timeOf(opened)
+		list = append(list, l)
+	}
+	return list, errors.Join(err, rows.Err(), rows.Close())
+}

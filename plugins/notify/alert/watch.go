@@ -1,0 +1,162 @@
+package alert
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"weir/internal/event"
+)
+
+// condition is something about weir itself that people should know, read from
+// its metrics.
+type condition struct {
+	name      string
+	metric    string
+	labels    map[string]string
+	aggregate string // sum, max or min over the series that match
+	rate      bool   // of change, per second, instead of the value
+	above     *float64
+	below     *float64
+	hold      time.Duration
+	severity  string
+	summary   string
+
+	last     *float64 // for the rate
+	lastAt   time.Time
+	since    time.Time // since when it holds; zero: it does not
+	openedAt time.Time // zero: no alert is open
+	told     time.Time // when its alert was last sent
+}
+
+// remindEvery is how often an alert that stays open is sent again, so that it
+// is known to hold.
+const remindEvery = 10 * time.Minute
+
+// sample is one series of a scrape.
+type sample struct {
+	labels map[string]string
+	value  float64
+}
+
+// parseMetrics reads the text format of Prometheus.
+func parseMetrics(r io.Reader) (map[string][]sample, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading metrics: %w", err)
+	}
+	out := make(map[string][]sample, len(families))
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			s := sample{labels: map[string]string{}}
+			for _, l := range m.GetLabel() {
+				s.labels[l.GetName()] = l.GetValue()
+			}
+			switch {
+			case m.Counter != nil:
+				s.value = m.Counter.GetValue()
+			case m.Gauge != nil:
+				s.value = m.Gauge.GetValue()
+			case m.Untyped != nil:
+				s.value = m.Untyped.GetValue()
+			default:
+				continue
+			}
+			out[name] = append(out[name], s)
+		}
+	}
+	return out, nil
+}
+
+// value reads the condition's number from a scrape; ok is false when no series
+// matches.
+func (c *condition) value(scrape map[string][]sample) (v float64, ok bool) {
+	for _, s := range scrape[c.metric] {
+		match := true
+		for name, want := range c.labels {
+			match = match && s.labels[name] == want
+		}
+		switch {
+		case !match:
+			continue
+		case !ok:
+			v = s.value
+		case c.aggregate == "max":
+			v = max(v, s.value)
+		case c.aggregate == "min":
+			v = min(v, s.value)
+		default:
+			v += s.value
+		}
+		ok = true
+	}
+	return v, ok
+}
+
+// look moves the condition on, and returns the record that follows, if any.
+func (c *condition) look(scrape map[string][]sample, now time.Time) (raw []byte, err error) {
+	v, ok := c.value(scrape)
+	if ok && c.rate {
+		v, ok = c.perSecond(v, now)
+	}
+	if !ok { // nothing is known: an open alert goes quiet in time
+		return nil, nil
+	}
+	if c.above != nil && v > *c.above || c.below != nil && v < *c.below {
+		if c.since.IsZero() {
+			c.since = now
+		}
+		switch {
+		case !c.openedAt.IsZero() && now.Sub(c.told) < remindEvery, now.Sub(c.since) < c.hold:
+			return nil, nil
+		case c.openedAt.IsZero():
+			c.openedAt = now
+		}
+		c.told = now
+		return c.record(transitionOpened, v, now)
+	}
+	c.since = time.Time{}
+	if c.openedAt.IsZero() {
+		return nil, nil
+	}
+	raw, err = c.record(transitionResolved, v, now)
+	c.openedAt = time.Time{}
+	return raw, err
+}
+
+// perSecond is the rate since the last look; a counter that went back began
+// again.
+func (c *condition) perSecond(v float64, now time.Time) (float64, bool) {
+	last, at := c.last, c.lastAt
+	c.last, c.lastAt = &v, now
+	if last == nil || !now.After(at) {
+		return 0, false
+	}
+	delta := v - *last
+	if delta < 0 {
+		delta = v
+	}
+	return delta / now.Sub(at).Seconds(), true
+}
+
+func (c *condition) record(transition string, v float64, now time.Time) ([]byte, error) {
+	h := sha256.Sum256([]byte(key("weir pipeline alert", c.name, timeOf(c.openedAt.UnixMicro()))))
+	number := strconv.FormatFloat(v, 'g', 4, 64)
+	summary := c.summary + " (" + number + ")"
+	if transition == transitionResolved {
+		summary = c.summary + ": over, at " + number
+	}
+	return json.Marshal(map[string]any{
+		"version": 1, "alert_id": hex.EncodeToString(h[:16]), "kind": Pipeline, "transition": transition, "rule": c.name, "subject": c.name,
+		"severity": c.severity, "fleet": "", "summary": summary, "value": v, "at": now.UTC().Format(event.TimeFormat),
+		"details": map[string]any{"metric": c.metric, "labels": c.labels, "since": c.since},
+	})
+}

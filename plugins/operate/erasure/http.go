@@ -1,0 +1,174 @@
+package erasure
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/control/hold"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
+)
+
+// Handler serves the administration of erasures:
+//
+//	POST /v1/erasures        a Spec → 201, with the erasure; 409 when a legal hold is in the way
+//	GET  /v1/erasures?fleet=&device=&limit=&before=   the newest first
+//	GET  /v1/erasures/{id}   how it goes; once it is done, its receipt
+//
+// fleets are those that there are: an erasure that names none is of the only
+// one. It does not ask who calls: mount it behind Require(Admin, …).
+func Handler(store *Store, holds *hold.Store, fleets func(context.Context) ([]string, error)) http.Handler {
+	h := &rest{store, holds, fleets}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/erasures", h.list)
+	mux.HandleFunc("POST /v1/erasures", h.create)
+	mux.HandleFunc("GET /v1/erasures/{id}", h.get)
+	return mux
+}
+
+type rest struct {
+	store  *Store
+	holds  *hold.Store
+	fleets func(context.Context) ([]string, error)
+}
+
+const (
+	listDefault, listMax = 100, 1000
+	bodyMost             = 64 << 10
+)
+
+type invalid struct{ error }
+
+func (h *rest) create(w http.ResponseWriter, r *http.Request) {
+	spec, err := h.read(w, r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	if hold, on, err := h.holds.Held(r.Context(), spec.Fleet); err != nil {
+		fail(w, err)
+		return
+	} else if on {
+		fail(w, held{HoldText(hold)})
+		return
+	}
+	by := ""
+	if key, ok := apikey.KeyFrom(r.Context()); ok {
+		by = key.ID
+	}
+	e, err := h.store.Create(r.Context(), spec, by, Bound)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Location", "/v1/erasures/"+e.ID)
+	respond(w, http.StatusCreated, e)
+}
+
+func (h *rest) read(w http.ResponseWriter, r *http.Request) (spec Spec, err error) {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&spec); err != nil {
+		return spec, invalid{fmt.Errorf("reading the body: %w", err)}
+	}
+	if spec.Fleet == "" {
+		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter
+	}
+	if spec.Fleet == "" && spec.Device != "" {
+		fleets, err := h.fleets(r.Context())
+		if err != nil {
+			return spec, err
+		}
+		if len(fleets) != 1 {
+			return spec, invalid{fmt.Errorf("fleet: name the device's fleet, one of: %s", strings.Join(fleets, ", "))}
+		}
+		spec.Fleet = fleets[0]
+	}
+	if err := spec.check(); err != nil {
+		return spec, invalid{err}
+	}
+	return spec, nil
+}
+
+func (h *rest) list(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	limit, before := listDefault, h.store.now().Add(time.Minute)
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > listMax {
+			fail(w, invalid{fmt.Errorf("limit: expected 1 to %d", listMax)})
+			return
+		}
+		limit = n
+	}
+	if until := q.Get("before"); until != "" {
+		t, ok := text.ParseTime(until)
+		if !ok {
+			fail(w, invalid{errors.New("before: expected an RFC 3339 time with a zone")})
+			return
+		}
+		before = t
+	}
+	fleet, device := q.Get("fleet"), q.Get("device")
+	if device != "" && fleet == "" {
+		fail(w, invalid{errors.New("device: name its fleet too")})
+		return
+	}
+	list, err := h.store.List(r.Context(), fleet, tombstone.Subject(fleet, device), before, limit)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	if list == nil {
+		list = []*Erasure{}
+	}
+	respond(w, http.StatusOK, map[string]any{"erasures": list})
+}
+
+func (h *rest) get(w http.ResponseWriter, r *http.Request) {
+	e, err := h.store.Get(r.Context(), r.PathValue("id"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	respond(w, http.StatusOK, e)
+}
+
+func respond(w http.ResponseWriter, status int, body any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(raw, '\n')) // the client has gone
+}
+
+// fail says what is wrong with the request; what is wrong with the store stays
+// inside, but for the fact.
+func fail(w http.ResponseWriter, err error) {
+	var bad invalid
+	var kept held
+	switch {
+	case errors.As(err, &bad):
+		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: bad.Error()})
+	case errors.As(err, &kept):
+		httpx.Write(w, httpx.Problem{Type: "held", Status: http.StatusConflict, Title: "The fleet is under legal hold", Detail: kept.Error()})
+	case errors.Is(err, ErrNotFound):
+		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: "no erasure has this id"})
+	default:
+		w.Header().Set("Retry-After", "5")
+		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
+			Detail: "the store of erasures does not answer: try again"})
+	}
+}

@@ -1,0 +1,294 @@
+package erasure
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/hold"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/store/lake"
+)
+
+const (
+	erasureFieldControl    = "control"
+	erasureFieldRaw        = "raw"
+	erasureFieldDeadLetter = "dead_letter"
+	erasureFieldRollups    = "rollups"
+	erasureFieldSettle     = "settle"
+	erasureFieldLog        = "log_retention"
+	erasureFieldClaims     = "claims_ttl"
+	erasureFieldUpcast     = "upcast"
+)
+
+// Bound is what an erasure is done within, while its stores answer, and a second
+// for each rate bytes of objects, all of which it may have to write anew.
+const (
+	Bound = 15 * time.Minute
+	rate  = 5 << 20
+)
+
+func inputSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Carries out erasures: everything that was received of a device, or of a fleet, leaves every store.").
+		Description(`
+Erasures are made with `+"`POST /v1/erasures` of the api, or `weir erase`"+`. Any number of processes may run this input on one control
+store: an erasure belongs to one of them at a time, and is taken over when that one is gone. It is done in steps, each of which may be
+done again: tombstones are buried in every store, by which writers refuse what is still on its way; what there is, is deleted; after
+`+"`settle`"+`, what writers had begun before they knew; events that came later and shared a window of rollups with erased ones are counted
+again; the files of SQLite stores are written anew. It is done within 15 minutes and a second for each 5 MB of
+objects, as long as its stores answer, and never gives up.
+
+A fleet under legal hold is not erased: `+"`POST`"+` is refused, and a hold that comes while an erasure runs stops it until it is released.
+
+Each message is the receipt of an erasure that has ended. The control store keeps it, without the name of the device.
+
+### Metrics
+
+`+"`weir_erasure_ended_total{state=done|refused}`, `weir_erasure_failures_total` (steps that are tried again) and the gauge `weir_erasure_overdue_jobs`"+`.`).
+		Field(service.NewStringField(erasureFieldControl).
+			Description("The SQL store of erasures, groups, alerts, baselines and replays: `sqlite://PATH` or `postgres://…`.").Secret().
+			Example("sqlite://data/control.db")).
+		Field(service.NewStringField(erasureFieldRaw).
+			Description("The store of raw events.").Example("file://data/raw")).
+		Field(service.NewStringField(erasureFieldDeadLetter).
+			Description("The store of dead letters.").Example("file://data/dead-letter")).
+		Field(service.NewStringField(erasureFieldRollups).
+			Description("The SQL store of rollups.").Secret().
+			Example("sqlite://data/rollups.db")).
+		Field(service.NewDurationField(erasureFieldSettle).
+			Description("How long after the tombstones the second pass begins. Not less than two minutes: writers read tombstones once a minute, and may be writing for another.").
+			Default("125s").Advanced()).
+		Field(service.NewDurationField(erasureFieldLog).
+			Description("The longest retention of the log's topics, for the receipt: a record of the log cannot be deleted alone.").
+			Default("168h").Advanced()).
+		Field(service.NewDurationField(erasureFieldClaims).
+			Description("How long claims of event ids are kept, for the receipt.").
+			Default("1h").Advanced()).
+		Field(service.NewBloblangField(erasureFieldUpcast).
+			Description("What the rollup stream maps events with before it counts them.").
+			Optional()).
+		Example("Carry out erasures", "Nobody is told: receipts are read over the api.", `
+input:
+  erasure_jobs:
+    control: sqlite://data/control.db
+    raw: file:///var/lib/weir/raw
+    dead_letter: file:///var/lib/weir/dead-letter
+    rollups: sqlite://data/rollups.db
+output:
+  drop: {}
+`)
+}
+
+// Register adds the room's components, on the stores of other rooms.
+func Register(env *service.Environment, from Sources) error {
+	return env.RegisterInput("erasure_jobs", inputSpec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
+			in, err := newInput(conf, res, from)
+			if err != nil {
+				return nil, err
+			}
+			return service.AutoRetryNacks(in), nil
+		})
+}
+
+// input is erasure_jobs.
+type input struct {
+	res                               *service.Resources
+	from                              Sources
+	control, raw, deadLetter, rollups string
+	settle, log, claims               time.Duration
+	upcast                            *bloblang.Executor
+	poll                              time.Duration
+	count                             *service.MetricCounter
+	failures                          *service.MetricCounter
+	overdue                           *service.MetricGauge
+	receipts                          chan *Erasure
+
+	mu      sync.Mutex
+	stop    context.CancelFunc
+	done    chan struct{}
+	release []func()
+}
+
+func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) (*input, error) {
+	in := &input{res: res, from: from, poll: time.Second, receipts: make(chan *Erasure, 64),
+		count:    res.Metrics().NewCounter("weir_erasure_ended_total", "state"),
+		failures: res.Metrics().NewCounter("weir_erasure_failures_total"),
+		overdue:  res.Metrics().NewGauge("weir_erasure_overdue_jobs"),
+	}
+	var err error
+	for name, to := range map[string]*string{erasureFieldControl: &in.control, erasureFieldRaw: &in.raw,
+		erasureFieldDeadLetter: &in.deadLetter, erasureFieldRollups: &in.rollups} {
+		if *to, err = conf.FieldString(name); err != nil {
+			return nil, err
+		}
+	}
+	for name, to := range map[string]*time.Duration{erasureFieldSettle: &in.settle, erasureFieldLog: &in.log, erasureFieldClaims: &in.claims} {
+		if *to, err = conf.FieldDuration(name); err != nil {
+			return nil, err
+		}
+	}
+	if in.settle < lake.EraseSettle {
+		return nil, fmt.Errorf("field %s: expected %s or more: a writer may need as long to know of a tombstone", erasureFieldSettle, lake.EraseSettle)
+	}
+	if conf.Contains(erasureFieldUpcast) {
+		if in.upcast, err = conf.FieldBloblang(erasureFieldUpcast); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// Connect opens the stores and begins to take up erasures.
+func (in *input) Connect(ctx context.Context) (err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stop != nil {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			in.releaseAll()
+		}
+	}()
+	r := &runner{sources: in.from, upcast: in.upcast, owner: uuid.NewString(), settle: in.settle, log: in.log, claims: in.claims,
+		logger: in.res.Logger(), now: time.Now, scrubs: map[*sqldb.DB]time.Time{}}
+	if err := in.open(ctx, &r.stores); err != nil {
+		return err
+	}
+	if r.store, err = OpenStore(ctx, r.stores.Control); err != nil {
+		return err
+	}
+	if r.holds, err = hold.Open(ctx, r.stores.Control); err != nil {
+		return err
+	}
+	if r.parts, err = in.from.Parts(ctx, r.stores); err != nil {
+		return err
+	}
+	working, stop := context.WithCancel(context.Background())
+	in.stop, in.done = stop, make(chan struct{})
+	go in.work(working, r)
+	return nil
+}
+
+func (in *input) open(ctx context.Context, s *Stores) error {
+	for _, x := range []struct {
+		url string
+		to  **sqldb.DB
+	}{{in.control, &s.Control}, {in.rollups, &s.Rollups}} { // which may be one
+		db, release, err := sqldb.Shared(ctx, in.res, x.url)
+		if err != nil {
+			return err
+		}
+		*x.to, in.release = db, append(in.release, release)
+	}
+	for url, to := range map[string]**lake.Store{in.raw: &s.Raw, in.deadLetter: &s.DeadLetter} {
+		store, release, err := lake.Shared(ctx, in.res, url)
+		if err != nil {
+			return err
+		}
+		*to, in.release = store, append(in.release, release)
+	}
+	return nil
+}
+
+// work does one step after the other.
+func (in *input) work(ctx context.Context, r *runner) {
+	defer close(in.done)
+	for ctx.Err() == nil {
+		e, err := r.store.take(ctx, r.owner)
+		if err == nil && e == nil {
+			var late int64
+			if late, err = r.store.Overdue(ctx); err == nil {
+				in.overdue.Set(late)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			in.res.Logger().Warnf("%v", err)
+		}
+		if e == nil {
+			pause(ctx, in.poll)
+			continue
+		}
+		if err := r.carry(ctx, e); err != nil && ctx.Err() == nil {
+			in.res.Logger().Warnf("Erasure %s was let go: %v", e.ID, err)
+			continue
+		}
+		switch {
+		case e.phase == ended:
+			in.count.Incr(1, string(e.State))
+			in.res.Logger().Infof("Erasure %s has ended: %s", e.ID, e.State)
+			select {
+			case in.receipts <- e:
+			default: // nobody reads them: they are kept
+			}
+		case e.Error != "":
+			in.failures.Incr(1)
+			in.res.Logger().Warnf("Erasure %s: %s", e.ID, e.Error)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// Read returns the receipt of the next erasure that has ended.
+func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
+	in.mu.Lock()
+	connected := in.stop != nil
+	in.mu.Unlock()
+	if !connected {
+		return nil, nil, service.ErrNotConnected
+	}
+	select {
+	case e := <-in.receipts:
+		raw, err := json.Marshal(e)
+		if err != nil {
+			return nil, nil, fmt.Errorf("writing a receipt: %w", err)
+		}
+		return service.NewMessage(raw), func(context.Context, error) error { return nil }, nil
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+func (in *input) releaseAll() {
+	for i := len(in.release) - 1; i >= 0; i-- {
+		in.release[i]()
+	}
+	in.release = nil
+}
+
+// Close stops after the piece of work at hand; the step is done again later.
+func (in *input) Close(ctx context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stop == nil {
+		return nil
+	}
+	in.stop()
+	select {
+	case <-in.done:
+	case <-ctx.Done():
+		return errors.Join(errors.New("closing the erasures: a step has not stopped"), ctx.Err())
+	}
+	in.releaseAll()
+	in.stop = nil
+	return nil
+}
+
+var _ service.Input = (*input)(nil)

@@ -1,0 +1,297 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/hold"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// Upcast is what the rollup stream maps events with before it counts them; nil
+// counts them as they are.
+type Upcast = *bloblang.Executor
+
+const (
+	tryAgain  = 10 * time.Second // after an outage
+	holdAgain = time.Minute      // a hold may last for years
+)
+
+// held says that a legal hold is in the way.
+type held struct{ text string }
+
+func (h held) Error() string { return h.text }
+
+// runner carries erasures out.
+type runner struct {
+	store   *Store
+	holds   *hold.Store
+	stores  Stores
+	sources Sources
+	parts   []Part
+	upcast  Upcast
+	owner   string
+	settle  time.Duration
+	log     time.Duration // the longest retention of the log's topics
+	claims  time.Duration
+	logger  *service.Logger
+	now     func() time.Time
+	scrubs  map[*sqldb.DB]time.Time // when the last scrubbing began
+}
+
+// carry does the next step of an erasure, and lets go of it. What fails is tried
+// again later; it returns the erasure, with its error, as it was saved.
+func (r *runner) carry(ctx context.Context, e *Erasure) error {
+	working, stop := context.WithCancelCause(ctx)
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		r.beat(working, e.ID, stop)
+	}()
+	next, err := r.step(working, e)
+	lost := errors.Is(context.Cause(working), errLost)
+	stop(nil)
+	<-beating
+	if lost || errors.Is(err, errLost) {
+		return errLost
+	}
+	var hold held
+	switch {
+	case errors.As(err, &hold) && e.buried == 0:
+		e.State, e.Error, e.phase = Refused, hold.text, ended
+		e.end(r.now())
+	case errors.As(err, &hold):
+		e.State, e.Error, next = Held, hold.text, r.now().Add(holdAgain)
+	case err != nil && ctx.Err() == nil:
+		e.State, e.Error, next = Running, "tried again after: "+err.Error(), r.now().Add(tryAgain)
+	case err == nil:
+		e.Error = ""
+	}
+	e.Error = tombstone.Without(e.Error, e.Device, "(the device)")
+	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
+	defer cancel()
+	return errors.Join(r.store.save(saving, r.owner, e), r.store.release(saving, r.owner, e.ID, next))
+}
+
+// beat keeps the lease while the erasure is worked on. It cannot while the control
+// store itself is written anew, or away: should another process take over then,
+// both do what may be done twice, and only the owner can save.
+func (r *runner) beat(ctx context.Context, id string, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(lease / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if errors.Is(r.store.renew(ctx, r.owner, id), errLost) {
+			stop(errLost)
+			return
+		}
+	}
+}
+
+// step does what the erasure's phase says, and returns when the next may begin.
+func (r *runner) step(ctx context.Context, e *Erasure) (next time.Time, err error) {
+	if e.State == Queued || e.State == Held {
+		e.State = Running
+	}
+	if e.StartedAt == nil {
+		now := r.now().UTC().Truncate(time.Microsecond)
+		e.StartedAt = &now
+	}
+	e.Progress.Steps = 2*len(r.parts) + 4
+	switch e.phase {
+	case begin:
+		return r.begin(ctx, e)
+	case settle:
+		return next, r.finish(ctx, e)
+	case scrub:
+		return next, r.scrub(ctx, e)
+	}
+	return next, fmt.Errorf("carrying out an erasure: unknown phase %q", e.phase)
+}
+
+// free returns an error while a hold is in the way.
+func (r *runner) free(ctx context.Context, fleet string) error {
+	h, on, err := r.holds.Held(ctx, fleet)
+	if err != nil {
+		return err
+	}
+	if on {
+		return held{HoldText(h)}
+	}
+	return nil
+}
+
+// HoldText says which hold is in the way.
+func HoldText(h hold.Hold) string {
+	return fmt.Sprintf("fleet %q is under legal hold since %s, placed by %s: %s; release it first", h.Fleet, h.Since.Format(time.RFC3339), h.PlacedBy, h.Reason)
+}
+
+// doing says what an erasure is at, to those who look.
+func (r *runner) doing(ctx context.Context, e *Erasure, step int, what string) error {
+	e.Progress.Step, e.Progress.Doing = step, what
+	return r.store.save(ctx, r.owner, e)
+}
+
+// begin buries the tombstones, and deletes what there is.
+func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err error) {
+	if err := r.free(ctx, e.Fleet); err != nil {
+		return next, err
+	}
+	if e.DryRun {
+		return next, r.count(ctx, e)
+	}
+	if e.Until == nil {
+		due, err := r.due(ctx)
+		if err != nil {
+			return next, err
+		}
+		now := r.now().UTC().Truncate(time.Microsecond)
+		e.Until, e.DueBy = &now, &due
+	}
+	if err := r.doing(ctx, e, 1, "burying tombstones"); err != nil {
+		return next, err
+	}
+	stone := tombstone.Of(e.Fleet, e.Device, *e.Until)
+	for _, p := range r.parts {
+		if p.Bury == nil {
+			continue
+		}
+		if err := p.Bury(ctx, stone); err != nil {
+			return next, fmt.Errorf("burying a tombstone beside %s: %w", p.Name, err)
+		}
+	}
+	if e.buried == 0 {
+		e.buried = r.now().UnixMicro()
+	}
+	if err := r.pass(ctx, e, 2, func(Part) bool { return true }); err != nil {
+		return next, err
+	}
+	e.phase = settle
+	e.Progress.Doing = "waiting for what was being written"
+	return time.UnixMicro(e.buried).Add(r.settle), nil
+}
+
+// due is when an erasure that begins now is done at the latest: a device that
+// always reported has rows in every object.
+func (r *runner) due(ctx context.Context) (time.Time, error) {
+	total := int64(0)
+	for _, p := range r.parts {
+		if p.Bytes == nil {
+			continue
+		}
+		n, err := p.Bytes(ctx)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("measuring %s: %w", p.Name, err)
+		}
+		total += n
+	}
+	return r.now().UTC().Add(Bound + time.Duration(total/rate)*time.Second).Truncate(time.Second), nil
+}
+
+// pass erases parts, one after the other.
+func (r *runner) pass(ctx context.Context, e *Erasure, step int, wanted func(Part) bool) error {
+	free := func() error { return r.free(ctx, e.Fleet) }
+	for i, p := range r.parts {
+		if !wanted(p) {
+			continue
+		}
+		if err := r.doing(ctx, e, step+i, "erasing "+p.Name); err != nil {
+			return err
+		}
+		if err := free(); err != nil {
+			return err
+		}
+		if err := p.Erase(ctx, e.target(), free); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish deletes what was being written as the erasure began, and forgets the
+// device's name.
+func (r *runner) finish(ctx context.Context, e *Erasure) error {
+	if err := r.pass(ctx, e, 2+len(r.parts), func(p Part) bool { return p.Twice }); err != nil {
+		return err
+	}
+	if err := r.doing(ctx, e, e.Progress.Steps-2, "counting again what came later"); err != nil {
+		return err
+	}
+	n, err := r.sources.Recount(ctx, r.stores, r.upcast, e.target())
+	if err != nil {
+		return fmt.Errorf("counting again what came later: %w", err)
+	}
+	e.Recounted = n
+	for _, db := range []*sqldb.DB{r.stores.Control, r.stores.Rollups} {
+		if err := tombstone.Counts(ctx, db, e.ID, e.Erased); err != nil {
+			return err
+		}
+	}
+	e.nameless()
+	e.phase = scrub
+	e.Progress.Step, e.Progress.Doing = e.Progress.Steps-1, "freeing files of what was deleted"
+	return nil
+}
+
+// scrub frees the files of what was deleted, and of the device's name in the
+// erasure's own row. A scrubbing that began after that serves as well.
+func (r *runner) scrub(ctx context.Context, e *Erasure) error {
+	for db, tables := range r.stores.scrubbed() {
+		if !r.scrubs[db].After(e.changed) {
+			began := r.now()
+			if err := db.Scrub(ctx, tables...); err != nil {
+				return err
+			}
+			r.scrubs[db] = began
+		}
+	}
+	for _, db := range []*sqldb.DB{r.stores.Control, r.stores.Rollups} {
+		if err := tombstone.Forget(ctx, db, e.ID); err != nil {
+			return err
+		}
+	}
+	now := r.now().UTC()
+	clear, claims := now.Add(r.log), now.Add(r.claims)
+	e.LogClearBy, e.ClaimsClearBy = &clear, &claims
+	e.State, e.phase = Done, ended
+	e.end(now)
+	return nil
+}
+
+// count tells what there is, and deletes nothing.
+func (r *runner) count(ctx context.Context, e *Erasure) error {
+	e.Progress.Steps = len(r.parts)
+	for i, p := range r.parts {
+		if err := r.doing(ctx, e, i, "counting "+p.Name); err != nil {
+			return err
+		}
+		n, err := p.Count(ctx, e.Fleet, e.Device)
+		if err != nil {
+			return err
+		}
+		for what, n := range n {
+			e.Erased[what] = n
+		}
+	}
+	e.nameless()
+	e.State, e.phase = Done, ended
+	e.end(r.now())
+	return nil
+}
+
+func (e *Erasure) end(now time.Time) {
+	at := now.UTC().Truncate(time.Microsecond)
+	e.EndedAt = &at
+	e.nameless()
+	e.Progress.Step, e.Progress.Doing = e.Progress.Steps, ""
+}

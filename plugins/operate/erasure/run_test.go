@@ -1,0 +1,377 @@
+package erasure
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/internal/control/hold"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+	"weir/tests/integration/require"
+)
+
+// world is a control store, and two parts: one that knows of tombstones at once,
+// and one that brings things back until its second pass.
+type world struct {
+	*testing.T
+	db      *sqldb.DB
+	store   *Store
+	holds   *hold.Store
+	now     time.Time
+	things  map[string]int64 // what the parts hold
+	buried  []tombstone.Stone
+	fail    func(doing string) error
+	did     []string
+	recount int64
+}
+
+func newWorld(t *testing.T, url string) *world {
+	t.Helper()
+	ctx := t.Context()
+	db, err := sqldb.Open(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w := &world{T: t, db: db, now: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC), things: map[string]int64{"quick": 3, "slow": 5}, fail: func(string) error { return nil }}
+	if w.store, err = OpenStore(ctx, db); err != nil {
+		t.Fatal(err)
+	}
+	if w.holds, err = hold.Open(ctx, db); err != nil {
+		t.Fatal(err)
+	}
+	w.store.now = func() time.Time { return w.now }
+	return w
+}
+
+func sqliteURL(t *testing.T) string { return "sqlite://" + t.TempDir() + "/control.db" }
+
+func (w *world) part(name string, twice bool) Part {
+	return Part{Name: name, Twice: twice, Bytes: func(context.Context) (int64, error) { return 300 << 20, nil },
+		Bury: func(_ context.Context, s tombstone.Stone) error {
+			w.did = append(w.did, "bury "+name)
+			w.buried = append(w.buried, s)
+			return w.fail("bury " + name)
+		},
+		Count: func(context.Context, string, string) (map[string]int64, error) {
+			return map[string]int64{name: w.things[name]}, nil
+		},
+		Erase: func(ctx context.Context, t tombstone.Target, held func() error) error {
+			w.did = append(w.did, "erase "+name)
+			if err := held(); err != nil {
+				return err
+			}
+			n := w.things[name]
+			if err := tombstone.Update(ctx, w.db, func(tx *sql.Tx) error { return tombstone.Add(ctx, tx, t.Job, name, n) }); err != nil {
+				return err
+			}
+			w.things[name] = 0
+			return w.fail("erase " + name)
+		},
+	}
+}
+
+// runner is a process of its own.
+func (w *world) runner(owner string) *runner {
+	return &runner{store: w.store, holds: w.holds, stores: Stores{Control: w.db, Rollups: w.db}, owner: owner, settle: 2 * time.Minute,
+		log: 7 * 24 * time.Hour, claims: time.Hour, now: func() time.Time { return w.now }, scrubs: map[*sqldb.DB]time.Time{},
+		parts: []Part{w.part("quick", false), w.part("slow", true)},
+		sources: Sources{Recount: func(context.Context, Stores, Upcast, tombstone.Target) (int64, error) {
+			w.did = append(w.did, "recount")
+			return w.recount, w.fail("recount")
+		}}}
+}
+
+func (w *world) tables() {
+	w.Helper()
+	for _, table := range []string{"alert", "alert_notice", "alert_delivery", "device_group", "replay_job", "dead_letter_outcome", "rollup_window_1m",
+		"rollup_window_1h", "rollup_window_1d", "rollup_mark"} {
+		if _, err := w.db.ExecContext(w.Context(), `CREATE TABLE IF NOT EXISTS `+table+` (x INTEGER)`); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+func (w *world) ask(spec Spec) *Erasure {
+	w.Helper()
+	e, err := w.store.Create(w.Context(), spec, "key", Bound)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return e
+}
+
+// carry does steps until there is nothing to be done now.
+func (w *world) carry(r *runner) {
+	w.Helper()
+	for range 20 {
+		e, err := r.store.take(w.Context(), r.owner)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if e == nil {
+			return
+		}
+		if err := r.carry(w.Context(), e); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.Fatal("it goes on for ever")
+}
+
+func (w *world) get(id string) *Erasure {
+	w.Helper()
+	e, err := w.store.Get(w.Context(), id)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return e
+}
+
+func anErasure(t *testing.T, url string) {
+	w := newWorld(t, url)
+	if w.db.Dialect == sqldb.Postgres {
+		w.tables()
+	}
+	w.recount = 4
+	id := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "pump-1 asked"}).ID
+	r := w.runner("a")
+	asked := w.now
+	w.now = w.now.Add(time.Minute) // nobody was there
+	w.carry(r)
+	e := w.get(id)
+	if e.State != Running || e.phase != settle || e.Until == nil || !e.Until.Equal(asked.Add(time.Minute)) || e.Device != "pump-1" {
+		t.Fatalf("%+v", e)
+	}
+	w.things["slow"] = 2 // a writer that did not know
+	w.now = w.now.Add(119 * time.Second)
+	w.carry(r)
+	if w.things["slow"] != 2 {
+		t.Fatal("the second pass came too early")
+	}
+	w.now = w.now.Add(2 * time.Second)
+	w.carry(r)
+	e = w.get(id)
+	if e.State != Done || e.Erased["quick"] != 3 || e.Erased["slow"] != 7 || e.Recounted != 4 || w.things["slow"] != 0 {
+		t.Fatalf("%+v", e)
+	}
+	raw, err := json.Marshal(e)
+	if err != nil || strings.Contains(string(raw), "pump-1") || e.Subject != tombstone.Subject("acme", "pump-1") || e.Reason != "(erased) asked" {
+		t.Fatalf("the receipt: %s %v", raw, err)
+	}
+	if !e.DueBy.Equal(e.Until.Add(17 * time.Minute)) { // two parts of 300 MB
+		t.Fatalf("due by %s", e.DueBy)
+	}
+	if !e.LogClearBy.Equal(w.now.Add(7*24*time.Hour)) || e.EndedAt.After(*e.DueBy) {
+		t.Fatalf("%+v", e)
+	}
+	if got := fmt.Sprint(w.did); got != "[bury quick bury slow erase quick erase slow erase slow recount]" {
+		t.Fatal(got)
+	}
+	for _, s := range w.buried {
+		if s != tombstone.Of("acme", "pump-1", *e.Until) {
+			t.Fatalf("%+v", s)
+		}
+	}
+	list, err := w.store.List(t.Context(), "acme", tombstone.Subject("acme", "pump-1"), w.now, 10)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if n, err := w.store.Overdue(t.Context()); err != nil || n != 0 {
+		t.Fatal(n, err)
+	}
+}
+
+func TestAnErasureIsDoneInTwoPassesAndItsReceiptNamesNobody(t *testing.T) {
+	anErasure(t, sqliteURL(t))
+}
+
+func TestErasuresAreCarriedOutInPostgresToo(t *testing.T) {
+	base := require.Env(t, "WEIR_TEST_POSTGRES_URL")
+	db, err := sqldb.Open(t.Context(), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := fmt.Sprintf("erasure_test_%d", time.Now().UnixNano())
+	if _, err := db.ExecContext(t.Context(), `CREATE SCHEMA `+schema); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec(`DROP SCHEMA ` + schema + ` CASCADE`); err != nil {
+			t.Error(err)
+		}
+		_ = db.Close()
+	})
+	join := "?"
+	if strings.Contains(base, "?") {
+		join = "&"
+	}
+	anErasure(t, base+join+"search_path="+schema)
+}
+
+// A process is killed after each thing that an erasure does, and another takes it
+// up: it ends with everything erased, and with the same counts.
+func TestAnErasureThatIsKilledAnywhereIsTakenUp(t *testing.T) {
+	for _, at := range []string{"bury quick", "bury slow", "erase quick", "erase slow", "recount"} {
+		w := newWorld(t, sqliteURL(t))
+		id := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "why"}).ID
+		dead := false
+		w.fail = func(doing string) error {
+			if doing == at && !dead {
+				dead = true
+				panic("killed")
+			}
+			return nil
+		}
+		for n := 0; !w.get(id).State.Ended(); n++ {
+			func() {
+				defer func() { _ = recover() }()
+				w.carry(w.runner(fmt.Sprint("process ", n)))
+			}()
+			w.now = w.now.Add(lease + time.Second) // until another may take it
+			if n > 30 {
+				t.Fatalf("killed at %s, it never ends: %+v", at, w.get(id))
+			}
+		}
+		if e := w.get(id); !dead || e.State != Done || e.Erased["quick"] != 3 || e.Erased["slow"] != 5 {
+			t.Fatalf("killed at %s: %+v", at, e)
+		}
+		w.now = w.now.Add(time.Hour)
+	}
+}
+
+func TestAnOutageDelaysAnErasureAndEndsIt(t *testing.T) {
+	w := newWorld(t, sqliteURL(t))
+	id := w.ask(Spec{Fleet: "acme", WholeFleet: true, Reason: "why"}).ID
+	down := errors.New("the store of pump-1 is away")
+	w.fail = func(doing string) error {
+		if doing == "erase slow" {
+			return down
+		}
+		return nil
+	}
+	w.carry(w.runner("a"))
+	if e := w.get(id); e.State != Running || !strings.Contains(e.Error, "is away") || e.phase != begin {
+		t.Fatalf("%+v", e)
+	}
+	w.now = w.now.Add(18 * time.Minute)
+	if n, err := w.store.Overdue(t.Context()); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	down = nil
+	w.carry(w.runner("a"))
+	w.now = w.now.Add(5 * time.Minute)
+	w.carry(w.runner("a"))
+	if e := w.get(id); e.State != Done || e.Error != "" || w.buried[0] != tombstone.Of("acme", "", *e.Until) || len(slices.Compact(w.buried)) != 1 {
+		t.Fatalf("%+v %v", e, w.buried)
+	}
+}
+
+// A hold refuses an erasure that has not begun, with its own words, and stops one
+// that has until it is released.
+func TestALegalHoldIsInTheWay(t *testing.T) {
+	w := newWorld(t, sqliteURL(t))
+	ctx := t.Context()
+	if _, err := w.holds.Place(ctx, "acme", "case 7", "counsel"); err != nil {
+		t.Fatal(err)
+	}
+	refused := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "why"}).ID
+	w.carry(w.runner("a"))
+	if e := w.get(refused); e.State != Refused || !strings.Contains(e.Error, "case 7") || !strings.Contains(e.Error, "counsel") || len(w.did) > 0 || e.Device != "" {
+		t.Fatalf("%+v %v", e, w.did)
+	}
+	h := Handler(w.store, w.holds, nil)
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/erasures", strings.NewReader(`{"fleet":"acme","device_id":"pump-1","reason":"why"}`)))
+	if answer.Code != http.StatusConflict || !strings.Contains(answer.Body.String(), "case 7") {
+		t.Fatal(answer.Code, answer.Body)
+	}
+	if _, err := w.holds.Release(ctx, "acme", "counsel"); err != nil {
+		t.Fatal(err)
+	}
+	id := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "why"}).ID
+	w.fail = func(doing string) error {
+		if doing == "erase quick" {
+			_, err := w.holds.Place(ctx, "acme", "case 8", "counsel")
+			return err
+		}
+		return nil
+	}
+	w.carry(w.runner("a"))
+	if e := w.get(id); e.State != Held || !strings.Contains(e.Error, "case 8") || w.things["slow"] != 5 {
+		t.Fatalf("%+v", e)
+	}
+	w.fail = func(string) error { return nil }
+	if _, err := w.holds.Release(ctx, "acme", "counsel"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.now = w.now.Add(3 * time.Minute)
+		w.carry(w.runner("a"))
+	}
+	if e := w.get(id); e.State != Done || e.Error != "" || w.things["slow"] != 0 {
+		t.Fatalf("%+v", e)
+	}
+}
+
+func TestADryRunCountsAndErasesNothing(t *testing.T) {
+	w := newWorld(t, sqliteURL(t))
+	id := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "why", DryRun: true}).ID
+	w.carry(w.runner("a"))
+	if e := w.get(id); e.State != Done || e.Erased["slow"] != 5 || w.things["slow"] != 5 || len(w.did) > 0 || e.Until != nil {
+		t.Fatalf("%+v %v", e, w.did)
+	}
+}
+
+func TestAnErasureIsAskedForOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
+	w := newWorld(t, sqliteURL(t))
+	fleets := []string{"acme"}
+	h := Handler(w.store, w.holds, func(context.Context) ([]string, error) { return fleets, nil })
+	ask := func(method, path, body string) (int, string) {
+		t.Helper()
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+		return answer.Code, answer.Body.String()
+	}
+	status, body := ask("POST", "/v1/erasures", `{"device_id":"pump-1","reason":"why"}`)
+	var e Erasure
+	if err := json.Unmarshal([]byte(body), &e); err != nil || status != http.StatusCreated || e.Fleet != "acme" || e.State != Queued {
+		t.Fatal(status, body, err)
+	}
+	w.now = w.now.Add(time.Second)
+	for path, has := range map[string]bool{"": true, "?fleet=acme": true, "?fleet=acme&device=pump-1": true, "?fleet=acme&device=pump-2": false, "?fleet=b": false} {
+		if status, body := ask("GET", "/v1/erasures"+path, ""); status != 200 || strings.Contains(body, e.ID) != has {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if status, _ := ask("GET", "/v1/erasures/"+e.ID, ""); status != 200 {
+		t.Error(status)
+	}
+	if status, _ := ask("GET", "/v1/erasures/none", ""); status != 404 {
+		t.Error(status)
+	}
+	fleets = []string{"acme", "other"}
+	for body, says := range map[string]string{
+		`{"device_id":"pump-1","reason":"why"}`:                                   "acme, other",
+		`{"fleet":"acme","reason":"why"}`:                                         "whole_fleet",
+		`{"fleet":"acme","device_id":"pump-1","whole_fleet":true,"reason":"why"}`: "not both",
+		`{"fleet":"acme","device_id":"a b","reason":"why"}`:                       "no device_id",
+		`{"fleet":"acme","device_id":"pump-1"}`:                                   "reason",
+		`{"fleet":"a b","whole_fleet":true,"reason":"why"}`:                       "fleet",
+		`{"fleet":"acme","device":"pump-1","reason":"why"}`:                       "unknown field",
+		`{`: "reading the body",
+	} {
+		if status, answer := ask("POST", "/v1/erasures", body); status != 400 || !strings.Contains(answer, says) {
+			t.Errorf("%s was answered %d %s", body, status, answer)
+		}
+	}
+}

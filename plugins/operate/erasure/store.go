@@ -1,0 +1,198 @@
+package erasure
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// The errors that callers tell apart.
+var (
+	ErrNotFound = errors.New("no such erasure")
+
+	errLost = errors.New("another process carries the erasure out")
+)
+
+// lease is how long an erasure stays with a process that says nothing: what a
+// crash delays it by.
+const lease = 10 * time.Second
+
+// Store keeps erasures in the control store. What it returns is committed.
+type Store struct {
+	db  *sqldb.DB
+	now func() time.Time
+}
+
+func migrations() []sqldb.Migration {
+	table := `CREATE TABLE erasure (
+		id TEXT PRIMARY KEY, created_at BIGINT NOT NULL, fleet TEXT NOT NULL, subject TEXT NOT NULL, phase TEXT NOT NULL, document TEXT NOT NULL,
+		buried_at BIGINT NOT NULL DEFAULT 0, changed_at BIGINT NOT NULL DEFAULT 0, not_before BIGINT NOT NULL DEFAULT 0, owner TEXT NOT NULL DEFAULT '', lease_until BIGINT NOT NULL DEFAULT 0);
+		CREATE INDEX erasure_created ON erasure (created_at, id);`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}}
+}
+
+// OpenStore prepares the table of erasures.
+func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
+	if err := errors.Join(db.Migrate(ctx, "erasure", migrations()), tombstone.Migrate(ctx, db)); err != nil {
+		return nil, fmt.Errorf("opening the store of erasures: %w", err)
+	}
+	return &Store{db: db, now: time.Now}, nil
+}
+
+// Create queues an erasure, to be done within a bound. The spec has been checked.
+func (s *Store) Create(ctx context.Context, spec Spec, by string, bound time.Duration) (*Erasure, error) {
+	e := &Erasure{ID: uuid.NewString(), State: Queued, CreatedBy: by, Spec: spec, Subject: tombstone.Subject(spec.Fleet, spec.Device),
+		CreatedAt: s.now().UTC().Truncate(time.Microsecond), Erased: map[string]int64{}, phase: begin}
+	due := e.CreatedAt.Add(bound)
+	e.DueBy = &due
+	text, err := json.Marshal(e)
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, `INSERT INTO erasure (id, created_at, fleet, subject, phase, document) VALUES ($1, $2, $3, $4, $5, $6)`,
+			e.ID, e.CreatedAt.UnixMicro(), e.Fleet, e.Subject, string(begin), string(text))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("queueing an erasure: %w", err)
+	}
+	return e, nil
+}
+
+const columns = `phase, buried_at, changed_at, document`
+
+func scan(row interface{ Scan(...any) error }) (*Erasure, error) {
+	var e Erasure
+	var text, at string
+	var changed int64
+	if err := row.Scan(&at, &e.buried, &changed, &text); err != nil {
+		return nil, err
+	}
+	e.phase, e.changed = phase(at), time.UnixMicro(changed)
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return nil, fmt.Errorf("reading an erasure: %w", err)
+	}
+	return &e, nil
+}
+
+// Get returns an erasure.
+func (s *Store) Get(ctx context.Context, id string) (*Erasure, error) {
+	e, err := scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM erasure WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	} else if err != nil {
+		return nil, fmt.Errorf("reading an erasure: %w", err)
+	}
+	return e, nil
+}
+
+// List returns erasures, the newest first, those made before a time; of one
+// fleet, of one subject, if these are not empty.
+func (s *Store) List(ctx context.Context, fleet, subject string, before time.Time, limit int) (list []*Erasure, err error) {
+	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM erasure WHERE created_at < $1 AND ($2 = '' OR fleet = $2) AND ($3 = '' OR subject = $3)
+		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), fleet, subject)
+	if err != nil {
+		return nil, fmt.Errorf("listing erasures: %w", err)
+	}
+	for rows.Next() {
+		var e *Erasure
+		if e, err = scan(rows); err != nil {
+			break
+		}
+		list = append(list, e)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("listing erasures: %w", err)
+	}
+	return list, nil
+}
+
+// Overdue counts the erasures that should have been done.
+func (s *Store) Overdue(ctx context.Context) (n int64, err error) {
+	list, err := s.open(ctx)
+	for _, e := range list {
+		if e.DueBy != nil && s.now().After(*e.DueBy) {
+			n++
+		}
+	}
+	return n, err
+}
+
+func (s *Store) open(ctx context.Context) (list []*Erasure, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT `+columns+` FROM erasure WHERE phase <> 'ended'`)
+	if err != nil {
+		return nil, fmt.Errorf("looking for erasures: %w", err)
+	}
+	for rows.Next() {
+		var e *Erasure
+		if e, err = scan(rows); err != nil {
+			break
+		}
+		list = append(list, e)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("looking for erasures: %w", err)
+	}
+	return list, nil
+}
+
+// take gives an erasure that has something to be done to owner, nil when there
+// is none. Those that wait for their second pass come first, and the scrubbing
+// of files last: one scrubbing serves all.
+func (s *Store) take(ctx context.Context, owner string) (*Erasure, error) {
+	now := s.now()
+	var id string
+	err := s.db.QueryRowContext(ctx, `SELECT id FROM erasure WHERE phase <> 'ended' AND lease_until < $1 AND not_before <= $1
+		ORDER BY CASE phase WHEN 'settle' THEN 0 WHEN 'begin' THEN 1 ELSE 2 END, created_at, id LIMIT 1`, now.UnixMicro()).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("looking for an erasure: %w", err)
+	}
+	res, err := s.db.ExecContext(ctx, `UPDATE erasure SET owner = $1, lease_until = $2 WHERE id = $3 AND phase <> 'ended' AND lease_until < $4`,
+		owner, now.Add(lease).UnixMicro(), id, now.UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("taking erasure %s: %w", id, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return nil, err // another was quicker
+	}
+	return s.Get(ctx, id)
+}
+
+// renew keeps the lease.
+func (s *Store) renew(ctx context.Context, owner, id string) error {
+	return s.change(ctx, owner, id, `lease_until = $3`, s.now().Add(lease).UnixMicro())
+}
+
+// save keeps an erasure as it is now.
+func (s *Store) save(ctx context.Context, owner string, e *Erasure) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("saving erasure %s: %w", e.ID, err)
+	}
+	return s.change(ctx, owner, e.ID, `phase = $3, buried_at = $4, changed_at = $5, document = $6`, string(e.phase), e.buried, s.now().UnixMicro(), string(text))
+}
+
+// release lets go of an erasure until a time.
+func (s *Store) release(ctx context.Context, owner, id string, until time.Time) error {
+	return s.change(ctx, owner, id, `owner = '', lease_until = 0, not_before = $3`, until.UnixMicro())
+}
+
+func (s *Store) change(ctx context.Context, owner, id, set string, args ...any) error {
+	res, err := s.db.ExecContext(ctx, `UPDATE erasure SET `+set+` WHERE id = $1 AND owner = $2`, append([]any{id, owner}, args...)...)
+	if err != nil {
+		return fmt.Errorf("saving erasure %s: %w", id, err)
+	}
+	if n, err := res.RowsAffected(); err != nil {
+		return fmt.Errorf("saving erasure %s: %w", id, err)
+	} else if n == 0 {
+		return errLost
+	}
+	return nil
+}

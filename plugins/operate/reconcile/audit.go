@@ -1,0 +1,235 @@
+// Package reconcile proves weir's promise from the stores themselves: every record
+// of the log is stored, or proven a duplicate, or dead-lettered, or erased on
+// request, or still in flight. It reads what is durable and asks nothing of the stages that wrote it.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/platform/kafka"
+	"weir/plugins/store/lake"
+)
+
+// Config says what is audited. The defaults are those of the stream configs.
+type Config struct {
+	Log             kafka.Cluster
+	ClientID        string
+	Raw, DeadLetter *lake.Store
+	Topics          []string // that hold events
+	DeadLetterTopic string
+	RawGroup        string // responsible for Topics
+	DeadLetterGroup string // responsible for DeadLetterTopic
+	Deep            bool   // read the rows' coordinates, and believe them alone
+}
+
+// Defaults fills in what a config leaves open.
+func (c Config) Defaults() Config {
+	set := func(s *string, to string) {
+		if *s == "" {
+			*s = to
+		}
+	}
+	set(&c.ClientID, "weir-audit")
+	set(&c.DeadLetterTopic, "dead-letter")
+	set(&c.RawGroup, "weir-raw")
+	set(&c.DeadLetterGroup, "weir-dead-letter")
+	if len(c.Topics) == 0 {
+		c.Topics = []string{"raw-events", "replay-events"}
+	}
+	return c
+}
+
+// Auditor audits one weir, as often as it is asked. What it has read of the
+// stores it keeps, as long as they hold it. It is not for concurrent use.
+type Auditor struct {
+	conf      Config
+	client    *kgo.Client
+	admin     *kadm.Client
+	raw, dead *shelf
+	began     map[lake.Partition]began
+	verified  map[lake.Partition]int64 // all before it has been audited
+	learned   map[lake.Partition][]republished
+	replayed  map[lake.Partition]lake.Offsets // republished records whose first delivery is explained
+	other     map[lake.Partition]lake.Offsets // replays for other stages
+}
+
+// New makes an auditor. It talks to nobody yet.
+func New(conf Config) (*Auditor, error) {
+	a := &Auditor{
+		conf: conf.Defaults(), began: map[lake.Partition]began{},
+		verified: map[lake.Partition]int64{}, learned: map[lake.Partition][]republished{},
+		replayed: map[lake.Partition]lake.Offsets{}, other: map[lake.Partition]lake.Offsets{},
+		raw: newShelf(conf.Raw), dead: newShelf(conf.DeadLetter),
+	}
+	if conf.Deep {
+		a.raw.deep, a.dead.deep = readRaw, readDead
+	}
+	var err error
+	if a.client, err = kgo.NewClient(a.options()...); err != nil {
+		return nil, fmt.Errorf("connecting to the log: %w", err)
+	}
+	a.admin = kadm.NewClient(a.client)
+	return a, nil
+}
+
+// Close ends the connections to the log. The stores are the caller's.
+func (a *Auditor) Close() { a.client.Close() }
+
+func (a *Auditor) options() []kgo.Opt {
+	return append(a.conf.Log.Options(a.conf.ClientID), kgo.RetryTimeout(20*time.Second))
+}
+
+func (a *Auditor) topics() []string {
+	return append([]string{a.conf.DeadLetterTopic}, a.conf.Topics...)
+}
+
+// Options of one run.
+type Options struct {
+	From, To time.Time     // of the records' times in the log, [From, To); zero is unbounded
+	Wait     time.Duration // how long to wait for what is in flight
+	Waiting  func(*Report) // called, when set, each time that there is something to wait for
+}
+
+// settleStep is how often a run looks whether what was in flight has landed.
+const settleStep = 500 * time.Millisecond
+
+// Run audits what the log holds as of now, and what it has deleted since the
+// last run. It waits for what is in flight of that, not for what comes later.
+func (a *Auditor) Run(ctx context.Context, opt Options) (*Report, error) {
+	report, err := a.run(ctx, opt)
+	return report, a.conf.Log.Explain(err)
+}
+
+func (a *Auditor) run(ctx context.Context, opt Options) (*Report, error) {
+	deadline := time.Now().Add(opt.Wait)
+	reaches, starts, problems, err := a.reach(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	a.forget(starts)
+	since, err := a.since(ctx, reaches)
+	if err != nil {
+		return nil, err
+	}
+	round := newRound(a, reaches, starts)
+	for tries := 1; ; tries++ {
+		if err := round.weigh(ctx, since); err != nil {
+			return nil, err
+		}
+		report := round.report(opt, problems)
+		switch {
+		case report.settled():
+			a.note(report, opt)
+			return report, nil
+		case time.Now().Before(deadline), tries == 1 && report.Total.Unexplained > 0:
+			// A second look at least: a listing can miss what was being compacted.
+			if opt.Waiting != nil {
+				opt.Waiting(report)
+			}
+		case report.Total.Unexplained > 0 && !since.IsZero():
+			since = time.Time{} // before calling it a loss, read the stores from their beginning
+			continue
+		default:
+			a.note(report, opt)
+			return report, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(settleStep):
+		}
+		if err := round.advance(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// reach decides which offsets to audit. Below where the log starts now, that is
+// what no earlier run has seen, and what the responsible group never came to.
+func (a *Auditor) reach(ctx context.Context, opt Options) (reaches map[lake.Partition]reach, starts map[lake.Partition]int64, problems []string, err error) {
+	if reaches, err = a.look(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	if len(reaches) == 0 {
+		return nil, nil, nil, errors.New("finding the topics to audit: the log has none of them")
+	}
+	starts = map[lake.Partition]int64{}
+	for p, at := range reaches {
+		starts[p] = at.first
+		seen, ok := a.verified[p]
+		switch {
+		case ok && seen > at.end:
+			problems = append(problems, fmt.Sprintf("the log of %s ends at %d, and has ended at %d before: it has lost its end, or was made anew", p, at.end, seen))
+		case at.committed > at.end:
+			problems = append(problems, fmt.Sprintf("the log of %s ends at %d, but group %s has processed it up to %d: it has lost its end, or was made anew", p, at.end, a.groupOf(p.Topic), at.committed))
+		case ok:
+			at.first = min(at.first, seen)
+		}
+		at.first = min(at.first, at.committed)
+		reaches[p] = at
+	}
+	cut := func(t time.Time, set func(at *reach, offset int64)) error {
+		if t.IsZero() {
+			return nil
+		}
+		offsets, err := a.list(ctx, "has reached a time", func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return a.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...)
+		})
+		for p, offset := range offsets {
+			if at, ok := reaches[p]; ok {
+				set(&at, offset)
+				reaches[p] = at
+			}
+		}
+		return err
+	}
+	if err := cut(opt.From, func(at *reach, o int64) { at.first = max(at.first, min(o, at.end)) }); err != nil {
+		return nil, nil, nil, err
+	}
+	err = cut(opt.To, func(at *reach, o int64) { at.end = max(at.first, min(at.end, o)) })
+	return reaches, starts, problems, err
+}
+
+// note remembers how far everything is explained or in flight still.
+func (a *Auditor) note(r *Report, opt Options) {
+	if !opt.From.IsZero() || !opt.To.IsZero() {
+		return
+	}
+	for _, p := range r.Partitions {
+		at := lake.Partition{Topic: p.Topic, Partition: p.Partition}
+		if p.Unexplained == 0 && p.InFlight == 0 {
+			a.verified[at] = p.End
+		} else if _, ok := a.verified[at]; !ok {
+			a.verified[at] = p.First
+		}
+	}
+}
+
+// forget drops what was learned of records that the log has deleted since, and
+// that were audited.
+func (a *Auditor) forget(starts map[lake.Partition]int64) {
+	clear(a.raw.folders)
+	for p, start := range starts {
+		if seen, ok := a.verified[p]; ok {
+			start = min(start, seen)
+		}
+		kept := a.learned[p][:0]
+		for _, r := range a.learned[p] {
+			if r.offset >= start {
+				kept = append(kept, r)
+				if r.folder != "" {
+					a.raw.folders[r.folder] = true
+				}
+			}
+		}
+		a.learned[p] = kept
+		gone := lake.NewOffsets(lake.Span{First: 0, Last: start - 1})
+		a.replayed[p], a.other[p] = a.replayed[p].Minus(gone), a.other[p].Minus(gone)
+	}
+}

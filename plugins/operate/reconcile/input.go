@@ -1,0 +1,254 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/platform/kafka"
+	"weir/plugins/store/lake"
+)
+
+const (
+	auditFieldClientID        = "client_id"
+	auditFieldRaw             = "raw"
+	auditFieldDeadLetter      = "dead_letter"
+	auditFieldTopics          = "topics"
+	auditFieldDeadLetterTopic = "dead_letter_topic"
+	auditFieldRawGroup        = "raw_group"
+	auditFieldDeadLetterGroup = "dead_letter_group"
+	auditFieldInterval        = "interval"
+	auditFieldWait            = "wait"
+)
+
+// ruleUnexplained is the rule of the audit's alerts.
+const ruleUnexplained = "audit_unexplained"
+
+func inputSpec() *service.ConfigSpec {
+	d := Config{}.Defaults()
+	topics := make([]any, len(d.Topics))
+	for i, t := range d.Topics {
+		topics[i] = t
+	}
+	text := func(name, description, standard string) *service.ConfigField {
+		return service.NewStringField(name).Description(description).Default(standard).Advanced()
+	}
+	return service.NewConfigSpec().
+		Version("0.1.0").
+		Categories("Weir").
+		Summary("Audits, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered, erased or in flight.").
+		Description(`
+It reads the log's offsets and what the stores' objects say of themselves, as `+"`weir audit`"+` does, and emits nothing while all is well. When records are
+unexplained, or the stores contradict themselves, it emits one alert for each new finding, with metadata `+"`local_alert`"+` set to `+"`1`"+`, for the topic `+"`alert-events`"+`.
+
+The first audit after a start covers what the log holds. Each later one covers also what the log has deleted since, so that no record leaves the log without
+having been audited, as long as the interval is well below the retention. One instance is enough.
+
+### Metrics
+
+The gauges `+"`weir_audit_unexplained_events`, `weir_audit_in_flight_events` and `weir_audit_success_timestamp_seconds`"+`, and `+"`weir_audit_runs_total{result=explained|loss|failed}`.").
+		Fields(kafka.Fields()...).
+		Field(text(auditFieldClientID, "How the client names itself to the brokers.", d.ClientID)).
+		Field(service.NewStringField(auditFieldRaw).
+			Description("URL of the raw store.").Example("file:///var/lib/weir/raw")).
+		Field(service.NewStringField(auditFieldDeadLetter).
+			Description("URL of the dead-letter store.").Example("file:///var/lib/weir/dead-letter")).
+		Field(service.NewStringListField(auditFieldTopics).
+			Description("The topics that hold events.").Default(topics).Advanced()).
+		Field(text(auditFieldDeadLetterTopic, "The topic of dead letters.", d.DeadLetterTopic)).
+		Field(text(auditFieldRawGroup, "The consumer group that writes the raw store.", d.RawGroup)).
+		Field(text(auditFieldDeadLetterGroup, "The consumer group that writes the dead-letter store.", d.DeadLetterGroup)).
+		Field(service.NewDurationField(auditFieldInterval).
+			Description("How long after one audit the next begins.").Default("5m")).
+		Field(service.NewDurationField(auditFieldWait).
+			Description("How long an audit waits for what is in flight when it begins.").Default("60s")).
+		Example("The audit stream", "Findings go to the topic of alerts.", `
+input:
+  label: audit
+  audit:
+    seed_brokers: ["localhost:9092"]
+    raw: file:///var/lib/weir/raw
+    dead_letter: file:///var/lib/weir/dead-letter
+    interval: 5m
+
+output:
+  kafka_franz:
+    seed_brokers: ["localhost:9092"]
+    topic: alert-events
+    key: ${! json("alert_id") }
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return env.RegisterInput("audit", inputSpec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
+			in, err := newInput(conf, res)
+			if err != nil {
+				return nil, err
+			}
+			return service.AutoRetryNacks(in), nil
+		})
+}
+
+// input runs an auditor on schedule.
+type input struct {
+	conf            Config
+	raw, deadLetter string
+	interval, wait  time.Duration
+	res             *service.Resources
+
+	runs                           *service.MetricCounter
+	unexplained, inFlight, success *service.MetricGauge
+
+	auditor  *Auditor
+	releases []func()
+	next     time.Time // of the next audit
+	said     string    // the ID of the last alert
+}
+
+func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
+	m := res.Metrics()
+	in := &input{
+		res:  res,
+		runs: m.NewCounter("weir_audit_runs_total", "result"), success: m.NewGauge("weir_audit_success_timestamp_seconds"),
+		unexplained: m.NewGauge("weir_audit_unexplained_events"), inFlight: m.NewGauge("weir_audit_in_flight_events"),
+	}
+	var err error
+	if in.conf.Log, err = kafka.FromParsed(conf); err != nil {
+		return nil, fmt.Errorf("reading audit: %w", err)
+	}
+	if in.conf.Topics, err = conf.FieldStringList(auditFieldTopics); err != nil {
+		return nil, err
+	}
+	for field, to := range map[string]*string{
+		auditFieldClientID: &in.conf.ClientID, auditFieldRaw: &in.raw, auditFieldDeadLetter: &in.deadLetter,
+		auditFieldDeadLetterTopic: &in.conf.DeadLetterTopic,
+		auditFieldRawGroup:        &in.conf.RawGroup, auditFieldDeadLetterGroup: &in.conf.DeadLetterGroup,
+	} {
+		if *to, err = conf.FieldString(field); err != nil {
+			return nil, err
+		}
+	}
+	if in.interval, err = conf.FieldDuration(auditFieldInterval); err != nil {
+		return nil, err
+	}
+	if in.wait, err = conf.FieldDuration(auditFieldWait); err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+// Connect opens the stores.
+func (in *input) Connect(ctx context.Context) error {
+	if in.auditor != nil {
+		return nil
+	}
+	for url, to := range map[string]**lake.Store{in.raw: &in.conf.Raw, in.deadLetter: &in.conf.DeadLetter} {
+		store, release, err := lake.Shared(ctx, in.res, url)
+		if err != nil {
+			in.release()
+			return err
+		}
+		*to, in.releases = store, append(in.releases, release)
+	}
+	var err error
+	if in.auditor, err = New(in.conf); err != nil {
+		in.release()
+		return err
+	}
+	in.next = time.Now().Add(min(in.interval, 15*time.Second)) // the other streams start first
+	return nil
+}
+
+// Read audits until there is something new to tell.
+func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
+	if in.auditor == nil {
+		return nil, nil, service.ErrNotConnected
+	}
+	for {
+		select {
+		case <-time.After(time.Until(in.next)):
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+		report, err := in.auditor.Run(ctx, Options{Wait: in.wait})
+		in.next = time.Now().Add(in.interval)
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if err != nil {
+			in.runs.Incr(1, "failed")
+			return nil, nil, fmt.Errorf("auditing: %w", err)
+		}
+		in.unexplained.Set(report.Total.Unexplained)
+		in.inFlight.Set(report.Total.InFlight)
+		if !report.Loss() {
+			in.runs.Incr(1, "explained")
+			in.success.Set(report.At.Unix())
+			in.said = ""
+			continue
+		}
+		in.runs.Incr(1, "loss")
+		alert := alertOf(report)
+		if alert.ID == in.said {
+			continue
+		}
+		msg, err := alert.Message()
+		if err != nil {
+			return nil, nil, fmt.Errorf("writing an alert: %w", err)
+		}
+		in.said = alert.ID
+		in.res.Logger().Errorf("Audit: %s", alert.Summary)
+		return msg, func(context.Context, error) error { return nil }, nil
+	}
+}
+
+// alertRanges bounds what an alert lists; weir audit names the rest.
+const alertRanges = 20
+
+// alertOf makes the alert of a loss. The same finding has the same ID.
+func alertOf(r *Report) event.Alert {
+	var about, named []string
+	for _, p := range r.Partitions {
+		for _, g := range p.Ranges {
+			about = append(about, p.Topic, strconv.Itoa(int(p.Partition)), strconv.FormatInt(g.First, 10), strconv.FormatInt(g.Last, 10))
+			if len(named) < alertRanges {
+				named = append(named, fmt.Sprintf("%s/%d offsets %d-%d: %s", p.Topic, p.Partition, g.First, g.Last, g.Reason))
+			}
+		}
+	}
+	about = append(about, r.Problems...)
+	problems := r.Problems[:min(len(r.Problems), alertRanges)]
+	summary := fmt.Sprintf("%d of %d records are in no store", r.Total.Unexplained, r.Total.Accepted)
+	if r.Total.Unexplained == 0 {
+		summary = "the stores contradict themselves: " + problems[0]
+	}
+	return event.Alert{
+		ID: event.AlertID(append([]string{ruleUnexplained}, about...)...), Kind: event.KindPipeline, Rule: ruleUnexplained,
+		Severity: event.SeverityCritical, Summary: summary + "; run 'weir audit' for all of it", At: r.At,
+		Details: map[string]any{"unexplained": r.Total.Unexplained, "accepted": r.Total.Accepted, "ranges": named, "problems": problems},
+	}
+}
+
+func (in *input) release() {
+	for _, release := range in.releases {
+		release()
+	}
+	in.releases = nil
+}
+
+// Close ends the connections.
+func (in *input) Close(context.Context) error {
+	if in.auditor != nil {
+		in.auditor.Close()
+	}
+	in.release()
+	return nil
+}
+
+var _ service.Input = (*input)(nil)

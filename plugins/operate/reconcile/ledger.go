@@ -1,0 +1,157 @@
+package reconcile
+
+import (
+	"slices"
+	"sort"
+
+	"weir/internal/event"
+	"weir/plugins/store/lake"
+)
+
+// evidence is what the stores, and the log's own dead letters, say about the
+// records of the log.
+type evidence struct {
+	stored     map[lake.Partition]lake.Offsets     // rows that stand for the record
+	erased     map[lake.Partition]lake.Offsets     // its row or its dead letter was erased, or refused because of an erasure
+	dead       map[lake.Partition]lake.Offsets     // dead letters that came from it
+	duplicates map[lake.Partition][]lake.Duplicate // proofs that it repeats another, by offset
+	replayed   map[lake.Partition]lake.Offsets     // replays of records that are explained
+	other      map[lake.Partition]lake.Offsets     // replays that were not meant for the raw store
+}
+
+func newEvidence() evidence {
+	return evidence{
+		stored: map[lake.Partition]lake.Offsets{}, erased: map[lake.Partition]lake.Offsets{}, dead: map[lake.Partition]lake.Offsets{},
+		duplicates: map[lake.Partition][]lake.Duplicate{},
+	}
+}
+
+// merge adds what one more source says. Spans may be in any order until tidy.
+func (e *evidence) merge(c lake.Coverage) {
+	for p, spans := range c.Stored {
+		e.stored[p] = append(e.stored[p], spans...)
+	}
+	for p, spans := range c.Erased {
+		e.erased[p] = append(e.erased[p], spans...)
+	}
+	for p, spans := range c.Origins {
+		e.dead[p] = append(e.dead[p], spans...)
+	}
+	for p, ds := range c.Duplicates {
+		e.duplicates[p] = append(e.duplicates[p], ds...)
+	}
+}
+
+// tidy must come between merging and asking.
+func (e *evidence) tidy() {
+	for _, sets := range []map[lake.Partition]lake.Offsets{e.stored, e.erased, e.dead} {
+		for p, spans := range sets {
+			sets[p] = lake.NewOffsets(spans...)
+		}
+	}
+	for _, ds := range e.duplicates {
+		slices.SortStableFunc(ds, func(a, b lake.Duplicate) int {
+			switch {
+			case a.Offset < b.Offset:
+				return -1
+			case a.Offset > b.Offset:
+				return 1
+			}
+			return 0
+		})
+	}
+}
+
+// reach is what the audit covers of one partition.
+type reach struct {
+	first, end int64 // [first, end)
+	start      int64 // of the log: what lies before is gone
+	committed  int64 // the next record that the responsible group will process
+}
+
+// waiting is where the records begin that the group will still come to.
+func (r reach) waiting() int64 { return max(r.start, r.committed) }
+
+func (r reach) offsets() lake.Offsets {
+	return lake.NewOffsets(lake.Span{First: r.first, Last: r.end - 1})
+}
+
+// finding says of each record of one partition what became of it. The sets do
+// not overlap, and together they are the partition's reach.
+type finding struct {
+	stored, erased, duplicates, dead, other, inFlight, unexplained lake.Offsets
+}
+
+// verdict on a record that another one is said to repeat.
+type verdict int
+
+const (
+	unproven verdict = iota
+	pending          // the canonical record is in flight
+	proven
+)
+
+// judge explains every record of the reach of one partition. A record that is
+// both stored and dead-lettered - a slow group processed what the spillway had
+// taken - counts as stored. reaches are those of all partitions.
+func (e *evidence) judge(p lake.Partition, reaches map[lake.Partition]reach) finding {
+	at := reaches[p]
+	left := at.offsets()
+	take := func(set lake.Offsets) lake.Offsets {
+		got := left.And(set)
+		left = left.Minus(got)
+		return got
+	}
+	var f finding
+	f.stored = take(e.stored[p])
+	f.erased = take(e.erased[p])
+	var repeats, waiting []lake.Span
+	for _, d := range e.within(p, at) {
+		switch s := (lake.Span{First: d.Offset, Last: d.Offset}); e.follow(d.Of, reaches) {
+		case proven:
+			repeats = append(repeats, s)
+		case pending:
+			waiting = append(waiting, s)
+		}
+	}
+	f.duplicates = take(lake.NewOffsets(repeats...).Union(e.replayed[p]))
+	f.dead = take(e.dead[p])
+	f.other = take(e.other[p])
+	f.inFlight = take(lake.NewOffsets(lake.Span{First: at.waiting(), Last: at.end - 1}).Union(lake.NewOffsets(waiting...)))
+	f.unexplained = left
+	return f
+}
+
+// within returns the duplicates in the reach.
+func (e *evidence) within(p lake.Partition, at reach) []lake.Duplicate {
+	ds := e.duplicates[p]
+	from := sort.Search(len(ds), func(i int) bool { return ds[i].Offset >= at.first })
+	to := sort.Search(len(ds), func(i int) bool { return ds[i].Offset >= at.end })
+	return ds[from:to]
+}
+
+// chainMost bounds duplicates of duplicates: claims expire, so chains exist,
+// but short ones.
+const chainMost = 64
+
+// follow tells whether a canonical record is explained itself: a duplicate of
+// nothing is a loss.
+func (e *evidence) follow(c event.Coordinates, reaches map[lake.Partition]reach) verdict {
+	for range chainMost {
+		p := lake.PartitionOf(c)
+		if e.stored[p].Has(c.Offset) || e.erased[p].Has(c.Offset) || e.dead[p].Has(c.Offset) {
+			return proven
+		}
+		ds := e.duplicates[p]
+		i := sort.Search(len(ds), func(i int) bool { return ds[i].Offset >= c.Offset })
+		if i < len(ds) && ds[i].Offset == c.Offset && ds[i].Of != c {
+			c = ds[i].Of
+			continue
+		}
+		if at, ok := reaches[p]; ok && c.Offset >= at.waiting() && c.Offset < at.end {
+			return pending
+		}
+		return unproven
+	}
+	return unproven
+}

@@ -1,0 +1,299 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/event"
+	"weir/internal/platform/text"
+	"weir/plugins/store/lake"
+)
+
+// round is one run: what it covers, and what it found when it last looked.
+type round struct {
+	a        *Auditor
+	reaches  map[lake.Partition]reach // ends stay as they were when it began
+	starts   map[lake.Partition]int64 // of the log
+	evidence evidence
+	found    map[lake.Partition]finding
+	now      map[lake.Partition]reach        // when the stores had been read
+	looked   map[lake.Partition]lake.Offsets // unexplained offsets that were looked at in the log
+	present  map[lake.Partition]lake.Offsets // those of them that hold a record
+	objects  int
+	problems []string
+	letters  map[lake.Partition]lake.Offsets // dead letters that were read from the log
+	origins  map[lake.Partition]lake.Offsets // and where they came from
+}
+
+// republished is a record of the log that stands for another: a replay or a
+// redrive.
+type republished struct {
+	offset int64
+	of     event.Coordinates
+	folder string // where the raw store keeps the other, when it is old
+}
+
+func newRound(a *Auditor, reaches map[lake.Partition]reach, starts map[lake.Partition]int64) *round {
+	none := func() map[lake.Partition]lake.Offsets { return map[lake.Partition]lake.Offsets{} }
+	return &round{a: a, reaches: reaches, starts: starts, looked: none(), present: none(), letters: none(), origins: none()}
+}
+
+// advance asks again how far the groups have come.
+func (r *round) advance(ctx context.Context) error {
+	now, err := r.a.look(ctx)
+	if err != nil {
+		return err
+	}
+	for p, at := range r.reaches {
+		if n, ok := now[p]; ok {
+			at.committed, at.start = n.committed, n.start
+			r.reaches[p] = at
+		}
+	}
+	return nil
+}
+
+// readMost bounds the records that are examined before the stores are asked
+// about them.
+const readMost = 100_000
+
+var errEnough = errors.New("enough records")
+
+// weigh reads the stores and judges every record. What no store explains it
+// looks at in the log: it may be a replay, which stands for another record.
+func (r *round) weigh(ctx context.Context, since time.Time) error {
+	for {
+		if err := r.gather(ctx, since); err != nil {
+			return err
+		}
+		examined := 0
+		for p, f := range r.found {
+			if p.Topic == r.a.conf.DeadLetterTopic {
+				continue
+			}
+			left := f.unexplained.Minus(r.looked[p])
+			if left.Count() == 0 {
+				continue
+			}
+			n, err := r.examineAll(ctx, p, left, readMost-examined)
+			if err != nil && !errors.Is(err, errEnough) {
+				return err
+			}
+			if examined += n; err != nil {
+				break
+			}
+		}
+		if examined == 0 {
+			return nil
+		}
+	}
+}
+
+// examineAll looks at some records of one partition in the log.
+func (r *round) examineAll(ctx context.Context, p lake.Partition, set lake.Offsets, most int) (n int, err error) {
+	there := set.And(lake.NewOffsets(lake.Span{First: r.now[p].start, Last: r.now[p].end - 1}))
+	err = r.a.read(ctx, map[lake.Partition]lake.Offsets{p: there}, func(record *kgo.Record) error {
+		if n == most {
+			set = set.And(lake.NewOffsets(lake.Span{First: 0, Last: record.Offset - 1}))
+			return errEnough
+		}
+		n++
+		if again, ok := r.examine(record); ok {
+			r.a.learned[p] = append(r.a.learned[p], again)
+		} else {
+			r.present[p] = with(r.present[p], record.Offset)
+		}
+		return nil
+	})
+	if err == nil || errors.Is(err, errEnough) {
+		r.looked[p] = r.looked[p].Union(set)
+	}
+	return n, err
+}
+
+// with adds an offset, usually the next.
+func with(set lake.Offsets, offset int64) lake.Offsets {
+	if n := len(set); n > 0 && set[n-1].Last+1 == offset {
+		set[n-1].Last = offset
+		return set
+	} else if n == 0 || set[n-1].Last < offset {
+		return append(set, lake.Span{First: offset, Last: offset})
+	}
+	return set.Union(lake.Offsets{{First: offset, Last: offset}})
+}
+
+// gather builds the evidence and judges by it.
+func (r *round) gather(ctx context.Context, since time.Time) (err error) {
+	if r.evidence, r.objects, r.problems, err = r.a.collect(ctx, since); err != nil {
+		return err
+	}
+	for p, list := range r.a.learned {
+		var ds []lake.Duplicate
+		for _, again := range list {
+			ds = append(ds, lake.Duplicate{Offset: again.offset, Of: again.of})
+		}
+		r.evidence.merge(lake.Coverage{Duplicates: map[lake.Partition][]lake.Duplicate{p: ds}})
+	}
+	r.evidence.tidy()
+	if err := r.readLetters(ctx); err != nil {
+		return err
+	}
+	for p, set := range r.origins {
+		r.evidence.dead[p] = r.evidence.dead[p].Union(set)
+	}
+	r.settleLearned()
+	r.evidence.replayed, r.evidence.other = r.a.replayed, r.a.other
+	r.found = map[lake.Partition]finding{}
+	for p := range r.reaches {
+		r.found[p] = r.evidence.judge(p, r.reaches)
+	}
+	return nil
+}
+
+// settleLearned keeps of a replay whose first delivery is explained nothing but
+// its offset: replays can be as long as the log.
+func (r *round) settleLearned() {
+	for p, list := range r.a.learned {
+		kept := list[:0]
+		for _, again := range list {
+			if r.evidence.follow(again.of, r.reaches) == proven {
+				r.a.replayed[p] = with(r.a.replayed[p], again.offset)
+			} else {
+				kept = append(kept, again)
+			}
+		}
+		r.a.learned[p] = kept
+	}
+}
+
+// readLetters reads the dead letters that are on the log and not in the store
+// yet: what they came from is dead-lettered all the same.
+func (r *round) readLetters(ctx context.Context) error {
+	var err error
+	if r.now, err = r.a.look(ctx); err != nil {
+		return err
+	}
+	wanted := map[lake.Partition]lake.Offsets{}
+	for p, at := range r.now {
+		if p.Topic != r.a.conf.DeadLetterTopic {
+			continue
+		}
+		if left := at.offsets().Minus(r.evidence.stored[p]).Minus(r.evidence.erased[p]).Minus(r.letters[p]); left.Count() > 0 {
+			wanted[p] = left
+		}
+	}
+	err = r.a.read(ctx, wanted, func(record *kgo.Record) error {
+		var envelope struct {
+			Origin *struct {
+				Topic     string `json:"topic"`
+				Partition int32  `json:"partition"`
+				Offset    int64  `json:"offset"`
+			} `json:"origin"`
+		}
+		if json.Unmarshal(record.Value, &envelope) == nil && envelope.Origin != nil { // else it stands for no record
+			o := envelope.Origin
+			p := lake.Partition{Topic: o.Topic, Partition: o.Partition}
+			r.origins[p] = with(r.origins[p], o.Offset)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for p, set := range wanted {
+		r.letters[p] = r.letters[p].Union(set)
+	}
+	return nil
+}
+
+// examine tells whether a record stands for another one. A replay that is not
+// meant for the raw store it notes on the way.
+func (r *round) examine(record *kgo.Record) (again republished, ok bool) {
+	again.offset = record.Offset
+	var received, flags string
+	for _, h := range record.Headers {
+		switch h.Key {
+		case event.HeaderTarget:
+			if len(h.Value) > 0 && !event.HasFlag(string(h.Value), event.TargetRaw) {
+				p := lake.Partition{Topic: record.Topic, Partition: record.Partition}
+				r.a.other[p] = with(r.a.other[p], record.Offset)
+			}
+		case event.HeaderDelivery:
+			if first, err := event.ParseCoordinates(string(h.Value)); err == nil {
+				again.of, ok = first, true
+			}
+		case event.HeaderReceivedAt:
+			received = string(h.Value)
+		case event.HeaderFlags:
+			flags = string(h.Value)
+		}
+	}
+	if ok && r.evidence.follow(again.of, r.reaches) == unproven { // stored long ago: look where it must be
+		var e event.Event
+		if event.Parse(record.Value, &e) == nil {
+			at, known := text.ParseTime(received)
+			again.folder = lake.DateFolder(e.At(at, known && event.HasFlag(flags, event.FlagClockAhead)))
+			r.a.raw.folders[again.folder] = true
+		}
+	}
+	return again, ok
+}
+
+// report writes down what the last look found.
+func (r *round) report(opt Options, problems []string) *Report {
+	out := &Report{At: time.Now().UTC(), Deep: r.a.conf.Deep, Objects: r.objects,
+		Partitions: []PartitionReport{}, Problems: slices.Concat([]string{}, problems, r.problems, r.beyond())}
+	if !opt.From.IsZero() {
+		out.From = &opt.From
+	}
+	if !opt.To.IsZero() {
+		out.To = &opt.To
+	}
+	for p, f := range r.found {
+		at := r.reaches[p]
+		pr := PartitionReport{Topic: p.Topic, Partition: p.Partition, First: at.first, End: at.end, Committed: at.committed,
+			Counts: f.counts(at), Ranges: ranges(f.unexplained, r.reasons(p, f))}
+		out.Total.add(pr.Counts)
+		out.Partitions = append(out.Partitions, pr)
+	}
+	slices.SortFunc(out.Partitions, PartitionReport.before)
+	return out
+}
+
+// beyond names partitions of which a store holds what the log has not reached.
+func (r *round) beyond() (problems []string) {
+	for p, at := range r.now {
+		set := r.evidence.stored[p].Union(r.evidence.erased[p])
+		if n := len(set); n > 0 && set[n-1].Last >= at.end {
+			problems = append(problems, fmt.Sprintf("a store holds record %s/%d, but the log of it ends at %d: it has lost its end, or was made anew", p, set[n-1].Last, at.end))
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+// reasons sorts what is unexplained.
+func (r *round) reasons(p lake.Partition, f finding) []reason {
+	gone := lake.NewOffsets(lake.Span{First: 0, Last: r.starts[p] - 1})
+	var repeats []lake.Span
+	for _, d := range r.evidence.within(p, r.reaches[p]) {
+		if f.unexplained.Has(d.Offset) {
+			repeats = append(repeats, lake.Span{First: d.Offset, Last: d.Offset})
+		}
+	}
+	out := []reason{
+		{set: lake.NewOffsets(repeats...), text: "said to repeat a record that nothing explains"},
+		{set: gone, text: "gone from the log, and in no store"},
+		{set: r.present[p], text: "in the log, passed by group " + r.a.groupOf(p.Topic) + ", and in no store"},
+	}
+	if p.Topic == r.a.conf.DeadLetterTopic {
+		return append(out, reason{rest: true, text: "passed by group " + r.a.conf.DeadLetterGroup + ", and not in the dead-letter store"})
+	}
+	return append(out, reason{rest: true, text: "the log holds no record there"})
+}

@@ -1,0 +1,189 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
+)
+
+// GroupDevices returns the devices of a group, as a fleet sees it. An error
+// that wraps ErrNotFound says that there is none.
+type GroupDevices func(ctx context.Context, fleet, name string) ([]string, error)
+
+// Handler serves the administration of replays:
+//
+//	POST /v1/replays              a Spec → 201, with the job; "dry_run": true publishes nothing
+//	GET  /v1/replays?state=&limit=&before=   the newest first
+//	GET  /v1/replays/{id}         the job, its progress, what it found
+//	POST /v1/replays/{id}/pause | resume | cancel
+//
+// It does not ask who calls: mount it behind Require(Admin, …).
+func Handler(store *Store, groups GroupDevices) http.Handler {
+	h := &rest{store: store, groups: groups}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/replays", h.list)
+	mux.HandleFunc("POST /v1/replays", h.create)
+	mux.HandleFunc("GET /v1/replays/{id}", h.get)
+	mux.HandleFunc("POST /v1/replays/{id}/pause", h.change(store.Pause))
+	mux.HandleFunc("POST /v1/replays/{id}/resume", h.change(store.Resume))
+	mux.HandleFunc("POST /v1/replays/{id}/cancel", h.change(store.Cancel))
+	return mux
+}
+
+type rest struct {
+	store  *Store
+	groups GroupDevices
+}
+
+const (
+	listDefault, listMax = 100, 1000
+	bodyMost             = 16 << 20 // as many devices as a job takes
+)
+
+type invalid struct{ error }
+
+func (h *rest) create(w http.ResponseWriter, r *http.Request) {
+	spec, err := h.read(w, r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	by := ""
+	if key, ok := apikey.KeyFrom(r.Context()); ok {
+		by = key.ID
+	}
+	j, err := h.store.Create(r.Context(), spec, by)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Location", "/v1/replays/"+j.ID)
+	respond(w, http.StatusCreated, j.shown())
+}
+
+func (h *rest) read(w http.ResponseWriter, r *http.Request) (Spec, error) {
+	var spec Spec
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&spec); err != nil {
+		return spec, invalid{fmt.Errorf("reading the body: %w", err)}
+	}
+	if spec.Fleet == "" {
+		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter
+	}
+	if spec.Fleet != "" {
+		if err := apikey.ValidFleet(spec.Fleet); err != nil {
+			return spec, invalid{err}
+		}
+	}
+	if spec.Group != "" {
+		if len(spec.Devices) > 0 {
+			return spec, invalid{errors.New("group: name a group or devices, not both")}
+		}
+		devices, err := h.groups(r.Context(), spec.Fleet, spec.Group)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return spec, invalid{fmt.Errorf("group: there is no group %q: make it with PUT /v1/groups/%s", spec.Group, spec.Group)}
+		case err != nil:
+			return spec, err
+		case len(devices) == 0:
+			return spec, invalid{fmt.Errorf("group: %q has no devices", spec.Group)}
+		}
+		spec.Devices = devices
+	}
+	if err := spec.check(h.store.now().UTC()); err != nil {
+		return spec, invalid{err}
+	}
+	return spec, nil
+}
+
+func (h *rest) list(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	limit, before := listDefault, h.store.now().Add(time.Minute)
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > listMax {
+			fail(w, invalid{fmt.Errorf("limit: expected 1 to %d", listMax)})
+			return
+		}
+		limit = n
+	}
+	if until := q.Get("before"); until != "" {
+		t, ok := text.ParseTime(until)
+		if !ok {
+			fail(w, invalid{errors.New("before: expected an RFC 3339 time with a zone")})
+			return
+		}
+		before = t
+	}
+	jobs, err := h.store.List(r.Context(), State(q.Get("state")), before, limit)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	if jobs == nil {
+		jobs = []*Job{}
+	}
+	respond(w, http.StatusOK, map[string]any{"replays": jobs}) // the store has shown them
+}
+
+func (h *rest) get(w http.ResponseWriter, r *http.Request) {
+	j, err := h.store.Get(r.Context(), r.PathValue("id"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	respond(w, http.StatusOK, j.shown())
+}
+
+func (h *rest) change(do func(context.Context, string) (*Job, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		j, err := do(r.Context(), r.PathValue("id"))
+		if errors.Is(err, ErrState) {
+			httpx.Write(w, httpx.Problem{Type: "wrong-state", Status: http.StatusConflict, Title: "The replay's state does not allow that",
+				Detail: fmt.Sprintf("the replay is %s; what waits or runs can be paused, what is paused or has failed resumed, and what has not ended cancelled", j.State)})
+			return
+		}
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		respond(w, http.StatusOK, j.shown())
+	}
+}
+
+func respond(w http.ResponseWriter, status int, body any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(raw, '\n')) // the client has gone
+}
+
+// fail says what is wrong with the request; what is wrong with the store stays
+// inside, but for the fact.
+func fail(w http.ResponseWriter, err error) {
+	var bad invalid
+	switch {
+	case errors.As(err, &bad):
+		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: bad.Error()})
+	case errors.Is(err, ErrNotFound):
+		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: "no replay has this id"})
+	default:
+		w.Header().Set("Retry-After", "5")
+		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
+			Detail: "the store of replays does not answer: try again"})
+	}
+}

@@ -1,0 +1,433 @@
+// Package replay runs jobs that use stored data again: events through the
+// consumers (reprocess), windows of rollups made anew (rebuild), dead letters
+// back into the stage that failed (redrive). Jobs are rows of the control
+// store; the input replay_jobs takes them up, and publishes.
+//
+// What a crash leaves: a job whose lease ends. Whoever takes it up goes on
+// behind what the log had acknowledged, and publishes again what was in flight;
+// consumers know it by its coordinates, and count nothing twice.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/kafka"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/store/lake"
+)
+
+const (
+	replayFieldControl     = "control"
+	replayFieldRaw         = "raw"
+	replayFieldDeadLetter  = "dead_letter"
+	replayFieldRollups     = "rollups"
+	replayFieldTopic       = "topic"
+	replayFieldConcurrency = "concurrency"
+	replayFieldRate        = "rate"
+	replayFieldLive        = "live_topic"
+	replayFieldGroups      = "groups"
+	replayFieldBehind      = "max_behind"
+	replayFieldBatchSize   = "batch_size"
+	replayFieldSettle      = "settle"
+	replayFieldUpcast      = "upcast"
+	replayFieldSchemas     = "schemas"
+)
+
+// Metadata of the messages, for the stream's config.
+const (
+	metaTopic    = "local_topic"    // where a message goes
+	metaValidate = "local_validate" // set when it is to be validated first
+)
+
+func inputSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Runs replay jobs: publishes stored events and dead letters again, and rebuilds rollups.").
+		Description(`
+Jobs are made with `+"`POST /v1/replays` of the api, or `weir replay`"+`. Any number of processes may run this input on one control store: a
+job belongs to one of them at a time, and is taken over when that one is gone. A job's position moves when the output has
+acknowledged; what a crash interrupts is published again, under the same coordinates.
+
+Each message is an event as it was sent, with the headers of its first delivery, its coordinates in `+"`weir_delivery`"+`, by which
+every consumer recognises it, and in `+"`weir_target`"+` the groups that are to handle it. Metadata: `+"`local_topic`"+`, where it goes;
+`+"`local_device`"+`, the record key; `+"`local_validate`"+`, set when a schema has to judge it first (dead letters of the ingest). All messages
+of a batch are to be validated, or none. A message that fails on the way goes through the processor `+"`replay_refused`"+` and is
+dropped; one that the log did not take is rejected, and comes again.
+
+### Live traffic
+
+Where it knows the brokers, a job makes way: while live events come in it begins slowly, measures how long the log takes to answer,
+and becomes faster for as long as it answers no later; some 400 events a second it always takes. With no live traffic it goes as
+fast as `+"`rate` and `max_behind`"+` let it.
+
+### Metrics
+
+`+"`weir_replay_events_total{mode,outcome=published|refused}` and the gauges `weir_replay_running_jobs` and `weir_replay_allowed_events_per_second`"+`.`).
+		Field(service.NewStringField(replayFieldControl).
+			Description("The SQL store of jobs and of what became of dead letters: `sqlite://PATH` or `postgres://…`.").Secret().
+			Example("sqlite://data/control.db")).
+		Field(service.NewStringField(replayFieldRaw).
+			Description("The store of raw events.").Example("file://data/raw")).
+		Field(service.NewStringField(replayFieldDeadLetter).
+			Description("The store of dead letters.").Example("file://data/dead-letter")).
+		Field(service.NewStringField(replayFieldRollups).
+			Description("The SQL store of rollups, which rebuilds write to.").Secret().
+			Example("sqlite://data/rollups.db")).
+		Field(service.NewStringField(replayFieldTopic).
+			Description("The topic that consumers read replayed events from.").
+			Default("replay-events")).
+		Field(service.NewIntField(replayFieldConcurrency).
+			Description("How many jobs run at a time in this process.").
+			Default(1).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+		Field(service.NewIntField(replayFieldRate).
+			Description("How many events a second the jobs of this process read at most, all together. A job may name a lower rate for itself.").
+			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+		Fields(kafka.OptionalFields("Addresses of the log's brokers: to see whether there is live traffic, which jobs make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to others.")...).
+		Field(service.NewStringField(replayFieldLive).
+			Description("The topic of live events.").Default("raw-events").Advanced()).
+		Field(service.NewStringListField(replayFieldGroups).
+			Description("The consumer groups of replayed events. A target is the group whose name ends in it.").
+			Default([]any{"weir-raw", "weir-rollup", "weir-detect"}).Advanced()).
+		Field(service.NewIntField(replayFieldBehind).
+			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it goes at the consumers' pace, and holds up live events no longer than they take for so many.").
+			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+		Field(service.NewIntField(replayFieldBatchSize).
+			Description("How many events make a batch.").
+			Default(500).LintRule(`root = if this < 1 { "must be at least 1" }`).Advanced()).
+		Field(service.NewDurationField(replayFieldSettle).
+			Description("How long a rebuild waits before it looks again at windows whose events are still on their way into the raw store: a batch of that store.").
+			Default("5s").Advanced()).
+		Field(service.NewBloblangField(replayFieldUpcast).
+			Description("What the rollup stream maps events with before it counts them; rebuilds count what it makes of stored events.").
+			Optional()).
+		Field(service.NewStringField(replayFieldSchemas).
+			Description("Where the schemas are, as `schema_validate` takes it: rebuilds count the metrics that they declare when the job begins. Empty, they count what was declared when an event was stored.").
+			Default("").Secret().Example("sqlite://data/control.db")).
+		Example("Run jobs", "Dead letters of the ingest are validated again; what fails again is noted, and stays a dead letter.", `
+input:
+  replay_jobs:
+    control: sqlite://data/control.db
+    raw: file:///var/lib/weir/raw
+    dead_letter: file:///var/lib/weir/dead-letter
+    rollups: sqlite://data/rollups.db
+    schemas: sqlite://data/control.db
+    seed_brokers: [ localhost:9092 ]
+
+pipeline:
+  processors:
+    - switch:
+        - check: '@local_validate == "1"'
+          processors:
+            - schema_validate:
+                url: file://schemas
+
+output:
+  fallback:
+    - reject_errored:
+        kafka_franz:
+          seed_brokers: [ localhost:9092 ]
+          topic: ${! @local_topic }
+          key: ${! @local_device }
+          metadata:
+            include_prefixes: [ weir_ ]
+    - switch:
+        cases:
+          - check: errored()
+            output:
+              drop: {}
+              processors:
+                - replay_refused: {}
+          - output:
+              reject: ${! @fallback_error }
+`)
+}
+
+// Register adds the room's components, on the stores of other rooms.
+func Register(env *service.Environment, from Sources) error {
+	if err := env.RegisterProcessor("replay_refused", refusedSpec(),
+		func(*service.ParsedConfig, *service.Resources) (service.Processor, error) { return refused{}, nil }); err != nil {
+		return err
+	}
+	return env.RegisterBatchInput("replay_jobs", inputSpec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+			return newInput(conf, res, from)
+		})
+}
+
+// input is replay_jobs.
+type input struct {
+	res                               *service.Resources
+	from                              Sources
+	control, raw, deadLetter, rollups string
+	schemas                           string
+	topic, live                       string
+	cluster                           kafka.Cluster
+	groups                            []string
+	concurrency, rate, batch, behind  int
+	published                         *service.MetricCounter
+	running, allowed                  *service.MetricGauge
+	yield                             *yield
+	watcher                           *watcher // nil without brokers
+	parcels, again                    chan *parcel
+	poll, settle                      time.Duration
+	upcast                            *bloblang.Executor
+	busy                              atomic.Int64
+
+	mu      sync.Mutex
+	stop    context.CancelCauseFunc
+	workers sync.WaitGroup
+	release []func()
+}
+
+func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) (*input, error) {
+	in := &input{res: res, from: from, parcels: make(chan *parcel), poll: time.Second,
+		published: res.Metrics().NewCounter("weir_replay_events_total", "mode", "outcome"),
+		running:   res.Metrics().NewGauge("weir_replay_running_jobs"),
+		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
+	}
+	var err error
+	for name, to := range map[string]*string{replayFieldControl: &in.control, replayFieldRaw: &in.raw,
+		replayFieldDeadLetter: &in.deadLetter, replayFieldRollups: &in.rollups, replayFieldTopic: &in.topic, replayFieldLive: &in.live,
+		replayFieldSchemas: &in.schemas} {
+		if *to, err = conf.FieldString(name); err != nil {
+			return nil, err
+		}
+	}
+	for name, to := range map[string]*int{replayFieldConcurrency: &in.concurrency, replayFieldRate: &in.rate, replayFieldBatchSize: &in.batch, replayFieldBehind: &in.behind} {
+		if *to, err = conf.FieldInt(name); err != nil {
+			return nil, err
+		}
+		if *to < 1 {
+			return nil, fmt.Errorf("field %s: expected at least 1", name)
+		}
+	}
+	if in.settle, err = conf.FieldDuration(replayFieldSettle); err != nil {
+		return nil, err
+	}
+	if conf.Contains(replayFieldUpcast) {
+		if in.upcast, err = conf.FieldBloblang(replayFieldUpcast); err != nil {
+			return nil, err
+		}
+	}
+	if in.cluster, err = kafka.FromParsed(conf); err != nil && !errors.Is(err, kafka.ErrNoBroker) {
+		return nil, err
+	}
+	items, err := conf.FieldStringList(replayFieldGroups)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range items {
+		in.groups = append(in.groups, strings.Split(item, ",")...)
+	}
+	in.yield = newYield(in.rate)
+	in.again = make(chan *parcel, in.concurrency*parcelsMost)
+	return in, nil
+}
+
+// Connect opens the stores and begins to take up jobs.
+func (in *input) Connect(ctx context.Context) (err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stop != nil {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			in.releaseAll()
+		}
+	}()
+	control, err := in.open(ctx, in.control)
+	if err != nil {
+		return err
+	}
+	store, err := OpenStore(ctx, control)
+	if err != nil {
+		return err
+	}
+	events, err := in.openLake(ctx, in.raw)
+	if err != nil {
+		return err
+	}
+	dead, err := in.openLake(ctx, in.deadLetter)
+	if err != nil {
+		return err
+	}
+	letters, err := in.from.DeadLetters(ctx, dead, control)
+	if err != nil {
+		return err
+	}
+	db, err := in.open(ctx, in.rollups)
+	if err != nil {
+		return err
+	}
+	rollups, err := in.from.Rollups(ctx, db)
+	if err != nil {
+		return err
+	}
+	working, stop := context.WithCancelCause(context.Background())
+	if in.cluster.Named() {
+		in.yield.hold()
+		busy := func() bool { return in.busy.Load() > 0 }
+		if in.watcher, err = startWatcher(working, in.cluster, in.groups, in.live, in.topic, busy, in.yield, in.res.Logger()); err != nil {
+			stop(err)
+			return err
+		}
+	}
+	in.stop = stop
+	for range in.concurrency {
+		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
+			events: in.from.Events(events), letters: letters, rollups: rollups}
+		if in.schemas != "" {
+			t.schemas = func(ctx context.Context) (Schemas, error) { return in.from.Schemas(ctx, in.schemas) }
+		}
+		in.workers.Go(func() { in.work(working, t) })
+	}
+	return nil
+}
+
+// work takes up one job after the other.
+func (in *input) work(ctx context.Context, t tools) {
+	for ctx.Err() == nil {
+		j, err := t.store.take(ctx, t.owner)
+		if err != nil && ctx.Err() == nil {
+			in.res.Logger().Warnf("%v", err)
+		}
+		if j == nil {
+			_ = sleep(ctx, in.poll) // when it ends, so does the loop
+			continue
+		}
+		r := &run{tools: t, job: j, flight: newFlight(j), pace: in.pace(j)}
+		in.running.Set(in.busy.Add(1))
+		r.log.Infof("Replay %s begins, or goes on: %s", j.ID, j.Mode)
+		if err := r.carry(ctx); err != nil {
+			r.log.Warnf("Replay %s was let go: %v", j.ID, err)
+		}
+		in.running.Set(in.busy.Add(-1))
+		progress, _ := r.flight.state()
+		r.log.Infof("Replay %s is at rest: %d events read, %d published", j.ID, progress.Read, progress.Published)
+	}
+}
+
+// ReadBatch returns the next messages of a job. Their acknowledgement moves it;
+// what the output refused comes again.
+func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	in.mu.Lock()
+	connected := in.stop != nil
+	in.mu.Unlock()
+	if !connected {
+		return nil, nil, service.ErrNotConnected
+	}
+	p, err := in.next(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	batch, verdicts := p.emit()
+	emitted := time.Now()
+	return batch, func(ctx context.Context, err error) error {
+		if err == nil {
+			in.yield.saw(ack, time.Since(emitted))
+			rate, _ := in.yield.allowed()
+			in.allowed.Set(int64(rate))
+		}
+		failed := verdicts.Rejected()
+		if err == nil && p.settle != nil {
+			err = p.settle(ctx, failed)
+		}
+		if err != nil {
+			in.retry(p)
+			return nil
+		}
+		mode := string(p.mode)
+		in.published.Incr(int64(len(p.messages)-len(failed)), mode, "published")
+		if len(failed) > 0 {
+			in.published.Incr(int64(len(failed)), mode, "refused")
+		}
+		p.flight.settled(p, len(failed))
+		return nil
+	}, nil
+}
+
+// next returns what is to be emitted: first what is emitted again.
+func (in *input) next(ctx context.Context) (p *parcel, err error) {
+	for {
+		select {
+		case p = <-in.again:
+		default:
+			select {
+			case p = <-in.again:
+			case p = <-in.parcels:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		if !p.flight.abandoned() { // the job has been let go
+			return p, nil
+		}
+	}
+}
+
+// retryPause keeps a refused batch from going round without end.
+const retryPause = 200 * time.Millisecond
+
+// retry emits a parcel again. There is room: each job has no more in flight.
+func (in *input) retry(p *parcel) { time.AfterFunc(retryPause, func() { in.again <- p }) }
+
+func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
+	db, release, err := sqldb.Shared(ctx, in.res, url)
+	if err == nil {
+		in.release = append(in.release, release)
+	}
+	return db, err
+}
+
+func (in *input) openLake(ctx context.Context, url string) (*lake.Store, error) {
+	store, release, err := lake.Shared(ctx, in.res, url)
+	if err == nil {
+		in.release = append(in.release, release)
+	}
+	return store, err
+}
+
+func (in *input) releaseAll() {
+	for i := len(in.release) - 1; i >= 0; i-- {
+		in.release[i]()
+	}
+	in.release = nil
+}
+
+// Close lets go of the jobs, saved as far as the log has acknowledged: another
+// process, or this one's next run, goes on there.
+func (in *input) Close(ctx context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stop == nil {
+		return nil
+	}
+	in.stop(errStopped)
+	done := make(chan struct{})
+	go func() { in.workers.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return errors.Join(errors.New("closing the replays: a job has not stopped"), ctx.Err())
+	}
+	if in.watcher != nil {
+		in.watcher.close()
+	}
+	in.releaseAll()
+	in.stop = nil
+	return nil
+}
+
+var _ service.BatchInput = (*input)(nil)

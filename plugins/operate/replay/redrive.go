@@ -1,0 +1,278 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+)
+
+// The stages that dead letters can go back into.
+const (
+	stageIngest   = "ingest"
+	stageSpillway = "spillway"
+)
+
+// Preview is what a dry run of a redrive found.
+type Preview struct {
+	Letters  int64    `json:"letters"`
+	Resolved int64    `json:"resolved"` // published before: they would be passed over
+	Foreign  int64    `json:"foreign"`  // of stages that events do not go back into
+	Counts   []Count  `json:"counts"`   // of those that would be redriven
+	Samples  []Sample `json:"samples"`
+}
+
+// Count is how many dead letters share a fleet, a stage and a code.
+type Count struct {
+	Fleet string     `json:"fleet"`
+	Stage string     `json:"stage"`
+	Code  event.Code `json:"code"`
+	Count int64      `json:"count"`
+}
+
+// Sample is a dead letter as it is, and as the patch would make it.
+type Sample struct {
+	ID       string     `json:"id"`
+	Fleet    string     `json:"fleet"`
+	Stage    string     `json:"stage"`
+	Code     event.Code `json:"code"`
+	Message  string     `json:"message"`
+	Device   string     `json:"device_id,omitempty"`
+	FailedAt time.Time  `json:"failed_at"`
+	Original string     `json:"original"`
+	Patched  *string    `json:"patched,omitempty"`
+	Problem  string     `json:"problem,omitempty"` // why the patch failed
+}
+
+const (
+	samplesMost = 10
+	sampleBytes = 4 << 10
+	countsMost  = 1000
+)
+
+// back returns the processing groups that a dead letter goes back to, "" when
+// it is for none of them, and whether it is to be validated first.
+func (s *Spec) back(l *Letter) (targets string, validate bool) {
+	allowed := s.targets()
+	switch l.Stage {
+	case stageIngest:
+		return list(allowed), true
+	case stageSpillway: // groups that have it already recognise it
+		return list(allowed), false
+	case event.TargetRaw, event.TargetRollup, event.TargetDetect:
+		if l.Code == event.CodeInvalidJSON || l.Code == event.CodeInvalidEvent {
+			return list(allowed), true // one stage accounts for a record that none could read
+		}
+		if slices.Contains(allowed, l.Stage) || slices.Contains(s.Stages, l.Stage) {
+			return l.Stage, false
+		}
+	}
+	return "", false
+}
+
+// redrive publishes dead letters again, but for those that were before.
+func (r *run) redrive(ctx context.Context) error {
+	patch, err := newPatcher(r.job.Patch)
+	if err != nil {
+		return err
+	}
+	q := LetterQuery{Fleet: r.job.Fleet, Devices: r.job.Devices, Stages: r.job.Stages, Codes: r.job.Codes}
+	if r.job.From != nil {
+		q.From = *r.job.From
+	}
+	if r.job.To != nil {
+		q.To = *r.job.To
+	}
+	if _, position := r.flight.state(); len(position) > 0 {
+		var at *letterPlace
+		if err := json.Unmarshal(position, &at); err != nil {
+			return fmt.Errorf("reading where the redrive was: %w", err)
+		}
+		if at != nil && time.UnixMicro(at.FailedAt).After(q.From) {
+			q.From = time.UnixMicro(at.FailedAt)
+		}
+	}
+	if r.job.DryRun {
+		return r.preview(ctx, q, patch)
+	}
+	var letters []*Letter
+	send := func() error {
+		parcels, err := r.pack(ctx, letters, patch)
+		letters = nil
+		if err != nil {
+			return err
+		}
+		for _, p := range parcels {
+			if err := r.send(ctx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err = r.letters.Scan(ctx, q, func(l *Letter) error {
+		if letters = append(letters, l); len(letters) < r.pace.parcel(r.batch) {
+			return nil
+		}
+		return send()
+	})
+	if err == nil && len(letters) > 0 {
+		err = send()
+	}
+	if err != nil {
+		return fmt.Errorf("redriving dead letters: %w", err)
+	}
+	return nil
+}
+
+// pack makes parcels of dead letters: of those that may go back and have not.
+// What is to be validated goes apart: a batch takes one way through the stream.
+func (r *run) pack(ctx context.Context, letters []*Letter, patch *patcher) ([]*parcel, error) {
+	resolved, err := r.letters.Resolved(ctx, ids(letters))
+	if err != nil {
+		return nil, err
+	}
+	judged, straight := &letterParcel{}, &letterParcel{}
+	straight.read = int64(len(letters))
+	if straight.position, err = (letterPlace{letters[len(letters)-1].FailedAt.UnixMicro()}).encode(); err != nil {
+		return nil, err
+	}
+	var failed []Outcome
+	for _, l := range letters {
+		targets, validate := r.job.back(l)
+		if resolved[l.ID] || targets == "" {
+			straight.skipped++
+			continue
+		}
+		value, ok, err := patch.apply(l.Original)
+		switch {
+		case err != nil:
+			failed = append(failed, Outcome{ID: l.ID, Reason: err.Error()})
+			straight.refused++
+		case !ok:
+			straight.skipped++
+		case validate:
+			judged.add(l, letterMessage(l, value, targets, r.topic, true))
+		default:
+			straight.add(l, letterMessage(l, value, targets, r.topic, false))
+		}
+	}
+	if len(failed) > 0 {
+		if err := r.letters.Resolve(ctx, r.job.ID, failed); err != nil {
+			return nil, err
+		}
+	}
+	if len(judged.messages) == 0 {
+		return []*parcel{straight.sealed(r)}, nil
+	}
+	return []*parcel{judged.sealed(r), straight.sealed(r)}, nil
+}
+
+// letterParcel is a parcel of dead letters and their ids, by index.
+type letterParcel struct {
+	parcel
+	ids []string
+}
+
+func (p *letterParcel) add(l *Letter, msg *service.Message) {
+	p.messages = append(p.messages, msg)
+	p.ids = append(p.ids, l.ID)
+}
+
+// sealed returns the parcel, which notes what became of its dead letters.
+func (p *letterParcel) sealed(r *run) *parcel {
+	p.settle = func(ctx context.Context, refused map[int]*event.Rejection) error {
+		outcomes := make([]Outcome, len(p.ids))
+		for i, id := range p.ids {
+			outcomes[i] = Outcome{ID: id, Published: true}
+			if why := refused[i]; why != nil {
+				outcomes[i] = Outcome{ID: id, Reason: why.Error()}
+			}
+		}
+		return r.letters.Resolve(ctx, r.job.ID, outcomes)
+	}
+	return &p.parcel
+}
+
+func ids(letters []*Letter) []string {
+	out := make([]string, len(letters))
+	for i, l := range letters {
+		out[i] = l.ID
+	}
+	return out
+}
+
+// preview counts and samples the dead letters, and publishes nothing.
+func (r *run) preview(ctx context.Context, q LetterQuery, patch *patcher) error {
+	out := &Preview{Counts: []Count{}, Samples: []Sample{}}
+	at := map[Count]int{}
+	var page []*Letter
+	look := func() error {
+		resolved, err := r.letters.Resolved(ctx, ids(page))
+		if err != nil {
+			return err
+		}
+		for _, l := range page {
+			out.Letters++
+			if resolved[l.ID] {
+				out.Resolved++
+				continue
+			}
+			if targets, _ := r.job.back(l); targets == "" {
+				out.Foreign++
+				continue
+			}
+			key := Count{Fleet: l.Fleet, Stage: l.Stage, Code: l.Code}
+			if i, ok := at[key]; ok {
+				out.Counts[i].Count++
+			} else if len(out.Counts) < countsMost {
+				at[key] = len(out.Counts)
+				out.Counts = append(out.Counts, Count{l.Fleet, l.Stage, l.Code, 1})
+			}
+			if len(out.Samples) < samplesMost {
+				out.Samples = append(out.Samples, sample(l, patch))
+			}
+		}
+		r.flight.count(func(p *Progress) { p.Read += int64(len(page)); p.Skipped += int64(len(page)) })
+		page = nil
+		return nil
+	}
+	err := r.letters.Scan(ctx, q, func(l *Letter) error {
+		if page = append(page, l); len(page) < r.batch {
+			return nil
+		}
+		return look()
+	})
+	if err == nil && len(page) > 0 {
+		err = look()
+	}
+	if err != nil {
+		return fmt.Errorf("looking at dead letters: %w", err)
+	}
+	r.found(func(result *Result) { result.Preview = out })
+	return nil
+}
+
+func sample(l *Letter, patch *patcher) Sample {
+	s := Sample{ID: l.ID, Fleet: l.Fleet, Stage: l.Stage, Code: l.Code, Message: l.Message, Device: l.Device, FailedAt: l.FailedAt.UTC(), Original: cut(l.Original)}
+	if patch.mapping == nil {
+		return s
+	}
+	switch patched, ok, err := patch.apply(l.Original); {
+	case err != nil:
+		s.Problem = err.Error()
+	case !ok:
+		s.Problem = "the patch deletes it: it would not be redriven"
+	default:
+		text := cut(patched)
+		s.Patched = &text
+	}
+	return s
+}
+
+// cut returns the bytes as text, as much as a sample shows.
+func cut(raw []byte) string { return string(raw[:min(len(raw), sampleBytes)]) }

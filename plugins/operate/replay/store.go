@@ -1,0 +1,223 @@
+package replay
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"weir/internal/platform/sqldb"
+)
+
+// The errors that callers tell apart.
+var (
+	ErrNotFound = errors.New("no such replay")
+	ErrState    = errors.New("the replay's state does not allow it")
+
+	errLost = errors.New("another process runs the job")
+)
+
+// lease is how long a job stays with a runner that says nothing: what a crash
+// delays it by.
+const lease = 10 * time.Second
+
+// Store keeps jobs in the control store. A job, its progress and its position
+// change together; what is returned as done is committed.
+type Store struct {
+	db  *sqldb.DB
+	now func() time.Time
+}
+
+func migrations() []sqldb.Migration {
+	table := `CREATE TABLE replay_job (
+		id TEXT PRIMARY KEY, created_at BIGINT NOT NULL, created_by TEXT NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL,
+		spec TEXT NOT NULL, progress TEXT NOT NULL, position TEXT NOT NULL, result TEXT NOT NULL,
+		started_at BIGINT NOT NULL, ended_at BIGINT NOT NULL, owner TEXT NOT NULL, lease_until BIGINT NOT NULL);
+		CREATE INDEX replay_job_created ON replay_job (created_at, id);`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}}
+}
+
+// OpenStore prepares the table of jobs.
+func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
+	if err := db.Migrate(ctx, "replay", migrations()); err != nil {
+		return nil, fmt.Errorf("opening the store of replays: %w", err)
+	}
+	return &Store{db: db, now: time.Now}, nil
+}
+
+// Create queues a job. The spec has been checked.
+func (s *Store) Create(ctx context.Context, spec Spec, by string) (*Job, error) {
+	j := &Job{ID: uuid.NewString(), State: Queued, CreatedBy: by, Spec: spec, CreatedAt: s.now().UTC()}
+	text, err := json.Marshal(spec)
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, `INSERT INTO replay_job (id, created_at, created_by, state, error, spec, progress, position, result, started_at, ended_at, owner, lease_until)
+			VALUES ($1, $2, $3, $4, '', $5, '{}', 'null', '{}', 0, 0, '', 0)`, j.ID, j.CreatedAt.UnixMicro(), by, string(Queued), string(text))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("queueing a replay: %w", err)
+	}
+	return j, nil
+}
+
+const columns = `id, created_at, created_by, state, error, spec, progress, position, result, started_at, ended_at`
+
+func (s *Store) scan(row interface{ Scan(...any) error }) (*Job, error) {
+	var j Job
+	var created, started, ended int64
+	var state, spec, progress, position, result string
+	if err := row.Scan(&j.ID, &created, &j.CreatedBy, &state, &j.Error, &spec, &progress, &position, &result, &started, &ended); err != nil {
+		return nil, err
+	}
+	j.State, j.CreatedAt, j.position = State(state), time.UnixMicro(created).UTC(), json.RawMessage(position)
+	for _, part := range []struct {
+		text string
+		to   any
+	}{{spec, &j.Spec}, {progress, &j.Progress}, {result, &j.Result}} {
+		if err := json.Unmarshal([]byte(part.text), part.to); err != nil {
+			return nil, fmt.Errorf("reading replay %s: %w", j.ID, err)
+		}
+	}
+	j.StartedAt, j.EndedAt = timeOrNil(started), timeOrNil(ended)
+	j.estimate(s.now())
+	return &j, nil
+}
+
+func timeOrNil(micros int64) *time.Time {
+	if micros == 0 {
+		return nil
+	}
+	t := time.UnixMicro(micros).UTC()
+	return &t
+}
+
+// Get returns a job.
+func (s *Store) Get(ctx context.Context, id string) (*Job, error) {
+	j, err := s.scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM replay_job WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	} else if err != nil {
+		return nil, fmt.Errorf("reading a replay: %w", err)
+	}
+	return j, nil
+}
+
+// List returns jobs as they are shown, the newest first, those made before a
+// time; of one state if it is not empty.
+func (s *Store) List(ctx context.Context, state State, before time.Time, limit int) (jobs []*Job, err error) {
+	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM replay_job WHERE created_at < $1 AND ($2 = '' OR state = $2)
+		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), string(state))
+	if err != nil {
+		return nil, fmt.Errorf("listing replays: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		j, err := s.scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("listing replays: %w", err)
+		}
+		jobs = append(jobs, j.shown())
+	}
+	return jobs, rows.Err()
+}
+
+// Pause holds a job where it is. A runner notices within a second.
+func (s *Store) Pause(ctx context.Context, id string) (*Job, error) {
+	return s.move(ctx, id, Paused, `state IN ('queued', 'running')`)
+}
+
+// Resume queues a job that was paused or has failed, to go on where it was.
+func (s *Store) Resume(ctx context.Context, id string) (*Job, error) {
+	return s.move(ctx, id, Queued, `state IN ('paused', 'failed')`)
+}
+
+// Cancel ends a job. What it has published stays published.
+func (s *Store) Cancel(ctx context.Context, id string) (*Job, error) {
+	return s.move(ctx, id, Cancelled, `state IN ('queued', 'running', 'paused', 'failed')`)
+}
+
+func (s *Store) move(ctx context.Context, id string, to State, from string) (*Job, error) {
+	ended := int64(0)
+	if to.Ended() {
+		ended = s.now().UnixMicro()
+	}
+	res, err := s.db.ExecContext(ctx, `UPDATE replay_job SET state = $1, ended_at = $2, error = '' WHERE id = $3 AND `+from, string(to), ended, id)
+	if err != nil {
+		return nil, fmt.Errorf("changing a replay: %w", err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return nil, fmt.Errorf("changing a replay: %w", err)
+	}
+	j, err := s.Get(ctx, id)
+	if err == nil && n == 0 {
+		return j, ErrState
+	}
+	return j, err
+}
+
+// take gives the oldest job that waits, or whose runner has gone, to owner. It
+// returns nil when there is none.
+func (s *Store) take(ctx context.Context, owner string) (*Job, error) {
+	now := s.now()
+	var id string
+	err := s.db.QueryRowContext(ctx, `SELECT id FROM replay_job WHERE state IN ('queued', 'running') AND lease_until < $1 ORDER BY created_at, id LIMIT 1`, now.UnixMicro()).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("looking for a replay: %w", err)
+	}
+	res, err := s.db.ExecContext(ctx, `UPDATE replay_job SET state = 'running', owner = $1, lease_until = $2, started_at = CASE WHEN started_at = 0 THEN $3 ELSE started_at END
+		WHERE id = $4 AND state IN ('queued', 'running') AND lease_until < $3`, owner, now.Add(lease).UnixMicro(), now.UnixMicro(), id)
+	if err != nil {
+		return nil, fmt.Errorf("taking replay %s: %w", id, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return nil, err // another was quicker
+	}
+	return s.Get(ctx, id)
+}
+
+// save keeps how far owner has come, and its lease, and returns the job's
+// state: people may have changed it. It returns errLost to a runner that is
+// not the owner any more.
+func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, position json.RawMessage) (State, error) {
+	progress, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
+	}
+	result, err := json.Marshal(j.Result)
+	if err != nil {
+		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
+	}
+	var state string
+	err = s.db.QueryRowContext(ctx, `UPDATE replay_job SET progress = $1, position = $2, result = $3, lease_until = $4
+		WHERE id = $5 AND owner = $6 RETURNING state`, string(progress), string(position), string(result), s.now().Add(lease).UnixMicro(), j.ID, owner).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", errLost
+	} else if err != nil {
+		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
+	}
+	return State(state), nil
+}
+
+// release lets go of a job, in the state that it now has unless people have
+// given it another.
+func (s *Store) release(ctx context.Context, owner string, j *Job, state State, reason string) error {
+	ended := int64(0)
+	if state.Ended() {
+		ended = s.now().UnixMicro()
+	}
+	_, err := s.db.ExecContext(ctx, `UPDATE replay_job SET owner = '', lease_until = 0,
+		error = CASE WHEN state = 'running' THEN $1 ELSE error END,
+		ended_at = CASE WHEN state = 'running' THEN $2 ELSE ended_at END,
+		state = CASE WHEN state = 'running' THEN $3 ELSE state END
+		WHERE id = $4 AND owner = $5`, reason, ended, string(state), j.ID, owner)
+	if err != nil {
+		return fmt.Errorf("releasing replay %s: %w", j.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/store/lake"
+)
+
+// world is a set of stores in memory, and what a stream published of them.
+type world struct {
+	t       *testing.T
+	control string
+	jobs    *Store
+
+	mu       sync.Mutex
+	events   []stored
+	fail     int // scans that fail half way
+	letters  []*Letter
+	outcomes map[string]Outcome
+	windows  map[Window]int
+	behind   map[Window]int // how many more times a window is left
+	got      []string       // deliveries published, in order
+	targets  map[string]int
+	topics   map[string]int
+}
+
+type stored struct {
+	n      int
+	device string
+	at     time.Time
+	logged bool
+}
+
+func (s stored) Logged() bool { return s.logged }
+func (s stored) Window() Window {
+	return Window{Fleet: "f", Device: s.device, Bucket: s.at.Truncate(time.Minute)}
+}
+func (s stored) Position() (json.RawMessage, error) { return json.Marshal(s.n) }
+func (s stored) Message() (*service.Message, error) {
+	msg := service.NewMessage(fmt.Appendf(nil, `{"n":%d}`, s.n))
+	if s.logged {
+		msg.MetaSetMut(event.HeaderDelivery, fmt.Sprintf("raw-events/0/%d", s.n))
+	}
+	return msg, nil
+}
+
+var errDown = errors.New("the store is down")
+
+func (w *world) Scan(ctx context.Context, r Range, after json.RawMessage, each func(Stored) error) error {
+	first := -1
+	if len(after) > 0 && string(after) != "null" {
+		if err := json.Unmarshal(after, &first); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	events, fail := w.events, w.fail > 0
+	w.fail--
+	w.mu.Unlock()
+	for i, e := range events {
+		if fail && i > len(events)/2 {
+			return errDown
+		}
+		if e.n <= first || e.at.Before(r.From) || !e.at.Before(r.To) {
+			continue
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (w *world) Count(context.Context, Range) (int64, error) { return int64(len(w.events)), nil }
+
+type lettersOf struct{ *world }
+
+func (w lettersOf) Scan(_ context.Context, q LetterQuery, each func(*Letter) error) error {
+	for _, l := range w.letters {
+		if l.FailedAt.Before(q.From) {
+			continue
+		}
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w lettersOf) Resolved(_ context.Context, ids []string) (map[string]bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]bool{}
+	for _, id := range ids {
+		out[id] = w.outcomes[id].Published
+	}
+	return out, nil
+}
+
+func (w lettersOf) Resolve(_ context.Context, _ string, outcomes []Outcome) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range outcomes {
+		w.outcomes[o.ID] = o
+	}
+	return nil
+}
+
+type windowsOf struct {
+	*world
+	add map[Window]int
+}
+
+func (w *world) Begin(Schemas) Windows { return &windowsOf{w, map[Window]int{}} }
+
+func (w *windowsOf) Add(s Stored, _ *service.Message) error { w.add[s.Window()]++; return nil }
+
+func (w *windowsOf) Replace(context.Context) (n int, left []Window, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at, count := range w.add {
+		if w.behind[at] > 0 {
+			w.behind[at]--
+			left = append(left, at)
+			continue
+		}
+		w.windows[at] = count
+		n++
+	}
+	return n, left, nil
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, control: "sqlite://" + filepath.Join(t.TempDir(), "control.db"), outcomes: map[string]Outcome{},
+		windows: map[Window]int{}, behind: map[Window]int{}, targets: map[string]int{}, topics: map[string]int{}}
+	db, err := sqldb.Open(t.Context(), w.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if w.jobs, err = OpenStore(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// fill stores events of four devices over two hours.
+func (w *world) fill(n int) {
+	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	for h := range 2 {
+		for d := range 4 {
+			for i := range n / 8 {
+				w.events = append(w.events, stored{n: len(w.events), device: fmt.Sprintf("d%d", d), logged: true,
+					at: start.Add(time.Duration(h)*time.Hour + time.Duration(i)*time.Hour/time.Duration(n/8+1))})
+			}
+		}
+	}
+}
+
+// stream runs the input until the function it returns is called. take decides
+// on each batch.
+func (w *world) stream(conf string, take func(service.MessageBatch) error) (stop func()) {
+	w.t.Helper()
+	env := service.NewEnvironment()
+	if err := Register(env, Sources{
+		Events:      func(*lake.Store) Events { return w },
+		DeadLetters: func(context.Context, *lake.Store, *sqldb.DB) (DeadLetters, error) { return lettersOf{w}, nil },
+		Rollups:     func(context.Context, *sqldb.DB) (Rollups, error) { return w, nil },
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	b := env.NewStreamBuilder()
+	if err := b.AddInputYAML(fmt.Sprintf("replay_jobs:\n  control: %s\n  raw: mem://\n  dead_letter: mem://\n  rollups: sqlite://%s/r.db\n  batch_size: 50\n%s", w.control, w.t.TempDir(), conf)); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := b.SetLoggerYAML("level: none"); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := b.AddBatchConsumerFunc(func(ctx context.Context, batch service.MessageBatch) error {
+		if take != nil {
+			if err := take(batch); err != nil {
+				return err
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, msg := range batch {
+			if msg.GetError() != nil { // as the stream's config has it
+				if _, err := (refused{}).Process(ctx, msg); err != nil {
+					return err
+				}
+				continue
+			}
+			w.got = append(w.got, event.Meta(msg, event.HeaderDelivery))
+			w.targets[event.Meta(msg, event.HeaderTarget)]++
+			w.topics[event.Meta(msg, metaTopic)]++
+		}
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := b.Build()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			stopping, end := context.WithTimeout(context.Background(), 10*time.Second)
+			defer end()
+			if err := s.Stop(stopping); err != nil {
+				w.t.Errorf("stopping: %v", err)
+			}
+			cancel()
+			<-done
+		})
+	}
+	w.t.Cleanup(stop)
+	return stop
+}
+
+func (w *world) create(spec Spec) *Job {
+	w.t.Helper()
+	if spec.Reason == "" {
+		spec.Reason = "test"
+	}
+	if err := spec.check(time.Now()); err != nil {
+		w.t.Fatal(err)
+	}
+	j, err := w.jobs.Create(w.t.Context(), spec, "key")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return j
+}
+
+// until waits for a state of a job.
+func (w *world) until(id string, what func(*Job) bool) *Job {
+	w.t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		j, err := w.jobs.Get(w.t.Context(), id)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if what(j) {
+			return j
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("the job is still %s, %+v, %q", j.State, j.Progress, j.Error)
+		}
+	}
+}
+
+func ended(j *Job) bool { return j.State.Ended() }
+
+func (w *world) hours() Spec {
+	from := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	to := from.Add(2 * time.Hour)
+	return Spec{Mode: Reprocess, From: &from, To: &to}
+}
+
+// distinct returns how many events were published at least once, and how many
+// times at all.
+func (w *world) distinct() (once, all int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := map[string]bool{}
+	for _, d := range w.got {
+		seen[d] = true
+	}
+	return len(seen), len(w.got)
+}

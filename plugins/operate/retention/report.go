@@ -1,0 +1,57 @@
+package retention
+
+import (
+	"time"
+
+	"weir/internal/lifecycle/expire"
+	"weir/plugins/store/lake"
+)
+
+// Report is what one run did, or, in a dry run, would have deleted.
+type Report struct {
+	At     time.Time     `json:"at"` // the clock of the run
+	DryRun bool          `json:"dry_run"`
+	Held   []string      `json:"held_fleets"`
+	Stores []StoreReport `json:"stores"`
+	Freed  []Freed       `json:"freed,omitempty"`
+}
+
+// StoreReport is one store's share of a run.
+type StoreReport struct {
+	Store     string     `json:"store"`
+	Place     string     `json:"place,omitempty"`      // of objects: the URL without its query
+	OlderThan *time.Time `json:"older_than,omitempty"` // what goes; nil: nothing, whatever its age
+	expire.Removed
+	Merged    int            `json:"objects_merged,omitempty"`
+	Into      int            `json:"objects_written,omitempty"`
+	Repeats   int64          `json:"repeated_rows_removed,omitempty"` // rows of a delivery that was stored twice
+	Lifecycle lake.Lifecycle `json:"lifecycle,omitempty"`             // of the bucket's own rules
+	Error     string         `json:"error,omitempty"`                 // what was done before it stays done
+}
+
+// Freed is what a database gave back to the file system.
+type Freed struct {
+	Store string `json:"store"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Failed counts the stores that a run could not keep in order.
+func (r *Report) Failed() (n int) {
+	for _, s := range r.Stores {
+		if s.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Removed adds up what went.
+func (r *Report) Removed() (total expire.Removed) {
+	for _, s := range r.Stores {
+		total.Add(s.Removed)
+	}
+	return total
+}
+
+// notable tells a run that people will want to find again.
+func (r *Report) notable() bool { return r.Failed() > 0 || r.Removed().Rows > 0 }

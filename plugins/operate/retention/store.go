@@ -1,0 +1,103 @@
+package retention
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"weir/internal/lifecycle/expire"
+	"weir/internal/platform/sqldb"
+)
+
+func migrations() []sqldb.Migration {
+	table := `CREATE TABLE maintain_run (
+		id TEXT PRIMARY KEY, started_at BIGINT NOT NULL, at BIGINT NOT NULL, notable INTEGER NOT NULL, report TEXT NOT NULL);
+		CREATE INDEX maintain_run_started ON maintain_run (started_at);`
+	clock := `CREATE TABLE maintain_clock (id INTEGER PRIMARY KEY, seen BIGINT NOT NULL, doubted BIGINT NOT NULL)`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: clock, Postgres: clock}}
+}
+
+func openRuns(ctx context.Context, db *sqldb.DB) error {
+	if err := db.Migrate(ctx, "maintain", migrations()); err != nil {
+		return fmt.Errorf("opening the list of runs: %w", err)
+	}
+	return nil
+}
+
+// record keeps a run's report. Runs that found nothing to delete follow each
+// other every few minutes: of them only the last stays.
+func record(ctx context.Context, db *sqldb.DB, started time.Time, r *Report) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("keeping a run's report: %w", err)
+	}
+	notable := 0
+	if r.notable() {
+		notable = 1
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("keeping a run's report: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if _, err := tx.ExecContext(ctx, `DELETE FROM maintain_run WHERE notable = 0`); err != nil {
+		return fmt.Errorf("keeping a run's report: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO maintain_run (id, started_at, at, notable, report) VALUES ($1, $2, $3, $4, $5)`,
+		uuid.NewString(), started.UnixMicro(), r.At.UnixMicro(), notable, string(raw)); err != nil {
+		return fmt.Errorf("keeping a run's report: %w", err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("keeping a run's report: %w", err)
+	}
+	return nil
+}
+
+// Run is a report, and when the run began by the clock on the wall.
+type Run struct {
+	StartedAt time.Time `json:"started_at"`
+	Report
+}
+
+// Runs returns the last runs, the newest first: those that deleted something or
+// failed, and the very last.
+func Runs(ctx context.Context, db *sqldb.DB, limit int) (runs []Run, err error) {
+	if err := openRuns(ctx, db); err != nil {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT started_at, report FROM maintain_run ORDER BY started_at DESC, id LIMIT %d`, limit))
+	if err != nil {
+		return nil, fmt.Errorf("listing runs: %w", err)
+	}
+	for rows.Next() {
+		var r Run
+		var started int64
+		var raw string
+		if err = rows.Scan(&started, &raw); err != nil {
+			break
+		}
+		if err = json.Unmarshal([]byte(raw), &r.Report); err != nil {
+			break
+		}
+		r.StartedAt = time.UnixMicro(started).UTC()
+		runs = append(runs, r)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("listing runs: %w", err)
+	}
+	return runs, nil
+}
+
+// expireRuns deletes the reports of runs before a time; they name no fleet's
+// data, only numbers, and go whoever is held.
+func expireRuns(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
+	if _, err := p.Fleets(ctx); err != nil { // nothing at all is to be deleted
+		return expire.Removed{}, err
+	}
+	p.Held = nil
+	return expire.Rows{Table: "maintain_run", Key: "id", Old: "at < $1"}.Expire(ctx, db, p, before)
+}

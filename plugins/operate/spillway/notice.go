@@ -1,0 +1,168 @@
+package spillway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir/internal/event"
+)
+
+func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+type groupPartition struct {
+	group string
+	partition
+}
+
+// The rules of the spillway's alerts.
+const (
+	ruleSpilled = "spillway_spilled"
+	ruleGap     = "spillway_gap"
+)
+
+// episode is how long spilling for the same reason is one story, told once.
+const episode = time.Hour
+
+// unknown says, once, that a group has never been there.
+func (in *input) unknown(group string) {
+	if !in.absent[group] {
+		in.absent[group] = true
+		in.log.Warnf("Consumer group %s has never committed and has no members: its records are not held for it. Start its stream, or take it off the spillway's list", group)
+	}
+}
+
+func (in *input) known(group string) { delete(in.absent, group) }
+
+// noteGaps reports each lost record of each group once.
+func (in *input) noteGaps(p partition, at *position, now time.Time) {
+	for group, gap := range at.gaps() {
+		key := groupPartition{group, p}
+		gap.first = max(gap.first, in.reported[key])
+		if gap.len() == 0 {
+			continue
+		}
+		in.reported[key] = gap.limit
+		in.noteGap(p, group, gap, "the log deleted them before the group processed them, and before they could be dead-lettered", now)
+	}
+}
+
+func (in *input) noteGap(p partition, group string, gap run, why string, now time.Time) {
+	in.gaps.Incr(gap.len(), group)
+	in.log.Errorf("Group %s has lost %d records of %s/%d, offsets %d to %d: %s", group, gap.len(), p.topic, p.n, gap.first, gap.limit-1, why)
+	in.say(event.Alert{
+		ID:   event.AlertID(ruleGap, group, p.topic, strconv.Itoa(int(p.n)), strconv.FormatInt(gap.first, 10)),
+		Kind: event.KindPipeline, Rule: ruleGap, Severity: event.SeverityCritical, At: now,
+		Summary: fmt.Sprintf("%d records of %s/%d are lost to group %s: %s", gap.len(), p.topic, p.n, group, why),
+		Details: map[string]any{
+			"group": group, "topic": p.topic, "partition": p.n,
+			"first_offset": gap.first, "last_offset": gap.limit - 1, "records": gap.len(),
+		},
+	})
+}
+
+// lookForHoles finds the offsets of a chunk that hold no record: deleted
+// between the look and the read, or taken out by compaction.
+func (in *input) lookForHoles(c chunk) {
+	next := c.first
+	hole := func(limit int64) {
+		if gap := (run{next, limit}); gap.len() > 0 {
+			for _, group := range c.at.missedBy(limit - 1) {
+				in.noteGap(c.p, group, gap, "the log holds no records there", in.now())
+			}
+		}
+	}
+	for _, r := range c.records {
+		hole(r.Offset)
+		next = r.Offset + 1
+	}
+	hole(c.next)
+}
+
+// spillKey is what one alert about spilling is about.
+type spillKey struct {
+	topic, group string
+	reason       event.Code
+}
+
+// noteSpill says what is about to be dead-lettered.
+func (in *input) noteSpill(due map[partition]*position, now time.Time) {
+	records := map[spillKey]int64{}
+	partitions := map[spillKey][]int32{}
+	note := func(key spillKey, p partition, r run) {
+		if r.len() > 0 {
+			records[key] += r.len()
+			partitions[key] = append(partitions[key], p.n)
+		}
+	}
+	for p, at := range due {
+		r := at.due()
+		for group, next := range at.committed {
+			first := max(r.first, next)
+			note(spillKey{p.topic, group, event.CodeExpired}, p, run{first, min(r.limit, at.expiring)})
+			note(spillKey{p.topic, group, event.CodeOverflow}, p, run{max(first, at.expiring), r.limit})
+		}
+	}
+	for key, n := range records {
+		slices.Sort(partitions[key])
+		why := "they are about to expire from the log"
+		if key.reason == event.CodeOverflow {
+			why = "it lags by more than the depth allowed"
+		}
+		hour := now.UTC().Truncate(episode)
+		in.say(event.Alert{
+			ID:   event.AlertID(ruleSpilled, key.topic, key.group, string(key.reason), hour.Format(time.RFC3339)),
+			Kind: event.KindPipeline, Rule: ruleSpilled, Severity: event.SeverityCritical, At: now,
+			Summary: fmt.Sprintf("%d records of %s that group %s has not processed go to the dead letters: %s", n, key.topic, key.group, why),
+			Details: map[string]any{
+				"group": key.group, "topic": key.topic, "partitions": partitions[key],
+				"records": n, "reason": string(key.reason),
+			},
+		})
+	}
+}
+
+// say queues an alert that was not said before.
+func (in *input) say(a event.Alert) {
+	for id, at := range in.said {
+		if a.At.Sub(at) > 2*episode {
+			delete(in.said, id)
+		}
+	}
+	if _, said := in.said[a.ID]; said {
+		return
+	}
+	in.said[a.ID] = a.At
+	in.pending = append(in.pending, a)
+}
+
+func (in *input) alerts() (service.MessageBatch, func(context.Context) error, error) {
+	var batch service.MessageBatch
+	for _, a := range in.pending {
+		msg, err := a.Message()
+		if err != nil {
+			return nil, nil, fmt.Errorf("writing alert %s: %w", a.Rule, err)
+		}
+		batch = append(batch, msg)
+	}
+	in.pending = nil
+	return batch, func(context.Context) error { return nil }, nil
+}

@@ -1,0 +1,91 @@
+package anomaly
+
+import (
+	"strings"
+	"sync"
+
+	"weir/internal/event"
+)
+
+// keptAlerts bounds how many events' transitions are remembered a partition:
+// more than can be in flight with alerts.
+const keptAlerts = 4096
+
+// partition remembers how far the log was judged, so that an event moves the
+// state once however often it is delivered: one that comes again gets the
+// transitions it had the first time. A crash forgets this together with the
+// state it protects.
+type partition struct {
+	mu       sync.Mutex
+	high     int64  // the highest offset judged
+	received string // when the gate took that event in
+	epoch    uint32 // counts the times that others judged in between
+	alerts   []judged
+}
+
+// judged is the transitions of an event, as JSON.
+type judged struct {
+	offset int64
+	alerts string
+}
+
+type partitionKey struct {
+	topic     string
+	partition int32
+}
+
+type partitions struct {
+	mu   sync.Mutex
+	list map[partitionKey]*partition
+}
+
+func (p *partitions) get(c event.Coordinates) *partition {
+	key := partitionKey{c.Topic, c.Partition}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	part := p.list[key]
+	if part == nil {
+		part = &partition{high: -1}
+		p.list[key] = part
+	}
+	return part
+}
+
+// advance tells whether the record at an offset is new. A gap in the offsets
+// means that another process had the partition for a while: what is known of
+// its devices is out of date, which the epoch says. A lower offset of an event
+// that is younger means that the topic was made anew.
+func (p *partition) advance(offset int64, received string) (epoch uint32, fresh bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case offset <= p.high && received <= p.received:
+		return p.epoch, false
+	case p.high >= 0 && offset != p.high+1:
+		p.epoch++
+		p.alerts = nil
+	}
+	p.high, p.received = offset, strings.Clone(received)
+	return p.epoch, true
+}
+
+func (p *partition) remember(offset int64, alerts string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.alerts) >= keptAlerts {
+		p.alerts = append(p.alerts[:0], p.alerts[keptAlerts/2:]...)
+	}
+	p.alerts = append(p.alerts, judged{offset, alerts})
+}
+
+// recall returns the transitions that an event had, "" when it had none.
+func (p *partition) recall(offset int64) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.alerts) - 1; i >= 0; i-- {
+		if p.alerts[i].offset == offset {
+			return p.alerts[i].alerts
+		}
+	}
+	return ""
+}

@@ -1,0 +1,285 @@
+package anomaly
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"weir/internal/event"
+)
+
+// series is all that is kept of one metric of one device.
+type series struct {
+	metric   string
+	rules    *selection
+	active   *active // rules that are not at rest
+	recent   window
+	usual    stats // the stored baseline, with the standard deviation in place of m2
+	last     int64 // time of the newest reading, in microseconds
+	outSince int64 // since when every reading was clipped; 0: the last was not
+}
+
+// active is a rule that a series is breaching, or was until just now.
+type active struct {
+	next       *active
+	rule       *Rule
+	id         string // of the alert, once open
+	since      int64  // the first breach of this run
+	clearSince int64  // since when an open alert's readings have been clear; 0: they are not
+	count      uint32 // breaches in a row
+	open       bool
+}
+
+// reading is one metric of one event, with what an alert says of it.
+type reading struct {
+	value    float64
+	at       int64 // microseconds
+	event    *event.Event
+	fleet    string
+	received string            // the header
+	where    event.Coordinates // the event's delivery
+	learning bool              // the device's baseline is not trusted yet
+}
+
+// timing is what the window needs to know of time, in microseconds.
+type timing struct {
+	width int64 // of a bucket
+	span  int64 // of the window
+}
+
+func (t timing) bucket(at int64) int32 {
+	b := at / t.width
+	if at%t.width < 0 {
+		b--
+	}
+	return int32(b)
+}
+
+// clipBound is how many standard deviations off a reading may be to enter the
+// window as it is.
+const clipBound = 3
+
+// observe judges a reading and takes it into the window. It returns out with
+// the transitions that follow, and false when the reading was too old to be
+// judged: a reading that comes up to one bucket late counts as just arrived.
+func (s *series) observe(r *reading, t timing, out []Transition) ([]Transition, bool) {
+	bucket, at := t.bucket(r.at), r.at
+	if late := s.last - r.at; late > t.width {
+		if s.rules.score && s.recent.at(bucket) {
+			s.recent.add(bucket, r.value)
+		}
+		return out, false
+	} else if late > 0 {
+		at = s.last
+	}
+	s.last = at
+
+	var recent stats
+	if s.rules.score {
+		recent = s.look(t, at)
+	}
+	for _, rule := range s.rules.rules {
+		out = s.step(rule, s.judge(rule, r, recent), r, at, out)
+	}
+	if s.rules.score {
+		s.take(r, t, bucket, recent)
+	}
+	return out, true
+}
+
+// look moves the window on and returns what it holds before the reading.
+func (s *series) look(t timing, at int64) stats {
+	s.recent.at(t.bucket(at))
+	recent := s.recent.stats()
+	if d := recent.mean - recent.mean + recent.m2 - recent.m2; d != 0 { // an overflow: begin again
+		s.recent.reset()
+		s.recent.at(t.bucket(at))
+		return stats{}
+	}
+	return recent
+}
+
+// take adds a reading to the window, pulled to its bounds. When nothing but
+// clipped readings came for a whole window, that is how the series is now: the
+// window begins again with what it really reads.
+func (s *series) take(r *reading, t timing, bucket int32, recent stats) {
+	v, clipped := r.value, false
+	if recent.n >= 10 {
+		v, clipped = clip(v, recent, floors{Relative: 0.001}, clipBound)
+	}
+	switch {
+	case !clipped:
+		s.outSince = 0
+	case s.outSince == 0:
+		s.outSince = s.last
+	case s.last-s.outSince >= t.span:
+		s.recent.reset()
+		s.outSince, v = 0, r.value
+	}
+	if s.recent.at(bucket) {
+		s.recent.add(bucket, v)
+	}
+}
+
+// verdict is what a rule says of one reading.
+type verdict struct {
+	state    verdictState
+	atOnce   bool // so far off that it needs no confirmation
+	score    float64
+	expected float64
+	limit    float64
+}
+
+type verdictState int
+
+const (
+	isClear   verdictState = iota
+	isBetween              // not breaching, not yet clear
+	isBreach
+	isUnknown // too little is known to say
+	isVoid    // there is nothing to compare with any more
+)
+
+func (s *series) judge(rule *Rule, r *reading, recent stats) verdict {
+	switch rule.Detector {
+	case Threshold:
+		return rule.compare(r.value)
+	case ZScore:
+		if recent.n < float64(rule.Samples) {
+			return verdict{state: isUnknown}
+		}
+		return rule.rate(zscore(r.value, recent, rule.floors, rule.Clear), recent.mean)
+	default:
+		if r.learning || s.usual.n < float64(rule.Samples) {
+			return verdict{state: isVoid}
+		}
+		sd := max(s.usual.m2, rule.floors.Absolute, rule.floors.Relative*math.Abs(s.usual.mean), 1e-9)
+		score := (r.value - s.usual.mean) / sd
+		return rule.rate(max(-maxScore, min(maxScore, score)), s.usual.mean)
+	}
+}
+
+// compare holds a value against fixed limits.
+func (r *Rule) compare(v float64) verdict {
+	above := r.Max != nil && v > *r.Max
+	below := r.Min != nil && v < *r.Min
+	switch {
+	case above:
+		return verdict{state: isBreach, limit: *r.Max}
+	case below:
+		return verdict{state: isBreach, limit: *r.Min}
+	case r.Max != nil && v > *r.Max-r.Hysteresis, r.Min != nil && v < *r.Min+r.Hysteresis:
+		return verdict{state: isBetween}
+	}
+	return verdict{}
+}
+
+// rate holds a score against the rule's.
+func (r *Rule) rate(score, expected float64) verdict {
+	off := math.Abs(score)
+	if r.Direction == Up && score < 0 || r.Direction == Down && score > 0 {
+		off = 0
+	}
+	v := verdict{score: score, expected: expected}
+	switch {
+	case off > r.Score:
+		v.state, v.atOnce = isBreach, off > r.AtOnce
+	case off > r.Clear:
+		v.state = isBetween
+	}
+	return v
+}
+
+// step moves a rule of the series on, and reports when its alert opens or
+// resolves.
+func (s *series) step(rule *Rule, v verdict, r *reading, at int64, out []Transition) []Transition {
+	a := s.find(rule)
+	if a == nil {
+		if v.state != isBreach {
+			return out
+		}
+		a = &active{next: s.active, rule: rule, since: at}
+		s.active = a
+	}
+	if !a.open {
+		if v.state != isBreach {
+			s.drop(a)
+			return out
+		}
+		a.count++
+		if v.atOnce || a.count >= rule.Confirm && at-a.since >= rule.For.micros() {
+			a.open, a.id = true, alertID(rule.Name, r.fleet, r.event.Device, s.metric, r.where)
+			return append(out, s.transition(Opened, a, v, r))
+		}
+		return out
+	}
+	switch {
+	case v.state == isVoid:
+	case v.state != isClear:
+		if v.state != isUnknown {
+			a.clearSince = 0
+		}
+		return out
+	case a.clearSince == 0:
+		if a.clearSince = at; rule.ClearFor > 0 {
+			return out
+		}
+	case at-a.clearSince < rule.ClearFor.micros():
+		return out
+	}
+	s.drop(a)
+	return append(out, s.transition(Resolved, a, v, r))
+}
+
+func (s *series) find(rule *Rule) *active {
+	for a := s.active; a != nil; a = a.next {
+		if a.rule == rule {
+			return a
+		}
+	}
+	return nil
+}
+
+func (s *series) drop(a *active) {
+	for p := &s.active; *p != nil; p = &(*p).next {
+		if *p == a {
+			*p = a.next
+			return
+		}
+	}
+}
+
+func (s *series) transition(what string, a *active, v verdict, r *reading) Transition {
+	t := Transition{
+		Version: 1, AlertID: a.id, Kind: "metric", Transition: what,
+		Rule: a.rule.Name, Detector: a.rule.Detector, Severity: a.rule.Severity,
+		Fleet: r.fleet, Device: r.event.Device, Firmware: r.event.Firmware, Metric: s.metric,
+		Value: r.value, EventID: r.event.ID, At: formatMicros(r.at), Since: formatMicros(a.since), ReceivedAt: r.received,
+	}
+	switch {
+	case a.rule.Detector != Threshold && v.state != isVoid:
+		t.Score, t.Expected = &v.score, &v.expected
+	case v.state == isBreach:
+		t.Limit = &v.limit
+	}
+	t.Summary = summary(&t, a.rule, v)
+	return t
+}
+
+func summary(t *Transition, rule *Rule, v verdict) string {
+	text := rule.Summary
+	if text == "" {
+		text = rule.Name
+	}
+	value := strconv.FormatFloat(t.Value, 'g', 6, 64)
+	switch {
+	case t.Transition == Resolved:
+		return fmt.Sprintf("%s: %s of %s is back at %s", text, t.Metric, t.Device, value)
+	case t.Limit != nil:
+		return fmt.Sprintf("%s: %s of %s is %s, the limit is %g", text, t.Metric, t.Device, value, *t.Limit)
+	case rule.Detector == Baseline:
+		return fmt.Sprintf("%s: %s of %s is %s, %.1f standard deviations from its usual %.6g", text, t.Metric, t.Device, value, v.score, v.expected)
+	default:
+		return fmt.Sprintf("%s: %s of %s is %s, %.1f standard deviations from the last hour's %.6g", text, t.Metric, t.Device, value, v.score, v.expected)
+	}
+}

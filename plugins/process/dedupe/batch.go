@@ -1,0 +1,175 @@
+package dedupe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+)
+
+// delivery is an event of a batch, as far as dedupe needs to know it.
+type delivery struct {
+	msg   *service.Message
+	id    [16]byte
+	fleet string
+	at    event.Coordinates
+}
+
+var errNotFromLog = errors.New("claiming an event: the message has no kafka_topic, kafka_partition and kafka_offset; event_dedupe needs a Kafka input before it")
+
+// read returns the events of a batch. It marks what is no event, and leaves
+// alone what has failed before.
+func (p *processor) read(batch service.MessageBatch) []delivery {
+	e := p.events.Get().(*event.Event)
+	defer p.events.Put(e)
+	found := make([]delivery, 0, len(batch))
+	for _, msg := range batch {
+		if msg.GetError() != nil {
+			continue
+		}
+		_, at, ok := event.CoordinatesOf(msg)
+		if !ok {
+			msg.SetError(errNotFromLog)
+			continue
+		}
+		raw, err := msg.AsBytes()
+		if err != nil {
+			msg.SetError(err)
+			continue
+		}
+		if err := event.Parse(raw, e); err != nil {
+			var r *event.Rejection
+			if !errors.As(err, &r) {
+				r = event.Reject(event.CodeInvalidEvent, "", err.Error())
+			}
+			event.MarkRejected(msg, r)
+			p.verdicts.Incr(1, "rejected")
+			continue
+		}
+		found = append(found, delivery{msg, e.UUID, event.FleetOf(msg), at})
+	}
+	return found
+}
+
+// newClaims lays the claims of a batch into one piece of memory. Each attempt
+// has its own, because a store that timed out may still be reading.
+func newClaims(found []delivery) []claim {
+	size := 0
+	for i := range found {
+		size += 16 + len(found[i].fleet) + 16 + len(found[i].at.Topic)
+	}
+	b := make([]byte, 0, size) // coordinates take at most 15 bytes more than the topic
+	claims := make([]claim, len(found))
+	for i, d := range found {
+		start := len(b)
+		b = appendKey(b, d.fleet, d.id)
+		middle := len(b)
+		b = appendCoordinates(b, d.at)
+		claims[i] = claim{key: b[start:middle:middle], mine: b[middle:len(b):len(b)]}
+	}
+	return claims
+}
+
+// stallStep is how often a stalled batch looks whether it may ask again.
+const stallStep = 20 * time.Millisecond
+
+// ask returns the claims of the batch, answered, or nil when the events must
+// pass without: the store is down, or weir is stopping.
+func (p *processor) ask(ctx context.Context, found []delivery) []claim {
+	for {
+		if p.handle.circuit.enter(time.Now()) {
+			claims := newClaims(found)
+			err := p.attempt(ctx, claims)
+			if err == nil {
+				return claims
+			}
+			if ctx.Err() != nil {
+				p.handle.circuit.leave()
+				return nil
+			}
+			p.failures.Incr(1)
+			if p.handle.circuit.fail(time.Now()) {
+				p.log.Warnf("The claims store is down (on_error: %s): %v", p.onError(), err)
+			}
+		}
+		p.up.Set(0)
+		if !p.stall {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(stallStep):
+		}
+	}
+}
+
+// openTimeout bounds the wait for an embedded store to recover after a crash.
+const openTimeout = 30 * time.Second
+
+func (p *processor) attempt(parent context.Context, claims []claim) error {
+	ctx, cancel := context.WithTimeout(parent, openTimeout)
+	defer cancel()
+	if err := p.handle.store.open(ctx); err != nil {
+		return err
+	}
+	ctx, cancel = context.WithTimeout(parent, p.timeout)
+	defer cancel()
+	if err := p.handle.store.claim(ctx, claims); err != nil {
+		return err
+	}
+	p.up.Set(1)
+	if p.handle.circuit.succeed() {
+		p.log.Infof("The claims store is back")
+	}
+	return nil
+}
+
+func (p *processor) onError() string {
+	if p.stall {
+		return onErrorStall
+	}
+	return onErrorPass
+}
+
+// mark writes what the claims say onto the messages.
+func (p *processor) mark(found []delivery, claims []claim) {
+	var claimed, redelivered, duplicate, unclaimed int64
+	for i := range claims {
+		switch c := &claims[i]; {
+		case c.held == nil:
+			claimed++
+		case bytes.Equal(c.held, c.mine):
+			redelivered++
+		default:
+			canonical, err := readCoordinates(c.held)
+			if err != nil { // another program wrote the key: as if there were no claim
+				p.log.Errorf("Claiming an event: %v", err)
+				found[i].msg.MetaSetMut(event.MetaUnclaimed, "1")
+				unclaimed++
+				continue
+			}
+			found[i].msg.MetaSetMut(event.MetaDuplicateOf, canonical.String())
+			duplicate++
+		}
+	}
+	for verdict, n := range map[string]int64{
+		"claimed": claimed, "redelivered": redelivered, "duplicate": duplicate, "unclaimed": unclaimed,
+	} {
+		if n > 0 {
+			p.verdicts.Incr(n, verdict)
+		}
+	}
+}
+
+// pass flags events that the store could not be asked about.
+func (p *processor) pass(found []delivery) {
+	for i := range found {
+		found[i].msg.MetaSetMut(event.MetaUnclaimed, "1")
+	}
+	p.verdicts.Incr(int64(len(found)), "unclaimed")
+}

@@ -1,0 +1,190 @@
+// Package dedupe decides, for every consumer group alike, which record of the
+// log stands for an event: the processor event_dedupe claims an event's
+// identity (fleet and event_id) for the coordinates of its delivery.
+//
+// What a crash leaves: claims without a write. The record is redelivered with
+// the coordinates that hold the claim, and passes. A claim that expired before
+// a late redelivery is simply made again, by the same record; the raw store's
+// coverage and the rollups' ledger then recognise what they already hold.
+package dedupe
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/platform/flow"
+)
+
+const (
+	dedupeFieldURL     = "url"
+	dedupeFieldTTL     = "ttl"
+	dedupeFieldOnError = "on_error"
+	dedupeFieldTimeout = "timeout"
+	dedupeFieldMakeWay = "make_way"
+
+	onErrorPass  = "pass"
+	onErrorStall = "stall"
+)
+
+func dedupeSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("0.1.0").
+		Categories("Weir").
+		Summary("Marks events that the log already holds at other coordinates. It drops and reorders nothing.").
+		Description(`
+For each event, `+"`fleet` and `event_id`"+` are claimed for the topic, partition and offset it was first delivered at, set if absent:
+
+- absent: the event is claimed and passes;
+- held by the same coordinates: a redelivery of the claimed record, after a crash or a rebalance; it passes;
+- held by others: a duplicate. It is marked with the metadata `+"`local_duplicate_of`"+`, the coordinates of the record that counts. The sinks skip and count what is marked.
+
+All consumer groups that share a store agree on the record that counts. A record that was published again on purpose (a replay, a redrive) carries its first coordinates in `+"`weir_delivery`"+` and stands for them. Messages must come from a Kafka input.
+
+A claim that has expired is made again by whoever comes next. If that is a late redelivery, the raw store and the rollups recognise it by its coordinates and its id: the TTL bounds how long a *second* record of the same event is caught here, and what slips through is still counted once by the rollups' ledger.
+
+When the store is down, events pass, marked with `+"`local_unclaimed`"+`, and the store is probed by one batch at a time, less and less often, every five seconds at most. With `+"`on_error: stall`"+` they wait instead, and the queue buffers.
+
+A record that is no event (it was produced past the gate) fails here with its reason, as errored message with code `+"`invalid_json` or `invalid_event`"+`. All groups read the same record, so let one of them account for it: the raw stream sends it to the dead letters, the others drop it with a `+"`switch`"+` case such as `+"`errored() && [\"invalid_json\",\"invalid_event\"].contains(@local_code)`"+`. The check is on what every event must have, so nothing else is dropped with it.
+
+### Stores
+
+`+"`redis://user:password@host:6379/0`"+` (or `+"`rediss://`"+`) takes one pipelined round trip a batch. `+"`pebble:///path`"+` is embedded, for one process; claims are synced to disk before they count, and expired ones are removed from it. `+"`memory://`"+` forgets at exit, for tests of configs.
+
+### Metrics
+
+`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
+		Field(service.NewStringField(dedupeFieldURL).
+			Description("Where claims are kept: `redis://`, `rediss://`, `pebble:///PATH` or `memory://`. All groups must share it.").
+			Secret().
+			Example("redis://localhost:6379/0").Example("pebble:///var/lib/weir/claims")).
+		Field(service.NewDurationField(dedupeFieldTTL).
+			Description("How long a claim is kept. All streams of a process must agree on it.").
+			Default("1h")).
+		Field(service.NewStringEnumField(dedupeFieldOnError, onErrorPass, onErrorStall).
+			Description("What happens to events while the store is down: `pass` lets them through unclaimed, `stall` holds them until it is back.").
+			Default(onErrorPass)).
+		Field(service.NewDurationField(dedupeFieldTimeout).
+			Description("How long one batch may wait for the store before it counts as down.").
+			Default("1s").Advanced()).
+		Field(service.NewIntField(dedupeFieldMakeWay).
+			Description("While more requests wait for a verdict in the same process than it has cores for, processing makes way for them: what they bring is on the log, and processed when the peak is over. It goes on at this many events a second all the while. 0 makes no way.").
+			Default(15_000).LintRule(`root = if this < 0 { "must not be below 0" }`).Advanced()).
+		Example("Before a sink", "A consumer group of its own reads, marks, and writes what is not marked.", `
+pipeline:
+  processors:
+    - label: claim
+      event_dedupe:
+        url: ${WEIR_CLAIMS_URL:pebble:///var/lib/weir/claims}
+        ttl: 1h
+`)
+}
+
+// Register adds the room's components. Open stores are shared by all that the
+// environment makes, whatever manager they belong to: `weir test` makes a new
+// one for every case and closes none, and Pebble locks its folder.
+func Register(env *service.Environment) error {
+	stores := &pool{open: map[string]*handle{}}
+	return env.RegisterBatchProcessor("event_dedupe", dedupeSpec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(conf, res, stores)
+		})
+}
+
+type processor struct {
+	handle  *handle
+	release func() error
+	timeout time.Duration
+	stall   bool
+	line    *flow.Line
+	perItem time.Duration // how long an event may make way for requests
+	log     *service.Logger
+	events  sync.Pool // *event.Event
+
+	verdicts *service.MetricCounter
+	failures *service.MetricCounter
+	madeWay  *service.MetricCounter
+	up       *service.MetricGauge
+}
+
+func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores *pool) (*processor, error) {
+	rawURL, err := conf.FieldString(dedupeFieldURL)
+	if err != nil {
+		return nil, err
+	}
+	ttl, err := conf.FieldDuration(dedupeFieldTTL)
+	if err != nil {
+		return nil, err
+	}
+	timeout, err := conf.FieldDuration(dedupeFieldTimeout)
+	if err != nil {
+		return nil, err
+	}
+	onError, err := conf.FieldString(dedupeFieldOnError)
+	if err != nil {
+		return nil, err
+	}
+	makeWay, err := conf.FieldInt(dedupeFieldMakeWay)
+	if err != nil {
+		return nil, err
+	}
+	if makeWay < 0 {
+		return nil, fmt.Errorf("reading event_dedupe: make_way %d must not be below 0", makeWay)
+	}
+	if ttl < time.Millisecond || timeout <= 0 {
+		return nil, fmt.Errorf("reading event_dedupe: ttl %s and timeout %s must be positive", ttl, timeout)
+	}
+	h, release, err := stores.share(res.Logger(), rawURL, ttl, timeout)
+	if err != nil {
+		return nil, err
+	}
+	p := &processor{
+		handle: h, release: release, timeout: timeout, stall: onError == onErrorStall, line: flow.Of(res), log: res.Logger(),
+		events:   sync.Pool{New: func() any { return new(event.Event) }},
+		verdicts: res.Metrics().NewCounter("weir_dedupe_events_total", "verdict"),
+		failures: res.Metrics().NewCounter("weir_dedupe_store_failures_total"),
+		madeWay:  res.Metrics().NewCounter("weir_dedupe_made_way_milliseconds_total"),
+		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
+	}
+	p.up.Set(1) // until a claim fails
+	if makeWay > 0 {
+		// The engine runs a processor of this kind on every core.
+		p.perItem = time.Second * time.Duration(runtime.GOMAXPROCS(0)) / time.Duration(makeWay)
+	}
+	return p, nil
+}
+
+// ProcessBatch marks the messages of the batch in place.
+func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	if waited := p.line.LetPass(ctx, p.perItem*time.Duration(len(batch))); waited > 0 {
+		p.madeWay.Incr(waited.Milliseconds())
+	}
+	found := p.read(batch)
+	if len(found) > 0 {
+		if claims := p.ask(ctx, found); claims != nil {
+			p.mark(found, claims)
+		} else {
+			p.pass(found)
+		}
+	}
+	return []service.MessageBatch{batch}, nil
+}
+
+// Close lets go of the store, which the last stream to do so closes.
+func (p *processor) Close(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- p.release() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("closing the claims store: %w", ctx.Err())
+	}
+}
+
+var _ service.BatchProcessor = (*processor)(nil)

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"weir/internal/control/apikey"
+	"weir/internal/control/auditlog"
+)
+
+// recorder hands acts to the stream and waits until it has kept them.
+type recorder struct {
+	acts chan pendingAct
+	wait time.Duration
+	warn func(error)
+}
+
+type pendingAct struct {
+	act  auditlog.Act
+	kept chan error
+}
+
+// audited wraps a handler of administrative requests: one that may change
+// something is answered only after its entry in the audit log is kept, or, when
+// the log does not take it in time, with the header Weir-Audit: pending; the
+// stream goes on trying. It must stand inside the authentication.
+func (r *recorder) audited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodOptions {
+			next.ServeHTTP(w, req)
+			return
+		}
+		held := &heldResponse{header: w.Header()}
+		asked := &heard{ReadCloser: req.Body}
+		req.Body = asked
+		next.ServeHTTP(held, req)
+		a := auditlog.Act{ID: uuid.NewString(), At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path, From: req.RemoteAddr, Status: held.code(),
+			Detail: auditlog.Scrub(asked.start)}
+		for name, values := range req.URL.Query() {
+			if name == "fleet" || name == "device" || name == "permanent" {
+				a.Detail[name] = auditlog.Text(values[0])
+			}
+		}
+		maps.Copy(a.Detail, auditlog.Scrub(held.body.Bytes()[:min(held.body.Len(), heardMost)])) // ids that were given, and why it was refused
+		if key, ok := apikey.KeyFrom(req.Context()); ok {
+			a.Key, a.Fleet = key.ID, key.Fleet
+		}
+		if err := r.keep(req.Context(), a); err != nil {
+			w.Header().Set("Weir-Audit", "pending")
+			r.warn(err)
+		}
+		w.WriteHeader(held.code())
+		_, _ = w.Write(held.body.Bytes())
+	})
+}
+
+// keep returns when the stream has acknowledged the act.
+func (r *recorder) keep(ctx context.Context, a auditlog.Act) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.wait)
+	defer cancel()
+	p := pendingAct{act: a, kept: make(chan error, 1)}
+	select {
+	case r.acts <- p:
+	case <-ctx.Done():
+		return errAuditLate
+	}
+	select {
+	case err := <-p.kept:
+		return err
+	case <-ctx.Done():
+		return errAuditLate
+	}
+}
+
+// heard remembers how a request's body begins, as it is read.
+type heard struct {
+	io.ReadCloser
+	start []byte
+}
+
+const heardMost = 64 << 10
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	h.start = append(h.start, p[:min(n, heardMost-len(h.start))]...)
+	return n, err
+}
+
+// heldResponse keeps a small response until it may be sent.
+type heldResponse struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (h *heldResponse) Header() http.Header         { return h.header }
+func (h *heldResponse) Write(b []byte) (int, error) { return h.body.Write(b) }
+func (h *heldResponse) WriteHeader(code int) {
+	if h.status == 0 {
+		h.status = code
+	}
+}
+
+func (h *heldResponse) code() int {
+	if h.status == 0 {
+		return http.StatusOK
+	}
+	return h.status
+}

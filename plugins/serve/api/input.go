@@ -1,0 +1,214 @@
+// Package api owns the listener of queries and administration. It mounts the
+// REST of the other rooms behind API keys, and emits the audit log: one message
+// for every administrative act.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	apiFieldAddress = "address"
+	apiFieldControl = "control"
+	apiFieldRollups = "rollups"
+	apiFieldRaw     = "raw"
+)
+
+var (
+	errAuditLate = errors.New("the audit log did not take an act in time; it is tried on")
+)
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Services").
+		Summary("Serves queries and administration over HTTP, and emits the audit log.").
+		Description(`
+Every request needs an API key, in `+"`X-API-Key` or `Authorization: Bearer`"+`. A fleet's key sees its own fleet; an admin
+key administers all of them, and names a fleet with the parameter `+"`fleet`"+` when it queries. `+"`GET /openapi.json`"+` describes all of it.
+
+The messages of this input are the audit log, one JSON object for every request that may have changed something: who (the key's
+public id), what (the path, and what of the request and the answer says it, never a secret), when, from where, and the status it was
+answered with. Such a request is answered once the stream has
+acknowledged its entry, or after a few seconds with the header `+"`Weir-Audit: pending`"+`.`).
+		Field(service.NewStringField(apiFieldAddress).
+			Description("The address to listen on.").
+			Default("127.0.0.1:8090")).
+		Field(service.NewStringField(apiFieldControl).
+			Description("The SQL store of keys, schemas and the audit log: `sqlite://PATH` or `postgres://…`.").
+			Example("sqlite://data/control.db")).
+		Field(service.NewStringField(apiFieldRollups).
+			Description("The SQL store of rollups that queries read: `sqlite://PATH` or `postgres://…`.").
+			Example("sqlite://data/rollups.db")).
+		Field(service.NewStringField(apiFieldRaw).
+			Description("The store of raw events that queries read: `file://DIR` or `s3://BUCKET?…`. Empty: events cannot be queried.").
+			Example("file://data/raw").Default("")).
+		Example("Queries over local stores", "The audit log goes to a topic.", `
+input:
+  api:
+    address: 127.0.0.1:8090
+    control: sqlite://data/control.db
+    rollups: sqlite://data/rollups.db
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	if err := env.RegisterBatchOutput("audit_log", auditSpec(), newAuditOutput); err != nil {
+		return err
+	}
+	return env.RegisterBatchInput("api", spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+		in, err := newInput(conf, res)
+		if err != nil {
+			return nil, err
+		}
+		return service.AutoRetryNacksBatched(in), nil
+	})
+}
+
+type input struct {
+	res      *service.Resources
+	address  string
+	control  string
+	rollups  string
+	raw      string
+	recorder *recorder
+
+	mu      sync.Mutex
+	server  *http.Server
+	failed  chan error // the server's end
+	release []func()
+}
+
+func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
+	in := &input{res: res, recorder: &recorder{
+		acts: make(chan pendingAct, 64), wait: 5 * time.Second,
+		warn: func(err error) { res.Logger().Warnf("keeping the audit log: %v", err) },
+	}}
+	var err error
+	if in.address, err = conf.FieldString(apiFieldAddress); err != nil {
+		return nil, err
+	}
+	if in.control, err = conf.FieldString(apiFieldControl); err != nil {
+		return nil, err
+	}
+	if in.raw, err = conf.FieldString(apiFieldRaw); err != nil {
+		return nil, err
+	}
+	if in.rollups, err = conf.FieldString(apiFieldRollups); err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+// Connect opens the stores and the listener.
+func (in *input) Connect(ctx context.Context) (err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.server != nil {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			in.releaseAll()
+		}
+	}()
+	handler, err := in.mount(ctx)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", in.address)
+	if err != nil {
+		return fmt.Errorf("listening for queries: %w", err)
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	in.server, in.failed = server, failed
+	in.res.Logger().Infof("queries and administration on http://%s", listener.Addr())
+	return nil
+}
+
+// openKeys opens the key store and its cache.
+func (in *input) openKeys(ctx context.Context, db *sqldb.DB) (*apikey.Store, *apikey.Cache, error) {
+	store, err := apikey.Open(ctx, db)
+	if err != nil {
+		return nil, nil, err
+	}
+	cache, err := apikey.NewCache(ctx, store, apikey.CacheOptions{
+		OnError: func(err error) { in.res.Logger().Warnf("refreshing API keys: %v", err) },
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	in.release = append(in.release, cache.Close)
+	return store, cache, nil
+}
+
+// ReadBatch returns the next act of the audit log.
+func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	in.mu.Lock()
+	failed := in.failed
+	in.mu.Unlock()
+	if failed == nil {
+		return nil, nil, service.ErrNotConnected
+	}
+	select {
+	case p := <-in.recorder.acts:
+		raw, err := json.Marshal(p.act)
+		if err != nil {
+			p.kept <- err
+			return nil, nil, fmt.Errorf("encoding an act of the audit log: %w", err)
+		}
+		return service.MessageBatch{service.NewMessage(raw)}, func(_ context.Context, err error) error {
+			p.kept <- err
+			return nil
+		}, nil
+	case err := <-failed:
+		in.mu.Lock()
+		in.server, in.failed = nil, nil
+		in.releaseAll()
+		in.mu.Unlock()
+		in.res.Logger().Errorf("serving queries: %v", err)
+		return nil, nil, service.ErrNotConnected
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// Close finishes the requests under way, as far as ctx allows.
+func (in *input) Close(ctx context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var err error
+	if in.server != nil {
+		if err = in.server.Shutdown(ctx); err != nil {
+			err = errors.Join(err, in.server.Close())
+		}
+		in.server = nil
+	}
+	in.releaseAll()
+	return err
+}
+
+func (in *input) releaseAll() {
+	for i := len(in.release) - 1; i >= 0; i-- {
+		in.release[i]()
+	}
+	in.release = nil
+}

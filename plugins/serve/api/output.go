@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/auditlog"
+	"weir/internal/platform/sqldb"
+)
+
+const auditFieldURL = "url"
+
+func auditSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Services").
+		Summary("Appends administrative acts to the audit log in SQL.").
+		Description(`
+It takes the messages of the input `+"`api`"+`. Acknowledged means committed; an act that is delivered twice is there once. The log is
+the table `+"`audit_log`"+`, and `+"`GET /v1/audit`"+` of the api reads it.`).
+		Field(service.NewStringField(auditFieldURL).
+			Description("The SQL store: `sqlite://PATH` or `postgres://…`.").Secret().
+			Example("sqlite://data/control.db")).
+		Example("Keep the audit log", "Beside the api, in the same stream.", `
+input:
+  api:
+    control: sqlite://data/control.db
+    rollups: sqlite://data/rollups.db
+output:
+  audit_log:
+    url: sqlite://data/control.db
+`)
+}
+
+// auditOutput is audit_log.
+type auditOutput struct {
+	url string
+	res *service.Resources
+
+	mu      sync.Mutex
+	log     *auditlog.Log
+	release func()
+}
+
+func newAuditOutput(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+	url, err := conf.FieldString(auditFieldURL)
+	return &auditOutput{url: url, res: res}, service.BatchPolicy{}, 1, err
+}
+
+// Connect opens the log.
+func (o *auditOutput) Connect(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.log != nil {
+		return nil
+	}
+	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	if err != nil {
+		return err
+	}
+	l, err := auditlog.Open(ctx, db)
+	if err != nil {
+		release()
+		return err
+	}
+	o.log, o.release = l, release
+	return nil
+}
+
+// WriteBatch returns nil when every act is committed.
+func (o *auditOutput) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	o.mu.Lock()
+	l := o.log
+	o.mu.Unlock()
+	if l == nil {
+		return service.ErrNotConnected
+	}
+	acts := make([]auditlog.Act, len(batch))
+	for i, msg := range batch {
+		raw, err := msg.AsBytes()
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(raw, &acts[i]); err != nil {
+			return fmt.Errorf("reading an act of the audit log: %w", err)
+		}
+		if acts[i].ID == "" {
+			return fmt.Errorf("reading an act of the audit log: it has no id; this output takes the messages of the input api")
+		}
+	}
+	return l.Add(ctx, acts...)
+}
+
+// Close closes the log.
+func (o *auditOutput) Close(context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.release != nil {
+		o.release()
+		o.log, o.release = nil, nil
+	}
+	return nil
+}

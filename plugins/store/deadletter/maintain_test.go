@@ -1,0 +1,116 @@
+package deadletter
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/lifecycle/expire"
+	"weir/internal/lifecycle/tombstone"
+	"weir/plugins/store/lake"
+)
+
+// kept stores dead letters that failed at the times given, each in an object.
+func kept(t *testing.T, url string, times ...time.Time) *output {
+	t.Helper()
+	conf, err := outputSpec().ParseYAML("url: "+url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := newOutput(conf, service.MockResources())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Connect(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close(context.Background()) })
+	for i, at := range times {
+		c := event.Coordinates{Topic: "raw-events", Offset: int64(i)}
+		e := NewEnvelope(Failure{Stage: "raw", Fleet: fmt.Sprintf("fleet-%d", i%2), Record: &c, FailedAt: at,
+			Original: []byte(`{"device_id":"d"}`), Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
+		o.now = func() time.Time { return at.Add(time.Second) }
+		if err := o.WriteBatch(context.Background(), service.MessageBatch{message(0, 100+i, mustJSON(t, e))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+func maintained(t *testing.T, url string, p expire.Pass) lake.Report {
+	t.Helper()
+	store, err := lake.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	r, err := lake.Duty{Table: Table(), Keep: 30 * 24 * time.Hour, Compact: true, Lifecycle: true}.Do(t.Context(), store, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
+	url := lake.FileURL(t.TempDir())
+	var times []time.Time
+	for i := range 20 {
+		times = append(times, someTime.Add(-time.Duration(i)*time.Minute), someTime.AddDate(0, 0, -40).Add(time.Duration(i)*time.Second))
+	}
+	kept(t, url, times...)
+	p := expire.Pass{Now: someTime.Add(12 * time.Hour), DryRun: true}
+	if r := maintained(t, url, p); r.Retention.Rows != 20 || len(stored(t, url)) != 40 {
+		t.Fatalf("dry run: %+v", r)
+	}
+	p.DryRun = false
+	p.Held = func(context.Context) ([]string, error) { return []string{"fleet-1", "other"}, nil }
+	if r := maintained(t, url, p); r.Retention.Rows != 0 || r.Retention.Kept != 20 || r.Merged < 20 || r.Into > 4 {
+		t.Fatalf("with a hold: %+v", r) // every second one is of each fleet: those 40 days old are all of fleet-1
+	}
+	p.Held = nil
+	if r := maintained(t, url, p); r.Retention.Rows != 20 {
+		t.Fatalf("%+v", r)
+	}
+	for _, row := range stored(t, url) {
+		if row.FailedAt < someTime.AddDate(0, 0, -1).UnixMicro() {
+			t.Fatalf("still there: %+v", row)
+		}
+	}
+}
+
+func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
+	url := lake.FileURL(t.TempDir())
+	o := kept(t, url, someTime, someTime.Add(1), someTime.Add(2))
+	now := time.Now()
+	if err := o.store.Bury(context.Background(), tombstone.Of("fleet-0", "", now)); err != nil {
+		t.Fatal(err)
+	}
+	removed, err := o.store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0", Until: now})
+	if err != nil || removed.Rows != 2 {
+		t.Fatalf("%+v, %v", removed, err)
+	}
+	if rows := stored(t, url); len(rows) != 1 || rows[0].Fleet != "fleet-1" {
+		t.Fatalf("left: %+v", rows)
+	}
+	again := kept(t, url) // a restart, and one that was still on its way
+	e := NewEnvelope(Failure{Stage: "raw", Fleet: "fleet-0", FailedAt: someTime.Add(-time.Hour), Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
+	if err := again.WriteBatch(context.Background(), service.MessageBatch{message(0, 900, mustJSON(t, e))}); err != nil {
+		t.Fatal(err)
+	}
+	if rows := stored(t, url); len(rows) != 1 {
+		t.Fatalf("it came back: %+v", rows)
+	}
+	covered := false
+	if err := o.store.Coverage(context.Background(), time.Time{}, func(f lake.Footer) error {
+		for _, s := range f.Coverage.Erased[lake.Partition{Topic: "raw-events"}] {
+			covered = covered || s.First <= 900 && 900 <= s.Last
+		}
+		return nil
+	}); err != nil || !covered {
+		t.Fatalf("an audit could not explain it: %v", err)
+	}
+}

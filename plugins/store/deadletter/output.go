@@ -1,0 +1,259 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"golang.org/x/sync/errgroup"
+
+	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/flow"
+	"weir/plugins/store/lake"
+)
+
+const (
+	deadLetterFieldURL      = "url"
+	deadLetterFieldRecall   = "recall"
+	deadLetterFieldTimeout  = "timeout"
+	deadLetterFieldBatching = "batching"
+)
+
+// StageFolder is the key of the folder level below the date.
+const StageFolder = "stage"
+
+func outputSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("0.1.0").
+		Categories("Weir").
+		Summary("Stores dead letters as Parquet objects by date and stage.").
+		Description(`
+Takes the envelopes that `+"`dead_letter`"+` makes. Each batch becomes one object per date and stage, below
+`+"`date=YYYY-MM-DD/stage=…/`"+`; an object appears whole or not at all, and the batch is acknowledged when all its objects are durable.
+Each object lists in its metadata the records it stores and the records they came from. Dead letters that the log delivers
+again are recognised and skipped. A message that is no envelope is stored too, with stage `+"`dead_letter`"+`.`).
+		Field(service.NewStringField(deadLetterFieldURL).
+			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
+			Example("file:///var/lib/weir/dead-letter")).
+		Field(service.NewDurationField(deadLetterFieldRecall).
+			Description("How long after it was written a record may be delivered again: the retention of the log, and some more.").
+			Default("5h").Advanced()).
+		Field(service.NewDurationField(deadLetterFieldTimeout).
+			Description("How long writing one object may take.").
+			Default("1m").Advanced()).
+		Field(service.NewBatchPolicyField(deadLetterFieldBatching).
+			Description("Collects messages into objects. Without a policy every incoming batch becomes objects of its own.")).
+		Field(service.NewIntField("max_in_flight").
+			Description("How many batches may be written at a time.").
+			Default(2)).
+		Example("Keep the dead-letter topic", "", `
+output:
+  dead_letter_store:
+    url: file:///var/lib/weir/dead-letter
+    batching:
+      count: 10000
+      period: 5s
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	err := env.RegisterProcessor("dead_letter", processorSpec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.Processor, error) {
+			return newProcessor(conf, res)
+		})
+	if err != nil {
+		return err
+	}
+	return flow.Store{
+		Name: "dead_letter_store", Spec: outputSpec(), Batching: deadLetterFieldBatching, Is: "dead-letter store", Up: "weir_dead_letter_store_up",
+		New: func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
+			return newOutput(conf, res)
+		},
+	}.Register(env)
+}
+
+// output is dead_letter_store.
+type output struct {
+	url     string
+	recall  time.Duration
+	timeout time.Duration
+	table   *lake.Table
+	res     *service.Resources
+	now     func() time.Time
+
+	rows, recognised, objects, bytes *service.MetricCounter
+
+	store   *lake.Store
+	release func()
+	memory  *lake.Memory
+}
+
+func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, error) {
+	m := res.Metrics()
+	o := &output{
+		table: Table(), res: res, now: time.Now,
+		rows:       m.NewCounter("weir_dead_letter_rows_total", "stage"),
+		recognised: m.NewCounter("weir_dead_letter_recognised_total"), // stored before, skipped
+		objects:    m.NewCounter("weir_dead_letter_objects_total"),
+		bytes:      m.NewCounter("weir_dead_letter_written_bytes_total"),
+	}
+	var err error
+	if o.url, err = conf.FieldString(deadLetterFieldURL); err != nil {
+		return nil, err
+	}
+	if o.recall, err = conf.FieldDuration(deadLetterFieldRecall); err != nil {
+		return nil, err
+	}
+	if o.timeout, err = conf.FieldDuration(deadLetterFieldTimeout); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// Connect opens the store and reads what was written to it within recall.
+func (o *output) Connect(ctx context.Context) error {
+	if o.store == nil {
+		store, release, err := lake.Shared(ctx, o.res, o.url)
+		if err != nil {
+			return err
+		}
+		o.store, o.release = store, release
+	}
+	memory := lake.NewMemory(o.store, o.recall)
+	if err := memory.Load(ctx, o.now()); err != nil {
+		return fmt.Errorf("reading which records are stored: %w", err)
+	}
+	o.memory = memory
+	return nil
+}
+
+// WriteBatch stores a batch. When it returns nil, every dead letter of the
+// batch is durable. After an error some of its objects may be: the retry
+// recognises and skips their records.
+func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	if o.memory == nil {
+		return service.ErrNotConnected
+	}
+	now := o.now()
+	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) {
+		c, _, ok := event.CoordinatesOf(batch[i])
+		return c, ok
+	})
+	if err := o.memory.Prepare(ctx, now, spans); err != nil {
+		return err
+	}
+	tombstones := o.memory.Tombstones()
+	folders := map[string][]*Row{}
+	recognised := int64(0)
+	var erased lake.Collector
+	for _, msg := range batch {
+		if c, _, ok := event.CoordinatesOf(msg); ok && o.memory.Has(c, logged(msg)) {
+			recognised++
+			continue
+		}
+		r, err := newRow(msg, now)
+		if err != nil {
+			return err
+		}
+		if r.erased(tombstones) {
+			if r.Record != nil {
+				erased.Erased(*r.Record)
+			}
+			if r.Origin != nil {
+				erased.Erased(*r.Origin) // its dead letter is no more
+			}
+			continue
+		}
+		folder := path.Join(lake.DateFolder(time.UnixMicro(r.FailedAt)), StageFolder+"="+r.Stage)
+		folders[folder] = append(folders[folder], r)
+	}
+	if err := o.flush(ctx, tombstones, now, folders, erased.Coverage()); err != nil {
+		return err
+	}
+	o.recognised.Incr(recognised)
+	for _, rows := range folders {
+		o.rows.Incr(int64(len(rows)), rows[0].Stage)
+	}
+	return nil
+}
+
+// flush writes an object for each folder, and what has no row with one of them,
+// or in an object of its own when there is no row at all.
+func (o *output) flush(ctx context.Context, tombstones *tombstone.Set, now time.Time, folders map[string][]*Row, settled lake.Coverage) error {
+	if len(folders) == 0 {
+		if settled.Empty() {
+			return nil
+		}
+		return o.put(ctx, tombstones, lake.NewName(path.Join(lake.DuplicatesFolder, lake.DateFolder(now)), now, now, now), nil, settled)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for folder, rows := range folders {
+		slices.SortFunc(rows, (*Row).before)
+		var c lake.Collector
+		for _, r := range rows {
+			r.cover(&c)
+		}
+		coverage := c.Coverage()
+		coverage.Merge(settled)
+		settled = lake.Coverage{}
+		name := lake.NewName(folder, now, time.UnixMicro(rows[0].FailedAt), time.UnixMicro(rows[len(rows)-1].FailedAt))
+		g.Go(func() error { return o.put(ctx, tombstones, name, rows, coverage) })
+	}
+	return g.Wait()
+}
+
+// cover notes the records that a dead letter stands for.
+func (r *Row) cover(c *lake.Collector) {
+	if r.Record != nil {
+		c.Stored(*r.Record)
+	}
+	if r.Origin != nil {
+		c.Origin(*r.Origin)
+	}
+}
+
+// logged returns when a record was written to the log: a record at coordinates
+// that the store knows, logged after the store learned them, is another one.
+func logged(msg *service.Message) time.Time {
+	if v, ok := msg.MetaGetImmut("kafka_timestamp_ms"); ok {
+		if ms, ok := v.(int64); ok && ms > 0 {
+			return time.UnixMilli(ms)
+		}
+	}
+	return time.Time{}
+}
+
+func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.Name, rows []*Row, coverage lake.Coverage) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errTimeout)
+	defer cancel()
+	size, err := o.memory.Put(ctx, tombstones, name, o.table, len(rows), lake.Options{}, &coverage, columns(rows))
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
+			return fmt.Errorf("%w after %s: %w", cause, o.timeout, err)
+		}
+		return err
+	}
+	o.objects.Incr(1)
+	o.bytes.Incr(size)
+	return nil
+}
+
+var errTimeout = errors.New("the store did not answer in time")
+
+// Close releases the store. Nothing that was not acknowledged is held.
+func (o *output) Close(context.Context) error {
+	if o.release != nil {
+		o.release()
+		o.store, o.release = nil, nil
+	}
+	return nil
+}
+
+var _ service.BatchOutput = (*output)(nil)

@@ -1,0 +1,160 @@
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+)
+
+const deadLetterFieldStage = "stage"
+
+// metaFallbackError is set by the engine's fallback output on what its first
+// output refused.
+const metaFallbackError = "fallback_error"
+
+// headerPrefix begins the metadata that becomes record headers.
+const headerPrefix = "weir_"
+
+func processorSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("0.1.0").
+		Categories("Weir").
+		Summary("Turns a failed message into a dead letter: an envelope with the reason, the original bytes and where they came from.").
+		Description(`
+Use it in the output that failed messages are routed to: those that are `+"`errored()`"+`, for what an output refused is an outage. The reason
+is what a processor of weir's marked the message with, or else the text of its error, with code `+"`processing_failed`"+`. The envelope follows
+`+"`schemas/dead_letter/v1.json`"+`; its id is the same whenever the same record fails at the same stage.
+
+The processor clears the message's error, tells the request that the event came with, if any, that it was rejected, and sets
+metadata `+"`local_device`"+` to the device, or to the dead letter's id when no device can be read, as the record key.`).
+		Field(service.NewStringField(deadLetterFieldStage).
+			Description("Where the message failed: `ingest`, `raw`, `rollup`, `detect`, …; lower-case letters, digits and `_`.").
+			LintRule(`root = if !this.re_match("`+stagePattern+`") { "must be lower-case letters, digits and '_'" }`)).
+		Example("The failure path of a stream", "Messages that failed become dead letters; an outage of the store nacks the others, which are retried.", `
+output:
+  fallback:
+    - reject_errored:
+        raw_store:
+          url: file:///var/lib/weir/raw
+    - switch:
+        cases:
+          - check: errored()
+            output:
+              kafka_franz:
+                seed_brokers: [ localhost:9092 ]
+                topic: dead-letter
+                key: ${! @local_device }
+                metadata:
+                  include_prefixes: [ weir_ ]
+              processors:
+                - dead_letter:
+                    stage: raw
+          - output:
+              reject: ${! @fallback_error }
+`)
+}
+
+// processor is dead_letter.
+type processor struct {
+	stage string
+	count *service.MetricCounter
+	now   func() time.Time
+}
+
+func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	stage, err := conf.FieldString(deadLetterFieldStage)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckStage(stage); err != nil {
+		return nil, err
+	}
+	return &processor{
+		stage: stage, now: time.Now,
+		count: res.Metrics().NewCounter("weir_dead_letter_events_total", "stage", "code"),
+	}, nil
+}
+
+// Process replaces the message by its envelope.
+func (p *processor) Process(_ context.Context, msg *service.Message) (service.MessageBatch, error) {
+	original, err := msg.AsBytes()
+	if err != nil {
+		return nil, fmt.Errorf("reading the original bytes: %w", err)
+	}
+	rejection := rejectionOf(msg)
+	event.RecordVerdict(msg, rejection)
+	f := Failure{
+		Stage: p.stage, Rejection: rejection, Original: original, Fleet: event.FleetOf(msg),
+		Received: event.Meta(msg, event.HeaderReceivedAt), FailedAt: p.now(), Headers: map[string]string{},
+	}
+	if record, delivery, ok := event.CoordinatesOf(msg); ok {
+		f.Record = &record
+		if delivery != record {
+			f.Delivery = &delivery
+		}
+	}
+	if v, ok := msg.MetaGetImmut(event.MetaIndex); ok {
+		f.Index, _ = v.(int)
+	}
+	if err := msg.MetaWalkMut(func(key string, _ any) error { // most of it is of this process only
+		if strings.HasPrefix(key, headerPrefix) || key == event.HeaderTraceparent {
+			f.Headers[key], _ = msg.MetaGet(key)
+		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("reading headers: %w", err)
+	}
+	e := NewEnvelope(f)
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("writing a dead letter: %w", err)
+	}
+	p.replace(msg, e, raw)
+	p.count.Incr(1, p.stage, string(e.Code))
+	return service.MessageBatch{msg}, nil
+}
+
+// replace makes the message a healthy one that carries the envelope. Headers
+// of the record that failed are in the envelope; only those that say whose it
+// is stay beside it.
+func (p *processor) replace(msg *service.Message, e *Envelope, raw []byte) {
+	msg.SetBytes(raw)
+	msg.SetError(nil)
+	for key := range e.Headers {
+		switch key {
+		case event.HeaderFleet, event.HeaderReceivedAt, event.HeaderTraceparent:
+		default:
+			msg.MetaDelete(key)
+		}
+	}
+	for _, key := range []string{event.MetaCode, event.MetaErrors, event.MetaDuplicateOf, metaFallbackError} {
+		msg.MetaDelete(key)
+	}
+	key := e.Device
+	if key == "" {
+		key = e.ID // spreads over the partitions
+	}
+	msg.MetaSetMut(event.MetaDevice, key)
+}
+
+// rejectionOf returns why a message is here.
+func rejectionOf(msg *service.Message) *event.Rejection {
+	if r := event.RejectionOf(msg); r != nil {
+		return r
+	}
+	text := event.Meta(msg, metaFallbackError)
+	if text == "" {
+		text = "no reason was recorded"
+	}
+	return event.Reject(event.CodeProcessingFailed, "", text)
+}
+
+func (p *processor) Close(context.Context) error { return nil }
+
+var _ service.Processor = (*processor)(nil)

@@ -1,0 +1,103 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"weir/internal/event"
+	"weir/plugins/store/lake"
+)
+
+// Query says which dead letters to read. Empty lists and texts mean all.
+type Query struct {
+	From, To time.Time // of failed_at, [From, To); zero is unbounded
+	Fleet    string
+	Device   string
+	Stages   []string
+	Codes    []event.Code
+}
+
+// ErrStop ends a scan early, without error.
+var ErrStop = errors.New("stop")
+
+// Scan calls each with the dead letters of the query, each once, hour by hour
+// in the order of failed_at. It remembers the ids it has given: 16 bytes a dead
+// letter.
+func Scan(ctx context.Context, store *lake.Store, q Query, each func(*Row) error) error {
+	given := map[[16]byte]bool{}
+	for try := 0; ; try++ {
+		var refused error
+		objects, err := store.Objects(ctx, lake.Select{From: q.From, To: q.To})
+		if err != nil {
+			return err
+		}
+		objects = slices.DeleteFunc(objects, func(o lake.Object) bool {
+			return len(q.Stages) > 0 && !slices.Contains(q.Stages, o.Tag(StageFolder))
+		})
+		err = store.Scan(ctx, Table(), objects, q.From, q.To, func(ref lake.Ref) error {
+			r, err := decodeRef(ref)
+			if err != nil || given[r.ID] || !q.wants(r) {
+				return err
+			}
+			given[r.ID] = true
+			refused = each(r)
+			return refused
+		})
+		switch {
+		case errors.Is(refused, ErrStop):
+			return nil
+		case refused == nil && errors.Is(err, lake.ErrNotFound) && try < 5:
+			continue // compaction put its rows elsewhere: look again
+		}
+		return err
+	}
+}
+
+func (q *Query) wants(r *Row) bool {
+	return (q.Fleet == "" || r.Fleet == q.Fleet) && (q.Device == "" || r.Device == q.Device) &&
+		(len(q.Stages) == 0 || slices.Contains(q.Stages, r.Stage)) &&
+		(len(q.Codes) == 0 || slices.Contains(q.Codes, event.Code(r.Code)))
+}
+
+// decodeRef reads a row from its columns.
+func decodeRef(ref lake.Ref) (*Row, error) {
+	text := func(col int) string { return string(ref.Value(col).ByteArray()) }
+	optional := func(col int) []byte {
+		if v := ref.Value(col); !v.IsNull() {
+			return v.ByteArray()
+		}
+		return nil
+	}
+	micros := func(v parquet.Value) int64 {
+		if v.IsNull() {
+			return 0
+		}
+		return v.Int64()
+	}
+	r := &Row{
+		Version: ref.Value(colVersion).Int32(), Fleet: text(colFleet), Stage: text(colStage), Code: text(colCode),
+		Message: text(colMessage), Errors: ref.Value(colErrors).ByteArray(), Original: ref.Value(colOriginal).ByteArray(),
+		Headers: optional(colHeaders), ReceivedAt: micros(ref.Value(colReceivedAt)), FailedAt: ref.Value(colFailedAt).Int64(),
+		Device: string(optional(colDevice)), Event: string(optional(colEvent)),
+	}
+	copy(r.ID[:], ref.Value(colID).ByteArray())
+	if c, ok := refCoordinates(ref, colOriginTopic); ok {
+		r.Origin = &c
+	}
+	if c, ok := refCoordinates(ref, colTopic); ok {
+		r.Record = &c
+	}
+	if delivery := optional(colDelivery); delivery != nil {
+		c, err := event.ParseCoordinates(string(delivery))
+		if err != nil {
+			return nil, fmt.Errorf("reading column delivery: %w", err)
+		}
+		r.Delivery = &c
+	}
+	return r, nil
+}

@@ -1,0 +1,54 @@
+package deadletter
+
+import (
+	"bytes"
+
+	"weir/internal/event"
+	"weir/plugins/store/lake"
+)
+
+// The functions below say of rows in their columns what Row's methods say of
+// decoded ones: what compaction needs.
+
+func refAt(r lake.Ref) int64 { return r.Value(colFailedAt).Int64() }
+
+func compareRefs(a, b lake.Ref) int {
+	switch x, y := refAt(a), refAt(b); {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	if c := bytes.Compare(a.Value(colID).ByteArray(), b.Value(colID).ByteArray()); c != 0 {
+		return c
+	}
+	x, _ := refCoordinates(a, colTopic)
+	y, _ := refCoordinates(b, colTopic)
+	return bytes.Compare(x.Append(nil), y.Append(nil))
+}
+
+// sameRefs tells whether two rows are one record, stored twice. A failure that
+// the log holds twice stays two rows: each explains a record, and Scan gives one.
+func sameRefs(a, b lake.Ref) bool {
+	x, _ := refCoordinates(a, colTopic)
+	y, _ := refCoordinates(b, colTopic)
+	return x == y && bytes.Equal(a.Value(colID).ByteArray(), b.Value(colID).ByteArray())
+}
+
+// refCoordinates reads the topic, partition and offset that begin at a column.
+func refCoordinates(r lake.Ref, col int) (event.Coordinates, bool) {
+	topic := r.Value(col)
+	if topic.IsNull() {
+		return event.Coordinates{}, false
+	}
+	return event.Coordinates{Topic: string(topic.ByteArray()), Partition: r.Value(col + 1).Int32(), Offset: r.Value(col + 2).Int64()}, true
+}
+
+func refCovers(r lake.Ref, c *lake.Collector) {
+	if record, ok := refCoordinates(r, colTopic); ok {
+		c.Stored(record)
+	}
+	if origin, ok := refCoordinates(r, colOriginTopic); ok {
+		c.Origin(origin)
+	}
+}

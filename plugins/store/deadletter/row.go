@@ -1,0 +1,108 @@
+package deadletter
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/platform/text"
+	"weir/plugins/store/lake"
+)
+
+// stageUnreadable is the stage of what lies on the dead-letter topic and is no
+// envelope: nothing is thrown away, not even that.
+const stageUnreadable = "dead_letter"
+
+// newRow makes the row of a message of the dead-letter topic. A message that is
+// no envelope becomes a dead letter itself.
+func newRow(msg *service.Message, now time.Time) (*Row, error) {
+	raw, err := msg.AsBytes()
+	if err != nil {
+		return nil, fmt.Errorf("reading a message: %w", err)
+	}
+	var record *event.Coordinates
+	if c, _, ok := event.CoordinatesOf(msg); ok {
+		record = &c
+	}
+	e, err := ParseEnvelope(raw)
+	if err != nil {
+		e = NewEnvelope(Failure{
+			Stage: stageUnreadable, Rejection: event.Reject(event.CodeInvalidEvent, "", err.Error()),
+			Original: raw, Fleet: event.FleetOf(msg), Record: record,
+			Received: event.Meta(msg, event.HeaderReceivedAt), FailedAt: now,
+		})
+	}
+	r, err := e.row()
+	if err != nil {
+		return nil, err
+	}
+	r.Record = record
+	return r, nil
+}
+
+func (e *Envelope) row() (*Row, error) {
+	original, err := e.OriginalBytes()
+	if err != nil {
+		return nil, err
+	}
+	errs := e.Errors
+	if errs == nil {
+		errs = []event.FieldError{}
+	}
+	r := &Row{
+		Version: int32(e.Version), Fleet: e.Fleet, Stage: e.Stage, Code: string(e.Code), Message: e.Message,
+		Original: original, Device: e.Device, Event: e.Event, ReceivedAt: timeOf(e.ReceivedAt), FailedAt: timeOf(e.FailedAt),
+	}
+	r.ID, _ = text.ParseUUID(e.ID) // checked by ParseEnvelope, or made here
+	if r.Errors, err = json.Marshal(errs); err != nil {
+		return nil, fmt.Errorf("writing errors: %w", err)
+	}
+	if len(e.Headers) > 0 {
+		if r.Headers, err = json.Marshal(e.Headers); err != nil {
+			return nil, fmt.Errorf("writing headers: %w", err)
+		}
+	}
+	if e.Origin != nil {
+		c := e.Origin.Coordinates()
+		r.Origin = &c
+	}
+	if e.Delivery != nil {
+		c := e.Delivery.Coordinates()
+		r.Delivery = &c
+	}
+	return r, nil
+}
+
+func timeOf(s string) int64 {
+	t, ok := text.ParseTime(s)
+	if !ok {
+		return 0
+	}
+	return lake.Clamp(t).UnixMicro()
+}
+
+// IDText is the dead letter's id.
+func (r *Row) IDText() string { return string(text.AppendUUID(nil, r.ID)) }
+
+// Envelope returns the dead letter that the row was made of.
+func (r *Row) Envelope() (*Envelope, error) {
+	f := Failure{Stage: r.Stage, Fleet: r.Fleet, Original: r.Original, FailedAt: time.UnixMicro(r.FailedAt),
+		Record: r.Origin, Delivery: r.Delivery, Rejection: &event.Rejection{Code: event.Code(r.Code)}}
+	if err := json.Unmarshal(r.Errors, &f.Rejection.Errors); err != nil {
+		return nil, fmt.Errorf("reading column errors: %w", err)
+	}
+	if r.Headers != nil {
+		if err := json.Unmarshal(r.Headers, &f.Headers); err != nil {
+			return nil, fmt.Errorf("reading column headers: %w", err)
+		}
+	}
+	if r.ReceivedAt != 0 {
+		f.Received = time.UnixMicro(r.ReceivedAt).UTC().Format(event.TimeFormat)
+	}
+	e := NewEnvelope(f)
+	e.ID, e.Version, e.Message, e.Device, e.Event = r.IDText(), int(r.Version), r.Message, r.Device, r.Event
+	return e, nil
+}

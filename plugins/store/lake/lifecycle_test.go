@@ -1,0 +1,144 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/internal/lifecycle/expire"
+)
+
+// bucketRules is an S3 bucket that knows lifecycle rules and nothing else.
+type bucketRules struct {
+	rules  string
+	writes int
+	code   string // of an error to answer with
+}
+
+func (b *bucketRules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	fail := func(status int, code string) {
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>m</Message></Error>`, code)
+	}
+	switch {
+	case !r.URL.Query().Has("lifecycle") || r.URL.Path != "/weir":
+		fail(http.StatusBadRequest, "InvalidRequest")
+	case b.code != "":
+		fail(http.StatusNotImplemented, b.code)
+	case r.Method == http.MethodPut:
+		body, _ := io.ReadAll(r.Body)
+		b.rules = string(body)
+		b.writes++
+	case b.rules == "":
+		fail(http.StatusNotFound, "NoSuchLifecycleConfiguration")
+	default:
+		_, _ = io.WriteString(w, b.rules)
+	}
+}
+
+func TestLifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "k")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	b := &bucketRules{rules: `<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>3</Days></Expiration></Rule></LifecycleConfiguration>`}
+	server := httptest.NewServer(b)
+	defer server.Close()
+	ctx := context.Background()
+	s := opened(t, "s3://weir/raw?region=us-east-1&use_path_style=true&endpoint="+server.URL)
+	for i, want := range []Lifecycle{LifecycleWritten, LifecycleInPlace, LifecycleInPlace} {
+		if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, false, false); got != want || err != nil {
+			t.Fatalf("run %d: %s, %v", i, got, err)
+		}
+	}
+	for _, part := range []string{"<ID>theirs</ID>", "<Prefix>raw/date=</Prefix>", "<Days>92</Days>", "<DaysAfterInitiation>1</DaysAfterInitiation>"} {
+		if !strings.Contains(b.rules, part) {
+			t.Fatalf("no %s in %s", part, b.rules)
+		}
+	}
+	if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, true, false); got != LifecycleWritten || err != nil || strings.Contains(b.rules, "raw/date=") || b.writes != 2 {
+		t.Fatalf("a hold does not stop the bucket from deleting: %s, %v, %s", got, err, b.rules)
+	}
+	b.code = "NotImplemented"
+	if got, err := s.SetLifecycle(ctx, time.Hour, false, false); got != LifecycleUnsupported || err != nil {
+		t.Fatal(got, err)
+	}
+	b.code = "AccessDenied"
+	if _, err := s.SetLifecycle(ctx, time.Hour, false, false); err == nil {
+		t.Fatal("a refusal was swallowed")
+	}
+	if got, err := opened(t, FileURL(t.TempDir())).SetLifecycle(ctx, time.Hour, false, false); got != LifecycleNone || err != nil {
+		t.Fatal(got, err)
+	}
+}
+
+func bucketOf(t *testing.T, b *bucketRules) *Store {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", "k")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	return opened(t, "s3://weir/raw?region=us-east-1&use_path_style=true&endpoint="+server.URL)
+}
+
+func TestARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
+	rule := func(inside string) string {
+		return `<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status>` + inside + `</Rule></LifecycleConfiguration>`
+	}
+	days := func(n int) string { return fmt.Sprintf("<Expiration><Days>%d</Days></Expiration>", n) }
+	all := "<Filter><Prefix></Prefix></Filter>"
+	for name, c := range map[string]struct {
+		rule string
+		held bool
+		want bool // an error
+	}{
+		"of the whole bucket, too early":  {rule(all + days(30)), false, true},
+		"of our objects, too early":       {rule("<Filter><Prefix>raw/date=2026</Prefix></Filter>" + days(30)), false, true},
+		"late enough":                     {rule(all + days(91)), false, false},
+		"late enough, but someone's held": {rule(all + days(91)), true, true},
+		"of other objects":                {rule("<Filter><Prefix>logs/</Prefix></Filter>" + days(1)), true, false},
+		"of objects with a tag":           {rule("<Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>" + days(1)), true, false},
+		"of unfinished uploads":           {rule(all + "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>"), true, false},
+		"on a day":                        {rule(all + "<Expiration><Date>2026-12-01T00:00:00Z</Date></Expiration>"), false, true},
+		"as rules once were written":      {rule("<Prefix>raw/</Prefix>" + days(3)), false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &bucketRules{rules: c.rule}
+			got, err := bucketOf(t, b).SetLifecycle(t.Context(), 90*24*time.Hour, c.held, false)
+			if (err != nil) != c.want || got != LifecycleWritten {
+				t.Fatalf("%s, %v", got, err)
+			}
+			if err != nil && !strings.Contains(err.Error(), `"theirs"`) || !strings.Contains(b.rules, "<ID>theirs</ID>") {
+				t.Fatalf("%v: %s", err, b.rules)
+			}
+		})
+	}
+}
+
+func TestAHoldTakesTheBucketsRuleOutWhateverElseFails(t *testing.T) {
+	b := &bucketRules{}
+	s := bucketOf(t, b) // it knows rules, and cannot list
+	held, away := []string(nil), error(nil)
+	p := expire.Pass{Now: time.Now(), Held: func(context.Context) ([]string, error) { return held, away }}
+	duty := Duty{Keep: 90 * 24 * time.Hour, Lifecycle: true}
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten || !strings.Contains(b.rules, "raw/date=") {
+		t.Fatalf("%+v, %v: %s", done, err, b.rules)
+	}
+	away = errors.New("the control store is away")
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != "" || b.writes != 1 {
+		t.Fatalf("rules were changed without knowing the holds: %+v, %v", done, err)
+	}
+	held, away = []string{"acme"}, nil
+	p.DryRun = true
+	if done, _ := duty.Do(t.Context(), s, p); done.Lifecycle != LifecycleWrong || b.writes != 1 {
+		t.Fatalf("a dry run: %+v", done)
+	}
+	p.DryRun = false
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten || strings.Contains(b.rules, "raw/date=") {
+		t.Fatalf("%+v, %v: %s", done, err, b.rules)
+	}
+}

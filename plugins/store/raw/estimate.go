@@ -1,0 +1,50 @@
+package raw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"weir/plugins/store/lake"
+)
+
+// Estimate returns about how many events a query finds, from what the objects'
+// statistics, bloom filters and page indexes tell: no event is read. It is
+// rather too much than too little.
+func (r *Reader) Estimate(ctx context.Context, q Query) (n int64, err error) {
+	objects, err := r.store.Objects(ctx, lake.Select{From: q.From, To: q.To})
+	if err != nil {
+		return 0, err
+	}
+	w := &wanted{from: math.MinInt64, to: math.MaxInt64, fleet: q.Fleet, metric: q.Metric}
+	if !q.From.IsZero() {
+		w.from = q.From.UnixMicro()
+	}
+	if !q.To.IsZero() {
+		w.to = q.To.UnixMicro()
+	}
+	if len(q.Devices) > 0 {
+		w.devices = slices.Sorted(slices.Values(q.Devices))
+	}
+	for _, o := range objects {
+		c, err := openCursor(ctx, r.store, o, w, 1, &Stats{})
+		if errors.Is(err, lake.ErrNotFound) { // compaction put its rows elsewhere
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("estimating from %s: %w", o.Key, err)
+		}
+		if c == nil {
+			continue
+		}
+		for _, s := range c.spans {
+			n += s.to - s.from
+		}
+		if err := c.close(); err != nil {
+			return 0, fmt.Errorf("closing %s: %w", o.Key, err)
+		}
+	}
+	return n, nil
+}

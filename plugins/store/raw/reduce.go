@@ -1,0 +1,87 @@
+package raw
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"weir/plugins/store/lake"
+)
+
+// fanIn is how many objects a scan has open for one hour. More are merged into
+// temporary ones first: an hour that was never compacted costs time, not
+// memory.
+const fanIn = 192
+
+// reduce makes sure that the hour has few enough objects, and returns the store
+// they are in.
+func (r *Reader) reduce(ctx context.Context, h *hour, w *wanted, stats *Stats) (store *lake.Store, release func(), err error) {
+	if len(h.objects) > r.fanIn {
+		if h.objects, err = r.relevant(ctx, h.objects, w, stats); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(h.objects) <= r.fanIn {
+		return r.store, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "weir-merge-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("merging %d objects: %w", len(h.objects), err)
+	}
+	release = func() { _ = os.RemoveAll(dir) }
+	temporary, err := lake.Open(ctx, lake.FileURL(dir))
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	part := lake.Part{From: time.UnixMicro(h.from), To: time.UnixMicro(h.to), Keep: w.ref}
+	for chunk := range slices.Chunk(h.objects, r.fanIn) {
+		if _, err = r.store.MergeInto(ctx, temporary, Table(), chunk, part); err != nil {
+			release()
+			return nil, nil, err
+		}
+	}
+	if h.objects, err = temporary.Folder(ctx, lake.DateFolder(part.From)); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return temporary, release, nil
+}
+
+// relevant returns the objects that statistics and bloom filters do not rule
+// out.
+func (r *Reader) relevant(ctx context.Context, objects []lake.Object, w *wanted, stats *Stats) ([]lake.Object, error) {
+	var out []lake.Object
+	for _, o := range objects {
+		var unread Stats
+		c, err := openCursor(ctx, r.store, o, w, 1, &unread)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			unread.Objects++
+			stats.add(unread)
+			continue
+		}
+		if err := c.close(); err != nil {
+			return nil, fmt.Errorf("closing %s: %w", o.Key, err)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// ref tells whether a row is wanted, by its columns: what row tells of a
+// decoded one, but for the metric.
+func (w *wanted) ref(r lake.Ref) bool {
+	if w.fleet != "" && textOf(r.Value(colFleet)) != w.fleet {
+		return false
+	}
+	if w.devices == nil {
+		return true
+	}
+	_, ok := slices.BinarySearch(w.devices, textOf(r.Value(colDevice)))
+	return ok
+}

@@ -1,0 +1,424 @@
+package raw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"golang.org/x/sync/errgroup"
+
+	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/text"
+	"weir/plugins/store/lake"
+)
+
+// uploads is how many objects of one batch are written at a time.
+const uploads = 8
+
+// scratch is the memory of one batch, used again by the next.
+type scratch struct {
+	places  []place
+	event   event.Event // that is being read
+	rows    []Row
+	metrics metrics
+}
+
+// metrics are those of all rows of a batch, side by side.
+type metrics struct {
+	chunks [][]event.Metric
+	used   int
+}
+
+const metricsChunk = 8192
+
+// keep returns a copy of an event's metrics, which is good until reset.
+func (m *metrics) keep(of []event.Metric) []event.Metric {
+	for ; m.used < len(m.chunks); m.used++ {
+		if c := m.chunks[m.used]; cap(c)-len(c) >= len(of) {
+			c = append(c, of...)
+			m.chunks[m.used] = c
+			return c[len(c)-len(of) : len(c) : len(c)]
+		}
+	}
+	c := append(make([]event.Metric, 0, max(metricsChunk, len(of))), of...)
+	m.chunks = append(m.chunks, c)
+	return c[:len(c):len(c)]
+}
+
+// reset lets go of the messages' memory.
+func (m *metrics) reset() {
+	for i, c := range m.chunks {
+		clear(c)
+		m.chunks[i] = c[:0]
+	}
+	m.used = 0
+}
+
+// place is where a message lies in the log.
+type place struct {
+	record, delivery event.Coordinates
+	logged           bool
+}
+
+// WriteBatch stores a batch. When it returns nil, every event of the batch is
+// durable in the store, was there before, or is recorded there as a duplicate.
+// After an error some of its objects may be durable: each describes itself, so
+// that the retry skips their records. A *service.BatchError names messages that
+// are no events; the others are stored.
+func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	if o.memory == nil {
+		return service.ErrNotConnected
+	}
+	now := o.now()
+	w := writing{o: o, now: now, s: o.scratch(len(batch))}
+	defer o.reuse(w.s)
+	for i, msg := range batch {
+		at := &w.s.places[i]
+		at.record, at.delivery, at.logged = event.CoordinatesOf(msg)
+	}
+	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) { return w.s.places[i].record, w.s.places[i].logged })
+	if err := o.memory.Prepare(ctx, now, spans); err != nil {
+		return err
+	}
+	w.tombstones = o.memory.Tombstones()
+	var loop flow.Yielder
+	for i, msg := range batch {
+		if i%64 == 0 {
+			loop.Yield()
+		}
+		if err := w.add(ctx, i, msg); err != nil {
+			return err
+		}
+	}
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	o.count.rows.Incr(int64(w.stored))
+	o.count.duplicates.Incr(w.duplicates)
+	o.count.recognised.Incr(w.recognised)
+	o.count.untargeted.Incr(w.untargeted)
+	o.count.erased.Incr(w.erased)
+	return w.rejections(batch)
+}
+
+// writing is one batch on its way.
+type writing struct {
+	o        *output
+	now      time.Time
+	s        *scratch
+	stored   int
+	settled  lake.Collector // records without a row: duplicates, and what is erased
+	rejected map[int]error
+
+	tombstones *tombstone.Set
+
+	receivedText string // of the event before
+	received     time.Time
+
+	duplicates, recognised, untargeted, erased int64
+}
+
+// receivedAt is event.ReceivedAt, for many events that came in one request.
+func (w *writing) receivedAt(msg *service.Message) time.Time {
+	if at := event.Meta(msg, event.HeaderReceivedAt); at != w.receivedText {
+		w.received, _ = text.ParseTime(at)
+		w.receivedText = at
+	}
+	return w.received
+}
+
+func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
+	at := &w.s.places[i]
+	record, delivery, logged := at.record, at.delivery, at.logged
+	received := w.receivedAt(msg)
+	if logged {
+		if w.o.memory.Has(record, received) || record != delivery && w.o.memory.Has(delivery, received) {
+			w.recognised++
+			return nil
+		}
+		if of := event.Meta(msg, event.MetaDuplicateOf); of != "" {
+			canonical, err := event.ParseCoordinates(of)
+			if err != nil {
+				return fmt.Errorf("reading metadata %s: %w", event.MetaDuplicateOf, err)
+			}
+			w.settled.Duplicate(record, canonical)
+			w.duplicates++
+			return nil
+		}
+	}
+	if !event.Targeted(msg, event.TargetRaw) {
+		w.untargeted++
+		return nil
+	}
+	raw, err := msg.AsBytes()
+	if err != nil {
+		return fmt.Errorf("reading a message: %w", err)
+	}
+	e, r := &w.s.event, &w.s.rows[w.stored]
+	if err := event.Parse(raw, e); err != nil {
+		if w.rejected == nil {
+			w.rejected = map[int]error{}
+		}
+		w.rejected[i] = err
+		return nil
+	}
+	r.fill(e, msg, at, received)
+	if w.tombstones.Holds(r.Fleet, r.Device, r.ReceivedAt) {
+		if logged {
+			w.settled.Erased(delivery)
+		}
+		w.erased++
+		return nil
+	}
+	if logged && record != delivery {
+		had, err := w.o.memory.HadOn(ctx, w.now, time.UnixMicro(r.At), delivery, time.UnixMicro(r.ReceivedAt))
+		if err != nil {
+			return err
+		} else if had {
+			w.recognised++
+			return nil
+		}
+	}
+	r.Metrics = w.s.metrics.keep(e.Metrics)
+	w.stored++
+	return nil
+}
+
+// flush writes the rows, an object per date, and what has no row with one of
+// them, or in an object of its own when there is no row at all.
+func (w *writing) flush(ctx context.Context) error {
+	groups := w.objects()
+	settled := w.settled.Coverage()
+	if len(groups) == 0 {
+		if settled.Empty() {
+			return nil
+		}
+		name := lake.NewName(lake.DuplicatesFolder+"/"+lake.DateFolder(w.now), w.now, w.now, w.now)
+		return w.put(ctx, name, nil, settled)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(uploads)
+	for i, o := range groups {
+		if i == 0 {
+			o.coverage.Merge(settled)
+		}
+		g.Go(func() error { return w.put(ctx, o.name(w.now), o.rows, o.coverage) })
+	}
+	return g.Wait()
+}
+
+func (w *writing) put(ctx context.Context, name lake.Name, rows []*Row, coverage lake.Coverage) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.o.timeout, errTimeout)
+	defer cancel()
+	size, err := w.o.memory.Put(ctx, w.tombstones, name, w.o.table, len(rows), w.o.options, &coverage, columns(rows))
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
+			return fmt.Errorf("%w after %s: %w", cause, w.o.timeout, err)
+		}
+		return err
+	}
+	w.o.count.objects.Incr(1)
+	w.o.count.bytes.Incr(size)
+	return nil
+}
+
+var errTimeout = errors.New("the store did not answer in time")
+
+// object is the rows of one object, of one date, and the records they stand for.
+type object struct {
+	rows     []*Row
+	coverage lake.Coverage
+}
+
+func (o *object) name(now time.Time) lake.Name {
+	first, last := o.rows[0].At, o.rows[0].At
+	for _, r := range o.rows {
+		first, last = min(first, r.At), max(last, r.At)
+	}
+	from := time.UnixMicro(first)
+	return lake.NewName(lake.DateFolder(from), now, from, time.UnixMicro(last))
+}
+
+func covered(rows []*Row) lake.Coverage {
+	var c lake.Collector
+	for _, r := range rows {
+		if r.Delivery != noRecord {
+			c.Stored(r.Delivery)
+		}
+	}
+	return c.Coverage()
+}
+
+const dayMicros = 24 * int64(time.Hour/time.Microsecond)
+
+// day counts days since 1970, rounding down.
+func day(micros int64) int64 {
+	d := micros / dayMicros
+	if micros%dayMicros < 0 {
+		d--
+	}
+	return d
+}
+
+// objects returns the rows by date, each sorted as an object's rows are, and
+// cut to the most an object may hold.
+func (w *writing) objects() []*object {
+	rows := make([]*Row, w.stored)
+	for i := range rows {
+		rows[i] = &w.s.rows[i]
+	}
+	by := split(rows, func(r *Row) int64 { return day(r.At) })
+	var out []*object
+	for _, rows := range by {
+		for _, rows := range narrow(rows) {
+			coverage := covered(rows) // in the order of the log: cheaper than sorted
+			rows = slices.CompactFunc(sorted(rows), (*Row).same)
+			if len(rows) <= w.o.maxRows {
+				out = append(out, &object{rows, coverage})
+				continue
+			}
+			for chunk := range slices.Chunk(rows, w.o.maxRows) {
+				out = append(out, &object{chunk, covered(chunk)})
+			}
+		}
+	}
+	return out
+}
+
+const (
+	splitRows = 512 // fewer rows of a day stay together
+	hourShare = 8   // an hour with one in so many rows of the day has an object of its own
+)
+
+// split groups rows, which come in runs of one group.
+func split(rows []*Row, group func(*Row) int64) map[int64][]*Row {
+	by := map[int64][]*Row{}
+	for from := 0; from < len(rows); {
+		g, to := group(rows[from]), from+1
+		for to < len(rows) && group(rows[to]) == g {
+			to++
+		}
+		if run := rows[from:to:to]; by[g] == nil {
+			by[g] = run
+		} else {
+			by[g] = append(by[g], run...)
+		}
+		from = to
+	}
+	return by
+}
+
+// narrow splits the rows of a day so that stragglers do not stretch the span of
+// the object that has all the others, which every query of the hours between
+// would have to read: an object for each hour that has many, and one for the
+// rest.
+func narrow(rows []*Row) [][]*Row {
+	if len(rows) < splitRows {
+		return [][]*Row{rows}
+	}
+	by := split(rows, func(r *Row) int64 { return hourOf(r.At) })
+	var rest []*Row
+	for h, of := range by {
+		if len(of) < len(rows)/hourShare {
+			rest = append(rest, of...)
+			delete(by, h)
+		}
+	}
+	if rest != nil {
+		by[math.MinInt64] = rest
+	}
+	return slices.Collect(maps.Values(by))
+}
+
+// sorted orders rows as Row.before does: the devices, then each device's rows,
+// which come nearly in order.
+func sorted(rows []*Row) []*Row {
+	type device struct {
+		name string
+		at   int // where its next row goes; first, how many it has
+	}
+	var devices []device
+	number := map[string]int32{}
+	of := make([]int32, len(rows))
+	for i, r := range rows {
+		n, ok := number[r.Device]
+		if !ok {
+			n = int32(len(devices))
+			number[r.Device] = n
+			devices = append(devices, device{name: r.Device})
+		}
+		of[i] = n
+		devices[n].at++
+	}
+	order := make([]int32, len(devices))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return strings.Compare(devices[a].name, devices[b].name) })
+	at := 0
+	for _, n := range order {
+		at, devices[n].at = at+devices[n].at, at
+	}
+	out := make([]*Row, len(rows))
+	for i, r := range rows {
+		d := &devices[of[i]]
+		out[d.at] = r
+		d.at++
+	}
+	from := 0
+	for _, n := range order {
+		own := out[from:devices[n].at]
+		if from = devices[n].at; !slices.IsSortedFunc(own, (*Row).before) {
+			slices.SortFunc(own, (*Row).before)
+		}
+	}
+	return out
+}
+
+func (w *writing) rejections(batch service.MessageBatch) error {
+	if len(w.rejected) == 0 {
+		return nil
+	}
+	w.o.count.rejected.Incr(int64(len(w.rejected)))
+	var failed *service.BatchError
+	for i, err := range w.rejected {
+		if failed == nil {
+			failed = service.NewBatchError(batch, err)
+		}
+		failed.Failed(i, err)
+	}
+	return failed
+}
+
+// scratch returns memory for a batch of n messages.
+func (o *output) scratch(n int) *scratch {
+	s := o.spare.Swap(nil)
+	if s == nil {
+		s = &scratch{}
+	}
+	if cap(s.rows) < n {
+		s.rows, s.places = make([]Row, n), make([]place, n)
+	}
+	s.rows, s.places = s.rows[:n], s.places[:n]
+	return s
+}
+
+// reuse lets go of the messages' memory, and keeps the scratch for the next batch:
+// some 35 MiB after one of 50,000 events.
+func (o *output) reuse(s *scratch) {
+	clear(s.event.Metrics[:cap(s.event.Metrics)])
+	clear(s.event.Extra[:cap(s.event.Extra)])
+	s.event = event.Event{Metrics: s.event.Metrics[:0], Extra: s.event.Extra[:0]}
+	s.metrics.reset()
+	clear(s.rows)
+	clear(s.places)
+	o.spare.Store(s)
+}

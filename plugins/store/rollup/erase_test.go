@@ -1,0 +1,156 @@
+package rollup
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// arrived is an event of a device as the processor hands it on.
+func arrived(device string, id uint64, at, received time.Time) *Window {
+	return &Window{Key: Key{"acme", device, minuteOf(at)}, events: []sample{{id: id, at: at.UnixMicro(),
+		received: received.UTC().Format(event.TimeFormat), readings: []reading{{"cpu_temp", 1}}}}}
+}
+
+func counts(t *testing.T, s *Store, res Resolution) map[string]int64 {
+	t.Helper()
+	out := map[string]int64{}
+	if err := s.view(context.Background(), all, func(tx tx) error {
+		return tx.scan(context.Background(), res, span{"acme", nil, 0, 1 << 33}, func(r *Row) error {
+			out[r.Device] += r.Metrics[0].Count
+			return nil
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// What only the journal has of a device is erased as well.
+func TestWhatIsNotWrittenIsErased(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		url := "sqlite://" + t.TempDir() + "/r.db"
+		writer := openLazy(t, url)
+		eraser := onHandle(t, handleOf(writer))
+		if elsewhere {
+			eraser = openLazy(t, url)
+		}
+		ctx, db, until := t.Context(), handleOf(eraser), noon.Add(30*time.Second)
+		add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon)})
+		if err := tombstone.Bury(ctx, db, tombstone.Of("acme", "gone", until)); err != nil {
+			t.Fatal(err)
+		}
+		later := arrived("gone", 3, noon.Add(time.Minute), until.Add(time.Second))
+		add(t, writer, noon, []*Window{later}) // between the tombstone and the deletion
+		if err := eraser.Erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}); err != nil {
+			t.Fatal(err)
+		}
+		// The erasure counts anew what came later.
+		if r := add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), later}); r.Events[outcomeErased] != 1 || r.Events[outcomeCounted] != 1 {
+			t.Errorf("%+v", r)
+		}
+		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:1 stays:1]" {
+			t.Errorf("elsewhere %t: %s", elsewhere, got)
+		}
+		writeOut(t, writer)
+		if got := fmt.Sprint(counts(t, openLazy(t, url), Minute)); got != "map[gone:1 stays:1]" {
+			t.Errorf("elsewhere %t, afterwards: %s", elsewhere, got)
+		}
+	}
+}
+
+// A writer has windows of a device in memory when it is erased. Neither those,
+// nor what is delivered again, nor a rebuild brings them back; what came later
+// counts, also in a window that had counted both.
+func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		ctx, url := context.Background(), fresh()
+		db, err := sqldb.Open(ctx, url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		writer, err := Open(ctx, db, DefaultLimits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		eraser := openStore(t, url) // another process
+		until := noon.Add(30 * time.Second)
+		before := []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon), arrived("gone", 3, noon.Add(-2*time.Hour), noon)}
+		after := arrived("gone", 4, noon.Add(20*time.Second), until.Add(time.Microsecond)) // the same minute
+		add := func(windows ...*Window) Result {
+			t.Helper()
+			r, err := writer.Add(ctx, windows, noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		add(append(before, after)...)
+		writeOut(t, writer)
+		if _, err := writer.Roll(ctx, RollPolicy{}, noon.Add(48*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := Count(ctx, db, "acme", "gone"); err != nil || fmt.Sprint(n) != "map[rollup_windows_1d:1 rollup_windows_1h:2 rollup_windows_1m:2]" {
+			t.Fatal(n, err)
+		}
+		if err := tombstone.Bury(ctx, db, tombstone.Of("acme", "gone", until)); err != nil {
+			t.Fatal(err)
+		}
+		target := tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}
+		for range 2 { // again, as after a crash
+			if err := eraser.Erase(ctx, db, target); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, res := range []Resolution{Minute, Hour, Day} {
+			if got := fmt.Sprint(counts(t, eraser, res)); got != "map[stays:1]" {
+				t.Fatalf("%s: %s", res.Name, got)
+			}
+		}
+		deleted := map[string]int64{}
+		if err := tombstone.Counts(ctx, db, "j", deleted); err != nil || fmt.Sprint(deleted) != "map[rollup_windows_1d:1 rollup_windows_1h:2 rollup_windows_1m:2]" {
+			t.Fatal(deleted, err)
+		}
+		r := add(append(before, after, arrived("gone", 5, noon.Add(25*time.Second), until.Add(time.Second)))...)
+		if r.Events[outcomeErased] != 2 || r.Events[outcomeCounted] != 2 {
+			t.Fatalf("%+v", r)
+		}
+		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:2 stays:1]" {
+			t.Fatal(got)
+		}
+		done, err := eraser.Replace(ctx, []*Window{before[0], before[2]}, noon) // of a rebuild that had read them before
+		if err != nil || done.Windows != 0 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:2 stays:1]" {
+			t.Fatal(got)
+		}
+		writeOut(t, writer)
+		if _, err := writer.Roll(ctx, RollPolicy{}, noon.Add(48*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(counts(t, eraser, Day)); got != "map[gone:2 stays:1]" {
+			t.Fatal(got)
+		}
+		// The whole fleet.
+		if err := tombstone.Bury(ctx, db, tombstone.Of("acme", "", noon.Add(time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		target.Job, target.Device = "k", ""
+		if err := eraser.Erase(ctx, db, target); err != nil {
+			t.Fatal(err)
+		}
+		if r := add(before...); r.Events[outcomeErased] != 3 {
+			t.Fatalf("%+v", r)
+		}
+		if got := counts(t, eraser, Minute); len(got) != 0 {
+			t.Fatal(got)
+		}
+	})
+}

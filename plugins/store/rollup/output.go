@@ -1,0 +1,254 @@
+package rollup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/flow"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	rollupFieldURL       = "url"
+	rollupFieldRetention = "retention"
+	rollupFieldCache     = "cache"
+	rollupFieldWrite     = "write_every"
+	rollupFieldSettle    = "settle"
+	rollupFieldRefresh   = "refresh"
+	rollupFieldTimeout   = "timeout"
+	rollupFieldBatching  = "batching"
+)
+
+func storeSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Services").
+		Summary("Merges windows into rollups of one minute, one hour and one day, counting each event once.").
+		Description(`
+It takes the messages that the processor `+"`rollup`"+` makes. A batch is one transaction: acknowledged means durable, and an error means that nothing was counted. An outage of the database is an error; the input delivers the batch again.
+
+A window of a device is one row: its metrics packed side by side, and the ids of the events that it counts, its ledger. Only events that the ledger lacks are added, so a batch may be delivered any number of times, in any order, to any number of writers: a row's version tells a writer that another was there first, and it reads and merges again.
+
+Hours are made from minutes, and days from hours, by replacing: when an hour is over, every `+"`refresh`"+` while it is not, and when late events changed it. Queries over the API compute what is not rolled yet, so they never lag.
+
+In SQLite a batch goes into a journal, which costs next to nothing, and rows are written from memory every `+"`write_every`"+` and before weir reads them. What a crash leaves in the journal, the next process finds there.
+
+To read with SQL or Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`.
+
+With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where the extension is installed in the database when the tables are made, else native partitions by time.
+
+### Metrics
+
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total`, `weir_rollup_conflicts_total` and `weir_rollup_rolled_hours_total`").
+		Field(service.NewStringField(rollupFieldURL).
+			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
+			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
+		Field(service.NewDurationField(rollupFieldRetention).
+			Description("How long rollups are kept, in whole days of their own time: older events are not counted. The processor `maintain` is what deletes; give both the same time.").
+			Default("17520h")).
+		Field(service.NewIntField(rollupFieldCache).
+			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they are merged. Give it twice the number of devices that one process sees.").
+			Default(50_000).Advanced()).
+		Field(service.NewDurationField(rollupFieldWrite).
+			Description("With `sqlite://`: how late those who read the file with SQL see rows; what weir answers never lags. Rows are also written when the journal has 32 MiB, when `cache` is full and when weir stops. With a minute here, and devices that report every ten seconds, a row is written once or twice and not six times. `0s` writes rows with every batch.").
+			Default("10s").Advanced()).
+		Field(service.NewDurationField(rollupFieldSettle).
+			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
+			Default("2m").Advanced()).
+		Field(service.NewDurationField(rollupFieldRefresh).
+			Description("How often an hour that is not over is rolled, for those who read the views.").
+			Default("15m").Advanced()).
+		Field(service.NewDurationField(rollupFieldTimeout).
+			Description("How long one batch may wait for the database before it counts as failed and is delivered again.").
+			Default("2m").Advanced()).
+		Field(service.NewBatchPolicyField(rollupFieldBatching)).
+		Example("Roll up a topic", "Windows are merged every two seconds; bad records go elsewhere.", `
+output:
+  fallback:
+    - reject_errored:
+        rollup_store:
+          url: postgres://weir@localhost/weir
+          batching:
+            count: 50000
+            period: 2s
+            processors:
+              - rollup: {}
+    - drop: {}
+`)
+}
+
+type output struct {
+	url     string
+	limits  Limits
+	policy  RollPolicy
+	timeout time.Duration
+	res     *service.Resources
+
+	events, rows, conflicts, rolled *service.MetricCounter
+
+	counting sync.Mutex
+	written  int64 // rows that are in the metric
+
+	mu      sync.Mutex // held by Close, while the upkeep ends
+	store   *Store
+	release func()
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+	o := &output{res: res}
+	batching, err := conf.FieldBatchPolicy(rollupFieldBatching)
+	duration := func(name string, to *time.Duration) {
+		d, e := conf.FieldDuration(name)
+		if e == nil && d <= 0 {
+			e = fmt.Errorf("field %s: expected a duration above zero", name)
+		}
+		*to, err = d, errors.Join(err, e)
+	}
+	duration(rollupFieldRetention, &o.limits.Keep)
+	if d, e := conf.FieldDuration(rollupFieldWrite); e != nil || d < 0 {
+		err = errors.Join(err, e, fmt.Errorf("field %s: expected a duration of zero or more", rollupFieldWrite))
+	} else {
+		o.limits.WriteEvery = d
+	}
+	duration(rollupFieldSettle, &o.policy.Settle)
+	duration(rollupFieldRefresh, &o.policy.Refresh)
+	duration(rollupFieldTimeout, &o.timeout)
+	var e error
+	if o.url, e = conf.FieldString(rollupFieldURL); e != nil {
+		err = errors.Join(err, e)
+	}
+	if o.limits.Cache, e = conf.FieldInt(rollupFieldCache); e != nil || o.limits.Cache < 1 {
+		err = errors.Join(err, e, fmt.Errorf("field %s: expected at least 1", rollupFieldCache))
+	}
+	if err != nil {
+		return nil, batching, 0, err
+	}
+	m := res.Metrics()
+	o.events = m.NewCounter("weir_rollup_events_total", "outcome")
+	o.rows = m.NewCounter("weir_rollup_rows_total")
+	o.conflicts = m.NewCounter("weir_rollup_conflicts_total")
+	o.rolled = m.NewCounter("weir_rollup_rolled_hours_total")
+	return flow.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil // batches of one store wait for each other
+}
+
+// Connect opens the database and starts the upkeep.
+func (o *output) Connect(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.store != nil {
+		return nil
+	}
+	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	if err != nil {
+		return err
+	}
+	store, err := Open(ctx, db, o.limits)
+	if err != nil {
+		release()
+		return err
+	}
+	if err := store.WriteOut(ctx); err != nil { // what a crash left in the journal
+		release()
+		return err
+	}
+	o.store, o.release, o.written = store, release, store.Written()
+	upkeep, stop := context.WithCancel(context.Background())
+	o.stop, o.stopped = stop, make(chan struct{})
+	go o.upkeep(upkeep)
+	return nil
+}
+
+// WriteBatch returns nil when every event of the batch is durable in the
+// rollups, or known to be counted already. After an error nothing was written.
+func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	o.mu.Lock()
+	store := o.store
+	o.mu.Unlock()
+	if store == nil {
+		return service.ErrNotConnected
+	}
+	windows := make([]*Window, 0, len(batch))
+	for _, msg := range batch {
+		w, err := windowOf(msg)
+		if err != nil {
+			return err
+		}
+		windows = append(windows, w)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	res, err := store.Add(ctx, windows, time.Now())
+	if res.Conflicts > 0 {
+		o.conflicts.Incr(int64(res.Conflicts))
+	}
+	if err != nil {
+		return err
+	}
+	for n, count := range res.Events {
+		if count > 0 {
+			o.events.Incr(int64(count), outcome(n).String())
+		}
+	}
+	o.count(store)
+	return nil
+}
+
+// count brings the metric of rows up to date.
+func (o *output) count(store *Store) {
+	o.counting.Lock()
+	defer o.counting.Unlock()
+	if n := store.Written() - o.written; n > 0 {
+		o.rows.Incr(n)
+		o.written += n
+	}
+}
+
+// windowOf returns the window that a message is, as the processor made it or
+// as JSON.
+func windowOf(msg *service.Message) (*Window, error) {
+	if msg.HasStructured() {
+		if v, err := msg.AsStructured(); err == nil {
+			if w, ok := v.(*Window); ok {
+				return w, nil
+			}
+		}
+	}
+	raw, err := msg.AsBytes()
+	if err != nil {
+		return nil, err
+	}
+	w := &Window{}
+	if err := w.UnmarshalJSON(raw); err != nil {
+		return nil, fmt.Errorf("%w: put the processor rollup last into the output's batching.processors", err)
+	}
+	return w, nil
+}
+
+// Close writes the rows that are not, ends the upkeep and releases the database.
+func (o *output) Close(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.store == nil {
+		return nil
+	}
+	o.stop()
+	select {
+	case <-o.stopped:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := o.store.WriteOut(ctx)
+	if err != nil {
+		err = fmt.Errorf("writing rollups: they are in the journal, and written at the next start: %w", err)
+	}
+	o.release()
+	o.store = nil
+	return err
+}

@@ -1,0 +1,141 @@
+package rollup
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/event"
+	"weir/internal/platform/httpx"
+)
+
+// Bounds of one request.
+const (
+	defaultLimit = 1000
+	maxLimit     = 10_000
+	maxDevices   = 10_000 // a group; a URL holds some hundreds
+	maxMetrics   = 100
+	defaultRange = time.Hour
+)
+
+// maxRange is how long a range each resolution may be asked for.
+func maxRange(r Resolution) time.Duration {
+	switch r {
+	case Minute:
+		return 31 * 24 * time.Hour
+	case Hour:
+		return 800 * 24 * time.Hour
+	}
+	return 20 * 366 * 24 * time.Hour
+}
+
+// autoResolution is the finest that gives a range at most 360 points.
+func autoResolution(d time.Duration) Resolution {
+	switch {
+	case d <= 6*time.Hour:
+		return Minute
+	case d <= 15*24*time.Hour:
+		return Hour
+	}
+	return Day
+}
+
+// parseQuery reads a request's parameters. The hash binds cursors to them.
+func parseQuery(r *http.Request, now time.Time) (q Query, hash uint32, bad *httpx.Problem) {
+	v, bad := httpx.Parse(r, []string{"from", "to", "resolution", "merge", "limit", "cursor", "fleet"}, []string{"device", "metric"})
+	if bad != nil {
+		return q, 0, bad
+	}
+	if q.Fleet = apikey.FleetFrom(r.Context()); q.Fleet == "" {
+		return q, 0, httpx.NoFleet()
+	}
+	for _, step := range []func(url.Values) *httpx.Problem{
+		q.setMerge, q.setSeries, func(v url.Values) *httpx.Problem { return q.setRange(v, now) },
+		func(v url.Values) (bad *httpx.Problem) {
+			q.Limit, bad = httpx.Limit(v, defaultLimit, maxLimit)
+			return bad
+		},
+		func(v url.Values) (bad *httpx.Problem) { hash, bad = q.resume(v); return bad },
+	} {
+		if bad := step(v); bad != nil {
+			return Query{}, 0, bad
+		}
+	}
+	return q, hash, nil
+}
+
+func (q *Query) setMerge(v url.Values) *httpx.Problem {
+	switch v.Get("merge") {
+	case "", "none":
+	case "fleet":
+		q.Merge = true
+	default:
+		return httpx.Bad("merge", "expected fleet, or leave it out")
+	}
+	return nil
+}
+
+func (q *Query) setSeries(v url.Values) (bad *httpx.Problem) {
+	if q.Devices, bad = httpx.Devices(v, event.ValidDevice); bad != nil {
+		return bad
+	}
+	slices.Sort(q.Devices)
+	q.Devices = slices.Compact(q.Devices)
+	switch {
+	case len(q.Devices) > maxDevices:
+		return httpx.Bad("device", "%d devices; at most %d in one request, or merge=fleet without any for the whole fleet", len(q.Devices), maxDevices)
+	case len(q.Devices) == 0 && !q.Merge:
+		return httpx.Bad("device", "missing; name one or several, or ask for merge=fleet")
+	}
+	if q.Metrics = v["metric"]; len(q.Metrics) > maxMetrics {
+		return httpx.Bad("metric", "%d metrics; at most %d in one request", len(q.Metrics), maxMetrics)
+	}
+	return nil
+}
+
+func (q *Query) setRange(v url.Values, now time.Time) *httpx.Problem {
+	from, to, bad := httpx.Range(v, now, defaultRange)
+	if bad != nil {
+		return bad
+	}
+	length := to.Sub(from) // saturates, far beyond every bound
+	switch s := v.Get("resolution"); s {
+	case Minute.Name:
+		q.Resolution = Minute
+	case Hour.Name:
+		q.Resolution = Hour
+	case Day.Name:
+		q.Resolution = Day
+	case "", "auto":
+		q.Resolution = autoResolution(length)
+	default:
+		return httpx.Bad("resolution", "expected 1m, 1h, 1d or auto")
+	}
+	if bound := maxRange(q.Resolution); length > bound {
+		return httpx.Bad("from", "a range of %s is asked for at %s; at most %d days: ask for a shorter one or a coarser resolution",
+			length.Round(time.Hour), q.Resolution.Name, int(bound.Hours()/24))
+	}
+	q.From, q.To = from.Unix(), to.Add(time.Second-1).Unix()
+	return nil
+}
+
+// resume applies the cursor.
+func (q *Query) resume(v url.Values) (hash uint32, bad *httpx.Problem) {
+	hash = httpx.Hash(v, q.Fleet, "device", "metric", "from", "to", "resolution", "merge")
+	after, from, to, bad := httpx.Resume[position](v, hash)
+	switch {
+	case bad != nil:
+	case after == nil:
+		q.After = position{Bucket: -1 << 62}
+	default:
+		q.After, q.From, q.To = *after, from, to
+	}
+	return hash, bad
+}
+
+// encodeCursor makes the opaque text from which the next page starts.
+func encodeCursor(p position, q Query, hash uint32) string {
+	return httpx.Cursor(p, q.From, q.To, hash)
+}

@@ -1,0 +1,142 @@
+package rollup
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"weir/internal/lifecycle/expire"
+	"weir/internal/platform/sqldb"
+)
+
+// part is a kind of what retention removes.
+type part string
+
+// The parts; those of windows are the resolutions' names.
+const ledgers part = "ledgers"
+
+// Retained says what a retention pass removed, or would.
+type Retained struct {
+	Minutes, Hours, Days expire.Removed
+	Ledgers              expire.Removed // of windows that stay
+}
+
+// dropChunk and sealChunk bound transactions, which other writers wait for.
+const dropChunk, sealChunk = 2000, 2000
+
+// Expire is Retain on a database of rollups.
+func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, rollups, ledgers time.Duration) (Retained, error) {
+	s, err := Open(ctx, db, Limits{Keep: rollups, Ledger: ledgers, Cache: 1})
+	if err != nil {
+		return Retained{}, err
+	}
+	return s.Retain(ctx, p)
+}
+
+// Retain deletes what the limits no longer keep: ledgers of windows that have
+// not changed for long, and windows that are too old; a limit of zero keeps all.
+// What is of a held fleet stays. It may be stopped anywhere and run again.
+func (s *Store) Retain(ctx context.Context, p expire.Pass) (out Retained, err error) {
+	oldest := s.oldest(p.Now)
+	if s.limits.Keep > 0 {
+		for _, r := range []struct {
+			res Resolution
+			to  *expire.Removed
+		}{{Minute, &out.Minutes}, {Hour, &out.Hours}, {Day, &out.Days}} {
+			if err := s.dropOld(ctx, r.res, p, oldest, r.to); err != nil {
+				return out, fmt.Errorf("deleting %s windows: %w", r.res.Name, err)
+			}
+		}
+	}
+	if s.limits.Ledger > 0 {
+		if err := s.dropLedgers(ctx, p, p.Now.Add(-s.limits.Ledger).Unix(), &out.Ledgers); err != nil {
+			return out, fmt.Errorf("dropping ledgers: %w", err)
+		}
+	}
+	if held, err := p.Fleets(ctx); err != nil || p.DryRun || len(held) > 0 || s.limits.Keep <= 0 {
+		return out, err // the hours of held windows are theirs
+	}
+	err = s.alter(ctx, func(t tx) error { return t.forgetHours(ctx, oldest) })
+	if err != nil {
+		return out, fmt.Errorf("forgetting old hours: %w", err)
+	}
+	return out, nil
+}
+
+func (s *Store) dropOld(ctx context.Context, res Resolution, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+	if err := s.foresee(ctx, part(res.Name), p, cutoff, removed); err != nil || p.DryRun {
+		return err
+	}
+	if pg, ok := s.backend.(*postgres); ok {
+		names, err := pg.partitionsBefore(ctx, res, cutoff)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			held, err := p.Fleets(ctx)
+			if err != nil {
+				return err
+			}
+			n, dropped, err := pg.dropPartition(ctx, name, held)
+			if err != nil {
+				return fmt.Errorf("dropping partition %s: %w", name, err)
+			}
+			if removed.Rows += n; dropped {
+				removed.Partitions++
+			}
+		}
+	}
+	return s.inChunks(ctx, p, dropChunk, removed, func(t tx, held []string) (int64, error) {
+		return t.drop(ctx, res, cutoff, held, dropChunk)
+	})
+}
+
+func (s *Store) dropLedgers(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+	if err := s.foresee(ctx, ledgers, p, cutoff, removed); err != nil || p.DryRun {
+		return err
+	}
+	return s.inChunks(ctx, p, sealChunk, removed, func(t tx, held []string) (int64, error) {
+		return t.seal(ctx, cutoff, held, sealChunk)
+	})
+}
+
+// foresee counts what holds keep, and, in a dry run, what would go.
+func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+	held, err := p.Fleets(ctx)
+	if err != nil {
+		return err
+	}
+	return s.view(ctx, all, func(t tx) (err error) {
+		if len(held) > 0 {
+			if removed.Kept, err = t.countOld(ctx, what, cutoff, held, false); err != nil {
+				return err
+			}
+		}
+		if p.DryRun {
+			removed.Rows, err = t.countOld(ctx, what, cutoff, held, true)
+		}
+		return err
+	})
+}
+
+// inChunks deletes in transactions of up to n rows, and asks for holds before
+// each.
+func (s *Store) inChunks(ctx context.Context, p expire.Pass, chunk int64, removed *expire.Removed, some func(tx, []string) (int64, error)) error {
+	for {
+		held, err := p.Fleets(ctx)
+		if err != nil {
+			return err
+		}
+		n := int64(0)
+		err = s.alter(ctx, func(t tx) (err error) {
+			n, err = some(t, held)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if removed.Rows += n; n < chunk {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,308 @@
+package rollup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/sqldb"
+)
+
+// Resolution is the width of a window.
+type Resolution struct {
+	Name  string // 1m, 1h, 1d
+	Width int64  // seconds
+	table string
+}
+
+// The resolutions, finest first.
+var (
+	Minute = Resolution{"1m", 60, "rollup_window_1m"}
+	Hour   = Resolution{"1h", 3600, "rollup_window_1h"}
+	Day    = Resolution{"1d", 86400, "rollup_window_1d"}
+)
+
+func (r Resolution) floor(bucket int64) int64 { return bucket - mod(bucket, r.Width) }
+
+// Store keeps rollups in a SQL database. It is safe for concurrent use; any
+// number of processes may write to one database.
+type Store struct {
+	backend
+	limits Limits
+
+	erased atomic.Pointer[erasures]
+
+	journals bool // the backend's transactions have a journal
+	*memory
+}
+
+// Limits bound what a store keeps.
+type Limits struct {
+	Ledger time.Duration // a ledger, after its window last changed
+	Keep   time.Duration // a window, after its time
+	Cache  int           // rows in memory
+
+	// WriteEvery is how long rows may lack what is in the journal, where there
+	// is one; 0 has every batch write its rows.
+	WriteEvery time.Duration
+}
+
+// DefaultLimits are those of the output's fields.
+func DefaultLimits() Limits {
+	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 50_000, WriteEvery: 10 * time.Second}
+}
+
+// backend is a kind of database.
+type backend interface {
+	// update runs fn in one transaction that commits when fn returns nil.
+	update(ctx context.Context, fn func(tx) error) error
+	// view runs fn in one transaction that reads.
+	view(ctx context.Context, fn func(tx) error) error
+	migrate(ctx context.Context) error
+}
+
+// tx is what a transaction can do.
+type tx interface {
+	writer
+	roller
+	keeper
+	reader
+	eraser
+	// journal returns nil where there is none: where rows are as cheap.
+	journal() journal
+}
+
+// writer is the part that merging a batch needs.
+type writer interface {
+	// load finds rows of minutes by their keys.
+	load(ctx context.Context, keys []Key) ([]*Row, error)
+	// lockHours returns which hours are closed, and keeps the others open
+	// until the transaction ends.
+	lockHours(ctx context.Context, hours []int64, now time.Time) (closed map[int64]bool, err error)
+	// write stores rows of minutes, whose Version is the one to write. It
+	// returns errConflict if any was not stored at the version before.
+	write(ctx context.Context, rows []*Row, now time.Time) error
+	// mark notes hours of devices that are to be rolled again.
+	mark(ctx context.Context, hours []Key) error
+}
+
+var errConflict = errors.New("another writer changed the window")
+
+func isConflict(err error) bool { return errors.Is(err, errConflict) }
+
+// memoryKey is that of the memory beside a database.
+type memoryKey struct{}
+
+// Open prepares the tables of a store in db.
+func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
+	s := &Store{limits: limits}
+	switch db.Dialect {
+	case sqldb.Postgres:
+		s.backend, s.memory = newPostgres(db), newMemory()
+	default:
+		s.backend, s.journals = &sqlite{db: db}, true
+		s.memory = db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
+	}
+	if err := errors.Join(s.migrate(ctx), tombstone.Migrate(ctx, db)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// oldest is the start of the oldest day that is kept: days go as a whole, so
+// that an hour or a day is never rolled from only a part of its minutes.
+func (s *Store) oldest(now time.Time) int64 { return Day.floor(now.Add(-s.limits.Keep).Unix()) }
+
+// Result says what became of the events of a batch.
+type Result struct {
+	Events    [outcomes]int
+	Conflicts int // times that another writer was quicker
+}
+
+// maxAttempts bounds how often one batch is merged again after a conflict.
+const maxAttempts = 20
+
+// Add counts the events of the windows that the ledgers don't know yet. When
+// it returns nil, all of them are durable in one transaction; after an error
+// none is, or (if the connection broke at the commit) all are, which merging
+// them again finds out. Durable is what is in a row or in the journal.
+func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res Result, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for attempt := 1; ; attempt++ {
+		conflicts, written := res.Conflicts, s.written
+		res = Result{Conflicts: conflicts}
+		var touched []*entry
+		err := s.backend.update(ctx, func(t tx) error {
+			if err := s.resume(ctx, t); err != nil {
+				return err
+			}
+			erased, err := s.honour(ctx, t)
+			if err != nil {
+				return err
+			}
+			var note *entryWriter
+			if s.journals && s.limits.WriteEvery > 0 {
+				note = &s.note
+				note.begin()
+			}
+			s.now = now
+			touched, err = s.mergeAll(ctx, t, windows, erased, s.oldest(now), &res, note)
+			if err != nil {
+				return err
+			}
+			if note != nil {
+				if err := s.enter(ctx, t, note, now); err != nil || !s.due(s.limits) {
+					return err
+				}
+			}
+			return s.writeOut(ctx, t, all)
+		})
+		if err == nil {
+			s.cache.trim(s.limits.Cache)
+			return res, nil
+		}
+		s.failed(touched, s.journals, written)
+		if !isConflict(err) || attempt == maxAttempts || ctx.Err() != nil {
+			return res, fmt.Errorf("merging %d windows: %w", len(windows), err)
+		}
+		res.Conflicts++
+	}
+}
+
+// mergeAll merges the windows into their rows, which it reads where the cache
+// lacks them, and notes what it counts. Windows before oldest are left out. It
+// returns every row it may have changed, also with an error.
+func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, oldest int64, res *Result, note *entryWriter) ([]*entry, error) {
+	s.batch++
+	touched := make([]*entry, 0, len(windows))
+	var missing []Key
+	rows := make([]*entry, len(windows))
+	for i, w := range windows {
+		if w.Bucket < oldest {
+			continue
+		}
+		if rows[i] = s.cache.get(w.Key); rows[i] == nil {
+			missing = append(missing, w.Key)
+		}
+	}
+	if len(missing) > 0 {
+		loaded, err := t.load(ctx, missing)
+		if err != nil {
+			return nil, fmt.Errorf("reading windows: %w", err)
+		}
+		for _, r := range loaded {
+			if s.cache.get(r.Key) == nil {
+				for _, m := range r.Metrics {
+					m.Name = s.intern(m.Name)
+				}
+				touched = append(touched, s.cache.put(r))
+			}
+		}
+	}
+	var loop flow.Yielder
+	for i, w := range windows {
+		if i%64 == 0 {
+			loop.Yield()
+		}
+		if w.Bucket < oldest {
+			res.Events[outcomeExpired] += len(w.events)
+			continue
+		}
+		e := rows[i]
+		if e == nil {
+			if e = s.cache.get(w.Key); e == nil {
+				key := Key{s.intern(w.Fleet), strings.Clone(w.Device), w.Bucket}
+				e = s.cache.put(&Row{Key: key})
+			}
+		}
+		if e.batch != s.batch {
+			e.batch = s.batch
+			touched = append(touched, e)
+		}
+		counted := 0
+		for n := range w.events {
+			if w.erased(n, erased) {
+				res.Events[outcomeErased]++
+				continue
+			}
+			o := e.row.merge(&w.events[n], s.intern)
+			if res.Events[o]++; o != outcomeCounted {
+				continue
+			}
+			if counted++; note != nil {
+				if counted == 1 {
+					note.window(w.Key)
+				}
+				note.event(w.Bucket, &w.events[n])
+			}
+		}
+		if counted > 0 {
+			s.changed(e)
+		}
+	}
+	return touched, nil
+}
+
+// store writes sorted rows of minutes. It keeps the open hours among theirs
+// open until the end of the transaction, and marks those that are closed.
+func (s *Store) store(ctx context.Context, t tx, rows []*Row, now time.Time) error {
+	var hours []int64
+	for _, r := range rows {
+		if h := Hour.floor(r.Bucket); len(hours) == 0 || hours[len(hours)-1] != h {
+			hours = append(hours, h)
+		}
+	}
+	slices.Sort(hours)
+	closed, err := t.lockHours(ctx, slices.Compact(hours), now)
+	if err != nil {
+		return fmt.Errorf("keeping hours open: %w", err)
+	}
+	if err := t.write(ctx, rows, now); err != nil {
+		return fmt.Errorf("writing windows: %w", err)
+	}
+	var marks []Key
+	for _, r := range rows {
+		if k := (Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}); closed[k.Bucket] && (len(marks) == 0 || marks[len(marks)-1] != k) {
+			marks = append(marks, k)
+		}
+	}
+	if len(marks) == 0 {
+		return nil
+	}
+	if err := t.mark(ctx, marks); err != nil {
+		return fmt.Errorf("marking hours: %w", err)
+	}
+	return nil
+}
+
+// compare orders by fleet, device and time.
+func (k Key) compare(o Key) int {
+	if c := strings.Compare(k.Fleet, o.Fleet); c != 0 {
+		return c
+	}
+	if c := strings.Compare(k.Device, o.Device); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.Bucket, o.Bucket)
+}
+
+// intern returns a copy of a name that all rows share.
+func (s *Store) intern(name string) string {
+	if have, ok := s.names[name]; ok {
+		return have
+	}
+	if len(s.names) >= maxNames {
+		clear(s.names)
+	}
+	name = strings.Clone(name)
+	s.names[name] = name
+	return name
+}

@@ -1,0 +1,89 @@
+// Command load measures weir on this machine and writes what it found into
+// README.md, between the markers. It starts the built binary on a temporary
+// directory, drives it with `weir fleet`, reads the CPU that each process took
+// from /proc, and the lag of each processing group from the broker.
+//
+//	go run ./tests/bench --binary bin/weir
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// bench is one invocation: where things are, and what was found.
+type bench struct {
+	binary  string
+	repo    string
+	scale   float64 // of the durations
+	profile string  // folder for CPU profiles, "" for none
+	report  *report
+	scratch string
+}
+
+func run(ctx context.Context) error {
+	binary := flag.String("binary", "bin/weir", "the built `FILE`")
+	readme := flag.String("readme", "tests/bench/README.md", "`FILE` to write the results into; empty prints them only")
+	only := flag.String("only", "", "comma-separated `NAMES` of the measurements to run")
+	scale := flag.Float64("scale", 1, "`FACTOR` of the durations")
+	profile := flag.String("profile", "", "`DIR` to keep CPU profiles of the processing in")
+	flag.Parse()
+
+	b := &bench{scale: *scale, profile: *profile, report: newReport()}
+	var err error
+	if b.binary, err = filepath.Abs(*binary); err != nil {
+		return err
+	}
+	if b.repo, err = os.Getwd(); err != nil {
+		return err
+	}
+	if b.scratch, err = os.MkdirTemp("", "weir-load-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.scratch)
+
+	all := []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"stages", b.stages}, {"servers", b.servers}, {"latency", b.latency}, {"pipeline", b.pipeline}, {"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad}, {"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
+	}
+	for _, m := range all {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), m.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "measuring: %s\n", m.name)
+		if err := m.run(ctx); err != nil {
+			fmt.Print(b.report.markdown()) // what was found until then
+			return fmt.Errorf("measuring %s: %w", m.name, err)
+		}
+	}
+	text := b.report.markdown()
+	fmt.Print(text)
+	if *readme == "" || *only != "" { // a part is no result to keep
+		return nil
+	}
+	return writeBetweenMarkers(*readme, text)
+}
+
+// seconds is a duration of the run, scaled.
+func (b *bench) seconds(n float64) time.Duration {
+	return time.Duration(n * b.scale * float64(time.Second))
+}
