@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"weir/plugins/store/lake"
+	"weir/internal/platform/storeurl"
 )
 
 // DataDir is the folder of a standalone weir: everything it must not lose.
@@ -36,19 +36,19 @@ func dataDir(c *cli.Context) (DataDir, error) {
 func (d DataDir) path(name string) string { return filepath.Join(string(d), name) }
 
 // ControlURL is the SQL store of keys, schemas, jobs, alerts and groups.
-func (d DataDir) ControlURL() string { return "sqlite://" + d.path("control.db") }
+func (d DataDir) ControlURL() string { return storeurl.New("sqlite", d.path("control.db")) }
 
 // RollupURL is the SQL store of rollups.
-func (d DataDir) RollupURL() string { return "sqlite://" + d.path("rollups.db") }
+func (d DataDir) RollupURL() string { return storeurl.New("sqlite", d.path("rollups.db")) }
 
 // RawURL is the blob store of raw events.
-func (d DataDir) RawURL() string { return lake.FileURL(d.path("raw")) }
+func (d DataDir) RawURL() string { return storeurl.New("file", d.path("raw")) }
 
 // DeadLetterURL is the blob store of dead letters.
-func (d DataDir) DeadLetterURL() string { return lake.FileURL(d.path("dead-letter")) }
+func (d DataDir) DeadLetterURL() string { return storeurl.New("file", d.path("dead-letter")) }
 
 // ClaimsURL is the dedupe store.
-func (d DataDir) ClaimsURL() string { return "pebble://" + d.path("claims") }
+func (d DataDir) ClaimsURL() string { return storeurl.New("pebble", d.path("claims")) }
 
 // SchemasDir is where the last known schemas are kept.
 func (d DataDir) SchemasDir() string { return d.path("schemas") }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -99,9 +101,9 @@ func (u *upRun) run(ctx context.Context, named string) error {
 
 // runStreams returns when the engine has drained after SIGINT or SIGTERM.
 func (u *upRun) runStreams(ctx context.Context, home string) error {
-	streams, err := filepath.Glob(filepath.Join(home, "configs", "streams", "*.yaml"))
-	if err != nil || len(streams) == 0 {
-		return fmt.Errorf("finding stream configs in %s: none there (%w)", home, errors.Join(err, fs.ErrNotExist))
+	streams, err := streamFiles(home)
+	if err != nil {
+		return err
 	}
 	args := append([]string{"weir", "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml")}, streams...)
 	code, err := u.engine(ctx, args)
@@ -112,6 +114,31 @@ func (u *upRun) runStreams(ctx context.Context, home string) error {
 		return cli.Exit("", code)
 	}
 	return nil
+}
+
+// streamFiles returns the stream configs of a home, as the engine takes them:
+// it reads a path as a pattern.
+func streamFiles(home string) ([]string, error) {
+	dir := filepath.Join(home, "configs", "streams")
+	entries, err := os.ReadDir(dir)
+	var files []string
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".yaml" {
+			files = append(files, literally(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err == nil && len(files) == 0 {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding stream configs in %s: %w; name a folder that has them with --home", dir, err)
+	}
+	return files, nil
+}
+
+// literally returns the pattern that matches a path, and nothing else.
+func literally(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // checkPorts names a port that is taken before anything has been started.
@@ -138,11 +165,11 @@ func (u *upRun) checkLog() error {
 	if err != nil || has {
 		return err
 	}
-	stored, err := filepath.Glob(filepath.Join(u.data.path("raw"), "date=*"))
-	if err != nil {
-		return err
+	entries, err := os.ReadDir(u.data.path("raw"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for stored events: %w", err)
 	}
-	if len(stored) > 0 {
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "date=") }) {
 		return fmt.Errorf("data directory %s has stored events but no log: %s is gone or was moved; "+
 			"put it back, or start on another directory with --data and keep this one for reading", u.data, u.data.BrokerDir())
 	}

@@ -4,6 +4,8 @@
 //	sqlite://data/control.db            (two: relative to the working directory)
 //	postgres://user:password@host/weir
 //
+// A path with '?', '#' or '%' has them escaped, as storeurl.New does it.
+//
 // Rooms write standard SQL with $1 placeholders, which both accept, and ask
 // Dialect where the two differ. It is a leaf: it imports no room.
 package sqldb
@@ -19,6 +21,8 @@ import (
 	"sync"
 
 	_ "modernc.org/sqlite" // driver "sqlite"
+
+	"weir/internal/platform/storeurl"
 )
 
 // Dialect is the kind of server behind a DB.
@@ -54,7 +58,7 @@ func (db *DB) Beside(key any, make func() any) any {
 // lock, even if the context ends meanwhile, and every SQLite transaction takes the write lock when it begins, so
 // that it never fails half way with "database is locked".
 func Open(ctx context.Context, rawURL string) (*DB, error) {
-	scheme, rest, ok := strings.Cut(rawURL, "://")
+	scheme, _, ok := strings.Cut(rawURL, "://")
 	if !ok {
 		return nil, fmt.Errorf("opening SQL store %q: expected sqlite://PATH or postgres://…", Redact(rawURL))
 	}
@@ -64,9 +68,9 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 	switch scheme {
 	case "sqlite":
 		dialect = SQLite
-		path, _, _ := strings.Cut(rest, "?")
-		if path == "" {
-			return nil, fmt.Errorf("opening SQL store %q: the path is missing", rawURL)
+		path, perr := storeurl.Path(rawURL)
+		if perr != nil {
+			return nil, fmt.Errorf("opening SQL store %q: %w", rawURL, perr)
 		}
 		if err = os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("creating the folder of SQL store %s: %w", rawURL, err)
@@ -97,6 +101,9 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 
 // Redact returns the URL without its passwords, for messages and logs.
 func Redact(rawURL string) string {
+	if strings.HasPrefix(rawURL, string(SQLite)+"://") {
+		return rawURL // a path has none
+	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return "(unreadable URL)"

@@ -126,13 +126,17 @@ func (p Place) load(ctx context.Context, subject string, also func(lookup) error
 	if also == nil {
 		also = func(lookup) error { return nil }
 	}
-	scheme, rest, _ := strings.Cut(p.URL, "://")
+	scheme, _, _ := strings.Cut(p.URL, "://")
 	switch scheme {
 	case "file":
+		var files fileSource
+		if files, err = openFiles(p.URL); err != nil {
+			return nil, set, nil, err
+		}
 		if err := also(nowhere); err != nil {
 			return nil, set, nil, err
 		}
-		docs, err = fileSource{dir: rest}.load(ctx, subject)
+		docs, err = files.load(ctx, subject)
 	case "http", "https":
 		var s *httpSource
 		if s, err = newHTTPSource(p.URL, p.APIKey); err != nil {

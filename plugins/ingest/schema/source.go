@@ -14,6 +14,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/storeurl"
 )
 
 // document is one version of a subject as its store has it.
@@ -35,10 +36,10 @@ type source interface {
 var errNoSchemas = errors.New("it has no schemas")
 
 func openSource(res *service.Resources, rawURL, apiKey string) (source, error) {
-	scheme, rest, ok := strings.Cut(rawURL, "://")
+	scheme, _, ok := strings.Cut(rawURL, "://")
 	switch {
 	case ok && scheme == "file":
-		return fileSource{dir: rest}, nil
+		return openFiles(rawURL)
 	case ok && (scheme == "http" || scheme == "https"):
 		return newHTTPSource(rawURL, apiKey)
 	case ok && (scheme == "sqlite" || scheme == "postgres" || scheme == "postgresql"):
@@ -50,6 +51,14 @@ func openSource(res *service.Resources, rawURL, apiKey string) (source, error) {
 // fileSource reads DIR/SUBJECT/vN.json, or DIR/vN.json where DIR is already
 // the subject's.
 type fileSource struct{ dir string }
+
+func openFiles(rawURL string) (fileSource, error) {
+	dir, err := storeurl.Path(rawURL)
+	if err != nil {
+		return fileSource{}, fmt.Errorf("opening schemas %q: %w", rawURL, err)
+	}
+	return fileSource{dir: dir}, nil
+}
 
 func versionFile() *regexp.Regexp { return regexp.MustCompile(`^v([1-9][0-9]{0,8})\.json$`) }
 

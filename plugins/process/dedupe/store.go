@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"weir/internal/platform/storeurl"
 )
 
 // store holds claims for a bounded time.
@@ -29,23 +31,23 @@ type store interface {
 // newStore makes the store of a URL without touching it yet: it is connected
 // to, or opened, by the first claim.
 func newStore(rawURL string, ttl, timeout time.Duration, log logger) (store, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
+	scheme, _, ok := strings.Cut(rawURL, "://")
+	if !ok {
 		return nil, errors.New("reading the claims URL: expected redis://, rediss://, pebble:///PATH or memory://")
 	}
-	switch u.Scheme {
+	switch scheme {
 	case "redis", "rediss":
 		return newRedis(rawURL, ttl, timeout)
 	case "pebble":
-		path := u.Host + u.Path // pebble:///abs or pebble://rel/dir
-		if path == "" {
-			return nil, errors.New("reading the claims URL: pebble:// needs a folder, such as pebble:///var/lib/weir/claims")
+		path, err := storeurl.Path(rawURL)
+		if err != nil {
+			return nil, fmt.Errorf("reading the claims URL: %w; pebble:// needs a folder, such as pebble:///var/lib/weir/claims", err)
 		}
 		return newPebble(vfs.Default, path, ttl, log), nil
 	case "memory":
 		return newPebble(vfs.NewMem(), "claims", ttl, log), nil
 	}
-	return nil, fmt.Errorf("reading the claims URL: scheme %q is unknown; expected redis, rediss, pebble or memory", u.Scheme)
+	return nil, fmt.Errorf("reading the claims URL: scheme %q is unknown; expected redis, rediss, pebble or memory", scheme)
 }
 
 // logger is what the stores report through; *service.Logger is one.

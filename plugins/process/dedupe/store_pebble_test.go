@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"weir/internal/platform/storeurl"
 )
 
 func TestClaimsSurviveARestart(t *testing.T) {
@@ -283,5 +285,25 @@ func TestAFilterForgetsNothing(t *testing.T) {
 	var none *filter
 	if none.add(1); !none.has(2) {
 		t.Error("no filter ruled a key out")
+	}
+}
+
+// The claims lie at exactly the path that their URL was made of: beside another
+// weir's, they are not its.
+func TestPebble_LiesAtItsPath(t *testing.T) {
+	for _, name := range []string{"line#1", "a b", "a%20b", "100%", "what?", "a\nb", "tür", ":x:", "[1]*", `back\slash`, "\xff"} {
+		root := t.TempDir()
+		s, err := newStore(storeurl.New("pebble", filepath.Join(root, name, "claims")+"/"), time.Hour, time.Second, testLog{t})
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		if err := errors.Join(s.open(t.Context()), s.close()); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		entries, err := os.ReadDir(root)
+		if err != nil || len(entries) != 1 || entries[0].Name() != name {
+			t.Errorf("%q made %q, %v", name, entries, err)
+		}
 	}
 }

@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"sort"
 	"strings"
 	"syscall"
+
+	"weir/internal/platform/storeurl"
 )
 
 // tempDir holds objects that are being written. It is no date folder, so no
@@ -27,14 +28,12 @@ const tempDir = "_tmp"
 // the whole object or none.
 type fileStore struct{ root string }
 
-func openFile(u *url.URL) (backend, error) {
-	switch {
-	case u.Host != "" || !path.IsAbs(u.Path):
-		return nil, errors.New("expected an absolute path, as in file:///var/lib/weir/raw")
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("a path with '?' or '#' must have them escaped, as %3F and %23")
+func openFile(rawURL string) (backend, error) {
+	dir, err := storeurl.Path(rawURL)
+	if err != nil {
+		return nil, err
 	}
-	f := &fileStore{root: filepath.Clean(u.Path)}
+	f := &fileStore{root: dir}
 	if err := makeDirs(filepath.Join(f.root, tempDir)); err != nil {
 		return nil, err
 	}
@@ -42,7 +41,7 @@ func openFile(u *url.URL) (backend, error) {
 }
 
 // FileURL returns the URL of a directory's store.
-func FileURL(dir string) string { return (&url.URL{Scheme: "file", Path: dir}).String() }
+func FileURL(dir string) string { return storeurl.New("file", dir) }
 
 // sweep deletes what writers that died have left. A living writer holds a lock
 // on its temporary file; should one be swept between its creation and its lock,

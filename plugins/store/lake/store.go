@@ -53,20 +53,25 @@ type Store struct {
 
 // Open opens a store by URL:
 //
-//	file:///abs/dir          a directory, made when missing
+//	file:///abs/dir          a directory, made when missing; file://dir is below the working directory
 //	s3://bucket/prefix?…     S3; the query is gocloud's: region, endpoint, use_path_style, …
 //	mem://                   memory, for tests: each Open is a store of its own
 //
 // Opening talks to no server: an outage shows on first use.
 func Open(ctx context.Context, rawURL string) (*Store, error) {
+	if strings.HasPrefix(rawURL, "file://") {
+		f, err := openFile(rawURL)
+		if err != nil {
+			return nil, fmt.Errorf("opening store %s: %w", rawURL, err)
+		}
+		return &Store{name: rawURL, backend: f}, nil
+	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the store URL: %w", errors.Unwrap(err)) // without the URL, which may hold a secret
 	}
 	s := &Store{name: u.Scheme + "://" + u.Host + u.Path}
 	switch u.Scheme {
-	case "file":
-		s.backend, err = openFile(u)
 	case "s3", "mem":
 		s.backend, err = openBucket(ctx, u)
 	default:

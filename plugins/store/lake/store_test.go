@@ -171,7 +171,7 @@ func TestAnEmptiedDayLeavesNoFolder(t *testing.T) {
 }
 
 func TestAStoreURLThatIsWrongIsRefusedWithoutItsSecrets(t *testing.T) {
-	for _, rawURL := range []string{"ftp://x", "file://relative", "file:///a?b=c", "file:///a#b", "s3://b?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz"} {
+	for _, rawURL := range []string{"ftp://x", "file://", "file:///a%", "file:///a?b=c", "file:///a#b", "s3://b?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz"} {
 		_, err := Open(context.Background(), rawURL)
 		if err == nil {
 			t.Errorf("%s was opened", rawURL)
