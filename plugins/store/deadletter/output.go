@@ -1,3 +1,5 @@
+// Package deadletter keeps what failed, with its reason and its bytes, by date
+// and stage. A failure has the same id whenever it is delivered.
 package deadletter
 
 import (

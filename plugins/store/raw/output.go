@@ -1,3 +1,5 @@
+// Package raw keeps every event as a row of Parquet, by date, with the
+// coordinates of the record it came in, and answers queries for single events.
 package raw
 
 import (
