@@ -9,7 +9,7 @@ import (
 
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/storeurl"
-	"weir/plugins/ingest/schema"
+	"weir/plugins/ingest/registry"
 	"weir/plugins/store/lake"
 	shipped "weir/schemas"
 )
@@ -73,7 +73,7 @@ func TestStores_LieAtTheirPath(t *testing.T) {
 			if err := os.CopyFS(filepath.Join(name, "schemas"), shipped.FS()); err != nil {
 				t.Error(err)
 			}
-			if _, err := schema.LoadSet(t.Context(), schema.Place{URL: storeurl.New("file", filepath.Join(name, "schemas"))}, "telemetry"); err != nil {
+			if _, err := registry.LoadSet(t.Context(), registry.Place{URL: storeurl.New("file", filepath.Join(name, "schemas"))}, "telemetry"); err != nil {
 				t.Errorf("%q: %v", name, err)
 			}
 			if got := below(t, root); !slices.Equal(got, []string{filepath.Base(name)}) {

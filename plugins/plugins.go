@@ -16,7 +16,7 @@ import (
 
 	"weir/plugins/ingest/eventlog"
 	"weir/plugins/ingest/gate"
-	"weir/plugins/ingest/schema"
+	"weir/plugins/ingest/validate"
 	"weir/plugins/notify/alert"
 	"weir/plugins/operate/erasure"
 	"weir/plugins/operate/reconcile"
@@ -50,8 +50,8 @@ func Register(env *service.Environment) error {
 		{"raw", raw.Register},
 		{"replay", func(env *service.Environment) error { return replay.Register(env, replaySources()) }},
 		{"rollup", rollup.Register},
-		{"schema", schema.Register},
 		{"spillway", spillway.Register},
+		{"validate", validate.Register},
 	} {
 		if err := room.register(env); err != nil {
 			return fmt.Errorf("room %s: %w", room.name, err)

@@ -12,7 +12,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/sqldb"
-	"weir/plugins/ingest/schema"
+	"weir/plugins/ingest/registry"
 	"weir/plugins/operate/replay"
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
@@ -33,14 +33,14 @@ func replaySources() replay.Sources {
 			return rollups{store}, err
 		},
 		Schemas: func(ctx context.Context, url string) (replay.Schemas, error) {
-			set, err := schema.LoadSet(ctx, schema.Place{URL: url}, "telemetry")
+			set, err := registry.LoadSet(ctx, registry.Place{URL: url}, "telemetry")
 			return schemas{set}, err
 		},
 	}
 }
 
 // schemas are those of events.
-type schemas struct{ *schema.Set }
+type schemas struct{ *registry.Set }
 
 func (s schemas) Unknown(e replay.Stored) string {
 	r := e.(storedEvent).row

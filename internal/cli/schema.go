@@ -12,7 +12,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"weir/plugins/ingest/schema"
+	"weir/plugins/ingest/registry"
+	"weir/plugins/ingest/registry/compat"
+	"weir/plugins/ingest/validate"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
 )
@@ -62,7 +64,7 @@ how many would be rejected, by which rule, with examples.
 	}
 }
 
-func schemaArgs(c *cli.Context) (place schema.Place, candidate schema.Candidate, err error) {
+func schemaArgs(c *cli.Context) (place registry.Place, candidate registry.Candidate, err error) {
 	args, err := interspersed(c)
 	if err != nil {
 		return place, candidate, err
@@ -75,13 +77,13 @@ func schemaArgs(c *cli.Context) (place schema.Place, candidate schema.Candidate,
 		return place, candidate, fmt.Errorf("reading the schema: %w", err)
 	}
 	for _, text := range c.StringSlice("reference") {
-		r, err := schema.ParseReference(text)
+		r, err := registry.ParseReference(text)
 		if err != nil {
 			return place, candidate, err
 		}
 		candidate.References = append(candidate.References, r)
 	}
-	place = schema.Place{URL: c.String("registry"), APIKey: c.String("api-key")}
+	place = registry.Place{URL: c.String("registry"), APIKey: c.String("api-key")}
 	if place.URL == "" {
 		dir, err := existingDataDir(c)
 		if err != nil {
@@ -125,33 +127,40 @@ func checkSchema(c *cli.Context) error {
 	return nil
 }
 
-func runSchemaCheck(c *cli.Context) (*schema.Report, error) {
+// schemaReport is what registering a candidate would come to, and would have
+// come to for recent events.
+type schemaReport struct {
+	*registry.Report
+	DryRun *validate.DryRun `json:"dry_run,omitempty"`
+}
+
+func runSchemaCheck(c *cli.Context) (*schemaReport, error) {
 	place, candidate, err := schemaArgs(c)
 	if err != nil {
 		return nil, err
 	}
 	candidate.Against = c.String("against")
 	if level := c.String("compatibility"); level != "" {
-		if candidate.Level, err = schema.ParseLevel(level); err != nil {
+		if candidate.Level, err = compat.ParseLevel(level); err != nil {
 			return nil, err
 		}
 	}
 	if policy := c.String("policy"); policy != "" {
-		if candidate.Policy, err = schema.ParsePolicy(policy); err != nil {
+		if candidate.Policy, err = compat.ParsePolicy(policy); err != nil {
 			return nil, err
 		}
 	}
-	report, err := schema.Check(c.Context, place, candidate)
-	if err != nil || c.Duration("replay") <= 0 {
-		return report, err
+	var report schemaReport
+	if report.Report, err = registry.Check(c.Context, place, candidate); err != nil || c.Duration("replay") <= 0 {
+		return &report, err
 	}
 	candidate.Text = report.Text
 	report.DryRun, err = tryOnRecent(c, candidate)
-	return report, err
+	return &report, err
 }
 
 // tryOnRecent judges the events of the last while in the raw store.
-func tryOnRecent(c *cli.Context, candidate schema.Candidate) (*schema.DryRun, error) {
+func tryOnRecent(c *cli.Context, candidate registry.Candidate) (*validate.DryRun, error) {
 	url := c.String("raw")
 	if url == "" {
 		dir, err := existingDataDir(c)
@@ -166,7 +175,7 @@ func tryOnRecent(c *cli.Context, candidate schema.Candidate) (*schema.DryRun, er
 	}
 	defer func() { _ = store.Close() }() // it was only read
 	query := raw.Query{From: time.Now().Add(-c.Duration("replay"))}
-	return schema.TryOn(c.Context, candidate.Subject, candidate.Text, func(ctx context.Context, each func(string, []byte) error) error {
+	return validate.TryOn(c.Context, candidate.Subject, candidate.Text, func(ctx context.Context, each func(string, []byte) error) error {
 		var buf []byte
 		_, err := raw.NewReader(store).Scan(ctx, query, func(row *raw.Row) error {
 			var err error
@@ -179,7 +188,7 @@ func tryOnRecent(c *cli.Context, candidate schema.Candidate) (*schema.DryRun, er
 	})
 }
 
-func writeReport(w io.Writer, r *schema.Report) error {
+func writeReport(w io.Writer, r *schemaReport) error {
 	var text []byte
 	add := func(format string, args ...any) { text = fmt.Appendf(text, format+"\n", args...) }
 	switch {
@@ -209,7 +218,7 @@ func writeReport(w io.Writer, r *schema.Report) error {
 	return err
 }
 
-func versionNames(r *schema.Report) string {
+func versionNames(r *schemaReport) string {
 	if len(r.Against) == 1 {
 		return fmt.Sprintf("%s/%d", r.Subject, r.Against[0])
 	}
@@ -221,7 +230,7 @@ func registerSchema(c *cli.Context) error {
 	if err != nil {
 		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 2)
 	}
-	version, err := schema.RegisterAt(c.Context, place, candidate)
+	version, err := registry.RegisterAt(c.Context, place, candidate)
 	detail := map[string]any{"subject": c.String("subject")}
 	if err == nil {
 		detail["version"] = version

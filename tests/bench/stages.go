@@ -20,10 +20,10 @@ type stage struct{ name, pkg, bench, times string }
 func stages() []stage {
 	return []stage{
 		{"read an event in one pass", "./internal/event", "Parse", ""},
-		{"judge it by its schema, all in", "./plugins/ingest/schema", "BatchThroughSchemaValidate", ""},
-		{"- its validation alone", "./plugins/ingest/schema", "Judge", ""},
-		{"- decoding and jsonschema v5, beside it", "./plugins/ingest/schema", "DecodeAndLibrary", ""},
-		{"- upstream's json_schema, beside it", "./plugins/ingest/schema", "BatchThroughUpstreamJSONSchema", ""},
+		{"judge it by its schema, all in", "./plugins/ingest/validate", "BatchThroughSchemaValidate", ""},
+		{"- its validation alone", "./plugins/ingest/validate", "Judge", ""},
+		{"- decoding and jsonschema v5, beside it", "./plugins/ingest/validate", "DecodeAndLibrary", ""},
+		{"- upstream's json_schema, beside it", "./plugins/ingest/validate", "BatchThroughUpstreamJSONSchema", ""},
 		{"the gate, HTTP included, 100 a request", "./plugins/ingest/gate", "Request/100_events", ""},
 		{"the gate, HTTP included, 1 a request", "./plugins/ingest/gate", "Request/1_event", ""},
 		{"claim it, Pebble, synced", "./plugins/process/dedupe", "Processor/pebble", ""},

@@ -166,7 +166,7 @@ func TestSchemasComeIntoForceUnderLoad(t *testing.T) {
 // in the end. Its subject is the one that events have.
 func replaced(t *testing.T, address string) *playback.Server {
 	t.Helper()
-	recording, err := playback.Read(repo("plugins/ingest/schema/testdata/registry_apicurio.json"))
+	recording, err := playback.Read(repo("plugins/ingest/registry/testdata/registry_apicurio.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

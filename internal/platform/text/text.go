@@ -4,6 +4,7 @@ package text
 import (
 	"encoding/hex"
 	"time"
+	"unicode/utf8"
 )
 
 // ParseUUID reads the 36-character form of a UUID, of any version and case.
@@ -145,4 +146,20 @@ func daysFromCivil(year, month, day int) int64 {
 	ofEra := year - era*400
 	ofYear := (153*(month-3)+2)/5 + day - 1
 	return int64(era*146097+ofEra*365+ofEra/4-ofEra/100+ofYear) - 719468
+}
+
+// shortMax is how many bytes Shorten keeps.
+const shortMax = 200
+
+// Shorten cuts a text for a message to its first 200 bytes, at the end of a
+// rune, and shows that it did.
+func Shorten(s string) string {
+	if len(s) <= shortMax {
+		return s
+	}
+	n := shortMax
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }

@@ -11,7 +11,7 @@ import (
 	"weir/internal/control/hold"
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/sqldb"
-	"weir/plugins/ingest/schema"
+	"weir/plugins/ingest/registry"
 	"weir/plugins/notify/alert"
 	"weir/plugins/operate/erasure"
 	"weir/plugins/operate/replay"
@@ -36,7 +36,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	schemas, err := schema.OpenRegistry(ctx, control)
+	schemas, err := registry.Open(ctx, control)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"weir/internal/control/apikey"
-	"weir/plugins/ingest/schema"
+	"weir/plugins/ingest/registry"
 )
 
 // registry guards the schema registry: any active key reads it and asks what
@@ -14,7 +14,7 @@ import (
 func (in *input) registry(auth *apikey.Authenticator, handler http.Handler) http.Handler {
 	handler = http.StripPrefix("/registry", handler)
 	change := auth.Require(apikey.Admin, in.recorder.audited(handler))
-	return schema.WithBasicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return registry.WithBasicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !readsRegistry(r) {
 			change.ServeHTTP(w, r)
 			return

@@ -1,0 +1,104 @@
+// Package registry keeps the schemas of events by subject and version: in SQL,
+// behind Confluent's REST API, and in memory for who judges events by them.
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"weir/internal/event"
+	"weir/internal/platform/schemadoc"
+)
+
+// keywordFirmware is the keyword of ours that says which firmware versions a
+// schema describes. Its value is a firmwareRange.
+const keywordFirmware = "x-weir-firmware"
+
+// Schema is one compiled version of a subject. It is immutable.
+type Schema struct {
+	Subject  string
+	Version  int
+	Firmware string // the range as written; "" matches no firmware
+
+	Library *jsonschema.Schema
+
+	firmware firmwareRange
+	metrics  map[string]bool // the names under /metrics that the schema declares
+	fields   map[string]bool // the names that it declares at the top
+}
+
+// Compile reads a schema of draft 4 to 2020-12. Formats are asserted, and
+// nothing that a $ref names outside of the document is ever loaded.
+func Compile(subject string, version int, raw []byte) (*Schema, error) {
+	s := &Schema{Subject: subject, Version: version}
+	lib, err := schemadoc.Compile(raw)
+	if err != nil {
+		return nil, fmt.Errorf("compiling schema %q: %w", s.Name(), err)
+	}
+	s.Library = lib
+	var own struct {
+		Firmware *string `json:"x-weir-firmware"`
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) { // true and false are schemas too
+		if err := json.Unmarshal(raw, &own); err != nil {
+			return nil, fmt.Errorf("compiling schema %q: keyword %s: %w", s.Name(), keywordFirmware, err)
+		}
+	}
+	if own.Firmware != nil {
+		s.Firmware = *own.Firmware
+		if s.firmware, err = parseFirmwareRange(s.Firmware); err != nil {
+			return nil, fmt.Errorf("compiling schema %q: keyword %s: %w", s.Name(), keywordFirmware, err)
+		}
+	}
+	s.fields, s.metrics = map[string]bool{}, map[string]bool{}
+	declared(lib, s.fields, func(name string, sub *jsonschema.Schema) {
+		if name == event.FieldMetrics {
+			declared(sub, s.metrics, nil)
+		}
+	})
+	return s, nil
+}
+
+// Name is "subject/version".
+func (s *Schema) Name() string { return s.Subject + "/" + strconv.Itoa(s.Version) }
+
+// Describes tells whether the schema is of a firmware version; one that names
+// no firmware is of none.
+func (s *Schema) Describes(firmware string) bool {
+	v, ok := parseVersion(firmware)
+	return ok && s.firmware.contains(v)
+}
+
+// DeclaresMetric tells whether the schema knows a metric by its name.
+func (s *Schema) DeclaresMetric(name string) bool { return s.metrics[name] }
+
+// DeclaresField tells whether the schema knows a name at the top.
+func (s *Schema) DeclaresField(name string) bool { return s.fields[name] }
+
+// declared collects the property names of a schema, also through $ref and
+// allOf, and calls each with its subschema.
+func declared(s *jsonschema.Schema, into map[string]bool, each func(string, *jsonschema.Schema)) {
+	seen := map[*jsonschema.Schema]bool{nil: true}
+	var walk func(s *jsonschema.Schema)
+	walk = func(s *jsonschema.Schema) {
+		if seen[s] {
+			return
+		}
+		seen[s] = true
+		for name, sub := range s.Properties {
+			into[name] = true
+			if each != nil {
+				each(name, sub)
+			}
+		}
+		walk(s.Ref)
+		for _, sub := range s.AllOf {
+			walk(sub)
+		}
+	}
+	walk(s)
+}

@@ -1,0 +1,55 @@
+package registry
+
+import (
+	"context"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/sqldb"
+)
+
+// sqlSource reads a registry's store, without its API between. It opens the
+// store when it is first needed, and again until that works.
+type sqlSource struct {
+	res      *service.Resources
+	url      string
+	registry *Registry
+	release  func()
+}
+
+func (s *sqlSource) load(ctx context.Context, subject string) ([]document, error) {
+	if s.registry == nil {
+		db, release, err := sqldb.Shared(ctx, s.res, s.url)
+		if err != nil {
+			return nil, err
+		}
+		r, err := Open(ctx, db)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		s.registry, s.release = r, release
+	}
+	versions, err := versionsOf(ctx, s.registry.store.db, subject, withoutDeleted)
+	if err != nil {
+		return nil, err
+	}
+	if len(versions) == 0 {
+		return nil, errNoSchemas
+	}
+	docs := make([]document, len(versions))
+	for i, v := range versions {
+		text, err := v.text(ctx, s.registry.store.db)
+		if err != nil {
+			return nil, err
+		}
+		docs[i] = document{Version: v.Version, Schema: text}
+	}
+	return docs, nil
+}
+
+func (s *sqlSource) close() {
+	if s.release != nil {
+		s.release()
+	}
+}
