@@ -138,7 +138,11 @@ func findAudit(c *cli.Context) (p auditPlace, err error) {
 		if err != nil {
 			return p, err
 		}
-		p.log, err = kafka.New([]string{running.Broker}, nil, kafka.Login{})
+		login, err := dir.BrokerLogin()
+		if err != nil {
+			return p, err
+		}
+		p.log, err = kafka.New([]string{running.Broker}, nil, login)
 		return p, err
 	}
 	b, err := openLog(dir)
@@ -151,14 +155,15 @@ func findAudit(c *cli.Context) (p auditPlace, err error) {
 		b.Close()
 		unlock()
 	}
-	p.log, err = kafka.New([]string{b.Address()}, nil, kafka.Login{})
+	p.log, err = b.Log()
 	return p, err
 }
 
-// openLog serves the log of a weir that does not run, on a port of its own.
+// openLog serves the log of a weir that does not run, on a port of its own and
+// to this process alone: the password is known to nobody else.
 func openLog(dir DataDir) (*broker.Broker, error) {
 	return broker.Start(broker.Config{
-		Dir: dir.BrokerDir(), Address: "127.0.0.1:0", Topics: broker.Topics(),
+		Dir: dir.BrokerDir(), Address: "127.0.0.1:0", Password: broker.NewPassword(), Topics: broker.Topics(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 }

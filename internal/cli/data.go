@@ -25,7 +25,10 @@ func dataFlag() cli.Flag {
 	}
 }
 
+// dataDir is the data directory that a command names. What the command makes
+// from here on is for its user alone.
 func dataDir(c *cli.Context) (DataDir, error) {
+	keepPrivate()
 	dir, err := filepath.Abs(c.String(flagData))
 	if err != nil {
 		return "", fmt.Errorf("finding the data directory: %w", err)

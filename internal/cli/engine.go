@@ -51,9 +51,21 @@ func NewEngine(env *service.Environment, version string) Engine {
 			service.CLIOptSetDefaultConfigPaths("weir.yaml", "/etc/weir/weir.yaml"),
 			service.CLIOptSetEnvironment(env),
 			service.CLIOptSetMainSchemaFrom(schema),
-			service.CLIOptCustomRunFlags(nil, withoutStreamAPI),
+			service.CLIOptCustomRunFlags(nil, prepare),
 		}, extra...)...)
 	}
+}
+
+// prepare is called once the engine has read its -e files, and no config.
+func prepare(c *cli.Context) error {
+	runs := c.Command.Name == "run" || c.Command.Name == "streams"
+	if runs {
+		keepPrivate()
+	}
+	if err := givePassword(runs); err != nil {
+		return err
+	}
+	return withoutStreamAPI(c)
 }
 
 // withoutStreamAPI turns the stream API off, wherever on the command line

@@ -65,6 +65,14 @@ func (u *upRun) run(ctx context.Context, named string) error {
 		return err
 	}
 	defer unlock()
+	foreign, err := u.data.close()
+	if err != nil {
+		return err
+	}
+	if len(foreign) > 0 {
+		fmt.Fprintf(os.Stderr, "%d files belong to other users, who may let anybody read them, such as %s: give them to the user that runs weir\n",
+			len(foreign), foreign[0])
+	}
 	if err := u.checkPorts(); err != nil {
 		return err
 	}
@@ -75,8 +83,12 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	if err != nil {
 		return err
 	}
+	password, err := u.data.keepPassword()
+	if err != nil {
+		return err
+	}
 	log, err := broker.Start(broker.Config{
-		Dir: u.data.BrokerDir(), Address: u.addresses.Broker, Topics: broker.Topics(),
+		Dir: u.data.BrokerDir(), Address: u.addresses.Broker, Password: password, Topics: broker.Topics(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -85,7 +97,7 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	defer log.Close()
 	u.addresses.Broker = log.Address()
 
-	if err := u.setEnv(home); err != nil {
+	if err := u.setEnv(home, broker.Login(password)); err != nil {
 		return err
 	}
 	fleetKey, adminKey, err := u.firstKeys(ctx)
@@ -95,7 +107,11 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	if err := u.writeRunning(); err != nil {
 		return err
 	}
-	u.greet(home, fleetKey, adminKey)
+	shown, err := u.showKeys(fleetKey, adminKey)
+	if err != nil {
+		return err
+	}
+	u.greet(home, shown)
 	return u.runStreams(ctx, home)
 }
 
@@ -181,7 +197,7 @@ func (u *upRun) writeRunning() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(u.data.runningFile(), append(raw, '\n'), 0o644); err != nil {
+	if err := writePrivate(u.data.runningFile(), string(raw)+"\n"); err != nil {
 		return fmt.Errorf("writing where weir listens: %w", err)
 	}
 	return nil

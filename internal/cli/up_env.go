@@ -6,17 +6,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"weir/internal/platform/kafka"
 )
 
 // setEnv gives the stream configs their values: what this run decides (where
 // things lie and listen), then the environment as it is, then the profile.
-func (u *upRun) setEnv(home string) error {
+func (u *upRun) setEnv(home string, login kafka.Login) error {
 	decided := map[string]string{
 		"WEIR_DATA":              string(u.data),
 		"WEIR_BROKERS":           u.addresses.Broker,
 		"WEIR_KAFKA_TLS":         "false", // the embedded broker is in this process
-		"WEIR_KAFKA_SASL":        "none",
 		"WEIR_KAFKA_CA":          "",
+		"WEIR_KAFKA_SASL":        login.Mechanism,
+		"WEIR_KAFKA_USER":        login.User,
+		envPassword:              login.Password,
+		envPasswordFile:          u.data.passwordFile(),
 		"WEIR_INGEST_ADDRESS":    u.addresses.Ingest,
 		"WEIR_INGEST_PLAIN_HTTP": "true", // on loopback, or where --ingest asks for it
 		"WEIR_API_ADDRESS":       u.addresses.API,

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
+
+	"golang.org/x/term"
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/sqldb"
@@ -38,8 +41,35 @@ func (u *upRun) firstKeys(ctx context.Context) (fleet, admin string, err error) 
 	return fleet, admin, made.did(ctx, "up", key, err)
 }
 
+// shownKeys are the first keys as the person who started weir gets them: the
+// lines that say them, and what a shell puts in the place of the fleet's. They
+// are empty when there were keys before.
+type shownKeys struct{ lines, shell string }
+
+// showKeys shows the keys on a terminal. Where the greeting goes elsewhere, into
+// a log that others read and keep, it writes them to files for this user alone.
+func (u *upRun) showKeys(fleet, admin string) (shownKeys, error) {
+	if fleet == "" {
+		return shownKeys{}, nil
+	}
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s\n  admin            %s", firstFleet, fleet, admin), fleet}, nil
+	}
+	fleetFile, adminFile := u.data.path("first-fleet.key"), u.data.path("first-admin.key")
+	for file, key := range map[string]string{fleetFile: fleet, adminFile: admin} {
+		if err := writePrivate(file, key+"\n"); err != nil {
+			return shownKeys{}, fmt.Errorf("keeping the first keys: %w", err)
+		}
+	}
+	return shownKeys{
+		fmt.Sprintf("Keys, in files that only this user reads; delete them when the keys are where they belong:\n  fleet %q  %s\n  admin            %s",
+			firstFleet, fleetFile, adminFile),
+		"$(cat '" + strings.ReplaceAll(fleetFile, "'", `'\''`) + "')",
+	}, nil
+}
+
 // greet tells the person who started weir where everything is.
-func (u *upRun) greet(home, fleetKey, adminKey string) {
+func (u *upRun) greet(home string, keys shownKeys) {
 	a := u.addresses
 	fmt.Fprintf(os.Stdout, `weir is starting on %s
   ingest   http://%s/v1/events
@@ -48,14 +78,12 @@ func (u *upRun) greet(home, fleetKey, adminKey string) {
   broker   %s (embedded: one machine, one disk, not replicated)
   configs  %s
 `, u.data, a.Ingest, a.API, a.Ops, a.Broker, home)
-	if fleetKey == "" {
+	if keys.shell == "" {
 		fmt.Fprintf(os.Stdout, "\nIts keys were shown when they were made; for a new one: weir keys create --fleet %s --data %s\n\n", firstFleet, u.data)
 		return
 	}
 	fmt.Fprintf(os.Stdout, `
-Keys, shown this once:
-  fleet %q  %s
-  admin    %s
+%s
 
 Post an event, then ask for it (it is there within seconds):
 
@@ -65,5 +93,5 @@ Post an event, then ask for it (it is there within seconds):
 
   curl -H "X-API-Key: %s" http://%s/v1/devices/pump-1/latest
 
-`, firstFleet, fleetKey, adminKey, fleetKey, a.Ingest, fleetKey, a.API)
+`, keys.lines, keys.shell, a.Ingest, keys.shell, a.API)
 }

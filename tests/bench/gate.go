@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // contender is an ingest process that keeps the contract, to be measured
@@ -78,14 +79,14 @@ func (b *bench) weirStreams(s *system, home string, streams ...string) (contende
 		return c, err
 	}
 	in := func(name string) string { return filepath.Join(s.data, name) }
-	c.env = []string{
-		"WEIR_BROKERS=" + s.broker, "WEIR_INGEST_ADDRESS=" + c.addr, "WEIR_OPS_ADDRESS=" + c.ops, "WEIR_API_ADDRESS=" + api,
+	c.env = append(slices.Clone(s.logEnv),
+		"WEIR_INGEST_ADDRESS="+c.addr, "WEIR_OPS_ADDRESS="+c.ops, "WEIR_API_ADDRESS="+api,
 		"WEIR_MAX_BACKLOG_RECORDS=1000000000000", // what is measured is not what holds it back
-		"WEIR_CONTROL_URL=sqlite://" + in("control.db"), "WEIR_ROLLUP_URL=sqlite://" + in("rollups.db"),
-		"WEIR_RAW_URL=file://" + in("raw"), "WEIR_DEAD_LETTER_URL=file://" + in("dead-letter"), "WEIR_CLAIMS_URL=pebble://" + in("claims"),
-		"WEIR_DATA=" + s.data, "WEIR_SCHEMAS_URL=file://" + filepath.Join(home, "schemas", "telemetry"),
-		"WEIR_BLOBLANG=" + filepath.Join(home, "bloblang"),
-	}
+		"WEIR_CONTROL_URL=sqlite://"+in("control.db"), "WEIR_ROLLUP_URL=sqlite://"+in("rollups.db"),
+		"WEIR_RAW_URL=file://"+in("raw"), "WEIR_DEAD_LETTER_URL=file://"+in("dead-letter"), "WEIR_CLAIMS_URL=pebble://"+in("claims"),
+		"WEIR_DATA="+s.data, "WEIR_SCHEMAS_URL=file://"+filepath.Join(home, "schemas", "telemetry"),
+		"WEIR_BLOBLANG="+filepath.Join(home, "bloblang"),
+	)
 	c.argv = []string{b.binary, "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml")}
 	for _, name := range streams {
 		c.argv = append(c.argv, filepath.Join(b.repo, "configs", "streams", name+".yaml"))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // peers: the same contract, the same broker, the same load, by other means.
@@ -68,7 +69,7 @@ func (b *bench) upstream(s *system, home string) (contender, error) {
 	if err := freeAddresses(&c.addr); err != nil {
 		return c, err
 	}
-	c.env = []string{"WEIR_BROKERS=" + s.broker, "PEER_ADDRESS=" + c.addr, "PEER_SCHEMAS=" + schemas}
+	c.env = append(slices.Clone(s.logEnv), "PEER_ADDRESS="+c.addr, "PEER_SCHEMAS="+schemas)
 	return c, nil
 }
 
@@ -128,7 +129,7 @@ func (b *bench) node(s *system, home string) (contender, error) {
 	if err := freeAddresses(&c.addr); err != nil {
 		return c, err
 	}
-	c.env = []string{"NODE_ENV=production", "WEIR_BROKERS=" + s.broker, "PEER_ADDRESS=" + c.addr, "PEER_KEY=" + s.key,
-		"PEER_SCHEMAS=" + filepath.Join(home, "schemas", "telemetry")}
+	c.env = append(slices.Clone(s.logEnv), "NODE_ENV=production", "PEER_ADDRESS="+c.addr, "PEER_KEY="+s.key,
+		"PEER_SCHEMAS="+filepath.Join(home, "schemas", "telemetry"))
 	return c, nil
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/cli"
+	"weir/internal/platform/kafka"
 )
 
 // system is a running 'weir up' on a directory of its own.
@@ -23,6 +26,7 @@ type system struct {
 	ingest, api, ops, broker string
 	key, adminKey            string
 	admin                    *kadm.Client
+	logEnv                   []string // where the log is and how to get in, for other processes
 }
 
 // everyGroup processes every event of the log.
@@ -56,13 +60,28 @@ func (b *bench) up(ctx context.Context, home string, env ...string) (*system, er
 		return nil, fmt.Errorf("creating a key: %w", err)
 	}
 	s.key = strings.TrimSpace(string(key))
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.broker))
+	client, err := s.client()
 	if err != nil {
 		s.stop()
 		return nil, err
 	}
 	s.admin = kadm.NewClient(client)
 	return s, nil
+}
+
+// client is one of the embedded broker, with the password of the data directory.
+func (s *system) client() (*kgo.Client, error) {
+	login, err := cli.DataDir(s.data).BrokerLogin()
+	if err != nil {
+		return nil, err
+	}
+	log, err := kafka.New([]string{s.broker}, nil, login)
+	if err != nil {
+		return nil, err
+	}
+	s.logEnv = []string{"WEIR_BROKERS=" + s.broker, "WEIR_KAFKA_SASL=" + login.Mechanism,
+		"WEIR_KAFKA_USER=" + login.User, "WEIR_KAFKA_PASSWORD=" + login.Password}
+	return kgo.NewClient(log.Options("bench")...)
 }
 
 func (s *system) close() {

@@ -31,7 +31,7 @@ func TestRollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 	)
 	devices, wait := s.fleet("--devices", "300", "--rate", fmt.Sprint(rate), "--duration", "1h", "--batch", "50", "--connections", "8",
 		"--duplicates", "1", "--late", "1", "--retry", "--retry-for", "2m")
-	lag := lagOf(t, s.addresses[3])
+	lag := lagOf(t, s)
 	time.Sleep(4 * time.Second)
 
 	release := lockDatabase(t, filepath.Join(s.data, "rollups.db"))
@@ -92,9 +92,9 @@ func lockDatabase(t *testing.T, path string) (release func()) {
 }
 
 // lagOf tells how many records a group has before it.
-func lagOf(t *testing.T, broker string) func(group string) int64 {
+func lagOf(t *testing.T, s *system) func(group string) int64 {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker))
+	client, err := kgo.NewClient(s.brokerOptions()...)
 	if err != nil {
 		t.Fatal(err)
 	}

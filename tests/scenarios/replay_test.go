@@ -104,7 +104,7 @@ func (s *system) get(path, key string, into any) {
 // drained waits until the groups have processed all that the log holds.
 func (s *system) drained() {
 	s.t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.addresses[3]))
+	client, err := kgo.NewClient(s.brokerOptions()...)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -16,6 +16,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/cli"
+	"weir/internal/platform/kafka"
 )
 
 // built is where binary builds to; it goes with the tests.
@@ -132,6 +137,21 @@ func (s *system) ready() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	s.t.Fatal("weir up was not ready after a minute")
+}
+
+// brokerOptions are those of a client of the embedded broker, with the password
+// of the data directory.
+func (s *system) brokerOptions() []kgo.Opt {
+	s.t.Helper()
+	login, err := cli.DataDir(s.data).BrokerLogin()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	log, err := kafka.New([]string{s.addresses[3]}, nil, login)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return log.Options("scenario")
 }
 
 // createKey makes the key that the fleet uses, on a running system.

@@ -23,15 +23,18 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"weir/internal/platform/kafka"
 )
 
 // Config says where the broker listens and keeps its log.
 type Config struct {
-	Dir     string // created when missing
-	Address string // loopback; port 0 picks a free one
-	Topics  []Topic
-	MinFree uint64 // bytes: below, writes are refused until there is room again
-	Logger  *slog.Logger
+	Dir      string // created when missing
+	Address  string // loopback; port 0 picks a free one
+	Password string // of User: nobody else gets in, by whatever way
+	Topics   []Topic
+	MinFree  uint64 // bytes: below, writes are refused until there is room again
+	Logger   *slog.Logger
 }
 
 // DefaultMinFree leaves the other stores on the same disk room to finish.
@@ -59,8 +62,15 @@ func Start(conf Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker: port %q: %w", portText, err)
 	}
-	if err := os.MkdirAll(conf.Dir, 0o755); err != nil {
+	if conf.Password == "" {
+		return nil, errors.New("starting the embedded broker: it needs a password; every process of this machine reaches its address")
+	}
+	if err := os.MkdirAll(conf.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("starting the embedded broker: %w", err)
+	}
+	// kfake would take the users of an earlier run instead of ours, or none at all.
+	if err := os.Remove(filepath.Join(conf.Dir, "sasl.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("starting the embedded broker: forgetting earlier passwords: %w", err)
 	}
 	if conf.MinFree == 0 {
 		conf.MinFree = DefaultMinFree
@@ -68,6 +78,7 @@ func Start(conf Config) (*Broker, error) {
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1), kfake.Ports(port), kfake.ClusterID("weir"),
 		kfake.DataDir(conf.Dir), kfake.SyncWrites(),
+		kfake.EnableSASL(), kfake.Superuser(Mechanism, User, conf.Password),
 		kfake.GroupMinSessionTimeout(time.Second),
 		kfake.WithLogger(logger{conf.Logger}),
 		kfake.BrokerConfigs(map[string]string{
@@ -97,6 +108,11 @@ func Start(conf Config) (*Broker, error) {
 
 // Address is where the broker listens.
 func (b *Broker) Address() string { return b.cluster.ListenAddrs()[0] }
+
+// Log is the broker as its clients know it: where it is, and how to get in.
+func (b *Broker) Log() (kafka.Cluster, error) {
+	return kafka.New([]string{b.Address()}, nil, Login(b.conf.Password))
+}
 
 // Close syncs the log and stops. Clients must have been closed before.
 func (b *Broker) Close() {

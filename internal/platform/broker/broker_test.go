@@ -14,12 +14,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/platform/kafka"
 )
+
+const password = "a password of this test"
 
 func start(t *testing.T, dir string, minFree uint64) *Broker {
 	t.Helper()
 	b, err := Start(Config{
-		Dir: dir, Address: "127.0.0.1:0", Topics: Topics(), MinFree: minFree,
+		Dir: dir, Address: "127.0.0.1:0", Password: password, Topics: Topics(), MinFree: minFree,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -29,9 +33,18 @@ func start(t *testing.T, dir string, minFree uint64) *Broker {
 	return b
 }
 
+func logOf(t *testing.T, b *Broker) kafka.Cluster {
+	t.Helper()
+	log, err := b.Log()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
 func dial(t *testing.T, b *Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Address())}, opts...)...)
+	c, err := kgo.NewClient(append(logOf(t, b).Options("test"), opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +103,7 @@ func TestAcknowledgedRecordsSurviveACrash(t *testing.T) {
 
 func TestACrashAfterACleanRestartLosesNothing(t *testing.T) {
 	dir := t.TempDir()
-	first, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Topics: Topics(), MinFree: 1, Logger: slog.Default()})
+	first, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Password: password, Topics: Topics(), MinFree: 1, Logger: slog.Default()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +190,7 @@ func TestAFullDiskRefusesWritesBeforeTheyHurt(t *testing.T) {
 }
 
 func TestOnlyLoopbackIsServed(t *testing.T) {
-	_, err := Start(Config{Dir: t.TempDir(), Address: "0.0.0.0:0", Logger: slog.Default()})
+	_, err := Start(Config{Dir: t.TempDir(), Address: "0.0.0.0:0", Password: password, Logger: slog.Default()})
 	if err == nil || !strings.Contains(err.Error(), "cluster profile") {
 		t.Fatalf("got %v, want a refusal that names the cluster profile", err)
 	}

@@ -32,7 +32,11 @@ func (b *Broker) retain(ctx context.Context) {
 
 // Retain deletes, as of now, the records past their topic's retention.
 func (b *Broker) Retain(ctx context.Context, now time.Time) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Address()))
+	log, err := b.Log()
+	if err != nil {
+		return fmt.Errorf("deleting expired records: %w", err)
+	}
+	client, err := kgo.NewClient(log.Options("weir-retention")...)
 	if err != nil {
 		return fmt.Errorf("deleting expired records: %w", err)
 	}

@@ -64,7 +64,7 @@ func TestTopicsAreMadeOnceAndFoundAgain(t *testing.T) {
 // is named, and left.
 func TestTopicsThatDifferAreNamedAndLeft(t *testing.T) {
 	b := start(t, t.TempDir(), 1)
-	made, err := CreateTopics(t.Context(), at(t, b.Address()), ClusterTopics(), 1)
+	made, err := CreateTopics(t.Context(), logOf(t, b), ClusterTopics(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -54,7 +55,7 @@ func (db *DB) Beside(key any, make func() any) any {
 }
 
 // Open opens the store and checks that it answers. SQLite files are created,
-// with their folder. Every SQLite connection waits up to ten seconds for a
+// with their folder, for their owner alone. Every SQLite connection waits up to ten seconds for a
 // lock, even if the context ends meanwhile, and every SQLite transaction takes the write lock when it begins, so
 // that it never fails half way with "database is locked".
 func Open(ctx context.Context, rawURL string) (*DB, error) {
@@ -72,8 +73,8 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		if perr != nil {
 			return nil, fmt.Errorf("opening SQL store %q: %w", rawURL, perr)
 		}
-		if err = os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("creating the folder of SQL store %s: %w", rawURL, err)
+		if err = makePrivate(path); err != nil {
+			return nil, fmt.Errorf("creating SQL store %s: %w", rawURL, err)
 		}
 		q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 			"busy_timeout(10000)", "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"}}
@@ -97,6 +98,22 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		return nil, fmt.Errorf("opening SQL store %s: %w", Redact(rawURL), err)
 	}
 	return &DB{DB: db, Dialect: dialect}, nil
+}
+
+// makePrivate makes the file of a store that is not there yet, and its folder,
+// for their owner alone. SQLite gives its -wal and -shm files the same mode.
+func makePrivate(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // Redact returns the URL without its passwords, for messages and logs.

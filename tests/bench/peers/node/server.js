@@ -23,7 +23,16 @@ for (const major of ['1', '2', '3']) {
   validators[major] = ajv.compile(schema)
 }
 
-const kafka = new Kafka({ brokers: [process.env.WEIR_BROKERS], clientId: 'peer', logLevel: logLevel.ERROR })
+const kafka = new Kafka({
+  brokers: [process.env.WEIR_BROKERS],
+  clientId: 'peer',
+  logLevel: logLevel.ERROR,
+  sasl: {
+    mechanism: process.env.WEIR_KAFKA_SASL.toLowerCase(),
+    username: process.env.WEIR_KAFKA_USER,
+    password: process.env.WEIR_KAFKA_PASSWORD
+  }
+})
 const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner, maxInFlightRequests: 16 })
 
 // What waits for the next send, and who waits for it.

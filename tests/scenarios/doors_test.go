@@ -1,0 +1,189 @@
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/google/uuid"
+)
+
+// Nobody but the user that runs weir reads or writes anything of a data
+// directory: not after a first run, not while it runs, and not after a run on
+// one that an older weir has left open.
+func TestDataDir_IsItsUsersAlone(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	_, wait := s.fleet("--devices", "5", "--rate", "50", "--duration", "2s", "--malformed", "5")
+	wait()
+	s.audit()
+	s.closed("while it runs")
+	s.stop()
+	s.closed("after a run")
+
+	// What an older weir leaves: everything open, no password, no login at its broker.
+	for _, name := range []string{"broker.password", "first-fleet.key", "first-admin.key"} {
+		if err := os.Remove(filepath.Join(s.data, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := map[bool]os.FileMode{true: 0o755, false: 0o644}[d.IsDir()]
+		return os.Chmod(path, mode)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.ready()
+	s.closed("after the upgrade")
+	_, wait = s.fleet("--devices", "5", "--rate", "50", "--duration", "2s")
+	wait()
+	s.audit()
+	s.stop()
+	s.closed("after a run of the upgraded one")
+	s.audit()
+	s.closed("after an audit of what does not run")
+}
+
+// closed walks the data directory.
+func (s *system) closed(when string) {
+	s.t.Helper()
+	files := 0
+	err := filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {
+		if os.IsNotExist(err) {
+			return nil // it runs: files come and go
+		}
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if os.IsNotExist(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		files++
+		if info.Mode().Perm()&0o077 != 0 {
+			s.t.Errorf("%s, others may use %s: %v", when, strings.TrimPrefix(path, s.dir), info.Mode())
+		}
+		return nil
+	})
+	if err != nil || files < 20 {
+		s.t.Fatalf("%s: walked %d files: %v", when, files, err)
+	}
+}
+
+// The first keys are no lines of a log.
+func TestFirstKeys_GoToFilesWhereNoTerminalIs(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	printed, err := os.ReadFile(filepath.Join(s.dir, "up.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first-fleet.key", "first-admin.key"} {
+		file := filepath.Join(s.data, name)
+		raw, err := os.ReadFile(file)
+		key := strings.TrimSpace(string(raw))
+		if err != nil || len(key) < 20 {
+			t.Fatalf("%s holds %d characters: %v", name, len(key), err)
+		}
+		if strings.Contains(string(printed), key) {
+			t.Errorf("the key of %s is in the log", name)
+		}
+		if !strings.Contains(string(printed), file) {
+			t.Errorf("the log does not say where %s is", file)
+		}
+		if name == "first-fleet.key" {
+			event := fmt.Sprintf(`{"event_id": %q, "device_id": "pump-1", "device_firmware_version": "2.1.0", "timestamp": %q,
+				"metrics": {"cpu_temp": 61.5, "battery_voltage": 3.7, "vibration": 0.2}}`, uuid.NewString(), time.Now().UTC().Format(time.RFC3339))
+			if status, err := postOne(t, s.addresses[0], key, event); err != nil || status != 202 {
+				t.Errorf("with the key of the file: %d %v", status, err)
+			}
+		}
+	}
+	before, err := os.ReadFile(filepath.Join(s.data, "first-fleet.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	s.start()
+	s.ready()
+	if after, err := os.ReadFile(filepath.Join(s.data, "first-fleet.key")); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a second start changes the file of the key: %v", err)
+	}
+}
+
+// A process of this machine that does not know the password neither forges an
+// event past the gate nor reads one; a stream beside 'weir up', started as
+// configs/standalone.env says, takes part.
+func TestBroker_LetsInWhoKnowsThePasswordOnly(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	intruder, err := kgo.NewClient(kgo.SeedBrokers(s.addresses[3]), kgo.RetryTimeout(time.Second), kgo.RecordRetries(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer intruder.Close()
+	if err := intruder.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events", Value: []byte("{}")}).FirstErr(); err == nil {
+		t.Error("an event got in past the gate")
+	}
+
+	profile, err := os.ReadFile(repo("configs/standalone.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for was, is := range map[string]string{"127.0.0.1:9092": s.addresses[3], "127.0.0.1:4195": "127.0.0.1:0"} {
+		profile = bytes.ReplaceAll(profile, []byte(was), []byte(is))
+	}
+	env := filepath.Join(s.dir, "beside.env")
+	if err := os.WriteFile(env, profile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(s.dir, "beside.yaml")
+	err = os.WriteFile(config, []byte(`
+http: { enabled: false }
+input: { generate: { count: 1, mapping: 'root = {"by": "beside"}' } }
+output:
+  kafka_franz:
+    seed_brokers: ["${WEIR_BROKERS}"]
+    topic: dead-letter
+    sasl: [ { mechanism: "${WEIR_KAFKA_SASL:none}", username: "${WEIR_KAFKA_USER:}", password: "${WEIR_KAFKA_PASSWORD:}" } ]
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(s.bin, "run", "-e", env, config)
+	cmd.Dir = s.dir // where the profile's data/ is
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("a stream beside: %v\n%s", err, out)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		_ = cmd.Process.Kill()
+		<-done
+		t.Error("a stream beside did not get in within a minute")
+	}
+}
