@@ -18,6 +18,8 @@ import (
 	"weir/plugins/ingest/gate"
 	"weir/plugins/ingest/validate"
 	"weir/plugins/notify/alert"
+	"weir/plugins/notify/channel"
+	"weir/plugins/notify/watch"
 	"weir/plugins/operate/erasure"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/operate/replay"
@@ -40,6 +42,7 @@ func Register(env *service.Environment) error {
 		{"alert", alert.Register},
 		{"anomaly", anomaly.Register},
 		{"api", api.Register},
+		{"channel", channel.Register},
 		{"audit", reconcile.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
@@ -52,6 +55,7 @@ func Register(env *service.Environment) error {
 		{"rollup", rollup.Register},
 		{"spillway", spillway.Register},
 		{"validate", validate.Register},
+		{"watch", watch.Register},
 	} {
 		if err := room.register(env); err != nil {
 			return fmt.Errorf("room %s: %w", room.name, err)

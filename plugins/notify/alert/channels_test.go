@@ -28,6 +28,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/plugins/notify/channel"
+	"weir/plugins/notify/watch"
 	"weir/plugins/store/deadletter"
 )
 
@@ -119,7 +121,7 @@ func (h *house) run(file string, env map[string]string) {
 		h.t.Fatal(err)
 	}
 	e := service.GlobalEnvironment().Clone() // as the program does
-	for _, register := range []func(*service.Environment) error{Register, deadletter.Register} {
+	for _, register := range []func(*service.Environment) error{Register, channel.Register, watch.Register, deadletter.Register} {
 		if err := register(e); err != nil {
 			h.t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/sqldb"
 )
 
@@ -119,21 +120,14 @@ type notices struct {
 	once    sync.Once
 }
 
-func newNotices(conf *service.ParsedConfig, res *service.Resources) (in *notices, err error) {
+func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notices, err error) {
 	in = &notices{res: res, now: time.Now, done: make(chan struct{})}
 	var enabled, severity string
-	for _, f := range []struct {
-		name string
-		to   any
-	}{
-		{noticesFieldURL, &in.url}, {noticesFieldChannel, &in.queue.channel}, {noticesFieldEnabled, &enabled},
-		{noticesFieldMinSeverity, &severity}, {noticesFieldReasons, &in.queue.reasons}, {noticesFieldInterval, &in.interval},
-		{noticesFieldPoll, &in.poll}, {noticesFieldMaxAge, &in.queue.maxAge}, {noticesFieldMaxTries, &in.queue.maxTries},
-		{noticesFieldBackoff, &in.queue.backoff}, {noticesFieldMaxBackoff, &in.queue.maxBackoff},
-	} {
-		if err := field(conf, f.name, f.to); err != nil {
-			return nil, err
-		}
+	if err := conf.Read(parsed, noticesFieldURL, &in.url, noticesFieldChannel, &in.queue.channel, noticesFieldEnabled, &enabled,
+		noticesFieldMinSeverity, &severity, noticesFieldReasons, &in.queue.reasons, noticesFieldInterval, &in.interval,
+		noticesFieldPoll, &in.poll, noticesFieldMaxAge, &in.queue.maxAge, noticesFieldMaxTries, &in.queue.maxTries,
+		noticesFieldBackoff, &in.queue.backoff, noticesFieldMaxBackoff, &in.queue.maxBackoff); err != nil {
+		return nil, err
 	}
 	in.enabled, in.queue.minSeverity = enabled != "", severities()[severity]
 	for _, r := range in.queue.reasons {
@@ -146,23 +140,6 @@ func newNotices(conf *service.ParsedConfig, res *service.Resources) (in *notices
 	}
 	in.counter = res.Metrics().NewCounter("weir_alert_deliveries_total", "channel", "result")
 	return in, nil
-}
-
-// field reads one field of a config into a pointer to its type.
-func field(conf *service.ParsedConfig, name string, to any) (err error) {
-	switch to := to.(type) {
-	case *string:
-		*to, err = conf.FieldString(name)
-	case *bool:
-		*to, err = conf.FieldBool(name)
-	case *int:
-		*to, err = conf.FieldInt(name)
-	case *[]string:
-		*to, err = conf.FieldStringList(name)
-	case *time.Duration:
-		*to, err = conf.FieldDuration(name)
-	}
-	return err
 }
 
 // Connect opens the store, or nothing when the channel idles.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/sqldb"
 )
 
@@ -104,24 +105,6 @@ func Register(env *service.Environment) error {
 			}),
 		env.RegisterProcessor("alert_check", checkSpec(),
 			func(*service.ParsedConfig, *service.Resources) (service.Processor, error) { return check{}, nil }),
-		env.RegisterOutput("alert_webhook", webhookSpec(),
-			func(conf *service.ParsedConfig, _ *service.Resources) (service.Output, int, error) {
-				out, err := newWebhook(conf)
-				return out, 1, err
-			}),
-		env.RegisterOutput("alert_email", emailSpec(),
-			func(conf *service.ParsedConfig, _ *service.Resources) (service.Output, int, error) {
-				out, err := newEmail(conf)
-				return out, 1, err
-			}),
-		env.RegisterInput("pipeline_watch", watchSpec(),
-			func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
-				in, err := newWatch(conf, res)
-				if err != nil {
-					return nil, err
-				}
-				return service.AutoRetryNacks(in), nil
-			}),
 	)
 }
 
@@ -143,19 +126,13 @@ type storeOutput struct {
 	done    chan struct{}
 }
 
-func newStoreOutput(conf *service.ParsedConfig, res *service.Resources) (*storeOutput, error) {
+func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*storeOutput, error) {
 	out := &storeOutput{res: res, now: time.Now}
-	for _, f := range []struct {
-		name string
-		to   any
-	}{
-		{storeFieldURL, &out.url}, {storeFieldGroupWait, &out.policy.GroupWait}, {storeFieldGroupInterval, &out.policy.GroupInterval},
-		{storeFieldCooldown, &out.policy.Cooldown}, {storeFieldEscalateAfter, &out.policy.EscalateAfter}, {storeFieldQuiet, &out.policy.Quiet},
-		{storeFieldSendResolved, &out.policy.SendResolved},
-	} {
-		if err := field(conf, f.name, f.to); err != nil {
-			return nil, err
-		}
+	if err := conf.Read(parsed, storeFieldURL, &out.url, storeFieldGroupWait, &out.policy.GroupWait,
+		storeFieldGroupInterval, &out.policy.GroupInterval, storeFieldCooldown, &out.policy.Cooldown,
+		storeFieldEscalateAfter, &out.policy.EscalateAfter, storeFieldQuiet, &out.policy.Quiet,
+		storeFieldSendResolved, &out.policy.SendResolved); err != nil {
+		return nil, err
 	}
 	if out.policy.Quiet <= 0 || out.policy.GroupWait < 0 || out.policy.Cooldown < 0 {
 		return nil, errors.New("reading alert_store: quiet must be positive, group_wait and cooldown not negative")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"weir/internal/platform/flow"
 )
 
 // The states of a delivery.
@@ -171,13 +172,13 @@ func (q *queue) settle(ctx context.Context, n *Notice, cause error, now time.Tim
 	case n.failed: // the dead letters did not take it
 		state, next = deliveryFailed, now.Add(q.backoff)
 	default:
-		var f *failure
+		var f *flow.Failure
 		errors.As(cause, &f)
 		state, next = deliveryPending, now.Add(q.pause(n.Attempt))
-		if f != nil && f.after > 0 {
-			next = now.Add(min(f.after, q.maxBackoff))
+		if f != nil && f.After > 0 {
+			next = now.Add(min(f.After, q.maxBackoff))
 		}
-		if f != nil && f.permanent || n.Attempt >= q.maxTries {
+		if f != nil && f.Permanent || n.Attempt >= q.maxTries {
 			state, next = deliveryFailed, now
 		}
 	}
@@ -209,12 +210,3 @@ func cut(s string, n int) string {
 	}
 	return string([]rune(s[:n])) + "…"
 }
-
-// failure is an error of a receiver, as far as it says how to go on.
-type failure struct {
-	text      string
-	permanent bool          // trying again cannot help
-	after     time.Duration // the receiver asked for this pause
-}
-
-func (f *failure) Error() string { return f.text }

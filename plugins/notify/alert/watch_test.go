@@ -1,94 +1,16 @@
 package alert
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/redpanda-data/benthos/v4/public/service"
-	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
-func number(v float64) *float64 { return &v }
-
-func TestConditionOpensHoldsAndIsOver(t *testing.T) {
-	lag := &condition{name: "lag", metric: "redpanda_lag", labels: map[string]string{"stream": "raw"}, aggregate: "max",
-		above: number(100), hold: time.Minute, severity: "warning", summary: "Records wait"}
-	now := start
-	var opened string
-	for i, c := range []struct {
-		after time.Duration
-		lags  string // per partition
-		want  string
-	}{
-		{0, "5,200", ""}, {30 * time.Second, "5,200", ""}, {30 * time.Second, "5,99", ""}, // not for a minute
-		{time.Second, "150,0", ""}, {time.Minute, "0,150", "opened"}, {time.Minute, "0,150", ""},
-		{9 * time.Minute, "500,1", "opened"}, // said again, so that it is known to hold
-		{time.Second, "", ""},                // nothing is known
-		{time.Second, "100,1", "resolved"}, {time.Second, "1,1", ""},
-	} {
-		now = now.Add(c.after)
-		text := "# TYPE redpanda_lag gauge\nredpanda_lag{stream=\"detect\",partition=\"0\"} 100000\n"
-		for p, v := range strings.Split(c.lags, ",") {
-			if v != "" {
-				text += fmt.Sprintf("redpanda_lag{stream=\"raw\",partition=\"%d\"} %s\n", p, v)
-			}
-		}
-		scrape, err := parseMetrics(strings.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := lag.look(scrape, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := ""
-		if raw != nil {
-			r, err := ParseRecord(raw)
-			if err != nil {
-				t.Fatalf("%s: %v", raw, err)
-			}
-			if got = r.Transition; opened != "" && r.AlertID != opened {
-				t.Errorf("step %d: another id", i)
-			}
-			opened = r.AlertID
-		}
-		if got != c.want {
-			t.Errorf("step %d: %q, want %q", i, got, c.want)
-		}
-	}
-}
-
-func TestRateIsOfTheTimeBetween(t *testing.T) {
-	c := &condition{metric: "m", rate: true, above: number(10), severity: "warning", summary: "s", name: "n"}
-	now := start
-	for i, step := range []struct {
-		total float64
-		want  bool
-	}{{1000, false}, {1100, false}, {1260, true}, {1300, true}, {20, false}} { // opened, resolved, and the counter began again
-		raw, err := c.look(map[string][]sample{"m": {{value: step.total / 2}, {value: step.total / 2}}}, now)
-		if err != nil || (raw != nil) != step.want {
-			t.Errorf("step %d: %s %v", i, raw, err)
-		}
-		now = now.Add(10 * time.Second)
-	}
-}
-
-// The shipped conditions, on the metrics of a server: what the store of claims
-// being down becomes.
-func TestWatchTellsOfAStoreThatIsDown(t *testing.T) {
-	h := newHouse(t)
-	metrics := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
-		up := 1
-		if n > 2 {
-			up = 0
-		}
-		_, _ = fmt.Fprintf(w, "# TYPE weir_dedupe_store_up gauge\nweir_dedupe_store_up{stream=\"raw\"} 1\nweir_dedupe_store_up{stream=\"rollup\"} %d\n", up)
-	})
+// The shipped stream looks at the metrics of its own process, again and again.
+func TestWatch_TheShippedStreamLooks(t *testing.T) {
 	raw, err := os.ReadFile("../../../configs/streams/watch.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -96,39 +18,10 @@ func TestWatchTellsOfAStoreThatIsDown(t *testing.T) {
 	if !strings.Contains(string(raw), "for: 30s") {
 		t.Fatal("the shipped conditions have changed: look after this test")
 	}
-	conf, err := watchSpec().ParseYAML(fmt.Sprintf(`
-metrics: %s
-interval: 10ms
-conditions: [{name: claims_store_down, metric: weir_dedupe_store_up, aggregate: min, below: 1, for: 50ms, severity: critical, summary: The store is down}]`,
-		metrics.URL), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := newWatch(conf, service.MockResources())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	msg, _, err := w.Read(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := msg.AsBytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := ParseRecord(body)
-	if err != nil || r.Rule != "claims_store_down" || r.Kind != Pipeline || r.Fleet != "" {
-		t.Fatalf("%s: %v", body, err)
-	}
-	schema, err := jsonschema.Compile("../../../schemas/alert/v1.json")
-	if err != nil || !fits(t, schema, body) {
-		t.Errorf("%s is not as the schema says: %v", body, err)
-	}
-	if done := h.apply(string(body)); done.Opened != 1 {
-		t.Errorf("applied %+v", done)
-	}
+	h := newHouse(t)
+	metrics := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, "# TYPE weir_dedupe_store_up gauge\nweir_dedupe_store_up{stream=\"raw\"} 1\n")
+	})
 	h.run("watch.yaml", map[string]string{"WEIR_OPS_ADDRESS": strings.TrimPrefix(metrics.URL, "http://"), "WEIR_WATCH_INTERVAL": "10ms"})
-	within(t, 5*time.Second, "the shipped stream's looks", func() bool { return len(metrics.got()) > 15 })
+	within(t, 25*time.Second, "the shipped stream's looks", func() bool { return len(metrics.got()) > 15 })
 }

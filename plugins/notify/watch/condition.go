@@ -1,8 +1,6 @@
-package alert
+package watch
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,6 +33,12 @@ type condition struct {
 	openedAt time.Time // zero: no alert is open
 	told     time.Time // when its alert was last sent
 }
+
+// The transitions of a record.
+const (
+	transitionOpened   = "opened"
+	transitionResolved = "resolved"
+)
 
 // remindEvery is how often an alert that stays open is sent again, so that it
 // is known to hold.
@@ -148,14 +152,14 @@ func (c *condition) perSecond(v float64, now time.Time) (float64, bool) {
 }
 
 func (c *condition) record(transition string, v float64, now time.Time) ([]byte, error) {
-	h := sha256.Sum256([]byte(key("weir pipeline alert", c.name, timeOf(c.openedAt.UnixMicro()))))
+	id := event.AlertID("weir pipeline alert", c.name, c.openedAt.UTC().Format(event.TimeFormat))
 	number := strconv.FormatFloat(v, 'g', 4, 64)
 	summary := c.summary + " (" + number + ")"
 	if transition == transitionResolved {
 		summary = c.summary + ": over, at " + number
 	}
 	return json.Marshal(map[string]any{
-		"version": 1, "alert_id": hex.EncodeToString(h[:16]), "kind": Pipeline, "transition": transition, "rule": c.name, "subject": c.name,
+		"version": 1, "alert_id": id, "kind": event.KindPipeline, "transition": transition, "rule": c.name, "subject": c.name,
 		"severity": c.severity, "fleet": "", "summary": summary, "value": v, "at": now.UTC().Format(event.TimeFormat),
 		"details": map[string]any{"metric": c.metric, "labels": c.labels, "since": c.since},
 	})

@@ -1,4 +1,4 @@
-package alert
+package channel
 
 import (
 	"bytes"
@@ -14,6 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/secret"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -68,18 +71,13 @@ type webhook struct {
 	now     func() time.Time
 }
 
-func newWebhook(conf *service.ParsedConfig) (*webhook, error) {
+func newWebhook(parsed *service.ParsedConfig) (*webhook, error) {
 	w := &webhook{now: time.Now, client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     http.DefaultTransport.(*http.Transport).Clone(),
 	}}
-	if err := errors.Join(field(conf, webhookFieldURL, &w.url), field(conf, webhookFieldSecret, &w.secret),
-		field(conf, webhookFieldTimeout, &w.client.Timeout)); err != nil {
-		return nil, err
-	}
-	var err error
-	w.headers, err = conf.FieldInterpolatedStringMap(webhookFieldHeaders)
-	return w, err
+	return w, conf.Read(parsed, webhookFieldURL, &w.url, webhookFieldSecret, &w.secret,
+		webhookFieldTimeout, &w.client.Timeout, webhookFieldHeaders, &w.headers)
 }
 
 // Connect has nothing to open.
@@ -93,7 +91,7 @@ func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
 	}
 	res, err := w.client.Do(req)
 	if err != nil {
-		return &failure{text: "posting a notice: " + withoutURL(err)}
+		return &flow.Failure{Text: "posting a notice: " + withoutURL(err)}
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 300))
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // lets the connection be used again
@@ -101,14 +99,14 @@ func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
 	if res.StatusCode/100 == 2 {
 		return nil
 	}
-	f := &failure{text: fmt.Sprintf("posting a notice: the receiver answered %s", res.Status), after: retryAfter(res, w.now())}
+	f := &flow.Failure{Text: fmt.Sprintf("posting a notice: the receiver answered %s", res.Status), After: retryAfter(res, w.now())}
 	if text := strings.TrimSpace(string(body)); text != "" {
-		f.text += ": " + strings.ToValidUTF8(text, "?")
+		f.Text += ": " + strings.ToValidUTF8(text, "?")
 	}
 	switch code := res.StatusCode; {
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests, code >= 500:
 	default:
-		f.permanent = true
+		f.Permanent = true
 	}
 	return f
 }
@@ -118,20 +116,20 @@ func (w *webhook) request(ctx context.Context, msg *service.Message) (*http.Requ
 	if err != nil {
 		return nil, fmt.Errorf("posting a notice: %w", err)
 	}
-	target, err := secret(w.url)
+	target, err := secret.Value(w.url)
 	if err != nil {
 		return nil, err
 	}
-	signing, err := secret(w.secret)
+	signing, err := secret.Value(w.secret)
 	if err != nil {
 		return nil, err
 	}
 	if u, err := url.Parse(target); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, &failure{text: "posting a notice: the URL is not set, or is no http:// or https:// URL"}
+		return nil, &flow.Failure{Text: "posting a notice: the URL is not set, or is no http:// or https:// URL"}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return nil, &failure{text: "posting a notice: the URL cannot be used"}
+		return nil, &flow.Failure{Text: "posting a notice: the URL cannot be used"}
 	}
 	for name, value := range w.headers {
 		v, err := value.TryString(msg)

@@ -1,4 +1,4 @@
-package alert
+package channel
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/secret"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/wneessen/go-mail"
@@ -67,18 +70,10 @@ type email struct {
 	timeout time.Duration
 }
 
-func newEmail(conf *service.ParsedConfig) (*email, error) {
+func newEmail(parsed *service.ParsedConfig) (*email, error) {
 	e := &email{}
-	err := errors.Join(field(conf, emailFieldServer, &e.server), field(conf, emailFieldFrom, &e.from),
-		field(conf, emailFieldTo, &e.to), field(conf, emailFieldTimeout, &e.timeout))
-	if err != nil {
-		return nil, err
-	}
-	if e.subject, err = conf.FieldInterpolatedString(emailFieldSubject); err != nil {
-		return nil, err
-	}
-	e.id, err = conf.FieldInterpolatedString(emailFieldID)
-	return e, err
+	return e, conf.Read(parsed, emailFieldServer, &e.server, emailFieldFrom, &e.from, emailFieldTo, &e.to,
+		emailFieldTimeout, &e.timeout, emailFieldSubject, &e.subject, emailFieldID, &e.id)
 }
 
 // Connect has nothing to open: each e-mail has a connection of its own.
@@ -97,10 +92,10 @@ func (e *email) Write(ctx context.Context, msg *service.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	if err := client.DialAndSendWithContext(ctx, m); err != nil {
-		f := &failure{text: "sending an e-mail: " + err.Error()}
+		f := &flow.Failure{Text: "sending an e-mail: " + err.Error()}
 		var s *mail.SendError
 		if errors.As(err, &s) && s.ErrorCode() >= 500 && !s.IsTemp() {
-			f.permanent = true
+			f.Permanent = true
 		}
 		return f
 	}
@@ -141,13 +136,13 @@ func (e *email) message(msg *service.Message) (*mail.Msg, error) {
 }
 
 func (e *email) client() (*mail.Client, error) {
-	text, err := secret(e.server)
+	text, err := secret.Value(e.server)
 	if err != nil {
 		return nil, err
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
-		return nil, &failure{text: "sending an e-mail: the server is not set, or is no URL such as smtp://user:password@host:587"}
+		return nil, &flow.Failure{Text: "sending an e-mail: the server is not set, or is no URL such as smtp://user:password@host:587"}
 	}
 	options := []mail.Option{mail.WithTimeout(e.timeout)}
 	switch u.Scheme {
@@ -158,12 +153,12 @@ func (e *email) client() (*mail.Client, error) {
 	case "smtp+insecure":
 		options = append(options, mail.WithTLSPortPolicy(mail.NoTLS))
 	default:
-		return nil, &failure{text: "sending an e-mail: the server's scheme is not one of smtp, smtps, smtp+insecure"}
+		return nil, &flow.Failure{Text: "sending an e-mail: the server's scheme is not one of smtp, smtps, smtp+insecure"}
 	}
 	if port := u.Port(); port != "" {
 		n, err := strconv.Atoi(port)
 		if err != nil {
-			return nil, &failure{text: "sending an e-mail: the server's port is no number"}
+			return nil, &flow.Failure{Text: "sending an e-mail: the server's port is no number"}
 		}
 		options = append(options, mail.WithPort(n))
 	}
@@ -173,7 +168,7 @@ func (e *email) client() (*mail.Client, error) {
 	}
 	client, err := mail.NewClient(u.Hostname(), options...)
 	if err != nil {
-		return nil, &failure{text: "sending an e-mail: " + err.Error()}
+		return nil, &flow.Failure{Text: "sending an e-mail: " + err.Error()}
 	}
 	return client, nil
 }

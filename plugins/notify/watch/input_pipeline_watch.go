@@ -1,4 +1,8 @@
-package alert
+// Package watch looks at weir's own metrics for conditions that people should
+// know of, and emits an alert when one holds and when it is over. Its state is in
+// memory: after a crash a condition that still holds opens again, and the alert
+// store folds that into the alert that is open.
+package watch
 
 import (
 	"context"
@@ -7,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 	"time"
+	"weir/internal/platform/conf"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -70,6 +75,18 @@ input:
 `)
 }
 
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return env.RegisterInput("pipeline_watch", watchSpec(),
+		func(parsed *service.ParsedConfig, res *service.Resources) (service.Input, error) {
+			in, err := newWatch(parsed, res)
+			if err != nil {
+				return nil, err
+			}
+			return service.AutoRetryNacks(in), nil
+		})
+}
+
 // watch is the input pipeline_watch.
 type watch struct {
 	url        string
@@ -86,12 +103,12 @@ type watch struct {
 	once    sync.Once
 }
 
-func newWatch(conf *service.ParsedConfig, res *service.Resources) (*watch, error) {
+func newWatch(parsed *service.ParsedConfig, res *service.Resources) (*watch, error) {
 	w := &watch{client: &http.Client{Timeout: 10 * time.Second}, log: res.Logger(), now: time.Now, done: make(chan struct{})}
-	if err := errors.Join(field(conf, watchFieldMetrics, &w.url), field(conf, watchFieldInterval, &w.interval)); err != nil {
+	if err := conf.Read(parsed, watchFieldMetrics, &w.url, watchFieldInterval, &w.interval); err != nil {
 		return nil, err
 	}
-	list, err := conf.FieldObjectList(watchFieldConditions)
+	list, err := parsed.FieldObjectList(watchFieldConditions)
 	if err != nil {
 		return nil, err
 	}
@@ -99,34 +116,21 @@ func newWatch(conf *service.ParsedConfig, res *service.Resources) (*watch, error
 		return nil, errors.New("reading pipeline_watch: interval must be positive")
 	}
 	for i, c := range list {
-		parsed, err := newCondition(c)
+		condition, err := newCondition(c)
 		if err != nil {
 			return nil, fmt.Errorf("reading pipeline_watch: condition %d: %w", i+1, err)
 		}
-		w.conditions = append(w.conditions, parsed)
+		w.conditions = append(w.conditions, condition)
 	}
 	return w, nil
 }
 
-func newCondition(conf *service.ParsedConfig) (*condition, error) {
+func newCondition(parsed *service.ParsedConfig) (*condition, error) {
 	c := &condition{}
-	err := errors.Join(field(conf, watchFieldName, &c.name), field(conf, watchFieldMetric, &c.metric), field(conf, watchFieldAggregate, &c.aggregate),
-		field(conf, watchFieldRate, &c.rate), field(conf, watchFieldFor, &c.hold), field(conf, watchFieldSeverity, &c.severity),
-		field(conf, watchFieldSummary, &c.summary))
-	if err != nil {
+	if err := conf.Read(parsed, watchFieldName, &c.name, watchFieldMetric, &c.metric, watchFieldLabels, &c.labels,
+		watchFieldAggregate, &c.aggregate, watchFieldRate, &c.rate, watchFieldAbove, &c.above, watchFieldBelow, &c.below,
+		watchFieldFor, &c.hold, watchFieldSeverity, &c.severity, watchFieldSummary, &c.summary); err != nil {
 		return nil, err
-	}
-	if c.labels, err = conf.FieldStringMap(watchFieldLabels); err != nil {
-		return nil, err
-	}
-	for name, to := range map[string]**float64{watchFieldAbove: &c.above, watchFieldBelow: &c.below} {
-		if conf.Contains(name) {
-			v, err := conf.FieldFloat(name)
-			if err != nil {
-				return nil, err
-			}
-			*to = &v
-		}
 	}
 	if c.name == "" || c.metric == "" || c.summary == "" || c.above == nil && c.below == nil {
 		return nil, errors.New("expected name, metric, summary, and above or below")

@@ -1,0 +1,70 @@
+package conf
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().Fields(
+		service.NewStringField("url"), service.NewBoolField("on").Default(true), service.NewIntField("count").Default(3),
+		service.NewFloatField("part").Default(0.5), service.NewDurationField("wait").Default("2s"),
+		service.NewStringListField("names").Default([]any{}), service.NewStringMapField("labels").Default(map[string]any{}),
+		service.NewInterpolatedStringField("key").Default(""), service.NewFloatField("above").Optional(),
+		service.NewStringField("zone").Optional(), service.NewDurationField("max").Optional(), service.NewIntField("most").Optional(),
+	)
+}
+
+func TestConf_EachKindOfFieldIsRead(t *testing.T) {
+	parsed, err := spec().ParseYAML("{url: u, count: 7, names: [a, b], labels: {x: y}, key: '${! 1+1 }', above: 1.5, most: 9}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var url string
+	var on bool
+	var count int
+	var long int64
+	var part float64
+	var wait time.Duration
+	var names []string
+	var labels map[string]string
+	var key *service.InterpolatedString
+	var above *float64
+	var zone *string
+	var most *int
+	var longest *time.Duration
+	if err := Read(parsed, "url", &url, "on", &on, "count", &count, "count", &long, "part", &part, "wait", &wait, "names", &names,
+		"labels", &labels, "key", &key, "above", &above, "zone", &zone, "most", &most, "max", &longest); err != nil {
+		t.Fatal(err)
+	}
+	if url != "u" || !on || count != 7 || long != 7 || part != 0.5 || wait != 2*time.Second || len(names) != 2 || labels["x"] != "y" ||
+		above == nil || *above != 1.5 || zone != nil || most == nil || *most != 9 || longest != nil {
+		t.Error(url, on, count, long, part, wait, names, labels, above, zone, most, longest)
+	}
+	if got, err := key.TryString(service.NewMessage(nil)); err != nil || got != "2" {
+		t.Errorf("the interpolated string is %q, %v", got, err)
+	}
+}
+
+func TestConf_ErrorsNameTheField(t *testing.T) {
+	parsed, err := spec().ParseYAML("{url: u, wait: soon}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait time.Duration
+	var odd struct{}
+	for want, err := range map[string]error{
+		"field wait":  Read(parsed, "wait", &wait),
+		"field other": Read(parsed, "other", &wait),
+		"struct {}":   Read(parsed, "url", &odd),
+		"do not pair": Read(parsed, "url"),
+		"no field":    Read(parsed, 1, &wait),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q in it", err, want)
+		}
+	}
+}
