@@ -57,5 +57,9 @@ func run(ctx context.Context, args []string) (int, error) {
 	for _, verb := range cli.Verbs(assets, engine) {
 		verbs = append(verbs, service.CLIOptAddCommand(verb))
 	}
-	return engine(ctx, args, verbs...)
+	code, err := engine(ctx, args, verbs...)
+	if err != nil {
+		code = cli.ExitCode(err)
+	}
+	return code, err
 }

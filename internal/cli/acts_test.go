@@ -15,7 +15,7 @@ import (
 )
 
 func TestActsOnTheCommandLineAreInTheAuditLog(t *testing.T) {
-	dir := t.TempDir()
+	dir := lived(t)
 	key, _, err := keys(t, "create", "--fleet", "acme", "--name", "pumps", "--data", dir)
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func TestActsOnTheCommandLineAreInTheAuditLog(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"type":"object"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{Schema()}, Writer: new(strings.Builder), ErrWriter: new(strings.Builder), ExitErrHandler: func(*cli.Context, error) {}}
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Schema())}, Writer: new(strings.Builder), ErrWriter: new(strings.Builder), ExitErrHandler: func(*cli.Context, error) {}}
 	_ = app.Run([]string{"weir", "schema", "register", file, "--subject", "bare", "--data", dir}) // taken or not, it was tried
 
 	db, err := sqldb.Open(t.Context(), DataDir(dir).ControlURL())

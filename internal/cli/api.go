@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -26,20 +25,23 @@ const adminKeyLife = 24 * time.Hour
 func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 	if url := c.String("api"); url != "" {
 		if c.String("key") == "" {
-			return httpx.API{}, nil, errors.New("with --api, give an admin key: --key KEY, or WEIR_API_KEY")
+			return httpx.API{}, nil, usagef("with --api, give an admin key: --key KEY, or WEIR_API_KEY")
 		}
 		if !strings.Contains(url, "://") {
 			url = "http://" + url
 		}
 		return httpx.API{URL: url, Key: c.String("key")}, func() {}, nil
 	}
-	dir, err := dataDir(c)
+	dir, err := weirDir(c)
 	if err != nil {
 		return httpx.API{}, nil, err
 	}
-	running, err := dir.ReadRunning()
+	running, runs, err := dir.running()
 	if err != nil {
 		return httpx.API{}, nil, err
+	}
+	if !runs {
+		return httpx.API{}, nil, usagef("no weir runs on %s: start it with 'weir up --data %s', or name another with --api", dir, c.String(flagData))
 	}
 	db, err := sqldb.Open(c.Context, dir.ControlURL())
 	if err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -23,7 +22,7 @@ func Audit() *cli.Command {
 		Usage: "Prove that every accepted event is stored, a duplicate, dead-lettered, erased or in flight",
 		Description: `
 It reads the log's offsets and the stores themselves, names every offset that
-nothing explains, and exits 1 when there is one; 2 when it could not run. It may
+nothing explains, and exits 1 when there is one. It may
 run beside a running weir, and on the data directory of a stopped one.
 
   weir audit --data ./data
@@ -42,7 +41,7 @@ run beside a running weir, and on the data directory of a stopped one.
 		Action: func(c *cli.Context) error {
 			report, err := runAudit(c)
 			if err != nil {
-				return cli.Exit(fmt.Errorf("auditing: %w", err), 2)
+				return fmt.Errorf("auditing: %w", err)
 			}
 			if c.Bool("json") {
 				e := json.NewEncoder(c.App.Writer)
@@ -53,9 +52,9 @@ run beside a running weir, and on the data directory of a stopped one.
 			}
 			switch {
 			case err != nil:
-				return cli.Exit(fmt.Errorf("writing the report: %w", err), 2)
+				return fmt.Errorf("writing the report: %w", err)
 			case report.Loss():
-				return cli.Exit("", 1)
+				return cli.Exit("", exitFinding)
 			}
 			return nil
 		},
@@ -78,7 +77,7 @@ func runAudit(c *cli.Context) (*reconcile.Report, error) {
 	}
 	conf := reconcile.Config{Log: place.log, Deep: c.Bool("deep")}
 	for url, to := range map[string]**lake.Store{place.raw: &conf.Raw, place.deadLetter: &conf.DeadLetter} {
-		store, err := lake.Open(c.Context, url)
+		store, err := lake.OpenReading(c.Context, url)
 		if err != nil {
 			return nil, err
 		}
@@ -117,12 +116,12 @@ func findAudit(c *cli.Context) (p auditPlace, err error) {
 	if brokers := c.String("brokers"); brokers != "" && !c.IsSet(flagData) {
 		p.raw, p.deadLetter = c.String("raw"), c.String("dead-letter")
 		if p.raw == "" || p.deadLetter == "" {
-			return p, errors.New("with --brokers, name the stores too: --raw URL and --dead-letter URL")
+			return p, usagef("with --brokers, name the stores too: --raw URL and --dead-letter URL")
 		}
 		p.log, err = clusterAt(c, brokers)
 		return p, err
 	}
-	dir, err := dataDir(c)
+	dir, err := weirDir(c)
 	if err != nil {
 		return p, err
 	}
@@ -130,19 +129,22 @@ func findAudit(c *cli.Context) (p auditPlace, err error) {
 	if has, err := broker.HasLog(dir.BrokerDir()); err != nil {
 		return p, err
 	} else if !has {
-		return p, fmt.Errorf("data directory %s has no log: name another with --data, or servers with --brokers, --raw and --dead-letter", dir)
+		return p, usagef("data directory %s has no log: name another with --data, or servers with --brokers, --raw and --dead-letter", dir)
 	}
-	unlock, err := dir.lock()
-	if err != nil { // a weir runs here
-		running, err := dir.ReadRunning()
-		if err != nil {
-			return p, err
-		}
+	running, runs, err := dir.running()
+	if err != nil {
+		return p, err
+	}
+	if runs {
 		login, err := dir.BrokerLogin()
 		if err != nil {
 			return p, err
 		}
 		p.log, err = kafka.New([]string{running.Broker}, nil, login)
+		return p, err
+	}
+	unlock, err := dir.lock()
+	if err != nil {
 		return p, err
 	}
 	b, err := openLog(dir)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"time"
 
@@ -36,7 +35,7 @@ Benchmark has them. The result is a table in Markdown.
 func detect(c *cli.Context) error {
 	window := c.Duration("window")
 	if window < 12*time.Second {
-		return fmt.Errorf("reading --window: %s is less than 12s", window)
+		return usagef("reading --window: %s is less than 12s", window)
 	}
 	series, err := anomaly.ReadLabelled(os.DirFS(c.String("series")), c.String("labels"))
 	if err != nil {

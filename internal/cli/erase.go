@@ -26,7 +26,7 @@ Everything that was received of it until now goes: raw events, dead letters and
 what became of them, rollups, alerts, baselines, places in groups and replays.
 What comes later is new, and stays. It makes an erasure, shows how it goes, and
 ends with it: 0 when it is done, with a receipt on stdout; 1 when a legal hold
-refused it; 2 when it could not be made or watched. It takes about three minutes,
+refused it; 3 when it could not be made or watched. It takes about three minutes,
 and goes on without this command: look with --watch ID.
 
   weir erase --device pump-7 --fleet plant-1 --reason "request 4711" --dry-run
@@ -40,6 +40,7 @@ and goes on without this command: look with --watch ID.
 			&cli.StringFlag{Name: "fleet", Usage: "the `FLEET`; may be left out of a device where there is one fleet"},
 			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the receipt later"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "count what there is, and erase nothing"},
+			forceFlag(),
 			&cli.BoolFlag{Name: "yes", Usage: "erase a whole fleet without asking"},
 			&cli.StringFlag{Name: "watch", Usage: "make no erasure, and watch the one with this `ID`"},
 			&cli.BoolFlag{Name: "json", Usage: "print the receipt as JSON"},
@@ -48,13 +49,13 @@ and goes on without this command: look with --watch ID.
 		Action: func(c *cli.Context) error {
 			e, err := erased(c)
 			if err != nil {
-				return cli.Exit(fmt.Errorf("erasing: %w", err), 2)
+				return fmt.Errorf("erasing: %w", err)
 			}
 			if err := printErasure(c, e); err != nil {
-				return cli.Exit(fmt.Errorf("writing the receipt: %w", err), 2)
+				return fmt.Errorf("writing the receipt: %w", err)
 			}
 			if e.State != erasure.Done {
-				return cli.Exit("", 1)
+				return cli.Exit("", exitFinding)
 			}
 			return nil
 		},
@@ -63,8 +64,14 @@ and goes on without this command: look with --watch ID.
 
 // erased makes the erasure and returns it as it ended.
 func erased(c *cli.Context) (*erasure.Erasure, error) {
-	if c.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: name the device with --device", c.Args().First())
+	spec := erasure.Spec{Fleet: c.String("fleet"), Device: c.String("device"), Reason: c.String("reason"), DryRun: c.Bool("dry-run")}
+	spec.WholeFleet = spec.Device == ""
+	switch {
+	case c.String("watch") != "":
+	case spec.Device == "" && spec.Fleet == "":
+		return nil, usagef("name a device with --device, or a whole fleet with --fleet")
+	case spec.Reason == "":
+		return nil, usagef("say why with --reason, for those who read the receipt later")
 	}
 	api, leave, err := adminAPI(c, "erase")
 	if err != nil {
@@ -87,14 +94,11 @@ func erased(c *cli.Context) (*erasure.Erasure, error) {
 	if id := c.String("watch"); id != "" {
 		return client.Watch(c.Context, id, func(e *erasure.Erasure) { shown(e.Line()) })
 	}
-	spec := erasure.Spec{Fleet: c.String("fleet"), Device: c.String("device"), Reason: c.String("reason"), DryRun: c.Bool("dry-run")}
-	switch {
-	case spec.Device == "" && spec.Fleet == "":
-		return nil, errors.New("name a device with --device, or a whole fleet with --fleet")
-	case spec.Reason == "":
-		return nil, errors.New("say why with --reason, for those who read the receipt later")
+	if !spec.DryRun {
+		if err := knownFleet(c, spec.Fleet, keysAt(api)); err != nil {
+			return nil, err
+		}
 	}
-	spec.WholeFleet = spec.Device == ""
 	if spec.WholeFleet && !spec.DryRun && !c.Bool("yes") {
 		dry := spec
 		dry.DryRun = true
@@ -114,7 +118,7 @@ func confirmed(c *cli.Context, fleet string, there *erasure.Erasure) error {
 	_, _ = fmt.Fprintf(c.App.ErrWriter, "Fleet %q has:\n%s", fleet, countLines(there))
 	info, err := os.Stdin.Stat()
 	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return errors.New("to erase all of it, say --yes")
+		return usagef("to erase all of it, say --yes")
 	}
 	_, _ = fmt.Fprintf(c.App.ErrWriter, "To erase all of it, for good, type the fleet's name: ")
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')

@@ -38,7 +38,7 @@ for an independent check of what is stored.
 			&cli.Int64Flag{Name: "events", Usage: "`N` events to send"},
 			&cli.IntFlag{Name: "batch", Value: 10, Usage: "`N` events a request, at most 100"},
 			&cli.IntFlag{Name: "connections", Value: 16, Usage: "`N` connections, each with devices of its own"},
-			&cli.StringFlag{Name: "format", Value: string(simulate.JSON), Usage: "`FORMAT` of a request: json or ndjson"},
+			choice("format", "`FORMAT` of a request", string(simulate.JSON), string(simulate.NDJSON)),
 			&cli.StringFlag{Name: "firmware", Value: "1.4.0=25,2.1.0=50,3.0.2=25", Usage: "`MIX` of versions and their weights"},
 			&cli.Float64Flag{Name: "duplicates", Usage: "`PERCENT` of events that were sent before"},
 			&cli.Float64Flag{Name: "malformed", Usage: "`PERCENT` of events that no schema takes"},
@@ -61,8 +61,11 @@ for an independent check of what is stored.
 
 func runFleet(c *cli.Context) (err error) {
 	conf, err := fleetConfig(c)
+	if err == nil {
+		err = conf.Check()
+	}
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	if path := c.String("journal"); path != "" {
 		f, err := os.Create(path)
@@ -96,7 +99,10 @@ func runFleet(c *cli.Context) (err error) {
 	case perr != nil:
 		return perr
 	}
-	return summary.Err()
+	if err := summary.Err(); err != nil {
+		return cli.Exit(err, exitFinding)
+	}
+	return nil
 }
 
 func printSummary(out *bufio.Writer, s *simulate.Summary, asJSON bool) error {

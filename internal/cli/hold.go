@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	neturl "net/url"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -22,7 +21,7 @@ import (
 func Hold() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
 		return append([]cli.Flag{dataFlag(),
-			&cli.StringFlag{Name: "store", Usage: "the control store, as sqlite://PATH or postgres://…; without it, the one in the data directory, or of WEIR_CONTROL_URL when neither is given"},
+			storeFlag(),
 			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a store"},
 			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
 		}, more...)
@@ -34,8 +33,11 @@ func Hold() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "add", Usage: "hold a fleet; one that is held stays so as it was",
-				Flags: flags(fleet(), &cli.StringFlag{Name: "reason", Required: true, Usage: "`WHY`, for those who read it later"}),
-				Action: withHolds(func(ctx context.Context, c *cli.Context, h holder) error {
+				Flags: flags(fleet(), forceFlag(), &cli.StringFlag{Name: "reason", Required: true, Usage: "`WHY`, for those who read it later"}),
+				Action: withHolds(sqldb.Open, func(ctx context.Context, c *cli.Context, h holder) error {
+					if err := knownFleet(c, c.String("fleet"), h.keys); err != nil {
+						return err
+					}
 					held, err := h.place(ctx, c.String("fleet"), c.String("reason"))
 					if err != nil {
 						return err
@@ -46,7 +48,7 @@ func Hold() *cli.Command {
 			{
 				Name: "list", Usage: "list the fleets that are held",
 				Flags: flags(&cli.BoolFlag{Name: "past", Usage: "also those that were released"}, &cli.BoolFlag{Name: "json", Usage: "print them as JSON"}),
-				Action: withHolds(func(ctx context.Context, c *cli.Context, h holder) error {
+				Action: withHolds(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, h holder) error {
 					holds, err := h.list(ctx, c.Bool("past"))
 					if err != nil {
 						return err
@@ -57,7 +59,7 @@ func Hold() *cli.Command {
 			{
 				Name: "release", Usage: "let retention and erasure delete of a fleet again",
 				Flags: flags(fleet()),
-				Action: withHolds(func(ctx context.Context, c *cli.Context, h holder) error {
+				Action: withHolds(sqldb.Open, func(ctx context.Context, c *cli.Context, h holder) error {
 					released, err := h.release(ctx, c.String("fleet"))
 					if err != nil {
 						return err
@@ -74,13 +76,11 @@ type holder interface {
 	place(ctx context.Context, fleet, reason string) (hold.Hold, error)
 	release(ctx context.Context, fleet string) (hold.Hold, error)
 	list(ctx context.Context, past bool) ([]hold.Hold, error)
+	keys(ctx context.Context, fleet string) (int, error)
 }
 
-func withHolds(do func(context.Context, *cli.Context, holder) error) cli.ActionFunc {
+func withHolds(open func(context.Context, string) (*sqldb.DB, error), do func(context.Context, *cli.Context, holder) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		if c.NArg() > 0 {
-			return fmt.Errorf("unexpected argument %q: name the fleet with --fleet", c.Args().First())
-		}
 		if c.String("api") != "" {
 			api, leave, err := adminAPI(c, "hold")
 			if err != nil {
@@ -89,11 +89,7 @@ func withHolds(do func(context.Context, *cli.Context, holder) error) cli.ActionF
 			defer leave()
 			return do(c.Context, c, remoteHolds{api})
 		}
-		url, err := controlURL(c)
-		if err != nil {
-			return err
-		}
-		db, err := sqldb.Open(c.Context, url)
+		db, err := openControl(c, open)
 		if err != nil {
 			return err
 		}
@@ -104,19 +100,6 @@ func withHolds(do func(context.Context, *cli.Context, holder) error) cli.ActionF
 		}
 		return do(c.Context, c, localHolds{store, db})
 	}
-}
-
-// controlURL is the control store that a command is about: --store, else that of
-// the data directory, else WEIR_CONTROL_URL when no directory is named.
-func controlURL(c *cli.Context) (string, error) {
-	if url := c.String("store"); url != "" {
-		return url, nil
-	}
-	if url := os.Getenv("WEIR_CONTROL_URL"); url != "" && !c.IsSet(flagData) {
-		return url, nil
-	}
-	dir, err := dataDir(c)
-	return dir.ControlURL(), err
 }
 
 // localHolds are those of a store at hand. Each change is in the audit log.
@@ -143,6 +126,10 @@ func (l localHolds) list(ctx context.Context, past bool) ([]hold.Hold, error) {
 	return l.store.List(ctx, past)
 }
 
+func (l localHolds) keys(ctx context.Context, fleet string) (int, error) {
+	return keysIn(l.db)(ctx, fleet)
+}
+
 // remoteHolds are those of an api, which keeps the audit log itself.
 type remoteHolds struct{ httpx.API }
 
@@ -157,6 +144,10 @@ func (r remoteHolds) release(ctx context.Context, fleet string) (h hold.Hold, er
 func (r remoteHolds) list(ctx context.Context, past bool) ([]hold.Hold, error) {
 	var answer struct{ Holds []hold.Hold }
 	return answer.Holds, r.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/holds?past=%t", past), nil, &answer)
+}
+
+func (r remoteHolds) keys(ctx context.Context, fleet string) (int, error) {
+	return keysAt(r.API)(ctx, fleet)
 }
 
 func printHolds(c *cli.Context, holds []hold.Hold) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -20,8 +19,7 @@ func Keys() *cli.Command {
 	fleet := func(required bool, usage string) cli.Flag {
 		return &cli.StringFlag{Name: "fleet", Usage: usage, Required: required}
 	}
-	store := &cli.StringFlag{Name: "store",
-		Usage: "the SQL store of keys, as sqlite://PATH or postgres://…; without it, the one in the data directory, or of WEIR_CONTROL_URL when neither is given"}
+	store := storeFlag()
 	name := &cli.StringFlag{Name: "name", Usage: "a note for people"}
 	expires := &cli.DurationFlag{Name: "expires", Usage: "the key ends after this `DURATION` (such as 2160h)"}
 	return &cli.Command{
@@ -32,23 +30,23 @@ func Keys() *cli.Command {
 				Name: "create", Usage: "make a key and print it, once, alone on stdout",
 				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(false, "the `FLEET` whose events the key may send and query"),
 					&cli.BoolFlag{Name: "admin", Usage: "make a key that administers weir instead, for all fleets"}},
-				Action: withKeys(0, keysCreate),
+				Action: withKeys(sqldb.Open, keysCreate),
 			},
 			{
 				Name: "list", Usage: "list keys, without their secrets",
 				Flags:  []cli.Flag{dataFlag(), store, fleet(false, "only the keys of this `FLEET`")},
-				Action: withKeys(0, keysList),
+				Action: withKeys(sqldb.OpenReading, keysList),
 			},
 			{
 				Name: "revoke", Usage: "end a key", ArgsUsage: "ID",
 				Flags:  []cli.Flag{dataFlag(), store},
-				Action: withKeys(1, keysRevoke),
+				Action: withKeys(sqldb.Open, keysRevoke),
 			},
 			{
 				Name: "rotate", Usage: "make a new key for a fleet and let the old one end after a grace period",
-				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(true, "the `FLEET`"),
+				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(true, "the `FLEET`"), forceFlag(),
 					&cli.DurationFlag{Name: "grace", Value: 24 * time.Hour, Usage: "how long the old key stays valid"}},
-				Action: withKeys(0, keysRotate),
+				Action: withKeys(sqldb.Open, keysRotate),
 			},
 		},
 	}
@@ -74,27 +72,9 @@ func (s keyStore) did(ctx context.Context, command string, key apikey.Key, failu
 	return recorded(ctx, s.db, command, detail, failure)
 }
 
-func withKeys(takes int, do func(context.Context, *cli.Context, keyStore, []string) error) cli.ActionFunc {
+func withKeys(open func(context.Context, string) (*sqldb.DB, error), do func(context.Context, *cli.Context, keyStore) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		args, err := interspersed(c)
-		if err != nil {
-			return err
-		}
-		if len(args) != takes {
-			return fmt.Errorf("expected %d arguments and got %d: usage is weir keys %s %s", takes, len(args), c.Command.Name, c.Command.ArgsUsage)
-		}
-		url := c.String("store")
-		if url == "" && !c.IsSet(flagData) {
-			url = os.Getenv("WEIR_CONTROL_URL")
-		}
-		if url == "" {
-			dir, err := dataDir(c)
-			if err != nil {
-				return err
-			}
-			url = dir.ControlURL()
-		}
-		db, err := sqldb.Open(c.Context, url)
+		db, err := openControl(c, open)
 		if err != nil {
 			return err
 		}
@@ -103,7 +83,7 @@ func withKeys(takes int, do func(context.Context, *cli.Context, keyStore, []stri
 		if err != nil {
 			return err
 		}
-		return do(c.Context, c, keyStore{store, db}, args)
+		return do(c.Context, c, keyStore{store, db})
 	}
 }
 
@@ -115,9 +95,9 @@ func keyOptions(c *cli.Context) apikey.Options {
 	return opts
 }
 
-func keysCreate(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
+func keysCreate(ctx context.Context, c *cli.Context, store keyStore) error {
 	if c.String("fleet") == "" && !c.Bool("admin") {
-		return fmt.Errorf("name the fleet of the key with --fleet, or ask for --admin")
+		return usagef("name the fleet of the key with --fleet, or ask for --admin")
 	}
 	text, key, err := store.Create(ctx, c.String("fleet"), keyOptions(c))
 	if err != nil {
@@ -126,7 +106,10 @@ func keysCreate(ctx context.Context, c *cli.Context, store keyStore, _ []string)
 	return errors.Join(printKey(c, text, key), store.did(ctx, "keys create", key, nil))
 }
 
-func keysRotate(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
+func keysRotate(ctx context.Context, c *cli.Context, store keyStore) error {
+	if err := knownFleet(c, c.String("fleet"), keysIn(store.db)); err != nil {
+		return err
+	}
 	text, key, err := store.Rotate(ctx, c.String("fleet"), c.Duration("grace"), keyOptions(c))
 	if err != nil {
 		return store.did(ctx, "keys rotate", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name")}, err)
@@ -144,8 +127,8 @@ func printKey(c *cli.Context, text string, key apikey.Key) error {
 	return err
 }
 
-func keysRevoke(ctx context.Context, c *cli.Context, store keyStore, args []string) error {
-	id := args[0]
+func keysRevoke(ctx context.Context, c *cli.Context, store keyStore) error {
+	id := arguments(c)[0]
 	if err := store.did(ctx, "keys revoke", apikey.Key{ID: id}, store.Revoke(ctx, id)); err != nil {
 		return err
 	}
@@ -153,7 +136,7 @@ func keysRevoke(ctx context.Context, c *cli.Context, store keyStore, args []stri
 	return nil
 }
 
-func keysList(ctx context.Context, c *cli.Context, store keyStore, _ []string) error {
+func keysList(ctx context.Context, c *cli.Context, store keyStore) error {
 	keys, err := store.List(ctx, c.String("fleet"))
 	if err != nil {
 		return err

@@ -12,13 +12,13 @@ import (
 func keys(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{Keys()}, Writer: &out, ErrWriter: &errs, ExitErrHandler: func(*cli.Context, error) {}}
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Keys())}, Writer: &out, ErrWriter: &errs, ExitErrHandler: func(*cli.Context, error) {}}
 	err = app.Run(append([]string{"weir", "keys"}, args...))
 	return out.String(), errs.String(), err
 }
 
 func TestKeyIsPrintedAloneAndOnce(t *testing.T) {
-	dir := t.TempDir()
+	dir := lived(t)
 	out, note, err := keys(t, "create", "--fleet", "acme", "--name", "pumps", "--data", dir)
 	key := strings.TrimSuffix(out, "\n")
 	if err != nil || !strings.HasPrefix(key, "weir_") || strings.ContainsAny(key, " \n") || strings.Contains(note, key) {
@@ -47,20 +47,20 @@ func TestKeyIsPrintedAloneAndOnce(t *testing.T) {
 }
 
 func TestKeysSayWhatIsMissing(t *testing.T) {
-	dir := t.TempDir()
+	dir := lived(t)
 	for want, args := range map[string][]string{
-		"--fleet":    {"create", "--data", dir},
-		"ID":         {"revoke", "--data", dir},
-		"no such":    {"revoke", "--data", dir, "nothing"},
-		"no fleet":   {"create", "--admin", "--fleet", "acme", "--data", dir},
-		"sqlite":     {"list", "--store", "mysql://x"},
-		"the future": {"create", "--fleet", "acme", "--expires", "-1h", "--data", dir},
+		"--fleet":  {"create", "--data", dir},
+		"ID":       {"revoke", "--data", dir},
+		"no such":  {"revoke", "--data", dir, "nothing"},
+		"no fleet": {"create", "--admin", "--fleet", "acme", "--data", dir},
+		"sqlite":   {"list", "--store", "mysql://x"},
+		"negative": {"create", "--fleet", "acme", "--expires", "-1h", "--data", dir},
 	} {
 		if out, _, err := keys(t, args...); err == nil || !strings.Contains(err.Error(), want) || out != "" {
 			t.Errorf("%v: %q %v", args, out, err)
 		}
 	}
-	if out, _, err := keys(t, "create", "--admin", "--store", "sqlite://"+dir+"/other.db"); err != nil || !strings.HasPrefix(out, "weir_") {
+	if out, _, err := keys(t, "create", "--admin", "--store", "sqlite://"+dir+"/control.db"); err != nil || !strings.HasPrefix(out, "weir_") {
 		t.Errorf("%q %v", out, err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"weir/internal/event"
-	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
 )
 
@@ -32,7 +31,7 @@ be read some seconds after it was accepted.
 			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339, Usage: "only events at or after this `TIME`; an hour before --to when not given"},
 			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only events before this `TIME`; now when not given"},
 			&cli.StringFlag{Name: "fields", Usage: "`NAME,…` of what to print; event prints it as it was sent"},
-			&cli.StringFlag{Name: "format", Value: "ndjson", Usage: "`FORMAT`: ndjson or csv"},
+			choice("format", "`FORMAT`", "ndjson", "csv"),
 			&cli.IntFlag{Name: "limit", Usage: "print `N` events at most; 0 is all"},
 			&cli.BoolFlag{Name: "stats", Usage: "say what was read and skipped"},
 		},
@@ -41,15 +40,7 @@ be read some seconds after it was accepted.
 			if err != nil {
 				return err
 			}
-			rawURL := c.String("raw")
-			if rawURL == "" {
-				dir, err := dataDir(c)
-				if err != nil {
-					return err
-				}
-				rawURL = dir.RawURL()
-			}
-			store, err := lake.Open(c.Context, rawURL)
+			store, err := openToRead(c, "raw", DataDir.RawURL)
 			if err != nil {
 				return err
 			}
@@ -80,11 +71,11 @@ func exportOf(c *cli.Context) (raw.Export, error) {
 		e.From = *from
 	}
 	if !e.From.Before(e.To) {
-		return e, fmt.Errorf("--from must be before --to")
+		return e, usagef("--from must be before --to")
 	}
 	for _, d := range e.Devices {
 		if !event.ValidDevice(d) {
-			return e, fmt.Errorf("--device: %q is no device_id", d)
+			return e, usagef("--device: %q is no device_id", d)
 		}
 	}
 	return e, nil

@@ -22,7 +22,7 @@ func Replay() *cli.Command {
 		Usage: "Process stored events again, rebuild rollups, or redrive dead letters",
 		Description: `
 It makes a job, shows how it goes, and ends with it: 0 when the job is done, 1
-when it failed or was cancelled, 2 when it could not be made or watched. The job
+when it failed or was cancelled, 3 when it could not be made or watched. The job
 goes on without this command: interrupt it, and look with --watch ID.
 
   weir replay --mode reprocess --from 2026-11-20T10:00:00Z --to 2026-11-20T11:00:00Z --reason "new consumer"
@@ -33,7 +33,7 @@ goes on without this command: interrupt it, and look with --watch ID.
 			dataFlag(),
 			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a data directory"},
 			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
-			&cli.StringFlag{Name: "mode", Value: string(replay.Reprocess), Usage: "`MODE`: reprocess, rebuild or redrive"},
+			choice("mode", "`MODE`", string(replay.Reprocess), string(replay.Rebuild), string(replay.Redrive)),
 			&cli.StringFlag{Name: "from", Usage: "the first `TIME`, RFC 3339; of redrives, when dead letters failed"},
 			&cli.StringFlag{Name: "to", Usage: "the first `TIME` not wanted any more"},
 			&cli.StringSliceFlag{Name: "device", Usage: "only this `DEVICE`; may be given several times"},
@@ -57,33 +57,35 @@ goes on without this command: interrupt it, and look with --watch ID.
 func runReplay(c *cli.Context) error {
 	j, err := replayed(c)
 	if err != nil {
-		return cli.Exit(fmt.Errorf("replaying: %w", err), 2)
+		return fmt.Errorf("replaying: %w", err)
 	}
 	if err := printReplay(c, j); err != nil {
-		return cli.Exit(fmt.Errorf("writing the result: %w", err), 2)
+		return fmt.Errorf("writing the result: %w", err)
 	}
 	if j.State != replay.Done {
-		return cli.Exit("", 1)
+		return cli.Exit("", exitFinding)
 	}
 	return nil
 }
 
 // replayed makes the job and returns it as it ended.
 func replayed(c *cli.Context) (*replay.Job, error) {
-	if c.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q", c.Args().First())
+	id := c.String("watch")
+	spec, err := replaySpec(c)
+	if err != nil {
+		return nil, err
+	}
+	if id == "" {
+		if err := spec.Check(); err != nil {
+			return nil, usageError{err}
+		}
 	}
 	client, leave, err := replayClient(c)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	id := c.String("watch")
 	if id == "" {
-		spec, err := replaySpec(c)
-		if err != nil {
-			return nil, err
-		}
 		j, err := client.Create(c.Context, spec)
 		if err != nil {
 			return nil, err
@@ -165,7 +167,7 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 		if given := c.String(name); given != "" {
 			t, ok := text.ParseTime(given)
 			if !ok {
-				return spec, fmt.Errorf("reading --%s: %q is no RFC 3339 time with a zone", name, given)
+				return spec, usagef("reading --%s: %q is no RFC 3339 time with a zone", name, given)
 			}
 			*to = &t
 		}
@@ -173,7 +175,7 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 	if file, ok := strings.CutPrefix(spec.Patch, "@"); ok {
 		raw, err := os.ReadFile(file)
 		if err != nil {
-			return spec, fmt.Errorf("reading the patch: %w", err)
+			return spec, usagef("reading the patch: %w", err)
 		}
 		spec.Patch = string(raw)
 	}

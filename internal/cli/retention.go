@@ -48,11 +48,8 @@ store could not be asked, or a run failed on one.
 			&cli.BoolFlag{Name: "json", Usage: "print reports as JSON"},
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
 			if c.String("at") != "" && !c.Bool("dry-run") {
-				return errors.New("--at goes with --dry-run: only the clock deletes")
+				return usagef("--at goes with --dry-run: only the clock deletes")
 			}
 			var reports []retention.Run
 			var err error
@@ -68,7 +65,7 @@ store could not be asked, or a run failed on one.
 				return err
 			}
 			if len(reports) > 0 && reports[0].Failed() > 0 {
-				return cli.Exit("", 1)
+				return cli.Exit("", exitFinding)
 			}
 			return nil
 		},
@@ -76,28 +73,24 @@ store could not be asked, or a run failed on one.
 }
 
 func lastRuns(c *cli.Context) ([]retention.Run, error) {
-	url, err := controlURL(c)
-	if err != nil {
-		return nil, err
-	}
-	db, err := sqldb.Open(c.Context, url)
+	db, err := openControl(c, sqldb.OpenReading)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = db.Close() }() // it was read
-	return retention.Runs(c.Context, db, max(1, c.Int("limit")))
+	return retention.Runs(c.Context, db, c.Int("limit"))
 }
 
 // dryRun runs the stream's own processors once, told to delete nothing.
 func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error) {
-	processors, err := maintainProcessors(c, assets)
-	if err != nil {
-		return nil, err
-	}
-	if os.Getenv("WEIR_CONTROL_URL") == "" || c.IsSet(flagData) {
+	if os.Getenv(envControl) == "" || c.IsSet(flagData) {
 		if err := placesOf(c); err != nil {
 			return nil, err
 		}
+	}
+	processors, err := maintainProcessors(c, assets)
+	if err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "weir-retention-")
 	if err != nil {
@@ -135,7 +128,7 @@ func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error
 
 // placesOf lets the stream's config name the stores of the data directory.
 func placesOf(c *cli.Context) error {
-	dir, err := dataDir(c)
+	dir, err := weirDir(c)
 	if err != nil {
 		return err
 	}
@@ -165,7 +158,7 @@ func maintainProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
 	}
 	if at := c.String("at"); at != "" {
 		if _, ok := text.ParseTime(at); !ok {
-			return nil, fmt.Errorf("reading --at: %q is no RFC 3339 time with a zone", at)
+			return nil, usagef("reading --at: %q is no RFC 3339 time with a zone", at)
 		}
 	}
 	var found []any

@@ -3,10 +3,8 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"weir/plugins/ingest/registry"
 	"weir/plugins/ingest/registry/compat"
 	"weir/plugins/ingest/validate"
-	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
 )
 
@@ -65,51 +62,32 @@ how many would be rejected, by which rule, with examples.
 }
 
 func schemaArgs(c *cli.Context) (place registry.Place, candidate registry.Candidate, err error) {
-	args, err := interspersed(c)
-	if err != nil {
-		return place, candidate, err
-	}
-	if len(args) != 1 {
-		return place, candidate, errors.New("expected one argument, the file of the schema")
-	}
 	candidate.Subject = c.String("subject")
-	if candidate.Text, err = os.ReadFile(args[0]); err != nil {
-		return place, candidate, fmt.Errorf("reading the schema: %w", err)
+	if candidate.Text, err = os.ReadFile(arguments(c)[0]); err != nil {
+		return place, candidate, usagef("reading the schema: %w", err)
 	}
 	for _, text := range c.StringSlice("reference") {
 		r, err := registry.ParseReference(text)
 		if err != nil {
-			return place, candidate, err
+			return place, candidate, usageError{err}
 		}
 		candidate.References = append(candidate.References, r)
 	}
 	place = registry.Place{URL: c.String("registry"), APIKey: c.String("api-key")}
 	if place.URL == "" {
-		dir, err := existingDataDir(c)
+		dir, err := weirDir(c)
 		if err != nil {
 			return place, candidate, err
 		}
 		place.URL = dir.ControlURL()
 	}
-	return place, candidate, nil
-}
-
-// existingDataDir is the data directory, which this command does not make.
-func existingDataDir(c *cli.Context) (DataDir, error) {
-	dir, err := dataDir(c)
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(string(dir)); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("there is no data directory %s: name another with --data, or a registry with --registry", dir)
-	}
-	return dir, nil
+	return place, candidate, storeIsThere(place.URL)
 }
 
 func checkSchema(c *cli.Context) error {
 	report, err := runSchemaCheck(c)
 	if err != nil {
-		return cli.Exit(fmt.Errorf("checking the schema: %w", err), 2)
+		return fmt.Errorf("checking the schema: %w", err)
 	}
 	if c.Bool("json") {
 		e := json.NewEncoder(c.App.Writer)
@@ -120,9 +98,9 @@ func checkSchema(c *cli.Context) error {
 	}
 	switch {
 	case err != nil:
-		return cli.Exit(fmt.Errorf("writing the report: %w", err), 2)
+		return fmt.Errorf("writing the report: %w", err)
 	case !report.Compatible || report.DryRun != nil && report.DryRun.Rejected > 0:
-		return cli.Exit("", 1)
+		return cli.Exit("", exitFinding)
 	}
 	return nil
 }
@@ -142,12 +120,12 @@ func runSchemaCheck(c *cli.Context) (*schemaReport, error) {
 	candidate.Against = c.String("against")
 	if level := c.String("compatibility"); level != "" {
 		if candidate.Level, err = compat.ParseLevel(level); err != nil {
-			return nil, err
+			return nil, usageError{err}
 		}
 	}
 	if policy := c.String("policy"); policy != "" {
 		if candidate.Policy, err = compat.ParsePolicy(policy); err != nil {
-			return nil, err
+			return nil, usageError{err}
 		}
 	}
 	var report schemaReport
@@ -161,15 +139,7 @@ func runSchemaCheck(c *cli.Context) (*schemaReport, error) {
 
 // tryOnRecent judges the events of the last while in the raw store.
 func tryOnRecent(c *cli.Context, candidate registry.Candidate) (*validate.DryRun, error) {
-	url := c.String("raw")
-	if url == "" {
-		dir, err := existingDataDir(c)
-		if err != nil {
-			return nil, err
-		}
-		url = dir.RawURL()
-	}
-	store, err := lake.Open(c.Context, url)
+	store, err := openToRead(c, "raw", DataDir.RawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -228,15 +198,20 @@ func versionNames(r *schemaReport) string {
 func registerSchema(c *cli.Context) error {
 	place, candidate, err := schemaArgs(c)
 	if err != nil {
-		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 2)
+		return fmt.Errorf("registering the schema: %w", err)
 	}
 	version, err := registry.RegisterAt(c.Context, place, candidate)
 	detail := map[string]any{"subject": c.String("subject")}
 	if err == nil {
 		detail["version"] = version
 	}
+	refused := registry.Refused(err)
 	if err := recordedAt(c.Context, place.URL, "schema register", detail, err); err != nil {
-		return cli.Exit(fmt.Errorf("registering the schema: %w", err), 1)
+		err = fmt.Errorf("registering the schema: %w", err)
+		if refused {
+			return cli.Exit(err, exitFinding)
+		}
+		return err
 	}
 	_, err = fmt.Fprintln(c.App.Writer, version)
 	return err

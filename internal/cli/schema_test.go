@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,16 +22,10 @@ import (
 func weir(t *testing.T, args ...string) (out string, code int, err error) {
 	t.Helper()
 	var buf bytes.Buffer
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{Schema()}, Writer: &buf, ErrWriter: &buf,
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Schema())}, Writer: &buf, ErrWriter: &buf,
 		ExitErrHandler: func(*cli.Context, error) {}}
 	err = app.RunContext(t.Context(), append([]string{"weir"}, args...))
-	var exit cli.ExitCoder
-	if errors.As(err, &exit) {
-		code = exit.ExitCode()
-	} else if err != nil {
-		code = 1
-	}
-	return buf.String(), code, err
+	return buf.String(), ExitCode(err), err
 }
 
 func file(t *testing.T, dir, name, text string) string {
@@ -99,10 +92,7 @@ func store(t *testing.T, url string, events []string) {
 
 func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 	dir := t.TempDir()
-	data := filepath.Join(dir, "data")
-	if err := os.Mkdir(data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	data := lived(t)
 	v3 := contents(t, "../../schemas/telemetry/v3.json")
 	v4 := contents(t, "../../schemas/examples/telemetry/v4.json")
 	added := file(t, dir, "added.json", strings.Replace(v3, `"flow_rate": {`, `"torque": {"type": "number"}, "flow_rate": {`, 1))
@@ -127,7 +117,7 @@ func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 		{[]string{"check", major, "--data", filepath.Join(dir, "none")}, 2, nil},
 		{[]string{"check", major, "--nope"}, 2, nil},
 		{[]string{"check", filepath.Join(dir, "none.json"), "--data", data}, 2, nil},
-		{[]string{"check", added, "--against", "99", "--data", data}, 2, nil},
+		{[]string{"check", added, "--against", "99", "--data", data}, 3, nil},
 	} {
 		out, code, err := weir(t, append([]string{"schema"}, c.args...)...)
 		if code != c.code {
@@ -146,10 +136,7 @@ func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 
 func TestACandidateIsTriedOnRecentEvents(t *testing.T) {
 	dir := t.TempDir()
-	data := filepath.Join(dir, "data")
-	if err := os.Mkdir(data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	data := lived(t)
 	var events []string
 	for i := range 10 {
 		events = append(events, fmt.Sprintf(`{"event_id":"0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e%02d","device_id":"pump-%d","device_firmware_version":"%d.0.0","timestamp":%q,"metrics":{"cpu_temp":%d,"battery_voltage":3.7}}`,

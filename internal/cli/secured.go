@@ -3,7 +3,6 @@ package cli
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -72,15 +71,15 @@ func clusterAt(c *cli.Context, brokers string) (kafka.Cluster, error) {
 		if ca != "" {
 			raw, err := os.ReadFile(ca)
 			if err != nil {
-				return kafka.Cluster{}, fmt.Errorf("reading the CA of the brokers: %w", err)
+				return kafka.Cluster{}, usagef("reading the CA of the brokers: %w", err)
 			}
 			secure.RootCAs = x509.NewCertPool()
 			if !secure.RootCAs.AppendCertsFromPEM(raw) {
-				return kafka.Cluster{}, fmt.Errorf("reading the CA of the brokers: %s holds no PEM certificate", ca)
+				return kafka.Cluster{}, usagef("reading the CA of the brokers: %s holds no PEM certificate", ca)
 			}
 		}
 	case c.IsSet(flagTLSCA) && ca != "":
-		return kafka.Cluster{}, errors.New("--tls-ca says whom to trust over TLS: give --tls too")
+		return kafka.Cluster{}, usagef("--tls-ca says whom to trust over TLS: give --tls too")
 	}
 	login := kafka.Login{Mechanism: c.String(flagSASLMechanism), User: c.String(flagSASLUser)}
 	if login.Mechanism != "none" {
@@ -89,9 +88,13 @@ func clusterAt(c *cli.Context, brokers string) (kafka.Cluster, error) {
 			return kafka.Cluster{}, err
 		}
 		if login.User == "" || login.Password == "" {
-			return kafka.Cluster{}, fmt.Errorf("authenticating with %s: give --%s, and the password in %s or in the file that %s names",
+			return kafka.Cluster{}, usagef("authenticating with %s: give --%s, and the password in %s or in the file that %s names",
 				login.Mechanism, flagSASLUser, envPassword, envPasswordFile)
 		}
 	}
-	return kafka.New([]string{brokers}, secure, login)
+	log, err := kafka.New([]string{brokers}, secure, login)
+	if err != nil {
+		return log, usageError{err} // it has connected to nobody
+	}
+	return log, nil
 }

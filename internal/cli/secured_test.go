@@ -14,7 +14,7 @@ import (
 func command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	app := &cli.App{Writer: &out, ErrWriter: &out, Commands: []*cli.Command{Topics(), Audit()}, ExitErrHandler: func(*cli.Context, error) {}}
+	app := &cli.App{Writer: &out, ErrWriter: &out, Commands: []*cli.Command{strict(Topics()), strict(Audit())}, ExitErrHandler: func(*cli.Context, error) {}}
 	err := app.RunContext(t.Context(), append([]string{"weir"}, args...))
 	secured.Silent(t, out.String())
 	return out.String(), err

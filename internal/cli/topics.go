@@ -27,7 +27,7 @@ or more, an event is acknowledged when two servers have it.
     --sasl-mechanism SCRAM-SHA-512 --sasl-user weir`[1:],
 			Flags: append([]cli.Flag{
 				&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Required: true, Usage: "`ADDR,…` of the log"},
-				&cli.StringFlag{Name: "profile", Value: "cluster", Usage: "cluster, or standalone for few partitions"},
+				choice("profile", "how many partitions; standalone has few", "cluster", "standalone"),
 				&cli.IntFlag{Name: "replicas", Value: 3, Usage: "`N` servers that keep each record; 1 where there is one server"},
 			}, securedFlags()...),
 			Action: createTopics,
@@ -37,13 +37,10 @@ or more, an event is acknowledged when two servers have it.
 
 func createTopics(c *cli.Context) error {
 	profiles := map[string][]broker.Topic{"cluster": broker.ClusterTopics(), "standalone": broker.Topics()}
-	topics, ok := profiles[c.String("profile")]
-	if !ok {
-		return fmt.Errorf("there is no profile %q: choose cluster or standalone", c.String("profile"))
-	}
+	topics := profiles[c.String("profile")]
 	replicas := c.Int("replicas")
 	if replicas < 1 || replicas > 100 {
-		return fmt.Errorf("a topic cannot have %d replicas: choose how many servers keep each record with --replicas", replicas)
+		return usagef("a topic cannot have %d replicas: choose how many servers keep each record with --replicas", replicas)
 	}
 	log, err := clusterAt(c, c.String("brokers"))
 	if err != nil {
@@ -65,7 +62,7 @@ func createTopics(c *cli.Context) error {
 		}
 	}
 	if err == nil && different > 0 {
-		return fmt.Errorf("%d topics differ and were left as they are: change them with your Kafka's own tools", different)
+		return cli.Exit(fmt.Errorf("%d topics differ and were left as they are: change them with your Kafka's own tools", different), exitFinding)
 	}
 	return err
 }

@@ -60,6 +60,9 @@ type upRun struct {
 }
 
 func (u *upRun) run(ctx context.Context, named string) error {
+	if err := apart(u.listeners()); err != nil {
+		return err
+	}
 	unlock, err := u.data.lock()
 	if err != nil {
 		return err
@@ -159,10 +162,7 @@ func literally(path string) string {
 
 // checkPorts names a port that is taken before anything has been started.
 func (u *upRun) checkPorts() error {
-	a := u.addresses
-	for _, p := range []struct{ flag, addr string }{
-		{"ingest", a.Ingest}, {"api", a.API}, {"ops", a.Ops}, {"broker", a.Broker},
-	} {
+	for _, p := range u.listeners() {
 		l, err := net.Listen("tcp", p.addr)
 		if err != nil {
 			return fmt.Errorf("listening on %s: %w; choose another address with --%s", p.addr, err, p.flag)
@@ -170,6 +170,38 @@ func (u *upRun) checkPorts() error {
 		if err := l.Close(); err != nil {
 			return fmt.Errorf("listening on %s: %w", p.addr, err)
 		}
+	}
+	return nil
+}
+
+// listener is an address that a flag gives to listen on.
+type listener struct{ flag, addr string }
+
+func (u *upRun) listeners() []listener {
+	a := u.addresses
+	return []listener{{"ingest", a.Ingest}, {"api", a.API}, {"ops", a.Ops}, {"broker", a.Broker}}
+}
+
+// apart refuses addresses that are none, and two listeners on one port.
+func apart(listeners []listener) error {
+	hosts, ports := make([]string, len(listeners)), make([]string, len(listeners))
+	for i, l := range listeners {
+		host, port, err := net.SplitHostPort(l.addr)
+		if err == nil {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if err != nil {
+			return usagef("reading --%s: %w; expected HOST:PORT", l.flag, err)
+		}
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			host = "" // every address
+		}
+		for j := range i {
+			if port == ports[j] && port != "0" && (host == hosts[j] || host == "" || hosts[j] == "") {
+				return usagef("--%s and --%s are both on port %s: give each one of its own", listeners[j].flag, l.flag, port)
+			}
+		}
+		hosts[i], ports[i] = host, port
 	}
 	return nil
 }

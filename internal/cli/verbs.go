@@ -14,7 +14,7 @@ type Engine func(ctx context.Context, args []string, extra ...service.CLIOptFunc
 // Verbs are the commands that weir adds. Assets hold configs, schemas and
 // Bloblang for a weir that runs without a checkout.
 func Verbs(assets fs.FS, engine Engine) []*cli.Command {
-	return []*cli.Command{
+	verbs := []*cli.Command{
 		up(assets, engine),
 		fleet(),
 		Keys(),
@@ -28,4 +28,8 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		Hold(),
 		Retention(assets, engine),
 	}
+	for _, v := range verbs {
+		strict(v)
+	}
+	return verbs
 }

@@ -60,7 +60,8 @@ type Progress struct {
 	Done                                      bool // this is the last report
 }
 
-func (c Config) check() error {
+// Check says what of a run cannot be done as it is asked for.
+func (c Config) Check() error {
 	u, err := url.Parse(c.URL)
 	switch {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
@@ -92,7 +93,7 @@ func (c Config) check() error {
 // timeout), so that each event sent has its verdict in summary and journal.
 // The summary is valid also beside an error, for what was sent until then.
 func Run(ctx context.Context, conf Config) (*Summary, error) {
-	if err := conf.check(); err != nil {
+	if err := conf.Check(); err != nil {
 		return nil, err
 	}
 	if conf.Seed == 0 {

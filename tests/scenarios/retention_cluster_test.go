@@ -127,7 +127,7 @@ func TestRetentionOnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
 	if _, err := k.weir("run", file); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.weir("hold", "add", "--fleet", "plant-8", "--reason", "case 4711"); err != nil {
+	if _, err := k.weir("hold", "add", "--fleet", "plant-8", "--reason", "case 4711", "--force"); err != nil {
 		t.Fatal(err)
 	}
 	before := taken(t, k.places)

@@ -64,12 +64,20 @@ func (a API) Call(ctx context.Context, method, path string, send, into any) erro
 	return nil
 }
 
+// Refusal is an answer that says no.
+type Refusal struct {
+	Status int
+	text   string
+}
+
+func (r *Refusal) Error() string { return r.text }
+
 func refusal(status int, raw []byte) error {
 	var p struct{ Title, Detail string }
 	if json.Unmarshal(raw, &p) != nil {
 		p.Title = http.StatusText(status)
 	}
-	err := fmt.Errorf("the api answered %d: %s: %s", status, p.Title, p.Detail)
+	err := &Refusal{status, fmt.Sprintf("the api answered %d: %s: %s", status, p.Title, p.Detail)}
 	if status >= 500 {
 		return fmt.Errorf("%w: %w", ErrAway, err)
 	}

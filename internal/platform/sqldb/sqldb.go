@@ -40,6 +40,7 @@ const (
 type DB struct {
 	*sql.DB
 	Dialect Dialect
+	reading bool // tables stay as they are
 	beside  sync.Map
 }
 

@@ -105,6 +105,9 @@ const (
 	maxRate    = 1_000_000
 )
 
+// Check says what no runner could do, before the spec is sent anywhere.
+func (s Spec) Check() error { return s.check(time.Now()) }
+
 // check refuses what no runner could do, and fills in what is left out.
 func (s *Spec) check(now time.Time) error {
 	switch s.Mode {

@@ -28,16 +28,24 @@ const tempDir = "_tmp"
 // the whole object or none.
 type fileStore struct{ root string }
 
-func openFile(rawURL string) (backend, error) {
-	dir, err := storeurl.Path(rawURL)
+func openFile(rawURL string) (*fileStore, error) {
+	f, err := fileAt(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	f := &fileStore{root: dir}
 	if err := makeDirs(filepath.Join(f.root, tempDir)); err != nil {
 		return nil, err
 	}
 	return f, f.sweep()
+}
+
+// fileAt is the store of a directory as it is.
+func fileAt(rawURL string) (*fileStore, error) {
+	dir, err := storeurl.Path(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	return &fileStore{root: dir}, nil
 }
 
 // FileURL returns the URL of a directory's store.

@@ -59,8 +59,18 @@ type Store struct {
 //
 // Opening talks to no server: an outage shows on first use.
 func Open(ctx context.Context, rawURL string) (*Store, error) {
+	return openStore(ctx, rawURL, openFile)
+}
+
+// OpenReading is Open for those who only read: it makes no directory and needs
+// no right to write in one. A directory that is missing holds nothing.
+func OpenReading(ctx context.Context, rawURL string) (*Store, error) {
+	return openStore(ctx, rawURL, fileAt)
+}
+
+func openStore(ctx context.Context, rawURL string, file func(string) (*fileStore, error)) (*Store, error) {
 	if strings.HasPrefix(rawURL, "file://") {
-		f, err := openFile(rawURL)
+		f, err := file(rawURL)
 		if err != nil {
 			return nil, fmt.Errorf("opening store %s: %w", rawURL, err)
 		}

@@ -1,0 +1,66 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+
+	"weir/internal/platform/storeurl"
+)
+
+// OpenReading opens a store that is there, for reading alone: it makes no file,
+// changes no table (Migrate fails where one is older or newer than this weir)
+// and needs no right to write, not even in the folder. Beside a process that
+// writes, readers see what is committed.
+func OpenReading(ctx context.Context, rawURL string) (*DB, error) {
+	if !strings.HasPrefix(rawURL, "sqlite://") {
+		db, err := Open(ctx, rawURL)
+		if err == nil {
+			db.reading = true
+		}
+		return db, err
+	}
+	path, err := storeurl.Path(rawURL)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening SQL store %s: %w", rawURL, err)
+	}
+	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)"}}
+	// While anyone has the store open, and after a crash, there is a log beside it
+	// that belongs to what is read. Without one nobody writes, and the file is all
+	// there is: SQLite then needs to make neither a log nor an index of one.
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		q.Set("immutable", "1")
+	} else if err != nil {
+		return nil, fmt.Errorf("opening SQL store %s: %w", rawURL, err)
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("opening SQL store %s: %w", rawURL, err)
+	}
+	db.SetMaxOpenConns(8)
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening SQL store %s: %w", rawURL, err), db.Close())
+	}
+	return &DB{DB: db, Dialect: SQLite, reading: true}, nil
+}
+
+// migrated tells whether the tables of a room are those that this weir knows.
+func (db *DB) migrated(ctx context.Context, room string, steps int) error {
+	var done int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`, room).Scan(&done); err != nil {
+		return fmt.Errorf("reading the version of %s: %w", room, err)
+	}
+	if done != steps {
+		return fmt.Errorf("reading %s: the store has %d steps of its tables and this weir knows %d; "+
+			"use the weir that wrote it, or start this one on it once", room, done, steps)
+	}
+	return nil
+}
