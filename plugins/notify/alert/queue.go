@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/jobs"
 )
 
 // The states of a delivery.
@@ -69,14 +70,15 @@ func (q *queue) take(ctx context.Context, now time.Time) (n *Notice, err error) 
 	if err := q.enqueue(ctx, now); err != nil {
 		return nil, fmt.Errorf("reading the notices of channel %s: %w", q.channel, err)
 	}
-	var id string
-	err = q.store.db.QueryRowContext(ctx, `SELECT notice_id FROM alert_delivery WHERE channel = $1 AND state IN ('pending', 'failed')
-		AND next_at <= $2 AND claimed_until <= $2 ORDER BY next_at, notice_id LIMIT 1`, q.channel, now.UnixMicro()).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
+	// A delivery has no owner: after its lease it is sent again, by whoever comes.
+	work := jobs.Table{DB: q.store.db, Name: "alert_delivery", Key: "notice_id", Until: "claimed_until", Lease: lease,
+		Work: `channel = $2 AND state IN ('pending', 'failed') AND next_at <= $1`, Order: `next_at, notice_id`, Args: []any{q.channel}}
+	id, err := work.Take(ctx, "", "", now)
+	if err == nil && id == "" {
 		return nil, nil
 	}
 	if err == nil {
-		n, err = q.claim(ctx, id, now)
+		n, err = q.read(ctx, id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the notices of channel %s: %w", q.channel, err)
@@ -132,16 +134,8 @@ func (q *queue) wants(reason string) bool {
 	return false
 }
 
-// claim takes the lease, unless another process was quicker.
-func (q *queue) claim(ctx context.Context, id string, now time.Time) (*Notice, error) {
-	res, err := q.store.db.ExecContext(ctx, `UPDATE alert_delivery SET claimed_until = $3 WHERE notice_id = $1 AND channel = $2
-		AND state IN ('pending', 'failed') AND claimed_until <= $4`, id, q.channel, now.Add(lease).UnixMicro(), now.UnixMicro())
-	if err != nil {
-		return nil, err
-	}
-	if got, err := res.RowsAffected(); err != nil || got == 0 {
-		return nil, err
-	}
+// read is a notice as it is to be sent.
+func (q *queue) read(ctx context.Context, id string) (*Notice, error) {
 	n := &Notice{ID: id}
 	var lines, state string
 	var sealed int64

@@ -11,6 +11,7 @@ import (
 
 	"weir/internal/control/hold"
 	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/jobs"
 	"weir/internal/platform/sqldb"
 )
 
@@ -55,11 +56,11 @@ func (r *runner) carry(ctx context.Context, e *Erasure) error {
 		r.beat(working, e.ID, stop)
 	}()
 	next, err := r.step(working, e)
-	lost := errors.Is(context.Cause(working), errLost)
+	lost := errors.Is(context.Cause(working), jobs.ErrLost)
 	stop(nil)
 	<-beating
-	if lost || errors.Is(err, errLost) {
-		return errLost
+	if lost || errors.Is(err, jobs.ErrLost) {
+		return jobs.ErrLost
 	}
 	var hold held
 	switch {
@@ -91,8 +92,8 @@ func (r *runner) beat(ctx context.Context, id string, stop context.CancelCauseFu
 			return
 		case <-tick.C:
 		}
-		if errors.Is(r.store.renew(ctx, r.owner, id), errLost) {
-			stop(errLost)
+		if errors.Is(r.store.renew(ctx, r.owner, id), jobs.ErrLost) {
+			stop(jobs.ErrLost)
 			return
 		}
 	}

@@ -11,15 +11,12 @@ import (
 	"github.com/google/uuid"
 
 	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/jobs"
 	"weir/internal/platform/sqldb"
 )
 
-// The errors that callers tell apart.
-var (
-	ErrNotFound = errors.New("no such erasure")
-
-	errLost = errors.New("another process carries the erasure out")
-)
+// ErrNotFound says that there is no erasure of an id.
+var ErrNotFound = errors.New("no such erasure")
 
 // lease is how long an erasure stays with a process that says nothing: what a
 // crash delays it by.
@@ -27,8 +24,9 @@ const lease = 10 * time.Second
 
 // Store keeps erasures in the control store. What it returns is committed.
 type Store struct {
-	db  *sqldb.DB
-	now func() time.Time
+	db   *sqldb.DB
+	work jobs.Table
+	now  func() time.Time
 }
 
 func migrations() []sqldb.Migration {
@@ -44,7 +42,11 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := errors.Join(db.Migrate(ctx, "erasure", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, fmt.Errorf("opening the store of erasures: %w", err)
 	}
-	return &Store{db: db, now: time.Now}, nil
+	// Those that wait for their second pass come first, and the scrubbing of files
+	// last: one scrubbing serves all.
+	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "erasure", Key: "id", Until: "lease_until", Owner: "owner", Lease: lease,
+		Work:  `phase <> 'ended' AND not_before <= $1`,
+		Order: `CASE phase WHEN 'settle' THEN 0 WHEN 'begin' THEN 1 ELSE 2 END, created_at, id`}}, nil
 }
 
 // Create queues an erasure, to be done within a bound. The spec has been checked.
@@ -142,32 +144,18 @@ func (s *Store) open(ctx context.Context) (list []*Erasure, err error) {
 }
 
 // take gives an erasure that has something to be done to owner, nil when there
-// is none. Those that wait for their second pass come first, and the scrubbing
-// of files last: one scrubbing serves all.
+// is none.
 func (s *Store) take(ctx context.Context, owner string) (*Erasure, error) {
-	now := s.now()
-	var id string
-	err := s.db.QueryRowContext(ctx, `SELECT id FROM erasure WHERE phase <> 'ended' AND lease_until < $1 AND not_before <= $1
-		ORDER BY CASE phase WHEN 'settle' THEN 0 WHEN 'begin' THEN 1 ELSE 2 END, created_at, id LIMIT 1`, now.UnixMicro()).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("looking for an erasure: %w", err)
-	}
-	res, err := s.db.ExecContext(ctx, `UPDATE erasure SET owner = $1, lease_until = $2 WHERE id = $3 AND phase <> 'ended' AND lease_until < $4`,
-		owner, now.Add(lease).UnixMicro(), id, now.UnixMicro())
-	if err != nil {
-		return nil, fmt.Errorf("taking erasure %s: %w", id, err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return nil, err // another was quicker
+	id, err := s.work.Take(ctx, owner, "", s.now())
+	if err != nil || id == "" {
+		return nil, err
 	}
 	return s.Get(ctx, id)
 }
 
 // renew keeps the lease.
 func (s *Store) renew(ctx context.Context, owner, id string) error {
-	return s.change(ctx, owner, id, `lease_until = $3`, s.now().Add(lease).UnixMicro())
+	return s.work.Renew(ctx, owner, id, s.now())
 }
 
 // save keeps an erasure as it is now.
@@ -176,23 +164,10 @@ func (s *Store) save(ctx context.Context, owner string, e *Erasure) error {
 	if err != nil {
 		return fmt.Errorf("saving erasure %s: %w", e.ID, err)
 	}
-	return s.change(ctx, owner, e.ID, `phase = $3, buried_at = $4, changed_at = $5, document = $6`, string(e.phase), e.buried, s.now().UnixMicro(), string(text))
+	return s.work.Change(ctx, owner, e.ID, `phase = $3, buried_at = $4, changed_at = $5, document = $6`, string(e.phase), e.buried, s.now().UnixMicro(), string(text))
 }
 
 // release lets go of an erasure until a time.
 func (s *Store) release(ctx context.Context, owner, id string, until time.Time) error {
-	return s.change(ctx, owner, id, `owner = '', lease_until = 0, not_before = $3`, until.UnixMicro())
-}
-
-func (s *Store) change(ctx context.Context, owner, id, set string, args ...any) error {
-	res, err := s.db.ExecContext(ctx, `UPDATE erasure SET `+set+` WHERE id = $1 AND owner = $2`, append([]any{id, owner}, args...)...)
-	if err != nil {
-		return fmt.Errorf("saving erasure %s: %w", id, err)
-	}
-	if n, err := res.RowsAffected(); err != nil {
-		return fmt.Errorf("saving erasure %s: %w", id, err)
-	} else if n == 0 {
-		return errLost
-	}
-	return nil
+	return s.work.Release(ctx, owner, id, `not_before = $3`, until.UnixMicro())
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/jobs"
 )
 
 func TestAJobPublishesEveryStoredEvent(t *testing.T) {
@@ -111,7 +112,7 @@ func TestAnotherRunnerTakesOverWhenTheLeaseEnds(t *testing.T) {
 	if second, err := w.jobs.take(t.Context(), "b"); second == nil || err != nil {
 		t.Fatal("the lease has ended", err)
 	}
-	if _, err := w.jobs.save(t.Context(), "a", first, Progress{Read: 9}, nil); !errors.Is(err, errLost) {
+	if _, err := w.jobs.save(t.Context(), "a", first, Progress{Read: 9}, nil); !errors.Is(err, jobs.ErrLost) {
 		t.Fatalf("the first runner has lost it: %v", err)
 	}
 }

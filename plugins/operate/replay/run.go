@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"weir/internal/platform/jobs"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -101,7 +102,7 @@ func (r *run) carry(ctx context.Context) error {
 	r.flight.abandon()
 	stop(errStopped)
 	<-beating
-	if errors.Is(err, errLost) {
+	if errors.Is(err, jobs.ErrLost) {
 		return err
 	}
 	state, reason := Done, ""
@@ -151,13 +152,13 @@ func (r *run) beat(ctx context.Context, stop context.CancelCauseFunc) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, errLost):
-			stop(errLost)
+		case errors.Is(err, jobs.ErrLost):
+			stop(jobs.ErrLost)
 			return
 		case err != nil:
 			if time.Since(saved) > lease {
 				r.log.Warnf("Replay %s is let go: %v", r.job.ID, err)
-				stop(errLost)
+				stop(jobs.ErrLost)
 				return
 			}
 		case state != Running:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"weir/internal/platform/jobs"
 	"weir/internal/platform/sqldb"
 )
 
@@ -17,8 +18,6 @@ import (
 var (
 	ErrNotFound = errors.New("no such replay")
 	ErrState    = errors.New("the replay's state does not allow it")
-
-	errLost = errors.New("another process runs the job")
 )
 
 // lease is how long a job stays with a runner that says nothing: what a crash
@@ -28,8 +27,9 @@ const lease = 10 * time.Second
 // Store keeps jobs in the control store. A job, its progress and its position
 // change together; what is returned as done is committed.
 type Store struct {
-	db  *sqldb.DB
-	now func() time.Time
+	db   *sqldb.DB
+	work jobs.Table
+	now  func() time.Time
 }
 
 func migrations() []sqldb.Migration {
@@ -46,7 +46,8 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "replay", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of replays: %w", err)
 	}
-	return &Store{db: db, now: time.Now}, nil
+	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "replay_job", Key: "id", Until: "lease_until", Owner: "owner", Lease: lease,
+		Work: `state IN ('queued', 'running')`, Order: `created_at, id`}}, nil
 }
 
 // Create queues a job. The spec has been checked.
@@ -162,27 +163,15 @@ func (s *Store) move(ctx context.Context, id string, to State, from string) (*Jo
 // take gives the oldest job that waits, or whose runner has gone, to owner. It
 // returns nil when there is none.
 func (s *Store) take(ctx context.Context, owner string) (*Job, error) {
-	now := s.now()
-	var id string
-	err := s.db.QueryRowContext(ctx, `SELECT id FROM replay_job WHERE state IN ('queued', 'running') AND lease_until < $1 ORDER BY created_at, id LIMIT 1`, now.UnixMicro()).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("looking for a replay: %w", err)
-	}
-	res, err := s.db.ExecContext(ctx, `UPDATE replay_job SET state = 'running', owner = $1, lease_until = $2, started_at = CASE WHEN started_at = 0 THEN $3 ELSE started_at END
-		WHERE id = $4 AND state IN ('queued', 'running') AND lease_until < $3`, owner, now.Add(lease).UnixMicro(), now.UnixMicro(), id)
-	if err != nil {
-		return nil, fmt.Errorf("taking replay %s: %w", id, err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return nil, err // another was quicker
+	id, err := s.work.Take(ctx, owner, `state = 'running', started_at = CASE WHEN started_at = 0 THEN $1 ELSE started_at END`, s.now())
+	if err != nil || id == "" {
+		return nil, err
 	}
 	return s.Get(ctx, id)
 }
 
 // save keeps how far owner has come, and its lease, and returns the job's
-// state: people may have changed it. It returns errLost to a runner that is
+// state: people may have changed it. It returns jobs.ErrLost to a runner that is
 // not the owner any more.
 func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, position json.RawMessage) (State, error) {
 	progress, err := json.Marshal(p)
@@ -197,7 +186,7 @@ func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, posi
 	err = s.db.QueryRowContext(ctx, `UPDATE replay_job SET progress = $1, position = $2, result = $3, lease_until = $4
 		WHERE id = $5 AND owner = $6 RETURNING state`, string(progress), string(position), string(result), s.now().Add(lease).UnixMicro(), j.ID, owner).Scan(&state)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", errLost
+		return "", jobs.ErrLost
 	} else if err != nil {
 		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
 	}
