@@ -20,6 +20,7 @@ const (
 	MetaVerdicts    = "local_verdicts"     // *Verdicts: those of its HTTP request
 	MetaIndex       = "local_index"        // int: position in its HTTP request
 	MetaDevice      = "local_device"       // device_id, the record key
+	MetaOriginal    = "local_original"     // *[]byte: the event as it was validated
 	MetaCode        = "local_code"         // Code of a rejection
 	MetaErrors      = "local_errors"       // JSON array of FieldError
 	MetaDuplicateOf = "local_duplicate_of" // Coordinates of the canonical record; set means duplicate

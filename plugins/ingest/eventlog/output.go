@@ -42,6 +42,10 @@ are away, batches wait. When a batch fails, some of it may have been written: wh
 The key of a record is the device (metadata `+"`local_device`"+`, which `+"`schema_validate`"+` sets), hashed as Kafka's own clients do it, so that a
 device's events stay in order. The value is the message's bytes. Its headers are the metadata whose names begin with `+"`weir_`"+`, and `+"`traceparent`"+`.
 
+Processors before this output may change what they like, mask fields for instance, but not what the event is. One that is no event any more, or has
+another event_id, device_id or timestamp than when `+"`schema_validate`"+` judged it (a mapping without `+"`root = this`"+` does that), is failed as
+`+"`processing_failed`"+`, and its dead letter has the bytes that were judged.
+
 A message that a processor has failed goes through the processors of `+"`dead_letter`"+`, on a copy, and what they make of it to its topic, in
 the same requests as the healthy ones. A failure there fails the batch; without `+"`dead_letter`"+`, so does a failed message. An
 outage of the log never makes a dead letter.

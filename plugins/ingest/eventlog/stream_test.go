@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
@@ -81,5 +82,60 @@ mapping: |
 	}
 	if r := w.written("dead-letter", 1)[0]; string(r.Value) != `letter: {"kind":"fail"}` {
 		t.Errorf("dead letter %s", r.Value)
+	}
+}
+
+// What a processor makes another thing of is no event of the log: its own bytes
+// are a dead letter, and its device is told. A mask of other fields has its way.
+func TestEventLog_AnEventThatAProcessorMadeAnotherThingKeepsItsBytes(t *testing.T) {
+	w := newWorld(t, letters)
+	body := func(kind string) string {
+		return fmt.Sprintf(`{"event_id":"0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f","device_id":"d-1","device_firmware_version":"2.1.0",`+
+			`"timestamp":"2026-11-21T09:15:00Z","metrics":{"a":1},"diagnostics":{"user":%q}}`, kind)
+	}
+	mapping, err := bloblang.Parse(`
+root = match {
+  this.diagnostics.user == "mask" => this.assign({"diagnostics": {"user": "***"}}),
+  this.diagnostics.user == "lose" => {"diagnostics": {"user": "***"}},
+  this.diagnostics.user == "fail" => throw("no"),
+}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdicts := &event.Verdicts{}
+	var batch service.MessageBatch
+	for i, kind := range []string{"mask", "lose", "fail"} {
+		raw := []byte(body(kind))
+		msg := service.NewMessage(raw)
+		msg.MetaSetMut(event.MetaDevice, "d-1")
+		event.KeepOriginal(msg, &raw)
+		verdicts.Attach(msg, i)
+		if mapped, err := msg.BloblangQuery(mapping); err != nil {
+			msg.SetError(err)
+		} else {
+			msg = mapped
+		}
+		batch = append(batch, msg)
+	}
+	for range 2 { // the engine may hand the batch in again
+		if err := w.out.WriteBatch(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range w.written("raw-events", 2) {
+		if event, err := service.NewMessage(r.Value).AsStructured(); err != nil ||
+			fmt.Sprint(event.(map[string]any)["diagnostics"], event.(map[string]any)["device_id"]) != "map[user:***]d-1" {
+			t.Errorf("the log has %s", r.Value)
+		}
+	}
+	got := map[string]int{}
+	for _, r := range w.written("dead-letter", 4) {
+		got[string(r.Value)]++
+	}
+	if got["letter: "+body("lose")] != 2 || got["letter: "+body("fail")] != 2 {
+		t.Errorf("the dead letters are %v", got)
+	}
+	if missing := verdicts.Unwritten(3); len(missing) > 0 {
+		t.Errorf("%v count as dropped", missing)
 	}
 }

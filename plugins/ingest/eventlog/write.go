@@ -67,6 +67,10 @@ func (o *output) fill(ctx context.Context, w *write, batch service.MessageBatch)
 	w.headers = slices.Grow(w.headers, usual*len(batch))
 	var failed service.MessageBatch
 	for _, msg := range batch {
+		if lost := restored(msg); lost != nil {
+			failed = append(failed, lost)
+			continue
+		}
 		if msg.GetError() != nil {
 			failed = append(failed, msg)
 			continue
@@ -97,6 +101,23 @@ func (o *output) fill(ctx context.Context, w *write, batch service.MessageBatch)
 		w.large++
 	}
 	return nil
+}
+
+// restored returns nil for a message that is still the event which was
+// validated. Of one that a processor has made another thing it returns a copy
+// with the event's own bytes, failed: what was acknowledged to be can then
+// still be repaired. The message itself may be handed in again.
+func restored(msg *service.Message) *service.Message {
+	original, why := event.Altered(msg)
+	if why == nil {
+		return nil
+	}
+	whole := msg.Copy()
+	whole.SetBytes(original)
+	if whole.GetError() == nil { // else the processor's own words say more
+		event.MarkRejected(whole, why)
+	}
+	return whole
 }
 
 // size is 1 for a dead letter that may not fit into a batch of events, else 0.

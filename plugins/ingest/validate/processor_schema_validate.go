@@ -160,7 +160,8 @@ func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	defer p.judges.Put(j)
 	count := p.tally.batch()
 	m := marker{now: time.Now(), clockAhead: p.clockAhead, lateAfter: p.lateAfter}
-	for _, msg := range batch {
+	originals := make([][]byte, len(batch))
+	for i, msg := range batch {
 		if msg.GetError() != nil {
 			continue // another processor has failed it already
 		}
@@ -170,6 +171,10 @@ func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch
 			continue
 		}
 		v := j.judge(raw)
+		if v.Rejection == nil {
+			originals[i] = raw
+			event.KeepOriginal(msg, &originals[i])
+		}
 		count.add(&v, m.mark(msg, &v))
 	}
 	count.done()

@@ -1,0 +1,84 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// answer posts one event and returns the reply.
+func (s *system) answer(body string) (status int, reply string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addresses[0]+"/v1/events", strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", s.key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(raw)
+}
+
+// Someone masks a field before the log and forgets `root = this`. No device is
+// told that such an event is kept, and its own bytes can still be brought in.
+func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
+	s := newSystem(t)
+	for _, dir := range []string{"configs", "schemas", "bloblang"} {
+		if err := os.CopyFS(filepath.Join(s.dir, dir), os.DirFS(repo(dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ingest := filepath.Join(s.dir, "configs", "streams", "ingest.yaml")
+	raw, err := os.ReadFile(ingest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	masked := strings.Replace(string(raw), "\n# Here the batch becomes durable",
+		"    - label: mask\n      mapping: |\n        root.diagnostics.user = \"***\"\n\n# Here the batch becomes durable", 1)
+	if masked == string(raw) {
+		t.Fatal("ingest.yaml has no place for the mask")
+	}
+	if err := os.WriteFile(ingest, []byte(masked), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.ready()
+	s.createKey()
+	event := fmt.Sprintf(`{"event_id":%q,"device_id":"door-1","device_firmware_version":"2.1.0","timestamp":%q,`+
+		`"metrics":{"cpu_temp":61.5,"battery_voltage":3.7,"vibration":0.2},"diagnostics":{"user":"ada"}}`,
+		uuid.NewString(), time.Now().UTC().Format(time.RFC3339Nano))
+	if status, reply := s.answer(event); status != http.StatusBadRequest || !strings.Contains(reply, `"processing_failed"`) || !strings.Contains(reply, "root = this") {
+		t.Fatalf("answered %d: %s", status, reply)
+	}
+	s.drained()
+	if n := s.stored(); n != 0 {
+		t.Fatalf("%d events are stored before the redrive", n)
+	}
+	if j := s.replay("--mode", "redrive", "--code", "processing_failed")(); j.Progress.Published != 1 {
+		t.Fatalf("the redrive: %+v", j)
+	}
+	s.drained()
+	var found struct{ Events []json.RawMessage }
+	s.get(fmt.Sprintf("/v1/events?device=door-1&from=%s&to=%s", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339),
+		time.Now().Add(time.Hour).UTC().Format(time.RFC3339)), s.key, &found)
+	if len(found.Events) != 1 || !strings.Contains(string(found.Events[0]), "ada") {
+		t.Fatalf("after the redrive: %s", found.Events)
+	}
+	s.audit()
+}
