@@ -23,6 +23,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		Schema(),
 		Audit(),
 		Replay(),
+		patchWorker(),
 		Erase(),
 		Query(),
 		Hold(),

@@ -187,3 +187,45 @@ output:
 		t.Error("a stream beside did not get in within a minute")
 	}
 }
+
+// A patch runs in a process of its own, which the binary starts: it repairs, and
+// one that would take all memory takes its job with it, and nothing else.
+func TestRedrive_PatchIsBounded(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	event := fmt.Sprintf(`{"event_id": %q, "device_id": "pump-1", "device_firmware_version": "2.1.0", "timestamp": %q,
+		"metrics": {"cpu_temp": "61.5", "battery_voltage": 3.7, "vibration": 0.2}}`, uuid.NewString(), time.Now().UTC().Format(time.RFC3339))
+	if status, err := postOne(t, s.addresses[0], s.key, event); err != nil || status != 400 {
+		t.Fatalf("answered %d: %v", status, err)
+	}
+	redrive := func(args ...string) (string, error) {
+		return s.weir(append([]string{"replay", "--data", s.data, "--mode", "redrive", "--reason", "test", "--quiet"}, args...)...)
+	}
+	var out string
+	var err error
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) { // until the dead letter is stored
+		if out, err = redrive("--dry-run", "--patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()"); err == nil && strings.Contains(out, `"cpu_temp":61.5`) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the preview: %v\n%s", err, out)
+		}
+	}
+	if out, err := redrive("--dry-run", "--patch", "root = range(0, 100000000)"); err == nil || !strings.Contains(err.Error(), "range") {
+		t.Errorf("a generator: %v\n%s", err, out)
+	}
+	bomb := "let a0 = content().string()\n"
+	for i := range 60 {
+		bomb += fmt.Sprintf("let a%d = $a%d + $a%d\n", i+1, i, i)
+	}
+	if out, err := redrive("--dry-run", "--patch", bomb+"root.x = $a60"); err != nil || !strings.Contains(out, "of memory") {
+		t.Errorf("a bomb: %v\n%s", err, out)
+	}
+	if out, err := redrive("--patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()"); err != nil || !strings.Contains(out, "1 published") {
+		t.Errorf("repairing it: %v\n%s", err, out)
+	}
+	s.audit()
+	s.stop()
+}

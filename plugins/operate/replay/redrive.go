@@ -77,10 +77,8 @@ func (s *Spec) back(l *Letter) (targets string, validate bool) {
 
 // redrive publishes dead letters again, but for those that were before.
 func (r *run) redrive(ctx context.Context) error {
-	patch, err := newPatcher(r.job.Patch)
-	if err != nil {
-		return err
-	}
+	patch := newPatcher(ctx, r.job.Patch, shippedLimits())
+	defer patch.close()
 	q := LetterQuery{Fleet: r.job.Fleet, Devices: r.job.Devices, Stages: r.job.Stages, Codes: r.job.Codes}
 	if r.job.From != nil {
 		q.From = *r.job.From
@@ -114,7 +112,7 @@ func (r *run) redrive(ctx context.Context) error {
 		}
 		return nil
 	}
-	err = r.letters.Scan(ctx, q, func(l *Letter) error {
+	err := r.letters.Scan(ctx, q, func(l *Letter) error {
 		if letters = append(letters, l); len(letters) < r.pace.parcel(r.batch) {
 			return nil
 		}
@@ -150,6 +148,8 @@ func (r *run) pack(ctx context.Context, letters []*Letter, patch *patcher) ([]*p
 		}
 		value, ok, err := patch.apply(l.Original)
 		switch {
+		case patch.fatal(err):
+			return nil, err
 		case err != nil:
 			failed = append(failed, Outcome{ID: l.ID, Reason: err.Error()})
 			straight.refused++
@@ -234,7 +234,11 @@ func (r *run) preview(ctx context.Context, q LetterQuery, patch *patcher) error 
 				out.Counts = append(out.Counts, Count{l.Fleet, l.Stage, l.Code, 1})
 			}
 			if len(out.Samples) < samplesMost {
-				out.Samples = append(out.Samples, sample(l, patch))
+				s, err := sample(l, patch)
+				if err != nil {
+					return err
+				}
+				out.Samples = append(out.Samples, s)
 			}
 		}
 		r.flight.count(func(p *Progress) { p.Read += int64(len(page)); p.Skipped += int64(len(page)) })
@@ -257,12 +261,14 @@ func (r *run) preview(ctx context.Context, q LetterQuery, patch *patcher) error 
 	return nil
 }
 
-func sample(l *Letter, patch *patcher) Sample {
+func sample(l *Letter, patch *patcher) (Sample, error) {
 	s := Sample{ID: l.ID, Fleet: l.Fleet, Stage: l.Stage, Code: l.Code, Message: l.Message, Device: l.Device, FailedAt: l.FailedAt.UTC(), Original: cut(l.Original)}
-	if patch.mapping == nil {
-		return s
+	if patch.text == "" {
+		return s, nil
 	}
 	switch patched, ok, err := patch.apply(l.Original); {
+	case patch.fatal(err):
+		return s, err
 	case err != nil:
 		s.Problem = err.Error()
 	case !ok:
@@ -271,7 +277,7 @@ func sample(l *Letter, patch *patcher) Sample {
 		text := cut(patched)
 		s.Patched = &text
 	}
-	return s
+	return s, nil
 }
 
 // cut returns the bytes as text, as much as a sample shows.

@@ -1,0 +1,18 @@
+package cli
+
+import (
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/plugins/operate/replay"
+)
+
+// patchWorker is weir as the process in which a redrive runs a patch.
+func patchWorker() *cli.Command {
+	return &cli.Command{
+		Name: replay.WorkerVerb, Hidden: true,
+		Usage:  "Patch the events of a redrive, which starts this itself",
+		Action: func(*cli.Context) error { return replay.PatchWorker(os.Stdin, os.Stdout) },
+	}
+}
