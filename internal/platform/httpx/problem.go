@@ -1,7 +1,6 @@
 package httpx
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 )
@@ -23,13 +22,13 @@ type Problem struct {
 func Write(w http.ResponseWriter, p Problem) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	body := append(p.JSON(), '\n')
+	body := p.JSON()
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body)
 }
 
-// JSON is the body of the problem, for protocols other than HTTP.
+// JSON is the body of the problem, a line, for protocols other than HTTP.
 func (p Problem) JSON() []byte {
 	body := map[string]any{}
 	for k, v := range p.Extra {
@@ -39,7 +38,7 @@ func (p Problem) JSON() []byte {
 	if p.Detail != "" {
 		body["detail"] = p.Detail
 	}
-	raw, err := json.Marshal(body)
+	raw, err := JSON(body)
 	if err != nil { // an extension member of ours that is no JSON
 		raw = []byte(`{"type":"about:blank","status":500}`)
 	}

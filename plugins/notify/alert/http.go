@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -196,7 +195,7 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 		failed(w, err)
 		return
 	}
-	respond(w, http.StatusOK, map[string]any{"alerts": alerts, "next": next})
+	httpx.Answer(w, http.StatusOK, map[string]any{"alerts": alerts, "next": next})
 }
 
 func (h *handler) page(ctx context.Context, f *filter) (alerts []alertJSON, next *string, err error) {
@@ -241,23 +240,8 @@ func (h *handler) migrate(ctx context.Context) error {
 // failed answers that the store did not answer.
 func failed(w http.ResponseWriter, err error) {
 	if errors.Is(err, sql.ErrNoRows) {
-		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource",
-			Detail: "there is no alert of this id, or it is of another fleet"})
+		httpx.NotFound(w, "there is no alert of this id, or it is of another fleet")
 		return
 	}
-	w.Header().Set("Retry-After", "5")
-	httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
-		Detail: "the alert store does not answer: try again"})
-}
-
-func respond(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(raw, '\n'))
+	httpx.Unavailable(w, "the alert store")
 }

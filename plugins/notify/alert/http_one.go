@@ -35,7 +35,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request) {
 		failed(w, err)
 		return
 	}
-	respond(w, http.StatusOK, struct {
+	httpx.Answer(w, http.StatusOK, struct {
 		alertJSON
 		Deliveries []deliveryJSON `json:"deliveries"`
 	}{a, deliveries})
@@ -118,5 +118,5 @@ func (h *handler) change(w http.ResponseWriter, r *http.Request, query, state st
 			Detail: "the alert is " + a.State})
 		return
 	}
-	respond(w, http.StatusOK, a)
+	httpx.Answer(w, http.StatusOK, a)
 }

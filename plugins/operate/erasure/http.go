@@ -70,7 +70,7 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Location", "/v1/erasures/"+e.ID)
-	respond(w, http.StatusCreated, e)
+	httpx.Answer(w, http.StatusCreated, e)
 }
 
 func (h *rest) read(w http.ResponseWriter, r *http.Request) (spec Spec, err error) {
@@ -130,7 +130,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	if list == nil {
 		list = []*Erasure{}
 	}
-	respond(w, http.StatusOK, map[string]any{"erasures": list})
+	httpx.Answer(w, http.StatusOK, map[string]any{"erasures": list})
 }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
@@ -139,19 +139,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	respond(w, http.StatusOK, e)
-}
-
-func respond(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(raw, '\n')) // the client has gone
+	httpx.Answer(w, http.StatusOK, e)
 }
 
 // fail says what is wrong with the request; what is wrong with the store stays
@@ -161,14 +149,12 @@ func fail(w http.ResponseWriter, err error) {
 	var kept held
 	switch {
 	case errors.As(err, &bad):
-		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: bad.Error()})
+		httpx.Invalid(w, bad.Error())
 	case errors.As(err, &kept):
 		httpx.Write(w, httpx.Problem{Type: "held", Status: http.StatusConflict, Title: "The fleet is under legal hold", Detail: kept.Error()})
 	case errors.Is(err, ErrNotFound):
-		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: "no erasure has this id"})
+		httpx.NotFound(w, "no erasure has this id")
 	default:
-		w.Header().Set("Retry-After", "5")
-		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
-			Detail: "the store of erasures does not answer: try again"})
+		httpx.Unavailable(w, "the store of erasures")
 	}
 }

@@ -66,7 +66,7 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Location", "/v1/replays/"+j.ID)
-	respond(w, http.StatusCreated, j.shown())
+	httpx.Answer(w, http.StatusCreated, j.shown())
 }
 
 func (h *rest) read(w http.ResponseWriter, r *http.Request) (Spec, error) {
@@ -132,7 +132,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	if jobs == nil {
 		jobs = []*Job{}
 	}
-	respond(w, http.StatusOK, map[string]any{"replays": jobs}) // the store has shown them
+	httpx.Answer(w, http.StatusOK, map[string]any{"replays": jobs}) // the store has shown them
 }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
@@ -141,7 +141,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	respond(w, http.StatusOK, j.shown())
+	httpx.Answer(w, http.StatusOK, j.shown())
 }
 
 func (h *rest) change(do func(context.Context, string) (*Job, error)) http.HandlerFunc {
@@ -156,20 +156,8 @@ func (h *rest) change(do func(context.Context, string) (*Job, error)) http.Handl
 			fail(w, err)
 			return
 		}
-		respond(w, http.StatusOK, j.shown())
+		httpx.Answer(w, http.StatusOK, j.shown())
 	}
-}
-
-func respond(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(raw, '\n')) // the client has gone
 }
 
 // fail says what is wrong with the request; what is wrong with the store stays
@@ -178,12 +166,10 @@ func fail(w http.ResponseWriter, err error) {
 	var bad invalid
 	switch {
 	case errors.As(err, &bad):
-		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: bad.Error()})
+		httpx.Invalid(w, bad.Error())
 	case errors.Is(err, ErrNotFound):
-		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: "no replay has this id"})
+		httpx.NotFound(w, "no replay has this id")
 	default:
-		w.Header().Set("Retry-After", "5")
-		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
-			Detail: "the store of replays does not answer: try again"})
+		httpx.Unavailable(w, "the store of replays")
 	}
 }

@@ -1,7 +1,6 @@
 package retention
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -24,8 +23,7 @@ func Handler(control *sqldb.DB) http.Handler {
 		if text := r.URL.Query().Get("limit"); text != "" {
 			n, err := strconv.Atoi(text)
 			if err != nil || n < 1 || n > runsMost {
-				httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid",
-					Detail: fmt.Sprintf("limit: expected 1 to %d", runsMost)})
+				httpx.Invalid(w, fmt.Sprintf("limit: expected 1 to %d", runsMost))
 				return
 			}
 			limit = n
@@ -34,19 +32,11 @@ func Handler(control *sqldb.DB) http.Handler {
 		if runs == nil {
 			runs = []Run{}
 		}
-		var raw []byte
-		if err == nil {
-			raw, err = json.Marshal(map[string]any{"runs": runs})
-		}
 		if err != nil {
-			w.Header().Set("Retry-After", "5")
-			httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
-				Detail: "the control store does not answer: try again"})
+			httpx.Unavailable(w, "the control store")
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write(append(raw, '\n')) // the client has gone
+		httpx.Answer(w, http.StatusOK, map[string]any{"runs": runs})
 	})
 	return mux
 }

@@ -2,7 +2,6 @@ package rollup
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -104,7 +103,7 @@ func (h *handler) rollups(w http.ResponseWriter, r *http.Request) {
 		c := encodeCursor(*next, q, hash)
 		page.Next = &c
 	}
-	answer(w, page)
+	httpx.Answer(w, http.StatusOK, page)
 }
 
 func (h *handler) latest(w http.ResponseWriter, r *http.Request) {
@@ -134,18 +133,7 @@ func (h *handler) latest(w http.ResponseWriter, r *http.Request) {
 	for name, m := range l.Metrics {
 		out.Metrics[name] = readingJSON{m.Last, time.UnixMicro(m.LastAt).UTC().Format(time.RFC3339Nano)}
 	}
-	answer(w, out)
-}
-
-func answer(w http.ResponseWriter, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil { // a number that is not finite: the store holds none
-		httpx.Write(w, httpx.Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(append(raw, '\n')) // the client went away
+	httpx.Answer(w, http.StatusOK, out)
 }
 
 // failed answers a query that the database did not. Its text may name hosts

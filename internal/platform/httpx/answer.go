@@ -1,0 +1,52 @@
+package httpx
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// Answer answers with a body as JSON that no cache keeps. Characters stand as
+// they are: "<" is no \u003c.
+func Answer(w http.ResponseWriter, status int, body any) {
+	raw, err := JSON(body)
+	if err != nil { // a value of ours that is no JSON, such as a number that is not finite
+		Write(w, Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
+	w.WriteHeader(status)
+	_, _ = w.Write(raw) // an error says that the client has gone
+}
+
+// JSON is a body as Answer writes it: one line, with its end.
+func JSON(body any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Invalid answers 400: the detail says what is wrong with the request.
+func Invalid(w http.ResponseWriter, detail string) {
+	Write(w, Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: detail})
+}
+
+// NotFound answers 404: the detail says what is not there.
+func NotFound(w http.ResponseWriter, detail string) {
+	Write(w, Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: detail})
+}
+
+// Unavailable answers 503 and asks to come again: what ("the store of replays")
+// does not answer. Why stays inside: an error's text may name hosts and tables.
+func Unavailable(w http.ResponseWriter, what string) {
+	w.Header().Set("Retry-After", "5")
+	Write(w, Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
+		Detail: what + " does not answer: try again"})
+}
