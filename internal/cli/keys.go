@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -16,9 +18,7 @@ import (
 
 // Keys is `weir keys`: making and ending API keys.
 func Keys() *cli.Command {
-	fleet := func(required bool, usage string) cli.Flag {
-		return &cli.StringFlag{Name: "fleet", Usage: usage, Required: required}
-	}
+	fleet := func(usage string) cli.Flag { return &cli.StringFlag{Name: "fleet", Usage: usage} }
 	store := storeFlag()
 	name := &cli.StringFlag{Name: "name", Usage: "a note for people"}
 	expires := &cli.DurationFlag{Name: "expires", Usage: "the key ends after this `DURATION` (such as 2160h)"}
@@ -28,13 +28,16 @@ func Keys() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "make a key and print it, once, alone on stdout",
-				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(false, "the `FLEET` whose events the key may send and query"),
+				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet("the `FLEET` that the key belongs to"),
+					&cli.StringFlag{Name: "scope", Value: string(apikey.Ingest),
+						Usage: "`SCOPE,…` of what the key may do: ingest (send events), query (read the fleet), operate (look after its alerts)"},
+					&cli.StringFlag{Name: "devices", Usage: "the key is for devices that begin with `PREFIX` only, to send and to read"},
 					&cli.BoolFlag{Name: "admin", Usage: "make a key that administers weir instead, for all fleets"}},
 				Action: withKeys(sqldb.Open, keysCreate),
 			},
 			{
 				Name: "list", Usage: "list keys, without their secrets",
-				Flags:  []cli.Flag{dataFlag(), store, fleet(false, "only the keys of this `FLEET`")},
+				Flags:  []cli.Flag{dataFlag(), store, fleet("only the keys of this `FLEET`")},
 				Action: withKeys(sqldb.OpenReading, keysList),
 			},
 			{
@@ -43,8 +46,8 @@ func Keys() *cli.Command {
 				Action: withKeys(sqldb.Open, keysRevoke),
 			},
 			{
-				Name: "rotate", Usage: "make a new key for a fleet and let the old one end after a grace period",
-				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet(true, "the `FLEET`"), forceFlag(),
+				Name: "rotate", Usage: "make a new key that may do what the old one could, and let that end after a grace period", ArgsUsage: "[ID]",
+				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet("the `FLEET` whose one key is to be replaced, instead of an ID"), forceFlag(),
 					&cli.DurationFlag{Name: "grace", Value: 24 * time.Hour, Usage: "how long the old key stays valid"}},
 				Action: withKeys(sqldb.Open, keysRotate),
 			},
@@ -61,7 +64,8 @@ type keyStore struct {
 // did enters what was done to a key in the audit log.
 func (s keyStore) did(ctx context.Context, command string, key apikey.Key, failure error) error {
 	detail := map[string]any{}
-	for name, v := range map[string]string{"id": key.ID, "fleet": key.Fleet, "name": auditlog.Text(key.Name)} {
+	for name, v := range map[string]string{"id": key.ID, "fleet": key.Fleet, "name": auditlog.Text(key.Name),
+		"scopes": scopes(key), "device_prefix": auditlog.Text(key.DevicePrefix)} {
 		if v != "" {
 			detail[name] = v
 		}
@@ -88,7 +92,7 @@ func withKeys(open func(context.Context, string) (*sqldb.DB, error), do func(con
 }
 
 func keyOptions(c *cli.Context) apikey.Options {
-	opts := apikey.Options{Name: c.String("name"), Admin: c.Bool("admin")}
+	opts := apikey.Options{Name: c.String("name"), Admin: c.Bool("admin"), DevicePrefix: c.String("devices")}
 	if d := c.Duration("expires"); d != 0 {
 		opts.ExpiresAt = time.Now().Add(d)
 	}
@@ -99,7 +103,16 @@ func keysCreate(ctx context.Context, c *cli.Context, store keyStore) error {
 	if c.String("fleet") == "" && !c.Bool("admin") {
 		return usagef("name the fleet of the key with --fleet, or ask for --admin")
 	}
-	text, key, err := store.Create(ctx, c.String("fleet"), keyOptions(c))
+	opts := keyOptions(c)
+	var err error
+	if !opts.Admin {
+		if opts.Scopes, err = apikey.ParseScopes(c.String("scope")); err != nil {
+			return usagef("reading --scope: %w", err)
+		}
+	} else if c.IsSet("scope") {
+		return usagef("--admin has every scope: leave out --scope")
+	}
+	text, key, err := store.Create(ctx, c.String("fleet"), opts)
 	if err != nil {
 		return store.did(ctx, "keys create", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name"), Admin: c.Bool("admin")}, err)
 	}
@@ -107,24 +120,46 @@ func keysCreate(ctx context.Context, c *cli.Context, store keyStore) error {
 }
 
 func keysRotate(ctx context.Context, c *cli.Context, store keyStore) error {
+	id := ""
+	if args := arguments(c); len(args) > 0 {
+		id = args[0]
+	} else if c.String("fleet") == "" {
+		return usagef("name the key to rotate: weir keys rotate ID, or --fleet FLEET where the fleet has one")
+	}
 	if err := knownFleet(c, c.String("fleet"), keysIn(store.db)); err != nil {
 		return err
 	}
-	text, key, err := store.Rotate(ctx, c.String("fleet"), c.Duration("grace"), keyOptions(c))
+	text, key, err := store.Rotate(ctx, c.String("fleet"), id, c.Duration("grace"), keyOptions(c))
 	if err != nil {
-		return store.did(ctx, "keys rotate", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name")}, err)
+		return store.did(ctx, "keys rotate", apikey.Key{ID: id, Fleet: c.String("fleet"), Name: c.String("name")}, err)
 	}
 	return errors.Join(printKey(c, text, key), store.did(ctx, "keys rotate", key, nil))
 }
 
 func printKey(c *cli.Context, text string, key apikey.Key) error {
-	whose := "fleet " + key.Fleet
-	if key.Admin {
-		whose = "administration"
-	}
-	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s for %s. It is shown this once:\n", key.ID, whose)
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "Key %s for %s. It is shown this once:\n", key.ID, purpose(key))
 	_, err := fmt.Fprintln(c.App.Writer, text)
 	return err
+}
+
+// purpose says in words what a key is for.
+func purpose(key apikey.Key) string {
+	if key.Admin {
+		return "administration"
+	}
+	text := "fleet " + key.Fleet + ", scopes " + scopes(key)
+	if key.DevicePrefix != "" {
+		text += ", devices " + key.DevicePrefix + "…"
+	}
+	return text
+}
+
+func scopes(key apikey.Key) string {
+	names := make([]string, len(key.Scopes))
+	for i, s := range key.Scopes {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ",")
 }
 
 func keysRevoke(ctx context.Context, c *cli.Context, store keyStore) error {
@@ -142,7 +177,7 @@ func keysList(ctx context.Context, c *cli.Context, store keyStore) error {
 		return err
 	}
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "ID\tFLEET\tSTATE\tCREATED\tEXPIRES\tLAST USED\tNAME")
+	_, _ = fmt.Fprintln(w, "ID\tFLEET\tSCOPES\tDEVICES\tSTATE\tCREATED\tEXPIRES\tLAST USED\tNAME")
 	at := func(t *time.Time) string {
 		if t == nil {
 			return "-"
@@ -154,7 +189,7 @@ func keysList(ctx context.Context, c *cli.Context, store keyStore) error {
 		if k.Admin {
 			fleet = "(admin)"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, fleet, k.State(time.Now()),
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, fleet, scopes(k), cmp.Or(k.DevicePrefix, "-"), k.State(time.Now()),
 			at(&k.CreatedAt), at(k.ExpiresAt), at(k.LastUsedAt), k.Name)
 	}
 	return w.Flush()

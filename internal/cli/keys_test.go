@@ -29,16 +29,24 @@ func TestKeyIsPrintedAloneAndOnce(t *testing.T) {
 	if err != nil || !strings.Contains(list, id) || !strings.Contains(list, "pumps") || strings.Contains(list, key[20:]) {
 		t.Errorf("%q %v", list, err)
 	}
-	if _, _, err := keys(t, "create", "--fleet", "acme", "--data", dir); err != nil {
-		t.Error(err)
-	}
-	if out, _, err := keys(t, "create", "--fleet", "acme", "--data", dir); err == nil || out != "" || !strings.Contains(err.Error(), "rotate") {
-		t.Errorf("a third key: %q %v", out, err)
+	if strings.Contains(list, "query") || !strings.Contains(list, " ingest ") {
+		t.Errorf("a key may send, and no more, unless it is said: %s", list)
 	}
 	if out, _, err := keys(t, "rotate", "--fleet", "acme", "--grace", "1h", "--data", dir); err != nil || !strings.HasPrefix(out, "weir_") {
 		t.Errorf("rotating: %q %v", out, err)
 	}
-	if list, _, err := keys(t, "list", "--fleet", "acme", "--data", dir); err != nil || strings.Count(list, " active ") != 2 || strings.Count(list, " revoked ") != 1 {
+	if _, note, err := keys(t, "create", "--fleet", "acme", "--scope", "query, operate", "--devices", "pump-", "--data", dir); err != nil ||
+		!strings.Contains(note, "query,operate") || !strings.Contains(note, "pump-") {
+		t.Errorf("%q %v", note, err)
+	}
+	if out, _, err := keys(t, "rotate", "--fleet", "acme", "--data", dir); err == nil || out != "" || !strings.Contains(err.Error(), "by its id") {
+		t.Errorf("which of two keys is to be rotated is not said: %q %v", out, err)
+	}
+	if out, _, err := keys(t, "rotate", id, "--grace", "0s", "--data", dir); err != nil || !strings.HasPrefix(out, "weir_") {
+		t.Errorf("rotating one by its id: %q %v", out, err)
+	}
+	if list, _, err := keys(t, "list", "--fleet", "acme", "--data", dir); err != nil || strings.Count(list, " active ") != 3 ||
+		strings.Count(list, " revoked ") != 1 || strings.Count(list, "pump-") != 1 {
 		t.Errorf("%s %v", list, err)
 	}
 	if _, _, err := keys(t, "revoke", id, "--data", dir); err != nil {
@@ -49,12 +57,15 @@ func TestKeyIsPrintedAloneAndOnce(t *testing.T) {
 func TestKeysSayWhatIsMissing(t *testing.T) {
 	dir := lived(t)
 	for want, args := range map[string][]string{
-		"--fleet":  {"create", "--data", dir},
-		"ID":       {"revoke", "--data", dir},
-		"no such":  {"revoke", "--data", dir, "nothing"},
-		"no fleet": {"create", "--admin", "--fleet", "acme", "--data", dir},
-		"sqlite":   {"list", "--store", "mysql://x"},
-		"negative": {"create", "--fleet", "acme", "--expires", "-1h", "--data", dir},
+		"--fleet":     {"create", "--data", dir},
+		"ID":          {"revoke", "--data", dir},
+		"no such":     {"revoke", "--data", dir, "nothing"},
+		"no fleet":    {"create", "--admin", "--fleet", "acme", "--data", dir},
+		"sqlite":      {"list", "--store", "mysql://x"},
+		"no scope":    {"create", "--fleet", "acme", "--scope", "ingest,all", "--data", dir},
+		"leave out":   {"create", "--admin", "--scope", "query", "--data", dir},
+		"keys rotate": {"rotate", "--data", dir},
+		"negative":    {"create", "--fleet", "acme", "--expires", "-1h", "--data", dir},
 	} {
 		if out, _, err := keys(t, args...); err == nil || !strings.Contains(err.Error(), want) || out != "" {
 			t.Errorf("%v: %q %v", args, out, err)

@@ -33,7 +33,7 @@ func (u *upRun) firstKeys(ctx context.Context) (fleet, admin string, err error) 
 		return "", "", err
 	}
 	made := keyStore{store, db}
-	fleet, key, err := store.Create(ctx, firstFleet, apikey.Options{})
+	fleet, key, err := store.Create(ctx, firstFleet, apikey.Options{Scopes: []apikey.Scope{apikey.Ingest, apikey.Query}})
 	if err = made.did(ctx, "up", key, err); err != nil {
 		return "", "", err
 	}
@@ -53,7 +53,7 @@ func (u *upRun) showKeys(fleet, admin string) (shownKeys, error) {
 		return shownKeys{}, nil
 	}
 	if term.IsTerminal(int(os.Stdout.Fd())) {
-		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s\n  admin            %s", firstFleet, fleet, admin), fleet}, nil
+		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s  (may send and query)\n  admin            %s", firstFleet, fleet, admin), fleet}, nil
 	}
 	fleetFile, adminFile := u.data.path("first-fleet.key"), u.data.path("first-admin.key")
 	for file, key := range map[string]string{fleetFile: fleet, adminFile: admin} {
@@ -62,7 +62,7 @@ func (u *upRun) showKeys(fleet, admin string) (shownKeys, error) {
 		}
 	}
 	return shownKeys{
-		fmt.Sprintf("Keys, in files that only this user reads; delete them when the keys are where they belong:\n  fleet %q  %s\n  admin            %s",
+		fmt.Sprintf("Keys, in files that only this user reads; delete them when the keys are where they belong:\n  fleet %q  %s  (may send and query)\n  admin            %s",
 			firstFleet, fleetFile, adminFile),
 		"$(cat '" + strings.ReplaceAll(fleetFile, "'", `'\''`) + "')",
 	}, nil

@@ -8,6 +8,7 @@ const (
 	CodeInvalidJSON      Code = "invalid_json"      // not JSON, or JSON that weir refuses (duplicate keys, depth, UTF-8, numbers outside double)
 	CodeInvalidEvent     Code = "invalid_event"     // JSON, but without what every event must have
 	CodeEventTooLarge    Code = "event_too_large"   // over a limit for one event
+	CodeDeviceForbidden  Code = "device_forbidden"  // the API key may not send for this device
 	CodeUnknownFirmware  Code = "unknown_firmware"  // no schema is registered for this firmware version
 	CodeSchemaViolation  Code = "schema_violation"  // does not fit the schema of its firmware
 	CodeProcessingFailed Code = "processing_failed" // a processor that a config put in the way failed
@@ -20,7 +21,7 @@ const (
 // Codes lists every code, in the order above.
 func Codes() []Code {
 	return []Code{
-		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeUnknownFirmware, CodeSchemaViolation,
+		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeUnknownFirmware, CodeSchemaViolation,
 		CodeProcessingFailed, CodeStoreRejected, CodeExpired, CodeOverflow, CodeDeliveryFailed,
 	}
 }

@@ -54,7 +54,7 @@ func (b *bench) up(ctx context.Context, home string, env ...string) (*system, er
 		s.stop()
 		return nil, err
 	}
-	key, err := exec.Command(b.binary, "keys", "create", "--fleet", "bench", "--data", s.data).Output()
+	key, err := exec.Command(b.binary, "keys", "create", "--fleet", "bench", "--scope", "ingest,query", "--data", s.data).Output()
 	if err != nil {
 		s.stop()
 		return nil, fmt.Errorf("creating a key: %w", err)

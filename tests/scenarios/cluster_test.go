@@ -36,7 +36,7 @@ func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
 		n.ready()
 	}
 	c.sys.addresses[0], c.sys.addresses[1] = ingest.ingest, api.api
-	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--store", c.control)
+	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store", c.control)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestErasedDevicesStayErased(t *testing.T) {
 	s.start()
 	s.ready()
 	s.createKey()
-	other, err := s.weir("keys", "create", "--fleet", "plant-8", "--data", s.data)
+	other, err := s.weir("keys", "create", "--fleet", "plant-8", "--scope", "ingest,query,operate", "--data", s.data)
 	if err != nil {
 		t.Fatal(err)
 	}

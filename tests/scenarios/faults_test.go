@@ -16,7 +16,7 @@ func TestEachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 	one := c.run("one", "*") // by the proxy, so that it can be cut off
 	one.ready()
 	c.sys.addresses[0], c.sys.addresses[1] = one.ingest, one.api
-	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--store", c.control)
+	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store", c.control)
 	if err != nil {
 		t.Fatal(err)
 	}

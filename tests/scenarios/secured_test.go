@@ -65,7 +65,7 @@ func TestEveryStreamGetsIntoASecuredKafka(t *testing.T) {
 
 	all := c.run("all", "*")
 	all.ready()
-	key, err := s.weir("keys", "create", "--fleet", fleetName, "--store", c.control)
+	key, err := s.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store", c.control)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func (s *system) brokerOptions() []kgo.Opt {
 // createKey makes the key that the fleet uses, on a running system.
 func (s *system) createKey() {
 	s.t.Helper()
-	out, err := s.weir("keys", "create", "--fleet", fleetName, "--data", s.data)
+	out, err := s.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--data", s.data)
 	if err != nil {
 		s.t.Fatalf("creating a key: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,22 +60,26 @@ func storeSuite(t *testing.T, s *Store) {
 		}
 	}
 
-	second, k2 := create(t, s, fleet, Options{})
-	if _, _, err := s.Create(t.Context(), fleet, Options{}); !errors.Is(err, ErrTooMany) {
-		t.Errorf("a third key: %v", err)
+	if !slices.Equal(got.Scopes, []Scope{Ingest}) {
+		t.Errorf("a key without further words may %v", got.Scopes)
 	}
-	third, k3, err := s.Rotate(t.Context(), fleet, time.Hour, Options{})
+
+	second, k2 := create(t, s, fleet, Options{Scopes: []Scope{Operate, Query}, DevicePrefix: "pump-", Name: "two"})
+	if _, _, err := s.Rotate(t.Context(), fleet, "", time.Hour, Options{}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("which of two keys is to be rotated is not said: %v", err)
+	}
+	third, k3, err := s.Rotate(t.Context(), "", k2.ID, time.Hour, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Lookup(t.Context(), text); !errors.Is(err, ErrUnknown) {
-		t.Errorf("the oldest key outlives the rotation: %v", err)
+	if _, err := s.Lookup(t.Context(), text); err != nil {
+		t.Errorf("a key of the fleet that is not rotated: %v", err)
 	}
-	if k, err := s.Lookup(t.Context(), second); err != nil || k.ExpiresAt == nil || time.Until(*k.ExpiresAt) > time.Hour {
+	if k, err := s.Lookup(t.Context(), second); err != nil || k.ExpiresAt == nil || time.Until(*k.ExpiresAt) > time.Hour || k.ReplacedBy != k3.ID {
 		t.Errorf("the key that is replaced: %+v %v", k, err)
 	}
-	if _, err := s.Lookup(t.Context(), third); err != nil {
-		t.Error(err)
+	if k, err := s.Lookup(t.Context(), third); err != nil || !slices.Equal(k.Scopes, []Scope{Query, Operate}) || k.DevicePrefix != "pump-" || k.Name != "two" || k.Fleet != fleet {
+		t.Errorf("the new key may do what the old one could: %+v %v", k, err)
 	}
 	for range 2 {
 		if err := s.Revoke(t.Context(), k2.ID); err != nil {
@@ -87,11 +92,14 @@ func storeSuite(t *testing.T, s *Store) {
 	if err := s.Revoke(t.Context(), "nothing"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
-	if _, _, err := s.Rotate(t.Context(), fleet, 0, Options{}); err != nil {
+	if _, _, err := s.Rotate(t.Context(), fleet, k3.ID, 0, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Lookup(t.Context(), third); !errors.Is(err, ErrUnknown) {
 		t.Errorf("no grace: %v", err)
+	}
+	if _, _, err := s.Rotate(t.Context(), fleet, k3.ID, 0, Options{}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("rotating a key that has ended: %v", err)
 	}
 
 	soon, _ := create(t, s, fleet, Options{ExpiresAt: time.Now().Add(300 * time.Millisecond)})
@@ -120,20 +128,21 @@ func storeSuite(t *testing.T, s *Store) {
 		t.Errorf("last used %v, %v", k.LastUsedAt, err)
 	}
 
+	single := fleet + "-race"
+	create(t, s, single, Options{})
 	var wg sync.WaitGroup
-	made := make(chan string, 20)
 	for range 10 {
 		wg.Go(func() {
-			if text, _, err := s.Create(context.Background(), fleet+"-race", Options{}); err == nil {
-				made <- text
-			} else if !errors.Is(err, ErrTooMany) {
+			if _, _, err := s.Rotate(context.Background(), single, "", time.Hour, Options{}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if len(made) != MaxActive {
-		t.Errorf("%d keys made at once", len(made))
+	keys, err = s.List(t.Context(), single)
+	heirs := slices.DeleteFunc(keys, func(k Key) bool { return k.ReplacedBy != "" })
+	if err != nil || len(heirs) != 1 {
+		t.Errorf("ten rotations at once leave %d keys without a successor, %v", len(heirs), err)
 	}
 }
 
@@ -193,7 +202,13 @@ func TestInvalidWishesAreRefused(t *testing.T) {
 			_, _, err := s.Create(t.Context(), "acme", Options{ExpiresAt: time.Unix(1, 0)})
 			return err
 		},
-		"negative time": func() error { _, _, err := s.Rotate(t.Context(), "acme", -time.Second, Options{}); return err },
+		"negative time": func() error { _, _, err := s.Rotate(t.Context(), "acme", "", -time.Second, Options{}); return err },
+		"no such scope": func() error { _, _, err := s.Create(t.Context(), "acme", Options{Scopes: []Scope{"all"}}); return err },
+		"a fleet's admin": func() error {
+			_, _, err := s.Create(t.Context(), "acme", Options{Scopes: []Scope{Ingest, Admin}})
+			return err
+		},
+		"a prefix that no device has": func() error { _, _, err := s.Create(t.Context(), "acme", Options{DevicePrefix: "a b"}); return err },
 	} {
 		if err := do(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
@@ -201,5 +216,57 @@ func TestInvalidWishesAreRefused(t *testing.T) {
 	}
 	if keys, err := s.List(t.Context(), ""); err != nil || len(keys) != 0 {
 		t.Errorf("%v %v", keys, err)
+	}
+}
+
+// old fills a store as it was before keys had scopes.
+func old(t *testing.T, url string) (store *Store, fleet, admin string) {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Migrate(t.Context(), "apikey", migrations()[:1]); err != nil {
+		t.Fatal(err)
+	}
+	insert := func(fleet string, admin int) string {
+		id, text := newText()
+		hash := hashOf(text)
+		if _, err := db.ExecContext(t.Context(), `INSERT INTO api_key (id, hash, fleet, admin, name, created_at) VALUES ($1, $2, $3, $4, '', 1)`,
+			id, hash[:], fleet, admin); err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	fleet, admin = insert("acme", 0), insert("", 1)
+	if store, err = Open(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	return store, fleet, admin
+}
+
+func TestStore_KeysOfOldKeepTheirPowers(t *testing.T) {
+	s, fleet, admin := old(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
+	for text, may := range map[string][]Scope{fleet: {Ingest, Query, Operate}, admin: {Query, Operate, Admin}} {
+		k, err := s.Lookup(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, scope := range Scopes() {
+			if k.Allows(scope) != slices.Contains(may, scope) {
+				t.Errorf("the key of %q: %s is %t", k.Fleet, scope, k.Allows(scope))
+			}
+		}
+		if !k.Covers("any-device") {
+			t.Errorf("the key of %q is for some devices only", k.Fleet)
+		}
+	}
+	text, k, err := s.Rotate(t.Context(), "acme", "", time.Hour, Options{})
+	if err != nil || !slices.Equal(k.Scopes, []Scope{Ingest, Query, Operate}) {
+		t.Errorf("rotated: %+v %v", k, err)
+	}
+	if _, err := s.Lookup(t.Context(), text); err != nil {
+		t.Error(err)
 	}
 }

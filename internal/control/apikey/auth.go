@@ -2,11 +2,9 @@ package apikey
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"net/url"
 	"strings"
-
-	"weir/internal/platform/httpx"
 )
 
 // FromRequest returns the key's text from X-API-Key or Authorization: Bearer,
@@ -30,6 +28,9 @@ type Checker interface {
 // Authenticator lets requests through to HTTP handlers by their key.
 type Authenticator struct {
 	Keys Checker
+	// Refused is told of each request that is not let through, before its
+	// answer is sent; nil: nobody.
+	Refused func(r *http.Request, to Route, why Refusal)
 }
 
 type keyKey struct{}
@@ -43,43 +44,29 @@ func KeyFrom(ctx context.Context) (*Key, bool) {
 
 // FleetFrom returns the fleet that the request may see: the key's own, or the
 // one that an admin named. It is "" only for an admin who named none, which
-// Require allows for the scope Admin alone.
+// Require allows where the route is Unnamed.
 func FleetFrom(ctx context.Context) string {
 	fleet, _ := ctx.Value(fleetKey{}).(string)
 	return fleet
 }
 
-// Require lets a request through when its key allows the scope. An admin key
-// that queries names the fleet in the parameter "fleet"; a fleet's key may
-// name its own.
-func (a *Authenticator) Require(scope Scope, next http.Handler) http.Handler {
+// Require lets a request through when its key allows what the route asks for.
+// An admin key that queries names the fleet in the parameter "fleet"; a fleet's
+// key may name its own.
+func (a *Authenticator) Require(to Route, next http.Handler) http.Handler {
+	if to.Scope == Anyone {
+		return next
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key, err := a.Keys.Check(r.Context(), FromRequest(r))
+		text := FromRequest(r)
+		key, err := a.Keys.Check(r.Context(), text)
 		if err != nil {
-			Refuse(w, err)
+			a.refuse(w, r, to, Unchecked(text, err))
 			return
 		}
-		if !key.Allows(scope) {
-			Forbid(w, scope)
-			return
-		}
-		fleet := key.Fleet
-		if named := r.URL.Query().Get("fleet"); named != "" && named != fleet {
-			if !key.Admin {
-				httpx.Write(w, httpx.Problem{Type: "forbidden", Status: http.StatusForbidden,
-					Title: "This API key may not do that", Detail: "the key belongs to another fleet"})
-				return
-			}
-			if err := ValidFleet(named); err != nil {
-				httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest,
-					Title: "The request is not valid", Detail: err.Error()})
-				return
-			}
-			fleet = named
-		}
-		if fleet == "" && scope != Admin {
-			httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest,
-				Title: "The request is not valid", Detail: "an admin key names the fleet in the parameter fleet"})
+		fleet, why := key.enter(to, r)
+		if why != nil {
+			a.refuse(w, r, to, *why)
 			return
 		}
 		ctx := context.WithValue(context.WithValue(r.Context(), keyKey{}, key), fleetKey{}, fleet)
@@ -87,22 +74,63 @@ func (a *Authenticator) Require(scope Scope, next http.Handler) http.Handler {
 	})
 }
 
-// Refuse answers a request whose key could not be accepted.
-func Refuse(w http.ResponseWriter, err error) {
-	if !errors.Is(err, ErrUnknown) {
-		w.Header().Set("Retry-After", "5")
-		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable,
-			Title: "Temporarily unavailable", Detail: "the API key cannot be checked now: try again"})
-		return
+// enter returns the fleet that the request is about, or why the key may not.
+func (k *Key) enter(to Route, r *http.Request) (fleet string, why *Refusal) {
+	if !k.Allows(to.Scope) {
+		return "", k.lacks(to.Scope)
 	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="weir"`)
-	httpx.Write(w, httpx.Problem{Type: "unauthorized", Status: http.StatusUnauthorized,
-		Title:  "A valid API key is required",
-		Detail: "send an active key in X-API-Key or in Authorization: Bearer"})
+	q := r.URL.Query()
+	fleet = k.Fleet
+	if named := q.Get("fleet"); named != "" && named != fleet {
+		if !k.Admin {
+			return "", k.forbidden("the key belongs to another fleet")
+		}
+		if err := ValidFleet(named); err != nil {
+			return "", badRequest(err.Error())
+		}
+		fleet = named
+	}
+	if fleet == "" && !to.Unnamed {
+		return "", badRequest("an admin key names the fleet in the parameter fleet")
+	}
+	return fleet, k.within(to, q, r)
 }
 
-// Forbid answers a request whose key does not allow what it asks for.
-func Forbid(w http.ResponseWriter, scope Scope) {
-	httpx.Write(w, httpx.Problem{Type: "forbidden", Status: http.StatusForbidden,
-		Title: "This API key may not do that", Detail: "the key does not have the scope " + string(scope)})
+// within holds what the request asks for against the key's device prefix.
+func (k *Key) within(to Route, q url.Values, r *http.Request) *Refusal {
+	if k.DevicePrefix == "" {
+		return nil
+	}
+	var devices []string
+	switch to.Reach {
+	case NoDevices, ByHandler:
+		return nil
+	case WholeFleet:
+		return k.beyond("this is of the whole fleet")
+	case ByPath:
+		devices = []string{r.PathValue("id")}
+	case ByQuery:
+		if q.Has("group") {
+			return k.beyond("name devices, not groups")
+		}
+		for _, list := range q["device"] {
+			devices = append(devices, strings.Split(list, ",")...)
+		}
+	}
+	if len(devices) == 0 {
+		return k.beyond("name them in the parameter device")
+	}
+	for _, d := range devices {
+		if !k.Covers(d) {
+			return k.beyond("ask for those")
+		}
+	}
+	return nil
+}
+
+func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, to Route, why Refusal) {
+	if a.Refused != nil {
+		a.Refused(r, to, why)
+	}
+	why.Write(w)
 }

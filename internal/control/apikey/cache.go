@@ -175,8 +175,8 @@ func (c *Cache) Check(ctx context.Context, text string) (*Key, error) {
 			return nil, err
 		}
 	}
-	if !e.key.matches(hashOf(text)) || !e.key.Active(now) {
-		return nil, ErrUnknown
+	if err := e.key.accepts(text, now); err != nil {
+		return nil, err
 	}
 	if at := now.UnixMicro(); at-e.used.Load() > int64(time.Second/time.Microsecond) {
 		e.used.Store(at)

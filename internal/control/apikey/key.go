@@ -1,7 +1,8 @@
 // Package apikey makes, keeps and checks the keys by which devices and people
-// are known to weir. A key belongs to a fleet, the tenant, or administers all
-// of them. Its text is shown once; the store holds only a hash of it. It is a
-// leaf: it imports no room.
+// are known to weir, and says what each of them may do: routes.go is the one
+// table of what every endpoint asks for. A key belongs to a fleet, the tenant,
+// or administers all of them. Its text is shown once; the store holds only a
+// hash of it.
 package apikey
 
 import (
@@ -11,46 +12,42 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
 // Key is what is known about a key: everything but its text.
 type Key struct {
-	ID         string     `json:"id"` // the prefix by which people name it
-	Fleet      string     `json:"fleet,omitempty"`
-	Admin      bool       `json:"admin"`
-	Name       string     `json:"name,omitempty"` // a note for people
-	CreatedAt  time.Time  `json:"created_at"`
-	ExpiresAt  *time.Time `json:"expires_at"`
-	RevokedAt  *time.Time `json:"revoked_at"`
-	LastUsedAt *time.Time `json:"last_used_at"` // to about a minute
+	ID           string     `json:"id"` // the prefix by which people name it
+	Fleet        string     `json:"fleet,omitempty"`
+	Scopes       []Scope    `json:"scopes"`
+	Admin        bool       `json:"admin"`                   // has the scope admin
+	DevicePrefix string     `json:"device_prefix,omitempty"` // how the devices begin that it may send for and read; "" is all
+	Name         string     `json:"name,omitempty"`          // a note for people
+	CreatedAt    time.Time  `json:"created_at"`
+	ExpiresAt    *time.Time `json:"expires_at"`
+	RevokedAt    *time.Time `json:"revoked_at"`
+	LastUsedAt   *time.Time `json:"last_used_at"`          // to about a minute
+	ReplacedBy   string     `json:"replaced_by,omitempty"` // the id of the key that a rotation made of it
 
 	hash [sha256.Size]byte
 }
 
-// Scope is something a key may be allowed to do.
-type Scope string
-
-// The scopes.
-const (
-	Ingest Scope = "ingest" // send events of the key's fleet
-	Query  Scope = "query"  // read the key's fleet; an admin key reads any
-	Admin  Scope = "admin"  // manage keys, schemas, jobs
-)
-
-// Allows tells whether the key may do what the scope says.
+// Allows tells whether the key may do what the scope says. An admin key may do
+// everything but send events, which belong to a fleet.
 func (k *Key) Allows(s Scope) bool {
 	switch s {
+	case Anyone, AnyKey:
+		return true
 	case Ingest:
-		return k.Fleet != ""
-	case Query:
-		return k.Fleet != "" || k.Admin
-	case Admin:
-		return k.Admin
+		return k.Fleet != "" && slices.Contains(k.Scopes, Ingest)
 	}
-	return false
+	return k.Admin || slices.Contains(k.Scopes, s)
 }
+
+// Covers tells whether the key may send for a device, and read it.
+func (k *Key) Covers(device string) bool { return strings.HasPrefix(device, k.DevicePrefix) }
 
 // Active tells whether the key is neither revoked nor expired at a time.
 func (k *Key) Active(now time.Time) bool {
@@ -66,6 +63,17 @@ func (k *Key) State(now time.Time) string {
 		return "expired"
 	}
 	return "active"
+}
+
+// accepts returns nil when the text is the key's and the key is active.
+func (k *Key) accepts(text string, now time.Time) error {
+	switch {
+	case !k.matches(hashOf(text)):
+		return ErrUnknown
+	case !k.Active(now):
+		return &endedError{k.ID, k.State(now)}
+	}
+	return nil
 }
 
 func (k *Key) matches(hash [sha256.Size]byte) bool {
@@ -121,11 +129,19 @@ func ValidFleet(fleet string) error {
 	return nil
 }
 
+// endedError is the error of a key that was valid once: who has it is known.
+type endedError struct {
+	id    string
+	state string
+}
+
+func (e *endedError) Error() string { return "the API key " + e.id + " is " + e.state }
+func (e *endedError) Unwrap() error { return ErrUnknown }
+
 // The errors that callers tell apart.
 var (
 	ErrUnknown     = errors.New("the API key is unknown, revoked or expired")
 	ErrUnavailable = errors.New("the API key cannot be checked now")
 	ErrNotFound    = errors.New("no such API key")
-	ErrTooMany     = errors.New("the fleet has two active API keys: rotate, or revoke one first")
 	ErrInvalid     = errors.New("invalid request")
 )

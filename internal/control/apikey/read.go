@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-const columns = `id, hash, fleet, admin, name, created_at, expires_at, revoked_at, last_used_at`
+const columns = `id, hash, fleet, admin, name, created_at, expires_at, revoked_at, last_used_at, scopes, device_prefix, replaced_by`
 
 // List returns the keys of a fleet, of all fleets when it is empty, the newest
 // first, revoked and expired ones included.
@@ -46,8 +46,8 @@ func (s *Store) Lookup(ctx context.Context, text string) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	if !k.matches(hashOf(text)) || !k.Active(time.Now()) {
-		return Key{}, ErrUnknown
+	if err := k.accepts(text, time.Now()); err != nil {
+		return Key{}, err
 	}
 	return k, nil
 }
@@ -79,11 +79,6 @@ func (s *Store) touch(ctx context.Context, used map[string]int64) error {
 	return nil
 }
 
-func activeKeys(ctx context.Context, tx *sql.Tx, fleet string, now time.Time) ([]Key, error) {
-	return query(ctx, tx, `SELECT `+columns+` FROM api_key WHERE fleet = $1 AND admin = 0 AND revoked_at IS NULL
-		AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id`, fleet, now.UnixMicro())
-}
-
 type querier interface {
 	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 }
@@ -100,11 +95,18 @@ func query(ctx context.Context, q querier, text string, args ...any) ([]Key, err
 		var hash []byte
 		var admin, created int64
 		var expires, revoked, used sql.NullInt64
-		if err := rows.Scan(&k.ID, &hash, &k.Fleet, &admin, &k.Name, &created, &expires, &revoked, &used); err != nil {
+		var scopes sql.NullString
+		if err := rows.Scan(&k.ID, &hash, &k.Fleet, &admin, &k.Name, &created, &expires, &revoked, &used,
+			&scopes, &k.DevicePrefix, &k.ReplacedBy); err != nil {
 			return nil, err
 		}
 		if copy(k.hash[:], hash) != len(k.hash) {
 			return nil, fmt.Errorf("the hash of API key %s is cut short", k.ID)
+		}
+		if k.Scopes = ofOld(admin != 0); scopes.Valid {
+			if k.Scopes, err = ParseScopes(scopes.String); err != nil {
+				return nil, fmt.Errorf("reading the scopes of API key %s: %w", k.ID, err)
+			}
 		}
 		k.Admin, k.CreatedAt = admin != 0, time.UnixMicro(created).UTC()
 		k.ExpiresAt, k.RevokedAt, k.LastUsedAt = timeOf(expires), timeOf(revoked), timeOf(used)

@@ -14,12 +14,12 @@ import (
 // Handler serves the administration of keys:
 //
 //	GET    /v1/keys?fleet=F      list; of all fleets without the parameter
-//	POST   /v1/keys              {"fleet","admin","name","expires_at"} → 201, with the key's text, once
-//	POST   /v1/keys/rotate       {"fleet","grace":"24h","name","expires_at"} → 201, with the new key's text
+//	POST   /v1/keys              {"fleet","scopes","device_prefix","admin","name","expires_at"} → 201, with the key's text, once
+//	POST   /v1/keys/rotate       {"id" or "fleet","grace":"24h","scopes","device_prefix","name","expires_at"} → 201, with the new key's text
 //	GET    /v1/keys/{id}
 //	DELETE /v1/keys/{id}         revoke → 204
 //
-// It does not ask who calls: mount it behind Require(Admin, …). changed, which
+// It does not ask who calls: mount it as Routes says. changed, which
 // may be nil, is called after a change; a process that also checks keys gives
 // its Cache's Refresh, so that a revocation takes effect there at once.
 func Handler(store *Store, changed func(context.Context) error) http.Handler {
@@ -40,15 +40,18 @@ type rest struct {
 
 // wish is the body of a request for a key.
 type wish struct {
-	Fleet     string     `json:"fleet"`
-	Admin     bool       `json:"admin"`
-	Name      string     `json:"name"`
-	ExpiresAt *time.Time `json:"expires_at"`
-	Grace     *string    `json:"grace"`
+	ID           string     `json:"id"`
+	Fleet        string     `json:"fleet"`
+	Scopes       []Scope    `json:"scopes"`
+	DevicePrefix string     `json:"device_prefix"`
+	Admin        bool       `json:"admin"`
+	Name         string     `json:"name"`
+	ExpiresAt    *time.Time `json:"expires_at"`
+	Grace        *string    `json:"grace"`
 }
 
 func (w wish) options() Options {
-	o := Options{Admin: w.Admin, Name: w.Name}
+	o := Options{Scopes: w.Scopes, DevicePrefix: w.DevicePrefix, Admin: w.Admin, Name: w.Name}
 	if w.ExpiresAt != nil {
 		o.ExpiresAt = *w.ExpiresAt
 	}
@@ -81,8 +84,8 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 
 func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 	body, err := read(w, r)
-	if err == nil && body.Grace != nil {
-		err = fmt.Errorf("%w: grace belongs to a rotation", ErrInvalid)
+	if err == nil && (body.Grace != nil || body.ID != "") {
+		err = fmt.Errorf("%w: id and grace belong to a rotation", ErrInvalid)
 	}
 	if err != nil {
 		fail(w, err)
@@ -96,7 +99,7 @@ func (h *rest) rotate(w http.ResponseWriter, r *http.Request) {
 	grace := 24 * time.Hour
 	body, err := read(w, r)
 	if err == nil && body.Admin {
-		err = fmt.Errorf("%w: a rotation is of a fleet's key", ErrInvalid)
+		err = fmt.Errorf("%w: a new key may do what the one before could", ErrInvalid)
 	}
 	if err == nil && body.Grace != nil {
 		if grace, err = time.ParseDuration(*body.Grace); err != nil {
@@ -107,7 +110,7 @@ func (h *rest) rotate(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	text, key, err := h.store.Rotate(r.Context(), body.Fleet, grace, body.options())
+	text, key, err := h.store.Rotate(r.Context(), body.Fleet, body.ID, grace, body.options())
 	h.answer(w, r, text, key, err)
 }
 
@@ -167,9 +170,7 @@ func fail(w http.ResponseWriter, err error) {
 		Detail: "the key store does not answer: try again"}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		p = httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: ErrNotFound.Error()}
-	case errors.Is(err, ErrTooMany):
-		p = httpx.Problem{Type: "too-many-keys", Status: http.StatusConflict, Title: "The fleet has its keys already", Detail: ErrTooMany.Error()}
+		p = httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: err.Error()}
 	case errors.Is(err, ErrInvalid):
 		p = httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()}
 	default:

@@ -38,7 +38,7 @@ func TestKeysAreAdministeredOverHTTP(t *testing.T) {
 	device, _ := create(t, s, "acme", Options{})
 	c := cached(t, s, CacheOptions{Refresh: time.Hour})
 	auth := &Authenticator{Keys: c}
-	a := api{t, auth.Require(Admin, Handler(s, c.Refresh))}
+	a := api{t, auth.Require(Route{Scope: Admin, Unnamed: true}, Handler(s, c.Refresh))}
 
 	if status, _ := a.do("GET", "/v1/keys", "", ""); status != 401 {
 		t.Errorf("no key: %d", status)
@@ -55,8 +55,8 @@ func TestKeysAreAdministeredOverHTTP(t *testing.T) {
 	if _, err := c.Check(t.Context(), text); err != nil {
 		t.Error(err)
 	}
-	if status, _ := a.do("POST", "/v1/keys", admin, `{"fleet":"acme"}`); status != 409 {
-		t.Errorf("a third key: %d", status)
+	if scopes, _ := json.Marshal(made["scopes"]); string(scopes) != `["ingest"]` {
+		t.Errorf("its scopes are %s", scopes)
 	}
 	status, list := a.do("GET", "/v1/keys?fleet=acme", admin, "")
 	if keys, _ := list["keys"].([]any); status != 200 || len(keys) != 2 {
@@ -74,10 +74,10 @@ func TestKeysAreAdministeredOverHTTP(t *testing.T) {
 	if status, _ := a.do("DELETE", "/v1/keys/nothing", admin, ""); status != 404 {
 		t.Errorf("revoking nothing: %d", status)
 	}
-	if status, made = a.do("POST", "/v1/keys/rotate", admin, `{"fleet":"acme","grace":"1h"}`); status != 201 || made["key"] == nil {
+	if status, made = a.do("POST", "/v1/keys/rotate", admin, `{"fleet":"acme","grace":"1h"}`); status != 201 || made["key"] == nil || made["scopes"] == nil {
 		t.Errorf("rotating: %d %v", status, made)
 	}
-	for _, bad := range []string{``, `[]`, `{"fleet":""}`, `{"fleet":"a/b"}`, `{"flet":"acme"}`, `{"fleet":"x","grace":"1h"}`, `{"fleet":"x","expires_at":"2001-01-01T00:00:00Z"}`} {
+	for _, bad := range []string{``, `[]`, `{"fleet":""}`, `{"fleet":"a/b"}`, `{"flet":"acme"}`, `{"fleet":"x","scopes":["all"]}`, `{"fleet":"x","device_prefix":"a b"}`, `{"fleet":"x","id":"y"}`, `{"fleet":"x","grace":"1h"}`, `{"fleet":"x","expires_at":"2001-01-01T00:00:00Z"}`} {
 		if status, p := a.do("POST", "/v1/keys", admin, bad); status != 400 || p["detail"] == nil {
 			t.Errorf("%s: %d %v", bad, status, p)
 		}
@@ -91,9 +91,9 @@ func TestKeysAreAdministeredOverHTTP(t *testing.T) {
 func TestRequireScopesRequestsToAFleet(t *testing.T) {
 	s := open(t)
 	admin, _ := create(t, s, "", Options{Admin: true})
-	device, _ := create(t, s, "acme", Options{})
+	device, _ := create(t, s, "acme", Options{Scopes: []Scope{Query}})
 	auth := &Authenticator{Keys: cached(t, s, CacheOptions{})}
-	a := api{t, auth.Require(Query, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a := api{t, auth.Require(Route{Scope: Query}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, ok := KeyFrom(r.Context())
 		if !ok || key == nil {
 			t.Error("no key in the context")

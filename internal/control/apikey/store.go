@@ -5,18 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"weir/internal/platform/sqldb"
 )
 
-// MaxActive is how many active keys a fleet has at most: one in use, and one
-// that takes over from it.
-const MaxActive = 2
-
 // migrations holds the tables. api_key_change has one row, which every change
-// of a key increments first: readers poll it, and writers queue on its lock,
-// so that no two of them can both find room for one more key.
+// of a key increments first: readers poll it, and writers queue on its lock. A
+// key whose scopes are NULL was made before there were any.
 func migrations() []sqldb.Migration {
 	table := func(blob string) string {
 		return `CREATE TABLE api_key (
@@ -26,7 +23,11 @@ func migrations() []sqldb.Migration {
 		CREATE TABLE api_key_change (n BIGINT NOT NULL);
 		INSERT INTO api_key_change (n) VALUES (0);`
 	}
-	return []sqldb.Migration{{SQLite: table("BLOB"), Postgres: table("BYTEA")}}
+	const scopes = `ALTER TABLE api_key ADD COLUMN scopes TEXT;
+		ALTER TABLE api_key ADD COLUMN device_prefix TEXT NOT NULL DEFAULT '';
+		ALTER TABLE api_key ADD COLUMN replaced_by TEXT NOT NULL DEFAULT '';
+		UPDATE api_key_change SET n = n + 1;`
+	return []sqldb.Migration{{SQLite: table("BLOB"), Postgres: table("BYTEA")}, {SQLite: scopes, Postgres: scopes}}
 }
 
 // Store keeps keys in SQL. What a method has returned without an error is
@@ -45,73 +46,82 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 
 // Options of a new key.
 type Options struct {
-	Admin     bool // administers all fleets; belongs to none
-	Name      string
-	ExpiresAt time.Time // zero: never
+	Scopes       []Scope // none: ingest, or, of a rotation, those of the key before
+	DevicePrefix string  // how the devices begin that it may send for and read; "" is all, or as the key before
+	Admin        bool    // the scope admin: administers all fleets; belongs to none
+	Name         string
+	ExpiresAt    time.Time // zero: never
 }
 
 // Create makes a key for a fleet, or an admin key when opts.Admin is set and
 // the fleet is empty. The text is returned this once and kept nowhere.
 func (s *Store) Create(ctx context.Context, fleet string, opts Options) (text string, key Key, err error) {
-	if err := validate(fleet, opts); err != nil {
-		return "", Key{}, fmt.Errorf("creating an API key: %w", err)
+	if opts, err = checked(fleet, opts); err == nil {
+		err = s.change(ctx, func(tx *sql.Tx, now time.Time) error {
+			text, key, err = insert(ctx, tx, fleet, opts, now)
+			return err
+		})
 	}
-	err = s.change(ctx, func(tx *sql.Tx, now time.Time) error {
-		if !opts.Admin {
-			active, err := activeKeys(ctx, tx, fleet, now)
-			if err != nil {
-				return err
-			}
-			if len(active) >= MaxActive {
-				return ErrTooMany
-			}
-		}
-		text, key, err = insert(ctx, tx, fleet, opts, now)
-		return err
-	})
 	if err != nil {
 		return "", Key{}, fmt.Errorf("creating an API key: %w", err)
 	}
 	return text, key, nil
 }
 
-func validate(fleet string, opts Options) error {
-	if opts.Admin {
-		if fleet != "" {
-			return fmt.Errorf("%w: an admin key belongs to no fleet", ErrInvalid)
-		}
-		return nil
+// checked returns the options with what they leave open.
+func checked(fleet string, opts Options) (Options, error) {
+	sorted, err := inOrder(opts.Scopes)
+	if err != nil {
+		return opts, err
 	}
-	if len(opts.Name) > 200 {
-		return fmt.Errorf("%w: the name is longer than 200 bytes", ErrInvalid)
+	admin := opts.Admin || slices.Contains(sorted, Admin)
+	switch {
+	case len(opts.Name) > 200:
+		return opts, fmt.Errorf("%w: the name is longer than 200 bytes", ErrInvalid)
+	case admin && fleet != "":
+		return opts, fmt.Errorf("%w: an admin key belongs to no fleet", ErrInvalid)
+	case admin && opts.DevicePrefix != "":
+		return opts, fmt.Errorf("%w: an admin key has no device prefix", ErrInvalid)
+	case admin:
+		opts.Admin, opts.Scopes = true, []Scope{Admin} // which is all of them
+		return opts, nil
+	case len(sorted) == 0:
+		sorted = []Scope{Ingest}
 	}
-	return ValidFleet(fleet)
+	opts.Scopes = sorted
+	if err := validPrefix(opts.DevicePrefix); err != nil {
+		return opts, err
+	}
+	return opts, ValidFleet(fleet)
 }
 
-// Rotate makes a new key for the fleet. The newest active key stays valid for
-// the grace period (at most until its own expiry), older ones are revoked.
-func (s *Store) Rotate(ctx context.Context, fleet string, grace time.Duration, opts Options) (text string, key Key, err error) {
-	if err = validate(fleet, opts); err == nil && grace < 0 {
+// Rotate makes a key that takes over from another, which stays valid for the
+// grace period (at most until its own expiry): the one with this id, or, where
+// id is empty, the one active key of the fleet that has no successor yet. The
+// new one may do the same, unless the options say otherwise.
+func (s *Store) Rotate(ctx context.Context, fleet, id string, grace time.Duration, opts Options) (text string, key Key, err error) {
+	if grace < 0 {
 		err = fmt.Errorf("%w: the grace period is negative", ErrInvalid)
 	}
 	if err == nil {
 		err = s.change(ctx, func(tx *sql.Tx, now time.Time) error {
-			active, err := activeKeys(ctx, tx, fleet, now)
+			old, err := predecessor(ctx, tx, fleet, id, now)
 			if err != nil {
 				return err
 			}
-			for i, old := range active { // newest first
-				column, at := "expires_at", now.Add(grace)
-				if i > 0 || grace == 0 {
-					column, at = "revoked_at", now
-				} else if old.ExpiresAt != nil && old.ExpiresAt.Before(at) {
-					continue
-				}
-				if _, err := tx.ExecContext(ctx, `UPDATE api_key SET `+column+` = $1 WHERE id = $2`, at.UnixMicro(), old.ID); err != nil {
-					return err
-				}
+			if opts, err = checked(old.Fleet, opts.after(old)); err != nil {
+				return err
 			}
-			text, key, err = insert(ctx, tx, fleet, opts, now)
+			if text, key, err = insert(ctx, tx, old.Fleet, opts, now); err != nil {
+				return err
+			}
+			column, at := "expires_at", now.Add(grace)
+			if grace == 0 {
+				column, at = "revoked_at", now
+			} else if old.ExpiresAt != nil && old.ExpiresAt.Before(at) {
+				at = *old.ExpiresAt
+			}
+			_, err = tx.ExecContext(ctx, `UPDATE api_key SET replaced_by = $1, `+column+` = $2 WHERE id = $3`, key.ID, at.UnixMicro(), old.ID)
 			return err
 		})
 	}
@@ -119,6 +129,43 @@ func (s *Store) Rotate(ctx context.Context, fleet string, grace time.Duration, o
 		return "", Key{}, fmt.Errorf("rotating the API key: %w", err)
 	}
 	return text, key, nil
+}
+
+// after fills in what the key before had.
+func (o Options) after(old *Key) Options {
+	if len(o.Scopes) == 0 && !o.Admin {
+		o.Scopes = old.Scopes
+	}
+	if o.DevicePrefix == "" {
+		o.DevicePrefix = old.DevicePrefix
+	}
+	if o.Name == "" {
+		o.Name = old.Name
+	}
+	return o
+}
+
+// predecessor finds the key that is to be replaced.
+func predecessor(ctx context.Context, tx *sql.Tx, fleet, id string, now time.Time) (*Key, error) {
+	if id == "" {
+		if err := ValidFleet(fleet); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := query(ctx, tx, `SELECT `+columns+` FROM api_key WHERE ($1 = '' OR fleet = $1) AND ($2 = '' OR id = $2)
+		AND ($2 <> '' OR replaced_by = '') AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) ORDER BY created_at DESC, id`,
+		fleet, id, now.UnixMicro())
+	switch {
+	case err != nil:
+		return nil, err
+	case len(keys) == 0 && id != "":
+		return nil, fmt.Errorf("%w that is active: %q", ErrNotFound, id)
+	case len(keys) == 0:
+		return nil, fmt.Errorf("%w: the fleet has no active one to rotate: create one", ErrNotFound)
+	case len(keys) > 1:
+		return nil, fmt.Errorf("%w: the fleet has %d active API keys: say which one to rotate, by its id", ErrInvalid, len(keys))
+	}
+	return &keys[0], nil
 }
 
 // Revoke ends a key. Revoking it again changes nothing.
@@ -157,7 +204,7 @@ func (s *Store) change(ctx context.Context, f func(*sql.Tx, time.Time) error) er
 
 func insert(ctx context.Context, tx *sql.Tx, fleet string, opts Options, now time.Time) (string, Key, error) {
 	id, text := newText()
-	k := Key{ID: id, Fleet: fleet, Admin: opts.Admin, Name: opts.Name, CreatedAt: now, hash: hashOf(text)}
+	k := Key{ID: id, Fleet: fleet, Scopes: opts.Scopes, Admin: opts.Admin, DevicePrefix: opts.DevicePrefix, Name: opts.Name, CreatedAt: now, hash: hashOf(text)}
 	var expires, admin any = nil, 0
 	if !opts.ExpiresAt.IsZero() {
 		if !opts.ExpiresAt.After(now) {
@@ -169,7 +216,8 @@ func insert(ctx context.Context, tx *sql.Tx, fleet string, opts Options, now tim
 	if k.Admin {
 		admin = 1
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, hash, fleet, admin, name, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`, id, k.hash[:], fleet, admin, opts.Name, now.UnixMicro(), expires)
+	_, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, hash, fleet, admin, name, created_at, expires_at, scopes, device_prefix)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		id, k.hash[:], fleet, admin, opts.Name, now.UnixMicro(), expires, join(k.Scopes, ","), k.DevicePrefix)
 	return text, k, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 const textMost = 200 // bytes of a value that is kept
@@ -13,7 +14,7 @@ const textMost = 200 // bytes of a value that is kept
 // are never a secret.
 func kept(name string) bool {
 	return slices.Contains([]string{
-		"id", "name", "fleet", "admin", "expires_at", "grace", "grace_seconds", // keys
+		"id", "name", "fleet", "scopes", "device_prefix", "admin", "expires_at", "grace", "grace_seconds", // keys
 		"group", "device", "device_id", "devices", "stages", "codes", "targets", // which
 		"mode", "from", "to", "until", "rate", "dry_run", "reason", "state", "created_by", "note", "comment", // why
 		"subject", "version", "compatibility", "compatibilityLevel", "policy", "schemaType", // schemas
@@ -42,7 +43,11 @@ func Scrub(object []byte) map[string]any {
 			return out
 		}
 		if kept(name) {
-			if v := brief(value); v != nil {
+			v := brief(value)
+			if name == "scopes" { // which ones, however many
+				v = Text(strings.NewReplacer(`"`, "", "[", "", "]", "").Replace(string(value)))
+			}
+			if v != nil {
 				out[name] = v
 			}
 		}

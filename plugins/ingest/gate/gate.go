@@ -44,6 +44,7 @@ type gate struct {
 	grpc     *grpcServer
 	keys     *apikey.Cache
 	checker  apikey.Checker // the same
+	needs    apikey.Scope   // what every endpoint of events asks for
 	release  func()         // of the key store
 	monitor  *monitor       // nil: the backlog is not measured
 	failed   chan error     // the listener has died
@@ -65,6 +66,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 		decode: decode, queue: make(chan *submission), line: newLine(), witness: event.WitnessOf(res), failed: make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
+	g.needs = apikey.ScopeOf(apikey.Gate, "POST", "/v1/events")
 	g.streams = newStreams(g.metrics)
 	g.admit = newAdmission(conf.limits, conf.quotas)
 	g.admit.line = flow.Of(res)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -85,8 +86,8 @@ func (s *grpcServer) stop(ctx context.Context) {
 // Publish takes one request in, or refuses it.
 func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) (*ingestpb.PublishResponse, error) {
 	start := time.Now()
-	text, trace := callerOf(ctx)
-	res, err := s.g.attempt(ctx, text, func(held *hold) (*request, error) { return s.request(req, trace, held, nil) })
+	who, trace := grpcCaller(ctx)
+	res, err := s.g.attempt(ctx, who, func(held *hold) (*request, error) { return s.request(req, trace, held, nil) })
 	if err != nil {
 		return nil, s.failure(err, start)
 	}
@@ -98,8 +99,8 @@ func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) 
 func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.PublishRequest, ingestpb.PublishResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	text, trace := callerOf(ctx)
-	if _, err := s.g.checker.Check(ctx, text); err != nil {
+	who, trace := grpcCaller(ctx)
+	if _, err := s.g.check(ctx, who); err != nil {
 		return s.failure(err, time.Now())
 	}
 	if !s.g.streams.enter() {
@@ -111,7 +112,7 @@ func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.Publ
 	relay(ctx, func() (func(context.Context, func()) reaction, bool) {
 		select {
 		case req := <-requests:
-			return func(ctx context.Context, taken func()) reaction { return s.react(ctx, text, trace, req, taken) }, true
+			return func(ctx context.Context, taken func()) reaction { return s.react(ctx, who, trace, req, taken) }, true
 		case err := <-ended:
 			if !errors.Is(err, io.EOF) {
 				readEnd = err
@@ -162,9 +163,9 @@ type reaction struct {
 	end      error
 }
 
-func (s *grpcServer) react(ctx context.Context, text, trace string, req *ingestpb.PublishRequest, taken func()) reaction {
+func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *ingestpb.PublishRequest, taken func()) reaction {
 	start := time.Now()
-	res, err := s.g.patiently(ctx, text, func(held *hold) (*request, error) { return s.request(req, trace, held, taken) })
+	res, err := s.g.patiently(ctx, who, func(held *hold) (*request, error) { return s.request(req, trace, held, taken) })
 	var ref *refusal
 	var empty *emptyError
 	switch {
@@ -174,7 +175,7 @@ func (s *grpcServer) react(ctx context.Context, text, trace string, req *ingestp
 	case errors.As(err, &empty):
 		s.g.metrics.answered(http.StatusBadRequest, start)
 		return reaction{response: &ingestpb.PublishResponse{Problem: &ingestpb.Problem{Type: "no-events", Status: http.StatusBadRequest, Detail: empty.detail}}}
-	case errors.As(err, &ref) && ref.name != stoppingName && ref.status != http.StatusForbidden:
+	case errors.As(err, &ref) && ref.name != stoppingName && !ref.ofKey():
 		s.g.metrics.refusals.Incr(1, ref.name)
 		s.g.metrics.answered(ref.status, start)
 		p := &ingestpb.Problem{Type: ref.name, Status: uint32(ref.status), Detail: ref.detail}
@@ -223,8 +224,8 @@ func response(res result) *ingestpb.PublishResponse {
 	return out
 }
 
-// callerOf reads the key and the trace context of a call.
-func callerOf(ctx context.Context) (key, trace string) {
+// grpcCaller reads who calls, and the trace context of the call.
+func grpcCaller(ctx context.Context) (who caller, trace string) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	h := http.Header{}
 	for _, name := range []string{"X-Api-Key", "Authorization", "Traceparent"} {
@@ -233,7 +234,12 @@ func callerOf(ctx context.Context) (key, trace string) {
 		}
 	}
 	r := &http.Request{Header: h}
-	return apikey.FromRequest(r), traceparentOf(r)
+	who = caller{text: apikey.FromRequest(r), method: "gRPC"}
+	who.path, _ = grpc.Method(ctx)
+	if p, ok := peer.FromContext(ctx); ok {
+		who.from = p.Addr.String()
+	}
+	return who, traceparentOf(r)
 }
 
 // failure is the status of a call that is refused as a whole.
@@ -248,22 +254,16 @@ func (s *grpcServer) failure(err error, start time.Time) error {
 	case errors.As(err, &empty):
 		s.g.metrics.answered(http.StatusBadRequest, start)
 		return status.Error(codes.InvalidArgument, empty.detail)
-	case errors.Is(err, apikey.ErrUnknown):
-		s.g.metrics.refusals.Incr(1, "unauthorized")
-		s.g.metrics.answered(http.StatusUnauthorized, start)
-		return status.Error(codes.Unauthenticated, "send an active key as x-api-key, or as authorization: Bearer")
-	case errors.Is(err, errClientGone):
-		s.g.metrics.refusals.Incr(1, "client-gone")
-		return status.Error(codes.Canceled, "the client has gone")
 	}
-	s.g.metrics.refusals.Incr(1, "keys-unavailable")
-	s.g.metrics.answered(http.StatusServiceUnavailable, start)
-	return status.Error(codes.Unavailable, "the API key cannot be checked now: try again")
+	s.g.metrics.refusals.Incr(1, "client-gone")
+	return status.Error(codes.Canceled, "the client has gone")
 }
 
 func refused(r *refusal) error {
 	code := codes.InvalidArgument
 	switch r.status {
+	case http.StatusUnauthorized:
+		code = codes.Unauthenticated
 	case http.StatusForbidden:
 		code = codes.PermissionDenied
 	case http.StatusTooManyRequests:

@@ -18,7 +18,7 @@ type oneKey struct{}
 
 func (oneKey) Check(_ context.Context, text string) (*apikey.Key, error) {
 	if text == "good" {
-		return &apikey.Key{Fleet: "acme"}, nil
+		return &apikey.Key{Fleet: "acme", Scopes: []apikey.Scope{apikey.Ingest}}, nil
 	}
 	return nil, apikey.ErrUnknown
 }

@@ -174,12 +174,9 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	key, err := g.checker.Check(r.Context(), apikey.FromRequest(r))
+	key, err := g.check(r.Context(), callerOf(r))
 	if err != nil {
-		return g.refuseKey(w, err)
-	}
-	if !key.Allows(apikey.Ingest) {
-		return g.refuse(w, forbidden())
+		return g.refuseFor(w, err)
 	}
 	form, ref := formOf(r)
 	if ref != nil {
@@ -203,7 +200,7 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 		held.release()
 		return 0, ref
 	}
-	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, traceparent: traceparentOf(r), held: held}, body, f)
+	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, prefix: key.DevicePrefix, traceparent: traceparentOf(r), held: held}, body, f)
 	var empty *emptyError
 	switch {
 	case errors.As(err, &ref):
@@ -228,14 +225,13 @@ func (g *gate) limitFields(w http.ResponseWriter, fleet string) {
 	h.Set("RateLimit", fmt.Sprintf(`"fleet";r=%d;t=%d`, int(left), int((q.burst-left)/q.rate+0.999)))
 }
 
-func (g *gate) refuseKey(w http.ResponseWriter, err error) int {
-	apikey.Refuse(w, err)
-	if errors.Is(err, apikey.ErrUnknown) {
-		g.metrics.refusals.Incr(1, "unauthorized")
-		return http.StatusUnauthorized
+// refuseFor answers a request whose key is not let in.
+func (g *gate) refuseFor(w http.ResponseWriter, err error) int {
+	var ref *refusal
+	if !errors.As(err, &ref) { // check returns nothing else
+		ref = clientGone()
 	}
-	g.metrics.refusals.Incr(1, "keys-unavailable")
-	return http.StatusServiceUnavailable
+	return g.refuse(w, ref)
 }
 
 // traceparentOf returns the request's W3C trace context when it is well formed.

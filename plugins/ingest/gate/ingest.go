@@ -67,6 +67,7 @@ func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 		r.held.release()
 		return result{}, &emptyError{"the body has no event"}
 	}
+	r.keepToPrefix()
 	if ref := r.held.charge(len(r.items)); ref != nil {
 		r.held.release()
 		return result{}, ref

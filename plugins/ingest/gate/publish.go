@@ -14,6 +14,7 @@ import (
 // request is one batch of events on its way in, whatever protocol it came by.
 type request struct {
 	fleet       string
+	prefix      string // how the devices begin that the key may send for; "" is all
 	traceparent string
 	items       []item
 	admitted    func() // called when the request has room, or nil

@@ -23,6 +23,7 @@ type refusal struct {
 	allow  string // methods, for 405
 	accept string // encodings, for 415
 	close  bool   // the connection is of no more use
+	login  bool   // a key is asked for
 }
 
 func (r *refusal) Error() string { return r.name + ": " + r.detail }
@@ -44,6 +45,9 @@ func (r *refusal) write(w http.ResponseWriter) {
 	if r.close {
 		h.Set("Connection", "close")
 	}
+	if r.login {
+		h.Set("WWW-Authenticate", `Bearer realm="weir"`)
+	}
 	httpx.Write(w, r.problem())
 }
 
@@ -58,10 +62,8 @@ func (r *refusal) problem() httpx.Problem {
 	return p
 }
 
-func forbidden() *refusal {
-	return &refusal{name: "forbidden", status: http.StatusForbidden, title: "This API key may not do that",
-		detail: "the key belongs to no fleet: make one with 'weir keys create --fleet'"}
-}
+// keysAgain is when to come back while keys cannot be checked.
+const keysAgain = 5 * time.Second
 
 func notFound() *refusal {
 	return &refusal{name: "not-found", status: http.StatusNotFound, title: "No such resource",

@@ -22,7 +22,8 @@ type shape struct {
 // scan reads one element by its structure and picks up its event_id.
 type scan struct {
 	id        []byte
-	inMetrics bool // within the value of the top-level member "metrics"
+	device    []byte // as sent, between its quotes; the first, where there are more
+	inMetrics bool   // within the value of the top-level member "metrics"
 	shape
 }
 
@@ -108,8 +109,8 @@ func stringEnd(b []byte, i int) int {
 }
 
 // member looks at the string from i to the quote at end, which at the top level
-// may be the name of a member: event_id, whose value is noted when it is a
-// string, or metrics. It returns where it has read to.
+// may be the name of a member: event_id or device_id, whose value is noted when
+// it is a string, or metrics. It returns where it has read to.
 func (s *scan) member(b []byte, i, end int) int {
 	name := b[i+1 : end]
 	if len(name) > len(fieldMetrics) && bytes.IndexByte(name, '\\') >= 0 {
@@ -119,14 +120,15 @@ func (s *scan) member(b []byte, i, end int) int {
 		name = rawjson.Unquote(name)
 	}
 	isID := s.id == nil && string(name) == event.FieldID
-	if !isID && string(name) != fieldMetrics {
+	isDevice := s.device == nil && string(name) == event.FieldDevice
+	if !isID && !isDevice && string(name) != fieldMetrics {
 		return end
 	}
 	v := rawjson.Space(b, end+1)
 	if v == len(b) || b[v] != ':' {
 		return end
 	}
-	if !isID {
+	if !isID && !isDevice {
 		s.inMetrics = true
 		return v
 	}
@@ -139,6 +141,10 @@ func (s *scan) member(b []byte, i, end int) int {
 		return end // the caller will find the same
 	}
 	s.longest = max(s.longest, valueEnd-v-1)
+	if isDevice {
+		s.device = b[v+1 : valueEnd]
+		return valueEnd
+	}
 	if id := b[v+1 : valueEnd]; len(id) > 0 && len(id) <= maxIDLen && plainASCII(id) {
 		s.id = id
 	}

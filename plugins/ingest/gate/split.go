@@ -13,6 +13,7 @@ import (
 type item struct {
 	raw []byte
 	id  []byte           // printable ASCII without quotes; nil when unknown
+	dev []byte           // device_id as sent, between its quotes; nil when it has none that is a string
 	bad *event.Rejection // what the gate itself found wrong with it, or nil
 	shape
 }
@@ -50,7 +51,7 @@ func split(body []byte, items []item, limit int) ([]item, error) {
 		if len(items) == limit {
 			return items, errTooMany
 		}
-		items = append(items, item{raw: trimRight(body[i:end]), id: s.id, shape: s.shape})
+		items = append(items, item{raw: trimRight(body[i:end]), id: s.id, dev: s.device, shape: s.shape})
 		i = rawjson.Space(body, end+1)
 		if body[end] == ']' {
 			if i < len(body) {
@@ -96,5 +97,5 @@ func trimRight(b []byte) []byte {
 func lone(raw []byte) item {
 	var s scan
 	s.element(raw, 0)
-	return item{raw: raw, id: s.id, shape: s.shape}
+	return item{raw: raw, id: s.id, dev: s.device, shape: s.shape}
 }

@@ -209,7 +209,7 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 	clients.Go(func() { s.stranger(ctx) })
 
 	time.Sleep(500 * time.Millisecond)
-	text, _, err := w.store.Rotate(t.Context(), "acme", 300*time.Millisecond, apikey.Options{})
+	text, _, err := w.store.Rotate(t.Context(), "acme", "", 300*time.Millisecond, apikey.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"weir/internal/control/apikey"
 )
 
 // This file is what the protocols of long connections share: one request after
@@ -63,9 +61,9 @@ func relay[A any](ctx context.Context, read func() (work func(ctx context.Contex
 
 // patiently takes one request in, but waits while there is no room for it.
 // The key is asked for again each time: it may have been revoked.
-func (g *gate) patiently(ctx context.Context, text string, build func(held *hold) (*request, error)) (result, error) {
+func (g *gate) patiently(ctx context.Context, who caller, build func(held *hold) (*request, error)) (result, error) {
 	for {
-		res, err := g.attempt(ctx, text, build)
+		res, err := g.attempt(ctx, who, build)
 		var ref *refusal
 		if !errors.As(err, &ref) || ref.status != http.StatusTooManyRequests {
 			return res, err
@@ -92,16 +90,13 @@ const (
 )
 
 // attempt takes one request in, or says why not.
-func (g *gate) attempt(ctx context.Context, text string, build func(held *hold) (*request, error)) (result, error) {
+func (g *gate) attempt(ctx context.Context, who caller, build func(held *hold) (*request, error)) (result, error) {
 	if g.isDraining() {
 		return result{}, stopping()
 	}
-	key, err := g.checker.Check(ctx, text)
+	key, err := g.check(ctx, who)
 	if err != nil {
 		return result{}, err
-	}
-	if !key.Allows(apikey.Ingest) {
-		return result{}, forbidden()
 	}
 	held, ref := g.admit.enter(key.Fleet)
 	if ref != nil {
@@ -112,6 +107,6 @@ func (g *gate) attempt(ctx context.Context, text string, build func(held *hold) 
 		held.release()
 		return result{}, err
 	}
-	r.fleet, r.held = key.Fleet, held
+	r.fleet, r.prefix, r.held = key.Fleet, key.DevicePrefix, held
 	return g.settle(ctx, r)
 }

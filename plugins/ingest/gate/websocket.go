@@ -26,13 +26,9 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	text := apikey.FromRequest(r)
-	key, err := g.checker.Check(r.Context(), text)
-	if err != nil {
-		return g.refuseKey(w, err)
-	}
-	if !key.Allows(apikey.Ingest) {
-		return g.refuse(w, forbidden())
+	who := callerOf(r)
+	if _, err := g.check(r.Context(), who); err != nil {
+		return g.refuseFor(w, err)
 	}
 	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Connection", "Upgrade")
@@ -53,7 +49,7 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 		return 0
 	}
 	defer g.streams.leave()
-	(&stream{g: g, conn: conn, text: text, trace: traceparentOf(r)}).serve()
+	(&stream{g: g, conn: conn, who: who, trace: traceparentOf(r)}).serve()
 	return 0
 }
 
@@ -61,7 +57,7 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 type stream struct {
 	g     *gate
 	conn  *websocket.Conn
-	text  string // the key
+	who   caller
 	trace string
 }
 
@@ -123,7 +119,7 @@ func (s *stream) read() (func(context.Context, func()) answer, bool) {
 // handle takes one message in, and says with taken when it has room.
 func (s *stream) handle(ctx context.Context, body []byte, taken func()) answer {
 	start := time.Now()
-	res, err := s.g.patiently(ctx, s.text, func(held *hold) (*request, error) {
+	res, err := s.g.patiently(ctx, s.who, func(held *hold) (*request, error) {
 		if ref := held.grow(len(body)); ref != nil {
 			return nil, ref
 		}
@@ -143,16 +139,19 @@ func (s *stream) handle(ctx context.Context, body []byte, taken func()) answer {
 		s.g.metrics.refusals.Incr(1, ref.name)
 		s.g.metrics.answered(ref.status, start)
 		a := answer{body: ref.problem().JSON()}
-		if ref.name == stoppingName {
+		switch {
+		case ref.name == stoppingName:
 			a.close, a.reason = websocket.CloseGoingAway, "the gate is stopping"
+		case ref.name == apikey.ReasonUnavailable:
+			a = answer{close: websocket.CloseTryAgainLater, reason: "the API key cannot be checked now"}
+		case ref.name == apikey.ReasonUnauthorized:
+			a = answer{close: websocket.ClosePolicyViolation, reason: "the API key is no longer valid"}
+		case ref.ofKey():
+			a.close, a.reason = websocket.ClosePolicyViolation, "the API key may not send events"
 		}
 		return a
-	case errors.Is(err, apikey.ErrUnknown):
-		return answer{close: websocket.ClosePolicyViolation, reason: "the API key is no longer valid"}
-	case errors.Is(err, errClientGone):
-		return answer{close: websocket.CloseNormalClosure}
 	}
-	return answer{close: websocket.CloseTryAgainLater, reason: "the API key cannot be checked now"}
+	return answer{close: websocket.CloseNormalClosure} // the client has gone
 }
 
 // send writes one answer. After the last one, or when the client does not take

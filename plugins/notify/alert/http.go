@@ -33,7 +33,8 @@ const (
 //	POST /v1/alerts/{id}/acknowledge    again is no error; 409 when it has resolved
 //	POST /v1/alerts/{id}/resolve        by hand, for one that nothing resolves
 //
-// for the fleet that apikey.Authenticator put into the request. An admin's key
+// for the fleet that apikey.Authenticator put into the request, and within the
+// device prefix of its key. An admin's key
 // also sees weir's own (pipeline) alerts, and, when it names no fleet, those of
 // all fleets. The tables are made when they are first needed.
 func Handler(db *sqldb.DB) http.Handler {
@@ -98,6 +99,10 @@ func scope(ctx context.Context) (where string, args []any) {
 	fleet := apikey.FleetFrom(ctx)
 	key, _ := apikey.KeyFrom(ctx)
 	admin := key != nil && key.Admin
+	if key != nil && key.DevicePrefix != "" {
+		n := strconv.Itoa(len(key.DevicePrefix))
+		return `folded_into IS NULL AND fleet = $1 AND kind = 'metric' AND substr(device_id, 1, ` + n + `) = $2`, []any{fleet, key.DevicePrefix}
+	}
 	switch {
 	case admin && fleet == "":
 		return `folded_into IS NULL`, nil

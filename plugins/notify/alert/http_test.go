@@ -24,12 +24,12 @@ func (keys) Check(_ context.Context, text string) (*apikey.Key, error) {
 	if text == "admin" {
 		return &apikey.Key{ID: "k-admin", Admin: true}, nil
 	}
-	return &apikey.Key{ID: "k-" + text, Fleet: text}, nil
+	return &apikey.Key{ID: "k-" + text, Fleet: text, Scopes: []apikey.Scope{apikey.Query}}, nil
 }
 
 func (f *fixture) serve() *httptest.Server {
 	auth := &apikey.Authenticator{Keys: keys{}}
-	s := httptest.NewServer(auth.Require(apikey.Query, Handler(f.db)))
+	s := httptest.NewServer(auth.Require(apikey.Route{Scope: apikey.Query, Reach: apikey.ByHandler}, Handler(f.db)))
 	f.t.Cleanup(s.Close)
 	return s
 }

@@ -58,6 +58,9 @@ const (
 // back returns the processing groups that a dead letter goes back to, "" when
 // it is for none of them, and whether it is to be validated first.
 func (s *Spec) back(l *Letter) (targets string, validate bool) {
+	if l.Code == event.CodeDeviceForbidden && !slices.Contains(s.Codes, l.Code) {
+		return "", false // perhaps forged: only for those who ask for it by name
+	}
 	allowed := s.targets()
 	switch l.Stage {
 	case stageIngest:

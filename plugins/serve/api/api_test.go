@@ -44,7 +44,7 @@ func start(t *testing.T, output string) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleet, _, err := keys.Create(t.Context(), "plant-1", apikey.Options{})
+	fleet, _, err := keys.Create(t.Context(), "plant-1", apikey.Options{Scopes: []apikey.Scope{apikey.Ingest, apikey.Query, apikey.Operate}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestEveryAdministrativeActIsLogged(t *testing.T) {
 		{"POST", "/registry/subjects/telemetry/versions", `{"schemaType":"JSON","schema":"{}"}`, "schemaType", "JSON"},
 		{"PUT", "/registry/config/telemetry", `{"compatibility":"FULL"}`, "compatibility", "FULL"},
 		{"DELETE", "/registry/subjects/none", "", "", ""},
-		{"POST", "/v1/alerts/none/ack?fleet=plant-2", `{"note":"seen"}`, "", ""},
+		{"POST", "/v1/alerts/none/acknowledge?fleet=plant-2", `{"note":"seen"}`, "", ""},
 	} {
 		resp, body := r.do(r.admin, c.method, c.path, c.body)
 		a := r.acts("?limit=1").Acts

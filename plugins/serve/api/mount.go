@@ -9,7 +9,6 @@ import (
 	"weir/internal/control/auditlog"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
-	"weir/internal/platform/httpx"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/ingest/registry"
 	"weir/plugins/notify/alert"
@@ -21,8 +20,8 @@ import (
 	"weir/plugins/store/rollup"
 )
 
-// mount opens what the rooms' REST reads, and puts each under its path, behind
-// the scope it needs.
+// mount opens what the rooms' REST reads, and puts each under its paths, behind
+// what apikey.Routes says that they ask for.
 func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	control, err := in.open(ctx, in.control)
 	if err != nil {
@@ -64,51 +63,25 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := describe(ownOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(), erasure.OpenAPI())
+	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(), erasure.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
-	alerts := alert.Handler(control)
-	auth := &apikey.Authenticator{Keys: cache}
-	query := func(h http.Handler) http.Handler { return auth.Require(apikey.Query, h) }
-	admin := func(h http.Handler) http.Handler { return auth.Require(apikey.Admin, in.recorder.audited(h)) }
-	// either is for what a fleet sees of its own, and an admin of all fleets.
-	either := func(h http.Handler) http.Handler {
-		forFleet, forAdmin := auth.Require(apikey.Query, h), auth.Require(apikey.Admin, h)
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if key, err := cache.Check(r.Context(), apikey.FromRequest(r)); err == nil && key.Admin {
-				forAdmin.ServeHTTP(w, r)
-				return
-			}
-			forFleet.ServeHTTP(w, r)
-		})
-	}
-
-	mux := http.NewServeMux()
-	for path, handler := range map[string]http.Handler{
-		"/v1/rollups":             query(group.Expanding(groups, rollup.Handler(rollups, time.Now))),
-		"/v1/devices/{id}/latest": query(rollup.Handler(rollups, time.Now)),
-		"/v1/keys":                admin(apikey.Handler(keys, cache.Refresh)),
-		"/v1/keys/":               admin(apikey.Handler(keys, cache.Refresh)),
-		"/v1/groups":              admin(group.Handler(groups)),
-		"/v1/groups/":             admin(group.Handler(groups)),
-		"GET /v1/groups":          either(group.Handler(groups)),
-		"GET /v1/groups/":         either(group.Handler(groups)),
-		"/v1/replays":             admin(replay.Handler(replays, devicesOf(groups))),
-		"/v1/replays/":            admin(replay.Handler(replays, devicesOf(groups))),
-		"/v1/erasures":            admin(erasures),
-		"/v1/erasures/":           admin(erasures),
-		"/v1/holds":               admin(hold.Handler(holds)),
-		"/v1/holds/":              admin(hold.Handler(holds)),
-		"/v1/retention":           admin(retention.Handler(control)),
-		"/v1/audit":               admin(auditHandler(acts, time.Now)),
-		"/v1/alerts":              either(alerts),
-		"/v1/alerts/":             either(in.recorder.audited(alerts)),
-		"/registry/":              in.registry(auth, schemas.Handler()),
-		"GET /openapi.json":       serveDocument(document),
-		"/":                       http.HandlerFunc(notFound),
-	} {
-		mux.Handle(path, handler)
+	rooms := map[string]http.Handler{
+		"/v1/rollups":   group.Expanding(groups, rollup.Handler(rollups, time.Now)),
+		"/v1/devices/":  rollup.Handler(rollups, time.Now),
+		"/v1/events":    http.HandlerFunc(noEvents),
+		"/v1/keys":      apikey.Handler(keys, cache.Refresh),
+		"/v1/groups":    group.Handler(groups),
+		"/v1/replays":   replay.Handler(replays, devicesOf(groups)),
+		"/v1/erasures":  erasures,
+		"/v1/holds":     hold.Handler(holds),
+		"/v1/retention": retention.Handler(control),
+		"/v1/audit":     auditHandler(acts, time.Now),
+		"/v1/alerts":    alert.Handler(control),
+		"/registry/":    http.StripPrefix("/registry", schemas.Handler()),
+		"/openapi.json": serveDocument(document),
+		"/healthz":      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
 	}
 	if in.raw != "" {
 		events, release, err := lake.Shared(ctx, in.res, in.raw)
@@ -116,10 +89,9 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			return nil, err
 		}
 		in.release = append(in.release, release)
-		mux.Handle("/v1/events", query(group.Expanding(groups, raw.Handler(events, time.Now))))
+		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
 	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	return mux, nil
+	return in.routed(&apikey.Authenticator{Keys: cache}, rooms)
 }
 
 // open opens a SQL store until the input is closed.
@@ -130,9 +102,4 @@ func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
 	}
 	in.release = append(in.release, release)
 	return db, nil
-}
-
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound,
-		Title: "There is nothing at this path", Detail: "the paths are listed in /openapi.json"})
 }

@@ -6,10 +6,17 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
+	"strings"
+
+	"weir/internal/control/apikey"
 )
 
 //go:embed openapi.json
 var ownOpenAPI []byte
+
+//go:embed openapi_registry.json
+var registryOpenAPI []byte
 
 // describe merges the rooms' OpenAPI documents into one: paths and components
 // of all of them, the rest of the first. No two may say the same name.
@@ -29,8 +36,44 @@ func describe(documents ...[]byte) ([]byte, error) {
 			merge(object(whole, "components"), object(d, "components"), kind)
 		}
 	}
-	whole["security"] = []any{map[string]any{"bearer": []any{}}, map[string]any{"apiKey": []any{}}}
+	if err := sayScopes(object(whole, "paths")); err != nil {
+		return nil, err
+	}
 	return json.MarshalIndent(whole, "", "  ")
+}
+
+// sayScopes gives each operation the scope that apikey.Routes says it asks for,
+// as the role of its security.
+func sayScopes(paths map[string]any) error {
+	mux, scopes := http.NewServeMux(), map[string]apikey.Scope{}
+	for _, r := range apikey.Routes() {
+		if r.Server == apikey.API {
+			mux.HandleFunc(r.Pattern(), http.NotFound)
+			scopes[r.Pattern()] = r.Scope
+		}
+	}
+	for path := range paths {
+		for method, o := range object(paths, path) {
+			operation, ok := o.(map[string]any)
+			if !ok { // the parameters of the path
+				continue
+			}
+			like := &url.URL{Path: strings.NewReplacer("{", "", "}", "").Replace(path)}
+			_, pattern := mux.Handler(&http.Request{Method: strings.ToUpper(method), URL: like})
+			roles := []any{}
+			switch scope, known := scopes[pattern]; {
+			case !known:
+				return fmt.Errorf("describing the api: apikey.Routes does not know %s %s", method, path)
+			case scope == apikey.Anyone:
+				operation["security"] = []any{}
+				continue
+			case scope != apikey.AnyKey:
+				roles = append(roles, scope)
+			}
+			operation["security"] = []any{map[string]any{"bearer": roles}, map[string]any{"apiKey": roles}}
+		}
+	}
+	return nil
 }
 
 func merge(to, from map[string]any, name string) {

@@ -23,7 +23,7 @@ import (
 type anyKey struct{}
 
 func (anyKey) Check(context.Context, string) (*apikey.Key, error) {
-	return &apikey.Key{Fleet: "acme"}, nil
+	return &apikey.Key{Fleet: "acme", Scopes: []apikey.Scope{apikey.Query}}, nil
 }
 
 type eventsJSON struct {
@@ -33,7 +33,7 @@ type eventsJSON struct {
 
 func served(t testing.TB, o *output) func(url.Values, ...string) (*httptest.ResponseRecorder, eventsJSON) {
 	auth := &apikey.Authenticator{Keys: anyKey{}}
-	h := auth.Require(apikey.Query, Handler(o.store, func() time.Time { return noon.AddDate(0, 0, 5) }))
+	h := auth.Require(apikey.Route{Scope: apikey.Query}, Handler(o.store, func() time.Time { return noon.AddDate(0, 0, 5) }))
 	return func(v url.Values, accept ...string) (*httptest.ResponseRecorder, eventsJSON) {
 		t.Helper()
 		req := httptest.NewRequest(http.MethodGet, "/v1/events?"+v.Encode(), nil)

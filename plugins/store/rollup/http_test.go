@@ -17,7 +17,7 @@ import (
 type allKeys struct{}
 
 func (allKeys) Check(_ context.Context, text string) (*apikey.Key, error) {
-	return &apikey.Key{Fleet: text}, nil
+	return &apikey.Key{Fleet: text, Scopes: []apikey.Scope{apikey.Query}}, nil
 }
 
 // get asks the handler as a fleet and decodes the answer.
@@ -26,7 +26,7 @@ func get(t *testing.T, h http.Handler, fleet, path string, into any) *httptest.R
 	r := httptest.NewRequest("GET", path, nil)
 	r.Header.Set("X-Api-Key", fleet)
 	w := httptest.NewRecorder()
-	(&apikey.Authenticator{Keys: allKeys{}}).Require(apikey.Query, h).ServeHTTP(w, r)
+	(&apikey.Authenticator{Keys: allKeys{}}).Require(apikey.Route{Scope: apikey.Query}, h).ServeHTTP(w, r)
 	if into != nil {
 		if err := json.Unmarshal(w.Body.Bytes(), into); err != nil {
 			t.Fatalf("%s: %d %s: %v", path, w.Code, w.Body, err)

@@ -1,0 +1,104 @@
+package apikey
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+
+	"weir/internal/platform/httpx"
+)
+
+// The reasons of refusals, as metrics name them.
+const (
+	ReasonUnauthorized = "unauthorized"     // 401: no key, or none that is active
+	ReasonForbidden    = "forbidden"        // 403: the key may not do that
+	ReasonUnavailable  = "keys-unavailable" // 503: the key cannot be checked now
+)
+
+// Refusal is why a request was not let through. It holds no key's text.
+type Refusal struct {
+	Reason  string // one of the above, or "" for a request that is not valid
+	Detail  string // for logs: more than the client is told
+	KeyID   string // the public id of the key, when it is known whose it is
+	Fleet   string
+	problem httpx.Problem
+}
+
+// Write answers the request.
+func (r Refusal) Write(w http.ResponseWriter) {
+	switch r.Reason {
+	case ReasonUnavailable:
+		w.Header().Set("Retry-After", "5")
+	case ReasonUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="weir"`)
+	}
+	httpx.Write(w, r.problem)
+}
+
+// Status is the answer's.
+func (r Refusal) Status() int { return r.problem.Status }
+
+// Problem is the answer's body.
+func (r Refusal) Problem() httpx.Problem { return r.problem }
+
+// Unchecked is the refusal of a request with this text for a key, by the error
+// of Check.
+func Unchecked(text string, err error) Refusal {
+	if !errors.Is(err, ErrUnknown) {
+		return Refusal{Reason: ReasonUnavailable, Detail: "the store of keys does not answer", problem: httpx.Problem{Type: "unavailable",
+			Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable", Detail: "the API key cannot be checked now: try again"}}
+	}
+	r := Refusal{Reason: ReasonUnauthorized, Detail: "the API key is not known", problem: httpx.Problem{Type: "unauthorized",
+		Status: http.StatusUnauthorized, Title: "A valid API key is required",
+		Detail: "send an active key in X-API-Key or in Authorization: Bearer"}}
+	var ended *endedError
+	switch {
+	case errors.As(err, &ended):
+		r.KeyID, r.Detail = ended.id, ended.Error()
+	case text == "":
+		r.Detail = "no API key"
+	}
+	return r
+}
+
+// Lacks is the refusal of a key that does not have a scope.
+func (k *Key) lacks(s Scope) *Refusal {
+	r := k.forbidden("")
+	switch {
+	case s == Ingest && k.Fleet == "":
+		r.problem.Detail = "the key belongs to no fleet: make one with 'weir keys create --fleet'"
+	case s == Admin:
+		r.problem.Detail = "the key has the scopes " + join(k.Scopes, ", ") + "; this needs admin: make such a key with 'weir keys create --admin'"
+	default:
+		r.problem.Detail = "the key has the scopes " + join(k.Scopes, ", ") + "; this needs " + string(s) +
+			": make such a key with 'weir keys create --fleet " + cmp.Or(k.Fleet, "F") + " --scope " + string(s) + "'"
+	}
+	r.problem.Extra = map[string]any{"missing_scope": s}
+	r.Detail = "API key " + k.ID + " lacks the scope " + string(s)
+	return r
+}
+
+// Lacks returns the refusal of a key that does not allow a scope, nil of one
+// that does.
+func (k *Key) Lacks(s Scope) *Refusal {
+	if k.Allows(s) {
+		return nil
+	}
+	return k.lacks(s)
+}
+
+// beyond is the refusal of a key that asks for more than its devices.
+func (k *Key) beyond(instead string) *Refusal {
+	r := k.forbidden("the key reads only devices that begin with " + k.DevicePrefix + ": " + instead)
+	r.problem.Extra = map[string]any{"device_prefix": k.DevicePrefix}
+	return r
+}
+
+func (k *Key) forbidden(detail string) *Refusal {
+	return &Refusal{Reason: ReasonForbidden, Detail: "API key " + k.ID + ": " + detail, KeyID: k.ID, Fleet: k.Fleet,
+		problem: httpx.Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "This API key may not do that", Detail: detail}}
+}
+
+func badRequest(detail string) *Refusal {
+	return &Refusal{problem: httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: detail}}
+}

@@ -1,0 +1,120 @@
+package apikey
+
+import "strings"
+
+// Server is a listener that asks for keys.
+type Server string
+
+// The servers.
+const (
+	Gate Server = "gate" // takes events in
+	API  Server = "api"  // answers queries and administration
+)
+
+// Reach is how a key's device prefix bears on an endpoint.
+type Reach int
+
+// The reaches.
+const (
+	WholeFleet Reach = iota // what it shows or changes is not of single devices: a key with a prefix is refused
+	NoDevices               // it tells nothing of devices
+	ByPath                  // the device is {id} in the path
+	ByQuery                 // the devices are the parameters device; a key with a prefix names at least one, and no group
+	ByHandler               // the handler looks at each device: Key.Covers, FromContext
+)
+
+// Route is an endpoint, and what it asks of a key.
+type Route struct {
+	Server Server
+	Method string // of HTTP, "" for any; "gRPC"
+	Path   string // a pattern of http.ServeMux; of gRPC, the full method
+	Scope  Scope
+	Reach  Reach
+	// Unnamed lets an admin key leave out which fleet it means: all of them.
+	Unnamed bool
+	// Heavy is a query of which only so many are answered at a time.
+	Heavy bool
+}
+
+// Pattern is the route as http.ServeMux takes it.
+func (r Route) Pattern() string { return strings.TrimSpace(r.Method + " " + r.Path) }
+
+// Acts tells whether the route changes something that the audit log tells of.
+func (r Route) Acts() bool {
+	return r.Method != "GET" && (r.Scope == Operate || r.Scope == Admin)
+}
+
+// Routes is what every endpoint of every server asks for: there is no other
+// place that says so, and no endpoint that is not here.
+func Routes() []Route {
+	admin := func(method, path string) Route {
+		return Route{Server: API, Method: method, Path: path, Scope: Admin, Unnamed: true}
+	}
+	open := func(server Server, path string) Route {
+		return Route{Server: server, Method: "GET", Path: path, Scope: Anyone, Reach: NoDevices}
+	}
+	registry := func(method, path string) Route {
+		return Route{Server: API, Method: method, Path: "/registry/" + path, Scope: AnyKey, Reach: NoDevices, Unnamed: true}
+	}
+	return []Route{
+		{Server: Gate, Method: "POST", Path: "/v1/events", Scope: Ingest, Reach: ByHandler}, // JSON, NDJSON, CloudEvents
+		{Server: Gate, Method: "GET", Path: "/v1/stream", Scope: Ingest, Reach: ByHandler},  // WebSocket
+		{Server: Gate, Method: "gRPC", Path: "/weir.v1.Ingest/Publish", Scope: Ingest, Reach: ByHandler},
+		{Server: Gate, Method: "gRPC", Path: "/weir.v1.Ingest/PublishStream", Scope: Ingest, Reach: ByHandler},
+		open(Gate, "/openapi.json"),
+		open(Gate, "/healthz"),
+
+		{Server: API, Method: "GET", Path: "/v1/rollups", Scope: Query, Reach: ByQuery, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/devices/{id}/latest", Scope: Query, Reach: ByPath},
+		{Server: API, Method: "GET", Path: "/v1/events", Scope: Query, Reach: ByQuery, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/alerts", Scope: Query, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/alerts/{id}", Scope: Query, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/acknowledge", Scope: Operate, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/resolve", Scope: Operate, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/groups", Scope: Query, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/groups/{name}", Scope: Query, Unnamed: true},
+
+		admin("PUT", "/v1/groups/{name}"),
+		admin("DELETE", "/v1/groups/{name}"),
+		admin("GET", "/v1/keys"),
+		admin("POST", "/v1/keys"),
+		admin("POST", "/v1/keys/rotate"),
+		admin("GET", "/v1/keys/{id}"),
+		admin("DELETE", "/v1/keys/{id}"),
+		admin("GET", "/v1/replays"),
+		admin("POST", "/v1/replays"),
+		admin("GET", "/v1/replays/{id}"),
+		admin("POST", "/v1/replays/{id}/pause"),
+		admin("POST", "/v1/replays/{id}/resume"),
+		admin("POST", "/v1/replays/{id}/cancel"),
+		admin("GET", "/v1/erasures"),
+		admin("POST", "/v1/erasures"),
+		admin("GET", "/v1/erasures/{id}"),
+		admin("GET", "/v1/holds"),
+		admin("PUT", "/v1/holds/{fleet}"),
+		admin("GET", "/v1/holds/{fleet}"),
+		admin("DELETE", "/v1/holds/{fleet}"),
+		admin("GET", "/v1/retention"),
+		admin("GET", "/v1/audit"),
+
+		registry("GET", ""),
+		registry("POST", "subjects/{subject}"), // a search
+		registry("POST", "compatibility/subjects/{subject}/versions"),
+		registry("POST", "compatibility/subjects/{subject}/versions/{version}"),
+		admin("", "/registry/"), // everything else of it
+
+		open(API, "/openapi.json"),
+		open(API, "/healthz"),
+	}
+}
+
+// ScopeOf returns what a server asks for at a method and a path of the table:
+// Admin where the table has none.
+func ScopeOf(server Server, method, path string) Scope {
+	for _, r := range Routes() {
+		if r.Server == server && r.Method == method && r.Path == path {
+			return r.Scope
+		}
+	}
+	return Admin
+}

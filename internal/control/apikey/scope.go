@@ -1,0 +1,81 @@
+package apikey
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Scope is something a key may be allowed to do. The scopes are a closed list.
+type Scope string
+
+// The scopes.
+const (
+	Ingest  Scope = "ingest"  // send events of the key's fleet
+	Query   Scope = "query"   // read the key's fleet
+	Operate Scope = "operate" // look after the key's fleet: acknowledge and resolve alerts
+	Admin   Scope = "admin"   // administer all fleets: keys, schemas, groups, jobs; and all of the above, but sending
+)
+
+// What an endpoint may ask for instead of a scope.
+const (
+	Anyone Scope = "anyone" // no key
+	AnyKey Scope = "any key"
+)
+
+// Scopes lists what a key may have, the least first.
+func Scopes() []Scope { return []Scope{Ingest, Query, Operate, Admin} }
+
+// ofOld are the scopes of a key that was made before there were any: what it
+// could do then.
+func ofOld(admin bool) []Scope {
+	if admin {
+		return []Scope{Admin}
+	}
+	return []Scope{Ingest, Query, Operate}
+}
+
+// ParseScopes reads names that are separated by commas.
+func ParseScopes(text string) ([]Scope, error) {
+	var list []Scope
+	for name := range strings.SplitSeq(text, ",") {
+		list = append(list, Scope(strings.TrimSpace(name)))
+	}
+	return inOrder(list)
+}
+
+// inOrder checks scopes, and returns each once, in the order of Scopes.
+func inOrder(list []Scope) (sorted []Scope, err error) {
+	for _, s := range list {
+		if !slices.Contains(Scopes(), s) {
+			return nil, fmt.Errorf("%w: %q is no scope: expected %s", ErrInvalid, s, join(Scopes(), ", "))
+		}
+	}
+	for _, s := range Scopes() {
+		if slices.Contains(list, s) {
+			sorted = append(sorted, s)
+		}
+	}
+	return sorted, nil
+}
+
+func join(list []Scope, between string) string {
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = string(s)
+	}
+	return strings.Join(names, between)
+}
+
+// validPrefix checks how the devices of a key begin: as a device_id may.
+func validPrefix(prefix string) error {
+	ok := len(prefix) <= 128
+	for i := 0; i < len(prefix); i++ {
+		c := prefix[i]
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._:-", c) >= 0)
+	}
+	if !ok {
+		return fmt.Errorf("%w: the device prefix must be up to 128 of letters, digits, '.', '_', ':' and '-'", ErrInvalid)
+	}
+	return nil
+}

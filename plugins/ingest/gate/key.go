@@ -1,0 +1,83 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"weir/internal/control/apikey"
+	"weir/internal/event"
+	"weir/internal/platform/rawjson"
+)
+
+// caller is who sends a request: by which key, from where, to which endpoint.
+type caller struct {
+	text   string // of the key: never shown
+	from   string // the peer's address
+	method string
+	path   string
+}
+
+func callerOf(r *http.Request) caller {
+	return caller{text: apikey.FromRequest(r), from: r.RemoteAddr, method: r.Method, path: r.URL.Path}
+}
+
+// check returns the caller's key. The error is a *refusal when it is not one
+// that may send events here, or when it cannot be checked now.
+func (g *gate) check(ctx context.Context, c caller) (*apikey.Key, error) {
+	key, err := g.checker.Check(ctx, c.text)
+	var why *apikey.Refusal
+	if err != nil {
+		unchecked := apikey.Unchecked(c.text, err)
+		why = &unchecked
+	} else if why = key.Lacks(g.needs); why == nil {
+		return key, nil
+	}
+	return nil, keyRefusal(why)
+}
+
+// keyRefusal is a refusal for the sake of a key, in the gate's words.
+func keyRefusal(why *apikey.Refusal) *refusal {
+	p := why.Problem()
+	r := &refusal{name: why.Reason, status: p.Status, title: p.Title, detail: p.Detail, extra: p.Extra}
+	switch why.Reason {
+	case apikey.ReasonUnauthorized:
+		r.login = true
+	case apikey.ReasonUnavailable:
+		r.after = keysAgain
+	}
+	return r
+}
+
+// ofKey tells whether a long connection ends with the refusal: what comes next
+// on it would be refused as well.
+func (r *refusal) ofKey() bool {
+	return r.name == apikey.ReasonUnauthorized || r.name == apikey.ReasonForbidden || r.name == apikey.ReasonUnavailable
+}
+
+// keepToPrefix marks the events of devices that the request's key may not send
+// for. One without a device that can be told is marked too: whatever reads it
+// later shall not find another device in it.
+func (r *request) keepToPrefix() {
+	if r.prefix == "" {
+		return
+	}
+	for i := range r.items {
+		it := &r.items[i]
+		switch device := it.device(); {
+		case it.bad != nil:
+		case device == nil:
+			it.bad = event.Reject(event.CodeInvalidEvent, "/"+event.FieldDevice, "is required, as a string")
+		case !bytes.HasPrefix(device, []byte(r.prefix)):
+			it.bad = event.Reject(event.CodeDeviceForbidden, "/"+event.FieldDevice, "expected a device that begins with "+r.prefix+", as the API key says")
+		}
+	}
+}
+
+// device is the event's device_id; nil when it has none that is a string.
+func (it *item) device() []byte {
+	if bytes.IndexByte(it.dev, '\\') >= 0 {
+		return rawjson.Unquote(it.dev)
+	}
+	return it.dev
+}

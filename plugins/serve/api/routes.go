@@ -1,0 +1,95 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+	"weir/plugins/ingest/registry"
+)
+
+// routed puts the rooms' handlers, by how their paths begin, behind the routes
+// of the api. A room that no route leads to, and a route that leads to no room,
+// are mistakes.
+func (in *input) routed(auth *apikey.Authenticator, rooms map[string]http.Handler) (http.Handler, error) {
+	mux, used := http.NewServeMux(), map[string]bool{}
+	for _, route := range apikey.Routes() {
+		if route.Server != apikey.API {
+			continue
+		}
+		room := roomOf(rooms, route.Path)
+		if room == "" {
+			return nil, fmt.Errorf("mounting the api: nothing answers %s", route.Pattern())
+		}
+		used[room] = true
+		handler := rooms[room]
+		if route.Acts() {
+			handler = in.recorder.audited(handler)
+		}
+		mux.Handle(route.Pattern(), auth.Require(route, handler))
+	}
+	for room := range rooms {
+		if !used[room] {
+			return nil, fmt.Errorf("mounting the api: apikey.Routes does not say what %s asks for", room)
+		}
+	}
+	mux.Handle("/", elsewhere(mux))
+	return registryLogin(mux), nil
+}
+
+// roomOf returns the longest beginning of a path that has a handler.
+func roomOf(rooms map[string]http.Handler, path string) (room string) {
+	for begins := range rooms {
+		if strings.HasPrefix(path, begins) && len(begins) > len(room) {
+			room = begins
+		}
+	}
+	return room
+}
+
+// registryLogin lets clients of other registries send user and password: the
+// password is the key.
+func registryLogin(next http.Handler) http.Handler {
+	login := registry.WithBasicAuth(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/registry/") {
+			login.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// elsewhere answers what no route is for: 405 where the path is one of another
+// method, else 404.
+func elsewhere(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			other := r.Clone(r.Context())
+			other.Method = method
+			if _, pattern := mux.Handler(other); pattern != "/" {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) > 0 {
+			allow := strings.Join(allowed, ", ")
+			w.Header().Set("Allow", allow)
+			httpx.Write(w, httpx.Problem{Type: "method-not-allowed", Status: http.StatusMethodNotAllowed,
+				Title: "The method is not allowed here", Detail: "use " + allow})
+			return
+		}
+		notFound(w, "the paths are listed in /openapi.json")
+	})
+}
+
+// noEvents answers queries of events where there is no raw store to read.
+func noEvents(w http.ResponseWriter, _ *http.Request) {
+	notFound(w, "this api has no raw store: set its field raw")
+}
+
+func notFound(w http.ResponseWriter, detail string) {
+	httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "There is nothing at this path", Detail: detail})
+}
