@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/event"
@@ -109,9 +107,10 @@ func (w *watcher) watch(ctx context.Context) {
 func (w *watcher) look(ctx context.Context, busy bool) (end int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, watchMost)
 	defer cancel()
-	live, err := ends(w.admin.ListEndOffsets(ctx, w.live))
+	log := kafka.Positions{Admin: w.admin}
+	live, err := log.Ends(ctx, w.live)
 	if err != nil {
-		return 0, fmt.Errorf("reading the end of %s: %w", w.live, err)
+		return 0, err
 	}
 	for _, at := range live {
 		end += at
@@ -121,19 +120,19 @@ func (w *watcher) look(ctx context.Context, busy bool) (end int64, err error) {
 	}
 	behind := map[string]int64{}
 	for target, group := range w.groups { // before the ends: a group is never ahead of the log
-		offsets, err := w.admin.FetchOffsetsForTopics(ctx, group, w.topic)
-		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
-			return 0, fmt.Errorf("reading the offsets of %s: %w", group, err)
+		committed, err := log.Committed(ctx, group)
+		if err != nil {
+			return 0, err
 		}
-		for _, o := range offsets[w.topic] {
-			if o.At > 0 {
-				behind[target] -= o.At
+		for p, at := range committed {
+			if p.Topic == w.topic {
+				behind[target] -= at
 			}
 		}
 	}
-	replayed, err := ends(w.admin.ListEndOffsets(ctx, w.topic))
+	replayed, err := log.Ends(ctx, w.topic)
 	if err != nil {
-		return 0, fmt.Errorf("reading the end of %s: %w", w.topic, err)
+		return 0, err
 	}
 	for target := range w.groups {
 		for _, at := range replayed {
@@ -146,15 +145,6 @@ func (w *watcher) look(ctx context.Context, busy bool) (end int64, err error) {
 	return end, nil
 }
 
-func ends(l kadm.ListedOffsets, err error) (map[int32]int64, error) {
-	if err == nil {
-		err = l.Error()
-	}
-	out := map[int32]int64{}
-	l.Each(func(o kadm.ListedOffset) { out[o.Partition] = o.Offset })
-	return out, err
-}
-
 // ping asks the log something small while jobs make way for live traffic: for
 // those that publish nothing, its answers tell what they do to it.
 func (w *watcher) ping(ctx context.Context) {
@@ -163,7 +153,7 @@ func (w *watcher) ping(ctx context.Context) {
 			continue
 		}
 		began := time.Now()
-		if _, err := ends(w.admin.ListEndOffsets(ctx, w.live)); err == nil {
+		if _, err := (kafka.Positions{Admin: w.admin}).Ends(ctx, w.live); err == nil {
 			w.yield.saw(ping, time.Since(began))
 		}
 	}

@@ -1,0 +1,96 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Partition names one partition of a log.
+type Partition struct {
+	Topic  string
+	Number int32
+}
+
+// String is TOPIC/NUMBER.
+func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(int(p.Number)) }
+
+// Positions tells where a log and its groups stand. An answer is whole: where
+// one partition cannot be read, all is an error that names the topic.
+//
+// Ask what groups have committed before where the log ends: a group is never
+// ahead of the log then.
+type Positions struct{ Admin *kadm.Client }
+
+// coordinatorWait is how long a broker may look for a group's coordinator, as
+// one that has just started does.
+const coordinatorWait, coordinatorPause = 20 * time.Second, 250 * time.Millisecond
+
+// Starts are the first offsets that the log has.
+func (p Positions) Starts(ctx context.Context, topics ...string) (map[Partition]int64, error) {
+	return listed(p.Admin.ListStartOffsets(ctx, topics...))("starts")
+}
+
+// Ends are the offsets that the next records will have.
+func (p Positions) Ends(ctx context.Context, topics ...string) (map[Partition]int64, error) {
+	return listed(p.Admin.ListEndOffsets(ctx, topics...))("ends")
+}
+
+// After are the offsets of the first records at or after a time, by their own
+// timestamps; a partition without one has its end, or -1 when it is empty.
+func (p Positions) After(ctx context.Context, t time.Time, topics ...string) (map[Partition]int64, error) {
+	return listed(p.Admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...))("was at " + t.UTC().Format(time.RFC3339))
+}
+
+// Committed are the offsets that a group goes on from; partitions where it has
+// committed nothing are left out, and a group that never was has none.
+func (p Positions) Committed(ctx context.Context, group string) (map[Partition]int64, error) {
+	for deadline := time.Now().Add(coordinatorWait); ; {
+		offsets, err := p.Admin.FetchOffsets(ctx, group)
+		if err == nil {
+			err = offsets.Error()
+		}
+		switch {
+		case err == nil, errors.Is(err, kerr.GroupIDNotFound):
+			out := map[Partition]int64{}
+			offsets.Each(func(o kadm.OffsetResponse) {
+				if o.Err == nil && o.At >= 0 {
+					out[Partition{o.Topic, o.Partition}] = o.At
+				}
+			})
+			return out, nil
+		case !kerr.IsRetriable(err) || time.Now().After(deadline):
+			return nil, fmt.Errorf("reading what group %s has committed: %w", group, err)
+		}
+		select {
+		case <-time.After(coordinatorPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("reading what group %s has committed: %w", group, err)
+		}
+	}
+}
+
+func listed(l kadm.ListedOffsets, err error) func(what string) (map[Partition]int64, error) {
+	return func(what string) (map[Partition]int64, error) {
+		if err != nil {
+			return nil, fmt.Errorf("listing where the log %s: %w", what, err)
+		}
+		out := map[Partition]int64{}
+		var failed error
+		l.Each(func(o kadm.ListedOffset) {
+			if o.Err != nil && failed == nil {
+				failed = fmt.Errorf("listing where topic %s %s: %w", o.Topic, what, o.Err)
+			}
+			out[Partition{o.Topic, o.Partition}] = o.Offset
+		})
+		if failed != nil {
+			return nil, failed
+		}
+		return out, nil
+	}
+}
