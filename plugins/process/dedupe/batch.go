@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/kafka"
 )
 
 // delivery is an event of a batch, as far as dedupe needs to know it.
@@ -17,6 +18,8 @@ type delivery struct {
 	id    [16]byte
 	fleet string
 	at    event.Coordinates
+	log   kafka.Log // of at; 0 when nobody asks for it, or when there is none
+	own   bool      // at is where the record itself lies, so the brokers have its topic
 }
 
 var errNotFromLog = errors.New("claiming an event: the message has no kafka_topic, kafka_partition and kafka_offset; event_dedupe needs a Kafka input before it")
@@ -31,7 +34,7 @@ func (p *processor) read(batch service.MessageBatch) []delivery {
 		if msg.GetError() != nil {
 			continue
 		}
-		_, at, ok := event.CoordinatesOf(msg)
+		record, at, ok := event.CoordinatesOf(msg)
 		if !ok {
 			msg.SetError(errNotFromLog)
 			continue
@@ -50,26 +53,31 @@ func (p *processor) read(batch service.MessageBatch) []delivery {
 			p.verdicts.Incr(1, "rejected")
 			continue
 		}
-		found = append(found, delivery{msg, e.UUID, event.FleetOf(msg), at})
+		found = append(found, delivery{msg: msg, id: e.UUID, fleet: event.FleetOf(msg), at: at, own: at.Topic == record.Topic})
 	}
 	return found
 }
 
 // newClaims lays the claims of a batch into one piece of memory. Each attempt
-// has its own, because a store that timed out may still be reading.
-func newClaims(found []delivery) []claim {
+// has its own, because a store that timed out may still be reading. Old are the
+// claims that they are to replace, if any.
+func newClaims(found []delivery, old [][]byte) []claim {
 	size := 0
 	for i := range found {
-		size += 16 + len(found[i].fleet) + 16 + len(found[i].at.Topic)
+		size += 16 + len(found[i].fleet) + 16 + len(found[i].at.Topic) + logBytes
 	}
 	b := make([]byte, 0, size) // coordinates take at most 15 bytes more than the topic
 	claims := make([]claim, len(found))
-	for i, d := range found {
+	for i := range found {
+		d, c := &found[i], &claims[i]
 		start := len(b)
 		b = appendKey(b, d.fleet, d.id)
 		middle := len(b)
-		b = appendCoordinates(b, d.at)
-		claims[i] = claim{key: b[start:middle:middle], mine: b[middle:len(b):len(b)]}
+		b = appendCoordinates(b, d.at, d.log)
+		c.key, c.mine = b[start:middle:middle], b[middle:len(b):len(b)]
+		if old != nil {
+			c.old = old[i]
+		}
 	}
 	return claims
 }
@@ -79,10 +87,10 @@ const stallStep = 20 * time.Millisecond
 
 // ask returns the claims of the batch, answered, or nil when the events must
 // pass without: the store is down, or weir is stopping.
-func (p *processor) ask(ctx context.Context, found []delivery) []claim {
+func (p *processor) ask(ctx context.Context, found []delivery, old [][]byte) []claim {
 	for {
 		if p.handle.circuit.enter(time.Now()) {
-			claims := newClaims(found)
+			claims := newClaims(found, old)
 			err := p.attempt(ctx, claims)
 			if err == nil {
 				return claims
@@ -146,7 +154,7 @@ func (p *processor) mark(found []delivery, claims []claim) {
 		case bytes.Equal(c.held, c.mine):
 			redelivered++
 		default:
-			canonical, err := readCoordinates(c.held)
+			canonical, _, err := readCoordinates(c.held)
 			if err != nil { // another program wrote the key: as if there were no claim
 				p.log.Errorf("Claiming an event: %v", err)
 				found[i].msg.MetaSetMut(event.MetaUnclaimed, "1")

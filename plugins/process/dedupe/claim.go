@@ -6,12 +6,14 @@ import (
 	"errors"
 
 	"weir/internal/event"
+	"weir/internal/platform/kafka"
 )
 
 // claim asks for one identity on behalf of one delivery of an event.
 type claim struct {
 	key  []byte // the identity: see appendKey
 	mine []byte // the delivery that asks: see appendCoordinates
+	old  []byte // a claim of another log, which ours replaces if it still stands; nil: none
 	held []byte // the delivery that has held the identity since before; nil: it is ours as of now
 }
 
@@ -29,24 +31,34 @@ func appendKey(b []byte, fleet string, id [16]byte) []byte {
 	return append(b, fleet...)
 }
 
-// appendCoordinates appends the stored form of coordinates: partition and
-// offset as unsigned varints, then the topic.
-func appendCoordinates(b []byte, c event.Coordinates) []byte {
+// logBytes is how long the identity of a log is in a claim, with the zero byte
+// that no topic has in its name.
+const logBytes = 1 + 8
+
+// appendCoordinates appends the stored form of coordinates: partition and offset
+// as unsigned varints, then the topic, then which log that is, zero when nobody
+// asked. Claims that were stored before they named their log end with the topic.
+func appendCoordinates(b []byte, c event.Coordinates, log kafka.Log) []byte {
 	b = binary.AppendUvarint(b, uint64(c.Partition))
 	b = binary.AppendUvarint(b, uint64(c.Offset))
-	return append(b, c.Topic...)
+	b = append(b, c.Topic...)
+	return binary.BigEndian.AppendUint64(append(b, 0), uint64(log))
 }
 
-var errCoordinates = errors.New("reading a stored claim: expected partition, offset and topic")
+var errCoordinates = errors.New("reading a stored claim: expected partition, offset, topic and log")
 
-func readCoordinates(b []byte) (event.Coordinates, error) {
+func readCoordinates(b []byte) (event.Coordinates, kafka.Log, error) {
+	var log kafka.Log
+	if n := len(b) - logBytes; n > 0 && b[n] == 0 {
+		log, b = kafka.Log(binary.BigEndian.Uint64(b[n+1:])), b[:n]
+	}
 	partition, n := binary.Uvarint(b)
 	if n <= 0 || partition > 1<<31-1 {
-		return event.Coordinates{}, errCoordinates
+		return event.Coordinates{}, 0, errCoordinates
 	}
 	offset, m := binary.Uvarint(b[n:])
 	if m <= 0 || offset > 1<<63-1 || n+m == len(b) {
-		return event.Coordinates{}, errCoordinates
+		return event.Coordinates{}, 0, errCoordinates
 	}
-	return event.Coordinates{Topic: string(b[n+m:]), Partition: int32(partition), Offset: int64(offset)}, nil
+	return event.Coordinates{Topic: string(b[n+m:]), Partition: int32(partition), Offset: int64(offset)}, log, nil
 }

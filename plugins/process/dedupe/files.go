@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -106,6 +107,9 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 			}
 			if err := f.find(ms, c, hash); err != nil {
 				return nil, fmt.Errorf("reading claims: %w", err)
+			}
+			if c.held != nil && c.old != nil && bytes.Equal(c.held, c.old) {
+				c.held = nil
 			}
 			if c.held == nil {
 				f.taken.add(hash, c)

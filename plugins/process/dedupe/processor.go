@@ -10,6 +10,7 @@ package dedupe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/kafka"
 )
 
 const (
@@ -44,6 +46,8 @@ For each event, `+"`fleet` and `event_id`"+` are claimed for the topic, partitio
 - held by the same coordinates: a redelivery of the claimed record, after a crash or a rebalance; it passes;
 - held by others: a duplicate. It is marked with the metadata `+"`local_duplicate_of`"+`, the coordinates of the record that counts. The sinks skip and count what is marked.
 
+A claim names the log that it was made in, by the cluster's ID and the topic's: coordinates mean nothing in another log. A claim of another log - the topic was made anew, its servers were set up again, two of them share the store - is no claim: the event passes and takes its place. Which log a topic is is read from the brokers, again before an event is called a duplicate; while they cannot say, events wait.
+
 All consumer groups that share a store agree on the record that counts. A record that was published again on purpose (a replay, a redrive) carries its first coordinates in `+"`weir_delivery`"+` and stands for them. Messages must come from a Kafka input.
 
 A claim that has expired is made again by whoever comes next. If that is a late redelivery, the raw store and the rollups recognise it by its coordinates and its id: the TTL bounds how long a *second* record of the same event is caught here, and what slips through is still counted once by the rollups' ledger.
@@ -58,7 +62,8 @@ A record that is no event (it was produced past the gate) fails here with its re
 
 ### Metrics
 
-`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
+`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_foreign_claims_total`"+` (of another log, replaced), `+"`weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
+		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, and with `memory://`, claims do not name their log.")...).
 		Field(service.NewStringField(dedupeFieldURL).
 			Description("Where claims are kept: `redis://`, `rediss://`, `pebble:///PATH` or `memory://`. All groups must share it.").
 			Secret().
@@ -80,6 +85,7 @@ pipeline:
   processors:
     - label: claim
       event_dedupe:
+        seed_brokers: ["localhost:9092"]
         url: ${WEIR_CLAIMS_URL:pebble:///var/lib/weir/claims}
         ttl: 1h
 `)
@@ -101,6 +107,7 @@ type processor struct {
 	release func() error
 	timeout time.Duration
 	stall   bool
+	logs    logs // nil: claims name no log
 	line    *flow.Line
 	perItem time.Duration // how long an event may make way for requests
 	log     *service.Logger
@@ -109,6 +116,7 @@ type processor struct {
 	verdicts *service.MetricCounter
 	failures *service.MetricCounter
 	madeWay  *service.MetricCounter
+	replaced *service.MetricCounter
 	up       *service.MetricGauge
 }
 
@@ -149,7 +157,11 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores *po
 		verdicts: res.Metrics().NewCounter("weir_dedupe_events_total", "verdict"),
 		failures: res.Metrics().NewCounter("weir_dedupe_store_failures_total"),
 		madeWay:  res.Metrics().NewCounter("weir_dedupe_made_way_milliseconds_total"),
+		replaced: res.Metrics().NewCounter("weir_dedupe_foreign_claims_total"),
 		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
+	}
+	if err := p.readLogs(conf, rawURL); err != nil {
+		return nil, errors.Join(err, release())
 	}
 	p.up.Set(1) // until a claim fails
 	if makeWay > 0 {
@@ -166,7 +178,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	}
 	found := p.read(batch)
 	if len(found) > 0 {
-		if claims := p.ask(ctx, found); claims != nil {
+		if claims := p.settle(ctx, found); claims != nil {
 			p.mark(found, claims)
 		} else {
 			p.pass(found)
@@ -178,7 +190,12 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 // Close lets go of the store, which the last stream to do so closes.
 func (p *processor) Close(ctx context.Context) error {
 	done := make(chan error, 1)
-	go func() { done <- p.release() }()
+	go func() {
+		if p.logs != nil {
+			p.logs.Close()
+		}
+		done <- p.release()
+	}()
 	select {
 	case err := <-done:
 		return err

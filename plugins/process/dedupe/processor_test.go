@@ -339,7 +339,7 @@ func BenchmarkProcessor(b *testing.B) {
 
 func benchProcessor(b *testing.B, name, url string, size int) {
 	b.Run(name, func(b *testing.B) {
-		p := newTestProcessor(b, newTestPool(), "url: "+url)
+		p, _ := inLog(b, newTestPool(), url, 1, 2)
 		batch := make(service.MessageBatch, size)
 		b.ReportAllocs()
 		for range b.N {
@@ -357,8 +357,9 @@ func benchProcessor(b *testing.B, name, url string, size int) {
 // BenchmarkBacklog is what claiming a backlog costs for two groups, of which one
 // is always the first to ask.
 func BenchmarkBacklog(b *testing.B) {
-	pool, url := newTestPool(), "url: pebble://"+b.TempDir()
-	raw, rollup := newTestProcessor(b, pool, url), newTestProcessor(b, pool, url)
+	pool, url := newTestPool(), "pebble://"+b.TempDir()
+	raw, _ := inLog(b, pool, url, 1, 2)
+	rollup, _ := inLog(b, pool, url, 1, 2)
 	backlog.Bench(b, func(read []service.MessageBatch) {
 		for _, p := range []*processor{raw, rollup} {
 			for _, batch := range read {

@@ -30,7 +30,7 @@ func TestRecentClaimsAreFoundAsTheyWereMade(t *testing.T) {
 		if k := rng.IntN(400); k < len(fleets) {
 			fleet = fleets[k]
 		}
-		c := claim{key: appendKey(nil, fleet, id), mine: appendCoordinates(nil, event.Coordinates{Topic: "raw-events", Partition: 3, Offset: int64(n)})}
+		c := claim{key: appendKey(nil, fleet, id), mine: appendCoordinates(nil, event.Coordinates{Topic: "raw-events", Partition: 3, Offset: int64(n)}, 7)}
 		m := made{c, maphash.Bytes(seed, c.key)}
 		r.add(m.hash, int64(n+1), &c)
 		if held := r.find(m.hash, m.key, 0); bytes.Equal(held, m.mine) {

@@ -19,7 +19,7 @@ type store interface {
 	// nothing once it is.
 	open(ctx context.Context) error
 	// claim asks for every identity, in order: of two that are equal the first
-	// wins. When it returns nil, each claim's held is set and what it says is as
+	// wins. A claim that says old replaces that one, in one step, and no other. When it returns nil, each claim's held is set and what it says is as
 	// durable as the store is. When it fails, any of the claims may have been
 	// made all the same; the claims must then not be read or used again.
 	claim(ctx context.Context, claims []claim) error

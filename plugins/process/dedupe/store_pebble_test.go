@@ -220,7 +220,7 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 	during := delivery{id: newID(), at: at(1, 2)}
 	for range 3 {
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		if err := s.claim(ctx, newClaims([]delivery{during})); !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.claim(ctx, newClaims([]delivery{during}, nil)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("a claim on a full disk ended with %v", err)
 		}
 		cancel()
@@ -244,7 +244,7 @@ func TestAStoreThatCannotOpenSaysWhatToDo(t *testing.T) {
 	}
 	s := newPebble(vfs.Default, filepath.Join(file, "claims"), time.Hour, testLog{t})
 	for range 2 {
-		if err := s.claim(context.Background(), newClaims([]delivery{{id: newID(), at: at(1, 1)}})); err == nil {
+		if err := s.claim(context.Background(), newClaims([]delivery{{id: newID(), at: at(1, 1)}}, nil)); err == nil {
 			t.Fatal("claimed in a folder that cannot be")
 		}
 	}

@@ -21,8 +21,10 @@ type redisStore struct {
 	old    atomic.Bool
 }
 
-// redisPrefix begins every key, so that the server can be shared.
-const redisPrefix = "weir:claim:"
+// redisPrefix begins every key, so that the server can be shared. Claims that do
+// not name their log were kept under "weir:claim:", where a weir of that time can
+// still read them, and not these, which it would misread.
+const redisPrefix = "weir:claims:"
 
 func newRedis(rawURL string, ttl, timeout time.Duration) (*redisStore, error) {
 	opts, err := redis.ParseURL(rawURL)
@@ -42,6 +44,9 @@ func newRedis(rawURL string, ttl, timeout time.Duration) (*redisStore, error) {
 func (r *redisStore) open(context.Context) error { return nil }
 
 func (r *redisStore) claim(ctx context.Context, claims []claim) error {
+	if len(claims) > 0 && claims[0].old != nil { // those that replace come alone
+		return r.replace(ctx, claims)
+	}
 	if r.old.Load() {
 		return r.claimOld(ctx, claims)
 	}
@@ -71,6 +76,33 @@ func (r *redisStore) claimNew(ctx context.Context, claims []claim) error {
 			return err
 		case failed != nil && !errors.Is(failed, redis.Nil):
 			return failed // a reply that was never read is no "nil" reply
+		}
+	}
+	return nil
+}
+
+// redisReplace sets a claim where there is none, or the one of another log that
+// was found there, and else returns what there is.
+const redisReplace = `local held = redis.call('get', KEYS[1])
+if held and held ~= ARGV[1] then return held end
+redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
+return false`
+
+func (r *redisStore) replace(ctx context.Context, claims []claim) error {
+	pipe := r.client.Pipeline()
+	cmds := make([]*redis.Cmd, len(claims))
+	for i := range claims {
+		cmds[i] = pipe.Eval(ctx, redisReplace, []string{string(redisKey(claims[i].key))}, claims[i].old, claims[i].mine, r.ttl)
+	}
+	_, failed := pipe.Exec(ctx)
+	for i, cmd := range cmds {
+		switch held, err := cmd.Text(); {
+		case err == nil:
+			claims[i].held = []byte(held)
+		case !errors.Is(err, redis.Nil):
+			return err
+		case failed != nil && !errors.Is(failed, redis.Nil):
+			return failed
 		}
 	}
 	return nil

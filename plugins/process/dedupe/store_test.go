@@ -102,7 +102,7 @@ func at(partition int32, offset int64) event.Coordinates {
 
 func ask(t testing.TB, s store, found ...delivery) []claim {
 	t.Helper()
-	claims := newClaims(found)
+	claims := newClaims(found, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := s.claim(ctx, claims); err != nil {
@@ -117,7 +117,7 @@ func holder(t testing.TB, c claim) event.Coordinates {
 	if c.held == nil {
 		c.held = c.mine
 	}
-	held, err := readCoordinates(c.held)
+	held, _, err := readCoordinates(c.held)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestAllGroupsAgreeOnTheHolder(t *testing.T) {
 					for j, i := range order[:n] {
 						found[j] = delivery{id: ids[i], fleet: "f", at: at(int32(g), int64(i))}
 					}
-					claims := newClaims(found)
+					claims := newClaims(found, nil)
 					if err := s.claim(context.Background(), claims); err != nil {
 						t.Error(err)
 						return
@@ -237,7 +237,7 @@ func TestCancelledClaimsReturn(t *testing.T) {
 	onEveryStore(t, time.Minute, func(t *testing.T, s store) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if err := s.claim(ctx, newClaims([]delivery{{id: newID(), at: at(1, 1)}})); err == nil {
+		if err := s.claim(ctx, newClaims([]delivery{{id: newID(), at: at(1, 1)}}, nil)); err == nil {
 			return // it was faster than the cancellation: that it returned is what counts
 		} else if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
@@ -247,23 +247,24 @@ func TestCancelledClaimsReturn(t *testing.T) {
 
 func TestCoordinatesReadBack(t *testing.T) {
 	for _, c := range []event.Coordinates{at(0, 0), at(29, 1<<40), {Topic: "ü/1", Partition: 1<<31 - 1, Offset: 1<<63 - 1}} {
-		got, err := readCoordinates(appendCoordinates(nil, c))
+		got, _, err := readCoordinates(appendCoordinates(nil, c, 0))
 		if err != nil || got != c {
 			t.Errorf("%s came back as %s (%v)", c, got, err)
 		}
 	}
 	for _, bad := range [][]byte{nil, {1}, {1, 2}, {0xff}, {1, 0xff}, bytes.Repeat([]byte{0xff}, 20)} {
-		if c, err := readCoordinates(bad); err == nil {
+		if c, _, err := readCoordinates(bad); err == nil {
 			t.Errorf("%x was read as %s", bad, c)
 		}
 	}
 }
 
 func FuzzReadCoordinates(f *testing.F) {
-	f.Add(appendCoordinates(nil, at(3, 300)))
+	f.Add(appendCoordinates(nil, at(3, 300), 0))
+	f.Add(appendCoordinates(nil, at(3, 300), 1<<63+5))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if c, err := readCoordinates(b); err == nil {
-			if again, err := readCoordinates(appendCoordinates(nil, c)); err != nil || again != c {
+		if c, log, err := readCoordinates(b); err == nil {
+			if again, l, err := readCoordinates(appendCoordinates(nil, c, log)); err != nil || again != c || l != log {
 				t.Fatalf("%x: %s, then %s (%v)", b, c, again, err)
 			}
 		}

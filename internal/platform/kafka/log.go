@@ -1,0 +1,113 @@
+package kafka
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Log is the identity of one topic's log, made of the cluster's ID and the
+// topic's. A topic that is made anew under its name, and one of the same name on
+// other servers, is another Log; a restart of the servers changes nothing. Zero
+// is no log: the servers have no such topic. Servers that give topics no ID
+// (Kafka before 2.8) are told apart by the cluster's alone.
+type Log uint64
+
+func logOf(cluster string, topic kadm.TopicDetail) Log {
+	h := sha256.New()
+	_, _ = h.Write([]byte(cluster)) // a hash takes anything
+	_, _ = h.Write([]byte{0})
+	if topic.ID == (kadm.TopicID{}) {
+		_, _ = h.Write([]byte(topic.Topic))
+	} else {
+		_, _ = h.Write(topic.ID[:])
+	}
+	return Log(max(1, binary.BigEndian.Uint64(h.Sum(nil))))
+}
+
+// Logs knows the identities of a cluster's topics, as they were when it last
+// asked. It is safe for concurrent use, and talks to nobody until it is asked.
+type Logs struct {
+	cluster  Cluster
+	clientID string
+	turn     chan struct{} // held while asking
+	admin    *kadm.Client
+	known    map[string]seen
+}
+
+type seen struct {
+	log Log
+	at  time.Time
+}
+
+// NewLogs makes it for a cluster; the ID is how the client names itself.
+func NewLogs(cluster Cluster, clientID string) *Logs {
+	return &Logs{cluster: cluster, clientID: clientID, turn: make(chan struct{}, 1), known: map[string]seen{}}
+}
+
+// askMost bounds one question, so that a caller hears of an outage.
+const askMost = 10 * time.Second
+
+// Of returns the identities of topics as they were at since or later, in order.
+func (l *Logs) Of(ctx context.Context, since time.Time, topics ...string) ([]Log, error) {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	out := make([]Log, len(topics))
+	for i, topic := range topics {
+		if k, ok := l.known[topic]; !ok || k.at.Before(since) {
+			if err := l.ask(ctx, topics); err != nil {
+				return nil, fmt.Errorf("reading which log topic %s is: %w", topic, l.cluster.Explain(err))
+			}
+		}
+		out[i] = l.known[topic].log
+	}
+	return out, nil
+}
+
+func (l *Logs) ask(ctx context.Context, topics []string) error {
+	if l.admin == nil {
+		client, err := kgo.NewClient(l.cluster.Options(l.clientID)...)
+		if err != nil {
+			return err
+		}
+		l.admin = kadm.NewClient(client)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askMost)
+	defer cancel()
+	at := time.Now()
+	m, err := l.admin.Metadata(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		detail, ok := m.Topics[topic]
+		switch {
+		case ok && detail.Err == nil:
+			l.known[topic] = seen{logOf(m.Cluster, detail), at}
+		case !ok, errors.Is(detail.Err, kerr.UnknownTopicOrPartition), errors.Is(detail.Err, kerr.InvalidTopicException):
+			l.known[topic] = seen{at: at}
+		default:
+			return detail.Err
+		}
+	}
+	return nil
+}
+
+// Close ends the connections. Nothing may be asked any more.
+func (l *Logs) Close() {
+	l.turn <- struct{}{}
+	if l.admin != nil {
+		l.admin.Close()
+	}
+}

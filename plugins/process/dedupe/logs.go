@@ -1,0 +1,169 @@
+package dedupe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/kafka"
+)
+
+// logs tells which log a topic is, as of a time or later; *kafka.Logs does.
+type logs interface {
+	Of(ctx context.Context, since time.Time, topics ...string) ([]kafka.Log, error)
+	Close()
+}
+
+// readLogs reads where the log is. Claims that end with the process do not name it.
+func (p *processor) readLogs(conf *service.ParsedConfig, rawURL string) error {
+	cluster, err := kafka.FromParsed(conf)
+	switch {
+	case errors.Is(err, kafka.ErrNoBroker), err == nil && strings.HasPrefix(rawURL, "memory:"):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading event_dedupe: %w", err)
+	}
+	p.logs = kafka.NewLogs(cluster, "weir-dedupe")
+	return nil
+}
+
+const (
+	// logAge is how long an identity is taken as it was read. What a claim says of
+	// a topic that was made anew within it is no claim later; a verdict of duplicate
+	// rests on what was read after the records were.
+	logAge = 5 * time.Second
+	// logPause is how long a batch waits before it asks again.
+	logPause = time.Second
+)
+
+// settle claims the events of a batch. Nil means that they must pass without:
+// see ask.
+func (p *processor) settle(ctx context.Context, found []delivery) []claim {
+	if p.logs == nil {
+		return p.ask(ctx, found, nil)
+	}
+	began := time.Now()
+	if !p.name(ctx, found, began.Add(-logAge)) {
+		return nil
+	}
+	claims := p.ask(ctx, found, nil)
+	for claims != nil {
+		foreign, ok := p.foreign(ctx, began, found, claims)
+		if !ok {
+			return nil
+		} else if len(foreign) == 0 {
+			return claims
+		}
+		again, old := make([]delivery, len(foreign)), make([][]byte, len(foreign))
+		for n, i := range foreign {
+			again[n], old[n] = found[i], claims[i].held
+		}
+		p.replaced.Incr(int64(len(foreign)))
+		answers := p.ask(ctx, again, old)
+		if answers == nil {
+			return nil
+		}
+		for n, i := range foreign {
+			claims[i] = answers[n]
+		}
+	}
+	return nil
+}
+
+// name notes in each delivery which log its coordinates lie in, and waits until
+// that is known. It is false when weir is stopping.
+func (p *processor) name(ctx context.Context, found []delivery, since time.Time) bool {
+	var topics []string
+	for i := range found {
+		at := found[i].at.Topic
+		if n := len(topics); (n == 0 || topics[n-1] != at) && !slices.Contains(topics, at) {
+			topics = append(topics, at)
+		}
+	}
+	own := func(topic string) bool {
+		return slices.ContainsFunc(found, func(d delivery) bool { return d.own && d.at.Topic == topic })
+	}
+	known, ok := p.identify(ctx, since, topics, own)
+	if !ok {
+		return false
+	}
+	for i := range found {
+		d := &found[i]
+		if d.log = known[0]; d.at.Topic != topics[0] {
+			d.log = known[slices.Index(topics, d.at.Topic)]
+		}
+	}
+	return true
+}
+
+// identify waits until it is known which logs topics are. Those that records
+// were read from exist.
+func (p *processor) identify(ctx context.Context, since time.Time, topics []string, exists func(string) bool) ([]kafka.Log, bool) {
+	for said := false; ; {
+		known, err := p.logs.Of(ctx, since, topics...)
+		for i := range known {
+			if known[i] == 0 && exists(topics[i]) {
+				err = fmt.Errorf("reading which log topic %s is: the brokers have no such topic", topics[i])
+			}
+		}
+		if err == nil {
+			return known, true
+		}
+		if ctx.Err() == nil && !said {
+			p.log.Warnf("Events wait: %v", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case <-time.After(logPause):
+			since = maxTime(since, time.Now().Add(-logPause)) // what was read before says nothing new
+		}
+	}
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// foreign returns which claims are held by what is of another log, as of now. The
+// deliveries then name the logs that their topics are now.
+func (p *processor) foreign(ctx context.Context, began time.Time, found []delivery, claims []claim) (which []int, ok bool) {
+	var doubtful []int
+	var topics []string
+	for i := range claims {
+		if c := &claims[i]; c.held != nil && !bytes.Equal(c.held, c.mine) {
+			doubtful = append(doubtful, i)
+			if at, _, err := readCoordinates(c.held); err == nil && !slices.Contains(topics, at.Topic) {
+				topics = append(topics, at.Topic)
+			}
+		}
+	}
+	if len(doubtful) == 0 {
+		return nil, true
+	}
+	known, ok := p.identify(ctx, began, topics, func(string) bool { return false })
+	if !ok || !p.name(ctx, found, began) {
+		return nil, false
+	}
+	for _, i := range doubtful {
+		at, log, err := readCoordinates(claims[i].held)
+		switch {
+		case err != nil: // see mark
+		case log == 0 || log != known[slices.Index(topics, at.Topic)]:
+			which = append(which, i)
+		case at == found[i].at: // its own, under the name that the log has now
+			claims[i].held = claims[i].mine
+		}
+	}
+	return which, true
+}

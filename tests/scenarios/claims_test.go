@@ -1,0 +1,65 @@
+package scenarios
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Claims that outlive their log: its folder is emptied, and an event of the old
+// log is sent again. In the new log it is another event's turn to lie where the
+// old claim says, so a claim that counted would lose the event.
+func TestClaims_OutliveTheLog(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	x, y := oneEvent("pump-1"), oneEvent("pump-2")
+	s.post(x)
+	s.verified(x)
+	s.stop()
+	left, err := filepath.Glob(filepath.Join(s.data, "rollups.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(left, filepath.Join(s.data, "broker"), filepath.Join(s.data, "raw")) {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.start()
+	s.ready()
+	s.post(y)
+	s.post(x)
+	s.post(x) // and now it is a duplicate
+	s.verified(y, x, x)
+}
+
+func oneEvent(device string) string {
+	return fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"2.1.0","timestamp":%q,"metrics":{"cpu_temp":61.5,"battery_voltage":3.7,"vibration":0.2}}`,
+		uuid.NewString(), device, time.Now().UTC().Format(time.RFC3339))
+}
+
+// verified runs both proofs on what the log was sent: its own, and the one from a
+// journal.
+func (s *system) verified(sent ...string) {
+	s.t.Helper()
+	journal, now := filepath.Join(s.dir, "sent.jsonl"), time.Now().UTC().Format(time.RFC3339Nano)
+	var b strings.Builder
+	for i, raw := range sent {
+		fmt.Fprintf(&b, `{"type":"sent","seq":%d,"attempt":1,"kind":"normal","at":%q,"event":%s}`+"\n", i, now, raw)
+		fmt.Fprintf(&b, `{"type":"verdict","seq":%d,"attempt":1,"verdict":"accepted","code":"","at":%q}`+"\n", i, now)
+	}
+	b.WriteString(`{"type":"end"}` + "\n")
+	if err := os.WriteFile(journal, []byte(b.String()), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.journals = []string{journal}
+	s.audit()
+	s.verify(60 * time.Second)
+}
