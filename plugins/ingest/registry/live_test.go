@@ -34,7 +34,7 @@ func TestANewVersionTakesEffectWithoutRestart(t *testing.T) {
 	}
 	defer l.Close()
 	firmware := []byte("3.0.0")
-	if at := l.set.Load().ForFirmware(firmware); at >= 0 {
+	if at := l.set.Get().ForFirmware(firmware); at >= 0 {
 		t.Fatalf("firmware 3 is already known: %d", at)
 	}
 	raw, err := schemas.FS().ReadFile("telemetry/v3.json")
@@ -44,7 +44,7 @@ func TestANewVersionTakesEffectWithoutRestart(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "telemetry", "v3.json"), raw, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); l.set.Load().ForFirmware(firmware) < 0; {
+	for deadline := time.Now().Add(5 * time.Second); l.set.Get().ForFirmware(firmware) < 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("version 3 did not come into force")
 		}
@@ -56,7 +56,7 @@ func TestANewVersionTakesEffectWithoutRestart(t *testing.T) {
 	}
 	time.Sleep(50 * time.Millisecond)
 	var names []string
-	for _, s := range l.set.Load().Schemas() {
+	for _, s := range l.set.Get().Schemas() {
 		names = append(names, s.Name())
 	}
 	if !slices.Equal(names, []string{"telemetry/3", "telemetry/2", "telemetry/1"}) {

@@ -18,7 +18,7 @@ import (
 // detector judges events. It is safe for concurrent use by batches of
 // different partitions.
 type detector struct {
-	rules      *live
+	rules      *rulesFile
 	state      *state
 	partitions partitions
 	stores     *stores
@@ -198,7 +198,7 @@ func (d *detector) stale(dev *device, it *item) bool {
 func (d *detector) newDevice(it *item, now int64) *device {
 	return &device{
 		key:   deviceKey{strings.Clone(it.key.fleet), strings.Clone(it.key.device), it.key.replay},
-		rules: d.rules.rules.Load(), home: it.home, epoch: it.epoch, lastSeen: now, firstAt: it.at, firstTook: it.took, usualDay: -1,
+		rules: d.rules.Get(), home: it.home, epoch: it.epoch, lastSeen: now, firstAt: it.at, firstTook: it.took, usualDay: -1,
 		series: make([]series, 0, len(it.event.Metrics)),
 	}
 }
@@ -236,7 +236,7 @@ func (d *detector) judge(it *item, now int64, out []Transition) ([]Transition, i
 		dev = d.newDevice(it, now)
 		d.state.put(sh, dev)
 	}
-	if rules := d.rules.rules.Load(); dev.rules != rules {
+	if rules := d.rules.Get(); dev.rules != rules {
 		dev.follow(rules)
 	}
 	dev.lastSeen, dev.home, dev.epoch = now, it.home, it.epoch

@@ -2,48 +2,40 @@ package anomaly
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
-	"sync/atomic"
+
+	"weir/internal/platform/live"
 )
 
-// live is the rules file as it is now. A file that cannot be read or is wrong
-// leaves the rules as they are.
-type live struct {
-	path  string
-	rules atomic.Pointer[RuleSet]
-	raw   []byte // of the last attempt, good or bad
+// rulesFile is the rules file as it is now. A file that cannot be read or is
+// wrong leaves the rules as they are.
+type rulesFile struct {
+	path string
+	*live.Value[[]byte, RuleSet]
 }
 
 // openRules reads the file, which must be right to begin with.
-func openRules(path string) (*live, error) {
-	l := &live{path: path}
-	if _, err := l.refresh(); err != nil {
-		return nil, err
-	}
-	return l, nil
-}
-
-// refresh reads the file when it has changed. It returns an error once for
-// each change for the worse.
-func (l *live) refresh() (changed bool, err error) {
-	raw, err := os.ReadFile(l.path)
-	if err != nil {
-		missing := []byte(err.Error())
-		if bytes.Equal(missing, l.raw) {
-			return false, nil
-		}
-		l.raw = missing
-		return false, fmt.Errorf("reading rules: %w", err)
-	}
-	if bytes.Equal(raw, l.raw) {
-		return false, nil
-	}
-	l.raw = raw
-	rules, err := ParseRules(raw)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", l.path, err)
-	}
-	l.rules.Store(NewRuleSet(rules))
-	return true, nil
+func openRules(path string) (*rulesFile, error) {
+	f := &rulesFile{path: path}
+	f.Value = live.New(live.Source[[]byte, RuleSet]{
+		Load: func(context.Context) ([]byte, error) {
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				return nil, fmt.Errorf("reading rules: %w", err)
+			}
+			return raw, nil
+		},
+		Same: bytes.Equal,
+		Build: func(raw []byte) (*RuleSet, error) {
+			rules, err := ParseRules(raw)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+			return NewRuleSet(rules), nil
+		},
+	})
+	_, err := f.Refresh(context.Background())
+	return f, err
 }

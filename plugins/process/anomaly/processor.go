@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"time"
+	"weir/internal/platform/conf"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -51,7 +52,7 @@ Order matters: the input must keep the order of each partition.
 
 ### Memory
 
-A series takes about 300 bytes, and a device about 250: 250,000 series of five a device fit in 100 MB. After a restart or a rebalance, windows are rebuilt from the rollup store, and open alerts are taken over from the alert store. When these do not answer, detection goes on with empty windows, and asks again.
+A series takes about 300 bytes, and a device about 250: 50,000 devices of six series each take 100 MB. After a restart or a rebalance, windows are rebuilt from the rollup store, and open alerts are taken over from the alert store. When these do not answer, detection goes on with empty windows, and asks again.
 
 ### Metrics
 
@@ -72,8 +73,8 @@ A series takes about 300 bytes, and a device about 250: 250,000 series of five a
 			Description("What `zscore` compares with: this much of the past, in twelve buckets.").
 			Default("1h")).
 		Field(service.NewIntField(anomalyFieldMaxSeries).
-			Description("How many series are kept at most. Beyond that, the devices silent for longest are forgotten.").
-			Default(250000)).
+			Description("How many series are kept at most. Beyond that, the devices silent for longest are forgotten, and read from the stores again when they send: far below what a fleet has, that costs more than judging. `weir_anomaly_evicted_devices_total` tells.").
+			Default(1000000)).
 		Field(service.NewDurationField(anomalyFieldIdle).
 			Description("A device that is silent for longer than this is forgotten.").
 			Default("2h")).
@@ -113,8 +114,8 @@ output:
 // Register adds the room's components.
 func Register(env *service.Environment) error {
 	return env.RegisterBatchProcessor("anomaly", spec(),
-		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
-			return newProcessor(conf, res)
+		func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(parsed, res)
 		})
 }
 
@@ -128,40 +129,16 @@ type processor struct {
 	done   chan struct{}
 }
 
-func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
 	d := &detector{stores: &stores{res: res, now: time.Now}, now: time.Now, notes: notes{list: map[deviceKey]learn{}}}
 	p := &processor{detector: d, log: res.Logger(), done: make(chan struct{})}
 	var rules, relearning string
 	var window, learning time.Duration
 	var limit int
-	for _, f := range []struct {
-		name string
-		text *string
-		span *time.Duration
-		n    *int
-	}{
-		{name: anomalyFieldRules, text: &rules},
-		{name: anomalyFieldControl, text: &d.stores.controlURL},
-		{name: anomalyFieldRollups, text: &d.stores.rollupsURL},
-		{name: anomalyFieldRelearn, text: &relearning},
-		{name: anomalyFieldReload, span: &p.reload},
-		{name: anomalyFieldWindow, span: &window},
-		{name: anomalyFieldIdle, span: &p.idle},
-		{name: anomalyFieldLearning, span: &learning},
-		{name: anomalyFieldMaxSeries, n: &limit},
-	} {
-		var err error
-		switch {
-		case f.text != nil:
-			*f.text, err = conf.FieldString(f.name)
-		case f.span != nil:
-			*f.span, err = conf.FieldDuration(f.name)
-		default:
-			*f.n, err = conf.FieldInt(f.name)
-		}
-		if err != nil {
-			return nil, err
-		}
+	if err := conf.Read(parsed, anomalyFieldRules, &rules, anomalyFieldControl, &d.stores.controlURL, anomalyFieldRollups, &d.stores.rollupsURL,
+		anomalyFieldRelearn, &relearning, anomalyFieldReload, &p.reload, anomalyFieldWindow, &window, anomalyFieldIdle, &p.idle,
+		anomalyFieldLearning, &learning, anomalyFieldMaxSeries, &limit); err != nil {
+		return nil, err
 	}
 	if window < closedBuckets*time.Minute || window%(closedBuckets*time.Minute) != 0 {
 		return nil, fmt.Errorf("reading anomaly: window %s is not a multiple of 12 minutes, which makes buckets of whole minutes", window)

@@ -271,7 +271,7 @@ func TestRulesFollowTheirFile(t *testing.T) {
 	}
 	r.write(`rules: [{name: mild, detector: threshold, metrics: [t], max: 99}]`)
 	deadline := time.Now().Add(5 * time.Second)
-	for len(r.p.rules.rules.Load().Rules) != 1 {
+	for len(r.p.rules.Get().Rules) != 1 {
 		if time.Now().After(deadline) {
 			t.Fatal("the new file was not read")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"weir/internal/platform/live"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -19,9 +20,14 @@ const (
 // stores notes, forgets idle devices, and computes baselines once a day.
 func (p *processor) tend(ctx context.Context) {
 	defer close(p.done)
-	reload, flush := time.NewTicker(p.reload), time.NewTicker(flushEvery)
+	following := make(chan struct{})
+	go func() {
+		defer close(following)
+		live.Follow(ctx, p.reload, p.reload, false, p.refresh, p.tell)
+	}()
+	defer func() { <-following }()
+	flush := time.NewTicker(flushEvery)
 	evict, baseline := time.NewTicker(evictEvery), time.NewTimer(flushEvery)
-	defer reload.Stop()
 	defer flush.Stop()
 	defer evict.Stop()
 	defer baseline.Stop()
@@ -32,15 +38,6 @@ func (p *processor) tend(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-reload.C:
-			changed, err := p.rules.refresh()
-			if err != nil {
-				p.log.Errorf("Keeping the old rules: %v", err)
-				p.meters.rulesValid.Set(0)
-			} else if changed {
-				p.log.Infof("Loaded %d rules from %s", len(p.rules.rules.Load().Rules), p.rules.path)
-				p.meters.rulesValid.Set(1)
-			}
 		case <-flush.C:
 			err := p.flush(ctx)
 			if err != nil && flushing {
@@ -128,4 +125,23 @@ func newMeters(res *service.Resources) meters {
 	}
 	out.rulesValid.Set(1)
 	return out
+}
+
+// refresh puts the rules file in force when it has changed.
+func (p *processor) refresh(ctx context.Context) error {
+	changed, err := p.rules.Refresh(ctx)
+	if changed {
+		p.log.Infof("Loaded %d rules from %s", len(p.rules.Get().Rules), p.rules.path)
+	}
+	return err
+}
+
+// tell says once that the rules file is of no use, and once that it is again.
+func (p *processor) tell(err error) {
+	if err == nil {
+		p.meters.rulesValid.Set(1)
+		return
+	}
+	p.log.Errorf("Keeping the old rules: %v", err)
+	p.meters.rulesValid.Set(0)
 }
