@@ -48,11 +48,11 @@ func main() {
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string) (int, error) {
-	env := cli.Distribution(service.GlobalEnvironment())
-	if err := plugins.Register(env); err != nil {
+	global := service.GlobalEnvironment() // `create` looks components up nowhere else
+	if err := plugins.Register(global); err != nil {
 		return 1, fmt.Errorf("registering plugins: %w", err)
 	}
-	engine := cli.NewEngine(env, version)
+	engine := cli.NewEngine(cli.Distribution(global), assets, version)
 	var verbs []service.CLIOptFunc
 	for _, verb := range cli.Verbs(assets, engine) {
 		verbs = append(verbs, service.CLIOptAddCommand(verb))

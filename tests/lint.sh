@@ -9,4 +9,4 @@ for profile in standalone cluster; do
   "$weir" lint -e "configs/$profile.env" "${streams[@]}"
   echo "lint: ${#streams[@]} streams, $profile profile: clean"
 done
-"$weir" lint -e configs/standalone.env --skip-env-var-check configs/service.yaml
+"$weir" lint configs/service.yaml

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -32,51 +34,56 @@ func Distribution(env *service.Environment) *service.Environment {
 	return env.Without(without...)
 }
 
-// NewEngine returns the engine's own command line with weir's components and
-// defaults. Its stream API is always off: a config is a program, so an address
-// that takes configs runs programs of whoever reaches it.
-func NewEngine(env *service.Environment, version string) Engine {
-	schema := func() *service.ConfigSchema {
-		s := env.FullConfigSchema(version, "")
-		s.SetFieldDefault(opsAddress, "http", "address")
-		return s
-	}
+// distribution is the engine with weir's components, defaults and profiles.
+type distribution struct {
+	env     *service.Environment
+	assets  fs.FS
+	version string
+}
+
+// NewEngine returns the engine's command line with weir's components, defaults
+// and profiles. Its stream API is always off: a config is a program, so an
+// address that takes configs runs programs of whoever reaches it. The commands
+// that read configs are weir's own: see engineVerbs.
+func NewEngine(env *service.Environment, assets fs.FS, version string) Engine {
+	d := &distribution{env: env, assets: assets, version: version}
 	return func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error) {
-		return service.RunCLIToCode(ctx, append([]service.CLIOptFunc{
-			service.CLIOptSetArgs(args...),
-			service.CLIOptSetBinaryName("weir"),
-			service.CLIOptSetProductName("weir"),
-			service.CLIOptSetVersion(version, ""),
-			service.CLIOptSetDocumentationURL("https://docs.redpanda.com/redpanda-connect"),
-			service.CLIOptSetDefaultConfigPaths("weir.yaml", "/etc/weir/weir.yaml"),
-			service.CLIOptSetEnvironment(env),
-			service.CLIOptSetMainSchemaFrom(schema),
-			service.CLIOptCustomRunFlags(nil, prepare),
-		}, extra...)...)
+		for _, verb := range d.engineVerbs() {
+			extra = append(extra, service.CLIOptAddCommand(verb))
+		}
+		return d.stock(ctx, args, extra...)
 	}
 }
 
-// prepare is called once the engine has read its -e files, and no config. Tests of
-// configs keep their claims in memory, where they need no log and leave nothing.
-func prepare(c *cli.Context) error {
-	if c.Command.Name == "test" {
-		return os.Setenv("WEIR_CLAIMS_URL", "memory://")
-	}
-	runs := c.Command.Name == "run" || c.Command.Name == "streams"
-	if runs {
-		keepPrivate()
-	}
-	if err := givePassword(runs); err != nil {
-		return err
-	}
-	return withoutStreamAPI(c)
+func (d *distribution) schema() *service.ConfigSchema {
+	s := d.env.FullConfigSchema(d.version, "")
+	s.SetFieldDefault(opsAddress, "http", "address")
+	return s
 }
 
-// withoutStreamAPI turns the stream API off, wherever on the command line
-// `streams` stands, before the engine looks whether it is wanted.
+// stock runs the engine's own command line.
+func (d *distribution) stock(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error) {
+	return service.RunCLIToCode(ctx, append([]service.CLIOptFunc{
+		service.CLIOptSetArgs(args...),
+		service.CLIOptSetBinaryName("weir"),
+		service.CLIOptSetProductName("weir"),
+		service.CLIOptSetVersion(d.version, ""),
+		service.CLIOptSetDocumentationURL("https://docs.redpanda.com/redpanda-connect"),
+		service.CLIOptSetDefaultConfigPaths("weir.yaml", "/etc/weir/weir.yaml"),
+		service.CLIOptSetEnvironment(d.env),
+		service.CLIOptSetMainSchemaFrom(d.schema),
+		service.CLIOptCustomRunFlags(nil, withoutStreamAPI),
+	}, extra...)...)
+}
+
+// withoutStreamAPI turns the stream API off before the engine looks whether it
+// is wanted. A config that no command names would be read past weir's checks.
 func withoutStreamAPI(c *cli.Context) error {
-	if c.Command.Name != "streams" {
+	switch c.Command.Name {
+	case "streams":
+		return c.Set("no-api", "true")
+	case "run", "lint", "test", "echo":
 		return nil
 	}
-	return c.Set("no-api", "true")
+	return errors.New("running a config: say weir run FILE")
 }

@@ -28,6 +28,13 @@ func (e usageError) Unwrap() error { return e.error }
 // usagef is a usageError with a text.
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// findingError says what was found, without ending the process there and then as
+// the cli package's exit errors do: commands run within others.
+type findingError struct{ error }
+
+// Unwrap gives what was found.
+func (e findingError) Unwrap() error { return e.error }
+
 // ExitCode is how the program ends after err. Errors of parsing a command line
 // are known by their words: the packages that make them give them no type.
 func ExitCode(err error) int {
@@ -39,6 +46,8 @@ func ExitCode(err error) int {
 		return coded.ExitCode()
 	case errors.As(err, new(usageError)):
 		return exitUsage
+	case errors.As(err, new(findingError)):
+		return exitFinding
 	}
 	if no := (*httpx.Refusal)(nil); errors.As(err, &no) && no.Status == http.StatusBadRequest {
 		return exitUsage // what was asked for is no request at all

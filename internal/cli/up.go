@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -90,6 +89,12 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	if err != nil {
 		return err
 	}
+	if err := u.setEnv(home, broker.Login(password)); err != nil {
+		return err
+	}
+	if err := u.checkConfigs(ctx, home); err != nil {
+		return err
+	}
 	log, err := broker.Start(broker.Config{
 		Dir: u.data.BrokerDir(), Address: u.addresses.Broker, Password: password, Topics: broker.Topics(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -116,48 +121,6 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	}
 	u.greet(home, shown)
 	return u.runStreams(ctx, home)
-}
-
-// runStreams returns when the engine has drained after SIGINT or SIGTERM.
-func (u *upRun) runStreams(ctx context.Context, home string) error {
-	streams, err := streamFiles(home)
-	if err != nil {
-		return err
-	}
-	args := append([]string{"weir", "streams", "--no-api", "-o", filepath.Join(home, "configs", "service.yaml")}, streams...)
-	code, err := u.engine(ctx, args)
-	if err != nil {
-		return fmt.Errorf("running the streams: %w", err)
-	}
-	if code != 0 {
-		return cli.Exit("", code)
-	}
-	return nil
-}
-
-// streamFiles returns the stream configs of a home, as the engine takes them:
-// it reads a path as a pattern.
-func streamFiles(home string) ([]string, error) {
-	dir := filepath.Join(home, "configs", "streams")
-	entries, err := os.ReadDir(dir)
-	var files []string
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".yaml" {
-			files = append(files, literally(filepath.Join(dir, e.Name())))
-		}
-	}
-	if err == nil && len(files) == 0 {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
-		return nil, fmt.Errorf("finding stream configs in %s: %w; name a folder that has them with --home", dir, err)
-	}
-	return files, nil
-}
-
-// literally returns the pattern that matches a path, and nothing else.
-func literally(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // checkPorts names a port that is taken before anything has been started.

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/envyaml"
+)
+
+// finding is what is wrong with a config, and where.
+type finding struct {
+	path         string
+	line, column int
+	text         string
+}
+
+func (f finding) String() string {
+	return fmt.Sprintf("%s(%d,%d) %s", f.path, f.line, max(1, f.column), f.text)
+}
+
+// checker reads configs with the values that variables have, and says what is
+// wrong with them before anything is started.
+type checker struct {
+	linter  *service.StreamConfigLinter
+	values  envyaml.Lookup
+	missing bool // whether a variable without a value is wrong
+}
+
+func (d *distribution) checker(values envyaml.Lookup) *checker {
+	return &checker{linter: d.schema().NewStreamConfigLinter(), values: values, missing: true}
+}
+
+// file reads a config. It returns no config when the file cannot be used at all.
+func (k *checker) file(path string) (*envyaml.Config, []finding) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, []finding{{path: path, line: 1, text: err.Error()}}
+	}
+	config, err := envyaml.Parse(raw)
+	if err != nil {
+		return nil, []finding{{path: path, line: 1, text: err.Error()}}
+	}
+	found, resolved := k.variables(path, config)
+	k.linter.SetEnvVarLookupFunc(func(_ context.Context, name string) (string, bool) {
+		text, ok := resolved[name]
+		return text, ok
+	})
+	lints, err := k.linter.LintYAML([]byte(config.Text(func(n int) string { return fmt.Sprintf("${weir.%d}", n) })))
+	if err != nil {
+		found = append(found, finding{path: path, line: 1, text: err.Error()})
+	}
+	for _, l := range lints {
+		found = append(found, finding{path, l.Line, l.Column, l.What})
+	}
+	slices.SortStableFunc(found, func(a, b finding) int { return a.line - b.line })
+	return config, found
+}
+
+// variables is the YAML of each scalar that names variables, by its reference.
+func (k *checker) variables(path string, config *envyaml.Config) (found []finding, resolved map[string]string) {
+	resolved = map[string]string{}
+	for n, s := range config.Scalars() {
+		if s.Under == "tests" {
+			continue
+		}
+		if names := s.Missing(k.values); k.missing && len(names) > 0 {
+			found = append(found, finding{path: path, line: s.Line, text: strings.Join(names, ", ") + " is not set and has no default"})
+		}
+		text, err := s.YAML(k.values)
+		if err != nil {
+			found = append(found, finding{path: path, line: s.Line, text: err.Error()})
+			text = `""`
+		}
+		resolved[fmt.Sprintf("weir.%d", n)] = text
+	}
+	return found, resolved
+}

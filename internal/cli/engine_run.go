@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/platform/envyaml"
+)
+
+// launch is one run of the engine over config files.
+type launch struct {
+	verb      string // run, streams or echo
+	main      string // what all streams share; only with streams
+	configs   []string
+	resources []string
+	flags     []string // for the engine, as they are
+	chilled   bool     // run what the linter complains of
+	unlinted  bool     // --set may mend what the linter complains of
+	watch     bool
+}
+
+// launch checks the configs and runs the engine over copies of them.
+func (d *distribution) launch(c *cli.Context, l launch) error {
+	copies, err := newCopies(os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	defer copies.remove()
+	checker := d.checker(os.LookupEnv)
+	place := func(path string) (string, error) {
+		config, found := checker.file(path)
+		if l.unlinted && config != nil {
+			found = nil
+		}
+		if len(found) > 0 && (config == nil || !l.chilled) {
+			return "", errors.New(told(found))
+		}
+		for _, f := range found {
+			fmt.Fprintln(c.App.ErrWriter, f)
+		}
+		return copies.write(path, config, nil)
+	}
+	args := append([]string{"weir", l.verb}, l.flags...)
+	var errs []error
+	add := func(path string, flags ...string) {
+		placed, err := place(path)
+		errs = append(errs, err)
+		if l.verb == "streams" && len(flags) == 0 || slices.Contains(flags, "-r") {
+			placed = literally(placed)
+		}
+		args = append(append(args, flags...), placed)
+	}
+	for _, path := range l.resources {
+		add(path, "-r")
+	}
+	if l.main != "" {
+		add(l.main, "-o")
+	}
+	for _, path := range l.configs {
+		files, err := configFiles([]string{path})
+		if err != nil {
+			return err
+		}
+		if !isDir(path) {
+			for _, file := range files {
+				add(file)
+			}
+			continue
+		}
+		for _, file := range files { // the engine names streams by their paths in the folder
+			_, err := place(file)
+			errs = append(errs, err)
+		}
+		folder, err := copies.path(path)
+		if err != nil {
+			return err
+		}
+		args = append(args, literally(folder))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("reading the configs: nothing was started\n%w", err)
+	}
+	if l.chilled {
+		args = slices.Insert(args, 2, "--chilled")
+	}
+	code, err := d.stock(c.Context, args, service.CLIOptSetEnvVarLookup(copies.lookup))
+	if err == nil && code != 0 {
+		err = fmt.Errorf("running %s: the engine ended with code %d", l.verb, code)
+	}
+	return err
+}
+
+// unglobbed is a path for where the engine expects a glob.
+func literally(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// told is findings as an error tells them, and what may help.
+func told(found []finding) string {
+	var lines []string
+	hint := ""
+	for _, f := range found {
+		lines = append(lines, f.String())
+		if strings.Contains(f.text, "is not set and has no default") {
+			hint = "\na profile sets variables: -e configs/standalone.env, or configs/cluster.env"
+		}
+	}
+	return strings.Join(lines, "\n") + hint
+}
+
+// configFiles are the files that paths name: globs are expanded, and folders
+// walked, as is what ends in "...". A file that is named must be there.
+func configFiles(paths []string) ([]string, error) {
+	var files []string
+	for _, path := range paths {
+		matches := []string{path}
+		if _, err := os.Stat(path); err != nil && strings.ContainsAny(path, "*?[") {
+			var err error
+			if matches, err = filepath.Glob(path); err != nil {
+				return nil, fmt.Errorf("finding configs by %s: %w", path, err)
+			}
+		}
+		for _, match := range matches {
+			below, err := configsBelow(match)
+			if err != nil {
+				return nil, err
+			}
+			for _, file := range below {
+				if !slices.Contains(files, file) {
+					files = append(files, file)
+				}
+			}
+		}
+	}
+	return files, nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func configsBelow(path string) (files []string, err error) {
+	root := filepath.Clean(strings.TrimSuffix(path, "..."))
+	if info, err := os.Stat(root); err != nil {
+		return nil, fmt.Errorf("finding configs: %w", err)
+	} else if !info.IsDir() {
+		return []string{path}, nil
+	}
+	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(path)) {
+			files = append(files, path)
+		}
+		return err
+	})
+	return files, err
+}
+
+// lookups asks each in turn.
+func lookups(all ...envyaml.Lookup) envyaml.Lookup {
+	return func(name string) (string, bool) {
+		for _, lookup := range all {
+			if value, set := lookup(name); set {
+				return value, true
+			}
+		}
+		return "", false
+	}
+}
+
+// profile is the lookup of one that this binary carries.
+func (d *distribution) profile(name string) (envyaml.Lookup, error) {
+	raw, err := fs.ReadFile(d.assets, "configs/"+name+".env")
+	if err != nil {
+		return nil, fmt.Errorf("reading the profile %s: %w", name, err)
+	}
+	assignments, err := envyaml.ParseEnv(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading the profile %s: %w", name, err)
+	}
+	return func(name string) (string, bool) {
+		for _, a := range slices.Backward(assignments) {
+			if a.Name == name {
+				return a.Value, true
+			}
+		}
+		return "", false
+	}, nil
+}

@@ -1,0 +1,287 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/platform/envyaml"
+)
+
+// engineVerbs are the engine's commands that read configs, in weir's words: they
+// check configs before anything is started, put in the values of variables as
+// they are, and know weir's profiles.
+func (d *distribution) engineVerbs() []*cli.Command {
+	verbs := []*cli.Command{d.runVerb(), d.streamsVerb(), d.lintVerb(), d.testVerb(), d.echoVerb()}
+	for _, v := range verbs {
+		v.HideHelpCommand = true
+		v.OnUsageError = func(c *cli.Context, err error, _ bool) error {
+			return usagef("%w: see %s --help", err, c.Command.HelpName)
+		}
+	}
+	return verbs
+}
+
+const (
+	flagEnvFile   = "env-file"
+	flagTemplates = "templates"
+	flagResources = "resources"
+	flagSet       = "set"
+	flagLogLevel  = "log.level"
+	flagChilled   = "chilled"
+	flagWatch     = "watcher"
+	flagShared    = "observability"
+	flagMain      = "config"
+)
+
+func envFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: flagEnvFile, Aliases: []string{"e"}, Usage: "set the variables of an env `FILE`, such as configs/standalone.env"},
+		&cli.StringSliceFlag{Name: flagTemplates, Aliases: []string{"t"}, Usage: "add the component that a template `FILE` describes"},
+		&cli.StringSliceFlag{Name: flagResources, Aliases: []string{"r"}, Usage: "add the resources of a `FILE`"},
+	}
+}
+
+func runFlags() []cli.Flag {
+	return append(envFlags(),
+		&cli.StringSliceFlag{Name: flagSet, Aliases: []string{"s"}, Usage: "set a field of the config, as in metrics.prometheus.add_go_metrics=true"},
+		&cli.StringFlag{Name: flagLogLevel, Usage: "log at this `LEVEL`: off, error, warn, info, debug or trace"},
+		&cli.BoolFlag{Name: flagChilled, Usage: "run configs that the linter complains of"},
+		&cli.BoolFlag{Name: flagWatch, Aliases: []string{"w"}, Usage: "take up configs that change while they run"},
+	)
+}
+
+// passed are the flags of a run that the engine takes as they are.
+func passed(c *cli.Context) (flags []string) {
+	for _, field := range sliceFlag(c, flagSet) {
+		flags = append(flags, "--"+flagSet, field)
+	}
+	if level := stringFlag(c, flagLogLevel); level != "" {
+		flags = append(flags, "--"+flagLogLevel, level)
+	}
+	return flags
+}
+
+func (d *distribution) runVerb() *cli.Command {
+	return &cli.Command{
+		Name: "run", Usage: "Run one stream",
+		Description: "\n  weir run -e configs/standalone.env configs/streams/raw.yaml"[1:],
+		Flags:       runFlags(),
+		Action: func(c *cli.Context) error {
+			return d.one(c, "run", stringFlag(c, flagMain), "weir.yaml", "/etc/weir/weir.yaml")
+		},
+	}
+}
+
+func (d *distribution) echoVerb() *cli.Command {
+	return &cli.Command{
+		Name: "echo", Usage: "Print a config as the engine understands it, secrets left out",
+		Description: "\n  weir echo -e configs/standalone.env configs/streams/raw.yaml"[1:],
+		Flags:       append(envFlags(), &cli.StringSliceFlag{Name: flagSet, Aliases: []string{"s"}, Usage: "set a field of the config"}),
+		Action:      func(c *cli.Context) error { return d.one(c, "echo", stringFlag(c, flagMain)) },
+	}
+}
+
+// one runs a command of the engine's over one config: the one named, or the
+// first that is there.
+func (d *distribution) one(c *cli.Context, verb, named string, defaults ...string) error {
+	args, err := interspersed(c)
+	if err != nil {
+		return usageError{err}
+	}
+	if named != "" {
+		args = append(args, named)
+	}
+	for _, path := range defaults {
+		if _, err := os.Stat(path); err == nil && len(args) == 0 {
+			args = []string{path}
+		}
+	}
+	if len(args) != 1 {
+		return usagef("weir %s takes one config, and was given %d; several streams: weir streams -o configs/service.yaml FILE…", verb, len(args))
+	}
+	if err := d.prepare(c); err != nil {
+		return err
+	}
+	resources, err := configFiles(sliceFlag(c, flagResources))
+	if err != nil {
+		return err
+	}
+	set := sliceFlag(c, flagSet)
+	return d.launch(c, launch{
+		verb: verb, configs: args, resources: resources, flags: passed(c), chilled: boolFlag(c, flagChilled),
+		unlinted: len(set) > 0, watch: boolFlag(c, flagWatch),
+	})
+}
+
+func (d *distribution) streamsVerb() *cli.Command {
+	return &cli.Command{
+		Name: "streams", Usage: "Run several streams in one process",
+		Description: `
+What all of them share, such as the address of health and metrics, is in the
+file that -o names. Configs are files or folders.
+
+  weir streams -e configs/cluster.env -o configs/service.yaml configs/streams/*.yaml`[1:],
+		Flags: append(runFlags(),
+			&cli.StringFlag{Name: flagShared, Aliases: []string{"o"}, Usage: "a `FILE` with what the streams share"},
+			&cli.BoolFlag{Name: "no-api", Hidden: true, Usage: "there is none"},
+			&cli.BoolFlag{Name: "prefix-stream-endpoints", Hidden: true, Value: true, Usage: "begin the paths of a stream's HTTP endpoints with its name"},
+		),
+		Action: func(c *cli.Context) error {
+			args, err := interspersed(c)
+			if err != nil {
+				return usageError{err}
+			}
+			if err := d.prepare(c); err != nil {
+				return err
+			}
+			resources, err := configFiles(sliceFlag(c, flagResources))
+			if err != nil {
+				return err
+			}
+			shared := c.String(flagShared)
+			if shared == "" {
+				shared = stringFlag(c, flagMain)
+			}
+			return d.launch(c, launch{
+				verb: "streams", main: shared, configs: args, resources: resources, chilled: boolFlag(c, flagChilled), watch: boolFlag(c, flagWatch),
+				flags: append(passed(c), fmt.Sprintf("--prefix-stream-endpoints=%t", c.Bool("prefix-stream-endpoints"))),
+			})
+		},
+	}
+}
+
+func (d *distribution) lintVerb() *cli.Command {
+	return &cli.Command{
+		Name: "lint", Usage: "Check configs, and exit 1 if one is wrong",
+		Description: `
+Variables that neither the environment nor an env file sets have the values of
+the standalone profile. A path that ends in "..." is walked.
+
+  weir lint configs/streams/*.yaml
+  weir lint -e configs/cluster.env configs/...`[1:],
+		Flags: append(envFlags(),
+			&cli.BoolFlag{Name: "deprecated", Usage: "complain of deprecated fields"},
+			&cli.BoolFlag{Name: "labels", Usage: "complain of components without a label"},
+			&cli.BoolFlag{Name: "skip-env-var-check", Usage: "do not complain of variables without a value"},
+			&cli.BoolFlag{Name: "verbose", Usage: "name the files that are right, too"},
+		),
+		Action: d.lint,
+	}
+}
+
+func (d *distribution) lint(c *cli.Context) error {
+	args, err := interspersed(c)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := d.prepare(c); err != nil {
+		return err
+	}
+	if named := stringFlag(c, flagMain); named != "" {
+		args = append(args, named)
+	}
+	files, err := configFiles(append(args, sliceFlag(c, flagResources)...))
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return usagef("checking configs: there are none at these paths; weir lint configs/streams/*.yaml")
+	}
+	standalone, err := d.profile("standalone")
+	if err != nil {
+		return err
+	}
+	checker := d.checker(lookups(os.LookupEnv, standalone))
+	checker.missing = !c.Bool("skip-env-var-check")
+	checker.linter.SetRejectDeprecated(c.Bool("deprecated")).SetRequireLabels(c.Bool("labels"))
+	wrong := 0
+	for _, file := range files {
+		_, found := checker.file(file)
+		for _, f := range found {
+			fmt.Fprintln(c.App.ErrWriter, f)
+		}
+		if len(found) > 0 {
+			wrong++
+		} else if c.Bool("verbose") {
+			fmt.Fprintf(c.App.Writer, "%s: OK\n", file)
+		}
+	}
+	if wrong > 0 {
+		return findingError{fmt.Errorf("configs that are wrong: %d of %d", wrong, len(files))}
+	}
+	return nil
+}
+
+// prepare applies what every command that reads configs has in common: env
+// files, the password that one of them may name a file for, and templates.
+func (d *distribution) prepare(c *cli.Context) error {
+	files, err := configFiles(c.StringSlice(flagEnvFile)) // those in front of the command are applied already
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("reading the env file: %w", err)
+		}
+		assignments, err := envyaml.ParseEnv(raw)
+		if err != nil {
+			return fmt.Errorf("reading the env file %s: %w", file, err)
+		}
+		for _, a := range assignments {
+			if err := os.Setenv(a.Name, a.Value); err != nil {
+				return fmt.Errorf("reading the env file %s, line %d: %w", file, a.Line, err)
+			}
+		}
+	}
+	runs := c.Command.Name == "run" || c.Command.Name == "streams"
+	if runs {
+		keepPrivate()
+	}
+	if err := givePassword(runs); err != nil {
+		return err
+	}
+	templates, err := configFiles(c.StringSlice(flagTemplates))
+	if err != nil {
+		return err
+	}
+	for _, file := range templates {
+		raw, err := os.ReadFile(file)
+		if err == nil {
+			err = d.env.RegisterTemplateYAML(string(raw))
+		}
+		if err != nil {
+			return fmt.Errorf("reading the template %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+// The engine takes flags of a run in front of the command, too.
+
+func stringFlag(c *cli.Context, name string) string {
+	for _, c := range c.Lineage() {
+		if value := c.String(name); value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+func sliceFlag(c *cli.Context, name string) (values []string) {
+	for _, c := range c.Lineage() {
+		for _, value := range c.StringSlice(name) {
+			if !slices.Contains(values, value) {
+				values = append(values, value)
+			}
+		}
+	}
+	return values
+}
+
+func boolFlag(c *cli.Context, name string) bool {
+	return slices.ContainsFunc(c.Lineage(), func(c *cli.Context) bool { return c.Bool(name) })
+}

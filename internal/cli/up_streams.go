@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+)
+
+// streamConfigs are what this weir runs: what all streams share, and the streams.
+func streamConfigs(home string) (shared string, streams []string, err error) {
+	dir := filepath.Join(home, "configs", "streams")
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == ".yaml" {
+			streams = append(streams, filepath.Join(dir, entry.Name()))
+		}
+	}
+	if err != nil || len(streams) == 0 {
+		return "", nil, fmt.Errorf("finding stream configs in %s: none there (%w)", dir, errors.Join(err, fs.ErrNotExist))
+	}
+	return filepath.Join(home, "configs", "service.yaml"), streams, nil
+}
+
+// checkConfigs says what is wrong with the configs before anything is made.
+func (u *upRun) checkConfigs(ctx context.Context, home string) error {
+	shared, streams, err := streamConfigs(home)
+	if err != nil {
+		return err
+	}
+	if _, err := u.engine(ctx, append([]string{"weir", "lint", shared}, streams...)); err != nil {
+		return fmt.Errorf("checking %s: %w; nothing was started", home, err)
+	}
+	return nil
+}
+
+// runStreams returns when the engine has drained after SIGINT or SIGTERM.
+func (u *upRun) runStreams(ctx context.Context, home string) error {
+	shared, streams, err := streamConfigs(home)
+	if err != nil {
+		return err
+	}
+	code, err := u.engine(ctx, append([]string{"weir", "streams", "-o", shared}, streams...))
+	if err != nil {
+		return fmt.Errorf("running the streams: %w", err)
+	}
+	if code != 0 {
+		return cli.Exit("", code)
+	}
+	return nil
+}
