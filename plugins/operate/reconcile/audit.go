@@ -57,6 +57,9 @@ type Auditor struct {
 	learned   map[lake.Partition][]republished
 	replayed  map[lake.Partition]lake.Offsets // republished records whose first delivery is explained
 	other     map[lake.Partition]lake.Offsets // replays for other stages
+	markers   map[lake.Partition]lake.Offsets // offsets that hold no event
+	compared  map[lake.Partition]lake.Offsets // duplicates whose event was compared with the one it repeats
+	differing map[lake.Partition]lake.Offsets // and is another
 }
 
 // New makes an auditor. It talks to nobody yet.
@@ -65,6 +68,7 @@ func New(conf Config) (*Auditor, error) {
 		conf: conf.Defaults(), began: map[lake.Partition]began{},
 		verified: map[lake.Partition]int64{}, learned: map[lake.Partition][]republished{},
 		replayed: map[lake.Partition]lake.Offsets{}, other: map[lake.Partition]lake.Offsets{},
+		markers: map[lake.Partition]lake.Offsets{}, compared: map[lake.Partition]lake.Offsets{}, differing: map[lake.Partition]lake.Offsets{},
 		raw: newShelf(conf.Raw), dead: newShelf(conf.DeadLetter),
 	}
 	if conf.Deep {
@@ -203,7 +207,7 @@ func (a *Auditor) note(r *Report, opt Options) {
 	}
 	for _, p := range r.Partitions {
 		at := lake.Partition{Topic: p.Topic, Partition: p.Partition}
-		if p.Unexplained == 0 && p.InFlight == 0 {
+		if p.Unexplained == 0 && p.FalseDuplicates == 0 && p.InFlight == 0 {
 			a.verified[at] = p.End
 		} else if _, ok := a.verified[at]; !ok {
 			a.verified[at] = p.First
@@ -230,6 +234,8 @@ func (a *Auditor) forget(starts map[lake.Partition]int64) {
 		}
 		a.learned[p] = kept
 		gone := lake.NewOffsets(lake.Span{First: 0, Last: start - 1})
-		a.replayed[p], a.other[p] = a.replayed[p].Minus(gone), a.other[p].Minus(gone)
+		for _, sets := range []map[lake.Partition]lake.Offsets{a.replayed, a.other, a.markers, a.compared, a.differing} {
+			sets[p] = sets[p].Minus(gone)
+		}
 	}
 }

@@ -34,7 +34,12 @@ func itoa(n int64) string { return string(event.Coordinates{Offset: n}.Append(ni
 func filled(t *testing.T) *world { return newWorld(t).fill() }
 
 func (w *world) fill() *world {
-	w.produce("raw-events", 0, 100)
+	w.produce("raw-events", 0, 45)
+	for o := int64(45); o < 95; o += 10 {
+		w.again("raw-events", 0, o-30)
+		w.produce("raw-events", 0, 9)
+	}
+	w.produce("raw-events", 0, 5)
 	w.produce("raw-events", 1, 50)
 	w.store("raw-events", 0, 0, 40)
 	var batch service.MessageBatch

@@ -21,6 +21,17 @@ type place struct {
 	Delivery  *string `parquet:"delivery,optional"`
 }
 
+// delivered returns the coordinates that a row stands for, of a raw event with
+// those of its first delivery. ok is false for a row that came from no log.
+func (r *place) delivered(raw bool) (at event.Coordinates, ok bool, err error) {
+	if raw && r.Delivery != nil {
+		at, err = event.ParseCoordinates(*r.Delivery)
+		return at, err == nil, err
+	}
+	at, ok = coordinates(r.Topic, r.Partition, r.Offset)
+	return at, ok, nil
+}
+
 // origin is where a dead letter came from.
 type origin struct {
 	Topic     *string `parquet:"origin_topic,optional"`
@@ -43,18 +54,11 @@ func readDead(ctx context.Context, s *lake.Store, f lake.Footer) (lake.Footer, [
 func readRows(ctx context.Context, s *lake.Store, f lake.Footer, raw bool) (lake.Footer, []string, error) {
 	var c lake.Collector
 	err := eachRow(ctx, s, f, func(r *place) error {
-		at, ok := coordinates(r.Topic, r.Partition, r.Offset)
-		if raw && r.Delivery != nil {
-			first, err := event.ParseCoordinates(*r.Delivery)
-			if err != nil {
-				return err
-			}
-			at, ok = first, true
-		}
+		at, ok, err := r.delivered(raw)
 		if ok {
 			c.Stored(at)
 		}
-		return nil
+		return err
 	})
 	if err == nil && !raw {
 		err = eachRow(ctx, s, f, func(r *origin) error {

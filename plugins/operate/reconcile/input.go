@@ -225,13 +225,17 @@ func alertOf(r *Report) event.Alert {
 	about = append(about, r.Problems...)
 	problems := r.Problems[:min(len(r.Problems), alertRanges)]
 	summary := fmt.Sprintf("%d of %d records are in no store", r.Total.Unexplained, r.Total.Accepted)
-	if r.Total.Unexplained == 0 {
+	switch {
+	case r.Total.Unexplained > 0:
+	case r.Total.FalseDuplicates > 0:
+		summary = fmt.Sprintf("%d of %d records are no duplicates of what they are said to repeat", r.Total.FalseDuplicates, r.Total.Accepted)
+	default:
 		summary = "the stores contradict themselves: " + problems[0]
 	}
 	return event.Alert{
 		ID: event.AlertID(append([]string{ruleUnexplained}, about...)...), Kind: event.KindPipeline, Rule: ruleUnexplained,
 		Severity: event.SeverityCritical, Summary: summary + "; run 'weir audit' for all of it", At: r.At,
-		Details: map[string]any{"unexplained": r.Total.Unexplained, "accepted": r.Total.Accepted, "ranges": named, "problems": problems},
+		Details: map[string]any{"unexplained": r.Total.Unexplained, "false_duplicates": r.Total.FalseDuplicates, "accepted": r.Total.Accepted, "ranges": named, "problems": problems},
 	}
 }
 

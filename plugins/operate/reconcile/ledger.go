@@ -16,6 +16,8 @@ type evidence struct {
 	dead       map[lake.Partition]lake.Offsets     // dead letters that came from it
 	duplicates map[lake.Partition][]lake.Duplicate // proofs that it repeats another, by offset
 	replayed   map[lake.Partition]lake.Offsets     // replays of records that are explained
+	markers    map[lake.Partition]lake.Offsets     // offsets that hold no event: markers of transactions, what was aborted or compacted
+	differing  map[lake.Partition]lake.Offsets     // records said to repeat one that is another event
 	other      map[lake.Partition]lake.Offsets     // replays that were not meant for the raw store
 }
 
@@ -67,6 +69,7 @@ type reach struct {
 	first, end int64 // [first, end)
 	start      int64 // of the log: what lies before is gone
 	committed  int64 // the next record that the responsible group will process
+	stable     int64 // what lies behind may belong to a transaction that is open
 }
 
 // waiting is where the records begin that the group will still come to.
@@ -79,7 +82,7 @@ func (r reach) offsets() lake.Offsets {
 // finding says of each record of one partition what became of it. The sets do
 // not overlap, and together they are the partition's reach.
 type finding struct {
-	stored, erased, duplicates, dead, other, inFlight, unexplained lake.Offsets
+	stored, erased, duplicates, differing, dead, other, markers, inFlight, unexplained lake.Offsets
 }
 
 // verdict on a record that another one is said to repeat.
@@ -114,9 +117,11 @@ func (e *evidence) judge(p lake.Partition, reaches map[lake.Partition]reach) fin
 			waiting = append(waiting, s)
 		}
 	}
-	f.duplicates = take(lake.NewOffsets(repeats...).Union(e.replayed[p]))
+	f.differing = take(e.differing[p].Minus(e.dead[p]))
+	f.duplicates = take(lake.NewOffsets(repeats...).Union(e.replayed[p]).Minus(e.differing[p]))
 	f.dead = take(e.dead[p])
 	f.other = take(e.other[p])
+	f.markers = take(e.markers[p])
 	f.inFlight = take(lake.NewOffsets(lake.Span{First: at.waiting(), Last: at.end - 1}).Union(lake.NewOffsets(waiting...)))
 	f.unexplained = left
 	return f

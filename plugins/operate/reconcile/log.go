@@ -35,13 +35,17 @@ func (a *Auditor) look(ctx context.Context) (map[lake.Partition]reach, error) {
 	if err != nil {
 		return nil, err
 	}
+	stable, err := a.list(ctx, "has no open transaction", a.admin.ListCommittedOffsets)
+	if err != nil {
+		return nil, err
+	}
 	starts, err := a.list(ctx, "starts", a.admin.ListStartOffsets)
 	if err != nil {
 		return nil, err
 	}
 	out := map[lake.Partition]reach{}
 	for p, start := range starts {
-		at := reach{first: start, start: start, end: ends[p], committed: start}
+		at := reach{first: start, start: start, end: ends[p], committed: start, stable: min(stable[p], ends[p])}
 		if next, ok := committed[p]; ok {
 			at.committed = next
 		}
@@ -98,16 +102,27 @@ const (
 	readApart = 2000            // runs of offsets that are closer are read as one
 )
 
-// read calls each with the records of the log at the offsets wanted. Offsets
-// that hold no record, any more or at all, are passed over.
+// read calls each with the events of the log at the offsets wanted: what was
+// committed and is no marker. Offsets that hold none, any more or at all, are
+// passed over.
 func (a *Auditor) read(ctx context.Context, wanted map[lake.Partition]lake.Offsets, each func(*kgo.Record) error) error {
+	return a.scan(ctx, wanted, kgo.ReadCommitted(), func(r *kgo.Record) error {
+		if r.Attrs.IsControl() {
+			return nil
+		}
+		return each(r)
+	})
+}
+
+// scan is read at an isolation level, with the markers of transactions.
+func (a *Auditor) scan(ctx context.Context, wanted map[lake.Partition]lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
 	for p, set := range wanted {
 		for i := 0; i < len(set); {
 			j := i + 1
 			for j < len(set) && set[j].First-set[j-1].Last < readApart {
 				j++
 			}
-			if err := a.readRun(ctx, p, set[i:j], each); err != nil {
+			if err := a.readRun(ctx, p, set[i:j], level, each); err != nil {
 				return fmt.Errorf("reading %s of the log: %w", p, err)
 			}
 			i = j
@@ -116,11 +131,11 @@ func (a *Auditor) read(ctx context.Context, wanted map[lake.Partition]lake.Offse
 	return nil
 }
 
-func (a *Auditor) readRun(ctx context.Context, p lake.Partition, set lake.Offsets, each func(*kgo.Record) error) error {
+func (a *Auditor) readRun(ctx context.Context, p lake.Partition, set lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
 	last := set[len(set)-1].Last
 	client, err := kgo.NewClient(append(a.options(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.Topic: {p.Partition: kgo.NewOffset().At(set[0].First)}}),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords(), kgo.FetchIsolationLevel(level),
 		kgo.FetchMaxPartitionBytes(1<<20), kgo.FetchMaxBytes(1<<20),
 	)...)
 	if err != nil {
@@ -142,7 +157,7 @@ func (a *Auditor) readRun(ctx context.Context, p lake.Partition, set lake.Offset
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
 			r := it.Next()
-			if r.Offset <= last && set.Has(r.Offset) && !r.Attrs.IsControl() {
+			if r.Offset <= last && set.Has(r.Offset) {
 				if err := each(r); err != nil {
 					return err
 				}

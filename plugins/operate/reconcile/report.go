@@ -17,8 +17,9 @@ type Report struct {
 	At         time.Time         `json:"at"`
 	From       *time.Time        `json:"from,omitempty"` // of the records' times, when asked for
 	To         *time.Time        `json:"to,omitempty"`
-	Deep       bool              `json:"deep"`    // rows were read, not only what objects say of themselves
-	Objects    int               `json:"objects"` // read for it
+	Deep       bool              `json:"deep"`     // rows were read, not only what objects say of themselves
+	Objects    int               `json:"objects"`  // read for it
+	Compared   int64             `json:"compared"` // duplicates whose event was compared with the one it repeats
 	Total      Counts            `json:"total"`
 	Partitions []PartitionReport `json:"partitions"`
 	Problems   []string          `json:"problems"` // where the stores contradict themselves or the log
@@ -26,14 +27,16 @@ type Report struct {
 
 // Counts are records, by what became of them.
 type Counts struct {
-	Accepted     int64 `json:"accepted"`
-	Stored       int64 `json:"stored"`
-	Erased       int64 `json:"erased"` // were stored or dead-lettered, or would have been
-	Duplicates   int64 `json:"duplicates"`
-	DeadLettered int64 `json:"dead_lettered"`
-	Other        int64 `json:"other"` // replays for other stages
-	InFlight     int64 `json:"in_flight"`
-	Unexplained  int64 `json:"unexplained"`
+	Accepted        int64 `json:"accepted"` // offsets: the sum of the others
+	Stored          int64 `json:"stored"`
+	Erased          int64 `json:"erased"` // were stored or dead-lettered, or would have been
+	Duplicates      int64 `json:"duplicates"`
+	DeadLettered    int64 `json:"dead_lettered"`
+	Other           int64 `json:"other"`   // replays for other stages
+	Markers         int64 `json:"markers"` // offsets without an event: markers of transactions, what was aborted or compacted
+	InFlight        int64 `json:"in_flight"`
+	FalseDuplicates int64 `json:"false_duplicates"` // said to repeat a record that is another event
+	Unexplained     int64 `json:"unexplained"`
 }
 
 // PartitionReport is about offsets First to End-1 of one partition.
@@ -47,7 +50,7 @@ type PartitionReport struct {
 	Ranges []Range `json:"unexplained_ranges"`
 }
 
-// Range is a run of offsets that nothing explains.
+// Range is a run of offsets that nothing explains, or that are false duplicates.
 type Range struct {
 	First  int64  `json:"first"`
 	Last   int64  `json:"last"`
@@ -55,7 +58,9 @@ type Range struct {
 }
 
 // Loss tells whether the promise does not hold.
-func (r *Report) Loss() bool { return r.Total.Unexplained > 0 || len(r.Problems) > 0 }
+func (r *Report) Loss() bool {
+	return r.Total.Unexplained > 0 || r.Total.FalseDuplicates > 0 || len(r.Problems) > 0
+}
 
 // settled tells whether waiting could change nothing.
 func (r *Report) settled() bool { return r.Total.InFlight == 0 && r.Total.Unexplained == 0 }
@@ -67,6 +72,8 @@ func (c *Counts) add(o Counts) {
 	c.Duplicates += o.Duplicates
 	c.DeadLettered += o.DeadLettered
 	c.Other += o.Other
+	c.Markers += o.Markers
+	c.FalseDuplicates += o.FalseDuplicates
 	c.InFlight += o.InFlight
 	c.Unexplained += o.Unexplained
 }
@@ -74,7 +81,7 @@ func (c *Counts) add(o Counts) {
 func (f *finding) counts(at reach) Counts {
 	return Counts{
 		Accepted: at.end - at.first, Stored: f.stored.Count(), Erased: f.erased.Count(), Duplicates: f.duplicates.Count(), DeadLettered: f.dead.Count(),
-		Other: f.other.Count(), InFlight: f.inFlight.Count(), Unexplained: f.unexplained.Count(),
+		Other: f.other.Count(), Markers: f.markers.Count(), InFlight: f.inFlight.Count(), FalseDuplicates: f.differing.Count(), Unexplained: f.unexplained.Count(),
 	}
 }
 
@@ -120,10 +127,10 @@ const rangesShown = 20
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, span string, c Counts) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			name, span, c.Accepted, c.Stored, c.Erased, c.Duplicates, c.DeadLettered, c.Other, c.InFlight, c.Unexplained)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
+			name, span, c.Accepted, c.Stored, c.Erased, c.Duplicates, c.DeadLettered, c.Other, c.Markers, c.InFlight, c.FalseDuplicates, c.Unexplained)
 	}
-	_, _ = fmt.Fprintln(t, "PARTITION\tOFFSETS\tACCEPTED\tSTORED\tERASED\tDUPLICATES\tDEAD LETTERS\tOTHER\tIN FLIGHT\tUNEXPLAINED\t")
+	_, _ = fmt.Fprintln(t, "PARTITION\tOFFSETS\tACCEPTED\tSTORED\tERASED\tDUPLICATES\tDEAD LETTERS\tOTHER\tMARKERS\tIN FLIGHT\tFALSE DUPLICATES\tUNEXPLAINED\t")
 	for _, p := range r.Partitions {
 		span := "-"
 		if p.End > p.First {
@@ -151,6 +158,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 	switch {
 	case r.Total.Unexplained > 0:
 		fmt.Fprintf(&b, "%d of %d records are unexplained.\n", r.Total.Unexplained, r.Total.Accepted)
+	case r.Total.FalseDuplicates > 0:
+		fmt.Fprintf(&b, "%d records are no duplicates of what they are said to repeat: their events are lost.\n", r.Total.FalseDuplicates)
 	case len(r.Problems) > 0:
 		b.WriteString("Every record is explained, but the stores contradict themselves: see above.\n")
 	case r.Total.InFlight > 0:

@@ -25,6 +25,8 @@ type round struct {
 	now      map[lake.Partition]reach        // when the stores had been read
 	looked   map[lake.Partition]lake.Offsets // unexplained offsets that were looked at in the log
 	present  map[lake.Partition]lake.Offsets // those of them that hold a record
+	probed   map[lake.Partition]lake.Offsets // offsets that were probed for markers
+	spent    int64                           // records that comparing duplicates took
 	objects  int
 	problems []string
 	letters  map[lake.Partition]lake.Offsets // dead letters that were read from the log
@@ -41,7 +43,7 @@ type republished struct {
 
 func newRound(a *Auditor, reaches map[lake.Partition]reach, starts map[lake.Partition]int64) *round {
 	none := func() map[lake.Partition]lake.Offsets { return map[lake.Partition]lake.Offsets{} }
-	return &round{a: a, reaches: reaches, starts: starts, looked: none(), present: none(), letters: none(), origins: none()}
+	return &round{a: a, reaches: reaches, starts: starts, looked: none(), present: none(), probed: none(), letters: none(), origins: none()}
 }
 
 // advance asks again how far the groups have come.
@@ -89,8 +91,15 @@ func (r *round) weigh(ctx context.Context, since time.Time) error {
 				break
 			}
 		}
-		if examined == 0 {
-			return nil
+		if examined > 0 {
+			continue
+		}
+		found, err := r.findMarkers(ctx)
+		if err == nil && !found {
+			found, err = r.compare(ctx)
+		}
+		if err != nil || !found {
+			return err
 		}
 	}
 }
@@ -148,7 +157,7 @@ func (r *round) gather(ctx context.Context, since time.Time) (err error) {
 		r.evidence.dead[p] = r.evidence.dead[p].Union(set)
 	}
 	r.settleLearned()
-	r.evidence.replayed, r.evidence.other = r.a.replayed, r.a.other
+	r.evidence.replayed, r.evidence.other, r.evidence.markers, r.evidence.differing = r.a.replayed, r.a.other, r.a.markers, r.a.differing
 	r.found = map[lake.Partition]finding{}
 	for p := range r.reaches {
 		r.found[p] = r.evidence.judge(p, r.reaches)
@@ -247,7 +256,7 @@ func (r *round) examine(record *kgo.Record) (again republished, ok bool) {
 
 // report writes down what the last look found.
 func (r *round) report(opt Options, problems []string) *Report {
-	out := &Report{At: time.Now().UTC(), Deep: r.a.conf.Deep, Objects: r.objects,
+	out := &Report{At: time.Now().UTC(), Deep: r.a.conf.Deep, Objects: r.objects, Compared: r.compared(),
 		Partitions: []PartitionReport{}, Problems: slices.Concat([]string{}, problems, r.problems, r.beyond())}
 	if !opt.From.IsZero() {
 		out.From = &opt.From
@@ -258,7 +267,7 @@ func (r *round) report(opt Options, problems []string) *Report {
 	for p, f := range r.found {
 		at := r.reaches[p]
 		pr := PartitionReport{Topic: p.Topic, Partition: p.Partition, First: at.first, End: at.end, Committed: at.committed,
-			Counts: f.counts(at), Ranges: ranges(f.unexplained, r.reasons(p, f))}
+			Counts: f.counts(at), Ranges: ranges(f.unexplained.Union(f.differing), r.reasons(p, f))}
 		out.Total.add(pr.Counts)
 		out.Partitions = append(out.Partitions, pr)
 	}
@@ -288,6 +297,7 @@ func (r *round) reasons(p lake.Partition, f finding) []reason {
 		}
 	}
 	out := []reason{
+		{set: f.differing, text: "said to repeat a record that is another event"},
 		{set: lake.NewOffsets(repeats...), text: "said to repeat a record that nothing explains"},
 		{set: gone, text: "gone from the log, and in no store"},
 		{set: r.present[p], text: "in the log, passed by group " + r.a.groupOf(p.Topic) + ", and in no store"},

@@ -21,6 +21,7 @@ type shelf struct {
 }
 
 type object struct {
+	blob     lake.Blob
 	coverage lake.Coverage
 	problems []string
 }
@@ -87,7 +88,7 @@ func (s *shelf) keep(ctx context.Context, f lake.Footer) error {
 		}
 		f, problems = checked, append(problems, more...)
 	}
-	s.read[f.Key] = object{f.Coverage, problems}
+	s.read[f.Key] = object{f.Blob, f.Coverage, problems}
 	return nil
 }
 

@@ -146,6 +146,19 @@ func (w *world) produce(topic string, partition int32, n int, headers ...kgo.Rec
 	return records[0].Offset
 }
 
+// again appends a record of a partition once more, and returns its offset.
+func (w *world) again(topic string, partition int32, offset int64) int64 {
+	w.Helper()
+	topic = w.prefix + topic
+	of := w.records[event.Coordinates{Topic: topic, Partition: partition, Offset: offset}]
+	r := &kgo.Record{Topic: topic, Partition: partition, Key: of.Key, Value: of.Value, Headers: of.Headers}
+	if err := w.client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
+		w.Fatal(err)
+	}
+	w.records[event.Coordinates{Topic: topic, Partition: partition, Offset: r.Offset}] = r
+	return r.Offset
+}
+
 // message is a record as a Kafka input would hand it on.
 func (w *world) message(topic string, partition int32, offset int64) *service.Message {
 	w.Helper()
@@ -254,7 +267,7 @@ func (w *world) run(a *Auditor, opt Options) *Report {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if c := r.Total; c.Accepted != c.Stored+c.Erased+c.Duplicates+c.DeadLettered+c.Other+c.InFlight+c.Unexplained {
+	if c := r.Total; c.Accepted != c.Stored+c.Erased+c.Duplicates+c.DeadLettered+c.Other+c.Markers+c.InFlight+c.FalseDuplicates+c.Unexplained {
 		w.Fatalf("%+v does not add up", c)
 	}
 	return r

@@ -1,0 +1,195 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/event"
+	"weir/plugins/store/lake"
+)
+
+// identity is what two records of one event have in common.
+type identity struct {
+	fleet string
+	id    [16]byte
+}
+
+func identityOf(record *kgo.Record, e *event.Event) (identity, bool) {
+	if event.Parse(record.Value, e) != nil {
+		return identity{}, false
+	}
+	for _, h := range record.Headers {
+		if h.Key == event.HeaderFleet {
+			return identity{string(h.Value), e.UUID}, true
+		}
+	}
+	return identity{id: e.UUID}, true
+}
+
+// pair is a record that is said to repeat another.
+type pair struct {
+	record, canonical event.Coordinates
+}
+
+// compare reads records that are said to repeat others, and those, and notes
+// which are not the same event. Unless the reconciliation is deep it reads no
+// more than readMost records of the log for it, the oldest first. It tells
+// whether it has found any.
+func (r *round) compare(ctx context.Context) (found bool, err error) {
+	for {
+		pairs, cost := r.pairs()
+		if len(pairs) == 0 {
+			return found, nil
+		}
+		r.spent += cost
+		differ, err := r.differing(ctx, pairs)
+		if err != nil {
+			return found, fmt.Errorf("comparing duplicates with what they repeat: %w", err)
+		}
+		for _, c := range pairs {
+			p := lake.PartitionOf(c.record)
+			r.a.compared[p] = with(r.a.compared[p], c.record.Offset)
+		}
+		for _, c := range differ {
+			p := lake.PartitionOf(c.record)
+			r.a.differing[p], found = with(r.a.differing[p], c.record.Offset), true
+		}
+	}
+}
+
+// pairsMost bounds the pairs that are compared at a time, and so the memory for it.
+const pairsMost = 20_000
+
+// pairs returns duplicates that were not compared, and are still in the log, and
+// how many records of the log reading them takes.
+func (r *round) pairs() (found []pair, cost int64) {
+	for p, f := range r.found {
+		last := int64(-readApart)
+		for _, d := range r.evidence.within(p, r.reaches[p]) {
+			if d.Offset < r.now[p].start || !f.duplicates.Has(d.Offset) || r.a.compared[p].Has(d.Offset) ||
+				r.a.replayed[p].Has(d.Offset) { // a redrive may have been mended, and is an event of its own then
+				continue
+			}
+			if len(found) == pairsMost {
+				return found, cost
+			}
+			more := 2 * min(d.Offset-last, readApart) // what it repeats lies as far apart
+			if !r.a.conf.Deep && r.spent+cost+more > readMost {
+				return found, cost
+			}
+			cost += more
+			found = append(found, pair{event.Coordinates{Topic: p.Topic, Partition: p.Partition, Offset: d.Offset}, d.Of})
+			last = d.Offset
+		}
+	}
+	return found, cost
+}
+
+func (r *round) differing(ctx context.Context, pairs []pair) (differ []pair, err error) {
+	wanted := map[lake.Partition]lake.Offsets{}
+	for _, c := range pairs {
+		for _, at := range []event.Coordinates{c.record, c.canonical} {
+			if p := lake.PartitionOf(at); at.Offset >= r.now[p].start && at.Offset < r.now[p].end {
+				wanted[p] = append(wanted[p], lake.Span{First: at.Offset, Last: at.Offset})
+			}
+		}
+	}
+	for p, spans := range wanted {
+		wanted[p] = lake.NewOffsets(spans...)
+	}
+	read := map[event.Coordinates]identity{}
+	var e event.Event
+	err = r.a.read(ctx, wanted, func(record *kgo.Record) error {
+		if id, ok := identityOf(record, &e); ok {
+			read[event.Coordinates{Topic: record.Topic, Partition: record.Partition, Offset: record.Offset}] = id
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows := map[event.Coordinates][]pair{} // to be looked for in the raw store: the log holds another event there, or none
+	for _, c := range pairs {
+		record, ok := read[c.record]
+		if !ok {
+			continue // gone meanwhile
+		}
+		if canonical, ok := read[c.canonical]; !ok || canonical != record {
+			rows[c.canonical] = append(rows[c.canonical], c)
+		}
+	}
+	stored, err := r.a.storedAt(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	for at, list := range rows {
+		_, inLog := read[at]
+		for _, c := range list {
+			ids, kept := stored[at]
+			if (inLog || kept) && !ids[read[c.record]] { // else nobody can say any more
+				differ = append(differ, c)
+			}
+		}
+	}
+	return differ, nil
+}
+
+// eventAt is which event a row of the raw store is, and of which record.
+type eventAt struct {
+	ID        [16]byte `parquet:"event_id,uuid"`
+	Fleet     string   `parquet:"fleet"`
+	Topic     *string  `parquet:"topic,optional"`
+	Partition *int32   `parquet:"partition,optional"`
+	Offset    *int64   `parquet:"offset,optional"`
+	Delivery  *string  `parquet:"delivery,optional"`
+}
+
+// storedAt returns the events that the raw store holds at some coordinates.
+func (a *Auditor) storedAt(ctx context.Context, wanted map[event.Coordinates][]pair) (map[event.Coordinates]map[identity]bool, error) {
+	out := map[event.Coordinates]map[identity]bool{}
+	if len(wanted) == 0 {
+		return out, nil
+	}
+	by := map[lake.Partition]lake.Offsets{}
+	for c := range wanted {
+		p := lake.PartitionOf(c)
+		by[p] = with(by[p], c.Offset)
+	}
+	for key, o := range a.raw.read {
+		holds := false
+		for p, set := range by {
+			holds = holds || len(lake.NewOffsets(o.coverage.Stored[p]...).And(set)) > 0
+		}
+		if !holds {
+			continue
+		}
+		err := eachRow(ctx, a.raw.store, lake.Footer{Object: lake.Object{Blob: o.blob}}, func(row *eventAt) error {
+			at, ok, err := (&place{row.Topic, row.Partition, row.Offset, row.Delivery}).delivered(true)
+			if err != nil || !ok {
+				return err
+			}
+			if _, ok := wanted[at]; ok {
+				if out[at] == nil {
+					out[at] = map[identity]bool{}
+				}
+				out[at][identity{row.Fleet, row.ID}] = true
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, lake.ErrNotFound) { // compacted meanwhile
+			return nil, fmt.Errorf("reading the rows of %s: %w", key, err)
+		}
+	}
+	return out, nil
+}
+
+// compared counts the duplicates of the reach that were compared.
+func (r *round) compared() (n int64) {
+	for p, set := range r.a.compared {
+		n += set.And(r.reaches[p].offsets()).Count()
+	}
+	return n
+}
