@@ -14,6 +14,11 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/pure"          // fallback, switch, mapping, …
 	_ "github.com/redpanda-data/connect/v4/public/components/pure/extended" // Bloblang methods
 
+	"weir/internal/control/apikey"
+	"weir/internal/control/auditlog"
+	"weir/internal/control/group"
+	"weir/internal/control/hold"
+	"weir/internal/lifecycle"
 	"weir/plugins/ingest/eventlog"
 	"weir/plugins/ingest/gate"
 	"weir/plugins/ingest/validate"
@@ -33,30 +38,61 @@ import (
 	"weir/plugins/store/rollup"
 )
 
-// Register adds every room's components to the environment.
-func Register(env *service.Environment) error {
-	for _, room := range []struct {
-		name     string
-		register func(*service.Environment) error
-	}{
+// room is one line of the list.
+type room struct {
+	name     string
+	register func(*service.Environment) error
+}
+
+// rooms are all that have components.
+func rooms() []room {
+	return []room{
 		{"alert", alert.Register},
 		{"anomaly", anomaly.Register},
 		{"api", api.Register},
 		{"channel", channel.Register},
-		{"audit", reconcile.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
-		{"erasure", func(env *service.Environment) error { return erasure.Register(env, erasureSources()) }},
+		{"erasure", func(env *service.Environment) error { return erasure.Register(env, stores()) }},
 		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},
-		{"maintain", func(env *service.Environment) error { return retention.Register(env, maintainStores()) }},
 		{"raw", raw.Register},
-		{"replay", func(env *service.Environment) error { return replay.Register(env, replaySources()) }},
+		{"reconcile", reconcile.Register},
+		{"replay", replay.Register},
+		{"retention", func(env *service.Environment) error { return retention.Register(env, stores()) }},
 		{"rollup", rollup.Register},
 		{"spillway", spillway.Register},
 		{"validate", validate.Register},
 		{"watch", watch.Register},
-	} {
+	}
+}
+
+// stores are all that keep rows of a fleet, in the order in which they are
+// erased: rollups first, since what is found of a device in memory elsewhere is
+// looked up there; the audit log last.
+func stores() lifecycle.List {
+	return lifecycle.List{
+		rollup.Lifecycle(),
+		alert.Lifecycle(),
+		anomaly.Lifecycle(),
+		group.Lifecycle(),
+		replay.Lifecycle(),
+		raw.Lifecycle(),
+		deadletter.Lifecycle(),
+		deadletter.OutcomeLifecycle(),
+		hold.Lifecycle(),
+		retention.Lifecycle(),
+		erasure.Lifecycle(),
+		apikey.Lifecycle(),
+		auditlog.Lifecycle(),
+	}
+}
+
+// Register adds every room's components to the environment.
+func Register(env *service.Environment) error { return register(env, rooms()) }
+
+func register(env *service.Environment, rooms []room) error {
+	for _, room := range rooms {
 		if err := room.register(env); err != nil {
 			return fmt.Errorf("room %s: %w", room.name, err)
 		}

@@ -20,8 +20,8 @@ import (
 	"weir/plugins/operate/retention"
 )
 
-// maintainConfig is the stream that keeps the stores in order.
-const maintainConfig = "configs/streams/maintain.yaml"
+// retentionConfig is the stream that keeps the stores in order.
+const retentionConfig = "configs/streams/retention.yaml"
 
 // Retention is `weir retention`: what is deleted when it is old enough.
 func Retention(assets fs.FS, engine Engine) *cli.Command {
@@ -31,7 +31,7 @@ func Retention(assets fs.FS, engine Engine) *cli.Command {
 		Description: `
 Without --dry-run it prints the last runs that deleted something or failed, and
 the very last. With it, it runs the stream that keeps the stores in order
-(configs/streams/maintain.yaml of this directory, else the one built into this
+(configs/streams/retention.yaml of this directory, else the one built into this
 binary), with this command's environment, and lets it delete nothing: every
 store's share in one answer, and what only a hold keeps. It exits 1 where a
 store could not be asked, or a run failed on one.
@@ -88,7 +88,7 @@ func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error
 			return nil, err
 		}
 	}
-	processors, err := maintainProcessors(c, assets)
+	processors, err := retentionProcessors(c, assets)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +143,10 @@ func placesOf(c *cli.Context) error {
 	return nil
 }
 
-// maintainProcessors reads the stream's processors, and makes each maintain
+// retentionProcessors reads the stream's processors, and makes each retention
 // among them a dry one.
-func maintainProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
-	raw, err := readMaintainConfig(c.String("config"), assets)
+func retentionProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
+	raw, err := readRetentionConfig(c.String("config"), assets)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func maintainProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
 		Pipeline struct{ Processors []map[string]any }
 	}
 	if err := yaml.Unmarshal(raw, &stream); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", maintainConfig, err)
+		return nil, fmt.Errorf("reading %s: %w", retentionConfig, err)
 	}
 	if at := c.String("at"); at != "" {
 		if _, ok := text.ParseTime(at); !ok {
@@ -163,29 +163,31 @@ func maintainProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
 	}
 	var found []any
 	for _, p := range stream.Pipeline.Processors {
-		fields, ok := p["maintain"].(map[string]any)
-		if !ok {
-			continue // others are no part of what is deleted
+		for _, name := range []string{"retention", "maintain"} { // as it is called, and was
+			fields, ok := p[name].(map[string]any)
+			if !ok {
+				continue // others are no part of what is deleted
+			}
+			fields["dry_run"] = true
+			if at := c.String("at"); at != "" {
+				fields["now"] = at
+			}
+			found = append(found, map[string]any{name: fields})
 		}
-		fields["dry_run"] = true
-		if at := c.String("at"); at != "" {
-			fields["now"] = at
-		}
-		found = append(found, map[string]any{"maintain": fields})
 	}
 	if len(found) != 1 {
-		return nil, fmt.Errorf("the stream has %d processors maintain in its pipeline, expected one", len(found))
+		return nil, fmt.Errorf("the stream has %d processors retention in its pipeline, expected one", len(found))
 	}
 	return found, nil
 }
 
-func readMaintainConfig(named string, assets fs.FS) ([]byte, error) {
+func readRetentionConfig(named string, assets fs.FS) ([]byte, error) {
 	if named != "" {
 		return os.ReadFile(named)
 	}
-	raw, err := os.ReadFile(filepath.FromSlash(maintainConfig))
+	raw, err := os.ReadFile(filepath.FromSlash(retentionConfig))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fs.ReadFile(assets, maintainConfig)
+		return fs.ReadFile(assets, retentionConfig)
 	}
 	return raw, err
 }
@@ -230,7 +232,7 @@ func printRun(to io.Writer, r retention.Run) error {
 		if s.OlderThan != nil {
 			older = s.OlderThan.Format(time.RFC3339)
 		}
-		rules := string(s.Lifecycle)
+		rules := s.Rules
 		if rules == "" {
 			rules = "-"
 		}

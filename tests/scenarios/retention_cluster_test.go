@@ -45,7 +45,7 @@ output:
           batching: {count: 3000, period: 1s, processors: [{rollup: {}}]}
 `
 
-// keeper is weir's maintain stream, alone, on servers.
+// keeper is weir's retention stream, alone, on servers.
 type keeper struct {
 	t      *testing.T
 	sys    *system
@@ -88,15 +88,15 @@ func (k *keeper) weir(args ...string) (string, error) {
 // its log.
 func (k *keeper) during(at time.Time, do func(log func() string), more ...string) {
 	k.t.Helper()
-	path := filepath.Join(k.sys.dir, "maintain.log")
+	path := filepath.Join(k.sys.dir, "retention.log")
 	log, err := os.Create(path)
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(k.sys.bin, "run", "--set", "http.enabled=false", repo("configs/streams/maintain.yaml"))
+	cmd := exec.Command(k.sys.bin, "run", "--set", "http.enabled=false", repo("configs/streams/retention.yaml"))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = k.sys.dir, log, log
-	cmd.Env = k.env(append([]string{"WEIR_MAINTAIN_INTERVAL=1s", "WEIR_MAINTAIN_NOW=" + at.UTC().Format(time.RFC3339)}, more...)...)
+	cmd.Env = k.env(append([]string{"WEIR_RETENTION_INTERVAL=1s", "WEIR_RETENTION_NOW=" + at.UTC().Format(time.RFC3339)}, more...)...)
 	if err := cmd.Start(); err != nil {
 		k.t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func (r retentionReport) of(store string) (rows, kept int) {
 // has found nothing more, and returns what all runs of that time deleted.
 func (s *system) forget(at time.Time) (rows map[string]int) {
 	s.t.Helper()
-	s.env = []string{"WEIR_MAINTAIN_INTERVAL=1s", "WEIR_MAINTAIN_NOW=" + at.UTC().Format(time.RFC3339)}
+	s.env = []string{"WEIR_RETENTION_INTERVAL=1s", "WEIR_RETENTION_NOW=" + at.UTC().Format(time.RFC3339)}
 	s.start()
 	s.ready()
 	defer s.end()

@@ -25,14 +25,14 @@ type named struct {
 	status                                           int
 }
 
-// Naming counts the entries that name a device.
-func Naming(ctx context.Context, db *sqldb.DB, device string) (map[string]int64, error) {
+// Naming counts the entries that name a device of a fleet.
+func Naming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	if _, err := Open(ctx, db); err != nil {
 		return nil, err
 	}
 	n := int64(0)
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		list, err := naming(ctx, tx, device)
+		list, err := naming(ctx, tx, fleet, device, ``)
 		n = int64(len(list))
 		return err
 	})
@@ -54,7 +54,7 @@ func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		return err
 	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		list, err := naming(ctx, tx, t.Device)
+		list, err := naming(ctx, tx, t.Fleet, t.Device, db.ForUpdate())
 		if err != nil {
 			return err
 		}
@@ -75,13 +75,14 @@ func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-// naming finds the entries whose detail names a device.
-func naming(ctx context.Context, tx *sql.Tx, device string) (list []named, err error) {
+// naming finds the entries whose detail names a device, unless they are of
+// another fleet, in the order of their ids; lock ends the query.
+func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (list []named, err error) {
 	if device == "" {
 		return nil, nil
 	}
 	pattern := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(device) + "%"
-	rows, err := tx.QueryContext(ctx, `SELECT id, at, key_id, local_user, fleet, method, path, detail, peer, status FROM audit_log WHERE detail LIKE $1 ESCAPE '\'`, pattern)
+	rows, err := tx.QueryContext(ctx, `SELECT id, at, key_id, local_user, fleet, method, path, detail, peer, status FROM audit_log WHERE detail LIKE $1 ESCAPE '\' ORDER BY id`+lock, pattern)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +91,21 @@ func naming(ctx context.Context, tx *sql.Tx, device string) (list []named, err e
 		if err = rows.Scan(&e.id, &e.at, &e.key, &e.user, &e.fleet, &e.method, &e.path, &e.detail, &e.peer, &e.status); err != nil {
 			break
 		}
-		if e.without(device) != e.detail {
+		if e.of(fleet) && e.without(device) != e.detail {
 			list = append(list, e)
 		}
 	}
 	return list, errors.Join(err, rows.Err(), rows.Close())
+}
+
+// of tells whether the entry may be about a fleet: one of another's key, or that
+// names another, has another device of the same name.
+func (e *named) of(fleet string) bool {
+	var detail struct{ Fleet string }
+	if json.Unmarshal([]byte(e.detail), &detail) != nil { // it names none
+		detail.Fleet = ""
+	}
+	return (e.fleet == "" || e.fleet == fleet) && (detail.Fleet == "" || detail.Fleet == fleet)
 }
 
 // without returns the detail without the device's name. A longer name that

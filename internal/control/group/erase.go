@@ -53,7 +53,8 @@ func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		return err
 	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group WHERE fleet IN ($1, '')`, t.Fleet)
+		rows, err := tx.QueryContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group WHERE fleet IN ($1, '')
+			ORDER BY fleet, name`+db.ForUpdate(), t.Fleet)
 		if err != nil {
 			return err
 		}

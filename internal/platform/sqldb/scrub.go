@@ -15,10 +15,7 @@ import (
 // or time makes certain. It may stop anywhere and be run again.
 func (db *DB) Scrub(ctx context.Context, tables ...string) error {
 	if db.Dialect == Postgres {
-		if _, err := db.ExecContext(ctx, `VACUUM `+strings.Join(tables, ", ")); err != nil {
-			return fmt.Errorf("vacuuming: %w", err)
-		}
-		return nil
+		return db.vacuum(ctx, tables)
 	}
 	if _, err := db.ExecContext(ctx, `VACUUM`); err != nil {
 		return fmt.Errorf("writing the database anew: %w", err)
@@ -40,4 +37,24 @@ func (db *DB) Scrub(ctx context.Context, tables ...string) error {
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
+}
+
+func (db *DB) vacuum(ctx context.Context, tables []string) error {
+	var there []string
+	for _, table := range tables {
+		ok := false
+		if err := db.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, table).Scan(&ok); err != nil {
+			return fmt.Errorf("looking for table %s: %w", table, err)
+		}
+		if ok {
+			there = append(there, table)
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	if _, err := db.ExecContext(ctx, `VACUUM `+strings.Join(there, ", ")); err != nil {
+		return fmt.Errorf("vacuuming: %w", err)
+	}
+	return nil
 }

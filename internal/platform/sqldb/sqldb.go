@@ -136,3 +136,12 @@ func Redact(rawURL string) string {
 	}
 	return u.Redacted()
 }
+
+// ForUpdate ends a query of rows that its transaction changes by what it has read
+// of them: nobody else changes them in between. SQLite has one writer at a time.
+func (db *DB) ForUpdate() string {
+	if db.Dialect == Postgres {
+		return ` FOR UPDATE`
+	}
+	return ``
+}

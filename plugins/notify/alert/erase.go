@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
@@ -33,7 +35,8 @@ func (r *Record) erased(set *tombstone.Set) bool {
 // goes whatever time it is of.
 const ofTarget = `fleet = $1 AND ($2 = '' OR device_id = $2) AND (opened_at <= $3 OR recorded_at <= $4)`
 
-// Count tells how many alerts there are of a device, or, for "", of a fleet.
+// Count tells how many alerts there are of a device, or, for "", of a fleet, and
+// how many notices speak of them.
 func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	if _, err := OpenStore(ctx, db, DefaultPolicy()); err != nil {
 		return nil, err
@@ -42,7 +45,21 @@ func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM alert WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
 		return nil, fmt.Errorf("counting alerts: %w", err)
 	}
-	return map[string]int64{countAlerts: n}, nil
+	notices := int64(0)
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		t := tombstone.Target{Fleet: fleet, Device: device, Until: math.MaxInt64}
+		list, err := noticesOf(ctx, tx, t)
+		for _, n := range list {
+			if n.about(t) > 0 {
+				notices++
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting notices of alerts: %w", err)
+	}
+	return map[string]int64{countAlerts: n, countNotices: notices}, nil
 }
 
 // Erase deletes the alerts of a device, or of a fleet, and takes them out of the
@@ -80,23 +97,33 @@ type told struct {
 	lines []line
 }
 
+// named tells whether a line is about the target.
+func (l line) named(t tombstone.Target) bool {
+	return (t.Device == "" || l.Device == t.Device) && before(l.At, t.Until)
+}
+
+// about counts the lines that are about the target.
+func (n told) about(t tombstone.Target) (lines int64) {
+	for _, l := range n.lines {
+		if l.named(t) {
+			lines++
+		}
+	}
+	return lines
+}
+
 func eraseNotices(ctx context.Context, tx *sql.Tx, t tombstone.Target) (changed int64, err error) {
 	list, err := noticesOf(ctx, tx, t)
 	if err != nil {
 		return 0, err
 	}
 	for _, n := range list {
-		kept := n.lines[:0:0]
-		for _, l := range n.lines {
-			if t.Device != "" && l.Device != t.Device || !before(l.At, t.Until) {
-				kept = append(kept, l)
-			}
-		}
-		gone := int64(len(n.lines) - len(kept))
+		gone := n.about(t)
 		if gone == 0 {
 			continue
 		}
 		changed++
+		kept := slices.DeleteFunc(n.lines, func(l line) bool { return l.named(t) })
 		if len(kept) == 0 && (t.Device == "" || n.count <= gone) {
 			for _, query := range []string{`DELETE FROM alert_delivery WHERE notice_id = $1`, `DELETE FROM alert_notice WHERE notice_id = $1`} {
 				if _, err := tx.ExecContext(ctx, query, n.id); err != nil {

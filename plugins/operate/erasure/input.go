@@ -13,7 +13,10 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/hold"
+	"weir/internal/lifecycle"
+	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
 )
 
@@ -89,11 +92,11 @@ output:
 `)
 }
 
-// Register adds the room's components, on the stores of other rooms.
-func Register(env *service.Environment, from Sources) error {
+// Register adds the room's components, which erase from the stores of the list.
+func Register(env *service.Environment, list lifecycle.List) error {
 	return env.RegisterInput("erasure_jobs", inputSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
-			in, err := newInput(conf, res, from)
+			in, err := newInput(conf, res, list)
 			if err != nil {
 				return nil, err
 			}
@@ -103,33 +106,33 @@ func Register(env *service.Environment, from Sources) error {
 
 // input is erasure_jobs.
 type input struct {
-	res                               *service.Resources
-	from                              Sources
-	control, raw, deadLetter, rollups string
-	settle, log, claims               time.Duration
-	upcast                            *bloblang.Executor
-	poll                              time.Duration
-	count                             *service.MetricCounter
-	failures                          *service.MetricCounter
-	overdue                           *service.MetricGauge
-	receipts                          chan *Erasure
+	res                 *service.Resources
+	list                lifecycle.List
+	urls                map[lifecycle.Place]string
+	settle, log, claims time.Duration
+	upcast              *bloblang.Executor // nil: events are counted as they are stored
+	poll                time.Duration
+	count               *service.MetricCounter
+	failures            *service.MetricCounter
+	overdue             *service.MetricGauge
+	receipts            chan *Erasure
 
-	mu      sync.Mutex
-	stop    context.CancelFunc
-	done    chan struct{}
-	release []func()
+	mu     sync.Mutex
+	stop   context.CancelFunc
+	done   chan struct{}
+	places *lifecycle.Places
 }
 
-func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) (*input, error) {
-	in := &input{res: res, from: from, poll: time.Second, receipts: make(chan *Erasure, 64),
+func newInput(conf *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*input, error) {
+	in := &input{res: res, list: list, urls: map[lifecycle.Place]string{}, poll: time.Second, receipts: make(chan *Erasure, 64),
 		count:    res.Metrics().NewCounter("weir_erasure_ended_total", "state"),
 		failures: res.Metrics().NewCounter("weir_erasure_failures_total"),
 		overdue:  res.Metrics().NewGauge("weir_erasure_overdue_jobs"),
 	}
 	var err error
-	for name, to := range map[string]*string{erasureFieldControl: &in.control, erasureFieldRaw: &in.raw,
-		erasureFieldDeadLetter: &in.deadLetter, erasureFieldRollups: &in.rollups} {
-		if *to, err = conf.FieldString(name); err != nil {
+	for name, place := range map[string]lifecycle.Place{erasureFieldControl: lifecycle.Control, erasureFieldRaw: lifecycle.Raw,
+		erasureFieldDeadLetter: lifecycle.DeadLetters, erasureFieldRollups: lifecycle.Rollups} {
+		if in.urls[place], err = conf.FieldString(name); err != nil {
 			return nil, err
 		}
 	}
@@ -156,23 +159,15 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if in.stop != nil {
 		return nil
 	}
+	in.places = lifecycle.NewPlaces(in.res, in.urls)
 	defer func() {
 		if err != nil {
-			in.releaseAll()
+			in.places.Close()
 		}
 	}()
-	r := &runner{sources: in.from, upcast: in.upcast, owner: uuid.NewString(), settle: in.settle, log: in.log, claims: in.claims,
+	r := &runner{owner: uuid.NewString(), settle: in.settle, log: in.log, claims: in.claims,
 		logger: in.res.Logger(), now: time.Now, scrubs: map[*sqldb.DB]time.Time{}}
-	if err := in.open(ctx, &r.stores); err != nil {
-		return err
-	}
-	if r.store, err = OpenStore(ctx, r.stores.Control); err != nil {
-		return err
-	}
-	if r.holds, err = hold.Open(ctx, r.stores.Control); err != nil {
-		return err
-	}
-	if r.parts, err = in.from.Parts(ctx, r.stores); err != nil {
+	if err := in.open(ctx, r); err != nil {
 		return err
 	}
 	working, stop := context.WithCancel(context.Background())
@@ -181,25 +176,39 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	return nil
 }
 
-func (in *input) open(ctx context.Context, s *Stores) error {
-	for _, x := range []struct {
-		url string
-		to  **sqldb.DB
-	}{{in.control, &s.Control}, {in.rollups, &s.Rollups}} { // which may be one
-		db, release, err := sqldb.Shared(ctx, in.res, x.url)
+// open opens the stores of the list, whose tables are there when it returns nil.
+func (in *input) open(ctx context.Context, r *runner) error {
+	control, err := in.places.SQL(ctx, lifecycle.Control)
+	if err != nil {
+		return err
+	}
+	rollups, err := in.places.SQL(ctx, lifecycle.Rollups)
+	if err != nil {
+		return err
+	}
+	raw, release, err := lake.Shared(ctx, in.res, in.urls[lifecycle.Raw])
+	if err != nil {
+		return err
+	}
+	in.places.OnClose(release)
+	if r.store, err = OpenStore(ctx, control); err != nil {
+		return err
+	}
+	if r.holds, err = hold.Open(ctx, control); err != nil {
+		return err
+	}
+	for _, kind := range in.list {
+		store, err := kind.Open(ctx, in.places)
 		if err != nil {
 			return err
 		}
-		*x.to, in.release = db, append(in.release, release)
+		r.stores = append(r.stores, named{store, kind.Name})
 	}
-	for url, to := range map[string]**lake.Store{in.raw: &s.Raw, in.deadLetter: &s.DeadLetter} {
-		store, release, err := lake.Shared(ctx, in.res, url)
-		if err != nil {
-			return err
-		}
-		*to, in.release = store, append(in.release, release)
+	r.recount = func(ctx context.Context, t tombstone.Target) (int64, error) {
+		return recount.Later(ctx, raw, rollups, in.upcast, t)
 	}
-	return nil
+	r.tables, err = in.list.Databases(ctx, in.places)
+	return err
 }
 
 // work does one step after the other.
@@ -266,13 +275,6 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 	}
 }
 
-func (in *input) releaseAll() {
-	for i := len(in.release) - 1; i >= 0; i-- {
-		in.release[i]()
-	}
-	in.release = nil
-}
-
 // Close stops after the piece of work at hand; the step is done again later.
 func (in *input) Close(ctx context.Context) error {
 	in.mu.Lock()
@@ -286,7 +288,7 @@ func (in *input) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(errors.New("closing the erasures: a step has not stopped"), ctx.Err())
 	}
-	in.releaseAll()
+	in.places.Close()
 	in.stop = nil
 	return nil
 }

@@ -6,18 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/hold"
+	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/jobs"
 	"weir/internal/platform/sqldb"
 )
-
-// Upcast is what the rollup stream maps events with before it counts them; nil
-// counts them as they are.
-type Upcast = *bloblang.Executor
 
 const (
 	tryAgain  = 10 * time.Second // after an outage
@@ -29,14 +25,19 @@ type held struct{ text string }
 
 func (h held) Error() string { return h.text }
 
+// named is an opened store.
+type named struct {
+	lifecycle.Store
+	name string
+}
+
 // runner carries erasures out.
 type runner struct {
 	store   *Store
 	holds   *hold.Store
-	stores  Stores
-	sources Sources
-	parts   []Part
-	upcast  Upcast
+	stores  []named
+	tables  map[*sqldb.DB][]string // that rows are deleted from
+	recount func(context.Context, tombstone.Target) (events int64, err error)
 	owner   string
 	settle  time.Duration
 	log     time.Duration // the longest retention of the log's topics
@@ -108,7 +109,7 @@ func (r *runner) step(ctx context.Context, e *Erasure) (next time.Time, err erro
 		now := r.now().UTC().Truncate(time.Microsecond)
 		e.StartedAt = &now
 	}
-	e.Progress.Steps = 2*len(r.parts) + 4
+	e.Progress.Steps = 2*len(r.stores) + 4
 	switch e.phase {
 	case begin:
 		return r.begin(ctx, e)
@@ -163,18 +164,15 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 		return next, err
 	}
 	stone := tombstone.Of(e.Fleet, e.Device, *e.Until)
-	for _, p := range r.parts {
-		if p.Bury == nil {
-			continue
-		}
-		if err := p.Bury(ctx, stone); err != nil {
-			return next, fmt.Errorf("burying a tombstone beside %s: %w", p.Name, err)
+	for _, s := range r.stores {
+		if err := s.Bury(ctx, stone); err != nil {
+			return next, fmt.Errorf("burying a tombstone beside %s: %w", s.name, err)
 		}
 	}
 	if e.buried == 0 {
 		e.buried = r.now().UnixMicro()
 	}
-	if err := r.pass(ctx, e, 2, func(Part) bool { return true }); err != nil {
+	if err := r.pass(ctx, e, 2, false); err != nil {
 		return next, err
 	}
 	e.phase = settle
@@ -186,54 +184,55 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 // always reported has rows in every object.
 func (r *runner) due(ctx context.Context) (time.Time, error) {
 	total := int64(0)
-	for _, p := range r.parts {
-		if p.Bytes == nil {
-			continue
-		}
-		n, err := p.Bytes(ctx)
+	for _, s := range r.stores {
+		n, err := s.Bytes(ctx)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("measuring %s: %w", p.Name, err)
+			return time.Time{}, fmt.Errorf("measuring %s: %w", s.name, err)
 		}
 		total += n
 	}
 	return r.now().UTC().Add(Bound + time.Duration(total/rate)*time.Second).Truncate(time.Second), nil
 }
 
-// pass erases parts, one after the other.
-func (r *runner) pass(ctx context.Context, e *Erasure, step int, wanted func(Part) bool) error {
+// pass erases from the stores, one after the other. One that fails keeps no
+// other from its turn: the step is done again. A hold, or an end, does.
+func (r *runner) pass(ctx context.Context, e *Erasure, step int, again bool) error {
 	free := func() error { return r.free(ctx, e.Fleet) }
-	for i, p := range r.parts {
-		if !wanted(p) {
-			continue
-		}
-		if err := r.doing(ctx, e, step+i, "erasing "+p.Name); err != nil {
+	var failures []error
+	for i, s := range r.stores {
+		if err := r.doing(ctx, e, step+i, "erasing "+s.name); err != nil {
 			return err
 		}
 		if err := free(); err != nil {
 			return err
 		}
-		if err := p.Erase(ctx, e.target(), free); err != nil {
+		err := s.Erase(ctx, lifecycle.Erasure{Target: e.target(), Again: again, Held: free})
+		var hold held
+		switch {
+		case errors.As(err, &hold), err != nil && ctx.Err() != nil:
 			return err
+		case err != nil:
+			failures = append(failures, fmt.Errorf("%s: %w", s.name, err))
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // finish deletes what was being written as the erasure began, and forgets the
 // device's name.
 func (r *runner) finish(ctx context.Context, e *Erasure) error {
-	if err := r.pass(ctx, e, 2+len(r.parts), func(p Part) bool { return p.Twice }); err != nil {
+	if err := r.pass(ctx, e, 2+len(r.stores), true); err != nil {
 		return err
 	}
 	if err := r.doing(ctx, e, e.Progress.Steps-2, "counting again what came later"); err != nil {
 		return err
 	}
-	n, err := r.sources.Recount(ctx, r.stores, r.upcast, e.target())
+	n, err := r.recount(ctx, e.target())
 	if err != nil {
 		return fmt.Errorf("counting again what came later: %w", err)
 	}
 	e.Recounted = n
-	for _, db := range []*sqldb.DB{r.stores.Control, r.stores.Rollups} {
+	for db := range r.tables {
 		if err := tombstone.Counts(ctx, db, e.ID, e.Erased); err != nil {
 			return err
 		}
@@ -247,7 +246,7 @@ func (r *runner) finish(ctx context.Context, e *Erasure) error {
 // scrub frees the files of what was deleted, and of the device's name in the
 // erasure's own row. A scrubbing that began after that serves as well.
 func (r *runner) scrub(ctx context.Context, e *Erasure) error {
-	for db, tables := range r.stores.scrubbed() {
+	for db, tables := range r.tables {
 		if !r.scrubs[db].After(e.changed) {
 			began := r.now()
 			if err := db.Scrub(ctx, tables...); err != nil {
@@ -256,7 +255,7 @@ func (r *runner) scrub(ctx context.Context, e *Erasure) error {
 			r.scrubs[db] = began
 		}
 	}
-	for _, db := range []*sqldb.DB{r.stores.Control, r.stores.Rollups} {
+	for db := range r.tables {
 		if err := tombstone.Forget(ctx, db, e.ID); err != nil {
 			return err
 		}
@@ -271,12 +270,12 @@ func (r *runner) scrub(ctx context.Context, e *Erasure) error {
 
 // count tells what there is, and deletes nothing.
 func (r *runner) count(ctx context.Context, e *Erasure) error {
-	e.Progress.Steps = len(r.parts)
-	for i, p := range r.parts {
-		if err := r.doing(ctx, e, i, "counting "+p.Name); err != nil {
+	e.Progress.Steps = len(r.stores)
+	for i, s := range r.stores {
+		if err := r.doing(ctx, e, i, "counting "+s.name); err != nil {
 			return err
 		}
-		n, err := p.Count(ctx, e.Fleet, e.Device)
+		n, err := s.Count(ctx, e.Fleet, e.Device)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/recount"
 )
 
 // countJobs is what jobs that spoke of an erased device are counted as.
@@ -23,7 +24,7 @@ func CountNaming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[s
 	}
 	n := int64(0)
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) (err error) {
-		jobs, err := naming(ctx, tx, fleet, device)
+		jobs, err := naming(ctx, tx, fleet, device, ``)
 		n = int64(len(jobs))
 		return err
 	})
@@ -45,7 +46,7 @@ func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		return err
 	}
 	err = tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		jobs, err := naming(ctx, tx, t.Fleet, t.Device)
+		jobs, err := naming(ctx, tx, t.Fleet, t.Device, db.ForUpdate())
 		if err != nil {
 			return err
 		}
@@ -69,9 +70,10 @@ type named struct {
 	result                      Result
 }
 
-// naming finds the jobs that speak of a device, or of a fleet's devices.
-func naming(ctx context.Context, tx *sql.Tx, fleet, device string) (jobs []*named, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id, state, error, position, spec, result FROM replay_job`)
+// naming finds the jobs that speak of a device, or of a fleet's devices, in the
+// order of their ids; lock ends the query.
+func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (jobs []*named, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, state, error, position, spec, result FROM replay_job ORDER BY id`+lock)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +119,7 @@ func (j *named) mentions(device string) bool {
 
 // tells whether the job's result does.
 func (j *named) tells(t tombstone.Target) bool {
-	return slices.ContainsFunc(j.result.Left, func(w Window) bool { return gone(t, w.Fleet, w.Device) }) ||
+	return slices.ContainsFunc(j.result.Left, func(w recount.Window) bool { return gone(t, w.Fleet, w.Device) }) ||
 		j.result.Preview != nil && slices.ContainsFunc(j.result.Preview.Samples, func(x Sample) bool { return x.speaks(t) })
 }
 
@@ -137,7 +139,7 @@ func (s *Store) forget(ctx context.Context, tx *sql.Tx, j *named, t tombstone.Ta
 			position = "null"
 		}
 	}
-	j.result.Left = slices.DeleteFunc(j.result.Left, func(w Window) bool { return gone(t, w.Fleet, w.Device) })
+	j.result.Left = slices.DeleteFunc(j.result.Left, func(w recount.Window) bool { return gone(t, w.Fleet, w.Device) })
 	if p := j.result.Preview; p != nil {
 		p.Samples = slices.DeleteFunc(p.Samples, func(x Sample) bool { return x.speaks(t) })
 	}

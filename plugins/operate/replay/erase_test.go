@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/internal/lifecycle/tombstone"
+	"weir/plugins/operate/recount"
 )
 
 // Jobs forget an erased device: their lists, what they found, where they are.
@@ -22,7 +23,7 @@ func TestJobsForgetAnErasedDevice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := json.Marshal(Result{Left: []Window{{Fleet: "acme", Device: "pump-1"}, {Fleet: "acme", Device: "pump-2"}},
+		result, err := json.Marshal(Result{Left: []recount.Window{{Fleet: "acme", Device: "pump-1"}, {Fleet: "acme", Device: "pump-2"}},
 			Preview: &Preview{Samples: []Sample{{Fleet: "acme", Original: `{"device_id":"pump-1"`}, {Fleet: "acme", Device: "pump-2"}}}})
 		if err != nil {
 			t.Fatal(err)

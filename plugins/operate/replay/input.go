@@ -23,6 +23,7 @@ import (
 
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
 )
 
@@ -153,8 +154,10 @@ output:
 `)
 }
 
-// Register adds the room's components, on the stores of other rooms.
-func Register(env *service.Environment, from Sources) error {
+// Register adds the room's components.
+func Register(env *service.Environment) error { return register(env, stores()) }
+
+func register(env *service.Environment, from sources) error {
 	if err := env.RegisterProcessor("replay_refused", refusedSpec(),
 		func(*service.ParsedConfig, *service.Resources) (service.Processor, error) { return refused{}, nil }); err != nil {
 		return err
@@ -168,7 +171,7 @@ func Register(env *service.Environment, from Sources) error {
 // input is replay_jobs.
 type input struct {
 	res                               *service.Resources
-	from                              Sources
+	from                              sources
 	control, raw, deadLetter, rollups string
 	schemas                           string
 	topic, live                       string
@@ -190,7 +193,7 @@ type input struct {
 	release []func()
 }
 
-func newInput(conf *service.ParsedConfig, res *service.Resources, from Sources) (*input, error) {
+func newInput(conf *service.ParsedConfig, res *service.Resources, from sources) (*input, error) {
 	in := &input{res: res, from: from, parcels: make(chan *parcel), poll: time.Second,
 		published: res.Metrics().NewCounter("weir_replay_events_total", "mode", "outcome"),
 		running:   res.Metrics().NewGauge("weir_replay_running_jobs"),
@@ -263,7 +266,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	letters, err := in.from.DeadLetters(ctx, dead, control)
+	letters, err := in.from.letters(ctx, dead, control)
 	if err != nil {
 		return err
 	}
@@ -271,7 +274,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	rollups, err := in.from.Rollups(ctx, db)
+	rollups, err := in.from.rollups(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -287,9 +290,9 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	in.stop = stop
 	for range in.concurrency {
 		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
-			events: in.from.Events(events), letters: letters, rollups: rollups}
+			events: in.from.events(events), letters: letters, rollups: rollups}
 		if in.schemas != "" {
-			t.schemas = func(ctx context.Context) (Schemas, error) { return in.from.Schemas(ctx, in.schemas) }
+			t.schemas = func(ctx context.Context) (recount.Schemas, error) { return in.from.schemas(ctx, in.schemas) }
 		}
 		in.workers.Go(func() { in.work(working, t) })
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/internal/event"
+	"weir/plugins/operate/recount"
 )
 
 // Mode is what a job does with the events it reads.
@@ -68,15 +69,8 @@ type Progress struct {
 
 // Result is what a job found out, beside its numbers.
 type Result struct {
-	Left    []Window `json:"left,omitempty"` // rebuild: some of the windows that were left
-	Preview *Preview `json:"preview,omitempty"`
-}
-
-// Window is a minute of a device.
-type Window struct {
-	Fleet  string    `json:"fleet"`
-	Device string    `json:"device_id"`
-	Bucket time.Time `json:"bucket"`
+	Left    []recount.Window `json:"left,omitempty"` // rebuild: some of the windows that were left
+	Preview *Preview         `json:"preview,omitempty"`
 }
 
 // Job is a job and how it goes.

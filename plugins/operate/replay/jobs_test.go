@@ -11,12 +11,13 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/jobs"
+	"weir/plugins/operate/recount"
 )
 
 func TestAJobPublishesEveryStoredEvent(t *testing.T) {
 	w := newWorld(t)
 	w.fill(4000)
-	w.events[7].logged = false
+	w.events[7].Row.Delivery.Partition = -1
 	w.fail = 1 // the raw store goes away half way
 	var refusals atomic.Int32
 	w.stream("", func(service.MessageBatch) error {
@@ -119,7 +120,7 @@ func TestAnotherRunnerTakesOverWhenTheLeaseEnds(t *testing.T) {
 
 func (w *world) deadLetters(n int) {
 	for i := range n {
-		l := &Letter{ID: fmt.Sprint("l", i), Fleet: "f", Stage: "ingest", Code: event.CodeSchemaViolation, FailedAt: time.Date(2026, 11, 20, 10, 0, i, 0, time.UTC),
+		l := &letter{ID: fmt.Sprint("l", i), Fleet: "f", Stage: "ingest", Code: event.CodeSchemaViolation, FailedAt: time.Date(2026, 11, 20, 10, 0, i, 0, time.UTC),
 			Original: fmt.Appendf(nil, `{"n":%d}`, i), Delivery: &event.Coordinates{Topic: "dead-letter", Offset: int64(i)}}
 		switch i % 10 {
 		case 8:
@@ -170,7 +171,7 @@ func TestEachDeadLetterIsRedrivenOnce(t *testing.T) {
 func TestAPreviewPublishesNothingAndShowsThePatch(t *testing.T) {
 	w := newWorld(t)
 	w.deadLetters(100)
-	w.outcomes["l0"] = Outcome{ID: "l0", Published: true}
+	w.outcomes["l0"] = outcome{ID: "l0", Published: true}
 	w.stream("", nil)
 	j := w.until(w.create(Spec{Mode: Redrive, DryRun: true, Patch: `root.n = this.n + 1000`}).ID, ended)
 	v := j.Preview
@@ -194,7 +195,7 @@ func TestARebuildReplacesWholeWindowsAndReportsThoseItLeft(t *testing.T) {
 	spec := w.hours()
 	spec.Mode = Rebuild
 	j := w.until(w.create(spec).ID, ended)
-	want := map[Window]int{}
+	want := map[recount.Window]int{}
 	for _, e := range w.events {
 		want[e.Window()]++
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redpanda-data/benthos/v4/public/service"
+	"weir/plugins/operate/recount"
 )
 
 const (
@@ -27,9 +27,9 @@ func (r *run) rebuild(ctx context.Context) (err error) {
 		}
 	}
 	progress, after := r.flight.state()
-	left := map[Window]bool{}
+	left := map[recount.Window]bool{}
 	overflow := progress.Left // of a run before a restart
-	err = r.replace(ctx, r.job.stored(), after, nil, func(p *parcel, replaced int, behind []Window) {
+	err = r.replace(ctx, r.job.stored(), after, nil, func(p *parcel, replaced int, behind []recount.Window) {
 		for _, w := range behind {
 			if len(left) < leftMost {
 				left[w] = true
@@ -54,7 +54,7 @@ func (r *run) rebuild(ctx context.Context) (err error) {
 		for w := range left {
 			result.Left = append(result.Left, w)
 		}
-		slices.SortFunc(result.Left, func(a, b Window) int { return a.Bucket.Compare(b.Bucket) })
+		slices.SortFunc(result.Left, func(a, b recount.Window) int { return a.Bucket.Compare(b.Bucket) })
 		result.Left = result.Left[:min(len(result.Left), leftShown)]
 	})
 	return nil
@@ -62,7 +62,7 @@ func (r *run) rebuild(ctx context.Context) (err error) {
 
 // again tries the windows that were left, and takes those off the list that
 // could be replaced.
-func (r *run) again(ctx context.Context, left map[Window]bool) error {
+func (r *run) again(ctx context.Context, left map[recount.Window]bool) error {
 	var devices []string
 	var first, last time.Time
 	for w := range left {
@@ -75,9 +75,9 @@ func (r *run) again(ctx context.Context, left map[Window]bool) error {
 		}
 	}
 	slices.Sort(devices)
-	q := Range{From: first, To: last.Add(time.Minute), Fleet: r.job.Fleet, Devices: slices.Compact(devices)}
-	still := map[Window]bool{}
-	err := r.replace(ctx, q, nil, left, func(_ *parcel, replaced int, behind []Window) {
+	q := recount.Range{From: first, To: last.Add(time.Minute), Fleet: r.job.Fleet, Devices: slices.Compact(devices)}
+	still := map[recount.Window]bool{}
+	err := r.replace(ctx, q, nil, left, func(_ *parcel, replaced int, behind []recount.Window) {
 		for _, w := range behind {
 			still[w] = true
 		}
@@ -96,11 +96,11 @@ func (r *run) again(ctx context.Context, left map[Window]bool) error {
 
 // replace reads a range and replaces its windows, or only some of them. Events
 // come by hour and device, so windows are whole wherever the device changes.
-func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Window]bool, done func(*parcel, int, []Window)) error {
-	windows := r.rollups.Begin(r.today)
+func (r *run) replace(ctx context.Context, q recount.Range, after []byte, only map[recount.Window]bool, done func(*parcel, int, []recount.Window)) error {
+	windows := r.rollups.begin(r.today)
 	next := &parcel{}
-	var last Stored
-	var at Window
+	var last recount.Event
+	var at recount.Window
 	flush := func() (err error) {
 		if next.position, err = last.Position(); err != nil {
 			return err
@@ -108,17 +108,17 @@ func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Windo
 		if err := r.pace.wait(ctx, int(next.read)); err != nil {
 			return err
 		}
-		replaced, behind := 0, []Window(nil)
+		replaced, behind := 0, []recount.Window(nil)
 		if !r.job.DryRun {
-			if replaced, behind, err = windows.Replace(ctx); err != nil {
+			if replaced, behind, err = windows.replace(ctx); err != nil {
 				return err
 			}
 		}
 		done(next, replaced, behind)
-		windows, next = r.rollups.Begin(r.today), &parcel{}
+		windows, next = r.rollups.begin(r.today), &parcel{}
 		return nil
 	}
-	err := r.events.Scan(ctx, q, after, func(e Stored) error {
+	err := r.events.Scan(ctx, q, after, func(e recount.Event) error {
 		w := e.Window()
 		if next.read >= int64(r.pace.second(rebuildEvents)) && (w.Device != at.Device || !w.Bucket.Truncate(time.Hour).Equal(at.Bucket.Truncate(time.Hour))) {
 			if err := flush(); err != nil {
@@ -130,7 +130,7 @@ func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Windo
 		if only != nil && !only[w] {
 			return nil
 		}
-		canonical, err := r.canonical(e)
+		canonical, err := e.Canonical(r.upcast)
 		if err != nil {
 			return err
 		}
@@ -140,23 +140,6 @@ func (r *run) replace(ctx context.Context, q Range, after []byte, only map[Windo
 		err = flush()
 	}
 	return err
-}
-
-// canonical returns the event as the rollup stream counts it, nil when that is
-// as it is stored.
-func (r *run) canonical(e Stored) (*service.Message, error) {
-	if r.upcast == nil {
-		return nil, nil
-	}
-	msg, err := e.Message()
-	if err != nil {
-		return nil, err
-	}
-	out, err := msg.BloblangQuery(r.upcast)
-	if err != nil || out == nil {
-		return nil, fmt.Errorf("mapping an event of device %s to canonical metrics: %w", e.Window().Device, err)
-	}
-	return out, nil
 }
 
 // sleep waits, or returns why it may not.

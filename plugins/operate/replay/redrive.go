@@ -57,7 +57,7 @@ const (
 
 // back returns the processing groups that a dead letter goes back to, "" when
 // it is for none of them, and whether it is to be validated first.
-func (s *Spec) back(l *Letter) (targets string, validate bool) {
+func (s *Spec) back(l *letter) (targets string, validate bool) {
 	if l.Code == event.CodeDeviceForbidden && !slices.Contains(s.Codes, l.Code) {
 		return "", false // perhaps forged: only for those who ask for it by name
 	}
@@ -82,7 +82,7 @@ func (s *Spec) back(l *Letter) (targets string, validate bool) {
 func (r *run) redrive(ctx context.Context) error {
 	patch := newPatcher(ctx, r.job.Patch, shippedLimits())
 	defer patch.close()
-	q := LetterQuery{Fleet: r.job.Fleet, Devices: r.job.Devices, Stages: r.job.Stages, Codes: r.job.Codes}
+	q := letterQuery{Fleet: r.job.Fleet, Devices: r.job.Devices, Stages: r.job.Stages, Codes: r.job.Codes}
 	if r.job.From != nil {
 		q.From = *r.job.From
 	}
@@ -101,7 +101,7 @@ func (r *run) redrive(ctx context.Context) error {
 	if r.job.DryRun {
 		return r.preview(ctx, q, patch)
 	}
-	var letters []*Letter
+	var letters []*letter
 	send := func() error {
 		parcels, err := r.pack(ctx, letters, patch)
 		letters = nil
@@ -115,7 +115,7 @@ func (r *run) redrive(ctx context.Context) error {
 		}
 		return nil
 	}
-	err := r.letters.Scan(ctx, q, func(l *Letter) error {
+	err := r.letters.scan(ctx, q, func(l *letter) error {
 		if letters = append(letters, l); len(letters) < r.pace.parcel(r.batch) {
 			return nil
 		}
@@ -132,8 +132,8 @@ func (r *run) redrive(ctx context.Context) error {
 
 // pack makes parcels of dead letters: of those that may go back and have not.
 // What is to be validated goes apart: a batch takes one way through the stream.
-func (r *run) pack(ctx context.Context, letters []*Letter, patch *patcher) ([]*parcel, error) {
-	resolved, err := r.letters.Resolved(ctx, ids(letters))
+func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*parcel, error) {
+	resolved, err := r.letters.resolved(ctx, ids(letters))
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (r *run) pack(ctx context.Context, letters []*Letter, patch *patcher) ([]*p
 	if straight.position, err = (letterPlace{letters[len(letters)-1].FailedAt.UnixMicro()}).encode(); err != nil {
 		return nil, err
 	}
-	var failed []Outcome
+	var failed []outcome
 	for _, l := range letters {
 		targets, validate := r.job.back(l)
 		if resolved[l.ID] || targets == "" {
@@ -154,7 +154,7 @@ func (r *run) pack(ctx context.Context, letters []*Letter, patch *patcher) ([]*p
 		case patch.fatal(err):
 			return nil, err
 		case err != nil:
-			failed = append(failed, Outcome{ID: l.ID, Reason: err.Error()})
+			failed = append(failed, outcome{ID: l.ID, Reason: err.Error()})
 			straight.refused++
 		case !ok:
 			straight.skipped++
@@ -165,7 +165,7 @@ func (r *run) pack(ctx context.Context, letters []*Letter, patch *patcher) ([]*p
 		}
 	}
 	if len(failed) > 0 {
-		if err := r.letters.Resolve(ctx, r.job.ID, failed); err != nil {
+		if err := r.letters.resolve(ctx, r.job.ID, failed); err != nil {
 			return nil, err
 		}
 	}
@@ -181,7 +181,7 @@ type letterParcel struct {
 	ids []string
 }
 
-func (p *letterParcel) add(l *Letter, msg *service.Message) {
+func (p *letterParcel) add(l *letter, msg *service.Message) {
 	p.messages = append(p.messages, msg)
 	p.ids = append(p.ids, l.ID)
 }
@@ -189,19 +189,19 @@ func (p *letterParcel) add(l *Letter, msg *service.Message) {
 // sealed returns the parcel, which notes what became of its dead letters.
 func (p *letterParcel) sealed(r *run) *parcel {
 	p.settle = func(ctx context.Context, refused map[int]*event.Rejection) error {
-		outcomes := make([]Outcome, len(p.ids))
+		outcomes := make([]outcome, len(p.ids))
 		for i, id := range p.ids {
-			outcomes[i] = Outcome{ID: id, Published: true}
+			outcomes[i] = outcome{ID: id, Published: true}
 			if why := refused[i]; why != nil {
-				outcomes[i] = Outcome{ID: id, Reason: why.Error()}
+				outcomes[i] = outcome{ID: id, Reason: why.Error()}
 			}
 		}
-		return r.letters.Resolve(ctx, r.job.ID, outcomes)
+		return r.letters.resolve(ctx, r.job.ID, outcomes)
 	}
 	return &p.parcel
 }
 
-func ids(letters []*Letter) []string {
+func ids(letters []*letter) []string {
 	out := make([]string, len(letters))
 	for i, l := range letters {
 		out[i] = l.ID
@@ -210,12 +210,12 @@ func ids(letters []*Letter) []string {
 }
 
 // preview counts and samples the dead letters, and publishes nothing.
-func (r *run) preview(ctx context.Context, q LetterQuery, patch *patcher) error {
+func (r *run) preview(ctx context.Context, q letterQuery, patch *patcher) error {
 	out := &Preview{Counts: []Count{}, Samples: []Sample{}}
 	at := map[Count]int{}
-	var page []*Letter
+	var page []*letter
 	look := func() error {
-		resolved, err := r.letters.Resolved(ctx, ids(page))
+		resolved, err := r.letters.resolved(ctx, ids(page))
 		if err != nil {
 			return err
 		}
@@ -248,7 +248,7 @@ func (r *run) preview(ctx context.Context, q LetterQuery, patch *patcher) error 
 		page = nil
 		return nil
 	}
-	err := r.letters.Scan(ctx, q, func(l *Letter) error {
+	err := r.letters.scan(ctx, q, func(l *letter) error {
 		if page = append(page, l); len(page) < r.batch {
 			return nil
 		}
@@ -264,7 +264,7 @@ func (r *run) preview(ctx context.Context, q LetterQuery, patch *patcher) error 
 	return nil
 }
 
-func sample(l *Letter, patch *patcher) (Sample, error) {
+func sample(l *letter, patch *patcher) (Sample, error) {
 	s := Sample{ID: l.ID, Fleet: l.Fleet, Stage: l.Stage, Code: l.Code, Message: l.Message, Device: l.Device, FailedAt: l.FailedAt.UTC(), Original: cut(l.Original)}
 	if patch.text == "" {
 		return s, nil

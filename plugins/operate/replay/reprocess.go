@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/plugins/operate/recount"
 )
 
 // list writes targets as the header has them.
@@ -20,8 +21,8 @@ func list(targets []string) string {
 	return string(b)
 }
 
-func (s *Spec) stored() Range {
-	return Range{From: *s.From, To: *s.To, Fleet: s.Fleet, Devices: s.Devices}
+func (s *Spec) stored() recount.Range {
+	return recount.Range{From: *s.From, To: *s.To, Fleet: s.Fleet, Devices: s.Devices}
 }
 
 // reprocess publishes the stored events of a range.
@@ -33,7 +34,7 @@ func (r *run) reprocess(ctx context.Context) error {
 	unlogged := list(slices.DeleteFunc(slices.Clone(targets), func(t string) bool { return t == event.TargetRaw }))
 	next := &parcel{}
 	_, after := r.flight.state()
-	var last Stored
+	var last recount.Event
 	send := func() (err error) {
 		if next.position, err = last.Position(); err != nil {
 			return err
@@ -42,7 +43,7 @@ func (r *run) reprocess(ctx context.Context) error {
 		next = &parcel{}
 		return r.send(ctx, full)
 	}
-	err := r.events.Scan(ctx, r.job.stored(), after, func(e Stored) error {
+	err := r.events.Scan(ctx, r.job.stored(), after, func(e recount.Event) error {
 		last = e
 		next.read++
 		header := all
@@ -75,7 +76,7 @@ func (r *run) reprocess(ctx context.Context) error {
 }
 
 // letterMessage makes the message that takes a dead letter back.
-func letterMessage(l *Letter, value []byte, targets, topic string, validate bool) *service.Message {
+func letterMessage(l *letter, value []byte, targets, topic string, validate bool) *service.Message {
 	msg := service.NewMessage(value)
 	for _, name := range []string{event.HeaderReceivedAt, event.HeaderSchema, event.HeaderFlags, event.HeaderUnknownMetrics, event.HeaderTraceparent} {
 		if v := l.Headers[name]; v != "" {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/operate/recount"
 )
 
 const (
@@ -34,10 +36,10 @@ type tools struct {
 	settle  time.Duration
 	upcast  *bloblang.Executor // nil: events are counted as they are stored
 	log     *service.Logger
-	events  Events
-	letters DeadLetters
-	rollups Rollups
-	schemas func(ctx context.Context) (Schemas, error) // nil: metrics are known as they were when stored
+	events  events
+	letters deadLetters
+	rollups rollups
+	schemas func(ctx context.Context) (recount.Schemas, error) // nil: metrics are known as they were when stored
 }
 
 // run is one job being run.
@@ -46,7 +48,7 @@ type run struct {
 	job    *Job
 	flight *flight
 	pace   *pace
-	today  Schemas // of a rebuild
+	today  recount.Schemas // of a rebuild
 
 	mu sync.Mutex // guards job.Result
 }

@@ -25,7 +25,7 @@ func TestASecuredLogIsWatchedByTheRightPasswordOnly(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			in, err := newInput(parsed, service.MockResources(), Sources{})
+			in, err := newInput(parsed, service.MockResources(), sources{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,75 +9,74 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/ingest/registry"
+	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
+	"weir/plugins/store/rollup"
 )
 
-// Sources are the stores of other rooms that jobs read and write. Opening
-// them is theirs; this room holds the handles.
-type Sources struct {
-	Events      func(raw *lake.Store) Events
-	DeadLetters func(ctx context.Context, store *lake.Store, control *sqldb.DB) (DeadLetters, error)
-	Rollups     func(ctx context.Context, db *sqldb.DB) (Rollups, error)
-	Schemas     func(ctx context.Context, url string) (Schemas, error) // as they are now
+// sources open what jobs read and write. Tests have others.
+type sources struct {
+	events  func(raw *lake.Store) events
+	letters func(ctx context.Context, store *lake.Store, control *sqldb.DB) (deadLetters, error)
+	rollups func(ctx context.Context, db *sqldb.DB) (rollups, error)
+	schemas func(ctx context.Context, url string) (recount.Schemas, error) // as they are now
 }
 
-// Schemas knows which metrics are declared.
-type Schemas interface {
-	// Unknown is the header weir_unknown_metrics that a stored event would get.
-	Unknown(Stored) string
+// stores are the sources of a weir.
+func stores() sources {
+	return sources{
+		events:  func(raw *lake.Store) events { return recount.Events{Store: raw} },
+		letters: openLetters,
+		rollups: func(ctx context.Context, db *sqldb.DB) (rollups, error) {
+			store, err := rollup.Open(ctx, db, rollup.DefaultLimits())
+			return counted{store}, err
+		},
+		schemas: func(ctx context.Context, url string) (recount.Schemas, error) {
+			return registry.LoadSet(ctx, registry.Place{URL: url}, "telemetry")
+		},
+	}
 }
 
-// Range says which stored events a job reads. Empty lists and texts mean all.
-type Range struct {
-	From, To time.Time // [From, To)
-	Fleet    string
-	Devices  []string
+// events are the stored ones: recount.Events.
+type events interface {
+	Scan(ctx context.Context, r recount.Range, after json.RawMessage, each func(recount.Event) error) error
+	Count(ctx context.Context, r recount.Range) (int64, error)
 }
 
-// Events reads the raw store.
-type Events interface {
-	// Scan calls each with stored events, each once, in an order that outlives
-	// the objects they lie in: hour by hour, within an hour by device. It
-	// begins behind a position that a Stored gave; null is the beginning. An
-	// event is valid until each returns.
-	Scan(ctx context.Context, r Range, after json.RawMessage, each func(Stored) error) error
-	// Count returns about how many events the range holds.
-	Count(ctx context.Context, r Range) (int64, error)
-}
-
-// Stored is a stored event.
-type Stored interface {
-	// Message is the event as it was sent, with the headers of its first
-	// delivery; MetaDevice is its device.
-	Message() (*service.Message, error)
-	// Logged tells whether the event came from the log: without coordinates the
-	// raw store could not recognise it.
-	Logged() bool
-	// Window is where its readings count.
-	Window() Window
-	// Position is its place in the order of reading.
-	Position() (json.RawMessage, error)
-}
-
-// Rollups puts windows in the place of what was counted before.
-type Rollups interface {
-	// Begin collects windows. What schemas know counts, whatever was known when
+// rollups are a store of them.
+type rollups interface {
+	// begin collects windows. What schemas know counts, whatever was known when
 	// the event was stored; without schemas, what was known then.
-	Begin(schemas Schemas) Windows
+	begin(schemas recount.Schemas) windows
 }
 
-// Windows collects the events of whole windows.
-type Windows interface {
-	// Add counts an event that Events gave: as it is stored, or, if that is not
-	// nil, as the message has it.
-	Add(Stored, *service.Message) error
-	// Replace writes the windows, and returns how many were replaced and which
+// windows collect the events of whole windows.
+type windows interface {
+	Add(recount.Event, *service.Message) error
+	// replace writes the windows, and returns how many were replaced and which
 	// were left, because they count events that are not stored yet.
-	Replace(ctx context.Context) (replaced int, left []Window, err error)
+	replace(ctx context.Context) (replaced int, left []recount.Window, err error)
 }
 
-// LetterQuery says which dead letters a job reads. Empty lists mean all.
-type LetterQuery struct {
+// counted is the store of rollups.
+type counted struct{ store *rollup.Store }
+
+func (c counted) begin(schemas recount.Schemas) windows {
+	return collected{recount.NewWindows(schemas), c.store}
+}
+
+type collected struct {
+	*recount.Windows
+	store *rollup.Store
+}
+
+func (c collected) replace(ctx context.Context) (int, []recount.Window, error) {
+	return c.Replace(ctx, c.store)
+}
+
+// letterQuery says which dead letters a job reads. Empty lists mean all.
+type letterQuery struct {
 	From, To time.Time // of failed_at, [From, To); zero is unbounded
 	Fleet    string
 	Devices  []string
@@ -85,8 +84,8 @@ type LetterQuery struct {
 	Codes    []event.Code
 }
 
-// Letter is a dead letter.
-type Letter struct {
+// letter is a dead letter.
+type letter struct {
 	ID       string
 	Fleet    string
 	Stage    string
@@ -102,19 +101,19 @@ type Letter struct {
 	Delivery *event.Coordinates
 }
 
-// Outcome is what became of a dead letter.
-type Outcome struct {
+// outcome is what became of a dead letter.
+type outcome struct {
 	ID        string
 	Published bool   // final; else it failed again, and may be tried anew
 	Reason    string // why it failed
 }
 
-// DeadLetters reads the dead-letter store, and remembers what became of them.
-type DeadLetters interface {
-	// Scan calls each with dead letters, each once, in the order of FailedAt.
-	Scan(ctx context.Context, q LetterQuery, each func(*Letter) error) error
-	// Resolved returns which of the dead letters were published before.
-	Resolved(ctx context.Context, ids []string) (map[string]bool, error)
-	// Resolve notes outcomes. They are durable when it returns nil.
-	Resolve(ctx context.Context, job string, outcomes []Outcome) error
+// deadLetters are a store of them, and what became of each.
+type deadLetters interface {
+	// scan calls each with dead letters, each once, in the order of FailedAt.
+	scan(ctx context.Context, q letterQuery, each func(*letter) error) error
+	// resolved returns which of the dead letters were published before.
+	resolved(ctx context.Context, ids []string) (map[string]bool, error)
+	// resolve notes outcomes. They are durable when it returns nil.
+	resolve(ctx context.Context, job string, outcomes []outcome) error
 }

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,9 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
 )
 
 // world is a set of stores in memory, and what a stream published of them.
@@ -27,43 +30,40 @@ type world struct {
 	mu       sync.Mutex
 	events   []stored
 	fail     int // scans that fail half way
-	letters  []*Letter
-	outcomes map[string]Outcome
-	windows  map[Window]int
-	behind   map[Window]int // how many more times a window is left
-	got      []string       // deliveries published, in order
+	letters  []*letter
+	outcomes map[string]outcome
+	windows  map[recount.Window]int
+	behind   map[recount.Window]int // how many more times a window is left
+	got      []string               // deliveries published, in order
 	targets  map[string]int
 	topics   map[string]int
 }
 
+// stored is an event as the raw store has it, and its number.
 type stored struct {
-	n      int
-	device string
-	at     time.Time
-	logged bool
+	recount.Event
+	n  int
+	at time.Time
 }
 
-func (s stored) Logged() bool { return s.logged }
-func (s stored) Window() Window {
-	return Window{Fleet: "f", Device: s.device, Bucket: s.at.Truncate(time.Minute)}
-}
-func (s stored) Position() (json.RawMessage, error) { return json.Marshal(s.n) }
-func (s stored) Message() (*service.Message, error) {
-	msg := service.NewMessage(fmt.Appendf(nil, `{"n":%d}`, s.n))
-	if s.logged {
-		msg.MetaSetMut(event.HeaderDelivery, fmt.Sprintf("raw-events/0/%d", s.n))
-	}
-	return msg, nil
+// put stores an event, whose id is its number.
+func (w *world) put(device string, at time.Time) {
+	n := len(w.events)
+	row := &raw.Row{Fleet: "f", Device: device, At: at.UnixMicro(), Delivery: event.Coordinates{Topic: "raw-events", Offset: int64(n)}}
+	binary.BigEndian.PutUint32(row.ID[:], uint32(n))
+	w.events = append(w.events, stored{recount.Event{Row: row}, n, at})
 }
 
 var errDown = errors.New("the store is down")
 
-func (w *world) Scan(ctx context.Context, r Range, after json.RawMessage, each func(Stored) error) error {
+func (w *world) Scan(ctx context.Context, r recount.Range, after json.RawMessage, each func(recount.Event) error) error {
 	first := -1
 	if len(after) > 0 && string(after) != "null" {
-		if err := json.Unmarshal(after, &first); err != nil {
+		var at raw.Position
+		if err := json.Unmarshal(after, &at); err != nil {
 			return err
 		}
+		first = int(binary.BigEndian.Uint32(at.ID[:]))
 	}
 	w.mu.Lock()
 	events, fail := w.events, w.fail > 0
@@ -76,18 +76,20 @@ func (w *world) Scan(ctx context.Context, r Range, after json.RawMessage, each f
 		if e.n <= first || e.at.Before(r.From) || !e.at.Before(r.To) {
 			continue
 		}
-		if err := each(e); err != nil {
+		if err := each(e.Event); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-func (w *world) Count(context.Context, Range) (int64, error) { return int64(len(w.events)), nil }
+func (w *world) Count(context.Context, recount.Range) (int64, error) {
+	return int64(len(w.events)), nil
+}
 
 type lettersOf struct{ *world }
 
-func (w lettersOf) Scan(_ context.Context, q LetterQuery, each func(*Letter) error) error {
+func (w lettersOf) scan(_ context.Context, q letterQuery, each func(*letter) error) error {
 	for _, l := range w.letters {
 		if l.FailedAt.Before(q.From) {
 			continue
@@ -99,7 +101,7 @@ func (w lettersOf) Scan(_ context.Context, q LetterQuery, each func(*Letter) err
 	return nil
 }
 
-func (w lettersOf) Resolved(_ context.Context, ids []string) (map[string]bool, error) {
+func (w lettersOf) resolved(_ context.Context, ids []string) (map[string]bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := map[string]bool{}
@@ -109,7 +111,7 @@ func (w lettersOf) Resolved(_ context.Context, ids []string) (map[string]bool, e
 	return out, nil
 }
 
-func (w lettersOf) Resolve(_ context.Context, _ string, outcomes []Outcome) error {
+func (w lettersOf) resolve(_ context.Context, _ string, outcomes []outcome) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range outcomes {
@@ -120,14 +122,14 @@ func (w lettersOf) Resolve(_ context.Context, _ string, outcomes []Outcome) erro
 
 type windowsOf struct {
 	*world
-	add map[Window]int
+	add map[recount.Window]int
 }
 
-func (w *world) Begin(Schemas) Windows { return &windowsOf{w, map[Window]int{}} }
+func (w *world) begin(recount.Schemas) windows { return &windowsOf{w, map[recount.Window]int{}} }
 
-func (w *windowsOf) Add(s Stored, _ *service.Message) error { w.add[s.Window()]++; return nil }
+func (w *windowsOf) Add(s recount.Event, _ *service.Message) error { w.add[s.Window()]++; return nil }
 
-func (w *windowsOf) Replace(context.Context) (n int, left []Window, err error) {
+func (w *windowsOf) replace(context.Context) (n int, left []recount.Window, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for at, count := range w.add {
@@ -144,8 +146,8 @@ func (w *windowsOf) Replace(context.Context) (n int, left []Window, err error) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, control: "sqlite://" + filepath.Join(t.TempDir(), "control.db"), outcomes: map[string]Outcome{},
-		windows: map[Window]int{}, behind: map[Window]int{}, targets: map[string]int{}, topics: map[string]int{}}
+	w := &world{t: t, control: "sqlite://" + filepath.Join(t.TempDir(), "control.db"), outcomes: map[string]outcome{},
+		windows: map[recount.Window]int{}, behind: map[recount.Window]int{}, targets: map[string]int{}, topics: map[string]int{}}
 	db, err := sqldb.Open(t.Context(), w.control)
 	if err != nil {
 		t.Fatal(err)
@@ -163,8 +165,7 @@ func (w *world) fill(n int) {
 	for h := range 2 {
 		for d := range 4 {
 			for i := range n / 8 {
-				w.events = append(w.events, stored{n: len(w.events), device: fmt.Sprintf("d%d", d), logged: true,
-					at: start.Add(time.Duration(h)*time.Hour + time.Duration(i)*time.Hour/time.Duration(n/8+1))})
+				w.put(fmt.Sprintf("d%d", d), start.Add(time.Duration(h)*time.Hour+time.Duration(i)*time.Hour/time.Duration(n/8+1)))
 			}
 		}
 	}
@@ -175,10 +176,10 @@ func (w *world) fill(n int) {
 func (w *world) stream(conf string, take func(service.MessageBatch) error) (stop func()) {
 	w.t.Helper()
 	env := service.NewEnvironment()
-	if err := Register(env, Sources{
-		Events:      func(*lake.Store) Events { return w },
-		DeadLetters: func(context.Context, *lake.Store, *sqldb.DB) (DeadLetters, error) { return lettersOf{w}, nil },
-		Rollups:     func(context.Context, *sqldb.DB) (Rollups, error) { return w, nil },
+	if err := register(env, sources{
+		events:  func(*lake.Store) events { return w },
+		letters: func(context.Context, *lake.Store, *sqldb.DB) (deadLetters, error) { return lettersOf{w}, nil },
+		rollups: func(context.Context, *sqldb.DB) (rollups, error) { return w, nil },
 	}); err != nil {
 		w.t.Fatal(err)
 	}

@@ -3,30 +3,17 @@ package retention
 import (
 	"time"
 
+	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/expire"
-	"weir/plugins/store/lake"
 )
 
 // Report is what one run did, or, in a dry run, would have deleted.
 type Report struct {
-	At     time.Time     `json:"at"` // the clock of the run
-	DryRun bool          `json:"dry_run"`
-	Held   []string      `json:"held_fleets"`
-	Stores []StoreReport `json:"stores"`
-	Freed  []Freed       `json:"freed,omitempty"`
-}
-
-// StoreReport is one store's share of a run.
-type StoreReport struct {
-	Store     string     `json:"store"`
-	Place     string     `json:"place,omitempty"`      // of objects: the URL without its query
-	OlderThan *time.Time `json:"older_than,omitempty"` // what goes; nil: nothing, whatever its age
-	expire.Removed
-	Merged    int            `json:"objects_merged,omitempty"`
-	Into      int            `json:"objects_written,omitempty"`
-	Repeats   int64          `json:"repeated_rows_removed,omitempty"` // rows of a delivery that was stored twice
-	Lifecycle lake.Lifecycle `json:"lifecycle,omitempty"`             // of the bucket's own rules
-	Error     string         `json:"error,omitempty"`                 // what was done before it stays done
+	At     time.Time         `json:"at"` // the clock of the run
+	DryRun bool              `json:"dry_run"`
+	Held   []string          `json:"held_fleets"`
+	Stores []lifecycle.Share `json:"stores"`
+	Freed  []Freed           `json:"freed,omitempty"`
 }
 
 // Freed is what a database gave back to the file system.

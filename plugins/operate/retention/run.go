@@ -7,169 +7,116 @@ import (
 	"time"
 
 	"weir/internal/control/hold"
+	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/expire"
 	"weir/internal/platform/sqldb"
-	"weir/plugins/store/lake"
 )
-
-// Stores are the other rooms' stores, in their own words.
-type Stores struct {
-	Raw, DeadLetters *lake.Table
-	// Rollups deletes old rollups and ledgers; it names the parts it reports of.
-	Rollups func(ctx context.Context, db *sqldb.DB, p expire.Pass, rollups, ledgers time.Duration) ([]Part, error)
-	// AuditLog, Alerts, Replays and Outcomes delete old rows of the control
-	// store: entries, resolved alerts, jobs that ended, and what became of dead
-	// letters.
-	AuditLog, Alerts, Replays, Outcomes Expire
-}
-
-// Expire deletes the rows of a database that are from before a time.
-type Expire func(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error)
-
-// Part is a share of a store.
-type Part struct {
-	Name string
-	expire.Removed
-}
-
-// outcomeSlack is how much longer it is kept what became of a dead letter than
-// the letter: one whose outcome is forgotten could be sent back a second time.
-const outcomeSlack = 180 * 24 * time.Hour
 
 // run does one run, which deletes nothing when its time is to be checked and not
 // believed. The report says what was done also after an error.
-func (m *processor) run(ctx context.Context, now time.Time, check bool) (*Report, error) {
+func (r *processor) run(ctx context.Context, now time.Time, check bool) (*Report, error) {
 	started := time.Now()
-	r := &Report{At: now.UTC().Truncate(time.Microsecond), DryRun: m.dryRun, Held: []string{}}
-	control, release, err := m.openControl(ctx)
-	p := expire.Pass{Now: now, DryRun: m.dryRun, Held: func(context.Context) ([]string, error) { return nil, err }}
-	if err == nil {
-		defer release()
-		holds := (*hold.Store)(nil)
-		if holds, err = hold.Open(ctx, control); err == nil {
-			p.Held = holds.Fleets
-			if check {
-				if err := believe(ctx, control, now); err != nil {
-					p.Held = func(context.Context) ([]string, error) { return nil, err }
-				}
-			}
-		}
-	}
-	if held, unknown := p.Fleets(ctx); unknown == nil && held != nil {
-		r.Held = held
+	report := &Report{At: now.UTC().Truncate(time.Microsecond), DryRun: r.dryRun, Held: []string{}}
+	at := lifecycle.NewPlaces(r.res, r.urls)
+	defer at.Close()
+	control, held := r.holds(ctx, at, now, check)
+	pass := expire.Pass{Now: now, DryRun: r.dryRun, Held: held}
+	if fleets, err := pass.Fleets(ctx); err == nil && fleets != nil {
+		report.Held = fleets
 	}
 	var failures []error
-	done := func(s StoreReport, err error) {
+	for _, kind := range r.list {
+		if len(kind.Keep) == 0 {
+			continue
+		}
+		shares, err := r.keep(ctx, at, kind, pass)
+		report.add(kind.Name, shares, err)
 		if err != nil {
-			s.Error = err.Error()
-			failures = append(failures, fmt.Errorf("%s: %w", s.Store, err))
-		}
-		r.Stores = append(r.Stores, s)
-	}
-	done(m.lake(ctx, "raw", m.raw, m.stores.Raw, m.keepRaw, p))
-	done(m.lake(ctx, "dead_letters", m.deadLetters, m.stores.DeadLetters, m.keepDeadLetters, p))
-	m.expireRollups(ctx, p, r, done)
-	if control == nil {
-		done(StoreReport{Store: "control"}, err)
-		return r, errors.Join(failures...)
-	}
-	outcomes := m.keepDeadLetters
-	if outcomes > 0 {
-		outcomes += outcomeSlack
-	}
-	for _, t := range []struct {
-		name   string
-		keep   time.Duration
-		expire Expire
-	}{
-		{"audit_log", m.keepAuditLog, m.stores.AuditLog}, {"alerts", m.keepAlerts, m.stores.Alerts},
-		{"replays", m.keepReplays, m.stores.Replays}, {"redrive_outcomes", outcomes, m.stores.Outcomes},
-		{"released_holds", m.keepAuditLog, hold.Expire}, {"runs", m.keepAuditLog, expireRuns},
-	} {
-		s := StoreReport{Store: t.name, OlderThan: olderThan(now, t.keep)}
-		var err error
-		if s.OlderThan != nil {
-			s.Removed, err = t.expire(ctx, control, p, *s.OlderThan)
-		}
-		done(s, err)
-	}
-	if err := m.giveBack(ctx, "control", control, r); err != nil {
-		done(StoreReport{Store: "control"}, err)
-	}
-	if !m.dryRun {
-		if err := record(ctx, control, started, r); err != nil {
-			failures = append(failures, err)
+			failures = append(failures, fmt.Errorf("%s: %w", kind.Name, err))
 		}
 	}
-	return r, errors.Join(failures...)
-}
-
-// olderThan is before when things go; nil when they are kept for good.
-func olderThan(now time.Time, age time.Duration) *time.Time {
-	if age <= 0 {
-		return nil
+	if r.dryRun {
+		return report, errors.Join(failures...)
 	}
-	t := now.Add(-age).UTC().Truncate(time.Microsecond)
-	return &t
+	failures = append(failures, r.giveBack(ctx, at, report))
+	if control != nil {
+		failures = append(failures, record(ctx, control, started, report))
+	}
+	return report, errors.Join(failures...)
 }
 
-func (m *processor) openControl(ctx context.Context) (*sqldb.DB, func(), error) {
-	db, release, err := sqldb.Shared(ctx, m.res, m.control)
+// holds returns who is asked for the held fleets. Where they cannot be known, or
+// the clock is not believed, that is an error for whoever asks, and nothing is
+// deleted. control is nil when it does not answer.
+func (r *processor) holds(ctx context.Context, at *lifecycle.Places, now time.Time, check bool) (
+	control *sqldb.DB, held func(context.Context) ([]string, error)) {
+	unknown := func(err error) func(context.Context) ([]string, error) {
+		return func(context.Context) ([]string, error) { return nil, err }
+	}
+	control, err := at.SQL(ctx, lifecycle.Control)
+	if err == nil {
+		err = openRuns(ctx, control)
+	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening the control store, which has the holds: %w", err)
+		return nil, unknown(fmt.Errorf("asking for the holds: %w", err))
 	}
-	if err := openRuns(ctx, db); err != nil {
-		release()
-		return nil, nil, err
-	}
-	return db, release, nil
-}
-
-func (m *processor) lake(ctx context.Context, name, url string, table *lake.Table, age time.Duration, p expire.Pass) (StoreReport, error) {
-	s := StoreReport{Store: name, OlderThan: olderThan(p.Now, age)}
-	store, release, err := lake.Shared(ctx, m.res, url)
+	holds, err := hold.Open(ctx, control)
 	if err != nil {
-		return s, err
+		return control, unknown(err)
 	}
-	defer release()
-	s.Place = store.Name()
-	done, err := lake.Duty{Table: table, Keep: age, Compact: m.compact, Lifecycle: m.lifecycle}.Do(ctx, store, p)
-	s.Removed, s.Merged, s.Into, s.Repeats, s.Lifecycle = done.Retention, done.Merged, done.Into, done.Repeats, done.Lifecycle
-	return s, err
-}
-
-func (m *processor) expireRollups(ctx context.Context, p expire.Pass, r *Report, done func(StoreReport, error)) {
-	db, release, err := sqldb.Shared(ctx, m.res, m.rollups)
-	if err != nil {
-		done(StoreReport{Store: "rollups"}, err)
-		return
-	}
-	defer release()
-	parts, err := m.stores.Rollups(ctx, db, p, m.keepRollups, m.keepLedgers)
-	for _, part := range parts {
-		age := m.keepRollups
-		if part.Name == "ledgers" {
-			age = m.keepLedgers
+	if check {
+		if err := believe(ctx, control, now); err != nil {
+			return control, unknown(err)
 		}
-		done(StoreReport{Store: part.Name, OlderThan: olderThan(p.Now, age), Removed: part.Removed}, nil)
 	}
-	if err != nil {
-		done(StoreReport{Store: "rollups"}, err)
-		return
-	}
-	if err := m.giveBack(ctx, "rollups", db, r); err != nil {
-		done(StoreReport{Store: "rollups"}, err)
-	}
+	return control, holds.Fleets
 }
 
-// giveBack lets a database's file shrink.
-func (m *processor) giveBack(ctx context.Context, name string, db *sqldb.DB, r *Report) error {
-	if m.dryRun {
-		return nil
+// keep has a store deleted from what is old.
+func (r *processor) keep(ctx context.Context, at *lifecycle.Places, kind lifecycle.Kind, pass expire.Pass) ([]lifecycle.Share, error) {
+	store, err := kind.Open(ctx, at)
+	if err != nil {
+		return nil, err
 	}
-	n, err := db.GiveBack(ctx)
-	if n > 0 {
-		r.Freed = append(r.Freed, Freed{Store: name, Bytes: n})
+	u := lifecycle.Upkeep{Pass: pass, Compact: r.compact, Rules: r.lifecycle}
+	for _, k := range kind.Keep {
+		age := r.keeps[k.Place][k.Field]
+		if age > 0 {
+			age += k.Longer
+		}
+		u.Keep = append(u.Keep, age)
 	}
-	return err
+	return store.Expire(ctx, u)
+}
+
+// add notes what became of a store. An error is of its only share, or of the
+// store beside its shares.
+func (r *Report) add(store string, shares []lifecycle.Share, err error) {
+	if err != nil {
+		if len(shares) != 1 {
+			shares = append(shares, lifecycle.Share{Store: store})
+		}
+		shares[len(shares)-1].Error = err.Error()
+	}
+	r.Stores = append(r.Stores, shares...)
+}
+
+// giveBack lets the files of databases shrink.
+func (r *processor) giveBack(ctx context.Context, at *lifecycle.Places, report *Report) error {
+	var failures []error
+	for _, place := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
+		db, err := at.SQL(ctx, place)
+		if err != nil {
+			continue // its stores have said so
+		}
+		n, err := db.GiveBack(ctx)
+		if n > 0 {
+			report.Freed = append(report.Freed, Freed{Store: string(place), Bytes: n})
+		}
+		if err != nil {
+			report.add(string(place), nil, err)
+			failures = append(failures, fmt.Errorf("%s: %w", place, err))
+		}
+	}
+	return errors.Join(failures...)
 }

@@ -1,45 +1,39 @@
-// Package retention keeps all stores in order, on one clock: it merges small
-// objects, deletes what is old enough in every store, but nothing of a fleet
-// that is held, and gives the space back. What a crash leaves is done by the
-// next run.
 package retention
 
 import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/lifecycle"
 )
 
 const (
-	maintainFieldURL         = "url"
-	maintainFieldKeep        = "keep"
-	maintainFieldRaw         = "raw"
-	maintainFieldDeadLetters = "dead_letters"
-	maintainFieldRollups     = "rollups"
-	maintainFieldLedgers     = "keep_ledgers"
-	maintainFieldControl     = "control"
-	maintainFieldAuditLog    = "keep_audit_log"
-	maintainFieldAlerts      = "keep_alerts"
-	maintainFieldReplays     = "keep_replays"
-	maintainFieldCompact     = "compact"
-	maintainFieldLifecycle   = "lifecycle"
-	maintainFieldDryRun      = "dry_run"
-	maintainFieldNow         = "now"
+	fieldURL       = "url"
+	fieldCompact   = "compact"
+	fieldLifecycle = "lifecycle"
+	fieldDryRun    = "dry_run"
+	fieldNow       = "now"
 )
 
-func spec() *service.ConfigSpec {
-	lakeURL := func(dir string) *service.ConfigField {
-		return service.NewStringField(maintainFieldURL).
-			Description("The store: `file:///abs/dir` or `s3://bucket/prefix?region=…`.").Example("file:///var/lib/weir/" + dir)
+// place is how an object of fields is described.
+type place struct {
+	lifecycle.Place
+	description, example string
+}
+
+func places() []place {
+	return []place{
+		{lifecycle.Raw, "Raw events.", "file:///var/lib/weir/raw"},
+		{lifecycle.DeadLetters, "Dead letters.", "file:///var/lib/weir/dead-letter"},
+		{lifecycle.Rollups, "Rollups.", "sqlite:///var/lib/weir/rollups.db"},
+		{lifecycle.Control, "The control store. It also has the holds.", "sqlite:///var/lib/weir/control.db"},
 	}
-	sqlURL := func(file string) *service.ConfigField {
-		return service.NewStringField(maintainFieldURL).Secret().
-			Description("The SQL store: `sqlite://PATH` or `postgres://…`.").Example("sqlite:///var/lib/weir/" + file)
-	}
-	keep := func(name, time, description string) *service.ConfigField {
-		return service.NewDurationField(name).Description(description + " `0s` keeps them for good.").Default(time)
-	}
-	return service.NewConfigSpec().
+}
+
+// spec has a field for each keep that a store of the list declares.
+func spec(list lifecycle.List) *service.ConfigSpec {
+	s := service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
 		Summary("Keeps all stores in order: merges small objects, deletes what is old enough, and gives its space back.").
@@ -47,7 +41,7 @@ func spec() *service.ConfigSpec {
 Each message is one run, and is replaced by its report in JSON: what went from each store, what only a hold keeps, and what failed. A
 store that fails keeps no other from its turn; the message is then errored. Runs may overlap, stop anywhere and be repeated.
 
-Nothing is deleted of a fleet that an admin holds (`+"`weir hold`, `PUT /v1/holds/{fleet}`"+`). Holds are read before every deletion;
+Nothing is deleted of a fleet that an admin holds (` + "`weir hold`, `PUT /v1/holds/{fleet}`" + `). Holds are read before every deletion;
 while they cannot be read, nothing is deleted. Nor is it for a day after the clock has jumped ahead by more than seven days since
 the last run, or there was none for as long: the run fails and says so. Rows of which nobody can tell whose they are stay while any fleet is held.
 
@@ -57,33 +51,26 @@ all while a fleet is held.
 
 ### Metrics
 
-`+"`weir_maintain_removed_rows_total{store}`, `weir_maintain_removed_objects_total{store}`, `weir_maintain_removed_bytes_total{store}`, `weir_maintain_merged_objects_total{store}`, `weir_maintain_freed_bytes_total{store}`"+` (of SQLite files), and of the last run
-`+"`weir_maintain_held_rows{store}`, `weir_maintain_held_fleets`, `weir_maintain_failing_stores`, `weir_maintain_last_success_seconds`"+` (since 1970).`).
-		Field(service.NewObjectField(maintainFieldRaw, lakeURL("raw"),
-			keep(maintainFieldKeep, "2160h", "How long a day's events are kept after it ended.")).
-			Description("Raw events.")).
-		Field(service.NewObjectField(maintainFieldDeadLetters, lakeURL("dead-letter"),
-			keep(maintainFieldKeep, "720h", "How long a day's dead letters are kept after it ended.")).
-			Description("Dead letters.")).
-		Field(service.NewObjectField(maintainFieldRollups, sqlURL("rollups.db"),
-			keep(maintainFieldKeep, "17520h", "How long rollups are kept, in whole days. Give `rollup_store` the same time as `retention`."),
-			keep(maintainFieldLedgers, "168h", "How long a window remembers which events it counted, after its last change. Events that are delivered again later than that count twice; replays of such windows are refused.")).
-			Description("Rollups.")).
-		Field(service.NewObjectField(maintainFieldControl, sqlURL("control.db"),
-			keep(maintainFieldAuditLog, "17520h", "How long the audit log is kept, with released holds and the reports of these runs."),
-			keep(maintainFieldAlerts, "2160h", "How long resolved alerts are kept, and what was sent of them."),
-			keep(maintainFieldReplays, "8760h", "How long replays are kept after they ended.")).
-			Description("The control store. It also has the holds.")).
-		Field(service.NewBoolField(maintainFieldCompact).
+` + "`weir_retention_removed_rows_total{store}`, `weir_retention_removed_objects_total{store}`, `weir_retention_removed_bytes_total{store}`, " +
+			"`weir_retention_merged_objects_total{store}`, `weir_retention_freed_bytes_total{store}`" + ` (of SQLite files), and of the last run
+` + "`weir_retention_held_rows{store}`, `weir_retention_held_fleets`, `weir_retention_failing_stores`, `weir_retention_last_success_seconds`" +
+			` (since 1970).`)
+	for _, p := range places() {
+		s = s.Field(service.NewObjectField(string(p.Place), append([]*service.ConfigField{urlField(p)}, keepFields(list, p.Place)...)...).
+			Description(p.description))
+	}
+	return s.
+		Field(service.NewBoolField(fieldCompact).
 			Description("Whether to merge small objects, which changes no answer.").
 			Default(true)).
-		Field(service.NewBoolField(maintainFieldLifecycle).
-			Description("Where a store is S3: whether to keep the bucket's lifecycle rules right, which also end unfinished uploads. Needs the right to read and write them. Rules of others are left alone; one that deletes what is to be kept makes the run fail.").
+		Field(service.NewBoolField(fieldLifecycle).
+			Description("Where a store is S3: whether to keep the bucket's lifecycle rules right, which also end unfinished uploads. "+
+				"Needs the right to read and write them. Rules of others are left alone; one that deletes what is to be kept makes the run fail.").
 			Default(true).Advanced()).
-		Field(service.NewBoolField(maintainFieldDryRun).
+		Field(service.NewBoolField(fieldDryRun).
 			Description("Whether to only report what would be deleted.").
 			Default(false)).
-		Field(service.NewInterpolatedStringField(maintainFieldNow).
+		Field(service.NewInterpolatedStringField(fieldNow).
 			Description("The time that the run is of, RFC 3339: for tests. Empty is the clock on the wall.").
 			Default("").Advanced()).
 		Example("Every ten minutes", "", `
@@ -93,7 +80,7 @@ input:
     mapping: root = {}
 pipeline:
   processors:
-    - maintain:
+    - retention:
         raw:
           url: file:///var/lib/weir/raw
         dead_letters:
@@ -107,46 +94,58 @@ output:
 `)
 }
 
-// config is the processor's config.
-type config struct {
-	raw, deadLetters, rollups, control    string
-	keepRaw, keepDeadLetters              time.Duration
-	keepRollups, keepLedgers              time.Duration
-	keepAuditLog, keepAlerts, keepReplays time.Duration
-	compact, lifecycle, dryRun            bool
-	now                                   *service.InterpolatedString
+func urlField(p place) *service.ConfigField {
+	if p.SQL() {
+		return service.NewStringField(fieldURL).Secret().
+			Description("The SQL store: `sqlite://PATH` or `postgres://…`.").Example(p.example)
+	}
+	return service.NewStringField(fieldURL).
+		Description("The store: `file:///abs/dir` or `s3://bucket/prefix?region=…`.").Example(p.example)
 }
 
-func newConfig(conf *service.ParsedConfig) (c config, err error) {
-	for _, f := range []struct {
-		of, name string
-		to       any
-	}{
-		{maintainFieldRaw, maintainFieldURL, &c.raw}, {maintainFieldRaw, maintainFieldKeep, &c.keepRaw},
-		{maintainFieldDeadLetters, maintainFieldURL, &c.deadLetters}, {maintainFieldDeadLetters, maintainFieldKeep, &c.keepDeadLetters},
-		{maintainFieldRollups, maintainFieldURL, &c.rollups}, {maintainFieldRollups, maintainFieldKeep, &c.keepRollups},
-		{maintainFieldRollups, maintainFieldLedgers, &c.keepLedgers}, {maintainFieldControl, maintainFieldURL, &c.control},
-		{maintainFieldControl, maintainFieldAuditLog, &c.keepAuditLog}, {maintainFieldControl, maintainFieldAlerts, &c.keepAlerts},
-		{maintainFieldControl, maintainFieldReplays, &c.keepReplays},
-	} {
-		switch to := f.to.(type) {
-		case *string:
-			*to, err = conf.FieldString(f.of, f.name)
-		case *time.Duration:
-			*to, err = conf.FieldDuration(f.of, f.name)
+func keepFields(list lifecycle.List, at lifecycle.Place) (fields []*service.ConfigField) {
+	for _, kind := range list {
+		for _, k := range kind.Keep {
+			if k.Place == at && k.Default != "" {
+				fields = append(fields, service.NewDurationField(k.Field).Default(k.Default).
+					Description(k.Description+" `0s` keeps them for good."))
+			}
 		}
-		if err != nil {
+	}
+	return fields
+}
+
+// config is the processor's config.
+type config struct {
+	urls                       map[lifecycle.Place]string
+	keeps                      map[lifecycle.Place]map[string]time.Duration // by field
+	compact, lifecycle, dryRun bool
+	now                        *service.InterpolatedString
+}
+
+func newConfig(conf *service.ParsedConfig, list lifecycle.List) (c config, err error) {
+	c.urls, c.keeps = map[lifecycle.Place]string{}, map[lifecycle.Place]map[string]time.Duration{}
+	for _, p := range places() {
+		if c.urls[p.Place], err = conf.FieldString(string(p.Place), fieldURL); err != nil {
 			return c, err
+		}
+		c.keeps[p.Place] = map[string]time.Duration{}
+	}
+	for _, kind := range list {
+		for _, k := range kind.Keep {
+			if c.keeps[k.Place][k.Field], err = conf.FieldDuration(string(k.Place), k.Field); err != nil {
+				return c, err
+			}
 		}
 	}
 	for _, f := range []struct {
 		name string
 		to   *bool
-	}{{maintainFieldCompact, &c.compact}, {maintainFieldLifecycle, &c.lifecycle}, {maintainFieldDryRun, &c.dryRun}} {
+	}{{fieldCompact, &c.compact}, {fieldLifecycle, &c.lifecycle}, {fieldDryRun, &c.dryRun}} {
 		if *f.to, err = conf.FieldBool(f.name); err != nil {
 			return c, err
 		}
 	}
-	c.now, err = conf.FieldInterpolatedString(maintainFieldNow)
+	c.now, err = conf.FieldInterpolatedString(fieldNow)
 	return c, err
 }

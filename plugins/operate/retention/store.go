@@ -13,6 +13,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
+// migrations make the tables, which have the name that retention had before.
 func migrations() []sqldb.Migration {
 	table := `CREATE TABLE maintain_run (
 		id TEXT PRIMARY KEY, started_at BIGINT NOT NULL, at BIGINT NOT NULL, notable INTEGER NOT NULL, report TEXT NOT NULL);

@@ -16,9 +16,6 @@ const countBaselines = "anomaly_baselines"
 // Count tells how many baselines there are of a device, or, for "", of a fleet.
 func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	n := int64(0)
-	if ok, err := hasTable(ctx, db, "anomaly_device"); !ok || err != nil {
-		return nil, err
-	}
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM anomaly_device WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
 		return nil, fmt.Errorf("counting baselines: %w", err)
 	}
@@ -29,9 +26,6 @@ func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 // learned before. A detector notes it again until it knows of the tombstone: run
 // it once more after that. What it deletes is counted once.
 func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
-	if ok, err := hasTable(ctx, db, "anomaly_device"); !ok || err != nil {
-		return err // nothing was ever learned
-	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `DELETE FROM anomaly_device WHERE fleet = $1 AND ($2 = '' OR device_id = $2) AND learning_from <= $3`,
 			t.Fleet, t.Device, t.Until)

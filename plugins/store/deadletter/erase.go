@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 
 	"weir/internal/event"
 	"weir/internal/lifecycle/tombstone"
@@ -61,18 +63,34 @@ func (r *Row) erased(set *tombstone.Set) (erased bool) {
 	return erased
 }
 
-// IDOf is the id of a dead letter that is about to be erased.
-func IDOf(r lake.Ref) (id [16]byte) {
+// idOf is the id of a dead letter that is about to be erased.
+func idOf(r lake.Ref) (id [16]byte) {
 	copy(id[:], r.Value(colID).ByteArray())
 	return id
 }
 
-// CountOutcomes is what erased outcomes are counted as.
-const CountOutcomes = "dead_letter_outcomes"
+// outcomesCounted is what erased outcomes are counted as.
+const outcomesCounted = "dead_letter_outcomes"
 
-// EraseOutcomes deletes what became of dead letters that are about to be
+func countOutcomes(ctx context.Context, db *sqldb.DB, letters [][16]byte, into map[string]int64) error {
+	for some := range slices.Chunk(letters, idsAtOnce) {
+		marks, args := make([]string, len(some)), make([]any, len(some))
+		for i, id := range some {
+			marks[i], args[i] = fmt.Sprintf("$%d", i+1), string(text.AppendUUID(nil, id))
+		}
+		n := int64(0)
+		query := `SELECT count(*) FROM dead_letter_outcome WHERE id IN (` + strings.Join(marks, ",") + `)`
+		if err := db.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
+			return fmt.Errorf("counting what became of dead letters: %w", err)
+		}
+		into[outcomesCounted] += n
+	}
+	return nil
+}
+
+// eraseOutcomes deletes what became of dead letters that are about to be
 // erased, and counts it once.
-func EraseOutcomes(ctx context.Context, db *sqldb.DB, job string, letters [][16]byte) error {
+func eraseOutcomes(ctx context.Context, db *sqldb.DB, job string, letters [][16]byte) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		total := int64(0)
 		for _, id := range letters {
@@ -86,7 +104,7 @@ func EraseOutcomes(ctx context.Context, db *sqldb.DB, job string, letters [][16]
 			}
 			total += n
 		}
-		return tombstone.Add(ctx, tx, job, CountOutcomes, total)
+		return tombstone.Add(ctx, tx, job, outcomesCounted, total)
 	})
 	if err != nil {
 		return fmt.Errorf("erasing what became of dead letters: %w", err)

@@ -68,8 +68,8 @@ func TestDeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t *testing.T)
 	}
 	var ids [][16]byte
 	removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "pump-1", Until: until,
-		Row:    func(r lake.Ref) { ids = append(ids, IDOf(r)) },
-		Before: func(lake.Object, int64) error { return EraseOutcomes(ctx, db, "job", ids) }})
+		Row:    func(r lake.Ref) { ids = append(ids, idOf(r)) },
+		Before: func(lake.Object, int64) error { return eraseOutcomes(ctx, db, "job", ids) }})
 	if err != nil || removed.Rows != 3 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
@@ -93,7 +93,7 @@ func TestDeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t *testing.T)
 		t.Fatalf("%d outcomes are left, want 4, %v", n, err)
 	}
 	counted := map[string]int64{}
-	if err := tombstone.Counts(ctx, db, "job", counted); err != nil || counted[CountOutcomes] != 3 {
+	if err := tombstone.Counts(ctx, db, "job", counted); err != nil || counted[outcomesCounted] != 3 {
 		t.Fatal(counted, err)
 	}
 	again := kept(t, url) // they are redriven, or were on their way

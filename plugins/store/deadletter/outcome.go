@@ -105,12 +105,8 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	return nil
 }
 
-// Expire deletes the outcomes noted before a time, at which the dead letters
-// themselves must be gone. An outcome does not tell whose it is: all stay while any
-// fleet is held.
-func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
-	if _, err := OpenOutcomes(ctx, db); err != nil {
-		return expire.Removed{}, err
-	}
+// expireOutcomes deletes the outcomes noted before a time, at which the dead
+// letters themselves must be gone. All stay while any fleet is held.
+func expireOutcomes(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	return expire.Rows{Table: "dead_letter_outcome", Key: "id", Old: "at < $1"}.Expire(ctx, db, p, before)
 }

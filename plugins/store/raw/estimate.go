@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"weir/plugins/store/lake"
 )
@@ -47,4 +48,31 @@ func (r *Reader) Estimate(ctx context.Context, q Query) (n int64, err error) {
 		}
 	}
 	return n, nil
+}
+
+// EstimateAll returns about how many events of all fleets a range holds, by what
+// objects say of themselves: where one lies only in part in the range, its rows
+// count by the share of its time.
+func (r *Reader) EstimateAll(ctx context.Context, from, to time.Time) (n int64, err error) {
+	objects, err := r.store.Objects(ctx, lake.Select{From: from, To: to})
+	if err != nil {
+		return 0, err
+	}
+	err = r.store.Footers(ctx, objects, func(f lake.Footer) error {
+		first, last := f.Min, f.Max
+		if first.Before(from) {
+			first = from
+		}
+		if !to.IsZero() && last.After(to) {
+			last = to
+		}
+		whole, inside := f.Max.Sub(f.Min), last.Sub(first)
+		if whole <= 0 || inside >= whole {
+			n += f.Rows
+		} else {
+			n += int64(float64(f.Rows) * inside.Seconds() / whole.Seconds())
+		}
+		return nil
+	})
+	return n, err
 }

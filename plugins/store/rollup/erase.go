@@ -117,10 +117,14 @@ const eraseChunk = 2000
 // tombstone must be buried: from then on, no writer counts anything that was
 // received before, nor writes a row that it had in memory. Windows that also
 // count what came later must be made again, by adding that anew. It may stop
-// anywhere and be run again; what it deletes is counted once.
-func (s *Store) Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+// anywhere and be run again; what it deletes is counted once. held is asked
+// before every chunk, and stops it with its error.
+func (s *Store) Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target, held func() error) error {
 	for _, table := range erasable() {
 		for {
+			if err := held(); err != nil {
+				return err
+			}
 			n := int64(0)
 			err := s.alter(ctx, func(tx tx) (err error) {
 				if n, err = tx.erase(ctx, t, table[0], eraseChunk); err != nil || table[1] == "" {

@@ -47,7 +47,7 @@ func TestWhatIsNotWrittenIsErased(t *testing.T) {
 		}
 		later := arrived("gone", 3, noon.Add(time.Minute), until.Add(time.Second))
 		add(t, writer, noon, []*Window{later}) // between the tombstone and the deletion
-		if err := eraser.Erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}); err != nil {
+		if err := eraser.Erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		// The erasure counts anew what came later.
@@ -104,7 +104,7 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		}
 		target := tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}
 		for range 2 { // again, as after a crash
-			if err := eraser.Erase(ctx, db, target); err != nil {
+			if err := eraser.Erase(ctx, db, target, func() error { return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -143,7 +143,7 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		target.Job, target.Device = "k", ""
-		if err := eraser.Erase(ctx, db, target); err != nil {
+		if err := eraser.Erase(ctx, db, target, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if r := add(before...); r.Events[outcomeErased] != 3 {

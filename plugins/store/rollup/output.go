@@ -49,7 +49,7 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
 		Field(service.NewDurationField(rollupFieldRetention).
-			Description("How long rollups are kept, in whole days of their own time: older events are not counted. The processor `maintain` is what deletes; give both the same time.").
+			Description("How long rollups are kept, in whole days of their own time: older events are not counted. The processor `retention` is what deletes; give both the same time.").
 			Default("17520h")).
 		Field(service.NewIntField(rollupFieldCache).
 			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they are merged. Give it twice the number of devices that one process sees.").

@@ -64,7 +64,7 @@ func (s *Store) Retain(ctx context.Context, p expire.Pass) (out Retained, err er
 }
 
 func (s *Store) dropOld(ctx context.Context, res Resolution, p expire.Pass, cutoff int64, removed *expire.Removed) error {
-	if err := s.foresee(ctx, part(res.Name), p, cutoff, removed); err != nil || p.DryRun {
+	if err := s.foresee(ctx, part(res.Name), p, cutoff, 0, removed); err != nil || p.DryRun {
 		return err
 	}
 	if pg, ok := s.backend.(*postgres); ok {
@@ -92,7 +92,11 @@ func (s *Store) dropOld(ctx context.Context, res Resolution, p expire.Pass, cuto
 }
 
 func (s *Store) dropLedgers(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
-	if err := s.foresee(ctx, ledgers, p, cutoff, removed); err != nil || p.DryRun {
+	from := int64(0)
+	if s.limits.Keep > 0 {
+		from = s.oldest(p.Now) // older windows go with their ledgers
+	}
+	if err := s.foresee(ctx, ledgers, p, cutoff, from, removed); err != nil || p.DryRun {
 		return err
 	}
 	return s.inChunks(ctx, p, sealChunk, removed, func(t tx, held []string) (int64, error) {
@@ -100,20 +104,21 @@ func (s *Store) dropLedgers(ctx context.Context, p expire.Pass, cutoff int64, re
 	})
 }
 
-// foresee counts what holds keep, and, in a dry run, what would go.
-func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+// foresee counts what holds keep, and, in a dry run, what would go; of that, only
+// what is of windows from a time on.
+func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff, from int64, removed *expire.Removed) error {
 	held, err := p.Fleets(ctx)
 	if err != nil {
 		return err
 	}
 	return s.view(ctx, all, func(t tx) (err error) {
 		if len(held) > 0 {
-			if removed.Kept, err = t.countOld(ctx, what, cutoff, held, false); err != nil {
+			if removed.Kept, err = t.countOld(ctx, what, cutoff, 0, held, false); err != nil {
 				return err
 			}
 		}
 		if p.DryRun {
-			removed.Rows, err = t.countOld(ctx, what, cutoff, held, true)
+			removed.Rows, err = t.countOld(ctx, what, cutoff, from, held, true)
 		}
 		return err
 	})

@@ -45,8 +45,11 @@ func fleetsIn(fleets []string, but bool, args []any) (string, []any) {
 	return where + `)`, args
 }
 
-func (t *sqliteTx) countOld(ctx context.Context, what part, cutoff int64, fleets []string, but bool) (n int64, err error) {
+func (t *sqliteTx) countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (n int64, err error) {
 	table, where := what.old()
+	if from > 0 {
+		where += fmt.Sprintf(` AND bucket >= %d`, from)
+	}
 	in, args := fleetsIn(fleets, but, []any{cutoff})
 	err = t.tx.QueryRowContext(ctx, `SELECT count(*) FROM `+table+` WHERE `+where+in, args...).Scan(&n)
 	return n, err
@@ -89,8 +92,11 @@ func texts(list []string) []string {
 	return list
 }
 
-func (t *postgresTx) countOld(ctx context.Context, what part, cutoff int64, fleets []string, but bool) (n int64, err error) {
+func (t *postgresTx) countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (n int64, err error) {
 	table, where := what.old()
+	if from > 0 {
+		where += fmt.Sprintf(` AND bucket >= to_timestamp(%d)`, from)
+	}
 	err = t.QueryRow(ctx, `SELECT count(*) FROM `+table+` WHERE `+where+fleetsAny(but), at(cutoff), texts(fleets)).Scan(&n)
 	return n, err
 }

@@ -49,7 +49,7 @@ type roller interface {
 type keeper interface {
 	// countOld counts the windows that began before the cutoff, or the ledgers
 	// that seal would drop; those of some fleets only, or of all but them.
-	countOld(ctx context.Context, what part, cutoff int64, fleets []string, but bool) (int64, error)
+	countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (int64, error)
 	// drop deletes up to n windows that began before the cutoff, but not
 	// those of held fleets.
 	drop(ctx context.Context, res Resolution, cutoff int64, held []string, n int) (int64, error)

@@ -1,0 +1,84 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"weir/internal/lifecycle/expire"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// Rows are a store in tables of the control database, in functions of the room
+// that has them. What is nil there is nothing to do.
+type Rows struct {
+	Name   string
+	Tables []string
+	Keep   Keep // zero: for good
+	// Prepare makes the tables.
+	Prepare func(context.Context, *sqldb.DB) error
+	// Expire deletes what is from before a time.
+	Expire func(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error)
+	Count  func(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error)
+	Erase  func(context.Context, *sqldb.DB, tombstone.Target) error
+}
+
+// Kind declares the store.
+func (r Rows) Kind() Kind {
+	k := Kind{Name: r.Name, Place: Control, Tables: r.Tables, Open: func(ctx context.Context, at *Places) (Store, error) {
+		db, err := at.SQL(ctx, Control)
+		if err != nil {
+			return nil, err
+		}
+		if err := tombstone.Migrate(ctx, db); err != nil {
+			return nil, err
+		}
+		if r.Prepare != nil {
+			if err := r.Prepare(ctx, db); err != nil {
+				return nil, fmt.Errorf("opening the store of %s: %w", r.Name, err)
+			}
+		}
+		return rows{r, db}, nil
+	}}
+	if r.Keep.Field != "" {
+		k.Keep = []Keep{r.Keep}
+	}
+	return k
+}
+
+// rows are opened Rows.
+type rows struct {
+	Rows
+	db *sqldb.DB
+}
+
+func (r rows) Expire(ctx context.Context, u Upkeep) ([]Share, error) {
+	s := Share{Store: r.Name, OlderThan: u.Before(0)}
+	var err error
+	if s.OlderThan != nil && r.Rows.Expire != nil {
+		s.Removed, err = r.Rows.Expire(ctx, r.db, u.Pass, *s.OlderThan)
+	}
+	return []Share{s}, err
+}
+
+func (r rows) Count(ctx context.Context, fleet, device string) (map[string]int64, error) {
+	if r.Rows.Count == nil {
+		return nil, nil
+	}
+	return r.Rows.Count(ctx, r.db, fleet, device)
+}
+
+func (r rows) Bury(ctx context.Context, stone tombstone.Stone) error {
+	return tombstone.Bury(ctx, r.db, stone)
+}
+
+func (r rows) Erase(ctx context.Context, e Erasure) error {
+	if r.Rows.Erase == nil {
+		return nil
+	}
+	return r.Rows.Erase(ctx, r.db, e.Target)
+}
+
+// Bytes are none to speak of.
+func (rows) Bytes(context.Context) (int64, error) { return 0, nil }

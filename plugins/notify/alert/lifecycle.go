@@ -1,0 +1,21 @@
+package alert
+
+import (
+	"context"
+
+	"weir/internal/lifecycle"
+	"weir/internal/platform/sqldb"
+)
+
+// Lifecycle is the store of alerts, with what people were or are to be sent.
+func Lifecycle() lifecycle.Kind {
+	return lifecycle.Rows{Name: "alerts", Tables: []string{"alert", "alert_notice", "alert_delivery"},
+		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_alerts", Default: "2160h",
+			Description: "How long resolved alerts are kept, and what was sent of them."},
+		Prepare: func(ctx context.Context, db *sqldb.DB) error {
+			_, err := OpenStore(ctx, db, DefaultPolicy())
+			return err
+		},
+		Expire: Expire, Count: Count, Erase: Erase,
+	}.Kind()
+}

@@ -1,0 +1,90 @@
+// Package recount counts stored events again: it reads them from the raw store
+// as messages, and as windows of rollups. It keeps nothing.
+package recount
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/platform/text"
+	"weir/plugins/store/raw"
+)
+
+// Window is one minute of one device.
+type Window struct {
+	Fleet  string    `json:"fleet"`
+	Device string    `json:"device_id"`
+	Bucket time.Time `json:"bucket"`
+}
+
+// Event is a stored event. It is valid as long as its row.
+type Event struct{ Row *raw.Row }
+
+// Message is the event as it was sent, with the headers of its first delivery;
+// MetaDevice is its device.
+func (e Event) Message() (*service.Message, error) {
+	r := e.Row
+	value, err := r.AppendJSON(make([]byte, 0, 384))
+	if err != nil {
+		return nil, err
+	}
+	msg := service.NewMessage(value)
+	set := func(name, value string) {
+		if value != "" {
+			msg.MetaSetMut(name, strings.Clone(value)) // a row's texts are its object's memory
+		}
+	}
+	set(event.HeaderFleet, r.Fleet)
+	set(event.HeaderReceivedAt, received(r))
+	set(event.HeaderSchema, r.Schema)
+	set(event.HeaderFlags, r.Flags)
+	set(event.HeaderUnknownMetrics, r.Unknown)
+	if e.Logged() {
+		set(event.HeaderDelivery, r.Delivery.String())
+	}
+	set(event.MetaDevice, r.Device)
+	return msg, nil
+}
+
+func received(r *raw.Row) string {
+	if r.ReceivedAt == 0 {
+		return ""
+	}
+	return time.UnixMicro(r.ReceivedAt).UTC().Format(event.TimeFormat)
+}
+
+// Logged tells whether the event came from the log: without coordinates the raw
+// store could not recognise it.
+func (e Event) Logged() bool { return e.Row.Delivery.Partition >= 0 }
+
+// Window is where the event's readings count.
+func (e Event) Window() Window {
+	return Window{Fleet: strings.Clone(e.Row.Fleet), Device: strings.Clone(e.Row.Device),
+		Bucket: time.UnixMicro(e.Row.At).UTC().Truncate(time.Minute)}
+}
+
+// Position is the event's place in the order of reading.
+func (e Event) Position() (json.RawMessage, error) { return json.Marshal(raw.PositionOf(e.Row)) }
+
+// Canonical is the event as the rollup stream counts it, nil when that is as it
+// is stored.
+func (e Event) Canonical(upcast *bloblang.Executor) (*service.Message, error) {
+	if upcast == nil {
+		return nil, nil
+	}
+	msg, err := e.Message()
+	if err != nil {
+		return nil, err
+	}
+	out, err := msg.BloblangQuery(upcast)
+	if err != nil || out == nil {
+		return nil, fmt.Errorf("mapping event %s to canonical metrics: %w", text.AppendUUID(nil, e.Row.ID), err)
+	}
+	return out, nil
+}

@@ -1,0 +1,37 @@
+package deadletter
+
+import (
+	"context"
+	"time"
+
+	"weir/internal/lifecycle"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/store/lake"
+)
+
+// Lifecycle is the store of dead letters. What became of one goes before it.
+func Lifecycle() lifecycle.Kind {
+	return lake.Kept{Name: "dead_letters", Place: lifecycle.DeadLetters, Table: Table(), Counted: "dead_letters",
+		Keep: lifecycle.Keep{Place: lifecycle.DeadLetters, Field: "keep", Default: "720h",
+			Description: "How long a day's dead letters are kept after it ended."},
+		Beside: &lake.Beside{Prepare: prepareOutcomes, ID: idOf, Count: countOutcomes, Erase: eraseOutcomes},
+	}.Kind()
+}
+
+// outcomeSlack is how much longer it is kept what became of a dead letter than
+// the letter: one whose outcome is forgotten could be sent back a second time.
+const outcomeSlack = 180 * 24 * time.Hour
+
+// OutcomeLifecycle is the store of what became of dead letters. An outcome does
+// not tell whose it is: erasures find it by its dead letter.
+func OutcomeLifecycle() lifecycle.Kind {
+	return lifecycle.Rows{Name: "redrive_outcomes", Tables: []string{"dead_letter_outcome"},
+		Keep:    lifecycle.Keep{Place: lifecycle.DeadLetters, Field: "keep", Longer: outcomeSlack},
+		Prepare: prepareOutcomes, Expire: expireOutcomes,
+	}.Kind()
+}
+
+func prepareOutcomes(ctx context.Context, db *sqldb.DB) error {
+	_, err := OpenOutcomes(ctx, db)
+	return err
+}

@@ -1,0 +1,69 @@
+package rollup
+
+import (
+	"context"
+
+	"weir/internal/lifecycle"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// Lifecycle is the store of rollups.
+func Lifecycle() lifecycle.Kind {
+	k := lifecycle.Kind{Name: "rollups", Place: lifecycle.Rollups,
+		Keep: []lifecycle.Keep{
+			{Place: lifecycle.Rollups, Field: "keep", Default: "17520h",
+				Description: "How long rollups are kept, in whole days. Give `rollup_store` the same time as `retention`."},
+			{Place: lifecycle.Rollups, Field: "keep_ledgers", Default: "168h",
+				Description: "How long a window remembers which events it counted, after its last change. Events that are delivered again " +
+					"later than that count twice; replays of such windows are refused."},
+		},
+		Open: func(ctx context.Context, at *lifecycle.Places) (lifecycle.Store, error) {
+			db, err := at.SQL(ctx, lifecycle.Rollups)
+			if err != nil {
+				return nil, err
+			}
+			store, err := Open(ctx, db, DefaultLimits())
+			return kept{store, db}, err
+		}}
+	for _, table := range erasable() {
+		k.Tables = append(k.Tables, table[0])
+	}
+	return k
+}
+
+// kept is an opened store of rollups.
+type kept struct {
+	store *Store
+	db    *sqldb.DB
+}
+
+func (k kept) Expire(ctx context.Context, u lifecycle.Upkeep) (shares []lifecycle.Share, err error) {
+	done, err := Expire(ctx, k.db, u.Pass, u.Keep[0], u.Keep[1])
+	return []lifecycle.Share{
+		{Store: "rollups_1m", OlderThan: u.Before(0), Removed: done.Minutes},
+		{Store: "rollups_1h", OlderThan: u.Before(0), Removed: done.Hours},
+		{Store: "rollups_1d", OlderThan: u.Before(0), Removed: done.Days},
+		{Store: "ledgers", OlderThan: u.Before(1), Removed: done.Ledgers},
+	}, err
+}
+
+func (k kept) Count(ctx context.Context, fleet, device string) (map[string]int64, error) {
+	return Count(ctx, k.db, fleet, device)
+}
+
+func (k kept) Bury(ctx context.Context, stone tombstone.Stone) error {
+	return tombstone.Bury(ctx, k.db, stone)
+}
+
+// Erase has nothing to do in the second pass: no writer brings back what a
+// buried tombstone holds, and windows of later events must stay.
+func (k kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
+	if e.Again {
+		return nil
+	}
+	return k.store.Erase(ctx, k.db, e.Target, e.Held)
+}
+
+// Bytes are none to speak of.
+func (kept) Bytes(context.Context) (int64, error) { return 0, nil }
