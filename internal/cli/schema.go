@@ -162,15 +162,22 @@ func writeReport(w io.Writer, r *schemaReport) error {
 	var text []byte
 	add := func(format string, args ...any) { text = fmt.Appendf(text, format+"\n", args...) }
 	switch {
-	case r.OnPurpose:
-		add("breaks with %s/%d on purpose, by a new major (%s, %s policy):", r.Subject, r.Against[len(r.Against)-1], r.Level, r.Policy)
-	case !r.Compatible:
+	case r.OtherMajor > 0 && len(r.Differences) > 0:
+		held := "on purpose, by a new major"
+		if r.OtherMajor > r.Major {
+			held = "and is not held to it"
+		}
+		add("breaks with %s %s: it is of major %d, and that of %d (%s, %s policy):", versionNames(r), held, r.Major, r.OtherMajor, r.Level, r.Policy)
+	case len(r.Differences) > 0:
 		add("is not compatible with %s (%s, %s policy):", versionNames(r), r.Level, r.Policy)
 	default:
 		add("is compatible with %s (%s, %s policy)", versionNames(r), r.Level, r.Policy)
 	}
 	for _, d := range r.Differences {
 		add("  %s", d)
+	}
+	for _, p := range r.Problems {
+		add("no event would be accepted by it: %s", p)
 	}
 	for _, name := range r.Unready {
 		add("consumer %s has not declared that it reads the next version", name)

@@ -98,6 +98,7 @@ func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 	added := file(t, dir, "added.json", strings.Replace(v3, `"flow_rate": {`, `"torque": {"type": "number"}, "flow_rate": {`, 1))
 	careless := file(t, dir, "careless.json", strings.Replace(v4, `"x-weir-major": 2,`, "", 1))
 	major := file(t, dir, "major.json", v4)
+	useless := file(t, dir, "useless.json", strings.Replace(v3, `"flow_rate": {`, `"torque": {"type": "string"}, "flow_rate": {`, 1))
 
 	for _, c := range []struct {
 		args  []string
@@ -114,6 +115,10 @@ func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 		{[]string{"check", major, "--data", data}, 0, []string{"on purpose, by a new major", "processor_temperature"}},
 		{[]string{"register", major, "--data", data}, 0, []string{"4\n"}},
 		{[]string{"check", major, "--registry", "file://../../schemas", "--against", "3"}, 0, []string{"on purpose"}},
+		{[]string{"check", added, "--registry", "file://../../schemas/examples", "--against", "4"}, 0, []string{"breaks with telemetry/4 and is not held to it: it is of major 1, and that of 2"}},
+		{[]string{"check", added, "--data", data}, 0, []string{"is compatible with telemetry/3"}}, // the latest of its own major
+		{[]string{"check", useless, "--data", data}, 1, []string{"no event would be accepted by it: #/properties/metrics/properties/torque/type: metric torque is a number"}},
+		{[]string{"register", useless, "--data", data}, 1, nil},
 		{[]string{"check", major, "--data", filepath.Join(dir, "none")}, 2, nil},
 		{[]string{"check", major, "--nope"}, 2, nil},
 		{[]string{"check", filepath.Join(dir, "none.json"), "--data", data}, 2, nil},

@@ -38,7 +38,9 @@ type Report struct {
 	Policy      compat.Policy       `json:"policy"`
 	Against     []int               `json:"against"`
 	Differences []compat.Difference `json:"differences"` // that break
-	OnPurpose   bool                `json:"on_purpose"`  // the candidate is of a new major
+	Major       int                 `json:"major"`       // of the candidate
+	OtherMajor  int                 `json:"other_major"` // of what it was compared with, if that is another; such versions are not held to each other
+	Problems    []Problem           `json:"problems"`    // by which no event would be accepted
 	Compatible  bool                `json:"compatible"`
 	Unready     []string            `json:"unready"` // consumers that have not declared the next version
 
@@ -54,7 +56,7 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	}
 	set = settings{Level: c.Level, Policy: c.Policy}.or(set)
 	next := docs[len(docs)-1].Version + 1
-	docs, err = against(docs, c.Against)
+	docs, err = against(docs, c.Against, s.major)
 	if err != nil {
 		return nil, fmt.Errorf("checking a candidate for %s: %w", c.Subject, err)
 	}
@@ -64,29 +66,44 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	}
 	r := &Report{Subject: c.Subject, Level: level, Policy: set.Policy, Unready: unready(readers, c.Subject, next), Text: []byte(s.text)}
 	var texts [][]byte
+	var earlier []string
+	r.Major = s.major
 	sameMajor := false
 	for _, d := range docs {
 		r.Against = append(r.Against, d.Version)
-		texts = append(texts, []byte(d.Schema))
+		texts, earlier = append(texts, []byte(d.Schema)), append(earlier, d.Schema)
 		major, err := majorOf([]byte(d.Schema))
 		if err != nil {
 			return nil, fmt.Errorf("reading %s/%d: %w", c.Subject, d.Version, err)
 		}
 		sameMajor = sameMajor || major == s.major
+		if major != s.major {
+			r.OtherMajor = major
+		}
 	}
 	if r.Differences, err = level.Check(set.Policy, []byte(s.text), texts); err != nil {
 		return nil, err
 	}
-	r.OnPurpose = len(r.Differences) > 0 && !sameMajor
-	r.Compatible = len(r.Differences) == 0 || r.OnPurpose
+	if sameMajor {
+		r.OtherMajor = 0
+	}
+	r.Problems = append(s.compiled.Problems(), s.compiled.unnamed(earlier)...)
+	r.Compatible = (len(r.Differences) == 0 || !sameMajor) && len(r.Problems) == 0
 	return r, nil
 }
 
-func against(docs []document, which string) ([]document, error) {
+// against chooses versions. The latest is that of the candidate's own major, to
+// which registering would hold it; of a new major, the latest of all.
+func against(docs []document, which string, major int) ([]document, error) {
 	switch which {
 	case "all":
 		return docs, nil
 	case "", "latest":
+		for i := len(docs) - 1; i >= 0; i-- {
+			if of, err := majorOf([]byte(docs[i].Schema)); err == nil && of == major {
+				return docs[i : i+1], nil
+			}
+		}
 		return docs[len(docs)-1:], nil
 	}
 	n, err := strconv.Atoi(which)

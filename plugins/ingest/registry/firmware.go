@@ -117,3 +117,37 @@ func (r firmwareRange) contains(v version) bool {
 	}
 	return false
 }
+
+// possible tells whether any version is in the range: one at a bound of it, or
+// just above or below.
+func (r firmwareRange) possible() bool {
+	for _, all := range r {
+		for _, c := range all {
+			for _, v := range []version{c.v, c.v.after(), c.v.before()} {
+				if (firmwareRange{all}).contains(v) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (v version) after() version {
+	v[2]++
+	return v
+}
+
+// before returns a version below, or v itself if there is none.
+func (v version) before() version {
+	const most = 1 << 20
+	switch {
+	case v[2] > 0:
+		return version{v[0], v[1], v[2] - 1}
+	case v[1] > 0:
+		return version{v[0], v[1] - 1, most}
+	case v[0] > 0:
+		return version{v[0] - 1, most, most}
+	}
+	return v
+}

@@ -80,6 +80,7 @@ type submission struct {
 
 	canonical string
 	text      string // with what it refers to
+	compiled  *Schema
 	major     int
 }
 
@@ -113,7 +114,10 @@ func (s *submission) check(ctx context.Context, subject string, look lookup) err
 		return invalid("%v", err)
 	}
 	raw := []byte(s.text)
-	if _, err := Compile(subject, 1, raw); err != nil {
+	if err := schemadoc.Check(raw); err != nil {
+		return invalid("%v", err)
+	}
+	if s.compiled, err = Compile(subject, 1, raw); err != nil {
 		return invalid("%v", err)
 	}
 	if s.major, err = majorOf(raw); err != nil {
@@ -205,6 +209,15 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 			if len(broken) > 0 {
 				return fails(http.StatusConflict, 409, "Schema being registered is incompatible with an earlier schema for subject %q, details: %s", subject, strings.Join(broken, "; "))
 			}
+			var earlier []string
+			for _, v := range versions {
+				if !v.deleted {
+					earlier = append(earlier, v.Schema)
+				}
+			}
+			if bad := append(s.compiled.Problems(), s.compiled.unnamed(earlier)...); len(bad) > 0 {
+				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: no event would be accepted by it: %s", inWords(bad))
+			}
 		}
 		out, err = insert(ctx, tx, subject, s, hash, versions)
 		return err
@@ -224,7 +237,13 @@ func held(ctx context.Context, q querier, set settings, s submission, versions [
 			earlier = append(earlier, []byte(text))
 		}
 	}
-	return breaks(set, s, earlier)
+	highest := s.major
+	for _, v := range versions {
+		if major, err := majorOf([]byte(v.Schema)); err == nil {
+			highest = max(highest, major)
+		}
+	}
+	return breaks(set, s, earlier, highest)
 }
 
 // onPurpose returns what a new major breaks with the last version before it.
@@ -234,7 +253,7 @@ func onPurpose(ctx context.Context, q querier, set settings, s submission, versi
 	}
 	last := versions[len(versions)-1]
 	major, err := majorOf([]byte(last.Schema))
-	if err != nil || major == s.major {
+	if err != nil || major >= s.major {
 		return nil, err
 	}
 	text, err := last.text(ctx, q)
@@ -248,7 +267,7 @@ func onPurpose(ctx context.Context, q querier, set settings, s submission, versi
 	return messages, err
 }
 
-func breaks(set settings, s submission, earlier [][]byte) (messages []string, err error) {
+func breaks(set settings, s submission, earlier [][]byte, highest int) (messages []string, err error) {
 	found, err := set.Level.Check(set.Policy, []byte(s.text), earlier)
 	if err != nil {
 		return nil, fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: %v", err)
@@ -257,7 +276,7 @@ func breaks(set settings, s submission, earlier [][]byte) (messages []string, er
 		messages = append(messages, d.String())
 	}
 	if len(found) > 0 {
-		messages = append(messages, fmt.Sprintf("checked %s by the %s policy; a break on purpose is a new major: raise %s above %d", set.Level, set.Policy, keywordMajor, s.major))
+		messages = append(messages, fmt.Sprintf("checked %s by the %s policy; a break on purpose is a new major: raise %s above %d", set.Level, set.Policy, keywordMajor, highest))
 	}
 	return messages, nil
 }

@@ -24,7 +24,7 @@ type Schema struct {
 	Version  int
 	Firmware string // the range as written; "" matches no firmware
 
-	Library *jsonschema.Schema
+	Library *schemadoc.Schema
 
 	firmware firmwareRange
 	metrics  map[string]bool // the names under /metrics that the schema declares
@@ -55,7 +55,7 @@ func Compile(subject string, version int, raw []byte) (*Schema, error) {
 		}
 	}
 	s.fields, s.metrics = map[string]bool{}, map[string]bool{}
-	declared(lib, s.fields, func(name string, sub *jsonschema.Schema) {
+	declared(lib.Schema, s.fields, func(name string, sub *jsonschema.Schema) {
 		if name == event.FieldMetrics {
 			declared(sub, s.metrics, nil)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"weir/internal/platform/schemadoc"
+
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
@@ -164,7 +166,7 @@ func (p *planner) texts(s *jsonschema.Schema, n *node) {
 		case "date-time":
 			r.dateTime = true
 		default:
-			r.format = jsonschema.Formats[s.Format]
+			r.format = schemadoc.Format(s.Format)
 		}
 	}
 	if s.Pattern != nil {

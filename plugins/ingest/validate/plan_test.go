@@ -16,12 +16,12 @@ import (
 
 // both compiles a schema; ok is false when it does not compile or has no plan.
 func both(schema []byte) (lib *jsonschema.Schema, root *node, ok bool) {
-	lib, err := schemadoc.Compile(schema)
+	compiled, err := schemadoc.Compile(schema)
 	if err != nil {
 		return nil, nil, false
 	}
-	root, ok = planAny(lib, true)
-	return lib, root, ok
+	root, ok = planAny(compiled.Schema, true)
+	return compiled.Schema, root, ok
 }
 
 // differ checks one pair and returns what each says; ok is false when the

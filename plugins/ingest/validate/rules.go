@@ -18,7 +18,7 @@ type planned struct {
 }
 
 func planOf(s *registry.Schema) *planned {
-	return &planned{Schema: s, name: s.Name(), plan: planEvent(s.Library)}
+	return &planned{Schema: s, name: s.Name(), plan: planEvent(s.Library.Schema)}
 }
 
 func rulesOf(set *registry.Set) *rules {

@@ -34,7 +34,7 @@ func (s *planned) violation(doc any) *event.Rejection {
 		return r
 	}
 	var found []event.FieldError
-	collect(ve, doc, &found)
+	s.collect(ve, doc, &found)
 	slices.SortFunc(found, func(a, b event.FieldError) int {
 		if n := strings.Compare(a.Pointer, b.Pointer); n != 0 {
 			return n
@@ -51,13 +51,13 @@ func (s *planned) violation(doc any) *event.Rejection {
 
 // collect turns the leaves of the library's error tree into field errors. An
 // error about the names of an object becomes one at each name.
-func collect(ve *jsonschema.ValidationError, doc any, out *[]event.FieldError) {
+func (s *planned) collect(ve *jsonschema.ValidationError, doc any, out *[]event.FieldError) {
 	if len(ve.Causes) > 0 {
 		if at := ve.KeywordLocation[strings.LastIndexByte(ve.KeywordLocation, '/')+1:]; at == "oneOf" || at == "anyOf" {
 			*out = append(*out, event.FieldError{Pointer: pointer(ve.InstanceLocation), Message: "expected a match of " + map[string]string{"oneOf": "exactly one", "anyOf": "one"}[at] + " of several alternatives"})
 		}
 		for _, c := range ve.Causes {
-			collect(c, doc, out)
+			s.collect(c, doc, out)
 		}
 		return
 	}
@@ -72,12 +72,12 @@ func collect(ve *jsonschema.ValidationError, doc any, out *[]event.FieldError) {
 			*out = append(*out, event.FieldError{Pointer: at + "/" + event.EscapePointer(n), Message: "is not a known name here, and the schema allows no others"})
 		}
 	default:
-		*out = append(*out, event.FieldError{Pointer: at, Message: text.Shorten(inWords(ve, doc, at))})
+		*out = append(*out, event.FieldError{Pointer: at, Message: text.Shorten(s.inWords(ve, doc, at))})
 	}
 }
 
 // inWords says what was expected, without repeating long values.
-func inWords(ve *jsonschema.ValidationError, doc any, at string) string {
+func (s *planned) inWords(ve *jsonschema.ValidationError, doc any, at string) string {
 	keyword := ve.KeywordLocation[strings.LastIndexByte(ve.KeywordLocation, '/')+1:]
 	switch keyword {
 	case "format":
@@ -91,7 +91,7 @@ func inWords(ve *jsonschema.ValidationError, doc any, at string) string {
 		}
 		return "expected format " + format
 	case "pattern":
-		return "expected text that matches " + strings.TrimPrefix(ve.Message, "does not match pattern ")
+		return "expected text that matches " + s.Library.Written(strings.TrimPrefix(ve.Message, "does not match pattern "))
 	case "":
 		if ve.Message == "not allowed" {
 			return "is not allowed"

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"weir/internal/event"
+	"weir/internal/platform/schemadoc"
 )
 
 // content is how an object (or a tuple) treats what its schema does not name:
@@ -63,7 +64,7 @@ func (s *shapes) named(of *shape, keyword string) map[string]*shape {
 func (s *shapes) objectContent(of *shape) content {
 	m := content{patterns: s.named(of, "patternProperties")}
 	for _, pattern := range slices.Sorted(maps.Keys(m.patterns)) {
-		if re, err := regexp.Compile(pattern); err == nil {
+		if re, err := schemadoc.Pattern(pattern); err == nil {
 			m.compiled = append(m.compiled, patternShape{re, m.patterns[pattern]})
 		}
 	}

@@ -1,0 +1,96 @@
+package schemadoc
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// recordedPatterns is what testdata/patterns.js wrote.
+type recordedPatterns struct {
+	Of       string
+	Texts    []string
+	Patterns []struct {
+		Pattern string
+		U       bool  // it is one with the flag u
+		Matches []int // the texts that it matches; nil: it is refused by ECMA-262
+	}
+}
+
+// TestPattern_SaysWhatECMASays holds every pattern that is taken to the recorded
+// answers of an ECMA-262 engine, and every one that is refused to its reason.
+func TestPattern_SaysWhatECMASays(t *testing.T) {
+	raw, err := os.ReadFile("testdata/patterns.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recorded recordedPatterns
+	if err := json.Unmarshal(raw, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for _, p := range recorded.Patterns {
+		re, err := Pattern(p.Pattern)
+		switch {
+		case err != nil && p.U && !slices.ContainsFunc([]string{"lookahead", "lookbehind", "back reference"}, func(s string) bool { return strings.Contains(err.Error(), s) }):
+			t.Errorf("%s is of ECMA-262 and can be matched: %v", p.Pattern, err)
+		case err == nil && p.Matches == nil:
+			t.Errorf("%s is refused by %s, and was read as %s", p.Pattern, recorded.Of, re)
+		case err == nil:
+			taken++
+			for i, text := range recorded.Texts {
+				if got := re.MatchString(text); got != slices.Contains(p.Matches, i) {
+					t.Errorf("%s matches %.40q: %v, and %s says %v (read as %.200s)", p.Pattern, text, got, recorded.Of, !got, re)
+				}
+			}
+		}
+	}
+	if taken < 70 {
+		t.Errorf("only %d patterns were compared", taken)
+	}
+}
+
+func TestPattern_RefusalsNameWhatCannotBeRead(t *testing.T) {
+	for pattern, want := range map[string]string{
+		`^(?!x)`: "negative lookahead", `(?=x)`: "lookahead", `(?<=x)`: "lookbehind", `(?<!x)`: "negative lookbehind", `(a)\1`: "back reference", `^(?:a{0,100}){0,90}$`: "4000 where one is within another", `\k<a>`: "back reference",
+		`(?i)a`: "flags", `\Aa`: `\A is no escape`, `\ud83d`: "half a character", `\p{Alphabetic}`: `\p{Alphabetic} is not supported`,
+		`^([a-z]{0,2000}){0,2000}$`: "20000 steps", `a{99999999999999999999}`: "20000 steps", strings.Repeat("(", 300) + strings.Repeat(")", 300): "200 groups",
+	} {
+		if _, err := Pattern(pattern); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: %v does not say %q", pattern, err, want)
+		}
+	}
+}
+
+// TestPattern_LargeCountsAreMatchedInLinearTime matches the longest strings that
+// an event may hold.
+func TestPattern_LargeCountsAreMatchedInLinearTime(t *testing.T) {
+	text := strings.Repeat("a", 8<<10)
+	for _, pattern := range []string{`^[a-z]{0,9000}$`, `^(?:a{0,100}){0,39}$`, `^a{0,4000}a{0,4000}b$`} {
+		re, err := Pattern(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		matched := re.MatchString(text)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%s took %s", pattern, took)
+		} else {
+			t.Logf("%s: %v in %s", pattern, matched, took)
+		}
+	}
+}
+
+func FuzzPattern(f *testing.F) {
+	for _, p := range []string{`^[a-z]{0,2000}$`, `[\w-.]`, `\p{Letter}`, `(?<a>b)|c*?`, `\cA\u{41}`} {
+		f.Add(p, "abc")
+	}
+	f.Fuzz(func(_ *testing.T, pattern, text string) {
+		if re, err := Pattern(pattern); err == nil {
+			re.MatchString(text)
+		}
+	})
+}
