@@ -22,7 +22,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/platform/kafka"
 )
@@ -86,7 +88,7 @@ func Start(conf Config) (*Broker, error) {
 			// then number its records from zero again. Retention is ours: see retention.go.
 			"log.cleaner.backoff.ms":    strconv.FormatInt((10 * 365 * 24 * time.Hour).Milliseconds(), 10),
 			"log.segment.bytes":         strconv.Itoa(64 << 20),
-			"message.max.bytes":         strconv.Itoa(16 << 20),
+			"message.max.bytes":         strconv.Itoa(usualBatch),
 			"offsets.retention.minutes": strconv.Itoa(60 * 24 * 365),
 		}),
 	)
@@ -123,17 +125,44 @@ func (b *Broker) Close() {
 
 func (b *Broker) createTopics() error {
 	for _, t := range b.conf.Topics {
-		if info := b.cluster.TopicInfo(t.Name); info != nil {
-			continue
+		settings := map[string]string{"retention.ms": strconv.FormatInt(t.Retention.Milliseconds(), 10)}
+		if n := t.limit(); n > 0 {
+			settings[maxMessage] = strconv.Itoa(n)
 		}
-		err := b.cluster.CreateTopic(t.Name, t.Partitions, map[string]string{
-			"retention.ms": strconv.FormatInt(t.Retention.Milliseconds(), 10),
-		})
+		info := b.cluster.TopicInfo(t.Name)
+		var err error
+		switch {
+		case info == nil:
+			err = b.cluster.CreateTopic(t.Name, t.Partitions, settings)
+		case info.Configs[maxMessage] == nil && t.limit() > 0: // made when one limit held for all
+			err = b.set(t.Name, maxMessage, settings[maxMessage])
+		}
 		if err != nil {
 			return fmt.Errorf("creating topic %s: %w", t.Name, err)
 		}
 	}
 	return nil
+}
+
+// set changes one setting of a topic that is there.
+func (b *Broker) set(topic, name, value string) error {
+	log, err := b.Log()
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(log.Options("weir-topics")...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	answers, err := kadm.NewClient(client).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, topic)
+	if err != nil {
+		return err
+	}
+	_, err = answers.On(topic, func(a *kadm.AlterConfigsResponse) error { return a.Err })
+	return err
 }
 
 // HasLog tells whether dir holds the log of an earlier run.

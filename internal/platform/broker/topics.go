@@ -26,6 +26,20 @@ type Topic struct {
 // streams), and the batch adds a little.
 const maxLetter = 9 << 20
 
+// usualBatch is the largest batch that any other topic takes: what Kafka takes
+// when nobody has said otherwise.
+const usualBatch = 1<<20 + 12
+
+const maxMessage = "max.message.bytes"
+
+// limit is the largest batch of the topic, 0 for the brokers' own limit.
+func (t Topic) limit() int {
+	if t.Name == "dead-letter" {
+		return maxLetter
+	}
+	return 0
+}
+
 // Topics are those of standalone mode. Partitions are few, because each synced
 // partition batch costs an fsync.
 func Topics() []Topic { return topics(1, 1, 1, 1) }
@@ -52,8 +66,8 @@ func (t Topic) configs(replicas int16) map[string]string {
 		"retention.ms":    strconv.FormatInt(t.Retention.Milliseconds(), 10),
 		"retention.bytes": "-1", // what has not been processed yet must not go because there is much of it
 	}
-	if t.Name == "dead-letter" {
-		set["max.message.bytes"] = strconv.Itoa(maxLetter)
+	if n := t.limit(); n > 0 {
+		set[maxMessage] = strconv.Itoa(n)
 	}
 	if replicas >= 3 {
 		set["min.insync.replicas"] = "2"

@@ -31,7 +31,7 @@ func (d storedLetters) scan(ctx context.Context, q letterQuery, each func(*lette
 			return nil
 		}
 		l := &letter{ID: r.IDText(), Fleet: r.Fleet, Stage: r.Stage, Code: event.Code(r.Code), Message: r.Message,
-			Device: r.Device, FailedAt: time.UnixMicro(r.FailedAt), Original: slices.Clone(r.Original)}
+			Device: r.Device, FailedAt: time.UnixMicro(r.FailedAt), Original: slices.Clone(r.Original), Cut: r.Cut()}
 		if r.Headers != nil {
 			if err := json.Unmarshal(r.Headers, &l.Headers); err != nil {
 				return fmt.Errorf("reading the headers of dead letter %s: %w", l.ID, err)

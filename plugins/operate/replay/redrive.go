@@ -149,7 +149,7 @@ func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*p
 			straight.skipped++
 			continue
 		}
-		value, ok, err := patch.apply(l.Original)
+		value, ok, err := patch.whole(l)
 		switch {
 		case patch.fatal(err):
 			return nil, err
@@ -266,10 +266,10 @@ func (r *run) preview(ctx context.Context, q letterQuery, patch *patcher) error 
 
 func sample(l *letter, patch *patcher) (Sample, error) {
 	s := Sample{ID: l.ID, Fleet: l.Fleet, Stage: l.Stage, Code: l.Code, Message: l.Message, Device: l.Device, FailedAt: l.FailedAt.UTC(), Original: cut(l.Original)}
-	if patch.text == "" {
+	if patch.text == "" && l.Cut == "" {
 		return s, nil
 	}
-	switch patched, ok, err := patch.apply(l.Original); {
+	switch patched, ok, err := patch.whole(l); {
 	case patch.fatal(err):
 		return s, err
 	case err != nil:
@@ -285,3 +285,12 @@ func sample(l *letter, patch *patcher) (Sample, error) {
 
 // cut returns the bytes as text, as much as a sample shows.
 func cut(raw []byte) string { return string(raw[:min(len(raw), sampleBytes)]) }
+
+// whole is apply, but for what is not all there: the log would take a part of
+// an event for one.
+func (p *patcher) whole(l *letter) (repaired []byte, ok bool, err error) {
+	if l.Cut != "" {
+		return nil, false, fmt.Errorf("it cannot go back: %s", l.Cut)
+	}
+	return p.apply(l.Original)
+}

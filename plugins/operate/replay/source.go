@@ -94,6 +94,7 @@ type letter struct {
 	Device   string
 	FailedAt time.Time
 	Original []byte
+	Cut      string // what is missing of Original, "" if nothing is: then it cannot go back
 	Headers  map[string]string
 	// Delivery is the coordinates that the event is known by from now on: of
 	// the record that failed, or, of an event that never was on the log, of

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"regexp"
 	"time"
-	"unicode/utf8"
 
 	"weir/internal/event"
 	"weir/internal/platform/rawjson"
@@ -28,22 +27,27 @@ const (
 // Envelope is a dead letter: what failed, where, why, and the bytes as they
 // were, so that it can be looked at, repaired and sent in again.
 type Envelope struct {
-	Version    int                `json:"version"`
-	ID         string             `json:"id"` // the same for each delivery of the same failure
-	Fleet      string             `json:"fleet"`
-	Stage      string             `json:"stage"`
-	Code       event.Code         `json:"code"`
-	Message    string             `json:"message"`
-	Errors     []event.FieldError `json:"errors"`
-	Original   string             `json:"original"`
-	Encoding   string             `json:"original_encoding"`
-	Origin     *Origin            `json:"origin,omitempty"`   // the record that failed; none when it was refused at the gate
-	Delivery   *Origin            `json:"delivery,omitempty"` // its first delivery, when it had been published again
-	Headers    map[string]string  `json:"headers,omitempty"`
-	ReceivedAt string             `json:"received_at,omitempty"`
-	FailedAt   string             `json:"failed_at"`
-	Device     string             `json:"device_id,omitempty"`
-	Event      string             `json:"event_id,omitempty"`
+	Version  int                `json:"version"`
+	ID       string             `json:"id"` // the same for each delivery of the same failure
+	Fleet    string             `json:"fleet"`
+	Stage    string             `json:"stage"`
+	Code     event.Code         `json:"code"`
+	Message  string             `json:"message"`
+	Errors   []event.FieldError `json:"errors"`
+	Original string             `json:"original"`
+	Encoding string             `json:"original_encoding"`
+
+	// Of an original that did not fit: Original is its beginning.
+	OriginalSize   int64  `json:"original_size,omitempty"`
+	OriginalSHA256 string `json:"original_sha256,omitempty"` // in hex
+
+	Origin     *Origin           `json:"origin,omitempty"`   // the record that failed; none when it was refused at the gate
+	Delivery   *Origin           `json:"delivery,omitempty"` // its first delivery, when it had been published again
+	Headers    map[string]string `json:"headers,omitempty"`
+	ReceivedAt string            `json:"received_at,omitempty"`
+	FailedAt   string            `json:"failed_at"`
+	Device     string            `json:"device_id,omitempty"`
+	Event      string            `json:"event_id,omitempty"`
 }
 
 // Origin is the coordinates of a record.
@@ -93,11 +97,7 @@ func NewEnvelope(f Failure) *Envelope {
 	if f.Delivery != nil {
 		e.Delivery = originOf(*f.Delivery)
 	}
-	if utf8.Valid(f.Original) {
-		e.Original, e.Encoding = string(f.Original), EncodingText
-	} else {
-		e.Original, e.Encoding = base64.StdEncoding.EncodeToString(f.Original), EncodingBase64
-	}
+	e.keep(f.Original)
 	e.Device, e.Event = identify(f.Original)
 	return e
 }

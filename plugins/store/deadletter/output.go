@@ -26,8 +26,21 @@ const (
 	deadLetterFieldBatching = "batching"
 )
 
-// StageFolder is the key of the folder level below the date.
-const StageFolder = "stage"
+// The key of the folder level below the date. It is no column's name: readers
+// that make columns of folders (Arrow, Hive, Trino) take no folder that repeats
+// one. An older weir wrote stageFolder; both are read.
+const (
+	failedInFolder = "failed_in"
+	stageFolder    = "stage"
+)
+
+// stageOf returns the stage that an object's folder names.
+func stageOf(o lake.Object) string {
+	if stage := o.Tag(failedInFolder); stage != "" {
+		return stage
+	}
+	return o.Tag(stageFolder)
+}
 
 func outputSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
@@ -36,7 +49,7 @@ func outputSpec() *service.ConfigSpec {
 		Summary("Stores dead letters as Parquet objects by date and stage.").
 		Description(`
 Takes the envelopes that `+"`dead_letter`"+` makes. Each batch becomes one object per date and stage, below
-`+"`date=YYYY-MM-DD/stage=…/`"+`; an object appears whole or not at all, and the batch is acknowledged when all its objects are durable.
+`+"`date=YYYY-MM-DD/failed_in=STAGE/`"+`; an object appears whole or not at all, and the batch is acknowledged when all its objects are durable.
 Each object lists in its metadata the records it stores and the records they came from. Dead letters that the log delivers
 again are recognised and skipped. A message that is no envelope is stored too, with stage `+"`dead_letter`"+`.`).
 		Field(service.NewStringField(deadLetterFieldURL).
@@ -172,7 +185,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			}
 			continue
 		}
-		folder := path.Join(lake.DateFolder(time.UnixMicro(r.FailedAt)), StageFolder+"="+r.Stage)
+		folder := path.Join(lake.DateFolder(time.UnixMicro(r.FailedAt)), failedInFolder+"="+r.Stage)
 		folders[folder] = append(folders[folder], r)
 	}
 	if err := o.flush(ctx, tombstones, now, folders, erased.Coverage()); err != nil {

@@ -29,7 +29,7 @@ func processorSpec() *service.ConfigSpec {
 		Description(`
 Use it in the output that failed messages are routed to: those that are `+"`errored()`"+`, for what an output refused is an outage. The reason
 is what a processor of weir's marked the message with, or else the text of its error, with code `+"`processing_failed`"+`. The envelope follows
-`+"`schemas/dead_letter/v1.json`"+`; its id is the same whenever the same record fails at the same stage.
+`+"`schemas/dead_letter/v1.json`"+`, and takes at most 8 MiB: of an original that does not fit it has the beginning, the length and the SHA-256; its id is the same whenever the same record fails at the same stage.
 
 The processor clears the message's error, tells the request that the event came with, if any, that it was rejected, and sets
 metadata `+"`local_device`"+` to the device, or to the dead letter's id when no device can be read, as the record key.`).
@@ -115,7 +115,7 @@ func (p *processor) Process(_ context.Context, msg *service.Message) (service.Me
 	if err != nil {
 		return nil, fmt.Errorf("writing a dead letter: %w", err)
 	}
-	p.replace(msg, e, raw)
+	p.replace(msg, f.Headers, e, raw)
 	p.count.Incr(1, p.stage, string(e.Code))
 	return service.MessageBatch{msg}, nil
 }
@@ -123,15 +123,17 @@ func (p *processor) Process(_ context.Context, msg *service.Message) (service.Me
 // replace makes the message a healthy one that carries the envelope. Headers
 // of the record that failed are in the envelope; only those that say whose it
 // is stay beside it.
-func (p *processor) replace(msg *service.Message, e *Envelope, raw []byte) {
+func (p *processor) replace(msg *service.Message, headers map[string]string, e *Envelope, raw []byte) {
 	msg.SetBytes(raw)
 	msg.SetError(nil)
-	for key := range e.Headers {
-		switch key {
+	for key := range headers {
+		switch value, _ := msg.MetaGet(key); key {
 		case event.HeaderFleet, event.HeaderReceivedAt, event.HeaderTraceparent:
-		default:
-			msg.MetaDelete(key)
+			if len(value) <= maxName {
+				continue
+			}
 		}
+		msg.MetaDelete(key)
 	}
 	for _, key := range []string{event.MetaCode, event.MetaErrors, event.MetaDuplicateOf, metaFallbackError} {
 		msg.MetaDelete(key)

@@ -37,7 +37,7 @@ func Scan(ctx context.Context, store *lake.Store, q Query, each func(*Row) error
 			return err
 		}
 		objects = slices.DeleteFunc(objects, func(o lake.Object) bool {
-			return len(q.Stages) > 0 && !slices.Contains(q.Stages, o.Tag(StageFolder))
+			return len(q.Stages) > 0 && !slices.Contains(q.Stages, stageOf(o))
 		})
 		err = store.Scan(ctx, Table(), objects, q.From, q.To, func(ref lake.Ref) error {
 			r, err := decodeRef(ref)
@@ -73,7 +73,7 @@ func decodeRef(ref lake.Ref) (*Row, error) {
 		}
 		return nil
 	}
-	micros := func(v parquet.Value) int64 {
+	number := func(v parquet.Value) int64 {
 		if v.IsNull() {
 			return 0
 		}
@@ -82,8 +82,9 @@ func decodeRef(ref lake.Ref) (*Row, error) {
 	r := &Row{
 		Version: ref.Value(colVersion).Int32(), Fleet: text(colFleet), Stage: text(colStage), Code: text(colCode),
 		Message: text(colMessage), Errors: ref.Value(colErrors).ByteArray(), Original: ref.Value(colOriginal).ByteArray(),
-		Headers: optional(colHeaders), ReceivedAt: micros(ref.Value(colReceivedAt)), FailedAt: ref.Value(colFailedAt).Int64(),
+		Headers: optional(colHeaders), ReceivedAt: number(ref.Value(colReceivedAt)), FailedAt: ref.Value(colFailedAt).Int64(),
 		Device: string(optional(colDevice)), Event: string(optional(colEvent)),
+		OriginalSize: number(ref.Value(colOriginalSize)), OriginalSHA256: string(optional(colOriginalSHA256)),
 	}
 	copy(r.ID[:], ref.Value(colID).ByteArray())
 	if c, ok := refCoordinates(ref, colOriginTopic); ok {

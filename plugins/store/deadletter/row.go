@@ -28,7 +28,8 @@ func newRow(msg *service.Message, now time.Time) (*Row, error) {
 		record = &c
 	}
 	e, err := ParseEnvelope(raw)
-	if err != nil {
+	unreadable := err != nil
+	if unreadable {
 		e = NewEnvelope(Failure{
 			Stage: stageUnreadable, Rejection: event.Reject(event.CodeInvalidEvent, "", err.Error()),
 			Original: raw, Fleet: event.FleetOf(msg), Record: record,
@@ -38,6 +39,9 @@ func newRow(msg *service.Message, now time.Time) (*Row, error) {
 	r, err := e.row()
 	if err != nil {
 		return nil, err
+	}
+	if unreadable { // a row has room for all of it
+		r.Original, r.OriginalSize, r.OriginalSHA256 = raw, 0, ""
 	}
 	r.Record = record
 	return r, nil
@@ -54,7 +58,7 @@ func (e *Envelope) row() (*Row, error) {
 	}
 	r := &Row{
 		Version: int32(e.Version), Fleet: e.Fleet, Stage: e.Stage, Code: string(e.Code), Message: e.Message,
-		Original: original, Device: e.Device, Event: e.Event, ReceivedAt: timeOf(e.ReceivedAt), FailedAt: timeOf(e.FailedAt),
+		Original: original, OriginalSize: e.OriginalSize, OriginalSHA256: e.OriginalSHA256, Device: e.Device, Event: e.Event, ReceivedAt: timeOf(e.ReceivedAt), FailedAt: timeOf(e.FailedAt),
 	}
 	r.ID, _ = text.ParseUUID(e.ID) // checked by ParseEnvelope, or made here
 	if r.Errors, err = json.Marshal(errs); err != nil {
@@ -103,6 +107,7 @@ func (r *Row) Envelope() (*Envelope, error) {
 		f.Received = time.UnixMicro(r.ReceivedAt).UTC().Format(event.TimeFormat)
 	}
 	e := NewEnvelope(f)
+	e.OriginalSize, e.OriginalSHA256 = r.OriginalSize, r.OriginalSHA256
 	e.ID, e.Version, e.Message, e.Device, e.Event = r.IDText(), int(r.Version), r.Message, r.Device, r.Event
 	return e, nil
 }

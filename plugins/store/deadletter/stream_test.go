@@ -154,7 +154,7 @@ func stored(t testing.TB, url string) []layout {
 		}
 		_ = r.Close()
 		for _, row := range rows {
-			if row.Stage != o.Tag(StageFolder) {
+			if row.Stage != stageOf(o) {
 				t.Fatalf("a row of stage %s lies in %s", row.Stage, o.Key)
 			}
 		}

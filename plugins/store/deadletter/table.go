@@ -31,6 +31,11 @@ type layout struct {
 	Topic           string   `parquet:"topic,optional,dict"`
 	Partition       int32    `parquet:"partition,optional"`
 	Offset          int64    `parquet:"offset,optional,delta"`
+
+	// Of an original that was cut. Columns are only ever added here, and optional:
+	// objects that were written before have nulls in them.
+	OriginalSize   int64  `parquet:"original_size,optional"`
+	OriginalSHA256 string `parquet:"original_sha256,optional"`
 }
 
 // The leaf columns, by position.
@@ -55,6 +60,8 @@ const (
 	colTopic
 	colPartition
 	colOffset
+	colOriginalSize
+	colOriginalSHA256
 	columnCount
 )
 
@@ -76,22 +83,25 @@ func Table() *lake.Table {
 
 // Row is a dead letter as it is stored.
 type Row struct {
-	ID         [16]byte
-	Version    int32
-	Fleet      string
-	Stage      string
-	Code       string
-	Message    string
-	Errors     []byte // JSON array of {pointer, message}
-	Original   []byte
-	Origin     *event.Coordinates
-	Delivery   *event.Coordinates
-	Headers    []byte // JSON object, or nil
-	ReceivedAt int64  // microseconds since 1970; 0 when unknown
-	FailedAt   int64
-	Device     string
-	Event      string
-	Record     *event.Coordinates // of the dead letter itself; nil when it came from no log
+	ID             [16]byte
+	Version        int32
+	Fleet          string
+	Stage          string
+	Code           string
+	Message        string
+	Errors         []byte // JSON array of {pointer, message}
+	Original       []byte
+	Origin         *event.Coordinates
+	Delivery       *event.Coordinates
+	Headers        []byte // JSON object, or nil
+	ReceivedAt     int64  // microseconds since 1970; 0 when unknown
+	FailedAt       int64
+	Device         string
+	Event          string
+	OriginalSize   int64  // 0 unless Original is only the beginning
+	OriginalSHA256 string // of all of it, in hex
+
+	Record *event.Coordinates // of the dead letter itself; nil when it came from no log
 }
 
 func columns(rows []*Row) lake.Columns { return lake.ColumnsOf(rows, (*Row).value) }
@@ -131,6 +141,10 @@ func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 		return lake.OptionalText(dst, r.Device, col)
 	case colEvent:
 		return lake.OptionalText(dst, r.Event, col)
+	case colOriginalSize:
+		return lake.Optional(dst, parquet.Int64Value(r.OriginalSize), r.OriginalSize != 0, col)
+	case colOriginalSHA256:
+		return lake.OptionalText(dst, r.OriginalSHA256, col)
 	}
 	return coordinate(dst, r.Record, col, col-colTopic)
 }

@@ -177,11 +177,20 @@ func (r *Rows) Detach() *Batch {
 	return b
 }
 
-// Value returns the row's value of a flat leaf column.
-func (r Ref) Value(col int) parquet.Value { return r.batch.values[col][r.row] }
+// Value returns the row's value of a flat leaf column: null of one that the
+// object was written before.
+func (r Ref) Value(col int) parquet.Value {
+	if col >= len(r.batch.values) {
+		return parquet.Value{}.Level(0, 0, col)
+	}
+	return r.batch.values[col][r.row]
+}
 
 // Append appends the row's values of a leaf column, flat or repeated.
 func (r Ref) Append(dst []parquet.Value, col int) []parquet.Value {
+	if col >= len(r.batch.values) {
+		return append(dst, r.Value(col))
+	}
 	starts := r.batch.starts[col]
 	switch {
 	case starts == nil:

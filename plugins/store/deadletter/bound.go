@@ -1,0 +1,155 @@
+package deadletter
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"weir/internal/event"
+)
+
+// An envelope always fits: whatever the log took can be set aside. Its limit
+// lies below the 8 MiB that every output of dead letters takes
+// (max_message_bytes of the streams, the topic's own is above it), and leaves
+// room for what travels beside it. What is cut is longer than anything that the
+// gate lets in, or that a log with Kafka's own limits holds.
+const (
+	maxEnvelope = 8<<20 - 128<<10
+	maxMessage  = 4 << 10
+	maxReason   = 1 << 10 // of one field's message, and half of it of its pointer
+	maxReasons  = 64
+	maxHeaders  = 2 << 20   // all of them, as JSON
+	maxName     = 1 << 10   // a fleet, and what travels beside the envelope
+	maxTopic    = 249       // Kafka's own
+	maxRest     = 768 << 10 // everything but headers and original, as JSON
+)
+
+// keep puts the original bytes into the envelope: all of them, or, if they do
+// not fit, or not all headers do, the first ones, with the length and the hash
+// of all.
+func (e *Envelope) keep(original []byte) {
+	e.Message = shortened(e.Message, maxMessage)
+	e.Errors = slices.Clone(e.Errors[:min(len(e.Errors), maxReasons)])
+	for i, r := range e.Errors {
+		e.Errors[i] = event.FieldError{Pointer: shortened(r.Pointer, maxReason/2), Message: shortened(r.Message, maxReason)}
+	}
+	e.Fleet = shortened(e.Fleet, maxName)
+	for _, c := range []**Origin{&e.Origin, &e.Delivery} {
+		if *c != nil && len((*c).Topic) > maxTopic {
+			*c = nil // no topic of Kafka's: somebody made it up
+		}
+	}
+	size, whole := e.keepHeaders()
+	room := maxEnvelope - maxRest - size
+	if n, text := escaped(original, room); text {
+		e.Original, e.Encoding = string(original[:n]), EncodingText
+		whole = whole && n == len(original)
+	} else {
+		n := min(len(original), room/4*3)
+		e.Original, e.Encoding = base64.StdEncoding.EncodeToString(original[:n]), EncodingBase64
+		whole = whole && n == len(original)
+	}
+	if !whole {
+		sum := sha256.Sum256(original)
+		e.OriginalSize, e.OriginalSHA256 = int64(len(original)), hex.EncodeToString(sum[:])
+	}
+}
+
+// keepHeaders drops headers, the longest first, until the others fit. It
+// returns their size as JSON, and whether all of them do.
+func (e *Envelope) keepHeaders() (size int, whole bool) {
+	names := make([]string, 0, len(e.Headers))
+	cost := func(name string) int {
+		return quoted(name) + quoted(e.Headers[name]) + len(`"":"",`)
+	}
+	for name := range e.Headers {
+		names = append(names, name)
+		size += cost(name)
+	}
+	if size <= maxHeaders {
+		return size, true
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(len(e.Headers[b]), len(e.Headers[a])) })
+	kept := make(map[string]string, len(names))
+	for _, name := range names {
+		if size > maxHeaders {
+			size -= cost(name)
+			continue
+		}
+		kept[name] = e.Headers[name]
+	}
+	e.Headers = kept
+	return size, false
+}
+
+// escaped returns how many of the bytes, to the end of a character, take at most
+// room as a JSON string, and whether all of them are text.
+func escaped(raw []byte, room int) (n int, text bool) {
+	if !utf8.Valid(raw) {
+		return 0, false
+	}
+	if len(raw) <= room/6 { // whatever it holds
+		return len(raw), true
+	}
+	for n < len(raw) {
+		_, size := utf8.DecodeRune(raw[n:])
+		if room -= cost(raw[n : n+size]); room < 0 {
+			break
+		}
+		n += size
+	}
+	return n, true
+}
+
+// cost is what one character takes in a JSON string, at most.
+func cost(char []byte) int {
+	switch c := char[0]; {
+	case c == '\n' || c == '\r' || c == '\t' || c == '"' || c == '\\':
+		return 2
+	case c < 0x20 || c == '<' || c == '>' || c == '&' || c == 0x7f || len(char) == 3:
+		return 6
+	}
+	return len(char)
+}
+
+// quoted is what a text takes in a JSON string, at most.
+func quoted(s string) (n int) {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 {
+			n += 6
+		} else {
+			n += cost([]byte(s[i : i+size]))
+		}
+		i += size
+	}
+	return n
+}
+
+// shortened cuts a text that is longer than n bytes, at a character.
+func shortened(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// Cut says what is missing of a dead letter, "" if nothing is.
+func (r *Row) Cut() string {
+	if r.OriginalSize == 0 {
+		return ""
+	}
+	where := "it was refused before the log had it"
+	if r.Origin != nil {
+		where = "while the log keeps it, the record is " + r.Origin.String()
+	}
+	return fmt.Sprintf("its original was too large to keep: of %d bytes (SHA-256 %s) it has the first %d; %s",
+		r.OriginalSize, r.OriginalSHA256, len(r.Original), where)
+}
