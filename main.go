@@ -17,6 +17,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/cli"
+	"weir/internal/platform/text"
 	"weir/plugins"
 )
 
@@ -41,7 +42,7 @@ func main() {
 	}
 	code, err := run(context.Background(), os.Args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, text.Printable(err.Error()))
 	}
 	os.Exit(code)
 }

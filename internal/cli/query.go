@@ -45,7 +45,7 @@ be read some seconds after it was accepted.
 				return err
 			}
 			defer store.Close()
-			stats, err := raw.NewReader(store).Export(c.Context, e, c.App.Writer)
+			stats, err := raw.NewReader(store).Export(c.Context, e, dataWriter(c))
 			if err != nil {
 				return fmt.Errorf("querying events: %w", err)
 			}

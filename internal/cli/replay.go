@@ -110,9 +110,9 @@ func progressShown(c *cli.Context) func(string) {
 	return func(line string) {
 		switch {
 		case terminal && line == "":
-			_, _ = fmt.Fprintln(c.App.ErrWriter)
-		case terminal:
-			_, _ = fmt.Fprintf(c.App.ErrWriter, "\r\x1b[K%s", line)
+			_, _ = fmt.Fprintln(os.Stderr)
+		case terminal: // over the last line
+			_, _ = fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text.Printable(line))
 		case line != "" && line != last && time.Since(lastAt) >= 5*time.Second:
 			_, _ = fmt.Fprintln(c.App.ErrWriter, line)
 			last, lastAt = line, time.Now()

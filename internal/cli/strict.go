@@ -11,11 +11,11 @@ import (
 
 // strict makes a command and those below it refuse what they would not look at:
 // arguments too many, numbers and times below zero, words that are no choice.
-// Its errors end with the codes of exit.go.
+// Its errors end with the codes of exit.go, and what it prints is printable.
 func strict(cmd *cli.Command) *cli.Command {
 	cmd.HideHelpCommand = true // --help does; a word is an argument
 	cmd.OnUsageError = func(c *cli.Context, err error, _ bool) error {
-		return cli.Exit(usagef("%w: see %s --help", err, c.Command.HelpName), exitUsage)
+		return cli.Exit(printableError{usagef("%w: see %s --help", err, c.Command.HelpName)}, exitUsage)
 	}
 	for _, sub := range cmd.Subcommands {
 		strict(sub)
@@ -31,12 +31,13 @@ func strict(cmd *cli.Command) *cli.Command {
 		}
 	}
 	cmd.Action = func(c *cli.Context) error {
+		printable(c)
 		err := checked(c, required)
 		if err == nil {
 			err = action(c)
 		}
 		if code := ExitCode(err); code != 0 {
-			return cli.Exit(err, code)
+			return cli.Exit(printableError{err}, code)
 		}
 		return nil
 	}

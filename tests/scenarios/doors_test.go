@@ -229,3 +229,32 @@ func TestRedrive_PatchIsBounded(t *testing.T) {
 	s.audit()
 	s.stop()
 }
+
+// Bytes of devices reach the terminals of people only as text.
+func TestReplay_ShowsDeadLettersAsText(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	for _, body := range []string{
+		`{"device_id": "pump\u001b[2J\u202e", "event_id": "\u001b]0;owned\u0007", "device_firmware_version": "2.1.0\u001b[31m", "timestamp": "\u009b31m"}`,
+		"{\"device_id\": \"pump\x1b[2J\r\", not JSON \u202e",
+	} {
+		if status, err := postOne(t, s.addresses[0], s.key, body); err != nil || status != 400 {
+			t.Fatalf("answered %d: %v", status, err)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) { // until the dead letters are stored
+		cmd := exec.Command(s.bin, "replay", "--data", s.data, "--mode", "redrive", "--dry-run", "--reason", "a\x1b[31m", "--patch", `root.x = throw("no\u001b[31m")`)
+		out, err := cmd.CombinedOutput()
+		if i := bytes.IndexAny(out, "\x1b\r\a\u202e\u009b"); i >= 0 {
+			t.Fatalf("a terminal obeys %q", out[max(i-40, 0):min(i+40, len(out))])
+		}
+		if err == nil && bytes.Contains(out, []byte(`\u202e`)) && bytes.Count(out, []byte(`\u001b`)) > 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it shows no dead letters: %v\n%s", err, out)
+		}
+	}
+}

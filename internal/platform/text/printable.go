@@ -1,0 +1,95 @@
+package text
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Printable returns s with everything escaped that would do something to a
+// terminal instead of showing: control characters but for line feeds and tabs,
+// what turns the direction of text, and bytes that are no UTF-8. Characters are
+// escaped as in JSON (\u001b), so that JSON stays the same JSON; other bytes as
+// \x9b.
+func Printable(s string) string {
+	if i := strings.IndexFunc(s, hidden); i < 0 {
+		return s
+	}
+	return string(appendPrintable(make([]byte, 0, len(s)+16), []byte(s)))
+}
+
+// hidden tells whether a character does not show as itself. It is true of the
+// replacement character too, which may stand for a byte that is no UTF-8.
+func hidden(r rune) bool {
+	return r != '\n' && r != '\t' && (r == utf8.RuneError || !unicode.IsGraphic(r))
+}
+
+func appendPrintable(to, raw []byte) []byte {
+	for len(raw) > 0 {
+		r, n := utf8.DecodeRune(raw)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			to = fmt.Appendf(to, `\x%02x`, raw[0])
+		case r == utf8.RuneError || !hidden(r):
+			to = append(to, raw[:n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			to = fmt.Appendf(to, `\u%04x\u%04x`, high, low)
+		default:
+			to = fmt.Appendf(to, `\u%04x`, r)
+		}
+		raw = raw[n:]
+	}
+	return to
+}
+
+// Printer is a writer that hands on what Printable makes of what is written to
+// it. A character that is cut off at the end of a Write is held back for the next;
+// Close writes what is left of one.
+type Printer struct {
+	to   io.Writer
+	held []byte
+}
+
+// NewPrinter returns a Printer in front of a writer.
+func NewPrinter(to io.Writer) *Printer { return &Printer{to: to} }
+
+// Under is the writer behind it, which takes bytes as they are.
+func (p *Printer) Under() io.Writer { return p.to }
+
+// Write implements io.Writer.
+func (p *Printer) Write(raw []byte) (int, error) {
+	all := append(p.held, raw...)
+	whole := len(all) - cutOff(all)
+	out := appendPrintable(make([]byte, 0, whole), all[:whole])
+	p.held = append(p.held[:0:0], all[whole:]...)
+	if _, err := p.to.Write(out); err != nil {
+		return 0, err
+	}
+	return len(raw), nil
+}
+
+// Close implements io.Closer. What it writes to stays open.
+func (p *Printer) Close() error {
+	out := appendPrintable(nil, p.held)
+	p.held = nil
+	_, err := p.to.Write(out)
+	return err
+}
+
+// cutOff is how many bytes at the end begin a character and do not end it.
+func cutOff(raw []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(raw); n++ {
+		tail := raw[len(raw)-n:]
+		if utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
