@@ -97,7 +97,7 @@ that output, the gate cannot know.
 		Field(service.NewStringField(gateFieldGRPC).
 			Description("Where to listen for gRPC (`weir.v1.Ingest`), as host:port; empty is nowhere.").
 			Default("")).
-		Field(service.NewStringField(gateFieldKeys).
+		Field(service.NewStringField(gateFieldKeys).Secret().
 			Description("The SQL store of API keys, as `sqlite://PATH` or `postgres://…`. Make keys with `weir keys create`.").
 			Example("sqlite://data/control.db").
 			Example("postgres://weir:${PASSWORD}@db/weir")).

@@ -42,7 +42,7 @@ func watchSpec() *service.ConfigSpec {
 It reads an endpoint of Prometheus metrics, such as the engine's own `+"`/metrics`"+`, and looks at each condition. A message is a record of kind `+"`pipeline`, as in `schemas/alert/v1.json`"+`. An alert that stays open is emitted again every ten minutes, with the same `+"`alert_id`"+`.
 
 State is in memory: after a restart a condition that still holds opens again, and the alert store folds that into the alert that is open.`).
-		Field(service.NewStringField(watchFieldMetrics).
+		Field(service.NewStringField(watchFieldMetrics).Secret().
 			Description("The URL of the metrics.").
 			Example("http://127.0.0.1:4195/metrics")).
 		Field(service.NewDurationField(watchFieldInterval).

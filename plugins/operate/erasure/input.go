@@ -61,9 +61,9 @@ Each message is the receipt of an erasure that has ended. The control store keep
 		Field(service.NewStringField(erasureFieldControl).
 			Description("The SQL store of erasures, groups, alerts, baselines and replays: `sqlite://PATH` or `postgres://…`.").Secret().
 			Example("sqlite://data/control.db")).
-		Field(service.NewStringField(erasureFieldRaw).
+		Field(service.NewStringField(erasureFieldRaw).Secret().
 			Description("The store of raw events.").Example("file://data/raw")).
-		Field(service.NewStringField(erasureFieldDeadLetter).
+		Field(service.NewStringField(erasureFieldDeadLetter).Secret().
 			Description("The store of dead letters.").Example("file://data/dead-letter")).
 		Field(service.NewStringField(erasureFieldRollups).
 			Description("The SQL store of rollups.").Secret().

@@ -53,9 +53,9 @@ having been audited, as long as the interval is well below the retention. One in
 The gauges `+"`weir_audit_unexplained_events`, `weir_audit_in_flight_events` and `weir_audit_success_timestamp_seconds`"+`, and `+"`weir_audit_runs_total{result=explained|loss|failed}`.").
 		Fields(kafka.Fields()...).
 		Field(text(auditFieldClientID, "How the client names itself to the brokers.", d.ClientID)).
-		Field(service.NewStringField(auditFieldRaw).
+		Field(service.NewStringField(auditFieldRaw).Secret().
 			Description("URL of the raw store.").Example("file:///var/lib/weir/raw")).
-		Field(service.NewStringField(auditFieldDeadLetter).
+		Field(service.NewStringField(auditFieldDeadLetter).Secret().
 			Description("URL of the dead-letter store.").Example("file:///var/lib/weir/dead-letter")).
 		Field(service.NewStringListField(auditFieldTopics).
 			Description("The topics that hold events.").Default(topics).Advanced()).

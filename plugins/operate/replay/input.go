@@ -78,9 +78,9 @@ fast as `+"`rate` and `max_behind`"+` let it.
 		Field(service.NewStringField(replayFieldControl).
 			Description("The SQL store of jobs and of what became of dead letters: `sqlite://PATH` or `postgres://…`.").Secret().
 			Example("sqlite://data/control.db")).
-		Field(service.NewStringField(replayFieldRaw).
+		Field(service.NewStringField(replayFieldRaw).Secret().
 			Description("The store of raw events.").Example("file://data/raw")).
-		Field(service.NewStringField(replayFieldDeadLetter).
+		Field(service.NewStringField(replayFieldDeadLetter).Secret().
 			Description("The store of dead letters.").Example("file://data/dead-letter")).
 		Field(service.NewStringField(replayFieldRollups).
 			Description("The SQL store of rollups, which rebuilds write to.").Secret().

@@ -99,7 +99,7 @@ func urlField(p place) *service.ConfigField {
 		return service.NewStringField(fieldURL).Secret().
 			Description("The SQL store: `sqlite://PATH` or `postgres://…`.").Example(p.example)
 	}
-	return service.NewStringField(fieldURL).
+	return service.NewStringField(fieldURL).Secret().
 		Description("The store: `file:///abs/dir` or `s3://bucket/prefix?region=…`.").Example(p.example)
 }
 

@@ -46,13 +46,13 @@ acknowledged its entry, or after a few seconds with the header `+"`Weir-Audit: p
 		Field(service.NewStringField(apiFieldAddress).
 			Description("The address to listen on.").
 			Default("127.0.0.1:8090")).
-		Field(service.NewStringField(apiFieldControl).
+		Field(service.NewStringField(apiFieldControl).Secret().
 			Description("The SQL store of keys, schemas and the audit log: `sqlite://PATH` or `postgres://…`.").
 			Example("sqlite://data/control.db")).
-		Field(service.NewStringField(apiFieldRollups).
+		Field(service.NewStringField(apiFieldRollups).Secret().
 			Description("The SQL store of rollups that queries read: `sqlite://PATH` or `postgres://…`.").
 			Example("sqlite://data/rollups.db")).
-		Field(service.NewStringField(apiFieldRaw).
+		Field(service.NewStringField(apiFieldRaw).Secret().
 			Description("The store of raw events that queries read: `file://DIR` or `s3://BUCKET?…`. Empty: events cannot be queried.").
 			Example("file://data/raw").Default("")).
 		Example("Queries over local stores", "The audit log goes to a topic.", `

@@ -52,7 +52,7 @@ Takes the envelopes that `+"`dead_letter`"+` makes. Each batch becomes one objec
 `+"`date=YYYY-MM-DD/failed_in=STAGE/`"+`; an object appears whole or not at all, and the batch is acknowledged when all its objects are durable.
 Each object lists in its metadata the records it stores and the records they came from. Dead letters that the log delivers
 again are recognised and skipped. A message that is no envelope is stored too, with stage `+"`dead_letter`"+`.`).
-		Field(service.NewStringField(deadLetterFieldURL).
+		Field(service.NewStringField(deadLetterFieldURL).Secret().
 			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
 			Example("file:///var/lib/weir/dead-letter")).
 		Field(service.NewDurationField(deadLetterFieldRecall).

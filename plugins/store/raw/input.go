@@ -46,7 +46,7 @@ Each message carries the headers of its first delivery and its coordinates (`+"`
 
 With a checkpoint the input goes on, after a crash or a restart, behind what was acknowledged last: at most the batches in flight
 come again. One that had ended ends at once.`).
-		Field(service.NewStringField(rawFieldURL).
+		Field(service.NewStringField(rawFieldURL).Secret().
 			Description("The raw store: `file:///abs/dir` or `s3://bucket/prefix?region=…`.").
 			Example("file:///var/lib/weir/raw")).
 		Field(service.NewStringField(rawFieldFrom).
@@ -67,7 +67,7 @@ come again. One that had ended ends at once.`).
 		Field(service.NewIntField(rawFieldParallel).
 			Description("How many hours are read at a time; 0 means one per core.").
 			Default(0).LintRule(`root = if this < 0 { "must not be negative" }`).Advanced()).
-		Field(service.NewStringField(rawFieldCheckpoint).
+		Field(service.NewStringField(rawFieldCheckpoint).Secret().
 			Description("A SQL store to keep the position in: `sqlite://PATH` or `postgres://…`; empty means to begin anew at every start.").
 			Default("")).
 		Field(service.NewStringField(rawFieldName).

@@ -41,7 +41,7 @@ back, so that records delivered again are skipped. Records of a replay that are 
 Every message must be an event: `+"`event_dedupe`"+`, or another processor before this output, marks what is none, and `+"`reject_errored`"+` keeps
 it away. Should one come through all the same, the rest of its batch is stored and its own input batch is retried, with the reason
 in the log: nothing is dropped here.`).
-		Field(service.NewStringField(rawFieldURL).
+		Field(service.NewStringField(rawFieldURL).Secret().
 			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
 			Examples("file:///var/lib/weir/raw", "s3://telemetry/raw?region=eu-central-1")).
 		Field(service.NewDurationField(rawFieldRecall).
