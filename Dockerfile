@@ -1,4 +1,5 @@
-FROM golang:1.26-bookworm AS build
+# tests/vuln.sh looks at this Go: follow its patch releases.
+FROM golang:1.26.10-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

@@ -2,7 +2,7 @@
 GO ?= go
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: run build test quick lint bench torture
+.PHONY: run build test quick lint vuln bench torture
 
 run: ## everything on this machine, on ./data
 	$(GO) run . up
@@ -21,6 +21,9 @@ lint: build ## Go and YAML
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
 	tests/lint.sh bin/weir
+
+vuln: ## known vulnerabilities that weir calls
+	tests/vuln.sh
 
 bench: build ## measure this machine; the results go to tests/bench/README.md
 	tests/bench/bench.sh

@@ -16,6 +16,9 @@ step "configs"
 tests/configs.sh bin/weir
 
 if [ "${CI:-}" ]; then
+  step "known vulnerabilities"
+  tests/vuln.sh
+
   step "servers"
   WEIR_TEST_DIR=$(mktemp -d) # of this run: what an earlier one left behind is none of its business
   chmod 755 "$WEIR_TEST_DIR" # PostgreSQL runs as a user of its own
