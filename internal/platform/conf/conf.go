@@ -2,88 +2,170 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
 // Read reads fields into variables: names and pointers in turn, as in
 //
-//	conf.Read(parsed, "url", &o.url, "timeout", &o.timeout)
+//	conf.Read(parsed, "url", &o.url, "timeout", conf.Positive(&o.timeout), "sasl.user", &o.user)
 //
-// The type of a pointer says how a field is read: string, bool, int, int64,
-// float64, time.Duration, []string, map[string]string, an interpolated string
-// (or a map of them), or a pointer to one of string, int, float64 and
-// time.Duration for a field that may be left out. It returns the first error,
-// which names the field.
+// A dot goes into an object. The type of a pointer says how a field is read:
+// string, bool, int, int64, float64, time.Duration, []string, map[string]string,
+// an interpolated string (or a map of them), or a pointer to one of string, int,
+// float64 and time.Duration for a field that may be left out. It returns all that
+// is wrong, each with the name of its field.
 func Read(c *service.ParsedConfig, fields ...any) error {
 	if len(fields)%2 != 0 {
 		return fmt.Errorf("reading a config: %d names and variables do not pair", len(fields))
 	}
+	var wrong []error
 	for i := 0; i < len(fields); i += 2 {
 		name, ok := fields[i].(string)
 		if !ok {
 			return fmt.Errorf("reading a config: %v is no field's name", fields[i])
 		}
-		if err := read(c, name, fields[i+1]); err != nil {
-			return fmt.Errorf("reading field %s: %w", name, err)
+		if err := bounded(c, strings.Split(name, "."), fields[i+1]); err != nil {
+			wrong = append(wrong, fmt.Errorf("reading field %s: %w", name, err))
 		}
+	}
+	return errors.Join(wrong...)
+}
+
+// bound is a variable with what its value may be.
+type bound struct {
+	to    any // *int, *int64, *float64 or *time.Duration
+	allow func(float64) bool
+	want  string
+}
+
+// Positive bounds a number or duration: above zero.
+func Positive(to any) any {
+	return bound{to, func(v float64) bool { return v > 0 }, "expected more than zero"}
+}
+
+// NotNegative bounds a number or duration: zero or more.
+func NotNegative(to any) any {
+	return bound{to, func(v float64) bool { return v >= 0 }, "expected zero or more"}
+}
+
+// Between bounds a number: least and most are allowed.
+func Between(to any, least, most float64) any {
+	return bound{to, func(v float64) bool { return v >= least && v <= most }, fmt.Sprintf("expected %g to %g", least, most)}
+}
+
+// size is a number of bytes that is written as "8MiB".
+type size struct {
+	to          *int
+	least, most uint64
+}
+
+// Size reads a string field such as "8MiB" as a number of bytes: least and most
+// are allowed.
+func Size(to *int, least, most uint64) any { return size{to, least, most} }
+
+func (s size) read(c *service.ParsedConfig, path []string) error {
+	text, err := c.FieldString(path...)
+	if err != nil {
+		return err
+	}
+	n, err := humanize.ParseBytes(text)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no size: expected a number with a unit, such as 8MiB", text)
+	case n < s.least || n > s.most:
+		return fmt.Errorf("expected %s to %s", humanize.IBytes(s.least), humanize.IBytes(s.most))
+	}
+	*s.to = int(n)
+	return nil
+}
+
+func bounded(c *service.ParsedConfig, path []string, to any) error {
+	if s, ok := to.(size); ok {
+		return s.read(c, path)
+	}
+	b, ok := to.(bound)
+	if !ok {
+		return read(c, path, to)
+	}
+	if err := read(c, path, b.to); err != nil {
+		return err
+	}
+	var v float64
+	switch to := b.to.(type) {
+	case *int:
+		v = float64(*to)
+	case *int64:
+		v = float64(*to)
+	case *float64:
+		v = *to
+	case *time.Duration:
+		v = to.Seconds()
+	default:
+		return fmt.Errorf("no bounds for a %T", to)
+	}
+	if !b.allow(v) {
+		return errors.New(b.want)
 	}
 	return nil
 }
 
-func read(c *service.ParsedConfig, name string, to any) (err error) {
+func read(c *service.ParsedConfig, path []string, to any) (err error) {
 	switch to := to.(type) {
 	case *string:
-		*to, err = c.FieldString(name)
+		*to, err = c.FieldString(path...)
 	case *bool:
-		*to, err = c.FieldBool(name)
+		*to, err = c.FieldBool(path...)
 	case *int:
-		*to, err = c.FieldInt(name)
+		*to, err = c.FieldInt(path...)
 	case *int64:
 		var n int
-		n, err = c.FieldInt(name)
+		n, err = c.FieldInt(path...)
 		*to = int64(n)
 	case *float64:
-		*to, err = c.FieldFloat(name)
+		*to, err = c.FieldFloat(path...)
 	case *time.Duration:
-		*to, err = c.FieldDuration(name)
+		*to, err = c.FieldDuration(path...)
 	case *[]string:
-		*to, err = c.FieldStringList(name)
+		*to, err = c.FieldStringList(path...)
 	case *map[string]string:
-		*to, err = c.FieldStringMap(name)
+		*to, err = c.FieldStringMap(path...)
 	case **service.InterpolatedString:
-		*to, err = c.FieldInterpolatedString(name)
+		*to, err = c.FieldInterpolatedString(path...)
 	case *map[string]*service.InterpolatedString:
-		*to, err = c.FieldInterpolatedStringMap(name)
+		*to, err = c.FieldInterpolatedStringMap(path...)
 	default:
-		return optional(c, name, to)
+		return optional(c, path, to)
 	}
 	return err
 }
 
 // optional leaves the variable nil where the field is left out.
-func optional(c *service.ParsedConfig, name string, to any) error {
-	there := c.Contains(name)
+func optional(c *service.ParsedConfig, path []string, to any) error {
+	there := c.Contains(path...)
 	switch to := to.(type) {
 	case **string:
-		return set(to, there, name, c.FieldString)
+		return set(to, there, path, c.FieldString)
 	case **int:
-		return set(to, there, name, c.FieldInt)
+		return set(to, there, path, c.FieldInt)
 	case **float64:
-		return set(to, there, name, c.FieldFloat)
+		return set(to, there, path, c.FieldFloat)
 	case **time.Duration:
-		return set(to, there, name, c.FieldDuration)
+		return set(to, there, path, c.FieldDuration)
 	}
 	return fmt.Errorf("no way to read a %T", to)
 }
 
-func set[T any](to **T, there bool, name string, field func(...string) (T, error)) error {
+func set[T any](to **T, there bool, path []string, field func(...string) (T, error)) error {
 	if !there {
 		return nil
 	}
-	v, err := field(name)
+	v, err := field(path...)
 	if err == nil {
 		*to = &v
 	}

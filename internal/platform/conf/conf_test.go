@@ -14,6 +14,8 @@ func spec() *service.ConfigSpec {
 		service.NewFloatField("part").Default(0.5), service.NewDurationField("wait").Default("2s"),
 		service.NewStringListField("names").Default([]any{}), service.NewStringMapField("labels").Default(map[string]any{}),
 		service.NewInterpolatedStringField("key").Default(""), service.NewFloatField("above").Optional(),
+		service.NewObjectField("sasl", service.NewStringField("user").Default("weir")),
+		service.NewStringField("room").Default("64KiB"),
 		service.NewStringField("zone").Optional(), service.NewDurationField("max").Optional(), service.NewIntField("most").Optional(),
 	)
 }
@@ -39,6 +41,19 @@ func TestConf_EachKindOfFieldIsRead(t *testing.T) {
 	if err := Read(parsed, "url", &url, "on", &on, "count", &count, "count", &long, "part", &part, "wait", &wait, "names", &names,
 		"labels", &labels, "key", &key, "above", &above, "zone", &zone, "most", &most, "max", &longest); err != nil {
 		t.Fatal(err)
+	}
+	var user string
+	if err := Read(parsed, "sasl.user", &user); err != nil || user != "weir" {
+		t.Errorf("a field of an object: %q, %v", user, err)
+	}
+	var bytes int
+	if err := Read(parsed, "room", Size(&bytes, 1, 1<<20)); err != nil || bytes != 64<<10 {
+		t.Errorf("a size: %d, %v", bytes, err)
+	}
+	for _, bad := range []any{Size(&bytes, 1, 1<<10), Size(&bytes, 1<<20, 1<<30)} {
+		if err := Read(parsed, "room", bad); err == nil || !strings.Contains(err.Error(), "expected ") {
+			t.Error("a size out of bounds:", err)
+		}
 	}
 	if url != "u" || !on || count != 7 || long != 7 || part != 0.5 || wait != 2*time.Second || len(names) != 2 || labels["x"] != "y" ||
 		above == nil || *above != 1.5 || zone != nil || most == nil || *most != 9 || longest != nil {
@@ -66,5 +81,24 @@ func TestConf_ErrorsNameTheField(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q in it", err, want)
 		}
+	}
+}
+
+func TestConf_BoundsAreOfTheValue(t *testing.T) {
+	parsed, err := spec().ParseYAML("{url: u, count: 0, part: -1, wait: 0s, most: 7}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var count, again int
+	var part float64
+	var wait, zero time.Duration
+	err = Read(parsed, "count", Positive(&count), "part", NotNegative(&part), "wait", Positive(&wait), "wait", NotNegative(&zero),
+		"count", Between(&again, 0, 5))
+	want := "reading field count: expected more than zero\nreading field part: expected zero or more\nreading field wait: expected more than zero"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if err := Read(parsed, "most", Between(&again, 1, 5)); err == nil || !strings.Contains(err.Error(), "expected 1 to 5") {
+		t.Error(err)
 	}
 }

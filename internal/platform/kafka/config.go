@@ -1,8 +1,8 @@
 package kafka
 
 import (
-	"crypto/tls"
 	"fmt"
+	"weir/internal/platform/conf"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -44,22 +44,20 @@ func fields(brokers *service.ConfigField) []*service.ConfigField {
 
 // FromParsed reads the fields. It fails with ErrNoBroker when they name none,
 // which is for the caller to judge where they are optional.
-func FromParsed(conf *service.ParsedConfig) (Cluster, error) {
-	addresses, err := conf.FieldStringList(kafkaFieldBrokers)
-	if err != nil {
+func FromParsed(parsed *service.ParsedConfig) (Cluster, error) {
+	var addresses []string
+	var login Login
+	const sasl = kafkaFieldSASL + "."
+	if err := conf.Read(parsed, kafkaFieldBrokers, &addresses, sasl+kafkaFieldMechanism, &login.Mechanism,
+		sasl+kafkaFieldUser, &login.User, sasl+kafkaFieldPassword, &login.Password); err != nil {
 		return Cluster{}, err
 	}
-	var secure *tls.Config
-	if with, on, err := conf.FieldTLSToggled(kafkaFieldTLS); err != nil {
-		return Cluster{}, fmt.Errorf("reading %s: %w", kafkaFieldTLS, err)
-	} else if on {
-		secure = with
+	secure, on, err := parsed.FieldTLSToggled(kafkaFieldTLS)
+	if err != nil {
+		return Cluster{}, fmt.Errorf("reading field %s: %w", kafkaFieldTLS, err)
 	}
-	var login Login
-	for name, to := range map[string]*string{kafkaFieldMechanism: &login.Mechanism, kafkaFieldUser: &login.User, kafkaFieldPassword: &login.Password} {
-		if *to, err = conf.FieldString(kafkaFieldSASL, name); err != nil {
-			return Cluster{}, err
-		}
+	if !on {
+		secure = nil
 	}
 	return New(addresses, secure, login)
 }

@@ -1,16 +1,14 @@
 package eventlog
 
 import (
-	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 )
 
@@ -33,82 +31,39 @@ type config struct {
 	log *service.Logger
 }
 
-// fields reads a parsed config and keeps the first error.
-type fields struct {
-	conf *service.ParsedConfig
-	err  error
-}
+// The least and the most that a record may have.
+const leastBytes, mostBytes = 1 << 10, math.MaxInt32 / 2
 
-func (f *fields) keep(err error) {
-	if f.err == nil {
-		f.err = err
-	}
-}
-
-func (f *fields) text(path ...string) string {
-	s, err := f.conf.FieldString(path...)
-	f.keep(err)
-	return s
-}
-
-func (f *fields) positive(name string) int {
-	n, err := f.conf.FieldInt(name)
-	f.keep(err)
-	if n < 1 {
-		f.keep(fmt.Errorf("%s must be at least 1", name))
-	}
-	return n
-}
-
-func (f *fields) duration(name string) time.Duration {
-	d, err := f.conf.FieldDuration(name)
-	f.keep(err)
-	if d < 0 {
-		f.keep(fmt.Errorf("%s must not be negative", name))
-	}
-	return d
-}
-
-func (f *fields) bytes(path ...string) int32 {
-	n, err := humanize.ParseBytes(f.text(path...))
-	if err == nil && (n < 1<<10 || n > math.MaxInt32/2) {
-		err = errors.New("must lie between 1KiB and 1GiB")
-	}
+func configFromParsed(parsed *service.ParsedConfig, log *service.Logger) (config, error) {
+	c := config{log: log}
+	var compression string
+	var most, letterMost int
+	const letters = eventLogFieldDeadLetter + "."
+	err := conf.Read(parsed, eventLogFieldClientID, &c.clientID, eventLogFieldTopic, &c.topic, eventLogFieldCompression, &compression,
+		eventLogFieldLinger, conf.NotNegative(&c.linger), eventLogFieldTimeout, conf.NotNegative(&c.timeout),
+		eventLogFieldMaxBytes, conf.Size(&most, leastBytes, mostBytes), eventLogFieldMaxBuffered, conf.Positive(&c.maxBuffered),
+		eventLogFieldMaxInFlight, conf.Positive(&c.inFlight), letters+eventLogFieldTopic, &c.letterTopic,
+		letters+eventLogFieldMaxBytes, conf.Size(&letterMost, leastBytes, mostBytes))
 	if err != nil {
-		f.keep(fmt.Errorf("%s: %w", strings.Join(path, "."), err))
-		return 0
+		return c, err
 	}
-	return int32(n)
-}
-
-func configFromParsed(conf *service.ParsedConfig, log *service.Logger) (config, error) {
-	f := &fields{conf: conf}
-	c := config{
-		clientID: f.text(eventLogFieldClientID), topic: f.text(eventLogFieldTopic),
-		linger: f.duration(eventLogFieldLinger), timeout: f.duration(eventLogFieldTimeout),
-		maxBytes: f.bytes(eventLogFieldMaxBytes), maxBuffered: f.positive(eventLogFieldMaxBuffered), inFlight: f.positive(eventLogFieldMaxInFlight),
-		letterTopic: f.text(eventLogFieldDeadLetter, eventLogFieldTopic), letterBytes: f.bytes(eventLogFieldDeadLetter, eventLogFieldMaxBytes),
-		compression: f.codec(), log: log,
+	if c.cluster, err = kafka.FromParsed(parsed); err != nil {
+		return c, err
 	}
-	var err error
-	c.cluster, err = kafka.FromParsed(conf)
-	f.keep(err)
 	switch {
 	case c.topic == "":
-		f.keep(fmt.Errorf("%s is empty", eventLogFieldTopic))
+		return c, fmt.Errorf("reading field %s: it is empty", eventLogFieldTopic)
 	case c.topic == c.letterTopic:
-		f.keep(fmt.Errorf("%s.%s must be another topic", eventLogFieldDeadLetter, eventLogFieldTopic))
+		return c, fmt.Errorf("reading field %s%s: expected another topic than that of events", letters, eventLogFieldTopic)
 	}
-	if f.err != nil {
-		return c, f.err
-	}
-	c.letterBytes = max(c.letterBytes, c.maxBytes)
-	c.processors, err = conf.FieldProcessorList(eventLogFieldDeadLetter, eventLogFieldProcessors)
+	c.compression = codec(compression)
+	c.maxBytes, c.letterBytes = int32(most), int32(max(most, letterMost))
+	c.processors, err = parsed.FieldProcessorList(eventLogFieldDeadLetter, eventLogFieldProcessors)
 	return c, err
 }
 
-func (f *fields) codec() kgo.CompressionCodec {
-	switch f.text(eventLogFieldCompression) {
+func codec(name string) kgo.CompressionCodec {
+	switch name {
 	case "lz4":
 		return kgo.Lz4Compression()
 	case "snappy":

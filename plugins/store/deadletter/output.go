@@ -15,6 +15,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/plugins/store/lake"
 )
@@ -109,7 +110,7 @@ type output struct {
 	memory  *lake.Memory
 }
 
-func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, error) {
+func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	m := res.Metrics()
 	o := &output{
 		table: Table(), res: res, now: time.Now,
@@ -118,17 +119,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 		objects:    m.NewCounter("weir_dead_letter_objects_total"),
 		bytes:      m.NewCounter("weir_dead_letter_written_bytes_total"),
 	}
-	var err error
-	if o.url, err = conf.FieldString(deadLetterFieldURL); err != nil {
-		return nil, err
-	}
-	if o.recall, err = conf.FieldDuration(deadLetterFieldRecall); err != nil {
-		return nil, err
-	}
-	if o.timeout, err = conf.FieldDuration(deadLetterFieldTimeout); err != nil {
-		return nil, err
-	}
-	return o, nil
+	return o, conf.Read(parsed, deadLetterFieldURL, &o.url, deadLetterFieldRecall, &o.recall, deadLetterFieldTimeout, &o.timeout)
 }
 
 // Connect opens the store and reads what was written to it within recall.

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 )
 
 const deadLetterFieldStage = "stage"
@@ -67,9 +68,9 @@ type processor struct {
 	now   func() time.Time
 }
 
-func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
-	stage, err := conf.FieldString(deadLetterFieldStage)
-	if err != nil {
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	var stage string
+	if err := conf.Read(parsed, deadLetterFieldStage, &stage); err != nil {
 		return nil, err
 	}
 	if err := CheckStage(stage); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/plugins/store/lake"
 )
@@ -103,28 +104,10 @@ type output struct {
 	memory  *lake.Memory
 }
 
-func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, error) {
+func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{table: Table(), res: res, count: newCounters(res.Metrics()), now: time.Now}
-	var err error
-	if o.url, err = conf.FieldString(rawFieldURL); err != nil {
-		return nil, err
-	}
-	if o.recall, err = conf.FieldDuration(rawFieldRecall); err != nil {
-		return nil, err
-	}
-	if o.timeout, err = conf.FieldDuration(rawFieldTimeout); err != nil {
-		return nil, err
-	}
-	if o.maxRows, err = conf.FieldInt(rawFieldMaxObjectRows); err != nil {
-		return nil, err
-	}
-	if o.options.RowGroupRows, err = conf.FieldInt(rawFieldRowGroupRows); err != nil {
-		return nil, err
-	}
-	if o.maxRows < 1 || o.options.RowGroupRows < 1 {
-		return nil, fmt.Errorf("%s and %s must be at least 1", rawFieldMaxObjectRows, rawFieldRowGroupRows)
-	}
-	return o, nil
+	return o, conf.Read(parsed, rawFieldURL, &o.url, rawFieldRecall, &o.recall, rawFieldTimeout, &o.timeout,
+		rawFieldMaxObjectRows, conf.Positive(&o.maxRows), rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows))
 }
 
 // Connect opens the store and reads what was written to it within recall.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/sqldb"
 )
@@ -101,33 +102,13 @@ type output struct {
 	stopped chan struct{}
 }
 
-func newOutput(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
 	o := &output{res: res}
-	batching, err := conf.FieldBatchPolicy(rollupFieldBatching)
-	duration := func(name string, to *time.Duration) {
-		d, e := conf.FieldDuration(name)
-		if e == nil && d <= 0 {
-			e = fmt.Errorf("field %s: expected a duration above zero", name)
-		}
-		*to, err = d, errors.Join(err, e)
-	}
-	duration(rollupFieldRetention, &o.limits.Keep)
-	if d, e := conf.FieldDuration(rollupFieldWrite); e != nil || d < 0 {
-		err = errors.Join(err, e, fmt.Errorf("field %s: expected a duration of zero or more", rollupFieldWrite))
-	} else {
-		o.limits.WriteEvery = d
-	}
-	duration(rollupFieldSettle, &o.policy.Settle)
-	duration(rollupFieldRefresh, &o.policy.Refresh)
-	duration(rollupFieldTimeout, &o.timeout)
-	var e error
-	if o.url, e = conf.FieldString(rollupFieldURL); e != nil {
-		err = errors.Join(err, e)
-	}
-	if o.limits.Cache, e = conf.FieldInt(rollupFieldCache); e != nil || o.limits.Cache < 1 {
-		err = errors.Join(err, e, fmt.Errorf("field %s: expected at least 1", rollupFieldCache))
-	}
-	if err != nil {
+	batching, err := parsed.FieldBatchPolicy(rollupFieldBatching)
+	if err := errors.Join(err, conf.Read(parsed, rollupFieldURL, &o.url, rollupFieldRetention, conf.Positive(&o.limits.Keep),
+		rollupFieldWrite, conf.NotNegative(&o.limits.WriteEvery), rollupFieldSettle, conf.Positive(&o.policy.Settle),
+		rollupFieldRefresh, conf.Positive(&o.policy.Refresh), rollupFieldTimeout, conf.Positive(&o.timeout),
+		rollupFieldCache, conf.Positive(&o.limits.Cache))); err != nil {
 		return nil, batching, 0, err
 	}
 	m := res.Metrics()
