@@ -12,5 +12,7 @@ WORKDIR /var/lib/weir
 VOLUME /var/lib/weir
 EXPOSE 8080 8090 4195
 ENTRYPOINT ["weir"]
-# Inside a container the listeners must face outwards to be reached at all.
-CMD ["up", "--data", "/var/lib/weir", "--ingest", "0.0.0.0:8080", "--api", "0.0.0.0:8090", "--ops", "0.0.0.0:4195"]
+# Inside a container the listeners must face outwards to be reached at all. They
+# are plain HTTP: publish them on loopback or behind what ends TLS, or replace
+# --allow-plain-http by --tls-cert and --tls-key.
+CMD ["up", "--data", "/var/lib/weir", "--ingest", "0.0.0.0:8080", "--api", "0.0.0.0:8090", "--ops", "0.0.0.0:4195", "--allow-plain-http"]

@@ -30,7 +30,14 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 		if !strings.Contains(url, "://") {
 			url = "http://" + url
 		}
-		return httpx.API{URL: url, Key: c.String("key")}, func() {}, nil
+		at := httpx.API{URL: url, Key: c.String("key")}
+		if ca := c.String("ca"); ca != "" {
+			var err error
+			if at.Client, err = httpx.Trusting(ca); err != nil {
+				return httpx.API{}, nil, usagef("%w", err)
+			}
+		}
+		return at, func() {}, nil
 	}
 	dir, err := weirDir(c)
 	if err != nil {
@@ -43,6 +50,10 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 	if !runs {
 		return httpx.API{}, nil, usagef("no weir runs on %s: start it with 'weir up --data %s', or name another with --api", dir, c.String(flagData))
 	}
+	at, err := running.api()
+	if err != nil {
+		return httpx.API{}, nil, err
+	}
 	db, err := sqldb.Open(c.Context, dir.ControlURL())
 	if err != nil {
 		return httpx.API{}, nil, err
@@ -54,7 +65,8 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir " + verb, ExpiresAt: time.Now().Add(adminKeyLife)})
 		// Says who is behind the key that acts.
 		if err = recorded(c.Context, db, verb, map[string]any{"id": key.ID, "reason": auditlog.Text(c.String("reason"))}, err); err == nil {
-			return httpx.API{URL: "http://" + reachable(running.API), Key: text}, func() {
+			at.Key = text
+			return at, func() {
 				if err := keys.Revoke(context.WithoutCancel(c.Context), key.ID); err != nil {
 					_, _ = fmt.Fprintf(c.App.ErrWriter, "%v; it ends by itself within %s\n", err, adminKeyLife)
 				}
@@ -64,6 +76,28 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 	}
 	_ = db.Close() // nothing was changed
 	return httpx.API{}, nil, err
+}
+
+// api is where the API of a weir on this machine is asked, without a key.
+func (r Running) api() (httpx.API, error) {
+	at := httpx.API{URL: "http://" + reachable(r.API)}
+	if r.APICert == "" {
+		return at, nil
+	}
+	at.URL = "https://" + reachable(r.API)
+	var err error
+	at.Client, err = httpx.Pinned(r.APICert)
+	return at, err
+}
+
+// apiFlags say which API a command asks, instead of that of a data directory or
+// a store.
+func apiFlags(instead string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a " + instead},
+		&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
+		&cli.StringFlag{Name: "ca", EnvVars: []string{"WEIR_API_CA"}, Usage: "PEM `FILE` with the CA of an api over https, with --api; without it, those of the system"},
+	}
 }
 
 // reachable is an address to connect to, for one to listen on.

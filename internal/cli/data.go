@@ -64,8 +64,10 @@ type Running struct {
 	PID    int    `json:"pid"`
 	Ingest string `json:"ingest"`
 	API    string `json:"api"`
-	Ops    string `json:"ops"`
-	Broker string `json:"broker"`
+	// APICert is the certificate that the API shows, "" for plain HTTP.
+	APICert string `json:"api_cert,omitempty"`
+	Ops     string `json:"ops"`
+	Broker  string `json:"broker"`
 }
 
 func (d DataDir) runningFile() string { return d.path("up.json") }

@@ -32,10 +32,8 @@ and goes on without this command: look with --watch ID.
   weir erase --device pump-7 --fleet plant-1 --reason "request 4711" --dry-run
   weir erase --device pump-7 --fleet plant-1 --reason "request 4711"
   weir erase --fleet plant-1 --reason "contract ended" --yes`[1:],
-		Flags: []cli.Flag{
+		Flags: append(apiFlags("data directory"),
 			dataFlag(),
-			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a data directory"},
-			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
 			&cli.StringFlag{Name: "device", Usage: "the `DEVICE`; without it, the whole fleet"},
 			&cli.StringFlag{Name: "fleet", Usage: "the `FLEET`; may be left out of a device where there is one fleet"},
 			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the receipt later"},
@@ -45,7 +43,7 @@ and goes on without this command: look with --watch ID.
 			&cli.StringFlag{Name: "watch", Usage: "make no erasure, and watch the one with this `ID`"},
 			&cli.BoolFlag{Name: "json", Usage: "print the receipt as JSON"},
 			&cli.BoolFlag{Name: "quiet", Usage: "show no progress"},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			e, err := erased(c)
 			if err != nil {

@@ -20,11 +20,7 @@ import (
 // Hold is `weir hold`: fleets of which nothing may be deleted.
 func Hold() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
-		return append([]cli.Flag{dataFlag(),
-			storeFlag(),
-			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a store"},
-			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
-		}, more...)
+		return append(append([]cli.Flag{dataFlag(), storeFlag()}, apiFlags("store")...), more...)
 	}
 	fleet := func() cli.Flag { return &cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET`"} }
 	return &cli.Command{

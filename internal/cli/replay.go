@@ -29,10 +29,8 @@ goes on without this command: interrupt it, and look with --watch ID.
   weir replay --mode rebuild --from … --to … --fleet plant-1 --reason "new metric"
   weir replay --mode redrive --stage ingest --code schema_violation --dry-run --reason "what is there"
   weir replay --watch 0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f`[1:],
-		Flags: []cli.Flag{
+		Flags: append(apiFlags("data directory"),
 			dataFlag(),
-			&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a data directory"},
-			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
 			choice("mode", "`MODE`", string(replay.Reprocess), string(replay.Rebuild), string(replay.Redrive)),
 			&cli.StringFlag{Name: "from", Usage: "the first `TIME`, RFC 3339; of redrives, when dead letters failed"},
 			&cli.StringFlag{Name: "to", Usage: "the first `TIME` not wanted any more"},
@@ -49,7 +47,7 @@ goes on without this command: interrupt it, and look with --watch ID.
 			&cli.StringFlag{Name: "watch", Usage: "make no job, and watch the one with this `ID`"},
 			&cli.BoolFlag{Name: "json", Usage: "print the job as JSON when it has ended"},
 			&cli.BoolFlag{Name: "quiet", Usage: "show no progress"},
-		},
+		),
 		Action: runReplay,
 	}
 }

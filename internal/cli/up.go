@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,15 +29,15 @@ replicated. The stream configs are those of ./configs when there are any, else
 the ones built into this binary.
 
   weir up
-  weir up --data /var/lib/weir --ingest 0.0.0.0:8080`[1:],
-		Flags: []cli.Flag{
+  weir up --data /var/lib/weir --ingest 0.0.0.0:8443 --tls-cert weir.pem --tls-key weir.key`[1:],
+		Flags: append([]cli.Flag{
 			dataFlag(),
 			&cli.StringFlag{Name: "ingest", Value: "127.0.0.1:8080", Usage: "`ADDR` that devices post to"},
 			&cli.StringFlag{Name: "api", Value: "127.0.0.1:8090", Usage: "`ADDR` of queries, administration and the dashboard"},
 			&cli.StringFlag{Name: "ops", Value: "127.0.0.1:4195", Usage: "`ADDR` of the engine's health and metrics"},
 			&cli.StringFlag{Name: "broker", Value: "127.0.0.1:9092", Usage: "`ADDR` of the embedded broker; loopback only"},
 			&cli.StringFlag{Name: "home", Usage: "`DIR` with configs, schemas and bloblang"},
-		},
+		}, doorFlags()...),
 		Action: func(c *cli.Context) error {
 			data, err := dataDir(c)
 			if err != nil {
@@ -45,7 +46,15 @@ the ones built into this binary.
 			u := &upRun{data: data, assets: assets, engine: engine, addresses: Running{
 				PID: os.Getpid(), Ingest: c.String("ingest"), API: c.String("api"),
 				Ops: c.String("ops"), Broker: c.String("broker"),
-			}}
+			}, doors: doors{cert: c.String(flagCert), key: c.String(flagKey), plain: c.Bool(flagPlain)}}
+			if err := u.checkDoors(); err != nil {
+				return err
+			}
+			if cert := u.certOf(u.outer()[1]); cert != "" {
+				if u.addresses.APICert, err = filepath.Abs(cert); err != nil {
+					return fmt.Errorf("finding the certificate: %w", err)
+				}
+			}
 			return u.run(c.Context, c.String("home"))
 		},
 	}
@@ -56,6 +65,7 @@ type upRun struct {
 	assets    fs.FS
 	engine    Engine
 	addresses Running
+	doors     doors
 }
 
 func (u *upRun) run(ctx context.Context, named string) error {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,26 +15,26 @@ import (
 // things lie and listen), then the environment as it is, then the profile.
 func (u *upRun) setEnv(home string, login kafka.Login) error {
 	decided := map[string]string{
-		"WEIR_DATA":              string(u.data),
-		"WEIR_BROKERS":           u.addresses.Broker,
-		"WEIR_KAFKA_TLS":         "false", // the embedded broker is in this process
-		"WEIR_KAFKA_CA":          "",
-		"WEIR_KAFKA_SASL":        login.Mechanism,
-		"WEIR_KAFKA_USER":        login.User,
-		envPassword:              login.Password,
-		envPasswordFile:          u.data.passwordFile(),
-		"WEIR_INGEST_ADDRESS":    u.addresses.Ingest,
-		"WEIR_INGEST_PLAIN_HTTP": "true", // on loopback, or where --ingest asks for it
-		"WEIR_API_ADDRESS":       u.addresses.API,
-		"WEIR_OPS_ADDRESS":       u.addresses.Ops,
-		"WEIR_RAW_URL":           u.data.RawURL(),
-		"WEIR_DEAD_LETTER_URL":   u.data.DeadLetterURL(),
-		"WEIR_ROLLUP_URL":        u.data.RollupURL(),
-		"WEIR_CONTROL_URL":       u.data.ControlURL(),
-		"WEIR_CLAIMS_URL":        u.data.ClaimsURL(),
-		"WEIR_ANOMALY_RULES":     filepath.Join(home, "configs", "anomaly.yaml"),
-		"WEIR_BLOBLANG":          filepath.Join(home, "bloblang"),
+		"WEIR_DATA":            string(u.data),
+		"WEIR_BROKERS":         u.addresses.Broker,
+		"WEIR_KAFKA_TLS":       "false", // the embedded broker is in this process
+		"WEIR_KAFKA_CA":        "",
+		"WEIR_KAFKA_SASL":      login.Mechanism,
+		"WEIR_KAFKA_USER":      login.User,
+		envPassword:            login.Password,
+		envPasswordFile:        u.data.passwordFile(),
+		"WEIR_INGEST_ADDRESS":  u.addresses.Ingest,
+		"WEIR_API_ADDRESS":     u.addresses.API,
+		"WEIR_OPS_ADDRESS":     u.addresses.Ops,
+		"WEIR_RAW_URL":         u.data.RawURL(),
+		"WEIR_DEAD_LETTER_URL": u.data.DeadLetterURL(),
+		"WEIR_ROLLUP_URL":      u.data.RollupURL(),
+		"WEIR_CONTROL_URL":     u.data.ControlURL(),
+		"WEIR_CLAIMS_URL":      u.data.ClaimsURL(),
+		"WEIR_ANOMALY_RULES":   filepath.Join(home, "configs", "anomaly.yaml"),
+		"WEIR_BLOBLANG":        filepath.Join(home, "bloblang"),
 	}
+	maps.Copy(decided, u.doorEnv())
 	for k, v := range decided {
 		if err := os.Setenv(k, v); err != nil {
 			return err

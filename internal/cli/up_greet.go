@@ -70,14 +70,15 @@ func (u *upRun) showKeys(fleet, admin string) (shownKeys, error) {
 
 // greet tells the person who started weir where everything is.
 func (u *upRun) greet(home string, keys shownKeys) {
-	a := u.addresses
+	a, doors := u.addresses, u.outer()
+	ingest, api := u.urlOf(doors[0]), u.urlOf(doors[1])
 	fmt.Fprintf(os.Stdout, `weir is starting on %s
-  ingest   http://%s/v1/events
-  queries  http://%s/v1/rollups
+  ingest   %s/v1/events
+  queries  %s/v1/rollups
   health   http://%s/ready, metrics on /metrics
   broker   %s (embedded: one machine, one disk, not replicated)
   configs  %s
-`, u.data, a.Ingest, a.API, a.Ops, a.Broker, home)
+`, u.data, ingest, api, a.Ops, a.Broker, home)
 	if keys.shell == "" {
 		fmt.Fprintf(os.Stdout, "\nIts keys were shown when they were made; for a new one: weir keys create --fleet %s --data %s\n\n", firstFleet, u.data)
 		return
@@ -87,11 +88,11 @@ func (u *upRun) greet(home string, keys shownKeys) {
 
 Post an event, then ask for it (it is there within seconds):
 
-  curl -H "X-API-Key: %s" -H "Content-Type: application/json" http://%s/v1/events -d '{
+  curl -H "X-API-Key: %s" -H "Content-Type: application/json" %s/v1/events -d '{
     "event_id": "'$(cat /proc/sys/kernel/random/uuid)'", "device_id": "pump-1", "device_firmware_version": "2.1.0",
     "timestamp": "'$(date -u +%%FT%%TZ)'", "metrics": {"cpu_temp": 61.5, "battery_voltage": 3.7, "vibration": 0.2}}'
 
-  curl -H "X-API-Key: %s" http://%s/v1/devices/pump-1/latest
+  curl -H "X-API-Key: %s" %s/v1/devices/pump-1/latest
 
-`, keys.lines, keys.shell, a.Ingest, keys.shell, a.API)
+`, keys.lines, keys.shell, ingest, keys.shell, api)
 }

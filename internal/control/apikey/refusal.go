@@ -3,6 +3,7 @@ package apikey
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"weir/internal/platform/httpx"
@@ -33,6 +34,11 @@ func (r Refusal) Write(w http.ResponseWriter) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="weir"`)
 	}
 	httpx.Write(w, r.problem)
+}
+
+// Line says for a log what was refused, to whom and why.
+func (r Refusal) Line(method, path, from string) string {
+	return fmt.Sprintf("refused %s %.200q from %s: %s", method, path, from, r.Detail)
 }
 
 // Status is the answer's.

@@ -1,16 +1,15 @@
 package gate
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
 )
 
@@ -25,15 +24,14 @@ type config struct {
 	timeouts    timeouts
 	quotas      quotas
 	pressure    *pressureConfig // nil: not measured
-	tls         *tlsConfig      // nil: plain HTTP
-	unwritten   bool            // accept events that event_log has not written
+	listen      listen.Config
+	unwritten   bool // accept events that event_log has not written
 }
 
 type limits struct {
 	body, batch, event          int
 	depth, metrics, text        int
 	inFlight, inFlightB, header int
-	conns, connsPerIP           int
 }
 
 type timeouts struct {
@@ -108,7 +106,6 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 			body: limit(gateFieldMaxBody), batch: limit(gateFieldMaxBatch), event: limit(gateFieldMaxEvent),
 			depth: limit(gateFieldMaxDepth), metrics: limit(gateFieldMaxMetrics), text: limit(gateFieldMaxString),
 			inFlight: limit(gateFieldMaxInFlight), inFlightB: limit(gateFieldMaxInFlightB), header: limit(gateFieldMaxHeader),
-			conns: limit(gateFieldMaxConns), connsPerIP: f.atLeast(0, gateFieldLimits, gateFieldMaxConnsIP),
 		},
 		timeouts: timeouts{
 			header: f.duration(gateFieldTimeouts, gateFieldTimeoutHeader),
@@ -118,10 +115,11 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 		},
 		quotas:   f.quotas(),
 		pressure: f.pressure(),
-		tls:      f.tls(),
 	}
-	plain, err := conf.FieldBool(gateFieldPlainHTTP)
+	var err error
+	c.listen, err = listen.FromParsed(conf)
 	f.keep(err)
+	c.listen.Conns, c.listen.PerAddress = limit(gateFieldMaxConns), f.atLeast(0, gateFieldLimits, gateFieldMaxConnsIP)
 	c.unwritten, err = conf.FieldBool(gateFieldUnwritten)
 	f.keep(err)
 	if c.limits.depth > rawjson.MaxDepth {
@@ -131,21 +129,9 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 		f.keep(fmt.Errorf("%s must be at least %s, or no body of that size could ever come in", gateFieldMaxInFlightB, gateFieldMaxBody))
 	}
 	for _, address := range []string{c.address, c.grpcAddress} {
-		if c.tls == nil && !plain && !loopback(address) {
-			f.keep(fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where something in front of the gate ends TLS",
-				address, gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey, gateFieldPlainHTTP))
-		}
+		f.keep(c.listen.Check(address))
 	}
 	return c, f.err
-}
-
-func loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return true // listening will say what is wrong with it
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (f *fields) quotas() quotas {
@@ -194,23 +180,4 @@ func (f *fields) pressure() *pressureConfig {
 		f.keep(fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume))
 	}
 	return p
-}
-
-func (f *fields) tls() *tlsConfig {
-	t := &tlsConfig{cert: f.text(gateFieldTLS, gateFieldTLSCert), key: f.text(gateFieldTLS, gateFieldTLSKey), clientCA: f.text(gateFieldTLS, gateFieldTLSCA)}
-	switch f.text(gateFieldTLS, gateFieldTLSAuth) {
-	case "optional":
-		t.clients = tls.VerifyClientCertIfGiven
-	case "required":
-		t.clients = tls.RequireAndVerifyClientCert
-	}
-	switch {
-	case (t.cert == "") != (t.key == ""):
-		f.keep(fmt.Errorf("%s needs both %s and %s", gateFieldTLS, gateFieldTLSCert, gateFieldTLSKey))
-	case t.clients != tls.NoClientCert && (t.clientCA == "" || t.cert == ""):
-		f.keep(fmt.Errorf("%s needs %s, and the gate's own certificate", gateFieldTLSAuth, gateFieldTLSCA))
-	case t.cert == "":
-		return nil
-	}
-	return t
 }

@@ -45,6 +45,7 @@ type gate struct {
 	keys     *apikey.Cache
 	checker  apikey.Checker // the same
 	needs    apikey.Scope   // what every endpoint of events asks for
+	refused  *flow.Burst    // says so of keys
 	release  func()         // of the key store
 	monitor  *monitor       // nil: the backlog is not measured
 	failed   chan error     // the listener has died
@@ -67,6 +68,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	g.needs = apikey.ScopeOf(apikey.Gate, "POST", "/v1/events")
+	g.refused = flow.NewBurst(time.Second, func(text string) { g.log.Warn(text) })
 	g.streams = newStreams(g.metrics)
 	g.admit = newAdmission(conf.limits, conf.quotas)
 	g.admit.line = flow.Of(res)
@@ -98,7 +100,7 @@ func (g *gate) Connect(ctx context.Context) error {
 	if err := g.closeListeners(ctx); err != nil { // left from before a failure
 		g.log.Warnf("Closing a listener that failed: %v", err)
 	}
-	srv, err := listen(ctx, g)
+	srv, err := listenHTTP(ctx, g)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,9 @@ package gate
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
 	"weir/plugins/ingest/gate/ingestpb"
 )
@@ -32,19 +31,9 @@ type grpcServer struct {
 }
 
 func listenGRPC(ctx context.Context, g *gate) (*grpcServer, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", g.conf.grpcAddress)
+	l, _, err := listen.Open(ctx, g.conf.grpcAddress, g.conf.listen, g.watch())
 	if err != nil {
 		return nil, fmt.Errorf("opening the gate for gRPC: %w", err)
-	}
-	l = limitConns(l, g.conf.limits.conns, g.conf.limits.connsPerIP, func(reason string) { g.metrics.refusals.Incr(1, reason) })
-	if g.conf.tls != nil {
-		certs, err := loadCertificates(*g.conf.tls, g.log, g.metrics)
-		if err != nil {
-			_ = l.Close()
-			return nil, fmt.Errorf("opening the gate for gRPC: %w", err)
-		}
-		l = tls.NewListener(l, certs.server())
 	}
 	t := g.conf.timeouts
 	s := &grpcServer{g: g, srv: grpc.NewServer(

@@ -2,18 +2,17 @@ package gate
 
 import (
 	"context"
-	"crypto/tls"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/listen"
 )
 
 // server is the HTTP listener of a gate.
@@ -22,23 +21,12 @@ type server struct {
 	url  string
 }
 
-func listen(ctx context.Context, g *gate) (*server, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", g.conf.address)
+func listenHTTP(ctx context.Context, g *gate) (*server, error) {
+	l, url, err := listen.Open(ctx, g.conf.address, g.conf.listen, g.watch())
 	if err != nil {
 		return nil, fmt.Errorf("opening the gate: %w", err)
 	}
-	srv := &server{url: "http://" + l.Addr().String()}
-	l = limitConns(l, g.conf.limits.conns, g.conf.limits.connsPerIP, func(reason string) { g.metrics.refusals.Incr(1, reason) })
-	if g.conf.tls != nil {
-		certs, err := loadCertificates(*g.conf.tls, g.log, g.metrics)
-		if err != nil {
-			_ = l.Close()
-			return nil, fmt.Errorf("opening the gate: %w", err)
-		}
-		srv.url = "https" + strings.TrimPrefix(srv.url, "http")
-		l = tls.NewListener(l, certs.server())
-	}
+	srv := &server{url: url}
 	t := g.conf.timeouts
 	srv.http = &http.Server{
 		Handler:           g,
@@ -58,6 +46,10 @@ func listen(ctx context.Context, g *gate) (*server, error) {
 		}
 	}()
 	return srv, nil
+}
+
+func (g *gate) watch() listen.Watch {
+	return listen.Watch{Log: g.log, Refused: func(reason string) { g.metrics.refusals.Incr(1, reason) }, NotReloaded: func() { g.metrics.tlsErrors.Incr(1) }}
 }
 
 // stop refuses new connections, and waits for the running requests.

@@ -5,6 +5,8 @@ package gate
 
 import (
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/listen"
 )
 
 const (
@@ -47,12 +49,6 @@ const (
 	gateFieldPressureResume   = "resume_ratio"
 	gateFieldPressureInterval = "interval"
 
-	gateFieldTLS       = "tls"
-	gateFieldTLSCert   = "cert_file"
-	gateFieldTLSKey    = "key_file"
-	gateFieldTLSCA     = "client_ca_file"
-	gateFieldTLSAuth   = "client_certificates"
-	gateFieldPlainHTTP = "allow_plain_http"
 	gateFieldUnwritten = "acknowledge_unwritten"
 )
 
@@ -111,11 +107,7 @@ that output, the gate cannot know.
 		Field(timeoutsField()).
 		Field(quotaField()).
 		Field(pressureField()).
-		Field(tlsField()).
-		Field(service.NewBoolField(gateFieldPlainHTTP).
-			Description("Whether to listen without TLS on an address that is not loopback, where keys and events can be read on the way. "+
-				"Set it where something in front of the gate ends TLS.").
-			Default(false)).
+		Fields(listen.Fields()...).
 		Field(service.NewBoolField(gateFieldUnwritten).
 			Description("Whether to answer 202 for an event that the stream acknowledged and `event_log` has not written. Set it where another output beside `event_log` "+
 				"takes some of the events, or where devices are not to know which ones your processors drop.").

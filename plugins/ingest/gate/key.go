@@ -33,6 +33,7 @@ func (g *gate) check(ctx context.Context, c caller) (*apikey.Key, error) {
 	} else if why = key.Lacks(g.needs); why == nil {
 		return key, nil
 	}
+	g.refused.Note(why.Reason, why.Line(c.method, c.path, c.from))
 	return nil, keyRefusal(why)
 }
 

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/listen"
 )
 
 // metrics of the gate. Labels are bounded: statuses, and names of this file's
@@ -40,7 +43,7 @@ type metrics struct {
 }
 
 func newMetrics(m *service.Metrics) *metrics {
-	return &metrics{
+	own := &metrics{
 		stop: func() {},
 
 		requests:  m.NewCounter("weir_gate_requests_total", "status"),
@@ -61,6 +64,11 @@ func newMetrics(m *service.Metrics) *metrics {
 		inFlightB: m.NewGauge("weir_gate_in_flight_bytes"),
 		seconds:   m.NewTimer("weir_gate_request_seconds"),
 	}
+	for _, reason := range []string{apikey.ReasonUnauthorized, apikey.ReasonForbidden, apikey.ReasonUnavailable,
+		listen.ReasonConns, listen.ReasonPerAddress} {
+		own.refusals.Incr(0, reason)
+	}
+	return own
 }
 
 func (m *metrics) answered(status int, start time.Time) {

@@ -18,7 +18,7 @@ func limitsField() *service.ConfigField {
 		service.NewIntField(gateFieldMaxInFlightB).Description("The most bytes of bodies that are held at a time. Above it the reply is 429. One fleet alone can take four fifths.").Default(256<<20),
 		service.NewIntField(gateFieldMaxHeader).Description("The largest request header, in bytes. Above it the reply is 431.").Default(16<<10),
 		service.NewIntField(gateFieldMaxConns).Description("The most open connections. One more is closed at once.").Default(10_000),
-		service.NewIntField(gateFieldMaxConnsIP).Description("The most open connections of one network address; 0 is no bound.").Default(0),
+		service.NewIntField(gateFieldMaxConnsIP).Description("The most open connections of one network address, of IPv6 of one network of 64 bits; 0 is no bound. Set it to 0 behind a load balancer, from which all come.").Default(2500),
 	).Description("Bounds on what one request, and all of them together, may take.").Advanced()
 }
 
@@ -53,17 +53,4 @@ func pressureField() *service.ConfigField {
 		service.NewDurationField(gateFieldPressureInterval).Description("How often to measure.").Default("1s").Advanced(),
 	)...).Description("Holds events back while processing is too far behind: above a bound, fleets are let in at four fifths of the measured drain, in equal shares, " +
 		"and the rest is answered 429; a quarter above it, nothing is taken. Retry-After follows from the drain.").Advanced()
-}
-
-func tlsField() *service.ConfigField {
-	return service.NewObjectField(gateFieldTLS,
-		service.NewStringField(gateFieldTLSCert).Description("The certificate, with its chain, as a PEM file. It is loaded again when it changes.").Default(""),
-		service.NewStringField(gateFieldTLSKey).Description("Its private key, as a PEM file.").Default(""),
-		service.NewStringField(gateFieldTLSCA).Description("The CA of client certificates, as a PEM file.").Default(""),
-		service.NewStringAnnotatedEnumField(gateFieldTLSAuth, map[string]string{
-			"none":     "Clients are not asked for a certificate.",
-			"optional": "A certificate that a client gives must be of the CA.",
-			"required": "Every client must give a certificate of the CA.",
-		}).Description("Whether clients must have certificates, beside their keys.").Default("none"),
-	).Description("TLS 1.2 or later for the listener, when a certificate is given.").Advanced()
 }

@@ -216,8 +216,8 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 	s.key.Store(text)
 	time.Sleep(500 * time.Millisecond)
 	ca.write(certs, "second")
-	time.Sleep(lookEvery + 200*time.Millisecond)
-	s.client.CloseIdleConnections() // some come back and meet the new certificate
+	time.Sleep(1200 * time.Millisecond) // handshakes look once a second
+	s.client.CloseIdleConnections()     // some come back and meet the new certificate
 	time.Sleep(300 * time.Millisecond)
 	broker.Close()
 	time.Sleep(700 * time.Millisecond)

@@ -133,12 +133,12 @@ func TestCertificateIsReloaded(t *testing.T) {
 	if err := os.WriteFile(key, []byte("half written"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(lookEvery + 100*time.Millisecond)
+	time.Sleep(1200 * time.Millisecond)
 	if name, err := tlsPost(t, w, tlsClient(&tls.Config{RootCAs: ca.pool})); err != nil || name != "first" {
 		t.Errorf("with a broken key file: %q %v", name, err)
 	}
 	ca.write(dir, "second")
-	time.Sleep(lookEvery + 100*time.Millisecond)
+	time.Sleep(1200 * time.Millisecond)
 	if name, err := tlsPost(t, w, tlsClient(&tls.Config{RootCAs: ca.pool})); err != nil || name != "second" {
 		t.Errorf("after the change: %q %v", name, err)
 	}

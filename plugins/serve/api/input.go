@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -16,19 +15,11 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/listen"
 	"weir/internal/platform/sqldb"
 )
 
-const (
-	apiFieldAddress = "address"
-	apiFieldControl = "control"
-	apiFieldRollups = "rollups"
-	apiFieldRaw     = "raw"
-)
-
-var (
-	errAuditLate = errors.New("the audit log did not take an act in time; it is tried on")
-)
+var errAuditLate = errors.New("the audit log did not take an act in time; it is tried on")
 
 func spec() *service.ConfigSpec {
 	return service.NewConfigSpec().
@@ -36,13 +27,18 @@ func spec() *service.ConfigSpec {
 		Categories("Services").
 		Summary("Serves queries and administration over HTTP, and emits the audit log.").
 		Description(`
-Every request needs an API key, in `+"`X-API-Key` or `Authorization: Bearer`"+`. A fleet's key sees its own fleet; an admin
-key administers all of them, and names a fleet with the parameter `+"`fleet`"+` when it queries. `+"`GET /openapi.json`"+` describes all of it.
+Every request needs an API key, in `+"`X-API-Key` or `Authorization: Bearer`"+`, which has the scope that the endpoint asks for. A fleet's
+key sees its own fleet; an admin key administers all of them, and names a fleet with the parameter `+"`fleet`"+` when it queries. `+"`GET /openapi.json`"+` describes all of it.
 
 The messages of this input are the audit log, one JSON object for every request that may have changed something: who (the key's
 public id), what (the path, and what of the request and the answer says it, never a secret), when, from where, and the status it was
 answered with. Such a request is answered once the stream has
-acknowledged its entry, or after a few seconds with the header `+"`Weir-Audit: pending`"+`.`).
+acknowledged its entry, or after a few seconds with the header `+"`Weir-Audit: pending`"+`. One that its key does not allow has an entry too,
+as long as there are not too many of them.
+
+### Metrics
+
+`+"`weir_api_refusals_total{reason}`, `weir_api_tls_reload_errors_total`"+`.`).
 		Field(service.NewStringField(apiFieldAddress).
 			Description("The address to listen on.").
 			Default("127.0.0.1:8090")).
@@ -55,6 +51,9 @@ acknowledged its entry, or after a few seconds with the header `+"`Weir-Audit: p
 		Field(service.NewStringField(apiFieldRaw).Secret().
 			Description("The store of raw events that queries read: `file://DIR` or `s3://BUCKET?…`. Empty: events cannot be queried.").
 			Example("file://data/raw").Default("")).
+		Fields(listen.Fields()...).
+		Field(limitsField()).
+		Field(timeoutsField()).
 		Example("Queries over local stores", "The audit log goes to a topic.", `
 input:
   api:
@@ -80,11 +79,10 @@ func Register(env *service.Environment) error {
 
 type input struct {
 	res      *service.Resources
-	address  string
-	control  string
-	rollups  string
-	raw      string
+	conf     config
 	recorder *recorder
+	refusals *refusals
+	queries  *queries
 
 	mu      sync.Mutex
 	server  *http.Server
@@ -92,24 +90,17 @@ type input struct {
 	release []func()
 }
 
-func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
-	in := &input{res: res, recorder: &recorder{
+func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
+	c, err := configFromParsed(parsed)
+	if err != nil {
+		return nil, err
+	}
+	in := &input{res: res, conf: c, recorder: &recorder{
 		acts: make(chan pendingAct, 64), wait: 5 * time.Second,
 		warn: func(err error) { res.Logger().Warnf("keeping the audit log: %v", err) },
 	}}
-	var err error
-	if in.address, err = conf.FieldString(apiFieldAddress); err != nil {
-		return nil, err
-	}
-	if in.control, err = conf.FieldString(apiFieldControl); err != nil {
-		return nil, err
-	}
-	if in.raw, err = conf.FieldString(apiFieldRaw); err != nil {
-		return nil, err
-	}
-	if in.rollups, err = conf.FieldString(apiFieldRollups); err != nil {
-		return nil, err
-	}
+	in.refusals = newRefusals(res.Metrics(), res.Logger(), in.recorder)
+	in.queries = newQueries(c.queries, c.queriesPerFleet, in.refusals.count)
 	return in, nil
 }
 
@@ -129,19 +120,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", in.address)
-	if err != nil {
-		return fmt.Errorf("listening for queries: %w", err)
-	}
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	in.server, in.failed = server, failed
-	in.res.Logger().Infof("queries and administration on http://%s", listener.Addr())
-	return nil
+	return in.serve(ctx, handler)
 }
 
 // openKeys opens the key store and its cache.

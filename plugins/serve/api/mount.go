@@ -23,7 +23,7 @@ import (
 // mount opens what the rooms' REST reads, and puts each under its paths, behind
 // what apikey.Routes says that they ask for.
 func (in *input) mount(ctx context.Context) (http.Handler, error) {
-	control, err := in.open(ctx, in.control)
+	control, err := in.open(ctx, in.conf.control)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	rollupDB, err := in.open(ctx, in.rollups)
+	rollupDB, err := in.open(ctx, in.conf.rollups)
 	if err != nil {
 		return nil, err
 	}
@@ -83,15 +83,15 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/openapi.json": serveDocument(document),
 		"/healthz":      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
 	}
-	if in.raw != "" {
-		events, release, err := lake.Shared(ctx, in.res, in.raw)
+	if in.conf.raw != "" {
+		events, release, err := lake.Shared(ctx, in.res, in.conf.raw)
 		if err != nil {
 			return nil, err
 		}
 		in.release = append(in.release, release)
 		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
 	}
-	return in.routed(&apikey.Authenticator{Keys: cache}, rooms)
+	return in.routed(&apikey.Authenticator{Keys: cache, Refused: in.refusals.refused}, rooms)
 }
 
 // open opens a SQL store until the input is closed.

@@ -25,6 +25,9 @@ func (in *input) routed(auth *apikey.Authenticator, rooms map[string]http.Handle
 		}
 		used[room] = true
 		handler := rooms[room]
+		if route.Heavy {
+			handler = in.queries.bounded(handler)
+		}
 		if route.Acts() {
 			handler = in.recorder.audited(handler)
 		}

@@ -1,4 +1,4 @@
-package gate
+package listen
 
 import (
 	"crypto/tls"
@@ -9,12 +9,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/redpanda-data/benthos/v4/public/service/securetls"
 )
 
-// tlsConfig names the files of the listener's certificate.
-type tlsConfig struct {
+// TLS names the files of a listener's certificate.
+type TLS struct {
 	cert, key, clientCA string
 	clients             tls.ClientAuthType
 }
@@ -23,9 +22,8 @@ type tlsConfig struct {
 // changed; while they cannot be read, the last good ones are used. Connections
 // that are open keep what they began with.
 type certificates struct {
-	conf tlsConfig
-	log  *service.Logger
-	m    *metrics
+	conf  TLS
+	watch Watch
 
 	mu      sync.Mutex
 	current *tls.Config
@@ -41,8 +39,8 @@ type fileStamp struct {
 // lookEvery bounds how often handshakes look at the files.
 const lookEvery = time.Second
 
-func loadCertificates(conf tlsConfig, log *service.Logger, m *metrics) (*certificates, error) {
-	c := &certificates{conf: conf, log: log, m: m, stamp: conf.stamp(), looked: time.Now()}
+func loadCertificates(conf TLS, watch Watch) (*certificates, error) {
+	c := &certificates{conf: conf, watch: watch, stamp: conf.stamp(), looked: time.Now()}
 	var err error
 	if c.current, err = conf.load(); err != nil {
 		return nil, err
@@ -73,16 +71,16 @@ func (c *certificates) get() *tls.Config {
 	}
 	next, err := c.conf.load()
 	if err != nil { // perhaps between the writes of its two files: the stamp stays, so the next handshake tries again
-		c.m.tlsErrors.Incr(1)
-		c.log.Warnf("The last good certificate stays in use: %v", err)
+		c.watch.NotReloaded()
+		c.watch.Log.Warnf("the last good certificate stays in use: %v", err)
 		return c.current
 	}
 	c.current, c.stamp = next, stamp
-	c.log.Infof("The certificate was loaded again")
+	c.watch.Log.Infof("the certificate was loaded again")
 	return c.current
 }
 
-func (t tlsConfig) stamp() (s [3]fileStamp) {
+func (t TLS) stamp() (s [3]fileStamp) {
 	for i, name := range []string{t.cert, t.key, t.clientCA} {
 		if info, err := os.Stat(name); err == nil {
 			s[i] = fileStamp{info.ModTime(), info.Size()}
@@ -91,7 +89,7 @@ func (t tlsConfig) stamp() (s [3]fileStamp) {
 	return s
 }
 
-func (t tlsConfig) load() (*tls.Config, error) {
+func (t TLS) load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(t.cert, t.key)
 	if err != nil {
 		return nil, fmt.Errorf("loading the certificate: %w", err)

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestUp_ShowsNoKeysToTheNetwork(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		ingest, api string
+		doors       doors
+		env         string
+		want        string
+	}{
+		{"loopback", "127.0.0.1:1", "[::1]:2", doors{}, "", ""},
+		{"the api", "127.0.0.1:1", "0.0.0.0:2", doors{}, "", "--api 0.0.0.0:2"},
+		{"the gate", ":1", "127.0.0.1:2", doors{}, "", "--ingest :1"},
+		{"allowed by name", "0.0.0.0:1", "0.0.0.0:2", doors{plain: true}, "", ""},
+		{"allowed for one", "0.0.0.0:1", "0.0.0.0:2", doors{}, "WEIR_INGEST_PLAIN_HTTP", "--api"},
+		{"with TLS", "0.0.0.0:1", "0.0.0.0:2", doors{cert: "c", key: "k"}, "", ""},
+		{"half of TLS", "127.0.0.1:1", "127.0.0.1:2", doors{cert: "c"}, "", flagKey},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.env != "" {
+				t.Setenv(c.env, "true")
+			}
+			u := &upRun{addresses: Running{Ingest: c.ingest, API: c.api}, doors: c.doors}
+			err := u.checkDoors()
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if c.want != "" && c.doors.cert == "" && !strings.Contains(err.Error(), "--"+flagPlain) {
+				t.Errorf("the error does not say how to allow it: %v", err)
+			}
+		})
+	}
+}

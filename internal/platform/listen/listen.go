@@ -1,0 +1,140 @@
+// Package listen opens the listeners that strangers reach: with TLS, or without
+// it on loopback alone unless that is allowed by name, and with bounds on
+// connections.
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	fieldTLS   = "tls"
+	fieldCert  = "cert_file"
+	fieldKey   = "key_file"
+	fieldCA    = "client_ca_file"
+	fieldAuth  = "client_certificates"
+	fieldPlain = "allow_plain_http"
+)
+
+// Fields are those of TLS, and of doing without it.
+func Fields() []*service.ConfigField {
+	return []*service.ConfigField{
+		service.NewObjectField(fieldTLS,
+			service.NewStringField(fieldCert).Description("The certificate, with its chain, as a PEM file. It is loaded again when it changes.").Default(""),
+			service.NewStringField(fieldKey).Description("Its private key, as a PEM file.").Default(""),
+			service.NewStringField(fieldCA).Description("The CA of client certificates, as a PEM file.").Default(""),
+			service.NewStringAnnotatedEnumField(fieldAuth, map[string]string{
+				"none":     "Clients are not asked for a certificate.",
+				"optional": "A certificate that a client gives must be of the CA.",
+				"required": "Every client must give a certificate of the CA.",
+			}).Description("Whether clients must have certificates, beside their keys.").Default("none"),
+		).Description("TLS 1.2 or later for the listener, when a certificate is given.").Advanced(),
+		service.NewBoolField(fieldPlain).
+			Description("Whether to listen without TLS on an address that is not loopback, where keys and what they protect can be read on the way. " +
+				"Set it where something in front ends TLS.").
+			Default(false),
+	}
+}
+
+// Config is how to listen.
+type Config struct {
+	TLS *TLS // nil: without
+	Bounds
+	plain bool
+}
+
+// Bounds are on connections; 0 is none.
+type Bounds struct {
+	Conns      int
+	PerAddress int
+}
+
+// FromParsed reads Fields.
+func FromParsed(conf *service.ParsedConfig) (c Config, err error) {
+	if c.plain, err = conf.FieldBool(fieldPlain); err != nil {
+		return c, err
+	}
+	c.TLS, err = tlsFrom(conf.Namespace(fieldTLS))
+	return c, err
+}
+
+func tlsFrom(conf *service.ParsedConfig) (*TLS, error) {
+	t, auth := &TLS{}, ""
+	for name, to := range map[string]*string{fieldCert: &t.cert, fieldKey: &t.key, fieldCA: &t.clientCA, fieldAuth: &auth} {
+		var err error
+		if *to, err = conf.FieldString(name); err != nil {
+			return nil, err
+		}
+	}
+	switch auth {
+	case "optional":
+		t.clients = tls.VerifyClientCertIfGiven
+	case "required":
+		t.clients = tls.RequireAndVerifyClientCert
+	}
+	switch {
+	case (t.cert == "") != (t.key == ""):
+		return nil, fmt.Errorf("%s needs both %s and %s", fieldTLS, fieldCert, fieldKey)
+	case t.clients != tls.NoClientCert && (t.clientCA == "" || t.cert == ""):
+		return nil, fmt.Errorf("%s needs %s, and the listener's own certificate", fieldAuth, fieldCA)
+	case t.cert == "":
+		return nil, nil
+	}
+	return t, nil
+}
+
+// Check refuses to show keys to the network.
+func (c Config) Check(address string) error {
+	if c.TLS != nil || c.plain || Loopback(address) {
+		return nil
+	}
+	return fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where something in front ends TLS",
+		address, fieldTLS, fieldCert, fieldKey, fieldPlain)
+}
+
+// Loopback tells whether nobody but this machine reaches an address.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return true // listening will say what is wrong with it
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Watch is told what happens at a listener.
+type Watch struct {
+	Log         *service.Logger
+	Refused     func(reason string) // a connection was closed at once: Reason…
+	NotReloaded func()              // a changed certificate could not be read
+}
+
+// Open listens, and returns the URL of the listener.
+func Open(ctx context.Context, address string, c Config, w Watch) (net.Listener, string, error) {
+	if err := c.Check(address); err != nil {
+		return nil, "", err
+	}
+	var certs *certificates
+	if c.TLS != nil {
+		var err error
+		if certs, err = loadCertificates(*c.TLS, w); err != nil {
+			return nil, "", err
+		}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, "", err
+	}
+	at := l.Addr().String()
+	l = limitConns(l, c.Bounds, w.Refused)
+	if certs == nil {
+		return l, "http://" + at, nil
+	}
+	return tls.NewListener(l, certs.server()), "https://" + at, nil
+}

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+	"time"
+
+	"weir/internal/platform/listen"
+)
+
+// serve opens the listener, and answers on it until the server is shut down.
+func (in *input) serve(ctx context.Context, handler http.Handler) error {
+	l, url, err := listen.Open(ctx, in.conf.address, in.conf.listen, listen.Watch{
+		Log: in.res.Logger(), Refused: in.refusals.count, NotReloaded: func() { in.refusals.tlsErrors.Incr(1) },
+	})
+	if err != nil {
+		return fmt.Errorf("listening for queries: %w", err)
+	}
+	server := &http.Server{
+		Handler:           paced(in.conf.write, handler),
+		ReadHeaderTimeout: in.conf.header,
+		ReadTimeout:       in.conf.read,
+		IdleTimeout:       in.conf.idle,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(serverLog{in}, "", 0),
+	}
+	failed := make(chan error, 1)
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}()
+	in.server, in.failed = server, failed
+	in.res.Logger().Infof("queries and administration on %s", url)
+	return nil
+}
+
+// serverLog takes what net/http says of broken connections: what strangers can
+// cause is no warning. A panic is a defect of ours.
+type serverLog struct{ in *input }
+
+func (s serverLog) Write(p []byte) (int, error) {
+	text := strings.TrimSpace(string(p))
+	if strings.HasPrefix(text, "http: panic") {
+		s.in.res.Logger().Error(text)
+	} else {
+		s.in.res.Logger().Debug(text)
+	}
+	return len(p), nil
+}
+
+// piece is what a client takes within one timeout.
+const piece = 64 << 10
+
+// paced ends an answer that its client does not take: each piece must be taken
+// in time. It does not bound how long the whole may last.
+func paced(timeout time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout}
+		p.disarm() // of the request before
+		defer p.arm()
+		next.ServeHTTP(p, r)
+	})
+}
+
+type pacedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+}
+
+// A writer without deadlines, as in tests, does without.
+func (p *pacedWriter) arm()    { _ = p.control.SetWriteDeadline(time.Now().Add(p.timeout)) }
+func (p *pacedWriter) disarm() { _ = p.control.SetWriteDeadline(time.Time{}) }
+
+// Unwrap is for http.ResponseController.
+func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// Write writes in pieces.
+func (p *pacedWriter) Write(b []byte) (n int, err error) {
+	defer p.disarm()
+	for {
+		part := b[n:min(len(b), n+piece)]
+		p.arm()
+		m, err := p.ResponseWriter.Write(part)
+		if n += m; err != nil || n == len(b) {
+			return n, err
+		}
+	}
+}
+
+// Flush sends what is buffered.
+func (p *pacedWriter) Flush() {
+	p.arm()
+	defer p.disarm()
+	_ = p.control.Flush() // an error comes again with the next write
+}
