@@ -120,7 +120,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	for conf, says := range map[string]string{
 		"seed_brokers: [ '', ' , ' ]": "seed_brokers names no broker",
-		"seed_brokers: [ a ]\ntls: { enabled: true, root_cas_file: /no/such/file }": "reading tls",
+		"seed_brokers: [ a ]\ntls: { enabled: true, root_cas_file: /no/such/file }": "reading field tls",
 		"seed_brokers: [ a ]\nsasl: { mechanism: MAGIC }":                           "MAGIC",
 	} {
 		if _, err := parse(t, conf); err == nil || !strings.Contains(err.Error(), says) {
