@@ -53,6 +53,9 @@ func run(ctx context.Context, args []string) (int, error) {
 	if err := plugins.Register(global); err != nil {
 		return 1, fmt.Errorf("registering plugins: %w", err)
 	}
+	if err := cli.RegisterTemplates(global, assets); err != nil {
+		return 1, err
+	}
 	engine := cli.NewEngine(cli.Distribution(global), assets, version)
 	var verbs []service.CLIOptFunc
 	for _, verb := range cli.Verbs(assets, engine) {

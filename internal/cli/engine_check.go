@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -22,6 +24,13 @@ type finding struct {
 func (f finding) String() string {
 	return fmt.Sprintf("%s(%d,%d) %s", f.path, f.line, max(1, f.column), f.text)
 }
+
+// unset is what is wrong with a variable that has no value.
+const unset = " is not set and has no default"
+
+// onLog finds the templates by which streams read and write the log. They take
+// its brokers from the environment.
+var onLog = regexp.MustCompile(`\n *(- )?(log_input|log_output|dead_letters):`)
 
 // checker reads configs with the values that variables have, and says what is
 // wrong with them before anything is started.
@@ -46,6 +55,11 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 		return nil, []finding{{path: path, line: 1, text: err.Error()}}
 	}
 	found, resolved := k.variables(path, config)
+	if _, set := k.values("WEIR_BROKERS"); !set && k.missing {
+		if at := onLog.FindIndex(raw); at != nil {
+			found = append(found, finding{path: path, line: 1 + bytes.Count(raw[:at[0]+1], []byte("\n")), text: "WEIR_BROKERS" + unset})
+		}
+	}
 	k.linter.SetEnvVarLookupFunc(func(_ context.Context, name string) (string, bool) {
 		text, ok := resolved[name]
 		return text, ok
@@ -69,7 +83,7 @@ func (k *checker) variables(path string, config *envyaml.Config) (found []findin
 			continue
 		}
 		if names := s.Missing(k.values); k.missing && len(names) > 0 {
-			found = append(found, finding{path: path, line: s.Line, text: strings.Join(names, ", ") + " is not set and has no default"})
+			found = append(found, finding{path: path, line: s.Line, text: strings.Join(names, ", ") + unset})
 		}
 		text, err := s.YAML(k.values)
 		if err != nil {

@@ -109,7 +109,7 @@ func told(found []finding) string {
 	hint := ""
 	for _, f := range found {
 		lines = append(lines, f.String())
-		if strings.Contains(f.text, "is not set and has no default") {
+		if strings.Contains(f.text, unset) {
 			hint = "\na profile sets variables: -e configs/standalone.env, or configs/cluster.env"
 		}
 	}
@@ -164,20 +164,8 @@ func configsBelow(path string) (files []string, err error) {
 	return files, err
 }
 
-// lookups asks each in turn.
-func lookups(all ...envyaml.Lookup) envyaml.Lookup {
-	return func(name string) (string, bool) {
-		for _, lookup := range all {
-			if value, set := lookup(name); set {
-				return value, true
-			}
-		}
-		return "", false
-	}
-}
-
-// profile is the lookup of one that this binary carries.
-func (d *distribution) profile(name string) (envyaml.Lookup, error) {
+// profile is one that this binary carries.
+func (d *distribution) profile(name string) ([]envyaml.Assignment, error) {
 	raw, err := fs.ReadFile(d.assets, "configs/"+name+".env")
 	if err != nil {
 		return nil, fmt.Errorf("reading the profile %s: %w", name, err)
@@ -186,12 +174,18 @@ func (d *distribution) profile(name string) (envyaml.Lookup, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the profile %s: %w", name, err)
 	}
-	return func(name string) (string, bool) {
-		for _, a := range slices.Backward(assignments) {
-			if a.Name == name {
-				return a.Value, true
-			}
+	return assignments, nil
+}
+
+// setDefaults sets the variables that nothing else has set.
+func setDefaults(assignments []envyaml.Assignment) error {
+	for _, a := range assignments {
+		if _, set := os.LookupEnv(a.Name); set {
+			continue
 		}
-		return "", false
-	}, nil
+		if err := os.Setenv(a.Name, a.Value); err != nil {
+			return fmt.Errorf("setting %s: %w", a.Name, err)
+		}
+	}
+	return nil
 }

@@ -37,11 +37,11 @@ func (d *distribution) test(c *cli.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if err := d.prepare(c); err != nil {
-		return err
-	}
 	files, err := configFiles(args)
 	if err != nil {
+		return err
+	}
+	if err := d.prepare(c, append(files, targetsOf(files)...)); err != nil {
 		return err
 	}
 	resources, err := configFiles(sliceFlag(c, flagResources))
@@ -110,7 +110,7 @@ func (d *distribution) emptyStores() (values envyaml.Lookup, remove func(), err 
 			return nil, nil, err
 		}
 	}
-	return lookups(os.LookupEnv, standalone), remove, nil
+	return os.LookupEnv, remove, setDefaults(standalone)
 }
 
 // mirror is the tree in which the engine's tests find copies of configs where
@@ -175,11 +175,20 @@ func (m *mirror) targets(abs string, raw []byte) (files []string) {
 			files = append(files, filepath.Join(filepath.Dir(abs), path))
 		}
 	}
-	bare, ext := strings.CutSuffix(abs, filepath.Ext(abs))
-	if ext {
+	if bare, has := strings.CutSuffix(abs, filepath.Ext(abs)); has {
 		files = append(files, strings.TrimSuffix(bare, "_benthos_test")+filepath.Ext(abs), bare+"_benthos_test"+filepath.Ext(abs))
 	}
 	return files
+}
+
+// targetsOf are the files that the tests of some configs are about.
+func targetsOf(files []string) (targets []string) {
+	for _, file := range files {
+		if raw, err := os.ReadFile(file); err == nil { // else it is said when the tests are read
+			targets = append(targets, (&mirror{own: map[string]bool{}}).targets(file, raw)...)
+		}
+	}
+	return targets
 }
 
 // enter makes links to what has no copy, gives the process the values of

@@ -102,7 +102,7 @@ func (d *distribution) one(c *cli.Context, verb, named string, defaults ...strin
 	if len(args) != 1 {
 		return usagef("weir %s takes one config, and was given %d; several streams: weir streams -o configs/service.yaml FILE…", verb, len(args))
 	}
-	if err := d.prepare(c); err != nil {
+	if err := d.prepare(c, args); err != nil {
 		return err
 	}
 	resources, err := configFiles(sliceFlag(c, flagResources))
@@ -134,7 +134,7 @@ file that -o names. Configs are files or folders.
 			if err != nil {
 				return usageError{err}
 			}
-			if err := d.prepare(c); err != nil {
+			if err := d.prepare(c, args); err != nil {
 				return err
 			}
 			resources, err := configFiles(sliceFlag(c, flagResources))
@@ -177,7 +177,7 @@ func (d *distribution) lint(c *cli.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if err := d.prepare(c); err != nil {
+	if err := d.prepare(c, args); err != nil {
 		return err
 	}
 	if named := stringFlag(c, flagMain); named != "" {
@@ -194,7 +194,10 @@ func (d *distribution) lint(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	checker := d.checker(lookups(os.LookupEnv, standalone))
+	if err := setDefaults(standalone); err != nil {
+		return err
+	}
+	checker := d.checker(os.LookupEnv)
 	checker.missing = !c.Bool("skip-env-var-check")
 	checker.linter.SetRejectDeprecated(c.Bool("deprecated")).SetRequireLabels(c.Bool("labels"))
 	wrong := 0
@@ -217,7 +220,7 @@ func (d *distribution) lint(c *cli.Context) error {
 
 // prepare applies what every command that reads configs has in common: env
 // files, the password that one of them may name a file for, and templates.
-func (d *distribution) prepare(c *cli.Context) error {
+func (d *distribution) prepare(c *cli.Context, configs []string) error {
 	files, err := configFiles(c.StringSlice(flagEnvFile)) // those in front of the command are applied already
 	if err != nil {
 		return err
@@ -244,20 +247,11 @@ func (d *distribution) prepare(c *cli.Context) error {
 	if err := givePassword(runs); err != nil {
 		return err
 	}
-	templates, err := configFiles(c.StringSlice(flagTemplates))
+	templates, err := configFiles(sliceFlag(c, flagTemplates))
 	if err != nil {
 		return err
 	}
-	for _, file := range templates {
-		raw, err := os.ReadFile(file)
-		if err == nil {
-			err = d.env.RegisterTemplateYAML(string(raw))
-		}
-		if err != nil {
-			return fmt.Errorf("reading the template %s: %w", file, err)
-		}
-	}
-	return nil
+	return d.useTemplates(append(templatesBeside(configs), templates...))
 }
 
 // The engine takes flags of a run in front of the command, too.

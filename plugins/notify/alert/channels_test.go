@@ -126,6 +126,12 @@ func (h *house) run(file string, env map[string]string) {
 			h.t.Fatal(err)
 		}
 	}
+	for _, template := range []string{"log_output", "dead_letters", "log_input"} {
+		if raw, err := os.ReadFile("../../../configs/templates/" + template + ".yaml"); err != nil || e.RegisterTemplateYAML(string(raw)) != nil {
+			h.t.Fatal(template, err)
+		}
+	}
+	h.t.Setenv("WEIR_BROKERS", h.log.ListenAddrs()[0]) // of the templates
 	b := e.NewStreamBuilder()
 	b.SetLogger(slog.New(slog.NewTextHandler(h.logs, nil)))
 	b.SetEnvVarLookupFunc(func(name string) (string, bool) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,20 @@ func (p *plant) run() (stop func()) {
 			p.t.Fatal(err)
 		}
 	}
+	templates, err := filepath.Glob("../../../configs/templates/*.yaml")
+	if err != nil || len(templates) == 0 {
+		p.t.Fatal("no templates", err)
+	}
+	for _, path := range templates {
+		raw, err := os.ReadFile(path)
+		if err == nil {
+			err = e.RegisterTemplateYAML(string(raw))
+		}
+		if err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.t.Setenv("WEIR_BROKERS", p.env["WEIR_BROKERS"]) // of the templates
 	b := e.NewStreamBuilder()
 	b.SetLogger(slog.New(slog.DiscardHandler))
 	b.SetEnvVarLookupFunc(func(name string) (string, bool) { v, ok := p.env[name]; return v, ok })

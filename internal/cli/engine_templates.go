@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+// RegisterTemplates adds the components that the distribution's own templates
+// describe: how streams read and write the log.
+func RegisterTemplates(env *service.Environment, assets fs.FS) error {
+	paths, err := fs.Glob(assets, "configs/templates/*.yaml")
+	if err != nil {
+		return fmt.Errorf("finding templates: %w", err)
+	}
+	for _, path := range paths {
+		raw, err := fs.ReadFile(assets, path)
+		if err == nil {
+			err = env.RegisterTemplateYAML(string(raw))
+		}
+		if err != nil {
+			return fmt.Errorf("reading the template %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// useTemplates adds components, or replaces those of the same names.
+func (d *distribution) useTemplates(paths []string) error {
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		if err == nil {
+			err = d.env.RegisterTemplateYAML(string(raw))
+		}
+		if err != nil {
+			return fmt.Errorf("reading the template %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// templatesBeside are those that lie where the distribution keeps its own, as
+// seen from some configs: ../templates, or templates.
+func templatesBeside(configs []string) (paths []string) {
+	for _, config := range configs {
+		dir := filepath.Dir(config)
+		for _, folder := range []string{filepath.Join(dir, "..", "templates"), filepath.Join(dir, "templates"), filepath.Join(config, "..", "templates")} {
+			entries, _ := os.ReadDir(folder) // most configs have none
+			for _, entry := range entries {
+				path := filepath.Join(folder, entry.Name())
+				if filepath.Ext(path) == ".yaml" && !slices.Contains(paths, path) {
+					paths = append(paths, path)
+				}
+			}
+		}
+	}
+	return paths
+}
