@@ -4,7 +4,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -o /weir .
+ARG VERSION=dev
+RUN CGO_ENABLED=0 GOGC=400 go build -trimpath -gcflags=all=-dwarf=false -ldflags="-s -X main.version=$VERSION" -o /weir .
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /weir /usr/local/bin/weir

@@ -57,11 +57,15 @@ func run(ctx context.Context, args []string) (int, error) {
 		return 1, err
 	}
 	engine := cli.NewEngine(cli.Distribution(global), assets, version)
-	var verbs []service.CLIOptFunc
-	for _, verb := range cli.Verbs(assets, engine) {
-		verbs = append(verbs, service.CLIOptAddCommand(verb))
+	verbs := cli.Verbs(assets, engine)
+	if code, done := cli.Front(os.Stdout, os.Stderr, verbs, args); done {
+		return code, nil
 	}
-	code, err := engine(ctx, args, verbs...)
+	var added []service.CLIOptFunc
+	for _, verb := range verbs {
+		added = append(added, service.CLIOptAddCommand(verb))
+	}
+	code, err := engine(ctx, args, added...)
 	if err != nil {
 		code = cli.ExitCode(err)
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -44,9 +43,7 @@ run beside a running weir, and on the data directory of a stopped one.
 				return fmt.Errorf("auditing: %w", err)
 			}
 			if c.Bool("json") {
-				e := json.NewEncoder(c.App.Writer)
-				e.SetIndent("", "  ")
-				err = e.Encode(report)
+				err = printJSON(c.App.Writer, report)
 			} else {
 				err = report.WriteTable(c.App.Writer)
 			}

@@ -73,6 +73,7 @@ func (d *distribution) stock(ctx context.Context, args []string, extra ...servic
 		service.CLIOptSetEnvironment(d.env),
 		service.CLIOptSetMainSchemaFrom(d.schema),
 		service.CLIOptCustomRunFlags(nil, withoutStreamAPI),
+		service.CLIOptOnStreamStart(started(ctx)),
 	}, extra...)...)
 }
 

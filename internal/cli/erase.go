@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -151,9 +150,7 @@ func countLines(e *erasure.Erasure) string {
 // printErasure prints the receipt.
 func printErasure(c *cli.Context, e *erasure.Erasure) error {
 	if c.Bool("json") {
-		out := json.NewEncoder(c.App.Writer)
-		out.SetIndent("", "  ")
-		return out.Encode(e)
+		return printJSON(c.App.Writer, e)
 	}
 	what := "the whole fleet"
 	if e.Subject != "" {

@@ -2,7 +2,7 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -88,7 +88,7 @@ func runFleet(c *cli.Context) (err error) {
 	go func() { <-ctx.Done(); stop() }()
 
 	summary, err := simulate.Run(ctx, conf)
-	if summary == nil {
+	if summary == nil || errors.Is(err, simulate.ErrKey) { // there is nothing to sum up
 		return err
 	}
 	out := bufio.NewWriter(c.App.Writer)
@@ -107,9 +107,7 @@ func runFleet(c *cli.Context) (err error) {
 
 func printSummary(out *bufio.Writer, s *simulate.Summary, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		if err := e.Encode(s); err != nil {
+		if err := printJSON(out, s); err != nil {
 			return fmt.Errorf("writing the summary: %w", err)
 		}
 	} else if err := s.Print(out); err != nil {

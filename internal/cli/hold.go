@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	neturl "net/url"
@@ -148,12 +147,10 @@ func (r remoteHolds) keys(ctx context.Context, fleet string) (int, error) {
 
 func printHolds(c *cli.Context, holds []hold.Hold) error {
 	if c.Bool("json") {
-		out := json.NewEncoder(c.App.Writer)
-		out.SetIndent("", "  ")
 		if holds == nil {
 			holds = []hold.Hold{}
 		}
-		return out.Encode(map[string]any{"holds": holds})
+		return printJSON(c.App.Writer, map[string]any{"holds": holds})
 	}
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "FLEET\tSINCE\tBY\tRELEASED\tREASON")

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -121,14 +120,15 @@ func progressShown(c *cli.Context) func(string) {
 // printReplay prints the job as it ended.
 func printReplay(c *cli.Context, j *replay.Job) error {
 	if c.Bool("json") {
-		e := json.NewEncoder(c.App.Writer)
-		e.SetIndent("", "  ")
-		return e.Encode(j)
+		return printJSON(c.App.Writer, j)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "replay %s %s\n", j.ID, j.Line())
 	if j.Error != "" {
 		fmt.Fprintf(&b, "  failed: %s\n", j.Error)
+	}
+	for _, r := range j.Progress.Reasons {
+		fmt.Fprintf(&b, "  %6d refused: %q\n", r.Count, r.Reason)
 	}
 	for _, w := range j.Left {
 		fmt.Fprintf(&b, "  left as it was: fleet %s, device %s, %s: not all of its events are stored yet\n", w.Fleet, w.Device, w.Bucket.Format(time.RFC3339))

@@ -194,15 +194,13 @@ func readRetentionConfig(named string, assets fs.FS) ([]byte, error) {
 
 func printRuns(c *cli.Context, runs []retention.Run) error {
 	if c.Bool("json") {
-		out := json.NewEncoder(c.App.Writer)
-		out.SetIndent("", "  ")
 		if c.Bool("dry-run") {
-			return out.Encode(runs[0].Report)
+			return printJSON(c.App.Writer, runs[0].Report)
 		}
 		if runs == nil {
 			runs = []retention.Run{}
 		}
-		return out.Encode(map[string]any{"runs": runs})
+		return printJSON(c.App.Writer, map[string]any{"runs": runs})
 	}
 	for _, r := range runs {
 		if err := printRun(c.App.Writer, r); err != nil {

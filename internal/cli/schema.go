@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -90,9 +89,7 @@ func checkSchema(c *cli.Context) error {
 		return fmt.Errorf("checking the schema: %w", err)
 	}
 	if c.Bool("json") {
-		e := json.NewEncoder(c.App.Writer)
-		e.SetIndent("", "  ")
-		err = e.Encode(report)
+		err = printJSON(c.App.Writer, report)
 	} else {
 		err = writeReport(c.App.Writer, report)
 	}

@@ -33,7 +33,7 @@ the ones built into this binary.
 		Flags: append([]cli.Flag{
 			dataFlag(),
 			&cli.StringFlag{Name: "ingest", Value: "127.0.0.1:8080", Usage: "`ADDR` that devices post to"},
-			&cli.StringFlag{Name: "api", Value: "127.0.0.1:8090", Usage: "`ADDR` of queries, administration and the dashboard"},
+			&cli.StringFlag{Name: "api", Value: "127.0.0.1:8090", Usage: "`ADDR` of queries and administration"},
 			&cli.StringFlag{Name: "ops", Value: "127.0.0.1:4195", Usage: "`ADDR` of the engine's health and metrics"},
 			&cli.StringFlag{Name: "broker", Value: "127.0.0.1:9092", Usage: "`ADDR` of the embedded broker; loopback only"},
 			&cli.StringFlag{Name: "home", Usage: "`DIR` with configs, schemas and bloblang"},
@@ -118,19 +118,10 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	if err := u.setEnv(home, broker.Login(password)); err != nil {
 		return err
 	}
-	fleetKey, adminKey, err := u.firstKeys(ctx)
-	if err != nil {
-		return err
-	}
 	if err := u.writeRunning(); err != nil {
 		return err
 	}
-	shown, err := u.showKeys(fleetKey, adminKey)
-	if err != nil {
-		return err
-	}
-	u.greet(home, shown)
-	return u.runStreams(ctx, home)
+	return u.serve(ctx, home)
 }
 
 // checkPorts names a port that is taken before anything has been started.

@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/term"
 
 	"weir/internal/control/apikey"
@@ -48,11 +51,11 @@ type shownKeys struct{ lines, shell string }
 
 // showKeys shows the keys on a terminal. Where the greeting goes elsewhere, into
 // a log that others read and keep, it writes them to files for this user alone.
-func (u *upRun) showKeys(fleet, admin string) (shownKeys, error) {
+func (u *upRun) showKeys(fleet, admin string, console *os.File) (shownKeys, error) {
 	if fleet == "" {
 		return shownKeys{}, nil
 	}
-	if term.IsTerminal(int(os.Stdout.Fd())) {
+	if term.IsTerminal(int(console.Fd())) {
 		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s  (may send and query)\n  admin            %s", firstFleet, fleet, admin), fleet}, nil
 	}
 	fleetFile, adminFile := u.data.path("first-fleet.key"), u.data.path("first-admin.key")
@@ -68,31 +71,33 @@ func (u *upRun) showKeys(fleet, admin string) (shownKeys, error) {
 	}, nil
 }
 
-// greet tells the person who started weir where everything is.
-func (u *upRun) greet(home string, keys shownKeys) {
+// greet tells the person who started weir where everything is. Its last line
+// says that weir is ready.
+func (u *upRun) greet(home string, keys shownKeys, console io.Writer) {
 	a, doors := u.addresses, u.outer()
 	ingest, api := u.urlOf(doors[0]), u.urlOf(doors[1])
-	fmt.Fprintf(os.Stdout, `weir is starting on %s
+	fmt.Fprintf(console, `
   ingest   %s/v1/events
   queries  %s/v1/rollups
   health   http://%s/ready, metrics on /metrics
   broker   %s (embedded: one machine, one disk, not replicated)
   configs  %s
-`, u.data, ingest, api, a.Ops, a.Broker, home)
+
+`, ingest, api, a.Ops, a.Broker, home)
 	if keys.shell == "" {
-		fmt.Fprintf(os.Stdout, "\nIts keys were shown when they were made; for a new one: weir keys create --fleet %s --data %s\n\n", firstFleet, u.data)
-		return
-	}
-	fmt.Fprintf(os.Stdout, `
-%s
+		fmt.Fprintf(console, "Its keys were shown when they were made; for a new one: weir keys create --fleet %s --data %s\n\n", firstFleet, u.data)
+	} else {
+		fmt.Fprintf(console, `%s
 
 Post an event, then ask for it (it is there within seconds):
 
   curl -H "X-API-Key: %s" -H "Content-Type: application/json" %s/v1/events -d '{
-    "event_id": "'$(cat /proc/sys/kernel/random/uuid)'", "device_id": "pump-1", "device_firmware_version": "2.1.0",
-    "timestamp": "'$(date -u +%%FT%%TZ)'", "metrics": {"cpu_temp": 61.5, "battery_voltage": 3.7, "vibration": 0.2}}'
+    "event_id": "%s", "device_id": "pump-1", "device_firmware_version": "2.1.0",
+    "timestamp": "%s", "metrics": {"cpu_temp": 61.5, "battery_voltage": 3.7, "vibration": 0.2}}'
 
   curl -H "X-API-Key: %s" %s/v1/devices/pump-1/latest
 
-`, keys.lines, keys.shell, ingest, keys.shell, api)
+`, keys.lines, keys.shell, ingest, uuid.NewString(), time.Now().UTC().Format(time.RFC3339), keys.shell, api)
+	}
+	fmt.Fprintf(console, "weir is ready. Stop it with Ctrl+C.\n")
 }

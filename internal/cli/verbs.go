@@ -28,6 +28,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		Query(),
 		Hold(),
 		Retention(assets, engine),
+		completion(),
 	}
 	for _, v := range verbs {
 		strict(v)

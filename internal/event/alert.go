@@ -3,11 +3,11 @@ package event
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"weir/internal/platform/text"
 )
 
 // MetaAlert is set to "1" on a message that is an alert beside messages that
@@ -47,7 +47,7 @@ func (a Alert) Message() (*service.Message, error) {
 		a.Details = map[string]any{}
 	}
 	a.At = a.At.UTC()
-	raw, err := json.Marshal(a)
+	raw, err := text.JSON(a)
 	if err != nil {
 		return nil, err
 	}

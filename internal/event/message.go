@@ -12,7 +12,7 @@ import (
 // it to the dead letters, and carries its code and field errors there.
 func MarkRejected(msg *service.Message, r *Rejection) {
 	msg.MetaSetMut(MetaCode, string(r.Code))
-	if errs, err := json.Marshal(r.Errors); err == nil { // two strings each: cannot fail
+	if errs, err := text.JSON(r.Errors); err == nil { // two strings each: cannot fail
 		msg.MetaSetMut(MetaErrors, string(errs))
 	}
 	msg.SetError(r)

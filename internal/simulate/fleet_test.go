@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"net/http"
@@ -313,5 +314,22 @@ func TestJournalThatCannotBeWrittenEndsTheRun(t *testing.T) {
 	}
 	if g.requests > 20 {
 		t.Errorf("%d requests were sent without a journal", g.requests)
+	}
+}
+
+func TestKey_ThatNobodyKnowsEndsTheRunAndIsSaidOnce(t *testing.T) {
+	g := newFakeGate(t)
+	g.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		refuse(w, http.StatusUnauthorized, 0)
+		return true
+	}
+	conf := base(g)
+	conf.Events, conf.Key = 5000, "weir_4711_secret"
+	s, err := Run(context.Background(), conf)
+	if !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), "4711") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v", err)
+	}
+	if s == nil || s.Requests > int64(conf.Connections) || s.Failed != s.Sent {
+		t.Errorf("%+v", s)
 	}
 }

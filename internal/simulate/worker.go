@@ -2,7 +2,11 @@ package simulate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"strings"
 	"time"
 )
 
@@ -54,8 +58,19 @@ func newWorker(conf Config, p workerPlan, start time.Time, t *tally, j *journal)
 	return w, nil
 }
 
-// run sends the plan's requests, each when it is due. The error is the
-// journal's: nothing else ends a run early.
+// ErrKey says that the gate takes nothing with the key of the run, which ends it.
+var ErrKey = errors.New("the gate does not know the key: make one with 'weir keys create --fleet NAME', or look whether it is a key of this weir")
+
+// masked is as much of a key as tells it from others.
+func masked(key string) string {
+	if prefix, _, is := strings.Cut(strings.TrimPrefix(key, "weir_"), "_"); is && strings.HasPrefix(key, "weir_") {
+		return "key " + prefix
+	}
+	return "something that has not the form of a key"
+}
+
+// run sends the plan's requests, each when it is due. A journal that cannot be
+// written ends a run early, and a key that the gate never took: nothing else.
 func (w *worker) run(ctx context.Context) error {
 	defer w.client.close()
 	for n := int64(0); ; n++ {
@@ -99,6 +114,12 @@ func (w *worker) exchange(ctx context.Context, due time.Time) error {
 		at := time.Now()
 		if err := w.writeVerdicts(a, attempt, at); err != nil {
 			return err
+		}
+		if a.status == http.StatusUnauthorized || a.status == http.StatusForbidden {
+			if w.tally.accepted.Load()+w.tally.rejected.Load() == 0 {
+				w.tally.settle(a, w.items, at.Sub(due), at.Sub(sent))
+				return fmt.Errorf("%w (%d, with %s)", ErrKey, a.status, masked(w.conf.Key))
+			}
 		}
 		if w.conf.Retry && a.retryable() && ctx.Err() == nil {
 			again := at.Add(backoff(a, attempt))

@@ -79,7 +79,7 @@ func (b *bench) consumer(s *system, home, peer string, streams []string) (conten
 	c.env = append(c.env, "WEIR_DATA="+data, "WEIR_ROLLUP_URL=sqlite://"+in("rollups.db"), "WEIR_RAW_URL=file://"+in("raw"),
 		"WEIR_DEAD_LETTER_URL=file://"+in("dead-letter"), "WEIR_CLAIMS_URL=pebble://"+in("claims"))
 	if peer != "" {
-		c.argv = []string{b.binary, "run", filepath.Join(b.repo, "tests", "load", "peers", peer+".yaml")}
+		c.argv = []string{b.binary, "run", filepath.Join(b.repo, "tests", "bench", "peers", peer+".yaml")}
 	}
 	c.stores = data
 	return c, os.MkdirAll(data, 0o755)

@@ -65,7 +65,7 @@ func (b *bench) upstream(s *system, home string) (contender, error) {
 	if err != nil {
 		return contender{}, err
 	}
-	c := contender{name: "upstream components, weir's GC settings", argv: []string{b.binary, "run", filepath.Join(b.repo, "tests", "load", "peers", "upstream.yaml")}}
+	c := contender{name: "upstream components, weir's GC settings", argv: []string{b.binary, "run", filepath.Join(b.repo, "tests", "bench", "peers", "upstream.yaml")}}
 	if err := freeAddresses(&c.addr); err != nil {
 		return c, err
 	}
@@ -112,7 +112,7 @@ func (b *bench) node(s *system, home string) (contender, error) {
 		return contender{}, err
 	}
 	for _, name := range []string{"package.json", "package-lock.json", "server.js"} {
-		raw, err := os.ReadFile(filepath.Join(b.repo, "tests", "load", "peers", "node", name))
+		raw, err := os.ReadFile(filepath.Join(b.repo, "tests", "bench", "peers", "node", name))
 		if err != nil {
 			return contender{}, err
 		}

@@ -93,6 +93,7 @@ func TestFirstKeys_GoToFilesWhereNoTerminalIs(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
+	s.greeted(1)
 	printed, err := os.ReadFile(filepath.Join(s.dir, "up.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +126,7 @@ func TestFirstKeys_GoToFilesWhereNoTerminalIs(t *testing.T) {
 	s.stop()
 	s.start()
 	s.ready()
+	s.greeted(2)
 	if after, err := os.ReadFile(filepath.Join(s.data, "first-fleet.key")); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("a second start changes the file of the key: %v", err)
 	}

@@ -24,7 +24,7 @@ func TestTheCommandsOfTheReadmeWork(t *testing.T) {
 	if len(blocks) != 2 {
 		t.Fatalf("the README has %d blocks of commands, want 2: the two commands, and a conversation", len(blocks))
 	}
-	for _, command := range []string{"go run . up", "make test"} {
+	for _, command := range []string{"make up", "make install", "make test"} {
 		if !strings.Contains(blocks[0][1], command) {
 			t.Errorf("the README's first block does not say %q", command)
 		}

@@ -1,10 +1,10 @@
 package httpx
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"strconv"
+
+	"weir/internal/platform/text"
 )
 
 // Answer answers with a body as JSON that no cache keeps. Characters stand as
@@ -24,13 +24,8 @@ func Answer(w http.ResponseWriter, status int, body any) {
 
 // JSON is a body as Answer writes it: one line, with its end.
 func JSON(body any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(body); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	raw, err := text.JSON(body)
+	return append(raw, '\n'), err
 }
 
 // Invalid answers 400: the detail says what is wrong with the request.

@@ -1,13 +1,13 @@
 package gate
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 
 	"weir/internal/event"
 	"weir/internal/platform/rawjson"
+	"weir/internal/platform/text"
 )
 
 // answer writes the verdict of each event. It is written by hand: there is one
@@ -123,8 +123,8 @@ func appendVerdict(b []byte, index int, id []byte, r *event.Rejection) []byte {
 	if errs == nil {
 		errs = []event.FieldError{}
 	}
-	if text, err := json.Marshal(errs); err == nil { // two strings each: cannot fail
-		b = append(b, text...)
+	if raw, err := text.JSON(errs); err == nil { // two strings each: cannot fail
+		b = append(b, raw...)
 	}
 	return append(b, '}')
 }

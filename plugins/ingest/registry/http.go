@@ -130,7 +130,7 @@ func writeRegistry(w http.ResponseWriter, status int, value any) {
 		_, _ = io.WriteString(w, string(text))
 		return
 	}
-	raw, err := json.Marshal(value)
+	raw, err := text.JSON(value)
 	if err != nil { // values of ours
 		status, raw = http.StatusInternalServerError, []byte(`{"error_code":500,"message":"encoding the answer"}`)
 	}

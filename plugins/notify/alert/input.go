@@ -2,7 +2,6 @@ package alert
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 )
 
 const (
@@ -188,7 +188,7 @@ func (in *notices) Read(ctx context.Context) (*service.Message, service.AckFunc,
 }
 
 func (in *notices) message(n *Notice) (*service.Message, service.AckFunc, error) {
-	raw, err := json.Marshal(n)
+	raw, err := text.JSON(n)
 	if err != nil {
 		return nil, nil, fmt.Errorf("writing a notice: %w", err)
 	}

@@ -17,7 +17,7 @@ type parcel struct {
 	position json.RawMessage // nil: that of the parcel before
 	read     int64
 	skipped  int64
-	refused  int64 // before they were sent
+	refused  []string // why, of those that failed before they were sent
 	// settle is called when the log has acknowledged the messages, with those
 	// that were refused on the way, by their index. nil: nothing is to be kept.
 	settle func(ctx context.Context, refused map[int]*event.Rejection) error
@@ -61,27 +61,31 @@ func (f *flight) add(p *parcel) {
 	p.flight = f
 	f.queue = append(f.queue, p)
 	if len(p.messages) == 0 {
-		f.finish(p, 0)
+		f.finish(p, nil)
 	}
 }
 
 // settled notes that the log has a parcel's messages, but for those refused.
-func (f *flight) settled(p *parcel, refused int) {
+func (f *flight) settled(p *parcel, refused map[int]*event.Rejection) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.finish(p, int64(refused))
+	f.finish(p, refused)
 }
 
-func (f *flight) finish(p *parcel, refused int64) {
+func (f *flight) finish(p *parcel, refused map[int]*event.Rejection) {
 	p.done = true
-	f.progress.Published += int64(len(p.messages)) - refused
-	f.progress.Refused += refused
+	f.progress.Published += int64(len(p.messages) - len(refused))
+	for _, why := range refused {
+		f.progress.because(why.Error())
+	}
 	for len(f.queue) > 0 && f.queue[0].done {
 		head := f.queue[0]
 		f.queue = f.queue[1:]
 		f.progress.Read += head.read
 		f.progress.Skipped += head.skipped
-		f.progress.Refused += head.refused
+		for _, why := range head.refused {
+			f.progress.because(why)
+		}
 		if head.position != nil {
 			f.position = head.position
 		}

@@ -356,7 +356,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 		if len(failed) > 0 {
 			in.published.Incr(int64(len(failed)), mode, "refused")
 		}
-		p.flight.settled(p, len(failed))
+		p.flight.settled(p, failed)
 		return nil
 	}, nil
 }

@@ -1,9 +1,11 @@
 package replay
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/internal/event"
@@ -64,7 +66,43 @@ type Progress struct {
 	Windows   int64 `json:"windows"` // rebuild: replaced
 	Left      int64 `json:"left"`    // rebuild: left as they were
 
+	Reasons []Reason `json:"refused_because,omitempty"` // redrive: why, the commonest first
+
 	Held string `json:"held,omitempty"` // what the job makes way or waits for
+}
+
+// Reason is why dead letters failed again.
+type Reason struct {
+	Reason string `json:"reason"`
+	Count  int64  `json:"count"`
+}
+
+const (
+	reasonsMost = 20 // what else there is counts as other
+	reasonMost  = 300
+	otherReason = "other"
+)
+
+// because counts one more dead letter that failed again. The list is never
+// changed in place: it is read elsewhere.
+func (p *Progress) because(reason string) {
+	if len(reason) > reasonMost {
+		reason = strings.ToValidUTF8(reason[:reasonMost], "") + "…"
+	}
+	all := slices.Clone(p.Reasons)
+	i := slices.IndexFunc(all, func(r Reason) bool { return r.Reason == reason })
+	if i < 0 && len(all) >= reasonsMost {
+		reason = otherReason
+		i = slices.IndexFunc(all, func(r Reason) bool { return r.Reason == reason })
+	}
+	if i < 0 {
+		all = append(all, Reason{Reason: reason})
+		i = len(all) - 1
+	}
+	all[i].Count++
+	slices.SortStableFunc(all, func(a, b Reason) int { return cmp.Compare(b.Count, a.Count) })
+	p.Refused++
+	p.Reasons = all
 }
 
 // Result is what a job found out, beside its numbers.

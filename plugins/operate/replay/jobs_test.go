@@ -149,7 +149,7 @@ func TestEachDeadLetterIsRedrivenOnce(t *testing.T) {
 		return nil
 	})
 	j := w.until(w.create(Spec{Mode: Redrive}).ID, ended)
-	if p := j.Progress; j.State != Done || p.Published != 800 || p.Refused != 100 || p.Skipped != 100 || p.Read != 1000 {
+	if p := j.Progress; j.State != Done || p.Published != 800 || p.Refused != 100 || len(p.Reasons) == 0 || p.Skipped != 100 || p.Read != 1000 {
 		t.Fatalf("%s %q %+v", j.State, j.Error, p)
 	}
 	if w.targets["rollup"] != 100 || w.targets["raw,rollup"] != 700 {

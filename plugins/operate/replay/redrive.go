@@ -155,7 +155,7 @@ func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*p
 			return nil, err
 		case err != nil:
 			failed = append(failed, outcome{ID: l.ID, Reason: err.Error()})
-			straight.refused++
+			straight.refused = append(straight.refused, err.Error())
 		case !ok:
 			straight.skipped++
 		case validate:

@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/text"
 )
 
 const deadLetterFieldStage = "stage"
@@ -112,7 +112,7 @@ func (p *processor) Process(_ context.Context, msg *service.Message) (service.Me
 		return nil, fmt.Errorf("reading headers: %w", err)
 	}
 	e := NewEnvelope(f)
-	raw, err := json.Marshal(e)
+	raw, err := text.JSON(e)
 	if err != nil {
 		return nil, fmt.Errorf("writing a dead letter: %w", err)
 	}

@@ -61,11 +61,11 @@ func (e *Envelope) row() (*Row, error) {
 		Original: original, OriginalSize: e.OriginalSize, OriginalSHA256: e.OriginalSHA256, Device: e.Device, Event: e.Event, ReceivedAt: timeOf(e.ReceivedAt), FailedAt: timeOf(e.FailedAt),
 	}
 	r.ID, _ = text.ParseUUID(e.ID) // checked by ParseEnvelope, or made here
-	if r.Errors, err = json.Marshal(errs); err != nil {
+	if r.Errors, err = text.JSON(errs); err != nil {
 		return nil, fmt.Errorf("writing errors: %w", err)
 	}
 	if len(e.Headers) > 0 {
-		if r.Headers, err = json.Marshal(e.Headers); err != nil {
+		if r.Headers, err = text.JSON(e.Headers); err != nil {
 			return nil, fmt.Errorf("writing headers: %w", err)
 		}
 	}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// quietStart sends what is written to standard output through a filter, until
+// flush is called, which returns when all of it is written. The filter takes out
+// the lines of the engine's log that say, at each start, of every component that
+// it is active, and at each clean stop that requests which wait for records were
+// cut off. The engine has no levels for components, and one of its levels for
+// all would take out what matters.
+func quietStart() (flush func(), err error) {
+	if slices.Contains([]string{"DEBUG", "TRACE", "ALL"}, strings.ToUpper(os.Getenv("WEIR_LOG_LEVEL"))) {
+		return func() {}, nil
+	}
+	from, to, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting the log: %w", err)
+	}
+	out := os.Stdout
+	os.Stdout = to
+	var copying sync.WaitGroup
+	copying.Go(func() { quieten(out, from) })
+	return func() {
+		os.Stdout = out
+		_ = to.Close() // pipes lose nothing by it
+		copying.Wait()
+		_ = from.Close() // it was read to its end
+	}, nil
+}
+
+// idleLines matches the lines to leave out, in both formats of the log.
+func idleLines() *regexp.Regexp {
+	return regexp.MustCompile(`level=info msg="(Input|Output) type [a-z0-9_]+ is now active"` +
+		`|"level":"info","msg":"(Input|Output) type [a-z0-9_]+ is now active"` +
+		`|level=warning msg="Kafka broker read failed" .*err="context canceled"` +
+		`|"err":"context canceled".*"level":"warning","msg":"Kafka broker read failed"`)
+}
+
+// quieten copies lines, but for those that say nothing.
+func quieten(to io.Writer, from io.Reader) {
+	idle := idleLines()
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if !idle.Match(line) {
+			if _, werr := to.Write(line); werr != nil { // nobody listens; the log must not hold up the streams
+				_, _ = io.Copy(io.Discard, lines)
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	readyEvery = 100 * time.Millisecond
+	readySlow  = 15 * time.Second // then, and as long again, it is said what is missing
+)
+
+type startedKey struct{}
+
+// started is what the engine calls when it has made all streams: what the
+// context of its command line was given with whenStarted.
+func started(ctx context.Context) func(*service.RunningStreamSummary) error {
+	return func(*service.RunningStreamSummary) error {
+		if tell, is := ctx.Value(startedKey{}).(func()); is {
+			tell()
+		}
+		return nil
+	}
+}
+
+func whenStarted(ctx context.Context, tell func()) context.Context {
+	return context.WithValue(ctx, startedKey{}, tell)
+}
+
+// serve runs the streams and greets the person who started weir when all of
+// them take part. Keys are made only then: a start that fails shows none.
+func (u *upRun) serve(ctx context.Context, home string) error {
+	console := os.Stdout
+	flush, err := quietStart()
+	if err != nil {
+		return err
+	}
+	defer flush()
+	fmt.Fprintf(console, "weir starts on %s, with the configs of %s\n", u.data, home)
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	made := make(chan struct{})
+	watch.Go(func() { u.welcome(watching, home, console, made) })
+	err = u.runStreams(whenStarted(ctx, sync.OnceFunc(func() { close(made) })), home)
+	stop()
+	watch.Wait()
+	return err
+}
+
+// welcome waits until the engine has made all streams and says that they are
+// connected, and greets.
+func (u *upRun) welcome(ctx context.Context, home string, console *os.File, made <-chan struct{}) {
+	said := time.Now()
+	for {
+		missing, ready := u.ready(ctx)
+		if ready {
+			select {
+			case <-made:
+				u.greetFirst(ctx, home, console)
+				return
+			default: // it knows of those only that it has made
+				missing = "streams are being made"
+			}
+		}
+		if time.Since(said) > readySlow {
+			said = time.Now()
+			fmt.Fprintf(console, "weir still starts: %s\n", missing)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(readyEvery):
+		}
+	}
+}
+
+// greetFirst makes the first keys, if there are none, and greets.
+func (u *upRun) greetFirst(ctx context.Context, home string, console *os.File) {
+	ctx = context.WithoutCancel(ctx) // keys that are made are shown
+	fleetKey, adminKey, err := u.firstKeys(ctx)
+	var shown shownKeys
+	if err == nil {
+		shown, err = u.showKeys(fleetKey, adminKey, console)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "making the first keys: %v; make them with 'weir keys create --data %s'\n", err, u.data)
+	}
+	u.greet(home, shown, console)
+}
+
+// ready asks the engine whether all streams are connected, and what it says is
+// missing.
+func (u *upRun) ready(ctx context.Context) (missing string, ready bool) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(u.addresses.Ops)+"/ready", nil)
+	if err != nil {
+		return err.Error(), false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error(), false
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return err.Error(), false
+	}
+	return fmt.Sprintf("%q", strings.TrimSpace(string(text))), resp.StatusCode == http.StatusOK
+}
