@@ -93,8 +93,10 @@ func TestListeners_OfTheClusterProfileAreThoseOfTheTable(t *testing.T) {
 	if err := os.WriteFile(file, []byte(env.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(env.String(), "WEIR_INGEST_PLAIN_HTTP=true\n") {
-		t.Error("the profile allows plain HTTP without saying so")
+	for _, name := range []string{"WEIR_INGEST_PLAIN_HTTP", "WEIR_API_PLAIN_HTTP"} {
+		if !strings.Contains(env.String(), name+"=true\n") {
+			t.Errorf("the profile allows plain HTTP without %s", name)
+		}
 	}
 	streams, err := filepath.Glob(repo("configs/streams/*.yaml"))
 	if err != nil {
