@@ -137,4 +137,10 @@ func (m *Metric) quantile(q float64) float64 {
 	return math.Min(math.Max(m.Sketch.quantile(q, uint64(m.Count)), m.Min), m.Max)
 }
 
+// avg is the mean. Rounding the sum, or a sum beyond a double's range, does not
+// move it out of what was read.
+func (m *Metric) avg() float64 {
+	return math.Min(math.Max(m.Sum.hi/float64(m.Count), m.Min), m.Max)
+}
+
 func (m *Metric) m2() float64 { return deviations(m.Count, m.Sum, m.Squares) }

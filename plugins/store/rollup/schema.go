@@ -8,6 +8,8 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{
 		{SQLite: sqliteTables, Postgres: postgresTables},
 		{SQLite: sqliteJournal, Postgres: `SELECT 1`},
+		{SQLite: `DROP VIEW rollup_1m; DROP VIEW rollup_1h; DROP VIEW rollup_1d; ` + sqliteView1m + sqliteView1h + sqliteView1d,
+			Postgres: postgresViews}, // their avg lies between min and max
 	}
 }
 
@@ -53,7 +55,8 @@ const (
 	json_extract(w.stats, '$[' || (m.key*9+1) || ']') AS sum,
 	json_extract(w.stats, '$[' || (m.key*9+2) || ']') AS min,
 	json_extract(w.stats, '$[' || (m.key*9+3) || ']') AS max,
-	json_extract(w.stats, '$[' || (m.key*9+1) || ']') * 1.0 / json_extract(w.stats, '$[' || (m.key*9) || ']') AS avg,
+	min(max(json_extract(w.stats, '$[' || (m.key*9+1) || ']') * 1.0 / json_extract(w.stats, '$[' || (m.key*9) || ']'),
+		json_extract(w.stats, '$[' || (m.key*9+2) || ']')), json_extract(w.stats, '$[' || (m.key*9+3) || ']')) AS avg,
 	json_extract(w.stats, '$[' || (m.key*9+4) || ']') AS m2,
 	json_extract(w.stats, '$[' || (m.key*9+5) || ']') AS p50,
 	json_extract(w.stats, '$[' || (m.key*9+6) || ']') AS p95,

@@ -36,17 +36,20 @@ CREATE TABLE rollup_hour (
 CREATE TABLE rollup_mark (
 	fleet text COLLATE "C" NOT NULL, device_id text COLLATE "C" NOT NULL, hour timestamptz NOT NULL, marks bigint NOT NULL DEFAULT 1,
 	PRIMARY KEY (fleet, device_id, hour));
-` + postgresView1m + postgresView1h + postgresView1d
+` + postgresViews
 
 // One line per metric, for people and dashboards.
 const (
-	postgresView1m = `CREATE VIEW rollup_1m AS ` + postgresViewOf + `rollup_window_1m` + postgresViewEnd
-	postgresView1h = `CREATE VIEW rollup_1h AS ` + postgresViewOf + `rollup_window_1h` + postgresViewEnd
-	postgresView1d = `CREATE VIEW rollup_1d AS ` + postgresViewOf + `rollup_window_1d` + postgresViewEnd
+	postgresViews = postgresView1m + postgresView1h + postgresView1d
+
+	postgresView1m = `CREATE OR REPLACE VIEW rollup_1m AS ` + postgresViewOf + `rollup_window_1m` + postgresViewEnd
+	postgresView1h = `CREATE OR REPLACE VIEW rollup_1h AS ` + postgresViewOf + `rollup_window_1h` + postgresViewEnd
+	postgresView1d = `CREATE OR REPLACE VIEW rollup_1d AS ` + postgresViewOf + `rollup_window_1d` + postgresViewEnd
 
 	postgresViewOf = `SELECT w.fleet, w.device_id, m.name AS metric, w.bucket,
 	w.stats[9*m.n-8]::bigint AS count, w.stats[9*m.n-7] AS sum, w.stats[9*m.n-6] AS min, w.stats[9*m.n-5] AS max,
-	w.stats[9*m.n-7] / w.stats[9*m.n-8] AS avg, w.stats[9*m.n-4] AS m2,
+	least(greatest(CASE WHEN abs(w.stats[9*m.n-7]) < 1e-280 THEN w.stats[9*m.n-7] ELSE w.stats[9*m.n-7] / w.stats[9*m.n-8] END, -- no underflow
+		w.stats[9*m.n-6]), w.stats[9*m.n-5]) AS avg, w.stats[9*m.n-4] AS m2,
 	w.stats[9*m.n-3] AS p50, w.stats[9*m.n-2] AS p95, w.stats[9*m.n-1] AS last,
 	w.bucket + w.stats[9*m.n] * interval '1 microsecond' AS last_at
 	FROM `
