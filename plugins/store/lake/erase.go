@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -76,11 +77,17 @@ func (t *Table) received(e Erasure) func(Ref) bool {
 				return false
 			}
 		}
-		for _, c := range t.ReceivedColumns {
-			if v := r.Value(c); !v.IsNull() {
-				return v.Int64() <= until
-			}
-		}
-		return true // nobody knows when: before all others
+		return t.receivedAt(r) <= until
 	}
+}
+
+// receivedAt returns when a row was received, in microseconds since 1970. Of
+// one of which nobody knows, that is before all others.
+func (t *Table) receivedAt(r Ref) int64 {
+	for _, c := range t.ReceivedColumns {
+		if v := r.Value(c); !v.IsNull() {
+			return v.Int64()
+		}
+	}
+	return math.MinInt64
 }

@@ -14,6 +14,7 @@ type target struct {
 	gone   func(Ref) bool
 	device string
 	all    bool
+	stays  func(Ref) bool                   // when set, the rows that stay whatever gone says: their time has not come
 	row    func(Ref)                        // called, when set, with each row that is to go
 	before func(o Object, rows int64) error // called, when set, when all those of an object are known
 }
@@ -25,9 +26,19 @@ func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry boo
 	if err != nil {
 		return err
 	}
-	rows := footer.Rows
+	rows, staying := footer.Rows, int64(0)
 	if !w.all {
-		if rows, err = s.find(ctx, t, o, w); err != nil {
+		counting := w
+		if w.stays != nil {
+			counting.stays = func(r Ref) bool {
+				stays := w.stays(r)
+				if stays {
+					staying++
+				}
+				return stays
+			}
+		}
+		if rows, err = s.find(ctx, t, o, counting); err != nil {
 			return err
 		}
 	}
@@ -42,7 +53,7 @@ func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry boo
 			err = s.Remove(ctx, o.Key)
 		case rows > 0:
 			_, err = s.Rewrite(ctx, Rewriting{Table: t, Folder: o.Folder, Inputs: []Object{o}, MayDrop: true,
-				Parts: []Part{{Keep: func(r Ref) bool { return !w.gone(r) }}}})
+				Parts: []Part{{Keep: func(r Ref) bool { return !w.goes(r) }}}})
 		}
 		if err != nil {
 			return err
@@ -55,9 +66,11 @@ func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry boo
 	} else if rows > 0 {
 		removed.Changed++
 	}
-	removed.Kept += footer.Rows - rows
+	removed.Kept += footer.Rows - rows - staying
 	return nil
 }
+
+func (w target) goes(r Ref) bool { return (w.stays == nil || !w.stays(r)) && w.gone(r) }
 
 func textOf(v parquet.Value) string {
 	if v.IsNull() {
@@ -111,7 +124,7 @@ func (w target) pick(rows *Rows) (found int64, err error) {
 		batch := rows.Detach()
 		for i := range n {
 			r := Ref{batch, i}
-			if !w.gone(r) {
+			if !w.goes(r) {
 				continue
 			}
 			if found++; w.row != nil {
