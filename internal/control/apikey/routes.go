@@ -63,6 +63,7 @@ func Routes() []Route {
 		{Server: Gate, Method: "gRPC", Path: "/weir.v1.Ingest/PublishStream", Scope: Ingest, Reach: ByHandler},
 		open(Gate, "/openapi.json"),
 		open(Gate, "/healthz"),
+		open(Gate, "/ready"),
 
 		{Server: API, Method: "GET", Path: "/v1/rollups", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/devices/{id}/latest", Scope: Query, Reach: ByPath},

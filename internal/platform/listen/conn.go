@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // The reasons for which a connection is closed at once, as metrics name them.
@@ -17,6 +18,7 @@ const (
 type connLimiter struct {
 	net.Listener
 	bounds  Bounds
+	plain   bool // Content-Length can be seen
 	refused func(reason string)
 
 	mu   sync.Mutex
@@ -24,8 +26,8 @@ type connLimiter struct {
 	by   map[string]int // the address that the network gave to one customer
 }
 
-func limitConns(l net.Listener, bounds Bounds, refused func(string)) net.Listener {
-	return &connLimiter{Listener: l, bounds: bounds, refused: refused, by: map[string]int{}}
+func limitConns(l net.Listener, bounds Bounds, plain bool, refused func(string)) net.Listener {
+	return &connLimiter{Listener: l, bounds: bounds, plain: plain, refused: refused, by: map[string]int{}}
 }
 
 // source is the address that connections are counted by: of IPv6 the first 64
@@ -56,7 +58,7 @@ func (l *connLimiter) Accept() (net.Conn, error) {
 			l.refused(reason)
 			continue
 		}
-		return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		return &limitedConn{Conn: c, watch: l.plain, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
 	}
 }
 
@@ -86,6 +88,10 @@ func (l *connLimiter) leave(from string) {
 type limitedConn struct {
 	net.Conn
 	leave func()
+
+	watch  bool
+	tail   []byte      // the end of what was read last
+	length atomic.Bool // a Content-Length was read, or text that looks like one
 }
 
 func (c *limitedConn) Close() error {

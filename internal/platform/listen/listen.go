@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 
+	"weir/internal/platform/httpx"
+
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
@@ -19,9 +21,11 @@ const (
 	fieldCA    = "client_ca_file"
 	fieldAuth  = "client_certificates"
 	fieldPlain = "allow_plain_http"
+
+	fieldOrigins = "allowed_origins"
 )
 
-// Fields are those of TLS, and of doing without it.
+// Fields are those of TLS, of doing without it, and of who may ask from a page.
 func Fields() []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewObjectField(fieldTLS,
@@ -38,6 +42,10 @@ func Fields() []*service.ConfigField {
 			Description("Whether to listen without TLS on an address that is not loopback, where keys and what they protect can be read on the way. " +
 				"Set it where something in front ends TLS.").
 			Default(false),
+		service.NewStringListField(fieldOrigins).
+			Description("Origins of web pages that may send requests with a key of theirs (CORS), such as `https://app.example.com`; `*` is any. " +
+				"Preflights of others, and all where there are none, are answered 405. Cookies and other credentials of a browser are never allowed.").
+			Default([]any{}).Example([]any{"https://app.example.com"}).Advanced(),
 	}
 }
 
@@ -45,7 +53,8 @@ func Fields() []*service.ConfigField {
 type Config struct {
 	TLS *TLS // nil: without
 	Bounds
-	plain bool
+	plain   bool
+	origins []string // of pages
 }
 
 // Bounds are on connections; 0 is none.
@@ -58,6 +67,14 @@ type Bounds struct {
 func FromParsed(conf *service.ParsedConfig) (c Config, err error) {
 	if c.plain, err = conf.FieldBool(fieldPlain); err != nil {
 		return c, err
+	}
+	if c.origins, err = conf.FieldStringList(fieldOrigins); err != nil {
+		return c, err
+	}
+	for _, origin := range c.origins {
+		if err := httpx.ValidOrigin(origin); err != nil {
+			return c, fmt.Errorf("reading %s: %w", fieldOrigins, err)
+		}
 	}
 	c.TLS, err = tlsFrom(conf.Namespace(fieldTLS))
 	return c, err
@@ -132,7 +149,7 @@ func Open(ctx context.Context, address string, c Config, w Watch) (net.Listener,
 		return nil, "", err
 	}
 	at := l.Addr().String()
-	l = limitConns(l, c.Bounds, w.Refused)
+	l = limitConns(l, c.Bounds, certs == nil, w.Refused)
 	if certs == nil {
 		return l, "http://" + at, nil
 	}

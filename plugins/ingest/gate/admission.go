@@ -238,6 +238,13 @@ func (a *admission) inFlight() (requests, bytes int) {
 	return a.requests, a.bytes
 }
 
+// takesNothing tells whether the backlog stops everything now.
+func (a *admission) takesNothing() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.backlog.ahead(a.fresh).state == stopped
+}
+
 // more tells whether there are requests beside these n.
 func (a *admission) more(n int) bool {
 	a.mu.Lock()

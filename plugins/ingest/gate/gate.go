@@ -49,8 +49,9 @@ type gate struct {
 	release  func()         // of the key store
 	monitor  *monitor       // nil: the backlog is not measured
 	failed   chan error     // the listener has died
-	draining chan struct{}  // closed when the engine stops reading
-	closed   chan struct{}  // closed when no acknowledgement can come any more
+	ready    readiness
+	draining chan struct{} // closed when the engine stops reading
+	closed   chan struct{} // closed when no acknowledgement can come any more
 	drain    func()
 	finish   func()
 

@@ -191,6 +191,7 @@ func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *h
 	}
 	r := &request{traceparent: trace, held: held, admitted: taken, items: make([]item, len(events))}
 	for i, e := range events {
+		e = withoutBOM(e)
 		r.items[i] = lone(trimRight(e[rawjson.Space(e, 0):]))
 		r.items[i].bad = s.g.conf.limits.check(&r.items[i])
 	}

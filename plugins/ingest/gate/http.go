@@ -29,7 +29,8 @@ func listenHTTP(ctx context.Context, g *gate) (*server, error) {
 	srv := &server{url: url}
 	t := g.conf.timeouts
 	srv.http = &http.Server{
-		Handler:           g,
+		Handler:           g.conf.listen.Handler("GET, POST", g),
+		ConnContext:       listen.ConnContext,
 		ReadHeaderTimeout: t.header,
 		ReadTimeout:       t.read,
 		WriteTimeout:      t.read + t.ack + 10*time.Second, // from the end of the header to the end of the reply
@@ -87,6 +88,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status = g.serveContract(w, r)
 	case "/healthz":
 		status = g.serveHealth(w, r)
+	case "/ready":
+		status = g.serveReady(w, r)
 	default:
 		status = g.refuse(w, notFound())
 	}
@@ -100,6 +103,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (g *gate) refuse(w http.ResponseWriter, r *refusal) int {
 	g.metrics.refusals.Incr(1, r.name)
+	g.ready.refused(r, time.Now())
 	r.write(w)
 	return r.status
 }

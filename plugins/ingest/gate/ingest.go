@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"weir/internal/event"
 )
@@ -76,10 +77,15 @@ func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 		r.admitted()
 	}
 	rejected, err := g.publish(ctx, r)
+	var ref *refusal
+	if errors.As(err, &ref) {
+		g.ready.refused(ref, time.Now())
+	}
 	if err != nil {
 		r.held.refund()
 		return result{}, err
 	}
+	g.ready.taken()
 	g.count(len(r.items), rejected)
 	return result{items: r.items, rejected: rejected}, nil
 }
@@ -91,7 +97,9 @@ func (g *gate) cut(req *request, body []byte, f form) error {
 	var err error
 	limit := g.conf.limits.batch
 	items := make([]item, 0, min(limit, 1+len(body)/128))
-	if f.lines {
+	if utf16Text(body) {
+		err = errUTF16
+	} else if f.lines {
 		items, err = splitLines(body, items, limit)
 	} else {
 		items, err = split(body, items, limit)

@@ -78,6 +78,10 @@ acknowledge it in time, the reply is 503 with Retry-After, and the device sends 
 `+"`GET /v1/stream`"+` is the same as a WebSocket: each message is a body, and is answered by one message. Instead of
 429, the gate stops reading. gRPC is the same again. The contract of the HTTP side is served at `+"`/openapi.json`"+`.
 
+`+"`GET /healthz`"+` says that the gate runs. `+"`GET /ready`"+` is 503 as well once it has taken nothing for ten seconds for lack of room (the log
+cannot be written, processing is too far behind), with the reason: for load balancers that have somewhere else to send devices to.
+Shorter pressure is told to devices alone, with Retry-After.
+
 An event is rejected, alone, when a processor of the stream marks it as bad data (see `+"`schema_validate`"+`) and the
 stream routes it to the dead letters with the processor `+"`dead_letter`"+`. One that a processor dropped is nowhere, though the
 engine acknowledges it: it is rejected as well, because `+"`event_log`"+` notes what it writes. Where no stream of the process has

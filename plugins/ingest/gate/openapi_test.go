@@ -14,6 +14,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
+	"weir/internal/control/apikey"
 	"weir/internal/event"
 )
 
@@ -132,10 +133,40 @@ func TestContractIsServed(t *testing.T) {
 	if r := w.send("GET", "/openapi.json", "", nil, "X-API-Key", ""); r.status != 200 || r.body != string(contract) {
 		t.Errorf("%d %.100s", r.status, r.body)
 	}
-	for _, path := range []string{"/openapi.json", "/healthz", "/v1/events", "/nothing"} {
+	for _, path := range []string{"/openapi.json", "/healthz", "/ready", "/v1/events", "/nothing"} {
 		for _, method := range []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"} {
 			w.send(method, path, "", nil)
 		}
+	}
+}
+
+// Every endpoint that the gate has by the table of routes is in the contract,
+// and is answered; and the contract has no other.
+func TestContract_HasEveryEndpoint(t *testing.T) {
+	d, err := readContract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, "")
+	known := 0
+	for _, route := range apikey.Routes() {
+		if route.Server != apikey.Gate || route.Method == "gRPC" {
+			continue
+		}
+		known++
+		if _, ok := d.Paths[route.Path][strings.ToLower(route.Method)]; !ok {
+			t.Errorf("the contract lacks %s %s", route.Method, route.Path)
+		}
+		if r := w.send(route.Method, route.Path, "", nil); r.status == http.StatusNotFound || r.status == http.StatusMethodNotAllowed {
+			t.Errorf("%s %s: %d", route.Method, route.Path, r.status)
+		}
+	}
+	operations := 0
+	for _, of := range d.Paths {
+		operations += len(of)
+	}
+	if operations != known {
+		t.Errorf("the contract has %d operations, and the gate %d", operations, known)
 	}
 }
 

@@ -31,6 +31,7 @@ func strict(body []byte) bool {
 
 // agree checks the splitter against encoding/json, and returns what is wrong.
 func agree(body []byte) error {
+	body = withoutBOM(body) // which encoding/json does not pass over
 	valid := json.Valid(body)
 	got := strict(body)
 	if got && !valid {

@@ -21,7 +21,8 @@ func (in *input) serve(ctx context.Context, handler http.Handler) error {
 		return fmt.Errorf("listening for queries: %w", err)
 	}
 	server := &http.Server{
-		Handler:           paced(in.conf.write, handler),
+		Handler:           in.conf.listen.Handler("GET, POST, PUT, DELETE", paced(in.conf.write, handler)),
+		ConnContext:       listen.ConnContext,
 		ReadHeaderTimeout: in.conf.header,
 		ReadTimeout:       in.conf.read,
 		IdleTimeout:       in.conf.idle,
