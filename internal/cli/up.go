@@ -91,9 +91,12 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	if err := u.checkLog(); err != nil {
 		return err
 	}
-	home, err := home(named, u.data, u.assets)
+	home, notes, err := home(named, u.data, u.assets)
 	if err != nil {
 		return err
+	}
+	for _, note := range append(notes, u.overridden(home)...) {
+		fmt.Fprintln(os.Stderr, "warning: "+note)
 	}
 	password, err := u.data.keepPassword()
 	if err != nil {

@@ -1,19 +1,68 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"weir/internal/platform/envyaml"
 	"weir/internal/platform/kafka"
 )
 
 // setEnv gives the stream configs their values: what this run decides (where
 // things lie and listen), then the environment as it is, then the profile.
 func (u *upRun) setEnv(home string, login kafka.Login) error {
+	for k, v := range u.decided(home, login) {
+		if err := os.Setenv(k, v); err != nil {
+			return err
+		}
+	}
+	profile, err := readEnvFile(filepath.Join(home, "configs", "standalone.env"))
+	if err != nil {
+		return err
+	}
+	profile["WEIR_SCHEMAS_URL"] = u.data.ControlURL() // of this data directory, unless the environment names others
+	profile["WEIR_SCHEMAS_CACHE"] = u.data.SchemasDir()
+	for k, v := range profile {
+		if _, set := os.LookupEnv(k); !set {
+			if err := os.Setenv(k, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// overridden names the variables of the environment that this run does not go
+// by, since its flags decide.
+func (u *upRun) overridden(home string) (notes []string) {
+	by := map[string]string{"WEIR_BROKERS": "--broker", "WEIR_INGEST_ADDRESS": "--ingest", "WEIR_API_ADDRESS": "--api", "WEIR_OPS_ADDRESS": "--ops",
+		"WEIR_ANOMALY_RULES": "--home", "WEIR_BLOBLANG": "--home"}
+	for name, value := range u.decided(home, kafka.Login{}) {
+		set := os.Getenv(name)
+		if set == "" || set == value || name == "WEIR_DATA" {
+			continue
+		}
+		why := "a flag decides"
+		switch {
+		case by[name] != "":
+			why = by[name] + " decides"
+		case strings.HasPrefix(name, "WEIR_KAFKA_"):
+			why = "weir up has its log inside"
+		case strings.HasSuffix(name, "_URL"):
+			why = "weir up keeps everything in the data directory, which --data decides"
+		}
+		notes = append(notes, fmt.Sprintf("%s is set, and not gone by: %s", name, why))
+	}
+	slices.Sort(notes)
+	return notes
+}
+
+// decided are the values of what this run decides.
+func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 	decided := map[string]string{
 		"WEIR_DATA":            string(u.data),
 		"WEIR_BROKERS":         u.addresses.Broker,
@@ -35,49 +84,22 @@ func (u *upRun) setEnv(home string, login kafka.Login) error {
 		"WEIR_BLOBLANG":        filepath.Join(home, "bloblang"),
 	}
 	maps.Copy(decided, u.doorEnv())
-	for k, v := range decided {
-		if err := os.Setenv(k, v); err != nil {
-			return err
-		}
-	}
-	profile, err := readEnvFile(filepath.Join(home, "configs", "standalone.env"))
-	if err != nil {
-		return err
-	}
-	profile["WEIR_SCHEMAS_URL"] = u.data.ControlURL() // of this data directory, unless the environment names others
-	profile["WEIR_SCHEMAS_CACHE"] = u.data.SchemasDir()
-	for k, v := range profile {
-		if _, set := os.LookupEnv(k); !set {
-			if err := os.Setenv(k, v); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return decided
 }
 
-// readEnvFile reads NAME=VALUE lines, as the engine's -e flag does.
+// readEnvFile reads NAME=VALUE lines, as the flag -e does.
 func readEnvFile(path string) (map[string]string, error) {
-	f, err := os.Open(path)
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the profile: %w", err)
 	}
-	defer f.Close()
-	values := map[string]string{}
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, value, ok := strings.Cut(line, "=")
-		if !ok {
-			return nil, fmt.Errorf("reading the profile %s, line %d: expected NAME=VALUE", path, n)
-		}
-		values[strings.TrimSpace(name)] = strings.TrimSpace(value)
-	}
-	if err := lines.Err(); err != nil {
+	assignments, err := envyaml.ParseEnv(raw)
+	if err != nil {
 		return nil, fmt.Errorf("reading the profile %s: %w", path, err)
+	}
+	values := map[string]string{}
+	for _, a := range assignments {
+		values[a.Name] = a.Value
 	}
 	return values, nil
 }
