@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/urfave/cli/v2"
@@ -39,6 +40,7 @@ type distribution struct {
 	env     *service.Environment
 	assets  fs.FS
 	version string
+	told    sync.Once // of variables that nothing reads
 }
 
 // NewEngine returns the engine's command line with weir's components, defaults

@@ -30,18 +30,19 @@ const unset = " is not set and has no default"
 
 // onLog finds the templates by which streams read and write the log. They take
 // its brokers from the environment.
-var onLog = regexp.MustCompile(`\n *(- )?(log_input|log_output|dead_letters):`)
+var onLog = regexp.MustCompile(`\n *(- )?(log_input:|log_output:|dead_letters:( *\{|\s+stage:))`)
 
 // checker reads configs with the values that variables have, and says what is
 // wrong with them before anything is started.
 type checker struct {
 	linter  *service.StreamConfigLinter
 	values  envyaml.Lookup
+	fields  func(path, resolved string) []finding
 	missing bool // whether a variable without a value is wrong
 }
 
 func (d *distribution) checker(values envyaml.Lookup) *checker {
-	return &checker{linter: d.schema().NewStreamConfigLinter(), values: values, missing: true}
+	return &checker{linter: d.schema().NewStreamConfigLinter(), values: values, fields: d.fields, missing: true}
 }
 
 // file reads a config. It returns no config when the file cannot be used at all.
@@ -71,6 +72,7 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	for _, l := range lints {
 		found = append(found, finding{path, l.Line, l.Column, l.What})
 	}
+	found = append(found, k.fields(path, config.Text(func(n int) string { return resolved[fmt.Sprintf("weir.%d", n)] }))...)
 	slices.SortStableFunc(found, func(a, b finding) int { return a.line - b.line })
 	return config, found
 }
@@ -80,6 +82,7 @@ func (k *checker) variables(path string, config *envyaml.Config) (found []findin
 	resolved = map[string]string{}
 	for n, s := range config.Scalars() {
 		if s.Under == "tests" {
+			resolved[fmt.Sprintf("weir.%d", n)] = `""`
 			continue
 		}
 		if names := s.Missing(k.values); k.missing && len(names) > 0 {

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +27,7 @@ type launch struct {
 	chilled   bool     // run what the linter complains of
 	unlinted  bool     // --set may mend what the linter complains of
 	watch     bool
+	restart   []string // files that take effect at the next start, to be told of when they change
 }
 
 // launch checks the configs and runs the engine over copies of them.
@@ -35,6 +38,7 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	}
 	defer copies.remove()
 	checker := d.checker(os.LookupEnv)
+	watch := newWatch(checker, copies, l)
 	place := func(path string) (string, error) {
 		config, found := checker.file(path)
 		if l.unlinted && config != nil {
@@ -45,6 +49,9 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 		}
 		for _, f := range found {
 			fmt.Fprintln(c.App.ErrWriter, f)
+		}
+		if !slices.Contains(watch.restart, path) {
+			watch.runs(path, config)
 		}
 		return copies.write(path, config, nil)
 	}
@@ -91,7 +98,16 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	if l.chilled {
 		args = slices.Insert(args, 2, "--chilled")
 	}
-	code, err := d.stock(c.Context, args, service.CLIOptSetEnvVarLookup(copies.lookup))
+	extra := []service.CLIOptFunc{service.CLIOptSetEnvVarLookup(copies.lookup)}
+	if l.watch {
+		args = slices.Insert(args, 2, "--watcher")
+		extra = append(extra, service.CLIOptAddTeeLogger(slog.New(watch)))
+		ctx, stop := context.WithCancel(c.Context)
+		done := make(chan struct{})
+		go func() { defer close(done); watch.run(ctx) }()
+		defer func() { stop(); <-done }()
+	}
+	code, err := d.stock(c.Context, args, extra...)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("running %s: the engine ended with code %d", l.verb, code)
 	}
@@ -175,6 +191,23 @@ func (d *distribution) profile(name string) ([]envyaml.Assignment, error) {
 		return nil, fmt.Errorf("reading the profile %s: %w", name, err)
 	}
 	return assignments, nil
+}
+
+// useProfile gives the variables that nothing has set the values of the standalone
+// profile; mappings are looked for beside the configs, where they are not here.
+func (d *distribution) useProfile(configs []string) error {
+	standalone, err := d.profile("standalone")
+	if err != nil {
+		return err
+	}
+	for _, config := range configs {
+		beside := filepath.Join(filepath.Dir(config), "..", "..", "bloblang")
+		if isDir(beside) && !isDir("bloblang") {
+			standalone = append([]envyaml.Assignment{{Name: "WEIR_BLOBLANG", Value: beside}}, standalone...)
+			break
+		}
+	}
+	return setDefaults(standalone)
 }
 
 // setDefaults sets the variables that nothing else has set.

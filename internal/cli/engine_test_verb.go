@@ -48,7 +48,7 @@ func (d *distribution) test(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	values, remove, err := d.emptyStores()
+	values, remove, err := d.emptyStores(append(files, targetsOf(files)...))
 	if err != nil {
 		return err
 	}
@@ -92,11 +92,7 @@ func (d *distribution) test(c *cli.Context) error {
 // emptyStores are the values of variables for tests: the stores of a data
 // directory that remove deletes, then the environment, then the standalone
 // profile. Mappings that ask the environment themselves get the same answers.
-func (d *distribution) emptyStores() (values envyaml.Lookup, remove func(), err error) {
-	standalone, err := d.profile("standalone")
-	if err != nil {
-		return nil, nil, err
-	}
+func (d *distribution) emptyStores(configs []string) (values envyaml.Lookup, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "weir-test-")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a data directory for the tests: %w", err)
@@ -110,7 +106,7 @@ func (d *distribution) emptyStores() (values envyaml.Lookup, remove func(), err 
 			return nil, nil, err
 		}
 	}
-	return os.LookupEnv, remove, setDefaults(standalone)
+	return os.LookupEnv, remove, d.useProfile(configs)
 }
 
 // mirror is the tree in which the engine's tests find copies of configs where

@@ -112,7 +112,7 @@ func (d *distribution) one(c *cli.Context, verb, named string, defaults ...strin
 	set := sliceFlag(c, flagSet)
 	return d.launch(c, launch{
 		verb: verb, configs: args, resources: resources, flags: passed(c), chilled: boolFlag(c, flagChilled),
-		unlinted: len(set) > 0, watch: boolFlag(c, flagWatch),
+		unlinted: len(set) > 0, watch: boolFlag(c, flagWatch), restart: append(templatesBeside(args), sliceFlag(c, flagEnvFile)...),
 	})
 }
 
@@ -147,7 +147,8 @@ file that -o names. Configs are files or folders.
 			}
 			return d.launch(c, launch{
 				verb: "streams", main: shared, configs: args, resources: resources, chilled: boolFlag(c, flagChilled), watch: boolFlag(c, flagWatch),
-				flags: append(passed(c), fmt.Sprintf("--prefix-stream-endpoints=%t", c.Bool("prefix-stream-endpoints"))),
+				restart: append(templatesBeside(args), sliceFlag(c, flagEnvFile)...),
+				flags:   append(passed(c), fmt.Sprintf("--prefix-stream-endpoints=%t", c.Bool("prefix-stream-endpoints"))),
 			})
 		},
 	}
@@ -190,11 +191,7 @@ func (d *distribution) lint(c *cli.Context) error {
 	if len(files) == 0 {
 		return usagef("checking configs: there are none at these paths; weir lint configs/streams/*.yaml")
 	}
-	standalone, err := d.profile("standalone")
-	if err != nil {
-		return err
-	}
-	if err := setDefaults(standalone); err != nil {
+	if err := d.useProfile(files); err != nil {
 		return err
 	}
 	checker := d.checker(os.LookupEnv)
@@ -225,6 +222,10 @@ func (d *distribution) prepare(c *cli.Context, configs []string) error {
 	if err != nil {
 		return err
 	}
+	known, err := d.knownVariables(configs)
+	if err != nil {
+		return err
+	}
 	for _, file := range files {
 		raw, err := os.ReadFile(file)
 		if err != nil {
@@ -234,12 +235,16 @@ func (d *distribution) prepare(c *cli.Context, configs []string) error {
 		if err != nil {
 			return fmt.Errorf("reading the env file %s: %w", file, err)
 		}
+		if err := refuseTypos(file, assignments, known); err != nil {
+			return err
+		}
 		for _, a := range assignments {
 			if err := os.Setenv(a.Name, a.Value); err != nil {
 				return fmt.Errorf("reading the env file %s, line %d: %w", file, a.Line, err)
 			}
 		}
 	}
+	d.told.Do(func() { tellUnknown(c.App.ErrWriter, os.Environ(), known) })
 	runs := c.Command.Name == "run" || c.Command.Name == "streams"
 	if runs {
 		keepPrivate()

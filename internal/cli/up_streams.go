@@ -38,13 +38,14 @@ func (u *upRun) checkConfigs(ctx context.Context, home string) error {
 	return nil
 }
 
-// runStreams returns when the engine has drained after SIGINT or SIGTERM.
+// runStreams returns when the engine has drained after SIGINT or SIGTERM. Streams
+// are taken up as their files change.
 func (u *upRun) runStreams(ctx context.Context, home string) error {
 	shared, streams, err := streamConfigs(home)
 	if err != nil {
 		return err
 	}
-	code, err := u.engine(ctx, append([]string{"weir", "streams", "-o", shared}, streams...))
+	code, err := u.engine(ctx, []string{"weir", "streams", "-w", "-o", shared, filepath.Dir(streams[0])})
 	if err != nil {
 		return fmt.Errorf("running the streams: %w", err)
 	}

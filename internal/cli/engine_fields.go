@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
+)
+
+// fieldSpec is what the engine tells of a component's field.
+type fieldSpec struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	Kind    string `json:"kind"`
+	Default any    `json:"default"`
+
+	Description string `json:"description"`
+	Secret      bool   `json:"is_secret"`
+
+	Children []fieldSpec `json:"children"`
+}
+
+// times tells a field that takes a duration: the engine has no type for it, but
+// its default is one.
+func (f fieldSpec) times() bool {
+	text, is := f.Default.(string)
+	_, err := time.ParseDuration(text)
+	return is && (err == nil && text != "0" || f.Name == "period" && text == "") // a batching policy's period has none
+}
+
+// fields says which values of components have another type than their fields.
+// The engine's linter leaves that to the start of the stream.
+func (d *distribution) fields(path, resolved string) (found []finding) {
+	var doc yaml.Node
+	if yaml.Unmarshal([]byte(resolved), &doc) != nil || len(doc.Content) == 0 {
+		return nil // the linter says so
+	}
+	specs := map[string]fieldSpec{}
+	err := d.schema().NewStreamConfigWalker().WalkComponentsYAML([]byte(resolved), func(w *service.WalkedComponent) error {
+		node := at(doc.Content[0], w.Path+"."+w.Name)
+		spec, ok := d.spec(w.ComponentType, w.Name, specs)
+		if node == nil || !ok || w.Name == "generate" { // its interval may be a cron expression
+			return nil
+		}
+		for _, f := range spec.Children {
+			found = append(found, f.check(path, w.Name, f.Name, child(node, f.Name))...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil // the linter says so
+	}
+	return found
+}
+
+// spec is a component's config, asked for once.
+func (d *distribution) spec(kind, name string, known map[string]fieldSpec) (spec fieldSpec, ok bool) {
+	if spec, ok = known[kind+" "+name]; ok {
+		return spec, true
+	}
+	get, ok := map[string]func(string) (*service.ConfigView, bool){
+		"input": d.env.GetInputConfig, "output": d.env.GetOutputConfig, "processor": d.env.GetProcessorConfig, "buffer": d.env.GetBufferConfig,
+		"cache": d.env.GetCacheConfig, "rate_limit": d.env.GetRateLimitConfig, "metrics": d.env.GetMetricsConfig,
+	}[kind]
+	if !ok {
+		return spec, false
+	}
+	view, ok := get(name)
+	if !ok {
+		return spec, false
+	}
+	raw, err := view.FormatJSON()
+	var component struct{ Config fieldSpec }
+	if err != nil || json.Unmarshal(raw, &component) != nil {
+		return spec, false
+	}
+	known[kind+" "+name] = component.Config
+	return component.Config, true
+}
+
+// check looks at the value of a field, and below it.
+func (f fieldSpec) check(path, component, name string, node *yaml.Node) (found []finding) {
+	if node == nil {
+		return nil
+	}
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	one := f
+	one.Kind = "scalar"
+	switch {
+	case f.Kind == "array" && node.Kind == yaml.SequenceNode:
+		for i, element := range node.Content {
+			found = append(found, one.check(path, component, name+"."+strconv.Itoa(i), element)...)
+		}
+	case f.Kind == "map" && node.Kind == yaml.MappingNode:
+		for i := 1; i < len(node.Content); i += 2 {
+			found = append(found, one.check(path, component, name+"."+node.Content[i-1].Value, node.Content[i])...)
+		}
+	case f.Type == "object" && node.Kind == yaml.MappingNode:
+		for _, below := range f.Children {
+			found = append(found, below.check(path, component, name+"."+below.Name, child(node, below.Name))...)
+		}
+	case node.Kind == yaml.ScalarNode && !strings.Contains(node.Value, "${!"):
+		if expected := f.expected(node); expected != "" {
+			found = append(found, finding{path, node.Line, node.Column, fmt.Sprintf("field %s of %s: expected %s, got %s", name, component, expected, shown(node))})
+		}
+	}
+	return found
+}
+
+// shown is a value for a message; what may be a secret has no type but text, and
+// texts are shown only where a number or a time is expected.
+func shown(node *yaml.Node) string {
+	if len(node.Value) > 40 {
+		return "a longer text"
+	}
+	return strconv.Quote(node.Value)
+}
+
+// expected is what a field takes, if it is not what it was given.
+func (f fieldSpec) expected(node *yaml.Node) string {
+	switch f.Type {
+	case "int":
+		if _, err := strconv.ParseInt(strings.ReplaceAll(node.Value, "_", ""), 0, 64); err != nil {
+			return "a whole number"
+		}
+	case "float":
+		if _, err := strconv.ParseFloat(node.Value, 64); err != nil {
+			return "a number"
+		}
+	case "bool":
+		if _, err := strconv.ParseBool(strings.ToLower(node.Value)); err != nil {
+			return "true or false"
+		}
+	case "string":
+		if d, err := time.ParseDuration(node.Value); f.times() && (err != nil || d < 0) && node.Value != f.Default {
+			return "a time such as 90s, 5m or 2h"
+		}
+	}
+	return ""
+}
+
+// child is the value of a key, or nil.
+func child(node *yaml.Node, key string) *yaml.Node {
+	for i := 1; i < len(node.Content) && node.Kind == yaml.MappingNode; i += 2 {
+		if node.Content[i-1].Value == key {
+			return node.Content[i]
+		}
+	}
+	return nil
+}
+
+// at follows a dot path.
+func at(node *yaml.Node, path string) *yaml.Node {
+	for _, key := range strings.Split(path, ".") {
+		if node == nil {
+			return nil
+		}
+		if node.Kind == yaml.AliasNode {
+			node = node.Alias
+		}
+		if i, err := strconv.Atoi(key); err == nil && node.Kind == yaml.SequenceNode && i < len(node.Content) {
+			node = node.Content[i]
+			continue
+		}
+		node = child(node, key)
+	}
+	return node
+}

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/internal/platform/envyaml"
+)
+
+// watchEvery is how often files are looked at; one that is the same twice in a
+// row is wholly written.
+const watchEvery = 500 * time.Millisecond
+
+// watch takes up configs that change while the engine runs over their copies. It
+// checks a changed one first; only the copy of a right one is replaced, which
+// makes the engine stop the stream, drained, and start the new one. A config
+// that is right and cannot be started gives way to the one before. Offsets are
+// committed for what is acknowledged, so neither loses an event.
+type watch struct {
+	checker *checker
+	copies  *copies
+	roots   []string // files, and folders in which files may come and go
+	restart []string // files that are read at the start alone
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	files map[string]*watched
+	older map[string][sha256.Size]byte // of the files of restart
+}
+
+// watched is a config as it runs, and as it was last seen.
+type watched struct {
+	runs, before *envyaml.Config
+	taken, seen  [sha256.Size]byte
+	refused      [sha256.Size]byte
+	gone         int // looks that did not find it
+}
+
+func newWatch(checker *checker, copies *copies, l launch) *watch {
+	w := &watch{
+		checker: checker, copies: copies, roots: l.configs, restart: append([]string{}, l.restart...),
+		log:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		files: map[string]*watched{}, older: map[string][sha256.Size]byte{},
+	}
+	if l.main != "" {
+		w.restart = append(w.restart, l.main)
+	}
+	w.restart = append(w.restart, l.resources...)
+	for _, path := range w.restart {
+		w.older[path], _ = sumOf(path)
+	}
+	return w
+}
+
+// runs notes what the engine is started with.
+func (w *watch) runs(path string, config *envyaml.Config) {
+	sum, _ := sumOf(path)
+	w.files[path] = &watched{runs: config, taken: sum, seen: sum}
+}
+
+func sumOf(path string) ([sha256.Size]byte, error) {
+	raw, err := os.ReadFile(path)
+	return sha256.Sum256(raw), err
+}
+
+// run looks at the files until the context ends.
+func (w *watch) run(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.look()
+		}
+	}
+}
+
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, root := range w.roots {
+		paths, err := configFiles([]string{root})
+		if err != nil {
+			continue // gone for a moment, or for good
+		}
+		for _, path := range paths {
+			if w.files[path] == nil && isDir(root) {
+				w.files[path] = &watched{}
+			}
+		}
+	}
+	for path, f := range w.files {
+		w.one(path, f)
+	}
+	for _, path := range w.restart {
+		if sum, err := sumOf(path); err == nil && sum != w.older[path] {
+			w.older[path] = sum
+			w.log.Warn("a changed file takes effect at the next start", "file", path)
+		}
+	}
+}
+
+// one looks at one file.
+func (w *watch) one(path string, f *watched) {
+	sum, err := sumOf(path)
+	if err != nil {
+		if f.gone++; f.gone == 6 && f.runs != nil { // editors replace files
+			w.remove(path)
+		}
+		return
+	}
+	f.gone = 0
+	whole := sum == f.seen
+	f.seen = sum
+	if !whole || sum == f.taken || sum == f.refused {
+		return
+	}
+	config, found := w.checker.file(path)
+	if config == nil || len(found) > 0 {
+		f.refused = sum
+		for _, finding := range found {
+			w.log.Error("a changed config is wrong, and changes nothing", "finding", finding.String())
+		}
+		return
+	}
+	if _, err := w.copies.write(path, config, nil); err != nil {
+		w.log.Error("a changed config cannot be taken up, and changes nothing", "error", err)
+		return
+	}
+	f.before, f.runs, f.taken, f.refused = f.runs, config, sum, [sha256.Size]byte{}
+	w.log.Info("a changed config is taken up: its stream is drained, and begins anew", "file", path)
+}
+
+// remove lets the engine end the stream of a file that was deleted.
+func (w *watch) remove(path string) {
+	copied, err := w.copies.path(path)
+	if err == nil {
+		err = os.Remove(copied)
+	}
+	if err != nil {
+		w.log.Error("the stream of a deleted config runs on", "file", path, "error", err)
+		return
+	}
+	delete(w.files, path)
+	w.log.Warn("a config was deleted: its stream is drained, and ends", "file", path)
+}
+
+// failed puts back the config that a stream had before, when the engine could not
+// start the changed one.
+func (w *watch) failed(stream, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for path, f := range w.files {
+		if stream != "" && w.stream(path) != stream || f.before == nil {
+			continue
+		}
+		f.refused = f.taken
+		if _, err := w.copies.write(path, f.before, nil); err != nil {
+			w.log.Error("the config before a wrong one cannot be put back", "file", path, "error", err)
+			return
+		}
+		f.runs, f.before = f.before, nil
+		w.log.Error("a changed config cannot be started: the one before runs on", "file", path, "error", why)
+		return
+	}
+}
+
+// stream is what the engine calls the stream of a file.
+func (w *watch) stream(path string) string {
+	name := filepath.Base(path)
+	for _, root := range w.roots {
+		if rel, err := filepath.Rel(root, path); err == nil && isDir(root) && !strings.HasPrefix(rel, "..") {
+			name = strings.ReplaceAll(rel, string(filepath.Separator), "_")
+		}
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(name, ".yaml"), ".yml")
+}
+
+// The engine says in its log alone that a changed config could not be started.
+
+// Enabled is for errors.
+func (w *watch) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+
+// Handle looks for the words that the engine has for it.
+func (w *watch) Handle(_ context.Context, r slog.Record) error {
+	rest, found := strings.CutPrefix(r.Message, "Failed to apply updated ")
+	if !found {
+		return nil
+	}
+	if why, found := strings.CutPrefix(rest, "config: "); found {
+		w.failed("", why)
+	} else if name, why, found := strings.Cut(strings.TrimPrefix(rest, "stream "), " config: "); found {
+		w.failed(name, why)
+	}
+	return nil
+}
+
+// WithAttrs is the same: attributes say nothing of configs.
+func (w *watch) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// WithGroup is the same.
+func (w *watch) WithGroup(string) slog.Handler { return w }

@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"weir/internal/platform/envyaml"
+)
+
+// variableName finds the names of weir's variables in configs and mappings.
+var variableName = regexp.MustCompile(`WEIR_[A-Z0-9_]*[A-Z0-9]`)
+
+// commandVariables are those that commands read, beside those of the configs,
+// and what they are for.
+func commandVariables() map[string]string {
+	return map[string]string{
+		allowVariable:       "components that run programs or configs which arrive as data, and that this deployment wants: `command`, `subprocess`, `dynamic`",
+		"WEIR_API_KEY":      "the key of commands that ask a running weir, instead of `--api-key`",
+		"WEIR_API_URL":      "where a running weir's API is, instead of `--api`",
+		"WEIR_DATA":         "the data directory, instead of `--data`",
+		"WEIR_KEY":          "the key of `weir fleet`, instead of `--key`",
+		"WEIR_REGISTRY_URL": "the schema registry of `weir schema`, instead of `--registry`",
+		"WEIR_URL":          "the gate of `weir fleet`, instead of `--url`",
+		envPasswordFile:     "a file that holds the brokers' password, instead of `" + envPassword + "`",
+	}
+}
+
+// knownVariables are all that something reads: commands, the distribution's
+// configs, and the configs at hand.
+func (d *distribution) knownVariables(configs []string) (known []string, err error) {
+	known = slices.Collect(maps.Keys(commandVariables()))
+	err = fs.WalkDir(d.assets, "configs", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		raw, err := fs.ReadFile(d.assets, path)
+		known = append(known, variableName.FindAllString(string(raw), -1)...)
+		return err
+	})
+	for _, config := range configs {
+		raw, _ := os.ReadFile(config) // whoever reads it next says what is wrong
+		known = append(known, variableName.FindAllString(string(raw), -1)...)
+	}
+	slices.Sort(known)
+	return slices.Compact(known), err
+}
+
+// nearest is the name that was probably meant: one or two letters away.
+func nearest(name string, known []string) string {
+	best, found := 3, ""
+	for _, k := range known {
+		if d := distance(name, k); d < best {
+			best, found = d, k
+		}
+	}
+	return found
+}
+
+// distance is how many letters must be put in, left out or replaced.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := corner
+			if a[i] != b[j] {
+				cost++
+			}
+			corner = row[j+1]
+			row[j+1] = min(cost, row[j]+1, corner+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// refuseTypos refuses an env file that sets what nothing reads, where a name
+// that something reads is so near that it must have been meant.
+func refuseTypos(file string, assignments []envyaml.Assignment, known []string) error {
+	for _, a := range assignments {
+		if !strings.HasPrefix(a.Name, "WEIR_") || slices.Contains(known, a.Name) {
+			continue
+		}
+		if meant := nearest(a.Name, known); meant != "" {
+			return usagef("reading the env file %s, line %d: nothing reads %s; is %s meant?", file, a.Line, a.Name, meant)
+		}
+	}
+	return nil
+}
+
+// tellUnknown names the variables of the environment that look like weir's, and
+// that nothing reads.
+func tellUnknown(w io.Writer, environ, known []string) {
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, "WEIR_") || strings.HasPrefix(name, "WEIR_TEST_") || slices.Contains(known, name) {
+			continue
+		}
+		hint := ""
+		if meant := nearest(name, known); meant != "" {
+			hint = "; is " + meant + " meant?"
+		}
+		fmt.Fprintf(w, "warning: %s is set, and nothing reads it%s\n", name, hint)
+	}
+}

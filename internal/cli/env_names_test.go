@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"weir/internal/platform/envyaml"
+)
+
+func TestVariables_TyposAreNamedWithWhatWasMeant(t *testing.T) {
+	known := []string{"WEIR_KAFKA_PASSWORD", "WEIR_RAW_URL"}
+	var out strings.Builder
+	tellUnknown(&out, []string{"WEIR_KAFKA_PASSWROD=x", "WEIR_RAW_URL=y", "WEIR_ELSEWHERE=z", "WEIR_TEST_X=1", "HOME=/"}, known)
+	want := "warning: WEIR_KAFKA_PASSWROD is set, and nothing reads it; is WEIR_KAFKA_PASSWORD meant?\nwarning: WEIR_ELSEWHERE is set, and nothing reads it\n"
+	if out.String() != want {
+		t.Errorf("%s", out.String())
+	}
+	err := refuseTypos("x.env", []envyaml.Assignment{{Name: "WEIR_RAW_URI", Line: 3}}, known)
+	if err == nil || !strings.Contains(err.Error(), "x.env, line 3") || !strings.Contains(err.Error(), "WEIR_RAW_URL") {
+		t.Error(err)
+	}
+	if err := refuseTypos("x.env", []envyaml.Assignment{{Name: "WEIR_MY_OWN"}, {Name: "WEIR_RAW_URL"}, {Name: "WEIRD"}}, known); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever the program reads is known: a variable that works is never warned of.
+func TestVariables_WhatTheProgramReadsIsKnown(t *testing.T) {
+	d := &distribution{assets: os.DirFS("../..")}
+	known, err := d.knownVariables(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	err = filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." || entry.Name() == "tests") {
+			if err == nil && entry.Name() != "." && entry.Name() != ".." {
+				return filepath.SkipDir
+			}
+			return err
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		raw, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`"(WEIR_[A-Z0-9_]+[A-Z0-9])"`).FindAllStringSubmatch(string(raw), -1) {
+			looked++
+			if !slices.Contains(known, m[1]) {
+				t.Errorf("%s reads %s, which is not known", path, m[1])
+			}
+		}
+		return err
+	})
+	if err != nil || looked < 20 {
+		t.Fatal(looked, err)
+	}
+}

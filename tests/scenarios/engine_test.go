@@ -1,0 +1,98 @@
+package scenarios
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The shipped profile, with its relative places, serves a stream that runs beside
+// `weir up`, as configs/standalone.env says.
+func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.createKey()
+	raw, err := os.ReadFile(repo("configs/standalone.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile := filepath.Join(s.dir, "standalone.env")
+	if err := os.WriteFile(profile, bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []string{"raw", "dead_letter"} {
+		var log bytes.Buffer
+		cmd := exec.Command(s.bin, "run", "--set", "http.enabled=false", "-e", profile, repo("configs/streams/"+stream+".yaml"))
+		cmd.Dir = s.dir
+		cmd.Stdout, cmd.Stderr = &log, &log
+		cmd.Env = append(os.Environ(), "WEIR_CLAIMS_URL=memory://")
+		if stream == "raw" { // the claims of the standalone profile are held by weir up
+			if err := os.WriteFile(profile, bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3])),
+				[]byte("pebble://data/claims"), []byte("memory://")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil || strings.Contains(log.String(), "level=error") {
+			t.Errorf("running %s beside weir up: %v\n%s", stream, err, log.String())
+		}
+	}
+	s.stop()
+}
+
+// The engine's commands know weir's components and profiles.
+func TestEngine_CommandsKnowTheDistribution(t *testing.T) {
+	s := newSystem(t)
+	for _, args := range [][]string{
+		{"create", "gate/schema_validate/event_log"}, {"create", "log_input/event_dedupe/raw_store"}, {"create", "alert_notices//dead_letters"},
+		{"lint", repo("configs/streams/raw.yaml"), repo("configs/service.yaml")}, {"lint", repo("configs/streams/...")},
+		{"test", repo("tests/configs/raw.yaml")}, {"test", "-e", repo("configs/standalone.env"), repo("tests/configs/raw.yaml")},
+		{"test", "-e", repo("configs/cluster.env"), repo("tests/configs/raw.yaml")},
+		{"echo", "-e", repo("configs/standalone.env"), repo("configs/streams/raw.yaml")},
+	} {
+		if _, err := s.weir(args...); err != nil {
+			t.Error(err)
+		}
+	}
+	if entries, err := os.ReadDir(s.dir); err != nil || len(entries) > 0 {
+		t.Errorf("they leave %v here (%v)", entries, err)
+	}
+	config := filepath.Join(t.TempDir(), "changed.yaml")
+	raw, err := os.ReadFile(repo("configs/streams/ingest.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{"max_records: lots", "max_age: 2 hours", "max_age: -1h"} {
+		key, _, _ := strings.Cut(wrong, " ")
+		var lines []string
+		for line := range strings.Lines(string(raw)) {
+			if i := strings.Index(line, key); i >= 0 {
+				line = line[:i] + wrong + "\n"
+			}
+			lines = append(lines, line)
+		}
+		if err := os.WriteFile(config, []byte(strings.Join(lines, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.weir("lint", config); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(key, ":")) {
+			t.Errorf("lint says nothing of %q: %v", wrong, err)
+		}
+	}
+	typo := filepath.Join(t.TempDir(), "typo.env")
+	if err := os.WriteFile(typo, []byte("WEIR_RAW_PERIDO=1s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.weir("lint", "-e", typo, repo("configs/streams/raw.yaml")); err == nil || !strings.Contains(err.Error(), "WEIR_RAW_PERIOD") {
+		t.Errorf("a typo in an env file: %v", err)
+	}
+}
