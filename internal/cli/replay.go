@@ -36,7 +36,7 @@ goes on without this command: interrupt it, and look with --watch ID.
 			&cli.StringSliceFlag{Name: "device", Usage: "only this `DEVICE`; may be given several times"},
 			&cli.StringFlag{Name: "group", Usage: "only the devices of this `GROUP`"},
 			&cli.StringFlag{Name: "fleet", Usage: "only this `FLEET`"},
-			&cli.StringSliceFlag{Name: "target", Usage: "`WHO` handles the events: raw, rollup, detect; raw and rollup unless said, so that alerts stay muted"},
+			&cli.StringSliceFlag{Name: "target", Usage: "`WHO` handles the events: " + strings.Join(event.Targets(), ", ") + "; raw and rollup unless said, so that alerts stay muted"},
 			&cli.StringSliceFlag{Name: "stage", Usage: "redrive: only dead letters of this `STAGE`"},
 			&cli.StringSliceFlag{Name: "code", Usage: "redrive: only dead letters with this reason `CODE`"},
 			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it does not assign stays"},

@@ -40,12 +40,5 @@ const (
 	FlagLate       = "late"        // older than the tolerance: corrected into its own window
 )
 
-// Targets of a replayed event: which processing groups handle it.
-const (
-	TargetRaw    = "raw"
-	TargetRollup = "rollup"
-	TargetDetect = "detect"
-)
-
 // TimeFormat is how times are written in headers: RFC 3339, UTC, microseconds.
 const TimeFormat = "2006-01-02T15:04:05.000000Z07:00"

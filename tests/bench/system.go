@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/cli"
+	"weir/internal/event"
 	"weir/internal/platform/kafka"
 )
 
@@ -28,9 +29,6 @@ type system struct {
 	admin                    *kadm.Client
 	logEnv                   []string // where the log is and how to get in, for other processes
 }
-
-// everyGroup processes every event of the log.
-func everyGroup() []string { return []string{"weir-raw", "weir-rollup", "weir-detect"} }
 
 // up starts weir with the shipped streams, or with those of home.
 func (b *bench) up(ctx context.Context, home string, env ...string) (*system, error) {
@@ -108,7 +106,7 @@ func (s *system) lag(ctx context.Context, groups ...string) (int64, error) {
 
 func (s *system) lagOf(ctx context.Context, topic string, groups ...string) (int64, error) {
 	if len(groups) == 0 {
-		groups = everyGroup()
+		groups = event.Groups()
 	}
 	ends, err := s.admin.ListEndOffsets(ctx, topic)
 	if err != nil {

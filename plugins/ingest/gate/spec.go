@@ -3,6 +3,7 @@ package gate
 import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/event"
 	"weir/internal/platform/kafka"
 )
 
@@ -46,7 +47,7 @@ func pressureField() *service.ConfigField {
 	return service.NewObjectField(gateFieldPressure, append(kafka.OptionalFields("The Kafka brokers. Without any, nothing is measured."),
 		service.NewStringField(gateFieldPressureTopic).Description("The topic that accepted events go to.").Default("raw-events"),
 		service.NewStringListField(gateFieldPressureGroups).Description("The consumer groups that process it. The one furthest behind counts; one that has never committed has all of it before it.").
-			Default([]any{"weir-raw", "weir-rollup", "weir-detect"}),
+			Default(event.Groups()),
 		service.NewIntField(gateFieldPressureRecords).Description("How many records a group may be behind.").Default(1_000_000),
 		service.NewDurationField(gateFieldPressureAge).Description("How old the oldest record may be that a group has not processed. Keep it far below the retention of the topic.").Default("15m"),
 		service.NewFloatField(gateFieldPressureResume).Description("The part of the bounds below which everything is taken again.").Default(0.8),

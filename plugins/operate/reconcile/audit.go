@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/internal/event"
 	"weir/internal/platform/kafka"
 	"weir/plugins/store/lake"
 )
@@ -37,8 +38,8 @@ func (c Config) Defaults() Config {
 	}
 	set(&c.ClientID, "weir-audit")
 	set(&c.DeadLetterTopic, "dead-letter")
-	set(&c.RawGroup, "weir-raw")
-	set(&c.DeadLetterGroup, "weir-dead-letter")
+	set(&c.RawGroup, event.GroupOf(event.TargetRaw))
+	set(&c.DeadLetterGroup, event.GroupDeadLetter)
 	if len(c.Topics) == 0 {
 		c.Topics = []string{"raw-events", "replay-events"}
 	}

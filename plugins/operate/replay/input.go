@@ -21,6 +21,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/event"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/recount"
@@ -98,8 +99,8 @@ fast as `+"`rate` and `max_behind`"+` let it.
 		Field(service.NewStringField(replayFieldLive).
 			Description("The topic of live events.").Default("raw-events").Advanced()).
 		Field(service.NewStringListField(replayFieldGroups).
-			Description("The consumer groups of replayed events. A target is the group whose name ends in it.").
-			Default([]any{"weir-raw", "weir-rollup", "weir-detect"}).Advanced()).
+			Description("The consumer groups of replayed events. One of your own is `GROUP=TARGET`; without a target it is not waited for.").
+			Default(event.Groups()).Advanced()).
 		Field(service.NewIntField(replayFieldBehind).
 			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it goes at the consumers' pace, and holds up live events no longer than they take for so many.").
 			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
@@ -176,7 +177,7 @@ type input struct {
 	schemas                           string
 	topic, live                       string
 	cluster                           kafka.Cluster
-	groups                            []string
+	consumers                         []event.Consumer
 	concurrency, rate, batch, behind  int
 	published                         *service.MetricCounter
 	running, allowed                  *service.MetricGauge
@@ -230,8 +231,12 @@ func newInput(conf *service.ParsedConfig, res *service.Resources, from sources) 
 	if err != nil {
 		return nil, err
 	}
+	var groups []string
 	for _, item := range items {
-		in.groups = append(in.groups, strings.Split(item, ",")...)
+		groups = append(groups, strings.Split(item, ",")...)
+	}
+	if in.consumers, err = event.ParseConsumers(groups); err != nil {
+		return nil, fmt.Errorf("field %s: %w", replayFieldGroups, err)
 	}
 	in.yield = newYield(in.rate)
 	in.again = make(chan *parcel, in.concurrency*parcelsMost)
@@ -282,7 +287,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if in.cluster.Named() {
 		in.yield.hold()
 		busy := func() bool { return in.busy.Load() > 0 }
-		if in.watcher, err = startWatcher(working, in.cluster, in.groups, in.live, in.topic, busy, in.yield, in.res.Logger()); err != nil {
+		if in.watcher, err = startWatcher(working, in.cluster, in.consumers, in.live, in.topic, busy, in.yield, in.res.Logger()); err != nil {
 			stop(err)
 			return err
 		}

@@ -168,8 +168,8 @@ func (s *Spec) check(now time.Time) error {
 		s.From, s.To = &from, &to // whole windows
 	}
 	for _, t := range s.Targets {
-		if !slices.Contains([]string{event.TargetRaw, event.TargetRollup, event.TargetDetect}, t) {
-			return fmt.Errorf("targets: %q is not one of raw, rollup, detect", t)
+		if !slices.Contains(event.Targets(), t) {
+			return fmt.Errorf("targets: %q is not one of %s", t, strings.Join(event.Targets(), ", "))
 		}
 	}
 	for _, d := range s.Devices {
@@ -198,13 +198,18 @@ func (s *Spec) check(now time.Time) error {
 	return nil
 }
 
-// targets are the groups that the job's events are for: not detection, so that
-// alerts stay muted, unless it is asked for.
-func (s *Spec) targets() []string {
+// targets are the consumers that the job's events are for: not the quiet ones,
+// so that alerts stay muted, unless they are asked for.
+func (s *Spec) targets() (targets []string) {
 	if len(s.Targets) > 0 {
 		return s.Targets
 	}
-	return []string{event.TargetRaw, event.TargetRollup}
+	for _, c := range event.Consumers() {
+		if !c.Quiet {
+			targets = append(targets, c.Target)
+		}
+	}
+	return targets
 }
 
 // devicesShown bounds how many devices an answer names: a job may have 100,000.

@@ -62,12 +62,12 @@ func (s *Spec) back(l *letter) (targets string, validate bool) {
 		return "", false // perhaps forged: only for those who ask for it by name
 	}
 	allowed := s.targets()
-	switch l.Stage {
-	case stageIngest:
+	switch {
+	case l.Stage == stageIngest:
 		return list(allowed), true
-	case stageSpillway: // groups that have it already recognise it
+	case l.Stage == stageSpillway: // groups that have it already recognise it
 		return list(allowed), false
-	case event.TargetRaw, event.TargetRollup, event.TargetDetect:
+	case slices.Contains(event.Targets(), l.Stage):
 		if l.Code == event.CodeInvalidJSON || l.Code == event.CodeInvalidEvent {
 			return list(allowed), true // one stage accounts for a record that none could read
 		}

@@ -31,7 +31,7 @@ func TestASecuredLogIsWatchedByTheRightPasswordOnly(t *testing.T) {
 			}
 			var said strings.Builder // read when the watcher has stopped
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			w, err := startWatcher(ctx, in.cluster, in.groups, in.live, in.topic, func() bool { return true }, in.yield,
+			w, err := startWatcher(ctx, in.cluster, in.consumers, in.live, in.topic, func() bool { return true }, in.yield,
 				service.NewLoggerFromSlog(slog.New(slog.NewTextHandler(&said, nil))))
 			if err != nil {
 				t.Fatal(err)

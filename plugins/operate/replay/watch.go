@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,25 +39,15 @@ type watcher struct {
 	behind map[string]int64 // target → records of topic that are to be processed
 }
 
-// groupOf finds the consumer group of a target: whose name ends in it.
-func groupOf(groups []string, target string) string {
-	for _, g := range groups {
-		if g == target || strings.HasSuffix(g, "-"+target) {
-			return g
-		}
-	}
-	return ""
-}
-
-func startWatcher(ctx context.Context, cluster kafka.Cluster, groups []string, live, topic string, busy func() bool, y *yield, log *service.Logger) (*watcher, error) {
+func startWatcher(ctx context.Context, cluster kafka.Cluster, consumers []event.Consumer, live, topic string, busy func() bool, y *yield, log *service.Logger) (*watcher, error) {
 	client, err := kgo.NewClient(cluster.Options("weir-replay-watch")...)
 	if err != nil {
 		return nil, fmt.Errorf("watching the log: %w", err)
 	}
 	w := &watcher{cluster: cluster, admin: kadm.NewClient(client), live: live, topic: topic, busy: busy, yield: y, log: log, groups: map[string]string{}}
-	for _, target := range []string{event.TargetRaw, event.TargetRollup, event.TargetDetect} {
-		if g := groupOf(groups, target); g != "" {
-			w.groups[target] = g
+	for _, c := range consumers {
+		if c.Target != "" {
+			w.groups[c.Target] = c.Group
 		}
 	}
 	w.stopped.Go(func() { w.watch(ctx) })

@@ -57,7 +57,7 @@ func watching(t *testing.T, log kafka.Cluster, y *yield) (w *watcher, busy *atom
 	busy = &atomic.Bool{}
 	busy.Store(true)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	w, err := startWatcher(ctx, log, []string{"weir-raw", "weir-rollup"}, "raw-events", "replay-events", busy.Load, y, service.MockResources().Logger())
+	w, err := startWatcher(ctx, log, []event.Consumer{{Group: "weir-raw", Target: event.TargetRaw}, {Group: "weir-rollup", Target: event.TargetRollup}}, "raw-events", "replay-events", busy.Load, y, service.MockResources().Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

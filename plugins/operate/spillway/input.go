@@ -68,8 +68,8 @@ reason, and `+"`spillway_gap`"+` for each gap.
 		Field(service.NewStringListField(spillwayFieldTopics).
 			Description("The topics that are watched.").Default([]any{"raw-events", "replay-events"})).
 		Field(service.NewStringListField(spillwayFieldGroups).
-			Description("The consumer groups that must have processed a record before it may go. A record of a replay that is meant for some stages only (`weir_target`) counts for the groups whose names end in them.").
-			Example([]string{"weir-raw", "weir-rollup", "weir-detect"})).
+			Description("The consumer groups that must have processed a record before it may go. A record of a replay that is meant for some stages only (`weir_target`) counts for the groups of these stages: weir's, and `GROUP=TARGET` of your own; a group without a target needs every record.").
+			Default(event.Groups())).
 		Field(service.NewStringField(spillwayFieldOwn).
 			Description("The consumer group under which the spillway's own progress is committed. Its lag means nothing.").Default("weir-spillway").Advanced()).
 		Field(service.NewDurationField(spillwayFieldMargin).
@@ -83,7 +83,6 @@ input:
   label: spillway
   spillway:
     seed_brokers: ["localhost:9092"]
-    groups: [weir-raw, weir-rollup]
     margin: 30m
 
 output:
@@ -122,6 +121,7 @@ type input struct {
 	clientID string
 	topics   []string
 	groups   []string
+	targets  map[string]string // by group: what a replay calls it
 	own      string
 	margin   time.Duration
 	maxDepth int64
@@ -166,8 +166,17 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if in.topics, err = conf.FieldStringList(spillwayFieldTopics); err != nil {
 		return nil, err
 	}
-	if in.groups, err = conf.FieldStringList(spillwayFieldGroups); err != nil {
+	list, err := conf.FieldStringList(spillwayFieldGroups)
+	if err != nil {
 		return nil, err
+	}
+	consumers, err := event.ParseConsumers(list)
+	if err != nil {
+		return nil, fmt.Errorf("reading spillway: %w", err)
+	}
+	in.targets = map[string]string{}
+	for _, c := range consumers {
+		in.groups, in.targets[c.Group] = append(in.groups, c.Group), c.Target
 	}
 	if in.own, err = conf.FieldString(spillwayFieldOwn); err != nil {
 		return nil, err

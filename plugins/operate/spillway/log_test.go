@@ -182,7 +182,7 @@ func (l testLog) run(s *sink, extra string) (stop func()) {
 	}
 	b := env.NewStreamBuilder()
 	b.DisableLinting()
-	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  %s\n  topics: [%s, not-there]\n  groups: [%s, %s]\n  consumer_group: %s\n  interval: 50ms\n%s",
+	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  %s\n  topics: [%s, not-there]\n  groups: [%s=raw, %s=rollup]\n  consumer_group: %s\n  interval: 50ms\n%s",
 		strings.ReplaceAll(strings.TrimSpace(l.access), "\n", "\n  "), l.topic, l.group("raw"), l.group("rollup"), l.group("spillway"), extra)); err != nil {
 		l.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package spillway
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -141,7 +140,7 @@ func (in *input) messages(c chunk) (service.MessageBatch, map[event.Code]int64) 
 		var errs []event.FieldError
 		reason := c.at.reason(record.Offset)
 		for _, group := range c.at.missedBy(record.Offset) {
-			if event.Targeted(msg, group[strings.LastIndexByte(group, '-')+1:]) {
+			if target := in.targets[group]; target == "" || event.Targeted(msg, target) {
 				errs = append(errs, event.FieldError{Message: sentence(reason, group)})
 			}
 		}

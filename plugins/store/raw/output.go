@@ -74,9 +74,6 @@ output:
 
 // Register adds the room's components.
 func Register(env *service.Environment) error {
-	if err := registerReplay(env); err != nil {
-		return err
-	}
 	return flow.Store{
 		Name: "raw_store", Spec: storeSpec(), Batching: rawFieldBatching, Is: "raw store", Up: "weir_raw_store_up",
 		New: func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
