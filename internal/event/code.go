@@ -9,6 +9,7 @@ const (
 	CodeInvalidEvent     Code = "invalid_event"     // JSON, but without what every event must have
 	CodeEventTooLarge    Code = "event_too_large"   // over a limit for one event
 	CodeDeviceForbidden  Code = "device_forbidden"  // the API key may not send for this device
+	CodeTooManyDevices   Code = "too_many_devices"  // a new device, beyond those that the fleet may have
 	CodeUnknownFirmware  Code = "unknown_firmware"  // no schema is registered for this firmware version
 	CodeSchemaViolation  Code = "schema_violation"  // does not fit the schema of its firmware
 	CodeProcessingFailed Code = "processing_failed" // a processor that a config put in the way failed
@@ -21,7 +22,7 @@ const (
 // Codes lists every code, in the order above.
 func Codes() []Code {
 	return []Code{
-		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeUnknownFirmware, CodeSchemaViolation,
+		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeUnknownFirmware, CodeSchemaViolation,
 		CodeProcessingFailed, CodeStoreRejected, CodeExpired, CodeOverflow, CodeDeliveryFailed,
 	}
 }

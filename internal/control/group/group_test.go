@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -58,6 +59,40 @@ func TestAGroupNamesDevicesOfAQuery(t *testing.T) {
 	ask("GET", "/query?metric=cpu_temp&group=empty", "", 400)
 	ask("DELETE", "/v1/groups/press-line", "", 204)
 	ask("DELETE", "/v1/groups/press-line", "", 404)
+}
+
+func TestGroups_AreBoundedByFleet(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store, err := Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store = store.Within(Limits{Groups: 2, Devices: 3})
+	for _, c := range []struct {
+		fleet, name string
+		devices     int
+		want        error
+	}{
+		{"a", "1", 3, nil}, {"a", "2", 4, errInvalid}, {"a", "2", 1, nil}, {"a", "3", 1, errFull}, {"a", "2", 2, nil},
+		{"b", "3", 1, nil}, {"", "1", 1, nil}, {"", "2", 1, nil}, {"", "3", 1, errFull},
+	} {
+		var devices []string
+		for i := range c.devices {
+			devices = append(devices, fmt.Sprint("d", i))
+		}
+		if _, err := store.Put(t.Context(), Group{Fleet: c.fleet, Name: c.name, Devices: devices}); !errors.Is(err, c.want) {
+			t.Errorf("group %s of %q with %d devices: %v, want %v", c.name, c.fleet, c.devices, err, c.want)
+		}
+	}
+	w := httptest.NewRecorder()
+	Handler(store).ServeHTTP(w, httptest.NewRequest("PUT", "/v1/groups/3", strings.NewReader(`{"fleet":"a","devices":["d"]}`)))
+	if w.Code != 409 || !strings.Contains(w.Body.String(), "delete one") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }
 
 func TestAFleetsGroupGoesBeforeTheOneForAll(t *testing.T) {

@@ -156,6 +156,8 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, ErrNotFound):
 		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource",
 			Detail: "there is no group of this name; an admin key names the fleet that it belongs to in the parameter fleet"})
+	case errors.Is(err, errFull):
+		httpx.Write(w, httpx.Problem{Type: "too-many-groups", Status: http.StatusConflict, Title: "There is no room for another group", Detail: err.Error()})
 	case errors.Is(err, errInvalid):
 		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()})
 	default:

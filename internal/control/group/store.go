@@ -22,8 +22,17 @@ var ErrNotFound = errors.New("no such group")
 // errInvalid is wrapped by what is wrong with a group that is to be kept.
 var errInvalid = errors.New("invalid group")
 
-// maxDevices bounds a group.
-const maxDevices = 100_000
+// errFull is wrapped by what does not fit into the bounds.
+var errFull = errors.New("too many groups")
+
+// Limits bound what a fleet, or all of them together, may keep.
+type Limits struct {
+	Groups  int // of a fleet, and of those for all
+	Devices int // of a group
+}
+
+// DefaultLimits are what holds unless a config says otherwise.
+func DefaultLimits() Limits { return Limits{Groups: 1000, Devices: 100_000} }
 
 // Group is a name for devices.
 type Group struct {
@@ -34,7 +43,10 @@ type Group struct {
 }
 
 // Store keeps groups.
-type Store struct{ db *sqldb.DB }
+type Store struct {
+	db     *sqldb.DB
+	limits Limits
+}
 
 func migrations() []sqldb.Migration {
 	table := `CREATE TABLE device_group (
@@ -47,10 +59,13 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "device_group", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of groups: %w", err)
 	}
-	return &Store{db}, nil
+	return &Store{db, DefaultLimits()}, nil
 }
 
-func (g *Group) check() error {
+// Within returns the store with other bounds; what is there stays.
+func (s *Store) Within(limits Limits) *Store { return &Store{s.db, limits} }
+
+func (g *Group) check(maxDevices int) error {
 	if !event.ValidDevice(g.Name) {
 		return fmt.Errorf("%w: the name must be 1 to 128 of letters, digits, '.', '_', ':' and '-'", errInvalid)
 	}
@@ -68,13 +83,16 @@ func (g *Group) check() error {
 
 // Put makes a group, or replaces its devices.
 func (s *Store) Put(ctx context.Context, g Group) (*Group, error) {
-	if err := g.check(); err != nil {
+	if err := g.check(s.limits.Devices); err != nil {
 		return nil, err
 	}
 	if g.Devices == nil {
 		g.Devices = []string{}
 	}
 	g.UpdatedAt = time.Now().UTC().Truncate(time.Microsecond)
+	if err := s.room(ctx, g); err != nil {
+		return nil, err
+	}
 	devices, err := json.Marshal(g.Devices)
 	if err == nil {
 		_, err = s.db.ExecContext(ctx, `INSERT INTO device_group (fleet, name, devices, updated_at) VALUES ($1, $2, $3, $4)
@@ -85,6 +103,22 @@ func (s *Store) Put(ctx context.Context, g Group) (*Group, error) {
 		return nil, fmt.Errorf("keeping group %q: %w", g.Name, err)
 	}
 	return &g, nil
+}
+
+// room refuses a new group beyond the bound. Requests at the same time may pass
+// it by their number.
+func (s *Store) room(ctx context.Context, g Group) error {
+	var all, same int
+	err := s.db.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = $2 THEN 1 END) FROM device_group WHERE fleet = $1`, g.Fleet, g.Name).Scan(&all, &same)
+	switch {
+	case err != nil:
+		return fmt.Errorf("keeping group %q: %w", g.Name, err)
+	case same > 0 || all < s.limits.Groups:
+		return nil
+	case g.Fleet == "":
+		return fmt.Errorf("%w: there are %d for all fleets, as many as may be: delete one", errFull, all)
+	}
+	return fmt.Errorf("%w: fleet %s has %d, as many as it may have: delete one", errFull, g.Fleet, all)
 }
 
 // Get returns a group as a fleet sees it: its own, else the one for all.

@@ -31,6 +31,7 @@ type config struct {
 type limits struct {
 	body, batch, event          int
 	depth, metrics, text        int
+	devices                     int // of a fleet; 0: no bound
 	inFlight, inFlightB, header int
 }
 
@@ -105,6 +106,7 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 		limits: limits{
 			body: limit(gateFieldMaxBody), batch: limit(gateFieldMaxBatch), event: limit(gateFieldMaxEvent),
 			depth: limit(gateFieldMaxDepth), metrics: limit(gateFieldMaxMetrics), text: limit(gateFieldMaxString),
+			devices:  f.atLeast(0, gateFieldLimits, gateFieldMaxDevices),
 			inFlight: limit(gateFieldMaxInFlight), inFlightB: limit(gateFieldMaxInFlightB), header: limit(gateFieldMaxHeader),
 		},
 		timeouts: timeouts{

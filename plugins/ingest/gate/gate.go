@@ -45,10 +45,11 @@ type gate struct {
 	keys     *apikey.Cache
 	checker  apikey.Checker // the same
 	needs    apikey.Scope   // what every endpoint of events asks for
-	refused  *flow.Burst    // says so of keys
-	release  func()         // of the key store
-	monitor  *monitor       // nil: the backlog is not measured
-	failed   chan error     // the listener has died
+	devices  *devices
+	refused  *flow.Burst // says so of keys
+	release  func()      // of the key store
+	monitor  *monitor    // nil: the backlog is not measured
+	failed   chan error  // the listener has died
 	ready    readiness
 	draining chan struct{} // closed when the engine stops reading
 	closed   chan struct{} // closed when no acknowledgement can come any more
@@ -69,6 +70,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	g.needs = apikey.ScopeOf(apikey.Gate, "POST", "/v1/events")
+	g.devices = newDevices(conf.limits.devices)
 	g.refused = flow.NewBurst(time.Second, func(text string) { g.log.Warn(text) })
 	g.streams = newStreams(g.metrics)
 	g.admit = newAdmission(conf.limits, conf.quotas)

@@ -69,7 +69,9 @@ func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 		return result{}, &emptyError{"the body has no event"}
 	}
 	r.keepToPrefix()
+	fresh := g.devices.admit(r)
 	if ref := r.held.charge(len(r.items)); ref != nil {
+		g.devices.settle(r.fleet, fresh, none)
 		r.held.release()
 		return result{}, ref
 	}
@@ -82,13 +84,18 @@ func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 		g.ready.refused(ref, time.Now())
 	}
 	if err != nil {
+		g.devices.settle(r.fleet, fresh, none)
 		r.held.refund()
 		return result{}, err
 	}
 	g.ready.taken()
+	g.devices.settle(r.fleet, fresh, func(i int) bool { return rejected[i] == nil })
 	g.count(len(r.items), rejected)
 	return result{items: r.items, rejected: rejected}, nil
 }
+
+// none of a request's events was accepted.
+func none(int) bool { return false }
 
 // cut splits the body into the request's items, and marks those that are known
 // to be bad. A body that cannot be split is one item, so that it too ends among

@@ -27,6 +27,7 @@ const (
 	gateFieldMaxInFlightB = "max_in_flight_bytes"
 	gateFieldMaxHeader    = "max_header_bytes"
 	gateFieldMaxConns     = "max_connections"
+	gateFieldMaxDevices   = "max_devices_per_fleet"
 	gateFieldMaxConnsIP   = "max_connections_per_address"
 
 	gateFieldTimeouts      = "timeouts"

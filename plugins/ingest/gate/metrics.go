@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/event"
 	"weir/internal/platform/listen"
 )
 
@@ -67,6 +68,10 @@ func newMetrics(m *service.Metrics) *metrics {
 	for _, reason := range []string{apikey.ReasonUnauthorized, apikey.ReasonForbidden, apikey.ReasonUnavailable,
 		listen.ReasonConns, listen.ReasonPerAddress} {
 		own.refusals.Incr(0, reason)
+	}
+	for _, code := range []event.Code{event.CodeInvalidJSON, event.CodeInvalidEvent, event.CodeEventTooLarge, event.CodeDeviceForbidden,
+		event.CodeTooManyDevices, event.CodeUnknownFirmware, event.CodeSchemaViolation, event.CodeProcessingFailed} {
+		own.rejected.Incr(0, string(code))
 	}
 	return own
 }

@@ -20,6 +20,9 @@ func limitsField() *service.ConfigField {
 		service.NewIntField(gateFieldMaxHeader).Description("The largest request header, in bytes. Above it the reply is 431.").Default(16<<10),
 		service.NewIntField(gateFieldMaxConns).Description("The most open connections. One more is closed at once.").Default(10_000),
 		service.NewIntField(gateFieldMaxConnsIP).Description("The most open connections of one network address, of IPv6 of one network of 64 bits; 0 is no bound. Set it to 0 behind a load balancer, from which all come.").Default(2500),
+		service.NewIntField(gateFieldMaxDevices).
+			Description("The most devices of one fleet, as this gate has heard of them within a day; 0 is no bound. "+
+				"An event of one more is rejected alone, with the code too_many_devices.").Default(1_000_000),
 	).Description("Bounds on what one request, and all of them together, may take.").Advanced()
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
 	"weir/internal/platform/sqldb"
 )
 
@@ -21,6 +22,7 @@ const (
 	storeFieldEscalateAfter = "escalate_after"
 	storeFieldQuiet         = "quiet"
 	storeFieldSendResolved  = "send_resolved"
+	storeFieldMaxOpen       = "max_open_per_fleet"
 	storeFieldBatching      = "batching"
 )
 
@@ -45,7 +47,7 @@ An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknow
 
 ### Metrics
 
-`+"`weir_alert_records_total{result=opened|folded|resolved|repeated}`, `weir_alert_escalations_total` and `weir_alert_sweep_failures_total`"+`.`).
+`+"`weir_alert_records_total{result=opened|folded|resolved|repeated|erased|beyond}`, `weir_alert_escalations_total` and `weir_alert_sweep_failures_total`"+`.`).
 		Field(service.NewStringField(storeFieldURL).
 			Description("The SQL store of alerts: `sqlite://PATH` or `postgres://…`.").
 			Secret().Example("sqlite://data/control.db")).
@@ -67,6 +69,10 @@ An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknow
 		Field(service.NewBoolField(storeFieldSendResolved).
 			Description("Whether people are told that an alert has resolved.").
 			Default(true)).
+		Field(service.NewIntField(storeFieldMaxOpen).
+			Description("How many alerts of one fleet may be open. One more is not recorded and nobody is told of it, but for a warning in the log and the "+
+				"metric, `result=beyond`; 0 is no bound.").
+			Default(DefaultPolicy().MaxOpen)).
 		Field(service.NewBatchPolicyField(storeFieldBatching)).
 		Example("The alerts' lifecycle", "What is no alert goes to the dead letters.", `
 pipeline:
@@ -108,6 +114,9 @@ func Register(env *service.Environment) error {
 	)
 }
 
+// resultBeyond labels records for which their fleet has no room.
+const resultBeyond = "beyond"
+
 // storeOutput is the output alert_store.
 type storeOutput struct {
 	res    *service.Resources
@@ -118,6 +127,7 @@ type storeOutput struct {
 	records     *service.MetricCounter
 	escalations *service.MetricCounter
 	failures    *service.MetricCounter
+	beyond      *flow.Burst // says which fleets have no room
 
 	mu      sync.Mutex
 	store   *Store
@@ -131,16 +141,21 @@ func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*stor
 	if err := conf.Read(parsed, storeFieldURL, &out.url, storeFieldGroupWait, &out.policy.GroupWait,
 		storeFieldGroupInterval, &out.policy.GroupInterval, storeFieldCooldown, &out.policy.Cooldown,
 		storeFieldEscalateAfter, &out.policy.EscalateAfter, storeFieldQuiet, &out.policy.Quiet,
-		storeFieldSendResolved, &out.policy.SendResolved); err != nil {
+		storeFieldSendResolved, &out.policy.SendResolved, storeFieldMaxOpen, &out.policy.MaxOpen); err != nil {
 		return nil, err
 	}
 	if out.policy.Quiet <= 0 || out.policy.GroupWait < 0 || out.policy.Cooldown < 0 {
 		return nil, errors.New("reading alert_store: quiet must be positive, group_wait and cooldown not negative")
 	}
+	if out.policy.MaxOpen < 0 {
+		return nil, errors.New("reading alert_store: max_open_per_fleet must not be negative")
+	}
+	out.beyond = flow.NewBurst(10*time.Second, func(text string) { res.Logger().Warn(text) })
 	m := res.Metrics()
 	out.records = m.NewCounter("weir_alert_records_total", "result")
 	out.escalations = m.NewCounter("weir_alert_escalations_total")
 	out.failures = m.NewCounter("weir_alert_sweep_failures_total")
+	out.records.Incr(0, resultBeyond)
 	return out, nil
 }
 
@@ -218,10 +233,14 @@ func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 	if err != nil {
 		return err
 	}
-	for result, n := range map[string]int{"opened": done.Opened, "folded": done.Folded, "resolved": done.Resolved, "repeated": done.Repeated, "erased": done.Erased} {
+	for result, n := range map[string]int{"opened": done.Opened, "folded": done.Folded, "resolved": done.Resolved, "repeated": done.Repeated, "erased": done.Erased, resultBeyond: done.Beyond} {
 		if n > 0 {
 			o.records.Incr(int64(n), result)
 		}
+	}
+	if done.Beyond > 0 {
+		o.beyond.Note(resultBeyond, fmt.Sprintf("%d alerts are not recorded: fleet %q has %d open ones, as many as max_open_per_fleet allows; resolve some",
+			done.Beyond, done.BeyondOf, o.policy.MaxOpen))
 	}
 	return nil
 }

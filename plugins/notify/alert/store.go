@@ -19,13 +19,14 @@ type Policy struct {
 	EscalateAfter time.Duration // an alert nobody acknowledged escalates; 0: never
 	Quiet         time.Duration // a pipeline alert without news resolves
 	SendResolved  bool
+	MaxOpen       int // open alerts of a fleet; one more is not recorded; 0: no bound
 }
 
 // DefaultPolicy is what alert_store does without further words.
 func DefaultPolicy() Policy {
 	return Policy{
 		GroupWait: 5 * time.Second, GroupInterval: 5 * time.Minute, Cooldown: 10 * time.Minute,
-		EscalateAfter: 15 * time.Minute, Quiet: time.Hour, SendResolved: true,
+		EscalateAfter: 15 * time.Minute, Quiet: time.Hour, SendResolved: true, MaxOpen: 10_000,
 	}
 }
 
@@ -62,7 +63,11 @@ func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 }
 
 // Applied says what a batch of records changed.
-type Applied struct{ Opened, Folded, Resolved, Repeated, Erased int }
+type Applied struct {
+	Opened, Folded, Resolved, Repeated, Erased int
+	Beyond                                     int    // not recorded: their fleets have as many open alerts as they may
+	BeyondOf                                   string // the last of those fleets
+}
 
 // Apply records a batch, in order. When it returns nil, all of it is durable,
 // with the notices that follow; else nothing is. Records that were applied
@@ -128,6 +133,14 @@ func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 	if !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
+	if full, err := s.full(ctx, tx, r); err != nil {
+		return err
+	} else if full {
+		done.Beyond++
+		done.BeyondOf = r.Fleet
+		_, err := tx.ExecContext(ctx, `DELETE FROM alert WHERE alert_id = $1`, r.AlertID)
+		return err
+	}
 	done.Opened++
 	var told sql.NullInt64
 	if err := tx.QueryRowContext(ctx, `SELECT max(announced_at) FROM alert WHERE subject = $1`, subject).Scan(&told); err != nil {
@@ -139,6 +152,18 @@ func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 		return err
 	}
 	return notices.opened(ctx, lineOf(r))
+}
+
+// full tells whether the fleet has as many open alerts as it may, beside the one
+// that was just recorded. Weir's own alerts are few, and always told.
+func (s *Store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
+	if s.policy.MaxOpen == 0 || r.Kind != Metric {
+		return false, nil
+	}
+	var open int
+	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM alert WHERE fleet = $1 AND state <> 'resolved' LIMIT $2) AS open`,
+		r.Fleet, s.policy.MaxOpen+1).Scan(&open)
+	return open > s.policy.MaxOpen, err
 }
 
 func (s *Store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time, done *Applied) error {

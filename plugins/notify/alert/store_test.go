@@ -329,3 +329,26 @@ func fits(t *testing.T, schema *jsonschema.Schema, raw []byte) bool {
 	}
 	return schema.Validate(v) == nil
 }
+
+func TestAlerts_OpenOnesOfAFleetAreBounded(t *testing.T) {
+	stores(t, func(t *testing.T, f *fixture) {
+		f.store.policy.MaxOpen = 2
+		if got := f.apply(metric("a", "opened", "d1", f.now), metric("b", "opened", "d2", f.now), metric("c", "opened", "d3", f.now)); got.Opened != 2 || got.Beyond != 1 || got.BeyondOf != "acme" {
+			t.Errorf("three of two: %+v", got)
+		}
+		var n int
+		if err := f.db.QueryRow(`SELECT count(*) FROM alert WHERE alert_id = 'c'`).Scan(&n); err != nil || n != 0 {
+			t.Errorf("the one beyond is recorded: %d %v", n, err)
+		}
+		if got := f.apply(metric("c", "resolved", "d3", f.now), metric("b", "opened", "d2", f.now), metric("b2", "opened", "d2", f.now), pipeline("p", "r", f.now)); got.Repeated != 2 || got.Folded != 1 || got.Opened != 1 || got.Beyond != 0 {
+			t.Errorf("what needs no room: %+v", got)
+		}
+		if got := f.apply(metric("a", "resolved", "d1", f.now), metric("c2", "opened", "d3", f.now.Add(time.Second))); got.Resolved != 1 || got.Opened != 1 || got.Beyond != 0 {
+			t.Errorf("with room again: %+v", got)
+		}
+		f.store.policy.MaxOpen = 0
+		if got := f.apply(metric("d", "opened", "d4", f.now)); got.Opened != 1 {
+			t.Errorf("without a bound: %+v", got)
+		}
+	})
+}

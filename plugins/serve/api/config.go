@@ -6,6 +6,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/control/group"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/listen"
 )
@@ -21,6 +22,8 @@ const (
 	apiFieldPerAddress = "max_connections_per_address"
 	apiFieldQueries    = "max_queries"
 	apiFieldPerFleet   = "max_queries_per_fleet"
+	apiFieldGroups     = "max_groups_per_fleet"
+	apiFieldMembers    = "max_devices_per_group"
 
 	apiFieldTimeouts      = "timeouts"
 	apiFieldTimeoutHeader = "read_header"
@@ -34,6 +37,7 @@ type config struct {
 	address, control, rollups, raw string
 	listen                         listen.Config
 	queries, queriesPerFleet       int
+	groups                         group.Limits
 	header, read, write, idle      time.Duration
 }
 
@@ -46,6 +50,9 @@ func limitsField() *service.ConfigField {
 		service.NewIntField(apiFieldQueries).
 			Description("The most queries of rollups and events that are answered at a time. Above it the reply is 429, with Retry-After.").Default(32),
 		service.NewIntField(apiFieldPerFleet).Description("The most of them for one fleet.").Default(16),
+		service.NewIntField(apiFieldGroups).Description("The most device groups of one fleet, and of those for all. Above it the reply is 409.").
+			Default(group.DefaultLimits().Groups),
+		service.NewIntField(apiFieldMembers).Description("The most devices of a group.").Default(group.DefaultLimits().Devices),
 	).Description("Bounds on what all requests together may take.").Advanced()
 }
 
@@ -71,10 +78,10 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	}
 	limits := parsed.Namespace(apiFieldLimits)
 	if err = conf.Read(limits, apiFieldConns, &c.listen.Conns, apiFieldPerAddress, &c.listen.PerAddress,
-		apiFieldQueries, &c.queries, apiFieldPerFleet, &c.queriesPerFleet); err != nil {
+		apiFieldQueries, &c.queries, apiFieldPerFleet, &c.queriesPerFleet, apiFieldGroups, &c.groups.Groups, apiFieldMembers, &c.groups.Devices); err != nil {
 		return c, err
 	}
-	if c.listen.Conns < 1 || c.listen.PerAddress < 0 || c.queries < 1 || c.queriesPerFleet < 1 {
+	if c.listen.Conns < 1 || c.listen.PerAddress < 0 || c.queries < 1 || min(c.queriesPerFleet, c.groups.Groups, c.groups.Devices) < 1 {
 		return c, fmt.Errorf("reading %s: each must be at least 1, %s at least 0", apiFieldLimits, apiFieldPerAddress)
 	}
 	if err = conf.Read(parsed.Namespace(apiFieldTimeouts), apiFieldTimeoutHeader, &c.header, apiFieldTimeoutRead, &c.read,

@@ -47,6 +47,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	groups = groups.Within(in.conf.groups)
 	replays, err := replay.OpenStore(ctx, control)
 	if err != nil {
 		return nil, err
