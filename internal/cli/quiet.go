@@ -16,7 +16,8 @@ import (
 // the lines of the engine's log that say, at each start, of every component that
 // it is active, and at each clean stop that requests which wait for records were
 // cut off. The engine has no levels for components, and one of its levels for
-// all would take out what matters.
+// all would take out what matters. A crash loses what is in the pipe, which is
+// of the log alone: no stream of weir writes events to standard output.
 func quietStart() (flush func(), err error) {
 	if slices.Contains([]string{"DEBUG", "TRACE", "ALL"}, strings.ToUpper(os.Getenv("WEIR_LOG_LEVEL"))) {
 		return func() {}, nil
