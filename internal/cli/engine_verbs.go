@@ -159,7 +159,8 @@ func (d *distribution) lintVerb() *cli.Command {
 		Name: "lint", Usage: "Check configs, and exit 1 if one is wrong",
 		Description: `
 Variables that neither the environment nor an env file sets have the values of
-the standalone profile. A path that ends in "..." is walked.
+the standalone profile. A path that ends in "..." is walked. A mapping between
+schema_validate and event_log is tried on a sample event.
 
   weir lint configs/streams/*.yaml
   weir lint -e configs/cluster.env configs/...`[1:],
@@ -200,6 +201,7 @@ func (d *distribution) lint(c *cli.Context) error {
 	wrong := 0
 	for _, file := range files {
 		_, found := checker.file(file)
+		found = append(found, altering(file)...)
 		for _, f := range found {
 			fmt.Fprintln(c.App.ErrWriter, f)
 		}

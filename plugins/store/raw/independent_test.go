@@ -81,6 +81,16 @@ func TestOtherReadersReadTheSameRows(t *testing.T) {
 	}
 	compareForeign(t, interpreter, o, sent)
 
+	// and all of them as one data set, whose folders are columns
+	u, err := url.Parse(o.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(interpreter, "../../../tests/integration/dataset_check.py", u.Path).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte(`"rows": 2000, "made": ["date"]`)) {
+		t.Fatalf("%v: %s", err, out)
+	}
+
 	// and what compaction has written again
 	if _, err := o.store.Compact(context.Background(), Table(), eager(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
