@@ -16,6 +16,148 @@ import (
 	"weir/internal/platform/text"
 )
 
+const (
+	fieldURL       = "url"
+	fieldCompact   = "compact"
+	fieldLifecycle = "lifecycle"
+	fieldDryRun    = "dry_run"
+	fieldNow       = "now"
+)
+
+// place is how an object of fields is described.
+type place struct {
+	lifecycle.Place
+	description, example string
+}
+
+func places() []place {
+	return []place{
+		{lifecycle.Raw, "Raw events.", "file:///var/lib/weir/raw"},
+		{lifecycle.DeadLetters, "Dead letters.", "file:///var/lib/weir/dead-letter"},
+		{lifecycle.Rollups, "Rollups.", "sqlite:///var/lib/weir/rollups.db"},
+		{lifecycle.Control, "The control store. It also has the holds.", "sqlite:///var/lib/weir/control.db"},
+	}
+}
+
+// spec has a field for each keep that a store of the list declares.
+func spec(list lifecycle.List) *service.ConfigSpec {
+	s := service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Keeps all stores in order: merges small objects, deletes what is old enough, and gives its space back.").
+		Description(`
+Each message is one run, and is replaced by its report in JSON: what went from each store, what only a hold keeps, and what failed. A
+store that fails keeps no other from its turn; the message is then errored. Runs may overlap, stop anywhere and be repeated.
+
+Nothing is deleted of a fleet that an admin holds (` + "`weir hold`, `PUT /v1/holds/{fleet}`" + `). Holds are read before every deletion;
+while they cannot be read, nothing is deleted. Nor is it for a day after the clock has jumped ahead by more than seven days since
+the last run, or there was none for as long: the run fails and says so. Rows of which nobody can tell whose they are stay while any fleet is held.
+
+Raw events and dead letters go by the day, when all of it is old enough; what was written in the last 24 hours always stays. Where
+their store is S3, the bucket's own rules are kept right too: they delete two days later, should weir not run any more, and not at
+all while a fleet is held.
+
+### Metrics
+
+` + "`weir_retention_removed_rows_total{store}`, `weir_retention_removed_objects_total{store}`, `weir_retention_removed_bytes_total{store}`, " +
+			"`weir_retention_merged_objects_total{store}`, `weir_retention_freed_bytes_total{store}`" + ` (of SQLite files), and of the last run
+` + "`weir_retention_held_rows{store}`, `weir_retention_held_fleets`, `weir_retention_failing_stores`, `weir_retention_last_success_seconds`" +
+			` (since 1970).`)
+	for _, p := range places() {
+		s = s.Field(service.NewObjectField(string(p.Place), append([]*service.ConfigField{urlField(p)}, keepFields(list, p.Place)...)...).
+			Description(p.description))
+	}
+	return s.
+		Field(service.NewBoolField(fieldCompact).
+			Description("Whether to merge small objects, which changes no answer.").
+			Default(true)).
+		Field(service.NewBoolField(fieldLifecycle).
+			Description("Where a store is S3: whether to keep the bucket's lifecycle rules right, which also end unfinished uploads. "+
+				"Needs the right to read and write them. Rules of others are left alone; one that deletes what is to be kept makes the run fail.").
+			Default(true).Advanced()).
+		Field(service.NewBoolField(fieldDryRun).
+			Description("Whether to only report what would be deleted.").
+			Default(false)).
+		Field(service.NewInterpolatedStringField(fieldNow).
+			Description("The time that the run is of, RFC 3339: for tests. Empty is the clock on the wall.").
+			Default("").Advanced()).
+		Example("Every ten minutes", "", `
+input:
+  generate:
+    interval: 10m
+    mapping: root = {}
+pipeline:
+  processors:
+    - retention:
+        raw:
+          url: file:///var/lib/weir/raw
+        dead_letters:
+          url: file:///var/lib/weir/dead-letter
+        rollups:
+          url: sqlite:///var/lib/weir/rollups.db
+        control:
+          url: sqlite:///var/lib/weir/control.db
+output:
+  drop: {}
+`)
+}
+
+func urlField(p place) *service.ConfigField {
+	if p.SQL() {
+		return service.NewStringField(fieldURL).Secret().
+			Description("The SQL store: `sqlite://PATH` or `postgres://…`.").Example(p.example)
+	}
+	return service.NewStringField(fieldURL).Secret().
+		Description("The store: `file:///abs/dir` or `s3://bucket/prefix?region=…`.").Example(p.example)
+}
+
+func keepFields(list lifecycle.List, at lifecycle.Place) (fields []*service.ConfigField) {
+	for _, kind := range list {
+		for _, k := range kind.Keep {
+			if k.Place == at && k.Default != "" {
+				fields = append(fields, service.NewDurationField(k.Field).Default(k.Default).
+					Description(k.Description+" `0s` keeps them for good."))
+			}
+		}
+	}
+	return fields
+}
+
+// config is the processor's config.
+type config struct {
+	urls                       map[lifecycle.Place]string
+	keeps                      map[lifecycle.Place]map[string]time.Duration // by field
+	compact, lifecycle, dryRun bool
+	now                        *service.InterpolatedString
+}
+
+func newConfig(conf *service.ParsedConfig, list lifecycle.List) (c config, err error) {
+	c.urls, c.keeps = map[lifecycle.Place]string{}, map[lifecycle.Place]map[string]time.Duration{}
+	for _, p := range places() {
+		if c.urls[p.Place], err = conf.FieldString(string(p.Place), fieldURL); err != nil {
+			return c, err
+		}
+		c.keeps[p.Place] = map[string]time.Duration{}
+	}
+	for _, kind := range list {
+		for _, k := range kind.Keep {
+			if c.keeps[k.Place][k.Field], err = conf.FieldDuration(string(k.Place), k.Field); err != nil {
+				return c, err
+			}
+		}
+	}
+	for _, f := range []struct {
+		name string
+		to   *bool
+	}{{fieldCompact, &c.compact}, {fieldLifecycle, &c.lifecycle}, {fieldDryRun, &c.dryRun}} {
+		if *f.to, err = conf.FieldBool(f.name); err != nil {
+			return c, err
+		}
+	}
+	c.now, err = conf.FieldInterpolatedString(fieldNow)
+	return c, err
+}
+
 // Register adds the room's component, which keeps the stores of the list.
 func Register(env *service.Environment, list lifecycle.List) error {
 	if err := list.Check(); err != nil {
