@@ -12,11 +12,11 @@ import (
 // its flag u), to one that takes the same texts in time linear in their length.
 // What has no such equivalent is refused by its name.
 func Pattern(ecma string) (*regexp.Regexp, error) {
-	text, err := translate(ecma)
+	p, err := translate(ecma)
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", ecma, err)
 	}
-	re, err := regexp.Compile(text)
+	re, err := regexp.Compile(p.text)
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", ecma, err)
 	}
@@ -26,13 +26,13 @@ func Pattern(ecma string) (*regexp.Regexp, error) {
 // translate writes an ECMA-262 pattern in the syntax of package regexp. Beyond
 // the flag u it takes what patterns without it take and mean plainly: an escaped
 // punctuation mark, and a brace or bracket that closes nothing.
-func translate(ecma string) (string, error) {
+func translate(ecma string) (piece, error) {
 	t := translator{in: ecma}
 	p, err := t.alternatives()
 	if err == nil && !t.end() {
 		err = fmt.Errorf("a ) closes nothing")
 	}
-	return p.text, err
+	return p, err
 }
 
 type translator struct {
@@ -83,7 +83,9 @@ func (t *translator) alternatives() (all piece, err error) {
 		if err != nil {
 			return all, err
 		}
-		all = joined(all, one)
+		if all = joined(all, one); all.size > sizeMax {
+			return all, tooLarge()
+		}
 		if !t.take("|") {
 			return all, nil
 		}

@@ -2,6 +2,7 @@ package schemadoc
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -93,4 +94,37 @@ func FuzzPattern(f *testing.F) {
 			re.MatchString(text)
 		}
 	})
+}
+
+// What would hold whoever registers a schema, or its process, is refused before
+// anything is compiled.
+func TestCheck_RefusesWhatCostsTooMuch(t *testing.T) {
+	wide := make([]string, 500)
+	for i := range wide {
+		wide[i] = fmt.Sprintf("a{0,900}b%d", i)
+	}
+	var many, deep strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&many, `"p%d": {"pattern": "a{0,900}"},`, i)
+	}
+	tree := `{}`
+	for range 12 {
+		tree = `{"oneOf":[` + tree + `,{"anyOf":[` + tree + `,{"type":"string"}]}]}`
+	}
+	deep.WriteString(tree)
+	for name, schema := range map[string]string{
+		"alternatives": `{"pattern": "` + strings.Join(wide, "|") + `"}`,
+		"patterns":     `{"properties": {` + many.String() + `"q": {}}}`,
+		"names":        `{"patternProperties": {"` + strings.Join(wide, `": {}, "`) + `": {}}}`,
+		"objects":      deep.String(),
+	} {
+		began := time.Now()
+		err := Check([]byte(schema))
+		if err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: refused after %s", name, took)
+		}
+	}
 }

@@ -12,7 +12,27 @@ import (
 // patterns of ECMA-262 become those of package regexp.
 type rewriting struct {
 	written map[string]string // by the new pattern
-	err     error             // of the first pattern that has no equivalent
+	err     error             // of the first pattern that has no equivalent, or of what costs too much
+	objects int
+	steps   int // of all patterns
+}
+
+// What a schema may cost those who compile and compare it: far more than schemas
+// that people write, and less than a second.
+const (
+	objectsMax = 2000
+	stepsMax   = 50_000
+)
+
+// costs counts something, and notes when there is too much of it.
+func (w *rewriting) costs(count *int, more, most int, what, at string) bool {
+	if *count += more; *count <= most {
+		return true
+	}
+	if w.err == nil {
+		w.err = fmt.Errorf("#%s: the schema has more than %d %s: take it apart, or say it with fewer", at, most, what)
+	}
+	return false
 }
 
 // subschemas says what lies under a keyword: one schema or a list (false), or
@@ -36,6 +56,7 @@ func (w *rewriting) schema(v any, at string, quiet bool) {
 			w.schema(sub, at+"/"+strconv.Itoa(i), quiet)
 		}
 	case map[string]any:
+		w.costs(&w.objects, 1, objectsMax, "objects", at)
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			below := at + "/" + escape(key)
 			byName, known := subschemas()[key]
@@ -75,6 +96,9 @@ func (w *rewriting) names(named map[string]any, at string, quiet bool) map[strin
 }
 
 func (w *rewriting) pattern(text, at string, quiet bool) string {
+	if p, err := translate(text); err == nil && !w.costs(&w.steps, p.size, stepsMax, "steps in its patterns", at) {
+		return text
+	}
 	re, err := Pattern(text)
 	if err != nil {
 		if w.err == nil && !quiet {

@@ -120,6 +120,9 @@ func (s *submission) check(ctx context.Context, subject string, look lookup) err
 	if s.compiled, err = Compile(subject, 1, raw); err != nil {
 		return invalid("%v", err)
 	}
+	if err := schemadoc.Weigh(s.compiled.Library); err != nil {
+		return invalid("%v", err)
+	}
 	if s.major, err = majorOf(raw); err != nil {
 		return invalid("%v", err)
 	}
