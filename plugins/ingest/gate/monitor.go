@@ -29,6 +29,7 @@ type monitor struct {
 	conf  pressureConfig
 	admin *kadm.Client
 	meter *lagMeter
+	tails tails
 	last  backlog
 	tell  func(backlog)
 	log   *service.Logger
@@ -130,6 +131,14 @@ func (m *monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 	ends, err := listed(m.admin.ListEndOffsets(ctx, topic))
 	if err != nil {
 		return reading{}, fmt.Errorf("reading the end of %s: %w", topic, err)
+	}
+	if m.tails == nil {
+		m.tails = tails{}
+	}
+	for group, at := range committed {
+		if err := m.tails.pass(ctx, m.conf.cluster, now, topic, group, starts, ends, at); err != nil {
+			return reading{}, fmt.Errorf("looking at what group %s has not come to: %w", group, err)
+		}
 	}
 	if m.meter == nil {
 		meter := newLagMeter(m.conf.limits)

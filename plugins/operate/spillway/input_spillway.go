@@ -128,6 +128,7 @@ type input struct {
 	interval time.Duration
 	log      *service.Logger
 	now      func() time.Time
+	holds    func(context.Context, partition, run) (bool, error) // see whole
 
 	spilled *service.MetricCounter
 	gaps    *service.MetricCounter
@@ -140,6 +141,8 @@ type input struct {
 
 	// The rest belongs to whoever holds the turn.
 	reader   *reader
+	spilling map[partition]*position                                    // due in this cycle, and not said yet
+	next     func() (service.MessageBatch, func(context.Context) error) // what comes after the alerts that are pending
 	looked   time.Time
 	passed   map[partition]int64 // as committed to own, or about to be
 	reported map[groupPartition]int64
@@ -159,6 +162,9 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	var err error
 	if in.cluster, err = kafka.FromParsed(conf); err != nil {
 		return nil, fmt.Errorf("reading spillway: %w", err)
+	}
+	in.holds = func(ctx context.Context, p partition, r run) (bool, error) {
+		return whole(ctx, in.cluster, in.clientID, p, r)
 	}
 	if in.clientID, err = conf.FieldString(spillwayFieldClientID); err != nil {
 		return nil, err
@@ -247,6 +253,8 @@ func (in *input) assigned() map[partition]bool {
 	return maps.Clone(in.mine)
 }
 
+const closeMost = 5 * time.Second
+
 // Close ends the reading. A batch that is under way is not waited for: what
 // was not acknowledged comes again.
 func (in *input) Close(ctx context.Context) error {
@@ -257,6 +265,7 @@ func (in *input) Close(ctx context.Context) error {
 			in.reader = nil
 		}
 	case <-ctx.Done():
+	case <-time.After(closeMost): // of a batch that the stream has dropped, nobody says what became
 	}
 	if in.member != nil {
 		in.member.Close()

@@ -40,7 +40,7 @@ func (in *input) look(ctx context.Context, now time.Time, mine map[partition]boo
 	if err != nil {
 		return nil, fmt.Errorf("listing where the log starts: %w", err)
 	}
-	ends, err := in.admin.ListEndOffsets(ctx, topics...)
+	ends, err := in.admin.ListCommittedOffsets(ctx, topics...) // what is in an open transaction is not there yet
 	if err == nil {
 		err = ends.Error()
 	}

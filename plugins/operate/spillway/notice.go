@@ -9,9 +9,11 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/internal/event"
+	"weir/internal/platform/kafka"
 )
 
 func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
@@ -80,21 +82,41 @@ func (in *input) noteGap(p partition, group string, gap run, why string, now tim
 }
 
 // lookForHoles finds the offsets of a chunk that hold no record: deleted
-// between the look and the read, or taken out by compaction.
-func (in *input) lookForHoles(c chunk) {
+// between the look and the read, or taken out by compaction. Records of aborted
+// transactions are no holes.
+func (in *input) lookForHoles(ctx context.Context, c chunk) error {
 	next := c.first
-	hole := func(limit int64) {
-		if gap := (run{next, limit}); gap.len() > 0 {
-			for _, group := range c.at.missedBy(limit - 1) {
-				in.noteGap(c.p, group, gap, "the log holds no records there", in.now())
-			}
+	hole := func(limit int64) error {
+		gap := run{next, limit}
+		if gap.len() == 0 {
+			return nil
 		}
+		groups := c.at.missedBy(limit - 1)
+		if len(groups) == 0 {
+			return nil
+		}
+		if there, err := in.holds(ctx, c.p, gap); err != nil || there {
+			return err
+		}
+		for _, group := range groups {
+			in.noteGap(c.p, group, gap, "the log holds no records there", in.now())
+		}
+		return nil
 	}
 	for _, r := range c.records {
-		hole(r.Offset)
+		if err := hole(r.Offset); err != nil {
+			return err
+		}
 		next = r.Offset + 1
 	}
-	hole(c.next)
+	return hole(c.next)
+}
+
+// whole tells whether the log has something at each offset of a run, be it
+// aborted.
+func whole(ctx context.Context, log kafka.Cluster, clientID string, p partition, r run) (bool, error) {
+	records, markers, _, err := log.Look(ctx, clientID, kafka.Stretch{Topic: p.topic, Partition: p.n, First: r.first, Limit: r.limit}, kgo.ReadUncommitted())
+	return records+markers == r.len(), err
 }
 
 // spillKey is what one alert about spilling is about.

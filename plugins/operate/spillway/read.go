@@ -45,6 +45,11 @@ func (in *input) read(ctx context.Context) (service.MessageBatch, func(context.C
 		if len(in.pending) > 0 {
 			return in.alerts()
 		}
+		if next := in.next; next != nil {
+			in.next = nil
+			batch, done := next()
+			return batch, done, nil
+		}
 		if in.reader == nil {
 			if err := in.wait(ctx); err != nil {
 				return nil, nil, err
@@ -68,13 +73,25 @@ func (in *input) read(ctx context.Context) (service.MessageBatch, func(context.C
 			in.reader = nil
 			continue
 		}
-		in.lookForHoles(c)
+		if err := in.lookForHoles(ctx, c); err != nil { // nothing of the chunk is committed: it is read again
+			in.reader.close()
+			in.reader = nil
+			return nil, nil, err
+		}
 		batch, reasons := in.messages(c)
 		done := func(ctx context.Context) error {
 			for reason, n := range reasons {
 				in.spilled.Incr(n, string(reason))
 			}
 			return in.commit(ctx, c)
+		}
+		if len(batch) > 0 && in.spilling != nil {
+			in.noteSpill(in.spilling, in.now())
+			in.spilling = nil
+			if len(in.pending) > 0 { // said before it is done
+				in.next = func() (service.MessageBatch, func(context.Context) error) { return batch, done }
+				continue
+			}
 		}
 		if len(batch) > 0 {
 			return batch, done, nil
@@ -122,7 +139,7 @@ func (in *input) cycle(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	in.noteSpill(due, now)
+	in.spilling = due // said with the first record: what is due may be markers alone
 	in.reader, err = openReader(in.cluster.Options(in.clientID), due)
 	return err
 }

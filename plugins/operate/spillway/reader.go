@@ -46,7 +46,7 @@ func openReader(opts []kgo.Opt, due map[partition]*position) (*reader, error) {
 	r.client, err = kgo.NewClient(append(opts,
 		kgo.ConsumePartitions(from),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // what was deleted meanwhile shows as a gap
-		kgo.KeepControlRecords(),
+		kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxPartitionBytes(512<<10), kgo.FetchMaxBytes(8<<20),
 	)...)
 	if err != nil {

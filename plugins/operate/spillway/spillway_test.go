@@ -1,6 +1,7 @@
 package spillway
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -210,10 +211,14 @@ func TestInstancesShareThePartitions(t *testing.T) {
 
 func TestAHoleInTheLogIsReported(t *testing.T) {
 	in := &input{said: map[string]time.Time{}, now: time.Now}
+	in.holds = func(context.Context, partition, run) (bool, error) { return false, nil }
 	in.gaps = service.MockResources().Metrics().NewCounter("weir_spillway_gap_records_total", "group")
 	in.log = service.MockResources().Logger()
 	at := &position{committed: map[string]int64{"raw": 0, "rollup": 100}}
-	in.lookForHoles(chunk{p: partition{"t", 0}, at: at, first: 5, next: 20, records: []*kgo.Record{{Offset: 7}, {Offset: 8}, {Offset: 12}}})
+	c := chunk{p: partition{"t", 0}, at: at, first: 5, next: 20, records: []*kgo.Record{{Offset: 7}, {Offset: 8}, {Offset: 12}}}
+	if err := in.lookForHoles(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for _, a := range in.pending {
 		got = append(got, fmt.Sprint(a.Details["group"], a.Details["first_offset"], a.Details["last_offset"]))
@@ -290,4 +295,38 @@ func TestTheMarginIsAtMostHalfTheRetention(t *testing.T) {
 			t.Errorf("retention %s, margin %s: due at an age of %s", c.retention, c.margin, got)
 		}
 	}
+}
+
+// What was aborted is no event: it is not dead-lettered, no gap, and nothing to say.
+func TestSpillway_WhatWasAbortedIsNoRecord(t *testing.T) {
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		client, err := kgo.NewClient(append(l.client.Opts(), kgo.TransactionalID(l.topic))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		testLog{l.T, l.access, l.topic, client, l.admin}.add(0, 3, time.Minute)
+		if err := client.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+			t.Fatal(err)
+		}
+		l.eventually("the marker", func() bool { // it follows the answer
+			ends, err := l.admin.ListEndOffsets(t.Context(), l.topic)
+			at, _ := ends.Lookup(l.topic, 0)
+			return err == nil && at.Offset == 4
+		})
+		l.commit("raw", 0, 0)
+		l.commit("rollup", 0, 0)
+		l.commit("spillway", 0, 0)
+		s := newSink()
+		stop := l.run(s, "  max_depth: 1\n")
+		l.eventually("what was aborted to pass", func() bool { return l.committed("spillway", 0) == 3 })
+		l.quiet(s, 0, 0)
+		l.add(0, 3, time.Minute) // 4 to 6
+		l.eventually("the two oldest events", func() bool { return l.committed("spillway", 0) == 6 })
+		l.quiet(s, 2, 2) // and one alert for each group
+		stop()
+	})
 }

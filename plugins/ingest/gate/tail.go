@@ -1,0 +1,61 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/platform/kafka"
+)
+
+const (
+	// tailMost bounds the offsets that are looked at for what they hold.
+	tailMost = 100
+	// tailStill is how long a group stands before the last ones until they are.
+	tailStill = 5 * time.Second
+)
+
+// tails are the last offsets of partitions that groups do not come to: a group
+// commits what it has processed, and never the marker of a transaction that ends
+// the log. That is no event that waits, however long it lies there.
+type tails map[tailKey]tail
+
+type tailKey struct {
+	group     string
+	partition int32
+}
+
+type tail struct {
+	from, end int64
+	since     time.Time
+	looked    bool
+	empty     bool // markers alone, and what was aborted
+}
+
+// pass moves a group's offsets beyond tails without events.
+func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, topic, group string, starts, ends, at offsets) error {
+	for p, end := range ends {
+		key, from := tailKey{group, p}, max(at[p], starts[p])
+		if from >= end || end-from > tailMost {
+			delete(t, key)
+			continue
+		}
+		known, ok := t[key]
+		if !ok || known.from != from || known.end != end {
+			known = tail{from: from, end: end, since: now}
+		}
+		if !known.looked && now.Sub(known.since) >= tailStill {
+			records, _, whole, err := log.Look(ctx, "weir-gate", kafka.Stretch{Topic: topic, Partition: p, First: from, Limit: end}, kgo.ReadCommitted())
+			if err != nil {
+				return err
+			}
+			known.looked, known.empty = true, whole && records == 0
+		}
+		t[key] = known
+		if known.empty {
+			at[p] = end
+		}
+	}
+	return nil
+}
