@@ -18,7 +18,7 @@ type helpGroup struct {
 func helpGroups() []helpGroup {
 	return []helpGroup{
 		{"Start here", []string{"up", "fleet", "query"}},
-		{"Prove and repair", []string{"audit", "replay", "schema"}},
+		{"Prove and repair", []string{"reconcile", "replay", "schema"}},
 		{"Keep and forget", []string{"retention", "hold", "erase"}},
 		{"Administer", []string{"keys", "topics", "detect", "completion"}},
 		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create", "blobl", "echo", "template", "studio"}},

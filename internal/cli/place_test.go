@@ -77,7 +77,7 @@ func schemaFile(t *testing.T) string { return file(t, t.TempDir(), "v.json", `{"
 // each without the flag that names it.
 func places(t *testing.T) [][]string {
 	return [][]string{
-		{"audit"}, {"query"}, {"retention"}, {"retention", "--dry-run"},
+		{"reconcile"}, {"query"}, {"retention"}, {"retention", "--dry-run"},
 		{"keys", "list"}, {"keys", "create", "--fleet", "acme"}, {"keys", "rotate", "--fleet", "acme"}, {"keys", "revoke", "x"},
 		{"hold", "list"}, {"hold", "add", "--fleet", "acme", "--reason", "x"}, {"hold", "release", "--fleet", "acme"},
 		{"erase", "--fleet", "acme", "--reason", "x"}, {"erase", "--watch", "x"},
@@ -211,7 +211,7 @@ func TestStrict_BadUsageOfEveryCommandEndsWith2(t *testing.T) {
 		{"topics", "create", "--brokers", "127.0.0.1:1", "--sasl-mechanism", "bogus", "--sasl-user", "x"},
 		{"schema", "check", "no-such-file.json"}, {"schema", "check", schemaFile(t), "--registry", "file:///x", "--compatibility", "bogus"},
 		{"schema", "check", schemaFile(t), "--registry", "file:///x", "--policy", "bogus"},
-		{"audit", "--brokers", "127.0.0.1:1"}, {"audit", "--wait", "-1s"}, {"erase", "--api", "http://127.0.0.1:1", "--fleet", "a", "--reason", "x"},
+		{"reconcile", "--brokers", "127.0.0.1:1"}, {"reconcile", "--wait", "-1s"}, {"erase", "--api", "http://127.0.0.1:1", "--fleet", "a", "--reason", "x"},
 		{"detect", "--series", ".", "--window", "1s"}, {"detect"},
 		{"up", "--ingest", "127.0.0.1:8080", "--api", "127.0.0.1:8080"}, {"up", "--ingest", "0.0.0.0:8080", "--ops", "127.0.0.1:8080"},
 		{"up", "--api", "127.0.0.1"}, {"up", "--api", "127.0.0.1:no-port"},

@@ -14,7 +14,7 @@ import (
 func command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	app := &cli.App{Writer: &out, ErrWriter: &out, Commands: []*cli.Command{strict(Topics()), strict(Audit())}, ExitErrHandler: func(*cli.Context, error) {}}
+	app := &cli.App{Writer: &out, ErrWriter: &out, Commands: []*cli.Command{strict(Topics()), strict(Reconcile())}, ExitErrHandler: func(*cli.Context, error) {}}
 	err := app.RunContext(t.Context(), append([]string{"weir"}, args...))
 	secured.Silent(t, out.String())
 	return out.String(), err
@@ -38,9 +38,9 @@ func TestTopicsAreMadeOnASecuredLogByTheRightPasswordOnly(t *testing.T) {
 	if err != nil || !topics.Has("dead-letter") {
 		t.Errorf("the topics are %v: %v", topics.Names(), err)
 	}
-	audit := append([]string{"audit", "--raw", "file://" + t.TempDir(), "--dead-letter", "file://" + t.TempDir()}, with...)
-	if out, err := command(t, audit...); err != nil {
-		t.Errorf("auditing: %s: %v", out, err)
+	reconcile := append([]string{"reconcile", "--raw", "file://" + t.TempDir(), "--dead-letter", "file://" + t.TempDir()}, with...)
+	if out, err := command(t, reconcile...); err != nil {
+		t.Errorf("reconciling: %s: %v", out, err)
 	}
 }
 

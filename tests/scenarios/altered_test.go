@@ -80,5 +80,5 @@ func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	if len(found.Events) != 1 || !strings.Contains(string(found.Events[0]), "ada") {
 		t.Fatalf("after the redrive: %s", found.Events)
 	}
-	s.audit()
+	s.reconcile()
 }

@@ -65,7 +65,7 @@ func TestRollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 	}
 	t.Logf("weir fleet:\n%s", wait())
 	s.verify(90 * time.Second)
-	s.audit()
+	s.reconcile()
 }
 
 // lockDatabase takes the lock that every writer needs, until it is released.

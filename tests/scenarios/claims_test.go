@@ -60,6 +60,6 @@ func (s *system) verified(sent ...string) {
 		s.t.Fatal(err)
 	}
 	s.journals = []string{journal}
-	s.audit()
+	s.reconcile()
 	s.verify(60 * time.Second)
 }

@@ -79,8 +79,8 @@ func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
 	}
 	t.Logf("weir fleet:\n%s", wait())
 	c.sys.verifyStores(3*time.Minute, api.api, nil, "--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups, "--claims-lost", "--owners-changed")
-	out, err := c.sys.weir("audit", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s", "--deep")
-	t.Logf("weir audit:\n%s", out)
+	out, err := c.sys.weir("reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s", "--deep")
+	t.Logf("weir reconcile:\n%s", out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ func answers() map[string][]string {
 		"ingest.md":    {"weir_", "plant-7", ""},
 		"fleet.md":     {"accepted"},
 		"raw-store.md": {`"pump-1"`},
+		"reconcile.md": {"Every record is explained"},
 		"alerts.md":    {`"rule":"processor_hot"`, `"alert_id"`, `"acknowledged`, `"resolved`},
 	}
 }

@@ -26,7 +26,7 @@ func TestDataDir_IsItsUsersAlone(t *testing.T) {
 	s.createKey()
 	_, wait := s.fleet("--devices", "5", "--rate", "50", "--duration", "2s", "--malformed", "5")
 	wait()
-	s.audit()
+	s.reconcile()
 	s.closed("while it runs")
 	s.stop()
 	s.closed("after a run")
@@ -52,11 +52,11 @@ func TestDataDir_IsItsUsersAlone(t *testing.T) {
 	s.closed("after the upgrade")
 	_, wait = s.fleet("--devices", "5", "--rate", "50", "--duration", "2s")
 	wait()
-	s.audit()
+	s.reconcile()
 	s.stop()
 	s.closed("after a run of the upgraded one")
-	s.audit()
-	s.closed("after an audit of what does not run")
+	s.reconcile()
+	s.closed("after a proof of what does not run")
 }
 
 // closed walks the data directory.
@@ -228,7 +228,7 @@ func TestRedrive_PatchIsBounded(t *testing.T) {
 	if out, err := redrive("--patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()"); err != nil || !strings.Contains(out, "1 published") {
 		t.Errorf("repairing it: %v\n%s", err, out)
 	}
-	s.audit()
+	s.reconcile()
 	s.stop()
 }
 

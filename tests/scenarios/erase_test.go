@@ -37,7 +37,7 @@ type receipt struct {
 // explained. The commands are those of docs/erasure.md.
 func TestErasedDevicesStayErased(t *testing.T) {
 	s := newSystem(t)
-	s.env = []string{"WEIR_AUDIT_INTERVAL=1h", "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms"}
+	s.env = []string{"WEIR_RECONCILE_INTERVAL=1h", "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms"}
 	s.start()
 	s.ready()
 	s.createKey()

@@ -9,7 +9,7 @@ import (
 
 // All streams in one process, as configs/cluster.env describes them, and
 // sometimes a second one that shares their groups. One thing fails at a time
-// while a fleet sends; after each, the audit explains every record, and the
+// while a fleet sends; after each, the proof explains every record, and the
 // rollups equal what the fleet's journals say.
 func TestEachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 	c := newCluster(t)
@@ -81,19 +81,19 @@ func TestEachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 	c.prove(one.api, excused...)
 }
 
-// prove runs weir's own audit, and the check of the journals.
+// prove runs weir's own proof, and the check of the journals.
 func (c *cluster) prove(api string, excused ...string) {
 	c.t.Helper()
-	audit := []string{"audit", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s"}
+	reconcile := []string{"reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s"}
 	if api != "" { // the last time, when it reads every row
-		audit = append(audit, "--deep")
+		reconcile = append(reconcile, "--deep")
 	}
-	out, err := c.sys.weir(audit...)
+	out, err := c.sys.weir(reconcile...)
 	if err != nil {
-		c.t.Fatalf("weir audit:\n%s\n%v", out, err)
+		c.t.Fatalf("weir reconcile:\n%s\n%v", out, err)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	c.t.Logf("weir audit:\n%s\n%s", lines[0], strings.Join(lines[max(len(lines)-2, 0):], "\n"))
+	c.t.Logf("weir reconcile:\n%s\n%s", lines[0], strings.Join(lines[max(len(lines)-2, 0):], "\n"))
 	stores := []string{"--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups}
 	c.sys.verifyStores(60*time.Second, api, nil, append(stores, excused...)...)
 }

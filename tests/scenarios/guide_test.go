@@ -173,5 +173,5 @@ func TestABreakGoesAsTheGuideSays(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("commands of the guide that were not run: %q", left)
 	}
-	s.audit()
+	s.reconcile()
 }

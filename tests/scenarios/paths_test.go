@@ -23,7 +23,7 @@ func TestDataDirectory_AnyNameKeepsEverythingInside(t *testing.T) {
 		wait()
 	}
 	for _, s := range []*system{a, b} {
-		s.audit()
+		s.reconcile()
 		s.stop()
 		for _, name := range []string{"broker", "claims", "control.db", "raw", "rollups.db", "schemas"} {
 			dir := s.data

@@ -42,7 +42,7 @@ func TestDeadLetter_ARecordTooLargeForOneIsSetAsideOnce(t *testing.T) {
 	}
 	_, after := s.fleet("--devices", "3", "--rate", "200", "--events", "100")
 	after()
-	s.audit()
+	s.reconcile()
 	if n := s.stored(); n != 200 {
 		t.Errorf("%d events are stored of 200", n)
 	}

@@ -37,7 +37,7 @@ func TestPowerLossKeepsWhatWasAcknowledged(t *testing.T) {
 	}
 	t.Logf("weir fleet:\n%s", wait())
 	s.verify(2 * time.Minute)
-	s.audit()
+	s.reconcile()
 	s.stop()
 }
 

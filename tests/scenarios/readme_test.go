@@ -37,7 +37,7 @@ func TestTheCommandsOfTheReadmeWork(t *testing.T) {
 	// What an answer must hold; a query is asked again while its answer may not be there yet.
 	wants := map[string]string{
 		"keys create": "", "-d '": `"accepted":1`, "latest": `"cpu_temp":{"value":61.5`, "rollups": `"count":1`,
-		"/v1/events?": `"cpu_temp":61.5`, "weir fleet": "accepted", "weir audit": "Every record is explained",
+		"/v1/events?": `"cpu_temp":61.5`, "weir fleet": "accepted", "weir reconcile": "Every record is explained",
 	}
 	key, seen := "", 0
 	for command := range strings.SplitSeq(strings.TrimSpace(blocks[1][1]), "\n\n") {

@@ -304,7 +304,7 @@ func TestReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 	}
 	s.sameRollups(values, everyValue, "after a rebuild")
 	s.verify(90 * time.Second)
-	s.audit()
+	s.reconcile()
 }
 
 // Devices of a new firmware come before its schema does: their events are dead
@@ -363,7 +363,7 @@ func TestARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 		}
 		return nil
 	})
-	s.audit()
+	s.reconcile()
 	if stored := s.stored(); stored != events {
 		t.Errorf("%d events are stored of %d", stored, events)
 	}

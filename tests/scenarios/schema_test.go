@@ -159,7 +159,7 @@ func TestSchemasComeIntoForceUnderLoad(t *testing.T) {
 	}
 	s.drained()
 	s.verify(90 * time.Second)
-	s.audit()
+	s.reconcile()
 }
 
 // replaced answers at an address as another registry did, with all that it had
@@ -286,5 +286,5 @@ func TestARebuildCountsWhatSchemasHaveLearned(t *testing.T) {
 	if oil, cpu, fan := s.counted("oil_temp", ""), s.counted("cpu_temp", ""), s.counted("fan", ""); oil != want || cpu != want || fan != 0 {
 		t.Errorf("after the rebuild: %d of the metric that is known by now, %d of the one that was known, %d of the one that never was; want %d, %d, 0", oil, cpu, fan, want, want)
 	}
-	s.audit()
+	s.reconcile()
 }

@@ -83,11 +83,11 @@ func TestEveryStreamGetsIntoASecuredKafka(t *testing.T) {
 			}
 		}
 	}
-	report, err := s.weir("audit", "--brokers", log.Address, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s")
+	report, err := s.weir("reconcile", "--brokers", log.Address, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s")
 	if err != nil || !strings.Contains(report, "Every record is explained") {
 		t.Errorf("%s%v", report, err)
 	}
-	t.Logf("weir audit:\n%s", report)
+	t.Logf("weir reconcile:\n%s", report)
 	logged, err := os.ReadFile(all.log())
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 // weir is killed again and again, at random moments, start-up included, while a
 // fleet sends and retries. In the end every acknowledged event is stored and
-// counted once, and the audit explains every offset of the log.
+// counted once, and the proof explains every offset of the log.
 // WEIR_TORTURE_KILLS says how often; WEIR_TORTURE_SEED repeats the moments.
 func TestTortureLosesNothing(t *testing.T) {
 	kills := fromEnv(t, "WEIR_TORTURE_KILLS", 4)
@@ -43,7 +43,7 @@ func TestTortureLosesNothing(t *testing.T) {
 	}
 	t.Logf("weir fleet:\n%s", wait())
 	s.verify(3 * time.Minute)
-	s.audit()
+	s.reconcile()
 }
 
 func fromEnv(t *testing.T, name string, otherwise int64) int64 {

@@ -268,11 +268,11 @@ func (s *system) verifyStores(wait time.Duration, api string, env []string, stor
 	}
 }
 
-// audit runs weir's own audit, which must explain every offset.
-func (s *system) audit() {
+// reconcile runs weir's own proof, which must explain every offset.
+func (s *system) reconcile() {
 	s.t.Helper()
-	out, err := s.weir("audit", "--data", s.data, "--wait", "60s", "--deep")
-	s.t.Logf("weir audit:\n%s", out)
+	out, err := s.weir("reconcile", "--data", s.data, "--wait", "60s", "--deep")
+	s.t.Logf("weir reconcile:\n%s", out)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func TestReconcile_ADuplicateOfAnotherEventIsNamed(t *testing.T) {
 		w.again("raw-events", 0, 0) // 2
 		w.store("raw-events", 0, 0, 1)
 		w.repeat(w.at(0, 0), 1, 2) // 1 is another event
-		a := w.auditor(deep)
+		a := w.reconciler(deep)
 		for range 2 { // the second time from memory
 			r := w.run(a, Options{})
 			if want := (Counts{Accepted: 3, Stored: 1, Duplicates: 1, FalseDuplicates: 1}); r.Total != want || !r.Loss() || r.Compared != 2 {
@@ -57,7 +57,7 @@ func TestReconcile_ARowSaysWhatTheLogDoesNot(t *testing.T) {
 	w.produce("raw-events", 0, 1)
 	w.repeat(w.at(0, 0), 2, 3) // 3 is another event
 	w.remove("raw-events", 0, 2)
-	r := w.run(w.auditor(false), Options{})
+	r := w.run(w.reconciler(false), Options{})
 	if want := (Counts{Accepted: 2, Duplicates: 1, FalseDuplicates: 1}); r.Total != want || !r.Loss() {
 		t.Errorf("%+v %v", r.Total, named(r))
 	}

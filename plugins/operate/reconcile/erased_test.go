@@ -42,7 +42,7 @@ func TestWhatWasErasedIsExplainedAsSuch(t *testing.T) {
 		failed := event.Coordinates{Topic: "raw-events", Partition: 1, Offset: w.produce("raw-events", 1, 1)}
 		w.letterOf(failed)
 		w.commit("weir-raw", "raw-events", 1, failed.Offset+1)
-		before := w.run(w.auditor(deep), Options{}).Total
+		before := w.run(w.reconciler(deep), Options{}).Total
 		now := time.Now()
 		for url, table := range map[string]*lake.Table{w.rawURL: raw.Table(), w.deadURL: deadletter.Table()} {
 			s, err := lake.Open(context.Background(), url)
@@ -57,7 +57,7 @@ func TestWhatWasErasedIsExplainedAsSuch(t *testing.T) {
 			}
 			_ = s.Close()
 		}
-		r := w.run(w.auditor(deep), Options{})
+		r := w.run(w.reconciler(deep), Options{})
 		rows := before.Stored - 2 // of events and of one dead letter; two are of no fleet
 		if r.Loss() || r.Total.Erased != rows+1 || r.Total.DeadLettered != before.DeadLettered-1 || r.Total.Stored != before.Stored-rows || r.Total.Duplicates != before.Duplicates {
 			t.Errorf("deep %t: %+v, before %+v; %v %v", deep, r.Total, before, named(r), r.Problems)

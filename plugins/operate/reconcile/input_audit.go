@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	auditFieldClientID        = "client_id"
-	auditFieldRaw             = "raw"
-	auditFieldDeadLetter      = "dead_letter"
-	auditFieldTopics          = "topics"
-	auditFieldDeadLetterTopic = "dead_letter_topic"
-	auditFieldRawGroup        = "raw_group"
-	auditFieldDeadLetterGroup = "dead_letter_group"
-	auditFieldInterval        = "interval"
-	auditFieldWait            = "wait"
+	reconcileFieldClientID        = "client_id"
+	reconcileFieldRaw             = "raw"
+	reconcileFieldDeadLetter      = "dead_letter"
+	reconcileFieldTopics          = "topics"
+	reconcileFieldDeadLetterTopic = "dead_letter_topic"
+	reconcileFieldRawGroup        = "raw_group"
+	reconcileFieldDeadLetterGroup = "dead_letter_group"
+	reconcileFieldInterval        = "interval"
+	reconcileFieldWait            = "wait"
 )
 
-// ruleUnexplained is the rule of the audit's alerts.
-const ruleUnexplained = "audit_unexplained"
+// ruleUnexplained is the rule of the alerts.
+const ruleUnexplained = "reconcile_unexplained"
 
 func inputSpec() *service.ConfigSpec {
 	d := Config{}.Defaults()
@@ -40,36 +40,36 @@ func inputSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Audits, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered, erased or in flight.").
+		Summary("Reconciles, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered, erased or in flight.").
 		Description(`
-It reads the log's offsets and what the stores' objects say of themselves, as `+"`weir audit`"+` does, and emits nothing while all is well. When records are
+It reads the log's offsets and what the stores' objects say of themselves, as `+"`weir reconcile`"+` does, and emits nothing while all is well. When records are
 unexplained, or the stores contradict themselves, it emits one alert for each new finding, with metadata `+"`local_alert`"+` set to `+"`1`"+`, for the topic `+"`alert-events`"+`.
 
-The first audit after a start covers what the log holds. Each later one covers also what the log has deleted since, so that no record leaves the log without
-having been audited, as long as the interval is well below the retention. One instance is enough.
+The first run after a start covers what the log holds. Each later one covers also what the log has deleted since, so that no record leaves the log without
+having been reconciled, as long as the interval is well below the retention. One instance is enough.
 
 ### Metrics
 
-The gauges `+"`weir_audit_unexplained_events`, `weir_audit_in_flight_events` and `weir_audit_success_timestamp_seconds`"+`, and `+"`weir_audit_runs_total{result=explained|loss|failed}`.").
+The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplicates`, `weir_reconcile_in_flight_events` and `weir_reconcile_success_timestamp_seconds`"+`, and `+"`weir_reconcile_runs_total{result=explained|loss|failed}`.").
 		Fields(kafka.Fields()...).
-		Field(text(auditFieldClientID, "How the client names itself to the brokers.", d.ClientID)).
-		Field(service.NewStringField(auditFieldRaw).Secret().
+		Field(text(reconcileFieldClientID, "How the client names itself to the brokers.", d.ClientID)).
+		Field(service.NewStringField(reconcileFieldRaw).Secret().
 			Description("URL of the raw store.").Example("file:///var/lib/weir/raw")).
-		Field(service.NewStringField(auditFieldDeadLetter).Secret().
+		Field(service.NewStringField(reconcileFieldDeadLetter).Secret().
 			Description("URL of the dead-letter store.").Example("file:///var/lib/weir/dead-letter")).
-		Field(service.NewStringListField(auditFieldTopics).
+		Field(service.NewStringListField(reconcileFieldTopics).
 			Description("The topics that hold events.").Default(topics).Advanced()).
-		Field(text(auditFieldDeadLetterTopic, "The topic of dead letters.", d.DeadLetterTopic)).
-		Field(text(auditFieldRawGroup, "The consumer group that writes the raw store.", d.RawGroup)).
-		Field(text(auditFieldDeadLetterGroup, "The consumer group that writes the dead-letter store.", d.DeadLetterGroup)).
-		Field(service.NewDurationField(auditFieldInterval).
-			Description("How long after one audit the next begins.").Default("5m")).
-		Field(service.NewDurationField(auditFieldWait).
-			Description("How long an audit waits for what is in flight when it begins.").Default("60s")).
-		Example("The audit stream", "Findings go to the topic of alerts.", `
+		Field(text(reconcileFieldDeadLetterTopic, "The topic of dead letters.", d.DeadLetterTopic)).
+		Field(text(reconcileFieldRawGroup, "The consumer group that writes the raw store.", d.RawGroup)).
+		Field(text(reconcileFieldDeadLetterGroup, "The consumer group that writes the dead-letter store.", d.DeadLetterGroup)).
+		Field(service.NewDurationField(reconcileFieldInterval).
+			Description("How long after one reconciliation the next begins.").Default("5m")).
+		Field(service.NewDurationField(reconcileFieldWait).
+			Description("How long a reconciliation waits for what is in flight when it begins.").Default("60s")).
+		Example("The reconcile stream", "Findings go to the topic of alerts.", `
 input:
-  label: audit
-  audit:
+  label: reconcile
+  reconcile:
     seed_brokers: ["localhost:9092"]
     raw: file:///var/lib/weir/raw
     dead_letter: file:///var/lib/weir/dead-letter
@@ -85,59 +85,67 @@ output:
 
 // Register adds the room's components.
 func Register(env *service.Environment) error {
-	return env.RegisterInput("audit", inputSpec(),
+	open := func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
+		in, err := newInput(conf, res)
+		if err != nil {
+			return nil, err
+		}
+		return service.AutoRetryNacks(in), nil
+	}
+	err := env.RegisterInput("audit", inputSpec().Deprecated(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
-			in, err := newInput(conf, res)
-			if err != nil {
-				return nil, err
-			}
-			return service.AutoRetryNacks(in), nil
+			res.Logger().Warn("The input audit is called reconcile now, and its metrics weir_reconcile_…: rename it in the config")
+			return open(conf, res)
 		})
+	if err != nil {
+		return err
+	}
+	return env.RegisterInput("reconcile", inputSpec(), open)
 }
 
-// input runs an auditor on schedule.
+// input runs an reconciler on schedule.
 type input struct {
 	conf            Config
 	raw, deadLetter string
 	interval, wait  time.Duration
 	res             *service.Resources
 
-	runs                           *service.MetricCounter
-	unexplained, inFlight, success *service.MetricGauge
+	runs                                      *service.MetricCounter
+	unexplained, differing, inFlight, success *service.MetricGauge
 
-	auditor  *Auditor
-	releases []func()
-	next     time.Time // of the next audit
-	said     string    // the ID of the last alert
+	reconciler *Reconciler
+	releases   []func()
+	next       time.Time // of the next run
+	said       string    // the ID of the last alert
 }
 
 func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
 	m := res.Metrics()
 	in := &input{
 		res:  res,
-		runs: m.NewCounter("weir_audit_runs_total", "result"), success: m.NewGauge("weir_audit_success_timestamp_seconds"),
-		unexplained: m.NewGauge("weir_audit_unexplained_events"), inFlight: m.NewGauge("weir_audit_in_flight_events"),
+		runs: m.NewCounter("weir_reconcile_runs_total", "result"), success: m.NewGauge("weir_reconcile_success_timestamp_seconds"),
+		unexplained: m.NewGauge("weir_reconcile_unexplained_events"), differing: m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),
 	}
 	var err error
 	if in.conf.Log, err = kafka.FromParsed(conf); err != nil {
-		return nil, fmt.Errorf("reading audit: %w", err)
+		return nil, fmt.Errorf("reading reconcile: %w", err)
 	}
-	if in.conf.Topics, err = conf.FieldStringList(auditFieldTopics); err != nil {
+	if in.conf.Topics, err = conf.FieldStringList(reconcileFieldTopics); err != nil {
 		return nil, err
 	}
 	for field, to := range map[string]*string{
-		auditFieldClientID: &in.conf.ClientID, auditFieldRaw: &in.raw, auditFieldDeadLetter: &in.deadLetter,
-		auditFieldDeadLetterTopic: &in.conf.DeadLetterTopic,
-		auditFieldRawGroup:        &in.conf.RawGroup, auditFieldDeadLetterGroup: &in.conf.DeadLetterGroup,
+		reconcileFieldClientID: &in.conf.ClientID, reconcileFieldRaw: &in.raw, reconcileFieldDeadLetter: &in.deadLetter,
+		reconcileFieldDeadLetterTopic: &in.conf.DeadLetterTopic,
+		reconcileFieldRawGroup:        &in.conf.RawGroup, reconcileFieldDeadLetterGroup: &in.conf.DeadLetterGroup,
 	} {
 		if *to, err = conf.FieldString(field); err != nil {
 			return nil, err
 		}
 	}
-	if in.interval, err = conf.FieldDuration(auditFieldInterval); err != nil {
+	if in.interval, err = conf.FieldDuration(reconcileFieldInterval); err != nil {
 		return nil, err
 	}
-	if in.wait, err = conf.FieldDuration(auditFieldWait); err != nil {
+	if in.wait, err = conf.FieldDuration(reconcileFieldWait); err != nil {
 		return nil, err
 	}
 	return in, nil
@@ -145,7 +153,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 
 // Connect opens the stores.
 func (in *input) Connect(ctx context.Context) error {
-	if in.auditor != nil {
+	if in.reconciler != nil {
 		return nil
 	}
 	for url, to := range map[string]**lake.Store{in.raw: &in.conf.Raw, in.deadLetter: &in.conf.DeadLetter} {
@@ -157,7 +165,7 @@ func (in *input) Connect(ctx context.Context) error {
 		*to, in.releases = store, append(in.releases, release)
 	}
 	var err error
-	if in.auditor, err = New(in.conf); err != nil {
+	if in.reconciler, err = New(in.conf); err != nil {
 		in.release()
 		return err
 	}
@@ -165,9 +173,9 @@ func (in *input) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Read audits until there is something new to tell.
+// Read reconciles until there is something new to tell.
 func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
-	if in.auditor == nil {
+	if in.reconciler == nil {
 		return nil, nil, service.ErrNotConnected
 	}
 	for {
@@ -176,16 +184,17 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		}
-		report, err := in.auditor.Run(ctx, Options{Wait: in.wait})
+		report, err := in.reconciler.Run(ctx, Options{Wait: in.wait})
 		in.next = time.Now().Add(in.interval)
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
 		if err != nil {
 			in.runs.Incr(1, "failed")
-			return nil, nil, fmt.Errorf("auditing: %w", err)
+			return nil, nil, fmt.Errorf("reconciling: %w", err)
 		}
 		in.unexplained.Set(report.Total.Unexplained)
+		in.differing.Set(report.Total.FalseDuplicates)
 		in.inFlight.Set(report.Total.InFlight)
 		if !report.Loss() {
 			in.runs.Incr(1, "explained")
@@ -203,12 +212,12 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 			return nil, nil, fmt.Errorf("writing an alert: %w", err)
 		}
 		in.said = alert.ID
-		in.res.Logger().Errorf("Audit: %s", alert.Summary)
+		in.res.Logger().Errorf("Reconciling: %s", alert.Summary)
 		return msg, func(context.Context, error) error { return nil }, nil
 	}
 }
 
-// alertRanges bounds what an alert lists; weir audit names the rest.
+// alertRanges bounds what an alert lists; weir reconcile names the rest.
 const alertRanges = 20
 
 // alertOf makes the alert of a loss. The same finding has the same ID.
@@ -234,7 +243,7 @@ func alertOf(r *Report) event.Alert {
 	}
 	return event.Alert{
 		ID: event.AlertID(append([]string{ruleUnexplained}, about...)...), Kind: event.KindPipeline, Rule: ruleUnexplained,
-		Severity: event.SeverityCritical, Summary: summary + "; run 'weir audit' for all of it", At: r.At,
+		Severity: event.SeverityCritical, Summary: summary + "; run 'weir reconcile' for all of it", At: r.At,
 		Details: map[string]any{"unexplained": r.Total.Unexplained, "false_duplicates": r.Total.FalseDuplicates, "accepted": r.Total.Accepted, "ranges": named, "problems": problems},
 	}
 }
@@ -248,8 +257,8 @@ func (in *input) release() {
 
 // Close ends the connections.
 func (in *input) Close(context.Context) error {
-	if in.auditor != nil {
-		in.auditor.Close()
+	if in.reconciler != nil {
+		in.reconciler.Close()
 	}
 	in.release()
 	return nil

@@ -13,14 +13,14 @@ import (
 	"weir/internal/event"
 )
 
-func TestTheScheduledAuditTellsEachFindingOnce(t *testing.T) {
+func TestTheScheduledRunTellsEachFindingOnce(t *testing.T) {
 	w := filled(t)
 	env := service.NewEnvironment()
 	if err := Register(env); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
-	if err := b.AddInputYAML(fmt.Sprintf("audit:\n  seed_brokers: [%q]\n  raw: %s\n  dead_letter: %s\n  interval: 100ms\n  wait: 0s\n",
+	if err := b.AddInputYAML(fmt.Sprintf("reconcile:\n  seed_brokers: [%q]\n  raw: %s\n  dead_letter: %s\n  interval: 100ms\n  wait: 0s\n",
 		w.brokers, w.rawURL, w.deadURL)); err != nil {
 		t.Fatal(err)
 	}

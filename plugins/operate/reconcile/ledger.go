@@ -64,7 +64,7 @@ func (e *evidence) tidy() {
 	}
 }
 
-// reach is what the audit covers of one partition.
+// reach is what a run covers of one partition.
 type reach struct {
 	first, end int64 // [first, end)
 	start      int64 // of the log: what lies before is gone

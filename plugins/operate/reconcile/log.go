@@ -16,7 +16,7 @@ import (
 // look asks the log, in this order, what the responsible groups have committed
 // and where the partitions start and end. What was committed was durable before
 // the stores are read; what was dead-lettered lies before the end.
-func (a *Auditor) look(ctx context.Context) (map[lake.Partition]reach, error) {
+func (a *Reconciler) look(ctx context.Context) (map[lake.Partition]reach, error) {
 	committed := map[lake.Partition]int64{}
 	for _, group := range []string{a.conf.RawGroup, a.conf.DeadLetterGroup} {
 		offsets, err := a.committed(ctx, group)
@@ -56,7 +56,7 @@ func (a *Auditor) look(ctx context.Context) (map[lake.Partition]reach, error) {
 
 // committed reads a group's offsets. A broker that is still finding or making
 // its coordinator, as one that has just started does, is asked again.
-func (a *Auditor) committed(ctx context.Context, group string) (offsets kadm.OffsetResponses, err error) {
+func (a *Reconciler) committed(ctx context.Context, group string) (offsets kadm.OffsetResponses, err error) {
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		if offsets, err = a.admin.FetchOffsets(ctx, group); err == nil {
 			err = offsets.Error()
@@ -72,14 +72,14 @@ func (a *Auditor) committed(ctx context.Context, group string) (offsets kadm.Off
 	}
 }
 
-func (a *Auditor) groupOf(topic string) string {
+func (a *Reconciler) groupOf(topic string) string {
 	if topic == a.conf.DeadLetterTopic {
 		return a.conf.DeadLetterGroup
 	}
 	return a.conf.RawGroup
 }
 
-func (a *Auditor) list(ctx context.Context, what string, ask func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[lake.Partition]int64, error) {
+func (a *Reconciler) list(ctx context.Context, what string, ask func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[lake.Partition]int64, error) {
 	listed, err := ask(ctx, a.topics()...)
 	if err != nil {
 		return nil, fmt.Errorf("listing where the log %s: %w", what, err)
@@ -105,7 +105,7 @@ const (
 // read calls each with the events of the log at the offsets wanted: what was
 // committed and is no marker. Offsets that hold none, any more or at all, are
 // passed over.
-func (a *Auditor) read(ctx context.Context, wanted map[lake.Partition]lake.Offsets, each func(*kgo.Record) error) error {
+func (a *Reconciler) read(ctx context.Context, wanted map[lake.Partition]lake.Offsets, each func(*kgo.Record) error) error {
 	return a.scan(ctx, wanted, kgo.ReadCommitted(), func(r *kgo.Record) error {
 		if r.Attrs.IsControl() {
 			return nil
@@ -115,7 +115,7 @@ func (a *Auditor) read(ctx context.Context, wanted map[lake.Partition]lake.Offse
 }
 
 // scan is read at an isolation level, with the markers of transactions.
-func (a *Auditor) scan(ctx context.Context, wanted map[lake.Partition]lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
+func (a *Reconciler) scan(ctx context.Context, wanted map[lake.Partition]lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
 	for p, set := range wanted {
 		for i := 0; i < len(set); {
 			j := i + 1
@@ -131,7 +131,7 @@ func (a *Auditor) scan(ctx context.Context, wanted map[lake.Partition]lake.Offse
 	return nil
 }
 
-func (a *Auditor) readRun(ctx context.Context, p lake.Partition, set lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
+func (a *Reconciler) readRun(ctx context.Context, p lake.Partition, set lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
 	last := set[len(set)-1].Last
 	client, err := kgo.NewClient(append(a.options(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.Topic: {p.Partition: kgo.NewOffset().At(set[0].First)}}),
@@ -172,7 +172,7 @@ func (a *Auditor) readRun(ctx context.Context, p lake.Partition, set lake.Offset
 // since is when the first records of the reach were written, less a margin for
 // clocks that differ and for claims that are older than their duplicates: what
 // stands for the reach in the stores was written after it.
-func (a *Auditor) since(ctx context.Context, reaches map[lake.Partition]reach) (time.Time, error) {
+func (a *Reconciler) since(ctx context.Context, reaches map[lake.Partition]reach) (time.Time, error) {
 	oldest := time.Now()
 	for p, at := range reaches {
 		if at.first >= at.end {

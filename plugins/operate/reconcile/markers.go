@@ -42,7 +42,7 @@ func (r *round) findMarkers(ctx context.Context) (found bool, err error) {
 // withoutEvents returns which of some offsets before the first open transaction
 // hold no event, and for a known reason: a marker of a transaction, a record of
 // one that was aborted, or compaction. What the log has lost is not among them.
-func (a *Auditor) withoutEvents(ctx context.Context, p lake.Partition, set lake.Offsets) (lake.Offsets, error) {
+func (a *Reconciler) withoutEvents(ctx context.Context, p lake.Partition, set lake.Offsets) (lake.Offsets, error) {
 	var events, markers, aborted lake.Offsets
 	err := a.scan(ctx, map[lake.Partition]lake.Offsets{p: set}, kgo.ReadCommitted(), func(r *kgo.Record) error {
 		if r.Attrs.IsControl() {
@@ -71,7 +71,7 @@ func (a *Auditor) withoutEvents(ctx context.Context, p lake.Partition, set lake.
 	return markers, err
 }
 
-func (a *Auditor) compacted(ctx context.Context, topic string) (bool, error) {
+func (a *Reconciler) compacted(ctx context.Context, topic string) (bool, error) {
 	configs, err := a.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return false, fmt.Errorf("reading how topic %s is cleaned up: %w", topic, err)

@@ -75,7 +75,7 @@ func TestReconcile_OffsetsWithoutEventsAreExplained(t *testing.T) {
 		w.store("raw-events", 0, 9, 10)
 		w.commit("weir-raw", "raw-events", 0, 11) // and lost 10
 		for _, deep := range []bool{false, true} {
-			r := w.run(w.auditor(deep), Options{})
+			r := w.run(w.reconciler(deep), Options{})
 			if want := (Counts{Accepted: 11, Stored: 5, Markers: 5, Unexplained: 1}); r.Total != want {
 				w.Errorf("deep %t: %+v %v", deep, r.Total, named(r))
 			}
@@ -91,7 +91,7 @@ func TestReconcile_OffsetsWithoutEventsAreExplained(t *testing.T) {
 func TestReconcile_AMarkerAtTheEndIsNotInFlight(t *testing.T) {
 	onEveryLog(t, func(w *world) {
 		end := w.transaction(2)
-		a := w.auditor(false)
+		a := w.reconciler(false)
 		if r := w.run(a, Options{}); r.Total != (Counts{Accepted: 2, InFlight: 2}) {
 			w.Errorf("an open transaction: %+v", r.Total)
 		}
@@ -120,7 +120,7 @@ func TestReconcile_WhatCompactionTookIsExplained(t *testing.T) {
 	}, w.prefix+"raw-events"); err != nil {
 		t.Fatal(err)
 	}
-	a := w.auditor(false)
+	a := w.reconciler(false)
 	w.produce("raw-events", 0, 3)
 	w.store("raw-events", 0, 0, 1)
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(time.Second) {

@@ -12,7 +12,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Report is the outcome of an audit.
+// Report is the outcome of a reconciliation.
 type Report struct {
 	At         time.Time         `json:"at"`
 	From       *time.Time        `json:"from,omitempty"` // of the records' times, when asked for

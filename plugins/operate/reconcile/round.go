@@ -17,7 +17,7 @@ import (
 
 // round is one run: what it covers, and what it found when it last looked.
 type round struct {
-	a        *Auditor
+	a        *Reconciler
 	reaches  map[lake.Partition]reach // ends stay as they were when it began
 	starts   map[lake.Partition]int64 // of the log
 	evidence evidence
@@ -41,7 +41,7 @@ type republished struct {
 	folder string // where the raw store keeps the other, when it is old
 }
 
-func newRound(a *Auditor, reaches map[lake.Partition]reach, starts map[lake.Partition]int64) *round {
+func newRound(a *Reconciler, reaches map[lake.Partition]reach, starts map[lake.Partition]int64) *round {
 	none := func() map[lake.Partition]lake.Offsets { return map[lake.Partition]lake.Offsets{} }
 	return &round{a: a, reaches: reaches, starts: starts, looked: none(), present: none(), probed: none(), letters: none(), origins: none()}
 }

@@ -10,7 +10,7 @@ import (
 	"weir/tests/integration/secured"
 )
 
-func TestASecuredLogIsAuditedByTheRightPasswordOnly(t *testing.T) {
+func TestASecuredLogIsReconciledByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t, kfake.SeedTopics(1, "raw-events", "replay-events", "dead-letter"))
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256"} {
 		for _, password := range []string{secured.Password, secured.Wrong} {
@@ -26,7 +26,7 @@ func TestASecuredLogIsAuditedByTheRightPasswordOnly(t *testing.T) {
 			if err := in.Connect(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			report, err := in.auditor.Run(t.Context(), Options{})
+			report, err := in.reconciler.Run(t.Context(), Options{})
 			switch {
 			case password == secured.Wrong && err == nil:
 				t.Errorf("%s lets in by a wrong password", mechanism)
@@ -42,7 +42,7 @@ func TestASecuredLogIsAuditedByTheRightPasswordOnly(t *testing.T) {
 	}
 }
 
-func TestAnAuditNeedsABroker(t *testing.T) {
+func TestReconcilingNeedsABroker(t *testing.T) {
 	parsed, err := inputSpec().ParseYAML("seed_brokers: [ '' ]\nraw: mem://\ndead_letter: mem://", service.NewEnvironment())
 	if err != nil {
 		t.Fatal(err)

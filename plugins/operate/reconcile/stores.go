@@ -94,7 +94,7 @@ func (s *shelf) keep(ctx context.Context, f lake.Footer) error {
 
 // collect gathers the evidence of both stores. The dead-letter store's rows
 // stand for records of the dead-letter topic, their origins for those of others.
-func (a *Auditor) collect(ctx context.Context, since time.Time) (e evidence, objects int, problems []string, err error) {
+func (a *Reconciler) collect(ctx context.Context, since time.Time) (e evidence, objects int, problems []string, err error) {
 	e = newEvidence()
 	for _, s := range []*shelf{a.raw, a.dead} {
 		found, err := s.gather(ctx, since)

@@ -249,7 +249,7 @@ func (w *world) config() Config {
 	return conf
 }
 
-func (w *world) auditor(deep bool) *Auditor {
+func (w *world) reconciler(deep bool) *Reconciler {
 	w.Helper()
 	conf := w.config()
 	conf.Deep = deep
@@ -261,7 +261,7 @@ func (w *world) auditor(deep bool) *Auditor {
 	return a
 }
 
-func (w *world) run(a *Auditor, opt Options) *Report {
+func (w *world) run(a *Reconciler, opt Options) *Report {
 	w.Helper()
 	r, err := a.Run(context.Background(), opt)
 	if err != nil {

@@ -46,7 +46,7 @@ The stream's output writes these messages as dead letters. Each record comes onc
 after the dead letters are written. Several instances share the partitions.
 
 A group that was only slow may still process a record that has been dead-lettered. The event is then in the stores *and* in the
-dead letters. That is safe: an audit counts it as stored, and a redrive carries the first coordinates, by which every stage knows it.
+dead letters. That is safe: the proof counts it as stored, and a redrive carries the first coordinates, by which every stage knows it.
 
 Offsets that a group never reached and that are gone already - the spillway was down, or the retention was cut - are a gap. They are lost to
 that group: it is counted and said.

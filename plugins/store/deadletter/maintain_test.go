@@ -111,6 +111,6 @@ func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
 		}
 		return nil
 	}); err != nil || !covered {
-		t.Fatalf("an audit could not explain it: %v", err)
+		t.Fatalf("the proof could not explain it: %v", err)
 	}
 }

@@ -230,7 +230,7 @@ func (s *Store) footers(ctx context.Context, objects []Object, each func(Footer)
 }
 
 // Coverage calls each with what every object written since a time says of
-// itself: the ledger that an audit reads. A zero time means all objects.
+// itself: the ledger that reconcile reads. A zero time means all objects.
 func (s *Store) Coverage(ctx context.Context, since time.Time, each func(Footer) error) error {
 	return s.eachFooter(ctx, func(ctx context.Context) ([]Object, error) {
 		return s.Objects(ctx, Select{WrittenSince: since, Duplicates: true})

@@ -13,7 +13,7 @@ import (
 // Removed tells what went, or, in a dry run, what would go.
 type Removed = expire.Removed
 
-// minAge is how long an object stays whatever the day of its rows: an audit of
+// minAge is how long an object stays whatever the day of its rows: a proof of
 // the log still needs its coverage.
 const minAge = 24 * time.Hour
 

@@ -230,7 +230,7 @@ func TestWhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
 	}
 	total, _, _ := ledger(t, o.store)
 	if spans := explained(total)[lake.Partition{Topic: "raw-events"}]; fmt.Sprint(spans) != "[{1 4} {9 9}]" {
-		t.Fatalf("an audit could not explain what was erased: %v", spans)
+		t.Fatalf("the proof could not explain what was erased: %v", spans)
 	}
 	restarted := connected(t, o.url, "")
 	if err := restarted.WriteBatch(ctx, service.MessageBatch{record(0, 5, body("gone", 5, old), old)}); err != nil {

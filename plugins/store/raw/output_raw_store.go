@@ -35,7 +35,7 @@ appears whole or not at all, and the batch is acknowledged when all its objects 
 `+"`batching`"+` sets the size of objects.
 
 Every object lists, in its own metadata, which records of the log its rows stand for and which records of its batch are proven
-duplicates (metadata `+"`local_duplicate_of`"+`, from `+"`event_dedupe`"+`): that is what `+"`weir audit`"+` reads, and what a restarted process reads
+duplicates (metadata `+"`local_duplicate_of`"+`, from `+"`event_dedupe`"+`): that is what `+"`weir reconcile`"+` reads, and what a restarted process reads
 back, so that records delivered again are skipped. Records of a replay that are not meant for the raw store (header
 `+"`weir_target`"+`), or whose first delivery it holds, are skipped too. Everything skipped is counted.
 

@@ -66,7 +66,7 @@ func (w *world) fill() *world {
 func TestEveryFateIsExplained(t *testing.T) {
 	for _, deep := range []bool{false, true} {
 		w := filled(t)
-		r := w.run(w.auditor(deep), Options{})
+		r := w.run(w.reconciler(deep), Options{})
 		want := Counts{Accepted: 152, Stored: 136, Duplicates: 5, DeadLettered: 1, InFlight: 10}
 		if r.Total != want || r.Loss() {
 			t.Errorf("deep %t: %+v %v %v", deep, r.Total, named(r), r.Problems)
@@ -83,7 +83,7 @@ func TestWhatIsInFlightIsWaitedFor(t *testing.T) {
 		w.commit("weir-raw", "raw-events", 0, 100)
 	}()
 	asked := 0
-	r := w.run(w.auditor(false), Options{Wait: 20 * time.Second, Waiting: func(*Report) { asked++ }})
+	r := w.run(w.reconciler(false), Options{Wait: 20 * time.Second, Waiting: func(*Report) { asked++ }})
 	if r.Total.InFlight != 0 || r.Total.Accepted != 152 || r.Loss() || asked == 0 {
 		t.Errorf("%+v after %d waits", r.Total, asked)
 	}
@@ -96,7 +96,7 @@ func TestEveryLostOffsetIsNamed(t *testing.T) {
 	w.store("raw-events", 1, 65, 79)
 	w.commit("weir-raw", "raw-events", 1, 80)
 	for _, deep := range []bool{false, true} {
-		r := w.run(w.auditor(deep), Options{})
+		r := w.run(w.reconciler(deep), Options{})
 		const why = " in the log, passed by group weir-raw, and in no store"
 		if want := []string{"raw-events/1:60-64" + why, "raw-events/1:79-79" + why}; !slices.Equal(named(r), want) || !r.Loss() {
 			t.Errorf("deep %t: %q", deep, named(r))
@@ -112,9 +112,9 @@ func objects(t *testing.T, url string) []string {
 	return found
 }
 
-func TestALostObjectIsNoticedByTheSameAuditor(t *testing.T) {
+func TestALostObjectIsNoticedByTheSameReconciler(t *testing.T) {
 	w := filled(t)
-	a := w.auditor(false)
+	a := w.reconciler(false)
 	if r := w.run(a, Options{}); r.Loss() {
 		t.Fatal(named(r))
 	}
@@ -134,13 +134,13 @@ func TestDeadLettersStillOnTheLogCount(t *testing.T) {
 	w.produce("raw-events", 1, 1)
 	w.commit("weir-raw", "raw-events", 1, 51)
 	w.deadLetter(&lost, false)
-	r := w.run(w.auditor(false), Options{})
+	r := w.run(w.reconciler(false), Options{})
 	if r.Loss() || r.Total.DeadLettered != 2 || r.Total.InFlight != 11 {
 		t.Errorf("%+v %v", r.Total, named(r))
 	}
 	// A dead letter that its group has passed and no store holds is lost itself.
 	w.commit("weir-dead-letter", "dead-letter", 0, 3)
-	r = w.run(w.auditor(false), Options{})
+	r = w.run(w.reconciler(false), Options{})
 	if got := named(r); len(got) != 1 || !strings.HasPrefix(got[0], "dead-letter/0:2-2") {
 		t.Errorf("%q", got)
 	}
@@ -157,7 +157,7 @@ func TestReplaysStandForTheirFirstDelivery(t *testing.T) {
 	w.produce("raw-events", 1, 1, stands(w.at(0, 60)))    // a redrive of the dead letter
 	w.commit("weir-raw", "replay-events", 0, 6)
 	w.commit("weir-raw", "raw-events", 1, 51)
-	a := w.auditor(false)
+	a := w.reconciler(false)
 	for range 2 { // the second time from memory
 		r := w.run(a, Options{})
 		if got := named(r); len(got) != 1 || got[0] != "replay-events/0:5-5 said to repeat a record that nothing explains" {
@@ -184,7 +184,7 @@ func TestAReplayOfAnOldDayIsFoundThere(t *testing.T) {
 	w.commit("weir-raw", "raw-events", 0, 4)
 	w.produce("replay-events", 0, 1, kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(w.at(0, 2).String())})
 	w.commit("weir-raw", "replay-events", 0, 1)
-	a := w.auditor(false)
+	a := w.reconciler(false)
 	r := w.run(a, Options{})
 	if r.Loss() || r.Total.Duplicates != 1 {
 		t.Errorf("%+v %q", r.Total, named(r))
@@ -197,16 +197,16 @@ func TestWhatTheLogDeletedUnprocessedIsALoss(t *testing.T) {
 	w.remove("raw-events", 1, 70)
 	spilled := w.at(1, 55)
 	w.deadLetter(&spilled, true)
-	r := w.run(w.auditor(false), Options{})
+	r := w.run(w.reconciler(false), Options{})
 	const why = " gone from the log, and in no store"
 	if got := named(r); !slices.Equal(got, []string{"raw-events/1:50-54" + why, "raw-events/1:56-69" + why}) {
 		t.Errorf("%q", got)
 	}
 }
 
-func TestWhatIsDeletedBetweenTwoAuditsIsAudited(t *testing.T) {
+func TestWhatIsDeletedBetweenTwoRunsIsReconciled(t *testing.T) {
 	w := filled(t)
-	a := w.auditor(false)
+	a := w.reconciler(false)
 	if r := w.run(a, Options{}); r.Loss() {
 		t.Fatal(named(r))
 	}
@@ -227,13 +227,13 @@ func TestALogThatLostItsEndIsNoticed(t *testing.T) {
 	other.produce("raw-events", 0, 4)
 	other.rawURL = w.rawURL
 	other.commit("weir-raw", "raw-events", 0, 4)
-	r := other.run(other.auditor(false), Options{})
+	r := other.run(other.reconciler(false), Options{})
 	if len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "lost its end") || !r.Loss() {
 		t.Errorf("%q", r.Problems)
 	}
 }
 
-func TestATimeRangeIsAudited(t *testing.T) {
+func TestATimeRangeIsReconciled(t *testing.T) {
 	w := newWorld(t)
 	w.produce("raw-events", 0, 10)
 	time.Sleep(50 * time.Millisecond)
@@ -242,7 +242,7 @@ func TestATimeRangeIsAudited(t *testing.T) {
 	w.produce("raw-events", 0, 10)
 	w.store("raw-events", 0, 10, 20)
 	w.commit("weir-raw", "raw-events", 0, 20)
-	a := w.auditor(false)
+	a := w.reconciler(false)
 	if r := w.run(a, Options{From: middle}); r.Loss() || r.Total.Accepted != 10 {
 		t.Errorf("after: %+v", r.Total)
 	}
@@ -254,7 +254,7 @@ func TestATimeRangeIsAudited(t *testing.T) {
 func TestAnUnreachableLogIsAnErrorNotALoss(t *testing.T) {
 	w := newWorld(t)
 	w.brokers = "127.0.0.1:1"
-	a := w.auditor(false)
+	a := w.reconciler(false)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if r, err := a.Run(ctx, Options{}); err == nil {
@@ -262,10 +262,10 @@ func TestAnUnreachableLogIsAnErrorNotALoss(t *testing.T) {
 	}
 }
 
-// TestARealKafkaIsAudited repeats the main fates on a real Kafka.
-func TestARealKafkaIsAudited(t *testing.T) {
-	w := newWorldOn(t, require.Env(t, "WEIR_TEST_KAFKA_BROKERS"), fmt.Sprintf("audit-%x.", rand.Uint64()))
-	a := w.auditor(true)
+// TestARealKafkaIsReconciled repeats the main fates on a real Kafka.
+func TestARealKafkaIsReconciled(t *testing.T) {
+	w := newWorldOn(t, require.Env(t, "WEIR_TEST_KAFKA_BROKERS"), fmt.Sprintf("reconcile-%x.", rand.Uint64()))
+	a := w.reconciler(true)
 	if r := w.run(a, Options{}); r.Loss() || r.Total.Accepted != 0 { // groups and records that are not there yet
 		t.Fatalf("%+v %v", r.Total, r.Problems)
 	}

@@ -14,18 +14,18 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Audit is `weir audit`: proving that nothing was lost.
-func Audit() *cli.Command {
+// Reconcile is `weir reconcile`: proving that nothing was lost.
+func Reconcile() *cli.Command {
 	return &cli.Command{
-		Name:  "audit",
+		Name:  "reconcile",
 		Usage: "Prove that every accepted event is stored, a duplicate, dead-lettered, erased or in flight",
 		Description: `
 It reads the log's offsets and the stores themselves, names every offset that
 nothing explains, and exits 1 when there is one. It may
 run beside a running weir, and on the data directory of a stopped one.
 
-  weir audit --data ./data
-  weir audit --brokers kafka:9092 --raw s3://weir-raw --dead-letter s3://weir-dead-letter --json`[1:],
+  weir reconcile --data ./data
+  weir reconcile --brokers kafka:9092 --raw s3://weir-raw --dead-letter s3://weir-dead-letter --json`[1:],
 		Flags: append([]cli.Flag{
 			dataFlag(),
 			&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Usage: "`ADDR,…` of the log, instead of a data directory"},
@@ -38,9 +38,9 @@ run beside a running weir, and on the data directory of a stopped one.
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 		}, securedFlags()...),
 		Action: func(c *cli.Context) error {
-			report, err := runAudit(c)
+			report, err := runReconcile(c)
 			if err != nil {
-				return fmt.Errorf("auditing: %w", err)
+				return fmt.Errorf("reconciling: %w", err)
 			}
 			if c.Bool("json") {
 				err = printJSON(c.App.Writer, report)
@@ -58,16 +58,27 @@ run beside a running weir, and on the data directory of a stopped one.
 	}
 }
 
-// auditPlace is what an audit looks at.
-type auditPlace struct {
+// formerly is a command under the name that it had: hidden, and it says so.
+func formerly(name string, cmd *cli.Command) *cli.Command {
+	now, action := cmd.Name, cmd.Action
+	cmd.Name, cmd.Hidden = name, true
+	cmd.Action = func(c *cli.Context) error {
+		_, _ = fmt.Fprintf(c.App.ErrWriter, "weir %s is called weir %s now\n", name, now) // a hint
+		return action(c)
+	}
+	return cmd
+}
+
+// reconcilePlace is what a reconciliation looks at.
+type reconcilePlace struct {
 	log             kafka.Cluster
 	raw, deadLetter string
 	idle            bool // nobody processes: waiting is in vain
 	leave           func()
 }
 
-func runAudit(c *cli.Context) (*reconcile.Report, error) {
-	place, err := findAudit(c)
+func runReconcile(c *cli.Context) (*reconcile.Report, error) {
+	place, err := findLogAndStores(c)
 	defer place.leave()
 	if err != nil {
 		return nil, err
@@ -81,11 +92,11 @@ func runAudit(c *cli.Context) (*reconcile.Report, error) {
 		defer func() { _ = store.Close() }() // it was only read
 		*to = store
 	}
-	auditor, err := reconcile.New(conf)
+	reconciler, err := reconcile.New(conf)
 	if err != nil {
 		return nil, err
 	}
-	defer auditor.Close()
+	defer reconciler.Close()
 	opt := reconcile.Options{Wait: c.Duration("wait")}
 	if t := c.Timestamp("from"); t != nil {
 		opt.From = *t
@@ -103,12 +114,12 @@ func runAudit(c *cli.Context) (*reconcile.Report, error) {
 			_, _ = fmt.Fprintf(c.App.ErrWriter, "waiting for %d records in flight, %d unexplained so far\n", r.Total.InFlight, r.Total.Unexplained)
 		}
 	}
-	return auditor.Run(c.Context, opt)
+	return reconciler.Run(c.Context, opt)
 }
 
-// findAudit finds the log and the stores: by URL, or those of a data directory,
+// findLogAndStores finds the log and the stores: by URL, or those of a data directory,
 // whose log it opens itself when no weir runs there.
-func findAudit(c *cli.Context) (p auditPlace, err error) {
+func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 	p.leave = func() {}
 	if brokers := c.String("brokers"); brokers != "" && !c.IsSet(flagData) {
 		p.raw, p.deadLetter = c.String("raw"), c.String("dead-letter")

@@ -17,7 +17,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Config says what is audited. The defaults are those of the stream configs.
+// Config says what is reconciled. The defaults are those of the stream configs.
 type Config struct {
 	Log             kafka.Cluster
 	ClientID        string
@@ -36,7 +36,7 @@ func (c Config) Defaults() Config {
 			*s = to
 		}
 	}
-	set(&c.ClientID, "weir-audit")
+	set(&c.ClientID, "weir-reconcile")
 	set(&c.DeadLetterTopic, "dead-letter")
 	set(&c.RawGroup, event.GroupOf(event.TargetRaw))
 	set(&c.DeadLetterGroup, event.GroupDeadLetter)
@@ -46,15 +46,15 @@ func (c Config) Defaults() Config {
 	return c
 }
 
-// Auditor audits one weir, as often as it is asked. What it has read of the
+// Reconciler reconciles one weir, as often as it is asked. What it has read of the
 // stores it keeps, as long as they hold it. It is not for concurrent use.
-type Auditor struct {
+type Reconciler struct {
 	conf      Config
 	client    *kgo.Client
 	admin     *kadm.Client
 	raw, dead *shelf
 	began     map[lake.Partition]began
-	verified  map[lake.Partition]int64 // all before it has been audited
+	verified  map[lake.Partition]int64 // all before it has been reconciled
 	learned   map[lake.Partition][]republished
 	replayed  map[lake.Partition]lake.Offsets // republished records whose first delivery is explained
 	other     map[lake.Partition]lake.Offsets // replays for other stages
@@ -63,9 +63,9 @@ type Auditor struct {
 	differing map[lake.Partition]lake.Offsets // and is another
 }
 
-// New makes an auditor. It talks to nobody yet.
-func New(conf Config) (*Auditor, error) {
-	a := &Auditor{
+// New makes an reconciler. It talks to nobody yet.
+func New(conf Config) (*Reconciler, error) {
+	a := &Reconciler{
 		conf: conf.Defaults(), began: map[lake.Partition]began{},
 		verified: map[lake.Partition]int64{}, learned: map[lake.Partition][]republished{},
 		replayed: map[lake.Partition]lake.Offsets{}, other: map[lake.Partition]lake.Offsets{},
@@ -84,13 +84,13 @@ func New(conf Config) (*Auditor, error) {
 }
 
 // Close ends the connections to the log. The stores are the caller's.
-func (a *Auditor) Close() { a.client.Close() }
+func (a *Reconciler) Close() { a.client.Close() }
 
-func (a *Auditor) options() []kgo.Opt {
+func (a *Reconciler) options() []kgo.Opt {
 	return append(a.conf.Log.Options(a.conf.ClientID), kgo.RetryTimeout(20*time.Second))
 }
 
-func (a *Auditor) topics() []string {
+func (a *Reconciler) topics() []string {
 	return append([]string{a.conf.DeadLetterTopic}, a.conf.Topics...)
 }
 
@@ -104,14 +104,14 @@ type Options struct {
 // settleStep is how often a run looks whether what was in flight has landed.
 const settleStep = 500 * time.Millisecond
 
-// Run audits what the log holds as of now, and what it has deleted since the
+// Run reconciles what the log holds as of now, and what it has deleted since the
 // last run. It waits for what is in flight of that, not for what comes later.
-func (a *Auditor) Run(ctx context.Context, opt Options) (*Report, error) {
+func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 	report, err := a.run(ctx, opt)
 	return report, a.conf.Log.Explain(err)
 }
 
-func (a *Auditor) run(ctx context.Context, opt Options) (*Report, error) {
+func (a *Reconciler) run(ctx context.Context, opt Options) (*Report, error) {
 	deadline := time.Now().Add(opt.Wait)
 	reaches, starts, problems, err := a.reach(ctx, opt)
 	if err != nil {
@@ -155,14 +155,14 @@ func (a *Auditor) run(ctx context.Context, opt Options) (*Report, error) {
 	}
 }
 
-// reach decides which offsets to audit. Below where the log starts now, that is
+// reach decides which offsets to reconcile. Below where the log starts now, that is
 // what no earlier run has seen, and what the responsible group never came to.
-func (a *Auditor) reach(ctx context.Context, opt Options) (reaches map[lake.Partition]reach, starts map[lake.Partition]int64, problems []string, err error) {
+func (a *Reconciler) reach(ctx context.Context, opt Options) (reaches map[lake.Partition]reach, starts map[lake.Partition]int64, problems []string, err error) {
 	if reaches, err = a.look(ctx); err != nil {
 		return nil, nil, nil, err
 	}
 	if len(reaches) == 0 {
-		return nil, nil, nil, errors.New("finding the topics to audit: the log has none of them")
+		return nil, nil, nil, errors.New("finding the topics to reconcile: the log has none of them")
 	}
 	starts = map[lake.Partition]int64{}
 	for p, at := range reaches {
@@ -202,7 +202,7 @@ func (a *Auditor) reach(ctx context.Context, opt Options) (reaches map[lake.Part
 }
 
 // note remembers how far everything is explained or in flight still.
-func (a *Auditor) note(r *Report, opt Options) {
+func (a *Reconciler) note(r *Report, opt Options) {
 	if !opt.From.IsZero() || !opt.To.IsZero() {
 		return
 	}
@@ -217,8 +217,8 @@ func (a *Auditor) note(r *Report, opt Options) {
 }
 
 // forget drops what was learned of records that the log has deleted since, and
-// that were audited.
-func (a *Auditor) forget(starts map[lake.Partition]int64) {
+// that were reconciled.
+func (a *Reconciler) forget(starts map[lake.Partition]int64) {
 	clear(a.raw.folders)
 	for p, start := range starts {
 		if seen, ok := a.verified[p]; ok {
