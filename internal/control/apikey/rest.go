@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
 )
 
 // Handler serves the administration of keys:
@@ -152,7 +153,7 @@ func read(w http.ResponseWriter, r *http.Request) (wish, error) {
 }
 
 func respond(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
+	raw, err := text.JSON(body)
 	if err != nil {
 		fail(w, err)
 		return

@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
 )
 
 // bodyMost holds the largest group there may be.
@@ -141,7 +142,7 @@ func Expanding(store *Store, next http.Handler) http.Handler {
 }
 
 func respond(w http.ResponseWriter, body any) {
-	raw, err := json.Marshal(body)
+	raw, err := text.JSON(body)
 	if err != nil {
 		fail(w, err)
 		return

@@ -8,6 +8,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
 )
 
 // bodyMost bounds a request's body.
@@ -83,7 +84,7 @@ func caller(r *http.Request) string {
 func answer(w http.ResponseWriter, body any, err error) {
 	var raw []byte
 	if err == nil {
-		raw, err = json.Marshal(body)
+		raw, err = text.JSON(body)
 	}
 	switch {
 	case err == nil:

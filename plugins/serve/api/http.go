@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -57,8 +56,7 @@ func auditHandler(l *auditlog.Log, now func() time.Time) http.Handler {
 		if page.Acts == nil {
 			page.Acts = []auditlog.Act{}
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(page) // the client has gone
+		httpx.Answer(w, http.StatusOK, page)
 	})
 }
 

@@ -5,7 +5,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 )
 
 var errAuditLate = errors.New("the audit log did not take an act in time; it is tried on")
@@ -149,7 +149,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	}
 	select {
 	case p := <-in.recorder.acts:
-		raw, err := json.Marshal(p.act)
+		raw, err := text.JSON(p.act)
 		if err != nil {
 			p.kept <- err
 			return nil, nil, fmt.Errorf("encoding an act of the audit log: %w", err)
