@@ -94,7 +94,7 @@ func collect(t *testing.T, d *distribution) map[string]*entry {
 		e.uses = append(e.uses, "commands")
 	}
 	for _, e := range all {
-		e.secret = e.secret || regexp.MustCompile(`PASSWORD$|SECRET$|_KEY$`).MatchString(e.name)
+		e.secret = e.secret || regexp.MustCompile(`PASSWORD$|SECRET$|[^S]_KEY$`).MatchString(e.name)
 	}
 	return all
 }
@@ -187,8 +187,32 @@ Streams take values from the environment, or from env files (` + "`-e configs/cl
 it holds. ` + "`weir up`" + ` decides addresses, places and its own log by its flags, says which variables it does not go by, and takes the rest from
 the environment, else from the standalone profile. Names that nothing reads are warned of.
 
-A default is what the configs say where a variable is not set, or empty; the last columns are what the profiles set. Secret ones belong into the
-environment of the process, or into a file that it is read from. This page is made from the configs:
+## The folder of configs
+
+` + "`weir up`" + ` runs on the configs of the folder that ` + "`--home`" + ` names, else on those of the working directory (` + "`./configs`" + `), else on those that it lays
+out in ` + "`home`" + ` of its data directory. That folder is yours after the first start: a file that you change is kept, and named at each start; a
+newer weir lays its version beside it, as ` + "`NAME.new`" + `; a file that you delete stays away; files of your own are left alone. What a newer weir
+has no more goes, or is set aside as ` + "`NAME.old`" + ` when you changed it.
+
+Streams are taken up as their files change, by ` + "`weir up`" + `, and by ` + "`weir run`" + ` and ` + "`weir streams`" + ` with ` + "`-w`" + `. A changed file is checked first; what is wrong
+with it is in the log, and changes nothing. A right one takes the place of the old: the stream stops when what it has read is settled, and
+begins anew, so no event is lost. One that is right and cannot be started gives way to the one before. A stream that starts and finds its
+store away waits for it, as ever. Templates, env files and ` + "`configs/service.yaml`" + ` take effect at the next start, which the log says.
+
+## Templates
+
+How streams read and write the log, and how they make dead letters, is in ` + "`configs/templates`" + `: the components ` + "`log_input`, `log_output` and\n`dead_letters`" + `, for streams of your own, too (` + "`weir create log_input//dead_letters`" + ` shows their fields). A folder ` + "`templates`" + ` beside the folder
+of a stream takes the place of the built-in ones; ` + "`-t FILE`" + ` adds others.
+
+## Variables
+
+In a config, ` + "`${NAME}`" + ` is the value of a variable, ` + "`${NAME:default}`" + ` has a default for one that is not set or empty, ` + "`${NAME|base64decode}`" + ` decodes it,
+and ` + "`${{NAME}}`" + ` is the text ` + "`${NAME}`" + `. A bare ` + "`${NAME}`" + ` is a number or a boolean where the value is one; everything else is a text. In a string of a
+mapping (` + "`from \"${WEIR_BLOBLANG}/upcast.blobl\"`" + `) the value is escaped as that string needs. An env file has lines ` + "`NAME=VALUE`" + `: the value goes to
+the end of the line, or to a ` + "`#`" + ` after a blank; ` + "`'…'`" + ` is taken as it stands, and in ` + "`\"…\"`" + ` a backslash escapes.
+
+A default is what the configs say where a variable is not set, or empty; the last columns are what the profiles set. Secret ones belong into
+the environment of the process, or into a file that it is read from. This page is made from the configs:
 ` + "`go test ./internal/cli -run Configuration -update`" + `.
 
 | variable | what it is | default | standalone | cluster | used by |

@@ -26,6 +26,11 @@ type copies struct {
 
 func newCopies(values envyaml.Lookup) (*copies, error) {
 	dir, err := os.MkdirTemp("", "weir-configs-")
+	if err != nil { // a container whose disk is read-only has this at least
+		if shared, again := os.MkdirTemp("/dev/shm", "weir-configs-"); again == nil {
+			dir, err = shared, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the configs in use: %w; TMPDIR may name another place", err)
 	}

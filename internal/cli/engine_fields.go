@@ -43,10 +43,13 @@ func (d *distribution) fields(path, resolved string) (found []finding) {
 	err := d.schema().NewStreamConfigWalker().WalkComponentsYAML([]byte(resolved), func(w *service.WalkedComponent) error {
 		node := at(doc.Content[0], w.Path+"."+w.Name)
 		spec, ok := d.spec(w.ComponentType, w.Name, specs)
-		if node == nil || !ok || w.Name == "generate" { // its interval may be a cron expression
+		if node == nil || !ok {
 			return nil
 		}
 		for _, f := range spec.Children {
+			if w.Name == "generate" && f.Name == "interval" {
+				continue // it may be a cron expression
+			}
 			found = append(found, f.check(path, w.Name, f.Name, child(node, f.Name))...)
 		}
 		return nil

@@ -67,7 +67,7 @@ func passed(c *cli.Context) (flags []string) {
 func (d *distribution) runVerb() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "Run one stream",
-		Description: "\n  weir run -e configs/standalone.env configs/streams/raw.yaml"[1:],
+		Description: "  weir run -e configs/standalone.env configs/streams/raw.yaml",
 		Flags:       runFlags(),
 		Action: func(c *cli.Context) error {
 			return d.one(c, "run", stringFlag(c, flagMain), "weir.yaml", "/etc/weir/weir.yaml")
@@ -78,7 +78,7 @@ func (d *distribution) runVerb() *cli.Command {
 func (d *distribution) echoVerb() *cli.Command {
 	return &cli.Command{
 		Name: "echo", Usage: "Print a config as the engine understands it, secrets left out",
-		Description: "\n  weir echo -e configs/standalone.env configs/streams/raw.yaml"[1:],
+		Description: "  weir echo -e configs/standalone.env configs/streams/raw.yaml",
 		Flags:       append(envFlags(), &cli.StringSliceFlag{Name: flagSet, Aliases: []string{"s"}, Usage: "set a field of the config"}),
 		Action:      func(c *cli.Context) error { return d.one(c, "echo", stringFlag(c, flagMain)) },
 	}
@@ -220,7 +220,7 @@ func (d *distribution) lint(c *cli.Context) error {
 // prepare applies what every command that reads configs has in common: env
 // files, the password that one of them may name a file for, and templates.
 func (d *distribution) prepare(c *cli.Context, configs []string) error {
-	files, err := configFiles(c.StringSlice(flagEnvFile)) // those in front of the command are applied already
+	files, err := configFiles(sliceFlag(c, flagEnvFile))
 	if err != nil {
 		return err
 	}
