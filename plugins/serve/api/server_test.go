@@ -1,0 +1,120 @@
+package api
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+func TestConfig_ListensPlainlyOnLoopbackAlone(t *testing.T) {
+	for text, want := range map[string]string{
+		"address: 127.0.0.1:0":                                       "",
+		"address: '[::1]:0'":                                         "",
+		"address: localhost:0":                                       "",
+		"address: 0.0.0.0:0":                                         "allow_plain_http",
+		"address: ':8090'":                                           "allow_plain_http",
+		"address: '[::]:0'":                                          "allow_plain_http",
+		"address: 10.1.2.3:0":                                        "allow_plain_http",
+		"{ address: 0.0.0.0:0, allow_plain_http: true }":             "",
+		"{ address: 0.0.0.0:0, tls: { cert_file: a } }":              "key_file",
+		"{ address: 0.0.0.0:0, tls: { cert_file: a, key_file: b } }": "",
+		"{ limits: { max_queries: 0 } }":                             "limits",
+		"{ limits: { max_connections_per_address: 0 } }":             "",
+		"{ timeouts: { write: 0s } }":                                "timeouts",
+	} {
+		if !strings.HasPrefix(text, "{") {
+			text = "{ " + text + " }"
+		}
+		parsed, err := spec().ParseYAML(strings.Replace(text, "{", "{ control: 'sqlite://x', rollups: 'sqlite://y', ", 1), service.NewEnvironment())
+		if err != nil {
+			t.Fatal(text, err)
+		}
+		_, err = configFromParsed(parsed)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A client that takes nothing ends with its timeout; one that is slow and takes
+// what it is sent gets all of it, however long that is.
+func TestPaced_EndsThoseWhoTakeNothingAlone(t *testing.T) {
+	const timeout, size = 2 * time.Second, 24 << 20 // more than sockets hold
+	ended := make(chan error, 4)
+	s := httptest.NewServer(paced(timeout, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := w.Write(make([]byte, size))
+		ended <- err
+	})))
+	defer s.Close()
+	ask := func() *bufio.Reader {
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := fmt.Fprint(c, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return bufio.NewReader(c)
+	}
+	ask() // and never reads
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("all was written to a client that reads nothing")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("a client that reads nothing holds its connection")
+	}
+	began, slow, got := time.Now(), ask(), 0
+	for {
+		n, err := io.CopyN(io.Discard, slow, 4<<20)
+		if got += int(n); err != nil {
+			break
+		}
+		time.Sleep(timeout / 4)
+	}
+	if err := <-ended; err != nil || got < size {
+		t.Errorf("a slow client got %d of %d bytes: %v", got, size, err)
+	}
+	if took := time.Since(began); took < timeout {
+		t.Errorf("the answer took %s, which proves nothing", took)
+	}
+}
+
+func TestQueries_AreBoundedByFleetAndInAll(t *testing.T) {
+	refused := 0
+	q := newQueries(3, 2, func(string) { refused++ })
+	for i, c := range []struct {
+		fleet string
+		full  bool
+	}{{"a", false}, {"a", false}, {"a", true}, {"b", false}, {"b", true}} {
+		if full := q.enter(c.fleet); (full != "") != c.full {
+			t.Errorf("%d: %q", i, full)
+		}
+	}
+	w := httptest.NewRecorder()
+	q.bounded(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != 429 || w.Header().Get("Retry-After") == "" || refused != 1 || !strings.Contains(w.Body.String(), "ask again") {
+		t.Errorf("%d %v %d %s", w.Code, w.Header(), refused, w.Body)
+	}
+	q.leave("a")
+	q.leave("a")
+	q.leave("b")
+	if q.open != 0 || len(q.by) != 0 {
+		t.Errorf("%d are open, of %v", q.open, q.by)
+	}
+	w = httptest.NewRecorder()
+	q.bounded(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != 404 || q.open != 0 {
+		t.Errorf("with room: %d, %d open", w.Code, q.open)
+	}
+}
