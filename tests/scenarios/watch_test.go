@@ -50,7 +50,7 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	change(filepath.Join(filepath.Dir(raw), "ingest.yaml"), "max_in_flight: 256", "max_in_flight: 128", "Updated stream ingest config from file")
 	t.Log(wait())
 	s.verify(60 * time.Second)
-	s.audit()
+	s.reconcile()
 	s.stop()
 
 	// What was changed is kept, and told.
