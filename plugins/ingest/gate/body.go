@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"weir/plugins/ingest/gate/admission"
 )
 
 // form is how a body is written: what separates its events, and its encoding.
@@ -63,13 +65,13 @@ func formOf(r *http.Request) (form, *refusal) {
 // readBody reads the whole body into a buffer of its own, which the messages
 // will share. The buffer is never used again: a slow output may still retry
 // its messages after the client was answered.
-func (g *gate) readBody(r *http.Request, held *hold) ([]byte, *refusal) {
+func (g *gate) readBody(r *http.Request, held *admission.Hold) ([]byte, *refusal) {
 	limit := g.conf.limits.body
 	if r.ContentLength > int64(limit) {
 		return nil, bodyTooLarge(limit)
 	}
 	if r.ContentLength >= 0 {
-		if ref := held.grow(int(r.ContentLength)); ref != nil {
+		if ref := full(held.Grow(int(r.ContentLength))); ref != nil {
 			return nil, ref
 		}
 		buf := make([]byte, r.ContentLength)
@@ -83,13 +85,13 @@ func (g *gate) readBody(r *http.Request, held *hold) ([]byte, *refusal) {
 
 // readAll reads to the end or to the limit, taking what it needs from the
 // bounds before it allocates.
-func readAll(src io.Reader, limit int, held *hold) ([]byte, *refusal) {
+func readAll(src io.Reader, limit int, held *admission.Hold) ([]byte, *refusal) {
 	var buf []byte
 	for {
 		if len(buf) == cap(buf) {
 			next := max(4<<10, 2*cap(buf))
 			next = min(next, limit+1)
-			if ref := held.grow(next - cap(buf)); ref != nil {
+			if ref := full(held.Grow(next - cap(buf))); ref != nil {
 				return nil, ref
 			}
 			grown := make([]byte, len(buf), next)

@@ -11,6 +11,7 @@ import (
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
+	"weir/plugins/ingest/gate/admission"
 )
 
 // config is the parsed form of the fields.
@@ -22,8 +23,8 @@ type config struct {
 	gather      time.Duration // 0: small requests share what waits anyway
 	limits      limits
 	timeouts    timeouts
-	quotas      quotas
-	pressure    *pressureConfig // nil: not measured
+	quotas      admission.Quotas
+	pressure    *admission.Measurement // nil: not measured
 	listen      listen.Config
 	unwritten   bool // accept events that event_log has not written
 }
@@ -136,49 +137,49 @@ func configFromParsed(conf *service.ParsedConfig) (config, error) {
 	return c, f.err
 }
 
-func (f *fields) quotas() quotas {
-	q := quotas{all: f.quota(gateFieldQuota), named: map[string]quota{}}
+func (f *fields) quotas() admission.Quotas {
+	q := admission.Quotas{All: f.quota(gateFieldQuota), Named: map[string]admission.Quota{}}
 	list, err := f.conf.FieldObjectList(gateFieldQuota, gateFieldQuotaFleets)
 	f.keep(err)
 	for _, conf := range list {
 		own := &fields{conf: conf}
 		name := own.text(gateFieldQuotaFleet)
-		q.named[name] = own.quota()
+		q.Named[name] = own.quota()
 		f.keep(own.err)
 		f.keep(apikey.ValidFleet(name))
 	}
 	return q
 }
 
-func (f *fields) quota(path ...string) quota {
-	q := quota{rate: f.number(append(path, gateFieldQuotaRate)...), burst: f.number(append(path, gateFieldQuotaBurst)...)}
-	if q.burst == 0 {
-		q.burst = 2 * q.rate
+func (f *fields) quota(path ...string) admission.Quota {
+	q := admission.Quota{Rate: f.number(append(path, gateFieldQuotaRate)...), Burst: f.number(append(path, gateFieldQuotaBurst)...)}
+	if q.Burst == 0 {
+		q.Burst = 2 * q.Rate
 	}
 	return q
 }
 
-func (f *fields) pressure() *pressureConfig {
+func (f *fields) pressure() *admission.Measurement {
 	cluster, err := kafka.FromParsed(f.conf.Namespace(gateFieldPressure))
 	if errors.Is(err, kafka.ErrNoBroker) {
 		return nil
 	}
 	f.keep(err)
-	p := &pressureConfig{
-		cluster:  cluster,
-		topic:    f.text(gateFieldPressure, gateFieldPressureTopic),
-		interval: f.duration(gateFieldPressure, gateFieldPressureInterval),
-		limits: pressureLimits{
-			records: f.atLeast(1, gateFieldPressure, gateFieldPressureRecords),
-			age:     f.duration(gateFieldPressure, gateFieldPressureAge),
-			resume:  f.number(gateFieldPressure, gateFieldPressureResume),
+	p := &admission.Measurement{
+		Cluster:  cluster,
+		Topic:    f.text(gateFieldPressure, gateFieldPressureTopic),
+		Interval: f.duration(gateFieldPressure, gateFieldPressureInterval),
+		Bounds: admission.Bounds{
+			Records: f.atLeast(1, gateFieldPressure, gateFieldPressureRecords),
+			Age:     f.duration(gateFieldPressure, gateFieldPressureAge),
+			Resume:  f.number(gateFieldPressure, gateFieldPressureResume),
 		},
 	}
-	if p.groups, err = f.conf.FieldStringList(gateFieldPressure, gateFieldPressureGroups); err == nil && len(p.groups) == 0 {
+	if p.Groups, err = f.conf.FieldStringList(gateFieldPressure, gateFieldPressureGroups); err == nil && len(p.Groups) == 0 {
 		err = errors.New("backpressure needs at least one group to measure")
 	}
 	f.keep(err)
-	if p.limits.resume >= 1 || p.limits.resume <= 0 {
+	if p.Bounds.Resume >= 1 || p.Bounds.Resume <= 0 {
 		f.keep(fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume))
 	}
 	return p

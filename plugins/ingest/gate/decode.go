@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 
+	"weir/plugins/ingest/gate/admission"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
@@ -46,7 +48,7 @@ func (d *decoders) close() { d.zstd.Close() }
 // decode returns the decoded body. The error is a *refusal for a body beyond
 // the limit, which is noticed before more than the limit is decoded, or
 // errUndecodable.
-func (d *decoders) decode(encoding string, body []byte, limit int, held *hold) ([]byte, error) {
+func (d *decoders) decode(encoding string, body []byte, limit int, held *admission.Hold) ([]byte, error) {
 	switch encoding {
 	case encodingGzip:
 		return d.gunzip(body, limit, held)
@@ -56,7 +58,7 @@ func (d *decoders) decode(encoding string, body []byte, limit int, held *hold) (
 	return body, nil
 }
 
-func (d *decoders) gunzip(body []byte, limit int, held *hold) ([]byte, error) {
+func (d *decoders) gunzip(body []byte, limit int, held *admission.Hold) ([]byte, error) {
 	z, _ := d.gzip.Get().(*gzip.Reader)
 	if z == nil {
 		z = new(gzip.Reader)
@@ -75,7 +77,7 @@ func (d *decoders) gunzip(body []byte, limit int, held *hold) ([]byte, error) {
 	return out, nil
 }
 
-func (d *decoders) unzstd(body []byte, limit int, held *hold) ([]byte, error) {
+func (d *decoders) unzstd(body []byte, limit int, held *admission.Hold) ([]byte, error) {
 	var head zstd.Header
 	if err := head.Decode(body); err != nil {
 		return nil, errUndecodable
@@ -88,7 +90,7 @@ func (d *decoders) unzstd(body []byte, limit int, held *hold) ([]byte, error) {
 		size = int(head.FrameContentSize)
 	}
 	for {
-		if ref := held.grow(size); ref != nil {
+		if ref := full(held.Grow(size)); ref != nil {
 			return nil, ref
 		}
 		out, err := d.zstd.DecodeAll(body, make([]byte, 0, size)) // never beyond its capacity
@@ -101,7 +103,7 @@ func (d *decoders) unzstd(body []byte, limit int, held *hold) ([]byte, error) {
 		default:
 			return nil, errUndecodable
 		}
-		held.shrink(size)
+		held.Shrink(size)
 		size = limit
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/ingest/gate/admission"
 )
 
 // gate is the input: it hands the batches of its listeners to the engine, and
@@ -24,7 +25,7 @@ type gate struct {
 	res     *service.Resources
 	log     *service.Logger
 	metrics *metrics
-	admit   *admission
+	admit   *admission.Admission
 	decode  *decoders
 	streams *streams
 
@@ -46,10 +47,10 @@ type gate struct {
 	checker  apikey.Checker // the same
 	needs    apikey.Scope   // what every endpoint of events asks for
 	devices  *devices
-	refused  *flow.Burst // says so of keys
-	release  func()      // of the key store
-	monitor  *monitor    // nil: the backlog is not measured
-	failed   chan error  // the listener has died
+	refused  *flow.Burst        // says so of keys
+	release  func()             // of the key store
+	monitor  *admission.Monitor // nil: the backlog is not measured
+	failed   chan error         // the listener has died
 	ready    readiness
 	draining chan struct{} // closed when the engine stops reading
 	closed   chan struct{} // closed when no acknowledgement can come any more
@@ -73,8 +74,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	g.devices = newDevices(conf.limits.devices)
 	g.refused = flow.NewBurst(time.Second, func(text string) { g.log.Warn(text) })
 	g.streams = newStreams(g.metrics)
-	g.admit = newAdmission(conf.limits, conf.quotas)
-	g.admit.line = flow.Of(res)
+	g.admit = admission.New(admission.Limits{Requests: conf.limits.inFlight, Bytes: conf.limits.inFlightB}, conf.quotas, flow.Of(res))
 	g.closeDecoders = sync.OnceFunc(decode.close)
 	g.drain = sync.OnceFunc(func() {
 		close(g.draining)
@@ -93,10 +93,10 @@ func (g *gate) Connect(ctx context.Context) error {
 			return err
 		}
 	}
-	g.metrics.start(g.admit.inFlight)
+	g.metrics.start(g.admit.InFlight)
 	if g.monitor == nil && g.conf.pressure != nil {
 		var err error
-		if g.monitor, err = startMonitor(*g.conf.pressure, g.admit.pressure, g.log, g.metrics); err != nil {
+		if g.monitor, err = admission.StartMonitor(*g.conf.pressure, g.admit.Measured, g.log, g.res.Metrics()); err != nil {
 			return err
 		}
 	}
@@ -182,7 +182,7 @@ func (g *gate) Close(ctx context.Context) error {
 		err = errors.Join(err, errors.New("closing the gate: a stream does not end"))
 	}
 	if g.monitor != nil {
-		g.monitor.close()
+		g.monitor.Close()
 		g.monitor = nil
 	}
 	if g.keys != nil {

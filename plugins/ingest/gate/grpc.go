@@ -20,6 +20,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
+	"weir/plugins/ingest/gate/admission"
 	"weir/plugins/ingest/gate/ingestpb"
 )
 
@@ -76,7 +77,7 @@ func (s *grpcServer) stop(ctx context.Context) {
 func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) (*ingestpb.PublishResponse, error) {
 	start := time.Now()
 	who, trace := grpcCaller(ctx)
-	res, err := s.g.attempt(ctx, who, func(held *hold) (*request, error) { return s.request(req, trace, held, nil) })
+	res, err := s.g.attempt(ctx, who, func(held *admission.Hold) (*request, error) { return s.request(req, trace, held, nil) })
 	if err != nil {
 		return nil, s.failure(err, start)
 	}
@@ -154,7 +155,7 @@ type reaction struct {
 
 func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *ingestpb.PublishRequest, taken func()) reaction {
 	start := time.Now()
-	res, err := s.g.patiently(ctx, who, func(held *hold) (*request, error) { return s.request(req, trace, held, taken) })
+	res, err := s.g.patiently(ctx, who, func(held *admission.Hold) (*request, error) { return s.request(req, trace, held, taken) })
 	var ref *refusal
 	var empty *emptyError
 	switch {
@@ -177,7 +178,7 @@ func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *i
 }
 
 // request is a message as the gate's core takes it.
-func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *hold, taken func()) (*request, error) {
+func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *admission.Hold, taken func()) (*request, error) {
 	events := req.GetEvents()
 	if limit := s.g.conf.limits.batch; len(events) > limit {
 		return nil, batchTooLarge(limit)
@@ -186,7 +187,7 @@ func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *h
 	for _, e := range events {
 		size += len(e)
 	}
-	if ref := held.grow(size); ref != nil {
+	if ref := full(held.Grow(size)); ref != nil {
 		return nil, ref
 	}
 	r := &request{traceparent: trace, held: held, admitted: taken, items: make([]item, len(events))}

@@ -11,6 +11,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/event"
+	"weir/plugins/ingest/gate/admission"
 )
 
 // oneKey knows one key.
@@ -95,8 +96,8 @@ func FuzzHandler(f *testing.F) {
 		if err := holds("POST", "/v1/events", out); err != nil {
 			t.Fatalf("%d: %v", out.status, err)
 		}
-		if g.admit.requests != 0 || g.admit.bytes != 0 {
-			t.Fatalf("%d requests and %d bytes stay in flight", g.admit.requests, g.admit.bytes)
+		if now := g.admit.InFlight(); now != (admission.Load{}) {
+			t.Fatalf("%+v stays in flight", now)
 		}
 		if out.Accepted == nil {
 			if len(got) != 0 {

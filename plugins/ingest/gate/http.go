@@ -13,6 +13,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/listen"
+	"weir/plugins/ingest/gate/admission"
 )
 
 // server is the HTTP listener of a gate.
@@ -178,8 +179,8 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 	if ref != nil {
 		return g.refuse(w, ref)
 	}
-	held, ref := g.admit.enter(key.Fleet)
-	if ref == nil {
+	held, none := g.admit.Enter(key.Fleet)
+	if ref = full(none); ref == nil {
 		var status int
 		if status, ref = g.serveBody(w, r, key, form, held); ref == nil {
 			return status
@@ -190,10 +191,10 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 }
 
 // serveBody answers an admitted request, unless it is refused.
-func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *hold) (int, *refusal) {
+func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *admission.Hold) (int, *refusal) {
 	body, ref := g.readBody(r, held)
 	if ref != nil {
-		held.release()
+		held.Release()
 		return 0, ref
 	}
 	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, prefix: key.DevicePrefix, traceparent: traceparentOf(r), held: held}, body, f)
@@ -212,13 +213,13 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 
 // limitFields says where the fleet stands with its quota, if it has one.
 func (g *gate) limitFields(w http.ResponseWriter, fleet string) {
-	q, left, ok := g.admit.quotaOf(fleet)
+	q, left, ok := g.admit.QuotaOf(fleet)
 	if !ok {
 		return
 	}
 	h := w.Header()
-	h.Set("RateLimit-Policy", fmt.Sprintf(`"fleet";q=%d;w=%d`, int(q.burst), int(max(1, q.burst/q.rate))))
-	h.Set("RateLimit", fmt.Sprintf(`"fleet";r=%d;t=%d`, int(left), int((q.burst-left)/q.rate+0.999)))
+	h.Set("RateLimit-Policy", fmt.Sprintf(`"fleet";q=%d;w=%d`, int(q.Burst), int(max(1, q.Burst/q.Rate))))
+	h.Set("RateLimit", fmt.Sprintf(`"fleet";r=%d;t=%d`, int(left), int((q.Burst-left)/q.Rate+0.999)))
 }
 
 // refuseFor answers a request whose key is not let in.

@@ -41,7 +41,7 @@ func (g *gate) ingest(ctx context.Context, r *request, body []byte, f form) (res
 		err = g.cut(r, body, f)
 	}
 	if err != nil {
-		r.held.release()
+		r.held.Release()
 		return result{}, err
 	}
 	return g.settle(ctx, r)
@@ -56,7 +56,7 @@ func (g *gate) decoded(r *request, body []byte, f form) ([]byte, error) {
 		return nil, &emptyError{fmt.Sprintf("%v: it is no complete %s", err, f.encoding)}
 	}
 	if err == nil {
-		r.held.shrink(len(body))
+		r.held.Shrink(len(body))
 	}
 	return decoded, err
 }
@@ -65,14 +65,14 @@ func (g *gate) decoded(r *request, body []byte, f form) ([]byte, error) {
 // the request's hold.
 func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 	if len(r.items) == 0 {
-		r.held.release()
+		r.held.Release()
 		return result{}, &emptyError{"the body has no event"}
 	}
 	r.keepToPrefix()
 	fresh := g.devices.admit(r)
-	if ref := r.held.charge(len(r.items)); ref != nil {
+	if ref := full(r.held.Charge(len(r.items))); ref != nil {
 		g.devices.settle(r.fleet, fresh, none)
-		r.held.release()
+		r.held.Release()
 		return result{}, ref
 	}
 	if r.admitted != nil {
@@ -85,7 +85,7 @@ func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 	}
 	if err != nil {
 		g.devices.settle(r.fleet, fresh, none)
-		r.held.refund()
+		r.held.Refund()
 		return result{}, err
 	}
 	g.ready.taken()

@@ -104,7 +104,7 @@ func (l *line) tell() {
 // needs no company, and has come meanwhile, ends the wait.
 func (g *gate) gather(ctx context.Context) {
 	n, full := g.line.full()
-	if full || g.conf.gather == 0 || !g.admit.more(n) {
+	if full || g.conf.gather == 0 || !g.admit.More(n) {
 		return
 	}
 	if g.patience == nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"weir/plugins/ingest/gate/admission"
+
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
@@ -38,8 +40,8 @@ func postTo(ctx context.Context, g *gate, body string) *httptest.ResponseRecorde
 
 func (g *gate) idle(t *testing.T) {
 	t.Helper()
-	if requests, bytes := g.admit.inFlight(); requests != 0 || bytes != 0 || g.admit.flying != 0 {
-		t.Errorf("%d requests, %d bytes, %d events stay in flight", requests, bytes, g.admit.flying)
+	if now := g.admit.InFlight(); now != (admission.Load{}) {
+		t.Errorf("%+v stays in flight", now)
 	}
 	if n, _ := g.line.full(); n != 0 || g.line.events != 0 {
 		t.Errorf("%d requests of %d events stay in the line", n, g.line.events)
@@ -124,7 +126,7 @@ func TestGatheringEndsWhenABatchIsFullOrALargeOneComes(t *testing.T) {
 		return nil
 	})
 	many := func(n int) string { return "[" + strings.Repeat(goodEvent+",", n-1) + goodEvent + "]" }
-	other, _ := g.admit.enter("other") // somebody else is here, and may come
+	other, _ := g.admit.Enter("other") // somebody else is here, and may come
 	var clients sync.WaitGroup
 	for range 2 {
 		clients.Go(func() { postTo(t.Context(), g, many(50)) })
@@ -134,7 +136,7 @@ func TestGatheringEndsWhenABatchIsFullOrALargeOneComes(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	clients.Go(func() { postTo(t.Context(), g, many(60)) })
 	clients.Wait()
-	other.release()
+	other.Release()
 	if len(sizes) != 3 || sizes[0] != 100 || sizes[1]+sizes[2] != 63 {
 		t.Errorf("batches of %v", sizes)
 	}

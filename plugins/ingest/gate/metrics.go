@@ -11,6 +11,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/event"
 	"weir/internal/platform/listen"
+	"weir/plugins/ingest/gate/admission"
 )
 
 // metrics of the gate. Labels are bounded: statuses, and names of this file's
@@ -31,12 +32,6 @@ type metrics struct {
 	keyErrors *service.MetricCounter
 	tlsErrors *service.MetricCounter
 
-	backlogErrors  *service.MetricCounter
-	backlogRecords *service.MetricGauge // of the group furthest behind
-	backlogSeconds *service.MetricGauge
-	drain          *service.MetricGauge // records a second of that group
-	flow           *service.MetricGauge // 0 takes everything, 1 less than is drained, 2 nothing
-
 	inFlight  *service.MetricGauge
 	inFlightB *service.MetricGauge
 	streams   *service.MetricGauge
@@ -53,12 +48,6 @@ func newMetrics(m *service.Metrics) *metrics {
 		rejected:  m.NewCounter("weir_gate_rejected_events_total", "code"),
 		keyErrors: m.NewCounter("weir_gate_key_store_errors_total"),
 		tlsErrors: m.NewCounter("weir_gate_tls_reload_errors_total"),
-
-		backlogErrors:  m.NewCounter("weir_gate_backlog_errors_total"),
-		backlogRecords: m.NewGauge("weir_gate_backlog_records"),
-		backlogSeconds: m.NewGauge("weir_gate_backlog_seconds"),
-		drain:          m.NewGauge("weir_gate_drain_records_per_second"),
-		flow:           m.NewGauge("weir_gate_flow_state"),
 
 		inFlight:  m.NewGauge("weir_gate_in_flight_requests"),
 		streams:   m.NewGauge("weir_gate_open_streams"),
@@ -85,7 +74,7 @@ func (m *metrics) answered(status int, start time.Time) {
 const tellEvery = 200 * time.Millisecond
 
 // start tells the engine what was counted, until stop, which tells the rest.
-func (m *metrics) start(inFlight func() (requests, bytes int)) {
+func (m *metrics) start(inFlight func() admission.Load) {
 	if m.running {
 		return
 	}
@@ -108,9 +97,9 @@ func (m *metrics) start(inFlight func() (requests, bytes int)) {
 	})
 }
 
-func (m *metrics) tell(requests, bytes int) {
-	m.inFlight.Set(int64(requests))
-	m.inFlightB.Set(int64(bytes))
+func (m *metrics) tell(now admission.Load) {
+	m.inFlight.Set(int64(now.Requests))
+	m.inFlightB.Set(int64(now.Bytes))
 	if n := m.taken.Swap(0); n > 0 {
 		m.accepted.Incr(n)
 	}

@@ -10,8 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"weir/tests/integration/require"
 )
 
 // testLog is a broker of a test, with records in it.
@@ -123,57 +121,5 @@ func TestBacklogInKafkaHoldsEventsBack(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	if r := w.post(goodEvent); r.status != 202 {
 		t.Errorf("%d %s", r.status, r.body)
-	}
-}
-
-// A gate that starts beside an old backlog knows how old it is.
-func TestAgeOfTheBacklogIsKnownAfterARestart(t *testing.T) {
-	k := newKafka(t)
-	k.write(10, time.Now().Add(-8*time.Minute))
-	k.write(10, time.Now())
-	k.commit("weir-raw", 2)
-	m := &monitor{conf: pressureConfig{topic: "raw-events", groups: []string{"weir-raw"}, limits: pressureLimits{records: 1000, age: 10 * time.Minute, resume: 0.8}}, admin: k.admin}
-	r, err := m.measure(t.Context(), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.records != 16 || r.age < 5*time.Minute || r.age > 9*time.Minute {
-		t.Errorf("%+v", r)
-	}
-}
-
-// The same against a real broker: groups that never committed, that did, and
-// how old what they have left is.
-func TestBacklogIsMeasuredInRealKafka(t *testing.T) {
-	brokers := strings.Split(require.Env(t, "WEIR_TEST_KAFKA_BROKERS"), ",")
-	topic := fmt.Sprintf("gate-backlog-%d", time.Now().UnixNano())
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cl.Close)
-	k := &testLog{t: t, client: cl, admin: kadm.NewClient(cl)}
-	if _, err := k.admin.CreateTopic(t.Context(), 2, 1, nil, topic); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = k.admin.DeleteTopics(context.Background(), topic) })
-	k.write(10, time.Now().Add(-8*time.Minute))
-	k.write(10, time.Now())
-	var o kadm.Offsets
-	for p := range int32(2) {
-		o.Add(kadm.Offset{Topic: topic, Partition: p, At: 9, LeaderEpoch: -1})
-	}
-	if err := k.admin.CommitAllOffsets(t.Context(), topic+"-fast", o); err != nil {
-		t.Fatal(err)
-	}
-	conf := pressureConfig{topic: topic, groups: []string{topic + "-fast"}, interval: 20 * time.Millisecond,
-		limits: pressureLimits{records: 1000, age: 10 * time.Minute, resume: 0.8}}
-	m := &monitor{conf: conf, admin: k.admin}
-	if r, err := m.measure(t.Context(), time.Now()); err != nil || r.records != 2 || r.age > time.Minute {
-		t.Errorf("a group that is almost there: %+v %v", r, err)
-	}
-	m.conf.groups = append(m.conf.groups, topic+"-none")
-	if r, err := m.measure(t.Context(), time.Now()); err != nil || r.group != topic+"-none" || r.records != 20 || r.age < 5*time.Minute || r.age > 9*time.Minute {
-		t.Errorf("a group that never committed: %+v %v", r, err)
 	}
 }

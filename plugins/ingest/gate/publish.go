@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/plugins/ingest/gate/admission"
 )
 
 // request is one batch of events on its way in, whatever protocol it came by.
@@ -17,14 +18,14 @@ type request struct {
 	prefix      string // how the devices begin that the key may send for; "" is all
 	traceparent string
 	items       []item
-	admitted    func() // called when the request has room, or nil
-	held        *hold  // what it takes of the bounds; given back when the engine is done with it
+	admitted    func()          // called when the request has room, or nil
+	held        *admission.Hold // what it takes of the bounds; given back when the engine is done with it
 }
 
 // submission is a request in the hands of the engine.
 type submission struct {
 	batch   service.MessageBatch
-	held    *hold
+	held    *admission.Hold
 	settled atomic.Bool
 	done    chan error
 }
@@ -32,7 +33,7 @@ type submission struct {
 // ack is the engine's word on the whole batch.
 func (s *submission) ack(_ context.Context, err error) error {
 	if s.settled.CompareAndSwap(false, true) {
-		s.held.release()
+		s.held.Release()
 		s.done <- err
 	}
 	return nil
@@ -108,14 +109,14 @@ func (g *gate) alone(ctx context.Context, sub *submission, w *wait) (err error) 
 	case <-g.draining:
 		err = stopping()
 	}
-	sub.held.release()
+	sub.held.Release()
 	return err
 }
 
 // inLine sends a request with others.
 func (g *gate) inLine(ctx context.Context, sub *submission, w *wait) (late error) {
 	if !g.line.join(sub) {
-		sub.held.release()
+		sub.held.Release()
 		return stopping()
 	}
 	inTime := true
@@ -131,7 +132,7 @@ func (g *gate) inLine(ctx context.Context, sub *submission, w *wait) (late error
 	}
 	switch {
 	case g.line.leave(sub):
-		sub.held.release()
+		sub.held.Release()
 		return late
 	case inTime:
 		return g.acknowledged(w)

@@ -58,7 +58,7 @@ func (g *gate) serveReady(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	if why := g.ready.reason(time.Now(), g.admit.takesNothing()); why != nil {
+	if why := g.ready.reason(time.Now(), g.admit.TakesNothing()); why != nil {
 		return g.refuse(w, &refusal{name: "not-ready", status: http.StatusServiceUnavailable, title: "Nothing is taken now",
 			detail: why.name + ": " + why.detail, after: max(why.after, time.Second)})
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/internal/platform/httpx"
+	"weir/plugins/ingest/gate/admission"
 )
 
 // refusal is why a request as a whole is not taken. Nothing of it is queued,
@@ -64,6 +65,14 @@ func (r *refusal) problem() httpx.Problem {
 
 // keysAgain is when to come back while keys cannot be checked.
 const keysAgain = 5 * time.Second
+
+// full is a refusal of the admission, nil for none.
+func full(r *admission.Refusal) *refusal {
+	if r == nil {
+		return nil
+	}
+	return &refusal{name: r.Name, status: http.StatusTooManyRequests, title: r.Title, detail: r.Detail, after: r.After, soon: r.Soon, extra: r.Extra}
+}
 
 func notFound() *refusal {
 	return &refusal{name: "not-found", status: http.StatusNotFound, title: "No such resource",

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"weir/plugins/ingest/gate/admission"
 	"weir/tests/integration/secured"
 )
 
@@ -44,14 +45,14 @@ func TestTheBacklogOfASecuredLogIsMeasuredByTheRightPasswordOnly(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			logged, measured := &said{}, make(chan backlog, 1)
+			logged, measured := &said{}, make(chan admission.Backlog, 1)
 			res := service.MockResources()
-			mon, err := startMonitor(*conf.pressure, func(b backlog) {
+			mon, err := admission.StartMonitor(*conf.pressure, func(b admission.Backlog) {
 				select {
 				case measured <- b:
 				default:
 				}
-			}, service.NewLoggerFromSlog(slog.New(slog.NewTextHandler(logged, nil))), newMetrics(res.Metrics()))
+			}, service.NewLoggerFromSlog(slog.New(slog.NewTextHandler(logged, nil))), res.Metrics())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +60,7 @@ func TestTheBacklogOfASecuredLogIsMeasuredByTheRightPasswordOnly(t *testing.T) {
 			for deadline := time.Now().Add(20 * time.Second); len(measured) == 0 && !warned() && time.Now().Before(deadline); {
 				time.Sleep(10 * time.Millisecond)
 			}
-			mon.close()
+			mon.Close()
 			if got, want := len(measured) > 0, password == secured.Password; got != want {
 				t.Errorf("%s: measured %t, want %t: %s", mechanism, got, want, logged)
 			}

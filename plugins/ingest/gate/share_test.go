@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"weir/plugins/ingest/gate/admission"
+
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
@@ -92,7 +94,7 @@ func TestSmallRequestsShareABatchAndNotAVerdict(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	if g.admit.requests != 0 || g.admit.bytes != 0 || g.admit.flying != 0 {
-		t.Errorf("%d requests, %d bytes, %d events stay in flight", g.admit.requests, g.admit.bytes, g.admit.flying)
+	if now := g.admit.InFlight(); now != (admission.Load{}) {
+		t.Errorf("%+v stays in flight", now)
 	}
 }

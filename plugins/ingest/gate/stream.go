@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"weir/plugins/ingest/gate/admission"
 )
 
 // This file is what the protocols of long connections share: one request after
@@ -61,7 +63,7 @@ func relay[A any](ctx context.Context, read func() (work func(ctx context.Contex
 
 // patiently takes one request in, but waits while there is no room for it.
 // The key is asked for again each time: it may have been revoked.
-func (g *gate) patiently(ctx context.Context, who caller, build func(held *hold) (*request, error)) (result, error) {
+func (g *gate) patiently(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result, error) {
 	for {
 		res, err := g.attempt(ctx, who, build)
 		var ref *refusal
@@ -90,7 +92,7 @@ const (
 )
 
 // attempt takes one request in, or says why not.
-func (g *gate) attempt(ctx context.Context, who caller, build func(held *hold) (*request, error)) (result, error) {
+func (g *gate) attempt(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result, error) {
 	if g.isDraining() {
 		return result{}, stopping()
 	}
@@ -98,13 +100,13 @@ func (g *gate) attempt(ctx context.Context, who caller, build func(held *hold) (
 	if err != nil {
 		return result{}, err
 	}
-	held, ref := g.admit.enter(key.Fleet)
+	held, ref := g.admit.Enter(key.Fleet)
 	if ref != nil {
-		return result{}, ref
+		return result{}, full(ref)
 	}
 	r, err := build(held)
 	if err != nil {
-		held.release()
+		held.Release()
 		return result{}, err
 	}
 	r.fleet, r.prefix, r.held = key.Fleet, key.DevicePrefix, held

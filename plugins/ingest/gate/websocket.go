@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"weir/internal/control/apikey"
+	"weir/plugins/ingest/gate/admission"
 )
 
 const (
@@ -119,8 +120,8 @@ func (s *stream) read() (func(context.Context, func()) answer, bool) {
 // handle takes one message in, and says with taken when it has room.
 func (s *stream) handle(ctx context.Context, body []byte, taken func()) answer {
 	start := time.Now()
-	res, err := s.g.patiently(ctx, s.who, func(held *hold) (*request, error) {
-		if ref := held.grow(len(body)); ref != nil {
+	res, err := s.g.patiently(ctx, s.who, func(held *admission.Hold) (*request, error) {
+		if ref := full(held.Grow(len(body))); ref != nil {
 			return nil, ref
 		}
 		r := &request{traceparent: s.trace, held: held, admitted: taken}

@@ -1,4 +1,4 @@
-package gate
+package admission
 
 import (
 	"context"
@@ -15,40 +15,61 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// pressureConfig says which groups to measure, where.
-type pressureConfig struct {
-	cluster  kafka.Cluster
-	topic    string
-	groups   []string
-	interval time.Duration
-	limits   pressureLimits
+// Measurement says which groups to measure, where.
+type Measurement struct {
+	Cluster  kafka.Cluster
+	Topic    string
+	Groups   []string
+	Interval time.Duration
+	Bounds   Bounds
 }
 
-// monitor measures the backlog in Kafka, and tells the admission.
-type monitor struct {
-	conf  pressureConfig
+// Monitor measures the backlog in Kafka, and tells the admission.
+type Monitor struct {
+	conf  Measurement
 	admin *kadm.Client
 	meter *lagMeter
 	tails tails
-	last  backlog
-	tell  func(backlog)
+	last  Backlog
+	tell  func(Backlog)
 	log   *service.Logger
-	m     *metrics
+	m     gauges
 	stop  chan struct{}
 	done  sync.WaitGroup
 }
 
-func startMonitor(conf pressureConfig, tell func(backlog), log *service.Logger, m *metrics) (*monitor, error) {
-	client, err := kgo.NewClient(conf.cluster.Options("weir-gate")...)
+// gauges tell what was measured.
+type gauges struct {
+	errors  *service.MetricCounter
+	records *service.MetricGauge // of the group furthest behind
+	seconds *service.MetricGauge
+	drain   *service.MetricGauge // records a second of that group
+	flow    *service.MetricGauge // 0 takes everything, 1 less than is drained, 2 nothing
+}
+
+func newGauges(m *service.Metrics) gauges {
+	return gauges{
+		errors:  m.NewCounter("weir_gate_backlog_errors_total"),
+		records: m.NewGauge("weir_gate_backlog_records"),
+		seconds: m.NewGauge("weir_gate_backlog_seconds"),
+		drain:   m.NewGauge("weir_gate_drain_records_per_second"),
+		flow:    m.NewGauge("weir_gate_flow_state"),
+	}
+}
+
+// StartMonitor measures until Close, and tells each time what follows.
+func StartMonitor(conf Measurement, tell func(Backlog), log *service.Logger, m *service.Metrics) (*Monitor, error) {
+	client, err := kgo.NewClient(conf.Cluster.Options("weir-gate")...)
 	if err != nil {
 		return nil, fmt.Errorf("opening the measurement of the backlog: %w", err)
 	}
-	mon := &monitor{conf: conf, admin: kadm.NewClient(client), tell: tell, log: log, m: m, stop: make(chan struct{})}
+	mon := &Monitor{conf: conf, admin: kadm.NewClient(client), tell: tell, log: log, m: newGauges(m), stop: make(chan struct{})}
 	mon.done.Go(mon.run)
 	return mon, nil
 }
 
-func (m *monitor) close() {
+// Close stops measuring.
+func (m *Monitor) Close() {
 	close(m.stop)
 	m.done.Wait()
 	m.admin.Close()
@@ -56,12 +77,12 @@ func (m *monitor) close() {
 
 // run measures until close. When Kafka cannot be asked, the last decision
 // stands: a log that is down refuses events by itself.
-func (m *monitor) run() {
-	tick := time.NewTicker(m.conf.interval)
+func (m *Monitor) run() {
+	tick := time.NewTicker(m.conf.Interval)
 	defer tick.Stop()
 	failing := false
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), max(5*time.Second, m.conf.interval))
+		ctx, cancel := context.WithTimeout(context.Background(), max(5*time.Second, m.conf.Interval))
 		go func() {
 			select {
 			case <-m.stop:
@@ -73,14 +94,14 @@ func (m *monitor) run() {
 		cancel()
 		switch {
 		case err != nil && !failing:
-			m.log.Warnf("The backlog cannot be measured, the last decision about it stands: %v", m.conf.cluster.Explain(err))
+			m.log.Warnf("The backlog cannot be measured, the last decision about it stands: %v", m.conf.Cluster.Explain(err))
 			failing = true
 		case err == nil && failing:
 			m.log.Infof("The backlog can be measured again")
 			failing = false
 		}
 		if err != nil {
-			m.m.backlogErrors.Incr(1)
+			m.m.errors.Incr(1)
 		} else {
 			m.apply(r)
 		}
@@ -92,25 +113,25 @@ func (m *monitor) run() {
 	}
 }
 
-func (m *monitor) apply(r reading) {
+func (m *Monitor) apply(r reading) {
 	before := m.last.state
-	m.last = m.last.next(r, m.conf.limits)
+	m.last = m.last.next(r, m.conf.Bounds)
 	if now := m.last.state; now != before {
 		m.log.Infof("Backlog: %s is %d events and %s behind, draining %.0f a second; the gate %s", r.group, r.records,
 			r.age.Round(time.Second), r.drain, map[intake]string{flowing: "takes everything", pressed: "takes less than is drained", stopped: "takes nothing"}[now])
 	}
-	m.m.backlogRecords.Set(int64(r.records))
-	m.m.backlogSeconds.Set(int64(r.age.Seconds()))
+	m.m.records.Set(int64(r.records))
+	m.m.seconds.Set(int64(r.age.Seconds()))
 	m.m.drain.Set(int64(r.drain))
 	m.m.flow.Set(int64(m.last.state))
 	m.tell(m.last)
 }
 
 // measure asks where the log begins and ends, and how far each group is.
-func (m *monitor) measure(ctx context.Context, now time.Time) (reading, error) {
-	topic := m.conf.topic
-	committed := make(map[string]offsets, len(m.conf.groups))
-	for _, group := range m.conf.groups { // before the ends: a group is never ahead of the log
+func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
+	topic := m.conf.Topic
+	committed := make(map[string]offsets, len(m.conf.Groups))
+	for _, group := range m.conf.Groups { // before the ends: a group is never ahead of the log
 		got, err := m.admin.FetchOffsetsForTopics(ctx, group, topic)
 		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // a group that never committed
 			return reading{}, fmt.Errorf("reading the offsets of %s: %w", group, err)
@@ -136,14 +157,14 @@ func (m *monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 		m.tails = tails{}
 	}
 	for group, at := range committed {
-		if err := m.tails.pass(ctx, m.conf.cluster, now, topic, group, starts, ends, at); err != nil {
+		if err := m.tails.pass(ctx, m.conf.Cluster, now, topic, group, starts, ends, at); err != nil {
 			return reading{}, fmt.Errorf("looking at what group %s has not come to: %w", group, err)
 		}
 	}
 	if m.meter == nil {
-		meter := newLagMeter(m.conf.limits)
+		meter := newLagMeter(m.conf.Bounds)
 		for _, part := range []float64{1, 0.75, 0.5, 0.25, 0.1} {
-			at := now.Add(-time.Duration(part * float64(m.conf.limits.horizon())))
+			at := now.Add(-time.Duration(part * float64(m.conf.Bounds.horizon())))
 			was, err := listed(m.admin.ListOffsetsAfterMilli(ctx, at.UnixMilli(), topic))
 			if err != nil {
 				return reading{}, fmt.Errorf("reading where %s ended at %s: %w", topic, at.UTC().Format(time.RFC3339), err)

@@ -1,4 +1,4 @@
-package gate
+package admission
 
 import "time"
 
@@ -21,7 +21,7 @@ type progress struct {
 // and so can tell how long ago a record that a group has yet to process was
 // written.
 type lagMeter struct {
-	limits  pressureLimits
+	limits  Bounds
 	ends    []sample // oldest first
 	groups  map[string][]progress
 	spacing time.Duration
@@ -33,13 +33,13 @@ const drainWindow = 30 * time.Second
 
 const maxSamples = 256
 
-func newLagMeter(l pressureLimits) *lagMeter {
+func newLagMeter(l Bounds) *lagMeter {
 	return &lagMeter{limits: l, groups: map[string][]progress{}, spacing: l.horizon() / maxSamples}
 }
 
 // horizon is the longest age that matters.
-func (l pressureLimits) horizon() time.Duration {
-	return time.Duration(float64(l.age) * overrun * 1.1)
+func (l Bounds) horizon() time.Duration {
+	return time.Duration(float64(l.Age) * overrun * 1.1)
 }
 
 // seed adds what the log knows of the time before this process.
@@ -62,7 +62,7 @@ func (m *lagMeter) read(now time.Time, starts, ends offsets, committed map[strin
 			r.records += int(end - from)
 			r.age = max(r.age, m.age(now, p, from))
 		}
-		fill := max(float64(r.records)/float64(m.limits.records), float64(r.age)/float64(m.limits.age))
+		fill := max(float64(r.records)/float64(m.limits.Records), float64(r.age)/float64(m.limits.Age))
 		if fill > worstFill || fill == worstFill && group < worst.group {
 			worst, worstFill = r, fill
 		}

@@ -1,38 +1,40 @@
-package gate
+package admission
 
 import (
 	"math"
 	"testing"
 	"time"
+
+	"weir/internal/platform/flow"
 )
 
-func testAdmission(l limits, q quotas) (*admission, *time.Time) {
+func testAdmission(l Limits, q Quotas) (*Admission, *time.Time) {
 	now := time.Unix(1_800_000_000, 0)
-	a := newAdmission(l, q)
+	a := New(l, q, &flow.Line{})
 	a.now = func() time.Time { return now }
 	a.jitter = func() float64 { return 0 }
 	return a, &now
 }
 
-var roomy = limits{inFlight: 1 << 20, inFlightB: 1 << 40}
+var roomy = Limits{Requests: 1 << 20, Bytes: 1 << 40}
 
 // send tries one request of n events that is over at once.
-func (a *admission) send(fleet string, n int) *refusal {
-	h, ref := a.enter(fleet)
+func (a *Admission) send(fleet string, n int) *Refusal {
+	h, ref := a.Enter(fleet)
 	if ref != nil {
 		return ref
 	}
-	defer h.release()
-	return h.charge(n)
+	defer h.Release()
+	return h.Charge(n)
 }
 
 func TestQuotaHoldsInTheLongRun(t *testing.T) {
-	a, now := testAdmission(roomy, quotas{all: quota{rate: 100, burst: 200}})
+	a, now := testAdmission(roomy, Quotas{All: Quota{Rate: 100, Burst: 200}})
 	took := 0
 	for range 600 { // a minute, at ten times the quota
 		if ref := a.send("acme", 100); ref == nil {
 			took += 100
-		} else if ref.status != 429 || ref.after < time.Second || ref.name != "quota-exceeded" {
+		} else if ref.After < time.Second || ref.Name != "quota-exceeded" {
 			t.Fatalf("%+v", ref)
 		}
 		*now = now.Add(100 * time.Millisecond)
@@ -46,33 +48,33 @@ func TestQuotaHoldsInTheLongRun(t *testing.T) {
 }
 
 func TestRetryAfterIsLongEnough(t *testing.T) {
-	a, now := testAdmission(roomy, quotas{all: quota{rate: 10, burst: 10}})
+	a, now := testAdmission(roomy, Quotas{All: Quota{Rate: 10, Burst: 10}})
 	if ref := a.send("acme", 100); ref != nil {
 		t.Fatal(ref)
 	}
 	ref := a.send("acme", 1)
-	if ref == nil || ref.retryAfter() != 10 { // 90 events of debt and one more, at ten a second
+	if ref == nil || seconded(ref) != 10 { // 90 events of debt and one more, at ten a second
 		t.Fatalf("%+v", ref)
 	}
-	*now = now.Add(ref.after)
+	*now = now.Add(ref.After)
 	if ref := a.send("acme", 1); ref != nil {
 		t.Errorf("after the wait: %v", ref)
 	}
 }
 
 func TestRefundGivesBack(t *testing.T) {
-	a, _ := testAdmission(roomy, quotas{all: quota{rate: 10, burst: 10}})
+	a, _ := testAdmission(roomy, Quotas{All: Quota{Rate: 10, Burst: 10}})
 	for range 20 {
-		h, ref := a.enter("acme")
+		h, ref := a.Enter("acme")
 		if ref == nil {
-			ref = h.charge(10)
+			ref = h.Charge(10)
 		}
 		if ref != nil {
 			t.Fatal(ref)
 		}
-		h.refund()
-		h.release()
-		h.release()
+		h.Refund()
+		h.Release()
+		h.Release()
 	}
 	if a.requests != 0 || a.bytes != 0 {
 		t.Errorf("%d requests, %d bytes are left", a.requests, a.bytes)
@@ -80,10 +82,10 @@ func TestRefundGivesBack(t *testing.T) {
 }
 
 func TestLoudFleetLeavesRoomForAnother(t *testing.T) {
-	a, _ := testAdmission(limits{inFlight: 100, inFlightB: 1 << 30}, quotas{})
+	a, _ := testAdmission(Limits{Requests: 100, Bytes: 1 << 30}, Quotas{})
 	fill := func(fleet string) (n int) {
 		for {
-			if _, ref := a.enter(fleet); ref != nil {
+			if _, ref := a.Enter(fleet); ref != nil {
 				return n
 			}
 			n++
@@ -96,14 +98,14 @@ func TestLoudFleetLeavesRoomForAnother(t *testing.T) {
 		t.Errorf("in flight: %d, %d, %d", loud, quiet, third)
 	}
 
-	a, _ = testAdmission(limits{inFlight: 1000, inFlightB: 1000}, quotas{})
+	a, _ = testAdmission(Limits{Requests: 1000, Bytes: 1000}, Quotas{})
 	bytes := func(fleet string) (n int) {
 		for {
-			h, ref := a.enter(fleet)
+			h, ref := a.Enter(fleet)
 			if ref != nil {
 				t.Fatal(ref)
 			}
-			if h.grow(10) != nil {
+			if h.Grow(10) != nil {
 				return n
 			}
 			n += 10
@@ -117,26 +119,26 @@ func TestLoudFleetLeavesRoomForAnother(t *testing.T) {
 // Room comes when what is in flight is acknowledged: the wait is as long as that
 // has been taking.
 func TestFullGateSaysHowSoonThereIsRoom(t *testing.T) {
-	a, now := testAdmission(limits{inFlight: 1, inFlightB: 1 << 30}, quotas{})
+	a, now := testAdmission(Limits{Requests: 1, Bytes: 1 << 30}, Quotas{})
 	for range 100 {
-		h, ref := a.enter("acme")
+		h, ref := a.Enter("acme")
 		if ref != nil {
 			t.Fatal(ref)
 		}
 		*now = now.Add(7 * time.Second)
-		h.release()
+		h.Release()
 	}
-	if _, ref := a.enter("acme"); ref != nil {
+	if _, ref := a.Enter("acme"); ref != nil {
 		t.Fatal(ref)
 	}
-	if _, ref := a.enter("acme"); ref == nil || ref.retryAfter() != 7 {
+	if _, ref := a.Enter("acme"); ref == nil || seconded(ref) != 7 {
 		t.Errorf("%+v", ref)
 	}
 }
 
 func TestBacklogDoesNotFlap(t *testing.T) {
-	l := pressureLimits{records: 1000, age: time.Minute, resume: 0.5}
-	var b backlog
+	l := Bounds{Records: 1000, Age: time.Minute, Resume: 0.5}
+	var b Backlog
 	changes := []intake{}
 	for i := range 1870 { // a backlog that trembles around the bound and its resume point
 		level := 750 + 450*math.Sin(float64(i)/150) + 40*math.Sin(float64(i))
@@ -157,25 +159,25 @@ func TestBacklogDoesNotFlap(t *testing.T) {
 		{flowing, 999, 0, flowing}, {flowing, 1000, 0, pressed}, {flowing, 1250, 0, stopped}, {pressed, 500, 0, pressed}, {pressed, 499, 0, flowing},
 		{stopped, 1100, 0, stopped}, {stopped, 999, 0, pressed}, {stopped, 400, 0, flowing}, {flowing, 1, time.Minute, pressed}, {pressed, 1, 29 * time.Second, flowing},
 	} {
-		if got := (backlog{state: c.was}).next(reading{records: c.records, age: c.age}, l).state; got != c.want {
+		if got := (Backlog{state: c.was}).next(reading{records: c.records, age: c.age}, l).state; got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }
 
 func TestPressedGateAdmitsFairShares(t *testing.T) {
-	a, now := testAdmission(roomy, quotas{})
-	l := pressureLimits{records: 10_000, age: time.Hour, resume: 0.8}
+	a, now := testAdmission(roomy, Quotas{})
+	l := Bounds{Records: 10_000, Age: time.Hour, Resume: 0.8}
 	took := map[string]int{}
 	refused := 0
 	for tick := range 300 { // half a minute: one fleet floods, one sends a little
 		if tick%10 == 0 {
-			a.pressure(backlog{}.next(reading{group: "weir-rollup", records: 11_000, drain: 1000}, l))
+			a.Measured(Backlog{}.next(reading{group: "weir-rollup", records: 11_000, drain: 1000}, l))
 		}
 		for range 20 {
 			if ref := a.send("loud", 50); ref == nil {
 				took["loud"] += 50
-			} else if refused++; ref.name != "backlog-full" || ref.retryAfter() < 3 { // 3,000 to drain at 1,000 a second
+			} else if refused++; ref.Name != "backlog-full" || seconded(ref) < 3 { // 3,000 to drain at 1,000 a second
 				t.Fatalf("%+v", ref)
 			}
 		}
@@ -196,26 +198,26 @@ func TestPressedGateAdmitsFairShares(t *testing.T) {
 		t.Errorf("the loud fleet: took %d, refused %d times", took["loud"], refused)
 	}
 
-	a.pressure(backlog{}.next(reading{records: 13_000, drain: 1000}, l))
-	if ref := a.send("quiet", 1); ref == nil || ref.retryAfter() < 5 {
+	a.Measured(Backlog{}.next(reading{records: 13_000, drain: 1000}, l))
+	if ref := a.send("quiet", 1); ref == nil || seconded(ref) < 5 {
 		t.Errorf("far above the bound: %+v", ref)
 	}
-	a.pressure(backlog{}.next(reading{records: 11_000, watched: time.Minute}, l))
-	if ref := a.send("quiet", 1); ref == nil || ref.retryAfter() != 60 {
+	a.Measured(Backlog{}.next(reading{records: 11_000, watched: time.Minute}, l))
+	if ref := a.send("quiet", 1); ref == nil || seconded(ref) != 60 {
 		t.Errorf("nothing drains: %+v", ref)
 	}
-	a.pressure(backlog{}.next(reading{records: 100, drain: 1000}, l))
+	a.Measured(Backlog{}.next(reading{records: 100, drain: 1000}, l))
 	if ref := a.send("loud", 100); ref != nil {
 		t.Errorf("the backlog is gone: %v", ref)
 	}
 }
 
 func TestJitterSpreadsTheReturn(t *testing.T) {
-	a := newAdmission(roomy, quotas{})
+	a := New(roomy, Quotas{}, &flow.Line{})
 	for _, want := range []time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, time.Hour} {
 		seen := map[int]int{}
 		for range 1000 {
-			seen[(&refusal{after: a.spread(want)}).retryAfter()]++
+			seen[seconded(&Refusal{After: a.spread(want)})]++
 		}
 		least := int(max(time.Second, min(want, maxRetryAfter)) / time.Second)
 		for s := range seen {
@@ -230,26 +232,26 @@ func TestJitterSpreadsTheReturn(t *testing.T) {
 }
 
 func TestIdleFleetsAreForgotten(t *testing.T) {
-	a, now := testAdmission(roomy, quotas{all: quota{rate: 1, burst: 100}})
+	a, now := testAdmission(roomy, Quotas{All: Quota{Rate: 1, Burst: 100}})
 	for i := range 1000 {
 		if ref := a.send(string(rune('a'+i%26))+time.Duration(i).String(), 50); ref != nil {
 			t.Fatal(ref)
 		}
 	}
 	*now = now.Add(20 * time.Second)
-	a.pressure(backlog{})
+	a.Measured(Backlog{})
 	if len(a.fleets) != 1000 {
 		t.Errorf("%d fleets: a debt was forgotten", len(a.fleets))
 	}
 	*now = now.Add(time.Minute)
-	a.pressure(backlog{})
+	a.Measured(Backlog{})
 	if len(a.fleets) != 0 {
 		t.Errorf("%d fleets", len(a.fleets))
 	}
 }
 
 func TestLagMeterReadsTheSlowestGroup(t *testing.T) {
-	l := pressureLimits{records: 100_000, age: 10 * time.Minute, resume: 0.8}
+	l := Bounds{Records: 100_000, Age: 10 * time.Minute, Resume: 0.8}
 	m := newLagMeter(l)
 	start := time.Unix(1_800_000_000, 0)
 	m.seed(start.Add(-time.Minute), offsets{0: 500, 1: 0})
@@ -284,3 +286,6 @@ func TestLagMeterReadsTheSlowestGroup(t *testing.T) {
 		t.Errorf("a group whose offsets were set back: %+v", r)
 	}
 }
+
+// seconded is how long a refusal sends away.
+func seconded(r *Refusal) int { return int(r.After / time.Second) }

@@ -1,21 +1,44 @@
-package gate
+// Package admission decides which requests the gate lets in: by what is in
+// flight, by the quota of their fleet, and by how far the readers of the log are
+// behind.
+package admission
 
 import (
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"time"
 
 	"weir/internal/platform/flow"
 )
 
-// admission decides whether a request may come in: by what is in flight, by its
+// Limits bound what is in flight.
+type Limits struct {
+	Requests int
+	Bytes    int
+}
+
+// Load is what is in flight.
+type Load struct{ Requests, Bytes, Events int }
+
+// Refusal is why a request is not let in now. Nothing of it was taken.
+type Refusal struct {
+	Name   string // of the bound, as problems and metrics have it
+	Title  string
+	Detail string
+	After  time.Duration // how long to wait before the next try, spread
+	Soon   time.Duration // how soon there may be room, for those that wait here
+	Extra  map[string]any
+}
+
+func (r *Refusal) Error() string { return r.Name + ": " + r.Detail }
+
+// Admission decides whether a request may come in: by what is in flight, by its
 // fleet's quota, and by how far the readers of the log are behind. A request is
 // in flight until the engine has acknowledged it, even when its client was
 // answered before: its memory is held that long.
-type admission struct {
-	limits limits
-	quotas quotas
+type Admission struct {
+	limits Limits
+	quotas Quotas
 	now    func() time.Time
 	jitter func() float64 // in [0,1)
 
@@ -25,7 +48,7 @@ type admission struct {
 	fleets   map[string]*fleet
 	active   int           // fleets seen lately
 	turnover time.Duration // how long a request is in flight: how soon room comes
-	backlog  backlog
+	backlog  Backlog
 	flying   int        // events in flight
 	line     *flow.Line // the same, for the rest of the process
 	fresh    int        // events let in that the last reading of the backlog cannot hold
@@ -38,13 +61,14 @@ const fairness = 4
 // fleetIdle is how long a fleet counts as active after its last request.
 const fleetIdle = 10 * time.Second
 
-func newAdmission(l limits, q quotas) *admission {
-	return &admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1, line: &flow.Line{}}
+// New admits within limits and quotas. Events in flight are counted in line.
+func New(l Limits, q Quotas, line *flow.Line) *Admission {
+	return &Admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1, line: line}
 }
 
-// hold is one request's share of what is in flight.
-type hold struct {
-	a        *admission
+// Hold is one request's share of what is in flight.
+type Hold struct {
+	a        *Admission
 	name     string
 	fleet    *fleet
 	since    time.Time
@@ -53,8 +77,8 @@ type hold struct {
 	released bool
 }
 
-// enter admits one more request of a fleet, before its body is read.
-func (a *admission) enter(name string) (*hold, *refusal) {
+// Enter admits one more request of a fleet, before its body is read.
+func (a *Admission) Enter(name string) (*Hold, *Refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f := a.fleets[name]
@@ -64,9 +88,9 @@ func (a *admission) enter(name string) (*hold, *refusal) {
 	}
 	now := a.now()
 	f.seen = now
-	free := a.limits.inFlight - a.requests
+	free := a.limits.Requests - a.requests
 	if free <= 0 {
-		return nil, inFlightFull("requests", a.limits.inFlight, a.spread(a.turnover))
+		return nil, inFlightFull("requests", a.limits.Requests, a.spread(a.turnover))
 	}
 	if f.requests >= fairness*free {
 		return nil, fleetFull("requests", f.requests, a.spread(a.turnover))
@@ -76,16 +100,16 @@ func (a *admission) enter(name string) (*hold, *refusal) {
 	}
 	a.requests++
 	f.requests++
-	return &hold{a: a, name: name, fleet: f, since: now}, nil
+	return &Hold{a: a, name: name, fleet: f, since: now}, nil
 }
 
-// grow takes n more bytes, before they are allocated.
-func (h *hold) grow(n int) *refusal {
+// Grow takes n more bytes, before they are allocated.
+func (h *Hold) Grow(n int) *Refusal {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
-	free := h.a.limits.inFlightB - h.a.bytes
+	free := h.a.limits.Bytes - h.a.bytes
 	if n > free {
-		return inFlightFull("bytes", h.a.limits.inFlightB, h.a.spread(h.a.turnover))
+		return inFlightFull("bytes", h.a.limits.Bytes, h.a.spread(h.a.turnover))
 	}
 	if h.fleet.bytes+n > fairness*(free-n) && h.fleet.bytes > 0 {
 		return fleetFull("bytes", h.fleet.bytes, h.a.spread(h.a.turnover))
@@ -96,21 +120,21 @@ func (h *hold) grow(n int) *refusal {
 	return nil
 }
 
-// shrink gives n bytes back that are no longer held.
-func (h *hold) shrink(n int) {
+// Shrink gives n bytes back that are no longer held.
+func (h *Hold) Shrink(n int) {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
 	h.drop(n)
 }
 
-func (h *hold) drop(n int) {
+func (h *Hold) drop(n int) {
 	h.a.bytes -= n
 	h.fleet.bytes -= n
 	h.bytes -= n
 }
 
-// charge takes n events from the fleet's allowances, or refuses them all.
-func (h *hold) charge(n int) *refusal {
+// Charge takes n events from the fleet's allowances, or refuses them all.
+func (h *Hold) Charge(n int) *Refusal {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
 	if ref := h.a.allowed(h.name, h.fleet, h.a.now()); ref != nil {
@@ -125,8 +149,8 @@ func (h *hold) charge(n int) *refusal {
 	return nil
 }
 
-// refund gives the events back: they were not taken after all.
-func (h *hold) refund() {
+// Refund gives the events back: they were not taken after all.
+func (h *Hold) Refund() {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
 	h.fleet.quota.tokens += float64(h.events)
@@ -139,8 +163,8 @@ func (h *hold) refund() {
 	h.events = 0
 }
 
-// release gives everything back, once.
-func (h *hold) release() {
+// Release gives everything back, once.
+func (h *Hold) Release() {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
 	if h.released {
@@ -156,10 +180,10 @@ func (h *hold) release() {
 }
 
 // allowed asks the quota and the backlog. The caller holds the lock.
-func (a *admission) allowed(name string, f *fleet, now time.Time) *refusal {
-	if q := a.quotas.of(name); q.rate > 0 {
-		if f.quota.fill(now, q.rate, q.burst); f.quota.tokens <= 0 {
-			wait := f.quota.wait(q.rate)
+func (a *Admission) allowed(name string, f *fleet, now time.Time) *Refusal {
+	if q := a.quotas.of(name); q.Rate > 0 {
+		if f.quota.fill(now, q.Rate, q.Burst); f.quota.tokens <= 0 {
+			wait := f.quota.wait(q.Rate)
 			return quotaSpent(q, a.spread(wait)).within(wait)
 		}
 	}
@@ -181,22 +205,22 @@ func (a *admission) allowed(name string, f *fleet, now time.Time) *refusal {
 
 // spread rounds up to whole seconds, at least one, and adds up to half again and
 // at least up to two, so that those refused do not come back in one wave.
-func (a *admission) spread(d time.Duration) time.Duration {
+func (a *Admission) spread(d time.Duration) time.Duration {
 	whole := int((max(time.Second, min(d, maxRetryAfter)) + time.Second - 1) / time.Second)
 	return time.Duration(whole+int(a.jitter()*float64(max(3, whole/2+1)))) * time.Second
 }
 
 const maxRetryAfter = time.Minute
 
-// pressure takes a new measurement of the backlog, and forgets idle fleets.
-func (a *admission) pressure(b backlog) {
+// Measured takes a new measurement of the backlog, and forgets idle fleets.
+func (a *Admission) Measured(b Backlog) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.backlog, a.fresh = b, a.flying
 	a.sweep()
 }
 
-func (a *admission) sweep() {
+func (a *Admission) sweep() {
 	now := a.now()
 	a.active = 0
 	for name, f := range a.fleets {
@@ -210,55 +234,54 @@ func (a *admission) sweep() {
 }
 
 // full tells whether forgetting the fleet would give it nothing.
-func (f *fleet) full(q quota, now time.Time) bool {
-	if q.rate > 0 {
-		f.quota.fill(now, q.rate, q.burst)
+func (f *fleet) full(q Quota, now time.Time) bool {
+	if q.Rate > 0 {
+		f.quota.fill(now, q.Rate, q.Burst)
 	}
-	return q.rate == 0 || f.quota.tokens >= q.burst
+	return q.Rate == 0 || f.quota.tokens >= q.Burst
 }
 
-// state of a fleet's quota, for the RateLimit fields. ok is false without one.
-func (a *admission) quotaOf(name string) (q quota, left float64, ok bool) {
-	if q = a.quotas.of(name); q.rate == 0 {
+// QuotaOf is the state of a fleet's quota, for the RateLimit fields. ok is false without one.
+func (a *Admission) QuotaOf(name string) (q Quota, left float64, ok bool) {
+	if q = a.quotas.of(name); q.Rate == 0 {
 		return q, 0, false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if f := a.fleets[name]; f != nil {
-		f.quota.fill(a.now(), q.rate, q.burst)
+		f.quota.fill(a.now(), q.Rate, q.Burst)
 		return q, max(0, f.quota.tokens), true
 	}
-	return q, q.burst, true
+	return q, q.Burst, true
 }
 
-// inFlight is what is held now.
-func (a *admission) inFlight() (requests, bytes int) {
+// InFlight is what is held now.
+func (a *Admission) InFlight() Load {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.requests, a.bytes
+	return Load{Requests: a.requests, Bytes: a.bytes, Events: a.flying}
 }
 
-// takesNothing tells whether the backlog stops everything now.
-func (a *admission) takesNothing() bool {
+// TakesNothing tells whether the backlog stops everything now.
+func (a *Admission) TakesNothing() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.backlog.ahead(a.fresh).state == stopped
 }
 
-// more tells whether there are requests beside these n.
-func (a *admission) more(n int) bool {
+// More tells whether there are requests beside these n.
+func (a *Admission) More(n int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.requests > n
 }
 
 // within says how soon there may be room.
-func (r *refusal) within(d time.Duration) *refusal {
-	r.soon = d
+func (r *Refusal) within(d time.Duration) *Refusal {
+	r.Soon = d
 	return r
 }
 
-func tooMany(name, title, detail string, after time.Duration, extra map[string]any) *refusal {
-	return &refusal{name: name, status: http.StatusTooManyRequests, title: title,
-		detail: detail + ": nothing of this request was taken", after: after, extra: extra}
+func tooMany(name, title, detail string, after time.Duration, extra map[string]any) *Refusal {
+	return &Refusal{Name: name, Title: title, Detail: detail + ": nothing of this request was taken", After: after, Extra: extra}
 }

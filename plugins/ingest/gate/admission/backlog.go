@@ -1,4 +1,4 @@
-package gate
+package admission
 
 import (
 	"fmt"
@@ -14,11 +14,11 @@ const (
 	stopped               // takes nothing
 )
 
-// pressureLimits are the bounds of the backlog.
-type pressureLimits struct {
-	records int
-	age     time.Duration
-	resume  float64 // flow again below this part of the bounds
+// Bounds are those of the backlog.
+type Bounds struct {
+	Records int
+	Age     time.Duration
+	Resume  float64 // flow again below this part of the bounds
 }
 
 // overrun is how far above a bound the gate stops altogether, in case that the
@@ -38,18 +38,18 @@ type reading struct {
 	watched time.Duration // for how long the drain was measured
 }
 
-// backlog is the latest reading, and what follows from it.
-type backlog struct {
+// Backlog is the latest reading, and what follows from it.
+type Backlog struct {
 	reading
 	state  intake
-	limits pressureLimits
+	limits Bounds
 }
 
 // next moves the state along with a new reading. Between the resume point and
 // the bound the state stays what it was, so that it does not flap.
-func (b backlog) next(r reading, l pressureLimits) backlog {
-	fill := float64(r.records) / float64(l.records)
-	if age := float64(r.age) / float64(l.age); age > fill {
+func (b Backlog) next(r reading, l Bounds) Backlog {
+	fill := float64(r.records) / float64(l.Records)
+	if age := float64(r.age) / float64(l.Age); age > fill {
 		fill = age
 	}
 	state := b.state
@@ -58,22 +58,22 @@ func (b backlog) next(r reading, l pressureLimits) backlog {
 		state = stopped
 	case fill >= 1:
 		state = max(state, pressed)
-	case fill < l.resume:
+	case fill < l.Resume:
 		state = flowing
 	case state == stopped:
 		state = pressed // below the bound again: let the shares through
 	}
-	return backlog{reading: r, state: state, limits: l}
+	return Backlog{reading: r, state: state, limits: l}
 }
 
 // ahead is the backlog with what has come in since the reading: a burst is
 // noticed before the next one.
-func (b backlog) ahead(events int) backlog {
-	if b.limits.records == 0 { // not measured
+func (b Backlog) ahead(events int) Backlog {
+	if b.limits.Records == 0 { // not measured
 		return b
 	}
 	b.records += events
-	switch fill := float64(b.records) / float64(b.limits.records); {
+	switch fill := float64(b.records) / float64(b.limits.Records); {
 	case fill >= overrun:
 		b.state = stopped
 	case fill >= 1:
@@ -90,13 +90,13 @@ const (
 )
 
 // admitted is how many events a second may come in while pressed.
-func (b backlog) admitted() float64 { return drained * b.drain }
+func (b Backlog) admitted() float64 { return drained * b.drain }
 
 // relief is how long it takes, at the measured drain, to be below the resume
 // point again.
-func (b backlog) relief() time.Duration {
-	over := float64(b.records) - b.limits.resume*float64(b.limits.records)
-	wait := b.age - time.Duration(b.limits.resume*float64(b.limits.age)) // a queue of that age shortens by as much
+func (b Backlog) relief() time.Duration {
+	over := float64(b.records) - b.limits.Resume*float64(b.limits.Records)
+	wait := b.age - time.Duration(b.limits.Resume*float64(b.limits.Age)) // a queue of that age shortens by as much
 	if over <= 0 {
 		return max(wait, time.Second)
 	}
@@ -110,26 +110,26 @@ func (b backlog) relief() time.Duration {
 	return max(wait, seconds(over/b.drain), time.Second)
 }
 
-func backlogFull(b backlog, after time.Duration) *refusal {
+func backlogFull(b Backlog, after time.Duration) *Refusal {
 	detail := fmt.Sprintf("processing (%s) is %d events and %s behind, of %d and %s that it may be", b.group,
-		b.records, b.age.Round(time.Second), b.limits.records, b.limits.age)
+		b.records, b.age.Round(time.Second), b.limits.Records, b.limits.Age)
 	return tooMany("backlog-full", "Processing is behind", detail, after, map[string]any{
-		"limit": b.limits.records, "behind": b.records, "behind_seconds": int(b.age.Seconds()),
-		"limit_seconds": int(b.limits.age.Seconds()), "drained_per_second": int(b.drain)})
+		"limit": b.limits.Records, "behind": b.records, "behind_seconds": int(b.age.Seconds()),
+		"limit_seconds": int(b.limits.Age.Seconds()), "drained_per_second": int(b.drain)})
 }
 
-func quotaSpent(q quota, after time.Duration) *refusal {
+func quotaSpent(q Quota, after time.Duration) *Refusal {
 	return tooMany("quota-exceeded", "The fleet's quota is used up",
-		fmt.Sprintf("the fleet may send %g events a second, and %g at once", q.rate, q.burst), after,
-		map[string]any{"limit": q.rate, "burst": q.burst, "unit": "events per second"})
+		fmt.Sprintf("the fleet may send %g events a second, and %g at once", q.Rate, q.Burst), after,
+		map[string]any{"limit": q.Rate, "burst": q.Burst, "unit": "events per second"})
 }
 
-func inFlightFull(what string, limit int, after time.Duration) *refusal {
+func inFlightFull(what string, limit int, after time.Duration) *Refusal {
 	return tooMany("too-many-in-flight", "Too much is in flight",
 		fmt.Sprintf("the bound of %d %s in flight is reached", limit, what), after, map[string]any{"limit": limit, "unit": what})
 }
 
-func fleetFull(what string, held int, after time.Duration) *refusal {
+func fleetFull(what string, held int, after time.Duration) *Refusal {
 	return tooMany("fleet-in-flight", "The fleet has too much in flight",
 		fmt.Sprintf("the fleet holds its share of what may be in flight, %d %s", held, what), after, map[string]any{"held": held, "unit": what})
 }

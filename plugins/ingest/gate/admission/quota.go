@@ -1,4 +1,4 @@
-package gate
+package admission
 
 import "time"
 
@@ -46,21 +46,21 @@ type fleet struct {
 	share    bucket // of the drain, while the log's readers are behind
 }
 
-// quota is the allowance of a fleet.
-type quota struct {
-	rate  float64 // events a second; 0: no bound
-	burst float64
+// Quota is the allowance of a fleet.
+type Quota struct {
+	Rate  float64 // events a second; 0: no bound
+	Burst float64
 }
 
-// quotas are the default allowance and those of fleets that differ.
-type quotas struct {
-	all   quota
-	named map[string]quota
+// Quotas are the default allowance and those of fleets that differ.
+type Quotas struct {
+	All   Quota
+	Named map[string]Quota
 }
 
-func (q quotas) of(fleet string) quota {
-	if own, ok := q.named[fleet]; ok {
+func (q Quotas) of(fleet string) Quota {
+	if own, ok := q.Named[fleet]; ok {
 		return own
 	}
-	return q.all
+	return q.All
 }
