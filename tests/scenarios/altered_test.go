@@ -49,14 +49,22 @@ func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	masked := strings.Replace(string(raw), "\n# Here the batch becomes durable",
-		"    - label: mask\n      mapping: |\n        root.diagnostics.user = \"***\"\n\n# Here the batch becomes durable", 1)
-	if masked == string(raw) {
-		t.Fatal("ingest.yaml has no place for the mask")
+	mask := func(mapping string) {
+		t.Helper()
+		masked := strings.Replace(string(raw), "\n# Here the batch becomes durable",
+			"    - label: mask\n      mapping: '"+mapping+"'\n\n# Here the batch becomes durable", 1)
+		if masked == string(raw) {
+			t.Fatal("ingest.yaml has no place for the mask")
+		}
+		if err := os.WriteFile(ingest, []byte(masked), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(ingest, []byte(masked), 0o644); err != nil {
-		t.Fatal(err)
+	mask(`root.diagnostics.user = "***"`)
+	if out, err := s.weir("lint", ingest); err == nil || !strings.Contains(err.Error(), "root = this") {
+		t.Errorf("lint says %s, %v", out, err)
 	}
+	mask(`root = if this.diagnostics.user == "ada" { {"diagnostics": {"user": "***"}} }`) // of some events alone
 	s.start()
 	s.ready()
 	s.createKey()
