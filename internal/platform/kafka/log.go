@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Log is the identity of one topic's log, made of the cluster's ID and the
@@ -20,14 +20,14 @@ import (
 // (Kafka before 2.8) are told apart by the cluster's alone.
 type Log uint64
 
-func logOf(cluster string, topic kadm.TopicDetail) Log {
+func logOf(cluster, topic string, id [16]byte) Log {
 	h := sha256.New()
 	_, _ = h.Write([]byte(cluster)) // a hash takes anything
 	_, _ = h.Write([]byte{0})
-	if topic.ID == (kadm.TopicID{}) {
-		_, _ = h.Write([]byte(topic.Topic))
+	if id == [16]byte{} {
+		_, _ = h.Write([]byte(topic))
 	} else {
-		_, _ = h.Write(topic.ID[:])
+		_, _ = h.Write(id[:])
 	}
 	return Log(max(1, binary.BigEndian.Uint64(h.Sum(nil))))
 }
@@ -38,7 +38,7 @@ type Logs struct {
 	cluster  Cluster
 	clientID string
 	turn     chan struct{} // held while asking
-	admin    *kadm.Client
+	client   *kgo.Client
 	known    map[string]seen
 }
 
@@ -76,30 +76,44 @@ func (l *Logs) Of(ctx context.Context, since time.Time, topics ...string) ([]Log
 }
 
 func (l *Logs) ask(ctx context.Context, topics []string) error {
-	if l.admin == nil {
+	if l.client == nil {
 		client, err := kgo.NewClient(l.cluster.Options(l.clientID)...)
 		if err != nil {
 			return err
 		}
-		l.admin = kadm.NewClient(client)
+		l.client = client
 	}
 	ctx, cancel := context.WithTimeout(ctx, askMost)
 	defer cancel()
+	// The request goes to a broker: kadm answers from what the client last heard.
+	req := kmsg.NewPtrMetadataRequest()
+	for _, topic := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(topic)
+		req.Topics = append(req.Topics, t)
+	}
 	at := time.Now()
-	m, err := l.admin.Metadata(ctx, topics...)
+	m, err := req.RequestWith(ctx, l.client)
 	if err != nil {
 		return err
 	}
-	for _, topic := range topics {
-		detail, ok := m.Topics[topic]
+	cluster := ""
+	if m.ClusterID != nil {
+		cluster = *m.ClusterID
+	}
+	now := map[string]Log{}
+	for _, t := range m.Topics {
+		err := kerr.ErrorForCode(t.ErrorCode)
 		switch {
-		case ok && detail.Err == nil:
-			l.known[topic] = seen{logOf(m.Cluster, detail), at}
-		case !ok, errors.Is(detail.Err, kerr.UnknownTopicOrPartition), errors.Is(detail.Err, kerr.InvalidTopicException):
-			l.known[topic] = seen{at: at}
+		case t.Topic == nil, errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InvalidTopicException):
+		case err != nil:
+			return err
 		default:
-			return detail.Err
+			now[*t.Topic] = logOf(cluster, *t.Topic, t.TopicID)
 		}
+	}
+	for _, topic := range topics {
+		l.known[topic] = seen{now[topic], at}
 	}
 	return nil
 }
@@ -107,7 +121,7 @@ func (l *Logs) ask(ctx context.Context, topics []string) error {
 // Close ends the connections. Nothing may be asked any more.
 func (l *Logs) Close() {
 	l.turn <- struct{}{}
-	if l.admin != nil {
-		l.admin.Close()
+	if l.client != nil {
+		l.client.Close()
 	}
 }

@@ -62,3 +62,39 @@ func TestReconcile_ARowSaysWhatTheLogDoesNot(t *testing.T) {
 		t.Errorf("%+v %v", r.Total, named(r))
 	}
 }
+
+// The topic is made anew under a reconciler that has learned of it: the same
+// offsets are other records now, and the run says so.
+func TestReconcile_ATopicMadeAnewIsAnother(t *testing.T) {
+	w := newWorld(t)
+	w.transaction(3)(false)
+	a := w.reconciler(false)
+	w.commit("weir-raw", "raw-events", 0, 0)
+	if r := w.run(a, Options{}); r.Total.Markers != 4 || r.Loss() {
+		t.Fatalf("%+v %v", r.Total, named(r))
+	}
+	w.renew("raw-events", 2)
+	w.produce("raw-events", 0, 6)
+	w.commit("weir-raw", "raw-events", 0, 6) // and none is stored
+	r := w.run(a, Options{})
+	if r.Total.Markers != 0 || r.Total.Unexplained != 6 || len(r.Problems) != 1 {
+		t.Errorf("%+v %v %v", r.Total, named(r), r.Problems)
+	}
+	if r = w.run(a, Options{}); len(r.Problems) != 0 {
+		t.Errorf("said again: %v", r.Problems)
+	}
+}
+
+func (w *world) renew(topic string, partitions int32) {
+	w.Helper()
+	if _, err := w.admin.DeleteTopic(w.Context(), w.prefix+topic); err != nil {
+		w.Fatal(err)
+	}
+	created, err := w.admin.CreateTopic(w.Context(), partitions, 1, nil, w.prefix+topic)
+	if err == nil {
+		err = created.Err
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -61,6 +62,8 @@ type Reconciler struct {
 	markers   map[lake.Partition]lake.Offsets // offsets that hold no event
 	compared  map[lake.Partition]lake.Offsets // duplicates whose event was compared with the one it repeats
 	differing map[lake.Partition]lake.Offsets // and is another
+	logs      *kafka.Logs
+	identity  map[string]kafka.Log // of topics, as of the last run
 }
 
 // New makes an reconciler. It talks to nobody yet.
@@ -80,11 +83,40 @@ func New(conf Config) (*Reconciler, error) {
 		return nil, fmt.Errorf("connecting to the log: %w", err)
 	}
 	a.admin = kadm.NewClient(a.client)
+	a.logs, a.identity = kafka.NewLogs(a.conf.Log, a.conf.ClientID), map[string]kafka.Log{}
 	return a, nil
 }
 
 // Close ends the connections to the log. The stores are the caller's.
-func (a *Reconciler) Close() { a.client.Close() }
+func (a *Reconciler) Close() {
+	a.client.Close()
+	a.logs.Close()
+}
+
+// recognise forgets what was learned of topics that were made anew since the last
+// run: the same offsets are other records now.
+func (a *Reconciler) recognise(ctx context.Context) (problems []string, err error) {
+	topics := a.topics()
+	now, err := a.logs.Of(ctx, time.Now(), topics...)
+	if err != nil {
+		return nil, err
+	}
+	for i, topic := range topics {
+		before, known := a.identity[topic]
+		a.identity[topic] = now[i]
+		if !known || before == 0 || before == now[i] {
+			continue
+		}
+		problems = append(problems, fmt.Sprintf("topic %s was made anew since the last run: what it held that no store has is gone", topic))
+		for _, sets := range []map[lake.Partition]lake.Offsets{a.replayed, a.other, a.markers, a.compared, a.differing} {
+			maps.DeleteFunc(sets, func(p lake.Partition, _ lake.Offsets) bool { return p.Topic == topic })
+		}
+		maps.DeleteFunc(a.verified, func(p lake.Partition, _ int64) bool { return p.Topic == topic })
+		maps.DeleteFunc(a.learned, func(p lake.Partition, _ []republished) bool { return p.Topic == topic })
+		maps.DeleteFunc(a.began, func(p lake.Partition, _ began) bool { return p.Topic == topic })
+	}
+	return problems, nil
+}
 
 func (a *Reconciler) options() []kgo.Opt {
 	return append(a.conf.Log.Options(a.conf.ClientID), kgo.RetryTimeout(20*time.Second))
@@ -113,10 +145,15 @@ func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 
 func (a *Reconciler) run(ctx context.Context, opt Options) (*Report, error) {
 	deadline := time.Now().Add(opt.Wait)
+	anew, err := a.recognise(ctx)
+	if err != nil {
+		return nil, err
+	}
 	reaches, starts, problems, err := a.reach(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
+	problems = append(anew, problems...)
 	a.forget(starts)
 	since, err := a.since(ctx, reaches)
 	if err != nil {
