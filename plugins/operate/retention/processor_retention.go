@@ -189,7 +189,7 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources, list lifec
 		return nil, err
 	}
 	m := res.Metrics()
-	return &processor{
+	r := &processor{
 		config: c, list: list, res: res,
 		rows:      m.NewCounter("weir_retention_removed_rows_total", "store"),
 		objects:   m.NewCounter("weir_retention_removed_objects_total", "store"),
@@ -200,7 +200,10 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources, list lifec
 		held:      m.NewGauge("weir_retention_held_fleets"),
 		failing:   m.NewGauge("weir_retention_failing_stores"),
 		succeeded: m.NewGauge("weir_retention_last_success_seconds"),
-	}, nil
+	}
+	r.held.Set(0)
+	r.failing.Set(0) // of this process's runs: there was none yet
+	return r, nil
 }
 
 // Process does one run, and makes its report the message. What the report says
