@@ -169,6 +169,7 @@ schema_validate and event_log is tried on a sample event.
 			&cli.BoolFlag{Name: "labels", Usage: "complain of components without a label"},
 			&cli.BoolFlag{Name: "skip-env-var-check", Usage: "do not complain of variables without a value"},
 			&cli.BoolFlag{Name: "verbose", Usage: "name the files that are right, too"},
+			&cli.BoolFlag{Name: "as-it-is", Usage: "take no values from the standalone profile"},
 		),
 		Action: d.lint,
 	}
@@ -192,8 +193,10 @@ func (d *distribution) lint(c *cli.Context) error {
 	if len(files) == 0 {
 		return usagef("checking configs: there are none at these paths; weir lint configs/streams/*.yaml")
 	}
-	if err := d.useProfile(files); err != nil {
-		return err
+	if !c.Bool("as-it-is") {
+		if err := d.useProfile(files); err != nil {
+			return err
+		}
 	}
 	checker := d.checker(os.LookupEnv)
 	checker.missing = !c.Bool("skip-env-var-check")

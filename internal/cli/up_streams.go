@@ -32,7 +32,7 @@ func (u *upRun) checkConfigs(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := u.engine(ctx, append([]string{"weir", "lint", shared}, streams...)); err != nil {
+	if _, err := u.engine(ctx, append([]string{"weir", "lint", "--as-it-is", shared}, streams...)); err != nil {
 		return fmt.Errorf("checking %s: %w; nothing was started", home, err)
 	}
 	return nil
