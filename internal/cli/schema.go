@@ -174,7 +174,7 @@ func writeReport(w io.Writer, r *schemaReport) error {
 		add("  %s", d)
 	}
 	for _, p := range r.Problems {
-		add("no event would be accepted by it: %s", p)
+		add("it contradicts what every event must be: %s", p)
 	}
 	for _, name := range r.Unready {
 		add("consumer %s has not declared that it reads the next version", name)

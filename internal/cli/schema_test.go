@@ -117,7 +117,7 @@ func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 		{[]string{"check", major, "--registry", "file://../../schemas", "--against", "3"}, 0, []string{"on purpose"}},
 		{[]string{"check", added, "--registry", "file://../../schemas/examples", "--against", "4"}, 0, []string{"breaks with telemetry/4 and is not held to it: it is of major 1, and that of 2"}},
 		{[]string{"check", added, "--data", data}, 0, []string{"is compatible with telemetry/3"}}, // the latest of its own major
-		{[]string{"check", useless, "--data", data}, 1, []string{"no event would be accepted by it: #/properties/metrics/properties/torque/type: metric torque is a number"}},
+		{[]string{"check", useless, "--data", data}, 1, []string{"it contradicts what every event must be: #/properties/metrics/properties/torque/type: metric torque is a number"}},
 		{[]string{"register", useless, "--data", data}, 1, nil},
 		{[]string{"check", major, "--data", filepath.Join(dir, "none")}, 2, nil},
 		{[]string{"check", major, "--nope"}, 2, nil},

@@ -40,7 +40,7 @@ type Report struct {
 	Differences []compat.Difference `json:"differences"` // that break
 	Major       int                 `json:"major"`       // of the candidate
 	OtherMajor  int                 `json:"other_major"` // of what it was compared with, if that is another; such versions are not held to each other
-	Problems    []Problem           `json:"problems"`    // by which no event would be accepted
+	Problems    []Problem           `json:"problems"`    // where it contradicts what every event must be
 	Compatible  bool                `json:"compatible"`
 	Unready     []string            `json:"unready"` // consumers that have not declared the next version
 

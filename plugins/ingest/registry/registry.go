@@ -219,7 +219,7 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 				}
 			}
 			if bad := append(s.compiled.Problems(), s.compiled.unnamed(earlier)...); len(bad) > 0 {
-				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: no event would be accepted by it: %s", inWords(bad))
+				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: it contradicts what every event must be: %s", inWords(bad))
 			}
 		}
 		out, err = insert(ctx, tx, subject, s, hash, versions)
