@@ -149,6 +149,8 @@ type input struct {
 	said     map[string]time.Time // alerts, by ID
 	pending  []event.Alert
 	absent   map[string]bool
+	logs     *kafka.Logs
+	identity map[string]kafka.Log // of topics, as of the last look
 }
 
 func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
@@ -157,7 +159,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		spilled: res.Metrics().NewCounter("weir_spillway_spilled_total", "reason"),
 		gaps:    res.Metrics().NewCounter("weir_spillway_gap_records_total", "group"),
 		turn:    make(chan struct{}, 1), mine: map[partition]bool{}, passed: map[partition]int64{},
-		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{},
+		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{}, identity: map[string]kafka.Log{},
 	}
 	var err error
 	if in.cluster, err = kafka.FromParsed(conf); err != nil {
@@ -229,7 +231,7 @@ func (in *input) Connect(ctx context.Context) error {
 		client.Close()
 		return fmt.Errorf("connecting to the log: %w", in.cluster.Explain(err))
 	}
-	in.member, in.admin = client, kadm.NewClient(client)
+	in.member, in.admin, in.logs = client, kadm.NewClient(client), kafka.NewLogs(in.cluster, in.clientID)
 	return nil
 }
 
@@ -269,6 +271,7 @@ func (in *input) Close(ctx context.Context) error {
 	}
 	if in.member != nil {
 		in.member.Close()
+		in.logs.Close()
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -32,6 +33,9 @@ func (in *input) look(ctx context.Context, now time.Time, mine map[partition]boo
 		if !slices.Contains(topics, p.topic) {
 			topics = append(topics, p.topic)
 		}
+	}
+	if err := in.recognise(ctx, topics); err != nil {
+		return nil, err
 	}
 	starts, err := in.admin.ListStartOffsets(ctx, topics...)
 	if err == nil {
@@ -70,6 +74,24 @@ func (in *input) look(ctx context.Context, now time.Time, mine map[partition]boo
 		found[p] = at
 	})
 	return found, in.expiring(ctx, now, topics, found)
+}
+
+// recognise forgets how far topics went that were made anew since the last look:
+// the same offsets are other records now, and have not been through here.
+func (in *input) recognise(ctx context.Context, topics []string) error {
+	now, err := in.logs.Of(ctx, time.Now(), topics...)
+	if err != nil {
+		return err
+	}
+	for i, topic := range topics {
+		if before := in.identity[topic]; before != 0 && before != now[i] {
+			in.log.Warnf("Topic %s was made anew: what went through the spillway of the old one counts no more", topic)
+			maps.DeleteFunc(in.passed, func(p partition, _ int64) bool { return p.topic == topic })
+			maps.DeleteFunc(in.reported, func(k groupPartition, _ int64) bool { return k.topic == topic })
+		}
+		in.identity[topic] = now[i]
+	}
+	return nil
 }
 
 // committed reads what each group has committed. A group that never was is

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/event"
@@ -328,5 +329,34 @@ func TestSpillway_WhatWasAbortedIsNoRecord(t *testing.T) {
 		l.eventually("the two oldest events", func() bool { return l.committed("spillway", 0) == 6 })
 		l.quiet(s, 2, 2) // and one alert for each group
 		stop()
+	})
+}
+
+// A topic is made anew while the spillway runs: what went through of the old one
+// says nothing of the new records.
+func TestSpillway_ATopicMadeAnewIsAnother(t *testing.T) {
+	onEveryLog(t, 1, func(t *testing.T, l testLog) {
+		l.add(0, 20, 3*time.Hour+50*time.Minute)
+		l.commit("raw", 0, 0)
+		s := newSink()
+		l.run(s, "")
+		l.eventually("20 records", func() bool { r, _ := s.count(); return r >= 20 })
+		if _, err := l.admin.DeleteTopic(t.Context(), l.topic); err != nil {
+			t.Fatal(err)
+		}
+		retention := "14400000"
+		l.eventually("the topic to be made again", func() bool {
+			created, err := l.admin.CreateTopic(t.Context(), 1, 1, map[string]*string{"retention.ms": &retention}, l.topic)
+			return err == nil && created.Err == nil
+		})
+		client, err := kgo.NewClient(l.client.Opts()...) // the other knows the old topic
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		anew := testLog{l.T, l.access, l.topic, client, kadm.NewClient(client)}
+		anew.add(0, 5, 3*time.Hour+50*time.Minute)
+		anew.commit("raw", 0, 0)
+		l.eventually("the new records", func() bool { r, _ := s.count(); return r >= 25 })
 	})
 }
