@@ -249,6 +249,9 @@ func (d *distribution) prepare(c *cli.Context, configs []string) error {
 			}
 		}
 	}
+	if err := refuseRenamed(os.Environ(), known); err != nil {
+		return err
+	}
 	d.told.Do(func() { tellUnknown(c.App.ErrWriter, os.Environ(), known) })
 	runs := c.Command.Name == "run" || c.Command.Name == "streams"
 	if runs {

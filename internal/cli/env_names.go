@@ -98,6 +98,29 @@ func refuseTypos(file string, assignments []envyaml.Assignment, known []string) 
 	return nil
 }
 
+// renamedVariables are names that a weir before read. What they say is not
+// guessed at: one of them kept everything from being deleted.
+func renamedVariables() map[string]string {
+	return map[string]string{
+		"WEIR_MAINTAIN_DRY_RUN":  "WEIR_RETENTION_DRY_RUN",
+		"WEIR_MAINTAIN_INTERVAL": "WEIR_RETENTION_INTERVAL",
+		"WEIR_MAINTAIN_NOW":      "WEIR_RETENTION_NOW",
+		"WEIR_AUDIT_INTERVAL":    "WEIR_RECONCILE_INTERVAL",
+	}
+}
+
+// refuseRenamed refuses an environment that sets a variable by the name that it
+// had before, unless a config at hand reads that.
+func refuseRenamed(environ, known []string) error {
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if now, was := renamedVariables()[name]; was && !slices.Contains(known, name) {
+			return usagef("%s is called %s now, and nothing reads the old name: rename it where it is set", name, now)
+		}
+	}
+	return nil
+}
+
 // tellUnknown names the variables of the environment that look like weir's, and
 // that nothing reads.
 func tellUnknown(w io.Writer, environ, known []string) {

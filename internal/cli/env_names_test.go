@@ -29,6 +29,29 @@ func TestVariables_TyposAreNamedWithWhatWasMeant(t *testing.T) {
 	}
 }
 
+// A renamed variable that kept data from being deleted must not lose its effect
+// with a warning.
+func TestVariables_OldNamesAreRefused(t *testing.T) {
+	known := []string{"WEIR_RETENTION_DRY_RUN"}
+	err := refuseRenamed([]string{"HOME=/", "WEIR_MAINTAIN_DRY_RUN=true"}, known)
+	if err == nil || !strings.Contains(err.Error(), "WEIR_RETENTION_DRY_RUN") || ExitCode(err) != exitUsage {
+		t.Error(err)
+	}
+	if err := refuseRenamed([]string{"WEIR_MAINTAIN_DRY_RUN=true"}, []string{"WEIR_MAINTAIN_DRY_RUN"}); err != nil {
+		t.Error("a config of one's own reads it:", err)
+	}
+	d := &distribution{assets: os.DirFS("../..")}
+	all, err := d.knownVariables(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old, now := range renamedVariables() {
+		if slices.Contains(all, old) || !slices.Contains(all, now) {
+			t.Errorf("%s is not called %s", old, now)
+		}
+	}
+}
+
 // Whatever the program reads is known: a variable that works is never warned of.
 func TestVariables_WhatTheProgramReadsIsKnown(t *testing.T) {
 	d := &distribution{assets: os.DirFS("../..")}
