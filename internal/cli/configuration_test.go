@@ -139,10 +139,10 @@ func collectFile(t *testing.T, d *distribution, name, raw string, get func(strin
 
 // place is the field in which a variable stands.
 type place struct {
-	component       string
-	spec            fieldSpec
-	meaning         string
-	secret, unknown bool
+	component string
+	spec      fieldSpec
+	meaning   string
+	secret    bool
 }
 
 // locate follows a config down to its variables, along the fields of components.

@@ -72,6 +72,9 @@ func TestVariables_WhatTheProgramReadsIsKnown(t *testing.T) {
 		}
 		raw, err := os.ReadFile(path)
 		for _, m := range regexp.MustCompile(`"(WEIR_[A-Z0-9_]+[A-Z0-9])"`).FindAllStringSubmatch(string(raw), -1) {
+			if _, was := renamedVariables()[m[1]]; was {
+				continue
+			}
 			looked++
 			beginning := func(name string) bool { return strings.HasPrefix(name, m[1]+"_") } // put together elsewhere
 			if !slices.Contains(known, m[1]) && !slices.ContainsFunc(known, beginning) {

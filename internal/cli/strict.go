@@ -134,21 +134,6 @@ func choice(name, usage string, of ...string) *cli.StringFlag {
 	}
 }
 
-// choices is a flag that takes some of some words.
-func choices(name, usage string, of ...string) *cli.StringSliceFlag {
-	return &cli.StringSliceFlag{
-		Name: name, Usage: usage + ": " + strings.Join(of, ", "),
-		Action: func(_ *cli.Context, vs []string) error {
-			for _, v := range vs {
-				if err := oneOf(name, v, of); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-}
-
 func oneOf(name, given string, of []string) error {
 	if slices.Contains(of, given) {
 		return nil

@@ -59,16 +59,6 @@ func (k *testLog) commit(group string, each int64) {
 	}
 }
 
-func (k *testLog) ends() (total int64) {
-	k.t.Helper()
-	ends, err := k.admin.ListEndOffsets(k.t.Context(), "raw-events")
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
-	return total
-}
-
 // A gate that starts beside an old backlog knows how old it is.
 func TestAgeOfTheBacklogIsKnownAfterARestart(t *testing.T) {
 	k := newKafka(t)
