@@ -12,7 +12,7 @@ time="2026-11-27T09:38:55Z" level=warning msg="Kafka broker read failed" @servic
 {"@service":"weir","err":"context canceled","label":"log","level":"warning","msg":"Kafka broker read failed","request":"Fetch"}
 `
 	kept := `level=warning msg="Kafka broker read failed" @service=weir addr="127.0.0.1:1" err=EOF request=Fetch
-level=info msg="Taking events at http://127.0.0.1:8080/v1/events" @service=weir
+level=info msg="taking events at http://127.0.0.1:8080/v1/events" @service=weir
 level=error msg="a mapping says that Input type x is now active"
 without an end`
 	var out strings.Builder

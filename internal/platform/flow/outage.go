@@ -56,7 +56,7 @@ func (h *held) WriteBatch(ctx context.Context, batch service.MessageBatch) error
 		var some *service.BatchError
 		if err == nil || errors.As(err, &some) {
 			if !began.IsZero() {
-				h.log.Infof("The %s is back after %s", h.store, time.Since(began).Round(time.Millisecond))
+				h.log.Infof("the %s is back after %s", h.store, time.Since(began).Round(time.Millisecond))
 			}
 			h.up.Set(1)
 			return err
@@ -73,7 +73,7 @@ func (h *held) WriteBatch(ctx context.Context, batch service.MessageBatch) error
 		}
 		if time.Since(said) >= remind {
 			said = time.Now()
-			h.log.Errorf("The %s takes nothing, %d messages wait for it: %v", h.store, len(batch), err)
+			h.log.Errorf("the %s takes nothing, %d messages wait for it: %v", h.store, len(batch), err)
 		}
 		select {
 		case <-ctx.Done():

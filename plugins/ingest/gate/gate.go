@@ -101,7 +101,7 @@ func (g *gate) Connect(ctx context.Context) error {
 		}
 	}
 	if err := g.closeListeners(ctx); err != nil { // left from before a failure
-		g.log.Warnf("Closing a listener that failed: %v", err)
+		g.log.Warnf("closing a listener that failed: %v", err)
 	}
 	srv, err := listenHTTP(ctx, g)
 	if err != nil {
@@ -113,7 +113,7 @@ func (g *gate) Connect(ctx context.Context) error {
 		}
 	}
 	g.server = srv
-	g.log.Infof("Taking events at %s/v1/events", srv.url)
+	g.log.Infof("taking events at %s/v1/events", srv.url)
 	return nil
 }
 
@@ -128,7 +128,7 @@ func (g *gate) openKeys(ctx context.Context) error {
 			Refresh: g.conf.keyRefresh,
 			OnError: func(err error) {
 				g.metrics.keyErrors.Incr(1)
-				g.log.Warnf("Known API keys keep working, new and revoked ones are not noticed: %v", err)
+				g.log.Warnf("known API keys keep working, new and revoked ones are not noticed: %v", err)
 			},
 		})
 	}
@@ -157,7 +157,7 @@ func (g *gate) ReadBatch(ctx context.Context) (service.MessageBatch, service.Ack
 				return batch, ack, nil
 			}
 		case err := <-g.failed:
-			g.log.Errorf("The listener failed and will be opened again: %v", err)
+			g.log.Errorf("the listener failed and will be opened again: %v", err)
 			return nil, nil, service.ErrNotConnected
 		case <-ctx.Done():
 			g.drain()

@@ -54,7 +54,7 @@ func listenGRPC(ctx context.Context, g *gate) (*grpcServer, error) {
 			}
 		}
 	}()
-	g.log.Infof("Taking events over gRPC at %s", l.Addr())
+	g.log.Infof("taking events over gRPC at %s", l.Addr())
 	return s, nil
 }
 

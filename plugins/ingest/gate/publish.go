@@ -183,7 +183,7 @@ func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rej
 			reject(i, errDropped)
 		}
 		if dropped := len(rejected) - before; dropped > 0 && seldom(&g.dropLogged) {
-			g.log.Warnf("A processor between the gate and the log drops events (%d of one request): their devices are told that they are not kept", dropped)
+			g.log.Warnf("a processor between the gate and the log drops events (%d of one request): their devices are told that they are not kept", dropped)
 		}
 	}
 	return rejected
@@ -197,7 +197,7 @@ var errDropped = event.Reject(event.CodeProcessingFailed, "", "a processor of th
 // thousands.
 func (g *gate) logFailure(err error) {
 	if seldom(&g.failureLogged) {
-		g.log.Warnf("Requests cannot be made durable, their clients are told to send again: %v", err)
+		g.log.Warnf("requests cannot be made durable, their clients are told to send again: %v", err)
 	}
 }
 

@@ -85,10 +85,10 @@ func (l *Live) Current(ctx context.Context) (*Set, error) {
 
 func (l *Live) tell(err error) {
 	if err == nil {
-		l.log.Infof("Schemas of %s are fresh again", l.subject)
+		l.log.Infof("schemas of %s are fresh again", l.subject)
 		return
 	}
-	l.log.Warnf("Schemas of %s cannot be refreshed, the last known stay in force: %v", l.subject, err)
+	l.log.Warnf("schemas of %s cannot be refreshed, the last known stay in force: %v", l.subject, err)
 }
 
 func (l *Live) refresh(ctx context.Context) error {
@@ -98,7 +98,7 @@ func (l *Live) refresh(ctx context.Context) error {
 	}
 	l.inForce()
 	if err := l.cache.save(l.subject, l.set.From()); err != nil {
-		l.log.Warnf("Schemas of %s are in force, but a restart without their store would not know them: %v", l.subject, err)
+		l.log.Warnf("schemas of %s are in force, but a restart without their store would not know them: %v", l.subject, err)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (l *Live) inForce() {
 	if l.changed != nil {
 		l.changed(set)
 	}
-	l.log.Infof("Schemas of %s in force: %s", l.subject, set.Ranges())
+	l.log.Infof("schemas of %s in force: %s", l.subject, set.Ranges())
 }
 
 // build makes a set of documents. One version that does not compile keeps the
@@ -129,7 +129,7 @@ func (l *Live) build(docs []document) (*Set, error) {
 		return nil, fmt.Errorf("compiling the schemas of %s: %w", l.subject, errors.Join(append(bad, errNoSchemas)...))
 	}
 	for _, err := range bad {
-		l.log.Errorf("Leaving out a schema: %v", err)
+		l.log.Errorf("leaving out a schema: %v", err)
 	}
 	return NewSet(l.subject, schemas), nil
 }
@@ -141,11 +141,11 @@ func (l *Live) fromCache(cause error) {
 		err = l.set.Use(docs)
 	}
 	if err != nil {
-		l.log.Errorf("Events wait: the schemas of %s cannot be loaded (%v), and there are none from before (%v)", l.subject, cause, err)
+		l.log.Errorf("events wait: the schemas of %s cannot be loaded (%v), and there are none from before (%v)", l.subject, cause, err)
 		return
 	}
 	l.inForce()
-	l.log.Warnf("Beginning with the last known schemas of %s: %v", l.subject, cause)
+	l.log.Warnf("beginning with the last known schemas of %s: %v", l.subject, cause)
 }
 
 // Close stops following, and lets go of the source.

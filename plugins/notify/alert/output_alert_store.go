@@ -201,7 +201,7 @@ func (o *storeOutput) tend(ctx context.Context, store *Store, done chan struct{}
 		if err != nil && ctx.Err() == nil {
 			o.failures.Incr(1)
 			if !failing {
-				o.res.Logger().Warnf("Looking after alerts is tried again: %v", err)
+				o.res.Logger().Warnf("looking after alerts is tried again: %v", err)
 			}
 		}
 		failing = err != nil

@@ -155,7 +155,7 @@ func (w *watch) Read(ctx context.Context) (*service.Message, service.AckFunc, er
 		w.next = w.now().Add(w.interval)
 		if err := w.look(ctx); err != nil {
 			if !w.blind && ctx.Err() == nil {
-				w.log.Warnf("Watching the pipeline is tried again every %s: %v", w.interval, err)
+				w.log.Warnf("watching the pipeline is tried again every %s: %v", w.interval, err)
 			}
 			w.blind = true
 			continue

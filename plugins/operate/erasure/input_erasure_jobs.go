@@ -230,20 +230,20 @@ func (in *input) work(ctx context.Context, r *runner) {
 			continue
 		}
 		if err := r.carry(ctx, e); err != nil && ctx.Err() == nil {
-			in.res.Logger().Warnf("Erasure %s was let go: %v", e.ID, err)
+			in.res.Logger().Warnf("erasure %s was let go: %v", e.ID, err)
 			continue
 		}
 		switch {
 		case e.phase == ended:
 			in.count.Incr(1, string(e.State))
-			in.res.Logger().Infof("Erasure %s has ended: %s", e.ID, e.State)
+			in.res.Logger().Infof("erasure %s has ended: %s", e.ID, e.State)
 			select {
 			case in.receipts <- e:
 			default: // nobody reads them: they are kept
 			}
 		case e.Error != "":
 			in.failures.Incr(1)
-			in.res.Logger().Warnf("Erasure %s: %s", e.ID, e.Error)
+			in.res.Logger().Warnf("erasure %s: %s", e.ID, e.Error)
 		}
 	}
 }

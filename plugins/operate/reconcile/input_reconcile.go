@@ -94,7 +94,7 @@ func Register(env *service.Environment) error {
 	}
 	err := env.RegisterInput("audit", inputSpec().Deprecated(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
-			res.Logger().Warn("The input audit is called reconcile now, and its metrics weir_reconcile_…: rename it in the config")
+			res.Logger().Warn("the input audit is called reconcile now, and its metrics weir_reconcile_…: rename it in the config")
 			return open(conf, res)
 		})
 	if err != nil {
@@ -212,7 +212,7 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 			return nil, nil, fmt.Errorf("writing an alert: %w", err)
 		}
 		in.said = alert.ID
-		in.res.Logger().Errorf("Reconciling: %s", alert.Summary)
+		in.res.Logger().Errorf("reconciling: %s", alert.Summary)
 		return msg, func(context.Context, error) error { return nil }, nil
 	}
 }

@@ -317,13 +317,13 @@ func (in *input) work(ctx context.Context, t tools) {
 		}
 		r := &run{tools: t, job: j, flight: newFlight(j), pace: in.pace(j)}
 		in.running.Set(in.busy.Add(1))
-		r.log.Infof("Replay %s begins, or goes on: %s", j.ID, j.Mode)
+		r.log.Infof("replay %s begins, or goes on: %s", j.ID, j.Mode)
 		if err := r.carry(ctx); err != nil {
-			r.log.Warnf("Replay %s was let go: %v", j.ID, err)
+			r.log.Warnf("replay %s was let go: %v", j.ID, err)
 		}
 		in.running.Set(in.busy.Add(-1))
 		progress, _ := r.flight.state()
-		r.log.Infof("Replay %s is at rest: %d events read, %d published", j.ID, progress.Read, progress.Published)
+		r.log.Infof("replay %s is at rest: %d events read, %d published", j.ID, progress.Read, progress.Published)
 	}
 }
 

@@ -159,7 +159,7 @@ func (r *run) beat(ctx context.Context, stop context.CancelCauseFunc) {
 			return
 		case err != nil:
 			if time.Since(saved) > lease {
-				r.log.Warnf("Replay %s is let go: %v", r.job.ID, err)
+				r.log.Warnf("replay %s is let go: %v", r.job.ID, err)
 				stop(jobs.ErrLost)
 				return
 			}
@@ -176,7 +176,7 @@ func (r *run) beat(ctx context.Context, stop context.CancelCauseFunc) {
 // when it has got nowhere several times in a row.
 func (r *run) work(ctx context.Context) error {
 	if err := r.survey(ctx); err != nil {
-		r.log.Warnf("Replay %s does not know how much there is to read: %v", r.job.ID, err)
+		r.log.Warnf("replay %s does not know how much there is to read: %v", r.job.ID, err)
 	}
 	for failures := 0; ; {
 		before, _ := r.flight.state()
@@ -198,7 +198,7 @@ func (r *run) work(ctx context.Context) error {
 		if failures++; failures >= failuresMax {
 			return err
 		}
-		r.log.Warnf("Replay %s goes on from where it was, after: %v", r.job.ID, err)
+		r.log.Warnf("replay %s goes on from where it was, after: %v", r.job.ID, err)
 		if err := sleep(ctx, time.Second<<failures); err != nil {
 			return err
 		}

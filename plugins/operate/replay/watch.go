@@ -73,7 +73,7 @@ func (w *watcher) watch(ctx context.Context) {
 			return
 		case err != nil:
 			if !failing {
-				w.log.Warnf("Replays keep the pace they have: %v", w.cluster.Explain(err))
+				w.log.Warnf("replays keep the pace they have: %v", w.cluster.Explain(err))
 			}
 			failing = true
 			continue

@@ -85,7 +85,7 @@ func (in *input) recognise(ctx context.Context, topics []string) error {
 	}
 	for i, topic := range topics {
 		if before := in.identity[topic]; before != 0 && before != now[i] {
-			in.log.Warnf("Topic %s was made anew: what went through the spillway of the old one counts no more", topic)
+			in.log.Warnf("topic %s was made anew: what went through the spillway of the old one counts no more", topic)
 			maps.DeleteFunc(in.passed, func(p partition, _ int64) bool { return p.topic == topic })
 			maps.DeleteFunc(in.reported, func(k groupPartition, _ int64) bool { return k.topic == topic })
 		}

@@ -48,7 +48,7 @@ const episode = time.Hour
 func (in *input) unknown(group string) {
 	if !in.absent[group] {
 		in.absent[group] = true
-		in.log.Warnf("Consumer group %s has never committed and has no members: its records are not held for it. Start its stream, or take it off the spillway's list", group)
+		in.log.Warnf("consumer group %s has never committed and has no members: its records are not held for it. Start its stream, or take it off the spillway's list", group)
 	}
 }
 
@@ -69,7 +69,7 @@ func (in *input) noteGaps(p partition, at *position, now time.Time) {
 
 func (in *input) noteGap(p partition, group string, gap run, why string, now time.Time) {
 	in.gaps.Incr(gap.len(), group)
-	in.log.Errorf("Group %s has lost %d records of %s/%d, offsets %d to %d: %s", group, gap.len(), p.topic, p.n, gap.first, gap.limit-1, why)
+	in.log.Errorf("group %s has lost %d records of %s/%d, offsets %d to %d: %s", group, gap.len(), p.topic, p.n, gap.first, gap.limit-1, why)
 	in.say(event.Alert{
 		ID:   event.AlertID(ruleGap, group, p.topic, strconv.Itoa(int(p.n)), strconv.FormatInt(gap.first, 10)),
 		Kind: event.KindPipeline, Rule: ruleGap, Severity: event.SeverityCritical, At: now,

@@ -165,7 +165,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 // ProcessBatch marks the messages of the batch in place.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	if err := p.mark(ctx, batch); err != nil {
-		p.log.Warnf("Detection goes on without what is stored of devices: %v", err)
+		p.log.Warnf("detection goes on without what is stored of devices: %v", err)
 	}
 	return []service.MessageBatch{batch}, nil
 }

@@ -41,7 +41,7 @@ func (p *processor) tend(ctx context.Context) {
 		case <-flush.C:
 			err := p.flush(ctx)
 			if err != nil && flushing {
-				p.log.Warnf("Storing what devices learn is tried again: %v", err)
+				p.log.Warnf("storing what devices learn is tried again: %v", err)
 			}
 			flushing = err == nil
 		case <-evict.C:
@@ -49,12 +49,12 @@ func (p *processor) tend(ctx context.Context) {
 			p.meters.series.Set(p.state.series.Load())
 		case <-erasures.C:
 			if err := p.honour(ctx); err != nil && ctx.Err() == nil {
-				p.log.Warnf("Reading what is erased is tried again: %v", err)
+				p.log.Warnf("reading what is erased is tried again: %v", err)
 			}
 		case <-baseline.C:
 			wait := baselineEvery
 			if err := p.learn(ctx); err != nil && ctx.Err() == nil {
-				p.log.Warnf("Computing baselines is tried again: %v", err)
+				p.log.Warnf("computing baselines is tried again: %v", err)
 				p.meters.baselineFailures.Incr(1)
 				wait = time.Minute
 			}
@@ -131,7 +131,7 @@ func newMeters(res *service.Resources) meters {
 func (p *processor) refresh(ctx context.Context) error {
 	changed, err := p.rules.Refresh(ctx)
 	if changed {
-		p.log.Infof("Loaded %d rules from %s", len(p.rules.Get().Rules), p.rules.path)
+		p.log.Infof("loaded %d rules from %s", len(p.rules.Get().Rules), p.rules.path)
 	}
 	return err
 }
@@ -142,6 +142,6 @@ func (p *processor) tell(err error) {
 		p.meters.rulesValid.Set(1)
 		return
 	}
-	p.log.Errorf("Keeping the old rules: %v", err)
+	p.log.Errorf("keeping the old rules: %v", err)
 	p.meters.rulesValid.Set(0)
 }

@@ -101,7 +101,7 @@ func (p *processor) ask(ctx context.Context, found []delivery, old [][]byte) []c
 			}
 			p.failures.Incr(1)
 			if p.handle.circuit.fail(time.Now()) {
-				p.log.Warnf("The claims store is down (on_error: %s): %v", p.onError(), err)
+				p.log.Warnf("the claims store is down (on_error: %s): %v", p.onError(), err)
 			}
 		}
 		p.up.Set(0)
@@ -132,7 +132,7 @@ func (p *processor) attempt(parent context.Context, claims []claim) error {
 	}
 	p.up.Set(1)
 	if p.handle.circuit.succeed() {
-		p.log.Infof("The claims store is back")
+		p.log.Infof("the claims store is back")
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (p *processor) mark(found []delivery, claims []claim) {
 		default:
 			canonical, _, err := readCoordinates(c.held)
 			if err != nil { // another program wrote the key: as if there were no claim
-				p.log.Errorf("Claiming an event: %v", err)
+				p.log.Errorf("claiming an event: %v", err)
 				found[i].msg.MetaSetMut(event.MetaUnclaimed, "1")
 				unclaimed++
 				continue

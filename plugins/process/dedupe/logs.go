@@ -116,7 +116,7 @@ func (p *processor) identify(ctx context.Context, since time.Time, topics []stri
 			return known, true
 		}
 		if ctx.Err() == nil && !said {
-			p.log.Warnf("Events wait: %v", err)
+			p.log.Warnf("events wait: %v", err)
 			said = true
 		}
 		select {

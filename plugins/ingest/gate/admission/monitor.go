@@ -94,10 +94,10 @@ func (m *Monitor) run() {
 		cancel()
 		switch {
 		case err != nil && !failing:
-			m.log.Warnf("The backlog cannot be measured, the last decision about it stands: %v", m.conf.Cluster.Explain(err))
+			m.log.Warnf("the backlog cannot be measured, the last decision about it stands: %v", m.conf.Cluster.Explain(err))
 			failing = true
 		case err == nil && failing:
-			m.log.Infof("The backlog can be measured again")
+			m.log.Infof("the backlog can be measured again")
 			failing = false
 		}
 		if err != nil {
@@ -117,7 +117,7 @@ func (m *Monitor) apply(r reading) {
 	before := m.last.state
 	m.last = m.last.next(r, m.conf.Bounds)
 	if now := m.last.state; now != before {
-		m.log.Infof("Backlog: %s is %d events and %s behind, draining %.0f a second; the gate %s", r.group, r.records,
+		m.log.Infof("backlog: %s is %d events and %s behind, draining %.0f a second; the gate %s", r.group, r.records,
 			r.age.Round(time.Second), r.drain, map[intake]string{flowing: "takes everything", pressed: "takes less than is drained", stopped: "takes nothing"}[now])
 	}
 	m.m.records.Set(int64(r.records))
