@@ -30,7 +30,7 @@ func (s *Schema) Problems() []Problem {
 		return nil
 	}
 	c := contract{schema: s}
-	if !s.firmware.possible() {
+	if !s.firmware.Possible() {
 		c.add("/"+keywordFirmware, "no version is in %s", s.Firmware)
 	}
 	root := together([]*jsonschema.Schema{s.Library.Schema})

@@ -8,6 +8,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
 	"weir/internal/event"
+	"weir/internal/platform/firmware"
 	"weir/internal/platform/schemadoc"
 	"weir/internal/platform/text"
 )
@@ -63,7 +64,7 @@ func fits(name, v string) (ok bool) {
 	case event.FieldTimestamp:
 		_, ok = text.ParseInstant(v)
 	case event.FieldFirmware:
-		_, ok = parseVersion(v)
+		_, ok = firmware.Parse(v)
 	}
 	return ok
 }

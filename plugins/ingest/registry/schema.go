@@ -11,11 +11,12 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
 	"weir/internal/event"
+	"weir/internal/platform/firmware"
 	"weir/internal/platform/schemadoc"
 )
 
 // keywordFirmware is the keyword of ours that says which firmware versions a
-// schema describes. Its value is a firmwareRange.
+// schema describes. Its value is a firmware.Range.
 const keywordFirmware = "x-weir-firmware"
 
 // Schema is one compiled version of a subject. It is immutable.
@@ -26,7 +27,7 @@ type Schema struct {
 
 	Library *schemadoc.Schema
 
-	firmware firmwareRange
+	firmware firmware.Range
 	metrics  map[string]bool // the names under /metrics that the schema declares
 	fields   map[string]bool // the names that it declares at the top
 }
@@ -50,7 +51,7 @@ func Compile(subject string, version int, raw []byte) (*Schema, error) {
 	}
 	if own.Firmware != nil {
 		s.Firmware = *own.Firmware
-		if s.firmware, err = parseFirmwareRange(s.Firmware); err != nil {
+		if s.firmware, err = firmware.ParseRange(s.Firmware); err != nil {
 			return nil, fmt.Errorf("compiling schema %q: keyword %s: %w", s.Name(), keywordFirmware, err)
 		}
 	}
@@ -68,10 +69,7 @@ func (s *Schema) Name() string { return s.Subject + "/" + strconv.Itoa(s.Version
 
 // Describes tells whether the schema is of a firmware version; one that names
 // no firmware is of none.
-func (s *Schema) Describes(firmware string) bool {
-	v, ok := parseVersion(firmware)
-	return ok && s.firmware.contains(v)
-}
+func (s *Schema) Describes(version string) bool { return s.firmware.ContainsText(version) }
 
 // DeclaresMetric tells whether the schema knows a metric by its name.
 func (s *Schema) DeclaresMetric(name string) bool { return s.metrics[name] }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"weir/internal/event"
+	"weir/internal/platform/firmware"
 )
 
 // Set is the schemas of one subject at one moment. It is immutable, so that a
@@ -40,14 +41,14 @@ func (s *Set) Schemas() []*Schema { return slices.Clone(s.schemas) }
 
 // ForFirmware returns the place among Schemas of a firmware version's schema,
 // -1 if there is none.
-func (s *Set) ForFirmware(firmware []byte) int {
-	if place, ok := (*s.chosen.Load())[string(firmware)]; ok {
+func (s *Set) ForFirmware(version []byte) int {
+	if place, ok := (*s.chosen.Load())[string(version)]; ok {
 		return place
 	}
-	if v, ok := parseVersion(string(firmware)); ok {
+	if v, ok := firmware.Parse(string(version)); ok {
 		for place, schema := range s.schemas {
-			if schema.firmware.contains(v) {
-				s.remember(string(firmware), place)
+			if schema.firmware.Contains(v) {
+				s.remember(string(version), place)
 				return place
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"weir/internal/event"
+	"weir/internal/platform/firmware"
 )
 
 // maxMetrics bounds the series of one device; readings beyond it are not judged.
@@ -149,9 +150,9 @@ func (r relearn) voids(from, to string) bool {
 	case relearnAny:
 		return from != ""
 	case relearnMajor:
-		a, ok1 := parseVersion(from)
-		b, ok2 := parseVersion(to)
-		return from != "" && (!ok1 || !ok2 || a[0] != b[0])
+		a, ok1 := firmware.Parse(from)
+		b, ok2 := firmware.Parse(to)
+		return from != "" && (!ok1 || !ok2 || a.Major() != b.Major())
 	}
 	return false
 }

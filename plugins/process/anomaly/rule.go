@@ -7,9 +7,12 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"weir/internal/platform/firmware"
 )
 
 // Detector is the kind of a rule.
@@ -64,7 +67,7 @@ type Rule struct {
 	For      Duration `yaml:"for"`
 	ClearFor Duration `yaml:"clear_for"`
 
-	firmware firmwareRange
+	firmware firmware.Range // nil: all, also what is no version
 	floors   floors
 }
 
@@ -131,8 +134,10 @@ func (r *Rule) complete() (err error) {
 			}
 		}
 	}
-	if r.firmware, err = parseFirmwareRange(r.Firmware); err != nil {
-		return err
+	if strings.TrimSpace(r.Firmware) != "" {
+		if r.firmware, err = firmware.ParseRange(r.Firmware); err != nil {
+			return err
+		}
 	}
 	switch r.Detector {
 	case Threshold:
@@ -208,9 +213,9 @@ func contains(list []string, s string) bool {
 }
 
 // takes tells whether the rule is about a series.
-func (r *Rule) takes(fleet, device, firmware, metric string) bool {
+func (r *Rule) takes(fleet, device, version, metric string) bool {
 	return matchAny(r.Metrics, metric) && (len(r.Fleets) == 0 || matchAny(r.Fleets, fleet)) &&
-		(len(r.Devices) == 0 || matchAny(r.Devices, device)) && r.firmware.contains(firmware)
+		(len(r.Devices) == 0 || matchAny(r.Devices, device)) && (r.firmware == nil || r.firmware.ContainsText(version))
 }
 
 // matchAny tells whether a name fits one of the globs, which have been checked.

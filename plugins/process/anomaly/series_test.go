@@ -183,7 +183,7 @@ func TestRulesSayWhatIsWrongWithThem(t *testing.T) {
 		`{name: a, detector: zscore, metrics: [m], max: 1}`:                                        "of a threshold only",
 		`{name: a, detector: zscore, metrics: [m], clear: 4}`:                                      "clear <= score",
 		`{name: a, detector: zscore, metrics: [m], severity: bad}`:                                 "severity",
-		`{name: a, detector: zscore, metrics: [m], firmware: ">=x"}`:                               "no version",
+		`{name: a, detector: zscore, metrics: [m], firmware: ">=x"}`:                               "not a version",
 		`{name: a, detector: zscore, metrics: [m], for: soon}`:                                     "no duration",
 		`{name: a, detector: zscore, metrics: [m], frequency: 1}`:                                  "frequency not found",
 		"{name: a, detector: zscore, metrics: [m]}\n  - {name: a, detector: zscore, metrics: [m]}": "two rules",
@@ -199,14 +199,16 @@ func TestRulesTakeTheSeriesTheyName(t *testing.T) {
 	set := NewRuleSet(testRules(t,
 		`{name: all, detector: zscore, metrics: ["*"]}`,
 		`{name: pumps, detector: threshold, metrics: ["*_temp"], devices: ["pump-*"], max: 1}`,
-		`{name: new, detector: threshold, metrics: [cpu_temp], firmware: ">=2.0.0 <3", fleets: [acme], max: 1}`))
+		`{name: new, detector: threshold, metrics: [cpu_temp], firmware: ">=2.0.0 <3 || 4.0.0", fleets: [acme], max: 1}`,
+		`{name: blank, detector: threshold, metrics: [flow], firmware: " ", max: 1}`))
 	for in, want := range map[[4]string]string{
-		{"acme", "pump-1", "2.1.0", "cpu_temp"}:   "all pumps new ",
-		{"acme", "pump-1", "3.0.0", "cpu_temp"}:   "all pumps ",
-		{"other", "pump-1", "2.0", "cpu_temp"}:    "all pumps ",
-		{"acme", "fan-1", "2.9.9", "cpu_temp"}:    "all new ",
-		{"acme", "pump-1", "beta", "flow"}:        "all ",
-		{"acme", "fan-1", "nonsense", "cpu_temp"}: "all ",
+		{"acme", "pump-1", "2.1.0", "cpu_temp"}:     "all pumps new ",
+		{"acme", "pump-1", "3.0.0", "cpu_temp"}:     "all pumps ",
+		{"other", "pump-1", "2.0", "cpu_temp"}:      "all pumps ",
+		{"acme", "fan-1", "2.9.9", "cpu_temp"}:      "all new ",
+		{"acme", "pump-1", "beta", "flow"}:          "all blank ",
+		{"acme", "fan-1", "4.0.0-rc.1", "cpu_temp"}: "all new ",
+		{"acme", "fan-1", "nonsense", "cpu_temp"}:   "all ",
 	} {
 		got := ""
 		for _, r := range set.find(in[0], in[1], in[2], in[3]).rules {
@@ -216,7 +218,7 @@ func TestRulesTakeTheSeriesTheyName(t *testing.T) {
 			t.Errorf("%v: %q, want %q", in, got, want)
 		}
 	}
-	if len(set.selections) > 4 {
-		t.Errorf("%d selections for 4 different ones", len(set.selections))
+	if len(set.selections) > 5 {
+		t.Errorf("%d selections for 5 different ones", len(set.selections))
 	}
 }
