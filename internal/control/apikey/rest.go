@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"weir/internal/platform/httpx"
-	"weir/internal/platform/text"
 )
 
 // Handler serves the administration of keys:
@@ -71,7 +70,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	respond(w, http.StatusOK, map[string]any{"keys": keys})
+	httpx.Answer(w, http.StatusOK, map[string]any{"keys": keys})
 }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +79,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	respond(w, http.StatusOK, key)
+	httpx.Answer(w, http.StatusOK, key)
 }
 
 func (h *rest) create(w http.ResponseWriter, r *http.Request) {
@@ -131,7 +130,7 @@ func (h *rest) answer(w http.ResponseWriter, r *http.Request, text string, key K
 	}
 	h.spread(r.Context())
 	w.Header().Set("Location", "/v1/keys/"+key.ID)
-	respond(w, http.StatusCreated, made{key, text})
+	httpx.Answer(w, http.StatusCreated, made{key, text})
 }
 
 // spread tells the process's own cache. The change is committed: when telling
@@ -152,30 +151,15 @@ func read(w http.ResponseWriter, r *http.Request) (wish, error) {
 	return body, nil
 }
 
-func respond(w http.ResponseWriter, status int, body any) {
-	raw, err := text.JSON(body)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(raw, '\n'))
-}
-
 // fail says what is wrong with the request; what is wrong with the store stays
 // inside, but for the fact.
 func fail(w http.ResponseWriter, err error) {
-	p := httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
-		Detail: "the key store does not answer: try again"}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		p = httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: err.Error()}
+		httpx.NotFound(w, err.Error())
 	case errors.Is(err, ErrInvalid):
-		p = httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()}
+		httpx.Invalid(w, err.Error())
 	default:
-		w.Header().Set("Retry-After", "5")
+		httpx.Unavailable(w, "the key store")
 	}
-	httpx.Write(w, p)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir/internal/platform/httpx"
 )
 
 type api struct {
@@ -98,7 +100,7 @@ func TestRequireScopesRequestsToAFleet(t *testing.T) {
 		if !ok || key == nil {
 			t.Error("no key in the context")
 		}
-		respond(w, 200, map[string]string{"fleet": FleetFrom(r.Context())})
+		httpx.Answer(w, http.StatusOK, map[string]string{"fleet": FleetFrom(r.Context())})
 	}))}
 	for _, c := range []struct {
 		path, key, fleet string

@@ -10,7 +10,6 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
-	"weir/internal/platform/text"
 )
 
 // bodyMost holds the largest group there may be.
@@ -50,7 +49,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	if groups == nil {
 		groups = []*Group{}
 	}
-	respond(w, map[string]any{"groups": groups})
+	httpx.Answer(w, http.StatusOK, map[string]any{"groups": groups})
 }
 
 func (h *rest) put(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +79,7 @@ func (h *rest) put(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	respond(w, kept)
+	httpx.Answer(w, http.StatusOK, kept)
 }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +91,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	respond(w, g)
+	httpx.Answer(w, http.StatusOK, g)
 }
 
 func (h *rest) remove(w http.ResponseWriter, r *http.Request) {
@@ -141,29 +140,15 @@ func Expanding(store *Store, next http.Handler) http.Handler {
 	})
 }
 
-func respond(w http.ResponseWriter, body any) {
-	raw, err := text.JSON(body)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(append(raw, '\n')) // the client has gone
-}
-
 func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrNotFound):
-		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource",
-			Detail: "there is no group of this name; an admin key names the fleet that it belongs to in the parameter fleet"})
+		httpx.NotFound(w, "there is no group of this name; an admin key names the fleet that it belongs to in the parameter fleet")
 	case errors.Is(err, errFull):
 		httpx.Write(w, httpx.Problem{Type: "too-many-groups", Status: http.StatusConflict, Title: "There is no room for another group", Detail: err.Error()})
 	case errors.Is(err, errInvalid):
-		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()})
+		httpx.Invalid(w, err.Error())
 	default:
-		w.Header().Set("Retry-After", "5")
-		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
-			Detail: "the store of groups does not answer: try again"})
+		httpx.Unavailable(w, "the store of groups")
 	}
 }

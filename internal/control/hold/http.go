@@ -8,7 +8,6 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
-	"weir/internal/platform/text"
 )
 
 // bodyMost bounds a request's body.
@@ -82,22 +81,14 @@ func caller(r *http.Request) string {
 }
 
 func answer(w http.ResponseWriter, body any, err error) {
-	var raw []byte
-	if err == nil {
-		raw, err = text.JSON(body)
-	}
 	switch {
 	case err == nil:
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write(append(raw, '\n')) // the client has gone
+		httpx.Answer(w, http.StatusOK, body)
 	case errors.Is(err, ErrNotFound):
-		httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "No such resource", Detail: "this fleet is not held"})
+		httpx.NotFound(w, "this fleet is not held")
 	case errors.Is(err, ErrInvalid):
-		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()})
+		httpx.Invalid(w, err.Error())
 	default:
-		w.Header().Set("Retry-After", "5")
-		httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
-			Detail: "the store of holds does not answer: try again"})
+		httpx.Unavailable(w, "the store of holds")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/httpx"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -64,11 +65,8 @@ type Bounds struct {
 }
 
 // FromParsed reads Fields.
-func FromParsed(conf *service.ParsedConfig) (c Config, err error) {
-	if c.plain, err = conf.FieldBool(fieldPlain); err != nil {
-		return c, err
-	}
-	if c.origins, err = conf.FieldStringList(fieldOrigins); err != nil {
+func FromParsed(parsed *service.ParsedConfig) (c Config, err error) {
+	if err := conf.Read(parsed, fieldPlain, &c.plain, fieldOrigins, &c.origins); err != nil {
 		return c, err
 	}
 	for _, origin := range c.origins {
@@ -76,17 +74,14 @@ func FromParsed(conf *service.ParsedConfig) (c Config, err error) {
 			return c, fmt.Errorf("reading %s: %w", fieldOrigins, err)
 		}
 	}
-	c.TLS, err = tlsFrom(conf.Namespace(fieldTLS))
+	c.TLS, err = tlsFrom(parsed.Namespace(fieldTLS))
 	return c, err
 }
 
-func tlsFrom(conf *service.ParsedConfig) (*TLS, error) {
+func tlsFrom(parsed *service.ParsedConfig) (*TLS, error) {
 	t, auth := &TLS{}, ""
-	for name, to := range map[string]*string{fieldCert: &t.cert, fieldKey: &t.key, fieldCA: &t.clientCA, fieldAuth: &auth} {
-		var err error
-		if *to, err = conf.FieldString(name); err != nil {
-			return nil, err
-		}
+	if err := conf.Read(parsed, fieldCert, &t.cert, fieldKey, &t.key, fieldCA, &t.clientCA, fieldAuth, &auth); err != nil {
+		return nil, err
 	}
 	switch auth {
 	case "optional":

@@ -8,6 +8,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
@@ -40,147 +41,100 @@ type timeouts struct {
 	header, read, ack, idle time.Duration
 }
 
-// fields reads fields one after the other and keeps the first error.
-type fields struct {
-	conf *service.ParsedConfig
-	err  error
+func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
+	l, t := &c.limits, &c.timeouts
+	in := func(object, name string) string { return object + "." + name }
+	if err := conf.Read(parsed,
+		gateFieldAddress, &c.address, gateFieldGRPC, &c.grpcAddress, gateFieldKeys, &c.keys,
+		gateFieldKeyRefresh, conf.Positive(&c.keyRefresh), gateFieldGather, conf.NotNegative(&c.gather), gateFieldUnwritten, &c.unwritten,
+		in(gateFieldLimits, gateFieldMaxBody), conf.Positive(&l.body),
+		in(gateFieldLimits, gateFieldMaxBatch), conf.Positive(&l.batch),
+		in(gateFieldLimits, gateFieldMaxEvent), conf.Positive(&l.event),
+		in(gateFieldLimits, gateFieldMaxDepth), conf.Between(&l.depth, 1, rawjson.MaxDepth),
+		in(gateFieldLimits, gateFieldMaxMetrics), conf.Positive(&l.metrics),
+		in(gateFieldLimits, gateFieldMaxString), conf.Positive(&l.text),
+		in(gateFieldLimits, gateFieldMaxDevices), conf.NotNegative(&l.devices),
+		in(gateFieldLimits, gateFieldMaxInFlight), conf.Positive(&l.inFlight),
+		in(gateFieldLimits, gateFieldMaxInFlightB), conf.Positive(&l.inFlightB),
+		in(gateFieldLimits, gateFieldMaxHeader), conf.Positive(&l.header),
+		in(gateFieldTimeouts, gateFieldTimeoutHeader), conf.Positive(&t.header),
+		in(gateFieldTimeouts, gateFieldTimeoutRead), conf.Positive(&t.read),
+		in(gateFieldTimeouts, gateFieldTimeoutAck), conf.Positive(&t.ack),
+		in(gateFieldTimeouts, gateFieldTimeoutIdle), conf.Positive(&t.idle)); err != nil {
+		return c, err
+	}
+	if l.inFlightB < l.body {
+		return c, fmt.Errorf("reading the gate's limits: %s must be at least %s, or no body of that size could ever come in",
+			gateFieldMaxInFlightB, gateFieldMaxBody)
+	}
+	if c.quotas, err = readQuotas(parsed); err != nil {
+		return c, err
+	}
+	if c.pressure, err = readPressure(parsed.Namespace(gateFieldPressure)); err != nil {
+		return c, err
+	}
+	if c.listen, err = listen.FromParsed(parsed); err != nil {
+		return c, err
+	}
+	if err := conf.Read(parsed, in(gateFieldLimits, gateFieldMaxConns), conf.Positive(&c.listen.Conns),
+		in(gateFieldLimits, gateFieldMaxConnsIP), conf.NotNegative(&c.listen.PerAddress)); err != nil {
+		return c, err
+	}
+	return c, errors.Join(c.listen.Check(c.address), c.listen.Check(c.grpcAddress))
 }
 
-func (f *fields) text(path ...string) string {
-	v, err := f.conf.FieldString(path...)
-	f.keep(err)
-	return v
+func readQuotas(parsed *service.ParsedConfig) (q admission.Quotas, err error) {
+	q.Named = map[string]admission.Quota{}
+	if q.All, err = readQuota(parsed.Namespace(gateFieldQuota)); err != nil {
+		return q, err
+	}
+	list, err := parsed.FieldObjectList(gateFieldQuota, gateFieldQuotaFleets)
+	if err != nil {
+		return q, err
+	}
+	for _, own := range list {
+		var fleet string
+		if err := conf.Read(own, gateFieldQuotaFleet, &fleet); err != nil {
+			return q, err
+		}
+		if q.Named[fleet], err = readQuota(own); err != nil {
+			return q, err
+		}
+		if err := apikey.ValidFleet(fleet); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
 }
 
-func (f *fields) duration(path ...string) time.Duration {
-	v, err := f.conf.FieldDuration(path...)
-	if err == nil && v <= 0 {
-		err = fmt.Errorf("%v must be longer than zero", path)
-	}
-	f.keep(err)
-	return v
-}
-
-// pause is a duration that may be zero.
-func (f *fields) pause(path ...string) time.Duration {
-	v, err := f.conf.FieldDuration(path...)
-	if err == nil && v < 0 {
-		err = fmt.Errorf("%v must not be negative", path)
-	}
-	f.keep(err)
-	return v
-}
-
-func (f *fields) atLeast(least int, path ...string) int {
-	v, err := f.conf.FieldInt(path...)
-	if err == nil && v < least {
-		err = fmt.Errorf("%v must be at least %d", path, least)
-	}
-	f.keep(err)
-	return v
-}
-
-func (f *fields) number(path ...string) float64 {
-	v, err := f.conf.FieldFloat(path...)
-	if err == nil && !(v >= 0) {
-		err = fmt.Errorf("%v must not be negative", path)
-	}
-	f.keep(err)
-	return v
-}
-
-func (f *fields) keep(err error) {
-	if f.err == nil {
-		f.err = err
-	}
-}
-
-func configFromParsed(conf *service.ParsedConfig) (config, error) {
-	f := &fields{conf: conf}
-	limit := func(name string) int { return f.atLeast(1, gateFieldLimits, name) }
-	c := config{
-		address:     f.text(gateFieldAddress),
-		grpcAddress: f.text(gateFieldGRPC),
-		keys:        f.text(gateFieldKeys),
-		keyRefresh:  f.duration(gateFieldKeyRefresh),
-		gather:      f.pause(gateFieldGather),
-		limits: limits{
-			body: limit(gateFieldMaxBody), batch: limit(gateFieldMaxBatch), event: limit(gateFieldMaxEvent),
-			depth: limit(gateFieldMaxDepth), metrics: limit(gateFieldMaxMetrics), text: limit(gateFieldMaxString),
-			devices:  f.atLeast(0, gateFieldLimits, gateFieldMaxDevices),
-			inFlight: limit(gateFieldMaxInFlight), inFlightB: limit(gateFieldMaxInFlightB), header: limit(gateFieldMaxHeader),
-		},
-		timeouts: timeouts{
-			header: f.duration(gateFieldTimeouts, gateFieldTimeoutHeader),
-			read:   f.duration(gateFieldTimeouts, gateFieldTimeoutRead),
-			ack:    f.duration(gateFieldTimeouts, gateFieldTimeoutAck),
-			idle:   f.duration(gateFieldTimeouts, gateFieldTimeoutIdle),
-		},
-		quotas:   f.quotas(),
-		pressure: f.pressure(),
-	}
-	var err error
-	c.listen, err = listen.FromParsed(conf)
-	f.keep(err)
-	c.listen.Conns, c.listen.PerAddress = limit(gateFieldMaxConns), f.atLeast(0, gateFieldLimits, gateFieldMaxConnsIP)
-	c.unwritten, err = conf.FieldBool(gateFieldUnwritten)
-	f.keep(err)
-	if c.limits.depth > rawjson.MaxDepth {
-		f.keep(fmt.Errorf("%s must be at most %d", gateFieldMaxDepth, rawjson.MaxDepth))
-	}
-	if c.limits.inFlightB < c.limits.body {
-		f.keep(fmt.Errorf("%s must be at least %s, or no body of that size could ever come in", gateFieldMaxInFlightB, gateFieldMaxBody))
-	}
-	for _, address := range []string{c.address, c.grpcAddress} {
-		f.keep(c.listen.Check(address))
-	}
-	return c, f.err
-}
-
-func (f *fields) quotas() admission.Quotas {
-	q := admission.Quotas{All: f.quota(gateFieldQuota), Named: map[string]admission.Quota{}}
-	list, err := f.conf.FieldObjectList(gateFieldQuota, gateFieldQuotaFleets)
-	f.keep(err)
-	for _, conf := range list {
-		own := &fields{conf: conf}
-		name := own.text(gateFieldQuotaFleet)
-		q.Named[name] = own.quota()
-		f.keep(own.err)
-		f.keep(apikey.ValidFleet(name))
-	}
-	return q
-}
-
-func (f *fields) quota(path ...string) admission.Quota {
-	q := admission.Quota{Rate: f.number(append(path, gateFieldQuotaRate)...), Burst: f.number(append(path, gateFieldQuotaBurst)...)}
+func readQuota(parsed *service.ParsedConfig) (q admission.Quota, err error) {
+	err = conf.Read(parsed, gateFieldQuotaRate, conf.NotNegative(&q.Rate), gateFieldQuotaBurst, conf.NotNegative(&q.Burst))
 	if q.Burst == 0 {
 		q.Burst = 2 * q.Rate
 	}
-	return q
+	return q, err
 }
 
-func (f *fields) pressure() *admission.Measurement {
-	cluster, err := kafka.FromParsed(f.conf.Namespace(gateFieldPressure))
+// readPressure returns nil where no broker is named: nothing is measured then.
+func readPressure(parsed *service.ParsedConfig) (*admission.Measurement, error) {
+	cluster, err := kafka.FromParsed(parsed)
 	if errors.Is(err, kafka.ErrNoBroker) {
-		return nil
+		return nil, nil
 	}
-	f.keep(err)
-	p := &admission.Measurement{
-		Cluster:  cluster,
-		Topic:    f.text(gateFieldPressure, gateFieldPressureTopic),
-		Interval: f.duration(gateFieldPressure, gateFieldPressureInterval),
-		Bounds: admission.Bounds{
-			Records: f.atLeast(1, gateFieldPressure, gateFieldPressureRecords),
-			Age:     f.duration(gateFieldPressure, gateFieldPressureAge),
-			Resume:  f.number(gateFieldPressure, gateFieldPressureResume),
-		},
+	if err != nil {
+		return nil, err
 	}
-	if p.Groups, err = f.conf.FieldStringList(gateFieldPressure, gateFieldPressureGroups); err == nil && len(p.Groups) == 0 {
-		err = errors.New("backpressure needs at least one group to measure")
+	p := &admission.Measurement{Cluster: cluster}
+	if err := conf.Read(parsed, gateFieldPressureTopic, &p.Topic, gateFieldPressureInterval, conf.Positive(&p.Interval),
+		gateFieldPressureRecords, conf.Positive(&p.Bounds.Records), gateFieldPressureAge, conf.Positive(&p.Bounds.Age),
+		gateFieldPressureResume, conf.Positive(&p.Bounds.Resume), gateFieldPressureGroups, &p.Groups); err != nil {
+		return nil, err
 	}
-	f.keep(err)
-	if p.Bounds.Resume >= 1 || p.Bounds.Resume <= 0 {
-		f.keep(fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume))
+	switch {
+	case len(p.Groups) == 0:
+		return nil, errors.New("backpressure needs at least one group to measure")
+	case p.Bounds.Resume >= 1:
+		return nil, fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume)
 	}
-	return p
+	return p, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/listen"
 	"weir/plugins/ingest/gate/admission"
 )
@@ -116,8 +117,7 @@ func (g *gate) serveContract(w http.ResponseWriter, r *http.Request) int {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return g.refuse(w, wrongMethod("GET, HEAD"))
 	}
-	w.Header().Set("Content-Type", typeJSON)
-	_, _ = w.Write(contract)
+	httpx.Document(w, contract)
 	return http.StatusOK
 }
 
@@ -137,8 +137,7 @@ func (g *gate) serveHealth(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write([]byte(`{"status":"ok"}` + "\n"))
+	httpx.Document(w, []byte(`{"status":"ok"}`+"\n"))
 	return http.StatusOK
 }
 

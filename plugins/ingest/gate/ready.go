@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"weir/internal/platform/httpx"
 )
 
 // readiness remembers whether the gate takes anything at all. It is for load
@@ -62,7 +64,6 @@ func (g *gate) serveReady(w http.ResponseWriter, r *http.Request) int {
 		return g.refuse(w, &refusal{name: "not-ready", status: http.StatusServiceUnavailable, title: "Nothing is taken now",
 			detail: why.name + ": " + why.detail, after: max(why.after, time.Second)})
 	}
-	w.Header().Set("Content-Type", typeJSON)
-	_, _ = w.Write([]byte(`{"status":"ready"}` + "\n"))
+	httpx.Document(w, []byte(`{"status":"ready"}`+"\n"))
 	return http.StatusOK
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/text"
 	"weir/plugins/ingest/registry"
 )
@@ -52,9 +53,9 @@ type support struct {
 	unsupported *service.MetricCounter
 }
 
-func newSupport(conf *service.ParsedConfig, res *service.Resources) (service.Processor, error) {
-	texts, err := conf.FieldStringList(supportFieldVersions)
-	if err != nil {
+func newSupport(parsed *service.ParsedConfig, res *service.Resources) (service.Processor, error) {
+	var texts []string
+	if err := conf.Read(parsed, supportFieldVersions, &texts); err != nil {
 		return nil, err
 	}
 	declared, err := registry.ParseSupports(texts)

@@ -11,6 +11,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/text"
 	"weir/plugins/ingest/registry"
 )
@@ -115,28 +116,14 @@ type validator struct {
 	judges     sync.Pool // *judge, of any rules
 }
 
-func newValidator(conf *service.ParsedConfig, res *service.Resources) (*validator, error) {
+func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*validator, error) {
 	p := &validator{tally: newTally(res.Metrics())}
 	f := registry.Following{Changed: p.tally.loaded}
-	var err error
-	for _, field := range []struct {
-		name string
-		to   *string
-	}{{schemaFieldURL, &f.URL}, {schemaFieldAPIKey, &f.APIKey}, {schemaFieldSubject, &f.Subject}, {schemaFieldCacheDir, &f.CacheDir}} {
-		if *field.to, err = conf.FieldString(field.name); err != nil {
-			return nil, err
-		}
-	}
-	for _, field := range []struct {
-		name string
-		to   *time.Duration
-	}{{schemaFieldRefresh, &f.Every}, {schemaFieldClockAhead, &p.clockAhead}, {schemaFieldLateAfter, &p.lateAfter}} {
-		if *field.to, err = conf.FieldDuration(field.name); err != nil {
-			return nil, err
-		}
-		if *field.to <= 0 {
-			return nil, fmt.Errorf("reading schema_validate: %s must be positive", field.name)
-		}
+	err := conf.Read(parsed, schemaFieldURL, &f.URL, schemaFieldAPIKey, &f.APIKey, schemaFieldSubject, &f.Subject,
+		schemaFieldCacheDir, &f.CacheDir, schemaFieldRefresh, conf.Positive(&f.Every),
+		schemaFieldClockAhead, conf.Positive(&p.clockAhead), schemaFieldLateAfter, conf.Positive(&p.lateAfter))
+	if err != nil {
+		return nil, err
 	}
 	if p.live, err = registry.Follow(f, res); err != nil {
 		return nil, err

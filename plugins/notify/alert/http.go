@@ -192,7 +192,7 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	f, err := parseFilter(ctx, r.URL.Query())
 	if err != nil {
-		httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: err.Error()})
+		httpx.Invalid(w, err.Error())
 		return
 	}
 	alerts, next, err := h.page(ctx, f)

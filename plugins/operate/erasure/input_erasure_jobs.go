@@ -15,6 +15,7 @@ import (
 	"weir/internal/control/hold"
 	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
@@ -123,29 +124,24 @@ type input struct {
 	places *lifecycle.Places
 }
 
-func newInput(conf *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*input, error) {
-	in := &input{res: res, list: list, urls: map[lifecycle.Place]string{}, poll: time.Second, receipts: make(chan *Erasure, 64),
+func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*input, error) {
+	in := &input{res: res, list: list, poll: time.Second, receipts: make(chan *Erasure, 64),
 		count:    res.Metrics().NewCounter("weir_erasure_ended_total", "state"),
 		failures: res.Metrics().NewCounter("weir_erasure_failures_total"),
 		overdue:  res.Metrics().NewGauge("weir_erasure_overdue_jobs"),
 	}
-	var err error
-	for name, place := range map[string]lifecycle.Place{erasureFieldControl: lifecycle.Control, erasureFieldRaw: lifecycle.Raw,
-		erasureFieldDeadLetter: lifecycle.DeadLetters, erasureFieldRollups: lifecycle.Rollups} {
-		if in.urls[place], err = conf.FieldString(name); err != nil {
-			return nil, err
-		}
+	var control, raw, deadLetter, rollups string
+	err := conf.Read(parsed, erasureFieldControl, &control, erasureFieldRaw, &raw, erasureFieldDeadLetter, &deadLetter,
+		erasureFieldRollups, &rollups, erasureFieldSettle, &in.settle, erasureFieldLog, &in.log, erasureFieldClaims, &in.claims)
+	if err != nil {
+		return nil, err
 	}
-	for name, to := range map[string]*time.Duration{erasureFieldSettle: &in.settle, erasureFieldLog: &in.log, erasureFieldClaims: &in.claims} {
-		if *to, err = conf.FieldDuration(name); err != nil {
-			return nil, err
-		}
-	}
+	in.urls = map[lifecycle.Place]string{lifecycle.Control: control, lifecycle.Raw: raw, lifecycle.DeadLetters: deadLetter, lifecycle.Rollups: rollups}
 	if in.settle < lake.EraseSettle {
 		return nil, fmt.Errorf("field %s: expected %s or more: a writer may need as long to know of a tombstone", erasureFieldSettle, lake.EraseSettle)
 	}
-	if conf.Contains(erasureFieldUpcast) {
-		if in.upcast, err = conf.FieldBloblang(erasureFieldUpcast); err != nil {
+	if parsed.Contains(erasureFieldUpcast) {
+		if in.upcast, err = parsed.FieldBloblang(erasureFieldUpcast); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/plugins/store/lake"
 )
@@ -119,7 +120,7 @@ type input struct {
 	said       string    // the ID of the last alert
 }
 
-func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
+func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
 	m := res.Metrics()
 	in := &input{
 		res:  res,
@@ -127,25 +128,13 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		unexplained: m.NewGauge("weir_reconcile_unexplained_events"), differing: m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),
 	}
 	var err error
-	if in.conf.Log, err = kafka.FromParsed(conf); err != nil {
+	if in.conf.Log, err = kafka.FromParsed(parsed); err != nil {
 		return nil, fmt.Errorf("reading reconcile: %w", err)
 	}
-	if in.conf.Topics, err = conf.FieldStringList(reconcileFieldTopics); err != nil {
-		return nil, err
-	}
-	for field, to := range map[string]*string{
-		reconcileFieldClientID: &in.conf.ClientID, reconcileFieldRaw: &in.raw, reconcileFieldDeadLetter: &in.deadLetter,
-		reconcileFieldDeadLetterTopic: &in.conf.DeadLetterTopic,
-		reconcileFieldRawGroup:        &in.conf.RawGroup, reconcileFieldDeadLetterGroup: &in.conf.DeadLetterGroup,
-	} {
-		if *to, err = conf.FieldString(field); err != nil {
-			return nil, err
-		}
-	}
-	if in.interval, err = conf.FieldDuration(reconcileFieldInterval); err != nil {
-		return nil, err
-	}
-	if in.wait, err = conf.FieldDuration(reconcileFieldWait); err != nil {
+	if err := conf.Read(parsed, reconcileFieldTopics, &in.conf.Topics, reconcileFieldClientID, &in.conf.ClientID,
+		reconcileFieldRaw, &in.raw, reconcileFieldDeadLetter, &in.deadLetter, reconcileFieldDeadLetterTopic, &in.conf.DeadLetterTopic,
+		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
+		reconcileFieldInterval, &in.interval, reconcileFieldWait, &in.wait); err != nil {
 		return nil, err
 	}
 	return in, nil

@@ -22,6 +22,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/recount"
@@ -194,41 +195,27 @@ type input struct {
 	release []func()
 }
 
-func newInput(conf *service.ParsedConfig, res *service.Resources, from sources) (*input, error) {
+func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources) (*input, error) {
 	in := &input{res: res, from: from, parcels: make(chan *parcel), poll: time.Second,
 		published: res.Metrics().NewCounter("weir_replay_events_total", "mode", "outcome"),
 		running:   res.Metrics().NewGauge("weir_replay_running_jobs"),
 		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
 	}
-	var err error
-	for name, to := range map[string]*string{replayFieldControl: &in.control, replayFieldRaw: &in.raw,
-		replayFieldDeadLetter: &in.deadLetter, replayFieldRollups: &in.rollups, replayFieldTopic: &in.topic, replayFieldLive: &in.live,
-		replayFieldSchemas: &in.schemas} {
-		if *to, err = conf.FieldString(name); err != nil {
-			return nil, err
-		}
-	}
-	for name, to := range map[string]*int{replayFieldConcurrency: &in.concurrency, replayFieldRate: &in.rate, replayFieldBatchSize: &in.batch, replayFieldBehind: &in.behind} {
-		if *to, err = conf.FieldInt(name); err != nil {
-			return nil, err
-		}
-		if *to < 1 {
-			return nil, fmt.Errorf("field %s: expected at least 1", name)
-		}
-	}
-	if in.settle, err = conf.FieldDuration(replayFieldSettle); err != nil {
-		return nil, err
-	}
-	if conf.Contains(replayFieldUpcast) {
-		if in.upcast, err = conf.FieldBloblang(replayFieldUpcast); err != nil {
-			return nil, err
-		}
-	}
-	if in.cluster, err = kafka.FromParsed(conf); err != nil && !errors.Is(err, kafka.ErrNoBroker) {
-		return nil, err
-	}
-	items, err := conf.FieldStringList(replayFieldGroups)
+	var items []string
+	err := conf.Read(parsed, replayFieldControl, &in.control, replayFieldRaw, &in.raw, replayFieldDeadLetter, &in.deadLetter,
+		replayFieldRollups, &in.rollups, replayFieldTopic, &in.topic, replayFieldLive, &in.live, replayFieldSchemas, &in.schemas,
+		replayFieldConcurrency, conf.Positive(&in.concurrency), replayFieldRate, conf.Positive(&in.rate),
+		replayFieldBatchSize, conf.Positive(&in.batch), replayFieldBehind, conf.Positive(&in.behind),
+		replayFieldSettle, &in.settle, replayFieldGroups, &items)
 	if err != nil {
+		return nil, err
+	}
+	if parsed.Contains(replayFieldUpcast) {
+		if in.upcast, err = parsed.FieldBloblang(replayFieldUpcast); err != nil {
+			return nil, err
+		}
+	}
+	if in.cluster, err = kafka.FromParsed(parsed); err != nil && !errors.Is(err, kafka.ErrNoBroker) {
 		return nil, err
 	}
 	var groups []string

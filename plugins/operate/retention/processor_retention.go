@@ -13,6 +13,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/lifecycle"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/text"
 )
 
@@ -131,31 +132,25 @@ type config struct {
 	now                        *service.InterpolatedString
 }
 
-func newConfig(conf *service.ParsedConfig, list lifecycle.List) (c config, err error) {
+func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err error) {
 	c.urls, c.keeps = map[lifecycle.Place]string{}, map[lifecycle.Place]map[string]time.Duration{}
 	for _, p := range places() {
-		if c.urls[p.Place], err = conf.FieldString(string(p.Place), fieldURL); err != nil {
+		var url string
+		if err := conf.Read(parsed, string(p.Place)+"."+fieldURL, &url); err != nil {
 			return c, err
 		}
-		c.keeps[p.Place] = map[string]time.Duration{}
+		c.urls[p.Place], c.keeps[p.Place] = url, map[string]time.Duration{}
 	}
 	for _, kind := range list {
 		for _, k := range kind.Keep {
-			if c.keeps[k.Place][k.Field], err = conf.FieldDuration(string(k.Place), k.Field); err != nil {
+			var keep time.Duration
+			if err := conf.Read(parsed, string(k.Place)+"."+k.Field, &keep); err != nil {
 				return c, err
 			}
+			c.keeps[k.Place][k.Field] = keep
 		}
 	}
-	for _, f := range []struct {
-		name string
-		to   *bool
-	}{{fieldCompact, &c.compact}, {fieldLifecycle, &c.lifecycle}, {fieldDryRun, &c.dryRun}} {
-		if *f.to, err = conf.FieldBool(f.name); err != nil {
-			return c, err
-		}
-	}
-	c.now, err = conf.FieldInterpolatedString(fieldNow)
-	return c, err
+	return c, conf.Read(parsed, fieldCompact, &c.compact, fieldLifecycle, &c.lifecycle, fieldDryRun, &c.dryRun, fieldNow, &c.now)
 }
 
 // Register adds the room's component, which keeps the stores of the list.

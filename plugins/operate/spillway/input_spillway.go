@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 )
 
@@ -153,7 +154,7 @@ type input struct {
 	identity map[string]kafka.Log // of topics, as of the last look
 }
 
-func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
+func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
 	in := &input{
 		log: res.Logger(), now: time.Now,
 		spilled: res.Metrics().NewCounter("weir_spillway_spilled_total", "reason"),
@@ -162,20 +163,16 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{}, identity: map[string]kafka.Log{},
 	}
 	var err error
-	if in.cluster, err = kafka.FromParsed(conf); err != nil {
+	if in.cluster, err = kafka.FromParsed(parsed); err != nil {
 		return nil, fmt.Errorf("reading spillway: %w", err)
 	}
 	in.holds = func(ctx context.Context, p partition, r run) (bool, error) {
 		return whole(ctx, in.cluster, in.clientID, p, r)
 	}
-	if in.clientID, err = conf.FieldString(spillwayFieldClientID); err != nil {
-		return nil, err
-	}
-	if in.topics, err = conf.FieldStringList(spillwayFieldTopics); err != nil {
-		return nil, err
-	}
-	list, err := conf.FieldStringList(spillwayFieldGroups)
-	if err != nil {
+	var list []string
+	if err := conf.Read(parsed, spillwayFieldClientID, &in.clientID, spillwayFieldTopics, &in.topics, spillwayFieldGroups, &list,
+		spillwayFieldOwn, &in.own, spillwayFieldMargin, &in.margin, spillwayFieldDepth, conf.NotNegative(&in.maxDepth),
+		spillwayFieldInterval, conf.Positive(&in.interval)); err != nil {
 		return nil, err
 	}
 	consumers, err := event.ParseConsumers(list)
@@ -186,27 +183,13 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	for _, c := range consumers {
 		in.groups, in.targets[c.Group] = append(in.groups, c.Group), c.Target
 	}
-	if in.own, err = conf.FieldString(spillwayFieldOwn); err != nil {
-		return nil, err
-	}
-	if in.margin, err = conf.FieldDuration(spillwayFieldMargin); err != nil {
-		return nil, err
-	}
-	depth, err := conf.FieldInt(spillwayFieldDepth)
-	if err != nil {
-		return nil, err
-	}
-	in.maxDepth = int64(depth)
-	if in.interval, err = conf.FieldDuration(spillwayFieldInterval); err != nil {
-		return nil, err
-	}
 	switch {
 	case len(in.topics) == 0 || len(in.groups) == 0:
 		return nil, fmt.Errorf("reading spillway: name at least one topic and one group")
 	case slices.Contains(in.groups, in.own):
 		return nil, fmt.Errorf("reading spillway: group %q cannot both process records and be the spillway's own", in.own)
-	case depth < 0 || in.interval <= 0 || in.margin < 2*in.interval:
-		return nil, fmt.Errorf("reading spillway: max_depth must not be negative, and margin %s at least twice the interval %s", in.margin, in.interval)
+	case in.margin < 2*in.interval:
+		return nil, fmt.Errorf("reading spillway: the margin %s must be at least twice the interval %s", in.margin, in.interval)
 	}
 	return in, nil
 }

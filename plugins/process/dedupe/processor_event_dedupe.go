@@ -19,6 +19,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/kafka"
 )
@@ -120,29 +121,13 @@ type processor struct {
 	up       *service.MetricGauge
 }
 
-func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores *pool) (*processor, error) {
-	rawURL, err := conf.FieldString(dedupeFieldURL)
-	if err != nil {
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *pool) (*processor, error) {
+	var rawURL, onError string
+	var ttl, timeout time.Duration
+	var makeWay int
+	if err := conf.Read(parsed, dedupeFieldURL, &rawURL, dedupeFieldTTL, &ttl, dedupeFieldTimeout, &timeout,
+		dedupeFieldOnError, &onError, dedupeFieldMakeWay, conf.NotNegative(&makeWay)); err != nil {
 		return nil, err
-	}
-	ttl, err := conf.FieldDuration(dedupeFieldTTL)
-	if err != nil {
-		return nil, err
-	}
-	timeout, err := conf.FieldDuration(dedupeFieldTimeout)
-	if err != nil {
-		return nil, err
-	}
-	onError, err := conf.FieldString(dedupeFieldOnError)
-	if err != nil {
-		return nil, err
-	}
-	makeWay, err := conf.FieldInt(dedupeFieldMakeWay)
-	if err != nil {
-		return nil, err
-	}
-	if makeWay < 0 {
-		return nil, fmt.Errorf("reading event_dedupe: make_way %d must not be below 0", makeWay)
 	}
 	if ttl < time.Millisecond || timeout <= 0 {
 		return nil, fmt.Errorf("reading event_dedupe: ttl %s and timeout %s must be positive", ttl, timeout)
@@ -160,7 +145,7 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources, stores *po
 		replaced: res.Metrics().NewCounter("weir_dedupe_foreign_claims_total"),
 		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
 	}
-	if err := p.readLogs(conf, rawURL); err != nil {
+	if err := p.readLogs(parsed, rawURL); err != nil {
 		return nil, errors.Join(err, release())
 	}
 	p.up.Set(1) // until a claim fails

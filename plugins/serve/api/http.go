@@ -33,17 +33,14 @@ func auditHandler(l *auditlog.Log, now func() time.Time) http.Handler {
 		q := r.URL.Query()
 		asked, err := auditQuery(q.Get, now())
 		if err != nil {
-			httpx.Write(w, httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest,
-				Title: "The request is not valid", Detail: err.Error()})
+			httpx.Invalid(w, err.Error())
 			return
 		}
 		limit := asked.Limit
 		asked.Limit++ // tells whether there is more
 		acts, err := l.List(r.Context(), asked)
 		if err != nil {
-			w.Header().Set("Retry-After", "5")
-			httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable,
-				Title: "Temporarily unavailable", Detail: "the audit log cannot be read now: try again"})
+			httpx.Unavailable(w, "the audit log")
 			return
 		}
 		page := auditPageJSON{Acts: acts}

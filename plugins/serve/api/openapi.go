@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
 )
 
 //go:embed openapi.json
@@ -90,7 +91,6 @@ func object(of map[string]any, name string) map[string]any {
 
 func serveDocument(document []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(document) // the client has gone
+		httpx.Document(w, document)
 	})
 }

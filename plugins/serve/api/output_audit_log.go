@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/auditlog"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/sqldb"
 )
 
@@ -46,9 +47,9 @@ type auditOutput struct {
 	release func()
 }
 
-func newAuditOutput(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
-	url, err := conf.FieldString(auditFieldURL)
-	return &auditOutput{url: url, res: res}, service.BatchPolicy{}, 1, err
+func newAuditOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+	o := &auditOutput{res: res}
+	return o, service.BatchPolicy{}, 1, conf.Read(parsed, auditFieldURL, &o.url)
 }
 
 // Connect opens the log.
