@@ -41,6 +41,12 @@ func (p Positions) Ends(ctx context.Context, topics ...string) (map[Partition]in
 	return listed(p.Admin.ListEndOffsets(ctx, topics...))("ends")
 }
 
+// StableEnds are the ends for a reader of what is committed: the first record of
+// the oldest open transaction, or the end where there is none.
+func (p Positions) StableEnds(ctx context.Context, topics ...string) (map[Partition]int64, error) {
+	return listed(p.Admin.ListCommittedOffsets(ctx, topics...))("has no open transaction")
+}
+
 // After are the offsets of the first records at or after a time, by their own
 // timestamps; a partition without one has its end, or -1 when it is empty.
 func (p Positions) After(ctx context.Context, t time.Time, topics ...string) (map[Partition]int64, error) {

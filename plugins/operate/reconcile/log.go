@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/internal/platform/kafka"
 	"weir/plugins/store/lake"
 )
 
@@ -17,29 +16,27 @@ import (
 // and where the partitions start and end. What was committed was durable before
 // the stores are read; what was dead-lettered lies before the end.
 func (a *Reconciler) look(ctx context.Context) (map[lake.Partition]reach, error) {
-	committed := map[lake.Partition]int64{}
+	positions, committed := kafka.Positions{Admin: a.admin}, map[lake.Partition]int64{}
 	for _, group := range []string{a.conf.RawGroup, a.conf.DeadLetterGroup} {
-		offsets, err := a.committed(ctx, group)
-		if errors.Is(err, kerr.GroupIDNotFound) {
-			continue // it has not begun: all is in flight
-		} else if err != nil {
-			return nil, fmt.Errorf("reading what group %s has committed: %w", group, err)
+		offsets, err := positions.Committed(ctx, group) // none before it has begun: all is in flight
+		if err != nil {
+			return nil, err
 		}
-		offsets.Each(func(o kadm.OffsetResponse) {
-			if a.groupOf(o.Topic) == group && o.At >= 0 {
-				committed[lake.Partition{Topic: o.Topic, Partition: o.Partition}] = o.At
+		for p, next := range offsets {
+			if a.groupOf(p.Topic) == group {
+				committed[lake.Partition{Topic: p.Topic, Partition: p.Number}] = next
 			}
-		})
+		}
 	}
-	ends, err := a.list(ctx, "ends", a.admin.ListEndOffsets)
+	ends, err := inLake(positions.Ends(ctx, a.topics()...))
 	if err != nil {
 		return nil, err
 	}
-	stable, err := a.list(ctx, "has no open transaction", a.admin.ListCommittedOffsets)
+	stable, err := inLake(positions.StableEnds(ctx, a.topics()...))
 	if err != nil {
 		return nil, err
 	}
-	starts, err := a.list(ctx, "starts", a.admin.ListStartOffsets)
+	starts, err := inLake(positions.Starts(ctx, a.topics()...))
 	if err != nil {
 		return nil, err
 	}
@@ -54,24 +51,6 @@ func (a *Reconciler) look(ctx context.Context) (map[lake.Partition]reach, error)
 	return out, nil
 }
 
-// committed reads a group's offsets. A broker that is still finding or making
-// its coordinator, as one that has just started does, is asked again.
-func (a *Reconciler) committed(ctx context.Context, group string) (offsets kadm.OffsetResponses, err error) {
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		if offsets, err = a.admin.FetchOffsets(ctx, group); err == nil {
-			err = offsets.Error()
-		}
-		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) {
-			return offsets, err
-		}
-		select {
-		case <-time.After(250 * time.Millisecond):
-		case <-ctx.Done():
-			return offsets, err
-		}
-	}
-}
-
 func (a *Reconciler) groupOf(topic string) string {
 	if topic == a.conf.DeadLetterTopic {
 		return a.conf.DeadLetterGroup
@@ -79,22 +58,16 @@ func (a *Reconciler) groupOf(topic string) string {
 	return a.conf.RawGroup
 }
 
-func (a *Reconciler) list(ctx context.Context, what string, ask func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[lake.Partition]int64, error) {
-	listed, err := ask(ctx, a.topics()...)
-	if err != nil {
-		return nil, fmt.Errorf("listing where the log %s: %w", what, err)
-	}
+// inLake names partitions as the stores do. One without an offset, as an empty
+// one has none at a time, is left out.
+func inLake(listed map[kafka.Partition]int64, err error) (map[lake.Partition]int64, error) {
 	out := map[lake.Partition]int64{}
-	var failed error
-	listed.Each(func(o kadm.ListedOffset) {
-		if o.Err != nil && failed == nil {
-			failed = fmt.Errorf("listing where topic %s %s: %w", o.Topic, what, o.Err)
+	for p, offset := range listed {
+		if offset >= 0 {
+			out[lake.Partition{Topic: p.Topic, Partition: p.Number}] = offset
 		}
-		if o.Offset >= 0 {
-			out[lake.Partition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
-		}
-	})
-	return out, failed
+	}
+	return out, err
 }
 
 const (

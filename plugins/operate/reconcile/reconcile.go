@@ -220,9 +220,7 @@ func (a *Reconciler) reach(ctx context.Context, opt Options) (reaches map[lake.P
 		if t.IsZero() {
 			return nil
 		}
-		offsets, err := a.list(ctx, "has reached a time", func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
-			return a.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...)
-		})
+		offsets, err := inLake(kafka.Positions{Admin: a.admin}.After(ctx, t, a.topics()...))
 		for p, offset := range offsets {
 			if at, ok := reaches[p]; ok {
 				set(&at, offset)

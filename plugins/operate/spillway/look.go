@@ -2,7 +2,6 @@ package spillway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
+
+	"weir/internal/platform/kafka"
 )
 
 // partition is one partition of a topic.
@@ -37,42 +37,37 @@ func (in *input) look(ctx context.Context, now time.Time, mine map[partition]boo
 	if err := in.recognise(ctx, topics); err != nil {
 		return nil, err
 	}
-	starts, err := in.admin.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
+	positions := kafka.Positions{Admin: in.admin}
+	starts, err := positions.Starts(ctx, topics...)
 	if err != nil {
-		return nil, fmt.Errorf("listing where the log starts: %w", err)
+		return nil, err
 	}
-	ends, err := in.admin.ListCommittedOffsets(ctx, topics...) // what is in an open transaction is not there yet
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := positions.StableEnds(ctx, topics...) // what is in an open transaction is not there yet
 	if err != nil {
-		return nil, fmt.Errorf("listing where the log ends: %w", err)
+		return nil, err
 	}
 	found := map[partition]*position{}
-	starts.Each(func(start kadm.ListedOffset) {
-		p := partition{start.Topic, start.Partition}
-		end, ok := ends.Lookup(p.topic, p.n)
+	for listed, start := range starts {
+		p := partition{listed.Topic, listed.Number}
+		end, ok := ends[listed]
 		if !ok || !mine[p] {
-			return
+			continue
 		}
-		at := &position{start: start.Offset, end: end.Offset, committed: map[string]int64{}}
+		at := &position{start: start, end: end, committed: map[string]int64{}}
 		for group, offsets := range committed {
-			if next, ok := offsets[p]; ok {
+			if next, ok := offsets[listed]; ok {
 				at.committed[group] = next
 			} else if group != in.own { // it has members, or a commit elsewhere: it has processed nothing here
-				at.committed[group] = start.Offset
+				at.committed[group] = start
 			}
 		}
 		at.spilled = at.committed[in.own]
 		delete(at.committed, in.own)
 		if in.maxDepth > 0 {
-			at.deep = end.Offset - in.maxDepth
+			at.deep = end - in.maxDepth
 		}
 		found[p] = at
-	})
+	}
 	return found, in.expiring(ctx, now, topics, found)
 }
 
@@ -96,26 +91,17 @@ func (in *input) recognise(ctx context.Context, topics []string) error {
 
 // committed reads what each group has committed. A group that never was is
 // left out: it cannot miss anything yet.
-func (in *input) committed(ctx context.Context) (map[string]map[partition]int64, error) {
-	out := map[string]map[partition]int64{in.own: {}}
+func (in *input) committed(ctx context.Context) (map[string]map[kafka.Partition]int64, error) {
+	out := map[string]map[kafka.Partition]int64{in.own: {}}
 	described, err := in.admin.DescribeGroups(ctx, in.groups...)
 	if err != nil {
 		return nil, fmt.Errorf("describing the groups: %w", err)
 	}
 	for _, group := range append([]string{in.own}, in.groups...) {
-		offsets, err := in.admin.FetchOffsets(ctx, group)
-		if err == nil {
-			err = offsets.Error()
+		by, err := kafka.Positions{Admin: in.admin}.Committed(ctx, group)
+		if err != nil {
+			return nil, err
 		}
-		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
-			return nil, fmt.Errorf("reading what group %s has committed: %w", group, err)
-		}
-		by := map[partition]int64{}
-		offsets.Each(func(o kadm.OffsetResponse) {
-			if o.At >= 0 {
-				by[partition{o.Topic, o.Partition}] = o.At
-			}
-		})
 		if d := described[group]; group == in.own || len(by) > 0 || len(d.Members) > 0 {
 			out[group] = by
 			in.known(group)
@@ -144,18 +130,15 @@ func (in *input) expiring(ctx context.Context, now time.Time, topics []string, f
 		if !ok {
 			continue // kept for ever
 		}
-		stay, err := in.admin.ListOffsetsAfterMilli(ctx, horizon(now, retention, in.margin).UnixMilli(), topic)
-		if err == nil {
-			err = stay.Error()
-		}
+		stay, err := kafka.Positions{Admin: in.admin}.After(ctx, horizon(now, retention, in.margin), topic)
 		if err != nil {
-			return fmt.Errorf("finding what expires in topic %s: %w", topic, err)
+			return fmt.Errorf("finding what expires: %w", err)
 		}
-		stay.Each(func(o kadm.ListedOffset) {
-			if at := found[partition{o.Topic, o.Partition}]; at != nil {
-				at.expiring = min(o.Offset, at.end) // -1 in an empty partition
+		for p, offset := range stay {
+			if at := found[partition{p.Topic, p.Number}]; at != nil {
+				at.expiring = min(offset, at.end) // -1 in an empty partition
 			}
-		})
+		}
 	}
 	return nil
 }

@@ -2,14 +2,12 @@ package admission
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/platform/kafka"
@@ -129,30 +127,24 @@ func (m *Monitor) apply(r reading) {
 
 // measure asks where the log begins and ends, and how far each group is.
 func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
-	topic := m.conf.Topic
+	topic, positions := m.conf.Topic, kafka.Positions{Admin: m.admin}
 	committed := make(map[string]offsets, len(m.conf.Groups))
 	for _, group := range m.conf.Groups { // before the ends: a group is never ahead of the log
-		got, err := m.admin.FetchOffsetsForTopics(ctx, group, topic)
-		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // a group that never committed
-			return reading{}, fmt.Errorf("reading the offsets of %s: %w", group, err)
+		got, err := positions.Committed(ctx, group)
+		if err != nil {
+			return reading{}, err
 		}
-		at := offsets{}
-		for p, o := range got[topic] {
-			if o.Err != nil {
-				return reading{}, fmt.Errorf("reading the offsets of %s: %w", group, o.Err)
-			}
-			at[p] = o.At // -1 when nothing is committed
-		}
-		committed[group] = at
+		committed[group] = of(topic, got)
 	}
-	starts, err := listed(m.admin.ListStartOffsets(ctx, topic))
+	first, err := positions.Starts(ctx, topic)
 	if err != nil {
-		return reading{}, fmt.Errorf("reading the start of %s: %w", topic, err)
+		return reading{}, err
 	}
-	ends, err := listed(m.admin.ListEndOffsets(ctx, topic))
+	last, err := positions.Ends(ctx, topic)
 	if err != nil {
-		return reading{}, fmt.Errorf("reading the end of %s: %w", topic, err)
+		return reading{}, err
 	}
+	starts, ends := of(topic, first), of(topic, last)
 	if m.tails == nil {
 		m.tails = tails{}
 	}
@@ -165,25 +157,24 @@ func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 		meter := newLagMeter(m.conf.Bounds)
 		for _, part := range []float64{1, 0.75, 0.5, 0.25, 0.1} {
 			at := now.Add(-time.Duration(part * float64(m.conf.Bounds.horizon())))
-			was, err := listed(m.admin.ListOffsetsAfterMilli(ctx, at.UnixMilli(), topic))
+			was, err := positions.After(ctx, at, topic)
 			if err != nil {
-				return reading{}, fmt.Errorf("reading where %s ended at %s: %w", topic, at.UTC().Format(time.RFC3339), err)
+				return reading{}, err
 			}
-			meter.seed(at, was)
+			meter.seed(at, of(topic, was))
 		}
 		m.meter = meter
 	}
 	return m.meter.read(now, starts, ends, committed), nil
 }
 
-func listed(l kadm.ListedOffsets, err error) (offsets, error) {
-	if err == nil {
-		err = l.Error()
-	}
-	if err != nil {
-		return nil, err
-	}
+// of are the positions in one topic, by partition.
+func of(topic string, all map[kafka.Partition]int64) offsets {
 	out := offsets{}
-	l.Each(func(o kadm.ListedOffset) { out[o.Partition] = o.Offset })
-	return out, nil
+	for p, offset := range all {
+		if p.Topic == topic {
+			out[p.Number] = offset
+		}
+	}
+	return out
 }
