@@ -68,9 +68,14 @@ func (t Table) Take(ctx context.Context, owner, set string, now time.Time) (id s
 	return id, nil
 }
 
-// Renew keeps the lease from now on. It returns ErrLost to who is not the owner.
-func (t Table) Renew(ctx context.Context, owner, id string, now time.Time) error {
-	return t.Change(ctx, owner, id, t.Until+` = $3`, now.Add(t.Lease).UnixMicro())
+// Renew keeps the lease from now on, and changes what set says, with $4 and on as
+// args. It returns ErrLost to who is not the owner.
+func (t Table) Renew(ctx context.Context, owner, id string, now time.Time, set string, args ...any) error {
+	kept := t.Until + ` = $3`
+	if set != "" {
+		kept += `, ` + set
+	}
+	return t.Change(ctx, owner, id, kept, append([]any{now.Add(t.Lease).UnixMicro()}, args...)...)
 }
 
 // Release lets go of a row, and changes what set says, with $3 and on as args.

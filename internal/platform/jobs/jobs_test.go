@@ -54,13 +54,13 @@ func TestJobs_ARowHasOneOwnerUntilItsLeaseEnds(t *testing.T) {
 		}
 		take("one", "a", now)
 		take("two", "", now)
-		if err := table.Renew(ctx, "one", "a", now.Add(30*time.Second)); err != nil {
+		if err := table.Renew(ctx, "one", "a", now.Add(30*time.Second), ""); err != nil {
 			t.Fatal(err)
 		}
 		take("two", "", now.Add(time.Minute))
 		take("two", "a", now.Add(90*time.Second)) // one has died
 		for what, err := range map[string]error{
-			"renew":  table.Renew(ctx, "one", "a", now),
+			"renew":  table.Renew(ctx, "one", "a", now, ""),
 			"change": table.Change(ctx, "one", "a", `state = $3`, "done"),
 		} {
 			if !errors.Is(err, ErrLost) {

@@ -155,7 +155,7 @@ func (s *Store) take(ctx context.Context, owner string) (*Erasure, error) {
 
 // renew keeps the lease.
 func (s *Store) renew(ctx context.Context, owner, id string) error {
-	return s.work.Renew(ctx, owner, id, s.now())
+	return s.work.Renew(ctx, owner, id, s.now(), "")
 }
 
 // save keeps an erasure as it is now.

@@ -182,13 +182,13 @@ func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, posi
 	if err != nil {
 		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
 	}
+	err = s.work.Renew(ctx, owner, j.ID, s.now(), `progress = $4, position = $5, result = $6`, string(progress), string(position), string(result))
+	if err != nil {
+		return "", err
+	}
 	var state string
-	err = s.db.QueryRowContext(ctx, `UPDATE replay_job SET progress = $1, position = $2, result = $3, lease_until = $4
-		WHERE id = $5 AND owner = $6 RETURNING state`, string(progress), string(position), string(result), s.now().Add(lease).UnixMicro(), j.ID, owner).Scan(&state)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", jobs.ErrLost
-	} else if err != nil {
-		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
+	if err := s.db.QueryRowContext(ctx, `SELECT state FROM replay_job WHERE id = $1`, j.ID).Scan(&state); err != nil {
+		return "", fmt.Errorf("reading the state of replay %s: %w", j.ID, err)
 	}
 	return State(state), nil
 }
@@ -200,11 +200,12 @@ func (s *Store) release(ctx context.Context, owner string, j *Job, state State, 
 	if state.Ended() {
 		ended = s.now().UnixMicro()
 	}
-	_, err := s.db.ExecContext(ctx, `UPDATE replay_job SET owner = '', lease_until = 0,
-		error = CASE WHEN state = 'running' THEN $1 ELSE error END,
-		ended_at = CASE WHEN state = 'running' THEN $2 ELSE ended_at END,
-		state = CASE WHEN state = 'running' THEN $3 ELSE state END
-		WHERE id = $4 AND owner = $5`, reason, ended, string(state), j.ID, owner)
+	err := s.work.Release(ctx, owner, j.ID, `error = CASE WHEN state = 'running' THEN $3 ELSE error END,
+		ended_at = CASE WHEN state = 'running' THEN $4 ELSE ended_at END,
+		state = CASE WHEN state = 'running' THEN $5 ELSE state END`, reason, ended, string(state))
+	if errors.Is(err, jobs.ErrLost) {
+		return nil // another has it: there is nothing to let go of
+	}
 	if err != nil {
 		return fmt.Errorf("releasing replay %s: %w", j.ID, err)
 	}
