@@ -121,12 +121,18 @@ func refuseRenamed(environ, known []string) error {
 	return nil
 }
 
+// ofTests is whether a variable steers weir's own tests, which hand their
+// environment on to the commands that they run.
+func ofTests(name string) bool {
+	return name == "WEIR_BINARY" || strings.HasPrefix(name, "WEIR_TEST_") || strings.HasPrefix(name, "WEIR_TORTURE_")
+}
+
 // tellUnknown names the variables of the environment that look like weir's, and
 // that nothing reads.
 func tellUnknown(w io.Writer, environ, known []string) {
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, "WEIR_") || strings.HasPrefix(name, "WEIR_TEST_") || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, "WEIR_") || ofTests(name) || slices.Contains(known, name) {
 			continue
 		}
 		hint := ""

@@ -50,6 +50,9 @@ the ones built into this binary.
 			if err := u.checkDoors(); err != nil {
 				return err
 			}
+			if err := u.checkCertificates(); err != nil {
+				return err
+			}
 			if cert := u.certOf(u.outer()[1]); cert != "" {
 				if u.addresses.APICert, err = filepath.Abs(cert); err != nil {
 					return fmt.Errorf("finding the certificate: %w", err)

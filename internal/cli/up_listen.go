@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"crypto/tls"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -48,6 +49,22 @@ func (u *upRun) checkDoors() error {
 		if u.certOf(d) == "" && !plain && !listen.Loopback(d.address) {
 			return usagef("--%s %s would show keys to the network, without TLS: give --%s and --%s, "+
 				"or say --%s where something in front ends TLS", d.flag, d.address, flagCert, flagKey, flagPlain)
+		}
+	}
+	return nil
+}
+
+// checkCertificates refuses certificates that the listeners could not load: the
+// streams would try again for ever, behind a greeting.
+func (u *upRun) checkCertificates() error {
+	for _, d := range u.outer() {
+		cert := u.certOf(d)
+		if cert == "" {
+			continue
+		}
+		key := cmp.Or(u.doors.key, os.Getenv(d.env+"_TLS_KEY"))
+		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+			return usagef("loading the certificate of --%s: %w; see --%s and --%s", d.flag, err, flagCert, flagKey)
 		}
 	}
 	return nil

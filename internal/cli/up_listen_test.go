@@ -36,3 +36,19 @@ func TestUp_ShowsNoKeysToTheNetwork(t *testing.T) {
 		})
 	}
 }
+
+func TestUp_CertificatesAreReadBeforeAnythingStarts(t *testing.T) {
+	missing := t.TempDir() + "/none.pem"
+	addresses := Running{Ingest: "127.0.0.1:1", API: "127.0.0.1:2"}
+	if err := (&upRun{addresses: addresses}).checkCertificates(); err != nil {
+		t.Error("without TLS:", err)
+	}
+	u := &upRun{addresses: addresses, doors: doors{cert: missing, key: missing}}
+	if err := u.checkCertificates(); err == nil || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "--"+flagCert) {
+		t.Errorf("by flags: %v", err)
+	}
+	t.Setenv("WEIR_API_TLS_CERT", missing)
+	if err := (&upRun{addresses: addresses}).checkCertificates(); err == nil || !strings.Contains(err.Error(), "--api") {
+		t.Errorf("by variables: %v", err)
+	}
+}
