@@ -98,6 +98,13 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	if l.chilled {
 		args = slices.Insert(args, 2, "--chilled")
 	}
+	if l.verb == "run" {
+		delay, err := shutdownDelay(l.configs)
+		if err != nil {
+			return err
+		}
+		args = slices.Insert(args, 2, delay...)
+	}
 	extra := []service.CLIOptFunc{service.CLIOptSetEnvVarLookup(copies.lookup)}
 	if l.watch {
 		args = slices.Insert(args, 2, "--watcher")
@@ -107,7 +114,7 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 		go func() { defer close(done); watch.run(ctx) }()
 		defer func() { stop(); <-done }()
 	}
-	code, err := d.stock(c.Context, args, extra...)
+	code, err := d.stock(endsEarly(c.Context), args, extra...)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("running %s: the engine ended with code %d", l.verb, code)
 	}

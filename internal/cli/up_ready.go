@@ -32,6 +32,10 @@ func started(ctx context.Context) func(*service.RunningStreamSummary) error {
 }
 
 func whenStarted(ctx context.Context, tell func()) context.Context {
+	if before, is := ctx.Value(startedKey{}).(func()); is {
+		after := tell
+		tell = func() { before(); after() }
+	}
 	return context.WithValue(ctx, startedKey{}, tell)
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // The reasons for which a connection is closed at once, as metrics name them.
@@ -24,10 +25,11 @@ type connLimiter struct {
 	mu   sync.Mutex
 	open int
 	by   map[string]int // the address that the network gave to one customer
+	live map[*limitedConn]struct{}
 }
 
-func limitConns(l net.Listener, bounds Bounds, plain bool, refused func(string)) net.Listener {
-	return &connLimiter{Listener: l, bounds: bounds, plain: plain, refused: refused, by: map[string]int{}}
+func limitConns(l net.Listener, bounds Bounds, plain bool, refused func(string)) *connLimiter {
+	return &connLimiter{Listener: l, bounds: bounds, plain: plain, refused: refused, by: map[string]int{}, live: map[*limitedConn]struct{}{}}
 }
 
 // source is the address that connections are counted by: of IPv6 the first 64
@@ -58,7 +60,12 @@ func (l *connLimiter) Accept() (net.Conn, error) {
 			l.refused(reason)
 			continue
 		}
-		return &limitedConn{Conn: c, watch: l.plain, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		lc := &limitedConn{Conn: c, watch: l.plain, quiet: true}
+		lc.leave = sync.OnceFunc(func() { l.leave(from, lc) })
+		l.mu.Lock()
+		l.live[lc] = struct{}{}
+		l.mu.Unlock()
+		return lc, nil
 	}
 }
 
@@ -76,9 +83,10 @@ func (l *connLimiter) enter(from string) (reason string) {
 	return ""
 }
 
-func (l *connLimiter) leave(from string) {
+func (l *connLimiter) leave(from string, c *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.live, c)
 	l.open--
 	if l.by[from]--; l.by[from] == 0 {
 		delete(l.by, from)
@@ -92,6 +100,11 @@ type limitedConn struct {
 	watch  bool
 	tail   []byte      // the end of what was read last
 	length atomic.Bool // a Content-Length was read, or text that looks like one
+
+	mu       sync.Mutex
+	quiet    bool      // nothing has come since its last answer, or at all
+	retired  bool      // it ends unless something comes in time
+	deadline time.Time // of reading, as the server wants it
 }
 
 func (c *limitedConn) Close() error {

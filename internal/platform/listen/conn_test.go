@@ -21,7 +21,7 @@ func TestConnections_AreCountedByAddressAndGivenBack(t *testing.T) {
 		}
 	}
 	for _, from := range []string{"a", "a", "b"} {
-		l.leave(from)
+		l.leave(from, nil)
 	}
 	if l.open != 0 || len(l.by) != 0 {
 		t.Errorf("%d open of %v", l.open, l.by)

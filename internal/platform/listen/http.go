@@ -43,7 +43,7 @@ func ambiguous(r *http.Request) bool {
 }
 
 func (c *limitedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	if c.watch && n > 0 && !c.length.Load() {
 		c.look(p[:n])
 	}

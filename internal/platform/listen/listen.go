@@ -127,7 +127,7 @@ type Watch struct {
 }
 
 // Open listens, and returns the URL of the listener.
-func Open(ctx context.Context, address string, c Config, w Watch) (net.Listener, string, error) {
+func Open(ctx context.Context, address string, c Config, w Watch) (*Listener, string, error) {
 	if err := c.Check(address); err != nil {
 		return nil, "", err
 	}
@@ -144,9 +144,9 @@ func Open(ctx context.Context, address string, c Config, w Watch) (net.Listener,
 		return nil, "", err
 	}
 	at := l.Addr().String()
-	l = limitConns(l, c.Bounds, certs == nil, w.Refused)
+	limiter := limitConns(l, c.Bounds, certs == nil, w.Refused)
 	if certs == nil {
-		return l, "http://" + at, nil
+		return &Listener{limiter, limiter, grace}, "http://" + at, nil
 	}
-	return tls.NewListener(l, certs.server()), "https://" + at, nil
+	return &Listener{tls.NewListener(limiter, certs.server()), limiter, grace}, "https://" + at, nil
 }

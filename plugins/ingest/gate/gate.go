@@ -52,6 +52,8 @@ type gate struct {
 	monitor  *admission.Monitor // nil: the backlog is not measured
 	failed   chan error         // the listener has died
 	ready    readiness
+	leaving  atomic.Bool   // the process has been told to end: everything is served, and clients are sent elsewhere
+	signals  func()        // stops listening for it
 	draining chan struct{} // closed when the engine stops reading
 	closed   chan struct{} // closed when no acknowledgement can come any more
 	drain    func()
@@ -113,6 +115,7 @@ func (g *gate) Connect(ctx context.Context) error {
 		}
 	}
 	g.server = srv
+	g.watchSignals()
 	g.log.Infof("taking events at %s/v1/events", srv.url)
 	return nil
 }
@@ -173,6 +176,9 @@ func (g *gate) Close(ctx context.Context) error {
 	g.finish()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.signals != nil {
+		g.signals()
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := g.closeListeners(ctx)

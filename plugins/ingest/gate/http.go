@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/control/apikey"
@@ -19,8 +20,10 @@ import (
 
 // server is the HTTP listener of a gate.
 type server struct {
-	http *http.Server
-	url  string
+	http     *http.Server
+	listener *listen.Listener
+	stopped  atomic.Bool
+	url      string
 }
 
 func listenHTTP(ctx context.Context, g *gate) (*server, error) {
@@ -28,11 +31,12 @@ func listenHTTP(ctx context.Context, g *gate) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the gate: %w", err)
 	}
-	srv := &server{url: url}
+	srv := &server{listener: l, url: url}
 	t := g.conf.timeouts
 	srv.http = &http.Server{
 		Handler:           g.conf.listen.Handler("GET, POST", g),
 		ConnContext:       listen.ConnContext,
+		ConnState:         l.ConnState,
 		ReadHeaderTimeout: t.header,
 		ReadTimeout:       t.read,
 		WriteTimeout:      t.read + t.ack + 10*time.Second, // from the end of the header to the end of the reply
@@ -41,7 +45,7 @@ func listenHTTP(ctx context.Context, g *gate) (*server, error) {
 		ErrorLog:          log.New(debugWriter{g}, "", 0),
 	}
 	go func() {
-		if err := srv.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.http.Serve(l); !srv.stopped.Load() {
 			select {
 			case g.failed <- err:
 			default:
@@ -55,12 +59,15 @@ func (g *gate) watch() listen.Watch {
 	return listen.Watch{Log: g.log, Refused: func(reason string) { g.metrics.refusals.Incr(1, reason) }, NotReloaded: func() { g.metrics.tlsErrors.Incr(1) }}
 }
 
-// stop refuses new connections, and waits for the running requests.
+// stop refuses new connections, and waits for the running requests, and those
+// that their clients have sent by now.
 func (s *server) stop(ctx context.Context) error {
-	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.http.Close())
+	s.stopped.Store(true)
+	err := s.listener.Retire(ctx)
+	if down := s.http.Shutdown(ctx); down != nil {
+		return errors.Join(err, down, s.http.Close())
 	}
-	return nil
+	return err
 }
 
 // debugWriter takes what net/http says about broken connections: what strangers
@@ -81,6 +88,9 @@ func (d debugWriter) Write(p []byte) (int, error) {
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	status := 0
+	if g.isLeaving() && r.URL.Path != "/v1/stream" { // whose Connection is an upgrade
+		w.Header().Set("Connection", "close") // in HTTP/2 it makes a GOAWAY
+	}
 	switch r.URL.Path {
 	case "/v1/events":
 		status = g.serveEvents(w, r)
@@ -121,21 +131,12 @@ func (g *gate) serveContract(w http.ResponseWriter, r *http.Request) int {
 	return http.StatusOK
 }
 
-func (g *gate) isDraining() bool {
-	select {
-	case <-g.draining:
-		return true
-	default:
-		return false
-	}
-}
-
 func (g *gate) serveHealth(w http.ResponseWriter, r *http.Request) int {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return g.refuse(w, wrongMethod("GET, HEAD"))
 	}
-	if g.isDraining() {
-		return g.refuse(w, stopping())
+	if g.isLeaving() {
+		return g.refuse(w, leaving())
 	}
 	httpx.Document(w, []byte(`{"status":"ok"}`+"\n"))
 	return http.StatusOK

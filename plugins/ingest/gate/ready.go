@@ -57,8 +57,8 @@ func (g *gate) serveReady(w http.ResponseWriter, r *http.Request) int {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return g.refuse(w, wrongMethod("GET, HEAD"))
 	}
-	if g.isDraining() {
-		return g.refuse(w, stopping())
+	if g.isLeaving() {
+		return g.refuse(w, leaving())
 	}
 	if why := g.ready.reason(time.Now(), g.admit.TakesNothing()); why != nil {
 		return g.refuse(w, &refusal{name: "not-ready", status: http.StatusServiceUnavailable, title: "Nothing is taken now",

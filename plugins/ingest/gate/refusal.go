@@ -128,6 +128,12 @@ func stopping() *refusal {
 		detail: "this gate is stopping: nothing of the request was taken", after: time.Second, close: true}
 }
 
+// leaving is for load balancers alone, while events are still taken.
+func leaving() *refusal {
+	return &refusal{name: stoppingName, status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
+		detail: "this gate is stopping: send elsewhere", after: time.Second, close: true}
+}
+
 func clientGone() *refusal {
 	return &refusal{name: "client-gone", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
 		detail: "the connection ended before the events were taken: send them again", after: time.Second, close: true}

@@ -1,0 +1,193 @@
+package scenarios
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Clients with keep-alive connections send 500 events a second and more; weir
+// is stopped with SIGTERM in the middle, four times. Each request gets a status,
+// or finds the port closed before it has sent anything: none is left without a
+// verdict. /ready says 503 while events are still taken. What was acknowledged
+// is all there afterwards, and nothing is unexplained.
+func TestDrain_NoRequestGoesWithoutAVerdict(t *testing.T) {
+	s := newSystem(t)
+	s.env = []string{"WEIR_DRAIN=2s"}
+	s.start()
+	s.ready()
+	s.createKey()
+	for round := range 4 {
+		load := newDrainLoad(s)
+		load.run(40)
+		time.Sleep(2 * time.Second)
+		before := load.accepted.Load()
+		if before == 0 {
+			t.Fatalf("round %d: nothing was accepted before the stop", round)
+		}
+		load.term.Store(true)
+		if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-s.done; err != nil {
+			t.Fatalf("weir up after SIGTERM: %v", err)
+		}
+		s.up = nil
+		load.end()
+		t.Logf("round %d: %d requests accepted, %d after SIGTERM; %d refused with a status, %d not connected", round,
+			load.accepted.Load(), load.accepted.Load()-before, load.refused.Load(), load.closed.Load())
+		for _, cut := range load.cut {
+			t.Errorf("round %d: a request without a verdict: %s", round, cut)
+		}
+		if load.accepted.Load() == before {
+			t.Errorf("round %d: nothing was taken after SIGTERM", round)
+		}
+		if !load.unready.Load() {
+			t.Errorf("round %d: /ready never said 503 while events were taken", round)
+		}
+		s.start()
+		s.ready()
+	}
+	s.reconcile()
+	s.stop()
+}
+
+// A second SIGTERM ends the wait: the rest of the stop is as clean.
+func TestDrain_ASecondSignalEndsTheWait(t *testing.T) {
+	s := newSystem(t)
+	s.env = []string{"WEIR_DRAIN=10m"}
+	s.start()
+	s.ready()
+	if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil := time.Now().Add(30 * time.Second)
+	for {
+		resp, err := http.Get("http://" + s.addresses[0] + "/ready")
+		if err != nil {
+			t.Fatalf("the gate does not serve in its delay: %v", err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusServiceUnavailable {
+			break
+		}
+		if time.Now().After(waitUntil) {
+			t.Fatal("/ready is not 503 after SIGTERM")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	time.Sleep(time.Second) // the engine has said that it waits
+	s.stop()
+}
+
+// drainLoad is clients that post without a pause of more than 100 ms.
+type drainLoad struct {
+	s                         *system
+	client                    *http.Client
+	term, over, unready       atomic.Bool
+	accepted, refused, closed atomic.Int64
+	running                   sync.WaitGroup
+	mu                        sync.Mutex
+	cut                       []string
+}
+
+func newDrainLoad(s *system) *drainLoad {
+	return &drainLoad{s: s, client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
+}
+
+func (l *drainLoad) run(clients int) {
+	for i := range clients {
+		l.running.Go(func() {
+			time.Sleep(time.Duration(i) * 100 * time.Millisecond / time.Duration(clients))
+			for !l.over.Load() {
+				l.post(i)
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+	}
+	l.running.Go(func() {
+		for !l.over.Load() {
+			if resp, err := http.Get("http://" + l.s.addresses[0] + "/ready"); err == nil {
+				_ = resp.Body.Close()
+				if l.term.Load() && resp.StatusCode == http.StatusServiceUnavailable {
+					l.unready.Store(true)
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+}
+
+func (l *drainLoad) end() {
+	l.over.Store(true)
+	l.running.Wait()
+	l.client.CloseIdleConnections()
+}
+
+// post sends two events. It has no GetBody, so that the transport does not hide
+// a connection that was closed by sending once more on another.
+func (l *drainLoad) post(device int) {
+	var events []map[string]any
+	for range 2 {
+		events = append(events, map[string]any{"event_id": uuid.NewString(), "device_id": fmt.Sprintf("drain-%d", device),
+			"device_firmware_version": "1.4.2", "timestamp": time.Now().UTC().Format(time.RFC3339Nano),
+			"metrics": map[string]any{"cpu_temp": 40.5, "battery_voltage": 3.7, "vibration": 0.2}})
+	}
+	body, err := json.Marshal(events)
+	if err != nil {
+		l.fail(err.Error())
+		return
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://"+l.s.addresses[0]+"/v1/events", io.NopCloser(bytes.NewReader(body)))
+	if err != nil {
+		l.fail(err.Error())
+		return
+	}
+	req.ContentLength = int64(len(body))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-API-Key", l.s.key)
+	connected := false
+	reused := false
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) { connected, reused = true, i.Reused }}))
+	resp, err := l.client.Do(req)
+	var dial *net.OpError
+	switch {
+	case err == nil:
+		text, readErr := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		switch {
+		case readErr != nil:
+			l.fail("an answer was cut: " + readErr.Error())
+		case resp.StatusCode == http.StatusAccepted:
+			l.accepted.Add(1)
+		case resp.StatusCode == http.StatusServiceUnavailable:
+			l.refused.Add(1)
+		default:
+			l.fail(fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(text))))
+		}
+	case !connected && errors.As(err, &dial) && dial.Op == "dial":
+		l.closed.Add(1)
+	default:
+		l.fail(fmt.Sprintf("%v (connected %t, reused %t)", err, connected, reused))
+	}
+}
+
+func (l *drainLoad) fail(why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = append(l.cut, why)
+}
