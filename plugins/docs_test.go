@@ -27,7 +27,7 @@ type component struct {
 	Config      field     `json:"config"`
 }
 
-func TestEveryComponentIsDocumented(t *testing.T) {
+func TestDocs_EveryComponentIsDocumented(t *testing.T) {
 	env, added := ours(t)
 	linter := env.FullConfigSchema("test", "").NewStreamConfigLinter()
 	for name, view := range added {

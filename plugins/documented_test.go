@@ -7,7 +7,8 @@ import (
 )
 
 // conventional are methods whose names say their contract.
-var conventional = map[string]bool{"Error": true, "String": true, "Unwrap": true, "ServeHTTP": true, "Len": true, "Less": true, "Swap": true}
+var conventional = map[string]bool{"Error": true, "String": true, "Unwrap": true, "ServeHTTP": true, "Len": true,
+	"Less": true, "Swap": true}
 
 // undocumented returns the exported names of a file that no comment describes.
 func undocumented(f *ast.File) (names []*ast.Ident) {

@@ -24,21 +24,26 @@ type law struct {
 var leaseUpdate = regexp.MustCompile(`(?is)\bUPDATE\b.*\bSET\b.*\b(lease_until|claimed_until)\b`)
 
 func laws() []law {
-	readers := []string{"FieldString", "FieldInt", "FieldBool", "FieldDuration", "FieldFloat", "FieldStringList", "FieldStringMap"}
+	readers := []string{"FieldString", "FieldInt", "FieldBool", "FieldDuration", "FieldFloat", "FieldStringList",
+		"FieldStringMap"}
 	positions := []string{"ListStartOffsets", "ListEndOffsets", "ListCommittedOffsets", "ListOffsetsAfterMilli",
 		"FetchOffsets", "FetchOffsetsForTopics", "FetchManyOffsets"}
 	return []law{
 		{name: "fields of a config are read by conf.Read", home: "internal/platform/conf", broke: calls(readers...)},
-		{name: "positions in the log are read by kafka.Positions", home: "internal/platform/kafka", broke: calls(positions...), other: map[string]string{
-			"internal/platform/broker/retention.go": "the broker itself, which passes over a partition that it cannot read",
-		}},
+		{name: "positions in the log are read by kafka.Positions", home: "internal/platform/kafka",
+			broke: calls(positions...), other: map[string]string{
+				"internal/platform/broker/retention.go": "the broker itself, which passes over a partition that it cannot read",
+			}},
 		{name: "JSON is answered by httpx", home: "internal/platform/httpx", broke: answersJSON, other: map[string]string{
-			"plugins/ingest/gate/reply.go":    "the hot path: an answer for each event that weir takes in, written without building values",
+			"plugins/ingest/gate/reply.go": "the hot path: an answer for each event that weir takes in, written without " +
+				"building values",
 			"plugins/ingest/registry/http.go": "Confluent's media type and error codes, which its clients expect",
 		}},
-		{name: "leases are taken, kept and given back by jobs.Table", home: "internal/platform/jobs", broke: updatesLease, other: map[string]string{
-			"plugins/notify/alert/queue.go": "a delivery has no owner, and its row two keys: whoever sent it records that, and frees it",
-		}},
+		{name: "leases are taken, kept and given back by jobs.Table", home: "internal/platform/jobs", broke: updatesLease,
+			other: map[string]string{
+				"plugins/notify/alert/queue.go": "a delivery has no owner, and its row two keys: whoever sent it records that, " +
+					"and frees it",
+			}},
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 // awkward are names of folders that are legal, and mean something to URLs, to
 // SQLite, to patterns or to YAML.
 func awkward() []string {
-	names := []string{"line#1", "a b", "a%20b", "100%", "what?", "a\nb", "tür", "x&y=z", ":memory:", "[1]*", `q"u'o`, `back\slash`, "\xff\xfe", "…#?%23", "{y}: !a"}
+	names := []string{"line#1", "a b", "a%20b", "100%", "what?", "a\nb", "tür", "x&y=z", ":memory:", "[1]*", `q"u'o`,
+		`back\slash`, "\xff\xfe", "…#?%23", "{y}: !a"}
 	letters := []byte("ab #?%2035F&=:*[]{}\"'\\\n\t\x01\xc3\xbc\xff@+;,~^|")
 	for range 30 {
 		name := make([]byte, 1+rand.IntN(10))
@@ -73,7 +74,8 @@ func TestStores_LieAtTheirPath(t *testing.T) {
 			if err := os.CopyFS(filepath.Join(name, "schemas"), shipped.FS()); err != nil {
 				t.Error(err)
 			}
-			if _, err := registry.LoadSet(t.Context(), registry.Place{URL: storeurl.New("file", filepath.Join(name, "schemas"))}, "telemetry"); err != nil {
+			if _, err := registry.LoadSet(t.Context(), registry.Place{URL: storeurl.New("file", filepath.Join(name, "schemas"))},
+				"telemetry"); err != nil {
 				t.Errorf("%q: %v", name, err)
 			}
 			if got := below(t, root); !slices.Equal(got, []string{filepath.Base(name)}) {

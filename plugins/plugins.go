@@ -11,9 +11,10 @@ import (
 	// to compile is in docs/build.md; more of upstream's: extended.go.
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure/extended" // zstd of compress and decompress
 	_ "github.com/redpanda-data/connect/v4/public/components/io"            // http_client, file: notify
-	_ "github.com/redpanda-data/connect/v4/public/components/kafka"         // redpanda input, kafka_franz output: every stream
-	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"    // metrics
-	_ "github.com/redpanda-data/connect/v4/public/components/pure"          // fallback, switch, mapping, …
+	// redpanda input, kafka_franz output: every stream
+	_ "github.com/redpanda-data/connect/v4/public/components/kafka"
+	_ "github.com/redpanda-data/connect/v4/public/components/prometheus" // metrics
+	_ "github.com/redpanda-data/connect/v4/public/components/pure"       // fallback, switch, mapping, …
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"

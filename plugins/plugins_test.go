@@ -68,7 +68,7 @@ func sources(t *testing.T) (all []source, files *token.FileSet) {
 	return all, files
 }
 
-func TestNothingHappensAtImport(t *testing.T) {
+func TestLaws_NothingHappensAtImport(t *testing.T) {
 	all, files := sources(t)
 	for _, s := range all {
 		for _, d := range s.file.Decls {
@@ -147,7 +147,7 @@ func changedIn(fn *ast.FuncDecl, globals map[string]bool) (changed []*ast.Ident)
 	return changed
 }
 
-func TestFilesAreShortAndNamesSayWhatTheyHold(t *testing.T) {
+func TestLaws_FilesAreShortAndNamesSayWhatTheyHold(t *testing.T) {
 	all, _ := sources(t)
 	for _, s := range all {
 		if s.size > 500 {
@@ -159,7 +159,7 @@ func TestFilesAreShortAndNamesSayWhatTheyHold(t *testing.T) {
 	}
 }
 
-func TestMainIsShort(t *testing.T) {
+func TestLaws_MainIsShort(t *testing.T) {
 	raw, err := os.ReadFile("../main.go")
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func ours(t *testing.T) (env *service.Environment, added map[string]*service.Con
 	return env, added
 }
 
-func TestComponentsTakeNoUpstreamName(t *testing.T) {
+func TestLaws_ComponentsTakeNoUpstreamName(t *testing.T) {
 	all, _ := sources(t)
 	_, added := ours(t)
 	registered := 0
@@ -227,7 +227,8 @@ func TestComponentsTakeNoUpstreamName(t *testing.T) {
 				registered++
 				kind := strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(sel.Sel.Name, "Register"), "Batch"))
 				if _, ok := added[kind+" "+strings.Trim(name.Value, `"`)]; !ok {
-					t.Errorf("%s registers %s %s, a name that upstream has taken or that Register does not reach", s.path, kind, name.Value)
+					t.Errorf("%s registers %s %s, a name that upstream has taken or that Register does not reach", s.path, kind,
+						name.Value)
 				}
 			}
 			return true

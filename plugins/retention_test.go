@@ -23,7 +23,8 @@ import (
 func maintained(t *testing.T, env *service.Environment, conf string) (report retention.Report, failure error) {
 	t.Helper()
 	b := env.NewStreamBuilder()
-	if err := b.SetYAML("logger: {level: OFF}\ninput: {generate: {count: 1, mapping: 'root = {}'}}\npipeline: {processors: [{retention: {" + conf + "}}]}\noutput: {drop: {}}\n"); err != nil {
+	if err := b.SetYAML("logger: {level: OFF}\ninput: {generate: {count: 1, mapping: 'root = {}'}}\npipeline: " +
+		"{processors: [{retention: {" + conf + "}}]}\noutput: {drop: {}}\n"); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.AddConsumerFunc(func(_ context.Context, m *service.Message) error {
@@ -69,7 +70,8 @@ func aged(t *testing.T) kept {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	for i, fleet := range []string{"acme", ""} {
-		if err := auditlog.Record(t.Context(), db, auditlog.Act{ID: fmt.Sprint(i), At: time.Now(), Fleet: fleet, Method: "POST", Path: "/"}); err != nil {
+		if err := auditlog.Record(t.Context(), db, auditlog.Act{ID: fmt.Sprint(i), At: time.Now(), Fleet: fleet,
+			Method: "POST", Path: "/"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,12 +97,13 @@ func at(d time.Duration) string { return ", now: " + time.Now().Add(d).UTC().For
 
 const day = 24 * time.Hour
 
-func TestEveryStoreForgetsByOneClock(t *testing.T) {
+func TestRetention_EveryStoreForgetsByOneClock(t *testing.T) {
 	s := aged(t)
 	if r, err := maintained(t, s.env, s.conf); err != nil || of(t, r, "audit_log").Rows != 0 || len(r.Stores) != 12 {
 		t.Fatalf("today: %+v, %v", r, err)
 	}
-	if r, err := maintained(t, s.env, s.conf+at(731*day)+", dry_run: true"); err != nil || of(t, r, "audit_log").Rows != 2 {
+	if r, err := maintained(t, s.env, s.conf+at(731*day)+", dry_run: true"); err != nil ||
+		of(t, r, "audit_log").Rows != 2 {
 		t.Fatalf("a dry run: %+v, %v", r, err)
 	}
 	holds, err := hold.Open(t.Context(), s.control)
@@ -110,7 +113,8 @@ func TestEveryStoreForgetsByOneClock(t *testing.T) {
 	if _, err := holds.Place(t.Context(), "other", "case 7", "k"); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := maintained(t, s.env, s.conf+at(731*day)); err != nil || of(t, r, "audit_log").Rows != 1 || of(t, r, "audit_log").Kept != 1 || fmt.Sprint(r.Held) != "[other]" {
+	if r, err := maintained(t, s.env, s.conf+at(731*day)); err != nil || of(t, r, "audit_log").Rows != 1 ||
+		of(t, r, "audit_log").Kept != 1 || fmt.Sprint(r.Held) != "[other]" {
 		t.Fatalf("held: %+v, %v", r, err)
 	}
 	if _, err := holds.Release(t.Context(), "other", "k"); err != nil {
@@ -133,7 +137,7 @@ func TestEveryStoreForgetsByOneClock(t *testing.T) {
 	}
 }
 
-func TestAStoreThatFailsKeepsNoOtherFromItsTurn(t *testing.T) {
+func TestRetention_AStoreThatFailsKeepsNoOtherFromItsTurn(t *testing.T) {
 	s := aged(t)
 	r, err := maintained(t, s.env, s.away(0)+at(731*day))
 	if err == nil || !strings.Contains(err.Error(), "rollups") || of(t, r, "rollups").Error == "" || r.Failed() != 1 {
@@ -144,7 +148,7 @@ func TestAStoreThatFailsKeepsNoOtherFromItsTurn(t *testing.T) {
 	}
 }
 
-func TestWithoutTheControlStoreNothingIsDeleted(t *testing.T) {
+func TestRetention_WithoutTheControlStoreNothingIsDeleted(t *testing.T) {
 	s := aged(t)
 	r, err := maintained(t, s.env, s.away(1)+at(731*day))
 	if err == nil || r.Failed() < 4 || r.Removed().Rows != 0 {

@@ -62,7 +62,8 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 			w.happened(d[0], d[1], minute.Add(10*time.Second), 20)
 			w.spoken(d[0], d[1], minute)
 		}
-		want := map[string]int64{"raw_rows": 20, "dead_letters": 1, "dead_letter_outcomes": 1, "rollup_windows_1m": 1, "alerts": 1, "alert_notices": 1,
+		want := map[string]int64{"raw_rows": 20, "dead_letters": 1, "dead_letter_outcomes": 1, "rollup_windows_1m": 1,
+			"alerts": 1, "alert_notices": 1,
 			"group_memberships": 1, "audit_log_entries": 1, "replay_jobs": 1, "anomaly_baselines": 1}
 		if got := w.counted("acme", "pump-1"); fmt.Sprint(got) != fmt.Sprint(want) {
 			w.Fatalf("before: %v, expected %v", got, want)
@@ -70,7 +71,8 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 		neighbours := fmt.Sprint(w.counted("acme", "pump-10"), w.counted("other", "pump-1"))
 
 		w.happened("acme", "pump-1", minute.Add(40*time.Second), 7) // later, within the same minute
-		target := tombstone.Target{Job: uuid.NewString(), Fleet: "acme", Device: "pump-1", Until: until.UnixMicro(), Buried: until.UnixMicro()}
+		target := tombstone.Target{Job: uuid.NewString(), Fleet: "acme", Device: "pump-1", Until: until.UnixMicro(),
+			Buried: until.UnixMicro()}
 		for name, s := range w.process() {
 			for range 2 {
 				if err := s.Bury(ctx, tombstone.Of("acme", "pump-1", until)); err != nil {
@@ -96,7 +98,8 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 		}
 		w.happened("acme", "pump-1", minute.Add(50*time.Second), 3)
 		var events int
-		if err := w.db(lifecycle.Rollups).QueryRowContext(ctx, `SELECT count FROM rollup_1m WHERE device_id = 'pump-1' AND fleet = 'acme'`).
+		if err := w.db(lifecycle.Rollups).QueryRowContext(ctx,
+			`SELECT count FROM rollup_1m WHERE device_id = 'pump-1' AND fleet = 'acme'`).
 			Scan(&events); err != nil || events != 10 {
 			w.Fatalf("%d events are counted, %v", events, err)
 		}
@@ -107,12 +110,13 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 			w.Fatalf("the neighbours had %v, and have %v", neighbours, got)
 		}
 		rows := 0
-		if _, err := raw.NewReader(w.lake(lifecycle.Raw)).Scan(ctx, raw.Query{Fleet: "acme", Devices: []string{"pump-1"}}, func(r *raw.Row) error {
-			if rows++; r.ReceivedAt <= until.UnixMicro() {
-				return fmt.Errorf("event %x was received before", r.ID)
-			}
-			return nil
-		}); err != nil || rows != 10 {
+		if _, err := raw.NewReader(w.lake(lifecycle.Raw)).Scan(ctx, raw.Query{Fleet: "acme", Devices: []string{"pump-1"}},
+			func(r *raw.Row) error {
+				if rows++; r.ReceivedAt <= until.UnixMicro() {
+					return fmt.Errorf("event %x was received before", r.ID)
+				}
+				return nil
+			}); err != nil || rows != 10 {
 			w.Fatal(rows, err)
 		}
 	})
@@ -150,7 +154,8 @@ func TestStores_TwoProcessesEraseAndCountOnce(t *testing.T) {
 func (w *filled) bothErase(device string) tombstone.Target {
 	w.Helper()
 	now := time.Now()
-	target := tombstone.Target{Job: uuid.NewString(), Fleet: "acme", Device: device, Until: now.UnixMicro(), Buried: now.UnixMicro()}
+	target := tombstone.Target{Job: uuid.NewString(), Fleet: "acme", Device: device, Until: now.UnixMicro(),
+		Buried: now.UnixMicro()}
 	opened := []map[string]lifecycle.Store{w.process(), w.process()}
 	for name, s := range opened[0] {
 		if err := s.Bury(w.Context(), tombstone.Of("acme", device, now)); err != nil {
@@ -164,7 +169,8 @@ func (w *filled) bothErase(device string) tombstone.Target {
 				both.Go(func() {
 					var err error
 					for try := range 10 { // what the other has changed meanwhile is tried again, as an erasure does
-						if err = process[kind.Name].Erase(w.Context(), lifecycle.Erasure{Target: target, Again: again, Held: unheld}); err == nil {
+						if err = process[kind.Name].Erase(w.Context(), lifecycle.Erasure{Target: target, Again: again,
+							Held: unheld}); err == nil {
 							return
 						}
 						time.Sleep(time.Duration(try) * 50 * time.Millisecond)
@@ -187,7 +193,8 @@ func TestStores_ExpireHonoursHoldsAndIsIdempotent(t *testing.T) {
 			w.happened(fleet, "pump-1", at, 5)
 			w.spoken(fleet, "pump-1", at)
 		}
-		for _, query := range []string{`UPDATE alert SET state = 'resolved'`, `UPDATE alert_notice SET sealed_at = created_at`,
+		for _, query := range []string{`UPDATE alert SET state = 'resolved'`,
+			`UPDATE alert_notice SET sealed_at = created_at`,
 			`UPDATE replay_job SET state = 'done', ended_at = created_at`} {
 			_, err := w.db(lifecycle.Control).ExecContext(w.Context(), query)
 			must(w.T, err)
@@ -256,7 +263,9 @@ func TestStores_KnowEveryTableThatNamesADevice(t *testing.T) {
 		found := 0
 		for _, at := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
 			for _, table := range w.naming(w.db(at), "pump-1") {
-				if found++; !slices.ContainsFunc(known, func(k string) bool { return table == k || strings.HasPrefix(table, k+"_p") }) {
+				if found++; !slices.ContainsFunc(known, func(k string) bool {
+					return table == k || strings.HasPrefix(table, k+"_p")
+				}) {
 					w.Errorf("table %s names a device, and no store of plugins.go has it", table)
 				}
 			}

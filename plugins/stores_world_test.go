@@ -72,7 +72,8 @@ func (w *filled) lake(at lifecycle.Place) *lake.Store {
 
 func newFilled(t *testing.T, urls map[lifecycle.Place]string) *filled {
 	t.Helper()
-	w := &filled{T: t, env: service.NewEnvironment(), urls: urls, places: lifecycle.NewPlaces(service.MockResources(), urls)}
+	w := &filled{T: t, env: service.NewEnvironment(), urls: urls, places: lifecycle.NewPlaces(service.MockResources(),
+		urls)}
 	if err := Register(w.env); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,8 @@ func (w *filled) happened(fleet, device string, received time.Time, n int) {
 		at := received.UTC()
 		msg := service.NewMessage(fmt.Appendf(nil, `{"event_id":%q,"device_id":%q,"device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":50}}`,
 			uuid.NewString(), device, at.Format(time.RFC3339Nano)))
-		for name, v := range map[string]any{event.HeaderFleet: fleet, event.HeaderReceivedAt: at.Format(event.TimeFormat), "kafka_topic": "raw-events", "kafka_partition": 0, "kafka_offset": w.offset} {
+		for name, v := range map[string]any{event.HeaderFleet: fleet, event.HeaderReceivedAt: at.Format(event.TimeFormat),
+			"kafka_topic": "raw-events", "kafka_partition": 0, "kafka_offset": w.offset} {
 			msg.MetaSetMut(name, v)
 		}
 		events = append(events, msg)
@@ -141,14 +143,19 @@ func (w *filled) happened(fleet, device string, received time.Time, n int) {
 	event.MarkRejected(letter, event.Reject(event.CodeInvalidEvent, "", "x"))
 	letters = append(letters, letter)
 	w.send(fmt.Sprintf("raw_store:\n  url: %q\n", w.urls[lifecycle.Raw]), copies(events))
-	w.send(fmt.Sprintf("dead_letter_store:\n  url: %q\nprocessors:\n  - dead_letter:\n      stage: rollup\n", w.urls[lifecycle.DeadLetters]), letters)
-	w.send(fmt.Sprintf("rollup_store:\n  url: %q\n  batching:\n    count: %d\n    period: 100ms\n    processors:\n      - rollup: {}\n", w.urls[lifecycle.Rollups], n), copies(events))
-	alert, err := json.Marshal(map[string]any{"alert_id": uuid.NewString(), "kind": "metric", "rule": "hot", "severity": "warning", "fleet": fleet, "device_id": device,
-		"metric": "cpu_temp", "summary": "hot " + device, "at": received.UTC().Format(event.TimeFormat), "received_at": received.UTC().Format(event.TimeFormat)})
+	w.send(fmt.Sprintf("dead_letter_store:\n  url: %q\nprocessors:\n  - dead_letter:\n      stage: rollup\n",
+		w.urls[lifecycle.DeadLetters]), letters)
+	w.send(fmt.Sprintf("rollup_store:\n  url: %q\n  batching:\n    count: %d\n    period: 100ms\n    processors:\n     "+
+		" - rollup: {}\n", w.urls[lifecycle.Rollups], n), copies(events))
+	alert, err := json.Marshal(map[string]any{"alert_id": uuid.NewString(), "kind": "metric", "rule": "hot",
+		"severity": "warning", "fleet": fleet, "device_id": device,
+		"metric": "cpu_temp", "summary": "hot " + device, "at": received.UTC().Format(event.TimeFormat),
+		"received_at": received.UTC().Format(event.TimeFormat)})
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.send(fmt.Sprintf("alert_store:\n  url: %q\n", w.urls[lifecycle.Control]), service.MessageBatch{service.NewMessage(alert)})
+	w.send(fmt.Sprintf("alert_store:\n  url: %q\n", w.urls[lifecycle.Control]),
+		service.MessageBatch{service.NewMessage(alert)})
 }
 
 func copies(batch service.MessageBatch) (out service.MessageBatch) {
@@ -166,23 +173,26 @@ func (w *filled) spoken(fleet, device string, at time.Time) {
 	must(w.T, err)
 	_, err = groups.Put(ctx, group.Group{Fleet: fleet, Name: "g-" + device, Devices: []string{device, "another"}})
 	must(w.T, err)
-	must(w.T, auditlog.Record(ctx, control, auditlog.Act{ID: uuid.NewString(), At: at, Fleet: fleet, Method: "CLI", Path: "test",
+	must(w.T, auditlog.Record(ctx, control, auditlog.Act{ID: uuid.NewString(), At: at, Fleet: fleet, Method: "CLI",
+		Path:   "test",
 		Detail: map[string]any{"device": device, "why": "of 100% pump_1"}}))
 	jobs, err := replay.OpenStore(ctx, control)
 	must(w.T, err)
-	_, err = jobs.Create(ctx, replay.Spec{Mode: replay.Redrive, Fleet: fleet, Devices: []string{device, "another"}, Reason: "why"}, "k")
+	_, err = jobs.Create(ctx, replay.Spec{Mode: replay.Redrive, Fleet: fleet, Devices: []string{device, "another"},
+		Reason: "why"}, "k")
 	must(w.T, err)
 	_, err = control.ExecContext(ctx, `INSERT INTO anomaly_device (fleet, device_id, firmware, learning_from) VALUES ($1, $2, '2.0.0', $3)`,
 		fleet, device, at.UnixMicro())
 	must(w.T, err)
 	outcomes, err := deadletter.OpenOutcomes(ctx, control)
 	must(w.T, err)
-	must(w.T, deadletter.Scan(ctx, w.lake(lifecycle.DeadLetters), deadletter.Query{Fleet: fleet}, func(r *deadletter.Row) error {
-		if r.Device != device {
-			return nil
-		}
-		return outcomes.Record(ctx, []deadletter.Outcome{{ID: r.IDText(), Job: "j", Published: true, At: at}})
-	}))
+	must(w.T, deadletter.Scan(ctx, w.lake(lifecycle.DeadLetters), deadletter.Query{Fleet: fleet},
+		func(r *deadletter.Row) error {
+			if r.Device != device {
+				return nil
+			}
+			return outcomes.Record(ctx, []deadletter.Outcome{{ID: r.IDText(), Job: "j", Published: true, At: at}})
+		}))
 }
 
 func must(t *testing.T, err error) {

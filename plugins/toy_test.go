@@ -26,7 +26,8 @@ import (
 // toys is a store of toys: all that a room declares for one.
 func toys() lifecycle.Kind {
 	return lifecycle.Rows{Name: "toys", Tables: []string{"toy"},
-		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_toys", Default: "1h", Description: "How long toys are kept."},
+		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_toys", Default: "1h",
+			Description: "How long toys are kept."},
 		Prepare: func(ctx context.Context, db *sqldb.DB) error {
 			_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS toy (id BIGINT PRIMARY KEY, fleet TEXT NOT NULL, at BIGINT NOT NULL)`)
 			return err
@@ -55,7 +56,8 @@ func TestStores_OneMoreIsOneLine(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), "sqlite://"+dir+"/control.db")
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	urls := fmt.Sprintf("raw: {url: %q}, dead_letters: {url: %q}, rollups: {url: 'sqlite://%[3]s/rollups.db'}, control: {url: 'sqlite://%[3]s/control.db', keep_toys: 2h}",
+	urls := fmt.Sprintf("raw: {url: %q}, dead_letters: {url: %q}, rollups: {url: 'sqlite://%[3]s/rollups.db'}, "+
+		"control: {url: 'sqlite://%[3]s/control.db', keep_toys: 2h}",
 		lake.FileURL(dir+"/raw"), lake.FileURL(dir+"/dead"), dir)
 
 	must(t, os.WriteFile(dir+"/retention.yaml", []byte("pipeline: {processors: [{retention: {"+urls+"}}]}"), 0o600))
@@ -64,7 +66,8 @@ func TestStores_OneMoreIsOneLine(t *testing.T) {
 		t.Fatalf("weir retention does not know it:\n%s", out)
 	}
 	now := time.Now()
-	_, err = db.ExecContext(t.Context(), `INSERT INTO toy VALUES (1, 'acme', $1), (2, 'acme', $2)`, now.Add(-3*time.Hour).UnixMicro(), now.UnixMicro())
+	_, err = db.ExecContext(t.Context(), `INSERT INTO toy VALUES (1, 'acme', $1), (2, 'acme', $2)`,
+		now.Add(-3*time.Hour).UnixMicro(), now.UnixMicro())
 	must(t, err)
 	if r, err := maintained(t, env, urls); err != nil || of(t, r, "toys").Rows != 1 {
 		t.Fatalf("retention: %+v, %v", r, err)
@@ -72,9 +75,11 @@ func TestStores_OneMoreIsOneLine(t *testing.T) {
 
 	erasures, err := erasure.OpenStore(t.Context(), db)
 	must(t, err)
-	e, err := erasures.Create(t.Context(), erasure.Spec{Fleet: "acme", WholeFleet: true, Reason: "why", DryRun: true}, "k", time.Hour)
+	e, err := erasures.Create(t.Context(), erasure.Spec{Fleet: "acme", WholeFleet: true, Reason: "why", DryRun: true}, "k",
+		time.Hour)
 	must(t, err)
-	run(t, env, fmt.Sprintf("erasure_jobs: {raw: %q, dead_letter: %q, rollups: 'sqlite://%[3]s/rollups.db', control: 'sqlite://%[3]s/control.db'}",
+	run(t, env, fmt.Sprintf("erasure_jobs: {raw: %q, dead_letter: %q, rollups: 'sqlite://%[3]s/rollups.db', control: "+
+		"'sqlite://%[3]s/control.db'}",
 		lake.FileURL(dir+"/raw"), lake.FileURL(dir+"/dead"), dir), func() bool {
 		e, err = erasures.Get(t.Context(), e.ID)
 		return err != nil || e.State.Ended()
@@ -124,7 +129,8 @@ func asked(t *testing.T, env *service.Environment, args ...string) string {
 		}
 		return 0, stream.Run(ctx)
 	}
-	app := &urfave.App{Commands: []*urfave.Command{cli.Retention(fstest.MapFS{}, engine)}, Writer: &out, ErrWriter: io.Discard}
+	app := &urfave.App{Commands: []*urfave.Command{cli.Retention(fstest.MapFS{}, engine)}, Writer: &out,
+		ErrWriter: io.Discard}
 	must(t, app.RunContext(t.Context(), append([]string{"weir"}, args...)))
 	return out.String()
 }
@@ -133,9 +139,10 @@ func asked(t *testing.T, env *service.Environment, args ...string) string {
 func TestRegister_OneMoreRoomIsOneLine(t *testing.T) {
 	env := service.NewEnvironment()
 	shout := func(env *service.Environment) error {
-		return env.RegisterProcessor("shout", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
-			return nil, nil
-		})
+		return env.RegisterProcessor("shout", service.NewConfigSpec(),
+			func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
+				return nil, nil
+			})
 	}
 	must(t, register(env, append(rooms(), room{"shout", shout})))
 	found := false
@@ -143,7 +150,9 @@ func TestRegister_OneMoreRoomIsOneLine(t *testing.T) {
 	if !found {
 		t.Fatal("the component is not registered")
 	}
-	if err := register(env, []room{{"twice", func(*service.Environment) error { return fmt.Errorf("no") }}}); err == nil || !strings.Contains(err.Error(), "twice") {
+	if err := register(env, []room{{"twice", func(*service.Environment) error {
+		return fmt.Errorf("no")
+	}}}); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Fatalf("a room that cannot be registered is not named: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-func TestActsOnTheCommandLineAreInTheAuditLog(t *testing.T) {
+func TestCLI_ActsOnTheCommandLineAreInTheAuditLog(t *testing.T) {
 	dir := lived(t)
 	key, _, err := keys(t, "create", "--fleet", "acme", "--name", "pumps", "--data", dir)
 	if err != nil {
@@ -34,8 +34,10 @@ func TestActsOnTheCommandLineAreInTheAuditLog(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"type":"object"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Schema())}, Writer: new(strings.Builder), ErrWriter: new(strings.Builder), ExitErrHandler: func(*cli.Context, error) {}}
-	_ = app.Run([]string{"weir", "schema", "register", file, "--subject", "bare", "--data", dir}) // taken or not, it was tried
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Schema())}, Writer: new(strings.Builder),
+		ErrWriter: new(strings.Builder), ExitErrHandler: func(*cli.Context, error) {}}
+	// taken or not, it was tried
+	_ = app.Run([]string{"weir", "schema", "register", file, "--subject", "bare", "--data", dir})
 
 	db, err := sqldb.Open(t.Context(), DataDir(dir).ControlURL())
 	if err != nil {
@@ -46,7 +48,8 @@ func TestActsOnTheCommandLineAreInTheAuditLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acts, err := log.List(t.Context(), auditlog.Query{From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour), Limit: 10})
+	acts, err := log.List(t.Context(), auditlog.Query{From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour),
+		Limit: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

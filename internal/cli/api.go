@@ -48,7 +48,8 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 		return httpx.API{}, nil, err
 	}
 	if !runs {
-		return httpx.API{}, nil, usagef("no weir runs on %s: start it with 'weir up --data %s', or name another with --api", dir, c.String(flagData))
+		return httpx.API{}, nil, usagef("no weir runs on %s: start it with 'weir up --data %s', or name another with --api",
+			dir, c.String(flagData))
 	}
 	at, err := running.api()
 	if err != nil {
@@ -62,9 +63,11 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 	if err == nil {
 		var text string
 		var key apikey.Key
-		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir " + verb, ExpiresAt: time.Now().Add(adminKeyLife)})
+		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir " + verb,
+			ExpiresAt: time.Now().Add(adminKeyLife)})
 		// Says who is behind the key that acts.
-		if err = recorded(c.Context, db, verb, map[string]any{"id": key.ID, "reason": auditlog.Text(c.String("reason"))}, err); err == nil {
+		if err = recorded(c.Context, db, verb, map[string]any{"id": key.ID, "reason": auditlog.Text(c.String("reason"))},
+			err); err == nil {
 			at.Key = text
 			return at, func() {
 				if err := keys.Revoke(context.WithoutCancel(c.Context), key.ID); err != nil {
@@ -96,7 +99,8 @@ func apiFlags(instead string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a " + instead},
 		&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "an admin `KEY`, with --api"},
-		&cli.StringFlag{Name: "ca", EnvVars: []string{"WEIR_API_CA"}, Usage: "PEM `FILE` with the CA of an api over https, with --api; without it, those of the system"},
+		&cli.StringFlag{Name: "ca", EnvVars: []string{"WEIR_API_CA"},
+			Usage: "PEM `FILE` with the CA of an api over https, with --api; without it, those of the system"},
 	}
 }
 

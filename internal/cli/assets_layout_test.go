@@ -51,7 +51,8 @@ func (f folder) is(path, want string) {
 
 func TestLayout_ChangedFilesAreKeptAndTheOthersUpgraded(t *testing.T) {
 	f := folder{t, filepath.Join(t.TempDir(), "home")}
-	one := files("configs/a.yaml", "a1", "configs/b.yaml", "b1", "configs/c.yaml", "c1", "configs/d.yaml", "d1", "configs/e.yaml", "e1")
+	one := files("configs/a.yaml", "a1", "configs/b.yaml", "b1", "configs/c.yaml", "c1", "configs/d.yaml", "d1",
+		"configs/e.yaml", "e1")
 	if notes := f.start(one); notes != "" {
 		t.Error(notes)
 	}

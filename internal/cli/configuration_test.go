@@ -53,7 +53,8 @@ func TestConfiguration_TheDocumentIsWhatTheConfigsSay(t *testing.T) {
 	}
 	want, err := os.ReadFile(file)
 	if err != nil || string(want) != got {
-		t.Errorf("docs/configuration.md is not what the configs say (%v): go test ./internal/cli -run Configuration -update", err)
+		t.Errorf("docs/configuration.md is not what the configs say (%v): go test ./internal/cli -run Configuration -update",
+			err)
 	}
 }
 
@@ -109,7 +110,9 @@ func collectFile(t *testing.T, d *distribution, name, raw string, get func(strin
 	}
 	lines := strings.Split(raw, "\n")
 	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(config.Text(func(n int) string { return fmt.Sprintf("SCALAR%d", n) })), &doc); err != nil {
+	if err := yaml.Unmarshal([]byte(config.Text(func(n int) string {
+		return fmt.Sprintf("SCALAR%d", n)
+	})), &doc); err != nil {
 		t.Fatal(err)
 	}
 	places := map[int]place{}
@@ -168,7 +171,8 @@ func (p place) below(d *distribution, key string) place {
 	for _, f := range p.spec.Children {
 		if f.Name == key {
 			sentence, _, _ := strings.Cut(strings.ReplaceAll(f.Description, "\n", " "), ". ")
-			return place{component: p.component, spec: f, meaning: strings.TrimSuffix(sentence, "."), secret: p.secret || f.Secret}
+			return place{component: p.component, spec: f, meaning: strings.TrimSuffix(sentence, "."), secret: p.secret ||
+				f.Secret}
 		}
 	}
 	for _, kind := range []string{"input", "output", "processor"} {
@@ -225,7 +229,8 @@ the environment of the process, or into a file that it is read from. This page i
 			meaning = strings.TrimSpace(meaning + " **secret**")
 		}
 		slices.Sort(e.uses)
-		fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s |\n", name, meaning, code(e.fallback), code(e.profiles["standalone"]), code(e.profiles["cluster"]),
+		fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s |\n", name, meaning, code(e.fallback),
+			code(e.profiles["standalone"]), code(e.profiles["cluster"]),
 			strings.Join(slices.Compact(e.uses), ", "))
 	}
 	return out.String()

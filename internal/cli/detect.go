@@ -25,7 +25,8 @@ Benchmark has them. The result is a table in Markdown.
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "series", Required: true, Usage: "the `DIR` of the series"},
 			&cli.StringFlag{Name: "labels", Value: "anomaly_windows.json", Usage: "the `FILE` of the labels, in that folder"},
-			&cli.StringFlag{Name: "rules", Usage: "try each rule of this `FILE` alone; without it, each detector with its defaults"},
+			&cli.StringFlag{Name: "rules", Usage: "try each rule of this `FILE` alone; without it, each detector with its " +
+				"defaults"},
 			&cli.DurationFlag{Name: "window", Value: time.Hour, Usage: "what zscore compares with"},
 		},
 		Action: detect,

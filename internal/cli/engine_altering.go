@@ -46,7 +46,8 @@ func altering(path string) (found []finding) {
 			}
 			if why := alters(mapping.Value, name == "mutation"); why != nil {
 				found = append(found, finding{path, mapping.Line, mapping.Column,
-					fmt.Sprintf("the %s makes another event of what a device sent: %s", name, strings.TrimPrefix(why.Error(), string(why.Code)+": "))})
+					fmt.Sprintf("the %s makes another event of what a device sent: %s", name, strings.TrimPrefix(why.Error(),
+						string(why.Code)+": "))})
 			}
 		}
 	}
@@ -75,8 +76,9 @@ func alters(mapping string, mutates bool) *event.Rejection {
 	sample := []byte(sampleEvent)
 	msg := service.NewMessage(sample)
 	event.KeepOriginal(msg, &sample)
-	for key, value := range map[string]string{event.HeaderFleet: "plant-1", event.HeaderReceivedAt: "2026-11-21T09:15:01.000000Z",
-		event.HeaderSchema: "telemetry/2", event.MetaDevice: "pump-1"} {
+	for key, value := range map[string]string{event.HeaderFleet: "plant-1",
+		event.HeaderReceivedAt: "2026-11-21T09:15:01.000000Z",
+		event.HeaderSchema:     "telemetry/2", event.MetaDevice: "pump-1"} {
 		msg.MetaSetMut(key, value)
 	}
 	query := msg.BloblangQuery

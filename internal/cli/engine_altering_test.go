@@ -34,7 +34,8 @@ func TestLint_NamesAMappingThatMakesAnotherEvent(t *testing.T) {
 				output = "drop: {}"
 			}
 			path := filepath.Join(t.TempDir(), "ingest.yaml")
-			if err := os.WriteFile(path, fmt.Appendf(nil, "pipeline:\n  processors:\n%soutput:\n  %s\n", processors, output), 0o600); err != nil {
+			if err := os.WriteFile(path, fmt.Appendf(nil, "pipeline:\n  processors:\n%soutput:\n  %s\n", processors, output),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 			found := altering(path)

@@ -58,7 +58,8 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	found, resolved := k.variables(path, config)
 	if _, set := k.values("WEIR_BROKERS"); !set && k.missing {
 		if at := onLog.FindIndex(raw); at != nil {
-			found = append(found, finding{path: path, line: 1 + bytes.Count(raw[:at[0]+1], []byte("\n")), text: "WEIR_BROKERS" + unset})
+			found = append(found, finding{path: path, line: 1 + bytes.Count(raw[:at[0]+1], []byte("\n")),
+				text: "WEIR_BROKERS" + unset})
 		}
 	}
 	k.linter.SetEnvVarLookupFunc(func(_ context.Context, name string) (string, bool) {
@@ -72,7 +73,9 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	for _, l := range lints {
 		found = append(found, finding{path, l.Line, l.Column, l.What})
 	}
-	found = append(found, k.fields(path, config.Text(func(n int) string { return resolved[fmt.Sprintf("weir.%d", n)] }))...)
+	found = append(found, k.fields(path, config.Text(func(n int) string {
+		return resolved[fmt.Sprintf("weir.%d", n)]
+	}))...)
 	slices.SortStableFunc(found, func(a, b finding) int { return a.line - b.line })
 	return config, found
 }

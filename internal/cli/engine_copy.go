@@ -70,7 +70,8 @@ func (c *copies) text(config *envyaml.Config, asItIs func(envyaml.Scalar) bool) 
 
 // write puts the copy of a config where the engine reads it. The engine looks at
 // a file a second after its last change, so it reads the whole of it.
-func (c *copies) write(source string, config *envyaml.Config, asItIs func(envyaml.Scalar) bool) (path string, err error) {
+func (c *copies) write(source string, config *envyaml.Config, asItIs func(envyaml.Scalar) bool) (path string,
+	err error) {
 	if path, err = c.path(source); err != nil {
 		return "", err
 	}

@@ -66,8 +66,9 @@ func (d *distribution) spec(kind, name string, known map[string]fieldSpec) (spec
 		return spec, true
 	}
 	get, ok := map[string]func(string) (*service.ConfigView, bool){
-		"input": d.env.GetInputConfig, "output": d.env.GetOutputConfig, "processor": d.env.GetProcessorConfig, "buffer": d.env.GetBufferConfig,
-		"cache": d.env.GetCacheConfig, "rate_limit": d.env.GetRateLimitConfig, "metrics": d.env.GetMetricsConfig,
+		"input": d.env.GetInputConfig, "output": d.env.GetOutputConfig, "processor": d.env.GetProcessorConfig,
+		"buffer": d.env.GetBufferConfig,
+		"cache":  d.env.GetCacheConfig, "rate_limit": d.env.GetRateLimitConfig, "metrics": d.env.GetMetricsConfig,
 	}[kind]
 	if !ok {
 		return spec, false
@@ -110,7 +111,8 @@ func (f fieldSpec) check(path, component, name string, node *yaml.Node) (found [
 		}
 	case node.Kind == yaml.ScalarNode && !strings.Contains(node.Value, "${!"):
 		if expected := f.expected(node); expected != "" {
-			found = append(found, finding{path, node.Line, node.Column, fmt.Sprintf("field %s of %s: expected %s, got %s", name, component, expected, shown(node))})
+			found = append(found, finding{path, node.Line, node.Column, fmt.Sprintf("field %s of %s: expected %s, got %s", name,
+				component, expected, shown(node))})
 		}
 	}
 	return found

@@ -48,7 +48,8 @@ func (d *distribution) useTemplates(paths []string) error {
 func templatesBeside(configs []string) (paths []string) {
 	for _, config := range configs {
 		dir := filepath.Dir(config)
-		for _, folder := range []string{filepath.Join(dir, "..", "templates"), filepath.Join(dir, "templates"), filepath.Join(config, "..", "templates")} {
+		for _, folder := range []string{filepath.Join(dir, "..", "templates"), filepath.Join(dir, "templates"),
+			filepath.Join(config, "..", "templates")} {
 			entries, _ := os.ReadDir(folder) // most configs have none
 			for _, entry := range entries {
 				path := filepath.Join(folder, entry.Name())

@@ -138,7 +138,9 @@ func (m *mirror) add(path string, tests bool) error {
 	}
 	targets := m.targets(abs, raw)
 	if _, err := m.copies.write(abs, config, func(s envyaml.Scalar) bool {
-		return s.Under == "tests" || slices.ContainsFunc(s.Variables(), func(v envyaml.Variable) bool { return m.own[v.Name] })
+		return s.Under == "tests" || slices.ContainsFunc(s.Variables(), func(v envyaml.Variable) bool {
+			return m.own[v.Name]
+		})
 	}); err != nil {
 		return err
 	}
@@ -172,7 +174,8 @@ func (m *mirror) targets(abs string, raw []byte) (files []string) {
 		}
 	}
 	if bare, has := strings.CutSuffix(abs, filepath.Ext(abs)); has {
-		files = append(files, strings.TrimSuffix(bare, "_benthos_test")+filepath.Ext(abs), bare+"_benthos_test"+filepath.Ext(abs))
+		files = append(files, strings.TrimSuffix(bare, "_benthos_test")+filepath.Ext(abs),
+			bare+"_benthos_test"+filepath.Ext(abs))
 	}
 	return files
 }

@@ -20,8 +20,10 @@ import (
 // awkward makes a value that YAML, a mapping or the engine could take for their own.
 func awkward(random *rand.Rand) string {
 	words := []string{
-		"true", "0123", "null", "~", "1e5", "12", "yes", "2026-11-27", " ", "\t", "\n", "a", "日本", "\u2028", `"`, "'", `\`, `\n`,
-		"[", "]", "{", "}", "#", " #", ": ", ":", "- ", ",", "&x", "*x", "!!str", "|", ">", "%", "@", "`", "${X}", "${{X}}", "${! this }", "$", "[::1]:8080",
+		"true", "0123", "null", "~", "1e5", "12", "yes", "2026-11-27", " ", "\t", "\n", "a", "日本", "\u2028", `"`, "'", `\`,
+		`\n`,
+		"[", "]", "{", "}", "#", " #", ": ", ":", "- ", ",", "&x", "*x", "!!str", "|", ">", "%", "@", "`", "${X}", "${{X}}",
+		"${! this }", "$", "[::1]:8080",
 	}
 	var out strings.Builder
 	for range 1 + random.IntN(4) {
@@ -119,9 +121,12 @@ func TestConfigs_FieldsOfTheEngineGetTheValue(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	var got []string
 	env := service.NewEnvironment()
-	spec := service.NewConfigSpec().Fields(service.NewStringField("plain"), service.NewStringField("quoted"), service.NewStringField("block"),
-		service.NewIntField("count"), service.NewBoolField("on"), service.NewStringListField("list"), service.NewStringMapField("map"))
-	if err := env.RegisterInput("probe", spec, func(conf *service.ParsedConfig, _ *service.Resources) (service.Input, error) {
+	spec := service.NewConfigSpec().Fields(service.NewStringField("plain"), service.NewStringField("quoted"),
+		service.NewStringField("block"),
+		service.NewIntField("count"), service.NewBoolField("on"), service.NewStringListField("list"),
+		service.NewStringMapField("map"))
+	if err := env.RegisterInput("probe", spec, func(conf *service.ParsedConfig, _ *service.Resources) (service.Input,
+		error) {
 		got = nil
 		for _, field := range []string{"plain", "quoted", "block"} {
 			text, err := conf.FieldString(field)

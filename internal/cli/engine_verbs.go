@@ -38,15 +38,18 @@ const (
 
 func envFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: flagEnvFile, Aliases: []string{"e"}, Usage: "set the variables of an env `FILE`, such as configs/standalone.env"},
-		&cli.StringSliceFlag{Name: flagTemplates, Aliases: []string{"t"}, Usage: "add the component that a template `FILE` describes"},
+		&cli.StringSliceFlag{Name: flagEnvFile, Aliases: []string{"e"},
+			Usage: "set the variables of an env `FILE`, such as configs/standalone.env"},
+		&cli.StringSliceFlag{Name: flagTemplates, Aliases: []string{"t"},
+			Usage: "add the component that a template `FILE` describes"},
 		&cli.StringSliceFlag{Name: flagResources, Aliases: []string{"r"}, Usage: "add the resources of a `FILE`"},
 	}
 }
 
 func runFlags() []cli.Flag {
 	return append(envFlags(),
-		&cli.StringSliceFlag{Name: flagSet, Aliases: []string{"s"}, Usage: "set a field of the config, as in metrics.prometheus.add_go_metrics=true"},
+		&cli.StringSliceFlag{Name: flagSet, Aliases: []string{"s"},
+			Usage: "set a field of the config, as in metrics.prometheus.add_go_metrics=true"},
 		&cli.StringFlag{Name: flagLogLevel, Usage: "log at this `LEVEL`: off, error, warn, info, debug or trace"},
 		&cli.BoolFlag{Name: flagChilled, Usage: "run configs that the linter complains of"},
 		&cli.BoolFlag{Name: flagWatch, Aliases: []string{"w"}, Usage: "take up configs that change while they run"},
@@ -79,8 +82,9 @@ func (d *distribution) echoVerb() *cli.Command {
 	return &cli.Command{
 		Name: "echo", Usage: "Print a config as the engine understands it, secrets left out",
 		Description: "  weir echo -e configs/standalone.env configs/streams/raw.yaml",
-		Flags:       append(envFlags(), &cli.StringSliceFlag{Name: flagSet, Aliases: []string{"s"}, Usage: "set a field of the config"}),
-		Action:      func(c *cli.Context) error { return d.one(c, "echo", stringFlag(c, flagMain)) },
+		Flags: append(envFlags(), &cli.StringSliceFlag{Name: flagSet, Aliases: []string{"s"},
+			Usage: "set a field of the config"}),
+		Action: func(c *cli.Context) error { return d.one(c, "echo", stringFlag(c, flagMain)) },
 	}
 }
 
@@ -100,7 +104,8 @@ func (d *distribution) one(c *cli.Context, verb, named string, defaults ...strin
 		}
 	}
 	if len(args) != 1 {
-		return usagef("weir %s takes one config, and was given %d; several streams: weir streams -o configs/service.yaml FILE…", verb, len(args))
+		return usagef("weir %s takes one config, and was given %d; several streams: weir streams -o configs/service.yaml "+
+			"FILE…", verb, len(args))
 	}
 	if err := d.prepare(c, args); err != nil {
 		return err
@@ -112,7 +117,8 @@ func (d *distribution) one(c *cli.Context, verb, named string, defaults ...strin
 	set := sliceFlag(c, flagSet)
 	return d.launch(c, launch{
 		verb: verb, configs: args, resources: resources, flags: passed(c), chilled: boolFlag(c, flagChilled),
-		unlinted: len(set) > 0, watch: boolFlag(c, flagWatch), restart: append(templatesBeside(args), sliceFlag(c, flagEnvFile)...),
+		unlinted: len(set) > 0, watch: boolFlag(c, flagWatch), restart: append(templatesBeside(args),
+			sliceFlag(c, flagEnvFile)...),
 	})
 }
 
@@ -127,7 +133,8 @@ file that -o names. Configs are files or folders.
 		Flags: append(runFlags(),
 			&cli.StringFlag{Name: flagShared, Aliases: []string{"o"}, Usage: "a `FILE` with what the streams share"},
 			&cli.BoolFlag{Name: "no-api", Hidden: true, Usage: "there is none"},
-			&cli.BoolFlag{Name: "prefix-stream-endpoints", Hidden: true, Value: true, Usage: "begin the paths of a stream's HTTP endpoints with its name"},
+			&cli.BoolFlag{Name: "prefix-stream-endpoints", Hidden: true, Value: true,
+				Usage: "begin the paths of a stream's HTTP endpoints with its name"},
 		),
 		Action: func(c *cli.Context) error {
 			args, err := interspersed(c)
@@ -146,7 +153,8 @@ file that -o names. Configs are files or folders.
 				shared = stringFlag(c, flagMain)
 			}
 			return d.launch(c, launch{
-				verb: "streams", main: shared, configs: args, resources: resources, chilled: boolFlag(c, flagChilled), watch: boolFlag(c, flagWatch),
+				verb: "streams", main: shared, configs: args, resources: resources, chilled: boolFlag(c, flagChilled),
+				watch:   boolFlag(c, flagWatch),
 				restart: append(templatesBeside(args), sliceFlag(c, flagEnvFile)...),
 				flags:   append(passed(c), fmt.Sprintf("--prefix-stream-endpoints=%t", c.Bool("prefix-stream-endpoints"))),
 			})

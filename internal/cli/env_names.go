@@ -20,7 +20,8 @@ var variableName = regexp.MustCompile(`WEIR_[A-Z0-9_]*[A-Z0-9]`)
 // and what they are for.
 func commandVariables() map[string]string {
 	return map[string]string{
-		allowVariable:       "components that run programs or configs which arrive as data, and that this deployment wants: `command`, `subprocess`, `dynamic`",
+		allowVariable: "components that run programs or configs which arrive as data, and that this deployment " +
+			"wants: `command`, `subprocess`, `dynamic`",
 		"WEIR_API_CA":       "the CA of a running weir's certificate, a PEM file, for commands that ask it",
 		"WEIR_API_KEY":      "the key of commands that ask a running weir, instead of `--api-key`",
 		"WEIR_API_URL":      "where a running weir's API is, instead of `--api`",

@@ -17,7 +17,8 @@ func TestVariables_TyposAreNamedWithWhatWasMeant(t *testing.T) {
 	var out strings.Builder
 	tellUnknown(&out, []string{"WEIR_KAFKA_PASSWROD=x", "WEIR_RAW_URL=y", "WEIR_ELSEWHERE=z", "WEIR_TEST_X=1",
 		"WEIR_BINARY=bin/weir", "WEIR_TORTURE_KILLS=4", "HOME=/"}, known)
-	want := "warning: WEIR_KAFKA_PASSWROD is set, and nothing reads it; is WEIR_KAFKA_PASSWORD meant?\nwarning: WEIR_ELSEWHERE is set, and nothing reads it\n"
+	want := "warning: WEIR_KAFKA_PASSWROD is set, and nothing reads it; is WEIR_KAFKA_PASSWORD meant?\nwarning: " +
+		"WEIR_ELSEWHERE is set, and nothing reads it\n"
 	if out.String() != want {
 		t.Errorf("%s", out.String())
 	}
@@ -25,7 +26,8 @@ func TestVariables_TyposAreNamedWithWhatWasMeant(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "x.env, line 3") || !strings.Contains(err.Error(), "WEIR_RAW_URL") {
 		t.Error(err)
 	}
-	if err := refuseTypos("x.env", []envyaml.Assignment{{Name: "WEIR_MY_OWN"}, {Name: "WEIR_RAW_URL"}, {Name: "WEIRD"}}, known); err != nil {
+	if err := refuseTypos("x.env", []envyaml.Assignment{{Name: "WEIR_MY_OWN"}, {Name: "WEIR_RAW_URL"}, {Name: "WEIRD"}},
+		known); err != nil {
 		t.Error(err)
 	}
 }
@@ -62,7 +64,8 @@ func TestVariables_WhatTheProgramReadsIsKnown(t *testing.T) {
 	}
 	looked := 0
 	err = filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." || entry.Name() == "tests") {
+		if err != nil || entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." ||
+			entry.Name() == "tests") {
 			if err == nil && entry.Name() != "." && entry.Name() != ".." {
 				return filepath.SkipDir
 			}

@@ -61,7 +61,8 @@ and goes on without this command: look with --watch ID.
 
 // erased makes the erasure and returns it as it ended.
 func erased(c *cli.Context) (*erasure.Erasure, error) {
-	spec := erasure.Spec{Fleet: c.String("fleet"), Device: c.String("device"), Reason: c.String("reason"), DryRun: c.Bool("dry-run")}
+	spec := erasure.Spec{Fleet: c.String("fleet"), Device: c.String("device"), Reason: c.String("reason"),
+		DryRun: c.Bool("dry-run")}
 	spec.WholeFleet = spec.Device == ""
 	switch {
 	case c.String("watch") != "":
@@ -158,7 +159,8 @@ func printErasure(c *cli.Context, e *erasure.Erasure) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "erasure %s of %s: %s\n", e.ID, what, e.State)
-	fmt.Fprintf(&b, "  fleet %s; asked for by %s at %s: %s\n", e.Fleet, e.CreatedBy, e.CreatedAt.Format(time.RFC3339), e.Reason)
+	fmt.Fprintf(&b, "  fleet %s; asked for by %s at %s: %s\n", e.Fleet, e.CreatedBy, e.CreatedAt.Format(time.RFC3339),
+		e.Reason)
 	at := func(name string, t *time.Time) {
 		if t != nil {
 			fmt.Fprintf(&b, "  %s %s\n", name, t.UTC().Format(time.RFC3339))

@@ -29,8 +29,10 @@ for an independent check of what is stored.
   weir fleet --devices 5000 --rate 5000 --duration 1m --retry
   weir fleet --devices 0 --csv machine_temperature.csv --csv-speed 300`[1:],
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8080", EnvVars: []string{"WEIR_URL"}, Usage: "`URL` of the gate"},
-			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_KEY"}, Usage: "API `KEY`; better passed in WEIR_KEY, which no process list shows"},
+			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8080", EnvVars: []string{"WEIR_URL"},
+				Usage: "`URL` of the gate"},
+			&cli.StringFlag{Name: "key", EnvVars: []string{"WEIR_KEY"},
+				Usage: "API `KEY`; better passed in WEIR_KEY, which no process list shows"},
 			&cli.IntFlag{Name: "devices", Value: 100, Usage: "`N` simulated devices; 0 with --csv replays the files alone"},
 			&cli.StringFlag{Name: "prefix", Value: "sim", Usage: "`PREFIX` of the simulated device ids"},
 			&cli.Float64Flag{Name: "rate", Value: 1000, Usage: "`N` events a second; 0 is as fast as answers come"},
@@ -44,10 +46,13 @@ for an independent check of what is stored.
 			&cli.Float64Flag{Name: "malformed", Usage: "`PERCENT` of events that no schema takes"},
 			&cli.Float64Flag{Name: "late", Usage: "`PERCENT` of events stamped 15 minutes to 26 hours ago"},
 			&cli.Float64Flag{Name: "clock-ahead", Usage: "`PERCENT` of events stamped 6 minutes to 400 days ahead"},
-			&cli.StringSliceFlag{Name: "csv", Usage: "`FILE` of timestamp,value: real readings, replayed as the cpu_temp of a device of that name; may be repeated"},
+			&cli.StringSliceFlag{Name: "csv", Usage: "`FILE` of timestamp,value: real readings, replayed as the cpu_temp of " +
+				"a device of that name; may be repeated"},
 			&cli.BoolFlag{Name: "csv-shift", Value: true, Usage: "move each file in time so that it ends now"},
-			&cli.Float64Flag{Name: "csv-speed", Usage: "`FACTOR` of real time at which files are replayed; 0 spreads them over the run"},
-			&cli.Uint64Flag{Name: "seed", Usage: "`N` for the same ids and readings again: a second run with it sends duplicates"},
+			&cli.Float64Flag{Name: "csv-speed", Usage: "`FACTOR` of real time at which files are replayed; 0 spreads them " +
+				"over the run"},
+			&cli.Uint64Flag{Name: "seed", Usage: "`N` for the same ids and readings again: a second run with it sends " +
+				"duplicates"},
 			&cli.StringFlag{Name: "journal", Usage: "`FILE` to record each event and its verdict in, as JSON lines"},
 			&cli.BoolFlag{Name: "retry", Usage: "send again, with the same ids, what was refused or not answered"},
 			&cli.DurationFlag{Name: "retry-for", Value: 2 * time.Minute, Usage: "`TIME` to try one request for"},

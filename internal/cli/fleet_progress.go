@@ -29,7 +29,8 @@ func showProgress(to *os.File) func(simulate.Progress) {
 				progressbar.OptionShowIts(), progressbar.OptionSetItsString("events"), progressbar.OptionClearOnFinish(),
 				progressbar.OptionFullWidth(), progressbar.OptionThrottle(100*time.Millisecond))
 		}
-		bar.Describe(fmt.Sprintf("accepted %d · rejected %d · failed %d · retried %d", p.Accepted, p.Rejected, p.Failed, p.Retried))
+		bar.Describe(fmt.Sprintf("accepted %d · rejected %d · failed %d · retried %d", p.Accepted, p.Rejected, p.Failed,
+			p.Retried))
 		_ = bar.Set64(p.Sent) // a terminal that went away is no reason to stop
 		if p.Done {
 			_ = bar.Finish()

@@ -21,16 +21,19 @@ func helpGroups() []helpGroup {
 		{"Prove and repair", []string{"reconcile", "replay", "schema"}},
 		{"Keep and forget", []string{"retention", "hold", "erase"}},
 		{"Administer", []string{"keys", "topics", "detect", "completion"}},
-		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create", "blobl", "echo", "template", "studio"}},
+		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create",
+			"blobl", "echo", "template", "studio"}},
 	}
 }
 
 // engineUsage says what the engine's commands do, in a few words.
 func engineUsage() map[string]string {
 	return map[string]string{
-		"run": "Run one stream config", "streams": "Run several stream configs in one process", "lint": "Check stream configs",
-		"test": "Run the tests of stream configs", "list": "List components and Bloblang functions", "create": "Write a new config",
-		"blobl": "Try Bloblang mappings", "echo": "Print a config as the engine reads it", "template": "Check templates",
+		"run": "Run one stream config", "streams": "Run several stream configs in one process",
+		"lint": "Check stream configs",
+		"test": "Run the tests of stream configs", "list": "List components and Bloblang functions",
+		"create": "Write a new config",
+		"blobl":  "Try Bloblang mappings", "echo": "Print a config as the engine reads it", "template": "Check templates",
 		"studio": "Use upstream's Studio",
 	}
 }

@@ -28,7 +28,8 @@ func Hold() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "add", Usage: "hold a fleet; one that is held stays so as it was",
-				Flags: flags(fleet(), forceFlag(), &cli.StringFlag{Name: "reason", Required: true, Usage: "`WHY`, for those who read it later"}),
+				Flags: flags(fleet(), forceFlag(), &cli.StringFlag{Name: "reason", Required: true,
+					Usage: "`WHY`, for those who read it later"}),
 				Action: withHolds(sqldb.Open, func(ctx context.Context, c *cli.Context, h holder) error {
 					if err := knownFleet(c, c.String("fleet"), h.keys); err != nil {
 						return err
@@ -42,7 +43,8 @@ func Hold() *cli.Command {
 			},
 			{
 				Name: "list", Usage: "list the fleets that are held",
-				Flags: flags(&cli.BoolFlag{Name: "past", Usage: "also those that were released"}, &cli.BoolFlag{Name: "json", Usage: "print them as JSON"}),
+				Flags: flags(&cli.BoolFlag{Name: "past", Usage: "also those that were released"},
+					&cli.BoolFlag{Name: "json", Usage: "print them as JSON"}),
 				Action: withHolds(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, h holder) error {
 					holds, err := h.list(ctx, c.Bool("past"))
 					if err != nil {
@@ -74,7 +76,8 @@ type holder interface {
 	keys(ctx context.Context, fleet string) (int, error)
 }
 
-func withHolds(open func(context.Context, string) (*sqldb.DB, error), do func(context.Context, *cli.Context, holder) error) cli.ActionFunc {
+func withHolds(open func(context.Context, string) (*sqldb.DB, error), do func(context.Context, *cli.Context,
+	holder) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.String("api") != "" {
 			api, leave, err := adminAPI(c, "hold")

@@ -30,8 +30,10 @@ func Keys() *cli.Command {
 				Name: "create", Usage: "make a key and print it, once, alone on stdout",
 				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet("the `FLEET` that the key belongs to"),
 					&cli.StringFlag{Name: "scope", Value: string(apikey.Ingest),
-						Usage: "`SCOPE,…` of what the key may do: ingest (send events), query (read the fleet), operate (look after its alerts)"},
-					&cli.StringFlag{Name: "devices", Usage: "the key is for devices that begin with `PREFIX` only, to send and to read"},
+						Usage: "`SCOPE,…` of what the key may do: ingest (send events), query (read the fleet), operate (look after " +
+							"its alerts)"},
+					&cli.StringFlag{Name: "devices", Usage: "the key is for devices that begin with `PREFIX` only, to send and to " +
+						"read"},
 					&cli.BoolFlag{Name: "admin", Usage: "make a key that administers weir instead, for all fleets"}},
 				Action: withKeys(sqldb.Open, keysCreate),
 			},
@@ -46,8 +48,10 @@ func Keys() *cli.Command {
 				Action: withKeys(sqldb.Open, keysRevoke),
 			},
 			{
-				Name: "rotate", Usage: "make a new key that may do what the old one could, and let that end after a grace period", ArgsUsage: "[ID]",
-				Flags: []cli.Flag{dataFlag(), store, name, expires, fleet("the `FLEET` whose one key is to be replaced, instead of an ID"), forceFlag(),
+				Name: "rotate", Usage: "make a new key that may do what the old one could, and let that end after a grace period",
+				ArgsUsage: "[ID]",
+				Flags: []cli.Flag{dataFlag(), store, name, expires,
+					fleet("the `FLEET` whose one key is to be replaced, instead of an ID"), forceFlag(),
 					&cli.DurationFlag{Name: "grace", Value: 24 * time.Hour, Usage: "how long the old key stays valid"}},
 				Action: withKeys(sqldb.Open, keysRotate),
 			},
@@ -76,7 +80,8 @@ func (s keyStore) did(ctx context.Context, command string, key apikey.Key, failu
 	return recorded(ctx, s.db, command, detail, failure)
 }
 
-func withKeys(open func(context.Context, string) (*sqldb.DB, error), do func(context.Context, *cli.Context, keyStore) error) cli.ActionFunc {
+func withKeys(open func(context.Context, string) (*sqldb.DB, error), do func(context.Context, *cli.Context,
+	keyStore) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		db, err := openControl(c, open)
 		if err != nil {
@@ -114,7 +119,8 @@ func keysCreate(ctx context.Context, c *cli.Context, store keyStore) error {
 	}
 	text, key, err := store.Create(ctx, c.String("fleet"), opts)
 	if err != nil {
-		return store.did(ctx, "keys create", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name"), Admin: c.Bool("admin")}, err)
+		return store.did(ctx, "keys create", apikey.Key{Fleet: c.String("fleet"), Name: c.String("name"),
+			Admin: c.Bool("admin")}, err)
 	}
 	return errors.Join(printKey(c, text, key), store.did(ctx, "keys create", key, nil))
 }
@@ -189,7 +195,8 @@ func keysList(ctx context.Context, c *cli.Context, store keyStore) error {
 		if k.Admin {
 			fleet = "(admin)"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, fleet, scopes(k), cmp.Or(k.DevicePrefix, "-"), k.State(time.Now()),
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, fleet, scopes(k), cmp.Or(k.DevicePrefix, "-"),
+			k.State(time.Now()),
 			at(&k.CreatedAt), at(k.ExpiresAt), at(k.LastUsedAt), k.Name)
 	}
 	return w.Flush()

@@ -12,12 +12,13 @@ import (
 func keys(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Keys())}, Writer: &out, ErrWriter: &errs, ExitErrHandler: func(*cli.Context, error) {}}
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Keys())}, Writer: &out, ErrWriter: &errs,
+		ExitErrHandler: func(*cli.Context, error) {}}
 	err = app.Run(append([]string{"weir", "keys"}, args...))
 	return out.String(), errs.String(), err
 }
 
-func TestKeyIsPrintedAloneAndOnce(t *testing.T) {
+func TestCLI_KeyIsPrintedAloneAndOnce(t *testing.T) {
 	dir := lived(t)
 	out, note, err := keys(t, "create", "--fleet", "acme", "--name", "pumps", "--data", dir)
 	key := strings.TrimSuffix(out, "\n")
@@ -32,20 +33,25 @@ func TestKeyIsPrintedAloneAndOnce(t *testing.T) {
 	if strings.Contains(list, "query") || !strings.Contains(list, " ingest ") {
 		t.Errorf("a key may send, and no more, unless it is said: %s", list)
 	}
-	if out, _, err := keys(t, "rotate", "--fleet", "acme", "--grace", "1h", "--data", dir); err != nil || !strings.HasPrefix(out, "weir_") {
+	if out, _, err := keys(t, "rotate", "--fleet", "acme", "--grace", "1h", "--data", dir); err != nil ||
+		!strings.HasPrefix(out, "weir_") {
 		t.Errorf("rotating: %q %v", out, err)
 	}
-	if _, note, err := keys(t, "create", "--fleet", "acme", "--scope", "query, operate", "--devices", "pump-", "--data", dir); err != nil ||
+	if _, note, err := keys(t, "create", "--fleet", "acme", "--scope", "query, operate", "--devices", "pump-", "--data",
+		dir); err != nil ||
 		!strings.Contains(note, "query,operate") || !strings.Contains(note, "pump-") {
 		t.Errorf("%q %v", note, err)
 	}
-	if out, _, err := keys(t, "rotate", "--fleet", "acme", "--data", dir); err == nil || out != "" || !strings.Contains(err.Error(), "by its id") {
+	if out, _, err := keys(t, "rotate", "--fleet", "acme", "--data", dir); err == nil || out != "" ||
+		!strings.Contains(err.Error(), "by its id") {
 		t.Errorf("which of two keys is to be rotated is not said: %q %v", out, err)
 	}
-	if out, _, err := keys(t, "rotate", id, "--grace", "0s", "--data", dir); err != nil || !strings.HasPrefix(out, "weir_") {
+	if out, _, err := keys(t, "rotate", id, "--grace", "0s", "--data", dir); err != nil ||
+		!strings.HasPrefix(out, "weir_") {
 		t.Errorf("rotating one by its id: %q %v", out, err)
 	}
-	if list, _, err := keys(t, "list", "--fleet", "acme", "--data", dir); err != nil || strings.Count(list, " active ") != 3 ||
+	if list, _, err := keys(t, "list", "--fleet", "acme", "--data", dir); err != nil ||
+		strings.Count(list, " active ") != 3 ||
 		strings.Count(list, " revoked ") != 1 || strings.Count(list, "pump-") != 1 {
 		t.Errorf("%s %v", list, err)
 	}
@@ -54,7 +60,7 @@ func TestKeyIsPrintedAloneAndOnce(t *testing.T) {
 	}
 }
 
-func TestKeysSayWhatIsMissing(t *testing.T) {
+func TestCLI_KeysSayWhatIsMissing(t *testing.T) {
 	dir := lived(t)
 	for want, args := range map[string][]string{
 		"--fleet":     {"create", "--data", dir},
@@ -71,7 +77,8 @@ func TestKeysSayWhatIsMissing(t *testing.T) {
 			t.Errorf("%v: %q %v", args, out, err)
 		}
 	}
-	if out, _, err := keys(t, "create", "--admin", "--store", "sqlite://"+dir+"/control.db"); err != nil || !strings.HasPrefix(out, "weir_") {
+	if out, _, err := keys(t, "create", "--admin", "--store", "sqlite://"+dir+"/control.db"); err != nil ||
+		!strings.HasPrefix(out, "weir_") {
 		t.Errorf("%q %v", out, err)
 	}
 }

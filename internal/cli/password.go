@@ -34,7 +34,8 @@ func (d DataDir) readPassword() (string, error) {
 	}
 	password := strings.TrimSpace(string(raw))
 	if password == "" {
-		return "", fmt.Errorf("reading the password of the embedded broker: %s is empty; delete it and start 'weir up' again, which makes another", d.passwordFile())
+		return "", fmt.Errorf("reading the password of the embedded broker: %s is empty; delete it and start 'weir up' "+
+			"again, which makes another", d.passwordFile())
 	}
 	return password, nil
 }

@@ -49,7 +49,8 @@ func run(t *testing.T, args ...string) (out string, code int) {
 	engine := func(context.Context, []string, ...service.CLIOptFunc) (int, error) {
 		return 0, errors.New("no engine here")
 	}
-	app := &cli.App{Name: "weir", HelpName: "weir", Commands: Verbs(fstest.MapFS{}, engine), Writer: &text, ErrWriter: &text,
+	app := &cli.App{Name: "weir", HelpName: "weir", Commands: Verbs(fstest.MapFS{}, engine), Writer: &text,
+		ErrWriter:      &text,
 		ExitErrHandler: func(*cli.Context, error) {}}
 	err := app.RunContext(t.Context(), append([]string{"weir"}, args...))
 	if err != nil {
@@ -78,7 +79,8 @@ func schemaFile(t *testing.T) string { return file(t, t.TempDir(), "v.json", `{"
 func places(t *testing.T) [][]string {
 	return [][]string{
 		{"reconcile"}, {"query"}, {"retention"}, {"retention", "--dry-run"},
-		{"keys", "list"}, {"keys", "create", "--fleet", "acme"}, {"keys", "rotate", "--fleet", "acme"}, {"keys", "revoke", "x"},
+		{"keys", "list"}, {"keys", "create", "--fleet", "acme"}, {"keys", "rotate", "--fleet", "acme"},
+		{"keys", "revoke", "x"},
 		{"hold", "list"}, {"hold", "add", "--fleet", "acme", "--reason", "x"}, {"hold", "release", "--fleet", "acme"},
 		{"erase", "--fleet", "acme", "--reason", "x"}, {"erase", "--watch", "x"},
 		{"replay", "--mode", "redrive", "--reason", "x"}, {"replay", "--watch", "x"},
@@ -87,7 +89,8 @@ func places(t *testing.T) [][]string {
 }
 
 func TestPlace_WhereNoWeirLivesNothingIsMade(t *testing.T) {
-	for _, name := range []string{envControl, "WEIR_DATA", "WEIR_BROKERS", "WEIR_RAW_URL", "WEIR_API_URL", "WEIR_REGISTRY_URL"} {
+	for _, name := range []string{envControl, "WEIR_DATA", "WEIR_BROKERS", "WEIR_RAW_URL", "WEIR_API_URL",
+		"WEIR_REGISTRY_URL"} {
 		t.Setenv(name, "")
 		if err := os.Unsetenv(name); err != nil {
 			t.Fatal(err)
@@ -202,18 +205,24 @@ func TestStrict_BadUsageOfEveryCommandEndsWith2(t *testing.T) {
 		{"keys", "bogus"}, {"hold", "bogus"}, {"schema", "check"}, {"keys", "revoke"}, {"keys", "create"},
 		{"hold", "add", "--fleet", "acme"}, {"keys", "rotate"}, {"keys", "rotate", "--fleet", ""}, {"topics", "create"},
 		{"query", "--format", "xml"}, {"query", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"},
-		{"query", "--device", "a b"}, {"fleet", "--key", "x", "--format", "xml"}, {"fleet"}, {"fleet", "--key", "x", "--batch", "1000"},
+		{"query", "--device", "a b"}, {"fleet", "--key", "x", "--format", "xml"}, {"fleet"},
+		{"fleet", "--key", "x", "--batch", "1000"},
 		{"fleet", "--key", "x", "--malformed", "200"}, {"fleet", "--key", "x", "--rate", "NaN"},
-		{"replay", "--mode", "bogus"}, {"replay", "--mode", "redrive", "--code", "bogus", "--reason", "x"}, {"replay", "--from", "yesterday"},
+		{"replay", "--mode", "bogus"}, {"replay", "--mode", "redrive", "--code", "bogus", "--reason", "x"},
+		{"replay", "--from", "yesterday"},
 		{"replay", "--mode", "redrive"}, {"replay", "--target", "bogus", "--mode", "redrive", "--reason", "x"},
 		{"erase"}, {"erase", "--fleet", "acme"}, {"retention", "--at", "2026-01-01T00:00:00Z"},
-		{"topics", "create", "--brokers", "127.0.0.1:1", "--profile", "bogus"}, {"topics", "create", "--brokers", "127.0.0.1:1", "--replicas", "0"},
+		{"topics", "create", "--brokers", "127.0.0.1:1", "--profile", "bogus"}, {"topics", "create", "--brokers",
+			"127.0.0.1:1", "--replicas", "0"},
 		{"topics", "create", "--brokers", "127.0.0.1:1", "--sasl-mechanism", "bogus", "--sasl-user", "x"},
-		{"schema", "check", "no-such-file.json"}, {"schema", "check", schemaFile(t), "--registry", "file:///x", "--compatibility", "bogus"},
+		{"schema", "check", "no-such-file.json"}, {"schema", "check", schemaFile(t), "--registry", "file:///x",
+			"--compatibility", "bogus"},
 		{"schema", "check", schemaFile(t), "--registry", "file:///x", "--policy", "bogus"},
-		{"reconcile", "--brokers", "127.0.0.1:1"}, {"reconcile", "--wait", "-1s"}, {"erase", "--api", "http://127.0.0.1:1", "--fleet", "a", "--reason", "x"},
+		{"reconcile", "--brokers", "127.0.0.1:1"}, {"reconcile", "--wait", "-1s"}, {"erase", "--api", "http://127.0.0.1:1",
+			"--fleet", "a", "--reason", "x"},
 		{"detect", "--series", ".", "--window", "1s"}, {"detect"},
-		{"up", "--ingest", "127.0.0.1:8080", "--api", "127.0.0.1:8080"}, {"up", "--ingest", "0.0.0.0:8080", "--ops", "127.0.0.1:8080"},
+		{"up", "--ingest", "127.0.0.1:8080", "--api", "127.0.0.1:8080"}, {"up", "--ingest", "0.0.0.0:8080", "--ops",
+			"127.0.0.1:8080"},
 		{"up", "--api", "127.0.0.1"}, {"up", "--api", "127.0.0.1:no-port"},
 	} {
 		bad(args...)
@@ -237,7 +246,8 @@ func TestExitCode_OfWhatCannotBeDoneIs3(t *testing.T) {
 			t.Errorf("%v: %v ends with %d", args, err, ExitCode(err))
 		}
 	}
-	if out, code := run(t, "fleet", "--url", "http://127.0.0.1:1", "--key", "x", "--events", "1", "--quiet"); code == 0 || code == exitUsage {
+	if out, code := run(t, "fleet", "--url", "http://127.0.0.1:1", "--key", "x", "--events", "1", "--quiet"); code == 0 ||
+		code == exitUsage {
 		t.Errorf("%d %s", code, out)
 	}
 }

@@ -17,12 +17,16 @@ const hostile = "pump\x1b[2J\x1b]0;title\a\rroot# \u202eevil\u009b0m\xff"
 func TestPrint_NothingThatATerminalObeys(t *testing.T) {
 	var out, errs bytes.Buffer
 	var bare error
-	cmd := strict(&cli.Command{Name: "group", Subcommands: []*cli.Command{{Name: "show", Action: func(c *cli.Context) error {
-		_, err := fmt.Fprintf(c.App.Writer, "id %s\n", hostile)
-		_, err2 := fmt.Fprintf(c.App.ErrWriter, "reading %s\n", hostile)
-		return errors.Join(err, err2, fmt.Errorf("refused: %s", hostile))
-	}}}})
-	app := &cli.App{Writer: &out, ErrWriter: &errs, Commands: []*cli.Command{cmd}, ExitErrHandler: func(_ *cli.Context, err error) { bare = err }}
+	cmd := strict(&cli.Command{Name: "group", Subcommands: []*cli.Command{{Name: "show",
+		Action: func(c *cli.Context) error {
+			_, err := fmt.Fprintf(c.App.Writer, "id %s\n", hostile)
+			_, err2 := fmt.Fprintf(c.App.ErrWriter, "reading %s\n", hostile)
+			return errors.Join(err, err2, fmt.Errorf("refused: %s", hostile))
+		}}}})
+	app := &cli.App{Writer: &out, ErrWriter: &errs, Commands: []*cli.Command{cmd}, ExitErrHandler: func(_ *cli.Context,
+		err error) {
+		bare = err
+	}}
 	if err := app.Run([]string{"weir", "group", "show"}); err == nil || ExitCode(err) != exitFailed {
 		t.Fatalf("ended with %v", err)
 	}

@@ -40,7 +40,8 @@ func TestDataDir_IsClosedToOthersWithAllThatIsInIt(t *testing.T) {
 	outside := filepath.Join(root, "outside")
 	dir := filepath.Join(root, "data")
 	for path, mode := range map[string]os.FileMode{
-		outside: 0o644, filepath.Join(dir, "control.db"): 0o644, filepath.Join(dir, "broker", "0", "log.dat"): 0o664, filepath.Join(dir, "run.sh"): 0o755,
+		outside: 0o644, filepath.Join(dir, "control.db"): 0o644, filepath.Join(dir, "broker", "0", "log.dat"): 0o664,
+		filepath.Join(dir, "run.sh"): 0o755,
 	} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

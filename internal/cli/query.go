@@ -24,11 +24,13 @@ be read some seconds after it was accepted.
   weir query --raw s3://weir-raw?region=eu-central-1 --fleet acme --metric cpu_temp --format csv --fields device_id,timestamp,metrics`[1:],
 		Flags: []cli.Flag{
 			dataFlag(),
-			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, instead of a data directory"},
+			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"},
+				Usage: "`URL` of the raw store, instead of a data directory"},
 			&cli.StringFlag{Name: "fleet", Usage: "only events of this `FLEET`"},
 			&cli.StringSliceFlag{Name: "device", Usage: "only events of this `DEVICE`; may be repeated"},
 			&cli.StringFlag{Name: "metric", Usage: "only events that have this `METRIC`, and of their metrics only it"},
-			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339, Usage: "only events at or after this `TIME`; an hour before --to when not given"},
+			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339,
+				Usage: "only events at or after this `TIME`; an hour before --to when not given"},
 			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only events before this `TIME`; now when not given"},
 			&cli.StringFlag{Name: "fields", Usage: "`NAME,…` of what to print; event prints it as it was sent"},
 			choice("format", "`FORMAT`", "ndjson", "csv"),
@@ -50,8 +52,10 @@ be read some seconds after it was accepted.
 				return fmt.Errorf("querying events: %w", err)
 			}
 			if c.Bool("stats") {
-				fmt.Fprintf(c.App.ErrWriter, "%d events: %d objects and %d row groups read; %d days and %d objects skipped by name, %d row groups by statistics and bloom filters; %d rows decoded, %d repeats passed over\n",
-					stats.Events, stats.Objects, stats.Groups, stats.DaysSkipped, stats.ObjectsSkipped, stats.GroupsSkipped, stats.Rows, stats.Repeats)
+				fmt.Fprintf(c.App.ErrWriter, "%d events: %d objects and %d row groups read; %d days and %d objects skipped by "+
+					"name, %d row groups by statistics and bloom filters; %d rows decoded, %d repeats passed over\n",
+					stats.Events, stats.Objects, stats.Groups, stats.DaysSkipped, stats.ObjectsSkipped, stats.GroupsSkipped,
+					stats.Rows, stats.Repeats)
 			}
 			return nil
 		},
@@ -60,7 +64,8 @@ be read some seconds after it was accepted.
 
 func exportOf(c *cli.Context) (raw.Export, error) {
 	e := raw.Export{
-		Query:  raw.Query{Fleet: c.String("fleet"), Devices: c.StringSlice("device"), Metric: c.String("metric"), To: time.Now()},
+		Query: raw.Query{Fleet: c.String("fleet"), Devices: c.StringSlice("device"), Metric: c.String("metric"),
+			To: time.Now()},
 		Fields: c.String("fields"), Format: c.String("format"), Limit: c.Int("limit"),
 	}
 	if to := c.Timestamp("to"); to != nil {

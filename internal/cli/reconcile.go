@@ -28,10 +28,13 @@ run beside a running weir, and on the data directory of a stopped one.
   weir reconcile --brokers kafka:9092 --raw s3://weir-raw --dead-letter s3://weir-dead-letter --json`[1:],
 		Flags: append([]cli.Flag{
 			dataFlag(),
-			&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Usage: "`ADDR,…` of the log, instead of a data directory"},
+			&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"},
+				Usage: "`ADDR,…` of the log, instead of a data directory"},
 			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
-			&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"}, Usage: "`URL` of the dead-letter store, with --brokers"},
-			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339, Usage: "only records that the log took at or after this `TIME`"},
+			&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"},
+				Usage: "`URL` of the dead-letter store, with --brokers"},
+			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339,
+				Usage: "only records that the log took at or after this `TIME`"},
 			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only records that the log took before this `TIME`"},
 			&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "wait this long for what is in flight"},
 			&cli.BoolFlag{Name: "deep", Usage: "read the coordinates of every stored row, and believe nothing else"},
@@ -111,7 +114,8 @@ func runReconcile(c *cli.Context) (*reconcile.Report, error) {
 	opt.Waiting = func(r *reconcile.Report) {
 		if time.Since(said) >= 5*time.Second {
 			said = time.Now()
-			_, _ = fmt.Fprintf(c.App.ErrWriter, "waiting for %d records in flight, %d unexplained so far\n", r.Total.InFlight, r.Total.Unexplained)
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "waiting for %d records in flight, %d unexplained so far\n", r.Total.InFlight,
+				r.Total.Unexplained)
 		}
 	}
 	return reconciler.Run(c.Context, opt)
@@ -137,7 +141,8 @@ func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 	if has, err := broker.HasLog(dir.BrokerDir()); err != nil {
 		return p, err
 	} else if !has {
-		return p, usagef("data directory %s has no log: name another with --data, or servers with --brokers, --raw and --dead-letter", dir)
+		return p, usagef("data directory %s has no log: name another with --data, or servers with --brokers, --raw and "+
+			"--dead-letter", dir)
 	}
 	running, runs, err := dir.running()
 	if err != nil {

@@ -36,10 +36,12 @@ goes on without this command: interrupt it, and look with --watch ID.
 			&cli.StringSliceFlag{Name: "device", Usage: "only this `DEVICE`; may be given several times"},
 			&cli.StringFlag{Name: "group", Usage: "only the devices of this `GROUP`"},
 			&cli.StringFlag{Name: "fleet", Usage: "only this `FLEET`"},
-			&cli.StringSliceFlag{Name: "target", Usage: "`WHO` handles the events: " + strings.Join(event.Targets(), ", ") + "; raw and rollup unless said, so that alerts stay muted"},
+			&cli.StringSliceFlag{Name: "target", Usage: "`WHO` handles the events: " + strings.Join(event.Targets(), ", ") +
+				"; raw and rollup unless said, so that alerts stay muted"},
 			&cli.StringSliceFlag{Name: "stage", Usage: "redrive: only dead letters of this `STAGE`"},
 			&cli.StringSliceFlag{Name: "code", Usage: "redrive: only dead letters with this reason `CODE`"},
-			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it does not assign stays"},
+			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it " +
+				"does not assign stays"},
 			&cli.IntFlag{Name: "rate", Usage: "`EVENTS` a second at most, instead of the runner's"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; of a redrive, show what is there"},
 			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the list later"},
@@ -131,10 +133,12 @@ func printReplay(c *cli.Context, j *replay.Job) error {
 		fmt.Fprintf(&b, "  %6d refused: %q\n", r.Count, r.Reason)
 	}
 	for _, w := range j.Left {
-		fmt.Fprintf(&b, "  left as it was: fleet %s, device %s, %s: not all of its events are stored yet\n", w.Fleet, w.Device, w.Bucket.Format(time.RFC3339))
+		fmt.Fprintf(&b, "  left as it was: fleet %s, device %s, %s: not all of its events are stored yet\n", w.Fleet,
+			w.Device, w.Bucket.Format(time.RFC3339))
 	}
 	if v := j.Preview; v != nil {
-		fmt.Fprintf(&b, "  %d dead letters, %d of them resolved before, %d of stages that take nothing back\n", v.Letters, v.Resolved, v.Foreign)
+		fmt.Fprintf(&b, "  %d dead letters, %d of them resolved before, %d of stages that take nothing back\n", v.Letters,
+			v.Resolved, v.Foreign)
 		for _, n := range v.Counts {
 			fmt.Fprintf(&b, "  %6d  fleet %s, stage %s, %s\n", n.Count, n.Fleet, n.Stage, n.Code)
 		}
@@ -154,7 +158,8 @@ func printReplay(c *cli.Context, j *replay.Job) error {
 
 func replaySpec(c *cli.Context) (replay.Spec, error) {
 	spec := replay.Spec{
-		Mode: replay.Mode(c.String("mode")), Fleet: c.String("fleet"), Group: c.String("group"), Devices: c.StringSlice("device"),
+		Mode: replay.Mode(c.String("mode")), Fleet: c.String("fleet"), Group: c.String("group"),
+		Devices: c.StringSlice("device"),
 		Targets: c.StringSlice("target"), Stages: c.StringSlice("stage"), Patch: c.String("patch"), Rate: c.Int("rate"),
 		DryRun: c.Bool("dry-run"), Reason: c.String("reason"),
 	}

@@ -121,7 +121,8 @@ func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error
 	}
 	run := retention.Run{StartedAt: started}
 	if err := json.Unmarshal(report, &run.Report); err != nil || len(run.Stores) == 0 {
-		return nil, errors.Join(errors.New("the run failed before it looked at any store: check --at and the environment"), err)
+		return nil, errors.Join(errors.New("the run failed before it looked at any store: check --at and the environment"),
+			err)
 	}
 	return []retention.Run{run}, nil
 }
@@ -222,7 +223,8 @@ func printRun(to io.Writer, r retention.Run) error {
 	if len(r.Held) > 0 {
 		held = "held: " + strings.Join(r.Held, ", ")
 	}
-	_, _ = fmt.Fprintf(to, "%s, as of %s %s (%s)\n", r.StartedAt.Format(time.RFC3339), r.At.Format(time.RFC3339), verb, held)
+	_, _ = fmt.Fprintf(to, "%s, as of %s %s (%s)\n", r.StartedAt.Format(time.RFC3339), r.At.Format(time.RFC3339), verb,
+		held)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "STORE\tOLDER THAN\tROWS\tOBJECTS\tREWRITTEN\tPARTITIONS\tBYTES\tKEPT BY HOLDS\tBUCKET RULES")
 	for _, s := range r.Stores {
@@ -234,7 +236,8 @@ func printRun(to io.Writer, r retention.Run) error {
 		if rules == "" {
 			rules = "-"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.Store, older, s.Rows, s.Objects, s.Changed, s.Partitions, s.Bytes, s.Kept, rules)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.Store, older, s.Rows, s.Objects, s.Changed,
+			s.Partitions, s.Bytes, s.Kept, rules)
 	}
 	if err := w.Flush(); err != nil {
 		return err

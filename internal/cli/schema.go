@@ -19,10 +19,12 @@ import (
 func Schema() *cli.Command {
 	place := []cli.Flag{
 		dataFlag(),
-		&cli.StringFlag{Name: "registry", EnvVars: []string{"WEIR_REGISTRY_URL"}, Usage: "`URL` of the registry (file://, sqlite://, postgres://, http://), instead of a data directory"},
+		&cli.StringFlag{Name: "registry", EnvVars: []string{"WEIR_REGISTRY_URL"},
+			Usage: "`URL` of the registry (file://, sqlite://, postgres://, http://), instead of a data directory"},
 		&cli.StringFlag{Name: "api-key", EnvVars: []string{"WEIR_API_KEY"}, Usage: "`KEY` for a registry over HTTP"},
 		&cli.StringFlag{Name: "subject", Value: "telemetry", Usage: "the `SUBJECT` of the schema"},
-		&cli.StringSliceFlag{Name: "reference", Usage: "`NAME=SUBJECT/VERSION` that a $ref of the schema means; may be repeated"},
+		&cli.StringSliceFlag{Name: "reference", Usage: "`NAME=SUBJECT/VERSION` that a $ref of the schema means; may be " +
+			"repeated"},
 	}
 	return &cli.Command{
 		Name:  "schema",
@@ -41,10 +43,12 @@ how many would be rejected, by which rule, with examples.
   weir schema check new.json --against all --replay 1h`[1:],
 				Flags: append([]cli.Flag{
 					&cli.StringFlag{Name: "against", Value: "latest", Usage: "a `VERSION`, latest, or all"},
-					&cli.StringFlag{Name: "compatibility", Usage: "`LEVEL` instead of the subject's: BACKWARD, FORWARD, FULL, …_TRANSITIVE"},
+					&cli.StringFlag{Name: "compatibility", Usage: "`LEVEL` instead of the subject's: BACKWARD, FORWARD, FULL, " +
+						"…_TRANSITIVE"},
 					&cli.StringFlag{Name: "policy", Usage: "`POLICY` instead of the subject's: strict or additive"},
 					&cli.DurationFlag{Name: "replay", Usage: "also judge the events of the last `DURATION`"},
-					&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store to replay from, instead of the data directory's"},
+					&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"},
+						Usage: "`URL` of the raw store to replay from, instead of the data directory's"},
 					&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 				}, place...),
 				Action: checkSchema,
@@ -142,17 +146,18 @@ func tryOnRecent(c *cli.Context, candidate registry.Candidate) (*validate.DryRun
 	}
 	defer func() { _ = store.Close() }() // it was only read
 	query := raw.Query{From: time.Now().Add(-c.Duration("replay"))}
-	return validate.TryOn(c.Context, candidate.Subject, candidate.Text, func(ctx context.Context, each func(string, []byte) error) error {
-		var buf []byte
-		_, err := raw.NewReader(store).Scan(ctx, query, func(row *raw.Row) error {
-			var err error
-			if buf, err = row.AppendJSON(buf[:0]); err != nil {
-				return err
-			}
-			return each(row.Fleet, buf)
+	return validate.TryOn(c.Context, candidate.Subject, candidate.Text,
+		func(ctx context.Context, each func(string, []byte) error) error {
+			var buf []byte
+			_, err := raw.NewReader(store).Scan(ctx, query, func(row *raw.Row) error {
+				var err error
+				if buf, err = row.AppendJSON(buf[:0]); err != nil {
+					return err
+				}
+				return each(row.Fleet, buf)
+			})
+			return err
 		})
-		return err
-	})
 }
 
 func writeReport(w io.Writer, r *schemaReport) error {
@@ -164,7 +169,8 @@ func writeReport(w io.Writer, r *schemaReport) error {
 		if r.OtherMajor > r.Major {
 			held = "and is not held to it"
 		}
-		add("breaks with %s %s: it is of major %d, and that of %d (%s, %s policy):", versionNames(r), held, r.Major, r.OtherMajor, r.Level, r.Policy)
+		add("breaks with %s %s: it is of major %d, and that of %d (%s, %s policy):", versionNames(r), held, r.Major,
+			r.OtherMajor, r.Level, r.Policy)
 	case len(r.Differences) > 0:
 		add("is not compatible with %s (%s, %s policy):", versionNames(r), r.Level, r.Policy)
 	default:

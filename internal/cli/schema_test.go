@@ -76,7 +76,8 @@ func store(t *testing.T, url string, events []string) {
 	for i, e := range events {
 		m := service.NewMessage([]byte(e))
 		for k, v := range map[string]any{"kafka_topic": "raw-events", "kafka_partition": 0, "kafka_offset": i,
-			event.HeaderFleet: "plant-1", event.HeaderReceivedAt: time.Now().UTC().Format(event.TimeFormat), event.HeaderSchema: "telemetry/3"} {
+			event.HeaderFleet: "plant-1", event.HeaderReceivedAt: time.Now().UTC().Format(event.TimeFormat),
+			event.HeaderSchema: "telemetry/3"} {
 			m.MetaSetMut(k, v)
 		}
 		batch = append(batch, m)
@@ -90,34 +91,44 @@ func store(t *testing.T, url string, events []string) {
 	<-done
 }
 
-func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
+func TestCLI_ACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 	dir := t.TempDir()
 	data := lived(t)
 	v3 := contents(t, "../../schemas/telemetry/v3.json")
 	v4 := contents(t, "../../schemas/examples/telemetry/v4.json")
-	added := file(t, dir, "added.json", strings.Replace(v3, `"flow_rate": {`, `"torque": {"type": "number"}, "flow_rate": {`, 1))
+	added := file(t, dir, "added.json", strings.Replace(v3, `"flow_rate": {`,
+		`"torque": {"type": "number"}, "flow_rate": {`, 1))
 	careless := file(t, dir, "careless.json", strings.Replace(v4, `"x-weir-major": 2,`, "", 1))
 	major := file(t, dir, "major.json", v4)
-	useless := file(t, dir, "useless.json", strings.Replace(v3, `"flow_rate": {`, `"torque": {"type": "string"}, "flow_rate": {`, 1))
+	useless := file(t, dir, "useless.json", strings.Replace(v3, `"flow_rate": {`,
+		`"torque": {"type": "string"}, "flow_rate": {`, 1))
 
 	for _, c := range []struct {
 		args  []string
 		code  int
 		holds []string
 	}{
-		{[]string{"check", added, "--against", "latest", "--data", data}, 0, []string{"is compatible with telemetry/3 (BACKWARD, additive policy)"}},
+		{[]string{"check", added, "--against", "latest", "--data", data}, 0,
+			[]string{"is compatible with telemetry/3 (BACKWARD, additive policy)"}},
 		{[]string{"check", "--data=" + data, "--against=1", added}, 0, []string{"is compatible with telemetry/1"}},
-		{[]string{"check", "--data=" + data, added, "--against", "1", "--compatibility", "forward"}, 1, []string{"REQUIRED_ATTRIBUTE_ADDED at #/properties/metrics/required/vibration"}},
-		{[]string{"check", careless, "--data", data}, 1, []string{"PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL at #/properties/metrics/properties/cpu_temp", "in K instead of °C"}},
+		{[]string{"check", "--data=" + data, added, "--against", "1", "--compatibility", "forward"}, 1,
+			[]string{"REQUIRED_ATTRIBUTE_ADDED at #/properties/metrics/required/vibration"}},
+		{[]string{"check", careless, "--data", data}, 1,
+			[]string{"PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL at #/properties/metrics/properties/cpu_temp",
+				"in K instead of °C"}},
 		{[]string{"check", careless, "--data", data, "--json"}, 1, []string{`"compatible": false`}},
-		{[]string{"check", careless, "--data", data, "--policy", "strict", "--compatibility", "NONE"}, 0, []string{"is compatible"}},
+		{[]string{"check", careless, "--data", data, "--policy", "strict", "--compatibility", "NONE"}, 0,
+			[]string{"is compatible"}},
 		{[]string{"register", careless, "--data", data}, 1, nil},
 		{[]string{"check", major, "--data", data}, 0, []string{"on purpose, by a new major", "processor_temperature"}},
 		{[]string{"register", major, "--data", data}, 0, []string{"4\n"}},
 		{[]string{"check", major, "--registry", "file://../../schemas", "--against", "3"}, 0, []string{"on purpose"}},
-		{[]string{"check", added, "--registry", "file://../../schemas/examples", "--against", "4"}, 0, []string{"breaks with telemetry/4 and is not held to it: it is of major 1, and that of 2"}},
-		{[]string{"check", added, "--data", data}, 0, []string{"is compatible with telemetry/3"}}, // the latest of its own major
-		{[]string{"check", useless, "--data", data}, 1, []string{"it contradicts what every event must be: #/properties/metrics/properties/torque/type: metric torque is a number"}},
+		{[]string{"check", added, "--registry", "file://../../schemas/examples", "--against", "4"}, 0,
+			[]string{"breaks with telemetry/4 and is not held to it: it is of major 1, and that of 2"}},
+		// the latest of its own major
+		{[]string{"check", added, "--data", data}, 0, []string{"is compatible with telemetry/3"}},
+		{[]string{"check", useless, "--data", data}, 1, []string{"it contradicts what every event must be: " +
+			"#/properties/metrics/properties/torque/type: metric torque is a number"}},
 		{[]string{"register", useless, "--data", data}, 1, nil},
 		{[]string{"check", major, "--data", filepath.Join(dir, "none")}, 2, nil},
 		{[]string{"check", major, "--nope"}, 2, nil},
@@ -139,7 +150,7 @@ func TestACandidateIsCheckedBeforeItIsRegistered(t *testing.T) {
 	}
 }
 
-func TestACandidateIsTriedOnRecentEvents(t *testing.T) {
+func TestCLI_ACandidateIsTriedOnRecentEvents(t *testing.T) {
 	dir := t.TempDir()
 	data := lived(t)
 	var events []string
@@ -148,7 +159,8 @@ func TestACandidateIsTriedOnRecentEvents(t *testing.T) {
 			i, i%3, 2+i%2, time.Now().Add(-time.Duration(i)*time.Minute).UTC().Format(time.RFC3339), 90+i))
 	}
 	store(t, "file://"+filepath.Join(data, "raw"), events)
-	stricter := file(t, dir, "stricter.json", strings.Replace(contents(t, "../../schemas/telemetry/v3.json"), `"description": "Temperature of the processor.",`, `"maximum": 95,`, 1))
+	stricter := file(t, dir, "stricter.json", strings.Replace(contents(t, "../../schemas/telemetry/v3.json"),
+		`"description": "Temperature of the processor.",`, `"maximum": 95,`, 1))
 	out, code, err := weir(t, "schema", "check", stricter, "--replay", "1h", "--data", data)
 	if code != 1 {
 		t.Errorf("exit code %d (%v)", code, err)

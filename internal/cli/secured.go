@@ -30,7 +30,8 @@ func kafkaPassword() (string, error) {
 	}
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("reading the brokers' password, as %s says: %w; a standalone weir makes the file when 'weir up' first starts", envPasswordFile, err)
+		return "", fmt.Errorf("reading the brokers' password, as %s says: %w; a standalone weir makes the file when 'weir "+
+			"up' first starts", envPasswordFile, err)
 	}
 	return strings.TrimRight(string(raw), "\r\n"), nil
 }
@@ -55,8 +56,11 @@ func givePassword(runs bool) error {
 func securedFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: flagTLS, EnvVars: []string{"WEIR_KAFKA_TLS"}, Usage: "the brokers speak TLS"},
-		&cli.StringFlag{Name: flagTLSCA, EnvVars: []string{"WEIR_KAFKA_CA"}, Usage: "the CA of their certificates, as a PEM `FILE`, where the system does not know it"},
-		&cli.StringFlag{Name: flagSASLMechanism, EnvVars: []string{"WEIR_KAFKA_SASL"}, Value: "none", Usage: strings.Join(kafka.Mechanisms(), ", ") + "; the password is taken from " + envPassword + ", or the file of " + envPasswordFile},
+		&cli.StringFlag{Name: flagTLSCA, EnvVars: []string{"WEIR_KAFKA_CA"},
+			Usage: "the CA of their certificates, as a PEM `FILE`, where the system does not know it"},
+		&cli.StringFlag{Name: flagSASLMechanism, EnvVars: []string{"WEIR_KAFKA_SASL"}, Value: "none",
+			Usage: strings.Join(kafka.Mechanisms(), ", ") + "; the password is taken from " + envPassword + ", or the file of " +
+				envPasswordFile},
 		&cli.StringFlag{Name: flagSASLUser, EnvVars: []string{"WEIR_KAFKA_USER"}, Usage: "the `USER` to authenticate as"},
 	}
 }
@@ -88,7 +92,8 @@ func clusterAt(c *cli.Context, brokers string) (kafka.Cluster, error) {
 			return kafka.Cluster{}, err
 		}
 		if login.User == "" || login.Password == "" {
-			return kafka.Cluster{}, usagef("authenticating with %s: give --%s, and the password in %s or in the file that %s names",
+			return kafka.Cluster{}, usagef("authenticating with %s: give --%s, and the password in %s or in the file that %s "+
+				"names",
 				login.Mechanism, flagSASLUser, envPassword, envPasswordFile)
 		}
 	}

@@ -14,15 +14,17 @@ import (
 func command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	app := &cli.App{Writer: &out, ErrWriter: &out, Commands: []*cli.Command{strict(Topics()), strict(Reconcile())}, ExitErrHandler: func(*cli.Context, error) {}}
+	app := &cli.App{Writer: &out, ErrWriter: &out, Commands: []*cli.Command{strict(Topics()), strict(Reconcile())},
+		ExitErrHandler: func(*cli.Context, error) {}}
 	err := app.RunContext(t.Context(), append([]string{"weir"}, args...))
 	secured.Silent(t, out.String())
 	return out.String(), err
 }
 
-func TestTopicsAreMadeOnASecuredLogByTheRightPasswordOnly(t *testing.T) {
+func TestCLI_TopicsAreMadeOnASecuredLogByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t)
-	with := []string{"--brokers", log.Address, "--tls", "--tls-ca", log.CAFile, "--sasl-mechanism", "SCRAM-SHA-512", "--sasl-user", secured.User}
+	with := []string{"--brokers", log.Address, "--tls", "--tls-ca", log.CAFile, "--sasl-mechanism", "SCRAM-SHA-512",
+		"--sasl-user", secured.User}
 	create := append([]string{"topics", "create", "--replicas", "1", "--profile", "standalone"}, with...)
 	t.Setenv(envPassword, secured.Wrong)
 	if _, err := command(t, create...); err == nil {
@@ -38,13 +40,14 @@ func TestTopicsAreMadeOnASecuredLogByTheRightPasswordOnly(t *testing.T) {
 	if err != nil || !topics.Has("dead-letter") {
 		t.Errorf("the topics are %v: %v", topics.Names(), err)
 	}
-	reconcile := append([]string{"reconcile", "--raw", "file://" + t.TempDir(), "--dead-letter", "file://" + t.TempDir()}, with...)
+	reconcile := append([]string{"reconcile", "--raw", "file://" + t.TempDir(), "--dead-letter", "file://" + t.TempDir()},
+		with...)
 	if out, err := command(t, reconcile...); err != nil {
 		t.Errorf("reconciling: %s: %v", out, err)
 	}
 }
 
-func TestWhatFlagsOfASecuredLogLackIsNamed(t *testing.T) {
+func TestCLI_WhatFlagsOfASecuredLogLackIsNamed(t *testing.T) {
 	t.Setenv(envPassword, secured.Password)
 	create := []string{"topics", "create", "--brokers", "127.0.0.1:1"}
 	for says, flags := range map[string][]string{

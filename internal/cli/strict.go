@@ -74,13 +74,15 @@ func checked(c *cli.Context, required []string) error {
 		return usageError{err}
 	}
 	takes := strings.Fields(c.Command.ArgsUsage)
-	needs := slices.IndexFunc(takes, func(a string) bool { return strings.HasPrefix(a, "[") }) // those that may be left out are last
+	// those that may be left out are last
+	needs := slices.IndexFunc(takes, func(a string) bool { return strings.HasPrefix(a, "[") })
 	if needs < 0 {
 		needs = len(takes)
 	}
 	switch {
 	case len(args) > len(takes):
-		return usagef("unexpected argument %q: %s takes %d, and flags begin with --; see --help", args[len(takes)], c.Command.HelpName, len(takes))
+		return usagef("unexpected argument %q: %s takes %d, and flags begin with --; see --help", args[len(takes)],
+			c.Command.HelpName, len(takes))
 	case len(args) < needs:
 		return usagef("an argument is missing: %s %s", c.Command.HelpName, c.Command.ArgsUsage)
 	}

@@ -57,12 +57,14 @@ func createTopics(c *cli.Context) error {
 			different++
 			state += ", and differs: " + strings.Join(m.Differences, "; ")
 		}
-		if _, err := fmt.Fprintf(c.App.Writer, "%s: %d partitions, kept %s: %s\n", m.Name, m.Partitions, m.Retention, state); err != nil {
+		if _, err := fmt.Fprintf(c.App.Writer, "%s: %d partitions, kept %s: %s\n", m.Name, m.Partitions, m.Retention,
+			state); err != nil {
 			return err
 		}
 	}
 	if err == nil && different > 0 {
-		return cli.Exit(fmt.Errorf("%d topics differ and were left as they are: change them with your Kafka's own tools", different), exitFinding)
+		return cli.Exit(fmt.Errorf("%d topics differ and were left as they are: change them with your Kafka's own tools",
+			different), exitFinding)
 	}
 	return err
 }

@@ -85,7 +85,8 @@ func (u *upRun) run(ctx context.Context, named string) error {
 		return err
 	}
 	if len(foreign) > 0 {
-		fmt.Fprintf(os.Stderr, "%d files belong to other users, who may let anybody read them, such as %q: give them to the user that runs weir\n",
+		fmt.Fprintf(os.Stderr, "%d files belong to other users, who may let anybody read them, such as %q: give them to "+
+			"the user that runs weir\n",
 			len(foreign), foreign[0])
 	}
 	if err := u.checkPorts(); err != nil {

@@ -39,7 +39,8 @@ func (u *upRun) setEnv(home string, login kafka.Login) error {
 // overridden names the variables of the environment that this run does not go
 // by, since its flags decide.
 func (u *upRun) overridden(home string) (notes []string) {
-	by := map[string]string{"WEIR_BROKERS": "--broker", "WEIR_INGEST_ADDRESS": "--ingest", "WEIR_API_ADDRESS": "--api", "WEIR_OPS_ADDRESS": "--ops",
+	by := map[string]string{"WEIR_BROKERS": "--broker", "WEIR_INGEST_ADDRESS": "--ingest", "WEIR_API_ADDRESS": "--api",
+		"WEIR_OPS_ADDRESS":   "--ops",
 		"WEIR_ANOMALY_RULES": "--home", "WEIR_BLOBLANG": "--home"}
 	for name, value := range u.decided(home, kafka.Login{}) {
 		set := os.Getenv(name)

@@ -56,7 +56,8 @@ func (u *upRun) showKeys(fleet, admin string, console *os.File) (shownKeys, erro
 		return shownKeys{}, nil
 	}
 	if term.IsTerminal(int(console.Fd())) {
-		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s  (may send and query)\n  admin            %s", firstFleet, fleet, admin), fleet}, nil
+		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s  (may send and query)\n  admin            %s",
+			firstFleet, fleet, admin), fleet}, nil
 	}
 	fleetFile, adminFile := u.data.path("first-fleet.key"), u.data.path("first-admin.key")
 	for file, key := range map[string]string{fleetFile: fleet, adminFile: admin} {
@@ -65,7 +66,8 @@ func (u *upRun) showKeys(fleet, admin string, console *os.File) (shownKeys, erro
 		}
 	}
 	return shownKeys{
-		fmt.Sprintf("Keys, in files that only this user reads; delete them when the keys are where they belong:\n  fleet %q  %s  (may send and query)\n  admin            %s",
+		fmt.Sprintf("Keys, in files that only this user reads; delete them when the keys are where they belong:\n  fleet "+
+			"%q  %s  (may send and query)\n  admin            %s",
 			firstFleet, fleetFile, adminFile),
 		"$(cat '" + strings.ReplaceAll(fleetFile, "'", `'\''`) + "')",
 	}, nil
@@ -85,7 +87,8 @@ func (u *upRun) greet(home string, keys shownKeys, console io.Writer) {
 
 `, ingest, api, a.Ops, a.Broker, home)
 	if keys.shell == "" {
-		fmt.Fprintf(console, "Its keys were shown when they were made; for a new one: weir keys create --fleet %s --data %s\n\n", firstFleet, u.data)
+		fmt.Fprintf(console, "Its keys were shown when they were made; for a new one: weir keys create --fleet %s --data "+
+			"%s\n\n", firstFleet, u.data)
 	} else {
 		fmt.Fprintf(console, `%s
 

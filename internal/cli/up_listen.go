@@ -28,7 +28,8 @@ func doorFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagCert, Usage: "PEM `FILE` with a certificate, for TLS at --ingest and --api"},
 		&cli.StringFlag{Name: flagKey, Usage: "PEM `FILE` with its private key"},
-		&cli.BoolFlag{Name: flagPlain, Usage: "listen without TLS on addresses that others reach, where keys can be read on the way"},
+		&cli.BoolFlag{Name: flagPlain, Usage: "listen without TLS on addresses that others reach, where keys can be read " +
+			"on the way"},
 	}
 }
 

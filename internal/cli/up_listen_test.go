@@ -44,7 +44,8 @@ func TestUp_CertificatesAreReadBeforeAnythingStarts(t *testing.T) {
 		t.Error("without TLS:", err)
 	}
 	u := &upRun{addresses: addresses, doors: doors{cert: missing, key: missing}}
-	if err := u.checkCertificates(); err == nil || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "--"+flagCert) {
+	if err := u.checkCertificates(); err == nil || !strings.Contains(err.Error(), missing) ||
+		!strings.Contains(err.Error(), "--"+flagCert) {
 		t.Errorf("by flags: %v", err)
 	}
 	t.Setenv("WEIR_API_TLS_CERT", missing)

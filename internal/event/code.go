@@ -5,7 +5,8 @@ package event
 type Code string
 
 const (
-	CodeInvalidJSON      Code = "invalid_json"      // not JSON, or JSON that weir refuses (duplicate keys, depth, UTF-8, numbers outside double)
+	// not JSON, or JSON that weir refuses (duplicate keys, depth, UTF-8, numbers outside double)
+	CodeInvalidJSON      Code = "invalid_json"
 	CodeInvalidEvent     Code = "invalid_event"     // JSON, but without what every event must have
 	CodeEventTooLarge    Code = "event_too_large"   // over a limit for one event
 	CodeDeviceForbidden  Code = "device_forbidden"  // the API key may not send for this device
@@ -22,7 +23,8 @@ const (
 // Codes lists every code, in the order above.
 func Codes() []Code {
 	return []Code{
-		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeUnknownFirmware, CodeSchemaViolation,
+		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeUnknownFirmware,
+		CodeSchemaViolation,
 		CodeProcessingFailed, CodeStoreRejected, CodeExpired, CodeOverflow, CodeDeliveryFailed,
 	}
 }

@@ -16,7 +16,8 @@ func TestConsumers_NameEachGroupAndTargetOnce(t *testing.T) {
 		}
 	}
 	got, err := ParseConsumers([]string{"weir-raw", "acme-raw=raw", "acme-raw"})
-	if want := []Consumer{{Group: "weir-raw", Target: TargetRaw}, {Group: "acme-raw", Target: TargetRaw}, {Group: "acme-raw"}}; err != nil || !slices.Equal(got, want) {
+	if want := []Consumer{{Group: "weir-raw", Target: TargetRaw}, {Group: "acme-raw", Target: TargetRaw},
+		{Group: "acme-raw"}}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := ParseConsumers([]string{"acme-raw=row"}); err == nil {

@@ -12,7 +12,7 @@ import (
 
 const sample = `{"event_id":"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b","device_id":"device-0042","device_firmware_version":"2.4.1","timestamp":"2026-11-21T09:30:00.123Z","metrics":{"cpu_temp":61.25,"battery_voltage":3.71,"vibration":0.042,"pressure":101.3,"humidity":44.5},"diagnostics":{"uptime_s":86400,"rssi":-61}}`
 
-func TestAnEventIsReadWhole(t *testing.T) {
+func TestEvent_AnEventIsReadWhole(t *testing.T) {
 	raw := []byte(strings.Replace(sample, `{`, `{"site":{"a":[1]},`, 1))
 	var e Event
 	for range 2 { // again into the same event
@@ -22,10 +22,12 @@ func TestAnEventIsReadWhole(t *testing.T) {
 	}
 	if e.ID != "6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b" || e.UUID[0] != 0x6f || e.UUID[15] != 0x5b ||
 		e.Device != "device-0042" || e.Firmware != "2.4.1" || e.TimeText != "2026-11-21T09:30:00.123Z" ||
-		!e.Time.Equal(time.Date(2026, 11, 21, 9, 30, 0, 123e6, time.UTC)) || string(e.Diagnostics) != `{"uptime_s":86400,"rssi":-61}` {
+		!e.Time.Equal(time.Date(2026, 11, 21, 9, 30, 0, 123e6, time.UTC)) ||
+		string(e.Diagnostics) != `{"uptime_s":86400,"rssi":-61}` {
 		t.Errorf("got %+v", e)
 	}
-	if len(e.Metrics) != 5 || e.Metrics[2].Name != "vibration" || e.Metrics[2].Value != 0.042 || string(e.Metrics[2].Raw) != "0.042" {
+	if len(e.Metrics) != 5 || e.Metrics[2].Name != "vibration" || e.Metrics[2].Value != 0.042 ||
+		string(e.Metrics[2].Raw) != "0.042" {
 		t.Errorf("metrics %+v", e.Metrics)
 	}
 	if len(e.Extra) != 1 || e.Extra[0].Name != "site" || string(e.Extra[0].Raw) != `{"a":[1]}` {
@@ -37,7 +39,7 @@ func TestAnEventIsReadWhole(t *testing.T) {
 	}
 }
 
-func TestARefusalNamesItsPlace(t *testing.T) {
+func TestEvent_ARefusalNamesItsPlace(t *testing.T) {
 	swap := func(old, new string) string {
 		s := strings.Replace(sample, old, new, 1)
 		if s == sample {
@@ -70,7 +72,8 @@ func TestARefusalNamesItsPlace(t *testing.T) {
 		{swap(`61.25`, `1e400`), CodeInvalidJSON, ""},
 		{swap(`61.25`, ``), CodeInvalidJSON, ""},
 		{swap(`"cpu_temp":61.25`, `"a/b~":"x"`), CodeInvalidEvent, "/metrics/a~1b~0"},
-		{swap(`{"cpu_temp":61.25,"battery_voltage":3.71,"vibration":0.042,"pressure":101.3,"humidity":44.5}`, `[]`), CodeInvalidEvent, "/metrics"},
+		{swap(`{"cpu_temp":61.25,"battery_voltage":3.71,"vibration":0.042,"pressure":101.3,"humidity":44.5}`, `[]`),
+			CodeInvalidEvent, "/metrics"},
 		{swap(`{"uptime_s":86400,"rssi":-61}`, `"x"`), CodeInvalidEvent, "/diagnostics"},
 		{swap(`"rssi"`, `"uptime_s"`), CodeInvalidJSON, ""},
 		{swap(`"pressure"`, `"cpu_temp"`), CodeInvalidJSON, ""},
@@ -92,7 +95,7 @@ func TestARefusalNamesItsPlace(t *testing.T) {
 	}
 }
 
-func TestAnEmptyMetricsObjectIsAnEvent(t *testing.T) {
+func TestEvent_AnEmptyMetricsObjectIsAnEvent(t *testing.T) {
 	i := strings.Index(sample, `{"cpu_temp"`)
 	j := strings.Index(sample, `,"diagnostics"`)
 	var e Event
@@ -111,7 +114,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		err := Parse(b, &e)
 		var r *Rejection
-		if err != nil && (!errors.As(err, &r) || len(r.Errors) == 0 || r.Code != CodeInvalidJSON && r.Code != CodeInvalidEvent) {
+		if err != nil && (!errors.As(err, &r) || len(r.Errors) == 0 || r.Code != CodeInvalidJSON &&
+			r.Code != CodeInvalidEvent) {
 			t.Fatalf("%q: %v", b, err)
 		}
 		if err != nil {
@@ -153,7 +157,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func TestParsingAgainDoesNotAllocate(t *testing.T) {
+func TestEvent_ParsingAgainDoesNotAllocate(t *testing.T) {
 	raw := []byte(sample)
 	var e Event
 	if n := testing.AllocsPerRun(100, func() {
@@ -165,7 +169,7 @@ func TestParsingAgainDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestHeadersHoldAnyName(t *testing.T) {
+func TestEvent_HeadersHoldAnyName(t *testing.T) {
 	items := []string{"a", "a,b", "100%", "%2C", ",", "%", "", "%%", "é", "%25,"}
 	var list []byte
 	for _, it := range items {
@@ -189,7 +193,7 @@ func TestHeadersHoldAnyName(t *testing.T) {
 	}
 }
 
-func TestPointersAreEscaped(t *testing.T) {
+func TestEvent_PointersAreEscaped(t *testing.T) {
 	for in, want := range map[string]string{"": "", "a": "a", "a/b": "a~1b", "~": "~0", "~1/é": "~01~1é"} {
 		if got := EscapePointer(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)

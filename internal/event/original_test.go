@@ -12,7 +12,8 @@ const kept = `{"event_id":"0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f","device_id":"pu
 
 func TestAltered_OnlyWhatMakesItAnotherEvent(t *testing.T) {
 	event := func(id, device, at, rest string) string {
-		return fmt.Sprintf(`{%s "timestamp":%q, "device_id":%q, "event_id":%q, "device_firmware_version":"2.1.0"}`, rest, at, device, id)
+		return fmt.Sprintf(`{%s "timestamp":%q, "device_id":%q, "event_id":%q, "device_firmware_version":"2.1.0"}`, rest, at,
+			device, id)
 	}
 	const id, at, metrics = "0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f", "2026-11-21T09:15:00Z", `"metrics":{},`
 	for name, c := range map[string]struct {
@@ -20,12 +21,15 @@ func TestAltered_OnlyWhatMakesItAnotherEvent(t *testing.T) {
 		pointer string
 		altered bool
 	}{
-		"untouched":             {now: kept},
-		"masked":                {now: event(id, "pump-1", at, metrics+`"diagnostics":{"user":"***"},`)},
-		"written otherwise":     {now: event("0197B2F4-5D0E-7C3A-9F1E-3B5A7C9D1E2F", "pump-1", "2026-11-21T10:15:00.000+01:00", metrics)},
-		"another id":            {now: event("1197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f", "pump-1", at, metrics), pointer: "/event_id", altered: true},
-		"another device":        {now: event(id, "pump-2", at, metrics), pointer: "/device_id", altered: true},
-		"another time":          {now: event(id, "pump-1", "2026-11-21T09:15:00.000001Z", metrics), pointer: "/timestamp", altered: true},
+		"untouched": {now: kept},
+		"masked":    {now: event(id, "pump-1", at, metrics+`"diagnostics":{"user":"***"},`)},
+		"written otherwise": {now: event("0197B2F4-5D0E-7C3A-9F1E-3B5A7C9D1E2F", "pump-1",
+			"2026-11-21T10:15:00.000+01:00", metrics)},
+		"another id": {now: event("1197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f", "pump-1", at, metrics),
+			pointer: "/event_id", altered: true},
+		"another device": {now: event(id, "pump-2", at, metrics), pointer: "/device_id", altered: true},
+		"another time": {now: event(id, "pump-1", "2026-11-21T09:15:00.000001Z", metrics), pointer: "/timestamp",
+			altered: true},
 		"without metrics":       {now: event(id, "pump-1", at, ""), altered: true},
 		"one field of it":       {now: `{"diagnostics":{"user":"***"}}`, altered: true},
 		"nothing":               {now: ``, altered: true},

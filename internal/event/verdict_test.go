@@ -8,7 +8,7 @@ import (
 )
 
 // Verdicts know, of a request of any size, which events nobody has written.
-func TestVerdictsTellWhatIsNotWritten(t *testing.T) {
+func TestEvent_VerdictsTellWhatIsNotWritten(t *testing.T) {
 	const n = 300
 	var v Verdicts
 	messages := make(service.MessageBatch, n)

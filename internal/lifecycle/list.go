@@ -30,7 +30,8 @@ func (l List) Check() (err error) {
 	for _, k := range l {
 		for _, keep := range k.Keep {
 			if n := declared[field(keep)]; n != 1 {
-				err = errors.Join(err, fmt.Errorf("store %s: its field %s.%s is declared by %d stores, expected one", k.Name, keep.Place, keep.Field, n))
+				err = errors.Join(err, fmt.Errorf("store %s: its field %s.%s is declared by %d stores, expected one", k.Name,
+					keep.Place, keep.Field, n))
 			}
 		}
 	}

@@ -38,7 +38,8 @@ func BenchmarkSend(b *testing.B) {
 			b.ResetTimer()
 			const connections = 4
 			round := connections * batch // only full requests
-			s, err := Run(context.Background(), Config{URL: url, Key: "k", Devices: 500, Events: int64((b.N + round - 1) / round * round), Batch: batch,
+			s, err := Run(context.Background(), Config{URL: url, Key: "k", Devices: 500,
+				Events: int64((b.N + round - 1) / round * round), Batch: batch,
 				Connections: connections, Format: JSON, Firmware: []Firmware{{"2.1.0", 1}}, Timeout: 5 * time.Second})
 			if err != nil {
 				b.Fatal(err)
@@ -60,10 +61,12 @@ func answering(b *testing.B, batch int) string {
 	b.Cleanup(func() { l.Close() })
 	var verdicts []string
 	for i := range batch {
-		verdicts = append(verdicts, fmt.Sprintf(`{"index":%d,"event_id":"01234567-0123-4123-8123-012345678901","status":202}`, i))
+		verdicts = append(verdicts, fmt.Sprintf(`{"index":%d,"event_id":"01234567-0123-4123-8123-012345678901","status":202}`,
+			i))
 	}
 	body := fmt.Sprintf(`{"accepted":%d,"rejected":0,"events":[%s]}`, batch, strings.Join(verdicts, ","))
-	answer := fmt.Appendf(nil, "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	answer := fmt.Appendf(nil, "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		len(body), body)
 	go func() {
 		for {
 			conn, err := l.Accept()

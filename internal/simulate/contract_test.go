@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestBrokenContractsAreNamed(t *testing.T) {
+func TestSimulate_BrokenContractsAreNamed(t *testing.T) {
 	reply := func(status int, media, body string) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Content-Type", media)
@@ -21,9 +21,10 @@ func TestBrokenContractsAreNamed(t *testing.T) {
 		answer func(http.ResponseWriter, *http.Request) bool
 		want   string
 	}{
-		"no verdicts":             {reply(202, js, `{"accepted":2,"rejected":0,"events":[]}`), "no verdict for event 0"},
-		"one verdict twice":       {reply(202, js, `{"accepted":2,"rejected":0,"events":[{"index":0,"status":202},{"index":0,"status":202}]}`), "index 0"},
-		"index out of range":      {reply(202, js, `{"accepted":2,"rejected":0,"events":[{"index":2,"status":202}]}`), "index 2"},
+		"no verdicts":       {reply(202, js, `{"accepted":2,"rejected":0,"events":[]}`), "no verdict for event 0"},
+		"one verdict twice": {reply(202, js, `{"accepted":2,"rejected":0,"events":[{"index":0,"status":202},{"index":0,"status":202}]}`), "index 0"},
+		"index out of range": {reply(202, js, `{"accepted":2,"rejected":0,"events":[{"index":2,"status":202}]}`),
+			"index 2"},
 		"wrong sums":              {reply(202, js, `{"accepted":3,"rejected":0,"events":[{"index":0,"status":202},{"index":1,"status":202}]}`), "accepted 3"},
 		"202 with a rejection":    {reply(202, js, `{"accepted":1,"rejected":1,"events":[{"index":0,"status":202},{"index":1,"status":400,"code":"invalid_event"}]}`), "1 of 2"},
 		"rejection without code":  {reply(207, js, `{"accepted":1,"rejected":1,"events":[{"index":0,"status":202},{"index":1,"status":400}]}`), `code ""`},
@@ -46,7 +47,7 @@ func TestBrokenContractsAreNamed(t *testing.T) {
 	}
 }
 
-func TestBadConfigSaysWhatToDo(t *testing.T) {
+func TestSimulate_BadConfigSaysWhatToDo(t *testing.T) {
 	g := newFakeGate(t)
 	for want, change := range map[string]func(*Config){
 		"weir keys create":  func(c *Config) { c.Key = "" },

@@ -137,7 +137,8 @@ func Run(ctx context.Context, conf Config) (*Summary, error) {
 	reporter.Wait()
 	summary := tally.summary(conf, len(plans), elapsed)
 	var err error
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) &&
+		!errors.Is(cause, context.DeadlineExceeded) {
 		err = cause
 	}
 	if jerr := journal.end(summary); err == nil {

@@ -49,7 +49,7 @@ func readJournal(t *testing.T, b []byte) (lines []journalLine) {
 	return lines
 }
 
-func TestJournalAccountsForEveryEvent(t *testing.T) {
+func TestSimulate_JournalAccountsForEveryEvent(t *testing.T) {
 	g := newFakeGate(t)
 	var journal bytes.Buffer
 	conf := base(g)
@@ -62,7 +62,8 @@ func TestJournalAccountsForEveryEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.Sent != 5000 || s.Accepted+s.Rejected != 5000 || s.Accepted != int64(len(g.accepted)) {
-		t.Fatalf("sent %d, accepted %d (gate: %d), rejected %d; expected 5000 in all", s.Sent, s.Accepted, len(g.accepted), s.Rejected)
+		t.Fatalf("sent %d, accepted %d (gate: %d), rejected %d; expected 5000 in all", s.Sent, s.Accepted, len(g.accepted),
+			s.Rejected)
 	}
 	kinds, sent, verdicts := map[Kind]int{}, map[int64]journalLine{}, 0
 	lines := readJournal(t, journal.Bytes())
@@ -95,7 +96,7 @@ func TestJournalAccountsForEveryEvent(t *testing.T) {
 	}
 }
 
-func TestDuplicatesAreByteForByte(t *testing.T) {
+func TestSimulate_DuplicatesAreByteForByte(t *testing.T) {
 	g := newFakeGate(t)
 	var journal bytes.Buffer
 	conf := base(g)
@@ -120,7 +121,7 @@ func TestDuplicatesAreByteForByte(t *testing.T) {
 	}
 }
 
-func TestRetriesKeepTheEventAndHonourRetryAfter(t *testing.T) {
+func TestSimulate_RetriesKeepTheEventAndHonourRetryAfter(t *testing.T) {
 	g := newFakeGate(t)
 	var n atomic.Int64
 	var waited atomic.Int64
@@ -168,7 +169,7 @@ func TestRetriesKeepTheEventAndHonourRetryAfter(t *testing.T) {
 	}
 }
 
-func TestRetryIsBounded(t *testing.T) {
+func TestSimulate_RetryIsBounded(t *testing.T) {
 	g := newFakeGate(t)
 	g.before = func(w http.ResponseWriter, r *http.Request) bool { refuse(w, 503, 1); return true }
 	conf := base(g)
@@ -182,7 +183,7 @@ func TestRetryIsBounded(t *testing.T) {
 	}
 }
 
-func TestNobodyListeningIsRefusedNotUnknown(t *testing.T) {
+func TestSimulate_NobodyListeningIsRefusedNotUnknown(t *testing.T) {
 	g := newFakeGate(t)
 	conf := base(g)
 	conf.Events, conf.Retry = 10, false
@@ -195,7 +196,7 @@ func TestNobodyListeningIsRefusedNotUnknown(t *testing.T) {
 
 // A gate that stalls for half a second while 200 requests fall due: a closed
 // loop would see a few slow requests, an open one sees all that had to wait.
-func TestLatencyCountsFromWhenAnEventWasDue(t *testing.T) {
+func TestSimulate_LatencyCountsFromWhenAnEventWasDue(t *testing.T) {
 	g := newFakeGate(t)
 	var once atomic.Bool
 	g.before = func(http.ResponseWriter, *http.Request) bool {
@@ -215,7 +216,7 @@ func TestLatencyCountsFromWhenAnEventWasDue(t *testing.T) {
 	}
 }
 
-func TestRateIsKept(t *testing.T) {
+func TestSimulate_RateIsKept(t *testing.T) {
 	g := newFakeGate(t)
 	conf := base(g)
 	conf.Rate, conf.Events, conf.Duration, conf.Connections = 500, 0, time.Second, 8
@@ -225,14 +226,15 @@ func TestRateIsKept(t *testing.T) {
 	}
 }
 
-func TestSeriesIsReplayedInOrderAndExactly(t *testing.T) {
+func TestSimulate_SeriesIsReplayedInOrderAndExactly(t *testing.T) {
 	for _, devices := range []int{0, 30} {
 		g := newFakeGate(t)
 		var csv strings.Builder
 		csv.WriteString("timestamp,value\n")
 		at := time.Date(2013, 12, 2, 21, 15, 0, 0, time.UTC)
 		for i := range 200 {
-			csv.WriteString(at.Add(time.Duration(i)*5*time.Minute).Format(time.DateTime) + ",7" + strings.Repeat("3", i%9) + ".96732207\n")
+			csv.WriteString(at.Add(time.Duration(i)*5*time.Minute).Format(time.DateTime) + ",7" + strings.Repeat("3", i%9) +
+				".96732207\n")
 		}
 		s, err := ReadSeries("machine", strings.NewReader(csv.String()))
 		if err != nil {
@@ -271,7 +273,7 @@ func TestSeriesIsReplayedInOrderAndExactly(t *testing.T) {
 	}
 }
 
-func TestFormats(t *testing.T) {
+func TestSimulate_Formats(t *testing.T) {
 	for _, f := range []Format{JSON, NDJSON} {
 		for _, batch := range []int{1, 7} {
 			g := newFakeGate(t)
@@ -284,7 +286,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-func TestInterruptedRunAccountsForWhatItSent(t *testing.T) {
+func TestSimulate_InterruptedRunAccountsForWhatItSent(t *testing.T) {
 	g := newFakeGate(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
@@ -305,7 +307,7 @@ func (w *failingWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestJournalThatCannotBeWrittenEndsTheRun(t *testing.T) {
+func TestSimulate_JournalThatCannotBeWrittenEndsTheRun(t *testing.T) {
 	g := newFakeGate(t)
 	conf := base(g)
 	conf.Events, conf.Journal = 100_000, &failingWriter{left: 10}

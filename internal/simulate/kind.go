@@ -82,9 +82,11 @@ func appendMalformed(b []byte, r *source, device []byte, at []byte, seq int64) [
 	case 2: // not a UUID
 		b = append(b, `{"event_id":"event-`...)
 		b = append(appendInt(b, seq), '"')
-		b = append(field(field(field(b, "device_id", device), "device_firmware_version", []byte("1.4.0")), "timestamp", at), good...)
+		b = append(field(field(field(b, "device_id", device), "device_firmware_version", []byte("1.4.0")), "timestamp", at),
+			good...)
 	case 3: // a time without a zone
-		b = append(field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("2.1.0")), "timestamp", at[:len(at)-1]), good...)
+		b = append(field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("2.1.0")), "timestamp",
+			at[:len(at)-1]), good...)
 	case 4: // a reading that is a string
 		b = field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("2.1.0")), "timestamp", at)
 		b = append(b, `,"metrics":{"cpu_temp":"hot","battery_voltage":3.7,"vibration":1.2}`...)
@@ -92,9 +94,11 @@ func appendMalformed(b []byte, r *source, device []byte, at []byte, seq int64) [
 		b = field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("1.4.0")), "timestamp", at)
 		b = append(b, `,"metrics":{"cpu_temp":41.5}`...)
 	case 6: // a firmware that nobody knows
-		b = append(field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("99.0.0")), "timestamp", at), good...)
+		b = append(field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("99.0.0")), "timestamp",
+			at), good...)
 	case 7: // a device_id that no key or path could hold
-		b = append(field(field(field(id(b), "device_id", []byte("pump 7/left")), "device_firmware_version", []byte("2.1.0")), "timestamp", at), good...)
+		b = append(field(field(field(id(b), "device_id", []byte("pump 7/left")), "device_firmware_version", []byte("2.1.0")),
+			"timestamp", at), good...)
 	}
 	return number(b)
 }

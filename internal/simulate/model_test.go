@@ -9,7 +9,7 @@ import (
 	"weir/internal/event"
 )
 
-func TestPlansAddUpToTheRun(t *testing.T) {
+func TestSimulate_PlansAddUpToTheRun(t *testing.T) {
 	readings := make([]Reading, 333)
 	for _, conf := range []Config{
 		{Devices: 10, Connections: 3, Events: 1001, Rate: 500},
@@ -36,7 +36,7 @@ func TestPlansAddUpToTheRun(t *testing.T) {
 	}
 }
 
-func TestEventsAreWhatTheyAreMeantToBe(t *testing.T) {
+func TestSimulate_EventsAreWhatTheyAreMeantToBe(t *testing.T) {
 	m := newModel(3, "sim", []Firmware{{"1.4.0", 1}, {"2.1.0", 1}, {"3.0.2", 1}})
 	r := source(1)
 	var clk clock
@@ -69,7 +69,7 @@ func TestEventsAreWhatTheyAreMeantToBe(t *testing.T) {
 	}
 }
 
-func TestSameSeedMakesTheSameDevices(t *testing.T) {
+func TestSimulate_SameSeedMakesTheSameDevices(t *testing.T) {
 	at := time.Now()
 	var clk clock
 	render := func(seed uint64) string {
@@ -82,7 +82,7 @@ func TestSameSeedMakesTheSameDevices(t *testing.T) {
 	}
 }
 
-func TestParseFirmware(t *testing.T) {
+func TestSimulate_ParseFirmware(t *testing.T) {
 	mix, err := ParseFirmware("1.4.0=20, 2.1.0=60,3.0.2=20")
 	if err != nil || len(mix) != 3 || mix[1] != (Firmware{"2.1.0", 60}) {
 		t.Fatalf("%v, %v", mix, err)
@@ -101,7 +101,7 @@ func TestParseFirmware(t *testing.T) {
 	}
 }
 
-func TestBadSeriesNamesTheLine(t *testing.T) {
+func TestSimulate_BadSeriesNamesTheLine(t *testing.T) {
 	for csv, want := range map[string]string{
 		"":                        "no readings",
 		"timestamp,value\n":       "no readings",

@@ -92,7 +92,8 @@ func (c *client) readVerdicts(body []byte, n int) error {
 	}
 	switch {
 	case seen != n || accepted != taken || rejected != n-taken:
-		return fmt.Errorf("accepted %d, rejected %d, %d verdicts of which %d accepted, for %d events", accepted, rejected, seen, taken, n)
+		return fmt.Errorf("accepted %d, rejected %d, %d verdicts of which %d accepted, for %d events", accepted, rejected,
+			seen, taken, n)
 	case a.status == 202 && taken < n, a.status == 400 && taken > 0, a.status == 207 && (taken == 0 || taken == n):
 		return fmt.Errorf("%d of %d events accepted", taken, n)
 	}

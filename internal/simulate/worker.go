@@ -59,7 +59,8 @@ func newWorker(conf Config, p workerPlan, start time.Time, t *tally, j *journal)
 }
 
 // ErrKey says that the gate takes nothing with the key of the run, which ends it.
-var ErrKey = errors.New("the gate does not know the key: make one with 'weir keys create --fleet NAME', or look whether it is a key of this weir")
+var ErrKey = errors.New("the gate does not know the key: make one with 'weir keys create --fleet NAME', or look " +
+	"whether it is a key of this weir")
 
 // masked is as much of a key as tells it from others.
 func masked(key string) string {

@@ -27,15 +27,23 @@ func (b *bench) catchUp(ctx context.Context) error {
 	}
 	// A backlog of 800,000 events, however short the run: the stores take 50,000
 	// at a time, and a few of those would measure how they begin and end.
-	_, err = b.contend(ctx, s, ingest, 20/min(b.scale, 1), "--rate", "40000", "--batch", "100", "--connections", "32", "--devices", "20000")
+	_, err = b.contend(ctx, s, ingest, 20/min(b.scale, 1), "--rate", "40000", "--batch", "100", "--connections", "32",
+		"--devices", "20000")
 	if err != nil {
 		return err
 	}
 	t := b.report.table("Working off a backlog",
-		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each time with new groups and empty stores. The rate is that between the first and the last tenth; the CPU is with all rows written. "+
-			"\"Read only\" is `peers/read_only.yaml`: what the engine's reading costs a stream, which is in all rows (twice where two streams read). \"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, without rollups, ledger, coordinates or syncs, with the Go runtime as upstream ships it, and as weir does. "+
-			"Goal for raw + rollup: 50,000 events/s. The goal of 10 µs is that of the components alone, above: what comes on top of them here is the engine's, which makes batches, spans and copies of metadata of every message for every layer of a config, and the garbage of that.",
-		"streams", "events", "seconds", "events/s", "µs of CPU per event", "µs above reading", "µs, broker", "peak memory MiB")
+		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each "+
+			"time with new groups and empty stores. The rate is that between the first and the last tenth; the CPU is with "+
+			"all rows written. "+
+			"\"Read only\" is `peers/read_only.yaml`: what the engine's reading costs a stream, which is in all rows (twice "+
+			"where two streams read). \"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, "+
+			"without rollups, ledger, coordinates or syncs, with the Go runtime as upstream ships it, and as weir does. "+
+			"Goal for raw + rollup: 50,000 events/s. The goal of 10 µs is that of the components alone, above: what comes on "+
+			"top of them here is the engine's, which makes batches, spans and copies of metadata of every message for every "+
+			"layer of a config, and the garbage of that.",
+		"streams", "events", "seconds", "events/s", "µs of CPU per event", "µs above reading", "µs, broker",
+		"peak memory MiB")
 	var reading float64
 	for _, c := range []struct {
 		name    string
@@ -76,7 +84,8 @@ func (b *bench) consumer(s *system, home, peer string, streams []string) (conten
 		return c, err
 	}
 	in := func(name string) string { return filepath.Join(data, name) }
-	c.env = append(c.env, "WEIR_DATA="+data, "WEIR_ROLLUP_URL=sqlite://"+in("rollups.db"), "WEIR_RAW_URL=file://"+in("raw"),
+	c.env = append(c.env, "WEIR_DATA="+data, "WEIR_ROLLUP_URL=sqlite://"+in("rollups.db"),
+		"WEIR_RAW_URL=file://"+in("raw"),
 		"WEIR_DEAD_LETTER_URL=file://"+in("dead-letter"), "WEIR_CLAIMS_URL=pebble://"+in("claims"))
 	if peer != "" {
 		c.argv = []string{b.binary, "run", filepath.Join(b.repo, "tests", "bench", "peers", peer+".yaml")}
@@ -119,7 +128,8 @@ func (b *bench) workOff(ctx context.Context, s *system, c contender, streams []s
 	return w, err
 }
 
-func (b *bench) drained(ctx context.Context, s *system, p *process, c contender, w *worked, before usage, streams, groups []string) error {
+func (b *bench) drained(ctx context.Context, s *system, p *process, c contender, w *worked, before usage, streams,
+	groups []string) error {
 	if err := p.await(ctx, c.ops, ""); err != nil {
 		return err
 	}

@@ -83,7 +83,8 @@ func (b *bench) weirStreams(s *system, home string, streams ...string) (contende
 		"WEIR_INGEST_ADDRESS="+c.addr, "WEIR_OPS_ADDRESS="+c.ops, "WEIR_API_ADDRESS="+api,
 		"WEIR_MAX_BACKLOG_RECORDS=1000000000000", // what is measured is not what holds it back
 		"WEIR_CONTROL_URL=sqlite://"+in("control.db"), "WEIR_ROLLUP_URL=sqlite://"+in("rollups.db"),
-		"WEIR_RAW_URL=file://"+in("raw"), "WEIR_DEAD_LETTER_URL=file://"+in("dead-letter"), "WEIR_CLAIMS_URL=pebble://"+in("claims"),
+		"WEIR_RAW_URL=file://"+in("raw"), "WEIR_DEAD_LETTER_URL=file://"+in("dead-letter"), "WEIR_CLAIMS_URL=pebble://"+
+			in("claims"),
 		"WEIR_DATA="+s.data, "WEIR_SCHEMAS_URL=file://"+filepath.Join(home, "schemas", "telemetry"),
 		"WEIR_BLOBLANG="+filepath.Join(home, "bloblang"),
 	)
@@ -106,14 +107,18 @@ func (b *bench) gate(ctx context.Context) error {
 		return err
 	}
 	t := b.report.table("The gate alone",
-		"The ingest stream in a process of its own; generator and broker on the same cores. Goals: 150,000 events/s and 6 µs of CPU per event in batches of 100; 20,000 requests/s of one event.",
-		"events a request", "connections", "events/s", "requests/s", "p50 ms", "p99 ms", "µs of CPU per event, gate", "µs, broker", "peak memory MiB")
+		"The ingest stream in a process of its own; generator and broker on the same cores. Goals: 150,000 events/s and 6 "+
+			"µs of CPU per event in batches of 100; 20,000 requests/s of one event.",
+		"events a request", "connections", "events/s", "requests/s", "p50 ms", "p99 ms", "µs of CPU per event, gate",
+		"µs, broker", "peak memory MiB")
 	for _, c := range []struct{ batch, connections string }{{"100", "32"}, {"10", "64"}, {"1", "256"}} {
-		r, err := b.contend(ctx, s, weir, 8, "--rate", "0", "--batch", c.batch, "--connections", c.connections, "--devices", "5000")
+		r, err := b.contend(ctx, s, weir, 8, "--rate", "0", "--batch", c.batch, "--connections", c.connections, "--devices",
+			"5000")
 		if err != nil {
 			return err
 		}
-		t.row(c.batch, c.connections, r.Rate, float64(r.Requests)/r.Elapsed, r.Response.P50, r.Response.P99, r.cpu, r.broker, r.peak)
+		t.row(c.batch, c.connections, r.Rate, float64(r.Requests)/r.Elapsed, r.Response.P50, r.Response.P99, r.cpu, r.broker,
+			r.peak)
 	}
 	return nil
 }
@@ -125,7 +130,8 @@ type contended struct {
 }
 
 // contend starts a contender, warms it up, and drives it.
-func (b *bench) contend(ctx context.Context, s *system, c contender, seconds float64, args ...string) (r contended, err error) {
+func (b *bench) contend(ctx context.Context, s *system, c contender, seconds float64, args ...string) (r contended,
+	err error) {
 	p, err := b.spawn("contender", c.env, c.argv...)
 	if err != nil {
 		return r, err
@@ -146,7 +152,8 @@ func (b *bench) contend(ctx context.Context, s *system, c contender, seconds flo
 	if err != nil {
 		return r, err
 	}
-	if r.Summary, err = b.load(ctx, url, s.key, append(args, "--duration", secondsArg(b.seconds(seconds)))...); err != nil {
+	if r.Summary, err = b.load(ctx, url, s.key, append(args, "--duration",
+		secondsArg(b.seconds(seconds)))...); err != nil {
 		return r, fmt.Errorf("%s: %w", c.name, err)
 	}
 	after, err := p.usage()

@@ -40,7 +40,8 @@ func attacks(key string) ([]attack, error) {
 		return h
 	}
 	return []attack{
-		{"an unknown key", map[string]string{"X-API-Key": "weir_" + strings.Repeat("a", 10) + "_" + strings.Repeat("b", 52)}, []byte("{}"), 401},
+		{"an unknown key", map[string]string{"X-API-Key": "weir_" + strings.Repeat("a", 10) + "_" + strings.Repeat("b", 52)},
+			[]byte("{}"), 401},
 		{"no key", nil, []byte("{}"), 401},
 		{"no JSON", known(), []byte(`[{"event_id":`), 400},
 		{"deep nesting", known(), bytes.Repeat([]byte("["), 900_000), 400},
@@ -163,7 +164,8 @@ func (a *assault) stop() error {
 	a.work.Wait()
 	switch {
 	case a.wrong.Load() > 0:
-		return fmt.Errorf("%d of %d hostile requests were answered wrongly, first %w", a.wrong.Load(), a.requests.Load(), a.first)
+		return fmt.Errorf("%d of %d hostile requests were answered wrongly, first %w", a.wrong.Load(), a.requests.Load(),
+			a.first)
 	case a.requests.Load() == 0:
 		return errors.New("no hostile request was answered")
 	}
@@ -173,8 +175,11 @@ func (a *assault) stop() error {
 // hostile: do honest devices notice it?
 func (b *bench) hostile(ctx context.Context) error {
 	t := b.report.table("Beside hostile traffic",
-		fmt.Sprintf("5,000 events/s in batches of 10 from 1,000 connections, 1 %% of the events malformed, and one hostile request for every hundred honest ones: unknown keys, bodies that are no JSON, too deep, too large, gzip bombs. "+
-			"%d more connections send a byte a second. Each hostile request got the refusal it must get, or this would have failed. Milliseconds from when an event was due to its verdict. Goal: p99 < 50 ms.", slowConnections),
+		fmt.Sprintf("5,000 events/s in batches of 10 from 1,000 connections, 1 %% of the events malformed, and one "+
+			"hostile request for every hundred honest ones: unknown keys, bodies that are no JSON, too deep, too large, gzip "+
+			"bombs. "+
+			"%d more connections send a byte a second. Each hostile request got the refusal it must get, or this would have "+
+			"failed. Milliseconds from when an event was due to its verdict. Goal: p99 < 50 ms.", slowConnections),
 		"what runs", "hostile requests/s", "events/s", "p50", "p99", "p99.9", "max", "failed", "µs of CPU per event")
 	alone, home, err := b.brokerAlone(ctx)
 	if err != nil {
@@ -216,8 +221,10 @@ func (b *bench) hostile(ctx context.Context) error {
 }
 
 // besieged measures honest devices beside rate hostile requests a second.
-func (b *bench) besieged(ctx context.Context, t *table, name string, p *process, addr, key string, rate int) (err error) {
-	load := []string{"--rate", "5000", "--batch", "10", "--connections", "1000", "--devices", "5000", "--malformed", "1", "--duration"}
+func (b *bench) besieged(ctx context.Context, t *table, name string, p *process, addr, key string,
+	rate int) (err error) {
+	load := []string{"--rate", "5000", "--batch", "10", "--connections", "1000", "--devices", "5000", "--malformed", "1",
+		"--duration"}
 	if _, err := b.load(ctx, "http://"+addr, key, append(load, secondsArg(b.seconds(3)))...); err != nil { // warm up
 		return err
 	}
@@ -240,6 +247,7 @@ func (b *bench) besieged(ctx context.Context, t *table, name string, p *process,
 	if err != nil {
 		return err
 	}
-	t.row(name, rate, sum.Rate, sum.Latency.P50, sum.Latency.P99, sum.Latency.P999, sum.Latency.Max, sum.Failed, perEvent(before, after, sum.Accepted+sum.Rejected))
+	t.row(name, rate, sum.Rate, sum.Latency.P50, sum.Latency.P99, sum.Latency.P999, sum.Latency.Max, sum.Failed,
+		perEvent(before, after, sum.Accepted+sum.Rejected))
 	return nil
 }

@@ -60,7 +60,8 @@ func (h hour) bodies(each func([]byte) bool) {
 		at := h.from.Add(time.Duration(step) * 10 * time.Second)
 		for d := range h.devices {
 			fmt.Fprintf(&body, `{"event_id":%q,"device_id":"press-%04d","device_firmware_version":"2.1.0","timestamp":%q,"metrics":{"cpu_temp":%d.%d,"battery_voltage":3.7,"vibration":0.%d,"pressure":%d,"humidity":41}}`+"\n",
-				uuid.NewString(), d, at.Add(time.Duration(d)*time.Millisecond).UTC().Format(time.RFC3339Nano), 40+step%30, d%10, 1+d%9, 90+step%20)
+				uuid.NewString(), d, at.Add(time.Duration(d)*time.Millisecond).UTC().Format(time.RFC3339Nano), 40+step%30, d%10,
+				1+d%9, 90+step%20)
 			if n++; n%100 == 0 {
 				if !each(bytes.Clone(body.Bytes())) {
 					return
@@ -77,7 +78,8 @@ func (h hour) bodies(each func([]byte) bool) {
 // postUntilTaken does as a device does: what is refused for now comes again.
 func postUntilTaken(ctx context.Context, url, key string, body []byte) error {
 	var err error
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(time.Second) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline) &&
+		ctx.Err() == nil; time.Sleep(time.Second) {
 		if err = postBatch(ctx, url, key, body); !errors.Is(err, errNotNow) {
 			return err
 		}

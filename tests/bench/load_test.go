@@ -7,14 +7,16 @@ import (
 	"testing"
 )
 
-func TestBenchmarkLinesAreReadPerEvent(t *testing.T) {
+func TestBench_BenchmarkLinesAreReadPerEvent(t *testing.T) {
 	for line, want := range map[string][3]float64{
-		"BenchmarkParse-2   	  544678	       844.4 ns/op	       3 B/op	       1 allocs/op":                              {844.4, 1, 3},
-		"BenchmarkRequest/100_events-2	296	    806000 ns/op	      8060 ns/event	  200000 B/op	    2400 allocs/op":       {8060, 24, 2000},
-		"BenchmarkProcessor/pebble-2 	     106	   3500000 ns/op	         3.5 µs/event	  277000 B/op	    1000 allocs/op": {3500, 1, 277},
-		"goos: linux\nBenchmarkParse-2 	 1	 10 ns/op	 0 B/op	 0 allocs/op\nPASS\nok  	weir/internal/event	1.0s":         {10, 0, 0},
+		"BenchmarkParse-2 544678 844.4 ns/op 3 B/op 1 allocs/op":                                  {844.4, 1, 3},
+		"BenchmarkRequest/100_events-2 296 806000 ns/op 8060 ns/event 200000 B/op 2400 allocs/op": {8060, 24, 2000},
+		"BenchmarkProcessor/pebble-2 106 3500000 ns/op 3.5 µs/event 277000 B/op 1000 allocs/op":   {3500, 1, 277},
+		"goos: linux\nBenchmarkParse-2 	 1	 10 ns/op	 0 B/op	 0 allocs/op\nPASS\nok  	weir/internal/event	1.0s": {10,
+			0, 0},
 	} {
-		if got, err := parseBenchmark([]byte(line)); err != nil || [3]float64{got.ns, got.allocs, got.bytes} != want || got.units["ns/op"] == 0 {
+		if got, err := parseBenchmark([]byte(line)); err != nil || [3]float64{got.ns, got.allocs, got.bytes} != want ||
+			got.units["ns/op"] == 0 {
 			t.Errorf("%s: %+v, %v; expected %v", line, got, err, want)
 		}
 	}
@@ -23,7 +25,7 @@ func TestBenchmarkLinesAreReadPerEvent(t *testing.T) {
 	}
 }
 
-func TestResultsStandBetweenTheMarkers(t *testing.T) {
+func TestBench_ResultsStandBetweenTheMarkers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "README.md")
 	if err := os.WriteFile(path, []byte("before\n"+markBegin+"\nold\n"+markEnd+"\nafter\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -43,8 +45,9 @@ func TestResultsStandBetweenTheMarkers(t *testing.T) {
 	}
 }
 
-func TestNumbersAreReadable(t *testing.T) {
-	for v, want := range map[float64]string{0: "0.00", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234: "1,234", 1234567.8: "1,234,568"} {
+func TestBench_NumbersAreReadable(t *testing.T) {
+	for v, want := range map[float64]string{0: "0.00", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234: "1,234",
+		1234567.8: "1,234,568"} {
 		if got := number(v); got != want {
 			t.Errorf("%v is written %q, expected %q", v, got, want)
 		}

@@ -63,7 +63,9 @@ func run(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"stages", b.stages}, {"servers", b.servers}, {"latency", b.latency}, {"pipeline", b.pipeline}, {"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad}, {"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
+		{"stages", b.stages}, {"servers", b.servers}, {"latency", b.latency}, {"pipeline", b.pipeline},
+		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
+		{"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
 	}
 	for _, m := range all {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), m.name) {

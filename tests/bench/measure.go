@@ -54,8 +54,10 @@ func (b *bench) latency(ctx context.Context) error {
 		return err
 	}
 	t := b.report.table("Time to the verdict, everything running",
-		"Milliseconds from when an event was due to its 202, after the broker's synced write. Goal: p99 < 50 ms at 5,000 events/s.",
-		"events/s asked", "events a request", "connections", "events/s", "p50", "p99", "p99.9", "max", "failed", "µs of CPU per event, whole pipeline")
+		"Milliseconds from when an event was due to its 202, after the broker's synced write. Goal: p99 < 50 ms at 5,000 "+
+			"events/s.",
+		"events/s asked", "events a request", "connections", "events/s", "p50", "p99", "p99.9", "max", "failed",
+		"µs of CPU per event, whole pipeline")
 	for _, c := range []struct{ rate, batch, connections string }{
 		{"5000", "10", "64"}, {"5000", "10", "1000"}, {"5000", "1", "256"}, {"15000", "50", "64"},
 	} {
@@ -64,7 +66,8 @@ func (b *bench) latency(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.row(c.rate, c.batch, c.connections, m.Rate, m.Latency.P50, m.Latency.P99, m.Latency.P999, m.Latency.Max, m.Failed, m.cpu)
+		t.row(c.rate, c.batch, c.connections, m.Rate, m.Latency.P50, m.Latency.P99, m.Latency.P999, m.Latency.Max, m.Failed,
+			m.cpu)
 		if _, err := s.drain(ctx, time.Minute); err != nil {
 			return err
 		}
@@ -75,14 +78,17 @@ func (b *bench) latency(ctx context.Context) error {
 // pipeline: does all of it keep up at a rate?
 func (b *bench) pipeline(ctx context.Context) error {
 	t := b.report.table("The whole pipeline keeping up",
-		"Dedupe, rollups and Parquet beside the ingest, in one process. It keeps up when the lag stays at what the stores' batching periods hold (seconds × rate) and is gone soon after the load. Goal: 15,000 events/s.",
-		"events/s asked", "events/s", "largest lag, records", "seconds to drain", "p99 ms", "refused", "µs of CPU per event", "peak memory MiB")
+		"Dedupe, rollups and Parquet beside the ingest, in one process. It keeps up when the lag stays at what the "+
+			"stores' batching periods hold (seconds × rate) and is gone soon after the load. Goal: 15,000 events/s.",
+		"events/s asked", "events/s", "largest lag, records", "seconds to drain", "p99 ms", "refused", "µs of CPU per event",
+		"peak memory MiB")
 	for _, rate := range []string{"15000", "30000"} {
 		s, err := b.up(ctx, "")
 		if err != nil {
 			return err
 		}
-		m, err := b.drive(ctx, s, b.seconds(30), "--rate", rate, "--batch", "100", "--connections", "32", "--devices", "20000")
+		m, err := b.drive(ctx, s, b.seconds(30), "--rate", rate, "--batch", "100", "--connections", "32", "--devices",
+			"20000")
 		if err != nil {
 			s.close()
 			return err
@@ -123,7 +129,9 @@ func (b *bench) throughput(ctx context.Context) error {
 		return err
 	}
 	t := b.report.table("As fast as answers come, everything running",
-		"Batches of 100 from 32 connections; generator, broker and all streams share the cores. Floor: 60,000 events/s taken in. The drain is how fast the backlog is worked off when the load has ended, between its first and last tenth.",
+		"Batches of 100 from 32 connections; generator, broker and all streams share the cores. Floor: 60,000 events/s "+
+			"taken in. The drain is how fast the backlog is worked off when the load has ended, between its first and last "+
+			"tenth.",
 		"events/s", "p50 ms", "p99 ms", "refused", "µs of CPU per event while loaded", "backlog", "drained at events/s")
 	t.row(m.Rate, m.Response.P50, m.Response.P99, m.Failed, m.cpu, backlog, gone.rate)
 	return nil

@@ -19,7 +19,8 @@ func (b *bench) peers(ctx context.Context) error {
 	}
 	defer s.close()
 	var all []contender
-	for _, make := range []func(*system, string) (contender, error){b.weirIngest, b.upstreamAsShipped, b.upstream, b.node} {
+	for _, make := range []func(*system, string) (contender, error){b.weirIngest, b.upstreamAsShipped, b.upstream,
+		b.node} {
 		c, err := make(s, home)
 		if err != nil {
 			return err
@@ -28,13 +29,17 @@ func (b *bench) peers(ctx context.Context) error {
 	}
 	const rounds = 2
 	t := b.report.table("Beside its peers",
-		fmt.Sprintf("The same events in batches of 100 from 32 connections, 1 %% malformed, acknowledged by the same broker after its synced write; CPU of the ingest process alone; the mean of %d alternating rounds. "+
-			"Upstream is `peers/upstream.yaml` run by the same binary: with the Go runtime as upstream ships it, and with weir's settings of the garbage collector, which are part of weir; Node is `peers/node` (Fastify, Ajv, KafkaJS, one process). Goals: 8 and 5 times less CPU per event.", rounds),
+		fmt.Sprintf("The same events in batches of 100 from 32 connections, 1 %% malformed, acknowledged by the same "+
+			"broker after its synced write; CPU of the ingest process alone; the mean of %d alternating rounds. "+
+			"Upstream is `peers/upstream.yaml` run by the same binary: with the Go runtime as upstream ships it, and with "+
+			"weir's settings of the garbage collector, which are part of weir; Node is `peers/node` (Fastify, Ajv, KafkaJS, "+
+			"one process). Goals: 8 and 5 times less CPU per event.", rounds),
 		"", "events/s", "p50 ms", "p99 ms", "µs of CPU per event", "times weir's")
 	sums := make([][4]float64, len(all))
 	for range rounds {
 		for i, c := range all {
-			r, err := b.contend(ctx, s, c, 6, "--rate", "0", "--batch", "100", "--connections", "32", "--devices", "5000", "--malformed", "1")
+			r, err := b.contend(ctx, s, c, 6, "--rate", "0", "--batch", "100", "--connections", "32", "--devices", "5000",
+				"--malformed", "1")
 			if err != nil {
 				return err
 			}
@@ -65,7 +70,8 @@ func (b *bench) upstream(s *system, home string) (contender, error) {
 	if err != nil {
 		return contender{}, err
 	}
-	c := contender{name: "upstream components, weir's GC settings", argv: []string{b.binary, "run", filepath.Join(b.repo, "tests", "bench", "peers", "upstream.yaml")}}
+	c := contender{name: "upstream components, weir's GC settings", argv: []string{b.binary, "run",
+		filepath.Join(b.repo, "tests", "bench", "peers", "upstream.yaml")}}
 	if err := freeAddresses(&c.addr); err != nil {
 		return c, err
 	}

@@ -27,7 +27,8 @@ type process struct {
 }
 
 func (b *bench) spawn(name string, env []string, argv ...string) (*process, error) {
-	p := &process{cmd: exec.Command(argv[0], argv[1:]...), log: filepath.Join(b.scratch, name+".log"), done: make(chan error, 1)}
+	p := &process{cmd: exec.Command(argv[0], argv[1:]...), log: filepath.Join(b.scratch, name+".log"),
+		done: make(chan error, 1)}
 	f, err := os.Create(p.log)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,8 @@ type job struct {
 
 // replay runs 'weir replay' on the system to its end.
 func (b *bench) replay(ctx context.Context, s *system, h hour, args ...string) (j job, err error) {
-	cmd := exec.CommandContext(ctx, b.binary, append([]string{"replay", "--data", s.data, "--json", "--quiet", "--reason", "bench",
+	cmd := exec.CommandContext(ctx, b.binary, append([]string{"replay", "--data", s.data, "--json", "--quiet", "--reason",
+		"bench",
 		"--from", h.from.Format(time.RFC3339), "--to", h.from.Add(time.Hour).Format(time.RFC3339)}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -86,7 +87,9 @@ func (b *bench) replays(ctx context.Context) error {
 		return err
 	}
 	t := b.report.table("Using an hour again",
-		"One event of each device in ten seconds, from the raw store, through `weir up` with everything running and no other load. The seconds are from `weir replay` until the last group has committed the last event. Goal: an hour of 1,000 devices in under a minute.",
+		"One event of each device in ten seconds, from the raw store, through `weir up` with everything running and no "+
+			"other load. The seconds are from `weir replay` until the last group has committed the last event. Goal: an hour "+
+			"of 1,000 devices in under a minute.",
 		"mode", "events", "seconds", "events/s", "µs of CPU per event", "peak memory MiB")
 	for _, mode := range []string{"reprocess", "rebuild"} {
 		before, err := s.usage()
@@ -139,9 +142,11 @@ func (b *bench) replayUnderLoad(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		without, slow[0], slow[1] = append(without, m.Latency.P99), append(slow[0], m.Latency.P50), append(slow[1], m.Latency.P999)
+		without, slow[0], slow[1] = append(without, m.Latency.P99), append(slow[0], m.Latency.P50),
+			append(slow[1], m.Latency.P999)
 		var j job
-		if err := b.admin(ctx, s, "POST", "/v1/replays", map[string]any{"mode": "reprocess", "from": h.from, "to": h.from.Add(time.Hour), "reason": "bench"}, &j); err != nil {
+		if err := b.admin(ctx, s, "POST", "/v1/replays", map[string]any{"mode": "reprocess", "from": h.from,
+			"to": h.from.Add(time.Hour), "reason": "bench"}, &j); err != nil {
 			return err
 		}
 		m, err = b.drive(ctx, s, b.seconds(25), load...)
@@ -164,7 +169,8 @@ func (b *bench) replayUnderLoad(ctx context.Context) error {
 		with, fast[0], fast[1] = append(with, m.Latency.P99), append(fast[0], m.Latency.P50), append(fast[1], m.Latency.P999)
 	}
 	t := b.report.table("Live devices beside a replay",
-		fmt.Sprintf("Milliseconds from when an event was due to its 202, at 5,000 events/s; the median of %d alternating rounds each. Goal: a p99 within 1.5 times of that without a replay.", rounds),
+		fmt.Sprintf("Milliseconds from when an event was due to its 202, at 5,000 events/s; the median of %d alternating "+
+			"rounds each. Goal: a p99 within 1.5 times of that without a replay.", rounds),
 		"", "p50", "p99", "p99.9", "replayed events/s")
 	t.row("alone", median(slow[0]), median(without), median(slow[1]), "-")
 	t.row("beside a replay", median(fast[0]), median(with), median(fast[1]), replayed/lasted)

@@ -70,7 +70,8 @@ func number(v float64) string {
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s on %s, %d cores, %s; load average before: %s.\n", r.at.Format("2006-01-02 15:04 UTC"), cpuModel(), runtime.NumCPU(), kernel(), r.busy)
+	fmt.Fprintf(&b, "Measured %s on %s, %d cores, %s; load average before: %s.\n", r.at.Format("2006-01-02 15:04 UTC"),
+		cpuModel(), runtime.NumCPU(), kernel(), r.busy)
 	for _, t := range r.tables {
 		fmt.Fprintf(&b, "\n### %s\n\n", t.title)
 		fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(t.columns, " | "), strings.Repeat("---|", len(t.columns)))

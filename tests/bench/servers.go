@@ -20,12 +20,15 @@ func (b *bench) servers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.table("Claims on Redis", "New claims, 1,000 a pipelined round trip, one after the other; the server and its client share the cores. Goal: 100,000 a second.",
+	b.report.table("Claims on Redis", "New claims, 1,000 a pipelined round trip, one after the other; the server and "+
+		"its client share the cores. Goal: 100,000 a second.",
 		"claims a second", "µs per claim").row(claims.units["claims/s"], claims.units["µs/claim"])
 
 	t := b.report.table("Rollups in PostgreSQL",
-		"Devices with three metrics that report every ten seconds, 5,000 events a transaction: each changes a window, as it does in a flush of two seconds. Beside it, "+
-			"what they replace: each reading a row, copied by the same batches and made unique, then aggregated by minute with percentile_cont. Time that PostgreSQL takes, "+
+		"Devices with three metrics that report every ten seconds, 5,000 events a transaction: each changes a window, as "+
+			"it does in a flush of two seconds. Beside it, "+
+			"what they replace: each reading a row, copied by the same batches and made unique, then aggregated by minute "+
+			"with percentile_cont. Time that PostgreSQL takes, "+
 			"synced, the mean of 3 alternating rounds. Goal: 3 times less.",
 		"", "µs of PostgreSQL per event", "times")
 	const rounds = 3

@@ -39,7 +39,8 @@ func stages() []stage {
 
 // stages: what each stage costs alone, by its Go benchmark.
 func (b *bench) stages(ctx context.Context) error {
-	t := b.report.table("Each stage alone", "Go benchmarks on one goroutine or a few; wall time.", "stage", "µs per event", "allocations per event", "bytes per event")
+	t := b.report.table("Each stage alone", "Go benchmarks on one goroutine or a few; wall time.", "stage", "µs per event",
+		"allocations per event", "bytes per event")
 	for _, s := range stages() {
 		r, err := b.stage(ctx, s)
 		if err != nil {
@@ -54,8 +55,10 @@ func (b *bench) stages(ctx context.Context) error {
 // the same backlog, each alone, and their sum.
 func (b *bench) together(ctx context.Context) error {
 	t := b.report.table("Dedupe, ledger, rollups and raw store",
-		"A backlog of 20,000 devices, stored by 50,000 events, two or three of a device among them, as the shipped streams do it: the components alone, with all rows written at the end, without reading "+
-			"and without the engine's calls (for those see \"Working off a backlog\"). Processor time of all cores, with collecting garbage and the disk. Goal: 10 µs together.",
+		"A backlog of 20,000 devices, stored by 50,000 events, two or three of a device among them, as the shipped "+
+			"streams do it: the components alone, with all rows written at the end, without reading "+
+			"and without the engine's calls (for those see \"Working off a backlog\"). Processor time of all cores, with "+
+			"collecting garbage and the disk. Goal: 10 µs together.",
 		"part", "µs of CPU per event", "allocations per event", "bytes per event")
 	var sum perEventCost
 	for _, s := range []stage{

@@ -40,7 +40,8 @@ func (b *bench) up(ctx context.Context, home string, env ...string) (*system, er
 	if err := freeAddresses(&s.ingest, &s.api, &s.ops, &s.broker); err != nil {
 		return nil, err
 	}
-	args := []string{b.binary, "up", "--data", s.data, "--ingest", s.ingest, "--api", s.api, "--ops", s.ops, "--broker", s.broker}
+	args := []string{b.binary, "up", "--data", s.data, "--ingest", s.ingest, "--api", s.api, "--ops", s.ops, "--broker",
+		s.broker}
 	await := s.ingest
 	if home != "" {
 		args, await = append(args, "--home", home), s.broker
@@ -52,7 +53,8 @@ func (b *bench) up(ctx context.Context, home string, env ...string) (*system, er
 		s.stop()
 		return nil, err
 	}
-	key, err := exec.Command(b.binary, "keys", "create", "--fleet", "bench", "--scope", "ingest,query", "--data", s.data).Output()
+	key, err := exec.Command(b.binary, "keys", "create", "--fleet", "bench", "--scope", "ingest,query", "--data",
+		s.data).Output()
 	if err != nil {
 		s.stop()
 		return nil, fmt.Errorf("creating a key: %w", err)
@@ -142,7 +144,8 @@ func (s *system) drain(ctx context.Context, atMost time.Duration, groups ...stri
 	return s.drainTopic(ctx, "raw-events", atMost, groups...)
 }
 
-func (s *system) drainTopic(ctx context.Context, topic string, atMost time.Duration, groups ...string) (d drained, err error) {
+func (s *system) drainTopic(ctx context.Context, topic string, atMost time.Duration, groups ...string) (d drained,
+	err error) {
 	start := time.Now()
 	var first int64 = -1
 	var high, low time.Duration // when nine tenths were left, and one

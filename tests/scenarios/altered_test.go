@@ -17,7 +17,8 @@ import (
 // answer posts one event and returns the reply.
 func (s *system) answer(body string) (status int, reply string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addresses[0]+"/v1/events", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addresses[0]+"/v1/events",
+		strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -71,7 +72,8 @@ func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	event := fmt.Sprintf(`{"event_id":%q,"device_id":"door-1","device_firmware_version":"2.1.0","timestamp":%q,`+
 		`"metrics":{"cpu_temp":61.5,"battery_voltage":3.7,"vibration":0.2},"diagnostics":{"user":"ada"}}`,
 		uuid.NewString(), time.Now().UTC().Format(time.RFC3339Nano))
-	if status, reply := s.answer(event); status != http.StatusBadRequest || !strings.Contains(reply, `"processing_failed"`) || !strings.Contains(reply, "root = this") {
+	if status, reply := s.answer(event); status != http.StatusBadRequest ||
+		!strings.Contains(reply, `"processing_failed"`) || !strings.Contains(reply, "root = this") {
 		t.Fatalf("answered %d: %s", status, reply)
 	}
 	s.drained()

@@ -19,7 +19,7 @@ import (
 // The rollup store takes nothing for a while. Events are taken in and stored
 // raw as before, the log holds what waits, and when the store is back, what
 // waits is counted several times faster than events come, with no hand at it.
-func TestRollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
+func TestCatchup_RollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
@@ -29,7 +29,8 @@ func TestRollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 		away = 15 * time.Second
 		few  = 5 * rate // records that are on their way when all is well: what 5 s bring
 	)
-	devices, wait := s.fleet("--devices", "300", "--rate", fmt.Sprint(rate), "--duration", "1h", "--batch", "50", "--connections", "8",
+	devices, wait := s.fleet("--devices", "300", "--rate", fmt.Sprint(rate), "--duration", "1h", "--batch", "50",
+		"--connections", "8",
 		"--duplicates", "1", "--late", "1", "--retry", "--retry-for", "2m")
 	lag := lagOf(t, s)
 	time.Sleep(4 * time.Second)
@@ -38,7 +39,8 @@ func TestRollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 	before := s.memory()
 	time.Sleep(away)
 	behind, raw := lag("weir-rollup"), lag("weir-raw")
-	t.Logf("after %s without the rollup store: rollups %d records behind, raw %d; memory %s, before %s", away, behind, raw, s.memory(), before)
+	t.Logf("after %s without the rollup store: rollups %d records behind, raw %d; memory %s, before %s", away, behind, raw,
+		s.memory(), before)
 	if minimum := int64(rate * away.Seconds() / 2); behind < minimum {
 		t.Errorf("rollups are only %d records behind, of at least %d: was their store away?", behind, minimum)
 	}

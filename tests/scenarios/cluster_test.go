@@ -25,7 +25,7 @@ import (
 // in processes of its own. While a fleet sends, each store is cut off for a
 // while and slow for a while, ingest loses sight of Kafka, Kafka stands still,
 // consumers join, leave and are killed.
-func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
+func TestCluster_LosesNothingInOutagesAndRebalances(t *testing.T) {
 	c := newCluster(t)
 	ingest := c.run("ingest", "ingest")
 	api := c.run("api", "api")
@@ -41,8 +41,10 @@ func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.sys.key = strings.TrimSpace(key)
-	devices, wait := c.sys.fleet("--devices", "300", "--rate", "1000", "--duration", "1h", "--batch", "20", "--connections", "16",
-		"--duplicates", "1", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "30m", "--timeout", "15s")
+	devices, wait := c.sys.fleet("--devices", "300", "--rate", "1000", "--duration", "1h", "--batch", "20",
+		"--connections", "16",
+		"--duplicates", "1", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "30m",
+		"--timeout", "15s")
 
 	pause := func(d time.Duration) { time.Sleep(d) }
 	pause(4 * time.Second)
@@ -78,8 +80,10 @@ func TestClusterLosesNothingInOutagesAndRebalances(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("weir fleet:\n%s", wait())
-	c.sys.verifyStores(3*time.Minute, api.api, nil, "--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups, "--claims-lost", "--owners-changed")
-	out, err := c.sys.weir("reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s", "--deep")
+	c.sys.verifyStores(3*time.Minute, api.api, nil, "--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups,
+		"--claims-lost", "--owners-changed")
+	out, err := c.sys.weir("reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait",
+		"60s", "--deep")
 	t.Logf("weir reconcile:\n%s", out)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +165,8 @@ func clearTopics(t *testing.T, brokers string) {
 		t.Fatal(err)
 	}
 	for {
-		_, err := admin.DeleteGroups(ctx, "weir-raw", "weir-rollup", "weir-detect", "weir-dead-letter", "weir-spillway", "weir-notify")
+		_, err := admin.DeleteGroups(ctx, "weir-raw", "weir-rollup", "weir-detect", "weir-dead-letter", "weir-spillway",
+			"weir-notify")
 		if err == nil {
 			break
 		}

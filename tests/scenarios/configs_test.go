@@ -12,7 +12,7 @@ import (
 
 // Every list of processors in a stream is the target of a config test, itself
 // or within a longer one.
-func TestEveryProcessorChainIsTested(t *testing.T) {
+func TestConfigs_EveryProcessorChainIsTested(t *testing.T) {
 	var tests strings.Builder
 	for _, path := range glob(t, repo("tests/configs/*.yaml")) {
 		raw, err := os.ReadFile(path)
@@ -34,7 +34,8 @@ func TestEveryProcessorChainIsTested(t *testing.T) {
 		walk(config, "", func(pointer string) {
 			chains++
 			target := "../../configs/streams/" + filepath.Base(path) + "#" + pointer
-			if !strings.Contains(tests.String(), target+"\n") && !strings.Contains(tests.String(), target+`"`) && !strings.Contains(tests.String(), target+"/") {
+			if !strings.Contains(tests.String(), target+"\n") && !strings.Contains(tests.String(), target+`"`) &&
+				!strings.Contains(tests.String(), target+"/") {
 				t.Errorf("no config test has the target %s", target)
 			}
 		})

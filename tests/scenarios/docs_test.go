@@ -45,7 +45,7 @@ func shell(text string) []string {
 
 // The commands of the docs are run as they stand, one after the other, with
 // this test's addresses and times in place of theirs.
-func TestTheCommandsOfTheDocsWork(t *testing.T) {
+func TestDocs_TheCommandsOfTheDocsWork(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
@@ -61,7 +61,8 @@ func TestTheCommandsOfTheDocsWork(t *testing.T) {
 	}
 	began := time.Now()
 	own := strings.NewReplacer("127.0.0.1:8080", s.addresses[0], "127.0.0.1:8090", s.addresses[1],
-		"2026-11-20T10:00:00Z", began.Add(-time.Hour).UTC().Format(time.RFC3339), "2026-11-20T11:00:00Z", began.Add(time.Minute).UTC().Format(time.RFC3339),
+		"2026-11-20T10:00:00Z", began.Add(-time.Hour).UTC().Format(time.RFC3339), "2026-11-20T11:00:00Z",
+		began.Add(time.Minute).UTC().Format(time.RFC3339),
 		"--rate 1000 --duration 1m", "--rate 1000 --duration 2s")
 	pages, err := filepath.Glob(repo("docs/*.md"))
 	if err != nil || len(pages) == 0 {
@@ -114,7 +115,8 @@ func (s *system) answered(command, want string, env []string) {
 func (s *system) somethingOfAll() {
 	s.t.Helper()
 	now := time.Now().UTC()
-	for i, e := range []struct{ firmware, temp string }{{"2.1.0", "61.5"}, {"2.1.0", "99.5"}, {"2.1.0", "99.7"}, {"9.0.0", "50"}, {"2.1.0", `"62.5"`}} {
+	for i, e := range []struct{ firmware, temp string }{{"2.1.0", "61.5"}, {"2.1.0", "99.5"}, {"2.1.0", "99.7"},
+		{"9.0.0", "50"}, {"2.1.0", `"62.5"`}} {
 		body := fmt.Sprintf(`{"event_id":%q,"device_id":"pump-1","device_firmware_version":%q,"timestamp":%q,"metrics":{"cpu_temp":%s,"battery_voltage":3.7,"vibration":0.2}}`,
 			uuid.NewString(), e.firmware, now.Add(time.Duration(i-3)*40*time.Second).Format(time.RFC3339Nano), e.temp)
 		req, err := http.NewRequest(http.MethodPost, "http://"+s.addresses[0]+"/v1/events", strings.NewReader(body))

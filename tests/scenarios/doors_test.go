@@ -144,7 +144,8 @@ func TestBroker_LetsInWhoKnowsThePasswordOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer intruder.Close()
-	if err := intruder.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events", Value: []byte("{}")}).FirstErr(); err == nil {
+	if err := intruder.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events",
+		Value: []byte("{}")}).FirstErr(); err == nil {
 		t.Error("an event got in past the gate")
 	}
 
@@ -203,29 +204,34 @@ func TestRedrive_PatchIsBounded(t *testing.T) {
 		t.Fatalf("answered %d: %v", status, err)
 	}
 	redrive := func(args ...string) (string, error) {
-		return s.weir(append([]string{"replay", "--data", s.data, "--mode", "redrive", "--reason", "test", "--quiet"}, args...)...)
+		return s.weir(append([]string{"replay", "--data", s.data, "--mode", "redrive", "--reason", "test", "--quiet"},
+			args...)...)
 	}
 	var out string
 	var err error
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) { // until the dead letter is stored
-		if out, err = redrive("--dry-run", "--patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()"); err == nil && strings.Contains(out, `"cpu_temp":61.5`) {
+		if out, err = redrive("--dry-run", "--patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()"); err == nil &&
+			strings.Contains(out, `"cpu_temp":61.5`) {
 			break
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the preview: %v\n%s", err, out)
 		}
 	}
-	if out, err := redrive("--dry-run", "--patch", "root = range(0, 100000000)"); err == nil || !strings.Contains(err.Error(), "range") {
+	if out, err := redrive("--dry-run", "--patch", "root = range(0, 100000000)"); err == nil ||
+		!strings.Contains(err.Error(), "range") {
 		t.Errorf("a generator: %v\n%s", err, out)
 	}
 	bomb := "let a0 = content().string()\n"
 	for i := range 60 {
 		bomb += fmt.Sprintf("let a%d = $a%d + $a%d\n", i+1, i, i)
 	}
-	if out, err := redrive("--dry-run", "--patch", bomb+"root.x = $a60"); err != nil || !strings.Contains(out, "of memory") {
+	if out, err := redrive("--dry-run", "--patch", bomb+"root.x = $a60"); err != nil ||
+		!strings.Contains(out, "of memory") {
 		t.Errorf("a bomb: %v\n%s", err, out)
 	}
-	if out, err := redrive("--patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()"); err != nil || !strings.Contains(out, "1 published") {
+	if out, err := redrive("--patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()"); err != nil ||
+		!strings.Contains(out, "1 published") {
 		t.Errorf("repairing it: %v\n%s", err, out)
 	}
 	s.reconcile()
@@ -246,8 +252,10 @@ func TestReplay_ShowsDeadLettersAsText(t *testing.T) {
 			t.Fatalf("answered %d: %v", status, err)
 		}
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) { // until the dead letters are stored
-		cmd := exec.Command(s.bin, "replay", "--data", s.data, "--mode", "redrive", "--dry-run", "--reason", "a\x1b[31m", "--patch", `root.x = throw("no\u001b[31m")`)
+	// until the dead letters are stored
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		cmd := exec.Command(s.bin, "replay", "--data", s.data, "--mode", "redrive", "--dry-run", "--reason", "a\x1b[31m",
+			"--patch", `root.x = throw("no\u001b[31m")`)
 		out, err := cmd.CombinedOutput()
 		if i := bytes.IndexAny(out, "\x1b\r\a\u202e\u009b"); i >= 0 {
 			t.Fatalf("a terminal obeys %q", out[max(i-40, 0):min(i+40, len(out))])

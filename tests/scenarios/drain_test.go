@@ -105,7 +105,8 @@ type drainLoad struct {
 }
 
 func newDrainLoad(s *system) *drainLoad {
-	return &drainLoad{s: s, client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
+	return &drainLoad{s: s, client: &http.Client{Timeout: 60 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
 }
 
 func (l *drainLoad) run(clients int) {
@@ -151,7 +152,8 @@ func (l *drainLoad) post(device int) {
 		l.fail(err.Error())
 		return
 	}
-	req, err := http.NewRequest(http.MethodPost, "http://"+l.s.addresses[0]+"/v1/events", io.NopCloser(bytes.NewReader(body)))
+	req, err := http.NewRequest(http.MethodPost, "http://"+l.s.addresses[0]+"/v1/events",
+		io.NopCloser(bytes.NewReader(body)))
 	if err != nil {
 		l.fail(err.Error())
 		return

@@ -23,17 +23,20 @@ func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	profile := filepath.Join(s.dir, "standalone.env")
-	if err := os.WriteFile(profile, bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3])), 0o600); err != nil {
+	if err := os.WriteFile(profile, bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3])),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, stream := range []string{"raw", "dead_letter"} {
 		var log bytes.Buffer
-		cmd := exec.Command(s.bin, "run", "--set", "http.enabled=false", "-e", profile, repo("configs/streams/"+stream+".yaml"))
+		cmd := exec.Command(s.bin, "run", "--set", "http.enabled=false", "-e", profile,
+			repo("configs/streams/"+stream+".yaml"))
 		cmd.Dir = s.dir
 		cmd.Stdout, cmd.Stderr = &log, &log
 		cmd.Env = append(os.Environ(), "WEIR_CLAIMS_URL=memory://")
 		if stream == "raw" { // the claims of the standalone profile are held by weir up
-			if err := os.WriteFile(profile, bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3])),
+			if err := os.WriteFile(profile, bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"),
+				[]byte(s.addresses[3])),
 				[]byte("pebble://data/claims"), []byte("memory://")), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -54,9 +57,11 @@ func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
 func TestEngine_CommandsKnowTheDistribution(t *testing.T) {
 	s := newSystem(t)
 	for _, args := range [][]string{
-		{"create", "gate/schema_validate/event_log"}, {"create", "log_input/event_dedupe/raw_store"}, {"create", "alert_notices//dead_letters"},
+		{"create", "gate/schema_validate/event_log"}, {"create", "log_input/event_dedupe/raw_store"},
+		{"create", "alert_notices//dead_letters"},
 		{"lint", repo("configs/streams/raw.yaml"), repo("configs/service.yaml")}, {"lint", repo("configs/streams/...")},
-		{"test", repo("tests/configs/raw.yaml")}, {"test", "-e", repo("configs/standalone.env"), repo("tests/configs/raw.yaml")},
+		{"test", repo("tests/configs/raw.yaml")}, {"test", "-e", repo("configs/standalone.env"),
+			repo("tests/configs/raw.yaml")},
 		{"test", "-e", repo("configs/cluster.env"), repo("tests/configs/raw.yaml")},
 		{"echo", "-e", repo("configs/standalone.env"), repo("configs/streams/raw.yaml")},
 	} {
@@ -92,7 +97,8 @@ func TestEngine_CommandsKnowTheDistribution(t *testing.T) {
 	if err := os.WriteFile(typo, []byte("WEIR_RAW_PERIDO=1s\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.weir("lint", "-e", typo, repo("configs/streams/raw.yaml")); err == nil || !strings.Contains(err.Error(), "WEIR_RAW_PERIOD") {
+	if _, err := s.weir("lint", "-e", typo, repo("configs/streams/raw.yaml")); err == nil || !strings.Contains(err.Error(),
+		"WEIR_RAW_PERIOD") {
 		t.Errorf("a typo in an env file: %v", err)
 	}
 }

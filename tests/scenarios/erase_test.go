@@ -35,7 +35,7 @@ type receipt struct {
 // nothing of them; nor after everything that is left has been replayed, rebuilt
 // and redriven. What came later is there, and counted; every offset stays
 // explained. The commands are those of docs/erasure.md.
-func TestErasedDevicesStayErased(t *testing.T) {
+func TestErase_ErasedDevicesStayErased(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_RECONCILE_INTERVAL=1h", "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms"}
 	s.start()
@@ -61,7 +61,8 @@ func TestErasedDevicesStayErased(t *testing.T) {
 	s.administer(admin, http.MethodPut, "/v1/groups/all", `{"devices":["pump-7"]}`)
 	s.administer(admin, http.MethodPut, "/v1/groups/theirs?fleet=plant-8", `{"devices":["a-8"]}`)
 	s.drained()
-	day := []string{"--from", time.Now().Add(-72 * time.Hour).UTC().Format(time.RFC3339), "--to", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}
+	day := []string{"--from", time.Now().Add(-72 * time.Hour).UTC().Format(time.RFC3339), "--to",
+		time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}
 	s.replay(append([]string{"--mode", "reprocess", "--device", "pump-7"}, day...)...)()
 	s.replay(append([]string{"--mode", "redrive", "--device", "pump-7", "--dry-run"}, day...)...)()
 	if j := s.replay("--mode", "redrive", "--code", "unknown_firmware")(); j.Progress.Refused == 0 {
@@ -69,18 +70,21 @@ func TestErasedDevicesStayErased(t *testing.T) {
 	}
 	s.alerted(5)
 
-	if _, err := s.weir("erase", "--fleet", "plant-7", "--reason", "by mistake", "--data", s.data); err == nil || !strings.Contains(err.Error(), "--yes") {
+	if _, err := s.weir("erase", "--fleet", "plant-7", "--reason", "by mistake", "--data", s.data); err == nil ||
+		!strings.Contains(err.Error(), "--yes") {
 		t.Fatalf("a whole fleet without --yes: %v", err)
 	}
 	s.administer(admin, http.MethodPut, "/v1/holds/plant-7", `{"reason":"case 7"}`)
-	if _, err := s.weir("erase", "--device", "pump-7", "--fleet", "plant-7", "--reason", "too early", "--data", s.data); err == nil || !strings.Contains(err.Error(), "case 7") {
+	if _, err := s.weir("erase", "--device", "pump-7", "--fleet", "plant-7", "--reason", "too early", "--data",
+		s.data); err == nil || !strings.Contains(err.Error(), "case 7") {
 		t.Fatalf("under legal hold: %v", err)
 	}
 	s.administer(admin, http.MethodDelete, "/v1/holds/plant-7", "")
 
 	commands := docCommands(t, "docs/erasure.md")
 	dry := s.command(commands[0]+" --json", admin)()
-	for _, what := range []string{"raw_rows", "dead_letters", "rollup_windows_1m", "alerts", "anomaly_baselines", "group_memberships", "replay_jobs", "audit_log_entries"} {
+	for _, what := range []string{"raw_rows", "dead_letters", "rollup_windows_1m", "alerts", "anomaly_baselines",
+		"group_memberships", "replay_jobs", "audit_log_entries"} {
 		if dry.Erased[what] == 0 {
 			t.Errorf("before: no %s of the device: %v", what, dry.Erased)
 		}
@@ -89,7 +93,8 @@ func TestErasedDevicesStayErased(t *testing.T) {
 		t.Fatalf("the dry run: %+v", dry)
 	}
 	out, err := s.found("plant-7", "pump-7", time.Now(), "--silent", "--kept", "pump-70=61")
-	for _, sees := range []string{"has event", "has dead letter", "control.db alert.device_id names", "rollups.db rollup_window_1m.device_id names", "holds the name", "62 rows of pump-70"} {
+	for _, sees := range []string{"has event", "has dead letter", "control.db alert.device_id names",
+		"rollups.db rollup_window_1m.device_id names", "holds the name", "62 rows of pump-70"} {
 		if err == nil || !strings.Contains(out, sees) {
 			t.Fatalf("the reader does not see what is there (%s): %s", sees, out)
 		}
@@ -141,7 +146,8 @@ func TestErasedDevicesStayErased(t *testing.T) {
 	s.drained()
 	time.Sleep(3 * time.Second)
 	look(63) // with its dead letter
-	if out := s.shell(commands[4]+" --deep", admin); !strings.Contains(out, "Every record is explained") || !regexp.MustCompile(`ERASED`).MatchString(out) {
+	if out := s.shell(commands[4]+" --deep", admin); !strings.Contains(out, "Every record is explained") ||
+		!regexp.MustCompile(`ERASED`).MatchString(out) {
 		t.Errorf("%s", out)
 	}
 }
@@ -235,7 +241,8 @@ func (s *system) alerted(devices int) {
 	n, begun := 0, 0
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		s.control(func(db *sql.DB) error {
-			return errors.Join(db.QueryRow(`SELECT count(DISTINCT fleet || device_id) FROM alert WHERE kind = 'metric'`).Scan(&n),
+			return errors.Join(db.QueryRow(`SELECT count(DISTINCT fleet || device_id) FROM alert WHERE kind = 'metric'`).Scan(
+				&n),
 				db.QueryRow(`SELECT count(*) FROM anomaly_device`).Scan(&begun))
 		})
 		if n >= devices && begun >= devices {
@@ -358,7 +365,8 @@ func (s *system) found(fleet, device string, until time.Time, args ...string) (s
 	if err != nil {
 		s.t.Fatalf("making the Python environment: %v", err)
 	}
-	args = append([]string{"-B", repo("tests/verify/erased.py"), "--data", s.data, "--fleet", fleet, "--until", fmt.Sprint(until.UnixMicro())}, args...)
+	args = append([]string{"-B", repo("tests/verify/erased.py"), "--data", s.data, "--fleet", fleet, "--until",
+		fmt.Sprint(until.UnixMicro())}, args...)
 	if device != "" {
 		args = append(args, "--device", device)
 	}
@@ -377,7 +385,8 @@ func (s *system) left(device string, until time.Time, events int) {
 	}
 	for _, resolution := range []string{"1m", "1h", "1d"} {
 		counted := 0
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) { // the API reads what is not rolled yet from minutes
+		// the API reads what is not rolled yet from minutes
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
 			counted = s.countedOf(device, resolution)
 			if counted == events || time.Now().After(deadline) {
 				break
@@ -412,7 +421,8 @@ func (s *system) widen() {
 		s.t.Fatal(err)
 	}
 	path := filepath.Join(s.dir, "v7.json")
-	if err := os.WriteFile(path, bytes.ReplaceAll(v3, []byte(">=3.0.0 <4.0.0"), []byte(">=7.0.0 <8.0.0")), 0o644); err != nil {
+	if err := os.WriteFile(path, bytes.ReplaceAll(v3, []byte(">=3.0.0 <4.0.0"), []byte(">=7.0.0 <8.0.0")),
+		0o644); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := s.weir("schema", "register", path, "--data", s.data); err != nil {

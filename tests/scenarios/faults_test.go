@@ -11,7 +11,7 @@ import (
 // sometimes a second one that shares their groups. One thing fails at a time
 // while a fleet sends; after each, the proof explains every record, and the
 // rollups equal what the fleet's journals say.
-func TestEachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
+func TestFaults_EachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 	c := newCluster(t)
 	one := c.run("one", "*") // by the proxy, so that it can be cut off
 	one.ready()
@@ -62,8 +62,10 @@ func TestEachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 		survived := t.Run(failure.name, func(t *testing.T) {
 			c.t, c.sys.t = t, t
 			defer func(began time.Time) { t.Logf("%.0f s", time.Since(began).Seconds()) }(time.Now())
-			devices, wait := c.sys.fleet("--devices", "200", "--rate", "500", "--duration", "1h", "--batch", "20", "--connections", "8",
-				"--duplicates", "1", "--malformed", "1", "--late", "1", "--clock-ahead", "1", "--retry", "--retry-for", "5m", "--timeout", "10s")
+			devices, wait := c.sys.fleet("--devices", "200", "--rate", "500", "--duration", "1h", "--batch", "20",
+				"--connections", "8",
+				"--duplicates", "1", "--malformed", "1", "--late", "1", "--clock-ahead", "1", "--retry", "--retry-for", "5m",
+				"--timeout", "10s")
 			time.Sleep(2 * time.Second)
 			failure.of()
 			time.Sleep(5 * time.Second) // those that were refused have come back
@@ -84,7 +86,8 @@ func TestEachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 // prove runs weir's own proof, and the check of the journals.
 func (c *cluster) prove(api string, excused ...string) {
 	c.t.Helper()
-	reconcile := []string{"reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s"}
+	reconcile := []string{"reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait",
+		"60s"}
 	if api != "" { // the last time, when it reads every row
 		reconcile = append(reconcile, "--deep")
 	}

@@ -31,11 +31,11 @@ func guide(t *testing.T) (commands []string) {
 	return commands
 }
 
-// TestABreakGoesAsTheGuideSays walks through docs/schema-evolution.md on a
+// TestGuide_ABreakGoesAsTheGuideSays walks through docs/schema-evolution.md on a
 // running weir: firmware 4 renames cpu_temp and measures it in kelvin, is
 // refused, registered on purpose, and counted in the series of the others, also
 // when it is replayed and rebuilt.
-func TestABreakGoesAsTheGuideSays(t *testing.T) {
+func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
@@ -91,8 +91,10 @@ func TestABreakGoesAsTheGuideSays(t *testing.T) {
 	}
 	s.drained() // what is replayed must be stored
 
-	says("grep -v x-weir-major", 1, "perhaps it is now processor_temperature, in K instead of °C\n  REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL at #/properties/metrics/properties/processor_temperature")
-	if out, err := s.weir("schema", "register", "careless.json"); err == nil || !strings.Contains(err.Error(), "processor_temperature, in K instead of °C") {
+	says("grep -v x-weir-major", 1, "perhaps it is now processor_temperature, in K instead of °C\n  "+
+		"REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL at #/properties/metrics/properties/processor_temperature")
+	if out, err := s.weir("schema", "register", "careless.json"); err == nil || !strings.Contains(err.Error(),
+		"processor_temperature, in K instead of °C") {
 		t.Fatalf("the careless version was registered: %s %v", out, err)
 	}
 	says("weir schema register schemas/examples", 0, "4")
@@ -117,7 +119,8 @@ func TestABreakGoesAsTheGuideSays(t *testing.T) {
 		t.Helper()
 		s.sql(func(db *sql.DB) error {
 			var renamed int
-			if err := db.QueryRow(`SELECT count(*) FROM rollup_1m WHERE metric = 'processor_temperature'`).Scan(&renamed); err != nil || renamed != 0 {
+			if err := db.QueryRow(`SELECT count(*) FROM rollup_1m WHERE metric = 'processor_temperature'`).Scan(
+				&renamed); err != nil || renamed != 0 {
 				t.Errorf("%s: %d windows have the new name (%v)", when, renamed, err)
 			}
 			for firmware, want := range map[int]int{1: 5, 2: 5, 3: 5, 4: sent} {
@@ -135,8 +138,10 @@ func TestABreakGoesAsTheGuideSays(t *testing.T) {
 		})
 	}
 	one("live")
-	from, to := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), time.Now().Add(time.Minute).UTC().Format(time.RFC3339)
-	if j := s.replay("--mode", "reprocess", "--from", from, "--to", to)(); j.State != "done" || int(j.Progress.Read) != 15+sent {
+	from, to := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339),
+		time.Now().Add(time.Minute).UTC().Format(time.RFC3339)
+	if j := s.replay("--mode", "reprocess", "--from", from, "--to", to)(); j.State != "done" ||
+		int(j.Progress.Read) != 15+sent {
 		t.Errorf("the replay: %+v", j)
 	}
 	s.drained()
@@ -149,7 +154,8 @@ func TestABreakGoesAsTheGuideSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fifth := strings.NewReplacer(">=4.0.0 <5.0.0", ">=5.0.0 <6.0.0", `"flow_rate": {`, `"oil_temp": {"type": "number"}, "flow_rate": {`).Replace(string(v4))
+	fifth := strings.NewReplacer(">=4.0.0 <5.0.0", ">=5.0.0 <6.0.0", `"flow_rate": {`,
+		`"oil_temp": {"type": "number"}, "flow_rate": {`).Replace(string(v4))
 	if err := os.WriteFile(filepath.Join(s.dir, "new.json"), []byte(fifth), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -159,11 +165,13 @@ func TestABreakGoesAsTheGuideSays(t *testing.T) {
 	says("weir schema register new.json", 0, "5")
 	says("curl -H", 0, `"version":1`)
 	says("curl -H", 0, `"references":[{"name":"percent.json"`)
-	if err := os.WriteFile(filepath.Join(s.dir, "climate.json"), []byte(`{"properties":{"humidity":{"$ref":"percent.json"}},"title":"x"}`), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, "climate.json"),
+		[]byte(`{"properties":{"humidity":{"$ref":"percent.json"}},"title":"x"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	says("weir schema check climate.json", 0, "compatible with climate/1")
-	if out, err := s.weir("schema", "register", "climate.json", "--subject", "climate", "--reference", "percent.json=percent/1", "--data", s.data); err != nil || strings.TrimSpace(out) != "2" {
+	if out, err := s.weir("schema", "register", "climate.json", "--subject", "climate", "--reference",
+		"percent.json=percent/1", "--data", s.data); err != nil || strings.TrimSpace(out) != "2" {
 		t.Errorf("registering a schema with a reference: %q %v", out, err)
 	}
 	says("curl -X PUT", 0, `telemetry/1-3`)

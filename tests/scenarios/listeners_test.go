@@ -69,9 +69,11 @@ func TestListeners_OfTheClusterProfileAreThoseOfTheTable(t *testing.T) {
 	}
 	in := func(name string) string { return filepath.Join(s.data, name) }
 	replaced := map[string]string{
-		"WEIR_BROKERS": log.Address, "WEIR_RAW_URL": "file://" + in("raw"), "WEIR_DEAD_LETTER_URL": "file://" + in("dead-letter"),
+		"WEIR_BROKERS": log.Address, "WEIR_RAW_URL": "file://" + in("raw"), "WEIR_DEAD_LETTER_URL": "file://" +
+			in("dead-letter"),
 		"WEIR_ROLLUP_URL": "sqlite://" + in("rollups.db"), "WEIR_CONTROL_URL": "sqlite://" + in("control.db"),
-		"WEIR_SCHEMAS_URL": "sqlite://" + in("control.db"), "WEIR_CLAIMS_URL": "pebble://" + in("claims"), "WEIR_SCHEMAS_CACHE": in("schemas"),
+		"WEIR_SCHEMAS_URL": "sqlite://" + in("control.db"), "WEIR_CLAIMS_URL": "pebble://" + in("claims"),
+		"WEIR_SCHEMAS_CACHE": in("schemas"),
 		// the host as in the profile, a port that is free
 		"WEIR_INGEST_ADDRESS": ":" + port(0), "WEIR_API_ADDRESS": ":" + port(1), "WEIR_OPS_ADDRESS": ":" + port(2),
 	}
@@ -233,7 +235,8 @@ func decoded(t *testing.T, s string) string {
 }
 
 func speaksTLS(address string) bool {
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", address, &tls.Config{InsecureSkipVerify: true})
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", address,
+		&tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		return false
 	}
@@ -244,7 +247,8 @@ func speaksTLS(address string) bool {
 // apiRoutes are some of each kind; plugins/serve/api holds all of them against
 // the scopes that they need.
 func apiRoutes() []string {
-	return []string{"GET /v1/rollups", "GET /v1/events", "GET /v1/devices/pump-1/latest", "GET /v1/keys", "POST /v1/keys", "POST /v1/replays",
+	return []string{"GET /v1/rollups", "GET /v1/events", "GET /v1/devices/pump-1/latest", "GET /v1/keys", "POST /v1/keys",
+		"POST /v1/replays",
 		"POST /v1/erasures", "GET /v1/audit", "GET /v1/holds", "GET /v1/alerts", "GET /registry/subjects", "PUT /v1/groups/a"}
 }
 
@@ -263,8 +267,10 @@ func needsKey(routes ...string) func(*testing.T, string) {
 // what debugs the process.
 func healthOnly(t *testing.T, address string) {
 	t.Helper()
-	for route, want := range map[string]int{"GET /ping": 200, "GET /metrics": 200, "GET /streams": 404, "POST /streams/x": 404, "PUT /streams/x": 404,
-		"GET /debug/config/json": 404, "GET /debug/pprof/heap": 404, "GET /debug/stack": 404, "POST /resources/cache/x": 404} {
+	for route, want := range map[string]int{"GET /ping": 200, "GET /metrics": 200, "GET /streams": 404,
+		"POST /streams/x": 404, "PUT /streams/x": 404,
+		"GET /debug/config/json": 404, "GET /debug/pprof/heap": 404, "GET /debug/stack": 404,
+		"POST /resources/cache/x": 404} {
 		if status := asked(t, address, route); status != want {
 			t.Errorf("%s on %s answers %d, want %d", route, address, status, want)
 		}
@@ -304,7 +310,8 @@ func needsPassword(t *testing.T, address string) {
 func TestStreamAPI_IsServedByNoCommand(t *testing.T) {
 	s := newSystem(t)
 	config := filepath.Join(s.dir, "idle.yaml")
-	if err := os.WriteFile(config, []byte("input: {generate: {interval: 1h, mapping: 'root = {}'}}\noutput: {drop: {}}\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("input: {generate: {interval: 1h, mapping: 'root = {}'}}\noutput: {drop: {}}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
@@ -343,8 +350,10 @@ func refusesConfigs(t *testing.T, s *system, args []string) {
 		}
 	}
 	proof := filepath.Join(s.dir, "ran")
-	for method, path := range map[string]string{http.MethodPost: "/streams/evil", http.MethodGet: "/streams", http.MethodPut: "/streams/evil"} {
-		body := `{"input":{"generate":{"count":1,"mapping":"root = {}"}},"output":{"file":{"path":"` + proof + `","codec":"lines"}}}`
+	for method, path := range map[string]string{http.MethodPost: "/streams/evil", http.MethodGet: "/streams",
+		http.MethodPut: "/streams/evil"} {
+		body := `{"input":{"generate":{"count":1,"mapping":"root = {}"}},"output":{"file":{"path":"` + proof +
+			`","codec":"lines"}}}`
 		req, err := http.NewRequest(method, "http://"+address+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -369,7 +378,8 @@ func refusesConfigs(t *testing.T, s *system, args []string) {
 func TestDistribution_LacksWhatRunsPrograms(t *testing.T) {
 	s := newSystem(t)
 	config := filepath.Join(s.dir, "command.yaml")
-	if err := os.WriteFile(config, []byte("pipeline: {processors: [{command: {name: '\"true\"'}}]}\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("pipeline: {processors: [{command: {name: '\"true\"'}}]}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(s.bin, "lint", config).CombinedOutput(); err == nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // tests/README.md says which test holds which promise: each must be there.
-func TestEveryTestOfTheMapExists(t *testing.T) {
+func TestMap_EveryTestOfTheMapExists(t *testing.T) {
 	tests := map[string]bool{}
 	function := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	err := filepath.WalkDir(repo("."), func(path string, d fs.DirEntry, err error) error {

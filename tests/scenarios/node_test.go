@@ -63,9 +63,12 @@ func (n *node) start() {
 	if n.stream == "ingest" || n.name == "one" { // those that are cut off
 		brokers = n.c.kafka.addr
 	}
-	n.cmd.Env = append(append(os.Environ(), profile(n.c.t)...), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
-		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter, "WEIR_ROLLUP_URL="+n.c.rollups,
-		"WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims, "WEIR_SCHEMAS_URL="+n.c.control,
+	n.cmd.Env = append(append(os.Environ(), profile(n.c.t)...), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest,
+		"WEIR_API_ADDRESS="+n.api,
+		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter,
+		"WEIR_ROLLUP_URL="+n.c.rollups,
+		"WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims,
+		"WEIR_SCHEMAS_URL="+n.c.control,
 		"WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s",
 		"WEIR_SESSION_TIMEOUT=6s", "WEIR_DATA="+n.c.sys.data)
 	n.cmd.Stdout, n.cmd.Stderr = f, f

@@ -16,7 +16,7 @@ import (
 // Processing falls behind what devices send. The gate refuses what it must
 // before anything is at risk, tells devices when to come back, and those that
 // do as they are told all finish; what was accepted is processed in the end.
-func TestDevicesThatAreHeldBackFinish(t *testing.T) {
+func TestOverload_DevicesThatAreHeldBackFinish(t *testing.T) {
 	s := newSystem(t)
 	// A store that takes a batch every six seconds is slow: 3,000 records behind
 	// is too much for it, and the fleet makes them in a second.
@@ -43,13 +43,14 @@ func TestDevicesThatAreHeldBackFinish(t *testing.T) {
 
 // The disk fills up: weir refuses events while it still has room to store what
 // it took, goes on by itself when there is room again, and has lost nothing.
-func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
+func TestOverload_FullDiskIsRefusedAndRecovers(t *testing.T) {
 	s := newSystem(t)
 	if err := os.MkdirAll(s.data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	const size = 400 << 20
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "weir-scenario", s.data).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "weir-scenario",
+		s.data).CombinedOutput(); err != nil {
 		t.Skipf("no small disk can be made here, mounting a tmpfs needs root: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -62,7 +63,8 @@ func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
 	s.start()
 	s.ready()
 	s.createKey()
-	devices, wait := s.fleet("--devices", "200", "--rate", "500", "--duration", "1h", "--batch", "20", "--connections", "8",
+	devices, wait := s.fleet("--devices", "200", "--rate", "500", "--duration", "1h", "--batch", "20", "--connections",
+		"8",
 		"--malformed", "1", "--retry", "--retry-for", "10m", "--json")
 	time.Sleep(3 * time.Second)
 	ballast := filepath.Join(s.data, "ballast")
@@ -81,7 +83,8 @@ func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
 	if err := json.Unmarshal([]byte(wait()), &sum); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d sent, %d accepted, %d failed, %d sent again; answers %v", sum.Sent, sum.Accepted, sum.Failed, sum.Retried, sum.Answers)
+	t.Logf("%d sent, %d accepted, %d failed, %d sent again; answers %v", sum.Sent, sum.Accepted, sum.Failed, sum.Retried,
+		sum.Answers)
 	if sum.Answers["http_503"]+sum.Answers["http_429"] == 0 {
 		t.Error("nothing was refused on a full disk")
 	}

@@ -17,7 +17,8 @@ func TestDeadLetter_ARecordTooLargeForOneIsSetAsideOnce(t *testing.T) {
 	s.start()
 	s.ready()
 	s.createKey()
-	client, err := kgo.NewClient(append(s.brokerOptions(), kgo.ProducerBatchMaxBytes(20<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))...)
+	client, err := kgo.NewClient(append(s.brokerOptions(), kgo.ProducerBatchMaxBytes(20<<20),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,13 +30,15 @@ func TestDeadLetter_ARecordTooLargeForOneIsSetAsideOnce(t *testing.T) {
 		t.Error("the broker took what Kafka would refuse")
 	}
 	limit := "20000000"
-	answers, err := kadm.NewClient(client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, "raw-events")
+	answers, err := kadm.NewClient(client).AlterTopicConfigs(t.Context(),
+		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, "raw-events")
 	if err != nil || answers[0].Err != nil {
 		t.Fatal(err, answers)
 	}
 	_, before := s.fleet("--devices", "3", "--rate", "200", "--events", "100")
 	before()
-	for _, poison := range [][]byte{bytes.Repeat([]byte("a"), 9_000_000), bytes.Repeat([]byte{'"', 1}, 4_000_000), bytes.Repeat([]byte{0xff}, 9_000_000)} {
+	for _, poison := range [][]byte{bytes.Repeat([]byte("a"), 9_000_000), bytes.Repeat([]byte{'"', 1}, 4_000_000),
+		bytes.Repeat([]byte{0xff}, 9_000_000)} {
 		if err := produce(poison); err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +49,8 @@ func TestDeadLetter_ARecordTooLargeForOneIsSetAsideOnce(t *testing.T) {
 	if n := s.stored(); n != 200 {
 		t.Errorf("%d events are stored of 200", n)
 	}
-	if j := s.replay("--mode", "redrive", "--code", "invalid_json")(); j.Progress.Published != 0 || j.Progress.Refused != 3 {
+	if j := s.replay("--mode", "redrive", "--code", "invalid_json")(); j.Progress.Published != 0 ||
+		j.Progress.Refused != 3 {
 		t.Errorf("the redrive of what is cut: %+v", j)
 	}
 	began := time.Now()

@@ -14,7 +14,7 @@ import (
 // lies on a file system in an image; after a kill the image is copied, which
 // holds what was synced and what the kernel happened to write back, but nothing
 // that was still in memory, and weir goes on from the copy.
-func TestPowerLossKeepsWhatWasAcknowledged(t *testing.T) {
+func TestPowerLoss_KeepsWhatWasAcknowledged(t *testing.T) {
 	s := newSystem(t)
 	d := newDisk(t, s.data)
 	t.Cleanup(s.kill) // before the disk goes
@@ -22,8 +22,10 @@ func TestPowerLossKeepsWhatWasAcknowledged(t *testing.T) {
 	s.start()
 	s.ready()
 	s.createKey()
-	devices, wait := s.fleet("--devices", "200", "--rate", "800", "--duration", "1h", "--batch", "10", "--connections", "16",
-		"--duplicates", "2", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "30m", "--timeout", "10s")
+	devices, wait := s.fleet("--devices", "200", "--rate", "800", "--duration", "1h", "--batch", "10", "--connections",
+		"16",
+		"--duplicates", "2", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "30m",
+		"--timeout", "10s")
 	for range fromEnv(t, "WEIR_POWER_LOSSES", 3) {
 		time.Sleep(4 * time.Second)
 		s.kill()

@@ -55,7 +55,8 @@ func (p *proxy) serve(from net.Conn) {
 	}
 	defer p.release(from, to)
 	done := make(chan struct{}, 2)
-	pipe := func(to io.Writer, from io.Reader) { _, _ = io.Copy(to, from); done <- struct{}{} } // either end is the end of both
+	// either end is the end of both
+	pipe := func(to io.Writer, from io.Reader) { _, _ = io.Copy(to, from); done <- struct{}{} }
 	go pipe(to, from)
 	go pipe(slow{from, &p.delay}, to)
 	<-done

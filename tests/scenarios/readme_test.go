@@ -12,7 +12,7 @@ import (
 
 // The README's commands are run as they stand, one after the other in one
 // shell, with this test's addresses in place of the default ones.
-func TestTheCommandsOfTheReadmeWork(t *testing.T) {
+func TestReadme_TheCommandsOfTheReadmeWork(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -128,7 +128,8 @@ func (s *system) drained() {
 // committed nothing of a partition has all of it before it.
 func undone(ctx context.Context, admin *kadm.Client) (left int64, err error) {
 	for group, topics := range map[string][]string{
-		"weir-raw": {"raw-events", "replay-events"}, "weir-rollup": {"raw-events", "replay-events"}, "weir-dead-letter": {"dead-letter"},
+		"weir-raw": {"raw-events", "replay-events"}, "weir-rollup": {"raw-events", "replay-events"},
+		"weir-dead-letter": {"dead-letter"},
 	} {
 		ends, err := admin.ListEndOffsets(ctx, topics...)
 		if err != nil {
@@ -268,7 +269,7 @@ func (s *system) sameRollups(want map[string]string, content, after string) {
 // The same hour is replayed three times, with a kill in the middle of each:
 // rollups stay as they were, to the bit. Then windows are made wrong, and a
 // rebuild makes them right again.
-func TestReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
+func TestReplay_ReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
@@ -278,7 +279,8 @@ func TestReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 	t.Logf("weir fleet:\n%s", wait())
 	s.drained()
 	before, values := s.rollups(everyBit), s.rollups(everyValue)
-	from, to := time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	from, to := time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339),
+		time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 
 	for range 3 {
 		ended := s.replay("--mode", "reprocess", "--from", from, "--to", to, "--rate", "4000")
@@ -310,7 +312,7 @@ func TestReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 // Devices of a new firmware come before its schema does: their events are dead
 // letters. Once the schema is there, a redrive brings in each of them, once,
 // although it is killed half way and run again.
-func TestARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
+func TestReplay_ARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 	const events = 10_000
 	s := newSystem(t)
 	s.start()
@@ -323,7 +325,8 @@ func TestARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 	if preview.Preview.Letters != events || preview.Progress.Published != 0 {
 		t.Fatalf("the preview: %+v", preview)
 	}
-	if j := s.replay("--mode", "redrive", "--code", "unknown_firmware")(); j.Progress.Refused != events || j.Progress.Published != 0 {
+	if j := s.replay("--mode", "redrive", "--code", "unknown_firmware")(); j.Progress.Refused != events ||
+		j.Progress.Published != 0 {
 		t.Fatalf("without a schema, all are refused again: %+v", j)
 	}
 	v3, err := os.ReadFile(repo("schemas/telemetry/v3.json"))
@@ -331,7 +334,8 @@ func TestARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(s.dir, "v7.json")
-	if err := os.WriteFile(path, bytes.ReplaceAll(v3, []byte(">=3.0.0 <4.0.0"), []byte(">=7.0.0 <8.0.0")), 0o644); err != nil {
+	if err := os.WriteFile(path, bytes.ReplaceAll(v3, []byte(">=3.0.0 <4.0.0"), []byte(">=7.0.0 <8.0.0")),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.weir("schema", "register", path, "--data", s.data); err != nil {
@@ -379,7 +383,8 @@ func (s *system) early(n int) {
 			list = append(list, fmt.Sprintf(`{"event_id":%q,"device_id":"new-%d","device_firmware_version":"7.0.1","timestamp":%q,"metrics":{"cpu_temp":%d.5,"battery_voltage":3.7}}`,
 				uuid.NewString(), i%50, now.Add(-time.Duration(i)*100*time.Millisecond).Format(time.RFC3339Nano), 40+i%20))
 		}
-		req, err := http.NewRequest(http.MethodPost, "http://"+s.addresses[0]+"/v1/events", strings.NewReader("["+strings.Join(list, ",")+"]"))
+		req, err := http.NewRequest(http.MethodPost, "http://"+s.addresses[0]+"/v1/events",
+			strings.NewReader("["+strings.Join(list, ",")+"]"))
 		if err != nil {
 			s.t.Fatal(err)
 		}

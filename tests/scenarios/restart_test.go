@@ -8,13 +8,14 @@ import (
 // Real sensors and 500 simulated devices, one event in a hundred sent twice,
 // one malformed, some late, some ahead of time; weir is stopped half way and
 // started again. Then what is stored must be what was acknowledged.
-func TestNothingIsLostAcrossARestart(t *testing.T) {
+func TestRestart_NothingIsLostAcrossARestart(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
 	s.createKey()
 	_, wait := s.fleet("--devices", "500", "--rate", "1500", "--events", "24000", "--batch", "20", "--connections", "24",
-		"--csv", "testdata/machine_temperature_system_failure.csv", "--csv", "testdata/ambient_temperature_system_failure.csv",
+		"--csv", "testdata/machine_temperature_system_failure.csv", "--csv",
+		"testdata/ambient_temperature_system_failure.csv",
 		"--duplicates", "1", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry")
 	time.Sleep(8 * time.Second)
 	s.stop()

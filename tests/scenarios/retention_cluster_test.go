@@ -64,7 +64,8 @@ func newKeeper(t *testing.T) *keeper {
 		query.Set("prefix", name+"/"+folder+"/")
 		return "s3://" + s3.Host + "?" + query.Encode()
 	}
-	k.places = places{raw: lake("raw"), deadLetters: lake("dead-letter"), rollups: postgres.String(), control: postgres.String()}
+	k.places = places{raw: lake("raw"), deadLetters: lake("dead-letter"), rollups: postgres.String(),
+		control: postgres.String()}
 	return k
 }
 
@@ -96,7 +97,8 @@ func (k *keeper) during(at time.Time, do func(log func() string), more ...string
 	defer log.Close()
 	cmd := exec.Command(k.sys.bin, "run", "--set", "http.enabled=false", repo("configs/streams/retention.yaml"))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = k.sys.dir, log, log
-	cmd.Env = k.env(append([]string{"WEIR_RETENTION_INTERVAL=1s", "WEIR_RETENTION_NOW=" + at.UTC().Format(time.RFC3339)}, more...)...)
+	cmd.Env = k.env(append([]string{"WEIR_RETENTION_INTERVAL=1s", "WEIR_RETENTION_NOW=" + at.UTC().Format(time.RFC3339)},
+		more...)...)
 	if err := cmd.Start(); err != nil {
 		k.t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func (k *keeper) forget(at time.Time) (rows map[string]int) {
 }
 
 // On S3 and PostgreSQL: the same promises, read with pyarrow's S3 client and psycopg.
-func TestRetentionOnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
+func TestRetention_OnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
 	k := newKeeper(t)
 	file := filepath.Join(k.sys.dir, "remembered.yaml")
 	if err := os.WriteFile(file, []byte(remembered), 0o600); err != nil {
@@ -137,19 +139,22 @@ func TestRetentionOnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
 	later := time.Now().AddDate(2, 0, 10)
 
 	k.during(later, func(log func() string) { // the control store, which has the holds, is away
-		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(log(), "tried again"); time.Sleep(200 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(log(),
+			"tried again"); time.Sleep(200 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("no run failed without the control store:\n%s", log())
 			}
 		}
 	}, "WEIR_CONTROL_URL=postgres://weir@127.0.0.1:1/nowhere?connect_timeout=1")
-	if after := taken(t, k.places); fmt.Sprint(after.Raw.Digest, after.Rollups.Rows) != fmt.Sprint(before.Raw.Digest, before.Rollups.Rows) {
+	if after := taken(t, k.places); fmt.Sprint(after.Raw.Digest, after.Rollups.Rows) != fmt.Sprint(before.Raw.Digest,
+		before.Rollups.Rows) {
 		t.Fatalf("something was deleted while holds could not be read:\n%+v\nwas\n%+v", after, before)
 	}
 
 	gone := k.forget(later)
 	held := taken(t, k.places)
-	t.Logf("with a hold: deleted %v; raw %d → %d bytes, rollups %d → %d bytes, %d → %d partitions", gone, before.Raw.Bytes, held.Raw.Bytes,
+	t.Logf("with a hold: deleted %v; raw %d → %d bytes, rollups %d → %d bytes, %d → %d partitions", gone, before.Raw.Bytes,
+		held.Raw.Bytes,
 		before.Rollups.Bytes, held.Rollups.Bytes, len(before.Rollups.Partitions), len(held.Rollups.Partitions))
 	if held.Raw.Rows["plant-7"] != 0 || held.Raw.Digest["plant-8"] != before.Raw.Digest["plant-8"] {
 		t.Errorf("raw: %+v, was %+v", held.Raw, before.Raw)
@@ -158,7 +163,8 @@ func TestRetentionOnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
 	if windows["plant-7"] != 0 || windows["plant-8"] != before.Rollups.Rows["rollup_window_1m"]["plant-8"] {
 		t.Errorf("rollups: %v, were %v", held.Rollups.Rows, before.Rollups.Rows)
 	}
-	if len(held.Rollups.Partitions)+5 > len(before.Rollups.Partitions) || held.Rollups.Bytes >= before.Rollups.Bytes || held.Raw.Bytes*4 > before.Raw.Bytes*3 {
+	if len(held.Rollups.Partitions)+5 > len(before.Rollups.Partitions) || held.Rollups.Bytes >= before.Rollups.Bytes ||
+		held.Raw.Bytes*4 > before.Raw.Bytes*3 {
 		t.Errorf("the space is not given back: %+v, was %+v", held, before)
 	}
 
@@ -167,7 +173,8 @@ func TestRetentionOnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
 	}
 	gone = k.forget(later)
 	end := taken(t, k.places)
-	t.Logf("after the hold: deleted %v; raw %d bytes, rollups %d bytes, %d partitions", gone, end.Raw.Bytes, end.Rollups.Bytes, len(end.Rollups.Partitions))
+	t.Logf("after the hold: deleted %v; raw %d bytes, rollups %d bytes, %d partitions", gone, end.Raw.Bytes,
+		end.Rollups.Bytes, len(end.Rollups.Partitions))
 	if len(end.Raw.Rows)+len(end.Rollups.Rows["rollup_window_1m"]) != 0 || end.Raw.Objects != 0 {
 		t.Errorf("something is left: %+v", end)
 	}

@@ -53,7 +53,8 @@ func taken(t *testing.T, p places) (inv inventory) {
 	if err != nil {
 		t.Fatalf("making the Python environment: %v", err)
 	}
-	cmd := exec.Command(strings.TrimSpace(string(python)), "-B", repo("tests/verify/inventory.py"), p.raw, p.deadLetters, p.rollups, p.control)
+	cmd := exec.Command(strings.TrimSpace(string(python)), "-B", repo("tests/verify/inventory.py"), p.raw, p.deadLetters,
+		p.rollups, p.control)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -158,7 +159,7 @@ func forgotten(t *testing.T, at time.Time, ask func() (string, error)) (rows map
 // The clock of retention is moved, and what is too old by then leaves the stores
 // and the disk, in the order that it should, but nothing of the fleet that is held;
 // pyarrow, sqlite3 and the file system say so.
-func TestRetentionForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
+func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
@@ -177,7 +178,8 @@ func TestRetentionForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	s.stop()                          // and what is batched is stored
 
 	before, now := taken(t, s.places()), time.Now()
-	if before.Raw.Rows[fleetName] < 8000 || before.Raw.Rows["plant-8"] < 8000 || before.DeadLetters.Rows[fleetName] == 0 || before.Rollups.Rows["rollup_window_1m"]["plant-8"] == 0 {
+	if before.Raw.Rows[fleetName] < 8000 || before.Raw.Rows["plant-8"] < 8000 || before.DeadLetters.Rows[fleetName] == 0 ||
+		before.Rollups.Rows["rollup_window_1m"]["plant-8"] == 0 {
 		t.Fatalf("there is too little to forget: %+v", before)
 	}
 
@@ -190,20 +192,24 @@ func TestRetentionForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 		"rollups_1m":   {0, 0},
 	} {
 		if rows, kept := plan.of(store); rows != want[0] || kept != want[1] {
-			t.Errorf("the dry run says of %s that %d rows would go and holds keep %d; the stores say %v", store, rows, kept, want)
+			t.Errorf("the dry run says of %s that %d rows would go and holds keep %d; the stores say %v", store, rows, kept,
+				want)
 		}
 	}
-	if after := taken(t, s.places()); fmt.Sprint(after.Raw, after.DeadLetters, after.Rollups.Rows) != fmt.Sprint(before.Raw, before.DeadLetters, before.Rollups.Rows) {
+	if after := taken(t, s.places()); fmt.Sprint(after.Raw, after.DeadLetters,
+		after.Rollups.Rows) != fmt.Sprint(before.Raw, before.DeadLetters, before.Rollups.Rows) {
 		t.Errorf("a dry run changed the stores:\n%+v\nwere\n%+v", after, before)
 	}
 
 	gone := s.forget(in100)
 	after := taken(t, s.places())
-	t.Logf("in 100 days: deleted %v; raw %d → %d bytes, dead letters %d → %d", gone, before.Raw.Bytes, after.Raw.Bytes, before.DeadLetters.Bytes, after.DeadLetters.Bytes)
+	t.Logf("in 100 days: deleted %v; raw %d → %d bytes, dead letters %d → %d", gone, before.Raw.Bytes, after.Raw.Bytes,
+		before.DeadLetters.Bytes, after.DeadLetters.Bytes)
 	if after.Raw.Rows[fleetName]+after.DeadLetters.Rows[fleetName]+after.Rollups.Rows["ledgers"][fleetName] != 0 {
 		t.Errorf("what is too old is still there: %+v", after)
 	}
-	if after.Raw.Digest["plant-8"] != before.Raw.Digest["plant-8"] || after.DeadLetters.Digest["plant-8"] != before.DeadLetters.Digest["plant-8"] ||
+	if after.Raw.Digest["plant-8"] != before.Raw.Digest["plant-8"] ||
+		after.DeadLetters.Digest["plant-8"] != before.DeadLetters.Digest["plant-8"] ||
 		after.Rollups.Rows["ledgers"]["plant-8"] != before.Rollups.Rows["ledgers"]["plant-8"] {
 		t.Errorf("the held fleet lost something: %+v, was %+v", after, before)
 	}
@@ -234,12 +240,15 @@ func TestRetentionForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	}
 	gone = s.forget(in750)
 	end := taken(t, s.places())
-	t.Logf("after the hold: deleted %v; raw %d, rollups %d → %d bytes", gone, end.Raw.Bytes, later.Rollups.Bytes, end.Rollups.Bytes)
-	if len(end.Raw.Rows)+len(end.DeadLetters.Rows)+len(end.Rollups.Rows["rollup_window_1m"])+len(end.Rollups.Rows["rollup_window_1d"]) != 0 || end.Raw.Objects != 0 {
+	t.Logf("after the hold: deleted %v; raw %d, rollups %d → %d bytes", gone, end.Raw.Bytes, later.Rollups.Bytes,
+		end.Rollups.Bytes)
+	if len(end.Raw.Rows)+len(end.DeadLetters.Rows)+len(end.Rollups.Rows["rollup_window_1m"])+len(
+		end.Rollups.Rows["rollup_window_1d"]) != 0 || end.Raw.Objects != 0 {
 		t.Errorf("something is left: %+v", end)
 	}
 	if end.Rollups.Bytes*4 > before.Rollups.Bytes || end.Control.Rows["legal_hold"] != 0 {
-		t.Errorf("the empty database of rollups takes %d bytes, the full one took %d; control %v", end.Rollups.Bytes, before.Rollups.Bytes, end.Control.Rows)
+		t.Errorf("the empty database of rollups takes %d bytes, the full one took %d; control %v", end.Rollups.Bytes,
+			before.Rollups.Bytes, end.Control.Rows)
 	}
 }
 
@@ -268,7 +277,8 @@ func (s *system) documented(page string) {
 	if err := os.Symlink(s.bin, filepath.Join(bin, "weir")); err != nil {
 		s.t.Fatal(err)
 	}
-	addresses := strings.NewReplacer("127.0.0.1:8080", s.addresses[0], "127.0.0.1:8090", s.addresses[1], "curl ", "curl -sS --fail-with-body ")
+	addresses := strings.NewReplacer("127.0.0.1:8080", s.addresses[0], "127.0.0.1:8090", s.addresses[1], "curl ",
+		"curl -sS --fail-with-body ")
 	script := "set -eu\n"
 	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(raw), -1)
 	if len(blocks) == 0 {

@@ -68,7 +68,8 @@ func registry(t *testing.T) (r *system, admin string) {
 	}
 	admin = strings.TrimSpace(out)
 	for _, path := range []string{"2", "3", "2?permanent=true", "3?permanent=true"} {
-		req, err := http.NewRequest(http.MethodDelete, "http://"+r.addresses[1]+"/registry/subjects/telemetry/versions/"+path, nil)
+		req, err := http.NewRequest(http.MethodDelete, "http://"+r.addresses[1]+"/registry/subjects/telemetry/versions/"+path,
+			nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,12 +87,12 @@ func registry(t *testing.T) (r *system, admin string) {
 	return r, admin
 }
 
-// TestSchemasComeIntoForceUnderLoad runs devices of three firmwares in one
+// TestSchema_SchemasComeIntoForceUnderLoad runs devices of three firmwares in one
 // fleet, each from the moment that its schema is registered, without a pause.
 // Meanwhile the registry is killed, weir is killed and restarted without it,
 // the registry comes back, and is replaced by another implementation's recorded
 // answers. Every event is accepted, stored and counted once.
-func TestSchemasComeIntoForceUnderLoad(t *testing.T) {
+func TestSchema_SchemasComeIntoForceUnderLoad(t *testing.T) {
 	r, admin := registry(t)
 	s := newSystem(t)
 	s.env = []string{"WEIR_SCHEMAS_URL=http://weir:" + r.key + "@" + r.addresses[1] + "/registry"}
@@ -105,7 +106,8 @@ func TestSchemasComeIntoForceUnderLoad(t *testing.T) {
 	probes := strings.TrimSpace(out)
 	register := func(version int) {
 		t.Helper()
-		out, err := s.weir("schema", "register", repo(fmt.Sprintf("schemas/telemetry/v%d.json", version)), "--registry", "http://"+r.addresses[1]+"/registry", "--api-key", admin)
+		out, err := s.weir("schema", "register", repo(fmt.Sprintf("schemas/telemetry/v%d.json", version)), "--registry",
+			"http://"+r.addresses[1]+"/registry", "--api-key", admin)
 		if err != nil || strings.TrimSpace(out) != fmt.Sprint(version) {
 			t.Fatalf("registering version %d: %q %v", version, out, err)
 		}
@@ -114,7 +116,8 @@ func TestSchemasComeIntoForceUnderLoad(t *testing.T) {
 	var journals []string
 	load := func(firmware string, seconds int) {
 		t.Helper()
-		_, wait := s.fleet("--devices", "40", "--rate", "300", "--duration", fmt.Sprintf("%ds", seconds), "--firmware", firmware+"=1", "--prefix", "fw"+firmware, "--retry")
+		_, wait := s.fleet("--devices", "40", "--rate", "300", "--duration", fmt.Sprintf("%ds", seconds), "--firmware",
+			firmware+"=1", "--prefix", "fw"+firmware, "--retry")
 		waits, journals = append(waits, wait), append(journals, s.journals[len(s.journals)-1])
 	}
 
@@ -149,7 +152,8 @@ func TestSchemasComeIntoForceUnderLoad(t *testing.T) {
 	for i, journal := range journals {
 		got := verdicts(t, journal)
 		for verdict, n := range got {
-			if verdict != "accepted" && !strings.HasPrefix(verdict, "unknown") && !strings.HasPrefix(verdict, "refused") { // those were sent again
+			// those were sent again
+			if verdict != "accepted" && !strings.HasPrefix(verdict, "unknown") && !strings.HasPrefix(verdict, "refused") {
 				t.Errorf("firmware %d: %d events are %s", i+1, n, verdict)
 			}
 		}
@@ -190,7 +194,8 @@ func replaced(t *testing.T, address string) *playback.Server {
 // send posts events.
 func (s *system) send(key string, events ...string) (status int, answer string) {
 	s.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, "http://"+s.addresses[0]+"/v1/events", strings.NewReader("["+strings.Join(events, ",")+"]"))
+	req, err := http.NewRequest(http.MethodPost, "http://"+s.addresses[0]+"/v1/events",
+		strings.NewReader("["+strings.Join(events, ",")+"]"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -220,15 +225,16 @@ func (s *system) post(events ...string) {
 func (s *system) counted(metric, device string) (n int) {
 	s.t.Helper()
 	s.sql(func(db *sql.DB) error {
-		return db.QueryRow(`SELECT coalesce(sum(count), 0) FROM rollup_1m WHERE metric = ? AND (? = '' OR device_id = ?)`, metric, device, device).Scan(&n)
+		return db.QueryRow(`SELECT coalesce(sum(count), 0) FROM rollup_1m WHERE metric = ? AND (? = '' OR device_id = ?)`,
+			metric, device, device).Scan(&n)
 	})
 	return n
 }
 
-// TestARebuildCountsWhatSchemasHaveLearned sends a metric before a schema knows
+// TestSchema_ARebuildCountsWhatSchemasHaveLearned sends a metric before a schema knows
 // it: it is kept, and left out of rollups. Once a version declares it, it is
 // counted from then on; a rebuild brings in what came before.
-func TestARebuildCountsWhatSchemasHaveLearned(t *testing.T) {
+func TestSchema_ARebuildCountsWhatSchemasHaveLearned(t *testing.T) {
 	const devices, each = 5, 20
 	s := newSystem(t)
 	s.start()
@@ -255,7 +261,8 @@ func TestARebuildCountsWhatSchemasHaveLearned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v4 := strings.NewReplacer(`"humidity": {`, `"oil_temp": {"type": "number", "x-unit": "°C"}, "humidity": {`, ">=3.0.0 <4.0.0", ">=2.0.0 <4.0.0").Replace(string(v3))
+	v4 := strings.NewReplacer(`"humidity": {`, `"oil_temp": {"type": "number", "x-unit": "°C"}, "humidity": {`,
+		">=3.0.0 <4.0.0", ">=2.0.0 <4.0.0").Replace(string(v3))
 	path := filepath.Join(s.dir, "v4.json")
 	if err := os.WriteFile(path, []byte(v4), 0o644); err != nil {
 		t.Fatal(err)
@@ -283,8 +290,10 @@ func TestARebuildCountsWhatSchemasHaveLearned(t *testing.T) {
 		t.Fatalf("the rebuild: %+v", j)
 	}
 	want := devices*each + later
-	if oil, cpu, fan := s.counted("oil_temp", ""), s.counted("cpu_temp", ""), s.counted("fan", ""); oil != want || cpu != want || fan != 0 {
-		t.Errorf("after the rebuild: %d of the metric that is known by now, %d of the one that was known, %d of the one that never was; want %d, %d, 0", oil, cpu, fan, want, want)
+	if oil, cpu, fan := s.counted("oil_temp", ""), s.counted("cpu_temp", ""), s.counted("fan", ""); oil != want ||
+		cpu != want || fan != 0 {
+		t.Errorf("after the rebuild: %d of the metric that is known by now, %d of the one that was known, %d of the one "+
+			"that never was; want %d, %d, 0", oil, cpu, fan, want, want)
 	}
 	s.reconcile()
 }

@@ -20,7 +20,7 @@ import (
 // All shipped streams, on brokers that let in nobody without TLS and a password,
 // configured by nothing but the environment that docs/secured-kafka.md exports:
 // an event goes its way, and every record is explained.
-func TestEveryStreamGetsIntoASecuredKafka(t *testing.T) {
+func TestSecured_EveryStreamGetsIntoASecuredKafka(t *testing.T) {
 	log := secured.Start(t, kfake.NumBrokers(3))
 	s := newSystem(t)
 	store := func(scheme, name string) string { return scheme + "://" + filepath.Join(s.data, name) }
@@ -41,7 +41,8 @@ func TestEveryStreamGetsIntoASecuredKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("sh", "-ec", strings.NewReplacer("kafka-1:9093", log.Address, "/etc/weir/kafka-ca.pem", log.CAFile,
-		"WEIR_KAFKA_USER=weir", "WEIR_KAFKA_USER="+secured.User, "/run/secrets/kafka", secret).Replace(commands)+"\nenv | grep ^WEIR_KAFKA")
+		"WEIR_KAFKA_USER=weir", "WEIR_KAFKA_USER="+secured.User, "/run/secrets/kafka", secret).Replace(commands)+
+		"\nenv | grep ^WEIR_KAFKA")
 	cmd.Dir, cmd.Env = repo("."), append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "raw-events: 30 partitions") {
@@ -83,7 +84,8 @@ func TestEveryStreamGetsIntoASecuredKafka(t *testing.T) {
 			}
 		}
 	}
-	report, err := s.weir("reconcile", "--brokers", log.Address, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait", "60s")
+	report, err := s.weir("reconcile", "--brokers", log.Address, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait",
+		"60s")
 	if err != nil || !strings.Contains(report, "Every record is explained") {
 		t.Errorf("%s%v", report, err)
 	}
@@ -97,7 +99,8 @@ func TestEveryStreamGetsIntoASecuredKafka(t *testing.T) {
 
 func postOne(t *testing.T, address, key, body string) (int, error) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/v1/events", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/v1/events",
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,8 @@ func TestStart_IsQuietAndEndsWithReady(t *testing.T) {
 	wait()
 	s.stop()
 	for _, line := range strings.Split(s.said(), "\n") {
-		if strings.Contains(line, "level=warning") || strings.Contains(line, "level=error") || strings.Contains(line, `level=WARN`) {
+		if strings.Contains(line, "level=warning") || strings.Contains(line, "level=error") ||
+			strings.Contains(line, `level=WARN`) {
 			t.Errorf("a clean run complains: %s", line)
 		}
 	}
@@ -108,7 +109,8 @@ func TestCompletion_IsTakenByTheShell(t *testing.T) {
 			continue // it was printed; there is no such shell to try it
 		}
 		out, err := exec.Command(shell, "-c", script+"\n"+try).CombinedOutput()
-		if err != nil || shell != "zsh" && (!strings.Contains(string(out), "create") || !strings.Contains(string(out), "--fleet")) {
+		if err != nil || shell != "zsh" && (!strings.Contains(string(out), "create") || !strings.Contains(string(out),
+			"--fleet")) {
 			t.Errorf("%s: %s %v", shell, out, err)
 		}
 	}

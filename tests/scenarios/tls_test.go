@@ -26,8 +26,9 @@ func certificate(t *testing.T) (cert, key string, client *http.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"weir.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"weir.example"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,8 @@ func certificate(t *testing.T) (cert, key string, client *http.Client) {
 	}
 	dir, pool := t.TempDir(), x509.NewCertPool()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: raw}} {
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der},
+		key: {Type: "PRIVATE KEY", Bytes: raw}} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +48,8 @@ func certificate(t *testing.T) (cert, key string, client *http.Client) {
 	if !pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) {
 		t.Fatal("no certificate")
 	}
-	return cert, key, &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	return cert, key, &http.Client{Timeout: 20 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 }
 
 // Gate and api speak TLS, and nothing else; the commands find the api through the
@@ -98,7 +101,8 @@ func TestUp_GateAndAPISpeakTLS(t *testing.T) {
 			}
 		}
 	}
-	if out, err := s.weir("replay", "--mode", "redrive", "--dry-run", "--reason", "a look", "--quiet", "--data", s.data); err != nil {
+	if out, err := s.weir("replay", "--mode", "redrive", "--dry-run", "--reason", "a look", "--quiet", "--data",
+		s.data); err != nil {
 		t.Errorf("through the data directory: %v %s", err, out)
 	}
 	api := []string{"hold", "list", "--api", "https://" + s.addresses[1], "--key", strings.TrimSpace(admin)}

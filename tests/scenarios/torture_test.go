@@ -13,7 +13,7 @@ import (
 // fleet sends and retries. In the end every acknowledged event is stored and
 // counted once, and the proof explains every offset of the log.
 // WEIR_TORTURE_KILLS says how often; WEIR_TORTURE_SEED repeats the moments.
-func TestTortureLosesNothing(t *testing.T) {
+func TestTorture_LosesNothing(t *testing.T) {
 	kills := fromEnv(t, "WEIR_TORTURE_KILLS", 4)
 	seed := fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()&0xffffff)
 	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)
@@ -23,8 +23,10 @@ func TestTortureLosesNothing(t *testing.T) {
 	s.start()
 	s.ready()
 	s.createKey()
-	devices, wait := s.fleet("--devices", "200", "--rate", "800", "--duration", "2h", "--batch", "10", "--connections", "16",
-		"--duplicates", "2", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "1h", "--timeout", "10s")
+	devices, wait := s.fleet("--devices", "200", "--rate", "800", "--duration", "2h", "--batch", "10", "--connections",
+		"16",
+		"--duplicates", "2", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "1h",
+		"--timeout", "10s")
 	for i := range kills {
 		if i%4 != 3 { // one in four dies while it starts
 			s.ready()

@@ -37,7 +37,8 @@ func TestValues_ReachTheirComponentsAsTheyAreSet(t *testing.T) {
 		sent <- [2]string{string(body), r.Header.Get("Weir-Signature")}
 	}))
 	defer hook.Close()
-	s.env = []string{"WEIR_NOTIFY_WEBHOOK_URL=" + hook.URL + "/a?b=%22#c", "WEIR_NOTIFY_WEBHOOK_SECRET=" + secret, "WEIR_NOTIFY_GROUP_WAIT=100ms"}
+	s.env = []string{"WEIR_NOTIFY_WEBHOOK_URL=" + hook.URL + "/a?b=%22#c", "WEIR_NOTIFY_WEBHOOK_SECRET=" + secret,
+		"WEIR_NOTIFY_GROUP_WAIT=100ms"}
 	s.start()
 	s.ready()
 	s.createKey()
@@ -73,9 +74,11 @@ func TestUp_ChecksConfigsFirst(t *testing.T) {
 	if err := os.WriteFile(path, append(raw, "\nnonsense: 1\n"...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(s.bin, "up", "--data", s.data, "--home", home, "--ingest", s.addresses[0], "--api", s.addresses[1], "--ops", s.addresses[2], "--broker", s.addresses[3])
+	cmd := exec.Command(s.bin, "up", "--data", s.data, "--home", home, "--ingest", s.addresses[0], "--api", s.addresses[1],
+		"--ops", s.addresses[2], "--broker", s.addresses[3])
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "raw.yaml(") || !strings.Contains(string(out), "nonsense") || strings.Contains(string(out), "weir is starting") {
+	if err == nil || !strings.Contains(string(out), "raw.yaml(") || !strings.Contains(string(out), "nonsense") ||
+		strings.Contains(string(out), "weir is starting") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if _, err := os.Stat(filepath.Join(s.data, "control.db")); err == nil {

@@ -8,7 +8,7 @@ import (
 
 // A check that cannot fail proves nothing: the checker's own tests break a
 // sound system in every way it knows and expect each to be named.
-func TestTheCheckerNamesEachFault(t *testing.T) {
+func TestVerify_TheCheckerNamesEachFault(t *testing.T) {
 	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
 	if err != nil {
 		t.Fatalf("making the Python environment: %v", err)

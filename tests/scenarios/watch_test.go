@@ -47,7 +47,8 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	change(raw, "period: soon", "period: 2s", "Updated stream raw config from file")
 	change(raw, "timeout: ${WEIR_CLAIMS_TIMEOUT:1s}", "timeout: 0s", "the one before runs on")
 	change(raw, "timeout: 0s", "timeout: 5s", "Updated stream raw config from file")
-	change(filepath.Join(filepath.Dir(raw), "ingest.yaml"), "max_in_flight: 256", "max_in_flight: 128", "Updated stream ingest config from file")
+	change(filepath.Join(filepath.Dir(raw), "ingest.yaml"), "max_in_flight: 256", "max_in_flight: 128",
+		"Updated stream ingest config from file")
 	t.Log(wait())
 	s.verify(60 * time.Second)
 	s.reconcile()

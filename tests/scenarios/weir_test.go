@@ -210,7 +210,8 @@ func (s *system) fleet(args ...string) (cmd *exec.Cmd, wait func() string) {
 	s.t.Helper()
 	journal := filepath.Join(s.dir, fmt.Sprintf("journal-%d.jsonl", len(s.journals)+1))
 	s.journals = append(s.journals, journal)
-	cmd = exec.Command(s.bin, append([]string{"fleet", "--url", "http://" + s.addresses[0], "--journal", journal, "--quiet"}, args...)...)
+	cmd = exec.Command(s.bin, append([]string{"fleet", "--url", "http://" + s.addresses[0], "--journal", journal,
+		"--quiet"}, args...)...)
 	cmd.Env = append(os.Environ(), "WEIR_KEY="+s.key)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -303,7 +304,8 @@ func complaints(path string, lines int) string {
 	}
 	var found []string
 	for line := range strings.Lines(string(raw)) {
-		if strings.Contains(line, "level=") && !strings.Contains(line, "level=info") && !strings.Contains(line, "Kafka broker read failed") {
+		if strings.Contains(line, "level=") && !strings.Contains(line, "level=info") &&
+			!strings.Contains(line, "Kafka broker read failed") {
 			found = append(found, line)
 		}
 	}

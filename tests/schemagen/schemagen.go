@@ -14,12 +14,14 @@ type Generator struct{ *rand.Rand }
 func (g Generator) pick(of ...any) any { return of[g.IntN(len(of))] }
 
 func (g Generator) number() json.Number {
-	return json.Number(g.pick("0", "1", "-1", "2", "10", "0.1", "0.10", "1.0", "1e1", "1E-1", "2.5", "-2.5", "100", "99.999999999999999999",
+	return json.Number(g.pick("0", "1", "-1", "2", "10", "0.1", "0.10", "1.0", "1e1", "1E-1", "2.5", "-2.5", "100",
+		"99.999999999999999999",
 		"3", "123456789012345678", "0.30000000000000004", "1e-400", "5").(string))
 }
 
 func (g Generator) text() string {
-	return g.pick("", "a", "b", "ab", "é", "日本", "a\"b", "A1", "xyz", "2026-11-21T09:30:00Z", "2026-11-21T09:30:00", "2016-12-31T23:59:60Z",
+	return g.pick("", "a", "b", "ab", "é", "日本", "a\"b", "A1", "xyz", "2026-11-21T09:30:00Z", "2026-11-21T09:30:00",
+		"2016-12-31T23:59:60Z",
 		"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b", "6F1C2A34-9B7D-4E21-8A55-0C1D2E3F4A5B", "1.2.3.4", "a/b", "\u0000").(string)
 }
 
@@ -49,7 +51,9 @@ func (g Generator) Schema(depth int) any {
 	for _, k := range []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"} {
 		maybe(8, k, num)
 	}
-	maybe(12, "multipleOf", func() any { return g.pick(json.Number("1"), json.Number("0.1"), json.Number("2.5"), json.Number("3")) })
+	maybe(12, "multipleOf", func() any {
+		return g.pick(json.Number("1"), json.Number("0.1"), json.Number("2.5"), json.Number("3"))
+	})
 	for _, k := range []string{"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"} {
 		maybe(10, k, size)
 	}

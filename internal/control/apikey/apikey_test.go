@@ -54,7 +54,8 @@ func storeSuite(t *testing.T, s *Store) {
 	if err != nil || got.Fleet != fleet || got.Admin || got.Name != "first" {
 		t.Fatalf("%+v %v", got, err)
 	}
-	for _, bad := range []string{"", "weir_", text + "a", text[:len(text)-1], text[:len(text)-1] + "!", strings.ToUpper(text), flip(text)} {
+	for _, bad := range []string{"", "weir_", text + "a", text[:len(text)-1], text[:len(text)-1] + "!",
+		strings.ToUpper(text), flip(text)} {
 		if _, err := s.Lookup(t.Context(), bad); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -75,10 +76,12 @@ func storeSuite(t *testing.T, s *Store) {
 	if _, err := s.Lookup(t.Context(), text); err != nil {
 		t.Errorf("a key of the fleet that is not rotated: %v", err)
 	}
-	if k, err := s.Lookup(t.Context(), second); err != nil || k.ExpiresAt == nil || time.Until(*k.ExpiresAt) > time.Hour || k.ReplacedBy != k3.ID {
+	if k, err := s.Lookup(t.Context(), second); err != nil || k.ExpiresAt == nil || time.Until(*k.ExpiresAt) > time.Hour ||
+		k.ReplacedBy != k3.ID {
 		t.Errorf("the key that is replaced: %+v %v", k, err)
 	}
-	if k, err := s.Lookup(t.Context(), third); err != nil || !slices.Equal(k.Scopes, []Scope{Query, Operate}) || k.DevicePrefix != "pump-" || k.Name != "two" || k.Fleet != fleet {
+	if k, err := s.Lookup(t.Context(), third); err != nil || !slices.Equal(k.Scopes, []Scope{Query, Operate}) ||
+		k.DevicePrefix != "pump-" || k.Name != "two" || k.Fleet != fleet {
 		t.Errorf("the new key may do what the old one could: %+v %v", k, err)
 	}
 	for range 2 {
@@ -154,13 +157,13 @@ func flip(text string) string {
 	return text[:len(text)-1] + string(c)
 }
 
-func TestKeysInSQLite(t *testing.T) { storeSuite(t, open(t)) }
+func TestAPIKey_KeysInSQLite(t *testing.T) { storeSuite(t, open(t)) }
 
-func TestKeysInPostgres(t *testing.T) {
+func TestAPIKey_KeysInPostgres(t *testing.T) {
 	storeSuite(t, openURL(t, require.Env(t, "WEIR_TEST_POSTGRES_URL")))
 }
 
-func TestStoreHoldsNoKeyText(t *testing.T) {
+func TestAPIKey_StoreHoldsNoKeyText(t *testing.T) {
 	s := open(t)
 	text, k := create(t, s, "acme", Options{})
 	secret := text[len(text)-secretLen:]
@@ -191,7 +194,7 @@ func TestStoreHoldsNoKeyText(t *testing.T) {
 	}
 }
 
-func TestInvalidWishesAreRefused(t *testing.T) {
+func TestAPIKey_InvalidWishesAreRefused(t *testing.T) {
 	s := open(t)
 	for name, do := range map[string]func() error{
 		"no fleet":     func() error { _, _, err := s.Create(t.Context(), "", Options{}); return err },
@@ -203,12 +206,18 @@ func TestInvalidWishesAreRefused(t *testing.T) {
 			return err
 		},
 		"negative time": func() error { _, _, err := s.Rotate(t.Context(), "acme", "", -time.Second, Options{}); return err },
-		"no such scope": func() error { _, _, err := s.Create(t.Context(), "acme", Options{Scopes: []Scope{"all"}}); return err },
+		"no such scope": func() error {
+			_, _, err := s.Create(t.Context(), "acme", Options{Scopes: []Scope{"all"}})
+			return err
+		},
 		"a fleet's admin": func() error {
 			_, _, err := s.Create(t.Context(), "acme", Options{Scopes: []Scope{Ingest, Admin}})
 			return err
 		},
-		"a prefix that no device has": func() error { _, _, err := s.Create(t.Context(), "acme", Options{DevicePrefix: "a b"}); return err },
+		"a prefix that no device has": func() error {
+			_, _, err := s.Create(t.Context(), "acme", Options{DevicePrefix: "a b"})
+			return err
+		},
 	} {
 		if err := do(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)

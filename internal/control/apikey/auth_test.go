@@ -45,13 +45,16 @@ func TestKey_ReadsNoDevicesBeyondItsPrefix(t *testing.T) {
 		if reach == ByPath {
 			path += "/{id}"
 		}
-		mux.Handle(path, auth.Require(Route{Scope: Query, Reach: reach}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})))
+		mux.Handle(path, auth.Require(Route{Scope: Query, Reach: reach},
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})))
 	}
 	for path, want := range map[string]int{
 		"/0": 403, "/1": 200, "/4": 200,
-		"/2/pump-1": 200, "/2/valve-1": 403, "/2/pump": 403, "/2/%70ump-1": 200, "/2/pump-1%2F..%2Fvalve-1": 200, // no device that there can be
+		// no device that there can be
+		"/2/pump-1": 200, "/2/valve-1": 403, "/2/pump": 403, "/2/%70ump-1": 200, "/2/pump-1%2F..%2Fvalve-1": 200,
 		"/3": 403, "/3?device=pump-1": 200, "/3?device=pump-1&device=valve-1": 403, "/3?device=pump-1,valve-1": 403,
-		"/3?device=": 403, "/3?device=pump-1,": 403, "/3?group=g": 403, "/3?device=pump-1&group=g": 403, "/3?Device=pump-1": 403,
+		"/3?device=": 403, "/3?device=pump-1,": 403, "/3?group=g": 403, "/3?device=pump-1&group=g": 403,
+		"/3?Device=pump-1": 403,
 	} {
 		for key, want := range map[string]int{text: want, whole: 200} {
 			r := httptest.NewRequest("GET", path, nil)
@@ -76,8 +79,12 @@ func TestAuthenticator_TellsOfEachRefusalWithoutTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []Refusal
-	auth := &Authenticator{Keys: cached(t, s, CacheOptions{}), Refused: func(_ *http.Request, _ Route, why Refusal) { told = append(told, why) }}
-	h := auth.Require(Route{Scope: Query}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") }))
+	auth := &Authenticator{Keys: cached(t, s, CacheOptions{}), Refused: func(_ *http.Request, _ Route, why Refusal) {
+		told = append(told, why)
+	}}
+	h := auth.Require(Route{Scope: Query}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("let through")
+	}))
 	for i, c := range []struct {
 		text, reason, id, detail string
 		status                   int
@@ -95,7 +102,8 @@ func TestAuthenticator_TellsOfEachRefusalWithoutTheKey(t *testing.T) {
 			t.Fatalf("%d refusals told, want %d", len(told), i+1)
 		}
 		got := told[i]
-		if w.Code != c.status || got.Status() != c.status || got.Reason != c.reason || got.KeyID != c.id || !strings.Contains(got.Detail, c.detail) {
+		if w.Code != c.status || got.Status() != c.status || got.Reason != c.reason || got.KeyID != c.id ||
+			!strings.Contains(got.Detail, c.detail) {
 			t.Errorf("%d %+v, want %+v", w.Code, got, c)
 		}
 		if all := fmt.Sprintf("%+v %s", got, w.Body); c.text != "" && strings.Contains(all, c.text[len(c.text)-20:]) {

@@ -32,7 +32,7 @@ func cached(t testing.TB, s *Store, opts CacheOptions) *Cache {
 	return c
 }
 
-func TestRevocationTakesEffectWithinTheRefresh(t *testing.T) {
+func TestAPIKey_RevocationTakesEffectWithinTheRefresh(t *testing.T) {
 	s := open(t)
 	text, k := create(t, s, "acme", Options{})
 	c := cached(t, s, CacheOptions{Refresh: 50 * time.Millisecond})
@@ -52,7 +52,7 @@ func TestRevocationTakesEffectWithinTheRefresh(t *testing.T) {
 	t.Fatal("the revoked key still works")
 }
 
-func TestNewKeyWorksAtOnce(t *testing.T) {
+func TestAPIKey_NewKeyWorksAtOnce(t *testing.T) {
 	s := open(t)
 	c := cached(t, s, CacheOptions{Refresh: time.Hour})
 	text, _ := create(t, s, "acme", Options{})
@@ -64,7 +64,7 @@ func TestNewKeyWorksAtOnce(t *testing.T) {
 	}
 }
 
-func TestKnownKeysWorkWhileTheStoreIsDown(t *testing.T) {
+func TestAPIKey_KnownKeysWorkWhileTheStoreIsDown(t *testing.T) {
 	s := open(t)
 	clk := newClock()
 	text, _ := create(t, s, "acme", Options{})
@@ -92,7 +92,7 @@ func TestKnownKeysWorkWhileTheStoreIsDown(t *testing.T) {
 	}
 }
 
-func TestFloodOfBadKeysDoesNotReachTheStore(t *testing.T) {
+func TestAPIKey_FloodOfBadKeysDoesNotReachTheStore(t *testing.T) {
 	s := open(t)
 	clk := newClock()
 	good, _ := create(t, s, "acme", Options{})
@@ -122,7 +122,7 @@ func TestFloodOfBadKeysDoesNotReachTheStore(t *testing.T) {
 	}
 }
 
-func TestLastUseIsNotedInTheBackground(t *testing.T) {
+func TestAPIKey_LastUseIsNotedInTheBackground(t *testing.T) {
 	s := open(t)
 	text, k := create(t, s, "acme", Options{})
 	c, err := NewCache(t.Context(), s, CacheOptions{})
@@ -141,7 +141,7 @@ func TestLastUseIsNotedInTheBackground(t *testing.T) {
 	}
 }
 
-func TestErrorsTellNoSecret(t *testing.T) {
+func TestAPIKey_ErrorsTellNoSecret(t *testing.T) {
 	s := open(t)
 	c := cached(t, s, CacheOptions{Refresh: time.Hour})
 	_ = s.db.Close()

@@ -19,12 +19,13 @@ import (
 
 // Key is what is known about a key: everything but its text.
 type Key struct {
-	ID           string     `json:"id"` // the prefix by which people name it
-	Fleet        string     `json:"fleet,omitempty"`
-	Scopes       []Scope    `json:"scopes"`
-	Admin        bool       `json:"admin"`                   // has the scope admin
-	DevicePrefix string     `json:"device_prefix,omitempty"` // how the devices begin that it may send for and read; "" is all
-	Name         string     `json:"name,omitempty"`          // a note for people
+	ID     string  `json:"id"` // the prefix by which people name it
+	Fleet  string  `json:"fleet,omitempty"`
+	Scopes []Scope `json:"scopes"`
+	Admin  bool    `json:"admin"` // has the scope admin
+	// how the devices begin that it may send for and read; "" is all
+	DevicePrefix string     `json:"device_prefix,omitempty"`
+	Name         string     `json:"name,omitempty"` // a note for people
 	CreatedAt    time.Time  `json:"created_at"`
 	ExpiresAt    *time.Time `json:"expires_at"`
 	RevokedAt    *time.Time `json:"revoked_at"`
@@ -124,7 +125,8 @@ func ValidFleet(fleet string) error {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-')
 	}
 	if !ok {
-		return fmt.Errorf("%w: the fleet must be 1 to 64 of letters, digits, '.', '_' and '-', not starting with '.'", ErrInvalid)
+		return fmt.Errorf("%w: the fleet must be 1 to 64 of letters, digits, '.', '_' and '-', not starting with '.'",
+			ErrInvalid)
 	}
 	return nil
 }

@@ -51,12 +51,15 @@ func (r Refusal) Problem() httpx.Problem { return r.problem }
 // of Check.
 func Unchecked(text string, err error) Refusal {
 	if !errors.Is(err, ErrUnknown) {
-		return Refusal{Reason: ReasonUnavailable, Detail: "the store of keys does not answer", problem: httpx.Problem{Type: "unavailable",
-			Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable", Detail: "the API key cannot be checked now: try again"}}
+		return Refusal{Reason: ReasonUnavailable, Detail: "the store of keys does not answer",
+			problem: httpx.Problem{Type: "unavailable",
+				Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
+				Detail: "the API key cannot be checked now: try again"}}
 	}
-	r := Refusal{Reason: ReasonUnauthorized, Detail: "the API key is not known", problem: httpx.Problem{Type: "unauthorized",
-		Status: http.StatusUnauthorized, Title: "A valid API key is required",
-		Detail: "send an active key in X-API-Key or in Authorization: Bearer"}}
+	r := Refusal{Reason: ReasonUnauthorized, Detail: "the API key is not known",
+		problem: httpx.Problem{Type: "unauthorized",
+			Status: http.StatusUnauthorized, Title: "A valid API key is required",
+			Detail: "send an active key in X-API-Key or in Authorization: Bearer"}}
 	var ended *endedError
 	switch {
 	case errors.As(err, &ended):
@@ -74,7 +77,8 @@ func (k *Key) lacks(s Scope) *Refusal {
 	case s == Ingest && k.Fleet == "":
 		r.problem.Detail = "the key belongs to no fleet: make one with 'weir keys create --fleet'"
 	case s == Admin:
-		r.problem.Detail = "the key has the scopes " + join(k.Scopes, ", ") + "; this needs admin: make such a key with 'weir keys create --admin'"
+		r.problem.Detail = "the key has the scopes " + join(k.Scopes, ", ") +
+			"; this needs admin: make such a key with 'weir keys create --admin'"
 	default:
 		r.problem.Detail = "the key has the scopes " + join(k.Scopes, ", ") + "; this needs " + string(s) +
 			": make such a key with 'weir keys create --fleet " + cmp.Or(k.Fleet, "F") + " --scope " + string(s) + "'"
@@ -102,9 +106,11 @@ func (k *Key) beyond(instead string) *Refusal {
 
 func (k *Key) forbidden(detail string) *Refusal {
 	return &Refusal{Reason: ReasonForbidden, Detail: "API key " + k.ID + ": " + detail, KeyID: k.ID, Fleet: k.Fleet,
-		problem: httpx.Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "This API key may not do that", Detail: detail}}
+		problem: httpx.Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "This API key may not do that",
+			Detail: detail}}
 }
 
 func badRequest(detail string) *Refusal {
-	return &Refusal{problem: httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: detail}}
+	return &Refusal{problem: httpx.Problem{Type: "bad-request", Status: http.StatusBadRequest,
+		Title: "The request is not valid", Detail: detail}}
 }

@@ -34,7 +34,7 @@ func (a api) do(method, path, key, body string) (int, map[string]any) {
 	return w.Code, out
 }
 
-func TestKeysAreAdministeredOverHTTP(t *testing.T) {
+func TestAPIKey_KeysAreAdministeredOverHTTP(t *testing.T) {
 	s := open(t)
 	admin, _ := create(t, s, "", Options{Admin: true})
 	device, _ := create(t, s, "acme", Options{})
@@ -76,10 +76,13 @@ func TestKeysAreAdministeredOverHTTP(t *testing.T) {
 	if status, _ := a.do("DELETE", "/v1/keys/nothing", admin, ""); status != 404 {
 		t.Errorf("revoking nothing: %d", status)
 	}
-	if status, made = a.do("POST", "/v1/keys/rotate", admin, `{"fleet":"acme","grace":"1h"}`); status != 201 || made["key"] == nil || made["scopes"] == nil {
+	if status, made = a.do("POST", "/v1/keys/rotate", admin, `{"fleet":"acme","grace":"1h"}`); status != 201 ||
+		made["key"] == nil || made["scopes"] == nil {
 		t.Errorf("rotating: %d %v", status, made)
 	}
-	for _, bad := range []string{``, `[]`, `{"fleet":""}`, `{"fleet":"a/b"}`, `{"flet":"acme"}`, `{"fleet":"x","scopes":["all"]}`, `{"fleet":"x","device_prefix":"a b"}`, `{"fleet":"x","id":"y"}`, `{"fleet":"x","grace":"1h"}`, `{"fleet":"x","expires_at":"2001-01-01T00:00:00Z"}`} {
+	for _, bad := range []string{``, `[]`, `{"fleet":""}`, `{"fleet":"a/b"}`, `{"flet":"acme"}`,
+		`{"fleet":"x","scopes":["all"]}`, `{"fleet":"x","device_prefix":"a b"}`, `{"fleet":"x","id":"y"}`,
+		`{"fleet":"x","grace":"1h"}`, `{"fleet":"x","expires_at":"2001-01-01T00:00:00Z"}`} {
 		if status, p := a.do("POST", "/v1/keys", admin, bad); status != 400 || p["detail"] == nil {
 			t.Errorf("%s: %d %v", bad, status, p)
 		}
@@ -90,7 +93,7 @@ func TestKeysAreAdministeredOverHTTP(t *testing.T) {
 	}
 }
 
-func TestRequireScopesRequestsToAFleet(t *testing.T) {
+func TestAPIKey_RequireScopesRequestsToAFleet(t *testing.T) {
 	s := open(t)
 	admin, _ := create(t, s, "", Options{Admin: true})
 	device, _ := create(t, s, "acme", Options{Scopes: []Scope{Query}})

@@ -99,7 +99,8 @@ func checked(fleet string, opts Options) (Options, error) {
 // grace period (at most until its own expiry): the one with this id, or, where
 // id is empty, the one active key of the fleet that has no successor yet. The
 // new one may do the same, unless the options say otherwise.
-func (s *Store) Rotate(ctx context.Context, fleet, id string, grace time.Duration, opts Options) (text string, key Key, err error) {
+func (s *Store) Rotate(ctx context.Context, fleet, id string, grace time.Duration, opts Options) (text string, key Key,
+	err error) {
 	if grace < 0 {
 		err = fmt.Errorf("%w: the grace period is negative", ErrInvalid)
 	}
@@ -121,7 +122,8 @@ func (s *Store) Rotate(ctx context.Context, fleet, id string, grace time.Duratio
 			} else if old.ExpiresAt != nil && old.ExpiresAt.Before(at) {
 				at = *old.ExpiresAt
 			}
-			_, err = tx.ExecContext(ctx, `UPDATE api_key SET replaced_by = $1, `+column+` = $2 WHERE id = $3`, key.ID, at.UnixMicro(), old.ID)
+			_, err = tx.ExecContext(ctx, `UPDATE api_key SET replaced_by = $1, `+column+` = $2 WHERE id = $3`, key.ID,
+				at.UnixMicro(), old.ID)
 			return err
 		})
 	}
@@ -163,7 +165,8 @@ func predecessor(ctx context.Context, tx *sql.Tx, fleet, id string, now time.Tim
 	case len(keys) == 0:
 		return nil, fmt.Errorf("%w: the fleet has no active one to rotate: create one", ErrNotFound)
 	case len(keys) > 1:
-		return nil, fmt.Errorf("%w: the fleet has %d active API keys: say which one to rotate, by its id", ErrInvalid, len(keys))
+		return nil, fmt.Errorf("%w: the fleet has %d active API keys: say which one to rotate, by its id", ErrInvalid,
+			len(keys))
 	}
 	return &keys[0], nil
 }
@@ -171,7 +174,8 @@ func predecessor(ctx context.Context, tx *sql.Tx, fleet, id string, now time.Tim
 // Revoke ends a key. Revoking it again changes nothing.
 func (s *Store) Revoke(ctx context.Context, id string) error {
 	err := s.change(ctx, func(tx *sql.Tx, now time.Time) error {
-		res, err := tx.ExecContext(ctx, `UPDATE api_key SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`, now.UnixMicro(), id)
+		res, err := tx.ExecContext(ctx, `UPDATE api_key SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`,
+			now.UnixMicro(), id)
 		if err != nil {
 			return err
 		}
@@ -204,7 +208,8 @@ func (s *Store) change(ctx context.Context, f func(*sql.Tx, time.Time) error) er
 
 func insert(ctx context.Context, tx *sql.Tx, fleet string, opts Options, now time.Time) (string, Key, error) {
 	id, text := newText()
-	k := Key{ID: id, Fleet: fleet, Scopes: opts.Scopes, Admin: opts.Admin, DevicePrefix: opts.DevicePrefix, Name: opts.Name, CreatedAt: now, hash: hashOf(text)}
+	k := Key{ID: id, Fleet: fleet, Scopes: opts.Scopes, Admin: opts.Admin, DevicePrefix: opts.DevicePrefix,
+		Name: opts.Name, CreatedAt: now, hash: hashOf(text)}
 	var expires, admin any = nil, 0
 	if !opts.ExpiresAt.IsZero() {
 		if !opts.ExpiresAt.After(now) {

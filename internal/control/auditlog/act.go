@@ -37,7 +37,8 @@ func Local(command string, detail map[string]any, failure error) Act {
 	if err != nil {
 		host = "localhost"
 	}
-	a := Act{ID: uuid.NewString(), At: time.Now().UTC(), User: login(), Method: CommandLine, Path: command, Detail: detail, From: host, Status: 200}
+	a := Act{ID: uuid.NewString(), At: time.Now().UTC(), User: login(), Method: CommandLine, Path: command, Detail: detail,
+		From: host, Status: 200}
 	if failure != nil {
 		a.Status = 500
 	}

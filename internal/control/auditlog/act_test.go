@@ -38,12 +38,14 @@ func appendOnly(t *testing.T, l *Log) {
 	if _, err := l.db.ExecContext(t.Context(), `UPDATE audit_log SET path = 'nothing' WHERE id = $1`, a.ID); err == nil {
 		t.Error("an entry was changed")
 	}
-	got, err := l.List(t.Context(), Query{From: a.At.Add(-time.Minute), To: a.At.Add(time.Minute), Path: command, Limit: 10})
+	got, err := l.List(t.Context(), Query{From: a.At.Add(-time.Minute), To: a.At.Add(time.Minute), Path: command,
+		Limit: 10})
 	a.At = a.At.Truncate(time.Microsecond)
 	if err != nil || !reflect.DeepEqual(got, []Act{a}) || a.User == "" || a.From == "" {
 		t.Fatalf("%+v %v, not %+v", got, err, a)
 	}
-	for _, q := range []Query{{Key: "other", Path: command}, {Path: command + "!"}, {Path: command, Before: &Place{a.At.UnixMicro(), ""}}} {
+	for _, q := range []Query{{Key: "other", Path: command}, {Path: command + "!"},
+		{Path: command, Before: &Place{a.At.UnixMicro(), ""}}} {
 		q.From, q.To, q.Limit = a.At.Add(-time.Minute), a.At.Add(time.Minute), 10
 		if got, err := l.List(t.Context(), q); err != nil || len(got) != 0 {
 			t.Fatalf("%+v: %v %v", q, got, err)
@@ -54,19 +56,20 @@ func appendOnly(t *testing.T, l *Log) {
 	}
 }
 
-func TestTheAuditLogIsAppendOnly(t *testing.T) {
+func TestAuditLog_TheAuditLogIsAppendOnly(t *testing.T) {
 	appendOnly(t, opened(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db")))
 }
 
-func TestTheAuditLogIsAppendOnlyInPostgresToo(t *testing.T) {
+func TestAuditLog_TheAuditLogIsAppendOnlyInPostgresToo(t *testing.T) {
 	appendOnly(t, opened(t, require.Env(t, "WEIR_TEST_POSTGRES_URL")))
 }
 
-func TestNoSecretGetsIntoAnAct(t *testing.T) {
+func TestAuditLog_NoSecretGetsIntoAnAct(t *testing.T) {
 	got := Scrub([]byte(`{"id":"k1","key":"weir_secret","secret":"s","token":"t","password":"p","fleet":"f","devices":["a","b"],"stages":["ingest"],
 		"patch":"root = 1","schema":"{}","admin":true,"nested":{"fleet":"g"},"reason":"` + fmt.Sprintf("%0300d", 1) + `","mode":"reb`))
 	reason := fmt.Sprintf("%0300d", 1)[:textMost] + "…"
-	want := map[string]any{"id": "k1", "fleet": "f", "devices": "2 of them", "stages": "ingest", "admin": true, "reason": reason}
+	want := map[string]any{"id": "k1", "fleet": "f", "devices": "2 of them", "stages": "ingest", "admin": true,
+		"reason": reason}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("%v", got)
 	}

@@ -88,7 +88,8 @@ func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (list [
 	}
 	for rows.Next() {
 		var e named
-		if err = rows.Scan(&e.id, &e.at, &e.key, &e.user, &e.fleet, &e.method, &e.path, &e.detail, &e.peer, &e.status); err != nil {
+		if err = rows.Scan(&e.id, &e.at, &e.key, &e.user, &e.fleet, &e.method, &e.path, &e.detail, &e.peer,
+			&e.status); err != nil {
 			break
 		}
 		if e.of(fleet) && e.without(device) != e.detail {

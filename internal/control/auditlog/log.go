@@ -30,7 +30,8 @@ func migrations() []sqldb.Migration {
 		CREATE INDEX audit_log_at ON audit_log (at, id);`
 	columns := `ALTER TABLE audit_log ADD COLUMN local_user TEXT NOT NULL DEFAULT '';
 		ALTER TABLE audit_log ADD COLUMN detail TEXT NOT NULL DEFAULT '{}';`
-	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: columns + sqliteGuard, Postgres: columns + postgresGuard}}
+	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: columns + sqliteGuard,
+		Postgres: columns + postgresGuard}}
 }
 
 // Log is the audit log in SQL.
@@ -135,7 +136,8 @@ func (l *Log) List(ctx context.Context, q Query) (acts []Act, err error) {
 func scan(rows *sql.Rows) (a Act, err error) {
 	var at int64
 	var detail string
-	if err := rows.Scan(&a.ID, &at, &a.Key, &a.User, &a.Fleet, &a.Method, &a.Path, &detail, &a.From, &a.Status); err != nil {
+	if err := rows.Scan(&a.ID, &at, &a.Key, &a.User, &a.Fleet, &a.Method, &a.Path, &detail, &a.From,
+		&a.Status); err != nil {
 		return a, err
 	}
 	a.At = time.UnixMicro(at).UTC()

@@ -96,6 +96,7 @@ func (g *Group) erase(ctx context.Context, tx *sql.Tx, device string) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE device_group SET devices = $3 WHERE fleet = $1 AND name = $2`, g.Fleet, g.Name, string(raw))
+	_, err = tx.ExecContext(ctx, `UPDATE device_group SET devices = $3 WHERE fleet = $1 AND name = $2`, g.Fleet, g.Name,
+		string(raw))
 	return err
 }

@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-func TestAGroupNamesDevicesOfAQuery(t *testing.T) {
+func TestGroup_AGroupNamesDevicesOfAQuery(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -89,13 +89,14 @@ func TestGroups_AreBoundedByFleet(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	Handler(store).ServeHTTP(w, httptest.NewRequest("PUT", "/v1/groups/3", strings.NewReader(`{"fleet":"a","devices":["d"]}`)))
+	Handler(store).ServeHTTP(w, httptest.NewRequest("PUT", "/v1/groups/3",
+		strings.NewReader(`{"fleet":"a","devices":["d"]}`)))
 	if w.Code != 409 || !strings.Contains(w.Body.String(), "delete one") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 
-func TestAFleetsGroupGoesBeforeTheOneForAll(t *testing.T) {
+func TestGroup_AFleetsGroupGoesBeforeTheOneForAll(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
 	if err != nil {
 		t.Fatal(err)

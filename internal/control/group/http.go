@@ -128,7 +128,8 @@ func Expanding(store *Store, next http.Handler) http.Handler {
 			}
 			q["device"] = append(q["device"], g.Devices...)
 			if len(q["device"]) > queryMost {
-				fail(w, fmt.Errorf("%w: %d devices in group %q and beside it; a query takes %d: make smaller groups, or ask for the whole fleet",
+				fail(w, fmt.Errorf("%w: %d devices in group %q and beside it; a query takes %d: make smaller groups, or ask for "+
+					"the whole fleet",
 					errInvalid, len(q["device"]), name, queryMost))
 				return
 			}
@@ -143,9 +144,11 @@ func Expanding(store *Store, next http.Handler) http.Handler {
 func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrNotFound):
-		httpx.NotFound(w, "there is no group of this name; an admin key names the fleet that it belongs to in the parameter fleet")
+		httpx.NotFound(w, "there is no group of this name; an admin key names the fleet that it belongs to in the "+
+			"parameter fleet")
 	case errors.Is(err, errFull):
-		httpx.Write(w, httpx.Problem{Type: "too-many-groups", Status: http.StatusConflict, Title: "There is no room for another group", Detail: err.Error()})
+		httpx.Write(w, httpx.Problem{Type: "too-many-groups", Status: http.StatusConflict,
+			Title: "There is no room for another group", Detail: err.Error()})
 	case errors.Is(err, errInvalid):
 		httpx.Invalid(w, err.Error())
 	default:

@@ -65,7 +65,8 @@ const columns = `fleet, reason, placed_by, placed_at, released_by, released_at`
 // Held tells whether a fleet is held now, and how. Who gets an error must act
 // as if it were.
 func (s *Store) Held(ctx context.Context, fleet string) (Hold, bool, error) {
-	h, err := scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM legal_hold WHERE fleet = $1 AND released_at = 0`, fleet))
+	h, err := scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM legal_hold WHERE fleet = $1 AND released_at = 0`,
+		fleet))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Hold{}, false, nil
 	} else if err != nil {
@@ -94,7 +95,8 @@ func (s *Store) List(ctx context.Context, past bool) (holds []Hold, err error) {
 	if past {
 		where = ``
 	}
-	rows, err := s.db.QueryContext(ctx, `SELECT `+columns+` FROM legal_hold`+where+` ORDER BY fleet, placed_at, released_at`)
+	rows, err := s.db.QueryContext(ctx, `SELECT `+columns+` FROM legal_hold`+where+
+		` ORDER BY fleet, placed_at, released_at`)
 	if err != nil {
 		return nil, fmt.Errorf("reading holds: %w", err)
 	}
@@ -116,14 +118,16 @@ func (s *Store) List(ctx context.Context, past bool) (holds []Hold, err error) {
 // thousand rows, that it is at. A fleet that is held already stays so as it was:
 // the earlier hold is returned.
 func (s *Store) Place(ctx context.Context, fleet, reason, by string) (Hold, error) {
-	h := Hold{Fleet: fleet, Reason: strings.TrimSpace(reason), PlacedBy: by, Since: s.now().UTC().Truncate(time.Microsecond)}
+	h := Hold{Fleet: fleet, Reason: strings.TrimSpace(reason), PlacedBy: by,
+		Since: s.now().UTC().Truncate(time.Microsecond)}
 	if err := apikey.ValidFleet(fleet); err != nil {
 		return h, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if h.Reason == "" || len(h.Reason) > maxText {
 		return h, fmt.Errorf("%w: give a reason, of at most %d bytes, for those who read it later", ErrInvalid, maxText)
 	}
-	if _, err := s.db.ExecContext(ctx, `INSERT INTO legal_hold (`+columns+`) VALUES ($1, $2, $3, $4, '', 0) ON CONFLICT DO NOTHING`,
+	if _, err := s.db.ExecContext(ctx, `INSERT INTO legal_hold (`+columns+
+		`) VALUES ($1, $2, $3, $4, '', 0) ON CONFLICT DO NOTHING`,
 		h.Fleet, h.Reason, h.PlacedBy, h.Since.UnixMicro()); err != nil {
 		return h, fmt.Errorf("holding fleet %q: %w", fleet, err)
 	}
@@ -172,5 +176,6 @@ func scan(row interface{ Scan(...any) error }) (h Hold, err error) {
 // Expire deletes the holds that were released before a time: in force, one stays
 // for ever.
 func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
-	return expire.Rows{Table: "legal_hold", Key: "fleet, placed_at", Old: "released_at > 0 AND released_at < $1", Fleet: "fleet"}.Expire(ctx, db, p, before)
+	return expire.Rows{Table: "legal_hold", Key: "fleet, placed_at", Old: "released_at > 0 AND released_at < $1",
+		Fleet: "fleet"}.Expire(ctx, db, p, before)
 }

@@ -25,7 +25,7 @@ func opened(t *testing.T) *Store {
 	return s
 }
 
-func TestAHoldSaysWhoWhyAndSinceWhen(t *testing.T) {
+func TestHold_AHoldSaysWhoWhyAndSinceWhen(t *testing.T) {
 	s, ctx := opened(t), t.Context()
 	if _, held, err := s.Held(ctx, "acme"); held || err != nil {
 		t.Fatal(held, err)
@@ -66,7 +66,7 @@ func TestAHoldSaysWhoWhyAndSinceWhen(t *testing.T) {
 	}
 }
 
-func TestHoldsThatCannotBeReadAreAnErrorAndNotNone(t *testing.T) {
+func TestHold_HoldsThatCannotBeReadAreAnErrorAndNotNone(t *testing.T) {
 	s := opened(t)
 	_ = s.db.Close()
 	if _, _, err := s.Held(t.Context(), "acme"); err == nil {
@@ -77,7 +77,7 @@ func TestHoldsThatCannotBeReadAreAnErrorAndNotNone(t *testing.T) {
 	}
 }
 
-func TestHoldsOverHTTP(t *testing.T) {
+func TestHold_HoldsOverHTTP(t *testing.T) {
 	h := Handler(opened(t))
 	ask := func(method, path, body string, want int) string {
 		t.Helper()

@@ -35,7 +35,8 @@ func (r Rows) Expire(ctx context.Context, db *sqldb.DB, p Pass, before time.Time
 	where, args := r.where(held, before)
 	if len(held) > 0 {
 		old := int64(0)
-		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM `+r.Table+` WHERE `+r.Old, before.UnixMicro()).Scan(&old); err != nil {
+		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM `+r.Table+` WHERE `+r.Old,
+			before.UnixMicro()).Scan(&old); err != nil {
 			return removed, fmt.Errorf("counting the held rows of %s: %w", r.Table, err)
 		}
 		going, err := r.count(ctx, db, where, args)
@@ -100,7 +101,8 @@ func (r Rows) some(ctx context.Context, db *sqldb.DB, where string, args []any) 
 		}
 	}
 	var res sql.Result
-	if res, err = tx.ExecContext(ctx, `DELETE FROM `+r.Table+` WHERE `+tuple(r.Key)+` IN (`+keys+`)`, args...); err != nil {
+	if res, err = tx.ExecContext(ctx, `DELETE FROM `+r.Table+` WHERE `+tuple(r.Key)+` IN (`+keys+`)`,
+		args...); err != nil {
 		return 0, err
 	}
 	if n, err = res.RowsAffected(); err != nil {

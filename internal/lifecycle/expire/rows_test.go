@@ -71,9 +71,10 @@ func left(t *testing.T, db *sqldb.DB, table string) (n int) {
 	return n
 }
 
-func TestOldRowsGoButNotThoseOfHeldFleetsNorThoseOfNobody(t *testing.T) {
+func TestExpire_OldRowsGoButNotThoseOfHeldFleetsNorThoseOfNobody(t *testing.T) {
 	stores(t, func(t *testing.T, db *sqldb.DB) {
-		things := Rows{Table: "thing", Key: "id", Old: "at < $1", Fleet: "fleet", With: []string{`DELETE FROM part WHERE thing IN (`}}
+		things := Rows{Table: "thing", Key: "id", Old: "at < $1", Fleet: "fleet",
+			With: []string{`DELETE FROM part WHERE thing IN (`}}
 		unknown := Rows{Table: "thing", Key: "id", Old: "at < $1"}
 		held := []string{"other", "third"}
 		p := Pass{DryRun: true, Held: func(context.Context) ([]string, error) { return held, nil }}
@@ -82,7 +83,8 @@ func TestOldRowsGoButNotThoseOfHeldFleetsNorThoseOfNobody(t *testing.T) {
 			rows       Rows
 			gone, kept int64
 		}{{things, 1100, 2200}, {unknown, 0, 3300}} {
-			if plan, err := c.rows.Expire(t.Context(), db, p, end); err != nil || plan.Rows != c.gone || plan.Kept != c.kept || left(t, db, "thing") != 3*rowsOfEach {
+			if plan, err := c.rows.Expire(t.Context(), db, p, end); err != nil || plan.Rows != c.gone || plan.Kept != c.kept ||
+				left(t, db, "thing") != 3*rowsOfEach {
 				t.Fatalf("a dry run: %+v, %v", plan, err)
 			}
 		}
@@ -97,13 +99,14 @@ func TestOldRowsGoButNotThoseOfHeldFleetsNorThoseOfNobody(t *testing.T) {
 			t.Fatalf("%d rows of others are left, and %d parts", n, left(t, db, "part"))
 		}
 		held = nil
-		if done, err := things.Expire(t.Context(), db, p, end); err != nil || done.Rows != 2200 || left(t, db, "thing") != 300 || left(t, db, "part") != 300 {
+		if done, err := things.Expire(t.Context(), db, p, end); err != nil || done.Rows != 2200 ||
+			left(t, db, "thing") != 300 || left(t, db, "part") != 300 {
 			t.Fatalf("after the hold: %+v, %v", done, err)
 		}
 	})
 }
 
-func TestAHoldThatComesMeanwhileStopsTheRest(t *testing.T) {
+func TestExpire_AHoldThatComesMeanwhileStopsTheRest(t *testing.T) {
 	stores(t, func(t *testing.T, db *sqldb.DB) {
 		asked := 0
 		p := Pass{Held: func(context.Context) ([]string, error) {
@@ -112,12 +115,14 @@ func TestAHoldThatComesMeanwhileStopsTheRest(t *testing.T) {
 			}
 			return []string{"acme", "other"}, nil
 		}}
-		done, err := Rows{Table: "thing", Key: "id", Old: "at < $1", Fleet: "fleet"}.Expire(t.Context(), db, p, epoch.Add(time.Hour))
+		done, err := Rows{Table: "thing", Key: "id", Old: "at < $1", Fleet: "fleet"}.Expire(t.Context(), db, p,
+			epoch.Add(time.Hour))
 		if err != nil || done.Rows != chunk || left(t, db, "thing") != 3*rowsOfEach-chunk {
 			t.Fatalf("%+v, %v", done, err)
 		}
 		p.Held = func(context.Context) ([]string, error) { return nil, errors.New("away") }
-		if done, err := (Rows{Table: "thing", Key: "id", Old: "at < $1"}).Expire(t.Context(), db, p, epoch.Add(time.Hour)); err == nil || done.Rows != 0 {
+		if done, err := (Rows{Table: "thing", Key: "id", Old: "at < $1"}).Expire(t.Context(), db, p,
+			epoch.Add(time.Hour)); err == nil || done.Rows != 0 {
 			t.Fatalf("without knowing the holds: %+v, %v", done, err)
 		}
 	})

@@ -4,7 +4,8 @@ import "strings"
 
 // NameByte tells whether a byte may stand in the id of a device.
 func NameByte(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '_' || c == ':' || c == '-'
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '_' || c == ':' ||
+		c == '-'
 }
 
 // Without puts another text in the place of a device's name, wherever that

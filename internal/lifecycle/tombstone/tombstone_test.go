@@ -7,17 +7,20 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-func TestTombstonesHoldWhatCameBeforeAndNothingElse(t *testing.T) {
+func TestTombstone_TombstonesHoldWhatCameBeforeAndNothingElse(t *testing.T) {
 	at := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
-	s := NewSet([]Stone{Of("acme", "pump-1", at), Of("acme", "pump-1", at.Add(-time.Hour)), Of("gone", "", at), Of("gone", "x", at.Add(time.Hour))})
+	s := NewSet([]Stone{Of("acme", "pump-1", at), Of("acme", "pump-1", at.Add(-time.Hour)), Of("gone", "", at),
+		Of("gone", "x", at.Add(time.Hour))})
 	for _, c := range []struct {
 		fleet, device string
 		received      time.Time
 		want          bool
 	}{
-		{"acme", "pump-1", at, true}, {"acme", "pump-1", at.Add(time.Microsecond), false}, {"acme", "pump-1", time.Time{}, true},
+		{"acme", "pump-1", at, true}, {"acme", "pump-1", at.Add(time.Microsecond), false}, {"acme", "pump-1", time.Time{},
+			true},
 		{"acme", "pump-2", at, false}, {"other", "pump-1", at, false}, {"acme", "", at, false},
-		{"gone", "pump-1", at, true}, {"gone", "", at, true}, {"gone", "y", at.Add(time.Minute), false}, {"gone", "x", at.Add(time.Minute), true},
+		{"gone", "pump-1", at, true}, {"gone", "", at, true}, {"gone", "y", at.Add(time.Minute), false},
+		{"gone", "x", at.Add(time.Minute), true},
 	} {
 		received := int64(0)
 		if !c.received.IsZero() {
@@ -32,7 +35,7 @@ func TestTombstonesHoldWhatCameBeforeAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestABurialIsKnownAndOnlyGrows(t *testing.T) {
+func TestTombstone_ABurialIsKnownAndOnlyGrows(t *testing.T) {
 	ctx, at := t.Context(), time.Now().Truncate(time.Microsecond)
 	db, err := sqldb.Open(ctx, "sqlite://"+t.TempDir()+"/c.db")
 	if err != nil {
@@ -46,7 +49,8 @@ func TestABurialIsKnownAndOnlyGrows(t *testing.T) {
 	for _, c := range []struct {
 		stone Stone
 		grows bool
-	}{{Of("f", "a", at), true}, {Of("f", "b", at.Add(-time.Hour)), true}, {Of("f", "a", at), false}, {Of("f", "a", at.Add(-1e9)), false}, {Of("f", "b", at), true}} {
+	}{{Of("f", "a", at), true}, {Of("f", "b", at.Add(-time.Hour)), true}, {Of("f", "a", at), false},
+		{Of("f", "a", at.Add(-1e9)), false}, {Of("f", "b", at), true}} {
 		if err := Bury(ctx, db, c.stone); err != nil {
 			t.Fatal(err)
 		}
@@ -57,15 +61,17 @@ func TestABurialIsKnownAndOnlyGrows(t *testing.T) {
 		last = seq
 	}
 	set, err := Load(ctx, db)
-	if err != nil || !set.Holds("f", "a", at.UnixMicro()) || !set.Holds("f", "b", at.UnixMicro()) || set.Holds("f", "c", 0) {
+	if err != nil || !set.Holds("f", "a", at.UnixMicro()) || !set.Holds("f", "b", at.UnixMicro()) ||
+		set.Holds("f", "c", 0) {
 		t.Fatal(err)
 	}
 }
 
-func TestOnlyTheNameItselfIsTakenOut(t *testing.T) {
+func TestTombstone_OnlyTheNameItselfIsTakenOut(t *testing.T) {
 	for text, want := range map[string]string{
-		"of pump-1, and pump-10": "of X, and pump-10", "pump-1": "X", "it was pump-1.": "it was X.", `{"d":"pump-1"}`: `{"d":"X"}`,
-		"a.pump-1": "a.pump-1", "none": "none", "": "",
+		"of pump-1, and pump-10": "of X, and pump-10", "pump-1": "X", "it was pump-1.": "it was X.",
+		`{"d":"pump-1"}`: `{"d":"X"}`,
+		"a.pump-1":       "a.pump-1", "none": "none", "": "",
 	} {
 		if got := Without(text, "pump-1", "X"); got != want {
 			t.Errorf("%q became %q", text, got)
@@ -75,7 +81,8 @@ func TestOnlyTheNameItselfIsTakenOut(t *testing.T) {
 
 func BenchmarkHolds(b *testing.B) {
 	now := time.Now()
-	for name, s := range map[string]*Set{"none": nil, "other times": NewSet([]Stone{Of("f", "a", now.Add(-time.Hour))}), "hashed": NewSet([]Stone{Of("f", "a", now.Add(time.Hour))})} {
+	for name, s := range map[string]*Set{"none": nil, "other times": NewSet([]Stone{Of("f", "a", now.Add(-time.Hour))}),
+		"hashed": NewSet([]Stone{Of("f", "a", now.Add(time.Hour))})} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

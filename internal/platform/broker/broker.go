@@ -58,14 +58,16 @@ func Start(conf Config) (*Broker, error) {
 		return nil, fmt.Errorf("starting the embedded broker: address %q: %w", conf.Address, err)
 	}
 	if host != "127.0.0.1" && host != "localhost" {
-		return nil, fmt.Errorf("starting the embedded broker: it listens on loopback only, not on %q; for other machines run Kafka and the cluster profile", host)
+		return nil, fmt.Errorf("starting the embedded broker: it listens on loopback only, not on %q; for other machines "+
+			"run Kafka and the cluster profile", host)
 	}
 	port, err := strconv.Atoi(portText)
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker: port %q: %w", portText, err)
 	}
 	if conf.Password == "" {
-		return nil, errors.New("starting the embedded broker: it needs a password; every process of this machine reaches its address")
+		return nil, errors.New("starting the embedded broker: it needs a password; every process of this machine reaches " +
+			"its address")
 	}
 	if err := os.MkdirAll(conf.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("starting the embedded broker: %w", err)
@@ -157,7 +159,8 @@ func (b *Broker) set(topic, name, value string) error {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	answers, err := kadm.NewClient(client).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, topic)
+	answers, err := kadm.NewClient(client).AlterTopicConfigs(ctx,
+		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, topic)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func clone(t *testing.T, dir string) string {
 	return filepath.Join(to, "log")
 }
 
-func TestAcknowledgedRecordsSurviveACrash(t *testing.T) {
+func TestBroker_AcknowledgedRecordsSurviveACrash(t *testing.T) {
 	dir := t.TempDir()
 	b := start(t, dir, 1)
 	produce(t, b, 50, time.Now())
@@ -101,9 +101,10 @@ func TestAcknowledgedRecordsSurviveACrash(t *testing.T) {
 	}
 }
 
-func TestACrashAfterACleanRestartLosesNothing(t *testing.T) {
+func TestBroker_ACrashAfterACleanRestartLosesNothing(t *testing.T) {
 	dir := t.TempDir()
-	first, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Password: password, Topics: Topics(), MinFree: 1, Logger: slog.Default()})
+	first, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Password: password, Topics: Topics(), MinFree: 1,
+		Logger: slog.Default()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestACrashAfterACleanRestartLosesNothing(t *testing.T) {
 	}
 }
 
-func TestATornTailIsCutOff(t *testing.T) {
+func TestBroker_ATornTailIsCutOff(t *testing.T) {
 	dir := t.TempDir()
 	b := start(t, dir, 1)
 	produce(t, b, 10, time.Now())
@@ -150,7 +151,7 @@ func TestATornTailIsCutOff(t *testing.T) {
 	}
 }
 
-func TestOffsetsNeverBeginAgain(t *testing.T) {
+func TestBroker_OffsetsNeverBeginAgain(t *testing.T) {
 	dir := t.TempDir()
 	b := start(t, dir, 1)
 	produce(t, b, 20, time.Now().Add(-24*time.Hour))
@@ -166,7 +167,7 @@ func TestOffsetsNeverBeginAgain(t *testing.T) {
 	}
 }
 
-func TestRetentionKeepsWhatIsYoung(t *testing.T) {
+func TestBroker_RetentionKeepsWhatIsYoung(t *testing.T) {
 	b := start(t, t.TempDir(), 1)
 	produce(t, b, 5, time.Now().Add(-5*time.Hour))
 	produce(t, b, 5, time.Now())
@@ -178,7 +179,7 @@ func TestRetentionKeepsWhatIsYoung(t *testing.T) {
 	}
 }
 
-func TestAFullDiskRefusesWritesBeforeTheyHurt(t *testing.T) {
+func TestBroker_AFullDiskRefusesWritesBeforeTheyHurt(t *testing.T) {
 	b := start(t, t.TempDir(), 1<<62)
 	c := dial(t, b, kgo.RecordRetries(0), kgo.DisableIdempotentWrite())
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -189,7 +190,7 @@ func TestAFullDiskRefusesWritesBeforeTheyHurt(t *testing.T) {
 	}
 }
 
-func TestOnlyLoopbackIsServed(t *testing.T) {
+func TestBroker_OnlyLoopbackIsServed(t *testing.T) {
 	_, err := Start(Config{Dir: t.TempDir(), Address: "0.0.0.0:0", Password: password, Logger: slog.Default()})
 	if err == nil || !strings.Contains(err.Error(), "cluster profile") {
 		t.Fatalf("got %v, want a refusal that names the cluster profile", err)

@@ -57,7 +57,8 @@ func (g *guard) look() {
 	switch was := g.closed.Load(); {
 	case !was && room < mark:
 		g.closed.Store(true)
-		g.b.conf.Logger.Error("embedded broker: the disk is nearly full; refusing writes until there is room", "free_bytes", room, "wanted_bytes", mark+mark/4)
+		g.b.conf.Logger.Error("embedded broker: the disk is nearly full; refusing writes until there is room", "free_bytes",
+			room, "wanted_bytes", mark+mark/4)
 	case was && room >= mark+mark/4:
 		g.closed.Store(false)
 		g.b.conf.Logger.Info("embedded broker: there is room on the disk again; taking writes", "free_bytes", room)

@@ -71,7 +71,8 @@ func TestPassword_WithoutItNothingIsWrittenOrRead(t *testing.T) {
 // forgets the old.
 func TestPassword_EarlierUsersAreForgotten(t *testing.T) {
 	dir := t.TempDir()
-	open, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir), kfake.SyncWrites(), kfake.SeedTopics(1, "raw-events"))
+	open, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir), kfake.SyncWrites(),
+		kfake.SeedTopics(1, "raw-events"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,8 @@ func TestPassword_EarlierUsersAreForgotten(t *testing.T) {
 	}
 	user := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
 	up := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
-	up.Name, up.Mechanism, up.Iterations, up.Salt, up.SaltedPassword = "left", 2, 4096, []byte("0123456789abcdef"), make([]byte, 64)
+	up.Name, up.Mechanism, up.Iterations, up.Salt, up.SaltedPassword = "left", 2, 4096, []byte("0123456789abcdef"),
+		make([]byte, 64)
 	user.Upsertions = append(user.Upsertions, up)
 	if _, err := user.RequestWith(t.Context(), c); err != nil {
 		t.Fatal(err)
@@ -95,7 +97,8 @@ func TestPassword_EarlierUsersAreForgotten(t *testing.T) {
 		t.Fatalf("the earlier broker left no users to forget: %v", err)
 	}
 	for _, now := range []string{"first", "second"} {
-		b, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Password: now, Topics: Topics(), MinFree: 1, Logger: slog.Default()})
+		b, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Password: now, Topics: Topics(), MinFree: 1,
+			Logger: slog.Default()})
 		if err != nil {
 			t.Fatal(err)
 		}

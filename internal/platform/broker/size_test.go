@@ -15,7 +15,8 @@ import (
 func TestBroker_RefusesWhatKafkaWouldRefuse(t *testing.T) {
 	dir := t.TempDir()
 	open := func(topics []Topic) *Broker {
-		b, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Password: password, Topics: topics, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		b, err := Start(Config{Dir: dir, Address: "127.0.0.1:0", Password: password, Topics: topics,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,8 @@ func TestBroker_RefusesWhatKafkaWouldRefuse(t *testing.T) {
 		bytes   int
 		refused bool
 	}{
-		{"raw-events", 1_000_000, false}, {"raw-events", 1 << 20, true}, {"raw-events", 9_000_000, true}, {"replay-events", 9_000_000, true},
+		{"raw-events", 1_000_000, false}, {"raw-events", 1 << 20, true}, {"raw-events", 9_000_000, true},
+		{"replay-events", 9_000_000, true},
 		{"dead-letter", 8 << 20, false}, {"dead-letter", 9 << 20, true}, {"raw-events", 1, false},
 	} {
 		err := client.ProduceSync(t.Context(), &kgo.Record{Topic: c.topic, Value: make([]byte, c.bytes)}).FirstErr()

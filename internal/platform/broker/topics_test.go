@@ -20,7 +20,7 @@ func at(t *testing.T, brokers ...string) kafka.Cluster {
 	return log
 }
 
-func TestTopicsAreMadeOnceAndFoundAgain(t *testing.T) {
+func TestBroker_TopicsAreMadeOnceAndFoundAgain(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(3))
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,8 @@ func TestTopicsAreMadeOnceAndFoundAgain(t *testing.T) {
 	for _, c := range resources[0].Configs {
 		got[c.Key] = c.MaybeValue()
 	}
-	for key, want := range map[string]string{"retention.ms": "86400000", "max.message.bytes": "9437184", "min.insync.replicas": "2"} {
+	for key, want := range map[string]string{"retention.ms": "86400000", "max.message.bytes": "9437184",
+		"min.insync.replicas": "2"} {
 		if got[key] != want {
 			t.Errorf("%s of dead-letter is %q, want %q", key, got[key], want)
 		}
@@ -62,7 +63,7 @@ func TestTopicsAreMadeOnceAndFoundAgain(t *testing.T) {
 
 // Partitions cannot be taken back, and another retention deletes: what is there
 // is named, and left.
-func TestTopicsThatDifferAreNamedAndLeft(t *testing.T) {
+func TestBroker_TopicsThatDifferAreNamedAndLeft(t *testing.T) {
 	b := start(t, t.TempDir(), 1)
 	made, err := CreateTopics(t.Context(), logOf(t, b), ClusterTopics(), 1)
 	if err != nil {

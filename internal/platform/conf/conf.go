@@ -56,7 +56,9 @@ func NotNegative(to any) any {
 
 // Between bounds a number: least and most are allowed.
 func Between(to any, least, most float64) any {
-	return bound{to, func(v float64) bool { return v >= least && v <= most }, fmt.Sprintf("expected %g to %g", least, most)}
+	return bound{to, func(v float64) bool {
+		return v >= least && v <= most
+	}, fmt.Sprintf("expected %g to %g", least, most)}
 }
 
 // size is a number of bytes that is written as "8MiB".

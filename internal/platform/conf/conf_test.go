@@ -16,12 +16,14 @@ func spec() *service.ConfigSpec {
 		service.NewInterpolatedStringField("key").Default(""), service.NewFloatField("above").Optional(),
 		service.NewObjectField("sasl", service.NewStringField("user").Default("weir")),
 		service.NewStringField("room").Default("64KiB"),
-		service.NewStringField("zone").Optional(), service.NewDurationField("max").Optional(), service.NewIntField("most").Optional(),
+		service.NewStringField("zone").Optional(), service.NewDurationField("max").Optional(),
+		service.NewIntField("most").Optional(),
 	)
 }
 
 func TestConf_EachKindOfFieldIsRead(t *testing.T) {
-	parsed, err := spec().ParseYAML("{url: u, count: 7, names: [a, b], labels: {x: y}, key: '${! 1+1 }', above: 1.5, most: 9}", nil)
+	parsed, err := spec().ParseYAML("{url: u, count: 7, names: [a, b], labels: {x: y}, key: '${! 1+1 }', above: 1.5, "+
+		"most: 9}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +40,8 @@ func TestConf_EachKindOfFieldIsRead(t *testing.T) {
 	var zone *string
 	var most *int
 	var longest *time.Duration
-	if err := Read(parsed, "url", &url, "on", &on, "count", &count, "count", &long, "part", &part, "wait", &wait, "names", &names,
+	if err := Read(parsed, "url", &url, "on", &on, "count", &count, "count", &long, "part", &part, "wait", &wait, "names",
+		&names,
 		"labels", &labels, "key", &key, "above", &above, "zone", &zone, "most", &most, "max", &longest); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +58,8 @@ func TestConf_EachKindOfFieldIsRead(t *testing.T) {
 			t.Error("a size out of bounds:", err)
 		}
 	}
-	if url != "u" || !on || count != 7 || long != 7 || part != 0.5 || wait != 2*time.Second || len(names) != 2 || labels["x"] != "y" ||
+	if url != "u" || !on || count != 7 || long != 7 || part != 0.5 || wait != 2*time.Second || len(names) != 2 ||
+		labels["x"] != "y" ||
 		above == nil || *above != 1.5 || zone != nil || most == nil || *most != 9 || longest != nil {
 		t.Error(url, on, count, long, part, wait, names, labels, above, zone, most, longest)
 	}
@@ -92,13 +96,16 @@ func TestConf_BoundsAreOfTheValue(t *testing.T) {
 	var count, again int
 	var part float64
 	var wait, zero time.Duration
-	err = Read(parsed, "count", Positive(&count), "part", NotNegative(&part), "wait", Positive(&wait), "wait", NotNegative(&zero),
+	err = Read(parsed, "count", Positive(&count), "part", NotNegative(&part), "wait", Positive(&wait), "wait",
+		NotNegative(&zero),
 		"count", Between(&again, 0, 5))
-	want := "reading field count: expected more than zero\nreading field part: expected zero or more\nreading field wait: expected more than zero"
+	want := "reading field count: expected more than zero\nreading field part: expected zero or more\nreading field " +
+		"wait: expected more than zero"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if err := Read(parsed, "most", Between(&again, 1, 5)); err == nil || !strings.Contains(err.Error(), "expected 1 to 5") {
+	if err := Read(parsed, "most", Between(&again, 1, 5)); err == nil || !strings.Contains(err.Error(),
+		"expected 1 to 5") {
 		t.Error(err)
 	}
 }

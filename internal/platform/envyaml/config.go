@@ -49,7 +49,8 @@ func Parse(raw []byte) (*Config, error) {
 	c.text = reference.ReplaceAllStringFunc(string(raw), func(source string) string {
 		m := reference.FindStringSubmatch(source)
 		rest := strings.TrimSuffix(strings.TrimPrefix(source, "${"+m[1]), "}")
-		c.refs = append(c.refs, ref{name: m[1], fallback: m[2], function: m[3], source: source, defaulted: strings.HasPrefix(rest, ":")})
+		c.refs = append(c.refs, ref{name: m[1], fallback: m[2], function: m[3], source: source,
+			defaulted: strings.HasPrefix(rest, ":")})
 		return c.mark(len(c.refs) - 1)
 	})
 	if len(c.refs) == 0 {
@@ -128,7 +129,8 @@ func (c *Config) verify(want *yaml.Node) error {
 }
 
 func (c *Config) same(want, got *yaml.Node) error {
-	differs := want.Kind != got.Kind || len(want.Content) != len(got.Content) || want.Tag != got.Tag && !strings.Contains(want.Value, c.marker)
+	differs := want.Kind != got.Kind || len(want.Content) != len(got.Content) || want.Tag != got.Tag &&
+		!strings.Contains(want.Value, c.marker)
 	if !strings.Contains(want.Value, c.marker) {
 		differs = differs || want.Value != got.Value
 	} else {

@@ -128,7 +128,8 @@ func TestConfig_LinesStayWhereTheyAre(t *testing.T) {
 
 func TestConfig_AnyValueArrivesAsItIs(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	places := []string{"a: ${V}", `a: "${V}"`, `a: '${V}'`, "a: |-\n  ${V}", "a: [x, ${V}]", "a: {b: ${V}}", "${V}: a", "a: x${V}y", "- ${V} # ${V}", `a: "x ${V:d}"`}
+	places := []string{"a: ${V}", `a: "${V}"`, `a: '${V}'`, "a: |-\n  ${V}", "a: [x, ${V}]", "a: {b: ${V}}", "${V}: a",
+		"a: x${V}y", "- ${V} # ${V}", `a: "x ${V:d}"`}
 	for range 20_000 {
 		value := Value(random)
 		place := places[random.IntN(len(places))]

@@ -11,7 +11,7 @@ import (
 
 // What can wait goes on as soon as the line is short, and at the latest after
 // the time it is given: a peak that never ends must not stop processing.
-func TestWorkMakesWayOnlyWhileTheLineIsLongAndNotForEver(t *testing.T) {
+func TestFlow_WorkMakesWayOnlyWhileTheLineIsLongAndNotForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Line
 		pass := func(most time.Duration) time.Duration {
@@ -45,7 +45,7 @@ func TestWorkMakesWayOnlyWhileTheLineIsLongAndNotForEver(t *testing.T) {
 	})
 }
 
-func TestAProcessHasOneLine(t *testing.T) {
+func TestFlow_AProcessHasOneLine(t *testing.T) {
 	res := service.MockResources()
 	gate, processing := Of(res), Of(res)
 	if gate != processing {

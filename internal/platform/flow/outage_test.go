@@ -32,7 +32,7 @@ func hold(answers ...error) (*store, service.BatchOutput) {
 
 var errDown = errors.New("connection refused")
 
-func TestABatchIsHeldUntilTheStoreIsBack(t *testing.T) {
+func TestFlow_ABatchIsHeldUntilTheStoreIsBack(t *testing.T) {
 	s, out := hold(errDown, errDown, errDown)
 	if err := out.WriteBatch(t.Context(), service.MessageBatch{service.NewMessage(nil)}); err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestABatchIsHeldUntilTheStoreIsBack(t *testing.T) {
 	}
 }
 
-func TestWhatRetryingDoesNotHelpIsHandedBack(t *testing.T) {
+func TestFlow_WhatRetryingDoesNotHelpIsHandedBack(t *testing.T) {
 	batch := service.MessageBatch{service.NewMessage(nil)}
 	for _, answer := range []error{service.ErrNotConnected, service.NewBatchError(batch, errDown).Failed(0, errDown)} {
 		s, out := hold(answer, answer)
@@ -55,7 +55,7 @@ func TestWhatRetryingDoesNotHelpIsHandedBack(t *testing.T) {
 	}
 }
 
-func TestAShutdownEndsTheWait(t *testing.T) {
+func TestFlow_AShutdownEndsTheWait(t *testing.T) {
 	answers := make([]error, 100)
 	for i := range answers {
 		answers[i] = errDown

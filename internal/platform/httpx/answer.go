@@ -36,7 +36,8 @@ func JSON(body any) ([]byte, error) {
 
 // Invalid answers 400: the detail says what is wrong with the request.
 func Invalid(w http.ResponseWriter, detail string) {
-	Write(w, Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid", Detail: detail})
+	Write(w, Problem{Type: "bad-request", Status: http.StatusBadRequest, Title: "The request is not valid",
+		Detail: detail})
 }
 
 // NotFound answers 404: the detail says what is not there.

@@ -14,11 +14,15 @@ func TestAnswer_BodiesAreReadByPeople(t *testing.T) {
 		status int
 		body   string
 	}{
-		"plain":       {func(w http.ResponseWriter) { Answer(w, 201, map[string]string{"a": "<b> & c"}) }, 201, `{"a":"<b> & c"}` + "\n"},
-		"no JSON":     {func(w http.ResponseWriter) { Answer(w, 200, math.NaN()) }, 500, "Internal error"},
-		"invalid":     {func(w http.ResponseWriter) { Invalid(w, "limit: expected <= 10") }, 400, "limit: expected <= 10"},
-		"not found":   {func(w http.ResponseWriter) { NotFound(w, "no replay has this id") }, 404, "no replay has this id"},
-		"unavailable": {func(w http.ResponseWriter) { Unavailable(w, "the store") }, 503, "the store does not answer: try again"},
+		"plain": {func(w http.ResponseWriter) {
+			Answer(w, 201, map[string]string{"a": "<b> & c"})
+		}, 201, `{"a":"<b> & c"}` + "\n"},
+		"no JSON":   {func(w http.ResponseWriter) { Answer(w, 200, math.NaN()) }, 500, "Internal error"},
+		"invalid":   {func(w http.ResponseWriter) { Invalid(w, "limit: expected <= 10") }, 400, "limit: expected <= 10"},
+		"not found": {func(w http.ResponseWriter) { NotFound(w, "no replay has this id") }, 404, "no replay has this id"},
+		"unavailable": {func(w http.ResponseWriter) {
+			Unavailable(w, "the store")
+		}, 503, "the store does not answer: try again"},
 	} {
 		w := httptest.NewRecorder()
 		c.answer(w)

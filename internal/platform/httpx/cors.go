@@ -35,7 +35,8 @@ func CORS(origins []string, methods string, next http.Handler) http.Handler {
 		h.Set("Access-Control-Allow-Origin", allowed)
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			h.Set("Access-Control-Allow-Methods", methods)
-			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Encoding, Content-Type, Prefer, Traceparent, X-API-Key")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Encoding, Content-Type, Prefer, Traceparent, "+
+				"X-API-Key")
 			h.Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -52,7 +53,8 @@ func ValidOrigin(origin string) error {
 		return nil
 	}
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != origin || strings.Contains(origin, "*") || strings.ToLower(origin) != origin {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != origin ||
+		strings.Contains(origin, "*") || strings.ToLower(origin) != origin {
 		return fmt.Errorf(`origin %q is not like "https://app.example.com", in lower case, or "*"`, origin)
 	}
 	return nil

@@ -22,7 +22,8 @@ func TestCORS_OnlyListedOriginsAreAnswered(t *testing.T) {
 		{nil, "OPTIONS", "https://a.example", "POST", 405, "", ""},
 		{[]string{"https://a.example"}, "POST", "https://a.example", "", 200, "https://a.example", "Origin"},
 		{[]string{"https://a.example"}, "OPTIONS", "https://a.example", "POST", 204, "https://a.example", "Origin"},
-		{[]string{"https://a.example"}, "OPTIONS", "https://a.example", "", 405, "https://a.example", "Origin"}, // no preflight
+		// no preflight
+		{[]string{"https://a.example"}, "OPTIONS", "https://a.example", "", 405, "https://a.example", "Origin"},
 		{[]string{"https://a.example"}, "POST", "https://b.example", "", 200, "", "Origin"},
 		{[]string{"https://a.example"}, "OPTIONS", "https://b.example", "POST", 405, "", "Origin"},
 		{[]string{"https://a.example"}, "POST", "https://a.example.evil", "", 200, "", "Origin"},
@@ -40,7 +41,8 @@ func TestCORS_OnlyListedOriginsAreAnswered(t *testing.T) {
 		w := httptest.NewRecorder()
 		CORS(c.origins, "POST", next).ServeHTTP(w, r)
 		h := w.Header()
-		if w.Code != c.status || h.Get("Access-Control-Allow-Origin") != c.allowed || h.Get("Vary") != c.vary || h.Get("Access-Control-Allow-Credentials") != "" {
+		if w.Code != c.status || h.Get("Access-Control-Allow-Origin") != c.allowed || h.Get("Vary") != c.vary ||
+			h.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("%+v: %d %v", c, w.Code, h)
 		}
 	}
@@ -48,7 +50,8 @@ func TestCORS_OnlyListedOriginsAreAnswered(t *testing.T) {
 
 func TestCORS_OriginsThatNoBrowserSendsAreRefused(t *testing.T) {
 	for origin, ok := range map[string]bool{"https://a.example": true, "http://localhost:3000": true, "*": true,
-		"https://a.example/": false, "https://A.example": false, "a.example": false, "null": false, "": false, "https://*.example": false, "ftp://a": false, "https://u@a.example": false} {
+		"https://a.example/": false, "https://A.example": false, "a.example": false, "null": false, "": false,
+		"https://*.example": false, "ftp://a": false, "https://u@a.example": false} {
 		if err := ValidOrigin(origin); (err == nil) != ok {
 			t.Errorf("%q: %v", origin, err)
 		}

@@ -33,7 +33,9 @@ func Parse(r *http.Request, once, repeated []string) (url.Values, *Problem) {
 		switch {
 		case slices.Contains(repeated, name):
 		case !slices.Contains(once, name):
-			known := append(slices.Clone(repeated), slices.DeleteFunc(slices.Clone(once), func(n string) bool { return n == "fleet" })...)
+			known := append(slices.Clone(repeated), slices.DeleteFunc(slices.Clone(once), func(n string) bool {
+				return n == "fleet"
+			})...)
 			last := len(known) - 1
 			return nil, Bad(name, "unknown; expected %s or %s", strings.Join(known[:last], ", "), known[last])
 		case len(values) > 1:

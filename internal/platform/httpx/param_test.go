@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestACursorGoesOnWithItsOwnQueryOnly(t *testing.T) {
+func TestHTTP_ACursorGoesOnWithItsOwnQueryOnly(t *testing.T) {
 	type place struct{ Device string }
 	asked := url.Values{"device": {"a,b"}, "from": {"x"}}
 	hash := Hash(asked, "acme", "device", "from")
@@ -17,7 +17,8 @@ func TestACursorGoesOnWithItsOwnQueryOnly(t *testing.T) {
 	if bad != nil || at.Device != "b" || from != 10 || to != 20 {
 		t.Fatal(at, from, to, bad)
 	}
-	for name, v := range map[string]string{"another query's": Cursor(place{}, 1, 2, Hash(asked, "other", "device", "from")), "none of ours": "%%"} {
+	for name, v := range map[string]string{"another query's": Cursor(place{}, 1, 2, Hash(asked, "other", "device",
+		"from")), "none of ours": "%%"} {
 		if _, _, _, bad := Resume[place](url.Values{"cursor": {v}}, hash); bad == nil || bad.Status != 400 {
 			t.Errorf("%s: %v", name, bad)
 		}
@@ -27,11 +28,12 @@ func TestACursorGoesOnWithItsOwnQueryOnly(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithAParameterNamesIt(t *testing.T) {
+func TestHTTP_WhatIsWrongWithAParameterNamesIt(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for query, want := range map[string]string{
 		"": "", "device=a&device=b,c&limit=7&from=2026-11-21T10:00:00%2B01:00": "", "from=2026-11-21T10:00:00+01:00": "",
-		"x=1": "x: unknown; expected device, from, to or limit", "limit=1&limit=2": "limit: given more than once", "limit=11": "limit: ",
+		"x=1": "x: unknown; expected device, from, to or limit", "limit=1&limit=2": "limit: given more than once",
+		"limit=11":   "limit: ",
 		"device=%20": "device: ", "to=tomorrow": "to: ", "from=2027-01-01T00:00:00Z": "from: ", "%zz": "query: ",
 	} {
 		r := httptest.NewRequest("GET", "/?"+query, nil)

@@ -96,7 +96,8 @@ const watchEvery = 500 * time.Millisecond
 // Watch gets a job again and again, hands it on each time, and returns it when
 // it has ended. An API that restarts meanwhile is waited for, for as long as
 // away says.
-func Watch[J any](ctx context.Context, away time.Duration, get func(context.Context) (J, error), ended func(J) bool, each func(J)) (J, error) {
+func Watch[J any](ctx context.Context, away time.Duration, get func(context.Context) (J, error), ended func(J) bool,
+	each func(J)) (J, error) {
 	seen := time.Now()
 	for {
 		j, err := get(ctx)

@@ -12,7 +12,7 @@ import (
 
 type job struct{ State string }
 
-func TestARefusalSaysWhyAndIsNoOutage(t *testing.T) {
+func TestHTTP_ARefusalSaysWhyAndIsNoOutage(t *testing.T) {
 	status := http.StatusConflict
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-API-Key") != "k" {
@@ -38,7 +38,7 @@ func TestARefusalSaysWhyAndIsNoOutage(t *testing.T) {
 
 // A job goes on without who watches it, and a restart of the server ends no
 // watching.
-func TestARestartIsWaitedForAndARefusalIsNot(t *testing.T) {
+func TestHTTP_ARestartIsWaitedForAndARefusalIsNot(t *testing.T) {
 	answers := []error{nil, ErrAway, nil}
 	n := 0
 	get := func(context.Context) (job, error) {

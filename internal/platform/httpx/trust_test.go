@@ -23,7 +23,9 @@ func certFile(t *testing.T, s *httptest.Server) string {
 }
 
 func TestClients_TrustWhatTheyAreGivenAlone(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { Answer(w, 200, job{"done"}) }))
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		Answer(w, 200, job{"done"})
+	}))
 	defer s.Close()
 	file := certFile(t, s)
 	trusting, err := Trusting(file)
@@ -46,7 +48,8 @@ func TestClients_TrustWhatTheyAreGivenAlone(t *testing.T) {
 		"another server's certificate": {other(t), "127.0.0.1", false},
 	} {
 		var got job
-		err := API{URL: strings.Replace(s.URL, "127.0.0.1", c.host, 1), Client: c.client}.Call(t.Context(), "GET", "/", nil, &got)
+		err := API{URL: strings.Replace(s.URL, "127.0.0.1", c.host, 1), Client: c.client}.Call(t.Context(), "GET", "/", nil,
+			&got)
 		if c.ok && (err != nil || got.State != "done") || !c.ok && !errors.Is(err, ErrAway) {
 			t.Errorf("%s: %+v %v", name, got, err)
 		}

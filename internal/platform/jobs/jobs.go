@@ -41,7 +41,8 @@ type Table struct {
 func (t Table) Take(ctx context.Context, owner, set string, now time.Time) (id string, err error) {
 	args := append([]any{now.UnixMicro()}, t.Args...)
 	free := t.Until + ` <= $1 AND (` + t.Work + `)`
-	err = t.DB.QueryRowContext(ctx, `SELECT `+t.Key+` FROM `+t.Name+` WHERE `+free+` ORDER BY `+t.Order+` LIMIT 1`, args...).Scan(&id)
+	err = t.DB.QueryRowContext(ctx, `SELECT `+t.Key+` FROM `+t.Name+` WHERE `+free+` ORDER BY `+t.Order+` LIMIT 1`,
+		args...).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	} else if err != nil {
@@ -58,7 +59,8 @@ func (t Table) Take(ctx context.Context, owner, set string, now time.Time) (id s
 	if set != "" {
 		changes = append(changes, set)
 	}
-	res, err := t.DB.ExecContext(ctx, `UPDATE `+t.Name+` SET `+strings.Join(changes, `, `)+` WHERE `+t.Key+` = `+next(id)+` AND `+free, args...)
+	res, err := t.DB.ExecContext(ctx, `UPDATE `+t.Name+` SET `+strings.Join(changes, `, `)+` WHERE `+t.Key+` = `+next(id)+
+		` AND `+free, args...)
 	if err != nil {
 		return "", fmt.Errorf("taking %s of %s: %w", id, t.Name, err)
 	}

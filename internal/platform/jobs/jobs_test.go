@@ -36,7 +36,8 @@ func each(t *testing.T, test func(*testing.T, Table)) {
 
 func add(t *testing.T, table Table, id, kind string) {
 	t.Helper()
-	if _, err := table.DB.ExecContext(t.Context(), `INSERT INTO `+table.Name+` (id, kind, state) VALUES ($1, $2, 'queued')`, id, kind); err != nil {
+	if _, err := table.DB.ExecContext(t.Context(), `INSERT INTO `+table.Name+
+		` (id, kind, state) VALUES ($1, $2, 'queued')`, id, kind); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -39,7 +39,7 @@ func reach(t *testing.T, c Cluster) error {
 	return c.Explain(client.Ping(ctx))
 }
 
-func TestEveryMechanismLetsInByTheRightPasswordOnly(t *testing.T) {
+func TestKafka_EveryMechanismLetsInByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t)
 	for _, mechanism := range Mechanisms()[1:] {
 		c, err := parse(t, log.Fields(mechanism, secured.Password))
@@ -61,12 +61,13 @@ func TestEveryMechanismLetsInByTheRightPasswordOnly(t *testing.T) {
 }
 
 // A real broker says why it refuses; this one is made to.
-func TestARefusalByCodeSaysWhatToCheck(t *testing.T) {
+func TestKafka_ARefusalByCodeSaysWhatToCheck(t *testing.T) {
 	for code, says := range map[*kerr.Error]string{
 		kerr.SaslAuthenticationFailed: "check the SASL user and password",
 		kerr.UnsupportedSaslMechanism: "choose another",
 	} {
-		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("PLAIN", secured.User, secured.Password))
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("PLAIN", secured.User,
+			secured.Password))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +97,7 @@ func TestARefusalByCodeSaysWhatToCheck(t *testing.T) {
 	}
 }
 
-func TestWhatIsMissingIsNamed(t *testing.T) {
+func TestKafka_WhatIsMissingIsNamed(t *testing.T) {
 	log := secured.Start(t)
 	brokers := fmt.Sprintf("seed_brokers: [ %q ]\n", log.Address)
 	ca := fmt.Sprintf("tls: { enabled: true, root_cas_file: %q }\n", log.CAFile)
@@ -117,7 +118,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeReadIsNamed(t *testing.T) {
+func TestKafka_WhatCannotBeReadIsNamed(t *testing.T) {
 	for conf, says := range map[string]string{
 		"seed_brokers: [ '', ' , ' ]": "seed_brokers names no broker",
 		"seed_brokers: [ a ]\ntls: { enabled: true, root_cas_file: /no/such/file }": "reading field tls",
@@ -129,7 +130,7 @@ func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	}
 }
 
-func TestAnItemMayBeAListItself(t *testing.T) {
+func TestKafka_AnItemMayBeAListItself(t *testing.T) {
 	if got := Brokers("a:1, b:2", "", "c:3"); len(got) != 3 || got[1] != "b:2" {
 		t.Errorf("read %q", got)
 	}

@@ -24,7 +24,8 @@ const lookIdle = 3 * time.Second
 // Look reads a stretch at an isolation level, and returns how many records and
 // how many markers lie there. Whole is false when the log did not show all of it:
 // a transaction may be open. It is for short stretches.
-func (c Cluster) Look(ctx context.Context, clientID string, s Stretch, level kgo.IsolationLevel) (records, markers int64, whole bool, err error) {
+func (c Cluster) Look(ctx context.Context, clientID string, s Stretch, level kgo.IsolationLevel) (records,
+	markers int64, whole bool, err error) {
 	client, err := kgo.NewClient(append(c.Options(clientID),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.Topic: {s.Partition: kgo.NewOffset().At(s.First)}}),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords(), kgo.FetchIsolationLevel(level),

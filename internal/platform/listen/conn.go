@@ -29,7 +29,8 @@ type connLimiter struct {
 }
 
 func limitConns(l net.Listener, bounds Bounds, plain bool, refused func(string)) *connLimiter {
-	return &connLimiter{Listener: l, bounds: bounds, plain: plain, refused: refused, by: map[string]int{}, live: map[*limitedConn]struct{}{}}
+	return &connLimiter{Listener: l, bounds: bounds, plain: plain, refused: refused, by: map[string]int{},
+		live: map[*limitedConn]struct{}{}}
 }
 
 // source is the address that connections are counted by: of IPv6 the first 64

@@ -15,7 +15,8 @@ func TestSource_IsWhatOneCustomerHas(t *testing.T) {
 
 func TestConnections_AreCountedByAddressAndGivenBack(t *testing.T) {
 	l := &connLimiter{bounds: Bounds{Conns: 3, PerAddress: 2}, by: map[string]int{}}
-	for i, c := range []struct{ from, want string }{{"a", ""}, {"a", ""}, {"a", ReasonPerAddress}, {"b", ""}, {"c", ReasonConns}} {
+	for i, c := range []struct{ from, want string }{{"a", ""}, {"a", ""}, {"a", ReasonPerAddress}, {"b", ""},
+		{"c", ReasonConns}} {
 		if got := l.enter(c.from); got != c.want {
 			t.Errorf("%d, from %s: %q, want %q", i, c.from, got, c.want)
 		}
@@ -37,7 +38,8 @@ func TestConnections_AreCountedByAddressAndGivenBack(t *testing.T) {
 func TestLoopback_IsWhatOnlyThisMachineReaches(t *testing.T) {
 	for address, want := range map[string]bool{
 		"127.0.0.1:1": true, "127.8.8.8:1": true, "[::1]:1": true, "localhost:1": true,
-		":1": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.1:1": false, "example.com:1": false, "localhost.example.com:1": false,
+		":1": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.1:1": false, "example.com:1": false,
+		"localhost.example.com:1": false,
 	} {
 		if Loopback(address) != want {
 			t.Errorf("%s: %t", address, !want)

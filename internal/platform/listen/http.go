@@ -76,7 +76,8 @@ func namesLength(b []byte) bool {
 		if n < 0 {
 			return false
 		}
-		if i += n; i+len(contentLength)-before <= len(b) && bytes.EqualFold(b[i-before:i-before+len(contentLength)], []byte(contentLength)) {
+		if i += n; i+len(contentLength)-before <= len(b) && bytes.EqualFold(b[i-before:i-before+len(contentLength)],
+			[]byte(contentLength)) {
 			return true
 		}
 	}

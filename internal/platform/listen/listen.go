@@ -30,7 +30,8 @@ const (
 func Fields() []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewObjectField(fieldTLS,
-			service.NewStringField(fieldCert).Description("The certificate, with its chain, as a PEM file. It is loaded again when it changes.").Default(""),
+			service.NewStringField(fieldCert).Description("The certificate, with its chain, as a PEM file. It is loaded "+
+				"again when it changes.").Default(""),
 			service.NewStringField(fieldKey).Description("Its private key, as a PEM file.").Default(""),
 			service.NewStringField(fieldCA).Description("The CA of client certificates, as a PEM file.").Default(""),
 			service.NewStringAnnotatedEnumField(fieldAuth, map[string]string{
@@ -40,12 +41,15 @@ func Fields() []*service.ConfigField {
 			}).Description("Whether clients must have certificates, beside their keys.").Default("none"),
 		).Description("TLS 1.2 or later for the listener, when a certificate is given.").Advanced(),
 		service.NewBoolField(fieldPlain).
-			Description("Whether to listen without TLS on an address that is not loopback, where keys and what they protect can be read on the way. " +
+			Description("Whether to listen without TLS on an address that is not loopback, where keys and what they protect " +
+				"can be read on the way. " +
 				"Set it where something in front ends TLS.").
 			Default(false),
 		service.NewStringListField(fieldOrigins).
-			Description("Origins of web pages that may send requests with a key of theirs (CORS), such as `https://app.example.com`; `*` is any. " +
-				"Preflights of others, and all where there are none, are answered 405. Cookies and other credentials of a browser are never allowed.").
+			Description("Origins of web pages that may send requests with a key of theirs (CORS), such as " +
+				"`https://app.example.com`; `*` is any. " +
+				"Preflights of others, and all where there are none, are answered 405. Cookies and other credentials of a " +
+				"browser are never allowed.").
 			Default([]any{}).Example([]any{"https://app.example.com"}).Advanced(),
 	}
 }
@@ -105,7 +109,8 @@ func (c Config) Check(address string) error {
 	if c.TLS != nil || c.plain || Loopback(address) {
 		return nil
 	}
-	return fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where something in front ends TLS",
+	return fmt.Errorf("listening without TLS at %s would show keys to the network: give %s.%s and %s, or set %s where "+
+		"something in front ends TLS",
 		address, fieldTLS, fieldCert, fieldKey, fieldPlain)
 }
 

@@ -86,7 +86,8 @@ func (v *Value[D, T]) Use(d D) error {
 // timeout. It tells once when it begins to fail, with the error, again when the
 // error's text changes, and once with nil when it no longer does. Failing says
 // whether it failed before.
-func Follow(ctx context.Context, every, timeout time.Duration, failing bool, refresh func(context.Context) error, tell func(error)) {
+func Follow(ctx context.Context, every, timeout time.Duration, failing bool, refresh func(context.Context) error,
+	tell func(error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	said := ""

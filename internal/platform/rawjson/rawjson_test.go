@@ -21,10 +21,13 @@ func accepted() []string {
 	return []string{
 		`null`, `true`, `false`, `""`, `"a"`, `0`, `-0`, ` 1 `, "\t\r\n[ ]\n", `[]`, `{}`, `[null]`, `[1,2]`, `[[]]`, `[{}]`,
 		`{"":0}`, `{"a":{"b":[1,{"c":null}]}}`, `{"a":1,"b":2}`, `{"a":"b","A":"b"}`, `[ ""]`, `[1 ,2]`, `{ "a" : 1 }`,
-		`1e5`, `1E5`, `1e+5`, `1e-5`, `1.5e5`, `0e1`, `0e+1`, `0.0`, `-0.1`, `-123`, `123456789012345678901234567890`, `1.7976931348623157e308`, `5e-324`,
+		`1e5`, `1E5`, `1e+5`, `1e-5`, `1.5e5`, `0e1`, `0e+1`, `0.0`, `-0.1`, `-123`, `123456789012345678901234567890`,
+		`1.7976931348623157e308`, `5e-324`,
 		`1e-999`, `-1e-9999`, `0.` + strings.Repeat("0", 400) + `1`,
-		`"\"\\\/\b\f\n\r\t"`, `"\u0000"`, `"\u00e9"`, `"\uD834\udd1e"`, `"\uDBFF\uDFFF"`, `"\u0022"`, `"\u005C"`, `"\\u0061"`, `"\\n"`,
-		`"é"`, `"€"`, `"𝄞"`, "\"\u2028\u2029\"", "\"\x7f\"", "\"\ufeff\"", "\"\ufffd\"", `"/"`, `"\uFFFE"`, `"\uFFFF"`, "\"\U0010ffff\"",
+		`"\"\\\/\b\f\n\r\t"`, `"\u0000"`, `"\u00e9"`, `"\uD834\udd1e"`, `"\uDBFF\uDFFF"`, `"\u0022"`, `"\u005C"`, `"\\u0061"`,
+		`"\\n"`,
+		`"é"`, `"€"`, `"𝄞"`, "\"\u2028\u2029\"", "\"\x7f\"", "\"\ufeff\"", "\"\ufffd\"", `"/"`, `"\uFFFE"`, `"\uFFFF"`,
+		"\"\U0010ffff\"",
 		strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth),
 		`{"` + strings.Repeat("a", 70000) + `":1}`,
 	}
@@ -33,12 +36,17 @@ func accepted() []string {
 // refused are documents that every JSON reader must refuse.
 func refused() []string {
 	return []string{
-		``, ` `, `[`, `]`, `{`, `}`, `[1`, `[1,`, `[1,]`, `[,1]`, `[,]`, `[1,,2]`, `[1 2]`, `[1:2]`, `["a"`, `["a",`, `["a"]]`, `[1]x`, `[][]`, `1 2`,
-		`{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{,"a":1}`, `{"a" 1}`, `{"a",1}`, `{"a"::1}`, `{a:1}`, `{'a':1}`, `{1:1}`, `{null:1}`, `{"a":1 "b":2}`, `{"a":1,,"b":2}`, `{"a":1}}`, `{"a":1}#`, `{"a":/**/1}`, `[/**/]`, `{"a":b}`,
+		``, ` `, `[`, `]`, `{`, `}`, `[1`, `[1,`, `[1,]`, `[,1]`, `[,]`, `[1,,2]`, `[1 2]`, `[1:2]`, `["a"`, `["a",`,
+		`["a"]]`, `[1]x`, `[][]`, `1 2`,
+		`{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{,"a":1}`, `{"a" 1}`, `{"a",1}`, `{"a"::1}`, `{a:1}`, `{'a':1}`,
+		`{1:1}`, `{null:1}`, `{"a":1 "b":2}`, `{"a":1,,"b":2}`, `{"a":1}}`, `{"a":1}#`, `{"a":/**/1}`, `[/**/]`, `{"a":b}`,
 		`tru`, `True`, `nul`, `NULL`, `fals`, `nan`, `NaN`, `Infinity`, `-Infinity`, `inf`, `truex`, `nulll`, `undefined`,
-		`+1`, `-`, `--1`, `01`, `-01`, `00`, `1.`, `.1`, `-.1`, `1.e1`, `1e`, `1e+`, `1E-`, `1ee2`, `1e1.5`, `1.2.3`, `0x1`, `1_000`, `1,000`, `1a`, `- 1`, `0e`, `2.e3`, `1 000`, "\uff11", `1/2`, `0.1.2`, `9.e+`,
-		`"`, `"a`, `'a'`, `"\"`, `"\x00"`, `"\a"`, `"\v"`, `"\'"`, `"\0"`, `"\u"`, `"\u1"`, `"\u123"`, `"\u00g0"`, `"\U0041"`, `"\ "`, `"\`, `"\uD800\u"`, `"\uD800\u1"`, `"\u 123"`,
-		"\"\n\"", "\"\t\"", "\"\x00\"", "\"\x1f\"", "\"a\x00b\"", "[\"a\nb\"]", "[\f]", "[\v]", "[\u00a0]", "[\u2060]", "\ufeff[]", "\ufeff", "[\x00]", "\x00", "*", "&", "[<null>]", "[\u20ac]",
+		`+1`, `-`, `--1`, `01`, `-01`, `00`, `1.`, `.1`, `-.1`, `1.e1`, `1e`, `1e+`, `1E-`, `1ee2`, `1e1.5`, `1.2.3`, `0x1`,
+		`1_000`, `1,000`, `1a`, `- 1`, `0e`, `2.e3`, `1 000`, "\uff11", `1/2`, `0.1.2`, `9.e+`,
+		`"`, `"a`, `'a'`, `"\"`, `"\x00"`, `"\a"`, `"\v"`, `"\'"`, `"\0"`, `"\u"`, `"\u1"`, `"\u123"`, `"\u00g0"`, `"\U0041"`,
+		`"\ "`, `"\`, `"\uD800\u"`, `"\uD800\u1"`, `"\u 123"`,
+		"\"\n\"", "\"\t\"", "\"\x00\"", "\"\x1f\"", "\"a\x00b\"", "[\"a\nb\"]", "[\f]", "[\v]", "[\u00a0]", "[\u2060]",
+		"\ufeff[]", "\ufeff", "[\x00]", "\x00", "*", "&", "[<null>]", "[\u20ac]",
 	}
 }
 
@@ -48,7 +56,8 @@ func refusedHere() []string {
 		`{"a":1,"a":1}`, `{"a":1,"\u0061":2}`, `{"":1,"":2}`, `[{"x":{"b":0,"c":0,"b":0}}]`, `{"é":1,"\u00e9":2}`,
 		`1e309`, `-1e309`, `[1e99999999999]`, `1` + strings.Repeat("0", 309), `{"a":1.8e308}`,
 		`"\uD800"`, `"\uDC00"`, `"\uD800\uD800"`, `"\uD800a"`, `"\uD800\n"`, `"\uDC00\uD800"`, `"\uDd1e\uD834"`,
-		"\"\xff\"", "\"\xc3\"", "\"\xc3\x28\"", "\"\xe0\x80\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xc0\xaf\"", "{\"\xff\":1}", "\xff", "[\xe9]",
+		"\"\xff\"", "\"\xc3\"", "\"\xc3\x28\"", "\"\xe0\x80\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
+		"\"\xc0\xaf\"", "{\"\xff\":1}", "\xff", "[\xe9]",
 		strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1),
 		strings.Repeat(`{"a":`, MaxDepth+1) + "1" + strings.Repeat("}", MaxDepth+1),
 		strings.Repeat("[", 100000),
@@ -67,7 +76,7 @@ func bigDuplicate() string {
 	return b.String()
 }
 
-func TestGrammarIsReadAsWritten(t *testing.T) {
+func TestRawJSON_GrammarIsReadAsWritten(t *testing.T) {
 	for _, s := range accepted() {
 		if !json.Valid([]byte(s)) {
 			t.Errorf("the list is wrong: %q", s)
@@ -90,7 +99,7 @@ func TestGrammarIsReadAsWritten(t *testing.T) {
 	}
 }
 
-func TestEveryPrefixOfADocumentIsRefused(t *testing.T) {
+func TestRawJSON_EveryPrefixOfADocumentIsRefused(t *testing.T) {
 	const doc = `{"a":[1.5e3,"x\u00e9\n",{"b":null,"c":true}],"d":{},"e":[false,-0.25]}`
 	if err := Document([]byte(doc)); err != nil {
 		t.Fatal(err)
@@ -211,7 +220,7 @@ func FuzzUnquote(f *testing.F) {
 	})
 }
 
-func TestFloatIsTheNearestDouble(t *testing.T) {
+func TestRawJSON_FloatIsTheNearestDouble(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	check := func(s string) {
 		t.Helper()
@@ -221,8 +230,10 @@ func TestFloatIsTheNearestDouble(t *testing.T) {
 			t.Fatalf("%s: got %v (%v), want %v (%v)", s, got, err, want, wantErr)
 		}
 	}
-	for _, s := range []string{"0", "-0", "0.0", "-0.0", "999999999999999", "0.999999999999999", "9007199254740993", "0.000000000000001",
-		"1e308", "1e309", "-1e309", "1e-400", "2.2250738585072011e-308", "1.7976931348623159e308", "123456789012345.6", "0.1", "0.30000000000000004"} {
+	for _, s := range []string{"0", "-0", "0.0", "-0.0", "999999999999999", "0.999999999999999", "9007199254740993",
+		"0.000000000000001",
+		"1e308", "1e309", "-1e309", "1e-400", "2.2250738585072011e-308", "1.7976931348623159e308", "123456789012345.6", "0.1",
+		"0.30000000000000004"} {
 		check(s)
 	}
 	for range 200_000 {
@@ -253,7 +264,7 @@ func TestFloatIsTheNearestDouble(t *testing.T) {
 	}
 }
 
-func TestObjectHandsOutEachFieldOnce(t *testing.T) {
+func TestRawJSON_ObjectHandsOutEachFieldOnce(t *testing.T) {
 	b := []byte(`{"a":1, "b" : [2,{"a":3}] ,"c\u0064":"x"}`)
 	var got []string
 	end, err := Object(b, 0, 0, func(key []byte, plain bool, i int) (int, error) {
@@ -266,7 +277,7 @@ func TestObjectHandsOutEachFieldOnce(t *testing.T) {
 	}
 }
 
-func TestReadingDoesNotAllocate(t *testing.T) {
+func TestRawJSON_ReadingDoesNotAllocate(t *testing.T) {
 	b := []byte(sample)
 	if n := testing.AllocsPerRun(100, func() {
 		if err := Document(b); err != nil {

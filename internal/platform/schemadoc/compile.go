@@ -119,7 +119,8 @@ func dialect(doc any) error {
 		return nil
 	}
 	text, ok := named.(string)
-	for _, draft := range []string{"/schema", "/draft/2020-12/schema", "/draft/2019-09/schema", "/draft-07/schema", "/draft-06/schema", "/draft-04/schema"} {
+	for _, draft := range []string{"/schema", "/draft/2020-12/schema", "/draft/2019-09/schema", "/draft-07/schema",
+		"/draft-06/schema", "/draft-04/schema"} {
 		at := strings.TrimSuffix(strings.TrimSuffix(text, "/"), "#")
 		if ok && (at == "https://json-schema.org"+draft || at == "http://json-schema.org"+draft) {
 			return nil

@@ -12,7 +12,8 @@ func TestSchema_PatternsMeanWhatECMAMeans(t *testing.T) {
 		{`{"pattern":"^[a-z]{0,2000}$"}`, `"` + strings.Repeat("a", 2000) + `"`, `"` + strings.Repeat("a", 2001) + `"`},
 		{`{"patternProperties":{"^\\cA\\d{1,1500}$":{"type":"number"}}}`, `{"\u00017":1}`, `{"\u00017":"x"}`},
 		{`{"patternProperties":{"^[0-9]$":{"type":"number"},"^\\d$":{"minimum":5}}}`, `{"1":7}`, `{"1":3}`},
-		{`{"properties":{"pattern":{"pattern":"^\\u0041$"}},"$defs":{"pattern":{"type":"string"}}}`, `{"pattern":"A"}`, `{"pattern":"B"}`},
+		{`{"properties":{"pattern":{"pattern":"^\\u0041$"}},"$defs":{"pattern":{"type":"string"}}}`, `{"pattern":"A"}`,
+			`{"pattern":"B"}`},
 		{`{"propertyNames":{"pattern":"^\\w+$"}}`, `{"a":1}`, `{"é":1}`},
 		{`{"$schema":"http://json-schema.org/draft-04/schema#","dependencies":{"a":{"properties":{"b":{"pattern":"^\\u{1F600}$"}}}}}`, `{"a":1,"b":"😀"}`, `{"a":1,"b":"x"}`},
 		{`{"enum":[{"pattern":"(?=a)"}],"default":{"pattern":"("}}`, `{"pattern":"(?=a)"}`, `{}`},
@@ -42,7 +43,8 @@ func TestSchema_PatternsMeanWhatECMAMeans(t *testing.T) {
 
 func TestSchema_RefusalsPointAtTheirCause(t *testing.T) {
 	for schema, want := range map[string]string{
-		`{"properties":{"a/b":{"pattern":"^(?=x)"}}}`:                         "#/properties/a~1b/pattern: pattern \"^(?=x)\": a lookahead",
+		`{"properties":{"a/b":{"pattern":"^(?=x)"}}}`: "#/properties/a~1b/pattern: pattern " +
+			"\"^(?=x)\": a lookahead",
 		`{"allOf":[{"patternProperties":{"(a)\\1":true}}]}`:                   `#/allOf/0/patternProperties/(a)\1: pattern`,
 		`{"pattern":"(?i)a"}`:                                                 "no flags",
 		`{"$schema":"https://example.com/dialect","type":"object"}`:           `#/$schema names the dialect "https://example.com/dialect", which is not known`,
@@ -55,8 +57,11 @@ func TestSchema_RefusalsPointAtTheirCause(t *testing.T) {
 			t.Errorf("%s: %v does not say %s", schema, err, want)
 		}
 	}
-	for _, known := range []string{"http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-04/schema", "https://json-schema.org/draft/2019-09/schema#"} {
-		if _, err := Compile([]byte(`{"$schema":"` + known + `"}`)); err != nil || Check([]byte(`{"$schema":"`+known+`"}`)) != nil {
+	for _, known := range []string{"http://json-schema.org/draft-07/schema#",
+		"https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-04/schema",
+		"https://json-schema.org/draft/2019-09/schema#"} {
+		if _, err := Compile([]byte(`{"$schema":"` + known + `"}`)); err != nil ||
+			Check([]byte(`{"$schema":"`+known+`"}`)) != nil {
 			t.Errorf("%s: %v", known, err)
 		}
 	}

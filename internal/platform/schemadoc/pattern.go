@@ -122,7 +122,8 @@ func (t *translator) sequence() (all piece, err error) {
 }
 
 func tooLarge() error {
-	return fmt.Errorf("its counts multiply to more than %d steps, or %d where one is within another: take smaller ones, or maxLength", sizeMax, nestedMax)
+	return fmt.Errorf("its counts multiply to more than %d steps, or %d where one is within another: take smaller "+
+		"ones, or maxLength", sizeMax, nestedMax)
 }
 
 func (t *translator) atom() (p piece, repeatable bool, err error) {
@@ -168,7 +169,8 @@ func (t *translator) group() (piece, error) {
 		{"?=", "lookahead"}, {"?!", "negative lookahead"}, {"?<=", "lookbehind"}, {"?<!", "negative lookbehind"},
 	} {
 		if t.has(refused.prefix) {
-			return piece{}, fmt.Errorf("a %s (%s…) is not supported: it cannot be matched in linear time; say it with allOf, or another pattern", refused.name, refused.prefix)
+			return piece{}, fmt.Errorf("a %s (%s…) is not supported: it cannot be matched in linear time; say it with allOf, "+
+				"or another pattern", refused.name, refused.prefix)
 		}
 	}
 	switch {
@@ -180,7 +182,8 @@ func (t *translator) group() (piece, error) {
 		}
 		t.at += len(name) + 1
 	case t.has("?"):
-		return piece{}, fmt.Errorf("(%s… is not of ECMA-262, which has no flags in patterns: write the cases out", t.in[t.at:min(t.at+2, len(t.in))])
+		return piece{}, fmt.Errorf("(%s… is not of ECMA-262, which has no flags in patterns: write the cases out",
+			t.in[t.at:min(t.at+2, len(t.in))])
 	}
 	p, err := t.alternatives()
 	if err == nil && !t.take(")") {

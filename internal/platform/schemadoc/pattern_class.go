@@ -90,7 +90,8 @@ func (t *translator) escape(inClass bool) (member, error) {
 		return member{}, fmt.Errorf(`it ends with \`)
 	}
 	c := t.next()
-	if set, ok := map[rune]string{'d': setDigit, 'D': setNotDigit, 'w': setWord, 'W': setNotWord, 's': setSpace, 'S': setNotSpace}[c]; ok {
+	if set, ok := map[rune]string{'d': setDigit, 'D': setNotDigit, 'w': setWord, 'W': setNotWord, 's': setSpace,
+		'S': setNotSpace}[c]; ok {
 		return member{set: set}, nil
 	}
 	if char, ok := map[rune]rune{'t': '\t', 'n': '\n', 'v': '\v', 'f': '\f', 'r': '\r'}[c]; ok {
@@ -211,10 +212,12 @@ func (t *translator) property(negated bool) (member, error) {
 // category returns the short name of a general category, "" if there is none.
 func category(name string) string {
 	for short, long := range map[string]string{
-		"L": "Letter", "Lu": "Uppercase_Letter", "Ll": "Lowercase_Letter", "Lt": "Titlecase_Letter", "Lm": "Modifier_Letter", "Lo": "Other_Letter",
-		"M": "Mark Combining_Mark", "Mn": "Nonspacing_Mark", "Mc": "Spacing_Mark", "Me": "Enclosing_Mark",
+		"L": "Letter", "Lu": "Uppercase_Letter", "Ll": "Lowercase_Letter", "Lt": "Titlecase_Letter", "Lm": "Modifier_Letter",
+		"Lo": "Other_Letter",
+		"M":  "Mark Combining_Mark", "Mn": "Nonspacing_Mark", "Mc": "Spacing_Mark", "Me": "Enclosing_Mark",
 		"N": "Number", "Nd": "Decimal_Number digit", "Nl": "Letter_Number", "No": "Other_Number",
-		"P": "Punctuation punct", "Pc": "Connector_Punctuation", "Pd": "Dash_Punctuation", "Ps": "Open_Punctuation", "Pe": "Close_Punctuation",
+		"P": "Punctuation punct", "Pc": "Connector_Punctuation", "Pd": "Dash_Punctuation", "Ps": "Open_Punctuation",
+		"Pe": "Close_Punctuation",
 		"Pi": "Initial_Punctuation", "Pf": "Final_Punctuation", "Po": "Other_Punctuation",
 		"S": "Symbol", "Sm": "Math_Symbol", "Sc": "Currency_Symbol", "Sk": "Modifier_Symbol", "So": "Other_Symbol",
 		"Z": "Separator", "Zs": "Space_Separator", "Zl": "Line_Separator", "Zp": "Paragraph_Separator",

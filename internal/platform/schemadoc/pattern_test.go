@@ -36,7 +36,10 @@ func TestPattern_SaysWhatECMASays(t *testing.T) {
 	for _, p := range recorded.Patterns {
 		re, err := Pattern(p.Pattern)
 		switch {
-		case err != nil && p.U && !slices.ContainsFunc([]string{"lookahead", "lookbehind", "back reference"}, func(s string) bool { return strings.Contains(err.Error(), s) }):
+		case err != nil && p.U && !slices.ContainsFunc([]string{"lookahead", "lookbehind", "back reference"},
+			func(s string) bool {
+				return strings.Contains(err.Error(), s)
+			}):
 			t.Errorf("%s is of ECMA-262 and can be matched: %v", p.Pattern, err)
 		case err == nil && p.Matches == nil:
 			t.Errorf("%s is refused by %s, and was read as %s", p.Pattern, recorded.Of, re)
@@ -56,9 +59,12 @@ func TestPattern_SaysWhatECMASays(t *testing.T) {
 
 func TestPattern_RefusalsNameWhatCannotBeRead(t *testing.T) {
 	for pattern, want := range map[string]string{
-		`^(?!x)`: "negative lookahead", `(?=x)`: "lookahead", `(?<=x)`: "lookbehind", `(?<!x)`: "negative lookbehind", `(a)\1`: "back reference", `^(?:a{0,100}){0,90}$`: "4000 where one is within another", `\k<a>`: "back reference",
-		`(?i)a`: "flags", `\Aa`: `\A is no escape`, `\ud83d`: "half a character", `\p{Alphabetic}`: `\p{Alphabetic} is not supported`,
-		`^([a-z]{0,2000}){0,2000}$`: "20000 steps", `a{99999999999999999999}`: "20000 steps", strings.Repeat("(", 300) + strings.Repeat(")", 300): "200 groups",
+		`^(?!x)`: "negative lookahead", `(?=x)`: "lookahead", `(?<=x)`: "lookbehind", `(?<!x)`: "negative lookbehind",
+		`(a)\1`: "back reference", `^(?:a{0,100}){0,90}$`: "4000 where one is within another", `\k<a>`: "back reference",
+		`(?i)a`: "flags", `\Aa`: `\A is no escape`, `\ud83d`: "half a character",
+		`\p{Alphabetic}`:            `\p{Alphabetic} is not supported`,
+		`^([a-z]{0,2000}){0,2000}$`: "20000 steps", `a{99999999999999999999}`: "20000 steps",
+		strings.Repeat("(", 300) + strings.Repeat(")", 300): "200 groups",
 	} {
 		if _, err := Pattern(pattern); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: %v does not say %q", pattern, err, want)

@@ -42,7 +42,8 @@ func subschemas() map[string]bool {
 		"allOf": false, "anyOf": false, "oneOf": false, "not": false, "if": false, "then": false, "else": false,
 		"items": false, "prefixItems": false, "additionalItems": false, "contains": false, "unevaluatedItems": false,
 		"additionalProperties": false, "propertyNames": false, "unevaluatedProperties": false, "contentSchema": false,
-		"properties": true, "patternProperties": true, "$defs": true, "definitions": true, "dependentSchemas": true, "dependencies": true,
+		"properties": true, "patternProperties": true, "$defs": true, "definitions": true, "dependentSchemas": true,
+		"dependencies": true,
 	}
 }
 

@@ -18,7 +18,8 @@ const visitsMax = 100_000
 func Weigh(s *Schema) error {
 	w := weighing{known: map[*jsonschema.Schema]int{}, around: map[*jsonschema.Schema]bool{}}
 	if w.visits(s.Schema) > visitsMax {
-		return fmt.Errorf("written out with its references, the schema has more than %d schemas: refer to fewer, or say it without nested allOf, anyOf and oneOf", visitsMax)
+		return fmt.Errorf("written out with its references, the schema has more than %d schemas: refer to fewer, or say "+
+			"it without nested allOf, anyOf and oneOf", visitsMax)
 	}
 	return nil
 }
@@ -47,13 +48,15 @@ func (w *weighing) visits(s *jsonschema.Schema) int {
 
 // children are the schemas that a schema applies.
 func children(s *jsonschema.Schema) []*jsonschema.Schema {
-	all := []*jsonschema.Schema{s.Ref, s.RecursiveRef, s.DynamicRef, s.Not, s.If, s.Then, s.Else, s.PropertyNames, s.UnevaluatedProperties,
+	all := []*jsonschema.Schema{s.Ref, s.RecursiveRef, s.DynamicRef, s.Not, s.If, s.Then, s.Else, s.PropertyNames,
+		s.UnevaluatedProperties,
 		s.Items2020, s.Contains, s.UnevaluatedItems, s.ContentSchema}
 	all = append(append(append(append(all, s.AllOf...), s.AnyOf...), s.OneOf...), s.PrefixItems...)
 	all = slices.AppendSeq(all, maps.Values(s.Properties))
 	all = slices.AppendSeq(all, maps.Values(s.PatternProperties))
 	all = slices.AppendSeq(all, maps.Values(s.DependentSchemas))
-	for _, v := range append([]any{s.AdditionalProperties, s.Items, s.AdditionalItems}, slices.Collect(maps.Values(s.Dependencies))...) {
+	for _, v := range append([]any{s.AdditionalProperties, s.Items, s.AdditionalItems},
+		slices.Collect(maps.Values(s.Dependencies))...) {
 		switch v := v.(type) {
 		case *jsonschema.Schema:
 			all = append(all, v)

@@ -20,7 +20,7 @@ func sizeOf(t *testing.T, path string) (size int64) {
 	return size
 }
 
-func TestWhatIsDeletedLeavesTheDisk(t *testing.T) {
+func TestSQLDB_WhatIsDeletedLeavesTheDisk(t *testing.T) {
 	for _, made := range []string{"now", "before files could shrink"} {
 		t.Run(made, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")

@@ -24,11 +24,13 @@ func (db *DB) Migrate(ctx context.Context, room string, steps []Migration) error
 		return fmt.Errorf("migrating %s: %w", room, err)
 	}
 	var done int
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`, room).Scan(&done); err != nil {
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`,
+		room).Scan(&done); err != nil {
 		return fmt.Errorf("migrating %s: %w", room, err)
 	}
 	if done > len(steps) {
-		return fmt.Errorf("migrating %s: the store has %d steps, this weir knows %d: it was written by a newer version; run that one", room, done, len(steps))
+		return fmt.Errorf("migrating %s: the store has %d steps, this weir knows %d: it was written by a newer version; "+
+			"run that one", room, done, len(steps))
 	}
 	for n := done; n < len(steps); n++ {
 		if err := db.migrateStep(ctx, room, n, steps[n]); err != nil {
@@ -59,7 +61,8 @@ func (db *DB) migrateStep(ctx context.Context, room string, n int, step Migratio
 		}
 	}
 	var done int
-	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1 AND step = $2`, room, n).Scan(&done); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1 AND step = $2`, room,
+		n).Scan(&done); err != nil {
 		return err
 	}
 	if done > 0 {

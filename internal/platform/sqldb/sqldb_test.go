@@ -74,7 +74,7 @@ func count(t *testing.T, db *DB, table string) (n int) {
 
 func same(script string) Migration { return Migration{SQLite: script, Postgres: script} }
 
-func TestProcessesThatStartTogetherMigrateOnce(t *testing.T) {
+func TestSQLDB_ProcessesThatStartTogetherMigrateOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, open func() *DB) {
 		steps := []Migration{
 			same(`CREATE TABLE thing (n INTEGER); INSERT INTO thing VALUES (1)`),
@@ -97,10 +97,11 @@ func TestProcessesThatStartTogetherMigrateOnce(t *testing.T) {
 	})
 }
 
-func TestFailedStepLeavesWholeSteps(t *testing.T) {
+func TestSQLDB_FailedStepLeavesWholeSteps(t *testing.T) {
 	onEach(t, func(t *testing.T, open func() *DB) {
 		db, ctx := open(), context.Background()
-		first, bad := same(`CREATE TABLE thing (n INTEGER)`), same(`INSERT INTO thing VALUES (1); INSERT INTO nothing VALUES (2)`)
+		first, bad := same(`CREATE TABLE thing (n INTEGER)`),
+			same(`INSERT INTO thing VALUES (1); INSERT INTO nothing VALUES (2)`)
 		if err := db.Migrate(ctx, "room", []Migration{first, bad}); err == nil || !strings.Contains(err.Error(), "step 1") {
 			t.Fatalf("expected the failure of step 1, got %v", err)
 		}
@@ -125,7 +126,7 @@ func TestFailedStepLeavesWholeSteps(t *testing.T) {
 	})
 }
 
-func TestURLsThatCannotWorkAreRefusedWithoutTheirPasswords(t *testing.T) {
+func TestSQLDB_URLsThatCannotWorkAreRefusedWithoutTheirPasswords(t *testing.T) {
 	for _, c := range []struct{ url, says string }{
 		{"/var/lib/weir.db", "expected sqlite://PATH or postgres://"},
 		{"sqlite://", "the path is missing"},
@@ -142,7 +143,7 @@ func TestURLsThatCannotWorkAreRefusedWithoutTheirPasswords(t *testing.T) {
 	}
 }
 
-func TestRedactKeepsWhatNamesTheStore(t *testing.T) {
+func TestSQLDB_RedactKeepsWhatNamesTheStore(t *testing.T) {
 	for in, want := range map[string]string{
 		"sqlite:///var/lib/weir.db":          "sqlite:///var/lib/weir.db",
 		"postgres://me:s3cret@host/db":       "postgres://me:xxxxx@host/db",
@@ -155,7 +156,7 @@ func TestRedactKeepsWhatNamesTheStore(t *testing.T) {
 	}
 }
 
-func TestSQLiteWritersWaitForEachOther(t *testing.T) {
+func TestSQLDB_SQLiteWritersWaitForEachOther(t *testing.T) {
 	path := "sqlite://" + filepath.Join(t.TempDir(), "a b%20c.db") // odd names are names
 	ctx := context.Background()
 	open := func() *DB {
@@ -196,7 +197,7 @@ func TestSQLiteWritersWaitForEachOther(t *testing.T) {
 	}
 }
 
-func TestSharedOpensAStoreOnce(t *testing.T) {
+func TestSQLDB_SharedOpensAStoreOnce(t *testing.T) {
 	ctx, res, url := context.Background(), service.MockResources(), "sqlite://"+t.TempDir()+"/s.db"
 	a, releaseA, err := Shared(ctx, res, url)
 	if err != nil {
@@ -223,7 +224,7 @@ func TestSharedOpensAStoreOnce(t *testing.T) {
 }
 
 // A server that does not answer must not keep components from other stores.
-func TestSharedDoesNotWaitForAnotherStore(t *testing.T) {
+func TestSQLDB_SharedDoesNotWaitForAnotherStore(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +297,7 @@ func (p *proxy) cut() {
 	p.conns = nil
 }
 
-func TestPostgresIsFoundAgainAfterARestart(t *testing.T) {
+func TestSQLDB_PostgresIsFoundAgainAfterARestart(t *testing.T) {
 	base := require.Env(t, "WEIR_TEST_POSTGRES_URL")
 	u, err := url.Parse(base)
 	if err != nil {

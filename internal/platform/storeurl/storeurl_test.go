@@ -36,7 +36,8 @@ func TestPath_AsWrittenByHand(t *testing.T) {
 			t.Errorf("Path(%q) = %q, %v, want %q", raw, got, err, want)
 		}
 	}
-	for _, raw := range []string{"data/raw", "file:/x", "file://", "file:///a?b", "file:///a#b", "file:///100%", "file:///%00"} {
+	for _, raw := range []string{"data/raw", "file:/x", "file://", "file:///a?b", "file:///a#b", "file:///100%",
+		"file:///%00"} {
 		if got, err := Path(raw); err == nil {
 			t.Errorf("Path(%q) = %q, want a refusal", raw, got)
 		}

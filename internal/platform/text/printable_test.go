@@ -52,7 +52,8 @@ func TestPrintable_LeavesJSONTheSame(t *testing.T) {
 		}
 		raw, err := json.Marshal(map[string]string{"k": s + "\u202e\u009b\U000e0001\x7f"})
 		var got map[string]string
-		return err == nil && json.Unmarshal([]byte(Printable(string(raw))), &got) == nil && got["k"] == s+"\u202e\u009b\U000e0001\x7f"
+		return err == nil && json.Unmarshal([]byte(Printable(string(raw))), &got) == nil &&
+			got["k"] == s+"\u202e\u009b\U000e0001\x7f"
 	}
 	if err := quick.Check(same, nil); err != nil {
 		t.Error(err)

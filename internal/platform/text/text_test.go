@@ -10,7 +10,7 @@ import (
 	"github.com/gofrs/uuid/v5"
 )
 
-func TestTimesAreRFC3339(t *testing.T) {
+func TestText_TimesAreRFC3339(t *testing.T) {
 	for s, want := range map[string]string{
 		"2026-11-21T09:30:00Z":                "2026-11-21T09:30:00Z",
 		"2026-11-21t09:30:00z":                "2026-11-21T09:30:00Z",
@@ -30,19 +30,26 @@ func TestTimesAreRFC3339(t *testing.T) {
 	} {
 		got, ok := ParseTime(s)
 		instant, ok2 := ParseInstant(s)
-		if !ok || !ok2 || got.UTC().Format(time.RFC3339Nano) != want || !instant.Equal(got) || instant.Location() != time.UTC {
+		if !ok || !ok2 || got.UTC().Format(time.RFC3339Nano) != want || !instant.Equal(got) ||
+			instant.Location() != time.UTC {
 			t.Errorf("%s: got %v (%v), %v (%v)", s, got, ok, instant, ok2)
 		}
 	}
 	if got, _ := ParseTime("2026-11-21T09:30:00+05:30"); got.Format(time.RFC3339) != "2026-11-21T09:30:00+05:30" {
 		t.Errorf("the zone is lost: %v", got)
 	}
-	for _, s := range []string{"", "2026-11-21", "2026-11-21T09:30:00", "2026-11-21 09:30:00Z", "2026-11-21T09:30Z", "2026-11-21T9:30:00Z",
-		"2026-11-21T09:30:00,5Z", "2026-11-21T09:30:00.Z", "2026-11-21T09:30:00.5", "2026-11-21T24:00:00Z", "2026-11-21T23:60:00Z", "2026-11-21T23:59:61Z",
-		"2026-11-21T12:00:60Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-11-31T00:00:00Z", "2026-11-00T00:00:00Z", "2026-02-29T00:00:00Z",
-		"1900-02-29T00:00:00Z", "0000-01-01T00:00:00Z", "2026-11-21T09:30:00+24:00", "2026-11-21T09:30:00+01:60", "2026-11-21T09:30:00+0100",
-		"2026-11-21T09:30:00+01", "2026-11-21T09:30:00ZZ", "2026-11-21T09:30:00Z ", " 2026-11-21T09:30:00Z", "2026-11-21T09:30:00U", "2026-11-21T+9:30:00Z",
-		"2026-1 -21T09:30:00Z", "-026-11-21T09:30:00Z", "20260-11-21T09:30:00Z", "２026-11-21T09:30:00Z", "2026-11-21T09:30:00−01:00"} {
+	for _, s := range []string{"", "2026-11-21", "2026-11-21T09:30:00", "2026-11-21 09:30:00Z", "2026-11-21T09:30Z",
+		"2026-11-21T9:30:00Z",
+		"2026-11-21T09:30:00,5Z", "2026-11-21T09:30:00.Z", "2026-11-21T09:30:00.5", "2026-11-21T24:00:00Z",
+		"2026-11-21T23:60:00Z", "2026-11-21T23:59:61Z",
+		"2026-11-21T12:00:60Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-11-31T00:00:00Z",
+		"2026-11-00T00:00:00Z", "2026-02-29T00:00:00Z",
+		"1900-02-29T00:00:00Z", "0000-01-01T00:00:00Z", "2026-11-21T09:30:00+24:00", "2026-11-21T09:30:00+01:60",
+		"2026-11-21T09:30:00+0100",
+		"2026-11-21T09:30:00+01", "2026-11-21T09:30:00ZZ", "2026-11-21T09:30:00Z ", " 2026-11-21T09:30:00Z",
+		"2026-11-21T09:30:00U", "2026-11-21T+9:30:00Z",
+		"2026-1 -21T09:30:00Z", "-026-11-21T09:30:00Z", "20260-11-21T09:30:00Z", "２026-11-21T09:30:00Z",
+		"2026-11-21T09:30:00−01:00"} {
 		if got, ok := ParseTime(s); ok {
 			t.Errorf("%q: accepted as %v", s, got)
 		}
@@ -54,7 +61,8 @@ var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz
 // FuzzParseTime compares with the time package, which knows no leap second,
 // no lower case and no comma that RFC 3339 would know.
 func FuzzParseTime(f *testing.F) {
-	for _, s := range []string{"2026-11-21T09:30:00Z", "2024-02-29T23:59:60.5-07:00", "2026-11-21t09:30:00.123+05:30", "0000-00-00T00:00:00Z"} {
+	for _, s := range []string{"2026-11-21T09:30:00Z", "2024-02-29T23:59:60.5-07:00", "2026-11-21t09:30:00.123+05:30",
+		"0000-00-00T00:00:00Z"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -78,7 +86,7 @@ func FuzzParseTime(f *testing.F) {
 	})
 }
 
-func TestEveryDayOfTheCalendarIsRead(t *testing.T) {
+func TestText_EveryDayOfTheCalendarIsRead(t *testing.T) {
 	day := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	for day.Year() < 2600 {
 		s := day.Format(time.RFC3339)
@@ -98,7 +106,7 @@ func TestEveryDayOfTheCalendarIsRead(t *testing.T) {
 	}
 }
 
-func TestUUIDsAreReadInAnyCase(t *testing.T) {
+func TestText_UUIDsAreReadInAnyCase(t *testing.T) {
 	for range 1000 {
 		u := uuid.Must(uuid.NewV4())
 		for _, s := range []string{u.String(), strings.ToUpper(u.String())} {
@@ -108,7 +116,8 @@ func TestUUIDsAreReadInAnyCase(t *testing.T) {
 		}
 	}
 	good := "6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b"
-	for _, s := range []string{"", good[:35], good + "0", "{" + good[1:35] + "}", "6f1c2a349-b7d-4e21-8a55-0c1d2e3f4a5b", strings.ReplaceAll(good, "-", ""), "urn:uuid:" + good} {
+	for _, s := range []string{"", good[:35], good + "0", "{" + good[1:35] + "}", "6f1c2a349-b7d-4e21-8a55-0c1d2e3f4a5b",
+		strings.ReplaceAll(good, "-", ""), "urn:uuid:" + good} {
 		if _, ok := ParseUUID(s); ok {
 			t.Errorf("%q: accepted", s)
 		}

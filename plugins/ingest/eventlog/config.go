@@ -39,9 +39,11 @@ func configFromParsed(parsed *service.ParsedConfig, log *service.Logger) (config
 	var compression string
 	var most, letterMost int
 	const letters = eventLogFieldDeadLetter + "."
-	err := conf.Read(parsed, eventLogFieldClientID, &c.clientID, eventLogFieldTopic, &c.topic, eventLogFieldCompression, &compression,
+	err := conf.Read(parsed, eventLogFieldClientID, &c.clientID, eventLogFieldTopic, &c.topic, eventLogFieldCompression,
+		&compression,
 		eventLogFieldLinger, conf.NotNegative(&c.linger), eventLogFieldTimeout, conf.NotNegative(&c.timeout),
-		eventLogFieldMaxBytes, conf.Size(&most, leastBytes, mostBytes), eventLogFieldMaxBuffered, conf.Positive(&c.maxBuffered),
+		eventLogFieldMaxBytes, conf.Size(&most, leastBytes, mostBytes), eventLogFieldMaxBuffered,
+		conf.Positive(&c.maxBuffered),
 		eventLogFieldMaxInFlight, conf.Positive(&c.inFlight), letters+eventLogFieldTopic, &c.letterTopic,
 		letters+eventLogFieldMaxBytes, conf.Size(&letterMost, leastBytes, mostBytes))
 	if err != nil {

@@ -57,22 +57,30 @@ For other topics, keys, headers or clusters use `+"`kafka_franz`"+`; this output
 		Field(service.NewStringField(eventLogFieldTopic).
 			Description("The topic of healthy events. It must exist: see `weir topics create`.")).
 		Field(service.NewObjectField(eventLogFieldDeadLetter,
-			service.NewStringField(eventLogFieldTopic).Description("The topic of dead letters. Empty refuses failed messages, and with them their batch.").Default(""),
-			service.NewStringField(eventLogFieldMaxBytes).Description("The largest dead letter. Those beyond the topic of events' own limit are sent apart.").Default("8MiB").Advanced(),
-			service.NewProcessorListField(eventLogFieldProcessors).Description("What makes a dead letter of a failed message: `dead_letter`. A message that has failed after them fails the batch.").Default([]any{}),
+			service.NewStringField(eventLogFieldTopic).Description(
+				"The topic of dead letters. Empty refuses failed messages, and with them their batch.").Default(""),
+			service.NewStringField(eventLogFieldMaxBytes).Description(
+				"The largest dead letter. Those beyond the topic of events' own limit are sent apart.").Default("8MiB").Advanced(),
+			service.NewProcessorListField(eventLogFieldProcessors).Description(
+				"What makes a dead letter of a failed message: `dead_letter`. A message that has failed after them fails the "+
+					"batch.").Default([]any{}),
 		).Description("Where messages go that a processor has failed.")).
 		Field(service.NewStringEnumField(eventLogFieldCompression, "none", "lz4", "snappy", "zstd", "gzip").
-			Description("How records are compressed. On a fast network it costs more than it saves.").Default("none").Advanced()).
+			Description("How records are compressed. On a fast network it costs more than it saves.").Default(
+			"none").Advanced()).
 		Field(service.NewDurationField(eventLogFieldLinger).
 			Description("How long a record may wait for others, so that they share a request.").Default("5ms").Advanced()).
 		Field(service.NewDurationField(eventLogFieldTimeout).
 			Description("How long a broker may take to write a request.").Default("10s").Advanced()).
 		Field(service.NewStringField(eventLogFieldMaxBytes).
-			Description("The largest batch of records in one partition; at most the topic's `max.message.bytes`.").Default("1MB").Advanced()).
+			Description("The largest batch of records in one partition; at most the topic's `max.message.bytes`.").Default(
+			"1MB").Advanced()).
 		Field(service.NewIntField(eventLogFieldMaxBuffered).
-			Description("How many records may wait for the brokers. Beyond them, batches wait in the stream.").Default(100_000).Advanced()).
+			Description("How many records may wait for the brokers. Beyond them, batches wait in the stream.").Default(
+			100_000).Advanced()).
 		Field(service.NewIntField(eventLogFieldMaxInFlight).
-			Description("How many batches may wait for their acknowledgement at a time. Their records share requests.").Default(256)).
+			Description("How many batches may wait for their acknowledgement at a time. Their records share requests.").Default(
+			256)).
 		Example("From the gate to the log", "What `schema_validate` fails becomes a dead letter; everything else is an event.", `
 pipeline:
   processors:

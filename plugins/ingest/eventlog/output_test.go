@@ -57,12 +57,14 @@ dead_letter:
 
 func newWorld(t testing.TB, conf string) *world {
 	t.Helper()
-	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "raw-events"), kfake.SeedTopics(1, "dead-letter"))
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "raw-events"),
+		kfake.SeedTopics(1, "dead-letter"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(log.Close)
-	out := newOutput(parse(t, fmt.Sprintf("seed_brokers: [ %q ]\ntopic: raw-events\nlinger: 0s\n%s", log.ListenAddrs()[0], conf)))
+	out := newOutput(parse(t, fmt.Sprintf("seed_brokers: [ %q ]\ntopic: raw-events\nlinger: 0s\n%s", log.ListenAddrs()[0],
+		conf)))
 	if err := out.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +75,10 @@ func newWorld(t testing.TB, conf string) *world {
 func parse(t testing.TB, conf string) config {
 	t.Helper()
 	env := service.NewEnvironment()
-	if err := env.RegisterProcessor("envelope", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
-		return envelope{}, nil
-	}); err != nil {
+	if err := env.RegisterProcessor("envelope", service.NewConfigSpec(),
+		func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
+			return envelope{}, nil
+		}); err != nil {
 		t.Fatal(err)
 	}
 	parsed, err := outputSpec().ParseYAML(conf, env)
@@ -108,7 +111,8 @@ func failed(body string) *service.Message {
 // written reads n records of a topic.
 func (w *world) written(topic string, n int) []*kgo.Record {
 	w.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(w.log.ListenAddrs()...), kgo.ConsumeTopics(topic), kgo.FetchMaxWait(100*time.Millisecond))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.log.ListenAddrs()...), kgo.ConsumeTopics(topic),
+		kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -131,10 +135,11 @@ func (w *world) written(topic string, n int) []*kgo.Record {
 	return got
 }
 
-func TestHealthyEventsAndDeadLettersAreWrittenTogether(t *testing.T) {
+func TestEventLog_HealthyEventsAndDeadLettersAreWrittenTogether(t *testing.T) {
 	w := newWorld(t, letters)
 	batch := service.MessageBatch{
-		healthy("d-1", "one", event.HeaderFleet, "acme", "local_secret", "x", event.HeaderTraceparent, "00-trace", "other", "y"),
+		healthy("d-1", "one", event.HeaderFleet, "acme", "local_secret", "x", event.HeaderTraceparent, "00-trace", "other",
+			"y"),
 		failed("bad"),
 		healthy("d-1", "two", event.HeaderFleet, "acme"),
 		healthy("d-2", "three"),
@@ -175,7 +180,7 @@ func TestHealthyEventsAndDeadLettersAreWrittenTogether(t *testing.T) {
 
 // The engine hands a batch in again when the connection was lost, or when an
 // input sends again what was not acknowledged.
-func TestABatchThatComesAgainMakesTheSameRecords(t *testing.T) {
+func TestEventLog_ABatchThatComesAgainMakesTheSameRecords(t *testing.T) {
 	w := newWorld(t, letters)
 	batch := service.MessageBatch{healthy("d-1", "one"), failed("bad")}
 	for range 2 {
@@ -191,18 +196,22 @@ func TestABatchThatComesAgainMakesTheSameRecords(t *testing.T) {
 	}
 }
 
-func TestNothingIsWrittenOfABatchThatCannotBe(t *testing.T) {
+func TestEventLog_NothingIsWrittenOfABatchThatCannotBe(t *testing.T) {
 	for name, c := range map[string]struct {
 		conf string
 		msg  *service.Message
 		says string
 	}{
-		"no topic for dead letters":     {"", failed("bad"), "no topic for dead letters"},
-		"no dead letter can be made":    {letters, failed("hopeless"), "no envelope can hold it"},
-		"a dead letter is dropped":      {letters, failed("unwanted"), "let them drop none"},
-		"it stays failed":               {"dead_letter: { topic: dead-letter }", failed("bad"), "making a dead letter"},
-		"an event without its device":   {letters, service.NewMessage([]byte("x")), "schema_validate"},
-		"a header that is not a string": {letters, func() *service.Message { m := healthy("d", "x"); m.MetaSetMut("weir_x", func() {}); return m }(), "weir_x"},
+		"no topic for dead letters":   {"", failed("bad"), "no topic for dead letters"},
+		"no dead letter can be made":  {letters, failed("hopeless"), "no envelope can hold it"},
+		"a dead letter is dropped":    {letters, failed("unwanted"), "let them drop none"},
+		"it stays failed":             {"dead_letter: { topic: dead-letter }", failed("bad"), "making a dead letter"},
+		"an event without its device": {letters, service.NewMessage([]byte("x")), "schema_validate"},
+		"a header that is not a string": {letters, func() *service.Message {
+			m := healthy("d", "x")
+			m.MetaSetMut("weir_x", func() {})
+			return m
+		}(), "weir_x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, c.conf)
@@ -220,12 +229,13 @@ func TestNothingIsWrittenOfABatchThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestALetterLargerThanAnyBatchOfEventsIsWritten(t *testing.T) {
+func TestEventLog_ALetterLargerThanAnyBatchOfEventsIsWritten(t *testing.T) {
 	w := newWorld(t, letters)
 	if err := setMaxBytes(w.log, "dead-letter", "9437184"); err != nil {
 		t.Fatal(err)
 	}
-	batch := service.MessageBatch{failed(strings.Repeat("x", 3<<20)), failed("small"), healthy("d-1", "one"), failed(strings.Repeat("y", 600_000))}
+	batch := service.MessageBatch{failed(strings.Repeat("x", 3<<20)), failed("small"), healthy("d-1", "one"),
+		failed(strings.Repeat("y", 600_000))}
 	if err := w.out.WriteBatch(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +261,8 @@ func setMaxBytes(log *kfake.Cluster, topic, n string) error {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
 		ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: topic,
-		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.message.bytes", Op: kmsg.IncrementalAlterConfigOpSet, Value: &n}},
+		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.message.bytes",
+			Op: kmsg.IncrementalAlterConfigOpSet, Value: &n}},
 	}}
 	resp, err := req.RequestWith(context.Background(), cl)
 	if err != nil {
@@ -262,7 +273,7 @@ func setMaxBytes(log *kfake.Cluster, topic, n string) error {
 
 // A batch waits for the brokers, and for all that they demand; nothing of it
 // becomes a dead letter.
-func TestAnOutageIsWaitedFor(t *testing.T) {
+func TestEventLog_AnOutageIsWaitedFor(t *testing.T) {
 	w := newWorld(t, letters)
 	var refusals atomic.Int32
 	w.log.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
@@ -294,7 +305,7 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 }
 
 // What the log will never take fails the batch, and is no dead letter either.
-func TestWhatTheLogRefusesFailsTheBatch(t *testing.T) {
+func TestEventLog_WhatTheLogRefusesFailsTheBatch(t *testing.T) {
 	w := newWorld(t, letters)
 	err := w.out.WriteBatch(t.Context(), service.MessageBatch{healthy("d-1", strings.Repeat("x", 2<<20))})
 	if !errors.Is(err, kerr.MessageTooLarge) {
@@ -306,7 +317,7 @@ func TestWhatTheLogRefusesFailsTheBatch(t *testing.T) {
 	}
 }
 
-func TestConnectSaysThatNoBrokerAnswers(t *testing.T) {
+func TestEventLog_ConnectSaysThatNoBrokerAnswers(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +330,8 @@ func TestConnectSaysThatNoBrokerAnswers(t *testing.T) {
 	if err := out.Connect(ctx); err == nil || !strings.Contains(err.Error(), "opening the log") {
 		t.Errorf("the error is %v", err)
 	}
-	if err := out.WriteBatch(t.Context(), service.MessageBatch{healthy("d", "x")}); !errors.Is(err, service.ErrNotConnected) {
+	if err := out.WriteBatch(t.Context(), service.MessageBatch{healthy("d", "x")}); !errors.Is(err,
+		service.ErrNotConnected) {
 		t.Errorf("writing without a connection: %v", err)
 	}
 	if err := out.Close(t.Context()); err != nil {
@@ -327,7 +339,7 @@ func TestConnectSaysThatNoBrokerAnswers(t *testing.T) {
 	}
 }
 
-func TestWrongConfigsSayWhy(t *testing.T) {
+func TestEventLog_WrongConfigsSayWhy(t *testing.T) {
 	for conf, says := range map[string]string{
 		"seed_brokers: [ '' ]\ntopic: a":                                        "seed_brokers",
 		"seed_brokers: [ x ]\ntopic: ''":                                        "topic",

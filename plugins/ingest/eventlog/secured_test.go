@@ -13,7 +13,7 @@ import (
 	"weir/tests/integration/secured"
 )
 
-func TestASecuredLogIsWrittenToByTheRightPasswordOnly(t *testing.T) {
+func TestEventLog_ASecuredLogIsWrittenToByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t, kfake.SeedTopics(1, "raw-events"))
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256"} {
 		for _, password := range []string{secured.Password, secured.Wrong} {

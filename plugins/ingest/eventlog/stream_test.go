@@ -17,15 +17,16 @@ import (
 // Platform engineers put processors between the gate and the log: what they
 // change is what is written, what they drop is not, what they fail is a dead
 // letter, and the batch is acknowledged as a whole.
-func TestProcessorsBeforeTheLogHaveTheirWay(t *testing.T) {
+func TestEventLog_ProcessorsBeforeTheLogHaveTheirWay(t *testing.T) {
 	w := newWorld(t, "")
 	env := service.NewEnvironment()
 	if err := Register(env); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.RegisterProcessor("envelope", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
-		return envelope{}, nil
-	}); err != nil {
+	if err := env.RegisterProcessor("envelope", service.NewConfigSpec(),
+		func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
+			return envelope{}, nil
+		}); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
@@ -48,7 +49,8 @@ mapping: |
 `); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.AddOutputYAML(fmt.Sprintf("event_log:\n  seed_brokers: [ %q ]\n  topic: raw-events\n  dead_letter: { topic: dead-letter, processors: [ { envelope: {} } ] }", w.log.ListenAddrs()[0])); err != nil {
+	if err := b.AddOutputYAML(fmt.Sprintf("event_log:\n  seed_brokers: [ %q ]\n  topic: raw-events\n  dead_letter: { "+
+		"topic: dead-letter, processors: [ { envelope: {} } ] }", w.log.ListenAddrs()[0])); err != nil {
 		t.Fatal(err)
 	}
 	s, err := b.Build()
@@ -77,7 +79,8 @@ mapping: |
 	for _, h := range kept.Headers {
 		headers[h.Key] = string(h.Value)
 	}
-	if string(kept.Value) != `{"kind":"keep","site":"acme/north"}` || fmt.Sprint(headers) != "map[weir_fleet:ACME weir_site:north]" {
+	if string(kept.Value) != `{"kind":"keep","site":"acme/north"}` ||
+		fmt.Sprint(headers) != "map[weir_fleet:ACME weir_site:north]" {
 		t.Errorf("%s with %v", kept.Value, headers)
 	}
 	if r := w.written("dead-letter", 1)[0]; string(r.Value) != `letter: {"kind":"fail"}` {

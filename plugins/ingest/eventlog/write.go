@@ -132,7 +132,8 @@ func (o *output) size(r *kgo.Record) int {
 // engine may hand them in again.
 func (o *output) letters(ctx context.Context, failed service.MessageBatch) (service.MessageBatch, error) {
 	if o.conf.letterTopic == "" {
-		return nil, fmt.Errorf("refusing events that failed before the log, as there is no topic for dead letters: %w", failed[0].GetError())
+		return nil, fmt.Errorf("refusing events that failed before the log, as there is no topic for dead letters: %w",
+			failed[0].GetError())
 	}
 	batches, err := service.ExecuteProcessors(ctx, o.conf.processors, failed.Copy())
 	if err != nil {
@@ -140,7 +141,8 @@ func (o *output) letters(ctx context.Context, failed service.MessageBatch) (serv
 	}
 	letters := slices.Concat(batches...)
 	if len(letters) < len(failed) { // its device would be told that all is well
-		return nil, fmt.Errorf("making dead letters: of %d failed events, the processors of %s left %d: let them drop none", len(failed), eventLogFieldDeadLetter, len(letters))
+		return nil, fmt.Errorf("making dead letters: of %d failed events, the processors of %s left %d: let them drop none",
+			len(failed), eventLogFieldDeadLetter, len(letters))
 	}
 	return letters, nil
 }
@@ -149,7 +151,8 @@ func (o *output) letters(ctx context.Context, failed service.MessageBatch) (serv
 func (w *write) event(msg *service.Message, topic string) error {
 	device := event.Meta(msg, event.MetaDevice)
 	if device == "" {
-		return errors.New("writing an event that has no " + event.MetaDevice + ": it is the key that keeps a device's events in order; put schema_validate before this output")
+		return errors.New("writing an event that has no " + event.MetaDevice +
+			": it is the key that keeps a device's events in order; put schema_validate before this output")
 	}
 	return w.record(msg, topic, device)
 }

@@ -11,7 +11,7 @@ import (
 
 const cloudData = `"data":{"device_firmware_version":"1.2.0","metrics":{"cpu_temp":41.50}}`
 
-func TestCloudEventsBecomeEvents(t *testing.T) {
+func TestGate_CloudEventsBecomeEvents(t *testing.T) {
 	for _, c := range []struct{ name, in, id, device, time string }{
 		{"attributes fill in", `{"specversion":"1.0","type":"t","source":"/plants/3/pump-7","id":"5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10","time":"2026-11-21T09:00:00Z",` + cloudData + `}`,
 			"5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10", "pump-7", "2026-11-21T09:00:00Z"},
@@ -32,14 +32,16 @@ func TestCloudEventsBecomeEvents(t *testing.T) {
 			if err := event.Parse(it.raw, &e); err != nil {
 				t.Fatalf("%v: %s", err, it.raw)
 			}
-			if e.ID != c.id || string(it.id) != c.id || e.Device != c.device || e.TimeText != c.time || len(e.Extra) != 1 || e.Extra[0].Name != "cloudevent" {
+			if e.ID != c.id || string(it.id) != c.id || e.Device != c.device || e.TimeText != c.time || len(e.Extra) != 1 ||
+				e.Extra[0].Name != "cloudevent" {
 				t.Errorf("%+v", e)
 			}
 			if strings.Contains(c.in, "41.50") && string(e.Metrics[0].Raw) != "41.50" {
 				t.Errorf("the number was altered: %s", it.raw)
 			}
 			var kept map[string]any
-			if err := json.Unmarshal(e.Extra[0].Raw, &kept); err != nil || kept["source"] == nil || kept["type"] != "t" || kept["data"] != nil {
+			if err := json.Unmarshal(e.Extra[0].Raw, &kept); err != nil || kept["source"] == nil || kept["type"] != "t" ||
+				kept["data"] != nil {
 				t.Errorf("%v %v", kept, err)
 			}
 		})
@@ -50,7 +52,7 @@ func TestCloudEventsBecomeEvents(t *testing.T) {
 	}
 }
 
-func TestCloudEventsThatAreNone(t *testing.T) {
+func TestGate_CloudEventsThatAreNone(t *testing.T) {
 	good := `{"specversion":"1.0","type":"t","source":"s","id":"1",` + cloudData + `}`
 	for in, code := range map[string]event.Code{
 		`[]`:       event.CodeInvalidEvent,
@@ -76,13 +78,16 @@ func TestCloudEventsThatAreNone(t *testing.T) {
 	}
 }
 
-func TestCloudEventsBatchOverHTTP(t *testing.T) {
+func TestGate_CloudEventsBatchOverHTTP(t *testing.T) {
 	w := newWorld(t, "")
 	one := func(id string) string {
-		return `{"specversion":"1.0","type":"t","source":"s","subject":"d-1","id":"` + id + `","time":"2026-11-21T09:00:00Z",` + cloudData + `}`
+		return `{"specversion":"1.0","type":"t","source":"s","subject":"d-1","id":"` + id +
+			`","time":"2026-11-21T09:00:00Z",` + cloudData + `}`
 	}
-	r := w.send("POST", "/v1/events", "application/cloudevents-batch+json; charset=utf-8", []byte("["+one("a")+`,{"id":1},`+one("5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10")+"]"))
-	if r.status != 207 || *r.Accepted != 2 || r.Events[1].Code != "invalid_event" || *r.Events[2].EventID != "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10" {
+	r := w.send("POST", "/v1/events", "application/cloudevents-batch+json; charset=utf-8",
+		[]byte("["+one("a")+`,{"id":1},`+one("5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10")+"]"))
+	if r.status != 207 || *r.Accepted != 2 || r.Events[1].Code != "invalid_event" ||
+		*r.Events[2].EventID != "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if r := w.send("POST", "/v1/events", "application/cloudevents+json", []byte(one("b"))); r.status != 202 {

@@ -46,7 +46,8 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	in := func(object, name string) string { return object + "." + name }
 	if err := conf.Read(parsed,
 		gateFieldAddress, &c.address, gateFieldGRPC, &c.grpcAddress, gateFieldKeys, &c.keys,
-		gateFieldKeyRefresh, conf.Positive(&c.keyRefresh), gateFieldGather, conf.NotNegative(&c.gather), gateFieldUnwritten, &c.unwritten,
+		gateFieldKeyRefresh, conf.Positive(&c.keyRefresh), gateFieldGather, conf.NotNegative(&c.gather), gateFieldUnwritten,
+		&c.unwritten,
 		in(gateFieldLimits, gateFieldMaxBody), conf.Positive(&l.body),
 		in(gateFieldLimits, gateFieldMaxBatch), conf.Positive(&l.batch),
 		in(gateFieldLimits, gateFieldMaxEvent), conf.Positive(&l.event),

@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-func TestAcceptedEventsArriveAsSent(t *testing.T) {
+func TestGate_AcceptedEventsArriveAsSent(t *testing.T) {
 	w := newWorld(t, "")
 	odd := "  " + strings.Replace(goodEvent, `"d-1"`, "\"d-2\" ", 1) + "\n"
 	trace := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -24,7 +24,8 @@ func TestAcceptedEventsArriveAsSent(t *testing.T) {
 	if r.status != 202 || *r.Accepted != 2 || *r.Rejected != 0 || len(r.Events) != 2 {
 		t.Fatalf("got %d %s", r.status, r.body)
 	}
-	if e := r.Events[1]; e.Index != 1 || e.Status != 202 || e.EventID == nil || *e.EventID != "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10" {
+	if e := r.Events[1]; e.Index != 1 || e.Status != 202 || e.EventID == nil ||
+		*e.EventID != "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10" {
 		t.Errorf("verdict %+v", e)
 	}
 	got := w.sink.all()
@@ -47,7 +48,7 @@ func TestAcceptedEventsArriveAsSent(t *testing.T) {
 
 // Every kind of bad input has its status and message, leaves nothing among the
 // accepted events, and every event refused by verdict reaches the dead letters.
-func TestBadInputGetsItsAnswer(t *testing.T) {
+func TestGate_BadInputGetsItsAnswer(t *testing.T) {
 	w := newWorld(t, "")
 	many := strings.Repeat(goodEvent+",", 100) + goodEvent
 	deep := strings.Repeat(`{"a":`, 100) + "1" + strings.Repeat("}", 100)
@@ -64,16 +65,20 @@ func TestBadInputGetsItsAnswer(t *testing.T) {
 		{"mismatched brackets", `[{"a":[1}]`, 400, 0, []string{"invalid_json"}},
 		{"a string that does not end", `["a]`, 400, 0, []string{"invalid_json"}},
 		{"NaN beside a good event", "[NaN," + goodEvent + "]", 207, 1, []string{"invalid_json", ""}},
-		{"NaN as a metric", "[" + strings.Replace(goodEvent, "41.5", "NaN", 1) + "," + goodEvent + "]", 207, 1, []string{"invalid_json", ""}},
+		{"NaN as a metric", "[" + strings.Replace(goodEvent, "41.5", "NaN", 1) + "," + goodEvent + "]", 207, 1,
+			[]string{"invalid_json", ""}},
 		{"a number outside double", strings.Replace(goodEvent, "41.5", "1e999", 1), 400, 0, []string{"invalid_json"}},
-		{"duplicate keys", "[" + goodEvent + "," + strings.Replace(goodEvent, `"d-1"`, `"d-1","device_id":"d-2"`, 1) + "]", 207, 1, []string{"", "invalid_json"}},
+		{"duplicate keys", "[" + goodEvent + "," + strings.Replace(goodEvent, `"d-1"`, `"d-1","device_id":"d-2"`, 1) + "]",
+			207, 1, []string{"", "invalid_json"}},
 		{"invalid UTF-8", strings.Replace(goodEvent, "d-1", "d-\xff", 1), 400, 0, []string{"invalid_json"}},
 		{"deep nesting", "[" + deep + "," + goodEvent + "]", 207, 1, []string{"invalid_json", ""}},
 		{"a wrong type", strings.Replace(goodEvent, "41.5", `"hot"`, 1), 400, 0, []string{"invalid_event"}},
 		{"missing fields", `{"event_id":"5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10"}`, 400, 0, []string{"invalid_event"}},
-		{"not an object", `[1,"a",null,` + goodEvent + `]`, 207, 1, []string{"invalid_event", "invalid_event", "invalid_event", ""}},
+		{"not an object", `[1,"a",null,` + goodEvent + `]`, 207, 1, []string{"invalid_event", "invalid_event",
+			"invalid_event", ""}},
 		{"a comma too many", `[` + goodEvent + `,]`, 207, 1, []string{"", "invalid_json"}},
-		{"an event that is too large", strings.Replace(goodEvent, "{", `{"x":"`+strings.Repeat("y", 70_000)+`",`, 1), 400, 0, []string{"event_too_large"}},
+		{"an event that is too large", strings.Replace(goodEvent, "{", `{"x":"`+strings.Repeat("y", 70_000)+`",`, 1), 400, 0,
+			[]string{"event_too_large"}},
 		{"an empty body", "", 400, 0, nil},
 		{"white space", " \n", 400, 0, nil},
 		{"an empty array", " [ ] ", 400, 0, nil},
@@ -94,7 +99,8 @@ func TestBadInputGetsItsAnswer(t *testing.T) {
 				}
 				return
 			}
-			if r.Accepted == nil || *r.Accepted != c.accepted || *r.Rejected != len(c.codes)-c.accepted || len(r.Events) != len(c.codes) || r.Events == nil {
+			if r.Accepted == nil || *r.Accepted != c.accepted || *r.Rejected != len(c.codes)-c.accepted ||
+				len(r.Events) != len(c.codes) || r.Events == nil {
 				t.Fatalf("body %.300s", r.body)
 			}
 			if len(c.codes) == 0 && r.Detail == "" {
@@ -120,7 +126,7 @@ func TestBadInputGetsItsAnswer(t *testing.T) {
 	}
 }
 
-func TestLinesAreEventsOfTheirOwn(t *testing.T) {
+func TestGate_LinesAreEventsOfTheirOwn(t *testing.T) {
 	w := newWorld(t, "")
 	body := goodEvent + "\r\n\n{\"broken\n" + goodEvent + "\n]\n  \n" + goodEvent
 	r := w.send("POST", "/v1/events", "application/x-ndjson", []byte(body))
@@ -132,26 +138,30 @@ func TestLinesAreEventsOfTheirOwn(t *testing.T) {
 			t.Errorf("line %d: %+v", i, r.Events[i])
 		}
 	}
-	if r := w.send("POST", "/v1/events", "application/x-ndjson", []byte(strings.Repeat(goodEvent+"\n", 101))); r.status != 413 {
+	if r := w.send("POST", "/v1/events", "application/x-ndjson",
+		[]byte(strings.Repeat(goodEvent+"\n", 101))); r.status != 413 {
 		t.Errorf("101 lines: %d", r.status)
 	}
 }
 
-func TestMinimalReplyHasTheRejectedEventsOnly(t *testing.T) {
+func TestGate_MinimalReplyHasTheRejectedEventsOnly(t *testing.T) {
 	w := newWorld(t, "")
 	r := w.post("["+goodEvent+",NaN,"+goodEvent+",{}]", "Prefer", "return=minimal")
-	if r.status != 207 || *r.Accepted != 2 || *r.Rejected != 2 || len(r.Events) != 2 || r.Events[0].Index != 1 || r.Events[1].Index != 3 || r.header.Get("Preference-Applied") != "return=minimal" {
+	if r.status != 207 || *r.Accepted != 2 || *r.Rejected != 2 || len(r.Events) != 2 || r.Events[0].Index != 1 ||
+		r.Events[1].Index != 3 || r.header.Get("Preference-Applied") != "return=minimal" {
 		t.Errorf("%d %v %s", r.status, r.header, r.body)
 	}
-	if r := w.post(goodEvent, "Prefer", "return = minimal"); r.status != 202 || *r.Accepted != 1 || r.body != `{"accepted":1,"rejected":0,"events":[]}`+"\n" {
+	if r := w.post(goodEvent, "Prefer", "return = minimal"); r.status != 202 || *r.Accepted != 1 ||
+		r.body != `{"accepted":1,"rejected":0,"events":[]}`+"\n" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	if r := w.post(goodEvent, "Prefer", "respond-async"); r.status != 202 || len(r.Events) != 1 || r.header.Get("Preference-Applied") != "" {
+	if r := w.post(goodEvent, "Prefer", "respond-async"); r.status != 202 || len(r.Events) != 1 ||
+		r.header.Get("Preference-Applied") != "" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 }
 
-func TestRefusalsAreProblems(t *testing.T) {
+func TestGate_RefusalsAreProblems(t *testing.T) {
 	w := newWorld(t, "")
 	admin, _, err := w.store.Create(t.Context(), "", apikey.Options{Admin: true})
 	if err != nil {
@@ -163,9 +173,12 @@ func TestRefusalsAreProblems(t *testing.T) {
 		status                          int
 		header, value                   string
 	}{
-		{"no key", "POST", "/v1/events", "application/json", []string{"X-API-Key", ""}, 401, "Www-Authenticate", `Bearer realm="weir"`},
-		{"an unknown key", "POST", "/v1/events", "application/json", []string{"X-API-Key", strings.Repeat("x", 68)}, 401, "", ""},
-		{"a changed key", "POST", "/v1/events", "application/json", []string{"X-API-Key", w.key[:len(w.key)-4] + "aaaa"}, 401, "", ""},
+		{"no key", "POST", "/v1/events", "application/json", []string{"X-API-Key", ""}, 401, "Www-Authenticate",
+			`Bearer realm="weir"`},
+		{"an unknown key", "POST", "/v1/events", "application/json", []string{"X-API-Key", strings.Repeat("x", 68)}, 401, "",
+			""},
+		{"a changed key", "POST", "/v1/events", "application/json", []string{"X-API-Key", w.key[:len(w.key)-4] + "aaaa"}, 401,
+			"", ""},
 		{"an admin key", "POST", "/v1/events", "application/json", []string{"X-API-Key", admin}, 403, "", ""},
 		{"a wrong method", "GET", "/v1/events", "", nil, 405, "Allow", "POST"},
 		{"a wrong path", "POST", "/v1/event", "application/json", nil, 404, "", ""},
@@ -176,7 +189,8 @@ func TestRefusalsAreProblems(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := w.send(c.method, c.path, c.contentType, []byte(goodEvent), c.headers...)
-			if r.status != c.status || r.header.Get("Content-Type") != "application/problem+json" || r.Type == "" || r.Detail == "" {
+			if r.status != c.status || r.header.Get("Content-Type") != "application/problem+json" || r.Type == "" ||
+				r.Detail == "" {
 				t.Errorf("got %d %v %s", r.status, r.header, r.body)
 			}
 			if c.header != "" && r.header.Get(c.header) != c.value {
@@ -198,7 +212,7 @@ func TestRefusalsAreProblems(t *testing.T) {
 	}
 }
 
-func TestFailedLogIs503WithRetryAfter(t *testing.T) {
+func TestGate_FailedLogIs503WithRetryAfter(t *testing.T) {
 	w := newWorld(t, "")
 	w.sink.set(func(s *sink) { s.fail = fmt.Errorf("broker at 10.0.0.9 is down") })
 	r := w.post("[" + goodEvent + "]")
@@ -211,7 +225,7 @@ func TestFailedLogIs503WithRetryAfter(t *testing.T) {
 	}
 }
 
-func TestUnacknowledgedIs503(t *testing.T) {
+func TestGate_UnacknowledgedIs503(t *testing.T) {
 	w := newWorld(t, "    timeouts: { ack: 200ms }")
 	w.sink.set(func(s *sink) { s.block = make(chan struct{}) })
 	start := time.Now()
@@ -225,7 +239,7 @@ func TestUnacknowledgedIs503(t *testing.T) {
 	}
 }
 
-func TestInFlightBoundIs429(t *testing.T) {
+func TestGate_InFlightBoundIs429(t *testing.T) {
 	w := newWorld(t, "    limits: { max_in_flight_requests: 2 }")
 	w.sink.set(func(s *sink) { s.block = make(chan struct{}) })
 	replies := make(chan reply, 2)
@@ -251,7 +265,7 @@ func TestInFlightBoundIs429(t *testing.T) {
 }
 
 // A stop waits for what was taken in, and answers it truthfully.
-func TestStopDrains(t *testing.T) {
+func TestGate_StopDrains(t *testing.T) {
 	w := newWorld(t, "")
 	w.sink.set(func(s *sink) { s.block = make(chan struct{}) })
 	replies := make(chan reply, 1)
@@ -286,7 +300,7 @@ func TestStopDrains(t *testing.T) {
 
 // A client that waits longer for the stream than it may take to send is still
 // there: it gets its answer.
-func TestWaitOutlastsTheTimeForReading(t *testing.T) {
+func TestGate_WaitOutlastsTheTimeForReading(t *testing.T) {
 	release := make(chan struct{})
 	g := loose(t, "timeouts: { ack: 20s }", func(service.MessageBatch) error {
 		<-release
@@ -325,7 +339,7 @@ func TestWaitOutlastsTheTimeForReading(t *testing.T) {
 
 // Nothing of a request is taken whose client leaves before the stream takes it,
 // and nobody is told that it was.
-func TestClientThatLeavesIsNotAnswered200(t *testing.T) {
+func TestGate_ClientThatLeavesIsNotAnswered200(t *testing.T) {
 	taken, release := make(chan struct{}, 2), make(chan struct{})
 	var got atomic.Int64
 	g := loose(t, "", func(service.MessageBatch) error {

@@ -52,7 +52,7 @@ func zstdWhole(t testing.TB, body []byte) []byte {
 	return w.EncodeAll(body, nil)
 }
 
-func TestCompressedBodies(t *testing.T) {
+func TestGate_CompressedBodies(t *testing.T) {
 	w := newWorld(t, "")
 	batch := batchBody(100, ",", "[", "]")
 	bomb := bytes.Repeat([]byte(" "), 200<<20)
@@ -83,7 +83,8 @@ func TestCompressedBodies(t *testing.T) {
 				"zstd-like bytes": []byte("\x28\xb5\x2f\xfd\x00"),
 			} {
 				r := send(body)
-				if r.status != 400 || r.Accepted == nil || *r.Accepted != 0 || *r.Rejected != 0 || r.Events == nil || r.Detail == "" {
+				if r.status != 400 || r.Accepted == nil || *r.Accepted != 0 || *r.Rejected != 0 || r.Events == nil ||
+					r.Detail == "" {
 					t.Errorf("%s: %d %.200s", what, r.status, r.body)
 				}
 				if n := len(w.sink.all()); n != 0 {
@@ -94,13 +95,14 @@ func TestCompressedBodies(t *testing.T) {
 	}
 }
 
-func TestLimitsOfAnEventAreExact(t *testing.T) {
+func TestGate_LimitsOfAnEventAreExact(t *testing.T) {
 	w := newWorld(t, "    limits: { max_event_bytes: 1000, max_depth: 4, max_metrics: 5, max_string_bytes: 100 }")
 	with := func(field string) string { return goodEvent[:len(goodEvent)-1] + "," + field + "}" }
 	pad := func(n int) string {
 		e := with(`"x":""`)
 		for len(e) < n-60 {
-			e = e[:len(e)-1] + `,"` + strings.Repeat("k", 3) + string(rune('a'+len(e)%26)) + string(rune('a'+len(e)/26%26)) + `":"` + strings.Repeat("y", 40) + `"}`
+			e = e[:len(e)-1] + `,"` + strings.Repeat("k", 3) + string(rune('a'+len(e)%26)) + string(rune('a'+len(e)/26%26)) +
+				`":"` + strings.Repeat("y", 40) + `"}`
 		}
 		return e[:len(e)-1] + strings.Repeat(" ", n-len(e)) + "}"
 	}
@@ -109,7 +111,8 @@ func TestLimitsOfAnEventAreExact(t *testing.T) {
 		for i := range n {
 			m = append(m, `"m`+string(rune('a'+i))+`":1`)
 		}
-		return strings.Replace(goodEvent, `{"cpu_temp":41.5,"battery_voltage":3.7,"vibration":0.2}`, "{"+strings.Join(m, ",")+"}", 1)
+		return strings.Replace(goodEvent, `{"cpu_temp":41.5,"battery_voltage":3.7,"vibration":0.2}`, "{"+strings.Join(m, ",")+
+			"}", 1)
 	}
 	for _, c := range []struct{ name, body, code string }{
 		{"1000 bytes", pad(1000), ""},
@@ -126,7 +129,8 @@ func TestLimitsOfAnEventAreExact(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := w.post("[" + c.body + "," + goodEvent + "]")
-			if *r.Accepted != map[bool]int{true: 2, false: 1}[c.code == ""] || r.Events[0].Code != c.code || r.Events[1].Code != "" {
+			if *r.Accepted != map[bool]int{true: 2, false: 1}[c.code == ""] || r.Events[0].Code != c.code ||
+				r.Events[1].Code != "" {
 				t.Errorf("%d %s", r.status, r.body)
 			}
 		})

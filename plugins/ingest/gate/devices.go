@@ -72,7 +72,8 @@ func (d *devices) admit(r *request) (fresh []newcomer) {
 		if _, there := k.hours[hash]; !there {
 			if len(k.hours) >= d.most && !k.sweep(hour) {
 				r.items[i].bad = event.Reject(event.CodeTooManyDevices, "/"+event.FieldDevice, fmt.Sprintf(
-					"the fleet has %d devices, as many as it may have: a silent one gives its place up after %d hours; limits.max_devices_per_fleet is the bound", d.most, deviceHours))
+					"the fleet has %d devices, as many as it may have: a silent one gives its place up after %d hours; "+
+						"limits.max_devices_per_fleet is the bound", d.most, deviceHours))
 				continue
 			}
 			fresh = append(fresh, newcomer{hash, i})

@@ -73,7 +73,8 @@ func TestGate_RefusesDevicesBeyondTheBoundAlone(t *testing.T) {
 			t.Errorf("%d %s", r.status, r.body)
 		}
 	}
-	if r := w.post("[" + of("a") + "," + of("b") + "," + of("c") + "]"); r.status != 207 || r.Events[2].Code != "too_many_devices" || r.Events[1].Status != 202 {
+	if r := w.post("[" + of("a") + "," + of("b") + "," + of("c") + "]"); r.status != 207 ||
+		r.Events[2].Code != "too_many_devices" || r.Events[1].Status != 202 {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if r := w.post("[" + of("a") + "," + of("b") + "]"); r.status != 202 {

@@ -13,7 +13,8 @@ import (
 // dropping is a gate before a mapping that drops what one device sends.
 func dropping(t *testing.T, conf string) *world {
 	t.Helper()
-	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"), kfake.SeedTopics(1, "dead-letter"))
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"),
+		kfake.SeedTopics(1, "dead-letter"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func eventOf(device string) string {
 
 // The engine acknowledges what a processor drops. Nobody is told that weir has
 // what it does not have.
-func TestADroppedEventIsNotAcknowledged(t *testing.T) {
+func TestGate_ADroppedEventIsNotAcknowledged(t *testing.T) {
 	w := dropping(t, "")
 	if r := w.post(eventOf("unwanted")); r.status != 400 || *r.Accepted != 0 {
 		t.Errorf("the first event ever: %d %s", r.status, r.body)
@@ -53,7 +54,7 @@ func TestADroppedEventIsNotAcknowledged(t *testing.T) {
 
 // When requests share a batch of the engine, dropping an event of one hands its
 // context on to an event of another: no verdict may go with it.
-func TestADroppedEventChangesNoVerdictOfAnother(t *testing.T) {
+func TestGate_ADroppedEventChangesNoVerdictOfAnother(t *testing.T) {
 	w := dropping(t, "")
 	var clients sync.WaitGroup
 	for n := range 60 {
@@ -75,9 +76,10 @@ func TestADroppedEventChangesNoVerdictOfAnother(t *testing.T) {
 	clients.Wait()
 }
 
-func TestADroppedEventIsAcknowledgedWhereThatIsWanted(t *testing.T) {
+func TestGate_ADroppedEventIsAcknowledgedWhereThatIsWanted(t *testing.T) {
 	w := dropping(t, "    acknowledge_unwritten: true")
-	if r := w.post("[" + eventOf("d-1") + "," + eventOf("unwanted") + `,{"event_id":"bad"}]`); r.status != 207 || *r.Accepted != 2 || r.Events[2].Status != 400 {
+	if r := w.post("[" + eventOf("d-1") + "," + eventOf("unwanted") + `,{"event_id":"bad"}]`); r.status != 207 ||
+		*r.Accepted != 2 || r.Events[2].Status != 400 {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 }

@@ -69,14 +69,16 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	}
 	g := &gate{
 		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
-		decode: decode, queue: make(chan *submission), line: newLine(), witness: event.WitnessOf(res), failed: make(chan error, 1),
+		decode: decode, queue: make(chan *submission), line: newLine(), witness: event.WitnessOf(res),
+		failed:   make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	g.needs = apikey.ScopeOf(apikey.Gate, "POST", "/v1/events")
 	g.devices = newDevices(conf.limits.devices)
 	g.refused = flow.NewBurst(time.Second, func(text string) { g.log.Warn(text) })
 	g.streams = newStreams(g.metrics)
-	g.admit = admission.New(admission.Limits{Requests: conf.limits.inFlight, Bytes: conf.limits.inFlightB}, conf.quotas, flow.Of(res))
+	g.admit = admission.New(admission.Limits{Requests: conf.limits.inFlight, Bytes: conf.limits.inFlightB}, conf.quotas,
+		flow.Of(res))
 	g.closeDecoders = sync.OnceFunc(decode.close)
 	g.drain = sync.OnceFunc(func() {
 		close(g.draining)

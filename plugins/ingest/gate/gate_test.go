@@ -70,7 +70,8 @@ func (s *sink) WriteBatch(ctx context.Context, batch service.MessageBatch) error
 	defer s.mu.Unlock()
 	for _, msg := range batch {
 		raw, _ := msg.AsBytes()
-		d := delivered{value: string(raw), fleet: event.FleetOf(msg), received: event.Meta(msg, event.HeaderReceivedAt), trace: event.Meta(msg, event.HeaderTraceparent)}
+		d := delivered{value: string(raw), fleet: event.FleetOf(msg), received: event.Meta(msg, event.HeaderReceivedAt),
+			trace: event.Meta(msg, event.HeaderTraceparent)}
 		if r := event.RejectionOf(msg); r != nil {
 			d.code = string(r.Code)
 		}
@@ -204,14 +205,16 @@ func (c setup) start(t testing.TB) *world {
 			t.Fatal(err)
 		}
 	}
-	if err := env.RegisterBatchProcessor("checker", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.BatchProcessor, error) {
-		return checker{}, nil
-	}); err != nil {
+	if err := env.RegisterBatchProcessor("checker", service.NewConfigSpec(),
+		func(*service.ParsedConfig, *service.Resources) (service.BatchProcessor, error) {
+			return checker{}, nil
+		}); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.RegisterBatchOutput("sink", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
-		return w.sink, service.BatchPolicy{}, 64, nil
-	}); err != nil {
+	if err := env.RegisterBatchOutput("sink", service.NewConfigSpec(),
+		func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+			return w.sink, service.BatchPolicy{}, 64, nil
+		}); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()

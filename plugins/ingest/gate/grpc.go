@@ -77,7 +77,9 @@ func (s *grpcServer) stop(ctx context.Context) {
 func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) (*ingestpb.PublishResponse, error) {
 	start := time.Now()
 	who, trace := grpcCaller(ctx)
-	res, err := s.g.attempt(ctx, who, func(held *admission.Hold) (*request, error) { return s.request(req, trace, held, nil) })
+	res, err := s.g.attempt(ctx, who, func(held *admission.Hold) (*request, error) {
+		return s.request(req, trace, held, nil)
+	})
 	if err != nil {
 		return nil, s.failure(err, start)
 	}
@@ -86,7 +88,8 @@ func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) 
 }
 
 // PublishStream answers requests in order, and waits while there is no room.
-func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.PublishRequest, ingestpb.PublishResponse]) error {
+func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.PublishRequest,
+	ingestpb.PublishResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	who, trace := grpcCaller(ctx)
@@ -128,7 +131,8 @@ func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.Publ
 }
 
 // receive reads requests until the call ends, one ahead of their handling.
-func receive(ctx context.Context, stream grpc.BidiStreamingServer[ingestpb.PublishRequest, ingestpb.PublishResponse]) (<-chan *ingestpb.PublishRequest, <-chan error) {
+func receive(ctx context.Context, stream grpc.BidiStreamingServer[ingestpb.PublishRequest, ingestpb.PublishResponse]) (
+	<-chan *ingestpb.PublishRequest, <-chan error) {
 	requests, ended := make(chan *ingestpb.PublishRequest), make(chan error, 1)
 	go func() {
 		for {
@@ -153,9 +157,12 @@ type reaction struct {
 	end      error
 }
 
-func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *ingestpb.PublishRequest, taken func()) reaction {
+func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *ingestpb.PublishRequest,
+	taken func()) reaction {
 	start := time.Now()
-	res, err := s.g.patiently(ctx, who, func(held *admission.Hold) (*request, error) { return s.request(req, trace, held, taken) })
+	res, err := s.g.patiently(ctx, who, func(held *admission.Hold) (*request, error) {
+		return s.request(req, trace, held, taken)
+	})
 	var ref *refusal
 	var empty *emptyError
 	switch {
@@ -164,7 +171,8 @@ func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *i
 		return reaction{response: response(res)}
 	case errors.As(err, &empty):
 		s.g.metrics.answered(http.StatusBadRequest, start)
-		return reaction{response: &ingestpb.PublishResponse{Problem: &ingestpb.Problem{Type: "no-events", Status: http.StatusBadRequest, Detail: empty.detail}}}
+		return reaction{response: &ingestpb.PublishResponse{Problem: &ingestpb.Problem{Type: "no-events",
+			Status: http.StatusBadRequest, Detail: empty.detail}}}
 	case errors.As(err, &ref) && ref.name != stoppingName && !ref.ofKey():
 		s.g.metrics.refusals.Incr(1, ref.name)
 		s.g.metrics.answered(ref.status, start)
@@ -178,7 +186,8 @@ func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *i
 }
 
 // request is a message as the gate's core takes it.
-func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *admission.Hold, taken func()) (*request, error) {
+func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *admission.Hold, taken func()) (*request,
+	error) {
 	events := req.GetEvents()
 	if limit := s.g.conf.limits.batch; len(events) > limit {
 		return nil, batchTooLarge(limit)
@@ -200,8 +209,9 @@ func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *a
 }
 
 func response(res result) *ingestpb.PublishResponse {
-	out := &ingestpb.PublishResponse{Accepted: uint32(len(res.items) - len(res.rejected)), Rejected: uint32(len(res.rejected)),
-		Events: make([]*ingestpb.Verdict, len(res.items))}
+	out := &ingestpb.PublishResponse{Accepted: uint32(len(res.items) - len(res.rejected)),
+		Rejected: uint32(len(res.rejected)),
+		Events:   make([]*ingestpb.Verdict, len(res.items))}
 	for i := range res.items {
 		v := &ingestpb.Verdict{Index: uint32(i), EventId: string(res.items[i].id), Status: http.StatusAccepted}
 		if bad := res.rejected[i]; bad != nil {
@@ -264,7 +274,8 @@ func refused(r *refusal) error {
 	}
 	st := status.New(code, r.detail)
 	if r.after > 0 {
-		if with, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(r.retryAfter()) * time.Second)}); err == nil {
+		again := durationpb.New(time.Duration(r.retryAfter()) * time.Second)
+		if with, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: again}); err == nil {
 			st = with
 		}
 	}

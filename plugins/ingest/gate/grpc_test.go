@@ -43,14 +43,16 @@ func events(texts ...string) *ingestpb.PublishRequest {
 	return r
 }
 
-func TestPublishAnswersEachEvent(t *testing.T) {
+func TestGate_PublishAnswersEachEvent(t *testing.T) {
 	w, c, ctx := grpcWorld(t, "")
 	res, err := c.Publish(ctx, events(goodEvent, "NaN", " "+goodEvent+"\n", strings.Repeat("x", 70_000)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Accepted != 2 || res.Rejected != 2 || res.Events[0].EventId != "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10" || res.Events[0].Status != 202 ||
-		res.Events[1].Code != "invalid_json" || res.Events[1].Errors[0].Message == "" || res.Events[3].Code != "event_too_large" {
+	if res.Accepted != 2 || res.Rejected != 2 || res.Events[0].EventId != "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10" ||
+		res.Events[0].Status != 202 ||
+		res.Events[1].Code != "invalid_json" || res.Events[1].Errors[0].Message == "" ||
+		res.Events[3].Code != "event_too_large" {
 		t.Errorf("%v", res)
 	}
 	if got := w.sink.all(); len(got) != 4 || got[2].value != goodEvent || got[0].fleet != "acme" {
@@ -58,7 +60,7 @@ func TestPublishAnswersEachEvent(t *testing.T) {
 	}
 }
 
-func TestPublishRefusesByStatus(t *testing.T) {
+func TestGate_PublishRefusesByStatus(t *testing.T) {
 	w, c, ctx := grpcWorld(t, "    quota: { events_per_second: 1, burst: 3 }")
 	many := make([]string, 101)
 	for i := range many {
@@ -94,7 +96,7 @@ func TestPublishRefusesByStatus(t *testing.T) {
 	expect("a spent quota", ctx, events(goodEvent), codes.ResourceExhausted, true)
 }
 
-func TestPublishStreamAnswersInOrderAndHoldsBack(t *testing.T) {
+func TestGate_PublishStreamAnswersInOrderAndHoldsBack(t *testing.T) {
 	w, c, ctx := grpcWorld(t, "    quota: { events_per_second: 500, burst: 20 }")
 	s, err := c.PublishStream(ctx)
 	if err != nil {
@@ -140,7 +142,7 @@ func TestPublishStreamAnswersInOrderAndHoldsBack(t *testing.T) {
 	}
 }
 
-func TestStopEndsCalls(t *testing.T) {
+func TestGate_StopEndsCalls(t *testing.T) {
 	w, c, ctx := grpcWorld(t, "")
 	s, err := c.PublishStream(ctx)
 	if err != nil {
@@ -160,10 +162,11 @@ func TestStopEndsCalls(t *testing.T) {
 	}
 }
 
-func TestPublishOverTLS(t *testing.T) {
+func TestGate_PublishOverTLS(t *testing.T) {
 	ca, addr := newAuthority(t), freeAddr(t)
 	cert, key := ca.write(t.TempDir(), "gate")
-	w := newWorldAt(t, fmt.Sprintf("    grpc_address: %s\n    tls: { cert_file: %q, key_file: %q }", addr, cert, key), &tls.Config{RootCAs: ca.pool})
+	w := newWorldAt(t, fmt.Sprintf("    grpc_address: %s\n    tls: { cert_file: %q, key_file: %q }", addr, cert, key),
+		&tls.Config{RootCAs: ca.pool})
 	for name, c := range map[string]struct {
 		creds credentials.TransportCredentials
 		ok    bool

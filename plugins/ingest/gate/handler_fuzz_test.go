@@ -63,7 +63,8 @@ func loose(t testing.TB, conf string, stream func(service.MessageBatch) error) *
 // Whatever a client sends, the gate answers by its contract, counts add up, and
 // what it refuses leaves nothing behind.
 func FuzzHandler(f *testing.F) {
-	types := []string{"", typeJSON, typeNDJSON, typeCloudEvent, typeCloudBatch, "text/plain", "application/json; charset=latin1", ";;"}
+	types := []string{"", typeJSON, typeNDJSON, typeCloudEvent, typeCloudBatch, "text/plain",
+		"application/json; charset=latin1", ";;"}
 	encodings := []string{"", "identity", "gzip", "zstd", "x-gzip", "br", "gzip, zstd"}
 	for i, body := range append(jsonCases()[:60], goodEvent, "["+goodEvent+","+goodEvent+"]", goodEvent+"\n"+goodEvent) {
 		f.Add([]byte(body), byte(i), byte(0), false)
@@ -73,11 +74,12 @@ func FuzzHandler(f *testing.F) {
 		f.Add(zstdWhole(f, []byte(body)), byte(2), byte(3), true)
 	}
 	var got []*service.Message
-	g := loose(f, "limits: { max_body_bytes: 4096, max_batch_events: 5, max_event_bytes: 512 }", func(batch service.MessageBatch) error {
-		_, err := checker{}.ProcessBatch(context.Background(), batch)
-		got = append(got, batch...)
-		return err
-	})
+	g := loose(f, "limits: { max_body_bytes: 4096, max_batch_events: 5, max_event_bytes: 512 }",
+		func(batch service.MessageBatch) error {
+			_, err := checker{}.ProcessBatch(context.Background(), batch)
+			got = append(got, batch...)
+			return err
+		})
 	f.Fuzz(func(t *testing.T, body []byte, kind, encoding byte, chunked bool) {
 		got = nil
 		r := httptest.NewRequest("POST", "/v1/events", bytes.NewReader(body))

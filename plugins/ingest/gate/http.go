@@ -56,7 +56,9 @@ func listenHTTP(ctx context.Context, g *gate) (*server, error) {
 }
 
 func (g *gate) watch() listen.Watch {
-	return listen.Watch{Log: g.log, Refused: func(reason string) { g.metrics.refusals.Incr(1, reason) }, NotReloaded: func() { g.metrics.tlsErrors.Incr(1) }}
+	return listen.Watch{Log: g.log, Refused: func(reason string) {
+		g.metrics.refusals.Incr(1, reason)
+	}, NotReloaded: func() { g.metrics.tlsErrors.Incr(1) }}
 }
 
 // stop refuses new connections, and waits for the running requests, and those
@@ -191,13 +193,15 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 }
 
 // serveBody answers an admitted request, unless it is refused.
-func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *admission.Hold) (int, *refusal) {
+func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *admission.Hold) (int,
+	*refusal) {
 	body, ref := g.readBody(r, held)
 	if ref != nil {
 		held.Release()
 		return 0, ref
 	}
-	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, prefix: key.DevicePrefix, traceparent: traceparentOf(r), held: held}, body, f)
+	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, prefix: key.DevicePrefix, traceparent: traceparentOf(r),
+		held: held}, body, f)
 	var empty *emptyError
 	switch {
 	case errors.As(err, &ref):

@@ -137,7 +137,8 @@ func (l *limits) check(it *item) *event.Rejection {
 	case it.depth > l.depth:
 		return event.Reject(event.CodeInvalidJSON, "", fmt.Sprintf("expected at most %d levels of nesting", l.depth))
 	case it.metrics > l.metrics:
-		return event.Reject(event.CodeEventTooLarge, "/"+event.FieldMetrics, fmt.Sprintf("expected at most %d metrics", l.metrics))
+		return event.Reject(event.CodeEventTooLarge, "/"+event.FieldMetrics, fmt.Sprintf("expected at most %d metrics",
+			l.metrics))
 	case it.longest > l.text:
 		return event.Reject(event.CodeEventTooLarge, "", fmt.Sprintf("expected strings of at most %d bytes", l.text))
 	}

@@ -55,7 +55,8 @@ const (
 
 // Register adds the room's components.
 func Register(env *service.Environment) error {
-	return env.RegisterBatchInput("gate", inputSpec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+	return env.RegisterBatchInput("gate", inputSpec(), func(conf *service.ParsedConfig,
+		res *service.Resources) (service.BatchInput, error) {
 		c, err := configFromParsed(conf)
 		if err != nil {
 			return nil, err
@@ -106,7 +107,8 @@ that output, the gate cannot know.
 			Description("A key that is revoked stops working within this time.").
 			Default("30s").Advanced()).
 		Field(service.NewDurationField(gateFieldGather).
-			Description("How long a small request may wait for others that are on their way, so that they share a batch; 0s shares what waits at the same time anyway. A request that is alone never waits.").
+			Description("How long a small request may wait for others that are on their way, so that they share a batch; 0s "+
+				"shares what waits at the same time anyway. A request that is alone never waits.").
 			Default("2ms").Advanced()).
 		Field(limitsField()).
 		Field(timeoutsField()).
@@ -114,7 +116,8 @@ that output, the gate cannot know.
 		Field(pressureField()).
 		Fields(listen.Fields()...).
 		Field(service.NewBoolField(gateFieldUnwritten).
-			Description("Whether to answer 202 for an event that the stream acknowledged and `event_log` has not written. Set it where another output beside `event_log` "+
+			Description("Whether to answer 202 for an event that the stream acknowledged and `event_log` has not written. "+
+				"Set it where another output beside `event_log` "+
 				"takes some of the events, or where devices are not to know which ones your processors drop.").
 			Default(false).Advanced()).
 		Example("From devices to the log", "Accepted events go to Kafka; bad data goes to the dead letters with its reason.", `

@@ -70,7 +70,8 @@ func (r *request) keepToPrefix() {
 		case device == nil:
 			it.bad = event.Reject(event.CodeInvalidEvent, "/"+event.FieldDevice, "is required, as a string")
 		case !bytes.HasPrefix(device, []byte(r.prefix)):
-			it.bad = event.Reject(event.CodeDeviceForbidden, "/"+event.FieldDevice, "expected a device that begins with "+r.prefix+", as the API key says")
+			it.bad = event.Reject(event.CodeDeviceForbidden, "/"+event.FieldDevice, "expected a device that begins with "+
+				r.prefix+", as the API key says")
 		}
 	}
 }

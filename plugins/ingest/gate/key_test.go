@@ -34,7 +34,8 @@ func TestGate_EachRouteAsksForItsScope(t *testing.T) {
 		status     int // where ingest is asked for; 0: let in
 	}{
 		{"no key", "", 401}, {"an unknown key", "weir_" + strings.Repeat("a", 10) + "_" + strings.Repeat("b", 52), 401},
-		{"a device's key", w.key, 0}, {"a query key", scoped(apikey.Query), 403}, {"an operator's key", scoped(apikey.Query, apikey.Operate), 403},
+		{"a device's key", w.key, 0}, {"a query key", scoped(apikey.Query), 403},
+		{"an operator's key", scoped(apikey.Query, apikey.Operate), 403},
 		{"a key for all of a fleet", scoped(apikey.Ingest, apikey.Query, apikey.Operate), 0},
 		{"an admin key", w.made("", apikey.Options{Admin: true}), 403},
 	}
@@ -62,7 +63,8 @@ func TestGate_EachRouteAsksForItsScope(t *testing.T) {
 		t.Errorf("walked %d routes", walked)
 	}
 	refused := w.send("POST", "/v1/events", "application/json", []byte(goodEvent), "X-API-Key", scoped(apikey.Query))
-	if refused.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(refused.body, `"missing_scope":"ingest"`) {
+	if refused.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(refused.body,
+		`"missing_scope":"ingest"`) {
 		t.Errorf("the refusal does not say what is missing: %s", refused.body)
 	}
 }
@@ -92,7 +94,8 @@ func (w *world) knock(client ingestpb.IngestClient, route apikey.Route, key stri
 		}
 		return res.StatusCode
 	default:
-		if got := w.send(route.Method, route.Path, "application/json", []byte(goodEvent), "X-API-Key", key).status; got == 401 || got == 403 {
+		if got := w.send(route.Method, route.Path, "application/json", []byte(goodEvent), "X-API-Key",
+			key).status; got == 401 || got == 403 {
 			return got
 		}
 		return 0
@@ -112,7 +115,8 @@ func TestGate_PrefixRefusesEventsOfOtherDevices(t *testing.T) {
 		t.Fatal("the good event is of another device")
 	}
 	cases := []struct{ event, code string }{
-		{of(`"pump-1"`), ""}, {of(`"pump-"`), ""}, {of(`"pump\u002d1"`), ""}, {strings.Replace(of(`"pump-1"`), `"device_id"`, `"device\u005fid"`, 1), ""},
+		{of(`"pump-1"`), ""}, {of(`"pump-"`), ""}, {of(`"pump\u002d1"`), ""},
+		{strings.Replace(of(`"pump-1"`), `"device_id"`, `"device\u005fid"`, 1), ""},
 		{of(`"valve-1"`), "device_forbidden"}, {of(`"pump"`), "device_forbidden"}, {of(`"pum\u0070_1"`), "device_forbidden"},
 		{of(`7`), "invalid_event"}, {strings.Replace(goodEvent, `"device_id"`, `"device"`, 1), "invalid_event"},
 		{`{"x":{"device_id":"pump-1"},"metrics":{"device_id":"pump-1"},` + of(`"valve-1"`)[1:], "device_forbidden"},
@@ -144,7 +148,8 @@ func TestGate_PrefixRefusesEventsOfOtherDevices(t *testing.T) {
 		t.Errorf("a batch with events of others: %d", reply.status)
 	}
 	judge("JSON", said(reply.verdicts))
-	judge("NDJSON", said(w.send("POST", "/v1/events", "application/x-ndjson", []byte(strings.Join(bodies, "\n")), "X-API-Key", key).verdicts))
+	judge("NDJSON", said(w.send("POST", "/v1/events", "application/x-ndjson", []byte(strings.Join(bodies, "\n")),
+		"X-API-Key", key).verdicts))
 
 	c, _, err := w.dial("X-API-Key", key)
 	if err != nil {
@@ -168,7 +173,8 @@ func TestGate_PrefixRefusesEventsOfOtherDevices(t *testing.T) {
 	cloud := func(subject string) string {
 		return fmt.Sprintf(`{"specversion":"1.0","id":"1","source":"s","type":"t","subject":%q,"time":"2026-11-21T09:15:00Z","data":{"device_firmware_version":"2.1.0","metrics":{"cpu_temp":1}}}`, subject)
 	}
-	got := w.send("POST", "/v1/events", typeCloudBatch, []byte("["+cloud("pump-1")+","+cloud("valve-1")+"]"), "X-API-Key", key)
+	got := w.send("POST", "/v1/events", typeCloudBatch, []byte("["+cloud("pump-1")+","+cloud("valve-1")+"]"), "X-API-Key",
+		key)
 	if codes := said(got.verdicts); len(codes) != 2 || codes[0] != "" || codes[1] != "device_forbidden" {
 		t.Errorf("CloudEvents: %v %s", codes, got.body)
 	}

@@ -48,7 +48,7 @@ func (g *gate) idle(t *testing.T) {
 	}
 }
 
-func TestOneThatGivesUpInTheLineLeavesNothingBehind(t *testing.T) {
+func TestGate_OneThatGivesUpInTheLineLeavesNothingBehind(t *testing.T) {
 	g, entered, release, events := stalled(t, "timeouts: { ack: 400ms }")
 	var clients sync.WaitGroup
 	first := func() { postTo(t.Context(), g, goodEvent) }
@@ -61,7 +61,8 @@ func TestOneThatGivesUpInTheLineLeavesNothingBehind(t *testing.T) {
 		}
 	})
 	clients.Go(func() { // the stream takes nothing in
-		if w := postTo(t.Context(), g, "["+goodEvent+","+goodEvent+"]"); w.Code != 503 || !strings.Contains(w.Body.String(), "log-unavailable") {
+		if w := postTo(t.Context(), g, "["+goodEvent+","+goodEvent+"]"); w.Code != 503 || !strings.Contains(w.Body.String(),
+			"log-unavailable") {
 			t.Errorf("one that nobody takes: %d %s", w.Code, w.Body)
 		}
 	})
@@ -78,7 +79,7 @@ func TestOneThatGivesUpInTheLineLeavesNothingBehind(t *testing.T) {
 	g.idle(t)
 }
 
-func TestStoppingAnswersTheLine(t *testing.T) {
+func TestGate_StoppingAnswersTheLine(t *testing.T) {
 	g, entered, release, _ := stalled(t, "")
 	var clients sync.WaitGroup
 	clients.Go(func() {
@@ -101,7 +102,7 @@ func TestStoppingAnswersTheLine(t *testing.T) {
 	g.idle(t)
 }
 
-func TestALoneRequestWaitsForNobody(t *testing.T) {
+func TestGate_ALoneRequestWaitsForNobody(t *testing.T) {
 	g := loose(t, "gather: 1h", func(service.MessageBatch) error { return nil })
 	start := time.Now()
 	for range 3 {
@@ -116,7 +117,7 @@ func TestALoneRequestWaitsForNobody(t *testing.T) {
 
 // Requests that are on their way at the same time are one batch, and one that
 // is a batch of its own does not wait behind them.
-func TestGatheringEndsWhenABatchIsFullOrALargeOneComes(t *testing.T) {
+func TestGate_GatheringEndsWhenABatchIsFullOrALargeOneComes(t *testing.T) {
 	var mu sync.Mutex
 	var sizes []int
 	g := loose(t, "gather: 1h", func(batch service.MessageBatch) error {
@@ -145,7 +146,7 @@ func TestGatheringEndsWhenABatchIsFullOrALargeOneComes(t *testing.T) {
 
 // Requests of all sizes come and give up at random times: each is answered, and
 // nothing of them stays.
-func TestNobodyIsForgottenInTheLine(t *testing.T) {
+func TestGate_NobodyIsForgottenInTheLine(t *testing.T) {
 	var events atomic.Int64
 	g := loose(t, "gather: 1ms\nlimits: { max_in_flight_requests: 100000 }", func(batch service.MessageBatch) error {
 		events.Add(int64(len(batch)))

@@ -58,7 +58,8 @@ func newMetrics(m *service.Metrics) *metrics {
 		listen.ReasonConns, listen.ReasonPerAddress} {
 		own.refusals.Incr(0, reason)
 	}
-	for _, code := range []event.Code{event.CodeInvalidJSON, event.CodeInvalidEvent, event.CodeEventTooLarge, event.CodeDeviceForbidden,
+	for _, code := range []event.Code{event.CodeInvalidJSON, event.CodeInvalidEvent, event.CodeEventTooLarge,
+		event.CodeDeviceForbidden,
 		event.CodeTooManyDevices, event.CodeUnknownFirmware, event.CodeSchemaViolation, event.CodeProcessingFailed} {
 		own.rejected.Incr(0, string(code))
 	}

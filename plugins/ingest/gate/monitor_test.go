@@ -28,7 +28,8 @@ func newKafka(t *testing.T) *testLog {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("raw-events"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("raw-events"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func (k *testLog) ends() (total int64) {
 
 // The gate measures the log, refuses while a group is behind, says why and for
 // how long, and takes events again when the group has caught up.
-func TestBacklogInKafkaHoldsEventsBack(t *testing.T) {
+func TestGate_BacklogInKafkaHoldsEventsBack(t *testing.T) {
 	k := newKafka(t)
 	w := newWorld(t, fmt.Sprintf(`    backpressure:
       seed_brokers: [ "%s" ]
@@ -102,7 +103,8 @@ func TestBacklogInKafkaHoldsEventsBack(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		r = until(429)
 	}
-	if r.Type != "https://weir.dev/problems/backlog-full" || !strings.Contains(r.Detail, "weir-rollup") || r.header.Get("Retry-After") == "" || r.header.Get("Retry-After") == "0" {
+	if r.Type != "https://weir.dev/problems/backlog-full" || !strings.Contains(r.Detail, "weir-rollup") ||
+		r.header.Get("Retry-After") == "" || r.header.Get("Retry-After") == "0" {
 		t.Errorf("%v %s", r.header, r.body)
 	}
 	before := len(w.sink.all())

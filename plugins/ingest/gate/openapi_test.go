@@ -65,13 +65,15 @@ func holds(method, path string, r reply) error {
 	if response.Content[contentType] == nil {
 		return fmt.Errorf("the contract has no %d with %q", r.status, contentType)
 	}
-	if (r.status == 429 || r.status == 503) && (r.header.Get("Retry-After") == "" || r.header.Get("Retry-After")[0] == '0') {
+	if (r.status == 429 || r.status == 503) && (r.header.Get("Retry-After") == "" ||
+		r.header.Get("Retry-After")[0] == '0') {
 		return fmt.Errorf("%d without Retry-After", r.status)
 	}
 	if method == http.MethodHead {
 		return nil
 	}
-	pointer := fmt.Sprintf("contract.json#/paths/%s/%s/responses/%d/content/%s/schema", strings.ReplaceAll(path, "/", "~1"), operationOf(operations, method), r.status, strings.ReplaceAll(contentType, "/", "~1"))
+	pointer := fmt.Sprintf("contract.json#/paths/%s/%s/responses/%d/content/%s/schema", strings.ReplaceAll(path, "/",
+		"~1"), operationOf(operations, method), r.status, strings.ReplaceAll(contentType, "/", "~1"))
 	schema, err := compile(pointer)
 	if err != nil {
 		return err
@@ -111,7 +113,7 @@ func compile(pointer string) (*jsonschema.Schema, error) {
 	return s, err
 }
 
-func TestContractListsEveryCode(t *testing.T) {
+func TestGate_ContractListsEveryCode(t *testing.T) {
 	schema, err := compile("contract.json#/components/schemas/Verdict")
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +130,7 @@ func TestContractListsEveryCode(t *testing.T) {
 	}
 }
 
-func TestContractIsServed(t *testing.T) {
+func TestGate_ContractIsServed(t *testing.T) {
 	w := newWorld(t, "")
 	if r := w.send("GET", "/openapi.json", "", nil, "X-API-Key", ""); r.status != 200 || r.body != string(contract) {
 		t.Errorf("%d %.100s", r.status, r.body)
@@ -157,7 +159,8 @@ func TestContract_HasEveryEndpoint(t *testing.T) {
 		if _, ok := d.Paths[route.Path][strings.ToLower(route.Method)]; !ok {
 			t.Errorf("the contract lacks %s %s", route.Method, route.Path)
 		}
-		if r := w.send(route.Method, route.Path, "", nil); r.status == http.StatusNotFound || r.status == http.StatusMethodNotAllowed {
+		if r := w.send(route.Method, route.Path, "", nil); r.status == http.StatusNotFound ||
+			r.status == http.StatusMethodNotAllowed {
 			t.Errorf("%s %s: %d", route.Method, route.Path, r.status)
 		}
 	}
@@ -171,7 +174,7 @@ func TestContract_HasEveryEndpoint(t *testing.T) {
 }
 
 // schemathesis, from PyPI, drives the running gate by its contract.
-func TestSchemathesisFindsNothing(t *testing.T) {
+func TestGate_SchemathesisFindsNothing(t *testing.T) {
 	tool := os.Getenv("WEIR_TEST_SCHEMATHESIS")
 	if tool == "" {
 		if os.Getenv("CI") != "" {
@@ -194,9 +197,11 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), tool, "--config-file", filepath.Join(here, "schemathesis.toml"), "run", w.url+"/openapi.json",
+	cmd := exec.CommandContext(t.Context(), tool, "--config-file", filepath.Join(here, "schemathesis.toml"), "run",
+		w.url+"/openapi.json",
 		"--max-examples", "200", "--header", "X-API-Key: "+w.key, "--no-color",
-		"--exclude-checks", "positive_data_acceptance") // which metrics an event must have depends on the schema of its firmware
+		// which metrics an event must have depends on the schema of its firmware
+		"--exclude-checks", "positive_data_acceptance")
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "SCHEMATHESIS_HOOKS=ndjson", "PYTHONPATH="+here, "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.CombinedOutput()

@@ -19,7 +19,7 @@ import (
 // Five times as much is sent as is processed. The gate refuses what it must: the
 // backlog stays near its bound, everything accepted is processed in the end, and
 // every device that honours Retry-After finishes.
-func TestPeakIsHeldBackAndFinishes(t *testing.T) {
+func TestGate_PeakIsHeldBackAndFinishes(t *testing.T) {
 	const (
 		devices, batches, size = 30, 10, 20 // 6,000 events
 		bound                  = 1500
@@ -58,7 +58,8 @@ func TestPeakIsHeldBackAndFinishes(t *testing.T) {
 						break
 					}
 					after, err := strconv.Atoi(r.header.Get("Retry-After"))
-					if r.status != http.StatusTooManyRequests || err != nil || after < 1 || !strings.HasSuffix(r.Type, "backlog-full") {
+					if r.status != http.StatusTooManyRequests || err != nil || after < 1 ||
+						!strings.HasSuffix(r.Type, "backlog-full") {
 						t.Errorf("%d, Retry-After %q: %s", r.status, r.header.Get("Retry-After"), r.body)
 						return
 					}
@@ -79,7 +80,8 @@ func TestPeakIsHeldBackAndFinishes(t *testing.T) {
 	for processed.Load() < accepted.Load() && ctx.Err() == nil {
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Logf("%d events in %v, %d requests refused, at most %d behind", accepted.Load(), took.Round(time.Second), refused.Load(), worst.Load())
+	t.Logf("%d events in %v, %d requests refused, at most %d behind", accepted.Load(), took.Round(time.Second),
+		refused.Load(), worst.Load())
 	if accepted.Load() != devices*batches*size || processed.Load() != accepted.Load() {
 		t.Errorf("%d accepted, %d processed", accepted.Load(), processed.Load())
 	}
@@ -94,7 +96,8 @@ func TestPeakIsHeldBackAndFinishes(t *testing.T) {
 
 // process is a slow consumer group.
 func process(ctx context.Context, t *testing.T, broker string, rate int, processed *atomic.Int64) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics("raw-events"), kgo.ConsumerGroup("weir-raw"), kgo.DisableAutoCommit())
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics("raw-events"), kgo.ConsumerGroup("weir-raw"),
+		kgo.DisableAutoCommit())
 	if err != nil {
 		t.Error(err)
 		return

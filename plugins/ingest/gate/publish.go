@@ -183,7 +183,8 @@ func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rej
 			reject(i, errDropped)
 		}
 		if dropped := len(rejected) - before; dropped > 0 && seldom(&g.dropLogged) {
-			g.log.Warnf("a processor between the gate and the log drops events (%d of one request): their devices are told that they are not kept", dropped)
+			g.log.Warnf("a processor between the gate and the log drops events (%d of one request): their devices are told "+
+				"that they are not kept", dropped)
 		}
 	}
 	return rejected
@@ -191,7 +192,8 @@ func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rej
 
 // errDropped is what becomes of an event that the stream dropped: the engine
 // acknowledges it, and nothing of it is anywhere.
-var errDropped = event.Reject(event.CodeProcessingFailed, "", "a processor of the ingest stream dropped the event: it is not kept")
+var errDropped = event.Reject(event.CodeProcessingFailed, "",
+	"a processor of the ingest stream dropped the event: it is not kept")
 
 // logFailure says why requests fail, once in a while: in an outage there are
 // thousands.

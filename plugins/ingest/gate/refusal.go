@@ -71,7 +71,8 @@ func full(r *admission.Refusal) *refusal {
 	if r == nil {
 		return nil
 	}
-	return &refusal{name: r.Name, status: http.StatusTooManyRequests, title: r.Title, detail: r.Detail, after: r.After, soon: r.Soon, extra: r.Extra}
+	return &refusal{name: r.Name, status: http.StatusTooManyRequests, title: r.Title, detail: r.Detail, after: r.After,
+		soon: r.Soon, extra: r.Extra}
 }
 
 func notFound() *refusal {
@@ -80,7 +81,8 @@ func notFound() *refusal {
 }
 
 func wrongMethod(allow string) *refusal {
-	return &refusal{name: "method-not-allowed", status: http.StatusMethodNotAllowed, title: "The method is not allowed here",
+	return &refusal{name: "method-not-allowed", status: http.StatusMethodNotAllowed,
+		title:  "The method is not allowed here",
 		detail: "use " + allow, allow: allow}
 }
 
@@ -91,7 +93,8 @@ func bodyTooLarge(limit int) *refusal {
 }
 
 func batchTooLarge(limit int) *refusal {
-	return &refusal{name: "batch-too-large", status: http.StatusRequestEntityTooLarge, title: "Too many events in one request",
+	return &refusal{name: "batch-too-large", status: http.StatusRequestEntityTooLarge,
+		title:  "Too many events in one request",
 		detail: fmt.Sprintf("a request may have %d events: send the rest in another", limit),
 		extra:  map[string]any{"limit": limit}}
 }
@@ -146,6 +149,7 @@ func logUnavailable() *refusal {
 
 func notAcknowledged() *refusal {
 	return &refusal{name: "not-acknowledged", status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
-		detail: "the events were not acknowledged in time and may or may not be durable: send them again, event_id makes that safe",
-		after:  2 * time.Second}
+		detail: "the events were not acknowledged in time and may or may not be durable: send them again, event_id makes " +
+			"that safe",
+		after: 2 * time.Second}
 }

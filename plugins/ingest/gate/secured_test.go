@@ -32,12 +32,13 @@ func (s *said) String() string {
 	return s.text.String()
 }
 
-func TestTheBacklogOfASecuredLogIsMeasuredByTheRightPasswordOnly(t *testing.T) {
+func TestGate_TheBacklogOfASecuredLogIsMeasuredByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t, kfake.SeedTopics(2, "raw-events"))
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-512"} {
 		for _, password := range []string{secured.Password, secured.Wrong} {
 			fields := strings.ReplaceAll("\n"+strings.TrimSpace(log.Fields(mechanism, password)), "\n", "\n  ")
-			parsed, err := inputSpec().ParseYAML("keys: sqlite://x\nbackpressure:\n  interval: 20ms"+fields, service.NewEnvironment())
+			parsed, err := inputSpec().ParseYAML("keys: sqlite://x\nbackpressure:\n  interval: 20ms"+fields,
+				service.NewEnvironment())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,7 +18,7 @@ import (
 // Small requests that wait at the same time share a batch of the engine, and
 // each is answered for its own events alone. A request with an event that the
 // gate refuses has a batch of its own.
-func TestSmallRequestsShareABatchAndNotAVerdict(t *testing.T) {
+func TestGate_SmallRequestsShareABatchAndNotAVerdict(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	var mu sync.Mutex
 	sizes := []int{}

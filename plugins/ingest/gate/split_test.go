@@ -61,7 +61,9 @@ func agree(body []byte) error {
 		var object map[string]any
 		if json.Unmarshal(want[i], &object) == nil && rawjson.Document(want[i]) == nil {
 			id, _ := object["event_id"].(string)
-			if !strings.Contains(id, `\`) && !strings.Contains(id, `"`) && id != string(items[i].id) && plainASCII([]byte(id)) && len(id) <= maxIDLen && !bytes.Contains(want[i], []byte(`"event_id`+"\\")) && bytes.Contains(want[i], []byte(`"`+id+`"`)) {
+			if !strings.Contains(id, `\`) && !strings.Contains(id, `"`) && id != string(items[i].id) && plainASCII([]byte(id)) &&
+				len(id) <= maxIDLen && !bytes.Contains(want[i], []byte(`"event_id`+"\\")) &&
+				bytes.Contains(want[i], []byte(`"`+id+`"`)) {
 				return fmt.Errorf("event %d has the id %q, expected %q", i, items[i].id, id)
 			}
 		}
@@ -69,7 +71,7 @@ func agree(body []byte) error {
 	return nil
 }
 
-func TestSplitterAgreesWithEncodingJSON(t *testing.T) {
+func TestGate_SplitterAgreesWithEncodingJSON(t *testing.T) {
 	for _, body := range jsonCases() {
 		if err := agree([]byte(body)); err != nil {
 			t.Errorf("%.80q: %v", body, err)
@@ -81,25 +83,34 @@ func TestSplitterAgreesWithEncodingJSON(t *testing.T) {
 // what must not, and the edges between.
 func jsonCases() []string {
 	values := []string{
-		`0`, `-0`, `1`, `-1`, `1.5`, `1e5`, `1E+5`, `1e-5`, `123456789012345678901234567890`, `01`, `+1`, `.5`, `5.`, `1e`, `1e+`, `-`, `--1`, `0x1`, `1_000`, `NaN`, `Infinity`, `-Infinity`,
+		`0`, `-0`, `1`, `-1`, `1.5`, `1e5`, `1E+5`, `1e-5`, `123456789012345678901234567890`, `01`, `+1`, `.5`, `5.`, `1e`,
+		`1e+`, `-`, `--1`, `0x1`, `1_000`, `NaN`, `Infinity`, `-Infinity`,
 		`true`, `false`, `null`, `True`, `nul`, `truee`, `nil`, `undefined`,
-		`""`, `"a"`, `"\""`, `"\\"`, `"\\\""`, `"\\\\"`, `"\/"`, `"\b\f\n\r\t"`, `"\u0041"`, `"\ud83d\ude00"`, `"\ud83d"`, `"\u00g0"`, `"\x41"`, `"\`, `"\"`, `"`, `"a`, `'a'`, "\"\t\"", "\"\x00\"", "\"\n\"", "\"\x7f\"", "\"\xff\"", "\"é\"", "\"\xc3\"", "\"\u2028\"",
-		`[]`, `[ ]`, `[1]`, `[1,2]`, `[1,]`, `[,1]`, `[,]`, `[1 2]`, `[`, `]`, `[1`, `[[]]`, `[[[1],2],3]`, `[1}`, `[{}`, `["]"]`, `["[",1]`, `[1]]`, `[1],`, `["a,b","c\",d"]`,
-		`{}`, `{ }`, `{"a":1}`, `{"a":1,"b":[2,{"c":"}"}]}`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,"a":1}`, `{a:1}`, `{'a':1}`, `{"a":1 "b":2}`, `{"a":1:2}`, `{"a":1}}`, `{"a":{"b":1}`, `{1:1}`, `{"a":1]`, `{"":0}`,
-		`{"event_id":"x"}`, `{"event_id" : "x"}`, `{"event_id":5}`, `{"a":{"event_id":"inner"},"event_id":"outer"}`, `{"a":"event_id","event_id":"y"}`, `{"a":["event_id","z"],"b":1}`, `{"event\u005fid":"x"}`, `{"x":"\"event_id\":\"no\""}`,
+		`""`, `"a"`, `"\""`, `"\\"`, `"\\\""`, `"\\\\"`, `"\/"`, `"\b\f\n\r\t"`, `"\u0041"`, `"\ud83d\ude00"`, `"\ud83d"`,
+		`"\u00g0"`, `"\x41"`, `"\`, `"\"`, `"`, `"a`, `'a'`, "\"\t\"", "\"\x00\"", "\"\n\"", "\"\x7f\"", "\"\xff\"", "\"é\"",
+		"\"\xc3\"", "\"\u2028\"",
+		`[]`, `[ ]`, `[1]`, `[1,2]`, `[1,]`, `[,1]`, `[,]`, `[1 2]`, `[`, `]`, `[1`, `[[]]`, `[[[1],2],3]`, `[1}`, `[{}`,
+		`["]"]`, `["[",1]`, `[1]]`, `[1],`, `["a,b","c\",d"]`,
+		`{}`, `{ }`, `{"a":1}`, `{"a":1,"b":[2,{"c":"}"}]}`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,"a":1}`, `{a:1}`, `{'a':1}`,
+		`{"a":1 "b":2}`, `{"a":1:2}`, `{"a":1}}`, `{"a":{"b":1}`, `{1:1}`, `{"a":1]`, `{"":0}`,
+		`{"event_id":"x"}`, `{"event_id" : "x"}`, `{"event_id":5}`, `{"a":{"event_id":"inner"},"event_id":"outer"}`,
+		`{"a":"event_id","event_id":"y"}`, `{"a":["event_id","z"],"b":1}`, `{"event\u005fid":"x"}`,
+		`{"x":"\"event_id\":\"no\""}`,
 		`// comment`, `/* c */ 1`, `# 1`, "\ufeff1", `1 1`, `{} {}`, `[] []`, `1,2`, `:`, `,`, "\x00", `{"a":1}#`,
 	}
 	cases := append([]string(nil), values...)
 	for _, v := range values {
-		cases = append(cases, " "+v+"\r\n", "["+v+"]", "["+v+","+v+"]", `[ {"k":`+v+`} , "s" ]`, `{"k":[`+v+`]}`, "[1,"+v, v+"]", "\v"+v)
+		cases = append(cases, " "+v+"\r\n", "["+v+"]", "["+v+","+v+"]", `[ {"k":`+v+`} , "s" ]`, `{"k":[`+v+`]}`, "[1,"+v,
+			v+"]", "\v"+v)
 	}
 	for _, n := range []int{1, 63, 64, 65, 1000} {
-		cases = append(cases, strings.Repeat("[", n)+strings.Repeat("]", n), strings.Repeat(`{"a":`, n)+"1"+strings.Repeat("}", n), strings.Repeat("[", n))
+		cases = append(cases, strings.Repeat("[", n)+strings.Repeat("]", n), strings.Repeat(`{"a":`, n)+"1"+
+			strings.Repeat("}", n), strings.Repeat("[", n))
 	}
 	return cases
 }
 
-func TestEventIDIsTakenFromTheTopLevel(t *testing.T) {
+func TestGate_EventIDIsTakenFromTheTopLevel(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"a":{"event_id":"inner"},"event_id":"outer"}`:   "outer",
 		`{"event_id":"a","event_id":"b"}`:                 "a",
@@ -121,7 +132,7 @@ func TestEventIDIsTakenFromTheTopLevel(t *testing.T) {
 	}
 }
 
-func TestItemsDoNotShareRoomToGrow(t *testing.T) {
+func TestGate_ItemsDoNotShareRoomToGrow(t *testing.T) {
 	body := []byte(`[{"a":1},{"b":2}]`)
 	items, err := split(body, nil, 10)
 	if err != nil {
@@ -154,7 +165,8 @@ func FuzzSplit(f *testing.F) {
 					t.Fatalf("id %q", it.id)
 				}
 			}
-			if limited, lerr := cut(body, nil, 1); len(limited) > 1 || len(whole) > 1 && err == nil && !errors.Is(lerr, errTooMany) {
+			if limited, lerr := cut(body, nil, 1); len(limited) > 1 || len(whole) > 1 && err == nil &&
+				!errors.Is(lerr, errTooMany) {
 				t.Fatalf("the limit is not kept: %d, %v", len(limited), lerr)
 			}
 			reply := appendVerdicts(nil, whole, nil)
@@ -175,7 +187,8 @@ func batchBody(n int, sep, open, end string) []byte {
 
 // What the gate does for each event besides moving it through the engine.
 func BenchmarkSplitAndVerdict(b *testing.B) {
-	for name, body := range map[string][]byte{"array": batchBody(100, ",", "[", "]"), "lines": batchBody(100, "\n", "", "")} {
+	for name, body := range map[string][]byte{"array": batchBody(100, ",", "[", "]"), "lines": batchBody(100, "\n", "",
+		"")} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))

@@ -41,7 +41,8 @@ const payloadSecret = "planted-payload-secret"
 
 func stormBroker(t *testing.T, dir string, port int) *kfake.Cluster {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.DataDir(dir), kfake.SyncWrites(), kfake.SeedTopics(4, "raw-events"), kfake.SeedTopics(1, "dead-letter"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.DataDir(dir), kfake.SyncWrites(),
+		kfake.SeedTopics(4, "raw-events"), kfake.SeedTopics(1, "dead-letter"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,8 @@ func stormBroker(t *testing.T, dir string, port int) *kfake.Cluster {
 }
 
 func (s *storm) event(id string) string {
-	return strings.Replace(strings.Replace(goodEvent, "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10", id, 1), "{", `{"note":"`+payloadSecret+`",`, 1)
+	return strings.Replace(strings.Replace(goodEvent, "5f0c9d0e-31f4-4c0e-8f0a-9d8f6f3b2a10", id, 1), "{",
+		`{"note":"`+payloadSecret+`",`, 1)
 }
 
 // device sends batches until ctx ends, each again until it is accepted.
@@ -175,7 +177,7 @@ func (b *syncBuffer) String() string {
 // changes and the broker restarts. No accepted event is lost, no honest client
 // sees anything but 202 and 503 with Retry-After, and neither logs nor replies
 // hold a key, a payload or an address from inside.
-func TestChangesUnderLoadLoseNothing(t *testing.T) {
+func TestGate_ChangesUnderLoadLoseNothing(t *testing.T) {
 	dir, ca, certs := t.TempDir(), newAuthority(t), t.TempDir()
 	broker := stormBroker(t, dir, 0)
 	_, portText, err := net.SplitHostPort(broker.ListenAddrs()[0])
@@ -198,7 +200,8 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
   dead_letter: { topic: dead-letter, processors: [ { dead_letter: { stage: ingest } } ] }`, port),
 	}.start(t)
 	s := &storm{t: t, w: w, accepted: map[string]bool{}, statuses: map[int]int{},
-		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool}, MaxIdleConnsPerHost: 100}}}
+		client: &http.Client{Timeout: 20 * time.Second,
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool}, MaxIdleConnsPerHost: 100}}}
 	s.key.Store(w.key)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -239,7 +242,8 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 		t.Errorf("%d of %d accepted events are lost", lost, len(s.accepted))
 	}
 	for name, text := range map[string]string{"logs": logs.String(), "replies": s.replies.String()} {
-		for what, secret := range map[string]string{"a payload": payloadSecret, "a key": w.key, "the new key": s.key.Load().(string), "a key's secret": w.key[20:], "the broker's address": portText} {
+		for what, secret := range map[string]string{"a payload": payloadSecret, "a key": w.key,
+			"the new key": s.key.Load().(string), "a key's secret": w.key[20:], "the broker's address": portText} {
 			if what == "the broker's address" && name == "logs" {
 				continue // operators need it
 			}
@@ -256,7 +260,8 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 // stored counts the event ids in the log.
 func (s *storm) stored(broker string) map[string]int {
 	s.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics("raw-events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics("raw-events"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		s.t.Fatal(err)
 	}

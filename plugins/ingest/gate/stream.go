@@ -21,7 +21,8 @@ const relayWindow = 8
 // false at the end; the work says when it has room, and only then is the next
 // request read. send sends the answers in the order of the requests, until it
 // returns false, which must make read return. Relay returns after the last send.
-func relay[A any](ctx context.Context, read func() (work func(ctx context.Context, taken func()) A, ok bool), send func(A) bool) {
+func relay[A any](ctx context.Context, read func() (work func(ctx context.Context, taken func()) A, ok bool),
+	send func(A) bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan chan A, relayWindow)
@@ -63,7 +64,8 @@ func relay[A any](ctx context.Context, read func() (work func(ctx context.Contex
 
 // patiently takes one request in, but waits while there is no room for it.
 // The key is asked for again each time: it may have been revoked.
-func (g *gate) patiently(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result, error) {
+func (g *gate) patiently(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result,
+	error) {
 	for {
 		res, err := g.attempt(ctx, who, build)
 		var ref *refusal
@@ -92,7 +94,8 @@ const (
 )
 
 // attempt takes one request in, or says why not.
-func (g *gate) attempt(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result, error) {
+func (g *gate) attempt(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result,
+	error) {
 	if g.isDraining() {
 		return result{}, stopping()
 	}

@@ -37,7 +37,8 @@ type authority struct {
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	a := &authority{t: t, pool: x509.NewCertPool(), n: 1}
-	der, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	der, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test CA"}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
@@ -70,14 +71,16 @@ func (a *authority) sign(c *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
 // write signs a certificate of a name and writes both files.
 func (a *authority) write(dir, name string) (certFile, keyFile string) {
 	a.t.Helper()
-	der, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	der, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: name},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
 	raw, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "EC PRIVATE KEY", Bytes: raw}} {
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der},
+		keyFile: {Type: "EC PRIVATE KEY", Bytes: raw}} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			a.t.Fatal(err)
 		}
@@ -88,7 +91,8 @@ func (a *authority) write(dir, name string) (certFile, keyFile string) {
 func (a *authority) writeCA(dir string) string {
 	a.t.Helper()
 	file := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600); err != nil {
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}),
+		0o600); err != nil {
 		a.t.Fatal(err)
 	}
 	return file
@@ -117,12 +121,13 @@ func tlsPost(t *testing.T, w *world, c *http.Client) (string, error) {
 }
 
 func tlsClient(conf *tls.Config) *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: true}}
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: conf,
+		ForceAttemptHTTP2: true}}
 }
 
 // A changed certificate serves new connections; open ones live on; a broken one
 // changes nothing.
-func TestCertificateIsReloaded(t *testing.T) {
+func TestGate_CertificateIsReloaded(t *testing.T) {
 	ca, dir := newAuthority(t), t.TempDir()
 	cert, key := ca.write(dir, "first")
 	w := newWorldAt(t, fmt.Sprintf("    tls: { cert_file: %q, key_file: %q }", cert, key), &tls.Config{RootCAs: ca.pool})
@@ -150,7 +155,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 }
 
-func TestClientCertificatesAreRequired(t *testing.T) {
+func TestGate_ClientCertificatesAreRequired(t *testing.T) {
 	ca, other, dir := newAuthority(t), newAuthority(t), t.TempDir()
 	cert, key := ca.write(dir, "gate")
 	pair := func(a *authority) []tls.Certificate {
@@ -162,18 +167,20 @@ func TestClientCertificatesAreRequired(t *testing.T) {
 		return []tls.Certificate{p}
 	}
 	good := &tls.Config{RootCAs: ca.pool, Certificates: pair(ca)}
-	w := newWorldAt(t, fmt.Sprintf("    tls: { cert_file: %q, key_file: %q, client_ca_file: %q, client_certificates: required }", cert, key, ca.writeCA(dir)), good)
+	w := newWorldAt(t, fmt.Sprintf("    tls: { cert_file: %q, key_file: %q, client_ca_file: %q, client_certificates: "+
+		"required }", cert, key, ca.writeCA(dir)), good)
 	if _, err := tlsPost(t, w, tlsClient(good)); err != nil {
 		t.Error(err)
 	}
-	for name, conf := range map[string]*tls.Config{"none": {RootCAs: ca.pool}, "another CA's": {RootCAs: ca.pool, Certificates: pair(other)}} {
+	for name, conf := range map[string]*tls.Config{"none": {RootCAs: ca.pool}, "another CA's": {RootCAs: ca.pool,
+		Certificates: pair(other)}} {
 		if _, err := tlsPost(t, w, tlsClient(conf)); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}
 }
 
-func TestPlainHTTPIsForLoopback(t *testing.T) {
+func TestGate_PlainHTTPIsForLoopback(t *testing.T) {
 	spec := inputSpec()
 	for conf, ok := range map[string]bool{
 		"address: 127.0.0.1:1":                           true,
@@ -211,8 +218,9 @@ func TestPlainHTTPIsForLoopback(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreBounded(t *testing.T) {
-	w := newWorld(t, "    limits: { max_connections: 8, max_connections_per_address: 5 }\n    timeouts: { read_header: 3s }")
+func TestGate_ConnectionsAreBounded(t *testing.T) {
+	w := newWorld(t, "    limits: { max_connections: 8, max_connections_per_address: 5 }\n    timeouts: { read_header: "+
+		"3s }")
 	conns := []net.Conn{}
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", w.addr)
@@ -249,7 +257,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 
 // A client that sends slowly, or nothing, or never reads, ends by a timeout and
 // holds nothing after it.
-func TestSlowClientsEnd(t *testing.T) {
+func TestGate_SlowClientsEnd(t *testing.T) {
 	w := newWorld(t, "    timeouts: { read_header: 1s, read_request: 2s, idle: 1s, ack: 1s }")
 	head := "POST /v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: " + w.key + "\r\nContent-Type: application/json\r\n"
 	for name, text := range map[string]string{

@@ -34,12 +34,14 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
-		return g.refuse(w, &refusal{name: "upgrade-required", status: http.StatusUpgradeRequired, title: "This is a WebSocket",
+		return g.refuse(w, &refusal{name: "upgrade-required", status: http.StatusUpgradeRequired,
+			title:  "This is a WebSocket",
 			detail: "send events to /v1/events, or upgrade the connection"})
 	}
 	up := websocket.Upgrader{HandshakeTimeout: 5 * time.Second, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-			g.refuse(w, &refusal{name: "bad-upgrade", status: status, title: "The connection cannot be upgraded", detail: reason.Error()})
+			g.refuse(w, &refusal{name: "bad-upgrade", status: status, title: "The connection cannot be upgraded",
+				detail: reason.Error()})
 		}}
 	conn, err := up.Upgrade(w, r, nil)
 	if err != nil {
@@ -96,7 +98,8 @@ func (s *stream) watch(done <-chan struct{}) {
 	for {
 		select {
 		case <-ping.C:
-			_ = s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(wsCloseTimeout)) // a client that is gone misses its pong
+			// a client that is gone misses its pong
+			_ = s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(wsCloseTimeout))
 		case <-s.g.draining:
 			_ = s.conn.SetReadDeadline(time.Now())
 			return
@@ -175,5 +178,6 @@ func (s *stream) send(a answer) bool {
 
 // goodbye says why the connection ends.
 func (s *stream) goodbye(code int, reason string) {
-	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(wsCloseTimeout))
+	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason),
+		time.Now().Add(wsCloseTimeout))
 }

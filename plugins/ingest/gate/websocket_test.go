@@ -46,7 +46,7 @@ func say(t *testing.T, c *websocket.Conn, text string) {
 	}
 }
 
-func TestStreamAnswersEachMessageInOrder(t *testing.T) {
+func TestGate_StreamAnswersEachMessageInOrder(t *testing.T) {
 	w := newWorld(t, "")
 	c, _, err := w.dial()
 	if err != nil {
@@ -88,7 +88,7 @@ func TestStreamAnswersEachMessageInOrder(t *testing.T) {
 	}
 }
 
-func TestStreamIsHeldBackInsteadOfRefused(t *testing.T) {
+func TestGate_StreamIsHeldBackInsteadOfRefused(t *testing.T) {
 	w := newWorld(t, "    quota: { events_per_second: 200, burst: 20 }")
 	c, _, err := w.dial()
 	if err != nil {
@@ -112,7 +112,7 @@ func TestStreamIsHeldBackInsteadOfRefused(t *testing.T) {
 	}
 }
 
-func TestStreamEndsWithItsKey(t *testing.T) {
+func TestGate_StreamEndsWithItsKey(t *testing.T) {
 	w := newWorld(t, "    key_refresh: 20ms")
 	c, _, err := w.dial()
 	if err != nil {
@@ -136,7 +136,7 @@ func TestStreamEndsWithItsKey(t *testing.T) {
 	t.Error("the stream outlives its key")
 }
 
-func TestStreamRefusesAtTheDoor(t *testing.T) {
+func TestGate_StreamRefusesAtTheDoor(t *testing.T) {
 	w := newWorld(t, "")
 	for name, c := range map[string]struct {
 		status  int
@@ -158,7 +158,7 @@ func TestStreamRefusesAtTheDoor(t *testing.T) {
 }
 
 // A stop answers what is on its way, and says goodbye.
-func TestStopEndsStreams(t *testing.T) {
+func TestGate_StopEndsStreams(t *testing.T) {
 	w := newWorld(t, "")
 	c, _, err := w.dial()
 	if err != nil {
@@ -188,7 +188,7 @@ func TestStopEndsStreams(t *testing.T) {
 	}
 }
 
-func TestIdleStreamsArePinged(t *testing.T) {
+func TestGate_IdleStreamsArePinged(t *testing.T) {
 	w := newWorld(t, "    timeouts: { idle: 1s }")
 	deaf, _, err := w.dial()
 	if err != nil {

@@ -44,9 +44,11 @@ func TestBody_AByteOrderMarkCostsNoEvent(t *testing.T) {
 			t.Errorf("stored: %.40q", d.value)
 		}
 	}
-	for _, body := range []string{utf16Of(goodEvent, false), utf16Of(goodEvent, true), utf16Of(bom+goodEvent, false), utf16Of(bom+"["+goodEvent+"]", true)} {
+	for _, body := range []string{utf16Of(goodEvent, false), utf16Of(goodEvent, true), utf16Of(bom+goodEvent, false),
+		utf16Of(bom+"["+goodEvent+"]", true)} {
 		for _, kind := range []string{typeJSON, typeNDJSON} {
-			if r := w.send("POST", "/v1/events", kind, []byte(body)); r.status != 400 || !strings.Contains(r.body, "UTF-16") || strings.Count(r.body, `"index"`) != 1 {
+			if r := w.send("POST", "/v1/events", kind, []byte(body)); r.status != 400 || !strings.Contains(r.body, "UTF-16") ||
+				strings.Count(r.body, `"index"`) != 1 {
 				t.Errorf("%.20q: %d %s", body, r.status, r.body)
 			}
 		}
@@ -101,16 +103,19 @@ func TestGate_AnswersPreflightsOfListedOrigins(t *testing.T) {
 		return map[string]string{"Origin": origin, "Access-Control-Request-Method": "POST"}
 	}
 	r := w.preflight(t, asks("https://app.example.com"))
-	if r.StatusCode != http.StatusNoContent || r.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "X-API-Key") {
+	if r.StatusCode != http.StatusNoContent || r.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" ||
+		!strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "X-API-Key") {
 		t.Errorf("a preflight: %d %v", r.StatusCode, r.Header)
 	}
 	if r := w.preflight(t, asks("https://other.example.com")); r.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("of another: %d", r.StatusCode)
 	}
-	if r := newWorld(t, "").preflight(t, asks("https://app.example.com")); r.StatusCode != http.StatusMethodNotAllowed || r.Header.Get("Access-Control-Allow-Origin") != "" {
+	if r := newWorld(t, "").preflight(t, asks("https://app.example.com")); r.StatusCode != http.StatusMethodNotAllowed ||
+		r.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("without origins: %d %v", r.StatusCode, r.Header)
 	}
-	if r := w.post(goodEvent, "Origin", "https://app.example.com"); r.status != 202 || r.header.Get("Access-Control-Allow-Origin") == "" {
+	if r := w.post(goodEvent, "Origin", "https://app.example.com"); r.status != 202 ||
+		r.header.Get("Access-Control-Allow-Origin") == "" {
 		t.Errorf("an event: %d %v", r.status, r.header)
 	}
 }

@@ -91,7 +91,8 @@ func (b *bundler) sameDraft(doc map[string]any, references []referred) error {
 	if d, ok := doc["$schema"].(string); ok {
 		d = strings.TrimSuffix(d, "#")
 		if b.draft != "" && b.draft != d {
-			return fmt.Errorf("a schema and what it refers to are of one draft, and here are %s and %s: give them the same $schema", b.draft, text.Shorten(d))
+			return fmt.Errorf("a schema and what it refers to are of one draft, and here are %s and %s: give them the same "+
+				"$schema", b.draft, text.Shorten(d))
 		}
 		b.draft = d
 	}
@@ -127,7 +128,8 @@ func (b *bundler) place(base string, references []referred) error {
 		at := strings.TrimSuffix(schemadoc.Resolve(base, r.Name), "#")
 		if have, ok := b.found[at]; ok {
 			if have.Subject != r.Subject || have.Version != r.Version {
-				return fmt.Errorf("the name %q stands for both %s/%d and %s/%d", text.Shorten(r.Name), have.Subject, have.Version, r.Subject, r.Version)
+				return fmt.Errorf("the name %q stands for both %s/%d and %s/%d", text.Shorten(r.Name), have.Subject, have.Version,
+					r.Subject, r.Version)
 			}
 			continue
 		}
@@ -141,7 +143,8 @@ func (b *bundler) place(base string, references []referred) error {
 		}
 		for _, other := range b.found {
 			if other.id == id && (other.Subject != r.Subject || other.Version != r.Version) {
-				return fmt.Errorf("%s/%d and %s/%d have the same %s %q", other.Subject, other.Version, r.Subject, r.Version, b.idKey(), text.Shorten(id))
+				return fmt.Errorf("%s/%d and %s/%d have the same %s %q", other.Subject, other.Version, r.Subject, r.Version,
+					b.idKey(), text.Shorten(id))
 			}
 		}
 		doc[b.idKey()] = id

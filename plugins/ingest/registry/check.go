@@ -39,10 +39,11 @@ type Report struct {
 	Against     []int               `json:"against"`
 	Differences []compat.Difference `json:"differences"` // that break
 	Major       int                 `json:"major"`       // of the candidate
-	OtherMajor  int                 `json:"other_major"` // of what it was compared with, if that is another; such versions are not held to each other
-	Problems    []Problem           `json:"problems"`    // where it contradicts what every event must be
-	Compatible  bool                `json:"compatible"`
-	Unready     []string            `json:"unready"` // consumers that have not declared the next version
+	// of what it was compared with, if that is another; such versions are not held to each other
+	OtherMajor int       `json:"other_major"`
+	Problems   []Problem `json:"problems"` // where it contradicts what every event must be
+	Compatible bool      `json:"compatible"`
+	Unready    []string  `json:"unready"` // consumers that have not declared the next version
 
 	Text []byte `json:"-"` // the candidate with what it refers to
 }
@@ -64,7 +65,8 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	if c.Against == "all" && level != compat.LevelNone && !strings.HasSuffix(string(level), "_TRANSITIVE") {
 		level += "_TRANSITIVE"
 	}
-	r := &Report{Subject: c.Subject, Level: level, Policy: set.Policy, Unready: unready(readers, c.Subject, next), Text: []byte(s.text)}
+	r := &Report{Subject: c.Subject, Level: level, Policy: set.Policy, Unready: unready(readers, c.Subject, next),
+		Text: []byte(s.text)}
 	var texts [][]byte
 	var earlier []string
 	r.Major = s.major
@@ -138,7 +140,8 @@ func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
 // load reads the versions of a subject, what they are held to, and who has
 // declared to read which. While the place is open, it calls also with what
 // finds versions of any subject.
-func (p Place) load(ctx context.Context, subject string, also func(lookup) error) (docs []document, set settings, readers []Consumer, err error) {
+func (p Place) load(ctx context.Context, subject string, also func(lookup) error) (docs []document, set settings,
+	readers []Consumer, err error) {
 	set = serverDefaults()
 	if also == nil {
 		also = func(lookup) error { return nil }
@@ -243,7 +246,8 @@ func RegisterAt(ctx context.Context, place Place, c Candidate) (version int, err
 			return 0, err
 		}
 		var found registered
-		err = h.ask(ctx, http.MethodPost, raw, &found, nil, "subjects", subject) // not every registry names the version at once
+		// not every registry names the version at once
+		err = h.ask(ctx, http.MethodPost, raw, &found, nil, "subjects", subject)
 		return found.Version, err
 	case "file":
 		return 0, fmt.Errorf("registering in %s: a folder takes files; put it there as vN.json", place.URL)

@@ -89,7 +89,8 @@ func (r *Registry) putMode(req *http.Request) (any, error) {
 			return nil, err
 		}
 		if len(versions) > 0 {
-			return nil, fails(http.StatusUnprocessableEntity, 42205, "Cannot import since found existing subjects; add force=true to do so all the same")
+			return nil, fails(http.StatusUnprocessableEntity, 42205,
+				"Cannot import since found existing subjects; add force=true to do so all the same")
 		}
 	}
 	_, after, err := r.set(req.Context(), subject, func(s *settings) error { s.Mode = mode; return nil })

@@ -21,7 +21,8 @@ type Support struct {
 
 // parseSupport reads a declaration.
 func parseSupport(s string) (Support, error) {
-	bad := fmt.Errorf(`declaration %q is not SUBJECT/VERSION, SUBJECT/FIRST-LAST, SUBJECT/FIRST- or SUBJECT/*`, text.Shorten(s))
+	bad := fmt.Errorf(`declaration %q is not SUBJECT/VERSION, SUBJECT/FIRST-LAST, SUBJECT/FIRST- or SUBJECT/*`,
+		text.Shorten(s))
 	i := strings.LastIndexByte(s, '/')
 	if i <= 0 {
 		return Support{}, bad

@@ -4,10 +4,11 @@ import (
 	"testing"
 )
 
-func TestDeclaredConsumersAreNamedWhenAVersionComes(t *testing.T) {
+func TestRegistry_DeclaredConsumersAreNamedWhenAVersionComes(t *testing.T) {
 	r, url := scratch(t)
 	run(t, url, []exchange{
-		{"PUT", "/consumers/billing", `{"supports":["telemetry/1-3"]}`, 200, `{"name":"billing","supports":["telemetry/1-3"]}`},
+		{"PUT", "/consumers/billing", `{"supports":["telemetry/1-3"]}`, 200,
+			`{"name":"billing","supports":["telemetry/1-3"]}`},
 		{"PUT", "/consumers/board", `{"supports":["telemetry/*"]}`, 200, ``},
 		{"PUT", "/consumers/other", `{"supports":["alert/1"]}`, 200, ``},
 		{"PUT", "/consumers/bad", `{"supports":["telemetry"]}`, 422, `SUBJECT/FIRST-LAST`},
@@ -26,11 +27,13 @@ func TestDeclaredConsumersAreNamedWhenAVersionComes(t *testing.T) {
 	if err != nil || len(report.Unready) != 1 || report.Unready[0] != "billing" || !report.Compatible {
 		t.Errorf("over HTTP: %+v (%v)", report, err)
 	}
-	run(t, url, []exchange{{"DELETE", "/consumers/billing", "", 200, `"billing"`}, {"GET", "/consumers", "", 200, `board`}})
+	run(t, url, []exchange{{"DELETE", "/consumers/billing", "", 200, `"billing"`}, {"GET", "/consumers", "", 200,
+		`board`}})
 }
 
-func TestDeclarationsAreReadOrRefused(t *testing.T) {
-	for _, bad := range []string{"", "telemetry", "telemetry/", "/1", "telemetry/0", "telemetry/3-1", "telemetry/1-x", "telemetry/a"} {
+func TestRegistry_DeclarationsAreReadOrRefused(t *testing.T) {
+	for _, bad := range []string{"", "telemetry", "telemetry/", "/1", "telemetry/0", "telemetry/3-1", "telemetry/1-x",
+		"telemetry/a"} {
 		if s, err := parseSupport(bad); err == nil {
 			t.Errorf("%q: %+v", bad, s)
 		}

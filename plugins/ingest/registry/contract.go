@@ -34,7 +34,8 @@ func (s *Schema) Problems() []Problem {
 		c.add("/"+keywordFirmware, "no version is in %s", s.Firmware)
 	}
 	root := together([]*jsonschema.Schema{s.Library.Schema})
-	c.object(root, []string{event.FieldID, event.FieldDevice, event.FieldFirmware, event.FieldTimestamp, event.FieldMetrics}, "the event")
+	c.object(root, []string{event.FieldID, event.FieldDevice, event.FieldFirmware, event.FieldTimestamp,
+		event.FieldMetrics}, "the event")
 	c.text(root, event.FieldID, "a UUID", eventIDs())
 	c.text(root, event.FieldDevice, "1 to 128 of letters, digits, '.', '_', ':' and '-'", nil)
 	c.text(root, event.FieldTimestamp, "an RFC 3339 time with a zone", timestamps())
@@ -57,10 +58,13 @@ func inWords(problems []Problem) string {
 
 // unnamed is the problem of a version that no firmware would ever choose.
 func (s *Schema) unnamed(earlier []string) []Problem {
-	if s.Firmware != "" || !slices.ContainsFunc(earlier, func(text string) bool { return strings.Contains(text, `"`+keywordFirmware+`"`) }) {
+	if s.Firmware != "" || !slices.ContainsFunc(earlier, func(text string) bool {
+		return strings.Contains(text, `"`+keywordFirmware+`"`)
+	}) {
 		return nil
 	}
-	return []Problem{{"", keywordFirmware + " is missing: versions before it are chosen by their firmware, and none would ever choose this one"}}
+	return []Problem{{"", keywordFirmware + " is missing: versions before it are chosen by their firmware, and none " +
+		"would ever choose this one"}}
 }
 
 type contract struct {
@@ -179,7 +183,8 @@ func (c *contract) kind(s *jsonschema.Schema, want, what string) bool {
 	if len(s.Types) == 0 || slices.Contains(s.Types, want) || want == "number" && slices.Contains(s.Types, "integer") {
 		return true
 	}
-	c.add(c.at(s, "type"), "%s is %s, and not of type %s: each event that has it would be refused", what, article(want), strings.Join(s.Types, " or "))
+	c.add(c.at(s, "type"), "%s is %s, and not of type %s: each event that has it would be refused", what, article(want),
+		strings.Join(s.Types, " or "))
 	return false
 }
 
@@ -262,7 +267,8 @@ func (c *contract) branches(branches []*jsonschema.Schema, what string) {
 
 // values refuses an enum or a const of which no value is as it must be, and is
 // taken by all the schemas of its place.
-func (c *contract) values(s *jsonschema.Schema, all []*jsonschema.Schema, what string, fits func(any) bool, wanted string) {
+func (c *contract) values(s *jsonschema.Schema, all []*jsonschema.Schema, what string, fits func(any) bool,
+	wanted string) {
 	for keyword, list := range map[string][]any{"enum": s.Enum, "const": s.Constant} {
 		if len(list) == 0 || slices.ContainsFunc(list, func(v any) bool {
 			return fits(v) && !slices.ContainsFunc(all, func(other *jsonschema.Schema) bool { return other.Validate(v) != nil })

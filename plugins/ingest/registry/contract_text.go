@@ -16,11 +16,13 @@ import (
 // eventIDs and timestamps are of each form that the contract knows: a format
 // that takes none of them takes no other.
 func eventIDs() []string {
-	return []string{"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b", "0197B2F4-0000-7000-8000-000000000003", "00000000-0000-0000-0000-000000000000"}
+	return []string{"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b", "0197B2F4-0000-7000-8000-000000000003",
+		"00000000-0000-0000-0000-000000000000"}
 }
 
 func timestamps() []string {
-	return []string{"2026-11-27T09:30:00Z", "2026-11-27T09:30:00.123456Z", "2026-11-27T09:30:00+05:30", "2026-11-27T09:30:00.5-08:00", "1985-04-12t23:20:50z"}
+	return []string{"2026-11-27T09:30:00Z", "2026-11-27T09:30:00.123456Z", "2026-11-27T09:30:00+05:30",
+		"2026-11-27T09:30:00.5-08:00", "1985-04-12t23:20:50z"}
 }
 
 // text holds a field of the event to what it is by the contract. Of fields of
@@ -41,7 +43,9 @@ func (c *contract) text(root []*jsonschema.Schema, name, wanted string, samples 
 			c.add(c.at(s, lengthKeyword(s, 1)), "%s is %s", name, wanted)
 		case name == event.FieldTimestamp && s.MaxLength >= 0 && s.MaxLength < 20:
 			c.add(c.at(s, "maxLength"), "%s is %s, which has at least 20 characters", name, wanted)
-		case len(samples) > 0 && s.Format != "" && !slices.ContainsFunc(samples, func(v string) bool { return formatTakes(s, v) }):
+		case len(samples) > 0 && s.Format != "" && !slices.ContainsFunc(samples, func(v string) bool {
+			return formatTakes(s, v)
+		}):
 			c.add(c.at(s, "format"), "%s is %s, and never %s", name, wanted, s.Format)
 		}
 	}
@@ -80,7 +84,10 @@ func formatTakes(s *jsonschema.Schema, v string) bool {
 func (c *contract) firmwareValues(root []*jsonschema.Schema) {
 	schemas := members(root, event.FieldFirmware)
 	for _, s := range schemas {
-		c.values(s, schemas, event.FieldFirmware, func(v any) bool { t, ok := v.(string); return ok && c.schema.Describes(t) },
+		c.values(s, schemas, event.FieldFirmware, func(v any) bool {
+			t, ok := v.(string)
+			return ok && c.schema.Describes(t)
+		},
 			"in the range "+c.schema.Firmware)
 	}
 }

@@ -24,11 +24,13 @@ func (r *Registry) deleteSubject(req *http.Request) (any, error) {
 		}
 		switch {
 		case flag(req, "permanent") && len(gone) > 0:
-			return fails(http.StatusNotFound, 40405, "Subject '%s' was not deleted first before being permanently deleted", subject)
+			return fails(http.StatusNotFound, 40405, "Subject '%s' was not deleted first before being permanently deleted",
+				subject)
 		case flag(req, "permanent"):
 			gone = all
 		case len(gone) == 0:
-			return fails(http.StatusNotFound, 40404, "Subject '%s' was soft deleted. Set permanent=true to delete permanently", subject)
+			return fails(http.StatusNotFound, 40404, "Subject '%s' was soft deleted. Set permanent=true to delete permanently",
+				subject)
 		}
 		if err := unreferenced(ctx, tx, gone, subject, flag(req, "permanent")); err != nil {
 			return err
@@ -60,9 +62,11 @@ func (r *Registry) deleteVersion(req *http.Request) (any, error) {
 		}
 		switch {
 		case flag(req, "permanent") && !v.deleted:
-			return fails(http.StatusNotFound, 40407, "Subject '%s' Version %d was not deleted first before being permanently deleted", subject, v.Version)
+			return fails(http.StatusNotFound, 40407, "Subject '%s' Version %d was not deleted first before being permanently "+
+				"deleted", subject, v.Version)
 		case !flag(req, "permanent") && v.deleted:
-			return fails(http.StatusNotFound, 40406, "Subject '%s' Version %d was soft deleted. Set permanent=true to delete permanently", subject, v.Version)
+			return fails(http.StatusNotFound, 40406, "Subject '%s' Version %d was soft deleted. Set permanent=true to delete "+
+				"permanently", subject, v.Version)
 		}
 		if err := unreferenced(ctx, tx, []storedVersion{v}, "", flag(req, "permanent")); err != nil {
 			return err

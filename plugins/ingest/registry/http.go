@@ -29,11 +29,19 @@ type plainText string
 func (r *Registry) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, h := range map[string]answer{
-		"GET /{$}":                                                  func(*http.Request) (any, error) { return struct{}{}, nil },
-		"GET /v1/metadata/id":                                       func(*http.Request) (any, error) { return map[string]any{"id": "weir", "scope": map[string]any{}}, nil },
-		"GET /contexts":                                             func(*http.Request) (any, error) { return []string{"."}, nil },
-		"GET /schemas":                                              r.getSchemas,
-		"GET /schemas/types":                                        func(*http.Request) (any, error) { return []string{"JSON"}, nil },
+		"GET /{$}": func(*http.Request) (any, error) {
+			return struct{}{}, nil
+		},
+		"GET /v1/metadata/id": func(*http.Request) (any, error) {
+			return map[string]any{"id": "weir", "scope": map[string]any{}}, nil
+		},
+		"GET /contexts": func(*http.Request) (any, error) {
+			return []string{"."}, nil
+		},
+		"GET /schemas": r.getSchemas,
+		"GET /schemas/types": func(*http.Request) (any, error) {
+			return []string{"JSON"}, nil
+		},
 		"GET /schemas/ids/{id}":                                     r.getByID,
 		"GET /schemas/ids/{id}/schema":                              r.getTextByID,
 		"GET /schemas/ids/{id}/subjects":                            r.getSubjectsByID,
@@ -49,21 +57,21 @@ func (r *Registry) Handler() http.Handler {
 		"GET /subjects/{subject}/versions/{version}/referencedby":   r.getReferencedBy,
 		"POST /compatibility/subjects/{subject}/versions":           r.postCompatible,
 		"POST /compatibility/subjects/{subject}/versions/{version}": r.postCompatible,
-		"GET /config":                                               r.getConfig,
-		"PUT /config":                                               r.putConfig,
-		"DELETE /config":                                            r.deleteConfig,
-		"GET /config/{subject}":                                     r.getConfig,
-		"PUT /config/{subject}":                                     r.putConfig,
-		"DELETE /config/{subject}":                                  r.deleteConfig,
-		"GET /mode":                                                 r.getMode,
-		"PUT /mode":                                                 r.putMode,
-		"DELETE /mode":                                              r.deleteMode,
-		"GET /consumers":                                            r.getConsumers,
-		"PUT /consumers/{name}":                                     r.putConsumer,
-		"DELETE /consumers/{name}":                                  r.deleteConsumer,
-		"GET /mode/{subject}":                                       r.getMode,
-		"PUT /mode/{subject}":                                       r.putMode,
-		"DELETE /mode/{subject}":                                    r.deleteMode,
+		"GET /config":              r.getConfig,
+		"PUT /config":              r.putConfig,
+		"DELETE /config":           r.deleteConfig,
+		"GET /config/{subject}":    r.getConfig,
+		"PUT /config/{subject}":    r.putConfig,
+		"DELETE /config/{subject}": r.deleteConfig,
+		"GET /mode":                r.getMode,
+		"PUT /mode":                r.putMode,
+		"DELETE /mode":             r.deleteMode,
+		"GET /consumers":           r.getConsumers,
+		"PUT /consumers/{name}":    r.putConsumer,
+		"DELETE /consumers/{name}": r.deleteConsumer,
+		"GET /mode/{subject}":      r.getMode,
+		"PUT /mode/{subject}":      r.putMode,
+		"DELETE /mode/{subject}":   r.deleteMode,
 	} {
 		mux.Handle(path, h)
 	}
@@ -76,7 +84,8 @@ func (r *Registry) Handler() http.Handler {
 		if known(mux, req) {
 			status = http.StatusMethodNotAllowed
 		}
-		writeRegistry(w, status, map[string]any{"error_code": status, "message": "HTTP " + strconv.Itoa(status) + " " + http.StatusText(status)})
+		writeRegistry(w, status, map[string]any{"error_code": status, "message": "HTTP " + strconv.Itoa(status) + " " +
+			http.StatusText(status)})
 	})
 }
 
@@ -186,7 +195,9 @@ func number(req *http.Request) (int, error) {
 	}
 	n, err := strconv.ParseInt(version, 10, 32)
 	if err != nil || n < 1 && n != -1 {
-		return 0, fails(http.StatusUnprocessableEntity, 42202, "The specified version '%s' is not a valid version id. Allowed values are between [1, 2^31-1] and the string \"latest\"", text.Shorten(version))
+		return 0, fails(http.StatusUnprocessableEntity, 42202,
+			"The specified version '%s' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "+
+				"\"latest\"", text.Shorten(version))
 	}
 	return int(n), nil
 }

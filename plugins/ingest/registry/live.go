@@ -41,7 +41,8 @@ func Follow(f Following, res *service.Resources) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{source: from, cache: cache(f.CacheDir), subject: f.Subject, log: res.Logger(), changed: f.Changed, done: make(chan struct{})}
+	l := &Live{source: from, cache: cache(f.CacheDir), subject: f.Subject, log: res.Logger(), changed: f.Changed,
+		done: make(chan struct{})}
 	l.set = live.New(live.Source[[]document, Set]{
 		Load:  func(ctx context.Context) ([]document, error) { return l.source.load(ctx, l.subject) },
 		Same:  slices.Equal[[]document],
@@ -141,7 +142,8 @@ func (l *Live) fromCache(cause error) {
 		err = l.set.Use(docs)
 	}
 	if err != nil {
-		l.log.Errorf("events wait: the schemas of %s cannot be loaded (%v), and there are none from before (%v)", l.subject, cause, err)
+		l.log.Errorf("events wait: the schemas of %s cannot be loaded (%v), and there are none from before (%v)", l.subject,
+			cause, err)
 		return
 	}
 	l.inForce()

@@ -13,14 +13,14 @@ import (
 	"weir/schemas"
 )
 
-func TestAFolderWithoutSchemasIsRefusedAtStart(t *testing.T) {
+func TestRegistry_AFolderWithoutSchemasIsRefusedAtStart(t *testing.T) {
 	f := Following{URL: "file://" + t.TempDir(), Subject: "telemetry", Every: time.Hour}
 	if _, err := Follow(f, service.MockResources()); err == nil || !strings.Contains(err.Error(), "v1.json") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestANewVersionTakesEffectWithoutRestart(t *testing.T) {
+func TestRegistry_ANewVersionTakesEffectWithoutRestart(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, schemas.FS()); err != nil {
 		t.Fatal(err)
@@ -28,7 +28,8 @@ func TestANewVersionTakesEffectWithoutRestart(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "telemetry", "v3.json")); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Follow(Following{URL: "file://" + dir, Subject: "telemetry", Every: 10 * time.Millisecond}, service.MockResources())
+	l, err := Follow(Following{URL: "file://" + dir, Subject: "telemetry", Every: 10 * time.Millisecond},
+		service.MockResources())
 	if err != nil {
 		t.Fatal(err)
 	}

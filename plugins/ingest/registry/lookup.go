@@ -18,7 +18,8 @@ func lookIn(q querier, filter deletedFilter) lookup {
 		err := q.QueryRowContext(ctx, `SELECT v.version, v.id, t.schema FROM weir_schema_version v JOIN weir_schema_text t ON t.id = v.id
 			WHERE `+string(filter)+` AND v.subject = $1 AND (v.version = $2 OR $2 = -1) ORDER BY v.version DESC LIMIT 1`, subject, version).Scan(&number, &id, &schema)
 		if errors.Is(err, sql.ErrNoRows) {
-			return 0, "", nil, fails(http.StatusUnprocessableEntity, 42201, "No schema reference found for subject %q and version %d", text.Shorten(subject), version)
+			return 0, "", nil, fails(http.StatusUnprocessableEntity, 42201,
+				"No schema reference found for subject %q and version %d", text.Shorten(subject), version)
 		}
 		if err != nil {
 			return 0, "", nil, fmt.Errorf("reading the schema registry: %w", err)
@@ -40,7 +41,8 @@ func (v storedVersion) text(ctx context.Context, q querier) (string, error) {
 
 // referencesOf returns what texts refer to, by their ids.
 func referencesOf(ctx context.Context, q querier, where string, args ...any) (map[int][]Reference, error) {
-	rows, err := q.QueryContext(ctx, `SELECT r.id, r.name, r.subject, r.version FROM weir_schema_reference r WHERE `+where+` ORDER BY r.id, r.place`, args...)
+	rows, err := q.QueryContext(ctx, `SELECT r.id, r.name, r.subject, r.version FROM weir_schema_reference r WHERE `+where+
+		` ORDER BY r.id, r.place`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading references of schemas: %w", err)
 	}
@@ -105,7 +107,8 @@ func unreferenced(ctx context.Context, tx *sql.Tx, gone []storedVersion, except 
 			return fmt.Errorf("reading who refers to %s/%d: %w", v.Subject, v.Version, err)
 		}
 		if n > 0 {
-			return fails(http.StatusUnprocessableEntity, 42206, "One or more references exist to the schema {subject=%s,version=%d}", v.Subject, v.Version)
+			return fails(http.StatusUnprocessableEntity, 42206,
+				"One or more references exist to the schema {subject=%s,version=%d}", v.Subject, v.Version)
 		}
 	}
 	return nil

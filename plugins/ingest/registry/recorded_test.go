@@ -22,7 +22,8 @@ const recorded = "testdata/registry_apicurio.json"
 func requests(t *testing.T) []exchange {
 	t.Helper()
 	const broken = `{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"metrics":{"type":"string"}}}`
-	const latest, draft7 = "https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-07/schema#" // which the other one compares
+	// which the other one compares
+	const latest, draft7 = "https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-07/schema#"
 	shipped := func(version int) string {
 		return posted(t, strings.Replace(string(readShipped(t, version)), latest, draft7, 1))
 	}
@@ -75,7 +76,8 @@ func requests(t *testing.T) []exchange {
 		ask("DELETE", "/subjects/field/versions/9", ""),
 	}
 	for n := 1; n <= 4; n++ {
-		list = append(list, ask("GET", fmt.Sprintf("/subjects/field/versions/%d", n), ""), ask("GET", fmt.Sprintf("/subjects/field/versions/%d?deleted=true", n), ""))
+		list = append(list, ask("GET", fmt.Sprintf("/subjects/field/versions/%d", n), ""),
+			ask("GET", fmt.Sprintf("/subjects/field/versions/%d?deleted=true", n), ""))
 	}
 	return append(list, ask("GET", "/subjects/readings/versions/1?deleted=true", ""), ask("GET", "/consumers", ""))
 }
@@ -134,10 +136,10 @@ func exceptions() map[string]string {
 	}
 }
 
-// TestTheSameIsAnsweredAsByARecordedRegistry asks weir's registry what the
+// TestRegistry_TheSameIsAnsweredAsByARecordedRegistry asks weir's registry what the
 // other was asked: status and error code are the same, and what the answer
 // holds by name is there.
-func TestTheSameIsAnsweredAsByARecordedRegistry(t *testing.T) {
+func TestRegistry_TheSameIsAnsweredAsByARecordedRegistry(t *testing.T) {
 	_, url := scratch(t)
 	theirs, ours := recording(t).Exchanges, converse(t, url)
 	if len(theirs) != len(ours) {
@@ -179,7 +181,8 @@ func lacks(t *testing.T, theirs, ours string) (lines []string) {
 		switch want := want.(type) {
 		case map[string]any:
 			if want["error_code"] != got.(map[string]any)["error_code"] {
-				lines = append(lines, fmt.Sprintf("error code %v, and theirs %v", got.(map[string]any)["error_code"], want["error_code"]))
+				lines = append(lines, fmt.Sprintf("error code %v, and theirs %v", got.(map[string]any)["error_code"],
+					want["error_code"]))
 			}
 			for _, name := range slices.Sorted(maps.Keys(want)) {
 				if list, empty := want[name].([]any); empty && len(list) == 0 {

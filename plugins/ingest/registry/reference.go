@@ -26,7 +26,8 @@ type referred struct {
 }
 
 // lookup finds a version: its number, its text, and what it refers to.
-type lookup func(ctx context.Context, subject string, version int) (number int, text string, references []Reference, err error)
+type lookup func(ctx context.Context, subject string, version int) (number int, text string, references []Reference,
+	err error)
 
 // ParseReference reads NAME=SUBJECT/VERSION.
 func ParseReference(s string) (Reference, error) {
@@ -46,7 +47,8 @@ func ParseReference(s string) (Reference, error) {
 
 // nowhere is where no versions of other subjects are: a folder of files.
 func nowhere(_ context.Context, subject string, version int) (int, string, []Reference, error) {
-	return 0, "", nil, fails(http.StatusUnprocessableEntity, 42201, "No schema reference found for subject %q and version %d: references need a registry", text.Shorten(subject), version)
+	return 0, "", nil, fails(http.StatusUnprocessableEntity, 42201,
+		"No schema reference found for subject %q and version %d: references need a registry", text.Shorten(subject), version)
 }
 
 const (
@@ -62,13 +64,15 @@ func follow(ctx context.Context, references []Reference, look lookup) ([]referre
 
 func followFurther(ctx context.Context, references []Reference, look lookup, depth int, left *int) ([]referred, error) {
 	if *left -= len(references); *left < 0 || depth == 0 && len(references) > 0 {
-		return nil, fails(http.StatusUnprocessableEntity, 42201, "there are more than %d references, or more than %d deep", referencesMax, referenceDepthMax)
+		return nil, fails(http.StatusUnprocessableEntity, 42201, "there are more than %d references, or more than %d deep",
+			referencesMax, referenceDepthMax)
 	}
 	var all []referred
 	names := map[string]bool{}
 	for _, r := range references {
 		if r.Name == "" || names[r.Name] {
-			return nil, fails(http.StatusUnprocessableEntity, 42201, "the references need names, each its own: %q", text.Shorten(r.Name))
+			return nil, fails(http.StatusUnprocessableEntity, 42201, "the references need names, each its own: %q",
+				text.Shorten(r.Name))
 		}
 		names[r.Name] = true
 		number, text, own, err := look(ctx, r.Subject, r.Version)

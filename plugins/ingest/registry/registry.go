@@ -154,7 +154,8 @@ func (s *submission) hash() string {
 
 func checkSubject(subject string) error {
 	if subject == "" || len(subject) > 255 || strings.ContainsFunc(subject, unicode.IsControl) {
-		return fails(http.StatusUnprocessableEntity, 42208, "The specified subject '%s' is not a valid subject.", text.Shorten(subject))
+		return fails(http.StatusUnprocessableEntity, 42208, "The specified subject '%s' is not a valid subject.",
+			text.Shorten(subject))
 	}
 	return nil
 }
@@ -203,14 +204,16 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 		}
 		if !importing {
 			if s.Version > 0 && s.Version != next {
-				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: version %d is not one more than the previous version, but only %d is", s.Version, next)
+				return fails(http.StatusUnprocessableEntity, 42201,
+					"Invalid schema: version %d is not one more than the previous version, but only %d is", s.Version, next)
 			}
 			broken, err := held(ctx, tx, set, s, versions)
 			if err != nil {
 				return err
 			}
 			if len(broken) > 0 {
-				return fails(http.StatusConflict, 409, "Schema being registered is incompatible with an earlier schema for subject %q, details: %s", subject, strings.Join(broken, "; "))
+				return fails(http.StatusConflict, 409, "Schema being registered is incompatible with an earlier schema for "+
+					"subject %q, details: %s", subject, strings.Join(broken, "; "))
 			}
 			var earlier []string
 			for _, v := range versions {
@@ -219,7 +222,8 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 				}
 			}
 			if bad := append(s.compiled.Problems(), s.compiled.unnamed(earlier)...); len(bad) > 0 {
-				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: it contradicts what every event must be: %s", inWords(bad))
+				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: it contradicts what every event must be: %s",
+					inWords(bad))
 			}
 		}
 		out, err = insert(ctx, tx, subject, s, hash, versions)
@@ -229,7 +233,8 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 }
 
 // held returns what breaks the compatibility that a subject is held to.
-func held(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string, err error) {
+func held(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string,
+	err error) {
 	var earlier [][]byte
 	for _, v := range versions {
 		if major, err := majorOf([]byte(v.Schema)); !v.deleted && err == nil && major == s.major {
@@ -250,7 +255,8 @@ func held(ctx context.Context, q querier, set settings, s submission, versions [
 }
 
 // onPurpose returns what a new major breaks with the last version before it.
-func onPurpose(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string, err error) {
+func onPurpose(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string,
+	err error) {
 	if len(versions) == 0 {
 		return nil, nil
 	}
@@ -279,7 +285,8 @@ func breaks(set settings, s submission, earlier [][]byte, highest int) (messages
 		messages = append(messages, d.String())
 	}
 	if len(found) > 0 {
-		messages = append(messages, fmt.Sprintf("checked %s by the %s policy; a break on purpose is a new major: raise %s above %d", set.Level, set.Policy, keywordMajor, highest))
+		messages = append(messages, fmt.Sprintf("checked %s by the %s policy; a break on purpose is a new major: raise %s "+
+			"above %d", set.Level, set.Policy, keywordMajor, highest))
 	}
 	return messages, nil
 }

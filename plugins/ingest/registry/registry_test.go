@@ -28,7 +28,8 @@ func stores(t *testing.T, run func(t *testing.T, db *sqldb.DB)) {
 	t.Run("sqlite", func(t *testing.T) { run(t, openDB(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db"))) })
 	t.Run("postgres", func(t *testing.T) {
 		db := openDB(t, require.Env(t, "WEIR_TEST_POSTGRES_URL"))
-		for _, table := range []string{"weir_schema_version", "weir_schema_reference", "weir_schema_text", "weir_schema_setting", "weir_schema_consumer"} {
+		for _, table := range []string{"weir_schema_version", "weir_schema_reference", "weir_schema_text",
+			"weir_schema_setting", "weir_schema_consumer"} {
 			if _, err := db.ExecContext(t.Context(), "DROP TABLE IF EXISTS "+table); err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +68,7 @@ func scratch(t testing.TB) (*Registry, string) {
 
 func jsonSchema(text string) sr.Schema { return sr.Schema{Schema: text, Type: sr.TypeJSON} }
 
-func TestFranzGoClientFindsItsAPI(t *testing.T) {
+func TestRegistry_FranzGoClientFindsItsAPI(t *testing.T) {
 	stores(t, func(t *testing.T, db *sqldb.DB) {
 		_, url := serve(t, db)
 		cl, err := sr.NewClient(sr.URLs(url))
@@ -89,11 +90,13 @@ func TestFranzGoClientFindsItsAPI(t *testing.T) {
 			t.Fatalf("got %+v (%v)", v2, err)
 		}
 		breaking := jsonSchema(`{"type":"object","properties":{"a":{"type":"string"}}}`)
-		if _, err := cl.CreateSchema(ctx, subject, breaking); !is(err, 409) || !strings.Contains(err.Error(), "TYPE_CHANGED at #/properties/a") {
+		if _, err := cl.CreateSchema(ctx, subject, breaking); !is(err, 409) || !strings.Contains(err.Error(),
+			"TYPE_CHANGED at #/properties/a") {
 			t.Errorf("a breaking change: %v", err)
 		}
 		check, err := cl.CheckCompatibility(sr.WithParams(ctx, sr.Verbose), subject, -1, breaking)
-		if err != nil || check.Is || !strings.Contains(strings.Join(check.Messages, "\n"), "PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL at #/properties/b") {
+		if err != nil || check.Is || !strings.Contains(strings.Join(check.Messages, "\n"),
+			"PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL at #/properties/b") {
 			t.Errorf("check: %+v (%v)", check, err)
 		}
 		if check, err := cl.CheckCompatibility(ctx, subject, 1, jsonSchema(`{"type":"object"}`)); err != nil || check.Is {
@@ -119,7 +122,8 @@ func TestFranzGoClientFindsItsAPI(t *testing.T) {
 		if _, err := cl.LookupSchema(ctx, subject, breaking); !is(err, 40403) {
 			t.Errorf("look-up of an unknown schema: %v", err)
 		}
-		if subjects, err := cl.Subjects(ctx); err != nil || fmt.Sprint(subjects) != "[a/b c other telemetry]" && !strings.Contains(fmt.Sprint(subjects), "telemetry") {
+		if subjects, err := cl.Subjects(ctx); err != nil || fmt.Sprint(subjects) != "[a/b c other telemetry]" &&
+			!strings.Contains(fmt.Sprint(subjects), "telemetry") {
 			t.Errorf("subjects %q (%v)", subjects, err)
 		}
 		if all, err := cl.Schemas(ctx, "telemetry"); err != nil || len(all) < 3 || all[2].Version != 3 {
@@ -172,7 +176,7 @@ func deleting(t *testing.T, cl *sr.Client, subject string) {
 	}
 }
 
-func TestSettingsAreThoseOfTheSubjectOrTheServer(t *testing.T) {
+func TestRegistry_SettingsAreThoseOfTheSubjectOrTheServer(t *testing.T) {
 	_, url := scratch(t)
 	cl, err := sr.NewClient(sr.URLs(url))
 	if err != nil {
@@ -185,10 +189,12 @@ func TestSettingsAreThoseOfTheSubjectOrTheServer(t *testing.T) {
 	if c := cl.Compatibility(ctx, "s")[0]; !is(c.Err, 40408) {
 		t.Errorf("subject: %+v", c)
 	}
-	if c := cl.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), "s")[0]; c.Err != nil || c.Level != sr.CompatBackward {
+	if c := cl.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), "s")[0]; c.Err != nil ||
+		c.Level != sr.CompatBackward {
 		t.Errorf("subject or server: %+v", c)
 	}
-	if c := cl.SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatFullTransitive}, "s")[0]; c.Err != nil || c.Level != sr.CompatFullTransitive {
+	if c := cl.SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatFullTransitive}, "s")[0]; c.Err != nil ||
+		c.Level != sr.CompatFullTransitive {
 		t.Errorf("set: %+v", c)
 	}
 	if c := cl.Compatibility(ctx, "s")[0]; c.Level != sr.CompatFullTransitive {
@@ -212,7 +218,8 @@ func TestSettingsAreThoseOfTheSubjectOrTheServer(t *testing.T) {
 	if m := cl.SetMode(ctx, sr.ModeImport, "s")[0]; m.Err != nil {
 		t.Errorf("import: %+v", m)
 	}
-	if v, err := cl.CreateSchemaWithIDAndVersion(ctx, "s", jsonSchema(`{"type":"null"}`), 4711, 7); err != nil || v.ID != 4711 || v.Version != 7 {
+	if v, err := cl.CreateSchemaWithIDAndVersion(ctx, "s", jsonSchema(`{"type":"null"}`), 4711, 7); err != nil ||
+		v.ID != 4711 || v.Version != 7 {
 		t.Errorf("imported %+v (%v)", v, err)
 	}
 	if m := cl.SetMode(ctx, sr.ModeImport)[0]; !is(m.Err, 42205) {
@@ -253,7 +260,7 @@ func run(t *testing.T, url string, exchanges []exchange) {
 	}
 }
 
-func TestErrorsHaveTheNumbersThatClientsExpect(t *testing.T) {
+func TestRegistry_ErrorsHaveTheNumbersThatClientsExpect(t *testing.T) {
 	_, url := scratch(t)
 	body := func(schema string) string {
 		raw, err := json.Marshal(map[string]string{"schema": schema, "schemaType": "JSON"})
@@ -289,7 +296,8 @@ func TestErrorsHaveTheNumbersThatClientsExpect(t *testing.T) {
 		{"POST", "/compatibility/subjects/none/versions/latest", body(`{}`), 200, `"is_compatible":true`},
 		{"POST", "/compatibility/subjects/none/versions/1", body(`{}`), 404, `"error_code":40402`},
 		{"POST", "/compatibility/subjects/telemetry/versions/latest", body(`{"type":7}`), 422, `"error_code":42201`},
-		{"POST", "/compatibility/subjects/telemetry/versions/latest?verbose=true", body(`{"type":7}`), 200, `"is_compatible":false,"messages":["Invalid schema`},
+		{"POST", "/compatibility/subjects/telemetry/versions/latest?verbose=true", body(`{"type":7}`), 200,
+			`"is_compatible":false,"messages":["Invalid schema`},
 		{"POST", "/subjects/s/versions", `{"schema":"{}","schemaType":"JSON","version":7}`, 422, `"error_code":42201`},
 		{"POST", "/compatibility/subjects/telemetry/versions/77", body(`{}`), 404, `"error_code":40402`},
 		{"POST", "/compatibility/subjects/none/versions", body(`{}`), 200, `"is_compatible":true`},
@@ -302,9 +310,9 @@ func TestErrorsHaveTheNumbersThatClientsExpect(t *testing.T) {
 	})
 }
 
-// TestListsAndModesAreAsDocumented goes through what Confluent documents beside
+// TestRegistry_ListsAndModesAreAsDocumented goes through what Confluent documents beside
 // what its clients use.
-func TestListsAndModesAreAsDocumented(t *testing.T) {
+func TestRegistry_ListsAndModesAreAsDocumented(t *testing.T) {
 	_, url := scratch(t)
 	of := func(n int) string { return fmt.Sprintf(`{"schema":"{\"title\":\"%d\"}","schemaType":"JSON"}`, n) }
 	run(t, url, []exchange{
@@ -342,15 +350,17 @@ func TestListsAndModesAreAsDocumented(t *testing.T) {
 	})
 }
 
-func TestThePolicyIsChosenBesideTheLevel(t *testing.T) {
+func TestRegistry_ThePolicyIsChosenBesideTheLevel(t *testing.T) {
 	_, url := scratch(t)
 	added := `{"schema":"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}}}","schemaType":"JSON"}`
 	run(t, url, []exchange{
 		{"GET", "/config", "", 200, `"compatibilityLevel":"BACKWARD","policy":"additive"`},
 		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"object\"}","schemaType":"JSON"}`, 200, `"version":1`},
 		{"POST", "/compatibility/subjects/s/versions/latest", added, 200, `{"is_compatible":true}`},
-		{"PUT", "/config/s", `{"compatibility":"BACKWARD","policy":"strict"}`, 200, `{"compatibility":"BACKWARD","policy":"strict"}`},
-		{"POST", "/compatibility/subjects/s/versions/latest?verbose=true", added, 200, `OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL at #/properties/a`},
+		{"PUT", "/config/s", `{"compatibility":"BACKWARD","policy":"strict"}`, 200,
+			`{"compatibility":"BACKWARD","policy":"strict"}`},
+		{"POST", "/compatibility/subjects/s/versions/latest?verbose=true", added, 200,
+			`OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL at #/properties/a`},
 		{"POST", "/subjects/s/versions", added, 409, `"error_code":409`},
 		{"GET", "/config/s", "", 200, `"policy":"strict"`},
 		{"DELETE", "/config/s", "", 200, `"policy":"strict"`},
@@ -363,19 +373,25 @@ func TestThePolicyIsChosenBesideTheLevel(t *testing.T) {
 	})
 }
 
-func TestABreakOnPurposeIsANewMajor(t *testing.T) {
+func TestRegistry_ABreakOnPurposeIsANewMajor(t *testing.T) {
 	_, url := scratch(t)
 	run(t, url, []exchange{
 		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"string\"}","schemaType":"JSON"}`, 200, `"version":1`},
-		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"number\"}","schemaType":"JSON"}`, 409, `raise x-weir-major above 1`},
-		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"integer\",\"x-weir-major\":2}","schemaType":"JSON"}`, 200, `"version":2`},
-		{"POST", "/compatibility/subjects/s/versions/1?verbose=true", `{"schema":"{\"type\":\"number\",\"x-weir-major\":2}","schemaType":"JSON"}`, 200, `"is_compatible":true,"messages":["on purpose, by x-weir-major 2 after 1: TYPE_CHANGED`},
-		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"number\",\"x-weir-major\":2}","schemaType":"JSON"}`, 200, `"version":3`},
-		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"boolean\",\"x-weir-major\":2}","schemaType":"JSON"}`, 409, `TYPE_CHANGED`},
+		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"number\"}","schemaType":"JSON"}`, 409,
+			`raise x-weir-major above 1`},
+		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"integer\",\"x-weir-major\":2}","schemaType":"JSON"}`, 200,
+			`"version":2`},
+		{"POST", "/compatibility/subjects/s/versions/1?verbose=true",
+			`{"schema":"{\"type\":\"number\",\"x-weir-major\":2}","schemaType":"JSON"}`, 200,
+			`"is_compatible":true,"messages":["on purpose, by x-weir-major 2 after 1: TYPE_CHANGED`},
+		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"number\",\"x-weir-major\":2}","schemaType":"JSON"}`, 200,
+			`"version":3`},
+		{"POST", "/subjects/s/versions", `{"schema":"{\"type\":\"boolean\",\"x-weir-major\":2}","schemaType":"JSON"}`, 409,
+			`TYPE_CHANGED`},
 	})
 }
 
-func TestAnotherGoClientFindsItsAPI(t *testing.T) {
+func TestRegistry_AnotherGoClientFindsItsAPI(t *testing.T) {
 	_, url := scratch(t)
 	cl := srclient.NewSchemaRegistryClient(url)
 	first, err := cl.CreateSchema("s", `{"type":"object","properties":{"a":{"type":"number"}}}`, srclient.Json)
@@ -389,7 +405,8 @@ func TestAnotherGoClientFindsItsAPI(t *testing.T) {
 	if s, err := cl.GetSchema(first.ID()); err != nil || s.Schema() != first.Schema() {
 		t.Errorf("by id: %+v (%v)", s, err)
 	}
-	if ok, err := cl.IsSchemaCompatible("s", `{"type":"object","properties":{"a":{"type":"string"}}}`, "latest", srclient.Json); err != nil || ok {
+	if ok, err := cl.IsSchemaCompatible("s", `{"type":"object","properties":{"a":{"type":"string"}}}`, "latest",
+		srclient.Json); err != nil || ok {
 		t.Errorf("compatible: %v (%v)", ok, err)
 	}
 	if s, err := cl.LookupSchema("s", first.Schema(), srclient.Json); err != nil || s.ID() != first.ID() {
@@ -413,9 +430,9 @@ func TestAnotherGoClientFindsItsAPI(t *testing.T) {
 	}
 }
 
-// TestConfluentsPythonClientFindsItsAPI runs where a Python with the package
+// TestRegistry_ConfluentsPythonClientFindsItsAPI runs where a Python with the package
 // confluent-kafka[schemaregistry] is named.
-func TestConfluentsPythonClientFindsItsAPI(t *testing.T) {
+func TestRegistry_ConfluentsPythonClientFindsItsAPI(t *testing.T) {
 	python := require.Env(t, "WEIR_TEST_CONFLUENT_PYTHON")
 	_, url := scratch(t)
 	out, err := exec.CommandContext(t.Context(), python, "testdata/confluent_client.py", url).CombinedOutput()
@@ -424,7 +441,7 @@ func TestConfluentsPythonClientFindsItsAPI(t *testing.T) {
 	}
 }
 
-func TestRegisteringTogetherNumbersEachOnce(t *testing.T) {
+func TestRegistry_RegisteringTogetherNumbersEachOnce(t *testing.T) {
 	stores(t, func(t *testing.T, db *sqldb.DB) {
 		r, _ := serve(t, db)
 		var wg sync.WaitGroup
@@ -446,7 +463,7 @@ func TestRegisteringTogetherNumbersEachOnce(t *testing.T) {
 	})
 }
 
-func TestSeedsAreLaidOnce(t *testing.T) {
+func TestRegistry_SeedsAreLaidOnce(t *testing.T) {
 	db := openDB(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
 	for range 2 {
 		r, _ := serve(t, db)

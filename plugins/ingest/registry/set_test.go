@@ -2,7 +2,7 @@ package registry
 
 import "testing"
 
-func TestTheNewestVersionWinsWhereRangesOverlap(t *testing.T) {
+func TestRegistry_TheNewestVersionWinsWhereRangesOverlap(t *testing.T) {
 	compile := func(version int, firmware string) *Schema {
 		s, err := Compile("t", version, []byte(`{"x-weir-firmware":"`+firmware+`"}`))
 		if err != nil {

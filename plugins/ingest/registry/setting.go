@@ -49,7 +49,8 @@ func (s settings) readonly() bool { return s.Mode == modeReadonly || s.Mode == m
 // own returns what is set for a subject itself; "" is the server.
 func own(ctx context.Context, q querier, subject string) (settings, error) {
 	var level, policy, mode sql.NullString
-	err := q.QueryRowContext(ctx, `SELECT compatibility, policy, mode FROM weir_schema_setting WHERE subject = $1`, subject).Scan(&level, &policy, &mode)
+	err := q.QueryRowContext(ctx, `SELECT compatibility, policy, mode FROM weir_schema_setting WHERE subject = $1`,
+		subject).Scan(&level, &policy, &mode)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return settings{}, fmt.Errorf("reading the settings of the schema registry: %w", err)
 	}
@@ -70,7 +71,8 @@ func effective(ctx context.Context, q querier, subject string) (settings, error)
 }
 
 // set changes what is set for a subject itself and returns it as it was.
-func (r *Registry) set(ctx context.Context, subject string, change func(*settings) error) (before, after settings, err error) {
+func (r *Registry) set(ctx context.Context, subject string, change func(*settings) error) (before, after settings,
+	err error) {
 	err = r.store.write(ctx, func(tx *sql.Tx) error {
 		if before, err = own(ctx, tx, subject); err != nil {
 			return err
@@ -99,7 +101,8 @@ type configRequest struct {
 
 func (c configRequest) apply(s *settings) error {
 	if c.Compatibility == "" && c.Policy == "" {
-		return fails(http.StatusUnprocessableEntity, 42203, "Invalid compatibility level: name a compatibility, a policy, or both")
+		return fails(http.StatusUnprocessableEntity, 42203,
+			"Invalid compatibility level: name a compatibility, a policy, or both")
 	}
 	if c.Compatibility != "" {
 		l, err := compat.ParseLevel(c.Compatibility)
@@ -123,5 +126,6 @@ func parseMode(s string) (string, error) {
 	case modeReadwrite, modeReadonly, modeOverride, modeImport:
 		return m, nil
 	}
-	return "", fails(http.StatusUnprocessableEntity, 42204, "Invalid mode: %q is not one of READWRITE, READONLY, READONLY_OVERRIDE, IMPORT", s)
+	return "", fails(http.StatusUnprocessableEntity, 42204,
+		"Invalid mode: %q is not one of READWRITE, READONLY, READONLY_OVERRIDE, IMPORT", s)
 }

@@ -45,7 +45,8 @@ func openSource(res *service.Resources, rawURL, apiKey string) (source, error) {
 	case ok && (scheme == "sqlite" || scheme == "postgres" || scheme == "postgresql"):
 		return &sqlSource{res: res, url: rawURL}, nil
 	}
-	return nil, fmt.Errorf("opening schemas %q: expected file://DIR, sqlite://PATH, postgres://… or http(s)://…", sqldb.Redact(rawURL))
+	return nil, fmt.Errorf("opening schemas %q: expected file://DIR, sqlite://PATH, postgres://… or http(s)://…",
+		sqldb.Redact(rawURL))
 }
 
 // fileSource reads DIR/SUBJECT/vN.json, or DIR/vN.json where DIR is already

@@ -77,7 +77,8 @@ func (s *httpSource) look(ctx context.Context, subject string, version int) (int
 		Schema     string      `json:"schema"`
 		References []Reference `json:"references"`
 	}
-	err := s.ask(ctx, http.MethodGet, nil, &v, url.Values{"deleted": {"true"}}, "subjects", subject, "versions", strconv.Itoa(version))
+	err := s.ask(ctx, http.MethodGet, nil, &v, url.Values{"deleted": {"true"}}, "subjects", subject, "versions",
+		strconv.Itoa(version))
 	return version, v.Schema, v.References, err
 }
 
@@ -98,7 +99,8 @@ func (s *httpSource) get(ctx context.Context, into any, subject string, path ...
 }
 
 // ask sends one request and reads its answer, unless into is nil.
-func (s *httpSource) ask(ctx context.Context, method string, body []byte, into any, query url.Values, path ...string) error {
+func (s *httpSource) ask(ctx context.Context, method string, body []byte, into any, query url.Values,
+	path ...string) error {
 	u := *s.base
 	u.User = nil
 	for i, p := range path {

@@ -7,7 +7,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-func TestARebuildKnowsWhatSchemasHaveDeclaredSince(t *testing.T) {
+func TestRegistry_ARebuildKnowsWhatSchemasHaveDeclaredSince(t *testing.T) {
 	set, err := LoadSet(t.Context(), Place{URL: "file://../../../schemas"}, "telemetry")
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +21,7 @@ func TestARebuildKnowsWhatSchemasHaveDeclaredSince(t *testing.T) {
 	}
 }
 
-func TestSchemasByPostgres(t *testing.T) {
+func TestRegistry_SchemasByPostgres(t *testing.T) {
 	stores(t, func(t *testing.T, db *sqldb.DB) {
 		if _, err := Open(t.Context(), db); err != nil {
 			t.Fatal(err)

@@ -31,7 +31,8 @@ func migrations() []sqldb.Migration {
 			id INTEGER NOT NULL REFERENCES weir_schema_text (id), place INTEGER NOT NULL,
 			name TEXT NOT NULL, subject TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (id, place));
 		CREATE INDEX weir_schema_reference_to ON weir_schema_reference (subject, version);`
-	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {SQLite: declared, Postgres: declared}, {SQLite: referring, Postgres: referring}}
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {SQLite: declared, Postgres: declared},
+		{SQLite: referring, Postgres: referring}}
 }
 
 type registryStore struct{ db *sqldb.DB }
@@ -126,8 +127,10 @@ func versionsWhere(ctx context.Context, q querier, where string, args ...any) ([
 
 // insert adds a version after those that the subject has, or at the number
 // and id that an import names.
-func insert(ctx context.Context, tx *sql.Tx, subject string, s submission, hash string, versions []storedVersion) (registered, error) {
-	out := registered{Subject: subject, Version: s.Version, ID: s.ID, SchemaType: "JSON", References: s.References, Schema: s.Schema}
+func insert(ctx context.Context, tx *sql.Tx, subject string, s submission, hash string,
+	versions []storedVersion) (registered, error) {
+	out := registered{Subject: subject, Version: s.Version, ID: s.ID, SchemaType: "JSON", References: s.References,
+		Schema: s.Schema}
 	if out.Version <= 0 {
 		out.Version = 1
 		if n := len(versions); n > 0 {
@@ -144,14 +147,16 @@ func insert(ctx context.Context, tx *sql.Tx, subject string, s submission, hash 
 		return out, err
 	}
 	if fresh {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO weir_schema_text (id, hash, schema) VALUES ($1, $2, $3)`, out.ID, hash, s.Schema); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO weir_schema_text (id, hash, schema) VALUES ($1, $2, $3)`, out.ID, hash,
+			s.Schema); err != nil {
 			return out, fmt.Errorf("writing schema %d: %w", out.ID, err)
 		}
 		if err := insertReferences(ctx, tx, out.ID, s.References); err != nil {
 			return out, err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO weir_schema_version (subject, version, id) VALUES ($1, $2, $3)`, subject, out.Version, out.ID); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO weir_schema_version (subject, version, id) VALUES ($1, $2, $3)`, subject,
+		out.Version, out.ID); err != nil {
 		return out, fmt.Errorf("writing version %d of %s: %w", out.Version, subject, err)
 	}
 	return out, nil
@@ -173,7 +178,8 @@ func textID(ctx context.Context, tx *sql.Tx, out *registered, hash string) (fres
 		}
 		return false, nil
 	}
-	err = tx.QueryRowContext(ctx, `SELECT id, schema FROM weir_schema_text WHERE hash = $1 ORDER BY id LIMIT 1`, hash).Scan(&out.ID, &out.Schema)
+	err = tx.QueryRowContext(ctx, `SELECT id, schema FROM weir_schema_text WHERE hash = $1 ORDER BY id LIMIT 1`,
+		hash).Scan(&out.ID, &out.Schema)
 	if err == nil || !errors.Is(err, sql.ErrNoRows) {
 		return false, err
 	}

@@ -26,9 +26,9 @@ func read(t testing.TB, path string) string {
 	return string(raw)
 }
 
-// TestFirmware4IsABreakThatIsHandled walks through docs/schema-evolution.md:
+// TestValidate_Firmware4IsABreakThatIsHandled walks through docs/schema-evolution.md:
 // firmware 4 renames cpu_temp and measures it in kelvin.
-func TestFirmware4IsABreakThatIsHandled(t *testing.T) {
+func TestValidate_Firmware4IsABreakThatIsHandled(t *testing.T) {
 	v4 := read(t, "../../../schemas/examples/telemetry/v4.json")
 	careless := strings.Replace(v4, `"x-weir-major": 2,`, ``, 1)
 	if careless == v4 {
@@ -60,8 +60,10 @@ func TestFirmware4IsABreakThatIsHandled(t *testing.T) {
 	// Before: the check reports exactly the rename, its unit and what follows.
 	found, err := compat.LevelBackward.Check(compat.PolicyAdditive, []byte(careless), [][]byte{readShipped(t, 3)})
 	if err != nil || len(found) != 2 ||
-		found[0].Pointer != "/properties/metrics/properties/cpu_temp" || !strings.Contains(found[0].Message, "perhaps it is now processor_temperature, in K instead of °C") ||
-		found[1].Pointer != "/properties/metrics/properties/processor_temperature" || found[1].Rule != "REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL" {
+		found[0].Pointer != "/properties/metrics/properties/cpu_temp" || !strings.Contains(found[0].Message,
+		"perhaps it is now processor_temperature, in K instead of °C") ||
+		found[1].Pointer != "/properties/metrics/properties/processor_temperature" ||
+		found[1].Rule != "REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL" {
 		t.Fatalf("got %v (%v)", found, err)
 	}
 	ask("/compatibility/subjects/telemetry/versions/latest?verbose=true", submit(careless), 200, `"is_compatible":false`)

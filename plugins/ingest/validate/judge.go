@@ -63,7 +63,8 @@ func (j *judge) quick(raw []byte) (verdict, bool) {
 		j.right = nil
 		if j.walk.document(raw, j.hint.plan) {
 			w := &j.walk
-			return verdict{Schema: j.hint, Device: rawjson.Alias(w.device), Time: w.timestamp, Metrics: w.metrics, Fields: w.fields}, true
+			return verdict{Schema: j.hint, Device: rawjson.Alias(w.device), Time: w.timestamp, Metrics: w.metrics,
+				Fields: w.fields}, true
 		}
 		if j.right == nil || j.right == j.hint {
 			return verdict{}, false
@@ -145,7 +146,8 @@ func firmwareOf(raw []byte) (string, *event.Rejection) {
 				return "", r
 			}
 		}
-		r.Errors = append(r.Errors, event.FieldError{Pointer: "/" + event.FieldFirmware, Message: "expected a version: it chooses the schema"})
+		r.Errors = append(r.Errors, event.FieldError{Pointer: "/" + event.FieldFirmware,
+			Message: "expected a version: it chooses the schema"})
 		return "", r
 	}
 	return "", event.Reject(event.CodeInvalidEvent, "/"+event.FieldFirmware, "expected a version: it chooses the schema")

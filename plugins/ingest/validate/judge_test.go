@@ -61,7 +61,7 @@ func event1(firmware, metrics string) string {
 	return fmt.Sprintf(`{"event_id":"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b","device_id":"d1","device_firmware_version":%q,"timestamp":"2026-11-21T09:30:00Z","metrics":%s}`, firmware, metrics)
 }
 
-func TestEachFirmwareIsHeldToItsSchema(t *testing.T) {
+func TestValidate_EachFirmwareIsHeldToItsSchema(t *testing.T) {
 	set := shipped(t)
 	for _, c := range []struct{ firmware, metrics, schema, code, pointers string }{
 		{"1.0.0", `{"cpu_temp":1,"battery_voltage":2,"vibration":3}`, "telemetry/1", "", ""},
@@ -69,7 +69,8 @@ func TestEachFirmwareIsHeldToItsSchema(t *testing.T) {
 		{"2.0.0", `{"cpu_temp":1,"battery_voltage":2,"vibration":3,"pressure":4}`, "telemetry/2", "", ""},
 		{"2.0.0-rc.1", `{"cpu_temp":1,"battery_voltage":2,"vibration":3,"pressure":4}`, "telemetry/2", "", ""},
 		{"3.1.0", `{"cpu_temp":1,"battery_voltage":2}`, "telemetry/3", "", ""},
-		{"3.1.0", `{"cpu_temp":"1","battery_voltage":null}`, "", "schema_violation", "/metrics/battery_voltage /metrics/cpu_temp"},
+		{"3.1.0", `{"cpu_temp":"1","battery_voltage":null}`, "", "schema_violation",
+			"/metrics/battery_voltage /metrics/cpu_temp"},
 		{"3.1.0", `{"cpu_temp":1,"battery_voltage":2,"new one":"x"}`, "", "schema_violation", "/metrics/new one"},
 		{"3.1.0", `{"cpu_temp":1,"battery_voltage":2,"a/b~c":"x"}`, "", "schema_violation", "/metrics/a~1b~0c"},
 		{"3.1.0", `{}`, "", "schema_violation", "/metrics/battery_voltage /metrics/cpu_temp"},
@@ -109,7 +110,7 @@ func check(t *testing.T, what string, v verdict, schema, code, pointers string) 
 	}
 }
 
-func TestBadInputIsNamedForWhatItIs(t *testing.T) {
+func TestValidate_BadInputIsNamedForWhatItIs(t *testing.T) {
 	set := shipped(t)
 	swap := func(old, new string) string { return strings.Replace(goodEvent, old, new, 1) }
 	for _, c := range []struct{ name, raw, code, pointers string }{
@@ -146,7 +147,7 @@ func TestBadInputIsNamedForWhatItIs(t *testing.T) {
 	}
 }
 
-func TestUnknownFirmwareNamesWhatIsKnown(t *testing.T) {
+func TestValidate_UnknownFirmwareNamesWhatIsKnown(t *testing.T) {
 	v := newJudge(shipped(t)).judge([]byte(event1("9.1.0", `{}`)))
 	if v.Rejection == nil || v.Rejection.Code != event.CodeUnknownFirmware {
 		t.Fatalf("got %+v", v)
@@ -158,7 +159,7 @@ func TestUnknownFirmwareNamesWhatIsKnown(t *testing.T) {
 	}
 }
 
-func TestValidEventsTakeTheQuickWay(t *testing.T) {
+func TestValidate_ValidEventsTakeTheQuickWay(t *testing.T) {
 	set := shipped(t)
 	j := newJudge(set)
 	for _, raw := range []string{
@@ -175,7 +176,8 @@ func TestValidEventsTakeTheQuickWay(t *testing.T) {
 		}
 		s := newJudge(set).slow([]byte(raw))
 		if s.Rejection != nil || s.Schema != v.Schema || s.Device != v.Device || !s.Time.Equal(v.Time) ||
-			fmt.Sprintf("%q", s.Metrics) != fmt.Sprintf("%q", v.Metrics) || fmt.Sprintf("%q", s.Fields) != fmt.Sprintf("%q", v.Fields) {
+			fmt.Sprintf("%q", s.Metrics) != fmt.Sprintf("%q", v.Metrics) || fmt.Sprintf("%q", s.Fields) != fmt.Sprintf("%q",
+			v.Fields) {
 			t.Errorf("quick %+v, slow %+v", v, s)
 		}
 	}
@@ -184,7 +186,7 @@ func TestValidEventsTakeTheQuickWay(t *testing.T) {
 	}
 }
 
-func TestUndeclaredNamesAreReported(t *testing.T) {
+func TestValidate_UndeclaredNamesAreReported(t *testing.T) {
 	raw := strings.Replace(event1("3.0.0", `{"cpu_temp":1,"battery_voltage":2,"x":3,"y":4}`), `{`, `{"site":"a",`, 1)
 	v := newJudge(shipped(t)).judge([]byte(raw))
 	if got := fmt.Sprintf("%s %s", v.Metrics, v.Fields); got != "[x y] [site]" {
@@ -237,8 +239,9 @@ func BenchmarkJudgeMixedFirmware(b *testing.B) {
 	}
 }
 
-func TestSchemasBeyondPlansAreJudgedByTheLibrary(t *testing.T) {
-	raw := strings.Replace(string(readShipped(t, 3)), `"additionalProperties"`, `"propertyNames": {"maxLength": 20}, "additionalProperties"`, 1)
+func TestValidate_SchemasBeyondPlansAreJudgedByTheLibrary(t *testing.T) {
+	raw := strings.Replace(string(readShipped(t, 3)), `"additionalProperties"`,
+		`"propertyNames": {"maxLength": 20}, "additionalProperties"`, 1)
 	s, err := registry.Compile("telemetry", 3, []byte(raw))
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +259,7 @@ func TestSchemasBeyondPlansAreJudgedByTheLibrary(t *testing.T) {
 	check(t, "invalid", v, "", "schema_violation", "/metrics/a_name_that_is_far_too_long")
 }
 
-func TestAnEventMustBeOneWhateverItsSchemaSays(t *testing.T) {
+func TestValidate_AnEventMustBeOneWhateverItsSchemaSays(t *testing.T) {
 	lax, err := registry.Compile("telemetry", 1, []byte(`{"x-weir-firmware":">=1","type":"object"}`))
 	if err != nil {
 		t.Fatal(err)

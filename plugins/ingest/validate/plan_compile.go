@@ -36,7 +36,8 @@ func planEvent(s *jsonschema.Schema) *node {
 
 // planAny compiles a schema for any document.
 func planAny(s *jsonschema.Schema, assertFormat bool) (root *node, ok bool) {
-	p := planner{assertFormat: assertFormat, made: map[*jsonschema.Schema]*node{}, done: map[*node]bool{}, inPlace: map[*jsonschema.Schema]bool{}}
+	p := planner{assertFormat: assertFormat, made: map[*jsonschema.Schema]*node{}, done: map[*node]bool{},
+		inPlace: map[*jsonschema.Schema]bool{}}
 	root = p.node(s)
 	return root, !p.unsupported
 }
@@ -84,10 +85,13 @@ func (n *node) free() bool {
 
 // unknown tells whether the schema uses what plans leave to the library.
 func (p *planner) unknown(s *jsonschema.Schema) bool {
-	content := s.Draft != nil && (s.ContentEncoding != "" || s.ContentMediaType != "") && s.Draft.String() != jsonschema.Draft2020.String()
-	return content || s.RecursiveRef != nil || s.DynamicRef != nil || s.Not != nil || len(s.AnyOf) > 0 || len(s.OneOf) > 0 ||
+	content := s.Draft != nil && (s.ContentEncoding != "" || s.ContentMediaType != "") &&
+		s.Draft.String() != jsonschema.Draft2020.String()
+	return content || s.RecursiveRef != nil || s.DynamicRef != nil || s.Not != nil || len(s.AnyOf) > 0 ||
+		len(s.OneOf) > 0 ||
 		s.If != nil || s.PropertyNames != nil || s.RegexProperties || len(s.PatternProperties) > 0 ||
-		len(s.Dependencies) > 0 || len(s.DependentRequired) > 0 || len(s.DependentSchemas) > 0 || s.UnevaluatedProperties != nil ||
+		len(s.Dependencies) > 0 || len(s.DependentRequired) > 0 || len(s.DependentSchemas) > 0 ||
+		s.UnevaluatedProperties != nil ||
 		s.UniqueItems || len(s.PrefixItems) > 0 || s.AdditionalItems != nil || s.Contains != nil ||
 		s.UnevaluatedItems != nil || len(s.Extensions) > 0
 }
@@ -253,7 +257,8 @@ func (p *planner) enums(s *jsonschema.Schema, n *node) {
 }
 
 func (p *planner) objects(s *jsonschema.Schema, n *node) {
-	if len(s.Properties) == 0 && len(s.Required) == 0 && s.AdditionalProperties == nil && s.MinProperties < 0 && s.MaxProperties < 0 {
+	if len(s.Properties) == 0 && len(s.Required) == 0 && s.AdditionalProperties == nil && s.MinProperties < 0 &&
+		s.MaxProperties < 0 {
 		return
 	}
 	r := &objectRule{minNames: s.MinProperties, maxNames: s.MaxProperties}

@@ -128,7 +128,8 @@ func (r *textRule) without(f field) *textRule {
 }
 
 func (r *textRule) free() bool {
-	return r.minLength < 0 && r.maxLength < 0 && !r.uuid && !r.dateTime && r.format == nil && r.class == nil && r.pattern == nil
+	return r.minLength < 0 && r.maxLength < 0 && !r.uuid && !r.dateTime && r.format == nil && r.class == nil &&
+		r.pattern == nil
 }
 
 func (c *classRule) takesDevices() bool {

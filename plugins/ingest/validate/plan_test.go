@@ -51,7 +51,7 @@ func differ(t *testing.T, schema, doc []byte, lib *jsonschema.Schema, root *node
 	return plan, library, true
 }
 
-func TestAPlanAcceptsOnlyWhatTheLibraryAccepts(t *testing.T) {
+func TestValidate_APlanAcceptsOnlyWhatTheLibraryAccepts(t *testing.T) {
 	g := schemagen.Generator{Rand: rand.New(rand.NewPCG(7, 7))}
 	pairs, valid, decided := 0, 0, 0
 	for range 2_000 {
@@ -114,8 +114,10 @@ func FuzzPlanAgainstLibrary(f *testing.F) {
 // FuzzJudge holds the two ways of the judge to one verdict.
 func FuzzJudge(f *testing.F) {
 	set := shipped(f)
-	for _, s := range []string{goodEvent, event1("1.0.0", `{"cpu_temp":1,"battery_voltage":2,"vibration":3}`), event1("3.0.0", `{"cpu_temp":1e1,"battery_voltage":2,"x,y":3}`),
-		strings.Replace(goodEvent, `"rssi"`, `"r\u00e9ssi"`, 1), strings.Replace(goodEvent, `{`, `{"x":[{}],`, 1), strings.Replace(goodEvent, `.123Z`, `+05:30`, 1)} {
+	for _, s := range []string{goodEvent, event1("1.0.0", `{"cpu_temp":1,"battery_voltage":2,"vibration":3}`),
+		event1("3.0.0", `{"cpu_temp":1e1,"battery_voltage":2,"x,y":3}`),
+		strings.Replace(goodEvent, `"rssi"`, `"r\u00e9ssi"`, 1), strings.Replace(goodEvent, `{`, `{"x":[{}],`, 1),
+		strings.Replace(goodEvent, `.123Z`, `+05:30`, 1)} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -131,7 +133,8 @@ func FuzzJudge(f *testing.F) {
 		if slow.Rejection != nil {
 			t.Fatalf("%q: accepted by the plan, rejected by the library: %v", raw, slow.Rejection.Errors)
 		}
-		q := fmt.Sprint(quick.Schema.Name(), quick.Device, quick.Time.UTC()) + fmt.Sprintf("%q %q", quick.Metrics, quick.Fields)
+		q := fmt.Sprint(quick.Schema.Name(), quick.Device, quick.Time.UTC()) + fmt.Sprintf("%q %q", quick.Metrics,
+			quick.Fields)
 		s := fmt.Sprint(slow.Schema.Name(), slow.Device, slow.Time.UTC()) + fmt.Sprintf("%q %q", slow.Metrics, slow.Fields)
 		if q != s {
 			t.Fatalf("%q:\nplan    %s\nlibrary %s", raw, q, s)

@@ -300,7 +300,8 @@ func (r *numberRule) accepts(v float64, d decimal, short bool) bool {
 }
 
 func (e *enumRule) hasNumber(d decimal) bool {
-	x := new(big.Rat).SetFrac(new(big.Int).SetUint64(d.mantissa), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(d.places)), nil))
+	x := new(big.Rat).SetFrac(new(big.Int).SetUint64(d.mantissa), new(big.Int).Exp(big.NewInt(10),
+		big.NewInt(int64(d.places)), nil))
 	if d.negative {
 		x.Neg(x)
 	}

@@ -29,7 +29,8 @@ Tell the registry too, with `+"`PUT /registry/consumers/NAME`"+`, and `+"`weir s
 
 `+"`weir_schema_unsupported_total{schema}`.").
 		Field(service.NewStringListField(supportFieldVersions).
-			Description("The versions that can be read: `telemetry/2`, `telemetry/1-3`, `telemetry/2-` (and all later ones) or `telemetry/*`.").
+			Description("The versions that can be read: `telemetry/2`, `telemetry/1-3`, `telemetry/2-` (and all later ones) "+
+				"or `telemetry/*`.").
 			Example([]string{"telemetry/1-3"})).
 		Example("A stream that knows three versions", "Events of later versions are kept apart.", `
 pipeline:
@@ -70,9 +71,11 @@ func (s *support) Process(_ context.Context, msg *service.Message) (service.Mess
 	name := event.Meta(msg, event.HeaderSchema)
 	if msg.GetError() == nil && !registry.Supported(s.declared, name) {
 		if name == "" {
-			event.MarkRejected(msg, event.Reject(event.CodeProcessingFailed, "", "the event names no schema, and this stream reads "+s.text))
+			event.MarkRejected(msg, event.Reject(event.CodeProcessingFailed, "",
+				"the event names no schema, and this stream reads "+s.text))
 		} else {
-			event.MarkRejected(msg, event.Reject(event.CodeProcessingFailed, "", fmt.Sprintf("the event is of schema %s, and this stream reads %s", text.Shorten(name), s.text)))
+			event.MarkRejected(msg, event.Reject(event.CodeProcessingFailed, "",
+				fmt.Sprintf("the event is of schema %s, and this stream reads %s", text.Shorten(name), s.text)))
 		}
 		s.unsupported.Incr(1, name)
 	}

@@ -60,7 +60,10 @@ A schema is compiled to a plan that reads the event's bytes once: well under a m
 
 `+"`weir_schema_events_total{schema,verdict}`, `weir_schema_flagged_total{flag}`, `weir_schema_unknown_names_total{place=metrics|event,name}`"+` (the first hundred names, then `+"`(other)`"+`) and the gauge `+"`weir_schema_versions_loaded{subject}`.").
 		Field(service.NewStringField(schemaFieldURL).
-			Description("Where the schemas are. `file://DIR` has files `SUBJECT/v1.json`, `SUBJECT/v2.json` and so on (or `v1.json` where DIR is the subject's own). `sqlite://PATH` and `postgres://…` are the store of a registry, which is made and seeded with the shipped schemas if it is empty. `http://` and `https://` are a registry with Confluent's API, weir's (`http://HOST:PORT/registry`) or another; a user and password may stand in the URL.").
+			Description("Where the schemas are. `file://DIR` has files `SUBJECT/v1.json`, `SUBJECT/v2.json` and so on (or "+
+				"`v1.json` where DIR is the subject's own). `sqlite://PATH` and `postgres://…` are the store of a registry, "+
+				"which is made and seeded with the shipped schemas if it is empty. `http://` and `https://` are a registry with "+
+				"Confluent's API, weir's (`http://HOST:PORT/registry`) or another; a user and password may stand in the URL.").
 			Secret().
 			Example("file://schemas").Example("sqlite:///var/lib/weir/control.db").Example("https://registry.example.com")).
 		Field(service.NewStringField(schemaFieldAPIKey).
@@ -76,7 +79,8 @@ A schema is compiled to a plan that reads the event's bytes once: well under a m
 			Description("A folder that keeps the last known schemas for a restart while their store is down. Empty keeps none.").
 			Default("").Advanced()).
 		Field(service.NewDurationField(schemaFieldClockAhead).
-			Description("How far an event's timestamp may be ahead of the time it was received before it is flagged `clock_ahead`, and aggregated at its received time.").
+			Description("How far an event's timestamp may be ahead of the time it was received before it is flagged "+
+				"`clock_ahead`, and aggregated at its received time.").
 			Default("5m")).
 		Field(service.NewDurationField(schemaFieldLateAfter).
 			Description("How old an event may be when received before it is flagged `late`.").

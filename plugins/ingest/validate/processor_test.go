@@ -83,7 +83,7 @@ func message(raw string, meta ...string) *service.Message {
 
 const receivedAt = "2026-11-21T09:30:00.000000Z"
 
-func TestABatchComesOutWholeAndMarked(t *testing.T) {
+func TestValidate_ABatchComesOutWholeAndMarked(t *testing.T) {
 	at := func(when string) string { return strings.Replace(goodEvent, "2026-11-21T09:30:00.123Z", when, 1) }
 	var batch []*service.Message
 	for _, raw := range []string{
@@ -128,7 +128,8 @@ func TestABatchComesOutWholeAndMarked(t *testing.T) {
 		if err := m.GetError(); err != nil {
 			t.Errorf("%d: %v", i, err)
 		}
-		if s, d := event.Meta(m, event.HeaderSchema), event.Meta(m, event.MetaDevice); s != "telemetry/2" || d != "device-0042" {
+		if s, d := event.Meta(m, event.HeaderSchema), event.Meta(m, event.MetaDevice); s != "telemetry/2" ||
+			d != "device-0042" {
 			t.Errorf("%d: schema %q, device %q", i, s, d)
 		}
 		flags, unknown := event.Meta(m, event.HeaderFlags), event.Meta(m, event.HeaderUnknownMetrics)
@@ -141,7 +142,7 @@ func TestABatchComesOutWholeAndMarked(t *testing.T) {
 	}
 }
 
-func TestAFailedMessageKeepsItsError(t *testing.T) {
+func TestValidate_AFailedMessageKeepsItsError(t *testing.T) {
 	m := message(goodEvent)
 	m.SetError(context.DeadlineExceeded)
 	out := through(t, "  url: file://"+shippedDir(t), m)
@@ -168,9 +169,9 @@ func benchmarkBatch(b *testing.B, p interface {
 	}
 }
 
-// TestAValidEventCostsOneAllocation counts what validating adds to making the
+// TestValidate_AValidEventCostsOneAllocation counts what validating adds to making the
 // messages of a batch: the device in the message's metadata.
-func TestAValidEventCostsOneAllocation(t *testing.T) {
+func TestValidate_AValidEventCostsOneAllocation(t *testing.T) {
 	cost := func(p interface {
 		ProcessBatch(context.Context, service.MessageBatch) ([]service.MessageBatch, error)
 	}) float64 {
@@ -225,7 +226,9 @@ func BenchmarkBatchThroughUpstreamJSONSchema(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := builder.AddBatchConsumerFunc(func(_ context.Context, m service.MessageBatch) error { return m[0].GetError() }); err != nil {
+	if err := builder.AddBatchConsumerFunc(func(_ context.Context, m service.MessageBatch) error {
+		return m[0].GetError()
+	}); err != nil {
 		b.Fatal(err)
 	}
 	stream, err := builder.Build()

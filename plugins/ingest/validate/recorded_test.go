@@ -10,10 +10,10 @@ import (
 	"weir/tests/integration/playback"
 )
 
-// TestARecordedRegistryIsFollowedAsItGrows puts the other registry in this
+// TestValidate_ARecordedRegistryIsFollowedAsItGrows puts the other registry in this
 // one's place: its versions come into force one by one, the last of which
 // refers to another subject.
-func TestARecordedRegistryIsFollowedAsItGrows(t *testing.T) {
+func TestValidate_ARecordedRegistryIsFollowedAsItGrows(t *testing.T) {
 	recording, err := playback.Read("../registry/testdata/registry_apicurio.json")
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,8 @@ func TestARecordedRegistryIsFollowedAsItGrows(t *testing.T) {
 			t.Errorf("%s: %s, want %s", raw, got, want)
 		}
 	}
-	report, err := registry.Check(t.Context(), registry.Place{URL: server.URL}, registry.Candidate{Subject: "field", Text: []byte(`{"type":"string"}`)})
+	report, err := registry.Check(t.Context(), registry.Place{URL: server.URL}, registry.Candidate{Subject: "field",
+		Text: []byte(`{"type":"string"}`)})
 	if err != nil || report.Compatible || report.Level != compat.LevelBackward || report.Policy != compat.PolicyStrict {
 		t.Errorf("checked by its settings: %+v (%v)", report, err)
 	}

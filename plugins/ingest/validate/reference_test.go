@@ -27,14 +27,15 @@ func withReferences(t *testing.T) (places []string) {
 	}
 	const text = `{"x-weir-firmware":">=1.0.0 <2.0.0","type":"object","required":["event_id","device_id","device_firmware_version","timestamp","metrics"],"properties":{
 		"event_id":{"type":"string","format":"uuid"},"device_id":{"type":"string"},"device_firmware_version":{"type":"string"},"timestamp":{"type":"string","format":"date-time"},"metrics":{"$ref":"metrics.json"}}}`
-	s, err := cl.CreateSchema("field", text, srclient.Json, srclient.Reference{Name: "metrics.json", Subject: "metrics", Version: 1})
+	s, err := cl.CreateSchema("field", text, srclient.Json, srclient.Reference{Name: "metrics.json", Subject: "metrics",
+		Version: 1})
 	if err != nil || len(s.References()) != 1 {
 		t.Fatalf("got %+v (%v)", s, err)
 	}
 	return []string{path, server.URL}
 }
 
-func TestEventsAreJudgedBySchemasWithReferences(t *testing.T) {
+func TestValidate_EventsAreJudgedBySchemasWithReferences(t *testing.T) {
 	for _, place := range withReferences(t) {
 		p := validatorOf(t, "url: "+place+"\nsubject: field")
 		for raw, want := range map[string]string{

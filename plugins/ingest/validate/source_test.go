@@ -99,11 +99,11 @@ const (
 	metrics1 = `{"cpu_temp":1,"battery_voltage":2,"vibration":3}`
 )
 
-// TestVersionsComeIntoForceUnderLoad registers versions 2 and 3 while events of
+// TestValidate_VersionsComeIntoForceUnderLoad registers versions 2 and 3 while events of
 // three firmwares flow, with the registry dying in between: an event is never
 // rejected by anything but the lack of its own version, and never once its
 // version has been seen.
-func TestVersionsComeIntoForceUnderLoad(t *testing.T) {
+func TestValidate_VersionsComeIntoForceUnderLoad(t *testing.T) {
 	for _, kind := range []string{"http", "sqlite"} {
 		t.Run(kind, func(t *testing.T) {
 			path := "sqlite://" + filepath.Join(t.TempDir(), "control.db")
@@ -119,7 +119,8 @@ func TestVersionsComeIntoForceUnderLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			register := func(version int) {
-				if v, err := cl.CreateSchema(t.Context(), "field", sr.Schema{Schema: string(readShipped(t, version)), Type: sr.TypeJSON}); err != nil || v.Version != version {
+				if v, err := cl.CreateSchema(t.Context(), "field", sr.Schema{Schema: string(readShipped(t, version)),
+					Type: sr.TypeJSON}); err != nil || v.Version != version {
 					t.Fatalf("registering version %d: %+v (%v)", version, v, err)
 				}
 			}
@@ -170,7 +171,7 @@ func TestVersionsComeIntoForceUnderLoad(t *testing.T) {
 	}
 }
 
-func TestLastKnownSchemasSurviveARestartWithoutTheRegistry(t *testing.T) {
+func TestValidate_LastKnownSchemasSurviveARestartWithoutTheRegistry(t *testing.T) {
 	r := scratch(t)
 	server := httptest.NewServer(r.Handler())
 	cacheDir := t.TempDir()
@@ -195,7 +196,7 @@ func TestLastKnownSchemasSurviveARestartWithoutTheRegistry(t *testing.T) {
 	}
 }
 
-func TestWithoutAnySchemaEventsWait(t *testing.T) {
+func TestValidate_WithoutAnySchemaEventsWait(t *testing.T) {
 	front := &flaky{Handler: http.NotFoundHandler()}
 	front.down.Store(true)
 	server := httptest.NewServer(front)
@@ -228,9 +229,9 @@ func (empty) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `{"error_code":40401,"message":"Subject not found"}`)
 }
 
-// TestOtherRegistriesAnswersAreRead replays answers in the shapes of other
+// TestValidate_OtherRegistriesAnswersAreRead replays answers in the shapes of other
 // implementations: more members, plain JSON as media type, spaces, 404 bodies.
-func TestOtherRegistriesAnswersAreRead(t *testing.T) {
+func TestValidate_OtherRegistriesAnswersAreRead(t *testing.T) {
 	quoted := func(version int) string {
 		raw, err := json.Marshal(string(readShipped(t, version)))
 		if err != nil {
@@ -245,14 +246,18 @@ func TestOtherRegistriesAnswersAreRead(t *testing.T) {
 			"/subjects/telemetry/versions/2": `{"subject":"telemetry","version":2,"id":100002,"guid":"0b1c2d3e-4f50-4111-8222-933344445555","schemaType":"JSON","references":[],"metadata":null,"schema":` + quoted(2) + `}`,
 		},
 		"Redpanda": {
-			"/subjects/telemetry/versions":   `[ 1, 2 ]`,
-			"/subjects/telemetry/versions/1": `{"subject":"telemetry","version":1,"id":1,"schema":` + quoted(1) + `,"schemaType":"JSON"}`,
-			"/subjects/telemetry/versions/2": `{"subject":"telemetry","version":2,"id":2,"schema":` + quoted(2) + `,"schemaType":"JSON"}`,
+			"/subjects/telemetry/versions": `[ 1, 2 ]`,
+			"/subjects/telemetry/versions/1": `{"subject":"telemetry","version":1,"id":1,"schema":` + quoted(1) +
+				`,"schemaType":"JSON"}`,
+			"/subjects/telemetry/versions/2": `{"subject":"telemetry","version":2,"id":2,"schema":` + quoted(2) +
+				`,"schemaType":"JSON"}`,
 		},
 		"Karapace": {
-			"/subjects/telemetry/versions":   `[2, 1]`,
-			"/subjects/telemetry/versions/1": `{"subject": "telemetry", "version": 1, "id": 7, "schema": ` + quoted(1) + `, "schemaType": "JSON", "compatibility": "BACKWARD"}`,
-			"/subjects/telemetry/versions/2": `{"subject": "telemetry", "version": 2, "id": 9, "schema": ` + quoted(2) + `, "schemaType": "JSON"}`,
+			"/subjects/telemetry/versions": `[2, 1]`,
+			"/subjects/telemetry/versions/1": `{"subject": "telemetry", "version": 1, "id": 7, "schema": ` + quoted(1) +
+				`, "schemaType": "JSON", "compatibility": "BACKWARD"}`,
+			"/subjects/telemetry/versions/2": `{"subject": "telemetry", "version": 2, "id": 9, "schema": ` + quoted(2) +
+				`, "schemaType": "JSON"}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -53,9 +53,9 @@ func libraryErrs() map[string][]string {
 	}
 }
 
-// TestOfficialSuite holds the library to the official cases, and every plan to
+// TestValidate_OfficialSuite holds the library to the official cases, and every plan to
 // the library: a plan accepts nothing that the library refuses.
-func TestOfficialSuite(t *testing.T) {
+func TestValidate_OfficialSuite(t *testing.T) {
 	for _, draft := range []struct {
 		name string
 		of   *jsonschema.Draft
@@ -78,7 +78,8 @@ func TestOfficialSuite(t *testing.T) {
 			for _, f := range formats {
 				s.file(t, f, "format/"+filepath.Base(f), true)
 			}
-			t.Logf("%d cases: a plan decided %d of the %d valid ones that have a plan; %d known limits of the library", s.cases, s.decided, s.planned, s.known)
+			t.Logf("%d cases: a plan decided %d of the %d valid ones that have a plan; %d known limits of the library", s.cases,
+				s.decided, s.planned, s.known)
 			if s.cases < 900 || s.decided < 200 {
 				t.Errorf("only %d cases and %d decided by plans", s.cases, s.decided)
 			}

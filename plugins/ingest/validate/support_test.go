@@ -9,7 +9,7 @@ import (
 	"weir/internal/event"
 )
 
-func TestAConsumerReadsOnlyWhatItDeclares(t *testing.T) {
+func TestValidate_AConsumerReadsOnlyWhatItDeclares(t *testing.T) {
 	conf, err := supportSpec().ParseYAML("versions: [telemetry/1-3, telemetry/7-, alert/2, all/*]", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -19,8 +19,10 @@ func TestAConsumerReadsOnlyWhatItDeclares(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, reads := range map[string]bool{
-		"telemetry/1": true, "telemetry/3": true, "telemetry/4": false, "telemetry/6": false, "telemetry/7": true, "telemetry/70": true,
-		"alert/2": true, "alert/1": false, "alert/3": false, "all/1": true, "all/99": true, "other/1": false, "telemetry": false, "telemetry/x": false, "": false,
+		"telemetry/1": true, "telemetry/3": true, "telemetry/4": false, "telemetry/6": false, "telemetry/7": true,
+		"telemetry/70": true,
+		"alert/2":      true, "alert/1": false, "alert/3": false, "all/1": true, "all/99": true, "other/1": false,
+		"telemetry": false, "telemetry/x": false, "": false,
 	} {
 		m := message(goodEvent, event.HeaderSchema, name)
 		out, err := p.Process(t.Context(), m)

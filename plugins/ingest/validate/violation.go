@@ -54,7 +54,8 @@ func (s *planned) violation(doc any) *event.Rejection {
 func (s *planned) collect(ve *jsonschema.ValidationError, doc any, out *[]event.FieldError) {
 	if len(ve.Causes) > 0 {
 		if at := ve.KeywordLocation[strings.LastIndexByte(ve.KeywordLocation, '/')+1:]; at == "oneOf" || at == "anyOf" {
-			*out = append(*out, event.FieldError{Pointer: pointer(ve.InstanceLocation), Message: "expected a match of " + map[string]string{"oneOf": "exactly one", "anyOf": "one"}[at] + " of several alternatives"})
+			*out = append(*out, event.FieldError{Pointer: pointer(ve.InstanceLocation), Message: "expected a match of " +
+				map[string]string{"oneOf": "exactly one", "anyOf": "one"}[at] + " of several alternatives"})
 		}
 		for _, c := range ve.Causes {
 			s.collect(c, doc, out)
@@ -69,7 +70,8 @@ func (s *planned) collect(ve *jsonschema.ValidationError, doc any, out *[]event.
 		}
 	case strings.HasPrefix(ve.Message, "additionalProperties "):
 		for _, n := range names {
-			*out = append(*out, event.FieldError{Pointer: at + "/" + event.EscapePointer(n), Message: "is not a known name here, and the schema allows no others"})
+			*out = append(*out, event.FieldError{Pointer: at + "/" + event.EscapePointer(n),
+				Message: "is not a known name here, and the schema allows no others"})
 		}
 	default:
 		*out = append(*out, event.FieldError{Pointer: at, Message: text.Shorten(s.inWords(ve, doc, at))})

@@ -64,7 +64,8 @@ func newAnnouncer(tx *sql.Tx, policy Policy, now time.Time) *announcer {
 
 // opened tells that an alert has opened.
 func (a *announcer) opened(ctx context.Context, l line) error {
-	if _, err := a.tx.ExecContext(ctx, `UPDATE alert SET announced_at = $2, notify_after = NULL WHERE alert_id = $1`, l.AlertID, a.now); err != nil {
+	if _, err := a.tx.ExecContext(ctx, `UPDATE alert SET announced_at = $2, notify_after = NULL WHERE alert_id = $1`,
+		l.AlertID, a.now); err != nil {
 		return err
 	}
 	return a.add(ctx, reasonOpened, l)
@@ -101,7 +102,8 @@ func (a *announcer) notice(ctx context.Context, reason string, l *line) (*notice
 		}
 	case errors.Is(err, sql.ErrNoRows):
 		var last sql.NullInt64
-		if err := a.tx.QueryRowContext(ctx, `SELECT max(sealed_at) FROM alert_notice WHERE group_id = $1 AND reason = $2`, group, reason).Scan(&last); err != nil {
+		if err := a.tx.QueryRowContext(ctx, `SELECT max(sealed_at) FROM alert_notice WHERE group_id = $1 AND reason = $2`,
+			group, reason).Scan(&last); err != nil {
 			return nil, err
 		}
 		n.id, n.created, n.send = noticeID(group, reason, l.AlertID, a.now), a.now, a.now+a.policy.GroupWait.Microseconds()
@@ -132,7 +134,8 @@ func (a *announcer) write(ctx context.Context) error {
 			return err
 		}
 		if n.stored {
-			_, err = a.tx.ExecContext(ctx, `UPDATE alert_notice SET count = $2, alerts = $3 WHERE notice_id = $1`, n.id, n.count, string(lines))
+			_, err = a.tx.ExecContext(ctx, `UPDATE alert_notice SET count = $2, alerts = $3 WHERE notice_id = $1`, n.id, n.count,
+				string(lines))
 		} else {
 			_, err = a.tx.ExecContext(ctx, `INSERT INTO alert_notice (notice_id, group_id, reason, kind, fleet, rule, severity, count, alerts, created_at, send_at)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, n.id, n.group, n.reason, n.kind, n.fleet, n.rule, n.severity,

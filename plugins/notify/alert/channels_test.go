@@ -19,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-smtp"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure/extended"
 	"github.com/redpanda-data/benthos/v4/public/service"
 	_ "github.com/redpanda-data/connect/v4/public/components/io"
@@ -121,13 +120,15 @@ func (h *house) run(file string, env map[string]string) {
 		h.t.Fatal(err)
 	}
 	e := service.GlobalEnvironment().Clone() // as the program does
-	for _, register := range []func(*service.Environment) error{Register, channel.Register, watch.Register, deadletter.Register} {
+	for _, register := range []func(*service.Environment) error{Register, channel.Register, watch.Register,
+		deadletter.Register} {
 		if err := register(e); err != nil {
 			h.t.Fatal(err)
 		}
 	}
 	for _, template := range []string{"log_output", "dead_letters", "log_input"} {
-		if raw, err := os.ReadFile("../../../configs/templates/" + template + ".yaml"); err != nil || e.RegisterTemplateYAML(string(raw)) != nil {
+		if raw, err := os.ReadFile("../../../configs/templates/" + template + ".yaml"); err != nil ||
+			e.RegisterTemplateYAML(string(raw)) != nil {
 			h.t.Fatal(template, err)
 		}
 	}
@@ -186,14 +187,16 @@ func (h *house) tell(devices ...string) {
 
 func (h *house) sealAll() {
 	h.t.Helper()
-	if _, err := h.db.Exec(`UPDATE alert_notice SET sealed_at = $1 WHERE sealed_at IS NULL`, time.Now().UnixMicro()); err != nil {
+	if _, err := h.db.Exec(`UPDATE alert_notice SET sealed_at = $1 WHERE sealed_at IS NULL`,
+		time.Now().UnixMicro()); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
 func (h *house) delivery(channel string) (state string, attempts int, text string) {
 	h.t.Helper()
-	if err := h.db.QueryRow(`SELECT state, attempts, last_error FROM alert_delivery WHERE channel = $1`, channel).Scan(&state, &attempts, &text); err != nil {
+	if err := h.db.QueryRow(`SELECT state, attempts, last_error FROM alert_delivery WHERE channel = $1`,
+		channel).Scan(&state, &attempts, &text); err != nil {
 		return "", 0, ""
 	}
 	return state, attempts, text
@@ -234,7 +237,7 @@ func (h *house) deadLetter() *deadletter.Envelope {
 	return nil
 }
 
-func TestEachChannelSendsWhatItsReceiverUnderstands(t *testing.T) {
+func TestAlert_EachChannelSendsWhatItsReceiverUnderstands(t *testing.T) {
 	h := newHouse(t)
 	slack, pager, hook := newReceiver(t, nil), newReceiver(t, nil), newReceiver(t, nil)
 	mail := newMailServer(t)
@@ -243,10 +246,14 @@ func TestEachChannelSendsWhatItsReceiverUnderstands(t *testing.T) {
 	if err := os.WriteFile(secretFile, []byte(slack.URL+"/T0/B0/token\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.run("notify_slack.yaml", map[string]string{"WEIR_NOTIFY_SLACK_URL": "file://" + secretFile, "WEIR_NOTIFY_SLACK_INTERVAL": "1ms"})
-	h.run("notify_pagerduty.yaml", map[string]string{"WEIR_NOTIFY_PAGERDUTY_KEY": "routing-1", "WEIR_NOTIFY_PAGERDUTY_URL": pager.URL})
-	h.run("notify_webhook.yaml", map[string]string{"WEIR_NOTIFY_WEBHOOK_URL": hook.URL, "WEIR_NOTIFY_WEBHOOK_SECRET": "s3cret"})
-	h.run("notify_email.yaml", map[string]string{"WEIR_NOTIFY_SMTP_URL": "smtp+insecure://" + mail.addr, "WEIR_NOTIFY_EMAIL_TO": "ops@example.com, night@example.com"})
+	h.run("notify_slack.yaml", map[string]string{"WEIR_NOTIFY_SLACK_URL": "file://" + secretFile,
+		"WEIR_NOTIFY_SLACK_INTERVAL": "1ms"})
+	h.run("notify_pagerduty.yaml", map[string]string{"WEIR_NOTIFY_PAGERDUTY_KEY": "routing-1",
+		"WEIR_NOTIFY_PAGERDUTY_URL": pager.URL})
+	h.run("notify_webhook.yaml", map[string]string{"WEIR_NOTIFY_WEBHOOK_URL": hook.URL,
+		"WEIR_NOTIFY_WEBHOOK_SECRET": "s3cret"})
+	h.run("notify_email.yaml", map[string]string{"WEIR_NOTIFY_SMTP_URL": "smtp+insecure://" + mail.addr,
+		"WEIR_NOTIFY_EMAIL_TO": "ops@example.com, night@example.com"})
 	for _, c := range []string{"slack", "pagerduty", "webhook", "email"} {
 		h.channel(c)
 	}
@@ -266,13 +273,16 @@ func TestEachChannelSendsWhatItsReceiverUnderstands(t *testing.T) {
 		DedupKey    string `json:"dedup_key"`
 		Payload     struct{ Summary, Source, Severity string }
 	}
-	if err := json.Unmarshal([]byte(pager.got()[0]), &event); err != nil || event.RoutingKey != "routing-1" || event.EventAction != "trigger" ||
-		len(event.DedupKey) != 64 || event.Payload.Severity != "critical" || event.Payload.Source != "d1" || !strings.Contains(event.Payload.Summary, "acme: hot (6). opened of d1") {
+	if err := json.Unmarshal([]byte(pager.got()[0]), &event); err != nil || event.RoutingKey != "routing-1" ||
+		event.EventAction != "trigger" ||
+		len(event.DedupKey) != 64 || event.Payload.Severity != "critical" || event.Payload.Source != "d1" ||
+		!strings.Contains(event.Payload.Summary, "acme: hot (6). opened of d1") {
 		t.Errorf("pagerduty got %s: %v", pager.got()[0], err)
 	}
 	body, head := hook.got()[0], hook.heads[0]
 	var n Notice
-	if err := json.Unmarshal([]byte(body), &n); err != nil || n.Count != 6 || len(n.Alerts) != 6 || n.Open != 6 || head.Get("Idempotency-Key") != n.ID {
+	if err := json.Unmarshal([]byte(body), &n); err != nil || n.Count != 6 || len(n.Alerts) != 6 || n.Open != 6 ||
+		head.Get("Idempotency-Key") != n.ID {
 		t.Errorf("the webhook got %s: %v", body, err)
 	}
 	at, signature, _ := strings.Cut(head.Get("Weir-Signature"), ",v1=")
@@ -281,8 +291,10 @@ func TestEachChannelSendsWhatItsReceiverUnderstands(t *testing.T) {
 	if signature != hex.EncodeToString(mac.Sum(nil)) {
 		t.Errorf("the signature is %q", head.Get("Weir-Signature"))
 	}
-	if m := mail.got(); len(m) != 1 || m[0].to != "ops@example.com night@example.com" || !strings.Contains(m[0].data, "Subject: [critical] acme: hot (6)") ||
-		!strings.Contains(m[0].data, "opened of d3") || !strings.Contains(m[0].data, "open now: 6") || !strings.Contains(m[0].data, n.ID) {
+	if m := mail.got(); len(m) != 1 || m[0].to != "ops@example.com night@example.com" ||
+		!strings.Contains(m[0].data, "Subject: [critical] acme: hot (6)") ||
+		!strings.Contains(m[0].data, "opened of d3") || !strings.Contains(m[0].data, "open now: 6") ||
+		!strings.Contains(m[0].data, n.ID) {
 		t.Errorf("the mail server got %+v", m)
 	}
 
@@ -297,17 +309,19 @@ func TestEachChannelSendsWhatItsReceiverUnderstands(t *testing.T) {
 		EventAction string `json:"event_action"`
 		DedupKey    string `json:"dedup_key"`
 	}
-	if err := json.Unmarshal([]byte(pager.got()[1]), &over); err != nil || over.EventAction != "resolve" || over.DedupKey != event.DedupKey {
+	if err := json.Unmarshal([]byte(pager.got()[1]), &over); err != nil || over.EventAction != "resolve" ||
+		over.DedupKey != event.DedupKey {
 		t.Errorf("pagerduty got %s: %v", pager.got()[1], err)
 	}
 }
 
-func TestReceiverThatKeepsFailingLeavesADeadLetter(t *testing.T) {
+func TestAlert_ReceiverThatKeepsFailingLeavesADeadLetter(t *testing.T) {
 	h := newHouse(t)
 	hook := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "out of order", http.StatusInternalServerError)
 	})
-	h.run("notify_webhook.yaml", map[string]string{"WEIR_NOTIFY_WEBHOOK_URL": hook.URL + "/token-1", "WEIR_NOTIFY_MAX_TRIES": "3", "WEIR_NOTIFY_BACKOFF": "100ms"})
+	h.run("notify_webhook.yaml", map[string]string{"WEIR_NOTIFY_WEBHOOK_URL": hook.URL + "/token-1",
+		"WEIR_NOTIFY_MAX_TRIES": "3", "WEIR_NOTIFY_BACKOFF": "100ms"})
 	h.channel("webhook")
 	h.tell("d")
 	attempts, text := h.settled("webhook", deliveryDead)
@@ -315,7 +329,8 @@ func TestReceiverThatKeepsFailingLeavesADeadLetter(t *testing.T) {
 		t.Errorf("%d requests, %d tries recorded, the last: %s", got, attempts, text)
 	}
 	e := h.deadLetter()
-	if e.Code != "delivery_failed" || e.Stage != "notify" || e.Fleet != "acme" || !strings.Contains(e.Original, `"alert_id":"alert-d"`) || !strings.Contains(e.Message, "out of order") {
+	if e.Code != "delivery_failed" || e.Stage != "notify" || e.Fleet != "acme" || !strings.Contains(e.Original,
+		`"alert_id":"alert-d"`) || !strings.Contains(e.Message, "out of order") {
 		t.Errorf("the dead letter is %+v", e)
 	}
 	if logs := h.logs.String(); strings.Contains(logs+text+e.Message, "token-1") {
@@ -323,7 +338,7 @@ func TestReceiverThatKeepsFailingLeavesADeadLetter(t *testing.T) {
 	}
 }
 
-func TestReceiverThatAsksForAPauseGetsIt(t *testing.T) {
+func TestAlert_ReceiverThatAsksForAPauseGetsIt(t *testing.T) {
 	h := newHouse(t)
 	hook := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n == 1 {
@@ -334,12 +349,13 @@ func TestReceiverThatAsksForAPauseGetsIt(t *testing.T) {
 	h.run("notify_webhook.yaml", map[string]string{"WEIR_NOTIFY_WEBHOOK_URL": hook.URL, "WEIR_NOTIFY_BACKOFF": "1ms"})
 	h.channel("webhook")
 	h.tell("d")
-	if n, _ := h.settled("webhook", deliverySent); n != 2 || len(hook.times) != 2 || hook.times[1].Sub(hook.times[0]) < 2*time.Second {
+	if n, _ := h.settled("webhook", deliverySent); n != 2 || len(hook.times) != 2 ||
+		hook.times[1].Sub(hook.times[0]) < 2*time.Second {
 		t.Errorf("%d tries, at %v", n, hook.times)
 	}
 }
 
-func TestReceiverThatRefusesForGoodIsNotAskedAgain(t *testing.T) {
+func TestAlert_ReceiverThatRefusesForGoodIsNotAskedAgain(t *testing.T) {
 	h := newHouse(t)
 	hook := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) })
 	h.run("notify_slack.yaml", map[string]string{"WEIR_NOTIFY_SLACK_URL": hook.URL, "WEIR_NOTIFY_BACKOFF": "1ms"})
@@ -350,7 +366,7 @@ func TestReceiverThatRefusesForGoodIsNotAskedAgain(t *testing.T) {
 	}
 }
 
-func TestChannelThatStallsHoldsUpNoOther(t *testing.T) {
+func TestAlert_ChannelThatStallsHoldsUpNoOther(t *testing.T) {
 	h := newHouse(t)
 	free := make(chan struct{})
 	stalled := newReceiver(t, func(_ int, _ http.ResponseWriter, r *http.Request) {
@@ -379,7 +395,7 @@ func TestChannelThatStallsHoldsUpNoOther(t *testing.T) {
 	within(t, 5*time.Second, "the stalled one", func() bool { return len(stalled.got()) > 0 })
 }
 
-func TestMailServerThatIsBusyIsTriedAgain(t *testing.T) {
+func TestAlert_MailServerThatIsBusyIsTriedAgain(t *testing.T) {
 	h := newHouse(t)
 	mail := newMailServer(t)
 	mail.busy = 2
@@ -392,7 +408,7 @@ func TestMailServerThatIsBusyIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestChannelWithoutItsSecretIdles(t *testing.T) {
+func TestAlert_ChannelWithoutItsSecretIdles(t *testing.T) {
 	h := newHouse(t)
 	h.run("notify_slack.yaml", nil)
 	h.tell("d")
@@ -407,9 +423,10 @@ func TestChannelWithoutItsSecretIdles(t *testing.T) {
 }
 
 // What a dead process had taken is sent by another when the lease is over.
-func TestNoticeOfADeadProcessIsSentByAnother(t *testing.T) {
+func TestAlert_NoticeOfADeadProcessIsSentByAnother(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
-		q := queue{store: f.store, channel: "c", reasons: []string{reasonOpened}, maxAge: time.Hour, maxTries: 3, backoff: time.Second, maxBackoff: time.Minute}
+		q := queue{store: f.store, channel: "c", reasons: []string{reasonOpened}, maxAge: time.Hour, maxTries: 3,
+			backoff: time.Second, maxBackoff: time.Minute}
 		ctx := context.Background()
 		if err := q.open(ctx, f.now); err != nil {
 			t.Fatal(err)
@@ -435,64 +452,3 @@ func TestNoticeOfADeadProcessIsSentByAnother(t *testing.T) {
 		}
 	})
 }
-
-// mailServer is a real SMTP server that keeps what it gets.
-type mailServer struct {
-	addr string
-	mu   sync.Mutex
-	busy int // how many e-mails it turns away
-	list []letter
-}
-
-type letter struct{ to, data string }
-
-func newMailServer(t *testing.T) *mailServer {
-	t.Helper()
-	m := &mailServer{}
-	s := smtp.NewServer(m)
-	s.Domain = "localhost"
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.addr = l.Addr().String()
-	go func() { _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close() })
-	return m
-}
-
-func (m *mailServer) got() []letter {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return append([]letter(nil), m.list...)
-}
-
-func (m *mailServer) NewSession(*smtp.Conn) (smtp.Session, error) { return &mailSession{m: m}, nil }
-
-type mailSession struct {
-	m  *mailServer
-	to []string
-}
-
-func (s *mailSession) Mail(string, *smtp.MailOptions) error {
-	s.m.mu.Lock()
-	defer s.m.mu.Unlock()
-	if s.m.busy > 0 {
-		s.m.busy--
-		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "busy"}
-	}
-	return nil
-}
-
-func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error { s.to = append(s.to, to); return nil }
-
-func (s *mailSession) Data(r io.Reader) error {
-	raw, err := io.ReadAll(r)
-	s.m.mu.Lock()
-	defer s.m.mu.Unlock()
-	s.m.list = append(s.m.list, letter{strings.Join(s.to, " "), string(raw)})
-	return err
-}
-
-func (s *mailSession) Reset()        { s.to = nil }
-func (s *mailSession) Logout() error { return nil }

@@ -42,7 +42,8 @@ func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 		return nil, err
 	}
 	n := int64(0)
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM alert WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM alert WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet,
+		device).Scan(&n); err != nil {
 		return nil, fmt.Errorf("counting alerts: %w", err)
 	}
 	notices := int64(0)
@@ -82,7 +83,8 @@ func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 			return err
 		}
 		alerts, err := res.RowsAffected()
-		return errors.Join(err, tombstone.Add(ctx, tx, t.Job, countAlerts, alerts), tombstone.Add(ctx, tx, t.Job, countNotices, notices))
+		return errors.Join(err, tombstone.Add(ctx, tx, t.Job, countAlerts, alerts), tombstone.Add(ctx, tx, t.Job,
+			countNotices, notices))
 	})
 	if err != nil {
 		return fmt.Errorf("erasing alerts: %w", err)
@@ -125,7 +127,8 @@ func eraseNotices(ctx context.Context, tx *sql.Tx, t tombstone.Target) (changed 
 		changed++
 		kept := slices.DeleteFunc(n.lines, func(l line) bool { return l.named(t) })
 		if len(kept) == 0 && (t.Device == "" || n.count <= gone) {
-			for _, query := range []string{`DELETE FROM alert_delivery WHERE notice_id = $1`, `DELETE FROM alert_notice WHERE notice_id = $1`} {
+			for _, query := range []string{`DELETE FROM alert_delivery WHERE notice_id = $1`,
+				`DELETE FROM alert_notice WHERE notice_id = $1`} {
 				if _, err := tx.ExecContext(ctx, query, n.id); err != nil {
 					return 0, err
 				}
@@ -136,7 +139,8 @@ func eraseNotices(ctx context.Context, tx *sql.Tx, t tombstone.Target) (changed 
 		if err != nil {
 			return 0, err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE alert_notice SET alerts = $2, count = $3 WHERE notice_id = $1`, n.id, string(lines), n.count-gone); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE alert_notice SET alerts = $2, count = $3 WHERE notice_id = $1`, n.id,
+			string(lines), n.count-gone); err != nil {
 			return 0, err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE alert_delivery SET last_error = '' WHERE notice_id = $1`, n.id); err != nil {

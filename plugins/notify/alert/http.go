@@ -79,7 +79,8 @@ const alertColumns = `alert_id, kind, fleet, device_id, metric, rule, severity, 
 
 func scanAlert(row interface{ Scan(...any) error }) (a alertJSON, opened int64, err error) {
 	var acknowledged, resolved, escalated sql.NullInt64
-	err = row.Scan(&a.AlertID, &a.Kind, &a.Fleet, &a.Device, &a.Metric, &a.Rule, &a.Severity, &a.State, &a.Value, &opened, &a.EventID, &a.Summary,
+	err = row.Scan(&a.AlertID, &a.Kind, &a.Fleet, &a.Device, &a.Metric, &a.Rule, &a.Severity, &a.State, &a.Value, &opened,
+		&a.EventID, &a.Summary,
 		&acknowledged, &a.AcknowledgedBy, &resolved, &a.ResolvedBy, &escalated)
 	a.At = timeOf(opened)
 	for _, f := range []struct {
@@ -101,7 +102,8 @@ func scope(ctx context.Context) (where string, args []any) {
 	admin := key != nil && key.Admin
 	if key != nil && key.DevicePrefix != "" {
 		n := strconv.Itoa(len(key.DevicePrefix))
-		return `folded_into IS NULL AND fleet = $1 AND kind = 'metric' AND substr(device_id, 1, ` + n + `) = $2`, []any{fleet, key.DevicePrefix}
+		return `folded_into IS NULL AND fleet = $1 AND kind = 'metric' AND substr(device_id, 1, ` + n + `) = $2`,
+			[]any{fleet, key.DevicePrefix}
 	}
 	switch {
 	case admin && fleet == "":

@@ -66,10 +66,11 @@ func ids(body map[string]any) string {
 	return out
 }
 
-func TestAlertsAreFoundByWhatIsAskedFor(t *testing.T) {
+func TestAlert_AlertsAreFoundByWhatIsAskedFor(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		f.apply(metric("a", "opened", "d", start), metric("b", "opened", "e", start.Add(time.Minute)),
-			metric("c", "opened", "d2", start.Add(2*time.Minute)), metric("b2", "opened", "e", start.Add(3*time.Minute)), // folded: not shown
+			// folded: not shown
+			metric("c", "opened", "d2", start.Add(2*time.Minute)), metric("b2", "opened", "e", start.Add(3*time.Minute)),
 			metric("a", "resolved", "d", start.Add(3*time.Minute)), pipeline("p", "lag", start))
 		s := f.serve()
 		at := func(d time.Duration) string { return url.QueryEscape(start.Add(d).Format(time.RFC3339)) }
@@ -83,7 +84,8 @@ func TestAlertsAreFoundByWhatIsAskedFor(t *testing.T) {
 			"?severity=critical&rule=hot": "c b a ",
 			"?severity=info":              "",
 		} {
-			if code, body := call(t, s, "acme", "GET", "/v1/alerts"+query); code != 200 || ids(body) != want || body["next"] != nil {
+			if code, body := call(t, s, "acme", "GET", "/v1/alerts"+query); code != 200 || ids(body) != want ||
+				body["next"] != nil {
 				t.Errorf("%s: %d %v, want %s", query, code, body, want)
 			}
 		}
@@ -92,7 +94,8 @@ func TestAlertsAreFoundByWhatIsAskedFor(t *testing.T) {
 				t.Errorf("%s sees %s", key, ids(body))
 			}
 		}
-		if _, body := call(t, s, "admin", "GET", "/v1/alerts?fleet=acme"); ids(body) != "c b p a " && ids(body) != "c b a p " {
+		if _, body := call(t, s, "admin", "GET", "/v1/alerts?fleet=acme"); ids(body) != "c b p a " &&
+			ids(body) != "c b a p " {
 			t.Errorf("an admin sees %s", ids(body))
 		}
 		got, cursor := "", ""
@@ -109,13 +112,15 @@ func TestAlertsAreFoundByWhatIsAskedFor(t *testing.T) {
 		}
 		_, body := call(t, s, "acme", "GET", "/v1/alerts?device=d")
 		a := body["alerts"].([]any)[0].(map[string]any)
-		for k, want := range map[string]any{"alert_id": "a", "device_id": "d", "metric": "t", "rule": "hot", "severity": "critical", "state": "resolved",
+		for k, want := range map[string]any{"alert_id": "a", "device_id": "d", "metric": "t", "rule": "hot",
+			"severity": "critical", "state": "resolved",
 			"value": 95.5, "at": "2026-11-20T12:00:00.000000Z", "event_id": "00000000-0000-4000-8000-000000000001"} {
 			if a[k] != want {
 				t.Errorf("%s is %v, want %v", k, a[k], want)
 			}
 		}
-		for _, bad := range []string{"?state=off", "?from=yesterday", "?limit=0", "?limit=1001", "?cursor=x", "?device=%20", "?colour=red"} {
+		for _, bad := range []string{"?state=off", "?from=yesterday", "?limit=0", "?limit=1001", "?cursor=x", "?device=%20",
+			"?colour=red"} {
 			if code, _ := call(t, s, "acme", "GET", "/v1/alerts"+bad); code != 400 {
 				t.Errorf("%s: %d", bad, code)
 			}
@@ -123,7 +128,7 @@ func TestAlertsAreFoundByWhatIsAskedFor(t *testing.T) {
 	})
 }
 
-func TestAcknowledgingStopsTheEscalation(t *testing.T) {
+func TestAlert_AcknowledgingStopsTheEscalation(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		f.apply(metric("a", "opened", "d", start))
 		f.pass(10 * time.Second)
@@ -133,7 +138,8 @@ func TestAcknowledgingStopsTheEscalation(t *testing.T) {
 		}
 		for range 2 { // twice is no error
 			code, body := call(t, s, "acme", "POST", "/v1/alerts/a/acknowledge")
-			if code != 200 || body["state"] != Acknowledged || body["acknowledged_by"] != "k-acme" || body["acknowledged_at"] == nil {
+			if code != 200 || body["state"] != Acknowledged || body["acknowledged_by"] != "k-acme" ||
+				body["acknowledged_at"] == nil {
 				t.Errorf("%d %v", code, body)
 			}
 		}

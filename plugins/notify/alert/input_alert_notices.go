@@ -57,7 +57,8 @@ A notice is sent at least once: after a crash, the one that was being sent is se
 			Description("The name of the channel.").
 			Example("slack")).
 		Field(service.NewStringField(noticesFieldEnabled).
-			Description("The channel idles while this is empty: put what it cannot do without here, such as `${WEIR_NOTIFY_SLACK_URL:}`.").
+			Description("The channel idles while this is empty: put what it cannot do without here, such as "+
+				"`${WEIR_NOTIFY_SLACK_URL:}`.").
 			Default("true").Secret()).
 		Field(service.NewStringEnumField(noticesFieldMinSeverity, "info", "warning", "critical").
 			Description("The least severity that is sent.").
@@ -123,7 +124,8 @@ type notices struct {
 func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notices, err error) {
 	in = &notices{res: res, now: time.Now, done: make(chan struct{})}
 	var enabled, severity string
-	if err := conf.Read(parsed, noticesFieldURL, &in.url, noticesFieldChannel, &in.queue.channel, noticesFieldEnabled, &enabled,
+	if err := conf.Read(parsed, noticesFieldURL, &in.url, noticesFieldChannel, &in.queue.channel, noticesFieldEnabled,
+		&enabled,
 		noticesFieldMinSeverity, &severity, noticesFieldReasons, &in.queue.reasons, noticesFieldInterval, &in.interval,
 		noticesFieldPoll, &in.poll, noticesFieldMaxAge, &in.queue.maxAge, noticesFieldMaxTries, &in.queue.maxTries,
 		noticesFieldBackoff, &in.queue.backoff, noticesFieldMaxBackoff, &in.queue.maxBackoff); err != nil {
@@ -135,8 +137,10 @@ func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notic
 			return nil, fmt.Errorf("reading alert_notices: reason %q is not one of opened, resolved, escalated", r)
 		}
 	}
-	if in.poll <= 0 || in.queue.maxTries < 1 || in.queue.backoff <= 0 || in.queue.maxBackoff < in.queue.backoff || in.queue.channel == "" {
-		return nil, fmt.Errorf("reading alert_notices: expected a channel, poll > 0, max_tries >= 1 and 0 < backoff <= max_backoff")
+	if in.poll <= 0 || in.queue.maxTries < 1 || in.queue.backoff <= 0 || in.queue.maxBackoff < in.queue.backoff ||
+		in.queue.channel == "" {
+		return nil, fmt.Errorf("reading alert_notices: expected a channel, poll > 0, max_tries >= 1 and 0 < backoff <= " +
+			"max_backoff")
 	}
 	in.counter = res.Metrics().NewCounter("weir_alert_deliveries_total", "channel", "result")
 	return in, nil

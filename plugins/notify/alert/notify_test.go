@@ -31,16 +31,18 @@ func (h *house) count(query string) (n int) {
 	return n
 }
 
-func TestWhatIsNoAlertIsADeadLetterAndItsNeighboursGoOn(t *testing.T) {
+func TestAlert_WhatIsNoAlertIsADeadLetterAndItsNeighboursGoOn(t *testing.T) {
 	h := newHouse(t)
 	now := time.Now()
 	h.produce(metric("a", "opened", "d", now), `alarm!`, metric("b", "opened", "e", now), metric("a", "opened", "d", now),
 		metric("a", "resolved", "d", now.Add(time.Second)))
 	h.run("notify.yaml", map[string]string{"WEIR_NOTIFY_GROUP_WAIT": "100ms"})
 	within(t, 20*time.Second, "two alerts, one resolved", func() bool {
-		return h.count(`SELECT count(*) FROM alert WHERE state = 'open'`) == 1 && h.count(`SELECT count(*) FROM alert WHERE state = 'resolved'`) == 1
+		return h.count(`SELECT count(*) FROM alert WHERE state = 'open'`) == 1 &&
+			h.count(`SELECT count(*) FROM alert WHERE state = 'resolved'`) == 1
 	})
-	if e := h.deadLetter(); e.Stage != "notify" || e.Code != "invalid_json" || e.Original != "alarm!" || e.Origin == nil || e.Origin.Offset != 1 {
+	if e := h.deadLetter(); e.Stage != "notify" || e.Code != "invalid_json" || e.Original != "alarm!" || e.Origin == nil ||
+		e.Origin.Offset != 1 {
 		t.Errorf("the dead letter is %+v", e)
 	}
 	within(t, 10*time.Second, "the notices", func() bool {
@@ -50,10 +52,11 @@ func TestWhatIsNoAlertIsADeadLetterAndItsNeighboursGoOn(t *testing.T) {
 
 // A stored batch whose offsets were not committed comes again, to another
 // process.
-func TestRecordsThatComeAgainChangeNothing(t *testing.T) {
+func TestAlert_RecordsThatComeAgainChangeNothing(t *testing.T) {
 	h := newHouse(t)
 	now := time.Now()
-	records := []string{metric("a", "opened", "d", now), metric("a", "resolved", "d", now.Add(time.Second)), metric("b", "opened", "d", now.Add(time.Minute))}
+	records := []string{metric("a", "opened", "d", now), metric("a", "resolved", "d", now.Add(time.Second)),
+		metric("b", "opened", "d", now.Add(time.Minute))}
 	h.apply(records...)
 	before := h.count(`SELECT count(*) FROM alert_notice`)
 	h.produce(records...)

@@ -70,7 +70,8 @@ An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknow
 			Description("Whether people are told that an alert has resolved.").
 			Default(true)).
 		Field(service.NewIntField(storeFieldMaxOpen).
-			Description("How many alerts of one fleet may be open. One more is not recorded and nobody is told of it, but for a warning in the log and the "+
+			Description("How many alerts of one fleet may be open. One more is not recorded and nobody is told of it, but "+
+				"for a warning in the log and the "+
 				"metric, `result=beyond`; 0 is no bound.").
 			Default(DefaultPolicy().MaxOpen)).
 		Field(service.NewBatchPolicyField(storeFieldBatching)).
@@ -233,13 +234,15 @@ func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 	if err != nil {
 		return err
 	}
-	for result, n := range map[string]int{"opened": done.Opened, "folded": done.Folded, "resolved": done.Resolved, "repeated": done.Repeated, "erased": done.Erased, resultBeyond: done.Beyond} {
+	for result, n := range map[string]int{"opened": done.Opened, "folded": done.Folded, "resolved": done.Resolved,
+		"repeated": done.Repeated, "erased": done.Erased, resultBeyond: done.Beyond} {
 		if n > 0 {
 			o.records.Incr(int64(n), result)
 		}
 	}
 	if done.Beyond > 0 {
-		o.beyond.Note(resultBeyond, fmt.Sprintf("%d alerts are not recorded: fleet %q has %d open ones, as many as max_open_per_fleet allows; resolve some",
+		o.beyond.Note(resultBeyond, fmt.Sprintf("%d alerts are not recorded: fleet %q has %d open ones, as many as "+
+			"max_open_per_fleet allows; resolve some",
 			done.Beyond, done.BeyondOf, o.policy.MaxOpen))
 	}
 	return nil

@@ -72,7 +72,8 @@ func (q *queue) take(ctx context.Context, now time.Time) (n *Notice, err error) 
 	}
 	// A delivery has no owner: after its lease it is sent again, by whoever comes.
 	work := jobs.Table{DB: q.store.db, Name: "alert_delivery", Key: "notice_id", Until: "claimed_until", Lease: lease,
-		Work: `channel = $2 AND state IN ('pending', 'failed') AND next_at <= $1`, Order: `next_at, notice_id`, Args: []any{q.channel}}
+		Work: `channel = $2 AND state IN ('pending', 'failed') AND next_at <= $1`, Order: `next_at, notice_id`,
+		Args: []any{q.channel}}
 	id, err := work.Take(ctx, "", "", now)
 	if err == nil && id == "" {
 		return nil, nil
@@ -93,7 +94,8 @@ func (q *queue) enqueue(ctx context.Context, now time.Time) error {
 		AND NOT EXISTS (SELECT 1 FROM alert_delivery d WHERE d.notice_id = n.notice_id AND d.channel = $1)`
 	args := []any{q.channel, now.Add(-q.maxAge).UnixMicro()}
 	some := false
-	if err := q.store.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1`+unseen+`)`, args...).Scan(&some); err != nil || !some {
+	if err := q.store.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1`+unseen+`)`, args...).Scan(&some); err != nil ||
+		!some {
 		return err
 	}
 	rows, err := q.store.db.QueryContext(ctx, `SELECT n.notice_id, n.severity, n.reason`+unseen, args...)
@@ -143,7 +145,8 @@ func (q *queue) read(ctx context.Context, id string) (*Notice, error) {
 		d.attempts, d.state, d.last_error,
 		(SELECT count(*) FROM alert a WHERE a.state <> 'resolved' AND a.kind = n.kind AND a.fleet = n.fleet AND a.rule = n.rule)
 		FROM alert_notice n JOIN alert_delivery d ON d.notice_id = n.notice_id AND d.channel = $2 WHERE n.notice_id = $1`, id, q.channel).
-		Scan(&n.Group, &n.Reason, &n.Kind, &n.Fleet, &n.Rule, &n.Severity, &n.Count, &lines, &sealed, &n.Attempt, &state, &n.lastError, &n.Open); err != nil {
+		Scan(&n.Group, &n.Reason, &n.Kind, &n.Fleet, &n.Rule, &n.Severity, &n.Count, &lines, &sealed, &n.Attempt, &state,
+			&n.lastError, &n.Open); err != nil {
 		return nil, err
 	}
 	n.At, n.failed = timeOf(sealed), state == deliveryFailed

@@ -103,7 +103,8 @@ func (s *Store) Apply(ctx context.Context, records []*Record, now time.Time) (do
 	return done, nil
 }
 
-func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time, done *Applied) error {
+func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
+	done *Applied) error {
 	subject := r.subject()
 	res, err := tx.ExecContext(ctx, `INSERT INTO alert (alert_id, kind, fleet, device_id, metric, rule, severity, summary, value, event_id,
 		record, subject, state, opened_at, recorded_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'open', $13, $14, $14)
@@ -116,7 +117,8 @@ func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 		return err
 	} else if n == 0 {
 		done.Repeated++
-		_, err := tx.ExecContext(ctx, `UPDATE alert SET updated_at = $2 WHERE alert_id = $1 AND state <> 'resolved'`, r.AlertID, now.UnixMicro())
+		_, err := tx.ExecContext(ctx, `UPDATE alert SET updated_at = $2 WHERE alert_id = $1 AND state <> 'resolved'`,
+			r.AlertID, now.UnixMicro())
 		return err
 	}
 	var other string
@@ -124,7 +126,8 @@ func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 		subject, r.AlertID).Scan(&other)
 	if err == nil {
 		done.Folded++
-		if _, err := tx.ExecContext(ctx, `UPDATE alert SET state = 'resolved', folded_into = $2 WHERE alert_id = $1`, r.AlertID, other); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE alert SET state = 'resolved', folded_into = $2 WHERE alert_id = $1`,
+			r.AlertID, other); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE alert SET updated_at = $2 WHERE alert_id = $1`, other, now.UnixMicro())
@@ -143,7 +146,8 @@ func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 	}
 	done.Opened++
 	var told sql.NullInt64
-	if err := tx.QueryRowContext(ctx, `SELECT max(announced_at) FROM alert WHERE subject = $1`, subject).Scan(&told); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT max(announced_at) FROM alert WHERE subject = $1`,
+		subject).Scan(&told); err != nil {
 		return err
 	}
 	if told.Valid && now.UnixMicro()-told.Int64 < s.policy.Cooldown.Microseconds() {
@@ -166,8 +170,10 @@ func (s *Store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
 	return open > s.policy.MaxOpen, err
 }
 
-func (s *Store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time, done *Applied) error {
-	lines, err := unresolved(ctx, tx, `alert_id = $1 OR subject = $2 AND opened_at <= $3`, r.AlertID, r.subject(), r.At.UnixMicro())
+func (s *Store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
+	done *Applied) error {
+	lines, err := unresolved(ctx, tx, `alert_id = $1 OR subject = $2 AND opened_at <= $3`, r.AlertID, r.subject(),
+		r.At.UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -184,7 +190,8 @@ func (s *Store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *
 }
 
 // settle resolves one alert, and tells those who were told that it was open.
-func (s *Store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l line, at, now time.Time, by string, r *Record) error {
+func (s *Store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l line, at, now time.Time, by string,
+	r *Record) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE alert SET state = 'resolved', resolved_at = $2, resolved_by = $3, updated_at = $4, notify_after = NULL
 		WHERE alert_id = $1`, l.AlertID, at.UnixMicro(), by, now.UnixMicro()); err != nil {
 		return err
@@ -209,7 +216,8 @@ func unresolved(ctx context.Context, tx *sql.Tx, where string, args ...any) (lis
 	for rows.Next() {
 		var l line
 		var opened int64
-		if err = rows.Scan(&l.AlertID, &l.kind, &l.fleet, &l.Device, &l.Metric, &l.rule, &l.severity, &l.Summary, &l.Value, &opened, &l.announced); err != nil {
+		if err = rows.Scan(&l.AlertID, &l.kind, &l.fleet, &l.Device, &l.Metric, &l.rule, &l.severity, &l.Summary, &l.Value,
+			&opened, &l.announced); err != nil {
 			break
 		}
 		l.At = timeOf(opened)

@@ -26,7 +26,8 @@ func stores(t *testing.T, test func(*testing.T, *fixture)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, drop := range []string{"VIEW IF EXISTS alert_open", "TABLE IF EXISTS alert, alert_notice, alert_delivery, alert_channel"} {
+		for _, drop := range []string{"VIEW IF EXISTS alert_open",
+			"TABLE IF EXISTS alert, alert_notice, alert_delivery, alert_channel"} {
 			if _, err := db.Exec("DROP " + drop); err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +109,8 @@ func (f *fixture) pass(d time.Duration) (sum Swept) {
 
 func (f *fixture) state(id string) (state string, folded sql.NullString) {
 	f.t.Helper()
-	if err := f.db.QueryRow(`SELECT state, folded_into FROM alert WHERE alert_id = $1`, id).Scan(&state, &folded); err != nil {
+	if err := f.db.QueryRow(`SELECT state, folded_into FROM alert WHERE alert_id = $1`, id).Scan(&state,
+		&folded); err != nil {
 		f.t.Fatal(err)
 	}
 	return state, folded
@@ -144,7 +146,7 @@ func (f *fixture) wantTold(want ...string) {
 	}
 }
 
-func TestAlertOpensResolvesAndIsToldOnce(t *testing.T) {
+func TestAlert_OpensResolvesAndIsToldOnce(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		opened, resolved := metric("a", "opened", "d", start), metric("a", "resolved", "d", start.Add(time.Minute))
 		for range 3 { // delivered three times
@@ -166,7 +168,7 @@ func TestAlertOpensResolvesAndIsToldOnce(t *testing.T) {
 	})
 }
 
-func TestAlertsOfAFleetAreToldTogether(t *testing.T) {
+func TestAlert_AlertsOfAFleetAreToldTogether(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		for b := range 5 {
 			var batch []string
@@ -186,7 +188,7 @@ func TestAlertsOfAFleetAreToldTogether(t *testing.T) {
 	})
 }
 
-func TestSecondAlertOfASubjectIsFoldedIntoTheFirst(t *testing.T) {
+func TestAlert_SecondAlertOfASubjectIsFoldedIntoTheFirst(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		first, second := metric("a", "opened", "d", start), metric("b", "opened", "d", start.Add(time.Second))
 		if done := f.apply(first, second); done != (Applied{Opened: 1, Folded: 1}) {
@@ -211,7 +213,7 @@ func TestSecondAlertOfASubjectIsFoldedIntoTheFirst(t *testing.T) {
 	})
 }
 
-func TestFlappingIsSilentForTheCooldown(t *testing.T) {
+func TestAlert_FlappingIsSilentForTheCooldown(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		at := start
 		for i := range 8 { // open and shut every minute
@@ -228,7 +230,7 @@ func TestFlappingIsSilentForTheCooldown(t *testing.T) {
 	})
 }
 
-func TestUnacknowledgedEscalatesOnce(t *testing.T) {
+func TestAlert_UnacknowledgedEscalatesOnce(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		f.apply(metric("a", "opened", "d", start), metric("b", "opened", "e", start))
 		f.pass(10 * time.Second)
@@ -245,7 +247,7 @@ func TestUnacknowledgedEscalatesOnce(t *testing.T) {
 	})
 }
 
-func TestPipelineAlertThatGoesQuietResolves(t *testing.T) {
+func TestAlert_PipelineAlertThatGoesQuietResolves(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		f.apply(pipeline("p", "spillway", start))
 		f.pass(50 * time.Minute)
@@ -262,13 +264,15 @@ func TestPipelineAlertThatGoesQuietResolves(t *testing.T) {
 	})
 }
 
-func TestRetentionDeletesWhatIsOver(t *testing.T) {
+func TestAlert_RetentionDeletesWhatIsOver(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		f.apply(metric("old", "opened", "d", start), metric("open", "opened", "e", start))
 		f.apply(metric("old", "resolved", "d", start.Add(time.Second)))
 		f.pass(10 * time.Second)
 		before := f.now.Add(time.Hour)
-		p := expire.Pass{DryRun: true, Held: func(context.Context) ([]string, error) { return []string{"acme", "plant-1"}, nil }}
+		p := expire.Pass{DryRun: true, Held: func(context.Context) ([]string, error) {
+			return []string{"acme", "plant-1"}, nil
+		}}
 		if plan, err := Expire(t.Context(), f.db, p, before); err != nil || plan.Rows != 0 || plan.Kept != 3 {
 			t.Fatalf("held: %+v, %v", plan, err)
 		}
@@ -289,7 +293,7 @@ func TestRetentionDeletesWhatIsOver(t *testing.T) {
 	})
 }
 
-func TestRecordsAreReadAsTheirSchemaSays(t *testing.T) {
+func TestAlert_RecordsAreReadAsTheirSchemaSays(t *testing.T) {
 	schema, err := jsonschema.Compile("../../../schemas/alert/v1.json")
 	if err != nil {
 		t.Fatal(err)
@@ -333,17 +337,21 @@ func fits(t *testing.T, schema *jsonschema.Schema, raw []byte) bool {
 func TestAlerts_OpenOnesOfAFleetAreBounded(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		f.store.policy.MaxOpen = 2
-		if got := f.apply(metric("a", "opened", "d1", f.now), metric("b", "opened", "d2", f.now), metric("c", "opened", "d3", f.now)); got.Opened != 2 || got.Beyond != 1 || got.BeyondOf != "acme" {
+		if got := f.apply(metric("a", "opened", "d1", f.now), metric("b", "opened", "d2", f.now),
+			metric("c", "opened", "d3", f.now)); got.Opened != 2 || got.Beyond != 1 || got.BeyondOf != "acme" {
 			t.Errorf("three of two: %+v", got)
 		}
 		var n int
 		if err := f.db.QueryRow(`SELECT count(*) FROM alert WHERE alert_id = 'c'`).Scan(&n); err != nil || n != 0 {
 			t.Errorf("the one beyond is recorded: %d %v", n, err)
 		}
-		if got := f.apply(metric("c", "resolved", "d3", f.now), metric("b", "opened", "d2", f.now), metric("b2", "opened", "d2", f.now), pipeline("p", "r", f.now)); got.Repeated != 2 || got.Folded != 1 || got.Opened != 1 || got.Beyond != 0 {
+		if got := f.apply(metric("c", "resolved", "d3", f.now), metric("b", "opened", "d2", f.now),
+			metric("b2", "opened", "d2", f.now), pipeline("p", "r", f.now)); got.Repeated != 2 || got.Folded != 1 ||
+			got.Opened != 1 || got.Beyond != 0 {
 			t.Errorf("what needs no room: %+v", got)
 		}
-		if got := f.apply(metric("a", "resolved", "d1", f.now), metric("c2", "opened", "d3", f.now.Add(time.Second))); got.Resolved != 1 || got.Opened != 1 || got.Beyond != 0 {
+		if got := f.apply(metric("a", "resolved", "d1", f.now),
+			metric("c2", "opened", "d3", f.now.Add(time.Second))); got.Resolved != 1 || got.Opened != 1 || got.Beyond != 0 {
 			t.Errorf("with room again: %+v", got)
 		}
 		f.store.policy.MaxOpen = 0

@@ -22,7 +22,8 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (done Swept, err error
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		done = Swept{}
 		notices := newAnnouncer(tx, s.policy, now)
-		for _, step := range []func(context.Context, *sql.Tx, *announcer, time.Time, *Swept) error{s.announceDue, s.escalate, s.quieten} {
+		for _, step := range []func(context.Context, *sql.Tx, *announcer, time.Time, *Swept) error{s.announceDue, s.escalate,
+			s.quieten} {
 			if err := step(ctx, tx, notices, now, &done); err != nil {
 				return err
 			}
@@ -83,7 +84,8 @@ func (s *Store) escalate(ctx context.Context, tx *sql.Tx, notices *announcer, no
 		return err
 	}
 	for _, l := range lines {
-		if _, err := tx.ExecContext(ctx, `UPDATE alert SET escalated_at = $2 WHERE alert_id = $1`, l.AlertID, now.UnixMicro()); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE alert SET escalated_at = $2 WHERE alert_id = $1`, l.AlertID,
+			now.UnixMicro()); err != nil {
 			return err
 		}
 		if err := notices.add(ctx, reasonEscalated, l); err != nil {
@@ -111,7 +113,8 @@ func (s *Store) quieten(ctx context.Context, tx *sql.Tx, notices *announcer, now
 // seal closes the notices that have waited for their group: from now on their
 // content stands, and channels may send them.
 func seal(ctx context.Context, tx *sql.Tx, now time.Time) (int64, error) {
-	res, err := tx.ExecContext(ctx, `UPDATE alert_notice SET sealed_at = $1 WHERE sealed_at IS NULL AND send_at <= $1`, now.UnixMicro())
+	res, err := tx.ExecContext(ctx, `UPDATE alert_notice SET sealed_at = $1 WHERE sealed_at IS NULL AND send_at <= $1`,
+		now.UnixMicro())
 	if err != nil {
 		return 0, err
 	}

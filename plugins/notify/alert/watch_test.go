@@ -22,6 +22,7 @@ func TestWatch_TheShippedStreamLooks(t *testing.T) {
 	metrics := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, "# TYPE weir_dedupe_store_up gauge\nweir_dedupe_store_up{stream=\"raw\"} 1\n")
 	})
-	h.run("watch.yaml", map[string]string{"WEIR_OPS_ADDRESS": strings.TrimPrefix(metrics.URL, "http://"), "WEIR_WATCH_INTERVAL": "10ms"})
+	h.run("watch.yaml", map[string]string{"WEIR_OPS_ADDRESS": strings.TrimPrefix(metrics.URL, "http://"),
+		"WEIR_WATCH_INTERVAL": "10ms"})
 	within(t, 25*time.Second, "the shipped stream's looks", func() bool { return len(metrics.got()) > 15 })
 }

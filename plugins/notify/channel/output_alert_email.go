@@ -33,7 +33,9 @@ func emailSpec() *service.ConfigSpec {
 		Description(`
 The body is the message's content, as plain text. An answer of the server that is final (5xx) tells `+"`alert_notices`"+` not to try again.`).
 		Field(service.NewStringField(emailFieldServer).
-			Description("The server as a URL, or the file that holds it (`file:///run/secrets/smtp`): `smtp://` requires STARTTLS, `smtps://` is TLS from the start, `smtp+insecure://` is without TLS. User and password stand in the URL.").
+			Description("The server as a URL, or the file that holds it (`file:///run/secrets/smtp`): `smtp://` requires "+
+				"STARTTLS, `smtps://` is TLS from the start, `smtp+insecure://` is without TLS. User and password stand in the "+
+				"URL.").
 			Secret().Example("smtp://user:password@mail.example.com:587")).
 		Field(service.NewStringField(emailFieldFrom).
 			Description("The sender's address.").
@@ -45,7 +47,8 @@ The body is the message's content, as plain text. An answer of the server that i
 			Description("The subject.").
 			Default("Alert")).
 		Field(service.NewInterpolatedStringField(emailFieldID).
-			Description("What the Message-ID is made of, so that an e-mail that is sent again can be recognised; without it, each has its own.").
+			Description("What the Message-ID is made of, so that an e-mail that is sent again can be recognised; without it, "+
+				"each has its own.").
 			Default("")).
 		Field(service.NewDurationField(emailFieldTimeout).
 			Description("How long sending may take.").
@@ -142,7 +145,8 @@ func (e *email) client() (*mail.Client, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
-		return nil, &flow.Failure{Text: "sending an e-mail: the server is not set, or is no URL such as smtp://user:password@host:587"}
+		return nil, &flow.Failure{Text: "sending an e-mail: the server is not set, or is no URL such as " +
+			"smtp://user:password@host:587"}
 	}
 	options := []mail.Option{mail.WithTimeout(e.timeout)}
 	switch u.Scheme {
@@ -164,7 +168,8 @@ func (e *email) client() (*mail.Client, error) {
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
-		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(u.User.Username()), mail.WithPassword(password))
+		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(u.User.Username()),
+			mail.WithPassword(password))
 	}
 	client, err := mail.NewClient(u.Hostname(), options...)
 	if err != nil {

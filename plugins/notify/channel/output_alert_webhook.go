@@ -99,7 +99,8 @@ func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
 	if res.StatusCode/100 == 2 {
 		return nil
 	}
-	f := &flow.Failure{Text: fmt.Sprintf("posting a notice: the receiver answered %s", res.Status), After: retryAfter(res, w.now())}
+	f := &flow.Failure{Text: fmt.Sprintf("posting a notice: the receiver answered %s", res.Status),
+		After: retryAfter(res, w.now())}
 	if text := strings.TrimSpace(string(body)); text != "" {
 		f.Text += ": " + strings.ToValidUTF8(text, "?")
 	}

@@ -19,7 +19,7 @@ var start = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func number(v float64) *float64 { return &v }
 
-func TestConditionOpensHoldsAndIsOver(t *testing.T) {
+func TestWatch_ConditionOpensHoldsAndIsOver(t *testing.T) {
 	lag := &condition{name: "lag", metric: "redpanda_lag", labels: map[string]string{"stream": "raw"}, aggregate: "max",
 		above: number(100), hold: time.Minute, severity: "warning", summary: "Records wait"}
 	now := start
@@ -67,13 +67,14 @@ func TestConditionOpensHoldsAndIsOver(t *testing.T) {
 	}
 }
 
-func TestRateIsOfTheTimeBetween(t *testing.T) {
+func TestWatch_RateIsOfTheTimeBetween(t *testing.T) {
 	c := &condition{metric: "m", rate: true, above: number(10), severity: "warning", summary: "s", name: "n"}
 	now := start
 	for i, step := range []struct {
 		total float64
 		want  bool
-	}{{1000, false}, {1100, false}, {1260, true}, {1300, true}, {20, false}} { // opened, resolved, and the counter began again
+	}{{1000, false}, {1100, false}, {1260, true}, {1300, true}, {20, false}} {
+		// opened, resolved, and the counter began again
 		raw, err := c.look(map[string][]sample{"m": {{value: step.total / 2}, {value: step.total / 2}}}, now)
 		if err != nil || (raw != nil) != step.want {
 			t.Errorf("step %d: %s %v", i, raw, err)
@@ -91,7 +92,8 @@ func TestWatch_TellsOfAStoreThatIsDown(t *testing.T) {
 		if looks > 2 {
 			up = 0
 		}
-		_, _ = fmt.Fprintf(w, "# TYPE weir_dedupe_store_up gauge\nweir_dedupe_store_up{stream=\"raw\"} 1\nweir_dedupe_store_up{stream=\"rollup\"} %d\n", up)
+		_, _ = fmt.Fprintf(w, "# TYPE weir_dedupe_store_up gauge\nweir_dedupe_store_up{stream=\"raw\"} "+
+			"1\nweir_dedupe_store_up{stream=\"rollup\"} %d\n", up)
 	}))
 	defer metrics.Close()
 	conf, err := watchSpec().ParseYAML(fmt.Sprintf(`

@@ -37,7 +37,8 @@ func watchSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Watches metrics for conditions of the pipeline itself, and emits an alert when one holds and when it is over.").
+		Summary("Watches metrics for conditions of the pipeline itself, and emits an alert when one holds and when it is "+
+			"over.").
 		Description(`
 It reads an endpoint of Prometheus metrics, such as the engine's own `+"`/metrics`"+`, and looks at each condition. A message is a record of kind `+"`pipeline`, as in `schemas/alert/v1.json`"+`. An alert that stays open is emitted again every ten minutes, with the same `+"`alert_id`"+`.
 
@@ -51,13 +52,17 @@ State is in memory: after a restart a condition that still holds opens again, an
 		Field(service.NewObjectListField(watchFieldConditions,
 			service.NewStringField(watchFieldName).Description("The rule that the alert goes by."),
 			service.NewStringField(watchFieldMetric).Description("The metric: a counter or a gauge."),
-			service.NewStringMapField(watchFieldLabels).Description("Labels that a series must have to count.").Default(map[string]any{}),
-			service.NewStringEnumField(watchFieldAggregate, "sum", "max", "min").Description("How several series become one number.").Default("sum"),
-			service.NewBoolField(watchFieldRate).Description("Look at the change per second instead of the value.").Default(false),
+			service.NewStringMapField(watchFieldLabels).Description("Labels that a series must have to count.").Default(
+				map[string]any{}),
+			service.NewStringEnumField(watchFieldAggregate, "sum", "max",
+				"min").Description("How several series become one number.").Default("sum"),
+			service.NewBoolField(watchFieldRate).Description("Look at the change per second instead of the value.").Default(
+				false),
 			service.NewFloatField(watchFieldAbove).Description("The condition holds above this.").Optional(),
 			service.NewFloatField(watchFieldBelow).Description("The condition holds below this.").Optional(),
 			service.NewDurationField(watchFieldFor).Description("For how long it must hold.").Default("0s"),
-			service.NewStringEnumField(watchFieldSeverity, "info", "warning", "critical").Description("How bad it is.").Default("warning"),
+			service.NewStringEnumField(watchFieldSeverity, "info", "warning", "critical").Description("How bad it is.").Default(
+				"warning"),
 			service.NewStringField(watchFieldSummary).Description("What a person reads first."),
 		).Description("The conditions.")).
 		Example("The claims store", "An alert when the store of claims does not answer for a minute.", `
@@ -104,7 +109,8 @@ type watch struct {
 }
 
 func newWatch(parsed *service.ParsedConfig, res *service.Resources) (*watch, error) {
-	w := &watch{client: &http.Client{Timeout: 10 * time.Second}, log: res.Logger(), now: time.Now, done: make(chan struct{})}
+	w := &watch{client: &http.Client{Timeout: 10 * time.Second}, log: res.Logger(), now: time.Now,
+		done: make(chan struct{})}
 	if err := conf.Read(parsed, watchFieldMetrics, &w.url, watchFieldInterval, &w.interval); err != nil {
 		return nil, err
 	}

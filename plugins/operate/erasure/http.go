@@ -151,7 +151,8 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.As(err, &bad):
 		httpx.Invalid(w, bad.Error())
 	case errors.As(err, &kept):
-		httpx.Write(w, httpx.Problem{Type: "held", Status: http.StatusConflict, Title: "The fleet is under legal hold", Detail: kept.Error()})
+		httpx.Write(w, httpx.Problem{Type: "held", Status: http.StatusConflict, Title: "The fleet is under legal hold",
+			Detail: kept.Error()})
 	case errors.Is(err, ErrNotFound):
 		httpx.NotFound(w, "no erasure has this id")
 	default:

@@ -60,7 +60,8 @@ Each message is the receipt of an erasure that has ended. The control store keep
 
 `+"`weir_erasure_ended_total{state=done|refused}`, `weir_erasure_failures_total` (steps that are tried again) and the gauge `weir_erasure_overdue_jobs`"+`.`).
 		Field(service.NewStringField(erasureFieldControl).
-			Description("The SQL store of erasures, groups, alerts, baselines and replays: `sqlite://PATH` or `postgres://…`.").Secret().
+			Description("The SQL store of erasures, groups, alerts, baselines and replays: `sqlite://PATH` or "+
+				"`postgres://…`.").Secret().
 			Example("sqlite://data/control.db")).
 		Field(service.NewStringField(erasureFieldRaw).Secret().
 			Description("The store of raw events.").Example("file://data/raw")).
@@ -70,10 +71,12 @@ Each message is the receipt of an erasure that has ended. The control store keep
 			Description("The SQL store of rollups.").Secret().
 			Example("sqlite://data/rollups.db")).
 		Field(service.NewDurationField(erasureFieldSettle).
-			Description("How long after the tombstones the second pass begins. Not less than two minutes: writers read tombstones once a minute, and may be writing for another.").
+			Description("How long after the tombstones the second pass begins. Not less than two minutes: writers read "+
+				"tombstones once a minute, and may be writing for another.").
 			Default("125s").Advanced()).
 		Field(service.NewDurationField(erasureFieldLog).
-			Description("The longest retention of the log's topics, for the receipt: a record of the log cannot be deleted alone.").
+			Description("The longest retention of the log's topics, for the receipt: a record of the log cannot be deleted "+
+				"alone.").
 			Default("168h").Advanced()).
 		Field(service.NewDurationField(erasureFieldClaims).
 			Description("How long claims of event ids are kept, for the receipt.").
@@ -132,13 +135,16 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 	}
 	var control, raw, deadLetter, rollups string
 	err := conf.Read(parsed, erasureFieldControl, &control, erasureFieldRaw, &raw, erasureFieldDeadLetter, &deadLetter,
-		erasureFieldRollups, &rollups, erasureFieldSettle, &in.settle, erasureFieldLog, &in.log, erasureFieldClaims, &in.claims)
+		erasureFieldRollups, &rollups, erasureFieldSettle, &in.settle, erasureFieldLog, &in.log, erasureFieldClaims,
+		&in.claims)
 	if err != nil {
 		return nil, err
 	}
-	in.urls = map[lifecycle.Place]string{lifecycle.Control: control, lifecycle.Raw: raw, lifecycle.DeadLetters: deadLetter, lifecycle.Rollups: rollups}
+	in.urls = map[lifecycle.Place]string{lifecycle.Control: control, lifecycle.Raw: raw, lifecycle.DeadLetters: deadLetter,
+		lifecycle.Rollups: rollups}
 	if in.settle < lake.EraseSettle {
-		return nil, fmt.Errorf("field %s: expected %s or more: a writer may need as long to know of a tombstone", erasureFieldSettle, lake.EraseSettle)
+		return nil, fmt.Errorf("field %s: expected %s or more: a writer may need as long to know of a tombstone",
+			erasureFieldSettle, lake.EraseSettle)
 	}
 	if parsed.Contains(erasureFieldUpcast) {
 		if in.upcast, err = parsed.FieldBloblang(erasureFieldUpcast); err != nil {

@@ -135,7 +135,8 @@ func (r *runner) free(ctx context.Context, fleet string) error {
 
 // HoldText says which hold is in the way.
 func HoldText(h hold.Hold) string {
-	return fmt.Sprintf("fleet %q is under legal hold since %s, placed by %s: %s; release it first", h.Fleet, h.Since.Format(time.RFC3339), h.PlacedBy, h.Reason)
+	return fmt.Sprintf("fleet %q is under legal hold since %s, placed by %s: %s; release it first", h.Fleet,
+		h.Since.Format(time.RFC3339), h.PlacedBy, h.Reason)
 }
 
 // doing says what an erasure is at, to those who look.

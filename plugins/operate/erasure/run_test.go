@@ -43,7 +43,10 @@ func newWorld(t *testing.T, url string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	w := &world{T: t, db: db, now: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC), things: map[string]int64{"quick": 3, "slow": 5}, fail: func(string) error { return nil }}
+	w := &world{T: t, db: db, now: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC), things: map[string]int64{"quick": 3,
+		"slow": 5}, fail: func(string) error {
+		return nil
+	}}
 	if w.store, err = OpenStore(ctx, db); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +89,9 @@ func (f fake) Erase(ctx context.Context, e lifecycle.Erasure) error {
 		return err
 	}
 	n := f.things[f.name]
-	if err := tombstone.Update(ctx, f.db, func(tx *sql.Tx) error { return tombstone.Add(ctx, tx, e.Job, f.name, n) }); err != nil {
+	if err := tombstone.Update(ctx, f.db, func(tx *sql.Tx) error {
+		return tombstone.Add(ctx, tx, e.Job, f.name, n)
+	}); err != nil {
 		return err
 	}
 	f.things[f.name] = 0
@@ -150,7 +155,8 @@ func anErasure(t *testing.T, url string) {
 	w.now = w.now.Add(time.Minute) // nobody was there
 	w.carry(r)
 	e := w.get(id)
-	if e.State != Running || e.phase != settle || e.Until == nil || !e.Until.Equal(asked.Add(time.Minute)) || e.Device != "pump-1" {
+	if e.State != Running || e.phase != settle || e.Until == nil || !e.Until.Equal(asked.Add(time.Minute)) ||
+		e.Device != "pump-1" {
 		t.Fatalf("%+v", e)
 	}
 	w.things["slow"] = 2 // a writer that did not know
@@ -166,7 +172,8 @@ func anErasure(t *testing.T, url string) {
 		t.Fatalf("%+v", e)
 	}
 	raw, err := json.Marshal(e)
-	if err != nil || strings.Contains(string(raw), "pump-1") || e.Subject != tombstone.Subject("acme", "pump-1") || e.Reason != "(erased) asked" {
+	if err != nil || strings.Contains(string(raw), "pump-1") || e.Subject != tombstone.Subject("acme", "pump-1") ||
+		e.Reason != "(erased) asked" {
 		t.Fatalf("the receipt: %s %v", raw, err)
 	}
 	if !e.DueBy.Equal(e.Until.Add(17 * time.Minute)) { // two stores of 300 MB
@@ -192,11 +199,11 @@ func anErasure(t *testing.T, url string) {
 	}
 }
 
-func TestAnErasureIsDoneInTwoPassesAndItsReceiptNamesNobody(t *testing.T) {
+func TestErasure_AnErasureIsDoneInTwoPassesAndItsReceiptNamesNobody(t *testing.T) {
 	anErasure(t, sqliteURL(t))
 }
 
-func TestErasuresAreCarriedOutInPostgresToo(t *testing.T) {
+func TestErasure_ErasuresAreCarriedOutInPostgresToo(t *testing.T) {
 	base := require.Env(t, "WEIR_TEST_POSTGRES_URL")
 	db, err := sqldb.Open(t.Context(), base)
 	if err != nil {
@@ -221,7 +228,7 @@ func TestErasuresAreCarriedOutInPostgresToo(t *testing.T) {
 
 // A process is killed after each thing that an erasure does, and another takes it
 // up: it ends with everything erased, and with the same counts.
-func TestAnErasureThatIsKilledAnywhereIsTakenUp(t *testing.T) {
+func TestErasure_AnErasureThatIsKilledAnywhereIsTakenUp(t *testing.T) {
 	for _, at := range []string{"bury quick", "bury slow", "erase quick", "erase slow", "recount"} {
 		w := newWorld(t, sqliteURL(t))
 		id := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "why"}).ID
@@ -250,7 +257,7 @@ func TestAnErasureThatIsKilledAnywhereIsTakenUp(t *testing.T) {
 	}
 }
 
-func TestAnOutageDelaysAnErasureAndEndsIt(t *testing.T) {
+func TestErasure_AnOutageDelaysAnErasureAndEndsIt(t *testing.T) {
 	w := newWorld(t, sqliteURL(t))
 	id := w.ask(Spec{Fleet: "acme", WholeFleet: true, Reason: "why"}).ID
 	down := errors.New("the store of pump-1 is away")
@@ -275,14 +282,15 @@ func TestAnOutageDelaysAnErasureAndEndsIt(t *testing.T) {
 	w.carry(w.runner("a"))
 	w.now = w.now.Add(5 * time.Minute)
 	w.carry(w.runner("a"))
-	if e := w.get(id); e.State != Done || e.Error != "" || w.buried[0] != tombstone.Of("acme", "", *e.Until) || len(slices.Compact(w.buried)) != 1 {
+	if e := w.get(id); e.State != Done || e.Error != "" || w.buried[0] != tombstone.Of("acme", "", *e.Until) ||
+		len(slices.Compact(w.buried)) != 1 {
 		t.Fatalf("%+v %v", e, w.buried)
 	}
 }
 
 // A hold refuses an erasure that has not begun, with its own words, and stops one
 // that has until it is released.
-func TestALegalHoldIsInTheWay(t *testing.T) {
+func TestErasure_ALegalHoldIsInTheWay(t *testing.T) {
 	w := newWorld(t, sqliteURL(t))
 	ctx := t.Context()
 	if _, err := w.holds.Place(ctx, "acme", "case 7", "counsel"); err != nil {
@@ -290,12 +298,14 @@ func TestALegalHoldIsInTheWay(t *testing.T) {
 	}
 	refused := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "why"}).ID
 	w.carry(w.runner("a"))
-	if e := w.get(refused); e.State != Refused || !strings.Contains(e.Error, "case 7") || !strings.Contains(e.Error, "counsel") || len(w.did) > 0 || e.Device != "" {
+	if e := w.get(refused); e.State != Refused || !strings.Contains(e.Error, "case 7") ||
+		!strings.Contains(e.Error, "counsel") || len(w.did) > 0 || e.Device != "" {
 		t.Fatalf("%+v %v", e, w.did)
 	}
 	h := Handler(w.store, w.holds, nil)
 	answer := httptest.NewRecorder()
-	h.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/erasures", strings.NewReader(`{"fleet":"acme","device_id":"pump-1","reason":"why"}`)))
+	h.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/erasures",
+		strings.NewReader(`{"fleet":"acme","device_id":"pump-1","reason":"why"}`)))
 	if answer.Code != http.StatusConflict || !strings.Contains(answer.Body.String(), "case 7") {
 		t.Fatal(answer.Code, answer.Body)
 	}
@@ -327,16 +337,17 @@ func TestALegalHoldIsInTheWay(t *testing.T) {
 	}
 }
 
-func TestADryRunCountsAndErasesNothing(t *testing.T) {
+func TestErasure_ADryRunCountsAndErasesNothing(t *testing.T) {
 	w := newWorld(t, sqliteURL(t))
 	id := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "why", DryRun: true}).ID
 	w.carry(w.runner("a"))
-	if e := w.get(id); e.State != Done || e.Erased["slow"] != 5 || w.things["slow"] != 5 || len(w.did) > 0 || e.Until != nil {
+	if e := w.get(id); e.State != Done || e.Erased["slow"] != 5 || w.things["slow"] != 5 || len(w.did) > 0 ||
+		e.Until != nil {
 		t.Fatalf("%+v %v", e, w.did)
 	}
 }
 
-func TestAnErasureIsAskedForOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
+func TestErasure_AnErasureIsAskedForOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
 	w := newWorld(t, sqliteURL(t))
 	fleets := []string{"acme"}
 	h := Handler(w.store, w.holds, func(context.Context) ([]string, error) { return fleets, nil })
@@ -348,11 +359,13 @@ func TestAnErasureIsAskedForOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
 	}
 	status, body := ask("POST", "/v1/erasures", `{"device_id":"pump-1","reason":"why"}`)
 	var e Erasure
-	if err := json.Unmarshal([]byte(body), &e); err != nil || status != http.StatusCreated || e.Fleet != "acme" || e.State != Queued {
+	if err := json.Unmarshal([]byte(body), &e); err != nil || status != http.StatusCreated || e.Fleet != "acme" ||
+		e.State != Queued {
 		t.Fatal(status, body, err)
 	}
 	w.now = w.now.Add(time.Second)
-	for path, has := range map[string]bool{"": true, "?fleet=acme": true, "?fleet=acme&device=pump-1": true, "?fleet=acme&device=pump-2": false, "?fleet=b": false} {
+	for path, has := range map[string]bool{"": true, "?fleet=acme": true, "?fleet=acme&device=pump-1": true,
+		"?fleet=acme&device=pump-2": false, "?fleet=b": false} {
 		if status, body := ask("GET", "/v1/erasures"+path, ""); status != 200 || strings.Contains(body, e.ID) != has {
 			t.Errorf("%s: %d %s", path, status, body)
 		}

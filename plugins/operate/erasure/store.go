@@ -44,14 +44,16 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	}
 	// Those that wait for their second pass come first, and the scrubbing of files
 	// last: one scrubbing serves all.
-	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "erasure", Key: "id", Until: "lease_until", Owner: "owner", Lease: lease,
+	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "erasure", Key: "id", Until: "lease_until",
+		Owner: "owner", Lease: lease,
 		Work:  `phase <> 'ended' AND not_before <= $1`,
 		Order: `CASE phase WHEN 'settle' THEN 0 WHEN 'begin' THEN 1 ELSE 2 END, created_at, id`}}, nil
 }
 
 // Create queues an erasure, to be done within a bound. The spec has been checked.
 func (s *Store) Create(ctx context.Context, spec Spec, by string, bound time.Duration) (*Erasure, error) {
-	e := &Erasure{ID: uuid.NewString(), State: Queued, CreatedBy: by, Spec: spec, Subject: tombstone.Subject(spec.Fleet, spec.Device),
+	e := &Erasure{ID: uuid.NewString(), State: Queued, CreatedBy: by, Spec: spec, Subject: tombstone.Subject(spec.Fleet,
+		spec.Device),
 		CreatedAt: s.now().UTC().Truncate(time.Microsecond), Erased: map[string]int64{}, phase: begin}
 	due := e.CreatedAt.Add(bound)
 	e.DueBy = &due
@@ -95,7 +97,8 @@ func (s *Store) Get(ctx context.Context, id string) (*Erasure, error) {
 
 // List returns erasures, the newest first, those made before a time; of one
 // fleet, of one subject, if these are not empty.
-func (s *Store) List(ctx context.Context, fleet, subject string, before time.Time, limit int) (list []*Erasure, err error) {
+func (s *Store) List(ctx context.Context, fleet, subject string, before time.Time, limit int) (list []*Erasure,
+	err error) {
 	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM erasure WHERE created_at < $1 AND ($2 = '' OR fleet = $2) AND ($3 = '' OR subject = $3)
 		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), fleet, subject)
 	if err != nil {
@@ -164,7 +167,8 @@ func (s *Store) save(ctx context.Context, owner string, e *Erasure) error {
 	if err != nil {
 		return fmt.Errorf("saving erasure %s: %w", e.ID, err)
 	}
-	return s.work.Change(ctx, owner, e.ID, `phase = $3, buried_at = $4, changed_at = $5, document = $6`, string(e.phase), e.buried, s.now().UnixMicro(), string(text))
+	return s.work.Change(ctx, owner, e.ID, `phase = $3, buried_at = $4, changed_at = $5, document = $6`, string(e.phase),
+		e.buried, s.now().UnixMicro(), string(text))
 }
 
 // release lets go of an erasure until a time.

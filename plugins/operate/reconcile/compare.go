@@ -148,7 +148,8 @@ type eventAt struct {
 }
 
 // storedAt returns the events that the raw store holds at some coordinates.
-func (a *Reconciler) storedAt(ctx context.Context, wanted map[event.Coordinates][]pair) (map[event.Coordinates]map[identity]bool, error) {
+func (a *Reconciler) storedAt(ctx context.Context,
+	wanted map[event.Coordinates][]pair) (map[event.Coordinates]map[identity]bool, error) {
 	out := map[event.Coordinates]map[identity]bool{}
 	if len(wanted) == 0 {
 		return out, nil

@@ -33,7 +33,8 @@ func TestReconcile_ADuplicateOfAnotherEventIsNamed(t *testing.T) {
 		a := w.reconciler(deep)
 		for range 2 { // the second time from memory
 			r := w.run(a, Options{})
-			if want := (Counts{Accepted: 3, Stored: 1, Duplicates: 1, FalseDuplicates: 1}); r.Total != want || !r.Loss() || r.Compared != 2 {
+			if want := (Counts{Accepted: 3, Stored: 1, Duplicates: 1, FalseDuplicates: 1}); r.Total != want || !r.Loss() ||
+				r.Compared != 2 {
 				t.Fatalf("deep %t: %+v, compared %d", deep, r.Total, r.Compared)
 			}
 			if got := named(r); !slices.Equal(got, []string{"raw-events/0:1-1 said to repeat a record that is another event"}) {

@@ -19,8 +19,9 @@ import (
 // letterOf stores a dead letter of a record that names its device.
 func (w *world) letterOf(record event.Coordinates) {
 	w.Helper()
-	raw, err := json.Marshal(deadletter.NewEnvelope(deadletter.Failure{Stage: "rollup", Fleet: "f", Rejection: event.Reject(event.CodeInvalidEvent, "", "x"),
-		Original: []byte(`{"device_id":"d-1"}`), Record: &record, FailedAt: time.Now()}))
+	raw, err := json.Marshal(deadletter.NewEnvelope(deadletter.Failure{Stage: "rollup", Fleet: "f",
+		Rejection: event.Reject(event.CodeInvalidEvent, "", "x"),
+		Original:  []byte(`{"device_id":"d-1"}`), Record: &record, FailedAt: time.Now()}))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func (w *world) letterOf(record event.Coordinates) {
 // What was erased is a fate of its own: of rows, of dead letters and of the
 // records that these came from, of what the log still had for a store, and of
 // what repeats any of them.
-func TestWhatWasErasedIsExplainedAsSuch(t *testing.T) {
+func TestReconcile_WhatWasErasedIsExplainedAsSuch(t *testing.T) {
 	for _, deep := range []bool{false, true} {
 		w := filled(t)
 		failed := event.Coordinates{Topic: "raw-events", Partition: 1, Offset: w.produce("raw-events", 1, 1)}
@@ -59,7 +60,8 @@ func TestWhatWasErasedIsExplainedAsSuch(t *testing.T) {
 		}
 		r := w.run(w.reconciler(deep), Options{})
 		rows := before.Stored - 2 // of events and of one dead letter; two are of no fleet
-		if r.Loss() || r.Total.Erased != rows+1 || r.Total.DeadLettered != before.DeadLettered-1 || r.Total.Stored != before.Stored-rows || r.Total.Duplicates != before.Duplicates {
+		if r.Loss() || r.Total.Erased != rows+1 || r.Total.DeadLettered != before.DeadLettered-1 ||
+			r.Total.Stored != before.Stored-rows || r.Total.Duplicates != before.Duplicates {
 			t.Errorf("deep %t: %+v, before %+v; %v %v", deep, r.Total, before, named(r), r.Problems)
 		}
 	}

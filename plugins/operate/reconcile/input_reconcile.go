@@ -41,7 +41,8 @@ func inputSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Reconciles, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered, erased or in flight.").
+		Summary("Reconciles, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered, "+
+			"erased or in flight.").
 		Description(`
 It reads the log's offsets and what the stores' objects say of themselves, as `+"`weir reconcile`"+` does, and emits nothing while all is well. When records are
 unexplained, or the stores contradict themselves, it emits one alert for each new finding, with metadata `+"`local_alert`"+` set to `+"`1`"+`, for the topic `+"`alert-events`"+`.
@@ -62,7 +63,8 @@ The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplica
 			Description("The topics that hold events.").Default(topics).Advanced()).
 		Field(text(reconcileFieldDeadLetterTopic, "The topic of dead letters.", d.DeadLetterTopic)).
 		Field(text(reconcileFieldRawGroup, "The consumer group that writes the raw store.", d.RawGroup)).
-		Field(text(reconcileFieldDeadLetterGroup, "The consumer group that writes the dead-letter store.", d.DeadLetterGroup)).
+		Field(text(reconcileFieldDeadLetterGroup, "The consumer group that writes the dead-letter store.",
+			d.DeadLetterGroup)).
 		Field(service.NewDurationField(reconcileFieldInterval).
 			Description("How long after one reconciliation the next begins.").Default("5m")).
 		Field(service.NewDurationField(reconcileFieldWait).
@@ -95,7 +97,8 @@ func Register(env *service.Environment) error {
 	}
 	err := env.RegisterInput("audit", inputSpec().Deprecated(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
-			res.Logger().Warn("the input audit is called reconcile now, and its metrics weir_reconcile_…: rename it in the config")
+			res.Logger().Warn("the input audit is called reconcile now, and its metrics weir_reconcile_…: rename it in the " +
+				"config")
 			return open(conf, res)
 		})
 	if err != nil {
@@ -123,16 +126,19 @@ type input struct {
 func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
 	m := res.Metrics()
 	in := &input{
-		res:  res,
-		runs: m.NewCounter("weir_reconcile_runs_total", "result"), success: m.NewGauge("weir_reconcile_success_timestamp_seconds"),
-		unexplained: m.NewGauge("weir_reconcile_unexplained_events"), differing: m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),
+		res:         res,
+		runs:        m.NewCounter("weir_reconcile_runs_total", "result"),
+		success:     m.NewGauge("weir_reconcile_success_timestamp_seconds"),
+		unexplained: m.NewGauge("weir_reconcile_unexplained_events"),
+		differing:   m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),
 	}
 	var err error
 	if in.conf.Log, err = kafka.FromParsed(parsed); err != nil {
 		return nil, fmt.Errorf("reading reconcile: %w", err)
 	}
 	if err := conf.Read(parsed, reconcileFieldTopics, &in.conf.Topics, reconcileFieldClientID, &in.conf.ClientID,
-		reconcileFieldRaw, &in.raw, reconcileFieldDeadLetter, &in.deadLetter, reconcileFieldDeadLetterTopic, &in.conf.DeadLetterTopic,
+		reconcileFieldRaw, &in.raw, reconcileFieldDeadLetter, &in.deadLetter, reconcileFieldDeadLetterTopic,
+		&in.conf.DeadLetterTopic,
 		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
 		reconcileFieldInterval, &in.interval, reconcileFieldWait, &in.wait); err != nil {
 		return nil, err
@@ -214,7 +220,8 @@ func alertOf(r *Report) event.Alert {
 	var about, named []string
 	for _, p := range r.Partitions {
 		for _, g := range p.Ranges {
-			about = append(about, p.Topic, strconv.Itoa(int(p.Partition)), strconv.FormatInt(g.First, 10), strconv.FormatInt(g.Last, 10))
+			about = append(about, p.Topic, strconv.Itoa(int(p.Partition)), strconv.FormatInt(g.First, 10),
+				strconv.FormatInt(g.Last, 10))
 			if len(named) < alertRanges {
 				named = append(named, fmt.Sprintf("%s/%d offsets %d-%d: %s", p.Topic, p.Partition, g.First, g.Last, g.Reason))
 			}
@@ -226,14 +233,16 @@ func alertOf(r *Report) event.Alert {
 	switch {
 	case r.Total.Unexplained > 0:
 	case r.Total.FalseDuplicates > 0:
-		summary = fmt.Sprintf("%d of %d records are no duplicates of what they are said to repeat", r.Total.FalseDuplicates, r.Total.Accepted)
+		summary = fmt.Sprintf("%d of %d records are no duplicates of what they are said to repeat", r.Total.FalseDuplicates,
+			r.Total.Accepted)
 	default:
 		summary = "the stores contradict themselves: " + problems[0]
 	}
 	return event.Alert{
 		ID: event.AlertID(append([]string{ruleUnexplained}, about...)...), Kind: event.KindPipeline, Rule: ruleUnexplained,
 		Severity: event.SeverityCritical, Summary: summary + "; run 'weir reconcile' for all of it", At: r.At,
-		Details: map[string]any{"unexplained": r.Total.Unexplained, "false_duplicates": r.Total.FalseDuplicates, "accepted": r.Total.Accepted, "ranges": named, "problems": problems},
+		Details: map[string]any{"unexplained": r.Total.Unexplained, "false_duplicates": r.Total.FalseDuplicates,
+			"accepted": r.Total.Accepted, "ranges": named, "problems": problems},
 	}
 }
 

@@ -13,14 +13,15 @@ import (
 	"weir/internal/event"
 )
 
-func TestTheScheduledRunTellsEachFindingOnce(t *testing.T) {
+func TestReconcile_TheScheduledRunTellsEachFindingOnce(t *testing.T) {
 	w := filled(t)
 	env := service.NewEnvironment()
 	if err := Register(env); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
-	if err := b.AddInputYAML(fmt.Sprintf("reconcile:\n  seed_brokers: [%q]\n  raw: %s\n  dead_letter: %s\n  interval: 100ms\n  wait: 0s\n",
+	if err := b.AddInputYAML(fmt.Sprintf("reconcile:\n  seed_brokers: [%q]\n  raw: %s\n  dead_letter: %s\n  interval: "+
+		"100ms\n  wait: 0s\n",
 		w.brokers, w.rawURL, w.deadURL)); err != nil {
 		t.Fatal(err)
 	}

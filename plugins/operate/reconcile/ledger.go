@@ -11,19 +11,22 @@ import (
 // evidence is what the stores, and the log's own dead letters, say about the
 // records of the log.
 type evidence struct {
-	stored     map[lake.Partition]lake.Offsets     // rows that stand for the record
-	erased     map[lake.Partition]lake.Offsets     // its row or its dead letter was erased, or refused because of an erasure
+	stored map[lake.Partition]lake.Offsets // rows that stand for the record
+	// its row or its dead letter was erased, or refused because of an erasure
+	erased     map[lake.Partition]lake.Offsets
 	dead       map[lake.Partition]lake.Offsets     // dead letters that came from it
 	duplicates map[lake.Partition][]lake.Duplicate // proofs that it repeats another, by offset
 	replayed   map[lake.Partition]lake.Offsets     // replays of records that are explained
-	markers    map[lake.Partition]lake.Offsets     // offsets that hold no event: markers of transactions, what was aborted or compacted
-	differing  map[lake.Partition]lake.Offsets     // records said to repeat one that is another event
-	other      map[lake.Partition]lake.Offsets     // replays that were not meant for the raw store
+	// offsets that hold no event: markers of transactions, what was aborted or compacted
+	markers   map[lake.Partition]lake.Offsets
+	differing map[lake.Partition]lake.Offsets // records said to repeat one that is another event
+	other     map[lake.Partition]lake.Offsets // replays that were not meant for the raw store
 }
 
 func newEvidence() evidence {
 	return evidence{
-		stored: map[lake.Partition]lake.Offsets{}, erased: map[lake.Partition]lake.Offsets{}, dead: map[lake.Partition]lake.Offsets{},
+		stored: map[lake.Partition]lake.Offsets{}, erased: map[lake.Partition]lake.Offsets{},
+		dead:       map[lake.Partition]lake.Offsets{},
 		duplicates: map[lake.Partition][]lake.Duplicate{},
 	}
 }

@@ -16,9 +16,9 @@ func at(partition int32, offset int64) event.Coordinates {
 
 func part(n int32) lake.Partition { return lake.Partition{Topic: "raw-events", Partition: n} }
 
-// TestEveryRecordIsJudgedOnceAndRightly plays random fates of records and holds
+// TestReconcile_EveryRecordIsJudgedOnceAndRightly plays random fates of records and holds
 // the judgement to a naive one, record by record.
-func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
+func TestReconcile_EveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 	const records, partitions = 60, 2
 	for seed := range uint64(3000) {
 		rng := rand.New(rand.NewPCG(seed, 5))
@@ -74,7 +74,8 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 		}
 		for n := range int32(partitions) {
 			r, f := reaches[part(n)], e.judge(part(n), reaches)
-			if got := f.counts(r); got.Accepted != got.Stored+got.Erased+got.Duplicates+got.DeadLettered+got.Other+got.InFlight+got.Unexplained {
+			if got := f.counts(r); got.Accepted !=
+				got.Stored+got.Erased+got.Duplicates+got.DeadLettered+got.Other+got.InFlight+got.Unexplained {
 				t.Fatalf("seed %d: %+v does not add up", seed, got)
 			}
 			for o := range int64(records) {
@@ -95,7 +96,8 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 					want = "in flight"
 				}
 				var got []string
-				for name, set := range map[string]lake.Offsets{"stored": f.stored, "erased": f.erased, "duplicate": f.duplicates, "dead": f.dead,
+				for name, set := range map[string]lake.Offsets{"stored": f.stored, "erased": f.erased, "duplicate": f.duplicates,
+					"dead":  f.dead,
 					"other": f.other, "in flight": f.inFlight, "unexplained": f.unexplained} {
 					if set.Has(o) {
 						got = append(got, name)
@@ -109,7 +111,7 @@ func TestEveryRecordIsJudgedOnceAndRightly(t *testing.T) {
 	}
 }
 
-func TestADuplicateOfNothingIsALoss(t *testing.T) {
+func TestReconcile_ADuplicateOfNothingIsALoss(t *testing.T) {
 	e := newEvidence()
 	e.merge(lake.Coverage{
 		Stored: map[lake.Partition][]lake.Span{part(0): {{First: 0, Last: 4}}},
@@ -137,16 +139,18 @@ func TestADuplicateOfNothingIsALoss(t *testing.T) {
 	}
 }
 
-func TestTheReportNamesEveryRange(t *testing.T) {
-	r := &Report{Total: Counts{Accepted: 10, Stored: 7, Unexplained: 3}, Problems: []string{"an object lies"}, Partitions: []PartitionReport{{
-		Topic: "raw-events", Partition: 3, First: 5, End: 15, Counts: Counts{Accepted: 10, Stored: 7, Unexplained: 3},
-		Ranges: []Range{{7, 8, "gone"}, {11, 11, "odd"}},
-	}}}
+func TestReconcile_TheReportNamesEveryRange(t *testing.T) {
+	r := &Report{Total: Counts{Accepted: 10, Stored: 7, Unexplained: 3}, Problems: []string{"an object lies"},
+		Partitions: []PartitionReport{{
+			Topic: "raw-events", Partition: 3, First: 5, End: 15, Counts: Counts{Accepted: 10, Stored: 7, Unexplained: 3},
+			Ranges: []Range{{7, 8, "gone"}, {11, 11, "odd"}},
+		}}}
 	var b bytes.Buffer
 	if err := r.WriteTable(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"raw-events/3", "5-14", "offsets 7-8: gone", "offsets 11-11: odd", "PROBLEM an object lies", "3 of 10 records are unexplained"} {
+	for _, want := range []string{"raw-events/3", "5-14", "offsets 7-8: gone", "offsets 11-11: odd",
+		"PROBLEM an object lies", "3 of 10 records are unexplained"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, b.String())
 		}
@@ -156,7 +160,7 @@ func TestTheReportNamesEveryRange(t *testing.T) {
 	}
 }
 
-func TestRangesCarryTheirFirstReason(t *testing.T) {
+func TestReconcile_RangesCarryTheirFirstReason(t *testing.T) {
 	got := ranges(lake.Offsets{{First: 0, Last: 9}}, []reason{
 		{set: lake.Offsets{{First: 3, Last: 4}}, text: "a"}, {set: nil, text: "nothing"},
 		{set: lake.Offsets{{First: 4, Last: 6}}, text: "b"}, {rest: true, text: "c"},

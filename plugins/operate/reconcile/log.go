@@ -78,7 +78,8 @@ const (
 // read calls each with the events of the log at the offsets wanted: what was
 // committed and is no marker. Offsets that hold none, any more or at all, are
 // passed over.
-func (a *Reconciler) read(ctx context.Context, wanted map[lake.Partition]lake.Offsets, each func(*kgo.Record) error) error {
+func (a *Reconciler) read(ctx context.Context, wanted map[lake.Partition]lake.Offsets,
+	each func(*kgo.Record) error) error {
 	return a.scan(ctx, wanted, kgo.ReadCommitted(), func(r *kgo.Record) error {
 		if r.Attrs.IsControl() {
 			return nil
@@ -88,7 +89,8 @@ func (a *Reconciler) read(ctx context.Context, wanted map[lake.Partition]lake.Of
 }
 
 // scan is read at an isolation level, with the markers of transactions.
-func (a *Reconciler) scan(ctx context.Context, wanted map[lake.Partition]lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
+func (a *Reconciler) scan(ctx context.Context, wanted map[lake.Partition]lake.Offsets, level kgo.IsolationLevel,
+	each func(*kgo.Record) error) error {
 	for p, set := range wanted {
 		for i := 0; i < len(set); {
 			j := i + 1
@@ -104,7 +106,8 @@ func (a *Reconciler) scan(ctx context.Context, wanted map[lake.Partition]lake.Of
 	return nil
 }
 
-func (a *Reconciler) readRun(ctx context.Context, p lake.Partition, set lake.Offsets, level kgo.IsolationLevel, each func(*kgo.Record) error) error {
+func (a *Reconciler) readRun(ctx context.Context, p lake.Partition, set lake.Offsets, level kgo.IsolationLevel,
+	each func(*kgo.Record) error) error {
 	last := set[len(set)-1].Last
 	client, err := kgo.NewClient(append(a.options(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.Topic: {p.Partition: kgo.NewOffset().At(set[0].First)}}),

@@ -25,7 +25,8 @@ func onEveryLog(t *testing.T, test func(w *world)) {
 // how it ends.
 func (w *world) transaction(n int) (end func(commit bool)) {
 	w.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(w.brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(w.brokers, ",")...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.TransactionalID(fmt.Sprintf("reconcile-%x", rand.Uint64())))
 	if err != nil {
 		w.Fatal(err)

@@ -72,8 +72,9 @@ func New(conf Config) (*Reconciler, error) {
 		conf: conf.Defaults(), began: map[lake.Partition]began{},
 		verified: map[lake.Partition]int64{}, learned: map[lake.Partition][]republished{},
 		replayed: map[lake.Partition]lake.Offsets{}, other: map[lake.Partition]lake.Offsets{},
-		markers: map[lake.Partition]lake.Offsets{}, compared: map[lake.Partition]lake.Offsets{}, differing: map[lake.Partition]lake.Offsets{},
-		raw: newShelf(conf.Raw), dead: newShelf(conf.DeadLetter),
+		markers: map[lake.Partition]lake.Offsets{}, compared: map[lake.Partition]lake.Offsets{},
+		differing: map[lake.Partition]lake.Offsets{},
+		raw:       newShelf(conf.Raw), dead: newShelf(conf.DeadLetter),
 	}
 	if conf.Deep {
 		a.raw.deep, a.dead.deep = readRaw, readDead
@@ -107,7 +108,8 @@ func (a *Reconciler) recognise(ctx context.Context) (problems []string, err erro
 		if !known || before == 0 || before == now[i] {
 			continue
 		}
-		problems = append(problems, fmt.Sprintf("topic %s was made anew since the last run: what it held that no store has is gone", topic))
+		problems = append(problems, fmt.Sprintf("topic %s was made anew since the last run: what it held that no store "+
+			"has is gone", topic))
 		for _, sets := range []map[lake.Partition]lake.Offsets{a.replayed, a.other, a.markers, a.compared, a.differing} {
 			maps.DeleteFunc(sets, func(p lake.Partition, _ lake.Offsets) bool { return p.Topic == topic })
 		}
@@ -194,7 +196,8 @@ func (a *Reconciler) run(ctx context.Context, opt Options) (*Report, error) {
 
 // reach decides which offsets to reconcile. Below where the log starts now, that is
 // what no earlier run has seen, and what the responsible group never came to.
-func (a *Reconciler) reach(ctx context.Context, opt Options) (reaches map[lake.Partition]reach, starts map[lake.Partition]int64, problems []string, err error) {
+func (a *Reconciler) reach(ctx context.Context, opt Options) (reaches map[lake.Partition]reach,
+	starts map[lake.Partition]int64, problems []string, err error) {
 	if reaches, err = a.look(ctx); err != nil {
 		return nil, nil, nil, err
 	}
@@ -207,9 +210,11 @@ func (a *Reconciler) reach(ctx context.Context, opt Options) (reaches map[lake.P
 		seen, ok := a.verified[p]
 		switch {
 		case ok && seen > at.end:
-			problems = append(problems, fmt.Sprintf("the log of %s ends at %d, and has ended at %d before: it has lost its end, or was made anew", p, at.end, seen))
+			problems = append(problems, fmt.Sprintf("the log of %s ends at %d, and has ended at %d before: it has lost its "+
+				"end, or was made anew", p, at.end, seen))
 		case at.committed > at.end:
-			problems = append(problems, fmt.Sprintf("the log of %s ends at %d, but group %s has processed it up to %d: it has lost its end, or was made anew", p, at.end, a.groupOf(p.Topic), at.committed))
+			problems = append(problems, fmt.Sprintf("the log of %s ends at %d, but group %s has processed it up to %d: it "+
+				"has lost its end, or was made anew", p, at.end, a.groupOf(p.Topic), at.committed))
 		case ok:
 			at.first = min(at.first, seen)
 		}

@@ -22,7 +22,8 @@ import (
 func named(r *Report) (out []string) {
 	for _, p := range r.Partitions {
 		for _, g := range p.Ranges {
-			out = append(out, p.Topic[strings.LastIndexByte(p.Topic, '.')+1:]+"/"+string('0'+rune(p.Partition))+":"+itoa(g.First)+"-"+itoa(g.Last)+" "+g.Reason)
+			out = append(out, p.Topic[strings.LastIndexByte(p.Topic, '.')+1:]+"/"+string('0'+rune(p.Partition))+":"+
+				itoa(g.First)+"-"+itoa(g.Last)+" "+g.Reason)
 		}
 	}
 	return out
@@ -63,7 +64,7 @@ func (w *world) fill() *world {
 	return w
 }
 
-func TestEveryFateIsExplained(t *testing.T) {
+func TestReconcile_EveryFateIsExplained(t *testing.T) {
 	for _, deep := range []bool{false, true} {
 		w := filled(t)
 		r := w.run(w.reconciler(deep), Options{})
@@ -74,7 +75,7 @@ func TestEveryFateIsExplained(t *testing.T) {
 	}
 }
 
-func TestWhatIsInFlightIsWaitedFor(t *testing.T) {
+func TestReconcile_WhatIsInFlightIsWaitedFor(t *testing.T) {
 	w := filled(t)
 	go func() {
 		time.Sleep(700 * time.Millisecond)
@@ -89,7 +90,7 @@ func TestWhatIsInFlightIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestEveryLostOffsetIsNamed(t *testing.T) {
+func TestReconcile_EveryLostOffsetIsNamed(t *testing.T) {
 	w := filled(t)
 	w.produce("raw-events", 1, 30)
 	w.store("raw-events", 1, 50, 60)
@@ -98,7 +99,8 @@ func TestEveryLostOffsetIsNamed(t *testing.T) {
 	for _, deep := range []bool{false, true} {
 		r := w.run(w.reconciler(deep), Options{})
 		const why = " in the log, passed by group weir-raw, and in no store"
-		if want := []string{"raw-events/1:60-64" + why, "raw-events/1:79-79" + why}; !slices.Equal(named(r), want) || !r.Loss() {
+		if want := []string{"raw-events/1:60-64" + why, "raw-events/1:79-79" + why}; !slices.Equal(named(r), want) ||
+			!r.Loss() {
 			t.Errorf("deep %t: %q", deep, named(r))
 		}
 	}
@@ -112,7 +114,7 @@ func objects(t *testing.T, url string) []string {
 	return found
 }
 
-func TestALostObjectIsNoticedByTheSameReconciler(t *testing.T) {
+func TestReconcile_ALostObjectIsNoticedByTheSameReconciler(t *testing.T) {
 	w := filled(t)
 	a := w.reconciler(false)
 	if r := w.run(a, Options{}); r.Loss() {
@@ -128,7 +130,7 @@ func TestALostObjectIsNoticedByTheSameReconciler(t *testing.T) {
 	}
 }
 
-func TestDeadLettersStillOnTheLogCount(t *testing.T) {
+func TestReconcile_DeadLettersStillOnTheLogCount(t *testing.T) {
 	w := filled(t)
 	lost := w.at(1, 50)
 	w.produce("raw-events", 1, 1)
@@ -146,7 +148,7 @@ func TestDeadLettersStillOnTheLogCount(t *testing.T) {
 	}
 }
 
-func TestReplaysStandForTheirFirstDelivery(t *testing.T) {
+func TestReconcile_ReplaysStandForTheirFirstDelivery(t *testing.T) {
 	w := filled(t)
 	stands := func(c event.Coordinates) kgo.RecordHeader {
 		return kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(c.String())}
@@ -169,7 +171,7 @@ func TestReplaysStandForTheirFirstDelivery(t *testing.T) {
 	}
 }
 
-func TestAReplayOfAnOldDayIsFoundThere(t *testing.T) {
+func TestReconcile_AReplayOfAnOldDayIsFoundThere(t *testing.T) {
 	w := newWorld(t)
 	// The day's folder holds an object that was written long before the log begins.
 	w.produce("raw-events", 0, 4)
@@ -191,7 +193,7 @@ func TestAReplayOfAnOldDayIsFoundThere(t *testing.T) {
 	}
 }
 
-func TestWhatTheLogDeletedUnprocessedIsALoss(t *testing.T) {
+func TestReconcile_WhatTheLogDeletedUnprocessedIsALoss(t *testing.T) {
 	w := filled(t)
 	w.produce("raw-events", 1, 50)
 	w.remove("raw-events", 1, 70)
@@ -204,7 +206,7 @@ func TestWhatTheLogDeletedUnprocessedIsALoss(t *testing.T) {
 	}
 }
 
-func TestWhatIsDeletedBetweenTwoRunsIsReconciled(t *testing.T) {
+func TestReconcile_WhatIsDeletedBetweenTwoRunsIsReconciled(t *testing.T) {
 	w := filled(t)
 	a := w.reconciler(false)
 	if r := w.run(a, Options{}); r.Loss() {
@@ -214,12 +216,13 @@ func TestWhatIsDeletedBetweenTwoRunsIsReconciled(t *testing.T) {
 	w.store("raw-events", 1, 50, 60)
 	w.commit("weir-raw", "raw-events", 1, 70) // 60 to 69 are lost
 	w.remove("raw-events", 1, 70)
-	if got := named(w.run(a, Options{})); !slices.Equal(got, []string{"raw-events/1:60-69 gone from the log, and in no store"}) {
+	if got := named(w.run(a, Options{})); !slices.Equal(got,
+		[]string{"raw-events/1:60-69 gone from the log, and in no store"}) {
 		t.Errorf("%q", got)
 	}
 }
 
-func TestALogThatLostItsEndIsNoticed(t *testing.T) {
+func TestReconcile_ALogThatLostItsEndIsNoticed(t *testing.T) {
 	w := newWorld(t)
 	w.produce("raw-events", 0, 10)
 	w.store("raw-events", 0, 0, 10)
@@ -233,7 +236,7 @@ func TestALogThatLostItsEndIsNoticed(t *testing.T) {
 	}
 }
 
-func TestATimeRangeIsReconciled(t *testing.T) {
+func TestReconcile_ATimeRangeIsReconciled(t *testing.T) {
 	w := newWorld(t)
 	w.produce("raw-events", 0, 10)
 	time.Sleep(50 * time.Millisecond)
@@ -251,7 +254,7 @@ func TestATimeRangeIsReconciled(t *testing.T) {
 	}
 }
 
-func TestAnUnreachableLogIsAnErrorNotALoss(t *testing.T) {
+func TestReconcile_AnUnreachableLogIsAnErrorNotALoss(t *testing.T) {
 	w := newWorld(t)
 	w.brokers = "127.0.0.1:1"
 	a := w.reconciler(false)
@@ -262,8 +265,8 @@ func TestAnUnreachableLogIsAnErrorNotALoss(t *testing.T) {
 	}
 }
 
-// TestARealKafkaIsReconciled repeats the main fates on a real Kafka.
-func TestARealKafkaIsReconciled(t *testing.T) {
+// TestReconcile_ARealKafkaIsReconciled repeats the main fates on a real Kafka.
+func TestReconcile_ARealKafkaIsReconciled(t *testing.T) {
 	w := newWorldOn(t, require.Env(t, "WEIR_TEST_KAFKA_BROKERS"), fmt.Sprintf("reconcile-%x.", rand.Uint64()))
 	a := w.reconciler(true)
 	if r := w.run(a, Options{}); r.Loss() || r.Total.Accepted != 0 { // groups and records that are not there yet
@@ -271,7 +274,8 @@ func TestARealKafkaIsReconciled(t *testing.T) {
 	}
 	w.fill()
 	r := w.run(a, Options{})
-	if want := (Counts{Accepted: 152, Stored: 136, Duplicates: 5, DeadLettered: 1, InFlight: 10}); r.Total != want || r.Loss() {
+	if want := (Counts{Accepted: 152, Stored: 136, Duplicates: 5, DeadLettered: 1, InFlight: 10}); r.Total != want ||
+		r.Loss() {
 		t.Errorf("%+v %v %v", r.Total, named(r), r.Problems)
 	}
 	w.produce("raw-events", 1, 30)
@@ -280,7 +284,8 @@ func TestARealKafkaIsReconciled(t *testing.T) {
 	w.commit("weir-raw", "raw-events", 1, 75)
 	r = w.run(a, Options{})
 	if want := []string{"raw-events/1:60-69 gone from the log, and in no store",
-		"raw-events/1:70-74 in the log, passed by group " + w.prefix + "weir-raw, and in no store"}; !slices.Equal(named(r), want) {
+		"raw-events/1:70-74 in the log, passed by group " + w.prefix + "weir-raw, and in no store"}; !slices.Equal(named(r),
+		want) {
 		t.Errorf("%q", named(r))
 	}
 }

@@ -27,13 +27,14 @@ type Report struct {
 
 // Counts are records, by what became of them.
 type Counts struct {
-	Accepted        int64 `json:"accepted"` // offsets: the sum of the others
-	Stored          int64 `json:"stored"`
-	Erased          int64 `json:"erased"` // were stored or dead-lettered, or would have been
-	Duplicates      int64 `json:"duplicates"`
-	DeadLettered    int64 `json:"dead_lettered"`
-	Other           int64 `json:"other"`   // replays for other stages
-	Markers         int64 `json:"markers"` // offsets without an event: markers of transactions, what was aborted or compacted
+	Accepted     int64 `json:"accepted"` // offsets: the sum of the others
+	Stored       int64 `json:"stored"`
+	Erased       int64 `json:"erased"` // were stored or dead-lettered, or would have been
+	Duplicates   int64 `json:"duplicates"`
+	DeadLettered int64 `json:"dead_lettered"`
+	Other        int64 `json:"other"` // replays for other stages
+	// offsets without an event: markers of transactions, what was aborted or compacted
+	Markers         int64 `json:"markers"`
 	InFlight        int64 `json:"in_flight"`
 	FalseDuplicates int64 `json:"false_duplicates"` // said to repeat a record that is another event
 	Unexplained     int64 `json:"unexplained"`
@@ -80,8 +81,10 @@ func (c *Counts) add(o Counts) {
 
 func (f *finding) counts(at reach) Counts {
 	return Counts{
-		Accepted: at.end - at.first, Stored: f.stored.Count(), Erased: f.erased.Count(), Duplicates: f.duplicates.Count(), DeadLettered: f.dead.Count(),
-		Other: f.other.Count(), Markers: f.markers.Count(), InFlight: f.inFlight.Count(), FalseDuplicates: f.differing.Count(), Unexplained: f.unexplained.Count(),
+		Accepted: at.end - at.first, Stored: f.stored.Count(), Erased: f.erased.Count(), Duplicates: f.duplicates.Count(),
+		DeadLettered: f.dead.Count(),
+		Other:        f.other.Count(), Markers: f.markers.Count(), InFlight: f.inFlight.Count(),
+		FalseDuplicates: f.differing.Count(), Unexplained: f.unexplained.Count(),
 	}
 }
 
@@ -128,9 +131,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, span string, c Counts) {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			name, span, c.Accepted, c.Stored, c.Erased, c.Duplicates, c.DeadLettered, c.Other, c.Markers, c.InFlight, c.FalseDuplicates, c.Unexplained)
+			name, span, c.Accepted, c.Stored, c.Erased, c.Duplicates, c.DeadLettered, c.Other, c.Markers, c.InFlight,
+			c.FalseDuplicates, c.Unexplained)
 	}
-	_, _ = fmt.Fprintln(t, "PARTITION\tOFFSETS\tACCEPTED\tSTORED\tERASED\tDUPLICATES\tDEAD LETTERS\tOTHER\tMARKERS\tIN FLIGHT\tFALSE DUPLICATES\tUNEXPLAINED\t")
+	_, _ = fmt.Fprintln(t, "PARTITION\tOFFSETS\tACCEPTED\tSTORED\tERASED\tDUPLICATES\tDEAD LETTERS\tOTHER\tMARKERS\tIN "+
+		"FLIGHT\tFALSE DUPLICATES\tUNEXPLAINED\t")
 	for _, p := range r.Partitions {
 		span := "-"
 		if p.End > p.First {
@@ -159,11 +164,13 @@ func (r *Report) WriteTable(w io.Writer) error {
 	case r.Total.Unexplained > 0:
 		fmt.Fprintf(&b, "%d of %d records are unexplained.\n", r.Total.Unexplained, r.Total.Accepted)
 	case r.Total.FalseDuplicates > 0:
-		fmt.Fprintf(&b, "%d records are no duplicates of what they are said to repeat: their events are lost.\n", r.Total.FalseDuplicates)
+		fmt.Fprintf(&b, "%d records are no duplicates of what they are said to repeat: their events are lost.\n",
+			r.Total.FalseDuplicates)
 	case len(r.Problems) > 0:
 		b.WriteString("Every record is explained, but the stores contradict themselves: see above.\n")
 	case r.Total.InFlight > 0:
-		fmt.Fprintf(&b, "Every record is explained; %d are still in flight: the log holds them for a stage that has not come to them.\n", r.Total.InFlight)
+		fmt.Fprintf(&b, "Every record is explained; %d are still in flight: the log holds them for a stage that has not "+
+			"come to them.\n", r.Total.InFlight)
 	default:
 		b.WriteString("Every record is explained.\n")
 	}

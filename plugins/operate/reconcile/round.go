@@ -43,7 +43,8 @@ type republished struct {
 
 func newRound(a *Reconciler, reaches map[lake.Partition]reach, starts map[lake.Partition]int64) *round {
 	none := func() map[lake.Partition]lake.Offsets { return map[lake.Partition]lake.Offsets{} }
-	return &round{a: a, reaches: reaches, starts: starts, looked: none(), present: none(), probed: none(), letters: none(), origins: none()}
+	return &round{a: a, reaches: reaches, starts: starts, looked: none(), present: none(), probed: none(), letters: none(),
+		origins: none()}
 }
 
 // advance asks again how far the groups have come.
@@ -157,7 +158,8 @@ func (r *round) gather(ctx context.Context, since time.Time) (err error) {
 		r.evidence.dead[p] = r.evidence.dead[p].Union(set)
 	}
 	r.settleLearned()
-	r.evidence.replayed, r.evidence.other, r.evidence.markers, r.evidence.differing = r.a.replayed, r.a.other, r.a.markers, r.a.differing
+	r.evidence.replayed, r.evidence.other, r.evidence.markers, r.evidence.differing = r.a.replayed, r.a.other, r.a.markers,
+		r.a.differing
 	r.found = map[lake.Partition]finding{}
 	for p := range r.reaches {
 		r.found[p] = r.evidence.judge(p, r.reaches)
@@ -193,7 +195,8 @@ func (r *round) readLetters(ctx context.Context) error {
 		if p.Topic != r.a.conf.DeadLetterTopic {
 			continue
 		}
-		if left := at.offsets().Minus(r.evidence.stored[p]).Minus(r.evidence.erased[p]).Minus(r.letters[p]); left.Count() > 0 {
+		if left := at.offsets().Minus(r.evidence.stored[p]).Minus(r.evidence.erased[p]).Minus(
+			r.letters[p]); left.Count() > 0 {
 			wanted[p] = left
 		}
 	}
@@ -280,7 +283,8 @@ func (r *round) beyond() (problems []string) {
 	for p, at := range r.now {
 		set := r.evidence.stored[p].Union(r.evidence.erased[p])
 		if n := len(set); n > 0 && set[n-1].Last >= at.end {
-			problems = append(problems, fmt.Sprintf("a store holds record %s/%d, but the log of it ends at %d: it has lost its end, or was made anew", p, set[n-1].Last, at.end))
+			problems = append(problems, fmt.Sprintf("a store holds record %s/%d, but the log of it ends at %d: it has lost "+
+				"its end, or was made anew", p, set[n-1].Last, at.end))
 		}
 	}
 	slices.Sort(problems)
@@ -303,7 +307,8 @@ func (r *round) reasons(p lake.Partition, f finding) []reason {
 		{set: r.present[p], text: "in the log, passed by group " + r.a.groupOf(p.Topic) + ", and in no store"},
 	}
 	if p.Topic == r.a.conf.DeadLetterTopic {
-		return append(out, reason{rest: true, text: "passed by group " + r.a.conf.DeadLetterGroup + ", and not in the dead-letter store"})
+		return append(out, reason{rest: true, text: "passed by group " + r.a.conf.DeadLetterGroup +
+			", and not in the dead-letter store"})
 	}
 	return append(out, reason{rest: true, text: "the log holds no record there"})
 }

@@ -10,7 +10,7 @@ import (
 	"weir/tests/integration/secured"
 )
 
-func TestASecuredLogIsReconciledByTheRightPasswordOnly(t *testing.T) {
+func TestReconcile_ASecuredLogIsReconciledByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t, kfake.SeedTopics(1, "raw-events", "replay-events", "dead-letter"))
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256"} {
 		for _, password := range []string{secured.Password, secured.Wrong} {
@@ -42,12 +42,14 @@ func TestASecuredLogIsReconciledByTheRightPasswordOnly(t *testing.T) {
 	}
 }
 
-func TestReconcilingNeedsABroker(t *testing.T) {
-	parsed, err := inputSpec().ParseYAML("seed_brokers: [ '' ]\nraw: mem://\ndead_letter: mem://", service.NewEnvironment())
+func TestReconcile_ReconcilingNeedsABroker(t *testing.T) {
+	parsed, err := inputSpec().ParseYAML("seed_brokers: [ '' ]\nraw: mem://\ndead_letter: mem://",
+		service.NewEnvironment())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newInput(parsed, service.MockResources()); err == nil || !strings.Contains(err.Error(), "seed_brokers names no broker") {
+	if _, err := newInput(parsed, service.MockResources()); err == nil || !strings.Contains(err.Error(),
+		"seed_brokers names no broker") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -77,7 +77,8 @@ func (s *shelf) keep(ctx context.Context, f lake.Footer) error {
 		f.Coverage.Stored[p] = set
 	}
 	if claims > f.Rows {
-		problems = append(problems, fmt.Sprintf("object %s of %s claims %d records but has %d rows", f.Key, s.store.Name(), claims, f.Rows))
+		problems = append(problems, fmt.Sprintf("object %s of %s claims %d records but has %d rows", f.Key, s.store.Name(),
+			claims, f.Rows))
 	}
 	if s.deep != nil && f.Rows > 0 {
 		checked, more, err := s.deep(ctx, s.store, f)
@@ -94,7 +95,8 @@ func (s *shelf) keep(ctx context.Context, f lake.Footer) error {
 
 // collect gathers the evidence of both stores. The dead-letter store's rows
 // stand for records of the dead-letter topic, their origins for those of others.
-func (a *Reconciler) collect(ctx context.Context, since time.Time) (e evidence, objects int, problems []string, err error) {
+func (a *Reconciler) collect(ctx context.Context, since time.Time) (e evidence, objects int, problems []string,
+	err error) {
 	e = newEvidence()
 	for _, s := range []*shelf{a.raw, a.dead} {
 		found, err := s.gather(ctx, since)

@@ -45,13 +45,15 @@ func newWorld(t *testing.T) *world {
 
 func newWorldOn(t *testing.T, brokers, prefix string) *world {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	w := &world{T: t, brokers: brokers, prefix: prefix, client: client, admin: kadm.NewClient(client), records: map[event.Coordinates]*kgo.Record{},
-		rawURL: "file://" + t.TempDir(), deadURL: "file://" + t.TempDir()}
+	w := &world{T: t, brokers: brokers, prefix: prefix, client: client, admin: kadm.NewClient(client),
+		records: map[event.Coordinates]*kgo.Record{},
+		rawURL:  "file://" + t.TempDir(), deadURL: "file://" + t.TempDir()}
 	for topic, partitions := range map[string]int32{"raw-events": 2, "replay-events": 1, "dead-letter": 1} {
 		created, err := w.admin.CreateTopic(context.Background(), partitions, 1, nil, prefix+topic)
 		if err == nil {
@@ -202,7 +204,8 @@ func (w *world) push(to service.MessageBatchHandlerFunc, batch service.MessageBa
 func (w *world) deadLetter(origin *event.Coordinates, store bool) {
 	w.Helper()
 	e := deadletter.NewEnvelope(deadletter.Failure{
-		Stage: "raw", Rejection: event.Reject(event.CodeInvalidEvent, "", "no event"), Original: []byte("x"), Record: origin, FailedAt: time.Now(),
+		Stage: "raw", Rejection: event.Reject(event.CodeInvalidEvent, "", "no event"), Original: []byte("x"), Record: origin,
+		FailedAt: time.Now(),
 	})
 	value, err := json.Marshal(e)
 	if err != nil {
@@ -236,7 +239,8 @@ func (w *world) config() Config {
 	}
 	conf := Config{
 		Log: log, Topics: []string{w.prefix + "raw-events", w.prefix + "replay-events"},
-		DeadLetterTopic: w.prefix + "dead-letter", RawGroup: w.prefix + "weir-raw", DeadLetterGroup: w.prefix + "weir-dead-letter",
+		DeadLetterTopic: w.prefix + "dead-letter", RawGroup: w.prefix + "weir-raw", DeadLetterGroup: w.prefix +
+			"weir-dead-letter",
 	}
 	for url, to := range map[string]**lake.Store{w.rawURL: &conf.Raw, w.deadURL: &conf.DeadLetter} {
 		s, err := lake.Open(context.Background(), url)
@@ -267,7 +271,8 @@ func (w *world) run(a *Reconciler, opt Options) *Report {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if c := r.Total; c.Accepted != c.Stored+c.Erased+c.Duplicates+c.DeadLettered+c.Other+c.Markers+c.InFlight+c.FalseDuplicates+c.Unexplained {
+	if c := r.Total; c.Accepted !=
+		c.Stored+c.Erased+c.Duplicates+c.DeadLettered+c.Other+c.Markers+c.InFlight+c.FalseDuplicates+c.Unexplained {
 		w.Fatalf("%+v does not add up", c)
 	}
 	return r

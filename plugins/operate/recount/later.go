@@ -20,7 +20,8 @@ const chunk = 20_000
 // erasure deletes whole windows, which may count both. It may stop anywhere and
 // be run again: what the rollups count they know by its id. events is how many
 // were not counted.
-func Later(ctx context.Context, stored *lake.Store, rollups *sqldb.DB, upcast *bloblang.Executor, t tombstone.Target) (events int64, err error) {
+func Later(ctx context.Context, stored *lake.Store, rollups *sqldb.DB, upcast *bloblang.Executor,
+	t tombstone.Target) (events int64, err error) {
 	limits := rollup.DefaultLimits()
 	limits.WriteEvery = 0 // nobody is left to write them later
 	store, err := rollup.Open(ctx, rollups, limits)

@@ -52,7 +52,8 @@ func (j *Job) Line() string {
 	for _, part := range []struct {
 		n    int64
 		what string
-	}{{p.Published, "published"}, {p.Skipped, "skipped"}, {p.Refused, "refused"}, {p.Windows, "windows replaced"}, {p.Left, "windows left"}} {
+	}{{p.Published, "published"}, {p.Skipped, "skipped"}, {p.Refused, "refused"}, {p.Windows, "windows replaced"},
+		{p.Left, "windows left"}} {
 		if part.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)
 		}

@@ -124,7 +124,8 @@ func (j *named) tells(t tombstone.Target) bool {
 }
 
 func (x *Sample) speaks(t tombstone.Target) bool {
-	return gone(t, x.Fleet, x.Device) || x.Fleet == t.Fleet && t.Device != "" && strings.Contains(x.Original+x.Message+x.Problem, t.Device)
+	return gone(t, x.Fleet, x.Device) || x.Fleet == t.Fleet && t.Device != "" &&
+		strings.Contains(x.Original+x.Message+x.Problem, t.Device)
 }
 
 func (s *Store) forget(ctx context.Context, tx *sql.Tx, j *named, t tombstone.Target) error {

@@ -13,18 +13,21 @@ import (
 
 // Jobs forget an erased device: their lists, what they found, where they are.
 // One that has no other device ends, and can't be resumed for all of them.
-func TestJobsForgetAnErasedDevice(t *testing.T) {
+func TestReplay_JobsForgetAnErasedDevice(t *testing.T) {
 	w := newWorld(t)
 	ctx, s := t.Context(), w.jobs
 	from, to := time.Now().Add(-time.Hour), time.Now()
 	make := func(state State, fleet string, devices ...string) string {
 		t.Helper()
-		j, err := s.Create(ctx, Spec{Mode: Reprocess, From: &from, To: &to, Fleet: fleet, Devices: devices, Reason: "ask about pump-1"}, "k")
+		j, err := s.Create(ctx, Spec{Mode: Reprocess, From: &from, To: &to, Fleet: fleet, Devices: devices,
+			Reason: "ask about pump-1"}, "k")
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := json.Marshal(Result{Left: []recount.Window{{Fleet: "acme", Device: "pump-1"}, {Fleet: "acme", Device: "pump-2"}},
-			Preview: &Preview{Samples: []Sample{{Fleet: "acme", Original: `{"device_id":"pump-1"`}, {Fleet: "acme", Device: "pump-2"}}}})
+		result, err := json.Marshal(Result{Left: []recount.Window{{Fleet: "acme", Device: "pump-1"},
+			{Fleet: "acme", Device: "pump-2"}},
+			Preview: &Preview{Samples: []Sample{{Fleet: "acme", Original: `{"device_id":"pump-1"`},
+				{Fleet: "acme", Device: "pump-2"}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +37,8 @@ func TestJobsForgetAnErasedDevice(t *testing.T) {
 		}
 		return j.ID
 	}
-	both, only, failed := make(Paused, "acme", "pump-1", "pump-2"), make(Queued, "", "pump-1"), make(Failed, "acme", "pump-1")
+	both, only, failed := make(Paused, "acme", "pump-1", "pump-2"), make(Queued, "", "pump-1"),
+		make(Failed, "acme", "pump-1")
 	done, all, other := make(Done, "acme", "pump-1"), make(Running, ""), make(Queued, "other", "pump-1")
 	if err := tombstone.Migrate(ctx, s.db); err != nil {
 		t.Fatal(err)
@@ -52,13 +56,15 @@ func TestJobsForgetAnErasedDevice(t *testing.T) {
 	if err := tombstone.Counts(ctx, s.db, "e", counted); err != nil || counted[countJobs] != 5 {
 		t.Fatal(counted, err)
 	}
-	for id, want := range map[string]string{both: "paused [pump-2]", only: "cancelled []", failed: "cancelled []", done: "done []", all: "running []"} {
+	for id, want := range map[string]string{both: "paused [pump-2]", only: "cancelled []", failed: "cancelled []",
+		done: "done []", all: "running []"} {
 		j, err := s.Get(ctx, id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		raw, err := json.Marshal(j)
-		if err != nil || strings.Contains(string(raw)+string(j.position), "pump-1") || !strings.Contains(string(raw), "pump-2") {
+		if err != nil || strings.Contains(string(raw)+string(j.position), "pump-1") || !strings.Contains(string(raw),
+			"pump-2") {
 			t.Errorf("%s %s, %v", raw, j.position, err)
 		}
 		if got := fmt.Sprint(j.State, " ", j.Devices); got != want {
@@ -77,7 +83,8 @@ func TestJobsForgetAnErasedDevice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if j, err := s.Get(ctx, both); err != nil || j.State != Cancelled || len(j.Devices)+len(j.Left)+len(j.Preview.Samples) > 0 {
+	if j, err := s.Get(ctx, both); err != nil || j.State != Cancelled ||
+		len(j.Devices)+len(j.Left)+len(j.Preview.Samples) > 0 {
 		t.Errorf("%+v, %v", j, err)
 	}
 }

@@ -91,7 +91,8 @@ func (h *rest) read(w http.ResponseWriter, r *http.Request) (Spec, error) {
 		devices, err := h.groups(r.Context(), spec.Fleet, spec.Group)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			return spec, invalid{fmt.Errorf("group: there is no group %q: make it with PUT /v1/groups/%s", spec.Group, spec.Group)}
+			return spec, invalid{fmt.Errorf("group: there is no group %q: make it with PUT /v1/groups/%s", spec.Group,
+				spec.Group)}
 		case err != nil:
 			return spec, err
 		case len(devices) == 0:
@@ -148,8 +149,10 @@ func (h *rest) change(do func(context.Context, string) (*Job, error)) http.Handl
 	return func(w http.ResponseWriter, r *http.Request) {
 		j, err := do(r.Context(), r.PathValue("id"))
 		if errors.Is(err, ErrState) {
-			httpx.Write(w, httpx.Problem{Type: "wrong-state", Status: http.StatusConflict, Title: "The replay's state does not allow that",
-				Detail: fmt.Sprintf("the replay is %s; what waits or runs can be paused, what is paused or has failed resumed, and what has not ended cancelled", j.State)})
+			httpx.Write(w, httpx.Problem{Type: "wrong-state", Status: http.StatusConflict,
+				Title: "The replay's state does not allow that",
+				Detail: fmt.Sprintf("the replay is %s; what waits or runs can be paused, what is paused or has failed resumed, "+
+					"and what has not ended cancelled", j.State)})
 			return
 		}
 		if err != nil {

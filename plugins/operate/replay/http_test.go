@@ -28,11 +28,12 @@ func testGroups(_ context.Context, fleet, name string) ([]string, error) {
 	return []string{"pump-1", fleet + "-2"}, nil
 }
 
-func TestAJobIsMadeOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
+func TestReplay_AJobIsMadeOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
 	h := Handler(newWorld(t).jobs, testGroups)
 	status, body := ask(t, h, "POST", "/v1/replays", `{"mode":"reprocess","from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z","fleet":"a","group":"press-line","reason":"why"}`)
 	var j Job
-	if err := json.Unmarshal([]byte(body), &j); err != nil || status != http.StatusCreated || j.State != Queued || fmt.Sprint(j.Devices) != "[pump-1 a-2]" {
+	if err := json.Unmarshal([]byte(body), &j); err != nil || status != http.StatusCreated || j.State != Queued ||
+		fmt.Sprint(j.Devices) != "[pump-1 a-2]" {
 		t.Fatal(status, body, err)
 	}
 	if status, body = ask(t, h, "GET", "/v1/replays?state=queued", ""); status != 200 || !strings.Contains(body, j.ID) {
@@ -70,7 +71,7 @@ func TestAJobIsMadeOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
 	}
 }
 
-func TestJobsLiveInPostgresToo(t *testing.T) {
+func TestReplay_JobsLiveInPostgresToo(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), require.Env(t, "WEIR_TEST_POSTGRES_URL"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +92,8 @@ func TestJobsLiveInPostgresToo(t *testing.T) {
 	if err != nil || taken == nil || taken.ID != j.ID {
 		t.Fatal(taken, err)
 	}
-	if state, err := s.save(t.Context(), "a", taken, Progress{Read: 7}, json.RawMessage(`{"failed_at":1}`)); err != nil || state != Running {
+	if state, err := s.save(t.Context(), "a", taken, Progress{Read: 7}, json.RawMessage(`{"failed_at":1}`)); err != nil ||
+		state != Running {
 		t.Fatal(state, err)
 	}
 	if _, err := s.Pause(t.Context(), j.ID); err != nil {
@@ -109,7 +111,7 @@ func TestJobsLiveInPostgresToo(t *testing.T) {
 	}
 }
 
-func TestAJobForAGroupOfThousandsIsShownInBrief(t *testing.T) {
+func TestReplay_AJobForAGroupOfThousandsIsShownInBrief(t *testing.T) {
 	w := newWorld(t)
 	var devices []string
 	for i := range 5000 {
@@ -117,10 +119,12 @@ func TestAJobForAGroupOfThousandsIsShownInBrief(t *testing.T) {
 	}
 	h := Handler(w.jobs, func(context.Context, string, string) ([]string, error) { return devices, nil })
 	status, body := ask(t, h, "POST", "/v1/replays", `{"mode":"reprocess","reason":"why","group":"line","from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z"}`)
-	if status != 201 || len(body) > 10_000 || !strings.Contains(body, `"device_count":5000`) || !strings.Contains(body, `"group":"line"`) {
+	if status != 201 || len(body) > 10_000 || !strings.Contains(body, `"device_count":5000`) ||
+		!strings.Contains(body, `"group":"line"`) {
 		t.Fatalf("%d %.300s", status, body)
 	}
-	if status, body := ask(t, h, "GET", "/v1/replays", ""); status != 200 || len(body) > 10_000 || !strings.Contains(body, `"device_count":5000`) {
+	if status, body := ask(t, h, "GET", "/v1/replays", ""); status != 200 || len(body) > 10_000 ||
+		!strings.Contains(body, `"device_count":5000`) {
 		t.Fatalf("%d %.300s", status, body)
 	}
 	if j, err := w.jobs.take(t.Context(), "me"); err != nil || len(j.Devices) != 5000 {

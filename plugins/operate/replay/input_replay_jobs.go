@@ -94,28 +94,36 @@ fast as `+"`rate` and `max_behind`"+` let it.
 			Description("How many jobs run at a time in this process.").
 			Default(1).LintRule(`root = if this < 1 { "must be at least 1" }`)).
 		Field(service.NewIntField(replayFieldRate).
-			Description("How many events a second the jobs of this process read at most, all together. A job may name a lower rate for itself.").
+			Description("How many events a second the jobs of this process read at most, all together. A job may name a "+
+				"lower rate for itself.").
 			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
-		Fields(kafka.OptionalFields("Addresses of the log's brokers: to see whether there is live traffic, which jobs make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to others.")...).
+		Fields(kafka.OptionalFields("Addresses of the log's brokers: to see whether there is live traffic, which jobs "+
+			"make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to "+
+			"others.")...).
 		Field(service.NewStringField(replayFieldLive).
 			Description("The topic of live events.").Default("raw-events").Advanced()).
 		Field(service.NewStringListField(replayFieldGroups).
-			Description("The consumer groups of replayed events. One of your own is `GROUP=TARGET`; without a target it is not waited for.").
+			Description("The consumer groups of replayed events. One of your own is `GROUP=TARGET`; without a target it is "+
+				"not waited for.").
 			Default(event.Groups()).Advanced()).
 		Field(service.NewIntField(replayFieldBehind).
-			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it goes at the consumers' pace, and holds up live events no longer than they take for so many.").
+			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it "+
+				"goes at the consumers' pace, and holds up live events no longer than they take for so many.").
 			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
 		Field(service.NewIntField(replayFieldBatchSize).
 			Description("How many events make a batch.").
 			Default(500).LintRule(`root = if this < 1 { "must be at least 1" }`).Advanced()).
 		Field(service.NewDurationField(replayFieldSettle).
-			Description("How long a rebuild waits before it looks again at windows whose events are still on their way into the raw store: a batch of that store.").
+			Description("How long a rebuild waits before it looks again at windows whose events are still on their way into "+
+				"the raw store: a batch of that store.").
 			Default("5s").Advanced()).
 		Field(service.NewBloblangField(replayFieldUpcast).
-			Description("What the rollup stream maps events with before it counts them; rebuilds count what it makes of stored events.").
+			Description("What the rollup stream maps events with before it counts them; rebuilds count what it makes of "+
+				"stored events.").
 			Optional()).
 		Field(service.NewStringField(replayFieldSchemas).
-			Description("Where the schemas are, as `schema_validate` takes it: rebuilds count the metrics that they declare when the job begins. Empty, they count what was declared when an event was stored.").
+			Description("Where the schemas are, as `schema_validate` takes it: rebuilds count the metrics that they declare "+
+				"when the job begins. Empty, they count what was declared when an event was stored.").
 			Default("").Secret().Example("sqlite://data/control.db")).
 		Example("Run jobs", "Dead letters of the ingest are validated again; what fails again is noted, and stays a dead letter.", `
 input:
@@ -202,8 +210,10 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
 	}
 	var items []string
-	err := conf.Read(parsed, replayFieldControl, &in.control, replayFieldRaw, &in.raw, replayFieldDeadLetter, &in.deadLetter,
-		replayFieldRollups, &in.rollups, replayFieldTopic, &in.topic, replayFieldLive, &in.live, replayFieldSchemas, &in.schemas,
+	err := conf.Read(parsed, replayFieldControl, &in.control, replayFieldRaw, &in.raw, replayFieldDeadLetter,
+		&in.deadLetter,
+		replayFieldRollups, &in.rollups, replayFieldTopic, &in.topic, replayFieldLive, &in.live, replayFieldSchemas,
+		&in.schemas,
 		replayFieldConcurrency, conf.Positive(&in.concurrency), replayFieldRate, conf.Positive(&in.rate),
 		replayFieldBatchSize, conf.Positive(&in.batch), replayFieldBehind, conf.Positive(&in.behind),
 		replayFieldSettle, &in.settle, replayFieldGroups, &items)
@@ -274,14 +284,16 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if in.cluster.Named() {
 		in.yield.hold()
 		busy := func() bool { return in.busy.Load() > 0 }
-		if in.watcher, err = startWatcher(working, in.cluster, in.consumers, in.live, in.topic, busy, in.yield, in.res.Logger()); err != nil {
+		if in.watcher, err = startWatcher(working, in.cluster, in.consumers, in.live, in.topic, busy, in.yield,
+			in.res.Logger()); err != nil {
 			stop(err)
 			return err
 		}
 	}
 	in.stop = stop
 	for range in.concurrency {
-		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic, settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
+		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic,
+			settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
 			events: in.from.events(events), letters: letters, rollups: rollups}
 		if in.schemas != "" {
 			t.schemas = func(ctx context.Context) (recount.Schemas, error) { return in.from.schemas(ctx, in.schemas) }

@@ -14,7 +14,7 @@ import (
 	"weir/plugins/operate/recount"
 )
 
-func TestAJobPublishesEveryStoredEvent(t *testing.T) {
+func TestReplay_AJobPublishesEveryStoredEvent(t *testing.T) {
 	w := newWorld(t)
 	w.fill(4000)
 	w.events[7].Row.Delivery.Partition = -1
@@ -32,11 +32,12 @@ func TestAJobPublishesEveryStoredEvent(t *testing.T) {
 		t.Fatalf("%s %q: %+v; published %d of 4000, %d times", j.State, j.Error, j.Progress, once, all)
 	}
 	if w.targets["raw,rollup"] != 3999 || w.targets["rollup"] != 1 || w.topics["replay-events"] != 4000 {
-		t.Fatalf("alerts are muted unless asked, and what the raw store could not recognise is not for it: %v %v", w.targets, w.topics)
+		t.Fatalf("alerts are muted unless asked, and what the raw store could not recognise is not for it: %v %v", w.targets,
+			w.topics)
 	}
 }
 
-func TestARestartGoesOnBehindWhatTheLogHas(t *testing.T) {
+func TestReplay_ARestartGoesOnBehindWhatTheLogHas(t *testing.T) {
 	w := newWorld(t)
 	w.fill(8000)
 	spec := w.hours()
@@ -56,7 +57,7 @@ func TestARestartGoesOnBehindWhatTheLogHas(t *testing.T) {
 	}
 }
 
-func TestAJobIsPausedResumedAndCancelled(t *testing.T) {
+func TestReplay_AJobIsPausedResumedAndCancelled(t *testing.T) {
 	w := newWorld(t)
 	w.fill(8000)
 	spec := w.hours()
@@ -97,7 +98,7 @@ func TestAJobIsPausedResumedAndCancelled(t *testing.T) {
 	}
 }
 
-func TestAnotherRunnerTakesOverWhenTheLeaseEnds(t *testing.T) {
+func TestReplay_AnotherRunnerTakesOverWhenTheLeaseEnds(t *testing.T) {
 	w := newWorld(t)
 	now := time.Now()
 	w.jobs.now = func() time.Time { return now }
@@ -120,7 +121,8 @@ func TestAnotherRunnerTakesOverWhenTheLeaseEnds(t *testing.T) {
 
 func (w *world) deadLetters(n int) {
 	for i := range n {
-		l := &letter{ID: fmt.Sprint("l", i), Fleet: "f", Stage: "ingest", Code: event.CodeSchemaViolation, FailedAt: time.Date(2026, 11, 20, 10, 0, i, 0, time.UTC),
+		l := &letter{ID: fmt.Sprint("l", i), Fleet: "f", Stage: "ingest", Code: event.CodeSchemaViolation,
+			FailedAt: time.Date(2026, 11, 20, 10, 0, i, 0, time.UTC),
 			Original: fmt.Appendf(nil, `{"n":%d}`, i), Delivery: &event.Coordinates{Topic: "dead-letter", Offset: int64(i)}}
 		switch i % 10 {
 		case 8:
@@ -132,7 +134,7 @@ func (w *world) deadLetters(n int) {
 	}
 }
 
-func TestEachDeadLetterIsRedrivenOnce(t *testing.T) {
+func TestReplay_EachDeadLetterIsRedrivenOnce(t *testing.T) {
 	w := newWorld(t)
 	w.deadLetters(1000)
 	broken := true
@@ -149,7 +151,8 @@ func TestEachDeadLetterIsRedrivenOnce(t *testing.T) {
 		return nil
 	})
 	j := w.until(w.create(Spec{Mode: Redrive}).ID, ended)
-	if p := j.Progress; j.State != Done || p.Published != 800 || p.Refused != 100 || len(p.Reasons) == 0 || p.Skipped != 100 || p.Read != 1000 {
+	if p := j.Progress; j.State != Done || p.Published != 800 || p.Refused != 100 || len(p.Reasons) == 0 ||
+		p.Skipped != 100 || p.Read != 1000 {
 		t.Fatalf("%s %q %+v", j.State, j.Error, p)
 	}
 	if w.targets["rollup"] != 100 || w.targets["raw,rollup"] != 700 {
@@ -168,14 +171,15 @@ func TestEachDeadLetterIsRedrivenOnce(t *testing.T) {
 	}
 }
 
-func TestAPreviewPublishesNothingAndShowsThePatch(t *testing.T) {
+func TestReplay_APreviewPublishesNothingAndShowsThePatch(t *testing.T) {
 	w := newWorld(t)
 	w.deadLetters(100)
 	w.outcomes["l0"] = outcome{ID: "l0", Published: true}
 	w.stream("", nil)
 	j := w.until(w.create(Spec{Mode: Redrive, DryRun: true, Patch: `root.n = this.n + 1000`}).ID, ended)
 	v := j.Preview
-	if j.State != Done || v == nil || v.Letters != 100 || v.Resolved != 1 || v.Foreign != 10 || len(v.Samples) != samplesMost || len(v.Counts) != 2 {
+	if j.State != Done || v == nil || v.Letters != 100 || v.Resolved != 1 || v.Foreign != 10 ||
+		len(v.Samples) != samplesMost || len(v.Counts) != 2 {
 		t.Fatalf("%s %q %+v", j.State, j.Error, v)
 	}
 	if s := v.Samples[0]; s.Original != `{"n":1}` || s.Patched == nil || *s.Patched != `{"n":1001}` {
@@ -186,7 +190,7 @@ func TestAPreviewPublishesNothingAndShowsThePatch(t *testing.T) {
 	}
 }
 
-func TestARebuildReplacesWholeWindowsAndReportsThoseItLeft(t *testing.T) {
+func TestReplay_ARebuildReplacesWholeWindowsAndReportsThoseItLeft(t *testing.T) {
 	w := newWorld(t)
 	w.fill(4000)
 	catching, never := w.events[100].Window(), w.events[3000].Window()
@@ -199,7 +203,8 @@ func TestARebuildReplacesWholeWindowsAndReportsThoseItLeft(t *testing.T) {
 	for _, e := range w.events {
 		want[e.Window()]++
 	}
-	if j.State != Done || j.Progress.Left != 1 || len(j.Left) != 1 || j.Left[0] != never || int(j.Progress.Windows) != len(want)-1 {
+	if j.State != Done || j.Progress.Left != 1 || len(j.Left) != 1 || j.Left[0] != never ||
+		int(j.Progress.Windows) != len(want)-1 {
 		t.Fatalf("%s %q %+v %v", j.State, j.Error, j.Progress, j.Left)
 	}
 	delete(want, never)

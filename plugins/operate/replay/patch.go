@@ -92,7 +92,8 @@ func (p *patcher) apply(original []byte) (repaired []byte, ok bool, err error) {
 			return nil, false, context.Cause(p.ctx)
 		}
 		if p.breaches++; p.breaches >= breachesMost {
-			return nil, false, fmt.Errorf("%w: %d events were too much for it, the last because %w; make it simpler, or choose fewer dead letters",
+			return nil, false, fmt.Errorf("%w: %d events were too much for it, the last because %w; make it simpler, or "+
+				"choose fewer dead letters",
 				errPatch, p.breaches, err)
 		}
 		return nil, false, fmt.Errorf("patching: %w", err)

@@ -51,7 +51,8 @@ func TestPatch_ChangesWhatItAssigns(t *testing.T) {
 	if _, ok, err := patching(t, `root = deleted()`, shippedLimits()).apply([]byte(`{}`)); ok || err != nil {
 		t.Fatalf("an event that is deleted: %v %v", ok, err)
 	}
-	if got, ok, err := patching(t, "", shippedLimits()).apply([]byte("no JSON")); !ok || err != nil || string(got) != "no JSON" {
+	if got, ok, err := patching(t, "", shippedLimits()).apply([]byte("no JSON")); !ok || err != nil ||
+		string(got) != "no JSON" {
 		t.Fatalf("without a patch: %q %v %v", got, ok, err)
 	}
 }
@@ -62,8 +63,10 @@ func TestPatch_HasNoGenerators(t *testing.T) {
 	began := time.Now()
 	for _, text := range []string{
 		`root = env("HOME")`, `root = file("/etc/passwd")`, `import "/etc/passwd"`, `root = now(`,
-		`root = range(0, 100000000)`, `root = "x".repeat(1000000000)`, `root = bytes(1000000000)`, `root = nanoid(1000000000)`,
-		`root = this.json_schema("{\"$ref\":\"http://127.0.0.1:1/\"}")`, `root = this.x.bloblang("root = range(0, 100000000)")`,
+		`root = range(0, 100000000)`, `root = "x".repeat(1000000000)`, `root = bytes(1000000000)`,
+		`root = nanoid(1000000000)`,
+		`root = this.json_schema("{\"$ref\":\"http://127.0.0.1:1/\"}")`,
+		`root = this.x.bloblang("root = range(0, 100000000)")`,
 		`root = content().decompress("gzip")`, strings.Repeat("x", maxPatch+1),
 	} {
 		if err := checkPatch(text); err == nil || !strings.Contains(err.Error(), "patch") {
@@ -150,7 +153,8 @@ func TestPatch_RunsWithoutTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	if raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.cmd.Process.Pid)); err == nil && strings.Contains(string(raw), "WEIR") {
+	if raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.cmd.Process.Pid)); err == nil &&
+		strings.Contains(string(raw), "WEIR") {
 		t.Errorf("it sees %q", raw)
 	}
 }

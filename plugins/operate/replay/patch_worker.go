@@ -82,7 +82,8 @@ func patch(mapping *bloblang.Executor, original []byte, size int) (a workerAnswe
 		return workerAnswer{Problem: err.Error()}
 	}
 	if len(a.Repaired) > size {
-		return workerAnswer{Problem: fmt.Sprintf("it makes %d bytes of an event of %d: at most %d", len(a.Repaired), len(original), size)}
+		return workerAnswer{Problem: fmt.Sprintf("it makes %d bytes of an event of %d: at most %d", len(a.Repaired),
+			len(original), size)}
 	}
 	return a
 }

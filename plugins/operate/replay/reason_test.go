@@ -20,7 +20,8 @@ func TestReasons_AreCountedAndBounded(t *testing.T) {
 			t.Errorf("a reason of %d bytes", len(r.Reason))
 		}
 	}
-	if p.Refused != 201 || sum != 201 || len(p.Reasons) > reasonsMost+1 || p.Reasons[0] != (Reason{"unknown_firmware", 100}) {
+	if p.Refused != 201 || sum != 201 || len(p.Reasons) > reasonsMost+1 ||
+		p.Reasons[0] != (Reason{"unknown_firmware", 100}) {
 		t.Errorf("%d refused, %d with reasons: %v", p.Refused, sum, p.Reasons)
 	}
 }

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	rebuildEvents = 20_000 // about so many are collected before windows are replaced; what a second takes, beside live traffic
+	// about so many are collected before windows are replaced; what a second takes, beside live traffic
+	rebuildEvents = 20_000
 	rebuildTries  = 4      // for windows whose events are still on their way into the raw store
 	leftMost      = 10_000 // windows that are tried again
 	leftShown     = 20
@@ -96,7 +97,8 @@ func (r *run) again(ctx context.Context, left map[recount.Window]bool) error {
 
 // replace reads a range and replaces its windows, or only some of them. Events
 // come by hour and device, so windows are whole wherever the device changes.
-func (r *run) replace(ctx context.Context, q recount.Range, after []byte, only map[recount.Window]bool, done func(*parcel, int, []recount.Window)) error {
+func (r *run) replace(ctx context.Context, q recount.Range, after []byte, only map[recount.Window]bool,
+	done func(*parcel, int, []recount.Window)) error {
 	windows := r.rollups.begin(r.today)
 	next := &parcel{}
 	var last recount.Event
@@ -120,7 +122,8 @@ func (r *run) replace(ctx context.Context, q recount.Range, after []byte, only m
 	}
 	err := r.events.Scan(ctx, q, after, func(e recount.Event) error {
 		w := e.Window()
-		if next.read >= int64(r.pace.second(rebuildEvents)) && (w.Device != at.Device || !w.Bucket.Truncate(time.Hour).Equal(at.Bucket.Truncate(time.Hour))) {
+		if next.read >= int64(r.pace.second(rebuildEvents)) &&
+			(w.Device != at.Device || !w.Bucket.Truncate(time.Hour).Equal(at.Bucket.Truncate(time.Hour))) {
 			if err := flush(); err != nil {
 				return err
 			}

@@ -265,7 +265,8 @@ func (r *run) preview(ctx context.Context, q letterQuery, patch *patcher) error 
 }
 
 func sample(l *letter, patch *patcher) (Sample, error) {
-	s := Sample{ID: l.ID, Fleet: l.Fleet, Stage: l.Stage, Code: l.Code, Message: l.Message, Device: l.Device, FailedAt: l.FailedAt.UTC(), Original: cut(l.Original)}
+	s := Sample{ID: l.ID, Fleet: l.Fleet, Stage: l.Stage, Code: l.Code, Message: l.Message, Device: l.Device,
+		FailedAt: l.FailedAt.UTC(), Original: cut(l.Original)}
 	if patch.text == "" && l.Cut == "" {
 		return s, nil
 	}

@@ -78,12 +78,14 @@ func (r *run) reprocess(ctx context.Context) error {
 // letterMessage makes the message that takes a dead letter back.
 func letterMessage(l *letter, value []byte, targets, topic string, validate bool) *service.Message {
 	msg := service.NewMessage(value)
-	for _, name := range []string{event.HeaderReceivedAt, event.HeaderSchema, event.HeaderFlags, event.HeaderUnknownMetrics, event.HeaderTraceparent} {
+	for _, name := range []string{event.HeaderReceivedAt, event.HeaderSchema, event.HeaderFlags,
+		event.HeaderUnknownMetrics, event.HeaderTraceparent} {
 		if v := l.Headers[name]; v != "" {
 			msg.MetaSetMut(name, v)
 		}
 	}
-	for name, v := range map[string]string{event.HeaderFleet: l.Fleet, event.HeaderTarget: targets, metaTopic: topic, event.MetaDevice: l.Device} {
+	for name, v := range map[string]string{event.HeaderFleet: l.Fleet, event.HeaderTarget: targets, metaTopic: topic,
+		event.MetaDevice: l.Device} {
 		if v != "" {
 			msg.MetaSetMut(name, v)
 		}

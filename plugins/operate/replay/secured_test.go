@@ -13,7 +13,7 @@ import (
 	"weir/tests/integration/secured"
 )
 
-func TestASecuredLogIsWatchedByTheRightPasswordOnly(t *testing.T) {
+func TestReplay_ASecuredLogIsWatchedByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t, kfake.SeedTopics(1, "raw-events", "replay-events"))
 	produce(t, log.Client(t), "raw-events", 3)
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-512"} {
@@ -21,7 +21,8 @@ func TestASecuredLogIsWatchedByTheRightPasswordOnly(t *testing.T) {
 			if mechanism == "PLAIN" && password == secured.Wrong {
 				continue // once is enough: it is waited for
 			}
-			parsed, err := inputSpec().ParseYAML(log.Fields(mechanism, password)+"control: sqlite://x\nraw: mem://\ndead_letter: mem://\nrollups: sqlite://x", service.NewEnvironment())
+			parsed, err := inputSpec().ParseYAML(log.Fields(mechanism, password)+
+				"control: sqlite://x\nraw: mem://\ndead_letter: mem://\nrollups: sqlite://x", service.NewEnvironment())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -46,7 +46,8 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "replay", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of replays: %w", err)
 	}
-	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "replay_job", Key: "id", Until: "lease_until", Owner: "owner", Lease: lease,
+	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "replay_job", Key: "id", Until: "lease_until",
+		Owner: "owner", Lease: lease,
 		Work: `state IN ('queued', 'running')`, Order: `created_at, id`}}, nil
 }
 
@@ -70,7 +71,8 @@ func (s *Store) scan(row interface{ Scan(...any) error }) (*Job, error) {
 	var j Job
 	var created, started, ended int64
 	var state, spec, progress, position, result string
-	if err := row.Scan(&j.ID, &created, &j.CreatedBy, &state, &j.Error, &spec, &progress, &position, &result, &started, &ended); err != nil {
+	if err := row.Scan(&j.ID, &created, &j.CreatedBy, &state, &j.Error, &spec, &progress, &position, &result, &started,
+		&ended); err != nil {
 		return nil, err
 	}
 	j.State, j.CreatedAt, j.position = State(state), time.UnixMicro(created).UTC(), json.RawMessage(position)
@@ -145,7 +147,8 @@ func (s *Store) move(ctx context.Context, id string, to State, from string) (*Jo
 	if to.Ended() {
 		ended = s.now().UnixMicro()
 	}
-	res, err := s.db.ExecContext(ctx, `UPDATE replay_job SET state = $1, ended_at = $2, error = '' WHERE id = $3 AND `+from, string(to), ended, id)
+	res, err := s.db.ExecContext(ctx, `UPDATE replay_job SET state = $1, ended_at = $2, error = '' WHERE id = $3 AND `+
+		from, string(to), ended, id)
 	if err != nil {
 		return nil, fmt.Errorf("changing a replay: %w", err)
 	}
@@ -182,7 +185,8 @@ func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, posi
 	if err != nil {
 		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
 	}
-	err = s.work.Renew(ctx, owner, j.ID, s.now(), `progress = $4, position = $5, result = $6`, string(progress), string(position), string(result))
+	err = s.work.Renew(ctx, owner, j.ID, s.now(), `progress = $4, position = $5, result = $6`, string(progress),
+		string(position), string(result))
 	if err != nil {
 		return "", err
 	}

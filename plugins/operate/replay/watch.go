@@ -39,12 +39,14 @@ type watcher struct {
 	behind map[string]int64 // target → records of topic that are to be processed
 }
 
-func startWatcher(ctx context.Context, cluster kafka.Cluster, consumers []event.Consumer, live, topic string, busy func() bool, y *yield, log *service.Logger) (*watcher, error) {
+func startWatcher(ctx context.Context, cluster kafka.Cluster, consumers []event.Consumer, live, topic string,
+	busy func() bool, y *yield, log *service.Logger) (*watcher, error) {
 	client, err := kgo.NewClient(cluster.Options("weir-replay-watch")...)
 	if err != nil {
 		return nil, fmt.Errorf("watching the log: %w", err)
 	}
-	w := &watcher{cluster: cluster, admin: kadm.NewClient(client), live: live, topic: topic, busy: busy, yield: y, log: log, groups: map[string]string{}}
+	w := &watcher{cluster: cluster, admin: kadm.NewClient(client), live: live, topic: topic, busy: busy, yield: y,
+		log: log, groups: map[string]string{}}
 	for _, c := range consumers {
 		if c.Target != "" {
 			w.groups[c.Target] = c.Group

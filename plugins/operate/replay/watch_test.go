@@ -57,7 +57,9 @@ func watching(t *testing.T, log kafka.Cluster, y *yield) (w *watcher, busy *atom
 	busy = &atomic.Bool{}
 	busy.Store(true)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	w, err := startWatcher(ctx, log, []event.Consumer{{Group: "weir-raw", Target: event.TargetRaw}, {Group: "weir-rollup", Target: event.TargetRollup}}, "raw-events", "replay-events", busy.Load, y, service.MockResources().Logger())
+	w, err := startWatcher(ctx, log, []event.Consumer{{Group: "weir-raw", Target: event.TargetRaw},
+		{Group: "weir-rollup", Target: event.TargetRollup}}, "raw-events", "replay-events", busy.Load, y,
+		service.MockResources().Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,12 +67,14 @@ func watching(t *testing.T, log kafka.Cluster, y *yield) (w *watcher, busy *atom
 	return w, busy
 }
 
-func TestAJobWaitsForConsumersThatAreBehind(t *testing.T) {
+func TestReplay_AJobWaitsForConsumersThatAreBehind(t *testing.T) {
 	log, client := aLog(t)
 	produce(t, client, "replay-events", 100)
 	commit(t, client, "weir-raw", 40)
 	w, _ := watching(t, log, newYield(50_000))
-	p := &pace{most: 50_000, targets: []string{event.TargetRaw}, behind: 50, jobs: func() int64 { return 1 }, yield: w.yield, watcher: w}
+	p := &pace{most: 50_000, targets: []string{event.TargetRaw}, behind: 50, jobs: func() int64 {
+		return 1
+	}, yield: w.yield, watcher: w}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if group, n := w.furthest(p.targets); group == "weir-raw" && n == 60 {
 			break
@@ -102,7 +106,7 @@ func TestAJobWaitsForConsumersThatAreBehind(t *testing.T) {
 	}
 }
 
-func TestLiveTrafficIsSeenInTheLog(t *testing.T) {
+func TestReplay_LiveTrafficIsSeenInTheLog(t *testing.T) {
 	log, client := aLog(t)
 	produce(t, client, "raw-events", 3) // of before
 	y := newYield(50_000)

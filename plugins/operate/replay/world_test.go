@@ -49,14 +49,16 @@ type stored struct {
 // put stores an event, whose id is its number.
 func (w *world) put(device string, at time.Time) {
 	n := len(w.events)
-	row := &raw.Row{Fleet: "f", Device: device, At: at.UnixMicro(), Delivery: event.Coordinates{Topic: "raw-events", Offset: int64(n)}}
+	row := &raw.Row{Fleet: "f", Device: device, At: at.UnixMicro(), Delivery: event.Coordinates{Topic: "raw-events",
+		Offset: int64(n)}}
 	binary.BigEndian.PutUint32(row.ID[:], uint32(n))
 	w.events = append(w.events, stored{recount.Event{Row: row}, n, at})
 }
 
 var errDown = errors.New("the store is down")
 
-func (w *world) Scan(ctx context.Context, r recount.Range, after json.RawMessage, each func(recount.Event) error) error {
+func (w *world) Scan(ctx context.Context, r recount.Range, after json.RawMessage,
+	each func(recount.Event) error) error {
 	first := -1
 	if len(after) > 0 && string(after) != "null" {
 		var at raw.Position
@@ -147,7 +149,8 @@ func (w *windowsOf) replace(context.Context) (n int, left []recount.Window, err 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, control: "sqlite://" + filepath.Join(t.TempDir(), "control.db"), outcomes: map[string]outcome{},
-		windows: map[recount.Window]int{}, behind: map[recount.Window]int{}, targets: map[string]int{}, topics: map[string]int{}}
+		windows: map[recount.Window]int{}, behind: map[recount.Window]int{}, targets: map[string]int{},
+		topics: map[string]int{}}
 	db, err := sqldb.Open(t.Context(), w.control)
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +187,8 @@ func (w *world) stream(conf string, take func(service.MessageBatch) error) (stop
 		w.t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
-	if err := b.AddInputYAML(fmt.Sprintf("replay_jobs:\n  control: %s\n  raw: mem://\n  dead_letter: mem://\n  rollups: sqlite://%s/r.db\n  batch_size: 50\n%s", w.control, w.t.TempDir(), conf)); err != nil {
+	if err := b.AddInputYAML(fmt.Sprintf("replay_jobs:\n  control: %s\n  raw: mem://\n  dead_letter: mem://\n  "+
+		"rollups: sqlite://%s/r.db\n  batch_size: 50\n%s", w.control, w.t.TempDir(), conf)); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := b.SetLoggerYAML("level: none"); err != nil {

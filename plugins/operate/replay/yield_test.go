@@ -27,13 +27,14 @@ func (b *beside) run(seconds int) {
 }
 
 func newBeside(comfort float64) *beside {
-	b := &beside{yield: newYield(50_000), now: time.Unix(1_800_000_000, 0), usual: 100 * time.Millisecond, comfort: comfort}
+	b := &beside{yield: newYield(50_000), now: time.Unix(1_800_000_000, 0), usual: 100 * time.Millisecond,
+		comfort: comfort}
 	b.hold()
 	b.step(b.now, true, false)
 	return b
 }
 
-func TestAJobMakesWayForLiveTraffic(t *testing.T) {
+func TestReplay_AJobMakesWayForLiveTraffic(t *testing.T) {
 	b := newBeside(3000)
 	if rate, yields := b.allowed(); rate != yieldLeast || !yields {
 		t.Fatalf("beside live traffic a job begins slowly, at %v", rate)
@@ -61,7 +62,7 @@ func TestAJobMakesWayForLiveTraffic(t *testing.T) {
 	}
 }
 
-func TestAJobThatNamesARateKeepsToIt(t *testing.T) {
+func TestReplay_AJobThatNamesARateKeepsToIt(t *testing.T) {
 	in := &input{rate: 50_000, yield: newYield(50_000)}
 	if rate, _ := in.pace(&Job{Spec: Spec{Mode: Reprocess, Rate: 900}}).rate(); rate != 900 {
 		t.Fatal(rate)

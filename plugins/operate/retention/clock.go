@@ -32,7 +32,8 @@ func believe(ctx context.Context, db *sqldb.DB, now time.Time) error {
 	}
 	last, until := time.UnixMicro(seen), time.UnixMicro(doubted)
 	switch {
-	case errors.Is(err, sql.ErrNoRows) || now.Before(last.Add(-time.Hour)): // the first run, or one after the clock was set right
+	case errors.Is(err, sql.ErrNoRows) || now.Before(last.Add(-time.Hour)):
+		// the first run, or one after the clock was set right
 		until = time.UnixMicro(0)
 	case now.Sub(last) > jumpMost:
 		until = now.Add(doubt)
@@ -45,8 +46,10 @@ func believe(ctx context.Context, db *sqldb.DB, now time.Time) error {
 		return fmt.Errorf("checking the clock: %w", err)
 	}
 	if now.Before(until) {
-		return fmt.Errorf("the clock has jumped ahead by more than %d days since the last run, or there was none for as long: it says %s; "+
-			"set it right if it is wrong: nothing is deleted until %s by it", int(jumpMost.Hours()/24), now.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the clock has jumped ahead by more than %d days since the last run, or there was none for as "+
+			"long: it says %s; "+
+			"set it right if it is wrong: nothing is deleted until %s by it", int(jumpMost.Hours()/24),
+			now.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-func TestAClockThatJumpsAheadIsNotBelievedForADay(t *testing.T) {
+func TestRetention_AClockThatJumpsAheadIsNotBelievedForADay(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,8 @@ all while a fleet is held.
 ` + "`weir_retention_held_rows{store}`, `weir_retention_held_fleets`, `weir_retention_failing_stores`, `weir_retention_last_success_seconds`" +
 			` (since 1970).`)
 	for _, p := range places() {
-		s = s.Field(service.NewObjectField(string(p.Place), append([]*service.ConfigField{urlField(p)}, keepFields(list, p.Place)...)...).
+		s = s.Field(service.NewObjectField(string(p.Place), append([]*service.ConfigField{urlField(p)},
+			keepFields(list, p.Place)...)...).
 			Description(p.description))
 	}
 	return s.
@@ -73,8 +74,10 @@ all while a fleet is held.
 			Description("Whether to merge small objects, which changes no answer.").
 			Default(true)).
 		Field(service.NewBoolField(fieldLifecycle).
-			Description("Where a store is S3: whether to keep the bucket's lifecycle rules right, which also end unfinished uploads. "+
-				"Needs the right to read and write them. Rules of others are left alone; one that deletes what is to be kept makes the run fail.").
+			Description("Where a store is S3: whether to keep the bucket's lifecycle rules right, which also end unfinished "+
+				"uploads. "+
+				"Needs the right to read and write them. Rules of others are left alone; one that deletes what is to be kept "+
+				"makes the run fail.").
 			Default(true).Advanced()).
 		Field(service.NewBoolField(fieldDryRun).
 			Description("Whether to only report what would be deleted.").
@@ -150,7 +153,8 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 			c.keeps[k.Place][k.Field] = keep
 		}
 	}
-	return c, conf.Read(parsed, fieldCompact, &c.compact, fieldLifecycle, &c.lifecycle, fieldDryRun, &c.dryRun, fieldNow, &c.now)
+	return c, conf.Read(parsed, fieldCompact, &c.compact, fieldLifecycle, &c.lifecycle, fieldDryRun, &c.dryRun, fieldNow,
+		&c.now)
 }
 
 // Register adds the room's component, which keeps the stores of the list.

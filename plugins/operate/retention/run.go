@@ -73,7 +73,8 @@ func (r *processor) holds(ctx context.Context, at *lifecycle.Places, now time.Ti
 }
 
 // keep has a store deleted from what is old.
-func (r *processor) keep(ctx context.Context, at *lifecycle.Places, kind lifecycle.Kind, pass expire.Pass) ([]lifecycle.Share, error) {
+func (r *processor) keep(ctx context.Context, at *lifecycle.Places, kind lifecycle.Kind,
+	pass expire.Pass) ([]lifecycle.Share, error) {
 	store, err := kind.Open(ctx, at)
 	if err != nil {
 		return nil, err

@@ -69,14 +69,19 @@ reason, and `+"`spillway_gap`"+` for each gap.
 		Field(service.NewStringListField(spillwayFieldTopics).
 			Description("The topics that are watched.").Default([]any{"raw-events", "replay-events"})).
 		Field(service.NewStringListField(spillwayFieldGroups).
-			Description("The consumer groups that must have processed a record before it may go. A record of a replay that is meant for some stages only (`weir_target`) counts for the groups of these stages: weir's, and `GROUP=TARGET` of your own; a group without a target needs every record.").
+			Description("The consumer groups that must have processed a record before it may go. A record of a replay that "+
+				"is meant for some stages only (`weir_target`) counts for the groups of these stages: weir's, and "+
+				"`GROUP=TARGET` of your own; a group without a target needs every record.").
 			Default(event.Groups())).
 		Field(service.NewStringField(spillwayFieldOwn).
-			Description("The consumer group under which the spillway's own progress is committed. Its lag means nothing.").Default("weir-spillway").Advanced()).
+			Description("The consumer group under which the spillway's own progress is committed. Its lag means "+
+				"nothing.").Default("weir-spillway").Advanced()).
 		Field(service.NewDurationField(spillwayFieldMargin).
-			Description("How long before a record expires it is dead-lettered. Half the topic's retention is the most that is used.").Default("30m")).
+			Description("How long before a record expires it is dead-lettered. Half the topic's retention is the most that "+
+				"is used.").Default("30m")).
 		Field(service.NewIntField(spillwayFieldDepth).
-			Description("How many records a group may lag behind in a partition before the oldest are dead-lettered; 0 is no bound.").Default(0)).
+			Description("How many records a group may lag behind in a partition before the oldest are dead-lettered; 0 is no "+
+				"bound.").Default(0)).
 		Field(service.NewDurationField(spillwayFieldInterval).
 			Description("How often the input looks. Keep it well below the margin.").Default("10s")).
 		Example("The spillway stream", "Records become dead letters, alerts go to their topic.", `
@@ -160,7 +165,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		spilled: res.Metrics().NewCounter("weir_spillway_spilled_total", "reason"),
 		gaps:    res.Metrics().NewCounter("weir_spillway_gap_records_total", "group"),
 		turn:    make(chan struct{}, 1), mine: map[partition]bool{}, passed: map[partition]int64{},
-		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{}, identity: map[string]kafka.Log{},
+		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{},
+		identity: map[string]kafka.Log{},
 	}
 	var err error
 	if in.cluster, err = kafka.FromParsed(parsed); err != nil {
@@ -170,7 +176,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		return whole(ctx, in.cluster, in.clientID, p, r)
 	}
 	var list []string
-	if err := conf.Read(parsed, spillwayFieldClientID, &in.clientID, spillwayFieldTopics, &in.topics, spillwayFieldGroups, &list,
+	if err := conf.Read(parsed, spillwayFieldClientID, &in.clientID, spillwayFieldTopics, &in.topics, spillwayFieldGroups,
+		&list,
 		spillwayFieldOwn, &in.own, spillwayFieldMargin, &in.margin, spillwayFieldDepth, conf.NotNegative(&in.maxDepth),
 		spillwayFieldInterval, conf.Positive(&in.interval)); err != nil {
 		return nil, err
@@ -189,7 +196,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	case slices.Contains(in.groups, in.own):
 		return nil, fmt.Errorf("reading spillway: group %q cannot both process records and be the spillway's own", in.own)
 	case in.margin < 2*in.interval:
-		return nil, fmt.Errorf("reading spillway: the margin %s must be at least twice the interval %s", in.margin, in.interval)
+		return nil, fmt.Errorf("reading spillway: the margin %s must be at least twice the interval %s", in.margin,
+			in.interval)
 	}
 	return in, nil
 }

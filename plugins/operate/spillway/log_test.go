@@ -47,7 +47,8 @@ func onEveryLog(t *testing.T, partitions int32, test func(t *testing.T, l testLo
 
 func newLog(t *testing.T, brokers string, partitions int32) testLog {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,8 @@ func newLogOf(t *testing.T, access string, client *kgo.Client, partitions int32)
 	t.Helper()
 	l := testLog{t, access, fmt.Sprintf("spillway-%x", rand.Uint64()), client, kadm.NewClient(client)}
 	retention := "14400000"
-	created, err := l.admin.CreateTopic(context.Background(), partitions, 1, map[string]*string{"retention.ms": &retention}, l.topic)
+	created, err := l.admin.CreateTopic(context.Background(), partitions, 1,
+		map[string]*string{"retention.ms": &retention}, l.topic)
 	if err == nil {
 		err = created.Err
 	}
@@ -182,8 +184,10 @@ func (l testLog) run(s *sink, extra string) (stop func()) {
 	}
 	b := env.NewStreamBuilder()
 	b.DisableLinting()
-	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  %s\n  topics: [%s, not-there]\n  groups: [%s=raw, %s=rollup]\n  consumer_group: %s\n  interval: 50ms\n%s",
-		strings.ReplaceAll(strings.TrimSpace(l.access), "\n", "\n  "), l.topic, l.group("raw"), l.group("rollup"), l.group("spillway"), extra)); err != nil {
+	if err := b.AddInputYAML(fmt.Sprintf("spillway:\n  %s\n  topics: [%s, not-there]\n  groups: [%s=raw, %s=rollup]\n  "+
+		"consumer_group: %s\n  interval: 50ms\n%s",
+		strings.ReplaceAll(strings.TrimSpace(l.access), "\n", "\n  "), l.topic, l.group("raw"), l.group("rollup"),
+		l.group("spillway"), extra)); err != nil {
 		l.Fatal(err)
 	}
 	if err := b.AddBatchConsumerFunc(s.take); err != nil {

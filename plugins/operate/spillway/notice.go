@@ -48,7 +48,8 @@ const episode = time.Hour
 func (in *input) unknown(group string) {
 	if !in.absent[group] {
 		in.absent[group] = true
-		in.log.Warnf("consumer group %s has never committed and has no members: its records are not held for it. Start its stream, or take it off the spillway's list", group)
+		in.log.Warnf("consumer group %s has never committed and has no members: its records are not held for it. Start "+
+			"its stream, or take it off the spillway's list", group)
 	}
 }
 
@@ -63,13 +64,15 @@ func (in *input) noteGaps(p partition, at *position, now time.Time) {
 			continue
 		}
 		in.reported[key] = gap.limit
-		in.noteGap(p, group, gap, "the log deleted them before the group processed them, and before they could be dead-lettered", now)
+		in.noteGap(p, group, gap, "the log deleted them before the group processed them, and before they could be "+
+			"dead-lettered", now)
 	}
 }
 
 func (in *input) noteGap(p partition, group string, gap run, why string, now time.Time) {
 	in.gaps.Incr(gap.len(), group)
-	in.log.Errorf("group %s has lost %d records of %s/%d, offsets %d to %d: %s", group, gap.len(), p.topic, p.n, gap.first, gap.limit-1, why)
+	in.log.Errorf("group %s has lost %d records of %s/%d, offsets %d to %d: %s", group, gap.len(), p.topic, p.n, gap.first,
+		gap.limit-1, why)
 	in.say(event.Alert{
 		ID:   event.AlertID(ruleGap, group, p.topic, strconv.Itoa(int(p.n)), strconv.FormatInt(gap.first, 10)),
 		Kind: event.KindPipeline, Rule: ruleGap, Severity: event.SeverityCritical, At: now,
@@ -115,7 +118,8 @@ func (in *input) lookForHoles(ctx context.Context, c chunk) error {
 // whole tells whether the log has something at each offset of a run, be it
 // aborted.
 func whole(ctx context.Context, log kafka.Cluster, clientID string, p partition, r run) (bool, error) {
-	records, markers, _, err := log.Look(ctx, clientID, kafka.Stretch{Topic: p.topic, Partition: p.n, First: r.first, Limit: r.limit}, kgo.ReadUncommitted())
+	records, markers, _, err := log.Look(ctx, clientID, kafka.Stretch{Topic: p.topic, Partition: p.n, First: r.first,
+		Limit: r.limit}, kgo.ReadUncommitted())
 	return records+markers == r.len(), err
 }
 
@@ -153,7 +157,8 @@ func (in *input) noteSpill(due map[partition]*position, now time.Time) {
 		in.say(event.Alert{
 			ID:   event.AlertID(ruleSpilled, key.topic, key.group, string(key.reason), hour.Format(time.RFC3339)),
 			Kind: event.KindPipeline, Rule: ruleSpilled, Severity: event.SeverityCritical, At: now,
-			Summary: fmt.Sprintf("%d records of %s that group %s has not processed go to the dead letters: %s", n, key.topic, key.group, why),
+			Summary: fmt.Sprintf("%d records of %s that group %s has not processed go to the dead letters: %s", n, key.topic,
+				key.group, why),
 			Details: map[string]any{
 				"group": key.group, "topic": key.topic, "partitions": partitions[key],
 				"records": n, "reason": string(key.reason),

@@ -10,7 +10,7 @@ import (
 	"weir/tests/integration/secured"
 )
 
-func TestASecuredLogIsReadByTheRightPasswordOnly(t *testing.T) {
+func TestSpillway_ASecuredLogIsReadByTheRightPasswordOnly(t *testing.T) {
 	log := secured.Start(t)
 	client := log.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	l := newLogOf(t, log.Fields("SCRAM-SHA-256", secured.Password), client, 1)
@@ -22,7 +22,8 @@ func TestASecuredLogIsReadByTheRightPasswordOnly(t *testing.T) {
 	l.eventually("2 records", func() bool { r, _ := s.count(); return r == 2 })
 
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256"} {
-		parsed, err := inputSpec().ParseYAML(log.Fields(mechanism, secured.Wrong)+"groups: [ weir-raw ]", service.NewEnvironment())
+		parsed, err := inputSpec().ParseYAML(log.Fields(mechanism, secured.Wrong)+"groups: [ weir-raw ]",
+			service.NewEnvironment())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 	"weir/internal/event"
 )
 
-func TestExpiringRecordsLeaveOnceNamingWhoMissedThem(t *testing.T) {
+func TestSpillway_ExpiringRecordsLeaveOnceNamingWhoMissedThem(t *testing.T) {
 	onEveryLog(t, 2, func(t *testing.T, l testLog) {
 		l.add(0, 20, 3*time.Hour+50*time.Minute)
 		l.add(0, 10, time.Minute)
@@ -63,7 +63,7 @@ func TestExpiringRecordsLeaveOnceNamingWhoMissedThem(t *testing.T) {
 	})
 }
 
-func TestBeyondTheDepthTheOldestGo(t *testing.T) {
+func TestSpillway_BeyondTheDepthTheOldestGo(t *testing.T) {
 	onEveryLog(t, 1, func(t *testing.T, l testLog) {
 		l.add(0, 100, time.Hour)
 		l.commit("raw", 0, 90)
@@ -84,7 +84,7 @@ func TestBeyondTheDepthTheOldestGo(t *testing.T) {
 	})
 }
 
-func TestANackedRecordComesAgain(t *testing.T) {
+func TestSpillway_ANackedRecordComesAgain(t *testing.T) {
 	onEveryLog(t, 1, func(t *testing.T, l testLog) {
 		l.add(0, 10, 3*time.Hour+50*time.Minute)
 		l.commit("raw", 0, 10)
@@ -102,7 +102,7 @@ func TestANackedRecordComesAgain(t *testing.T) {
 	})
 }
 
-func TestLostRecordsAreReported(t *testing.T) {
+func TestSpillway_LostRecordsAreReported(t *testing.T) {
 	onEveryLog(t, 1, func(t *testing.T, l testLog) {
 		l.add(0, 50, time.Hour)
 		l.commit("raw", 0, 50)
@@ -113,13 +113,14 @@ func TestLostRecordsAreReported(t *testing.T) {
 		l.eventually("an alert", func() bool { _, a := s.count(); return a >= 1 })
 		l.quiet(s, 0, 1)
 		a := s.alerts[0]
-		if a.Rule != ruleGap || a.Details["first_offset"] != 10.0 || a.Details["last_offset"] != 29.0 || a.Details["group"] != l.group("rollup") {
+		if a.Rule != ruleGap || a.Details["first_offset"] != 10.0 || a.Details["last_offset"] != 29.0 ||
+			a.Details["group"] != l.group("rollup") {
 			t.Errorf("%+v", a)
 		}
 	})
 }
 
-func TestSpilledRecordsAreNoGap(t *testing.T) {
+func TestSpillway_SpilledRecordsAreNoGap(t *testing.T) {
 	onEveryLog(t, 1, func(t *testing.T, l testLog) {
 		l.add(0, 50, 3*time.Hour+50*time.Minute)
 		l.commit("raw", 0, 50)
@@ -135,7 +136,7 @@ func TestSpilledRecordsAreNoGap(t *testing.T) {
 	})
 }
 
-func TestAGroupThatNeverWasMissesNothing(t *testing.T) {
+func TestSpillway_AGroupThatNeverWasMissesNothing(t *testing.T) {
 	onEveryLog(t, 1, func(t *testing.T, l testLog) {
 		l.add(0, 10, 3*time.Hour+50*time.Minute)
 		l.commit("raw", 0, 10)
@@ -152,7 +153,7 @@ func TestAGroupThatNeverWasMissesNothing(t *testing.T) {
 	})
 }
 
-func TestAReplayCountsForItsTargetsOnly(t *testing.T) {
+func TestSpillway_AReplayCountsForItsTargetsOnly(t *testing.T) {
 	onEveryLog(t, 1, func(t *testing.T, l testLog) {
 		l.add(0, 4, 3*time.Hour+50*time.Minute, kgo.RecordHeader{Key: event.HeaderTarget, Value: []byte("detect,raw")})
 		l.add(0, 4, 3*time.Hour+49*time.Minute)
@@ -180,7 +181,7 @@ func TestAReplayCountsForItsTargetsOnly(t *testing.T) {
 	})
 }
 
-func TestInstancesShareThePartitions(t *testing.T) {
+func TestSpillway_InstancesShareThePartitions(t *testing.T) {
 	onEveryLog(t, 6, func(t *testing.T, l testLog) {
 		for p := range int32(6) {
 			l.commit("raw", p, 0)
@@ -210,13 +211,14 @@ func TestInstancesShareThePartitions(t *testing.T) {
 	})
 }
 
-func TestAHoleInTheLogIsReported(t *testing.T) {
+func TestSpillway_AHoleInTheLogIsReported(t *testing.T) {
 	in := &input{said: map[string]time.Time{}, now: time.Now}
 	in.holds = func(context.Context, partition, run) (bool, error) { return false, nil }
 	in.gaps = service.MockResources().Metrics().NewCounter("weir_spillway_gap_records_total", "group")
 	in.log = service.MockResources().Logger()
 	at := &position{committed: map[string]int64{"raw": 0, "rollup": 100}}
-	c := chunk{p: partition{"t", 0}, at: at, first: 5, next: 20, records: []*kgo.Record{{Offset: 7}, {Offset: 8}, {Offset: 12}}}
+	c := chunk{p: partition{"t", 0}, at: at, first: 5, next: 20, records: []*kgo.Record{{Offset: 7}, {Offset: 8},
+		{Offset: 12}}}
 	if err := in.lookForHoles(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -229,10 +231,10 @@ func TestAHoleInTheLogIsReported(t *testing.T) {
 	}
 }
 
-// TestNothingIsDueTwiceAndNothingGoesUnsaid plays random histories of a
+// TestSpillway_NothingIsDueTwiceAndNothingGoesUnsaid plays random histories of a
 // partition: whatever the log deletes was processed by a group, dead-lettered,
 // or reported as a gap, and nothing is dead-lettered twice.
-func TestNothingIsDueTwiceAndNothingGoesUnsaid(t *testing.T) {
+func TestSpillway_NothingIsDueTwiceAndNothingGoesUnsaid(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		p := &position{committed: map[string]int64{"a": 0, "b": 0}}
@@ -286,7 +288,7 @@ func TestNothingIsDueTwiceAndNothingGoesUnsaid(t *testing.T) {
 	}
 }
 
-func TestTheMarginIsAtMostHalfTheRetention(t *testing.T) {
+func TestSpillway_TheMarginIsAtMostHalfTheRetention(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct{ retention, margin, age time.Duration }{
 		{4 * time.Hour, 30 * time.Minute, 3*time.Hour + 30*time.Minute},

@@ -21,7 +21,8 @@ func dayOf(now time.Time) int32 {
 
 // usualOf merges the rollups of the seven days before a day into baselines, of
 // the devices that are being learned, from when they are.
-func usualOf(ctx context.Context, r rollups, day int32, learning map[deviceKey]int64) (map[deviceKey]map[string]stats, error) {
+func usualOf(ctx context.Context, r rollups, day int32, learning map[deviceKey]int64) (map[deviceKey]map[string]stats,
+	error) {
 	usual := map[deviceKey]map[string]stats{}
 	for d := int64(day) - baselineDays; d < int64(day); d++ {
 		err := r.day(ctx, d*daySeconds, func(fleet, device string, m minute) {

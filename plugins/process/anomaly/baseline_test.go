@@ -48,7 +48,7 @@ func (r *rig) days(device string, first, n int64) (last []float64) {
 
 const unlike = `rules: [{name: unlike, detector: baseline, metrics: [t], min_samples: 3}]`
 
-func TestBaselineIsOfTheLastSevenDaysAndVoidAfterAFirmwareChange(t *testing.T) {
+func TestAnomaly_BaselineIsOfTheLastSevenDaysAndVoidAfterAFirmwareChange(t *testing.T) {
 	onEach(t, unlike, baselineOverAWeek)
 }
 
@@ -103,7 +103,7 @@ func baselineOverAWeek(t *testing.T, r *rig) {
 	}
 }
 
-func TestBaselinesAreComputedOnceADay(t *testing.T) {
+func TestAnomaly_BaselinesAreComputedOnceADay(t *testing.T) {
 	r := newRig(t, unlike, "")
 	ctx := context.Background()
 	r.days("d", noon.Unix()/daySeconds-3, 3)
@@ -126,7 +126,8 @@ func TestBaselinesAreComputedOnceADay(t *testing.T) {
 			t.Fatalf("at %s: day %d, %v, computed %d times", at, day, err, count())
 		}
 	}
-	if day, err := computeBaselines(ctx, *m, *ru, noon.Add(13*time.Hour)); err != nil || day != dayOf(noon)+1 || count() != 2 {
+	if day, err := computeBaselines(ctx, *m, *ru, noon.Add(13*time.Hour)); err != nil || day != dayOf(noon)+1 ||
+		count() != 2 {
 		t.Errorf("an hour after midnight: day %d, %v, computed %d times", day, err, count())
 	}
 }

@@ -65,7 +65,7 @@ func BenchmarkAnomaly(b *testing.B) {
 }
 
 // 250,000 series, of devices with five metrics, fit in 100 MB.
-func TestMemoryOfAQuarterMillionSeries(t *testing.T) {
+func TestAnomaly_MemoryOfAQuarterMillionSeries(t *testing.T) {
 	r := newRigOn(t, noStore, shippedLike, "")
 	heap := func() uint64 {
 		runtime.GC()
@@ -91,7 +91,7 @@ func TestMemoryOfAQuarterMillionSeries(t *testing.T) {
 	runtime.KeepAlive(r)
 }
 
-func TestSeriesBeyondTheLimitPushOutTheIdlest(t *testing.T) {
+func TestAnomaly_SeriesBeyondTheLimitPushOutTheIdlest(t *testing.T) {
 	r := newRigOn(t, noStore, shippedLike, "max_series: 5000")
 	r.mark(fleetBatch(3000, 0, 0)...)
 	if n := r.p.state.series.Load(); n > 5000+5 || n < 4000 {

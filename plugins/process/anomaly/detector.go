@@ -110,7 +110,8 @@ func (d *detector) read(batch service.MessageBatch, items []item) []item {
 		}
 		items = items[:len(items)+1]
 		it := &items[len(items)-1]
-		*it = item{msg: msg, record: record, where: where, home: home, epoch: epoch, event: event.Event{Metrics: it.event.Metrics}}
+		*it = item{msg: msg, record: record, where: where, home: home, epoch: epoch,
+			event: event.Event{Metrics: it.event.Metrics}}
 		if !it.parse(replay) {
 			items = items[:len(items)-1]
 		} else if erased.Holds(it.key.fleet, it.key.device, it.took) {
@@ -243,7 +244,8 @@ func (d *detector) judge(it *item, now int64, out []Transition) ([]Transition, i
 	d.follow(dev, it)
 
 	r := reading{
-		at: it.at, event: &it.event, fleet: it.key.fleet, where: it.where, received: event.Meta(it.msg, event.HeaderReceivedAt),
+		at: it.at, event: &it.event, fleet: it.key.fleet, where: it.where,
+		received: event.Meta(it.msg, event.HeaderReceivedAt),
 		learning: dev.learningFrom == 0 || it.at-dev.learningFrom < d.learning,
 	}
 	before := len(dev.series)

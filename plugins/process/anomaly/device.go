@@ -159,7 +159,8 @@ func (r relearn) voids(from, to string) bool {
 
 // observe judges the readings of an event, leaving out metrics that the
 // event's schema does not know.
-func (d *device) observe(r *reading, unknown string, t timing, names *names, out []Transition) (_ []Transition, samples, late int) {
+func (d *device) observe(r *reading, unknown string, t timing, names *names, out []Transition) (_ []Transition, samples,
+	late int) {
 	for i := range r.event.Metrics {
 		m := &r.event.Metrics[i]
 		if unknown != "" && event.HasFlag(unknown, m.Name) {

@@ -10,7 +10,7 @@ import (
 
 // A detector that knows a device forgets it, judges nothing that was received
 // before, and learns it anew from what comes later.
-func TestAnErasedDeviceIsForgottenAndLearnedAnew(t *testing.T) {
+func TestAnomaly_AnErasedDeviceIsForgottenAndLearnedAnew(t *testing.T) {
 	onEach(t, hot, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		start := time.Now().Add(-time.Hour).Truncate(time.Second)

@@ -159,7 +159,8 @@ const usualChunk = 500
 // storeUsual replaces the baselines of a day, then notes that the day is done.
 // A crash leaves some of them replaced and the day to be done again. A device
 // whose learning began anew meanwhile keeps its void baseline.
-func (m memory) storeUsual(ctx context.Context, day int32, usual map[deviceKey]map[string]stats, learning map[deviceKey]int64, now time.Time) error {
+func (m memory) storeUsual(ctx context.Context, day int32, usual map[deviceKey]map[string]stats,
+	learning map[deviceKey]int64, now time.Time) error {
 	keys := make([]deviceKey, 0, len(usual))
 	for key := range usual {
 		keys = append(keys, key)
@@ -179,7 +180,8 @@ func (m memory) storeUsual(ctx context.Context, day int32, usual map[deviceKey]m
 	return nil
 }
 
-func (m memory) storeChunk(ctx context.Context, day int32, keys []deviceKey, usual map[deviceKey]map[string]stats, learning map[deviceKey]int64) error {
+func (m memory) storeChunk(ctx context.Context, day int32, keys []deviceKey, usual map[deviceKey]map[string]stats,
+	learning map[deviceKey]int64) error {
 	tx, err := m.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

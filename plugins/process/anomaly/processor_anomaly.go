@@ -58,22 +58,27 @@ A series takes about 300 bytes, and a device about 250: 50,000 devices of six se
 
 `+"`weir_anomaly_samples_total`, `weir_anomaly_transitions_total{detector,transition}`, `weir_anomaly_skipped_total{reason=duplicate|replay|redelivered|late|erased}`, `weir_anomaly_series`, `weir_anomaly_evicted_devices_total`, `weir_anomaly_loads_total{result=ok|failed}`, `weir_anomaly_rules_valid` and `weir_anomaly_baseline_failures_total`"+`.`).
 		Field(service.NewStringField(anomalyFieldRules).
-			Description("The file of rules. It is read again when it changes; a wrong one is reported and leaves the rules as they are.").
+			Description("The file of rules. It is read again when it changes; a wrong one is reported and leaves the rules "+
+				"as they are.").
 			Example("configs/anomaly.yaml")).
 		Field(service.NewDurationField(anomalyFieldReload).
 			Description("How often the file is looked at.").
 			Default("5s").Advanced()).
 		Field(service.NewStringField(anomalyFieldControl).
-			Description("The SQL store of baselines and open alerts: `sqlite://PATH` or `postgres://…`. Without it there are no baselines, and a restart may open an alert again.").
+			Description("The SQL store of baselines and open alerts: `sqlite://PATH` or `postgres://…`. Without it there are "+
+				"no baselines, and a restart may open an alert again.").
 			Default("").Secret().Example("sqlite://data/control.db")).
 		Field(service.NewStringField(anomalyFieldRollups).
-			Description("The SQL store of rollups, from which windows are rebuilt and baselines computed. Without it they begin empty.").
+			Description("The SQL store of rollups, from which windows are rebuilt and baselines computed. Without it they "+
+				"begin empty.").
 			Default("").Secret().Example("sqlite://data/rollups.db")).
 		Field(service.NewDurationField(anomalyFieldWindow).
 			Description("What `zscore` compares with: this much of the past, in twelve buckets.").
 			Default("1h")).
 		Field(service.NewIntField(anomalyFieldMaxSeries).
-			Description("How many series are kept at most. Beyond that, the devices silent for longest are forgotten, and read from the stores again when they send: far below what a fleet has, that costs more than judging. `weir_anomaly_evicted_devices_total` tells.").
+			Description("How many series are kept at most. Beyond that, the devices silent for longest are forgotten, and "+
+				"read from the stores again when they send: far below what a fleet has, that costs more than judging. "+
+				"`weir_anomaly_evicted_devices_total` tells.").
 			Default(1000000)).
 		Field(service.NewDurationField(anomalyFieldIdle).
 			Description("A device that is silent for longer than this is forgotten.").
@@ -82,7 +87,8 @@ A series takes about 300 bytes, and a device about 250: 50,000 devices of six se
 			Description("How long a device is only learned, before its baseline is alerted on.").
 			Default("168h")).
 		Field(service.NewStringEnumField(anomalyFieldRelearn, string(relearnAny), string(relearnMajor), string(relearnNever)).
-			Description("Which change of firmware makes a device learn anew: `any`, a change of the `major` version, or `never`.").
+			Description("Which change of firmware makes a device learn anew: `any`, a change of the `major` version, or "+
+				"`never`.").
 			Default(string(relearnAny))).
 		Example("Detection", "Events with alerts become one record an alert; the others end here.", `
 pipeline:
@@ -135,16 +141,20 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	var rules, relearning string
 	var window, learning time.Duration
 	var limit int
-	if err := conf.Read(parsed, anomalyFieldRules, &rules, anomalyFieldControl, &d.stores.controlURL, anomalyFieldRollups, &d.stores.rollupsURL,
-		anomalyFieldRelearn, &relearning, anomalyFieldReload, &p.reload, anomalyFieldWindow, &window, anomalyFieldIdle, &p.idle,
+	if err := conf.Read(parsed, anomalyFieldRules, &rules, anomalyFieldControl, &d.stores.controlURL, anomalyFieldRollups,
+		&d.stores.rollupsURL,
+		anomalyFieldRelearn, &relearning, anomalyFieldReload, &p.reload, anomalyFieldWindow, &window, anomalyFieldIdle,
+		&p.idle,
 		anomalyFieldLearning, &learning, anomalyFieldMaxSeries, &limit); err != nil {
 		return nil, err
 	}
 	if window < closedBuckets*time.Minute || window%(closedBuckets*time.Minute) != 0 {
-		return nil, fmt.Errorf("reading anomaly: window %s is not a multiple of 12 minutes, which makes buckets of whole minutes", window)
+		return nil, fmt.Errorf("reading anomaly: window %s is not a multiple of 12 minutes, which makes buckets of whole "+
+			"minutes", window)
 	}
 	if p.reload <= 0 || p.idle <= 0 || learning < 0 || limit < shardCount {
-		return nil, fmt.Errorf("reading anomaly: reload and idle must be positive, learning not negative, max_series %d at least", shardCount)
+		return nil, fmt.Errorf("reading anomaly: reload and idle must be positive, learning not negative, max_series %d "+
+			"at least", shardCount)
 	}
 	d.timing = timing{width: window.Microseconds() / closedBuckets, span: window.Microseconds()}
 	d.learning, d.relearn = learning.Microseconds(), relearn(relearning)

@@ -162,7 +162,7 @@ func (r *rig) mark(msgs ...*service.Message) (out []Transition) {
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-func TestRedeliveryMovesNothingAndIsMarkedAsBefore(t *testing.T) {
+func TestAnomaly_RedeliveryMovesNothingAndIsMarkedAsBefore(t *testing.T) {
 	r := newRig(t, hot, "")
 	first := r.mark(record(1, noon, 20), record(2, noon.Add(time.Second), 95))
 	if len(first) != 1 || first[0].Transition != Opened || first[0].EventID[35] != '2' {
@@ -174,15 +174,17 @@ func TestRedeliveryMovesNothingAndIsMarkedAsBefore(t *testing.T) {
 			t.Fatalf("marked %+v", again)
 		}
 	}
-	if n := r.p.state.shard(deviceKey{"acme", "d", false}).devices[deviceKey{"acme", "d", false}].series[0].recent.stats().n; n != 2 {
+	if n := r.p.state.shard(deviceKey{"acme", "d", false}).devices[deviceKey{"acme", "d",
+		false}].series[0].recent.stats().n; n != 2 {
 		t.Errorf("the window holds %v readings", n)
 	}
-	if out := r.mark(record(3, noon.Add(2*time.Second), 20)); len(out) != 1 || out[0].Transition != Resolved || out[0].AlertID != first[0].AlertID {
+	if out := r.mark(record(3, noon.Add(2*time.Second), 20)); len(out) != 1 || out[0].Transition != Resolved ||
+		out[0].AlertID != first[0].AlertID {
 		t.Errorf("marked %+v", out)
 	}
 }
 
-func TestTransitionsAreAsTheirSchemaSays(t *testing.T) {
+func TestAnomaly_TransitionsAreAsTheirSchemaSays(t *testing.T) {
 	schema, err := jsonschema.Compile("../../../schemas/alert/v1.json")
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +222,7 @@ func TestTransitionsAreAsTheirSchemaSays(t *testing.T) {
 	}
 }
 
-func TestCrashJudgesTheSameEventToTheSameAlert(t *testing.T) {
+func TestAnomaly_CrashJudgesTheSameEventToTheSameAlert(t *testing.T) {
 	r := newRig(t, hot, "")
 	first := r.mark(record(7, noon, 95))
 	r.start()
@@ -229,7 +231,7 @@ func TestCrashJudgesTheSameEventToTheSameAlert(t *testing.T) {
 	}
 }
 
-func TestTopicMadeAnewIsJudged(t *testing.T) {
+func TestAnomaly_TopicMadeAnewIsJudged(t *testing.T) {
 	r := newRig(t, hot, "")
 	r.mark(record(1000, noon, 20))
 	if out := r.mark(record(0, noon.Add(time.Hour), 95)); len(out) != 1 {
@@ -237,7 +239,7 @@ func TestTopicMadeAnewIsJudged(t *testing.T) {
 	}
 }
 
-func TestDuplicatesReplaysAndUnknownMetricsAreNotJudged(t *testing.T) {
+func TestAnomaly_DuplicatesReplaysAndUnknownMetricsAreNotJudged(t *testing.T) {
 	r := newRig(t, hot, "")
 	for name, header := range map[string][2]string{
 		"duplicate":      {event.MetaDuplicateOf, "raw-events/1/1"},
@@ -261,7 +263,7 @@ func TestDuplicatesReplaysAndUnknownMetricsAreNotJudged(t *testing.T) {
 	}
 }
 
-func TestRulesFollowTheirFile(t *testing.T) {
+func TestAnomaly_RulesFollowTheirFile(t *testing.T) {
 	r := newRig(t, hot, "")
 	opened := r.mark(record(1, noon, 95))
 	r.write(`rules: [{name: hot, detector: threshold`)
@@ -293,7 +295,8 @@ func (r *rig) store(bodies ...string) {
 	b := env.NewStreamBuilder()
 	send, err := b.AddBatchProducerFunc()
 	if err == nil {
-		err = b.AddOutputYAML(fmt.Sprintf("rollup_store: {url: %q, batching: {count: 100000, period: 10ms, processors: [{rollup: {}}]}}", r.rollups()))
+		err = b.AddOutputYAML(fmt.Sprintf("rollup_store: {url: %q, batching: {count: 100000, period: 10ms, processors: "+
+			"[{rollup: {}}]}}", r.rollups()))
 	}
 	if err == nil {
 		err = b.SetLoggerYAML("level: ERROR")
@@ -323,7 +326,7 @@ func (r *rig) store(bodies ...string) {
 }
 
 // A window that lived through a restart is the one that did not.
-func TestWindowOverARestartIsTheUnbrokenOne(t *testing.T) {
+func TestAnomaly_WindowOverARestartIsTheUnbrokenOne(t *testing.T) {
 	onEach(t, hot, windowOverARestart)
 }
 
@@ -351,7 +354,7 @@ func windowOverARestart(t *testing.T, r *rig) {
 	}
 }
 
-func TestAnotherOwnerInBetweenMeansLoadingAgain(t *testing.T) {
+func TestAnomaly_AnotherOwnerInBetweenMeansLoadingAgain(t *testing.T) {
 	r := newRig(t, hot, "")
 	r.mark(record(1, noon, 20))
 	var stored []string
@@ -366,7 +369,7 @@ func TestAnotherOwnerInBetweenMeansLoadingAgain(t *testing.T) {
 	}
 }
 
-func TestOpenAlertOutlivesARestart(t *testing.T) {
+func TestAnomaly_OpenAlertOutlivesARestart(t *testing.T) {
 	onEach(t, hot, openAlertOverARestart)
 }
 
@@ -392,7 +395,7 @@ func openAlertOverARestart(t *testing.T, r *rig) {
 	}
 }
 
-func TestStoreThatIsDownDelaysNothing(t *testing.T) {
+func TestAnomaly_StoreThatIsDownDelaysNothing(t *testing.T) {
 	conf, err := spec().ParseYAML("rules: "+newRig(t, hot, "").dir+"/rules.yaml\ncontrol: sqlite:///dev/null/none", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -72,12 +72,14 @@ func in(before, n int) string {
 
 // recent reads the minutes from (inclusive) to to (exclusive), in unix seconds,
 // of some devices of a fleet.
-func (r rollups) recent(ctx context.Context, fleet string, devices []string, from, to int64, fn func(device string, m minute)) error {
+func (r rollups) recent(ctx context.Context, fleet string, devices []string, from, to int64,
+	fn func(device string, m minute)) error {
 	args := []any{fleet, from, to}
 	for _, d := range devices {
 		args = append(args, d)
 	}
-	query := `SELECT ` + r.columns() + ` FROM rollup_window_1m WHERE fleet = $1 AND bucket >= ` + r.time("$2") + ` AND bucket < ` + r.time("$3") +
+	query := `SELECT ` + r.columns() + ` FROM rollup_window_1m WHERE fleet = $1 AND bucket >= ` + r.time("$2") +
+		` AND bucket < ` + r.time("$3") +
 		` AND device_id IN ` + in(3, len(devices)) + ` ORDER BY device_id, bucket`
 	return r.each(ctx, query, args, func(_, device string, m minute) { fn(device, m) })
 }
@@ -98,7 +100,8 @@ func (r rollups) since(ctx context.Context, fleet string, devices []string, fn f
 	if r.db.Dialect == sqldb.Postgres {
 		first = `extract(epoch FROM min(bucket))::bigint`
 	}
-	rows, err := r.db.QueryContext(ctx, `SELECT device_id, `+first+` FROM rollup_window_1d WHERE fleet = $1 AND device_id IN `+
+	rows, err := r.db.QueryContext(ctx, `SELECT device_id, `+first+
+		` FROM rollup_window_1d WHERE fleet = $1 AND device_id IN `+
 		in(1, len(devices))+` GROUP BY device_id`, args...)
 	if err != nil {
 		return err
@@ -128,7 +131,8 @@ func (r rollups) each(ctx context.Context, query string, args []any, fn func(fle
 		}
 		var names []string
 		var s []float64
-		if err := errors.Join(json.Unmarshal(metrics, &names), json.Unmarshal(numbers, &s)); err != nil || len(s) != rollupStride*len(names) {
+		if err := errors.Join(json.Unmarshal(metrics, &names), json.Unmarshal(numbers, &s)); err != nil ||
+			len(s) != rollupStride*len(names) {
 			return fmt.Errorf("reading window %d of device %s: unknown format: %w", bucket, device, errors.Join(err, errFormat))
 		}
 		for i, name := range names {

@@ -158,7 +158,8 @@ func (r *Rule) completeThreshold() error {
 	if r.Min != nil && r.Max != nil && *r.Min+r.Hysteresis > *r.Max-r.Hysteresis {
 		return errors.New("between min and max, no room is left by the hysteresis")
 	}
-	if r.Score != 0 || r.Clear != 0 || r.AtOnce != 0 || r.Direction != "" || r.Samples != 0 || r.Absolute != 0 || r.Relative != nil {
+	if r.Score != 0 || r.Clear != 0 || r.AtOnce != 0 || r.Direction != "" || r.Samples != 0 || r.Absolute != 0 ||
+		r.Relative != nil {
 		return errors.New("score, clear, at_once, direction, min_samples and min_stddev are not of a threshold")
 	}
 	r.Confirm = max(1, r.Confirm)

@@ -278,8 +278,10 @@ func summary(t *Transition, rule *Rule, v verdict) string {
 	case t.Limit != nil:
 		return fmt.Sprintf("%s: %s of %s is %s, the limit is %g", text, t.Metric, t.Device, value, *t.Limit)
 	case rule.Detector == Baseline:
-		return fmt.Sprintf("%s: %s of %s is %s, %.1f standard deviations from its usual %.6g", text, t.Metric, t.Device, value, v.score, v.expected)
+		return fmt.Sprintf("%s: %s of %s is %s, %.1f standard deviations from its usual %.6g", text, t.Metric, t.Device,
+			value, v.score, v.expected)
 	default:
-		return fmt.Sprintf("%s: %s of %s is %s, %.1f standard deviations from the last hour's %.6g", text, t.Metric, t.Device, value, v.score, v.expected)
+		return fmt.Sprintf("%s: %s of %s is %s, %.1f standard deviations from the last hour's %.6g", text, t.Metric, t.Device,
+			value, v.score, v.expected)
 	}
 }

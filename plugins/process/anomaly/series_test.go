@@ -47,7 +47,7 @@ func (s *testSeries) feed(seconds, v float64) []Transition {
 	return s.out[before:]
 }
 
-func TestThresholdOpensAndResolvesOnce(t *testing.T) {
+func TestAnomaly_ThresholdOpensAndResolvesOnce(t *testing.T) {
 	type step struct {
 		at, v float64
 		want  string
@@ -90,7 +90,7 @@ func TestThresholdOpensAndResolvesOnce(t *testing.T) {
 	}
 }
 
-func TestZScoreFindsAJumpAndForgivesNoise(t *testing.T) {
+func TestAnomaly_ZScoreFindsAJumpAndForgivesNoise(t *testing.T) {
 	s := newTestSeries(t, `{name: z, detector: zscore, metrics: [m]}`)
 	r := rand.New(rand.NewPCG(3, 4))
 	at := 0.0
@@ -122,7 +122,7 @@ func TestZScoreFindsAJumpAndForgivesNoise(t *testing.T) {
 	}
 }
 
-func TestAnomalyDoesNotEnterItsOwnBaselineAtOnce(t *testing.T) {
+func TestAnomaly_DoesNotEnterItsOwnBaselineAtOnce(t *testing.T) {
 	s := newTestSeries(t, `{name: z, detector: zscore, metrics: [m]}`)
 	r := rand.New(rand.NewPCG(5, 6))
 	for i := range 360 {
@@ -141,8 +141,9 @@ func TestAnomalyDoesNotEnterItsOwnBaselineAtOnce(t *testing.T) {
 	}
 }
 
-func TestDirectionLooksOneWay(t *testing.T) {
-	s := newTestSeries(t, `{name: up, detector: zscore, metrics: [m], direction: up}`, `{name: down, detector: zscore, metrics: [m], direction: down}`)
+func TestAnomaly_DirectionLooksOneWay(t *testing.T) {
+	s := newTestSeries(t, `{name: up, detector: zscore, metrics: [m], direction: up}`,
+		`{name: down, detector: zscore, metrics: [m], direction: down}`)
 	for i := range 100 {
 		s.feed(float64(i*10), 50+math.Sin(float64(i)))
 	}
@@ -151,7 +152,7 @@ func TestDirectionLooksOneWay(t *testing.T) {
 	}
 }
 
-func TestBaselineIsNotAlertedOnWhileItLearns(t *testing.T) {
+func TestAnomaly_BaselineIsNotAlertedOnWhileItLearns(t *testing.T) {
 	s := newTestSeries(t, `{name: b, detector: baseline, metrics: [m], confirm: 1}`)
 	s.feed(0, 5)
 	sr := &s.d.series[0]
@@ -171,7 +172,7 @@ func TestBaselineIsNotAlertedOnWhileItLearns(t *testing.T) {
 	}
 }
 
-func TestRulesSayWhatIsWrongWithThem(t *testing.T) {
+func TestAnomaly_RulesSayWhatIsWrongWithThem(t *testing.T) {
 	for rule, want := range map[string]string{
 		`{name: A, detector: threshold, metrics: [m], max: 1}`:                                     "name",
 		`{name: a, detector: guess, metrics: [m]}`:                                                 "threshold, zscore, baseline",
@@ -195,7 +196,7 @@ func TestRulesSayWhatIsWrongWithThem(t *testing.T) {
 	}
 }
 
-func TestRulesTakeTheSeriesTheyName(t *testing.T) {
+func TestAnomaly_RulesTakeTheSeriesTheyName(t *testing.T) {
 	set := NewRuleSet(testRules(t,
 		`{name: all, detector: zscore, metrics: ["*"]}`,
 		`{name: pumps, detector: threshold, metrics: ["*_temp"], devices: ["pump-*"], max: 1}`,

@@ -42,18 +42,21 @@ func newPlant(t *testing.T) *plant {
 		t.Fatal(err)
 	}
 	t.Cleanup(log.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.ConsumeTopics("alert-events"), kgo.FetchMaxWait(50*time.Millisecond))
+	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.ConsumeTopics("alert-events"),
+		kgo.FetchMaxWait(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
 	dir := t.TempDir()
 	rules := dir + "/rules.yaml"
-	if err := os.WriteFile(rules, []byte(`rules: [{name: hot, detector: threshold, metrics: [t], max: 90}]`), 0o644); err != nil {
+	if err := os.WriteFile(rules, []byte(`rules: [{name: hot, detector: threshold, metrics: [t], max: 90}]`),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	return &plant{t, log, client, map[string]string{
-		"WEIR_BROKERS": log.ListenAddrs()[0], "WEIR_CLAIMS_URL": "memory://", "WEIR_ANOMALY_RULES": rules, "WEIR_BLOBLANG": "../../../bloblang",
+		"WEIR_BROKERS": log.ListenAddrs()[0], "WEIR_CLAIMS_URL": "memory://", "WEIR_ANOMALY_RULES": rules,
+		"WEIR_BLOBLANG":    "../../../bloblang",
 		"WEIR_CONTROL_URL": "sqlite://" + dir + "/control.db", "WEIR_ROLLUP_URL": "sqlite://" + dir + "/rollups.db",
 	}}
 }
@@ -160,7 +163,7 @@ func (p *plant) committed() (sum int64) {
 }
 
 // Of three attempts one must do it: the machine may be busy with other tests.
-func TestAlertComesWithinASecondAtFiveThousandEventsASecond(t *testing.T) {
+func TestAnomaly_AlertComesWithinASecondAtFiveThousandEventsASecond(t *testing.T) {
 	p := newPlant(t)
 	p.run()
 	p.send("warm", 1, time.Now(), 95) // the group has its partitions when this alert is there
@@ -208,7 +211,7 @@ func (p *plant) load(n, alerts int) (took []time.Duration) {
 }
 
 // An event is committed when its alerts are acknowledged, and not before.
-func TestNoAlertIsLostWhileItsTopicIsDown(t *testing.T) {
+func TestAnomaly_NoAlertIsLostWhileItsTopicIsDown(t *testing.T) {
 	p := newPlant(t)
 	var down atomic.Bool
 	down.Store(true)

@@ -70,7 +70,8 @@ func TrialsOf(rules []*Rule, window time.Duration) []Trial {
 // WriteTrials tries the detectors on the series and writes what came of it, as
 // a table in Markdown.
 func WriteTrials(w io.Writer, trials []Trial, series []Labelled) error {
-	text := "| detector | series | found | missed | false alarms | a day | mean delay |\n|---|---|---:|---:|---:|---:|---:|\n"
+	text := "| detector | series | found | missed | false alarms | a day | mean delay " +
+		"|\n|---|---|---:|---:|---:|---:|---:|\n"
 	for _, t := range trials {
 		var sum Score
 		for i := range series {
@@ -91,5 +92,6 @@ func row(trial, series string, s Score) string {
 		delay = (s.Delay / time.Duration(s.Found)).Round(time.Minute).String()
 		delay = delay[:len(delay)-2] // whole minutes
 	}
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %.2f | %s |\n", trial, series, s.Found, s.Missed, s.False, float64(s.False)/s.Days, delay)
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %.2f | %s |\n", trial, series, s.Found, s.Missed, s.False,
+		float64(s.False)/s.Days, delay)
 }

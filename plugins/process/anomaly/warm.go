@@ -126,7 +126,8 @@ func (s *stores) load(parent context.Context, want []wanted, t timing) (map[devi
 	return found, nil
 }
 
-func loadGroup(ctx context.Context, m *memory, r *rollups, fleet string, replay bool, want []wanted, t timing, found map[deviceKey]*known) error {
+func loadGroup(ctx context.Context, m *memory, r *rollups, fleet string, replay bool, want []wanted, t timing,
+	found map[deviceKey]*known) error {
 	byDevice := make(map[string]*known, len(want))
 	devices, past := make([]string, 0, len(want)), make([]string, 0, len(want))
 	first, last := want[0].before, want[0].before

@@ -32,7 +32,7 @@ func same(a, b stats) bool {
 
 // Random readings at random times, late ones and gaps included, against a list
 // of everything that a window may still hold.
-func TestWindowHoldsWhatANaiveRecomputationHolds(t *testing.T) {
+func TestAnomaly_WindowHoldsWhatANaiveRecomputationHolds(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		var w window
@@ -73,7 +73,7 @@ func TestWindowHoldsWhatANaiveRecomputationHolds(t *testing.T) {
 	}
 }
 
-func TestScoreOfManyReadingsIsTheirsAndOfFewIsLess(t *testing.T) {
+func TestAnomaly_ScoreOfManyReadingsIsTheirsAndOfFewIsLess(t *testing.T) {
 	many := stats{n: 1e6, mean: 10, m2: 4 * (1e6 - 1)}
 	if z := zscore(16, many, floors{}, 0); !near(z, 3, 1e-4) {
 		t.Errorf("3 standard deviations score %v", z)
@@ -92,7 +92,7 @@ func TestScoreOfManyReadingsIsTheirsAndOfFewIsLess(t *testing.T) {
 	}
 }
 
-func TestConstantSeriesDividesByNothing(t *testing.T) {
+func TestAnomaly_ConstantSeriesDividesByNothing(t *testing.T) {
 	for _, level := range []float64{0, 20, -3, 1e300, -1e-300} {
 		s := stats{n: 100, mean: level}
 		if z := zscore(level, s, floors{Relative: 0.001}, 0); z != 0 {
@@ -109,7 +109,7 @@ func TestConstantSeriesDividesByNothing(t *testing.T) {
 	}
 }
 
-func TestReadingsAtTheEndsOfADoubleAreSurvived(t *testing.T) {
+func TestAnomaly_ReadingsAtTheEndsOfADoubleAreSurvived(t *testing.T) {
 	s := newTestSeries(t, `{name: z, detector: zscore, metrics: ["*"]}`)
 	for i := range 2000 {
 		v := []float64{math.MaxFloat64, -math.MaxFloat64, 1, 0}[i%4]

@@ -22,7 +22,8 @@ type delivery struct {
 	own   bool      // at is where the record itself lies, so the brokers have its topic
 }
 
-var errNotFromLog = errors.New("claiming an event: the message has no kafka_topic, kafka_partition and kafka_offset; event_dedupe needs a Kafka input before it")
+var errNotFromLog = errors.New("claiming an event: the message has no kafka_topic, kafka_partition and " +
+	"kafka_offset; event_dedupe needs a Kafka input before it")
 
 // read returns the events of a batch. It marks what is no event, and leaves
 // alone what has failed before.
@@ -53,7 +54,8 @@ func (p *processor) read(batch service.MessageBatch) []delivery {
 			p.verdicts.Incr(1, "rejected")
 			continue
 		}
-		found = append(found, delivery{msg: msg, id: e.UUID, fleet: event.FleetOf(msg), at: at, own: at.Topic == record.Topic})
+		found = append(found, delivery{msg: msg, id: e.UUID, fleet: event.FleetOf(msg), at: at,
+			own: at.Topic == record.Topic})
 	}
 	return found
 }

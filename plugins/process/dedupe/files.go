@@ -61,7 +61,8 @@ func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, e
 	}
 	db, err := pebble.Open(path, opts)
 	if err != nil {
-		return nil, fmt.Errorf("opening the claims store %q: %w (it only remembers the last %s: if it is damaged, stop weir, delete the folder and start again)", path, err, ttl)
+		return nil, fmt.Errorf("opening the claims store %q: %w (it only remembers the last %s: if it is damaged, stop "+
+			"weir, delete the folder and start again)", path, err, ttl)
 	}
 	f.db = db
 	if err := f.findBuckets(); err != nil {

@@ -104,7 +104,8 @@ func (p *processor) name(ctx context.Context, found []delivery, since time.Time)
 
 // identify waits until it is known which logs topics are. Those that records
 // were read from exist.
-func (p *processor) identify(ctx context.Context, since time.Time, topics []string, exists func(string) bool) ([]kafka.Log, bool) {
+func (p *processor) identify(ctx context.Context, since time.Time, topics []string,
+	exists func(string) bool) ([]kafka.Log, bool) {
 	for said := false; ; {
 		known, err := p.logs.Of(ctx, since, topics...)
 		for i := range known {
@@ -137,7 +138,8 @@ func maxTime(a, b time.Time) time.Time {
 
 // foreign returns which claims are held by what is of another log, as of now. The
 // deliveries then name the logs that their topics are now.
-func (p *processor) foreign(ctx context.Context, began time.Time, found []delivery, claims []claim) (which []int, ok bool) {
+func (p *processor) foreign(ctx context.Context, began time.Time, found []delivery, claims []claim) (which []int,
+	ok bool) {
 	var doubtful []int
 	var topics []string
 	for i := range claims {

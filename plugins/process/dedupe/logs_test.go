@@ -95,7 +95,8 @@ func TestDedupe_TwoLogsOnOneStoreLoseNothing(t *testing.T) {
 		for offset := range int64(3) {
 			for n, p := range logs {
 				if out := process(t, p, record(id, 0, offset)); duplicateOf(out[0]) != "" {
-					t.Fatalf("log %d, offset %d: marked as a duplicate of %q, which the other log made", n, offset, duplicateOf(out[0]))
+					t.Fatalf("log %d, offset %d: marked as a duplicate of %q, which the other log made", n, offset,
+						duplicateOf(out[0]))
 				}
 			}
 		}
@@ -187,7 +188,8 @@ func TestDedupe_TheBrokersSayWhichLogATopicIs(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p := newTestProcessor(t, newTestPool(), fmt.Sprintf("url: pebble://%s\nseed_brokers: [%q]", filepath.Join(t.TempDir(), "claims"), c.ListenAddrs()[0]))
+		p := newTestProcessor(t, newTestPool(), fmt.Sprintf("url: pebble://%s\nseed_brokers: [%q]",
+			filepath.Join(t.TempDir(), "claims"), c.ListenAddrs()[0]))
 		got, err := p.logs.Of(t.Context(), time.Now(), "raw-events", "none")
 		if err != nil || got[0] == 0 || got[1] != 0 {
 			t.Fatalf("%v (%v)", got, err)

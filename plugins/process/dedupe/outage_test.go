@@ -73,9 +73,9 @@ func (w *wire) cut() {
 	}
 }
 
-// TestARedisThatComesAndGoesLosesNothing flaps the connection: each event
+// TestDedupe_ARedisThatComesAndGoesLosesNothing flaps the connection: each event
 // passes, claimed or flagged, and claims hold again as soon as it is back.
-func TestARedisThatComesAndGoesLosesNothing(t *testing.T) {
+func TestDedupe_ARedisThatComesAndGoesLosesNothing(t *testing.T) {
 	u, err := url.Parse(require.Env(t, "WEIR_TEST_REDIS_URL"))
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,8 @@ func TestARedisThatComesAndGoesLosesNothing(t *testing.T) {
 	}
 	for round := range 3 {
 		id := uuid.NewString()
-		for deadline := time.Now().Add(15 * time.Second); event.Meta(next(id), event.MetaUnclaimed) != ""; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(15 * time.Second); event.Meta(next(id),
+			event.MetaUnclaimed) != ""; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("round %d: the store was not found again", round)
 			}

@@ -64,22 +64,27 @@ A record that is no event (it was produced past the gate) fails here with its re
 ### Metrics
 
 `+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_foreign_claims_total`"+` (of another log, replaced), `+"`weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
-		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, and with `memory://`, claims do not name their log.")...).
+		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, and with "+
+			"`memory://`, claims do not name their log.")...).
 		Field(service.NewStringField(dedupeFieldURL).
-			Description("Where claims are kept: `redis://`, `rediss://`, `pebble:///PATH` or `memory://`. All groups must share it.").
+			Description("Where claims are kept: `redis://`, `rediss://`, `pebble:///PATH` or `memory://`. All groups must "+
+				"share it.").
 			Secret().
 			Example("redis://localhost:6379/0").Example("pebble:///var/lib/weir/claims")).
 		Field(service.NewDurationField(dedupeFieldTTL).
 			Description("How long a claim is kept. All streams of a process must agree on it.").
 			Default("1h")).
 		Field(service.NewStringEnumField(dedupeFieldOnError, onErrorPass, onErrorStall).
-			Description("What happens to events while the store is down: `pass` lets them through unclaimed, `stall` holds them until it is back.").
+			Description("What happens to events while the store is down: `pass` lets them through unclaimed, `stall` holds "+
+				"them until it is back.").
 			Default(onErrorPass)).
 		Field(service.NewDurationField(dedupeFieldTimeout).
 			Description("How long one batch may wait for the store before it counts as down.").
 			Default("1s").Advanced()).
 		Field(service.NewIntField(dedupeFieldMakeWay).
-			Description("While more requests wait for a verdict in the same process than it has cores for, processing makes way for them: what they bring is on the log, and processed when the peak is over. It goes on at this many events a second all the while. 0 makes no way.").
+			Description("While more requests wait for a verdict in the same process than it has cores for, processing makes "+
+				"way for them: what they bring is on the log, and processed when the peak is over. It goes on at this many "+
+				"events a second all the while. 0 makes no way.").
 			Default(15_000).LintRule(`root = if this < 0 { "must not be below 0" }`).Advanced()).
 		Example("Before a sink", "A consumer group of its own reads, marks, and writes what is not marked.", `
 pipeline:

@@ -73,7 +73,7 @@ func process(t testing.TB, p *processor, batch ...*service.Message) service.Mess
 
 func duplicateOf(msg *service.Message) string { return event.Meta(msg, event.MetaDuplicateOf) }
 
-func TestRedeliveryIsNotADuplicate(t *testing.T) {
+func TestDedupe_RedeliveryIsNotADuplicate(t *testing.T) {
 	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	id := uuid.NewString()
 	for range 3 {
@@ -87,7 +87,7 @@ func TestRedeliveryIsNotADuplicate(t *testing.T) {
 	}
 }
 
-func TestAReplayStandsForItsFirstDelivery(t *testing.T) {
+func TestDedupe_AReplayStandsForItsFirstDelivery(t *testing.T) {
 	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	id := uuid.NewString()
 	process(t, p, record(id, 1, 7))
@@ -105,7 +105,7 @@ func TestAReplayStandsForItsFirstDelivery(t *testing.T) {
 	}
 }
 
-func TestPoisonIsMarkedAndItsNeighboursPass(t *testing.T) {
+func TestDedupe_PoisonIsMarkedAndItsNeighboursPass(t *testing.T) {
 	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	batch := service.MessageBatch{record(uuid.NewString(), 0, 1)}
 	for i, bad := range []string{"", "{", "null", `{"event_id":1}`, `{"event_id":"x"}`, "\xff\x00"} {
@@ -158,7 +158,7 @@ func breakStore(p *processor) *downStore {
 	return d
 }
 
-func TestAnOutagePassesEventsOnAndHeals(t *testing.T) {
+func TestDedupe_AnOutagePassesEventsOnAndHeals(t *testing.T) {
 	p := newTestProcessor(t, newTestPool(), `url: memory://`)
 	d := breakStore(p)
 	id := uuid.NewString()
@@ -185,7 +185,7 @@ func TestAnOutagePassesEventsOnAndHeals(t *testing.T) {
 	}
 }
 
-func TestStalledEventsWaitForTheStore(t *testing.T) {
+func TestDedupe_StalledEventsWaitForTheStore(t *testing.T) {
 	p := newTestProcessor(t, newTestPool(), "url: memory://\non_error: stall")
 	d := breakStore(p)
 	var passed atomic.Int64
@@ -210,7 +210,7 @@ func TestStalledEventsWaitForTheStore(t *testing.T) {
 	wg.Wait()
 }
 
-func TestStoppingFreesStalledEvents(t *testing.T) {
+func TestDedupe_StoppingFreesStalledEvents(t *testing.T) {
 	p := newTestProcessor(t, newTestPool(), "url: memory://\non_error: stall")
 	breakStore(p)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -221,7 +221,7 @@ func TestStoppingFreesStalledEvents(t *testing.T) {
 	}
 }
 
-func TestOneProbeAtATime(t *testing.T) {
+func TestDedupe_OneProbeAtATime(t *testing.T) {
 	var c circuit
 	now := time.Now()
 	for range 2 {
@@ -258,7 +258,7 @@ func TestOneProbeAtATime(t *testing.T) {
 	}
 }
 
-func TestStreamsOfAProcessShareOneStore(t *testing.T) {
+func TestDedupe_StreamsOfAProcessShareOneStore(t *testing.T) {
 	stores := newTestPool() // of one environment; each manager of it makes its own resources
 	url := "url: pebble://" + filepath.Join(t.TempDir(), "claims")
 	id := uuid.NewString()
@@ -277,26 +277,29 @@ func TestStreamsOfAProcessShareOneStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newProcessor(conf, service.MockResources(), stores); err == nil || !strings.Contains(err.Error(), "must agree") {
+	if _, err := newProcessor(conf, service.MockResources(), stores); err == nil || !strings.Contains(err.Error(),
+		"must agree") {
 		t.Errorf("two TTLs on one store: %v", err)
 	}
 }
 
-func TestAWrongURLIsRefusedWithoutShowingIt(t *testing.T) {
-	for _, url := range []string{"redis://u:secret@[bad", "http://u:secret@host", "pebble://", "redis://u:secret@host/notanumber"} {
+func TestDedupe_AWrongURLIsRefusedWithoutShowingIt(t *testing.T) {
+	for _, url := range []string{"redis://u:secret@[bad", "http://u:secret@host", "pebble://",
+		"redis://u:secret@host/notanumber"} {
 		conf, err := dedupeSpec().ParseYAML(fmt.Sprintf("url: %q", url), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newProcessor(conf, service.MockResources(), newTestPool()); err == nil || strings.Contains(err.Error(), "secret") {
+		if _, err := newProcessor(conf, service.MockResources(), newTestPool()); err == nil || strings.Contains(err.Error(),
+			"secret") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
 }
 
-// TestAFrozenRedisCostsOneTimeout stands for a server that takes connections
+// TestDedupe_AFrozenRedisCostsOneTimeout stands for a server that takes connections
 // and never answers.
-func TestAFrozenRedisCostsOneTimeout(t *testing.T) {
+func TestDedupe_AFrozenRedisCostsOneTimeout(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -314,13 +317,14 @@ func TestAFrozenRedisCostsOneTimeout(t *testing.T) {
 	}
 }
 
-func TestTheExampleLints(t *testing.T) {
+func TestDedupe_TheExampleLints(t *testing.T) {
 	env := service.NewEnvironment()
 	if err := Register(env); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
-	if err := b.SetYAML("input:\n  generate:\n    mapping: 'root = {}'\npipeline:\n  processors:\n    - label: claim\n      event_dedupe:\n        url: memory://\n        ttl: 1h\noutput:\n  drop: {}\n"); err != nil {
+	if err := b.SetYAML("input:\n  generate:\n    mapping: 'root = {}'\npipeline:\n  processors:\n    - label: claim\n " +
+		"     event_dedupe:\n        url: memory://\n        ttl: 1h\noutput:\n  drop: {}\n"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -371,7 +375,7 @@ func BenchmarkBacklog(b *testing.B) {
 
 // While requests wait, a batch is processed later, and all the same: no peak
 // stops the processing.
-func TestProcessingMakesWayForRequestsAndStillGoesOn(t *testing.T) {
+func TestDedupe_ProcessingMakesWayForRequestsAndStillGoesOn(t *testing.T) {
 	p := newTestProcessor(t, newTestPool(), "url: memory://\nmake_way: 20")
 	p.line.Add(1 << 20)
 	batch := make(service.MessageBatch, 10)

@@ -11,7 +11,7 @@ import (
 )
 
 // Whatever was remembered since, a claim is found as it was made, or not at all.
-func TestRecentClaimsAreFoundAsTheyWereMade(t *testing.T) {
+func TestDedupe_RecentClaimsAreFoundAsTheyWereMade(t *testing.T) {
 	r, seed := newRecent(), maphash.MakeSeed()
 	rng := rand.New(rand.NewPCG(1, 2))
 	fleets := []string{"a", "plant-7", strings.Repeat("f", 64), strings.Repeat("long", 500), strings.Repeat("x", 1<<16)}
@@ -30,7 +30,8 @@ func TestRecentClaimsAreFoundAsTheyWereMade(t *testing.T) {
 		if k := rng.IntN(400); k < len(fleets) {
 			fleet = fleets[k]
 		}
-		c := claim{key: appendKey(nil, fleet, id), mine: appendCoordinates(nil, event.Coordinates{Topic: "raw-events", Partition: 3, Offset: int64(n)}, 7)}
+		c := claim{key: appendKey(nil, fleet, id), mine: appendCoordinates(nil, event.Coordinates{Topic: "raw-events",
+			Partition: 3, Offset: int64(n)}, 7)}
 		m := made{c, maphash.Bytes(seed, c.key)}
 		r.add(m.hash, int64(n+1), &c)
 		if held := r.find(m.hash, m.key, 0); bytes.Equal(held, m.mine) {

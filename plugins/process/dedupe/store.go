@@ -19,7 +19,8 @@ type store interface {
 	// nothing once it is.
 	open(ctx context.Context) error
 	// claim asks for every identity, in order: of two that are equal the first
-	// wins. A claim that says old replaces that one, in one step, and no other. When it returns nil, each claim's held is set and what it says is as
+	// wins. A claim that says old replaces that one, in one step, and no other. When it returns nil, each claim's held is
+	// set and what it says is as
 	// durable as the store is. When it fails, any of the claims may have been
 	// made all the same; the claims must then not be read or used again.
 	claim(ctx context.Context, claims []claim) error
@@ -41,13 +42,15 @@ func newStore(rawURL string, ttl, timeout time.Duration, log logger) (store, err
 	case "pebble":
 		path, err := storeurl.Path(rawURL)
 		if err != nil {
-			return nil, fmt.Errorf("reading the claims URL: %w; pebble:// needs a folder, such as pebble:///var/lib/weir/claims", err)
+			return nil, fmt.Errorf("reading the claims URL: %w; pebble:// needs a folder, such as pebble:///var/lib/weir/claims",
+				err)
 		}
 		return newPebble(vfs.Default, path, ttl, log), nil
 	case "memory":
 		return newPebble(vfs.NewMem(), "claims", ttl, log), nil
 	}
-	return nil, fmt.Errorf("reading the claims URL: scheme %q is unknown; expected redis, rediss, pebble or memory", scheme)
+	return nil, fmt.Errorf("reading the claims URL: scheme %q is unknown; expected redis, rediss, pebble or memory",
+		scheme)
 }
 
 // logger is what the stores report through; *service.Logger is one.
@@ -73,7 +76,8 @@ type pool struct {
 }
 
 // share returns the process's handle for the URL. The last release closes it.
-func (p *pool) share(log logger, rawURL string, ttl, timeout time.Duration) (h *handle, release func() error, err error) {
+func (p *pool) share(log logger, rawURL string, ttl, timeout time.Duration) (h *handle, release func() error,
+	err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h = p.open[rawURL]
@@ -86,7 +90,8 @@ func (p *pool) share(log logger, rawURL string, ttl, timeout time.Duration) (h *
 		h = &handle{store: s, ttl: ttl}
 		p.open[rawURL] = h
 	case h.ttl != ttl:
-		return nil, nil, fmt.Errorf("sharing the claims store: one stream keeps claims for %s, another for %s; all groups must agree", h.ttl, ttl)
+		return nil, nil, fmt.Errorf("sharing the claims store: one stream keeps claims for %s, another for %s; all groups "+
+			"must agree", h.ttl, ttl)
 	}
 	h.refs++
 	var once sync.Once

@@ -17,7 +17,7 @@ import (
 	"weir/internal/platform/storeurl"
 )
 
-func TestClaimsSurviveARestart(t *testing.T) {
+func TestDedupe_ClaimsSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
 	var ids [][16]byte
 	for run := range 2 * bucketsMost {
@@ -40,7 +40,7 @@ func TestClaimsSurviveARestart(t *testing.T) {
 	}
 }
 
-func TestARestartLearnsWhatWasClaimed(t *testing.T) {
+func TestDedupe_ARestartLearnsWhatWasClaimed(t *testing.T) {
 	dir := t.TempDir()
 	s := newPebble(vfs.Default, dir, time.Hour, testLog{t})
 	found := make([]delivery, 5000)
@@ -74,9 +74,9 @@ func TestARestartLearnsWhatWasClaimed(t *testing.T) {
 	}
 }
 
-// TestAnsweredClaimsSurviveACrash keeps only what was synced, as a power cut
+// TestDedupe_AnsweredClaimsSurviveACrash keeps only what was synced, as a power cut
 // would.
-func TestAnsweredClaimsSurviveACrash(t *testing.T) {
+func TestDedupe_AnsweredClaimsSurviveACrash(t *testing.T) {
 	disk := vfs.NewCrashableMem()
 	s := newPebble(disk, "claims", time.Hour, testLog{t})
 	defer s.close()
@@ -124,7 +124,7 @@ func diskUse(t *testing.T, dir string) (n int64) {
 	return n
 }
 
-func TestExpiredClaimsLeaveTheDisk(t *testing.T) {
+func TestDedupe_ExpiredClaimsLeaveTheDisk(t *testing.T) {
 	const ttl = time.Hour
 	dir := t.TempDir()
 	s := newPebble(vfs.Default, dir, ttl, testLog{t})
@@ -167,7 +167,7 @@ func TestExpiredClaimsLeaveTheDisk(t *testing.T) {
 	settle(1 << 10)
 }
 
-func TestTheClockMayGoBack(t *testing.T) {
+func TestDedupe_TheClockMayGoBack(t *testing.T) {
 	s := newPebble(vfs.NewMem(), "claims", time.Hour, testLog{t})
 	defer s.close()
 	now := time.Now()
@@ -212,7 +212,7 @@ func (f fullFile) Write(b []byte) (int, error) {
 	return f.File.Write(b)
 }
 
-func TestAFullDiskIsWaitedFor(t *testing.T) {
+func TestDedupe_AFullDiskIsWaitedFor(t *testing.T) {
 	disk := &fullDisk{FS: vfs.NewMem()}
 	s := newPebble(disk, "claims", time.Hour, testLog{t})
 	ask(t, s, delivery{id: newID(), at: at(1, 1)})
@@ -237,7 +237,7 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestAStoreThatCannotOpenSaysWhatToDo(t *testing.T) {
+func TestDedupe_AStoreThatCannotOpenSaysWhatToDo(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestAStoreThatCannotOpenSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestAFilterForgetsNothing(t *testing.T) {
+func TestDedupe_AFilterForgetsNothing(t *testing.T) {
 	var f filter
 	hashes := make([]uint64, 600_000) // three parts
 	for i := range hashes {
@@ -291,9 +291,11 @@ func TestAFilterForgetsNothing(t *testing.T) {
 // The claims lie at exactly the path that their URL was made of: beside another
 // weir's, they are not its.
 func TestPebble_LiesAtItsPath(t *testing.T) {
-	for _, name := range []string{"line#1", "a b", "a%20b", "100%", "what?", "a\nb", "tür", ":x:", "[1]*", `back\slash`, "\xff"} {
+	for _, name := range []string{"line#1", "a b", "a%20b", "100%", "what?", "a\nb", "tür", ":x:", "[1]*", `back\slash`,
+		"\xff"} {
 		root := t.TempDir()
-		s, err := newStore(storeurl.New("pebble", filepath.Join(root, name, "claims")+"/"), time.Hour, time.Second, testLog{t})
+		s, err := newStore(storeurl.New("pebble", filepath.Join(root, name, "claims")+"/"), time.Hour, time.Second,
+			testLog{t})
 		if err != nil {
 			t.Errorf("%q: %v", name, err)
 			continue

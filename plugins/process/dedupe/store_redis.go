@@ -92,7 +92,8 @@ func (r *redisStore) replace(ctx context.Context, claims []claim) error {
 	pipe := r.client.Pipeline()
 	cmds := make([]*redis.Cmd, len(claims))
 	for i := range claims {
-		cmds[i] = pipe.Eval(ctx, redisReplace, []string{string(redisKey(claims[i].key))}, claims[i].old, claims[i].mine, r.ttl)
+		cmds[i] = pipe.Eval(ctx, redisReplace, []string{string(redisKey(claims[i].key))}, claims[i].old, claims[i].mine,
+			r.ttl)
 	}
 	_, failed := pipe.Exec(ctx)
 	for i, cmd := range cmds {

@@ -124,7 +124,7 @@ func holder(t testing.TB, c claim) event.Coordinates {
 	return held
 }
 
-func TestTheFirstClaimHolds(t *testing.T) {
+func TestDedupe_TheFirstClaimHolds(t *testing.T) {
 	onEveryStore(t, time.Minute, func(t *testing.T, s store) {
 		id := newID()
 		if c := ask(t, s, delivery{id: id, fleet: "a", at: at(1, 10)}); c[0].held != nil {
@@ -141,7 +141,7 @@ func TestTheFirstClaimHolds(t *testing.T) {
 	})
 }
 
-func TestFleetsNeverMeet(t *testing.T) {
+func TestDedupe_FleetsNeverMeet(t *testing.T) {
 	onEveryStore(t, time.Minute, func(t *testing.T, s store) {
 		id := newID()
 		for i, fleet := range []string{"a", "b", "", "aa"} {
@@ -152,7 +152,7 @@ func TestFleetsNeverMeet(t *testing.T) {
 	})
 }
 
-func TestTheFirstOfABatchWins(t *testing.T) {
+func TestDedupe_TheFirstOfABatchWins(t *testing.T) {
 	onEveryStore(t, time.Minute, func(t *testing.T, s store) {
 		a, b := newID(), newID()
 		c := ask(t, s,
@@ -167,7 +167,7 @@ func TestTheFirstOfABatchWins(t *testing.T) {
 	})
 }
 
-func TestAnExpiredClaimIsMadeAgain(t *testing.T) {
+func TestDedupe_AnExpiredClaimIsMadeAgain(t *testing.T) {
 	const ttl = 300 * time.Millisecond
 	onEveryStore(t, ttl, func(t *testing.T, s store) {
 		id := newID()
@@ -188,7 +188,7 @@ func TestAnExpiredClaimIsMadeAgain(t *testing.T) {
 	})
 }
 
-func TestAllGroupsAgreeOnTheHolder(t *testing.T) {
+func TestDedupe_AllGroupsAgreeOnTheHolder(t *testing.T) {
 	onEveryStore(t, time.Minute, func(t *testing.T, s store) {
 		const groups, events = 8, 500
 		ids := make([][16]byte, events)
@@ -233,7 +233,7 @@ func TestAllGroupsAgreeOnTheHolder(t *testing.T) {
 	})
 }
 
-func TestCancelledClaimsReturn(t *testing.T) {
+func TestDedupe_CancelledClaimsReturn(t *testing.T) {
 	onEveryStore(t, time.Minute, func(t *testing.T, s store) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -245,8 +245,9 @@ func TestCancelledClaimsReturn(t *testing.T) {
 	})
 }
 
-func TestCoordinatesReadBack(t *testing.T) {
-	for _, c := range []event.Coordinates{at(0, 0), at(29, 1<<40), {Topic: "ü/1", Partition: 1<<31 - 1, Offset: 1<<63 - 1}} {
+func TestDedupe_CoordinatesReadBack(t *testing.T) {
+	for _, c := range []event.Coordinates{at(0, 0), at(29, 1<<40), {Topic: "ü/1", Partition: 1<<31 - 1,
+		Offset: 1<<63 - 1}} {
 		got, _, err := readCoordinates(appendCoordinates(nil, c, 0))
 		if err != nil || got != c {
 			t.Errorf("%s came back as %s (%v)", c, got, err)

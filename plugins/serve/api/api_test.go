@@ -44,7 +44,8 @@ func start(t *testing.T, output string) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleet, _, err := keys.Create(t.Context(), "plant-1", apikey.Options{Scopes: []apikey.Scope{apikey.Ingest, apikey.Query, apikey.Operate}})
+	fleet, _, err := keys.Create(t.Context(), "plant-1", apikey.Options{Scopes: []apikey.Scope{apikey.Ingest, apikey.Query,
+		apikey.Operate}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func (r running) acts(query string) auditPageJSON {
 	return page
 }
 
-func TestAnActIsInTheAuditLogWhenItIsAnswered(t *testing.T) {
+func TestAPI_AnActIsInTheAuditLogWhenItIsAnswered(t *testing.T) {
 	r := start(t, "audit_log: { url: CONTROL }")
 	resp, body := r.do(r.admin, "POST", "/v1/keys", `{"fleet":"plant-2"}`)
 	if resp.StatusCode != http.StatusCreated || resp.Header.Get("Weir-Audit") != "" {
@@ -142,7 +143,8 @@ func TestAnActIsInTheAuditLogWhenItIsAnswered(t *testing.T) {
 		t.Fatalf("the log has %d acts, want 1", len(page.Acts))
 	}
 	a := page.Acts[0]
-	if a.Method != "POST" || a.Path != "/v1/keys" || a.Status != http.StatusCreated || a.Key == "" || a.From == "" || time.Since(a.At) > time.Minute {
+	if a.Method != "POST" || a.Path != "/v1/keys" || a.Status != http.StatusCreated || a.Key == "" || a.From == "" ||
+		time.Since(a.At) > time.Minute {
 		t.Errorf("the act is %+v", a)
 	}
 	if a.Detail["fleet"] != "plant-2" || a.Detail["id"] == nil {
@@ -157,10 +159,11 @@ func TestAnActIsInTheAuditLogWhenItIsAnswered(t *testing.T) {
 	}
 }
 
-func TestTheAuditLogIsReadInPages(t *testing.T) {
+func TestAPI_TheAuditLogIsReadInPages(t *testing.T) {
 	r := start(t, "audit_log: { url: CONTROL }")
 	for i := range 5 {
-		if resp, body := r.do(r.admin, "POST", "/v1/keys", fmt.Sprintf(`{"fleet":"plant-%d"}`, i+10)); resp.StatusCode != http.StatusCreated {
+		if resp, body := r.do(r.admin, "POST", "/v1/keys", fmt.Sprintf(`{"fleet":"plant-%d"}`,
+			i+10)); resp.StatusCode != http.StatusCreated {
 			t.Fatalf("creating a key: %d %s", resp.StatusCode, body)
 		}
 	}
@@ -183,7 +186,7 @@ func TestTheAuditLogIsReadInPages(t *testing.T) {
 	}
 }
 
-func TestEveryAdministrativeActIsLogged(t *testing.T) {
+func TestAPI_EveryAdministrativeActIsLogged(t *testing.T) {
 	r := start(t, "audit_log: { url: CONTROL }")
 	for _, c := range []struct{ method, path, body, key, value string }{
 		{"POST", "/v1/keys", `{"fleet":"plant-2","name":"for the press"}`, "name", "for the press"},
@@ -200,7 +203,8 @@ func TestEveryAdministrativeActIsLogged(t *testing.T) {
 		resp, body := r.do(r.admin, c.method, c.path, c.body)
 		a := r.acts("?limit=1").Acts
 		path, _, _ := strings.Cut(c.path, "?")
-		if len(a) != 1 || a[0].Method != c.method || a[0].Path != path || a[0].Status != resp.StatusCode || a[0].Key == "" || a[0].From == "" {
+		if len(a) != 1 || a[0].Method != c.method || a[0].Path != path || a[0].Status != resp.StatusCode || a[0].Key == "" ||
+			a[0].From == "" {
 			t.Errorf("%s %s was answered %d %s, and is logged as %+v", c.method, c.path, resp.StatusCode, body, a)
 			continue
 		}
@@ -215,16 +219,18 @@ func TestEveryAdministrativeActIsLogged(t *testing.T) {
 
 // A fleet sees and uses its own groups, and those for all; the devices that
 // others have put into one are not shown to it.
-func TestAFleetSeesItsOwnGroups(t *testing.T) {
+func TestAPI_AFleetSeesItsOwnGroups(t *testing.T) {
 	r := start(t, "audit_log: { url: CONTROL }")
 	for path, body := range map[string]string{
-		"/v1/groups/own?fleet=plant-1": `{"devices":["p1"]}`, "/v1/groups/theirs?fleet=plant-2": `{"devices":["x1"]}`, "/v1/groups/all": `{"devices":["p1","x1"]}`,
+		"/v1/groups/own?fleet=plant-1": `{"devices":["p1"]}`, "/v1/groups/theirs?fleet=plant-2": `{"devices":["x1"]}`,
+		"/v1/groups/all": `{"devices":["p1","x1"]}`,
 	} {
 		if resp, answer := r.do(r.admin, "PUT", path, body); resp.StatusCode != http.StatusOK {
 			t.Fatal(resp.StatusCode, answer)
 		}
 	}
-	if resp, body := r.do(r.fleet, "GET", "/v1/groups", ""); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"own"`) || strings.Contains(body, "x1") {
+	if resp, body := r.do(r.fleet, "GET", "/v1/groups", ""); resp.StatusCode != http.StatusOK ||
+		!strings.Contains(body, `"own"`) || strings.Contains(body, "x1") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	for path, want := range map[string]int{
@@ -235,12 +241,13 @@ func TestAFleetSeesItsOwnGroups(t *testing.T) {
 			t.Errorf("GET %s: %d, want %d: %s", path, resp.StatusCode, want, body)
 		}
 	}
-	if resp, body := r.do(r.admin, "GET", "/v1/groups", ""); resp.StatusCode != http.StatusOK || strings.Count(body, `"name"`) != 3 {
+	if resp, body := r.do(r.admin, "GET", "/v1/groups", ""); resp.StatusCode != http.StatusOK ||
+		strings.Count(body, `"name"`) != 3 {
 		t.Errorf("an admin sees all: %d %s", resp.StatusCode, body)
 	}
 }
 
-func TestAnActWaitsOnlySoLongForTheAuditLog(t *testing.T) {
+func TestAPI_AnActWaitsOnlySoLongForTheAuditLog(t *testing.T) {
 	r := start(t, `reject: "the audit log is down"`)
 	begun := time.Now()
 	resp, _ := r.do(r.admin, "POST", "/v1/keys", `{"fleet":"plant-2"}`)
@@ -252,7 +259,7 @@ func TestAnActWaitsOnlySoLongForTheAuditLog(t *testing.T) {
 	}
 }
 
-func TestEachPathWantsItsKey(t *testing.T) {
+func TestAPI_EachPathWantsItsKey(t *testing.T) {
 	r := start(t, "audit_log: { url: CONTROL }")
 	for _, c := range []struct {
 		key, method, path string

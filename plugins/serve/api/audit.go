@@ -40,14 +40,16 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 		asked := &heard{ReadCloser: req.Body}
 		req.Body = asked
 		next.ServeHTTP(held, req)
-		a := auditlog.Act{ID: uuid.NewString(), At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path, From: req.RemoteAddr, Status: held.code(),
+		a := auditlog.Act{ID: uuid.NewString(), At: time.Now().UTC(), Method: req.Method, Path: req.URL.Path,
+			From: req.RemoteAddr, Status: held.code(),
 			Detail: auditlog.Scrub(asked.start)}
 		for name, values := range req.URL.Query() {
 			if name == "fleet" || name == "device" || name == "permanent" {
 				a.Detail[name] = auditlog.Text(values[0])
 			}
 		}
-		maps.Copy(a.Detail, auditlog.Scrub(held.body.Bytes()[:min(held.body.Len(), heardMost)])) // ids that were given, and why it was refused
+		// ids that were given, and why it was refused
+		maps.Copy(a.Detail, auditlog.Scrub(held.body.Bytes()[:min(held.body.Len(), heardMost)]))
 		if key, ok := apikey.KeyFrom(req.Context()); ok {
 			a.Key, a.Fleet = key.ID, key.Fleet
 		}

@@ -58,7 +58,8 @@ func auditHandler(l *auditlog.Log, now func() time.Time) http.Handler {
 }
 
 func auditQuery(get func(string) string, now time.Time) (q auditlog.Query, err error) {
-	q = auditlog.Query{From: time.UnixMicro(0), To: now.Add(time.Minute), Key: get("key"), Path: get("path"), Limit: auditPage}
+	q = auditlog.Query{From: time.UnixMicro(0), To: now.Add(time.Minute), Key: get("key"), Path: get("path"),
+		Limit: auditPage}
 	for _, t := range []struct {
 		name string
 		to   *time.Time

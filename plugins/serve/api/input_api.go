@@ -49,7 +49,8 @@ as long as there are not too many of them.
 			Description("The SQL store of rollups that queries read: `sqlite://PATH` or `postgres://…`.").
 			Example("sqlite://data/rollups.db")).
 		Field(service.NewStringField(apiFieldRaw).Secret().
-			Description("The store of raw events that queries read: `file://DIR` or `s3://BUCKET?…`. Empty: events cannot be queried.").
+			Description("The store of raw events that queries read: `file://DIR` or `s3://BUCKET?…`. Empty: events cannot be "+
+				"queried.").
 			Example("file://data/raw").Default("")).
 		Fields(listen.Fields()...).
 		Field(limitsField()).
@@ -68,7 +69,8 @@ func Register(env *service.Environment) error {
 	if err := env.RegisterBatchOutput("audit_log", auditSpec(), newAuditOutput); err != nil {
 		return err
 	}
-	return env.RegisterBatchInput("api", spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+	return env.RegisterBatchInput("api", spec(), func(conf *service.ParsedConfig,
+		res *service.Resources) (service.BatchInput, error) {
 		in, err := newInput(conf, res)
 		if err != nil {
 			return nil, err

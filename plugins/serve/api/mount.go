@@ -64,7 +64,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(), erasure.OpenAPI())
+	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
+		erasure.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,9 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/alerts":    alert.Handler(control),
 		"/registry/":    http.StripPrefix("/registry", schemas.Handler()),
 		"/openapi.json": serveDocument(document),
-		"/healthz":      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
+		"/healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNoContent)
+		}),
 	}
 	if in.conf.raw != "" {
 		events, release, err := lake.Shared(ctx, in.res, in.conf.raw)

@@ -47,7 +47,8 @@ type auditOutput struct {
 	release func()
 }
 
-func newAuditOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+func newAuditOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy,
+	int, error) {
 	o := &auditOutput{res: res}
 	return o, service.BatchPolicy{}, 1, conf.Read(parsed, auditFieldURL, &o.url)
 }

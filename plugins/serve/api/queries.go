@@ -34,7 +34,8 @@ func (q *queries) bounded(next http.Handler) http.Handler {
 		if full := q.enter(fleet); full != "" {
 			q.refused(reasonQueries)
 			w.Header().Set("Retry-After", queryAgain)
-			httpx.Write(w, httpx.Problem{Type: reasonQueries, Status: http.StatusTooManyRequests, Title: "Too many queries at a time", Detail: full})
+			httpx.Write(w, httpx.Problem{Type: reasonQueries, Status: http.StatusTooManyRequests,
+				Title: "Too many queries at a time", Detail: full})
 			return
 		}
 		defer q.leave(fleet)
@@ -50,7 +51,8 @@ func (q *queries) enter(fleet string) (full string) {
 	case q.open >= q.most:
 		return fmt.Sprintf("%d queries are being answered, and that many may be: ask again in %s seconds", q.open, queryAgain)
 	case q.by[fleet] >= q.perFleet:
-		return fmt.Sprintf("%d queries of the fleet are being answered, and that many may be: ask again in %s seconds", q.by[fleet], queryAgain)
+		return fmt.Sprintf("%d queries of the fleet are being answered, and that many may be: ask again in %s seconds",
+			q.by[fleet], queryAgain)
 	}
 	q.open++
 	q.by[fleet]++

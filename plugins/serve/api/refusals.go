@@ -43,9 +43,12 @@ const (
 func newRefusals(m *service.Metrics, logger *service.Logger, recorder *recorder) *refusals {
 	r := &refusals{
 		total: m.NewCounter("weir_api_refusals_total", "reason"), tlsErrors: m.NewCounter("weir_api_tls_reload_errors_total"),
-		log: flow.NewBurst(time.Second, func(text string) { logger.Warn(text) }), recorder: recorder, now: time.Now, left: refusedBurst,
+		log: flow.NewBurst(time.Second, func(text string) {
+			logger.Warn(text)
+		}), recorder: recorder, now: time.Now, left: refusedBurst,
 	}
-	for _, reason := range []string{apikey.ReasonUnauthorized, apikey.ReasonForbidden, apikey.ReasonUnavailable, reasonQueries,
+	for _, reason := range []string{apikey.ReasonUnauthorized, apikey.ReasonForbidden, apikey.ReasonUnavailable,
+		reasonQueries,
 		listen.ReasonConns, listen.ReasonPerAddress} {
 		r.total.Incr(0, reason)
 	}
@@ -62,7 +65,8 @@ func (r *refusals) refused(req *http.Request, to apikey.Route, why apikey.Refusa
 	}
 	r.count(why.Reason)
 	r.log.Note(why.Reason, why.Line(req.Method, req.URL.Path, req.RemoteAddr))
-	if to.Acts() && why.Reason != apikey.ReasonUnavailable && req.Method != http.MethodGet && req.Method != http.MethodHead {
+	if to.Acts() && why.Reason != apikey.ReasonUnavailable && req.Method != http.MethodGet &&
+		req.Method != http.MethodHead {
 		r.enter(req, why)
 	}
 }
@@ -80,7 +84,8 @@ func (r *refusals) enter(req *http.Request, why apikey.Refusal) {
 		r.missed++
 		return
 	}
-	a := auditlog.Act{ID: uuid.NewString(), At: now.UTC(), Key: why.KeyID, Fleet: why.Fleet, Method: req.Method, Path: auditlog.Text(req.URL.Path),
+	a := auditlog.Act{ID: uuid.NewString(), At: now.UTC(), Key: why.KeyID, Fleet: why.Fleet, Method: req.Method,
+		Path: auditlog.Text(req.URL.Path),
 		From: req.RemoteAddr, Status: why.Status(), Detail: map[string]any{"detail": auditlog.Text(why.Detail)}}
 	if r.missed > 0 {
 		a.Detail["detail"] = fmt.Sprintf("%s; %d refused acts before it have no entry", a.Detail["detail"], r.missed)

@@ -70,7 +70,8 @@ func registryLogin(next http.Handler) http.Handler {
 func elsewhere(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
+			http.MethodDelete} {
 			other := r.Clone(r.Context())
 			other.Method = method
 			if _, pattern := mux.Handler(other); pattern != "/" {
@@ -94,5 +95,6 @@ func noEvents(w http.ResponseWriter, _ *http.Request) {
 }
 
 func notFound(w http.ResponseWriter, detail string) {
-	httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "There is nothing at this path", Detail: detail})
+	httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "There is nothing at this path",
+		Detail: detail})
 }

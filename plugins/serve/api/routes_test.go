@@ -22,7 +22,8 @@ func (r running) key(wish string) string {
 
 // requestOf is a request for a route, with names of things that are not there.
 func requestOf(route apikey.Route) (method, path string) {
-	path = strings.NewReplacer("{id}", "pump-1", "{name}", "g", "{fleet}", "plant-1", "{subject}", "s", "{version}", "1").Replace(route.Path)
+	path = strings.NewReplacer("{id}", "pump-1", "{name}", "g", "{fleet}", "plant-1", "{subject}", "s", "{version}",
+		"1").Replace(route.Path)
 	switch {
 	case route.Reach == apikey.ByQuery:
 		path += "?device=pump-1"
@@ -37,7 +38,8 @@ func requestOf(route apikey.Route) (method, path string) {
 func TestRoutes_EachAsksForItsScope(t *testing.T) {
 	r := start(t, "audit_log: { url: CONTROL }")
 	revoked := r.key(`{"fleet":"plant-1"}`)
-	if resp, body := r.do(r.admin, "DELETE", "/v1/keys/"+strings.Split(revoked, "_")[1], ""); resp.StatusCode != http.StatusNoContent {
+	if resp, body := r.do(r.admin, "DELETE", "/v1/keys/"+strings.Split(revoked, "_")[1],
+		""); resp.StatusCode != http.StatusNoContent {
 		t.Fatal(resp.StatusCode, body)
 	}
 	fleet := func(scopes ...apikey.Scope) []apikey.Scope { return append(scopes, apikey.AnyKey) }
@@ -51,9 +53,12 @@ func TestRoutes_EachAsksForItsScope(t *testing.T) {
 		{"a revoked key", revoked, nil, false},
 		{"a device's key", r.key(`{"fleet":"plant-1"}`), fleet(), false},
 		{"a query key", r.key(`{"fleet":"plant-1","scopes":["query"]}`), fleet(apikey.Query), false},
-		{"an operator's key", r.key(`{"fleet":"plant-1","scopes":["query","operate"]}`), fleet(apikey.Query, apikey.Operate), false},
-		{"a key with a prefix", r.key(`{"fleet":"plant-1","scopes":["query"],"device_prefix":"pump-"}`), fleet(apikey.Query), true},
-		{"a key of other devices", r.key(`{"fleet":"plant-1","scopes":["query"],"device_prefix":"valve-"}`), fleet(apikey.Query), true},
+		{"an operator's key", r.key(`{"fleet":"plant-1","scopes":["query","operate"]}`), fleet(apikey.Query, apikey.Operate),
+			false},
+		{"a key with a prefix", r.key(`{"fleet":"plant-1","scopes":["query"],"device_prefix":"pump-"}`), fleet(apikey.Query),
+			true},
+		{"a key of other devices", r.key(`{"fleet":"plant-1","scopes":["query"],"device_prefix":"valve-"}`),
+			fleet(apikey.Query), true},
 		{"an admin key", r.admin, fleet(apikey.Query, apikey.Operate, apikey.Admin), false},
 	}
 	for _, route := range apikey.Routes() {
@@ -72,7 +77,8 @@ func TestRoutes_EachAsksForItsScope(t *testing.T) {
 				may = may || s == route.Scope
 			}
 			if may && kind.prefix { // within what it covers
-				may = route.Reach == apikey.NoDevices || route.Reach == apikey.ByHandler || route.Reach != apikey.WholeFleet && kind.name == "a key with a prefix"
+				may = route.Reach == apikey.NoDevices || route.Reach == apikey.ByHandler || route.Reach != apikey.WholeFleet &&
+					kind.name == "a key with a prefix"
 			}
 			switch got := resp.StatusCode; {
 			case allowed || may:
@@ -85,7 +91,8 @@ func TestRoutes_EachAsksForItsScope(t *testing.T) {
 				}
 			default:
 				if got != 403 || resp.Header.Get("Content-Type") != "application/problem+json" ||
-					!strings.Contains(body, `"missing_scope":"`+string(route.Scope)+`"`) && !strings.Contains(body, `"device_prefix"`) {
+					!strings.Contains(body, `"missing_scope":"`+string(route.Scope)+`"`) &&
+						!strings.Contains(body, `"device_prefix"`) {
 					t.Errorf("%s: %s %s: %d, want 403 with what is missing: %s", kind.name, method, at, got, body)
 				}
 			}
@@ -123,7 +130,8 @@ func TestOpenAPI_TellsOfEveryRouteAndItsScope(t *testing.T) {
 		}
 		for _, way := range operation.Security {
 			for _, roles := range way {
-				if role := strings.Join(roles, " "); route.Scope != apikey.AnyKey && role != string(route.Scope) || route.Scope == apikey.AnyKey && role != "" {
+				if role := strings.Join(roles, " "); route.Scope != apikey.AnyKey && role != string(route.Scope) ||
+					route.Scope == apikey.AnyKey && role != "" {
 					t.Errorf("%s: the document asks for %q, the table for %q", route.Pattern(), role, route.Scope)
 				}
 			}

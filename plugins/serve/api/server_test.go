@@ -33,7 +33,8 @@ func TestConfig_ListensPlainlyOnLoopbackAlone(t *testing.T) {
 		if !strings.HasPrefix(text, "{") {
 			text = "{ " + text + " }"
 		}
-		parsed, err := spec().ParseYAML(strings.Replace(text, "{", "{ control: 'sqlite://x', rollups: 'sqlite://y', ", 1), service.NewEnvironment())
+		parsed, err := spec().ParseYAML(strings.Replace(text, "{", "{ control: 'sqlite://x', rollups: 'sqlite://y', ", 1),
+			service.NewEnvironment())
 		if err != nil {
 			t.Fatal(text, err)
 		}
@@ -103,7 +104,8 @@ func TestQueries_AreBoundedByFleetAndInAll(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	q.bounded(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	if w.Code != 429 || w.Header().Get("Retry-After") == "" || refused != 1 || !strings.Contains(w.Body.String(), "ask again") {
+	if w.Code != 429 || w.Header().Get("Retry-After") == "" || refused != 1 || !strings.Contains(w.Body.String(),
+		"ask again") {
 		t.Errorf("%d %v %d %s", w.Code, w.Header(), refused, w.Body)
 	}
 	q.leave("a")

@@ -126,7 +126,8 @@ func TestRow_CutSaysWhatIsMissing(t *testing.T) {
 	for _, r := range rows {
 		if said := r.Cut(); said != "" {
 			cut++
-			if !strings.Contains(said, "9000000 bytes") || !strings.Contains(said, fmt.Sprint(len(r.Original))) || !strings.Contains(said, "raw-events/0/7") {
+			if !strings.Contains(said, "9000000 bytes") || !strings.Contains(said, fmt.Sprint(len(r.Original))) ||
+				!strings.Contains(said, "raw-events/0/7") {
 				t.Error(said)
 			}
 		}
@@ -147,7 +148,8 @@ func TestConfigs_EveryOutputOfDeadLettersTakesALargeOne(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		outputs, limits := bytes.Count(raw, []byte(" topic: dead-letter\n")), bytes.Count(raw, []byte(" max_message_bytes: 8MiB"))
+		outputs, limits := bytes.Count(raw, []byte(" topic: dead-letter\n")),
+			bytes.Count(raw, []byte(" max_message_bytes: 8MiB"))
 		if seen += outputs; outputs != limits {
 			t.Errorf("%s writes dead letters in %d places, and lets in 8MiB in %d", name, outputs, limits)
 		}

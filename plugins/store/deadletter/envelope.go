@@ -41,7 +41,8 @@ type Envelope struct {
 	OriginalSize   int64  `json:"original_size,omitempty"`
 	OriginalSHA256 string `json:"original_sha256,omitempty"` // in hex
 
-	Origin     *Origin           `json:"origin,omitempty"`   // the record that failed; none when it was refused at the gate
+	// the record that failed; none when it was refused at the gate
+	Origin     *Origin           `json:"origin,omitempty"`
 	Delivery   *Origin           `json:"delivery,omitempty"` // its first delivery, when it had been published again
 	Headers    map[string]string `json:"headers,omitempty"`
 	ReceivedAt string            `json:"received_at,omitempty"`

@@ -48,14 +48,19 @@ func failures() []Failure {
 	record := event.Coordinates{Topic: "raw-events", Partition: 3, Offset: 17}
 	first := event.Coordinates{Topic: "raw-events", Partition: 2, Offset: 1}
 	return []Failure{
-		{Stage: "ingest", Rejection: event.Reject(event.CodeInvalidJSON, "", "expected a value"), Original: []byte("not json"), Fleet: "acme", Received: someTime.Format(event.TimeFormat), FailedAt: someTime},
-		{Stage: "ingest", Rejection: event.Reject(event.CodeSchemaViolation, "/metrics/cpu_temp", "is required"), Original: []byte(`{"device_id":"d1","event_id":"0f8fad5b-d9cb-469f-a165-70867728950e","metrics":{}}`), Fleet: "acme", Index: 4, FailedAt: someTime},
-		{Stage: "raw", Rejection: &event.Rejection{Code: event.CodeInvalidEvent}, Original: []byte{0xff, 0x00, 0xfe}, Record: &record, FailedAt: someTime},
-		{Stage: "rollup", Rejection: event.Reject(event.CodeStoreRejected, "", "too large"), Original: nil, Record: &record, Delivery: &first, Headers: map[string]string{"weir_fleet": "acme", "traceparent": "00-1-2-3"}, FailedAt: someTime},
+		{Stage: "ingest", Rejection: event.Reject(event.CodeInvalidJSON, "", "expected a value"),
+			Original: []byte("not json"), Fleet: "acme", Received: someTime.Format(event.TimeFormat), FailedAt: someTime},
+		{Stage: "ingest", Rejection: event.Reject(event.CodeSchemaViolation, "/metrics/cpu_temp", "is required"),
+			Original: []byte(`{"device_id":"d1","event_id":"0f8fad5b-d9cb-469f-a165-70867728950e","metrics":{}}`), Fleet: "acme",
+			Index: 4, FailedAt: someTime},
+		{Stage: "raw", Rejection: &event.Rejection{Code: event.CodeInvalidEvent}, Original: []byte{0xff, 0x00, 0xfe},
+			Record: &record, FailedAt: someTime},
+		{Stage: "rollup", Rejection: event.Reject(event.CodeStoreRejected, "", "too large"), Original: nil, Record: &record,
+			Delivery: &first, Headers: map[string]string{"weir_fleet": "acme", "traceparent": "00-1-2-3"}, FailedAt: someTime},
 	}
 }
 
-func TestEveryEnvelopeFollowsItsSchemaAndKeepsTheBytes(t *testing.T) {
+func TestDeadLetter_EveryEnvelopeFollowsItsSchemaAndKeepsTheBytes(t *testing.T) {
 	s := schema(t)
 	for _, f := range failures() {
 		e := NewEnvelope(f)
@@ -95,7 +100,7 @@ func mustJSON(t testing.TB, v any) string {
 	return string(raw)
 }
 
-func TestTheSchemaListsEveryCode(t *testing.T) {
+func TestDeadLetter_TheSchemaListsEveryCode(t *testing.T) {
 	raw, err := schemas.FS().ReadFile("dead_letter/v1.json")
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +120,7 @@ func TestTheSchemaListsEveryCode(t *testing.T) {
 	}
 }
 
-func TestTheSameFailureHasTheSameID(t *testing.T) {
+func TestDeadLetter_TheSameFailureHasTheSameID(t *testing.T) {
 	seen := map[string]int{}
 	for i, f := range failures() {
 		a := NewEnvelope(f)
@@ -137,7 +142,7 @@ func TestTheSameFailureHasTheSameID(t *testing.T) {
 	}
 }
 
-func TestTheDeviceIsFoundInBytesThatBreakOff(t *testing.T) {
+func TestDeadLetter_TheDeviceIsFoundInBytesThatBreakOff(t *testing.T) {
 	for raw, want := range map[string][2]string{
 		`{"device_id":"d1","metrics":{"a":`:                                     {"d1", ""},
 		`{"metrics":{"a":"x"},"device_id":"d1","event_id":"nope"}`:              {"d1", ""},

@@ -22,7 +22,7 @@ func letter(t *testing.T, fleet, original string, failed time.Time) *Envelope {
 
 // Dead letters go with their device, also where only their bytes name it, with
 // what became of them; its neighbours, namesakes and later ones stay.
-func TestDeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t *testing.T) {
+func TestDeadLetter_DeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t *testing.T) {
 	ctx, url := context.Background(), lake.FileURL(t.TempDir())
 	o := kept(t, url)
 	until := someTime

@@ -48,18 +48,20 @@ func maintained(t *testing.T, url string, p expire.Pass) lake.Report {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	r, err := lake.Duty{Table: Table(), Keep: 30 * 24 * time.Hour, Compact: true, Lifecycle: true}.Do(t.Context(), store, p)
+	r, err := lake.Duty{Table: Table(), Keep: 30 * 24 * time.Hour, Compact: true, Lifecycle: true}.Do(t.Context(), store,
+		p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
+func TestDeadLetter_OldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	var times []time.Time
 	for i := range 20 {
-		times = append(times, someTime.Add(-time.Duration(i)*time.Minute), someTime.AddDate(0, 0, -40).Add(time.Duration(i)*time.Second))
+		times = append(times, someTime.Add(-time.Duration(i)*time.Minute),
+			someTime.AddDate(0, 0, -40).Add(time.Duration(i)*time.Second))
 	}
 	kept(t, url, times...)
 	p := expire.Pass{Now: someTime.Add(12 * time.Hour), DryRun: true}
@@ -82,7 +84,7 @@ func TestOldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 	}
 }
 
-func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
+func TestDeadLetter_AFleetsDeadLettersCanBeErased(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	o := kept(t, url, someTime, someTime.Add(1), someTime.Add(2))
 	now := time.Now()
@@ -97,7 +99,8 @@ func TestAFleetsDeadLettersCanBeErased(t *testing.T) {
 		t.Fatalf("left: %+v", rows)
 	}
 	again := kept(t, url) // a restart, and one that was still on its way
-	e := NewEnvelope(Failure{Stage: "raw", Fleet: "fleet-0", FailedAt: someTime.Add(-time.Hour), Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
+	e := NewEnvelope(Failure{Stage: "raw", Fleet: "fleet-0", FailedAt: someTime.Add(-time.Hour),
+		Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
 	if err := again.WriteBatch(context.Background(), service.MessageBatch{message(0, 900, mustJSON(t, e))}); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,8 @@ func (o *Outcomes) resolved(ctx context.Context, ids []string, into map[string]b
 	for i, id := range ids {
 		marks[i], args[i] = fmt.Sprintf("$%d", i+1), id
 	}
-	rows, err := o.db.QueryContext(ctx, `SELECT id FROM dead_letter_outcome WHERE published = 1 AND id IN (`+strings.Join(marks, ",")+`)`, args...)
+	rows, err := o.db.QueryContext(ctx, `SELECT id FROM dead_letter_outcome WHERE published = 1 AND id IN (`+
+		strings.Join(marks, ",")+`)`, args...)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,8 @@ again are recognised and skipped. A message that is no envelope is stored too, w
 			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
 			Example("file:///var/lib/weir/dead-letter")).
 		Field(service.NewDurationField(deadLetterFieldRecall).
-			Description("How long after it was written a record may be delivered again: the retention of the log, and some more.").
+			Description("How long after it was written a record may be delivered again: the retention of the log, and some "+
+				"more.").
 			Default("5h").Advanced()).
 		Field(service.NewDurationField(deadLetterFieldTimeout).
 			Description("How long writing one object may take.").
@@ -87,7 +88,8 @@ func Register(env *service.Environment) error {
 		return err
 	}
 	return flow.Store{
-		Name: "dead_letter_store", Spec: outputSpec(), Batching: deadLetterFieldBatching, Is: "dead-letter store", Up: "weir_dead_letter_store_up",
+		Name: "dead_letter_store", Spec: outputSpec(), Batching: deadLetterFieldBatching, Is: "dead-letter store",
+		Up: "weir_dead_letter_store_up",
 		New: func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
 			return newOutput(conf, res)
 		},
@@ -119,7 +121,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 		objects:    m.NewCounter("weir_dead_letter_objects_total"),
 		bytes:      m.NewCounter("weir_dead_letter_written_bytes_total"),
 	}
-	return o, conf.Read(parsed, deadLetterFieldURL, &o.url, deadLetterFieldRecall, &o.recall, deadLetterFieldTimeout, &o.timeout)
+	return o, conf.Read(parsed, deadLetterFieldURL, &o.url, deadLetterFieldRecall, &o.recall, deadLetterFieldTimeout,
+		&o.timeout)
 }
 
 // Connect opens the store and reads what was written to it within recall.
@@ -191,12 +194,14 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 
 // flush writes an object for each folder, and what has no row with one of them,
 // or in an object of its own when there is no row at all.
-func (o *output) flush(ctx context.Context, tombstones *tombstone.Set, now time.Time, folders map[string][]*Row, settled lake.Coverage) error {
+func (o *output) flush(ctx context.Context, tombstones *tombstone.Set, now time.Time, folders map[string][]*Row,
+	settled lake.Coverage) error {
 	if len(folders) == 0 {
 		if settled.Empty() {
 			return nil
 		}
-		return o.put(ctx, tombstones, lake.NewName(path.Join(lake.DuplicatesFolder, lake.DateFolder(now)), now, now, now), nil, settled)
+		return o.put(ctx, tombstones, lake.NewName(path.Join(lake.DuplicatesFolder, lake.DateFolder(now)), now, now, now),
+			nil, settled)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
@@ -236,7 +241,8 @@ func logged(msg *service.Message) time.Time {
 	return time.Time{}
 }
 
-func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.Name, rows []*Row, coverage lake.Coverage) error {
+func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.Name, rows []*Row,
+	coverage lake.Coverage) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 	defer cancel()
 	size, err := o.memory.Put(ctx, tombstones, name, o.table, len(rows), lake.Options{}, &coverage, columns(rows))

@@ -26,7 +26,8 @@ func processorSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Turns a failed message into a dead letter: an envelope with the reason, the original bytes and where they came from.").
+		Summary("Turns a failed message into a dead letter: an envelope with the reason, the original bytes and where "+
+			"they came from.").
 		Description(`
 Use it in the output that failed messages are routed to: those that are `+"`errored()`"+`, for what an output refused is an outage. The reason
 is what a processor of weir's marked the message with, or else the text of its error, with code `+"`processing_failed`"+`. The envelope follows

@@ -29,7 +29,7 @@ func scanned(t *testing.T, s *lake.Store, q Query) []string {
 	return got
 }
 
-func TestDeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
+func TestDeadLetter_DeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 	ctx := context.Background()
 	o := kept(t, lake.FileURL(t.TempDir()))
 	stages, codes := []string{"ingest", "raw", "rollup"}, []event.Code{event.CodeInvalidJSON, event.CodeSchemaViolation}
@@ -37,7 +37,8 @@ func TestDeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 	for i := range 300 {
 		c := event.Coordinates{Topic: "raw-events", Offset: int64(i)}
 		letters = append(letters, NewEnvelope(Failure{
-			Stage: stages[i%3], Fleet: fmt.Sprintf("f%d", i%2), Record: &c, Original: []byte(fmt.Sprintf(`{"device_id":"d%d"}`, i%5)),
+			Stage: stages[i%3], Fleet: fmt.Sprintf("f%d", i%2), Record: &c,
+			Original: []byte(fmt.Sprintf(`{"device_id":"d%d"}`, i%5)),
 			FailedAt: someTime.Add(time.Duration(i) * 10 * time.Second), Rejection: event.Reject(codes[i%2], "", "x")}))
 	}
 	for i := 0; i < len(letters); i += 30 {
@@ -59,8 +60,10 @@ func TestDeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 			var want []string
 			for i, e := range letters {
 				at := someTime.Add(time.Duration(i) * 10 * time.Second)
-				if (q.Stages == nil || slices.Contains(q.Stages, e.Stage)) && (q.Fleet == "" || q.Fleet == e.Fleet) && (q.Device == "" || q.Device == e.Device) &&
-					(q.Codes == nil || slices.Contains(q.Codes, e.Code)) && (q.From.IsZero() || !at.Before(q.From)) && (q.To.IsZero() || at.Before(q.To)) {
+				if (q.Stages == nil || slices.Contains(q.Stages, e.Stage)) && (q.Fleet == "" || q.Fleet == e.Fleet) &&
+					(q.Device == "" || q.Device == e.Device) &&
+					(q.Codes == nil || slices.Contains(q.Codes, e.Code)) && (q.From.IsZero() || !at.Before(q.From)) &&
+					(q.To.IsZero() || at.Before(q.To)) {
 					want = append(want, e.ID)
 				}
 			}

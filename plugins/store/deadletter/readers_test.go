@@ -43,7 +43,8 @@ func oldObjects(t *testing.T, url string, n int) {
 	for i := range n {
 		at := someTime.Add(time.Duration(i) * time.Second)
 		c := event.Coordinates{Topic: "raw-events", Offset: int64(1000 + i)}
-		r, err := NewEnvelope(Failure{Stage: "raw", Fleet: "old", Record: &c, FailedAt: at, Original: []byte(`{"device_id":"d"}`),
+		r, err := NewEnvelope(Failure{Stage: "raw", Fleet: "old", Record: &c, FailedAt: at,
+			Original:  []byte(`{"device_id":"d"}`),
 			Rejection: event.Reject(event.CodeInvalidEvent, "", "x")}).row()
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +118,8 @@ func TestOthers_ReadTheFolderAsADataSet(t *testing.T) {
 	if err := o.WriteBatch(context.Background(), batch); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(string(bytes.TrimSpace(interpreter)), "../../../tests/integration/dataset_check.py", dir).Output()
+	out, err := exec.Command(string(bytes.TrimSpace(interpreter)), "../../../tests/integration/dataset_check.py",
+		dir).Output()
 	if err != nil {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			t.Fatalf("%s", exit.Stderr)

@@ -41,7 +41,8 @@ func refCoordinates(r lake.Ref, col int) (event.Coordinates, bool) {
 	if topic.IsNull() {
 		return event.Coordinates{}, false
 	}
-	return event.Coordinates{Topic: string(topic.ByteArray()), Partition: r.Value(col + 1).Int32(), Offset: r.Value(col + 2).Int64()}, true
+	return event.Coordinates{Topic: string(topic.ByteArray()), Partition: r.Value(col + 1).Int32(),
+		Offset: r.Value(col + 2).Int64()}, true
 }
 
 func refCovers(r lake.Ref, c *lake.Collector) {

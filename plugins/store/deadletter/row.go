@@ -58,7 +58,8 @@ func (e *Envelope) row() (*Row, error) {
 	}
 	r := &Row{
 		Version: int32(e.Version), Fleet: e.Fleet, Stage: e.Stage, Code: string(e.Code), Message: e.Message,
-		Original: original, OriginalSize: e.OriginalSize, OriginalSHA256: e.OriginalSHA256, Device: e.Device, Event: e.Event, ReceivedAt: timeOf(e.ReceivedAt), FailedAt: timeOf(e.FailedAt),
+		Original: original, OriginalSize: e.OriginalSize, OriginalSHA256: e.OriginalSHA256, Device: e.Device, Event: e.Event,
+		ReceivedAt: timeOf(e.ReceivedAt), FailedAt: timeOf(e.FailedAt),
 	}
 	r.ID, _ = text.ParseUUID(e.ID) // checked by ParseEnvelope, or made here
 	if r.Errors, err = text.JSON(errs); err != nil {

@@ -163,7 +163,7 @@ func stored(t testing.TB, url string) []layout {
 	return out
 }
 
-func TestAPoisonRecordGoesToTheDeadLettersAndItsNeighboursGoOn(t *testing.T) {
+func TestDeadLetter_APoisonRecordGoesToTheDeadLettersAndItsNeighboursGoOn(t *testing.T) {
 	p := &picky{}
 	marked := message(0, 3, "marked")
 	event.MarkRejected(marked, event.Reject(event.CodeInvalidEvent, "/x", "is wrong"))
@@ -198,7 +198,7 @@ func origins(t testing.TB, url string) string {
 // fallback cannot know which of its messages failed. So what a store can never
 // take must be marked before the store, and a failure path must dead-letter by
 // errored(), never by the text of fallback_error.
-func TestWhatABatchingStoreRefusesNeverDeadLettersItsNeighbours(t *testing.T) {
+func TestDeadLetter_WhatABatchingStoreRefusesNeverDeadLettersItsNeighbours(t *testing.T) {
 	p := &picky{}
 	url, errs := run(t, p,
 		service.MessageBatch{message(0, 1, "a"), message(0, 2, "poison"), message(0, 3, "b")},
@@ -211,7 +211,7 @@ func TestWhatABatchingStoreRefusesNeverDeadLettersItsNeighbours(t *testing.T) {
 	}
 }
 
-func TestAnOutageIsNeverADeadLetter(t *testing.T) {
+func TestDeadLetter_AnOutageIsNeverADeadLetter(t *testing.T) {
 	p := &picky{down: true}
 	url, errs := run(t, p, service.MessageBatch{message(0, 1, "a"), message(0, 2, "b")})
 	if errs[0] == nil {
@@ -222,7 +222,7 @@ func TestAnOutageIsNeverADeadLetter(t *testing.T) {
 	}
 }
 
-func TestTheRequestLearnsThatItsEventWasRejected(t *testing.T) {
+func TestDeadLetter_TheRequestLearnsThatItsEventWasRejected(t *testing.T) {
 	conf, err := processorSpec().ParseYAML("stage: ingest", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestTheRequestLearnsThatItsEventWasRejected(t *testing.T) {
 	}
 }
 
-func TestADeadLetterDeliveredAgainIsStoredOnceAndJunkIsKept(t *testing.T) {
+func TestDeadLetter_ADeadLetterDeliveredAgainIsStoredOnceAndJunkIsKept(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	good := mustJSON(t, NewEnvelope(failures()[2]))
 	for range 2 {
@@ -284,7 +284,8 @@ func TestADeadLetterDeliveredAgainIsStoredOnceAndJunkIsKept(t *testing.T) {
 		got = append(got, r.Stage+" "+r.Code+" "+string(r.Original))
 	}
 	slices.Sort(got)
-	want := []string{"dead_letter invalid_event junk", `dead_letter invalid_event {"version":2}`, "raw invalid_event \xff\x00\xfe"}
+	want := []string{"dead_letter invalid_event junk", `dead_letter invalid_event {"version":2}`,
+		"raw invalid_event \xff\x00\xfe"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("stored %q", got)
 	}

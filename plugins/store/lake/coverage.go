@@ -50,7 +50,8 @@ type Coverage struct {
 	Stored     map[Partition][]Span      // the deliveries that its rows stand for
 	Duplicates map[Partition][]Duplicate // records of the same batches that repeat others
 	Origins    map[Partition][]Span      // dead letters: the records that its rows came from
-	Erased     map[Partition][]Span      // records whose rows, or dead letters, were erased, or refused because of an erasure
+	// records whose rows, or dead letters, were erased, or refused because of an erasure
+	Erased map[Partition][]Span
 }
 
 // Empty tells whether the coverage says nothing.
@@ -159,7 +160,8 @@ type coverageJSON struct {
 
 // Encode writes the coverage as compact JSON.
 func (c *Coverage) Encode() string {
-	out := coverageJSON{Version: coverageVersion, Stored: encodeSpans(c.Stored), Origins: encodeSpans(c.Origins), Erased: encodeSpans(c.Erased)}
+	out := coverageJSON{Version: coverageVersion, Stored: encodeSpans(c.Stored), Origins: encodeSpans(c.Origins),
+		Erased: encodeSpans(c.Erased)}
 	for p, ds := range c.Duplicates {
 		by := map[string][]int64{}
 		last := map[string]int64{}
@@ -203,7 +205,8 @@ func DecodeCoverage(raw string) (c Coverage, err error) {
 		return c, fmt.Errorf("reading coverage: %w", err)
 	}
 	if in.Version != coverageVersion {
-		return c, fmt.Errorf("reading coverage: version %d is not known here: read this store with the weir that wrote it, or a newer one", in.Version)
+		return c, fmt.Errorf("reading coverage: version %d is not known here: read this store with the weir that wrote "+
+			"it, or a newer one", in.Version)
 	}
 	if c.Stored, err = decodeSpans(in.Stored); err != nil {
 		return c, fmt.Errorf("reading coverage: %w", err)

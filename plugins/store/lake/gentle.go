@@ -23,7 +23,8 @@ func (g *gentle) Write(p []byte) (int, error) {
 	if err != nil || g.position-g.settled < piece {
 		return n, err
 	}
-	if err := settle(g.file, g.settled, g.position); err != nil && !errors.Is(err, syscall.ENOSYS) && !errors.Is(err, syscall.EINVAL) {
+	if err := settle(g.file, g.settled, g.position); err != nil && !errors.Is(err, syscall.ENOSYS) &&
+		!errors.Is(err, syscall.EINVAL) {
 		return n, err // the disk failed: the sync would have said so too
 	}
 	g.settled = g.position

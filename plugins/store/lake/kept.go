@@ -62,7 +62,8 @@ const lookedMost = 64
 func (k *kept) Expire(ctx context.Context, u lifecycle.Upkeep) ([]lifecycle.Share, error) {
 	s := lifecycle.Share{Store: k.Name, Place: k.store.Name(), OlderThan: u.Before(0)}
 	done, err := Duty{Table: k.Table, Keep: u.Keep[0], Compact: u.Compact, Lifecycle: u.Rules}.Do(ctx, k.store, u.Pass)
-	s.Removed, s.Merged, s.Into, s.Repeats, s.Rules = done.Retention, done.Merged, done.Into, done.Repeats, string(done.Lifecycle)
+	s.Removed, s.Merged, s.Into, s.Repeats, s.Rules = done.Retention, done.Merged, done.Into, done.Repeats,
+		string(done.Lifecycle)
 	return []lifecycle.Share{s}, err
 }
 
@@ -109,7 +110,8 @@ func (k *kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 		k.mu.Unlock()
 	}
 	var ids [][16]byte
-	_, err = k.store.Erase(ctx, k.Table, Erasure{Fleet: e.Fleet, Device: e.Device, Until: time.UnixMicro(e.Until), Seen: seen, Row: k.collect(&ids),
+	_, err = k.store.Erase(ctx, k.Table, Erasure{Fleet: e.Fleet, Device: e.Device, Until: time.UnixMicro(e.Until),
+		Seen: seen, Row: k.collect(&ids),
 		Before: func(o Object, rows int64) error {
 			if err := e.Held(); err != nil {
 				return err

@@ -21,7 +21,7 @@ func at(offset int64) event.Coordinates {
 
 // Random objects are added in random order; the set must agree with a plain
 // map of the last time that each offset was written.
-func TestKnownAgreesWithAPlainMap(t *testing.T) {
+func TestLake_KnownAgreesWithAPlainMap(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		var k Known
@@ -99,7 +99,7 @@ func randomCoverage(random *rand.Rand) Coverage {
 	return c.Coverage()
 }
 
-func TestCoverageIsReadAsItWasWritten(t *testing.T) {
+func TestLake_CoverageIsReadAsItWasWritten(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 500 {
 		c := randomCoverage(random)
@@ -113,15 +113,16 @@ func TestCoverageIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestCoverageOfAnotherVersionIsRefused(t *testing.T) {
-	for _, raw := range []string{"", "{}", `{"v":2}`, `{"v":1,"stored":{"a":[1]}}`, `{"v":1,"stored":{"a/1":[1]}}`, `{"v":1,"duplicates":{"a/1":{"b":[]}}}`} {
+func TestLake_CoverageOfAnotherVersionIsRefused(t *testing.T) {
+	for _, raw := range []string{"", "{}", `{"v":2}`, `{"v":1,"stored":{"a":[1]}}`, `{"v":1,"stored":{"a/1":[1]}}`,
+		`{"v":1,"duplicates":{"a/1":{"b":[]}}}`} {
 		if _, err := DecodeCoverage(raw); err == nil {
 			t.Errorf("%s was read", raw)
 		}
 	}
 }
 
-func TestTheCoverageOfAFullBatchIsSmall(t *testing.T) {
+func TestLake_TheCoverageOfAFullBatchIsSmall(t *testing.T) {
 	var c Collector
 	for i := range int64(50_000) {
 		record := event.Coordinates{Topic: "raw-events", Partition: int32(i % 30), Offset: 1e9 + i/30}
@@ -137,7 +138,7 @@ func TestTheCoverageOfAFullBatchIsSmall(t *testing.T) {
 	}
 }
 
-func TestANameIsReadAsItWasWritten(t *testing.T) {
+func TestLake_ANameIsReadAsItWasWritten(t *testing.T) {
 	n := NewName("date=2026-11-20/stage=raw", noon.Add(time.Hour), noon, noon.Add(1500*time.Microsecond))
 	got, ok := ParseName(n.Path())
 	if !ok || got != n || got.Tag("stage") != "raw" {
@@ -146,7 +147,8 @@ func TestANameIsReadAsItWasWritten(t *testing.T) {
 	if d, ok := got.Date(); !ok || d != noon.Truncate(24*time.Hour) {
 		t.Fatal(d, ok)
 	}
-	for _, key := range []string{"", "a.parquet", "date=2026-11-20/part-0.parquet", "date=2026-11-20/a_b_c_d.parquet", n.Path() + ".tmp"} {
+	for _, key := range []string{"", "a.parquet", "date=2026-11-20/part-0.parquet", "date=2026-11-20/a_b_c_d.parquet",
+		n.Path() + ".tmp"} {
 		if _, ok := ParseName(key); ok {
 			t.Errorf("%q was taken for an object of ours", key)
 		}

@@ -125,7 +125,8 @@ func hasty(rules []types.LifecycleRule, prefix string, keep time.Duration, held 
 		if held {
 			why = "a fleet is held, of which nothing may be deleted"
 		}
-		return fmt.Errorf("its rule %q deletes objects below %q, and %s: narrow that rule, or remove it", aws.ToString(r.ID), below, why)
+		return fmt.Errorf("its rule %q deletes objects below %q, and %s: narrow that rule, or remove it", aws.ToString(r.ID),
+			below, why)
 	}
 	return nil
 }

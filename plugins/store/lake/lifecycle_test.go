@@ -42,7 +42,7 @@ func (b *bucketRules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestLifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
+func TestLake_LifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "k")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
 	b := &bucketRules{rules: `<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>3</Days></Expiration></Rule></LifecycleConfiguration>`}
@@ -55,12 +55,14 @@ func TestLifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 			t.Fatalf("run %d: %s, %v", i, got, err)
 		}
 	}
-	for _, part := range []string{"<ID>theirs</ID>", "<Prefix>raw/date=</Prefix>", "<Days>92</Days>", "<DaysAfterInitiation>1</DaysAfterInitiation>"} {
+	for _, part := range []string{"<ID>theirs</ID>", "<Prefix>raw/date=</Prefix>", "<Days>92</Days>",
+		"<DaysAfterInitiation>1</DaysAfterInitiation>"} {
 		if !strings.Contains(b.rules, part) {
 			t.Fatalf("no %s in %s", part, b.rules)
 		}
 	}
-	if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, true, false); got != LifecycleWritten || err != nil || strings.Contains(b.rules, "raw/date=") || b.writes != 2 {
+	if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, true, false); got != LifecycleWritten || err != nil ||
+		strings.Contains(b.rules, "raw/date=") || b.writes != 2 {
 		t.Fatalf("a hold does not stop the bucket from deleting: %s, %v, %s", got, err, b.rules)
 	}
 	b.code = "NotImplemented"
@@ -71,7 +73,8 @@ func TestLifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	if _, err := s.SetLifecycle(ctx, time.Hour, false, false); err == nil {
 		t.Fatal("a refusal was swallowed")
 	}
-	if got, err := opened(t, FileURL(t.TempDir())).SetLifecycle(ctx, time.Hour, false, false); got != LifecycleNone || err != nil {
+	if got, err := opened(t, FileURL(t.TempDir())).SetLifecycle(ctx, time.Hour, false, false); got != LifecycleNone ||
+		err != nil {
 		t.Fatal(got, err)
 	}
 }
@@ -85,9 +88,10 @@ func bucketOf(t *testing.T, b *bucketRules) *Store {
 	return opened(t, "s3://weir/raw?region=us-east-1&use_path_style=true&endpoint="+server.URL)
 }
 
-func TestARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
+func TestLake_ARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
 	rule := func(inside string) string {
-		return `<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status>` + inside + `</Rule></LifecycleConfiguration>`
+		return `<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status>` + inside +
+			`</Rule></LifecycleConfiguration>`
 	}
 	days := func(n int) string { return fmt.Sprintf("<Expiration><Days>%d</Days></Expiration>", n) }
 	all := "<Filter><Prefix></Prefix></Filter>"
@@ -101,10 +105,14 @@ func TestARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
 		"late enough":                     {rule(all + days(91)), false, false},
 		"late enough, but someone's held": {rule(all + days(91)), true, true},
 		"of other objects":                {rule("<Filter><Prefix>logs/</Prefix></Filter>" + days(1)), true, false},
-		"of objects with a tag":           {rule("<Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>" + days(1)), true, false},
-		"of unfinished uploads":           {rule(all + "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>"), true, false},
-		"on a day":                        {rule(all + "<Expiration><Date>2026-12-01T00:00:00Z</Date></Expiration>"), false, true},
-		"as rules once were written":      {rule("<Prefix>raw/</Prefix>" + days(3)), false, true},
+		"of objects with a tag": {rule("<Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag>" +
+			"</And></Filter>" + days(1)), true, false},
+		"of unfinished uploads": {rule(all +
+			"<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>" +
+			"</AbortIncompleteMultipartUpload>"), true, false},
+		"on a day": {rule(all + "<Expiration><Date>2026-12-01T00:00:00Z</Date></Expiration>"), false,
+			true},
+		"as rules once were written": {rule("<Prefix>raw/</Prefix>" + days(3)), false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &bucketRules{rules: c.rule}
@@ -119,13 +127,14 @@ func TestARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
 	}
 }
 
-func TestAHoldTakesTheBucketsRuleOutWhateverElseFails(t *testing.T) {
+func TestLake_AHoldTakesTheBucketsRuleOutWhateverElseFails(t *testing.T) {
 	b := &bucketRules{}
 	s := bucketOf(t, b) // it knows rules, and cannot list
 	held, away := []string(nil), error(nil)
 	p := expire.Pass{Now: time.Now(), Held: func(context.Context) ([]string, error) { return held, away }}
 	duty := Duty{Keep: 90 * 24 * time.Hour, Lifecycle: true}
-	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten || !strings.Contains(b.rules, "raw/date=") {
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten ||
+		!strings.Contains(b.rules, "raw/date=") {
 		t.Fatalf("%+v, %v: %s", done, err, b.rules)
 	}
 	away = errors.New("the control store is away")
@@ -138,7 +147,8 @@ func TestAHoldTakesTheBucketsRuleOutWhateverElseFails(t *testing.T) {
 		t.Fatalf("a dry run: %+v", done)
 	}
 	p.DryRun = false
-	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten || strings.Contains(b.rules, "raw/date=") {
+	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != LifecycleWritten ||
+		strings.Contains(b.rules, "raw/date=") {
 		t.Fatalf("%+v, %v: %s", done, err, b.rules)
 	}
 }

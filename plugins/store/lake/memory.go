@@ -171,7 +171,8 @@ func (m *Memory) HadOn(ctx context.Context, now, day time.Time, c event.Coordina
 // error the next Prepare looks whether the object is there all the same. It is
 // an error when there are other tombstones than those that the rows were chosen
 // by: the batch is to be prepared again.
-func (m *Memory) Put(ctx context.Context, honoured *tombstone.Set, name Name, t *Table, n int, opt Options, coverage *Coverage, columns Columns) (size int64, err error) {
+func (m *Memory) Put(ctx context.Context, honoured *tombstone.Set, name Name, t *Table, n int, opt Options,
+	coverage *Coverage, columns Columns) (size int64, err error) {
 	body, err := t.Encode(n, opt, coverage, columns)
 	if err != nil {
 		return 0, err

@@ -43,7 +43,8 @@ func spansAt(first, last int64) (map[Partition]Span, *Coverage) {
 
 func put(t *testing.T, m *Memory, now time.Time, c *Coverage) error {
 	t.Helper()
-	_, err := m.Put(context.Background(), m.Tombstones(), NewName(DateFolder(now), now, now, now), bare(), 0, Options{}, c, nil)
+	_, err := m.Put(context.Background(), m.Tombstones(), NewName(DateFolder(now), now, now, now), bare(), 0, Options{}, c,
+		nil)
 	return err
 }
 
@@ -54,7 +55,7 @@ func prepared(t *testing.T, m *Memory, now time.Time, batch map[Partition]Span) 
 	}
 }
 
-func TestAnUploadThatFailedButTookPlaceIsNotRepeated(t *testing.T) {
+func TestLake_AnUploadThatFailedButTookPlaceIsNotRepeated(t *testing.T) {
 	s := opened(t, FileURL(t.TempDir()))
 	l := &lying{backend: s.backend, lie: true}
 	s.backend = l
@@ -72,7 +73,7 @@ func TestAnUploadThatFailedButTookPlaceIsNotRepeated(t *testing.T) {
 	}
 }
 
-func TestRecordsThatAnotherOwnerStoredAreRecognisedAfterARebalance(t *testing.T) {
+func TestLake_RecordsThatAnotherOwnerStoredAreRecognisedAfterARebalance(t *testing.T) {
 	ctx := context.Background()
 	url := FileURL(t.TempDir())
 	ours, theirs := opened(t, url), opened(t, url)
@@ -128,12 +129,13 @@ func TestRecordsThatAnotherOwnerStoredAreRecognisedAfterARebalance(t *testing.T)
 	}
 }
 
-func TestAStoreThatCannotBeListedStallsAndIsNotGuessedAt(t *testing.T) {
+func TestLake_AStoreThatCannotBeListedStallsAndIsNotGuessedAt(t *testing.T) {
 	s := opened(t, FileURL(t.TempDir()))
 	m := NewMemory(s, time.Hour)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := s.PutBytes(context.Background(), NewName("date=2026-11-20", time.Now(), noon, noon).Path(), []byte("junk")); err != nil {
+	if err := s.PutBytes(context.Background(), NewName("date=2026-11-20", time.Now(), noon, noon).Path(),
+		[]byte("junk")); err != nil {
 		t.Fatal(err)
 	}
 	batch, _ := spansAt(1, 5)

@@ -240,7 +240,8 @@ func (s *Store) Coverage(ctx context.Context, since time.Time, each func(Footer)
 // eachFooter reads the footers of the listed objects that are not in read yet,
 // and notes them there. When an object has vanished, what it held is in one
 // that the listing did not have: it lists again.
-func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Object, error), read map[string]time.Time, each func(Footer) error) error {
+func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Object, error), read map[string]time.Time,
+	each func(Footer) error) error {
 	for try := 0; ; try++ {
 		objects, err := list(ctx)
 		if err != nil {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOffsetsAreASet holds the operations to those of a map, on random spans.
-func TestOffsetsAreASet(t *testing.T) {
+// TestLake_OffsetsAreASet holds the operations to those of a map, on random spans.
+func TestLake_OffsetsAreASet(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		some := func() (Offsets, map[int64]bool) {

@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// TestAnObjectIsSyncedBeforeItIsReported traces the system calls of a process
+// TestLake_AnObjectIsSyncedBeforeItIsReported traces the system calls of a process
 // that stores an object into a new folder, and holds their order: the content
 // is synced before the rename makes it appear, and each folder that gained a
 // name is synced before Put returns. That order is what a power loss can not
 // undo.
-func TestAnObjectIsSyncedBeforeItIsReported(t *testing.T) {
+func TestLake_AnObjectIsSyncedBeforeItIsReported(t *testing.T) {
 	if dir := os.Getenv("WEIR_TEST_PUT"); dir != "" { // the traced process
 		s := opened(t, FileURL(dir))
 		if err := s.PutBytes(context.Background(), "date=2026-11-20/stage=raw/x.parquet", []byte("content")); err != nil {
@@ -34,7 +34,8 @@ func TestAnObjectIsSyncedBeforeItIsReported(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "store")
 	var trace bytes.Buffer
-	cmd := exec.Command(strace, "-f", "-y", "-qq", "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat",
+	cmd := exec.Command(strace, "-f", "-y", "-qq", "-e",
+		"trace=fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat",
 		os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), "WEIR_TEST_PUT="+dir)
 	cmd.Stderr = &trace

@@ -48,7 +48,9 @@ func (s *Store) Retain(ctx context.Context, t *Table, p expire.Pass, age time.Du
 			return removed, err
 		}
 		was := removed
-		w := target{gone: func(r Ref) bool { return !slices.Contains(held, textOf(r.Value(t.FleetColumn))) }, all: len(held) == 0}
+		w := target{gone: func(r Ref) bool {
+			return !slices.Contains(held, textOf(r.Value(t.FleetColumn)))
+		}, all: len(held) == 0}
 		next := time.Time{}            // when the first of its rows goes that only waits for its time
 		if !o.Written.Before(before) { // else all of it was received before
 			w.all = false

@@ -39,7 +39,8 @@ type Rewritten struct {
 
 // Rewrite writes the outputs, then deletes the inputs. What the inputs say of
 // the log goes on in the outputs, and, of rows that are no more, in an object of
-// its own: nothing that was explained becomes unexplained. A crash in between leaves rows twice, which readers and the next
+// its own: nothing that was explained becomes unexplained. A crash in between leaves rows twice, which readers and the
+// next
 // rewriting see once; an error before the deletion leaves the inputs as they
 // were.
 func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
@@ -91,7 +92,8 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 		return err
 	}()
 	if err != nil { // what was written repeats the inputs: it may go, and may stay
-		return done, errors.Join(fmt.Errorf("rewriting %s: %w", r.Folder, err), s.Remove(context.WithoutCancel(ctx), outputs...))
+		return done, errors.Join(fmt.Errorf("rewriting %s: %w", r.Folder, err), s.Remove(context.WithoutCancel(ctx),
+			outputs...))
 	}
 	done.Outputs = len(outputs)
 	for _, o := range r.Inputs {
@@ -116,7 +118,8 @@ func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []O
 
 // rewritePart writes the objects of one part to dst. The first object of all
 // takes the inherited coverage.
-func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r Rewriting, part Part, written time.Time, inherited, kept *Coverage, done *Rewritten) (keys []string, err error) {
+func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r Rewriting, part Part, written time.Time,
+	inherited, kept *Coverage, done *Rewritten) (keys []string, err error) {
 	inputs, first, last := part.narrow(r.Inputs)
 	if len(inputs) == 0 {
 		return nil, nil
@@ -140,7 +143,8 @@ func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r Rewriti
 
 // put writes one object, from row on, unless something is erased meanwhile. It
 // returns the first row of the next object.
-func (r Rewriting) put(ctx context.Context, dst *Store, g *guard, key string, row Ref, in *sieve, inherited, kept *Coverage) (next Ref, ok bool, err error) {
+func (r Rewriting) put(ctx context.Context, dst *Store, g *guard, key string, row Ref, in *sieve, inherited,
+	kept *Coverage) (next Ref, ok bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var timer *time.Timer
@@ -193,7 +197,8 @@ func (p Part) wants(t *Table) func(Ref) bool {
 
 // fill writes one object: row, and what follows it, up to the most an object
 // may hold. It returns the first row of the next object.
-func (r Rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, inherited, kept *Coverage) (Ref, bool, error) {
+func (r Rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, inherited, kept *Coverage) (Ref, bool,
+	error) {
 	groupRows, maxRows := r.RowGroupRows, r.MaxRows
 	if groupRows <= 0 {
 		groupRows = 64 << 10

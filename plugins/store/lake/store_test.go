@@ -48,7 +48,10 @@ func suite(t *testing.T, s *Store) {
 		t.Fatalf("got %v", err)
 	}
 	cancelled, cancel := context.WithCancel(ctx)
-	if err := s.Put(cancelled, "date=2026-11-20/late.parquet", func(w io.Writer) error { cancel(); return nil }); err == nil {
+	if err := s.Put(cancelled, "date=2026-11-20/late.parquet", func(w io.Writer) error {
+		cancel()
+		return nil
+	}); err == nil {
 		t.Fatal("a cancelled write reported success")
 	}
 	var keys []string
@@ -59,7 +62,8 @@ func suite(t *testing.T, s *Store) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(keys, []string{"date=2026-11-20/a.parquet", "date=2026-11-21/stage=raw/b.parquet"}) || sizes[1] != 3<<20 {
+	if !slices.Equal(keys, []string{"date=2026-11-20/a.parquet", "date=2026-11-21/stage=raw/b.parquet"}) ||
+		sizes[1] != 3<<20 {
 		t.Fatalf("got %v, %v", keys, sizes)
 	}
 	folders, err := s.Folders(ctx, "")
@@ -98,10 +102,10 @@ func suite(t *testing.T, s *Store) {
 	}
 }
 
-func TestFileStore(t *testing.T)   { suite(t, opened(t, FileURL(t.TempDir()))) }
-func TestMemoryStore(t *testing.T) { suite(t, opened(t, "mem://")) }
+func TestLake_FileStore(t *testing.T)   { suite(t, opened(t, FileURL(t.TempDir()))) }
+func TestLake_MemoryStore(t *testing.T) { suite(t, opened(t, "mem://")) }
 
-func TestS3Store(t *testing.T) {
+func TestLake_S3Store(t *testing.T) {
 	rawURL := require.Env(t, "WEIR_TEST_S3_URL")
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -115,7 +119,7 @@ func TestS3Store(t *testing.T) {
 	suite(t, s)
 }
 
-func TestUnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *testing.T) {
+func TestLake_UnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, FileURL(dir))
 	dead := filepath.Join(dir, tempDir, "dead")
@@ -139,7 +143,7 @@ func TestUnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *testin
 	}
 }
 
-func TestAFullDiskLeavesNoObject(t *testing.T) {
+func TestLake_AFullDiskLeavesNoObject(t *testing.T) {
 	s := opened(t, FileURL(t.TempDir()))
 	err := s.Put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
 		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
@@ -155,7 +159,7 @@ func TestAFullDiskLeavesNoObject(t *testing.T) {
 	}
 }
 
-func TestAnEmptiedDayLeavesNoFolder(t *testing.T) {
+func TestLake_AnEmptiedDayLeavesNoFolder(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, FileURL(dir))
 	key := "date=2026-11-20/stage=raw/x.parquet"
@@ -170,8 +174,9 @@ func TestAnEmptiedDayLeavesNoFolder(t *testing.T) {
 	}
 }
 
-func TestAStoreURLThatIsWrongIsRefusedWithoutItsSecrets(t *testing.T) {
-	for _, rawURL := range []string{"ftp://x", "file://", "file:///a%", "file:///a?b=c", "file:///a#b", "s3://b?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz"} {
+func TestLake_AStoreURLThatIsWrongIsRefusedWithoutItsSecrets(t *testing.T) {
+	for _, rawURL := range []string{"ftp://x", "file://", "file:///a%", "file:///a?b=c", "file:///a#b",
+		"s3://b?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz"} {
 		_, err := Open(context.Background(), rawURL)
 		if err == nil {
 			t.Errorf("%s was opened", rawURL)

@@ -39,7 +39,10 @@ func BenchmarkWriteBatch(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/event")
 	b.ReportMetric(float64((backlog.Used(b)-before).Nanoseconds())/float64(b.N)/n, "cpu-ns/event")
 	size := int64(0)
-	if err := o.store.List(context.Background(), "", func(blob lake.Blob) error { size += blob.Size; return nil }); err != nil {
+	if err := o.store.List(context.Background(), "", func(blob lake.Blob) error {
+		size += blob.Size
+		return nil
+	}); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(size)/float64(b.N+1)/n, "bytes/event")
@@ -75,7 +78,8 @@ func BenchmarkScan(b *testing.B) {
 		name string
 		q    Query
 		json bool
-	}{{"all", Query{Parallel: 1}, false}, {"json", Query{}, true}, {"device", Query{Devices: []string{"sensor-0500"}}, false}} {
+	}{{"all", Query{Parallel: 1}, false}, {"json", Query{}, true}, {"device", Query{Devices: []string{"sensor-0500"}},
+		false}} {
 		b.Run(test.name, func(b *testing.B) {
 			b.ReportAllocs()
 			events := int64(0)

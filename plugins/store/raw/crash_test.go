@@ -36,7 +36,8 @@ func writeFrom(t *testing.T, url string, from int64) {
 		var batch service.MessageBatch
 		for i := from; i < min(from+crashBatch, crashEvents); i++ {
 			day := noon.AddDate(0, 0, int(i%3)) // several objects a batch
-			batch = append(batch, record(0, i, body(fmt.Sprintf("d%d", i%7), int(i), day.Add(time.Duration(i)*time.Millisecond)), received))
+			batch = append(batch, record(0, i, body(fmt.Sprintf("d%d", i%7), int(i), day.Add(time.Duration(i)*time.Millisecond)),
+				received))
 		}
 		if err := o.WriteBatch(context.Background(), batch); err != nil {
 			t.Fatal(err)
@@ -46,7 +47,7 @@ func writeFrom(t *testing.T, url string, from int64) {
 	}
 }
 
-func TestKillsLoseNothingAndStoreNothingTwice(t *testing.T) {
+func TestRaw_KillsLoseNothingAndStoreNothingTwice(t *testing.T) {
 	if url := os.Getenv("WEIR_TEST_CRASH_URL"); url != "" {
 		from, err := strconv.ParseInt(os.Getenv("WEIR_TEST_CRASH_FROM"), 10, 64)
 		if err != nil {
@@ -62,7 +63,8 @@ func TestKillsLoseNothingAndStoreNothingTwice(t *testing.T) {
 	for acked := int64(0); acked < crashEvents; {
 		from := max(0, acked-random.Int64N(3*crashBatch)) // the last commits may be missing
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-		cmd.Env = append(os.Environ(), "WEIR_TEST_CRASH_URL="+url, fmt.Sprintf("WEIR_TEST_CRASH_FROM=%d", from), "WEIR_TEST_CRASH_RECEIVED="+received)
+		cmd.Env = append(os.Environ(), "WEIR_TEST_CRASH_URL="+url, fmt.Sprintf("WEIR_TEST_CRASH_FROM=%d", from),
+			"WEIR_TEST_CRASH_RECEIVED="+received)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -35,7 +35,8 @@ type span struct {
 
 // openCursor opens an object and finds where in it the wanted rows can be. It
 // returns nil when there are none.
-func openCursor(ctx context.Context, s *lake.Store, o lake.Object, w *wanted, chunk int, stats *Stats) (*cursor, error) {
+func openCursor(ctx context.Context, s *lake.Store, o lake.Object, w *wanted, chunk int, stats *Stats) (*cursor,
+	error) {
 	f, err := s.OpenFile(ctx, o.Blob)
 	if err != nil {
 		return nil, err

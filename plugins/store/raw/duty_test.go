@@ -11,10 +11,12 @@ import (
 	"weir/plugins/store/lake"
 )
 
-func TestMaintenanceReportsWhatItDid(t *testing.T) {
+func TestRaw_MaintenanceReportsWhatItDid(t *testing.T) {
 	o, rows := historyOver(t, rand.New(rand.NewPCG(61, 1)), "", 2*time.Hour)
 	duty := lake.Duty{Table: Table(), Keep: 90 * 24 * time.Hour, Compact: true, Lifecycle: true}
-	p := expire.Pass{Now: noon.AddDate(0, 0, 100), DryRun: true, Held: func(context.Context) ([]string, error) { return []string{"other"}, nil }}
+	p := expire.Pass{Now: noon.AddDate(0, 0, 100), DryRun: true, Held: func(context.Context) ([]string, error) {
+		return []string{"other"}, nil
+	}}
 	plan, err := duty.Do(t.Context(), o.store, p)
 	if err != nil || plan.Retention.Rows == 0 || plan.Merged > 0 {
 		t.Fatalf("%+v, %v", plan, err)
@@ -33,7 +35,7 @@ func TestMaintenanceReportsWhatItDid(t *testing.T) {
 	}
 }
 
-func TestWithoutKnowingTheHoldsNothingIsDeleted(t *testing.T) {
+func TestRaw_WithoutKnowingTheHoldsNothingIsDeleted(t *testing.T) {
 	o, rows := historyOver(t, rand.New(rand.NewPCG(61, 2)), "", time.Hour)
 	asked, known := 0, 2
 	p := expire.Pass{Now: noon.AddDate(0, 0, 100), Held: func(context.Context) ([]string, error) {
@@ -64,7 +66,7 @@ func TestWithoutKnowingTheHoldsNothingIsDeleted(t *testing.T) {
 	}
 }
 
-func TestWhatAHoldKeepsIsNotReadAgainUntilItEnds(t *testing.T) {
+func TestRaw_WhatAHoldKeepsIsNotReadAgainUntilItEnds(t *testing.T) {
 	o, rows := historyOver(t, rand.New(rand.NewPCG(61, 3)), "", time.Hour)
 	held := []string{"acme", "other"}
 	p := expire.Pass{Now: noon.AddDate(0, 0, 100), Held: func(context.Context) ([]string, error) { return held, nil }}
@@ -79,7 +81,10 @@ func TestWhatAHoldKeepsIsNotReadAgainUntilItEnds(t *testing.T) {
 	if err != nil || removed.Rows == 0 || removed.Kept == 0 {
 		t.Fatalf("one hold ended: %+v, %v", removed, err)
 	}
-	if got, want := func() int { got, _ := collect(t, o, Query{}); return len(got) }(), len(positions(rows, func(r *Row) bool { return r.Fleet == "acme" })); got != want {
+	if got, want := func() int {
+		got, _ := collect(t, o, Query{})
+		return len(got)
+	}(), len(positions(rows, func(r *Row) bool { return r.Fleet == "acme" })); got != want {
 		t.Fatalf("%d events are left, want the %d of the held fleet", got, want)
 	}
 }

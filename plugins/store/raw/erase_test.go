@@ -14,7 +14,7 @@ import (
 
 // Events of a device that come after the erasure began are new: a second pass
 // leaves them, also in an object that has both.
-func TestErasureLeavesWhatWasReceivedLater(t *testing.T) {
+func TestRaw_ErasureLeavesWhatWasReceivedLater(t *testing.T) {
 	ctx := context.Background()
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	until := time.Now().Truncate(time.Microsecond)
@@ -34,7 +34,7 @@ func TestErasureLeavesWhatWasReceivedLater(t *testing.T) {
 }
 
 // A batch whose rows were chosen before a burial is not written after it.
-func TestABatchThatDoesNotKnowOfATombstoneIsPreparedAnew(t *testing.T) {
+func TestRaw_ABatchThatDoesNotKnowOfATombstoneIsPreparedAnew(t *testing.T) {
 	ctx := context.Background()
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	knew := o.memory.Tombstones()
@@ -50,18 +50,20 @@ func TestABatchThatDoesNotKnowOfATombstoneIsPreparedAnew(t *testing.T) {
 		t.Fatalf("it came back: %+v", got)
 	}
 	name := lake.NewName(lake.DateFolder(now), now, now, now)
-	if _, err := o.memory.Put(ctx, knew, name, Table(), 0, lake.Options{}, &lake.Coverage{}, nil); err == nil || !strings.Contains(err.Error(), "erased meanwhile") {
+	if _, err := o.memory.Put(ctx, knew, name, Table(), 0, lake.Options{}, &lake.Coverage{}, nil); err == nil ||
+		!strings.Contains(err.Error(), "erased meanwhile") {
 		t.Fatalf("an object chosen by an old list was written: %v", err)
 	}
 }
 
 // A compaction that has read rows before they were erased writes nothing.
-func TestACompactionThatMeetsAnErasureWritesNothing(t *testing.T) {
+func TestRaw_ACompactionThatMeetsAnErasureWritesNothing(t *testing.T) {
 	ctx := context.Background()
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	now := time.Now()
 	for i := range int64(6) {
-		if err := o.WriteBatch(ctx, service.MessageBatch{record(0, 10+i, body("gone", int(i), now), now), record(0, 20+i, body("stays", int(i), now), now)}); err != nil {
+		if err := o.WriteBatch(ctx, service.MessageBatch{record(0, 10+i, body("gone", int(i), now), now),
+			record(0, 20+i, body("stays", int(i), now), now)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestAnExportHasEveryEventAndEndsAtItsLimit(t *testing.T) {
+func TestRaw_AnExportHasEveryEventAndEndsAtItsLimit(t *testing.T) {
 	o, rows := history(t, rand.New(rand.NewPCG(41, 1)), "")
 	for _, test := range []struct {
 		e     Export

@@ -186,7 +186,8 @@ func (p *page) answer(w http.ResponseWriter) {
 // failed answers a query that the store did not. The error's text may name
 // hosts and paths, so it stays out of the answer.
 func failed(w http.ResponseWriter, r *http.Request, err error) {
-	p := httpx.Problem{Type: "store-unavailable", Status: http.StatusServiceUnavailable, Title: "The raw store does not answer",
+	p := httpx.Problem{Type: "store-unavailable", Status: http.StatusServiceUnavailable,
+		Title:  "The raw store does not answer",
 		Detail: "retry; events go on being accepted meanwhile"}
 	if errors.Is(err, context.DeadlineExceeded) {
 		p = httpx.Problem{Type: "query-too-slow", Status: http.StatusServiceUnavailable, Title: "The query took too long",

@@ -33,7 +33,9 @@ type eventsJSON struct {
 
 func served(t testing.TB, o *output) func(url.Values, ...string) (*httptest.ResponseRecorder, eventsJSON) {
 	auth := &apikey.Authenticator{Keys: anyKey{}}
-	h := auth.Require(apikey.Route{Scope: apikey.Query}, Handler(o.store, func() time.Time { return noon.AddDate(0, 0, 5) }))
+	h := auth.Require(apikey.Route{Scope: apikey.Query}, Handler(o.store, func() time.Time {
+		return noon.AddDate(0, 0, 5)
+	}))
 	return func(v url.Values, accept ...string) (*httptest.ResponseRecorder, eventsJSON) {
 		t.Helper()
 		req := httptest.NewRequest(http.MethodGet, "/v1/events?"+v.Encode(), nil)
@@ -53,12 +55,13 @@ func served(t testing.TB, o *output) func(url.Values, ...string) (*httptest.Resp
 	}
 }
 
-func TestPagesHoldEveryEventOfTheFleetOnce(t *testing.T) {
+func TestRaw_PagesHoldEveryEventOfTheFleetOnce(t *testing.T) {
 	o, rows := history(t, rand.New(rand.NewPCG(9, 9)), "")
 	get := served(t, o)
 	want := positions(rows, func(r *Row) bool { return r.Fleet == "acme" && r.At < noon.Add(40*time.Hour).UnixMicro() })
 	for _, format := range []string{"json", "ndjson"} {
-		v := url.Values{"from": {"2026-11-20T00:00:00Z"}, "to": {"2026-11-22T04:00:00Z"}, "limit": {"37"}, "fields": {"event_id,coordinates,device_id"}, "format": {format}}
+		v := url.Values{"from": {"2026-11-20T00:00:00Z"}, "to": {"2026-11-22T04:00:00Z"}, "limit": {"37"},
+			"fields": {"event_id,coordinates,device_id"}, "format": {format}}
 		var got []string
 		for pages := 0; ; pages++ {
 			w, page := get(v)
@@ -98,7 +101,7 @@ func TestPagesHoldEveryEventOfTheFleetOnce(t *testing.T) {
 	}
 }
 
-func TestAnEventIsAnsweredWithAllThatIsKnownOfIt(t *testing.T) {
+func TestRaw_AnEventIsAnsweredWithAllThatIsKnownOfIt(t *testing.T) {
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	sent := `{"event_id":"0F8FAD5B-d9cb-469f-a165-70867728950e","device_id":"d1","device_firmware_version":"2.1","timestamp":"2026-11-20T12:00:00.5+00:00","metrics":{"a":1.50,"b":2},"diagnostics":{"x":[1]},"event":"theirs"}`
 	msg := record(1, 2, sent, noon)
@@ -109,9 +112,11 @@ func TestAnEventIsAnsweredWithAllThatIsKnownOfIt(t *testing.T) {
 	get := served(t, o)
 	v := url.Values{"from": {"2026-11-20T11:00:00Z"}, "to": {"2026-11-20T13:00:00Z"}}
 	w, page := get(v)
-	want := map[string]any{"event_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "device_id": "d1", "device_firmware_version": "2.1",
-		"timestamp": "2026-11-20T12:00:00.500Z", "effective_time": "2026-11-20T12:00:00Z", "received_at": "2026-11-20T12:00:00Z",
-		"schema": "telemetry/2", "flags": []any{"late", "clock_ahead"}, "metrics": map[string]any{"a": 1.5, "b": 2.0},
+	want := map[string]any{"event_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "device_id": "d1",
+		"device_firmware_version": "2.1",
+		"timestamp":               "2026-11-20T12:00:00.500Z", "effective_time": "2026-11-20T12:00:00Z",
+		"received_at": "2026-11-20T12:00:00Z",
+		"schema":      "telemetry/2", "flags": []any{"late", "clock_ahead"}, "metrics": map[string]any{"a": 1.5, "b": 2.0},
 		"diagnostics": map[string]any{"x": []any{1.0}}, "extra": map[string]any{"event": "theirs"}}
 	if len(page.Events) != 1 || fmt.Sprint(page.Events[0]) != fmt.Sprint(want) || page.Next != nil {
 		t.Fatalf("got %s", w.Body)
@@ -136,13 +141,15 @@ func TestAnEventIsAnsweredWithAllThatIsKnownOfIt(t *testing.T) {
 	}
 }
 
-func TestAWrongQueryIsRefusedWithTheParameter(t *testing.T) {
+func TestRaw_AWrongQueryIsRefusedWithTheParameter(t *testing.T) {
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	get := served(t, o)
 	for query, parameter := range map[string]string{
 		"device=a%20b": "device", "from=yesterday": "from", "to=2026-11-20": "to", "limit=0": "limit", "limit=10001": "limit",
-		"fields=nope": "fields", "fields=event,event": "fields", "format=xml": "format", "cursor=x": "cursor", "what=1": "what",
-		"from=2026-11-20T12:00:00Z&to=2026-11-20T12:00:00Z": "from", "from=2020-11-20T12:00:00Z": "from", "metric=a&metric=b": "metric",
+		"fields=nope": "fields", "fields=event,event": "fields", "format=xml": "format", "cursor=x": "cursor",
+		"what=1": "what",
+		"from=2026-11-20T12:00:00Z&to=2026-11-20T12:00:00Z": "from", "from=2020-11-20T12:00:00Z": "from",
+		"metric=a&metric=b": "metric",
 	} {
 		v, err := url.ParseQuery(query)
 		if err != nil {
@@ -152,13 +159,14 @@ func TestAWrongQueryIsRefusedWithTheParameter(t *testing.T) {
 		var p struct {
 			Parameter string `json:"parameter"`
 		}
-		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusBadRequest || p.Parameter != parameter {
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusBadRequest ||
+			p.Parameter != parameter {
 			t.Errorf("%s: %d %s", query, w.Code, w.Body)
 		}
 	}
 }
 
-func TestACursorOfAnotherQueryIsRefused(t *testing.T) {
+func TestRaw_ACursorOfAnotherQueryIsRefused(t *testing.T) {
 	o, _ := history(t, rand.New(rand.NewPCG(9, 9)), "")
 	get := served(t, o)
 	v := url.Values{"from": {"2026-11-20T00:00:00Z"}, "limit": {"1"}}

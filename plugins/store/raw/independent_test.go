@@ -57,7 +57,7 @@ type foreign struct {
 	Offset      int64              `json:"offset"`
 }
 
-func TestOtherReadersReadTheSameRows(t *testing.T) {
+func TestRaw_OtherReadersReadTheSameRows(t *testing.T) {
 	interpreter := python(t)
 	random := rand.New(rand.NewPCG(21, 1))
 	o := connected(t, lake.FileURL(t.TempDir()), "row_group_rows: 300\nmax_object_rows: 700")
@@ -143,11 +143,14 @@ func (f *foreign) same(t *testing.T, e *event.Event) error {
 		effective = *f.Effective
 	}
 	switch {
-	case f.EventID != string(text.AppendUUID(nil, e.UUID)), f.Fleet != "acme", f.Device != e.Device, f.Firmware != e.Firmware:
+	case f.EventID != string(text.AppendUUID(nil, e.UUID)), f.Fleet != "acme", f.Device != e.Device,
+		f.Firmware != e.Firmware:
 		return errors.New("not the same event")
-	case f.Time != e.Time.UnixMicro(), effective != lake.Clamp(at).UnixMicro(), f.ReceivedAt == nil, *f.ReceivedAt != noon.UnixMicro():
+	case f.Time != e.Time.UnixMicro(), effective != lake.Clamp(at).UnixMicro(), f.ReceivedAt == nil,
+		*f.ReceivedAt != noon.UnixMicro():
 		return errors.New("not the same times")
-	case f.TimeText != nil && *f.TimeText != e.TimeText, f.Schema == nil, *f.Schema != "telemetry/2", (f.Flags != nil) != (f.Offset%9 == 0):
+	case f.TimeText != nil && *f.TimeText != e.TimeText, f.Schema == nil, *f.Schema != "telemetry/2",
+		(f.Flags != nil) != (f.Offset%9 == 0):
 		return errors.New("not the same facts")
 	case f.Topic != "raw-events", f.Partition != 1, len(f.Metrics) != len(e.Metrics):
 		return errors.New("not the same record")
@@ -157,7 +160,8 @@ func (f *foreign) same(t *testing.T, e *event.Event) error {
 			return fmt.Errorf("metric %s is %v", m.Name, got)
 		}
 	}
-	if e.Diagnostics == nil && string(f.Diagnostics) != "null" || e.Diagnostics != nil && !sameJSON(t, f.Diagnostics, e.Diagnostics) {
+	if e.Diagnostics == nil && string(f.Diagnostics) != "null" || e.Diagnostics != nil &&
+		!sameJSON(t, f.Diagnostics, e.Diagnostics) {
 		return errors.New("not the same diagnostics")
 	}
 	extra := map[string]json.RawMessage{}

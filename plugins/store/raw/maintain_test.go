@@ -34,7 +34,7 @@ func explained(c lake.Coverage) map[lake.Partition][]lake.Span {
 	return total.Stored
 }
 
-func TestCompactionChangesNoAnswerAndNoProof(t *testing.T) {
+func TestRaw_CompactionChangesNoAnswerAndNoProof(t *testing.T) {
 	ctx := context.Background()
 	random := rand.New(rand.NewPCG(11, 1))
 	o, rows := historyOver(t, random, "row_group_rows: 50", 5*time.Hour)
@@ -70,7 +70,7 @@ func TestCompactionChangesNoAnswerAndNoProof(t *testing.T) {
 	}
 }
 
-func TestACrashedCompactionIsRepairedByTheNext(t *testing.T) {
+func TestRaw_ACrashedCompactionIsRepairedByTheNext(t *testing.T) {
 	ctx := context.Background()
 	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 2)), "", 5*time.Hour)
 	kept := map[string][]byte{}
@@ -108,12 +108,13 @@ func TestACrashedCompactionIsRepairedByTheNext(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, stats := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) || stats.Repeats*10 > int64(len(rows)) {
+	if got, stats := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) ||
+		stats.Repeats*10 > int64(len(rows)) {
 		t.Fatalf("got %d events, want %d; %+v", len(got), len(rows), stats)
 	}
 }
 
-func TestAScanGoesOnWhenCompactionTakesItsObjectsAway(t *testing.T) {
+func TestRaw_AScanGoesOnWhenCompactionTakesItsObjectsAway(t *testing.T) {
 	ctx := context.Background()
 	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 3)), "", 5*time.Hour)
 	var got []Position
@@ -130,7 +131,7 @@ func TestAScanGoesOnWhenCompactionTakesItsObjectsAway(t *testing.T) {
 	}
 }
 
-func TestRetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
+func TestRaw_RetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
 	ctx := context.Background()
 	o, rows := history(t, rand.New(rand.NewPCG(11, 4)), "")
 	now := noon.AddDate(0, 0, 7) // the rows are of Nov 20 to 23, written on the 25th
@@ -172,7 +173,7 @@ func erase(s *lake.Store, fleet, device string, until time.Time) (lake.Removed, 
 	return s.Erase(context.Background(), Table(), lake.Erasure{Fleet: fleet, Device: device, Until: until})
 }
 
-func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
+func TestRaw_ErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 	ctx := context.Background()
 	o, rows := history(t, rand.New(rand.NewPCG(11, 5)), "row_group_rows: 30")
 	before, _, _ := ledger(t, o.store)
@@ -186,7 +187,8 @@ func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 		t.Fatalf("got %d events", len(got))
 	}
 	after, _, _ := ledger(t, o.store)
-	if after.Erased == nil || !reflect.DeepEqual(before.Stored, explained(after)) || !reflect.DeepEqual(before.Duplicates, after.Duplicates) {
+	if after.Erased == nil || !reflect.DeepEqual(before.Stored, explained(after)) || !reflect.DeepEqual(before.Duplicates,
+		after.Duplicates) {
 		t.Fatal("the proof of what was stored is gone")
 	}
 	removed, err := erase(o.store, "acme", "", noon.AddDate(1, 0, 0))
@@ -201,7 +203,7 @@ func TestErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 	}
 }
 
-func TestWhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
+func TestRaw_WhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
 	ctx := context.Background()
 	o := connected(t, lake.FileURL(t.TempDir()), "recall: 1h")
 	old := time.Now().Add(-10 * time.Hour)
@@ -241,7 +243,7 @@ func TestWhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
 	}
 }
 
-func TestAFailedRewriteLeavesTheInputs(t *testing.T) {
+func TestRaw_AFailedRewriteLeavesTheInputs(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 6)), "", 5*time.Hour)
 	table := Table()
@@ -259,7 +261,7 @@ func TestAFailedRewriteLeavesTheInputs(t *testing.T) {
 	}
 }
 
-func TestFootersAreReadOfWhatCompactionLeftInstead(t *testing.T) {
+func TestRaw_FootersAreReadOfWhatCompactionLeftInstead(t *testing.T) {
 	ctx := context.Background()
 	o, _ := historyOver(t, rand.New(rand.NewPCG(11, 7)), "", 2*time.Hour)
 	want, _, _ := ledger(t, o.store)

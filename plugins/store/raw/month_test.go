@@ -33,7 +33,7 @@ func month(t testing.TB, hours int) *output {
 // The first page of one device-day out of a month comes well under a second,
 // and the scan says what it read and what names, statistics and bloom filters
 // spared it.
-func TestADeviceDayOfAMonthReadsOnlyThatDay(t *testing.T) {
+func TestRaw_ADeviceDayOfAMonthReadsOnlyThatDay(t *testing.T) {
 	o := month(t, 6)
 	r := NewReader(o.store)
 	from := noon.AddDate(0, 0, 17).Truncate(24 * time.Hour)
@@ -55,15 +55,20 @@ func TestADeviceDayOfAMonthReadsOnlyThatDay(t *testing.T) {
 		})
 		took = min(took, time.Since(began))
 	}
-	if err != nil || n < 40 || took > 500*time.Millisecond || stats.DaysSkipped < 28 || stats.Objects > 60 || stats.Rows > 60*1200/10 {
+	if err != nil || n < 40 || took > 500*time.Millisecond || stats.DaysSkipped < 28 || stats.Objects > 60 ||
+		stats.Rows > 60*1200/10 {
 		t.Fatalf("%d events in %s: %+v, %v", n, took, stats, err)
 	}
 	hour := Query{From: from.Add(12 * time.Hour), To: from.Add(13 * time.Hour), Fleet: "acme"}
-	if stats, err = r.Scan(t.Context(), hour, func(*Row) error { return nil }); err != nil || stats.ObjectsSkipped == 0 || stats.Events == 0 {
+	if stats, err = r.Scan(t.Context(), hour, func(*Row) error {
+		return nil
+	}); err != nil || stats.ObjectsSkipped == 0 || stats.Events == 0 {
 		t.Fatalf("objects of other hours are skipped by name: %+v, %v", stats, err)
 	}
 	day.Devices = []string{"d042x"} // between others, so that only a bloom filter can tell
-	if stats, err = r.Scan(t.Context(), day, func(*Row) error { return nil }); err != nil || stats.BloomSkipped == 0 || stats.GroupsSkipped == 0 || stats.Rows > 1200 {
+	if stats, err = r.Scan(t.Context(), day, func(*Row) error {
+		return nil
+	}); err != nil || stats.BloomSkipped == 0 || stats.GroupsSkipped == 0 || stats.Rows > 1200 {
 		t.Fatalf("a device that is not there is ruled out unread: %+v, %v", stats, err)
 	}
 }

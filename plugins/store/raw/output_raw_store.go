@@ -46,7 +46,8 @@ in the log: nothing is dropped here.`).
 			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
 			Examples("file:///var/lib/weir/raw", "s3://telemetry/raw?region=eu-central-1")).
 		Field(service.NewDurationField(rawFieldRecall).
-			Description("How long after it was written a record may be delivered again: the retention of the log, and some more. What was written longer ago is not recognised; a reader still sees it once.").
+			Description("How long after it was written a record may be delivered again: the retention of the log, and some "+
+				"more. What was written longer ago is not recognised; a reader still sees it once.").
 			Default("5h").Advanced()).
 		Field(service.NewDurationField(rawFieldTimeout).
 			Description("How long writing one object may take.").

@@ -46,7 +46,7 @@ func batchOf(n int, received time.Time) service.MessageBatch {
 	return batch
 }
 
-func TestRedeliveryAfterARestartIsStoredOnce(t *testing.T) {
+func TestRaw_RedeliveryAfterARestartIsStoredOnce(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	received := time.Now().Add(-time.Second)
 	batch := batchOf(10, received)
@@ -64,7 +64,7 @@ func TestRedeliveryAfterARestartIsStoredOnce(t *testing.T) {
 	}
 }
 
-func TestATopicMadeAnewIsNotTakenForARedelivery(t *testing.T) {
+func TestRaw_ATopicMadeAnewIsNotTakenForARedelivery(t *testing.T) {
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	if err := o.WriteBatch(context.Background(), batchOf(10, time.Now().Add(-time.Second))); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestATopicMadeAnewIsNotTakenForARedelivery(t *testing.T) {
 	}
 }
 
-func TestDuplicatesAreRecordedAndNotStored(t *testing.T) {
+func TestRaw_DuplicatesAreRecordedAndNotStored(t *testing.T) {
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	received := time.Now()
 	first := record(3, 7, body("d", 1, received), received)
@@ -100,7 +100,7 @@ func TestDuplicatesAreRecordedAndNotStored(t *testing.T) {
 	}
 }
 
-func TestEventsOfSeveralDatesEachDescribeThemselves(t *testing.T) {
+func TestRaw_EventsOfSeveralDatesEachDescribeThemselves(t *testing.T) {
 	o := connected(t, lake.FileURL(t.TempDir()), "max_object_rows: 2")
 	var batch service.MessageBatch
 	for i := range 9 {
@@ -127,7 +127,7 @@ func TestEventsOfSeveralDatesEachDescribeThemselves(t *testing.T) {
 	}
 }
 
-func TestAPoisonMessageDoesNotHoldUpItsNeighbours(t *testing.T) {
+func TestRaw_APoisonMessageDoesNotHoldUpItsNeighbours(t *testing.T) {
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	batch := batchOf(4, time.Now())
 	batch[2].SetBytes([]byte("{not json"))
@@ -141,7 +141,7 @@ func TestAPoisonMessageDoesNotHoldUpItsNeighbours(t *testing.T) {
 	}
 }
 
-func TestAReplayStoresOnlyWhatTheStoreDoesNotHold(t *testing.T) {
+func TestRaw_AReplayStoresOnlyWhatTheStoreDoesNotHold(t *testing.T) {
 	ctx := context.Background()
 	o := connected(t, lake.FileURL(t.TempDir()), "recall: 1h")
 	old := time.Now().Add(-48 * time.Hour)

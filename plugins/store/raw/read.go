@@ -37,7 +37,8 @@ type Position struct {
 // PositionOf returns a row's place.
 func PositionOf(r *Row) Position {
 	return Position{Device: strings.Clone(r.Device), At: r.At, ID: r.ID,
-		Delivery: event.Coordinates{Topic: strings.Clone(r.Delivery.Topic), Partition: r.Delivery.Partition, Offset: r.Delivery.Offset}}
+		Delivery: event.Coordinates{Topic: strings.Clone(r.Delivery.Topic), Partition: r.Delivery.Partition,
+			Offset: r.Delivery.Offset}}
 }
 
 // before tells whether the row, of the position's hour, comes behind it.

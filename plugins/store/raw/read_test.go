@@ -81,7 +81,7 @@ func collect(t testing.TB, o *output, q Query) ([]Position, Stats) {
 	return got, stats
 }
 
-func TestAnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
+func TestRaw_AnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
 	o, rows := historyOver(t, rand.New(rand.NewPCG(6, 6)), "", 2*time.Hour)
 	r := NewReader(o.store)
 	r.fanIn = 4
@@ -93,7 +93,9 @@ func TestAnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if want := positions(rows, func(r *Row) bool { return q.Devices == nil || r.Device == q.Devices[0] && r.Fleet == "acme" }); !slices.Equal(got, want) {
+		if want := positions(rows, func(r *Row) bool {
+			return q.Devices == nil || r.Device == q.Devices[0] && r.Fleet == "acme"
+		}); !slices.Equal(got, want) {
 			t.Fatalf("got %d events, want %d", len(got), len(want))
 		}
 	}
@@ -109,7 +111,7 @@ func positions(rows []*Row, keep func(*Row) bool) []Position {
 	return out
 }
 
-func TestAScanGivesEachWantedEventOnceAndInOrder(t *testing.T) {
+func TestRaw_AScanGivesEachWantedEventOnceAndInOrder(t *testing.T) {
 	for seed := range uint64(2) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		o, rows := history(t, random, "row_group_rows: 20")
@@ -137,29 +139,32 @@ func TestAScanGivesEachWantedEventOnceAndInOrder(t *testing.T) {
 			want := positions(rows, func(r *Row) bool {
 				return (q.From.IsZero() || r.At >= q.From.UnixMicro()) && (q.To.IsZero() || r.At < q.To.UnixMicro()) &&
 					(q.Fleet == "" || r.Fleet == q.Fleet) && (q.Devices == nil || slices.Contains(q.Devices, r.Device)) &&
-					q.Metric != "none" && (q.After == nil || hourOf(r.At) > hourOf(q.After.At) || hourOf(r.At) == hourOf(q.After.At) && q.After.before(r))
+					q.Metric != "none" && (q.After == nil || hourOf(r.At) > hourOf(q.After.At) || hourOf(r.At) == hourOf(q.After.At) &&
+					q.After.before(r))
 			})
 			got, stats := collect(t, o, q)
 			if !slices.Equal(got, want) {
-				t.Fatalf("seed %d, query %+v (after %+v): got %d events, want %d; %+v", seed, q, q.After, len(got), len(want), stats)
+				t.Fatalf("seed %d, query %+v (after %+v): got %d events, want %d; %+v", seed, q, q.After, len(got), len(want),
+					stats)
 			}
 		}
 	}
 }
 
-func TestWhatStatisticsAndBloomFiltersRuleOutIsNotRead(t *testing.T) {
+func TestRaw_WhatStatisticsAndBloomFiltersRuleOutIsNotRead(t *testing.T) {
 	o, rows := history(t, rand.New(rand.NewPCG(1, 1)), "row_group_rows: 20")
 	if _, stats := collect(t, o, Query{Devices: []string{"d05x"}}); stats.Rows > 0 || stats.BloomSkipped == 0 {
 		t.Fatalf("an absent device: %+v", stats)
 	}
 	_, all := collect(t, o, Query{})
-	_, one := collect(t, o, Query{Devices: []string{rows[0].Device}, From: time.UnixMicro(rows[0].At), To: time.UnixMicro(rows[0].At + 1)})
+	_, one := collect(t, o, Query{Devices: []string{rows[0].Device}, From: time.UnixMicro(rows[0].At),
+		To: time.UnixMicro(rows[0].At + 1)})
 	if one.Events != 1 || one.Rows*5 > all.Rows || one.Objects*2 > all.Objects {
 		t.Fatalf("one event: %+v, all: %+v", one, all)
 	}
 }
 
-func TestAScanStopsWhenItIsToldTo(t *testing.T) {
+func TestRaw_AScanStopsWhenItIsToldTo(t *testing.T) {
 	o, _ := history(t, rand.New(rand.NewPCG(2, 2)), "")
 	n := 0
 	if _, err := NewReader(o.store).Scan(context.Background(), Query{}, func(*Row) error {
@@ -176,7 +181,7 @@ func TestAScanStopsWhenItIsToldTo(t *testing.T) {
 	}
 }
 
-func TestAnEstimateReadsNoEvent(t *testing.T) {
+func TestRaw_AnEstimateReadsNoEvent(t *testing.T) {
 	o := connected(t, lake.FileURL(t.TempDir()), "")
 	offset := int64(0)
 	for hour := range 3 {
@@ -192,7 +197,8 @@ func TestAnEstimateReadsNoEvent(t *testing.T) {
 	}
 	r := NewReader(o.store)
 	for want, q := range map[int64]Query{
-		6000: {}, 2000: {From: noon.Add(time.Hour), To: noon.Add(2 * time.Hour)}, 0: {Devices: []string{"e1"}}, 6001: {Devices: []string{"d001", "d002"}},
+		6000: {}, 2000: {From: noon.Add(time.Hour), To: noon.Add(2 * time.Hour)}, 0: {Devices: []string{"e1"}},
+		6001: {Devices: []string{"d001", "d002"}},
 	} {
 		n, err := r.Estimate(t.Context(), q)
 		if err != nil || n > want || want <= 6000 && n != want || want == 6001 && n < 120 {

@@ -32,7 +32,9 @@ func TestRetention_CountsFromReceipt(t *testing.T) {
 	held := []string(nil)
 	kept := func(days int, want ...string) {
 		t.Helper()
-		p := expire.Pass{Now: received.AddDate(0, 0, days), Held: func(context.Context) ([]string, error) { return held, nil }}
+		p := expire.Pass{Now: received.AddDate(0, 0, days), Held: func(context.Context) ([]string, error) {
+			return held, nil
+		}}
 		p.DryRun = true
 		plan, err := o.store.Retain(t.Context(), Table(), p, keep)
 		if err != nil {

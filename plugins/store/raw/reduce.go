@@ -17,7 +17,8 @@ const fanIn = 192
 
 // reduce makes sure that the hour has few enough objects, and returns the store
 // they are in.
-func (r *Reader) reduce(ctx context.Context, h *hour, w *wanted, stats *Stats) (store *lake.Store, release func(), err error) {
+func (r *Reader) reduce(ctx context.Context, h *hour, w *wanted, stats *Stats) (store *lake.Store, release func(),
+	err error) {
 	if len(h.objects) > r.fanIn {
 		if h.objects, err = r.relevant(ctx, h.objects, w, stats); err != nil {
 			return nil, nil, err

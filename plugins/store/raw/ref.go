@@ -27,7 +27,8 @@ func refDelivery(r lake.Ref) event.Coordinates {
 	if topic.IsNull() {
 		return noRecord
 	}
-	return event.Coordinates{Topic: textOf(topic), Partition: r.Value(colPartition).Int32(), Offset: r.Value(colOffset).Int64()}
+	return event.Coordinates{Topic: textOf(topic), Partition: r.Value(colPartition).Int32(),
+		Offset: r.Value(colOffset).Int64()}
 }
 
 func compareRefs(a, b lake.Ref) int {
@@ -49,7 +50,8 @@ func compareRefs(a, b lake.Ref) int {
 // sameRefs is Row.same.
 func sameRefs(a, b lake.Ref) bool {
 	return bytes.Equal(a.Value(colID).ByteArray(), b.Value(colID).ByteArray()) &&
-		refDelivery(a) == refDelivery(b) && refDelivery(a) != noRecord && textOf(a.Value(colFleet)) == textOf(b.Value(colFleet))
+		refDelivery(a) == refDelivery(b) && refDelivery(a) != noRecord &&
+		textOf(a.Value(colFleet)) == textOf(b.Value(colFleet))
 }
 
 func refCovers(r lake.Ref, c *lake.Collector) {

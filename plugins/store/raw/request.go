@@ -38,11 +38,13 @@ type request struct {
 }
 
 func parseRequest(r *http.Request, now time.Time) (*request, *httpx.Problem) {
-	v, bad := httpx.Parse(r, []string{"metric", "from", "to", "fields", "format", "limit", "cursor", "fleet"}, []string{"device"})
+	v, bad := httpx.Parse(r, []string{"metric", "from", "to", "fields", "format", "limit", "cursor", "fleet"},
+		[]string{"device"})
 	if bad != nil {
 		return nil, bad
 	}
-	q := &request{limit: defaultLimit, query: Query{Fleet: apikey.FleetFrom(r.Context()), Metric: v.Get("metric"), Parallel: 1}}
+	q := &request{limit: defaultLimit, query: Query{Fleet: apikey.FleetFrom(r.Context()), Metric: v.Get("metric"),
+		Parallel: 1}}
 	if q.query.Fleet == "" {
 		return nil, httpx.NoFleet()
 	}

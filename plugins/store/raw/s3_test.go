@@ -16,7 +16,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-func TestTheStoreIsTheSameOnS3(t *testing.T) {
+func TestRaw_TheStoreIsTheSameOnS3(t *testing.T) {
 	u, err := url.Parse(require.Env(t, "WEIR_TEST_S3_URL"))
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,9 @@ func TestTheStoreIsTheSameOnS3(t *testing.T) {
 			t.Fatalf("got %d events, want %d; %+v", len(got), len(want), stats)
 		}
 		d := want[100].Device
-		if got, _ := collect(t, o, Query{Devices: []string{d}}); !slices.Equal(got, positions(want, func(r *Row) bool { return r.Device == d })) {
+		if got, _ := collect(t, o, Query{Devices: []string{d}}); !slices.Equal(got, positions(want, func(r *Row) bool {
+			return r.Device == d
+		})) {
 			t.Fatalf("got %d events of %s", len(got), d)
 		}
 		if _, err := o.store.Compact(ctx, Table(), eager(), time.Now().Add(time.Hour)); err != nil {

@@ -12,7 +12,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-func TestStragglersDoNotMakeEveryHourReadEverything(t *testing.T) {
+func TestRaw_StragglersDoNotMakeEveryHourReadEverything(t *testing.T) {
 	ctx := context.Background()
 	random := rand.New(rand.NewPCG(51, 1))
 	o := connected(t, lake.FileURL(t.TempDir()), "")

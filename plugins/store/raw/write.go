@@ -84,7 +84,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		at := &w.s.places[i]
 		at.record, at.delivery, at.logged = event.CoordinatesOf(msg)
 	}
-	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) { return w.s.places[i].record, w.s.places[i].logged })
+	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) {
+		return w.s.places[i].record, w.s.places[i].logged
+	})
 	if err := o.memory.Prepare(ctx, now, spans); err != nil {
 		return err
 	}

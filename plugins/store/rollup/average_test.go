@@ -31,7 +31,8 @@ func TestAverage_LiesBetweenMinAndMax(t *testing.T) {
 		for n, values := range series {
 			for i, v := range values {
 				at := noon.Add(time.Duration(i*7%120) * time.Second) // two minutes
-				events = append(events, testEvent(1000*n+i, "a", at, fmt.Sprintf(`{"m%d":%s}`, n, strconv.FormatFloat(v, 'g', -1, 64))))
+				events = append(events, testEvent(1000*n+i, "a", at, fmt.Sprintf(`{"m%d":%s}`, n, strconv.FormatFloat(v, 'g', -1,
+					64))))
 			}
 		}
 		add(t, s, noon, windowsOf(t, "acme", events...))

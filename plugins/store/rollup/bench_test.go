@@ -309,7 +309,8 @@ func BenchmarkQueryFleet(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; n += devices {
-		lines, _, err := s.Run(context.Background(), Query{Fleet: "acme", From: noon.Unix(), To: noon.Unix() + 60, Resolution: Minute, Merge: true, Limit: 10})
+		lines, _, err := s.Run(context.Background(), Query{Fleet: "acme", From: noon.Unix(), To: noon.Unix() + 60,
+			Resolution: Minute, Merge: true, Limit: 10})
 		if err != nil || len(lines) != 3 || lines[0].devices != devices {
 			b.Fatal(lines, err)
 		}

@@ -16,7 +16,7 @@ func names(r *Row) (out []string) {
 	return out
 }
 
-func TestRowsReadBackAsWritten(t *testing.T) {
+func TestRollup_RowsReadBackAsWritten(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for range 50 {
 		row := &Row{Key: Key{"acme", "a", noon.Unix()}}
@@ -44,7 +44,10 @@ func TestRowsReadBackAsWritten(t *testing.T) {
 func FuzzDamagedRowsAreNoticed(f *testing.F) {
 	row := &Row{Key: Key{"acme", "a", noon.Unix()}}
 	for n := range 5 {
-		row.merge(&sample{id: uint64(n), at: noon.UnixMicro(), readings: []reading{{"x", float64(n)}, {"y", -1.5}}}, func(s string) string { return s })
+		row.merge(&sample{id: uint64(n), at: noon.UnixMicro(), readings: []reading{{"x", float64(n)}, {"y", -1.5}}},
+			func(s string) string {
+				return s
+			})
 	}
 	f.Add(row.appendDetail(nil), row.appendLedger(nil))
 	f.Fuzz(func(t *testing.T, detail, ledger []byte) {
@@ -63,7 +66,7 @@ func FuzzDamagedRowsAreNoticed(f *testing.F) {
 	})
 }
 
-func TestWindowsReadBackFromJSON(t *testing.T) {
+func TestRollup_WindowsReadBackFromJSON(t *testing.T) {
 	w := windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1.5,"y":-2}`), testEvent(2, "a", noon, `{"x":1}`))[0]
 	w.events[1].replayed = true
 	raw, err := w.MarshalJSON()
@@ -92,7 +95,7 @@ func TestWindowsReadBackFromJSON(t *testing.T) {
 }
 
 // The stored id of an event never changes: ledgers outlive programs.
-func TestLedgerIDsAreForever(t *testing.T) {
+func TestRollup_LedgerIDsAreForever(t *testing.T) {
 	ids := []uint64{LedgerID([16]byte{}), LedgerID([16]byte{15: 1}), LedgerID([16]byte{0: 1})}
 	if want := []uint64{0xa706dd2f4d197e6f, 0x5e41ab087439611e, 0x9c8c1ca9370e13af}; !slices.Equal(ids, want) {
 		t.Errorf("%#x", ids)
@@ -100,7 +103,7 @@ func TestLedgerIDsAreForever(t *testing.T) {
 }
 
 // A number's text gives back the number, and is JSON.
-func TestNumbersAreWrittenExactly(t *testing.T) {
+func TestRollup_NumbersAreWrittenExactly(t *testing.T) {
 	check := func(v float64) {
 		text := appendNumber(nil, v)
 		var back float64
@@ -108,8 +111,10 @@ func TestNumbersAreWrittenExactly(t *testing.T) {
 			t.Fatalf("%v is written %s and read as %v (%v)", v, text, back, err)
 		}
 	}
-	for _, v := range []float64{0, 1, -1, 0.1, -0.1, 54.41, -273.15, 0.0147, 0.01475, 1e-7, 99999.9999, 0.30000000000000004,
-		56119000, 1e10, 1e11, 99999999999.9999, 1e15, 1e16, 1 << 53, 1<<53 + 2, math.MaxFloat64, math.SmallestNonzeroFloat64} {
+	for _, v := range []float64{0, 1, -1, 0.1, -0.1, 54.41, -273.15, 0.0147, 0.01475, 1e-7, 99999.9999,
+		0.30000000000000004,
+		56119000, 1e10, 1e11, 99999999999.9999, 1e15, 1e16, 1 << 53, 1<<53 + 2, math.MaxFloat64,
+		math.SmallestNonzeroFloat64} {
 		check(v)
 		check(-v)
 	}

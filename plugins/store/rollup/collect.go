@@ -25,7 +25,8 @@ func NewCollector(n int) *Collector {
 // Metrics named in unknown (comma-separated) are left out, and those whose name
 // no database can hold; it returns how many were. received is when the event was
 // received, as its header has it. An event without a known metric still counts in the ledger.
-func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown, received string, replayed bool) (skipped int) {
+func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown, received string,
+	replayed bool) (skipped int) {
 	w := c.window(Key{fleet, e.Device, minuteOf(at)})
 	if n := len(e.Metrics); cap(c.readings)-len(c.readings) < n {
 		c.readings = make([]reading, 0, max(1024, n))

@@ -82,7 +82,7 @@ func openStore(t testing.TB, url string) *Store {
 	return s
 }
 
-func TestAcknowledgedEventIsInTheRollups(t *testing.T) {
+func TestRollup_AcknowledgedEventIsInTheRollups(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	send := startStream(t, url)
 	now := time.Now()
@@ -111,7 +111,7 @@ func TestAcknowledgedEventIsInTheRollups(t *testing.T) {
 
 // The engine acknowledges a batch whose processors yield nothing: there is
 // nothing to store of it.
-func TestBatchWithoutWindowsIsAcknowledged(t *testing.T) {
+func TestRollup_BatchWithoutWindowsIsAcknowledged(t *testing.T) {
 	send := startStream(t, "sqlite://"+t.TempDir()+"/r.db")
 	dup := testMessage(testEvent(1, "a", time.Now(), `{"t":1}`), "acme")
 	dup.MetaSetMut(event.MetaDuplicateOf, "raw-events/0/1")

@@ -102,7 +102,8 @@ func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 			continue
 		}
 		n := int64(0)
-		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM `+table[0]+` WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
+		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM `+table[0]+
+			` WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
 			return nil, fmt.Errorf("counting windows: %w", err)
 		}
 		counts[table[1]] = n

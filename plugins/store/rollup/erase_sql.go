@@ -32,7 +32,8 @@ func (t *sqliteTx) erase(ctx context.Context, target tombstone.Target, table str
 		key = `(fleet, device_id, hour)`
 	}
 	columns := key[1 : len(key)-1]
-	res, err := t.tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE `+key+` IN (SELECT `+columns+` FROM `+table+` WHERE `+ofTarget(target)+` LIMIT $3)`,
+	res, err := t.tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE `+key+` IN (SELECT `+columns+` FROM `+table+` WHERE `+
+		ofTarget(target)+` LIMIT $3)`,
 		target.Fleet, target.Device, n)
 	if err != nil {
 		return 0, err
@@ -69,7 +70,8 @@ func (t *postgresTx) erase(ctx context.Context, target tombstone.Target, table s
 		key = `(fleet, device_id, hour)`
 	}
 	columns := key[1 : len(key)-1]
-	tag, err := t.Exec(ctx, `DELETE FROM `+table+` WHERE `+key+` IN (SELECT `+columns+` FROM `+table+` WHERE `+ofTarget(target)+` LIMIT $3)`,
+	tag, err := t.Exec(ctx, `DELETE FROM `+table+` WHERE `+key+` IN (SELECT `+columns+` FROM `+table+` WHERE `+
+		ofTarget(target)+` LIMIT $3)`,
 		target.Fleet, target.Device, n)
 	return tag.RowsAffected(), err
 }

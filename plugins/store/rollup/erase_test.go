@@ -32,7 +32,7 @@ func counts(t *testing.T, s *Store, res Resolution) map[string]int64 {
 }
 
 // What only the journal has of a device is erased as well.
-func TestWhatIsNotWrittenIsErased(t *testing.T) {
+func TestRollup_WhatIsNotWrittenIsErased(t *testing.T) {
 	for _, elsewhere := range []bool{false, true} {
 		url := "sqlite://" + t.TempDir() + "/r.db"
 		writer := openLazy(t, url)
@@ -47,11 +47,15 @@ func TestWhatIsNotWrittenIsErased(t *testing.T) {
 		}
 		later := arrived("gone", 3, noon.Add(time.Minute), until.Add(time.Second))
 		add(t, writer, noon, []*Window{later}) // between the tombstone and the deletion
-		if err := eraser.Erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}, func() error { return nil }); err != nil {
+		if err := eraser.Erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()},
+			func() error {
+				return nil
+			}); err != nil {
 			t.Fatal(err)
 		}
 		// The erasure counts anew what came later.
-		if r := add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), later}); r.Events[outcomeErased] != 1 || r.Events[outcomeCounted] != 1 {
+		if r := add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), later}); r.Events[outcomeErased] != 1 ||
+			r.Events[outcomeCounted] != 1 {
 			t.Errorf("%+v", r)
 		}
 		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:1 stays:1]" {
@@ -67,7 +71,7 @@ func TestWhatIsNotWrittenIsErased(t *testing.T) {
 // A writer has windows of a device in memory when it is erased. Neither those,
 // nor what is delivered again, nor a rebuild brings them back; what came later
 // counts, also in a window that had counted both.
-func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
+func TestRollup_ErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx, url := context.Background(), fresh()
 		db, err := sqldb.Open(ctx, url)
@@ -81,7 +85,8 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		}
 		eraser := openStore(t, url) // another process
 		until := noon.Add(30 * time.Second)
-		before := []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon), arrived("gone", 3, noon.Add(-2*time.Hour), noon)}
+		before := []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon),
+			arrived("gone", 3, noon.Add(-2*time.Hour), noon)}
 		after := arrived("gone", 4, noon.Add(20*time.Second), until.Add(time.Microsecond)) // the same minute
 		add := func(windows ...*Window) Result {
 			t.Helper()
@@ -96,7 +101,8 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		if _, err := writer.Roll(ctx, RollPolicy{}, noon.Add(48*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := Count(ctx, db, "acme", "gone"); err != nil || fmt.Sprint(n) != "map[rollup_windows_1d:1 rollup_windows_1h:2 rollup_windows_1m:2]" {
+		if n, err := Count(ctx, db, "acme", "gone"); err != nil ||
+			fmt.Sprint(n) != "map[rollup_windows_1d:1 rollup_windows_1h:2 rollup_windows_1m:2]" {
 			t.Fatal(n, err)
 		}
 		if err := tombstone.Bury(ctx, db, tombstone.Of("acme", "gone", until)); err != nil {
@@ -114,7 +120,8 @@ func TestErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 			}
 		}
 		deleted := map[string]int64{}
-		if err := tombstone.Counts(ctx, db, "j", deleted); err != nil || fmt.Sprint(deleted) != "map[rollup_windows_1d:1 rollup_windows_1h:2 rollup_windows_1m:2]" {
+		if err := tombstone.Counts(ctx, db, "j", deleted); err != nil ||
+			fmt.Sprint(deleted) != "map[rollup_windows_1d:1 rollup_windows_1h:2 rollup_windows_1m:2]" {
 			t.Fatal(deleted, err)
 		}
 		r := add(append(before, after, arrived("gone", 5, noon.Add(25*time.Second), until.Add(time.Second)))...)

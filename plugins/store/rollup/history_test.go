@@ -104,7 +104,7 @@ func (w *process) run(events []Window) {
 
 // Random histories, duplicated, shuffled, split into batches and delivered to
 // two writers that crash, end in the same windows as one clean pass.
-func TestAnyHistoryEndsInTheSameWindows(t *testing.T) {
+func TestRollup_AnyHistoryEndsInTheSameWindows(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		for seed := range uint64(4) {
 			r := rand.New(rand.NewPCG(seed, 7))
@@ -135,7 +135,8 @@ func TestAnyHistoryEndsInTheSameWindows(t *testing.T) {
 func finish(t *testing.T, s *Store) {
 	t.Helper()
 	writeOut(t, s)
-	if _, err := s.Roll(context.Background(), RollPolicy{Settle: time.Minute, Refresh: time.Hour}, noon.Add(24*time.Hour)); err != nil {
+	if _, err := s.Roll(context.Background(), RollPolicy{Settle: time.Minute, Refresh: time.Hour},
+		noon.Add(24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 }

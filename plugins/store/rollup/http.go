@@ -139,7 +139,8 @@ func (h *handler) latest(w http.ResponseWriter, r *http.Request) {
 // failed answers a query that the database did not. Its text may name hosts
 // and tables, so it stays out of the answer.
 func failed(w http.ResponseWriter, r *http.Request, err error) {
-	p := httpx.Problem{Type: "store-unavailable", Status: http.StatusServiceUnavailable, Title: "The rollup store does not answer",
+	p := httpx.Problem{Type: "store-unavailable", Status: http.StatusServiceUnavailable,
+		Title:  "The rollup store does not answer",
 		Detail: "retry; events go on being accepted meanwhile"}
 	if errors.Is(err, context.DeadlineExceeded) {
 		p = httpx.Problem{Type: "query-too-slow", Status: http.StatusServiceUnavailable, Title: "The query took too long",

@@ -60,7 +60,7 @@ func add(t testing.TB, s *Store, now time.Time, windows []*Window) Result {
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func TestPagesHoldEveryLineOnce(t *testing.T) {
+func TestRollup_PagesHoldEveryLineOnce(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	n := 0
 	for _, device := range []string{"b", "a", "c"} {
@@ -99,9 +99,10 @@ func TestPagesHoldEveryLineOnce(t *testing.T) {
 
 // A group names thousands of devices, of which few report: pages hold what there
 // is, once, and none reads the store without end.
-func TestALargeGroupIsAnsweredInPages(t *testing.T) {
+func TestRollup_ALargeGroupIsAnsweredInPages(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
-	q := url.Values{"from": {noon.AddDate(0, 0, -30).Format(time.RFC3339)}, "to": {noon.Format(time.RFC3339)}, "resolution": {"1m"}, "limit": {"10"}}
+	q := url.Values{"from": {noon.AddDate(0, 0, -30).Format(time.RFC3339)}, "to": {noon.Format(time.RFC3339)},
+		"resolution": {"1m"}, "limit": {"10"}}
 	for i := range 5000 {
 		q.Add("device", fmt.Sprintf("d%04d", i))
 	}
@@ -109,7 +110,8 @@ func TestALargeGroupIsAnsweredInPages(t *testing.T) {
 	for i := 7; i < 5000; i += 250 {
 		for m := range 3 {
 			want++
-			add(t, s, noon, windowsOf(t, "acme", testEvent(want, fmt.Sprintf("d%04d", i), noon.Add(-time.Duration(m*m)*24*time.Hour-time.Minute), `{"x":1}`)))
+			add(t, s, noon, windowsOf(t, "acme", testEvent(want, fmt.Sprintf("d%04d", i),
+				noon.Add(-time.Duration(m*m)*24*time.Hour-time.Minute), `{"x":1}`)))
 		}
 	}
 	add(t, s, noon, windowsOf(t, "other", testEvent(want+1, "d0000", noon.Add(-time.Minute), `{"x":9}`)))

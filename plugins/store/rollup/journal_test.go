@@ -28,7 +28,7 @@ func entryOf(windows []*Window) []byte {
 	return w.body
 }
 
-func TestEntriesReadBackAsWritten(t *testing.T) {
+func TestRollup_EntriesReadBackAsWritten(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	for n := range 50 {
 		windows := gather(history(r, n*4))
@@ -110,7 +110,7 @@ func stored(t *testing.T, s *Store) (rows, entries int) {
 
 // A crash leaves batches in the journal that no row has. Who comes next finds
 // them, and counts none of them again.
-func TestWhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
+func TestRollup_WhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	events := history(rand.New(rand.NewPCG(3, 3)), 300)
 	clean := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
@@ -124,7 +124,8 @@ func TestWhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
 		t.Fatalf("%d rows, %d entries", rows, entries)
 	}
 	next := openLazy(t, url)
-	if res := add(t, next, noon, gather(events)); res.Events[outcomeDuplicate] != len(events) || res.Events[outcomeCounted] != 0 {
+	if res := add(t, next, noon, gather(events)); res.Events[outcomeDuplicate] != len(events) ||
+		res.Events[outcomeCounted] != 0 {
 		t.Errorf("delivered again: %+v", res)
 	}
 	if rows, entries := stored(t, next); rows == 0 || entries != 0 {
@@ -135,7 +136,8 @@ func TestWhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
 	// The first was not dead: what it has in memory is void.
 	late := history(rand.New(rand.NewPCG(4, 4)), 20)
 	add(t, clean, noon, gather(late))
-	if res := add(t, s, noon, gather(append(late, events...))); res.Events[outcomeDuplicate] != len(events) || res.Events[outcomeCounted] != len(late) {
+	if res := add(t, s, noon, gather(append(late, events...))); res.Events[outcomeDuplicate] != len(events) ||
+		res.Events[outcomeCounted] != len(late) {
 		t.Errorf("by the first: %+v", res)
 	}
 	compareStores(t, dump(t, clean), dump(t, openLazy(t, url)))
@@ -143,7 +145,7 @@ func TestWhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
 
 // Whoever reads sees what was acknowledged before, and has only the rows written
 // that it asks for.
-func TestReadersSeeWhatIsNotWritten(t *testing.T) {
+func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	s := openLazy(t, url)
 	for n, device := range []string{"a", "b", "c"} {
@@ -158,9 +160,11 @@ func TestReadersSeeWhatIsNotWritten(t *testing.T) {
 		rows, entries int // after it
 	}{
 		{"another minute", s, Query{Devices: []string{"a"}, From: noon.Unix() - 60, To: noon.Unix()}, 0, 0, 4},
-		{"a device", onHandle(t, handleOf(s)), Query{Devices: []string{"a"}, From: noon.Unix(), To: noon.Unix() + 60}, 1, 1, 4},
+		{"a device", onHandle(t, handleOf(s)), Query{Devices: []string{"a"}, From: noon.Unix(), To: noon.Unix() + 60}, 1, 1,
+			4},
 		{"the fleet's hour", s, Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60}, 1, 3, 4},
-		{"again, elsewhere", openLazy(t, url), Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60}, 1, 4, 0},
+		{"again, elsewhere", openLazy(t, url), Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60},
+			1, 4, 0},
 	}
 	for _, step := range steps {
 		step.q.Fleet, step.q.Limit = "acme", 10
@@ -175,7 +179,8 @@ func TestReadersSeeWhatIsNotWritten(t *testing.T) {
 			t.Errorf("%s: %d devices", step.what, lines[0].devices)
 		}
 		if rows, entries := stored(t, s); rows != step.rows || entries != step.entries {
-			t.Errorf("after %s, there are %d rows and %d entries, expected %d and %d", step.what, rows, entries, step.rows, step.entries)
+			t.Errorf("after %s, there are %d rows and %d entries, expected %d and %d", step.what, rows, entries, step.rows,
+				step.entries)
 		}
 	}
 	add(t, s, noon, windowsOf(t, "acme", testEvent(9, "a", noon, `{"x":1}`)))
@@ -197,7 +202,7 @@ func (l leaving) update(ctx context.Context, fn func(tx) error) error {
 }
 
 // A reader that leaves costs nobody what is in memory.
-func TestAReaderThatLeavesVoidsNothing(t *testing.T) {
+func TestRollup_AReaderThatLeavesVoidsNothing(t *testing.T) {
 	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
 	term := s.term
@@ -214,7 +219,7 @@ func TestAReaderThatLeavesVoidsNothing(t *testing.T) {
 
 // Rows are written when there is no more room for them in memory, when the
 // journal is full, and when it is time.
-func TestRowsAreWrittenInTime(t *testing.T) {
+func TestRollup_RowsAreWrittenInTime(t *testing.T) {
 	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
 	n := 0
 	more := func(devices int) (rows int64) {
@@ -254,12 +259,13 @@ func TestRowsAreWrittenInTime(t *testing.T) {
 }
 
 // The stream writes rows without being asked, and when it stops.
-func TestTheStreamWritesRows(t *testing.T) {
+func TestRollup_TheStreamWritesRows(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	s := openLazy(t, url)
 	t.Run("running", func(t *testing.T) {
 		send := startStream(t, url, "write_every: 100ms")
-		if err := send(t.Context(), service.MessageBatch{testMessage(testEvent(1, "a", time.Now(), `{"x":1}`), "acme")}); err != nil {
+		if err := send(t.Context(), service.MessageBatch{testMessage(testEvent(1, "a", time.Now(), `{"x":1}`),
+			"acme")}); err != nil {
 			t.Fatal(err)
 		}
 		deadline := time.Now().Add(10 * time.Second)
@@ -271,7 +277,8 @@ func TestTheStreamWritesRows(t *testing.T) {
 	})
 	t.Run("stopped", func(t *testing.T) {
 		send := startStream(t, url, "write_every: 1h")
-		if err := send(t.Context(), service.MessageBatch{testMessage(testEvent(2, "b", time.Now(), `{"x":1}`), "acme")}); err != nil {
+		if err := send(t.Context(), service.MessageBatch{testMessage(testEvent(2, "b", time.Now(), `{"x":1}`),
+			"acme")}); err != nil {
 			t.Fatal(err)
 		}
 		if rows, entries := stored(t, s); rows != 1 || entries != 1 {
@@ -285,7 +292,7 @@ func TestTheStreamWritesRows(t *testing.T) {
 
 // Retention that keeps windows for ever merges what it finds in the journal,
 // however old that is.
-func TestRetentionLosesNothingOfTheJournal(t *testing.T) {
+func TestRollup_RetentionLosesNothingOfTheJournal(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	add(t, openLazy(t, url), noon, windowsOf(t, "acme", testEvent(1, "a", noon.Add(-48*time.Hour), `{"x":1}`)))
 	s := openLazy(t, url)
@@ -298,10 +305,11 @@ func TestRetentionLosesNothingOfTheJournal(t *testing.T) {
 }
 
 // Closing waits for what writes rows, which must not wait for it.
-func TestClosingWaitsForTheWritingOfRows(t *testing.T) {
+func TestRollup_ClosingWaitsForTheWritingOfRows(t *testing.T) {
 	res := service.MockResources()
 	m := res.Metrics()
-	o := &output{url: "sqlite://" + t.TempDir() + "/r.db", limits: DefaultLimits(), policy: testPolicy, timeout: time.Minute, res: res,
+	o := &output{url: "sqlite://" + t.TempDir() + "/r.db", limits: DefaultLimits(), policy: testPolicy,
+		timeout: time.Minute, res: res,
 		rows: m.NewCounter("rows"), rolled: m.NewCounter("rolled")}
 	o.limits.WriteEvery = time.Millisecond
 	if err := o.Connect(t.Context()); err != nil {

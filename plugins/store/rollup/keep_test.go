@@ -42,7 +42,7 @@ func retain(t *testing.T, s *Store, now time.Time) Retained {
 // rowsOf counts the windows that went.
 func rowsOf(r Retained) int64 { return r.Minutes.Rows + r.Hours.Rows + r.Days.Rows }
 
-func TestRetentionReallyDeletes(t *testing.T) {
+func TestRollup_RetentionReallyDeletes(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		event := windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`))
@@ -57,7 +57,8 @@ func TestRetentionReallyDeletes(t *testing.T) {
 		if r := retain(t, s, noon.Add(8*day)); r.Ledgers.Rows != 1 || rowsOf(r) != 0 {
 			t.Errorf("after 8 days: %+v", r)
 		}
-		if row := dump(t, s)["1m acme a "+fmt.Sprint(noon.Unix())]; len(row.Ledger) != 0 || row.State != ledgerDropped || row.Metrics[0].Count != 1 {
+		if row := dump(t, s)["1m acme a "+fmt.Sprint(noon.Unix())]; len(row.Ledger) != 0 || row.State != ledgerDropped ||
+			row.Metrics[0].Count != 1 {
 			t.Errorf("after 8 days: %+v", row)
 		}
 		if r := retain(t, s, noon.Add(729*day)); rowsOf(r) != 0 {
@@ -82,7 +83,7 @@ func TestRetentionReallyDeletes(t *testing.T) {
 	})
 }
 
-func TestNothingOfAHeldFleetIsDeleted(t *testing.T) {
+func TestRollup_NothingOfAHeldFleetIsDeleted(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		old := noon.Add(-60 * day) // whole partitions before what is kept
@@ -93,7 +94,9 @@ func TestNothingOfAHeldFleetIsDeleted(t *testing.T) {
 		}
 		finish(t, s)
 		held := []string{"other"}
-		p := expire.Pass{Now: noon.Add(731 * day), DryRun: true, Held: func(context.Context) ([]string, error) { return held, nil }}
+		p := expire.Pass{Now: noon.Add(731 * day), DryRun: true, Held: func(context.Context) ([]string, error) {
+			return held, nil
+		}}
 		plan, err := s.Retain(t.Context(), p)
 		if err != nil || plan.Minutes.Rows != 4 || plan.Minutes.Kept != 2 || plan.Days.Kept != 2 || len(dump(t, s)) != 12 {
 			t.Fatalf("a dry run: %+v, %v, %d rows", plan, err, len(dump(t, s)))
@@ -128,7 +131,7 @@ func TestNothingOfAHeldFleetIsDeleted(t *testing.T) {
 
 // A late event of a window without a ledger still counts, once; a replay of
 // what it may have counted does not.
-func TestLateEventCountsWithoutItsLedger(t *testing.T) {
+func TestRollup_LateEventCountsWithoutItsLedger(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		first := windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`))
@@ -155,7 +158,7 @@ func TestLateEventCountsWithoutItsLedger(t *testing.T) {
 	})
 }
 
-func TestReplaceCorrectsAWindowBesideItsWriters(t *testing.T) {
+func TestRollup_ReplaceCorrectsAWindowBesideItsWriters(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		url := fresh()
 		s, other := openStore(t, url), openStore(t, url)
@@ -170,7 +173,8 @@ func TestReplaceCorrectsAWindowBesideItsWriters(t *testing.T) {
 			t.Fatalf("%+v %v", r, err)
 		}
 		// The writer's cache holds the row of before.
-		if res := add(t, s, now, windowsOf(t, "acme", a, b, c)); res.Events[outcomeDuplicate] != 2 || res.Events[outcomeCounted] != 1 || !s.journals && res.Conflicts != 1 {
+		if res := add(t, s, now, windowsOf(t, "acme", a, b, c)); res.Events[outcomeDuplicate] != 2 ||
+			res.Events[outcomeCounted] != 1 || !s.journals && res.Conflicts != 1 {
 			t.Errorf("%+v", res)
 		}
 		// c is counted, but the raw store of this rebuild lacks it.
@@ -189,7 +193,7 @@ func TestReplaceCorrectsAWindowBesideItsWriters(t *testing.T) {
 
 // Whatever JSON allows in a metric's name is either stored or left out; none
 // of it stalls the events beside it.
-func TestOddNamesStallNobody(t *testing.T) {
+func TestRollup_OddNamesStallNobody(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		odd := `{"":1,"a\u0000b":2,"\"{},\\":3,"ü\u2028😀":4,"` + strings.Repeat("x", 5000) + `":5,"%":6}`
@@ -204,11 +208,12 @@ func TestOddNamesStallNobody(t *testing.T) {
 }
 
 // A rebuild may find that none of a window's metrics is known any more.
-func TestAWindowMayLoseAllItsMetrics(t *testing.T) {
+func TestRollup_AWindowMayLoseAllItsMetrics(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1,"y":2}`)))
-		if r, err := s.Replace(t.Context(), windowsOf(t, "acme", testEvent(1, "a", noon, `{}`)), noon); err != nil || r.Windows != 1 {
+		if r, err := s.Replace(t.Context(), windowsOf(t, "acme", testEvent(1, "a", noon, `{}`)), noon); err != nil ||
+			r.Windows != 1 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		add(t, s, noon, windowsOf(t, "acme", testEvent(2, "a", noon, `{}`)))
@@ -217,7 +222,8 @@ func TestAWindowMayLoseAllItsMetrics(t *testing.T) {
 			t.Fatalf("%+v", row)
 		}
 		add(t, s, noon, windowsOf(t, "acme", testEvent(3, "a", noon, `{"y":5}`)))
-		if row := dump(t, s)["1m acme a "+fmt.Sprint(noon.Unix())]; len(row.Metrics) != 1 || row.Metrics[0].Name != "y" || row.Metrics[0].Last != 5 {
+		if row := dump(t, s)["1m acme a "+fmt.Sprint(noon.Unix())]; len(row.Metrics) != 1 || row.Metrics[0].Name != "y" ||
+			row.Metrics[0].Last != 5 {
 			t.Errorf("%+v", row)
 		}
 	})

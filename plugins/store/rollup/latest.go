@@ -24,7 +24,10 @@ var ErrUnknownDevice = errors.New("the device has not reported")
 // began since a time.
 func (s *Store) Latest(ctx context.Context, fleet, device string, since int64) (*Latest, error) {
 	var rows []*Row
-	err := s.view(ctx, span{Fleet: fleet, Devices: []string{device}, From: all.From, To: all.To}, func(t tx) (err error) { rows, err = t.newest(ctx, fleet, device, latestWindows); return err })
+	err := s.view(ctx, span{Fleet: fleet, Devices: []string{device}, From: all.From, To: all.To}, func(t tx) (err error) {
+		rows, err = t.newest(ctx, fleet, device, latestWindows)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the latest windows: %w", err)
 	}

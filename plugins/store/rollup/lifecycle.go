@@ -15,7 +15,8 @@ func Lifecycle() lifecycle.Kind {
 			{Place: lifecycle.Rollups, Field: "keep", Default: "17520h",
 				Description: "How long rollups are kept, in whole days. Give `rollup_store` the same time as `retention`."},
 			{Place: lifecycle.Rollups, Field: "keep_ledgers", Default: "168h",
-				Description: "How long a window remembers which events it counted, after its last change. Events that are delivered again " +
+				Description: "How long a window remembers which events it counted, after its last change. Events that are " +
+					"delivered again " +
 					"later than that count twice; replays of such windows are refused."},
 		},
 		Open: func(ctx context.Context, at *lifecycle.Places) (lifecycle.Store, error) {

@@ -34,7 +34,8 @@ func (c contract) check(operation string, status int, body []byte) {
 	if !ok {
 		c.t.Fatalf("%s does not describe status %d: %s", operation, status, body)
 	}
-	media, at := "application~1json", "#/paths/"+strings.ReplaceAll(operation, "/", "~1")+"/get/responses/"+fmt.Sprint(status)
+	media, at := "application~1json", "#/paths/"+strings.ReplaceAll(operation, "/", "~1")+"/get/responses/"+
+		fmt.Sprint(status)
 	if r.Ref != "" {
 		media, at = "application~1problem+json", r.Ref
 	}
@@ -57,10 +58,11 @@ func (c contract) check(operation string, status int, body []byte) {
 	}
 }
 
-func TestAnswersFitTheContract(t *testing.T) {
+func TestRollup_AnswersFitTheContract(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	for n := range 20 {
-		add(t, s, noon, windowsOf(t, "acme", testEvent(n, fmt.Sprintf("d%d", n%4), noon.Add(-time.Duration(n)*time.Second), `{"x":1.5,"y":-2}`)))
+		add(t, s, noon, windowsOf(t, "acme", testEvent(n, fmt.Sprintf("d%d", n%4), noon.Add(-time.Duration(n)*time.Second),
+			`{"x":1.5,"y":-2}`)))
 	}
 	h := Handler(s, func() time.Time { return noon.Add(time.Second) })
 	const rollups, latest = "/v1/rollups", "/v1/devices/{id}/latest"
@@ -104,7 +106,7 @@ func TestAnswersFitTheContract(t *testing.T) {
 	}
 }
 
-func TestCursorOfAnotherQueryIsRefused(t *testing.T) {
+func TestRollup_CursorOfAnotherQueryIsRefused(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1,"y":2}`)))
 	h := Handler(s, func() time.Time { return noon.Add(time.Second) })
@@ -113,15 +115,17 @@ func TestCursorOfAnotherQueryIsRefused(t *testing.T) {
 	if page.Next == nil {
 		t.Fatal("expected a second page")
 	}
-	for _, other := range []struct{ fleet, query string }{{"acme", "device=b"}, {"acme", "device=a&metric=x"}, {"other", "device=a"}} {
-		if w := get(t, h, other.fleet, "/v1/rollups?"+other.query+"&cursor="+*page.Next, nil); w.Code != http.StatusBadRequest {
+	for _, other := range []struct{ fleet, query string }{{"acme", "device=b"}, {"acme", "device=a&metric=x"},
+		{"other", "device=a"}} {
+		if w := get(t, h, other.fleet, "/v1/rollups?"+other.query+"&cursor="+*page.Next,
+			nil); w.Code != http.StatusBadRequest {
 			t.Errorf("%v: %d %s", other, w.Code, w.Body)
 		}
 	}
 }
 
 // A key sees its own fleet and nothing of another's devices of the same name.
-func TestFleetsNeverMeet(t *testing.T) {
+func TestRollup_FleetsNeverMeet(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
 	add(t, s, noon, windowsOf(t, "other", testEvent(1, "a", noon, `{"x":100}`)))
@@ -142,7 +146,7 @@ func TestFleetsNeverMeet(t *testing.T) {
 
 // The quantiles of a merged line are those of all readings together, in every
 // resolution, whether hours are rolled yet or not.
-func TestMergedQuantilesAreOfAllReadings(t *testing.T) {
+func TestRollup_MergedQuantilesAreOfAllReadings(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		var bodies []string
@@ -180,24 +184,27 @@ func TestMergedQuantilesAreOfAllReadings(t *testing.T) {
 }
 
 // Without its store the API says so, and nothing of where the store is.
-func TestQueryWithoutItsStoreIsAProblem(t *testing.T) {
+func TestRollup_QueryWithoutItsStoreIsAProblem(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	h := Handler(s, time.Now)
 	if err := viewDB(s).Close(); err != nil {
 		t.Fatal(err)
 	}
-	for operation, path := range map[string]string{"/v1/rollups": "/v1/rollups?device=a", "/v1/devices/{id}/latest": "/v1/devices/a/latest"} {
+	for operation, path := range map[string]string{"/v1/rollups": "/v1/rollups?device=a",
+		"/v1/devices/{id}/latest": "/v1/devices/a/latest"} {
 		w := get(t, h, "acme", path, nil)
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "sql") {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(),
+			"sql") {
 			t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
 		}
 		contract{t}.check(operation, w.Code, w.Body.Bytes())
 	}
 }
 
-func TestOnlyGetIsAllowed(t *testing.T) {
+func TestRollup_OnlyGetIsAllowed(t *testing.T) {
 	h := Handler(openStore(t, "sqlite://"+t.TempDir()+"/r.db"), time.Now)
-	for operation, path := range map[string]string{"/v1/rollups": "/v1/rollups?device=a", "/v1/devices/{id}/latest": "/v1/devices/a/latest"} {
+	for operation, path := range map[string]string{"/v1/rollups": "/v1/rollups?device=a",
+		"/v1/devices/{id}/latest": "/v1/devices/a/latest"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("DELETE", path, nil))
 		if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {

@@ -17,7 +17,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-func TestFullDiskWritesNothing(t *testing.T) {
+func TestRollup_FullDiskWritesNothing(t *testing.T) {
 	t.Run("rows", func(t *testing.T) { fillDisk(t, 0, 30) })
 	t.Run("journal", func(t *testing.T) { fillDisk(t, time.Hour, 8) })
 }
@@ -51,7 +51,8 @@ func fillDisk(t *testing.T, writeEvery time.Duration, pages int) {
 	for n := range 20 {
 		var events []Window
 		for d := range 50 {
-			w := windowsOf(t, "acme", testEvent(n*50+d, fmt.Sprint("device-", d), noon.Add(time.Duration(n)*time.Minute), `{"x":1,"y":2}`))
+			w := windowsOf(t, "acme", testEvent(n*50+d, fmt.Sprint("device-", d), noon.Add(time.Duration(n)*time.Minute),
+				`{"x":1,"y":2}`))
 			events = append(events, *w[0])
 		}
 		before, _ := lineCount(t, s, "rollup_1m")
@@ -69,7 +70,8 @@ func fillDisk(t *testing.T, writeEvery time.Duration, pages int) {
 	if len(failed) == 0 || len(failed) == total {
 		t.Fatalf("of %d batches, the disk was full for %d", total/50, len(failed)/50)
 	}
-	if _, err := s.Latest(ctx, "acme", "device-1", 0); writeEvery > 0 && (err == nil || !strings.Contains(err.Error(), "full")) {
+	if _, err := s.Latest(ctx, "acme", "device-1", 0); writeEvery > 0 &&
+		(err == nil || !strings.Contains(err.Error(), "full")) {
 		t.Errorf("what is counted but can't be written was left out of an answer: %v", err)
 	}
 	limit(100_000)
@@ -136,7 +138,7 @@ func (g *gate) shut() {
 
 // While the database flaps, batches fail and are written again, some of them
 // after a commit whose answer was lost. In the end each event counts once.
-func TestFlappingPostgresCountsEachEventOnce(t *testing.T) {
+func TestRollup_FlappingPostgresCountsEachEventOnce(t *testing.T) {
 	base := require.Env(t, "WEIR_TEST_POSTGRES_URL")
 	direct := freshSchema(t, base)
 	u, err := url.Parse(direct)

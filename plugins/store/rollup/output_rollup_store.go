@@ -50,13 +50,18 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
 		Field(service.NewDurationField(rollupFieldRetention).
-			Description("How long rollups are kept, in whole days of their own time: older events are not counted. The processor `retention` is what deletes; give both the same time.").
+			Description("How long rollups are kept, in whole days of their own time: older events are not counted. The "+
+				"processor `retention` is what deletes; give both the same time.").
 			Default("17520h")).
 		Field(service.NewIntField(rollupFieldCache).
-			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they are merged. Give it twice the number of devices that one process sees.").
+			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they "+
+				"are merged. Give it twice the number of devices that one process sees.").
 			Default(50_000).Advanced()).
 		Field(service.NewDurationField(rollupFieldWrite).
-			Description("With `sqlite://`: how late those who read the file with SQL see rows; what weir answers never lags. Rows are also written when the journal has 32 MiB, when `cache` is full and when weir stops. With a minute here, and devices that report every ten seconds, a row is written once or twice and not six times. `0s` writes rows with every batch.").
+			Description("With `sqlite://`: how late those who read the file with SQL see rows; what weir answers never lags. "+
+				"Rows are also written when the journal has 32 MiB, when `cache` is full and when weir stops. With a minute "+
+				"here, and devices that report every ten seconds, a row is written once or twice and not six times. `0s` writes "+
+				"rows with every batch.").
 			Default("10s").Advanced()).
 		Field(service.NewDurationField(rollupFieldSettle).
 			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
@@ -102,10 +107,12 @@ type output struct {
 	stopped chan struct{}
 }
 
-func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int,
+	error) {
 	o := &output{res: res}
 	batching, err := parsed.FieldBatchPolicy(rollupFieldBatching)
-	if err := errors.Join(err, conf.Read(parsed, rollupFieldURL, &o.url, rollupFieldRetention, conf.Positive(&o.limits.Keep),
+	if err := errors.Join(err, conf.Read(parsed, rollupFieldURL, &o.url, rollupFieldRetention,
+		conf.Positive(&o.limits.Keep),
 		rollupFieldWrite, conf.NotNegative(&o.limits.WriteEvery), rollupFieldSettle, conf.Positive(&o.policy.Settle),
 		rollupFieldRefresh, conf.Positive(&o.policy.Refresh), rollupFieldTimeout, conf.Positive(&o.timeout),
 		rollupFieldCache, conf.Positive(&o.limits.Cache))); err != nil {
@@ -116,7 +123,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	o.rows = m.NewCounter("weir_rollup_rows_total")
 	o.conflicts = m.NewCounter("weir_rollup_conflicts_total")
 	o.rolled = m.NewCounter("weir_rollup_rolled_hours_total")
-	return flow.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil // batches of one store wait for each other
+	// batches of one store wait for each other
+	return flow.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil
 }
 
 // Connect opens the database and starts the upkeep.

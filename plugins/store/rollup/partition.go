@@ -65,7 +65,8 @@ func (p *postgres) prepare(ctx context.Context, r Resolution, rows []*Row) error
 // lock lets everyone else read and write on, our own transaction included.
 func (p *postgres) makePartition(ctx context.Context, r Resolution, name string, start int64) error {
 	return p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
-		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))`, int32(partitionLock)); err != nil {
+		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))`,
+			int32(partitionLock)); err != nil {
 			return err
 		}
 		var attached bool
@@ -106,7 +107,8 @@ func (p *postgres) dropPartition(ctx context.Context, name string, held []string
 			return err
 		}
 		kept := int64(0)
-		if err := t.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE fleet = ANY($1)) FROM `+pgx.Identifier{name}.Sanitize(), held).Scan(&n, &kept); err != nil || kept > 0 {
+		if err := t.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE fleet = ANY($1)) FROM `+
+			pgx.Identifier{name}.Sanitize(), held).Scan(&n, &kept); err != nil || kept > 0 {
 			return err
 		}
 		dropped = true

@@ -130,10 +130,12 @@ func (p *processor) add(c *Collector, e *event.Event, msg *service.Message, t *t
 	if err != nil {
 		t.invalid++
 		record, _, _ := event.CoordinatesOf(msg)
-		p.log.Errorf("leaving record %s out of the rollups: %v; send such records to the dead letters with event_dedupe and reject_errored", record, err)
+		p.log.Errorf("leaving record %s out of the rollups: %v; send such records to the dead letters with event_dedupe "+
+			"and reject_errored", record, err)
 		return
 	}
-	t.unknownMetric += c.Add(fleet, e, at, event.Meta(msg, event.HeaderUnknownMetrics), event.Meta(msg, event.HeaderReceivedAt), target != "")
+	t.unknownMetric += c.Add(fleet, e, at, event.Meta(msg, event.HeaderUnknownMetrics),
+		event.Meta(msg, event.HeaderReceivedAt), target != "")
 }
 
 func countsAt(msg *service.Message, e *event.Event) (time.Time, error) {
@@ -142,7 +144,8 @@ func countsAt(msg *service.Message, e *event.Event) (time.Time, error) {
 	}
 	received, ok := event.ReceivedAt(msg)
 	if !ok {
-		return received, event.Reject(event.CodeInvalidEvent, "", "flagged "+event.FlagClockAhead+", but the header "+event.HeaderReceivedAt+" is missing")
+		return received, event.Reject(event.CodeInvalidEvent, "", "flagged "+event.FlagClockAhead+", but the header "+
+			event.HeaderReceivedAt+" is missing")
 	}
 	return e.At(received, true), nil
 }

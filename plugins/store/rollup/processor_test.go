@@ -31,7 +31,7 @@ func runProcessor(t *testing.T, msgs ...*service.Message) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestOnlyWhatIsToBeCountedBecomesAWindow(t *testing.T) {
+func TestRollup_OnlyWhatIsToBeCountedBecomesAWindow(t *testing.T) {
 	with := func(key, value string) *service.Message {
 		m := testMessage(testEvent(1, "a", noon, `{"x":1,"y":2}`), "acme")
 		m.MetaSetMut(key, value)
@@ -57,21 +57,24 @@ func TestOnlyWhatIsToBeCountedBecomesAWindow(t *testing.T) {
 		m    *service.Message
 		want string
 	}{
-		"plain":               {with("k", "v"), id + `{"x":1,"y":2}}`},
-		"unknown metric":      {with(event.HeaderUnknownMetrics, "z,y"), id + `{"x":1}}`},
-		"all unknown":         {with(event.HeaderUnknownMetrics, "x,y"), id + `{}}`},
-		"late":                {with(event.HeaderFlags, event.FlagLate), id + `{"x":1,"y":2}}`},
-		"replayed for us too": {with(event.HeaderTarget, "raw,rollup"), `{"id":"5e41ab087439611e","at":"2026-11-21T12:00:00Z","replayed":true,"metrics":{"x":1,"y":2}}`},
+		"plain":          {with("k", "v"), id + `{"x":1,"y":2}}`},
+		"unknown metric": {with(event.HeaderUnknownMetrics, "z,y"), id + `{"x":1}}`},
+		"all unknown":    {with(event.HeaderUnknownMetrics, "x,y"), id + `{}}`},
+		"late":           {with(event.HeaderFlags, event.FlagLate), id + `{"x":1,"y":2}}`},
+		"replayed for us too": {with(event.HeaderTarget, "raw,rollup"),
+			`{"id":"5e41ab087439611e","at":"2026-11-21T12:00:00Z","replayed":true,"metrics":{"x":1,"y":2}}`},
 	} {
-		c.m.SetBytes([]byte(strings.Replace(testEvent(1, "a", noon, `{"x":1,"y":2}`), "00000000-0000-4000-8000-000000000001", "00000000-0000-0000-0000-000000000001", 1)))
-		if out, want := runProcessor(t, c.m), `{"fleet":"acme","device_id":"a","bucket":"2026-11-21T12:00:00Z","events":[`+c.want+`]}`; out != want {
+		c.m.SetBytes([]byte(strings.Replace(testEvent(1, "a", noon, `{"x":1,"y":2}`), "00000000-0000-4000-8000-000000000001",
+			"00000000-0000-0000-0000-000000000001", 1)))
+		if out, want := runProcessor(t, c.m), `{"fleet":"acme","device_id":"a","bucket":"2026-11-21T12:00:00Z","events":[`+
+			c.want+`]}`; out != want {
 			t.Errorf("%s:\n%s, expected\n%s", name, out, want)
 		}
 	}
 }
 
 // A clock that runs ahead moves no window: the event counts when it came.
-func TestClockAheadCountsAtItsReceivedTime(t *testing.T) {
+func TestRollup_ClockAheadCountsAtItsReceivedTime(t *testing.T) {
 	m := testMessage(testEvent(1, "a", noon.AddDate(1, 0, 0), `{"x":1}`), "acme")
 	m.MetaSetMut(event.HeaderFlags, "late,"+event.FlagClockAhead)
 	m.MetaSetMut(event.HeaderReceivedAt, noon.Format(event.TimeFormat))
@@ -80,7 +83,7 @@ func TestClockAheadCountsAtItsReceivedTime(t *testing.T) {
 	}
 }
 
-func TestWindowsAreOfWholeMinutesAlsoBefore1970(t *testing.T) {
+func TestRollup_WindowsAreOfWholeMinutesAlsoBefore1970(t *testing.T) {
 	for at, want := range map[string]int64{
 		"2026-11-21T12:00:59.999999Z": noon.Unix(), "2026-11-21T13:30:00+01:30": noon.Unix(), "1969-12-31T23:59:59Z": -60,
 	} {

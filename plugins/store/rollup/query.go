@@ -80,7 +80,8 @@ func runDevices(ctx context.Context, t tx, q Query) (out []line, next *position,
 			return out, &position{Device: devices[0], Bucket: from}, nil
 		}
 		to := min(from+part, q.To)
-		rows, err := someRows(ctx, t, q.Resolution, span{Fleet: q.Fleet, Devices: devices[:n], From: from, To: to}, q.Limit+rowsMost)
+		rows, err := someRows(ctx, t, q.Resolution, span{Fleet: q.Fleet, Devices: devices[:n], From: from, To: to},
+			q.Limit+rowsMost)
 		switch {
 		case errors.Is(err, errTooManyRows) && n > 1:
 			n = max(n/4, 1)

@@ -44,7 +44,8 @@ func autoResolution(d time.Duration) Resolution {
 
 // parseQuery reads a request's parameters. The hash binds cursors to them.
 func parseQuery(r *http.Request, now time.Time) (q Query, hash uint32, bad *httpx.Problem) {
-	v, bad := httpx.Parse(r, []string{"from", "to", "resolution", "merge", "limit", "cursor", "fleet"}, []string{"device", "metric"})
+	v, bad := httpx.Parse(r, []string{"from", "to", "resolution", "merge", "limit", "cursor", "fleet"},
+		[]string{"device", "metric"})
 	if bad != nil {
 		return q, 0, bad
 	}
@@ -85,7 +86,8 @@ func (q *Query) setSeries(v url.Values) (bad *httpx.Problem) {
 	q.Devices = slices.Compact(q.Devices)
 	switch {
 	case len(q.Devices) > maxDevices:
-		return httpx.Bad("device", "%d devices; at most %d in one request, or merge=fleet without any for the whole fleet", len(q.Devices), maxDevices)
+		return httpx.Bad("device", "%d devices; at most %d in one request, or merge=fleet without any for the whole fleet",
+			len(q.Devices), maxDevices)
 	case len(q.Devices) == 0 && !q.Merge:
 		return httpx.Bad("device", "missing; name one or several, or ask for merge=fleet")
 	}
@@ -114,7 +116,8 @@ func (q *Query) setRange(v url.Values, now time.Time) *httpx.Problem {
 		return httpx.Bad("resolution", "expected 1m, 1h, 1d or auto")
 	}
 	if bound := maxRange(q.Resolution); length > bound {
-		return httpx.Bad("from", "a range of %s is asked for at %s; at most %d days: ask for a shorter one or a coarser resolution",
+		return httpx.Bad("from", "a range of %s is asked for at %s; at most %d days: ask for a shorter one or a coarser "+
+			"resolution",
 			length.Round(time.Hour), q.Resolution.Name, int(bound.Hours()/24))
 	}
 	q.From, q.To = from.Unix(), to.Add(time.Second-1).Unix()

@@ -63,7 +63,8 @@ func (s *Store) Retain(ctx context.Context, p expire.Pass) (out Retained, err er
 	return out, nil
 }
 
-func (s *Store) dropOld(ctx context.Context, res Resolution, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+func (s *Store) dropOld(ctx context.Context, res Resolution, p expire.Pass, cutoff int64,
+	removed *expire.Removed) error {
 	if err := s.foresee(ctx, part(res.Name), p, cutoff, 0, removed); err != nil || p.DryRun {
 		return err
 	}
@@ -106,7 +107,8 @@ func (s *Store) dropLedgers(ctx context.Context, p expire.Pass, cutoff int64, re
 
 // foresee counts what holds keep, and, in a dry run, what would go; of that, only
 // what is of windows from a time on.
-func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff, from int64, removed *expire.Removed) error {
+func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff, from int64,
+	removed *expire.Removed) error {
 	held, err := p.Fleets(ctx)
 	if err != nil {
 		return err
@@ -126,7 +128,8 @@ func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff, f
 
 // inChunks deletes in transactions of up to n rows, and asks for holds before
 // each.
-func (s *Store) inChunks(ctx context.Context, p expire.Pass, chunk int64, removed *expire.Removed, some func(tx, []string) (int64, error)) error {
+func (s *Store) inChunks(ctx context.Context, p expire.Pass, chunk int64, removed *expire.Removed,
+	some func(tx, []string) (int64, error)) error {
 	for {
 		held, err := p.Fleets(ctx)
 		if err != nil {

@@ -45,7 +45,8 @@ func fleetsIn(fleets []string, but bool, args []any) (string, []any) {
 	return where + `)`, args
 }
 
-func (t *sqliteTx) countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (n int64, err error) {
+func (t *sqliteTx) countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (n int64,
+	err error) {
 	table, where := what.old()
 	if from > 0 {
 		where += fmt.Sprintf(` AND bucket >= %d`, from)
@@ -92,7 +93,8 @@ func texts(list []string) []string {
 	return list
 }
 
-func (t *postgresTx) countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (n int64, err error) {
+func (t *postgresTx) countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (n int64,
+	err error) {
 	table, where := what.old()
 	if from > 0 {
 		where += fmt.Sprintf(` AND bucket >= to_timestamp(%d)`, from)

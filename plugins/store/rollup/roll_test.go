@@ -25,7 +25,7 @@ func writeOut(t *testing.T, s *Store) {
 	}
 }
 
-func TestHoursAreRolledWhenTheyAreOverAndWhenTheyChange(t *testing.T) {
+func TestRollup_HoursAreRolledWhenTheyAreOverAndWhenTheyChange(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		start := noon.Add(time.Minute)
@@ -60,7 +60,7 @@ func TestHoursAreRolledWhenTheyAreOverAndWhenTheyChange(t *testing.T) {
 
 // An event that is written while its hour closes is in the hour: rolled with
 // it, or marked for later.
-func TestEventsAreNotLostWhileTheirHourCloses(t *testing.T) {
+func TestRollup_EventsAreNotLostWhileTheirHourCloses(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		url := fresh()
 		writer, roller := openStore(t, url), openStore(t, url)

@@ -87,7 +87,9 @@ func (r *Row) metric(hint int, name string, intern func(string) string) *Metric 
 	if hint < len(r.Metrics) && r.Metrics[hint].Name == name {
 		return r.Metrics[hint]
 	}
-	i, found := slices.BinarySearchFunc(r.Metrics, name, func(m *Metric, n string) int { return strings.Compare(m.Name, n) })
+	i, found := slices.BinarySearchFunc(r.Metrics, name, func(m *Metric, n string) int {
+		return strings.Compare(m.Name, n)
+	})
 	if found {
 		return r.Metrics[i]
 	}

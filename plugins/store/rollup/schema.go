@@ -8,7 +8,8 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{
 		{SQLite: sqliteTables, Postgres: postgresTables},
 		{SQLite: sqliteJournal, Postgres: `SELECT 1`},
-		{SQLite: `DROP VIEW rollup_1m; DROP VIEW rollup_1h; DROP VIEW rollup_1d; ` + sqliteView1m + sqliteView1h + sqliteView1d,
+		{SQLite: `DROP VIEW rollup_1m; DROP VIEW rollup_1h; DROP VIEW rollup_1d; ` +
+			sqliteView1m + sqliteView1h + sqliteView1d,
 			Postgres: postgresViews}, // their avg lies between min and max
 	}
 }

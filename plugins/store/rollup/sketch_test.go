@@ -22,7 +22,7 @@ func distributions(r *rand.Rand) map[string]func() float64 {
 	}
 }
 
-func TestQuantilesAreWithinOnePercent(t *testing.T) {
+func TestRollup_QuantilesAreWithinOnePercent(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for name, next := range distributions(r) {
 		for _, n := range []int{1, 2, 3, 10, 1000} {
@@ -45,7 +45,7 @@ func TestQuantilesAreWithinOnePercent(t *testing.T) {
 
 // Merging in any order and grouping gives the bins of one sketch of all
 // readings, and those of the library that defines the format.
-func TestMergingLosesNothing(t *testing.T) {
+func TestRollup_MergingLosesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for name, next := range distributions(r) {
 		library, err := ddsketch.NewDefaultDDSketch(accuracy)
@@ -71,7 +71,9 @@ func TestMergingLosesNothing(t *testing.T) {
 		bins := 0
 		library.GetPositiveValueStore().ForEach(func(index int, n float64) bool {
 			bins++
-			i, ok := slices.BinarySearchFunc(merged, int32(index)+keyZero, func(b bin, k int32) int { return int(b.key) - int(k) })
+			i, ok := slices.BinarySearchFunc(merged, int32(index)+keyZero, func(b bin, k int32) int {
+				return int(b.key) - int(k)
+			})
 			if !ok || float64(merged[i].n) != n {
 				t.Errorf("%s: bin %d holds another count than the library's %v", name, index, n)
 			}
@@ -90,7 +92,7 @@ func TestMergingLosesNothing(t *testing.T) {
 }
 
 // However absurd the readings, a sketch stays small and keeps their number.
-func TestSketchIsBounded(t *testing.T) {
+func TestRollup_SketchIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	values := make([]float64, 30_000)
 	for i := range values {
@@ -122,7 +124,7 @@ func TestSketchIsBounded(t *testing.T) {
 	}
 }
 
-func TestSumsDoNotDependOnTheOrder(t *testing.T) {
+func TestRollup_SumsDoNotDependOnTheOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for name, next := range distributions(r) {
 		values := make([]float64, 500)
@@ -152,7 +154,7 @@ func TestSumsDoNotDependOnTheOrder(t *testing.T) {
 }
 
 // Cancellation that ruins a plain sum of squares.
-func TestDeviationsOfNearlyEqualReadings(t *testing.T) {
+func TestRollup_DeviationsOfNearlyEqualReadings(t *testing.T) {
 	m := &Metric{}
 	for _, v := range []float64{1e9 + 0.25, 1e9 + 0.5, 1e9 + 0.75} {
 		m.add(v, 0)
@@ -164,11 +166,13 @@ func TestDeviationsOfNearlyEqualReadings(t *testing.T) {
 
 // Readings whose sum is no double must not make a row that JSON or SQL can't
 // hold.
-func TestAbsurdReadingsStayFinite(t *testing.T) {
+func TestRollup_AbsurdReadingsStayFinite(t *testing.T) {
 	row := &Row{}
-	for _, v := range []float64{math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64, 5e-324, 0, math.Copysign(0, -1), 1e200} {
+	for _, v := range []float64{math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64, 5e-324, 0, math.Copysign(0, -1),
+		1e200} {
 		row.metric(0, "x", func(s string) string { return s }).add(v, 0)
-		row.fold(&Row{Metrics: []*Metric{{Name: "x", Count: 1, Sum: exact{v, 0}, Squares: exact{math.MaxFloat64, 0}, Min: v, Max: v, Sketch: Sketch{{keyOf(v), 1}}}}})
+		row.fold(&Row{Metrics: []*Metric{{Name: "x", Count: 1, Sum: exact{v, 0}, Squares: exact{math.MaxFloat64, 0}, Min: v,
+			Max: v, Sketch: Sketch{{keyOf(v), 1}}}}})
 		for i, f := range row.appendStats(nil) {
 			if math.IsNaN(f) || math.IsInf(f, 0) {
 				t.Fatalf("after %v, number %d is %v", v, i, f)

@@ -180,7 +180,8 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 // mergeAll merges the windows into their rows, which it reads where the cache
 // lacks them, and notes what it counts. Windows before oldest are left out. It
 // returns every row it may have changed, also with an error.
-func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, oldest int64, res *Result, note *entryWriter) ([]*entry, error) {
+func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, oldest int64, res *Result,
+	note *entryWriter) ([]*entry, error) {
 	s.batch++
 	touched := make([]*entry, 0, len(windows))
 	var missing []Key
@@ -270,7 +271,8 @@ func (s *Store) store(ctx context.Context, t tx, rows []*Row, now time.Time) err
 	}
 	var marks []Key
 	for _, r := range rows {
-		if k := (Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}); closed[k.Bucket] && (len(marks) == 0 || marks[len(marks)-1] != k) {
+		if k := (Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}); closed[k.Bucket] &&
+			(len(marks) == 0 || marks[len(marks)-1] != k) {
 			marks = append(marks, k)
 		}
 	}

@@ -34,7 +34,8 @@ func (p *postgres) migrate(ctx context.Context) error {
 	if err := p.db.Migrate(ctx, "rollup", migrations()); err != nil {
 		return err
 	}
-	return p.db.QueryRowContext(ctx, `SELECT relkind = 'p' FROM pg_class WHERE oid = 'rollup_window_1m'::regclass`).Scan(&p.native)
+	return p.db.QueryRowContext(ctx, `SELECT relkind = 'p' FROM pg_class WHERE oid = 'rollup_window_1m'::regclass`).Scan(
+		&p.native)
 }
 
 // Error codes of PostgreSQL.
@@ -116,7 +117,8 @@ func (t *postgresTx) load(ctx context.Context, keys []Key) (out []*Row, err erro
 		var names []string
 		var stats []float64
 		var detail, ledger []byte
-		if err := rows.Scan(&r.Fleet, &r.Device, &bucket, &names, &stats, &detail, &ledger, &r.State, &r.Version); err != nil {
+		if err := rows.Scan(&r.Fleet, &r.Device, &bucket, &names, &stats, &detail, &ledger, &r.State,
+			&r.Version); err != nil {
 			return nil, err
 		}
 		r.Bucket = bucket.Unix()

@@ -27,7 +27,8 @@ func (t *postgresTx) unclosed(ctx context.Context) ([]hourInfo, error) {
 }
 
 func (t *postgresTx) setHour(ctx context.Context, hour int64, from, to hourState, rolledAt time.Time) (bool, error) {
-	tag, err := t.Exec(ctx, `UPDATE rollup_hour SET state = $3, rolled_at = $4 WHERE hour = $1 AND state = $2`, at(hour), from, to, rolledAt)
+	tag, err := t.Exec(ctx, `UPDATE rollup_hour SET state = $3, rolled_at = $4 WHERE hour = $1 AND state = $2`, at(hour),
+		from, to, rolledAt)
 	return tag.RowsAffected() == 1, err
 }
 
@@ -115,7 +116,8 @@ func (t *postgresTx) replace(ctx context.Context, res Resolution, rows []*Row, n
 }
 
 func (t *postgresTx) scan(ctx context.Context, res Resolution, s span, fn func(*Row) error) error {
-	query, args := `SELECT `+pgRowColumns+` FROM `+res.table+` WHERE fleet = $1 AND bucket >= $2 AND bucket < $3`, []any{s.Fleet, at(s.From), at(s.To)}
+	query, args := `SELECT `+pgRowColumns+` FROM `+res.table+` WHERE fleet = $1 AND bucket >= $2 AND bucket < $3`,
+		[]any{s.Fleet, at(s.From), at(s.To)}
 	switch {
 	case s.Devices != nil:
 		query, args = query+` AND device_id = ANY($4)`, append(args, s.Devices)
@@ -127,7 +129,8 @@ func (t *postgresTx) scan(ctx context.Context, res Resolution, s span, fn func(*
 
 func (t *postgresTx) newest(ctx context.Context, fleet, device string, n int) (out []*Row, err error) {
 	err = t.each(ctx, func(r *Row) error { out = append(out, r); return nil },
-		`SELECT `+pgRowColumns+` FROM rollup_window_1m WHERE fleet = $1 AND device_id = $2 ORDER BY bucket DESC LIMIT $3`, fleet, device, n)
+		`SELECT `+pgRowColumns+` FROM rollup_window_1m WHERE fleet = $1 AND device_id = $2 ORDER BY bucket DESC LIMIT $3`,
+		fleet, device, n)
 	return out, err
 }
 

@@ -55,7 +55,8 @@ type sqliteTx struct {
 func unwatched(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
 // each runs a query for every key and hands its rows on.
-func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func(Key) []any, scan func(Key, *sql.Rows) error) error {
+func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func(Key) []any,
+	scan func(Key, *sql.Rows) error) error {
 	stmt, err := t.tx.PrepareContext(ctx, query)
 	if err != nil {
 		return err

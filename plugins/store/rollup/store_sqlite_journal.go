@@ -10,7 +10,8 @@ import (
 func (t *sqliteTx) journal() journal { return t }
 
 func (t *sqliteTx) term(ctx context.Context) (term int64, empty bool, err error) {
-	err = t.tx.QueryRowContext(ctx, `SELECT term, NOT EXISTS (SELECT 1 FROM rollup_journal) FROM rollup_term`).Scan(&term, &empty)
+	err = t.tx.QueryRowContext(ctx, `SELECT term, NOT EXISTS (SELECT 1 FROM rollup_journal) FROM rollup_term`).Scan(&term,
+		&empty)
 	return term, empty, err
 }
 
@@ -29,7 +30,8 @@ func (t *sqliteTx) entries(ctx context.Context, fn func(body []byte, now time.Ti
 	for seq := int64(0); ; {
 		var added int64
 		var body []byte
-		err := t.tx.QueryRowContext(ctx, `SELECT seq, added_at, body FROM rollup_journal WHERE seq > ? ORDER BY seq LIMIT 1`, seq).
+		err := t.tx.QueryRowContext(ctx, `SELECT seq, added_at, body FROM rollup_journal WHERE seq > ? ORDER BY seq LIMIT 1`,
+			seq).
 			Scan(&seq, &added, &body)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil

@@ -61,7 +61,8 @@ func (t *sqliteTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
 		return nil, err
 	}
 	last := keys[len(keys)-1]
-	_, err = t.tx.ExecContext(ctx, `DELETE FROM rollup_mark WHERE (fleet, device_id, hour) <= ($1, $2, $3)`, last.Fleet, last.Device, last.Bucket)
+	_, err = t.tx.ExecContext(ctx, `DELETE FROM rollup_mark WHERE (fleet, device_id, hour) <= ($1, $2, $3)`, last.Fleet,
+		last.Device, last.Bucket)
 	return keys, err
 }
 
@@ -105,7 +106,8 @@ func (t *sqliteTx) replace(ctx context.Context, res Resolution, rows []*Row, now
 		if err != nil {
 			return err
 		}
-		if _, err := stmt.ExecContext(unwatched(ctx), r.Fleet, r.Device, r.Bucket, now.Unix(), metrics, stats, detail); err != nil {
+		if _, err := stmt.ExecContext(unwatched(ctx), r.Fleet, r.Device, r.Bucket, now.Unix(), metrics, stats,
+			detail); err != nil {
 			return err
 		}
 	}
@@ -160,14 +162,16 @@ func (t *sqliteTx) newest(ctx context.Context, fleet, device string, n int) (out
 
 func (t *sqliteTx) unsettled(ctx context.Context, s span) (open []int64, marked []Key, err error) {
 	from, to := Hour.floor(s.From), s.To
-	hours, err := t.keys(ctx, `SELECT '', '', hour FROM rollup_hour WHERE state <> $1 AND hour >= $2 AND hour < $3`, int64(hourClosed), from, to)
+	hours, err := t.keys(ctx, `SELECT '', '', hour FROM rollup_hour WHERE state <> $1 AND hour >= $2 AND hour < $3`,
+		int64(hourClosed), from, to)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, h := range hours {
 		open = append(open, h.Bucket)
 	}
-	query, args := `SELECT fleet, device_id, hour FROM rollup_mark WHERE fleet = $1 AND hour >= $2 AND hour < $3`, []any{s.Fleet, from, to}
+	query, args := `SELECT fleet, device_id, hour FROM rollup_mark WHERE fleet = $1 AND hour >= $2 AND hour < $3`,
+		[]any{s.Fleet, from, to}
 	if s.Devices != nil {
 		query += ` AND device_id IN (?` + strings.Repeat(`,?`, len(s.Devices)-1) + `)`
 		for _, d := range s.Devices {

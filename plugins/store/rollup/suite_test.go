@@ -97,7 +97,10 @@ func dump(t testing.TB, s *Store) map[string]*Row {
 		for _, res := range []Resolution{Minute, Hour, Day} {
 			for _, fleet := range []string{"acme", "other"} {
 				var rows []*Row
-				err := t.scan(ctx, res, span{Fleet: fleet, From: 0, To: 1 << 33}, func(r *Row) error { rows = append(rows, r); return nil })
+				err := t.scan(ctx, res, span{Fleet: fleet, From: 0, To: 1 << 33}, func(r *Row) error {
+					rows = append(rows, r)
+					return nil
+				})
 				if err != nil {
 					return err
 				}

@@ -16,15 +16,17 @@ type viewLine struct {
 }
 
 // The views say, one line per metric, what the packed rows hold.
-func TestViewsShowEachMetricOnALine(t *testing.T) {
+func TestRollup_ViewsShowEachMetricOnALine(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
 		at := noon.Add(1500 * time.Millisecond)
 		add(t, s, noon, windowsOf(t, "acme",
-			testEvent(1, "a", noon, `{"a \"b\"":-1.5,"x":10}`), testEvent(2, "a", at, `{"x":30}`), testEvent(3, "a", noon, `{"x":20}`)))
+			testEvent(1, "a", noon, `{"a \"b\"":-1.5,"x":10}`), testEvent(2, "a", at, `{"x":30}`),
+			testEvent(3, "a", noon, `{"x":20}`)))
 		finish(t, s)
 		for _, view := range []string{"rollup_1m", "rollup_1h", "rollup_1d"} {
-			got := readView(t, s, `SELECT metric, count, sum, min, max, avg, m2, p50, p95, last FROM `+view+` WHERE fleet = 'acme' AND device_id = 'a' ORDER BY metric`)
+			got := readView(t, s, `SELECT metric, count, sum, min, max, avg, m2, p50, p95, last FROM `+view+
+				` WHERE fleet = 'acme' AND device_id = 'a' ORDER BY metric`)
 			want := []viewLine{
 				{metric: `a "b"`, count: 1, sum: -1.5, min: -1.5, max: -1.5, avg: -1.5, m2: 0, p50: -1.5, p95: -1.5, newest: -1.5},
 				{metric: "x", count: 3, sum: 60, min: 10, max: 30, avg: 20, m2: 200, p50: 20, p95: 30, newest: 30},
@@ -64,7 +66,8 @@ func readView(t *testing.T, s *Store, query string) (out []viewLine) {
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var l viewLine
-		if err := rows.Scan(&l.metric, &l.count, &l.sum, &l.min, &l.max, &l.avg, &l.m2, &l.p50, &l.p95, &l.newest); err != nil {
+		if err := rows.Scan(&l.metric, &l.count, &l.sum, &l.min, &l.max, &l.avg, &l.m2, &l.p50, &l.p95,
+			&l.newest); err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, l)

@@ -89,13 +89,15 @@ type sampleJSON struct {
 // MarshalJSON renders the window for people. On the way from the processor to
 // the store it is never called.
 func (w *Window) MarshalJSON() ([]byte, error) {
-	out := windowJSON{Fleet: w.Fleet, Device: w.Device, Bucket: time.Unix(w.Bucket, 0).UTC(), Events: make([]sampleJSON, len(w.events))}
+	out := windowJSON{Fleet: w.Fleet, Device: w.Device, Bucket: time.Unix(w.Bucket, 0).UTC(),
+		Events: make([]sampleJSON, len(w.events))}
 	for i, e := range w.events {
 		metrics := make(map[string]float64, len(e.readings))
 		for _, r := range e.readings {
 			metrics[r.metric] = r.value
 		}
-		out.Events[i] = sampleJSON{ID: fmt.Sprintf("%016x", e.id), At: time.UnixMicro(e.at).UTC(), Replayed: e.replayed, Received: e.received, Metrics: metrics}
+		out.Events[i] = sampleJSON{ID: fmt.Sprintf("%016x", e.id), At: time.UnixMicro(e.at).UTC(), Replayed: e.replayed,
+			Received: e.received, Metrics: metrics}
 	}
 	return json.Marshal(out)
 }

@@ -40,12 +40,15 @@ func message(n int, at time.Time) *service.Message {
 	device := fmt.Sprintf("sim-%06d", n*7919%devices)
 	msg := service.NewMessage(fmt.Appendf(nil, `{"event_id":%q,"device_id":%q,"device_firmware_version":"1.4.2","timestamp":%q,`+
 		`"metrics":{"cpu_temp":%.2f,"battery_voltage":%.3f,"vibration":0.%03d,"pressure":%.1f,"humidity":%.1f},"diagnostics":{"uptime_s":%d,"rssi":-%d}}`,
-		uuid.NewString(), device, at.Format(time.RFC3339Nano), 40+float64(n*31%2000)/100, 3.3+float64(n*17%900)/1000, n*13%1000,
+		uuid.NewString(), device, at.Format(time.RFC3339Nano), 40+float64(n*31%2000)/100, 3.3+float64(n*17%900)/1000,
+		n*13%1000,
 		980+float64(n*7%500)/10, 30+float64(n*3%600)/10, n%100_000, 40+n%50))
 	for key, v := range map[string]any{
-		"kafka_key": []byte(device), "kafka_topic": "raw-events", "kafka_partition": 0, "kafka_offset": n, "kafka_lag": int64(0),
+		"kafka_key": []byte(device), "kafka_topic": "raw-events", "kafka_partition": 0, "kafka_offset": n,
+		"kafka_lag":            int64(0),
 		"kafka_timestamp_unix": at.Unix(), "kafka_timestamp_ms": at.UnixMilli(), "kafka_tombstone_message": false,
-		event.HeaderFleet: "plant-7", event.HeaderReceivedAt: at.Truncate(100 * time.Second / rate).Format(event.TimeFormat), event.HeaderSchema: "telemetry/1",
+		event.HeaderFleet: "plant-7", event.HeaderReceivedAt: at.Truncate(100 * time.Second / rate).Format(event.TimeFormat),
+		event.HeaderSchema: "telemetry/1",
 	} {
 		msg.MetaSetMut(key, v)
 	}

@@ -77,14 +77,16 @@ func Start(t testing.TB, opts ...kfake.Opt) *Log {
 
 // Fields are the YAML fields of a component that is to get in with a password.
 func (l *Log) Fields(mechanism, password string) string {
-	return fmt.Sprintf("seed_brokers: [ %q ]\ntls: { enabled: true, root_cas_file: %q }\nsasl: { mechanism: %s, username: %q, password: %q }\n",
+	return fmt.Sprintf("seed_brokers: [ %q ]\ntls: { enabled: true, root_cas_file: %q }\nsasl: { mechanism: %s, "+
+		"username: %q, password: %q }\n",
 		l.Address, l.CAFile, mechanism, User, password)
 }
 
 // Client is one that is let in.
 func (l *Log) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(l.Address), kgo.DialTLSConfig(&tls.Config{RootCAs: l.roots, MinVersion: tls.VersionTLS12}),
+	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(l.Address),
+		kgo.DialTLSConfig(&tls.Config{RootCAs: l.roots, MinVersion: tls.VersionTLS12}),
 		kgo.SASL(plain.Auth{User: User, Pass: Password}.AsMechanism()))...)
 	if err != nil {
 		t.Fatal(err)

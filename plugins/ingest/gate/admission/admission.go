@@ -63,7 +63,8 @@ const fleetIdle = 10 * time.Second
 
 // New admits within limits and quotas. Events in flight are counted in line.
 func New(l Limits, q Quotas, line *flow.Line) *Admission {
-	return &Admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1, line: line}
+	return &Admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1,
+		line: line}
 }
 
 // Hold is one request's share of what is in flight.
@@ -283,5 +284,6 @@ func (r *Refusal) within(d time.Duration) *Refusal {
 }
 
 func tooMany(name, title, detail string, after time.Duration, extra map[string]any) *Refusal {
-	return &Refusal{Name: name, Title: title, Detail: detail + ": nothing of this request was taken", After: after, Extra: extra}
+	return &Refusal{Name: name, Title: title, Detail: detail + ": nothing of this request was taken", After: after,
+		Extra: extra}
 }

@@ -28,7 +28,7 @@ func (a *Admission) send(fleet string, n int) *Refusal {
 	return h.Charge(n)
 }
 
-func TestQuotaHoldsInTheLongRun(t *testing.T) {
+func TestAdmission_QuotaHoldsInTheLongRun(t *testing.T) {
 	a, now := testAdmission(roomy, Quotas{All: Quota{Rate: 100, Burst: 200}})
 	took := 0
 	for range 600 { // a minute, at ten times the quota
@@ -47,7 +47,7 @@ func TestQuotaHoldsInTheLongRun(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsLongEnough(t *testing.T) {
+func TestAdmission_RetryAfterIsLongEnough(t *testing.T) {
 	a, now := testAdmission(roomy, Quotas{All: Quota{Rate: 10, Burst: 10}})
 	if ref := a.send("acme", 100); ref != nil {
 		t.Fatal(ref)
@@ -62,7 +62,7 @@ func TestRetryAfterIsLongEnough(t *testing.T) {
 	}
 }
 
-func TestRefundGivesBack(t *testing.T) {
+func TestAdmission_RefundGivesBack(t *testing.T) {
 	a, _ := testAdmission(roomy, Quotas{All: Quota{Rate: 10, Burst: 10}})
 	for range 20 {
 		h, ref := a.Enter("acme")
@@ -81,7 +81,7 @@ func TestRefundGivesBack(t *testing.T) {
 	}
 }
 
-func TestLoudFleetLeavesRoomForAnother(t *testing.T) {
+func TestAdmission_LoudFleetLeavesRoomForAnother(t *testing.T) {
 	a, _ := testAdmission(Limits{Requests: 100, Bytes: 1 << 30}, Quotas{})
 	fill := func(fleet string) (n int) {
 		for {
@@ -118,7 +118,7 @@ func TestLoudFleetLeavesRoomForAnother(t *testing.T) {
 
 // Room comes when what is in flight is acknowledged: the wait is as long as that
 // has been taking.
-func TestFullGateSaysHowSoonThereIsRoom(t *testing.T) {
+func TestAdmission_FullGateSaysHowSoonThereIsRoom(t *testing.T) {
 	a, now := testAdmission(Limits{Requests: 1, Bytes: 1 << 30}, Quotas{})
 	for range 100 {
 		h, ref := a.Enter("acme")
@@ -136,7 +136,7 @@ func TestFullGateSaysHowSoonThereIsRoom(t *testing.T) {
 	}
 }
 
-func TestBacklogDoesNotFlap(t *testing.T) {
+func TestAdmission_BacklogDoesNotFlap(t *testing.T) {
 	l := Bounds{Records: 1000, Age: time.Minute, Resume: 0.5}
 	var b Backlog
 	changes := []intake{}
@@ -156,8 +156,10 @@ func TestBacklogDoesNotFlap(t *testing.T) {
 		age     time.Duration
 		want    intake
 	}{
-		{flowing, 999, 0, flowing}, {flowing, 1000, 0, pressed}, {flowing, 1250, 0, stopped}, {pressed, 500, 0, pressed}, {pressed, 499, 0, flowing},
-		{stopped, 1100, 0, stopped}, {stopped, 999, 0, pressed}, {stopped, 400, 0, flowing}, {flowing, 1, time.Minute, pressed}, {pressed, 1, 29 * time.Second, flowing},
+		{flowing, 999, 0, flowing}, {flowing, 1000, 0, pressed}, {flowing, 1250, 0, stopped}, {pressed, 500, 0, pressed},
+		{pressed, 499, 0, flowing},
+		{stopped, 1100, 0, stopped}, {stopped, 999, 0, pressed}, {stopped, 400, 0, flowing},
+		{flowing, 1, time.Minute, pressed}, {pressed, 1, 29 * time.Second, flowing},
 	} {
 		if got := (Backlog{state: c.was}).next(reading{records: c.records, age: c.age}, l).state; got != c.want {
 			t.Errorf("%+v: %v", c, got)
@@ -165,7 +167,7 @@ func TestBacklogDoesNotFlap(t *testing.T) {
 	}
 }
 
-func TestPressedGateAdmitsFairShares(t *testing.T) {
+func TestAdmission_PressedGateAdmitsFairShares(t *testing.T) {
 	a, now := testAdmission(roomy, Quotas{})
 	l := Bounds{Records: 10_000, Age: time.Hour, Resume: 0.8}
 	took := map[string]int{}
@@ -212,7 +214,7 @@ func TestPressedGateAdmitsFairShares(t *testing.T) {
 	}
 }
 
-func TestJitterSpreadsTheReturn(t *testing.T) {
+func TestAdmission_JitterSpreadsTheReturn(t *testing.T) {
 	a := New(roomy, Quotas{}, &flow.Line{})
 	for _, want := range []time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, time.Hour} {
 		seen := map[int]int{}
@@ -231,7 +233,7 @@ func TestJitterSpreadsTheReturn(t *testing.T) {
 	}
 }
 
-func TestIdleFleetsAreForgotten(t *testing.T) {
+func TestAdmission_IdleFleetsAreForgotten(t *testing.T) {
 	a, now := testAdmission(roomy, Quotas{All: Quota{Rate: 1, Burst: 100}})
 	for i := range 1000 {
 		if ref := a.send(string(rune('a'+i%26))+time.Duration(i).String(), 50); ref != nil {
@@ -250,7 +252,7 @@ func TestIdleFleetsAreForgotten(t *testing.T) {
 	}
 }
 
-func TestLagMeterReadsTheSlowestGroup(t *testing.T) {
+func TestAdmission_LagMeterReadsTheSlowestGroup(t *testing.T) {
 	l := Bounds{Records: 100_000, Age: 10 * time.Minute, Resume: 0.8}
 	m := newLagMeter(l)
 	start := time.Unix(1_800_000_000, 0)
@@ -264,7 +266,8 @@ func TestLagMeterReadsTheSlowestGroup(t *testing.T) {
 			"slow": {0: 1000 + int64(50*i), 1: 1000 + int64(50*i)},
 		})
 	}
-	if r.group != "slow" || r.records != 2*6000 || r.age < 55*time.Second || r.age > 65*time.Second || r.drain < 95 || r.drain > 105 {
+	if r.group != "slow" || r.records != 2*6000 || r.age < 55*time.Second || r.age > 65*time.Second || r.drain < 95 ||
+		r.drain > 105 {
 		t.Errorf("%+v", r)
 	}
 	at := start.Add(2 * time.Minute)

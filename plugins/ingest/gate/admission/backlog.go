@@ -126,10 +126,12 @@ func quotaSpent(q Quota, after time.Duration) *Refusal {
 
 func inFlightFull(what string, limit int, after time.Duration) *Refusal {
 	return tooMany("too-many-in-flight", "Too much is in flight",
-		fmt.Sprintf("the bound of %d %s in flight is reached", limit, what), after, map[string]any{"limit": limit, "unit": what})
+		fmt.Sprintf("the bound of %d %s in flight is reached", limit, what), after, map[string]any{"limit": limit,
+			"unit": what})
 }
 
 func fleetFull(what string, held int, after time.Duration) *Refusal {
 	return tooMany("fleet-in-flight", "The fleet has too much in flight",
-		fmt.Sprintf("the fleet holds its share of what may be in flight, %d %s", held, what), after, map[string]any{"held": held, "unit": what})
+		fmt.Sprintf("the fleet holds its share of what may be in flight, %d %s", held, what), after,
+		map[string]any{"held": held, "unit": what})
 }

@@ -61,7 +61,8 @@ func StartMonitor(conf Measurement, tell func(Backlog), log *service.Logger, m *
 	if err != nil {
 		return nil, fmt.Errorf("opening the measurement of the backlog: %w", err)
 	}
-	mon := &Monitor{conf: conf, admin: kadm.NewClient(client), tell: tell, log: log, m: newGauges(m), stop: make(chan struct{})}
+	mon := &Monitor{conf: conf, admin: kadm.NewClient(client), tell: tell, log: log, m: newGauges(m),
+		stop: make(chan struct{})}
 	mon.done.Go(mon.run)
 	return mon, nil
 }
@@ -116,7 +117,8 @@ func (m *Monitor) apply(r reading) {
 	m.last = m.last.next(r, m.conf.Bounds)
 	if now := m.last.state; now != before {
 		m.log.Infof("backlog: %s is %d events and %s behind, draining %.0f a second; the gate %s", r.group, r.records,
-			r.age.Round(time.Second), r.drain, map[intake]string{flowing: "takes everything", pressed: "takes less than is drained", stopped: "takes nothing"}[now])
+			r.age.Round(time.Second), r.drain, map[intake]string{flowing: "takes everything",
+				pressed: "takes less than is drained", stopped: "takes nothing"}[now])
 	}
 	m.m.records.Set(int64(r.records))
 	m.m.seconds.Set(int64(r.age.Seconds()))

@@ -30,7 +30,8 @@ func newKafka(t *testing.T) *testLog {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("raw-events"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("raw-events"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,12 +61,13 @@ func (k *testLog) commit(group string, each int64) {
 }
 
 // A gate that starts beside an old backlog knows how old it is.
-func TestAgeOfTheBacklogIsKnownAfterARestart(t *testing.T) {
+func TestAdmission_AgeOfTheBacklogIsKnownAfterARestart(t *testing.T) {
 	k := newKafka(t)
 	k.write(10, time.Now().Add(-8*time.Minute))
 	k.write(10, time.Now())
 	k.commit("weir-raw", 2)
-	m := &Monitor{conf: Measurement{Topic: "raw-events", Groups: []string{"weir-raw"}, Bounds: Bounds{Records: 1000, Age: 10 * time.Minute, Resume: 0.8}}, admin: k.admin}
+	m := &Monitor{conf: Measurement{Topic: "raw-events", Groups: []string{"weir-raw"}, Bounds: Bounds{Records: 1000,
+		Age: 10 * time.Minute, Resume: 0.8}}, admin: k.admin}
 	r, err := m.measure(t.Context(), time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -77,10 +79,11 @@ func TestAgeOfTheBacklogIsKnownAfterARestart(t *testing.T) {
 
 // The same against a real broker: groups that never committed, that did, and
 // how old what they have left is.
-func TestBacklogIsMeasuredInRealKafka(t *testing.T) {
+func TestAdmission_BacklogIsMeasuredInRealKafka(t *testing.T) {
 	brokers := strings.Split(require.Env(t, "WEIR_TEST_KAFKA_BROKERS"), ",")
 	topic := fmt.Sprintf("gate-backlog-%d", time.Now().UnixNano())
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +109,8 @@ func TestBacklogIsMeasuredInRealKafka(t *testing.T) {
 		t.Errorf("a group that is almost there: %+v %v", r, err)
 	}
 	m.conf.Groups = append(m.conf.Groups, topic+"-none")
-	if r, err := m.measure(t.Context(), time.Now()); err != nil || r.group != topic+"-none" || r.records != 20 || r.age < 5*time.Minute || r.age > 9*time.Minute {
+	if r, err := m.measure(t.Context(), time.Now()); err != nil || r.group != topic+"-none" || r.records != 20 ||
+		r.age < 5*time.Minute || r.age > 9*time.Minute {
 		t.Errorf("a group that never committed: %+v %v", r, err)
 	}
 }

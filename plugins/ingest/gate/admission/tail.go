@@ -34,7 +34,8 @@ type tail struct {
 }
 
 // pass moves a group's offsets beyond tails without events.
-func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, topic, group string, starts, ends, at offsets) error {
+func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, topic, group string, starts, ends,
+	at offsets) error {
 	for p, end := range ends {
 		key, from := tailKey{group, p}, max(at[p], starts[p])
 		if from >= end || end-from > tailMost {
@@ -46,7 +47,8 @@ func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, topic
 			known = tail{from: from, end: end, since: now}
 		}
 		if !known.looked && now.Sub(known.since) >= tailStill {
-			records, _, whole, err := log.Look(ctx, "weir-gate", kafka.Stretch{Topic: topic, Partition: p, First: from, Limit: end}, kgo.ReadCommitted())
+			records, _, whole, err := log.Look(ctx, "weir-gate", kafka.Stretch{Topic: topic, Partition: p, First: from,
+				Limit: end}, kgo.ReadCommitted())
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,8 @@ func TestBacklog_AMarkerAtTheEndIsNoBacklog(t *testing.T) {
 		if err := client.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
-		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events", Value: []byte("x")}).FirstErr(); err != nil {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events",
+			Value: []byte("x")}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 		if err := client.EndTransaction(t.Context(), kgo.TransactionEndTry(commit)); err != nil {
@@ -40,7 +41,8 @@ func TestBacklog_AMarkerAtTheEndIsNoBacklog(t *testing.T) {
 	left := func(committed int64, at time.Time) int64 {
 		t.Helper()
 		group := offsets{0: committed}
-		if err := known.pass(t.Context(), log, at, "raw-events", "weir-raw", offsets{0: 0}, offsets{0: 4}, group); err != nil {
+		if err := known.pass(t.Context(), log, at, "raw-events", "weir-raw", offsets{0: 0}, offsets{0: 4},
+			group); err != nil {
 			t.Fatal(err)
 		}
 		return 4 - group[0]

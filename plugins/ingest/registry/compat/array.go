@@ -56,7 +56,8 @@ func (c *compat) arrays(w, r *shape) {
 	c.rest(from.rest, to.rest, r.at+"/additionalItems", "ADDITIONAL_ITEMS")
 	c.rest(from.unevaluated, to.unevaluated, r.at+"/unevaluatedItems", "UNEVALUATED_ITEMS")
 	for _, b := range []struct{ rule, keyword string }{
-		{"MAX_ITEMS", "maxItems"}, {"MIN_ITEMS", "minItems"}, {"MAX_CONTAINS", "maxContains"}, {"MIN_CONTAINS", "minContains"},
+		{"MAX_ITEMS", "maxItems"}, {"MIN_ITEMS", "minItems"}, {"MAX_CONTAINS", "maxContains"},
+		{"MIN_CONTAINS", "minContains"},
 	} {
 		c.bounded(r.at, b.rule, b.keyword, c.w.count(w, b.keyword), c.r.count(r, b.keyword))
 	}
@@ -102,19 +103,24 @@ func (c *compat) positions(from, to []*shape, wRest, rRest *shape) {
 		w := from[i]
 		switch {
 		case open(rRest):
-			c.add("ITEM_REMOVED_FROM_OPEN_CONTENT_MODEL", w.at, "%s has this item, and %s takes anything here", c.writer(), c.reader())
+			c.add("ITEM_REMOVED_FROM_OPEN_CONTENT_MODEL", w.at, "%s has this item, and %s takes anything here", c.writer(),
+				c.reader())
 		case rRest.kind != shapeNever:
 			found, ok := c.try(w, rRest)
 			c.out.accept(found)
 			if ok {
-				c.add("ITEM_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at, "%s has this item, and %s takes it as an additional one", c.writer(), c.reader())
+				c.add("ITEM_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at,
+					"%s has this item, and %s takes it as an additional one", c.writer(), c.reader())
 			} else {
-				c.add("ITEM_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at, "%s has this item, and %s does not take it as an additional one", c.writer(), c.reader())
+				c.add("ITEM_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at,
+					"%s has this item, and %s does not take it as an additional one", c.writer(), c.reader())
 			}
 		case w.kind == shapeNever:
-			c.add("ITEM_WITH_FALSE_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at, "%s forbids this item, and so does %s", c.writer(), c.reader())
+			c.add("ITEM_WITH_FALSE_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at, "%s forbids this item, and so does %s", c.writer(),
+				c.reader())
 		default:
-			c.add("ITEM_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at, "%s has this item, and %s takes none here", c.writer(), c.reader())
+			c.add("ITEM_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at, "%s has this item, and %s takes none here", c.writer(),
+				c.reader())
 		}
 	}
 	for i := len(from); i < len(to); i++ {
@@ -123,17 +129,21 @@ func (c *compat) positions(from, to []*shape, wRest, rRest *shape) {
 		case open(wRest) && r.kind == shapeAny:
 			c.add("ITEM_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s takes anything here", c.reader())
 		case open(wRest):
-			c.add("ITEM_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s holds this item to a schema, and %s allows anything here", c.reader(), c.writer())
+			c.add("ITEM_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s holds this item to a schema, and %s allows anything here",
+				c.reader(), c.writer())
 		case wRest.kind != shapeNever:
 			found, ok := c.try(wRest, r)
 			c.out.accept(found)
 			if ok {
-				c.add("ITEM_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at, "%s takes here what %s allows for additional items", c.reader(), c.writer())
+				c.add("ITEM_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at,
+					"%s takes here what %s allows for additional items", c.reader(), c.writer())
 			} else {
-				c.add("ITEM_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at, "%s does not take here all that %s allows for additional items", c.reader(), c.writer())
+				c.add("ITEM_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at,
+					"%s does not take here all that %s allows for additional items", c.reader(), c.writer())
 			}
 		default:
-			c.add("ITEM_ADDED_TO_CLOSED_CONTENT_MODEL", r.at, "%s has this item, and %s allows none here", c.reader(), c.writer())
+			c.add("ITEM_ADDED_TO_CLOSED_CONTENT_MODEL", r.at, "%s has this item, and %s allows none here", c.reader(),
+				c.writer())
 		}
 	}
 }

@@ -14,13 +14,17 @@ func (c *compat) combined(w, r *shape) {
 	from, to := distinct(w.parts), distinct(r.parts)
 	switch {
 	case len(from) < len(to) && r.way == "allOf":
-		c.add("PRODUCT_TYPE_EXTENDED", r.at+"/"+r.way, "%s demands %d things, and %s %d", c.reader(), len(to), c.writer(), len(from))
+		c.add("PRODUCT_TYPE_EXTENDED", r.at+"/"+r.way, "%s demands %d things, and %s %d", c.reader(), len(to), c.writer(),
+			len(from))
 	case len(from) < len(to):
-		c.add("SUM_TYPE_EXTENDED", r.at+"/"+r.way, "%s has %d alternatives, and %s %d", c.reader(), len(to), c.writer(), len(from))
+		c.add("SUM_TYPE_EXTENDED", r.at+"/"+r.way, "%s has %d alternatives, and %s %d", c.reader(), len(to), c.writer(),
+			len(from))
 	case len(from) > len(to) && w.way == "allOf":
-		c.add("PRODUCT_TYPE_NARROWED", r.at+"/"+r.way, "%s demands %d things, and %s %d", c.reader(), len(to), c.writer(), len(from))
+		c.add("PRODUCT_TYPE_NARROWED", r.at+"/"+r.way, "%s demands %d things, and %s %d", c.reader(), len(to), c.writer(),
+			len(from))
 	case len(from) > len(to):
-		c.add("SUM_TYPE_NARROWED", r.at+"/"+r.way, "%s has %d alternatives, and %s %d", c.reader(), len(to), c.writer(), len(from))
+		c.add("SUM_TYPE_NARROWED", r.at+"/"+r.way, "%s has %d alternatives, and %s %d", c.reader(), len(to), c.writer(),
+			len(from))
 	}
 	m := c.match(from, to)
 	for i, j := range m.of {
@@ -30,7 +34,8 @@ func (c *compat) combined(w, r *shape) {
 	}
 	if m.size < min(len(from), len(to)) {
 		at := r.at + "/" + r.way
-		c.add("COMBINED_TYPE_SUBSCHEMAS_CHANGED", at, "only %d of the %d subschemas of %s have one of their own in %s that takes them", m.size, len(from), c.writer(), c.reader())
+		c.add("COMBINED_TYPE_SUBSCHEMAS_CHANGED", at, "only %d of the %d subschemas of %s have one of their own in %s "+
+			"that takes them", m.size, len(from), c.writer(), c.reader())
 		for i, j := range m.of { // say why, where it is plain which belongs to which
 			if j < 0 && len(from) == len(to) {
 				found, _ := c.try(from[i], to[i])

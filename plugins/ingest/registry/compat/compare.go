@@ -21,19 +21,23 @@ type compat struct {
 func harmless(rule string) bool {
 	return slices.Contains([]string{
 		"SCHEMA_REMOVED", "TYPE_EXTENDED",
-		"MAX_LENGTH_INCREASED", "MAX_LENGTH_REMOVED", "MIN_LENGTH_DECREASED", "MIN_LENGTH_REMOVED", "PATTERN_REMOVED", "FORMAT_REMOVED",
+		"MAX_LENGTH_INCREASED", "MAX_LENGTH_REMOVED", "MIN_LENGTH_DECREASED", "MIN_LENGTH_REMOVED", "PATTERN_REMOVED",
+		"FORMAT_REMOVED",
 		"MAXIMUM_INCREASED", "MAXIMUM_REMOVED", "MINIMUM_DECREASED", "MINIMUM_REMOVED",
-		"EXCLUSIVE_MAXIMUM_INCREASED", "EXCLUSIVE_MAXIMUM_REMOVED", "EXCLUSIVE_MINIMUM_DECREASED", "EXCLUSIVE_MINIMUM_REMOVED",
+		"EXCLUSIVE_MAXIMUM_INCREASED", "EXCLUSIVE_MAXIMUM_REMOVED", "EXCLUSIVE_MINIMUM_DECREASED",
+		"EXCLUSIVE_MINIMUM_REMOVED",
 		"MULTIPLE_OF_REDUCED", "MULTIPLE_OF_REMOVED",
 		"REQUIRED_ATTRIBUTE_WITH_DEFAULT_ADDED", "REQUIRED_ATTRIBUTE_REMOVED",
 		"DEPENDENCY_ARRAY_NARROWED", "DEPENDENCY_ARRAY_REMOVED", "DEPENDENCY_SCHEMA_REMOVED",
 		"MAX_PROPERTIES_INCREASED", "MAX_PROPERTIES_REMOVED", "MIN_PROPERTIES_DECREASED", "MIN_PROPERTIES_REMOVED",
-		"ADDITIONAL_PROPERTIES_ADDED", "ADDITIONAL_PROPERTIES_EXTENDED", "UNEVALUATED_PROPERTIES_ADDED", "UNEVALUATED_PROPERTIES_EXTENDED",
+		"ADDITIONAL_PROPERTIES_ADDED", "ADDITIONAL_PROPERTIES_EXTENDED", "UNEVALUATED_PROPERTIES_ADDED",
+		"UNEVALUATED_PROPERTIES_EXTENDED",
 		"OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", "REQUIRED_PROPERTY_WITH_DEFAULT_ADDED_TO_OPEN_CONTENT_MODEL",
 		"PROPERTY_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL",
 		"REQUIRED_PROPERTY_WITH_DEFAULT_ADDED_TO_UNOPEN_CONTENT_MODEL", "OPTIONAL_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL",
 		"PROPERTY_WITH_FALSE_REMOVED_FROM_CLOSED_CONTENT_MODEL", "PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL",
-		"PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL",
+		"PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL",
+		"PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL",
 		"PATTERN_PROPERTY_REMOVED",
 		"MAX_ITEMS_INCREASED", "MAX_ITEMS_REMOVED", "MIN_ITEMS_DECREASED", "MIN_ITEMS_REMOVED", "UNIQUE_ITEMS_REMOVED",
 		"MAX_CONTAINS_INCREASED", "MAX_CONTAINS_REMOVED", "MIN_CONTAINS_DECREASED", "MIN_CONTAINS_REMOVED",
@@ -107,7 +111,8 @@ func (c *compat) comparePair(w, r *shape) {
 		return
 	}
 	if c.policy == PolicyAdditive && !w.typed && r.typed {
-		c.add("TYPE_NARROWED", r.at, "%s takes only %s here, and %s does not name a type", c.reader(), r.describe(), c.writer())
+		c.add("TYPE_NARROWED", r.at, "%s takes only %s here, and %s does not name a type", c.reader(), r.describe(),
+			c.writer())
 	}
 	switch w.kind {
 	case shapeString:
@@ -125,8 +130,10 @@ func (c *compat) comparePair(w, r *shape) {
 	case shapeNot:
 		c.nots(w, r)
 	case shapeCondition:
-		if c.policy == PolicyAdditive && schemadoc.Canonical([]any{w.raw["if"], w.raw["then"], w.raw["else"]}) != schemadoc.Canonical([]any{r.raw["if"], r.raw["then"], r.raw["else"]}) {
-			c.add("CONDITION_CHANGED", r.at+"/if", "the condition is another, and whether it still takes what it took cannot be told")
+		if c.policy == PolicyAdditive && schemadoc.Canonical([]any{w.raw["if"], w.raw["then"], w.raw["else"]}) !=
+			schemadoc.Canonical([]any{r.raw["if"], r.raw["then"], r.raw["else"]}) {
+			c.add("CONDITION_CHANGED", r.at+"/if", "the condition is another, and whether it still takes what it took cannot "+
+				"be told")
 		}
 	}
 	if c.policy == PolicyAdditive {
@@ -156,7 +163,8 @@ func (s *shape) describe() string {
 	case s.integer:
 		return "integers"
 	case s.kind == shapeCombined:
-		names := map[string]string{"allOf": "what meets several schemas", "anyOf": "any of several schemas", "oneOf": "one of several schemas"}
+		names := map[string]string{"allOf": "what meets several schemas", "anyOf": "any of several schemas",
+			"oneOf": "one of several schemas"}
 		return names[s.way]
 	case s.constant:
 		return "one value"
@@ -197,7 +205,8 @@ func (c *compat) throughAlternatives(w, r *shape) (done bool) {
 			for i, p := range r.parts {
 				if found, ok := c.try(w, p); ok {
 					if c.policy == PolicyAdditive && r.way == "oneOf" && c.another(w, r.parts[i+1:]) {
-						c.add("ALTERNATIVES_OVERLAP", r.at+"/oneOf", "two alternatives of %s take what %s allows, and only one may", c.reader(), c.writer())
+						c.add("ALTERNATIVES_OVERLAP", r.at+"/oneOf", "two alternatives of %s take what %s allows, and only one may",
+							c.reader(), c.writer())
 						return true
 					}
 					accept(found, "SUM_TYPE_EXTENDED", r.at, c.reader()+" has alternatives beside this one")

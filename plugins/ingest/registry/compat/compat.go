@@ -29,10 +29,12 @@ const (
 // ParseLevel reads a level, in any case.
 func ParseLevel(s string) (Level, error) {
 	l := Level(strings.ToUpper(s))
-	if slices.Contains([]Level{LevelNone, LevelBackward, LevelBackwardTransitive, LevelForward, LevelForwardTransitive, LevelFull, LevelFullTransitive}, l) {
+	if slices.Contains([]Level{LevelNone, LevelBackward, LevelBackwardTransitive, LevelForward, LevelForwardTransitive,
+		LevelFull, LevelFullTransitive}, l) {
 		return l, nil
 	}
-	return "", fmt.Errorf("compatibility level %q is not one of NONE, BACKWARD, BACKWARD_TRANSITIVE, FORWARD, FORWARD_TRANSITIVE, FULL, FULL_TRANSITIVE", s)
+	return "", fmt.Errorf("compatibility level %q is not one of NONE, BACKWARD, BACKWARD_TRANSITIVE, FORWARD, "+
+		"FORWARD_TRANSITIVE, FULL, FULL_TRANSITIVE", s)
 }
 
 // Policy says what counts as compatible.

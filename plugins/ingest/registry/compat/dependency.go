@@ -18,9 +18,11 @@ func (c *compat) dependencies(o *sides) {
 		at := o.r.at + "/dependentRequired/" + event.EscapePointer(key)
 		switch more, less := extra(r, w), extra(w, r); {
 		case !inR:
-			c.add("DEPENDENCY_ARRAY_REMOVED", at, "%s demands other properties beside %q, and %s does not", c.writer(), key, c.reader())
+			c.add("DEPENDENCY_ARRAY_REMOVED", at, "%s demands other properties beside %q, and %s does not", c.writer(), key,
+				c.reader())
 		case !inW:
-			c.add("DEPENDENCY_ARRAY_ADDED", at, "%s demands other properties beside %q, and %s does not", c.reader(), key, c.writer())
+			c.add("DEPENDENCY_ARRAY_ADDED", at, "%s demands other properties beside %q, and %s does not", c.reader(), key,
+				c.writer())
 		case more && less:
 			c.add("DEPENDENCY_ARRAY_CHANGED", at, "%s demands others than %s beside %q", c.reader(), c.writer(), key)
 		case more:

@@ -72,19 +72,24 @@ func (c *compat) writersAlone(o *sides, name string) {
 	rule := o.rModel.rule(name)
 	switch {
 	case o.rModel.open:
-		add("PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL", w.at, "%s has the property, and %s does not name it%s", c.writer(), c.reader(), hint)
+		add("PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL", w.at, "%s has the property, and %s does not name it%s", c.writer(),
+			c.reader(), hint)
 	case rule != nil:
 		found, ok := c.try(w, rule)
 		c.out.accept(found)
 		if ok {
-			add("PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at, "%s has the property, and %s takes it as an additional one%s", c.writer(), c.reader(), hint)
+			add("PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at,
+				"%s has the property, and %s takes it as an additional one%s", c.writer(), c.reader(), hint)
 		} else {
-			add("PROPERTY_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at, "%s has the property, and %s does not take it as an additional one%s", c.writer(), c.reader(), hint)
+			add("PROPERTY_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", w.at,
+				"%s has the property, and %s does not take it as an additional one%s", c.writer(), c.reader(), hint)
 		}
 	case w.kind == shapeNever:
-		c.add("PROPERTY_WITH_FALSE_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at, "%s forbids the property, and %s does not name it", c.writer(), c.reader())
+		c.add("PROPERTY_WITH_FALSE_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at,
+			"%s forbids the property, and %s does not name it", c.writer(), c.reader())
 	default:
-		add("PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at, "%s has the property, and %s takes no property that it does not name%s", c.writer(), c.reader(), hint)
+		add("PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL", w.at,
+			"%s has the property, and %s takes no property that it does not name%s", c.writer(), c.reader(), hint)
 	}
 }
 
@@ -97,7 +102,8 @@ func (c *compat) readersAlone(o *sides, name string) {
 	needed := slices.Contains(o.rNeeds, name)
 	_, hasDefault := r.raw["default"]
 	if c.policy == PolicyAdditive && !c.newIsReader {
-		c.breaks("PROPERTY_REMOVED", r.at, "the old schema has the property, and the new schema does not name it%s", c.renamed(r, o.onlyOld, o.wProps))
+		c.breaks("PROPERTY_REMOVED", r.at, "the old schema has the property, and the new schema does not name it%s",
+			c.renamed(r, o.onlyOld, o.wProps))
 		return
 	}
 	what := map[bool]string{true: "REQUIRED_PROPERTY", false: "OPTIONAL_PROPERTY"}[needed]
@@ -107,11 +113,14 @@ func (c *compat) readersAlone(o *sides, name string) {
 	if o.wModel.open {
 		switch {
 		case r.kind == shapeAny && !needed || r.kind == shapeAny && c.policy == PolicyStrict:
-			c.add("PROPERTY_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s names the property, and takes anything", c.reader())
+			c.add("PROPERTY_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s names the property, and takes anything",
+				c.reader())
 		case c.policy == PolicyStrict:
-			c.breaks(what+"_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s has the property, and %s, which is open, allows anything under that name", c.reader(), c.writer())
+			c.breaks(what+"_ADDED_TO_OPEN_CONTENT_MODEL", r.at,
+				"%s has the property, and %s, which is open, allows anything under that name", c.reader(), c.writer())
 		default:
-			c.add(what+"_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s has the property, and %s does not name it%s", c.reader(), c.writer(), demanded(needed))
+			c.add(what+"_ADDED_TO_OPEN_CONTENT_MODEL", r.at, "%s has the property, and %s does not name it%s", c.reader(),
+				c.writer(), demanded(needed))
 		}
 		return
 	}
@@ -124,12 +133,15 @@ func (c *compat) readersAlone(o *sides, name string) {
 		switch {
 		case narrower: // of the kind that was allowed: taken to be new, as in an open object
 		case ok:
-			c.add("PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at, "%s has the property, and takes what %s allows for additional ones", c.reader(), c.writer())
+			c.add("PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at,
+				"%s has the property, and takes what %s allows for additional ones", c.reader(), c.writer())
 		default:
-			c.add("PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at, "%s has the property, and does not take all that %s allows for additional ones", c.reader(), c.writer())
+			c.add("PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at,
+				"%s has the property, and does not take all that %s allows for additional ones", c.reader(), c.writer())
 		}
 	}
-	c.add(what+"_ADDED_TO_UNOPEN_CONTENT_MODEL", r.at, "%s has the property, and %s does not name it%s", c.reader(), c.writer(), demanded(needed))
+	c.add(what+"_ADDED_TO_UNOPEN_CONTENT_MODEL", r.at, "%s has the property, and %s does not name it%s", c.reader(),
+		c.writer(), demanded(needed))
 }
 
 func demanded(needed bool) string {
@@ -175,7 +187,8 @@ func (c *compat) required(o *sides) {
 		at := o.r.at + "/required/" + event.EscapePointer(name)
 		if r != nil {
 			if _, ok := r.raw["default"]; ok {
-				c.add("REQUIRED_ATTRIBUTE_WITH_DEFAULT_ADDED", at, "%s requires %q, with a default, and %s does not", c.reader(), name, c.writer())
+				c.add("REQUIRED_ATTRIBUTE_WITH_DEFAULT_ADDED", at, "%s requires %q, with a default, and %s does not", c.reader(),
+					name, c.writer())
 				continue
 			}
 		}
@@ -183,7 +196,8 @@ func (c *compat) required(o *sides) {
 	}
 	for _, name := range o.wNeeds {
 		if o.wProps[name] != nil && o.rProps[name] != nil && !slices.Contains(o.rNeeds, name) {
-			c.add("REQUIRED_ATTRIBUTE_REMOVED", o.r.at+"/required", "%s requires %q, and %s does not", c.writer(), name, c.reader())
+			c.add("REQUIRED_ATTRIBUTE_REMOVED", o.r.at+"/required", "%s requires %q, and %s does not", c.writer(), name,
+				c.reader())
 		}
 	}
 }
@@ -235,12 +249,14 @@ func (c *compat) patternProperties(o *sides) {
 		case w != nil:
 			c.compare(w, r)
 		case r.kind != shapeAny && (o.wModel.open || o.wModel.rest != nil):
-			c.add("PATTERN_PROPERTY_ADDED", r.at, "%s holds names of this pattern to a schema, and %s does not", c.reader(), c.writer())
+			c.add("PATTERN_PROPERTY_ADDED", r.at, "%s holds names of this pattern to a schema, and %s does not", c.reader(),
+				c.writer())
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(o.wModel.patterns)) {
 		if w := o.wModel.patterns[p]; o.rModel.patterns[p] == nil {
-			c.add("PATTERN_PROPERTY_REMOVED", w.at, "%s holds names of this pattern to a schema, and %s does not", c.writer(), c.reader())
+			c.add("PATTERN_PROPERTY_REMOVED", w.at, "%s holds names of this pattern to a schema, and %s does not", c.writer(),
+				c.reader())
 		}
 	}
 }

@@ -99,7 +99,8 @@ func (s *compared) once(p pair, compare func(*outcome)) *outcome {
 	}
 	o := &outcome{}
 	if s.count++; s.count > comparisonsMax {
-		o.add(Difference{Rule: "TOO_COMPLEX", Pointer: p.r.at, Message: "there are too many alternatives to compare", Breaking: true})
+		o.add(Difference{Rule: "TOO_COMPLEX", Pointer: p.r.at, Message: "there are too many alternatives to compare",
+			Breaking: true})
 		return o
 	}
 	s.doing[p] = true

@@ -19,10 +19,10 @@ func copied(t *testing.T, v any) any {
 	return out
 }
 
-// TestACompatibleVersionTakesWhatWasValid compares random schemas with edits of
+// TestCompat_ACompatibleVersionTakesWhatWasValid compares random schemas with edits of
 // theirs: what the additive policy lets pass takes every document that was valid
 // before, except for one thing, which it is there for: a property that is new.
-func TestACompatibleVersionTakesWhatWasValid(t *testing.T) {
+func TestCompat_ACompatibleVersionTakesWhatWasValid(t *testing.T) {
 	g := schemagen.Generator{Rand: rand.New(rand.NewPCG(11, 13))}
 	compatible, documents := 0, 0
 	for range 1_500 {
@@ -49,7 +49,8 @@ func TestACompatibleVersionTakesWhatWasValid(t *testing.T) {
 			}
 			documents++
 			if err := is.Validate(doc); err != nil {
-				t.Errorf("old %s\nnew %s\nis compatible (%v), and refuses %s: %v", before, after, found, schemadoc.Canonical(doc), err)
+				t.Errorf("old %s\nnew %s\nis compatible (%v), and refuses %s: %v", before, after, found, schemadoc.Canonical(doc),
+					err)
 				break
 			}
 		}

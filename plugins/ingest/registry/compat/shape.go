@@ -198,7 +198,8 @@ func (s *shapes) shape(raw any, at string, depth int) *shape {
 func saysMore(raw map[string]any) bool {
 	for k := range raw {
 		switch k {
-		case "$ref", "$id", "$schema", "$anchor", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly":
+		case "$ref", "$id", "$schema", "$anchor", "$comment", "$defs", "definitions", "title", "description", "default",
+			"examples", "deprecated", "readOnly", "writeOnly":
 		default:
 			if !strings.HasPrefix(k, "x-") {
 				return true
@@ -270,9 +271,11 @@ func typedParts(raw map[string]any, at string) *shape {
 func keywordsOf(k shapeKind) []string {
 	switch k {
 	case shapeArray:
-		return []string{"items", "additionalItems", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "unevaluatedItems"}
+		return []string{"items", "additionalItems", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains",
+			"minContains", "maxContains", "unevaluatedItems"}
 	case shapeObject:
-		return []string{"properties", "required", "minProperties", "maxProperties", "dependencies", "dependentRequired", "dependentSchemas",
+		return []string{"properties", "required", "minProperties", "maxProperties", "dependencies", "dependentRequired",
+			"dependentSchemas",
 			"patternProperties", "additionalProperties", "propertyNames", "unevaluatedProperties"}
 	case shapeNumber:
 		return []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}

@@ -39,7 +39,8 @@ func (s *shape) limit(keyword, exclusive string) (inclusiveLimit, exclusiveLimit
 func (c *compat) bounded(at, name, keyword string, w, r *big.Rat) {
 	at += "/" + keyword
 	none := func(b *big.Rat) bool {
-		return c.policy == PolicyAdditive && b != nil && b.Sign() == 0 && slices.Contains([]string{"minLength", "minItems", "minProperties"}, keyword)
+		return c.policy == PolicyAdditive && b != nil && b.Sign() == 0 &&
+			slices.Contains([]string{"minLength", "minItems", "minProperties"}, keyword)
 	}
 	if none(w) {
 		w = nil
@@ -95,7 +96,8 @@ func (c *compat) word(name, keyword string, w, r *shape) {
 	case ok1 && !ok2:
 		c.add(name+"_REMOVED", at, "%s demands %s, and %s does not", c.writer(), text.Shorten(from), c.reader())
 	case from != to:
-		c.add(name+"_CHANGED", at, "it is %s in %s and %s in %s", text.Shorten(from), c.writer(), text.Shorten(to), c.reader())
+		c.add(name+"_CHANGED", at, "it is %s in %s and %s in %s", text.Shorten(from), c.writer(), text.Shorten(to),
+			c.reader())
 	}
 }
 
