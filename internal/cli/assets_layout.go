@@ -17,14 +17,15 @@ import (
 // last, by its hash: a file that has another one was changed by somebody.
 const manifestFile = ".weir-files.json"
 
-// layout brings a folder to a version of the distribution, and leaves alone what
-// is not the distribution's any more. A crash leaves each file whole; the next
+// layout brings a folder to a version of the distribution, and leaves alone what is
+// not the distribution's any more. A crash leaves each file whole; the next
 // start does the rest.
 type layout struct {
 	dir   string
 	laid  map[string]string // as the last start left it
 	next  map[string]string
-	first bool // a folder that a weir without a manifest has made
+	first bool            // a folder that a weir without a manifest has made
+	dirs  map[string]bool // in which files were written
 	notes []string
 }
 
@@ -34,7 +35,7 @@ type layout struct {
 // or, if it was changed, set aside as NAME.old: no stream of an older version
 // may run beside its successor.
 func layOut(assets fs.FS, dir string) (notes []string, err error) {
-	l := &layout{dir: dir, next: map[string]string{}}
+	l := &layout{dir: dir, next: map[string]string{}, dirs: map[string]bool{dir: true}}
 	raw, err := os.ReadFile(filepath.Join(dir, manifestFile))
 	switch {
 	case err == nil:
@@ -77,7 +78,24 @@ func layOut(assets fs.FS, dir string) (notes []string, err error) {
 		return nil, err
 	}
 	slices.Sort(l.notes)
+	if err := l.sync(); err != nil {
+		return nil, err
+	}
 	return l.notes, l.write(manifestFile, raw)
+}
+
+// sync makes the names of what was written durable.
+func (l *layout) sync() error {
+	for dir := range l.dirs {
+		d, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return fmt.Errorf("making the names in %s durable: %w", dir, err)
+		}
+	}
+	return nil
 }
 
 // file brings one file to the distribution's version.
@@ -165,16 +183,16 @@ func (l *layout) note(format string, args ...any) {
 	l.notes = append(l.notes, fmt.Sprintf(format, args...))
 }
 
-// write replaces a file by a whole one.
+// write replaces a file by a whole one, whose content is durable.
 func (l *layout) write(path string, raw []byte) error {
 	at := l.at(path)
+	for dir := filepath.Dir(at); len(dir) > len(l.dir); dir = filepath.Dir(dir) {
+		l.dirs[dir] = true
+	}
 	if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(at+".tmp", raw, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(at+".tmp", at)
+	return writePrivate(at, string(raw))
 }
 
 func hashOf(raw []byte) string {
