@@ -14,6 +14,7 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure" // what every stream needs
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -107,8 +108,15 @@ func (l testLog) commit(group string, partition int32, offset int64) {
 	l.Helper()
 	o := kadm.Offsets{}
 	o.AddOffset(l.topic, partition, offset, -1)
-	if err := l.admin.CommitAllOffsets(context.Background(), l.group(group), o); err != nil {
-		l.Fatal(err)
+	// A broker that has just made a topic may not know it yet.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := l.admin.CommitAllOffsets(context.Background(), l.group(group), o)
+		if err == nil {
+			return
+		}
+		if !kerr.IsRetriable(err) || time.Now().After(deadline) {
+			l.Fatal(err)
+		}
 	}
 }
 
