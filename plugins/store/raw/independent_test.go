@@ -19,14 +19,15 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/text"
 	"weir/plugins/store/lake"
+	"weir/tests/integration/require"
 )
 
 // python returns the interpreter of the tests' environment.
 func python(t *testing.T) string {
 	t.Helper()
 	const tests = "../../../tests/integration/"
-	if _, err := os.Stat("../../../.cache/venv/bin/python"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("the Python environment is missing: make it with tests/integration/venv.sh")
+	if _, err := os.Stat("../../../.cache/venv/bin/python"); err != nil && os.Getenv("CI") == "" { // CI makes it below
+		require.Missing(t, "the Python environment is missing: make it with tests/integration/venv.sh")
 	}
 	cmd := exec.Command(tests + "venv.sh")
 	cmd.Stderr = os.Stderr
