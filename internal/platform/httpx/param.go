@@ -86,6 +86,16 @@ func instant(v url.Values, name string, otherwise time.Time) (time.Time, *Proble
 	return t, nil
 }
 
+// Before reads the parameters limit and before of a list whose newest come
+// first: how many, and made before when; a moment after now if it does not say.
+func Before(v url.Values, now time.Time, otherwise, most int) (limit int, before time.Time, bad *Problem) {
+	if limit, bad = Limit(v, otherwise, most); bad != nil {
+		return 0, before, bad
+	}
+	before, bad = instant(v, "before", now.Add(time.Minute))
+	return limit, before, bad
+}
+
 // Limit reads the parameter limit: how many a page holds.
 func Limit(v url.Values, otherwise, most int) (int, *Problem) {
 	s := v.Get("limit")

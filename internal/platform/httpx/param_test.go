@@ -55,3 +55,20 @@ func TestHTTP_WhatIsWrongWithAParameterNamesIt(t *testing.T) {
 		}
 	}
 }
+
+func TestHTTP_AListIsReadFromItsNewest(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	limit, before, bad := Before(url.Values{}, now, 20, 100)
+	if limit != 20 || !before.After(now) || bad != nil {
+		t.Error(limit, before, bad)
+	}
+	limit, before, bad = Before(url.Values{"limit": {"7"}, "before": {"2026-11-20T00:00:00Z"}}, now, 20, 100)
+	if limit != 7 || before.Day() != 20 || bad != nil {
+		t.Error(limit, before, bad)
+	}
+	for _, v := range []url.Values{{"limit": {"101"}}, {"before": {"yesterday"}}} {
+		if _, _, bad := Before(v, now, 20, 100); bad == nil || bad.Status != 400 {
+			t.Errorf("%v: %v", v, bad)
+		}
+	}
+}

@@ -11,7 +11,7 @@ import (
 
 // devices bounds how many devices a fleet may have: each costs rows, windows
 // and memory downstream. It knows those that this gate has accepted events of
-// within deviceDays, by a hash; a restart forgets them, and each gate counts for
+// within deviceHours, by a hash; a restart forgets them, and each gate counts for
 // itself.
 type devices struct {
 	most int // 0: no bound, and nothing is kept

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
-	"time"
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
-	"weir/internal/platform/text"
 )
 
 // GroupDevices returns the devices of a group, as a fleet sees it. An error
@@ -108,22 +105,10 @@ func (h *rest) read(w http.ResponseWriter, r *http.Request) (Spec, error) {
 
 func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	limit, before := listDefault, h.store.now().Add(time.Minute)
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > listMax {
-			fail(w, invalid{fmt.Errorf("limit: expected 1 to %d", listMax)})
-			return
-		}
-		limit = n
-	}
-	if until := q.Get("before"); until != "" {
-		t, ok := text.ParseTime(until)
-		if !ok {
-			fail(w, invalid{errors.New("before: expected an RFC 3339 time with a zone")})
-			return
-		}
-		before = t
+	limit, before, bad := httpx.Before(q, h.store.now(), listDefault, listMax)
+	if bad != nil {
+		httpx.Write(w, *bad)
+		return
 	}
 	jobs, err := h.store.List(r.Context(), State(q.Get("state")), before, limit)
 	if err != nil {
