@@ -18,30 +18,45 @@ import (
 // firstFleet is the tenant that a new data directory begins with.
 const firstFleet = "default"
 
-// firstKeys makes the first keys of a new data directory: the text of a fleet's
-// key and of an admin key. It returns "" for both when there are keys already;
-// a text is shown once and cannot be read back.
-func (u *upRun) firstKeys(ctx context.Context) (fleet, admin string, err error) {
+// withKeys opens the data directory's keys for what use does with them.
+func (u *upRun) withKeys(ctx context.Context, use func(keyStore) error) error {
 	db, err := sqldb.Open(ctx, u.data.ControlURL())
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	defer func() { _ = db.Close() }()
 	store, err := apikey.Open(ctx, db)
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	keys, err := store.List(ctx, "")
-	if err != nil || len(keys) > 0 {
-		return "", "", err
-	}
-	made := keyStore{store, db}
-	fleet, key, err := store.Create(ctx, firstFleet, apikey.Options{Scopes: []apikey.Scope{apikey.Ingest, apikey.Query}})
-	if err = made.did(ctx, "up", key, err); err != nil {
-		return "", "", err
-	}
-	admin, key, err = store.Create(ctx, "", apikey.Options{Admin: true})
-	return fleet, admin, made.did(ctx, "up", key, err)
+	return use(keyStore{store, db})
+}
+
+// keyless tells whether the data directory has no key yet. It is asked before
+// anything listens: a key that somebody makes the moment weir is ready does not
+// leave the directory without an admin's.
+func (u *upRun) keyless(ctx context.Context) (none bool, err error) {
+	err = u.withKeys(ctx, func(keys keyStore) error {
+		has, err := keys.List(ctx, "")
+		none = err == nil && len(has) == 0
+		return err
+	})
+	return none, err
+}
+
+// firstKeys makes the first keys of a new data directory: the text of a fleet's
+// key and of an admin key. A text is shown once and cannot be read back.
+func (u *upRun) firstKeys(ctx context.Context) (fleet, admin string, err error) {
+	err = u.withKeys(ctx, func(keys keyStore) (err error) {
+		var key apikey.Key
+		fleet, key, err = keys.Create(ctx, firstFleet, apikey.Options{Scopes: []apikey.Scope{apikey.Ingest, apikey.Query}})
+		if err = keys.did(ctx, "up", key, err); err != nil {
+			return err
+		}
+		admin, key, err = keys.Create(ctx, "", apikey.Options{Admin: true})
+		return keys.did(ctx, "up", key, err)
+	})
+	return fleet, admin, err
 }
 
 // shownKeys are the first keys as the person who started weir gets them: the
@@ -52,9 +67,6 @@ type shownKeys struct{ lines, shell string }
 // showKeys shows the keys on a terminal. Where the greeting goes elsewhere, into
 // a log that others read and keep, it writes them to files for this user alone.
 func (u *upRun) showKeys(fleet, admin string, console *os.File) (shownKeys, error) {
-	if fleet == "" {
-		return shownKeys{}, nil
-	}
 	if term.IsTerminal(int(console.Fd())) {
 		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s  (may send and query)\n  admin            %s",
 			firstFleet, fleet, admin), fleet}, nil

@@ -48,11 +48,15 @@ func (u *upRun) serve(ctx context.Context, home string) error {
 		return err
 	}
 	defer flush()
+	fresh, err := u.keyless(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for keys: %w", err)
+	}
 	fmt.Fprintf(console, "weir starts on %s, with the configs of %s\n", u.data, home)
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	made := make(chan struct{})
-	watch.Go(func() { u.welcome(watching, home, console, made) })
+	watch.Go(func() { u.welcome(watching, home, fresh, console, made) })
 	err = u.runStreams(whenStarted(ctx, sync.OnceFunc(func() { close(made) })), home)
 	stop()
 	watch.Wait()
@@ -61,14 +65,14 @@ func (u *upRun) serve(ctx context.Context, home string) error {
 
 // welcome waits until the engine has made all streams and says that they are
 // connected, and greets.
-func (u *upRun) welcome(ctx context.Context, home string, console *os.File, made <-chan struct{}) {
+func (u *upRun) welcome(ctx context.Context, home string, fresh bool, console *os.File, made <-chan struct{}) {
 	said := time.Now()
 	for {
 		missing, ready := u.ready(ctx)
 		if ready {
 			select {
 			case <-made:
-				u.greetFirst(ctx, home, console)
+				u.greetFirst(ctx, home, fresh, console)
 				return
 			default: // it knows of those only that it has made
 				missing = "streams are being made"
@@ -86,18 +90,26 @@ func (u *upRun) welcome(ctx context.Context, home string, console *os.File, made
 	}
 }
 
-// greetFirst makes the first keys, if there are none, and greets.
-func (u *upRun) greetFirst(ctx context.Context, home string, console *os.File) {
+// greetFirst makes the first keys of a fresh data directory, and greets.
+func (u *upRun) greetFirst(ctx context.Context, home string, fresh bool, console *os.File) {
 	ctx = context.WithoutCancel(ctx) // keys that are made are shown
-	fleetKey, adminKey, err := u.firstKeys(ctx)
 	var shown shownKeys
-	if err == nil {
-		shown, err = u.showKeys(fleetKey, adminKey, console)
+	var err error
+	if fresh {
+		shown, err = u.showFirst(ctx, console)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "making the first keys: %v; make them with 'weir keys create --data %s'\n", err, u.data)
 	}
 	u.greet(home, shown, console)
+}
+
+func (u *upRun) showFirst(ctx context.Context, console *os.File) (shownKeys, error) {
+	fleet, admin, err := u.firstKeys(ctx)
+	if err != nil {
+		return shownKeys{}, err
+	}
+	return u.showKeys(fleet, admin, console)
 }
 
 // ready asks the engine whether all streams are connected, and what it says is

@@ -23,7 +23,8 @@ func TestDataDir_IsItsUsersAlone(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
-	s.createKey()
+	s.createKey() // as early as can be: the first keys are made all the same
+	s.greeted(1)
 	_, wait := s.fleet("--devices", "5", "--rate", "50", "--duration", "2s", "--malformed", "5")
 	wait()
 	s.reconcile()
