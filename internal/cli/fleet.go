@@ -37,6 +37,7 @@ for an independent check of what is stored.
 			&cli.StringFlag{Name: "prefix", Value: "sim", Usage: "`PREFIX` of the simulated device ids"},
 			&cli.Float64Flag{Name: "rate", Value: 1000, Usage: "`N` events a second; 0 is as fast as answers come"},
 			&cli.DurationFlag{Name: "duration", Usage: "`TIME` to send for; 30s when --events is not given either"},
+			&cli.DurationFlag{Name: "warmup", Usage: "`TIME` at the beginning that the latencies leave out"},
 			&cli.Int64Flag{Name: "events", Usage: "`N` events to send"},
 			&cli.IntFlag{Name: "batch", Value: 10, Usage: "`N` events a request, at most 100"},
 			&cli.IntFlag{Name: "connections", Value: 16, Usage: "`N` connections, each with devices of its own"},
@@ -128,6 +129,7 @@ func fleetConfig(c *cli.Context) (simulate.Config, error) {
 	conf := simulate.Config{
 		URL: c.String("url"), Key: c.String("key"), Devices: c.Int("devices"), Prefix: c.String("prefix"),
 		Rate: c.Float64("rate"), Duration: c.Duration("duration"), Events: c.Int64("events"), Batch: c.Int("batch"),
+		Warmup:      c.Duration("warmup"),
 		Connections: c.Int("connections"), SeriesSpeed: c.Float64("csv-speed"), Seed: c.Uint64("seed"),
 		Timeout: c.Duration("timeout"), Retry: c.Bool("retry"), RetryFor: c.Duration("retry-for"),
 		Shares: simulate.Shares{

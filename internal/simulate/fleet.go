@@ -37,6 +37,7 @@ type Config struct {
 	Rate        float64       // events a second, all kinds; 0 is as fast as answers come
 	Duration    time.Duration // 0 is until Events are sent, or until ctx ends
 	Events      int64         // 0 is until Duration is over
+	Warmup      time.Duration // the latencies leave out events that are due before; all else counts them
 	Batch       int           // events a request
 	Connections int
 	Format      Format
@@ -72,8 +73,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("batch of %d events: expected 1 to %d", c.Batch, MaxBatch)
 	case c.Connections < 1:
 		return fmt.Errorf("%d connections: expected 1 or more", c.Connections)
-	case c.Devices < 0, c.Rate < 0, c.Events < 0, c.Duration < 0, c.SeriesSpeed < 0:
-		return errors.New("devices, rate, events, duration and the speed of a series cannot be negative")
+	case c.Devices < 0, c.Rate < 0, c.Events < 0, c.Duration < 0, c.Warmup < 0, c.SeriesSpeed < 0:
+		return errors.New("devices, rate, events, duration, warm-up and the speed of a series cannot be negative")
 	case c.Devices == 0 && len(c.Series) == 0:
 		return errors.New("nothing to send: expected devices, a series, or both")
 	case c.Devices > 0 && len(c.Firmware) == 0:

@@ -216,6 +216,27 @@ func TestSimulate_LatencyCountsFromWhenAnEventWasDue(t *testing.T) {
 	}
 }
 
+func TestSimulate_LatenciesLeaveOutTheWarmUp(t *testing.T) {
+	g := newFakeGate(t)
+	var once atomic.Bool
+	g.before = func(http.ResponseWriter, *http.Request) bool {
+		if once.CompareAndSwap(false, true) {
+			time.Sleep(500 * time.Millisecond)
+		}
+		return false
+	}
+	conf := base(g)
+	conf.Connections, conf.Batch, conf.Rate, conf.Events, conf.Warmup = 1, 1, 100, 10, time.Hour
+	s := mustRun(t, conf)
+	if s.Accepted != 10 || s.Latency.Max != 0 || s.Response.Max != 0 {
+		t.Errorf("%d events accepted, latencies %+v and %+v; expected 10 and none", s.Accepted, s.Latency, s.Response)
+	}
+	conf.Warmup = time.Millisecond // the first event was due before
+	if s = mustRun(t, conf); s.Accepted != 10 || s.Latency.Max == 0 {
+		t.Errorf("%d events accepted, latencies %+v; expected 10, and those after the warm-up", s.Accepted, s.Latency)
+	}
+}
+
 func TestSimulate_RateIsKept(t *testing.T) {
 	g := newFakeGate(t)
 	conf := base(g)

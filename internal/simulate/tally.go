@@ -57,9 +57,9 @@ func (t *tally) again(a *answer, events int) {
 	}
 }
 
-// settle notes the end of a request. Only events that got a verdict count for
-// the latencies.
-func (t *tally) settle(a *answer, items []item, latency, response time.Duration) {
+// settle notes the end of a request. Only events that got a verdict, and are
+// timed, count for the latencies.
+func (t *tally) settle(a *answer, items []item, timed bool, latency, response time.Duration) {
 	var accepted, rejected int64
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,11 +84,12 @@ func (t *tally) settle(a *answer, items []item, latency, response time.Duration)
 		}
 	}
 	n := accepted + rejected
-	if n > 0 { // the range of the histogram is an hour: longer is recorded as that
+	switch {
+	case n > 0 && timed: // the range of the histogram is an hour: longer is recorded as that
 		us := func(d time.Duration) int64 { return min(max(d.Microseconds(), 1), t.latency.HighestTrackableValue()) }
 		_ = t.latency.RecordValues(us(latency), n)
 		_ = t.response.RecordValues(us(response), n)
-	} else {
+	case n == 0:
 		t.answers[a.code]++
 	}
 	t.accepted.Add(accepted)

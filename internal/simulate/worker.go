@@ -118,7 +118,7 @@ func (w *worker) exchange(ctx context.Context, due time.Time) error {
 		}
 		if a.status == http.StatusUnauthorized || a.status == http.StatusForbidden {
 			if w.tally.accepted.Load()+w.tally.rejected.Load() == 0 {
-				w.tally.settle(a, w.items, at.Sub(due), at.Sub(sent))
+				w.tally.settle(a, w.items, due.Sub(w.start) >= w.conf.Warmup, at.Sub(due), at.Sub(sent))
 				return fmt.Errorf("%w (%d, with %s)", ErrKey, a.status, masked(w.conf.Key))
 			}
 		}
@@ -131,7 +131,7 @@ func (w *worker) exchange(ctx context.Context, due time.Time) error {
 				}
 			}
 		}
-		w.tally.settle(a, w.items, at.Sub(due), at.Sub(sent))
+		w.tally.settle(a, w.items, due.Sub(w.start) >= w.conf.Warmup, at.Sub(due), at.Sub(sent))
 		return nil
 	}
 }

@@ -33,7 +33,7 @@ func (b *bench) home(streams ...string) (string, error) {
 			return "", err
 		}
 	}
-	files := []string{"service.yaml", "standalone.env"}
+	files := []string{"service.yaml", "standalone.env", "anomaly.yaml"}
 	for _, s := range streams {
 		files = append(files, filepath.Join("streams", s+".yaml"))
 	}

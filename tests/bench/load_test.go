@@ -45,6 +45,25 @@ func TestBench_ResultsStandBetweenTheMarkers(t *testing.T) {
 	}
 }
 
+func TestBench_SteadyLoadsAreRead(t *testing.T) {
+	loads, err := parseLoads(steadyLoads)
+	if err != nil || len(loads) != 4 || loads[1] != (steadyLoad{5000, 10, 64}) {
+		t.Errorf("%+v, %v", loads, err)
+	}
+	for _, text := range []string{"", "5000", "5000x10", "5000x10x0", "5000x10x64x1", "5000x10x64,"} {
+		if loads, err := parseLoads(text); err == nil {
+			t.Errorf("%q is read as %+v", text, loads)
+		}
+	}
+}
+
+func TestBench_MetricsAreSummed(t *testing.T) {
+	text := "# TYPE rows counter\nrows_total{a=\"1\"} 2\nrows{a=\"x y\"} 3\nrows{a=\"2\"} 1.5e+06\n"
+	if got, err := sumMetric(text, "rows"); err != nil || got != 1500003 {
+		t.Errorf("%v, %v; expected 1500003", got, err)
+	}
+}
+
 func TestBench_NumbersAreReadable(t *testing.T) {
 	for v, want := range map[float64]string{0: "0.00", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234: "1,234",
 		1234567.8: "1,234,568"} {

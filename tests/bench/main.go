@@ -34,6 +34,8 @@ type bench struct {
 	repo    string
 	scale   float64 // of the durations
 	profile string  // folder for CPU profiles, "" for none
+	devices int     // of a steady load
+	loads   []steadyLoad
 	report  *report
 	scratch string
 }
@@ -44,10 +46,15 @@ func run(ctx context.Context) error {
 	only := flag.String("only", "", "comma-separated `NAMES` of the measurements to run")
 	scale := flag.Float64("scale", 1, "`FACTOR` of the durations")
 	profile := flag.String("profile", "", "`DIR` to keep CPU profiles of the processing in")
+	devices := flag.Int("devices", 50_000, "`NUMBER` of devices of the steady loads")
+	loads := flag.String("loads", steadyLoads, "comma-separated steady `LOADS`: events a second x a request x connections")
 	flag.Parse()
 
-	b := &bench{scale: *scale, profile: *profile, report: newReport()}
+	b := &bench{scale: *scale, profile: *profile, devices: *devices, report: newReport()}
 	var err error
+	if b.loads, err = parseLoads(*loads); err != nil {
+		return err
+	}
 	if b.binary, err = filepath.Abs(*binary); err != nil {
 		return err
 	}
@@ -63,7 +70,7 @@ func run(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"stages", b.stages}, {"servers", b.servers}, {"latency", b.latency}, {"pipeline", b.pipeline},
+		{"stages", b.stages}, {"servers", b.servers}, {"steady", b.steady}, {"latency", b.latency}, {"pipeline", b.pipeline},
 		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
 		{"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
 	}

@@ -91,6 +91,7 @@ func lastLines(raw []byte, n int) string {
 type usage struct {
 	cpu  time.Duration
 	peak float64 // MiB of memory, at most
+	now  float64 // MiB of memory
 }
 
 // ticks is how many parts /proc divides a second of CPU into: USER_HZ, which is
@@ -116,13 +117,16 @@ func (p *process) usage() (usage, error) {
 		return u, fmt.Errorf("reading memory: %w", err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
-			if err != nil {
-				return u, fmt.Errorf("reading memory: %w", err)
-			}
-			u.peak = kib / 1024
+		name, rest, _ := strings.Cut(line, ":")
+		into := map[string]*float64{"VmHWM": &u.peak, "VmRSS": &u.now}[name]
+		if into == nil {
+			continue
 		}
+		kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
+		if err != nil {
+			return u, fmt.Errorf("reading memory: %w", err)
+		}
+		*into = kib / 1024
 	}
 	return u, nil
 }

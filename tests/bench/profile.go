@@ -13,6 +13,10 @@ import (
 // people: a failure is said and no more.
 func (b *bench) keepProfile(ctx context.Context, ops, name string) {
 	path := filepath.Join(b.profile, name+".prof")
+	if err := os.MkdirAll(b.profile, 0o755); err != nil {
+		fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
+		return
+	}
 	if err := fetch(ctx, "http://"+ops+"/debug/pprof/profile?seconds=8", path); err != nil {
 		fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
 		return
