@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"weir/internal/platform/sketch"
 )
 
 // The columns of a stored row; FORMAT.md describes them for people.
@@ -22,7 +24,7 @@ var errCorrupt = errors.New("the row is damaged or of a newer format")
 // appendStats appends the numbers that SQL reads.
 func (r *Row) appendStats(b []float64) []float64 {
 	for _, m := range r.Metrics {
-		b = append(b, float64(m.Count), m.Sum.hi, m.Min, m.Max, m.m2(),
+		b = append(b, float64(m.Count), m.Sum.Hi, m.Min, m.Max, m.m2(),
 			m.quantile(0.50), m.quantile(0.95), m.Last, float64(m.LastAt-r.Bucket*1e6))
 	}
 	return b
@@ -33,16 +35,10 @@ func (r *Row) appendStats(b []float64) []float64 {
 func (r *Row) appendDetail(b []byte) []byte {
 	b = append(b, detailVersion)
 	for _, m := range r.Metrics {
-		for _, f := range [...]float64{m.Sum.lo, m.Squares.hi, m.Squares.lo} {
+		for _, f := range [...]float64{m.Sum.Lo, m.Squares.Hi, m.Squares.Lo} {
 			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
 		}
-		b = binary.AppendUvarint(b, uint64(len(m.Sketch)))
-		last := int32(0)
-		for _, bin := range m.Sketch {
-			b = binary.AppendVarint(b, int64(bin.key-last))
-			b = binary.AppendUvarint(b, bin.n)
-			last = bin.key
-		}
+		b = m.Sketch.Append(b)
 	}
 	return b
 }
@@ -65,8 +61,9 @@ func (r *Row) decode(names []string, stats []float64, detail, ledger []byte) err
 	for i, name := range names {
 		m, s := &metrics[i], stats[i*stride:]
 		*m = Metric{
-			Name: name, Count: int64(s[0]), Sum: exact{s[1], d.float()}, Squares: exact{d.float(), d.float()},
-			Min: s[2], Max: s[3], Last: s[7], LastAt: r.Bucket*1e6 + int64(s[8]), Sketch: d.sketch(),
+			Name: name, Count: int64(s[0]), Sum: sketch.Exact{Hi: s[1], Lo: d.float()},
+			Squares: sketch.Exact{Hi: d.float(), Lo: d.float()},
+			Min:     s[2], Max: s[3], Last: s[7], LastAt: r.Bucket*1e6 + int64(s[8]), Sketch: d.sketch(),
 		}
 		if m.Sketch.Count() != uint64(m.Count) {
 			d.bad = true
@@ -142,22 +139,12 @@ func (d *decoder) varint() int64 {
 	return v
 }
 
-func (d *decoder) sketch() Sketch {
-	n := d.uvarint()
-	if n > maxBins || n > uint64(len(d.b)) {
+func (d *decoder) sketch() sketch.Sketch {
+	s, rest, ok := sketch.Decode(d.b)
+	if !ok {
 		d.bad = true
 		return nil
 	}
-	s := make(Sketch, n)
-	last := int64(0)
-	for i := range s {
-		delta := d.varint()
-		last += delta
-		if i > 0 && delta <= 0 || last < -maxKey || last > maxKey {
-			d.bad = true
-			return nil
-		}
-		s[i] = bin{int32(last), d.uvarint()}
-	}
+	d.b = rest
 	return s
 }

@@ -101,7 +101,7 @@ func TestRollup_AcknowledgedEventIsInTheRollups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := l.Metrics["t"]; m.Count != 2 || m.Sum.hi != 42 || m.Min != 20.5 || m.Max != 21.5 {
+	if m := l.Metrics["t"]; m.Count != 2 || m.Sum.Hi != 42 || m.Min != 20.5 || m.Max != 21.5 {
 		t.Errorf("t is %+v", m)
 	}
 	if m := l.Metrics["h"]; m.Count != 1 || m.Last != -3 {

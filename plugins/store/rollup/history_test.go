@@ -169,7 +169,7 @@ func compareWithRecount(t *testing.T, events []Window, got map[string]*Row) {
 				m2 += (v - sum/float64(n)) * (v - sum/float64(n))
 			}
 			if n == 0 || m.Count != int64(n) || m.Min != values[0] || m.Max != values[n-1] ||
-				!near(m.Sum.hi, sum, 1e-9) || !near(m.m2(), m2, 1e-9) ||
+				!near(m.Sum.Hi, sum, 1e-9) || !near(m.m2(), m2, 1e-9) ||
 				!near(m.quantile(0.5), values[rank(0.5, n)], 0.01) || !near(m.quantile(0.95), values[rank(0.95, n)], 0.01) {
 				t.Errorf("%s %s: %+v, recounted from %v", key, m.Name, *m, values)
 			}

@@ -75,7 +75,7 @@ func linesJSON(lines []line) []lineJSON {
 		l, m := &lines[i], lines[i].metric
 		out[i] = lineJSON{
 			Devices: l.devices, Metric: m.Name, Bucket: time.Unix(l.Bucket, 0).UTC().Format(time.RFC3339),
-			Count: m.Count, Sum: m.Sum.hi, Min: m.Min, Max: m.Max, Avg: m.avg(),
+			Count: m.Count, Sum: m.Sum.Hi, Min: m.Min, Max: m.Max, Avg: m.avg(),
 			P50: m.quantile(0.50), P95: m.quantile(0.95),
 		}
 		if l.devices == 0 {

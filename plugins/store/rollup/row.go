@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"weir/internal/platform/sketch"
 )
 
 // ledgerState says what a row's ledger knows.
@@ -36,12 +38,12 @@ type Row struct {
 type Metric struct {
 	Name     string
 	Count    int64
-	Sum      exact
-	Squares  exact
+	Sum      sketch.Exact
+	Squares  sketch.Exact
 	Min, Max float64
 	Last     float64 // the newest reading; of two at the same time, the larger
 	LastAt   int64   // Unix microseconds
-	Sketch   Sketch
+	Sketch   sketch.Sketch
 }
 
 // outcome is what became of an event at the store.
@@ -105,8 +107,8 @@ func (m *Metric) add(v float64, at int64) {
 		m.bounds(v, v, v, at)
 	}
 	m.Count++
-	m.Sum.add(v)
-	m.Squares.addSquare(v)
+	m.Sum.Add(v)
+	m.Squares.AddSquare(v)
 	m.Sketch.Add(v)
 }
 
@@ -128,21 +130,21 @@ func (r *Row) fold(o *Row) {
 			m.bounds(from.Min, from.Max, from.Last, from.LastAt)
 		}
 		m.Count += from.Count
-		m.Sum.merge(from.Sum)
-		m.Squares.merge(from.Squares)
+		m.Sum.Merge(from.Sum)
+		m.Squares.Merge(from.Squares)
 		m.Sketch.Merge(from.Sketch)
 	}
 }
 
 // quantile is the sketch's, which can't lie outside what was measured.
 func (m *Metric) quantile(q float64) float64 {
-	return math.Min(math.Max(m.Sketch.quantile(q, uint64(m.Count)), m.Min), m.Max)
+	return math.Min(math.Max(m.Sketch.QuantileOf(q, uint64(m.Count)), m.Min), m.Max)
 }
 
 // avg is the mean. Rounding the sum, or a sum beyond a double's range, does not
 // move it out of what was read.
 func (m *Metric) avg() float64 {
-	return math.Min(math.Max(m.Sum.hi/float64(m.Count), m.Min), m.Max)
+	return math.Min(math.Max(m.Sum.Hi/float64(m.Count), m.Min), m.Max)
 }
 
-func (m *Metric) m2() float64 { return deviations(m.Count, m.Sum, m.Squares) }
+func (m *Metric) m2() float64 { return sketch.Deviations(m.Count, m.Sum, m.Squares) }

@@ -138,7 +138,7 @@ func sameRow(a, b *Row) string {
 	}
 	for i, m := range a.Metrics {
 		o := b.Metrics[i]
-		if m.Name != o.Name || m.Count != o.Count || m.Sum.hi != o.Sum.hi || m.Min != o.Min || m.Max != o.Max ||
+		if m.Name != o.Name || m.Count != o.Count || m.Sum.Hi != o.Sum.Hi || m.Min != o.Min || m.Max != o.Max ||
 			m.Last != o.Last || m.LastAt != o.LastAt || !slices.Equal(m.Sketch, o.Sketch) ||
 			math.Abs(m.m2()-o.m2()) > 1e-12*m.m2() {
 			return fmt.Sprintf("metric %+v, expected %+v", *o, *m)

@@ -1,15 +1,18 @@
-package rollup
+// Package sketch sums numbers: exactly enough that no order of adding shows, and
+// with quantiles in bounded space.
+package sketch
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 )
 
-// accuracy is the relative error of a quantile. It is part of the stored
-// format (see FORMAT.md): another value needs another format version.
-const accuracy = 0.01
+// Accuracy is the relative error of a quantile. It is part of what rollups and
+// rules store: another value needs other versions of their formats.
+const Accuracy = 0.01
 
 // maxBins bounds a sketch: beyond it, the readings nearest to zero share a
 // bin. One per cent spans 17 decades of either sign in it.
@@ -36,7 +39,7 @@ type bin struct {
 // device holds a handful of readings and there are very many windows.
 type Sketch []bin
 
-var logMapping = must(mapping.NewLogarithmicMapping(accuracy))
+var logMapping = must(mapping.NewLogarithmicMapping(Accuracy))
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -152,9 +155,10 @@ func (s Sketch) Count() (n uint64) {
 // Quantile returns, within 1 %, the smallest reading that at least the
 // fraction q of all readings do not exceed (SQL's percentile_disc). It is NaN
 // for an empty sketch.
-func (s Sketch) Quantile(q float64) float64 { return s.quantile(q, s.Count()) }
+func (s Sketch) Quantile(q float64) float64 { return s.QuantileOf(q, s.Count()) }
 
-func (s Sketch) quantile(q float64, total uint64) float64 {
+// QuantileOf is Quantile for who knows how many readings there are.
+func (s Sketch) QuantileOf(q float64, total uint64) float64 {
 	if total == 0 {
 		return math.NaN()
 	}
@@ -166,4 +170,41 @@ func (s Sketch) quantile(q float64, total uint64) float64 {
 		rank -= b.n
 	}
 	return valueOf(s[len(s)-1].key)
+}
+
+// Append appends the sketch to b: Decode reads it.
+func (s Sketch) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	last := int32(0)
+	for _, bin := range s {
+		b = binary.AppendVarint(b, int64(bin.key-last))
+		b = binary.AppendUvarint(b, bin.n)
+		last = bin.key
+	}
+	return b
+}
+
+// Decode reads what Append wrote, and returns what follows it.
+func Decode(b []byte) (s Sketch, rest []byte, ok bool) {
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n > maxBins || n > uint64(len(b)) {
+		return nil, nil, false
+	}
+	b = b[w:]
+	s = make(Sketch, n)
+	last := int64(0)
+	for i := range s {
+		delta, w := binary.Varint(b)
+		if last += delta; w <= 0 || i > 0 && delta <= 0 || last < -maxKey || last > maxKey {
+			return nil, nil, false
+		}
+		b = b[w:]
+		count, w := binary.Uvarint(b)
+		if w <= 0 {
+			return nil, nil, false
+		}
+		b = b[w:]
+		s[i] = bin{int32(last), count}
+	}
+	return s, b, true
 }
