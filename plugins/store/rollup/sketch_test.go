@@ -71,8 +71,8 @@ func TestRollup_AbsurdReadingsStayFinite(t *testing.T) {
 		row.metric(0, "x", func(s string) string { return s }).add(v, 0)
 		var s sketch.Sketch
 		s.Add(v)
-		row.fold(&Row{Metrics: []*Metric{{Name: "x", Count: 1, Sum: sketch.Exact{Hi: v}, Squares: sketch.Exact{Hi: math.MaxFloat64}, Min: v,
-			Max: v, Sketch: s}}})
+		row.fold(&Row{Metrics: []*Metric{{Name: "x", Count: 1, Sum: sketch.Exact{Hi: v},
+			Squares: sketch.Exact{Hi: math.MaxFloat64}, Min: v, Max: v, Sketch: s}}})
 		for i, f := range row.appendStats(nil) {
 			if math.IsNaN(f) || math.IsInf(f, 0) {
 				t.Fatalf("after %v, number %d is %v", v, i, f)

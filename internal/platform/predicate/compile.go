@@ -1,0 +1,110 @@
+package predicate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+)
+
+// Expr is a compiled expression. It may be shared by goroutines, each with a
+// Reader of its own.
+type Expr struct {
+	source string
+	fast   fn // nil: outside of the subset
+	why    string
+	slow   *bloblang.Executor
+}
+
+// fn evaluates a part of an expression.
+type fn func(slots []Value) (Value, error)
+
+// Compile reads an expression of Bloblang, and adds the fields that it needs
+// to the layout. Its error says what is no Bloblang, or what would not give the
+// same answer twice.
+func Compile(source string, l *Layout) (*Expr, error) {
+	slow, err := parseSlow(source)
+	if err != nil {
+		return nil, err
+	}
+	e := &Expr{source: source, slow: slow}
+	var probe Layout // an expression outside of the subset needs no slots
+	if _, err := compile(source, &probe); err != nil {
+		e.why = err.Error()
+		return e, nil
+	}
+	if e.fast, err = compile(source, l); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// parseSlow reads an expression with what of Bloblang depends on its input alone.
+func parseSlow(source string) (*bloblang.Executor, error) {
+	env := bloblang.GlobalEnvironment().OnlyPure().WithDisabledImports().WithoutFunctions("now", "timestamp_unix",
+		"timestamp_unix_milli", "timestamp_unix_micro", "timestamp_unix_nano", "random_int", "uuid_v4", "uuid_v7", "ksuid",
+		"nanoid", "ulid", "counter", "count", "snowflake_id", "env", "file", "file_rel", "hostname", "fake", "content",
+		"batch_index", "batch_size", "metadata", "meta", "root_meta", "json", "error", "errored", "tracing_span",
+		"tracing_id")
+	exec, err := env.Parse("root = " + source)
+	if err == nil {
+		return exec, nil
+	}
+	var bad *bloblang.ParseError
+	if errors.As(err, &bad) {
+		return nil, fmt.Errorf("reading %q: %w (it may use the event alone: no clock, random number, metadata or "+
+			"environment)", source, bad)
+	}
+	return nil, fmt.Errorf("reading %q: %w", source, err)
+}
+
+// Fast tells whether the expression is compiled; why says what of it is not.
+func (e *Expr) Fast() (fast bool, why string) { return e.fast != nil, e.why }
+
+// String is the expression as it was written.
+func (e *Expr) String() string { return e.source }
+
+// Eval evaluates the expression on what the reader has read. A value's text
+// shares the memory of the document.
+func (e *Expr) Eval(r *Reader) (Value, error) {
+	if e.fast != nil {
+		v, err := e.fast(r.slots)
+		if err != errSlow {
+			return v, err
+		}
+	}
+	if !r.asked {
+		d := json.NewDecoder(bytes.NewReader(r.raw))
+		d.UseNumber()
+		if err := d.Decode(&r.tree); err != nil {
+			return Value{}, fmt.Errorf("decoding the document: %w", err)
+		}
+		r.asked = true
+	}
+	out, err := e.slow.Query(r.tree)
+	if err != nil {
+		return Value{}, err
+	}
+	return valueOf(out)
+}
+
+// valueOf is what Bloblang returned.
+func valueOf(out any) (Value, error) {
+	switch v := out.(type) {
+	case nil:
+		return Value{Kind: Null}, nil
+	case bool:
+		return boolean(v), nil
+	case string:
+		return text(v), nil
+	case []byte:
+		return text(string(v)), nil
+	}
+	raw, err := json.Marshal(out)
+	if err != nil {
+		return Value{}, fmt.Errorf("encoding the result: %w", err)
+	}
+	return parse(raw)
+}

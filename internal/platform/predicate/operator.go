@@ -1,0 +1,244 @@
+package predicate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+func constant(v Value) fn { return func([]Value) (Value, error) { return v, nil } }
+
+func slot(at int) fn { return func(slots []Value) (Value, error) { return slots[at], nil } }
+
+// orElse is a value, or another where it is null or fails.
+func orElse(f, other fn) fn {
+	return func(slots []Value) (Value, error) {
+		v, err := f(slots)
+		if err == errSlow {
+			return v, err
+		}
+		if err != nil || v.isNull() {
+			return other(slots)
+		}
+		return v, nil
+	}
+}
+
+func negate(f fn) fn {
+	wrong := &typeError{"! needs a boolean"}
+	return func(slots []Value) (Value, error) {
+		v, err := f(slots)
+		if err == nil && v.Kind != Bool {
+			err = wrong
+		}
+		return boolean(v.Int == 0), err
+	}
+}
+
+func choose(check, then, other fn) fn {
+	wrong := &typeError{"if needs a boolean"}
+	return func(slots []Value) (Value, error) {
+		v, err := check(slots)
+		switch {
+		case err != nil:
+			return v, err
+		case v.True():
+			return then(slots)
+		case v.Kind == Bool || v.isNull():
+			return other(slots)
+		}
+		return v, wrong
+	}
+}
+
+// among tells whether a list of literals has a value.
+func among(list []Value, arg fn) fn {
+	return func(slots []Value) (Value, error) {
+		v, err := arg(slots)
+		if err != nil {
+			return v, err
+		}
+		if v.Kind == Other {
+			return v, errSlow
+		}
+		for _, l := range list {
+			if same, err := equal(v, l); err != nil || same {
+				return boolean(same), err
+			}
+		}
+		return boolean(false), nil
+	}
+}
+
+// equal is Bloblang's comparison irrespective of how numbers are represented.
+func equal(a, b Value) (bool, error) {
+	switch {
+	case a.Kind == Other || b.Kind == Other:
+		return false, errSlow
+	case a.isNull():
+		return b.isNull(), nil
+	case a.Kind == String:
+		return b.Kind == String && a.Text == b.Text, nil
+	case a.Kind == Bool:
+		t, err := b.truth(errNever)
+		return err == nil && t == (a.Int == 1), slowOnly(err)
+	}
+	return b.IsNumber() && a.Num == b.Num, nil
+}
+
+var errNever = errors.New("no boolean")
+
+func slowOnly(err error) error {
+	if err == errSlow {
+		return err
+	}
+	return nil
+}
+
+func binary(op string, a, b fn) fn {
+	switch op {
+	case "&&", "||":
+		return logic(op == "||", a, b)
+	case "|":
+		return orElse(a, b)
+	case "==", "!=":
+		return comparison(op, a, b, func(a, b Value) (bool, error) {
+			same, err := same(a, b)
+			return same == (op == "=="), err
+		})
+	case "<", "<=", ">", ">=":
+		return comparison(op, a, b, ordering(op))
+	}
+	return calculation(op, a, b)
+}
+
+// logic evaluates its second part only when the first does not decide.
+func logic(or bool, a, b fn) fn {
+	wrong := &typeError{"&& and || need booleans"}
+	return func(slots []Value) (Value, error) {
+		v, err := a(slots)
+		if err != nil {
+			return v, err
+		}
+		t, err := v.truth(wrong)
+		if err != nil || t == or {
+			return boolean(t), err
+		}
+		if v, err = b(slots); err != nil {
+			return v, err
+		}
+		t, err = v.truth(wrong)
+		return boolean(t), err
+	}
+}
+
+func comparison(_ string, a, b fn, compare func(a, b Value) (bool, error)) fn {
+	return func(slots []Value) (Value, error) {
+		x, err := a(slots)
+		if err != nil {
+			return x, err
+		}
+		y, err := b(slots)
+		if err != nil {
+			return y, err
+		}
+		t, err := compare(x, y)
+		return boolean(t), err
+	}
+}
+
+// same is equal, with integers compared as such.
+func same(a, b Value) (bool, error) {
+	if a.Kind == Int && b.Kind == Int {
+		return a.Int == b.Int, nil
+	}
+	return equal(a, b)
+}
+
+func ordering(op string) func(a, b Value) (bool, error) {
+	wrong := &typeError{fmt.Sprintf("%s needs two numbers or two texts", op)}
+	less, more, even := op[0] == '<', op[0] == '>', len(op) == 2
+	return func(a, b Value) (bool, error) {
+		switch {
+		case a.Kind == Int && b.Kind == Int:
+			return less && a.Int < b.Int || more && a.Int > b.Int || even && a.Int == b.Int, nil
+		case a.IsNumber() && b.IsNumber():
+			return less && a.Num < b.Num || more && a.Num > b.Num || even && a.Num == b.Num, nil
+		case a.Kind == String && b.Kind == String:
+			return less && a.Text < b.Text || more && a.Text > b.Text || even && a.Text == b.Text, nil
+		}
+		return false, wrong
+	}
+}
+
+func calculation(op string, a, b fn) fn {
+	wrong := &typeError{fmt.Sprintf("%s cannot take what it got", op)}
+	return func(slots []Value) (Value, error) {
+		x, err := a(slots)
+		if err != nil {
+			return x, err
+		}
+		y, err := b(slots)
+		if err != nil {
+			return y, err
+		}
+		if op == "+" && x.Kind == String && y.Kind == String {
+			return text(x.Text + y.Text), nil
+		}
+		if !x.IsNumber() || !y.IsNumber() {
+			return x, wrong
+		}
+		whole := x.Kind == Int && y.Kind == Int
+		switch op {
+		case "+":
+			if whole {
+				return integer(x.Int + y.Int), nil
+			}
+			return finite(x.Num + y.Num)
+		case "-":
+			if whole {
+				return integer(x.Int - y.Int), nil
+			}
+			return finite(x.Num - y.Num)
+		case "*":
+			if whole {
+				return integer(x.Int * y.Int), nil
+			}
+			return finite(x.Num * y.Num)
+		case "/":
+			if y.Num == 0 {
+				return x, wrong
+			}
+			return finite(x.Num / y.Num)
+		}
+		return remainder(x, y, wrong)
+	}
+}
+
+// finite leaves what is no number of JSON to Bloblang.
+func finite(f float64) (Value, error) {
+	if math.IsInf(f, 0) || math.IsNaN(f) {
+		return Value{}, errSlow
+	}
+	return float(f), nil
+}
+
+func remainder(x, y Value, wrong error) (Value, error) {
+	i, ok1 := x.whole()
+	j, ok2 := y.whole()
+	switch {
+	case !ok1 || !ok2:
+		return x, errSlow
+	case j == 0:
+		return x, wrong
+	}
+	return integer(i % j), nil
+}
+
+// whole cuts a number to an integer.
+func (v Value) whole() (int64, bool) {
+	if v.Kind == Int {
+		return v.Int, true
+	}
+	return int64(v.Num), math.Abs(v.Num) < 1<<53
+}
