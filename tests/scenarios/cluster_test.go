@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	_ "github.com/jackc/pgx/v5/stdlib"
-	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -206,13 +206,12 @@ func createDatabase(t *testing.T, at, name string) {
 
 func flush(t *testing.T, at string) {
 	t.Helper()
-	opt, err := redis.ParseURL(at)
+	client, err := redis.DialURL(at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(opt)
 	defer client.Close()
-	if err := client.FlushDB(context.Background()).Err(); err != nil {
+	if _, err := client.Do("FLUSHDB"); err != nil {
 		t.Fatal(err)
 	}
 }

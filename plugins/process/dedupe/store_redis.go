@@ -2,23 +2,24 @@ package dedupe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/gomodule/redigo/redis"
 )
 
 // redisStore claims with SET key value NX GET PX ttl, one pipeline a batch.
 // Claims are as durable as the server makes them; one that a failover or an
 // eviction loses lets its event be claimed again, which the ledgers absorb.
+//
+// A pipeline may be sent twice: what the first attempt claimed, the second finds
+// held by the same delivery, whose claim it stays.
 type redisStore struct {
-	client *redis.Client
-	ttl    int64 // milliseconds
-	old    atomic.Bool
+	conns *redisConns
+	ttl   int64 // milliseconds
+	old   atomic.Bool
 }
 
 // redisPrefix begins every key, so that the server can be shared. Claims that do
@@ -27,17 +28,11 @@ type redisStore struct {
 const redisPrefix = "weir:claims:"
 
 func newRedis(rawURL string, ttl, timeout time.Duration) (*redisStore, error) {
-	opts, err := redis.ParseURL(rawURL)
-	if err != nil { // its text may quote the password
-		return nil, errors.New("reading the claims URL: expected redis://USER:PASSWORD@HOST:PORT/DB")
+	addr, size, options, err := parseRedisURL(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the claims URL: %w", err)
 	}
-	opts.ContextTimeoutEnabled = true
-	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = timeout, timeout, timeout
-	opts.DialerRetries = 1
-	opts.MaxRetries = 1 // a connection that a restart of the server broke
-	opts.DisableIdentity = true
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return &redisStore{client: redis.NewClient(opts), ttl: ttl.Milliseconds()}, nil
+	return &redisStore{conns: newRedisConns(addr, size, timeout, options), ttl: ttl.Milliseconds()}, nil
 }
 
 // open has nothing to do: the client connects when it is asked.
@@ -61,24 +56,41 @@ func (r *redisStore) claim(ctx context.Context, claims []claim) error {
 }
 
 func (r *redisStore) claimNew(ctx context.Context, claims []claim) error {
-	pipe := r.client.Pipeline()
-	cmds := make([]*redis.StringCmd, len(claims))
-	for i := range claims {
-		cmds[i] = redis.NewStringCmd(ctx, "set", redisKey(claims[i].key), claims[i].mine, "nx", "get", "px", r.ttl)
-		_ = pipe.Process(ctx, cmds[i]) // only queues
+	return r.ask(ctx, claims, func(c redis.Conn, cl claim) error {
+		return c.Send("SET", redisKey(cl.key), cl.mine, "NX", "GET", "PX", r.ttl)
+	})
+}
+
+// ask sends one command a claim, whose reply is who holds it, or nil.
+func (r *redisStore) ask(ctx context.Context, claims []claim, send func(redis.Conn, claim) error) error {
+	replies, err := r.conns.pipeline(ctx, len(claims), func(c redis.Conn) error {
+		for i := range claims {
+			if err := send(c, claims[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	_, failed := pipe.Exec(ctx)
-	for i, cmd := range cmds {
-		switch held, err := cmd.Bytes(); {
-		case err == nil:
-			claims[i].held = held
-		case !errors.Is(err, redis.Nil):
+	for i := range claims {
+		if claims[i].held, err = heldBy(replies[i]); err != nil {
 			return err
-		case failed != nil && !errors.Is(failed, redis.Nil):
-			return failed // a reply that was never read is no "nil" reply
 		}
 	}
 	return nil
+}
+
+// heldBy reads a reply that is a value, or nil.
+func heldBy(reply any) ([]byte, error) {
+	switch held := reply.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		return held, nil
+	}
+	return nil, fmt.Errorf("reading who holds a claim: Redis replied with a %T", reply)
 }
 
 // redisReplace sets a claim where there is none, or the one of another log that
@@ -89,24 +101,9 @@ redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
 return false`
 
 func (r *redisStore) replace(ctx context.Context, claims []claim) error {
-	pipe := r.client.Pipeline()
-	cmds := make([]*redis.Cmd, len(claims))
-	for i := range claims {
-		cmds[i] = pipe.Eval(ctx, redisReplace, []string{string(redisKey(claims[i].key))}, claims[i].old, claims[i].mine,
-			r.ttl)
-	}
-	_, failed := pipe.Exec(ctx)
-	for i, cmd := range cmds {
-		switch held, err := cmd.Text(); {
-		case err == nil:
-			claims[i].held = []byte(held)
-		case !errors.Is(err, redis.Nil):
-			return err
-		case failed != nil && !errors.Is(failed, redis.Nil):
-			return failed
-		}
-	}
-	return nil
+	return r.ask(ctx, claims, func(c redis.Conn, cl claim) error {
+		return c.Send("EVAL", redisReplace, 1, redisKey(cl.key), cl.old, cl.mine, r.ttl)
+	})
 }
 
 // claimOld sets and then reads. Between the two a claim of another delivery
@@ -118,31 +115,30 @@ func (r *redisStore) claimOld(ctx context.Context, claims []claim) error {
 	}
 	for range 3 {
 		var again []int
-		pipe := r.client.Pipeline()
-		sets, gets := make([]*redis.StatusCmd, len(open)), make([]*redis.StringCmd, len(open))
-		for n, i := range open {
-			sets[n] = redis.NewStatusCmd(ctx, "set", redisKey(claims[i].key), claims[i].mine, "nx", "px", r.ttl)
-			gets[n] = redis.NewStringCmd(ctx, "get", redisKey(claims[i].key))
-			_ = pipe.Process(ctx, sets[n])
-			_ = pipe.Process(ctx, gets[n])
+		replies, err := r.conns.pipeline(ctx, 2*len(open), func(c redis.Conn) error {
+			for _, i := range open {
+				key := redisKey(claims[i].key)
+				if err := c.Send("SET", key, claims[i].mine, "NX", "PX", r.ttl); err != nil {
+					return err
+				}
+				if err := c.Send("GET", key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		_, failed := pipe.Exec(ctx)
-		if failed != nil && !errors.Is(failed, redis.Nil) {
-			return failed
-		}
 		for n, i := range open {
-			if err := sets[n].Err(); err == nil {
+			if replies[2*n] != nil {
 				continue // ours
-			} else if !errors.Is(err, redis.Nil) {
+			}
+			if claims[i].held, err = heldBy(replies[2*n+1]); err != nil {
 				return err
 			}
-			switch held, err := gets[n].Bytes(); {
-			case err == nil:
-				claims[i].held = held
-			case errors.Is(err, redis.Nil):
+			if claims[i].held == nil {
 				again = append(again, i)
-			default:
-				return err
 			}
 		}
 		if open = again; len(open) == 0 {
@@ -157,4 +153,4 @@ func redisKey(key []byte) []byte {
 	return append(append(b, redisPrefix...), key...)
 }
 
-func (r *redisStore) close() error { return r.client.Close() }
+func (r *redisStore) close() error { return r.conns.pool.Close() }

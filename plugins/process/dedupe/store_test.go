@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/redis/go-redis/v9"
+	"github.com/gomodule/redigo/redis"
 
 	"weir/internal/event"
 	"weir/tests/integration/require"
@@ -41,7 +41,14 @@ func kinds() map[string]func(t testing.TB, ttl time.Duration) store {
 		"redis": newTestRedis,
 		"redis before 7": func(t testing.TB, ttl time.Duration) store {
 			r := newTestRedis(t, ttl).(*redisStore)
-			r.client.AddHook(before7{})
+			dial := r.conns.pool.DialContext
+			r.conns.pool.DialContext = func(ctx context.Context) (redis.Conn, error) {
+				c, err := dial(ctx)
+				if err != nil {
+					return nil, err
+				}
+				return before7{c.(redis.ConnWithTimeout)}, nil
+			}
 			return r
 		},
 	}
@@ -55,24 +62,14 @@ func newTestRedis(t testing.TB, ttl time.Duration) store {
 	return r
 }
 
-// before7 answers SET with both NX and GET as Redis 6 does.
-type before7 struct{}
+// before7 has SET with both NX and GET refused as by Redis 6.
+type before7 struct{ redis.ConnWithTimeout }
 
-func (before7) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (before7) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (before7) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		for _, cmd := range cmds {
-			if len(cmd.Args()) == 7 {
-				err := errors.New("ERR syntax error")
-				for _, c := range cmds {
-					c.SetErr(err)
-				}
-				return err
-			}
-		}
-		return next(ctx, cmds)
+func (c before7) Send(name string, args ...any) error {
+	if name == "SET" && len(args) == 6 {
+		args[3] = "no such word"
 	}
+	return c.ConnWithTimeout.Send(name, args...)
 }
 
 func onEveryStore(t *testing.T, ttl time.Duration, test func(t *testing.T, s store)) {
