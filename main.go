@@ -56,7 +56,11 @@ func run(ctx context.Context, args []string) (int, error) {
 	if err := cli.RegisterTemplates(global, assets); err != nil {
 		return 1, err
 	}
-	engine := cli.NewEngine(cli.Distribution(global), assets, version)
+	own, err := cli.OwnOf(plugins.Register)
+	if err != nil {
+		return 1, err
+	}
+	engine := cli.NewEngine(cli.Distribution(global), own, assets, version)
 	verbs := cli.Verbs(assets, engine)
 	if code, done := cli.Front(os.Stdout, os.Stderr, verbs, args); done {
 		return code, nil

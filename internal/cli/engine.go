@@ -38,6 +38,7 @@ func Distribution(env *service.Environment) *service.Environment {
 // distribution is the engine with weir's components, defaults and profiles.
 type distribution struct {
 	env     *service.Environment
+	own     Own
 	assets  fs.FS
 	version string
 	told    sync.Once // of variables that nothing reads
@@ -47,8 +48,8 @@ type distribution struct {
 // and profiles. Its stream API is always off: a config is a program, so an
 // address that takes configs runs programs of whoever reaches it. The commands
 // that read configs are weir's own: see engineVerbs.
-func NewEngine(env *service.Environment, assets fs.FS, version string) Engine {
-	d := &distribution{env: env, assets: assets, version: version}
+func NewEngine(env *service.Environment, own Own, assets fs.FS, version string) Engine {
+	d := &distribution{env: env, own: own, assets: assets, version: version}
 	return func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error) {
 		for _, verb := range d.engineVerbs() {
 			extra = append(extra, service.CLIOptAddCommand(verb))

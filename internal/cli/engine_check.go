@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,8 +38,9 @@ var onLog = regexp.MustCompile(`\n *(- )?(log_input:|log_output:|dead_letters:( 
 type checker struct {
 	linter  *service.StreamConfigLinter
 	values  envyaml.Lookup
-	fields  func(path, resolved string) []finding
+	fields  func(path, resolved string, known []finding) []finding
 	missing bool // whether a variable without a value is wrong
+	homes   bool // whether mappings are looked for in the home of each config: see inHome
 }
 
 func (d *distribution) checker(values envyaml.Lookup) *checker {
@@ -55,8 +57,12 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	if err != nil {
 		return nil, []finding{{path: path, line: 1, text: err.Error()}}
 	}
-	found, resolved := k.variables(path, config)
-	if _, set := k.values("WEIR_BROKERS"); !set && k.missing {
+	values := k.values
+	if k.homes {
+		values = inHome(path, values)
+	}
+	found, resolved := k.variables(path, config, values)
+	if _, set := values("WEIR_BROKERS"); !set && k.missing {
 		if at := onLog.FindIndex(raw); at != nil {
 			found = append(found, finding{path: path, line: 1 + bytes.Count(raw[:at[0]+1], []byte("\n")),
 				text: "WEIR_BROKERS" + unset})
@@ -75,23 +81,24 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	}
 	found = append(found, k.fields(path, config.Text(func(n int) string {
 		return resolved[fmt.Sprintf("weir.%d", n)]
-	}))...)
+	}), found)...)
 	slices.SortStableFunc(found, func(a, b finding) int { return a.line - b.line })
 	return config, found
 }
 
 // variables is the YAML of each scalar that names variables, by its reference.
-func (k *checker) variables(path string, config *envyaml.Config) (found []finding, resolved map[string]string) {
+func (k *checker) variables(path string, config *envyaml.Config, values envyaml.Lookup) (found []finding,
+	resolved map[string]string) {
 	resolved = map[string]string{}
 	for n, s := range config.Scalars() {
 		if s.Under == "tests" {
 			resolved[fmt.Sprintf("weir.%d", n)] = `""`
 			continue
 		}
-		if names := s.Missing(k.values); k.missing && len(names) > 0 {
+		if names := s.Missing(values); k.missing && len(names) > 0 {
 			found = append(found, finding{path: path, line: s.Line, text: strings.Join(names, ", ") + unset})
 		}
-		text, err := s.YAML(k.values)
+		text, err := s.YAML(values)
 		if err != nil {
 			found = append(found, finding{path: path, line: s.Line, text: err.Error()})
 			text = `""`
@@ -100,3 +107,21 @@ func (k *checker) variables(path string, config *envyaml.Config) (found []findin
 	}
 	return found, resolved
 }
+
+// inHome answers for mappings with the folder of the home in which a config lies,
+// HOME/configs/streams, where that is there: a relative path is of the directory
+// that the config runs in, and not of the one in which it is linted.
+func inHome(path string, values envyaml.Lookup) envyaml.Lookup {
+	return func(name string) (string, bool) {
+		value, set := values(name)
+		if name == variableMappings && !filepath.IsAbs(value) {
+			if home, err := filepath.Abs(filepath.Join(homeOf(path), value)); err == nil && isDir(home) {
+				return home, set
+			}
+		}
+		return value, set
+	}
+}
+
+// homeOf is the folder that has configs, schemas and bloblang.
+func homeOf(config string) string { return filepath.Join(filepath.Dir(config), "..", "..") }

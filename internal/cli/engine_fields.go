@@ -32,9 +32,10 @@ func (f fieldSpec) times() bool {
 	return is && (err == nil && text != "0" || f.Name == "period" && text == "") // a batching policy's period has none
 }
 
-// fields says which values of components have another type than their fields.
-// The engine's linter leaves that to the start of the stream.
-func (d *distribution) fields(path, resolved string) (found []finding) {
+// fields says which values of components have another type than their fields, and
+// what weir's own components say of theirs beyond that. The engine's linter leaves
+// both to the start of the stream; known is what it does say.
+func (d *distribution) fields(path, resolved string, known []finding) (found []finding) {
 	var doc yaml.Node
 	if yaml.Unmarshal([]byte(resolved), &doc) != nil || len(doc.Content) == 0 {
 		return nil // the linter says so
@@ -46,11 +47,15 @@ func (d *distribution) fields(path, resolved string) (found []finding) {
 		if node == nil || !ok {
 			return nil
 		}
+		of, before := component{path, w.Name, d.own[w.ComponentType+" "+w.Name]}, len(found)
 		for _, f := range spec.Children {
 			if w.Name == "generate" && f.Name == "interval" {
 				continue // it may be a cron expression
 			}
-			found = append(found, f.check(path, w.Name, f.Name, child(node, f.Name))...)
+			found = append(found, f.check(of, f.Name, child(node, f.Name))...)
+		}
+		if of.own && len(found) == before && !within(node, known) {
+			found = append(found, d.constructors(path, w.ComponentType, w.Name, node)...)
 		}
 		return nil
 	})
@@ -86,8 +91,14 @@ func (d *distribution) spec(kind, name string, known map[string]fieldSpec) (spec
 	return component.Config, true
 }
 
+// component is one whose fields are looked at.
+type component struct {
+	path, name string
+	own        bool // its constructor is asked as well: see constructors
+}
+
 // check looks at the value of a field, and below it.
-func (f fieldSpec) check(path, component, name string, node *yaml.Node) (found []finding) {
+func (f fieldSpec) check(of component, name string, node *yaml.Node) (found []finding) {
 	if node == nil {
 		return nil
 	}
@@ -99,20 +110,20 @@ func (f fieldSpec) check(path, component, name string, node *yaml.Node) (found [
 	switch {
 	case f.Kind == "array" && node.Kind == yaml.SequenceNode:
 		for i, element := range node.Content {
-			found = append(found, one.check(path, component, name+"."+strconv.Itoa(i), element)...)
+			found = append(found, one.check(of, name+"."+strconv.Itoa(i), element)...)
 		}
 	case f.Kind == "map" && node.Kind == yaml.MappingNode:
 		for i := 1; i < len(node.Content); i += 2 {
-			found = append(found, one.check(path, component, name+"."+node.Content[i-1].Value, node.Content[i])...)
+			found = append(found, one.check(of, name+"."+node.Content[i-1].Value, node.Content[i])...)
 		}
 	case f.Type == "object" && node.Kind == yaml.MappingNode:
 		for _, below := range f.Children {
-			found = append(found, below.check(path, component, name+"."+below.Name, child(node, below.Name))...)
+			found = append(found, below.check(of, name+"."+below.Name, child(node, below.Name))...)
 		}
 	case node.Kind == yaml.ScalarNode && !strings.Contains(node.Value, "${!"):
-		if expected := f.expected(node); expected != "" {
-			found = append(found, finding{path, node.Line, node.Column, fmt.Sprintf("field %s of %s: expected %s, got %s", name,
-				component, expected, shown(node))})
+		if expected := f.expected(of, node); expected != "" {
+			found = append(found, finding{of.path, node.Line, node.Column, fmt.Sprintf("field %s of %s: expected %s, got %s",
+				name, of.name, expected, shown(node))})
 		}
 	}
 	return found
@@ -128,7 +139,7 @@ func shown(node *yaml.Node) string {
 }
 
 // expected is what a field takes, if it is not what it was given.
-func (f fieldSpec) expected(node *yaml.Node) string {
+func (f fieldSpec) expected(of component, node *yaml.Node) string {
 	switch f.Type {
 	case "int":
 		if _, err := strconv.ParseInt(strings.ReplaceAll(node.Value, "_", ""), 0, 64); err != nil {
@@ -143,7 +154,8 @@ func (f fieldSpec) expected(node *yaml.Node) string {
 			return "true or false"
 		}
 	case "string":
-		if d, err := time.ParseDuration(node.Value); f.times() && (err != nil || d < 0) && node.Value != f.Default {
+		d, err := time.ParseDuration(node.Value)
+		if f.times() && (err != nil || d < 0 && !of.own) && node.Value != f.Default {
 			return "a time such as 90s, 5m or 2h"
 		}
 	}

@@ -200,17 +200,19 @@ func (d *distribution) profile(name string) ([]envyaml.Assignment, error) {
 	return assignments, nil
 }
 
+// variableMappings is for the folder of mappings that configs import.
+const variableMappings = "WEIR_BLOBLANG"
+
 // useProfile gives the variables that nothing has set the values of the standalone
-// profile; mappings are looked for beside the configs, where they are not here.
+// profile; mappings are those of the home of the first config that has one.
 func (d *distribution) useProfile(configs []string) error {
 	standalone, err := d.profile("standalone")
 	if err != nil {
 		return err
 	}
 	for _, config := range configs {
-		beside := filepath.Join(filepath.Dir(config), "..", "..", "bloblang")
-		if isDir(beside) && !isDir("bloblang") {
-			standalone = append([]envyaml.Assignment{{Name: "WEIR_BLOBLANG", Value: beside}}, standalone...)
+		if beside := filepath.Join(homeOf(config), "bloblang"); isDir(beside) {
+			standalone = append([]envyaml.Assignment{{Name: variableMappings, Value: beside}}, standalone...)
 			break
 		}
 	}

@@ -202,11 +202,16 @@ func (d *distribution) lint(c *cli.Context) error {
 		return usagef("checking configs: there are none at these paths; weir lint configs/streams/*.yaml")
 	}
 	if !c.Bool("as-it-is") {
-		if err := d.useProfile(files); err != nil {
+		standalone, err := d.profile("standalone")
+		if err == nil {
+			err = setDefaults(standalone)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	checker := d.checker(os.LookupEnv)
+	checker.homes = true
 	checker.missing = !c.Bool("skip-env-var-check")
 	checker.linter.SetRejectDeprecated(c.Bool("deprecated")).SetRequireLabels(c.Bool("labels"))
 	wrong := 0

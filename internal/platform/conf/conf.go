@@ -17,8 +17,8 @@ import (
 //
 // A dot goes into an object. The type of a pointer says how a field is read:
 // string, bool, int, int64, float64, time.Duration, []string, map[string]string,
-// an interpolated string (or a map of them), or a pointer to one of string, int,
-// float64 and time.Duration for a field that may be left out. It returns all that
+// an interpolated string (or a map of them), a batch policy, or a pointer to one of
+// string, int, float64 and time.Duration for a field that may be left out. It returns all that
 // is wrong, each with the name of its field.
 func Read(c *service.ParsedConfig, fields ...any) error {
 	if len(fields)%2 != 0 {
@@ -141,10 +141,31 @@ func read(c *service.ParsedConfig, path []string, to any) (err error) {
 		*to, err = c.FieldInterpolatedString(path...)
 	case *map[string]*service.InterpolatedString:
 		*to, err = c.FieldInterpolatedStringMap(path...)
+	case *service.BatchPolicy:
+		*to, err = batching(c, path)
 	default:
 		return optional(c, path, to)
 	}
 	return err
+}
+
+// batching reads the policy of a batch; the engine takes a number below zero for
+// none.
+func batching(c *service.ParsedConfig, path []string) (policy service.BatchPolicy, err error) {
+	if policy, err = c.FieldBatchPolicy(path...); err != nil {
+		return policy, err
+	}
+	switch period, err := time.ParseDuration(policy.Period); {
+	case policy.Count < 0:
+		return policy, errors.New("count: expected zero or more")
+	case policy.ByteSize < 0:
+		return policy, errors.New("byte_size: expected zero or more")
+	case policy.Period != "" && err != nil:
+		return policy, errors.New("period: expected a time such as 90s, 5m or 2h")
+	case period < 0:
+		return policy, errors.New("period: expected zero or more")
+	}
+	return policy, nil
 }
 
 // optional leaves the variable nil where the field is left out.

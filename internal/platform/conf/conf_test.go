@@ -109,3 +109,23 @@ func TestConf_BoundsAreOfTheValue(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestConf_ABatchPolicyIsOfNumbersThatItTakes(t *testing.T) {
+	spec := service.NewConfigSpec().Field(service.NewBatchPolicyField("batching"))
+	for config, part := range map[string]string{
+		"{}": "", "{batching: {count: 5, period: 2s}}": "",
+		"{batching: {count: -1}}": "count", "{batching: {byte_size: -1}}": "byte_size",
+		"{batching: {period: -1s}}": "period", "{batching: {period: soon}}": "period",
+	} {
+		parsed, err := spec.ParseYAML(config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var policy service.BatchPolicy
+		err = Read(parsed, "batching", &policy)
+		says := "reading field batching: " + part + ": "
+		if (err != nil) != (part != "") || err != nil && !strings.HasPrefix(err.Error(), says) {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
+}

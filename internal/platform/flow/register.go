@@ -1,6 +1,10 @@
 package flow
 
-import "github.com/redpanda-data/benthos/v4/public/service"
+import (
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/conf"
+)
 
 // Store is an output that writes batches to a store.
 type Store struct {
@@ -14,16 +18,14 @@ type Store struct {
 // Register adds the output, which holds batches while its store is down.
 func (s Store) Register(env *service.Environment) error {
 	return env.RegisterBatchOutput(s.Name, s.Spec,
-		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
-			policy, err := conf.FieldBatchPolicy(s.Batching)
+		func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+			var policy service.BatchPolicy
+			var inFlight int
+			err := conf.Read(parsed, s.Batching, &policy, "max_in_flight", conf.Positive(&inFlight))
 			if err != nil {
 				return nil, policy, 0, err
 			}
-			inFlight, err := conf.FieldMaxInFlight()
-			if err != nil {
-				return nil, policy, 0, err
-			}
-			out, err := s.New(conf, res)
+			out, err := s.New(parsed, res)
 			if err != nil {
 				return nil, policy, 0, err
 			}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"fmt"
 	"weir/internal/platform/conf"
 
@@ -52,12 +53,15 @@ func FromParsed(parsed *service.ParsedConfig) (Cluster, error) {
 		sasl+kafkaFieldUser, &login.User, sasl+kafkaFieldPassword, &login.Password); err != nil {
 		return Cluster{}, err
 	}
-	secure, on, err := parsed.FieldTLSToggled(kafkaFieldTLS)
-	if err != nil {
-		return Cluster{}, fmt.Errorf("reading field %s: %w", kafkaFieldTLS, err)
-	}
-	if !on {
-		secure = nil
+	var secure *tls.Config
+	if conf.Files(parsed) { // of certificates
+		made, on, err := parsed.FieldTLSToggled(kafkaFieldTLS)
+		if err != nil {
+			return Cluster{}, fmt.Errorf("reading field %s: %w", kafkaFieldTLS, err)
+		}
+		if on {
+			secure = made
+		}
 	}
 	return New(addresses, secure, login)
 }

@@ -60,6 +60,9 @@ func configFromParsed(parsed *service.ParsedConfig, log *service.Logger) (config
 	}
 	c.compression = codec(compression)
 	c.maxBytes, c.letterBytes = int32(most), int32(max(most, letterMost))
+	if err := conf.Checked(parsed, nil); err != nil {
+		return c, err
+	}
 	c.processors, err = parsed.FieldProcessorList(eventLogFieldDeadLetter, eventLogFieldProcessors)
 	return c, err
 }

@@ -6,6 +6,7 @@ package gate
 import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/listen"
 )
 
@@ -55,10 +56,10 @@ const (
 
 // Register adds the room's components.
 func Register(env *service.Environment) error {
-	return env.RegisterBatchInput("gate", inputSpec(), func(conf *service.ParsedConfig,
+	return env.RegisterBatchInput("gate", inputSpec(), func(parsed *service.ParsedConfig,
 		res *service.Resources) (service.BatchInput, error) {
-		c, err := configFromParsed(conf)
-		if err != nil {
+		c, err := configFromParsed(parsed)
+		if err = conf.Checked(parsed, err); err != nil {
 			return nil, err
 		}
 		return newGate(c, res)

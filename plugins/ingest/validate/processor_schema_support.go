@@ -63,6 +63,9 @@ func newSupport(parsed *service.ParsedConfig, res *service.Resources) (service.P
 	if err != nil {
 		return nil, fmt.Errorf("reading schema_support: %w", err)
 	}
+	if err := conf.Checked(parsed, nil); err != nil {
+		return nil, err
+	}
 	return &support{declared: declared, text: strings.Join(texts, ", "),
 		unsupported: res.Metrics().NewCounter("weir_schema_unsupported_total", "schema")}, nil
 }

@@ -126,7 +126,7 @@ func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*valida
 	err := conf.Read(parsed, schemaFieldURL, &f.URL, schemaFieldAPIKey, &f.APIKey, schemaFieldSubject, &f.Subject,
 		schemaFieldCacheDir, &f.CacheDir, schemaFieldRefresh, conf.Positive(&f.Every),
 		schemaFieldClockAhead, conf.Positive(&p.clockAhead), schemaFieldLateAfter, conf.Positive(&p.lateAfter))
-	if err != nil {
+	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
 	if p.live, err = registry.Follow(f, res); err != nil {

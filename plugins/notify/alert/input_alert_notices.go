@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -124,11 +125,12 @@ type notices struct {
 func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notices, err error) {
 	in = &notices{res: res, now: time.Now, done: make(chan struct{})}
 	var enabled, severity string
-	if err := conf.Read(parsed, noticesFieldURL, &in.url, noticesFieldChannel, &in.queue.channel, noticesFieldEnabled,
-		&enabled,
-		noticesFieldMinSeverity, &severity, noticesFieldReasons, &in.queue.reasons, noticesFieldInterval, &in.interval,
-		noticesFieldPoll, &in.poll, noticesFieldMaxAge, &in.queue.maxAge, noticesFieldMaxTries, &in.queue.maxTries,
-		noticesFieldBackoff, &in.queue.backoff, noticesFieldMaxBackoff, &in.queue.maxBackoff); err != nil {
+	q := &in.queue
+	if err := conf.Read(parsed, noticesFieldURL, &in.url, noticesFieldChannel, &q.channel, noticesFieldEnabled, &enabled,
+		noticesFieldMinSeverity, &severity, noticesFieldReasons, &q.reasons,
+		noticesFieldInterval, conf.NotNegative(&in.interval), noticesFieldPoll, conf.Positive(&in.poll),
+		noticesFieldMaxAge, conf.NotNegative(&q.maxAge), noticesFieldMaxTries, conf.Positive(&q.maxTries),
+		noticesFieldBackoff, conf.Positive(&q.backoff), noticesFieldMaxBackoff, conf.Positive(&q.maxBackoff)); err != nil {
 		return nil, err
 	}
 	in.enabled, in.queue.minSeverity = enabled != "", severities()[severity]
@@ -137,10 +139,11 @@ func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notic
 			return nil, fmt.Errorf("reading alert_notices: reason %q is not one of opened, resolved, escalated", r)
 		}
 	}
-	if in.poll <= 0 || in.queue.maxTries < 1 || in.queue.backoff <= 0 || in.queue.maxBackoff < in.queue.backoff ||
-		in.queue.channel == "" {
-		return nil, fmt.Errorf("reading alert_notices: expected a channel, poll > 0, max_tries >= 1 and 0 < backoff <= " +
-			"max_backoff")
+	if q.maxBackoff < q.backoff || q.channel == "" {
+		return nil, errors.New("reading alert_notices: expected a channel, and max_backoff of at least backoff")
+	}
+	if err := conf.Checked(parsed, nil); err != nil {
+		return nil, err
 	}
 	in.counter = res.Metrics().NewCounter("weir_alert_deliveries_total", "channel", "result")
 	return in, nil

@@ -98,20 +98,25 @@ output:
 func Register(env *service.Environment) error {
 	return errors.Join(
 		env.RegisterBatchOutput("alert_store", storeSpec(),
-			func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
-				out, err := newStoreOutput(conf, res)
-				if err != nil {
-					return nil, service.BatchPolicy{}, 0, err
+			func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+				var policy service.BatchPolicy
+				if err := conf.Read(parsed, storeFieldBatching, &policy); err != nil {
+					return nil, policy, 0, err
 				}
-				policy, err := conf.FieldBatchPolicy(storeFieldBatching)
-				return out, policy, 1, err // in order
+				out, err := newStoreOutput(parsed, res)
+				if err != nil {
+					return nil, policy, 0, err
+				}
+				return out, policy, 1, nil // in order
 			}),
 		env.RegisterInput("alert_notices", noticesSpec(),
 			func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
 				return newNotices(conf, res)
 			}),
 		env.RegisterProcessor("alert_check", checkSpec(),
-			func(*service.ParsedConfig, *service.Resources) (service.Processor, error) { return check{}, nil }),
+			func(parsed *service.ParsedConfig, _ *service.Resources) (service.Processor, error) {
+				return check{}, conf.Checked(parsed, nil)
+			}),
 	)
 }
 
@@ -139,17 +144,13 @@ type storeOutput struct {
 
 func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*storeOutput, error) {
 	out := &storeOutput{res: res, now: time.Now}
-	if err := conf.Read(parsed, storeFieldURL, &out.url, storeFieldGroupWait, &out.policy.GroupWait,
-		storeFieldGroupInterval, &out.policy.GroupInterval, storeFieldCooldown, &out.policy.Cooldown,
-		storeFieldEscalateAfter, &out.policy.EscalateAfter, storeFieldQuiet, &out.policy.Quiet,
-		storeFieldSendResolved, &out.policy.SendResolved, storeFieldMaxOpen, &out.policy.MaxOpen); err != nil {
+	p := &out.policy
+	err := conf.Read(parsed, storeFieldURL, &out.url, storeFieldGroupWait, conf.NotNegative(&p.GroupWait),
+		storeFieldGroupInterval, conf.NotNegative(&p.GroupInterval), storeFieldCooldown, conf.NotNegative(&p.Cooldown),
+		storeFieldEscalateAfter, conf.NotNegative(&p.EscalateAfter), storeFieldQuiet, conf.Positive(&p.Quiet),
+		storeFieldSendResolved, &p.SendResolved, storeFieldMaxOpen, conf.NotNegative(&p.MaxOpen))
+	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
-	}
-	if out.policy.Quiet <= 0 || out.policy.GroupWait < 0 || out.policy.Cooldown < 0 {
-		return nil, errors.New("reading alert_store: quiet must be positive, group_wait and cooldown not negative")
-	}
-	if out.policy.MaxOpen < 0 {
-		return nil, errors.New("reading alert_store: max_open_per_fleet must not be negative")
 	}
 	out.beyond = flow.NewBurst(10*time.Second, func(text string) { res.Logger().Warn(text) })
 	m := res.Metrics()

@@ -75,8 +75,8 @@ type email struct {
 
 func newEmail(parsed *service.ParsedConfig) (*email, error) {
 	e := &email{}
-	return e, conf.Read(parsed, emailFieldServer, &e.server, emailFieldFrom, &e.from, emailFieldTo, &e.to,
-		emailFieldTimeout, &e.timeout, emailFieldSubject, &e.subject, emailFieldID, &e.id)
+	return e, conf.Checked(parsed, conf.Read(parsed, emailFieldServer, &e.server, emailFieldFrom, &e.from, emailFieldTo,
+		&e.to, emailFieldTimeout, conf.Positive(&e.timeout), emailFieldSubject, &e.subject, emailFieldID, &e.id))
 }
 
 // Connect has nothing to open: each e-mail has a connection of its own.

@@ -76,8 +76,8 @@ func newWebhook(parsed *service.ParsedConfig) (*webhook, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     http.DefaultTransport.(*http.Transport).Clone(),
 	}}
-	return w, conf.Read(parsed, webhookFieldURL, &w.url, webhookFieldSecret, &w.secret,
-		webhookFieldTimeout, &w.client.Timeout, webhookFieldHeaders, &w.headers)
+	return w, conf.Checked(parsed, conf.Read(parsed, webhookFieldURL, &w.url, webhookFieldSecret, &w.secret,
+		webhookFieldTimeout, conf.Positive(&w.client.Timeout), webhookFieldHeaders, &w.headers))
 }
 
 // Connect has nothing to open.

@@ -111,15 +111,13 @@ type watch struct {
 func newWatch(parsed *service.ParsedConfig, res *service.Resources) (*watch, error) {
 	w := &watch{client: &http.Client{Timeout: 10 * time.Second}, log: res.Logger(), now: time.Now,
 		done: make(chan struct{})}
-	if err := conf.Read(parsed, watchFieldMetrics, &w.url, watchFieldInterval, &w.interval); err != nil {
+	if err := conf.Read(parsed, watchFieldMetrics, &w.url, watchFieldInterval,
+		conf.Positive(&w.interval)); err != nil {
 		return nil, err
 	}
 	list, err := parsed.FieldObjectList(watchFieldConditions)
 	if err != nil {
 		return nil, err
-	}
-	if w.interval <= 0 {
-		return nil, errors.New("reading pipeline_watch: interval must be positive")
 	}
 	for i, c := range list {
 		condition, err := newCondition(c)
@@ -128,14 +126,15 @@ func newWatch(parsed *service.ParsedConfig, res *service.Resources) (*watch, err
 		}
 		w.conditions = append(w.conditions, condition)
 	}
-	return w, nil
+	return w, conf.Checked(parsed, nil)
 }
 
 func newCondition(parsed *service.ParsedConfig) (*condition, error) {
 	c := &condition{}
 	if err := conf.Read(parsed, watchFieldName, &c.name, watchFieldMetric, &c.metric, watchFieldLabels, &c.labels,
 		watchFieldAggregate, &c.aggregate, watchFieldRate, &c.rate, watchFieldAbove, &c.above, watchFieldBelow, &c.below,
-		watchFieldFor, &c.hold, watchFieldSeverity, &c.severity, watchFieldSummary, &c.summary); err != nil {
+		watchFieldFor, conf.NotNegative(&c.hold), watchFieldSeverity, &c.severity,
+		watchFieldSummary, &c.summary); err != nil {
 		return nil, err
 	}
 	if c.name == "" || c.metric == "" || c.summary == "" || c.above == nil && c.below == nil {

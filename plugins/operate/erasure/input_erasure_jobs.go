@@ -135,15 +135,15 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 	}
 	var control, raw, deadLetter, rollups string
 	err := conf.Read(parsed, erasureFieldControl, &control, erasureFieldRaw, &raw, erasureFieldDeadLetter, &deadLetter,
-		erasureFieldRollups, &rollups, erasureFieldSettle, &in.settle, erasureFieldLog, &in.log, erasureFieldClaims,
-		&in.claims)
+		erasureFieldRollups, &rollups, erasureFieldSettle, &in.settle, erasureFieldLog,
+		conf.NotNegative(&in.log), erasureFieldClaims, conf.NotNegative(&in.claims))
 	if err != nil {
 		return nil, err
 	}
 	in.urls = map[lifecycle.Place]string{lifecycle.Control: control, lifecycle.Raw: raw, lifecycle.DeadLetters: deadLetter,
 		lifecycle.Rollups: rollups}
 	if in.settle < lake.EraseSettle {
-		return nil, fmt.Errorf("field %s: expected %s or more: a writer may need as long to know of a tombstone",
+		return nil, fmt.Errorf("reading field %s: expected %s or more: a writer may need as long to know of a tombstone",
 			erasureFieldSettle, lake.EraseSettle)
 	}
 	if parsed.Contains(erasureFieldUpcast) {
@@ -151,7 +151,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 			return nil, err
 		}
 	}
-	return in, nil
+	return in, conf.Checked(parsed, nil)
 }
 
 // Connect opens the stores and begins to take up erasures.

@@ -136,11 +136,12 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	if in.conf.Log, err = kafka.FromParsed(parsed); err != nil {
 		return nil, fmt.Errorf("reading reconcile: %w", err)
 	}
-	if err := conf.Read(parsed, reconcileFieldTopics, &in.conf.Topics, reconcileFieldClientID, &in.conf.ClientID,
+	err = conf.Read(parsed, reconcileFieldTopics, &in.conf.Topics, reconcileFieldClientID, &in.conf.ClientID,
 		reconcileFieldRaw, &in.raw, reconcileFieldDeadLetter, &in.deadLetter, reconcileFieldDeadLetterTopic,
 		&in.conf.DeadLetterTopic,
 		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
-		reconcileFieldInterval, &in.interval, reconcileFieldWait, &in.wait); err != nil {
+		reconcileFieldInterval, conf.Positive(&in.interval), reconcileFieldWait, conf.NotNegative(&in.wait))
+	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
 	return in, nil

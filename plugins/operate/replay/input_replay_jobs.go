@@ -92,11 +92,11 @@ fast as `+"`rate` and `max_behind`"+` let it.
 			Default("replay-events")).
 		Field(service.NewIntField(replayFieldConcurrency).
 			Description("How many jobs run at a time in this process.").
-			Default(1).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+			Default(1)).
 		Field(service.NewIntField(replayFieldRate).
 			Description("How many events a second the jobs of this process read at most, all together. A job may name a "+
 				"lower rate for itself.").
-			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+			Default(50_000)).
 		Fields(kafka.OptionalFields("Addresses of the log's brokers: to see whether there is live traffic, which jobs "+
 			"make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to "+
 			"others.")...).
@@ -109,10 +109,10 @@ fast as `+"`rate` and `max_behind`"+` let it.
 		Field(service.NewIntField(replayFieldBehind).
 			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it "+
 				"goes at the consumers' pace, and holds up live events no longer than they take for so many.").
-			Default(50_000).LintRule(`root = if this < 1 { "must be at least 1" }`)).
+			Default(50_000)).
 		Field(service.NewIntField(replayFieldBatchSize).
 			Description("How many events make a batch.").
-			Default(500).LintRule(`root = if this < 1 { "must be at least 1" }`).Advanced()).
+			Default(500).Advanced()).
 		Field(service.NewDurationField(replayFieldSettle).
 			Description("How long a rebuild waits before it looks again at windows whose events are still on their way into "+
 				"the raw store: a batch of that store.").
@@ -169,7 +169,9 @@ func Register(env *service.Environment) error { return register(env, stores()) }
 
 func register(env *service.Environment, from sources) error {
 	if err := env.RegisterProcessor("replay_refused", refusedSpec(),
-		func(*service.ParsedConfig, *service.Resources) (service.Processor, error) { return refused{}, nil }); err != nil {
+		func(parsed *service.ParsedConfig, _ *service.Resources) (service.Processor, error) {
+			return refused{}, conf.Checked(parsed, nil)
+		}); err != nil {
 		return err
 	}
 	return env.RegisterBatchInput("replay_jobs", inputSpec(),
@@ -216,7 +218,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		&in.schemas,
 		replayFieldConcurrency, conf.Positive(&in.concurrency), replayFieldRate, conf.Positive(&in.rate),
 		replayFieldBatchSize, conf.Positive(&in.batch), replayFieldBehind, conf.Positive(&in.behind),
-		replayFieldSettle, &in.settle, replayFieldGroups, &items)
+		replayFieldSettle, conf.NotNegative(&in.settle), replayFieldGroups, &items)
 	if err != nil {
 		return nil, err
 	}
@@ -234,6 +236,9 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 	}
 	if in.consumers, err = event.ParseConsumers(groups); err != nil {
 		return nil, fmt.Errorf("field %s: %w", replayFieldGroups, err)
+	}
+	if err := conf.Checked(parsed, nil); err != nil {
+		return nil, err
 	}
 	in.yield = newYield(in.rate)
 	in.again = make(chan *parcel, in.concurrency*parcelsMost)

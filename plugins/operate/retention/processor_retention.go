@@ -147,7 +147,7 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 	for _, kind := range list {
 		for _, k := range kind.Keep {
 			var keep time.Duration
-			if err := conf.Read(parsed, string(k.Place)+"."+k.Field, &keep); err != nil {
+			if err := conf.Read(parsed, string(k.Place)+"."+k.Field, conf.NotNegative(&keep)); err != nil {
 				return c, err
 			}
 			c.keeps[k.Place][k.Field] = keep
@@ -182,9 +182,9 @@ type processor struct {
 	heldRows, held, failing, succeeded  *service.MetricGauge
 }
 
-func newProcessor(conf *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*processor, error) {
-	c, err := newConfig(conf, list)
-	if err != nil {
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*processor, error) {
+	c, err := newConfig(parsed, list)
+	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
 	m := res.Metrics()

@@ -178,7 +178,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	var list []string
 	if err := conf.Read(parsed, spillwayFieldClientID, &in.clientID, spillwayFieldTopics, &in.topics, spillwayFieldGroups,
 		&list,
-		spillwayFieldOwn, &in.own, spillwayFieldMargin, &in.margin, spillwayFieldDepth, conf.NotNegative(&in.maxDepth),
+		spillwayFieldOwn, &in.own, spillwayFieldMargin, conf.Positive(&in.margin),
+		spillwayFieldDepth, conf.NotNegative(&in.maxDepth),
 		spillwayFieldInterval, conf.Positive(&in.interval)); err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		return nil, fmt.Errorf("reading spillway: the margin %s must be at least twice the interval %s", in.margin,
 			in.interval)
 	}
-	return in, nil
+	return in, conf.Checked(parsed, nil)
 }
 
 // Connect joins the spillway's own group, which shares the partitions among

@@ -11,6 +11,7 @@ package anomaly
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 	"weir/internal/platform/conf"
 
@@ -143,18 +144,18 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	var limit int
 	if err := conf.Read(parsed, anomalyFieldRules, &rules, anomalyFieldControl, &d.stores.controlURL, anomalyFieldRollups,
 		&d.stores.rollupsURL,
-		anomalyFieldRelearn, &relearning, anomalyFieldReload, &p.reload, anomalyFieldWindow, &window, anomalyFieldIdle,
-		&p.idle,
-		anomalyFieldLearning, &learning, anomalyFieldMaxSeries, &limit); err != nil {
+		anomalyFieldRelearn, &relearning, anomalyFieldReload, conf.Positive(&p.reload),
+		anomalyFieldWindow, conf.Positive(&window),
+		anomalyFieldIdle, conf.Positive(&p.idle), anomalyFieldLearning, conf.NotNegative(&learning),
+		anomalyFieldMaxSeries, conf.Between(&limit, shardCount, math.MaxInt32)); err != nil {
 		return nil, err
 	}
 	if window < closedBuckets*time.Minute || window%(closedBuckets*time.Minute) != 0 {
 		return nil, fmt.Errorf("reading anomaly: window %s is not a multiple of 12 minutes, which makes buckets of whole "+
 			"minutes", window)
 	}
-	if p.reload <= 0 || p.idle <= 0 || learning < 0 || limit < shardCount {
-		return nil, fmt.Errorf("reading anomaly: reload and idle must be positive, learning not negative, max_series %d "+
-			"at least", shardCount)
+	if err := conf.Checked(parsed, nil); err != nil {
+		return nil, err
 	}
 	d.timing = timing{width: window.Microseconds() / closedBuckets, span: window.Microseconds()}
 	d.learning, d.relearn = learning.Microseconds(), relearn(relearning)

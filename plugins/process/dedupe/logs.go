@@ -20,17 +20,17 @@ type logs interface {
 	Close()
 }
 
-// readLogs reads where the log is. Claims that end with the process do not name it.
-func (p *processor) readLogs(conf *service.ParsedConfig, rawURL string) error {
-	cluster, err := kafka.FromParsed(conf)
+// logOf reads where the log is: nowhere, for claims that do not name it because
+// they end with the process.
+func logOf(parsed *service.ParsedConfig, rawURL string) (*kafka.Cluster, error) {
+	cluster, err := kafka.FromParsed(parsed)
 	switch {
 	case errors.Is(err, kafka.ErrNoBroker), err == nil && strings.HasPrefix(rawURL, "memory:"):
-		return nil
+		return nil, nil
 	case err != nil:
-		return fmt.Errorf("reading event_dedupe: %w", err)
+		return nil, fmt.Errorf("reading event_dedupe: %w", err)
 	}
-	p.logs = kafka.NewLogs(cluster, "weir-dedupe")
-	return nil
+	return &cluster, nil
 }
 
 const (

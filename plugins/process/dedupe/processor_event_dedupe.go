@@ -10,7 +10,6 @@ package dedupe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -85,7 +84,7 @@ A record that is no event (it was produced past the gate) fails here with its re
 			Description("While more requests wait for a verdict in the same process than it has cores for, processing makes "+
 				"way for them: what they bring is on the log, and processed when the peak is over. It goes on at this many "+
 				"events a second all the while. 0 makes no way.").
-			Default(15_000).LintRule(`root = if this < 0 { "must not be below 0" }`).Advanced()).
+			Default(15_000).Advanced()).
 		Example("Before a sink", "A consumer group of its own reads, marks, and writes what is not marked.", `
 pipeline:
   processors:
@@ -130,12 +129,16 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	var rawURL, onError string
 	var ttl, timeout time.Duration
 	var makeWay int
-	if err := conf.Read(parsed, dedupeFieldURL, &rawURL, dedupeFieldTTL, &ttl, dedupeFieldTimeout, &timeout,
-		dedupeFieldOnError, &onError, dedupeFieldMakeWay, conf.NotNegative(&makeWay)); err != nil {
+	if err := conf.Read(parsed, dedupeFieldURL, &rawURL, dedupeFieldTTL, conf.Positive(&ttl), dedupeFieldTimeout,
+		conf.Positive(&timeout), dedupeFieldOnError, &onError, dedupeFieldMakeWay, conf.NotNegative(&makeWay)); err != nil {
 		return nil, err
 	}
-	if ttl < time.Millisecond || timeout <= 0 {
-		return nil, fmt.Errorf("reading event_dedupe: ttl %s and timeout %s must be positive", ttl, timeout)
+	if ttl < time.Millisecond {
+		return nil, fmt.Errorf("reading field %s: expected a millisecond or more", dedupeFieldTTL)
+	}
+	cluster, err := logOf(parsed, rawURL)
+	if err = conf.Checked(parsed, err); err != nil {
+		return nil, err
 	}
 	h, release, err := stores.share(res.Logger(), rawURL, ttl, timeout)
 	if err != nil {
@@ -150,8 +153,8 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 		replaced: res.Metrics().NewCounter("weir_dedupe_foreign_claims_total"),
 		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
 	}
-	if err := p.readLogs(parsed, rawURL); err != nil {
-		return nil, errors.Join(err, release())
+	if cluster != nil {
+		p.logs = kafka.NewLogs(*cluster, "weir-dedupe")
 	}
 	p.up.Set(1) // until a claim fails
 	if makeWay > 0 {

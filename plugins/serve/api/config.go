@@ -1,7 +1,6 @@
 package api
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -84,22 +83,12 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	if err = c.listen.Check(c.address); err != nil {
 		return c, err
 	}
-	limits := parsed.Namespace(apiFieldLimits)
-	if err = conf.Read(limits, apiFieldConns, &c.listen.Conns, apiFieldPerAddress, &c.listen.PerAddress,
-		apiFieldQueries, &c.queries, apiFieldPerFleet, &c.queriesPerFleet, apiFieldGroups, &c.groups.Groups, apiFieldMembers,
-		&c.groups.Devices); err != nil {
-		return c, err
-	}
-	if c.listen.Conns < 1 || c.listen.PerAddress < 0 || c.queries < 1 || min(c.queriesPerFleet, c.groups.Groups,
-		c.groups.Devices) < 1 {
-		return c, fmt.Errorf("reading %s: each must be at least 1, %s at least 0", apiFieldLimits, apiFieldPerAddress)
-	}
-	if err = conf.Read(parsed.Namespace(apiFieldTimeouts), apiFieldTimeoutHeader, &c.header, apiFieldTimeoutRead, &c.read,
-		apiFieldTimeoutWrite, &c.write, apiFieldTimeoutIdle, &c.idle); err != nil {
-		return c, err
-	}
-	if min(c.header, c.read, c.write, c.idle) <= 0 {
-		return c, fmt.Errorf("reading %s: each must be longer than zero", apiFieldTimeouts)
-	}
-	return c, nil
+	const limits, timeouts = apiFieldLimits + ".", apiFieldTimeouts + "."
+	return c, conf.Read(parsed,
+		limits+apiFieldConns, conf.Positive(&c.listen.Conns), limits+apiFieldPerAddress,
+		conf.NotNegative(&c.listen.PerAddress),
+		limits+apiFieldQueries, conf.Positive(&c.queries), limits+apiFieldPerFleet, conf.Positive(&c.queriesPerFleet),
+		limits+apiFieldGroups, conf.Positive(&c.groups.Groups), limits+apiFieldMembers, conf.Positive(&c.groups.Devices),
+		timeouts+apiFieldTimeoutHeader, conf.Positive(&c.header), timeouts+apiFieldTimeoutRead, conf.Positive(&c.read),
+		timeouts+apiFieldTimeoutWrite, conf.Positive(&c.write), timeouts+apiFieldTimeoutIdle, conf.Positive(&c.idle))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/text"
@@ -94,7 +95,7 @@ type input struct {
 
 func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
 	c, err := configFromParsed(parsed)
-	if err != nil {
+	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
 	in := &input{res: res, conf: c, recorder: &recorder{

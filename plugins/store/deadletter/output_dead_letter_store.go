@@ -121,8 +121,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 		objects:    m.NewCounter("weir_dead_letter_objects_total"),
 		bytes:      m.NewCounter("weir_dead_letter_written_bytes_total"),
 	}
-	return o, conf.Read(parsed, deadLetterFieldURL, &o.url, deadLetterFieldRecall, &o.recall, deadLetterFieldTimeout,
-		&o.timeout)
+	return o, conf.Checked(parsed, conf.Read(parsed, deadLetterFieldURL, &o.url,
+		deadLetterFieldRecall, conf.NotNegative(&o.recall), deadLetterFieldTimeout, conf.Positive(&o.timeout)))
 }
 
 // Connect opens the store and reads what was written to it within recall.

@@ -36,8 +36,8 @@ is what a processor of weir's marked the message with, or else the text of its e
 The processor clears the message's error, tells the request that the event came with, if any, that it was rejected, and sets
 metadata `+"`local_device`"+` to the device, or to the dead letter's id when no device can be read, as the record key.`).
 		Field(service.NewStringField(deadLetterFieldStage).
-			Description("Where the message failed: `ingest`, `raw`, `rollup`, `detect`, …; lower-case letters, digits and `_`.").
-			LintRule(`root = if !this.re_match("`+stagePattern+`") { "must be lower-case letters, digits and '_'" }`)).
+			Description("Where the message failed: `ingest`, `raw`, `rollup`, `detect`, …; lower-case letters, digits and "+
+				"`_`.")).
 		Example("The failure path of a stream", "Messages that failed become dead letters; an outage of the store nacks the others, which are retried.", `
 output:
   fallback:
@@ -74,7 +74,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	if err := conf.Read(parsed, deadLetterFieldStage, &stage); err != nil {
 		return nil, err
 	}
-	if err := CheckStage(stage); err != nil {
+	if err := conf.Checked(parsed, CheckStage(stage)); err != nil {
 		return nil, err
 	}
 	return &processor{

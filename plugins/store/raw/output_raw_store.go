@@ -54,10 +54,10 @@ in the log: nothing is dropped here.`).
 			Default("1m").Advanced()).
 		Field(service.NewIntField(rawFieldMaxObjectRows).
 			Description("The most rows of one object. A batch with more rows for a date becomes several objects.").
-			Default(262144).LintRule(`root = if this < 1 { "must be at least 1" }`).Advanced()).
+			Default(262144).Advanced()).
 		Field(service.NewIntField(rawFieldRowGroupRows).
 			Description("The most rows of a row group: the unit that readers skip or read in parallel.").
-			Default(131072).LintRule(`root = if this < 1 { "must be at least 1" }`).Advanced()).
+			Default(131072).Advanced()).
 		Field(service.NewBatchPolicyField(rawFieldBatching).
 			Description("Collects messages into objects. Without a policy every incoming batch becomes objects of its own.")).
 		Field(service.NewIntField("max_in_flight").
@@ -104,8 +104,9 @@ type output struct {
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{table: Table(), res: res, count: newCounters(res.Metrics()), now: time.Now}
-	return o, conf.Read(parsed, rawFieldURL, &o.url, rawFieldRecall, &o.recall, rawFieldTimeout, &o.timeout,
-		rawFieldMaxObjectRows, conf.Positive(&o.maxRows), rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows))
+	return o, conf.Checked(parsed, conf.Read(parsed, rawFieldURL, &o.url, rawFieldRecall, conf.NotNegative(&o.recall),
+		rawFieldTimeout, conf.Positive(&o.timeout), rawFieldMaxObjectRows, conf.Positive(&o.maxRows),
+		rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows)))
 }
 
 // Connect opens the store and reads what was written to it within recall.

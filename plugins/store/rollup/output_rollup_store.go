@@ -2,7 +2,6 @@ package rollup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -110,9 +109,9 @@ type output struct {
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int,
 	error) {
 	o := &output{res: res}
-	batching, err := parsed.FieldBatchPolicy(rollupFieldBatching)
-	if err := errors.Join(err, conf.Read(parsed, rollupFieldURL, &o.url, rollupFieldRetention,
-		conf.Positive(&o.limits.Keep),
+	var batching service.BatchPolicy
+	if err := conf.Checked(parsed, conf.Read(parsed, rollupFieldBatching, &batching, rollupFieldURL, &o.url,
+		rollupFieldRetention, conf.Positive(&o.limits.Keep),
 		rollupFieldWrite, conf.NotNegative(&o.limits.WriteEvery), rollupFieldSettle, conf.Positive(&o.policy.Settle),
 		rollupFieldRefresh, conf.Positive(&o.policy.Refresh), rollupFieldTimeout, conf.Positive(&o.timeout),
 		rollupFieldCache, conf.Positive(&o.limits.Cache))); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 )
 
@@ -65,7 +66,10 @@ type processor struct {
 	skipped *service.MetricCounter
 }
 
-func newProcessor(_ *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+	if err := conf.Checked(parsed, nil); err != nil {
+		return nil, err
+	}
 	return &processor{log: res.Logger(), skipped: res.Metrics().NewCounter("weir_rollup_skipped_total", "reason")}, nil
 }
 

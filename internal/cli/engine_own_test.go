@@ -1,0 +1,282 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/platform/conf"
+	"weir/plugins"
+)
+
+// shippedEngine is the engine with all that the distribution adds.
+func shippedEngine(t *testing.T) *distribution {
+	t.Helper()
+	env := service.GlobalEnvironment() // the engine describes components of no other
+	if err := plugins.Register(env); err != nil {
+		t.Fatal(err)
+	}
+	assets := os.DirFS("../..")
+	if err := RegisterTemplates(env, assets); err != nil {
+		t.Fatal(err)
+	}
+	own, err := OwnOf(plugins.Register)
+	if err != nil || len(own) < 20 {
+		t.Fatalf("weir has %d components of its own: %v", len(own), err)
+	}
+	return &distribution{env: env, own: own, assets: assets}
+}
+
+// exampleOf is a config of a component, from the example in its documentation.
+func (d *distribution) exampleOf(t *testing.T, kind, name string) map[string]any {
+	t.Helper()
+	view, ok := map[string]func(string) (*service.ConfigView, bool){"input": d.env.GetInputConfig,
+		"output": d.env.GetOutputConfig, "processor": d.env.GetProcessorConfig}[kind](name)
+	if !ok {
+		t.Fatalf("there is no %s %s", kind, name)
+	}
+	raw, err := view.FormatJSON()
+	var spec struct{ Examples []struct{ Config string } }
+	if err == nil {
+		err = json.Unmarshal(raw, &spec)
+	}
+	if err != nil || len(spec.Examples) == 0 {
+		t.Fatalf("%s %s has no example: %v", kind, name, err)
+	}
+	if now := map[string]string{"audit": "reconcile", "maintain": "retention"}[name]; now != "" {
+		name = now // the example of a former name has the new one
+	}
+	var found map[string]any
+	text := strings.NewReplacer("${WEIR_CLAIMS_URL:", "", "claims}", "claims").Replace(spec.Examples[0].Config)
+	if err := d.schema().NewStreamConfigWalker().WalkComponentsYAML([]byte(text),
+		func(w *service.WalkedComponent) error {
+			if w.Name != name {
+				return nil
+			}
+			var doc yaml.Node
+			if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+				return err
+			}
+			found = map[string]any{}
+			return at(doc.Content[0], w.Path+"."+w.Name).Decode(&found)
+		}); err != nil || found == nil {
+		t.Fatalf("the example of %s %s does not have it: %v", kind, name, err)
+	}
+	return found
+}
+
+// start makes a component as a stream does.
+func (d *distribution) start(kind, name string, config any) error {
+	raw, err := json.Marshal(map[string]any{"it": map[string]any{name: config}})
+	if err != nil {
+		return err
+	}
+	field := map[string]func(string) *service.ConfigField{"input": service.NewInputField,
+		"output": service.NewOutputField, "processor": service.NewProcessorField}[kind]("it")
+	parsed, err := service.NewConfigSpec().Field(field).ParseYAML(string(raw), d.env)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "input":
+		_, err = parsed.FieldInput("it")
+	case "output":
+		_, err = parsed.FieldOutput("it")
+	default:
+		_, err = parsed.FieldProcessor("it")
+	}
+	return err
+}
+
+// lintOne is what weir lint says of a stream with one component.
+func (d *distribution) lintOne(t *testing.T, kind, name string, config any) []finding {
+	t.Helper()
+	stream := map[string]any{"input": map[string]any{"generate": map[string]any{"mapping": "root = {}"}},
+		"output": map[string]any{"drop": map[string]any{}}}
+	one := map[string]any{name: config}
+	if kind == "processor" {
+		stream["pipeline"] = map[string]any{"processors": []any{one}}
+	} else {
+		stream[kind] = one
+	}
+	raw, err := yaml.Marshal(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "one.yaml")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, found := d.checker(func(string) (string, bool) { return "", false }).file(path)
+	return found
+}
+
+// with is a copy of a config in which the field at a path has a value. A list has
+// it in its first element, which is made where there is none.
+func with(config any, spec fieldSpec, path []string, value any) any {
+	if len(path) == 0 {
+		return value
+	}
+	if spec.Kind == "array" {
+		list, _ := config.([]any)
+		if len(list) == 0 {
+			list = []any{map[string]any{}}
+			for _, c := range spec.Children {
+				if c.Type == "string" && c.Default == nil {
+					list = []any{map[string]any{c.Name: "x"}}
+				}
+			}
+		}
+		spec.Kind = "scalar"
+		return append([]any{with(list[0], spec, path, value)}, list[1:]...)
+	}
+	made := map[string]any{}
+	if object, is := config.(map[string]any); is {
+		made = maps.Clone(object)
+	}
+	for _, c := range spec.Children {
+		if c.Name == path[0] {
+			made[path[0]] = with(made[path[0]], c, path[1:], value)
+		}
+	}
+	return made
+}
+
+// bounded are the numbers and times of a component: where they are, and a value
+// below zero for each.
+func bounded(spec fieldSpec, at []string) (paths [][]string, below []any) {
+	for _, f := range spec.Children {
+		here := append(slices.Clone(at), f.Name)
+		switch {
+		case f.Name == "tls" || f.Name == "processors": // upstream's
+		case f.Type == "object":
+			p, b := bounded(f, here)
+			paths, below = append(paths, p...), append(below, b...)
+		case f.Kind != "scalar":
+		case f.Type == "int" || f.Type == "float":
+			paths, below = append(paths, here), append(below, -5)
+		case f.times():
+			paths, below = append(paths, here), append(below, "-5s")
+		}
+	}
+	return paths, below
+}
+
+// Every number and time of every component of weir's: one below zero is refused by
+// weir lint, in the words of the start, and the example is right for both.
+func TestLint_SaysWhatTheStartWouldSay(t *testing.T) {
+	d := shippedEngine(t)
+	may := map[string]string{
+		"input pipeline_watch.conditions.above": "a threshold of any number",
+		"input pipeline_watch.conditions.below": "a threshold of any number",
+	}
+	looked := 0
+	for component := range d.own {
+		kind, name, _ := strings.Cut(component, " ")
+		config := d.exampleOf(t, kind, name)
+		if found := d.lintOne(t, kind, name, config); len(found) > 0 {
+			t.Errorf("the example of %s: %v", component, found)
+			continue
+		}
+		spec, ok := d.spec(kind, name, map[string]fieldSpec{})
+		if !ok {
+			t.Fatalf("%s has no fields", component)
+		}
+		paths, values := bounded(spec, nil)
+		for i, path := range paths {
+			at := component + "." + strings.Join(path, ".")
+			if may[at] != "" {
+				delete(may, at)
+				continue
+			}
+			looked++
+			wrong := with(config, spec, path, values[i])
+			found := d.lintOne(t, kind, name, wrong)
+			if len(found) == 0 {
+				t.Errorf("%s: %v is right for weir lint", at, values[i])
+				continue
+			}
+			_, words, _ := strings.Cut(found[0].text, name+": ")
+			if err := d.start(kind, name, wrong); words == "" || err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%s: lint says %q, the start %v", at, found[0].text, err)
+			}
+		}
+	}
+	if looked < 60 || len(may) > 0 {
+		t.Errorf("%d fields were looked at; exceptions that nothing needs: %v", looked, may)
+	}
+}
+
+// A component that opens something before it knows that its config is only
+// checked would open it in weir lint.
+func TestLint_MakesNoComponent(t *testing.T) {
+	d := shippedEngine(t)
+	for component := range d.own {
+		kind, name, _ := strings.Cut(component, " ")
+		if err := conf.Check(d.env, kind, name, d.exampleOf(t, kind, name)); err != nil {
+			t.Errorf("%s: %v", component, err)
+		}
+	}
+	if err := conf.Check(d.env, "output", "drop", map[string]any{}); !errors.Is(err, conf.ErrMade) {
+		t.Errorf("a component that does not ask: %v", err)
+	}
+}
+
+func TestLint_PlacesWhatAConstructorSays(t *testing.T) {
+	d := shippedEngine(t)
+	found := d.lintOne(t, "output", "raw_store", map[string]any{"url": "mem://", "timeout": "0s", "max_object_rows": 0})
+	if len(found) != 2 {
+		t.Fatal(found)
+	}
+	for _, f := range found {
+		if f.line < 5 || !strings.HasPrefix(f.text, "raw_store: reading field ") {
+			t.Errorf("placed at %d: %s", f.line, f.text)
+		}
+	}
+	if got := fmt.Sprint(found); strings.Contains(got, "failed to init") {
+		t.Error(got)
+	}
+}
+
+// A relative folder of mappings is of the home that is linted, wherever that is
+// done from.
+func TestLint_FindsMappingsInTheHomeOfAConfig(t *testing.T) {
+	d := shippedEngine(t)
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for home, mapping := range map[string]string{"one": "root = this", "two": "root = ", ".": "root = neither( "} {
+		for file, text := range map[string]string{
+			"configs/streams/a.yaml": `{input: {generate: {mapping: 'from "${WEIR_BLOBLANG}/m.blobl"'}}, output: {drop: {}}}`,
+			"bloblang/m.blobl":       mapping,
+		} {
+			path := filepath.Join(home, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	checker := d.checker(func(string) (string, bool) { return "bloblang", true })
+	checker.homes = true
+	if _, found := checker.file("one/configs/streams/a.yaml"); len(found) > 0 {
+		t.Errorf("a right home: %v", found)
+	}
+	if _, found := checker.file(filepath.Join(dir, "two/configs/streams/a.yaml")); len(found) == 0 {
+		t.Error("a wrong home is right")
+	}
+	if got, _ := inHome("one/configs/streams/a.yaml", func(string) (string, bool) { return "/etc", true })(
+		variableMappings); got != "/etc" {
+		t.Errorf("a folder by its whole path is %s", got)
+	}
+}
