@@ -1,18 +1,14 @@
 package lake
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"encoding/xml"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go"
 )
 
 // The lifecycle rules that weir owns in a bucket, by id before the prefix.
@@ -44,80 +40,101 @@ const (
 // rule that deletes objects; nor is there when keep is zero. A rule of others
 // that deletes what is to be kept is an error: it is theirs to change.
 func (s *Store) SetLifecycle(ctx context.Context, keep time.Duration, held, dry bool) (Lifecycle, error) {
-	b, ok := s.backend.(*bucket)
-	var client *s3.Client
-	if !ok || !b.As(&client) {
+	b, ok := s.backend.(*s3Store)
+	if !ok {
 		return LifecycleNone, nil
 	}
-	name, prefix := b.place()
-	have, err := client.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &name})
-	var api smithy.APIError
-	switch {
-	case err == nil:
-	case errors.As(err, &api) && api.ErrorCode() == "NoSuchLifecycleConfiguration":
-		have = &s3.GetBucketLifecycleConfigurationOutput{}
-	case errors.As(err, &api) && (api.ErrorCode() == "NotImplemented" || api.ErrorCode() == "MethodNotAllowed"):
-		return LifecycleUnsupported, nil
-	default:
+	have, known, err := b.rules(ctx)
+	if err != nil {
 		return "", fmt.Errorf("reading the lifecycle rules of %s: %w", s.name, err)
 	}
-	rules := slices.DeleteFunc(slices.Clone(have.Rules), func(r types.LifecycleRule) bool {
-		id := aws.ToString(r.ID)
-		return id == ruleUploads+" "+prefix || id == ruleRetention+" "+prefix
-	})
-	foreign := hasty(rules, prefix, keep, held)
+	if !known {
+		return LifecycleUnsupported, nil
+	}
+	ours := func(r rule) bool {
+		return r.ID == ruleUploads+" "+b.prefix || r.ID == ruleRetention+" "+b.prefix
+	}
+	others := slices.DeleteFunc(slices.Clone(have), ours)
+	foreign := hasty(others, b.prefix, keep, held)
 	if foreign != nil {
 		foreign = fmt.Errorf("checking the lifecycle rules of %s: %w", s.name, foreign)
 	}
-	rules = append(rules, wantedRules(prefix, keep, held)...)
+	wanted, err := wantedRules(b.prefix, keep, held)
+	if err != nil {
+		return "", err
+	}
 	switch {
-	case sameRules(have.Rules, rules):
+	case sameRules(slices.DeleteFunc(have, func(r rule) bool { return !ours(r) }), wanted):
 		return LifecycleInPlace, foreign
 	case dry:
 		return LifecycleWrong, foreign
 	}
-	_, err = client.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{
-		Bucket: &name, LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: rules},
-	})
-	if err != nil {
+	if err := b.setRules(ctx, append(others, wanted...)); err != nil {
 		return "", fmt.Errorf("writing the lifecycle rules of %s: %w", s.name, err)
 	}
 	return LifecycleWritten, foreign
 }
 
-func wantedRules(prefix string, keep time.Duration, held bool) []types.LifecycleRule {
-	rule := func(id, below string) types.LifecycleRule {
-		return types.LifecycleRule{
-			ID: aws.String(id + " " + prefix), Status: types.ExpirationStatusEnabled,
-			Filter: &types.LifecycleRuleFilter{Prefix: aws.String(prefix + below)},
-		}
+// rule is a lifecycle rule: what is to be known of it, and its whole text, since
+// a rule of others is written back as it came.
+type rule struct {
+	ID         string
+	Status     string
+	Prefix     string // as rules were once written: these are still in force
+	Filter     *ruleFilter
+	Expiration *struct {
+		Date string
+		Days int
 	}
-	uploads := rule(ruleUploads, "")
-	uploads.AbortIncompleteMultipartUpload = &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(1)}
-	rules := []types.LifecycleRule{uploads}
-	if keep > 0 && !held {
-		expire := rule(ruleRetention, DatePrefix)
-		days := int32((keep+24*time.Hour-1)/(24*time.Hour)) + lifecycleSlack
-		expire.Expiration = &types.LifecycleExpiration{Days: aws.Int32(days)}
-		rules = append(rules, expire)
+	Abort *struct {
+		DaysAfterInitiation int
+	} `xml:"AbortIncompleteMultipartUpload"`
+	Text string `xml:",innerxml"`
+}
+
+type ruleFilter struct {
+	Prefix string
+	Tag    *struct{}
+	And    *struct {
+		Prefix string
+		Tags   []struct{} `xml:"Tag"`
 	}
-	return rules
+}
+
+func wantedRules(prefix string, keep time.Duration, held bool) ([]rule, error) {
+	draft := func(id, below, action string) (r rule, err error) {
+		var text strings.Builder
+		text.WriteString("<Status>Enabled</Status><ID>")
+		failed := xml.EscapeText(&text, []byte(id+" "+prefix))
+		text.WriteString("</ID><Filter><Prefix>")
+		failed = cmp.Or(failed, xml.EscapeText(&text, []byte(prefix+below)))
+		text.WriteString("</Prefix></Filter>" + action)
+		return r, cmp.Or(failed, xml.Unmarshal([]byte("<Rule>"+text.String()+"</Rule>"), &r))
+	}
+	uploads, err := draft(ruleUploads, "", "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>"+
+		"</AbortIncompleteMultipartUpload>")
+	if err != nil || keep <= 0 || held {
+		return []rule{uploads}, err
+	}
+	days := int((keep+24*time.Hour-1)/(24*time.Hour)) + lifecycleSlack
+	expire, err := draft(ruleRetention, DatePrefix, fmt.Sprintf("<Expiration><Days>%d</Days></Expiration>", days))
+	return []rule{uploads, expire}, err
 }
 
 // hasty finds a rule of others that deletes objects of ours before their time.
-func hasty(rules []types.LifecycleRule, prefix string, keep time.Duration, held bool) error {
+func hasty(rules []rule, prefix string, keep time.Duration, held bool) error {
 	ours := prefix + DatePrefix
 	for _, r := range rules {
-		below, applies := prefixOf(r)
-		if r.Status != types.ExpirationStatusEnabled || r.Expiration == nil || !applies ||
+		below, applies := r.objects()
+		if r.Status != "Enabled" || r.Expiration == nil || !applies ||
 			!strings.HasPrefix(ours, below) && !strings.HasPrefix(below, ours) {
 			continue
 		}
-		days := aws.ToInt32(r.Expiration.Days)
-		if r.Expiration.Date == nil && days == 0 {
+		e := r.Expiration
+		if e.Date == "" && e.Days == 0 {
 			continue // of markers only
 		}
-		late := r.Expiration.Date == nil && time.Duration(days)*24*time.Hour >= keep+24*time.Hour
+		late := e.Date == "" && time.Duration(e.Days)*24*time.Hour >= keep+24*time.Hour
 		if late && keep > 0 && !held {
 			continue
 		}
@@ -125,32 +142,35 @@ func hasty(rules []types.LifecycleRule, prefix string, keep time.Duration, held 
 		if held {
 			why = "a fleet is held, of which nothing may be deleted"
 		}
-		return fmt.Errorf("its rule %q deletes objects below %q, and %s: narrow that rule, or remove it", aws.ToString(r.ID),
-			below, why)
+		return fmt.Errorf("its rule %q deletes objects below %q, and %s: narrow that rule, or remove it", r.ID, below, why)
 	}
 	return nil
 }
 
-// prefixOf returns the prefix of a rule's objects, and whether it is about
+// objects returns the prefix of a rule's objects, and whether it is about
 // objects without tags at all.
-func prefixOf(r types.LifecycleRule) (prefix string, untagged bool) {
+func (r rule) objects() (prefix string, untagged bool) {
 	switch f := r.Filter; {
 	case f == nil:
-		//lint:ignore SA1019 rules that were written this way are still in force
-		return aws.ToString(r.Prefix), true
+		return r.Prefix, true
 	case f.Tag != nil || f.And != nil && len(f.And.Tags) > 0:
 		return "", false
 	case f.And != nil:
-		return aws.ToString(f.And.Prefix), true
+		return f.And.Prefix, true
 	default:
-		return aws.ToString(f.Prefix), true
+		return f.Prefix, true
 	}
 }
 
-func sameRules(a, b []types.LifecycleRule) bool {
-	byID := func(x, y types.LifecycleRule) int { return strings.Compare(aws.ToString(x.ID), aws.ToString(y.ID)) }
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.SortFunc(a, byID)
-	slices.SortFunc(b, byID)
-	return reflect.DeepEqual(a, b)
+// sameRules compares what rules say, in whatever words.
+func sameRules(a, b []rule) bool {
+	said := func(rules []rule) []rule {
+		rules = slices.Clone(rules)
+		for i := range rules {
+			rules[i].Text = ""
+		}
+		slices.SortFunc(rules, func(x, y rule) int { return strings.Compare(x.ID, y.ID) })
+		return rules
+	}
+	return reflect.DeepEqual(said(a), said(b))
 }

@@ -27,7 +27,7 @@ func (b *bucketRules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>m</Message></Error>`, code)
 	}
 	switch {
-	case !r.URL.Query().Has("lifecycle") || r.URL.Path != "/weir":
+	case !r.URL.Query().Has("lifecycle") || strings.Trim(r.URL.Path, "/") != "weir":
 		fail(http.StatusBadRequest, "InvalidRequest")
 	case b.code != "":
 		fail(http.StatusNotImplemented, b.code)
@@ -45,7 +45,11 @@ func (b *bucketRules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestLake_LifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "k")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
-	b := &bucketRules{rules: `<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>3</Days></Expiration></Rule></LifecycleConfiguration>`}
+	const transitions = "<Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition>" +
+		"<Transition><Days>2</Days><StorageClass>DEEP_ARCHIVE</StorageClass></Transition>"
+	b := &bucketRules{rules: `<?xml version="1.0"?><LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
+		`<Rule><ID>theirs</ID><Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>3</Days></Expiration>` +
+		transitions + `</Rule></LifecycleConfiguration>`}
 	server := httptest.NewServer(b)
 	defer server.Close()
 	ctx := context.Background()
@@ -55,7 +59,7 @@ func TestLake_LifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 			t.Fatalf("run %d: %s, %v", i, got, err)
 		}
 	}
-	for _, part := range []string{"<ID>theirs</ID>", "<Prefix>raw/date=</Prefix>", "<Days>92</Days>",
+	for _, part := range []string{"<ID>theirs</ID>", transitions, "<Prefix>raw/date=</Prefix>", "<Days>92</Days>",
 		"<DaysAfterInitiation>1</DaysAfterInitiation>"} {
 		if !strings.Contains(b.rules, part) {
 			t.Fatalf("no %s in %s", part, b.rules)

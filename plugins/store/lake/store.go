@@ -54,21 +54,21 @@ type Store struct {
 // Open opens a store by URL:
 //
 //	file:///abs/dir          a directory, made when missing; file://dir is below the working directory
-//	s3://bucket/prefix?…     S3; the query is gocloud's: region, endpoint, use_path_style, …
+//	s3://bucket/prefix?…     S3; docs/raw-store.md has the options
 //	mem://                   memory, for tests: each Open is a store of its own
 //
-// Opening talks to no server: an outage shows on first use.
-func Open(ctx context.Context, rawURL string) (*Store, error) {
-	return openStore(ctx, rawURL, openFile)
+// Opening talks to no server, and so needs no time: an outage shows on first use.
+func Open(_ context.Context, rawURL string) (*Store, error) {
+	return openStore(rawURL, openFile)
 }
 
 // OpenReading is Open for those who only read: it makes no directory and needs
 // no right to write in one. A directory that is missing holds nothing.
-func OpenReading(ctx context.Context, rawURL string) (*Store, error) {
-	return openStore(ctx, rawURL, fileAt)
+func OpenReading(_ context.Context, rawURL string) (*Store, error) {
+	return openStore(rawURL, fileAt)
 }
 
-func openStore(ctx context.Context, rawURL string, file func(string) (*fileStore, error)) (*Store, error) {
+func openStore(rawURL string, file func(string) (*fileStore, error)) (*Store, error) {
 	if strings.HasPrefix(rawURL, "file://") {
 		f, err := file(rawURL)
 		if err != nil {
@@ -82,8 +82,10 @@ func openStore(ctx context.Context, rawURL string, file func(string) (*fileStore
 	}
 	s := &Store{name: u.Scheme + "://" + u.Host + u.Path}
 	switch u.Scheme {
-	case "s3", "mem":
-		s.backend, err = openBucket(ctx, u)
+	case "s3":
+		s.backend, err = openS3(u)
+	case "mem":
+		s.backend = newMem()
 	default:
 		err = fmt.Errorf("unknown scheme %q: expected file, s3 or mem", u.Scheme)
 	}
