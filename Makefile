@@ -5,22 +5,25 @@ GO ?= go
 export GOFLAGS ?= -buildvcs=false -gcflags=all=-dwarf=false -ldflags=-s
 # The compiler may use memory instead of collecting it: a quarter less to compute.
 # Without C nothing of it is compiled, and the binary needs no libraries.
+# What weir says of its version
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STAMP = -ldflags="-s -X main.version=$(VERSION)"
 COMPILE = CGO_ENABLED=0 GOGC=400 $(GO)
 
 .PHONY: up run build install test quick lint vuln bench torture
 
 up: ## everything on this machine, on ./data; ARGS="--data DIR …" for flags of weir up
 	@[ -x bin/weir ] || echo "Compiling weir and its libraries: minutes the first time, seconds from then on."
-	@$(COMPILE) build -o bin/weir .
+	@$(COMPILE) build $(STAMP) -o bin/weir .
 	@exec bin/weir up $(ARGS)
 
 run: up
 
 build: ## the binary
-	$(COMPILE) build -o bin/weir .
+	$(COMPILE) build $(STAMP) -o bin/weir .
 
 install: ## the binary, as weir, into $(go env GOPATH)/bin
-	$(COMPILE) install .
+	$(COMPILE) install $(STAMP) .
 	@command -v weir >/dev/null || echo "weir is in $$($(GO) env GOPATH)/bin: add that to your PATH"
 
 test: ## everything that must hold: formatting, vet, lint, race, configs, scenarios, real servers
@@ -41,6 +44,10 @@ vuln: ## known vulnerabilities that weir calls
 bench: ## measure this machine; the results go to tests/bench/README.md
 	$(COMPILE) build -tags extended -o bin/weir . # peers/ use upstream's larger components
 	tests/bench/bench.sh
+
+.env: ## passwords for the servers of docker-compose.yml, made up; one that is there is kept
+	@umask 077; for name in POSTGRES_PASSWORD REDIS_PASSWORD S3_SECRET; do \
+	  echo "s/^$$name=$$/$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')/"; done | sed -f - .env.example >.env
 
 torture: build ## kill it fifty times and count every event
 	WEIR_TORTURE_KILLS=50 $(GO) test -count=1 -timeout 60m -run Torture ./tests/scenarios

@@ -33,6 +33,7 @@ if [ "${CI:-}" ]; then
     $root apt-get update -qq && $root apt-get install -y -qq strace
   fi
   python=$(tests/integration/venv.sh)
+  tests/deploy.sh "${python%/*}"
   export WEIR_TEST_CONFLUENT_PYTHON="$python" WEIR_TEST_SCHEMATHESIS="${python%/*}/schemathesis"
 fi
 

@@ -79,8 +79,9 @@ func checked(c *cli.Context, required []string) error {
 	if needs < 0 {
 		needs = len(takes)
 	}
+	many := len(takes) > 0 && strings.Contains(takes[len(takes)-1], "…") // the last may be several
 	switch {
-	case len(args) > len(takes):
+	case len(args) > len(takes) && !many:
 		return usagef("unexpected argument %q: %s takes %d, and flags begin with --; see --help", args[len(takes)],
 			c.Command.HelpName, len(takes))
 	case len(args) < needs:

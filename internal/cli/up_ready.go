@@ -3,10 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -117,18 +114,9 @@ func (u *upRun) showFirst(ctx context.Context, console *os.File) (shownKeys, err
 func (u *upRun) ready(ctx context.Context) (missing string, ready bool) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(u.addresses.Ops)+"/ready", nil)
+	missing, ready, err := ask(ctx, reachable(u.addresses.Ops), "/ready")
 	if err != nil {
 		return err.Error(), false
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err.Error(), false
-	}
-	defer func() { _ = resp.Body.Close() }() // it was read
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-	if err != nil {
-		return err.Error(), false
-	}
-	return fmt.Sprintf("%q", strings.TrimSpace(string(text))), resp.StatusCode == http.StatusOK
+	return missing, ready
 }

@@ -29,6 +29,9 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		Query(),
 		Hold(),
 		Retention(assets, engine),
+		roleVerb(assets, engine),
+		configsVerb(assets),
+		health(),
 		completion(),
 	}
 	for _, v := range verbs {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// node is one process with one stream, or with all ("*").
+// node is one process with one role or stream, or with all ("*").
 type node struct {
 	c                *cluster
 	name, stream     string
@@ -53,12 +53,21 @@ func (n *node) start() {
 		n.c.t.Fatal(err)
 	}
 	defer f.Close()
-	streams, err := filepath.Glob(repo("configs/streams/" + n.stream + ".yaml"))
-	if err != nil || len(streams) == 0 {
-		n.c.t.Fatalf("finding stream %s: %v", n.stream, err)
+	streams := []string{n.stream}
+	if n.stream == "*" {
+		streams = nil
+		listed, err := n.c.sys.weir("role")
+		if err != nil {
+			n.c.t.Fatal(err)
+		}
+		for i, line := range strings.Split(strings.TrimSpace(listed), "\n") {
+			if i > 0 { // below the head
+				streams = append(streams, strings.Fields(line)[0])
+			}
+		}
 	}
-	n.cmd = exec.Command(n.c.sys.bin, append([]string{"streams", "--no-api", "-o", "configs/service.yaml"}, streams...)...)
-	n.cmd.Dir = repo(".")
+	n.cmd = exec.Command(n.c.sys.bin, append([]string{"role"}, streams...)...)
+	n.cmd.Dir = n.c.sys.dir // no checkout: all that it reads is in the binary
 	brokers := n.c.brokers
 	if n.stream == "ingest" || n.name == "one" { // those that are cut off
 		brokers = n.c.kafka.addr

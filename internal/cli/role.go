@@ -1,0 +1,254 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+)
+
+// role is a part of weir that a cluster runs as processes of its own.
+type role struct {
+	name    string
+	streams []string // files of configs/streams
+	does    string
+}
+
+// roles are the parts of the cluster profile. Every stream that weir ships
+// belongs to exactly one.
+func roles() []role {
+	return []role{
+		{"ingest", []string{"ingest"}, "take events from devices and write them to the log"},
+		{"raw", []string{"raw"}, "keep each event in Parquet"},
+		{"rollup", []string{"rollup"}, "roll metrics up by minute, hour and day"},
+		{"detect", []string{"detect"}, "find anomalies"},
+		{"dead-letter", []string{"dead_letter"}, "keep what failed, with its reason"},
+		{"spillway", []string{"spillway"}, "save the log's end before it is deleted unread"},
+		{"notify", []string{"notify", "notify_email", "notify_pagerduty", "notify_slack", "notify_webhook", "watch"},
+			"tell people of alerts, and watch weir itself"},
+		{"api", []string{"api"}, "answer queries and administration"},
+		{"replay", []string{"replay"}, "run replays, rebuilds and redrives"},
+		{"maintain", []string{"retention", "reconcile", "erasure"}, "delete what is old, erase, and prove the counts"},
+	}
+}
+
+// mountedHome is where a container finds files that replace the binary's own.
+const mountedHome = "/etc/weir"
+
+func roleVerb(assets fs.FS, engine Engine) *cli.Command {
+	return &cli.Command{
+		Name: "role", Usage: "Run a part of weir in a cluster, on the configs built into this binary",
+		ArgsUsage: "[ROLE…]",
+		Description: `
+Without a role it lists them. Values come from the environment, and from env
+files. A file below --home (or /etc/weir, where there is such a folder) takes
+the place of the binary's own of the same path; a stream of your own,
+configs/streams/NAME.yaml there, is a role of its name. Files are read at the
+start.
+
+  weir role ingest
+  weir role -e cluster.env raw rollup detect
+  weir role --home ./mine -e cluster.env enrich`[1:],
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: flagEnvFile, Aliases: []string{"e"}, Usage: "set the variables of an env `FILE`"},
+			&cli.StringFlag{Name: "home", Usage: "`DIR` with files that replace the binary's own"},
+		},
+		Action: func(c *cli.Context) error {
+			names := arguments(c)
+			if len(names) == 0 {
+				return listRoles(c.App.Writer)
+			}
+			return runRoles(c, assets, engine, names)
+		},
+	}
+}
+
+func listRoles(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ROLE\tSTREAMS\tDOES")
+	for _, r := range roles() {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", r.name, strings.Join(r.streams, ", "), r.does)
+	}
+	return table.Flush()
+}
+
+// runRoles lays the configs out in a folder of this run, so that the disk of the
+// image need not be writable, and returns when the streams have drained.
+func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err error) {
+	mounted, err := mountedAt(c.String("home"))
+	if err != nil {
+		return err
+	}
+	home, err := os.MkdirTemp("", "weir-role-")
+	if err != nil {
+		return fmt.Errorf("making a folder for the configs: %w; TMPDIR names a place that is writable", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
+	sources := []fs.FS{assets}
+	if mounted != "" {
+		sources = append(sources, os.DirFS(mounted))
+	}
+	for _, source := range sources {
+		if err := copyTree(source, home); err != nil {
+			return fmt.Errorf("laying the configs out: %w", err)
+		}
+	}
+	streams, err := streamsOf(names, home)
+	if err != nil {
+		return err
+	}
+	if err := roleEnv(home); err != nil {
+		return err
+	}
+	args := []string{"weir", "streams", "-o", filepath.Join(home, "configs", "service.yaml")}
+	for _, file := range c.StringSlice(flagEnvFile) {
+		args = append(args, "-e", file)
+	}
+	flush, err := quietStart()
+	if err != nil {
+		return err
+	}
+	defer flush()
+	code, err := engine(c.Context, append(args, streams...))
+	if err == nil && code != 0 {
+		err = cli.Exit("", code)
+	}
+	return err
+}
+
+// mountedAt is the folder whose files replace the binary's own, or "".
+func mountedAt(named string) (string, error) {
+	dir := named
+	if dir == "" {
+		dir = mountedHome
+	}
+	if isDir(filepath.Join(dir, "configs")) || isDir(filepath.Join(dir, "bloblang")) {
+		return dir, nil
+	}
+	if named != "" {
+		return "", usagef("%s has neither configs nor bloblang: 'weir configs %s' lays them out there", named, named)
+	}
+	return "", nil
+}
+
+// copyTree copies what weir reads of a home: configs, schemas and mappings.
+func copyTree(from fs.FS, to string) error {
+	for _, root := range []string{"configs", "schemas", "bloblang"} {
+		err := fs.WalkDir(from, root, func(path string, entry fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) && path == root {
+				return fs.SkipDir
+			}
+			if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+				return hidden(entry, path == root, err)
+			}
+			raw, err := fs.ReadFile(from, path)
+			if err != nil {
+				return err
+			}
+			at := filepath.Join(to, filepath.FromSlash(path))
+			if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+				return err
+			}
+			return os.WriteFile(at, raw, 0o600)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hidden leaves out folders whose names begin with a dot: a mounted config map
+// has its earlier versions in some.
+func hidden(entry fs.DirEntry, root bool, err error) error {
+	if err == nil && !root && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
+		return fs.SkipDir
+	}
+	return err
+}
+
+// streamsOf are the files of the streams that roles run, or that are named.
+func streamsOf(names []string, home string) (files []string, err error) {
+	for _, name := range names {
+		streams := []string{name}
+		if i := slices.IndexFunc(roles(), func(r role) bool { return r.name == name }); i >= 0 {
+			streams = roles()[i].streams
+		}
+		for _, stream := range streams {
+			file := filepath.Join(home, "configs", "streams", stream+".yaml")
+			if _, err := os.Stat(file); err != nil || stream != filepath.Base(stream) {
+				return nil, usagef("there is no role %q, and no stream of that name: 'weir role' lists the roles", name)
+			}
+			if slices.Contains(files, file) {
+				return nil, usagef("role %s runs what is named already: name each once", name)
+			}
+			files = append(files, file)
+		}
+	}
+	return files, nil
+}
+
+// roleEnv says where the files of this run are, unless the environment does.
+func roleEnv(home string) error {
+	at := map[string]string{
+		"WEIR_BLOBLANG":      filepath.Join(home, "bloblang"),
+		"WEIR_ANOMALY_RULES": filepath.Join(home, "configs", "anomaly.yaml"),
+	}
+	for name, value := range at {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configsVerb writes what is built into the binary.
+func configsVerb(assets fs.FS) *cli.Command {
+	return &cli.Command{
+		Name: "configs", Usage: "Write the configs, schemas and mappings built into this binary to a folder",
+		ArgsUsage: "DIR",
+		Description: `
+A file that was changed there is kept, and the newer version laid beside it as
+NAME.new. The folder is one for 'weir up --home' and 'weir role --home'.
+
+  weir configs ./mine`[1:],
+		Action: func(c *cli.Context) error {
+			dir := arguments(c)[0]
+			if err := ours(dir); err != nil {
+				return err
+			}
+			notes, err := layOut(assets, dir)
+			if err != nil {
+				return fmt.Errorf("laying configs out in %s: %w", dir, err)
+			}
+			for _, note := range notes {
+				fmt.Fprintln(c.App.ErrWriter, note)
+			}
+			fmt.Fprintf(c.App.Writer, "The configs of this weir are in %s.\n", dir)
+			return nil
+		},
+	}
+}
+
+// ours refuses a folder with files that weir has not laid out: layOut would set
+// them aside.
+func ours(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("looking at %s: %w", dir, err)}
+	}
+	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == manifestFile }) {
+		return usagef("%s has files that are not weir's: name a new folder", dir)
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Lets Compose and a linter of images read what weir is deployed with; the first
+# argument is the folder that holds both.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=$1
+for profile in "" "--profile cluster"; do
+  "$bin/docker-compose" --env-file .env.example $profile config --quiet
+done
+running=$("$bin/docker-compose" --env-file /dev/null config --services)
+[ "$running" = weir ] || { echo "deploy: without a profile, compose runs: $running"; exit 1; }
+"$bin/hadolint" Dockerfile
+echo "deploy: docker-compose.yml and Dockerfile are right"
