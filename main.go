@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	}
 	engine := cli.NewEngine(cli.Distribution(global), own, assets, version)
 	verbs := cli.Verbs(assets, engine)
-	if code, done := cli.Front(os.Stdout, os.Stderr, verbs, args); done {
+	if code, done := cli.Front(os.Stdout, os.Stderr, verbs, version, args); done {
 		return code, nil
 	}
 	var added []service.CLIOptFunc

@@ -33,7 +33,8 @@ func interspersed(c *cli.Context) (args []string, err error) {
 				value, rest = rest[0], rest[1:]
 			}
 		}
-		if err := c.Set(name, value); err != nil {
+		// by its first name: the package has told the others of it already
+		if err := c.Set(c.Command.Flags[flag].Names()[0], value); err != nil {
 			return nil, fmt.Errorf("reading flag %s: %w", arg, err)
 		}
 	}

@@ -29,3 +29,20 @@ func home(named string, data DataDir, assets fs.FS) (dir string, notes []string,
 	}
 	return dir, notes, err
 }
+
+// checkHome refuses a folder that is named and has no configs.
+func checkHome(named string) error {
+	if named == "" {
+		return nil
+	}
+	profile := filepath.Join(named, "configs", "standalone.env")
+	_, _, err := streamConfigs(named)
+	if err == nil {
+		_, err = os.Stat(profile)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return usagef("reading --home: %s is no home of a weir: expected configs/streams and configs/standalone.env there; "+
+			"without --home weir lays them out in its data directory", named)
+	}
+	return err
+}

@@ -44,7 +44,13 @@ func TestConfiguration_TheDocumentIsWhatTheConfigsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &distribution{env: env, assets: assets}
-	got := document(collect(t, d))
+	all := collect(t, d)
+	for _, e := range all {
+		if strings.TrimSpace(e.meaning) == "" {
+			t.Errorf("nothing says what %s is: a comment in the config beside it, or the description of its field", e.name)
+		}
+	}
+	got := document(all)
 	file := "../../docs/configuration.md"
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
@@ -115,7 +121,7 @@ func collectFile(t *testing.T, d *distribution, name, raw string, get func(strin
 	})), &doc); err != nil {
 		t.Fatal(err)
 	}
-	places := map[int]place{}
+	places, alone := map[int]place{}, regexp.MustCompile(`^["']?\$\{[^{}]*\}["']?$`)
 	locate(d, doc.Content[0], place{}, places)
 	for n, s := range config.Scalars() {
 		at := places[n]
@@ -125,6 +131,11 @@ func collectFile(t *testing.T, d *distribution, name, raw string, get func(strin
 				e.uses = append(e.uses, name)
 			}
 			_, comment, _ := strings.Cut(lines[s.Line-1], " # ")
+			turnsOn := at.component == "alert_notices" && at.spec.Name == "enabled"
+			if !alone.MatchString(config.Source(n)) || turnsOn {
+				at.meaning = "" // of what it turns on, or is a part of
+				at.secret = at.secret && turnsOn
+			}
 			if at.meaning != "" && comment != "" {
 				comment = at.meaning + " (" + comment + ")"
 			}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"os"
 	"slices"
@@ -86,8 +85,8 @@ func withoutStreamAPI(c *cli.Context) error {
 	switch c.Command.Name {
 	case "streams":
 		return c.Set("no-api", "true")
-	case "run", "lint", "test", "echo":
+	case "run", "lint", "test", "echo", "blobl":
 		return nil
 	}
-	return errors.New("running a config: say weir run FILE")
+	return usagef("running a config: say weir run FILE")
 }

@@ -98,13 +98,16 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	if l.chilled {
 		args = slices.Insert(args, 2, "--chilled")
 	}
-	if l.verb == "run" {
-		delay, err := shutdownDelay(l.configs)
-		if err != nil {
-			return err
-		}
-		args = slices.Insert(args, 2, delay...)
+	delay, err := shutdownDelay(l)
+	if err != nil {
+		return err
 	}
+	args = slices.Insert(args, 2, delay...)
+	flush, err := quietStop(l)
+	if err != nil {
+		return err
+	}
+	defer flush()
 	extra := []service.CLIOptFunc{service.CLIOptSetEnvVarLookup(copies.lookup)}
 	if l.watch {
 		args = slices.Insert(args, 2, "--watcher")
@@ -148,7 +151,10 @@ func configFiles(paths []string) ([]string, error) {
 		if _, err := os.Stat(path); err != nil && strings.ContainsAny(path, "*?[") {
 			var err error
 			if matches, err = filepath.Glob(path); err != nil {
-				return nil, fmt.Errorf("finding configs by %s: %w", path, err)
+				return nil, usagef("finding files by %s: %w", path, err)
+			}
+			if len(matches) == 0 {
+				return nil, usagef("there is no file like %s: check the path", path)
 			}
 		}
 		for _, match := range matches {
@@ -173,9 +179,10 @@ func isDir(path string) bool {
 
 func configsBelow(path string) (files []string, err error) {
 	root := filepath.Clean(strings.TrimSuffix(path, "..."))
-	if info, err := os.Stat(root); err != nil {
-		return nil, fmt.Errorf("finding configs: %w", err)
-	} else if !info.IsDir() {
+	if err := isThere(root); err != nil {
+		return nil, err
+	}
+	if !isDir(root) {
 		return []string{path}, nil
 	}
 	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {

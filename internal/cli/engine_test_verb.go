@@ -41,6 +41,9 @@ func (d *distribution) test(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(files) == 0 {
+		return usagef("running tests: there are none at these paths; weir test tests/configs/*.yaml")
+	}
 	if err := d.prepare(c, append(files, targetsOf(files)...)); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,14 +15,16 @@ import (
 // check configs before anything is started, put in the values of variables as
 // they are, and know weir's profiles.
 func (d *distribution) engineVerbs() []*cli.Command {
-	verbs := []*cli.Command{d.runVerb(), d.streamsVerb(), d.lintVerb(), d.testVerb(), d.echoVerb()}
+	verbs := append(d.stockVerbs(), d.runVerb(), d.streamsVerb(), d.lintVerb(), d.testVerb(), d.echoVerb())
 	for _, v := range verbs {
 		v.HideHelpCommand = true
-		v.OnUsageError = func(c *cli.Context, err error, _ bool) error {
-			return usagef("%w: see %s --help", err, c.Command.HelpName)
-		}
+		v.OnUsageError = usage
 	}
 	return verbs
+}
+
+func usage(c *cli.Context, err error, _ bool) error {
+	return usagef("%w: see %s --help", err, c.Command.HelpName)
 }
 
 const (
@@ -57,14 +60,17 @@ func runFlags() []cli.Flag {
 }
 
 // passed are the flags of a run that the engine takes as they are.
-func passed(c *cli.Context) (flags []string) {
+func passed(c *cli.Context) (flags []string, err error) {
 	for _, field := range sliceFlag(c, flagSet) {
+		if !strings.Contains(field, "=") {
+			return nil, usagef("reading --%s: %q is no FIELD=VALUE", flagSet, field)
+		}
 		flags = append(flags, "--"+flagSet, field)
 	}
 	if level := stringFlag(c, flagLogLevel); level != "" {
 		flags = append(flags, "--"+flagLogLevel, level)
 	}
-	return flags
+	return flags, nil
 }
 
 func (d *distribution) runVerb() *cli.Command {
@@ -103,6 +109,9 @@ func (d *distribution) one(c *cli.Context, verb, named string, defaults ...strin
 			args = []string{path}
 		}
 	}
+	if args, err = configFiles(args); err != nil {
+		return err
+	}
 	if len(args) != 1 {
 		return usagef("weir %s takes one config, and was given %d; several streams: weir streams -o configs/service.yaml "+
 			"FILE…", verb, len(args))
@@ -115,8 +124,12 @@ func (d *distribution) one(c *cli.Context, verb, named string, defaults ...strin
 		return err
 	}
 	set := sliceFlag(c, flagSet)
+	flags, err := passed(c)
+	if err != nil {
+		return err
+	}
 	return d.launch(c, launch{
-		verb: verb, configs: args, resources: resources, flags: passed(c), chilled: boolFlag(c, flagChilled),
+		verb: verb, configs: args, resources: resources, flags: flags, chilled: boolFlag(c, flagChilled),
 		unlinted: len(set) > 0, watch: boolFlag(c, flagWatch), restart: append(templatesBeside(args),
 			sliceFlag(c, flagEnvFile)...),
 	})
@@ -141,6 +154,11 @@ file that -o names. Configs are files or folders.
 			if err != nil {
 				return usageError{err}
 			}
+			if streams, err := configFiles(args); err != nil {
+				return err
+			} else if len(streams) == 0 {
+				return usagef("running streams: name at least one; weir streams -o configs/service.yaml configs/streams/*.yaml")
+			}
 			if err := d.prepare(c, args); err != nil {
 				return err
 			}
@@ -152,11 +170,20 @@ file that -o names. Configs are files or folders.
 			if shared == "" {
 				shared = stringFlag(c, flagMain)
 			}
+			if shared != "" {
+				if err := isThere(shared); err != nil {
+					return err
+				}
+			}
+			flags, err := passed(c)
+			if err != nil {
+				return err
+			}
 			return d.launch(c, launch{
 				verb: "streams", main: shared, configs: args, resources: resources, chilled: boolFlag(c, flagChilled),
 				watch:   boolFlag(c, flagWatch),
 				restart: append(templatesBeside(args), sliceFlag(c, flagEnvFile)...),
-				flags:   append(passed(c), fmt.Sprintf("--prefix-stream-endpoints=%t", c.Bool("prefix-stream-endpoints"))),
+				flags:   append(flags, fmt.Sprintf("--prefix-stream-endpoints=%t", c.Bool("prefix-stream-endpoints"))),
 			})
 		},
 	}
@@ -251,7 +278,7 @@ func (d *distribution) prepare(c *cli.Context, configs []string) error {
 		}
 		assignments, err := envyaml.ParseEnv(raw)
 		if err != nil {
-			return fmt.Errorf("reading the env file %s: %w", file, err)
+			return usagef("reading the env file %s: %w", file, err)
 		}
 		if err := refuseTypos(file, assignments, known); err != nil {
 			return err

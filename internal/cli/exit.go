@@ -53,7 +53,8 @@ func ExitCode(err error) int {
 		return exitUsage // what was asked for is no request at all
 	}
 	for _, words := range []string{"flag provided but not defined", "flag needs an argument", "invalid value ",
-		"invalid boolean ", "bad flag syntax", "Required flag", "Cannot use two forms of the same flag"} {
+		"invalid boolean ", "bad flag syntax", "Required flag", "Cannot use two forms of the same flag",
+		"failed to read dotenv file"} {
 		if strings.HasPrefix(err.Error(), words) {
 			return exitUsage
 		}

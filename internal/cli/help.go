@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -22,7 +24,7 @@ func helpGroups() []helpGroup {
 		{"Keep and forget", []string{"retention", "hold", "erase"}},
 		{"Administer", []string{"keys", "topics", "detect", "completion"}},
 		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create",
-			"blobl", "echo", "template", "studio"}},
+			"blobl", "echo", "template"}},
 	}
 }
 
@@ -34,29 +36,64 @@ func engineUsage() map[string]string {
 		"test": "Run the tests of stream configs", "list": "List components and Bloblang functions",
 		"create": "Write a new config",
 		"blobl":  "Try Bloblang mappings", "echo": "Print a config as the engine reads it", "template": "Check templates",
-		"studio": "Use upstream's Studio",
 	}
 }
 
 // Front answers what the engine would answer in its own words: the help of the
-// whole program, and a command that does not exist. It returns false when the
-// command line is for a command.
-func Front(to, problems io.Writer, verbs []*cli.Command, args []string) (code int, done bool) {
-	name := ""
+// whole program, its version, and a command or flag that does not exist. It
+// returns false when the command line is for a command.
+func Front(to, problems io.Writer, verbs []*cli.Command, version string, args []string) (code int, done bool) {
+	name, of := "", ""
 	if len(args) > 1 {
 		name = args[1]
 	}
+	if len(args) > 2 {
+		of = args[2]
+	}
+	helps := name == "help" || name == "h"
+	flag, _, _ := strings.Cut(strings.TrimLeft(name, "-"), "=")
+	text, wrong := "", ""
 	switch {
-	case len(args) <= 2 && slices.Contains([]string{"", "help", "h", "-h", "--help"}, name):
-		if _, err := io.WriteString(to, help(verbs)); err != nil {
-			return exitFailed, true
-		}
-		return 0, true
-	case strings.HasPrefix(name, "-"), name == "help", known(verbs, name):
+	case name == "", len(args) == 2 && (helps || name == "-h" || name == "--help"):
+		text = help(verbs)
+	case slices.Contains([]string{"-v", "--version", "-version"}, name):
+		text = versions(version)
+	case helps && !known(verbs, of):
+		wrong = fmt.Sprintf("there is no command %q", of)
+	case strings.HasPrefix(name, "-") && !slices.Contains(engineFlags(), flag):
+		wrong = fmt.Sprintf("there is no flag %s in front of a command", name)
+	case !helps && !strings.HasPrefix(name, "-") && !known(verbs, name):
+		wrong = fmt.Sprintf("there is no command %q", name)
+	default:
 		return 0, false
 	}
-	_, _ = fmt.Fprintf(problems, "there is no command %q: see weir --help\n", name)
-	return exitUsage, true
+	if wrong != "" {
+		_, _ = fmt.Fprintf(problems, "%s: see weir --help\n", wrong)
+		return exitUsage, true
+	}
+	if _, err := io.WriteString(to, text); err != nil {
+		return exitFailed, true
+	}
+	return 0, true
+}
+
+// engineFlags are those that the engine takes in front of a command.
+func engineFlags() []string {
+	return []string{"help", "h", flagMain, "c", flagEnvFile, "e", flagTemplates, "t", flagResources, "r", flagSet, "s",
+		flagLogLevel, flagChilled, flagWatch, "w"}
+}
+
+// versions are this weir's, and of what it is made.
+func versions(version string) string {
+	engine := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == "github.com/redpanda-data/connect/v4" {
+				engine = "Redpanda Connect " + m.Version + ", "
+			}
+		}
+	}
+	return fmt.Sprintf("weir %s (%s%s)\n", version, engine, runtime.Version())
 }
 
 func known(verbs []*cli.Command, name string) bool {

@@ -18,7 +18,21 @@ import (
 // cut off. The engine has no levels for components, and one of its levels for
 // all would take out what matters. A crash loses what is in the pipe, which is
 // of the log alone: no stream of weir writes events to standard output.
-func quietStart() (flush func(), err error) {
+func quietStart() (flush func(), err error) { return filtered(idleLines()) }
+
+// quietStop is for streams that run without weir up: lines that a clean stop
+// writes are left out, unless one of the streams writes events to standard output.
+func quietStop(l launch) (flush func(), err error) {
+	if l.verb != "run" && l.verb != "streams" {
+		return func() {}, nil
+	}
+	if prints, err := anyHas(printsEvents, append(l.resources, l.configs...)); prints || err != nil {
+		return func() {}, err
+	}
+	return filtered(cutReads())
+}
+
+func filtered(idle *regexp.Regexp) (flush func(), err error) {
 	if slices.Contains([]string{"DEBUG", "TRACE", "ALL"}, strings.ToUpper(os.Getenv("WEIR_LOG_LEVEL"))) {
 		return func() {}, nil
 	}
@@ -29,7 +43,7 @@ func quietStart() (flush func(), err error) {
 	out := os.Stdout
 	os.Stdout = to
 	var copying sync.WaitGroup
-	copying.Go(func() { quieten(out, from) })
+	copying.Go(func() { quieten(out, from, idle) })
 	return func() {
 		os.Stdout = out
 		_ = to.Close() // pipes lose nothing by it
@@ -41,14 +55,17 @@ func quietStart() (flush func(), err error) {
 // idleLines matches the lines to leave out, in both formats of the log.
 func idleLines() *regexp.Regexp {
 	return regexp.MustCompile(`level=info msg="(Input|Output) type [a-z0-9_]+ is now active"` +
-		`|"level":"info","msg":"(Input|Output) type [a-z0-9_]+ is now active"` +
-		`|level=warning msg="Kafka broker read failed" .*err="context canceled"` +
+		`|"level":"info","msg":"(Input|Output) type [a-z0-9_]+ is now active"|` + cutReads().String())
+}
+
+// cutReads matches those of reads that a stop cuts off.
+func cutReads() *regexp.Regexp {
+	return regexp.MustCompile(`level=warning msg="Kafka broker read failed" .*err="context canceled"` +
 		`|"err":"context canceled".*"level":"warning","msg":"Kafka broker read failed"`)
 }
 
 // quieten copies lines, but for those that say nothing.
-func quieten(to io.Writer, from io.Reader) {
-	idle := idleLines()
+func quieten(to io.Writer, from io.Reader, idle *regexp.Regexp) {
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadBytes('\n')

@@ -16,7 +16,7 @@ level=info msg="taking events at http://127.0.0.1:8080/v1/events" @service=weir
 level=error msg="a mapping says that Input type x is now active"
 without an end`
 	var out strings.Builder
-	quieten(&out, strings.NewReader(idle+kept))
+	quieten(&out, strings.NewReader(idle+kept), idleLines())
 	if out.String() != kept {
 		t.Errorf("left is\n%s", out.String())
 	}

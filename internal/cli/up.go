@@ -47,7 +47,7 @@ the ones built into this binary.
 				PID: os.Getpid(), Ingest: c.String("ingest"), API: c.String("api"),
 				Ops: c.String("ops"), Broker: c.String("broker"),
 			}, doors: doors{cert: c.String(flagCert), key: c.String(flagKey), plain: c.Bool(flagPlain)}}
-			if err := u.checkDoors(); err != nil {
+			if err := errors.Join(checkHome(c.String("home")), u.checkDoors()); err != nil {
 				return err
 			}
 			if err := u.checkCertificates(); err != nil {
@@ -89,7 +89,7 @@ func (u *upRun) run(ctx context.Context, named string) error {
 			"the user that runs weir\n",
 			len(foreign), foreign[0])
 	}
-	if err := u.checkPorts(); err != nil {
+	if err := u.takePorts(); err != nil {
 		return err
 	}
 	if err := u.checkLog(); err != nil {
@@ -131,33 +131,51 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	return u.serve(ctx, home)
 }
 
-// checkPorts names a port that is taken before anything has been started.
-func (u *upRun) checkPorts() error {
+// takePorts names a port that is taken before anything has been started, and
+// gives each address with port 0 a free one, which the greeting, the streams and
+// the commands then know.
+func (u *upRun) takePorts() (err error) {
+	var open []net.Listener // until all are: no two get the same port
+	defer func() {
+		for _, l := range open {
+			err = errors.Join(err, l.Close())
+		}
+	}()
 	for _, p := range u.listeners() {
-		l, err := net.Listen("tcp", p.addr)
+		l, err := net.Listen("tcp", *p.addr)
 		if err != nil {
-			return fmt.Errorf("listening on %s: %w; choose another address with --%s", p.addr, err, p.flag)
+			return fmt.Errorf("listening on %s: %w; choose another address with --%s", *p.addr, err, p.flag)
 		}
-		if err := l.Close(); err != nil {
-			return fmt.Errorf("listening on %s: %w", p.addr, err)
+		open = append(open, l)
+		host, _, err := net.SplitHostPort(*p.addr)
+		if err != nil {
+			return fmt.Errorf("listening on %s: %w", *p.addr, err)
 		}
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return fmt.Errorf("listening on %s: %w", *p.addr, err)
+		}
+		*p.addr = net.JoinHostPort(host, port)
 	}
 	return nil
 }
 
 // listener is an address that a flag gives to listen on.
-type listener struct{ flag, addr string }
+type listener struct {
+	flag string
+	addr *string
+}
 
 func (u *upRun) listeners() []listener {
-	a := u.addresses
-	return []listener{{"ingest", a.Ingest}, {"api", a.API}, {"ops", a.Ops}, {"broker", a.Broker}}
+	a := &u.addresses
+	return []listener{{"ingest", &a.Ingest}, {"api", &a.API}, {"ops", &a.Ops}, {"broker", &a.Broker}}
 }
 
 // apart refuses addresses that are none, and two listeners on one port.
 func apart(listeners []listener) error {
 	hosts, ports := make([]string, len(listeners)), make([]string, len(listeners))
 	for i, l := range listeners {
-		host, port, err := net.SplitHostPort(l.addr)
+		host, port, err := net.SplitHostPort(*l.addr)
 		if err == nil {
 			_, err = net.LookupPort("tcp", port)
 		}

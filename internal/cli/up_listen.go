@@ -45,6 +45,10 @@ func (u *upRun) checkDoors() error {
 	if (u.doors.cert == "") != (u.doors.key == "") {
 		return usagef("--%s and --%s go together", flagCert, flagKey)
 	}
+	if !listen.Loopback(u.addresses.Broker) {
+		return usagef("--broker %s is not of loopback: the embedded broker serves this machine alone; for others run Kafka "+
+			"and configs/cluster.env", u.addresses.Broker)
+	}
 	for _, d := range u.outer() {
 		plain := u.doors.plain || os.Getenv(d.env+"_PLAIN_HTTP") == "true"
 		if u.certOf(d) == "" && !plain && !listen.Loopback(d.address) {

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"net"
 	"strings"
 	"testing"
 )
@@ -34,6 +36,32 @@ func TestUp_ShowsNoKeysToTheNetwork(t *testing.T) {
 				t.Errorf("the error does not say how to allow it: %v", err)
 			}
 		})
+	}
+}
+
+// An address with port 0 becomes the one that is listened on, for whoever asks.
+func TestUp_TakesAFreePortForZero(t *testing.T) {
+	u := &upRun{addresses: Running{Ingest: "localhost:0", API: "127.0.0.1:0", Ops: "127.0.0.1:0", Broker: "127.0.0.1:0"}}
+	if err := errors.Join(apart(u.listeners()), u.takePorts(), apart(u.listeners())); err != nil {
+		t.Fatal(err)
+	}
+	a := u.addresses
+	for _, address := range []string{a.Ingest, a.API, a.Ops, a.Broker} {
+		if strings.HasSuffix(address, ":0") {
+			t.Errorf("an address is %s", address)
+		}
+	}
+	if !strings.HasPrefix(a.Ingest, "localhost:") {
+		t.Errorf("a host that was named is %s", a.Ingest)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	u.addresses.Ops = taken.Addr().String()
+	if err := u.takePorts(); err == nil || !strings.Contains(err.Error(), "--ops") {
+		t.Errorf("a port that is taken: %v", err)
 	}
 }
 

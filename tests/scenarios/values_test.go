@@ -77,7 +77,8 @@ func TestUp_ChecksConfigsFirst(t *testing.T) {
 	cmd := exec.Command(s.bin, "up", "--data", s.data, "--home", home, "--ingest", s.addresses[0], "--api", s.addresses[1],
 		"--ops", s.addresses[2], "--broker", s.addresses[3])
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "raw.yaml(") || !strings.Contains(string(out), "nonsense") ||
+	if cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), "raw.yaml(") ||
+		!strings.Contains(string(out), "nonsense") ||
 		strings.Contains(string(out), "weir is starting") {
 		t.Errorf("%v\n%s", err, out)
 	}

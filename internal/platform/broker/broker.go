@@ -57,7 +57,10 @@ func Start(conf Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker: address %q: %w", conf.Address, err)
 	}
-	if host != "127.0.0.1" && host != "localhost" {
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
 		return nil, fmt.Errorf("starting the embedded broker: it listens on loopback only, not on %q; for other machines "+
 			"run Kafka and the cluster profile", host)
 	}
@@ -82,6 +85,13 @@ func Start(conf Config) (*Broker, error) {
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1), kfake.Ports(port), kfake.ClusterID("weir"),
 		kfake.DataDir(conf.Dir), kfake.SyncWrites(),
+		kfake.ListenFn(func(network, address string) (net.Listener, error) {
+			_, port, err := net.SplitHostPort(address) // kfake says 127.0.0.1
+			if err != nil {
+				return nil, err
+			}
+			return net.Listen(network, net.JoinHostPort(host, port))
+		}),
 		kfake.EnableSASL(), kfake.Superuser(Mechanism, User, conf.Password),
 		kfake.GroupMinSessionTimeout(time.Second),
 		kfake.WithLogger(logger{conf.Logger}),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,6 +188,28 @@ func TestBroker_AFullDiskRefusesWritesBeforeTheyHurt(t *testing.T) {
 	err := c.ProduceSync(ctx, &kgo.Record{Topic: "raw-events", Value: []byte("x")}).FirstErr()
 	if !errors.Is(err, kerr.KafkaStorageError) {
 		t.Fatalf("got %v, want KAFKA_STORAGE_ERROR", err)
+	}
+}
+
+// Both families of loopback are: clients find the broker by what it says of itself.
+func TestBroker_ListensOnIPv6(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	} else if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Start(Config{Dir: t.TempDir(), Address: "[::1]:0", Password: password, Topics: Topics(), MinFree: 1,
+		Logger: slog.Default()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if !strings.HasPrefix(b.Address(), "[::1]:") {
+		t.Fatalf("the broker listens on %s", b.Address())
+	}
+	produce(t, b, 3, time.Now())
+	if _, end := offsets(t, b); end != 3 {
+		t.Fatalf("the log ends at %d, want 3", end)
 	}
 }
 

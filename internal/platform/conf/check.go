@@ -14,7 +14,7 @@ var ErrChecked = errors.New("the config is right, and was only to be checked")
 
 // ErrMade is of a constructor that made a component where its config was only to
 // be checked: it does not call Checked.
-var ErrMade = errors.New("the component was made, and its config was only to be checked")
+var ErrMade = errors.New("its constructor does not call conf.Checked when it has read its config")
 
 type onlyChecked struct{}
 

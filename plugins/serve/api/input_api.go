@@ -87,10 +87,11 @@ type input struct {
 	refusals *refusals
 	queries  *queries
 
-	mu      sync.Mutex
-	server  *http.Server
-	failed  chan error // the server's end
-	release []func()
+	mu       sync.Mutex
+	server   *http.Server
+	listener *listen.Listener
+	failed   chan error // the server's end
+	release  []func()
 }
 
 func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
@@ -173,14 +174,15 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	}
 }
 
-// Close finishes the requests under way, as far as ctx allows.
+// Close finishes the requests under way or on their way, as far as ctx allows.
 func (in *input) Close(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	var err error
 	if in.server != nil {
-		if err = in.server.Shutdown(ctx); err != nil {
-			err = errors.Join(err, in.server.Close())
+		err = in.listener.Retire(ctx)
+		if stop := in.server.Shutdown(ctx); stop != nil {
+			err = errors.Join(err, stop, in.server.Close())
 		}
 		in.server = nil
 	}

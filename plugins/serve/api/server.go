@@ -23,6 +23,7 @@ func (in *input) serve(ctx context.Context, handler http.Handler) error {
 	server := &http.Server{
 		Handler:           in.conf.listen.Handler("GET, POST, PUT, DELETE", paced(in.conf.write, handler)),
 		ConnContext:       listen.ConnContext,
+		ConnState:         l.ConnState,
 		ReadHeaderTimeout: in.conf.header,
 		ReadTimeout:       in.conf.read,
 		IdleTimeout:       in.conf.idle,
@@ -35,7 +36,7 @@ func (in *input) serve(ctx context.Context, handler http.Handler) error {
 			failed <- err
 		}
 	}()
-	in.server, in.failed = server, failed
+	in.server, in.listener, in.failed = server, l, failed
 	in.res.Logger().Infof("queries and administration on %s", url)
 	return nil
 }
