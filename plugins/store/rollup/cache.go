@@ -1,78 +1,70 @@
 package rollup
 
-// cache holds the rows that changed last. It never holds what is not
+// cache holds rows that batches may change again. It never holds what is not
 // committed: a failed batch drops the rows it touched.
 type cache struct {
 	rows  map[Key]*entry
-	front *entry // used last
-	back  *entry
+	swept int64 // when trim looked through all of it last
 }
 
 type entry struct {
-	row        *Row
-	batch      uint64 // the batch that touched it last
-	unwritten  bool   // the stored row lacks something
-	prev, next *entry
+	row       *Row
+	batch     uint64 // the batch that touched it last
+	used      int64  // when that was, unix seconds
+	unwritten bool   // the stored row lacks something, since:
+	since     int64  // by the memory's clock
+	seq       int64  // the first entry of the journal that it lacks
 }
 
 func newCache() *cache { return &cache{rows: make(map[Key]*entry)} }
 
-// get finds a row and makes it the last used.
-func (c *cache) get(key Key) *entry {
-	e := c.rows[key]
-	if e != nil && e != c.front {
-		c.unlink(e)
-		c.link(e)
-	}
-	return e
-}
+func (c *cache) get(key Key) *entry { return c.rows[key] }
 
 func (c *cache) put(row *Row) *entry {
 	e := &entry{row: row}
 	c.rows[row.Key] = e
-	c.link(e)
 	return e
 }
 
 func (c *cache) drop(e *entry) {
 	if c.rows[e.row.Key] == e {
 		delete(c.rows, e.row.Key)
-		c.unlink(e)
 	}
 }
 
-// trim drops the rows unused for longest, down to a size, but none that is not
-// written.
-func (c *cache) trim(size int) {
-	for e := c.back; e != nil && len(c.rows) > size; {
-		next := e.prev
+const (
+	// sweepEvery is how often rows that are of no more use are looked for, in
+	// seconds.
+	sweepEvery = 10
+	// coldAfter is how long a row is kept after its minute, or after its last
+	// event when that came later, in seconds: what comes after that reads the row.
+	coldAfter = 20
+)
+
+// trim drops the rows whose time is over, and then, down to a size, any: which
+// ones is left to chance, so that of devices a little more than fit, a few are
+// read again and not all of them, one after the other. None is dropped that is
+// not written. It returns how many had to go for lack of room.
+func (c *cache) trim(size int, now int64) (evicted int) {
+	if now-c.swept >= sweepEvery || now < c.swept {
+		c.swept = now
+		for _, e := range c.rows {
+			if !e.unwritten && now-max(e.row.Bucket+Minute.Width, e.used) > coldAfter {
+				c.drop(e)
+			}
+		}
+	}
+	if len(c.rows) <= size {
+		return 0
+	}
+	for _, e := range c.rows {
+		if len(c.rows) <= size {
+			break
+		}
 		if !e.unwritten {
 			c.drop(e)
+			evicted++
 		}
-		e = next
 	}
-}
-
-func (c *cache) link(e *entry) {
-	e.prev, e.next = nil, c.front
-	if c.front != nil {
-		c.front.prev = e
-	}
-	c.front = e
-	if c.back == nil {
-		c.back = e
-	}
-}
-
-func (c *cache) unlink(e *entry) {
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		c.front = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	} else {
-		c.back = e.prev
-	}
+	return evicted
 }

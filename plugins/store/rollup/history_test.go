@@ -80,6 +80,9 @@ func (w *process) run(events []Window) {
 	ctx := context.Background()
 	policy := RollPolicy{Settle: time.Minute, Refresh: time.Minute}
 	for len(events) > 0 {
+		if err := w.writeSome(ctx); err != nil {
+			w.restart()
+		}
 		n := min(1+w.r.IntN(40), len(events))
 		_, err := w.s.Add(ctx, gather(events[:n]), noon)
 		if w.r.IntN(4) == 0 && err == nil {
@@ -100,6 +103,20 @@ func (w *process) run(events []Window) {
 		default: // the acknowledgement was lost: all of it again
 		}
 	}
+}
+
+// writeSome writes, now and then, some of the rows that lack something.
+func (w *process) writeSome(ctx context.Context) error {
+	if !w.s.journals || w.r.IntN(3) > 0 {
+		return nil
+	}
+	err := w.s.exclusive(ctx, func(t tx) error {
+		return w.s.writeFirst(ctx, t, w.r.IntN(len(w.s.unwritten)+1))
+	})
+	if err != nil && !errors.Is(err, errCrash) && !errors.Is(err, errConflict) {
+		w.t.Error(err)
+	}
+	return err
 }
 
 // Random histories, duplicated, shuffled, split into batches and delivered to

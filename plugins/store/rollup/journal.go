@@ -19,15 +19,22 @@ import (
 // term of its own. Who finds another term than its own knows that somebody else
 // was here: it merges what the journal has into rows as they are stored, empties
 // it, and begins a new term.
+//
+// Rows are written in the order in which they began to lack something, a few at
+// a time, and the journal is emptied from its beginning: an entry goes when all
+// rows that it changed have been written since. An entry that is still there may
+// be in some rows already, which the ledger tells.
 type journal interface {
 	// term returns the current term, and whether the journal is empty.
 	term(ctx context.Context) (term int64, empty bool, err error)
 	// nextTerm begins a new one: what others have in memory is void.
 	nextTerm(ctx context.Context) (term int64, err error)
-	append(ctx context.Context, body []byte, now time.Time) error
-	// entries hands on what was appended since clear, in order.
+	// append returns the number of the entry, which is above those before.
+	append(ctx context.Context, body []byte, now time.Time) (seq int64, err error)
+	// entries hands on what was appended and is not cleared, in order.
 	entries(ctx context.Context, fn func(body []byte, now time.Time) error) error
-	clear(ctx context.Context) error
+	// clear removes the entries below a number.
+	clear(ctx context.Context, before int64) error
 }
 
 // resume makes the memory that of the journal, so that adding to one adds to the
@@ -66,31 +73,56 @@ func (s *Store) resume(ctx context.Context, t tx) error {
 	return err
 }
 
-// enter puts what a batch counts into the journal.
-func (s *Store) enter(ctx context.Context, t tx, note *entryWriter, now time.Time) error {
+// enter puts what a batch counts into the journal. The rows that lack nothing
+// but this batch are those of s.unwritten from fresh on.
+func (s *Store) enter(ctx context.Context, t tx, note *entryWriter, now time.Time, fresh int) error {
 	if note.empty() {
 		return nil
 	}
-	if err := t.journal().append(ctx, note.body, now); err != nil {
+	seq, err := t.journal().append(ctx, note.body, now)
+	if err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
-	s.journaled += len(note.body)
+	for _, e := range s.unwritten[fresh:] {
+		e.seq = seq
+	}
+	s.entries = append(s.entries, journaled{seq, len(note.body)})
+	s.bytes += len(note.body)
 	return nil
 }
 
-// writeOut writes rows of a span that are not. When none is left, it empties the
-// journal.
+// writeOut writes rows of a span that are not.
 func (s *Store) writeOut(ctx context.Context, t tx, of span) error {
-	var rows []*Row
+	var rows []*entry
 	s.unwritten = slices.DeleteFunc(s.unwritten, func(e *entry) bool {
 		if !of.has(e.row.Key) {
 			return false
 		}
-		e.unwritten = false
-		e.row.Version++
-		rows = append(rows, e.row)
+		rows = append(rows, e)
 		return true
 	})
+	return s.writeRows(ctx, t, rows)
+}
+
+// writeFirst writes the n rows that have waited for longest.
+func (s *Store) writeFirst(ctx context.Context, t tx, n int) error {
+	if n == 0 {
+		return nil
+	}
+	rows := slices.Clone(s.unwritten[:n])
+	s.unwritten = slices.Delete(s.unwritten, 0, n)
+	return s.writeRows(ctx, t, rows)
+}
+
+// writeRows writes rows that were in s.unwritten, and removes from the journal
+// what no row lacks any more.
+func (s *Store) writeRows(ctx context.Context, t tx, entries []*entry) error {
+	rows := make([]*Row, len(entries))
+	for i, e := range entries {
+		e.unwritten = false
+		e.row.Version++
+		rows[i] = e.row
+	}
 	if len(rows) > 0 {
 		slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) }) // two writers lock in one order
 		if err := s.store(ctx, t, rows, s.now); err != nil {
@@ -99,11 +131,22 @@ func (s *Store) writeOut(ctx context.Context, t tx, of span) error {
 		s.written += int64(len(rows))
 	}
 	j := t.journal()
-	if j == nil || len(s.unwritten) > 0 {
+	if j == nil {
 		return nil
 	}
-	s.journaled = 0
-	if err := j.clear(ctx); err != nil {
+	before := int64(math.MaxInt64)
+	if len(s.unwritten) > 0 {
+		before = s.unwritten[0].seq
+	}
+	done := 0
+	for done < len(s.entries) && s.entries[done].seq < before {
+		s.bytes -= s.entries[done].bytes
+		done++
+	}
+	if s.entries = slices.Delete(s.entries, 0, done); done == 0 && len(s.unwritten) > 0 {
+		return nil
+	}
+	if err := j.clear(ctx, before); err != nil {
 		return fmt.Errorf("emptying the journal: %w", err)
 	}
 	return nil
@@ -166,15 +209,28 @@ func (s *Store) knows(term int64, of span) bool {
 // tables sees every event whose batch was acknowledged before.
 func (s *Store) WriteOut(ctx context.Context) error { return s.current(ctx, all) }
 
-// writeDue is WriteOut if it is time.
+// writeDue writes the rows whose time has come, some in each transaction, so
+// that batches wait for few of them.
 func (s *Store) writeDue(ctx context.Context) error {
 	s.mu.Lock()
-	due := s.due(s.limits) || s.term == 0
+	idle := !s.journals || s.term == 0
 	s.mu.Unlock()
-	if !due {
-		return nil
+	if idle {
+		return s.WriteOut(ctx)
 	}
-	return s.WriteOut(ctx)
+	for more := true; more; {
+		n := 0
+		err := s.exclusive(ctx, func(t tx) error {
+			due := s.due(s.limits)
+			n = min(due, writeMost)
+			more = n < due
+			return s.writeFirst(ctx, t, n)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // transact runs fn in one transaction in which the rows of a span hold all that
@@ -183,14 +239,21 @@ func (s *Store) transact(ctx context.Context, of span, fn func(tx) error) error 
 	if !s.journals {
 		return s.backend.update(ctx, fn)
 	}
+	return s.exclusive(ctx, func(t tx) error {
+		if err := s.writeOut(ctx, t, of); err != nil {
+			return err
+		}
+		return fn(t)
+	})
+}
+
+// exclusive runs fn, which may change the memory, in one transaction with it.
+func (s *Store) exclusive(ctx context.Context, fn func(tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	written := s.written
 	err := s.backend.update(ctx, func(t tx) error {
 		if err := s.resume(ctx, t); err != nil {
-			return err
-		}
-		if err := s.writeOut(ctx, t, of); err != nil {
 			return err
 		}
 		return fn(t)

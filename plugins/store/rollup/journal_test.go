@@ -161,8 +161,8 @@ func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 	}{
 		{"another minute", s, Query{Devices: []string{"a"}, From: noon.Unix() - 60, To: noon.Unix()}, 0, 0, 4},
 		{"a device", onHandle(t, handleOf(s)), Query{Devices: []string{"a"}, From: noon.Unix(), To: noon.Unix() + 60}, 1, 1,
-			4},
-		{"the fleet's hour", s, Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60}, 1, 3, 4},
+			3},
+		{"the fleet's hour", s, Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60}, 1, 3, 1},
 		{"again, elsewhere", openLazy(t, url), Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60},
 			1, 4, 0},
 	}
@@ -229,9 +229,9 @@ func TestRollup_RowsAreWrittenInTime(t *testing.T) {
 			n++
 			windows = append(windows, windowsOf(t, "acme", testEvent(n, fmt.Sprint("device-", n), noon, `{"x":1}`))...)
 		}
-		before := s.Written()
+		before := s.Use().Written
 		add(t, s, noon, windows)
-		return s.Written() - before
+		return s.Use().Written - before
 	}
 	expect := func(what string, written, rows int64, entries int) {
 		t.Helper()
@@ -239,22 +239,94 @@ func TestRollup_RowsAreWrittenInTime(t *testing.T) {
 			t.Errorf("%s: %d rows written, %d entries; expected %d and %d", what, written, have, rows, entries)
 		}
 	}
-	s.limits.Cache = 10
-	expect("with room", more(9), 0, 1)
-	expect("without room", more(1), 10, 0)
-	if len(s.cache.rows) != 10 {
+	due := func() int64 {
+		t.Helper()
+		before := s.Use().Written
+		if err := s.writeDue(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return s.Use().Written - before
+	}
+	pass := func(d time.Duration) { s.begun = s.begun.Add(-d) }
+	s.limits.Cache = 12
+	expect("with room", more(8), 0, 1)
+	expect("without room: the oldest, until there is some", more(4), 3, 2)
+	if len(s.cache.rows) != 12 {
 		t.Errorf("%d rows in memory", len(s.cache.rows))
 	}
-	expect("too early", more(1), 0, 1)
-	s.since = s.since.Add(-s.limits.WriteEvery)
-	expect("in time", more(1), 2, 0)
-	more(1)
-	s.journaled = journalMost
-	expect("with a full journal", more(1), 2, 0)
+	expect("without room again: what no row lacks has left the journal", more(6), 6, 2)
+	if use := s.Use(); use.Held != 12 || use.Evicted != 6 {
+		t.Errorf("%+v, expected 12 rows in memory and 6 that found no room", use)
+	}
+	expect("too early", due(), 0, 2)
+	pass(s.limits.WriteEvery)
+	s.added = s.clock() // another batch has just come
+	more(2)
+	expect("in time, but not those of the last batch", due(), 9, 1)
+	pass(quiet)
+	expect("when no more batches come", due(), 2, 0)
+	more(4)
+	s.bytes = journalMost
+	expect("with a full journal", more(4), 2, 2)
 	s.limits.WriteEvery = 0
-	expect("with each batch", more(3), 3, 0)
-	if s.Written() != 17 {
-		t.Errorf("%d rows were written", s.Written())
+	expect("with each batch", more(3), 9, 0)
+	if s.Use().Written != 31 {
+		t.Errorf("%d rows were written", s.Use().Written)
+	}
+}
+
+// Rows are written in steps, and batches take their turn between them.
+func TestRollup_ManyRowsAreWrittenInSteps(t *testing.T) {
+	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
+	var windows []*Window
+	for n := range 2*writeMost + 1 {
+		windows = append(windows, windowsOf(t, "acme", testEvent(n, fmt.Sprint("device-", n), noon, `{"x":1}`))...)
+	}
+	add(t, s, noon, windows)
+	steps := &counting{backend: s.backend}
+	s.backend, s.begun = steps, s.begun.Add(-quiet)
+	err := s.writeDue(t.Context())
+	if s.backend = steps.backend; err != nil {
+		t.Fatal(err)
+	}
+	if rows, entries := stored(t, s); rows != len(windows) || entries != 0 || steps.n != 3 {
+		t.Errorf("%d rows of %d in %d steps, %d entries", rows, len(windows), steps.n, entries)
+	}
+}
+
+type counting struct {
+	backend
+	n int
+}
+
+func (c *counting) update(ctx context.Context, fn func(tx) error) error {
+	c.n++
+	return c.backend.update(ctx, fn)
+}
+
+// A row leaves memory when its minute is over; what comes later reads it.
+func TestRollup_ColdRowsLeaveMemory(t *testing.T) {
+	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
+	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
+	later := noon.Add(10 * time.Minute)
+	add(t, s, later, windowsOf(t, "acme", testEvent(2, "b", later, `{"x":1}`)))
+	if use := s.Use(); use.Held != 2 {
+		t.Errorf("%+v: a row that is not written must be in memory", use)
+	}
+	if err := s.WriteOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	later = later.Add(sweepEvery * time.Second)
+	add(t, s, later, windowsOf(t, "acme", testEvent(3, "b", later, `{"x":1}`)))
+	if use := s.Use(); use.Held != 1 || use.Evicted != 0 {
+		t.Errorf("%+v, expected the row of b alone, and that none found no room", use)
+	}
+	add(t, s, later, windowsOf(t, "acme", testEvent(4, "a", noon, `{"x":1}`)))
+	if use := s.Use(); use.Read != 1 {
+		t.Errorf("%+v, expected the row of a to be read", use)
+	}
+	if l, err := s.Latest(t.Context(), "acme", "a", 0); err != nil || l.Metrics["x"].Count != 2 {
+		t.Errorf("%+v, %v", l, err)
 	}
 }
 
@@ -280,9 +352,6 @@ func TestRollup_TheStreamWritesRows(t *testing.T) {
 		if err := send(t.Context(), service.MessageBatch{testMessage(testEvent(2, "b", time.Now(), `{"x":1}`),
 			"acme")}); err != nil {
 			t.Fatal(err)
-		}
-		if rows, entries := stored(t, s); rows != 1 || entries != 1 {
-			t.Errorf("%d rows, %d entries", rows, entries)
 		}
 	})
 	if rows, entries := stored(t, s); rows != 2 || entries != 0 {
@@ -310,7 +379,8 @@ func TestRollup_ClosingWaitsForTheWritingOfRows(t *testing.T) {
 	m := res.Metrics()
 	o := &output{url: "sqlite://" + t.TempDir() + "/r.db", limits: DefaultLimits(), policy: testPolicy,
 		timeout: time.Minute, res: res,
-		rows: m.NewCounter("rows"), rolled: m.NewCounter("rolled")}
+		rows: m.NewCounter("rows"), rolled: m.NewCounter("rolled"), read: m.NewCounter("read"),
+		evicted: m.NewCounter("evicted"), held: m.NewGauge("held")}
 	o.limits.WriteEvery = time.Millisecond
 	if err := o.Connect(t.Context()); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ A window of a device is one row: its metrics packed side by side, and the ids of
 
 Hours are made from minutes, and days from hours, by replacing: when an hour is over, every `+"`refresh`"+` while it is not, and when late events changed it. Queries over the API compute what is not rolled yet, so they never lag.
 
-In SQLite a batch goes into a journal, which costs next to nothing, and rows are written from memory every `+"`write_every`"+` and before weir reads them. What a crash leaves in the journal, the next process finds there.
+In SQLite a batch goes into a journal, which costs next to nothing, and rows are written from memory, a few at a time: each `+"`write_every`"+` after the first event that it lacks, all when no batch has come for 5 s, and those that weir reads before it does. What a crash leaves in the journal, the next process finds there.
 
 To read with SQL or Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`.
 
@@ -44,7 +44,7 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 
 ### Metrics
 
-`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total`, `weir_rollup_conflicts_total` and `weir_rollup_rolled_hours_total`").
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total` (written), `weir_rollup_read_rows_total`, `weir_rollup_evicted_rows_total` (for which `cache` had no room), `weir_rollup_memory_rows`, `weir_rollup_conflicts_total` and `weir_rollup_rolled_hours_total`").
 		Field(service.NewStringField(rollupFieldURL).
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
@@ -53,15 +53,17 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 				"processor `retention` is what deletes; give both the same time.").
 			Default("17520h")).
 		Field(service.NewIntField(rollupFieldCache).
-			Description("How many windows are kept in memory, about 1 KiB each. Windows that are not are read before they "+
-				"are merged. Give it twice the number of devices that one process sees.").
-			Default(50_000).Advanced()).
+			Description("How many windows are kept in memory at most, about 1.5 KiB each. A window leaves it soon after its "+
+				"minute, so memory follows the devices that send; twice their number is enough. Where it is not, "+
+				"`weir_rollup_evicted_rows_total` rises, windows are read before they are merged, and rows are written "+
+				"before `write_every`.").
+			Default(DefaultLimits().Cache).Advanced()).
 		Field(service.NewDurationField(rollupFieldWrite).
 			Description("With `sqlite://`: how late those who read the file with SQL see rows; what weir answers never lags. "+
-				"Rows are also written when the journal has 32 MiB, when `cache` is full and when weir stops. With a minute "+
-				"here, and devices that report every ten seconds, a row is written once or twice and not six times. `0s` writes "+
-				"rows with every batch.").
-			Default("10s").Advanced()).
+				"Rows are also written when no batch has come for 5 s, when the journal has 64 MiB, when `cache` is full and "+
+				"when weir stops. With a minute here, a row is written once; with ten seconds, and devices that report as "+
+				"often, six times. `0s` writes rows with every batch.").
+			Default("1m").Advanced()).
 		Field(service.NewDurationField(rollupFieldSettle).
 			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
 			Default("2m").Advanced()).
@@ -94,10 +96,11 @@ type output struct {
 	timeout time.Duration
 	res     *service.Resources
 
-	events, rows, conflicts, rolled *service.MetricCounter
+	events, rows, read, evicted, conflicts, rolled *service.MetricCounter
+	held                                           *service.MetricGauge
 
 	counting sync.Mutex
-	written  int64 // rows that are in the metric
+	counted  Use // that is in the metrics
 
 	mu      sync.Mutex // held by Close, while the upkeep ends
 	store   *Store
@@ -120,6 +123,9 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	m := res.Metrics()
 	o.events = m.NewCounter("weir_rollup_events_total", "outcome")
 	o.rows = m.NewCounter("weir_rollup_rows_total")
+	o.read = m.NewCounter("weir_rollup_read_rows_total")
+	o.evicted = m.NewCounter("weir_rollup_evicted_rows_total")
+	o.held = m.NewGauge("weir_rollup_memory_rows")
 	o.conflicts = m.NewCounter("weir_rollup_conflicts_total")
 	o.rolled = m.NewCounter("weir_rollup_rolled_hours_total")
 	// batches of one store wait for each other
@@ -146,7 +152,7 @@ func (o *output) Connect(ctx context.Context) error {
 		release()
 		return err
 	}
-	o.store, o.release, o.written = store, release, store.Written()
+	o.store, o.release, o.counted = store, release, store.Use()
 	upkeep, stop := context.WithCancel(context.Background())
 	o.stop, o.stopped = stop, make(chan struct{})
 	go o.upkeep(upkeep)
@@ -188,14 +194,16 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	return nil
 }
 
-// count brings the metric of rows up to date.
+// count brings the metrics of rows up to date.
 func (o *output) count(store *Store) {
 	o.counting.Lock()
 	defer o.counting.Unlock()
-	if n := store.Written() - o.written; n > 0 {
-		o.rows.Incr(n)
-		o.written += n
-	}
+	use := store.Use()
+	o.rows.Incr(use.Written - o.counted.Written)
+	o.read.Incr(use.Read - o.counted.Read)
+	o.evicted.Incr(use.Evicted - o.counted.Evicted)
+	o.held.Set(int64(use.Held))
+	o.counted = use
 }
 
 // windowOf returns the window that a message is, as the processor made it or

@@ -56,7 +56,7 @@ type Limits struct {
 
 // DefaultLimits are those of the output's fields.
 func DefaultLimits() Limits {
-	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 50_000, WriteEvery: 10 * time.Second}
+	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 200_000, WriteEvery: time.Minute}
 }
 
 // backend is a kind of database.
@@ -153,20 +153,22 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 				note = &s.note
 				note.begin()
 			}
-			s.now = now
+			s.now, s.added = now, s.clock()
+			fresh := len(s.unwritten)
 			touched, err = s.mergeAll(ctx, t, windows, erased, s.oldest(now), &res, note)
 			if err != nil {
 				return err
 			}
-			if note != nil {
-				if err := s.enter(ctx, t, note, now); err != nil || !s.due(s.limits) {
-					return err
-				}
+			if note == nil {
+				return s.writeOut(ctx, t, all)
 			}
-			return s.writeOut(ctx, t, all)
+			if err := s.enter(ctx, t, note, now, fresh); err != nil {
+				return err
+			}
+			return s.writeFirst(ctx, t, s.excess(s.limits))
 		})
 		if err == nil {
-			s.cache.trim(s.limits.Cache)
+			s.evicted += int64(s.cache.trim(s.limits.Cache, now.Unix()))
 			return res, nil
 		}
 		s.failed(touched, s.journals, written)
@@ -199,6 +201,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 		if err != nil {
 			return nil, fmt.Errorf("reading windows: %w", err)
 		}
+		s.read += int64(len(loaded))
 		for _, r := range loaded {
 			if s.cache.get(r.Key) == nil {
 				for _, m := range r.Metrics {
@@ -225,7 +228,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 			}
 		}
 		if e.batch != s.batch {
-			e.batch = s.batch
+			e.batch, e.used = s.batch, s.now.Unix()
 			touched = append(touched, e)
 		}
 		counted := 0

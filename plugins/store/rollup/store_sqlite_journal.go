@@ -20,9 +20,12 @@ func (t *sqliteTx) nextTerm(ctx context.Context) (term int64, err error) {
 	return term, err
 }
 
-func (t *sqliteTx) append(ctx context.Context, body []byte, now time.Time) error {
-	_, err := t.tx.ExecContext(ctx, `INSERT INTO rollup_journal (added_at, body) VALUES (?, ?)`, now.Unix(), body)
-	return err
+func (t *sqliteTx) append(ctx context.Context, body []byte, now time.Time) (seq int64, err error) {
+	res, err := t.tx.ExecContext(ctx, `INSERT INTO rollup_journal (added_at, body) VALUES (?, ?)`, now.Unix(), body)
+	if err != nil {
+		return 0, err
+	}
+	return res.LastInsertId()
 }
 
 func (t *sqliteTx) entries(ctx context.Context, fn func(body []byte, now time.Time) error) error {
@@ -45,7 +48,7 @@ func (t *sqliteTx) entries(ctx context.Context, fn func(body []byte, now time.Ti
 	}
 }
 
-func (t *sqliteTx) clear(ctx context.Context) error {
-	_, err := t.tx.ExecContext(ctx, `DELETE FROM rollup_journal`)
+func (t *sqliteTx) clear(ctx context.Context, before int64) error {
+	_, err := t.tx.ExecContext(ctx, `DELETE FROM rollup_journal WHERE seq < ?`, before)
 	return err
 }
