@@ -101,8 +101,8 @@ func (b *bench) steadyRun(ctx context.Context, name, home string, load steadyLoa
 		return nil, err
 	}
 	defer s.close()
-	// Twice each device, and into the second minute where the scale allows.
-	warmup := max(2*time.Duration(b.devices)*time.Second/time.Duration(load.rate), b.seconds(90))
+	// Each device has been seen twice, its second window is open, and rows of the first are written.
+	warmup := max(2*time.Duration(b.devices)*time.Second/time.Duration(load.rate), 80*time.Second) + b.seconds(10)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
