@@ -32,6 +32,8 @@ if [ "${CI:-}" ]; then
     root=$([ "$(id -u)" = 0 ] || echo "sudo -n")
     $root apt-get update -qq && $root apt-get install -y -qq strace
   fi
+  browser=$(tests/browser/tools.sh)
+  eval "$browser"
   python=$(tests/integration/venv.sh)
   tests/deploy.sh "${python%/*}"
   export WEIR_TEST_CONFLUENT_PYTHON="$python" WEIR_TEST_SCHEMATHESIS="${python%/*}/schemathesis"

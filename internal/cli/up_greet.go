@@ -93,11 +93,12 @@ func (u *upRun) greet(home string, keys shownKeys, console io.Writer) {
 	fmt.Fprintf(console, `
   ingest   %s/v1/events
   queries  %s/v1/rollups
+  console  %s/
   health   http://%s/ready, metrics on /metrics
   broker   %s (embedded: one machine, one disk, not replicated)
   configs  %s
 
-`, ingest, api, a.Ops, a.Broker, home)
+`, ingest, api, api, a.Ops, a.Broker, home)
 	if keys.shell == "" {
 		fmt.Fprintf(console, "Its keys were shown when they were made; for a new one: weir keys create --fleet %s --data "+
 			"%s\n\n", firstFleet, u.data)

@@ -8,6 +8,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
 	"weir/plugins/ingest/registry"
+	"weir/plugins/serve/console"
 )
 
 // routed puts the rooms' handlers, by how their paths begin, behind the routes
@@ -38,7 +39,11 @@ func (in *input) routed(auth *apikey.Authenticator, rooms map[string]http.Handle
 			return nil, fmt.Errorf("mounting the api: apikey.Routes does not say what %s asks for", room)
 		}
 	}
-	mux.Handle("/", elsewhere(mux))
+	pages, err := console.Handler(elsewhere(mux))
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/", pages)
 	return registryLogin(mux), nil
 }
 

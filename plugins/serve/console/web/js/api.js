@@ -1,0 +1,80 @@
+// Asking the API: one way, with the key in a header and a bound on time.
+import { session, signOut } from "./session.js";
+import { heardFrom } from "./health.js";
+
+// Refusal is an answer that is an error (RFC 9457), or no answer: status 0.
+export class Refusal extends Error {
+  constructor(status, problem) {
+    super(problem.detail || problem.title || problem.message || `HTTP ${status}`);
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+// address puts parameters behind a path; what is empty is left out.
+export function address(path, query = {}) {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const v of Array.isArray(value) ? value : [value]) {
+      if (v !== undefined && v !== null && v !== "") params.append(name, v);
+    }
+  }
+  const text = params.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+// ask sends a request and returns the response; what is no success is thrown.
+export async function ask(path, { method = "GET", query, body, key, signal, timeout = 15000, accept, type } = {}) {
+  const used = key ?? session.get().key;
+  const headers = { Accept: accept ?? "application/json" };
+  if (used) headers["X-API-Key"] = used;
+  if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
+  const limit = timeout ? AbortSignal.timeout(timeout) : undefined;
+  const signals = [signal, limit].filter(Boolean);
+  let answer;
+  try {
+    answer = await fetch(address(path, query), {
+      method, headers, body: body === undefined ? undefined : JSON.stringify(body),
+      signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0], cache: "no-store", credentials: "omit",
+    });
+  } catch (e) {
+    if (signal?.aborted) throw e;
+    const late = limit?.aborted;
+    throw new Refusal(0, { title: late ? `weir did not answer within ${timeout / 1000} s` : "weir cannot be reached" });
+  }
+  heardFrom(answer);
+  if (answer.ok) return answer;
+  let problem = {};
+  try {
+    problem = await answer.json();
+  } catch {
+    // an error without a body
+  }
+  if (answer.status === 401 && key === undefined && used === session.get().key) {
+    signOut("weir no longer takes this key: it is wrong, has expired or was revoked.");
+  }
+  throw new Refusal(answer.status, problem);
+}
+
+// get returns the JSON at a path.
+export const get = async (path, query, options) => (await ask(path, { ...options, query })).json();
+
+// send posts JSON, or with another method, and returns the answer's JSON, if it has any.
+export async function send(path, body, { method = "POST", ...options } = {}) {
+  const answer = await ask(path, { method, body, ...options });
+  const text = await answer.text();
+  return text ? JSON.parse(text) : null;
+}
+
+// whoIs says what a key may do: the fleets that an admin key can name.
+export async function whoIs(key) {
+  try {
+    const { keys } = await get("/v1/keys", {}, { key });
+    const fleets = [...new Set(keys.map((k) => k.fleet).filter(Boolean))].sort();
+    return { admin: true, fleets };
+  } catch (e) {
+    if (e.status !== 403) throw e;
+  }
+  await get("/v1/alerts", { limit: 1 }, { key });
+  return { admin: false, fleets: [] };
+}

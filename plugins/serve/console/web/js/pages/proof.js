@@ -1,0 +1,28 @@
+// The proof: for every partition of the log, what became of each record.
+import { html, useStore } from "../h.js";
+import { get, send } from "../api.js";
+import { usePoll } from "../poll.js";
+import { count, zone } from "../format.js";
+import { Act, Age, Back, Fresh, Problem, Section, State, Table, When } from "../ui.js";
+import { Verdict } from "./overview.js";
+
+const fates = [["accepted", "accepted"], ["stored", "stored"], ["duplicates", "duplicate"], ["dead_lettered", "dead-lettered"], ["erased", "erased"], ["in_flight", "in flight"], ["unexplained", "unexplained"]];
+
+export default function Proof() {
+  useStore(zone);
+  const poll = usePoll((signal) => get("/v1/proof", {}, { signal }), [], 3000);
+  const p = poll.data, r = p?.report;
+  return html`<${Back} path="/">Overview</${Back}><div class="title"><h1>Proof</h1><span class="side"><${Fresh} poll=${poll} every=${3000} /></span></div>
+    <${Problem} error=${poll.error} at=${poll.at} what="The proof" />
+    ${p ? html`<${Section} id="last" title="Last proof" bad=${p.verdict === "loss"} side=${html`${p.running || p.requested_at && (!p.at || p.requested_at > p.at) ? html`<${State} of="running" /> ` : null}<${Act}
+        label="Prove now" small what=${html`<p>weir reads the log's positions and the stores, and accounts for every event. It takes seconds to minutes.</p>`} run=${() => send("/v1/proof", undefined)} onDone=${poll.again} />`}>
+      <p class="verdict"><${Verdict} proof=${p} unknown=${p.unknown?.verdict} /></p>${p.detail ? html`<p class="note warn">${p.detail}</p>` : null}
+      ${r?.problems?.length ? html`<ul class="bad">${r.problems.map((t) => html`<li>${typeof t === "string" ? t : JSON.stringify(t)}</li>`)}</ul>` : null}
+      ${r ? html`<${Table} caption="Partitions of the log" rows=${r.partitions} keyOf=${(q) => `${q.topic} ${q.partition}`} columns=${[
+        { name: "partition", cell: (q) => `${q.topic}/${q.partition}` }, { name: "offsets", cell: (q) => `${count(q.first)} to ${count(q.end)}` },
+        ...fates.map(([f, name]) => ({ name, kind: "num", cell: (q) => (f === "unexplained" && q[f] ? html`<b class="bad">${count(q[f])}</b>` : count(q[f])) })),
+        { name: "", cell: (q) => (q.unexplained_ranges ?? []).slice(0, 5).map((u) => html`<div class="bad">${u.first} to ${u.last}: ${u.reason}</div>`) }]} />` : html`<p class="dim">Its report is for administrators.</p>`}</${Section}>
+    <${Section} id="history" title="Proofs before"><${Table} caption="Proofs before" rows=${p.history ?? []} empty="There were none." columns=${[
+      { name: "when", cell: (h) => html`<${When} at=${h.at} /> <span class="dim"><${Age} at=${h.at} /></span>` }, { name: "verdict", cell: (h) => html`<${State} of=${h.verdict} />` },
+      { name: "accepted", kind: "num", cell: (h) => count(h.accepted) }, { name: "unexplained", kind: "num", cell: (h) => count(h.unexplained) }]} /></${Section}>` : null}`;
+}

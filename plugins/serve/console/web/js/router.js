@@ -1,0 +1,39 @@
+// Every view is an address: a path and its parameters.
+import { store, html } from "./h.js";
+import { address } from "./api.js";
+
+const read = () => ({ path: location.pathname, query: Object.fromEntries(new URLSearchParams(location.search)) });
+
+export const route = store(read());
+
+// go opens an address of this console.
+export function go(url, { replace = false } = {}) {
+  history[replace ? "replaceState" : "pushState"](null, "", url);
+  route.set(read());
+  if (!replace) scrollTo(0, 0);
+}
+
+// setQuery changes parameters of the view; what is empty is left out.
+export function setQuery(changes, options = { replace: true }) {
+  const { path, query } = route.get();
+  go(address(path, { ...query, ...changes }), options);
+}
+
+// to is the address of a view, in the fleet that is looked at.
+export const to = (path, query = {}) => address(path, { fleet: route.get().query.fleet, ...query });
+
+// Link is an anchor to a view.
+export const Link = ({ path, query, children, ...rest }) => html`<a href=${to(path, query)} ...${rest}>${children}</a>`;
+
+// watchRoute takes clicks on links to views, and the browser's back and forward.
+export function watchRoute(isView) {
+  addEventListener("popstate", () => route.set(read()));
+  document.addEventListener("click", (e) => {
+    if (e.defaultPrevented || e.button || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
+    const a = e.target.closest?.("a[href]");
+    if (!a || a.target || a.hasAttribute("download") || a.origin !== location.origin || !isView(a.pathname)) return;
+    if (a.hash && a.pathname === location.pathname && a.search === location.search) return;
+    e.preventDefault();
+    go(a.pathname + a.search);
+  });
+}

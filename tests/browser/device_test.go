@@ -1,0 +1,190 @@
+package browser
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
+	w := start(t)
+	p := newTab(t, w)
+	at := time.Now().Add(-20 * time.Second)
+	for i := range 40 {
+		w.post(event("pump-1", at.Add(time.Duration(i)*100*time.Millisecond), map[string]any{
+			"metrics": map[string]any{"cpu_temp": 40 + float64(i), "battery_voltage": 3.7, "vibration": 0.25}}))
+	}
+	p.signIn(w.admin)
+	p.open(device(fleet, "pump-1") + "&metric=cpu_temp&range=15m")
+	p.says("40 readings as they were sent, from 40 to 79")
+	p.says("40 readings in") // one window of a minute or two
+	p.says("windows of 1m, from 40 to 79")
+	p.await("document.querySelectorAll('.plot canvas').length === 2")
+	p.await("document.querySelectorAll('section[aria-labelledby=events] tbody tr').length >= 25")
+
+	w.post(event("pump-1", time.Now(), map[string]any{
+		"metrics": map[string]any{"cpu_temp": 123.5, "battery_voltage": 3.7, "vibration": 0.25}}))
+	p.says("123.5") // of itself: nobody reloads
+
+	p.click(".tile", "vibration")
+	p.await("new URLSearchParams(location.search).get('metric') === 'vibration'")
+	p.says("History of vibration")
+	p.run(chromedp.Reload())
+	p.says("History of vibration") // the address is the view
+	p.click("nav[aria-label=Range] a", "30d")
+	p.says("windows of 1h")
+	p.click("figure button", "As a table")
+	p.await("document.querySelectorAll('figure table').length > 0")
+	p.click("section[aria-labelledby=events] button", "show")
+	p.says(`"device_firmware_version": "2.1.0"`)
+
+	p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z")
+	p.says("reversed")
+	p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=1926-01-01T00:00:00Z&to=2026-01-01T00:00:00Z&window=1m")
+	p.await("document.querySelector('#history')")
+	p.open(device(fleet, "nobody"))
+	p.says("There are no rollups of this device")
+}
+
+// Whatever a device calls itself is text.
+func TestConsole_HostileIdsAreText(t *testing.T) {
+	w := start(t)
+	p := newTab(t, w)
+	p.signIn(w.admin)
+	ids := []string{`<img src=x onerror="window.hit=1">`, `"><script>window.hit=1</script>`, `' onmouseover='window.hit=1`,
+		"\u202egnp.exe", "..", "../../v1/keys", "%00%2e", "${window.hit=1}", "{{constructor}}", strings.Repeat("x", 256), "a&fleet=other"}
+	w.post(event("..", time.Now(), nil), event(".", time.Now(), nil))
+	w.did("PUT", "/v1/groups/odd", w.admin, `{"fleet": "`+fleet+`", "devices": ["..", "."]}`)
+	for _, id := range ids {
+		p.open(device(fleet, id))
+		p.await("document.querySelector('h1.id')?.textContent === " + quote(id))
+		for _, path := range []string{"/alerts?device=", "/dead-letters?device=", "/devices?search=", "/group?name=", "/alert?id=",
+			"/replay?id=", "/schemas?subject=", "/admin?tab=audit&path="} {
+			p.open(path + p.value("encodeURIComponent("+quote(id)+")"))
+			p.await("document.querySelector('main > *:not(.back)')")
+		}
+	}
+	p.open(device(fleet, ".."))
+	p.await("document.querySelector('.tile')") // the address of its newest values would be another's
+	p.says("61.5")
+	if p.value("String(window.hit) + document.querySelectorAll('main img, main script').length") != "undefined0" {
+		t.Error("an id became a part of the page")
+	}
+	if wide := p.value("document.documentElement.scrollWidth <= innerWidth"); wide != "true" {
+		t.Error("an id makes the page wider than the window")
+	}
+}
+
+func TestConsole_CSVIsNoFormula(t *testing.T) {
+	w := start(t)
+	p := newTab(t, w)
+	p.signIn(w.admin)
+	got := p.value(`import("/console/js/csv.js").then((m) => m.csv(["a", "b"], [
+		["=1+1", "+1"], ["-2+3", "@SUM(A1)"], [-2.5, "1e5"], ["  =1", "\t=1"], ["a,b", 'say "x"'], [null, { k: 1 }], ["line\nbreak", "|cmd"]]))`)
+	want := "a,b\r\n'=1+1,'+1\r\n'-2+3,'@SUM(A1)\r\n-2.5,1e5\r\n'  =1,\"'\t=1\"\r\n\"a,b\",\"say \"\"x\"\"\"\r\n,\"{\"\"k\"\":1}\"\r\n" +
+		"\"line\nbreak\",'|cmd\r\n"
+	if got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
+// The same instant, in three zones, on both sides of a change of clocks.
+func TestConsole_TimesAreOfOneZone(t *testing.T) {
+	w := start(t)
+	p := newTab(t, w)
+	p.signIn(w.admin)
+	for zone, want := range map[string]string{
+		"UTC":            "2026-10-25 00:30:00 +00:00, 2026-10-25 01:30:00 +00:00",
+		"Europe/Berlin":  "2026-10-25 02:30:00 +02:00, 2026-10-25 02:30:00 +01:00",
+		"Asia/Kathmandu": "2026-10-25 06:15:00 +05:45, 2026-10-25 07:15:00 +05:45",
+	} {
+		p.run(emulation.SetTimezoneOverride(zone))
+		p.open("/admin")
+		for _, chosen := range []string{"", "UTC"} {
+			got := p.value(`import("/console/js/format.js").then((m) => { m.setZone(` + quote(chosen) + `); return ["2026-10-25T00:30:00Z",
+				"2026-10-25T01:30:00Z"].map((t) => m.instant(t) + " " + m.offset(t)).join(", "); })`)
+			expected := want
+			if chosen == "UTC" {
+				expected = "2026-10-25 00:30:00 +00:00, 2026-10-25 01:30:00 +00:00"
+			}
+			if got != expected {
+				t.Errorf("%s, chosen %q: %s, want %s", zone, chosen, got, expected)
+			}
+		}
+		p.eval(`import("/console/js/format.js").then((m) => m.setZone(""))`, nil)
+		p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=2026-10-25T00:00:00Z&to=2026-10-25T03:00:00Z")
+		p.says("No readings between 2026-10-25") // in the zone, whichever it is
+	}
+}
+
+func TestConsole_AStoppedWeirMakesFiguresStale(t *testing.T) {
+	w := start(t)
+	p := newTab(t, w)
+	w.post(event("pump-1", time.Now(), nil))
+	p.signIn(w.admin)
+	p.open(device(fleet, "pump-1"))
+	p.says("61.5")
+	// What it is built for: no figure looks current for more than five seconds.
+	if bound := p.value(`import("/console/js/health.js").then((m) => m.every + m.patience)`); bound != "4000" {
+		t.Errorf("weir is looked for every %s ms at worst", bound)
+	}
+	lost, found := "document.documentElement.hasAttribute('data-lost')", "!document.documentElement.hasAttribute('data-lost')"
+	w.signal(sigStop) // it takes connections, and never answers
+	p.await(lost)
+	p.says("weir does not answer since")
+	p.says("61.5") // the last that is known
+	w.signal(sigCont)
+	p.await(found)
+
+	w.kill()
+	p.await(lost)
+	w.run()
+	p.await(found)
+	w.post(event("pump-1", time.Now(), map[string]any{
+		"metrics": map[string]any{"cpu_temp": 77.25, "battery_voltage": 3.7, "vibration": 0.2}}))
+	p.says("77.25")
+}
+
+func TestConsole_TheKeyboardReachesEverything(t *testing.T) {
+	w := start(t)
+	p := newTab(t, w)
+	p.signIn(w.admin)
+	seen := map[string]bool{}
+	p.eval("document.activeElement.blur()", nil)
+	const describe = `(() => { const e = document.activeElement; return e === document.body ? "" : e.tagName + " " + (e.id || e.textContent.trim().slice(0, 30)); })()`
+	for i := range 120 {
+		p.run(chromedp.KeyEvent("\t"))
+		at := p.value(describe)
+		if at == "" || seen[at] && i > 20 && at == "A To the content" {
+			break // it has been round
+		}
+		seen[at] = true
+		if i == 119 {
+			t.Error("the focus does not come round")
+		}
+	}
+	for _, want := range []string{"A To the content", "A Overview", "A Alerts", "BUTTON Sign out", "INPUT k-fleet", "BUTTON Go on"} {
+		if !seen[want] {
+			t.Errorf("the focus never comes to %s, of %v", want, keysOf(seen))
+		}
+	}
+	p.eval("document.activeElement.blur()", nil)
+	p.run(chromedp.KeyEvent("g"), chromedp.KeyEvent("a"))
+	p.await("location.pathname === '/alerts'")
+	p.await("document.querySelector('[data-search]')")
+	p.run(chromedp.KeyEvent("/"))
+	p.await("document.activeElement.matches('[data-search]')")
+	p.run(chromedp.KeyEvent("g"), chromedp.KeyEvent("s")) // typed into the field
+	p.await("document.activeElement.value?.endsWith('gs') && location.pathname === '/alerts'")
+	p.eval("document.activeElement.blur()", nil)
+	p.run(chromedp.KeyEvent("?"))
+	p.await("document.querySelector('dialog[open]')")
+	p.run(chromedp.KeyEvent("\x1b"))
+	p.await("!document.querySelector('dialog')")
+}
+
+func keysOf(m map[string]bool) string { return fmt.Sprint(m) }

@@ -1,0 +1,85 @@
+package browser
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/tests/integration/require"
+)
+
+const sigStop, sigCont = syscall.SIGSTOP, syscall.SIGCONT
+
+// Each view with something in it, in both themes, on a desk and on a phone.
+func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
+	w := start(t)
+	axe, err := os.ReadFile(require.Env(t, "WEIR_TEST_AXE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newTab(t, w)
+	w.send("--devices", "5", "--prefix", "pump", "--events", "500", "--rate", "0", "--malformed", "2")
+	hot := time.Now().Add(-2 * time.Minute)
+	for i := range 8 { // half a minute above the limit opens an alert
+		w.post(event("pump-hot", hot.Add(time.Duration(i)*10*time.Second), map[string]any{
+			"metrics": map[string]any{"cpu_temp": 97.5, "battery_voltage": 3.7, "vibration": 0.2}}))
+	}
+	w.did("PUT", "/v1/groups/line", w.admin, `{"fleet": "`+fleet+`", "devices": ["pump-000000", "pump-000001"]}`)
+	w.did("PUT", "/v1/holds/plant-2", w.admin, `{"reason": "case 4711"}`)
+	job := w.did("POST", "/v1/replays", w.admin, `{"mode": "rebuild", "reason": "try", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}`)
+	w.did("POST", "/v1/erasures", w.admin, `{"fleet": "`+fleet+`", "device_id": "pump-9", "reason": "wish", "dry_run": true}`)
+	var alert string
+	w.await("an alert is open", func() bool {
+		list, _ := w.did("GET", "/v1/alerts?state=open", w.admin, "")["alerts"].([]any)
+		if len(list) > 0 {
+			alert = list[0].(map[string]any)["alert_id"].(string)
+		}
+		return alert != ""
+	})
+	w.await("the devices have rollups", func() bool {
+		return w.status("GET", "/v1/devices/pump-000000/latest", w.key, "") == 200 &&
+			w.status("GET", "/v1/devices/pump-hot/latest", w.key, "") == 200
+	})
+
+	p.signIn(w.admin)
+	for _, view := range []struct{ path, shows string }{
+		{"/alerts?state=all", "Processor too hot"},
+		{"/alert?fleet=" + fleet + "&id=" + alert, "Who was told"},
+		{device(fleet, "pump-000000") + "&metric=cpu_temp", "readings in"},
+		{device(fleet, "nobody"), "There are no rollups"},
+		{"/group?fleet=" + fleet + "&name=line", "readings in"},
+		{"/replays?new=1", "Jobs"},
+		{"/replay?id=" + job["id"].(string), "How it goes"},
+		{"/schemas?fleet=" + fleet + "&version=3&against=1", "Who sends which"},
+		{"/admin", "New key"}, {"/admin?tab=groups", "line"}, {"/admin?tab=holds", "case 4711"}, {"/admin?tab=erasures", "wish"},
+		{"/admin?tab=retention", "etention"}, {"/admin?tab=audit", "POST /v1/replays"},
+	} {
+		for _, width := range []int64{1440, 390} {
+			for _, theme := range []string{"light", "dark"} {
+				p.look(width, theme)
+				p.open(view.path)
+				p.says(view.shows)
+				p.await("!document.body.innerText.includes('Reading…')")
+				at := fmt.Sprintf("%s, %d wide, %s", view.path, width, theme)
+				for _, v := range p.violations(string(axe)) {
+					t.Errorf("%s: %s", at, v)
+				}
+				if wide := p.value("document.documentElement.scrollWidth"); wide > fmt.Sprint(width) && len(wide) >= len(fmt.Sprint(width)) {
+					t.Errorf("%s: the page is %s wide", at, wide)
+				}
+			}
+		}
+	}
+	p.click("button", "Menu") // of a phone
+	p.await("document.querySelector('nav[aria-label=Views]').checkVisibility()")
+	for _, v := range p.violations(string(axe)) {
+		t.Errorf("the menu: %s", v)
+	}
+	p.click("button", "Sign out")
+	p.await("document.querySelector('#key')")
+	for _, v := range p.violations(string(axe)) {
+		t.Errorf("signing in: %s", v)
+	}
+}

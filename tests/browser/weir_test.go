@@ -1,0 +1,264 @@
+// Package browser opens the console of a real weir in a real Chromium, and does
+// what people do there.
+package browser
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+var built string // where binary builds to; it goes with the tests
+
+// binary builds weir once, or takes the one that WEIR_BINARY names.
+var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("WEIR_BINARY"); path != "" {
+		return filepath.Abs(path)
+	}
+	path := filepath.Join(built, "weir")
+	out, err := exec.Command("go", "build", "-o", path, "weir").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building weir: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "weir-browser-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	built = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// patience is how long anything may take that is expected to happen: on a slow
+// machine much slower than here.
+const patience = 90 * time.Second
+
+const fleet = "plant-1"
+
+// weir is a 'weir up' on a directory of its own, with a key of each kind.
+type weir struct {
+	t                       *testing.T
+	bin, dir                string
+	ingest, api, ops, kafka string // addresses
+	up                      *exec.Cmd
+	done                    chan struct{}
+	admin, key              string // keys: key may ingest, query and operate
+}
+
+func start(t *testing.T) *weir {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs a whole weir and a browser")
+	}
+	tools(t) // before anything is started
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &weir{t: t, bin: bin, dir: t.TempDir()}
+	var held []net.Listener
+	for _, a := range []*string{&w.ingest, &w.api, &w.ops, &w.kafka} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, l)
+		*a = l.Addr().String()
+	}
+	for _, l := range held {
+		l.Close()
+	}
+	t.Cleanup(func() {
+		w.kill()
+		if t.Failed() {
+			raw, _ := os.ReadFile(filepath.Join(w.dir, "up.log"))
+			t.Logf("the end of weir's log:\n%s", raw[max(0, len(raw)-1500):])
+		}
+	})
+	w.run()
+	w.admin = w.weir("keys", "create", "--admin", "--data", w.data())
+	w.key = w.weir("keys", "create", "--fleet", fleet, "--scope", "ingest,query,operate", "--data", w.data())
+	// The api reads keys again after a while: a key that it knows is worth waiting for.
+	for _, key := range []string{w.admin, w.key} {
+		w.await("the keys are known", func() bool { return w.status("GET", "/v1/alerts?limit=1", key, "") == http.StatusOK })
+	}
+	return w
+}
+
+func (w *weir) data() string { return filepath.Join(w.dir, "data") }
+
+// run starts 'weir up' and waits until it is ready.
+func (w *weir) run() {
+	w.t.Helper()
+	log, err := os.OpenFile(filepath.Join(w.dir, "up.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer log.Close()
+	w.up = exec.Command(w.bin, "up", "--data", w.data(), "--ingest", w.ingest, "--api", w.api, "--ops", w.ops, "--broker",
+		w.kafka)
+	w.up.Dir, w.up.Stdout, w.up.Stderr = w.dir, log, log
+	if err := w.up.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.done = make(chan struct{})
+	go func(up *exec.Cmd, done chan struct{}) { _ = up.Wait(); close(done) }(w.up, w.done)
+	w.await("weir is ready", func() bool {
+		resp, err := http.Get("http://" + w.ops + "/ready")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		conn, err := net.Dial("tcp", w.ingest)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			return false
+		}
+		conn.Close()
+		return w.status("GET", "/healthz", "", "") == http.StatusNoContent
+	})
+}
+
+func (w *weir) signal(s syscall.Signal) {
+	w.t.Helper()
+	if err := w.up.Process.Signal(s); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// kill ends weir with SIGKILL.
+func (w *weir) kill() {
+	if w.up == nil {
+		return
+	}
+	_ = w.up.Process.Kill() // it may have ended
+	<-w.done
+	w.up = nil
+}
+
+// weir runs a command, and returns what it printed.
+func (w *weir) weir(args ...string) string {
+	w.t.Helper()
+	cmd := exec.Command(w.bin, args...)
+	cmd.Dir = w.dir
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		w.t.Fatalf("weir %s: %v\n%s", strings.Join(args, " "), err, errs.String())
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// await waits until something holds.
+func (w *weir) await(what string, holds func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	w.t.Fatalf("not within %s: %s", patience, what)
+}
+
+// ask sends a request to the api.
+func (w *weir) ask(method, path, key, body string) (int, []byte) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.api+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("X-API-Key", key)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil
+	}
+	defer resp.Body.Close()
+	raw, _ := io.ReadAll(resp.Body) // half an answer is no JSON, and fails where it is read
+	return resp.StatusCode, raw
+}
+
+func (w *weir) status(method, path, key, body string) int {
+	code, _ := w.ask(method, path, key, body)
+	return code
+}
+
+// did sends a request that must succeed, and returns the answer's fields.
+func (w *weir) did(method, path, key, body string) map[string]any {
+	w.t.Helper()
+	code, raw := w.ask(method, path, key, body)
+	if code/100 != 2 {
+		w.t.Fatalf("%s %s: %d %s", method, path, code, raw)
+	}
+	fields := map[string]any{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &fields); err != nil {
+			w.t.Fatalf("%s %s: %v in %s", method, path, err, raw)
+		}
+	}
+	return fields
+}
+
+// event is one that weir takes, unless fields make it another.
+func event(device string, at time.Time, fields map[string]any) map[string]any {
+	e := map[string]any{"event_id": uuid.NewString(), "device_id": device, "device_firmware_version": "2.1.0",
+		"timestamp": at.UTC().Format(time.RFC3339Nano),
+		"metrics":   map[string]any{"cpu_temp": 61.5, "battery_voltage": 3.7, "vibration": 0.2}}
+	for k, v := range fields {
+		e[k] = v
+	}
+	return e
+}
+
+// post sends events, and returns the gate's answer.
+func (w *weir) post(events ...any) int {
+	w.t.Helper()
+	raw, err := json.Marshal(events)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var code int
+	w.await("the gate takes events", func() bool { // it learns of keys after a while
+		r, err := http.NewRequestWithContext(w.t.Context(), "POST", "http://"+w.ingest+"/v1/events", bytes.NewReader(raw))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		r.Header.Set("X-API-Key", w.key)
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		code = resp.StatusCode
+		return code != http.StatusUnauthorized && code < 500 && code != http.StatusTooManyRequests
+	})
+	return code
+}
+
+// send simulates a fleet until all its events are answered.
+func (w *weir) send(args ...string) {
+	w.t.Helper()
+	cmd := exec.Command(w.bin, append([]string{"fleet", "--url", "http://" + w.ingest, "--quiet", "--retry"}, args...)...)
+	cmd.Env = append(os.Environ(), "WEIR_KEY="+w.key)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Fatalf("weir fleet: %v\n%s", err, out)
+	}
+}
