@@ -34,12 +34,12 @@ func TestCLI_ActsOnTheCommandLineAreInTheAuditLog(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"type":"object"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Schema())}, Writer: new(strings.Builder),
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(schemaCommand())}, Writer: new(strings.Builder),
 		ErrWriter: new(strings.Builder), ExitErrHandler: func(*cli.Context, error) {}}
 	// taken or not, it was tried
 	_ = app.Run([]string{"weir", "schema", "register", file, "--subject", "bare", "--data", dir})
 
-	db, err := sqldb.Open(t.Context(), DataDir(dir).ControlURL())
+	db, err := sqldb.Open(t.Context(), DataDir(dir).controlURL())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 	if err != nil {
 		return httpx.API{}, nil, err
 	}
-	db, err := sqldb.Open(c.Context, dir.ControlURL())
+	db, err := sqldb.Open(c.Context, dir.controlURL())
 	if err != nil {
 		return httpx.API{}, nil, err
 	}
@@ -82,7 +82,7 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 }
 
 // api is where the API of a weir on this machine is asked, without a key.
-func (r Running) api() (httpx.API, error) {
+func (r running) api() (httpx.API, error) {
 	at := httpx.API{URL: "http://" + reachable(r.API)}
 	if r.APICert == "" {
 		return at, nil

@@ -38,29 +38,29 @@ func dataDir(c *cli.Context) (DataDir, error) {
 
 func (d DataDir) path(name string) string { return filepath.Join(string(d), name) }
 
-// ControlURL is the SQL store of keys, schemas, jobs, alerts and groups.
-func (d DataDir) ControlURL() string { return storeurl.New("sqlite", d.path("control.db")) }
+// controlURL is the SQL store of keys, schemas, jobs, alerts and groups.
+func (d DataDir) controlURL() string { return storeurl.New("sqlite", d.path("control.db")) }
 
-// RollupURL is the SQL store of rollups.
-func (d DataDir) RollupURL() string { return storeurl.New("sqlite", d.path("rollups.db")) }
+// rollupURL is the SQL store of rollups.
+func (d DataDir) rollupURL() string { return storeurl.New("sqlite", d.path("rollups.db")) }
 
-// RawURL is the blob store of raw events.
-func (d DataDir) RawURL() string { return storeurl.New("file", d.path("raw")) }
+// rawURL is the blob store of raw events.
+func (d DataDir) rawURL() string { return storeurl.New("file", d.path("raw")) }
 
-// DeadLetterURL is the blob store of dead letters.
-func (d DataDir) DeadLetterURL() string { return storeurl.New("file", d.path("dead-letter")) }
+// deadLetterURL is the blob store of dead letters.
+func (d DataDir) deadLetterURL() string { return storeurl.New("file", d.path("dead-letter")) }
 
-// ClaimsURL is the dedupe store.
-func (d DataDir) ClaimsURL() string { return storeurl.New("pebble", d.path("claims")) }
+// claimsURL is the dedupe store.
+func (d DataDir) claimsURL() string { return storeurl.New("pebble", d.path("claims")) }
 
-// SchemasDir is where the last known schemas are kept.
-func (d DataDir) SchemasDir() string { return d.path("schemas") }
+// schemasDir is where the last known schemas are kept.
+func (d DataDir) schemasDir() string { return d.path("schemas") }
 
-// BrokerDir is where the embedded broker keeps its log.
-func (d DataDir) BrokerDir() string { return d.path("broker") }
+// brokerDir is where the embedded broker keeps its log.
+func (d DataDir) brokerDir() string { return d.path("broker") }
 
-// Running describes a 'weir up' on a data directory: where it listens.
-type Running struct {
+// running describes a 'weir up' on a data directory: where it listens.
+type running struct {
 	PID    int    `json:"pid"`
 	Ingest string `json:"ingest"`
 	API    string `json:"api"`
@@ -72,10 +72,10 @@ type Running struct {
 
 func (d DataDir) runningFile() string { return d.path("up.json") }
 
-// ReadRunning returns the addresses of the 'weir up' that runs, or last ran,
+// readRunning returns the addresses of the 'weir up' that runs, or last ran,
 // on the directory.
-func (d DataDir) ReadRunning() (Running, error) {
-	var r Running
+func (d DataDir) readRunning() (running, error) {
+	var r running
 	raw, err := os.ReadFile(d.runningFile())
 	if err != nil {
 		return r, fmt.Errorf("reading where weir runs on %s: %w (start it with 'weir up --data %s')", d, err, d)

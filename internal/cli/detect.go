@@ -9,9 +9,9 @@ import (
 	"weir/plugins/process/anomaly"
 )
 
-// Detect is `weir detect`: the detectors of the detect stream, tried on
+// detectCommand is `weir detect`: the detectors of the detect stream, tried on
 // readings of which it is known when they were off.
-func Detect() *cli.Command {
+func detectCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "detect",
 		Usage: "Try the anomaly detectors on labelled series: what they find, miss and call wrongly",

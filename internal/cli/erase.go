@@ -15,8 +15,8 @@ import (
 	"weir/plugins/operate/erasure"
 )
 
-// Erase is `weir erase`: forgetting a device, or a fleet.
-func Erase() *cli.Command {
+// eraseCommand is `weir erase`: forgetting a device, or a fleet.
+func eraseCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "erase",
 		Usage: "Erase a device, or a fleet, from every store, and keep it from coming back",

@@ -16,8 +16,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Hold is `weir hold`: fleets of which nothing may be deleted.
-func Hold() *cli.Command {
+// holdCommand is `weir hold`: fleets of which nothing may be deleted.
+func holdCommand() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
 		return append(append([]cli.Flag{dataFlag(), storeFlag()}, apiFlags("store")...), more...)
 	}

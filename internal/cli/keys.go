@@ -16,8 +16,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Keys is `weir keys`: making and ending API keys.
-func Keys() *cli.Command {
+// keysCommand is `weir keys`: making and ending API keys.
+func keysCommand() *cli.Command {
 	fleet := func(usage string) cli.Flag { return &cli.StringFlag{Name: "fleet", Usage: usage} }
 	store := storeFlag()
 	name := &cli.StringFlag{Name: "name", Usage: "a note for people"}

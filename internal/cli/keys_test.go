@@ -12,7 +12,7 @@ import (
 func keys(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Keys())}, Writer: &out, ErrWriter: &errs,
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(keysCommand())}, Writer: &out, ErrWriter: &errs,
 		ExitErrHandler: func(*cli.Context, error) {}}
 	err = app.Run(append([]string{"weir", "keys"}, args...))
 	return out.String(), errs.String(), err

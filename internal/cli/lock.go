@@ -21,7 +21,7 @@ func (d DataDir) lock() (release func(), err error) {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			who := ""
-			if r, err := d.ReadRunning(); err == nil {
+			if r, err := d.readRunning(); err == nil {
 				who = fmt.Sprintf(" (process %d, ingest on %s)", r.PID, r.Ingest)
 			}
 			return nil, fmt.Errorf("another weir runs on data directory %s%s: stop it, or choose another with --data", d, who)

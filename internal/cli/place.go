@@ -64,7 +64,7 @@ func controlURL(c *cli.Context) (string, error) {
 	}
 	if at == "" {
 		dir, err := weirDir(c)
-		return dir.ControlURL(), err
+		return dir.controlURL(), err
 	}
 	return at, storeIsThere(at)
 }
@@ -117,21 +117,21 @@ func openToRead(c *cli.Context, name string, in func(DataDir) string) (*lake.Sto
 
 // running tells where the weir of the directory listens, and whether one runs
 // there now.
-func (d DataDir) running() (Running, bool, error) {
+func (d DataDir) running() (running, bool, error) {
 	f, err := os.Open(d.path("lock"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Running{}, false, nil
+		return running{}, false, nil
 	} else if err != nil {
-		return Running{}, false, fmt.Errorf("looking whether a weir runs on %s: %w", d, err)
+		return running{}, false, fmt.Errorf("looking whether a weir runs on %s: %w", d, err)
 	}
 	defer func() { _ = f.Close() }() // which frees the lock
 	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); {
 	case err == nil:
-		return Running{}, false, nil
+		return running{}, false, nil
 	case !errors.Is(err, syscall.EWOULDBLOCK):
-		return Running{}, false, fmt.Errorf("looking whether a weir runs on %s: %w", d, err)
+		return running{}, false, fmt.Errorf("looking whether a weir runs on %s: %w", d, err)
 	}
-	r, err := d.ReadRunning()
+	r, err := d.readRunning()
 	return r, true, err
 }
 

@@ -27,7 +27,7 @@ import (
 func lived(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := sqldb.Open(t.Context(), DataDir(dir).ControlURL())
+	db, err := sqldb.Open(t.Context(), DataDir(dir).controlURL())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// Query is `weir query`: reading stored events.
-func Query() *cli.Command {
+// queryCommand is `weir query`: reading stored events.
+func queryCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "query",
 		Usage: "Read stored events: by time, device, fleet and metric",
@@ -42,7 +42,7 @@ be read some seconds after it was accepted.
 			if err != nil {
 				return err
 			}
-			store, err := openToRead(c, "raw", DataDir.RawURL)
+			store, err := openToRead(c, "raw", DataDir.rawURL)
 			if err != nil {
 				return err
 			}

@@ -14,8 +14,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Reconcile is `weir reconcile`: proving that nothing was lost.
-func Reconcile() *cli.Command {
+// reconcileCommand is `weir reconcile`: proving that nothing was lost.
+func reconcileCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "reconcile",
 		Usage: "Prove that every accepted event is stored, a duplicate, dead-lettered, erased or in flight",
@@ -137,8 +137,8 @@ func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.raw, p.deadLetter = dir.RawURL(), dir.DeadLetterURL()
-	if has, err := broker.HasLog(dir.BrokerDir()); err != nil {
+	p.raw, p.deadLetter = dir.rawURL(), dir.deadLetterURL()
+	if has, err := broker.HasLog(dir.brokerDir()); err != nil {
 		return p, err
 	} else if !has {
 		return p, usagef("data directory %s has no log: name another with --data, or servers with --brokers, --raw and "+
@@ -178,7 +178,7 @@ func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 // to this process alone: the password is known to nobody else.
 func openLog(dir DataDir) (*broker.Broker, error) {
 	return broker.Start(broker.Config{
-		Dir: dir.BrokerDir(), Address: "127.0.0.1:0", Password: broker.NewPassword(), Topics: broker.Topics(),
+		Dir: dir.brokerDir(), Address: "127.0.0.1:0", Password: broker.NewPassword(), Topics: broker.Topics(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"weir/plugins/operate/replay"
 )
 
-// Replay is `weir replay`: using stored data again, and watching it.
-func Replay() *cli.Command {
+// replayCommand is `weir replay`: using stored data again, and watching it.
+func replayCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "replay",
 		Usage: "Process stored events again, rebuild rollups, or redrive dead letters",

@@ -134,8 +134,8 @@ func placesOf(c *cli.Context) error {
 		return err
 	}
 	for name, url := range map[string]string{
-		"WEIR_RAW_URL": dir.RawURL(), "WEIR_DEAD_LETTER_URL": dir.DeadLetterURL(),
-		"WEIR_ROLLUP_URL": dir.RollupURL(), "WEIR_CONTROL_URL": dir.ControlURL(),
+		"WEIR_RAW_URL": dir.rawURL(), "WEIR_DEAD_LETTER_URL": dir.deadLetterURL(),
+		"WEIR_ROLLUP_URL": dir.rollupURL(), "WEIR_CONTROL_URL": dir.controlURL(),
 	} {
 		if err := os.Setenv(name, url); err != nil {
 			return err

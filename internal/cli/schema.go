@@ -15,8 +15,8 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// Schema is `weir schema`: trying and registering versions of event schemas.
-func Schema() *cli.Command {
+// schemaCommand is `weir schema`: trying and registering versions of event schemas.
+func schemaCommand() *cli.Command {
 	place := []cli.Flag{
 		dataFlag(),
 		&cli.StringFlag{Name: "registry", EnvVars: []string{"WEIR_REGISTRY_URL"},
@@ -82,7 +82,7 @@ func schemaArgs(c *cli.Context) (place registry.Place, candidate registry.Candid
 		if err != nil {
 			return place, candidate, err
 		}
-		place.URL = dir.ControlURL()
+		place.URL = dir.controlURL()
 	}
 	return place, candidate, storeIsThere(place.URL)
 }
@@ -140,7 +140,7 @@ func runSchemaCheck(c *cli.Context) (*schemaReport, error) {
 
 // tryOnRecent judges the events of the last while in the raw store.
 func tryOnRecent(c *cli.Context, candidate registry.Candidate) (*validate.DryRun, error) {
-	store, err := openToRead(c, "raw", DataDir.RawURL)
+	store, err := openToRead(c, "raw", DataDir.rawURL)
 	if err != nil {
 		return nil, err
 	}

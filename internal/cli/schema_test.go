@@ -22,7 +22,7 @@ import (
 func weir(t *testing.T, args ...string) (out string, code int, err error) {
 	t.Helper()
 	var buf bytes.Buffer
-	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(Schema())}, Writer: &buf, ErrWriter: &buf,
+	app := &cli.App{Name: "weir", Commands: []*cli.Command{strict(schemaCommand())}, Writer: &buf, ErrWriter: &buf,
 		ExitErrHandler: func(*cli.Context, error) {}}
 	err = app.RunContext(t.Context(), append([]string{"weir"}, args...))
 	return buf.String(), ExitCode(err), err

@@ -14,7 +14,8 @@ import (
 func command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	app := &cli.App{Writer: &out, ErrWriter: &out, Commands: []*cli.Command{strict(Topics()), strict(Reconcile())},
+	app := &cli.App{Writer: &out, ErrWriter: &out,
+		Commands:       []*cli.Command{strict(topicsCommand()), strict(reconcileCommand())},
 		ExitErrHandler: func(*cli.Context, error) {}}
 	err := app.RunContext(t.Context(), append([]string{"weir"}, args...))
 	secured.Silent(t, out.String())

@@ -5,12 +5,12 @@ package cli
 func (d DataDir) stores() map[string]string {
 	return map[string]string{
 		"WEIR_DATA":            string(d),
-		"WEIR_RAW_URL":         d.RawURL(),
-		"WEIR_DEAD_LETTER_URL": d.DeadLetterURL(),
-		"WEIR_ROLLUP_URL":      d.RollupURL(),
-		"WEIR_CONTROL_URL":     d.ControlURL(),
-		"WEIR_CLAIMS_URL":      d.ClaimsURL(),
-		"WEIR_SCHEMAS_URL":     d.ControlURL(),
-		"WEIR_SCHEMAS_CACHE":   d.SchemasDir(),
+		"WEIR_RAW_URL":         d.rawURL(),
+		"WEIR_DEAD_LETTER_URL": d.deadLetterURL(),
+		"WEIR_ROLLUP_URL":      d.rollupURL(),
+		"WEIR_CONTROL_URL":     d.controlURL(),
+		"WEIR_CLAIMS_URL":      d.claimsURL(),
+		"WEIR_SCHEMAS_URL":     d.controlURL(),
+		"WEIR_SCHEMAS_CACHE":   d.schemasDir(),
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"weir/internal/platform/broker"
 )
 
-// Topics is `weir topics`: the topics of a log that is not embedded.
-func Topics() *cli.Command {
+// topicsCommand is `weir topics`: the topics of a log that is not embedded.
+func topicsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "topics",
 		Usage: "Make the topics on Kafka or Redpanda",

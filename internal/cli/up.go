@@ -43,7 +43,7 @@ the ones built into this binary.
 			if err != nil {
 				return err
 			}
-			u := &upRun{data: data, assets: assets, engine: engine, addresses: Running{
+			u := &upRun{data: data, assets: assets, engine: engine, addresses: running{
 				PID: os.Getpid(), Ingest: c.String("ingest"), API: c.String("api"),
 				Ops: c.String("ops"), Broker: c.String("broker"),
 			}, doors: doors{cert: c.String(flagCert), key: c.String(flagKey), plain: c.Bool(flagPlain)}}
@@ -67,7 +67,7 @@ type upRun struct {
 	data      DataDir
 	assets    fs.FS
 	engine    Engine
-	addresses Running
+	addresses running
 	doors     doors
 }
 
@@ -113,7 +113,7 @@ func (u *upRun) run(ctx context.Context, named string) error {
 		return err
 	}
 	log, err := broker.Start(broker.Config{
-		Dir: u.data.BrokerDir(), Address: u.addresses.Broker, Password: password, Topics: broker.Topics(),
+		Dir: u.data.brokerDir(), Address: u.addresses.Broker, Password: password, Topics: broker.Topics(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -198,7 +198,7 @@ func apart(listeners []listener) error {
 // checkLog refuses to begin a new log beside a raw store that an older log has
 // filled: its offsets would begin again, and name stored events anew.
 func (u *upRun) checkLog() error {
-	has, err := broker.HasLog(u.data.BrokerDir())
+	has, err := broker.HasLog(u.data.brokerDir())
 	if err != nil || has {
 		return err
 	}
@@ -208,7 +208,7 @@ func (u *upRun) checkLog() error {
 	}
 	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "date=") }) {
 		return fmt.Errorf("data directory %s has stored events but no log: %s is gone or was moved; "+
-			"put it back, or start on another directory with --data and keep this one for reading", u.data, u.data.BrokerDir())
+			"put it back, or start on another directory with --data and keep this one for reading", u.data, u.data.brokerDir())
 	}
 	return nil
 }

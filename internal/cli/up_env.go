@@ -24,8 +24,8 @@ func (u *upRun) setEnv(home string, login kafka.Login) error {
 	if err != nil {
 		return err
 	}
-	profile["WEIR_SCHEMAS_URL"] = u.data.ControlURL() // of this data directory, unless the environment names others
-	profile["WEIR_SCHEMAS_CACHE"] = u.data.SchemasDir()
+	profile["WEIR_SCHEMAS_URL"] = u.data.controlURL() // of this data directory, unless the environment names others
+	profile["WEIR_SCHEMAS_CACHE"] = u.data.schemasDir()
 	for k, v := range profile {
 		if _, set := os.LookupEnv(k); !set {
 			if err := os.Setenv(k, v); err != nil {
@@ -76,11 +76,11 @@ func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 		"WEIR_INGEST_ADDRESS":  u.addresses.Ingest,
 		"WEIR_API_ADDRESS":     u.addresses.API,
 		"WEIR_OPS_ADDRESS":     u.addresses.Ops,
-		"WEIR_RAW_URL":         u.data.RawURL(),
-		"WEIR_DEAD_LETTER_URL": u.data.DeadLetterURL(),
-		"WEIR_ROLLUP_URL":      u.data.RollupURL(),
-		"WEIR_CONTROL_URL":     u.data.ControlURL(),
-		"WEIR_CLAIMS_URL":      u.data.ClaimsURL(),
+		"WEIR_RAW_URL":         u.data.rawURL(),
+		"WEIR_DEAD_LETTER_URL": u.data.deadLetterURL(),
+		"WEIR_ROLLUP_URL":      u.data.rollupURL(),
+		"WEIR_CONTROL_URL":     u.data.controlURL(),
+		"WEIR_CLAIMS_URL":      u.data.claimsURL(),
 		"WEIR_ANOMALY_RULES":   filepath.Join(home, "configs", "anomaly.yaml"),
 		"WEIR_BLOBLANG":        filepath.Join(home, "bloblang"),
 	}

@@ -20,7 +20,7 @@ const firstFleet = "default"
 
 // withKeys opens the data directory's keys for what use does with them.
 func (u *upRun) withKeys(ctx context.Context, use func(keyStore) error) error {
-	db, err := sqldb.Open(ctx, u.data.ControlURL())
+	db, err := sqldb.Open(ctx, u.data.controlURL())
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func TestUp_ShowsNoKeysToTheNetwork(t *testing.T) {
 			if c.env != "" {
 				t.Setenv(c.env, "true")
 			}
-			u := &upRun{addresses: Running{Ingest: c.ingest, API: c.api}, doors: c.doors}
+			u := &upRun{addresses: running{Ingest: c.ingest, API: c.api}, doors: c.doors}
 			err := u.checkDoors()
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%v, want %q", err, c.want)
@@ -67,7 +67,7 @@ func TestUp_TakesAFreePortForZero(t *testing.T) {
 
 func TestUp_CertificatesAreReadBeforeAnythingStarts(t *testing.T) {
 	missing := t.TempDir() + "/none.pem"
-	addresses := Running{Ingest: "127.0.0.1:1", API: "127.0.0.1:2"}
+	addresses := running{Ingest: "127.0.0.1:1", API: "127.0.0.1:2"}
 	if err := (&upRun{addresses: addresses}).checkCertificates(); err != nil {
 		t.Error("without TLS:", err)
 	}
