@@ -50,13 +50,13 @@ func storeSuite(t *testing.T, s *Store) {
 	if !strings.HasPrefix(text, "weir_"+k.ID+"_") || len(text) != textLen {
 		t.Fatalf("text %q of key %q", text, k.ID)
 	}
-	got, err := s.Lookup(t.Context(), text)
+	got, err := s.lookup(t.Context(), text)
 	if err != nil || got.Fleet != fleet || got.Admin || got.Name != "first" {
 		t.Fatalf("%+v %v", got, err)
 	}
 	for _, bad := range []string{"", "weir_", text + "a", text[:len(text)-1], text[:len(text)-1] + "!",
 		strings.ToUpper(text), flip(text)} {
-		if _, err := s.Lookup(t.Context(), bad); !errors.Is(err, ErrUnknown) {
+		if _, err := s.lookup(t.Context(), bad); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -66,21 +66,21 @@ func storeSuite(t *testing.T, s *Store) {
 	}
 
 	second, k2 := create(t, s, fleet, Options{Scopes: []Scope{Operate, Query}, DevicePrefix: "pump-", Name: "two"})
-	if _, _, err := s.Rotate(t.Context(), fleet, "", time.Hour, Options{}); !errors.Is(err, ErrInvalid) {
+	if _, _, err := s.Rotate(t.Context(), fleet, "", time.Hour, Options{}); !errors.Is(err, errInvalid) {
 		t.Errorf("which of two keys is to be rotated is not said: %v", err)
 	}
 	third, k3, err := s.Rotate(t.Context(), "", k2.ID, time.Hour, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Lookup(t.Context(), text); err != nil {
+	if _, err := s.lookup(t.Context(), text); err != nil {
 		t.Errorf("a key of the fleet that is not rotated: %v", err)
 	}
-	if k, err := s.Lookup(t.Context(), second); err != nil || k.ExpiresAt == nil || time.Until(*k.ExpiresAt) > time.Hour ||
+	if k, err := s.lookup(t.Context(), second); err != nil || k.ExpiresAt == nil || time.Until(*k.ExpiresAt) > time.Hour ||
 		k.ReplacedBy != k3.ID {
 		t.Errorf("the key that is replaced: %+v %v", k, err)
 	}
-	if k, err := s.Lookup(t.Context(), third); err != nil || !slices.Equal(k.Scopes, []Scope{Query, Operate}) ||
+	if k, err := s.lookup(t.Context(), third); err != nil || !slices.Equal(k.Scopes, []Scope{Query, Operate}) ||
 		k.DevicePrefix != "pump-" || k.Name != "two" || k.Fleet != fleet {
 		t.Errorf("the new key may do what the old one could: %+v %v", k, err)
 	}
@@ -89,28 +89,28 @@ func storeSuite(t *testing.T, s *Store) {
 			t.Error(err)
 		}
 	}
-	if _, err := s.Lookup(t.Context(), second); !errors.Is(err, ErrUnknown) {
+	if _, err := s.lookup(t.Context(), second); !errors.Is(err, ErrUnknown) {
 		t.Errorf("revoked: %v", err)
 	}
-	if err := s.Revoke(t.Context(), "nothing"); !errors.Is(err, ErrNotFound) {
+	if err := s.Revoke(t.Context(), "nothing"); !errors.Is(err, errNotFound) {
 		t.Error(err)
 	}
 	if _, _, err := s.Rotate(t.Context(), fleet, k3.ID, 0, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Lookup(t.Context(), third); !errors.Is(err, ErrUnknown) {
+	if _, err := s.lookup(t.Context(), third); !errors.Is(err, ErrUnknown) {
 		t.Errorf("no grace: %v", err)
 	}
-	if _, _, err := s.Rotate(t.Context(), fleet, k3.ID, 0, Options{}); !errors.Is(err, ErrNotFound) {
+	if _, _, err := s.Rotate(t.Context(), fleet, k3.ID, 0, Options{}); !errors.Is(err, errNotFound) {
 		t.Errorf("rotating a key that has ended: %v", err)
 	}
 
 	soon, _ := create(t, s, fleet, Options{ExpiresAt: time.Now().Add(300 * time.Millisecond)})
-	if _, err := s.Lookup(t.Context(), soon); err != nil {
+	if _, err := s.lookup(t.Context(), soon); err != nil {
 		t.Error(err)
 	}
 	time.Sleep(350 * time.Millisecond)
-	if _, err := s.Lookup(t.Context(), soon); !errors.Is(err, ErrUnknown) {
+	if _, err := s.lookup(t.Context(), soon); !errors.Is(err, ErrUnknown) {
 		t.Errorf("expired: %v", err)
 	}
 
@@ -118,7 +118,7 @@ func storeSuite(t *testing.T, s *Store) {
 	if err != nil || len(keys) != 5 {
 		t.Fatalf("%d keys, %v", len(keys), err)
 	}
-	if k, err := s.Get(t.Context(), k3.ID); err != nil || k.RevokedAt == nil || k.State(time.Now()) != "revoked" {
+	if k, err := s.get(t.Context(), k3.ID); err != nil || k.RevokedAt == nil || k.State(time.Now()) != "revoked" {
 		t.Errorf("%+v %v", k, err)
 	}
 	at := time.Now().UnixMicro()
@@ -127,7 +127,7 @@ func storeSuite(t *testing.T, s *Store) {
 			t.Fatal(err)
 		}
 	}
-	if k, err := s.Get(t.Context(), k.ID); err != nil || k.LastUsedAt == nil || k.LastUsedAt.UnixMicro() != at {
+	if k, err := s.get(t.Context(), k.ID); err != nil || k.LastUsedAt == nil || k.LastUsedAt.UnixMicro() != at {
 		t.Errorf("last used %v, %v", k.LastUsedAt, err)
 	}
 
@@ -219,7 +219,7 @@ func TestAPIKey_InvalidWishesAreRefused(t *testing.T) {
 			return err
 		},
 	} {
-		if err := do(); !errors.Is(err, ErrInvalid) {
+		if err := do(); !errors.Is(err, errInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -258,16 +258,16 @@ func old(t *testing.T, url string) (store *Store, fleet, admin string) {
 func TestStore_KeysOfOldKeepTheirPowers(t *testing.T) {
 	s, fleet, admin := old(t, "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
 	for text, may := range map[string][]Scope{fleet: {Ingest, Query, Operate}, admin: {Query, Operate, Admin}} {
-		k, err := s.Lookup(t.Context(), text)
+		k, err := s.lookup(t.Context(), text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, scope := range Scopes() {
-			if k.Allows(scope) != slices.Contains(may, scope) {
-				t.Errorf("the key of %q: %s is %t", k.Fleet, scope, k.Allows(scope))
+		for _, scope := range scopes() {
+			if k.allows(scope) != slices.Contains(may, scope) {
+				t.Errorf("the key of %q: %s is %t", k.Fleet, scope, k.allows(scope))
 			}
 		}
-		if !k.Covers("any-device") {
+		if !k.covers("any-device") {
 			t.Errorf("the key of %q is for some devices only", k.Fleet)
 		}
 	}
@@ -275,7 +275,7 @@ func TestStore_KeysOfOldKeepTheirPowers(t *testing.T) {
 	if err != nil || !slices.Equal(k.Scopes, []Scope{Ingest, Query, Operate}) {
 		t.Errorf("rotated: %+v %v", k, err)
 	}
-	if _, err := s.Lookup(t.Context(), text); err != nil {
+	if _, err := s.lookup(t.Context(), text); err != nil {
 		t.Error(err)
 	}
 }

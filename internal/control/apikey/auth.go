@@ -76,7 +76,7 @@ func (a *Authenticator) Require(to Route, next http.Handler) http.Handler {
 
 // enter returns the fleet that the request is about, or why the key may not.
 func (k *Key) enter(to Route, r *http.Request) (fleet string, why *Refusal) {
-	if !k.Allows(to.Scope) {
+	if !k.allows(to.Scope) {
 		return "", k.lacks(to.Scope)
 	}
 	q := r.URL.Query()
@@ -121,7 +121,7 @@ func (k *Key) within(to Route, q url.Values, r *http.Request) *Refusal {
 		return k.beyond("name them in the parameter device")
 	}
 	for _, d := range devices {
-		if !k.Covers(d) {
+		if !k.covers(d) {
 			return k.beyond("ask for those")
 		}
 	}
@@ -132,5 +132,5 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, to Route,
 	if a.Refused != nil {
 		a.Refused(r, to, why)
 	}
-	why.Write(w)
+	why.write(w)
 }

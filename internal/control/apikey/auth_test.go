@@ -19,11 +19,11 @@ func TestKey_AllowsWhatItsScopesSay(t *testing.T) {
 		{admin, "query operate admin"}, {&Key{Scopes: []Scope{Ingest}}, ""}, // no fleet to send for
 	} {
 		var may []string
-		for _, s := range Scopes() {
-			if c.key.Allows(s) {
+		for _, s := range scopes() {
+			if c.key.allows(s) {
 				may = append(may, string(s))
 			}
-			if c.key.Allows(s) != (c.key.Lacks(s) == nil) {
+			if c.key.allows(s) != (c.key.Lacks(s) == nil) {
 				t.Errorf("%v: Lacks and Allows differ on %s", c.key.Scopes, s)
 			}
 		}

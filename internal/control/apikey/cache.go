@@ -158,7 +158,7 @@ func (c *Cache) put(k Key, old *entry) *entry {
 }
 
 // Check returns the active key with this text. The error is ErrUnknown, or
-// wraps ErrUnavailable when only the store could tell and it does not answer.
+// wraps errUnavailable when only the store could tell and it does not answer.
 // The key is shared: it must not be changed.
 func (c *Cache) Check(ctx context.Context, text string) (*Key, error) {
 	id, ok := idOf(text)
@@ -199,25 +199,25 @@ func (c *Cache) miss(ctx context.Context, id string, now time.Time) (*entry, err
 		if current { // it was not there at the last refresh, and most such keys are made up
 			return nil, ErrUnknown
 		}
-		return nil, ErrUnavailable
+		return nil, errUnavailable
 	}
 	c.tokens--
 	c.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, missTimeout)
 	defer cancel()
-	k, err := c.store.Get(ctx, id)
+	k, err := c.store.get(ctx, id)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, errNotFound):
 		if len(c.unknown) >= unknownMax {
 			clear(c.unknown)
 		}
 		c.unknown[id] = now.Add(unknownFor)
 		return nil, ErrUnknown
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
 	}
 	return c.put(k, c.keys[id]), nil
 }

@@ -80,7 +80,7 @@ func TestAPIKey_KnownKeysWorkWhileTheStoreIsDown(t *testing.T) {
 		}
 	}
 	_, strange := newText()
-	if _, err := c.Check(t.Context(), strange); !errors.Is(err, ErrUnavailable) {
+	if _, err := c.Check(t.Context(), strange); !errors.Is(err, errUnavailable) {
 		t.Errorf("an unknown key cannot be told from a new one: %v", err)
 	}
 	clk.pass(31 * time.Minute)
@@ -132,11 +132,11 @@ func TestAPIKey_LastUseIsNotedInTheBackground(t *testing.T) {
 	if _, err := c.Check(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	if k, _ := s.Get(t.Context(), k.ID); k.LastUsedAt != nil {
+	if k, _ := s.get(t.Context(), k.ID); k.LastUsedAt != nil {
 		t.Error("a request wrote to the store")
 	}
 	c.Close()
-	if k, err := s.Get(t.Context(), k.ID); err != nil || k.LastUsedAt == nil || time.Since(*k.LastUsedAt) > time.Minute {
+	if k, err := s.get(t.Context(), k.ID); err != nil || k.LastUsedAt == nil || time.Since(*k.LastUsedAt) > time.Minute {
 		t.Errorf("%v %v", k.LastUsedAt, err)
 	}
 }

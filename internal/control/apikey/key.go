@@ -35,9 +35,9 @@ type Key struct {
 	hash [sha256.Size]byte
 }
 
-// Allows tells whether the key may do what the scope says. An admin key may do
+// allows tells whether the key may do what the scope says. An admin key may do
 // everything but send events, which belong to a fleet.
-func (k *Key) Allows(s Scope) bool {
+func (k *Key) allows(s Scope) bool {
 	switch s {
 	case Anyone, AnyKey:
 		return true
@@ -47,11 +47,11 @@ func (k *Key) Allows(s Scope) bool {
 	return k.Admin || slices.Contains(k.Scopes, s)
 }
 
-// Covers tells whether the key may send for a device, and read it.
-func (k *Key) Covers(device string) bool { return strings.HasPrefix(device, k.DevicePrefix) }
+// covers tells whether the key may send for a device, and read it.
+func (k *Key) covers(device string) bool { return strings.HasPrefix(device, k.DevicePrefix) }
 
-// Active tells whether the key is neither revoked nor expired at a time.
-func (k *Key) Active(now time.Time) bool {
+// active tells whether the key is neither revoked nor expired at a time.
+func (k *Key) active(now time.Time) bool {
 	return k.RevokedAt == nil && (k.ExpiresAt == nil || now.Before(*k.ExpiresAt))
 }
 
@@ -60,7 +60,7 @@ func (k *Key) State(now time.Time) string {
 	switch {
 	case k.RevokedAt != nil:
 		return "revoked"
-	case !k.Active(now):
+	case !k.active(now):
 		return "expired"
 	}
 	return "active"
@@ -71,7 +71,7 @@ func (k *Key) accepts(text string, now time.Time) error {
 	switch {
 	case !k.matches(hashOf(text)):
 		return ErrUnknown
-	case !k.Active(now):
+	case !k.active(now):
 		return &endedError{k.ID, k.State(now)}
 	}
 	return nil
@@ -126,7 +126,7 @@ func ValidFleet(fleet string) error {
 	}
 	if !ok {
 		return fmt.Errorf("%w: the fleet must be 1 to 64 of letters, digits, '.', '_' and '-', not starting with '.'",
-			ErrInvalid)
+			errInvalid)
 	}
 	return nil
 }
@@ -143,7 +143,7 @@ func (e *endedError) Unwrap() error { return ErrUnknown }
 // The errors that callers tell apart.
 var (
 	ErrUnknown     = errors.New("the API key is unknown, revoked or expired")
-	ErrUnavailable = errors.New("the API key cannot be checked now")
-	ErrNotFound    = errors.New("no such API key")
-	ErrInvalid     = errors.New("invalid request")
+	errUnavailable = errors.New("the API key cannot be checked now")
+	errNotFound    = errors.New("no such API key")
+	errInvalid     = errors.New("invalid request")
 )

@@ -20,11 +20,11 @@ func (s *Store) List(ctx context.Context, fleet string) ([]Key, error) {
 	return keys, nil
 }
 
-// Get returns one key by its id.
-func (s *Store) Get(ctx context.Context, id string) (Key, error) {
+// get returns one key by its id.
+func (s *Store) get(ctx context.Context, id string) (Key, error) {
 	keys, err := query(ctx, s.db, `SELECT `+columns+` FROM api_key WHERE id = $1`, id)
 	if err == nil && len(keys) == 0 {
-		err = ErrNotFound
+		err = errNotFound
 	}
 	if err != nil {
 		return Key{}, fmt.Errorf("reading the API key: %w", err)
@@ -32,15 +32,15 @@ func (s *Store) Get(ctx context.Context, id string) (Key, error) {
 	return keys[0], nil
 }
 
-// Lookup returns the active key with this text, ErrUnknown when there is none.
+// lookup returns the active key with this text, ErrUnknown when there is none.
 // It asks the store; a Cache answers without.
-func (s *Store) Lookup(ctx context.Context, text string) (Key, error) {
+func (s *Store) lookup(ctx context.Context, text string) (Key, error) {
 	id, ok := idOf(text)
 	if !ok {
 		return Key{}, ErrUnknown
 	}
-	k, err := s.Get(ctx, id)
-	if errors.Is(err, ErrNotFound) {
+	k, err := s.get(ctx, id)
+	if errors.Is(err, errNotFound) {
 		return Key{}, ErrUnknown
 	}
 	if err != nil {

@@ -25,8 +25,8 @@ type Refusal struct {
 	problem httpx.Problem
 }
 
-// Write answers the request.
-func (r Refusal) Write(w http.ResponseWriter) {
+// write answers the request.
+func (r Refusal) write(w http.ResponseWriter) {
 	switch r.Reason {
 	case ReasonUnavailable:
 		w.Header().Set("Retry-After", "5")
@@ -91,7 +91,7 @@ func (k *Key) lacks(s Scope) *Refusal {
 // Lacks returns the refusal of a key that does not allow a scope, nil of one
 // that does.
 func (k *Key) Lacks(s Scope) *Refusal {
-	if k.Allows(s) {
+	if k.allows(s) {
 		return nil
 	}
 	return k.lacks(s)

@@ -74,7 +74,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
-	key, err := h.store.Get(r.Context(), r.PathValue("id"))
+	key, err := h.store.get(r.Context(), r.PathValue("id"))
 	if err != nil {
 		fail(w, err)
 		return
@@ -85,7 +85,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 	body, err := read(w, r)
 	if err == nil && (body.Grace != nil || body.ID != "") {
-		err = fmt.Errorf("%w: id and grace belong to a rotation", ErrInvalid)
+		err = fmt.Errorf("%w: id and grace belong to a rotation", errInvalid)
 	}
 	if err != nil {
 		fail(w, err)
@@ -99,11 +99,11 @@ func (h *rest) rotate(w http.ResponseWriter, r *http.Request) {
 	grace := 24 * time.Hour
 	body, err := read(w, r)
 	if err == nil && body.Admin {
-		err = fmt.Errorf("%w: a new key may do what the one before could", ErrInvalid)
+		err = fmt.Errorf("%w: a new key may do what the one before could", errInvalid)
 	}
 	if err == nil && body.Grace != nil {
 		if grace, err = time.ParseDuration(*body.Grace); err != nil {
-			err = fmt.Errorf("%w: grace is no duration, such as 24h", ErrInvalid)
+			err = fmt.Errorf("%w: grace is no duration, such as 24h", errInvalid)
 		}
 	}
 	if err != nil {
@@ -146,7 +146,7 @@ func read(w http.ResponseWriter, r *http.Request) (wish, error) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&body); err != nil {
-		return body, fmt.Errorf("%w: reading the body: %w", ErrInvalid, err)
+		return body, fmt.Errorf("%w: reading the body: %w", errInvalid, err)
 	}
 	return body, nil
 }
@@ -155,9 +155,9 @@ func read(w http.ResponseWriter, r *http.Request) (wish, error) {
 // inside, but for the fact.
 func fail(w http.ResponseWriter, err error) {
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, errNotFound):
 		httpx.NotFound(w, err.Error())
-	case errors.Is(err, ErrInvalid):
+	case errors.Is(err, errInvalid):
 		httpx.Invalid(w, err.Error())
 	default:
 		httpx.Unavailable(w, "the key store")

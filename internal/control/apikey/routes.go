@@ -20,7 +20,7 @@ const (
 	NoDevices               // it tells nothing of devices
 	ByPath                  // the device is {id} in the path
 	ByQuery                 // the devices are the parameters device; a key with a prefix names at least one, and no group
-	ByHandler               // the handler looks at each device: Key.Covers, FromContext
+	ByHandler               // the handler looks at each device
 )
 
 // Route is an endpoint, and what it asks of a key.

@@ -23,8 +23,8 @@ const (
 	AnyKey Scope = "any key"
 )
 
-// Scopes lists what a key may have, the least first.
-func Scopes() []Scope { return []Scope{Ingest, Query, Operate, Admin} }
+// scopes lists what a key may have, the least first.
+func scopes() []Scope { return []Scope{Ingest, Query, Operate, Admin} }
 
 // ofOld are the scopes of a key that was made before there were any: what it
 // could do then.
@@ -44,14 +44,14 @@ func ParseScopes(text string) ([]Scope, error) {
 	return inOrder(list)
 }
 
-// inOrder checks scopes, and returns each once, in the order of Scopes.
+// inOrder checks scopes, and returns each once, in the order of scopes.
 func inOrder(list []Scope) (sorted []Scope, err error) {
 	for _, s := range list {
-		if !slices.Contains(Scopes(), s) {
-			return nil, fmt.Errorf("%w: %q is no scope: expected %s", ErrInvalid, s, join(Scopes(), ", "))
+		if !slices.Contains(scopes(), s) {
+			return nil, fmt.Errorf("%w: %q is no scope: expected %s", errInvalid, s, join(scopes(), ", "))
 		}
 	}
-	for _, s := range Scopes() {
+	for _, s := range scopes() {
 		if slices.Contains(list, s) {
 			sorted = append(sorted, s)
 		}
@@ -75,7 +75,7 @@ func validPrefix(prefix string) error {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._:-", c) >= 0)
 	}
 	if !ok {
-		return fmt.Errorf("%w: the device prefix must be up to 128 of letters, digits, '.', '_', ':' and '-'", ErrInvalid)
+		return fmt.Errorf("%w: the device prefix must be up to 128 of letters, digits, '.', '_', ':' and '-'", errInvalid)
 	}
 	return nil
 }

@@ -77,11 +77,11 @@ func checked(fleet string, opts Options) (Options, error) {
 	admin := opts.Admin || slices.Contains(sorted, Admin)
 	switch {
 	case len(opts.Name) > 200:
-		return opts, fmt.Errorf("%w: the name is longer than 200 bytes", ErrInvalid)
+		return opts, fmt.Errorf("%w: the name is longer than 200 bytes", errInvalid)
 	case admin && fleet != "":
-		return opts, fmt.Errorf("%w: an admin key belongs to no fleet", ErrInvalid)
+		return opts, fmt.Errorf("%w: an admin key belongs to no fleet", errInvalid)
 	case admin && opts.DevicePrefix != "":
-		return opts, fmt.Errorf("%w: an admin key has no device prefix", ErrInvalid)
+		return opts, fmt.Errorf("%w: an admin key has no device prefix", errInvalid)
 	case admin:
 		opts.Admin, opts.Scopes = true, []Scope{Admin} // which is all of them
 		return opts, nil
@@ -102,7 +102,7 @@ func checked(fleet string, opts Options) (Options, error) {
 func (s *Store) Rotate(ctx context.Context, fleet, id string, grace time.Duration, opts Options) (text string, key Key,
 	err error) {
 	if grace < 0 {
-		err = fmt.Errorf("%w: the grace period is negative", ErrInvalid)
+		err = fmt.Errorf("%w: the grace period is negative", errInvalid)
 	}
 	if err == nil {
 		err = s.change(ctx, func(tx *sql.Tx, now time.Time) error {
@@ -161,11 +161,11 @@ func predecessor(ctx context.Context, tx *sql.Tx, fleet, id string, now time.Tim
 	case err != nil:
 		return nil, err
 	case len(keys) == 0 && id != "":
-		return nil, fmt.Errorf("%w that is active: %q", ErrNotFound, id)
+		return nil, fmt.Errorf("%w that is active: %q", errNotFound, id)
 	case len(keys) == 0:
-		return nil, fmt.Errorf("%w: the fleet has no active one to rotate: create one", ErrNotFound)
+		return nil, fmt.Errorf("%w: the fleet has no active one to rotate: create one", errNotFound)
 	case len(keys) > 1:
-		return nil, fmt.Errorf("%w: the fleet has %d active API keys: say which one to rotate, by its id", ErrInvalid,
+		return nil, fmt.Errorf("%w: the fleet has %d active API keys: say which one to rotate, by its id", errInvalid,
 			len(keys))
 	}
 	return &keys[0], nil
@@ -180,7 +180,7 @@ func (s *Store) Revoke(ctx context.Context, id string) error {
 			return err
 		}
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return errors.Join(err, ErrNotFound)
+			return errors.Join(err, errNotFound)
 		}
 		return nil
 	})
@@ -213,7 +213,7 @@ func insert(ctx context.Context, tx *sql.Tx, fleet string, opts Options, now tim
 	var expires, admin any = nil, 0
 	if !opts.ExpiresAt.IsZero() {
 		if !opts.ExpiresAt.After(now) {
-			return "", Key{}, fmt.Errorf("%w: the expiry is not in the future", ErrInvalid)
+			return "", Key{}, fmt.Errorf("%w: the expiry is not in the future", errInvalid)
 		}
 		at := opts.ExpiresAt.UTC().Truncate(time.Microsecond)
 		k.ExpiresAt, expires = &at, at.UnixMicro()
