@@ -51,7 +51,7 @@ func appendOnly(t *testing.T, l *Log) {
 			t.Fatalf("%+v: %v %v", q, got, err)
 		}
 	}
-	if n, err := Expire(t.Context(), l.db, expire.Pass{}, a.At.Add(time.Second)); err != nil || n.Rows < 1 {
+	if n, err := expireEntries(t.Context(), l.db, expire.Pass{}, a.At.Add(time.Second)); err != nil || n.Rows < 1 {
 		t.Fatal(n, err)
 	}
 }

@@ -12,11 +12,11 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Erased is what stands in an entry for the name of a device that was erased.
-const Erased = "(erased)"
+// erasedName is what stands in an entry for the name of a device that was erased.
+const erasedName = "(erased)"
 
-// CountEntries is what entries that named an erased device are counted as.
-const CountEntries = "audit_log_entries"
+// countEntries is what entries that named an erased device are counted as.
+const countEntries = "audit_log_entries"
 
 // named is an entry whose detail may name a device.
 type named struct {
@@ -25,8 +25,8 @@ type named struct {
 	status                                           int
 }
 
-// Naming counts the entries that name a device of a fleet.
-func Naming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+// countNaming counts the entries that name a device of a fleet.
+func countNaming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	if _, err := Open(ctx, db); err != nil {
 		return nil, err
 	}
@@ -39,14 +39,14 @@ func Naming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string
 	if err != nil {
 		return nil, fmt.Errorf("counting entries of the audit log: %w", err)
 	}
-	return map[string]int64{CountEntries: n}, nil
+	return map[string]int64{countEntries: n}, nil
 }
 
-// Erase takes the name of a device out of the audit log: who did what, when and
+// erase takes the name of a device out of the audit log: who did what, when and
 // why stays. An erasure of a fleet changes nothing: what was done to a fleet is
 // not told by its devices. It is one transaction, may be run again, and counts
 // each entry once.
-func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if t.Device == "" {
 		return nil
 	}
@@ -67,7 +67,7 @@ func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 				return err
 			}
 		}
-		return tombstone.Add(ctx, tx, t.Job, CountEntries, int64(len(list)))
+		return tombstone.Add(ctx, tx, t.Job, countEntries, int64(len(list)))
 	})
 	if err != nil {
 		return fmt.Errorf("erasing from the audit log: %w", err)
@@ -119,7 +119,7 @@ func (e *named) without(device string) string {
 	changed := false
 	for name, v := range detail {
 		if text, ok := v.(string); ok {
-			if cut := tombstone.Without(text, device, Erased); cut != text {
+			if cut := tombstone.Without(text, device, erasedName); cut != text {
 				detail[name], changed = cut, true
 			}
 		}

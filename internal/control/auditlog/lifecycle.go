@@ -16,6 +16,6 @@ func Lifecycle() lifecycle.Kind {
 			_, err := Open(ctx, db)
 			return err
 		},
-		Expire: Expire, Count: Naming, Erase: Erase,
+		Expire: expireEntries, Count: countNaming, Erase: erase,
 	}.Kind()
 }

@@ -144,9 +144,9 @@ func scan(rows *sql.Rows) (a Act, err error) {
 	return a, json.Unmarshal([]byte(detail), &a.Detail)
 }
 
-// Expire deletes the acts of before a time. An admin's act, which belongs to no
+// expireEntries deletes the acts of before a time. An admin's act, which belongs to no
 // fleet, stays while any is held.
-func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
+func expireEntries(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	if _, err := Open(ctx, db); err != nil {
 		return expire.Removed{}, err
 	}
