@@ -15,14 +15,14 @@ import (
 // countMembers is what erased memberships are counted as.
 const countMembers = "group_memberships"
 
-// Count tells in how many groups a device is, or, for "", how many devices the
+// count tells in how many groups a device is, or, for "", how many devices the
 // groups of a fleet have.
-func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	s, err := Open(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.List(ctx, fleet)
+	groups, err := s.list(ctx, fleet)
 	if err != nil {
 		return nil, err
 	}
@@ -45,10 +45,10 @@ func (g *Group) members(fleet, device string) int64 {
 	return 0
 }
 
-// Erase takes a device out of the groups of its fleet, and of those that all
+// erase takes a device out of the groups of its fleet, and of those that all
 // fleets use, or deletes a fleet's groups. It is one transaction, may be run
 // again, and counts what it deletes once.
-func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if _, err := Open(ctx, db); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func Handler(store *Store) http.Handler {
 type rest struct{ store *Store }
 
 func (h *rest) list(w http.ResponseWriter, r *http.Request) {
-	groups, err := h.store.List(r.Context(), apikey.FleetFrom(r.Context()))
+	groups, err := h.store.list(r.Context(), apikey.FleetFrom(r.Context()))
 	if err != nil {
 		fail(w, err)
 		return
@@ -95,7 +95,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *rest) remove(w http.ResponseWriter, r *http.Request) {
-	if err := h.store.Delete(r.Context(), apikey.FleetFrom(r.Context()), r.PathValue("name")); err != nil {
+	if err := h.store.delete(r.Context(), apikey.FleetFrom(r.Context()), r.PathValue("name")); err != nil {
 		fail(w, err)
 		return
 	}

@@ -14,6 +14,6 @@ func Lifecycle() lifecycle.Kind {
 			_, err := Open(ctx, db)
 			return err
 		},
-		Count: Count, Erase: Erase,
+		Count: count, Erase: erase,
 	}.Kind()
 }

@@ -133,8 +133,8 @@ func (s *Store) Get(ctx context.Context, fleet, name string) (*Group, error) {
 	return g, nil
 }
 
-// List returns the groups that a fleet sees; those of all fleets for "".
-func (s *Store) List(ctx context.Context, fleet string) (groups []*Group, err error) {
+// list returns the groups that a fleet sees; those of all fleets for "".
+func (s *Store) list(ctx context.Context, fleet string) (groups []*Group, err error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group
 		WHERE $1 = '' OR fleet IN ($1, '') ORDER BY name, fleet`, fleet)
 	if err != nil {
@@ -151,8 +151,8 @@ func (s *Store) List(ctx context.Context, fleet string) (groups []*Group, err er
 	return groups, rows.Err()
 }
 
-// Delete removes a fleet's group, or, for "", the one for all.
-func (s *Store) Delete(ctx context.Context, fleet, name string) error {
+// delete removes a fleet's group, or, for "", the one for all.
+func (s *Store) delete(ctx context.Context, fleet, name string) error {
 	res, err := s.db.ExecContext(ctx, `DELETE FROM device_group WHERE fleet = $1 AND name = $2`, fleet, name)
 	if err != nil {
 		return fmt.Errorf("deleting group %q: %w", name, err)
