@@ -30,8 +30,8 @@ type Hold struct {
 
 // The errors that callers tell apart.
 var (
-	ErrNotFound = errors.New("the fleet is not held")
-	ErrInvalid  = errors.New("invalid hold")
+	errNotFound = errors.New("the fleet is not held")
+	errInvalid  = errors.New("invalid hold")
 )
 
 // maxText bounds a reason.
@@ -121,10 +121,10 @@ func (s *Store) Place(ctx context.Context, fleet, reason, by string) (Hold, erro
 	h := Hold{Fleet: fleet, Reason: strings.TrimSpace(reason), PlacedBy: by,
 		Since: s.now().UTC().Truncate(time.Microsecond)}
 	if err := apikey.ValidFleet(fleet); err != nil {
-		return h, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return h, fmt.Errorf("%w: %w", errInvalid, err)
 	}
 	if h.Reason == "" || len(h.Reason) > maxText {
-		return h, fmt.Errorf("%w: give a reason, of at most %d bytes, for those who read it later", ErrInvalid, maxText)
+		return h, fmt.Errorf("%w: give a reason, of at most %d bytes, for those who read it later", errInvalid, maxText)
 	}
 	if _, err := s.db.ExecContext(ctx, `INSERT INTO legal_hold (`+columns+
 		`) VALUES ($1, $2, $3, $4, '', 0) ON CONFLICT DO NOTHING`,
@@ -145,7 +145,7 @@ func (s *Store) Release(ctx context.Context, fleet, by string) (Hold, error) {
 	if err != nil {
 		return h, err
 	} else if !ok {
-		return h, ErrNotFound
+		return h, errNotFound
 	}
 	at := s.now().UTC().Truncate(time.Microsecond)
 	res, err := s.db.ExecContext(ctx, `UPDATE legal_hold SET released_by = $1, released_at = $2 WHERE fleet = $3 AND released_at = 0`,
@@ -154,7 +154,7 @@ func (s *Store) Release(ctx context.Context, fleet, by string) (Hold, error) {
 		return h, fmt.Errorf("releasing fleet %q: %w", fleet, err)
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return h, errors.Join(err, ErrNotFound)
+		return h, errors.Join(err, errNotFound)
 	}
 	h.ReleasedBy, h.ReleasedAt = by, &at
 	return h, nil
@@ -173,9 +173,9 @@ func scan(row interface{ Scan(...any) error }) (h Hold, err error) {
 	return h, nil
 }
 
-// Expire deletes the holds that were released before a time: in force, one stays
+// expireReleased deletes the holds that were released before a time: in force, one stays
 // for ever.
-func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
+func expireReleased(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	return expire.Rows{Table: "legal_hold", Key: "fleet, placed_at", Old: "released_at > 0 AND released_at < $1",
 		Fleet: "fleet"}.Expire(ctx, db, p, before)
 }

@@ -47,7 +47,7 @@ func TestHold_AHoldSaysWhoWhyAndSinceWhen(t *testing.T) {
 	if err != nil || gone.ReleasedBy != "k2" || gone.ReleasedAt == nil {
 		t.Fatal(gone, err)
 	}
-	if _, err := s.Release(ctx, "acme", "k2"); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Release(ctx, "acme", "k2"); !errors.Is(err, errNotFound) {
 		t.Fatal(err)
 	}
 	if fleets, err := s.Fleets(ctx); len(fleets) != 0 || err != nil {
@@ -60,7 +60,7 @@ func TestHold_AHoldSaysWhoWhyAndSinceWhen(t *testing.T) {
 		t.Fatal(past, err)
 	}
 	for _, bad := range [][2]string{{"", "r"}, {"a b", "r"}, {"acme2", "  "}, {"acme2", strings.Repeat("x", maxText+1)}} {
-		if _, err := s.Place(ctx, bad[0], bad[1], "k"); !errors.Is(err, ErrInvalid) {
+		if _, err := s.Place(ctx, bad[0], bad[1], "k"); !errors.Is(err, errInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

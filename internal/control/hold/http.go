@@ -36,7 +36,7 @@ type rest struct{ store *Store }
 func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	past := r.URL.Query().Get("past")
 	if past != "" && past != "true" && past != "false" {
-		answer(w, nil, fmt.Errorf("%w: past: expected true or false", ErrInvalid))
+		answer(w, nil, fmt.Errorf("%w: past: expected true or false", errInvalid))
 		return
 	}
 	holds, err := h.store.List(r.Context(), past == "true")
@@ -53,7 +53,7 @@ func (h *rest) place(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&wish); err != nil {
-		answer(w, nil, fmt.Errorf("%w: reading the body: %w", ErrInvalid, err))
+		answer(w, nil, fmt.Errorf("%w: reading the body: %w", errInvalid, err))
 		return
 	}
 	held, err := h.store.Place(r.Context(), r.PathValue("fleet"), wish.Reason, caller(r))
@@ -63,7 +63,7 @@ func (h *rest) place(w http.ResponseWriter, r *http.Request) {
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 	held, ok, err := h.store.Held(r.Context(), r.PathValue("fleet"))
 	if err == nil && !ok {
-		err = ErrNotFound
+		err = errNotFound
 	}
 	answer(w, held, err)
 }
@@ -84,9 +84,9 @@ func answer(w http.ResponseWriter, body any, err error) {
 	switch {
 	case err == nil:
 		httpx.Answer(w, http.StatusOK, body)
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, errNotFound):
 		httpx.NotFound(w, "this fleet is not held")
-	case errors.Is(err, ErrInvalid):
+	case errors.Is(err, errInvalid):
 		httpx.Invalid(w, err.Error())
 	default:
 		httpx.Unavailable(w, "the store of holds")

@@ -16,6 +16,6 @@ func Lifecycle() lifecycle.Kind {
 			_, err := Open(ctx, db)
 			return err
 		},
-		Expire: Expire,
+		Expire: expireReleased,
 	}.Kind()
 }
