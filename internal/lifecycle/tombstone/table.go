@@ -17,10 +17,10 @@ const (
 	StonesQuery = `SELECT fleet, subject, until FROM erased`
 )
 
-// Lock is PostgreSQL's advisory lock of burials: a writer holds it shared for
+// lock is PostgreSQL's advisory lock of burials: a writer holds it shared for
 // its transaction, a burial alone. So a burial waits for the writers that do
 // not know of it, and the next ones do. SQLite has one writer at a time.
-const Lock = 7341131
+const lock = 7341131
 
 // SharedLock is what a writer's transaction begins with in PostgreSQL.
 const SharedLock = `SELECT pg_advisory_xact_lock_shared(7341131)`
@@ -48,7 +48,7 @@ func Migrate(ctx context.Context, db *sqldb.DB) error {
 func Bury(ctx context.Context, db *sqldb.DB, s Stone) error {
 	return Update(ctx, db, func(tx *sql.Tx) error {
 		if db.Dialect == sqldb.Postgres {
-			if _, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, Lock)); err != nil {
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, lock)); err != nil {
 				return err
 			}
 		}
@@ -66,7 +66,7 @@ func Barrier(ctx context.Context, db *sqldb.DB) error {
 		return nil // it has one writer at a time
 	}
 	return Update(ctx, db, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, Lock))
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, lock))
 		return err
 	})
 }
