@@ -33,14 +33,14 @@ import (
 type Config struct {
 	Dir      string // created when missing
 	Address  string // loopback; port 0 picks a free one
-	Password string // of User: nobody else gets in, by whatever way
+	Password string // of the user of the broker: nobody else gets in, by whatever way
 	Topics   []Topic
 	MinFree  uint64 // bytes: below, writes are refused until there is room again
 	Logger   *slog.Logger
 }
 
-// DefaultMinFree leaves the other stores on the same disk room to finish.
-const DefaultMinFree = 128 << 20
+// defaultMinFree leaves the other stores on the same disk room to finish.
+const defaultMinFree = 128 << 20
 
 // Broker is a running embedded broker.
 type Broker struct {
@@ -80,7 +80,7 @@ func Start(conf Config) (*Broker, error) {
 		return nil, fmt.Errorf("starting the embedded broker: forgetting earlier passwords: %w", err)
 	}
 	if conf.MinFree == 0 {
-		conf.MinFree = DefaultMinFree
+		conf.MinFree = defaultMinFree
 	}
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1), kfake.Ports(port), kfake.ClusterID("weir"),
@@ -92,7 +92,7 @@ func Start(conf Config) (*Broker, error) {
 			}
 			return net.Listen(network, net.JoinHostPort(host, port))
 		}),
-		kfake.EnableSASL(), kfake.Superuser(Mechanism, User, conf.Password),
+		kfake.EnableSASL(), kfake.Superuser(mechanism, user, conf.Password),
 		kfake.GroupMinSessionTimeout(time.Second),
 		kfake.WithLogger(logger{conf.Logger}),
 		kfake.BrokerConfigs(map[string]string{

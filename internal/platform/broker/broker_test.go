@@ -156,7 +156,7 @@ func TestBroker_OffsetsNeverBeginAgain(t *testing.T) {
 	dir := t.TempDir()
 	b := start(t, dir, 1)
 	produce(t, b, 20, time.Now().Add(-24*time.Hour))
-	if err := b.Retain(t.Context(), time.Now()); err != nil {
+	if err := b.retainAt(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if from, end := offsets(t, b); from != 19 || end != 20 {
@@ -172,7 +172,7 @@ func TestBroker_RetentionKeepsWhatIsYoung(t *testing.T) {
 	b := start(t, t.TempDir(), 1)
 	produce(t, b, 5, time.Now().Add(-5*time.Hour))
 	produce(t, b, 5, time.Now())
-	if err := b.Retain(t.Context(), time.Now()); err != nil {
+	if err := b.retainAt(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if from, end := offsets(t, b); from != 5 || end != 10 {

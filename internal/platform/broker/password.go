@@ -6,16 +6,16 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// User and Mechanism are what a client of the embedded broker logs in with,
+// user and mechanism are what a client of the embedded broker logs in with,
 // beside the password.
 const (
-	User      = "weir"
-	Mechanism = "SCRAM-SHA-512"
+	user      = "weir"
+	mechanism = "SCRAM-SHA-512"
 )
 
 // Login is the login to a broker that was started with the password.
 func Login(password string) kafka.Login {
-	return kafka.Login{Mechanism: Mechanism, User: User, Password: password}
+	return kafka.Login{Mechanism: mechanism, User: user, Password: password}
 }
 
 // NewPassword returns a random password that any config can hold as it is:

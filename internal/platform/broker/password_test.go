@@ -54,9 +54,9 @@ func TestPassword_WithoutItNothingIsWrittenOrRead(t *testing.T) {
 	for name, login := range map[string]kafka.Login{
 		"no login":          {},
 		"a wrong password":  Login("another"),
-		"another user":      {Mechanism: Mechanism, User: "admin", Password: password},
+		"another user":      {Mechanism: mechanism, User: "admin", Password: password},
 		"kfake's own user":  {Mechanism: "SCRAM-SHA-256", User: "admin", Password: "admin"},
-		"another mechanism": {Mechanism: "PLAIN", User: User, Password: password},
+		"another mechanism": {Mechanism: "PLAIN", User: user, Password: password},
 	} {
 		if got := enters(t, b.Address(), login, refusal); len(got) > 0 {
 			t.Errorf("%s: %s", name, strings.Join(got, ", "))

@@ -23,15 +23,15 @@ func (b *Broker) retain(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if err := b.Retain(ctx, now); err != nil && ctx.Err() == nil {
+			if err := b.retainAt(ctx, now); err != nil && ctx.Err() == nil {
 				b.conf.Logger.Error(err.Error())
 			}
 		}
 	}
 }
 
-// Retain deletes, as of now, the records past their topic's retention.
-func (b *Broker) Retain(ctx context.Context, now time.Time) error {
+// retainAt deletes, as of now, the records past their topic's retention.
+func (b *Broker) retainAt(ctx context.Context, now time.Time) error {
 	log, err := b.Log()
 	if err != nil {
 		return fmt.Errorf("deleting expired records: %w", err)
