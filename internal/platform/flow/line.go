@@ -29,13 +29,13 @@ func Of(res *service.Resources) *Line {
 // Add makes the line longer, or shorter, by n events.
 func (l *Line) Add(n int) { l.events.Add(int64(n)) }
 
-// Long tells whether requests wait for a core.
-func (l *Line) Long() bool { return l.events.Load() >= long }
+// long tells whether requests wait for a core.
+func (l *Line) long() bool { return l.events.Load() >= long }
 
 // LetPass waits while the line is long, and no longer than most. It returns how
 // long that was.
 func (l *Line) LetPass(ctx context.Context, most time.Duration) time.Duration {
-	if !l.Long() || most <= 0 {
+	if !l.long() || most <= 0 {
 		return 0
 	}
 	start := time.Now()
@@ -43,7 +43,7 @@ func (l *Line) LetPass(ctx context.Context, most time.Duration) time.Duration {
 	defer end.Stop()
 	again := time.NewTicker(look)
 	defer again.Stop()
-	for l.Long() {
+	for l.long() {
 		select {
 		case <-ctx.Done():
 			return time.Since(start)
