@@ -10,7 +10,7 @@ import (
 // Answer answers with a body as JSON that no cache keeps. Characters stand as
 // they are: "<" is no \u003c.
 func Answer(w http.ResponseWriter, status int, body any) {
-	raw, err := JSON(body)
+	raw, err := encode(body)
 	if err != nil { // a value of ours that is no JSON, such as a number that is not finite
 		Write(w, Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
 		return
@@ -28,8 +28,8 @@ func Document(w http.ResponseWriter, raw []byte) {
 	_, _ = w.Write(raw) // an error says that the client has gone
 }
 
-// JSON is a body as Answer writes it: one line, with its end.
-func JSON(body any) ([]byte, error) {
+// encode is a body as Answer writes it: one line, with its end.
+func encode(body any) ([]byte, error) {
 	raw, err := text.JSON(body)
 	return append(raw, '\n'), err
 }

@@ -5,10 +5,10 @@ import (
 	"strconv"
 )
 
-// TypeBase begins every problem type URI; the rest is the problem's name.
-const TypeBase = "https://weir.dev/problems/"
+// typeBase begins every problem type URI; the rest is the problem's name.
+const typeBase = "https://weir.dev/problems/"
 
-// Problem is an error body. Type is a stable name, without TypeBase.
+// Problem is an error body. Type is a stable name, without typeBase.
 type Problem struct {
 	Type   string
 	Status int
@@ -34,11 +34,11 @@ func (p Problem) JSON() []byte {
 	for k, v := range p.Extra {
 		body[k] = v
 	}
-	body["type"], body["title"], body["status"] = TypeBase+p.Type, p.Title, p.Status
+	body["type"], body["title"], body["status"] = typeBase+p.Type, p.Title, p.Status
 	if p.Detail != "" {
 		body["detail"] = p.Detail
 	}
-	raw, err := JSON(body)
+	raw, err := encode(body)
 	if err != nil { // an extension member of ours that is no JSON
 		raw = []byte(`{"type":"about:blank","status":500}`)
 	}
