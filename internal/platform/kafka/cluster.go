@@ -26,9 +26,9 @@ type Cluster struct {
 	sasl    sasl.Mechanism // nil: no authentication
 }
 
-// Brokers takes apart items that hold several addresses, as environment
+// brokers takes apart items that hold several addresses, as environment
 // variables do.
-func Brokers(items ...string) (each []string) {
+func brokers(items ...string) (each []string) {
 	for _, item := range items {
 		for b := range strings.SplitSeq(item, ",") {
 			if b = strings.TrimSpace(b); b != "" {
@@ -48,7 +48,7 @@ func Mechanisms() []string { return []string{"none", "PLAIN", "SCRAM-SHA-256", "
 // New returns the cluster at some addresses, each of which may be a list. The TLS
 // config may be nil. It fails with ErrNoBroker when there is no address.
 func New(addresses []string, secure *tls.Config, login Login) (Cluster, error) {
-	c := Cluster{brokers: Brokers(addresses...), tls: secure}
+	c := Cluster{brokers: brokers(addresses...), tls: secure}
 	if len(c.brokers) == 0 {
 		return c, ErrNoBroker
 	}

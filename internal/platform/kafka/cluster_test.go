@@ -131,7 +131,7 @@ func TestKafka_WhatCannotBeReadIsNamed(t *testing.T) {
 }
 
 func TestKafka_AnItemMayBeAListItself(t *testing.T) {
-	if got := Brokers("a:1, b:2", "", "c:3"); len(got) != 3 || got[1] != "b:2" {
+	if got := brokers("a:1, b:2", "", "c:3"); len(got) != 3 || got[1] != "b:2" {
 		t.Errorf("read %q", got)
 	}
 }
