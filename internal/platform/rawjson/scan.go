@@ -179,11 +179,11 @@ func Number(b []byte, i int) (end int, err error) {
 		}
 		i = j
 		if !inRange(b[start:i]) {
-			return start, fail(start, ErrRange.Error())
+			return start, fail(start, errRange.Error())
 		}
 	}
 	if i-start > maxDigits && !inRange(b[start:i]) {
-		return start, fail(start, ErrRange.Error())
+		return start, fail(start, errRange.Error())
 	}
 	return i, nil
 }

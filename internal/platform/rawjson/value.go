@@ -9,8 +9,8 @@ import (
 	"unsafe"
 )
 
-// ErrRange says that a number is valid JSON but no finite double.
-var ErrRange = errors.New("number is outside the range of a double")
+// errRange says that a number is valid JSON but no finite double.
+var errRange = errors.New("number is outside the range of a double")
 
 // Document checks that b is exactly one valid value, white space around it
 // allowed.
@@ -114,7 +114,7 @@ func Float(b []byte) (float64, error) {
 func slowFloat(b []byte) (float64, error) {
 	f, err := strconv.ParseFloat(Alias(b), 64)
 	if err != nil || math.IsInf(f, 0) {
-		return 0, ErrRange
+		return 0, errRange
 	}
 	return f, nil
 }
