@@ -48,33 +48,33 @@ func (w *worker) appendNext(seq int64, now time.Time) (Kind, bool) {
 		return "", false
 	}
 	kind := w.conf.Shares.kind(&w.random)
-	if kind == Duplicate {
+	if kind == kindDuplicate {
 		if old := w.recent.pick(&w.random); old != nil {
 			w.body = append(w.body, old...)
-			return Duplicate, true
+			return kindDuplicate, true
 		}
-		kind = Valid // nothing was sent yet that could be sent again
+		kind = kindValid // nothing was sent yet that could be sent again
 	}
 	device := w.plan.index + w.plan.of*(w.turn%w.plan.devices)
 	w.turn++
 	at := now
 	switch kind {
-	case Late:
+	case kindLate:
 		at = now.Add(-w.between(lateFrom, lateTo))
-	case ClockAhead:
+	case kindClockAhead:
 		at = now.Add(w.between(aheadFrom, aheadTo))
 	default:
 		at = now.Add(-w.between(0, readAgo))
 	}
 	text := w.clock.render(at)
 	start := len(w.body)
-	if kind == Malformed {
+	if kind == kindMalformed {
 		var id [160]byte
 		w.body = appendMalformed(w.body, &w.random, w.model.appendDevice(id[:0], device), text, seq)
 		return kind, true
 	}
 	w.body = w.model.appendEvent(w.body, &w.random, device, text, at)
-	if w.conf.Shares.Duplicates > 0 && kind != ClockAhead { // which copy is kept decides the time that one counts at
+	if w.conf.Shares.Duplicates > 0 && kind != kindClockAhead { // which copy is kept decides the time that one counts at
 		w.recent.offer(&w.random, w.body[start:])
 	}
 	return kind, true
@@ -97,9 +97,9 @@ func (w *worker) appendReading(now time.Time) Kind {
 	b = w.model.appendReadings(append(b, ','), &w.random, w.real.readings, mix(w.model.seed), r.At)
 	w.body = append(b, '}', '}')
 	if r.At.Before(now.Add(-lateBeyond)) {
-		return Late
+		return kindLate
 	}
-	return Valid
+	return kindValid
 }
 
 // ring remembers some of the events sent lately.

@@ -56,11 +56,11 @@ func (c *client) post(body []byte, n int) *answer {
 	*a = answer{events: a.events[:0]}
 	c.req.SetBodyRaw(body)
 	if err := c.host.DoTimeout(c.req, c.resp, c.timeout); err != nil {
-		a.verdict, a.code = Unknown, "connection_lost"
+		a.verdict, a.code = verdictUnknown, "connection_lost"
 		var op *net.OpError
 		switch {
 		case errors.As(err, &op) && op.Op == "dial":
-			a.verdict, a.code = Refused, "unreachable" // nothing was sent
+			a.verdict, a.code = verdictRefused, "unreachable" // nothing was sent
 		case errors.Is(err, fasthttp.ErrTimeout), errors.Is(err, context.DeadlineExceeded), op != nil && op.Timeout():
 			a.code = "timeout"
 		}
@@ -71,7 +71,7 @@ func (c *client) post(body []byte, n int) *answer {
 	switch a.status {
 	case 202, 207, 400:
 		if strings.HasPrefix(media, "application/json") {
-			a.verdict = Unknown
+			a.verdict = verdictUnknown
 			if err := c.readVerdicts(c.resp.Body(), n); err != nil {
 				a.breach = fmt.Sprintf("status %d: %v", a.status, err)
 				a.code, a.events = "unreadable_answer", a.events[:0]
@@ -85,9 +85,9 @@ func (c *client) post(body []byte, n int) *answer {
 	}
 	switch {
 	case a.status >= 400 && a.status < 500 && a.status != 408:
-		a.verdict = Refused
+		a.verdict = verdictRefused
 	default:
-		a.verdict = Unknown
+		a.verdict = verdictUnknown
 	}
 	switch {
 	case a.status < 400:

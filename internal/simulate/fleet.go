@@ -25,8 +25,8 @@ import (
 	"time"
 )
 
-// MaxBatch is how many events the gate takes in one request.
-const MaxBatch = 100
+// maxBatch is how many events the gate takes in one request.
+const maxBatch = 100
 
 // Config is one run. The zero value of a field means what its comment says.
 type Config struct {
@@ -69,8 +69,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("URL %q: expected http://HOST:PORT or https://HOST:PORT", c.URL)
 	case c.Key == "":
 		return errors.New("no API key: make one with 'weir keys create --fleet NAME', then pass it in WEIR_KEY or --key")
-	case c.Batch < 1 || c.Batch > MaxBatch:
-		return fmt.Errorf("batch of %d events: expected 1 to %d", c.Batch, MaxBatch)
+	case c.Batch < 1 || c.Batch > maxBatch:
+		return fmt.Errorf("batch of %d events: expected 1 to %d", c.Batch, maxBatch)
 	case c.Connections < 1:
 		return fmt.Errorf("%d connections: expected 1 or more", c.Connections)
 	case c.Devices < 0, c.Rate < 0, c.Events < 0, c.Duration < 0, c.Warmup < 0, c.SeriesSpeed < 0:

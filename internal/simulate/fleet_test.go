@@ -81,7 +81,7 @@ func TestSimulate_JournalAccountsForEveryEvent(t *testing.T) {
 			if !ok || was.ID != l.ID {
 				t.Fatalf("verdict for seq %d, event %q, which was not sent before", l.Seq, l.ID)
 			}
-			if (was.Kind == Malformed) != (l.Verdict == Rejected) {
+			if (was.Kind == kindMalformed) != (l.Verdict == verdictRejected) {
 				t.Fatalf("%s event was %s: %s", was.Kind, l.Verdict, was.Event)
 			}
 		}
@@ -89,7 +89,7 @@ func TestSimulate_JournalAccountsForEveryEvent(t *testing.T) {
 	if len(sent) != 5000 || verdicts != 5000 || lines[0].Type != "run" || lines[len(lines)-1].Type != "end" {
 		t.Fatalf("%d sent, %d verdicts, from %q to %q", len(sent), verdicts, lines[0].Type, lines[len(lines)-1].Type)
 	}
-	for _, k := range Kinds()[1:] {
+	for _, k := range allKinds()[1:] {
 		if kinds[k] < 150 || kinds[k] > 350 {
 			t.Errorf("%d events of 5000 are %s, expected about 250", kinds[k], k)
 		}
@@ -108,7 +108,7 @@ func TestSimulate_DuplicatesAreByteForByte(t *testing.T) {
 			continue
 		}
 		was, again := first[l.ID]
-		if again != (l.Kind == Duplicate) || again && was != string(l.Event) {
+		if again != (l.Kind == kindDuplicate) || again && was != string(l.Event) {
 			t.Fatalf("event %s of kind %s: first %q, now %q", l.ID, l.Kind, was, l.Event)
 		}
 		first[l.ID] = string(l.Event)
@@ -189,7 +189,7 @@ func TestSimulate_NobodyListeningIsRefusedNotUnknown(t *testing.T) {
 	conf.Events, conf.Retry = 10, false
 	g.Close()
 	s := mustRun(t, conf)
-	if s.Codes["unreachable"] != 10 || s.Kinds[0].Verdict != Refused {
+	if s.Codes["unreachable"] != 10 || s.Kinds[0].Verdict != verdictRefused {
 		t.Fatalf("codes %v, kinds %v", s.Codes, s.Kinds)
 	}
 }

@@ -8,15 +8,17 @@ type Kind string
 // The kinds. All but the malformed must be accepted; a duplicate must then be
 // counted once.
 const (
-	Valid      Kind = "valid"
-	Duplicate  Kind = "duplicate"   // an event that this connection sent before, byte for byte
-	Malformed  Kind = "malformed"   // JSON, but not an event that any schema takes
-	Late       Kind = "late"        // stamped 15 minutes to 26 hours ago
-	ClockAhead Kind = "clock_ahead" // stamped 6 minutes to 400 days ahead
+	kindValid      Kind = "valid"
+	kindDuplicate  Kind = "duplicate"   // an event that this connection sent before, byte for byte
+	kindMalformed  Kind = "malformed"   // JSON, but not an event that any schema takes
+	kindLate       Kind = "late"        // stamped 15 minutes to 26 hours ago
+	kindClockAhead Kind = "clock_ahead" // stamped 6 minutes to 400 days ahead
 )
 
-// Kinds are all of them, in the order of reports.
-func Kinds() []Kind { return []Kind{Valid, Duplicate, Malformed, Late, ClockAhead} }
+// allKinds are all of them, in the order of reports.
+func allKinds() []Kind {
+	return []Kind{kindValid, kindDuplicate, kindMalformed, kindLate, kindClockAhead}
+}
 
 // Shares are the parts of the simulated events, from 0 to 1, that are not
 // simply valid.
@@ -41,22 +43,22 @@ func (s Shares) check() error {
 // kind draws what the next event is to be.
 func (s Shares) kind(r *source) Kind {
 	if s == (Shares{}) {
-		return Valid
+		return kindValid
 	}
 	at := float64(r.next()>>11) / (1 << 53)
 	if at -= s.Duplicates; at < 0 {
-		return Duplicate
+		return kindDuplicate
 	}
 	if at -= s.Malformed; at < 0 {
-		return Malformed
+		return kindMalformed
 	}
 	if at -= s.Late; at < 0 {
-		return Late
+		return kindLate
 	}
 	if at -= s.ClockAhead; at < 0 {
-		return ClockAhead
+		return kindClockAhead
 	}
-	return Valid
+	return kindValid
 }
 
 // appendMalformed appends an event that must be rejected. Each is JSON, so

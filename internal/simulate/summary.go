@@ -67,11 +67,11 @@ func (t *tally) summary(conf Config, connections int, elapsed time.Duration) *Su
 	s.Rate = float64(s.Accepted+s.Rejected) / max(s.Elapsed, 1e-9)
 	for o, n := range t.outcomes {
 		s.Kinds = append(s.Kinds, KindCount{o.kind, o.verdict, o.code, n})
-		if o.verdict != Accepted {
+		if o.verdict != verdictAccepted {
 			s.Codes[o.code] += n
 		}
 	}
-	order := Kinds()
+	order := allKinds()
 	slices.SortFunc(s.Kinds, func(a, b KindCount) int {
 		if d := slices.Index(order, a.Kind) - slices.Index(order, b.Kind); d != 0 {
 			return d

@@ -71,14 +71,14 @@ func (t *tally) settle(a *answer, items []item, timed bool, latency, response ti
 		e := a.of(i)
 		t.outcomes[outcome{it.kind, e.verdict, e.code}]++
 		switch {
-		case e.verdict == Accepted:
+		case e.verdict == verdictAccepted:
 			accepted++
-			if it.kind == Malformed {
+			if it.kind == kindMalformed {
 				t.breach("malformed event accepted", fmt.Sprintf("sending %d", it.seq))
 			}
-		case e.verdict == Rejected:
+		case e.verdict == verdictRejected:
 			rejected++
-			if it.kind != Malformed {
+			if it.kind != kindMalformed {
 				t.breach("good event rejected", fmt.Sprintf("sending %d, %s: %s", it.seq, it.kind, e.code))
 			}
 		}

@@ -14,10 +14,10 @@ type Verdict string
 
 // The verdicts.
 const (
-	Accepted Verdict = "accepted" // acknowledged: must be stored
-	Rejected Verdict = "rejected" // must be in the dead letters with its code
-	Refused  Verdict = "refused"  // the request was turned away as a whole: nothing of it may be queued
-	Unknown  Verdict = "unknown"  // no acknowledgement: may be stored or not
+	verdictAccepted Verdict = "accepted" // acknowledged: must be stored
+	verdictRejected Verdict = "rejected" // must be in the dead letters with its code
+	verdictRefused  Verdict = "refused"  // the request was turned away as a whole: nothing of it may be queued
+	verdictUnknown  Verdict = "unknown"  // no acknowledgement: may be stored or not
 )
 
 // answer is what one request got. Its slices live until the next request.
@@ -86,7 +86,7 @@ func (c *client) readVerdicts(body []byte, n int) error {
 		if !a.events[i].seen {
 			return fmt.Errorf("no verdict for event %d of %d", i, n)
 		}
-		if a.events[i].verdict == Accepted {
+		if a.events[i].verdict == verdictAccepted {
 			taken++
 		}
 	}
@@ -126,9 +126,9 @@ func (c *client) readVerdict(body []byte, i int, count func(int, *int) (int, err
 	if index < 0 || index >= len(c.ans.events) || c.ans.events[index].seen {
 		return end, fmt.Errorf("a verdict with index %d", index)
 	}
-	e := eventAnswer{verdict: Accepted, seen: true}
+	e := eventAnswer{verdict: verdictAccepted, seen: true}
 	if status != 202 {
-		e.verdict, e.code = Rejected, code
+		e.verdict, e.code = verdictRejected, code
 	}
 	if status != 202 && (status != 400 || code == "") {
 		return end, fmt.Errorf("event %d has status %d and code %q", index, status, code)
