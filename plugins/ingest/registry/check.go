@@ -89,7 +89,7 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	if sameMajor {
 		r.OtherMajor = 0
 	}
-	r.Problems = append(s.compiled.Problems(), s.compiled.unnamed(earlier)...)
+	r.Problems = append(s.compiled.problems(), s.compiled.unnamed(earlier)...)
 	r.Compatible = (len(r.Differences) == 0 || !sameMajor) && len(r.Problems) == 0
 	return r, nil
 }
@@ -141,7 +141,7 @@ func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
 // declared to read which. While the place is open, it calls also with what
 // finds versions of any subject.
 func (p Place) load(ctx context.Context, subject string, also func(lookup) error) (docs []document, set settings,
-	readers []Consumer, err error) {
+	readers []consumer, err error) {
 	set = serverDefaults()
 	if also == nil {
 		also = func(lookup) error { return nil }
@@ -197,7 +197,7 @@ func (p Place) load(ctx context.Context, subject string, also func(lookup) error
 }
 
 // consumers asks who reads what. Registries of others know nobody.
-func (s *httpSource) consumers(ctx context.Context) (all []Consumer, err error) {
+func (s *httpSource) consumers(ctx context.Context) (all []consumer, err error) {
 	err = s.ask(ctx, http.MethodGet, nil, &all, nil, "consumers")
 	var e *answerError
 	if errors.As(err, &e) && e.status == http.StatusNotFound {

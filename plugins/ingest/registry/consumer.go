@@ -62,8 +62,8 @@ func ParseSupports(texts []string) ([]Support, error) {
 	return all, nil
 }
 
-// Has tells whether the declaration covers a version.
-func (s Support) Has(subject string, version int) bool {
+// has tells whether the declaration covers a version.
+func (s Support) has(subject string, version int) bool {
 	return subject == s.Subject && version >= s.First && (s.Last == 0 || version <= s.Last)
 }
 
@@ -79,29 +79,29 @@ func Supported(all []Support, name string) bool {
 		return false
 	}
 	for _, s := range all {
-		if s.Has(name[:i], version) {
+		if s.has(name[:i], version) {
 			return true
 		}
 	}
 	return false
 }
 
-// Consumer is someone who reads events, and the versions it can read.
-type Consumer struct {
+// consumer is someone who reads events, and the versions it can read.
+type consumer struct {
 	Name     string   `json:"name"`
 	Supports []string `json:"supports"`
 }
 
 // consumers returns what is declared, by name.
-func consumers(ctx context.Context, q querier) ([]Consumer, error) {
+func consumers(ctx context.Context, q querier) ([]consumer, error) {
 	rows, err := q.QueryContext(ctx, `SELECT name, supports FROM weir_schema_consumer ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("reading the consumers of schemas: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	all := []Consumer{}
+	all := []consumer{}
 	for rows.Next() {
-		var c Consumer
+		var c consumer
 		var supports string
 		if err := rows.Scan(&c.Name, &supports); err != nil {
 			return nil, fmt.Errorf("reading the consumers of schemas: %w", err)
@@ -116,7 +116,7 @@ func consumers(ctx context.Context, q querier) ([]Consumer, error) {
 
 // unready lists the consumers that read a subject and have not declared a
 // version of it.
-func unready(all []Consumer, subject string, version int) (names []string) {
+func unready(all []consumer, subject string, version int) (names []string) {
 	for _, c := range all {
 		declared, err := ParseSupports(c.Supports)
 		if err != nil {
@@ -125,7 +125,7 @@ func unready(all []Consumer, subject string, version int) (names []string) {
 		reads, has := false, false
 		for _, s := range declared {
 			reads = reads || s.Subject == subject
-			has = has || s.Has(subject, version)
+			has = has || s.has(subject, version)
 		}
 		if reads && !has {
 			names = append(names, c.Name)
@@ -139,7 +139,7 @@ func (r *Registry) getConsumers(req *http.Request) (any, error) {
 }
 
 func (r *Registry) putConsumer(req *http.Request) (any, error) {
-	c := Consumer{Name: req.PathValue("name")}
+	c := consumer{Name: req.PathValue("name")}
 	if err := body(req, &c); err != nil {
 		return nil, err
 	}

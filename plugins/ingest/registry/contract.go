@@ -21,11 +21,11 @@ type Problem struct {
 // String names the place, and what is wrong there.
 func (p Problem) String() string { return "#" + p.Pointer + ": " + p.Message }
 
-// Problems lists what in a schema every event would fail by, or every event
+// problems lists what in a schema every event would fail by, or every event
 // that has a certain metric. It says only what is certain: a schema without
 // problems may still take nothing. Schemas that name no firmware judge no
 // events, and have none.
-func (s *Schema) Problems() []Problem {
+func (s *Schema) problems() []Problem {
 	if s.Firmware == "" {
 		return nil
 	}

@@ -79,7 +79,7 @@ func TestContract_SchemasThatNoEventPassesAreNamed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found := s.Problems()
+			found := s.problems()
 			if len(found) != 1 || found[0].Pointer != c.pointer || !strings.Contains(found[0].Message, c.says) {
 				t.Errorf("got %v, want #%s: …%s…", found, c.pointer, c.says)
 			}
@@ -111,7 +111,7 @@ func TestContract_SchemasThatEventsPassHaveNoProblem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := s.Problems(); len(found) > 0 {
+		if found := s.problems(); len(found) > 0 {
 			t.Errorf("%.200s: %v", text, found)
 		}
 		if err := s.Library.Validate(doc); err != nil && !strings.Contains(text, "cpu_temp") {

@@ -221,7 +221,7 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 					earlier = append(earlier, v.Schema)
 				}
 			}
-			if bad := append(s.compiled.Problems(), s.compiled.unnamed(earlier)...); len(bad) > 0 {
+			if bad := append(s.compiled.problems(), s.compiled.unnamed(earlier)...); len(bad) > 0 {
 				return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: it contradicts what every event must be: %s",
 					inWords(bad))
 			}

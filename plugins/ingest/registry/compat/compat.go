@@ -90,9 +90,9 @@ func Backward(policy Policy, older, newer []byte) ([]Difference, error) {
 	return differences(policy, older, newer, true)
 }
 
-// Forward compares two versions of a schema: can a reader by the old one read
+// forward compares two versions of a schema: can a reader by the old one read
 // all that is valid by the new one?
-func Forward(policy Policy, older, newer []byte) ([]Difference, error) {
+func forward(policy Policy, older, newer []byte) ([]Difference, error) {
 	return differences(policy, newer, older, false)
 }
 
@@ -112,7 +112,7 @@ func (l Level) Check(policy Policy, newer []byte, earlier [][]byte) ([]Differenc
 			compare func(Policy, []byte, []byte) ([]Difference, error)
 		}{
 			{!strings.HasPrefix(string(l), "FORWARD"), Backward},
-			{!strings.HasPrefix(string(l), "BACKWARD"), Forward},
+			{!strings.HasPrefix(string(l), "BACKWARD"), forward},
 		} {
 			if !d.applies {
 				continue

@@ -259,9 +259,9 @@ func TestCompat_EveryRuleBothWays(t *testing.T) {
 				want    string
 			}{
 				{"strict backward", Backward, PolicyStrict, v.strictBackward},
-				{"strict forward", Forward, PolicyStrict, v.strictForward},
+				{"strict forward", forward, PolicyStrict, v.strictForward},
 				{"additive backward", Backward, PolicyAdditive, v.additiveBackward},
-				{"additive forward", Forward, PolicyAdditive, v.additiveForward},
+				{"additive forward", forward, PolicyAdditive, v.additiveForward},
 			} {
 				found, err := c.compare(c.policy, []byte(v.old), []byte(v.new))
 				if got := rules(t, found, err); got != c.want {
