@@ -17,9 +17,9 @@ import (
 
 // States of an alert.
 const (
-	Open         = "open"
-	Acknowledged = "acknowledged"
-	Resolved     = "resolved"
+	stateOpen         = "open"
+	stateAcknowledged = "acknowledged"
+	stateResolved     = "resolved"
 )
 
 // Kinds of alerts.

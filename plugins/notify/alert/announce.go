@@ -44,7 +44,7 @@ func (l *line) group() string { return key(l.kind, l.fleet, l.rule, l.severity) 
 // notice a group and reason, which takes in what comes until it is sealed.
 type announcer struct {
 	tx      *sql.Tx
-	policy  Policy
+	policy  policy
 	now     int64
 	notices map[[2]string]*notice
 	order   []*notice
@@ -58,7 +58,7 @@ type notice struct {
 	stored, changed                                bool
 }
 
-func newAnnouncer(tx *sql.Tx, policy Policy, now time.Time) *announcer {
+func newAnnouncer(tx *sql.Tx, policy policy, now time.Time) *announcer {
 	return &announcer{tx: tx, policy: policy, now: now.UnixMicro(), notices: map[[2]string]*notice{}}
 }
 

@@ -280,7 +280,7 @@ func TestAlert_EachChannelSendsWhatItsReceiverUnderstands(t *testing.T) {
 		t.Errorf("pagerduty got %s: %v", pager.got()[0], err)
 	}
 	body, head := hook.got()[0], hook.heads[0]
-	var n Notice
+	var n outgoing
 	if err := json.Unmarshal([]byte(body), &n); err != nil || n.Count != 6 || len(n.Alerts) != 6 || n.Open != 6 ||
 		head.Get("Idempotency-Key") != n.ID {
 		t.Errorf("the webhook got %s: %v", body, err)

@@ -35,10 +35,10 @@ func (r *Record) erased(set *tombstone.Set) bool {
 // goes whatever time it is of.
 const ofTarget = `fleet = $1 AND ($2 = '' OR device_id = $2) AND (opened_at <= $3 OR recorded_at <= $4)`
 
-// Count tells how many alerts there are of a device, or, for "", of a fleet, and
+// count tells how many alerts there are of a device, or, for "", of a fleet, and
 // how many notices speak of them.
-func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
-	if _, err := OpenStore(ctx, db, DefaultPolicy()); err != nil {
+func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+	if _, err := openStore(ctx, db, defaultPolicy()); err != nil {
 		return nil, err
 	}
 	n := int64(0)
@@ -63,13 +63,13 @@ func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return map[string]int64{countAlerts: n, countNotices: notices}, nil
 }
 
-// Erase deletes the alerts of a device, or of a fleet, and takes them out of the
+// erase deletes the alerts of a device, or of a fleet, and takes them out of the
 // notices that people were or are to be sent; a notice that is about nothing
 // else goes, with its deliveries. The tombstone must be buried: from then on, no
 // record of what was received before is taken. It may be run again; what it
 // deletes is counted once.
-func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
-	s, err := OpenStore(ctx, db, DefaultPolicy())
+func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+	s, err := openStore(ctx, db, defaultPolicy())
 	if err != nil {
 		return err
 	}

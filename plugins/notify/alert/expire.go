@@ -8,10 +8,11 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Expire deletes the alerts that were resolved before a time, and the notices
+// expireAlerts deletes the alerts that were resolved before a time, and the notices
 // that were sealed before it, with their deliveries. What belongs to no fleet,
 // as alerts of the pipeline, stays while any is held.
-func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (removed expire.Removed, err error) {
+func expireAlerts(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (removed expire.Removed,
+	err error) {
 	if err := db.Migrate(ctx, "alert", migrations()); err != nil {
 		return removed, err
 	}

@@ -152,7 +152,7 @@ func (f *filter) parameter(name, value string) error {
 		}
 		f.add(`device_id = ?`, value)
 	case "state":
-		if value != Open && value != Acknowledged && value != Resolved {
+		if value != stateOpen && value != stateAcknowledged && value != stateResolved {
 			return errors.New("state: expected open, acknowledged or resolved")
 		}
 		f.add(`state = ?`, value)

@@ -84,12 +84,12 @@ func (h *handler) deliveries(ctx context.Context, a *alertJSON) ([]deliveryJSON,
 
 func (h *handler) acknowledge(w http.ResponseWriter, r *http.Request) {
 	h.change(w, r, `UPDATE alert SET state = 'acknowledged', acknowledged_at = $2, acknowledged_by = $3, updated_at = $2, notify_after = NULL
-		WHERE alert_id = $1 AND state = 'open'`, Acknowledged)
+		WHERE alert_id = $1 AND state = 'open'`, stateAcknowledged)
 }
 
 func (h *handler) resolve(w http.ResponseWriter, r *http.Request) {
 	h.change(w, r, `UPDATE alert SET state = 'resolved', resolved_at = $2, resolved_by = $3, updated_at = $2, notify_after = NULL
-		WHERE alert_id = $1 AND state <> 'resolved'`, Resolved)
+		WHERE alert_id = $1 AND state <> 'resolved'`, stateResolved)
 }
 
 // change moves an alert to a state, and answers with what it is then.

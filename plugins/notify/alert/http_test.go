@@ -138,7 +138,7 @@ func TestAlert_AcknowledgingStopsTheEscalation(t *testing.T) {
 		}
 		for range 2 { // twice is no error
 			code, body := call(t, s, "acme", "POST", "/v1/alerts/a/acknowledge")
-			if code != 200 || body["state"] != Acknowledged || body["acknowledged_by"] != "k-acme" ||
+			if code != 200 || body["state"] != stateAcknowledged || body["acknowledged_by"] != "k-acme" ||
 				body["acknowledged_at"] == nil {
 				t.Errorf("%d %v", code, body)
 			}
@@ -154,7 +154,7 @@ func TestAlert_AcknowledgingStopsTheEscalation(t *testing.T) {
 			t.Errorf("one that is not: %d", code)
 		}
 		f.apply(metric("b", "opened", "e", start))
-		if code, body := call(t, s, "acme", "POST", "/v1/alerts/b/resolve"); code != 200 || body["state"] != Resolved {
+		if code, body := call(t, s, "acme", "POST", "/v1/alerts/b/resolve"); code != 200 || body["state"] != stateResolved {
 			t.Errorf("by hand: %d %v", code, body)
 		}
 	})

@@ -160,7 +160,7 @@ func (in *notices) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if in.queue.store, err = OpenStore(ctx, db, DefaultPolicy()); err == nil {
+	if in.queue.store, err = openStore(ctx, db, defaultPolicy()); err == nil {
 		err = in.queue.open(ctx, in.now())
 	}
 	if err != nil {
@@ -194,7 +194,7 @@ func (in *notices) Read(ctx context.Context) (*service.Message, service.AckFunc,
 	}
 }
 
-func (in *notices) message(n *Notice) (*service.Message, service.AckFunc, error) {
+func (in *notices) message(n *outgoing) (*service.Message, service.AckFunc, error) {
 	raw, err := text.JSON(n)
 	if err != nil {
 		return nil, nil, fmt.Errorf("writing a notice: %w", err)

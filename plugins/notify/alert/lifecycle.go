@@ -13,9 +13,9 @@ func Lifecycle() lifecycle.Kind {
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_alerts", Default: "2160h",
 			Description: "How long resolved alerts are kept, and what was sent of them."},
 		Prepare: func(ctx context.Context, db *sqldb.DB) error {
-			_, err := OpenStore(ctx, db, DefaultPolicy())
+			_, err := openStore(ctx, db, defaultPolicy())
 			return err
 		},
-		Expire: Expire, Count: Count, Erase: Erase,
+		Expire: expireAlerts, Count: count, Erase: erase,
 	}.Kind()
 }

@@ -73,7 +73,7 @@ An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknow
 			Description("How many alerts of one fleet may be open. One more is not recorded and nobody is told of it, but "+
 				"for a warning in the log and the "+
 				"metric, `result=beyond`; 0 is no bound.").
-			Default(DefaultPolicy().MaxOpen)).
+			Default(defaultPolicy().MaxOpen)).
 		Field(service.NewBatchPolicyField(storeFieldBatching)).
 		Example("The alerts' lifecycle", "What is no alert goes to the dead letters.", `
 pipeline:
@@ -127,7 +127,7 @@ const resultBeyond = "beyond"
 type storeOutput struct {
 	res    *service.Resources
 	url    string
-	policy Policy
+	policy policy
 	now    func() time.Time
 
 	records     *service.MetricCounter
@@ -136,7 +136,7 @@ type storeOutput struct {
 	beyond      *flow.Burst // says which fleets have no room
 
 	mu      sync.Mutex
-	store   *Store
+	store   *store
 	release func()
 	stop    context.CancelFunc
 	done    chan struct{}
@@ -172,7 +172,7 @@ func (o *storeOutput) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := OpenStore(ctx, db, o.policy)
+	store, err := openStore(ctx, db, o.policy)
 	if err != nil {
 		release()
 		return err
@@ -185,7 +185,7 @@ func (o *storeOutput) Connect(ctx context.Context) error {
 }
 
 // tend does what time alone brings about.
-func (o *storeOutput) tend(ctx context.Context, store *Store, done chan struct{}) {
+func (o *storeOutput) tend(ctx context.Context, store *store, done chan struct{}) {
 	defer close(done)
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
@@ -196,7 +196,7 @@ func (o *storeOutput) tend(ctx context.Context, store *Store, done chan struct{}
 		case <-ctx.Done():
 			return
 		case <-sweep.C:
-			var swept Swept
+			var swept swept
 			swept, err = store.Sweep(ctx, o.now())
 			o.escalations.Incr(swept.Escalated)
 		}

@@ -23,8 +23,8 @@ const (
 // another sends it afterwards.
 const lease = 2 * time.Minute
 
-// Notice is what a channel is to send: one message about one or many alerts.
-type Notice struct {
+// outgoing is what a channel is to send: one message about one or many alerts.
+type outgoing struct {
 	ID       string `json:"notice_id"`
 	Group    string `json:"group"` // the same for the notices of one fleet, rule and severity
 	Reason   string `json:"reason"`
@@ -44,7 +44,7 @@ type Notice struct {
 
 // queue hands out the notices of one channel.
 type queue struct {
-	store       *Store
+	store       *store
 	channel     string
 	minSeverity int
 	reasons     []string
@@ -66,7 +66,7 @@ func (q *queue) open(ctx context.Context, now time.Time) error {
 
 // take returns the next notice that is due, leased to the caller; nil when
 // there is none.
-func (q *queue) take(ctx context.Context, now time.Time) (n *Notice, err error) {
+func (q *queue) take(ctx context.Context, now time.Time) (n *outgoing, err error) {
 	if err := q.enqueue(ctx, now); err != nil {
 		return nil, fmt.Errorf("reading the notices of channel %s: %w", q.channel, err)
 	}
@@ -137,8 +137,8 @@ func (q *queue) wants(reason string) bool {
 }
 
 // read is a notice as it is to be sent.
-func (q *queue) read(ctx context.Context, id string) (*Notice, error) {
-	n := &Notice{ID: id}
+func (q *queue) read(ctx context.Context, id string) (*outgoing, error) {
+	n := &outgoing{ID: id}
 	var lines, state string
 	var sealed int64
 	if err := q.store.db.QueryRowContext(ctx, `SELECT n.group_id, n.reason, n.kind, n.fleet, n.rule, n.severity, n.count, n.alerts, n.sealed_at,
@@ -159,7 +159,7 @@ func (q *queue) read(ctx context.Context, id string) (*Notice, error) {
 // settle records what became of a try. A failure that can pass is tried again,
 // later each time; one that cannot, or the last try, makes the notice a dead
 // letter.
-func (q *queue) settle(ctx context.Context, n *Notice, cause error, now time.Time) (state string, err error) {
+func (q *queue) settle(ctx context.Context, n *outgoing, cause error, now time.Time) (state string, err error) {
 	next := now
 	switch {
 	case cause == nil && n.failed:

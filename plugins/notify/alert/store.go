@@ -11,8 +11,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Policy says whom to tell and when.
-type Policy struct {
+// policy says whom to tell and when.
+type policy struct {
 	GroupWait     time.Duration // a notice waits this long for more of its group
 	GroupInterval time.Duration // and the next of the group comes no sooner than this
 	Cooldown      time.Duration // a subject that people were told of is silent this long
@@ -22,30 +22,30 @@ type Policy struct {
 	MaxOpen       int // open alerts of a fleet; one more is not recorded; 0: no bound
 }
 
-// DefaultPolicy is what alert_store does without further words.
-func DefaultPolicy() Policy {
-	return Policy{
+// defaultPolicy is what alert_store does without further words.
+func defaultPolicy() policy {
+	return policy{
 		GroupWait: 5 * time.Second, GroupInterval: 5 * time.Minute, Cooldown: 10 * time.Minute,
 		EscalateAfter: 15 * time.Minute, Quiet: time.Hour, SendResolved: true, MaxOpen: 10_000,
 	}
 }
 
-// Store keeps alerts in the control store.
-type Store struct {
+// store keeps alerts in the control store.
+type store struct {
 	db     *sqldb.DB
-	policy Policy
+	policy policy
 }
 
-// OpenStore brings the tables up to date.
-func OpenStore(ctx context.Context, db *sqldb.DB, policy Policy) (*Store, error) {
+// openStore brings the tables up to date.
+func openStore(ctx context.Context, db *sqldb.DB, policy policy) (*store, error) {
 	if err := errors.Join(db.Migrate(ctx, "alert", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, err
 	}
-	return &Store{db, policy}, nil
+	return &store{db, policy}, nil
 }
 
 // update runs one transaction, alone: announcements read what others wrote.
-func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
+func (s *store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -62,8 +62,8 @@ func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// Applied says what a batch of records changed.
-type Applied struct {
+// applied says what a batch of records changed.
+type applied struct {
 	Opened, Folded, Resolved, Repeated, Erased int
 	Beyond                                     int    // not recorded: their fleets have as many open alerts as they may
 	BeyondOf                                   string // the last of those fleets
@@ -72,9 +72,9 @@ type Applied struct {
 // Apply records a batch, in order. When it returns nil, all of it is durable,
 // with the notices that follow; else nothing is. Records that were applied
 // before change nothing.
-func (s *Store) Apply(ctx context.Context, records []*Record, now time.Time) (done Applied, err error) {
+func (s *store) Apply(ctx context.Context, records []*Record, now time.Time) (done applied, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		done = Applied{}
+		done = applied{}
 		erased, err := tombstone.Begin(ctx, tx, s.db.Dialect)
 		if err != nil {
 			return err
@@ -98,13 +98,13 @@ func (s *Store) Apply(ctx context.Context, records []*Record, now time.Time) (do
 		return notices.write(ctx)
 	})
 	if err != nil {
-		return Applied{}, fmt.Errorf("storing alerts: %w", err)
+		return applied{}, fmt.Errorf("storing alerts: %w", err)
 	}
 	return done, nil
 }
 
-func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
-	done *Applied) error {
+func (s *store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
+	done *applied) error {
 	subject := r.subject()
 	res, err := tx.ExecContext(ctx, `INSERT INTO alert (alert_id, kind, fleet, device_id, metric, rule, severity, summary, value, event_id,
 		record, subject, state, opened_at, recorded_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'open', $13, $14, $14)
@@ -160,7 +160,7 @@ func (s *Store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 
 // full tells whether the fleet has as many open alerts as it may, beside the one
 // that was just recorded. Weir's own alerts are few, and always told.
-func (s *Store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
+func (s *store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
 	if s.policy.MaxOpen == 0 || r.Kind != Metric {
 		return false, nil
 	}
@@ -170,8 +170,8 @@ func (s *Store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
 	return open > s.policy.MaxOpen, err
 }
 
-func (s *Store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
-	done *Applied) error {
+func (s *store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
+	done *applied) error {
 	lines, err := unresolved(ctx, tx, `alert_id = $1 OR subject = $2 AND opened_at <= $3`, r.AlertID, r.subject(),
 		r.At.UnixMicro())
 	if err != nil {
@@ -190,7 +190,7 @@ func (s *Store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *
 }
 
 // settle resolves one alert, and tells those who were told that it was open.
-func (s *Store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l line, at, now time.Time, by string,
+func (s *store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l line, at, now time.Time, by string,
 	r *Record) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE alert SET state = 'resolved', resolved_at = $2, resolved_by = $3, updated_at = $4, notify_after = NULL
 		WHERE alert_id = $1`, l.AlertID, at.UnixMicro(), by, now.UnixMicro()); err != nil {

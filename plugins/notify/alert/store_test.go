@@ -47,7 +47,7 @@ func stores(t *testing.T, test func(*testing.T, *fixture)) {
 type fixture struct {
 	t     *testing.T
 	db    *sqldb.DB
-	store *Store
+	store *store
 	now   time.Time
 }
 
@@ -58,7 +58,7 @@ func newFixture(t *testing.T, url string) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	s, err := OpenStore(context.Background(), db, DefaultPolicy())
+	s, err := openStore(context.Background(), db, defaultPolicy())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func pipeline(id, rule string, at time.Time) string {
 		id, rule, at.Format(time.RFC3339Nano))
 }
 
-func (f *fixture) apply(records ...string) Applied {
+func (f *fixture) apply(records ...string) applied {
 	f.t.Helper()
 	var list []*Record
 	for _, raw := range records {
@@ -94,7 +94,7 @@ func (f *fixture) apply(records ...string) Applied {
 }
 
 // pass lets time pass, second by second as alert_store does.
-func (f *fixture) pass(d time.Duration) (sum Swept) {
+func (f *fixture) pass(d time.Duration) (sum swept) {
 	f.t.Helper()
 	for end := f.now.Add(d); f.now.Before(end); {
 		f.now = f.now.Add(min(time.Second, end.Sub(f.now)))
@@ -102,7 +102,7 @@ func (f *fixture) pass(d time.Duration) (sum Swept) {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		sum = Swept{sum.Announced + s.Announced, sum.Escalated + s.Escalated, sum.Quieted + s.Quieted, sum.Sealed + s.Sealed}
+		sum = swept{sum.Announced + s.Announced, sum.Escalated + s.Escalated, sum.Quieted + s.Quieted, sum.Sealed + s.Sealed}
 	}
 	return sum
 }
@@ -157,12 +157,12 @@ func TestAlert_OpensResolvesAndIsToldOnce(t *testing.T) {
 		}
 		f.pass(2 * time.Second)
 		f.wantTold("opened 1")
-		if done := f.apply(resolved, opened, resolved); done != (Applied{Resolved: 1, Repeated: 2}) {
+		if done := f.apply(resolved, opened, resolved); done != (applied{Resolved: 1, Repeated: 2}) {
 			t.Errorf("applied %+v", done)
 		}
 		f.pass(10 * time.Second)
 		f.wantTold("opened 1", "resolved 1")
-		if state, _ := f.state("a"); state != Resolved {
+		if state, _ := f.state("a"); state != stateResolved {
 			t.Errorf("is %s", state)
 		}
 	})
@@ -191,14 +191,14 @@ func TestAlert_AlertsOfAFleetAreToldTogether(t *testing.T) {
 func TestAlert_SecondAlertOfASubjectIsFoldedIntoTheFirst(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		first, second := metric("a", "opened", "d", start), metric("b", "opened", "d", start.Add(time.Second))
-		if done := f.apply(first, second); done != (Applied{Opened: 1, Folded: 1}) {
+		if done := f.apply(first, second); done != (applied{Opened: 1, Folded: 1}) {
 			t.Errorf("applied %+v", done)
 		}
 		if _, into := f.state("b"); into.String != "a" {
 			t.Errorf("folded into %q", into.String)
 		}
 		f.apply(metric("b", "resolved", "d", start.Add(time.Minute)))
-		if state, _ := f.state("a"); state != Resolved {
+		if state, _ := f.state("a"); state != stateResolved {
 			t.Errorf("the first is %s", state)
 		}
 		f.apply(first, second) // delivered again: opens nothing
@@ -207,7 +207,7 @@ func TestAlert_SecondAlertOfASubjectIsFoldedIntoTheFirst(t *testing.T) {
 			t.Errorf("%d are open: %v", open, err)
 		}
 		f.apply(metric("c", "opened", "d", start.Add(2*time.Minute)), metric("a", "resolved", "d", start.Add(time.Minute)))
-		if state, _ := f.state("c"); state != Open {
+		if state, _ := f.state("c"); state != stateOpen {
 			t.Errorf("an old resolution made the next %s", state)
 		}
 	})
@@ -273,15 +273,15 @@ func TestAlert_RetentionDeletesWhatIsOver(t *testing.T) {
 		p := expire.Pass{DryRun: true, Held: func(context.Context) ([]string, error) {
 			return []string{"acme", "plant-1"}, nil
 		}}
-		if plan, err := Expire(t.Context(), f.db, p, before); err != nil || plan.Rows != 0 || plan.Kept != 3 {
+		if plan, err := expireAlerts(t.Context(), f.db, p, before); err != nil || plan.Rows != 0 || plan.Kept != 3 {
 			t.Fatalf("held: %+v, %v", plan, err)
 		}
 		p.Held = nil
-		if plan, err := Expire(t.Context(), f.db, p, before); err != nil || plan.Rows != 3 {
+		if plan, err := expireAlerts(t.Context(), f.db, p, before); err != nil || plan.Rows != 3 {
 			t.Fatalf("a dry run: %+v, %v", plan, err)
 		}
 		p.DryRun = false
-		if done, err := Expire(t.Context(), f.db, p, before); err != nil || done.Rows != 3 {
+		if done, err := expireAlerts(t.Context(), f.db, p, before); err != nil || done.Rows != 3 {
 			t.Fatalf("%+v, %v", done, err)
 		}
 		for table, want := range map[string]int{"alert": 1, "alert_notice": 0} {

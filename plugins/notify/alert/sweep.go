@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Swept says what time alone changed.
-type Swept struct{ Announced, Escalated, Quieted, Sealed int64 }
+// swept says what time alone changed.
+type swept struct{ Announced, Escalated, Quieted, Sealed int64 }
 
 // Sweep does what is due: it tells of alerts whose cooldown has passed,
 // escalates those that nobody acknowledged, resolves pipeline alerts that went
 // quiet, and seals notices that have waited for their group. Several processes
 // may sweep: each step is done once.
-func (s *Store) Sweep(ctx context.Context, now time.Time) (done Swept, err error) {
+func (s *store) Sweep(ctx context.Context, now time.Time) (done swept, err error) {
 	due, err := s.due(ctx, now)
 	if err != nil || !due {
 		return done, err
 	}
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		done = Swept{}
+		done = swept{}
 		notices := newAnnouncer(tx, s.policy, now)
-		for _, step := range []func(context.Context, *sql.Tx, *announcer, time.Time, *Swept) error{s.announceDue, s.escalate,
+		for _, step := range []func(context.Context, *sql.Tx, *announcer, time.Time, *swept) error{s.announceDue, s.escalate,
 			s.quieten} {
 			if err := step(ctx, tx, notices, now, &done); err != nil {
 				return err
@@ -35,13 +35,13 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (done Swept, err error
 		return err
 	})
 	if err != nil {
-		return Swept{}, fmt.Errorf("sweeping alerts: %w", err)
+		return swept{}, fmt.Errorf("sweeping alerts: %w", err)
 	}
 	return done, nil
 }
 
 // due looks, without a lock, whether there is anything to do.
-func (s *Store) due(ctx context.Context, now time.Time) (bool, error) {
+func (s *store) due(ctx context.Context, now time.Time) (bool, error) {
 	n := 0
 	err := s.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM alert_notice WHERE sealed_at IS NULL AND send_at <= $1)
 		+ (SELECT count(*) FROM alert WHERE state <> 'resolved' AND (notify_after <= $1 OR `+escalates("$2")+` OR kind = 'pipeline' AND updated_at < $3))`,
@@ -57,14 +57,14 @@ func escalates(before string) string {
 	return `state = 'open' AND escalated_at IS NULL AND announced_at <= ` + before
 }
 
-func (s *Store) escalateBefore(now time.Time) int64 {
+func (s *store) escalateBefore(now time.Time) int64 {
 	if s.policy.EscalateAfter <= 0 {
 		return -1
 	}
 	return now.Add(-s.policy.EscalateAfter).UnixMicro()
 }
 
-func (s *Store) announceDue(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *Swept) error {
+func (s *store) announceDue(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *swept) error {
 	lines, err := unresolved(ctx, tx, `state = 'open' AND notify_after <= $1`, now.UnixMicro())
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s *Store) announceDue(ctx context.Context, tx *sql.Tx, notices *announcer,
 	return nil
 }
 
-func (s *Store) escalate(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *Swept) error {
+func (s *store) escalate(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *swept) error {
 	lines, err := unresolved(ctx, tx, escalates("$1"), s.escalateBefore(now))
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (s *Store) escalate(ctx context.Context, tx *sql.Tx, notices *announcer, no
 	return nil
 }
 
-func (s *Store) quieten(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *Swept) error {
+func (s *store) quieten(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *swept) error {
 	lines, err := unresolved(ctx, tx, `kind = 'pipeline' AND updated_at < $1`, now.Add(-s.policy.Quiet).UnixMicro())
 	if err != nil {
 		return err
