@@ -22,8 +22,8 @@ func (c *Client) Create(ctx context.Context, spec Spec) (*Erasure, error) {
 	return e, c.Call(ctx, http.MethodPost, "/v1/erasures", spec, e)
 }
 
-// Get returns an erasure.
-func (c *Client) Get(ctx context.Context, id string) (*Erasure, error) {
+// get returns an erasure.
+func (c *Client) get(ctx context.Context, id string) (*Erasure, error) {
 	e := new(Erasure)
 	return e, c.Call(ctx, http.MethodGet, "/v1/erasures/"+id, nil, e)
 }
@@ -31,7 +31,7 @@ func (c *Client) Get(ctx context.Context, id string) (*Erasure, error) {
 // Watch calls each with the erasure as it goes, and returns it when it has
 // ended.
 func (c *Client) Watch(ctx context.Context, id string, each func(*Erasure)) (*Erasure, error) {
-	get := func(ctx context.Context) (*Erasure, error) { return c.Get(ctx, id) }
+	get := func(ctx context.Context) (*Erasure, error) { return c.get(ctx, id) }
 	e, err := httpx.Watch(ctx, awayMost, get, func(e *Erasure) bool { return e.State.Ended() }, each)
 	if err != nil {
 		return nil, fmt.Errorf("watching erasure %s: %w", id, err)

@@ -54,14 +54,14 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	} else if on {
-		fail(w, held{HoldText(hold)})
+		fail(w, held{holdText(hold)})
 		return
 	}
 	by := ""
 	if key, ok := apikey.KeyFrom(r.Context()); ok {
 		by = key.ID
 	}
-	e, err := h.store.Create(r.Context(), spec, by, Bound)
+	e, err := h.store.Create(r.Context(), spec, by, bound)
 	if err != nil {
 		fail(w, err)
 		return
@@ -107,7 +107,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		fail(w, invalid{errors.New("device: name its fleet too")})
 		return
 	}
-	list, err := h.store.List(r.Context(), fleet, tombstone.Subject(fleet, device), before, limit)
+	list, err := h.store.list(r.Context(), fleet, tombstone.Subject(fleet, device), before, limit)
 	if err != nil {
 		fail(w, err)
 		return
@@ -138,7 +138,7 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.As(err, &kept):
 		httpx.Write(w, httpx.Problem{Type: "held", Status: http.StatusConflict, Title: "The fleet is under legal hold",
 			Detail: kept.Error()})
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, errNotFound):
 		httpx.NotFound(w, "no erasure has this id")
 	default:
 		httpx.Unavailable(w, "the store of erasures")

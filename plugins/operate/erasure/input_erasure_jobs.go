@@ -32,10 +32,10 @@ const (
 	erasureFieldUpcast     = "upcast"
 )
 
-// Bound is what an erasure is done within, while its stores answer, and a second
+// bound is what an erasure is done within, while its stores answer, and a second
 // for each rate bytes of objects, all of which it may have to write anew.
 const (
-	Bound = 15 * time.Minute
+	bound = 15 * time.Minute
 	rate  = 5 << 20
 )
 
@@ -220,7 +220,7 @@ func (in *input) work(ctx context.Context, r *runner) {
 		e, err := r.store.take(ctx, r.owner)
 		if err == nil && e == nil {
 			var late int64
-			if late, err = r.store.Overdue(ctx); err == nil {
+			if late, err = r.store.overdue(ctx); err == nil {
 				in.overdue.Set(late)
 			}
 		}

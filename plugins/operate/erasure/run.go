@@ -128,13 +128,13 @@ func (r *runner) free(ctx context.Context, fleet string) error {
 		return err
 	}
 	if on {
-		return held{HoldText(h)}
+		return held{holdText(h)}
 	}
 	return nil
 }
 
-// HoldText says which hold is in the way.
-func HoldText(h hold.Hold) string {
+// holdText says which hold is in the way.
+func holdText(h hold.Hold) string {
 	return fmt.Sprintf("fleet %q is under legal hold since %s, placed by %s: %s; release it first", h.Fleet,
 		h.Since.Format(time.RFC3339), h.PlacedBy, h.Reason)
 }
@@ -192,7 +192,7 @@ func (r *runner) due(ctx context.Context) (time.Time, error) {
 		}
 		total += n
 	}
-	return r.now().UTC().Add(Bound + time.Duration(total/rate)*time.Second).Truncate(time.Second), nil
+	return r.now().UTC().Add(bound + time.Duration(total/rate)*time.Second).Truncate(time.Second), nil
 }
 
 // pass erases from the stores, one after the other. One that fails keeps no

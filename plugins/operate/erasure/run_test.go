@@ -112,7 +112,7 @@ func (w *world) runner(owner string) *runner {
 
 func (w *world) ask(spec Spec) *Erasure {
 	w.Helper()
-	e, err := w.store.Create(w.Context(), spec, "key", Bound)
+	e, err := w.store.Create(w.Context(), spec, "key", bound)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -190,11 +190,11 @@ func anErasure(t *testing.T, url string) {
 			t.Fatalf("%+v", s)
 		}
 	}
-	list, err := w.store.List(t.Context(), "acme", tombstone.Subject("acme", "pump-1"), w.now, 10)
+	list, err := w.store.list(t.Context(), "acme", tombstone.Subject("acme", "pump-1"), w.now, 10)
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}
-	if n, err := w.store.Overdue(t.Context()); err != nil || n != 0 {
+	if n, err := w.store.overdue(t.Context()); err != nil || n != 0 {
 		t.Fatal(n, err)
 	}
 }
@@ -275,7 +275,7 @@ func TestErasure_AnOutageDelaysAnErasureAndEndsIt(t *testing.T) {
 		t.Fatal("a store that is away kept another from being erased")
 	}
 	w.now = w.now.Add(18 * time.Minute)
-	if n, err := w.store.Overdue(t.Context()); err != nil || n != 1 {
+	if n, err := w.store.overdue(t.Context()); err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
 	down = nil

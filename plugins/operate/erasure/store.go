@@ -15,8 +15,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// ErrNotFound says that there is no erasure of an id.
-var ErrNotFound = errors.New("no such erasure")
+// errNotFound says that there is no erasure of an id.
+var errNotFound = errors.New("no such erasure")
 
 // lease is how long an erasure stays with a process that says nothing: what a
 // crash delays it by.
@@ -88,16 +88,16 @@ func scan(row interface{ Scan(...any) error }) (*Erasure, error) {
 func (s *Store) Get(ctx context.Context, id string) (*Erasure, error) {
 	e, err := scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM erasure WHERE id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, ErrNotFound
+		return nil, errNotFound
 	} else if err != nil {
 		return nil, fmt.Errorf("reading an erasure: %w", err)
 	}
 	return e, nil
 }
 
-// List returns erasures, the newest first, those made before a time; of one
+// list returns erasures, the newest first, those made before a time; of one
 // fleet, of one subject, if these are not empty.
-func (s *Store) List(ctx context.Context, fleet, subject string, before time.Time, limit int) (list []*Erasure,
+func (s *Store) list(ctx context.Context, fleet, subject string, before time.Time, limit int) (list []*Erasure,
 	err error) {
 	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM erasure WHERE created_at < $1 AND ($2 = '' OR fleet = $2) AND ($3 = '' OR subject = $3)
 		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), fleet, subject)
@@ -117,8 +117,8 @@ func (s *Store) List(ctx context.Context, fleet, subject string, before time.Tim
 	return list, nil
 }
 
-// Overdue counts the erasures that should have been done.
-func (s *Store) Overdue(ctx context.Context) (n int64, err error) {
+// overdue counts the erasures that should have been done.
+func (s *Store) overdue(ctx context.Context) (n int64, err error) {
 	list, err := s.open(ctx)
 	for _, e := range list {
 		if e.DueBy != nil && s.now().After(*e.DueBy) {
