@@ -22,16 +22,16 @@ func (c *Client) Create(ctx context.Context, spec Spec) (*Job, error) {
 	return j, c.Call(ctx, http.MethodPost, "/v1/replays", spec, j)
 }
 
-// Get returns a job.
-func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
+// get returns a job.
+func (c *Client) get(ctx context.Context, id string) (*Job, error) {
 	j := new(Job)
 	return j, c.Call(ctx, http.MethodGet, "/v1/replays/"+id, nil, j)
 }
 
 // Watch calls each with the job as it goes, and returns it when it has ended.
 func (c *Client) Watch(ctx context.Context, id string, each func(*Job)) (*Job, error) {
-	get := func(ctx context.Context) (*Job, error) { return c.Get(ctx, id) }
-	j, err := httpx.Watch(ctx, awayMost, get, func(j *Job) bool { return j.State.Ended() }, each)
+	get := func(ctx context.Context) (*Job, error) { return c.get(ctx, id) }
+	j, err := httpx.Watch(ctx, awayMost, get, func(j *Job) bool { return j.State.ended() }, each)
 	if err != nil {
 		return nil, fmt.Errorf("watching replay %s: %w", id, err)
 	}

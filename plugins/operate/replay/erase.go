@@ -17,8 +17,8 @@ import (
 // countJobs is what jobs that spoke of an erased device are counted as.
 const countJobs = "replay_jobs"
 
-// CountNaming tells how many jobs speak of a device, or, for "", of a fleet's devices.
-func CountNaming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+// countNaming tells how many jobs speak of a device, or, for "", of a fleet's devices.
+func countNaming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	if _, err := OpenStore(ctx, db); err != nil {
 		return nil, err
 	}
@@ -34,13 +34,13 @@ func CountNaming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[s
 	return map[string]int64{countJobs: n}, nil
 }
 
-// Erase takes the names and samples of a device, or of a fleet's devices, out of
+// erase takes the names and samples of a device, or of a fleet's devices, out of
 // the list of jobs, and cancels what would replay nothing else. A job that has
 // ended forgets where it was; one that has not, and stands at the device, begins
 // again, which counts nothing twice. It is one transaction, may be run again,
 // and counts each job once. A job that runs may write down once more what it has
 // found: run it again.
-func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	s, err := OpenStore(ctx, db)
 	if err != nil {
 		return err

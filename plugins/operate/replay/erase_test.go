@@ -43,12 +43,12 @@ func TestReplay_JobsForgetAnErasedDevice(t *testing.T) {
 	if err := tombstone.Migrate(ctx, s.db); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := CountNaming(ctx, s.db, "acme", "pump-1"); err != nil || n[countJobs] != 5 {
+	if n, err := countNaming(ctx, s.db, "acme", "pump-1"); err != nil || n[countJobs] != 5 {
 		t.Fatal(n, err)
 	}
 	target := tombstone.Target{Job: "e", Fleet: "acme", Device: "pump-1"}
 	for range 2 {
-		if err := Erase(ctx, s.db, target); err != nil {
+		if err := erase(ctx, s.db, target); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestReplay_JobsForgetAnErasedDevice(t *testing.T) {
 	}
 	for id, want := range map[string]string{both: "paused [pump-2]", only: "cancelled []", failed: "cancelled []",
 		done: "done []", all: "running []"} {
-		j, err := s.Get(ctx, id)
+		j, err := s.get(ctx, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,19 +71,19 @@ func TestReplay_JobsForgetAnErasedDevice(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if j, err := s.Get(ctx, other); err != nil || len(j.Devices) != 1 || j.State != Queued {
+	if j, err := s.get(ctx, other); err != nil || len(j.Devices) != 1 || j.State != Queued {
 		t.Errorf("another fleet's: %+v, %v", j, err)
 	}
-	if _, err := s.Resume(ctx, failed); err == nil {
+	if _, err := s.resume(ctx, failed); err == nil {
 		t.Error("it would replay every device")
 	}
 	target = tombstone.Target{Job: "f", Fleet: "acme"}
 	for range 2 {
-		if err := Erase(ctx, s.db, target); err != nil {
+		if err := erase(ctx, s.db, target); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if j, err := s.Get(ctx, both); err != nil || j.State != Cancelled ||
+	if j, err := s.get(ctx, both); err != nil || j.State != Cancelled ||
 		len(j.Devices)+len(j.Left)+len(j.Preview.Samples) > 0 {
 		t.Errorf("%+v, %v", j, err)
 	}

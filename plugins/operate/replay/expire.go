@@ -8,9 +8,9 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Expire deletes the jobs that ended before a time. A job of all fleets stays
+// expireJobs deletes the jobs that ended before a time. A job of all fleets stays
 // while any is held.
-func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
+func expireJobs(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	if _, err := OpenStore(ctx, db); err != nil {
 		return expire.Removed{}, err
 	}

@@ -29,9 +29,9 @@ func Handler(store *Store, groups GroupDevices) http.Handler {
 	mux.HandleFunc("GET /v1/replays", h.list)
 	mux.HandleFunc("POST /v1/replays", h.create)
 	mux.HandleFunc("GET /v1/replays/{id}", h.get)
-	mux.HandleFunc("POST /v1/replays/{id}/pause", h.change(store.Pause))
-	mux.HandleFunc("POST /v1/replays/{id}/resume", h.change(store.Resume))
-	mux.HandleFunc("POST /v1/replays/{id}/cancel", h.change(store.Cancel))
+	mux.HandleFunc("POST /v1/replays/{id}/pause", h.change(store.pause))
+	mux.HandleFunc("POST /v1/replays/{id}/resume", h.change(store.resume))
+	mux.HandleFunc("POST /v1/replays/{id}/cancel", h.change(store.cancel))
 	return mux
 }
 
@@ -110,7 +110,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		httpx.Write(w, *bad)
 		return
 	}
-	jobs, err := h.store.List(r.Context(), State(q.Get("state")), before, limit)
+	jobs, err := h.store.list(r.Context(), State(q.Get("state")), before, limit)
 	if err != nil {
 		fail(w, err)
 		return
@@ -122,7 +122,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
-	j, err := h.store.Get(r.Context(), r.PathValue("id"))
+	j, err := h.store.get(r.Context(), r.PathValue("id"))
 	if err != nil {
 		fail(w, err)
 		return
@@ -133,7 +133,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 func (h *rest) change(do func(context.Context, string) (*Job, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		j, err := do(r.Context(), r.PathValue("id"))
-		if errors.Is(err, ErrState) {
+		if errors.Is(err, errState) {
 			httpx.Write(w, httpx.Problem{Type: "wrong-state", Status: http.StatusConflict,
 				Title: "The replay's state does not allow that",
 				Detail: fmt.Sprintf("the replay is %s; what waits or runs can be paused, what is paused or has failed resumed, "+

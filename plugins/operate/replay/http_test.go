@@ -96,17 +96,17 @@ func TestReplay_JobsLiveInPostgresToo(t *testing.T) {
 		state != Running {
 		t.Fatal(state, err)
 	}
-	if _, err := s.Pause(t.Context(), j.ID); err != nil {
+	if _, err := s.pause(t.Context(), j.ID); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.release(t.Context(), "a", taken, Done, ""); err != nil {
 		t.Fatal(err)
 	}
-	list, err := s.List(t.Context(), Paused, time.Now().Add(time.Minute), 10)
+	list, err := s.list(t.Context(), Paused, time.Now().Add(time.Minute), 10)
 	if err != nil || len(list) != 1 || list[0].Progress.Read != 7 || list[0].EndedAt != nil {
 		t.Fatal(list, err)
 	}
-	if j, err = s.Cancel(t.Context(), j.ID); err != nil || j.EndedAt == nil {
+	if j, err = s.cancel(t.Context(), j.ID); err != nil || j.EndedAt == nil {
 		t.Fatal(j, err)
 	}
 }

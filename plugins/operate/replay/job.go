@@ -35,8 +35,8 @@ const (
 	Cancelled State = "cancelled"
 )
 
-// Ended tells whether the job does nothing more by itself.
-func (s State) Ended() bool { return s == Done || s == Failed || s == Cancelled }
+// ended tells whether the job does nothing more by itself.
+func (s State) ended() bool { return s == Done || s == Failed || s == Cancelled }
 
 // Spec is what a job was asked to do.
 type Spec struct {

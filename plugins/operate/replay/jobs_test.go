@@ -68,7 +68,7 @@ func TestReplay_AJobIsPausedResumedAndCancelled(t *testing.T) {
 	if j.ETA == nil || *j.ETA <= 0 || j.Progress.Total != 8000 {
 		t.Fatalf("a running job tells how long it will take: %v of %d", j.ETA, j.Progress.Total)
 	}
-	if _, err := w.jobs.Pause(t.Context(), j.ID); err != nil {
+	if _, err := w.jobs.pause(t.Context(), j.ID); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(2500 * time.Millisecond)
@@ -77,14 +77,14 @@ func TestReplay_AJobIsPausedResumedAndCancelled(t *testing.T) {
 	if _, all := w.distinct(); int64(all) != paused {
 		t.Fatalf("paused at %d, and %d are published", paused, all)
 	}
-	if _, err := w.jobs.Resume(t.Context(), j.ID); err != nil {
+	if _, err := w.jobs.resume(t.Context(), j.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.until(j.ID, func(j *Job) bool { return j.State == Running && j.Progress.Read > paused })
-	if _, err := w.jobs.Cancel(t.Context(), j.ID); err != nil {
+	if _, err := w.jobs.cancel(t.Context(), j.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.jobs.Resume(t.Context(), j.ID); !errors.Is(err, ErrState) {
+	if _, err := w.jobs.resume(t.Context(), j.ID); !errors.Is(err, errState) {
 		t.Fatalf("resuming what was cancelled: %v", err)
 	}
 	time.Sleep(2 * time.Second)

@@ -16,6 +16,6 @@ func Lifecycle() lifecycle.Kind {
 			_, err := OpenStore(ctx, db)
 			return err
 		},
-		Expire: Expire, Count: CountNaming, Erase: Erase,
+		Expire: expireJobs, Count: countNaming, Erase: erase,
 	}.Kind()
 }

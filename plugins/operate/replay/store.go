@@ -17,7 +17,7 @@ import (
 // The errors that callers tell apart.
 var (
 	ErrNotFound = errors.New("no such replay")
-	ErrState    = errors.New("the replay's state does not allow it")
+	errState    = errors.New("the replay's state does not allow it")
 )
 
 // lease is how long a job stays with a runner that says nothing: what a crash
@@ -97,8 +97,8 @@ func timeOrNil(micros int64) *time.Time {
 	return &t
 }
 
-// Get returns a job.
-func (s *Store) Get(ctx context.Context, id string) (*Job, error) {
+// get returns a job.
+func (s *Store) get(ctx context.Context, id string) (*Job, error) {
 	j, err := s.scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM replay_job WHERE id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
@@ -108,9 +108,9 @@ func (s *Store) Get(ctx context.Context, id string) (*Job, error) {
 	return j, nil
 }
 
-// List returns jobs as they are shown, the newest first, those made before a
+// list returns jobs as they are shown, the newest first, those made before a
 // time; of one state if it is not empty.
-func (s *Store) List(ctx context.Context, state State, before time.Time, limit int) (jobs []*Job, err error) {
+func (s *Store) list(ctx context.Context, state State, before time.Time, limit int) (jobs []*Job, err error) {
 	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM replay_job WHERE created_at < $1 AND ($2 = '' OR state = $2)
 		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), string(state))
 	if err != nil {
@@ -127,24 +127,24 @@ func (s *Store) List(ctx context.Context, state State, before time.Time, limit i
 	return jobs, rows.Err()
 }
 
-// Pause holds a job where it is. A runner notices within a second.
-func (s *Store) Pause(ctx context.Context, id string) (*Job, error) {
+// pause holds a job where it is. A runner notices within a second.
+func (s *Store) pause(ctx context.Context, id string) (*Job, error) {
 	return s.move(ctx, id, Paused, `state IN ('queued', 'running')`)
 }
 
-// Resume queues a job that was paused or has failed, to go on where it was.
-func (s *Store) Resume(ctx context.Context, id string) (*Job, error) {
+// resume queues a job that was paused or has failed, to go on where it was.
+func (s *Store) resume(ctx context.Context, id string) (*Job, error) {
 	return s.move(ctx, id, Queued, `state IN ('paused', 'failed')`)
 }
 
-// Cancel ends a job. What it has published stays published.
-func (s *Store) Cancel(ctx context.Context, id string) (*Job, error) {
+// cancel ends a job. What it has published stays published.
+func (s *Store) cancel(ctx context.Context, id string) (*Job, error) {
 	return s.move(ctx, id, Cancelled, `state IN ('queued', 'running', 'paused', 'failed')`)
 }
 
 func (s *Store) move(ctx context.Context, id string, to State, from string) (*Job, error) {
 	ended := int64(0)
-	if to.Ended() {
+	if to.ended() {
 		ended = s.now().UnixMicro()
 	}
 	res, err := s.db.ExecContext(ctx, `UPDATE replay_job SET state = $1, ended_at = $2, error = '' WHERE id = $3 AND `+
@@ -156,9 +156,9 @@ func (s *Store) move(ctx context.Context, id string, to State, from string) (*Jo
 	if err != nil {
 		return nil, fmt.Errorf("changing a replay: %w", err)
 	}
-	j, err := s.Get(ctx, id)
+	j, err := s.get(ctx, id)
 	if err == nil && n == 0 {
-		return j, ErrState
+		return j, errState
 	}
 	return j, err
 }
@@ -170,7 +170,7 @@ func (s *Store) take(ctx context.Context, owner string) (*Job, error) {
 	if err != nil || id == "" {
 		return nil, err
 	}
-	return s.Get(ctx, id)
+	return s.get(ctx, id)
 }
 
 // save keeps how far owner has come, and its lease, and returns the job's
@@ -201,7 +201,7 @@ func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, posi
 // given it another.
 func (s *Store) release(ctx context.Context, owner string, j *Job, state State, reason string) error {
 	ended := int64(0)
-	if state.Ended() {
+	if state.ended() {
 		ended = s.now().UnixMicro()
 	}
 	err := s.work.Release(ctx, owner, j.ID, `error = CASE WHEN state = 'running' THEN $3 ELSE error END,

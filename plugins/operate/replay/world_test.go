@@ -259,7 +259,7 @@ func (w *world) create(spec Spec) *Job {
 func (w *world) until(id string, what func(*Job) bool) *Job {
 	w.t.Helper()
 	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		j, err := w.jobs.Get(w.t.Context(), id)
+		j, err := w.jobs.get(w.t.Context(), id)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func (w *world) until(id string, what func(*Job) bool) *Job {
 	}
 }
 
-func ended(j *Job) bool { return j.State.Ended() }
+func ended(j *Job) bool { return j.State.ended() }
 
 func (w *world) hours() Spec {
 	from := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
