@@ -75,12 +75,12 @@ func baselineOverAWeek(t *testing.T, r *rig) {
 		t.Fatalf("with a baseline of %.3f ± %.3f: %+v", want.mean, want.stddev(), out)
 	}
 
-	update := func(offset int, at time.Time, value float64) []Transition {
+	update := func(offset int, at time.Time, value float64) []transition {
 		m := record(offset, at, value)
 		m.SetBytes([]byte(body("d", "1.1.0", offset, at, value)))
 		return r.mark(m)
 	}
-	if out := update(3, noon.Add(20*time.Second), 1000); len(out) != 1 || out[0].Transition != Resolved {
+	if out := update(3, noon.Add(20*time.Second), 1000); len(out) != 1 || out[0].Transition != didResolve {
 		t.Fatalf("after the update: %+v", out)
 	}
 	if err := r.p.flush(ctx); err != nil {

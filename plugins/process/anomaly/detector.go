@@ -64,7 +64,7 @@ func (d *detector) mark(ctx context.Context, batch service.MessageBatch) error {
 	err := d.prepare(ctx, items)
 	now := d.now().Unix()
 	samples := 0
-	var out []Transition
+	var out []transition
 	for i := range items {
 		it := &items[i]
 		var n int
@@ -228,7 +228,7 @@ func (d *detector) install(w wanted, k *known, now int64, day int32) {
 }
 
 // judge moves the device of an event on.
-func (d *detector) judge(it *item, now int64, out []Transition) ([]Transition, int) {
+func (d *detector) judge(it *item, now int64, out []transition) ([]transition, int) {
 	sh := d.state.shard(it.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -279,7 +279,7 @@ func (d *detector) follow(dev *device, it *item) {
 
 // report marks an event with its transitions, and remembers them until it is
 // acknowledged.
-func (d *detector) report(it *item, out []Transition) {
+func (d *detector) report(it *item, out []transition) {
 	raw, err := json.Marshal(out)
 	if err != nil { // finite numbers and strings: cannot fail
 		it.msg.SetError(err)

@@ -25,7 +25,7 @@ type device struct {
 	series   []series
 	open     []openAlert // loaded, of metrics not seen since
 
-	rules     *RuleSet // that the series' selections are from
+	rules     *ruleSet // that the series' selections are from
 	home      *partition
 	epoch     uint32 // of home, when the state began
 	lastSeen  int64  // unix seconds, by the server's clock
@@ -75,7 +75,7 @@ func (d *device) reopen(s *series) {
 		}
 		rule := d.rules.named(o.rule)
 		if rule == nil {
-			rule = &Rule{Name: o.rule, Detector: Threshold, Severity: o.severity} // gone since: it resolves
+			rule = &Rule{Name: o.rule, Detector: byThreshold, Severity: o.severity} // gone since: it resolves
 		}
 		s.active = &active{next: s.active, rule: rule, id: o.id, since: o.since, open: true}
 	}
@@ -86,7 +86,7 @@ func (d *device) reopen(s *series) {
 
 // follow adopts a new set of rules: a rule that has changed goes on under its
 // name, one that is gone resolves with the next reading.
-func (d *device) follow(rules *RuleSet) {
+func (d *device) follow(rules *ruleSet) {
 	d.rules = rules
 	for i := range d.series {
 		s := &d.series[i]
@@ -100,7 +100,7 @@ func (d *device) follow(rules *RuleSet) {
 }
 
 // orphans resolves the alerts of a series whose rules are no longer about it.
-func (s *series) orphans(r *reading, out []Transition) []Transition {
+func (s *series) orphans(r *reading, out []transition) []transition {
 	for a := s.active; a != nil; a = a.next {
 		ours := false
 		for _, rule := range s.rules.rules {
@@ -111,7 +111,7 @@ func (s *series) orphans(r *reading, out []Transition) []Transition {
 		}
 		s.drop(a)
 		if a.open {
-			t := s.transition(Resolved, a, verdict{state: isVoid}, r)
+			t := s.transition(didResolve, a, verdict{state: isVoid}, r)
 			t.Summary = "the rule " + a.rule.Name + " is no longer about " + s.metric + " of " + t.Device
 			out = append(out, t)
 		}
@@ -159,7 +159,7 @@ func (r relearn) voids(from, to string) bool {
 
 // observe judges the readings of an event, leaving out metrics that the
 // event's schema does not know.
-func (d *device) observe(r *reading, unknown string, t timing, names *names, out []Transition) (_ []Transition, samples,
+func (d *device) observe(r *reading, unknown string, t timing, names *names, out []transition) (_ []transition, samples,
 	late int) {
 	for i := range r.event.Metrics {
 		m := &r.event.Metrics[i]

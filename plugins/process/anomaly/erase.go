@@ -13,8 +13,8 @@ import (
 // countBaselines is what erased baselines are counted as.
 const countBaselines = "anomaly_baselines"
 
-// Count tells how many baselines there are of a device, or, for "", of a fleet.
-func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+// count tells how many baselines there are of a device, or, for "", of a fleet.
+func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	n := int64(0)
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM anomaly_device WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
 		return nil, fmt.Errorf("counting baselines: %w", err)
@@ -22,10 +22,10 @@ func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return map[string]int64{countBaselines: n}, nil
 }
 
-// Erase deletes what is stored of a device, or of a fleet, that began to be
+// erase deletes what is stored of a device, or of a fleet, that began to be
 // learned before. A detector notes it again until it knows of the tombstone: run
 // it once more after that. What it deletes is counted once.
-func Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `DELETE FROM anomaly_device WHERE fleet = $1 AND ($2 = '' OR device_id = $2) AND learning_from <= $3`,
 			t.Fleet, t.Device, t.Until)

@@ -22,7 +22,7 @@ func TestAnomaly_AnErasedDeviceIsForgottenAndLearnedAnew(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := Count(ctx, m.db, "acme", "d"); err != nil || n[countBaselines] != 1 {
+		if n, err := count(ctx, m.db, "acme", "d"); err != nil || n[countBaselines] != 1 {
 			t.Fatal(n, err)
 		}
 		until := start.Add(time.Minute)
@@ -40,7 +40,7 @@ func TestAnomaly_AnErasedDeviceIsForgottenAndLearnedAnew(t *testing.T) {
 		}
 		target := tombstone.Target{Job: "j", Fleet: "acme", Device: "d", Until: until.UnixMicro(), Buried: until.UnixMicro()}
 		for range 2 {
-			if err := Erase(ctx, m.db, target); err != nil {
+			if err := erase(ctx, m.db, target); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -54,7 +54,7 @@ func TestAnomaly_AnErasedDeviceIsForgottenAndLearnedAnew(t *testing.T) {
 		if err := r.p.flush(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := Count(ctx, m.db, "acme", "d"); err != nil || n[countBaselines] != 0 {
+		if n, err := count(ctx, m.db, "acme", "d"); err != nil || n[countBaselines] != 0 {
 			t.Fatal("it is learned from what is erased", n, err)
 		}
 		if alerts := r.mark(record(3, until.Add(time.Second), 99)); len(alerts) != 1 || alerts[0].ReceivedAt == "" {
@@ -63,10 +63,10 @@ func TestAnomaly_AnErasedDeviceIsForgottenAndLearnedAnew(t *testing.T) {
 		if err := r.p.flush(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if err := Erase(ctx, m.db, target); err != nil { // the second pass
+		if err := erase(ctx, m.db, target); err != nil { // the second pass
 			t.Fatal(err)
 		}
-		if n, err := Count(ctx, m.db, "acme", "d"); err != nil || n[countBaselines] != 1 {
+		if n, err := count(ctx, m.db, "acme", "d"); err != nil || n[countBaselines] != 1 {
 			t.Fatal("what came later is not learned", n, err)
 		}
 	})

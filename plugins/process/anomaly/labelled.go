@@ -94,8 +94,8 @@ func (s *Labelled) read(r io.Reader) error {
 	return nil
 }
 
-// Score is how a detector did on a series.
-type Score struct {
+// score is how a detector did on a series.
+type score struct {
 	Found  int     // windows in which an alert opened
 	Missed int     // windows in which none did
 	False  int     // alerts that opened outside of all windows
@@ -103,10 +103,10 @@ type Score struct {
 	Delay  time.Duration
 }
 
-// Judge runs rules over the series as the processor would, baselines and their
+// judge runs rules over the series as the processor would, baselines and their
 // learning included, and compares the alerts with the labels.
-func (s *Labelled) Judge(rules []*Rule, window time.Duration) Score {
-	d := &device{key: deviceKey{device: s.Name}, rules: NewRuleSet(rules), loaded: true}
+func (s *Labelled) judge(rules []*Rule, window time.Duration) score {
+	d := &device{key: deviceKey{device: s.Name}, rules: newRuleSet(rules), loaded: true}
 	t := timing{width: window.Microseconds() / closedBuckets, span: window.Microseconds()}
 	n := &names{list: map[string]string{}}
 	days := map[int64]stats{}
@@ -124,7 +124,7 @@ func (s *Labelled) Judge(rules []*Rule, window time.Duration) Score {
 			learning: at.Sub(first) < baselineDays*daySeconds*time.Second}
 		out, _, _ := d.observe(&r, "", t, n, nil)
 		for _, o := range out {
-			if o.Transition == Opened {
+			if o.Transition == didOpen {
 				opened = append(opened, at)
 			}
 		}
@@ -147,7 +147,7 @@ func usualBefore(days map[int64]stats, day int64, first time.Time) stats {
 	return usual
 }
 
-func (s *Labelled) score(opened []time.Time) (score Score) {
+func (s *Labelled) score(opened []time.Time) (score score) {
 	score.Days = s.Times[len(s.Times)-1].Sub(s.Times[0]).Hours() / 24
 	inside := make([]bool, len(opened))
 	for _, w := range s.Windows {

@@ -12,6 +12,6 @@ import (
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "baselines", Tables: []string{"anomaly_device"},
 		Prepare: func(ctx context.Context, db *sqldb.DB) error { return db.Migrate(ctx, "anomaly", migrations()) },
-		Count:   Count, Erase: Erase,
+		Count:   count, Erase: erase,
 	}.Kind()
 }

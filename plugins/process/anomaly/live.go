@@ -13,13 +13,13 @@ import (
 // wrong leaves the rules as they are.
 type rulesFile struct {
 	path string
-	*live.Value[[]byte, RuleSet]
+	*live.Value[[]byte, ruleSet]
 }
 
 // openRules reads the file, which must be right to begin with.
 func openRules(path string) (*rulesFile, error) {
 	f := &rulesFile{path: path}
-	f.Value = live.New(live.Source[[]byte, RuleSet]{
+	f.Value = live.New(live.Source[[]byte, ruleSet]{
 		Load: func(context.Context) ([]byte, error) {
 			raw, err := os.ReadFile(path)
 			if err != nil {
@@ -28,12 +28,12 @@ func openRules(path string) (*rulesFile, error) {
 			return raw, nil
 		},
 		Same: bytes.Equal,
-		Build: func(raw []byte) (*RuleSet, error) {
+		Build: func(raw []byte) (*ruleSet, error) {
 			rules, err := ParseRules(raw)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", path, err)
 			}
-			return NewRuleSet(rules), nil
+			return newRuleSet(rules), nil
 		},
 	})
 	_, err := f.Refresh(context.Background())

@@ -142,7 +142,7 @@ func record(offset int, at time.Time, value float64) *service.Message {
 }
 
 // mark runs messages through the processor and returns their transitions.
-func (r *rig) mark(msgs ...*service.Message) (out []Transition) {
+func (r *rig) mark(msgs ...*service.Message) (out []transition) {
 	r.t.Helper()
 	batches, err := r.p.ProcessBatch(context.Background(), msgs)
 	if err != nil || len(batches) != 1 || len(batches[0]) != len(msgs) {
@@ -150,7 +150,7 @@ func (r *rig) mark(msgs ...*service.Message) (out []Transition) {
 	}
 	for _, m := range msgs {
 		if raw := event.Meta(m, metaAlerts); raw != "" {
-			var list []Transition
+			var list []transition
 			if err := json.Unmarshal([]byte(raw), &list); err != nil {
 				r.t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 func TestAnomaly_RedeliveryMovesNothingAndIsMarkedAsBefore(t *testing.T) {
 	r := newRig(t, hot, "")
 	first := r.mark(record(1, noon, 20), record(2, noon.Add(time.Second), 95))
-	if len(first) != 1 || first[0].Transition != Opened || first[0].EventID[35] != '2' {
+	if len(first) != 1 || first[0].Transition != didOpen || first[0].EventID[35] != '2' {
 		t.Fatalf("marked %+v", first)
 	}
 	for range 3 { // the alerts' topic was down
@@ -178,7 +178,7 @@ func TestAnomaly_RedeliveryMovesNothingAndIsMarkedAsBefore(t *testing.T) {
 		false}].series[0].recent.stats().n; n != 2 {
 		t.Errorf("the window holds %v readings", n)
 	}
-	if out := r.mark(record(3, noon.Add(2*time.Second), 20)); len(out) != 1 || out[0].Transition != Resolved ||
+	if out := r.mark(record(3, noon.Add(2*time.Second), 20)); len(out) != 1 || out[0].Transition != didResolve ||
 		out[0].AlertID != first[0].AlertID {
 		t.Errorf("marked %+v", out)
 	}
@@ -280,7 +280,7 @@ func TestAnomaly_RulesFollowTheirFile(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	out := r.mark(record(3, noon.Add(2*time.Second), 100))
-	if len(out) != 2 || out[0].Transition != Resolved || out[0].AlertID != opened[0].AlertID || out[1].Rule != "mild" {
+	if len(out) != 2 || out[0].Transition != didResolve || out[0].AlertID != opened[0].AlertID || out[1].Rule != "mild" {
 		t.Errorf("marked %+v", out)
 	}
 }
@@ -390,7 +390,7 @@ func openAlertOverARestart(t *testing.T, r *rig) {
 		t.Fatalf("opened again: %+v", out)
 	}
 	out := r.mark(record(3, noon.Add(2*time.Second), 20))
-	if len(out) != 1 || out[0].Transition != Resolved || out[0].AlertID != opened[0].AlertID {
+	if len(out) != 1 || out[0].Transition != didResolve || out[0].AlertID != opened[0].AlertID {
 		t.Errorf("marked %+v", out)
 	}
 }

@@ -20,9 +20,9 @@ type Detector string
 
 // The detectors.
 const (
-	Threshold Detector = "threshold" // the reading against fixed limits
-	ZScore    Detector = "zscore"    // against the device's last hour
-	Baseline  Detector = "baseline"  // against the device's last seven days
+	byThreshold Detector = "threshold" // the reading against fixed limits
+	byZScore    Detector = "zscore"    // against the device's last hour
+	byBaseline  Detector = "baseline"  // against the device's last seven days
 )
 
 // Direction is on which side a reading must be off.
@@ -30,9 +30,9 @@ type Direction string
 
 // The directions.
 const (
-	Both Direction = "both"
-	Up   Direction = "up"
-	Down Direction = "down"
+	offBoth Direction = "both"
+	offUp   Direction = "up"
+	offDown Direction = "down"
 )
 
 // Severities, from the least.
@@ -140,9 +140,9 @@ func (r *Rule) complete() (err error) {
 		}
 	}
 	switch r.Detector {
-	case Threshold:
+	case byThreshold:
 		return r.completeThreshold()
-	case ZScore, Baseline:
+	case byZScore, byBaseline:
 		return r.completeScore()
 	}
 	return fmt.Errorf("detector %q is not one of threshold, zscore, baseline", r.Detector)
@@ -174,8 +174,8 @@ func (r *Rule) completeScore() error {
 	defaultTo(&r.Clear, r.Score*2/3)
 	defaultTo(&r.AtOnce, r.Score*2)
 	defaultTo(&r.Confirm, 3)
-	defaultTo(&r.Direction, Both)
-	if r.Detector == ZScore {
+	defaultTo(&r.Direction, offBoth)
+	if r.Detector == byZScore {
 		defaultTo(&r.Samples, 10)
 	} else {
 		defaultTo(&r.Samples, 100)
@@ -185,7 +185,7 @@ func (r *Rule) completeScore() error {
 		return errors.New("expected 0 <= clear <= score <= at_once")
 	case r.Samples < 3:
 		return errors.New("min_samples must be 3 at least")
-	case r.Direction != Both && r.Direction != Up && r.Direction != Down:
+	case r.Direction != offBoth && r.Direction != offUp && r.Direction != offDown:
 		return fmt.Errorf("direction %q is not one of both, up, down", r.Direction)
 	case r.Absolute < 0 || r.Relative != nil && *r.Relative < 0:
 		return errors.New("min_stddev and min_stddev_relative must not be negative")

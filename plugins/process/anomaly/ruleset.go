@@ -2,10 +2,10 @@ package anomaly
 
 import "sync"
 
-// RuleSet is one loaded rules file. It hands out, for a series, the rules that
+// ruleSet is one loaded rules file. It hands out, for a series, the rules that
 // are about it; equal selections share their memory, so that a series holds
 // one pointer.
-type RuleSet struct {
+type ruleSet struct {
 	Rules []*Rule
 
 	mu         sync.Mutex
@@ -18,13 +18,13 @@ type selection struct {
 	score bool // one of them needs the window
 }
 
-// NewRuleSet makes a set of rules that ParseRules has read.
-func NewRuleSet(rules []*Rule) *RuleSet {
-	return &RuleSet{Rules: rules, selections: map[string]*selection{}}
+// newRuleSet makes a set of rules that ParseRules has read.
+func newRuleSet(rules []*Rule) *ruleSet {
+	return &ruleSet{Rules: rules, selections: map[string]*selection{}}
 }
 
 // find returns the rules of a series.
-func (s *RuleSet) find(fleet, device, firmware, metric string) *selection {
+func (s *ruleSet) find(fleet, device, firmware, metric string) *selection {
 	var buf [64]byte
 	bits := buf[:0]
 	for i, r := range s.Rules {
@@ -43,7 +43,7 @@ func (s *RuleSet) find(fleet, device, firmware, metric string) *selection {
 		for i, r := range s.Rules {
 			if bits[i/8]&(1<<(i%8)) != 0 {
 				sel.rules = append(sel.rules, r)
-				sel.score = sel.score || r.Detector == ZScore
+				sel.score = sel.score || r.Detector == byZScore
 			}
 		}
 		s.selections[string(bits)] = sel
@@ -52,7 +52,7 @@ func (s *RuleSet) find(fleet, device, firmware, metric string) *selection {
 }
 
 // named returns the rule of that name, nil when the set has none.
-func (s *RuleSet) named(name string) *Rule {
+func (s *ruleSet) named(name string) *Rule {
 	for _, r := range s.Rules {
 		if r.Name == name {
 			return r

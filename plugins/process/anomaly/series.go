@@ -62,7 +62,7 @@ const clipBound = 3
 // observe judges a reading and takes it into the window. It returns out with
 // the transitions that follow, and false when the reading was too old to be
 // judged: a reading that comes up to one bucket late counts as just arrived.
-func (s *series) observe(r *reading, t timing, out []Transition) ([]Transition, bool) {
+func (s *series) observe(r *reading, t timing, out []transition) ([]transition, bool) {
 	bucket, at := t.bucket(r.at), r.at
 	if late := s.last - r.at; late > t.width {
 		if s.rules.score && s.recent.at(bucket) {
@@ -142,9 +142,9 @@ const (
 
 func (s *series) judge(rule *Rule, r *reading, recent stats) verdict {
 	switch rule.Detector {
-	case Threshold:
+	case byThreshold:
 		return rule.compare(r.value)
-	case ZScore:
+	case byZScore:
 		if recent.n < float64(rule.Samples) {
 			return verdict{state: isUnknown}
 		}
@@ -177,7 +177,7 @@ func (r *Rule) compare(v float64) verdict {
 // rate holds a score against the rule's.
 func (r *Rule) rate(score, expected float64) verdict {
 	off := math.Abs(score)
-	if r.Direction == Up && score < 0 || r.Direction == Down && score > 0 {
+	if r.Direction == offUp && score < 0 || r.Direction == offDown && score > 0 {
 		off = 0
 	}
 	v := verdict{score: score, expected: expected}
@@ -192,7 +192,7 @@ func (r *Rule) rate(score, expected float64) verdict {
 
 // step moves a rule of the series on, and reports when its alert opens or
 // resolves.
-func (s *series) step(rule *Rule, v verdict, r *reading, at int64, out []Transition) []Transition {
+func (s *series) step(rule *Rule, v verdict, r *reading, at int64, out []transition) []transition {
 	a := s.find(rule)
 	if a == nil {
 		if v.state != isBreach {
@@ -209,7 +209,7 @@ func (s *series) step(rule *Rule, v verdict, r *reading, at int64, out []Transit
 		a.count++
 		if v.atOnce || a.count >= rule.Confirm && at-a.since >= rule.For.micros() {
 			a.open, a.id = true, alertID(rule.Name, r.fleet, r.event.Device, s.metric, r.where)
-			return append(out, s.transition(Opened, a, v, r))
+			return append(out, s.transition(didOpen, a, v, r))
 		}
 		return out
 	}
@@ -228,7 +228,7 @@ func (s *series) step(rule *Rule, v verdict, r *reading, at int64, out []Transit
 		return out
 	}
 	s.drop(a)
-	return append(out, s.transition(Resolved, a, v, r))
+	return append(out, s.transition(didResolve, a, v, r))
 }
 
 func (s *series) find(rule *Rule) *active {
@@ -249,15 +249,15 @@ func (s *series) drop(a *active) {
 	}
 }
 
-func (s *series) transition(what string, a *active, v verdict, r *reading) Transition {
-	t := Transition{
+func (s *series) transition(what string, a *active, v verdict, r *reading) transition {
+	t := transition{
 		Version: 1, AlertID: a.id, Kind: "metric", Transition: what,
 		Rule: a.rule.Name, Detector: a.rule.Detector, Severity: a.rule.Severity,
 		Fleet: r.fleet, Device: r.event.Device, Firmware: r.event.Firmware, Metric: s.metric,
 		Value: r.value, EventID: r.event.ID, At: formatMicros(r.at), Since: formatMicros(a.since), ReceivedAt: r.received,
 	}
 	switch {
-	case a.rule.Detector != Threshold && v.state != isVoid:
+	case a.rule.Detector != byThreshold && v.state != isVoid:
 		t.Score, t.Expected = &v.score, &v.expected
 	case v.state == isBreach:
 		t.Limit = &v.limit
@@ -266,18 +266,18 @@ func (s *series) transition(what string, a *active, v verdict, r *reading) Trans
 	return t
 }
 
-func summary(t *Transition, rule *Rule, v verdict) string {
+func summary(t *transition, rule *Rule, v verdict) string {
 	text := rule.Summary
 	if text == "" {
 		text = rule.Name
 	}
 	value := strconv.FormatFloat(t.Value, 'g', 6, 64)
 	switch {
-	case t.Transition == Resolved:
+	case t.Transition == didResolve:
 		return fmt.Sprintf("%s: %s of %s is back at %s", text, t.Metric, t.Device, value)
 	case t.Limit != nil:
 		return fmt.Sprintf("%s: %s of %s is %s, the limit is %g", text, t.Metric, t.Device, value, *t.Limit)
-	case rule.Detector == Baseline:
+	case rule.Detector == byBaseline:
 		return fmt.Sprintf("%s: %s of %s is %s, %.1f standard deviations from its usual %.6g", text, t.Metric, t.Device,
 			value, v.score, v.expected)
 	default:

@@ -26,19 +26,19 @@ type testSeries struct {
 	d     *device
 	names names
 	n     int64
-	out   []Transition
+	out   []transition
 }
 
 func newTestSeries(t testing.TB, rules ...string) *testSeries {
 	return &testSeries{
-		d:     &device{key: deviceKey{fleet: "f", device: "d"}, rules: NewRuleSet(testRules(t, rules...)), learningFrom: 1},
+		d:     &device{key: deviceKey{fleet: "f", device: "d"}, rules: newRuleSet(testRules(t, rules...)), learningFrom: 1},
 		names: names{list: map[string]string{}},
 	}
 }
 
 // feed gives the series a reading at some seconds, and returns what it opened
 // or resolved.
-func (s *testSeries) feed(seconds, v float64) []Transition {
+func (s *testSeries) feed(seconds, v float64) []transition {
 	s.n++
 	e := &event.Event{ID: "e", Device: "d", Firmware: "1.0.0", Metrics: []event.Metric{{Name: "m", Value: v}}}
 	r := reading{at: int64(seconds * 1e6), event: e, fleet: "f", where: event.Coordinates{Topic: "t", Offset: s.n}}
@@ -57,20 +57,20 @@ func TestAnomaly_ThresholdOpensAndResolvesOnce(t *testing.T) {
 		steps []step
 	}{
 		"at once": {`{name: r, detector: threshold, metrics: [m], max: 10}`, []step{
-			{0, 10, ""}, {1, 10.1, Opened}, {2, 11, ""}, {3, 10, Resolved}, {4, 9, ""}, {5, 12, Opened}}},
+			{0, 10, ""}, {1, 10.1, didOpen}, {2, 11, ""}, {3, 10, didResolve}, {4, 9, ""}, {5, 12, didOpen}}},
 		"hysteresis keeps it open between": {`{name: r, detector: threshold, metrics: [m], max: 10, hysteresis: 2}`, []step{
-			{0, 9, ""}, {1, 11, Opened}, {2, 9, ""}, {3, 11, ""}, {4, 8.1, ""}, {5, 8, Resolved}, {6, 9, ""}}},
+			{0, 9, ""}, {1, 11, didOpen}, {2, 9, ""}, {3, 11, ""}, {4, 8.1, ""}, {5, 8, didResolve}, {6, 9, ""}}},
 		"minimum": {`{name: r, detector: threshold, metrics: [m], min: 3, max: 5, hysteresis: 0.5}`, []step{
-			{0, 2.9, Opened}, {1, 5.1, ""}, {2, 4.7, ""}, {3, 3.4, ""}, {4, 4, Resolved}}},
+			{0, 2.9, didOpen}, {1, 5.1, ""}, {2, 4.7, ""}, {3, 3.4, ""}, {4, 4, didResolve}}},
 		"for a minimum time": {`{name: r, detector: threshold, metrics: [m], max: 10, for: 30s}`, []step{
-			{0, 11, ""}, {10, 11, ""}, {29, 11, ""}, {30, 11, Opened}, {31, 1, Resolved},
-			{40, 11, ""}, {50, 1, ""}, {69, 11, ""}, {80, 11, ""}, {99, 11, Opened}}},
+			{0, 11, ""}, {10, 11, ""}, {29, 11, ""}, {30, 11, didOpen}, {31, 1, didResolve},
+			{40, 11, ""}, {50, 1, ""}, {69, 11, ""}, {80, 11, ""}, {99, 11, didOpen}}},
 		"confirmed by readings": {`{name: r, detector: threshold, metrics: [m], max: 10, confirm: 3}`, []step{
-			{0, 11, ""}, {1, 11, ""}, {2, 1, ""}, {3, 11, ""}, {4, 11, ""}, {5, 11, Opened}}},
+			{0, 11, ""}, {1, 11, ""}, {2, 1, ""}, {3, 11, ""}, {4, 11, ""}, {5, 11, didOpen}}},
 		"well for a time": {`{name: r, detector: threshold, metrics: [m], max: 10, clear_for: 10s}`, []step{
-			{0, 11, Opened}, {1, 1, ""}, {9, 1, ""}, {10, 11, ""}, {11, 1, ""}, {20, 1, ""}, {21, 1, Resolved}}},
+			{0, 11, didOpen}, {1, 1, ""}, {9, 1, ""}, {10, 11, ""}, {11, 1, ""}, {20, 1, ""}, {21, 1, didResolve}}},
 		"late readings count as just arrived": {`{name: r, detector: threshold, metrics: [m], max: 10}`, []step{
-			{1000, 1, ""}, {800, 11, Opened}, {1001, 1, Resolved}, {600, 11, ""}}},
+			{1000, 1, ""}, {800, 11, didOpen}, {1001, 1, didResolve}, {600, 11, ""}}},
 	} {
 		s := newTestSeries(t, c.rule)
 		for i, st := range c.steps {
@@ -83,7 +83,7 @@ func TestAnomaly_ThresholdOpensAndResolvesOnce(t *testing.T) {
 			}
 		}
 		for i := 1; i < len(s.out); i++ {
-			if open := s.out[i].Transition == Opened; open == (s.out[i].AlertID == s.out[i-1].AlertID) {
+			if open := s.out[i].Transition == didOpen; open == (s.out[i].AlertID == s.out[i-1].AlertID) {
 				t.Errorf("%s: ids %s and %s", name, s.out[i-1].AlertID, s.out[i].AlertID)
 			}
 		}
@@ -113,7 +113,7 @@ func TestAnomaly_ZScoreFindsAJumpAndForgivesNoise(t *testing.T) {
 		t.Fatalf("after five minutes: %v", s.out[1:])
 	}
 	noise(720, 70) // and two hours on, it is how the series is
-	if len(s.out) != 2 || s.out[1].Transition != Resolved || s.out[1].AlertID != s.out[0].AlertID {
+	if len(s.out) != 2 || s.out[1].Transition != didResolve || s.out[1].AlertID != s.out[0].AlertID {
 		t.Fatalf("after two hours: %v", s.out[1:])
 	}
 	noise(8640, 70)
@@ -167,7 +167,7 @@ func TestAnomaly_BaselineIsNotAlertedOnWhileItLearns(t *testing.T) {
 		t.Fatalf("learned: %v", out)
 	}
 	r.learning = true // a firmware change: what it was compared with is void
-	if out, _ = sr.observe(&r, testTiming, nil); len(out) != 1 || out[0].Transition != Resolved {
+	if out, _ = sr.observe(&r, testTiming, nil); len(out) != 1 || out[0].Transition != didResolve {
 		t.Errorf("learning again: %v", out)
 	}
 }
@@ -197,7 +197,7 @@ func TestAnomaly_RulesSayWhatIsWrongWithThem(t *testing.T) {
 }
 
 func TestAnomaly_RulesTakeTheSeriesTheyName(t *testing.T) {
-	set := NewRuleSet(testRules(t,
+	set := newRuleSet(testRules(t,
 		`{name: all, detector: zscore, metrics: ["*"]}`,
 		`{name: pumps, detector: threshold, metrics: ["*_temp"], devices: ["pump-*"], max: 1}`,
 		`{name: new, detector: threshold, metrics: [cpu_temp], firmware: ">=2.0.0 <3 || 4.0.0", fleets: [acme], max: 1}`,

@@ -129,13 +129,13 @@ func (p *plant) send(device string, n int, at time.Time, value float64) {
 }
 
 // alerts reads what comes to the alerts' topic, until there are n.
-func (p *plant) alerts(n int, within time.Duration, each func(*kgo.Record, *Transition)) {
+func (p *plant) alerts(n int, within time.Duration, each func(*kgo.Record, *transition)) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	for n > 0 {
 		for _, r := range p.client.PollFetches(ctx).Records() {
-			var tr Transition
+			var tr transition
 			if err := json.Unmarshal(r.Value, &tr); err != nil {
 				p.t.Fatalf("%s: %v", r.Value, err)
 			}
@@ -167,7 +167,7 @@ func TestAnomaly_AlertComesWithinASecondAtFiveThousandEventsASecond(t *testing.T
 	p := newPlant(t)
 	p.run()
 	p.send("warm", 1, time.Now(), 95) // the group has its partitions when this alert is there
-	p.alerts(1, 20*time.Second, func(*kgo.Record, *Transition) {})
+	p.alerts(1, 20*time.Second, func(*kgo.Record, *transition) {})
 	var worst time.Duration
 	for attempt := range 3 {
 		took := p.load(10+attempt*20000, 200)
@@ -199,7 +199,7 @@ func (p *plant) load(n, alerts int) (took []time.Duration) {
 			n++
 		}
 	}()
-	p.alerts(alerts, 30*time.Second, func(r *kgo.Record, tr *Transition) {
+	p.alerts(alerts, 30*time.Second, func(r *kgo.Record, tr *transition) {
 		at, ok := sent.Load(tr.Device)
 		if !ok || string(r.Key) != tr.Device {
 			p.t.Fatalf("an alert of %s, its key is %s", tr.Device, r.Key)
@@ -245,7 +245,7 @@ func TestAnomaly_NoAlertIsLostWhileItsTopicIsDown(t *testing.T) {
 	seen := map[string]string{}
 	deadline := time.Now().Add(20 * time.Second)
 	for len(seen) < len(want) && time.Now().Before(deadline) {
-		p.alerts(1, 20*time.Second, func(_ *kgo.Record, tr *Transition) {
+		p.alerts(1, 20*time.Second, func(_ *kgo.Record, tr *transition) {
 			if before, ok := seen[tr.Device]; ok && before != tr.AlertID {
 				t.Errorf("%s has the alerts %s and %s", tr.Device, before, tr.AlertID)
 			}

@@ -10,13 +10,13 @@ import (
 
 // The transitions that a detector reports.
 const (
-	Opened   = "opened"
-	Resolved = "resolved"
+	didOpen    = "opened"
+	didResolve = "resolved"
 )
 
-// Transition is an alert as it opens or resolves: one record of the topic
+// transition is an alert as it opens or resolves: one record of the topic
 // alert-events, as schemas/alert/v1.json has it.
-type Transition struct {
+type transition struct {
 	Version    int      `json:"version"`
 	AlertID    string   `json:"alert_id"`
 	Kind       string   `json:"kind"`

@@ -22,11 +22,11 @@ func Trials(window time.Duration) ([]Trial, error) {
 		r := &Rule{Name: string(d), Detector: d, Metrics: []string{"*"}, ClearFor: Duration(window)}
 		return r, r.complete()
 	}
-	z, err := scored(ZScore)
+	z, err := scored(byZScore)
 	if err != nil {
 		return nil, err
 	}
-	b, err := scored(Baseline)
+	b, err := scored(byBaseline)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func limits(s *Labelled, window time.Duration) *Rule {
 	}
 	room := (hi - lo) / 4
 	lo, hi = lo-room, hi+room
-	return &Rule{Name: "threshold", Detector: Threshold, Metrics: []string{"*"}, Min: &lo, Max: &hi, Confirm: 1,
+	return &Rule{Name: "threshold", Detector: byThreshold, Metrics: []string{"*"}, Min: &lo, Max: &hi, Confirm: 1,
 		Hysteresis: room / 4, ClearFor: Duration(window)}
 }
 
@@ -73,9 +73,9 @@ func WriteTrials(w io.Writer, trials []Trial, series []Labelled) error {
 	text := "| detector | series | found | missed | false alarms | a day | mean delay " +
 		"|\n|---|---|---:|---:|---:|---:|---:|\n"
 	for _, t := range trials {
-		var sum Score
+		var sum score
 		for i := range series {
-			score := series[i].Judge(t.Rules(&series[i]), t.Window)
+			score := series[i].judge(t.Rules(&series[i]), t.Window)
 			text += row(t.Name, series[i].Name, score)
 			sum.Found, sum.Missed, sum.False = sum.Found+score.Found, sum.Missed+score.Missed, sum.False+score.False
 			sum.Days, sum.Delay = sum.Days+score.Days, sum.Delay+score.Delay
@@ -86,7 +86,7 @@ func WriteTrials(w io.Writer, trials []Trial, series []Labelled) error {
 	return err
 }
 
-func row(trial, series string, s Score) string {
+func row(trial, series string, s score) string {
 	delay := "-"
 	if s.Found > 0 {
 		delay = (s.Delay / time.Duration(s.Found)).Round(time.Minute).String()

@@ -120,7 +120,7 @@ func TestAnomaly_ReadingsAtTheEndsOfADoubleAreSurvived(t *testing.T) {
 		s.feed(float64(20000+i*10), float64(i%3))
 	}
 	s.feed(30010, 50)
-	if n := len(s.out); n <= before || s.out[n-1].Transition != Opened {
+	if n := len(s.out); n <= before || s.out[n-1].Transition != didOpen {
 		t.Errorf("a jump opens nothing after %v", s.out)
 	}
 }
