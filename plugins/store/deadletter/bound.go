@@ -46,11 +46,11 @@ func (e *Envelope) keep(original []byte) {
 	size, whole := e.keepHeaders()
 	room := maxEnvelope - maxRest - size
 	if n, text := escaped(original, room); text {
-		e.Original, e.Encoding = string(original[:n]), EncodingText
+		e.Original, e.Encoding = string(original[:n]), encodingText
 		whole = whole && n == len(original)
 	} else {
 		n := min(len(original), room/4*3)
-		e.Original, e.Encoding = base64.StdEncoding.EncodeToString(original[:n]), EncodingBase64
+		e.Original, e.Encoding = base64.StdEncoding.EncodeToString(original[:n]), encodingBase64
 		whole = whole && n == len(original)
 	}
 	if !whole {

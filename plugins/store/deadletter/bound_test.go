@@ -81,7 +81,7 @@ func TestEnvelope_AlwaysFits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kept, err := e.OriginalBytes()
+		kept, err := e.originalBytes()
 		if err != nil || beside > 8<<20-1<<10 || !bytes.HasPrefix(c.original, kept) {
 			t.Errorf("%s: %d bytes, %d of them the original's, %v", name, beside, len(kept), err)
 		}

@@ -15,13 +15,13 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Version is the version of the envelope: schemas/dead_letter/v1.json.
-const Version = 1
+// version is the version of the envelope: schemas/dead_letter/v1.json.
+const version = 1
 
 // Encodings of the original bytes within an envelope.
 const (
-	EncodingText   = "utf-8"
-	EncodingBase64 = "base64"
+	encodingText   = "utf-8"
+	encodingBase64 = "base64"
 )
 
 // Envelope is a dead letter: what failed, where, why, and the bytes as they
@@ -60,8 +60,8 @@ type Origin struct {
 
 func originOf(c event.Coordinates) *Origin { return &Origin{c.Topic, c.Partition, c.Offset} }
 
-// Coordinates returns the coordinates that o stands for.
-func (o *Origin) Coordinates() event.Coordinates {
+// coordinates returns the coordinates that o stands for.
+func (o *Origin) coordinates() event.Coordinates {
 	return event.Coordinates{Topic: o.Topic, Partition: o.Partition, Offset: o.Offset}
 }
 
@@ -82,7 +82,7 @@ type Failure struct {
 // NewEnvelope makes the dead letter of a failure.
 func NewEnvelope(f Failure) *Envelope {
 	e := &Envelope{
-		Version: Version, ID: f.id(), Fleet: f.Fleet, Stage: f.Stage, Code: f.Rejection.Code,
+		Version: version, ID: f.id(), Fleet: f.Fleet, Stage: f.Stage, Code: f.Rejection.Code,
 		Message: f.Rejection.Error(), Errors: f.Rejection.Errors, Headers: f.Headers,
 		FailedAt: f.FailedAt.UTC().Format(event.TimeFormat),
 	}
@@ -147,12 +147,12 @@ func identify(raw []byte) (device, id string) {
 	return device, id
 }
 
-// OriginalBytes returns the bytes that failed.
-func (e *Envelope) OriginalBytes() ([]byte, error) {
+// originalBytes returns the bytes that failed.
+func (e *Envelope) originalBytes() ([]byte, error) {
 	switch e.Encoding {
-	case EncodingText:
+	case encodingText:
 		return []byte(e.Original), nil
-	case EncodingBase64:
+	case encodingBase64:
 		raw, err := base64.StdEncoding.DecodeString(e.Original)
 		if err != nil {
 			return nil, fmt.Errorf("reading the original bytes: %w", err)
@@ -168,10 +168,10 @@ func ParseEnvelope(raw []byte) (*Envelope, error) {
 	if err := json.Unmarshal(raw, e); err != nil {
 		return nil, fmt.Errorf("reading a dead letter: %w", err)
 	}
-	if e.Version != Version {
+	if e.Version != version {
 		return nil, fmt.Errorf("reading a dead letter: unknown version %d", e.Version)
 	}
-	if err := CheckStage(e.Stage); err != nil {
+	if err := checkStage(e.Stage); err != nil {
 		return nil, fmt.Errorf("reading a dead letter: %w", err)
 	}
 	if _, ok := text.ParseUUID(e.ID); !ok {
@@ -180,7 +180,7 @@ func ParseEnvelope(raw []byte) (*Envelope, error) {
 	if _, ok := text.ParseTime(e.FailedAt); !ok {
 		return nil, errors.New("reading a dead letter: failed_at is no time")
 	}
-	if _, err := e.OriginalBytes(); err != nil {
+	if _, err := e.originalBytes(); err != nil {
 		return nil, fmt.Errorf("reading a dead letter: %w", err)
 	}
 	return e, nil
@@ -188,8 +188,8 @@ func ParseEnvelope(raw []byte) (*Envelope, error) {
 
 const stagePattern = "^[a-z][a-z0-9_]{0,31}$"
 
-// CheckStage refuses a stage that could not be a folder's name.
-func CheckStage(stage string) error {
+// checkStage refuses a stage that could not be a folder's name.
+func checkStage(stage string) error {
 	if ok, err := regexp.MatchString(stagePattern, stage); err != nil || !ok {
 		return fmt.Errorf("stage %q must be a lower-case letter and up to 31 letters, digits or '_'", stage)
 	}

@@ -73,7 +73,7 @@ func TestDeadLetter_EveryEnvelopeFollowsItsSchemaAndKeepsTheBytes(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := back.OriginalBytes()
+		got, err := back.originalBytes()
 		if err != nil || !bytes.Equal(got, f.Original) {
 			t.Fatalf("got %q, %v; want %q", got, err, f.Original)
 		}
@@ -81,7 +81,7 @@ func TestDeadLetter_EveryEnvelopeFollowsItsSchemaAndKeepsTheBytes(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := row.Envelope()
+		again, err := row.envelope()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func FuzzAnyBytesMakeAnEnvelope(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := back.OriginalBytes(); err != nil || !bytes.Equal(got, original) {
+		if got, err := back.originalBytes(); err != nil || !bytes.Equal(got, original) {
 			t.Fatalf("got %q, %v", got, err)
 		}
 		if strings.Contains(e.ID, " ") {

@@ -74,7 +74,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	if err := conf.Read(parsed, deadLetterFieldStage, &stage); err != nil {
 		return nil, err
 	}
-	if err := conf.Checked(parsed, CheckStage(stage)); err != nil {
+	if err := conf.Checked(parsed, checkStage(stage)); err != nil {
 		return nil, err
 	}
 	return &processor{

@@ -22,8 +22,8 @@ type Query struct {
 	Codes    []event.Code
 }
 
-// ErrStop ends a scan early, without error.
-var ErrStop = errors.New("stop")
+// errStop ends a scan early, without error.
+var errStop = errors.New("stop")
 
 // Scan calls each with the dead letters of the query, each once, hour by hour
 // in the order of failed_at. It remembers the ids it has given: 16 bytes a dead
@@ -49,7 +49,7 @@ func Scan(ctx context.Context, store *lake.Store, q Query, each func(*Row) error
 			return refused
 		})
 		switch {
-		case errors.Is(refused, ErrStop):
+		case errors.Is(refused, errStop):
 			return nil
 		case refused == nil && errors.Is(err, lake.ErrNotFound) && try < 5:
 			continue // compaction put its rows elsewhere: look again

@@ -17,7 +17,7 @@ func scanned(t *testing.T, s *lake.Store, q Query) []string {
 	t.Helper()
 	var got []string
 	if err := Scan(context.Background(), s, q, func(r *Row) error {
-		e, err := r.Envelope()
+		e, err := r.envelope()
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func TestDeadLetter_DeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 	}
 	check()
 	n := 0
-	if err := Scan(ctx, o.store, Query{}, func(*Row) error { n++; return ErrStop }); err != nil || n != 1 {
+	if err := Scan(ctx, o.store, Query{}, func(*Row) error { n++; return errStop }); err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
 }

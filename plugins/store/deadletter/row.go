@@ -48,7 +48,7 @@ func newRow(msg *service.Message, now time.Time) (*Row, error) {
 }
 
 func (e *Envelope) row() (*Row, error) {
-	original, err := e.OriginalBytes()
+	original, err := e.originalBytes()
 	if err != nil {
 		return nil, err
 	}
@@ -71,11 +71,11 @@ func (e *Envelope) row() (*Row, error) {
 		}
 	}
 	if e.Origin != nil {
-		c := e.Origin.Coordinates()
+		c := e.Origin.coordinates()
 		r.Origin = &c
 	}
 	if e.Delivery != nil {
-		c := e.Delivery.Coordinates()
+		c := e.Delivery.coordinates()
 		r.Delivery = &c
 	}
 	return r, nil
@@ -92,8 +92,8 @@ func timeOf(s string) int64 {
 // IDText is the dead letter's id.
 func (r *Row) IDText() string { return string(text.AppendUUID(nil, r.ID)) }
 
-// Envelope returns the dead letter that the row was made of.
-func (r *Row) Envelope() (*Envelope, error) {
+// envelope returns the dead letter that the row was made of.
+func (r *Row) envelope() (*Envelope, error) {
 	f := Failure{Stage: r.Stage, Fleet: r.Fleet, Original: r.Original, FailedAt: time.UnixMicro(r.FailedAt),
 		Record: r.Origin, Delivery: r.Delivery, Rejection: &event.Rejection{Code: event.Code(r.Code)}}
 	if err := json.Unmarshal(r.Errors, &f.Rejection.Errors); err != nil {
