@@ -158,8 +158,8 @@ type coverageJSON struct {
 	Erased     map[string][]int64            `json:"erased,omitempty"`
 }
 
-// Encode writes the coverage as compact JSON.
-func (c *Coverage) Encode() string {
+// encode writes the coverage as compact JSON.
+func (c *Coverage) encode() string {
 	out := coverageJSON{Version: coverageVersion, Stored: encodeSpans(c.Stored), Origins: encodeSpans(c.Origins),
 		Erased: encodeSpans(c.Erased)}
 	for p, ds := range c.Duplicates {
@@ -198,8 +198,8 @@ func encodeSpans(spans map[Partition][]Span) map[string][]int64 {
 	return out
 }
 
-// DecodeCoverage reads what Encode wrote.
-func DecodeCoverage(raw string) (c Coverage, err error) {
+// decodeCoverage reads what encode wrote.
+func decodeCoverage(raw string) (c Coverage, err error) {
 	var in coverageJSON
 	if err := json.Unmarshal([]byte(raw), &in); err != nil {
 		return c, fmt.Errorf("reading coverage: %w", err)

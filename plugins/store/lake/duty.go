@@ -47,5 +47,5 @@ func (s *Store) lifecycle(ctx context.Context, age time.Duration, p expire.Pass)
 	if err != nil {
 		return "", err
 	}
-	return s.SetLifecycle(ctx, age, len(held) > 0, p.DryRun)
+	return s.setLifecycle(ctx, age, len(held) > 0, p.DryRun)
 }

@@ -8,11 +8,11 @@ import (
 	"weir/internal/event"
 )
 
-// Known is the set of records that a store is known to hold, or to have
+// knownRecords is the set of records that a store is known to hold, or to have
 // recorded as duplicates. It remembers when each was written: a record that was
 // received after that is another one at the same coordinates - the topic was
 // made anew - and is not known. It is safe for concurrent use.
-type Known struct {
+type knownRecords struct {
 	mu   sync.RWMutex
 	runs map[Partition][]run
 }
@@ -25,7 +25,7 @@ type run struct {
 }
 
 // Has tells whether the record is known. A zero received time is not compared.
-func (k *Known) Has(c event.Coordinates, received time.Time) bool {
+func (k *knownRecords) Has(c event.Coordinates, received time.Time) bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	runs := k.runs[PartitionOf(c)]
@@ -37,7 +37,7 @@ func (k *Known) Has(c event.Coordinates, received time.Time) bool {
 }
 
 // Last returns the highest offset known of a partition, -1 for none.
-func (k *Known) Last(p Partition) int64 {
+func (k *knownRecords) Last(p Partition) int64 {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if runs := k.runs[p]; len(runs) > 0 {
@@ -47,7 +47,7 @@ func (k *Known) Last(p Partition) int64 {
 }
 
 // Add notes what an object covers: its rows and its duplicates.
-func (k *Known) Add(c Coverage, written time.Time) {
+func (k *knownRecords) Add(c Coverage, written time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.runs == nil {
@@ -62,7 +62,7 @@ func (k *Known) Add(c Coverage, written time.Time) {
 }
 
 // Forget drops what was written before t.
-func (k *Known) Forget(t time.Time) {
+func (k *knownRecords) Forget(t time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	at := t.UnixMicro()

@@ -24,7 +24,7 @@ func at(offset int64) event.Coordinates {
 func TestLake_KnownAgreesWithAPlainMap(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		var k Known
+		var k knownRecords
 		model := map[int64]int64{}
 		for range 1 + random.IntN(30) {
 			written := random.Int64N(20)
@@ -103,7 +103,7 @@ func TestLake_CoverageIsReadAsItWasWritten(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 500 {
 		c := randomCoverage(random)
-		got, err := DecodeCoverage(c.Encode())
+		got, err := decodeCoverage(c.encode())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestLake_CoverageIsReadAsItWasWritten(t *testing.T) {
 func TestLake_CoverageOfAnotherVersionIsRefused(t *testing.T) {
 	for _, raw := range []string{"", "{}", `{"v":2}`, `{"v":1,"stored":{"a":[1]}}`, `{"v":1,"stored":{"a/1":[1]}}`,
 		`{"v":1,"duplicates":{"a/1":{"b":[]}}}`} {
-		if _, err := DecodeCoverage(raw); err == nil {
+		if _, err := decodeCoverage(raw); err == nil {
 			t.Errorf("%s was read", raw)
 		}
 	}
@@ -133,23 +133,23 @@ func TestLake_TheCoverageOfAFullBatchIsSmall(t *testing.T) {
 		}
 	}
 	coverage := c.Coverage()
-	if n := len(coverage.Encode()); n > 15_000 {
+	if n := len(coverage.encode()); n > 15_000 {
 		t.Fatalf("50,000 records, 500 duplicates: %d bytes", n)
 	}
 }
 
 func TestLake_ANameIsReadAsItWasWritten(t *testing.T) {
 	n := NewName("date=2026-11-20/stage=raw", noon.Add(time.Hour), noon, noon.Add(1500*time.Microsecond))
-	got, ok := ParseName(n.Path())
+	got, ok := parseName(n.Path())
 	if !ok || got != n || got.Tag("stage") != "raw" {
 		t.Fatalf("wrote %+v\nread  %+v", n, got)
 	}
-	if d, ok := got.Date(); !ok || d != noon.Truncate(24*time.Hour) {
+	if d, ok := got.date(); !ok || d != noon.Truncate(24*time.Hour) {
 		t.Fatal(d, ok)
 	}
 	for _, key := range []string{"", "a.parquet", "date=2026-11-20/part-0.parquet", "date=2026-11-20/a_b_c_d.parquet",
 		n.Path() + ".tmp"} {
-		if _, ok := ParseName(key); ok {
+		if _, ok := parseName(key); ok {
 			t.Errorf("%q was taken for an object of ours", key)
 		}
 	}
@@ -160,7 +160,7 @@ func TestLake_ANameIsReadAsItWasWritten(t *testing.T) {
 		{time.Time{}, time.Time{}, true}, {n.Max, time.Time{}, true}, {n.Max.Add(time.Microsecond), time.Time{}, false},
 		{time.Time{}, n.Min, false}, {time.Time{}, n.Min.Add(1), true},
 	} {
-		if got := n.Overlaps(test.from, test.to); got != test.want {
+		if got := n.overlaps(test.from, test.to); got != test.want {
 			t.Errorf("[%v, %v): got %t", test.from, test.to, got)
 		}
 	}

@@ -34,12 +34,12 @@ const (
 	LifecycleUnsupported Lifecycle = "unsupported" // this S3 server knows no such rules
 )
 
-// SetLifecycle checks the bucket's lifecycle rules of this store, and writes
+// setLifecycle checks the bucket's lifecycle rules of this store, and writes
 // them where they differ: unfinished uploads go after a day, objects after keep
 // and some days. A bucket can't tell fleets apart, so with a hold there is no
 // rule that deletes objects; nor is there when keep is zero. A rule of others
 // that deletes what is to be kept is an error: it is theirs to change.
-func (s *Store) SetLifecycle(ctx context.Context, keep time.Duration, held, dry bool) (Lifecycle, error) {
+func (s *Store) setLifecycle(ctx context.Context, keep time.Duration, held, dry bool) (Lifecycle, error) {
 	b, ok := s.backend.(*s3Store)
 	if !ok {
 		return LifecycleNone, nil

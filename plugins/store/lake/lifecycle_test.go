@@ -55,7 +55,7 @@ func TestLake_LifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	ctx := context.Background()
 	s := opened(t, "s3://weir/raw?region=us-east-1&use_path_style=true&endpoint="+server.URL)
 	for i, want := range []Lifecycle{LifecycleWritten, LifecycleInPlace, LifecycleInPlace} {
-		if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, false, false); got != want || err != nil {
+		if got, err := s.setLifecycle(ctx, 90*24*time.Hour, false, false); got != want || err != nil {
 			t.Fatalf("run %d: %s, %v", i, got, err)
 		}
 	}
@@ -65,19 +65,19 @@ func TestLake_LifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 			t.Fatalf("no %s in %s", part, b.rules)
 		}
 	}
-	if got, err := s.SetLifecycle(ctx, 90*24*time.Hour, true, false); got != LifecycleWritten || err != nil ||
+	if got, err := s.setLifecycle(ctx, 90*24*time.Hour, true, false); got != LifecycleWritten || err != nil ||
 		strings.Contains(b.rules, "raw/date=") || b.writes != 2 {
 		t.Fatalf("a hold does not stop the bucket from deleting: %s, %v, %s", got, err, b.rules)
 	}
 	b.code = "NotImplemented"
-	if got, err := s.SetLifecycle(ctx, time.Hour, false, false); got != LifecycleUnsupported || err != nil {
+	if got, err := s.setLifecycle(ctx, time.Hour, false, false); got != LifecycleUnsupported || err != nil {
 		t.Fatal(got, err)
 	}
 	b.code = "AccessDenied"
-	if _, err := s.SetLifecycle(ctx, time.Hour, false, false); err == nil {
+	if _, err := s.setLifecycle(ctx, time.Hour, false, false); err == nil {
 		t.Fatal("a refusal was swallowed")
 	}
-	if got, err := opened(t, FileURL(t.TempDir())).SetLifecycle(ctx, time.Hour, false, false); got != LifecycleNone ||
+	if got, err := opened(t, FileURL(t.TempDir())).setLifecycle(ctx, time.Hour, false, false); got != LifecycleNone ||
 		err != nil {
 		t.Fatal(got, err)
 	}
@@ -120,7 +120,7 @@ func TestLake_ARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &bucketRules{rules: c.rule}
-			got, err := bucketOf(t, b).SetLifecycle(t.Context(), 90*24*time.Hour, c.held, false)
+			got, err := bucketOf(t, b).setLifecycle(t.Context(), 90*24*time.Hour, c.held, false)
 			if (err != nil) != c.want || got != LifecycleWritten {
 				t.Fatalf("%s, %v", got, err)
 			}

@@ -39,7 +39,7 @@ func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Ti
 	for _, folder := range slices.Sorted(maps.Keys(folders)) {
 		for _, r := range c.plan(folders[folder]) {
 			r.Table, r.Folder = t, folder
-			done, err := s.Rewrite(ctx, r)
+			done, err := s.rewrite(ctx, r)
 			if errors.Is(err, ErrNotFound) {
 				continue // another process compacts this folder
 			}
@@ -55,7 +55,7 @@ func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Ti
 // plan says what to merge of a folder. Objects of an hour become one. Those
 // that a few stragglers stretch over many hours become one as they are, until
 // they are large enough to be worth an object for each of their hours.
-func (c Compaction) plan(objects []Object) (plan []Rewriting) {
+func (c Compaction) plan(objects []Object) (plan []rewriting) {
 	var narrow, wide []Object
 	size := int64(0)
 	for _, o := range objects {
@@ -68,15 +68,15 @@ func (c Compaction) plan(objects []Object) (plan []Rewriting) {
 	}
 	for inputs := range slices.Chunk(crowded(narrow), c.MaxInputs) {
 		if hours := hoursOf(inputs); len(inputs)-len(hours) >= c.MinGain {
-			plan = append(plan, Rewriting{Inputs: inputs, Parts: hourly(hours)})
+			plan = append(plan, rewriting{Inputs: inputs, Parts: hourly(hours)})
 		}
 	}
 	for inputs := range slices.Chunk(wide, c.MaxInputs) {
 		switch {
 		case size >= c.WideSize:
-			plan = append(plan, Rewriting{Inputs: inputs, Parts: hourly(hoursOf(inputs))})
+			plan = append(plan, rewriting{Inputs: inputs, Parts: hourly(hoursOf(inputs))})
 		case len(inputs)-1 >= c.MinGain:
-			plan = append(plan, Rewriting{Inputs: inputs, Parts: []Part{{}}})
+			plan = append(plan, rewriting{Inputs: inputs, Parts: []Part{{}}})
 		}
 	}
 	return plan

@@ -18,7 +18,7 @@ import (
 type Memory struct {
 	store  *Store
 	recall time.Duration // how far back records can be delivered again
-	known  Known
+	known  knownRecords
 	graves graves
 
 	mu       sync.Mutex
@@ -37,7 +37,7 @@ type partition struct {
 
 // past is what the objects of one day cover.
 type past struct {
-	known Known
+	known knownRecords
 	read  time.Time
 }
 

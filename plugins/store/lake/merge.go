@@ -19,7 +19,7 @@ type source struct {
 	file  *File
 	group int
 	rows  *Rows
-	batch *Batch
+	batch *batch
 	n, at int
 }
 
@@ -46,7 +46,7 @@ func (s *source) next() (Ref, bool, error) {
 			s.rows = nil
 			continue
 		}
-		s.batch, s.n, s.at = s.rows.Detach(), n, 0
+		s.batch, s.n, s.at = s.rows.detach(), n, 0
 	}
 	s.at++
 	return Ref{s.batch, s.at - 1}, true, nil
@@ -161,7 +161,7 @@ func (s *sieve) next() (Ref, bool, error) {
 func refColumns(rows []Ref) Columns {
 	return func(dst []parquet.Value, col, from, to int) []parquet.Value {
 		for _, r := range rows[from:to] {
-			dst = r.Append(dst, col)
+			dst = r.append(dst, col)
 		}
 		return dst
 	}

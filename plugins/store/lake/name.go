@@ -13,9 +13,9 @@ import (
 // more key=value folders below; objects that only record duplicates lie apart,
 // so that other readers' globs over date=* find tables alone.
 const (
-	DatePrefix       = "date="
+	datePrefix       = "date="
 	DuplicatesFolder = "_duplicates"
-	DateFormat       = time.DateOnly
+	dateFormat       = time.DateOnly
 	extension        = ".parquet"
 	nameTime         = "20060102T150405.000000Z"
 )
@@ -30,7 +30,7 @@ type Name struct {
 }
 
 // DateFolder is the folder of a day's objects.
-func DateFolder(t time.Time) string { return DatePrefix + t.UTC().Format(DateFormat) }
+func DateFolder(t time.Time) string { return datePrefix + t.UTC().Format(dateFormat) }
 
 // NewName names an object that is about to be written.
 func NewName(folder string, written, minTime, maxTime time.Time) Name {
@@ -50,8 +50,8 @@ func (n Name) Path() string {
 		n.Min.Format(nameTime), n.Max.Format(nameTime), n.Unique, extension)
 }
 
-// ParseName reads a key. ok is false for one that is not of an object of ours.
-func ParseName(key string) (n Name, ok bool) {
+// parseName reads a key. ok is false for one that is not of an object of ours.
+func parseName(key string) (n Name, ok bool) {
 	folder, file := path.Split(key)
 	stem, ok := strings.CutSuffix(file, extension)
 	parts := strings.Split(stem, "_")
@@ -68,11 +68,11 @@ func ParseName(key string) (n Name, ok bool) {
 	return n, true
 }
 
-// Date is the day of the object's folder.
-func (n Name) Date() (time.Time, bool) {
-	_, rest, ok := strings.Cut("/"+n.Folder, "/"+DatePrefix)
+// date is the day of the object's folder.
+func (n Name) date() (time.Time, bool) {
+	_, rest, ok := strings.Cut("/"+n.Folder, "/"+datePrefix)
 	day, _, _ := strings.Cut(rest, "/")
-	t, err := time.Parse(DateFormat, day)
+	t, err := time.Parse(dateFormat, day)
 	return t, ok && err == nil
 }
 
@@ -86,8 +86,8 @@ func (n Name) Tag(key string) string {
 	return ""
 }
 
-// Overlaps tells whether the object can hold a row of [from, to). A zero time
+// overlaps tells whether the object can hold a row of [from, to). A zero time
 // is no bound.
-func (n Name) Overlaps(from, to time.Time) bool {
+func (n Name) overlaps(from, to time.Time) bool {
 	return (to.IsZero() || n.Min.Before(to)) && (from.IsZero() || !n.Max.Before(micros(from)))
 }

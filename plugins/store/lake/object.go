@@ -65,7 +65,7 @@ func (s *Store) Choose(ctx context.Context, sel Select) (chosen []Object, passed
 			objects, err := s.Folder(ctx, folder)
 			listed[i] = len(objects)
 			found[i] = slices.DeleteFunc(objects, func(o Object) bool {
-				return o.Written.Before(sel.WrittenSince) || !o.Overlaps(sel.From, sel.To)
+				return o.Written.Before(sel.WrittenSince) || !o.overlaps(sel.From, sel.To)
 			})
 			return err
 		})
@@ -81,7 +81,7 @@ func (s *Store) Choose(ctx context.Context, sel Select) (chosen []Object, passed
 }
 
 func (s *Store) dateFolders(ctx context.Context, sel Select) (out []string, passed int64, err error) {
-	dates, err := s.Dates(ctx, "")
+	dates, err := s.dates(ctx, "")
 	if err != nil {
 		return nil, 0, err
 	}
@@ -94,7 +94,7 @@ func (s *Store) dateFolders(ctx context.Context, sel Select) (out []string, pass
 	if !sel.Duplicates {
 		return out, passed, nil
 	}
-	if dates, err = s.Dates(ctx, DuplicatesFolder); err != nil {
+	if dates, err = s.dates(ctx, DuplicatesFolder); err != nil {
 		return nil, 0, err
 	}
 	for _, date := range dates { // by the day they were written
@@ -111,15 +111,15 @@ func (sel Select) covers(date time.Time) bool {
 		(sel.From.IsZero() || date.AddDate(0, 0, 1).After(sel.From))
 }
 
-// Dates returns the days that have a folder below root, sorted.
-func (s *Store) Dates(ctx context.Context, root string) ([]time.Time, error) {
+// dates returns the days that have a folder below root, sorted.
+func (s *Store) dates(ctx context.Context, root string) ([]time.Time, error) {
 	names, err := s.Folders(ctx, root)
 	if err != nil {
 		return nil, err
 	}
 	var dates []time.Time
 	for _, name := range names {
-		if d, ok := (Name{Folder: name}).Date(); ok {
+		if d, ok := (Name{Folder: name}).date(); ok {
 			dates = append(dates, d)
 		}
 	}
@@ -130,7 +130,7 @@ func (s *Store) Dates(ctx context.Context, root string) ([]time.Time, error) {
 func (s *Store) Folder(ctx context.Context, folder string) ([]Object, error) {
 	var out []Object
 	err := s.List(ctx, folder, func(b Blob) error {
-		if name, ok := ParseName(b.Key); ok {
+		if name, ok := parseName(b.Key); ok {
 			out = append(out, Object{b, name})
 		}
 		return nil
@@ -141,8 +141,8 @@ func (s *Store) Folder(ctx context.Context, folder string) ([]Object, error) {
 // footerRead is how much of an object's end is read at first: most footers fit.
 const footerRead = 32 << 10
 
-// ReadFooter reads an object's footer, usually in one request.
-func (s *Store) ReadFooter(ctx context.Context, o Object) (Footer, error) {
+// readFooter reads an object's footer, usually in one request.
+func (s *Store) readFooter(ctx context.Context, o Object) (Footer, error) {
 	f := Footer{Object: o}
 	r, err := s.Open(ctx, o.Blob)
 	if err != nil {
@@ -155,11 +155,11 @@ func (s *Store) ReadFooter(ctx context.Context, o Object) (Footer, error) {
 		return f, fmt.Errorf("reading the footer of %s: %w", o.Key, err)
 	}
 	f.Rows = file.NumRows()
-	raw, ok := file.Lookup(MetaCoverage)
+	raw, ok := file.Lookup(metaCoverage)
 	if !ok {
 		return f, fmt.Errorf("reading the footer of %s: no coverage in it: not an object of weir's", o.Key)
 	}
-	if f.Coverage, err = DecodeCoverage(raw); err != nil {
+	if f.Coverage, err = decodeCoverage(raw); err != nil {
 		return f, fmt.Errorf("reading the footer of %s: %w", o.Key, err)
 	}
 	return f, nil
@@ -213,7 +213,7 @@ func (s *Store) footers(ctx context.Context, objects []Object, each func(Footer)
 	g.SetLimit(footerReaders)
 	for _, o := range objects {
 		g.Go(func() error {
-			f, err := s.ReadFooter(ctx, o)
+			f, err := s.readFooter(ctx, o)
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, ErrNotFound) {

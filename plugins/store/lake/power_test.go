@@ -14,7 +14,7 @@ import (
 // TestLake_AnObjectIsSyncedBeforeItIsReported traces the system calls of a process
 // that stores an object into a new folder, and holds their order: the content
 // is synced before the rename makes it appear, and each folder that gained a
-// name is synced before Put returns. That order is what a power loss can not
+// name is synced before put returns. That order is what a power loss can not
 // undo.
 func TestLake_AnObjectIsSyncedBeforeItIsReported(t *testing.T) {
 	if dir := os.Getenv("WEIR_TEST_PUT"); dir != "" { // the traced process

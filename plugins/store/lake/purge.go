@@ -22,7 +22,7 @@ type target struct {
 // purge deletes rows of one object: the object when all are to go, else it is
 // written anew. ErrNotFound says that someone else has changed it meanwhile.
 func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry bool, removed *Removed) error {
-	footer, err := s.ReadFooter(ctx, o)
+	footer, err := s.readFooter(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry boo
 		case w.all:
 			err = s.Remove(ctx, o.Key)
 		case rows > 0:
-			_, err = s.Rewrite(ctx, Rewriting{Table: t, Folder: o.Folder, Inputs: []Object{o}, MayDrop: true,
+			_, err = s.rewrite(ctx, rewriting{Table: t, Folder: o.Folder, Inputs: []Object{o}, MayDrop: true,
 				Parts: []Part{{Keep: func(r Ref) bool { return !w.goes(r) }}}})
 		}
 		if err != nil {
@@ -121,7 +121,7 @@ func (w target) pick(rows *Rows) (found int64, err error) {
 		if err != nil || n == 0 {
 			return found, err
 		}
-		batch := rows.Detach()
+		batch := rows.detach()
 		for i := range n {
 			r := Ref{batch, i}
 			if !w.goes(r) {

@@ -36,7 +36,7 @@ func (s *Store) Retain(ctx context.Context, t *Table, p expire.Pass, age time.Du
 		return removed, err
 	}
 	for _, o := range objects {
-		day, ok := o.Date()
+		day, ok := o.date()
 		if !ok || !day.AddDate(0, 0, 1).Before(before) || o.Written.After(p.Now.Add(-minAge)) {
 			continue
 		}

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Rewriting replaces objects of one folder by others that hold the same rows,
+// rewriting replaces objects of one folder by others that hold the same rows,
 // less those that are to go.
-type Rewriting struct {
+type rewriting struct {
 	Table        *Table
 	Folder       string
 	Inputs       []Object
@@ -37,13 +37,13 @@ type Rewritten struct {
 	BytesIn         int64
 }
 
-// Rewrite writes the outputs, then deletes the inputs. What the inputs say of
+// rewrite writes the outputs, then deletes the inputs. What the inputs say of
 // the log goes on in the outputs, and, of rows that are no more, in an object of
 // its own: nothing that was explained becomes unexplained. A crash in between leaves rows twice, which readers and the
 // next
 // rewriting see once; an error before the deletion leaves the inputs as they
 // were.
-func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
+func (s *Store) rewrite(ctx context.Context, r rewriting) (Rewritten, error) {
 	done := Rewritten{Inputs: len(r.Inputs)}
 	guard, err := s.newGuard(ctx)
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 	rows := int64(0)
 	written := time.Time{}
 	for _, o := range r.Inputs {
-		f, err := s.ReadFooter(ctx, o)
+		f, err := s.readFooter(ctx, o)
 		if err != nil {
 			return done, fmt.Errorf("rewriting %s: %w", r.Folder, err)
 		}
@@ -109,7 +109,7 @@ func (s *Store) Rewrite(ctx context.Context, r Rewriting) (Rewritten, error) {
 func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []Object, part Part) ([]Object, error) {
 	var inherited, kept Coverage
 	var done Rewritten
-	r := Rewriting{Table: t, Folder: DateFolder(part.From), Inputs: objects}
+	r := rewriting{Table: t, Folder: DateFolder(part.From), Inputs: objects}
 	if _, err := s.rewritePart(ctx, dst, nil, r, part, part.From, &inherited, &kept, &done); err != nil {
 		return nil, fmt.Errorf("merging %d objects: %w", len(objects), err)
 	}
@@ -118,7 +118,7 @@ func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []O
 
 // rewritePart writes the objects of one part to dst. The first object of all
 // takes the inherited coverage.
-func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r Rewriting, part Part, written time.Time,
+func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r rewriting, part Part, written time.Time,
 	inherited, kept *Coverage, done *Rewritten) (keys []string, err error) {
 	inputs, first, last := part.narrow(r.Inputs)
 	if len(inputs) == 0 {
@@ -143,7 +143,7 @@ func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r Rewriti
 
 // put writes one object, from row on, unless something is erased meanwhile. It
 // returns the first row of the next object.
-func (r Rewriting) put(ctx context.Context, dst *Store, g *guard, key string, row Ref, in *sieve, inherited,
+func (r rewriting) put(ctx context.Context, dst *Store, g *guard, key string, row Ref, in *sieve, inherited,
 	kept *Coverage) (next Ref, ok bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -153,7 +153,7 @@ func (r Rewriting) put(ctx context.Context, dst *Store, g *guard, key string, ro
 			timer.Stop()
 		}
 	}()
-	err = dst.Put(ctx, key, func(w io.Writer) (err error) {
+	err = dst.put(ctx, key, func(w io.Writer) (err error) {
 		if next, ok, err = r.fill(ctx, w, row, in, inherited, kept); err != nil || g == nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (r Rewriting) put(ctx context.Context, dst *Store, g *guard, key string, ro
 // their times.
 func (p Part) narrow(objects []Object) (inputs []Object, first, last time.Time) {
 	for _, o := range objects {
-		if !o.Overlaps(p.From, p.To) {
+		if !o.overlaps(p.From, p.To) {
 			continue
 		}
 		if len(inputs) == 0 || o.Min.Before(first) {
@@ -197,7 +197,7 @@ func (p Part) wants(t *Table) func(Ref) bool {
 
 // fill writes one object: row, and what follows it, up to the most an object
 // may hold. It returns the first row of the next object.
-func (r Rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, inherited, kept *Coverage) (Ref, bool,
+func (r rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, inherited, kept *Coverage) (Ref, bool,
 	error) {
 	groupRows, maxRows := r.RowGroupRows, r.MaxRows
 	if groupRows <= 0 {
@@ -206,7 +206,7 @@ func (r Rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, in
 	if maxRows <= 0 {
 		maxRows = 2 << 20
 	}
-	out := r.Table.NewWriter(w)
+	out := r.Table.newWriter(w)
 	var covers Collector
 	var group []Ref
 	ok := true

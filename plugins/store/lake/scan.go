@@ -150,21 +150,21 @@ func (r *Rows) Repeated(i, row int) []parquet.Value {
 	return c.out[c.starts[row]:]
 }
 
-// Batch is rows that Next has read, detached from the reading.
-type Batch struct {
+// batch is rows that Next has read, detached from the reading.
+type batch struct {
 	values [][]parquet.Value
 	starts [][]int // of the rows, for a repeated column
 }
 
 // Ref is one row of a batch.
 type Ref struct {
-	batch *Batch
+	batch *batch
 	row   int
 }
 
-// Detach returns what Next has read as a batch of its own.
-func (r *Rows) Detach() *Batch {
-	b := &Batch{values: make([][]parquet.Value, len(r.columns)), starts: make([][]int, len(r.columns))}
+// detach returns what Next has read as a batch of its own.
+func (r *Rows) detach() *batch {
+	b := &batch{values: make([][]parquet.Value, len(r.columns)), starts: make([][]int, len(r.columns))}
 	for i := range r.columns {
 		c := &r.columns[i]
 		b.values[i] = c.out
@@ -186,8 +186,8 @@ func (r Ref) Value(col int) parquet.Value {
 	return r.batch.values[col][r.row]
 }
 
-// Append appends the row's values of a leaf column, flat or repeated.
-func (r Ref) Append(dst []parquet.Value, col int) []parquet.Value {
+// append appends the row's values of a leaf column, flat or repeated.
+func (r Ref) append(dst []parquet.Value, col int) []parquet.Value {
 	if col >= len(r.batch.values) {
 		return append(dst, r.Value(col))
 	}

@@ -98,19 +98,19 @@ func openStore(rawURL string, file func(string) (*fileStore, error)) (*Store, er
 // Name is the URL of the store without its query.
 func (s *Store) Name() string { return s.name }
 
-// Put writes an object. When it returns nil the object is durable and whole;
+// put writes an object. When it returns nil the object is durable and whole;
 // after an error it is absent, or whole when the store could not say whether it
 // took it: look before writing the same rows again.
-func (s *Store) Put(ctx context.Context, key string, write func(io.Writer) error) error {
+func (s *Store) put(ctx context.Context, key string, write func(io.Writer) error) error {
 	if err := s.put(ctx, key, write); err != nil {
 		return fmt.Errorf("writing %s to %s: %w", key, s.name, err)
 	}
 	return nil
 }
 
-// PutBytes writes an object whose bytes are at hand, as Put does.
+// PutBytes writes an object whose bytes are at hand, as put does.
 func (s *Store) PutBytes(ctx context.Context, key string, body []byte) error {
-	return s.Put(ctx, key, func(w io.Writer) error {
+	return s.put(ctx, key, func(w io.Writer) error {
 		_, err := w.Write(body)
 		return err
 	})

@@ -37,7 +37,7 @@ func suite(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	failure := errors.New("encoding failed")
-	err := s.Put(ctx, "date=2026-11-20/broken.parquet", func(w io.Writer) error {
+	err := s.put(ctx, "date=2026-11-20/broken.parquet", func(w io.Writer) error {
 		_, _ = w.Write(big)
 		return failure
 	})
@@ -45,7 +45,7 @@ func suite(t *testing.T, s *Store) {
 		t.Fatalf("got %v", err)
 	}
 	cancelled, cancel := context.WithCancel(ctx)
-	if err := s.Put(cancelled, "date=2026-11-20/late.parquet", func(w io.Writer) error {
+	if err := s.put(cancelled, "date=2026-11-20/late.parquet", func(w io.Writer) error {
 		cancel()
 		return nil
 	}); err == nil {
@@ -109,7 +109,7 @@ func TestLake_UnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *t
 	if err := os.WriteFile(dead, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := s.Put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
+	err := s.put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
 		opened(t, FileURL(dir)) // another process comes up
 		_, err := w.Write([]byte("whole"))
 		return err
@@ -128,7 +128,7 @@ func TestLake_UnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *t
 
 func TestLake_AFullDiskLeavesNoObject(t *testing.T) {
 	s := opened(t, FileURL(t.TempDir()))
-	err := s.Put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
+	err := s.put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
 		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 			return err
 		}

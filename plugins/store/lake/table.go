@@ -12,8 +12,8 @@ import (
 
 // Keys of the metadata that every object of ours carries.
 const (
-	MetaCoverage = "weir.coverage" // Coverage.Encode
-	MetaTable    = "weir.table"    // name/version of the columns: "raw/1"
+	metaCoverage = "weir.coverage" // Coverage.encode
+	metaTable    = "weir.table"    // name/version of the columns: "raw/1"
 )
 
 // Table is the layout of a kind of object: its columns, the order of its rows,
@@ -64,7 +64,7 @@ const defaultGroup = 128 << 10
 // Encode returns rows 0..n-1 as one Parquet object, written column by column.
 func (t *Table) Encode(n int, opt Options, coverage *Coverage, columns Columns) ([]byte, error) {
 	var body bytes.Buffer
-	w := t.NewWriter(&body)
+	w := t.newWriter(&body)
 	group := opt.RowGroupRows
 	if group <= 0 {
 		group = defaultGroup
@@ -78,16 +78,16 @@ func (t *Table) Encode(n int, opt Options, coverage *Coverage, columns Columns) 
 	return body.Bytes(), err
 }
 
-// Writer writes one object, a row group at a time.
-type Writer struct {
+// writer writes one object, a row group at a time.
+type writer struct {
 	table *Table
 	w     *parquet.GenericWriter[any]
 	buf   []parquet.Value
 }
 
-// NewWriter starts an object. Nothing of it is valid before Close.
-func (t *Table) NewWriter(w io.Writer) *Writer {
-	return &Writer{table: t, w: parquet.NewGenericWriter[any](w, t.Schema,
+// newWriter starts an object. Nothing of it is valid before Close.
+func (t *Table) newWriter(w io.Writer) *writer {
+	return &writer{table: t, w: parquet.NewGenericWriter[any](w, t.Schema,
 		parquet.Compression(compression),
 		parquet.PageBufferSize(pageSize),
 		parquet.WriteBufferSize(0),
@@ -100,7 +100,7 @@ func (t *Table) NewWriter(w io.Writer) *Writer {
 
 // RowGroup writes rows [from, to) as one row group. It goes through the rows a
 // page at a time, for all columns, while they are near the processor.
-func (w *Writer) RowGroup(from, to int, columns Columns) error {
+func (w *writer) RowGroup(from, to int, columns Columns) error {
 	var loop flow.Yielder
 	writers := w.w.ColumnWriters()
 	for at := from; at < to; at += pageRows {
@@ -122,9 +122,9 @@ func (w *Writer) RowGroup(from, to int, columns Columns) error {
 }
 
 // Close writes the footer, with the coverage in it.
-func (w *Writer) Close(coverage *Coverage) error {
-	w.w.SetKeyValueMetadata(MetaTable, w.table.Name)
-	w.w.SetKeyValueMetadata(MetaCoverage, coverage.Encode())
+func (w *writer) Close(coverage *Coverage) error {
+	w.w.SetKeyValueMetadata(metaTable, w.table.Name)
+	w.w.SetKeyValueMetadata(metaCoverage, coverage.encode())
 	if err := w.w.Close(); err != nil {
 		return fmt.Errorf("encoding the footer: %w", err)
 	}

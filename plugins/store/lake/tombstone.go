@@ -95,8 +95,8 @@ func (s *Store) stones(ctx context.Context) (keys []string, err error) {
 	return keys, err
 }
 
-// Tombstones reads all tombstones.
-func (s *Store) Tombstones(ctx context.Context) (*tombstone.Set, error) {
+// tombstones reads all tombstones.
+func (s *Store) tombstones(ctx context.Context) (*tombstone.Set, error) {
 	keys, err := s.stones(ctx)
 	if err != nil {
 		return nil, err
