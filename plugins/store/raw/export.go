@@ -49,7 +49,7 @@ func (r *Reader) Export(ctx context.Context, e Export, w io.Writer) (Stats, erro
 	}
 	stats, err := r.Scan(ctx, e.Query, func(row *Row) (err error) {
 		if e.Limit > 0 && p.count == e.Limit {
-			return ErrStop
+			return errStop
 		}
 		p.count++
 		if p.body, err = p.write(p.body, row, false); err != nil {

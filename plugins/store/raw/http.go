@@ -74,7 +74,7 @@ type page struct {
 func (p *page) add(r *Row) (err error) {
 	if p.count == p.limit || len(p.body) >= pageBytes {
 		p.next = p.cursor(p.last)
-		return ErrStop
+		return errStop
 	}
 	if p.body, err = p.write(p.body, r, p.count == 0); err != nil {
 		return err

@@ -49,7 +49,7 @@ func TestRaw_ADeviceDayOfAMonthReadsOnlyThatDay(t *testing.T) {
 				t.Fatal(row.Device)
 			}
 			if n++; n == 100 {
-				return ErrStop
+				return errStop
 			}
 			return nil
 		})
@@ -84,7 +84,7 @@ func BenchmarkFirstPageOfADeviceDay(b *testing.B) {
 			From: from, To: from.AddDate(0, 0, 1), Devices: []string{"d042"}, Fleet: "acme", Parallel: 1,
 		}, func(*Row) error {
 			if n++; n == 100 {
-				return ErrStop
+				return errStop
 			}
 			return nil
 		})

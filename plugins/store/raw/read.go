@@ -81,8 +81,8 @@ type Reader struct {
 // NewReader makes a reader of a store.
 func NewReader(store *lake.Store) *Reader { return &Reader{store: store, fanIn: fanIn} }
 
-// ErrStop ends a scan early, without error.
-var ErrStop = errors.New("stop")
+// errStop ends a scan early, without error.
+var errStop = errors.New("stop")
 
 // Scan calls each with the events of the query, each once, in the order of
 // Position: hour by hour, within an hour by device and time. A row is valid
@@ -151,7 +151,7 @@ func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 	for s := range running {
 		for rows := range s.out {
 			for _, row := range rows {
-				if err := each(row); errors.Is(err, ErrStop) {
+				if err := each(row); errors.Is(err, errStop) {
 					cancel()
 					for range s.out { // until it has stopped, and its counts stand
 					}

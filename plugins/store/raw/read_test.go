@@ -169,7 +169,7 @@ func TestRaw_AScanStopsWhenItIsToldTo(t *testing.T) {
 	n := 0
 	if _, err := NewReader(o.store).Scan(context.Background(), Query{}, func(*Row) error {
 		if n++; n == 10 {
-			return ErrStop
+			return errStop
 		}
 		return nil
 	}); err != nil || n != 10 {
