@@ -10,9 +10,9 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 )
 
-// Accuracy is the relative error of a quantile. It is part of what rollups and
+// accuracy is the relative error of a quantile. It is part of what rollups and
 // rules store: another value needs other versions of their formats.
-const Accuracy = 0.01
+const accuracy = 0.01
 
 // maxBins bounds a sketch: beyond it, the readings nearest to zero share a
 // bin. One per cent spans 17 decades of either sign in it.
@@ -39,7 +39,7 @@ type bin struct {
 // device holds a handful of readings and there are very many windows.
 type Sketch []bin
 
-var logMapping = must(mapping.NewLogarithmicMapping(Accuracy))
+var logMapping = must(mapping.NewLogarithmicMapping(accuracy))
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -37,7 +37,7 @@ func TestSketch_QuantilesAreWithinOnePercent(t *testing.T) {
 			slices.Sort(values)
 			for _, q := range []float64{0, 0.01, 0.5, 0.95, 0.99, 1} {
 				want, got := values[rank(q, n)], s.Quantile(q)
-				if math.Abs(got-want) > Accuracy*math.Abs(want)*(1+1e-9) {
+				if math.Abs(got-want) > accuracy*math.Abs(want)*(1+1e-9) {
 					t.Errorf("%s, %d readings: q%v is %v, expected %v", name, n, q, got, want)
 				}
 			}
@@ -50,7 +50,7 @@ func TestSketch_QuantilesAreWithinOnePercent(t *testing.T) {
 func TestSketch_MergingLosesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for name, next := range distributions(r) {
-		library, err := ddsketch.NewDefaultDDSketch(Accuracy)
+		library, err := ddsketch.NewDefaultDDSketch(accuracy)
 		if err != nil {
 			t.Fatal(err)
 		}
