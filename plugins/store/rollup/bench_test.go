@@ -68,13 +68,13 @@ type nowhereTx struct {
 	w *copyWriter
 }
 
-func (*nowhereTx) erasures(context.Context) (int64, error)     { return 0, nil }
-func (*nowhereTx) journal() journal                            { return nil }
-func (*nowhereTx) load(context.Context, []Key) ([]*Row, error) { return nil, nil }
+func (*nowhereTx) erasures(context.Context) (int64, error)           { return 0, nil }
+func (*nowhereTx) journal() journal                                  { return nil }
+func (*nowhereTx) load(context.Context, []Key) ([]*windowRow, error) { return nil, nil }
 func (*nowhereTx) lockHours(context.Context, []int64, time.Time) (map[int64]bool, error) {
 	return nil, nil
 }
-func (t *nowhereTx) write(_ context.Context, rows []*Row, now time.Time) error {
+func (t *nowhereTx) write(_ context.Context, rows []*windowRow, now time.Time) error {
 	t.w.begin()
 	for _, r := range rows {
 		t.w.minute(r, now)
@@ -184,7 +184,7 @@ func (d *timed) update(ctx context.Context, fn func(tx) error) error {
 func (t *timedTx) enter() { t.own += time.Since(t.at) }
 func (t *timedTx) leave() { t.at = time.Now() }
 
-func (t *timedTx) load(ctx context.Context, keys []Key) ([]*Row, error) {
+func (t *timedTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
 	t.enter()
 	defer t.leave()
 	return t.tx.load(ctx, keys)
@@ -196,7 +196,7 @@ func (t *timedTx) lockHours(ctx context.Context, hours []int64, now time.Time) (
 	return t.tx.lockHours(ctx, hours, now)
 }
 
-func (t *timedTx) write(ctx context.Context, rows []*Row, now time.Time) error {
+func (t *timedTx) write(ctx context.Context, rows []*windowRow, now time.Time) error {
 	t.enter()
 	defer t.leave()
 	return t.tx.write(ctx, rows, now)
@@ -309,8 +309,8 @@ func BenchmarkQueryFleet(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; n += devices {
-		lines, _, err := s.Run(context.Background(), Query{Fleet: "acme", From: noon.Unix(), To: noon.Unix() + 60,
-			Resolution: Minute, Merge: true, Limit: 10})
+		lines, _, err := s.run(context.Background(), query{Fleet: "acme", From: noon.Unix(), To: noon.Unix() + 60,
+			Resolution: byMinute, Merge: true, Limit: 10})
 		if err != nil || len(lines) != 3 || lines[0].devices != devices {
 			b.Fatal(lines, err)
 		}

@@ -8,7 +8,7 @@ type cache struct {
 }
 
 type entry struct {
-	row       *Row
+	row       *windowRow
 	batch     uint64 // the batch that touched it last
 	used      int64  // when that was, unix seconds
 	unwritten bool   // the stored row lacks something, since:
@@ -20,7 +20,7 @@ func newCache() *cache { return &cache{rows: make(map[Key]*entry)} }
 
 func (c *cache) get(key Key) *entry { return c.rows[key] }
 
-func (c *cache) put(row *Row) *entry {
+func (c *cache) put(row *windowRow) *entry {
 	e := &entry{row: row}
 	c.rows[row.Key] = e
 	return e
@@ -49,7 +49,7 @@ func (c *cache) trim(size int, now int64) (evicted int) {
 	if now-c.swept >= sweepEvery || now < c.swept {
 		c.swept = now
 		for _, e := range c.rows {
-			if !e.unwritten && now-max(e.row.Bucket+Minute.Width, e.used) > coldAfter {
+			if !e.unwritten && now-max(e.row.Bucket+byMinute.Width, e.used) > coldAfter {
 				c.drop(e)
 			}
 		}

@@ -22,7 +22,7 @@ const detailVersion = 1
 var errCorrupt = errors.New("the row is damaged or of a newer format")
 
 // appendStats appends the numbers that SQL reads.
-func (r *Row) appendStats(b []float64) []float64 {
+func (r *windowRow) appendStats(b []float64) []float64 {
 	for _, m := range r.Metrics {
 		b = append(b, float64(m.Count), m.Sum.Hi, m.Min, m.Max, m.m2(),
 			m.quantile(0.50), m.quantile(0.95), m.Last, float64(m.LastAt-r.Bucket*1e6))
@@ -32,7 +32,7 @@ func (r *Row) appendStats(b []float64) []float64 {
 
 // appendDetail appends what only weir reads: the low halves of the sums, the
 // sum of squares and the sketch of each metric.
-func (r *Row) appendDetail(b []byte) []byte {
+func (r *windowRow) appendDetail(b []byte) []byte {
 	b = append(b, detailVersion)
 	for _, m := range r.Metrics {
 		for _, f := range [...]float64{m.Sum.Lo, m.Squares.Hi, m.Squares.Lo} {
@@ -43,7 +43,7 @@ func (r *Row) appendDetail(b []byte) []byte {
 	return b
 }
 
-func (r *Row) appendLedger(b []byte) []byte {
+func (r *windowRow) appendLedger(b []byte) []byte {
 	for _, id := range r.Ledger {
 		b = binary.LittleEndian.AppendUint64(b, id)
 	}
@@ -51,16 +51,16 @@ func (r *Row) appendLedger(b []byte) []byte {
 }
 
 // decode restores a row from its columns.
-func (r *Row) decode(names []string, stats []float64, detail, ledger []byte) error {
+func (r *windowRow) decode(names []string, stats []float64, detail, ledger []byte) error {
 	if len(stats) != stride*len(names) || len(detail) == 0 || detail[0] != detailVersion || len(ledger)%8 != 0 {
 		return fmt.Errorf("reading window %d of device %s: %w", r.Bucket, r.Device, errCorrupt)
 	}
 	d := decoder{b: detail[1:]}
-	metrics := make([]Metric, len(names))
-	r.Metrics = make([]*Metric, len(names))
+	metrics := make([]metricRow, len(names))
+	r.Metrics = make([]*metricRow, len(names))
 	for i, name := range names {
 		m, s := &metrics[i], stats[i*stride:]
-		*m = Metric{
+		*m = metricRow{
 			Name: name, Count: int64(s[0]), Sum: sketch.Exact{Hi: s[1], Lo: d.float()},
 			Squares: sketch.Exact{Hi: d.float(), Lo: d.float()},
 			Min:     s[2], Max: s[3], Last: s[7], LastAt: r.Bucket*1e6 + int64(s[8]), Sketch: d.sketch(),

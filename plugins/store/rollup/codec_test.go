@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func names(r *Row) (out []string) {
+func names(r *windowRow) (out []string) {
 	for _, m := range r.Metrics {
 		out = append(out, m.Name)
 	}
@@ -19,13 +19,13 @@ func names(r *Row) (out []string) {
 func TestRollup_RowsReadBackAsWritten(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for range 50 {
-		row := &Row{Key: Key{"acme", "a", noon.Unix()}}
+		row := &windowRow{Key: Key{"acme", "a", noon.Unix()}}
 		for range r.IntN(100) {
 			e := sample{id: r.Uint64(), at: noon.UnixMicro() + r.Int64N(60e6), readings: []reading{
 				{"b", r.NormFloat64()}, {"a", r.NormFloat64() * 1e6}, {"ü \"x\"", 0}}}
 			row.merge(&e, func(s string) string { return s })
 		}
-		back := &Row{Key: row.Key}
+		back := &windowRow{Key: row.Key}
 		if err := back.decode(names(row), row.appendStats(nil), row.appendDetail(nil), row.appendLedger(nil)); err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,7 @@ func TestRollup_RowsReadBackAsWritten(t *testing.T) {
 
 // A damaged row is an error, never a panic or a wrong number of readings.
 func FuzzDamagedRowsAreNoticed(f *testing.F) {
-	row := &Row{Key: Key{"acme", "a", noon.Unix()}}
+	row := &windowRow{Key: Key{"acme", "a", noon.Unix()}}
 	for n := range 5 {
 		row.merge(&sample{id: uint64(n), at: noon.UnixMicro(), readings: []reading{{"x", float64(n)}, {"y", -1.5}}},
 			func(s string) string {
@@ -51,7 +51,7 @@ func FuzzDamagedRowsAreNoticed(f *testing.F) {
 	}
 	f.Add(row.appendDetail(nil), row.appendLedger(nil))
 	f.Fuzz(func(t *testing.T, detail, ledger []byte) {
-		back := &Row{Key: row.Key}
+		back := &windowRow{Key: row.Key}
 		if err := back.decode(names(row), row.appendStats(nil), detail, ledger); err != nil {
 			if !errors.Is(err, errCorrupt) {
 				t.Error(err)
@@ -77,7 +77,7 @@ func TestRollup_WindowsReadBackFromJSON(t *testing.T) {
 	if err := back.UnmarshalJSON(raw); err != nil {
 		t.Fatal(err)
 	}
-	a, b := &Row{Key: w.Key}, &Row{Key: back.Key}
+	a, b := &windowRow{Key: w.Key}, &windowRow{Key: back.Key}
 	for i := range w.events {
 		a.merge(&w.events[i], func(s string) string { return s })
 		b.merge(&back.events[i], func(s string) string { return s })
@@ -96,7 +96,7 @@ func TestRollup_WindowsReadBackFromJSON(t *testing.T) {
 
 // The stored id of an event never changes: ledgers outlive programs.
 func TestRollup_LedgerIDsAreForever(t *testing.T) {
-	ids := []uint64{LedgerID([16]byte{}), LedgerID([16]byte{15: 1}), LedgerID([16]byte{0: 1})}
+	ids := []uint64{ledgerID([16]byte{}), ledgerID([16]byte{15: 1}), ledgerID([16]byte{0: 1})}
 	if want := []uint64{0xa706dd2f4d197e6f, 0x5e41ab087439611e, 0x9c8c1ca9370e13af}; !slices.Equal(ids, want) {
 		t.Errorf("%#x", ids)
 	}

@@ -42,7 +42,7 @@ func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown, rec
 	}
 	hi := len(c.readings)
 	w.events = append(w.events, sample{
-		id: LedgerID(e.UUID), at: at.UnixMicro(), replayed: replayed, received: received, readings: c.readings[lo:hi:hi],
+		id: ledgerID(e.UUID), at: at.UnixMicro(), replayed: replayed, received: received, readings: c.readings[lo:hi:hi],
 	})
 	return skipped
 }

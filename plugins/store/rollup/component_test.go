@@ -97,7 +97,7 @@ func TestRollup_AcknowledgedEventIsInTheRollups(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := openStore(t, url).Latest(context.Background(), "acme", "a", 0)
+	l, err := openStore(t, url).latest(context.Background(), "acme", "a", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,12 +67,12 @@ func (w *copyWriter) array(elem uint32, n int, fill func([]byte) []byte) {
 func (w *copyWriter) null() { w.b = binary.BigEndian.AppendUint32(w.b, math.MaxUint32) }
 
 // metrics appends the columns metrics, stats and detail of a row.
-func (w *copyWriter) metrics(r *Row) {
+func (w *copyWriter) metrics(r *windowRow) {
 	w.names(r)
 	w.rest(r)
 }
 
-func (w *copyWriter) names(r *Row) {
+func (w *copyWriter) names(r *windowRow) {
 	w.array(oidText, len(r.Metrics), func(b []byte) []byte {
 		for _, m := range r.Metrics {
 			b = binary.BigEndian.AppendUint32(b, uint32(len(m.Name)))
@@ -82,7 +82,7 @@ func (w *copyWriter) names(r *Row) {
 	})
 }
 
-func (w *copyWriter) rest(r *Row) {
+func (w *copyWriter) rest(r *windowRow) {
 	w.stats = r.appendStats(w.stats[:0])
 	w.array(oidFloat8, len(w.stats), func(b []byte) []byte {
 		for _, v := range w.stats {
@@ -95,14 +95,14 @@ func (w *copyWriter) rest(r *Row) {
 }
 
 // coarse appends a row of hours or days.
-func (w *copyWriter) coarse(r *Row, now time.Time) {
+func (w *copyWriter) coarse(r *windowRow, now time.Time) {
 	w.row(7)
 	w.key(r, now)
 	w.metrics(r)
 }
 
 // minutes renders those rows that are wanted, and returns how many they are.
-func (w *copyWriter) minutes(rows []*Row, now time.Time, wanted func(*Row) bool) (n int) {
+func (w *copyWriter) minutes(rows []*windowRow, now time.Time, wanted func(*windowRow) bool) (n int) {
 	w.begin()
 	for _, r := range rows {
 		if wanted(r) {
@@ -115,7 +115,7 @@ func (w *copyWriter) minutes(rows []*Row, now time.Time, wanted func(*Row) bool)
 }
 
 // minute appends a row of minutes.
-func (w *copyWriter) minute(r *Row, now time.Time) {
+func (w *copyWriter) minute(r *windowRow, now time.Time) {
 	w.row(10)
 	w.key(r, now)
 	if r.named > 0 && r.named == len(r.Metrics) { // as stored: a row's metrics change by growing
@@ -130,7 +130,7 @@ func (w *copyWriter) minute(r *Row, now time.Time) {
 	w.sized(r.appendLedger)
 }
 
-func (w *copyWriter) key(r *Row, now time.Time) {
+func (w *copyWriter) key(r *windowRow, now time.Time) {
 	w.text(r.Fleet)
 	w.text(r.Device)
 	w.time(r.Bucket)

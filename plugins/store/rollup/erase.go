@@ -84,11 +84,12 @@ const (
 // erasable are the tables with rows of devices, in the order in which they are
 // made of each other, and what their rows are counted as; "" is not counted.
 func erasable() [][2]string {
-	return [][2]string{{Minute.table, countMinutes}, {Hour.table, countHours}, {Day.table, countDays}, {"rollup_mark", ""}}
+	return [][2]string{{byMinute.table, countMinutes}, {byHour.table, countHours}, {byDay.table, countDays},
+		{"rollup_mark", ""}}
 }
 
-// Count tells how many windows there are of a device, or, for "", of a fleet.
-func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+// count tells how many windows there are of a device, or, for "", of a fleet.
+func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	s, err := Open(ctx, db, DefaultLimits())
 	if err != nil {
 		return nil, err
@@ -114,13 +115,13 @@ func Count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 // eraseChunk bounds a transaction, which other writers wait for.
 const eraseChunk = 2000
 
-// Erase deletes all windows of a device, or of a fleet, with their ledgers. The
+// erase deletes all windows of a device, or of a fleet, with their ledgers. The
 // tombstone must be buried: from then on, no writer counts anything that was
 // received before, nor writes a row that it had in memory. Windows that also
 // count what came later must be made again, by adding that anew. It may stop
 // anywhere and be run again; what it deletes is counted once. held is asked
 // before every chunk, and stops it with its error.
-func (s *Store) Erase(ctx context.Context, db *sqldb.DB, t tombstone.Target, held func() error) error {
+func (s *Store) erase(ctx context.Context, db *sqldb.DB, t tombstone.Target, held func() error) error {
 	for _, table := range erasable() {
 		for {
 			if err := held(); err != nil {

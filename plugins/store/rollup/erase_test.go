@@ -17,11 +17,11 @@ func arrived(device string, id uint64, at, received time.Time) *Window {
 		received: received.UTC().Format(event.TimeFormat), readings: []reading{{"cpu_temp", 1}}}}}
 }
 
-func counts(t *testing.T, s *Store, res Resolution) map[string]int64 {
+func counts(t *testing.T, s *Store, res resolution) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}
 	if err := s.view(context.Background(), all, func(tx tx) error {
-		return tx.scan(context.Background(), res, span{"acme", nil, 0, 1 << 33}, func(r *Row) error {
+		return tx.scan(context.Background(), res, span{"acme", nil, 0, 1 << 33}, func(r *windowRow) error {
 			out[r.Device] += r.Metrics[0].Count
 			return nil
 		})
@@ -47,7 +47,7 @@ func TestRollup_WhatIsNotWrittenIsErased(t *testing.T) {
 		}
 		later := arrived("gone", 3, noon.Add(time.Minute), until.Add(time.Second))
 		add(t, writer, noon, []*Window{later}) // between the tombstone and the deletion
-		if err := eraser.Erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()},
+		if err := eraser.erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()},
 			func() error {
 				return nil
 			}); err != nil {
@@ -58,11 +58,11 @@ func TestRollup_WhatIsNotWrittenIsErased(t *testing.T) {
 			r.Events[outcomeCounted] != 1 {
 			t.Errorf("%+v", r)
 		}
-		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:1 stays:1]" {
+		if got := fmt.Sprint(counts(t, eraser, byMinute)); got != "map[gone:1 stays:1]" {
 			t.Errorf("elsewhere %t: %s", elsewhere, got)
 		}
 		writeOut(t, writer)
-		if got := fmt.Sprint(counts(t, openLazy(t, url), Minute)); got != "map[gone:1 stays:1]" {
+		if got := fmt.Sprint(counts(t, openLazy(t, url), byMinute)); got != "map[gone:1 stays:1]" {
 			t.Errorf("elsewhere %t, afterwards: %s", elsewhere, got)
 		}
 	}
@@ -98,10 +98,10 @@ func TestRollup_ErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		}
 		add(append(before, after)...)
 		writeOut(t, writer)
-		if _, err := writer.Roll(ctx, RollPolicy{}, noon.Add(48*time.Hour)); err != nil {
+		if _, err := writer.roll(ctx, rollPolicy{}, noon.Add(48*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := Count(ctx, db, "acme", "gone"); err != nil ||
+		if n, err := count(ctx, db, "acme", "gone"); err != nil ||
 			fmt.Sprint(n) != "map[rollup_windows_1d:1 rollup_windows_1h:2 rollup_windows_1m:2]" {
 			t.Fatal(n, err)
 		}
@@ -110,11 +110,11 @@ func TestRollup_ErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		}
 		target := tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}
 		for range 2 { // again, as after a crash
-			if err := eraser.Erase(ctx, db, target, func() error { return nil }); err != nil {
+			if err := eraser.erase(ctx, db, target, func() error { return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, res := range []Resolution{Minute, Hour, Day} {
+		for _, res := range []resolution{byMinute, byHour, byDay} {
 			if got := fmt.Sprint(counts(t, eraser, res)); got != "map[stays:1]" {
 				t.Fatalf("%s: %s", res.Name, got)
 			}
@@ -128,21 +128,21 @@ func TestRollup_ErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		if r.Events[outcomeErased] != 2 || r.Events[outcomeCounted] != 2 {
 			t.Fatalf("%+v", r)
 		}
-		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:2 stays:1]" {
+		if got := fmt.Sprint(counts(t, eraser, byMinute)); got != "map[gone:2 stays:1]" {
 			t.Fatal(got)
 		}
 		done, err := eraser.Replace(ctx, []*Window{before[0], before[2]}, noon) // of a rebuild that had read them before
 		if err != nil || done.Windows != 0 {
 			t.Fatalf("%+v, %v", done, err)
 		}
-		if got := fmt.Sprint(counts(t, eraser, Minute)); got != "map[gone:2 stays:1]" {
+		if got := fmt.Sprint(counts(t, eraser, byMinute)); got != "map[gone:2 stays:1]" {
 			t.Fatal(got)
 		}
 		writeOut(t, writer)
-		if _, err := writer.Roll(ctx, RollPolicy{}, noon.Add(48*time.Hour)); err != nil {
+		if _, err := writer.roll(ctx, rollPolicy{}, noon.Add(48*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(counts(t, eraser, Day)); got != "map[gone:2 stays:1]" {
+		if got := fmt.Sprint(counts(t, eraser, byDay)); got != "map[gone:2 stays:1]" {
 			t.Fatal(got)
 		}
 		// The whole fleet.
@@ -150,13 +150,13 @@ func TestRollup_ErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		target.Job, target.Device = "k", ""
-		if err := eraser.Erase(ctx, db, target, func() error { return nil }); err != nil {
+		if err := eraser.erase(ctx, db, target, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if r := add(before...); r.Events[outcomeErased] != 3 {
 			t.Fatalf("%+v", r)
 		}
-		if got := counts(t, eraser, Minute); len(got) != 0 {
+		if got := counts(t, eraser, byMinute); len(got) != 0 {
 			t.Fatal(got)
 		}
 	})

@@ -78,7 +78,7 @@ func (w *process) restart() {
 // then it rolls hours, and after a crash it starts anew.
 func (w *process) run(events []Window) {
 	ctx := context.Background()
-	policy := RollPolicy{Settle: time.Minute, Refresh: time.Minute}
+	policy := rollPolicy{Settle: time.Minute, Refresh: time.Minute}
 	for len(events) > 0 {
 		if err := w.writeSome(ctx); err != nil {
 			w.restart()
@@ -86,7 +86,7 @@ func (w *process) run(events []Window) {
 		n := min(1+w.r.IntN(40), len(events))
 		_, err := w.s.Add(ctx, gather(events[:n]), noon)
 		if w.r.IntN(4) == 0 && err == nil {
-			_, err = w.s.Roll(ctx, policy, noon.Add(time.Duration(w.r.IntN(7200))*time.Second))
+			_, err = w.s.roll(ctx, policy, noon.Add(time.Duration(w.r.IntN(7200))*time.Second))
 			if err == nil {
 				events = events[n:]
 				continue
@@ -152,7 +152,7 @@ func TestRollup_AnyHistoryEndsInTheSameWindows(t *testing.T) {
 func finish(t *testing.T, s *Store) {
 	t.Helper()
 	writeOut(t, s)
-	if _, err := s.Roll(context.Background(), RollPolicy{Settle: time.Minute, Refresh: time.Hour},
+	if _, err := s.roll(context.Background(), rollPolicy{Settle: time.Minute, Refresh: time.Hour},
 		noon.Add(24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
@@ -160,10 +160,10 @@ func finish(t *testing.T, s *Store) {
 
 // compareWithRecount checks every window against a plain recount of its
 // readings.
-func compareWithRecount(t *testing.T, events []Window, got map[string]*Row) {
+func compareWithRecount(t *testing.T, events []Window, got map[string]*windowRow) {
 	t.Helper()
 	for key, row := range got {
-		res := map[byte]Resolution{'m': Minute, 'h': Hour, 'd': Day}[key[1]]
+		res := map[byte]resolution{'m': byMinute, 'h': byHour, 'd': byDay}[key[1]]
 		for _, m := range row.Metrics {
 			var values []float64
 			for i := range events {

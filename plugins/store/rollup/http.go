@@ -93,7 +93,7 @@ func (h *handler) rollups(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
-	lines, next, err := h.store.Run(ctx, q)
+	lines, next, err := h.store.run(ctx, q)
 	if err != nil {
 		failed(w, r, err)
 		return
@@ -119,8 +119,8 @@ func (h *handler) latest(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
-	l, err := h.store.Latest(ctx, fleet, device, h.clock().Add(-5*time.Minute).Unix())
-	if errors.Is(err, ErrUnknownDevice) {
+	l, err := h.store.latest(ctx, fleet, device, h.clock().Add(-5*time.Minute).Unix())
+	if errors.Is(err, errUnknownDevice) {
 		httpx.Write(w, httpx.Problem{Type: "unknown-device", Status: http.StatusNotFound, Title: "No rollups of this device",
 			Detail: "the fleet has no rollups of this device; a device appears some seconds after its first accepted event"})
 		return

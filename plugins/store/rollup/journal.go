@@ -117,14 +117,14 @@ func (s *Store) writeFirst(ctx context.Context, t tx, n int) error {
 // writeRows writes rows that were in s.unwritten, and removes from the journal
 // what no row lacks any more.
 func (s *Store) writeRows(ctx context.Context, t tx, entries []*entry) error {
-	rows := make([]*Row, len(entries))
+	rows := make([]*windowRow, len(entries))
 	for i, e := range entries {
 		e.unwritten = false
 		e.row.Version++
 		rows[i] = e.row
 	}
 	if len(rows) > 0 {
-		slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) }) // two writers lock in one order
+		slices.SortFunc(rows, func(a, b *windowRow) int { return a.compare(b.Key) }) // two writers lock in one order
 		if err := s.store(ctx, t, rows, s.now); err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func decodeEntry(b []byte) (windows []*Window, err error) {
 			w = &Window{Key: Key{fleet, d.text(), d.varint()}}
 			w.events = w.first[:0:1]
 			windows = append(windows, w)
-			d.bad = d.bad || mod(w.Bucket, Minute.Width) != 0
+			d.bad = d.bad || mod(w.Bucket, byMinute.Width) != 0
 		case w != nil && (tag == tagEvent || tag == tagReplayed):
 			e := sample{id: d.uint64(), replayed: tag == tagReplayed}
 			offset, n := d.uvarint(), d.uvarint()

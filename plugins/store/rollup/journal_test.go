@@ -155,23 +155,23 @@ func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 	steps := []struct {
 		what          string
 		reader        *Store
-		q             Query
+		q             query
 		lines         int
 		rows, entries int // after it
 	}{
-		{"another minute", s, Query{Devices: []string{"a"}, From: noon.Unix() - 60, To: noon.Unix()}, 0, 0, 4},
-		{"a device", onHandle(t, handleOf(s)), Query{Devices: []string{"a"}, From: noon.Unix(), To: noon.Unix() + 60}, 1, 1,
+		{"another minute", s, query{Devices: []string{"a"}, From: noon.Unix() - 60, To: noon.Unix()}, 0, 0, 4},
+		{"a device", onHandle(t, handleOf(s)), query{Devices: []string{"a"}, From: noon.Unix(), To: noon.Unix() + 60}, 1, 1,
 			3},
-		{"the fleet's hour", s, Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60}, 1, 3, 1},
-		{"again, elsewhere", openLazy(t, url), Query{Resolution: Hour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60},
+		{"the fleet's hour", s, query{Resolution: byHour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60}, 1, 3, 1},
+		{"again, elsewhere", openLazy(t, url), query{Resolution: byHour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60},
 			1, 4, 0},
 	}
 	for _, step := range steps {
 		step.q.Fleet, step.q.Limit = "acme", 10
 		if step.q.Resolution.Width == 0 {
-			step.q.Resolution = Minute
+			step.q.Resolution = byMinute
 		}
-		lines, _, err := step.reader.Run(t.Context(), step.q)
+		lines, _, err := step.reader.run(t.Context(), step.q)
 		if err != nil || len(lines) != step.lines {
 			t.Errorf("%s: %d lines, %v", step.what, len(lines), err)
 		}
@@ -184,7 +184,7 @@ func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 		}
 	}
 	add(t, s, noon, windowsOf(t, "acme", testEvent(9, "a", noon, `{"x":1}`)))
-	l, err := s.Latest(t.Context(), "acme", "a", 0)
+	l, err := s.latest(t.Context(), "acme", "a", 0)
 	if err != nil || l.Metrics["x"].Count != 2 {
 		t.Errorf("%+v, %v", l, err)
 	}
@@ -208,7 +208,7 @@ func TestRollup_AReaderThatLeavesVoidsNothing(t *testing.T) {
 	term := s.term
 	ctx, cancel := context.WithCancel(t.Context())
 	s.backend = leaving{s.backend, cancel}
-	if _, err := s.Latest(ctx, "acme", "a", 0); !errors.Is(err, context.Canceled) {
+	if _, err := s.latest(ctx, "acme", "a", 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("who has left gets %v", err)
 	}
 	s.backend = s.backend.(leaving).backend
@@ -325,7 +325,7 @@ func TestRollup_ColdRowsLeaveMemory(t *testing.T) {
 	if use := s.Use(); use.Read != 1 {
 		t.Errorf("%+v, expected the row of a to be read", use)
 	}
-	if l, err := s.Latest(t.Context(), "acme", "a", 0); err != nil || l.Metrics["x"].Count != 2 {
+	if l, err := s.latest(t.Context(), "acme", "a", 0); err != nil || l.Metrics["x"].Count != 2 {
 		t.Errorf("%+v, %v", l, err)
 	}
 }
@@ -365,7 +365,7 @@ func TestRollup_RetentionLosesNothingOfTheJournal(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	add(t, openLazy(t, url), noon, windowsOf(t, "acme", testEvent(1, "a", noon.Add(-48*time.Hour), `{"x":1}`)))
 	s := openLazy(t, url)
-	if _, err := Expire(t.Context(), handleOf(s), expire.Pass{Now: noon.Add(100 * day)}, 0, time.Hour); err != nil {
+	if _, err := expireRows(t.Context(), handleOf(s), expire.Pass{Now: noon.Add(100 * day)}, 0, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if rows, entries := stored(t, s); rows != 1 || entries != 0 {

@@ -30,9 +30,9 @@ func lineCount(t *testing.T, s *Store, view string) (n, readings int) {
 	return n, readings
 }
 
-func retain(t *testing.T, s *Store, now time.Time) Retained {
+func retain(t *testing.T, s *Store, now time.Time) retained {
 	t.Helper()
-	r, err := s.Retain(context.Background(), expire.Pass{Now: now})
+	r, err := s.retain(context.Background(), expire.Pass{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func retain(t *testing.T, s *Store, now time.Time) Retained {
 }
 
 // rowsOf counts the windows that went.
-func rowsOf(r Retained) int64 { return r.Minutes.Rows + r.Hours.Rows + r.Days.Rows }
+func rowsOf(r retained) int64 { return r.Minutes.Rows + r.Hours.Rows + r.Days.Rows }
 
 func TestRollup_RetentionReallyDeletes(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
@@ -48,7 +48,7 @@ func TestRollup_RetentionReallyDeletes(t *testing.T) {
 		event := windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`))
 		add(t, s, noon, event)
 		finish(t, s)
-		if r := retain(t, s, noon.Add(6*day)); r != (Retained{}) {
+		if r := retain(t, s, noon.Add(6*day)); r != (retained{}) {
 			t.Errorf("after 6 days: %+v", r)
 		}
 		if r := add(t, s, noon.Add(6*day), event); r.Events[outcomeDuplicate] != 1 {
@@ -97,12 +97,12 @@ func TestRollup_NothingOfAHeldFleetIsDeleted(t *testing.T) {
 		p := expire.Pass{Now: noon.Add(731 * day), DryRun: true, Held: func(context.Context) ([]string, error) {
 			return held, nil
 		}}
-		plan, err := s.Retain(t.Context(), p)
+		plan, err := s.retain(t.Context(), p)
 		if err != nil || plan.Minutes.Rows != 4 || plan.Minutes.Kept != 2 || plan.Days.Kept != 2 || len(dump(t, s)) != 12 {
 			t.Fatalf("a dry run: %+v, %v, %d rows", plan, err, len(dump(t, s)))
 		}
 		p.DryRun = false
-		done, err := s.Retain(t.Context(), p)
+		done, err := s.retain(t.Context(), p)
 		if err != nil || rowsOf(done) != 12 || done.Hours.Kept != 2 || done.Ledgers.Kept != 2 || done.Ledgers.Rows != 0 {
 			t.Fatalf("%+v, %v", done, err)
 		}
@@ -116,11 +116,11 @@ func TestRollup_NothingOfAHeldFleetIsDeleted(t *testing.T) {
 		}
 		asked := 0
 		p.Held = func(context.Context) ([]string, error) { asked++; return nil, errors.New("the control store is away") }
-		if done, err := s.Retain(t.Context(), p); err == nil || rowsOf(done) != 0 || len(dump(t, s)) != 6 {
+		if done, err := s.retain(t.Context(), p); err == nil || rowsOf(done) != 0 || len(dump(t, s)) != 6 {
 			t.Fatalf("without knowing the holds: %+v, %v", done, err)
 		}
 		p.Held = nil
-		if done, err = s.Retain(t.Context(), p); err != nil || rowsOf(done) != 6 {
+		if done, err = s.retain(t.Context(), p); err != nil || rowsOf(done) != 6 {
 			t.Fatalf("after the hold: %+v, %v", done, err)
 		}
 		if pg, is := s.backend.(*postgres); is && pg.native && done.Minutes.Partitions == 0 {

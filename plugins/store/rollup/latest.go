@@ -7,23 +7,23 @@ import (
 	"slices"
 )
 
-// Latest is what a device reported last.
-type Latest struct {
-	Metrics map[string]*Metric // the window of each metric's newest reading
-	Recent  []line             // the windows that began in the last five minutes
+// latest is what a device reported last.
+type latest struct {
+	Metrics map[string]*metricRow // the window of each metric's newest reading
+	Recent  []line                // the windows that began in the last five minutes
 }
 
 // latestWindows is how far back, in windows that have readings, the newest
 // reading of a metric is looked for.
 const latestWindows = 60
 
-// ErrUnknownDevice says that the store has no window of a device.
-var ErrUnknownDevice = errors.New("the device has not reported")
+// errUnknownDevice says that the store has no window of a device.
+var errUnknownDevice = errors.New("the device has not reported")
 
-// Latest returns the newest reading of each metric, and the windows that
+// latest returns the newest reading of each metric, and the windows that
 // began since a time.
-func (s *Store) Latest(ctx context.Context, fleet, device string, since int64) (*Latest, error) {
-	var rows []*Row
+func (s *Store) latest(ctx context.Context, fleet, device string, since int64) (*latest, error) {
+	var rows []*windowRow
 	err := s.view(ctx, span{Fleet: fleet, Devices: []string{device}, From: all.From, To: all.To}, func(t tx) (err error) {
 		rows, err = t.newest(ctx, fleet, device, latestWindows)
 		return err
@@ -32,9 +32,9 @@ func (s *Store) Latest(ctx context.Context, fleet, device string, since int64) (
 		return nil, fmt.Errorf("reading the latest windows: %w", err)
 	}
 	if len(rows) == 0 {
-		return nil, ErrUnknownDevice
+		return nil, errUnknownDevice
 	}
-	out := &Latest{Metrics: map[string]*Metric{}}
+	out := &latest{Metrics: map[string]*metricRow{}}
 	for _, r := range slices.Backward(rows) {
 		for _, m := range r.Metrics {
 			if have := out.Metrics[m.Name]; have == nil || have.LastAt <= m.LastAt {

@@ -40,7 +40,7 @@ type kept struct {
 }
 
 func (k kept) Expire(ctx context.Context, u lifecycle.Upkeep) (shares []lifecycle.Share, err error) {
-	done, err := Expire(ctx, k.db, u.Pass, u.Keep[0], u.Keep[1])
+	done, err := expireRows(ctx, k.db, u.Pass, u.Keep[0], u.Keep[1])
 	return []lifecycle.Share{
 		{Store: "rollups_1m", OlderThan: u.Before(0), Removed: done.Minutes},
 		{Store: "rollups_1h", OlderThan: u.Before(0), Removed: done.Hours},
@@ -50,7 +50,7 @@ func (k kept) Expire(ctx context.Context, u lifecycle.Upkeep) (shares []lifecycl
 }
 
 func (k kept) Count(ctx context.Context, fleet, device string) (map[string]int64, error) {
-	return Count(ctx, k.db, fleet, device)
+	return count(ctx, k.db, fleet, device)
 }
 
 func (k kept) Bury(ctx context.Context, stone tombstone.Stone) error {
@@ -63,7 +63,7 @@ func (k kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 	if e.Again {
 		return nil
 	}
-	return k.store.Erase(ctx, k.db, e.Target, e.Held)
+	return k.store.erase(ctx, k.db, e.Target, e.Held)
 }
 
 // Bytes are none to speak of.

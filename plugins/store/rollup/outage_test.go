@@ -70,7 +70,7 @@ func fillDisk(t *testing.T, writeEvery time.Duration, pages int) {
 	if len(failed) == 0 || len(failed) == total {
 		t.Fatalf("of %d batches, the disk was full for %d", total/50, len(failed)/50)
 	}
-	if _, err := s.Latest(ctx, "acme", "device-1", 0); writeEvery > 0 &&
+	if _, err := s.latest(ctx, "acme", "device-1", 0); writeEvery > 0 &&
 		(err == nil || !strings.Contains(err.Error(), "full")) {
 		t.Errorf("what is counted but can't be written was left out of an answer: %v", err)
 	}

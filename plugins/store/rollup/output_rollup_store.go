@@ -92,7 +92,7 @@ output:
 type output struct {
 	url     string
 	limits  Limits
-	policy  RollPolicy
+	policy  rollPolicy
 	timeout time.Duration
 	res     *service.Resources
 

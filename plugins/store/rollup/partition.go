@@ -12,11 +12,11 @@ import (
 // partitionWidth is how many seconds a native partition spans, in whole weeks
 // from a Monday; 0 for a table in one piece. The tables that the migration
 // makes agree with it.
-func partitionWidth(r Resolution) int64 {
+func partitionWidth(r resolution) int64 {
 	switch r {
-	case Minute:
+	case byMinute:
 		return 7 * 86400
-	case Hour:
+	case byHour:
 		return 91 * 86400
 	}
 	return 0
@@ -27,16 +27,16 @@ const partitionLock = 7341129
 
 const firstMonday = 4 * 86400 // of 1970
 
-func partitionStart(r Resolution, bucket int64) int64 {
+func partitionStart(r resolution, bucket int64) int64 {
 	return bucket - mod(bucket-firstMonday, partitionWidth(r))
 }
 
-func partitionName(r Resolution, start int64) string {
+func partitionName(r resolution, start int64) string {
 	return r.table + "_p" + at(start).UTC().Format("20060102")
 }
 
 // prepare makes the partitions that rows need, outside of their transaction.
-func (p *postgres) prepare(ctx context.Context, r Resolution, rows []*Row) error {
+func (p *postgres) prepare(ctx context.Context, r resolution, rows []*windowRow) error {
 	if !p.native || partitionWidth(r) == 0 {
 		return nil
 	}
@@ -63,7 +63,7 @@ func (p *postgres) prepare(ctx context.Context, r Resolution, rows []*Row) error
 
 // makePartition attaches a table rather than creating a partition in place: that
 // lock lets everyone else read and write on, our own transaction included.
-func (p *postgres) makePartition(ctx context.Context, r Resolution, name string, start int64) error {
+func (p *postgres) makePartition(ctx context.Context, r resolution, name string, start int64) error {
 	return p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))`,
 			int32(partitionLock)); err != nil {
@@ -82,7 +82,7 @@ func (p *postgres) makePartition(ctx context.Context, r Resolution, name string,
 }
 
 // partitionsBefore lists the partitions that lie wholly before the cutoff.
-func (p *postgres) partitionsBefore(ctx context.Context, r Resolution, cutoff int64) (names []string, err error) {
+func (p *postgres) partitionsBefore(ctx context.Context, r resolution, cutoff int64) (names []string, err error) {
 	if !p.native || partitionWidth(r) == 0 {
 		return nil, nil
 	}

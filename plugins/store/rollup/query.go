@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Query selects rollups of one fleet.
-type Query struct {
+// query selects rollups of one fleet.
+type query struct {
 	Fleet      string
 	Devices    []string // sorted; none means all, for a merged query
 	Metrics    []string // none means all
 	From, To   int64    // Unix seconds: windows that begin in [From, To)
-	Resolution Resolution
+	Resolution resolution
 	Merge      bool // one line per metric and bucket, over all devices
 	Limit      int
 	After      position // the last line of the page before
@@ -30,7 +30,7 @@ type position struct {
 // line is one metric of one window, ready to be answered.
 type line struct {
 	position
-	metric  *Metric
+	metric  *metricRow
 	devices int // of a merged line
 }
 
@@ -38,10 +38,10 @@ type line struct {
 // may be passed by the devices of one bucket.
 const scanBudget = 100_000
 
-// Run returns one page of lines, and where the next one starts (nil at the
+// run returns one page of lines, and where the next one starts (nil at the
 // end). It sees every event whose batch was acknowledged before it began, also
 // in hours and days that are not rolled yet.
-func (s *Store) Run(ctx context.Context, q Query) (out []line, next *position, err error) {
+func (s *Store) run(ctx context.Context, q query) (out []line, next *position, err error) {
 	q.From, q.To = q.Resolution.floor(q.From), q.Resolution.floor(q.To+q.Resolution.Width-1)
 	err = s.view(ctx, span{Fleet: q.Fleet, Devices: q.Devices, From: q.From, To: q.To}, func(t tx) (err error) {
 		if q.Merge {
@@ -66,7 +66,7 @@ var errTooManyRows = errors.New("more rows than asked for at once")
 // runDevices reads devices in their order. How many at once, and how much of
 // the range, follows what there is: thousands that have little are read
 // together, one that has much in parts.
-func runDevices(ctx context.Context, t tx, q Query) (out []line, next *position, err error) {
+func runDevices(ctx context.Context, t tx, q query) (out []line, next *position, err error) {
 	first, _ := slices.BinarySearch(q.Devices, q.After.Device)
 	devices := q.Devices[first:]
 	from := q.From
@@ -116,28 +116,28 @@ func runDevices(ctx context.Context, t tx, q Query) (out []line, next *position,
 }
 
 // someRows returns the windows of a span in their order, or errTooManyRows.
-func someRows(ctx context.Context, t tx, res Resolution, s span, most int) (rows []*Row, err error) {
-	err = each(ctx, t, res, s, func(r *Row) error {
+func someRows(ctx context.Context, t tx, res resolution, s span, most int) (rows []*windowRow, err error) {
+	err = each(ctx, t, res, s, func(r *windowRow) error {
 		if len(rows) == most {
 			return errTooManyRows
 		}
 		rows = append(rows, r)
 		return nil
 	})
-	slices.SortFunc(rows, func(a, b *Row) int { return a.compare(b.Key) })
+	slices.SortFunc(rows, func(a, b *windowRow) int { return a.compare(b.Key) })
 	return rows, err
 }
 
-func runMerged(ctx context.Context, t tx, q Query) (out []line, next *position, err error) {
+func runMerged(ctx context.Context, t tx, q query) (out []line, next *position, err error) {
 	from := max(q.From, q.After.Bucket)
 	read, step := 0, int64(8)
 	for from < q.To {
 		to := min(from+step*q.Resolution.Width, q.To)
-		rows := map[Key]*Row{}
+		rows := map[Key]*windowRow{}
 		devices := map[position]int{}
 		n := 0
 		s := span{Fleet: q.Fleet, Devices: q.Devices, From: from, To: to}
-		err := each(ctx, t, q.Resolution, s, func(r *Row) error {
+		err := each(ctx, t, q.Resolution, s, func(r *windowRow) error {
 			n++
 			foldInto(rows, Key{Fleet: q.Fleet, Bucket: r.Bucket}, r)
 			for _, m := range r.Metrics {
@@ -174,7 +174,7 @@ func runMerged(ctx context.Context, t tx, q Query) (out []line, next *position, 
 	return out, nil, nil
 }
 
-func (q *Query) wants(metric string) bool {
+func (q *query) wants(metric string) bool {
 	return len(q.Metrics) == 0 || slices.Contains(q.Metrics, metric)
 }
 

@@ -23,7 +23,7 @@ type Replaced struct {
 // Replace puts whole windows, each made of all the events that the raw store
 // has for it, in the place of what was counted before, whatever that was. It
 // corrects windows whose ledger was dropped, and backfills metrics. Windows
-// that are not given stay as they are. Hours and days follow at the next Roll.
+// that are not given stay as they are. Hours and days follow at the next roll.
 //
 // It is safe beside writers: they notice the new version, and merge anew.
 // After an error some of the windows may be replaced; run it again.
@@ -64,13 +64,13 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, now t
 	if err != nil {
 		return out, err
 	}
-	have := make(map[Key]*Row, len(loaded))
+	have := make(map[Key]*windowRow, len(loaded))
 	for _, r := range loaded {
 		have[r.Key] = r
 	}
-	var rows []*Row
+	var rows []*windowRow
 	for _, w := range windows {
-		row := &Row{Key: w.Key}
+		row := &windowRow{Key: w.Key}
 		for i := range w.events {
 			if w.erased(i, erased) {
 				continue

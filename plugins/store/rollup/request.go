@@ -21,29 +21,29 @@ const (
 )
 
 // maxRange is how long a range each resolution may be asked for.
-func maxRange(r Resolution) time.Duration {
+func maxRange(r resolution) time.Duration {
 	switch r {
-	case Minute:
+	case byMinute:
 		return 31 * 24 * time.Hour
-	case Hour:
+	case byHour:
 		return 800 * 24 * time.Hour
 	}
 	return 20 * 366 * 24 * time.Hour
 }
 
 // autoResolution is the finest that gives a range at most 360 points.
-func autoResolution(d time.Duration) Resolution {
+func autoResolution(d time.Duration) resolution {
 	switch {
 	case d <= 6*time.Hour:
-		return Minute
+		return byMinute
 	case d <= 15*24*time.Hour:
-		return Hour
+		return byHour
 	}
-	return Day
+	return byDay
 }
 
 // parseQuery reads a request's parameters. The hash binds cursors to them.
-func parseQuery(r *http.Request, now time.Time) (q Query, hash uint32, bad *httpx.Problem) {
+func parseQuery(r *http.Request, now time.Time) (q query, hash uint32, bad *httpx.Problem) {
 	v, bad := httpx.Parse(r, []string{"from", "to", "resolution", "merge", "limit", "cursor", "fleet"},
 		[]string{"device", "metric"})
 	if bad != nil {
@@ -61,13 +61,13 @@ func parseQuery(r *http.Request, now time.Time) (q Query, hash uint32, bad *http
 		func(v url.Values) (bad *httpx.Problem) { hash, bad = q.resume(v); return bad },
 	} {
 		if bad := step(v); bad != nil {
-			return Query{}, 0, bad
+			return query{}, 0, bad
 		}
 	}
 	return q, hash, nil
 }
 
-func (q *Query) setMerge(v url.Values) *httpx.Problem {
+func (q *query) setMerge(v url.Values) *httpx.Problem {
 	switch v.Get("merge") {
 	case "", "none":
 	case "fleet":
@@ -78,7 +78,7 @@ func (q *Query) setMerge(v url.Values) *httpx.Problem {
 	return nil
 }
 
-func (q *Query) setSeries(v url.Values) (bad *httpx.Problem) {
+func (q *query) setSeries(v url.Values) (bad *httpx.Problem) {
 	if q.Devices, bad = httpx.Devices(v, event.ValidDevice); bad != nil {
 		return bad
 	}
@@ -97,19 +97,19 @@ func (q *Query) setSeries(v url.Values) (bad *httpx.Problem) {
 	return nil
 }
 
-func (q *Query) setRange(v url.Values, now time.Time) *httpx.Problem {
+func (q *query) setRange(v url.Values, now time.Time) *httpx.Problem {
 	from, to, bad := httpx.Range(v, now, defaultRange)
 	if bad != nil {
 		return bad
 	}
 	length := to.Sub(from) // saturates, far beyond every bound
 	switch s := v.Get("resolution"); s {
-	case Minute.Name:
-		q.Resolution = Minute
-	case Hour.Name:
-		q.Resolution = Hour
-	case Day.Name:
-		q.Resolution = Day
+	case byMinute.Name:
+		q.Resolution = byMinute
+	case byHour.Name:
+		q.Resolution = byHour
+	case byDay.Name:
+		q.Resolution = byDay
 	case "", "auto":
 		q.Resolution = autoResolution(length)
 	default:
@@ -125,7 +125,7 @@ func (q *Query) setRange(v url.Values, now time.Time) *httpx.Problem {
 }
 
 // resume applies the cursor.
-func (q *Query) resume(v url.Values) (hash uint32, bad *httpx.Problem) {
+func (q *query) resume(v url.Values) (hash uint32, bad *httpx.Problem) {
 	hash = httpx.Hash(v, q.Fleet, "device", "metric", "from", "to", "resolution", "merge")
 	after, from, to, bad := httpx.Resume[position](v, hash)
 	switch {
@@ -139,6 +139,6 @@ func (q *Query) resume(v url.Values) (hash uint32, bad *httpx.Problem) {
 }
 
 // encodeCursor makes the opaque text from which the next page starts.
-func encodeCursor(p position, q Query, hash uint32) string {
+func encodeCursor(p position, q query, hash uint32) string {
 	return httpx.Cursor(p, q.From, q.To, hash)
 }

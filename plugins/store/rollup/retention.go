@@ -15,8 +15,8 @@ type part string
 // The parts; those of windows are the resolutions' names.
 const ledgers part = "ledgers"
 
-// Retained says what a retention pass removed, or would.
-type Retained struct {
+// retained says what a retention pass removed, or would.
+type retained struct {
 	Minutes, Hours, Days expire.Removed
 	Ledgers              expire.Removed // of windows that stay
 }
@@ -24,25 +24,25 @@ type Retained struct {
 // dropChunk and sealChunk bound transactions, which other writers wait for.
 const dropChunk, sealChunk = 2000, 2000
 
-// Expire is Retain on a database of rollups.
-func Expire(ctx context.Context, db *sqldb.DB, p expire.Pass, rollups, ledgers time.Duration) (Retained, error) {
+// expireRows is retain on a database of rollups.
+func expireRows(ctx context.Context, db *sqldb.DB, p expire.Pass, rollups, ledgers time.Duration) (retained, error) {
 	s, err := Open(ctx, db, Limits{Keep: rollups, Ledger: ledgers, Cache: 1})
 	if err != nil {
-		return Retained{}, err
+		return retained{}, err
 	}
-	return s.Retain(ctx, p)
+	return s.retain(ctx, p)
 }
 
-// Retain deletes what the limits no longer keep: ledgers of windows that have
+// retain deletes what the limits no longer keep: ledgers of windows that have
 // not changed for long, and windows that are too old; a limit of zero keeps all.
 // What is of a held fleet stays. It may be stopped anywhere and run again.
-func (s *Store) Retain(ctx context.Context, p expire.Pass) (out Retained, err error) {
+func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err error) {
 	oldest := s.oldest(p.Now)
 	if s.limits.Keep > 0 {
 		for _, r := range []struct {
-			res Resolution
+			res resolution
 			to  *expire.Removed
-		}{{Minute, &out.Minutes}, {Hour, &out.Hours}, {Day, &out.Days}} {
+		}{{byMinute, &out.Minutes}, {byHour, &out.Hours}, {byDay, &out.Days}} {
 			if err := s.dropOld(ctx, r.res, p, oldest, r.to); err != nil {
 				return out, fmt.Errorf("deleting %s windows: %w", r.res.Name, err)
 			}
@@ -63,7 +63,7 @@ func (s *Store) Retain(ctx context.Context, p expire.Pass) (out Retained, err er
 	return out, nil
 }
 
-func (s *Store) dropOld(ctx context.Context, res Resolution, p expire.Pass, cutoff int64,
+func (s *Store) dropOld(ctx context.Context, res resolution, p expire.Pass, cutoff int64,
 	removed *expire.Removed) error {
 	if err := s.foresee(ctx, part(res.Name), p, cutoff, 0, removed); err != nil || p.DryRun {
 		return err

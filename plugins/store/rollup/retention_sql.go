@@ -17,13 +17,13 @@ const (
 func (w part) old() (table, where string) {
 	switch w {
 	case ledgers:
-		return Minute.table, oldLedgers
-	case part(Minute.Name):
-		return Minute.table, oldMinutes
-	case part(Hour.Name):
-		return Hour.table, oldWindows
+		return byMinute.table, oldLedgers
+	case part(byMinute.Name):
+		return byMinute.table, oldMinutes
+	case part(byHour.Name):
+		return byHour.table, oldWindows
 	}
-	return Day.table, oldWindows
+	return byDay.table, oldWindows
 }
 
 // fleetsIn is a condition of rows of some fleets, or of all others, in SQLite.
@@ -56,7 +56,7 @@ func (t *sqliteTx) countOld(ctx context.Context, what part, cutoff, from int64, 
 	return n, err
 }
 
-func (t *sqliteTx) drop(ctx context.Context, res Resolution, cutoff int64, held []string, n int) (int64, error) {
+func (t *sqliteTx) drop(ctx context.Context, res resolution, cutoff int64, held []string, n int) (int64, error) {
 	table, where := part(res.Name).old()
 	but, args := fleetsIn(held, true, []any{cutoff})
 	return t.changed(ctx, fmt.Sprintf(`DELETE FROM %[1]s WHERE rowid IN (SELECT rowid FROM %[1]s WHERE %[2]s%[3]s LIMIT %[4]d)`, table, where, but, n), args)
@@ -103,7 +103,7 @@ func (t *postgresTx) countOld(ctx context.Context, what part, cutoff, from int64
 	return n, err
 }
 
-func (t *postgresTx) drop(ctx context.Context, res Resolution, cutoff int64, held []string, n int) (int64, error) {
+func (t *postgresTx) drop(ctx context.Context, res resolution, cutoff int64, held []string, n int) (int64, error) {
 	table, where := part(res.Name).old()
 	tag, err := t.Exec(ctx, fmt.Sprintf(`WITH old AS (SELECT fleet, device_id, bucket FROM %[1]s WHERE %[2]s%[3]s LIMIT %[4]d)
 		DELETE FROM %[1]s w USING old WHERE w.fleet = old.fleet AND w.device_id = old.device_id AND w.bucket = old.bucket AND w.bucket < $1`,

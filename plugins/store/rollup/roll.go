@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// RollPolicy says when hours are made from their minutes.
-type RollPolicy struct {
+// rollPolicy says when hours are made from their minutes.
+type rollPolicy struct {
 	// Settle is how long an hour stays open after its end, or after its first
 	// event if that came later. What comes after that marks its device.
 	Settle time.Duration
@@ -20,12 +20,12 @@ type RollPolicy struct {
 // rollChunk is how many hours of devices one transaction rolls.
 const rollChunk = 200
 
-// Roll brings hours and days up to date with the minutes: hours whose time has
+// roll brings hours and days up to date with the minutes: hours whose time has
 // come, open ones now and then, and what late events marked. Coarse windows
 // are computed anew from the finer ones and replaced, so that rolling twice,
 // or again after a crash, changes nothing. What a minute's row lacks yet marks
 // its hour when it is written. It returns how many hours of devices it rolled.
-func (s *Store) Roll(ctx context.Context, p RollPolicy, now time.Time) (rolled int, err error) {
+func (s *Store) roll(ctx context.Context, p rollPolicy, now time.Time) (rolled int, err error) {
 	var hours []hourInfo
 	if err := s.backend.view(ctx, func(t tx) (err error) { hours, err = t.unclosed(ctx); return err }); err != nil {
 		return 0, fmt.Errorf("listing open hours: %w", err)
@@ -65,9 +65,9 @@ func (s *Store) rollMarks(ctx context.Context, now time.Time) (rolled int, err e
 // rollHour rolls all devices of an hour if it is due. While an hour closes,
 // writers already mark what they change in it, so nothing falls between the
 // reading of its minutes and the closing.
-func (s *Store) rollHour(ctx context.Context, h hourInfo, p RollPolicy, now time.Time) (int, error) {
+func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time.Time) (int, error) {
 	opened, rolled := time.Unix(h.OpenedAt, 0), time.Unix(h.RolledAt, 0)
-	next, end := hourOpen, time.Unix(h.Hour+Hour.Width, 0)
+	next, end := hourOpen, time.Unix(h.Hour+byHour.Width, 0)
 	if end.Before(opened) {
 		end = opened
 	}
@@ -110,30 +110,30 @@ func (s *Store) setHour(ctx context.Context, hour int64, from, to hourState, rol
 // rollKeys computes the given hours of devices from their minutes, then the
 // days that they belong to from their hours, and replaces them.
 func (s *Store) rollKeys(ctx context.Context, t tx, hours []Key, now time.Time) error {
-	if err := s.rollInto(ctx, t, Minute, Hour, hours, now); err != nil {
+	if err := s.rollInto(ctx, t, byMinute, byHour, hours, now); err != nil {
 		return err
 	}
 	days := make([]Key, 0, len(hours))
 	for _, k := range hours {
-		days = append(days, Key{k.Fleet, k.Device, Day.floor(k.Bucket)})
+		days = append(days, Key{k.Fleet, k.Device, byDay.floor(k.Bucket)})
 	}
 	slices.SortFunc(days, Key.compare)
-	return s.rollInto(ctx, t, Hour, Day, slices.Compact(days), now)
+	return s.rollInto(ctx, t, byHour, byDay, slices.Compact(days), now)
 }
 
-func (s *Store) rollInto(ctx context.Context, t tx, from, to Resolution, keys []Key, now time.Time) error {
+func (s *Store) rollInto(ctx context.Context, t tx, from, to resolution, keys []Key, now time.Time) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	sums := make(map[Key]*Row, len(keys))
-	err := t.spans(ctx, from, keys, to.Width, func(r *Row) error {
+	sums := make(map[Key]*windowRow, len(keys))
+	err := t.spans(ctx, from, keys, to.Width, func(r *windowRow) error {
 		foldInto(sums, Key{r.Fleet, r.Device, to.floor(r.Bucket)}, r)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("reading %s windows: %w", from.Name, err)
 	}
-	rows := slices.SortedFunc(maps.Values(sums), func(a, b *Row) int { return a.compare(b.Key) })
+	rows := slices.SortedFunc(maps.Values(sums), func(a, b *windowRow) int { return a.compare(b.Key) })
 	if err := t.replace(ctx, to, rows, now); err != nil {
 		return fmt.Errorf("replacing %s windows: %w", to.Name, err)
 	}

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-var testPolicy = RollPolicy{Settle: 2 * time.Minute, Refresh: 15 * time.Minute}
+var testPolicy = rollPolicy{Settle: 2 * time.Minute, Refresh: 15 * time.Minute}
 
 func roll(t *testing.T, s *Store, now time.Time) int {
 	t.Helper()
-	n, err := s.Roll(context.Background(), testPolicy, now)
+	n, err := s.roll(context.Background(), testPolicy, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,9 +40,9 @@ type roller interface {
 	takeMarks(ctx context.Context, n int) ([]Key, error)
 	// spans reads, in any order, the rows of each key's device that begin
 	// within width seconds from its bucket.
-	spans(ctx context.Context, res Resolution, keys []Key, width int64, fn func(*Row) error) error
+	spans(ctx context.Context, res resolution, keys []Key, width int64, fn func(*windowRow) error) error
 	// replace stores rows of hours or days whatever was there.
-	replace(ctx context.Context, res Resolution, rows []*Row, now time.Time) error
+	replace(ctx context.Context, res resolution, rows []*windowRow, now time.Time) error
 }
 
 // keeper is what retention needs.
@@ -52,7 +52,7 @@ type keeper interface {
 	countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (int64, error)
 	// drop deletes up to n windows that began before the cutoff, but not
 	// those of held fleets.
-	drop(ctx context.Context, res Resolution, cutoff int64, held []string, n int) (int64, error)
+	drop(ctx context.Context, res resolution, cutoff int64, held []string, n int) (int64, error)
 	// seal drops the ledgers of up to n windows that began, and changed
 	// last, before the cutoff, but not those of held fleets.
 	seal(ctx context.Context, cutoff int64, held []string, n int) (int64, error)
@@ -86,9 +86,9 @@ func (s *span) has(k Key) bool {
 // reader is what queries need.
 type reader interface {
 	// scan reads the rows of a span, in any order.
-	scan(ctx context.Context, res Resolution, s span, fn func(*Row) error) error
+	scan(ctx context.Context, res resolution, s span, fn func(*windowRow) error) error
 	// newest reads the latest n minutes of a device, newest first.
-	newest(ctx context.Context, fleet, device string, n int) ([]*Row, error)
+	newest(ctx context.Context, fleet, device string, n int) ([]*windowRow, error)
 	// unsettled lists the hours that are not closed, and the closed ones
 	// that devices of the span have marked since.
 	unsettled(ctx context.Context, s span) (open []int64, marked []Key, err error)

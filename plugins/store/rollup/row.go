@@ -17,15 +17,15 @@ const (
 	ledgerPartial                     // only events that came after it was dropped
 )
 
-// Row is one window as it is stored: the aggregates of each metric and the
+// windowRow is one window as it is stored: the aggregates of each metric and the
 // ledger of the events that they count. Rows of hours and days are merged from
 // those of minutes and have no ledger.
-type Row struct {
+type windowRow struct {
 	Key
 	Version int64 // counts writes; 0 is a row that is not stored yet
 	State   ledgerState
-	Ledger  []uint64  // sorted
-	Metrics []*Metric // sorted by name
+	Ledger  []uint64     // sorted
+	Metrics []*metricRow // sorted by name
 
 	rowid  int64       // SQLite: where it probably is
 	stored ledgerState // SQLite: what the stored row says
@@ -34,8 +34,8 @@ type Row struct {
 	named  int         // PostgreSQL: how many metrics the stored row has
 }
 
-// Metric is the aggregate of one metric within a window.
-type Metric struct {
+// metricRow is the aggregate of one metric within a window.
+type metricRow struct {
 	Name     string
 	Count    int64
 	Sum      sketch.Exact
@@ -64,7 +64,7 @@ func (o outcome) String() string {
 
 // merge counts one event unless the ledger knows it. Merging the same events
 // in any order, any number of times, gives the same row.
-func (r *Row) merge(e *sample, intern func(string) string) outcome {
+func (r *windowRow) merge(e *sample, intern func(string) string) outcome {
 	i, found := slices.BinarySearch(r.Ledger, e.id)
 	if found {
 		return outcomeDuplicate
@@ -85,22 +85,22 @@ func (r *Row) merge(e *sample, intern func(string) string) outcome {
 
 // metric finds the aggregate of a metric, or adds it. hint is where it
 // probably is.
-func (r *Row) metric(hint int, name string, intern func(string) string) *Metric {
+func (r *windowRow) metric(hint int, name string, intern func(string) string) *metricRow {
 	if hint < len(r.Metrics) && r.Metrics[hint].Name == name {
 		return r.Metrics[hint]
 	}
-	i, found := slices.BinarySearchFunc(r.Metrics, name, func(m *Metric, n string) int {
+	i, found := slices.BinarySearchFunc(r.Metrics, name, func(m *metricRow, n string) int {
 		return strings.Compare(m.Name, n)
 	})
 	if found {
 		return r.Metrics[i]
 	}
-	m := &Metric{Name: intern(name)}
+	m := &metricRow{Name: intern(name)}
 	r.Metrics = slices.Insert(r.Metrics, i, m)
 	return m
 }
 
-func (m *Metric) add(v float64, at int64) {
+func (m *metricRow) add(v float64, at int64) {
 	if m.Count == 0 {
 		m.Min, m.Max, m.Last, m.LastAt = v, v, v, at
 	} else {
@@ -112,7 +112,7 @@ func (m *Metric) add(v float64, at int64) {
 	m.Sketch.Add(v)
 }
 
-func (m *Metric) bounds(lo, hi, last float64, at int64) {
+func (m *metricRow) bounds(lo, hi, last float64, at int64) {
 	m.Min, m.Max = math.Min(m.Min, lo), math.Max(m.Max, hi)
 	if at > m.LastAt || at == m.LastAt && last > m.Last {
 		m.Last, m.LastAt = last, at
@@ -121,7 +121,7 @@ func (m *Metric) bounds(lo, hi, last float64, at int64) {
 
 // fold adds the aggregates of another row: minutes into an hour, devices into
 // a fleet. The rows must not count the same event.
-func (r *Row) fold(o *Row) {
+func (r *windowRow) fold(o *windowRow) {
 	for n, from := range o.Metrics {
 		m := r.metric(n, from.Name, func(s string) string { return s })
 		if m.Count == 0 {
@@ -137,14 +137,14 @@ func (r *Row) fold(o *Row) {
 }
 
 // quantile is the sketch's, which can't lie outside what was measured.
-func (m *Metric) quantile(q float64) float64 {
+func (m *metricRow) quantile(q float64) float64 {
 	return math.Min(math.Max(m.Sketch.QuantileOf(q, uint64(m.Count)), m.Min), m.Max)
 }
 
 // avg is the mean. Rounding the sum, or a sum beyond a double's range, does not
 // move it out of what was read.
-func (m *Metric) avg() float64 {
+func (m *metricRow) avg() float64 {
 	return math.Min(math.Max(m.Sum.Hi/float64(m.Count), m.Min), m.Max)
 }
 
-func (m *Metric) m2() float64 { return sketch.Deviations(m.Count, m.Sum, m.Squares) }
+func (m *metricRow) m2() float64 { return sketch.Deviations(m.Count, m.Sum, m.Squares) }

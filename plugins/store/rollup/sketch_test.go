@@ -29,12 +29,12 @@ func TestRollup_SumsDoNotDependOnTheOrder(t *testing.T) {
 		for i := range values {
 			values[i] = next()
 		}
-		var want *Metric
+		var want *metricRow
 		for range 20 {
 			r.Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
-			row := &Row{}
+			row := &windowRow{}
 			for part := range slices.Chunk(values, 1+r.IntN(100)) {
-				p := &Row{}
+				p := &windowRow{}
 				for _, v := range part {
 					p.metric(0, "x", func(s string) string { return s }).add(v, 0)
 				}
@@ -53,7 +53,7 @@ func TestRollup_SumsDoNotDependOnTheOrder(t *testing.T) {
 
 // Cancellation that ruins a plain sum of squares.
 func TestRollup_DeviationsOfNearlyEqualReadings(t *testing.T) {
-	m := &Metric{}
+	m := &metricRow{}
 	for _, v := range []float64{1e9 + 0.25, 1e9 + 0.5, 1e9 + 0.75} {
 		m.add(v, 0)
 	}
@@ -65,13 +65,13 @@ func TestRollup_DeviationsOfNearlyEqualReadings(t *testing.T) {
 // Readings whose sum is no double must not make a row that JSON or SQL can't
 // hold.
 func TestRollup_AbsurdReadingsStayFinite(t *testing.T) {
-	row := &Row{}
+	row := &windowRow{}
 	for _, v := range []float64{math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64, 5e-324, 0, math.Copysign(0, -1),
 		1e200} {
 		row.metric(0, "x", func(s string) string { return s }).add(v, 0)
 		var s sketch.Sketch
 		s.Add(v)
-		row.fold(&Row{Metrics: []*Metric{{Name: "x", Count: 1, Sum: sketch.Exact{Hi: v},
+		row.fold(&windowRow{Metrics: []*metricRow{{Name: "x", Count: 1, Sum: sketch.Exact{Hi: v},
 			Squares: sketch.Exact{Hi: math.MaxFloat64}, Min: v, Max: v, Sketch: s}}})
 		for i, f := range row.appendStats(nil) {
 			if math.IsNaN(f) || math.IsInf(f, 0) {

@@ -15,8 +15,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Resolution is the width of a window.
-type Resolution struct {
+// resolution is the width of a window.
+type resolution struct {
 	Name  string // 1m, 1h, 1d
 	Width int64  // seconds
 	table string
@@ -24,12 +24,12 @@ type Resolution struct {
 
 // The resolutions, finest first.
 var (
-	Minute = Resolution{"1m", 60, "rollup_window_1m"}
-	Hour   = Resolution{"1h", 3600, "rollup_window_1h"}
-	Day    = Resolution{"1d", 86400, "rollup_window_1d"}
+	byMinute = resolution{"1m", 60, "rollup_window_1m"}
+	byHour   = resolution{"1h", 3600, "rollup_window_1h"}
+	byDay    = resolution{"1d", 86400, "rollup_window_1d"}
 )
 
-func (r Resolution) floor(bucket int64) int64 { return bucket - mod(bucket, r.Width) }
+func (r resolution) floor(bucket int64) int64 { return bucket - mod(bucket, r.Width) }
 
 // Store keeps rollups in a SQL database. It is safe for concurrent use; any
 // number of processes may write to one database.
@@ -82,13 +82,13 @@ type tx interface {
 // writer is the part that merging a batch needs.
 type writer interface {
 	// load finds rows of minutes by their keys.
-	load(ctx context.Context, keys []Key) ([]*Row, error)
+	load(ctx context.Context, keys []Key) ([]*windowRow, error)
 	// lockHours returns which hours are closed, and keeps the others open
 	// until the transaction ends.
 	lockHours(ctx context.Context, hours []int64, now time.Time) (closed map[int64]bool, err error)
 	// write stores rows of minutes, whose Version is the one to write. It
 	// returns errConflict if any was not stored at the version before.
-	write(ctx context.Context, rows []*Row, now time.Time) error
+	write(ctx context.Context, rows []*windowRow, now time.Time) error
 	// mark notes hours of devices that are to be rolled again.
 	mark(ctx context.Context, hours []Key) error
 }
@@ -118,7 +118,7 @@ func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 
 // oldest is the start of the oldest day that is kept: days go as a whole, so
 // that an hour or a day is never rolled from only a part of its minutes.
-func (s *Store) oldest(now time.Time) int64 { return Day.floor(now.Add(-s.limits.Keep).Unix()) }
+func (s *Store) oldest(now time.Time) int64 { return byDay.floor(now.Add(-s.limits.Keep).Unix()) }
 
 // Result says what became of the events of a batch.
 type Result struct {
@@ -224,7 +224,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 		if e == nil {
 			if e = s.cache.get(w.Key); e == nil {
 				key := Key{s.intern(w.Fleet), strings.Clone(w.Device), w.Bucket}
-				e = s.cache.put(&Row{Key: key})
+				e = s.cache.put(&windowRow{Key: key})
 			}
 		}
 		if e.batch != s.batch {
@@ -257,10 +257,10 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 
 // store writes sorted rows of minutes. It keeps the open hours among theirs
 // open until the end of the transaction, and marks those that are closed.
-func (s *Store) store(ctx context.Context, t tx, rows []*Row, now time.Time) error {
+func (s *Store) store(ctx context.Context, t tx, rows []*windowRow, now time.Time) error {
 	var hours []int64
 	for _, r := range rows {
-		if h := Hour.floor(r.Bucket); len(hours) == 0 || hours[len(hours)-1] != h {
+		if h := byHour.floor(r.Bucket); len(hours) == 0 || hours[len(hours)-1] != h {
 			hours = append(hours, h)
 		}
 	}
@@ -274,7 +274,7 @@ func (s *Store) store(ctx context.Context, t tx, rows []*Row, now time.Time) err
 	}
 	var marks []Key
 	for _, r := range rows {
-		if k := (Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}); closed[k.Bucket] &&
+		if k := (Key{r.Fleet, r.Device, byHour.floor(r.Bucket)}); closed[k.Bucket] &&
 			(len(marks) == 0 || marks[len(marks)-1] != k) {
 			marks = append(marks, k)
 		}

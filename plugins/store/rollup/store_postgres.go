@@ -102,7 +102,7 @@ func columns(keys []Key) (fleets, devices []string, buckets []time.Time) {
 	return fleets, devices, buckets
 }
 
-func (t *postgresTx) load(ctx context.Context, keys []Key) (out []*Row, err error) {
+func (t *postgresTx) load(ctx context.Context, keys []Key) (out []*windowRow, err error) {
 	fleets, devices, buckets := columns(keys)
 	rows, err := t.Query(ctx, `SELECT w.* FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k(fleet, device_id, bucket)
 		CROSS JOIN LATERAL (SELECT fleet, device_id, bucket, metrics, stats, detail, ledger, ledger_state, version FROM rollup_window_1m w
@@ -112,7 +112,7 @@ func (t *postgresTx) load(ctx context.Context, keys []Key) (out []*Row, err erro
 	}
 	defer rows.Close()
 	for rows.Next() {
-		r := &Row{}
+		r := &windowRow{}
 		var bucket time.Time
 		var names []string
 		var stats []float64
@@ -153,13 +153,13 @@ func (t *postgresTx) copy(ctx context.Context, table string, w *copyWriter) erro
 }
 
 // write copies new rows where they belong, and stages those that change.
-func (t *postgresTx) write(ctx context.Context, rows []*Row, now time.Time) error {
-	if err := t.p.prepare(ctx, Minute, rows); err != nil {
+func (t *postgresTx) write(ctx context.Context, rows []*windowRow, now time.Time) error {
+	if err := t.p.prepare(ctx, byMinute, rows); err != nil {
 		return err
 	}
 	w := t.p.writers.Get().(*copyWriter)
 	defer t.p.writers.Put(w)
-	n := w.minutes(rows, now, func(r *Row) bool { return r.Version == 1 })
+	n := w.minutes(rows, now, func(r *windowRow) bool { return r.Version == 1 })
 	if n > 0 {
 		err := t.copy(ctx, `rollup_window_1m (`+minuteColumns+`)`, w)
 		var pg *pgconn.PgError
@@ -170,7 +170,7 @@ func (t *postgresTx) write(ctx context.Context, rows []*Row, now time.Time) erro
 			return err
 		}
 	}
-	if n = w.minutes(rows, now, func(r *Row) bool { return r.Version > 1 }); n == 0 {
+	if n = w.minutes(rows, now, func(r *windowRow) bool { return r.Version > 1 }); n == 0 {
 		return nil
 	}
 	if err := t.copyInto(ctx, minuteStage, "rollup_stage_1m", w); err != nil {

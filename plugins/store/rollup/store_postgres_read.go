@@ -42,7 +42,8 @@ func (t *postgresTx) keys(ctx context.Context, query string, args ...any) ([]Key
 
 func (t *postgresTx) devices(ctx context.Context, hour int64) ([]Key, error) {
 	return t.keys(ctx, `SELECT DISTINCT fleet, device_id, $3::bigint FROM rollup_window_1m
-		WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2 ORDER BY 1, 2`, at(hour), at(hour+Hour.Width), hour)
+		WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2 ORDER BY 1, 2`,
+		at(hour), at(hour+byHour.Width), hour)
 }
 
 func (t *postgresTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
@@ -56,7 +57,7 @@ func (t *postgresTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
 const pgRowColumns = `fleet, device_id, bucket, metrics, stats, detail`
 
 // each decodes the rows of a query that selects pgRowColumns.
-func (t *postgresTx) each(ctx context.Context, fn func(*Row) error, query string, args ...any) error {
+func (t *postgresTx) each(ctx context.Context, fn func(*windowRow) error, query string, args ...any) error {
 	rows, err := t.Query(ctx, query, args...)
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func (t *postgresTx) each(ctx context.Context, fn func(*Row) error, query string
 	var bucket time.Time
 	var stats []float64
 	for rows.Next() {
-		r := &Row{}
+		r := &windowRow{}
 		var names []string
 		var detail []byte
 		if err := rows.Scan(&r.Fleet, &r.Device, &bucket, &names, &stats, &detail); err != nil {
@@ -82,14 +83,15 @@ func (t *postgresTx) each(ctx context.Context, fn func(*Row) error, query string
 	return rows.Err()
 }
 
-func (t *postgresTx) spans(ctx context.Context, res Resolution, keys []Key, width int64, fn func(*Row) error) error {
+func (t *postgresTx) spans(ctx context.Context, res resolution, keys []Key, width int64,
+	fn func(*windowRow) error) error {
 	fleets, devices, buckets := columns(keys)
 	return t.each(ctx, fn, `SELECT w.* FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k(fleet, device_id, bucket)
 		CROSS JOIN LATERAL (SELECT `+pgRowColumns+` FROM `+res.table+` w WHERE w.fleet = k.fleet AND w.device_id = k.device_id
 			AND w.bucket >= k.bucket AND w.bucket < k.bucket + $4 * interval '1 second' OFFSET 0) w`, fleets, devices, buckets, width)
 }
 
-func (t *postgresTx) replace(ctx context.Context, res Resolution, rows []*Row, now time.Time) error {
+func (t *postgresTx) replace(ctx context.Context, res resolution, rows []*windowRow, now time.Time) error {
 	if err := t.p.prepare(ctx, res, rows); err != nil {
 		return err
 	}
@@ -115,27 +117,27 @@ func (t *postgresTx) replace(ctx context.Context, res Resolution, rows []*Row, n
 	return err
 }
 
-func (t *postgresTx) scan(ctx context.Context, res Resolution, s span, fn func(*Row) error) error {
+func (t *postgresTx) scan(ctx context.Context, res resolution, s span, fn func(*windowRow) error) error {
 	query, args := `SELECT `+pgRowColumns+` FROM `+res.table+` WHERE fleet = $1 AND bucket >= $2 AND bucket < $3`,
 		[]any{s.Fleet, at(s.From), at(s.To)}
 	switch {
 	case s.Devices != nil:
 		query, args = query+` AND device_id = ANY($4)`, append(args, s.Devices)
-	case res == Minute:
+	case res == byMinute:
 		query += ` AND ledger_state IN (0, 1, 2)` // lets the index by bucket serve
 	}
 	return t.each(ctx, fn, query, args...)
 }
 
-func (t *postgresTx) newest(ctx context.Context, fleet, device string, n int) (out []*Row, err error) {
-	err = t.each(ctx, func(r *Row) error { out = append(out, r); return nil },
+func (t *postgresTx) newest(ctx context.Context, fleet, device string, n int) (out []*windowRow, err error) {
+	err = t.each(ctx, func(r *windowRow) error { out = append(out, r); return nil },
 		`SELECT `+pgRowColumns+` FROM rollup_window_1m WHERE fleet = $1 AND device_id = $2 ORDER BY bucket DESC LIMIT $3`,
 		fleet, device, n)
 	return out, err
 }
 
 func (t *postgresTx) unsettled(ctx context.Context, s span) (open []int64, marked []Key, err error) {
-	from, to := at(Hour.floor(s.From)), at(s.To)
+	from, to := at(byHour.floor(s.From)), at(s.To)
 	hours, err := t.keys(ctx, `SELECT '', '', extract(epoch FROM hour)::bigint FROM rollup_hour WHERE state <> $1 AND hour >= $2 AND hour < $3`, hourClosed, from, to)
 	if err != nil {
 		return nil, nil, err

@@ -83,12 +83,12 @@ func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func
 	return nil
 }
 
-func (t *sqliteTx) load(ctx context.Context, keys []Key) (out []*Row, err error) {
+func (t *sqliteTx) load(ctx context.Context, keys []Key) (out []*windowRow, err error) {
 	err = t.each(ctx, `SELECT rowid, version, ledger_state, metrics, stats, detail, ledger FROM rollup_window_1m
 		WHERE fleet = ? AND device_id = ? AND bucket = ?`, keys,
 		func(k Key) []any { return []any{k.Fleet, k.Device, k.Bucket} },
 		func(k Key, rows *sql.Rows) error {
-			r := &Row{Key: Key{strings.Clone(k.Fleet), strings.Clone(k.Device), k.Bucket}}
+			r := &windowRow{Key: Key{strings.Clone(k.Fleet), strings.Clone(k.Device), k.Bucket}}
 			var metrics, stats, detail, ledger sql.RawBytes
 			if err := rows.Scan(&r.rowid, &r.Version, &r.State, &metrics, &stats, &detail, &ledger); err != nil {
 				return err
@@ -100,7 +100,7 @@ func (t *sqliteTx) load(ctx context.Context, keys []Key) (out []*Row, err error)
 	return out, err
 }
 
-func (t *sqliteTx) decode(r *Row, metrics, stats, detail, ledger []byte) error {
+func (t *sqliteTx) decode(r *windowRow, metrics, stats, detail, ledger []byte) error {
 	var names []string
 	if err := json.Unmarshal(metrics, &names); err != nil {
 		return fmt.Errorf("reading metric names: %w", err)
@@ -130,7 +130,7 @@ func parseNumbers(out []float64, b []byte) ([]float64, error) {
 }
 
 // columns renders a row's metrics and stats as JSON, and its detail.
-func (t *sqliteTx) columns(r *Row) (metrics, stats string, detail []byte, err error) {
+func (t *sqliteTx) columns(r *windowRow) (metrics, stats string, detail []byte, err error) {
 	metrics, err = t.quoted(r)
 	if err != nil {
 		return "", "", nil, err
@@ -179,7 +179,7 @@ func appendNumber(b []byte, v float64) []byte {
 
 // quoted renders the names of a row's metrics, which most rows have in common.
 // A row's metrics change by growing.
-func (t *sqliteTx) quoted(r *Row) (string, error) {
+func (t *sqliteTx) quoted(r *windowRow) (string, error) {
 	if r.quotes == len(r.Metrics) && r.quoted != "" {
 		return r.quoted, nil
 	}
@@ -188,7 +188,7 @@ func (t *sqliteTx) quoted(r *Row) (string, error) {
 	return quoted, err
 }
 
-func (t *sqliteTx) quote(r *Row) (string, error) {
+func (t *sqliteTx) quote(r *windowRow) (string, error) {
 	t.buf = t.buf[:0]
 	for _, m := range r.Metrics {
 		t.buf = append(append(t.buf, m.Name...), 0) // no name has a zero byte
@@ -213,7 +213,7 @@ func (t *sqliteTx) quote(r *Row) (string, error) {
 
 // write finds rows by their rowid, which spares a walk down the index of the
 // key, and leaves ledger_state alone where it stays, which spares the other.
-func (t *sqliteTx) write(ctx context.Context, rows []*Row, now time.Time) error {
+func (t *sqliteTx) write(ctx context.Context, rows []*windowRow, now time.Time) error {
 	stmts, err := t.prepare(ctx, `INSERT INTO rollup_window_1m
 		(metrics, stats, detail, ledger, updated_at, version, ledger_state, fleet, device_id, bucket)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,

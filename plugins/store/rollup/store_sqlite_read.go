@@ -52,7 +52,7 @@ func (t *sqliteTx) keys(ctx context.Context, query string, args ...any) (out []K
 
 func (t *sqliteTx) devices(ctx context.Context, hour int64) ([]Key, error) {
 	return t.keys(ctx, `SELECT DISTINCT fleet, device_id, $1 FROM rollup_window_1m
-		WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2 ORDER BY 1, 2`, hour, hour+Hour.Width)
+		WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2 ORDER BY 1, 2`, hour, hour+byHour.Width)
 }
 
 func (t *sqliteTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
@@ -67,8 +67,8 @@ func (t *sqliteTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
 }
 
 // row reads what the queries below select.
-func (t *sqliteTx) row(rows *sql.Rows) (*Row, error) {
-	r := &Row{}
+func (t *sqliteTx) row(rows *sql.Rows) (*windowRow, error) {
+	r := &windowRow{}
 	var metrics, stats, detail sql.RawBytes
 	if err := rows.Scan(&r.Fleet, &r.Device, &r.Bucket, &metrics, &stats, &detail); err != nil {
 		return nil, err
@@ -78,7 +78,8 @@ func (t *sqliteTx) row(rows *sql.Rows) (*Row, error) {
 
 const rowColumns = `SELECT fleet, device_id, bucket, metrics, stats, detail FROM `
 
-func (t *sqliteTx) spans(ctx context.Context, res Resolution, keys []Key, width int64, fn func(*Row) error) error {
+func (t *sqliteTx) spans(ctx context.Context, res resolution, keys []Key, width int64,
+	fn func(*windowRow) error) error {
 	return t.each(ctx, rowColumns+res.table+` WHERE fleet = ? AND device_id = ? AND bucket >= ? AND bucket < ?`, keys,
 		func(k Key) []any { return []any{k.Fleet, k.Device, k.Bucket, k.Bucket + width} },
 		func(_ Key, rows *sql.Rows) error {
@@ -90,7 +91,7 @@ func (t *sqliteTx) spans(ctx context.Context, res Resolution, keys []Key, width 
 		})
 }
 
-func (t *sqliteTx) replace(ctx context.Context, res Resolution, rows []*Row, now time.Time) error {
+func (t *sqliteTx) replace(ctx context.Context, res resolution, rows []*windowRow, now time.Time) error {
 	stmt, err := t.tx.PrepareContext(ctx, `INSERT INTO `+res.table+` (fleet, device_id, bucket, updated_at, metrics, stats, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (fleet, device_id, bucket) DO UPDATE
 		SET updated_at = excluded.updated_at, metrics = excluded.metrics, stats = excluded.stats, detail = excluded.detail`)
@@ -114,7 +115,7 @@ func (t *sqliteTx) replace(ctx context.Context, res Resolution, rows []*Row, now
 	return nil
 }
 
-func (t *sqliteTx) scan(ctx context.Context, res Resolution, s span, fn func(*Row) error) error {
+func (t *sqliteTx) scan(ctx context.Context, res resolution, s span, fn func(*windowRow) error) error {
 	table := res.table
 	where, args := ` WHERE fleet = $1 AND bucket >= $2 AND bucket < $3`, []any{s.Fleet, s.From, s.To}
 	switch {
@@ -125,7 +126,7 @@ func (t *sqliteTx) scan(ctx context.Context, res Resolution, s span, fn func(*Ro
 		}
 	default: // all devices: SQLite would walk through all times of the fleet
 		table += ` INDEXED BY ` + res.table + `_by_bucket`
-		if res == Minute {
+		if res == byMinute {
 			where += ` AND ledger_state IN (0, 1, 2)` // the index begins with it
 		}
 	}
@@ -134,7 +135,7 @@ func (t *sqliteTx) scan(ctx context.Context, res Resolution, s span, fn func(*Ro
 		return err
 	}
 	for rows.Next() {
-		var r *Row
+		var r *windowRow
 		if r, err = t.row(rows); err == nil {
 			err = fn(r)
 		}
@@ -145,13 +146,13 @@ func (t *sqliteTx) scan(ctx context.Context, res Resolution, s span, fn func(*Ro
 	return errors.Join(err, rows.Err(), rows.Close())
 }
 
-func (t *sqliteTx) newest(ctx context.Context, fleet, device string, n int) (out []*Row, err error) {
+func (t *sqliteTx) newest(ctx context.Context, fleet, device string, n int) (out []*windowRow, err error) {
 	rows, err := t.tx.QueryContext(ctx, rowColumns+`rollup_window_1m WHERE fleet = $1 AND device_id = $2 ORDER BY bucket DESC LIMIT $3`, fleet, device, n)
 	if err != nil {
 		return nil, err
 	}
 	for rows.Next() {
-		var r *Row
+		var r *windowRow
 		if r, err = t.row(rows); err != nil {
 			break
 		}
@@ -161,7 +162,7 @@ func (t *sqliteTx) newest(ctx context.Context, fleet, device string, n int) (out
 }
 
 func (t *sqliteTx) unsettled(ctx context.Context, s span) (open []int64, marked []Key, err error) {
-	from, to := Hour.floor(s.From), s.To
+	from, to := byHour.floor(s.From), s.To
 	hours, err := t.keys(ctx, `SELECT '', '', hour FROM rollup_hour WHERE state <> $1 AND hour >= $2 AND hour < $3`,
 		int64(hourClosed), from, to)
 	if err != nil {

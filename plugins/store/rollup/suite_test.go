@@ -90,14 +90,14 @@ func gather(events []Window) []*Window {
 }
 
 // dump reads everything that a store holds.
-func dump(t testing.TB, s *Store) map[string]*Row {
+func dump(t testing.TB, s *Store) map[string]*windowRow {
 	t.Helper()
-	ctx, out := context.Background(), map[string]*Row{}
+	ctx, out := context.Background(), map[string]*windowRow{}
 	err := s.view(ctx, all, func(t tx) error {
-		for _, res := range []Resolution{Minute, Hour, Day} {
+		for _, res := range []resolution{byMinute, byHour, byDay} {
 			for _, fleet := range []string{"acme", "other"} {
-				var rows []*Row
-				err := t.scan(ctx, res, span{Fleet: fleet, From: 0, To: 1 << 33}, func(r *Row) error {
+				var rows []*windowRow
+				err := t.scan(ctx, res, span{Fleet: fleet, From: 0, To: 1 << 33}, func(r *windowRow) error {
 					rows = append(rows, r)
 					return nil
 				})
@@ -105,7 +105,7 @@ func dump(t testing.TB, s *Store) map[string]*Row {
 					return err
 				}
 				for _, r := range rows {
-					if res == Minute {
+					if res == byMinute {
 						full, err := t.load(ctx, []Key{r.Key})
 						if err != nil {
 							return err
@@ -126,7 +126,7 @@ func dump(t testing.TB, s *Store) map[string]*Row {
 
 // sameRow compares rows: exactly, but for m2, whose last digits may depend on
 // the order of adding.
-func sameRow(a, b *Row) string {
+func sameRow(a, b *windowRow) string {
 	if b == nil {
 		return "missing"
 	}
@@ -147,7 +147,7 @@ func sameRow(a, b *Row) string {
 	return ""
 }
 
-func compareStores(t *testing.T, clean, got map[string]*Row) {
+func compareStores(t *testing.T, clean, got map[string]*windowRow) {
 	t.Helper()
 	for key, want := range clean {
 		if diff := sameRow(want, got[key]); diff != "" {

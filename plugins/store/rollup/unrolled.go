@@ -7,15 +7,15 @@ import (
 
 // each hands on every window of a resolution within a span, once. What is not
 // rolled yet it makes from finer windows. The order is unspecified.
-func each(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error) error {
-	if res == Minute {
+func each(ctx context.Context, t tx, res resolution, s span, fn func(*windowRow) error) error {
+	if res == byMinute {
 		return t.scan(ctx, res, s, fn)
 	}
 	open, marked, err := t.unsettled(ctx, s)
 	if err != nil {
 		return err
 	}
-	if res == Day {
+	if res == byDay {
 		return eachDay(ctx, t, s, open, marked, fn)
 	}
 	stale := map[Key]bool{}
@@ -25,7 +25,7 @@ func each(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error
 	for _, h := range open {
 		stale[Key{Bucket: h}] = true
 	}
-	err = t.scan(ctx, res, s, func(r *Row) error {
+	err = t.scan(ctx, res, s, func(r *windowRow) error {
 		if stale[r.Key] || stale[Key{Bucket: r.Bucket}] {
 			return nil
 		}
@@ -33,16 +33,16 @@ func each(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error
 	})
 	for _, h := range open {
 		if err == nil {
-			err = eachFolded(ctx, t, Hour, span{s.Fleet, s.Devices, h, h + Hour.Width}, fn)
+			err = eachFolded(ctx, t, byHour, span{s.Fleet, s.Devices, h, h + byHour.Width}, fn)
 		}
 	}
 	marked = slices.DeleteFunc(marked, func(k Key) bool { return slices.Contains(open, k.Bucket) })
 	if err != nil || len(marked) == 0 {
 		return err
 	}
-	sums := map[Key]*Row{}
-	if err := t.spans(ctx, Minute, marked, Hour.Width, func(r *Row) error {
-		foldInto(sums, Key{r.Fleet, r.Device, Hour.floor(r.Bucket)}, r)
+	sums := map[Key]*windowRow{}
+	if err := t.spans(ctx, byMinute, marked, byHour.Width, func(r *windowRow) error {
+		foldInto(sums, Key{r.Fleet, r.Device, byHour.floor(r.Bucket)}, r)
 		return nil
 	}); err != nil {
 		return err
@@ -50,16 +50,16 @@ func each(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error
 	return handOn(sums, fn)
 }
 
-func foldInto(sums map[Key]*Row, key Key, r *Row) {
+func foldInto(sums map[Key]*windowRow, key Key, r *windowRow) {
 	sum := sums[key]
 	if sum == nil {
-		sum = &Row{Key: key}
+		sum = &windowRow{Key: key}
 		sums[key] = sum
 	}
 	sum.fold(r)
 }
 
-func handOn(sums map[Key]*Row, fn func(*Row) error) error {
+func handOn(sums map[Key]*windowRow, fn func(*windowRow) error) error {
 	for _, sum := range sums {
 		if err := fn(sum); err != nil {
 			return err
@@ -69,15 +69,15 @@ func handOn(sums map[Key]*Row, fn func(*Row) error) error {
 }
 
 // eachDay makes days that hold an unsettled hour from their hours.
-func eachDay(ctx context.Context, t tx, s span, open []int64, marked []Key, fn func(*Row) error) error {
+func eachDay(ctx context.Context, t tx, s span, open []int64, marked []Key, fn func(*windowRow) error) error {
 	stale := map[int64]bool{}
 	for _, h := range open {
-		stale[Day.floor(h)] = true
+		stale[byDay.floor(h)] = true
 	}
 	for _, k := range marked {
-		stale[Day.floor(k.Bucket)] = true
+		stale[byDay.floor(k.Bucket)] = true
 	}
-	err := t.scan(ctx, Day, s, func(r *Row) error {
+	err := t.scan(ctx, byDay, s, func(r *windowRow) error {
 		if stale[r.Bucket] {
 			return nil
 		}
@@ -85,20 +85,20 @@ func eachDay(ctx context.Context, t tx, s span, open []int64, marked []Key, fn f
 	})
 	for day := range stale {
 		if err == nil && day >= s.From && day < s.To {
-			err = eachFolded(ctx, t, Day, span{s.Fleet, s.Devices, day, day + Day.Width}, fn)
+			err = eachFolded(ctx, t, byDay, span{s.Fleet, s.Devices, day, day + byDay.Width}, fn)
 		}
 	}
 	return err
 }
 
 // eachFolded makes one window of a span from the next finer resolution.
-func eachFolded(ctx context.Context, t tx, res Resolution, s span, fn func(*Row) error) error {
-	finer := Minute
-	if res == Day {
-		finer = Hour
+func eachFolded(ctx context.Context, t tx, res resolution, s span, fn func(*windowRow) error) error {
+	finer := byMinute
+	if res == byDay {
+		finer = byHour
 	}
-	sums := map[Key]*Row{}
-	err := each(ctx, t, finer, s, func(r *Row) error {
+	sums := map[Key]*windowRow{}
+	err := each(ctx, t, finer, s, func(r *windowRow) error {
 		foldInto(sums, Key{r.Fleet, r.Device, s.From}, r)
 		return nil
 	})

@@ -40,7 +40,7 @@ func (o *output) upkeep(ctx context.Context) {
 func (o *output) keepUp(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
-	rolled, err := o.store.Roll(ctx, o.policy, now)
+	rolled, err := o.store.roll(ctx, o.policy, now)
 	o.rolled.Incr(int64(rolled))
 	return err
 }

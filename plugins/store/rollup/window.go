@@ -25,7 +25,7 @@ type Window struct {
 
 // sample is one event within a window.
 type sample struct {
-	id       uint64 // ledger id, see LedgerID
+	id       uint64 // ledger id, see ledgerID
 	at       int64  // Unix microseconds
 	replayed bool   // published again by a replay
 	received string // when the gate took it in, RFC 3339; only erasures ask
@@ -49,9 +49,9 @@ func mod(a, b int64) int64 {
 	return a
 }
 
-// LedgerID is the 8-byte id under which a ledger remembers an event. It is
+// ledgerID is the 8-byte id under which a ledger remembers an event. It is
 // part of the stored format: it never changes.
-func LedgerID(uuid [16]byte) uint64 {
+func ledgerID(uuid [16]byte) uint64 {
 	var hi, lo uint64
 	for _, b := range uuid[:8] {
 		hi = hi<<8 | uint64(b)
