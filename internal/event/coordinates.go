@@ -38,6 +38,19 @@ func ParseCoordinates(s string) (Coordinates, error) {
 	return Coordinates{Topic: topic, Partition: int32(p), Offset: o}, nil
 }
 
+// UnknownLog stands for a log of which nobody can say any more which it was.
+const UnknownLog = "?"
+
+// logMark comes between a topic and its log. No topic has it in its name.
+const logMark = "@"
+
+// In is "topic@log/partition/offset": the coordinates of a record that does not
+// lie in the log that its topic is today, or may not.
+func (c Coordinates) In(log string) string {
+	c.Topic += logMark + log
+	return c.String()
+}
+
 func cutLast(s string) (before, after string, ok bool) {
 	i := strings.LastIndexByte(s, '/')
 	if i < 0 {

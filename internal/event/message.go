@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 	"weir/internal/platform/text"
 
@@ -38,8 +39,9 @@ func RejectionOf(msg *service.Message) *Rejection {
 
 // CoordinatesOf returns where a message lies in the log: the coordinates of
 // this record, and the delivery it stands for, which differs only for a record
-// that was published again (a replay, a redrive). ok is false for a message
-// that did not come from the log.
+// that was published again (a replay, a redrive). One that was first delivered
+// in another log than today's stands for itself: its old coordinates are other
+// records' now. ok is false for a message that did not come from the log.
 func CoordinatesOf(msg *service.Message) (record, delivery Coordinates, ok bool) {
 	topic := meta(msg, metaTopic)
 	partition, ok1 := metaInt(msg, metaPartition)
@@ -48,12 +50,28 @@ func CoordinatesOf(msg *service.Message) (record, delivery Coordinates, ok bool)
 		return record, delivery, false
 	}
 	record = Coordinates{Topic: topic, Partition: int32(partition), Offset: int64(offset)}
-	if first := meta(msg, HeaderDelivery); first != "" {
-		if d, err := ParseCoordinates(first); err == nil {
-			return record, d, true
-		}
+	if first, log, again := FirstDelivery(msg); again && log == "" {
+		return record, first, true
 	}
 	return record, record, true
+}
+
+// FirstDelivery returns where a record that was published again was delivered
+// first, and in which log: "" is the one that its topic is today. ok is false for
+// a record that was published once.
+func FirstDelivery(msg *service.Message) (first Coordinates, log string, ok bool) {
+	header := meta(msg, HeaderDelivery)
+	if header == "" {
+		return first, "", false
+	}
+	return ParseDelivery(header)
+}
+
+// ParseDelivery reads HeaderDelivery, as FirstDelivery does.
+func ParseDelivery(header string) (first Coordinates, log string, ok bool) {
+	first, err := ParseCoordinates(header)
+	first.Topic, log, _ = strings.Cut(first.Topic, logMark)
+	return first, log, err == nil
 }
 
 // FleetOf returns the tenant a message belongs to.

@@ -23,21 +23,28 @@ func TestClaims_OutliveTheLog(t *testing.T) {
 	s.post(x)
 	s.verified(x)
 	s.stop()
-	left, err := filepath.Glob(filepath.Join(s.data, "rollups.*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range append(left, filepath.Join(s.data, "broker"), filepath.Join(s.data, "raw")) {
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.forgetLog()
 	s.start()
 	s.ready()
 	s.post(y)
 	s.post(x)
 	s.post(x) // and now it is a duplicate
 	s.verified(y, x, x)
+}
+
+// forgetLog empties the log of a stopped weir, and what is stored of it. Claims
+// and dead letters stay.
+func (s *system) forgetLog() {
+	s.t.Helper()
+	left, err := filepath.Glob(filepath.Join(s.data, "rollups.*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, path := range append(left, filepath.Join(s.data, "broker"), filepath.Join(s.data, "raw")) {
+		if err := os.RemoveAll(path); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 func oneEvent(device string) string {

@@ -20,6 +20,14 @@ import (
 // (Kafka before 2.8) are told apart by the cluster's alone.
 type Log uint64
 
+// String is 16 hexadecimal digits, "" for no log.
+func (l Log) String() string {
+	if l == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%016x", uint64(l))
+}
+
 func logOf(cluster, topic string, id [16]byte) Log {
 	h := sha256.New()
 	_, _ = h.Write([]byte(cluster)) // a hash takes anything

@@ -296,10 +296,15 @@ func (in *input) Connect(ctx context.Context) (err error) {
 		}
 	}
 	in.stop = stop
+	var logs *kafka.Logs
+	if in.cluster.Named() {
+		logs = kafka.NewLogs(in.cluster, "weir-replay-log")
+		in.release = append(in.release, logs.Close)
+	}
 	for range in.concurrency {
 		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic,
 			settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
-			events: in.from.events(events), letters: letters, rollups: rollups}
+			events: in.from.events(events), letters: letters, rollups: rollups, logs: logs}
 		if in.schemas != "" {
 			t.schemas = func(ctx context.Context) (recount.Schemas, error) { return in.from.schemas(ctx, in.schemas) }
 		}

@@ -37,10 +37,13 @@ func (d storedLetters) scan(ctx context.Context, q letterQuery, each func(*lette
 				return fmt.Errorf("reading the headers of dead letter %s: %w", l.ID, err)
 			}
 		}
-		for _, c := range []*event.Coordinates{r.Delivery, r.Origin, r.Record} {
-			if c != nil && l.Delivery == nil {
-				l.Delivery = c
-			}
+		switch {
+		case r.Delivery != nil:
+			l.Delivery, l.Log = r.Delivery, r.DeliveryLog
+		case r.Origin != nil:
+			l.Delivery, l.Log = r.Origin, r.OriginLog
+		case r.Record != nil:
+			l.Delivery, l.Log = r.Record, r.RecordLog
 		}
 		return each(l)
 	})

@@ -137,6 +137,10 @@ func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*p
 	if err != nil {
 		return nil, err
 	}
+	today, err := r.logsOf(ctx, letters)
+	if err != nil {
+		return nil, err
+	}
 	judged, straight := &letterParcel{}, &letterParcel{}
 	straight.read = int64(len(letters))
 	if straight.position, err = (letterPlace{letters[len(letters)-1].FailedAt.UnixMicro()}).encode(); err != nil {
@@ -159,9 +163,9 @@ func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*p
 		case !ok:
 			straight.skipped++
 		case validate:
-			judged.add(l, letterMessage(l, value, targets, r.topic, true))
+			judged.add(l, letterMessage(l, today, value, targets, r.topic, true))
 		default:
-			straight.add(l, letterMessage(l, value, targets, r.topic, false))
+			straight.add(l, letterMessage(l, today, value, targets, r.topic, false))
 		}
 	}
 	if len(failed) > 0 {

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -75,8 +76,10 @@ func (r *run) reprocess(ctx context.Context) error {
 	return nil
 }
 
-// letterMessage makes the message that takes a dead letter back.
-func letterMessage(l *letter, value []byte, targets, topic string, validate bool) *service.Message {
+// letterMessage makes the message that takes a dead letter back. Today are the
+// logs that topics are.
+func letterMessage(l *letter, today map[string]string, value []byte, targets, topic string,
+	validate bool) *service.Message {
 	msg := service.NewMessage(value)
 	for _, name := range []string{event.HeaderReceivedAt, event.HeaderSchema, event.HeaderFlags,
 		event.HeaderUnknownMetrics, event.HeaderTraceparent} {
@@ -91,7 +94,10 @@ func letterMessage(l *letter, value []byte, targets, topic string, validate bool
 		}
 	}
 	if l.Delivery != nil {
-		msg.MetaSetMut(event.HeaderDelivery, l.Delivery.String())
+		msg.MetaSetMut(event.HeaderDelivery, l.delivered(today))
+	}
+	if !bytes.Equal(value, l.Original) {
+		msg.MetaSetMut(event.HeaderPatched, "1")
 	}
 	if validate {
 		msg.MetaSetMut(metaValidate, "1")

@@ -11,6 +11,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/kafka"
 	"weir/plugins/operate/recount"
 )
 
@@ -38,6 +39,7 @@ type tools struct {
 	log     *service.Logger
 	events  events
 	letters deadLetters
+	logs    *kafka.Logs // nil without brokers
 	rollups rollups
 	schemas func(ctx context.Context) (recount.Schemas, error) // nil: metrics are known as they were when stored
 }

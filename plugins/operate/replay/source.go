@@ -98,8 +98,10 @@ type letter struct {
 	Headers  map[string]string
 	// Delivery is the coordinates that the event is known by from now on: of
 	// the record that failed, or, of an event that never was on the log, of
-	// the dead letter's own record.
+	// the dead letter's own record. Log is which log they lie in, "" if nobody
+	// noted it.
 	Delivery *event.Coordinates
+	Log      string
 }
 
 // outcome is what became of a dead letter.

@@ -54,10 +54,22 @@ func (p *processor) read(batch service.MessageBatch) []delivery {
 			p.verdicts.Incr(1, "rejected")
 			continue
 		}
+		if _, log, again := event.FirstDelivery(msg); again && passes(msg, log) {
+			continue
+		}
 		found = append(found, delivery{msg: msg, id: e.UUID, fleet: event.FleetOf(msg), at: at,
 			own: at.Topic == record.Topic})
 	}
 	return found
+}
+
+// passes tells whether a record that was published again passes without a claim,
+// to sinks that know the event by its id. Of a log that nobody knows, its old
+// coordinates may be those that hold the claim, or another record's; and where a
+// record of an older log is not for the raw store, it cannot stand for the event
+// there.
+func passes(msg *service.Message, log string) bool {
+	return log == event.UnknownLog || log != "" && !event.Targeted(msg, event.TargetRaw)
 }
 
 // newClaims lays the claims of a batch into one piece of memory. Each attempt

@@ -204,3 +204,35 @@ func TestDedupe_TheBrokersSayWhichLogATopicIs(t *testing.T) {
 		t.Error("a new log has the identity of the old")
 	}
 }
+
+// A dead letter of an older log stands for itself among all groups, if the raw
+// store is to keep it; for another stage alone, or of a log that nobody knows, it
+// passes, and makes no claim that would keep the raw store from an event.
+func TestDedupe_ARedriveOfAnotherLogStandsForItself(t *testing.T) {
+	p, _ := inLog(t, newTestPool(), "pebble://"+filepath.Join(t.TempDir(), "claims"), 1, 2)
+	redriven := func(id, log, targets string, offset int64) *service.Message {
+		msg := record(id, 0, offset)
+		msg.MetaSetMut("kafka_topic", "replay-events")
+		msg.MetaSetMut(event.HeaderDelivery, at(0, 5).In(log))
+		msg.MetaSetMut(event.HeaderTarget, targets)
+		return msg
+	}
+	const old = "00000000000000a1"
+	x, y, z := uuid.NewString(), uuid.NewString(), uuid.NewString()
+	process(t, p, redriven(x, old, "raw,rollup", 0))
+	process(t, p, redriven(y, old, "rollup", 1))
+	process(t, p, record(z, 0, 5)) // in today's log
+	for _, c := range []struct {
+		what, want string
+		msg        *service.Message
+	}{
+		{"sent again, the event that was redriven", "replay-events/0/0", record(x, 0, 9)},
+		{"sent again, the event that the raw store was not given", "", record(y, 0, 10)},
+		{"redriven, an event that today's log has", "raw-events/0/5", redriven(z, old, "raw,rollup", 2)},
+		{"redriven from a log that may be today's", "", redriven(z, event.UnknownLog, "raw,rollup", 3)},
+	} {
+		if out := process(t, p, c.msg); duplicateOf(out[0]) != c.want {
+			t.Errorf("%s: marked as a duplicate of %q, expected %q", c.what, duplicateOf(out[0]), c.want)
+		}
+	}
+}

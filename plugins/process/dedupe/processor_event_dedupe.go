@@ -48,7 +48,7 @@ For each event, `+"`fleet` and `event_id`"+` are claimed for the topic, partitio
 
 A claim names the log that it was made in, by the cluster's ID and the topic's: coordinates mean nothing in another log. A claim of another log - the topic was made anew, its servers were set up again, two of them share the store - is no claim: the event passes and takes its place. Which log a topic is is read from the brokers, again before an event is called a duplicate; while they cannot say, events wait.
 
-All consumer groups that share a store agree on the record that counts. A record that was published again on purpose (a replay, a redrive) carries its first coordinates in `+"`weir_delivery`"+` and stands for them. Messages must come from a Kafka input.
+All consumer groups that share a store agree on the record that counts. A record that was published again on purpose (a replay, a redrive) carries its first coordinates in `+"`weir_delivery`"+` and stands for them. Where these name another log (`+"`TOPIC@LOG/PARTITION/OFFSET`"+`) it stands for itself, and passes without a claim if the log is not known (`+"`?`"+`) or the raw store is none of its targets. Messages must come from a Kafka input.
 
 A claim that has expired is made again by whoever comes next. If that is a late redelivery, the raw store and the rollups recognise it by its coordinates and its id: the TTL bounds how long a *second* record of the same event is caught here, and what slips through is still counted once by the rollups' ledger.
 

@@ -51,14 +51,18 @@ type Envelope struct {
 	Event      string            `json:"event_id,omitempty"`
 }
 
-// Origin is the coordinates of a record.
+// Origin is the coordinates of a record, and the log that they lie in, if that is
+// known (kafka.Log): the topic may have been made anew since.
 type Origin struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
+	Log       string `json:"log,omitempty"`
 }
 
-func originOf(c event.Coordinates) *Origin { return &Origin{c.Topic, c.Partition, c.Offset} }
+func originOf(c event.Coordinates, log string) *Origin {
+	return &Origin{c.Topic, c.Partition, c.Offset, log}
+}
 
 // coordinates returns the coordinates that o stands for.
 func (o *Origin) coordinates() event.Coordinates {
@@ -77,6 +81,8 @@ type Failure struct {
 	Received  string // as the header has it
 	Index     int    // position in its request, when it came with one
 	FailedAt  time.Time
+
+	RecordLog, DeliveryLog string // which logs Record and Delivery lie in, "" if that is not known
 }
 
 // NewEnvelope makes the dead letter of a failure.
@@ -93,24 +99,27 @@ func NewEnvelope(f Failure) *Envelope {
 		e.ReceivedAt = t.UTC().Format(event.TimeFormat)
 	}
 	if f.Record != nil {
-		e.Origin = originOf(*f.Record)
+		e.Origin = originOf(*f.Record, f.RecordLog)
 	}
 	if f.Delivery != nil {
-		e.Delivery = originOf(*f.Delivery)
+		e.Delivery = originOf(*f.Delivery, f.DeliveryLog)
 	}
 	e.keep(f.Original)
 	e.Device, e.Event = identify(f.Original)
 	return e
 }
 
-// id names the failure: by stage and coordinates, so that a record delivered
-// again fails under the same id; or, of an event refused at the gate, by what
-// the request told of it.
+// id names the failure: by stage, coordinates and log, so that a record delivered
+// again fails under the same id, and one of another log under another; or, of an
+// event refused at the gate, by what the request told of it.
 func (f *Failure) id() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "weir dead letter\x00%s\x00", f.Stage)
 	if f.Record != nil {
 		h.Write(f.Record.Append(nil))
+		if f.RecordLog != "" { // else the id is as it was before dead letters named their log
+			fmt.Fprintf(h, "\x00%s", f.RecordLog)
+		}
 	} else {
 		fmt.Fprintf(h, "%s\x00%s\x00%d\x00", f.Fleet, f.Received, f.Index)
 		h.Write(f.Original)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/kafka"
 	"weir/plugins/store/lake"
 )
 
@@ -63,6 +65,8 @@ again are recognised and skipped. A message that is no envelope is stored too, w
 		Field(service.NewDurationField(deadLetterFieldTimeout).
 			Description("How long writing one object may take.").
 			Default("1m").Advanced()).
+		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the dead letters come from, to note with "+
+			"each which log that is. With none, that is not noted.")...).
 		Field(service.NewBatchPolicyField(deadLetterFieldBatching).
 			Description("Collects messages into objects. Without a policy every incoming batch becomes objects of its own.")).
 		Field(service.NewIntField("max_in_flight").
@@ -102,6 +106,7 @@ type output struct {
 	recall  time.Duration
 	timeout time.Duration
 	table   *lake.Table
+	logs    *naming
 	res     *service.Resources
 	now     func() time.Time
 
@@ -121,8 +126,10 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 		objects:    m.NewCounter("weir_dead_letter_objects_total"),
 		bytes:      m.NewCounter("weir_dead_letter_written_bytes_total"),
 	}
-	return o, conf.Checked(parsed, conf.Read(parsed, deadLetterFieldURL, &o.url,
-		deadLetterFieldRecall, conf.NotNegative(&o.recall), deadLetterFieldTimeout, conf.Positive(&o.timeout)))
+	logs, err := newNaming(parsed, res.Logger())
+	o.logs = logs
+	return o, conf.Checked(parsed, errors.Join(err, conf.Read(parsed, deadLetterFieldURL, &o.url,
+		deadLetterFieldRecall, conf.NotNegative(&o.recall), deadLetterFieldTimeout, conf.Positive(&o.timeout))))
 }
 
 // Connect opens the store and reads what was written to it within recall.
@@ -157,6 +164,10 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if err := o.memory.Prepare(ctx, now, spans); err != nil {
 		return err
 	}
+	logs, err := o.logsOf(ctx, spans)
+	if err != nil {
+		return err
+	}
 	tombstones := o.memory.Tombstones()
 	folders := map[string][]*Row{}
 	recognised := int64(0)
@@ -166,7 +177,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			recognised++
 			continue
 		}
-		r, err := newRow(msg, now)
+		r, err := newRow(msg, now, logs)
 		if err != nil {
 			return err
 		}
@@ -190,6 +201,20 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		o.rows.Incr(int64(len(rows)), rows[0].Stage)
 	}
 	return nil
+}
+
+// logsOf returns the names of the logs of a batch, by topic.
+func (o *output) logsOf(ctx context.Context, spans map[lake.Partition]lake.Span) (map[string]string, error) {
+	out := map[string]string{}
+	for p := range spans {
+		out[p.Topic] = ""
+	}
+	topics := slices.Collect(maps.Keys(out))
+	names, err := o.logs.of(ctx, topics...)
+	for i, topic := range topics {
+		out[topic] = names[i]
+	}
+	return out, err
 }
 
 // flush writes an object for each folder, and what has no row with one of them,
@@ -263,6 +288,7 @@ var errTimeout = errors.New("the store did not answer in time")
 func (o *output) Close(context.Context) error {
 	if o.release != nil {
 		o.release()
+		o.logs.close()
 		o.store, o.release = nil, nil
 	}
 	return nil

@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/kafka"
 	"weir/internal/platform/text"
 )
 
@@ -31,13 +33,15 @@ func processorSpec() *service.ConfigSpec {
 		Description(`
 Use it in the output that failed messages are routed to: those that are `+"`errored()`"+`, for what an output refused is an outage. The reason
 is what a processor of weir's marked the message with, or else the text of its error, with code `+"`processing_failed`"+`. The envelope follows
-`+"`schemas/dead_letter/v1.json`"+`, and takes at most 8 MiB: of an original that does not fit it has the beginning, the length and the SHA-256; its id is the same whenever the same record fails at the same stage.
+`+"`schemas/dead_letter/v1.json`"+`, and takes at most 8 MiB: of an original that does not fit it has the beginning, the length and the SHA-256; its id is the same whenever the same record fails at the same stage. Where brokers are given it names the log that the record lies in: the topic may be made anew before the dead letter is sent back.
 
 The processor clears the message's error, tells the request that the event came with, if any, that it was rejected, and sets
 metadata `+"`local_device`"+` to the device, or to the dead letter's id when no device can be read, as the record key.`).
 		Field(service.NewStringField(deadLetterFieldStage).
 			Description("Where the message failed: `ingest`, `raw`, `rollup`, `detect`, …; lower-case letters, digits and "+
 				"`_`.")).
+		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, dead "+
+			"letters do not name their log: sent back, their events are looked for in the raw store one by one.")...).
 		Example("The failure path of a stream", "Messages that failed become dead letters; an outage of the store nacks the others, which are retried.", `
 output:
   fallback:
@@ -65,6 +69,7 @@ output:
 // processor is dead_letter.
 type processor struct {
 	stage string
+	logs  *naming
 	count *service.MetricCounter
 	now   func() time.Time
 }
@@ -74,17 +79,18 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	if err := conf.Read(parsed, deadLetterFieldStage, &stage); err != nil {
 		return nil, err
 	}
-	if err := conf.Checked(parsed, checkStage(stage)); err != nil {
+	logs, err := newNaming(parsed, res.Logger())
+	if err := conf.Checked(parsed, errors.Join(checkStage(stage), err)); err != nil {
 		return nil, err
 	}
 	return &processor{
-		stage: stage, now: time.Now,
+		stage: stage, logs: logs, now: time.Now,
 		count: res.Metrics().NewCounter("weir_dead_letter_events_total", "stage", "code"),
 	}, nil
 }
 
 // Process replaces the message by its envelope.
-func (p *processor) Process(_ context.Context, msg *service.Message) (service.MessageBatch, error) {
+func (p *processor) Process(ctx context.Context, msg *service.Message) (service.MessageBatch, error) {
 	original, err := msg.AsBytes()
 	if err != nil {
 		return nil, fmt.Errorf("reading the original bytes: %w", err)
@@ -100,6 +106,9 @@ func (p *processor) Process(_ context.Context, msg *service.Message) (service.Me
 		if delivery != record {
 			f.Delivery = &delivery
 		}
+		// When weir stops before the brokers can say, the dead letter names no log.
+		names, _ := p.logs.of(ctx, record.Topic, delivery.Topic)
+		f.RecordLog, f.DeliveryLog = names[0], names[1]
 	}
 	if v, ok := msg.MetaGetImmut(event.MetaIndex); ok {
 		f.Index, _ = v.(int)
@@ -159,6 +168,9 @@ func rejectionOf(msg *service.Message) *event.Rejection {
 	return event.Reject(event.CodeProcessingFailed, "", text)
 }
 
-func (p *processor) Close(context.Context) error { return nil }
+func (p *processor) Close(context.Context) error {
+	p.logs.close()
+	return nil
+}
 
 var _ service.Processor = (*processor)(nil)

@@ -85,6 +85,8 @@ func decodeRef(ref lake.Ref) (*Row, error) {
 		Headers: optional(colHeaders), ReceivedAt: number(ref.Value(colReceivedAt)), FailedAt: ref.Value(colFailedAt).Int64(),
 		Device: string(optional(colDevice)), Event: string(optional(colEvent)),
 		OriginalSize: number(ref.Value(colOriginalSize)), OriginalSHA256: string(optional(colOriginalSHA256)),
+		OriginLog: string(optional(colOriginLog)), DeliveryLog: string(optional(colDeliveryLog)),
+		RecordLog: string(optional(colLog)),
 	}
 	copy(r.ID[:], ref.Value(colID).ByteArray())
 	if c, ok := refCoordinates(ref, colOriginTopic); ok {

@@ -17,22 +17,23 @@ import (
 const stageUnreadable = "dead_letter"
 
 // newRow makes the row of a message of the dead-letter topic. A message that is
-// no envelope becomes a dead letter itself.
-func newRow(msg *service.Message, now time.Time) (*Row, error) {
+// no envelope becomes a dead letter itself. Logs are those of the topics.
+func newRow(msg *service.Message, now time.Time, logs map[string]string) (*Row, error) {
 	raw, err := msg.AsBytes()
 	if err != nil {
 		return nil, fmt.Errorf("reading a message: %w", err)
 	}
 	var record *event.Coordinates
+	log := ""
 	if c, _, ok := event.CoordinatesOf(msg); ok {
-		record = &c
+		record, log = &c, logs[c.Topic]
 	}
 	e, err := ParseEnvelope(raw)
 	unreadable := err != nil
 	if unreadable {
 		e = NewEnvelope(Failure{
 			Stage: stageUnreadable, Rejection: event.Reject(event.CodeInvalidEvent, "", err.Error()),
-			Original: raw, Fleet: event.FleetOf(msg), Record: record,
+			Original: raw, Fleet: event.FleetOf(msg), Record: record, RecordLog: log,
 			Received: event.Meta(msg, event.HeaderReceivedAt), FailedAt: now,
 		})
 	}
@@ -43,7 +44,7 @@ func newRow(msg *service.Message, now time.Time) (*Row, error) {
 	if unreadable { // a row has room for all of it
 		r.Original, r.OriginalSize, r.OriginalSHA256 = raw, 0, ""
 	}
-	r.Record = record
+	r.Record, r.RecordLog = record, log
 	return r, nil
 }
 
@@ -72,11 +73,11 @@ func (e *Envelope) row() (*Row, error) {
 	}
 	if e.Origin != nil {
 		c := e.Origin.coordinates()
-		r.Origin = &c
+		r.Origin, r.OriginLog = &c, e.Origin.Log
 	}
 	if e.Delivery != nil {
 		c := e.Delivery.coordinates()
-		r.Delivery = &c
+		r.Delivery, r.DeliveryLog = &c, e.Delivery.Log
 	}
 	return r, nil
 }
@@ -95,7 +96,8 @@ func (r *Row) IDText() string { return string(text.AppendUUID(nil, r.ID)) }
 // envelope returns the dead letter that the row was made of.
 func (r *Row) envelope() (*Envelope, error) {
 	f := Failure{Stage: r.Stage, Fleet: r.Fleet, Original: r.Original, FailedAt: time.UnixMicro(r.FailedAt),
-		Record: r.Origin, Delivery: r.Delivery, Rejection: &event.Rejection{Code: event.Code(r.Code)}}
+		Record: r.Origin, RecordLog: r.OriginLog, Delivery: r.Delivery, DeliveryLog: r.DeliveryLog,
+		Rejection: &event.Rejection{Code: event.Code(r.Code)}}
 	if err := json.Unmarshal(r.Errors, &f.Rejection.Errors); err != nil {
 		return nil, fmt.Errorf("reading column errors: %w", err)
 	}

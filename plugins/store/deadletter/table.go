@@ -36,6 +36,11 @@ type layout struct {
 	// objects that were written before have nulls in them.
 	OriginalSize   int64  `parquet:"original_size,optional"`
 	OriginalSHA256 string `parquet:"original_sha256,optional"`
+
+	// Which logs the coordinates lie in: a topic can be made anew under its name.
+	OriginLog   string `parquet:"origin_log,optional,dict"`
+	DeliveryLog string `parquet:"delivery_log,optional,dict"`
+	Log         string `parquet:"log,optional,dict"`
 }
 
 // The leaf columns, by position.
@@ -62,6 +67,9 @@ const (
 	colOffset
 	colOriginalSize
 	colOriginalSHA256
+	colOriginLog
+	colDeliveryLog
+	colLog
 	columnCount
 )
 
@@ -102,6 +110,9 @@ type Row struct {
 	OriginalSHA256 string // of all of it, in hex
 
 	Record *event.Coordinates // of the dead letter itself; nil when it came from no log
+
+	// The logs that Origin, Delivery and Record lie in, "" where that is not known.
+	OriginLog, DeliveryLog, RecordLog string
 }
 
 func columns(rows []*Row) lake.Columns { return lake.ColumnsOf(rows, (*Row).value) }
@@ -145,6 +156,12 @@ func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 		return lake.Optional(dst, parquet.Int64Value(r.OriginalSize), r.OriginalSize != 0, col)
 	case colOriginalSHA256:
 		return lake.OptionalText(dst, r.OriginalSHA256, col)
+	case colOriginLog:
+		return lake.OptionalText(dst, r.OriginLog, col)
+	case colDeliveryLog:
+		return lake.OptionalText(dst, r.DeliveryLog, col)
+	case colLog:
+		return lake.OptionalText(dst, r.RecordLog, col)
 	}
 	return coordinate(dst, r.Record, col, col-colTopic)
 }

@@ -117,13 +117,13 @@ func wantedRules(prefix string, keep time.Duration, held bool) ([]rule, error) {
 		return []rule{uploads}, err
 	}
 	days := int((keep+24*time.Hour-1)/(24*time.Hour)) + lifecycleSlack
-	expire, err := draft(ruleRetention, DatePrefix, fmt.Sprintf("<Expiration><Days>%d</Days></Expiration>", days))
+	expire, err := draft(ruleRetention, datePrefix, fmt.Sprintf("<Expiration><Days>%d</Days></Expiration>", days))
 	return []rule{uploads, expire}, err
 }
 
 // hasty finds a rule of others that deletes objects of ours before their time.
 func hasty(rules []rule, prefix string, keep time.Duration, held bool) error {
-	ours := prefix + DatePrefix
+	ours := prefix + datePrefix
 	for _, r := range rules {
 		below, applies := r.objects()
 		if r.Status != "Enabled" || r.Expiration == nil || !applies ||

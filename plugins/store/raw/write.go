@@ -66,6 +66,7 @@ func (m *metrics) reset() {
 type place struct {
 	record, delivery event.Coordinates
 	logged           bool
+	elsewhere        bool // it was first delivered in another log than today's
 }
 
 // WriteBatch stores a batch. When it returns nil, every event of the batch is
@@ -83,6 +84,8 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	for i, msg := range batch {
 		at := &w.s.places[i]
 		at.record, at.delivery, at.logged = event.CoordinatesOf(msg)
+		_, log, _ := event.FirstDelivery(msg)
+		at.elsewhere = log != ""
 	}
 	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) {
 		return w.s.places[i].record, w.s.places[i].logged
@@ -91,6 +94,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return err
 	}
 	w.tombstones = o.memory.Tombstones()
+	if err := w.recall(ctx, batch); err != nil {
+		return err
+	}
 	var loop flow.Yielder
 	for i, msg := range batch {
 		if i%64 == 0 {
@@ -121,6 +127,7 @@ type writing struct {
 	rejected map[int]error
 
 	tombstones *tombstone.Set
+	had        map[identity]event.Coordinates // events of older logs: the records that have rows of them
 
 	receivedText string // of the event before
 	received     time.Time
@@ -188,6 +195,15 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 			w.recognised++
 			return nil
 		}
+	}
+	if at.elsewhere {
+		id := identity{r.Fleet, r.ID}
+		if of, had := w.had[id]; had {
+			w.settled.Duplicate(record, of)
+			w.duplicates++
+			return nil
+		}
+		w.had[id] = record
 	}
 	r.Metrics = w.s.metrics.keep(e.Metrics)
 	w.stored++
