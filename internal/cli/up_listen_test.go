@@ -41,7 +41,7 @@ func TestUp_ShowsNoKeysToTheNetwork(t *testing.T) {
 
 // An address with port 0 becomes the one that is listened on, for whoever asks.
 func TestUp_TakesAFreePortForZero(t *testing.T) {
-	u := &upRun{addresses: Running{Ingest: "localhost:0", API: "127.0.0.1:0", Ops: "127.0.0.1:0", Broker: "127.0.0.1:0"}}
+	u := &upRun{addresses: running{Ingest: "localhost:0", API: "127.0.0.1:0", Ops: "127.0.0.1:0", Broker: "127.0.0.1:0"}}
 	if err := errors.Join(apart(u.listeners()), u.takePorts(), apart(u.listeners())); err != nil {
 		t.Fatal(err)
 	}

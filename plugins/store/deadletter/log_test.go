@@ -94,7 +94,7 @@ func TestDeadLetter_NamesItsLog(t *testing.T) {
 			if r.OriginLog != known[0].String() || r.DeliveryLog != known[1].String() || r.RecordLog != known[2].String() {
 				t.Errorf("it names logs %s, %s and %s, expected %v", r.OriginLog, r.DeliveryLog, r.RecordLog, known)
 			}
-			e, err := r.Envelope()
+			e, err := r.envelope()
 			if err != nil || e.Origin.Log != r.OriginLog || e.Delivery.Log != r.DeliveryLog || e.ID != r.IDText() {
 				t.Errorf("its envelope is %+v (%v)", e, err)
 			}

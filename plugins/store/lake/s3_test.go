@@ -82,17 +82,17 @@ func TestS3_ObjectsOfAnySizeAreWholeOrAbsent(t *testing.T) {
 	whole := func() error { return nil }
 	sizes := map[string]int{"empty": 0, "small": 5, "one part": partSize, "a%2Fb +ü": partSize + 1, "large": len(body)}
 	for key, size := range sizes {
-		if err := s.Put(ctx, "d/"+key, in(size, whole)); err != nil {
+		if err := s.put(ctx, "d/"+key, in(size, whole)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	failure := errors.New("encoding failed")
 	for _, size := range []int{5, partSize + 1, len(body)} {
-		if err := s.Put(ctx, "d/broken", in(size, func() error { return failure })); !errors.Is(err, failure) {
+		if err := s.put(ctx, "d/broken", in(size, func() error { return failure })); !errors.Is(err, failure) {
 			t.Fatalf("got %v", err)
 		}
 		stopped, cancel := context.WithCancel(ctx)
-		err := s.Put(stopped, "d/late", in(size, func() error { cancel(); return nil }))
+		err := s.put(stopped, "d/late", in(size, func() error { cancel(); return nil }))
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
 		}
