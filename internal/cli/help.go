@@ -22,7 +22,7 @@ func helpGroups() []helpGroup {
 		{"Start here", []string{"up", "fleet", "query"}},
 		{"Prove and repair", []string{"reconcile", "replay", "schema"}},
 		{"Keep and forget", []string{"retention", "hold", "erase"}},
-		{"Administer", []string{"keys", "topics", "detect", "completion"}},
+		{"Administer", []string{"keys", "topics", "detect", "rules", "completion"}},
 		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create",
 			"blobl", "echo", "template"}},
 	}

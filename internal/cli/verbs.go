@@ -20,6 +20,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		keysCommand(),
 		topicsCommand(),
 		detectCommand(),
+		rulesCommand(),
 		schemaCommand(),
 		reconcileCommand(),
 		formerly("audit", reconcileCommand()),

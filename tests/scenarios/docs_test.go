@@ -26,6 +26,7 @@ func answers() map[string][]string {
 		"fleet.md":     {"accepted"},
 		"raw-store.md": {`"pump-1"`},
 		"reconcile.md": {"Every record is explained"},
+		"rules.md":     {"hot_minute: windows of 1m0s", "", `"rule":"hot_minute"`},
 		"alerts.md":    {`"rule":"processor_hot"`, `"alert_id"`, `"acknowledged`, `"resolved`},
 	}
 }

@@ -2,7 +2,10 @@
 package require
 
 import (
+	"bytes"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -29,4 +32,22 @@ func Missing(t testing.TB, format string, args ...any) {
 		t.Fatalf("in CI nothing is skipped: "+format, args...)
 	}
 	t.Skipf(format, args...)
+}
+
+// Python returns the interpreter of the tests' environment, with what
+// tests/integration/requirements.txt names; root is the repository's folder.
+func Python(t testing.TB, root string) string {
+	t.Helper()
+	// CI makes it
+	if _, err := os.Stat(filepath.Join(root, ".cache/venv/bin/python")); err != nil && os.Getenv("CI") == "" {
+		Missing(t, "the Python environment is missing: make it with tests/integration/venv.sh")
+	}
+	cmd := exec.Command(filepath.Join(root, "tests/integration/venv.sh"))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("making the Python environment: %v: %s", err, stderr.Bytes())
+	}
+	return string(bytes.TrimSpace(out))
 }

@@ -1,0 +1,307 @@
+package rule
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+
+	"weir/internal/platform/predicate"
+	"weir/internal/platform/text"
+)
+
+// Outcome is what became of an event in a rule. Every event that was read has
+// one in each.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Counted   Outcome = iota // at least one window has it
+	Filtered                 // where says no
+	Late                     // all of its windows were closed for good
+	Failed                   // a condition or value could not be evaluated
+	OverLimit                // a new key, beyond those that its fleet may have
+	Outcomes                 // how many there are
+)
+
+// String is the outcome's name in metrics and results.
+func (o Outcome) String() string {
+	return [...]string{"counted", "filtered", "late", "failed", "over_limit"}[o]
+}
+
+// record is one event as the engine sees it.
+type record struct {
+	Fleet  string
+	At     int64 // the time it counts at
+	ID     [16]byte
+	Offset int64
+}
+
+// Miss is an event that a rule did not count though it was to.
+type Miss struct {
+	Rule    string
+	Offset  int64
+	Outcome Outcome
+	By      int64  // Late: µs since its last window was closed for good
+	Why     string // Failed
+}
+
+// none is the time of a partition of which nothing was read.
+const none = math.MinInt64
+
+// never is a timer that does not ring.
+const never = math.MaxInt64
+
+// Partition is the state of a rule set for one partition of the log. It is for
+// one goroutine.
+type Partition struct {
+	set      *Set
+	topic    string
+	number   int32
+	delay    int64
+	perFleet int64 // keys that a fleet may have in a rule
+
+	time   int64 // its watermark: no window that ends by it is open
+	reader *predicate.Reader
+	ops    []*operator
+	next   int64 // no timer rings before
+	out    []Result
+	misses []Miss
+	args   []arg
+	key    []byte
+	json   []byte
+}
+
+// operator is a rule at work: its keys, and when they are due.
+type operator struct {
+	*Rule
+	kind    kind
+	keys    map[string]*keyState
+	fleets  map[string]int64 // keys by fleet
+	due     timers
+	changed []*keyState // since they were saved
+	Tally   [Outcomes]int64
+	reader  *predicate.Reader // of having
+}
+
+// kind is what differs between windows.
+type kind interface {
+	// add counts an event for a key; it returns false, and by how much, when the
+	// event is too late.
+	add(p *Partition, op *operator, k *keyState, e *record, args []arg) (by int64, ok bool)
+	// ring does what is due at the partition's time, and nothing else.
+	ring(p *Partition, op *operator, k *keyState)
+	// due is when a key has to be looked at again.
+	due(p *Partition, op *operator, k *keyState) int64
+}
+
+// keyState is what a rule keeps of a key. Panes are stretches of time, or
+// sessions; they are in the order of their start.
+type keyState struct {
+	name  string // fleet, 0, JSON of the key's values
+	panes []pane
+	told  []told
+	more  []int64 // what a kind keeps beside: the ends of sessions, the number of a count window
+	due   int64
+	dirty bool // changed since it was saved
+	fresh bool // changed since a result was told of what is still open
+}
+
+func (k *keyState) empty() bool { return len(k.panes) == 0 && len(k.told) == 0 }
+
+// touch notes that a key is to be saved.
+func (op *operator) touch(k *keyState) {
+	if !k.dirty {
+		k.dirty = true
+		op.changed = append(op.changed, k)
+	}
+}
+
+// told is what was said of a window: its next result has the next revision.
+type told struct {
+	window    int64 // its end; of a session, its start
+	revision  int64 // of the next result
+	final     bool  // it was said after the window was closed
+	retracted bool
+}
+
+// NewPartition returns the state of a partition of which nothing was read.
+// Delay is how many µs out of order is normal.
+func NewPartition(set *Set, topic string, number int32, delay, keysPerFleet int64) *Partition {
+	p := &Partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
+		reader: set.layout.Reader(), next: never}
+	for _, r := range set.Rules {
+		op := &operator{Rule: r, keys: map[string]*keyState{}, fleets: map[string]int64{}}
+		switch {
+		case r.window.grid != nil:
+			op.kind = fixed{}
+		case r.window.gap > 0:
+			op.kind = sessions{}
+		default:
+			op.kind = counts{}
+		}
+		if r.having != nil {
+			op.reader = r.having.layout.Reader()
+		}
+		p.ops = append(p.ops, op)
+	}
+	return p
+}
+
+// apply takes an event in. Results and misses collect in the partition. The
+// error says that the event is no JSON object.
+func (p *Partition) apply(raw []byte, e record) error {
+	if err := p.reader.Read(raw); err != nil {
+		return fmt.Errorf("reading an event: %w", err)
+	}
+	p.advance(e.At - p.delay)
+	for _, op := range p.ops {
+		op.Tally[p.applyTo(op, &e)]++
+	}
+	return nil
+}
+
+func (p *Partition) applyTo(op *operator, e *record) Outcome {
+	fail := func(err error) Outcome {
+		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: Failed, Why: err.Error()})
+		return Failed
+	}
+	if op.where != nil {
+		v, err := op.where.Eval(p.reader)
+		switch {
+		case err != nil:
+			return fail(fmt.Errorf("where: %w", err))
+		case !v.True():
+			return Filtered
+		}
+	}
+	if err := p.evaluate(op.Rule, e); err != nil {
+		return fail(err)
+	}
+	k := op.keys[string(p.key)]
+	isNew := k == nil
+	if isNew {
+		if p.perFleet > 0 && op.fleets[e.Fleet] >= p.perFleet {
+			p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit})
+			return OverLimit
+		}
+		k = &keyState{name: string(p.key), due: never}
+	}
+	by, ok := op.kind.add(p, op, k, e, p.args)
+	if !ok {
+		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: Late, By: by})
+		return Late
+	}
+	if isNew {
+		op.keys[k.name] = k
+		op.fleets[strings.Clone(e.Fleet)]++
+	}
+	op.touch(k)
+	if p.schedule(op, k); k.empty() {
+		p.forget(op, k)
+	}
+	return Counted
+}
+
+// evaluate makes the key and the arguments of the aggregates, so that an event
+// is counted whole or not at all.
+func (p *Partition) evaluate(r *Rule, e *record) error {
+	p.key = append(append(p.key[:0], e.Fleet...), 0)
+	p.key = append(p.key, '[')
+	for i, part := range r.key {
+		v, err := part.expr.Eval(p.reader)
+		if err != nil {
+			return fmt.Errorf("key %s: %w", part.name, err)
+		}
+		if v.Kind == predicate.Other {
+			return fmt.Errorf("key %s: %w", part.name, errNoScalar)
+		}
+		if i > 0 {
+			p.key = append(p.key, ',')
+		}
+		p.key = appendScalar(p.key, v)
+	}
+	p.key = append(p.key, ']')
+	p.args, p.json = p.args[:0], p.json[:0]
+	for _, col := range r.cols {
+		v, err := col.expr.Eval(p.reader)
+		if err != nil {
+			return fmt.Errorf("%s: %w", col.expr, err)
+		}
+		if col.needs&needNumbers != 0 && !v.IsNumber() && v.Kind > predicate.Null {
+			return fmt.Errorf("%s: %q is no number", col.expr, text.Shorten(v.String()))
+		}
+		a := arg{v: v}
+		if col.needs&^(needNumbers|needSketch) != 0 && v.Kind > predicate.Null {
+			from := len(p.json)
+			p.json = appendScalar(p.json, v)
+			a.json = p.json[from:len(p.json):len(p.json)]
+		}
+		p.args = append(p.args, a)
+	}
+	return nil
+}
+
+// schedule notes when a key has to be looked at. Looking at it too early does
+// no harm, so that a session which goes on is noted once.
+func (p *Partition) schedule(op *operator, k *keyState) {
+	due := op.kind.due(p, op, k)
+	if due >= k.due {
+		return
+	}
+	k.due = due
+	op.due.add(due, k)
+	p.next = min(p.next, due)
+}
+
+// advance moves time on, and does what falls due on the way: in the order of
+// time, of the rules, and of the keys. Time does not go back.
+func (p *Partition) advance(to int64) {
+	for p.next <= to {
+		p.next = never
+		at := int64(never)
+		for _, op := range p.ops {
+			at = min(at, op.due.next())
+		}
+		if at > to {
+			p.next = at
+			break
+		}
+		p.time = max(p.time, at)
+		for _, op := range p.ops {
+			if op.due.next() == at {
+				p.ring(op, at)
+			}
+			p.next = min(p.next, op.due.next())
+		}
+	}
+	p.time = max(p.time, to)
+}
+
+func (p *Partition) ring(op *operator, at int64) {
+	keys := op.due.take(at)
+	sort.Slice(keys, func(i, j int) bool { return keys[i].name < keys[j].name })
+	for _, k := range keys {
+		if k.due != at || op.keys[k.name] != k {
+			continue // it was noted for an earlier time since
+		}
+		op.touch(k)
+		op.kind.ring(p, op, k)
+		if k.empty() {
+			p.forget(op, k)
+			continue
+		}
+		k.due = never
+		p.schedule(op, k)
+	}
+}
+
+// forget ends a key of which nothing is open.
+func (p *Partition) forget(op *operator, k *keyState) {
+	delete(op.keys, k.name)
+	fleet, _, _ := strings.Cut(k.name, "\x00")
+	if op.fleets[fleet]--; op.fleets[fleet] == 0 {
+		delete(op.fleets, fleet)
+	}
+	k.due = never
+}

@@ -1,0 +1,172 @@
+package rule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/internal/event"
+	"weir/internal/platform/rawjson"
+)
+
+// Status says how far a result is to be believed.
+type Status string
+
+// The statuses.
+const (
+	Provisional Status = "provisional" // its window is still open
+	Final       Status = "final"       // its window is closed
+	Revised     Status = "revised"     // its window was closed, and an event came that it allows for
+	Retracted   Status = "retracted"   // what was told is not so: the session is part of another, or having says no now
+)
+
+// Result is what a rule says of a window. The same ID and Revision have the
+// same JSON, whenever and however often they are made.
+type Result struct {
+	ID       string // of the rule, its epoch, the fleet, the key and the window
+	Revision int64
+	Rule     string
+	Fleet    string
+	JSON     []byte
+}
+
+// window is what a result is about. Its id is what it is known by: its end, the
+// start of a session, the first offset of a count.
+type window struct {
+	id, start, end int64
+	status         Status
+}
+
+// result makes one, if the rule has it told.
+func (p *Partition) result(op *operator, k *keyState, w window, of *pane) {
+	values := []byte{'{'}
+	for i := range op.values {
+		if i > 0 {
+			values = append(values, ',')
+		}
+		values = append(rawjson.AppendString(values, op.values[i].name), ':')
+		values = op.values[i].appendValue(values, of)
+	}
+	values = append(values, '}')
+	told := k.toldOf(w.id)
+	if op.having != nil {
+		if yes, err := op.having.true(op.reader, values); err != nil || !yes {
+			if told != nil && !told.retracted {
+				p.retract(op, k, *told, math.MinInt64)
+				told.revision, told.retracted = told.revision+1, true
+			}
+			return
+		}
+	}
+	revision := int64(0)
+	if told != nil {
+		if revision = told.revision; w.status == Final && told.final {
+			w.status = Revised
+		}
+	}
+	r := p.begin(op, k, w.id, revision, w.status)
+	r.JSON = appendTime(append(r.JSON, `,"window_start":`...), w.start)
+	r.JSON = appendTime(append(r.JSON, `,"window_end":`...), w.end)
+	r.JSON = strconv.AppendInt(append(r.JSON, `,"count":`...), of.n, 10)
+	r.JSON = p.appendPlace(append(r.JSON, `,"first":"`...), of.first)
+	r.JSON = p.appendPlace(append(r.JSON, `","last":"`...), of.last)
+	r.JSON = append(append(append(r.JSON, `","values":`...), values...), '}')
+	p.out = append(p.out, r)
+	k.tell(w, revision, op.keepsTold(w.status))
+}
+
+// keepsTold tells whether what is said of a window can be corrected.
+func (op *operator) keepsTold(s Status) bool { return s == Provisional || op.window.lateness > 0 }
+
+func (k *keyState) toldOf(id int64) *told {
+	for i := range k.told {
+		if k.told[i].window == id {
+			return &k.told[i]
+		}
+	}
+	return nil
+}
+
+func (k *keyState) tell(w window, revision int64, keep bool) {
+	t := told{window: w.id, revision: revision + 1, final: w.status != Provisional}
+	if have := k.toldOf(w.id); have != nil {
+		*have = t
+	} else if keep {
+		i, _ := slices.BinarySearchFunc(k.told, w.id, func(t told, id int64) int {
+			if t.window < id {
+				return -1
+			}
+			return 1
+		})
+		k.told = slices.Insert(k.told, i, t)
+	}
+}
+
+// retract takes back what was told of a window; into is the session that has
+// it now.
+func (p *Partition) retract(op *operator, k *keyState, t told, into int64) {
+	r := p.begin(op, k, t.window, t.revision, Retracted)
+	if into != math.MinInt64 {
+		r.JSON = append(r.JSON, `,"merged_into":"`...)
+		r.JSON = append(append(r.JSON, p.idOf(op, k, into)...), '"')
+	}
+	r.JSON = append(r.JSON, '}')
+	p.out = append(p.out, r)
+}
+
+// begin makes what all results have.
+func (p *Partition) begin(op *operator, k *keyState, id, revision int64, s Status) Result {
+	fleet, key, _ := strings.Cut(k.name, "\x00")
+	r := Result{ID: p.idOf(op, k, id), Revision: revision, Rule: op.Name, Fleet: fleet}
+	b := append(make([]byte, 0, 512), `{"id":"`...)
+	b = append(append(b, r.ID...), `","revision":`...)
+	b = append(strconv.AppendInt(b, revision, 10), `,"status":"`...)
+	b = append(append(b, s...), `","rule":"`...)
+	b = append(append(b, op.Name...), `","version":"`...)
+	b = append(append(b, p.set.Version...), `","fleet":`...)
+	b = append(rawjson.AppendString(b, fleet), `,"key":`...)
+	r.JSON = op.appendKey(b, key)
+	return r
+}
+
+// appendKey appends the key's values with their names: its JSON is an array.
+func (op *operator) appendKey(b []byte, key string) []byte {
+	b = append(b, '{')
+	raw, i := rawjson.Bytes(key), 1
+	for n, part := range op.key {
+		end, err := rawjson.Value(raw, i, 1)
+		if err != nil { // it was written here
+			break
+		}
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = append(rawjson.AppendString(b, part.name), ':')
+		b = append(b, raw[i:end]...)
+		i = end + 1
+	}
+	return append(b, '}')
+}
+
+func (p *Partition) idOf(op *operator, k *keyState, window int64) string {
+	h := sha256.New()
+	var b [256]byte
+	text := append(append(b[:0], op.Name...), 0)
+	text = append(append(text, op.Epoch...), 0)
+	text = append(append(text, k.name...), 0)
+	h.Write(strconv.AppendInt(text, window, 10))
+	return hex.EncodeToString(h.Sum(b[:0])[:16])
+}
+
+func appendTime(b []byte, t int64) []byte {
+	b = append(b, '"')
+	return append(time.UnixMicro(t).UTC().AppendFormat(b, event.TimeFormat), '"')
+}
+
+func (p *Partition) appendPlace(b []byte, offset int64) []byte {
+	return event.Coordinates{Topic: p.topic, Partition: p.number, Offset: offset}.Append(b)
+}

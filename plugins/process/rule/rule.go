@@ -1,0 +1,175 @@
+package rule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/event"
+	"weir/internal/platform/predicate"
+)
+
+// compile checks a rule and makes what evaluates it.
+func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
+	c.rule = text.Name
+	r := &Rule{Name: text.Name}
+	if !ruleName.MatchString(text.Name) {
+		c.at("name", "%q must be a lower-case letter and up to 63 letters, digits or '_'", text.Name)
+	}
+	if text.Window == nil {
+		c.at("window", "is missing: say over which time to count, as in {type: tumbling, size: 1m, allowed_lateness: 0s}")
+	} else {
+		r.window = c.window(text.Window)
+	}
+	if text.Where != "" {
+		r.where = c.expr("where", text.Where, l)
+	}
+	c.keys(r, text, l)
+	c.selected(r, &text.Select, l)
+	if text.Having != "" {
+		r.having = c.having(r, text.Having)
+	}
+	c.emitted(r, text.Emit)
+	for _, e := range r.exprs() {
+		if fast, why := e.Fast(); !fast {
+			r.Slow = append(r.Slow, fmt.Sprintf("%s: %s", e, why))
+		}
+	}
+	switch {
+	case text.Fast != "" && text.Fast != "required":
+		c.at("fast", "%q is not required, the one thing that it can be", text.Fast)
+	case text.Fast != "" && len(r.Slow) > 0:
+		c.at("fast", "is required, and %s", r.Slow[0])
+	}
+	r.Epoch = epochOf(text)
+	return r
+}
+
+// epochOf names what the state of a rule depends on: under another, it begins
+// anew.
+func epochOf(text *ruleText) string {
+	t := *text
+	t.Name, t.Having, t.Emit, t.Fast = "", "", nil, ""
+	raw, err := yaml.Marshal(t)
+	if err != nil { // of strings
+		raw = []byte(err.Error())
+	}
+	sum := sha256.Sum256(append([]byte(text.Name+"\n"), raw...))
+	return hex.EncodeToString(sum[:6])
+}
+
+// exprs are all that the rule evaluates on an event.
+func (r *Rule) exprs() (all []*predicate.Expr) {
+	if r.where != nil {
+		all = append(all, r.where)
+	}
+	for _, k := range r.key {
+		all = append(all, k.expr)
+	}
+	for _, col := range r.cols {
+		all = append(all, col.expr)
+	}
+	compact := all[:0]
+	for _, e := range all {
+		if e != nil {
+			compact = append(compact, e)
+		}
+	}
+	return compact
+}
+
+func (c *checker) expr(field, source string, l *predicate.Layout) *predicate.Expr {
+	e, err := predicate.Compile(source, l)
+	if err != nil {
+		c.at(field, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
+		return nil
+	}
+	return e
+}
+
+var plainPath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
+
+func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
+	seen := map[string]bool{}
+	if len(text.Key) == 0 {
+		c.at("key", "is missing: a rule counts by device at least, as in [device_id]")
+	} else if !slices.ContainsFunc(text.Key, func(k string) bool {
+		return strings.TrimPrefix(k,
+			"this.") == event.FieldDevice
+	}) {
+		c.at("key", "lacks device_id: the log is partitioned by it, and what lies in two partitions is not counted together")
+	}
+	for _, source := range text.Key {
+		name := strings.TrimPrefix(source, "this.")
+		if plainPath.MatchString(name) {
+			source = "this." + name
+		}
+		if seen[name] {
+			c.at("key", "%q is there twice", name)
+		}
+		seen[name] = true
+		r.key = append(r.key, keyPart{name, c.expr("key", source, l)})
+	}
+}
+
+func (c *checker) emitted(r *Rule, text *emitText) {
+	if text == nil || r.window == nil {
+		return
+	}
+	switch text.On {
+	case "", "close":
+	case "update":
+		r.emit.update = true
+	default:
+		c.at("emit.on", "%q is not one of close, update", text.On)
+	}
+	if text.Every != "" {
+		r.emit.every = c.duration("emit.every", text.Every, time.Second)
+	}
+	if (r.emit.update || r.emit.every > 0) && r.window.grid == nil {
+		c.at("emit", "results before a window's end are told of tumbling and sliding windows; take emit out")
+	}
+	if r.emit.update && r.emit.every > 0 {
+		c.at("emit", "a result with every event makes every %s needless: take one of them out", text.Every)
+	}
+}
+
+// having decides whether a result is told, by its values.
+type having struct {
+	expr   *predicate.Expr
+	layout predicate.Layout
+}
+
+func (c *checker) having(r *Rule, source string) *having {
+	h := &having{}
+	h.expr = c.expr("having", source, &h.layout)
+	for _, path := range h.layout.Paths() {
+		known := false
+		for _, v := range r.values {
+			known = known || v.name == path[0]
+		}
+		if !known {
+			c.at("having", "%s is no value of select: it knows the result alone, and no event", path[0])
+		}
+	}
+	return h
+}
+
+// true tells whether the values of a result satisfy the condition. An error is
+// no: a value that is null compares with nothing.
+func (h *having) true(r *predicate.Reader, values []byte) (bool, error) {
+	if err := r.Read(values); err != nil {
+		return false, fmt.Errorf("reading a result: %w", err)
+	}
+	v, err := h.expr.Eval(r)
+	return err == nil && v.True(), nil
+}
+
+var errNoScalar = errors.New("the key is an array or an object: name a field of it")

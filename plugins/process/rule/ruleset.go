@@ -1,0 +1,235 @@
+package rule
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/platform/predicate"
+)
+
+// Set is a rule set, checked and compiled. It does not change, and may be shared.
+type Set struct {
+	Version string // of its text: the same text has the same version
+	Rules   []*Rule
+	layout  predicate.Layout
+}
+
+// Rule is one rule of a set.
+type Rule struct {
+	Name   string
+	Epoch  string // of what its state depends on: the window, where, key and select
+	Slow   []string
+	window *windowSpec
+	where  *predicate.Expr // nil: every event
+	key    []keyPart
+	cols   []*column
+	values []value
+	having *having // nil: every result
+	emit   emitSpec
+}
+
+type keyPart struct {
+	name string
+	expr *predicate.Expr
+}
+
+// document is a rule set as it is written.
+type document struct {
+	Rules []*ruleText `yaml:"rules"`
+}
+
+type ruleText struct {
+	Name   string      `yaml:"name"`
+	Window *windowText `yaml:"window"`
+	Where  string      `yaml:"where"`
+	Key    []string    `yaml:"key"`
+	Select yaml.Node   `yaml:"select"`
+	Having string      `yaml:"having"`
+	Emit   *emitText   `yaml:"emit"`
+	Fast   string      `yaml:"fast"`
+}
+
+type windowText struct {
+	Type     string `yaml:"type"`
+	Size     string `yaml:"size"`
+	Every    string `yaml:"every"`
+	Gap      string `yaml:"gap"`
+	Max      string `yaml:"max"`
+	Align    string `yaml:"align"`
+	Timezone string `yaml:"timezone"`
+	Lateness string `yaml:"allowed_lateness"`
+}
+
+type emitText struct {
+	On    string `yaml:"on"`
+	Every string `yaml:"every"`
+}
+
+// emitSpec says when results are told before they are final.
+type emitSpec struct {
+	update bool
+	every  int64 // µs; 0: no
+}
+
+// Problem is one thing that is wrong in a rule set.
+type Problem struct {
+	Line int
+	Rule string
+	Text string
+}
+
+// Named is the problem with the rule that it is of.
+func (p Problem) Named() string {
+	if p.Rule != "" {
+		return fmt.Sprintf("rule %s: %s", p.Rule, p.Text)
+	}
+	return p.Text
+}
+
+// ProblemsError is all that is wrong in a rule set. Nothing of it is used.
+type ProblemsError struct{ Problems []Problem }
+
+func (e *ProblemsError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = fmt.Sprintf("line %d: %s", p.Line, p.Named())
+	}
+	return strings.Join(lines, "\n")
+}
+
+var ruleName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+
+// maxRules bounds a set.
+const maxRules = 10_000
+
+// Parse reads, checks and compiles a rule set. The error is a *ProblemsError.
+func Parse(raw []byte) (*Set, error) {
+	sum := sha256.Sum256(raw)
+	set := &Set{Version: hex.EncodeToString(sum[:6])}
+	var doc document
+	var tree yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	d.KnownFields(true)
+	if err := d.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+		return nil, yamlProblems(err)
+	}
+	if err := yaml.Unmarshal(raw, &tree); err != nil {
+		return nil, yamlProblems(err)
+	}
+	c := &checker{}
+	if len(doc.Rules) == 0 {
+		c.add(1, "", "there is no rule: name one under rules:")
+	}
+	if len(doc.Rules) > maxRules {
+		c.add(1, "", "%d rules are more than %d", len(doc.Rules), maxRules)
+	}
+	names := map[string]bool{}
+	for i, text := range doc.Rules {
+		c.node = child(child(root(&tree), "rules"), i)
+		if text == nil {
+			c.add(c.line(), "", "the rule is empty")
+			continue
+		}
+		if names[text.Name] {
+			c.rule = text.Name
+			c.at("name", "there is another rule of this name: a result names its rule")
+		}
+		names[text.Name] = true
+		set.Rules = append(set.Rules, c.compile(text, &set.layout))
+	}
+	if len(c.problems) > 0 {
+		return nil, &ProblemsError{c.problems}
+	}
+	return set, nil
+}
+
+// yamlProblems is what the YAML package says, a problem a line.
+func yamlProblems(err error) error {
+	var all *yaml.TypeError
+	texts := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
+	if errors.As(err, &all) {
+		texts = all.Errors
+	}
+	e := &ProblemsError{}
+	for _, text := range texts {
+		text = strings.NewReplacer(" in type rule.ruleText", " of a rule", " in type rule.windowText", " of a window",
+			" in type rule.emitText", " of emit", " in type rule.document", " of a rule set", "not found",
+			"is none").Replace(text)
+		p := Problem{Text: text}
+		if n, _ := fmt.Sscanf(text, "line %d:", &p.Line); n == 1 {
+			_, p.Text, _ = strings.Cut(text, ": ")
+		}
+		e.Problems = append(e.Problems, p)
+	}
+	return e
+}
+
+func root(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
+		return n.Content[0]
+	}
+	return n
+}
+
+// child finds a member by name, or an element by its index; n when there is none.
+func child(n *yaml.Node, at any) *yaml.Node {
+	switch at := at.(type) {
+	case string:
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == at {
+				return n.Content[i+1]
+			}
+		}
+	case int:
+		if n.Kind == yaml.SequenceNode && at < len(n.Content) {
+			return n.Content[at]
+		}
+	}
+	return n
+}
+
+// checker collects all that is wrong, so that a rule set is mended in one go.
+type checker struct {
+	problems []Problem
+	node     *yaml.Node // of the rule
+	rule     string
+}
+
+func (c *checker) line() int { return c.node.Line }
+
+func (c *checker) add(line int, rule, format string, args ...any) {
+	c.problems = append(c.problems, Problem{line, rule, fmt.Sprintf(format, args...)})
+}
+
+// at adds a problem at a field of the rule, as in window.size.
+func (c *checker) at(field, format string, args ...any) {
+	n := c.node
+	for _, name := range strings.Split(field, ".") {
+		n = child(n, name)
+	}
+	text := fmt.Sprintf(format, args...)
+	c.add(n.Line, c.rule, "%s: %s", field, text)
+}
+
+// duration reads one, in µs, that is at least the given.
+func (c *checker) duration(field, text string, least time.Duration) int64 {
+	v, err := time.ParseDuration(text)
+	if err != nil {
+		c.at(field, "%q is no duration such as 90s or 5m", text)
+		return 0
+	}
+	if v < least || v%time.Microsecond != 0 {
+		c.at(field, "%s is less than %s, or no whole number of microseconds", text, least)
+		return 0
+	}
+	return v.Microseconds()
+}

@@ -1,0 +1,133 @@
+package rule
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/platform/predicate"
+)
+
+// need says what a column keeps.
+type need uint8
+
+const (
+	needNumbers  need = 1 << iota // sum, squares, least and greatest
+	needFirst                     // the value of the earliest event
+	needLast                      // of the latest
+	needSketch                    // quantiles
+	needDistinct                  // the set of values
+	needTop                       // how often each value was there
+)
+
+// column is an expression that aggregates are made of. Aggregates of the same
+// expression share one.
+type column struct {
+	expr  *predicate.Expr // nil: the events themselves
+	needs need
+}
+
+// value is one field of a result.
+type value struct {
+	name string
+	kind string
+	col  int
+	q    float64 // of a quantile
+	n    int     // of top
+}
+
+var (
+	call     = regexp.MustCompile(`^\s*([a-z][a-z0-9_]*)\s*\((.*)\)\s*$`)
+	quantile = regexp.MustCompile(`^p([0-9]{1,2}|100)(?:_([0-9]{1,3}))?$`)
+	topArgs  = regexp.MustCompile(`^(.*),\s*([0-9]{1,3})\s*$`)
+)
+
+const aggregates = "count(), count(x), sum(x), min(x), max(x), avg(x), stddev(x), first(x), last(x), p50(x), " +
+	"p99_9(x), " +
+	"distinct(x), top(x, 5)"
+
+// selected reads the aggregates.
+func (c *checker) selected(r *Rule, node *yaml.Node, l *predicate.Layout) {
+	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
+		c.at("select", "names the values of a result, as in {n: count()}: %s", aggregates)
+		return
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		name, source := node.Content[i].Value, node.Content[i+1].Value
+		field := "select." + name
+		if !plainPath.MatchString(name) || strings.Contains(name, ".") {
+			c.at(field, "%q is no name: letters, digits and '_'", name)
+		}
+		m := call.FindStringSubmatch(source)
+		if m == nil {
+			c.at(field, "%q is none of %s", source, aggregates)
+			continue
+		}
+		v := value{name: name, kind: m[1]}
+		needs, arg, ok := c.aggregate(&v, field, m[2])
+		if !ok {
+			continue
+		}
+		v.col = r.column(arg, needs, func() *predicate.Expr { return c.expr(field, arg, l) })
+		r.values = append(r.values, v)
+	}
+}
+
+// aggregate reads which one it is.
+func (c *checker) aggregate(v *value, field, arg string) (needs need, of string, ok bool) {
+	of = strings.TrimSpace(arg)
+	switch v.kind {
+	case "count":
+	case "sum", "min", "max", "avg", "stddev":
+		needs = needNumbers
+	case "first":
+		needs = needFirst
+	case "last":
+		needs = needLast
+	case "distinct":
+		needs = needDistinct
+	case "top":
+		needs, v.n = needTop, 10
+		if m := topArgs.FindStringSubmatch(of); m != nil {
+			of = strings.TrimSpace(m[1])
+			v.n, _ = strconv.Atoi(m[2]) // three digits
+		}
+	default:
+		m := quantile.FindStringSubmatch(v.kind)
+		if m == nil {
+			c.at(field, "%q is none of %s", v.kind, aggregates)
+			return 0, "", false
+		}
+		q, err := strconv.ParseFloat(m[1]+"."+m[2], 64)
+		if m[2] == "" {
+			q, err = strconv.ParseFloat(m[1], 64)
+		}
+		if err != nil || q > 100 {
+			c.at(field, "%q is no percentile from p0 to p100", v.kind)
+			return 0, "", false
+		}
+		needs, v.kind, v.q = needNumbers|needSketch, "quantile", q/100
+	}
+	if of == "" && v.kind != "count" {
+		c.at(field, "%s needs a value, as in %s(this.metrics.cpu_temp)", v.kind, v.kind)
+		return 0, "", false
+	}
+	return needs, of, true
+}
+
+// column finds or makes that of an expression.
+func (r *Rule) column(source string, needs need, compile func() *predicate.Expr) int {
+	if source == "" {
+		return -1
+	}
+	for i, col := range r.cols {
+		if col.expr != nil && col.expr.String() == source {
+			col.needs |= needs
+			return i
+		}
+	}
+	r.cols = append(r.cols, &column{compile(), needs})
+	return len(r.cols) - 1
+}

@@ -1,0 +1,93 @@
+package rule
+
+import "slices"
+
+// sessions are events of a key with no gap between two that is longer than the
+// rule's. Where a session begins is what it is: when an event joins two, the
+// later is absorbed; when one comes before its beginning, it becomes another
+// session. What was told of one that is no more is retracted.
+type sessions struct{}
+
+// k.more holds the time of the last event of each pane.
+
+func (sessions) add(p *Partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
+	gap, t := op.window.gap, e.At
+	from, to := 0, 0 // the sessions that the event touches
+	for from < len(k.panes) && k.more[from]+gap < t {
+		from++
+	}
+	for to = from; to < len(k.panes) && k.panes[to].start-gap <= t; to++ {
+	}
+	if by := p.time - t - gap - op.window.lateness; from == to && by > 0 {
+		return by, false
+	}
+	if to == from+1 && k.panes[from].start <= t { // it goes on, which is what most do
+		k.panes[from].add(op.cols, e, args)
+		k.more[from] = max(k.more[from], t)
+		p.again(op, k, from)
+		return 0, true
+	}
+	whole, last := pane{start: t}, t
+	whole.add(op.cols, e, args)
+	absorbed := slices.Clone(k.panes[from:to])
+	for i := range absorbed {
+		whole.start, last = min(whole.start, absorbed[i].start), max(last, k.more[from+i])
+		whole.merge(&absorbed[i])
+	}
+	k.panes = slices.Replace(k.panes, from, to, whole)
+	k.more = slices.Replace(k.more, from, to, last)
+	for i := range absorbed {
+		if absorbed[i].start != whole.start {
+			p.absorb(op, k, &absorbed[i], whole.start)
+		}
+	}
+	p.again(op, k, from)
+	return 0, true
+}
+
+// again tells of a session that changed after it was closed.
+func (p *Partition) again(op *operator, k *keyState, i int) {
+	if s, end := &k.panes[i], k.more[i]+op.window.gap; end < p.time {
+		p.result(op, k, window{id: s.start, start: s.start, end: end, status: Final}, s)
+	}
+}
+
+// absorb retracts what was told of a session that is part of another now.
+func (p *Partition) absorb(op *operator, k *keyState, gone *pane, into int64) {
+	i := slices.IndexFunc(k.told, func(t told) bool { return t.window == gone.start })
+	if i < 0 {
+		return
+	}
+	if t := k.told[i]; !t.retracted {
+		p.retract(op, k, t, into)
+	}
+	k.told = slices.Delete(k.told, i, i+1)
+}
+
+func (sessions) ring(p *Partition, op *operator, k *keyState) {
+	gap := op.window.gap
+	for i := 0; i < len(k.panes); {
+		s, end := &k.panes[i], k.more[i]+gap
+		if end+1 == p.time {
+			p.result(op, k, window{id: s.start, start: s.start, end: end, status: Final}, s)
+		}
+		if end+op.window.lateness < p.time {
+			k.told = slices.DeleteFunc(k.told, func(t told) bool { return t.window == s.start })
+			k.panes, k.more = slices.Delete(k.panes, i, i+1), slices.Delete(k.more, i, i+1)
+			continue
+		}
+		i++
+	}
+}
+
+func (sessions) due(p *Partition, op *operator, k *keyState) int64 {
+	due := int64(never)
+	for _, last := range k.more {
+		end := last + op.window.gap
+		if end >= p.time {
+			due = min(due, end+1)
+		}
+		due = min(due, end+op.window.lateness+1)
+	}
+	return due
+}

@@ -1,0 +1,269 @@
+package rule
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	_ "time/tzdata" // zones, wherever weir runs
+)
+
+// windowSpec is over which events a rule counts together. Times are in µs since
+// 1970 throughout.
+type windowSpec struct {
+	grid     *grid // tumbling and sliding
+	gap      int64 // session
+	count    int64 // count
+	max      int64 // count: how long an unfilled one stays open
+	lateness int64
+}
+
+// maxPanes bounds what a sliding window is made of.
+const maxPanes = 3600
+
+func (c *checker) window(text *windowText) *windowSpec {
+	w := &windowSpec{}
+	if text.Lateness == "" && text.Type != "count" {
+		c.at("window.allowed_lateness", "is missing: how long after a window's end an event still corrects it; 0s for never")
+	} else if text.Lateness != "" {
+		w.lateness = c.duration("window.allowed_lateness", text.Lateness, 0)
+	}
+	only := map[string]string{"every": text.Every, "gap": text.Gap, "max": text.Max, "align": text.Align,
+		"timezone": text.Timezone, "size": text.Size, "allowed_lateness": text.Lateness}
+	var has []string
+	switch text.Type {
+	case "tumbling":
+		has = []string{"size", "align", "timezone", "allowed_lateness"}
+		w.grid = c.tumbling(text)
+	case "sliding":
+		has = []string{"size", "every", "align", "allowed_lateness"}
+		w.grid = c.sliding(text)
+	case "session":
+		has = []string{"gap", "allowed_lateness"}
+		w.gap = c.duration("window.gap", text.Gap, time.Millisecond)
+	case "count":
+		has = []string{"size", "max"}
+		w.count = c.number("window.size", text.Size)
+		w.max = c.duration("window.max", text.Max, time.Second)
+	default:
+		c.at("window.type", "%q is not one of tumbling, sliding, session, count", text.Type)
+		return w
+	}
+	for _, name := range has {
+		delete(only, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(only)) {
+		if only[name] != "" {
+			c.at("window."+name, "is not of a %s window: take it out", text.Type)
+		}
+	}
+	return w
+}
+
+func (c *checker) number(field, text string) (n int64) {
+	for _, d := range text {
+		if d < '0' || d > '9' || n > 1e6 {
+			n = 0
+			break
+		}
+		n = n*10 + int64(d-'0')
+	}
+	if n < 1 || n > 1e6 {
+		c.at(field, "%q is no number of events from 1 to 1000000", text)
+		return 1
+	}
+	return n
+}
+
+func (c *checker) tumbling(text *windowText) *grid {
+	switch text.Size {
+	case "day", "week", "month":
+		zone, err := time.LoadLocation(text.Timezone)
+		if err != nil || text.Timezone == "" || text.Timezone == "Local" {
+			c.at("window.timezone", "%q is no zone such as Europe/Berlin: whose %s is it?", text.Timezone, text.Size)
+			return nil
+		}
+		align := int64(0)
+		if text.Align != "" {
+			align = c.duration("window.align", text.Align, 0)
+		}
+		if align >= 24*time.Hour.Microseconds() {
+			c.at("window.align", "%s is a day or more", text.Align)
+		}
+		return &grid{calendar: &calendar{unit: text.Size, zone: zone, align: time.Duration(align) * time.Microsecond}}
+	}
+	if text.Timezone != "" {
+		c.at("window.timezone", "is of the sizes day, week and month")
+	}
+	size := c.duration("window.size", text.Size, time.Millisecond)
+	return c.fixed(text, size, size)
+}
+
+func (c *checker) sliding(text *windowText) *grid {
+	size, every := c.duration("window.size", text.Size, time.Millisecond), c.duration("window.every", text.Every,
+		time.Millisecond)
+	if size == 0 || every == 0 {
+		return nil
+	}
+	if every > size {
+		c.at("window.every", "%s is longer than the window: events between two windows would count nowhere", text.Every)
+		return nil
+	}
+	if panes := size / gcd(size, every); panes > maxPanes {
+		c.at("window.every", "a window of %s each %s is made of %d panes, more than %d: choose an every that divides the "+
+			"size",
+			text.Size, text.Every, panes, maxPanes)
+		return nil
+	}
+	return c.fixed(text, size, every)
+}
+
+func (c *checker) fixed(text *windowText, size, every int64) *grid {
+	if size == 0 {
+		return nil
+	}
+	g := &grid{size: size, every: every, pane: gcd(size, every)}
+	if text.Align != "" {
+		g.align = c.duration("window.align", text.Align, 0)
+	}
+	if g.align >= every {
+		c.at("window.align", "%s is not less than the %s between two windows", text.Align,
+			time.Duration(every)*time.Microsecond)
+	}
+	return g
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// grid is windows [start, end) of a fixed length, or of a calendar. A window is
+// made of panes, which belong to several windows when they slide.
+type grid struct {
+	size, every, pane, align int64
+	calendar                 *calendar // instead of all that
+}
+
+func floor(t, unit int64) int64 {
+	q := t % unit
+	if q < 0 {
+		q += unit
+	}
+	return t - q
+}
+
+// at is where the pane of a time begins.
+func (g *grid) at(t int64) int64 {
+	if g.calendar != nil {
+		start, _ := g.calendar.span(t)
+		return start
+	}
+	return floor(t-g.align, g.pane) + g.align
+}
+
+// ends are those of the first and the last window that a pane belongs to.
+func (g *grid) ends(pane int64) (first, last int64) {
+	if g.calendar != nil {
+		_, end := g.calendar.span(pane)
+		return end, end
+	}
+	return g.after(pane), floor(pane-g.align, g.every) + g.align + g.size
+}
+
+// after is the first window's end that is later than a time.
+func (g *grid) after(t int64) int64 {
+	if g.calendar != nil {
+		_, end := g.calendar.span(t)
+		return end
+	}
+	return floor(t-g.size-g.align, g.every) + g.every + g.size + g.align
+}
+
+// start is that of the window with an end.
+func (g *grid) start(end int64) int64 {
+	if g.calendar != nil {
+		start, _ := g.calendar.span(end - 1)
+		return start
+	}
+	return end - g.size
+}
+
+// calendar is days, weeks (from Monday) and months of a zone. A day can have 23
+// or 25 hours.
+type calendar struct {
+	unit  string
+	zone  *time.Location
+	align time.Duration // after midnight
+}
+
+// span is the window of a time.
+func (c *calendar) span(t int64) (start, end int64) {
+	local := time.UnixMicro(t).In(c.zone)
+	year, month, day := local.Date()
+	switch c.unit {
+	case "week":
+		day -= (int(local.Weekday()) + 6) % 7
+	case "month":
+		day = 1
+	}
+	for n := 0; ; {
+		start, end = c.begin(year, month, day, n), c.begin(year, month, day, n+1)
+		switch {
+		case t < start:
+			n--
+		case t >= end:
+			n++
+		default:
+			return start, end
+		}
+	}
+}
+
+// begin is where the nth window after that of a date begins.
+func (c *calendar) begin(year int, month time.Month, day, n int) int64 {
+	switch c.unit {
+	case "week":
+		day += 7 * n
+	case "month":
+		month += time.Month(n)
+	default:
+		day += n
+	}
+	minutes, rest := int(c.align/time.Minute), int(c.align%time.Minute)
+	return time.Date(year, month, day, 0, minutes, 0, rest, c.zone).UnixMicro()
+}
+
+// Describe says in words what the rule's window is, and when its results come
+// if events normally come so far out of order.
+func (r *Rule) Describe(delay time.Duration) string {
+	w := r.window
+	span := func(micros int64) time.Duration { return time.Duration(micros) * time.Microsecond }
+	var text string
+	switch {
+	case w.grid == nil && w.gap > 0:
+		text = fmt.Sprintf("sessions that end with a gap of %s, told %s after it", span(w.gap), delay)
+	case w.grid == nil:
+		return fmt.Sprintf("each %d events, told with the last of them; what is not full after %s is told %s later", w.count,
+			span(w.max), delay)
+	case w.grid.calendar != nil:
+		text = fmt.Sprintf("each %s of %s, told %s after its end", w.grid.calendar.unit, w.grid.calendar.zone, delay)
+	case w.grid.every < w.grid.size:
+		text = fmt.Sprintf("windows of %s, one each %s, made of panes of %s, told %s after their end", span(w.grid.size),
+			span(w.grid.every), span(w.grid.pane), delay)
+	default:
+		text = fmt.Sprintf("windows of %s, told %s after their end", span(w.grid.size), delay)
+	}
+	switch {
+	case r.emit.update:
+		text += ", and with every event before"
+	case r.emit.every > 0:
+		text += fmt.Sprintf(", and each %s before if anything changed", span(r.emit.every))
+	}
+	if w.lateness == 0 {
+		return text + "; never corrected: what comes later is late"
+	}
+	return text + fmt.Sprintf("; corrected for %s more, then late", span(w.lateness))
+}
