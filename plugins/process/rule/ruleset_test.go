@@ -95,7 +95,7 @@ func TestRule_AnEventThatFailsIsCountedAsSuch(t *testing.T) {
 	}
 	got, report := say(t, 0, "{ type: tumbling, size: 10s, allowed_lateness: 0s }", at(0, 1),
 		strings.Replace(at(1*s, 1), `{"v":1}`, `{"w":1}`, 1), strings.Replace(at(2*s, 1), `{"v":1}`, `{"v":"x"}`, 1),
-		"no event", at(0, 1))
+		"no event", `{"event":`+at(0, 1)+`}`)
 	expect(t, got, "final/0 0s-10s 2/1")
 	if len(report.Invalid) != 2 || report.Duplicates != 1 {
 		t.Errorf("%+v", report)

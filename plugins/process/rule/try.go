@@ -3,6 +3,7 @@ package rule
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -115,7 +116,7 @@ func readTrial(from io.Reader, report *Report) (lines []tried, err error) {
 		if len(raw) == 0 {
 			continue
 		}
-		raw = bytes.Clone(raw)
+		raw = unwrapped(bytes.Clone(raw))
 		if err := event.Parse(raw, &e); err != nil {
 			report.Invalid = append(report.Invalid, fmt.Sprintf("line %d: %v", n, err))
 			continue
@@ -128,6 +129,15 @@ func readTrial(from io.Reader, report *Report) (lines []tried, err error) {
 		return nil, fmt.Errorf("reading events: %w", err)
 	}
 	return lines, nil
+}
+
+// unwrapped is the event in what weir query --fields event prints of it.
+func unwrapped(line []byte) []byte {
+	var of map[string]json.RawMessage
+	if bytes.HasPrefix(line, []byte(`{"event":{`)) && json.Unmarshal(line, &of) == nil && len(of) == 1 {
+		return of["event"]
+	}
+	return line
 }
 
 // shuffle moves each event back by less than a delay, as seen from the newest
