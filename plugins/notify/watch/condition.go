@@ -2,15 +2,11 @@ package watch
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
 	"strconv"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"weir/internal/event"
+	"weir/internal/platform/prom"
 )
 
 // condition is something about weir itself that people should know, read from
@@ -44,61 +40,25 @@ const (
 // is known to hold.
 const remindEvery = 10 * time.Minute
 
-// sample is one series of a scrape.
-type sample struct {
-	labels map[string]string
-	value  float64
-}
-
-// parseMetrics reads the text format of Prometheus.
-func parseMetrics(r io.Reader) (map[string][]sample, error) {
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(r)
-	if err != nil {
-		return nil, fmt.Errorf("reading metrics: %w", err)
-	}
-	out := make(map[string][]sample, len(families))
-	for name, family := range families {
-		for _, m := range family.GetMetric() {
-			s := sample{labels: map[string]string{}}
-			for _, l := range m.GetLabel() {
-				s.labels[l.GetName()] = l.GetValue()
-			}
-			switch {
-			case m.Counter != nil:
-				s.value = m.Counter.GetValue()
-			case m.Gauge != nil:
-				s.value = m.Gauge.GetValue()
-			case m.Untyped != nil:
-				s.value = m.Untyped.GetValue()
-			default:
-				continue
-			}
-			out[name] = append(out[name], s)
-		}
-	}
-	return out, nil
-}
-
 // value reads the condition's number from a scrape; ok is false when no series
 // matches.
-func (c *condition) value(scrape map[string][]sample) (v float64, ok bool) {
+func (c *condition) value(scrape map[string][]prom.Series) (v float64, ok bool) {
 	for _, s := range scrape[c.metric] {
 		match := true
 		for name, want := range c.labels {
-			match = match && s.labels[name] == want
+			match = match && s.Labels[name] == want
 		}
 		switch {
 		case !match:
 			continue
 		case !ok:
-			v = s.value
+			v = s.Value
 		case c.aggregate == "max":
-			v = max(v, s.value)
+			v = max(v, s.Value)
 		case c.aggregate == "min":
-			v = min(v, s.value)
+			v = min(v, s.Value)
 		default:
-			v += s.value
+			v += s.Value
 		}
 		ok = true
 	}
@@ -106,7 +66,7 @@ func (c *condition) value(scrape map[string][]sample) (v float64, ok bool) {
 }
 
 // look moves the condition on, and returns the record that follows, if any.
-func (c *condition) look(scrape map[string][]sample, now time.Time) (raw []byte, err error) {
+func (c *condition) look(scrape map[string][]prom.Series, now time.Time) (raw []byte, err error) {
 	v, ok := c.value(scrape)
 	if ok && c.rate {
 		v, ok = c.perSecond(v, now)

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"weir/plugins/notify/alert"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"weir/internal/platform/prom"
+	"weir/plugins/notify/alert"
 )
 
 var start = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -42,11 +44,11 @@ func TestWatch_ConditionOpensHoldsAndIsOver(t *testing.T) {
 				text += fmt.Sprintf("redpanda_lag{stream=\"raw\",partition=\"%d\"} %s\n", p, v)
 			}
 		}
-		scrape, err := parseMetrics(strings.NewReader(text))
+		scrape, err := prom.Parse(strings.NewReader(text), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := lag.look(scrape, now)
+		raw, err := lag.look(scrape.Series, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +77,7 @@ func TestWatch_RateIsOfTheTimeBetween(t *testing.T) {
 		want  bool
 	}{{1000, false}, {1100, false}, {1260, true}, {1300, true}, {20, false}} {
 		// opened, resolved, and the counter began again
-		raw, err := c.look(map[string][]sample{"m": {{value: step.total / 2}, {value: step.total / 2}}}, now)
+		raw, err := c.look(map[string][]prom.Series{"m": {{Value: step.total / 2}, {Value: step.total / 2}}}, now)
 		if err != nil || (raw != nil) != step.want {
 			t.Errorf("step %d: %s %v", i, raw, err)
 		}

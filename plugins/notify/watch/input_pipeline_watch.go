@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"sync"
 	"time"
-	"weir/internal/platform/conf"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/conf"
+	"weir/internal/platform/prom"
 )
 
 const (
@@ -173,24 +175,12 @@ func (w *watch) Read(ctx context.Context) (*service.Message, service.AckFunc, er
 }
 
 func (w *watch) look(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
-	if err != nil {
-		return err
-	}
-	res, err := w.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("reading metrics: the server answered %s", res.Status)
-	}
-	scrape, err := parseMetrics(res.Body)
+	scrape, err := prom.Get(ctx, w.client, w.url, nil)
 	if err != nil {
 		return err
 	}
 	for _, c := range w.conditions {
-		raw, err := c.look(scrape, w.now())
+		raw, err := c.look(scrape.Series, w.now())
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/control/status"
+	"weir/internal/platform/envyaml"
+	"weir/internal/platform/prom"
+	"weir/internal/platform/sqldb"
+	"weir/internal/platform/storeurl"
+)
+
+const (
+	beatEvery = 2 * time.Second
+	beatMost  = 5 * time.Second  // for one beat, and for the farewell
+	beatSpan  = 10 * time.Second // over which rates are told
+)
+
+// heart writes this process's row of status, while the engine runs.
+type heart struct {
+	row     status.Row
+	control string
+	metrics string // the URL of this process's metrics, "" for none
+	warn    io.Writer
+
+	db      *sqldb.DB
+	store   *status.Store
+	past    []*status.Counts
+	silent  bool // it was said that the row cannot be written
+}
+
+// beats writes the process's row until the function that it returns is called,
+// which takes it away. A process that has no control store writes none.
+func (d *distribution) beats(l launch, warn io.Writer) (stop func()) {
+	control := os.Getenv(envControl)
+	if l.verb == "echo" || control == "" {
+		return func() {}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	address := opsOf(l)
+	h := &heart{control: control, warn: warn, row: status.Row{ID: host + "/" + address, Host: host, PID: os.Getpid(),
+		Version: d.version, Role: l.verb, Streams: namesOf(l.configs), StartedAt: time.Now().UTC()}}
+	if address != "" {
+		h.metrics = "http://" + reachable(address) + "/metrics"
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { h.run(ctx) })
+	return func() { cancel(); done.Wait() }
+}
+
+func (h *heart) run(ctx context.Context) {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	defer h.leave()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := h.beat(ctx)
+		if err != nil && ctx.Err() == nil && !h.silent {
+			_, _ = fmt.Fprintf(h.warn, "%v: who runs is not known until it can be; it is tried again\n", err) // a hint
+		}
+		h.silent = err != nil
+	}
+}
+
+// beat writes the row once. A local control store is not made: it is there when
+// somebody has something to keep in it.
+func (h *heart) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, beatMost)
+	defer cancel()
+	if h.store == nil {
+		if path, err := storeurl.Path(h.control); strings.HasPrefix(h.control, "sqlite:") && err == nil {
+			if _, err := os.Stat(path); err != nil {
+				return nil
+			}
+		}
+		db, err := sqldb.Open(ctx, h.control)
+		if err != nil {
+			return err
+		}
+		store, err := status.Open(ctx, db)
+		if err != nil {
+			_ = db.Close() // nothing was written
+			return err
+		}
+		h.db, h.store = db, store
+	}
+	h.count(ctx)
+	return h.store.Beat(ctx, h.row)
+}
+
+// count reads this process's own metrics. Without them the row says who runs.
+func (h *heart) count(ctx context.Context) {
+	h.row.Counts, h.row.Before = nil, nil
+	if h.metrics == "" {
+		return
+	}
+	scrape, err := prom.Get(ctx, http.DefaultClient, h.metrics, status.Wanted)
+	if err != nil {
+		h.past = nil
+		return
+	}
+	now := status.Counted(scrape, time.Now().UTC())
+	if len(h.past) > 0 {
+		h.row.Before = h.past[0]
+	}
+	h.row.Counts = now
+	h.past = append(h.past, now)
+	for len(h.past) > 1 && now.At.Sub(h.past[0].At) > beatSpan-beatEvery/2 {
+		h.past = h.past[1:]
+	}
+}
+
+// leave takes the row away: who ends as asked is not missed.
+func (h *heart) leave() {
+	if h.store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), beatMost)
+	defer cancel()
+	_ = h.store.Leave(ctx, h.row) // else it is named as gone
+	_ = h.db.Close()
+}
+
+// namesOf are the names of the streams, which are those of their files.
+func namesOf(configs []string) (names []string) {
+	for _, path := range configs {
+		files, err := configFiles([]string{path})
+		if err != nil {
+			continue // whoever reads them says what is wrong
+		}
+		for _, file := range files {
+			names = append(names, strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
+		}
+	}
+	return names
+}
+
+// opsOf is where the process's metrics are, as its configs say; "" where they
+// turn them off.
+func opsOf(l launch) string {
+	config := l.main
+	if l.verb == "run" && len(l.configs) == 1 {
+		config = l.configs[0]
+	}
+	said := struct {
+		HTTP struct {
+			Address string
+			Enabled *bool
+		}
+	}{}
+	if raw, err := os.ReadFile(config); err == nil {
+		if parsed, err := envyaml.Parse(raw); err == nil {
+			scalars := parsed.Scalars()
+			text := parsed.Text(func(n int) string {
+				value, err := scalars[n].YAML(os.LookupEnv)
+				if err != nil {
+					return `""`
+				}
+				return value
+			})
+			_ = yaml.Unmarshal([]byte(text), &said) // the engine says what is wrong
+		}
+	}
+	for _, flag := range l.flags {
+		if address, is := strings.CutPrefix(flag, "http.address="); is {
+			said.HTTP.Address = address
+		}
+	}
+	switch {
+	case said.HTTP.Enabled != nil && !*said.HTTP.Enabled:
+		return ""
+	case said.HTTP.Address == "":
+		return opsAddress
+	}
+	return said.HTTP.Address
+}

@@ -1,0 +1,123 @@
+// Package prom reads metrics in the text format of Prometheus, as the engine
+// serves them.
+package prom
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// Series is one series of a counter or a gauge.
+type Series struct {
+	Labels map[string]string
+	Value  float64
+}
+
+// Bucket of a histogram: how many observations were at most Le.
+type Bucket struct {
+	Le    float64
+	Count uint64
+}
+
+// Scrape is what an endpoint said: series and histograms by the metric's name.
+type Scrape struct {
+	Series     map[string][]Series
+	Histograms map[string][][]Bucket
+}
+
+// Parse reads the metrics of which want says yes, by name; nil is all of them.
+func Parse(r io.Reader, want func(name string) bool) (Scrape, error) {
+	out := Scrape{Series: map[string][]Series{}, Histograms: map[string][][]Bucket{}}
+	if want != nil {
+		var err error
+		if r, err = only(r, want); err != nil {
+			return out, err
+		}
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(r)
+	if err != nil {
+		return out, fmt.Errorf("reading metrics: %w", err)
+	}
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			s := Series{Labels: map[string]string{}}
+			for _, l := range m.GetLabel() {
+				s.Labels[l.GetName()] = l.GetValue()
+			}
+			switch {
+			case m.Counter != nil:
+				s.Value = m.Counter.GetValue()
+			case m.Gauge != nil:
+				s.Value = m.Gauge.GetValue()
+			case m.Untyped != nil:
+				s.Value = m.Untyped.GetValue()
+			case m.Histogram != nil:
+				var buckets []Bucket
+				for _, b := range m.Histogram.GetBucket() {
+					buckets = append(buckets, Bucket{b.GetUpperBound(), b.GetCumulativeCount()})
+				}
+				out.Histograms[name] = append(out.Histograms[name], buckets)
+				continue
+			default:
+				continue
+			}
+			out.Series[name] = append(out.Series[name], s)
+		}
+	}
+	return out, nil
+}
+
+// only leaves the lines of the metrics that are wanted: most of a large scrape
+// need not be parsed.
+func only(r io.Reader, want func(string) bool) (io.Reader, error) {
+	var kept bytes.Buffer
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), 1<<20)
+	for lines.Scan() {
+		name := lines.Text()
+		if comment, ok := strings.CutPrefix(name, "# "); ok { // # TYPE name counter
+			_, comment, _ = strings.Cut(comment, " ")
+			name = comment
+		}
+		if end := strings.IndexAny(name, "{ "); end >= 0 {
+			name = name[:end]
+		}
+		for _, part := range []string{"_bucket", "_sum", "_count"} {
+			name = strings.TrimSuffix(name, part)
+		}
+		if want(name) {
+			kept.Write(lines.Bytes())
+			kept.WriteByte('\n')
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("reading metrics: %w", err)
+	}
+	return &kept, nil
+}
+
+// Get asks an endpoint.
+func Get(ctx context.Context, client *http.Client, url string, want func(name string) bool) (Scrape, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return Scrape{}, fmt.Errorf("reading metrics: %w", err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return Scrape{}, fmt.Errorf("reading metrics: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }() // it was read
+	if res.StatusCode != http.StatusOK {
+		return Scrape{}, fmt.Errorf("reading metrics: the server answered %s", res.Status)
+	}
+	return Parse(res.Body, want)
+}
