@@ -117,7 +117,7 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 		go func() { defer close(done); watch.run(ctx) }()
 		defer func() { stop(); <-done }()
 	}
-	defer d.beats(l, c.App.ErrWriter)()
+	defer d.beats(c.Context, l, c.App.ErrWriter)()
 	code, err := d.stock(endsEarly(c.Context), args, extra...)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("running %s: the engine ended with code %d", l.verb, code)

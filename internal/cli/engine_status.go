@@ -33,15 +33,18 @@ type heart struct {
 	metrics string // the URL of this process's metrics, "" for none
 	warn    io.Writer
 
-	db      *sqldb.DB
-	store   *status.Store
-	past    []*status.Counts
-	silent  bool // it was said that the row cannot be written
+	db     *sqldb.DB
+	store  *status.Store
+	past   []*status.Counts
+	silent bool // it was said that the row cannot be written
 }
+
+// roleKey is of the command that runs the engine, where it is not the engine's own.
+type roleKey struct{}
 
 // beats writes the process's row until the function that it returns is called,
 // which takes it away. A process that has no control store writes none.
-func (d *distribution) beats(l launch, warn io.Writer) (stop func()) {
+func (d *distribution) beats(ctx context.Context, l launch, warn io.Writer) (stop func()) {
 	control := os.Getenv(envControl)
 	if l.verb == "echo" || control == "" {
 		return func() {}
@@ -50,15 +53,19 @@ func (d *distribution) beats(l launch, warn io.Writer) (stop func()) {
 	if err != nil {
 		host = "unknown"
 	}
+	role := l.verb
+	if named, is := ctx.Value(roleKey{}).(string); is {
+		role = named
+	}
 	address := opsOf(l)
 	h := &heart{control: control, warn: warn, row: status.Row{ID: host + "/" + address, Host: host, PID: os.Getpid(),
-		Version: d.version, Role: l.verb, Streams: namesOf(l.configs), StartedAt: time.Now().UTC()}}
+		Version: d.version, Role: role, Streams: namesOf(l.configs), StartedAt: time.Now().UTC()}}
 	if address != "" {
 		h.metrics = "http://" + reachable(address) + "/metrics"
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	beating, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var done sync.WaitGroup
-	done.Go(func() { h.run(ctx) })
+	done.Go(func() { h.run(beating) })
 	return func() { cancel(); done.Wait() }
 }
 

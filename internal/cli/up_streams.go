@@ -49,6 +49,7 @@ func (u *upRun) runStreams(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
+	ctx = context.WithValue(ctx, roleKey{}, "up")
 	code, err := u.engine(ctx, []string{"weir", "streams", "-w", "-o", shared, filepath.Dir(streams[0])})
 	if err != nil {
 		return fmt.Errorf("running the streams: %w", err)

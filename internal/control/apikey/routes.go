@@ -65,6 +65,10 @@ func Routes() []Route {
 		open(Gate, "/healthz"),
 		open(Gate, "/ready"),
 
+		{Server: API, Method: "GET", Path: "/v1/overview", Scope: Query, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/live", Scope: Query, Unnamed: true}, // an answer without end
+		{Server: API, Method: "GET", Path: "/v1/proof", Scope: Query, Unnamed: true},
+		{Server: API, Method: "POST", Path: "/v1/proof", Scope: Operate, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/rollups", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/devices/{id}/latest", Scope: Query, Reach: ByPath},
 		{Server: API, Method: "GET", Path: "/v1/events", Scope: Query, Reach: ByQuery, Heavy: true},

@@ -11,11 +11,12 @@ import (
 // grow while the process lives.
 type Counts struct {
 	At       time.Time        `json:"at"`
+	Gate     bool             `json:"gate"`     // whether the process has one
 	Accepted int64            `json:"accepted"` // events, by the gate
 	Rejected map[string]int64 `json:"rejected"` // events, by code
 	Requests map[string]int64 `json:"requests"` // by status
 	Refusals map[string]int64 `json:"refusals"` // by reason
-	Verdicts []Bucket         `json:"verdicts"` // of seconds to the answer; empty: no gate
+	Verdicts []Bucket         `json:"verdicts"` // of seconds to the answer; empty before the first
 	Flows    []Flow           `json:"flows"`    // of each input and output
 	Up       map[string]bool  `json:"up"`       // stores, as those who write to them find them
 }
@@ -63,7 +64,7 @@ func Counted(s prom.Scrape, at time.Time) *Counts {
 	}
 	c := &Counts{At: at, Rejected: by("weir_gate_rejected_events_total", "code"),
 		Requests: by("weir_gate_requests_total", "status"), Refusals: by("weir_gate_refusals_total", "reason"),
-		Up: map[string]bool{}}
+		Up: map[string]bool{}, Gate: len(s.Series["weir_gate_accepted_events_total"]) > 0}
 	for _, one := range s.Series["weir_gate_accepted_events_total"] {
 		c.Accepted += int64(one.Value)
 	}

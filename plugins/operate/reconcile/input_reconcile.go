@@ -24,6 +24,7 @@ const (
 	reconcileFieldDeadLetterGroup = "dead_letter_group"
 	reconcileFieldInterval        = "interval"
 	reconcileFieldWait            = "wait"
+	reconcileFieldControl         = "control"
 )
 
 // ruleUnexplained is the rule of the alerts.
@@ -69,6 +70,9 @@ The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplica
 			Description("How long after one reconciliation the next begins.").Default("5m")).
 		Field(service.NewDurationField(reconcileFieldWait).
 			Description("How long a reconciliation waits for what is in flight when it begins.").Default("60s")).
+		Field(service.NewStringField(reconcileFieldControl).Secret().Default("").
+			Description("The SQL store where each outcome is kept for `/v1/proof`, and where one more is asked for: "+
+				"`sqlite://PATH` or `postgres://…`. Empty: none is kept.").Example("sqlite://data/control.db")).
 		Example("The reconcile stream", "Findings go to the topic of alerts.", `
 input:
   label: reconcile
@@ -111,6 +115,7 @@ func Register(env *service.Environment) error {
 type input struct {
 	conf            Config
 	raw, deadLetter string
+	control         string
 	interval, wait  time.Duration
 	res             *service.Resources
 
@@ -118,6 +123,7 @@ type input struct {
 	unexplained, differing, inFlight, success *service.MetricGauge
 
 	reconciler *Reconciler
+	proofs     *Proofs // nil: outcomes are not kept
 	releases   []func()
 	next       time.Time // of the next run
 	said       string    // the ID of the last alert
@@ -140,7 +146,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		reconcileFieldRaw, &in.raw, reconcileFieldDeadLetter, &in.deadLetter, reconcileFieldDeadLetterTopic,
 		&in.conf.DeadLetterTopic,
 		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
-		reconcileFieldInterval, conf.Positive(&in.interval), reconcileFieldWait, conf.NotNegative(&in.wait))
+		reconcileFieldInterval, conf.Positive(&in.interval), reconcileFieldWait, conf.NotNegative(&in.wait),
+		reconcileFieldControl, &in.control)
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
@@ -160,6 +167,10 @@ func (in *input) Connect(ctx context.Context) error {
 		}
 		*to, in.releases = store, append(in.releases, release)
 	}
+	if err := in.openProofs(ctx); err != nil {
+		in.release()
+		return err
+	}
 	var err error
 	if in.reconciler, err = New(in.conf); err != nil {
 		in.release()
@@ -175,12 +186,10 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 		return nil, nil, service.ErrNotConnected
 	}
 	for {
-		select {
-		case <-time.After(time.Until(in.next)):
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+		if err := in.rest(ctx); err != nil {
+			return nil, nil, err
 		}
-		report, err := in.reconciler.Run(ctx, Options{Wait: in.wait})
+		report, err := in.run(ctx)
 		in.next = time.Now().Add(in.interval)
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()

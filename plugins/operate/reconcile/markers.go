@@ -19,7 +19,7 @@ const tailMost = 1000
 func (r *round) findMarkers(ctx context.Context) (found bool, err error) {
 	for p, f := range r.found {
 		set := f.unexplained.Minus(r.present[p])
-		if f.inFlight.Count() <= tailMost {
+		if f.inFlight.Count() <= tailMost && !r.glance {
 			set = set.Union(f.inFlight)
 		}
 		now := r.now[p]

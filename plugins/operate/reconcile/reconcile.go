@@ -133,6 +133,10 @@ type Options struct {
 	From, To time.Time     // of the records' times in the log, [From, To); zero is unbounded
 	Wait     time.Duration // how long to wait for what is in flight
 	Waiting  func(*Report) // called, when set, each time that there is something to wait for
+	// Glance leaves out what reads records of the log to find what earlier runs
+	// have not: duplicates that are none, and markers behind the last record. What
+	// those found stays found.
+	Glance bool
 }
 
 // settleStep is how often a run looks whether what was in flight has landed.
@@ -162,6 +166,7 @@ func (a *Reconciler) run(ctx context.Context, opt Options) (*Report, error) {
 		return nil, err
 	}
 	round := newRound(a, reaches, starts)
+	round.glance = opt.Glance
 	for tries := 1; ; tries++ {
 		if err := round.weigh(ctx, since); err != nil {
 			return nil, err

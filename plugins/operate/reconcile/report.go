@@ -66,7 +66,8 @@ func (r *Report) Loss() bool {
 // settled tells whether waiting could change nothing.
 func (r *Report) settled() bool { return r.Total.InFlight == 0 && r.Total.Unexplained == 0 }
 
-func (c *Counts) add(o Counts) {
+// Add adds what became of other records.
+func (c *Counts) Add(o Counts) {
 	c.Accepted += o.Accepted
 	c.Stored += o.Stored
 	c.Erased += o.Erased

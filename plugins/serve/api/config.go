@@ -1,12 +1,14 @@
 package api
 
 import (
+	"errors"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/group"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
 )
 
@@ -15,6 +17,8 @@ const (
 	apiFieldControl = "control"
 	apiFieldRollups = "rollups"
 	apiFieldRaw     = "raw"
+	apiFieldDead    = "dead_letters"
+	apiFieldLog     = "log"
 
 	apiFieldLimits     = "limits"
 	apiFieldConns      = "max_connections"
@@ -34,6 +38,8 @@ const (
 // config is the parsed form of the fields.
 type config struct {
 	address, control, rollups, raw string
+	deadLetters                    string
+	log                            kafka.Cluster // none: the overview does without
 	listen                         listen.Config
 	queries, queriesPerFleet       int
 	groups                         group.Limits
@@ -74,7 +80,10 @@ func timeoutsField() *service.ConfigField {
 
 func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	if err = conf.Read(parsed, apiFieldAddress, &c.address, apiFieldControl, &c.control, apiFieldRollups, &c.rollups,
-		apiFieldRaw, &c.raw); err != nil {
+		apiFieldRaw, &c.raw, apiFieldDead, &c.deadLetters); err != nil {
+		return c, err
+	}
+	if c.log, err = kafka.FromParsed(parsed.Namespace(apiFieldLog)); err != nil && !errors.Is(err, kafka.ErrNoBroker) {
 		return c, err
 	}
 	if c.listen, err = listen.FromParsed(parsed); err != nil {

@@ -15,9 +15,11 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/text"
+	"weir/plugins/serve/overview"
 )
 
 var errAuditLate = errors.New("the audit log did not take an act in time; it is tried on")
@@ -53,6 +55,13 @@ as long as there are not too many of them.
 			Description("The store of raw events that queries read: `file://DIR` or `s3://BUCKET?…`. Empty: events cannot be "+
 				"queried.").
 			Example("file://data/raw").Default("")).
+		Field(service.NewStringField(apiFieldDead).Secret().
+			Description("The store of dead letters: `file://DIR` or `s3://BUCKET?…`. Empty: they cannot be looked at, and the "+
+				"overview does not know what became of each record.").
+			Example("file://data/dead-letter").Default("")).
+		Field(service.NewObjectField(apiFieldLog, kafka.OptionalFields("Addresses of the log's brokers. None: the overview "+
+			"does not know how far everybody is.")...).
+			Description("The log, which the overview asks how far everybody is.")).
 		Fields(listen.Fields()...).
 		Field(limitsField()).
 		Field(timeoutsField()).
@@ -86,6 +95,7 @@ type input struct {
 	recorder *recorder
 	refusals *refusals
 	queries  *queries
+	live     *overview.Live // nil until it is mounted
 
 	mu       sync.Mutex
 	server   *http.Server

@@ -13,8 +13,10 @@ import (
 	"weir/plugins/ingest/registry"
 	"weir/plugins/notify/alert"
 	"weir/plugins/operate/erasure"
+	"weir/plugins/operate/reconcile"
 	"weir/plugins/operate/replay"
 	"weir/plugins/operate/retention"
+	"weir/plugins/serve/overview"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
 	"weir/plugins/store/rollup"
@@ -64,12 +66,24 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	proofs, err := reconcile.OpenProofs(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	glance, err := in.overview(ctx, control, rollupDB, proofs)
+	if err != nil {
+		return nil, err
+	}
+	in.live = &overview.Live{Sampler: glance, Keys: cache, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
-		erasure.OpenAPI())
+		erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
 	rooms := map[string]http.Handler{
+		"/v1/overview":  overview.Handler(glance),
+		"/v1/live":      in.live,
+		"/v1/proof":     reconcile.Handler(proofs, time.Now),
 		"/v1/rollups":   group.Expanding(groups, rollup.Handler(rollups, time.Now)),
 		"/v1/devices/":  rollup.Handler(rollups, time.Now),
 		"/v1/events":    http.HandlerFunc(noEvents),

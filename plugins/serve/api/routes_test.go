@@ -72,6 +72,9 @@ func TestRoutes_EachAsksForItsScope(t *testing.T) {
 				at += map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")] + "fleet=plant-1"
 			}
 			resp, body := r.do(kind.text, method, at, "")
+			if resp.StatusCode == http.StatusOK && route.Path == "/v1/live" && !strings.HasPrefix(body, ": weir\n") {
+				t.Errorf("%s: %s begins with %q", kind.name, at, body)
+			}
 			allowed, may := route.Scope == apikey.Anyone, false
 			for _, s := range kind.may {
 				may = may || s == route.Scope

@@ -30,6 +30,7 @@ func (in *input) serve(ctx context.Context, handler http.Handler) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(serverLog{in}, "", 0),
 	}
+	server.RegisterOnShutdown(in.live.Stop) // answers without end are waited for otherwise
 	failed := make(chan error, 1)
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

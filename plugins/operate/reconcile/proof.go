@@ -1,0 +1,167 @@
+package reconcile
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"weir/internal/platform/sqldb"
+)
+
+// Verdict is the outcome of a run that the schedule or somebody asked for.
+type Verdict string
+
+// The verdicts.
+const (
+	Explained Verdict = "explained" // every record is
+	Loss      Verdict = "loss"      // some are not, or the stores contradict themselves
+	Failed    Verdict = "failed"    // the run could not be done: nothing was proven
+)
+
+// Proof is a run as it is kept.
+type Proof struct {
+	Verdict Verdict
+	At      time.Time
+	Report  *Report // nil when it failed
+	Detail  string  // why it failed
+}
+
+// proofsKept bounds how many runs are kept, the newest.
+const proofsKept = 300
+
+func proofMigrations() []sqldb.Migration {
+	tables := `CREATE TABLE reconcile_proof (
+		id TEXT PRIMARY KEY, at BIGINT NOT NULL, verdict TEXT NOT NULL, report TEXT NOT NULL, detail TEXT NOT NULL);
+		CREATE INDEX reconcile_proof_at ON reconcile_proof (at);
+		CREATE TABLE reconcile_wish (id INTEGER PRIMARY KEY, asked_at BIGINT NOT NULL, begun_at BIGINT NOT NULL);
+		INSERT INTO reconcile_wish VALUES (1, 0, 0);`
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
+}
+
+// Proofs are the runs in the control store, and the wish for one more.
+type Proofs struct{ db *sqldb.DB }
+
+// OpenProofs prepares the tables.
+func OpenProofs(ctx context.Context, db *sqldb.DB) (*Proofs, error) {
+	if err := db.Migrate(ctx, "reconcile", proofMigrations()); err != nil {
+		return nil, fmt.Errorf("opening the list of proofs: %w", err)
+	}
+	return &Proofs{db}, nil
+}
+
+// keep adds a run, and forgets the oldest. It is durable when it returns nil.
+func (p *Proofs) keep(ctx context.Context, proof Proof) error {
+	report := ""
+	if proof.Report != nil {
+		raw, err := json.Marshal(proof.Report)
+		if err != nil {
+			return fmt.Errorf("keeping a proof: %w", err)
+		}
+		report = string(raw)
+	}
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("keeping a proof: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	_, err = tx.ExecContext(ctx, `INSERT INTO reconcile_proof (id, at, verdict, report, detail) VALUES ($1, $2, $3, $4, $5)`,
+		uuid.NewString(), proof.At.UnixMicro(), string(proof.Verdict), report, proof.Detail)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `DELETE FROM reconcile_proof WHERE id NOT IN
+			(SELECT id FROM reconcile_proof ORDER BY at DESC, id LIMIT $1)`, proofsKept)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("keeping a proof: %w", err)
+	}
+	return nil
+}
+
+// Last returns the newest run; nil when there was none.
+func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
+	list, err := p.list(ctx, 1)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
+}
+
+// list returns the newest runs first.
+func (p *Proofs) list(ctx context.Context, most int) (list []Proof, err error) {
+	rows, err := p.db.QueryContext(ctx, `SELECT at, verdict, report, detail FROM reconcile_proof ORDER BY at DESC, id LIMIT $1`,
+		most)
+	if err != nil {
+		return nil, fmt.Errorf("listing proofs: %w", err)
+	}
+	for rows.Next() {
+		var one Proof
+		var at int64
+		var report string
+		if err = rows.Scan(&at, &one.Verdict, &report, &one.Detail); err != nil {
+			break
+		}
+		one.At = time.UnixMicro(at).UTC()
+		if report != "" {
+			if err = json.Unmarshal([]byte(report), &one.Report); err != nil {
+				break
+			}
+		}
+		list = append(list, one)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("listing proofs: %w", err)
+	}
+	return list, nil
+}
+
+// wish is that somebody asked for a run, and that one began. Times are zero
+// when there was none.
+type wish struct{ asked, begun time.Time }
+
+// open tells that the run that was asked for has not begun.
+func (w wish) open() bool { return w.asked.After(w.begun) }
+
+func (p *Proofs) wish(ctx context.Context) (wish, error) {
+	var asked, begun int64
+	err := p.db.QueryRowContext(ctx, `SELECT asked_at, begun_at FROM reconcile_wish WHERE id = 1`).Scan(&asked, &begun)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return wish{}, fmt.Errorf("reading whether a proof was asked for: %w", err)
+	}
+	at := func(micros int64) time.Time {
+		if micros == 0 {
+			return time.Time{}
+		}
+		return time.UnixMicro(micros).UTC()
+	}
+	return wish{at(asked), at(begun)}, nil
+}
+
+// ask wishes for a run; one that was wished for and has not begun is the same.
+func (p *Proofs) ask(ctx context.Context, now time.Time) (time.Time, error) {
+	// Later than the last beginning, whatever clock that was by.
+	_, err := p.db.ExecContext(ctx, `UPDATE reconcile_wish
+		SET asked_at = CASE WHEN begun_at < $1 THEN $1 ELSE begun_at + 1 END WHERE id = 1 AND asked_at <= begun_at`,
+		now.UnixMicro())
+	if err != nil {
+		return now, fmt.Errorf("asking for a proof: %w", err)
+	}
+	w, err := p.wish(ctx)
+	return w.asked, err
+}
+
+// begin notes that a run begins, which is the one that was asked for before.
+func (p *Proofs) begin(ctx context.Context, now time.Time) error {
+	_, err := p.db.ExecContext(ctx, `UPDATE reconcile_wish
+		SET begun_at = CASE WHEN asked_at > $1 THEN asked_at ELSE $1 END WHERE id = 1`, now.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("noting that a proof begins: %w", err)
+	}
+	return nil
+}

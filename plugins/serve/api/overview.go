@@ -1,0 +1,52 @@
+package api
+
+import (
+	"context"
+
+	"weir/internal/control/status"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/notify/alert"
+	"weir/plugins/operate/reconcile"
+	"weir/plugins/serve/overview"
+	"weir/plugins/store/lake"
+)
+
+// overview opens what an overview is made of. What this api does without - the
+// log, the raw or the dead-letter store - the overview says that it does not know.
+func (in *input) overview(ctx context.Context, control, rollups *sqldb.DB, proofs *reconcile.Proofs) (*overview.Sampler,
+	error) {
+	processes, err := status.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	s := overview.Sources{Log: in.conf.log, Proofs: proofs, Status: processes,
+		Alerts: func(ctx context.Context, fleet string) (overview.Alerts, error) {
+			n, err := alert.CountOpen(ctx, control, fleet)
+			return overview.Alerts{Open: n}, err
+		},
+		Places: []overview.Place{
+			{Name: "control", URL: in.conf.control, Ask: control.PingContext},
+			{Name: "rollups", URL: in.conf.rollups, Ask: rollups.PingContext},
+		}}
+	for _, place := range []struct {
+		name, url string
+		to        **lake.Store
+	}{{"raw", in.conf.raw, &s.Raw}, {"dead_letters", in.conf.deadLetters, &s.DeadLetter}} {
+		if place.url == "" {
+			continue
+		}
+		store, release, err := lake.Shared(ctx, in.res, place.url)
+		if err != nil {
+			return nil, err
+		}
+		in.release = append(in.release, release)
+		*place.to = store
+		s.Places = append(s.Places, overview.Place{Name: place.name, URL: place.url})
+	}
+	sampler, err := overview.NewSampler(s)
+	if err != nil {
+		return nil, err
+	}
+	in.release = append(in.release, sampler.Close)
+	return sampler, nil
+}

@@ -1,0 +1,149 @@
+package overview
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/event"
+	"weir/internal/platform/kafka"
+)
+
+// lagHorizon is the oldest age that is told: older is "at least" that.
+const lagHorizon = 24 * time.Hour
+
+// consumer is a group, and what it reads.
+type consumer struct {
+	group, target string
+	topics        []string
+}
+
+// consumers are the groups that an event waits for.
+func consumers(topics []string, deadLetters string) (all []consumer) {
+	for _, c := range event.Consumers() {
+		all = append(all, consumer{c.Group, c.Target, topics})
+	}
+	return append(all, consumer{event.GroupDeadLetter, "dead_letter", []string{deadLetters}})
+}
+
+// logMeter measures how far groups are behind the log. It is for one goroutine.
+type logMeter struct {
+	cluster kafka.Cluster
+	topics  []string // all that are measured
+	groups  []consumer
+	client  *kgo.Client
+	history *kafka.History // nil: to be seeded
+}
+
+func newLogMeter(cluster kafka.Cluster, topics []string, deadLetters string) (*logMeter, error) {
+	client, err := kgo.NewClient(cluster.Options("weir-overview")...)
+	if err != nil {
+		return nil, err
+	}
+	return &logMeter{cluster: cluster, topics: append(slices.Clone(topics), deadLetters),
+		groups: consumers(topics, deadLetters), client: client}, nil
+}
+
+// logState is where the groups stand.
+type logState struct {
+	groups    []Group
+	failed    map[string]string // groups that could not be asked
+	lastEvent *time.Time
+}
+
+func (m *logMeter) measure(ctx context.Context) (s logState, err error) {
+	s, err = m.look(ctx)
+	return s, m.cluster.Explain(err)
+}
+
+func (m *logMeter) look(ctx context.Context) (s logState, err error) {
+	admin := kadm.NewClient(m.client)
+	positions := kafka.Positions{Admin: admin}
+	committed := make([]map[kafka.Partition]int64, len(m.groups))
+	s.failed = map[string]string{}
+	for i, g := range m.groups { // before the ends: a group is never ahead of the log
+		if committed[i], err = positions.Committed(ctx, g.group); err != nil {
+			s.failed[g.group] = "the log does not tell how far the group is"
+			committed[i] = nil
+		}
+	}
+	if len(s.failed) == len(m.groups) {
+		return s, err
+	}
+	starts, err := positions.Starts(ctx, m.topics...)
+	if err != nil {
+		return s, err
+	}
+	ends, err := positions.Ends(ctx, m.topics...)
+	if err != nil {
+		return s, err
+	}
+	now := time.Now()
+	if m.history == nil {
+		history := kafka.NewHistory(lagHorizon)
+		if err := history.Seed(ctx, now, positions, m.topics...); err != nil {
+			return s, err
+		}
+		m.history = history
+	}
+	m.history.Note(now, ends)
+	for i, g := range m.groups {
+		s.groups = append(s.groups, m.behind(g, now, starts, ends, committed[i]))
+	}
+	s.lastEvent, err = lastEvent(ctx, admin, m.groups[0].topics)
+	return s, err
+}
+
+// behind measures one group; committed is nil when it could not be asked.
+func (m *logMeter) behind(g consumer, now time.Time, starts, ends, committed map[kafka.Partition]int64) Group {
+	out := Group{Group: g.group, Target: g.target, Never: []string{}}
+	if committed == nil {
+		return out
+	}
+	var records int64
+	var lag time.Duration
+	for p, end := range ends {
+		if !slices.Contains(g.topics, p.Topic) {
+			continue
+		}
+		at, known := committed[p]
+		from := max(at, starts[p]) // what the log has dropped cannot be processed
+		if from >= end {
+			continue
+		}
+		if !known {
+			out.Never = append(out.Never, p.String())
+		}
+		records += end - from
+		lag = max(lag, m.history.Age(now, p, from))
+	}
+	slices.Sort(out.Never)
+	waits := seconds(lag)
+	out.Records, out.Lag = &records, &waits
+	return out
+}
+
+// lastEvent is when the newest record of some topics was written, nil when they
+// hold none.
+func lastEvent(ctx context.Context, admin *kadm.Client, topics []string) (at *time.Time, err error) {
+	listed, err := admin.ListMaxTimestampOffsets(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	listed.Each(func(o kadm.ListedOffset) {
+		if o.Err != nil {
+			err = errors.Join(err, o.Err)
+			return
+		}
+		if t := time.UnixMilli(o.Timestamp).UTC(); o.Timestamp > 0 && (at == nil || t.After(*at)) {
+			at = &t
+		}
+	})
+	return at, err
+}
+
+func (m *logMeter) close() { m.client.Close() }

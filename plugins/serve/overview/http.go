@@ -1,0 +1,33 @@
+package overview
+
+import (
+	"context"
+	_ "embed" // openapi.json
+	"net/http"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// OpenAPI describes the paths of the overview, for the whole document.
+func OpenAPI() []byte { return openAPI }
+
+// answerMost is how long an answer waits for its parts: what has not come by then
+// is not known.
+const answerMost = 10 * time.Second
+
+// Handler answers GET /v1/overview, for the fleet that apikey.Authenticator put
+// into the request; an admin's that names none sees all.
+func Handler(m *Sampler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/overview", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), answerMost)
+		defer cancel()
+		httpx.Answer(w, http.StatusOK, m.View(ctx, apikey.FleetFrom(r.Context())))
+	})
+	return mux
+}

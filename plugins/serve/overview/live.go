@@ -1,0 +1,148 @@
+package overview
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+)
+
+// How an answer without end is bounded.
+const (
+	viewersMost = 50
+	liveEvery   = time.Second
+	liveWait    = 800 * time.Millisecond // for parts that are slow, each time
+	renewAfter  = 15 * time.Minute
+	askAgain    = "10" // seconds, for one viewer too many
+	keysEvery   = 2 * time.Second
+)
+
+// Why an answer ends.
+const (
+	endRevoked  = "key_revoked"
+	endRenew    = "renew"
+	endStopping = "stopping"
+)
+
+// Live sends an overview a second to whoever looks.
+type Live struct {
+	Sampler *Sampler
+	Keys    apikey.Checker
+	// Refresh makes Keys current, so that a key that was revoked elsewhere ends
+	// its answers within seconds.
+	Refresh func(context.Context) error
+
+	renew time.Duration // 0: renewAfter; for tests
+
+	once     sync.Once
+	stopping chan struct{}
+	current  *part[struct{}]
+	mu       sync.Mutex
+	viewers  int
+	stopped  bool
+}
+
+func (l *Live) init() {
+	l.once.Do(func() {
+		l.stopping = make(chan struct{})
+		l.current = &part[struct{}]{every: keysEvery, most: 5 * time.Second,
+			ask: func(ctx context.Context) (struct{}, error) { return struct{}{}, l.Refresh(ctx) }}
+		if l.renew == 0 {
+			l.renew = renewAfter
+		}
+	})
+}
+
+// Stop ends all answers, and lets none begin.
+func (l *Live) Stop() {
+	l.init()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.stopped {
+		l.stopped = true
+		close(l.stopping)
+	}
+}
+
+// enter tells whether there is room for a viewer.
+func (l *Live) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.viewers >= viewersMost {
+		return false
+	}
+	l.viewers++
+	return true
+}
+
+func (l *Live) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.viewers--
+}
+
+// ServeHTTP answers GET /v1/live.
+func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.init()
+	if !l.enter() {
+		w.Header().Set("Retry-After", askAgain)
+		httpx.Write(w, httpx.Problem{Type: "too-many-viewers", Status: http.StatusTooManyRequests,
+			Title: "Too many viewers at a time", Detail: fmt.Sprintf(
+				"%d look already, and that many may: close a page, or ask for /v1/overview now and then", viewersMost)})
+		return
+	}
+	defer l.leave()
+	stream, err := httpx.Stream(w)
+	if err != nil { // the client has gone
+		return
+	}
+	if reason := l.send(r, stream); reason != "" {
+		_ = stream.Send("end", map[string]string{"reason": reason}) // the client may have gone
+	}
+}
+
+// send sends until something ends it: why, or "" when the client has gone.
+func (l *Live) send(r *http.Request, stream *httpx.Events) (reason string) {
+	ctx, fleet := r.Context(), apikey.FleetFrom(r.Context())
+	renew := time.After(l.renew)
+	tick := time.NewTicker(liveEvery)
+	defer tick.Stop()
+	for {
+		if !l.allowed(ctx, r) {
+			return endRevoked
+		}
+		wait, cancel := context.WithTimeout(ctx, liveWait)
+		view := l.Sampler.View(wait, fleet)
+		cancel()
+		if stream.Send("overview", view) != nil {
+			return ""
+		}
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-l.stopping:
+			return endStopping
+		case <-renew:
+			return endRenew
+		case <-tick.C:
+		}
+	}
+}
+
+// allowed tells whether the request's key may still look. What cannot be asked
+// stays as it was.
+func (l *Live) allowed(ctx context.Context, r *http.Request) bool {
+	wait, cancel := context.WithTimeout(ctx, liveWait)
+	defer cancel()
+	l.current.refresh(wait, l.Sampler.life)
+	key, err := l.Keys.Check(ctx, apikey.FromRequest(r))
+	if err != nil {
+		return !errors.Is(err, apikey.ErrUnknown)
+	}
+	return key.Allows(apikey.Query)
+}

@@ -1,0 +1,126 @@
+package overview
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"weir/internal/control/status"
+	"weir/internal/platform/storeurl"
+)
+
+// Place is a store that an overview tells of.
+type Place struct {
+	Name string // as the gauges of those who write to it have it: raw, rollups, …
+	URL  string
+	// Ask tells whether it answers; nil where only its writers know.
+	Ask func(context.Context) error
+}
+
+// looked is what was seen of a store.
+type looked struct {
+	place Place
+	err   error
+	disk  *Disk
+	at    time.Time
+}
+
+// storeMost is how long a store may take to answer.
+const storeMost = 3 * time.Second
+
+// look asks each store, all at once.
+func look(ctx context.Context, places []Place) []looked {
+	all, done := make([]looked, len(places)), make(chan int)
+	for i, p := range places {
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, storeMost)
+			defer cancel()
+			l := looked{place: p}
+			if p.Ask != nil {
+				l.err = p.Ask(ctx)
+			}
+			l.disk, l.at = diskOf(p.URL), time.Now()
+			all[i] = l
+			done <- i
+		}()
+	}
+	for range places {
+		<-done
+	}
+	return all
+}
+
+// storesOf tells of each store whether those who write to it find it up, and
+// whether it answers here.
+func storesOf(all []looked, rows []status.Row, now time.Time) []Store {
+	up := map[string]bool{}
+	for i := range rows {
+		if rows[i].Gone() || rows[i].Counts == nil {
+			continue
+		}
+		for name, is := range rows[i].Counts.Up {
+			before, known := up[name]
+			up[name] = is && (before || !known)
+		}
+	}
+	out := []Store{}
+	for _, l := range all {
+		s := Store{Name: l.place.Name, Kind: kindOf(l.place.URL), Stamp: stamp(l.at, now), Disk: l.disk}
+		written, told := up[l.place.Name]
+		switch {
+		case l.err != nil:
+			s.Up, s.Detail = new(bool), text("it does not answer the api")
+		case told && !written:
+			s.Up, s.Detail = new(bool), text("those who write to it say that it takes nothing")
+		case told, l.place.Ask != nil:
+			s.Up = new(bool)
+			*s.Up = true
+		default:
+			s.Detail = text("no process says whether it takes anything")
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func text(s string) *string { return &s }
+
+func kindOf(url string) string {
+	scheme, _, _ := strings.Cut(url, "://")
+	return scheme
+}
+
+// diskOf is the file system of a store on this machine, nil of any other.
+func diskOf(url string) *Disk {
+	switch kindOf(url) {
+	case "file", "sqlite", "pebble":
+	default:
+		return nil
+	}
+	path, err := storeurl.Path(url)
+	if err != nil {
+		return nil
+	}
+	for { // what is not made yet will be in the folder above
+		disk, err := diskAt(path)
+		if err == nil {
+			return disk
+		}
+		above := filepath.Dir(path)
+		if above == path {
+			return nil
+		}
+		path = above
+	}
+}
+
+func diskAt(path string) (*Disk, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(path, &fs); err != nil {
+		return nil, fmt.Errorf("measuring the free space of %s: %w", path, err)
+	}
+	return &Disk{Free: fs.Bavail * uint64(fs.Bsize), Total: fs.Blocks * uint64(fs.Bsize)}, nil
+}
