@@ -25,6 +25,7 @@ func answers() map[string][]string {
 		"ingest.md":    {"weir_", "plant-7", ""},
 		"fleet.md":     {"accepted"},
 		"raw-store.md": {`"pump-1"`},
+		"overview.md":  {`"balanced":true`},
 		"reconcile.md": {"Every record is explained"},
 		"rules.md":     {"hot_minute: windows of 1m0s", "", `"rule":"hot_minute"`},
 		"alerts.md":    {`"rule":"processor_hot"`, `"alert_id"`, `"acknowledged`, `"resolved`},

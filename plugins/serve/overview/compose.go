@@ -35,7 +35,7 @@ func (m *Sampler) View(ctx context.Context, fleet string) *View {
 
 const (
 	notYet  = "it is being read for the first time"
-	noLog   = "this api has no log to ask: set its field seed_brokers"
+	noLog   = "this api has no log to Ask: set its field seed_brokers"
 	noStore = "this api has no stores to compare with: set its fields raw and dead_letters"
 )
 
@@ -55,7 +55,7 @@ func (m *Sampler) equationInto(v *View, now time.Time) {
 	case m.equation == nil:
 		v.Unknown["equation"] = noStore
 	default:
-		report, _, err := m.equation.last()
+		report, _, err := m.equation.Last()
 		if report == nil {
 			v.Unknown["equation"] = why(err, "the log or a store")
 			return
@@ -65,7 +65,7 @@ func (m *Sampler) equationInto(v *View, now time.Time) {
 }
 
 func (m *Sampler) proofInto(v *View, now time.Time) {
-	last, _, err := m.proof.last()
+	last, _, err := m.proof.Last()
 	switch {
 	case last == nil:
 		v.Unknown["proof"] = why(err, "the control store")
@@ -82,7 +82,7 @@ func (m *Sampler) logInto(v *View, now time.Time) {
 		v.Unknown["groups"], v.Unknown["freshness"] = noLog, noLog
 		return
 	}
-	state, at, err := m.log.last()
+	state, at, err := m.log.Last()
 	if state == nil {
 		v.Unknown["groups"] = why(err, "the log")
 		v.Unknown["freshness"] = v.Unknown["groups"]
@@ -108,7 +108,7 @@ func (m *Sampler) logInto(v *View, now time.Time) {
 
 func (m *Sampler) rowsInto(v *View, now time.Time) {
 	var rows []status.Row
-	last, at, err := m.rows.last()
+	last, at, err := m.rows.Last()
 	if last == nil {
 		reason := why(err, "the control store")
 		v.Unknown["processes"], v.Unknown["rates"], v.Unknown["latency"] = reason, reason, reason
@@ -128,7 +128,7 @@ func (m *Sampler) rowsInto(v *View, now time.Time) {
 	for i := range rows {
 		v.Processes = append(v.Processes, processOf(&rows[i], now))
 	}
-	if seen, _, err := m.stores.last(); seen == nil {
+	if seen, _, err := m.stores.Last(); seen == nil {
 		v.Unknown["stores"] = why(err, "the machine")
 	} else {
 		v.Stores = storesOf(*seen, rows, now)
@@ -162,14 +162,14 @@ func (m *Sampler) countsInto(v *View, fleet string) {
 	f := m.of(fleet)
 	if f.devices == nil {
 		v.Unknown["devices"] = "this api does not count devices"
-	} else if n, _, err := f.devices.last(); n == nil {
+	} else if n, _, err := f.devices.Last(); n == nil {
 		v.Unknown["devices"] = why(err, "the rollup store")
 	} else {
 		v.Devices = n
 	}
 	if f.alerts == nil {
 		v.Unknown["alerts"] = "this api does not count alerts"
-	} else if n, _, err := f.alerts.last(); n == nil {
+	} else if n, _, err := f.alerts.Last(); n == nil {
 		v.Unknown["alerts"] = why(err, "the control store")
 	} else {
 		v.Alerts = n

@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/live"
 )
 
 // How an answer without end is bounded.
@@ -41,7 +42,7 @@ type Live struct {
 
 	once     sync.Once
 	stopping chan struct{}
-	current  *part[struct{}]
+	current  *live.Asked[struct{}]
 	mu       sync.Mutex
 	viewers  int
 	stopped  bool
@@ -50,8 +51,8 @@ type Live struct {
 func (l *Live) init() {
 	l.once.Do(func() {
 		l.stopping = make(chan struct{})
-		l.current = &part[struct{}]{every: keysEvery, most: 5 * time.Second,
-			ask: func(ctx context.Context) (struct{}, error) { return struct{}{}, l.Refresh(ctx) }}
+		l.current = &live.Asked[struct{}]{Every: keysEvery, Most: 5 * time.Second,
+			Ask: func(ctx context.Context) (struct{}, error) { return struct{}{}, l.Refresh(ctx) }}
 		if l.renew == 0 {
 			l.renew = renewAfter
 		}
@@ -139,7 +140,7 @@ func (l *Live) send(r *http.Request, stream *httpx.Events) (reason string) {
 func (l *Live) allowed(ctx context.Context, r *http.Request) bool {
 	wait, cancel := context.WithTimeout(ctx, liveWait)
 	defer cancel()
-	l.current.refresh(wait, l.Sampler.life)
+	l.current.Refresh(wait, l.Sampler.life)
 	key, err := l.Keys.Check(ctx, apikey.FromRequest(r))
 	if err != nil {
 		return !errors.Is(err, apikey.ErrUnknown)

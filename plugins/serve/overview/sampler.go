@@ -13,6 +13,7 @@ import (
 
 	"weir/internal/control/status"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/live"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/store/lake"
 )
@@ -37,11 +38,11 @@ type Sampler struct {
 	end      context.CancelFunc
 	balance  *balance
 	meter    *logMeter
-	equation *part[*reconcile.Report]
-	log      *part[logState]
-	proof    *part[*reconcile.Proof]
-	rows     *part[[]status.Row]
-	stores   *part[[]looked]
+	equation *live.Asked[*reconcile.Report]
+	log      *live.Asked[logState]
+	proof    *live.Asked[*reconcile.Proof]
+	rows     *live.Asked[[]status.Row]
+	stores   *live.Asked[[]looked]
 
 	mu     sync.Mutex
 	fleets map[string]*fleetParts
@@ -49,8 +50,8 @@ type Sampler struct {
 
 // fleetParts are counted for one fleet, "" for all.
 type fleetParts struct {
-	devices *part[Devices]
-	alerts  *part[Alerts]
+	devices *live.Asked[Devices]
+	alerts  *live.Asked[Alerts]
 	used    time.Time
 }
 
@@ -62,11 +63,11 @@ const fleetsMost = 100
 func NewSampler(s Sources) (*Sampler, error) {
 	life, end := context.WithCancel(context.Background())
 	m := &Sampler{sources: s, life: life, end: end, fleets: map[string]*fleetParts{},
-		rows: &part[[]status.Row]{every: time.Second, most: 5 * time.Second, ask: s.Status.List},
-		proof: &part[*reconcile.Proof]{every: 2 * time.Second, most: 5 * time.Second,
-			ask: s.Proofs.Last},
-		stores: &part[[]looked]{every: 5 * time.Second, most: 2 * storeMost,
-			ask: func(ctx context.Context) ([]looked, error) { return look(ctx, s.Places), nil }},
+		rows: &live.Asked[[]status.Row]{Every: time.Second, Most: 5 * time.Second, Ask: s.Status.List},
+		proof: &live.Asked[*reconcile.Proof]{Every: 2 * time.Second, Most: 5 * time.Second,
+			Ask: s.Proofs.Last},
+		stores: &live.Asked[[]looked]{Every: 5 * time.Second, Most: 2 * storeMost,
+			Ask: func(ctx context.Context) ([]looked, error) { return look(ctx, s.Places), nil }},
 	}
 	if !s.Log.Named() {
 		return m, nil
@@ -77,7 +78,7 @@ func NewSampler(s Sources) (*Sampler, error) {
 		end()
 		return nil, err
 	}
-	m.log = &part[logState]{every: time.Second, most: 10 * time.Second, ask: m.meter.measure}
+	m.log = &live.Asked[logState]{Every: time.Second, Most: 10 * time.Second, Ask: m.meter.measure}
 	if s.Raw == nil || s.DeadLetter == nil {
 		return m, nil
 	}
@@ -88,34 +89,21 @@ func NewSampler(s Sources) (*Sampler, error) {
 		return nil, err
 	}
 	m.balance = &balance{reconciler: reconciler}
-	m.equation = &part[*reconcile.Report]{every: time.Second, most: 2 * time.Minute, ask: m.balance.weigh}
+	m.equation = &live.Asked[*reconcile.Report]{Every: time.Second, Most: 2 * time.Minute, Ask: m.balance.weigh}
 	return m, nil
 }
 
 // Close ends what is under way, and the connections to the log.
 func (m *Sampler) Close() {
 	m.end()
-	settle := func(running chan struct{}) {
-		if running != nil {
-			<-running
-		}
-	}
 	if m.log != nil {
-		settle(m.log.under())
+		m.log.Stop()
 		m.meter.close()
 	}
 	if m.equation != nil {
-		settle(m.equation.under())
+		m.equation.Stop()
 		m.balance.reconciler.Close()
 	}
-}
-
-// under is the question under way, nil when there is none.
-func (p *part[T]) under() chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.asked = time.Now().Add(time.Hour) // ask no more
-	return p.running
 }
 
 // of returns the parts of a fleet.
@@ -132,12 +120,12 @@ func (m *Sampler) of(fleet string) *fleetParts {
 		}
 		f = &fleetParts{}
 		if ask := m.sources.Devices; ask != nil {
-			f.devices = &part[Devices]{every: 5 * time.Second, most: 20 * time.Second,
-				ask: func(ctx context.Context) (Devices, error) { return ask(ctx, fleet) }}
+			f.devices = &live.Asked[Devices]{Every: 5 * time.Second, Most: 20 * time.Second,
+				Ask: func(ctx context.Context) (Devices, error) { return ask(ctx, fleet) }}
 		}
 		if ask := m.sources.Alerts; ask != nil {
-			f.alerts = &part[Alerts]{every: 5 * time.Second, most: 5 * time.Second,
-				ask: func(ctx context.Context) (Alerts, error) { return ask(ctx, fleet) }}
+			f.alerts = &live.Asked[Alerts]{Every: 5 * time.Second, Most: 5 * time.Second,
+				Ask: func(ctx context.Context) (Alerts, error) { return ask(ctx, fleet) }}
 		}
 		m.fleets[fleet] = f
 	}
@@ -149,23 +137,23 @@ func (m *Sampler) of(fleet string) *fleetParts {
 // allows: what has not answered by then comes with a later one.
 func (m *Sampler) refresh(ctx context.Context, fleet string) {
 	var all sync.WaitGroup
-	all.Go(func() { m.rows.refresh(ctx, m.life) })
-	all.Go(func() { m.proof.refresh(ctx, m.life) })
+	all.Go(func() { m.rows.Refresh(ctx, m.life) })
+	all.Go(func() { m.proof.Refresh(ctx, m.life) })
 	if m.log != nil {
-		all.Go(func() { m.log.refresh(ctx, m.life) })
+		all.Go(func() { m.log.Refresh(ctx, m.life) })
 	}
 	if fleet == "" {
-		all.Go(func() { m.stores.refresh(ctx, m.life) })
+		all.Go(func() { m.stores.Refresh(ctx, m.life) })
 		if m.equation != nil {
-			all.Go(func() { m.equation.refresh(ctx, m.life) })
+			all.Go(func() { m.equation.Refresh(ctx, m.life) })
 		}
 	}
 	f := m.of(fleet)
 	if f.devices != nil {
-		all.Go(func() { f.devices.refresh(ctx, m.life) })
+		all.Go(func() { f.devices.Refresh(ctx, m.life) })
 	}
 	if f.alerts != nil {
-		all.Go(func() { f.alerts.refresh(ctx, m.life) })
+		all.Go(func() { f.alerts.Refresh(ctx, m.life) })
 	}
 	all.Wait()
 }
