@@ -33,7 +33,7 @@ runs on the data directory, else WEIR_OPS_ADDRESS.
 			if c.Bool("ready") {
 				path = "/ready"
 			}
-			at, err := opsOf(c)
+			at, err := askedOps(c)
 			if err != nil {
 				return err
 			}
@@ -52,8 +52,8 @@ runs on the data directory, else WEIR_OPS_ADDRESS.
 	}
 }
 
-// opsOf is the address of health and metrics that a command is about.
-func opsOf(c *cli.Context) (string, error) {
+// askedOps is the address of health and metrics that a command is about.
+func askedOps(c *cli.Context) (string, error) {
 	if at := c.String("ops"); at != "" {
 		return reachable(at), nil
 	}

@@ -263,8 +263,8 @@ func TestStore_KeysOfOldKeepTheirPowers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, scope := range scopes() {
-			if k.allows(scope) != slices.Contains(may, scope) {
-				t.Errorf("the key of %q: %s is %t", k.Fleet, scope, k.allows(scope))
+			if k.Allows(scope) != slices.Contains(may, scope) {
+				t.Errorf("the key of %q: %s is %t", k.Fleet, scope, k.Allows(scope))
 			}
 		}
 		if !k.covers("any-device") {

@@ -76,7 +76,7 @@ func (a *Authenticator) Require(to Route, next http.Handler) http.Handler {
 
 // enter returns the fleet that the request is about, or why the key may not.
 func (k *Key) enter(to Route, r *http.Request) (fleet string, why *Refusal) {
-	if !k.allows(to.Scope) {
+	if !k.Allows(to.Scope) {
 		return "", k.lacks(to.Scope)
 	}
 	q := r.URL.Query()

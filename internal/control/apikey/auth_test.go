@@ -20,10 +20,10 @@ func TestKey_AllowsWhatItsScopesSay(t *testing.T) {
 	} {
 		var may []string
 		for _, s := range scopes() {
-			if c.key.allows(s) {
+			if c.key.Allows(s) {
 				may = append(may, string(s))
 			}
-			if c.key.allows(s) != (c.key.Lacks(s) == nil) {
+			if c.key.Allows(s) != (c.key.Lacks(s) == nil) {
 				t.Errorf("%v: Lacks and Allows differ on %s", c.key.Scopes, s)
 			}
 		}

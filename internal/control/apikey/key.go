@@ -35,9 +35,9 @@ type Key struct {
 	hash [sha256.Size]byte
 }
 
-// allows tells whether the key may do what the scope says. An admin key may do
+// Allows tells whether the key may do what the scope says. An admin key may do
 // everything but send events, which belong to a fleet.
-func (k *Key) allows(s Scope) bool {
+func (k *Key) Allows(s Scope) bool {
 	switch s {
 	case Anyone, AnyKey:
 		return true

@@ -91,7 +91,7 @@ func (k *Key) lacks(s Scope) *Refusal {
 // Lacks returns the refusal of a key that does not allow a scope, nil of one
 // that does.
 func (k *Key) Lacks(s Scope) *Refusal {
-	if k.allows(s) {
+	if k.Allows(s) {
 		return nil
 	}
 	return k.lacks(s)

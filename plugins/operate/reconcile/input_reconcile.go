@@ -31,7 +31,7 @@ const (
 const ruleUnexplained = "reconcile_unexplained"
 
 func inputSpec() *service.ConfigSpec {
-	d := Config{}.defaults()
+	d := Config{}.Defaults()
 	topics := make([]any, len(d.Topics))
 	for i, t := range d.Topics {
 		topics[i] = t

@@ -30,8 +30,8 @@ type Config struct {
 	Deep            bool   // read the rows' coordinates, and believe them alone
 }
 
-// defaults fills in what a config leaves open.
-func (c Config) defaults() Config {
+// Defaults fills in what a config leaves open.
+func (c Config) Defaults() Config {
 	set := func(s *string, to string) {
 		if *s == "" {
 			*s = to
@@ -69,7 +69,7 @@ type Reconciler struct {
 // New makes an reconciler. It talks to nobody yet.
 func New(conf Config) (*Reconciler, error) {
 	a := &Reconciler{
-		conf: conf.defaults(), began: map[lake.Partition]began{},
+		conf: conf.Defaults(), began: map[lake.Partition]began{},
 		verified: map[lake.Partition]int64{}, learned: map[lake.Partition][]republished{},
 		replayed: map[lake.Partition]lake.Offsets{}, other: map[lake.Partition]lake.Offsets{},
 		markers: map[lake.Partition]lake.Offsets{}, compared: map[lake.Partition]lake.Offsets{},
