@@ -64,11 +64,11 @@ func FirstDelivery(msg *service.Message) (first Coordinates, log string, ok bool
 	if header == "" {
 		return first, "", false
 	}
-	return ParseDelivery(header)
+	return parseDelivery(header)
 }
 
-// ParseDelivery reads HeaderDelivery, as FirstDelivery does.
-func ParseDelivery(header string) (first Coordinates, log string, ok bool) {
+// parseDelivery reads HeaderDelivery, as FirstDelivery does.
+func parseDelivery(header string) (first Coordinates, log string, ok bool) {
 	first, err := ParseCoordinates(header)
 	first.Topic, log, _ = strings.Cut(first.Topic, logMark)
 	return first, log, err == nil

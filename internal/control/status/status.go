@@ -30,11 +30,11 @@ type Row struct {
 	Age    time.Duration `json:"-"` // by the store's clock
 }
 
-// Gone is after what silence a process counts as gone.
-const Gone = 20 * time.Second
+// goneAfter is after what silence a process counts as gone.
+const goneAfter = 20 * time.Second
 
 // Gone tells that the process has ended without saying so, or cannot say more.
-func (r *Row) Gone() bool { return r.Age > Gone }
+func (r *Row) Gone() bool { return r.Age > goneAfter }
 
 // forgetAfter is how long a process that is gone is named.
 const forgetAfter = time.Hour

@@ -8,9 +8,9 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// ErrChecked ends the making of a component whose config is right, and was only
+// errChecked ends the making of a component whose config is right, and was only
 // to be checked.
-var ErrChecked = errors.New("the config is right, and was only to be checked")
+var errChecked = errors.New("the config is right, and was only to be checked")
 
 // ErrMade is of a constructor that made a component where its config was only to
 // be checked: it does not call Checked.
@@ -20,10 +20,10 @@ type onlyChecked struct{}
 
 // Checked is what a constructor calls when it has read all of its config, with
 // the error of reading it, and before it opens, starts or announces anything. It
-// returns that error, or ErrChecked where a config is only checked, or nil.
+// returns that error, or errChecked where a config is only checked, or nil.
 func Checked(c *service.ParsedConfig, err error) error {
 	if err == nil && checking(c) {
-		return ErrChecked
+		return errChecked
 	}
 	return err
 }
@@ -47,7 +47,7 @@ func Check(env *service.Environment, kind, name string, config any) error {
 	switch err := construct(env, kind, name, config, true); {
 	case err == nil:
 		return fmt.Errorf("checking %s: %w", name, ErrMade)
-	case errors.Is(err, ErrChecked):
+	case errors.Is(err, errChecked):
 		return nil
 	default:
 		return err

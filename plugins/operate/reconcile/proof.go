@@ -18,9 +18,9 @@ type Verdict string
 
 // The verdicts.
 const (
-	Explained Verdict = "explained" // every record is
-	Loss      Verdict = "loss"      // some are not, or the stores contradict themselves
-	Failed    Verdict = "failed"    // the run could not be done: nothing was proven
+	proofExplained Verdict = "explained" // every record is
+	proofLoss      Verdict = "loss"      // some are not, or the stores contradict themselves
+	proofFailed    Verdict = "failed"    // the run could not be done: nothing was proven
 )
 
 // Proof is a run as it is kept.

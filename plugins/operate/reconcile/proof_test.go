@@ -67,14 +67,14 @@ func TestProof_IsDoneWhenItIsAskedFor(t *testing.T) {
 		return Proof{}
 	}
 	first := after(asked)
-	if first.Verdict != Explained || first.Report == nil || first.Report.Total.Accepted == 0 {
+	if first.Verdict != proofExplained || first.Report == nil || first.Report.Total.Accepted == 0 {
 		t.Errorf("the first: %+v", first)
 	}
 	w.commit("weir-raw", "raw-events", 0, 95) // 90 to 94 are in no store
 	if asked, err = proofs.ask(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if second := after(asked); second.Verdict != Loss || second.Report.Total.Unexplained != 5 {
+	if second := after(asked); second.Verdict != proofLoss || second.Report.Total.Unexplained != 5 {
 		t.Errorf("the second: %+v", second)
 	}
 }
@@ -107,7 +107,7 @@ func TestProofs_AWishIsNotForgotten(t *testing.T) {
 		}
 	}
 	for i := range proofsKept + 5 {
-		if err := proofs.keep(t.Context(), Proof{Verdict: Failed, At: now.Add(time.Duration(i) * time.Second),
+		if err := proofs.keep(t.Context(), Proof{Verdict: proofFailed, At: now.Add(time.Duration(i) * time.Second),
 			Detail: "the log is down"}); err != nil {
 			t.Fatal(err)
 		}

@@ -60,12 +60,12 @@ func (in *input) run(ctx context.Context) (*Report, error) {
 	if in.proofs == nil || ctx.Err() != nil {
 		return report, err
 	}
-	proof := Proof{Verdict: Explained, At: time.Now(), Report: report}
+	proof := Proof{Verdict: proofExplained, At: time.Now(), Report: report}
 	switch {
 	case err != nil:
-		proof.Verdict, proof.Report, proof.Detail = Failed, nil, err.Error()
+		proof.Verdict, proof.Report, proof.Detail = proofFailed, nil, err.Error()
 	case report.Loss():
-		proof.Verdict = Loss
+		proof.Verdict = proofLoss
 	}
 	if err := in.proofs.keep(ctx, proof); err != nil {
 		in.res.Logger().Warnf("%v", err)

@@ -24,7 +24,7 @@ func (c counts) add(p *Partition, op *operator, k *keyState, e *record, args []a
 
 func (counts) close(p *Partition, op *operator, k *keyState) {
 	w := k.panes[0]
-	p.result(op, k, window{id: w.first, start: w.start, end: k.more[0], status: Final}, &w)
+	p.result(op, k, window{id: w.first, start: w.start, end: k.more[0], status: statusFinal}, &w)
 	k.panes = k.panes[:0]
 }
 

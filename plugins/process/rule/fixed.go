@@ -23,9 +23,9 @@ func (fixed) add(p *Partition, op *operator, k *keyState, e *record, args []arg)
 	for end := first; end <= last && (op.emit.update || end <= p.time); end = g.after(end) {
 		switch {
 		case end > p.time:
-			p.tell(op, k, end, Provisional)
+			p.tell(op, k, end, statusProvisional)
 		case end+op.window.lateness > p.time:
-			p.tell(op, k, end, Final)
+			p.tell(op, k, end, statusFinal)
 		}
 	}
 	k.fresh = !op.emit.update
@@ -64,11 +64,11 @@ func (p *Partition) tell(op *operator, k *keyState, end int64, status Status) {
 func (fixed) ring(p *Partition, op *operator, k *keyState) {
 	g := op.window.grid
 	for _, end := range closing(g, k, p.time) {
-		p.tell(op, k, end, Final)
+		p.tell(op, k, end, statusFinal)
 	}
 	if every := op.emit.every; every > 0 && k.fresh && floor(p.time, every) == p.time {
 		for _, end := range open(g, k, p.time) {
-			p.tell(op, k, end, Provisional)
+			p.tell(op, k, end, statusProvisional)
 		}
 		k.fresh = false
 	}

@@ -125,9 +125,9 @@ type told struct {
 	retracted bool
 }
 
-// NewPartition returns the state of a partition of which nothing was read.
+// newPartition returns the state of a partition of which nothing was read.
 // Delay is how many µs out of order is normal.
-func NewPartition(set *Set, topic string, number int32, delay, keysPerFleet int64) *Partition {
+func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int64) *Partition {
 	p := &Partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
 		reader: set.layout.Reader(), next: never}
 	for _, r := range set.Rules {

@@ -18,10 +18,10 @@ type Status string
 
 // The statuses.
 const (
-	Provisional Status = "provisional" // its window is still open
-	Final       Status = "final"       // its window is closed
-	Revised     Status = "revised"     // its window was closed, and an event came that it allows for
-	Retracted   Status = "retracted"   // what was told is not so: the session is part of another, or having says no now
+	statusProvisional Status = "provisional" // its window is still open
+	statusFinal       Status = "final"       // its window is closed
+	statusRevised     Status = "revised"     // its window was closed, and an event came that it allows for
+	statusRetracted   Status = "retracted"   // what was told is not so: the session is part of another, or having says no now
 )
 
 // Result is what a rule says of a window. The same ID and Revision have the
@@ -64,8 +64,8 @@ func (p *Partition) result(op *operator, k *keyState, w window, of *pane) {
 	}
 	revision := int64(0)
 	if told != nil {
-		if revision = told.revision; w.status == Final && told.final {
-			w.status = Revised
+		if revision = told.revision; w.status == statusFinal && told.final {
+			w.status = statusRevised
 		}
 	}
 	r := p.begin(op, k, w.id, revision, w.status)
@@ -80,7 +80,7 @@ func (p *Partition) result(op *operator, k *keyState, w window, of *pane) {
 }
 
 // keepsTold tells whether what is said of a window can be corrected.
-func (op *operator) keepsTold(s Status) bool { return s == Provisional || op.window.lateness > 0 }
+func (op *operator) keepsTold(s Status) bool { return s == statusProvisional || op.window.lateness > 0 }
 
 func (k *keyState) toldOf(id int64) *told {
 	for i := range k.told {
@@ -92,7 +92,7 @@ func (k *keyState) toldOf(id int64) *told {
 }
 
 func (k *keyState) tell(w window, revision int64, keep bool) {
-	t := told{window: w.id, revision: revision + 1, final: w.status != Provisional}
+	t := told{window: w.id, revision: revision + 1, final: w.status != statusProvisional}
 	if have := k.toldOf(w.id); have != nil {
 		*have = t
 	} else if keep {
@@ -109,7 +109,7 @@ func (k *keyState) tell(w window, revision int64, keep bool) {
 // retract takes back what was told of a window; into is the session that has
 // it now.
 func (p *Partition) retract(op *operator, k *keyState, t told, into int64) {
-	r := p.begin(op, k, t.window, t.revision, Retracted)
+	r := p.begin(op, k, t.window, t.revision, statusRetracted)
 	if into != math.MinInt64 {
 		r.JSON = append(r.JSON, `,"merged_into":"`...)
 		r.JSON = append(append(r.JSON, p.idOf(op, k, into)...), '"')

@@ -135,7 +135,7 @@ rules:
       select: { n: count(), hottest: max(this.metrics.cpu_temp) }, having: this.n > 100 }
   - { name: visits, key: [device_id], window: { type: session, gap: 10m, allowed_lateness: 5m }, select: { n: count() } }
 `)
-	p := NewPartition(set, "raw-events", 0, 5_000_000, 0)
+	p := newPartition(set, "raw-events", 0, 5_000_000, 0)
 	raw := []byte(`{"event_id":"0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f","device_id":"pump-0001","device_firmware_version":"2.1.0",` +
 		`"timestamp":"2026-11-21T09:15:00.123Z","metrics":{"cpu_temp":61.5,"battery_voltage":3.7,"vibration":0.25,` +
 		`"pressure":101.3},"diagnostics":{"uptime":12345,"errors":[],"network":{"rssi":-67,"ssid":"plant"}}}`)

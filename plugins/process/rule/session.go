@@ -48,7 +48,7 @@ func (sessions) add(p *Partition, op *operator, k *keyState, e *record, args []a
 // again tells of a session that changed after it was closed.
 func (p *Partition) again(op *operator, k *keyState, i int) {
 	if s, end := &k.panes[i], k.more[i]+op.window.gap; end < p.time {
-		p.result(op, k, window{id: s.start, start: s.start, end: end, status: Final}, s)
+		p.result(op, k, window{id: s.start, start: s.start, end: end, status: statusFinal}, s)
 	}
 }
 
@@ -69,7 +69,7 @@ func (sessions) ring(p *Partition, op *operator, k *keyState) {
 	for i := 0; i < len(k.panes); {
 		s, end := &k.panes[i], k.more[i]+gap
 		if end+1 == p.time {
-			p.result(op, k, window{id: s.start, start: s.start, end: end, status: Final}, s)
+			p.result(op, k, window{id: s.start, start: s.start, end: end, status: statusFinal}, s)
 		}
 		if end+op.window.lateness < p.time {
 			k.told = slices.DeleteFunc(k.told, func(t told) bool { return t.window == s.start })

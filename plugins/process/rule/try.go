@@ -54,7 +54,7 @@ func (s *Set) Try(from io.Reader, trial Trial, each func(Result) error) (*Report
 	if trial.Shuffle != 0 {
 		shuffle(lines, trial.Delay.Microseconds(), trial.Shuffle)
 	}
-	p := NewPartition(s, "events", 0, trial.Delay.Microseconds(), 0)
+	p := newPartition(s, "events", 0, trial.Delay.Microseconds(), 0)
 	told := map[string]int64{}
 	missed := map[string]int{}
 	flush := func() error {

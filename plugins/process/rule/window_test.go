@@ -31,7 +31,7 @@ func say(t *testing.T, delay time.Duration, window string, events ...string) (li
 		func(r Result) error {
 			told := parseTold(t, r.JSON)
 			line := fmt.Sprintf("%s/%d %s %s", told.Status, told.Revision, told.ID[:4], told.Into)
-			if told.Status != Retracted {
+			if told.Status != statusRetracted {
 				line = fmt.Sprintf("%s/%d %s-%s %v/%v", told.Status, told.Revision, told.Start.Sub(noon()), told.End.Sub(noon()),
 					told.Values["n"], told.Values["total"])
 			}

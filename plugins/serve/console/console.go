@@ -28,9 +28,9 @@ var web embed.FS
 // filesUnder is the path of all files but the page itself.
 const filesUnder = "/console/"
 
-// Pages are the paths at which the page is served: each is a view that can be
+// pages are the paths at which the page is served: each is a view that can be
 // opened, reloaded and sent as an address.
-func Pages() []string {
+func pages() []string {
 	return []string{"/", "/devices", "/device", "/group", "/alerts", "/alert", "/dead-letters", "/dead-letter",
 		"/replays", "/replay", "/schemas", "/streams", "/proof", "/admin"}
 }
@@ -51,7 +51,7 @@ func Handler(next http.Handler) (http.Handler, error) {
 		name := ""
 		if below, ok := strings.CutPrefix(r.URL.Path, filesUnder); ok {
 			name = below
-		} else if slices.Contains(Pages(), r.URL.Path) {
+		} else if slices.Contains(pages(), r.URL.Path) {
 			name = "index.html"
 		}
 		f, ok := files[name]

@@ -43,7 +43,7 @@ func ask(t *testing.T, method, url string, header http.Header) *http.Response {
 
 func TestConsole_EveryPageIsServedAndNothingElse(t *testing.T) {
 	s := serve(t)
-	for _, p := range append(Pages(), "/?fleet=a", "/device?id=..%2F..%2F") {
+	for _, p := range append(pages(), "/?fleet=a", "/device?id=..%2F..%2F") {
 		resp := ask(t, "GET", s.URL+p, http.Header{})
 		policy := resp.Header.Get("Content-Security-Policy")
 		if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
@@ -166,11 +166,11 @@ func TestConsole_FilesAreWhole(t *testing.T) {
 		if _, ok := files["js/pages/"+m[2]+".js"]; !ok {
 			t.Errorf("the view %s is in %s.js, which is not there", m[1], m[2])
 		}
-		if !strings.Contains(strings.Join(Pages(), " ")+" ", m[1]+" ") {
+		if !strings.Contains(strings.Join(pages(), " ")+" ", m[1]+" ") {
 			t.Errorf("the view %s is no page of the server", m[1])
 		}
 	}
-	for _, p := range Pages() {
+	for _, p := range pages() {
 		if !strings.Contains(main, `"`+p+`": {`) {
 			t.Errorf("the page %s has no view", p)
 		}

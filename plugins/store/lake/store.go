@@ -102,7 +102,7 @@ func (s *Store) Name() string { return s.name }
 // after an error it is absent, or whole when the store could not say whether it
 // took it: look before writing the same rows again.
 func (s *Store) put(ctx context.Context, key string, write func(io.Writer) error) error {
-	if err := s.put(ctx, key, write); err != nil {
+	if err := s.backend.put(ctx, key, write); err != nil {
 		return fmt.Errorf("writing %s to %s: %w", key, s.name, err)
 	}
 	return nil

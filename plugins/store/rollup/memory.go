@@ -73,8 +73,8 @@ func (m *memory) changed(e *entry) {
 	m.unwritten = append(m.unwritten, e)
 }
 
-// Use is what rows cost a process.
-type Use struct {
+// usage is what rows cost a process.
+type usage struct {
 	Written int64 // rows, ever
 	Read    int64 // rows that were not in memory, ever
 	Evicted int64 // rows that found no room in memory, ever
@@ -82,10 +82,10 @@ type Use struct {
 }
 
 // Use returns what rows have cost this process.
-func (m *memory) Use() Use {
+func (m *memory) Use() usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Use{m.written, m.read, m.evicted, len(m.cache.rows)}
+	return usage{m.written, m.read, m.evicted, len(m.cache.rows)}
 }
 
 const (

@@ -100,7 +100,7 @@ type output struct {
 	held                                           *service.MetricGauge
 
 	counting sync.Mutex
-	counted  Use // that is in the metrics
+	counted  usage // that is in the metrics
 
 	mu      sync.Mutex // held by Close, while the upkeep ends
 	store   *Store
