@@ -128,7 +128,8 @@ func TestRole_TakesMountedFilesInPlaceOfItsOwn(t *testing.T) {
 	mounted, home := t.TempDir(), t.TempDir()
 	version := filepath.Join(mounted, "configs", "streams", "..2026_11_27")
 	placed(t, filepath.Join(version, "raw.yaml"), "mounted")
-	if err := os.Symlink(filepath.Join("..2026_11_27", "raw.yaml"), filepath.Join(mounted, "configs", "streams", "raw.yaml")); err != nil {
+	if err := os.Symlink(filepath.Join("..2026_11_27", "raw.yaml"), filepath.Join(mounted, "configs", "streams",
+		"raw.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	for _, source := range []fs.FS{assets, os.DirFS(mounted)} {
@@ -136,8 +137,9 @@ func TestRole_TakesMountedFilesInPlaceOfItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for path, expected := range map[string]string{"configs/streams/raw.yaml": "mounted", "configs/streams/other.yaml": "built in",
-		"bloblang/upcast.blobl": "built in"} {
+	for path, expected := range map[string]string{"configs/streams/raw.yaml": "mounted",
+		"configs/streams/other.yaml": "built in",
+		"bloblang/upcast.blobl":      "built in"} {
 		got, err := os.ReadFile(filepath.Join(home, path))
 		if err != nil || !bytes.Equal(got, []byte(expected)) {
 			t.Errorf("%s is %q (%v), expected %q", path, got, err, expected)

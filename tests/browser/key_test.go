@@ -79,7 +79,9 @@ func TestConsole_ActsAskOnceMore(t *testing.T) {
 	p.click("tr:has(td:nth-child(2)) button", "Revoke") // of the newest, which is the first
 	p.says("This cannot be undone")
 	p.click("dialog button", "Revoke")
-	w.await("the key is revoked", func() bool { return w.status("GET", "/v1/alerts", made, "") == http.StatusUnauthorized })
+	w.await("the key is revoked", func() bool {
+		return w.status("GET", "/v1/alerts", made, "") == http.StatusUnauthorized
+	})
 
 	p.open("/replays?new=1")
 	p.fill("#w-from", "2026-01-01T00:00")

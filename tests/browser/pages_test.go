@@ -53,7 +53,8 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 		{"/replays?new=1", "Jobs"},
 		{"/replay?id=" + job["id"].(string), "How it goes"},
 		{"/schemas?fleet=" + fleet + "&version=3&against=1", "Who sends which"},
-		{"/admin", "New key"}, {"/admin?tab=groups", "line"}, {"/admin?tab=holds", "case 4711"}, {"/admin?tab=erasures", "wish"},
+		{"/admin", "New key"}, {"/admin?tab=groups", "line"}, {"/admin?tab=holds", "case 4711"},
+		{"/admin?tab=erasures", "wish"},
 		{"/admin?tab=retention", "etention"}, {"/admin?tab=audit", "POST /v1/replays"},
 	} {
 		for _, width := range []int64{1440, 390} {
@@ -66,7 +67,8 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 				for _, v := range p.violations(string(axe)) {
 					t.Errorf("%s: %s", at, v)
 				}
-				if wide := p.value("document.documentElement.scrollWidth"); wide > fmt.Sprint(width) && len(wide) >= len(fmt.Sprint(width)) {
+				if wide := p.value("document.documentElement.scrollWidth"); wide > fmt.Sprint(width) &&
+					len(wide) >= len(fmt.Sprint(width)) {
 					t.Errorf("%s: the page is %s wide", at, wide)
 				}
 			}

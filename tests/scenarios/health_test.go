@@ -12,7 +12,8 @@ func TestHealth_IsThatOfTheRunningWeir(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
-	for _, args := range [][]string{{"--data", s.data}, {"--ready", "--data", s.data}, {"--ready", "--ops", s.addresses[2]}} {
+	for _, args := range [][]string{{"--data", s.data}, {"--ready", "--data", s.data},
+		{"--ready", "--ops", s.addresses[2]}} {
 		if out, err := s.weir(append([]string{"health"}, args...)...); err != nil || strings.TrimSpace(out) != "OK" {
 			t.Errorf("health %v: %q %v", args, out, err)
 		}

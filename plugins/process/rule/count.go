@@ -7,7 +7,7 @@ type counts struct{}
 
 // k.more holds the time of the window's latest event.
 
-func (c counts) add(p *Partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
+func (c counts) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
 	if len(k.panes) > 0 && e.At-k.panes[0].start >= op.window.max {
 		c.close(p, op, k)
 	}
@@ -22,19 +22,19 @@ func (c counts) add(p *Partition, op *operator, k *keyState, e *record, args []a
 	return 0, true
 }
 
-func (counts) close(p *Partition, op *operator, k *keyState) {
+func (counts) close(p *partition, op *operator, k *keyState) {
 	w := k.panes[0]
 	p.result(op, k, window{id: w.first, start: w.start, end: k.more[0], status: statusFinal}, &w)
 	k.panes = k.panes[:0]
 }
 
-func (c counts) ring(p *Partition, op *operator, k *keyState) {
+func (c counts) ring(p *partition, op *operator, k *keyState) {
 	if len(k.panes) > 0 && k.panes[0].start+op.window.max <= p.time {
 		c.close(p, op, k)
 	}
 }
 
-func (counts) due(_ *Partition, op *operator, k *keyState) int64 {
+func (counts) due(_ *partition, op *operator, k *keyState) int64 {
 	if len(k.panes) == 0 {
 		return never
 	}

@@ -7,7 +7,7 @@ import "slices"
 // when the lateness that it allows has passed as well.
 type fixed struct{}
 
-func (fixed) add(p *Partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
+func (fixed) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
 	g := op.window.grid
 	start := g.at(e.At)
 	first, last := g.ends(start)
@@ -48,7 +48,7 @@ func findPane(panes []pane, start int64) (int, bool) {
 }
 
 // tell says what the window with an end holds, if it holds anything.
-func (p *Partition) tell(op *operator, k *keyState, end int64, status Status) {
+func (p *partition) tell(op *operator, k *keyState, end int64, status status) {
 	g := op.window.grid
 	start := g.start(end)
 	i, _ := findPane(k.panes, start)
@@ -61,7 +61,7 @@ func (p *Partition) tell(op *operator, k *keyState, end int64, status Status) {
 	}
 }
 
-func (fixed) ring(p *Partition, op *operator, k *keyState) {
+func (fixed) ring(p *partition, op *operator, k *keyState) {
 	g := op.window.grid
 	for _, end := range closing(g, k, p.time) {
 		p.tell(op, k, end, statusFinal)
@@ -108,7 +108,7 @@ func open(g *grid, k *keyState, at int64) (ends []int64) {
 	return ends
 }
 
-func (fixed) due(p *Partition, op *operator, k *keyState) int64 {
+func (fixed) due(p *partition, op *operator, k *keyState) int64 {
 	g, due := op.window.grid, int64(never)
 	for i, pane := range k.panes {
 		first, last := g.ends(pane.start)

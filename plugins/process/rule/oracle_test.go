@@ -75,7 +75,7 @@ func history(r *rand.Rand, n int, begin time.Time) []string {
 type toldJSON struct {
 	ID       string         `json:"id"`
 	Revision int64          `json:"revision"`
-	Status   Status         `json:"status"`
+	Status   status         `json:"status"`
 	Rule     string         `json:"rule"`
 	Key      map[string]any `json:"key"`
 	Start    time.Time      `json:"window_start"`

@@ -52,9 +52,9 @@ const none = math.MinInt64
 // never is a timer that does not ring.
 const never = math.MaxInt64
 
-// Partition is the state of a rule set for one partition of the log. It is for
+// partition is the state of a rule set for one partition of the log. It is for
 // one goroutine.
-type Partition struct {
+type partition struct {
 	set      *Set
 	topic    string
 	number   int32
@@ -88,11 +88,11 @@ type operator struct {
 type kind interface {
 	// add counts an event for a key; it returns false, and by how much, when the
 	// event is too late.
-	add(p *Partition, op *operator, k *keyState, e *record, args []arg) (by int64, ok bool)
+	add(p *partition, op *operator, k *keyState, e *record, args []arg) (by int64, ok bool)
 	// ring does what is due at the partition's time, and nothing else.
-	ring(p *Partition, op *operator, k *keyState)
+	ring(p *partition, op *operator, k *keyState)
 	// due is when a key has to be looked at again.
-	due(p *Partition, op *operator, k *keyState) int64
+	due(p *partition, op *operator, k *keyState) int64
 }
 
 // keyState is what a rule keeps of a key. Panes are stretches of time, or
@@ -127,8 +127,8 @@ type told struct {
 
 // newPartition returns the state of a partition of which nothing was read.
 // Delay is how many µs out of order is normal.
-func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int64) *Partition {
-	p := &Partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
+func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int64) *partition {
+	p := &partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
 		reader: set.layout.Reader(), next: never}
 	for _, r := range set.Rules {
 		op := &operator{Rule: r, keys: map[string]*keyState{}, fleets: map[string]int64{}}
@@ -150,7 +150,7 @@ func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int6
 
 // apply takes an event in. Results and misses collect in the partition. The
 // error says that the event is no JSON object.
-func (p *Partition) apply(raw []byte, e record) error {
+func (p *partition) apply(raw []byte, e record) error {
 	if err := p.reader.Read(raw); err != nil {
 		return fmt.Errorf("reading an event: %w", err)
 	}
@@ -161,7 +161,7 @@ func (p *Partition) apply(raw []byte, e record) error {
 	return nil
 }
 
-func (p *Partition) applyTo(op *operator, e *record) Outcome {
+func (p *partition) applyTo(op *operator, e *record) Outcome {
 	fail := func(err error) Outcome {
 		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: Failed, Why: err.Error()})
 		return Failed
@@ -205,7 +205,7 @@ func (p *Partition) applyTo(op *operator, e *record) Outcome {
 
 // evaluate makes the key and the arguments of the aggregates, so that an event
 // is counted whole or not at all.
-func (p *Partition) evaluate(r *Rule, e *record) error {
+func (p *partition) evaluate(r *Rule, e *record) error {
 	p.key = append(append(p.key[:0], e.Fleet...), 0)
 	p.key = append(p.key, '[')
 	for i, part := range r.key {
@@ -244,7 +244,7 @@ func (p *Partition) evaluate(r *Rule, e *record) error {
 
 // schedule notes when a key has to be looked at. Looking at it too early does
 // no harm, so that a session which goes on is noted once.
-func (p *Partition) schedule(op *operator, k *keyState) {
+func (p *partition) schedule(op *operator, k *keyState) {
 	due := op.kind.due(p, op, k)
 	if due >= k.due {
 		return
@@ -256,7 +256,7 @@ func (p *Partition) schedule(op *operator, k *keyState) {
 
 // advance moves time on, and does what falls due on the way: in the order of
 // time, of the rules, and of the keys. Time does not go back.
-func (p *Partition) advance(to int64) {
+func (p *partition) advance(to int64) {
 	for p.next <= to {
 		p.next = never
 		at := int64(never)
@@ -278,7 +278,7 @@ func (p *Partition) advance(to int64) {
 	p.time = max(p.time, to)
 }
 
-func (p *Partition) ring(op *operator, at int64) {
+func (p *partition) ring(op *operator, at int64) {
 	keys := op.due.take(at)
 	sort.Slice(keys, func(i, j int) bool { return keys[i].name < keys[j].name })
 	for _, k := range keys {
@@ -297,7 +297,7 @@ func (p *Partition) ring(op *operator, at int64) {
 }
 
 // forget ends a key of which nothing is open.
-func (p *Partition) forget(op *operator, k *keyState) {
+func (p *partition) forget(op *operator, k *keyState) {
 	delete(op.keys, k.name)
 	fleet, _, _ := strings.Cut(k.name, "\x00")
 	if op.fleets[fleet]--; op.fleets[fleet] == 0 {

@@ -13,15 +13,15 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// Status says how far a result is to be believed.
-type Status string
+// status says how far a result is to be believed.
+type status string
 
 // The statuses.
 const (
-	statusProvisional Status = "provisional" // its window is still open
-	statusFinal       Status = "final"       // its window is closed
-	statusRevised     Status = "revised"     // its window was closed, and an event came that it allows for
-	statusRetracted   Status = "retracted"   // what was told is not so: the session is part of another, or having says no now
+	statusProvisional status = "provisional" // its window is still open
+	statusFinal       status = "final"       // its window is closed
+	statusRevised     status = "revised"     // its window was closed, and an event came that it allows for
+	statusRetracted   status = "retracted"   // what was told is not so
 )
 
 // Result is what a rule says of a window. The same ID and Revision have the
@@ -38,11 +38,11 @@ type Result struct {
 // start of a session, the first offset of a count.
 type window struct {
 	id, start, end int64
-	status         Status
+	status         status
 }
 
 // result makes one, if the rule has it told.
-func (p *Partition) result(op *operator, k *keyState, w window, of *pane) {
+func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 	values := []byte{'{'}
 	for i := range op.values {
 		if i > 0 {
@@ -80,7 +80,7 @@ func (p *Partition) result(op *operator, k *keyState, w window, of *pane) {
 }
 
 // keepsTold tells whether what is said of a window can be corrected.
-func (op *operator) keepsTold(s Status) bool { return s == statusProvisional || op.window.lateness > 0 }
+func (op *operator) keepsTold(s status) bool { return s == statusProvisional || op.window.lateness > 0 }
 
 func (k *keyState) toldOf(id int64) *told {
 	for i := range k.told {
@@ -108,7 +108,7 @@ func (k *keyState) tell(w window, revision int64, keep bool) {
 
 // retract takes back what was told of a window; into is the session that has
 // it now.
-func (p *Partition) retract(op *operator, k *keyState, t told, into int64) {
+func (p *partition) retract(op *operator, k *keyState, t told, into int64) {
 	r := p.begin(op, k, t.window, t.revision, statusRetracted)
 	if into != math.MinInt64 {
 		r.JSON = append(r.JSON, `,"merged_into":"`...)
@@ -119,7 +119,7 @@ func (p *Partition) retract(op *operator, k *keyState, t told, into int64) {
 }
 
 // begin makes what all results have.
-func (p *Partition) begin(op *operator, k *keyState, id, revision int64, s Status) Result {
+func (p *partition) begin(op *operator, k *keyState, id, revision int64, s status) Result {
 	fleet, key, _ := strings.Cut(k.name, "\x00")
 	r := Result{ID: p.idOf(op, k, id), Revision: revision, Rule: op.Name, Fleet: fleet}
 	b := append(make([]byte, 0, 512), `{"id":"`...)
@@ -152,7 +152,7 @@ func (op *operator) appendKey(b []byte, key string) []byte {
 	return append(b, '}')
 }
 
-func (p *Partition) idOf(op *operator, k *keyState, window int64) string {
+func (p *partition) idOf(op *operator, k *keyState, window int64) string {
 	h := sha256.New()
 	var b [256]byte
 	text := append(append(b[:0], op.Name...), 0)
@@ -167,6 +167,6 @@ func appendTime(b []byte, t int64) []byte {
 	return append(time.UnixMicro(t).UTC().AppendFormat(b, event.TimeFormat), '"')
 }
 
-func (p *Partition) appendPlace(b []byte, offset int64) []byte {
+func (p *partition) appendPlace(b []byte, offset int64) []byte {
 	return event.Coordinates{Topic: p.topic, Partition: p.number, Offset: offset}.Append(b)
 }

@@ -10,7 +10,7 @@ type sessions struct{}
 
 // k.more holds the time of the last event of each pane.
 
-func (sessions) add(p *Partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
+func (sessions) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
 	gap, t := op.window.gap, e.At
 	from, to := 0, 0 // the sessions that the event touches
 	for from < len(k.panes) && k.more[from]+gap < t {
@@ -46,14 +46,14 @@ func (sessions) add(p *Partition, op *operator, k *keyState, e *record, args []a
 }
 
 // again tells of a session that changed after it was closed.
-func (p *Partition) again(op *operator, k *keyState, i int) {
+func (p *partition) again(op *operator, k *keyState, i int) {
 	if s, end := &k.panes[i], k.more[i]+op.window.gap; end < p.time {
 		p.result(op, k, window{id: s.start, start: s.start, end: end, status: statusFinal}, s)
 	}
 }
 
 // absorb retracts what was told of a session that is part of another now.
-func (p *Partition) absorb(op *operator, k *keyState, gone *pane, into int64) {
+func (p *partition) absorb(op *operator, k *keyState, gone *pane, into int64) {
 	i := slices.IndexFunc(k.told, func(t told) bool { return t.window == gone.start })
 	if i < 0 {
 		return
@@ -64,7 +64,7 @@ func (p *Partition) absorb(op *operator, k *keyState, gone *pane, into int64) {
 	k.told = slices.Delete(k.told, i, i+1)
 }
 
-func (sessions) ring(p *Partition, op *operator, k *keyState) {
+func (sessions) ring(p *partition, op *operator, k *keyState) {
 	gap := op.window.gap
 	for i := 0; i < len(k.panes); {
 		s, end := &k.panes[i], k.more[i]+gap
@@ -80,7 +80,7 @@ func (sessions) ring(p *Partition, op *operator, k *keyState) {
 	}
 }
 
-func (sessions) due(p *Partition, op *operator, k *keyState) int64 {
+func (sessions) due(p *partition, op *operator, k *keyState) int64 {
 	due := int64(never)
 	for _, last := range k.more {
 		end := last + op.window.gap

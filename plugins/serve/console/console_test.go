@@ -17,7 +17,9 @@ import (
 
 func serve(t *testing.T) *httptest.Server {
 	t.Helper()
-	handler, err := Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	handler, err := Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +51,14 @@ func TestConsole_EveryPageIsServedAndNothingElse(t *testing.T) {
 		if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 			t.Errorf("%s: %s, %s", p, resp.Status, resp.Header.Get("Content-Type"))
 		}
-		if strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") || !strings.Contains(policy, "default-src 'none'") ||
+		if strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") ||
+			!strings.Contains(policy, "default-src 'none'") ||
 			!strings.Contains(policy, "frame-ancestors 'none'") {
 			t.Errorf("%s: policy %s", p, policy)
 		}
 	}
-	for _, p := range []string{"/v1/rollups", "/index.html", "/console/", "/console/js", "/console/js/../../console.go", "/devices/",
+	for _, p := range []string{"/v1/rollups", "/index.html", "/console/", "/console/js", "/console/js/../../console.go",
+		"/devices/",
 		"/console/web/index.html"} {
 		if resp := ask(t, "GET", s.URL+p, http.Header{}); resp.StatusCode != http.StatusTeapot {
 			t.Errorf("%s: %s, want what comes after", p, resp.Status)
@@ -80,11 +84,13 @@ func TestConsole_FilesComePackedAndAreAskedForOnce(t *testing.T) {
 	if got, err := io.ReadAll(z); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("unpacked, the file is another: %v", err)
 	}
-	again := ask(t, "GET", s.URL+"/console/app.css", http.Header{"Accept-Encoding": {"gzip"}, "If-None-Match": {packed.Header.Get("ETag")}})
+	again := ask(t, "GET", s.URL+"/console/app.css", http.Header{"Accept-Encoding": {"gzip"},
+		"If-None-Match": {packed.Header.Get("ETag")}})
 	if again.StatusCode != http.StatusNotModified {
 		t.Errorf("the same file again: %s", again.Status)
 	}
-	if refused := ask(t, "GET", s.URL+"/console/app.css", http.Header{"Accept-Encoding": {"gzip;q=0"}}); refused.Header.Get("Content-Encoding") != "" {
+	if refused := ask(t, "GET", s.URL+"/console/app.css",
+		http.Header{"Accept-Encoding": {"gzip;q=0"}}); refused.Header.Get("Content-Encoding") != "" {
 		t.Error("packed for one that takes no gzip")
 	}
 }
@@ -147,7 +153,8 @@ func TestConsole_FilesAreWhole(t *testing.T) {
 				t.Errorf("%s names %s", name, url)
 			}
 		}
-		for _, unsafe := range []string{"innerHTML", "insertAdjacentHTML", "document.write", "eval(", "dangerouslySet", "style=\"", "style=${"} {
+		for _, unsafe := range []string{"innerHTML", "insertAdjacentHTML", "document.write", "eval(", "dangerouslySet",
+			"style=\"", "style=${"} {
 			if strings.Contains(string(f.plain), unsafe) {
 				t.Errorf("%s uses %s", name, unsafe)
 			}

@@ -163,7 +163,8 @@ func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 		{"a device", onHandle(t, handleOf(s)), query{Devices: []string{"a"}, From: noon.Unix(), To: noon.Unix() + 60}, 1, 1,
 			3},
 		{"the fleet's hour", s, query{Resolution: byHour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60}, 1, 3, 1},
-		{"again, elsewhere", openLazy(t, url), query{Resolution: byHour, Merge: true, From: noon.Unix(), To: noon.Unix() + 60},
+		{"again, elsewhere", openLazy(t, url), query{Resolution: byHour, Merge: true, From: noon.Unix(),
+			To: noon.Unix() + 60},
 			1, 4, 0},
 	}
 	for _, step := range steps {
