@@ -25,16 +25,30 @@ func Parse(s string) (v *semver.Version, ok bool) {
 		}
 		s = s[:i]
 	}
-	v, err := semver.NewVersion(s)
+	parts := strings.Split(s, ".")
+	for i, part := range parts { // the library bounds the length of a text
+		if digits := strings.TrimLeft(part, "0"); digits != "" || part == "" {
+			parts[i] = digits
+		} else {
+			parts[i] = "0"
+		}
+	}
+	v, err := semver.NewVersion(strings.Join(parts, "."))
 	return v, err == nil && max(v.Major(), v.Minor(), v.Patch()) <= most
 }
 
 // Range is a set of versions, the union of its alternatives; nil has none.
 type Range []alternative
 
+// alternative holds a constraint for each comparison: the library bounds the
+// length of a text, and schemas that are registered may have longer ones.
 type alternative struct {
-	*semver.Constraints
+	all    []*semver.Constraints
 	bounds []*semver.Version
+}
+
+func (a alternative) check(v *semver.Version) bool {
+	return !slices.ContainsFunc(a.all, func(c *semver.Constraints) bool { return !c.Check(v) })
 }
 
 // ParseRange reads alternatives separated by "||", each a list of comparisons
@@ -45,7 +59,6 @@ func ParseRange(s string) (Range, error) {
 	var r Range
 	for text := range strings.SplitSeq(s, "||") {
 		var a alternative
-		var all []string
 		for _, field := range strings.Fields(text) {
 			rest := strings.TrimLeft(field, "<>=")
 			op := field[:len(field)-len(rest)]
@@ -57,14 +70,14 @@ func ParseRange(s string) (Range, error) {
 				return nil, fmt.Errorf("parsing firmware range %q: %q is not a version such as 2.1.0", s, rest)
 			}
 			a.bounds = append(a.bounds, bound)
-			all = append(all, op+bound.String()) // all three numbers: the library reads ">1" as ">=2"
+			c, err := semver.NewConstraint(op + bound.String()) // all three numbers: the library reads ">1" as ">=2"
+			if err != nil {
+				return nil, fmt.Errorf("parsing firmware range %q: %w", s, err)
+			}
+			a.all = append(a.all, c)
 		}
-		if len(all) == 0 {
+		if len(a.all) == 0 {
 			return nil, fmt.Errorf(`parsing firmware range %q: expected comparisons such as ">=1.0.0 <2.0.0"`, s)
-		}
-		var err error
-		if a.Constraints, err = semver.NewConstraint(strings.Join(all, ", ")); err != nil {
-			return nil, fmt.Errorf("parsing firmware range %q: %w", s, err)
 		}
 		r = append(r, a)
 	}
@@ -73,7 +86,7 @@ func ParseRange(s string) (Range, error) {
 
 // Contains tells whether a version that Parse has read is in the range.
 func (r Range) Contains(v *semver.Version) bool {
-	return slices.ContainsFunc(r, func(a alternative) bool { return a.Check(v) })
+	return slices.ContainsFunc(r, func(a alternative) bool { return a.check(v) })
 }
 
 // ContainsText tells whether a text is a version in the range.
@@ -86,9 +99,9 @@ func (r Range) ContainsText(s string) bool {
 // alternative is 0.0.0, a bound, or the next after one.
 func (r Range) Possible() bool {
 	return slices.ContainsFunc(r, func(a alternative) bool {
-		return a.Check(&semver.Version{}) || slices.ContainsFunc(a.bounds, func(bound *semver.Version) bool {
+		return a.check(&semver.Version{}) || slices.ContainsFunc(a.bounds, func(bound *semver.Version) bool {
 			next := bound.IncPatch()
-			return a.Check(bound) || a.Check(&next)
+			return a.check(bound) || a.check(&next)
 		})
 	})
 }
