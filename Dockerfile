@@ -5,7 +5,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 GOGC=400 go build -trimpath -gcflags=all=-dwarf=false -ldflags="-s -X main.version=$VERSION" -o /weir . \
+RUN CGO_ENABLED=0 GOGC=off GOMEMLIMIT=1GiB go build -trimpath -gcflags=all=-dwarf=false -ldflags="-s -X main.version=$VERSION" -o /weir . \
     && mkdir /data
 
 FROM gcr.io/distroless/static-debian12:nonroot

@@ -231,6 +231,25 @@ func TestLint_MakesNoComponent(t *testing.T) {
 	}
 }
 
+func TestLint_ReadsTheURLsOfStores(t *testing.T) {
+	d := shippedEngine(t)
+	for url, component := range map[string]string{
+		"s3://bucket?role=arn":               "output raw_store",
+		"s3://bucket?use_path_style=perhaps": "output dead_letter_store",
+		"redis://host/0?read_timeout=3s":     "processor event_dedupe",
+	} {
+		kind, name, _ := strings.Cut(component, " ")
+		found := d.lintOne(t, kind, name, map[string]any{"url": url})
+		if len(found) != 1 || !strings.Contains(found[0].text, "option") {
+			t.Errorf("%s of %s: %v", url, component, found)
+		}
+		found = d.lintOne(t, kind, name, map[string]any{"url": strings.SplitN(url, "?", 2)[0]})
+		if len(found) > 0 {
+			t.Errorf("%s without it: %v", component, found)
+		}
+	}
+}
+
 func TestLint_PlacesWhatAConstructorSays(t *testing.T) {
 	d := shippedEngine(t)
 	found := d.lintOne(t, "output", "raw_store", map[string]any{"url": "mem://", "timeout": "0s", "max_object_rows": 0})

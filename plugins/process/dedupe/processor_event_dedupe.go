@@ -137,6 +137,9 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 		return nil, fmt.Errorf("reading field %s: expected a millisecond or more", dedupeFieldTTL)
 	}
 	cluster, err := logOf(parsed, rawURL)
+	if err == nil {
+		_, err = newStore(rawURL, ttl, timeout, res.Logger()) // of its URL: it is not touched
+	}
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}

@@ -128,8 +128,12 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	}
 	logs, err := newNaming(parsed, res.Logger())
 	o.logs = logs
-	return o, conf.Checked(parsed, errors.Join(err, conf.Read(parsed, deadLetterFieldURL, &o.url,
-		deadLetterFieldRecall, conf.NotNegative(&o.recall), deadLetterFieldTimeout, conf.Positive(&o.timeout))))
+	err = errors.Join(err, conf.Read(parsed, deadLetterFieldURL, &o.url,
+		deadLetterFieldRecall, conf.NotNegative(&o.recall), deadLetterFieldTimeout, conf.Positive(&o.timeout)))
+	if err == nil {
+		err = lake.CheckURL(o.url)
+	}
+	return o, conf.Checked(parsed, err)
 }
 
 // Connect opens the store and reads what was written to it within recall.

@@ -62,6 +62,15 @@ func Open(_ context.Context, rawURL string) (*Store, error) {
 	return openStore(rawURL, openFile)
 }
 
+// CheckURL says what is wrong with a store's URL, without touching the store.
+func CheckURL(rawURL string) error {
+	s, err := openStore(rawURL, fileAt)
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
 // OpenReading is Open for those who only read: it makes no directory and needs
 // no right to write in one. A directory that is missing holds nothing.
 func OpenReading(_ context.Context, rawURL string) (*Store, error) {

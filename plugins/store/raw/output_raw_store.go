@@ -104,9 +104,13 @@ type output struct {
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{table: Table(), res: res, count: newCounters(res.Metrics()), now: time.Now}
-	return o, conf.Checked(parsed, conf.Read(parsed, rawFieldURL, &o.url, rawFieldRecall, conf.NotNegative(&o.recall),
+	err := conf.Read(parsed, rawFieldURL, &o.url, rawFieldRecall, conf.NotNegative(&o.recall),
 		rawFieldTimeout, conf.Positive(&o.timeout), rawFieldMaxObjectRows, conf.Positive(&o.maxRows),
-		rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows)))
+		rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows))
+	if err == nil {
+		err = lake.CheckURL(o.url)
+	}
+	return o, conf.Checked(parsed, err)
 }
 
 // Connect opens the store and reads what was written to it within recall.
