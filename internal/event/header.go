@@ -9,7 +9,7 @@ const (
 	HeaderSchema         = "weir_schema"          // subject/version: "telemetry/2"
 	HeaderFlags          = "weir_flags"           // comma-separated Flag…; absent when there are none
 	HeaderUnknownMetrics = "weir_unknown_metrics" // comma-separated metric names that the schema does not know
-	HeaderDelivery       = "weir_delivery"        // the first delivery of a record published again; see parseDelivery
+	HeaderDelivery       = "weir_delivery"        // the first delivery of a record published again; see ParseDelivery
 	HeaderPatched        = "weir_patched"         // redrives only: "1" on an event that is not as its device sent it
 	HeaderTarget         = "weir_target"          // replays only: comma-separated Target…; absent means all
 	HeaderTraceparent    = "traceparent"          // W3C trace context

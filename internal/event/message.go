@@ -64,11 +64,11 @@ func FirstDelivery(msg *service.Message) (first Coordinates, log string, ok bool
 	if header == "" {
 		return first, "", false
 	}
-	return parseDelivery(header)
+	return ParseDelivery(header)
 }
 
-// parseDelivery reads HeaderDelivery, as FirstDelivery does.
-func parseDelivery(header string) (first Coordinates, log string, ok bool) {
+// ParseDelivery reads HeaderDelivery, as FirstDelivery does.
+func ParseDelivery(header string) (first Coordinates, log string, ok bool) {
 	first, err := ParseCoordinates(header)
 	first.Topic, log, _ = strings.Cut(first.Topic, logMark)
 	return first, log, err == nil

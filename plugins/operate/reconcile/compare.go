@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/event"
+	"weir/internal/platform/text"
 	"weir/plugins/store/lake"
 )
 
@@ -17,16 +19,32 @@ type identity struct {
 	id    [16]byte
 }
 
-func identityOf(record *kgo.Record, e *event.Event) (identity, bool) {
+// sighting is an event as the log holds it, and the folder in which the raw store
+// keeps it.
+type sighting struct {
+	identity
+	folder string
+}
+
+func sight(record *kgo.Record, e *event.Event) (s sighting, ok bool) {
 	if event.Parse(record.Value, e) != nil {
-		return identity{}, false
+		return s, false
 	}
+	received, known := text.ParseTime(headerOf(record, event.HeaderReceivedAt))
+	ahead := event.HasFlag(headerOf(record, event.HeaderFlags), event.FlagClockAhead)
+	s.identity = identity{headerOf(record, event.HeaderFleet), e.UUID}
+	s.folder = lake.DateFolder(e.At(received, known && ahead))
+	return s, true
+}
+
+// headerOf returns a record's header, the last of its name as the engine does.
+func headerOf(record *kgo.Record, name string) (value string) {
 	for _, h := range record.Headers {
-		if h.Key == event.HeaderFleet {
-			return identity{string(h.Value), e.UUID}, true
+		if h.Key == name {
+			value = string(h.Value)
 		}
 	}
-	return identity{id: e.UUID}, true
+	return value
 }
 
 // pair is a record that is said to repeat another.
@@ -38,14 +56,16 @@ type pair struct {
 // which are not the same event. Unless the reconciliation is deep it reads no
 // more than readMost records of the log for it, the oldest first. It tells
 // whether it has found any.
-func (r *round) compare(ctx context.Context) (found bool, err error) {
+func (r *round) compare(ctx context.Context, since time.Time) (found bool, err error) {
 	for {
 		pairs, cost := r.pairs()
 		if len(pairs) == 0 {
-			return found, nil
+			if pairs, cost, err = r.replays(ctx); err != nil || cost == 0 {
+				return found, err
+			}
 		}
 		r.spent += cost
-		differ, err := r.differing(ctx, pairs)
+		differ, err := r.differing(ctx, since, pairs)
 		if err != nil {
 			return found, fmt.Errorf("comparing duplicates with what they repeat: %w", err)
 		}
@@ -70,7 +90,7 @@ func (r *round) pairs() (found []pair, cost int64) {
 		last := int64(-readApart)
 		for _, d := range r.evidence.within(p, r.reaches[p]) {
 			if d.Offset < r.now[p].start || !f.duplicates.Has(d.Offset) || r.a.compared[p].Has(d.Offset) ||
-				r.a.replayed[p].Has(d.Offset) { // a redrive may have been mended, and is an event of its own then
+				r.a.replayed[p].Has(d.Offset) { // see replays
 				continue
 			}
 			if len(found) == pairsMost {
@@ -88,7 +108,45 @@ func (r *round) pairs() (found []pair, cost int64) {
 	return found, cost
 }
 
-func (r *round) differing(ctx context.Context, pairs []pair) (differ []pair, err error) {
+// replays returns records that were published again with the deliveries that they
+// stand for, as pairs does. What a redrive has patched may be another event than
+// its delivery was, and is not compared.
+func (r *round) replays(ctx context.Context) (found []pair, cost int64, err error) {
+	wanted := map[lake.Partition]lake.Offsets{}
+	left := int64(pairsMost)
+	if !r.a.conf.Deep {
+		left = min(left, (readMost-r.spent)/3) // it is read twice, and what it stands for once
+	}
+	for p, f := range r.found {
+		at := r.now[p]
+		set := f.duplicates.And(r.a.replayed[p]).Minus(r.a.compared[p]).And(
+			lake.NewOffsets(lake.Span{First: at.start, Last: at.end - 1}))
+		for _, s := range set {
+			if n := min(left, s.Last+1-s.First); n > 0 {
+				wanted[p] = append(wanted[p], lake.Span{First: s.First, Last: s.First + n - 1})
+				left -= n
+			}
+		}
+	}
+	err = r.a.read(ctx, wanted, func(record *kgo.Record) error {
+		cost += 3
+		at := event.Coordinates{Topic: record.Topic, Partition: record.Partition, Offset: record.Offset}
+		of, log, ok := event.ParseDelivery(headerOf(record, event.HeaderDelivery))
+		if ok && log == "" && headerOf(record, event.HeaderPatched) == "" {
+			found = append(found, pair{at, of})
+		} else {
+			p := lake.PartitionOf(at)
+			r.a.compared[p] = with(r.a.compared[p], at.Offset)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading what was published again: %w", err)
+	}
+	return found, cost, nil
+}
+
+func (r *round) differing(ctx context.Context, since time.Time, pairs []pair) (differ []pair, err error) {
 	wanted := map[lake.Partition]lake.Offsets{}
 	for _, c := range pairs {
 		for _, at := range []event.Coordinates{c.record, c.canonical} {
@@ -100,11 +158,11 @@ func (r *round) differing(ctx context.Context, pairs []pair) (differ []pair, err
 	for p, spans := range wanted {
 		wanted[p] = lake.NewOffsets(spans...)
 	}
-	read := map[event.Coordinates]identity{}
+	read := map[event.Coordinates]sighting{}
 	var e event.Event
 	err = r.a.read(ctx, wanted, func(record *kgo.Record) error {
-		if id, ok := identityOf(record, &e); ok {
-			read[event.Coordinates{Topic: record.Topic, Partition: record.Partition, Offset: record.Offset}] = id
+		if s, ok := sight(record, &e); ok {
+			read[event.Coordinates{Topic: record.Topic, Partition: record.Partition, Offset: record.Offset}] = s
 		}
 		return nil
 	})
@@ -117,10 +175,31 @@ func (r *round) differing(ctx context.Context, pairs []pair) (differ []pair, err
 		if !ok {
 			continue // gone meanwhile
 		}
-		if canonical, ok := read[c.canonical]; !ok || canonical != record {
+		if canonical, ok := read[c.canonical]; !ok || canonical.identity != record.identity {
 			rows[c.canonical] = append(rows[c.canonical], c)
 		}
 	}
+	differ, err = r.without(ctx, rows, read)
+	if err != nil || len(differ) == 0 {
+		return nil, err
+	}
+	// Rows of an older log may be older than what was read of the store, and what
+	// was read may have been compacted meanwhile.
+	clear(rows)
+	for _, c := range differ {
+		r.a.raw.folders[read[c.record].folder] = true
+		rows[c.canonical] = append(rows[c.canonical], c)
+	}
+	if err := r.gather(ctx, since); err != nil {
+		return nil, err
+	}
+	return r.without(ctx, rows, read)
+}
+
+// without returns the pairs whose event has no row at the canonical coordinates,
+// by these, though the log or the store holds another there.
+func (r *round) without(ctx context.Context, rows map[event.Coordinates][]pair,
+	read map[event.Coordinates]sighting) (differ []pair, err error) {
 	stored, err := r.a.storedAt(ctx, rows)
 	if err != nil {
 		return nil, err
@@ -129,7 +208,7 @@ func (r *round) differing(ctx context.Context, pairs []pair) (differ []pair, err
 		_, inLog := read[at]
 		for _, c := range list {
 			ids, kept := stored[at]
-			if (inLog || kept) && !ids[read[c.record]] { // else nobody can say any more
+			if (inLog || kept) && !ids[read[c.record].identity] { // else nobody can say any more
 				differ = append(differ, c)
 			}
 		}

@@ -98,4 +98,5 @@ func (w *world) renew(topic string, partitions int32) {
 	if err != nil {
 		w.Fatal(err)
 	}
+	w.connect() // a client goes on with the topic that it knew
 }

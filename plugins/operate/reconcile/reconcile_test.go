@@ -150,13 +150,12 @@ func TestReconcile_DeadLettersStillOnTheLogCount(t *testing.T) {
 
 func TestReconcile_ReplaysStandForTheirFirstDelivery(t *testing.T) {
 	w := filled(t)
-	stands := func(c event.Coordinates) kgo.RecordHeader {
-		return kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(c.String())}
+	for range 3 {
+		w.republish("replay-events", 0, w.at(0, 3), w.at(0, 3).String())
 	}
-	w.produce("replay-events", 0, 3, stands(w.at(0, 3)))
 	w.produce("replay-events", 0, 2, kgo.RecordHeader{Key: event.HeaderTarget, Value: []byte("rollup,detect")})
-	w.produce("replay-events", 0, 1, stands(w.at(1, 77))) // of nothing
-	w.produce("raw-events", 1, 1, stands(w.at(0, 60)))    // a redrive of the dead letter
+	w.republish("replay-events", 0, w.at(0, 3), w.at(1, 77).String()) // of nothing
+	w.republish("raw-events", 1, w.at(0, 60), w.at(0, 60).String())   // a redrive of the dead letter
 	w.commit("weir-raw", "replay-events", 0, 6)
 	w.commit("weir-raw", "raw-events", 1, 51)
 	a := w.reconciler(false)
@@ -171,20 +170,26 @@ func TestReconcile_ReplaysStandForTheirFirstDelivery(t *testing.T) {
 	}
 }
 
-func TestReconcile_AReplayOfAnOldDayIsFoundThere(t *testing.T) {
-	w := newWorld(t)
-	// The day's folder holds an object that was written long before the log begins.
-	w.produce("raw-events", 0, 4)
-	w.store("raw-events", 0, 0, 4)
-	old := objects(t, w.rawURL)[0]
+// age makes the one object of the raw store one that was written long before the
+// log begins, in the folder of its day.
+func (w *world) age() {
+	w.Helper()
+	old := objects(w.T, w.rawURL)[0]
 	dir, file := filepath.Split(old)
 	parts := strings.SplitN(file, "_", 2)
 	if err := os.Rename(old, filepath.Join(dir, "20200101T000000.000000Z_"+parts[1])); err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
+}
+
+func TestReconcile_AReplayOfAnOldDayIsFoundThere(t *testing.T) {
+	w := newWorld(t)
+	w.produce("raw-events", 0, 4)
+	w.store("raw-events", 0, 0, 4)
+	w.age()
 	w.remove("raw-events", 0, 4)
 	w.commit("weir-raw", "raw-events", 0, 4)
-	w.produce("replay-events", 0, 1, kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(w.at(0, 2).String())})
+	w.republish("replay-events", 0, w.at(0, 2), w.at(0, 2).String())
 	w.commit("weir-raw", "replay-events", 0, 1)
 	a := w.reconciler(false)
 	r := w.run(a, Options{})

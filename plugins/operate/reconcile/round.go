@@ -11,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/event"
-	"weir/internal/platform/text"
 	"weir/plugins/store/lake"
 )
 
@@ -98,7 +97,7 @@ func (r *round) weigh(ctx context.Context, since time.Time) error {
 		}
 		found, err := r.findMarkers(ctx)
 		if err == nil && !found && !r.glance {
-			found, err = r.compare(ctx)
+			found, err = r.compare(ctx, since)
 		}
 		if err != nil || !found {
 			return err
@@ -207,10 +206,14 @@ func (r *round) readLetters(ctx context.Context) error {
 				Topic     string `json:"topic"`
 				Partition int32  `json:"partition"`
 				Offset    int64  `json:"offset"`
+				Log       string `json:"log"`
 			} `json:"origin"`
 		}
 		if json.Unmarshal(record.Value, &envelope) == nil && envelope.Origin != nil { // else it stands for no record
 			o := envelope.Origin
+			if today := r.a.identity[o.Topic].String(); today != "" && o.Log != "" && o.Log != today {
+				return nil // what lies there today is another record
+			}
 			p := lake.Partition{Topic: o.Topic, Partition: o.Partition}
 			r.origins[p] = with(r.origins[p], o.Offset)
 		}
@@ -228,34 +231,27 @@ func (r *round) readLetters(ctx context.Context) error {
 // examine tells whether a record stands for another one. A replay that is not
 // meant for the raw store it notes on the way.
 func (r *round) examine(record *kgo.Record) (again republished, ok bool) {
+	if target := headerOf(record, event.HeaderTarget); target != "" && !event.HasFlag(target, event.TargetRaw) {
+		p := lake.Partition{Topic: record.Topic, Partition: record.Partition}
+		r.a.other[p] = with(r.a.other[p], record.Offset)
+	}
 	again.offset = record.Offset
-	var received, flags string
-	for _, h := range record.Headers {
-		switch h.Key {
-		case event.HeaderTarget:
-			if len(h.Value) > 0 && !event.HasFlag(string(h.Value), event.TargetRaw) {
-				p := lake.Partition{Topic: record.Topic, Partition: record.Partition}
-				r.a.other[p] = with(r.a.other[p], record.Offset)
-			}
-		case event.HeaderDelivery:
-			if first, err := event.ParseCoordinates(string(h.Value)); err == nil {
-				again.of, ok = first, true
-			}
-		case event.HeaderReceivedAt:
-			received = string(h.Value)
-		case event.HeaderFlags:
-			flags = string(h.Value)
-		}
+	first, log, ok := event.ParseDelivery(headerOf(record, event.HeaderDelivery))
+	if !ok {
+		return again, false
 	}
-	if ok && r.evidence.follow(again.of, r.reaches) == unproven { // stored long ago: look where it must be
-		var e event.Event
-		if event.Parse(record.Value, &e) == nil {
-			at, known := text.ParseTime(received)
-			again.folder = lake.DateFolder(e.At(at, known && event.HasFlag(flags, event.FlagClockAhead)))
-			r.a.raw.folders[again.folder] = true
-		}
+	again.of = first
+	if log == "" && r.evidence.follow(first, r.reaches) != unproven {
+		return again, true
 	}
-	return again, ok
+	// Stored long ago: look where it must be. What was first delivered in another
+	// log stands for itself; the store may say that a row of that log is it.
+	var e event.Event
+	if s, ok := sight(record, &e); ok {
+		again.folder = s.folder
+		r.a.raw.folders[again.folder] = true
+	}
+	return again, log == ""
 }
 
 // report writes down what the last look found.

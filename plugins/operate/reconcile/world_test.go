@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,15 +46,10 @@ func newWorld(t *testing.T) *world {
 
 func newWorldOn(t *testing.T, brokers, prefix string) *world {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	w := &world{T: t, brokers: brokers, prefix: prefix, client: client, admin: kadm.NewClient(client),
+	w := &world{T: t, brokers: brokers, prefix: prefix,
 		records: map[event.Coordinates]*kgo.Record{},
 		rawURL:  "file://" + t.TempDir(), deadURL: "file://" + t.TempDir()}
+	w.connect()
 	for topic, partitions := range map[string]int32{"raw-events": 2, "replay-events": 1, "dead-letter": 1} {
 		created, err := w.admin.CreateTopic(context.Background(), partitions, 1, nil, prefix+topic)
 		if err == nil {
@@ -66,6 +62,18 @@ func newWorldOn(t *testing.T, brokers, prefix string) *world {
 	w.toRaw = w.output("raw_store", w.rawURL)
 	w.toDead = w.output("dead_letter_store", w.deadURL)
 	return w
+}
+
+// connect makes the clients.
+func (w *world) connect() {
+	w.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(w.brokers, ",")...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(client.Close)
+	w.client, w.admin = client, kadm.NewClient(client)
 }
 
 // at are coordinates in raw-events.
@@ -152,13 +160,27 @@ func (w *world) produce(topic string, partition int32, n int, headers ...kgo.Rec
 func (w *world) again(topic string, partition int32, offset int64) int64 {
 	w.Helper()
 	topic = w.prefix + topic
-	of := w.records[event.Coordinates{Topic: topic, Partition: partition, Offset: offset}]
-	r := &kgo.Record{Topic: topic, Partition: partition, Key: of.Key, Value: of.Value, Headers: of.Headers}
+	return w.copy(topic, partition, event.Coordinates{Topic: topic, Partition: partition, Offset: offset})
+}
+
+func (w *world) copy(topic string, partition int32, from event.Coordinates, headers ...kgo.RecordHeader) int64 {
+	w.Helper()
+	of := w.records[from]
+	r := &kgo.Record{Topic: topic, Partition: partition, Key: of.Key, Value: of.Value,
+		Headers: slices.Concat(of.Headers, headers)}
 	if err := w.client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
 		w.Fatal(err)
 	}
 	w.records[event.Coordinates{Topic: topic, Partition: partition, Offset: r.Offset}] = r
 	return r.Offset
+}
+
+// republish appends a record once more, as one that was first delivered elsewhere.
+func (w *world) republish(topic string, partition int32, of event.Coordinates, delivery string,
+	headers ...kgo.RecordHeader) int64 {
+	w.Helper()
+	return w.copy(w.prefix+topic, partition, of,
+		append(headers, kgo.RecordHeader{Key: event.HeaderDelivery, Value: []byte(delivery)})...)
 }
 
 // message is a record as a Kafka input would hand it on.
@@ -201,11 +223,14 @@ func (w *world) push(to service.MessageBatchHandlerFunc, batch service.MessageBa
 
 // deadLetter puts a dead letter of a record on the log, and into the store too
 // when asked.
-func (w *world) deadLetter(origin *event.Coordinates, store bool) {
+func (w *world) deadLetter(origin *event.Coordinates, store bool) { w.deadLetterOf("", origin, store) }
+
+// deadLetterOf is deadLetter for a record of a log that the letter names.
+func (w *world) deadLetterOf(log string, origin *event.Coordinates, store bool) {
 	w.Helper()
 	e := deadletter.NewEnvelope(deadletter.Failure{
 		Stage: "raw", Rejection: event.Reject(event.CodeInvalidEvent, "", "no event"), Original: []byte("x"), Record: origin,
-		FailedAt: time.Now(),
+		RecordLog: log, FailedAt: time.Now(),
 	})
 	value, err := json.Marshal(e)
 	if err != nil {
