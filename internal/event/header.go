@@ -33,6 +33,7 @@ const (
 	metaTopic     = "kafka_topic"
 	metaPartition = "kafka_partition"
 	metaOffset    = "kafka_offset"
+	metaTimestamp = "kafka_timestamp_ms"
 )
 
 // Flags of an event.

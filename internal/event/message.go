@@ -82,6 +82,18 @@ func ReceivedAt(msg *service.Message) (time.Time, bool) {
 	return text.ParseTime(meta(msg, HeaderReceivedAt))
 }
 
+// LoggedAt returns when a record was written to the log, the zero time when that
+// is not known. At coordinates that a store knows, a record that was logged after
+// the store learned them is another one: of a log that was made anew.
+func LoggedAt(msg *service.Message) time.Time {
+	if v, ok := msg.MetaGetImmut(metaTimestamp); ok {
+		if ms, ok := v.(int64); ok && ms > 0 {
+			return time.UnixMilli(ms)
+		}
+	}
+	return time.Time{}
+}
+
 // Targeted tells whether the processing group (Target…) handles the message:
 // always, unless a replay names others.
 func Targeted(msg *service.Message, group string) bool {

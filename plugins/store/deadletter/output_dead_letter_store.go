@@ -177,7 +177,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	recognised := int64(0)
 	var erased lake.Collector
 	for _, msg := range batch {
-		if c, _, ok := event.CoordinatesOf(msg); ok && o.memory.Has(c, logged(msg)) {
+		if c, _, ok := event.CoordinatesOf(msg); ok && o.memory.Has(c, event.LoggedAt(msg)) {
 			recognised++
 			continue
 		}
@@ -257,17 +257,6 @@ func (r *Row) cover(c *lake.Collector) {
 	if r.Origin != nil {
 		c.Origin(*r.Origin)
 	}
-}
-
-// logged returns when a record was written to the log: a record at coordinates
-// that the store knows, logged after the store learned them, is another one.
-func logged(msg *service.Message) time.Time {
-	if v, ok := msg.MetaGetImmut("kafka_timestamp_ms"); ok {
-		if ms, ok := v.(int64); ok && ms > 0 {
-			return time.UnixMilli(ms)
-		}
-	}
-	return time.Time{}
 }
 
 func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.Name, rows []*Row,

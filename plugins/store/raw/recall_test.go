@@ -73,3 +73,24 @@ func TestRawStore_ARedriveOfWhatTheOldLogStoredIsADuplicate(t *testing.T) {
 		t.Errorf("another fleet's event of the same id: %d rows, expected 2", n)
 	}
 }
+
+// The topic of replays was made anew, too: what the store knows at the record's own
+// coordinates is older than the record, however old its event is.
+func TestRawStore_ARedriveIsNotARecordOfTheOldLog(t *testing.T) {
+	o := connected(t, lake.FileURL(t.TempDir()), "recall: 1h")
+	old := time.Now().Add(-10 * time.Minute)
+	o.written(t, redriven(0, "00000000000000a1", body("first", 1, old), old))
+	elsewhere := redriven(0, "00000000000000b2", body("second", 2, old), old)
+	today := redriven(0, "", body("third", 3, old), old)
+	today.MetaSetMut(event.HeaderDelivery, "dead-letter/0/7")
+	for _, msg := range []*service.Message{elsewhere, today} {
+		msg.MetaSetMut("kafka_timestamp_ms", time.Now().Add(time.Minute).UnixMilli())
+		o.written(t, msg)
+		o.written(t, msg) // and delivered again it is stored once
+	}
+	for _, device := range []string{"first", "second", "third"} {
+		if n := o.rowsOf(t, device); n != 1 {
+			t.Errorf("the %s event has %d rows, expected 1", device, n)
+		}
+	}
+}

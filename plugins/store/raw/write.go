@@ -66,7 +66,8 @@ func (m *metrics) reset() {
 type place struct {
 	record, delivery event.Coordinates
 	logged           bool
-	elsewhere        bool // it was first delivered in another log than today's
+	elsewhere        bool      // it was first delivered in another log than today's
+	again            time.Time // when it was published again, zero if it was not
 }
 
 // WriteBatch stores a batch. When it returns nil, every event of the batch is
@@ -84,8 +85,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	for i, msg := range batch {
 		at := &w.s.places[i]
 		at.record, at.delivery, at.logged = event.CoordinatesOf(msg)
-		_, log, _ := event.FirstDelivery(msg)
-		at.elsewhere = log != ""
+		if _, log, again := event.FirstDelivery(msg); again {
+			at.elsewhere, at.again = at.logged && log != "", event.LoggedAt(msg)
+		}
 	}
 	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) {
 		return w.s.places[i].record, w.s.places[i].logged
@@ -149,7 +151,11 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 	record, delivery, logged := at.record, at.delivery, at.logged
 	received := w.receivedAt(msg)
 	if logged {
-		if w.o.memory.Has(record, received) || record != delivery && w.o.memory.Has(delivery, received) {
+		since := received
+		if !at.again.IsZero() { // it was received long before this record was made of it
+			since = at.again
+		}
+		if w.o.memory.Has(record, since) || record != delivery && w.o.memory.Has(delivery, received) {
 			w.recognised++
 			return nil
 		}
