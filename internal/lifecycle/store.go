@@ -49,6 +49,11 @@ type Keep struct {
 // Store is an opened store. All of it may be called from several processes at
 // once, stop anywhere, and be called again: what was done stays done, and
 // nothing is counted twice.
+//
+// It does not tell which records of the log it covers: only what keeps an event
+// or a dead letter whole can prove one, by the coordinates in its objects
+// (plugins/store/lake, Coverage), and the proof reads those two as they lie.
+// Rollups, alerts and jobs are made from events, and can prove none.
 type Store interface {
 	// Expire deletes what is old, but nothing of a held fleet. What it returns
 	// is deleted for good, also when there is an error. A crash leaves the rest
