@@ -12,11 +12,11 @@ import (
 	"embed"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/cli"
+	"weir/internal/platform/heap"
 	"weir/internal/platform/text"
 	"weir/plugins"
 )
@@ -29,17 +29,8 @@ var version = "dev"
 //go:embed configs schemas bloblang
 var assets embed.FS
 
-// softMemory is where collecting garbage becomes worth more CPU. It takes a
-// backlog to get there.
-const softMemory = 1536 << 20
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // memory for CPU: most of the heap is messages that live for milliseconds
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softMemory)
-	}
+	heap.Configure()
 	code, err := run(context.Background(), os.Args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, text.Printable(err.Error()))
