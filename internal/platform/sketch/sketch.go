@@ -73,6 +73,16 @@ func valueOf(key int32) float64 {
 	return logMapping.Value(int(key - keyZero))
 }
 
+// Room returns n empty sketches that share one piece of memory, with room for
+// some bins each; one that needs more moves into memory of its own.
+func Room(n, bins int) []Sketch {
+	all, out := make([]bin, n*bins), make([]Sketch, n)
+	for i := range out {
+		out[i] = all[i*bins : i*bins : (i+1)*bins]
+	}
+	return out
+}
+
 // Add counts one reading.
 func (s *Sketch) Add(v float64) { s.add(keyOf(v), 1) }
 

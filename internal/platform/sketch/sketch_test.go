@@ -94,6 +94,21 @@ func TestSketch_MergingLosesNothing(t *testing.T) {
 }
 
 // However absurd the readings, a sketch stays small and keeps their number.
+func TestSketch_SketchesOfOneRoomDoNotMeet(t *testing.T) {
+	room, apart := Room(3, 2), make([]Sketch, 3)
+	for v := range 10 {
+		for i := range room {
+			room[i].Add(float64(v * (i + 1)))
+			apart[i].Add(float64(v * (i + 1)))
+		}
+	}
+	for i := range room {
+		if !slices.Equal(room[i], apart[i]) {
+			t.Errorf("sketch %d is %v, alone it would be %v", i, room[i], apart[i])
+		}
+	}
+}
+
 func TestSketch_SketchIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	values := make([]float64, 30_000)

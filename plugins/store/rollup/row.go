@@ -32,6 +32,7 @@ type windowRow struct {
 	quoted string      // SQLite: the JSON of the first metrics' names
 	quotes int         // how many
 	named  int         // PostgreSQL: how many metrics the stored row has
+	spare  []metricRow // for metrics that are to come
 }
 
 // metricRow is the aggregate of one metric within a window.
@@ -75,12 +76,33 @@ func (r *windowRow) merge(e *sample, intern func(string) string) outcome {
 		}
 		r.State = ledgerPartial
 	}
+	if len(r.Ledger)+len(r.Metrics) == 0 {
+		r.room(len(e.readings))
+	}
 	r.Ledger = slices.Insert(r.Ledger, i, e.id)
 	for n := range e.readings {
 		rd := &e.readings[n]
 		r.metric(n, rd.metric, intern).add(rd.value, e.at)
 	}
 	return outcomeCounted
+}
+
+// Of a device that reports every ten seconds, a window has six events, and each
+// of its metrics a few bins.
+const (
+	ledgerRoom = 8
+	binsRoom   = 4
+)
+
+// room makes an empty row of few pieces of memory: there are a hundred thousand
+// at a time, and what collecting garbage costs is the number of their pieces.
+func (r *windowRow) room(metrics int) {
+	r.Ledger = make([]uint64, 0, ledgerRoom)
+	r.Metrics = make([]*metricRow, 0, metrics)
+	r.spare = make([]metricRow, metrics)
+	for i, s := range sketch.Room(metrics, binsRoom) {
+		r.spare[i].Sketch = s
+	}
 }
 
 // metric finds the aggregate of a metric, or adds it. hint is where it
@@ -95,7 +117,13 @@ func (r *windowRow) metric(hint int, name string, intern func(string) string) *m
 	if found {
 		return r.Metrics[i]
 	}
-	m := &metricRow{Name: intern(name)}
+	var m *metricRow
+	if len(r.spare) > 0 {
+		m, r.spare = &r.spare[0], r.spare[1:]
+	} else {
+		m = new(metricRow)
+	}
+	m.Name = intern(name)
 	r.Metrics = slices.Insert(r.Metrics, i, m)
 	return m
 }
