@@ -82,15 +82,17 @@ func (d *detector) read(batch service.MessageBatch, items []item) []item {
 	items = slices.Grow(items[:0], len(batch))
 	skipped, erased := map[string]int64{}, d.erased.Load()
 	for _, msg := range batch {
-		if msg.GetError() != nil {
-			continue
-		}
 		record, where, ok := event.CoordinatesOf(msg)
 		if !ok {
 			continue
 		}
+		// Records that have failed before are part of the log, too: without them
+		// there would be a gap.
 		home := d.partitions.get(record)
 		epoch, fresh := home.advance(record.Offset, event.Meta(msg, event.HeaderReceivedAt))
+		if msg.GetError() != nil {
+			continue
+		}
 		if !fresh {
 			skipped["redelivered"]++
 			if alerts := home.recall(record.Offset); alerts != "" {

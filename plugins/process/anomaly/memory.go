@@ -3,6 +3,7 @@ package anomaly
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,7 +12,10 @@ import (
 
 // memory is what outlives the process: which firmware a device had, since when
 // its baseline is learned, the baseline, and the alerts that are open.
-type memory struct{ db *sqldb.DB }
+type memory struct {
+	db     *sqldb.DB
+	tables *tables
+}
 
 // known is what is stored of a device.
 type known struct {
@@ -32,7 +36,7 @@ type openAlert struct {
 // devices reads the rows of some devices of a fleet into known.
 func (m memory) devices(ctx context.Context, fleet string, devices []string, known map[string]*known) error {
 	rows, err := m.db.QueryContext(ctx, `SELECT device_id, firmware, learning_from, usual_day, usual FROM anomaly_device
-		WHERE fleet = $1 AND device_id IN `+in(1, len(devices)), args(fleet, devices)...)
+		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
 	if err != nil {
 		return err
 	}
@@ -47,14 +51,6 @@ func (m memory) devices(ctx context.Context, fleet string, devices []string, kno
 		k.stored, k.firmware, k.learningFrom, k.usualDay = true, firmware, from, day
 		return k.parseUsual(usual)
 	})
-}
-
-func args(fleet string, devices []string) []any {
-	list := []any{fleet}
-	for _, d := range devices {
-		list = append(list, d)
-	}
-	return list
 }
 
 func (k *known) parseUsual(raw string) error {
@@ -72,11 +68,11 @@ func (k *known) parseUsual(raw string) error {
 // alerts reads the open alerts of some devices of a fleet, from the view that
 // the alert store keeps for it; there are none before it has its tables.
 func (m memory) alerts(ctx context.Context, fleet string, devices []string, known map[string]*known) error {
-	if ok, err := hasTable(ctx, m.db, "alert_open"); !ok || err != nil {
+	if ok, err := m.tables.have(ctx, m.db, "alert_open"); !ok || err != nil {
 		return err
 	}
 	rows, err := m.db.QueryContext(ctx, `SELECT device_id, alert_id, rule, severity, metric, opened_at FROM alert_open
-		WHERE fleet = $1 AND device_id IN `+in(1, len(devices)), args(fleet, devices)...)
+		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
 	if err != nil {
 		return err
 	}
@@ -105,15 +101,21 @@ func (m memory) save(ctx context.Context, noted map[deviceKey]learn) error {
 	if err != nil {
 		return fmt.Errorf("storing what devices learn: %w", err)
 	}
-	defer func() { _ = tx.Rollback() }()
-	for key, l := range noted {
-		query := `INSERT INTO anomaly_device (fleet, device_id, firmware, learning_from) VALUES ($1, $2, $3, $4)
+	defer func() { _ = tx.Rollback() }() // it ends the statements, too
+	const note = `INSERT INTO anomaly_device (fleet, device_id, firmware, learning_from) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (fleet, device_id) DO UPDATE SET firmware = excluded.firmware`
+	noting, err1 := tx.PrepareContext(ctx, note)
+	voiding, err2 := tx.PrepareContext(ctx, note+`, learning_from = excluded.learning_from, usual_day = -1, usual = '{}'
+				WHERE anomaly_device.learning_from < excluded.learning_from`)
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("storing what devices learn: %w", err)
+	}
+	for key, l := range noted {
+		stmt := noting
 		if l.void {
-			query += `, learning_from = excluded.learning_from, usual_day = -1, usual = '{}'
-				WHERE anomaly_device.learning_from < excluded.learning_from`
+			stmt = voiding
 		}
-		if _, err := tx.ExecContext(ctx, query, key.fleet, key.device, l.firmware, l.from); err != nil {
+		if _, err := stmt.ExecContext(ctx, key.fleet, key.device, l.firmware, l.from); err != nil {
 			return fmt.Errorf("storing what devices learn: %w", err)
 		}
 	}
@@ -186,7 +188,12 @@ func (m memory) storeChunk(ctx context.Context, day int32, keys []deviceKey, usu
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }()
+	defer func() { _ = tx.Rollback() }() // it ends the statement, too
+	stmt, err := tx.PrepareContext(ctx, `UPDATE anomaly_device SET usual_day = $3, usual = $4
+			WHERE fleet = $1 AND device_id = $2 AND learning_from = $5`)
+	if err != nil {
+		return err
+	}
 	for _, key := range keys {
 		packed := map[string][3]float64{}
 		for metric, s := range usual[key] {
@@ -196,8 +203,7 @@ func (m memory) storeChunk(ctx context.Context, day int32, keys []deviceKey, usu
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE anomaly_device SET usual_day = $3, usual = $4
-			WHERE fleet = $1 AND device_id = $2 AND learning_from = $5`, key.fleet, key.device, day, string(raw), learning[key]); err != nil {
+		if _, err := stmt.ExecContext(ctx, key.fleet, key.device, day, string(raw), learning[key]); err != nil {
 			return err
 		}
 	}

@@ -3,11 +3,13 @@ package anomaly
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -366,6 +368,62 @@ func TestAnomaly_AnotherOwnerInBetweenMeansLoadingAgain(t *testing.T) {
 	key := deviceKey{"acme", "d", false}
 	if n := r.p.state.shard(key).devices[key].series[0].recent.stats().n; n != 51 {
 		t.Errorf("the window holds %v readings, want 51", n)
+	}
+}
+
+// What was known of a device stays in memory when a neighbour's record fails:
+// nobody else has judged it.
+func TestAnomaly_ARecordThatFailedMakesNoGap(t *testing.T) {
+	r := newRig(t, hot, "")
+	r.mark(record(1, noon, 20))
+	key := deviceKey{"acme", "d", false}
+	before := r.p.state.shard(key).devices[key]
+	failed := record(2, noon, 20)
+	failed.SetError(errors.New("no event"))
+	r.mark(failed, record(3, noon.Add(time.Second), 20))
+	if after := r.p.state.shard(key).devices[key]; after != before || after.epoch != 0 {
+		t.Error("the device was read again")
+	}
+	r.mark(record(5, noon.Add(2*time.Second), 20)) // 4 was judged elsewhere
+	if r.p.state.shard(key).devices[key] == before {
+		t.Error("the device was not read again after a gap")
+	}
+}
+
+// A fleet that comes all at once after a restart is known again, whatever the
+// number of its devices is in one query's terms.
+func TestAnomaly_ManyDevicesAreKnownAgainAfterARestart(t *testing.T) {
+	onEach(t, hot, func(t *testing.T, r *rig) {
+		var stored []string
+		var batch []*service.Message
+		for i := range loadChunk + 500 {
+			name := fmt.Sprintf("d-%d", i)
+			stored = append(stored, body(name, "1.0.0", i, noon, 50))
+			m := record(i, noon.Add(time.Minute), 51)
+			m.SetBytes([]byte(body(name, "1.0.0", i+10_000, noon.Add(time.Minute), 51)))
+			batch = append(batch, m)
+		}
+		r.store(stored...)
+		r.mark(batch...)
+		for i := range batch {
+			key := deviceKey{"acme", fmt.Sprintf("d-%d", i), false}
+			if d := r.p.state.shard(key).devices[key]; !d.loaded || d.series[0].recent.stats().n != 2 {
+				t.Fatalf("%s: loaded %v, %v readings in the window, want 2", key.device, d.loaded, d.series[0].recent.stats().n)
+			}
+		}
+	})
+}
+
+func TestNumbers_ReadWhatTheRollupStoreWrites(t *testing.T) {
+	for raw, want := range map[string][]float64{"[]": {}, "[1]": {1}, "[-1.5, 2e+10,0.1]": {-1.5, 2e10, 0.1}} {
+		if got, err := numbers(nil, []byte(raw)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s is read as %v (%v)", raw, got, err)
+		}
+	}
+	for _, raw := range []string{"", "[", "1", "[1", "[1,]", `["a"]`, "[1,,2]", "null"} {
+		if got, err := numbers(nil, []byte(raw)); err == nil {
+			t.Errorf("%q is read as %v", raw, got)
+		}
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 
 	"weir/internal/platform/sqldb"
 )
@@ -26,11 +28,28 @@ const rollupStride = 9
 // rollups reads the tables that the views rollup_1m and rollup_1d show: rows
 // of one device and window, with the metrics packed. (The views compute their
 // columns, and so cannot find a window by its time.)
-type rollups struct{ db *sqldb.DB }
+type rollups struct {
+	db     *sqldb.DB
+	tables *tables
+}
 
 // ready tells whether the rollup store has its tables yet.
 func (r rollups) ready(ctx context.Context) (bool, error) {
-	return hasTable(ctx, r.db, "rollup_window_1m")
+	return r.tables.have(ctx, r.db, "rollup_window_1m")
+}
+
+// tables remembers which tables of other rooms there are: none goes again.
+type tables struct{ known sync.Map }
+
+func (t *tables) have(ctx context.Context, db *sqldb.DB, name string) (bool, error) {
+	if _, ok := t.known.Load(name); ok {
+		return true, nil
+	}
+	ok, err := hasTable(ctx, db, name)
+	if ok {
+		t.known.Store(name, true)
+	}
+	return ok, err
 }
 
 // hasTable tells whether a table or view exists.
@@ -61,26 +80,35 @@ func (r rollups) time(placeholder string) string {
 	return placeholder
 }
 
-// in returns "($2, $3, …)" for n values after those before.
-func in(before, n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, ",$%d", before+i+1)
+// among is the condition that a text is one of a list, which is one parameter:
+// so one statement does for any number of devices.
+func among(db *sqldb.DB, placeholder string) string {
+	if db.Dialect == sqldb.Postgres {
+		return `= ANY(` + placeholder + `::text[])`
 	}
-	return "(" + b.String()[1:] + ")"
+	return `IN (SELECT value FROM json_each(` + placeholder + `))`
+}
+
+// list is the parameter of among.
+func list(db *sqldb.DB, texts []string) any {
+	if db.Dialect == sqldb.Postgres {
+		return texts
+	}
+	raw, err := json.Marshal(texts)
+	if err != nil { // texts: it cannot fail
+		return nil
+	}
+	return string(raw)
 }
 
 // recent reads the minutes from (inclusive) to to (exclusive), in unix seconds,
 // of some devices of a fleet.
 func (r rollups) recent(ctx context.Context, fleet string, devices []string, from, to int64,
 	fn func(device string, m minute)) error {
-	args := []any{fleet, from, to}
-	for _, d := range devices {
-		args = append(args, d)
-	}
 	query := `SELECT ` + r.columns() + ` FROM rollup_window_1m WHERE fleet = $1 AND bucket >= ` + r.time("$2") +
 		` AND bucket < ` + r.time("$3") +
-		` AND device_id IN ` + in(3, len(devices)) + ` ORDER BY device_id, bucket`
+		` AND device_id ` + among(r.db, "$4") + ` ORDER BY device_id, bucket`
+	args := []any{fleet, from, to, list(r.db, devices)}
 	return r.each(ctx, query, args, func(_, device string, m minute) { fn(device, m) })
 }
 
@@ -92,17 +120,13 @@ func (r rollups) day(ctx context.Context, start int64, fn func(fleet, device str
 // since reads the first day that is known of some devices of a fleet, in unix
 // seconds.
 func (r rollups) since(ctx context.Context, fleet string, devices []string, fn func(device string, start int64)) error {
-	args := []any{fleet}
-	for _, d := range devices {
-		args = append(args, d)
-	}
 	first := `min(bucket)`
 	if r.db.Dialect == sqldb.Postgres {
 		first = `extract(epoch FROM min(bucket))::bigint`
 	}
 	rows, err := r.db.QueryContext(ctx, `SELECT device_id, `+first+
-		` FROM rollup_window_1d WHERE fleet = $1 AND device_id IN `+
-		in(1, len(devices))+` GROUP BY device_id`, args...)
+		` FROM rollup_window_1d WHERE fleet = $1 AND device_id `+among(r.db, "$2")+` GROUP BY device_id`, fleet,
+		list(r.db, devices))
 	if err != nil {
 		return err
 	}
@@ -122,17 +146,25 @@ func (r rollups) each(ctx context.Context, query string, args []any, fn func(fle
 	if err != nil {
 		return err
 	}
+	known := map[string][]string{} // names of metrics by their JSON: most rows have the same
+	var s []float64
 	return scan(rows, func() error {
 		var fleet, device string
 		var bucket int64
-		var metrics, numbers []byte
-		if err := rows.Scan(&fleet, &device, &bucket, &metrics, &numbers); err != nil {
+		var metrics, packed sql.RawBytes
+		if err := rows.Scan(&fleet, &device, &bucket, &metrics, &packed); err != nil {
 			return err
 		}
-		var names []string
-		var s []float64
-		if err := errors.Join(json.Unmarshal(metrics, &names), json.Unmarshal(numbers, &s)); err != nil ||
-			len(s) != rollupStride*len(names) {
+		names, ok := known[string(metrics)]
+		var err error
+		if !ok {
+			err = json.Unmarshal(metrics, &names)
+			known[string(metrics)] = names
+		}
+		if err == nil {
+			s, err = numbers(s[:0], packed)
+		}
+		if err != nil || len(s) != rollupStride*len(names) {
 			return fmt.Errorf("reading window %d of device %s: unknown format: %w", bucket, device, errors.Join(err, errFormat))
 		}
 		for i, name := range names {
@@ -143,6 +175,26 @@ func (r rollups) each(ctx context.Context, query string, args []any, fn func(fle
 		}
 		return nil
 	})
+}
+
+// numbers reads a JSON array of numbers: an hour of 50,000 devices has a hundred
+// million.
+func numbers(out []float64, raw []byte) ([]float64, error) {
+	text := string(raw)
+	if len(text) < 2 || text[0] != '[' || text[len(text)-1] != ']' {
+		return out, errFormat
+	}
+	rest := text[1 : len(text)-1]
+	for more := rest != ""; more; {
+		var item string
+		item, rest, more = strings.Cut(rest, ",")
+		v, err := strconv.ParseFloat(strings.TrimSpace(item), 64)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 var errFormat = errors.New("expected nine numbers a metric")

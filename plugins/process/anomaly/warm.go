@@ -19,7 +19,7 @@ const (
 	// detection goes on without them.
 	loadPause = 10 * time.Second
 	// loadChunk bounds the devices of one query.
-	loadChunk = 500
+	loadChunk = 2000
 )
 
 var errPaused = errors.New("the store failed a moment ago")
@@ -35,6 +35,7 @@ type stores struct {
 	mu      sync.Mutex
 	memory  *memory
 	rollups *rollups
+	tables  tables
 	release []func()
 	pause   time.Time // until then, the stores are left alone
 }
@@ -55,14 +56,14 @@ func (s *stores) open(ctx context.Context) (*memory, *rollups, error) {
 			release()
 			return nil, nil, err
 		}
-		s.memory, s.release = &memory{db}, append(s.release, release)
+		s.memory, s.release = &memory{db, &s.tables}, append(s.release, release)
 	}
 	if s.rollupsURL != "" && s.rollups == nil {
 		db, release, err := sqldb.Shared(ctx, s.res, s.rollupsURL)
 		if err != nil {
 			return nil, nil, err
 		}
-		s.rollups, s.release = &rollups{db}, append(s.release, release)
+		s.rollups, s.release = &rollups{db, &s.tables}, append(s.release, release)
 	}
 	return s.memory, s.rollups, nil
 }
@@ -144,8 +145,8 @@ func loadGroup(ctx context.Context, m *memory, r *rollups, fleet string, replay 
 		if err := m.devices(ctx, fleet, devices, byDevice); err != nil {
 			return err
 		}
-		if !replay {
-			if err := m.alerts(ctx, fleet, devices, byDevice); err != nil {
+		if len(past) > 0 { // the others have theirs
+			if err := m.alerts(ctx, fleet, past, byDevice); err != nil {
 				return err
 			}
 		}
