@@ -160,8 +160,11 @@ func (p *processor) onError() string {
 
 // mark writes what the claims say onto the messages.
 func (p *processor) mark(found []delivery, claims []claim) {
-	var claimed, redelivered, duplicate, unclaimed int64
+	var claimed, redelivered, duplicate, unclaimed, searched int64
 	for i := range claims {
+		if claims[i].searched {
+			searched++
+		}
 		switch c := &claims[i]; {
 		case c.held == nil:
 			claimed++
@@ -179,6 +182,7 @@ func (p *processor) mark(found []delivery, claims []claim) {
 			duplicate++
 		}
 	}
+	p.searched.Incr(searched)
 	for verdict, n := range map[string]int64{
 		"claimed": claimed, "redelivered": redelivered, "duplicate": duplicate, "unclaimed": unclaimed,
 	} {

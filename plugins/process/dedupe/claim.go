@@ -15,6 +15,8 @@ type claim struct {
 	mine []byte // the delivery that asks: see appendCoordinates
 	old  []byte // a claim of another log, which ours replaces if it still stands; nil: none
 	held []byte // the delivery that has held the identity since before; nil: it is ours as of now
+
+	searched bool // what nobody remembered had to be looked for on disk
 }
 
 // heldBy notes who has held the identity, without keeping the memory that says so.

@@ -139,16 +139,18 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 	return batch, nil
 }
 
-// bucketsMost bounds the buckets that restarts leave behind.
+// bucketsMost bounds the buckets that restarts, and more claims than a filter
+// takes, leave behind: beyond 25,000 new events a second for an hour, each
+// costs searches.
 const bucketsMost = 8
 
-// begin starts a bucket when the newest is full, or when it is an earlier
-// process's, whose claims no filter covers. Times must grow even if the clock
-// does not.
+// begin starts a bucket when the time of the newest is over or its filter is
+// full, or when it is an earlier process's, whose claims no filter covers. Times
+// must grow even if the clock does not.
 func (f *files) begin(ms int64) {
 	if n := len(f.buckets); n > 0 {
 		newest := f.buckets[0]
-		if ms < newest.start+f.width() && (newest.keys != nil || n >= bucketsMost) {
+		if ms < newest.start+f.width() && (newest.keys != nil && !newest.keys.full() || n >= bucketsMost) {
 			return
 		}
 		ms = max(ms, newest.start+1)
@@ -168,6 +170,7 @@ func (f *files) find(ms int64, c *claim, hash uint64) error {
 			continue
 		}
 		f.key = append(binary.BigEndian.AppendUint64(f.key[:0], uint64(b.start)), c.key...)
+		c.searched = true
 		value, closer, err := f.db.Get(f.key)
 		if err == pebble.ErrNotFound {
 			continue

@@ -47,6 +47,12 @@ func (f *filter) add(hash uint64) {
 	}
 }
 
+// full tells whether one more key makes it of no use.
+func (f *filter) full() bool {
+	n := len(f.parts)
+	return n > filterParts || n == filterParts && f.parts[n-1].room == 0
+}
+
 // has is false when the key was never added.
 func (f *filter) has(hash uint64) bool {
 	if f == nil {

@@ -62,7 +62,7 @@ A record that is no event (it was produced past the gate) fails here with its re
 
 ### Metrics
 
-`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_foreign_claims_total`"+` (of another log, replaced), `+"`weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
+`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_foreign_claims_total`"+` (of another log, replaced), `+"`weir_dedupe_searched_claims_total`"+` (that were looked for on disk, since no filter of Pebble's claims ruled them out), `+"`weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
 		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, and with "+
 			"`memory://`, claims do not name their log.")...).
 		Field(service.NewStringField(dedupeFieldURL).
@@ -122,6 +122,7 @@ type processor struct {
 	failures *service.MetricCounter
 	madeWay  *service.MetricCounter
 	replaced *service.MetricCounter
+	searched *service.MetricCounter
 	up       *service.MetricGauge
 }
 
@@ -154,6 +155,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 		failures: res.Metrics().NewCounter("weir_dedupe_store_failures_total"),
 		madeWay:  res.Metrics().NewCounter("weir_dedupe_made_way_milliseconds_total"),
 		replaced: res.Metrics().NewCounter("weir_dedupe_foreign_claims_total"),
+		searched: res.Metrics().NewCounter("weir_dedupe_searched_claims_total"),
 		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
 	}
 	if cluster != nil {

@@ -40,6 +40,27 @@ func TestDedupe_ClaimsSurviveARestart(t *testing.T) {
 	}
 }
 
+// More claims than a filter takes go into the next bucket, so that new identities
+// cost no search.
+func TestDedupe_AFullFilterBeginsABucket(t *testing.T) {
+	s := newPebble(vfs.NewMem(), "claims", time.Hour, testLog{t})
+	defer s.close()
+	old := newID()
+	ask(t, s, delivery{id: old, at: at(0, 1)})
+	s.files.recent = newRecent() // what was just claimed is remembered otherwise
+	s.files.buckets[0].keys.parts = append(s.files.buckets[0].keys.parts, make([]filterPart, filterParts-1)...)
+	if c := ask(t, s, delivery{id: newID(), at: at(0, 2)}); c[0].held != nil || len(s.files.buckets) != 2 {
+		t.Fatalf("held %q, %d buckets", c[0].held, len(s.files.buckets))
+	}
+	s.files.buckets[1].keys.parts = s.files.buckets[1].keys.parts[:1] // without the parts that rule nothing out
+	if c := ask(t, s, delivery{id: newID(), at: at(0, 3)}); c[0].held != nil || c[0].searched {
+		t.Errorf("held %q, searched %v", c[0].held, c[0].searched)
+	}
+	if c := ask(t, s, delivery{id: old, at: at(0, 4)}); holder(t, c[0]) != at(0, 1) || !c[0].searched {
+		t.Errorf("held by %s, searched %v", holder(t, c[0]), c[0].searched)
+	}
+}
+
 func TestDedupe_ARestartLearnsWhatWasClaimed(t *testing.T) {
 	dir := t.TempDir()
 	s := newPebble(vfs.Default, dir, time.Hour, testLog{t})
