@@ -101,8 +101,11 @@ func (b *bench) steadyRun(ctx context.Context, name, home string, load steadyLoa
 		return nil, err
 	}
 	defer s.close()
-	// Each device has been seen twice, its second window is open, and rows of the first are written.
+	// Each device has been seen twice, its second window is open, and rows of the
+	// first are written. They are so in waves of a minute: that is the least to
+	// measure.
 	warmup := max(2*time.Duration(b.devices)*time.Second/time.Duration(load.rate), 80*time.Second) + b.seconds(10)
+	measured := max(b.seconds(60).Round(time.Minute), time.Minute)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -114,7 +117,7 @@ func (b *bench) steadyRun(ctx context.Context, name, home string, load steadyLoa
 		sum, err := b.load(ctx, "http://"+s.ingest, s.key, "--devices", strconv.Itoa(b.devices),
 			"--rate", strconv.Itoa(load.rate), "--batch", strconv.Itoa(load.batch),
 			"--connections", strconv.Itoa(load.connections),
-			"--warmup", secondsArg(warmup), "--duration", secondsArg(warmup+b.seconds(60)))
+			"--warmup", secondsArg(warmup), "--duration", secondsArg(warmup+measured))
 		done <- result{sum, err}
 	}()
 	select {
