@@ -54,6 +54,8 @@ func (e *Erasure) Line() string {
 	case e.Progress.Doing != "":
 		fmt.Fprintf(&b, ": %s", e.Progress.Doing)
 	}
-	line := b.String()
-	return line[:min(len(line), 120)]
+	if line := []rune(b.String()); len(line) > 120 {
+		return string(line[:119]) + "…"
+	}
+	return b.String()
 }
