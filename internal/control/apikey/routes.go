@@ -70,6 +70,7 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/proof", Scope: Query, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/proof", Scope: Operate, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/rollups", Scope: Query, Reach: ByQuery, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/devices", Scope: Query, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/devices/{id}/latest", Scope: Query, Reach: ByPath},
 		{Server: API, Method: "GET", Path: "/v1/events", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/alerts", Scope: Query, Reach: ByHandler, Unnamed: true},

@@ -2,7 +2,10 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"weir/internal/platform/sqldb"
 )
@@ -21,4 +24,38 @@ func CountOpen(ctx context.Context, db *sqldb.DB, fleet string) (n int, err erro
 		return 0, fmt.Errorf("counting open alerts: %w", err)
 	}
 	return n, nil
+}
+
+// CountOpenOf tells how many alerts are not resolved of each of some devices of a
+// fleet; one that has none is left out.
+func CountOpenOf(ctx context.Context, db *sqldb.DB, fleet string, devices []string) (map[string]int, error) {
+	out := map[string]int{}
+	if len(devices) == 0 {
+		return out, nil
+	}
+	if err := db.Migrate(ctx, "alert", migrations()); err != nil {
+		return nil, fmt.Errorf("counting open alerts: %w", err)
+	}
+	args, holes := []any{fleet}, make([]string, len(devices))
+	for i, d := range devices {
+		args = append(args, d)
+		holes[i] = "$" + strconv.Itoa(i+2)
+	}
+	rows, err := db.QueryContext(ctx, `SELECT device_id, count(*) FROM alert WHERE fleet = $1 AND device_id IN (`+
+		strings.Join(holes, ", ")+`) AND state <> 'resolved' AND folded_into IS NULL GROUP BY device_id`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("counting open alerts: %w", err)
+	}
+	for rows.Next() {
+		var device string
+		var n int
+		if err = rows.Scan(&device, &n); err != nil {
+			break
+		}
+		out[device] = n
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("counting open alerts: %w", err)
+	}
+	return out, nil
 }

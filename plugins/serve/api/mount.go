@@ -70,7 +70,9 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	glance, err := in.overview(ctx, control, rollupDB, proofs)
+	directory := rollup.NewDirectory(rollupDB)
+	in.release = append(in.release, directory.Close)
+	glance, err := in.overview(ctx, control, rollupDB, directory, proofs)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +87,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/live":      in.live,
 		"/v1/proof":     reconcile.Handler(proofs, time.Now),
 		"/v1/rollups":   group.Expanding(groups, rollup.Handler(rollups, time.Now)),
+		"/v1/devices":   rollup.DevicesHandler(directory, openAlerts(control), time.Now),
 		"/v1/devices/":  rollup.Handler(rollups, time.Now),
 		"/v1/events":    http.HandlerFunc(noEvents),
 		"/v1/keys":      apikey.Handler(keys, cache.Refresh),

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"time"
 
 	"weir/internal/control/status"
 	"weir/internal/platform/sqldb"
@@ -9,12 +12,23 @@ import (
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/serve/overview"
 	"weir/plugins/store/lake"
+	"weir/plugins/store/rollup"
 )
+
+// silentFor is after what time a device counts as silent.
+const silentFor = 10 * time.Minute
+
+// openAlerts lets the list of devices say how many alerts each has.
+func openAlerts(control *sqldb.DB) rollup.OpenAlerts {
+	return func(ctx context.Context, fleet string, devices []string) (map[string]int, error) {
+		return alert.CountOpenOf(ctx, control, fleet, devices)
+	}
+}
 
 // overview opens what an overview is made of. What this api does without - the
 // log, the raw or the dead-letter store - the overview says that it does not know.
-func (in *input) overview(ctx context.Context, control, rollups *sqldb.DB, proofs *reconcile.Proofs) (*overview.Sampler,
-	error) {
+func (in *input) overview(ctx context.Context, control, rollups *sqldb.DB, directory *rollup.Directory,
+	proofs *reconcile.Proofs) (*overview.Sampler, error) {
 	processes, err := status.Open(ctx, control)
 	if err != nil {
 		return nil, err
@@ -23,6 +37,12 @@ func (in *input) overview(ctx context.Context, control, rollups *sqldb.DB, proof
 		Alerts: func(ctx context.Context, fleet string) (overview.Alerts, error) {
 			n, err := alert.CountOpen(ctx, control, fleet)
 			return overview.Alerts{Open: n}, err
+		},
+		Devices: func(ctx context.Context, fleet string) (overview.Devices, error) {
+			list, _, err := directory.Devices(ctx, fleet)
+			silent, _ := slices.BinarySearchFunc(list, time.Now().Add(-silentFor).Unix(),
+				func(s rollup.Seen, at int64) int { return cmp.Compare(s.At, at) })
+			return overview.Devices{Known: len(list), Silent: silent, SilentFor: silentFor.Seconds()}, err
 		},
 		Places: []overview.Place{
 			{Name: "control", URL: in.conf.control, Ask: control.PingContext},

@@ -1,0 +1,202 @@
+package rollup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/internal/platform/live"
+	"weir/internal/platform/sqldb"
+)
+
+// Seen is a device, and in which minute its newest reading lies.
+type Seen struct {
+	Fleet, Device string
+	At            int64 // Unix seconds
+}
+
+// Directory knows the devices of which rollups are kept: it reads them when
+// somebody asks, and keeps them in memory for all who do. What it knows is some
+// seconds old, and with SQLite as old as rows may be; a device that was erased
+// is forgotten with the next reading.
+type Directory struct {
+	db   *sqldb.DB
+	life context.Context
+	end  context.CancelFunc
+
+	mu     sync.Mutex
+	fleets *live.Asked[[]string]
+	by     map[string]*live.Asked[[]Seen]
+}
+
+const (
+	directoryEvery = 5 * time.Second
+	directoryMost  = 2 * time.Minute
+	// directoryOld is how old an answer may be that nobody waits to be renewed.
+	directoryOld = time.Minute
+	// directoryFine is how far back PostgreSQL, whose minutes lie in partitions by
+	// time, is asked for the minute: of devices that are silent for longer, the
+	// day of their last reading is known.
+	directoryFine = 8 * 24 * time.Hour
+)
+
+// NewDirectory makes one over the tables of Open.
+func NewDirectory(db *sqldb.DB) *Directory {
+	d := &Directory{db: db, by: map[string]*live.Asked[[]Seen]{}}
+	d.life, d.end = context.WithCancel(context.Background())
+	d.fleets = &live.Asked[[]string]{Every: directoryEvery, Most: directoryMost, Ask: d.readFleets}
+	return d
+}
+
+// Close ends what is under way.
+func (d *Directory) Close() { d.end() }
+
+// ErrDirectory says that the devices could not be read, or not in time.
+var ErrDirectory = errors.New("the list of devices cannot be read now")
+
+// Devices returns those of a fleet, "" for all fleets, the longest silent first,
+// and when that was known. The list is shared: it must not be changed.
+func (d *Directory) Devices(ctx context.Context, fleet string) (list []Seen, at time.Time, err error) {
+	if fleet != "" {
+		return known(ctx, d.life, d.of(fleet))
+	}
+	fleets, at, err := known(ctx, d.life, d.fleets)
+	for _, one := range fleets {
+		part, known, failed := d.Devices(ctx, one)
+		if failed != nil {
+			return nil, at, failed
+		}
+		list = append(list, part...)
+		if known.Before(at) {
+			at = known
+		}
+	}
+	if len(fleets) > 1 {
+		slices.SortFunc(list, Seen.compare)
+	}
+	return list, at, err
+}
+
+// of is the list of a fleet. A fleet without devices is not kept.
+func (d *Directory) of(fleet string) *live.Asked[[]Seen] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.by[fleet]
+	if a == nil {
+		if len(d.by) >= fleetsKnown {
+			clear(d.by)
+		}
+		a = &live.Asked[[]Seen]{Every: directoryEvery, Most: directoryMost,
+			Ask: func(ctx context.Context) ([]Seen, error) { return d.read(ctx, fleet) }}
+		d.by[fleet] = a
+	}
+	return a
+}
+
+// fleetsKnown bounds the fleets whose devices are kept in memory.
+const fleetsKnown = 1000
+
+// known returns what is known without waiting when it is not too old, and has it
+// renewed.
+func known[T any](ctx, life context.Context, a *live.Asked[[]T]) ([]T, time.Time, error) {
+	value, at, _ := a.Last()
+	if value != nil && time.Since(at) < directoryOld {
+		a.Poke(life)
+		return *value, at, nil
+	}
+	a.Refresh(ctx, life)
+	value, at, err := a.Last()
+	if value == nil || time.Since(at) >= directoryOld {
+		return nil, at, errors.Join(ErrDirectory, err)
+	}
+	return *value, at, nil
+}
+
+// compare orders by silence, the longest first.
+func (s Seen) compare(o Seen) int {
+	return cmp.Or(cmp.Compare(s.At, o.At), strings.Compare(s.Fleet, o.Fleet), strings.Compare(s.Device, o.Device))
+}
+
+// tables that tell of devices, and since when to look: minutes are the newest,
+// days are there for longest.
+func (d *Directory) tables() map[string]int64 {
+	since := int64(0)
+	if d.db.Dialect == sqldb.Postgres {
+		since = time.Now().Add(-directoryFine).Unix()
+	}
+	return map[string]int64{Minute.table: since, Day.table: 0}
+}
+
+// in puts the dialect's words for a time into a query.
+func (d *Directory) in(query string) string {
+	since, seconds := `$1`, `max(bucket)`
+	if d.db.Dialect == sqldb.Postgres {
+		since, seconds = `to_timestamp($1)`, `CAST(extract(epoch FROM max(bucket)) AS bigint)`
+	}
+	return strings.NewReplacer("SINCE", since, "NEWEST", seconds).Replace(query)
+}
+
+// readFleets goes from one fleet to the next, over the index.
+func (d *Directory) readFleets(ctx context.Context) ([]string, error) {
+	var all []string
+	for table, since := range d.tables() {
+		rows, err := d.db.QueryContext(ctx, d.in(`WITH RECURSIVE f (fleet) AS (
+			SELECT min(fleet) FROM `+table+` WHERE bucket >= SINCE
+			UNION ALL SELECT (SELECT min(t.fleet) FROM `+table+` t WHERE t.fleet > f.fleet AND t.bucket >= SINCE)
+				FROM f WHERE f.fleet IS NOT NULL)
+			SELECT fleet FROM f WHERE fleet IS NOT NULL`), since)
+		if err != nil {
+			return nil, fmt.Errorf("listing the fleets: %w", err)
+		}
+		for rows.Next() {
+			var fleet string
+			if err = rows.Scan(&fleet); err != nil {
+				break
+			}
+			all = append(all, fleet)
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return nil, fmt.Errorf("listing the fleets: %w", err)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// read goes from one device to the next, over the index.
+func (d *Directory) read(ctx context.Context, fleet string) ([]Seen, error) {
+	newest := map[string]int64{}
+	for table, since := range d.tables() {
+		rows, err := d.db.QueryContext(ctx, d.in(`WITH RECURSIVE d (id) AS (
+			SELECT min(device_id) FROM `+table+` WHERE fleet = $2 AND bucket >= SINCE
+			UNION ALL SELECT (SELECT min(t.device_id) FROM `+table+` t WHERE t.fleet = $2 AND t.device_id > d.id
+				AND t.bucket >= SINCE) FROM d WHERE d.id IS NOT NULL)
+			SELECT d.id, (SELECT NEWEST FROM `+table+` t WHERE t.fleet = $2 AND t.device_id = d.id AND t.bucket >= SINCE)
+			FROM d WHERE d.id IS NOT NULL`), since, fleet)
+		if err != nil {
+			return nil, fmt.Errorf("listing the devices: %w", err)
+		}
+		for rows.Next() {
+			var device string
+			var at int64
+			if err = rows.Scan(&device, &at); err != nil {
+				break
+			}
+			newest[device] = max(newest[device], at)
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return nil, fmt.Errorf("listing the devices: %w", err)
+		}
+	}
+	list := make([]Seen, 0, len(newest))
+	for device, at := range newest {
+		list = append(list, Seen{fleet, device, at})
+	}
+	slices.SortFunc(list, Seen.compare)
+	return list, nil
+}
