@@ -88,7 +88,8 @@ func parseDevices(r *http.Request, now time.Time) (q deviceQuery, hash uint32, b
 	if bad != nil {
 		return q, 0, bad
 	}
-	q = deviceQuery{fleet: apikey.FleetFrom(r.Context()), prefix: v.Get("prefix"), search: strings.ToLower(v.Get("search")),
+	q = deviceQuery{fleet: apikey.FleetFrom(r.Context()), prefix: v.Get("prefix"),
+		search: strings.ToLower(v.Get("search")),
 		before: now.Add(time.Hour).Unix()}
 	if len(q.prefix) > searchMost || len(q.search) > searchMost {
 		return q, 0, httpx.Bad("search", "expected at most %d bytes", searchMost)
