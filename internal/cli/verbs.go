@@ -25,6 +25,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		reconcileCommand(),
 		formerly("audit", reconcileCommand()),
 		replayCommand(),
+		deadLettersCommand(),
 		patchWorker(),
 		eraseCommand(),
 		queryCommand(),

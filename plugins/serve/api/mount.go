@@ -17,6 +17,7 @@ import (
 	"weir/plugins/operate/replay"
 	"weir/plugins/operate/retention"
 	"weir/plugins/serve/overview"
+	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
 	"weir/plugins/store/rollup"
@@ -78,28 +79,29 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	in.live = &overview.Live{Sampler: glance, Keys: cache, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
-		erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI())
+		erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(), deadletter.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
 	rooms := map[string]http.Handler{
-		"/v1/overview":  overview.Handler(glance),
-		"/v1/live":      in.live,
-		"/v1/proof":     reconcile.Handler(proofs, time.Now),
-		"/v1/rollups":   group.Expanding(groups, rollup.Handler(rollups, time.Now)),
-		"/v1/devices":   rollup.DevicesHandler(directory, openAlerts(control), time.Now),
-		"/v1/devices/":  rollup.Handler(rollups, time.Now),
-		"/v1/events":    http.HandlerFunc(noEvents),
-		"/v1/keys":      apikey.Handler(keys, cache.Refresh),
-		"/v1/groups":    group.Handler(groups),
-		"/v1/replays":   replay.Handler(replays, devicesOf(groups)),
-		"/v1/erasures":  erasures,
-		"/v1/holds":     hold.Handler(holds),
-		"/v1/retention": retention.Handler(control),
-		"/v1/audit":     auditHandler(acts, time.Now),
-		"/v1/alerts":    alert.Handler(control),
-		"/registry/":    http.StripPrefix("/registry", schemas.Handler()),
-		"/openapi.json": serveDocument(document),
+		"/v1/overview":     overview.Handler(glance),
+		"/v1/live":         in.live,
+		"/v1/proof":        reconcile.Handler(proofs, time.Now),
+		"/v1/rollups":      group.Expanding(groups, rollup.Handler(rollups, time.Now)),
+		"/v1/devices":      rollup.DevicesHandler(directory, openAlerts(control), time.Now),
+		"/v1/devices/":     rollup.Handler(rollups, time.Now),
+		"/v1/events":       http.HandlerFunc(noEvents),
+		"/v1/dead-letters": http.HandlerFunc(noDeadLetters),
+		"/v1/keys":         apikey.Handler(keys, cache.Refresh),
+		"/v1/groups":       group.Handler(groups),
+		"/v1/replays":      replay.Handler(replays, devicesOf(groups)),
+		"/v1/erasures":     erasures,
+		"/v1/holds":        hold.Handler(holds),
+		"/v1/retention":    retention.Handler(control),
+		"/v1/audit":        auditHandler(acts, time.Now),
+		"/v1/alerts":       alert.Handler(control),
+		"/registry/":       http.StripPrefix("/registry", schemas.Handler()),
+		"/openapi.json":    serveDocument(document),
 		"/healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNoContent)
 		}),
@@ -111,6 +113,14 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		}
 		in.release = append(in.release, release)
 		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
+	}
+	if in.conf.deadLetters != "" {
+		letters, release, err := lake.Shared(ctx, in.res, in.conf.deadLetters)
+		if err != nil {
+			return nil, err
+		}
+		in.release = append(in.release, release)
+		rooms["/v1/dead-letters"] = deadletter.Handler(letters, time.Now)
 	}
 	return in.routed(&apikey.Authenticator{Keys: cache, Refused: in.refusals.refused}, rooms)
 }

@@ -99,6 +99,11 @@ func noEvents(w http.ResponseWriter, _ *http.Request) {
 	notFound(w, "this api has no raw store: set its field raw")
 }
 
+// noDeadLetters answers queries of dead letters where there is no store to read.
+func noDeadLetters(w http.ResponseWriter, _ *http.Request) {
+	notFound(w, "this api has no dead-letter store: set its field dead_letters")
+}
+
 func notFound(w http.ResponseWriter, detail string) {
 	httpx.Write(w, httpx.Problem{Type: "not-found", Status: http.StatusNotFound, Title: "There is nothing at this path",
 		Detail: detail})

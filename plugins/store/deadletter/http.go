@@ -1,0 +1,241 @@
+package deadletter
+
+import (
+	"context"
+	_ "embed" // openapi.json
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/event"
+	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
+	"weir/plugins/store/lake"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// OpenAPI describes the list of dead letters, for the whole document.
+func OpenAPI() []byte { return openAPI }
+
+const (
+	browseMost            = 30 * time.Second // for one request
+	browseAtOnce          = 2                // requests that are answered at a time; others wait
+	pageLetters, pageMost = 50, 500
+	rangeStandard         = 24 * time.Hour
+	rangeMost             = 400 * 24 * time.Hour
+	oldestLetter          = 400 * 24 * time.Hour // that one is looked for without its time
+)
+
+// Handler answers
+//
+//	GET /v1/dead-letters?stage=&code=&device=&from=&to=&limit=&cursor=   the newest first
+//	GET /v1/dead-letters/{id}?failed_at=                                 one, whole
+//
+// for the fleet that apikey.Authenticator put into the request; an admin's that
+// names none sees those of all fleets, and those of nobody. The clock is an
+// argument for tests: time.Now.
+func Handler(store *lake.Store, clock func() time.Time) http.Handler {
+	h := &handler{store: store, clock: clock, slots: make(chan struct{}, browseAtOnce)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/dead-letters", h.list)
+	mux.HandleFunc("GET /v1/dead-letters/{id}", h.one)
+	return mux
+}
+
+type handler struct {
+	store *lake.Store
+	clock func() time.Time
+	slots chan struct{}
+}
+
+type letterJSON struct {
+	ID         string          `json:"id"`
+	Fleet      string          `json:"fleet"`
+	Stage      string          `json:"stage"`
+	Code       string          `json:"code"`
+	Message    string          `json:"message"`
+	Device     *string         `json:"device_id"`
+	Event      *string         `json:"event_id"`
+	ReceivedAt *string         `json:"received_at"`
+	FailedAt   string          `json:"failed_at"`
+	Errors     json.RawMessage `json:"errors"`
+	Size       int64           `json:"original_size"`
+}
+
+type pageJSON struct {
+	Letters []letterJSON `json:"dead_letters"`
+	Next    *string      `json:"next"`
+}
+
+// slot waits until one more may be answered, as long as a request may take.
+func (h *handler) slot(w http.ResponseWriter, r *http.Request) (ctx context.Context, done func(), ok bool) {
+	ctx, cancel := context.WithTimeout(r.Context(), browseMost)
+	select {
+	case h.slots <- struct{}{}:
+		return ctx, func() { <-h.slots; cancel() }, true
+	case <-ctx.Done():
+		cancel()
+		failed(w, ctx.Err())
+		return nil, nil, false
+	}
+}
+
+func (h *handler) list(w http.ResponseWriter, r *http.Request) {
+	now := h.clock()
+	q, limit, before, hash, bad := h.parse(r, now)
+	if bad != nil {
+		httpx.Write(w, *bad)
+		return
+	}
+	ctx, done, ok := h.slot(w, r)
+	if !ok {
+		return
+	}
+	defer done()
+	rows, more, err := browse(ctx, h.store, q, before, limit)
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	page := pageJSON{Letters: make([]letterJSON, len(rows))}
+	for i, row := range rows {
+		page.Letters[i] = letterOf(row)
+	}
+	if more {
+		next := httpx.Cursor(placeOf(rows[len(rows)-1]), q.From.UnixMicro(), q.To.UnixMicro(), hash)
+		page.Next = &next
+	}
+	httpx.Answer(w, http.StatusOK, page)
+}
+
+func (h *handler) parse(r *http.Request, now time.Time) (q Query, limit int, before *Place, hash uint32,
+	bad *httpx.Problem) {
+	v, bad := httpx.Parse(r, []string{"fleet", "stage", "code", "device", "from", "to", "limit", "cursor"}, nil)
+	if bad != nil {
+		return q, 0, nil, 0, bad
+	}
+	if q, bad = filterOf(v, now); bad != nil {
+		return q, 0, nil, 0, bad
+	}
+	q.Fleet = apikey.FleetFrom(r.Context())
+	if limit, bad = httpx.Limit(v, pageLetters, pageMost); bad != nil {
+		return q, 0, nil, 0, bad
+	}
+	hash = httpx.Hash(v, q.Fleet, "stage", "code", "device", "from", "to")
+	before, from, to, bad := httpx.Resume[Place](v, hash)
+	if before != nil { // the range of the first page
+		q.From, q.To = time.UnixMicro(from), time.UnixMicro(to)
+	}
+	return q, limit, before, hash, bad
+}
+
+// filterOf reads which dead letters are meant.
+func filterOf(v url.Values, now time.Time) (q Query, bad *httpx.Problem) {
+	list := func(name string) (all []string) {
+		if v.Get(name) != "" {
+			all = strings.Split(v.Get(name), ",")
+		}
+		return all
+	}
+	q.Stages, q.Device = list("stage"), v.Get("device")
+	for _, code := range list("code") {
+		if !slices.Contains(event.Codes(), event.Code(code)) {
+			return q, httpx.Bad("code", "%q is no code: the list is in openapi.json", code)
+		}
+		q.Codes = append(q.Codes, event.Code(code))
+	}
+	if q.From, q.To, bad = httpx.Range(v, now.Add(time.Second), rangeStandard); bad != nil {
+		return q, bad
+	}
+	if q.To.Sub(q.From) > rangeMost {
+		return q, httpx.Bad("from", "the range is longer than %d days", int(rangeMost.Hours()/24))
+	}
+	return q, nil
+}
+
+func letterOf(r *Row) letterJSON {
+	l := letterJSON{ID: r.IDText(), Fleet: r.Fleet, Stage: r.Stage, Code: r.Code, Message: r.Message, Errors: errorsOf(r),
+		FailedAt: timeText(r.FailedAt), Size: r.OriginalSize}
+	for from, to := range map[string]**string{r.Device: &l.Device, r.Event: &l.Event} {
+		if from != "" {
+			*to = &from
+		}
+	}
+	if r.ReceivedAt != 0 {
+		at := timeText(r.ReceivedAt)
+		l.ReceivedAt = &at
+	}
+	return l
+}
+
+func timeText(micros int64) string { return time.UnixMicro(micros).UTC().Format(event.TimeFormat) }
+
+// errorsShown bounds the errors of a letter in an answer.
+const errorsShown = 100
+
+func errorsOf(r *Row) json.RawMessage {
+	var list []event.FieldError
+	if json.Unmarshal(r.Errors, &list) != nil || len(list) == 0 {
+		return json.RawMessage(`[]`)
+	}
+	raw, err := text.JSON(list[:min(len(list), errorsShown)])
+	if err != nil {
+		return json.RawMessage(`[]`)
+	}
+	return raw
+}
+
+func (h *handler) one(w http.ResponseWriter, r *http.Request) {
+	v, bad := httpx.Parse(r, []string{"fleet", "failed_at"}, nil)
+	if bad != nil {
+		httpx.Write(w, *bad)
+		return
+	}
+	id, ok := text.ParseUUID(r.PathValue("id"))
+	if !ok {
+		httpx.NotFound(w, "expected the id of a dead letter, which is a UUID")
+		return
+	}
+	now := h.clock()
+	q := Query{From: now.Add(-oldestLetter), To: now.Add(time.Minute), Fleet: apikey.FleetFrom(r.Context())}
+	if given := v.Get("failed_at"); given != "" {
+		at, ok := text.ParseTime(given)
+		if !ok {
+			httpx.Write(w, *httpx.Bad("failed_at", "expected an RFC 3339 time with a zone"))
+			return
+		}
+		q.From, q.To = at.Truncate(time.Microsecond), at.Truncate(time.Microsecond).Add(time.Microsecond)
+	}
+	ctx, done, ok := h.slot(w, r)
+	if !ok {
+		return
+	}
+	defer done()
+	row, err := find(ctx, h.store, q, id)
+	switch {
+	case errors.Is(err, ErrUnknown):
+		httpx.NotFound(w, "no dead letter has this id: one is here some seconds after it failed, until its time is over")
+	case err != nil:
+		failed(w, err)
+	default:
+		httpx.Answer(w, http.StatusOK, wholeOf(row))
+	}
+}
+
+// failed answers what the store did not: why stays inside.
+func failed(w http.ResponseWriter, err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		w.Header().Set("Retry-After", "5")
+		httpx.Write(w, httpx.Problem{Type: "query-too-slow", Status: http.StatusServiceUnavailable,
+			Title: "The query took too long", Detail: "ask for a shorter range, one stage, or a smaller limit"})
+		return
+	}
+	httpx.Unavailable(w, "the dead-letter store")
+}

@@ -1,0 +1,87 @@
+package deadletter
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"unicode/utf8"
+
+	"weir/internal/event"
+)
+
+// wholeJSON is a dead letter with its original.
+type wholeJSON struct {
+	letterJSON
+	Original string           `json:"original"`
+	Encoding string           `json:"original_encoding"` // utf8, base64
+	Cut      bool             `json:"original_cut"`      // it is only the beginning
+	JSON     bool             `json:"original_json"`     // it is JSON that may be shown as such
+	Headers  json.RawMessage  `json:"headers"`
+	Origin   *coordinatesJSON `json:"origin"`   // the record that failed; null when it never was one
+	Delivery *coordinatesJSON `json:"delivery"` // its first delivery, when it was published again
+}
+
+type coordinatesJSON struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+// originalShown is how much of an original an answer has.
+const originalShown = 256 << 10
+
+// depthShown is how deep JSON may be that is said to be some: readers of it may
+// recurse.
+const depthShown = 100
+
+// wholeOf is safe whatever the original is: bytes that are no text are base64.
+func wholeOf(r *Row) wholeJSON {
+	shown := r.Original[:min(len(r.Original), originalShown)]
+	size := max(r.OriginalSize, int64(len(r.Original)))
+	r.OriginalSize = size
+	out := wholeJSON{letterJSON: letterOf(r), Encoding: "utf8", Cut: int64(len(shown)) < size,
+		Headers: json.RawMessage(`{}`), Origin: coordinatesOf(r.Origin), Delivery: coordinatesOf(r.Delivery)}
+	if out.Cut { // not within a character
+		for n := 0; n < utf8.UTFMax && len(shown) > 0 && !utf8.Valid(shown); n++ {
+			shown = shown[:len(shown)-1]
+		}
+	}
+	if utf8.Valid(shown) {
+		out.Original = string(shown)
+		out.JSON = !out.Cut && flat(shown) && json.Valid(shown)
+	} else {
+		shown = r.Original[:min(len(r.Original), originalShown)]
+		out.Original, out.Encoding = base64.StdEncoding.EncodeToString(shown), "base64"
+	}
+	if json.Valid(r.Headers) {
+		out.Headers = r.Headers
+	}
+	return out
+}
+
+func coordinatesOf(c *event.Coordinates) *coordinatesJSON {
+	if c == nil {
+		return nil
+	}
+	return &coordinatesJSON{c.Topic, c.Partition, c.Offset}
+}
+
+// flat tells whether what may be JSON nests no deeper than is shown.
+func flat(raw []byte) bool {
+	depth, text := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			if depth++; depth > depthShown {
+				return false
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return true
+}
