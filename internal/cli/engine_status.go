@@ -21,16 +21,19 @@ import (
 )
 
 const (
-	beatEvery = 2 * time.Second
-	beatMost  = 5 * time.Second  // for one beat, and for the farewell
-	beatSpan  = 10 * time.Second // over which rates are told
+	beatEvery   = 2 * time.Second
+	beatMost    = 5 * time.Second  // for one beat, and for the farewell
+	rereadEvery = 30               // beats: streams are taken up as their files change
+	beatSpan    = 10 * time.Second // over which rates are told
 )
 
 // heart writes this process's row of status, while the engine runs.
 type heart struct {
 	row     status.Row
 	control string
-	metrics string // the URL of this process's metrics, "" for none
+	metrics string   // the URL of this process's metrics, "" for none
+	files   []string // of the streams
+	beats   int
 	warn    io.Writer
 
 	db     *sqldb.DB
@@ -58,8 +61,10 @@ func (d *distribution) beats(ctx context.Context, l launch, warn io.Writer) (sto
 		role = named
 	}
 	address := opsOf(l)
-	h := &heart{control: control, warn: warn, row: status.Row{ID: host + "/" + address, Host: host, PID: os.Getpid(),
-		Version: d.version, Role: role, Streams: namesOf(l.configs), StartedAt: time.Now().UTC()}}
+	files := filesOf(l.configs)
+	h := &heart{control: control, warn: warn, files: files,
+		row: status.Row{ID: host + "/" + address, Host: host, PID: os.Getpid(),
+			Version: d.version, Role: role, Streams: namesOf(files), StartedAt: time.Now().UTC()}}
 	if address != "" {
 		h.metrics = "http://" + reachable(address) + "/metrics"
 	}
@@ -109,6 +114,9 @@ func (h *heart) beat(ctx context.Context) error {
 		}
 		h.db, h.store = db, store
 	}
+	if h.beats++; h.beats%rereadEvery == 1 {
+		h.row.Topology = topologyOf(h.files)
+	}
 	h.count(ctx)
 	return h.store.Beat(ctx, h.row)
 }
@@ -146,18 +154,46 @@ func (h *heart) leave() {
 	_ = h.db.Close()
 }
 
-// namesOf are the names of the streams, which are those of their files.
-func namesOf(configs []string) (names []string) {
+// filesOf are the configs of the streams.
+func filesOf(configs []string) (all []string) {
 	for _, path := range configs {
 		files, err := configFiles([]string{path})
 		if err != nil {
 			continue // whoever reads them says what is wrong
 		}
-		for _, file := range files {
-			names = append(names, strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
-		}
+		all = append(all, files...)
+	}
+	return all
+}
+
+// namesOf are the names of the streams, which are those of their files.
+func namesOf(files []string) (names []string) {
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
 	}
 	return names
+}
+
+// resolved reads a config with the values that variables have. What is wrong with
+// it the engine says: it is read as far as it can be.
+func resolved(path string, into any) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	parsed, err := envyaml.Parse(raw)
+	if err != nil {
+		return
+	}
+	scalars := parsed.Scalars()
+	text := parsed.Text(func(n int) string {
+		value, err := scalars[n].YAML(os.LookupEnv)
+		if err != nil {
+			return `""`
+		}
+		return value
+	})
+	_ = yaml.Unmarshal([]byte(text), into)
 }
 
 // opsOf is where the process's metrics are, as its configs say; "" where they
@@ -173,19 +209,7 @@ func opsOf(l launch) string {
 			Enabled *bool
 		}
 	}{}
-	if raw, err := os.ReadFile(config); err == nil {
-		if parsed, err := envyaml.Parse(raw); err == nil {
-			scalars := parsed.Scalars()
-			text := parsed.Text(func(n int) string {
-				value, err := scalars[n].YAML(os.LookupEnv)
-				if err != nil {
-					return `""`
-				}
-				return value
-			})
-			_ = yaml.Unmarshal([]byte(text), &said) // the engine says what is wrong
-		}
-	}
+	resolved(config, &said)
 	for _, flag := range l.flags {
 		if address, is := strings.CutPrefix(flag, "http.address="); is {
 			said.HTTP.Address = address

@@ -26,6 +26,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		formerly("audit", reconcileCommand()),
 		replayCommand(),
 		deadLettersCommand(),
+		topCommand(),
 		patchWorker(),
 		eraseCommand(),
 		queryCommand(),

@@ -82,6 +82,7 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/groups", Scope: Query, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/groups/{name}", Scope: Query, Unnamed: true},
 
+		admin("GET", "/v1/topology"),
 		admin("PUT", "/v1/groups/{name}"),
 		admin("DELETE", "/v1/groups/{name}"),
 		admin("GET", "/v1/keys"),

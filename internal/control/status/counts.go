@@ -64,7 +64,7 @@ func Counted(s prom.Scrape, at time.Time) *Counts {
 	}
 	c := &Counts{At: at, Rejected: by("weir_gate_rejected_events_total", "code"),
 		Requests: by("weir_gate_requests_total", "status"), Refusals: by("weir_gate_refusals_total", "reason"),
-		Up: map[string]bool{}, Gate: len(s.Series["weir_gate_accepted_events_total"]) > 0}
+		Up: map[string]bool{}, Gate: len(s.Series["weir_gate_rejected_events_total"]) > 0} // there from the start
 	for _, one := range s.Series["weir_gate_accepted_events_total"] {
 		c.Accepted += int64(one.Value)
 	}

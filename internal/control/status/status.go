@@ -23,6 +23,7 @@ type Row struct {
 	Role      string    `json:"role"` // the command
 	Streams   []string  `json:"streams"`
 	StartedAt time.Time `json:"started_at"`
+	Topology  []Stream  `json:"topology"`
 	Counts    *Counts   `json:"counts"` // nil: its metrics could not be read
 	Before    *Counts   `json:"before"` // some seconds ago, for rates; nil: not yet
 

@@ -80,6 +80,8 @@ func TestCounts_AreWhatTheMetricsSay(t *testing.T) {
 # TYPE weir_gate_accepted_events_total counter
 weir_gate_accepted_events_total{stream="ingest"} 7
 weir_gate_accepted_events_total{stream="other"} 3
+# TYPE weir_gate_rejected_events_total counter
+weir_gate_rejected_events_total{code="invalid_json"} 0
 # TYPE weir_gate_requests_total counter
 weir_gate_requests_total{status="202"} 4
 weir_gate_requests_total{status="400"} 1
@@ -105,7 +107,8 @@ go_goroutines 5
 		t.Error("what is not wanted was read")
 	}
 	c := Counted(scrape, time.Now())
-	if !c.Gate || c.Accepted != 10 || c.Requests["202"] != 4 || c.Requests["400"] != 1 || c.Up["raw"] ||
+	if !c.Gate || c.Rejected["invalid_json"] != 0 || c.Accepted != 10 || c.Requests["202"] != 4 ||
+		c.Requests["400"] != 1 || c.Up["raw"] ||
 		len(c.Flows) != 1 || c.Flows[0].Events != 9 || c.Flows[0].Errors != 2 || len(c.Verdicts) != 2 ||
 		c.Verdicts[1].Count != 5 {
 		t.Errorf("counted %+v", c)

@@ -85,6 +85,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	rooms := map[string]http.Handler{
 		"/v1/overview":     overview.Handler(glance),
+		"/v1/topology":     overview.TopologyHandler(glance),
 		"/v1/live":         in.live,
 		"/v1/proof":        reconcile.Handler(proofs, time.Now),
 		"/v1/rollups":      group.Expanding(groups, rollup.Handler(rollups, time.Now)),
