@@ -267,7 +267,7 @@ func TestStore_KeysOfOldKeepTheirPowers(t *testing.T) {
 				t.Errorf("the key of %q: %s is %t", k.Fleet, scope, k.Allows(scope))
 			}
 		}
-		if !k.covers("any-device") {
+		if !k.Covers("any-device") {
 			t.Errorf("the key of %q is for some devices only", k.Fleet)
 		}
 	}

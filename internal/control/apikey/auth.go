@@ -121,7 +121,7 @@ func (k *Key) within(to Route, q url.Values, r *http.Request) *Refusal {
 		return k.beyond("name them in the parameter device")
 	}
 	for _, d := range devices {
-		if !k.covers(d) {
+		if !k.Covers(d) {
 			return k.beyond("ask for those")
 		}
 	}

@@ -47,8 +47,8 @@ func (k *Key) Allows(s Scope) bool {
 	return k.Admin || slices.Contains(k.Scopes, s)
 }
 
-// covers tells whether the key may send for a device, and read it.
-func (k *Key) covers(device string) bool { return strings.HasPrefix(device, k.DevicePrefix) }
+// Covers tells whether the key may send for a device, and read it.
+func (k *Key) Covers(device string) bool { return strings.HasPrefix(device, k.DevicePrefix) }
 
 // active tells whether the key is neither revoked nor expired at a time.
 func (k *Key) active(now time.Time) bool {

@@ -25,12 +25,12 @@ type API struct {
 	Client *http.Client
 }
 
-// errAway says that the API did not answer, or not now: ask again.
-var errAway = errors.New("the api does not answer")
+// ErrAway says that the API did not answer, or not now: ask again.
+var ErrAway = errors.New("the api does not answer")
 
 // Call sends what is to be sent as JSON, nil for nothing, and reads the answer
 // into another value. What was asked for may have been done when it fails with
-// errAway; any other error says that it was not.
+// ErrAway; any other error says that it was not.
 func (a API) Call(ctx context.Context, method, path string, send, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, callMost)
 	defer cancel()
@@ -54,12 +54,12 @@ func (a API) Call(ctx context.Context, method, path string, send, into any) erro
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errAway, err)
+		return fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, answerMost))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errAway, err)
+		return fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	if resp.StatusCode >= 300 {
 		return refusal(resp.StatusCode, raw)
@@ -85,7 +85,7 @@ func refusal(status int, raw []byte) error {
 	}
 	err := &Refusal{status, fmt.Sprintf("the api answered %d: %s: %s", status, p.Title, p.Detail)}
 	if status >= 500 {
-		return fmt.Errorf("%w: %w", errAway, err)
+		return fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	return err
 }
@@ -108,7 +108,7 @@ func Watch[J any](ctx context.Context, away time.Duration, get func(context.Cont
 			if ended(j) {
 				return j, nil
 			}
-		case !errors.Is(err, errAway) || time.Since(seen) > away:
+		case !errors.Is(err, ErrAway) || time.Since(seen) > away:
 			return j, err
 		}
 		select {

@@ -23,15 +23,15 @@ func TestHTTP_ARefusalSaysWhyAndIsNoOutage(t *testing.T) {
 	defer srv.Close()
 	a := API{URL: srv.URL + "/", Key: "k"}
 	err := a.Call(t.Context(), http.MethodPost, "/v1/things", job{"new"}, &job{})
-	if err == nil || !strings.Contains(err.Error(), "release it first") || errors.Is(err, errAway) {
+	if err == nil || !strings.Contains(err.Error(), "release it first") || errors.Is(err, ErrAway) {
 		t.Errorf("a refusal: %v", err)
 	}
 	status = http.StatusServiceUnavailable
-	if err := a.Call(t.Context(), http.MethodGet, "/v1/things", nil, &job{}); !errors.Is(err, errAway) {
+	if err := a.Call(t.Context(), http.MethodGet, "/v1/things", nil, &job{}); !errors.Is(err, ErrAway) {
 		t.Errorf("a server that is not ready: %v", err)
 	}
 	srv.Close()
-	if err := a.Call(t.Context(), http.MethodGet, "/v1/things", nil, &job{}); !errors.Is(err, errAway) {
+	if err := a.Call(t.Context(), http.MethodGet, "/v1/things", nil, &job{}); !errors.Is(err, ErrAway) {
 		t.Errorf("no server: %v", err)
 	}
 }
@@ -39,7 +39,7 @@ func TestHTTP_ARefusalSaysWhyAndIsNoOutage(t *testing.T) {
 // A job goes on without who watches it, and a restart of the server ends no
 // watching.
 func TestHTTP_ARestartIsWaitedForAndARefusalIsNot(t *testing.T) {
-	answers := []error{nil, errAway, nil}
+	answers := []error{nil, ErrAway, nil}
 	n := 0
 	get := func(context.Context) (job, error) {
 		n++
@@ -58,8 +58,8 @@ func TestHTTP_ARestartIsWaitedForAndARefusalIsNot(t *testing.T) {
 		func(job) bool { return false }, func(job) {}); !errors.Is(err, refused) {
 		t.Errorf("a refusal: %v", err)
 	}
-	if _, err := Watch(t.Context(), 0, func(context.Context) (job, error) { return job{}, errAway },
-		func(job) bool { return false }, func(job) {}); !errors.Is(err, errAway) {
+	if _, err := Watch(t.Context(), 0, func(context.Context) (job, error) { return job{}, ErrAway },
+		func(job) bool { return false }, func(job) {}); !errors.Is(err, ErrAway) {
 		t.Errorf("a server that stays away: %v", err)
 	}
 }

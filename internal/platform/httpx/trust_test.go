@@ -50,7 +50,7 @@ func TestClients_TrustWhatTheyAreGivenAlone(t *testing.T) {
 		var got job
 		err := API{URL: strings.Replace(s.URL, "127.0.0.1", c.host, 1), Client: c.client}.Call(t.Context(), "GET", "/", nil,
 			&got)
-		if c.ok && (err != nil || got.State != "done") || !c.ok && !errors.Is(err, errAway) {
+		if c.ok && (err != nil || got.State != "done") || !c.ok && !errors.Is(err, ErrAway) {
 			t.Errorf("%s: %+v %v", name, got, err)
 		}
 	}

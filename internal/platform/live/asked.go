@@ -31,7 +31,7 @@ const patience = 20
 // Refresh asks, when that is due, and waits for the answer as long as the context
 // allows. A question goes on for as long as life when who asked has gone.
 func (p *Asked[T]) Refresh(ctx, life context.Context) {
-	running := p.poke(life)
+	running := p.Poke(life)
 	if running == nil {
 		return
 	}
@@ -41,9 +41,9 @@ func (p *Asked[T]) Refresh(ctx, life context.Context) {
 	}
 }
 
-// poke asks, when that is due, and does not wait. What it returns is closed with
+// Poke asks, when that is due, and does not wait. What it returns is closed with
 // the answer that is under way, nil when none is.
-func (p *Asked[T]) poke(life context.Context) <-chan struct{} {
+func (p *Asked[T]) Poke(life context.Context) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == nil && !p.stopped && time.Since(p.asked) >= max(p.Every, patience*p.cost) {

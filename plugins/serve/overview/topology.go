@@ -12,26 +12,26 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// Topology is which streams run, what they read and write, and how much.
-type Topology struct {
+// topology is which streams run, what they read and write, and how much.
+type topology struct {
 	At      time.Time         `json:"at"`
-	Nodes   []Node            `json:"nodes"`
-	Edges   []Edge            `json:"edges"`
+	Nodes   []node            `json:"nodes"`
+	Edges   []edge            `json:"edges"`
 	Unknown map[string]string `json:"unknown"`
 }
 
-// Node is a stream, a topic, or what lies beyond: where a stream's input or output
+// node is a stream, a topic, or what lies beyond: where a stream's input or output
 // is none of the log.
-type Node struct {
+type node struct {
 	ID        string   `json:"id"`
 	Kind      string   `json:"kind"` // stream, topic, source, sink
 	Name      string   `json:"name"`
 	Processes []string `json:"processes"` // of a stream: those that run it
 }
 
-// Edge is where something flows. An input that reads two topics, or an output
+// edge is where something flows. An input that reads two topics, or an output
 // that writes two, has one counter for both: each of its edges says so.
-type Edge struct {
+type edge struct {
 	From    string   `json:"from"`
 	To      string   `json:"to"`
 	Label   string   `json:"label"` // of the input or output
@@ -52,8 +52,8 @@ type flow struct {
 }
 
 // topologyOf puts the streams of the processes that run together.
-func topologyOf(rows []status.Row, groups []Group, now time.Time) *Topology {
-	t := &Topology{At: now.UTC(), Nodes: []Node{}, Edges: []Edge{}, Unknown: map[string]string{}}
+func topologyOf(rows []status.Row, groups []Group, now time.Time) *topology {
+	t := &topology{At: now.UTC(), Nodes: []node{}, Edges: []edge{}, Unknown: map[string]string{}}
 	flows, streams, by := map[string]*flow{}, map[string]status.Stream{}, map[string][]string{}
 	for i := range rows {
 		r := &rows[i]
@@ -72,20 +72,20 @@ func topologyOf(rows []status.Row, groups []Group, now time.Time) *Topology {
 			}
 		}
 	}
-	nodes := map[string]Node{}
-	node := func(kind, name string) string {
+	nodes := map[string]node{}
+	nodeOf := func(kind, name string) string {
 		id := kind + "/" + name
 		if _, there := nodes[id]; !there {
-			nodes[id] = Node{ID: id, Kind: kind, Name: name, Processes: []string{}}
+			nodes[id] = node{ID: id, Kind: kind, Name: name, Processes: []string{}}
 		}
 		return id
 	}
 	for _, name := range slices.Sorted(maps.Keys(streams)) {
 		s := streams[name]
-		id := node("stream", name)
-		nodes[id] = Node{ID: id, Kind: "stream", Name: name, Processes: by[name]}
-		edge := func(from, to string, p status.Port, shared bool) {
-			e := Edge{From: from, To: to, Label: p.Label, Shared: shared}
+		id := nodeOf("stream", name)
+		nodes[id] = node{ID: id, Kind: "stream", Name: name, Processes: by[name]}
+		add := func(from, to string, p status.Port, shared bool) {
+			e := edge{From: from, To: to, Label: p.Label, Shared: shared}
 			if f := flows[name+" "+p.Path]; f.known {
 				e.Total, e.Errors = &f.total, &f.errors
 				if f.measured {
@@ -104,19 +104,19 @@ func topologyOf(rows []status.Row, groups []Group, now time.Time) *Topology {
 		}
 		ends := func(p status.Port, kind string, put func(at string, shared bool)) {
 			for _, topic := range p.Topics {
-				put(node("topic", topic), len(p.Topics) > 1)
+				put(nodeOf("topic", topic), len(p.Topics) > 1)
 			}
 			if len(p.Topics) == 0 {
-				put(node(kind, p.Kind), false)
+				put(nodeOf(kind, p.Kind), false)
 			}
 		}
-		ends(s.Input, "source", func(at string, shared bool) { edge(at, id, s.Input, shared) })
+		ends(s.Input, "source", func(at string, shared bool) { add(at, id, s.Input, shared) })
 		for _, p := range s.Outputs {
-			ends(p, "sink", func(at string, shared bool) { edge(id, at, p, shared) })
+			ends(p, "sink", func(at string, shared bool) { add(id, at, p, shared) })
 		}
 	}
 	t.Nodes = slices.AppendSeq(t.Nodes, maps.Values(nodes))
-	slices.SortFunc(t.Nodes, func(a, b Node) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(t.Nodes, func(a, b node) int { return strings.Compare(a.ID, b.ID) })
 	if len(streams) == 0 {
 		t.Unknown["nodes"] = "no process has told which streams it runs"
 	}

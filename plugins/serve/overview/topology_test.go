@@ -29,7 +29,7 @@ func TestTopology_ProcessesOfAStreamAddUp(t *testing.T) {
 	}
 	records, lag := int64(7), 1.5
 	got := topologyOf(rows, []Group{{Group: "weir-raw", Records: &records, Lag: &lag}}, now)
-	edges := map[string]Edge{}
+	edges := map[string]edge{}
 	for _, e := range got.Edges {
 		edges[e.From+" "+e.To] = e
 	}

@@ -12,15 +12,15 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Place is where a dead letter stands in a list.
-type Place struct {
+// place is where a dead letter stands in a list.
+type place struct {
 	FailedAt int64  `json:"t"` // microseconds since 1970
 	ID       string `json:"i"`
 }
 
-func placeOf(r *Row) Place { return Place{r.FailedAt, r.IDText()} }
+func placeOf(r *Row) place { return place{r.FailedAt, r.IDText()} }
 
-func (p Place) compare(o Place) int {
+func (p place) compare(o place) int {
 	return cmp.Or(cmp.Compare(p.FailedAt, o.FailedAt), strings.Compare(p.ID, o.ID))
 }
 
@@ -32,7 +32,7 @@ const stretchFirst, stretchMost = time.Hour, 14 * 24 * time.Hour
 // browse returns the newest dead letters of a query, those before a place of a
 // page before, and whether there are more. They have OriginalSize, and no
 // original: a page of them would be large. The range of the query is bounded.
-func browse(ctx context.Context, store *lake.Store, q Query, before *Place, limit int) (page []*Row, more bool,
+func browse(ctx context.Context, store *lake.Store, q Query, before *place, limit int) (page []*Row, more bool,
 	err error) {
 	if before != nil {
 		if to := time.UnixMicro(before.FailedAt + 1); to.Before(q.To) {
@@ -61,7 +61,7 @@ func browse(ctx context.Context, store *lake.Store, q Query, before *Place, limi
 }
 
 // newest returns the last rows of a stretch, the newest first.
-func newest(ctx context.Context, store *lake.Store, q Query, before *Place, most int,
+func newest(ctx context.Context, store *lake.Store, q Query, before *place, most int,
 	given map[[16]byte]bool) ([]*Row, error) {
 	var found []*Row
 	order := func(a, b *Row) int { return placeOf(b).compare(placeOf(a)) }
@@ -91,9 +91,9 @@ func newest(ctx context.Context, store *lake.Store, q Query, before *Place, most
 	return found, err
 }
 
-// ErrUnknown says that there is no such dead letter in the range that was looked
+// errUnknown says that there is no such dead letter in the range that was looked
 // through.
-var ErrUnknown = errors.New("no such dead letter")
+var errUnknown = errors.New("no such dead letter")
 
 // find returns one dead letter, with all that the store has of its original.
 func find(ctx context.Context, store *lake.Store, q Query, id [16]byte) (found *Row, err error) {
@@ -107,7 +107,7 @@ func find(ctx context.Context, store *lake.Store, q Query, id [16]byte) (found *
 				return ctx.Err()
 			}
 			found = r
-			return ErrStop
+			return errStop
 		})
 		if err != nil {
 			return nil, err
@@ -115,7 +115,7 @@ func find(ctx context.Context, store *lake.Store, q Query, id [16]byte) (found *
 		q.To = part.From
 	}
 	if found == nil {
-		return nil, ErrUnknown
+		return nil, errUnknown
 	}
 	return found, nil
 }

@@ -82,7 +82,7 @@ func (h *handler) slot(w http.ResponseWriter, r *http.Request) (ctx context.Cont
 		return ctx, func() { <-h.slots; cancel() }, true
 	case <-ctx.Done():
 		cancel()
-		failed(w, ctx.Err())
+		unanswered(w, ctx.Err())
 		return nil, nil, false
 	}
 }
@@ -101,7 +101,7 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	rows, more, err := browse(ctx, h.store, q, before, limit)
 	if err != nil {
-		failed(w, err)
+		unanswered(w, err)
 		return
 	}
 	page := pageJSON{Letters: make([]letterJSON, len(rows))}
@@ -115,7 +115,7 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 	httpx.Answer(w, http.StatusOK, page)
 }
 
-func (h *handler) parse(r *http.Request, now time.Time) (q Query, limit int, before *Place, hash uint32,
+func (h *handler) parse(r *http.Request, now time.Time) (q Query, limit int, before *place, hash uint32,
 	bad *httpx.Problem) {
 	v, bad := httpx.Parse(r, []string{"fleet", "stage", "code", "device", "from", "to", "limit", "cursor"}, nil)
 	if bad != nil {
@@ -129,7 +129,7 @@ func (h *handler) parse(r *http.Request, now time.Time) (q Query, limit int, bef
 		return q, 0, nil, 0, bad
 	}
 	hash = httpx.Hash(v, q.Fleet, "stage", "code", "device", "from", "to")
-	before, from, to, bad := httpx.Resume[Place](v, hash)
+	before, from, to, bad := httpx.Resume[place](v, hash)
 	if before != nil { // the range of the first page
 		q.From, q.To = time.UnixMicro(from), time.UnixMicro(to)
 	}
@@ -220,17 +220,17 @@ func (h *handler) one(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	row, err := find(ctx, h.store, q, id)
 	switch {
-	case errors.Is(err, ErrUnknown):
+	case errors.Is(err, errUnknown):
 		httpx.NotFound(w, "no dead letter has this id: one is here some seconds after it failed, until its time is over")
 	case err != nil:
-		failed(w, err)
+		unanswered(w, err)
 	default:
 		httpx.Answer(w, http.StatusOK, wholeOf(row))
 	}
 }
 
-// failed answers what the store did not: why stays inside.
-func failed(w http.ResponseWriter, err error) {
+// unanswered answers what the store did not: why stays inside.
+func unanswered(w http.ResponseWriter, err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		w.Header().Set("Retry-After", "5")
 		httpx.Write(w, httpx.Problem{Type: "query-too-slow", Status: http.StatusServiceUnavailable,

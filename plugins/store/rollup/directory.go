@@ -56,8 +56,8 @@ func NewDirectory(db *sqldb.DB) *Directory {
 // Close ends what is under way.
 func (d *Directory) Close() { d.end() }
 
-// ErrDirectory says that the devices could not be read, or not in time.
-var ErrDirectory = errors.New("the list of devices cannot be read now")
+// errDirectory says that the devices could not be read, or not in time.
+var errDirectory = errors.New("the list of devices cannot be read now")
 
 // Devices returns those of a fleet, "" for all fleets, the longest silent first,
 // and when that was known. The list is shared: it must not be changed.
@@ -112,7 +112,7 @@ func known[T any](ctx, life context.Context, a *live.Asked[[]T]) ([]T, time.Time
 	a.Refresh(ctx, life)
 	value, at, err := a.Last()
 	if value == nil || time.Since(at) >= directoryOld {
-		return nil, at, errors.Join(ErrDirectory, err)
+		return nil, at, errors.Join(errDirectory, err)
 	}
 	return *value, at, nil
 }
@@ -129,7 +129,7 @@ func (d *Directory) tables() map[string]int64 {
 	if d.db.Dialect == sqldb.Postgres {
 		since = time.Now().Add(-directoryFine).Unix()
 	}
-	return map[string]int64{Minute.table: since, Day.table: 0}
+	return map[string]int64{byMinute.table: since, byDay.table: 0}
 }
 
 // in puts the dialect's words for a time into a query.
