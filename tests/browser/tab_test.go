@@ -158,8 +158,8 @@ func (p *tab) await(script string) {
 func (p *tab) text() (s string) {
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
-	// as far as it can be had
-	_ = chromedp.Run(ctx, chromedp.Evaluate("location.href + '\\n' + document.body.innerText", &s))
+	_ = chromedp.Run(ctx, chromedp.Evaluate("location.href + '\\n' + document.body.innerText",
+		&s)) // as far as it can be had
 	return "the page says:\n" + s
 }
 
@@ -200,9 +200,8 @@ func (p *tab) typeKey(key string) {
 // click clicks the first element of a selector that says a text.
 func (p *tab) click(selector, text string) {
 	p.t.Helper()
-	find := "[...document.querySelectorAll(" + quote(selector) +
-		")].find((e) => !e.disabled && e.checkVisibility() && e.textContent.includes(" +
-		quote(text) + "))"
+	find := "[...document.querySelectorAll(" + quote(selector) + ")].find((e) => !e.disabled && " +
+		"e.checkVisibility() && e.textContent.includes(" + quote(text) + "))"
 	p.await(find)
 	p.eval(find+".click()", nil)
 }

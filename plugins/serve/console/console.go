@@ -31,8 +31,7 @@ const filesUnder = "/console/"
 // pages are the paths at which the page is served: each is a view that can be
 // opened, reloaded and sent as an address.
 func pages() []string {
-	return []string{"/", "/devices", "/device", "/group", "/alerts", "/alert", "/dead-letters", "/dead-letter",
-		"/replays", "/replay", "/schemas", "/streams", "/proof", "/admin"}
+	return []string{"/", "/device", "/group", "/alerts", "/alert", "/replays", "/replay", "/schemas", "/proof", "/admin"}
 }
 
 type file struct {
@@ -158,6 +157,6 @@ func securityPolicy(page []byte) string {
 		scripts += " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
 	return "default-src 'none'; script-src " + scripts + "; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types " +
-		"'none'"
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+		"require-trusted-types-for 'script'; trusted-types 'none'"
 }

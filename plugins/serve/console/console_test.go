@@ -58,8 +58,7 @@ func TestConsole_EveryPageIsServedAndNothingElse(t *testing.T) {
 		}
 	}
 	for _, p := range []string{"/v1/rollups", "/index.html", "/console/", "/console/js", "/console/js/../../console.go",
-		"/devices/",
-		"/console/web/index.html"} {
+		"/devices/", "/console/web/index.html"} {
 		if resp := ask(t, "GET", s.URL+p, http.Header{}); resp.StatusCode != http.StatusTeapot {
 			t.Errorf("%s: %s, want what comes after", p, resp.Status)
 		}
@@ -89,8 +88,8 @@ func TestConsole_FilesComePackedAndAreAskedForOnce(t *testing.T) {
 	if again.StatusCode != http.StatusNotModified {
 		t.Errorf("the same file again: %s", again.Status)
 	}
-	if refused := ask(t, "GET", s.URL+"/console/app.css",
-		http.Header{"Accept-Encoding": {"gzip;q=0"}}); refused.Header.Get("Content-Encoding") != "" {
+	refused := ask(t, "GET", s.URL+"/console/app.css", http.Header{"Accept-Encoding": {"gzip;q=0"}})
+	if refused.Header.Get("Content-Encoding") != "" {
 		t.Error("packed for one that takes no gzip")
 	}
 }
@@ -153,8 +152,8 @@ func TestConsole_FilesAreWhole(t *testing.T) {
 				t.Errorf("%s names %s", name, url)
 			}
 		}
-		for _, unsafe := range []string{"innerHTML", "insertAdjacentHTML", "document.write", "eval(", "dangerouslySet",
-			"style=\"", "style=${"} {
+		for _, unsafe := range []string{"innerHTML", "insertAdjacentHTML", "document.write", "eval(",
+			"dangerouslySet", "style=\"", "style=${"} {
 			if strings.Contains(string(f.plain), unsafe) {
 				t.Errorf("%s uses %s", name, unsafe)
 			}
@@ -168,7 +167,7 @@ func TestConsole_FilesAreWhole(t *testing.T) {
 			}
 		}
 	}
-	main := string(files["js/main.js"].plain)
+	main := string(files["js/views.js"].plain)
 	for _, m := range regexp.MustCompile(`"(/[a-z-]*)": \{ file: "(\w+)"`).FindAllStringSubmatch(main, -1) {
 		if _, ok := files["js/pages/"+m[2]+".js"]; !ok {
 			t.Errorf("the view %s is in %s.js, which is not there", m[1], m[2])

@@ -66,15 +66,11 @@ export async function send(path, body, { method = "POST", ...options } = {}) {
   return text ? JSON.parse(text) : null;
 }
 
-// whoIs says what a key may do: the fleets that an admin key can name.
+// whoIs says what a key may do, and the fleets that an admin key can name. The
+// overview is of one fleet for a key that is of one.
 export async function whoIs(key) {
-  try {
-    const { keys } = await get("/v1/keys", {}, { key });
-    const fleets = [...new Set(keys.map((k) => k.fleet).filter(Boolean))].sort();
-    return { admin: true, fleets };
-  } catch (e) {
-    if (e.status !== 403) throw e;
-  }
-  await get("/v1/alerts", { limit: 1 }, { key });
-  return { admin: false, fleets: [] };
+  const { fleet } = await get("/v1/overview", {}, { key });
+  if (fleet) return { admin: false, fleets: [] };
+  const { keys } = await get("/v1/keys", {}, { key });
+  return { admin: true, fleets: [...new Set(keys.map((k) => k.fleet).filter(Boolean))].sort() };
 }

@@ -13,7 +13,7 @@ export function watchKeys(views) {
     if (e.target.closest?.("input, textarea, select, dialog")) return;
     if (e.key === "/") {
       const search = document.querySelector("[data-search]");
-      if (!search) return go(to("/devices"));
+      if (!search) return undefined;
       e.preventDefault();
       return search.focus();
     }

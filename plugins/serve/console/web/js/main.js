@@ -8,24 +8,7 @@ import { route, watchRoute, to, go } from "./router.js";
 import { setZone, zone, zoneName } from "./format.js";
 import { Age, Field } from "./ui.js";
 import { watchKeys, Shortcuts } from "./keys.js";
-
-// views: address → its file, its name, and where it stands in the list of views.
-const views = {
-  "/": { file: "overview", name: "Overview", key: "o" },
-  "/devices": { file: "devices", name: "Devices", key: "d" },
-  "/device": { file: "device", name: "Device", of: "/devices" },
-  "/group": { file: "group", name: "Group", of: "/devices" },
-  "/alerts": { file: "alerts", name: "Alerts", key: "a" },
-  "/alert": { file: "alert", name: "Alert", of: "/alerts" },
-  "/dead-letters": { file: "dead_letters", name: "Dead letters", key: "l" },
-  "/dead-letter": { file: "dead_letter", name: "Dead letter", of: "/dead-letters" },
-  "/replays": { file: "replays", name: "Replays", key: "r" },
-  "/replay": { file: "replay", name: "Replay", of: "/replays" },
-  "/schemas": { file: "schemas", name: "Schemas", key: "s" },
-  "/streams": { file: "streams", name: "Streams", key: "t" },
-  "/proof": { file: "proof", name: "Proof", of: "/" },
-  "/admin": { file: "admin", name: "Administration", key: "m" },
-};
+import { views } from "./views.js";
 
 const theme = () => document.documentElement.dataset.theme
   ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");

@@ -1,6 +1,7 @@
 // Every view is an address: a path and its parameters.
 import { store, html } from "./h.js";
 import { address } from "./api.js";
+import { views } from "./views.js";
 
 const read = () => ({ path: location.pathname, query: Object.fromEntries(new URLSearchParams(location.search)) });
 
@@ -22,8 +23,9 @@ export function setQuery(changes, options = { replace: true }) {
 // to is the address of a view, in the fleet that is looked at.
 export const to = (path, query = {}) => address(path, { fleet: route.get().query.fleet, ...query });
 
-// Link is an anchor to a view.
-export const Link = ({ path, query, children, ...rest }) => html`<a href=${to(path, query)} ...${rest}>${children}</a>`;
+// Link is an anchor to a view; where there is no such view, its text alone.
+export const Link = ({ path, query, children, ...rest }) => (path in views ? html`<a href=${to(path, query)} ...${rest}>${children}</a>`
+  : html`<span>${children}</span>`);
 
 // watchRoute takes clicks on links to views, and the browser's back and forward.
 export function watchRoute(isView) {

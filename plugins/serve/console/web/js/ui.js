@@ -3,6 +3,7 @@ import { html, useStore, useState, useEffect, useRef } from "./h.js";
 import { clock, health } from "./health.js";
 import { count, instant, offset, span, unknown, zone } from "./format.js";
 import { to, Link } from "./router.js";
+import { views } from "./views.js";
 
 // When is an instant, in the chosen zone.
 export function When({ at, short }) {
@@ -84,8 +85,8 @@ export const State = ({ of, tone }) => html`<span class=${`state ${tone ?? tones
 export const Device = ({ fleet, id }) => html`<a class="id" href=${to("/device", { fleet, id })}><bdi>${id}</bdi></a>`;
 
 // Figure is one number with its name.
-export const Figure = ({ name, value, unit, note, tone, href }) => html`<div class=${`figure ${tone ?? ""}`}>
-  <dt>${href ? html`<a href=${href}>${name}</a>` : name}</dt><dd><span class="value">${value ?? html`<${Unknown} />`}</span>${unit ? html` <span class="unit">${unit}</span>` : null}
+export const Figure = ({ name, value, unit, note, tone, path, query }) => html`<div class=${`figure ${tone ?? ""}`}>
+  <dt>${path ? html`<${Link} path=${path} query=${query}>${name}</${Link}>` : name}</dt><dd><span class="value">${value ?? html`<${Unknown} />`}</span>${unit ? html` <span class="unit">${unit}</span>` : null}
   ${note ? html`<span class="note-line">${note}</span>` : null}</dd></div>`;
 
 // Choice is a row of a few values, one of which is chosen; each is an address.
@@ -135,5 +136,8 @@ export function Field({ label, hint, children, id }) {
   return html`<div class="field"><label for=${id}>${label}</label>${children}${hint ? html`<small id=${`${id}-hint`}>${hint}</small>` : null}</div>`;
 }
 
-// Back is the way to the list that a view is of.
-export const Back = ({ path, query, children }) => html`<p class="back"><${Link} path=${path} query=${query}>← ${children}</${Link}></p>`;
+// Back is the way to the list that a view is of; where there is none, to the first view.
+export function Back({ path }) {
+  const there = path in views ? path : "/";
+  return html`<p class="back"><a href=${to(there)}>← ${views[there].name}</a></p>`;
+}

@@ -22,7 +22,7 @@ export default function Alert() {
   const poll = usePoll((signal) => get(`/v1/alerts/${encodeURIComponent(id)}`, { fleet }, { signal }), [fleet, id], 3000);
   const a = poll.data;
   const act = (what) => () => send(address(`/v1/alerts/${encodeURIComponent(id)}/${what}`, { fleet }), undefined);
-  return html`<${Back} path="/alerts">Alerts</${Back}>
+  return html`<${Back} path="/alerts" />
     <div class="title"><h1><bdi>${a ? a.summary || a.rule : "Alert"}</bdi></h1><span class="side"><${Fresh} poll=${poll} every=${3000} /></span></div>
     <${Problem} error=${poll.error} at=${poll.at} what="The alert" />
     ${a ? html`<${Section} id="facts" title="What" side=${a.state === "resolved" ? null : html`

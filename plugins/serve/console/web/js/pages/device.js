@@ -4,7 +4,7 @@ import { html, useStore, useMemo, useState } from "../h.js";
 import { get } from "../api.js";
 import { usePoll } from "../poll.js";
 import { now } from "../health.js";
-import { route, setQuery, to } from "../router.js";
+import { Link, route, setQuery, to } from "../router.js";
 import { figure, instant, zone } from "../format.js";
 import { Age, Back, Fresh, More, Problem, Section, State, Table, When } from "../ui.js";
 import { Chart } from "../chart.js";
@@ -36,10 +36,10 @@ function One({ fleet, id, query }) {
   const metric = query.metric || metrics[0]?.[0];
   const at = metrics.reduce((max, [, m]) => (m.at > max ? m.at : max), "");
   const gone = newest.error?.status === 404 && !newest.at;
-  return html`<${Back} path="/devices">Devices</${Back}>
+  return html`<${Back} path="/devices" />
     <div class="title"><h1 class="id"><bdi>${id}</bdi></h1>${fleet ? html`<span class="dim">${fleet}</span>` : null}
-      <span class="side">last reading <${Age} at=${at || null} /> · <a href=${to("/alerts", { device: id })}>alerts</a> · <a
-        href=${to("/dead-letters", { device: id })}>dead letters</a></span></div>
+      <span class="side">last reading <${Age} at=${at || null} /> · <a href=${to("/alerts", { device: id })}>alerts</a> · <${Link} path="/dead-letters"
+        query=${{ device: id }}>dead letters</${Link}></span></div>
     ${gone ? html`<p class="note">There are no rollups of this device${fleet ? "" : " in your fleet"}: a device appears some seconds after its first
       accepted event.</p>` : html`<${Problem} error=${newest.error} at=${newest.at} what="The newest values" />`}
     <${Section} id="newest" title="Newest values" side=${html`<${Fresh} poll=${newest} every=${2000} />`}>
@@ -109,7 +109,7 @@ const spans = { "5 min": 300, "1 h": 3600, "24 h": 86400 };
 // Events shows what was sent, the newest first.
 function Events({ fleet, id }) {
   useStore(zone);
-  const [length, setLength] = useState("5 min"), [shown, setShown] = useState(25), [open, setOpen] = useState(null);
+  const [length, setLength] = useState("5 min"), [shown, setShown] = useState(innerWidth < 640 ? 8 : 25), [open, setOpen] = useState(null);
   const poll = usePoll(async (signal) => {
     const to = now() / 1000, events = [];
     let cursor;

@@ -26,7 +26,7 @@ export default function Group() {
     const now = rangeOf(query);
     return { range: now, rows: await readRollups({ group: name, fleet, merge: "fleet" }, metric, now, windowing.window, signal) };
   }, [fleet, name, metric, query.from, query.to, query.range, query.window], range.live ? 10000 : 0);
-  return html`<${Back} path="/devices">Devices</${Back}>
+  return html`<${Back} path="/devices" />
     <div class="title"><h1><bdi>${name}</bdi></h1><span class="dim">group${group.data ? ` of ${count(group.data.devices.length)} devices` : ""}</span></div>
     <${Problem} error=${group.error} at=${group.at} what="The group" />
     <${Problem} error=${known.error} at=${known.at} what="The group's metrics" />

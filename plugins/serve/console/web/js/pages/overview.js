@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { useLive } from "../live.js";
 import { usePoll } from "../poll.js";
 import { clock } from "../health.js";
-import { route, to } from "../router.js";
+import { Link, route, to } from "../router.js";
 import { bytes, count, figure, span, zone } from "../format.js";
 import { Age, Figure, Fresh, Problem, Section, State, Table, Unknown } from "../ui.js";
 import { alertColumns } from "./alerts.js";
@@ -16,7 +16,8 @@ export default function Overview() {
   const o = live.data;
   return html`<div class="title"><h1>Overview</h1>${o?.fleet ? html`<span class="dim">${o.fleet}</span>` : null}<span class="side"><${Fresh} poll=${live} every=${2000} /></span></div>
     <${Problem} error=${live.error} at=${live.at} what="The overview" />
-    ${o ? html`<${Equation} o=${o} /><div class="pair"><${Traffic} o=${o} /><${Now} o=${o} fleet=${query.fleet} /></div>
+    ${o ? o.fleet ? html`<${OfFleet} o=${o} /><${Alerts} fleet=${query.fleet} />` : html`<${Equation} o=${o} />
+      <div class="pair"><${Traffic} o=${o} /><${Now} o=${o} /></div>
       ${o.groups.length || o.unknown?.groups ? html`<${Groups} o=${o} />` : null}
       <${Alerts} fleet=${query.fleet} />
       ${o.stores.length || o.unknown?.stores ? html`<${Stores} o=${o} />` : null}
@@ -34,20 +35,26 @@ export function Verdict({ proof, unknown }) {
   return html`<span><a class=${words[1]} href=${to("/proof")}>${words[0]}</a> <span class="dim"><${Age} at=${proof.at} />${proof.deep ? ", every byte" : ""}</span></span>`;
 }
 
+// OfFleet is what a fleet sees: the proof holds for all of them together.
+function OfFleet({ o }) {
+  return html`<${Section} id="proof" title="What became of every event"><p class="verdict"><${Verdict} proof=${o.proof} unknown=${o.unknown?.proof} /></p>
+      <p class="dim">The proof and its figures are of all fleets together.</p></${Section}><${Now} o=${o} />`;
+}
+
 function Equation({ o }) {
   const e = o.equation, proof = html`<${Verdict} proof=${o.proof} unknown=${o.unknown?.proof} />`;
   if (!e) {
-    return html`<${Section} id="equation" title="Every event is accounted for" side=${proof}><p class="dim">The equation is <${Unknown} />: ${o.unknown?.equation ?? "nothing tells it yet"}.</p></${Section}>`;
+    return html`<${Section} id="equation" title="What became of every event" side=${proof}><p class="dim">The equation is <${Unknown} />: ${o.unknown?.equation ?? "nothing tells it yet"}.</p></${Section}>`;
   }
   const shown = [...terms, ...rest.filter(([name]) => e[name])];
   const parts = [...terms, ...rest].map(([name]) => [name, e[name] ?? 0]).filter(([, n]) => n > 0);
   const words = `Accepted ${count(e.accepted)} = ${shown.map(([name, text]) => `${text} ${count(e[name])}`).join(" + ")}`;
   let x = 0;
-  return html`<${Section} id="equation" title="Every event is accounted for" side=${proof} bad=${!e.balanced}>
+  return html`<${Section} id="equation" title="What became of every event" side=${proof} bad=${!e.balanced}>
     <div class="equation"><div class="sum" role="group" aria-label=${words}>
       <div class="term whole"><span class="value" data-name="accepted">${count(e.accepted)}</span><span class="name">accepted</span></div>
       ${shown.map(([name, text, path], i) => html`<span class="sign" aria-hidden="true">${i ? "+" : "="}</span><div class=${`term${wrong(name) ? " bad" : ""}`}><span class="value"
-        data-name=${name}>${count(e[name])}</span><span class="name">${path ? html`<a href=${to(path)}>${text}</a>` : text}</span></div>`)}</div>
+        data-name=${name}>${count(e[name])}</span><span class="name">${path ? html`<${Link} path=${path}>${text}</${Link}>` : text}</span></div>`)}</div>
       <div class="parts" aria-hidden="true"><svg viewBox="0 0 1000 10" preserveAspectRatio="none">${parts.map(([name, n]) => {
         const width = (n / (e.accepted || 1)) * 1000, at = x;
         x += width;
@@ -69,23 +76,23 @@ function Traffic({ o }) {
       <${Figure} name="p50 to the verdict" value=${known(l?.p50_seconds, span)} /><${Figure} name="p99 to the verdict" value=${known(l?.p99_seconds, span)} /></dl>
     ${!l && r ? html`<p class="dim">Latency is <${Unknown} />: ${o.unknown?.latency ?? "nothing tells it yet"}.</p>` : null}
     ${r ? html`<div class="row">${Object.entries(r.requests_per_second ?? {}).map(([code, rate]) => html`<span class="dim"><${State} of=${code} tone=${code < "300" ? "good" : code === "400" ? "warn" : "bad"} /> ${figure(rate)}/s</span>`)}
-      ${Object.entries(r.totals?.rejected_events ?? {}).filter(([, n]) => n > 0).map(([code, n]) => html`<a href=${to("/dead-letters", { code })}>${code.replaceAll("_", " ")} <b>${count(n)}</b></a>`)}
+      ${Object.entries(r.totals?.rejected_events ?? {}).filter(([, n]) => n > 0).map(([code, n]) => html`<${Link} path="/dead-letters" query=${{ code }}>${code.replaceAll("_", " ")} <b>${count(n)}</b></${Link}>`)}
       ${Object.entries(r.totals?.refusals ?? {}).filter(([, n]) => n > 0).map(([why, n]) => html`<span class="dim">refused: ${why.replaceAll("_", " ")} <b>${count(n)}</b></span>`)}</div>` : null}</${Section}>`;
 }
 
 function Now({ o }) {
   const d = o.devices, f = o.freshness, a = o.alerts;
   return html`<${Section} id="now" title="Now"><dl class="figures">
-    <${Figure} name="devices" href=${to("/devices")} value=${known(d?.known, count)} />
-    <${Figure} name=${d ? `silent for ${span(d.silent_for_seconds)}` : "silent"} href=${to("/devices", { silent_for: d ? `${Math.round(d.silent_for_seconds / 60)}m` : "10m" })} value=${known(d?.silent, count)} tone=${d?.silent ? "warn" : ""} />
-    <${Figure} name="open alerts" href=${to("/alerts")} value=${known(a?.open, count)} tone=${a?.open ? "bad" : ""} />
+    <${Figure} name="devices" path="/devices" value=${known(d?.known, count)} />
+    <${Figure} name=${d ? `silent for ${span(d.silent_for_seconds)}` : "silent"} path="/devices" query=${{ silent_for: d ? `${Math.round(d.silent_for_seconds / 60)}m` : "10m" }} value=${known(d?.silent, count)} tone=${d?.silent ? "warn" : ""} />
+    <${Figure} name="open alerts" path="/alerts" value=${known(a?.open, count)} tone=${a?.open ? "bad" : ""} />
     <${Figure} name="rollups are behind" value=${known(f?.behind_seconds, span)} note=${f?.last_event_at ? html`last event <${Age} at=${f.last_event_at} />` : null} /></dl></${Section}>`;
 }
 
 const missing = (o, part, what) => (o.unknown?.[part] ? html`<p class="dim">${what} <${Unknown} />: ${o.unknown[part]}.</p>` : null);
 
 function Groups({ o }) {
-  return html`<${Section} id="groups" title="Who reads the log" side=${html`<a href=${to("/streams")}>streams</a>`}>${missing(o, "groups", "Some of it is")}
+  return html`<${Section} id="groups" title="Who reads the log" side=${html`<${Link} path="/streams">streams</${Link}>`}>${missing(o, "groups", "Some of it is")}
     ${o.groups.length ? html`<${Table} caption="Consumer groups" rows=${o.groups} keyOf=${(g) => g.group} columns=${[
       { name: "group", cell: (g) => g.group }, { name: "behind, records", kind: "num", cell: (g) => known(g.records, count) ?? html`<${Unknown} />` },
       { name: "behind, time", kind: "num", cell: (g) => known(g.lag_seconds, span) ?? html`<${Unknown} />` },
@@ -106,7 +113,6 @@ function Stores({ o }) {
       { name: "store", cell: (s) => html`${s.name.replaceAll("_", " ")} <span class="dim">${s.kind}</span>` },
       { name: "state", cell: (s) => (s.up === null || s.up === undefined ? html`<${Unknown} />` : html`<${State} of=${s.up ? "up" : "down"} /> ${s.detail ?? ""}`) },
       { name: "disk free", kind: "num", cell: (s) => (s.disk ? html`${bytes(s.disk.free_bytes)} <span class="dim">of ${bytes(s.disk.total_bytes)}</span>` : html`<span class="dim">not on this disk</span>`) },
-      { name: "lasts for", kind: "num", cell: (s) => (s.disk ? known(s.disk.days_left, (d) => `${figure(d)} d`) ?? html`<${Unknown} />` : "") },
       { name: "as of", cell: (s) => html`<${Age} at=${s.at} />` }]} />` : null}</${Section}>`;
 }
 

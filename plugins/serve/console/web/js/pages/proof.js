@@ -12,7 +12,7 @@ export default function Proof() {
   useStore(zone);
   const poll = usePoll((signal) => get("/v1/proof", {}, { signal }), [], 3000);
   const p = poll.data, r = p?.report;
-  return html`<${Back} path="/">Overview</${Back}><div class="title"><h1>Proof</h1><span class="side"><${Fresh} poll=${poll} every=${3000} /></span></div>
+  return html`<${Back} path="/" /><div class="title"><h1>Proof</h1><span class="side"><${Fresh} poll=${poll} every=${3000} /></span></div>
     <${Problem} error=${poll.error} at=${poll.at} what="The proof" />
     ${p ? html`<${Section} id="last" title="Last proof" bad=${p.verdict === "loss"} side=${html`${p.running || p.requested_at && (!p.at || p.requested_at > p.at) ? html`<${State} of="running" /> ` : null}<${Act}
         label="Prove now" small what=${html`<p>weir reads the log's positions and the stores, and accounts for every event. It takes seconds to minutes.</p>`} run=${() => send("/v1/proof", undefined)} onDone=${poll.again} />`}>

@@ -17,7 +17,7 @@ export default function Replay() {
   const act = (what) => () => send(`${path}/${what}`, undefined);
   const over = j && ["done", "failed", "cancelled"].includes(j.state);
   const took = j?.started_at ? ((j.ended_at ? Date.parse(j.ended_at) : poll.at) - Date.parse(j.started_at)) / 1000 : null;
-  return html`<${Back} path="/replays">Replays</${Back}>
+  return html`<${Back} path="/replays" />
     <div class="title"><h1>${j ? `${j.mode}${j.dry_run ? ", dry run" : ""}` : "Replay"}</h1>${j ? html`<${State} of=${j.state} />` : null}
       <span class="side"><${Fresh} poll=${poll} every=${2000} /></span></div>
     <${Problem} error=${poll.error} at=${poll.at} what="The job" />

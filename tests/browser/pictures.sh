@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Makes the pictures of docs/console.md from a real run: a weir, a simulated
+# fleet, and a browser that looks at it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tools=$(tests/browser/tools.sh)
+eval "$tools"
+WEIR_PICTURES=$PWD/docs/pictures go test -count=1 -tags pictures -run Pictures ./tests/browser
