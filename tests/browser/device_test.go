@@ -63,7 +63,8 @@ func TestConsole_HostileIdsAreText(t *testing.T) {
 	for _, id := range ids {
 		p.open(device(fleet, id))
 		p.await("document.querySelector('h1.id')?.textContent === " + quote(id))
-		for _, path := range []string{"/alerts?device=", "/group?name=", "/alert?id=",
+		for _, path := range []string{"/alerts?device=", "/dead-letters?device=", "/dead-letters?code=",
+			"/devices?search=", "/group?name=", "/alert?id=",
 			"/replay?id=", "/schemas?subject=", "/admin?tab=audit&path="} {
 			p.open(path + p.value("encodeURIComponent("+quote(id)+")"))
 			p.await("document.querySelector('main > *:not(.back)')")

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"syscall"
 	"testing"
@@ -43,9 +44,21 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 			w.status("GET", "/v1/devices/pump-hot/latest", w.key, "") == 200
 	})
 
+	var letter map[string]any
+	w.await("a dead letter is stored", func() bool {
+		list, _ := w.did("GET", "/v1/dead-letters?limit=1", w.admin, "")["dead_letters"].([]any)
+		if len(list) > 0 {
+			letter = list[0].(map[string]any)
+		}
+		return letter != nil
+	})
+	at := url.QueryEscape(letter["failed_at"].(string))
+
 	p.signIn(w.admin)
 	for _, view := range []struct{ path, shows string }{
-		{"/", "It adds up."}, {"/proof", "Last proof"},
+		{"/", "It adds up."}, {"/proof", "Last proof"}, {"/devices", "pump-000000"},
+		{"/dead-letters", "Newest first"}, {"/streams", "What flows"},
+		{"/dead-letter?id=" + letter["id"].(string) + "&failed_at=" + at, "What was sent"},
 		{"/alerts?state=all", "Processor too hot"},
 		{"/alert?fleet=" + fleet + "&id=" + alert, "Who was told"},
 		{device(fleet, "pump-000000") + "&metric=cpu_temp", "readings in"},

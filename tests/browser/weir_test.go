@@ -262,3 +262,22 @@ func (w *weir) send(args ...string) {
 		w.t.Fatalf("weir fleet: %v\n%s", err, out)
 	}
 }
+
+// raw sends bytes that are no events.
+func (w *weir) raw(body []byte) {
+	w.t.Helper()
+	w.await("the gate answers", func() bool {
+		r, err := http.NewRequestWithContext(w.t.Context(), "POST", "http://"+w.ingest+"/v1/events", bytes.NewReader(body))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		r.Header.Set("X-API-Key", w.key)
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusBadRequest
+	})
+}

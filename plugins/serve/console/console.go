@@ -31,7 +31,9 @@ const filesUnder = "/console/"
 // pages are the paths at which the page is served: each is a view that can be
 // opened, reloaded and sent as an address.
 func pages() []string {
-	return []string{"/", "/device", "/group", "/alerts", "/alert", "/replays", "/replay", "/schemas", "/proof", "/admin"}
+	return []string{"/", "/devices", "/device", "/group", "/alerts", "/alert", "/dead-letters",
+		"/dead-letter", "/replays", "/replay", "/schemas", "/streams",
+		"/proof", "/admin"}
 }
 
 type file struct {

@@ -13,7 +13,7 @@ export function watchKeys(views) {
     if (e.target.closest?.("input, textarea, select, dialog")) return;
     if (e.key === "/") {
       const search = document.querySelector("[data-search]");
-      if (!search) return undefined;
+      if (!search) return go(to("/devices"));
       e.preventDefault();
       return search.focus();
     }

@@ -2,13 +2,17 @@
 // is, and the letter that opens it.
 export const views = {
   "/": { file: "overview", name: "Overview", key: "o" },
-  "/device": { file: "device", name: "Device", of: "/" },
-  "/group": { file: "group", name: "Group", of: "/" },
+  "/devices": { file: "devices", name: "Devices", key: "d" },
+  "/device": { file: "device", name: "Device", of: "/devices" },
+  "/group": { file: "group", name: "Group", of: "/devices" },
   "/alerts": { file: "alerts", name: "Alerts", key: "a" },
   "/alert": { file: "alert", name: "Alert", of: "/alerts" },
+  "/dead-letters": { file: "dead_letters", name: "Dead letters", key: "l" },
+  "/dead-letter": { file: "dead_letter", name: "Dead letter", of: "/dead-letters" },
   "/replays": { file: "replays", name: "Replays", key: "r" },
   "/replay": { file: "replay", name: "Replay", of: "/replays" },
   "/schemas": { file: "schemas", name: "Schemas", key: "s" },
+  "/streams": { file: "streams", name: "Streams", key: "t" },
   "/proof": { file: "proof", name: "Proof", of: "/" },
   "/admin": { file: "admin", name: "Administration", key: "m" },
 };
