@@ -151,8 +151,8 @@ func with(config any, spec fieldSpec, path []string, value any) any {
 	return made
 }
 
-// bounded are the numbers and times of a component: where they are, and a value
-// below zero for each.
+// bounded are the numbers, times and stores of a component: where they are, and a
+// value below zero, or a scheme that is none, for each.
 func bounded(spec fieldSpec, at []string) (paths [][]string, below []any) {
 	for _, f := range spec.Children {
 		here := append(slices.Clone(at), f.Name)
@@ -166,18 +166,22 @@ func bounded(spec fieldSpec, at []string) (paths [][]string, below []any) {
 			paths, below = append(paths, here), append(below, -5)
 		case f.times():
 			paths, below = append(paths, here), append(below, "-5s")
+		case f.Type == "string" && f.Secret && strings.Contains(f.Description, "://"):
+			paths, below = append(paths, here), append(below, "fiel://x")
 		}
 	}
 	return paths, below
 }
 
-// Every number and time of every component of weir's: one below zero is refused by
-// weir lint, in the words of the start, and the example is right for both.
+// Every number, time and store of every component of weir's: one below zero, or of
+// no scheme, is refused by weir lint, in the words of the start, and the example is
+// right for both.
 func TestLint_SaysWhatTheStartWouldSay(t *testing.T) {
 	d := shippedEngine(t)
 	may := map[string]string{
 		"input pipeline_watch.conditions.above": "a threshold of any number",
 		"input pipeline_watch.conditions.below": "a threshold of any number",
+		"output alert_email.server":             "a URL, or what holds it",
 	}
 	looked := 0
 	for component := range d.own {

@@ -4,6 +4,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,9 +88,40 @@ func (s size) read(c *service.ParsedConfig, path []string) error {
 	return nil
 }
 
+// place is the URL of a store.
+type place struct {
+	to       *string
+	optional bool
+	schemes  []string
+}
+
+// URL reads a string field that names a store by a URL of one of some schemes. One
+// of another would be tried for ever, as a store that is down is.
+func URL(to *string, schemes ...string) any { return place{to, false, schemes} }
+
+// MaybeURL is URL for a field that may be empty, for no store.
+func MaybeURL(to *string, schemes ...string) any { return place{to, true, schemes} }
+
+// read says nothing of the value, which may hold a password.
+func (p place) read(c *service.ParsedConfig, path []string) error {
+	text, err := c.FieldString(path...)
+	if err != nil {
+		return err
+	}
+	scheme, _, is := strings.Cut(text, "://")
+	if !(text == "" && p.optional || is && slices.Contains(p.schemes, scheme)) {
+		return fmt.Errorf("expected a URL that begins with %s://", strings.Join(p.schemes, "://, "))
+	}
+	*p.to = text
+	return nil
+}
+
 func bounded(c *service.ParsedConfig, path []string, to any) error {
-	if s, ok := to.(size); ok {
-		return s.read(c, path)
+	switch to := to.(type) {
+	case size:
+		return to.read(c, path)
+	case place:
+		return to.read(c, path)
 	}
 	b, ok := to.(bound)
 	if !ok {

@@ -129,3 +129,23 @@ func TestConf_ABatchPolicyIsOfNumbersThatItTakes(t *testing.T) {
 		}
 	}
 }
+
+func TestConf_AURLIsOfItsSchemesAndNeverShown(t *testing.T) {
+	for text, ok := range map[string][2]bool{ // for URL, and MaybeURL
+		"file:///a": {true, true}, "s3://b?c=d": {true, true}, "": {false, true}, "fiel:///secret": {}, "/secret": {},
+		"FILE:///secret": {}, "file:/secret": {},
+	} {
+		parsed, err := spec().ParseYAML("{url: '"+text+"'}", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var at string
+		for i, to := range []any{URL(&at, "file", "s3"), MaybeURL(&at, "file", "s3")} {
+			err := Read(parsed, "url", to)
+			if (err == nil) != ok[i] || err == nil && at != text || err != nil && (strings.Contains(err.Error(), "secret") ||
+				!strings.Contains(err.Error(), "reading field url: expected a URL that begins with file://, s3://")) {
+				t.Errorf("%q: %q, %v", text, at, err)
+			}
+		}
+	}
+}

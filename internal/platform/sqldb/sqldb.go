@@ -23,6 +23,7 @@ import (
 
 	_ "modernc.org/sqlite" // driver "sqlite"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/storeurl"
 )
 
@@ -54,6 +55,14 @@ func (db *DB) Beside(key any, make func() any) any {
 	v, _ := db.beside.LoadOrStore(key, make())
 	return v
 }
+
+// URL reads the URL of a SQL store from a config, with conf.Read.
+func URL(to *string) any { return conf.URL(to, schemes()...) }
+
+// MaybeURL is URL for a store that may be left out.
+func MaybeURL(to *string) any { return conf.MaybeURL(to, schemes()...) }
+
+func schemes() []string { return []string{"sqlite", "postgres", "postgresql"} }
 
 // Open opens the store and checks that it answers. SQLite files are created,
 // with their folder, for their owner alone. Every SQLite connection waits up to ten seconds for a

@@ -12,6 +12,7 @@ import (
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
+	"weir/internal/platform/sqldb"
 	"weir/plugins/ingest/gate/admission"
 )
 
@@ -45,7 +46,7 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	l, t := &c.limits, &c.timeouts
 	in := func(object, name string) string { return object + "." + name }
 	if err := conf.Read(parsed,
-		gateFieldAddress, &c.address, gateFieldGRPC, &c.grpcAddress, gateFieldKeys, &c.keys,
+		gateFieldAddress, &c.address, gateFieldGRPC, &c.grpcAddress, gateFieldKeys, sqldb.URL(&c.keys),
 		gateFieldKeyRefresh, conf.Positive(&c.keyRefresh), gateFieldGather, conf.NotNegative(&c.gather), gateFieldUnwritten,
 		&c.unwritten,
 		in(gateFieldLimits, gateFieldMaxBody), conf.Positive(&l.body),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/storeurl"
 )
@@ -34,6 +35,14 @@ type source interface {
 // errNoSchemas is no verdict on events: a registry that has not been filled
 // yet looks the same, so events wait.
 var errNoSchemas = errors.New("it has no schemas")
+
+// URL reads from a config, with conf.Read, the URL of where schemas are.
+func URL(to *string) any { return conf.URL(to, schemes()...) }
+
+// MaybeURL is URL for where there may be none.
+func MaybeURL(to *string) any { return conf.MaybeURL(to, schemes()...) }
+
+func schemes() []string { return []string{"file", "sqlite", "postgres", "postgresql", "http", "https"} }
 
 func openSource(res *service.Resources, rawURL, apiKey string) (source, error) {
 	scheme, _, ok := strings.Cut(rawURL, "://")

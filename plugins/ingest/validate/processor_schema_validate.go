@@ -123,7 +123,8 @@ type validator struct {
 func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*validator, error) {
 	p := &validator{tally: newTally(res.Metrics())}
 	f := registry.Following{Changed: p.tally.loaded}
-	err := conf.Read(parsed, schemaFieldURL, &f.URL, schemaFieldAPIKey, &f.APIKey, schemaFieldSubject, &f.Subject,
+	err := conf.Read(parsed, schemaFieldURL, registry.URL(&f.URL),
+		schemaFieldAPIKey, &f.APIKey, schemaFieldSubject, &f.Subject,
 		schemaFieldCacheDir, &f.CacheDir, schemaFieldRefresh, conf.Positive(&f.Every),
 		schemaFieldClockAhead, conf.Positive(&p.clockAhead), schemaFieldLateAfter, conf.Positive(&p.lateAfter))
 	if err = conf.Checked(parsed, err); err != nil {

@@ -126,7 +126,8 @@ func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notic
 	in = &notices{res: res, now: time.Now, done: make(chan struct{})}
 	var enabled, severity string
 	q := &in.queue
-	if err := conf.Read(parsed, noticesFieldURL, &in.url, noticesFieldChannel, &q.channel, noticesFieldEnabled, &enabled,
+	if err := conf.Read(parsed, noticesFieldURL, sqldb.URL(&in.url), noticesFieldChannel, &q.channel,
+		noticesFieldEnabled, &enabled,
 		noticesFieldMinSeverity, &severity, noticesFieldReasons, &q.reasons,
 		noticesFieldInterval, conf.NotNegative(&in.interval), noticesFieldPoll, conf.Positive(&in.poll),
 		noticesFieldMaxAge, conf.NotNegative(&q.maxAge), noticesFieldMaxTries, conf.Positive(&q.maxTries),

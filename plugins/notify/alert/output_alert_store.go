@@ -145,7 +145,7 @@ type storeOutput struct {
 func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*storeOutput, error) {
 	out := &storeOutput{res: res, now: time.Now}
 	p := &out.policy
-	err := conf.Read(parsed, storeFieldURL, &out.url, storeFieldGroupWait, conf.NotNegative(&p.GroupWait),
+	err := conf.Read(parsed, storeFieldURL, sqldb.URL(&out.url), storeFieldGroupWait, conf.NotNegative(&p.GroupWait),
 		storeFieldGroupInterval, conf.NotNegative(&p.GroupInterval), storeFieldCooldown, conf.NotNegative(&p.Cooldown),
 		storeFieldEscalateAfter, conf.NotNegative(&p.EscalateAfter), storeFieldQuiet, conf.Positive(&p.Quiet),
 		storeFieldSendResolved, &p.SendResolved, storeFieldMaxOpen, conf.NotNegative(&p.MaxOpen))

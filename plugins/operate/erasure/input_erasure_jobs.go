@@ -134,8 +134,9 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 		overdue:  res.Metrics().NewGauge("weir_erasure_overdue_jobs"),
 	}
 	var control, raw, deadLetter, rollups string
-	err := conf.Read(parsed, erasureFieldControl, &control, erasureFieldRaw, &raw, erasureFieldDeadLetter, &deadLetter,
-		erasureFieldRollups, &rollups, erasureFieldSettle, &in.settle, erasureFieldLog,
+	err := conf.Read(parsed, erasureFieldControl, sqldb.URL(&control), erasureFieldRaw, lake.URL(&raw),
+		erasureFieldDeadLetter, lake.URL(&deadLetter),
+		erasureFieldRollups, sqldb.URL(&rollups), erasureFieldSettle, &in.settle, erasureFieldLog,
 		conf.NotNegative(&in.log), erasureFieldClaims, conf.NotNegative(&in.claims))
 	if err != nil {
 		return nil, err

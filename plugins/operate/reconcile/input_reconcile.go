@@ -11,6 +11,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
 )
 
@@ -143,11 +144,12 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		return nil, fmt.Errorf("reading reconcile: %w", err)
 	}
 	err = conf.Read(parsed, reconcileFieldTopics, &in.conf.Topics, reconcileFieldClientID, &in.conf.ClientID,
-		reconcileFieldRaw, &in.raw, reconcileFieldDeadLetter, &in.deadLetter, reconcileFieldDeadLetterTopic,
+		reconcileFieldRaw, lake.URL(&in.raw), reconcileFieldDeadLetter, lake.URL(&in.deadLetter),
+		reconcileFieldDeadLetterTopic,
 		&in.conf.DeadLetterTopic,
 		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
 		reconcileFieldInterval, conf.Positive(&in.interval), reconcileFieldWait, conf.NotNegative(&in.wait),
-		reconcileFieldControl, &in.control)
+		reconcileFieldControl, sqldb.MaybeURL(&in.control))
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}

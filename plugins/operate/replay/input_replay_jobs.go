@@ -25,6 +25,7 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/ingest/registry"
 	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
 )
@@ -212,10 +213,10 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
 	}
 	var items []string
-	err := conf.Read(parsed, replayFieldControl, &in.control, replayFieldRaw, &in.raw, replayFieldDeadLetter,
-		&in.deadLetter,
-		replayFieldRollups, &in.rollups, replayFieldTopic, &in.topic, replayFieldLive, &in.live, replayFieldSchemas,
-		&in.schemas,
+	err := conf.Read(parsed, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw, lake.URL(&in.raw),
+		replayFieldDeadLetter, lake.URL(&in.deadLetter),
+		replayFieldRollups, sqldb.URL(&in.rollups), replayFieldTopic, &in.topic, replayFieldLive, &in.live,
+		replayFieldSchemas, registry.MaybeURL(&in.schemas),
 		replayFieldConcurrency, conf.Positive(&in.concurrency), replayFieldRate, conf.Positive(&in.rate),
 		replayFieldBatchSize, conf.Positive(&in.batch), replayFieldBehind, conf.Positive(&in.behind),
 		replayFieldSettle, conf.NotNegative(&in.settle), replayFieldGroups, &items)

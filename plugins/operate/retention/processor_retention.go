@@ -14,7 +14,9 @@ import (
 
 	"weir/internal/lifecycle"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/sqldb"
 	"weir/internal/platform/text"
+	"weir/plugins/store/lake"
 )
 
 const (
@@ -139,7 +141,11 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 	c.urls, c.keeps = map[lifecycle.Place]string{}, map[lifecycle.Place]map[string]time.Duration{}
 	for _, p := range places() {
 		var url string
-		if err := conf.Read(parsed, string(p.Place)+"."+fieldURL, &url); err != nil {
+		of := lake.URL(&url)
+		if p.SQL() {
+			of = sqldb.URL(&url)
+		}
+		if err := conf.Read(parsed, string(p.Place)+"."+fieldURL, of); err != nil {
 			return c, err
 		}
 		c.urls[p.Place], c.keeps[p.Place] = url, map[string]time.Duration{}

@@ -14,6 +14,7 @@ import (
 	"math"
 	"time"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/sqldb"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -142,8 +143,9 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	var rules, relearning string
 	var window, learning time.Duration
 	var limit int
-	if err := conf.Read(parsed, anomalyFieldRules, &rules, anomalyFieldControl, &d.stores.controlURL, anomalyFieldRollups,
-		&d.stores.rollupsURL,
+	if err := conf.Read(parsed, anomalyFieldRules, &rules,
+		anomalyFieldControl, sqldb.MaybeURL(&d.stores.controlURL),
+		anomalyFieldRollups, sqldb.MaybeURL(&d.stores.rollupsURL),
 		anomalyFieldRelearn, &relearning, anomalyFieldReload, conf.Positive(&p.reload),
 		anomalyFieldWindow, conf.Positive(&window),
 		anomalyFieldIdle, conf.Positive(&p.idle), anomalyFieldLearning, conf.NotNegative(&learning),

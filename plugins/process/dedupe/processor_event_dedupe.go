@@ -130,7 +130,8 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	var rawURL, onError string
 	var ttl, timeout time.Duration
 	var makeWay int
-	if err := conf.Read(parsed, dedupeFieldURL, &rawURL, dedupeFieldTTL, conf.Positive(&ttl), dedupeFieldTimeout,
+	if err := conf.Read(parsed, dedupeFieldURL, conf.URL(&rawURL, "redis", "rediss", "pebble", "memory"),
+		dedupeFieldTTL, conf.Positive(&ttl), dedupeFieldTimeout,
 		conf.Positive(&timeout), dedupeFieldOnError, &onError, dedupeFieldMakeWay, conf.NotNegative(&makeWay)); err != nil {
 		return nil, err
 	}

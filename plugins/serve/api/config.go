@@ -10,6 +10,8 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/store/lake"
 )
 
 const (
@@ -79,8 +81,9 @@ func timeoutsField() *service.ConfigField {
 }
 
 func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
-	if err = conf.Read(parsed, apiFieldAddress, &c.address, apiFieldControl, &c.control, apiFieldRollups, &c.rollups,
-		apiFieldRaw, &c.raw, apiFieldDead, &c.deadLetters); err != nil {
+	if err = conf.Read(parsed, apiFieldAddress, &c.address, apiFieldControl, sqldb.URL(&c.control),
+		apiFieldRollups, sqldb.URL(&c.rollups), apiFieldRaw, lake.MaybeURL(&c.raw),
+		apiFieldDead, lake.MaybeURL(&c.deadLetters)); err != nil {
 		return c, err
 	}
 	if c.log, err = kafka.FromParsed(parsed.Namespace(apiFieldLog)); err != nil && !errors.Is(err, kafka.ErrNoBroker) {

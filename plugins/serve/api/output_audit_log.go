@@ -50,7 +50,7 @@ type auditOutput struct {
 func newAuditOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy,
 	int, error) {
 	o := &auditOutput{res: res}
-	return o, service.BatchPolicy{}, 1, conf.Checked(parsed, conf.Read(parsed, auditFieldURL, &o.url))
+	return o, service.BatchPolicy{}, 1, conf.Checked(parsed, conf.Read(parsed, auditFieldURL, sqldb.URL(&o.url)))
 }
 
 // Connect opens the log.

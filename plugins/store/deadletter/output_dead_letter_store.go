@@ -128,7 +128,7 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	}
 	logs, err := newNaming(parsed, res.Logger())
 	o.logs = logs
-	err = errors.Join(err, conf.Read(parsed, deadLetterFieldURL, &o.url,
+	err = errors.Join(err, conf.Read(parsed, deadLetterFieldURL, lake.URL(&o.url),
 		deadLetterFieldRecall, conf.NotNegative(&o.recall), deadLetterFieldTimeout, conf.Positive(&o.timeout)))
 	if err == nil {
 		err = lake.CheckURL(o.url)

@@ -11,6 +11,8 @@ import (
 	"io"
 	"net/url"
 	"strings"
+
+	"weir/internal/platform/conf"
 )
 
 // ErrNotFound says that an object is not, or no longer, in the store.
@@ -76,6 +78,14 @@ func CheckURL(rawURL string) error {
 func OpenReading(_ context.Context, rawURL string) (*Store, error) {
 	return openStore(rawURL, fileAt)
 }
+
+// URL reads the URL of a store of objects from a config, with conf.Read.
+func URL(to *string) any { return conf.URL(to, schemes()...) }
+
+// MaybeURL is URL for a store that may be left out.
+func MaybeURL(to *string) any { return conf.MaybeURL(to, schemes()...) }
+
+func schemes() []string { return []string{"file", "s3", "mem"} }
 
 func openStore(rawURL string, file func(string) (*fileStore, error)) (*Store, error) {
 	if strings.HasPrefix(rawURL, "file://") {

@@ -104,7 +104,7 @@ type output struct {
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{table: Table(), res: res, count: newCounters(res.Metrics()), now: time.Now}
-	err := conf.Read(parsed, rawFieldURL, &o.url, rawFieldRecall, conf.NotNegative(&o.recall),
+	err := conf.Read(parsed, rawFieldURL, lake.URL(&o.url), rawFieldRecall, conf.NotNegative(&o.recall),
 		rawFieldTimeout, conf.Positive(&o.timeout), rawFieldMaxObjectRows, conf.Positive(&o.maxRows),
 		rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows))
 	if err == nil {

@@ -113,7 +113,7 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	error) {
 	o := &output{res: res}
 	var batching service.BatchPolicy
-	if err := conf.Checked(parsed, conf.Read(parsed, rollupFieldBatching, &batching, rollupFieldURL, &o.url,
+	if err := conf.Checked(parsed, conf.Read(parsed, rollupFieldBatching, &batching, rollupFieldURL, sqldb.URL(&o.url),
 		rollupFieldRetention, conf.Positive(&o.limits.Keep),
 		rollupFieldWrite, conf.NotNegative(&o.limits.WriteEvery), rollupFieldSettle, conf.Positive(&o.policy.Settle),
 		rollupFieldRefresh, conf.Positive(&o.policy.Refresh), rollupFieldTimeout, conf.Positive(&o.timeout),
