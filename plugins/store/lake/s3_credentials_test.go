@@ -122,7 +122,7 @@ func TestS3Credentials_AreRenewed(t *testing.T) {
 	writeFile(t, home+"/.aws/credentials", fmt.Sprintf(text, "old"))
 	creds := (&s3Query{}).credentials()
 	used := func() string {
-		v, err := creds.Get()
+		v, err := creds.GetWithContext(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

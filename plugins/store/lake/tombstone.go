@@ -95,15 +95,6 @@ func (s *Store) stones(ctx context.Context) (keys []string, err error) {
 	return keys, err
 }
 
-// tombstones reads all tombstones.
-func (s *Store) tombstones(ctx context.Context) (*tombstone.Set, error) {
-	keys, err := s.stones(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return setOf(keys), nil
-}
-
 func setOf(keys []string) *tombstone.Set {
 	var list []tombstone.Stone
 	for _, key := range keys {
