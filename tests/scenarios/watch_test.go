@@ -45,8 +45,12 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	change(raw, "period: ${WEIR_RAW_PERIOD:5s}", "period: 1s", "Updated stream raw config from file")
 	change(raw, "period: 1s", "period: soon", "is wrong, and changes nothing")
 	change(raw, "period: soon", "period: 2s", "Updated stream raw config from file")
-	change(raw, "timeout: ${WEIR_CLAIMS_TIMEOUT:1s}", "timeout: 0s", "the one before runs on")
+	change(raw, "timeout: ${WEIR_CLAIMS_TIMEOUT:1s}", "timeout: 0s", "is wrong, and changes nothing")
 	change(raw, "timeout: 0s", "timeout: 5s", "Updated stream raw config from file")
+	// Which resources there are is known when a stream is made.
+	missing := "- cache: { resource: missing, operator: get, key: a }\n    - label: dedupe"
+	change(raw, "- label: dedupe", missing, "the one before runs on")
+	change(raw, missing, "- label: dedupe_again", "Updated stream raw config from file")
 	change(filepath.Join(filepath.Dir(raw), "ingest.yaml"), "max_in_flight: 256", "max_in_flight: 128",
 		"Updated stream ingest config from file")
 	t.Log(wait())
