@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -104,11 +105,12 @@ func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err 
 	if err != nil {
 		return err
 	}
-	if err := roleEnv(home); err != nil {
+	places, err := placesFile(home)
+	if err != nil {
 		return err
 	}
 	args := []string{"weir", "streams", "-o", filepath.Join(home, "configs", "service.yaml")}
-	for _, file := range c.StringSlice(flagEnvFile) {
+	for _, file := range append(c.StringSlice(flagEnvFile), places) { // the last of them counts
 		args = append(args, "-e", file)
 	}
 	flush, err := quietStart()
@@ -116,7 +118,8 @@ func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err 
 		return err
 	}
 	defer flush()
-	code, err := engine(c.Context, append(args, streams...))
+	ctx := context.WithValue(c.Context, roleKey{}, strings.Join(names, " "))
+	code, err := engine(ctx, append(args, streams...))
 	if err == nil && code != 0 {
 		err = cli.Exit("", code)
 	}
@@ -195,18 +198,16 @@ func streamsOf(names []string, home string) (files []string, err error) {
 	return files, nil
 }
 
-// roleEnv says where the files of this run are, unless the environment does.
-func roleEnv(home string) error {
-	at := map[string]string{
-		"WEIR_BLOBLANG":      filepath.Join(home, "bloblang"),
-		"WEIR_ANOMALY_RULES": filepath.Join(home, "configs", "anomaly.yaml"),
+// placesFile writes an env file that says where the files of this run are,
+// whatever the environment and a profile say: those of a checkout are elsewhere.
+func placesFile(home string) (path string, err error) {
+	path = filepath.Join(home, "places.env")
+	text := "WEIR_BLOBLANG=" + filepath.Join(home, "bloblang") + "\n" +
+		"WEIR_ANOMALY_RULES=" + filepath.Join(home, "configs", "anomaly.yaml") + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("laying the configs out: %w", err)
 	}
-	for name, value := range at {
-		if err := os.Setenv(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
+	return path, nil
 }
 
 // configsVerb writes what is built into the binary.

@@ -66,9 +66,6 @@ type weir struct {
 
 func start(t *testing.T) *weir {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs a whole weir and a browser")
-	}
 	tools(t) // before anything is started
 	bin, err := binary()
 	if err != nil {

@@ -66,26 +66,34 @@ func (n *node) start() {
 			}
 		}
 	}
-	n.cmd = exec.Command(n.c.sys.bin, append([]string{"role"}, streams...)...)
+	n.cmd = exec.Command(n.c.sys.bin, append([]string{"role", "-e", n.profile()}, streams...)...)
 	n.cmd.Dir = n.c.sys.dir // no checkout: all that it reads is in the binary
-	brokers := n.c.brokers
-	if n.stream == "ingest" || n.name == "one" { // those that are cut off
-		brokers = n.c.kafka.addr
-	}
-	n.cmd.Env = append(append(os.Environ(), profile(n.c.t)...), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest,
-		"WEIR_API_ADDRESS="+n.api,
-		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter,
-		"WEIR_ROLLUP_URL="+n.c.rollups,
-		"WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control, "WEIR_CLAIMS_URL="+n.c.claims,
-		"WEIR_SCHEMAS_URL="+n.c.control,
-		"WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s",
-		"WEIR_SESSION_TIMEOUT=6s", "WEIR_DATA="+n.c.sys.data)
 	n.cmd.Stdout, n.cmd.Stderr = f, f
 	if err := n.cmd.Start(); err != nil {
 		n.c.t.Fatal(err)
 	}
 	n.done = make(chan error, 1)
 	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(n.cmd, n.done)
+}
+
+// profile writes the shipped cluster profile, with the places of this test, as
+// an env file of the node.
+func (n *node) profile() string {
+	n.c.t.Helper()
+	brokers := n.c.brokers
+	if n.stream == "ingest" || n.name == "one" { // those that are cut off
+		brokers = n.c.kafka.addr
+	}
+	env := append(profile(n.c.t), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
+		"WEIR_OPS_ADDRESS="+n.ops, "WEIR_RAW_URL="+n.c.raw, "WEIR_DEAD_LETTER_URL="+n.c.deadLetter,
+		"WEIR_ROLLUP_URL="+n.c.rollups, "WEIR_CONTROL_URL="+n.c.control, "WEIR_SCHEMAS_URL="+n.c.control,
+		"WEIR_CLAIMS_URL="+n.c.claims, "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s",
+		"WEIR_SESSION_TIMEOUT=6s", "WEIR_DATA="+n.c.sys.data)
+	path := filepath.Join(n.c.sys.dir, n.name+".env")
+	if err := os.WriteFile(path, []byte(strings.Join(env, "\n")+"\n"), 0o600); err != nil {
+		n.c.t.Fatal(err)
+	}
+	return path
 }
 
 // profile is the shipped cluster profile, whose addresses the caller replaces.
