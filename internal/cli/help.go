@@ -19,10 +19,11 @@ type helpGroup struct {
 
 func helpGroups() []helpGroup {
 	return []helpGroup{
-		{"Start here", []string{"up", "fleet", "query"}},
-		{"Prove and repair", []string{"reconcile", "replay", "schema"}},
+		{"Start here", []string{"up", "fleet", "query", "top"}},
+		{"Prove and repair", []string{"reconcile", "dead-letters", "replay", "schema"}},
 		{"Keep and forget", []string{"retention", "hold", "erase"}},
-		{"Administer", []string{"keys", "topics", "detect", "rules", "completion"}},
+		{"Deploy", []string{"role", "configs", "health", "topics"}},
+		{"Administer", []string{"keys", "detect", "rules", "completion"}},
 		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create",
 			"blobl", "echo", "template"}},
 	}
@@ -79,8 +80,8 @@ func Front(to, problems io.Writer, verbs []*cli.Command, version string, args []
 
 // engineFlags are those that the engine takes in front of a command.
 func engineFlags() []string {
-	return []string{"help", "h", flagMain, "c", flagEnvFile, "e", flagTemplates, "t", flagResources, "r", flagSet, "s",
-		flagLogLevel, flagChilled, flagWatch, "w"}
+	return []string{"help", "h", "help-autocomplete", flagMain, "c", flagEnvFile, "e", flagTemplates, "t", flagResources,
+		"r", flagSet, "s", flagLogLevel, flagChilled, flagWatch, "w"}
 }
 
 // versions are this weir's, and of what it is made.
@@ -118,7 +119,7 @@ or proven a duplicate.
 	for _, g := range helpGroups() {
 		fmt.Fprintf(&b, "\n%s\n", g.title)
 		for _, name := range g.names {
-			fmt.Fprintf(&b, "  %-11s %s\n", name, usage[name])
+			fmt.Fprintf(&b, "  %-12s %s\n", name, usage[name])
 		}
 	}
 	b.WriteString("\nCommands end with 0, or 1 for a finding, 2 for wrong usage, 3 when it could not be done.\n")

@@ -144,6 +144,7 @@ func Open(ctx context.Context, address string, c Config, w Watch) (*Listener, st
 		}
 	}
 	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // whose sockets can't be deafened
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, "", err
@@ -151,7 +152,7 @@ func Open(ctx context.Context, address string, c Config, w Watch) (*Listener, st
 	at := l.Addr().String()
 	limiter := limitConns(l, c.Bounds, certs == nil, w.Refused)
 	if certs == nil {
-		return &Listener{limiter, limiter, grace}, "http://" + at, nil
+		return &Listener{Listener: limiter, conns: limiter, grace: grace}, "http://" + at, nil
 	}
-	return &Listener{tls.NewListener(limiter, certs.server()), limiter, grace}, "https://" + at, nil
+	return &Listener{Listener: tls.NewListener(limiter, certs.server()), conns: limiter, grace: grace}, "https://" + at, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,13 @@ type Listener struct {
 	net.Listener
 	conns *connLimiter
 	grace time.Duration
+	deaf  sync.Once
+}
+
+// Close accepts what has come by now, and lets no connection in any more.
+func (l *Listener) Close() error {
+	l.deaf.Do(func() { deafen(l.conns.Listener) })
+	return l.Listener.Close()
 }
 
 // grace is how long a quiet connection stays open when the listener has closed:

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -93,5 +95,56 @@ func TestRetire_AnswersWhatComesInTime(t *testing.T) {
 	}
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A client that is connected when the listener closes, and was not accepted
+// yet, is accepted: what it has sent is read. One that comes later is refused.
+func TestClose_AcceptsWhatHasCome(t *testing.T) {
+	l, _, err := Open(t.Context(), "127.0.0.1:0", Config{}, Watch{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := l.Addr().String()
+	const clients = 20
+	for range clients {
+		c, err := net.Dial("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := fmt.Fprint(c, "a request"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- l.Close() }()
+	time.Sleep(10 * time.Millisecond)
+	late := make(chan error, 1)
+	go func() {
+		c, err := net.DialTimeout("tcp", at, 20*time.Second)
+		if err == nil {
+			err = c.Close()
+		}
+		late <- err
+	}()
+	accepted := 0
+	for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+		accepted++
+		p := make([]byte, len("a request"))
+		if _, err := io.ReadFull(c, p); err != nil {
+			t.Errorf("a connection is cut: %v", err)
+		}
+		c.Close()
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if err := <-late; err == nil {
+		t.Log("the last client was heard before the listener was deaf")
+		accepted--
+	}
+	if runtime.GOOS == "linux" && accepted != clients {
+		t.Errorf("%d of %d clients were accepted", accepted, clients)
 	}
 }
