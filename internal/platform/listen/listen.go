@@ -154,5 +154,6 @@ func Open(ctx context.Context, address string, c Config, w Watch) (*Listener, st
 	if certs == nil {
 		return &Listener{Listener: limiter, conns: limiter, grace: grace}, "http://" + at, nil
 	}
-	return &Listener{Listener: tls.NewListener(limiter, certs.server()), conns: limiter, grace: grace}, "https://" + at, nil
+	within := tls.NewListener(limiter, certs.server())
+	return &Listener{Listener: within, conns: limiter, grace: grace}, "https://" + at, nil
 }
