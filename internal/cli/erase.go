@@ -76,9 +76,7 @@ func erased(c *cli.Context) (*erasure.Erasure, error) {
 		return nil, err
 	}
 	defer leave()
-	client := &erasure.Client{API: api}
-	shown := progressShown(c)
-	defer func() { shown("") }()
+	client := erasure.Client(api)
 	run := func(spec erasure.Spec) (*erasure.Erasure, error) {
 		e, err := client.Create(c.Context, spec)
 		if err != nil {
@@ -87,10 +85,10 @@ func erased(c *cli.Context) (*erasure.Erasure, error) {
 		if !spec.DryRun {
 			_, _ = fmt.Fprintf(c.App.ErrWriter, "Erasure %s is queued.\n", e.ID)
 		}
-		return client.Watch(c.Context, e.ID, func(e *erasure.Erasure) { shown(e.Line()) })
+		return followed(c, client, e.ID, (*erasure.Erasure).Line)
 	}
 	if id := c.String("watch"); id != "" {
-		return client.Watch(c.Context, id, func(e *erasure.Erasure) { shown(e.Line()) })
+		return followed(c, client, id, (*erasure.Erasure).Line)
 	}
 	if !spec.DryRun {
 		if err := knownFleet(c, spec.Fleet, keysAt(api)); err != nil {

@@ -79,11 +79,12 @@ func replayed(c *cli.Context) (*replay.Job, error) {
 			return nil, usageError{err}
 		}
 	}
-	client, leave, err := replayClient(c)
+	api, leave, err := adminAPI(c, "replay")
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	client := replay.Client(api)
 	if id == "" {
 		j, err := client.Create(c.Context, spec)
 		if err != nil {
@@ -92,31 +93,7 @@ func replayed(c *cli.Context) (*replay.Job, error) {
 		id = j.ID
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "Replay %s is queued.\n", id)
 	}
-	shown := progressShown(c)
-	defer func() { shown("") }()
-	return client.Watch(c.Context, id, func(j *replay.Job) { shown(j.Line()) })
-}
-
-// progressShown returns what shows a line of progress: over the last one on a
-// terminal, else below it, every few seconds. An empty line is the end.
-func progressShown(c *cli.Context) func(string) {
-	if c.Bool("quiet") {
-		return func(string) {}
-	}
-	info, err := os.Stderr.Stat()
-	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	last, lastAt := "", time.Time{}
-	return func(line string) {
-		switch {
-		case terminal && line == "":
-			_, _ = fmt.Fprintln(os.Stderr)
-		case terminal: // over the last line
-			_, _ = fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text.Printable(line))
-		case line != "" && line != last && time.Since(lastAt) >= 5*time.Second:
-			_, _ = fmt.Fprintln(c.App.ErrWriter, line)
-			last, lastAt = line, time.Now()
-		}
-	}
+	return followed(c, client, id, (*replay.Job).Line)
 }
 
 // printReplay prints the job as it ended.
@@ -183,13 +160,4 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 		spec.Patch = string(raw)
 	}
 	return spec, nil
-}
-
-// replayClient is the api that replays are made over.
-func replayClient(c *cli.Context) (*replay.Client, func(), error) {
-	api, leave, err := adminAPI(c, "replay")
-	if err != nil {
-		return nil, nil, err
-	}
-	return &replay.Client{API: api}, leave, nil
 }

@@ -42,6 +42,15 @@ func KeyFrom(ctx context.Context) (*Key, bool) {
 	return k, ok
 }
 
+// CallerFrom returns the id of the key that the request was let through with, ""
+// when there is none.
+func CallerFrom(ctx context.Context) string {
+	if k, ok := KeyFrom(ctx); ok {
+		return k.ID
+	}
+	return ""
+}
+
 // FleetFrom returns the fleet that the request may see: the key's own, or the
 // one that an admin named. It is "" only for an admin who named none, which
 // Require allows where the route is Unnamed.

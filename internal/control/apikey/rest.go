@@ -2,7 +2,6 @@ package apikey
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -143,10 +142,8 @@ func (h *rest) spread(ctx context.Context) {
 
 func read(w http.ResponseWriter, r *http.Request) (wish, error) {
 	var body wish
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&body); err != nil {
-		return body, fmt.Errorf("%w: reading the body: %w", errInvalid, err)
+	if err := httpx.Decode(w, r, 16<<10, &body); err != nil {
+		return body, fmt.Errorf("%w: %w", errInvalid, err)
 	}
 	return body, nil
 }

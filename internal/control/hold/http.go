@@ -1,7 +1,6 @@
 package hold
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,13 +49,11 @@ func (h *rest) place(w http.ResponseWriter, r *http.Request) {
 	var wish struct {
 		Reason string `json:"reason"`
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&wish); err != nil {
-		answer(w, nil, fmt.Errorf("%w: reading the body: %w", errInvalid, err))
+	if err := httpx.Decode(w, r, bodyMost, &wish); err != nil {
+		answer(w, nil, fmt.Errorf("%w: %w", errInvalid, err))
 		return
 	}
-	held, err := h.store.Place(r.Context(), r.PathValue("fleet"), wish.Reason, caller(r))
+	held, err := h.store.Place(r.Context(), r.PathValue("fleet"), wish.Reason, apikey.CallerFrom(r.Context()))
 	answer(w, held, err)
 }
 
@@ -69,15 +66,8 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *rest) release(w http.ResponseWriter, r *http.Request) {
-	held, err := h.store.Release(r.Context(), r.PathValue("fleet"), caller(r))
+	held, err := h.store.Release(r.Context(), r.PathValue("fleet"), apikey.CallerFrom(r.Context()))
 	answer(w, held, err)
-}
-
-func caller(r *http.Request) string {
-	if key, ok := apikey.KeyFrom(r.Context()); ok {
-		return key.ID
-	}
-	return ""
 }
 
 func answer(w http.ResponseWriter, body any, err error) {

@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
 	"weir/internal/platform/text"
 )
 
@@ -20,6 +22,17 @@ func Bad(name, format string, args ...any) *Problem {
 // NoFleet says that an admin's query names no fleet.
 func NoFleet() *Problem {
 	return Bad("fleet", "an admin key has no fleet of its own: name one")
+}
+
+// Decode reads a request's body as JSON: of at most so many bytes, and with no
+// field that into does not have.
+func Decode(w http.ResponseWriter, r *http.Request, most int64, into any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("reading the body: %w", err)
+	}
+	return nil
 }
 
 // Parse reads the query of a request, in which only these parameters may stand,

@@ -89,32 +89,3 @@ func refusal(status int, raw []byte) error {
 	}
 	return err
 }
-
-// watchEvery is how often a job is looked at.
-const watchEvery = 500 * time.Millisecond
-
-// Watch gets a job again and again, hands it on each time, and returns it when
-// it has ended. An API that restarts meanwhile is waited for, for as long as
-// away says.
-func Watch[J any](ctx context.Context, away time.Duration, get func(context.Context) (J, error), ended func(J) bool,
-	each func(J)) (J, error) {
-	seen := time.Now()
-	for {
-		j, err := get(ctx)
-		switch {
-		case err == nil:
-			seen = time.Now()
-			each(j)
-			if ended(j) {
-				return j, nil
-			}
-		case !errors.Is(err, ErrAway) || time.Since(seen) > away:
-			return j, err
-		}
-		select {
-		case <-time.After(watchEvery):
-		case <-ctx.Done():
-			return j, ctx.Err()
-		}
-	}
-}

@@ -1,7 +1,6 @@
 package httpx
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -39,27 +38,36 @@ func TestHTTP_ARefusalSaysWhyAndIsNoOutage(t *testing.T) {
 // A job goes on without who watches it, and a restart of the server ends no
 // watching.
 func TestHTTP_ARestartIsWaitedForAndARefusalIsNot(t *testing.T) {
-	answers := []error{nil, ErrAway, nil}
-	n := 0
-	get := func(context.Context) (job, error) {
-		n++
-		if n > len(answers) {
-			return job{"done"}, nil
+	var answers []int // the status of each answer; after the last the job is done
+	n, seen := 0, 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/things/7" {
+			t.Errorf("asked for %s", r.URL.Path)
 		}
-		return job{"running"}, answers[n-1]
+		if n++; n > len(answers) {
+			Answer(w, http.StatusOK, job{"done"})
+		} else if answers[n-1] == http.StatusOK {
+			Answer(w, http.StatusOK, job{"running"})
+		} else {
+			Write(w, Problem{Status: answers[n-1], Title: "not now"})
+		}
+	}))
+	defer srv.Close()
+	watch := func(away time.Duration, with ...int) (*job, error) {
+		answers, n, seen = with, 0, 0
+		jobs := Jobs[job, job]{API: API{URL: srv.URL}, Path: "/v1/things", Noun: "thing", Away: away,
+			Ended: func(j *job) bool { return j.State == "done" }}
+		return jobs.Watch(t.Context(), "7", func(*job) { seen++ })
 	}
-	seen := 0
-	j, err := Watch(t.Context(), time.Minute, get, func(j job) bool { return j.State == "done" }, func(job) { seen++ })
+	j, err := watch(time.Minute, 200, 503, 200)
 	if err != nil || j.State != "done" || seen != 3 {
 		t.Errorf("%+v, seen %d times: %v", j, seen, err)
 	}
-	refused := errors.New("no such job")
-	if _, err := Watch(t.Context(), time.Minute, func(context.Context) (job, error) { return job{}, refused },
-		func(job) bool { return false }, func(job) {}); !errors.Is(err, refused) {
+	if _, err := watch(time.Minute, 404); err == nil || errors.Is(err, ErrAway) ||
+		!strings.Contains(err.Error(), "watching thing 7") {
 		t.Errorf("a refusal: %v", err)
 	}
-	if _, err := Watch(t.Context(), 0, func(context.Context) (job, error) { return job{}, ErrAway },
-		func(job) bool { return false }, func(job) {}); !errors.Is(err, ErrAway) {
+	if _, err := watch(0, 503); !errors.Is(err, ErrAway) {
 		t.Errorf("a server that stays away: %v", err)
 	}
 }

@@ -46,6 +46,14 @@ func appendPrintable(to, raw []byte) []byte {
 	return to
 }
 
+// Bar draws how much of a whole is done as 24 characters in brackets; of is above
+// zero.
+func Bar(done, of int64) string {
+	const width = 24
+	full := int(min(max(done, 0), of) * width / of)
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
+}
+
 // Printer is a writer that hands on what Printable makes of what is written to
 // it. A character that is cut off at the end of a Write is held back for the next;
 // Close writes what is left of one.

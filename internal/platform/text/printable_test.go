@@ -59,3 +59,11 @@ func TestPrintable_LeavesJSONTheSame(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestBar_FillsWithWhatIsDone(t *testing.T) {
+	for done, full := range map[int64]int{-1: 0, 0: 0, 1: 2, 6: 14, 10: 24, 11: 24} {
+		if got, want := Bar(done, 10), "["+strings.Repeat("#", full)+strings.Repeat(".", 24-full)+"]"; got != want {
+			t.Errorf("%d of 10 is %s, want %s", done, got, want)
+		}
+	}
+}

@@ -101,11 +101,7 @@ func (h *handler) change(w http.ResponseWriter, r *http.Request, query, state st
 		failed(w, err)
 		return
 	}
-	by := ""
-	if key, ok := apikey.KeyFrom(ctx); ok {
-		by = key.ID
-	}
-	if _, err := h.db.ExecContext(ctx, query, a.AlertID, h.now().UnixMicro(), by); err != nil {
+	if _, err := h.db.ExecContext(ctx, query, a.AlertID, h.now().UnixMicro(), apikey.CallerFrom(ctx)); err != nil {
 		failed(w, err)
 		return
 	}

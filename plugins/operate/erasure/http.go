@@ -2,7 +2,6 @@ package erasure
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,11 +56,7 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 		fail(w, held{holdText(hold)})
 		return
 	}
-	by := ""
-	if key, ok := apikey.KeyFrom(r.Context()); ok {
-		by = key.ID
-	}
-	e, err := h.store.Create(r.Context(), spec, by, bound)
+	e, err := h.store.Create(r.Context(), spec, apikey.CallerFrom(r.Context()), bound)
 	if err != nil {
 		fail(w, err)
 		return
@@ -71,10 +66,8 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *rest) read(w http.ResponseWriter, r *http.Request) (spec Spec, err error) {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&spec); err != nil {
-		return spec, invalid{fmt.Errorf("reading the body: %w", err)}
+	if err := httpx.Decode(w, r, bodyMost, &spec); err != nil {
+		return spec, invalid{err}
 	}
 	if spec.Fleet == "" {
 		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter

@@ -1,41 +1,19 @@
 package replay
 
 import (
-	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
 )
 
-// Client makes and watches jobs over the api.
-type Client struct{ httpx.API }
-
-// awayMost is how long the api may be away while a job is watched.
-const awayMost = 2 * time.Minute
-
-// Create queues a job.
-func (c *Client) Create(ctx context.Context, spec Spec) (*Job, error) {
-	j := new(Job)
-	return j, c.Call(ctx, http.MethodPost, "/v1/replays", spec, j)
-}
-
-// get returns a job.
-func (c *Client) get(ctx context.Context, id string) (*Job, error) {
-	j := new(Job)
-	return j, c.Call(ctx, http.MethodGet, "/v1/replays/"+id, nil, j)
-}
-
-// Watch calls each with the job as it goes, and returns it when it has ended.
-func (c *Client) Watch(ctx context.Context, id string, each func(*Job)) (*Job, error) {
-	get := func(ctx context.Context) (*Job, error) { return c.get(ctx, id) }
-	j, err := httpx.Watch(ctx, awayMost, get, func(j *Job) bool { return j.State.ended() }, each)
-	if err != nil {
-		return nil, fmt.Errorf("watching replay %s: %w", id, err)
-	}
-	return j, nil
+// Client makes and watches jobs over the api, which may be away for two minutes
+// while one is watched.
+func Client(api httpx.API) httpx.Jobs[Spec, Job] {
+	return httpx.Jobs[Spec, Job]{API: api, Path: "/v1/replays", Noun: "replay", Away: 2 * time.Minute,
+		Ended: func(j *Job) bool { return j.State.ended() }}
 }
 
 // Line is the job in a line, for a terminal.
@@ -44,9 +22,7 @@ func (j *Job) Line() string {
 	var b strings.Builder
 	if p.Total > 0 {
 		done := min(float64(p.Read)/float64(p.Total), 1)
-		const width = 24
-		full := int(done * width)
-		fmt.Fprintf(&b, "[%s%s] %3.0f%% ", strings.Repeat("#", full), strings.Repeat(".", width-full), done*100)
+		fmt.Fprintf(&b, "%s %3.0f%% ", text.Bar(p.Read, p.Total), done*100)
 	}
 	fmt.Fprintf(&b, "%s: %d read", j.State, p.Read)
 	for _, part := range []struct {

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -53,11 +52,7 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	by := ""
-	if key, ok := apikey.KeyFrom(r.Context()); ok {
-		by = key.ID
-	}
-	j, err := h.store.Create(r.Context(), spec, by)
+	j, err := h.store.Create(r.Context(), spec, apikey.CallerFrom(r.Context()))
 	if err != nil {
 		fail(w, err)
 		return
@@ -68,10 +63,8 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 
 func (h *rest) read(w http.ResponseWriter, r *http.Request) (Spec, error) {
 	var spec Spec
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&spec); err != nil {
-		return spec, invalid{fmt.Errorf("reading the body: %w", err)}
+	if err := httpx.Decode(w, r, bodyMost, &spec); err != nil {
+		return spec, invalid{err}
 	}
 	if spec.Fleet == "" {
 		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter
