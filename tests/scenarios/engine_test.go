@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,32 +23,33 @@ func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw = bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3]))
+	raw = bytes.ReplaceAll(raw, []byte("pebble://data/claims"), []byte("memory://")) // weir up holds those
 	profile := filepath.Join(s.dir, "standalone.env")
-	if err := os.WriteFile(profile, bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3])),
-		0o600); err != nil {
+	if err := os.WriteFile(profile, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, stream := range []string{"raw", "dead_letter"} {
+		ops := freeAddress(t)
 		var log bytes.Buffer
-		cmd := exec.Command(s.bin, "run", "--set", "http.enabled=false", "-e", profile,
+		cmd := exec.Command(s.bin, "run", "--set", "http.address="+ops, "-e", profile,
 			repo("configs/streams/"+stream+".yaml"))
 		cmd.Dir = s.dir
 		cmd.Stdout, cmd.Stderr = &log, &log
-		cmd.Env = append(os.Environ(), "WEIR_CLAIMS_URL=memory://")
-		if stream == "raw" { // the claims of the standalone profile are held by weir up
-			if err := os.WriteFile(profile, bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"),
-				[]byte(s.addresses[3])),
-				[]byte("pebble://data/claims"), []byte("memory://")), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(3 * time.Second)
+		ready := false // its input and its output are connected
+		for deadline := time.Now().Add(time.Minute); !ready && time.Now().Before(deadline); {
+			if resp, err := http.Get("http://" + ops + "/ready"); err == nil {
+				ready = resp.StatusCode == http.StatusOK
+				resp.Body.Close()
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil || strings.Contains(log.String(), "level=error") {
-			t.Errorf("running %s beside weir up: %v\n%s", stream, err, log.String())
+		if err := cmd.Wait(); err != nil || !ready || strings.Contains(log.String(), "level=error") {
+			t.Errorf("running %s beside weir up: ready: %t, %v\n%s", stream, ready, err, log.String())
 		}
 	}
 	s.stop()

@@ -3,7 +3,6 @@ package scenarios
 import (
 	"bytes"
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -120,14 +119,7 @@ func TestStop_AProcessWithoutRequestsEndsAtOnce(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ops := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	ops := freeAddress(t)
 	password, err := os.ReadFile(filepath.Join(s.data, "broker.password"))
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"weir/internal/simulate"
+	"weir/tests/integration/require"
 )
 
 // Processing falls behind what devices send. The gate refuses what it must
@@ -51,7 +53,10 @@ func TestOverload_FullDiskIsRefusedAndRecovers(t *testing.T) {
 	const size = 400 << 20
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "weir-scenario",
 		s.data).CombinedOutput(); err != nil {
-		t.Skipf("no small disk can be made here, mounting a tmpfs needs root: %v: %s", err, out)
+		if errors.Is(err, exec.ErrNotFound) {
+			require.Missing(t, "mount is not installed")
+		}
+		require.Refused(t, "no small disk can be made here, mounting a tmpfs needs root: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		s.kill()

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/tests/integration/require"
 )
 
 // The power fails: what weir wrote and did not sync is gone. The data directory
@@ -62,7 +65,13 @@ func newDisk(t *testing.T, mount string) *disk {
 		{"mount", "-o", "loop,commit=900", d.image(), mount},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("no file system can be made here, that needs root and loop devices: %v: %v: %s", argv, err, out)
+			switch {
+			case errors.Is(err, exec.ErrNotFound):
+				require.Missing(t, "%s is not installed: see tests/run.sh", argv[0])
+			case argv[0] == "mount":
+				require.Refused(t, "no file system can be mounted here, that needs root and loop devices: %v: %s", err, out)
+			}
+			t.Fatalf("%v: %v: %s", argv, err, out)
 		}
 	}
 	t.Cleanup(func() {

@@ -21,6 +21,7 @@ import (
 
 	"weir/internal/cli"
 	"weir/internal/platform/kafka"
+	"weir/tests/integration/require"
 )
 
 // built is where binary builds to; it goes with the tests.
@@ -70,7 +71,7 @@ const fleetName = "plant-7"
 func newSystem(t *testing.T) *system {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("scenarios run whole processes")
+		require.Missing(t, "scenarios run whole processes: they are no short tests")
 	}
 	bin, err := binary()
 	if err != nil {
@@ -94,6 +95,17 @@ func newSystem(t *testing.T) *system {
 		}
 	})
 	return s
+}
+
+// freeAddress returns an address of this machine on which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // start runs 'weir up' and does not wait until it is ready.

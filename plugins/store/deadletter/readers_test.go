@@ -1,11 +1,9 @@
 package deadletter
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"os/exec"
 	"path"
 	"reflect"
@@ -103,13 +101,7 @@ func TestScan_ReadsFoldersAndObjectsOfAnOlderWeir(t *testing.T) {
 
 // Arrow (and so pandas) and DuckDB read the folder as one data set.
 func TestOthers_ReadTheFolderAsADataSet(t *testing.T) {
-	if _, err := os.Stat("../../../.cache/venv/bin/python"); err != nil && os.Getenv("CI") == "" { // CI makes it below
-		require.Missing(t, "the Python environment is missing: make it with tests/integration/venv.sh")
-	}
-	interpreter, err := exec.Command("../../../tests/integration/venv.sh").Output()
-	if err != nil {
-		t.Fatalf("making the Python environment: %v", err)
-	}
+	interpreter := require.Python(t, "../../..")
 	dir := t.TempDir()
 	o := kept(t, storeurl.New("file", dir), someTime, someTime.Add(time.Minute), someTime.AddDate(0, 0, 1))
 	var batch service.MessageBatch
@@ -119,7 +111,7 @@ func TestOthers_ReadTheFolderAsADataSet(t *testing.T) {
 	if err := o.WriteBatch(context.Background(), batch); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(string(bytes.TrimSpace(interpreter)), "../../../tests/integration/dataset_check.py",
+	out, err := exec.Command(interpreter, "../../../tests/integration/dataset_check.py",
 		dir).Output()
 	if err != nil {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {

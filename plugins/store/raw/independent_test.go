@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
-	"os"
 	"os/exec"
 	"testing"
 	"time"
@@ -21,22 +20,6 @@ import (
 	"weir/plugins/store/lake"
 	"weir/tests/integration/require"
 )
-
-// python returns the interpreter of the tests' environment.
-func python(t *testing.T) string {
-	t.Helper()
-	const tests = "../../../tests/integration/"
-	if _, err := os.Stat("../../../.cache/venv/bin/python"); err != nil && os.Getenv("CI") == "" { // CI makes it below
-		require.Missing(t, "the Python environment is missing: make it with tests/integration/venv.sh")
-	}
-	cmd := exec.Command(tests + "venv.sh")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("making the Python environment: %v", err)
-	}
-	return string(bytes.TrimSpace(out))
-}
 
 // foreign is a row as pyarrow and DuckDB agree to read it.
 type foreign struct {
@@ -59,7 +42,7 @@ type foreign struct {
 }
 
 func TestRaw_OtherReadersReadTheSameRows(t *testing.T) {
-	interpreter := python(t)
+	interpreter := require.Python(t, "../../..")
 	random := rand.New(rand.NewPCG(21, 1))
 	o := connected(t, lake.FileURL(t.TempDir()), "row_group_rows: 300\nmax_object_rows: 700")
 	sent := map[int64]event.Event{}

@@ -34,6 +34,14 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
+// Refused skips a test because this machine does not let it do what it must,
+// with the reason printed: nothing that can be installed changes that, and so it
+// is skipped in CI too.
+func Refused(t testing.TB, format string, args ...any) {
+	t.Helper()
+	t.Skipf(format, args...)
+}
+
 // Python returns the interpreter of the tests' environment, with what
 // tests/integration/requirements.txt names; root is the repository's folder.
 func Python(t testing.TB, root string) string {
