@@ -132,16 +132,19 @@ func (l localHolds) keys(ctx context.Context, fleet string) (int, error) {
 type remoteHolds struct{ httpx.API }
 
 func (r remoteHolds) place(ctx context.Context, fleet, reason string) (h hold.Hold, err error) {
-	return h, r.Call(ctx, http.MethodPut, "/v1/holds/"+neturl.PathEscape(fleet), map[string]string{"reason": reason}, &h)
+	err = r.Call(ctx, http.MethodPut, "/v1/holds/"+neturl.PathEscape(fleet), map[string]string{"reason": reason}, &h)
+	return h, err
 }
 
 func (r remoteHolds) release(ctx context.Context, fleet string) (h hold.Hold, err error) {
-	return h, r.Call(ctx, http.MethodDelete, "/v1/holds/"+neturl.PathEscape(fleet), nil, &h)
+	err = r.Call(ctx, http.MethodDelete, "/v1/holds/"+neturl.PathEscape(fleet), nil, &h)
+	return h, err
 }
 
 func (r remoteHolds) list(ctx context.Context, past bool) ([]hold.Hold, error) {
 	var answer struct{ Holds []hold.Hold }
-	return answer.Holds, r.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/holds?past=%t", past), nil, &answer)
+	err := r.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/holds?past=%t", past), nil, &answer)
+	return answer.Holds, err
 }
 
 func (r remoteHolds) keys(ctx context.Context, fleet string) (int, error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"weir/internal/platform/sqldb"
 )
 
 const columns = `id, hash, fleet, admin, name, created_at, expires_at, revoked_at, last_used_at, scopes, device_prefix, replaced_by`
@@ -13,7 +15,7 @@ const columns = `id, hash, fleet, admin, name, created_at, expires_at, revoked_a
 // List returns the keys of a fleet, of all fleets when it is empty, the newest
 // first, revoked and expired ones included.
 func (s *Store) List(ctx context.Context, fleet string) ([]Key, error) {
-	keys, err := query(ctx, s.db, `SELECT `+columns+` FROM api_key WHERE $1 = '' OR fleet = $1 ORDER BY created_at DESC, id`, fleet)
+	keys, err := sqldb.All(ctx, s.db, scan, `SELECT `+columns+` FROM api_key WHERE $1 = '' OR fleet = $1 ORDER BY created_at DESC, id`, fleet)
 	if err != nil {
 		return nil, fmt.Errorf("listing API keys: %w", err)
 	}
@@ -22,7 +24,7 @@ func (s *Store) List(ctx context.Context, fleet string) ([]Key, error) {
 
 // get returns one key by its id.
 func (s *Store) get(ctx context.Context, id string) (Key, error) {
-	keys, err := query(ctx, s.db, `SELECT `+columns+` FROM api_key WHERE id = $1`, id)
+	keys, err := sqldb.All(ctx, s.db, scan, `SELECT `+columns+` FROM api_key WHERE id = $1`, id)
 	if err == nil && len(keys) == 0 {
 		err = errNotFound
 	}
@@ -79,40 +81,27 @@ func (s *Store) touch(ctx context.Context, used map[string]int64) error {
 	return nil
 }
 
-type querier interface {
-	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-}
-
-func query(ctx context.Context, q querier, text string, args ...any) ([]Key, error) {
-	rows, err := q.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, err
+// scan reads a row of columns.
+func scan(row sqldb.Row) (k Key, err error) {
+	var hash []byte
+	var admin, created int64
+	var expires, revoked, used sql.NullInt64
+	var scopes sql.NullString
+	if err := row.Scan(&k.ID, &hash, &k.Fleet, &admin, &k.Name, &created, &expires, &revoked, &used,
+		&scopes, &k.DevicePrefix, &k.ReplacedBy); err != nil {
+		return k, err
 	}
-	defer func() { _ = rows.Close() }()
-	keys := []Key{}
-	for rows.Next() {
-		var k Key
-		var hash []byte
-		var admin, created int64
-		var expires, revoked, used sql.NullInt64
-		var scopes sql.NullString
-		if err := rows.Scan(&k.ID, &hash, &k.Fleet, &admin, &k.Name, &created, &expires, &revoked, &used,
-			&scopes, &k.DevicePrefix, &k.ReplacedBy); err != nil {
-			return nil, err
-		}
-		if copy(k.hash[:], hash) != len(k.hash) {
-			return nil, fmt.Errorf("the hash of API key %s is cut short", k.ID)
-		}
-		if k.Scopes = ofOld(admin != 0); scopes.Valid {
-			if k.Scopes, err = ParseScopes(scopes.String); err != nil {
-				return nil, fmt.Errorf("reading the scopes of API key %s: %w", k.ID, err)
-			}
-		}
-		k.Admin, k.CreatedAt = admin != 0, time.UnixMicro(created).UTC()
-		k.ExpiresAt, k.RevokedAt, k.LastUsedAt = timeOf(expires), timeOf(revoked), timeOf(used)
-		keys = append(keys, k)
+	if copy(k.hash[:], hash) != len(k.hash) {
+		return k, fmt.Errorf("the hash of API key %s is cut short", k.ID)
 	}
-	return keys, rows.Err()
+	if k.Scopes = ofOld(admin != 0); scopes.Valid {
+		if k.Scopes, err = ParseScopes(scopes.String); err != nil {
+			return k, fmt.Errorf("reading the scopes of API key %s: %w", k.ID, err)
+		}
+	}
+	k.Admin, k.CreatedAt = admin != 0, time.UnixMicro(created).UTC()
+	k.ExpiresAt, k.RevokedAt, k.LastUsedAt = timeOf(expires), timeOf(revoked), timeOf(used)
+	return k, nil
 }
 
 func timeOf(n sql.NullInt64) *time.Time {

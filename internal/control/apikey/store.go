@@ -154,7 +154,7 @@ func predecessor(ctx context.Context, tx *sql.Tx, fleet, id string, now time.Tim
 			return nil, err
 		}
 	}
-	keys, err := query(ctx, tx, `SELECT `+columns+` FROM api_key WHERE ($1 = '' OR fleet = $1) AND ($2 = '' OR id = $2)
+	keys, err := sqldb.All(ctx, tx, scan, `SELECT `+columns+` FROM api_key WHERE ($1 = '' OR fleet = $1) AND ($2 = '' OR id = $2)
 		AND ($2 <> '' OR replaced_by = '') AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) ORDER BY created_at DESC, id`,
 		fleet, id, now.UnixMicro())
 	switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -82,21 +81,19 @@ func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (list [
 		return nil, nil
 	}
 	pattern := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(device) + "%"
-	rows, err := tx.QueryContext(ctx, `SELECT id, at, key_id, local_user, fleet, method, path, detail, peer, status FROM audit_log WHERE detail LIKE $1 ESCAPE '\' ORDER BY id`+lock, pattern)
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
+	err = sqldb.Each(ctx, tx, func(row sqldb.Row) error {
 		var e named
-		if err = rows.Scan(&e.id, &e.at, &e.key, &e.user, &e.fleet, &e.method, &e.path, &e.detail, &e.peer,
+		if err := row.Scan(&e.id, &e.at, &e.key, &e.user, &e.fleet, &e.method, &e.path, &e.detail, &e.peer,
 			&e.status); err != nil {
-			break
+			return err
 		}
 		if e.of(fleet) && e.without(device) != e.detail {
 			list = append(list, e)
 		}
-	}
-	return list, errors.Join(err, rows.Err(), rows.Close())
+		return nil
+	}, `SELECT id, at, key_id, local_user, fleet, method, path, detail, peer, status FROM audit_log
+		WHERE detail LIKE $1 ESCAPE '\' ORDER BY id`+lock, pattern)
+	return list, err
 }
 
 // of tells whether the entry may be about a fleet: one of another's key, or that

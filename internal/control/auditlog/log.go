@@ -2,9 +2,7 @@ package auditlog
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -117,26 +115,18 @@ func (l *Log) List(ctx context.Context, q Query) (acts []Act, err error) {
 	if q.Before != nil {
 		and("(at < ? OR (at = ? AND id < ?))", q.Before.At, q.Before.At, q.Before.ID)
 	}
-	rows, err := l.db.QueryContext(ctx, fmt.Sprintf(`SELECT id, at, key_id, local_user, fleet, method, path, detail, peer, status
+	acts, err = sqldb.All(ctx, l.db, scan, fmt.Sprintf(`SELECT id, at, key_id, local_user, fleet, method, path, detail, peer, status
 		FROM audit_log WHERE %s ORDER BY at DESC, id DESC LIMIT %d`, strings.Join(where, " AND "), q.Limit), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
-	defer func() { err = errors.Join(err, rows.Close(), rows.Err()) }()
-	for rows.Next() {
-		a, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("reading the audit log: %w", err)
-		}
-		acts = append(acts, a)
-	}
 	return acts, nil
 }
 
-func scan(rows *sql.Rows) (a Act, err error) {
+func scan(row sqldb.Row) (a Act, err error) {
 	var at int64
 	var detail string
-	if err := rows.Scan(&a.ID, &at, &a.Key, &a.User, &a.Fleet, &a.Method, &a.Path, &detail, &a.From,
+	if err := row.Scan(&a.ID, &at, &a.Key, &a.User, &a.Fleet, &a.Method, &a.Path, &detail, &a.From,
 		&a.Status); err != nil {
 		return a, err
 	}

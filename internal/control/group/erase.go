@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -53,20 +52,9 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		return err
 	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group WHERE fleet IN ($1, '')
+		groups, err := sqldb.All(ctx, tx, scan, `SELECT fleet, name, devices, updated_at FROM device_group WHERE fleet IN ($1, '')
 			ORDER BY fleet, name`+db.ForUpdate(), t.Fleet)
 		if err != nil {
-			return err
-		}
-		var groups []*Group
-		for rows.Next() {
-			var g *Group
-			if g, err = scan(rows); err != nil {
-				break
-			}
-			groups = append(groups, g)
-		}
-		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
 			return err
 		}
 		total := int64(0)

@@ -134,21 +134,13 @@ func (s *Store) Get(ctx context.Context, fleet, name string) (*Group, error) {
 }
 
 // list returns the groups that a fleet sees; those of all fleets for "".
-func (s *Store) list(ctx context.Context, fleet string) (groups []*Group, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group
+func (s *Store) list(ctx context.Context, fleet string) ([]*Group, error) {
+	groups, err := sqldb.All(ctx, s.db, scan, `SELECT fleet, name, devices, updated_at FROM device_group
 		WHERE $1 = '' OR fleet IN ($1, '') ORDER BY name, fleet`, fleet)
 	if err != nil {
 		return nil, fmt.Errorf("listing groups: %w", err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		g, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("listing groups: %w", err)
-		}
-		groups = append(groups, g)
-	}
-	return groups, rows.Err()
+	return groups, nil
 }
 
 // delete removes a fleet's group, or, for "", the one for all.
@@ -163,7 +155,7 @@ func (s *Store) delete(ctx context.Context, fleet, name string) error {
 	return nil
 }
 
-func scan(row interface{ Scan(...any) error }) (*Group, error) {
+func scan(row sqldb.Row) (*Group, error) {
 	var g Group
 	var devices string
 	var updated int64

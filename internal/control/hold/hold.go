@@ -90,24 +90,14 @@ func (s *Store) Fleets(ctx context.Context) ([]string, error) {
 }
 
 // List returns the holds in force, by fleet; with past also those released.
-func (s *Store) List(ctx context.Context, past bool) (holds []Hold, err error) {
+func (s *Store) List(ctx context.Context, past bool) ([]Hold, error) {
 	where := ` WHERE released_at = 0`
 	if past {
 		where = ``
 	}
-	rows, err := s.db.QueryContext(ctx, `SELECT `+columns+` FROM legal_hold`+where+
+	holds, err := sqldb.All(ctx, s.db, scan, `SELECT `+columns+` FROM legal_hold`+where+
 		` ORDER BY fleet, placed_at, released_at`)
 	if err != nil {
-		return nil, fmt.Errorf("reading holds: %w", err)
-	}
-	for rows.Next() {
-		var h Hold
-		if h, err = scan(rows); err != nil {
-			break
-		}
-		holds = append(holds, h)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("reading holds: %w", err)
 	}
 	return holds, nil
@@ -160,7 +150,7 @@ func (s *Store) Release(ctx context.Context, fleet, by string) (Hold, error) {
 	return h, nil
 }
 
-func scan(row interface{ Scan(...any) error }) (h Hold, err error) {
+func scan(row sqldb.Row) (h Hold, err error) {
 	var placed, released int64
 	if err := row.Scan(&h.Fleet, &h.Reason, &h.PlacedBy, &placed, &h.ReleasedBy, &released); err != nil {
 		return h, err

@@ -39,9 +39,6 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	holds, err := h.store.List(r.Context(), past == "true")
-	if holds == nil {
-		holds = []Hold{}
-	}
 	answer(w, map[string]any{"holds": holds}, err)
 }
 

@@ -6,7 +6,6 @@ package status
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -97,27 +96,22 @@ func (s *Store) Leave(ctx context.Context, r Row) error {
 }
 
 // List returns all processes that have not said that they ended, by their IDs.
-func (s *Store) List(ctx context.Context) (list []Row, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT id, `+s.now+` - seen_at, body FROM process_status ORDER BY id`)
-	if err != nil {
-		return nil, fmt.Errorf("listing the processes: %w", err)
-	}
+func (s *Store) List(ctx context.Context) ([]Row, error) {
 	now := time.Now()
-	for rows.Next() {
-		var r Row
+	list, err := sqldb.All(ctx, s.db, func(row sqldb.Row) (r Row, err error) {
 		var age float64
 		var id, body string
-		if err = rows.Scan(&id, &age, &body); err != nil {
-			break
+		if err := row.Scan(&id, &age, &body); err != nil {
+			return r, err
 		}
-		if err = json.Unmarshal([]byte(body), &r); err != nil {
-			break
+		if err := json.Unmarshal([]byte(body), &r); err != nil {
+			return r, err
 		}
 		r.ID, r.Age = id, max(0, time.Duration(age*float64(time.Second)))
 		r.SeenAt = now.Add(-r.Age)
-		list = append(list, r)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return r, nil
+	}, `SELECT id, `+s.now+` - seen_at, body FROM process_status ORDER BY id`)
+	if err != nil {
 		return nil, fmt.Errorf("listing the processes: %w", err)
 	}
 	return list, nil

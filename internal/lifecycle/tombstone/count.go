@@ -3,7 +3,6 @@ package tombstone
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"weir/internal/platform/sqldb"
@@ -51,19 +50,16 @@ func Note(ctx context.Context, tx execer, job, what, part string, n int64) error
 // Counts adds up what an erasure has deleted, by what it was. A database that is
 // asked twice is counted once.
 func Counts(ctx context.Context, db *sqldb.DB, job string, into map[string]int64) error {
-	rows, err := db.QueryContext(ctx, `SELECT what, sum(n) FROM erased_count WHERE job = $1 GROUP BY what`, job)
-	if err != nil {
-		return fmt.Errorf("counting what was erased: %w", err)
-	}
-	for rows.Next() {
+	err := sqldb.Each(ctx, db, func(row sqldb.Row) error {
 		var what string
 		var n int64
-		if err = rows.Scan(&what, &n); err != nil {
-			break
+		if err := row.Scan(&what, &n); err != nil {
+			return err
 		}
 		into[what] = n
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil
+	}, `SELECT what, sum(n) FROM erased_count WHERE job = $1 GROUP BY what`, job)
+	if err != nil {
 		return fmt.Errorf("counting what was erased: %w", err)
 	}
 	return nil

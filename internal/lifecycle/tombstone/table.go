@@ -3,7 +3,6 @@ package tombstone
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -71,28 +70,15 @@ func Barrier(ctx context.Context, db *sqldb.DB) error {
 	})
 }
 
-// querier is a database or a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // Load reads the tombstones of a database.
-func Load(ctx context.Context, q querier) (*Set, error) {
-	rows, err := q.QueryContext(ctx, StonesQuery)
-	if err != nil {
-		return nil, fmt.Errorf("reading tombstones: %w", err)
-	}
-	var stones []Stone
-	for rows.Next() {
-		var s Stone
+func Load(ctx context.Context, q sqldb.Querier) (*Set, error) {
+	stones, err := sqldb.All(ctx, q, func(row sqldb.Row) (s Stone, err error) {
 		var until int64
-		if err = rows.Scan(&s.Fleet, &s.Subject, &until); err != nil {
-			break
-		}
+		err = row.Scan(&s.Fleet, &s.Subject, &until)
 		s.Until = time.UnixMicro(until)
-		stones = append(stones, s)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return s, err
+	}, StonesQuery)
+	if err != nil {
 		return nil, fmt.Errorf("reading tombstones: %w", err)
 	}
 	return NewSet(stones), nil

@@ -81,11 +81,5 @@ func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 
 // drain runs a statement to its end, whatever rows it has.
 func drain(ctx context.Context, conn *sql.Conn, query string) error {
-	rows, err := conn.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	for rows.Next() { // some pragmas work step by step
-	}
-	return errors.Join(rows.Err(), rows.Close())
+	return Each(ctx, conn, func(Row) error { return nil }, query) // some pragmas work step by step
 }

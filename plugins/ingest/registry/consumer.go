@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"weir/internal/platform/sqldb"
 	"weir/internal/platform/text"
 )
 
@@ -94,24 +95,17 @@ type consumer struct {
 
 // consumers returns what is declared, by name.
 func consumers(ctx context.Context, q querier) ([]consumer, error) {
-	rows, err := q.QueryContext(ctx, `SELECT name, supports FROM weir_schema_consumer ORDER BY name`)
+	all, err := sqldb.All(ctx, q, func(row sqldb.Row) (c consumer, err error) {
+		var supports string
+		if err := row.Scan(&c.Name, &supports); err != nil {
+			return c, err
+		}
+		return c, json.Unmarshal([]byte(supports), &c.Supports)
+	}, `SELECT name, supports FROM weir_schema_consumer ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("reading the consumers of schemas: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	all := []consumer{}
-	for rows.Next() {
-		var c consumer
-		var supports string
-		if err := rows.Scan(&c.Name, &supports); err != nil {
-			return nil, fmt.Errorf("reading the consumers of schemas: %w", err)
-		}
-		if err := json.Unmarshal([]byte(supports), &c.Supports); err != nil {
-			return nil, fmt.Errorf("reading the consumers of schemas: %w", err)
-		}
-		all = append(all, c)
-	}
-	return all, rows.Err()
+	return all, nil
 }
 
 // unready lists the consumers that read a subject and have not declared a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"weir/internal/platform/sqldb"
 	"weir/internal/platform/text"
 )
 
@@ -41,22 +42,16 @@ func (v storedVersion) text(ctx context.Context, q querier) (string, error) {
 
 // referencesOf returns what texts refer to, by their ids.
 func referencesOf(ctx context.Context, q querier, where string, args ...any) (map[int][]Reference, error) {
-	rows, err := q.QueryContext(ctx, `SELECT r.id, r.name, r.subject, r.version FROM weir_schema_reference r WHERE `+where+
-		` ORDER BY r.id, r.place`, args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading references of schemas: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
 	all := map[int][]Reference{}
-	for rows.Next() {
+	err := sqldb.Each(ctx, q, func(row sqldb.Row) error {
 		var id int
 		var r Reference
-		if err := rows.Scan(&id, &r.Name, &r.Subject, &r.Version); err != nil {
-			return nil, fmt.Errorf("reading references of schemas: %w", err)
-		}
+		err := row.Scan(&id, &r.Name, &r.Subject, &r.Version)
 		all[id] = append(all[id], r)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	}, `SELECT r.id, r.name, r.subject, r.version FROM weir_schema_reference r WHERE `+where+
+		` ORDER BY r.id, r.place`, args...)
+	if err != nil {
 		return nil, fmt.Errorf("reading references of schemas: %w", err)
 	}
 	return all, nil
@@ -74,21 +69,12 @@ func insertReferences(ctx context.Context, tx *sql.Tx, id int, references []Refe
 // referrers are the ids of schemas that refer to a version and that some
 // version still has.
 func referrers(ctx context.Context, q querier, subject string, version int, filter deletedFilter) ([]int, error) {
-	rows, err := q.QueryContext(ctx, `SELECT DISTINCT v.id FROM weir_schema_version v JOIN weir_schema_reference r ON r.id = v.id
+	ids, err := sqldb.All(ctx, q, sqldb.Value[int], `SELECT DISTINCT v.id FROM weir_schema_version v JOIN weir_schema_reference r ON r.id = v.id
 		WHERE `+string(filter)+` AND r.subject = $1 AND r.version = $2 ORDER BY v.id`, subject, version)
 	if err != nil {
 		return nil, fmt.Errorf("reading who refers to %s/%d: %w", subject, version, err)
 	}
-	defer func() { _ = rows.Close() }()
-	ids := []int{}
-	for rows.Next() {
-		var id int
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("reading who refers to %s/%d: %w", subject, version, err)
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return ids, nil
 }
 
 // unreferenced refuses to delete what others refer to. Who was deleted softly

@@ -60,7 +60,7 @@ func (s registryStore) write(ctx context.Context, f func(*sql.Tx) error) error {
 
 // querier is a store or a transaction on it.
 type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	sqldb.Querier
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
@@ -96,23 +96,15 @@ func versionsOf(ctx context.Context, q querier, subject string, filter deletedFi
 }
 
 func versionsWhere(ctx context.Context, q querier, where string, args ...any) ([]storedVersion, error) {
-	rows, err := q.QueryContext(ctx, `SELECT v.subject, v.version, v.id, v.deleted, t.hash, t.schema
-		FROM weir_schema_version v JOIN weir_schema_text t ON t.id = v.id WHERE `+where+` ORDER BY v.subject, v.version`, args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading the schema registry: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var all []storedVersion
-	for rows.Next() {
+	all, err := sqldb.All(ctx, q, func(row sqldb.Row) (storedVersion, error) {
 		v := storedVersion{registered: registered{SchemaType: "JSON"}}
 		var deleted int
-		if err := rows.Scan(&v.Subject, &v.Version, &v.ID, &deleted, &v.hash, &v.Schema); err != nil {
-			return nil, fmt.Errorf("reading the schema registry: %w", err)
-		}
+		err := row.Scan(&v.Subject, &v.Version, &v.ID, &deleted, &v.hash, &v.Schema)
 		v.deleted = deleted != 0
-		all = append(all, v)
-	}
-	if err := rows.Err(); err != nil {
+		return v, err
+	}, `SELECT v.subject, v.version, v.id, v.deleted, t.hash, t.schema
+		FROM weir_schema_version v JOIN weir_schema_text t ON t.id = v.id WHERE `+where+` ORDER BY v.subject, v.version`, args...)
+	if err != nil {
 		return nil, fmt.Errorf("reading the schema registry: %w", err)
 	}
 	references, err := referencesOf(ctx, q, `r.id IN (SELECT v.id FROM weir_schema_version v WHERE `+where+`)`, args...)

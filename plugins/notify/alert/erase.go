@@ -151,28 +151,18 @@ func eraseNotices(ctx context.Context, tx *sql.Tx, t tombstone.Target) (changed 
 }
 
 // noticesOf reads the notices that may speak of the target.
-func noticesOf(ctx context.Context, tx *sql.Tx, t tombstone.Target) (list []told, err error) {
+func noticesOf(ctx context.Context, tx *sql.Tx, t tombstone.Target) ([]told, error) {
 	mention := "%"
 	if t.Device != "" {
 		mention = `%"device_id":"` + t.Device + `"%` // a device's name needs no escape but of _, which finds more
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT notice_id, count, alerts FROM alert_notice WHERE fleet = $1 AND alerts LIKE $2`,
-		t.Fleet, mention)
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		var n told
+	return sqldb.All(ctx, tx, func(row sqldb.Row) (n told, err error) {
 		var lines string
-		if err = rows.Scan(&n.id, &n.count, &lines); err != nil {
-			break
+		if err := row.Scan(&n.id, &n.count, &lines); err != nil {
+			return n, err
 		}
-		if err = json.Unmarshal([]byte(lines), &n.lines); err != nil {
-			break
-		}
-		list = append(list, n)
-	}
-	return list, errors.Join(err, rows.Err(), rows.Close())
+		return n, json.Unmarshal([]byte(lines), &n.lines)
+	}, `SELECT notice_id, count, alerts FROM alert_notice WHERE fleet = $1 AND alerts LIKE $2`, t.Fleet, mention)
 }
 
 // before tells whether a line's time is not after another. One that cannot be

@@ -77,7 +77,7 @@ type alertJSON struct {
 const alertColumns = `alert_id, kind, fleet, device_id, metric, rule, severity, state, value, opened_at, event_id, summary,
 	acknowledged_at, acknowledged_by, resolved_at, resolved_by, escalated_at`
 
-func scanAlert(row interface{ Scan(...any) error }) (a alertJSON, opened int64, err error) {
+func scanAlert(row sqldb.Row) (a alertJSON, opened int64, err error) {
 	var acknowledged, resolved, escalated sql.NullInt64
 	err = row.Scan(&a.AlertID, &a.Kind, &a.Fleet, &a.Device, &a.Metric, &a.Rule, &a.Severity, &a.State, &a.Value, &opened,
 		&a.EventID, &a.Summary,

@@ -2,12 +2,12 @@ package alert
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/sqldb"
 )
 
 // deliveryJSON is what became of a notice on a channel.
@@ -55,31 +55,22 @@ func (h *handler) find(ctx context.Context, id string) (alertJSON, error) {
 // deliveries reads those of the notices that name the alert, or may count it:
 // the notices of its group while it was open.
 func (h *handler) deliveries(ctx context.Context, a *alertJSON) ([]deliveryJSON, error) {
-	rows, err := h.db.QueryContext(ctx, `SELECT d.notice_id, n.reason, d.channel, d.state, d.attempts, d.first_at, d.last_at, d.last_error
-		FROM alert_delivery d JOIN alert_notice n ON n.notice_id = d.notice_id JOIN alert a ON a.alert_id = $1
-		WHERE n.group_id = $2 AND d.state <> 'skipped' AND (n.alerts LIKE $3 OR n.count > $4 AND n.sealed_at >= a.announced_at
-			AND n.created_at <= coalesce(a.resolved_at, n.created_at))
-		ORDER BY n.created_at, d.channel LIMIT 200`,
-		a.AlertID, key(a.Kind, a.Fleet, a.Rule, a.Severity), `%"`+a.AlertID+`"%`, maxLines)
-	if err != nil {
-		return nil, err
-	}
-	list := []deliveryJSON{}
-	for rows.Next() {
-		var d deliveryJSON
+	return sqldb.All(ctx, h.db, func(row sqldb.Row) (d deliveryJSON, err error) {
 		var first, last *int64
-		if err = rows.Scan(&d.NoticeID, &d.Reason, &d.Channel, &d.State, &d.Attempts, &first, &last, &d.Error); err != nil {
-			break
-		}
+		err = row.Scan(&d.NoticeID, &d.Reason, &d.Channel, &d.State, &d.Attempts, &first, &last, &d.Error)
 		for from, to := range map[*int64]**string{first: &d.FirstAt, last: &d.LastAt} {
 			if from != nil {
 				text := timeOf(*from)
 				*to = &text
 			}
 		}
-		list = append(list, d)
-	}
-	return list, errors.Join(err, rows.Err(), rows.Close())
+		return d, err
+	}, `SELECT d.notice_id, n.reason, d.channel, d.state, d.attempts, d.first_at, d.last_at, d.last_error
+		FROM alert_delivery d JOIN alert_notice n ON n.notice_id = d.notice_id JOIN alert a ON a.alert_id = $1
+		WHERE n.group_id = $2 AND d.state <> 'skipped' AND (n.alerts LIKE $3 OR n.count > $4 AND n.sealed_at >= a.announced_at
+			AND n.created_at <= coalesce(a.resolved_at, n.created_at))
+		ORDER BY n.created_at, d.channel LIMIT 200`,
+		a.AlertID, key(a.Kind, a.Fleet, a.Rule, a.Severity), `%"`+a.AlertID+`"%`, maxLines)
 }
 
 func (h *handler) acknowledge(w http.ResponseWriter, r *http.Request) {

@@ -2,7 +2,6 @@ package alert
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,20 +40,17 @@ func CountOpenOf(ctx context.Context, db *sqldb.DB, fleet string, devices []stri
 		args = append(args, d)
 		holes[i] = "$" + strconv.Itoa(i+2)
 	}
-	rows, err := db.QueryContext(ctx, `SELECT device_id, count(*) FROM alert WHERE fleet = $1 AND device_id IN (`+
-		strings.Join(holes, ", ")+`) AND state <> 'resolved' AND folded_into IS NULL GROUP BY device_id`, args...)
-	if err != nil {
-		return nil, fmt.Errorf("counting open alerts: %w", err)
-	}
-	for rows.Next() {
+	err := sqldb.Each(ctx, db, func(row sqldb.Row) error {
 		var device string
 		var n int
-		if err = rows.Scan(&device, &n); err != nil {
-			break
+		if err := row.Scan(&device, &n); err != nil {
+			return err
 		}
 		out[device] = n
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil
+	}, `SELECT device_id, count(*) FROM alert WHERE fleet = $1 AND device_id IN (`+
+		strings.Join(holes, ", ")+`) AND state <> 'resolved' AND folded_into IS NULL GROUP BY device_id`, args...)
+	if err != nil {
 		return nil, fmt.Errorf("counting open alerts: %w", err)
 	}
 	return out, nil

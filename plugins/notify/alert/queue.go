@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
 	"weir/internal/platform/flow"
 	"weir/internal/platform/jobs"
+	"weir/internal/platform/sqldb"
 )
 
 // The states of a delivery.
@@ -98,22 +100,19 @@ func (q *queue) enqueue(ctx context.Context, now time.Time) error {
 		!some {
 		return err
 	}
-	rows, err := q.store.db.QueryContext(ctx, `SELECT n.notice_id, n.severity, n.reason`+unseen, args...)
-	if err != nil {
-		return err
-	}
 	states := map[string]string{}
-	for rows.Next() {
+	err := sqldb.Each(ctx, q.store.db, func(row sqldb.Row) error {
 		var id, severity, reason string
-		if err = rows.Scan(&id, &severity, &reason); err != nil {
-			break
+		if err := row.Scan(&id, &severity, &reason); err != nil {
+			return err
 		}
 		states[id] = "skipped" // the channel does not want it
 		if severities()[severity] >= q.minSeverity && q.wants(reason) {
 			states[id] = deliveryPending
 		}
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil
+	}, `SELECT n.notice_id, n.severity, n.reason`+unseen, args...)
+	if err != nil {
 		return err
 	}
 	return q.store.update(ctx, func(tx *sql.Tx) error {

@@ -207,21 +207,13 @@ func (s *store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l li
 }
 
 // unresolved reads the alerts that are not resolved, by a condition.
-func unresolved(ctx context.Context, tx *sql.Tx, where string, args ...any) (list []line, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT alert_id, kind, fleet, device_id, metric, rule, severity, summary, value, opened_at, announced_at IS NOT NULL
-		FROM alert WHERE state <> 'resolved' AND (`+where+`) ORDER BY opened_at, alert_id`, args...)
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		var l line
+func unresolved(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]line, error) {
+	return sqldb.All(ctx, tx, func(row sqldb.Row) (l line, err error) {
 		var opened int64
-		if err = rows.Scan(&l.AlertID, &l.kind, &l.fleet, &l.Device, &l.Metric, &l.rule, &l.severity, &l.Summary, &l.Value,
-			&opened, &l.announced); err != nil {
-			break
-		}
+		err = row.Scan(&l.AlertID, &l.kind, &l.fleet, &l.Device, &l.Metric, &l.rule, &l.severity, &l.Summary, &l.Value,
+			&opened, &l.announced)
 		l.At = timeOf(opened)
-		list = append(list, l)
-	}
-	return list, errors.Join(err, rows.Err(), rows.Close())
+		return l, err
+	}, `SELECT alert_id, kind, fleet, device_id, metric, rule, severity, summary, value, opened_at, announced_at IS NOT NULL
+		FROM alert WHERE state <> 'resolved' AND (`+where+`) ORDER BY opened_at, alert_id`, args...)
 }

@@ -105,9 +105,6 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	if list == nil {
-		list = []*Erasure{}
-	}
 	httpx.Answer(w, http.StatusOK, map[string]any{"erasures": list})
 }
 

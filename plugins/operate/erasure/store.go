@@ -70,7 +70,7 @@ func (s *Store) Create(ctx context.Context, spec Spec, by string, bound time.Dur
 
 const columns = `phase, buried_at, changed_at, document`
 
-func scan(row interface{ Scan(...any) error }) (*Erasure, error) {
+func scan(row sqldb.Row) (*Erasure, error) {
 	var e Erasure
 	var text, at string
 	var changed int64
@@ -97,21 +97,10 @@ func (s *Store) Get(ctx context.Context, id string) (*Erasure, error) {
 
 // list returns erasures, the newest first, those made before a time; of one
 // fleet, of one subject, if these are not empty.
-func (s *Store) list(ctx context.Context, fleet, subject string, before time.Time, limit int) (list []*Erasure,
-	err error) {
-	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM erasure WHERE created_at < $1 AND ($2 = '' OR fleet = $2) AND ($3 = '' OR subject = $3)
+func (s *Store) list(ctx context.Context, fleet, subject string, before time.Time, limit int) ([]*Erasure, error) {
+	list, err := sqldb.All(ctx, s.db, scan, fmt.Sprintf(`SELECT %s FROM erasure WHERE created_at < $1 AND ($2 = '' OR fleet = $2) AND ($3 = '' OR subject = $3)
 		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), fleet, subject)
 	if err != nil {
-		return nil, fmt.Errorf("listing erasures: %w", err)
-	}
-	for rows.Next() {
-		var e *Erasure
-		if e, err = scan(rows); err != nil {
-			break
-		}
-		list = append(list, e)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("listing erasures: %w", err)
 	}
 	return list, nil
@@ -128,19 +117,9 @@ func (s *Store) overdue(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-func (s *Store) open(ctx context.Context) (list []*Erasure, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT `+columns+` FROM erasure WHERE phase <> 'ended'`)
+func (s *Store) open(ctx context.Context) ([]*Erasure, error) {
+	list, err := sqldb.All(ctx, s.db, scan, `SELECT `+columns+` FROM erasure WHERE phase <> 'ended'`)
 	if err != nil {
-		return nil, fmt.Errorf("looking for erasures: %w", err)
-	}
-	for rows.Next() {
-		var e *Erasure
-		if e, err = scan(rows); err != nil {
-			break
-		}
-		list = append(list, e)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("looking for erasures: %w", err)
 	}
 	return list, nil

@@ -94,28 +94,17 @@ func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
 }
 
 // list returns the newest runs first.
-func (p *Proofs) list(ctx context.Context, most int) (list []Proof, err error) {
-	rows, err := p.db.QueryContext(ctx, `SELECT at, verdict, report, detail FROM reconcile_proof ORDER BY at DESC, id LIMIT $1`,
-		most)
-	if err != nil {
-		return nil, fmt.Errorf("listing proofs: %w", err)
-	}
-	for rows.Next() {
-		var one Proof
+func (p *Proofs) list(ctx context.Context, most int) ([]Proof, error) {
+	list, err := sqldb.All(ctx, p.db, func(row sqldb.Row) (one Proof, err error) {
 		var at int64
 		var report string
-		if err = rows.Scan(&at, &one.Verdict, &report, &one.Detail); err != nil {
-			break
+		if err = row.Scan(&at, &one.Verdict, &report, &one.Detail); err == nil && report != "" {
+			err = json.Unmarshal([]byte(report), &one.Report)
 		}
 		one.At = time.UnixMicro(at).UTC()
-		if report != "" {
-			if err = json.Unmarshal([]byte(report), &one.Report); err != nil {
-				break
-			}
-		}
-		list = append(list, one)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return one, err
+	}, `SELECT at, verdict, report, detail FROM reconcile_proof ORDER BY at DESC, id LIMIT $1`, most)
+	if err != nil {
 		return nil, fmt.Errorf("listing proofs: %w", err)
 	}
 	return list, nil

@@ -73,24 +73,21 @@ type named struct {
 // naming finds the jobs that speak of a device, or of a fleet's devices, in the
 // order of their ids; lock ends the query.
 func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (jobs []*named, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id, state, error, position, spec, result FROM replay_job ORDER BY id`+lock)
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
+	err = sqldb.Each(ctx, tx, func(row sqldb.Row) error {
 		var j named
 		var spec, result string
-		if err = rows.Scan(&j.id, &j.state, &j.reason, &j.position, &spec, &result); err == nil {
-			err = errors.Join(json.Unmarshal([]byte(spec), &j.spec), json.Unmarshal([]byte(result), &j.result))
+		if err := row.Scan(&j.id, &j.state, &j.reason, &j.position, &spec, &result); err != nil {
+			return err
 		}
-		if err != nil {
-			break
+		if err := errors.Join(json.Unmarshal([]byte(spec), &j.spec), json.Unmarshal([]byte(result), &j.result)); err != nil {
+			return err
 		}
 		if j.speaks(fleet, device) {
 			jobs = append(jobs, &j)
 		}
-	}
-	return jobs, errors.Join(err, rows.Err(), rows.Close())
+		return nil
+	}, `SELECT id, state, error, position, spec, result FROM replay_job ORDER BY id`+lock)
+	return jobs, err
 }
 
 // gone tells whether a device is to be forgotten; a job without a fleet may

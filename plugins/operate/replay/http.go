@@ -108,9 +108,6 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	if jobs == nil {
-		jobs = []*Job{}
-	}
 	httpx.Answer(w, http.StatusOK, map[string]any{"replays": jobs}) // the store has shown them
 }
 

@@ -67,7 +67,7 @@ func (s *Store) Create(ctx context.Context, spec Spec, by string) (*Job, error) 
 
 const columns = `id, created_at, created_by, state, error, spec, progress, position, result, started_at, ended_at`
 
-func (s *Store) scan(row interface{ Scan(...any) error }) (*Job, error) {
+func (s *Store) scan(row sqldb.Row) (*Job, error) {
 	var j Job
 	var created, started, ended int64
 	var state, spec, progress, position, result string
@@ -110,21 +110,16 @@ func (s *Store) get(ctx context.Context, id string) (*Job, error) {
 
 // list returns jobs as they are shown, the newest first, those made before a
 // time; of one state if it is not empty.
-func (s *Store) list(ctx context.Context, state State, before time.Time, limit int) (jobs []*Job, err error) {
-	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM replay_job WHERE created_at < $1 AND ($2 = '' OR state = $2)
+func (s *Store) list(ctx context.Context, state State, before time.Time, limit int) ([]*Job, error) {
+	jobs, err := sqldb.All(ctx, s.db, s.scan, fmt.Sprintf(`SELECT %s FROM replay_job WHERE created_at < $1 AND ($2 = '' OR state = $2)
 		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), string(state))
 	if err != nil {
 		return nil, fmt.Errorf("listing replays: %w", err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		j, err := s.scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("listing replays: %w", err)
-		}
-		jobs = append(jobs, j.shown())
+	for i, j := range jobs {
+		jobs[i] = j.shown()
 	}
-	return jobs, rows.Err()
+	return jobs, nil
 }
 
 // pause holds a job where it is. A runner notices within a second.

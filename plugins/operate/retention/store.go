@@ -3,7 +3,6 @@ package retention
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -66,28 +65,21 @@ type Run struct {
 
 // Runs returns the last runs, the newest first: those that deleted something or
 // failed, and the very last.
-func Runs(ctx context.Context, db *sqldb.DB, limit int) (runs []Run, err error) {
+func Runs(ctx context.Context, db *sqldb.DB, limit int) ([]Run, error) {
 	if err := openRuns(ctx, db); err != nil {
 		return nil, err
 	}
-	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT started_at, report FROM maintain_run ORDER BY started_at DESC, id LIMIT %d`, limit))
-	if err != nil {
-		return nil, fmt.Errorf("listing runs: %w", err)
-	}
-	for rows.Next() {
-		var r Run
+	runs, err := sqldb.All(ctx, db, func(row sqldb.Row) (r Run, err error) {
 		var started int64
 		var raw string
-		if err = rows.Scan(&started, &raw); err != nil {
-			break
+		if err := row.Scan(&started, &raw); err != nil {
+			return r, err
 		}
-		if err = json.Unmarshal([]byte(raw), &r.Report); err != nil {
-			break
-		}
+		err = json.Unmarshal([]byte(raw), &r.Report)
 		r.StartedAt = time.UnixMicro(started).UTC()
-		runs = append(runs, r)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return r, err
+	}, fmt.Sprintf(`SELECT started_at, report FROM maintain_run ORDER BY started_at DESC, id LIMIT %d`, limit))
+	if err != nil {
 		return nil, fmt.Errorf("listing runs: %w", err)
 	}
 	return runs, nil

@@ -35,22 +35,18 @@ type openAlert struct {
 
 // devices reads the rows of some devices of a fleet into known.
 func (m memory) devices(ctx context.Context, fleet string, devices []string, known map[string]*known) error {
-	rows, err := m.db.QueryContext(ctx, `SELECT device_id, firmware, learning_from, usual_day, usual FROM anomaly_device
-		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
-	if err != nil {
-		return err
-	}
-	return scan(rows, func() error {
+	return sqldb.Each(ctx, m.db, func(row sqldb.Row) error {
 		var device, firmware, usual string
 		var from int64
 		var day int32
-		if err := rows.Scan(&device, &firmware, &from, &day, &usual); err != nil {
+		if err := row.Scan(&device, &firmware, &from, &day, &usual); err != nil {
 			return err
 		}
 		k := known[device]
 		k.stored, k.firmware, k.learningFrom, k.usualDay = true, firmware, from, day
 		return k.parseUsual(usual)
-	})
+	}, `SELECT device_id, firmware, learning_from, usual_day, usual FROM anomaly_device
+		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
 }
 
 func (k *known) parseUsual(raw string) error {
@@ -71,20 +67,16 @@ func (m memory) alerts(ctx context.Context, fleet string, devices []string, know
 	if ok, err := m.tables.have(ctx, m.db, "alert_open"); !ok || err != nil {
 		return err
 	}
-	rows, err := m.db.QueryContext(ctx, `SELECT device_id, alert_id, rule, severity, metric, opened_at FROM alert_open
-		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
-	if err != nil {
-		return err
-	}
-	return scan(rows, func() error {
+	return sqldb.Each(ctx, m.db, func(row sqldb.Row) error {
 		var device string
 		var o openAlert
-		if err := rows.Scan(&device, &o.id, &o.rule, &o.severity, &o.metric, &o.since); err != nil {
+		if err := row.Scan(&device, &o.id, &o.rule, &o.severity, &o.metric, &o.since); err != nil {
 			return err
 		}
 		known[device].open = append(known[device].open, o)
 		return nil
-	})
+	}, `SELECT device_id, alert_id, rule, severity, metric, opened_at FROM alert_open
+		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
 }
 
 // learn is a device whose learning began, or whose firmware is another now.
@@ -135,20 +127,16 @@ func (m memory) newestDay(ctx context.Context) (day int32, err error) {
 
 // learning reads since when each device is learned.
 func (m memory) learning(ctx context.Context) (map[deviceKey]int64, error) {
-	rows, err := m.db.QueryContext(ctx, `SELECT fleet, device_id, learning_from FROM anomaly_device`)
-	if err != nil {
-		return nil, fmt.Errorf("reading since when devices learn: %w", err)
-	}
 	from := map[deviceKey]int64{}
-	err = scan(rows, func() error {
+	err := sqldb.Each(ctx, m.db, func(row sqldb.Row) error {
 		var key deviceKey
 		var at int64
-		if err := rows.Scan(&key.fleet, &key.device, &at); err != nil {
+		if err := row.Scan(&key.fleet, &key.device, &at); err != nil {
 			return err
 		}
 		from[key] = at
 		return nil
-	})
+	}, `SELECT fleet, device_id, learning_from FROM anomaly_device`)
 	if err != nil {
 		return nil, fmt.Errorf("reading since when devices learn: %w", err)
 	}

@@ -124,35 +124,26 @@ func (r rollups) since(ctx context.Context, fleet string, devices []string, fn f
 	if r.db.Dialect == sqldb.Postgres {
 		first = `extract(epoch FROM min(bucket))::bigint`
 	}
-	rows, err := r.db.QueryContext(ctx, `SELECT device_id, `+first+
-		` FROM rollup_window_1d WHERE fleet = $1 AND device_id `+among(r.db, "$2")+` GROUP BY device_id`, fleet,
-		list(r.db, devices))
-	if err != nil {
-		return err
-	}
-	return scan(rows, func() error {
+	return sqldb.Each(ctx, r.db, func(row sqldb.Row) error {
 		var device string
 		var start int64
-		if err := rows.Scan(&device, &start); err != nil {
+		if err := row.Scan(&device, &start); err != nil {
 			return err
 		}
 		fn(device, start)
 		return nil
-	})
+	}, `SELECT device_id, `+first+` FROM rollup_window_1d WHERE fleet = $1 AND device_id `+among(r.db, "$2")+
+		` GROUP BY device_id`, fleet, list(r.db, devices))
 }
 
 func (r rollups) each(ctx context.Context, query string, args []any, fn func(fleet, device string, m minute)) error {
-	rows, err := r.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
 	known := map[string][]string{} // names of metrics by their JSON: most rows have the same
 	var s []float64
-	return scan(rows, func() error {
+	return sqldb.Each(ctx, r.db, func(row sqldb.Row) error {
 		var fleet, device string
 		var bucket int64
 		var metrics, packed sql.RawBytes
-		if err := rows.Scan(&fleet, &device, &bucket, &metrics, &packed); err != nil {
+		if err := row.Scan(&fleet, &device, &bucket, &metrics, &packed); err != nil {
 			return err
 		}
 		names, ok := known[string(metrics)]
@@ -174,7 +165,7 @@ func (r rollups) each(ctx context.Context, query string, args []any, fn func(fle
 			})
 		}
 		return nil
-	})
+	}, query, args...)
 }
 
 // numbers reads a JSON array of numbers: an hour of 50,000 devices has a hundred
@@ -198,13 +189,3 @@ func numbers(out []float64, raw []byte) ([]float64, error) {
 }
 
 var errFormat = errors.New("expected nine numbers a metric")
-
-// scan calls fn for each row, and closes them.
-func scan(rows *sql.Rows, fn func() error) error {
-	for rows.Next() {
-		if err := fn(); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-	}
-	return errors.Join(rows.Err(), rows.Close())
-}

@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -55,25 +54,17 @@ func (o *Outcomes) Resolved(ctx context.Context, ids []string) (map[string]bool,
 	return resolved, nil
 }
 
-func (o *Outcomes) resolved(ctx context.Context, ids []string, into map[string]bool) (err error) {
+func (o *Outcomes) resolved(ctx context.Context, ids []string, into map[string]bool) error {
 	marks, args := make([]string, len(ids)), make([]any, len(ids))
 	for i, id := range ids {
 		marks[i], args[i] = fmt.Sprintf("$%d", i+1), id
 	}
-	rows, err := o.db.QueryContext(ctx, `SELECT id FROM dead_letter_outcome WHERE published = 1 AND id IN (`+
+	published, err := sqldb.All(ctx, o.db, sqldb.Value[string], `SELECT id FROM dead_letter_outcome WHERE published = 1 AND id IN (`+
 		strings.Join(marks, ",")+`)`, args...)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
+	for _, id := range published {
 		into[id] = true
 	}
-	return rows.Err()
+	return err
 }
 
 // Record notes outcomes in one transaction. One that was published stays so,

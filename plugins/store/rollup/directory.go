@@ -145,7 +145,7 @@ func (d *Directory) in(query string) string {
 func (d *Directory) readFleets(ctx context.Context) ([]string, error) {
 	var all []string
 	for table, since := range d.tables() {
-		rows, err := d.db.QueryContext(ctx, d.in(`WITH RECURSIVE f (fleet) AS (
+		fleets, err := sqldb.All(ctx, d.db, sqldb.Value[string], d.in(`WITH RECURSIVE f (fleet) AS (
 			SELECT min(fleet) FROM `+table+` WHERE bucket >= SINCE
 			UNION ALL SELECT (SELECT min(t.fleet) FROM `+table+` t WHERE t.fleet > f.fleet AND t.bucket >= SINCE)
 				FROM f WHERE f.fleet IS NOT NULL)
@@ -153,16 +153,7 @@ func (d *Directory) readFleets(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listing the fleets: %w", err)
 		}
-		for rows.Next() {
-			var fleet string
-			if err = rows.Scan(&fleet); err != nil {
-				break
-			}
-			all = append(all, fleet)
-		}
-		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
-			return nil, fmt.Errorf("listing the fleets: %w", err)
-		}
+		all = append(all, fleets...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
@@ -172,24 +163,21 @@ func (d *Directory) readFleets(ctx context.Context) ([]string, error) {
 func (d *Directory) read(ctx context.Context, fleet string) ([]Seen, error) {
 	newest := map[string]int64{}
 	for table, since := range d.tables() {
-		rows, err := d.db.QueryContext(ctx, d.in(`WITH RECURSIVE d (id) AS (
+		err := sqldb.Each(ctx, d.db, func(row sqldb.Row) error {
+			var device string
+			var at int64
+			if err := row.Scan(&device, &at); err != nil {
+				return err
+			}
+			newest[device] = max(newest[device], at)
+			return nil
+		}, d.in(`WITH RECURSIVE d (id) AS (
 			SELECT min(device_id) FROM `+table+` WHERE fleet = $2 AND bucket >= SINCE
 			UNION ALL SELECT (SELECT min(t.device_id) FROM `+table+` t WHERE t.fleet = $2 AND t.device_id > d.id
 				AND t.bucket >= SINCE) FROM d WHERE d.id IS NOT NULL)
 			SELECT d.id, (SELECT NEWEST FROM `+table+` t WHERE t.fleet = $2 AND t.device_id = d.id AND t.bucket >= SINCE)
 			FROM d WHERE d.id IS NOT NULL`), since, fleet)
 		if err != nil {
-			return nil, fmt.Errorf("listing the devices: %w", err)
-		}
-		for rows.Next() {
-			var device string
-			var at int64
-			if err = rows.Scan(&device, &at); err != nil {
-				break
-			}
-			newest[device] = max(newest[device], at)
-		}
-		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
 			return nil, fmt.Errorf("listing the devices: %w", err)
 		}
 	}

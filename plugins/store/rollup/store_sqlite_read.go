@@ -3,26 +3,19 @@ package rollup
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"strings"
 	"time"
+
+	"weir/internal/platform/sqldb"
 )
 
 func (t *sqliteTx) lockRoller(context.Context) (bool, error) { return true, nil } // it holds the only write lock
 
-func (t *sqliteTx) unclosed(ctx context.Context) (out []hourInfo, err error) {
-	rows, err := t.tx.QueryContext(ctx, `SELECT hour, state, opened_at, rolled_at FROM rollup_hour WHERE state <> $1 ORDER BY hour`, int64(hourClosed))
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		var h hourInfo
-		if err = rows.Scan(&h.Hour, &h.State, &h.OpenedAt, &h.RolledAt); err != nil {
-			break
-		}
-		out = append(out, h)
-	}
-	return out, errors.Join(err, rows.Err(), rows.Close())
+func (t *sqliteTx) unclosed(ctx context.Context) ([]hourInfo, error) {
+	return sqldb.All(ctx, t.tx, func(row sqldb.Row) (h hourInfo, err error) {
+		err = row.Scan(&h.Hour, &h.State, &h.OpenedAt, &h.RolledAt)
+		return h, err
+	}, `SELECT hour, state, opened_at, rolled_at FROM rollup_hour WHERE state <> $1 ORDER BY hour`, int64(hourClosed))
 }
 
 func (t *sqliteTx) setHour(ctx context.Context, hour int64, from, to hourState, rolledAt time.Time) (bool, error) {
@@ -35,19 +28,11 @@ func (t *sqliteTx) setHour(ctx context.Context, hour int64, from, to hourState, 
 	return n == 1, err
 }
 
-func (t *sqliteTx) keys(ctx context.Context, query string, args ...any) (out []Key, err error) {
-	rows, err := t.tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		var k Key
-		if err = rows.Scan(&k.Fleet, &k.Device, &k.Bucket); err != nil {
-			break
-		}
-		out = append(out, k)
-	}
-	return out, errors.Join(err, rows.Err(), rows.Close())
+func (t *sqliteTx) keys(ctx context.Context, query string, args ...any) ([]Key, error) {
+	return sqldb.All(ctx, t.tx, func(row sqldb.Row) (k Key, err error) {
+		err = row.Scan(&k.Fleet, &k.Device, &k.Bucket)
+		return k, err
+	}, query, args...)
 }
 
 func (t *sqliteTx) devices(ctx context.Context, hour int64) ([]Key, error) {
@@ -67,10 +52,10 @@ func (t *sqliteTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
 }
 
 // row reads what the queries below select.
-func (t *sqliteTx) row(rows *sql.Rows) (*windowRow, error) {
+func (t *sqliteTx) row(row sqldb.Row) (*windowRow, error) {
 	r := &windowRow{}
 	var metrics, stats, detail sql.RawBytes
-	if err := rows.Scan(&r.Fleet, &r.Device, &r.Bucket, &metrics, &stats, &detail); err != nil {
+	if err := row.Scan(&r.Fleet, &r.Device, &r.Bucket, &metrics, &stats, &detail); err != nil {
 		return nil, err
 	}
 	return r, t.decode(r, metrics, stats, detail, nil)
@@ -130,35 +115,18 @@ func (t *sqliteTx) scan(ctx context.Context, res resolution, s span, fn func(*wi
 			where += ` AND ledger_state IN (0, 1, 2)` // the index begins with it
 		}
 	}
-	rows, err := t.tx.QueryContext(ctx, rowColumns+table+where, args...)
-	if err != nil {
-		return err
-	}
-	for rows.Next() {
-		var r *windowRow
-		if r, err = t.row(rows); err == nil {
-			err = fn(r)
-		}
+	return sqldb.Each(ctx, t.tx, func(row sqldb.Row) error {
+		r, err := t.row(row)
 		if err != nil {
-			break
+			return err
 		}
-	}
-	return errors.Join(err, rows.Err(), rows.Close())
+		return fn(r)
+	}, rowColumns+table+where, args...)
 }
 
-func (t *sqliteTx) newest(ctx context.Context, fleet, device string, n int) (out []*windowRow, err error) {
-	rows, err := t.tx.QueryContext(ctx, rowColumns+`rollup_window_1m WHERE fleet = $1 AND device_id = $2 ORDER BY bucket DESC LIMIT $3`, fleet, device, n)
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		var r *windowRow
-		if r, err = t.row(rows); err != nil {
-			break
-		}
-		out = append(out, r)
-	}
-	return out, errors.Join(err, rows.Err(), rows.Close())
+func (t *sqliteTx) newest(ctx context.Context, fleet, device string, n int) ([]*windowRow, error) {
+	return sqldb.All(ctx, t.tx, t.row, rowColumns+`rollup_window_1m WHERE fleet = $1 AND device_id = $2
+		ORDER BY bucket DESC LIMIT $3`, fleet, device, n)
 }
 
 func (t *sqliteTx) unsettled(ctx context.Context, s span) (open []int64, marked []Key, err error) {
