@@ -34,6 +34,7 @@ import (
 	"weir/plugins/operate/spillway"
 	"weir/plugins/process/anomaly"
 	"weir/plugins/process/dedupe"
+	"weir/plugins/process/rule"
 	"weir/plugins/serve/api"
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/raw"
@@ -63,6 +64,7 @@ func rooms() []room {
 		{"replay", replay.Register},
 		{"retention", func(env *service.Environment) error { return retention.Register(env, stores()) }},
 		{"rollup", rollup.Register},
+		{"rule", rule.Register},
 		{"spillway", spillway.Register},
 		{"validate", validate.Register},
 		{"watch", watch.Register},
@@ -77,6 +79,7 @@ func stores() lifecycle.List {
 		rollup.Lifecycle(),
 		alert.Lifecycle(),
 		anomaly.Lifecycle(),
+		rule.Lifecycle(),
 		group.Lifecycle(),
 		replay.Lifecycle(),
 		raw.Lifecycle(),

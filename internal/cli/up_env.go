@@ -82,6 +82,7 @@ func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 		"WEIR_CONTROL_URL":     u.data.controlURL(),
 		"WEIR_CLAIMS_URL":      u.data.claimsURL(),
 		"WEIR_ANOMALY_RULES":   filepath.Join(home, "configs", "anomaly.yaml"),
+		"WEIR_RULES":           filepath.Join(home, "configs", "rules.yaml"),
 		"WEIR_BLOBLANG":        filepath.Join(home, "bloblang"),
 	}
 	maps.Copy(decided, u.doorEnv())

@@ -11,6 +11,7 @@ const (
 	TargetRaw    = "raw"
 	TargetRollup = "rollup"
 	TargetDetect = "detect"
+	TargetRules  = "rules"
 )
 
 // GroupDeadLetter is the consumer group of the dead letters.
@@ -21,23 +22,27 @@ type Consumer struct {
 	Group  string // its consumer group, as its stream's config has it
 	Target string // as weir_target names it, and the stage of its dead letters
 	Quiet  bool   // a replay does without it, unless it is asked for by name
+	Apart  bool   // nobody waits for it, and no replay reaches it: it says itself what it misses
 }
 
-// Consumers are all streams that read the log of events: what the gate, the
-// spillway and replays wait for. Their names are in the streams' configs, and
-// here, and nowhere else.
+// Consumers are all streams that read the log of events. The gate, the spillway
+// and replays wait for those that are not apart. Their names are in the streams'
+// configs, and here, and nowhere else.
 func Consumers() []Consumer {
 	return []Consumer{
 		{Group: "weir-raw", Target: TargetRaw},
 		{Group: "weir-rollup", Target: TargetRollup},
 		{Group: "weir-detect", Target: TargetDetect, Quiet: true}, // alerts of what is long past
+		{Group: "weir-rules", Target: TargetRules, Quiet: true, Apart: true},
 	}
 }
 
-// Groups lists the consumer groups.
+// Groups lists the consumer groups that others wait for.
 func Groups() (groups []string) {
 	for _, c := range Consumers() {
-		groups = append(groups, c.Group)
+		if !c.Apart {
+			groups = append(groups, c.Group)
+		}
 	}
 	return groups
 }
@@ -45,7 +50,9 @@ func Groups() (groups []string) {
 // Targets lists what a replay may name.
 func Targets() (targets []string) {
 	for _, c := range Consumers() {
-		targets = append(targets, c.Target)
+		if !c.Apart {
+			targets = append(targets, c.Target)
+		}
 	}
 	return targets
 }

@@ -165,8 +165,8 @@ func clearTopics(t *testing.T, brokers string) {
 		t.Fatal(err)
 	}
 	for {
-		_, err := admin.DeleteGroups(ctx, "weir-raw", "weir-rollup", "weir-detect", "weir-dead-letter", "weir-spillway",
-			"weir-notify")
+		_, err := admin.DeleteGroups(ctx, "weir-raw", "weir-rollup", "weir-detect", "weir-rules", "weir-dead-letter",
+			"weir-spillway", "weir-notify")
 		if err == nil {
 			break
 		}

@@ -85,7 +85,7 @@ type toldJSON struct {
 	Into     string         `json:"merged_into"`
 }
 
-func parseTold(t *testing.T, raw []byte) (told toldJSON) {
+func parseTold(t testing.TB, raw []byte) (told toldJSON) {
 	t.Helper()
 	if err := json.Unmarshal(raw, &told); err != nil {
 		t.Fatalf("%v: %s", err, raw)

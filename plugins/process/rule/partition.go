@@ -57,6 +57,7 @@ const never = math.MaxInt64
 type partition struct {
 	set      *Set
 	topic    string
+	origin   string // which log its offsets are of
 	number   int32
 	delay    int64
 	perFleet int64 // keys that a fleet may have in a rule
@@ -80,7 +81,8 @@ type operator struct {
 	fleets  map[string]int64 // keys by fleet
 	due     timers
 	changed []*keyState // since they were saved
-	Tally   [Outcomes]int64
+	tally   [Outcomes]int64
+	since   int64             // the offset at which it began to count
 	reader  *predicate.Reader // of having
 }
 
@@ -120,6 +122,7 @@ func (op *operator) touch(k *keyState) {
 // told is what was said of a window: its next result has the next revision.
 type told struct {
 	window    int64 // its end; of a session, its start
+	end       int64
 	revision  int64 // of the next result
 	final     bool  // it was said after the window was closed
 	retracted bool
@@ -156,7 +159,7 @@ func (p *partition) apply(raw []byte, e record) error {
 	}
 	p.advance(e.At - p.delay)
 	for _, op := range p.ops {
-		op.Tally[p.applyTo(op, &e)]++
+		op.tally[p.applyTo(op, &e)]++
 	}
 	return nil
 }

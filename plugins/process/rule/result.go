@@ -21,7 +21,7 @@ const (
 	statusProvisional status = "provisional" // its window is still open
 	statusFinal       status = "final"       // its window is closed
 	statusRevised     status = "revised"     // its window was closed, and an event came that it allows for
-	statusRetracted   status = "retracted"   // what was told is not so
+	statusRetracted   status = "retracted"   // what was told is not so: the session is part of another, or having says no now
 )
 
 // Result is what a rule says of a window. The same ID and Revision have the
@@ -31,6 +31,8 @@ type Result struct {
 	Revision int64
 	Rule     string
 	Fleet    string
+	Device   string
+	End      int64 // of the window, in microseconds since 1970
 	JSON     []byte
 }
 
@@ -69,6 +71,7 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 		}
 	}
 	r := p.begin(op, k, w.id, revision, w.status)
+	r.End = w.end
 	r.JSON = appendTime(append(r.JSON, `,"window_start":`...), w.start)
 	r.JSON = appendTime(append(r.JSON, `,"window_end":`...), w.end)
 	r.JSON = strconv.AppendInt(append(r.JSON, `,"count":`...), of.n, 10)
@@ -92,7 +95,7 @@ func (k *keyState) toldOf(id int64) *told {
 }
 
 func (k *keyState) tell(w window, revision int64, keep bool) {
-	t := told{window: w.id, revision: revision + 1, final: w.status != statusProvisional}
+	t := told{window: w.id, end: w.end, revision: revision + 1, final: w.status != statusProvisional}
 	if have := k.toldOf(w.id); have != nil {
 		*have = t
 	} else if keep {
@@ -110,6 +113,7 @@ func (k *keyState) tell(w window, revision int64, keep bool) {
 // it now.
 func (p *partition) retract(op *operator, k *keyState, t told, into int64) {
 	r := p.begin(op, k, t.window, t.revision, statusRetracted)
+	r.End = t.end
 	if into != math.MinInt64 {
 		r.JSON = append(r.JSON, `,"merged_into":"`...)
 		r.JSON = append(append(r.JSON, p.idOf(op, k, into)...), '"')
@@ -121,7 +125,7 @@ func (p *partition) retract(op *operator, k *keyState, t told, into int64) {
 // begin makes what all results have.
 func (p *partition) begin(op *operator, k *keyState, id, revision int64, s status) Result {
 	fleet, key, _ := strings.Cut(k.name, "\x00")
-	r := Result{ID: p.idOf(op, k, id), Revision: revision, Rule: op.Name, Fleet: fleet}
+	r := Result{ID: p.idOf(op, k, id), Revision: revision, Rule: op.Name, Fleet: fleet, Device: op.device(key)}
 	b := append(make([]byte, 0, 512), `{"id":"`...)
 	b = append(append(b, r.ID...), `","revision":`...)
 	b = append(strconv.AppendInt(b, revision, 10), `,"status":"`...)
@@ -152,12 +156,31 @@ func (op *operator) appendKey(b []byte, key string) []byte {
 	return append(b, '}')
 }
 
+// device is the key's device, which every key has.
+func (op *operator) device(key string) string {
+	raw, i := rawjson.Bytes(key), 1
+	for _, part := range op.key {
+		end, err := rawjson.Value(raw, i, 1)
+		if err != nil { // it was written here
+			break
+		}
+		if part.name == event.FieldDevice && raw[i] == '"' {
+			return string(rawjson.Unquote(raw[i+1 : end-1]))
+		}
+		i = end + 1
+	}
+	return ""
+}
+
+// idOf is a window's id. A rule that begins anew, and a log that is another one,
+// make other ids: what they tell of the same window is not the same.
 func (p *partition) idOf(op *operator, k *keyState, window int64) string {
 	h := sha256.New()
 	var b [256]byte
 	text := append(append(b[:0], op.Name...), 0)
 	text = append(append(text, op.Epoch...), 0)
 	text = append(append(text, k.name...), 0)
+	text = append(strconv.AppendInt(append(append(text, p.origin...), 0), op.since, 10), 0)
 	h.Write(strconv.AppendInt(text, window, 10))
 	return hex.EncodeToString(h.Sum(b[:0])[:16])
 }

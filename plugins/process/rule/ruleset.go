@@ -126,8 +126,8 @@ func Parse(raw []byte) (*Set, error) {
 		return nil, yamlProblems(err)
 	}
 	c := &checker{}
-	if len(doc.Rules) == 0 {
-		c.add(1, "", "there is no rule: name one under rules:")
+	if doc.Rules == nil {
+		c.add(1, "", "there are no rules: they are a list under rules:, which may be empty ([])")
 	}
 	if len(doc.Rules) > maxRules {
 		c.add(1, "", "%d rules are more than %d", len(doc.Rules), maxRules)

@@ -94,7 +94,7 @@ func (s *Set) Try(from io.Reader, trial Trial, each func(Result) error) (*Report
 		return nil, err
 	}
 	for _, op := range p.ops {
-		report.Rules = append(report.Rules, RuleReport{op.Name, op.Tally, told[op.Name]})
+		report.Rules = append(report.Rules, RuleReport{op.Name, op.tally, told[op.Name]})
 	}
 	return report, nil
 }

@@ -218,7 +218,7 @@ rules:
 func TestWindow_OrderWithinTheDelayDoesNotShow(t *testing.T) {
 	set := mustParse(t, metamorphic)
 	r := rand.New(rand.NewPCG(9, 16))
-	for round := range 60 {
+	for round := range 25 {
 		events := strings.Join(history(r, 200, noon()), "\n")
 		results := func(shuffle uint64) map[string]string {
 			found := map[string]string{}

@@ -101,6 +101,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/retention":    retention.Handler(control),
 		"/v1/audit":        auditHandler(acts, time.Now),
 		"/v1/alerts":       alert.Handler(control),
+		"/v1/rules/":       rulesHandler(control, time.Now),
 		"/registry/":       http.StripPrefix("/registry", schemas.Handler()),
 		"/openapi.json":    serveDocument(document),
 		"/healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,301 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/kafka"
+	"weir/internal/platform/sqldb"
+)
+
+// output is the durable operator. One batch, or one look at what is idle, is
+// under way at a time.
+type output struct {
+	res     *service.Resources
+	log     *service.Logger
+	url     string
+	cluster *kafka.Cluster // nil: no brokers are named
+	logs    *kafka.Logs
+	admin   *kadm.Client
+	rules   *rulesFile
+	delay   time.Duration
+	idle    time.Duration
+	ahead   time.Duration
+	keys    int64
+	now     func() time.Time
+	late    *flow.Burst
+	meters  *meters
+
+	tending sync.WaitGroup
+	stop    context.CancelFunc
+
+	mu      sync.Mutex
+	db      *sqldb.DB
+	release func()
+	places  map[place]*held
+	cleared *Set // the empty set for which nothing is kept
+}
+
+// WriteBatch applies a batch. When it returns nil, what follows from it is
+// durable; else nothing is, and it may be called again with the same batch.
+func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.db == nil {
+		return service.ErrNotConnected
+	}
+	set := o.rules.Get()
+	if len(set.Rules) == 0 {
+		return o.clear(ctx, set)
+	}
+	records := recordsOf(batch)
+	logs, err := o.identify(ctx, records)
+	if err != nil {
+		return err
+	}
+	return o.commit(ctx, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
+		for at, list := range records {
+			h, err := o.hold(ctx, tx, set, at, logs[at.topic], list[0].offset)
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range list {
+				o.apply(h, r, erased)
+			}
+			h.arrived = time.Now()
+			changed = append(changed, h)
+		}
+		return changed, nil
+	})
+}
+
+// clear forgets what was kept for rules when there are none any more: where the
+// log was read to means nothing for those that come later.
+func (o *output) clear(ctx context.Context, set *Set) error {
+	if o.cleared == set {
+		return nil
+	}
+	clear(o.places)
+	tx, _, err := begin(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $1, tally = '{}', version = version + 1`,
+		int64(none))
+	gone := int64(0)
+	if err == nil {
+		gone, err = deleted(tx.ExecContext(ctx, `DELETE FROM rule_state`))
+	}
+	if err == nil {
+		err = tx.Commit()
+	} else {
+		err = errors.Join(err, tx.Rollback())
+	}
+	if err != nil {
+		return fmt.Errorf("forgetting rules that are no more: %w", err)
+	}
+	if o.cleared = set; gone > 0 {
+		o.meters.dropped.Incr(gone)
+		o.log.Warnf("there are no rules any more: what %d keys had open is dropped", gone)
+	}
+	return nil
+}
+
+// incoming is one record of the log.
+type incoming struct {
+	msg    *service.Message
+	offset int64
+}
+
+// recordsOf groups a batch by partition, in order. A message that is not from
+// the log, which no config of weir's makes, has no place in any.
+func recordsOf(batch service.MessageBatch) map[place][]incoming {
+	records := map[place][]incoming{}
+	for _, msg := range batch {
+		if at, _, ok := event.CoordinatesOf(msg); ok {
+			p := place{at.Topic, at.Partition}
+			records[p] = append(records[p], incoming{msg, at.Offset})
+		}
+	}
+	return records
+}
+
+// logAge is how long the identity of a log is taken as it was read.
+const logAge = 5 * time.Second
+
+// identify reads which logs the topics are. When a record is one that was
+// applied, it asks again: the topic may have been made anew.
+func (o *output) identify(ctx context.Context, records map[place][]incoming) (map[string]string, error) {
+	found := map[string]string{}
+	if o.logs == nil {
+		return found, nil
+	}
+	for at, list := range records {
+		since := time.Now().Add(-logAge)
+		if h := o.places[at]; h != nil && list[0].offset < h.upcoming {
+			since = time.Now()
+		}
+		ids, err := o.logs.Of(ctx, since, at.topic)
+		if err != nil {
+			return nil, err
+		}
+		found[at.topic] = fmt.Sprintf("%016x", uint64(ids[0]))
+	}
+	return found, nil
+}
+
+// commit runs a transaction, and saves what it changed. When it fails, memory is
+// ahead of the store, and is given up.
+func (o *output) commit(ctx context.Context, do func(*sql.Tx, *tombstone.Set) ([]*held, error)) error {
+	tx, erased, err := begin(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	changed, err := do(tx, erased)
+	for _, h := range changed {
+		if err == nil {
+			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.now())
+		}
+	}
+	if err == nil {
+		err = tx.Commit()
+	} else {
+		err = errors.Join(err, tx.Rollback())
+	}
+	if err != nil {
+		clear(o.places)
+		return fmt.Errorf("evaluating rules: %w", err)
+	}
+	for _, h := range changed {
+		o.meters.note(h)
+		h.out, h.misses = h.out[:0], h.misses[:0]
+	}
+	return nil
+}
+
+// hold returns a partition as the store has it: from memory when that is of the
+// same version, and of the same rules and log. What begins anew with it does so
+// at an offset.
+func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log string, from int64) (*held, error) {
+	pos, err := readPosition(ctx, tx, o.db.ForUpdate(), at)
+	if err != nil {
+		return nil, err
+	}
+	if pos == nil {
+		pos = &position{log: log, moment: none, upcoming: -1}
+	}
+	if pos.log != log && log != "" && pos.log != "" {
+		o.log.Warnf("the topic %s was made anew: rules begin anew with its partition %d", at.topic, at.number)
+		if err := forgetPlace(ctx, tx, at); err != nil {
+			return nil, err
+		}
+		*pos = position{log: log, moment: none, upcoming: -1, version: pos.version}
+	} else if h := o.places[at]; h != nil && h.version == pos.version && h.set == set {
+		return h, nil
+	}
+	if log != "" {
+		pos.log = log
+	}
+	h := &held{partition: newPartition(set, at.topic, at.number, o.delay.Microseconds(), o.keys), position: *pos,
+		arrived: time.Now()}
+	h.time, h.origin = pos.moment, pos.log
+	for _, op := range h.ops {
+		if was := pos.tally.Rules[op.Name]; was.Epoch == op.Epoch {
+			op.since, op.tally = was.Since, was.Counts
+		} else {
+			op.since = max(pos.upcoming, from)
+		}
+	}
+	gone, err := h.load(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if gone > 0 {
+		o.meters.dropped.Incr(gone)
+		o.log.Warnf("rules changed: what %d keys of %s/%d had open under them before is dropped", gone, at.topic, at.number)
+	}
+	h.told()
+	o.places[at] = h
+	return h, nil
+}
+
+// apply takes one record in.
+func (o *output) apply(h *held, r incoming, erased *tombstone.Set) {
+	t := &h.tally
+	if r.offset < h.upcoming {
+		t.Redelivered++
+		return
+	}
+	if h.upcoming >= 0 && r.offset > h.upcoming {
+		t.Missed += r.offset - h.upcoming
+		o.late.Note("missed "+h.topic, fmt.Sprintf("%d records of %s/%d were not read before offset %d: aborted, or gone "+
+			"from the "+
+			"log; rules do not count them", r.offset-h.upcoming, h.topic, h.number, r.offset))
+	}
+	h.upcoming = r.offset + 1
+	t.Read++
+	if r.msg.GetError() != nil {
+		t.Invalid++
+		return
+	}
+	if event.Meta(r.msg, event.MetaDuplicateOf) != "" {
+		t.Duplicate++
+		return
+	}
+	if !event.Targeted(r.msg, event.TargetRules) {
+		t.Muted++
+		return
+	}
+	raw, err := r.msg.AsBytes()
+	var e event.Event
+	if err == nil {
+		err = event.Parse(raw, &e)
+	}
+	received, known := event.ReceivedAt(r.msg)
+	fleet := event.FleetOf(r.msg)
+	switch {
+	case err != nil:
+		t.Invalid++
+		return
+	case erased.Holds(fleet, e.Device, received.UnixMicro()):
+		t.Erased++
+		return
+	}
+	at := e.At(received, event.HasFlag(event.Meta(r.msg, event.HeaderFlags), event.FlagClockAhead))
+	if known && at.After(received.Add(o.ahead)) {
+		at = received
+	}
+	n := len(h.misses)
+	if err := h.partition.apply(raw, record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}); err != nil {
+		t.Invalid++
+		return
+	}
+	for _, m := range h.misses[n:] {
+		o.say(h, m)
+	}
+}
+
+// say logs what a rule did not count, at most one a minute of each kind.
+func (o *output) say(h *held, m Miss) {
+	where := fmt.Sprintf("%s/%d/%d", h.topic, h.number, m.Offset)
+	switch m.Outcome {
+	case Late:
+		o.late.Note(m.Rule+" late", fmt.Sprintf("rule %s: the event at %s is late by %s", m.Rule, where,
+			time.Duration(m.By)*time.Microsecond))
+	case Failed:
+		o.late.Note(m.Rule+" failed", fmt.Sprintf("rule %s: the event at %s is not counted: %s", m.Rule, where, m.Why))
+	default:
+		o.late.Note(m.Rule+" limit", fmt.Sprintf("rule %s: the event at %s is of a key beyond those that its fleet may have",
+			m.Rule, where))
+	}
+}

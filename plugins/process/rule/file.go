@@ -1,0 +1,75 @@
+package rule
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"weir/internal/platform/live"
+)
+
+// rulesFile is the file of rules as it is now. One that cannot be read or is
+// wrong leaves the rules as they are.
+type rulesFile struct {
+	*live.Value[[]byte, Set]
+}
+
+// openFile reads the file, which must be right to begin with.
+func openFile(path string) (*rulesFile, error) {
+	f := &rulesFile{live.New(live.Source[[]byte, Set]{
+		Load: func(context.Context) ([]byte, error) {
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				return nil, fmt.Errorf("reading rules: %w", err)
+			}
+			return raw, nil
+		},
+		Same: bytes.Equal,
+		Build: func(raw []byte) (*Set, error) {
+			set, err := Parse(raw)
+			if err != nil {
+				return nil, fmt.Errorf("the rules in %s are wrong: %w", path, err)
+			}
+			return set, nil
+		},
+	})}
+	_, err := f.Refresh(context.Background())
+	return f, err
+}
+
+// rightIfThere says what is wrong with a file of rules. One that is not there is
+// not: a config may be checked elsewhere than it runs.
+func rightIfThere(path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	if _, err := Parse(raw); err != nil {
+		return fmt.Errorf("the rules in %s are wrong: %w", path, err)
+	}
+	return nil
+}
+
+// fileEvery is how often the file is looked at.
+const fileEvery = 2 * time.Second
+
+// followFile takes up what changes in the file, until the context ends.
+func (o *output) followFile(ctx context.Context) {
+	o.meters.valid.Set(1)
+	live.Follow(ctx, fileEvery, time.Minute, false, func(ctx context.Context) error {
+		changed, err := o.rules.Refresh(ctx)
+		if changed {
+			o.log.Infof("took up rules, version %s", o.rules.Get().Version)
+		}
+		return err
+	}, func(err error) {
+		if err != nil {
+			o.meters.valid.Set(0)
+			o.log.Errorf("rules stay as they are: %v", err)
+			return
+		}
+		o.meters.valid.Set(1)
+	})
+}

@@ -1,0 +1,126 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/kafka"
+)
+
+// idleEvery is how often idle partitions are looked for.
+const idleEvery = time.Second
+
+// clock tells a step of the machine's clock from time that passed.
+type clock struct {
+	wall, ran time.Duration // when it was last looked at: the clock's, and since the process began
+	resume    time.Duration // of ran: until then nothing is idle
+}
+
+// steady tells whether the clock may be gone by. After a step of more than most
+// - ahead or back - it may not for as long as the step was.
+func (c *clock) steady(wall, ran, most time.Duration) bool {
+	if step := (wall - c.wall) - (ran - c.ran); c.wall != 0 && max(step, -step) > most {
+		c.resume = ran + max(step, -step)
+	}
+	c.wall, c.ran = wall, ran
+	return ran >= c.resume
+}
+
+// tendIdle moves the time of idle partitions until the context ends.
+func (o *output) tendIdle(ctx context.Context) {
+	tick := time.NewTicker(idleEvery)
+	defer tick.Stop()
+	var c clock
+	began := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !c.steady(time.Duration(time.Now().UnixNano()), time.Since(began), o.ahead) {
+			continue
+		}
+		if err := o.moveIdle(ctx); err != nil && ctx.Err() == nil {
+			o.late.Note("idle", "windows of idle partitions wait: "+err.Error())
+		}
+	}
+}
+
+// stand is where a partition stands in the store.
+type stand struct {
+	place
+	next, updated int64 // the offset that comes next, and when that was written
+}
+
+// moveIdle lets the partitions that were read to their end, and were given
+// nothing for a while, go on with the clock. The step is written with what
+// follows from it.
+func (o *output) moveIdle(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	set := o.rules.Get()
+	if o.db == nil || len(set.Rules) == 0 {
+		return nil
+	}
+	stands, err := o.stands(ctx)
+	if err != nil {
+		return err
+	}
+	to := o.now().Add(-o.delay - o.idle).UnixMicro()
+	var still []stand
+	topics := map[string]bool{}
+	for _, s := range stands {
+		h := o.places[s.place]
+		if h != nil && (time.Since(h.arrived) < o.idle || h.next > to) || s.updated > o.now().Add(-o.idle).UnixMicro() {
+			continue // it was given something, or nothing would follow
+		}
+		still = append(still, s)
+		topics[s.topic] = true
+	}
+	ends := map[kafka.Partition]int64{}
+	for topic := range topics {
+		found, err := kafka.Positions{Admin: o.admin}.StableEnds(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for at, end := range found {
+			ends[at] = end
+		}
+	}
+	for _, s := range still {
+		if ends[kafka.Partition{Topic: s.topic, Number: s.number}] != s.next {
+			continue
+		}
+		err := o.commit(ctx, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {
+			h, err := o.hold(ctx, tx, set, s.place, "", s.next)
+			if err != nil || h.upcoming != s.next || h.next > to {
+				return nil, err
+			}
+			h.advance(to)
+			return []*held{h}, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *output) stands(ctx context.Context) (list []stand, err error) {
+	rows, err := o.db.QueryContext(ctx, `SELECT topic, part, next, updated_at FROM rule_position ORDER BY topic, part`)
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var s stand
+		if err = rows.Scan(&s.topic, &s.number, &s.next, &s.updated); err != nil {
+			break
+		}
+		list = append(list, s)
+	}
+	return list, errors.Join(err, rows.Err(), rows.Close())
+}

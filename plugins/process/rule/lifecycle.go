@@ -1,0 +1,77 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"weir/internal/lifecycle"
+	"weir/internal/lifecycle/expire"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// The names that counts of what was erased have.
+const (
+	countState   = "rule_keys"
+	countResults = "rule_results"
+)
+
+// Lifecycle is the store of what rules keep of open windows, which goes by time
+// of the events, and of what they told.
+func Lifecycle() lifecycle.Kind {
+	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_result"},
+		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_rule_results", Default: "2160h",
+			Description: "How long results of rules are kept, from when they were told."},
+		Prepare: migrate, Expire: expireResults, Count: count, Erase: erase,
+	}.Kind()
+}
+
+func expireResults(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
+	if err := migrate(ctx, db); err != nil {
+		return expire.Removed{}, err
+	}
+	return expire.Rows{Table: "rule_result", Key: "id, revision", Old: "recorded_at < $1", Fleet: "fleet"}.Expire(ctx, db,
+		p, before)
+}
+
+const ofTarget = ` WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`
+
+func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
+	var keys, results int64
+	err := errors.Join(migrate(ctx, db),
+		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_state`+ofTarget, fleet, device).Scan(&keys),
+		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_result`+ofTarget, fleet, device).Scan(&results))
+	if err != nil {
+		return nil, fmt.Errorf("counting what rules keep: %w", err)
+	}
+	return map[string]int64{countState: keys, countResults: results}, nil
+}
+
+// erase deletes what rules keep and told of a device, or of a fleet. A key is of
+// one device, so that nothing of another goes with it. The tombstone must be
+// buried: what is applied later knows of it; and since every partition's version
+// grows, who has the keys in memory reads them again before it writes.
+func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+	if err := migrate(ctx, db); err != nil {
+		return err
+	}
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
+			return err
+		}
+		keys, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_state`+ofTarget, t.Fleet, t.Device))
+		if err != nil {
+			return err
+		}
+		results, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_result`+ofTarget, t.Fleet, t.Device))
+		return errors.Join(err, tombstone.Add(ctx, tx, t.Job, countState, keys),
+			tombstone.Add(ctx, tx, t.Job, countResults, results))
+	})
+	if err != nil {
+		return fmt.Errorf("erasing what rules keep: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package rule
+
+import "github.com/redpanda-data/benthos/v4/public/service"
+
+// meters are the metrics of the operator. Counters say what was committed.
+type meters struct {
+	events, records, results, dropped *service.MetricCounter
+	valid                             *service.MetricGauge
+}
+
+func newMeters(res *service.Resources) *meters {
+	m := res.Metrics()
+	return &meters{
+		events:  m.NewCounter("weir_rules_events_total", "rule", "outcome"),
+		records: m.NewCounter("weir_rules_records_total", "outcome"),
+		results: m.NewCounter("weir_rules_results_total", "rule"),
+		dropped: m.NewCounter("weir_rules_dropped_keys_total"),
+		valid:   m.NewGauge("weir_rules_valid"),
+	}
+}
+
+// told takes the counts of a partition as they are for told already.
+func (h *held) told() { h.noted = h.counts() }
+
+// counts are the tally, flat.
+func (h *held) counts() map[[2]string]int64 {
+	t := &h.tally
+	all := map[[2]string]int64{
+		{"", "read"}: t.Read, {"", "duplicate"}: t.Duplicate, {"", "erased"}: t.Erased, {"", "muted"}: t.Muted,
+		{"", "invalid"}: t.Invalid, {"", "redelivered"}: t.Redelivered, {"", "missed"}: t.Missed,
+	}
+	for _, op := range h.ops {
+		for outcome, n := range op.tally {
+			all[[2]string{op.Name, Outcome(outcome).String()}] = n
+		}
+	}
+	return all
+}
+
+// note tells what a commit added.
+func (m *meters) note(h *held) {
+	now := h.counts()
+	for what, n := range now {
+		switch more := n - h.noted[what]; {
+		case more == 0:
+		case what[0] == "":
+			m.records.Incr(more, what[1])
+		default:
+			m.events.Incr(more, what[0], what[1])
+		}
+	}
+	h.noted = now
+	for _, r := range h.out {
+		m.results.Incr(1, r.Rule)
+	}
+}

@@ -1,0 +1,180 @@
+package rule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/kafka"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	fieldRules    = "rules"
+	fieldURL      = "url"
+	fieldDelay    = "delay"
+	fieldIdle     = "idle"
+	fieldAhead    = "max_ahead"
+	fieldKeys     = "keys_per_fleet"
+	fieldBatching = "batching"
+)
+
+func eventRulesSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("0.1.0").
+		Categories("Weir").
+		Summary("Evaluates rules over windows of events, and keeps their results in SQL.").
+		Description(`
+Rules are a file (`+"`docs/rules.md`"+`), which is read again when it changes; one that is wrong changes nothing, and is said. A rule whose window,
+conditions, key or values change begins anew: what it had open is dropped, counted and said.
+
+A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Only then is it acknowledged. A record that
+comes again is known by its offset; one that `+"`event_dedupe`"+` marked is counted as a duplicate and nothing else. What a crash leaves is a whole
+number of batches; what comes again makes the same results under the same ids. Several processes share the partitions: each commit grows the
+version of a partition, and who holds an older one in memory reads it again.
+
+Time is that of the events. A partition that was read to its end and had no record for `+"`idle`"+` goes on with the clock, so that its last windows
+are told; while records wait, or the brokers do not answer, it does not.
+
+### Metrics
+
+`+"`weir_rules_events_total{rule, outcome=counted|filtered|late|failed|over_limit}`, `weir_rules_records_total{outcome=read|duplicate|erased|muted|invalid|redelivered|missed}`, `weir_rules_results_total{rule}`, `weir_rules_dropped_keys_total`"+` (of rules that
+changed), and the gauges `+"`weir_rules_valid`"+` (the file is right) and `+"`weir_rules_up`.").
+		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, no "+
+			"partition "+
+			"is idle, and a topic that was made anew is not noticed.")...).
+		Field(service.NewStringField(fieldRules).Description("The file of rules.").Example("configs/rules.yaml")).
+		Field(service.NewStringField(fieldURL).
+			Description("Where state and results are kept: `sqlite://PATH` or `postgres://`, the control store.").
+			Secret().Example("sqlite:///var/lib/weir/control.db").Example("postgres://weir:secret@db:5432/weir")).
+		Field(service.NewDurationField(fieldDelay).
+			Description("How far out of order events normally come: windows are told so long after their end.").Default("5s")).
+		Field(service.NewDurationField(fieldIdle).
+			Description("A partition that is read to its end and had no record for so long no longer holds its windows back. "+
+				"0s: it does for ever.").Default("30s")).
+		Field(service.NewDurationField(fieldAhead).
+			Description("An event stamped further ahead of its receipt than this counts at its receipt, and moves no time.").
+			Default("5m")).
+		Field(service.NewIntField(fieldKeys).
+			Description("How many keys a fleet may have open in a rule, in one partition. Events of further keys are "+
+				"counted as "+
+				"over_limit; those of keys that are there, and of other fleets, go on.").
+			Default(500_000)).
+		Field(service.NewBatchPolicyField(fieldBatching)).
+		Field(service.NewOutputMaxInFlightField().Default(1)).
+		Example("From the log", "Each event is claimed, and counted once.", `
+output:
+  event_rules:
+    seed_brokers: ["localhost:9092"]
+    rules: configs/rules.yaml
+    url: ${WEIR_CONTROL_URL:sqlite://data/control.db}
+    batching: { count: 5000, period: 200ms }
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return flow.Store{
+		Name: "event_rules", Spec: eventRulesSpec(), Batching: fieldBatching, Is: "store of rules", Up: "weir_rules_up",
+		New: func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
+			return newOutput(parsed, res)
+		},
+	}.Register(env)
+}
+
+func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
+	o := &output{res: res, log: res.Logger(), places: map[place]*held{}, now: time.Now, meters: newMeters(res)}
+	var file string
+	var keys int
+	if err := conf.Read(parsed, fieldRules, &file, fieldURL, &o.url, fieldDelay, conf.NotNegative(&o.delay), fieldIdle,
+		conf.NotNegative(&o.idle), fieldAhead, conf.NotNegative(&o.ahead), fieldKeys, conf.Positive(&keys)); err != nil {
+		return nil, err
+	}
+	o.keys = int64(keys)
+	cluster, err := kafka.FromParsed(parsed)
+	if errors.Is(err, kafka.ErrNoBroker) {
+		err = nil
+	} else if err == nil {
+		o.cluster = &cluster
+		o.logs = kafka.NewLogs(cluster, "weir-rules")
+	}
+	if err == nil {
+		err = rightIfThere(file)
+	}
+	if err = conf.Checked(parsed, err); err != nil {
+		return nil, fmt.Errorf("reading event_rules: %w", err)
+	}
+	if o.rules, err = openFile(file); err != nil {
+		return nil, fmt.Errorf("reading event_rules: %w", err)
+	}
+	o.late = flow.NewBurst(time.Minute, func(text string) { o.log.Warnf("%s", text) })
+	return o, nil
+}
+
+// Connect opens the store, and begins to follow the file and the clock.
+func (o *output) Connect(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.db != nil {
+		return nil
+	}
+	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	if err != nil {
+		return fmt.Errorf("opening the store of rules: %w", err)
+	}
+	if err := migrate(ctx, db); err != nil {
+		release()
+		return err
+	}
+	if o.cluster != nil && o.admin == nil {
+		if o.admin, err = o.adminClient(); err != nil {
+			release()
+			return err
+		}
+	}
+	o.db, o.release = db, release
+	var tending context.Context
+	tending, o.stop = context.WithCancel(context.Background())
+	o.tending.Go(func() { o.followFile(tending) })
+	if o.idle > 0 && o.admin != nil {
+		o.tending.Go(func() { o.tendIdle(tending) })
+	}
+	return nil
+}
+
+func (o *output) adminClient() (*kadm.Client, error) {
+	client, err := kgo.NewClient(o.cluster.Options("weir-rules-idle")...)
+	if err != nil {
+		return nil, fmt.Errorf("opening a client of the log: %w", err)
+	}
+	return kadm.NewClient(client), nil
+}
+
+// Close ends what Connect began. What was not acknowledged comes again.
+func (o *output) Close(context.Context) error {
+	if o.stop != nil {
+		o.stop()
+	}
+	o.tending.Wait()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.logs != nil {
+		o.logs.Close()
+	}
+	if o.admin != nil {
+		o.admin.Close()
+		o.admin = nil
+	}
+	if o.release != nil {
+		o.release()
+		o.db, o.release = nil, nil
+	}
+	return nil
+}

@@ -1,0 +1,448 @@
+package rule
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+	"weir/internal/platform/storeurl"
+	"weir/tests/integration/require"
+)
+
+// bench is a place for operators: a store, and a file of rules.
+type bench struct {
+	testing.TB
+	url, file, extra string
+}
+
+func newBench(t testing.TB, rules string) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	b := &bench{TB: t, url: storeurl.New("sqlite", filepath.Join(dir, "control.db")), file: filepath.Join(dir,
+		"rules.yaml")}
+	b.write(rules)
+	return b
+}
+
+// postgres puts the store into a schema of its own on the tests' server.
+func (b *bench) postgres() {
+	b.Helper()
+	base := require.Env(b, "WEIR_TEST_POSTGRES_URL")
+	db, err := sqldb.Open(b.Context(), base)
+	if err != nil {
+		b.Fatal(err)
+	}
+	schema := fmt.Sprintf("rule_test_%d", time.Now().UnixNano())
+	if _, err := db.Exec(`CREATE SCHEMA ` + schema); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if _, err := db.Exec(`DROP SCHEMA ` + schema + ` CASCADE`); err != nil {
+			b.Error(err)
+		}
+		_ = db.Close()
+	})
+	b.url = base + "?search_path=" + schema
+	if strings.Contains(base, "?") {
+		b.url = base + "&search_path=" + schema
+	}
+}
+
+func (b *bench) write(rules string) {
+	b.Helper()
+	if err := os.WriteFile(b.file, []byte(rules), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// operator is a process's: what it has in memory ends with it.
+func (b *bench) operator() *output {
+	b.Helper()
+	parsed, err := eventRulesSpec().ParseYAML(fmt.Sprintf("rules: %q\nurl: %q\ndelay: 5s\n%s", b.file, b.url, b.extra),
+		nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	o, err := newOutput(parsed, service.MockResources())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := o.Connect(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := o.Close(context.Background()); err != nil {
+			b.Error(err)
+		}
+	})
+	return o
+}
+
+// message is a record of the log.
+func message(partition int, offset int64, raw string) *service.Message {
+	msg := service.NewMessage([]byte(raw))
+	for name, v := range map[string]any{"kafka_topic": "raw-events", "kafka_partition": partition,
+		"kafka_offset":    int(offset),
+		event.HeaderFleet: "plant-1", event.HeaderReceivedAt: "2026-11-28T00:00:00.000000Z"} {
+		msg.MetaSetMut(name, v)
+	}
+	return msg
+}
+
+func (b *bench) apply(o *output, batch ...*service.Message) {
+	b.Helper()
+	if err := o.WriteBatch(b.Context(), batch); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// results are all that was told, by id and revision.
+func (b *bench) results() map[string]string {
+	b.Helper()
+	db, err := sqldb.Open(b.Context(), b.url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT id, revision, result FROM rule_result`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer rows.Close()
+	found := map[string]string{}
+	for rows.Next() {
+		var id, result string
+		var revision int
+		if err := rows.Scan(&id, &revision, &result); err != nil {
+			b.Fatal(err)
+		}
+		found[fmt.Sprintf("%s/%d", id, revision)] = result
+	}
+	return found
+}
+
+// everything is rules whose results come early, are corrected and taken back.
+const everything = metamorphic + `
+  - { name: early, key: [device_id], window: { type: sliding, size: 1m, every: 30s, allowed_lateness: 5m }, emit: { on: update },
+      select: { n: count(), a: sum(this.metrics.v) }, having: this.a < 500 }
+  - { name: ticks, key: [device_id], window: { type: tumbling, size: 2m, allowed_lateness: 0s }, emit: { every: 10s },
+      select: { n: count(), t: "top(this.device_firmware_version, 2)" } }
+  - { name: tens, key: [device_id], window: { type: count, size: 10, max: 10m }, select: { n: count(), q: p50(this.metrics.v) } }
+  - { name: short, key: [device_id], window: { type: session, gap: 3s, allowed_lateness: 10m }, select: { n: count(), l: last(this.metrics.v) } }
+`
+
+// records makes those of two partitions, some of them far out of order.
+func records(r *rand.Rand, n int) (all []*service.Message) {
+	lines := [2][]string{history(r, n, noon()), history(r, n, noon())}
+	for p := range lines {
+		for range n / 5 { // late by any time
+			i, j := r.IntN(n), r.IntN(n)
+			lines[p][i], lines[p][j] = lines[p][j], lines[p][i]
+		}
+		for i := range lines[p] { // a key lives in one partition
+			lines[p][i] = strings.Replace(lines[p][i], `"pump-`, fmt.Sprintf(`"pump-%d-`, p), 1)
+		}
+	}
+	for i := range n {
+		for p := range lines {
+			all = append(all, message(p, int64(i), lines[p][i]))
+		}
+	}
+	return all
+}
+
+// However the log is cut into batches, whatever is delivered again, and however
+// often the process is killed or another one takes over: the same results, and
+// the same bytes under the same id and revision.
+func TestEventRules_BatchesKillsAndTakeoversDoNotShow(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { histories(t, 4, newBench) })
+	t.Run("postgres", func(t *testing.T) {
+		require.Env(t, "WEIR_TEST_POSTGRES_URL")
+		histories(t, 1, func(t testing.TB, rules string) *bench {
+			b := newBench(t, rules)
+			b.postgres()
+			return b
+		})
+	})
+}
+
+func histories(t *testing.T, seeds uint64, place func(testing.TB, string) *bench) {
+	for seed := range seeds {
+		r := rand.New(rand.NewPCG(seed, 16))
+		log := records(r, 150)
+		whole := newBench(t, everything)
+		whole.apply(whole.operator(), log...)
+		want := whole.results()
+		if len(want) < 200 {
+			t.Fatalf("only %d results", len(want))
+		}
+		b := place(t, everything)
+		processes := []*output{b.operator(), b.operator()}
+		for at := 0; at < len(log); {
+			n := min(len(log)-at, 1+r.IntN(40))
+			who := r.IntN(2)
+			switch r.IntN(6) {
+			case 0: // killed: a new process has nothing in memory
+				processes[who] = b.operator()
+			case 1: // the last batches were not committed to the group, and come again
+				at -= min(at, r.IntN(30))
+			}
+			b.apply(processes[who], log[at:at+n]...)
+			at += n
+		}
+		if got := b.results(); !maps.Equal(got, want) {
+			for id, result := range want {
+				if got[id] != result {
+					t.Fatalf("seed %d: told was\n%s\nand now\n%s", seed, result, got[id])
+				}
+			}
+			t.Fatalf("seed %d: %d results, and now %d", seed, len(want), len(got))
+		}
+		b.accounted(int64(len(log)))
+	}
+}
+
+// accounted checks that each record has an outcome, and one in each rule.
+func (b *bench) accounted(records int64) {
+	b.Helper()
+	o := b.operator()
+	tx, _, err := begin(b.Context(), o.db)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	read := int64(0)
+	for p := range int32(2) {
+		pos, err := readPosition(b.Context(), tx, "", place{"raw-events", p})
+		if err != nil || pos == nil {
+			b.Fatal(pos, err)
+		}
+		t := pos.tally
+		read += t.Read
+		for name, of := range t.Rules {
+			sum := t.Duplicate + t.Erased + t.Muted + t.Invalid
+			for _, n := range of.Counts {
+				sum += n
+			}
+			if sum != t.Read {
+				b.Errorf("rule %s accounts for %d of %d records", name, sum, t.Read)
+			}
+		}
+	}
+	if read != records {
+		b.Errorf("%d records are read, of %d", read, records)
+	}
+}
+
+const perMinute = `rules: [{ name: minute, key: [device_id], select: { n: count() }, window: { type: tumbling, size: 1m, allowed_lateness: 0s } }]`
+
+func (b *bench) count(rule string) (told []string) {
+	for _, raw := range b.results() {
+		r := parseTold(b.TB, []byte(raw))
+		if r.Rule == rule {
+			told = append(told, fmt.Sprintf("%s %v %v", r.Key["device_id"], r.Start.Sub(noon()), r.Values["n"]))
+		}
+	}
+	slices.Sort(told)
+	return told
+}
+
+// What is marked, muted, broken or too far ahead is not counted, or not there.
+func TestEventRules_CountsWhatIsToBeCounted(t *testing.T) {
+	b := newBench(t, perMinute)
+	o := b.operator()
+	duplicate := message(0, 1, at(1*s, 1))
+	duplicate.MetaSetMut(event.MetaDuplicateOf, "raw-events/0/0")
+	muted := message(0, 2, at(2*s, 1))
+	muted.MetaSetMut(event.HeaderTarget, event.TargetRollup)
+	ahead := message(0, 4, at(600*s, 1)) // stamped ten minutes ahead
+	ahead.MetaSetMut(event.HeaderReceivedAt, noon().Add(3*s).Format(event.TimeFormat))
+	b.apply(o, message(0, 0, at(0, 1)), duplicate, muted, message(0, 3, "no event"), ahead, message(0, 5, at(70*s, 1)))
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A rule that is the same keeps what it had open; one that changed begins anew,
+// and what it tells has other ids.
+func TestEventRules_ChangedRulesBeginAnew(t *testing.T) {
+	b := newBench(t, perMinute)
+	o := b.operator()
+	b.apply(o, message(0, 0, at(0, 1)))
+	change := func(rules string) {
+		t.Helper()
+		b.write(rules)
+		if changed, err := o.rules.Refresh(t.Context()); err != nil || !changed {
+			t.Fatal(changed, err)
+		}
+	}
+	change(strings.Replace(perMinute, "n: count()", "n: count()", 1) + "\n# the same\n")
+	b.apply(o, message(0, 1, at(1*s, 1)))
+	change(strings.Replace(perMinute, "select", "where: this.metrics.v > 0, select", 1))
+	b.apply(o, message(0, 2, at(2*s, 1)))
+	change(perMinute)
+	b.apply(o, message(0, 3, at(3*s, 1)), message(0, 4, at(4*s, 1)), message(0, 5, at(70*s, 1)))
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
+		t.Errorf("since the last change there are two events: %q", got)
+	}
+	change("rules: []")
+	b.apply(o, message(0, 6, at(71*s, 1)))
+	change(perMinute)
+	b.apply(o, message(0, 7, at(72*s, 1)), message(0, 8, at(140*s, 1)))
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2", "pump-1 1m0s 1"}) {
+		t.Errorf("while there were no rules, nothing is counted: %q", got)
+	}
+	b.write("rules: [{}]")
+	if _, err := o.rules.Refresh(t.Context()); err == nil {
+		t.Error("a wrong file is taken")
+	}
+	b.apply(o, message(0, 9, at(200*s, 1)))
+	if got := b.count("minute"); len(got) != 3 {
+		t.Errorf("the old rules go on: %q", got)
+	}
+}
+
+// A partition that was read to its end goes on with the clock; one of which
+// records wait does not.
+func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	produce := func() {
+		t.Helper()
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events",
+			Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBench(t, perMinute)
+	b.extra = fmt.Sprintf("idle: 1h\nseed_brokers: [%q]\n", log.ListenAddrs()[0])
+	o := b.operator()
+	o.now = func() time.Time { return noon().Add(3 * time.Hour) }
+	produce()
+	produce()
+	b.apply(o, message(0, 0, at(0, 1)))
+	later := func() {
+		t.Helper()
+		o.idle = time.Nanosecond // it has been silent for longer
+		o.now = func() time.Time { return noon().Add(4 * time.Hour) }
+		if err := o.moveIdle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later()
+	if got := b.count("minute"); len(got) > 0 {
+		t.Errorf("a record waits, and time goes on: %q", got)
+	}
+	b.apply(o, message(0, 1, at(1*s, 1)))
+	o.now = func() time.Time { return noon().Add(5 * time.Hour) }
+	if err := o.moveIdle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
+		t.Errorf("the last window is not told: %q", got)
+	}
+	// a process that has just started, and is given nothing, does it too
+	produce()
+	b.apply(o, message(0, 2, at(5*time.Hour, 1)))
+	other := b.operator()
+	other.idle = time.Nanosecond
+	other.now = func() time.Time { return noon().Add(7 * time.Hour) }
+	if err := other.moveIdle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.count("minute"); len(got) != 2 {
+		t.Errorf("after a restart the last window is not told: %q", got)
+	}
+}
+
+// A step of the machine's clock, ahead or back, stops idleness for as long.
+func TestClock_StepsStopIdleness(t *testing.T) {
+	const hour = time.Hour
+	for _, step := range []time.Duration{2 * hour, -2 * hour} {
+		var c clock
+		for i, look := range []struct {
+			wall, ran time.Duration
+			steady    bool
+		}{{100 * hour, 0, true}, {101 * hour, hour, true}, {102*hour + step, 2 * hour, false}, {103*hour + step, 3 * hour,
+			false},
+			{104*hour + step, 4 * hour, true}} {
+			if got := c.steady(look.wall, look.ran, time.Minute); got != look.steady {
+				t.Errorf("step of %s: at look %d it is gone by: %v", step, i, got)
+			}
+		}
+	}
+}
+
+// What was erased is not kept, not told, and not written again from memory.
+func TestEventRules_ErasureReachesWhatIsOpen(t *testing.T) {
+	b := newBench(t, perMinute)
+	o := b.operator()
+	other := strings.Replace(at(0, 1), "pump-1", "pump-2", 1)
+	other = strings.Replace(other, "00000000-0000", "10000000-0000", 1)
+	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, other), message(0, 2, at(61*s, 1)))
+	ctx, until := t.Context(), time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	db, err := sqldb.Open(ctx, b.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := tombstone.Bury(ctx, db, tombstone.Of("plant-1", "pump-1", until)); err != nil {
+		t.Fatal(err)
+	}
+	if err := erase(ctx, db, tombstone.Target{Fleet: "plant-1", Device: "pump-1", Job: "j",
+		Until: until.UnixMicro()}); err != nil {
+		t.Fatal(err)
+	}
+	b.apply(o, message(0, 3, at(62*s, 1)), message(0, 4, strings.Replace(other, "12:00:00", "12:03:00", 1)))
+	if n, err := count(ctx, db, "plant-1", "pump-1"); err != nil || n[countState] != 0 || n[countResults] != 0 {
+		t.Errorf("%v %v", n, err)
+	}
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-2 0s 1"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A batch of the log, as the stream has it: 5,000 events of 500 devices, with
+// three rules, into SQLite on this machine's disk.
+func BenchmarkEventRules(b *testing.B) {
+	w := newBench(b, benchRules)
+	o := w.operator()
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		batch := make(service.MessageBatch, 5000)
+		for i := range batch {
+			raw := strings.Replace(sample, "pump-0001", fmt.Sprintf("pump-%04d", n%500), 1)
+			raw = strings.Replace(raw, "2026-11-21T09:15:00.123Z",
+				noon().Add(time.Duration(n)*100*time.Microsecond).Format(time.RFC3339Nano), 1)
+			batch[i] = message(0, int64(n), raw)
+			n++
+		}
+		b.StartTimer()
+		w.apply(o, batch...)
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "us/event")
+}

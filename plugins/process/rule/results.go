@@ -1,0 +1,78 @@
+package rule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/internal/platform/sqldb"
+)
+
+// Query is which results of a rule are asked for: the newest revision of each,
+// of windows that end in a range, the latest first.
+type Query struct {
+	Fleet, Rule string
+	Devices     []string // empty: all
+	From, To    time.Time
+	After       *After // the last result of the page before
+	Limit       int
+}
+
+// After is where a page of results begins: behind this one.
+type After struct {
+	End int64  `json:"e"` // of the window, in microseconds since 1970
+	ID  string `json:"i"`
+}
+
+// Results reads a page. Next is nil when it is the last.
+func Results(ctx context.Context, db *sqldb.DB, q Query) (results []json.RawMessage, next *After, err error) {
+	if err := migrate(ctx, db); err != nil {
+		return nil, nil, err
+	}
+	where := []string{`r.fleet = $1`, `r.rule = $2`, `r.window_end >= $3`, `r.window_end < $4`,
+		`NOT EXISTS (SELECT 1 FROM rule_result n WHERE n.id = r.id AND n.revision > r.revision)`}
+	args := []any{q.Fleet, q.Rule, q.From.UnixMicro(), q.To.UnixMicro()}
+	arg := func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
+	}
+	if len(q.Devices) > 0 {
+		marks := make([]string, len(q.Devices))
+		for i, d := range q.Devices {
+			marks[i] = arg(d)
+		}
+		where = append(where, `r.device_id IN (`+strings.Join(marks, ", ")+`)`)
+	}
+	if q.After != nil {
+		end := arg(q.After.End)
+		where = append(where, `(r.window_end < `+end+` OR r.window_end = `+end+` AND r.id < `+arg(q.After.ID)+`)`)
+	}
+	rows, err := db.QueryContext(ctx, `SELECT r.id, r.window_end, r.result FROM rule_result r WHERE `+strings.Join(where,
+		" AND ")+
+		` ORDER BY r.window_end DESC, r.id DESC LIMIT `+strconv.Itoa(q.Limit+1), args...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading results of rules: %w", err)
+	}
+	results = []json.RawMessage{}
+	var last After
+	for rows.Next() {
+		var at After
+		var text string
+		if err = rows.Scan(&at.ID, &at.End, &text); err != nil {
+			break
+		}
+		if len(results) == q.Limit {
+			next = &last
+			break
+		}
+		results, last = append(results, json.RawMessage(text)), at
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, nil, fmt.Errorf("reading results of rules: %w", err)
+	}
+	return results, next, nil
+}

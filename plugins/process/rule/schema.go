@@ -1,0 +1,38 @@
+package rule
+
+import "weir/internal/platform/sqldb"
+
+// migrations are the tables of this room, in the control store. Times are
+// microseconds since 1970. What one transaction writes is whole: how far a
+// partition was read, what is kept of its keys, and what was told.
+//
+// rule_position  where a partition stands: `next` is the offset that comes next,
+//
+//	`time` the partition's time. `version` grows with every commit: who
+//	holds the state in memory of another version reads it again.
+//
+// rule_state     what is kept of a key; `epoch` names the rule as it counts.
+// rule_result    what was told: an id's highest revision is what is true.
+func migrations() []sqldb.Migration {
+	const positions = `
+CREATE TABLE rule_position (
+	topic TEXT NOT NULL, part INTEGER NOT NULL, log TEXT NOT NULL, next BIGINT NOT NULL, time BIGINT NOT NULL,
+	version BIGINT NOT NULL, rules TEXT NOT NULL, tally TEXT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (topic, part));
+`
+	const results = `
+CREATE TABLE rule_result (
+	id TEXT NOT NULL, revision BIGINT NOT NULL, rule TEXT NOT NULL, fleet TEXT NOT NULL, device_id TEXT NOT NULL,
+	window_end BIGINT NOT NULL, recorded_at BIGINT NOT NULL, result TEXT NOT NULL, PRIMARY KEY (id, revision));
+CREATE INDEX rule_result_by_rule ON rule_result (fleet, rule, window_end, id);
+CREATE INDEX rule_result_by_time ON rule_result (recorded_at);
+`
+	const state = `
+CREATE TABLE rule_state (
+	topic TEXT NOT NULL, part INTEGER NOT NULL, epoch TEXT NOT NULL, fleet TEXT NOT NULL, key TEXT NOT NULL,
+	device_id TEXT NOT NULL, state `
+	const rest = ` NOT NULL, PRIMARY KEY (topic, part, epoch, fleet, key))`
+	return []sqldb.Migration{{
+		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
+		Postgres: positions + results + state + "BYTEA" + rest + ";",
+	}}
+}

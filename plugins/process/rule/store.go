@@ -1,0 +1,279 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// place is one partition of the log.
+type place struct {
+	topic  string
+	number int32
+}
+
+// tally is what became of the records of a partition before any rule saw them.
+type tally struct {
+	Read        int64 `json:"read"`
+	Duplicate   int64 `json:"duplicate,omitempty"`   // the log has the event at other coordinates
+	Erased      int64 `json:"erased,omitempty"`      // of a device or fleet that was erased
+	Muted       int64 `json:"muted,omitempty"`       // published again, and not for rules
+	Invalid     int64 `json:"invalid,omitempty"`     // no event
+	Redelivered int64 `json:"redelivered,omitempty"` // had been applied; not part of Read
+	Missed      int64 `json:"missed,omitempty"`      // were gone from the log before they were read
+
+	Rules map[string]ruleTally `json:"rules"` // by name
+}
+
+// ruleTally is what became of them in one rule, since it counts as it does.
+type ruleTally struct {
+	Epoch  string          `json:"epoch"`
+	Since  int64           `json:"since"` // the offset at which it began
+	Counts [Outcomes]int64 `json:"counts"`
+}
+
+// position is where a partition stands in the store.
+type position struct {
+	log      string // which log its offsets are of
+	upcoming int64  // the offset that comes next; -1: any
+	moment   int64  // its time
+	version  int64
+	tally    tally
+}
+
+// held is a partition in memory, as of a version in the store.
+type held struct {
+	*partition
+	position
+	arrived time.Time           // when it was last given a record
+	noted   map[[2]string]int64 // the counts that metrics have
+}
+
+// readPosition reads where a partition stands; nobody else changes it until the
+// transaction ends. It is nil when nothing was read of it.
+func readPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*position, error) {
+	p := &position{}
+	var tally string
+	err := tx.QueryRowContext(ctx,
+		`SELECT log, next, time, version, tally FROM rule_position WHERE topic = $1 AND part = $2`+lock,
+		at.topic, at.number).Scan(&p.log, &p.upcoming, &p.moment, &p.version, &tally)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(tally), &p.tally)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading where %s/%d stands: %w", at.topic, at.number, err)
+	}
+	return p, nil
+}
+
+// load reads what is kept of a partition's keys. What is kept for rules that
+// the set has not, or has otherwise, is deleted: gone says of how many keys.
+func (p *partition) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT epoch, fleet, key, state FROM rule_state WHERE topic = $1 AND part = $2`,
+		p.topic, p.number)
+	if err != nil {
+		return 0, fmt.Errorf("reading the state of %s/%d: %w", p.topic, p.number, err)
+	}
+	ops := map[string]*operator{}
+	for _, op := range p.ops {
+		ops[op.Epoch] = op
+	}
+	unknown := map[string]bool{}
+	for rows.Next() {
+		var epoch, fleet, key string
+		var state []byte
+		if err = rows.Scan(&epoch, &fleet, &key, &state); err != nil {
+			break
+		}
+		op := ops[epoch]
+		if op == nil {
+			unknown[epoch] = true
+			continue
+		}
+		if err = p.restore(op, fleet, key, state); err != nil {
+			break
+		}
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return 0, fmt.Errorf("reading the state of %s/%d: %w", p.topic, p.number, err)
+	}
+	for epoch := range unknown {
+		n, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3`, p.topic,
+			p.number, epoch))
+		if gone += n; err != nil {
+			return gone, fmt.Errorf("deleting the state of rules that changed: %w", err)
+		}
+	}
+	return gone, nil
+}
+
+// restore takes in what is kept of a key.
+func (p *partition) restore(op *operator, fleet, key string, state []byte) error {
+	k, err := decodeKey(fleet+"\x00"+key, state, len(op.cols))
+	if err != nil {
+		return err
+	}
+	op.keys[k.name] = k
+	op.fleets[fleet]++
+	p.schedule(op, k)
+	return nil
+}
+
+func deleted(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// forgetPlace deletes what is kept of a partition whose log is another now.
+func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic,
+		at.number); err != nil {
+		return fmt.Errorf("deleting the state of %s/%d of an earlier log: %w", at.topic, at.number, err)
+	}
+	return nil
+}
+
+// save writes what changed of a partition since it was saved, and what it told.
+func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
+	var puts, drops [][]any
+	for _, op := range h.ops {
+		for _, k := range op.changed {
+			k.dirty = false
+			fleet, key, _ := strings.Cut(k.name, "\x00")
+			if kept := op.keys[k.name]; kept == nil {
+				drops = append(drops, []any{h.topic, h.number, op.Epoch, fleet, key})
+			} else if kept == k {
+				puts = append(puts, []any{h.topic, h.number, op.Epoch, fleet, key, op.device(key), k.append(nil)})
+			}
+		}
+		clear(op.changed)
+		op.changed = op.changed[:0]
+	}
+	results := make([][]any, len(h.out))
+	for i, r := range h.out {
+		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, now.UnixMicro(), string(r.JSON)}
+	}
+	for _, d := range drops {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3 AND fleet = $4
+			AND key = $5`, d...); err != nil {
+			return fmt.Errorf("deleting the state of a key: %w", err)
+		}
+	}
+	if err := insert(ctx, tx, most, `rule_state (topic, part, epoch, fleet, key, device_id, state)`,
+		`ON CONFLICT (topic, part, epoch, fleet, key) DO UPDATE SET state = excluded.state`, puts); err != nil {
+		return fmt.Errorf("writing the state of keys: %w", err)
+	}
+	if err := insert(ctx, tx, most, `rule_result (id, revision, rule, fleet, device_id, window_end, recorded_at, result)`,
+		`ON CONFLICT (id, revision) DO NOTHING`, results); err != nil {
+		return fmt.Errorf("writing results: %w", err)
+	}
+	return h.savePosition(ctx, tx, now)
+}
+
+func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	h.tally.Rules = map[string]ruleTally{}
+	for _, op := range h.ops {
+		h.tally.Rules[op.Name] = ruleTally{op.Epoch, op.since, op.tally}
+	}
+	counts, err := json.Marshal(h.tally)
+	if err != nil {
+		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
+	}
+	n, err := deleted(tx.ExecContext(ctx, `INSERT INTO rule_position (topic, part, log, next, time, version, rules, tally, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (topic, part) DO UPDATE SET log = excluded.log, next = excluded.next,
+		time = excluded.time, version = excluded.version, rules = excluded.rules, tally = excluded.tally,
+		updated_at = excluded.updated_at WHERE rule_position.version = excluded.version - 1`,
+		h.topic, h.number, h.log, h.upcoming, h.time, h.version+1, h.set.Version, string(counts), now.UnixMicro()))
+	if err == nil && n != 1 {
+		err = errors.New("another process has written it; it is read again")
+	}
+	if err != nil {
+		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
+	}
+	h.version++
+	return nil
+}
+
+// rowsMost bounds the rows of one statement. A statement costs a round trip to
+// PostgreSQL; SQLite's driver binds many values in a time that grows with their
+// square.
+func rowsMost(dialect sqldb.Dialect) int {
+	if dialect == sqldb.Postgres {
+		return 500
+	}
+	return 1
+}
+
+// insert writes rows of equal length, as many with each statement as it may.
+func insert(ctx context.Context, tx *sql.Tx, most int, into, conflict string, rows [][]any) error {
+	for len(rows) > 0 {
+		n := min(most, len(rows))
+		stmt, err := tx.PrepareContext(ctx, "INSERT INTO "+into+" VALUES "+values(n, len(rows[0]))+" "+conflict)
+		if err != nil {
+			return err
+		}
+		for ; err == nil && len(rows) >= n && n > 0; rows = rows[n:] {
+			args := rows[0]
+			if n > 1 {
+				args = slices.Concat(rows[:n]...)
+			}
+			_, err = stmt.ExecContext(ctx, args...)
+		}
+		if err = errors.Join(err, stmt.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// values are the parameters of so many rows.
+func values(rows, columns int) string {
+	var b strings.Builder
+	for i := range rows * columns {
+		switch {
+		case i == 0:
+			b.WriteString("(")
+		case i%columns == 0:
+			b.WriteString("),(")
+		default:
+			b.WriteString(",")
+		}
+		b.WriteString("$" + strconv.Itoa(i+1))
+	}
+	return b.String() + ")"
+}
+
+// begin starts a transaction that knows what was erased.
+func begin(ctx context.Context, db *sqldb.DB) (*sql.Tx, *tombstone.Set, error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("beginning to write: %w", err)
+	}
+	erased, err := tombstone.Begin(ctx, tx, db.Dialect)
+	if err != nil {
+		return nil, nil, errors.Join(err, tx.Rollback())
+	}
+	return tx, erased, nil
+}
+
+// migrate makes the tables.
+func migrate(ctx context.Context, db *sqldb.DB) error {
+	if err := errors.Join(db.Migrate(ctx, "rule", migrations()), tombstone.Migrate(ctx, db)); err != nil {
+		return fmt.Errorf("making the tables of rules: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/event"
+	"weir/internal/platform/httpx"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/process/rule"
+)
+
+const (
+	rulesTimeout = 30 * time.Second
+	rulesPage    = 100
+	rulesMost    = 1000
+)
+
+// rulesHandler answers GET /v1/rules/{name}/results?device=&from=&to=&limit=&cursor=
+// for the fleet of the request: the newest revision of each result, of windows
+// that end in the range, the latest first. Without one it is from a day ago to a day
+// ahead, since a window may end later than now.
+func rulesHandler(db *sqldb.DB, clock func() time.Time) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q, hash, bad := rulesQuery(r, clock())
+		if bad != nil {
+			httpx.Write(w, *bad)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), rulesTimeout)
+		defer cancel()
+		results, after, err := rule.Results(ctx, db, q)
+		if err != nil {
+			httpx.Unavailable(w, "the store of rules does not answer")
+			return
+		}
+		var next *string
+		if after != nil {
+			c := httpx.Cursor(*after, q.From.UnixMicro(), q.To.UnixMicro(), hash)
+			next = &c
+		}
+		httpx.Answer(w, http.StatusOK, map[string]any{"results": results, "next": next})
+	})
+}
+
+func rulesQuery(r *http.Request, now time.Time) (q rule.Query, hash uint32, bad *httpx.Problem) {
+	v, bad := httpx.Parse(r, []string{"fleet", "from", "to", "limit", "cursor"}, []string{"device"})
+	if bad != nil {
+		return q, 0, bad
+	}
+	q.Fleet, q.Rule = apikey.FleetFrom(r.Context()), r.PathValue("name")
+	if q.Fleet == "" {
+		return q, 0, httpx.NoFleet()
+	}
+	if q.Devices, bad = httpx.Devices(v, event.ValidDevice); bad != nil {
+		return q, 0, bad
+	}
+	if q.Limit, bad = httpx.Limit(v, rulesPage, rulesMost); bad != nil {
+		return q, 0, bad
+	}
+	if q.From, q.To, bad = httpx.Range(v, now.Add(24*time.Hour), 48*time.Hour); bad != nil {
+		return q, 0, bad
+	}
+	hash = httpx.Hash(v, q.Fleet+"\x00"+q.Rule, "device", "from", "to")
+	after, from, to, bad := httpx.Resume[rule.After](v, hash)
+	if bad != nil {
+		return q, 0, bad
+	}
+	if after != nil {
+		q.After, q.From, q.To = after, time.UnixMicro(from), time.UnixMicro(to)
+	}
+	return q, hash, nil
+}

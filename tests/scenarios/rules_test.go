@@ -1,0 +1,160 @@
+package scenarios
+
+import (
+	"bufio"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const scenarioRules = `
+rules:
+  - name: tens
+    window: { type: tumbling, size: 10s, allowed_lateness: 24h }
+    key: [device_id]
+    select: { n: count(), temps: count(this.metrics.cpu_temp), hottest: max(this.metrics.cpu_temp) }
+`
+
+// tens are windows of ten seconds by device and start: how many events, and the
+// hottest of them.
+type tens map[string]string
+
+// Weir is killed again and again while a fleet sends, with rules that were put
+// in force while it ran. In the end every window holds exactly the events that
+// are stored, also those of the last seconds, after which nobody sent anything.
+func TestRules_KillsChangeNoWindow(t *testing.T) {
+	s := newSystem(t)
+	s.env = []string{"WEIR_RULES_IDLE=2s", "WEIR_RAW_PERIOD=300ms"}
+	s.start()
+	s.ready()
+	s.createKey()
+	file := filepath.Join(s.data, "home", "configs", "rules.yaml")
+	if err := os.WriteFile(file, []byte(scenarioRules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the rules are taken up", func() bool { return strings.Contains(s.said(), "took up rules") })
+	_, wait := s.fleet("--devices", "50", "--rate", "300", "--events", "6000", "--batch", "10", "--connections", "8",
+		"--duplicates", "2", "--malformed", "1", "--retry", "--retry-for", "10m", "--timeout", "10s")
+	for range 3 {
+		s.until("there is a result", func() bool { return len(s.told()) > 0 })
+		s.kill()
+		s.start()
+		s.ready()
+	}
+	t.Logf("weir fleet:\n%s", wait())
+	s.verify(90 * time.Second)
+	want := s.storedTens()
+	s.until("all windows are told", func() bool { return maps.Equal(s.told(), want) })
+	s.stop()
+	if got := s.told(); !maps.Equal(got, want) {
+		t.Errorf("told %v, stored %v", got, want)
+	}
+}
+
+// until waits for what is to come.
+func (s *system) until(what string, there func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); !there(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("after three minutes it is not so: %s", what)
+		}
+	}
+}
+
+// told reads the newest revision of each result.
+func (s *system) told() tens {
+	s.t.Helper()
+	found := tens{}
+	s.control(func(db *sql.DB) error {
+		rows, err := db.Query(`SELECT result FROM rule_result r
+			WHERE NOT EXISTS (SELECT 1 FROM rule_result n WHERE n.id = r.id AND n.revision > r.revision)`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var text string
+			if err := rows.Scan(&text); err != nil {
+				return err
+			}
+			var r struct {
+				Key    map[string]string `json:"key"`
+				Start  time.Time         `json:"window_start"`
+				Values struct {
+					N, Temps int
+					Hottest  *float64
+				}
+			}
+			if err := json.Unmarshal([]byte(text), &r); err != nil {
+				return err
+			}
+			found[name(r.Key["device_id"], r.Start)] = hold(r.Values.N, r.Values.Temps, r.Values.Hottest)
+		}
+		return rows.Err()
+	})
+	return found
+}
+
+func name(device string, start time.Time) string { return fmt.Sprintf("%s %d", device, start.Unix()) }
+
+func hold(n, temps int, hottest *float64) string {
+	if hottest == nil {
+		return fmt.Sprintf("%d events", n)
+	}
+	return fmt.Sprintf("%d events, %d of %g at most", n, temps, *hottest)
+}
+
+// storedTens counts what the raw store has, without weir's engine of rules.
+func (s *system) storedTens() tens {
+	s.t.Helper()
+	out, err := s.weir("query", "--data", s.data, "--fields", "event")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	type sums struct {
+		n, temps int
+		hottest  *float64
+	}
+	found := map[string]*sums{}
+	lines := bufio.NewScanner(strings.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line struct {
+			Event struct {
+				Device    string    `json:"device_id"`
+				Timestamp time.Time `json:"timestamp"`
+				Metrics   map[string]float64
+			}
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			s.t.Fatalf("%v: %s", err, lines.Bytes())
+		}
+		e := line.Event
+		key := name(e.Device, e.Timestamp.Truncate(10*time.Second))
+		w := found[key]
+		if w == nil {
+			w = &sums{}
+			found[key] = w
+		}
+		w.n++
+		if v, there := e.Metrics["cpu_temp"]; there {
+			if w.temps++; w.hottest == nil || v > *w.hottest {
+				w.hottest = &v
+			}
+		}
+	}
+	all := tens{}
+	for key, w := range found {
+		all[key] = hold(w.n, w.temps, w.hottest)
+	}
+	if len(all) < 50 {
+		s.t.Fatalf("only %d windows have events", len(all))
+	}
+	return all
+}
