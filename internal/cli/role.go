@@ -30,6 +30,7 @@ func roles() []role {
 		{"raw", []string{"raw"}, "keep each event in Parquet"},
 		{"rollup", []string{"rollup"}, "roll metrics up by minute, hour and day"},
 		{"detect", []string{"detect"}, "find anomalies"},
+		{"rules", []string{"rules", "rule_results"}, "count events in the windows of rules, and hand their results on"},
 		{"dead-letter", []string{"dead_letter"}, "keep what failed, with its reason"},
 		{"spillway", []string{"spillway"}, "save the log's end before it is deleted unread"},
 		{"notify", []string{"notify", "notify_email", "notify_pagerduty", "notify_slack", "notify_webhook", "watch"},
@@ -203,7 +204,8 @@ func streamsOf(names []string, home string) (files []string, err error) {
 func placesFile(home string) (path string, err error) {
 	path = filepath.Join(home, "places.env")
 	text := "WEIR_BLOBLANG=" + filepath.Join(home, "bloblang") + "\n" +
-		"WEIR_ANOMALY_RULES=" + filepath.Join(home, "configs", "anomaly.yaml") + "\n"
+		"WEIR_ANOMALY_RULES=" + filepath.Join(home, "configs", "anomaly.yaml") + "\n" +
+		"WEIR_RULES=" + filepath.Join(home, "configs", "rules.yaml") + "\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", fmt.Errorf("laying the configs out: %w", err)
 	}

@@ -41,7 +41,8 @@ func (u *upRun) setEnv(home string, login kafka.Login) error {
 func (u *upRun) overridden(home string) (notes []string) {
 	by := map[string]string{"WEIR_BROKERS": "--broker", "WEIR_INGEST_ADDRESS": "--ingest", "WEIR_API_ADDRESS": "--api",
 		"WEIR_OPS_ADDRESS":   "--ops",
-		"WEIR_ANOMALY_RULES": "--home", "WEIR_BLOBLANG": "--home"}
+		"WEIR_ANOMALY_RULES": "--home", "WEIR_RULES": "--home",
+		"WEIR_BLOBLANG": "--home"}
 	for name, value := range u.decided(home, kafka.Login{}) {
 		set := os.Getenv(name)
 		if set == "" || set == value || name == "WEIR_DATA" {

@@ -13,6 +13,9 @@ const (
 	HeaderPatched        = "weir_patched"         // redrives only: "1" on an event that is not as its device sent it
 	HeaderTarget         = "weir_target"          // replays only: comma-separated Target…; absent means all
 	HeaderTraceparent    = "traceparent"          // W3C trace context
+	HeaderResult         = "weir_result_id"       // results of rules: what the result is known by
+	HeaderRevision       = "weir_rule_revision"   // results of rules: the highest of an id is what is true
+	HeaderRule           = "weir_rule"            // results of rules: the name of the rule
 )
 
 // Metadata that lives and dies inside one process. None of these begins with

@@ -57,16 +57,6 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 	}
 }
 
-// until waits for what is to come.
-func (s *system) until(what string, there func() bool) {
-	s.t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); !there(); time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("after three minutes it is not so: %s", what)
-		}
-	}
-}
-
 // told reads the newest revision of each result.
 func (s *system) told() tens {
 	s.t.Helper()

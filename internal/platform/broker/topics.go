@@ -42,18 +42,19 @@ func (t Topic) limit() int {
 
 // Topics are those of standalone mode. Partitions are few, because each synced
 // partition batch costs an fsync.
-func Topics() []Topic { return topics(1, 1, 1, 1) }
+func Topics() []Topic { return topics(1, 1, 1, 1, 1) }
 
 // ClusterTopics are those of the cluster profile, where partitions bound how
 // many processes share the work.
-func ClusterTopics() []Topic { return topics(30, 30, 6, 6) }
+func ClusterTopics() []Topic { return topics(30, 30, 6, 6, 6) }
 
-func topics(raw, replay, deadLetter, alert int32) []Topic {
+func topics(raw, replay, deadLetter, alert, result int32) []Topic {
 	return []Topic{
 		{"raw-events", raw, 4 * time.Hour},
 		{"replay-events", replay, 4 * time.Hour},
 		{"dead-letter", deadLetter, 24 * time.Hour},
 		{"alert-events", alert, 7 * 24 * time.Hour},
+		{"rule-results", result, 7 * 24 * time.Hour},
 	}
 }
 

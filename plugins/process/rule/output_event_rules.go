@@ -81,6 +81,16 @@ output:
 
 // Register adds the room's components.
 func Register(env *service.Environment) error {
+	if err := env.RegisterBatchInput("rule_results", ruleResultsSpec(),
+		func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+			in, err := newResults(parsed, res)
+			if err != nil {
+				return nil, err
+			}
+			return service.AutoRetryNacksBatched(in), nil
+		}); err != nil {
+		return err
+	}
 	return flow.Store{
 		Name: "event_rules", Spec: eventRulesSpec(), Batching: fieldBatching, Is: "store of rules", Up: "weir_rules_up",
 		New: func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {

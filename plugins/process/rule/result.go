@@ -21,7 +21,7 @@ const (
 	statusProvisional status = "provisional" // its window is still open
 	statusFinal       status = "final"       // its window is closed
 	statusRevised     status = "revised"     // its window was closed, and an event came that it allows for
-	statusRetracted   status = "retracted"   // what was told is not so: the session is part of another, or having says no now
+	statusRetracted   status = "retracted"   // what was told is not so
 )
 
 // Result is what a rule says of a window. The same ID and Revision have the

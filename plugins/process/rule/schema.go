@@ -12,7 +12,9 @@ import "weir/internal/platform/sqldb"
 //	holds the state in memory of another version reads it again.
 //
 // rule_state     what is kept of a key; `epoch` names the rule as it counts.
-// rule_result    what was told: an id's highest revision is what is true.
+// rule_result    what was told: an id's highest revision is what is true; `sent`
+//
+//	when rule_results has handed it on.
 func migrations() []sqldb.Migration {
 	const positions = `
 CREATE TABLE rule_position (
@@ -31,8 +33,12 @@ CREATE TABLE rule_state (
 	topic TEXT NOT NULL, part INTEGER NOT NULL, epoch TEXT NOT NULL, fleet TEXT NOT NULL, key TEXT NOT NULL,
 	device_id TEXT NOT NULL, state `
 	const rest = ` NOT NULL, PRIMARY KEY (topic, part, epoch, fleet, key))`
+	const handedOn = `
+ALTER TABLE rule_result ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX rule_result_unsent ON rule_result (recorded_at, id, revision) WHERE sent = 0;
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
-	}}
+	}, {SQLite: handedOn, Postgres: handedOn}}
 }

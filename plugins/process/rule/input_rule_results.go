@@ -1,0 +1,205 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/conf"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	resultsFieldURL  = "url"
+	resultsFieldPoll = "poll"
+)
+
+func ruleResultsSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("0.1.0").
+		Categories("Weir").
+		Summary("Hands on what rules told, until it is acknowledged.").
+		Description(`
+Each result of `+"`event_rules`"+` is a message: its JSON as the API shows it, with the metadata `+"`weir_result_id`, `weir_rule_revision`, `weir_rule`, `weir_fleet`"+` and
+`+"`local_device`"+`. Of one id, revisions come in their order. What was acknowledged does not come again; after a crash, what was under way does, with the same
+id, revision and bytes: write with `+"`weir_result_id`"+` and the revision as the key, and it is there once. Several processes with this input hand on the same results.
+
+### Metrics
+
+`+"`weir_rules_handed_on_total`").
+		Field(service.NewStringField(resultsFieldURL).
+			Description("Where results are: the store of `event_rules`.").
+			Secret().Example("sqlite:///var/lib/weir/control.db").Example("postgres://weir:secret@db:5432/weir")).
+		Field(service.NewDurationField(resultsFieldPoll).
+			Description("How often the store is looked at while nothing is there.").Default("250ms")).
+		Example("To people's own systems", "Final results go to a webhook, which may get one twice.", `
+input:
+  rule_results:
+    url: ${WEIR_CONTROL_URL:sqlite://data/control.db}
+
+output:
+  switch:
+    cases:
+      - check: json("status") == "provisional"
+        output:
+          drop: {}
+      - output:
+          http_client:
+            url: https://example.com/results
+            verb: POST
+            headers:
+              Idempotency-Key: ${! @weir_result_id }-${! @weir_rule_revision }
+`)
+}
+
+// results is the input rule_results. One batch is under way at a time.
+type results struct {
+	res    *service.Resources
+	url    string
+	poll   time.Duration
+	handed *service.MetricCounter
+	turn   chan struct{} // held while a batch is under way
+
+	mu      sync.Mutex
+	db      *sqldb.DB
+	release func()
+}
+
+func newResults(parsed *service.ParsedConfig, res *service.Resources) (*results, error) {
+	in := &results{res: res, turn: make(chan struct{}, 1), handed: res.Metrics().NewCounter("weir_rules_handed_on_total")}
+	return in, conf.Checked(parsed, conf.Read(parsed, resultsFieldURL, &in.url, resultsFieldPoll, conf.Positive(&in.poll)))
+}
+
+// Connect opens the store.
+func (in *results) Connect(ctx context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.db != nil {
+		return nil
+	}
+	db, release, err := sqldb.Shared(ctx, in.res, in.url)
+	if err != nil {
+		return fmt.Errorf("opening the store of rules: %w", err)
+	}
+	if err := migrate(ctx, db); err != nil {
+		release()
+		return err
+	}
+	in.db, in.release = db, release
+	return nil
+}
+
+// handedMost bounds a batch.
+const handedMost = 500
+
+// ReadBatch waits for results that were not acknowledged yet.
+func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	in.mu.Lock()
+	db := in.db
+	in.mu.Unlock()
+	if db == nil {
+		return nil, nil, service.ErrNotConnected
+	}
+	select {
+	case in.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	for {
+		batch, keys, err := unsent(ctx, db)
+		if err == nil && len(batch) > 0 {
+			return batch, func(ctx context.Context, err error) error {
+				defer func() { <-in.turn }()
+				if err != nil {
+					return nil // they are still there
+				}
+				if err := sent(ctx, db, keys); err != nil {
+					return err
+				}
+				in.handed.Incr(int64(len(keys)))
+				return nil
+			}, nil
+		}
+		if err == nil {
+			select {
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-time.After(in.poll):
+				continue
+			}
+		}
+		<-in.turn
+		return nil, nil, err
+	}
+}
+
+// resultKey names a revision of a result.
+type resultKey struct {
+	id       string
+	revision int64
+}
+
+// unsent reads the oldest results that were not acknowledged.
+func unsent(ctx context.Context, db *sqldb.DB) (batch service.MessageBatch, keys []resultKey, err error) {
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT id, revision, rule, fleet, device_id, result FROM rule_result WHERE sent = 0
+		ORDER BY recorded_at, id, revision LIMIT %d`, handedMost))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading results of rules: %w", err)
+	}
+	for rows.Next() {
+		var key resultKey
+		var rule, fleet, device, text string
+		if err = rows.Scan(&key.id, &key.revision, &rule, &fleet, &device, &text); err != nil {
+			break
+		}
+		msg := service.NewMessage([]byte(text))
+		msg.MetaSetMut(event.HeaderResult, key.id)
+		msg.MetaSetMut(event.HeaderRevision, fmt.Sprint(key.revision))
+		msg.MetaSetMut(event.HeaderRule, rule)
+		msg.MetaSetMut(event.HeaderFleet, fleet)
+		msg.MetaSetMut(event.MetaDevice, device)
+		batch, keys = append(batch, msg), append(keys, key)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, nil, fmt.Errorf("reading results of rules: %w", err)
+	}
+	return batch, keys, nil
+}
+
+// sent notes that results are where they are to be.
+func sent(ctx context.Context, db *sqldb.DB, keys []resultKey) error {
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		stmt, err := tx.PrepareContext(ctx, `UPDATE rule_result SET sent = 1 WHERE id = $1 AND revision = $2`)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if _, err = stmt.ExecContext(ctx, k.id, k.revision); err != nil {
+				break
+			}
+		}
+		return errors.Join(err, stmt.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("noting which results were handed on: %w", err)
+	}
+	return nil
+}
+
+// Close gives the store back.
+func (in *results) Close(context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.release != nil {
+		in.release()
+		in.db, in.release = nil, nil
+	}
+	return nil
+}
