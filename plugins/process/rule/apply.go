@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +45,7 @@ type output struct {
 	db      *sqldb.DB
 	release func()
 	places  map[place]*held
-	cleared *Set // the empty set for which nothing is kept
+	cleared map[place]*Set // the empty set for which nothing is kept of a partition
 }
 
 // WriteBatch applies a batch. When it returns nil, what follows from it is
@@ -56,7 +58,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	}
 	set := o.rules.Get()
 	if len(set.Rules) == 0 {
-		return o.clear(ctx, set)
+		return o.clear(ctx, set, batch)
 	}
 	records := recordsOf(batch)
 	logs, err := o.identify(ctx, records)
@@ -64,12 +66,12 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return err
 	}
 	return o.commit(ctx, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
-		for at, list := range records {
-			h, err := o.hold(ctx, tx, set, at, logs[at.topic], list[0].offset)
+		for _, at := range slices.SortedFunc(maps.Keys(records), place.compare) { // all lock them in one order
+			h, err := o.hold(ctx, tx, set, at, logs[at.topic], records[at][0].offset)
 			if err != nil {
 				return nil, err
 			}
-			for _, r := range list {
+			for _, r := range records[at] {
 				o.apply(h, r, erased)
 			}
 			h.arrived = time.Now()
@@ -79,22 +81,37 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	})
 }
 
-// clear forgets what was kept for rules when there are none any more: where the
-// log was read to means nothing for those that come later.
-func (o *output) clear(ctx context.Context, set *Set) error {
-	if o.cleared == set {
+// clear forgets what was kept of the partitions of a batch when there are no
+// rules any more: where the log was read to means nothing for those that come
+// later. Partitions of other processes, whose file may be another, are theirs.
+func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch) error {
+	var fresh []place
+	for _, msg := range batch {
+		at, _, ok := event.CoordinatesOf(msg)
+		p := place{at.Topic, at.Partition}
+		if ok && o.cleared[p] != set && !slices.Contains(fresh, p) {
+			fresh = append(fresh, p)
+		}
+	}
+	if len(fresh) == 0 {
 		return nil
 	}
-	clear(o.places)
+	slices.SortFunc(fresh, place.compare)
 	tx, _, err := begin(ctx, o.db)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $1, tally = '{}', version = version + 1`,
-		int64(none))
 	gone := int64(0)
-	if err == nil {
-		gone, err = deleted(tx.ExecContext(ctx, `DELETE FROM rule_state`))
+	for _, at := range fresh {
+		var n int64
+		_, err = tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $3, tally = '{}', version = version + 1
+			WHERE topic = $1 AND part = $2`, at.topic, at.number, int64(none))
+		if err == nil {
+			n, err = deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic, at.number))
+		}
+		if gone += n; err != nil {
+			break
+		}
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -104,7 +121,11 @@ func (o *output) clear(ctx context.Context, set *Set) error {
 	if err != nil {
 		return fmt.Errorf("forgetting rules that are no more: %w", err)
 	}
-	if o.cleared = set; gone > 0 {
+	for _, at := range fresh {
+		delete(o.places, at)
+		o.cleared[at] = set
+	}
+	if gone > 0 {
 		o.meters.dropped.Incr(gone)
 		o.log.Warnf("there are no rules any more: what %d keys had open is dropped", gone)
 	}

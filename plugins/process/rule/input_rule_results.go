@@ -8,11 +8,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/jobs"
 	"weir/internal/platform/sqldb"
 )
 
@@ -29,7 +31,8 @@ func ruleResultsSpec() *service.ConfigSpec {
 		Description(`
 Each result of `+"`event_rules`"+` is a message: its JSON as the API shows it, with the metadata `+"`weir_result_id`, `weir_rule_revision`, `weir_rule`, `weir_fleet`"+` and
 `+"`local_device`"+`. Of one id, revisions come in their order. What was acknowledged does not come again; after a crash, what was under way does, with the same
-id, revision and bytes: write with `+"`weir_result_id`"+` and the revision as the key, and it is there once. Several processes with this input hand on the same results.
+id, revision and bytes: write with `+"`weir_result_id`"+` and the revision as the key, and it is there once. Of several such inputs one hands results on: when its
+process ends, another does, at once or, after a crash, within 10 seconds.
 
 ### Metrics
 
@@ -42,7 +45,7 @@ id, revision and bytes: write with `+"`weir_result_id`"+` and the revision as th
 		Example("To people's own systems", "Final results go to a webhook, which may get one twice.", `
 input:
   rule_results:
-    url: ${WEIR_CONTROL_URL:sqlite://data/control.db}
+    url: sqlite://data/control.db
 
 output:
   switch:
@@ -65,7 +68,10 @@ type results struct {
 	url    string
 	poll   time.Duration
 	handed *service.MetricCounter
-	turn   chan struct{} // held while a batch is under way
+	turn   chan struct{} // held while a batch is under way; what follows belongs to who has it
+	owner  string
+	now    func() time.Time
+	until  time.Time // when its lease is renewed; zero: another hands results on
 
 	mu      sync.Mutex
 	db      *sqldb.DB
@@ -73,8 +79,10 @@ type results struct {
 }
 
 func newResults(parsed *service.ParsedConfig, res *service.Resources) (*results, error) {
-	in := &results{res: res, turn: make(chan struct{}, 1), handed: res.Metrics().NewCounter("weir_rules_handed_on_total")}
-	return in, conf.Checked(parsed, conf.Read(parsed, resultsFieldURL, &in.url, resultsFieldPoll, conf.Positive(&in.poll)))
+	in := &results{res: res, turn: make(chan struct{}, 1), handed: res.Metrics().NewCounter("weir_rules_handed_on_total"),
+		owner: uuid.NewString(), now: time.Now}
+	return in, conf.Checked(parsed, conf.Read(parsed, resultsFieldURL, sqldb.URL(&in.url), resultsFieldPoll,
+		conf.Positive(&in.poll)))
 }
 
 // Connect opens the store.
@@ -113,7 +121,7 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 		return nil, nil, ctx.Err()
 	}
 	for {
-		batch, keys, err := unsent(ctx, db)
+		batch, keys, err := in.next(ctx, db)
 		if err == nil && len(batch) > 0 {
 			return batch, func(ctx context.Context, err error) error {
 				defer func() { <-in.turn }()
@@ -138,6 +146,53 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 		<-in.turn
 		return nil, nil, err
 	}
+}
+
+// handLease is how long the results are an input's that says nothing: what a
+// crash delays them by, and how long a batch may take before another input hands
+// the same results on.
+const handLease = 10 * time.Second
+
+// next reads what is to be handed on, if that is this input's part.
+func (in *results) next(ctx context.Context, db *sqldb.DB) (service.MessageBatch, []resultKey, error) {
+	now := in.now()
+	if !now.Before(in.until) {
+		if err := in.lease(ctx, outbox(db), now); err != nil {
+			return nil, nil, err
+		}
+	}
+	if in.until.IsZero() {
+		return nil, nil, nil
+	}
+	return unsent(ctx, db)
+}
+
+// lease keeps the results as this input's, or takes them when nobody has them.
+func (in *results) lease(ctx context.Context, work jobs.Table, now time.Time) error {
+	err := jobs.ErrLost
+	if !in.until.IsZero() {
+		err = work.Renew(ctx, in.owner, outboxID, now, "")
+	}
+	if errors.Is(err, jobs.ErrLost) {
+		in.until = time.Time{}
+		var id string
+		if id, err = work.Take(ctx, in.owner, "", now); err == nil && id == "" {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("asking who hands results on: %w", err)
+	}
+	in.until = now.Add(handLease / 3)
+	return nil
+}
+
+// outboxID is the row of rule_outbox.
+const outboxID = "results"
+
+func outbox(db *sqldb.DB) jobs.Table {
+	return jobs.Table{DB: db, Name: "rule_outbox", Key: "id", Until: "lease_until", Owner: "owner", Lease: handLease,
+		Work: `id = '` + outboxID + `'`, Order: "id"}
 }
 
 // resultKey names a revision of a result.
@@ -193,13 +248,26 @@ func sent(ctx context.Context, db *sqldb.DB, keys []resultKey) error {
 	return nil
 }
 
-// Close gives the store back.
-func (in *results) Close(context.Context) error {
+// Close gives the results to who comes next, unless a batch is under way, and
+// the store back.
+func (in *results) Close(ctx context.Context) (err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.release != nil {
+		select {
+		case in.turn <- struct{}{}:
+			if !in.until.IsZero() {
+				in.until = time.Time{}
+				err = outbox(in.db).Release(ctx, in.owner, outboxID, "")
+			}
+			<-in.turn
+		default:
+		}
 		in.release()
 		in.db, in.release = nil, nil
+	}
+	if err != nil && !errors.Is(err, jobs.ErrLost) {
+		return fmt.Errorf("giving the results to another: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -17,6 +18,7 @@ import (
 func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 	b := newBench(t, strings.Replace(perMinute, "}, window", "}, emit: { on: update }, window", 1))
 	o := b.operator()
+	now := time.Now()
 	input := func() *results {
 		t.Helper()
 		parsed, err := ruleResultsSpec().ParseYAML(fmt.Sprintf("url: %q\npoll: 1ms", b.url), nil)
@@ -31,6 +33,7 @@ func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = in.Close(context.Background()) })
+		in.now = func() time.Time { return now }
 		return in
 	}
 	read := func(in *results) (told []string, ack service.AckFunc) {
@@ -64,13 +67,48 @@ func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 	told, _ = read(in) // and the process is killed
 	expect(t, told, want...)
 	in = input()
+	if batch, _, err := in.next(t.Context(), in.db); err != nil || batch != nil {
+		t.Fatalf("while another has the results: %v, %v", batch, err)
+	}
+	now = now.Add(handLease)
 	told, ack = read(in)
 	expect(t, told, want...)
 	if err := ack(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	b.apply(o, message(0, 2, at(66*s, 1)))
-	told, _ = read(in)
+	told, ack = read(in)
 	slices.Sort(told)
 	expect(t, told, "final/2", "provisional/0")
+	if err := ack(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	b.apply(o, message(0, 3, at(67*s, 1)))
+	if err := in.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	told, _ = read(input()) // at once
+	expect(t, told, "provisional/1")
+}
+
+// Revisions are handed on in their order, though the clock of who tells the next
+// is behind.
+func TestRuleResults_AreInOrderWhenTheClockGoesBack(t *testing.T) {
+	b := newBench(t, strings.Replace(perMinute, "}, window", "}, emit: { on: update }, window", 1))
+	first, second := b.operator(), b.operator()
+	second.now = func() time.Time { return time.Now().Add(-time.Minute) }
+	b.apply(first, message(0, 0, at(0, 1)))
+	b.apply(second, message(0, 1, at(1*s, 1)))
+	batch, _, err := unsent(t.Context(), first.db)
+	if err != nil || len(batch) != 2 {
+		t.Fatalf("%d results, %v", len(batch), err)
+	}
+	for i, msg := range batch {
+		if event.Meta(msg, event.HeaderRevision) != fmt.Sprint(i) {
+			t.Errorf("revision %s comes as number %d", event.Meta(msg, event.HeaderRevision), i)
+		}
+	}
+	if got := following(int64(2*time.Hour/time.Microsecond), 5); got != 5 {
+		t.Errorf("a clock that was hours ahead holds results at %d", got)
+	}
 }

@@ -74,7 +74,7 @@ output:
   event_rules:
     seed_brokers: ["localhost:9092"]
     rules: configs/rules.yaml
-    url: ${WEIR_CONTROL_URL:sqlite://data/control.db}
+    url: sqlite://data/control.db
     batching: { count: 5000, period: 200ms }
 `)
 }
@@ -100,11 +100,13 @@ func Register(env *service.Environment) error {
 }
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
-	o := &output{res: res, log: res.Logger(), places: map[place]*held{}, now: time.Now, meters: newMeters(res)}
+	o := &output{res: res, log: res.Logger(), places: map[place]*held{}, cleared: map[place]*Set{}, now: time.Now,
+		meters: newMeters(res)}
 	var file string
 	var keys int
-	if err := conf.Read(parsed, fieldRules, &file, fieldURL, &o.url, fieldDelay, conf.NotNegative(&o.delay), fieldIdle,
-		conf.NotNegative(&o.idle), fieldAhead, conf.NotNegative(&o.ahead), fieldKeys, conf.Positive(&keys)); err != nil {
+	if err := conf.Read(parsed, fieldRules, &file, fieldURL, sqldb.URL(&o.url), fieldDelay, conf.NotNegative(&o.delay),
+		fieldIdle, conf.NotNegative(&o.idle), fieldAhead, conf.NotNegative(&o.ahead), fieldKeys,
+		conf.Positive(&keys)); err != nil {
 		return nil, err
 	}
 	o.keys = int64(keys)

@@ -316,6 +316,20 @@ func TestEventRules_ChangedRulesBeginAnew(t *testing.T) {
 	}
 }
 
+// A process that has no rules yet forgets nothing of the partitions of others.
+func TestEventRules_NoRulesForgetTheirOwnPartitions(t *testing.T) {
+	b := newBench(t, perMinute)
+	o := b.operator()
+	b.apply(o, message(0, 0, at(0, 1)), message(1, 0, at(0, 1)))
+	b.write("rules: []")
+	other := b.operator()
+	b.apply(other, message(1, 1, at(1*s, 1)))
+	b.apply(o, message(0, 1, at(1*s, 1)), message(0, 2, at(70*s, 1)))
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
+		t.Errorf("with another process that has no rules: %q", got)
+	}
+}
+
 // A partition that was read to its end goes on with the clock; one of which
 // records wait does not.
 func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {

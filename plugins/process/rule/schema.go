@@ -9,17 +9,22 @@ import "weir/internal/platform/sqldb"
 // rule_position  where a partition stands: `next` is the offset that comes next,
 //
 //	`time` the partition's time. `version` grows with every commit: who
-//	holds the state in memory of another version reads it again.
+//	holds the state in memory of another version reads it again. `told_at`
+//	is the newest recorded_at of its results.
 //
 // rule_state     what is kept of a key; `epoch` names the rule as it counts.
 // rule_result    what was told: an id's highest revision is what is true; `sent`
 //
-//	when rule_results has handed it on.
+//	when rule_results has handed it on. Of one partition, recorded_at never
+//	goes back: revisions are in its order.
+//
+// rule_outbox    who hands results on.
 func migrations() []sqldb.Migration {
 	const positions = `
 CREATE TABLE rule_position (
 	topic TEXT NOT NULL, part INTEGER NOT NULL, log TEXT NOT NULL, next BIGINT NOT NULL, time BIGINT NOT NULL,
-	version BIGINT NOT NULL, rules TEXT NOT NULL, tally TEXT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (topic, part));
+	version BIGINT NOT NULL, rules TEXT NOT NULL, tally TEXT NOT NULL, updated_at BIGINT NOT NULL,
+	told_at BIGINT NOT NULL, PRIMARY KEY (topic, part));
 `
 	const results = `
 CREATE TABLE rule_result (
@@ -36,6 +41,8 @@ CREATE TABLE rule_state (
 	const handedOn = `
 ALTER TABLE rule_result ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX rule_result_unsent ON rule_result (recorded_at, id, revision) WHERE sent = 0;
+CREATE TABLE rule_outbox (id TEXT PRIMARY KEY, owner TEXT NOT NULL, lease_until BIGINT NOT NULL);
+INSERT INTO rule_outbox (id, owner, lease_until) VALUES ('results', '', 0);
 `
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",

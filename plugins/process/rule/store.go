@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -19,6 +20,10 @@ import (
 type place struct {
 	topic  string
 	number int32
+}
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.topic, q.topic), cmp.Compare(p.number, q.number))
 }
 
 // tally is what became of the records of a partition before any rule saw them.
@@ -47,6 +52,7 @@ type position struct {
 	upcoming int64  // the offset that comes next; -1: any
 	moment   int64  // its time
 	version  int64
+	toldAt   int64 // when it last told something, by the clock of who wrote it
 	tally    tally
 }
 
@@ -64,8 +70,8 @@ func readPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*posi
 	p := &position{}
 	var tally string
 	err := tx.QueryRowContext(ctx,
-		`SELECT log, next, time, version, tally FROM rule_position WHERE topic = $1 AND part = $2`+lock,
-		at.topic, at.number).Scan(&p.log, &p.upcoming, &p.moment, &p.version, &tally)
+		`SELECT log, next, time, version, told_at, tally FROM rule_position WHERE topic = $1 AND part = $2`+lock,
+		at.topic, at.number).Scan(&p.log, &p.upcoming, &p.moment, &p.version, &p.toldAt, &tally)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -164,8 +170,11 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) er
 		op.changed = op.changed[:0]
 	}
 	results := make([][]any, len(h.out))
+	if len(h.out) > 0 {
+		h.toldAt = following(h.toldAt, now.UnixMicro())
+	}
 	for i, r := range h.out {
-		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, now.UnixMicro(), string(r.JSON)}
+		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, h.toldAt, string(r.JSON)}
 	}
 	for _, d := range drops {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3 AND fleet = $4
@@ -184,6 +193,19 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) er
 	return h.savePosition(ctx, tx, now)
 }
 
+// clockMost is by how much a clock may be behind what was written by another, or
+// by itself before, without results going out of order.
+const clockMost = time.Hour
+
+// following is the time, and no less than was written before: revisions are
+// handed on in its order. A time that is far ahead was a wrong clock's.
+func following(before, now int64) int64 {
+	if before-now > clockMost.Microseconds() {
+		return now
+	}
+	return max(before, now)
+}
+
 func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	h.tally.Rules = map[string]ruleTally{}
 	for _, op := range h.ops {
@@ -193,11 +215,11 @@ func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) erro
 	if err != nil {
 		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
 	}
-	n, err := deleted(tx.ExecContext(ctx, `INSERT INTO rule_position (topic, part, log, next, time, version, rules, tally, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (topic, part) DO UPDATE SET log = excluded.log, next = excluded.next,
+	n, err := deleted(tx.ExecContext(ctx, `INSERT INTO rule_position (topic, part, log, next, time, version, rules, tally, updated_at,
+		told_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (topic, part) DO UPDATE SET log = excluded.log, next = excluded.next,
 		time = excluded.time, version = excluded.version, rules = excluded.rules, tally = excluded.tally,
-		updated_at = excluded.updated_at WHERE rule_position.version = excluded.version - 1`,
-		h.topic, h.number, h.log, h.upcoming, h.time, h.version+1, h.set.Version, string(counts), now.UnixMicro()))
+		updated_at = excluded.updated_at, told_at = excluded.told_at WHERE rule_position.version = excluded.version - 1`,
+		h.topic, h.number, h.log, h.upcoming, h.time, h.version+1, h.set.Version, string(counts), now.UnixMicro(), h.toldAt))
 	if err == nil && n != 1 {
 		err = errors.New("another process has written it; it is read again")
 	}
