@@ -11,6 +11,7 @@ import (
 	"weir/internal/control/hold"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/ingest/registry"
+	"weir/plugins/ingest/validate"
 	"weir/plugins/notify/alert"
 	"weir/plugins/operate/erasure"
 	"weir/plugins/operate/reconcile"
@@ -79,7 +80,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	in.live = &overview.Live{Sampler: glance, Keys: cache, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
-		erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(), deadletter.OpenAPI())
+		erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(), deadletter.OpenAPI(), validate.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +101,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/holds":        hold.Handler(holds),
 		"/v1/retention":    retention.Handler(control),
 		"/v1/audit":        auditHandler(acts, time.Now),
+		"/v1/schemas":      validate.DryRunHandler(schemas, nil),
 		"/v1/alerts":       alert.Handler(control),
 		"/v1/rules/":       rulesHandler(control, time.Now),
 		"/registry/":       http.StripPrefix("/registry", schemas.Handler()),
@@ -115,6 +117,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		}
 		in.release = append(in.release, release)
 		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
+		rooms["/v1/schemas"] = validate.DryRunHandler(schemas, newestOf(events, time.Now))
 	}
 	if in.conf.deadLetters != "" {
 		letters, release, err := lake.Shared(ctx, in.res, in.conf.deadLetters)

@@ -7,7 +7,7 @@ import { session } from "../session.js";
 import { now } from "../health.js";
 import { route, setQuery } from "../router.js";
 import { count, zone } from "../format.js";
-import { Act, Choice, Device, Field, Fresh, Problem, Section, State, Table } from "../ui.js";
+import { Act, Choice, Device, Field, Fresh, Problem, Section, State, Table, When } from "../ui.js";
 import { Diff } from "../diff.js";
 import { rfc } from "../range.js";
 
@@ -55,7 +55,7 @@ function Subject({ subject, query }) {
     ${doc?.properties?.metrics ? html`<${Metrics} doc=${doc} version=${shown.version} />` : null}
     <${Section} id="text" title=${`Version ${shown.version}`}><details><summary>The schema's text</summary><pre tabindex="0">${shown.text}</pre></details></${Section}>
     ${subject === "telemetry" ? html`<${Senders} fleet=${query.fleet} subject=${subject} />` : null}
-    <${Draft} subject=${subject} start=${shown.text} onDone=${() => { poll.again(); setQuery({ version: "", against: "" }); }} />` : null}`;
+    <${Draft} subject=${subject} start=${shown.text} fleet=${query.fleet} onDone=${() => { poll.again(); setQuery({ version: "", against: "" }); }} />` : null}`;
 }
 
 function read(text) {
@@ -102,7 +102,7 @@ function Senders({ fleet, subject }) {
 }
 
 // Draft judges a schema before it is registered.
-function Draft({ subject, start, onDone }) {
+function Draft({ subject, start, fleet, onDone }) {
   const { who } = useStore(session);
   const [text, setText] = useState(""), [got, setGot] = useState(null), [busy, setBusy] = useState(false);
   const judge = async (e) => {
@@ -113,7 +113,7 @@ function Draft({ subject, start, onDone }) {
     const body = { schemaType: "JSON", schema: text };
     const [compatible, dry] = await Promise.all([
       send(`/registry/compatibility/subjects/${encodeURIComponent(subject)}/versions?verbose=true`, body).catch((e) => ({ error: e.message })),
-      send("/v1/schemas/dry-run", { subject, schema: doc, events: 1000 }).catch((e) => ({ error: e.message }))]);
+      send(address("/v1/schemas/dry-run", { fleet }), { subject, schema: text, events: 1000 }, { timeout: 40000 }).catch((e) => ({ error: e.message }))]);
     setBusy(false);
     return setGot({ compatible, dry, text });
   };
@@ -126,9 +126,11 @@ function Draft({ subject, start, onDone }) {
     <div aria-live="polite">${got?.error ? html`<p class="note bad">${got.error}</p>` : null}
       ${c ? html`<div class=${`note ${c.error ? "bad" : c.is_compatible ? "good" : "bad"}`}><p>${c.error ? `Compatibility is unknown: ${c.error}` : c.is_compatible ? "Compatible with the versions there are." : "Not compatible:"}</p>
         ${c.messages?.length ? html`<ul>${c.messages.map((m) => html`<li>${m}</li>`)}</ul>` : null}</div>` : null}
-      ${d ? html`<div class=${`note ${d.error || !d.failed ? "" : "warn"}`}><p>${d.error ? `What it would mean for events is unknown: ${d.error}` : html`Of the last <b>${count(d.tried)}</b> events, <b>${count(d.failed)}</b> would fail.`}</p></div>
-        ${d.failures?.length ? html`<${Table} caption="Why events would fail" rows=${d.failures} columns=${[{ name: "where", cell: (f) => html`<code>${f.pointer || "/"}</code>` }, { name: "why", cell: (f) => f.message },
-          { name: "events", kind: "num", cell: (f) => count(f.count) }, { name: "for instance", cell: (f) => (f.device_id ? html`<${Device} id=${f.device_id} />` : "") }]} />` : null}` : null}
+      ${d ? html`<div class=${`note ${d.error || !d.rejected ? "" : "warn"}`}><p>${d.error ? `What it would mean for events is unknown: ${d.error}` : !d.read ? "No event of the last seven days is stored: what it would mean is unknown."
+        : html`Of the newest <b>${count(d.read)}</b> events${fleet ? html` of <b>${fleet}</b>` : ""}, since <${When} at=${d.from} />, <b>${count(d.judged)}</b> are of its firmware: <b>${count(d.passed)}</b> would pass and <b>${count(d.rejected)}</b> would fail.`}</p>
+        ${d.cut ? html`<p>${d.cut}.</p>` : null}</div>
+        ${d.rules?.length ? html`<${Table} caption="Why events would fail" rows=${d.rules} columns=${[{ name: "where", cell: (f) => html`<code>${f.pointer || "/"}</code>` }, { name: "why", cell: (f) => html`<bdi>${f.message}</bdi>` },
+          { name: "events", kind: "num", cell: (f) => count(f.count) }, { name: "for instance", cell: (f) => (f.examples[0] ? html`<${Device} fleet=${f.examples[0].fleet} id=${f.examples[0].device_id} />` : "") }]} />` : null}` : null}
       ${who?.admin && c?.is_compatible && got.text === text ? html`<p><${Act} label="Register it" what=${html`<p>A new version of <b>${subject}</b> comes into force within seconds, for every device whose firmware it names.</p>`}
         run=${() => send(`${subjectPath(subject)}/versions`, { schemaType: "JSON", schema: text })} onDone=${() => { setText(""); setGot(null); onDone(); }} /></p>` : null}</div></${Section}>`;
 }
