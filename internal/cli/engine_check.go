@@ -13,6 +13,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/platform/envyaml"
+	"weir/internal/platform/kafka"
 )
 
 // finding is what is wrong with a config, and where.
@@ -62,10 +63,10 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 		values = inHome(path, values)
 	}
 	found, resolved := k.variables(path, config, values)
-	if _, set := values("WEIR_BROKERS"); !set && k.missing {
+	if _, set := values(kafka.EnvBrokers); !set && k.missing {
 		if at := onLog.FindIndex(raw); at != nil {
 			found = append(found, finding{path: path, line: 1 + bytes.Count(raw[:at[0]+1], []byte("\n")),
-				text: "WEIR_BROKERS" + unset})
+				text: kafka.EnvBrokers + unset})
 		}
 	}
 	k.linter.SetEnvVarLookupFunc(func(_ context.Context, name string) (string, bool) {

@@ -6,13 +6,19 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"weir/internal/platform/kafka"
 
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
 // RegisterTemplates adds the components that the distribution's own templates
-// describe: how streams read and write the log.
+// describe: how streams read and write the log. What the environment says of it
+// they ask of kafka_connection(), which is added to Bloblang.
 func RegisterTemplates(env *service.Environment, assets fs.FS) error {
+	if err := kafka.RegisterFunctions(bloblang.GlobalEnvironment()); err != nil {
+		return fmt.Errorf("registering functions: %w", err)
+	}
 	paths, err := fs.Glob(assets, "configs/templates/*.yaml")
 	if err != nil {
 		return fmt.Errorf("finding templates: %w", err)

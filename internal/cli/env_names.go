@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"weir/internal/platform/envyaml"
+	"weir/internal/platform/kafka"
 )
 
 // variableName finds the names of weir's variables in configs and mappings.
@@ -29,14 +30,14 @@ func commandVariables() map[string]string {
 		"WEIR_KEY":          "the key of `weir fleet`, instead of `--key`",
 		"WEIR_REGISTRY_URL": "the schema registry of `weir schema`, instead of `--registry`",
 		"WEIR_URL":          "the gate of `weir fleet`, instead of `--url`",
-		envPasswordFile:     "a file that holds the brokers' password, instead of `" + envPassword + "`",
+		envPasswordFile:     "a file that holds the brokers' password, instead of `" + kafka.EnvPassword + "`",
 	}
 }
 
 // knownVariables are all that something reads: commands, the distribution's
 // configs, and the configs at hand.
 func (d *distribution) knownVariables(configs []string) (known []string, err error) {
-	known = slices.Collect(maps.Keys(commandVariables()))
+	known = slices.AppendSeq(slices.Collect(maps.Keys(commandVariables())), maps.Keys(kafka.Variables()))
 	err = fs.WalkDir(d.assets, "configs", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"weir/internal/platform/broker"
+	"weir/internal/platform/kafka"
 )
 
 func TestPassword_IsMadeOnceForItsOwnerAlone(t *testing.T) {
@@ -74,7 +75,7 @@ func TestPassword_OfAFileReachesTheStreams(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
 	t.Setenv("WEIR_KAFKA_SASL", "SCRAM-SHA-512")
 	t.Setenv(envPasswordFile, file)
-	t.Setenv(envPassword, "")
+	t.Setenv(kafka.EnvPassword, "")
 	if err := givePassword(false); err != nil {
 		t.Errorf("a lint needs the file: %v", err)
 	}
@@ -84,16 +85,16 @@ func TestPassword_OfAFileReachesTheStreams(t *testing.T) {
 	if err := os.WriteFile(file, []byte("kept beside\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := givePassword(true); err != nil || os.Getenv(envPassword) != "kept beside" {
-		t.Errorf("given %q: %v", os.Getenv(envPassword), err)
+	if err := givePassword(true); err != nil || os.Getenv(kafka.EnvPassword) != "kept beside" {
+		t.Errorf("given %q: %v", os.Getenv(kafka.EnvPassword), err)
 	}
-	t.Setenv(envPassword, "said")
-	if err := givePassword(true); err != nil || os.Getenv(envPassword) != "said" {
-		t.Errorf("what is said outright is replaced: %q (%v)", os.Getenv(envPassword), err)
+	t.Setenv(kafka.EnvPassword, "said")
+	if err := givePassword(true); err != nil || os.Getenv(kafka.EnvPassword) != "said" {
+		t.Errorf("what is said outright is replaced: %q (%v)", os.Getenv(kafka.EnvPassword), err)
 	}
 	t.Setenv("WEIR_KAFKA_SASL", "none")
-	t.Setenv(envPassword, "")
-	if err := givePassword(true); err != nil || os.Getenv(envPassword) != "" {
-		t.Errorf("given without a login: %q (%v)", os.Getenv(envPassword), err)
+	t.Setenv(kafka.EnvPassword, "")
+	if err := givePassword(true); err != nil || os.Getenv(kafka.EnvPassword) != "" {
+		t.Errorf("given without a login: %q (%v)", os.Getenv(kafka.EnvPassword), err)
 	}
 }

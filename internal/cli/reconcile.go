@@ -28,7 +28,7 @@ run beside a running weir, and on the data directory of a stopped one.
   weir reconcile --brokers kafka:9092 --raw s3://weir-raw --dead-letter s3://weir-dead-letter --json`[1:],
 		Flags: append([]cli.Flag{
 			dataFlag(),
-			&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"},
+			&cli.StringFlag{Name: "brokers", EnvVars: []string{kafka.EnvBrokers},
 				Usage: "`ADDR,…` of the log, instead of a data directory"},
 			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
 			&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"},

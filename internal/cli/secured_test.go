@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/urfave/cli/v2"
 
+	"weir/internal/platform/kafka"
 	"weir/tests/integration/secured"
 )
 
@@ -27,13 +28,13 @@ func TestCLI_TopicsAreMadeOnASecuredLogByTheRightPasswordOnly(t *testing.T) {
 	with := []string{"--brokers", log.Address, "--tls", "--tls-ca", log.CAFile, "--sasl-mechanism", "SCRAM-SHA-512",
 		"--sasl-user", secured.User}
 	create := append([]string{"topics", "create", "--replicas", "1", "--profile", "standalone"}, with...)
-	t.Setenv(envPassword, secured.Wrong)
+	t.Setenv(kafka.EnvPassword, secured.Wrong)
 	if _, err := command(t, create...); err == nil {
 		t.Error("a wrong password makes topics")
 	} else {
 		secured.Refused(t, err.Error())
 	}
-	t.Setenv(envPassword, secured.Password)
+	t.Setenv(kafka.EnvPassword, secured.Password)
 	if out, err := command(t, create...); err != nil || !strings.Contains(out, "raw-events: 1 partitions") {
 		t.Fatalf("%s: %v", out, err)
 	}
@@ -49,7 +50,7 @@ func TestCLI_TopicsAreMadeOnASecuredLogByTheRightPasswordOnly(t *testing.T) {
 }
 
 func TestCLI_WhatFlagsOfASecuredLogLackIsNamed(t *testing.T) {
-	t.Setenv(envPassword, secured.Password)
+	t.Setenv(kafka.EnvPassword, secured.Password)
 	create := []string{"topics", "create", "--brokers", "127.0.0.1:1"}
 	for says, flags := range map[string][]string{
 		"give --tls too":      {"--tls-ca", "/no/such/file"},

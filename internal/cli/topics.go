@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"weir/internal/platform/broker"
+	"weir/internal/platform/kafka"
 )
 
 // topicsCommand is `weir topics`: the topics of a log that is not embedded.
@@ -26,7 +27,7 @@ or more, an event is acknowledged when two servers have it.
   WEIR_KAFKA_PASSWORD=… weir topics create --brokers kafka-1:9093 --tls \
     --sasl-mechanism SCRAM-SHA-512 --sasl-user weir`[1:],
 			Flags: append([]cli.Flag{
-				&cli.StringFlag{Name: "brokers", EnvVars: []string{"WEIR_BROKERS"}, Required: true, Usage: "`ADDR,…` of the log"},
+				&cli.StringFlag{Name: "brokers", EnvVars: []string{kafka.EnvBrokers}, Required: true, Usage: "`ADDR,…` of the log"},
 				choice("profile", "how many partitions; standalone has few", "cluster", "standalone"),
 				&cli.IntFlag{Name: "replicas", Value: 3, Usage: "`N` servers that keep each record; 1 where there is one server"},
 			}, securedFlags()...),

@@ -39,7 +39,7 @@ func (u *upRun) setEnv(home string, login kafka.Login) error {
 // overridden names the variables of the environment that this run does not go
 // by, since its flags decide.
 func (u *upRun) overridden(home string) (notes []string) {
-	by := map[string]string{"WEIR_BROKERS": "--broker", "WEIR_INGEST_ADDRESS": "--ingest", "WEIR_API_ADDRESS": "--api",
+	by := map[string]string{kafka.EnvBrokers: "--broker", "WEIR_INGEST_ADDRESS": "--ingest", "WEIR_API_ADDRESS": "--api",
 		"WEIR_OPS_ADDRESS":   "--ops",
 		"WEIR_ANOMALY_RULES": "--home", "WEIR_RULES": "--home",
 		"WEIR_BLOBLANG": "--home"}
@@ -67,12 +67,12 @@ func (u *upRun) overridden(home string) (notes []string) {
 func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 	decided := map[string]string{
 		"WEIR_DATA":            string(u.data),
-		"WEIR_BROKERS":         u.addresses.Broker,
-		"WEIR_KAFKA_TLS":       "false", // the embedded broker is in this process
-		"WEIR_KAFKA_CA":        "",
-		"WEIR_KAFKA_SASL":      login.Mechanism,
-		"WEIR_KAFKA_USER":      login.User,
-		envPassword:            login.Password,
+		kafka.EnvBrokers:       u.addresses.Broker,
+		kafka.EnvTLS:           "false", // the embedded broker is in this process
+		kafka.EnvCA:            "",
+		kafka.EnvSASL:          login.Mechanism,
+		kafka.EnvUser:          login.User,
+		kafka.EnvPassword:      login.Password,
 		envPasswordFile:        u.data.passwordFile(),
 		"WEIR_INGEST_ADDRESS":  u.addresses.Ingest,
 		"WEIR_API_ADDRESS":     u.addresses.API,

@@ -1,5 +1,6 @@
 // Package kafka says how a room that speaks to the log itself finds it and gets
-// in: one set of config fields, and what they mean to the client.
+// in: one set of config fields and one of environment variables, and what they mean
+// to the client.
 package kafka
 
 import (
@@ -42,8 +43,13 @@ func brokers(items ...string) (each []string) {
 // Login is who we are to the brokers.
 type Login struct{ Mechanism, User, Password string }
 
+const (
+	mechanismNone        = "none"
+	mechanismEnvironment = "environment" // of a config: see Fields
+)
+
 // Mechanisms are those that a login can name.
-func Mechanisms() []string { return []string{"none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} }
+func Mechanisms() []string { return []string{mechanismNone, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} }
 
 // New returns the cluster at some addresses, each of which may be a list. The TLS
 // config may be nil. It fails with ErrNoBroker when there is no address.
@@ -68,7 +74,7 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 		return scram.Auth{User: l.User, Pass: l.Password}, complete()
 	}
 	switch l.Mechanism {
-	case "", "none":
+	case "", mechanismNone:
 		return nil, nil
 	case "PLAIN":
 		return plain.Plain(func(context.Context) (plain.Auth, error) {

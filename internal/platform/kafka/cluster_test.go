@@ -17,9 +17,13 @@ import (
 	"weir/tests/integration/secured"
 )
 
+func specOf(fields []*service.ConfigField) *service.ConfigSpec {
+	return service.NewConfigSpec().Fields(fields...)
+}
+
 func parse(t *testing.T, conf string) (Cluster, error) {
 	t.Helper()
-	parsed, err := service.NewConfigSpec().Fields(Fields()...).ParseYAML(conf, nil)
+	parsed, err := specOf(Fields()).ParseYAML(conf, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

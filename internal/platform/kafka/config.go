@@ -32,11 +32,15 @@ func OptionalFields(why string) []*service.ConfigField {
 
 func fields(brokers *service.ConfigField) []*service.ConfigField {
 	return []*service.ConfigField{
-		brokers.Example([]string{"kafka-1:9092", "kafka-2:9092"}),
+		brokers.Example([]string{"${" + EnvBrokers + "}"}).Example([]string{"kafka-1:9092", "kafka-2:9092"}),
 		service.NewTLSToggledField(kafkaFieldTLS),
 		service.NewObjectField(kafkaFieldSASL,
-			service.NewStringEnumField(kafkaFieldMechanism, Mechanisms()...).
-				Description("The SASL mechanism. PLAIN shows the password to the network unless `tls` is enabled.").Default("none"),
+			service.NewStringEnumField(kafkaFieldMechanism, append([]string{mechanismEnvironment}, Mechanisms()...)...).
+				Description("The SASL mechanism. PLAIN shows the password to the network unless TLS is on. With `"+
+					mechanismEnvironment+"`, the brokers that `"+EnvBrokers+"` names are got into as the environment says (`"+
+					EnvSASL+"`, `"+EnvUser+"`, `"+EnvPassword+"`, and, unless `"+kafkaFieldTLS+"` is enabled here, `"+EnvTLS+"` and `"+
+					EnvCA+"`); others, to which its password does not go, without a login.").
+				Default(mechanismEnvironment),
 			service.NewStringField(kafkaFieldUser).Description("The user.").Default(""),
 			service.NewStringField(kafkaFieldPassword).Description("The password.").Default("").Secret(),
 		).Description("How to authenticate to the brokers.").Advanced(),
@@ -53,8 +57,9 @@ func FromParsed(parsed *service.ParsedConfig) (Cluster, error) {
 		sasl+kafkaFieldUser, &login.User, sasl+kafkaFieldPassword, &login.Password); err != nil {
 		return Cluster{}, err
 	}
+	files := conf.Files(parsed) // whether those of certificates are read
 	var secure *tls.Config
-	if conf.Files(parsed) { // of certificates
+	if files {
 		made, on, err := parsed.FieldTLSToggled(kafkaFieldTLS)
 		if err != nil {
 			return Cluster{}, fmt.Errorf("reading field %s: %w", kafkaFieldTLS, err)
@@ -63,5 +68,28 @@ func FromParsed(parsed *service.ParsedConfig) (Cluster, error) {
 			secure = made
 		}
 	}
+	if login.Mechanism == mechanismEnvironment {
+		var err error
+		if login, secure, err = loginFor(addresses, login, secure, files); err != nil {
+			return Cluster{}, err
+		}
+	}
 	return New(addresses, secure, login)
+}
+
+// loginFor is how the environment gets into its own brokers. A user or password
+// beside it would be left out unnoticed.
+func loginFor(addresses []string, given Login, secure *tls.Config, files bool) (Login, *tls.Config, error) {
+	if given.User != "" || given.Password != "" {
+		return Login{}, nil, fmt.Errorf("reading field %s.%s: a user or password is given: name the mechanism that it is for",
+			kafkaFieldSASL, kafkaFieldMechanism)
+	}
+	known, err := environment()
+	if !known.names(addresses) {
+		return Login{}, secure, nil
+	}
+	if err == nil && known.tls && secure == nil && files {
+		secure, err = TLS(known.caFile)
+	}
+	return known.login, secure, err
 }

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure/extended"
 	"github.com/redpanda-data/benthos/v4/public/service"
 	_ "github.com/redpanda-data/connect/v4/public/components/io"
@@ -27,6 +28,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/internal/platform/kafka"
 	"weir/plugins/notify/channel"
 	"weir/plugins/notify/watch"
 	"weir/plugins/store/deadletter"
@@ -117,6 +119,9 @@ func (h *house) run(file string, env map[string]string) {
 	h.t.Helper()
 	raw, err := os.ReadFile("../../../configs/streams/" + file)
 	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := kafka.RegisterFunctions(bloblang.GlobalEnvironment()); err != nil {
 		h.t.Fatal(err)
 	}
 	e := service.GlobalEnvironment().Clone() // as the program does

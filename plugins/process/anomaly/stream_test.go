@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure/extended"
 	"github.com/redpanda-data/benthos/v4/public/service"
 	_ "github.com/redpanda-data/connect/v4/public/components/io"
@@ -23,6 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/internal/event"
+	"weir/internal/platform/kafka"
 	"weir/plugins/process/dedupe"
 	"weir/plugins/store/deadletter"
 )
@@ -66,6 +68,9 @@ func (p *plant) run() (stop func()) {
 	p.t.Helper()
 	raw, err := os.ReadFile("../../../configs/streams/detect.yaml")
 	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := kafka.RegisterFunctions(bloblang.GlobalEnvironment()); err != nil {
 		p.t.Fatal(err)
 	}
 	e := service.GlobalEnvironment().Clone()
