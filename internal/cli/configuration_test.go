@@ -18,6 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"weir/internal/platform/envyaml"
+	"weir/internal/platform/kafka"
 	"weir/plugins"
 )
 
@@ -95,6 +96,11 @@ func collect(t *testing.T, d *distribution) map[string]*entry {
 			get(a.Name).profiles[profile] = a.Value
 		}
 	}
+	for name, meaning := range kafka.Variables() { // read with the brokers, whoever names these
+		e := get(name)
+		e.meaning, e.uses = meaning, slices.Concat(get(kafka.EnvBrokers).uses, []string{"commands"})
+		e.fallback = map[string]string{kafka.EnvTLS: "false", kafka.EnvSASL: kafka.Mechanisms()[0]}[name]
+	}
 	for name, meaning := range commandVariables() {
 		e := get(name)
 		e.meaning = cmp.Or(e.meaning, meaning)
@@ -144,10 +150,8 @@ func collectFile(t *testing.T, d *distribution, name, raw string, get func(strin
 			e.secret = e.secret || at.secret
 		}
 	}
-	for _, m := range regexp.MustCompile(`env\((?:name: )?"(WEIR_\w+)"`).FindAllStringSubmatch(raw, -1) {
-		if e := get(m[1]); !slices.Contains(e.uses, name) {
-			e.uses = append(e.uses, name)
-		}
+	if e := get(kafka.EnvBrokers); strings.Contains(raw, "kafka_connection()") && !slices.Contains(e.uses, name) {
+		e.uses = append(e.uses, name)
 	}
 }
 
