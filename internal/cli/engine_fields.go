@@ -40,6 +40,10 @@ func (d *distribution) fields(path, resolved string, known []finding) (found []f
 	if yaml.Unmarshal([]byte(resolved), &doc) != nil || len(doc.Content) == 0 {
 		return nil // the linter says so
 	}
+	for _, name := range []string{"shutdown_delay", "shutdown_timeout"} { // of the process, and of no component
+		found = append(found, fieldSpec{Type: "string", Kind: "scalar", Default: "0s"}.check(component{path: path,
+			name: "the process"}, name, child(doc.Content[0], name))...)
+	}
 	specs := map[string]fieldSpec{}
 	err := d.schema().NewStreamConfigWalker().WalkComponentsYAML([]byte(resolved), func(w *service.WalkedComponent) error {
 		node := at(doc.Content[0], w.Path+"."+w.Name)
@@ -50,7 +54,8 @@ func (d *distribution) fields(path, resolved string, known []finding) (found []f
 		of, before := component{path, w.Name, d.own[w.ComponentType+" "+w.Name]}, len(found)
 		for _, f := range spec.Children {
 			if w.Name == "generate" && f.Name == "interval" {
-				continue // it may be a cron expression
+				found = append(found, interval(of, child(node, f.Name))...)
+				continue
 			}
 			found = append(found, f.check(of, f.Name, child(node, f.Name))...)
 		}
@@ -63,6 +68,23 @@ func (d *distribution) fields(path, resolved string, known []finding) (found []f
 		return nil // the linter says so
 	}
 	return found
+}
+
+// interval looks at how often the generate input does: a time, or a cron
+// expression, of which the engine takes "@every -5s" for every second.
+func interval(of component, node *yaml.Node) []finding {
+	if node == nil || node.Kind != yaml.ScalarNode || node.Value == "" {
+		return nil
+	}
+	every, cron := strings.CutPrefix(node.Value, "@every ")
+	if !cron && strings.ContainsAny(node.Value, " @") {
+		return nil // the engine reads it
+	}
+	if d, err := time.ParseDuration(every); err == nil && (d > 0 || d == 0 && !cron) {
+		return nil
+	}
+	return []finding{{of.path, node.Line, node.Column, fmt.Sprintf("field interval of %s: expected a time such as 90s, "+
+		"5m or 2h, got %s", of.name, strconv.Quote(every))}}
 }
 
 // spec is a component's config, asked for once.
@@ -142,8 +164,12 @@ func shown(node *yaml.Node) string {
 func (f fieldSpec) expected(of component, node *yaml.Node) string {
 	switch f.Type {
 	case "int":
-		if _, err := strconv.ParseInt(strings.ReplaceAll(node.Value, "_", ""), 0, 64); err != nil {
+		n, err := strconv.ParseInt(strings.ReplaceAll(node.Value, "_", ""), 0, 64)
+		if err != nil {
 			return "a whole number"
+		}
+		if least, is := f.least(of); is && n < least {
+			return fmt.Sprintf("at least %d", least)
 		}
 	case "float":
 		if _, err := strconv.ParseFloat(node.Value, 64); err != nil {
@@ -160,6 +186,18 @@ func (f fieldSpec) expected(of component, node *yaml.Node) string {
 		}
 	}
 	return ""
+}
+
+// least is the bound of a template's number, by which streams would stand still;
+// the template's mapping says the same at the start.
+func (f fieldSpec) least(of component) (least int64, is bool) {
+	switch of.name + "." + f.Name {
+	case "log_input.read_ahead", "log_output.max_in_flight":
+		return 1, true
+	case "log_input.batch":
+		return 0, true
+	}
+	return 0, false
 }
 
 // child is the value of a key, or nil.

@@ -220,6 +220,55 @@ func TestLint_SaysWhatTheStartWouldSay(t *testing.T) {
 	}
 }
 
+// What stands beside weir's components in its configs: how often a schedule ticks,
+// what streams read ahead, how long a process runs on.
+func TestLint_BoundsSchedulesTemplatesAndTheProcess(t *testing.T) {
+	d := shippedEngine(t)
+	lint := func(input, rest string) []finding {
+		path := filepath.Join(t.TempDir(), "one.yaml")
+		if err := os.WriteFile(path, []byte("input:\n  "+input+"\noutput: { drop: {} }\n"+rest), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, found := d.checker(func(name string) (string, bool) { return "x", name == "WEIR_BROKERS" }).file(path)
+		return found
+	}
+	schedule := func(every string) string { return `generate: { mapping: "root = {}", interval: "` + every + `" }` }
+	reading := func(field string) string { return "log_input: { group: g, topics: [ t ], " + field + " }" }
+	for _, right := range []string{"", "0s", "90s", "@every 10m", "@daily", "0 3 * * *", "TZ=Europe/Berlin 0 3 * * *"} {
+		if found := lint(schedule(right), ""); len(found) > 0 {
+			t.Errorf("every %q: %v", right, found)
+		}
+	}
+	for _, wrong := range []string{"lots", "-5s", "@every lots", "@every -5s", "@every 0s", "5"} {
+		if found := lint(schedule(wrong), ""); len(found) != 1 || !strings.Contains(found[0].text, "field interval") {
+			t.Errorf("every %q: %v", wrong, found)
+		}
+	}
+	for _, right := range []string{"read_ahead: 1", "batch: 0"} {
+		if found := lint(reading(right), "shutdown_delay: 0s\n"); len(found) > 0 {
+			t.Errorf("%s: %v", right, found)
+		}
+	}
+	for _, wrong := range []string{"read_ahead: 0", "read_ahead: -5", "batch: -1"} {
+		field, _, _ := strings.Cut(wrong, ":")
+		if found := lint(reading(wrong), ""); len(found) != 1 || !strings.Contains(found[0].text, "field "+field) {
+			t.Errorf("%s: lint says %v", wrong, found)
+		}
+		config := map[string]any{"group": "g", "topics": []any{"t"}}
+		if err := yaml.Unmarshal([]byte(wrong), &config); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.start("input", "log_input", config); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: the start says %v", wrong, err)
+		}
+	}
+	for _, wrong := range []string{"shutdown_delay: lots", "shutdown_delay: -5s", "shutdown_timeout: 5"} {
+		if found := lint(reading("batch: 1"), wrong+"\n"); len(found) != 1 {
+			t.Errorf("%s: %v", wrong, found)
+		}
+	}
+}
+
 // A component that opens something before it knows that its config is only
 // checked would open it in weir lint.
 func TestLint_MakesNoComponent(t *testing.T) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -42,15 +43,20 @@ func filtered(idle *regexp.Regexp) (flush func(), err error) {
 	}
 	out := os.Stdout
 	os.Stdout = to
-	var copying sync.WaitGroup
-	copying.Go(func() { quieten(out, from, idle) })
+	flushed := make(chan struct{})
+	go quieten(out, from, idle, sync.OnceFunc(func() { close(flushed) }))
 	return func() {
 		os.Stdout = out
-		_ = to.Close() // pipes lose nothing by it
-		copying.Wait()
-		_ = from.Close() // it was read to its end
+		// The pipe stays open: what a start that failed has begun still logs, and
+		// would say once a line that its log is closed.
+		if _, err := to.WriteString(flushMark); err == nil {
+			<-flushed
+		}
 	}, nil
 }
+
+// flushMark follows the last line that a flush waits for; no log has it.
+const flushMark = "\x00weir flushes its log\x00\n"
 
 // idleLines matches the lines to leave out, in both formats of the log.
 func idleLines() *regexp.Regexp {
@@ -64,16 +70,23 @@ func cutReads() *regexp.Regexp {
 		`|"err":"context canceled".*"level":"warning","msg":"Kafka broker read failed"`)
 }
 
-// quieten copies lines, but for those that say nothing.
-func quieten(to io.Writer, from io.Reader, idle *regexp.Regexp) {
+// quieten copies lines, but for those that say nothing. It calls flushed when all
+// before a flushMark is written, or nothing more can be.
+func quieten(to io.Writer, from io.Reader, idle *regexp.Regexp, flushed func()) {
+	defer flushed()
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadBytes('\n')
+		line, marked := bytes.CutSuffix(line, []byte(flushMark))
 		if !idle.Match(line) {
 			if _, werr := to.Write(line); werr != nil { // nobody listens; the log must not hold up the streams
+				flushed()
 				_, _ = io.Copy(io.Discard, lines)
 				return
 			}
+		}
+		if marked {
+			flushed()
 		}
 		if err != nil {
 			return

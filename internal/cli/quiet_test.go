@@ -1,9 +1,49 @@
 package cli
 
 import (
+	"io"
+	"os"
 	"strings"
 	"testing"
 )
+
+// What logs on after a flush, as streams of a start that failed do, is heard, and
+// is not told that its log is closed.
+func TestQuiet_WhatLogsAfterAFlushIsHeard(t *testing.T) {
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	t.Cleanup(func() { os.Stdout = stdout })
+	os.Stdout = to
+	flush, err := quietStart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := os.Stdout // as the engine keeps it
+	write := func(text string) {
+		t.Helper()
+		if _, err := io.WriteString(log, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(text string) {
+		t.Helper()
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(from, got); err != nil || string(got) != text {
+			t.Fatalf("heard %q: %v", got, err)
+		}
+	}
+	write("level=info msg=\"Input type x is now active\"\nlevel=error msg=one\nlevel=info msg=two")
+	flush()
+	if os.Stdout != to {
+		t.Error("standard output is not what it was")
+	}
+	expect("level=error msg=one\nlevel=info msg=two")
+	write("level=warning msg=late\n")
+	expect("level=warning msg=late\n")
+}
 
 func TestQuiet_LeavesOutWhatSaysNothing(t *testing.T) {
 	idle := `time="2026-11-27T09:38:15Z" level=info msg="Input type redpanda is now active" @service=weir label=log path=root.input
@@ -16,7 +56,7 @@ level=info msg="taking events at http://127.0.0.1:8080/v1/events" @service=weir
 level=error msg="a mapping says that Input type x is now active"
 without an end`
 	var out strings.Builder
-	quieten(&out, strings.NewReader(idle+kept), idleLines())
+	quieten(&out, strings.NewReader(idle+kept), idleLines(), func() {})
 	if out.String() != kept {
 		t.Errorf("left is\n%s", out.String())
 	}
