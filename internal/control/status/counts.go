@@ -43,11 +43,18 @@ func stores() map[string]string {
 		"weir_dead_letter_store_up": "dead_letters", "weir_dedupe_store_up": "claims"}
 }
 
+// The engine's counters, as configs/service.yaml calls them.
+const (
+	inputReceived = "input_received_total"
+	outputSent    = "output_sent_total"
+	outputErrors  = "output_error_total"
+)
+
 // Wanted tells whether Counted reads a metric.
 func Wanted(metric string) bool {
 	switch metric {
 	case "weir_gate_accepted_events_total", "weir_gate_rejected_events_total", "weir_gate_requests_total",
-		"weir_gate_refusals_total", "weir_gate_request_seconds", "input_received", "output_sent", "output_error":
+		"weir_gate_refusals_total", "weir_gate_request_seconds", inputReceived, outputSent, outputErrors:
 		return true
 	}
 	return stores()[metric] != ""
@@ -83,10 +90,10 @@ func Counted(s prom.Scrape, at time.Time) *Counts {
 		}
 	}
 	errors := map[[2]string]int64{}
-	for _, one := range s.Series["output_error"] {
+	for _, one := range s.Series[outputErrors] {
 		errors[[2]string{one.Labels["stream"], one.Labels["path"]}] += int64(one.Value)
 	}
-	for _, metric := range []string{"input_received", "output_sent"} {
+	for _, metric := range []string{inputReceived, outputSent} {
 		for _, one := range s.Series[metric] {
 			l := one.Labels
 			c.Flows = append(c.Flows, Flow{Stream: l["stream"], Path: l["path"], Label: l["label"], Events: int64(one.Value),

@@ -93,10 +93,10 @@ weir_gate_request_seconds_count 5
 # TYPE weir_raw_store_up gauge
 weir_raw_store_up{stream="a"} 1
 weir_raw_store_up{stream="b"} 0
-# TYPE output_sent counter
-output_sent{label="raw_store",path="root.output",stream="raw"} 9
-# TYPE output_error counter
-output_error{label="raw_store",path="root.output",stream="raw"} 2
+# TYPE output_sent_total counter
+output_sent_total{label="raw_store",path="root.output",stream="raw"} 9
+# TYPE output_error_total counter
+output_error_total{label="raw_store",path="root.output",stream="raw"} 2
 # TYPE go_goroutines gauge
 go_goroutines 5
 `), Wanted)

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/event"
 	"weir/internal/platform/listen"
+	"weir/internal/platform/meter"
 	"weir/plugins/ingest/gate/admission"
 )
 
@@ -44,10 +46,10 @@ func newMetrics(m *service.Metrics) *metrics {
 
 		requests:  m.NewCounter("weir_gate_requests_total", "status"),
 		refusals:  m.NewCounter("weir_gate_refusals_total", "reason"),
-		accepted:  m.NewCounter("weir_gate_accepted_events_total"),
+		accepted:  meter.Counter(m, "weir_gate_accepted_events_total"),
 		rejected:  m.NewCounter("weir_gate_rejected_events_total", "code"),
-		keyErrors: m.NewCounter("weir_gate_key_store_errors_total"),
-		tlsErrors: m.NewCounter("weir_gate_tls_reload_errors_total"),
+		keyErrors: meter.Counter(m, "weir_gate_key_store_errors_total"),
+		tlsErrors: meter.Counter(m, "weir_gate_tls_reload_errors_total"),
 
 		inFlight:  m.NewGauge("weir_gate_in_flight_requests"),
 		streams:   m.NewGauge("weir_gate_open_streams"),
@@ -66,8 +68,16 @@ func newMetrics(m *service.Metrics) *metrics {
 	return own
 }
 
+// answered counts an answer. Its time counts when events were judged, or weir
+// failed: the quick refusals of strangers and of who is held back would make
+// the quantiles better than what devices see.
 func (m *metrics) answered(status int, start time.Time) {
 	m.byStatus[status].Add(1)
+	switch {
+	case status < http.StatusBadRequest, status == http.StatusBadRequest, status >= http.StatusInternalServerError:
+	default:
+		return
+	}
 	m.seconds.Timing(time.Since(start).Nanoseconds())
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/meter"
 	"weir/plugins/ingest/registry"
 )
 
@@ -44,7 +45,7 @@ const (
 func newTally(m *service.Metrics) *tally {
 	return &tally{
 		events:   m.NewCounter("weir_schema_events_total", "schema", "verdict"),
-		flagged:  m.NewCounter("weir_schema_flagged_total", "flag"),
+		flagged:  meter.Counters(m, "weir_schema_flagged_total", "flag", event.FlagLate, event.FlagClockAhead),
 		names:    m.NewCounter("weir_schema_unknown_names_total", "place", "name"),
 		versions: m.NewGauge("weir_schema_versions_loaded", "subject"),
 		known:    map[nameLabel]bool{},

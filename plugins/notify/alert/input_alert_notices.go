@@ -147,6 +147,9 @@ func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notic
 		return nil, err
 	}
 	in.counter = res.Metrics().NewCounter("weir_alert_deliveries_total", "channel", "result")
+	for _, result := range []string{deliverySent, deliveryDead, "retried"} {
+		in.counter.Incr(0, in.queue.channel, result)
+	}
 	return in, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 )
 
@@ -154,10 +155,10 @@ func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*stor
 	}
 	out.beyond = flow.NewBurst(10*time.Second, func(text string) { res.Logger().Warn(text) })
 	m := res.Metrics()
-	out.records = m.NewCounter("weir_alert_records_total", "result")
-	out.escalations = m.NewCounter("weir_alert_escalations_total")
-	out.failures = m.NewCounter("weir_alert_sweep_failures_total")
-	out.records.Incr(0, resultBeyond)
+	out.records = meter.Counters(m, "weir_alert_records_total", "result",
+		"opened", "folded", "resolved", "repeated", "erased", resultBeyond)
+	out.escalations = meter.Counter(m, "weir_alert_escalations_total")
+	out.failures = meter.Counter(m, "weir_alert_sweep_failures_total")
 	return out, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
@@ -129,8 +130,8 @@ type input struct {
 
 func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*input, error) {
 	in := &input{res: res, list: list, poll: time.Second, receipts: make(chan *Erasure, 64),
-		count:    res.Metrics().NewCounter("weir_erasure_ended_total", "state"),
-		failures: res.Metrics().NewCounter("weir_erasure_failures_total"),
+		count:    meter.Counters(res.Metrics(), "weir_erasure_ended_total", "state", string(Done), string(Refused)),
+		failures: meter.Counter(res.Metrics(), "weir_erasure_failures_total"),
 		overdue:  res.Metrics().NewGauge("weir_erasure_overdue_jobs"),
 	}
 	var control, raw, deadLetter, rollups string

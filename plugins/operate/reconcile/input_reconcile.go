@@ -11,6 +11,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
 )
@@ -134,7 +135,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	m := res.Metrics()
 	in := &input{
 		res:         res,
-		runs:        m.NewCounter("weir_reconcile_runs_total", "result"),
+		runs:        meter.Counters(m, "weir_reconcile_runs_total", "result", "explained", "loss", "failed"),
 		success:     m.NewGauge("weir_reconcile_success_timestamp_seconds"),
 		unexplained: m.NewGauge("weir_reconcile_unexplained_events"),
 		differing:   m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),

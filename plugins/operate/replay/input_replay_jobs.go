@@ -212,6 +212,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		running:   res.Metrics().NewGauge("weir_replay_running_jobs"),
 		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
 	}
+	in.running.Set(0)
 	var items []string
 	err := conf.Read(parsed, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw, lake.URL(&in.raw),
 		replayFieldDeadLetter, lake.URL(&in.deadLetter),

@@ -64,7 +64,7 @@ all while a fleet is held.
 
 ` + "`weir_retention_removed_rows_total{store}`, `weir_retention_removed_objects_total{store}`, `weir_retention_removed_bytes_total{store}`, " +
 			"`weir_retention_merged_objects_total{store}`, `weir_retention_freed_bytes_total{store}`" + ` (of SQLite files), and of the last run
-` + "`weir_retention_held_rows{store}`, `weir_retention_held_fleets`, `weir_retention_failing_stores`, `weir_retention_last_success_seconds`" +
+` + "`weir_retention_held_rows{store}`, `weir_retention_held_fleets`, `weir_retention_failing_stores`, `weir_retention_success_timestamp_seconds`" +
 			` (since 1970).`)
 	for _, p := range places() {
 		s = s.Field(service.NewObjectField(string(p.Place), append([]*service.ConfigField{urlField(p)},
@@ -204,7 +204,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lif
 		heldRows:  m.NewGauge("weir_retention_held_rows", "store"),
 		held:      m.NewGauge("weir_retention_held_fleets"),
 		failing:   m.NewGauge("weir_retention_failing_stores"),
-		succeeded: m.NewGauge("weir_retention_last_success_seconds"),
+		succeeded: m.NewGauge("weir_retention_success_timestamp_seconds"),
 	}
 	r.held.Set(0)
 	r.failing.Set(0) // of this process's runs: there was none yet

@@ -22,6 +22,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/meter"
 )
 
 const (
@@ -162,9 +163,10 @@ type input struct {
 func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
 	in := &input{
 		log: res.Logger(), now: time.Now,
-		spilled: res.Metrics().NewCounter("weir_spillway_spilled_total", "reason"),
-		gaps:    res.Metrics().NewCounter("weir_spillway_gap_records_total", "group"),
-		turn:    make(chan struct{}, 1), mine: map[partition]bool{}, passed: map[partition]int64{},
+		spilled: meter.Counters(res.Metrics(), "weir_spillway_spilled_total", "reason",
+			string(event.CodeExpired), string(event.CodeOverflow)),
+		gaps: res.Metrics().NewCounter("weir_spillway_gap_records_total", "group"),
+		turn: make(chan struct{}, 1), mine: map[partition]bool{}, passed: map[partition]int64{},
 		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{},
 		identity: map[string]kafka.Log{},
 	}
@@ -190,6 +192,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	in.targets = map[string]string{}
 	for _, c := range consumers {
 		in.groups, in.targets[c.Group] = append(in.groups, c.Group), c.Target
+		in.gaps.Incr(0, c.Group)
 	}
 	switch {
 	case len(in.topics) == 0 || len(in.groups) == 0:

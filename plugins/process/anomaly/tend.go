@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 	"weir/internal/platform/live"
+	"weir/internal/platform/meter"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -114,12 +115,13 @@ type meters struct {
 func newMeters(res *service.Resources) meters {
 	m := res.Metrics()
 	out := meters{
-		samples:          m.NewCounter("weir_anomaly_samples_total"),
-		transitions:      m.NewCounter("weir_anomaly_transitions_total", "detector", "transition"),
-		skipped:          m.NewCounter("weir_anomaly_skipped_total", "reason"),
-		evicted:          m.NewCounter("weir_anomaly_evicted_devices_total"),
-		loads:            m.NewCounter("weir_anomaly_loads_total", "result"),
-		baselineFailures: m.NewCounter("weir_anomaly_baseline_failures_total"),
+		samples:     meter.Counter(m, "weir_anomaly_samples_total"),
+		transitions: m.NewCounter("weir_anomaly_transitions_total", "detector", "transition"),
+		skipped: meter.Counters(m, "weir_anomaly_skipped_total", "reason",
+			"duplicate", "replay", "redelivered", "late", "erased"),
+		evicted:          meter.Counter(m, "weir_anomaly_evicted_devices_total"),
+		loads:            meter.Counters(m, "weir_anomaly_loads_total", "result", "ok", "failed"),
+		baselineFailures: meter.Counter(m, "weir_anomaly_baseline_failures_total"),
 		series:           m.NewGauge("weir_anomaly_series"),
 		rulesValid:       m.NewGauge("weir_anomaly_rules_valid"),
 	}

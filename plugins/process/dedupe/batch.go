@@ -160,7 +160,7 @@ func (p *processor) onError() string {
 
 // mark writes what the claims say onto the messages.
 func (p *processor) mark(found []delivery, claims []claim) {
-	var claimed, redelivered, duplicate, unclaimed, searched int64
+	var claimed, before, duplicate, unclaimed, searched int64
 	for i := range claims {
 		if claims[i].searched {
 			searched++
@@ -169,7 +169,7 @@ func (p *processor) mark(found []delivery, claims []claim) {
 		case c.held == nil:
 			claimed++
 		case bytes.Equal(c.held, c.mine):
-			redelivered++
+			before++
 		default:
 			canonical, _, err := readCoordinates(c.held)
 			if err != nil { // another program wrote the key: as if there were no claim
@@ -184,7 +184,7 @@ func (p *processor) mark(found []delivery, claims []claim) {
 	}
 	p.searched.Incr(searched)
 	for verdict, n := range map[string]int64{
-		"claimed": claimed, "redelivered": redelivered, "duplicate": duplicate, "unclaimed": unclaimed,
+		"claimed": claimed, "claimed_before": before, "duplicate": duplicate, "unclaimed": unclaimed,
 	} {
 		if n > 0 {
 			p.verdicts.Incr(n, verdict)

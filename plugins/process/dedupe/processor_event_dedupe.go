@@ -21,6 +21,7 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/meter"
 )
 
 const (
@@ -62,7 +63,7 @@ A record that is no event (it was produced past the gate) fails here with its re
 
 ### Metrics
 
-`+"`weir_dedupe_events_total{verdict=claimed|redelivered|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_foreign_claims_total`"+` (of another log, replaced), `+"`weir_dedupe_searched_claims_total`"+` (that were looked for on disk, since no filter of Pebble's claims ruled them out), `+"`weir_dedupe_made_way_milliseconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
+`+"`weir_dedupe_events_total{verdict=claimed|claimed_before|duplicate|unclaimed|rejected}`, `weir_dedupe_store_failures_total`, `weir_dedupe_foreign_claims_total`"+` (of another log, replaced), `+"`weir_dedupe_searched_claims_total`"+` (that were looked for on disk, since no filter of Pebble's claims ruled them out), `+"`weir_dedupe_made_way_seconds_total`"+` (see `+"`make_way`"+`) and the gauge `+"`weir_dedupe_store_up`.").
 		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, and with "+
 			"`memory://`, claims do not name their log.")...).
 		Field(service.NewStringField(dedupeFieldURL).
@@ -151,12 +152,13 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	}
 	p := &processor{
 		handle: h, release: release, timeout: timeout, stall: onError == onErrorStall, line: flow.Of(res), log: res.Logger(),
-		events:   sync.Pool{New: func() any { return new(event.Event) }},
-		verdicts: res.Metrics().NewCounter("weir_dedupe_events_total", "verdict"),
-		failures: res.Metrics().NewCounter("weir_dedupe_store_failures_total"),
-		madeWay:  res.Metrics().NewCounter("weir_dedupe_made_way_milliseconds_total"),
-		replaced: res.Metrics().NewCounter("weir_dedupe_foreign_claims_total"),
-		searched: res.Metrics().NewCounter("weir_dedupe_searched_claims_total"),
+		events: sync.Pool{New: func() any { return new(event.Event) }},
+		verdicts: meter.Counters(res.Metrics(), "weir_dedupe_events_total", "verdict",
+			"claimed", "claimed_before", "duplicate", "unclaimed", "rejected"),
+		failures: meter.Counter(res.Metrics(), "weir_dedupe_store_failures_total"),
+		madeWay:  meter.Counter(res.Metrics(), "weir_dedupe_made_way_seconds_total"),
+		replaced: meter.Counter(res.Metrics(), "weir_dedupe_foreign_claims_total"),
+		searched: meter.Counter(res.Metrics(), "weir_dedupe_searched_claims_total"),
 		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
 	}
 	if cluster != nil {
@@ -173,7 +175,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 // ProcessBatch marks the messages of the batch in place.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	if waited := p.line.LetPass(ctx, p.perItem*time.Duration(len(batch))); waited > 0 {
-		p.madeWay.Incr(waited.Milliseconds())
+		p.madeWay.IncrFloat64(waited.Seconds())
 	}
 	found := p.read(batch)
 	if len(found) > 0 {

@@ -13,6 +13,7 @@ import (
 	"weir/internal/control/auditlog"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/listen"
+	"weir/internal/platform/meter"
 )
 
 const reasonQueries = "too-many-queries"
@@ -42,7 +43,8 @@ const (
 
 func newRefusals(m *service.Metrics, logger *service.Logger, recorder *recorder) *refusals {
 	r := &refusals{
-		total: m.NewCounter("weir_api_refusals_total", "reason"), tlsErrors: m.NewCounter("weir_api_tls_reload_errors_total"),
+		total:     m.NewCounter("weir_api_refusals_total", "reason"),
+		tlsErrors: meter.Counter(m, "weir_api_tls_reload_errors_total"),
 		log: flow.NewBurst(time.Second, func(text string) {
 			logger.Warn(text)
 		}), recorder: recorder, now: time.Now, left: refusedBurst,

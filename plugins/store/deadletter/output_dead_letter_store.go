@@ -19,6 +19,7 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/meter"
 	"weir/plugins/store/lake"
 )
 
@@ -122,9 +123,9 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	o := &output{
 		table: Table(), res: res, now: time.Now,
 		rows:       m.NewCounter("weir_dead_letter_rows_total", "stage"),
-		recognised: m.NewCounter("weir_dead_letter_recognised_total"), // stored before, skipped
-		objects:    m.NewCounter("weir_dead_letter_objects_total"),
-		bytes:      m.NewCounter("weir_dead_letter_written_bytes_total"),
+		recognised: meter.Counter(m, "weir_dead_letter_recognised_total"), // stored before, skipped
+		objects:    meter.Counter(m, "weir_dead_letter_objects_total"),
+		bytes:      meter.Counter(m, "weir_dead_letter_written_bytes_total"),
 	}
 	logs, err := newNaming(parsed, res.Logger())
 	o.logs = logs

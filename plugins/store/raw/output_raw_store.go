@@ -12,6 +12,7 @@ import (
 
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/meter"
 	"weir/plugins/store/lake"
 )
 
@@ -142,18 +143,21 @@ func (o *output) Close(context.Context) error {
 
 type counters struct {
 	rows, duplicates, recognised, untargeted, erased, rejected, objects, bytes *service.MetricCounter
+
+	freshness *service.MetricTimer // a batch: since its oldest live event was received
 }
 
 func newCounters(m *service.Metrics) counters {
 	return counters{
-		rows:       m.NewCounter("weir_raw_rows_total"),
-		duplicates: m.NewCounter("weir_raw_duplicates_total"), // proven by event_dedupe
-		recognised: m.NewCounter("weir_raw_recognised_total"), // stored before, skipped
-		untargeted: m.NewCounter("weir_raw_untargeted_total"), // of a replay, for others
-		erased:     m.NewCounter("weir_raw_erased_total"),     // of a device or fleet that was erased since
-		rejected:   m.NewCounter("weir_raw_rejected_total"),   // no events
-		objects:    m.NewCounter("weir_raw_objects_total"),
-		bytes:      m.NewCounter("weir_raw_written_bytes_total"),
+		rows:       meter.Counter(m, "weir_raw_rows_total"),
+		duplicates: meter.Counter(m, "weir_raw_duplicates_total"), // proven by event_dedupe
+		recognised: meter.Counter(m, "weir_raw_recognised_total"), // stored before, skipped
+		untargeted: meter.Counter(m, "weir_raw_untargeted_total"), // of a replay, for others
+		erased:     meter.Counter(m, "weir_raw_erased_total"),     // of a device or fleet that was erased since
+		rejected:   meter.Counter(m, "weir_raw_rejected_total"),   // no events
+		objects:    meter.Counter(m, "weir_raw_objects_total"),
+		bytes:      meter.Counter(m, "weir_raw_written_bytes_total"),
+		freshness:  m.NewTimer("weir_raw_freshness_seconds"),
 	}
 }
 

@@ -111,6 +111,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if err := w.flush(ctx); err != nil {
 		return err
 	}
+	if !w.oldest.IsZero() {
+		o.count.freshness.Timing(o.now().Sub(w.oldest).Nanoseconds())
+	}
 	o.count.rows.Incr(int64(w.stored))
 	o.count.duplicates.Incr(w.duplicates)
 	o.count.recognised.Incr(w.recognised)
@@ -131,7 +134,8 @@ type writing struct {
 	tombstones *tombstone.Set
 	had        map[identity]event.Coordinates // events of older logs: the records that have rows of them
 
-	receivedText string // of the event before
+	oldest       time.Time // received, of the live events that get a row
+	receivedText string    // of the event before
 	received     time.Time
 
 	duplicates, recognised, untargeted, erased int64
@@ -212,6 +216,10 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 		w.had[id] = record
 	}
 	r.Metrics = w.s.metrics.keep(e.Metrics)
+	if live := at.again.IsZero() && record == delivery; live && !received.IsZero() &&
+		(w.oldest.IsZero() || received.Before(w.oldest)) {
+		w.oldest = received
+	}
 	w.stored++
 	return nil
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 )
 
@@ -44,7 +46,7 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 
 ### Metrics
 
-`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total` (written), `weir_rollup_read_rows_total`, `weir_rollup_evicted_rows_total` (for which `cache` had no room), `weir_rollup_memory_rows`, `weir_rollup_conflicts_total` and `weir_rollup_rolled_hours_total`").
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total` (written), `weir_rollup_read_rows_total`, `weir_rollup_evicted_rows_total` (for which `cache` had no room), `weir_rollup_memory_rows`, `weir_rollup_conflicts_total` and `weir_rollup_rolls_total`").
 		Field(service.NewStringField(rollupFieldURL).
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
@@ -98,6 +100,7 @@ type output struct {
 
 	events, rows, read, evicted, conflicts, rolled *service.MetricCounter
 	held                                           *service.MetricGauge
+	freshness                                      *service.MetricTimer
 
 	counting sync.Mutex
 	counted  usage // that is in the metrics
@@ -122,12 +125,16 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	}
 	m := res.Metrics()
 	o.events = m.NewCounter("weir_rollup_events_total", "outcome")
-	o.rows = m.NewCounter("weir_rollup_rows_total")
-	o.read = m.NewCounter("weir_rollup_read_rows_total")
-	o.evicted = m.NewCounter("weir_rollup_evicted_rows_total")
+	for n := range outcomes {
+		o.events.Incr(0, n.String())
+	}
+	o.rows = meter.Counter(m, "weir_rollup_rows_total")
+	o.read = meter.Counter(m, "weir_rollup_read_rows_total")
+	o.evicted = meter.Counter(m, "weir_rollup_evicted_rows_total")
 	o.held = m.NewGauge("weir_rollup_memory_rows")
-	o.conflicts = m.NewCounter("weir_rollup_conflicts_total")
-	o.rolled = m.NewCounter("weir_rollup_rolled_hours_total")
+	o.freshness = m.NewTimer("weir_rollup_freshness_seconds")
+	o.conflicts = meter.Counter(m, "weir_rollup_conflicts_total")
+	o.rolled = meter.Counter(m, "weir_rollup_rolls_total")
 	// batches of one store wait for each other
 	return flow.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil
 }
@@ -185,6 +192,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if err != nil {
 		return err
 	}
+	if oldest, ok := oldestOf(windows); ok {
+		o.freshness.Timing(time.Since(oldest).Nanoseconds())
+	}
 	for n, count := range res.Events {
 		if count > 0 {
 			o.events.Incr(int64(count), outcome(n).String())
@@ -192,6 +202,22 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	}
 	o.count(store)
 	return nil
+}
+
+// oldestOf is when the oldest live event of some windows was received; replays
+// say nothing of how fresh the rollups are.
+func oldestOf(windows []*Window) (time.Time, bool) {
+	var oldest string
+	for _, w := range windows {
+		for i := range w.events {
+			// All are written in event.TimeFormat, which sorts as the times do.
+			if e := &w.events[i]; !e.replayed && e.received != "" && (oldest == "" || e.received < oldest) {
+				oldest = e.received
+			}
+		}
+	}
+	at, err := time.Parse(event.TimeFormat, oldest)
+	return at, err == nil
 }
 
 // count brings the metrics of rows up to date.

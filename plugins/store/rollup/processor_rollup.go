@@ -16,6 +16,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/meter"
 )
 
 func rollupSpec() *service.ConfigSpec {
@@ -70,7 +71,8 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (service
 	if err := conf.Checked(parsed, nil); err != nil {
 		return nil, err
 	}
-	return &processor{log: res.Logger(), skipped: res.Metrics().NewCounter("weir_rollup_skipped_total", "reason")}, nil
+	return &processor{log: res.Logger(), skipped: meter.Counters(res.Metrics(), "weir_rollup_skipped_total", "reason",
+		skipDuplicate, skipNotTargeted, skipUnknownMetric, skipErrored, skipInvalid)}, nil
 }
 
 // tally counts what a batch leaves out.

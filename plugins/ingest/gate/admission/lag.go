@@ -24,6 +24,7 @@ type lagMeter struct {
 	limits  Bounds
 	ends    []sample // oldest first
 	groups  map[string][]progress
+	latest  map[string]reading // of each group
 	spacing time.Duration
 }
 
@@ -34,7 +35,8 @@ const drainWindow = 30 * time.Second
 const maxSamples = 256
 
 func newLagMeter(l Bounds) *lagMeter {
-	return &lagMeter{limits: l, groups: map[string][]progress{}, spacing: l.horizon() / maxSamples}
+	return &lagMeter{limits: l, groups: map[string][]progress{}, latest: map[string]reading{},
+		spacing: l.horizon() / maxSamples}
 }
 
 // horizon is the longest age that matters.
@@ -62,6 +64,7 @@ func (m *lagMeter) read(now time.Time, starts, ends offsets, committed map[strin
 			r.records += int(end - from)
 			r.age = max(r.age, m.age(now, p, from))
 		}
+		m.latest[group] = r
 		fill := max(float64(r.records)/float64(m.limits.Records), float64(r.age)/float64(m.limits.Age))
 		if fill > worstFill || fill == worstFill && group < worst.group {
 			worst, worstFill = r, fill

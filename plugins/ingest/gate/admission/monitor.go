@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/meter"
 )
 
 // Measurement says which groups to measure, where.
@@ -42,15 +43,19 @@ type gauges struct {
 	records *service.MetricGauge // of the group furthest behind
 	seconds *service.MetricGauge
 	drain   *service.MetricGauge // records a second of that group
+	each    *service.MetricGauge // records, of each group
+	oldest  *service.MetricGauge // seconds, of each group
 	flow    *service.MetricGauge // 0 takes everything, 1 less than is drained, 2 nothing
 }
 
 func newGauges(m *service.Metrics) gauges {
 	return gauges{
-		errors:  m.NewCounter("weir_gate_backlog_errors_total"),
+		errors:  meter.Counter(m, "weir_gate_backlog_errors_total"),
 		records: m.NewGauge("weir_gate_backlog_records"),
 		seconds: m.NewGauge("weir_gate_backlog_seconds"),
 		drain:   m.NewGauge("weir_gate_drain_records_per_second"),
+		each:    m.NewGauge("weir_gate_group_backlog_records", "group"),
+		oldest:  m.NewGauge("weir_gate_group_backlog_seconds", "group"),
 		flow:    m.NewGauge("weir_gate_flow_state"),
 	}
 }
@@ -119,6 +124,10 @@ func (m *Monitor) apply(r reading) {
 		m.log.Infof("backlog: %s is %d events and %s behind, draining %.0f a second; the gate %s", r.group, r.records,
 			r.age.Round(time.Second), r.drain, map[intake]string{flowing: "takes everything",
 				pressed: "takes less than is drained", stopped: "takes nothing"}[now])
+	}
+	for group, own := range m.meter.latest {
+		m.m.each.Set(int64(own.records), group)
+		m.m.oldest.SetFloat64(own.age.Seconds(), group)
 	}
 	m.m.records.Set(int64(r.records))
 	m.m.seconds.Set(int64(r.age.Seconds()))

@@ -1,0 +1,53 @@
+// Package metricdoc reads the tables of docs/metrics.md, for the tests that hold
+// code, running processes, rules and dashboards against them.
+package metricdoc
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Metric is one row of the tables.
+type Metric struct {
+	Type   string   // counter, gauge or histogram
+	Labels []string // of its own, in order
+	Engine bool     // the engine's, not weir's
+}
+
+// Read returns the rows of the document at a path, by name.
+func Read(path string) (map[string]Metric, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	out, word := map[string]Metric{}, regexp.MustCompile("`([a-z_]+)`")
+	for line := range strings.Lines(string(raw)) {
+		cells := strings.Split(strings.Trim(line, "|\n"), "|")
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		if len(cells) != 5 {
+			return nil, fmt.Errorf("%s: a row has %d cells, expected 5: %s", path, len(cells), line)
+		}
+		for _, cell := range cells[3:] {
+			if len(strings.TrimSpace(cell)) < 3 {
+				return nil, fmt.Errorf("%s: a row lacks what it says, or what to do: %s", path, line)
+			}
+		}
+		name := word.FindStringSubmatch(cells[0])
+		if name == nil {
+			return nil, fmt.Errorf("%s: a row names no metric: %s", path, line)
+		}
+		if _, twice := out[name[1]]; twice {
+			return nil, fmt.Errorf("%s: %s has two rows", path, name[1])
+		}
+		m := Metric{Type: strings.TrimSpace(cells[1]), Engine: !strings.HasPrefix(name[1], "weir_")}
+		for _, label := range word.FindAllStringSubmatch(cells[2], -1) {
+			m.Labels = append(m.Labels, label[1])
+		}
+		out[name[1]] = m
+	}
+	return out, nil
+}

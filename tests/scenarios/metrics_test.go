@@ -1,0 +1,101 @@
+package scenarios
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"weir/tests/metricdoc"
+)
+
+// served is what /metrics says: the types of its metrics, the labels of each
+// that are not the engine's, and how many series there are.
+func (s *system) served() (types map[string]string, labels map[string][]string, series int) {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.addresses[2] + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	types, labels = map[string]string{}, map[string][]string{}
+	for name, f := range families {
+		types[name] = strings.ToLower(f.GetType().String())
+		for _, m := range f.GetMetric() {
+			series++
+			if h := m.GetHistogram(); h != nil {
+				series += len(h.GetBucket()) + 1
+			}
+			var own []string
+			for _, l := range m.GetLabel() {
+				if !slices.Contains([]string{"stream", "label", "path"}, l.GetName()) {
+					own = append(own, l.GetName())
+				}
+			}
+			slices.Sort(own)
+			labels[name] = own
+		}
+	}
+	return types, labels, series
+}
+
+// What a weir serves is in docs/metrics.md; what has no labels, and counts, is
+// there before the first event; devices and made-up names add no series.
+func TestMetrics_TheDocumentIsWhatIsServed(t *testing.T) {
+	documented, err := metricdoc.Read(repo("docs/metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSystem(t)
+	s.start()
+	s.ready()
+	s.greeted(1)
+	first, _, _ := s.served()
+	for name, m := range documented {
+		if m.Type == "counter" && len(m.Labels) == 0 && first[name] == "" {
+			t.Errorf("%s is not there from the start", name)
+		}
+	}
+	s.createKey()
+	_, wait := s.fleet("--devices", "50", "--rate", "200", "--duration", "2s", "--malformed", "2")
+	wait()
+	s.until("no raw events and rollups were stored", func() bool {
+		types, _, _ := s.served()
+		return types["weir_raw_freshness_seconds"] != "" && types["weir_rollup_freshness_seconds"] != ""
+	})
+	_, _, before := s.served()
+	_, wait = s.fleet("--devices", "2000", "--rate", "1000", "--duration", "4s", "--malformed", "2", "--prefix", "more")
+	wait()
+	s.until("no dead letters were stored", func() bool { return s.metric("weir_dead_letter_rows_total") > 0 })
+	s.until("metrics of the engine that docs/metrics.md has are not served", func() bool {
+		types, _, _ := s.served()
+		for name, m := range documented {
+			if m.Engine && types[name] == "" {
+				return false
+			}
+		}
+		return true
+	})
+	types, labels, after := s.served()
+	for name, kind := range types {
+		m, known := documented[name]
+		switch {
+		case strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_"):
+		case !known:
+			t.Errorf("docs/metrics.md lacks %s, a %s", name, kind)
+		case m.Type != kind || !slices.Equal(slices.Sorted(slices.Values(m.Labels)), labels[name]):
+			t.Errorf("docs/metrics.md says %s is a %s with %q; it is a %s with %q", name, m.Type, m.Labels, kind, labels[name])
+		}
+	}
+	if after > 1300 || after > before+200 {
+		t.Errorf("%d series, and with 2,000 devices more %d", before, after)
+	}
+}
