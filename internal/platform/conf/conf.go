@@ -102,6 +102,16 @@ func URL(to *string, schemes ...string) any { return place{to, false, schemes} }
 // MaybeURL is URL for a field that may be empty, for no store.
 func MaybeURL(to *string, schemes ...string) any { return place{to, true, schemes} }
 
+// valid is a field with what else its value must be.
+type valid struct {
+	field any
+	right func() error
+}
+
+// Valid reads a field, and asks right what is wrong with the value that it then
+// has.
+func Valid(field any, right func() error) any { return valid{field, right} }
+
 // read says nothing of the value, which may hold a password.
 func (p place) read(c *service.ParsedConfig, path []string) error {
 	text, err := c.FieldString(path...)
@@ -122,6 +132,11 @@ func bounded(c *service.ParsedConfig, path []string, to any) error {
 		return to.read(c, path)
 	case place:
 		return to.read(c, path)
+	case valid:
+		if err := bounded(c, path, to.field); err != nil {
+			return err
+		}
+		return to.right()
 	}
 	b, ok := to.(bound)
 	if !ok {

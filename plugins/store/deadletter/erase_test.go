@@ -63,11 +63,11 @@ func TestDeadLetter_DeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t 
 	if err := tombstone.Migrate(ctx, db); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.store.Bury(ctx, tombstone.Of("acme", "pump-1", until)); err != nil {
+	if err := o.Store.Bury(ctx, tombstone.Of("acme", "pump-1", until)); err != nil {
 		t.Fatal(err)
 	}
 	var ids [][16]byte
-	removed, err := o.store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "pump-1", Until: until,
+	removed, err := o.Store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: "pump-1", Until: until,
 		Row:    func(r lake.Ref) { ids = append(ids, idOf(r)) },
 		Before: func(lake.Object, int64) error { return eraseOutcomes(ctx, db, "job", ids) }})
 	if err != nil || removed.Rows != 3 {

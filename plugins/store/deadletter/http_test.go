@@ -54,7 +54,7 @@ func written(t *testing.T, letters []*Envelope) http.Handler {
 			t.Fatal(err)
 		}
 	}
-	return Handler(o.store, func() time.Time { return someTime.Add(40 * 24 * time.Hour) })
+	return Handler(o.Store, func() time.Time { return someTime.Add(40 * 24 * time.Hour) })
 }
 
 // The newest come first, each once, in pages of any size, whether they lie close

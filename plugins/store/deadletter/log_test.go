@@ -64,7 +64,7 @@ func failed(t *testing.T, brokers, url string, msg *service.Message) *Row {
 		t.Fatal(err)
 	}
 	var found *Row
-	if err := Scan(t.Context(), o.store, Query{}, func(r *Row) error { found = r; return nil }); err != nil {
+	if err := Scan(t.Context(), o.Store, Query{}, func(r *Row) error { found = r; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return found

@@ -88,10 +88,10 @@ func TestDeadLetter_AFleetsDeadLettersCanBeErased(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	o := kept(t, url, someTime, someTime.Add(1), someTime.Add(2))
 	now := time.Now()
-	if err := o.store.Bury(context.Background(), tombstone.Of("fleet-0", "", now)); err != nil {
+	if err := o.Store.Bury(context.Background(), tombstone.Of("fleet-0", "", now)); err != nil {
 		t.Fatal(err)
 	}
-	removed, err := o.store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0", Until: now})
+	removed, err := o.Store.Erase(context.Background(), Table(), lake.Erasure{Fleet: "fleet-0", Until: now})
 	if err != nil || removed.Rows != 2 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
@@ -108,7 +108,7 @@ func TestDeadLetter_AFleetsDeadLettersCanBeErased(t *testing.T) {
 		t.Fatalf("it came back: %+v", rows)
 	}
 	covered := false
-	if err := o.store.Coverage(context.Background(), time.Time{}, func(f lake.Footer) error {
+	if err := o.Store.Coverage(context.Background(), time.Time{}, func(f lake.Footer) error {
 		for _, s := range f.Coverage.Erased[lake.Partition{Topic: "raw-events"}] {
 			covered = covered || s.First <= 900 && 900 <= s.Last
 		}

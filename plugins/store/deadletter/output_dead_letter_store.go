@@ -5,7 +5,6 @@ package deadletter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -23,12 +22,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-const (
-	deadLetterFieldURL      = "url"
-	deadLetterFieldRecall   = "recall"
-	deadLetterFieldTimeout  = "timeout"
-	deadLetterFieldBatching = "batching"
-)
+const deadLetterFieldBatching = "batching"
 
 // The key of the folder level below the date. It is no column's name: readers
 // that make columns of folders (Arrow, Hive, Trino) take no folder that repeats
@@ -56,16 +50,7 @@ Takes the envelopes that `+"`dead_letter`"+` makes. Each batch becomes one objec
 `+"`date=YYYY-MM-DD/failed_in=STAGE/`"+`; an object appears whole or not at all, and the batch is acknowledged when all its objects are durable.
 Each object lists in its metadata the records it stores and the records they came from. Dead letters that the log delivers
 again are recognised and skipped. A message that is no envelope is stored too, with stage `+"`dead_letter`"+`.`).
-		Field(service.NewStringField(deadLetterFieldURL).Secret().
-			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
-			Example("file:///var/lib/weir/dead-letter")).
-		Field(service.NewDurationField(deadLetterFieldRecall).
-			Description("How long after it was written a record may be delivered again: the retention of the log, and some "+
-				"more.").
-			Default("5h").Advanced()).
-		Field(service.NewDurationField(deadLetterFieldTimeout).
-			Description("How long writing one object may take.").
-			Default("1m").Advanced()).
+		Fields(lake.SinkFields("file:///var/lib/weir/dead-letter")...).
 		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the dead letters come from, to note with "+
 			"each which log that is. With none, that is not noted.")...).
 		Field(service.NewBatchPolicyField(deadLetterFieldBatching).
@@ -103,62 +88,37 @@ func Register(env *service.Environment) error {
 
 // output is dead_letter_store.
 type output struct {
-	url     string
-	recall  time.Duration
-	timeout time.Duration
-	table   *lake.Table
-	logs    *naming
-	res     *service.Resources
-	now     func() time.Time
+	*lake.Sink
+	table *lake.Table
+	logs  *naming
+	now   func() time.Time
 
 	rows, recognised, objects, bytes *service.MetricCounter
-
-	store   *lake.Store
-	release func()
-	memory  *lake.Memory
 }
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	m := res.Metrics()
+	sink, err := lake.ReadSink(parsed, res)
 	o := &output{
-		table: Table(), res: res, now: time.Now,
+		Sink: sink, table: Table(), now: time.Now,
 		rows:       m.NewCounter("weir_dead_letter_rows_total", "stage"),
 		recognised: meter.Counter(m, "weir_dead_letter_recognised_total"), // stored before, skipped
 		objects:    meter.Counter(m, "weir_dead_letter_objects_total"),
 		bytes:      meter.Counter(m, "weir_dead_letter_written_bytes_total"),
 	}
-	logs, err := newNaming(parsed, res.Logger())
+	logs, wrong := newNaming(parsed, res.Logger())
 	o.logs = logs
-	err = errors.Join(err, conf.Read(parsed, deadLetterFieldURL, lake.URL(&o.url),
-		deadLetterFieldRecall, conf.NotNegative(&o.recall), deadLetterFieldTimeout, conf.Positive(&o.timeout)))
-	if err == nil {
-		err = lake.CheckURL(o.url)
-	}
-	return o, conf.Checked(parsed, err)
+	return o, conf.Checked(parsed, errors.Join(err, wrong))
 }
 
 // Connect opens the store and reads what was written to it within recall.
-func (o *output) Connect(ctx context.Context) error {
-	if o.store == nil {
-		store, release, err := lake.Shared(ctx, o.res, o.url)
-		if err != nil {
-			return err
-		}
-		o.store, o.release = store, release
-	}
-	memory := lake.NewMemory(o.store, o.recall)
-	if err := memory.Load(ctx, o.now()); err != nil {
-		return fmt.Errorf("reading which records are stored: %w", err)
-	}
-	o.memory = memory
-	return nil
-}
+func (o *output) Connect(ctx context.Context) error { return o.Sink.Connect(ctx, o.now()) }
 
 // WriteBatch stores a batch. When it returns nil, every dead letter of the
 // batch is durable. After an error some of its objects may be: the retry
 // recognises and skips their records.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	if o.memory == nil {
+	if o.Memory == nil {
 		return service.ErrNotConnected
 	}
 	now := o.now()
@@ -166,19 +126,19 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		c, _, ok := event.CoordinatesOf(batch[i])
 		return c, ok
 	})
-	if err := o.memory.Prepare(ctx, now, spans); err != nil {
+	if err := o.Memory.Prepare(ctx, now, spans); err != nil {
 		return err
 	}
 	logs, err := o.logsOf(ctx, spans)
 	if err != nil {
 		return err
 	}
-	tombstones := o.memory.Tombstones()
+	tombstones := o.Memory.Tombstones()
 	folders := map[string][]*Row{}
 	recognised := int64(0)
 	var erased lake.Collector
 	for _, msg := range batch {
-		if c, _, ok := event.CoordinatesOf(msg); ok && o.memory.Has(c, event.LoggedAt(msg)) {
+		if c, _, ok := event.CoordinatesOf(msg); ok && o.Memory.Has(c, event.LoggedAt(msg)) {
 			recognised++
 			continue
 		}
@@ -262,13 +222,8 @@ func (r *Row) cover(c *lake.Collector) {
 
 func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.Name, rows []*Row,
 	coverage lake.Coverage) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errTimeout)
-	defer cancel()
-	size, err := o.memory.Put(ctx, tombstones, name, o.table, len(rows), lake.Options{}, &coverage, columns(rows))
+	size, err := o.Put(ctx, tombstones, name, o.table, len(rows), lake.Options{}, &coverage, columns(rows))
 	if err != nil {
-		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
-			return fmt.Errorf("%w after %s: %w", cause, o.timeout, err)
-		}
 		return err
 	}
 	o.objects.Incr(1)
@@ -276,15 +231,12 @@ func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.N
 	return nil
 }
 
-var errTimeout = errors.New("the store did not answer in time")
-
 // Close releases the store. Nothing that was not acknowledged is held.
 func (o *output) Close(context.Context) error {
-	if o.release != nil {
-		o.release()
+	if o.Store != nil {
 		o.logs.close()
-		o.store, o.release = nil, nil
 	}
+	o.Sink.Close()
 	return nil
 }
 

@@ -67,7 +67,7 @@ func TestDeadLetter_DeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 					want = append(want, e.ID)
 				}
 			}
-			if got := scanned(t, o.store, q); !slices.Equal(got, want) {
+			if got := scanned(t, o.Store, q); !slices.Equal(got, want) {
 				t.Fatalf("%+v: got %d dead letters, want %d", q, len(got), len(want))
 			}
 		}
@@ -75,12 +75,12 @@ func TestDeadLetter_DeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 	check()
 	c := lake.DefaultCompaction()
 	c.MinGain = 1
-	if done, err := o.store.Compact(ctx, Table(), c, time.Now().Add(time.Hour)); err != nil || done.Inputs == 0 {
+	if done, err := o.Store.Compact(ctx, Table(), c, time.Now().Add(time.Hour)); err != nil || done.Inputs == 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	check()
 	n := 0
-	if err := Scan(ctx, o.store, Query{}, func(*Row) error { n++; return errStop }); err != nil || n != 1 {
+	if err := Scan(ctx, o.Store, Query{}, func(*Row) error { n++; return errStop }); err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
 }

@@ -64,8 +64,8 @@ func Open(_ context.Context, rawURL string) (*Store, error) {
 	return openStore(rawURL, openFile)
 }
 
-// CheckURL says what is wrong with a store's URL, without touching the store.
-func CheckURL(rawURL string) error {
+// checkURL says what is wrong with a store's URL, without touching the store.
+func checkURL(rawURL string) error {
 	s, err := openStore(rawURL, fileAt)
 	if err != nil {
 		return err
@@ -79,11 +79,21 @@ func OpenReading(_ context.Context, rawURL string) (*Store, error) {
 	return openStore(rawURL, fileAt)
 }
 
-// URL reads the URL of a store of objects from a config, with conf.Read.
-func URL(to *string) any { return conf.URL(to, schemes()...) }
+// URL reads the URL of a store of objects from a config, with conf.Read. One that
+// cannot be opened is wrong.
+func URL(to *string) any {
+	return conf.Valid(conf.URL(to, schemes()...), func() error { return checkURL(*to) })
+}
 
 // MaybeURL is URL for a store that may be left out.
-func MaybeURL(to *string) any { return conf.MaybeURL(to, schemes()...) }
+func MaybeURL(to *string) any {
+	return conf.Valid(conf.MaybeURL(to, schemes()...), func() error {
+		if *to == "" {
+			return nil
+		}
+		return checkURL(*to)
+	})
+}
 
 func schemes() []string { return []string{"file", "s3", "mem"} }
 

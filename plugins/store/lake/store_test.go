@@ -3,6 +3,7 @@ package lake
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -11,6 +12,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/conf"
 )
 
 func opened(t testing.TB, rawURL string) *Store {
@@ -162,11 +167,32 @@ func TestLake_AStoreURLThatIsWrongIsRefusedWithoutItsSecrets(t *testing.T) {
 		"s3://bkt?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz", "s3://u:secret@bkt", "s3:///folder", "s3://b",
 		"s3://bkt?endpoint=secret", "s3://bkt?endpoint=https://h/secret", "s3://bkt?use_path_style=secret",
 		"s3://bkt?ssetype=secret", "s3://bkt?ssetype=AES256&kmskeyid=secret"} {
-		_, err := Open(context.Background(), rawURL)
-		if err == nil {
-			t.Errorf("%s was opened", rawURL)
-		} else if strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: the error tells: %v", rawURL, err)
+		_, opening := Open(context.Background(), rawURL)
+		var url string
+		for _, err := range []error{opening, read(t, rawURL, URL(&url)), read(t, rawURL, MaybeURL(&url))} {
+			if err == nil {
+				t.Errorf("%s was taken", rawURL)
+			} else if strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s: the error tells: %v", rawURL, err)
+			}
 		}
 	}
+	var url string
+	if err := read(t, "", MaybeURL(&url)); err != nil {
+		t.Errorf("a store that is left out: %v", err)
+	}
+}
+
+// read reads a config whose field url is a text.
+func read(t *testing.T, text string, field any) error {
+	t.Helper()
+	raw, err := json.Marshal(map[string]string{"url": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := service.NewConfigSpec().Field(service.NewStringField("url")).ParseYAML(string(raw), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conf.Read(parsed, "url", field)
 }

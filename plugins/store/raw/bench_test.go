@@ -31,7 +31,7 @@ func BenchmarkWriteBatch(b *testing.B) {
 	b.ReportAllocs()
 	before := backlog.Used(b)
 	for b.Loop() {
-		o.memory = lake.NewMemory(o.store, 0) // all is new again
+		o.Memory = lake.NewMemory(o.Store, 0) // all is new again
 		if err := o.WriteBatch(context.Background(), batch); err != nil {
 			b.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func BenchmarkWriteBatch(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/event")
 	b.ReportMetric(float64((backlog.Used(b)-before).Nanoseconds())/float64(b.N)/n, "cpu-ns/event")
 	size := int64(0)
-	if err := o.store.List(context.Background(), "", func(blob lake.Blob) error {
+	if err := o.Store.List(context.Background(), "", func(blob lake.Blob) error {
 		size += blob.Size
 		return nil
 	}); err != nil {
@@ -85,7 +85,7 @@ func BenchmarkScan(b *testing.B) {
 			events := int64(0)
 			var buf []byte
 			for b.Loop() {
-				stats, err := NewReader(o.store).Scan(context.Background(), test.q, func(r *Row) (err error) {
+				stats, err := NewReader(o.Store).Scan(context.Background(), test.q, func(r *Row) (err error) {
 					if test.json {
 						buf, err = r.AppendJSON(buf[:0])
 					}

@@ -17,7 +17,7 @@ func TestRaw_MaintenanceReportsWhatItDid(t *testing.T) {
 	p := expire.Pass{Now: noon.AddDate(0, 0, 100), DryRun: true, Held: func(context.Context) ([]string, error) {
 		return []string{"other"}, nil
 	}}
-	plan, err := duty.Do(t.Context(), o.store, p)
+	plan, err := duty.Do(t.Context(), o.Store, p)
 	if err != nil || plan.Retention.Rows == 0 || plan.Merged > 0 {
 		t.Fatalf("%+v, %v", plan, err)
 	}
@@ -25,7 +25,7 @@ func TestRaw_MaintenanceReportsWhatItDid(t *testing.T) {
 		t.Fatal("a dry run deleted something")
 	}
 	p.DryRun = false
-	done, err := duty.Do(t.Context(), o.store, p)
+	done, err := duty.Do(t.Context(), o.Store, p)
 	if err != nil || done.Merged == 0 || done.Retention.Rows == 0 || done.Lifecycle != lake.LifecycleNone {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -44,21 +44,21 @@ func TestRaw_WithoutKnowingTheHoldsNothingIsDeleted(t *testing.T) {
 		}
 		return nil, nil
 	}}
-	before, err := o.store.Objects(t.Context(), lake.Select{})
+	before, err := o.Store.Objects(t.Context(), lake.Select{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.store.Retain(t.Context(), Table(), p, time.Hour); err == nil {
+	if _, err := o.Store.Retain(t.Context(), Table(), p, time.Hour); err == nil {
 		t.Fatal("holds that could not be read passed for none")
 	}
-	after, err := o.store.Objects(t.Context(), lake.Select{})
+	after, err := o.Store.Objects(t.Context(), lake.Select{})
 	if err != nil || len(before)-len(after) != known-1 {
 		t.Fatalf("%d objects of %d are left after holds were read %d times: %v", len(after), len(before), known, err)
 	}
 	known = 0
 	asked = 0
 	duty := lake.Duty{Table: Table(), Keep: time.Hour, Lifecycle: true}
-	if done, err := duty.Do(t.Context(), o.store, p); err == nil || done.Retention.Rows != 0 {
+	if done, err := duty.Do(t.Context(), o.Store, p); err == nil || done.Retention.Rows != 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	if left, _ := collect(t, o, Query{}); len(left) == 0 || len(left) > len(rows) {
@@ -71,13 +71,13 @@ func TestRaw_WhatAHoldKeepsIsNotReadAgainUntilItEnds(t *testing.T) {
 	held := []string{"acme", "other"}
 	p := expire.Pass{Now: noon.AddDate(0, 0, 100), Held: func(context.Context) ([]string, error) { return held, nil }}
 	for run := range 3 {
-		removed, err := o.store.Retain(t.Context(), Table(), p, time.Hour)
+		removed, err := o.Store.Retain(t.Context(), Table(), p, time.Hour)
 		if err != nil || removed.Rows != 0 || removed.Kept < int64(len(rows)) {
 			t.Fatalf("run %d: %+v, %v", run, removed, err)
 		}
 	}
 	held = held[:1]
-	removed, err := o.store.Retain(t.Context(), Table(), p, time.Hour)
+	removed, err := o.Store.Retain(t.Context(), Table(), p, time.Hour)
 	if err != nil || removed.Rows == 0 || removed.Kept == 0 {
 		t.Fatalf("one hold ended: %+v, %v", removed, err)
 	}

@@ -24,7 +24,7 @@ func TestRaw_ErasureLeavesWhatWasReceivedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	for pass, want := range []int64{2, 0} {
-		if removed, err := erase(o.store, "acme", "gone", until); err != nil || removed.Rows != want {
+		if removed, err := erase(o.Store, "acme", "gone", until); err != nil || removed.Rows != want {
 			t.Fatalf("pass %d: %+v, %v", pass, removed, err)
 		}
 		if got, _ := collect(t, o, Query{}); len(got) != 1 || got[0].Delivery.Offset != 3 {
@@ -37,9 +37,9 @@ func TestRaw_ErasureLeavesWhatWasReceivedLater(t *testing.T) {
 func TestRaw_ABatchThatDoesNotKnowOfATombstoneIsPreparedAnew(t *testing.T) {
 	ctx := context.Background()
 	o := connected(t, lake.FileURL(t.TempDir()), "")
-	knew := o.memory.Tombstones()
+	knew := o.Memory.Tombstones()
 	now := time.Now()
-	if err := o.store.Bury(ctx, tombstone.Of("acme", "gone", now)); err != nil {
+	if err := o.Store.Bury(ctx, tombstone.Of("acme", "gone", now)); err != nil {
 		t.Fatal(err)
 	}
 	o.now = func() time.Time { return now.Add(2 * time.Minute) } // the list is old
@@ -50,7 +50,7 @@ func TestRaw_ABatchThatDoesNotKnowOfATombstoneIsPreparedAnew(t *testing.T) {
 		t.Fatalf("it came back: %+v", got)
 	}
 	name := lake.NewName(lake.DateFolder(now), now, now, now)
-	if _, err := o.memory.Put(ctx, knew, name, Table(), 0, lake.Options{}, &lake.Coverage{}, nil); err == nil ||
+	if _, err := o.Memory.Put(ctx, knew, name, Table(), 0, lake.Options{}, &lake.Coverage{}, nil); err == nil ||
 		!strings.Contains(err.Error(), "erased meanwhile") {
 		t.Fatalf("an object chosen by an old list was written: %v", err)
 	}
@@ -72,19 +72,19 @@ func TestRaw_ACompactionThatMeetsAnErasureWritesNothing(t *testing.T) {
 	table.Covers = func(r lake.Ref, c *lake.Collector) { // while the new object is made
 		if !buried {
 			buried = true
-			if removed, err := erase(o.store, "acme", "gone", now); err != nil || removed.Rows != 6 {
+			if removed, err := erase(o.Store, "acme", "gone", now); err != nil || removed.Rows != 6 {
 				t.Errorf("%+v, %v", removed, err)
 			}
 		}
 		covers(r, c)
 	}
-	if _, err := o.store.Compact(ctx, table, eager(), now.Add(time.Hour)); err == nil || !buried {
+	if _, err := o.Store.Compact(ctx, table, eager(), now.Add(time.Hour)); err == nil || !buried {
 		t.Fatalf("the compaction did not notice: %v", err)
 	}
 	if got, _ := collect(t, o, Query{Devices: []string{"gone"}}); len(got) != 0 {
 		t.Fatalf("%d events came back", len(got))
 	}
-	if _, err := o.store.Compact(ctx, Table(), eager(), now.Add(time.Hour)); err != nil {
+	if _, err := o.Store.Compact(ctx, Table(), eager(), now.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := collect(t, o, Query{}); len(got) != 6 {

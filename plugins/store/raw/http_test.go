@@ -33,7 +33,7 @@ type eventsJSON struct {
 
 func served(t testing.TB, o *output) func(url.Values, ...string) (*httptest.ResponseRecorder, eventsJSON) {
 	auth := &apikey.Authenticator{Keys: anyKey{}}
-	h := auth.Require(apikey.Route{Scope: apikey.Query}, Handler(o.store, func() time.Time {
+	h := auth.Require(apikey.Route{Scope: apikey.Query}, Handler(o.Store, func() time.Time {
 		return noon.AddDate(0, 0, 5)
 	}))
 	return func(v url.Values, accept ...string) (*httptest.ResponseRecorder, eventsJSON) {

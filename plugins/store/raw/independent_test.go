@@ -66,7 +66,7 @@ func TestRaw_OtherReadersReadTheSameRows(t *testing.T) {
 	compareForeign(t, interpreter, o, sent)
 
 	// and all of them as one data set, whose folders are columns
-	u, err := url.Parse(o.url)
+	u, err := url.Parse(o.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestRaw_OtherReadersReadTheSameRows(t *testing.T) {
 	}
 
 	// and what compaction has written again
-	if _, err := o.store.Compact(context.Background(), Table(), eager(), time.Now().Add(time.Hour)); err != nil {
+	if _, err := o.Store.Compact(context.Background(), Table(), eager(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	compareForeign(t, interpreter, o, sent)
@@ -84,7 +84,7 @@ func TestRaw_OtherReadersReadTheSameRows(t *testing.T) {
 
 func compareForeign(t *testing.T, interpreter string, o *output, sent map[int64]event.Event) {
 	t.Helper()
-	u, err := url.Parse(o.url)
+	u, err := url.Parse(o.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

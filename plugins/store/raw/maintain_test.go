@@ -38,12 +38,12 @@ func TestRaw_CompactionChangesNoAnswerAndNoProof(t *testing.T) {
 	ctx := context.Background()
 	random := rand.New(rand.NewPCG(11, 1))
 	o, rows := historyOver(t, random, "row_group_rows: 50", 5*time.Hour)
-	before, _, objects := ledger(t, o.store)
+	before, _, objects := ledger(t, o.Store)
 	now := noon.AddDate(0, 0, 9)
 	total := lake.Rewritten{Inputs: 1}
 	for round := 0; total.Inputs > 0; round++ {
 		var err error
-		if total, err = o.store.Compact(ctx, Table(), eager(), now); err != nil {
+		if total, err = o.Store.Compact(ctx, Table(), eager(), now); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) {
@@ -53,7 +53,7 @@ func TestRaw_CompactionChangesNoAnswerAndNoProof(t *testing.T) {
 			t.Fatalf("compaction does not end: %+v", total)
 		}
 	}
-	after, stored, left := ledger(t, o.store)
+	after, stored, left := ledger(t, o.Store)
 	if !reflect.DeepEqual(before, after) {
 		t.Fatalf("coverage was\n%+v\nand is\n%+v", before, after)
 	}
@@ -74,12 +74,12 @@ func TestRaw_ACrashedCompactionIsRepairedByTheNext(t *testing.T) {
 	ctx := context.Background()
 	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 2)), "", 5*time.Hour)
 	kept := map[string][]byte{}
-	objects, err := o.store.Objects(ctx, lake.Select{})
+	objects, err := o.Store.Objects(ctx, lake.Select{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range objects {
-		r, err := o.store.Open(ctx, b.Blob)
+		r, err := o.Store.Open(ctx, b.Blob)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,11 +92,11 @@ func TestRaw_ACrashedCompactionIsRepairedByTheNext(t *testing.T) {
 	}
 	now, wide := noon.AddDate(0, 0, 9), eager()
 	wide.MaxInputs = 100
-	if _, err := o.store.Compact(ctx, Table(), wide, now); err != nil {
+	if _, err := o.Store.Compact(ctx, Table(), wide, now); err != nil {
 		t.Fatal(err)
 	}
 	for key, raw := range kept { // as if it had died before it deleted anything
-		if err := o.store.PutBytes(ctx, key, raw); err != nil {
+		if err := o.Store.PutBytes(ctx, key, raw); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestRaw_ACrashedCompactionIsRepairedByTheNext(t *testing.T) {
 		t.Fatalf("got %d events, want %d", len(got), len(rows))
 	}
 	for range 3 {
-		if _, err := o.store.Compact(ctx, Table(), wide, now); err != nil {
+		if _, err := o.Store.Compact(ctx, Table(), wide, now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,9 +118,9 @@ func TestRaw_AScanGoesOnWhenCompactionTakesItsObjectsAway(t *testing.T) {
 	ctx := context.Background()
 	o, rows := historyOver(t, rand.New(rand.NewPCG(11, 3)), "", 5*time.Hour)
 	var got []Position
-	_, err := NewReader(o.store).Scan(ctx, Query{Parallel: 1}, func(r *Row) error {
+	_, err := NewReader(o.Store).Scan(ctx, Query{Parallel: 1}, func(r *Row) error {
 		if got = append(got, PositionOf(r)); len(got) == 300 {
-			if _, err := o.store.Compact(ctx, Table(), eager(), noon.AddDate(0, 0, 9)); err != nil {
+			if _, err := o.Store.Compact(ctx, Table(), eager(), noon.AddDate(0, 0, 9)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -138,7 +138,7 @@ func TestRaw_RetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
 	age, held := 5*24*time.Hour, []string{"other"}
 	p := expire.Pass{Now: now, DryRun: true, Held: func(context.Context) ([]string, error) { return held, nil }}
 	cut := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).UnixMicro()
-	plan, err := o.store.Retain(ctx, Table(), p, age)
+	plan, err := o.Store.Retain(ctx, Table(), p, age)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestRaw_RetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
 		t.Fatal("a dry run deleted something")
 	}
 	p.DryRun = false
-	done, err := o.store.Retain(ctx, Table(), p, age)
+	done, err := o.Store.Retain(ctx, Table(), p, age)
 	if err != nil || !reflect.DeepEqual(done, plan) || done.Rows == 0 || done.Kept == 0 {
 		t.Fatalf("planned %+v, did %+v: %v", plan, done, err)
 	}
@@ -155,10 +155,10 @@ func TestRaw_RetentionDeletesPastDaysButNotWhatIsHeld(t *testing.T) {
 		t.Fatalf("got %d events, want %d of %d", len(got), len(want), len(rows))
 	}
 	held = nil
-	if _, err := o.store.Retain(ctx, Table(), p, age); err != nil {
+	if _, err := o.Store.Retain(ctx, Table(), p, age); err != nil {
 		t.Fatal(err)
 	}
-	folders, err := o.store.Folders(ctx, "")
+	folders, err := o.Store.Folders(ctx, "")
 	folders = slices.DeleteFunc(folders, func(f string) bool { return f == lake.DuplicatesFolder })
 	if err != nil || len(folders) == 0 || folders[0] != "date=2026-11-22" {
 		t.Fatalf("left: %v, %v", folders, err)
@@ -176,29 +176,29 @@ func erase(s *lake.Store, fleet, device string, until time.Time) (lake.Removed, 
 func TestRaw_ErasureLeavesNoRowOfTheDeviceAndNothingUnexplained(t *testing.T) {
 	ctx := context.Background()
 	o, rows := history(t, rand.New(rand.NewPCG(11, 5)), "row_group_rows: 30")
-	before, _, _ := ledger(t, o.store)
+	before, _, _ := ledger(t, o.Store)
 	gone := func(r *Row) bool { return r.Fleet == "acme" && r.Device == "d07" }
 	for range 2 {
-		if _, err := erase(o.store, "acme", "d07", noon.AddDate(1, 0, 0)); err != nil {
+		if _, err := erase(o.Store, "acme", "d07", noon.AddDate(1, 0, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got, _ := collect(t, o, Query{}); !slices.Equal(got, positions(rows, func(r *Row) bool { return !gone(r) })) {
 		t.Fatalf("got %d events", len(got))
 	}
-	after, _, _ := ledger(t, o.store)
+	after, _, _ := ledger(t, o.Store)
 	if after.Erased == nil || !reflect.DeepEqual(before.Stored, explained(after)) || !reflect.DeepEqual(before.Duplicates,
 		after.Duplicates) {
 		t.Fatal("the proof of what was stored is gone")
 	}
-	removed, err := erase(o.store, "acme", "", noon.AddDate(1, 0, 0))
+	removed, err := erase(o.Store, "acme", "", noon.AddDate(1, 0, 0))
 	if err != nil || removed.Rows == 0 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
 	if got, _ := collect(t, o, Query{Fleet: "acme"}); len(got) != 0 {
 		t.Fatalf("%d events of the fleet are left", len(got))
 	}
-	if _, err := o.store.Erase(ctx, Table(), lake.Erasure{Until: noon.AddDate(1, 0, 0)}); err == nil {
+	if _, err := o.Store.Erase(ctx, Table(), lake.Erasure{Until: noon.AddDate(1, 0, 0)}); err == nil {
 		t.Fatal("an erasure of nobody was accepted")
 	}
 }
@@ -213,7 +213,7 @@ func TestRaw_WhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
 	if err := o.WriteBatch(ctx, batch()); err != nil {
 		t.Fatal(err)
 	}
-	if removed, err := erase(o.store, "acme", "gone", time.Now()); err != nil || removed.Rows != 1 {
+	if removed, err := erase(o.Store, "acme", "gone", time.Now()); err != nil || removed.Rows != 1 {
 		t.Fatalf("%+v, %v", removed, err)
 	}
 	replay := record(0, 7, body("gone", 1, old), old) // of a reader that had begun before
@@ -230,11 +230,11 @@ func TestRaw_WhatIsOnItsWayDoesNotBringAnErasedDeviceBack(t *testing.T) {
 	if len(got) != 1 || got[0].Delivery.Offset != 4 {
 		t.Fatalf("got %+v", got)
 	}
-	total, _, _ := ledger(t, o.store)
+	total, _, _ := ledger(t, o.Store)
 	if spans := explained(total)[lake.Partition{Topic: "raw-events"}]; fmt.Sprint(spans) != "[{1 4} {9 9}]" {
 		t.Fatalf("the proof could not explain what was erased: %v", spans)
 	}
-	restarted := connected(t, o.url, "")
+	restarted := connected(t, o.URL, "")
 	if err := restarted.WriteBatch(ctx, service.MessageBatch{record(0, 5, body("gone", 5, old), old)}); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestRaw_AFailedRewriteLeavesTheInputs(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := o.store.Compact(ctx, table, eager(), noon.AddDate(0, 0, 9)); !errors.Is(err, context.Canceled) {
+	if _, err := o.Store.Compact(ctx, table, eager(), noon.AddDate(0, 0, 9)); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	if got, _ := collect(t, o, Query{}); !slices.Equal(got, positions(rows, all)) {
@@ -264,16 +264,16 @@ func TestRaw_AFailedRewriteLeavesTheInputs(t *testing.T) {
 func TestRaw_FootersAreReadOfWhatCompactionLeftInstead(t *testing.T) {
 	ctx := context.Background()
 	o, _ := historyOver(t, rand.New(rand.NewPCG(11, 7)), "", 2*time.Hour)
-	want, _, _ := ledger(t, o.store)
-	objects, err := o.store.Objects(ctx, lake.Select{})
+	want, _, _ := ledger(t, o.Store)
+	objects, err := o.Store.Objects(ctx, lake.Select{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done, err := o.store.Compact(ctx, Table(), eager(), noon.AddDate(0, 0, 9)); err != nil || done.Inputs == 0 {
+	if done, err := o.Store.Compact(ctx, Table(), eager(), noon.AddDate(0, 0, 9)); err != nil || done.Inputs == 0 {
 		t.Fatal(done, err)
 	}
 	var got lake.Coverage
-	if err := o.store.Footers(ctx, objects, func(f lake.Footer) error { got.Merge(f.Coverage); return nil }); err != nil {
+	if err := o.Store.Footers(ctx, objects, func(f lake.Footer) error { got.Merge(f.Coverage); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(want, got) {

@@ -35,7 +35,7 @@ func month(t testing.TB, hours int) *output {
 // spared it.
 func TestRaw_ADeviceDayOfAMonthReadsOnlyThatDay(t *testing.T) {
 	o := month(t, 6)
-	r := NewReader(o.store)
+	r := NewReader(o.Store)
 	from := noon.AddDate(0, 0, 17).Truncate(24 * time.Hour)
 	day := Query{From: from, To: from.AddDate(0, 0, 1), Devices: []string{"d042"}, Fleet: "acme", Parallel: 1}
 	n, took := 0, time.Hour
@@ -80,7 +80,7 @@ func BenchmarkFirstPageOfADeviceDay(b *testing.B) {
 	from := noon.AddDate(0, 0, 17).Truncate(24 * time.Hour)
 	for b.Loop() {
 		n := 0
-		stats, err := NewReader(o.store).Scan(context.Background(), Query{
+		stats, err := NewReader(o.Store).Scan(context.Background(), Query{
 			From: from, To: from.AddDate(0, 0, 1), Devices: []string{"d042"}, Fleet: "acme", Parallel: 1,
 		}, func(*Row) error {
 			if n++; n == 100 {

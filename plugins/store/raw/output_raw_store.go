@@ -4,7 +4,7 @@ package raw
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	rawFieldURL           = "url"
-	rawFieldRecall        = "recall"
-	rawFieldTimeout       = "timeout"
 	rawFieldMaxObjectRows = "max_object_rows"
 	rawFieldRowGroupRows  = "row_group_rows"
 	rawFieldBatching      = "batching"
@@ -43,16 +40,7 @@ back, so that records delivered again are skipped. Records of a replay that are 
 Every message must be an event: `+"`event_dedupe`"+`, or another processor before this output, marks what is none, and `+"`reject_errored`"+` keeps
 it away. Should one come through all the same, the rest of its batch is stored and its own input batch is retried, with the reason
 in the log: nothing is dropped here.`).
-		Field(service.NewStringField(rawFieldURL).Secret().
-			Description("The store: `file:///abs/dir`, `s3://bucket/prefix?region=…` or `mem://`.").
-			Examples("file:///var/lib/weir/raw", "s3://telemetry/raw?region=eu-central-1")).
-		Field(service.NewDurationField(rawFieldRecall).
-			Description("How long after it was written a record may be delivered again: the retention of the log, and some "+
-				"more. What was written longer ago is not recognised; a reader still sees it once.").
-			Default("5h").Advanced()).
-		Field(service.NewDurationField(rawFieldTimeout).
-			Description("How long writing one object may take.").
-			Default("1m").Advanced()).
+		Fields(lake.SinkFields("file:///var/lib/weir/raw", "s3://telemetry/raw?region=eu-central-1")...).
 		Field(service.NewIntField(rawFieldMaxObjectRows).
 			Description("The most rows of one object. A batch with more rows for a date becomes several objects.").
 			Default(262144).Advanced()).
@@ -86,58 +74,31 @@ func Register(env *service.Environment) error {
 
 // output is raw_store.
 type output struct {
-	url     string
-	recall  time.Duration
-	timeout time.Duration
+	*lake.Sink
 	maxRows int
 	options lake.Options
 	table   *lake.Table
-	res     *service.Resources
 	count   counters
 	now     func() time.Time
 
 	spare atomic.Pointer[scratch] // for the next batch
-
-	store   *lake.Store
-	release func()
-	memory  *lake.Memory
 }
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
-	o := &output{table: Table(), res: res, count: newCounters(res.Metrics()), now: time.Now}
-	err := conf.Read(parsed, rawFieldURL, lake.URL(&o.url), rawFieldRecall, conf.NotNegative(&o.recall),
-		rawFieldTimeout, conf.Positive(&o.timeout), rawFieldMaxObjectRows, conf.Positive(&o.maxRows),
-		rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows))
-	if err == nil {
-		err = lake.CheckURL(o.url)
-	}
+	sink, err := lake.ReadSink(parsed, res)
+	o := &output{Sink: sink, table: Table(), count: newCounters(res.Metrics()), now: time.Now}
+	err = errors.Join(err, conf.Read(parsed, rawFieldMaxObjectRows, conf.Positive(&o.maxRows),
+		rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows)))
 	return o, conf.Checked(parsed, err)
 }
 
 // Connect opens the store and reads what was written to it within recall.
-func (o *output) Connect(ctx context.Context) error {
-	if o.store == nil {
-		store, release, err := lake.Shared(ctx, o.res, o.url)
-		if err != nil {
-			return err
-		}
-		o.store, o.release = store, release
-	}
-	memory := lake.NewMemory(o.store, o.recall)
-	if err := memory.Load(ctx, o.now()); err != nil {
-		return fmt.Errorf("reading which records are stored: %w", err)
-	}
-	o.memory = memory
-	return nil
-}
+func (o *output) Connect(ctx context.Context) error { return o.Sink.Connect(ctx, o.now()) }
 
 // Close releases the store. Every batch that WriteBatch returned nil for is
 // durable; nothing else is held.
 func (o *output) Close(context.Context) error {
-	if o.release != nil {
-		o.release()
-		o.store, o.release = nil, nil
-	}
+	o.Sink.Close()
 	return nil
 }
 

@@ -58,7 +58,7 @@ func TestRaw_RedeliveryAfterARestartIsStoredOnce(t *testing.T) {
 	if err := o.WriteBatch(context.Background(), again); err != nil {
 		t.Fatal(err)
 	}
-	_, rows, _ := ledger(t, o.store)
+	_, rows, _ := ledger(t, o.Store)
 	if rows != 11 {
 		t.Fatalf("got %d rows, want 11", rows)
 	}
@@ -73,7 +73,7 @@ func TestRaw_ATopicMadeAnewIsNotTakenForARedelivery(t *testing.T) {
 	if err := o.WriteBatch(context.Background(), batchOf(10, later)); err != nil {
 		t.Fatal(err)
 	}
-	if _, rows, _ := ledger(t, o.store); rows != 20 {
+	if _, rows, _ := ledger(t, o.Store); rows != 20 {
 		t.Fatalf("got %d rows, want 20: events at reused offsets were lost", rows)
 	}
 }
@@ -89,7 +89,7 @@ func TestRaw_DuplicatesAreRecordedAndNotStored(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	total, rows, objects := ledger(t, o.store)
+	total, rows, objects := ledger(t, o.Store)
 	p := lake.Partition{Topic: "raw-events", Partition: 3}
 	if rows != 1 || objects != 2 || len(total.Duplicates[p]) != 1 {
 		t.Fatalf("rows %d, objects %d, coverage %+v", rows, objects, total)
@@ -110,7 +110,7 @@ func TestRaw_EventsOfSeveralDatesEachDescribeThemselves(t *testing.T) {
 	if err := o.WriteBatch(context.Background(), batch); err != nil {
 		t.Fatal(err)
 	}
-	total, rows, objects := ledger(t, o.store)
+	total, rows, objects := ledger(t, o.Store)
 	if rows != 9 || objects != 6 {
 		t.Fatalf("got %d rows in %d objects, want 9 in 6", rows, objects)
 	}
@@ -118,7 +118,7 @@ func TestRaw_EventsOfSeveralDatesEachDescribeThemselves(t *testing.T) {
 	if len(spans) != 1 || spans[0] != (lake.Span{First: 0, Last: 8}) {
 		t.Fatalf("coverage %+v", spans)
 	}
-	some, err := o.store.Objects(context.Background(), lake.Select{From: noon.AddDate(0, 0, -1), To: noon})
+	some, err := o.Store.Objects(context.Background(), lake.Select{From: noon.AddDate(0, 0, -1), To: noon})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestRaw_APoisonMessageDoesNotHoldUpItsNeighbours(t *testing.T) {
 	if !errors.As(err, &failed) || failed.IndexedErrors() != 1 {
 		t.Fatalf("got %v", err)
 	}
-	if _, rows, _ := ledger(t, o.store); rows != 3 {
+	if _, rows, _ := ledger(t, o.Store); rows != 3 {
 		t.Fatalf("got %d rows, want 3", rows)
 	}
 }
@@ -150,7 +150,7 @@ func TestRaw_AReplayStoresOnlyWhatTheStoreDoesNotHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.now = time.Now
-	o.memory = lake.NewMemory(o.store, o.recall) // has forgotten
+	o.Memory = lake.NewMemory(o.Store, time.Hour) // has forgotten
 
 	replayed := func(offset int, delivery, target string) *service.Message {
 		msg := record(0, int64(offset), body("d", offset, old), old)
@@ -170,7 +170,7 @@ func TestRaw_AReplayStoresOnlyWhatTheStoreDoesNotHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	total, rows, _ := ledger(t, o.store)
+	total, rows, _ := ledger(t, o.Store)
 	if rows != 3 {
 		t.Fatalf("got %d rows, want 3", rows)
 	}

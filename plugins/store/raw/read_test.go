@@ -52,8 +52,8 @@ func historyOver(t testing.TB, random *rand.Rand, conf string, length time.Durat
 			t.Fatal(err)
 		}
 		if k%4 == 0 { // another owner stores some of the same records
-			twin := connected(t, o.url, "")
-			twin.now, twin.memory = o.now, lake.NewMemory(o.store, 0)
+			twin := connected(t, o.URL, "")
+			twin.now, twin.Memory = o.now, lake.NewMemory(o.Store, 0)
 			if err := twin.WriteBatch(context.Background(), batch[:len(batch)/2]); err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func historyOver(t testing.TB, random *rand.Rand, conf string, length time.Durat
 func collect(t testing.TB, o *output, q Query) ([]Position, Stats) {
 	t.Helper()
 	var got []Position
-	stats, err := NewReader(o.store).Scan(context.Background(), q, func(r *Row) error {
+	stats, err := NewReader(o.Store).Scan(context.Background(), q, func(r *Row) error {
 		got = append(got, PositionOf(r))
 		return nil
 	})
@@ -83,7 +83,7 @@ func collect(t testing.TB, o *output, q Query) ([]Position, Stats) {
 
 func TestRaw_AnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
 	o, rows := historyOver(t, rand.New(rand.NewPCG(6, 6)), "", 2*time.Hour)
-	r := NewReader(o.store)
+	r := NewReader(o.Store)
 	r.fanIn = 4
 	for _, q := range []Query{{}, {Devices: []string{rows[5].Device}, Fleet: "acme"}} {
 		var got []Position
@@ -167,7 +167,7 @@ func TestRaw_WhatStatisticsAndBloomFiltersRuleOutIsNotRead(t *testing.T) {
 func TestRaw_AScanStopsWhenItIsToldTo(t *testing.T) {
 	o, _ := history(t, rand.New(rand.NewPCG(2, 2)), "")
 	n := 0
-	if _, err := NewReader(o.store).Scan(context.Background(), Query{}, func(*Row) error {
+	if _, err := NewReader(o.Store).Scan(context.Background(), Query{}, func(*Row) error {
 		if n++; n == 10 {
 			return errStop
 		}
@@ -176,7 +176,7 @@ func TestRaw_AScanStopsWhenItIsToldTo(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if _, err := NewReader(o.store).Scan(ctx, Query{}, func(*Row) error { cancel(); return nil }); err == nil {
+	if _, err := NewReader(o.Store).Scan(ctx, Query{}, func(*Row) error { cancel(); return nil }); err == nil {
 		t.Fatal("a cancelled scan returned no error")
 	}
 }
@@ -195,7 +195,7 @@ func TestRaw_AnEstimateReadsNoEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := NewReader(o.store)
+	r := NewReader(o.Store)
 	for want, q := range map[int64]Query{
 		6000: {}, 2000: {From: noon.Add(time.Hour), To: noon.Add(2 * time.Hour)}, 0: {Devices: []string{"e1"}},
 		6001: {Devices: []string{"d001", "d002"}},

@@ -57,7 +57,7 @@ func (w *writing) recall(ctx context.Context, batch service.MessageBatch) error 
 	w.had = map[identity]event.Coordinates{}
 	for _, d := range days {
 		q := Query{From: time.UnixMicro(d.first), To: time.UnixMicro(d.last + 1), Devices: d.devices}
-		_, err := NewReader(w.o.store).Scan(ctx, q, func(r *Row) error {
+		_, err := NewReader(w.o.Store).Scan(ctx, q, func(r *Row) error {
 			if id := (identity{r.Fleet, r.ID}); wanted[id] && r.Delivery != noRecord {
 				w.had[identity{strings.Clone(r.Fleet), r.ID}] = PositionOf(r).Delivery
 			}

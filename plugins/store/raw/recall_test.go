@@ -29,7 +29,7 @@ func (o *output) written(t *testing.T, batch ...*service.Message) {
 // rowsOf returns how many rows a device has.
 func (o *output) rowsOf(t *testing.T, device string) (n int) {
 	t.Helper()
-	_, err := NewReader(o.store).Scan(t.Context(), Query{Devices: []string{device}}, func(*Row) error { n++; return nil })
+	_, err := NewReader(o.Store).Scan(t.Context(), Query{Devices: []string{device}}, func(*Row) error { n++; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestRawStore_ARedriveOfAnotherLogIsStoredOnce(t *testing.T) {
 			t.Errorf("log %s: the redriven event has %d rows, expected 1", log, n)
 		}
 		for offset := range int64(3) {
-			if !o.memory.Has(event.Coordinates{Topic: "replay-events", Offset: offset}, old) {
+			if !o.Memory.Has(event.Coordinates{Topic: "replay-events", Offset: offset}, old) {
 				t.Errorf("log %s: no object accounts for record %d", log, offset)
 			}
 		}

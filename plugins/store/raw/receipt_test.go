@@ -36,12 +36,12 @@ func TestRetention_CountsFromReceipt(t *testing.T) {
 			return held, nil
 		}}
 		p.DryRun = true
-		plan, err := o.store.Retain(t.Context(), Table(), p, keep)
+		plan, err := o.Store.Retain(t.Context(), Table(), p, keep)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.DryRun = false
-		if done, err := o.store.Retain(t.Context(), Table(), p, keep); err != nil || done != plan {
+		if done, err := o.Store.Retain(t.Context(), Table(), p, keep); err != nil || done != plan {
 			t.Errorf("after %d days, planned %+v, did %+v: %v", days, plan, done, err)
 		}
 		got := map[string]int{}

@@ -73,7 +73,7 @@ func roundTrip(t testing.TB, bodies []string) map[int64]*Row {
 	}
 	got := map[int64]*Row{}
 	var last *Row
-	_, err := NewReader(o.store).Scan(context.Background(), Query{}, func(r *Row) error {
+	_, err := NewReader(o.Store).Scan(context.Background(), Query{}, func(r *Row) error {
 		if last != nil && hourOf(last.At) == hourOf(r.At) && last.before(r) >= 0 {
 			t.Errorf("rows out of order: %s %d, then %s %d", last.Device, last.At, r.Device, r.At)
 		}

@@ -25,7 +25,7 @@ func TestRaw_TheStoreIsTheSameOnS3(t *testing.T) {
 	ctx := context.Background()
 	o := connected(t, fmt.Sprintf("%q", u.String()), "row_group_rows: 500")
 	t.Cleanup(func() {
-		_ = o.store.List(ctx, "", func(b lake.Blob) error { return o.store.Remove(ctx, b.Key) })
+		_ = o.Store.List(ctx, "", func(b lake.Blob) error { return o.Store.Remove(ctx, b.Key) })
 	})
 	random := rand.New(rand.NewPCG(31, 1))
 	var want []*Row
@@ -70,7 +70,7 @@ func TestRaw_TheStoreIsTheSameOnS3(t *testing.T) {
 		})) {
 			t.Fatalf("got %d events of %s", len(got), d)
 		}
-		if _, err := o.store.Compact(ctx, Table(), eager(), time.Now().Add(time.Hour)); err != nil {
+		if _, err := o.Store.Compact(ctx, Table(), eager(), time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}

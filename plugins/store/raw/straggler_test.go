@@ -35,7 +35,7 @@ func TestRaw_StragglersDoNotMakeEveryHourReadEverything(t *testing.T) {
 	check := func(when string, most int64, objects int) {
 		t.Helper()
 		_, stats := collect(t, o, Query{})
-		found, err := o.store.Objects(ctx, lake.Select{})
+		found, err := o.Store.Objects(ctx, lake.Select{})
 		if err != nil || stats.Events != offset || stats.Rows > most*offset/100 || len(found) > objects {
 			t.Fatalf("%s: %+v in %d objects: %v", when, stats, len(found), err)
 		}
@@ -43,14 +43,14 @@ func TestRaw_StragglersDoNotMakeEveryHourReadEverything(t *testing.T) {
 	check("as written", 160, 80)
 	c := lake.DefaultCompaction()
 	for range 2 {
-		if _, err := o.store.Compact(ctx, Table(), c, time.Now().Add(time.Hour)); err != nil {
+		if _, err := o.Store.Compact(ctx, Table(), c, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	check("compacted", 160, 12) // one an hour, and one of the stragglers
 	c.WideSize = 0
 	for range 2 {
-		if _, err := o.store.Compact(ctx, Table(), c, time.Now().Add(time.Hour)); err != nil {
+		if _, err := o.Store.Compact(ctx, Table(), c, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,7 +2,6 @@ package raw
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -76,7 +75,7 @@ type place struct {
 // that the retry skips their records. A *service.BatchError names messages that
 // are no events; the others are stored.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	if o.memory == nil {
+	if o.Memory == nil {
 		return service.ErrNotConnected
 	}
 	now := o.now()
@@ -92,10 +91,10 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	spans := lake.SpansOf(len(batch), func(i int) (event.Coordinates, bool) {
 		return w.s.places[i].record, w.s.places[i].logged
 	})
-	if err := o.memory.Prepare(ctx, now, spans); err != nil {
+	if err := o.Memory.Prepare(ctx, now, spans); err != nil {
 		return err
 	}
-	w.tombstones = o.memory.Tombstones()
+	w.tombstones = o.Memory.Tombstones()
 	if err := w.recall(ctx, batch); err != nil {
 		return err
 	}
@@ -159,7 +158,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 		if !at.again.IsZero() { // it was received long before this record was made of it
 			since = at.again
 		}
-		if w.o.memory.Has(record, since) || record != delivery && w.o.memory.Has(delivery, received) {
+		if w.o.Memory.Has(record, since) || record != delivery && w.o.Memory.Has(delivery, received) {
 			w.recognised++
 			return nil
 		}
@@ -198,7 +197,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 		return nil
 	}
 	if logged && record != delivery {
-		had, err := w.o.memory.HadOn(ctx, w.now, time.UnixMicro(r.At), delivery, time.UnixMicro(r.ReceivedAt))
+		had, err := w.o.Memory.HadOn(ctx, w.now, time.UnixMicro(r.At), delivery, time.UnixMicro(r.ReceivedAt))
 		if err != nil {
 			return err
 		} else if had {
@@ -248,21 +247,14 @@ func (w *writing) flush(ctx context.Context) error {
 }
 
 func (w *writing) put(ctx context.Context, name lake.Name, rows []*Row, coverage lake.Coverage) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, w.o.timeout, errTimeout)
-	defer cancel()
-	size, err := w.o.memory.Put(ctx, w.tombstones, name, w.o.table, len(rows), w.o.options, &coverage, columns(rows))
+	size, err := w.o.Put(ctx, w.tombstones, name, w.o.table, len(rows), w.o.options, &coverage, columns(rows))
 	if err != nil {
-		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
-			return fmt.Errorf("%w after %s: %w", cause, w.o.timeout, err)
-		}
 		return err
 	}
 	w.o.count.objects.Incr(1)
 	w.o.count.bytes.Incr(size)
 	return nil
 }
-
-var errTimeout = errors.New("the store did not answer in time")
 
 // object is the rows of one object, of one date, and the records they stand for.
 type object struct {
