@@ -72,3 +72,18 @@ func (p *pool) release(rawURL string, s *sharedDB) {
 		_ = s.db.Close() // what was committed is safe without it
 	}
 }
+
+// SharedAs is Shared for the tables of a room: open makes them of the store, which
+// is released again when that fails.
+func SharedAs[T any](ctx context.Context, res *service.Resources, rawURL string,
+	open func(context.Context, *DB) (T, error)) (tables T, release func(), err error) {
+	db, release, err := Shared(ctx, res, rawURL)
+	if err != nil {
+		return tables, nil, err
+	}
+	if tables, err = open(ctx, db); err != nil {
+		release()
+		return tables, nil, err
+	}
+	return tables, release, nil
+}

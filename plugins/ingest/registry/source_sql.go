@@ -19,13 +19,8 @@ type sqlSource struct {
 
 func (s *sqlSource) load(ctx context.Context, subject string) ([]document, error) {
 	if s.registry == nil {
-		db, release, err := sqldb.Shared(ctx, s.res, s.url)
+		r, release, err := sqldb.SharedAs(ctx, s.res, s.url, Open)
 		if err != nil {
-			return nil, err
-		}
-		r, err := Open(ctx, db)
-		if err != nil {
-			release()
 			return nil, err
 		}
 		s.registry, s.release = r, release

@@ -160,14 +160,14 @@ func (in *notices) Connect(ctx context.Context) error {
 	if !in.enabled || in.release != nil {
 		return nil
 	}
-	db, release, err := sqldb.Shared(ctx, in.res, in.url)
+	store, release, err := sqldb.SharedAs(ctx, in.res, in.url, func(ctx context.Context, db *sqldb.DB) (*store, error) {
+		return openStore(ctx, db, defaultPolicy())
+	})
 	if err != nil {
 		return err
 	}
-	if in.queue.store, err = openStore(ctx, db, defaultPolicy()); err == nil {
-		err = in.queue.open(ctx, in.now())
-	}
-	if err != nil {
+	in.queue.store = store
+	if err := in.queue.open(ctx, in.now()); err != nil {
 		release()
 		return err
 	}

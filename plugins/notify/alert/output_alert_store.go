@@ -139,8 +139,7 @@ type storeOutput struct {
 	mu      sync.Mutex
 	store   *store
 	release func()
-	stop    context.CancelFunc
-	done    chan struct{}
+	sweeper *flow.Task
 }
 
 func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*storeOutput, error) {
@@ -169,25 +168,19 @@ func (o *storeOutput) Connect(ctx context.Context) error {
 	if o.store != nil {
 		return nil
 	}
-	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	store, release, err := sqldb.SharedAs(ctx, o.res, o.url, func(ctx context.Context, db *sqldb.DB) (*store, error) {
+		return openStore(ctx, db, o.policy)
+	})
 	if err != nil {
 		return err
 	}
-	store, err := openStore(ctx, db, o.policy)
-	if err != nil {
-		release()
-		return err
-	}
-	o.store, o.release, o.done = store, release, make(chan struct{})
-	sweeping, stop := context.WithCancel(context.Background())
-	o.stop = stop
-	go o.tend(sweeping, store, o.done)
+	o.store, o.release = store, release
+	o.sweeper = flow.Start(func(ctx context.Context) { o.tend(ctx, store) })
 	return nil
 }
 
 // tend does what time alone brings about.
-func (o *storeOutput) tend(ctx context.Context, store *store, done chan struct{}) {
-	defer close(done)
+func (o *storeOutput) tend(ctx context.Context, store *store) {
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	failing := false
@@ -257,11 +250,8 @@ func (o *storeOutput) Close(ctx context.Context) error {
 	if o.store == nil {
 		return nil
 	}
-	o.stop()
-	select {
-	case <-o.done:
-	case <-ctx.Done():
-		return fmt.Errorf("closing the alert store: %w", ctx.Err())
+	if err := o.sweeper.End(ctx); err != nil {
+		return fmt.Errorf("closing the alert store: %w", err)
 	}
 	o.release()
 	o.store = nil

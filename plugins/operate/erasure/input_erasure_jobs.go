@@ -3,7 +3,6 @@ package erasure
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
 	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/recount"
@@ -122,10 +122,9 @@ type input struct {
 	overdue             *service.MetricGauge
 	receipts            chan *Erasure
 
-	mu     sync.Mutex
-	stop   context.CancelFunc
-	done   chan struct{}
-	places *lifecycle.Places
+	mu      sync.Mutex
+	working *flow.Task // nil before Connect and after Close
+	places  *lifecycle.Places
 }
 
 func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*input, error) {
@@ -160,7 +159,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 func (in *input) Connect(ctx context.Context) (err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.stop != nil {
+	if in.working != nil {
 		return nil
 	}
 	in.places = lifecycle.NewPlaces(in.res, in.urls)
@@ -174,9 +173,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if err := in.open(ctx, r); err != nil {
 		return err
 	}
-	working, stop := context.WithCancel(context.Background())
-	in.stop, in.done = stop, make(chan struct{})
-	go in.work(working, r)
+	in.working = flow.Start(func(ctx context.Context) { in.work(ctx, r) })
 	return nil
 }
 
@@ -217,7 +214,6 @@ func (in *input) open(ctx context.Context, r *runner) error {
 
 // work does one step after the other.
 func (in *input) work(ctx context.Context, r *runner) {
-	defer close(in.done)
 	for ctx.Err() == nil {
 		e, err := r.store.take(ctx, r.owner)
 		if err == nil && e == nil {
@@ -262,7 +258,7 @@ func pause(ctx context.Context, d time.Duration) {
 // Read returns the receipt of the next erasure that has ended.
 func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
 	in.mu.Lock()
-	connected := in.stop != nil
+	connected := in.working != nil
 	in.mu.Unlock()
 	if !connected {
 		return nil, nil, service.ErrNotConnected
@@ -283,17 +279,14 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 func (in *input) Close(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.stop == nil {
+	if in.working == nil {
 		return nil
 	}
-	in.stop()
-	select {
-	case <-in.done:
-	case <-ctx.Done():
-		return errors.Join(errors.New("closing the erasures: a step has not stopped"), ctx.Err())
+	if err := in.working.End(ctx); err != nil {
+		return fmt.Errorf("closing the erasures: a step has not stopped: %w", err)
 	}
 	in.places.Close()
-	in.stop = nil
+	in.working = nil
 	return nil
 }
 

@@ -13,10 +13,12 @@ import (
 	"fmt"
 	"math"
 	"time"
-	"weir/internal/platform/conf"
-	"weir/internal/platform/sqldb"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/sqldb"
 )
 
 const (
@@ -130,16 +132,15 @@ func Register(env *service.Environment) error {
 // processor runs a detector within the engine.
 type processor struct {
 	*detector
-	log    *service.Logger
-	reload time.Duration
-	idle   time.Duration
-	stop   context.CancelFunc
-	done   chan struct{}
+	log     *service.Logger
+	reload  time.Duration
+	idle    time.Duration
+	tending *flow.Task
 }
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
 	d := &detector{stores: &stores{res: res, now: time.Now}, now: time.Now, notes: notes{list: map[deviceKey]learn{}}}
-	p := &processor{detector: d, log: res.Logger(), done: make(chan struct{})}
+	p := &processor{detector: d, log: res.Logger()}
 	var rules, relearning string
 	var window, learning time.Duration
 	var limit int
@@ -169,9 +170,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	d.partitions.list = map[partitionKey]*partition{}
 	d.day.Store(-1)
 	d.meters = newMeters(res)
-	var ctx context.Context
-	ctx, p.stop = context.WithCancel(context.Background())
-	go p.tend(ctx)
+	p.tending = flow.Start(p.tend)
 	return p, nil
 }
 
@@ -185,11 +184,8 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 
 // Close stores what was noted of devices.
 func (p *processor) Close(ctx context.Context) error {
-	p.stop()
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return fmt.Errorf("closing the anomaly detector: %w", ctx.Err())
+	if err := p.tending.End(ctx); err != nil {
+		return fmt.Errorf("closing the anomaly detector: %w", err)
 	}
 	defer p.stores.close()
 	return p.flush(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+
 	"weir/internal/platform/live"
 	"weir/internal/platform/meter"
 
@@ -20,7 +21,6 @@ const (
 // tend does what need not be done for an event: it reads the rules again,
 // stores notes, forgets idle devices, and computes baselines once a day.
 func (p *processor) tend(ctx context.Context) {
-	defer close(p.done)
 	following := make(chan struct{})
 	go func() {
 		defer close(following)

@@ -60,13 +60,8 @@ func (o *auditOutput) Connect(ctx context.Context) error {
 	if o.log != nil {
 		return nil
 	}
-	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	l, release, err := sqldb.SharedAs(ctx, o.res, o.url, auditlog.Open)
 	if err != nil {
-		return err
-	}
-	l, err := auditlog.Open(ctx, db)
-	if err != nil {
-		release()
 		return err
 	}
 	o.log, o.release = l, release

@@ -108,8 +108,7 @@ type output struct {
 	mu      sync.Mutex // held by Close, while the upkeep ends
 	store   *Store
 	release func()
-	stop    context.CancelFunc
-	stopped chan struct{}
+	tending *flow.Task
 }
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int,
@@ -146,13 +145,10 @@ func (o *output) Connect(ctx context.Context) error {
 	if o.store != nil {
 		return nil
 	}
-	db, release, err := sqldb.Shared(ctx, o.res, o.url)
+	store, release, err := sqldb.SharedAs(ctx, o.res, o.url, func(ctx context.Context, db *sqldb.DB) (*Store, error) {
+		return Open(ctx, db, o.limits)
+	})
 	if err != nil {
-		return err
-	}
-	store, err := Open(ctx, db, o.limits)
-	if err != nil {
-		release()
 		return err
 	}
 	if err := store.WriteOut(ctx); err != nil { // what a crash left in the journal
@@ -160,9 +156,7 @@ func (o *output) Connect(ctx context.Context) error {
 		return err
 	}
 	o.store, o.release, o.counted = store, release, store.Use()
-	upkeep, stop := context.WithCancel(context.Background())
-	o.stop, o.stopped = stop, make(chan struct{})
-	go o.upkeep(upkeep)
+	o.tending = flow.Start(o.upkeep)
 	return nil
 }
 
@@ -260,11 +254,8 @@ func (o *output) Close(ctx context.Context) error {
 	if o.store == nil {
 		return nil
 	}
-	o.stop()
-	select {
-	case <-o.stopped:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := o.tending.End(ctx); err != nil {
+		return err
 	}
 	err := o.store.WriteOut(ctx)
 	if err != nil {

@@ -16,7 +16,6 @@ const (
 // upkeep writes rows, and makes hours and days, until its context ends.
 // What fails is logged and tried again: what is to be done is in the database.
 func (o *output) upkeep(ctx context.Context) {
-	defer close(o.stopped)
 	tick := time.NewTicker(upkeepInterval)
 	defer tick.Stop()
 	write := time.NewTicker(writeInterval)
