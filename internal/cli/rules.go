@@ -17,8 +17,8 @@ import (
 func rulesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "rules",
-		Usage: "Check rules over windows of events, and try them",
-		Subcommands: []*cli.Command{
+		Usage: "Check rules over windows of events, try them, and put versions of them in force",
+		Subcommands: append([]*cli.Command{
 			{
 				Name:      "lint",
 				Usage:     "Check a rule set: what is wrong and in which line, what is slow, when results come",
@@ -50,7 +50,7 @@ events in each rule is said at the end.
 				},
 				Action: tryRules,
 			},
-		},
+		}, ruleVersionVerbs()...),
 	}
 }
 

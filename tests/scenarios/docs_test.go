@@ -27,8 +27,9 @@ func answers() map[string][]string {
 		"raw-store.md": {`"pump-1"`},
 		"overview.md":  {`"balanced":true`},
 		"reconcile.md": {"Every record is explained"},
-		"rules.md":     {"hot_minute: windows of 1m0s", "", `"rule":"hot_minute"`, `"results":[`},
-		"alerts.md":    {`"rule":"processor_hot"`, `"alert_id"`, `"acknowledged`, `"resolved`},
+		"rules.md": {"hot_minute: windows of 1m0s", "", `"rule":"hot_minute"`, "in force: version 1", "in force: version 1", "the file",
+			`"number":1`, `"results":[`},
+		"alerts.md": {`"rule":"processor_hot"`, `"alert_id"`, `"acknowledged`, `"resolved`},
 	}
 }
 

@@ -21,12 +21,20 @@ rules:
     select: { n: count(), temps: count(this.metrics.cpu_temp), hottest: max(this.metrics.cpu_temp) }
 `
 
+const moreRules = `
+  - name: hundreds
+    window: { type: count, size: 100, max: 1h }
+    key: [device_id]
+    select: { n: count() }
+`
+
 // tens are windows of ten seconds by device and start: how many events, and the
 // hottest of them.
 type tens map[string]string
 
-// Weir is killed again and again while a fleet sends, with rules that were put
-// in force while it ran. In the end every window holds exactly the events that
+// Weir is killed again and again while a fleet sends, and versions of rules that
+// have one rule in common are put in force and taken back. In the end every
+// window of that rule holds exactly the events that
 // are stored, also those of the last seconds, after which nobody sent anything.
 func TestRules_KillsChangeNoWindow(t *testing.T) {
 	s := newSystem(t)
@@ -34,15 +42,13 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 	s.start()
 	s.ready()
 	s.createKey()
-	file := filepath.Join(s.data, "home", "configs", "rules.yaml")
-	if err := os.WriteFile(file, []byte(scenarioRules), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.until("the rules are taken up", func() bool { return strings.Contains(s.said(), "took up rules") })
+	s.rules("put", s.file("rules.yaml", scenarioRules), "--activate")
 	_, wait := s.fleet("--devices", "50", "--rate", "300", "--events", "6000", "--batch", "10", "--connections", "8",
 		"--duplicates", "2", "--malformed", "1", "--retry", "--retry-for", "10m", "--timeout", "10s")
-	for range 3 {
+	for _, change := range [][]string{
+		{"put", s.file("more.yaml", scenarioRules+moreRules), "--activate"}, {"rollback"}, {"activate", "2"}} {
 		s.until("there is a result", func() bool { return len(s.told()) > 0 })
+		s.rules(change[0], change[1:]...)
 		s.kill()
 		s.start()
 		s.ready()
@@ -57,13 +63,32 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 	}
 }
 
+// rules runs weir rules on the running weir's data.
+func (s *system) rules(verb string, args ...string) {
+	s.t.Helper()
+	out, err := s.weir(append([]string{"rules", verb, "--data", s.data}, args...)...)
+	if err != nil {
+		s.t.Fatalf("weir rules %s %v: %v: %s", verb, args, err, out)
+	}
+}
+
+// file writes a file beside the data, and returns its path.
+func (s *system) file(name, text string) string {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
 // told reads the newest revision of each result.
 func (s *system) told() tens {
 	s.t.Helper()
 	found := tens{}
 	s.control(func(db *sql.DB) error {
-		rows, err := db.Query(`SELECT result FROM rule_result r
-			WHERE NOT EXISTS (SELECT 1 FROM rule_result n WHERE n.id = r.id AND n.revision > r.revision)`)
+		rows, err := db.Query(`SELECT result FROM rule_result r WHERE rule = 'tens'
+			AND NOT EXISTS (SELECT 1 FROM rule_result n WHERE n.id = r.id AND n.revision > r.revision)`)
 		if err != nil {
 			return err
 		}

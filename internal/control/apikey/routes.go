@@ -85,6 +85,11 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/groups/{name}", Scope: Query, Unnamed: true},
 
 		admin("GET", "/v1/topology"),
+		admin("GET", "/v1/rule-versions"),
+		admin("POST", "/v1/rule-versions"),
+		admin("POST", "/v1/rule-versions/rollback"),
+		admin("GET", "/v1/rule-versions/{version}"),
+		admin("POST", "/v1/rule-versions/{version}/activate"),
 		admin("PUT", "/v1/groups/{name}"),
 		admin("DELETE", "/v1/groups/{name}"),
 		admin("GET", "/v1/keys"),

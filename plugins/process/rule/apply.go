@@ -29,7 +29,7 @@ type output struct {
 	cluster *kafka.Cluster // nil: no brokers are named
 	logs    *kafka.Logs
 	admin   *kadm.Client
-	rules   *rulesFile
+	rules   *rulesFile // in force until a version of the store is
 	delay   time.Duration
 	idle    time.Duration
 	ahead   time.Duration
@@ -41,11 +41,14 @@ type output struct {
 	tending sync.WaitGroup
 	stop    context.CancelFunc
 
-	mu      sync.Mutex
-	db      *sqldb.DB
-	release func()
-	places  map[place]*held
-	cleared map[place]*Set // the empty set for which nothing is kept of a partition
+	mu        sync.Mutex
+	fileWrong bool
+	db        *sqldb.DB
+	release   func()
+	places    map[place]*held
+	force     force
+	last      *Set           // the rules that were applied last
+	cleared   map[place]*Set // the empty set for which nothing is kept of a partition
 }
 
 // WriteBatch applies a batch. When it returns nil, what follows from it is
@@ -56,7 +59,19 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if o.db == nil {
 		return service.ErrNotConnected
 	}
-	set := o.rules.Get()
+	for {
+		err := o.writeBatch(ctx, batch)
+		if !errors.Is(err, errSwitched) {
+			return err
+		}
+	}
+}
+
+func (o *output) writeBatch(ctx context.Context, batch service.MessageBatch) error {
+	set, seq, err := o.inForce(ctx)
+	if err != nil {
+		return err
+	}
 	if len(set.Rules) == 0 {
 		return o.clear(ctx, set, batch)
 	}
@@ -65,7 +80,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if err != nil {
 		return err
 	}
-	return o.commit(ctx, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
+	return o.commit(ctx, seq, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
 		for _, at := range slices.SortedFunc(maps.Keys(records), place.compare) { // all lock them in one order
 			h, err := o.hold(ctx, tx, set, at, logs[at.topic], records[at][0].offset)
 			if err != nil {
@@ -104,7 +119,7 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 	gone := int64(0)
 	for _, at := range fresh {
 		var n int64
-		_, err = tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $3, tally = '{}', version = version + 1
+		_, err = tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $3, tally = '{}', rules = '', version = version + 1
 			WHERE topic = $1 AND part = $2`, at.topic, at.number, int64(none))
 		if err == nil {
 			n, err = deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic, at.number))
@@ -175,14 +190,17 @@ func (o *output) identify(ctx context.Context, records map[place][]incoming) (ma
 	return found, nil
 }
 
-// commit runs a transaction, and saves what it changed. When it fails, memory is
-// ahead of the store, and is given up.
-func (o *output) commit(ctx context.Context, do func(*sql.Tx, *tombstone.Set) ([]*held, error)) error {
+// commit runs a transaction by the rules of an activation, and saves what it
+// changed. When it fails, memory is ahead of the store, and is given up.
+func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombstone.Set) ([]*held, error)) error {
 	tx, erased, err := begin(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	changed, err := do(tx, erased)
+	if err == nil {
+		err = still(ctx, tx, seq)
+	}
 	for _, h := range changed {
 		if err == nil {
 			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.now())
@@ -228,7 +246,7 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 		pos.log = log
 	}
 	h := &held{partition: newPartition(set, at.topic, at.number, o.delay.Microseconds(), o.keys), position: *pos,
-		arrived: time.Now()}
+		arrived: time.Now(), begins: max(pos.upcoming, from)}
 	h.time, h.origin = pos.moment, pos.log
 	for _, op := range h.ops {
 		if was := pos.tally.Rules[op.Name]; was.Epoch == op.Epoch {

@@ -57,19 +57,25 @@ const fileEvery = 2 * time.Second
 
 // followFile takes up what changes in the file, until the context ends.
 func (o *output) followFile(ctx context.Context) {
-	o.meters.valid.Set(1)
 	live.Follow(ctx, fileEvery, time.Minute, false, func(ctx context.Context) error {
 		changed, err := o.rules.Refresh(ctx)
 		if changed {
-			o.log.Infof("took up rules, version %s", o.rules.Get().Version)
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if number := o.force.number; number > 0 {
+				o.log.Warnf("the file of rules changed: version %d stays in force", number)
+			} else {
+				o.log.Infof("took up rules, version %s", o.rules.Get().Version)
+			}
 		}
 		return err
 	}, func(err error) {
 		if err != nil {
-			o.meters.valid.Set(0)
 			o.log.Errorf("rules stay as they are: %v", err)
-			return
 		}
-		o.meters.valid.Set(1)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.fileWrong = err != nil
+		o.sayValid()
 	})
 }

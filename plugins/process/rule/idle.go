@@ -62,9 +62,12 @@ type stand struct {
 func (o *output) moveIdle(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	set := o.rules.Get()
-	if o.db == nil || len(set.Rules) == 0 {
+	if o.db == nil {
 		return nil
+	}
+	set, seq, err := o.inForce(ctx)
+	if err != nil || len(set.Rules) == 0 {
+		return err
 	}
 	stands, err := o.stands(ctx)
 	if err != nil {
@@ -95,7 +98,7 @@ func (o *output) moveIdle(ctx context.Context) error {
 		if ends[kafka.Partition{Topic: s.topic, Number: s.number}] != s.next {
 			continue
 		}
-		err := o.commit(ctx, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {
+		err := o.commit(ctx, seq, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {
 			h, err := o.hold(ctx, tx, set, s.place, "", s.next)
 			if err != nil || h.upcoming != s.next || h.next > to {
 				return nil, err

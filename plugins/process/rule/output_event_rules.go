@@ -32,7 +32,8 @@ func eventRulesSpec() *service.ConfigSpec {
 		Categories("Weir").
 		Summary("Evaluates rules over windows of events, and keeps their results in SQL.").
 		Description(`
-Rules are a file (`+"`docs/rules.md`"+`), which is read again when it changes; one that is wrong changes nothing, and is said. A rule whose window,
+Rules are the version that was put in force (`+"`weir rules activate`"+`), and until one is a file, which is read again when it changes; one that is wrong
+changes nothing, and is said (`+"`docs/rules.md`"+`). Each partition takes other rules up with a batch: from which offset on is written with it. A rule whose window,
 conditions, key or values change begins anew: what it had open is dropped, counted and said.
 
 A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Only then is it acknowledged. A record that
@@ -46,11 +47,12 @@ are told; while records wait, or the brokers do not answer, it does not.
 ### Metrics
 
 `+"`weir_rules_events_total{rule, outcome=counted|filtered|late|failed|over_limit}`, `weir_rules_records_total{outcome=read|duplicate|erased|muted|invalid|redelivered|missed}`, `weir_rules_results_total{rule}`, `weir_rules_dropped_keys_total`"+` (of rules that
-changed), and the gauges `+"`weir_rules_valid`"+` (the file is right) and `+"`weir_rules_up`.").
+changed), and the gauges `+"`weir_rules_valid`"+` (what is to be in force is right) and `+"`weir_rules_up`.").
 		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, no "+
 			"partition "+
 			"is idle, and a topic that was made anew is not noticed.")...).
-		Field(service.NewStringField(fieldRules).Description("The file of rules.").Example("configs/rules.yaml")).
+		Field(service.NewStringField(fieldRules).Description("The file of rules, in force until a version is.").
+			Example("configs/rules.yaml")).
 		Field(service.NewStringField(fieldURL).
 			Description("Where state and results are kept: `sqlite://PATH` or `postgres://`, the control store.").
 			Secret().Example("sqlite:///var/lib/weir/control.db").Example("postgres://weir:secret@db:5432/weir")).
@@ -152,6 +154,7 @@ func (o *output) Connect(ctx context.Context) error {
 		}
 	}
 	o.db, o.release = db, release
+	o.sayValid()
 	var tending context.Context
 	tending, o.stop = context.WithCancel(context.Background())
 	o.tending.Go(func() { o.followFile(tending) })

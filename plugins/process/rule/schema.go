@@ -19,6 +19,12 @@ import "weir/internal/platform/sqldb"
 //	goes back: revisions are in its order.
 //
 // rule_outbox    who hands results on.
+// rule_version   rule sets that were put; they do not change.
+// rule_activation  what was put in force, one after the other: the last is. A
+//
+//	rollback goes back to the activation undo, 0 is none.
+//
+// rule_switch    from which offset a partition counted by which rules.
 func migrations() []sqldb.Migration {
 	const positions = `
 CREATE TABLE rule_position (
@@ -44,8 +50,19 @@ CREATE INDEX rule_result_unsent ON rule_result (recorded_at, id, revision) WHERE
 CREATE TABLE rule_outbox (id TEXT PRIMARY KEY, owner TEXT NOT NULL, lease_until BIGINT NOT NULL);
 INSERT INTO rule_outbox (id, owner, lease_until) VALUES ('results', '', 0);
 `
+	const versions = `
+CREATE TABLE rule_version (
+	number BIGINT PRIMARY KEY, version TEXT NOT NULL, rules TEXT NOT NULL, comment TEXT NOT NULL, created_by TEXT NOT NULL,
+	created_at BIGINT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE rule_activation (
+	seq BIGINT PRIMARY KEY, number BIGINT NOT NULL, undo BIGINT NOT NULL, activated_by TEXT NOT NULL, activated_at BIGINT NOT NULL);
+INSERT INTO rule_activation (seq, number, undo, activated_by, activated_at) VALUES (1, 0, 0, '', 0);
+CREATE TABLE rule_switch (
+	topic TEXT NOT NULL, part INTEGER NOT NULL, log TEXT NOT NULL, first BIGINT NOT NULL, version TEXT NOT NULL,
+	PRIMARY KEY (topic, part, log, first));
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
-	}, {SQLite: handedOn, Postgres: handedOn}}
+	}, {SQLite: handedOn, Postgres: handedOn}, {SQLite: versions, Postgres: versions}}
 }

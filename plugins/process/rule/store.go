@@ -52,7 +52,8 @@ type position struct {
 	upcoming int64  // the offset that comes next; -1: any
 	moment   int64  // its time
 	version  int64
-	toldAt   int64 // when it last told something, by the clock of who wrote it
+	rules    string // version of the rules of the last commit
+	toldAt   int64  // when it last told something, by the clock of who wrote it
 	tally    tally
 }
 
@@ -62,6 +63,7 @@ type held struct {
 	position
 	arrived time.Time           // when it was last given a record
 	noted   map[[2]string]int64 // the counts that metrics have
+	begins  int64               // the offset from which it counts by its rules
 }
 
 // readPosition reads where a partition stands; nobody else changes it until the
@@ -70,8 +72,8 @@ func readPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*posi
 	p := &position{}
 	var tally string
 	err := tx.QueryRowContext(ctx,
-		`SELECT log, next, time, version, told_at, tally FROM rule_position WHERE topic = $1 AND part = $2`+lock,
-		at.topic, at.number).Scan(&p.log, &p.upcoming, &p.moment, &p.version, &p.toldAt, &tally)
+		`SELECT log, next, time, version, rules, told_at, tally FROM rule_position WHERE topic = $1 AND part = $2`+lock,
+		at.topic, at.number).Scan(&p.log, &p.upcoming, &p.moment, &p.version, &p.rules, &p.toldAt, &tally)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -225,6 +227,14 @@ func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) erro
 	}
 	if err != nil {
 		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
+	}
+	if h.rules != h.set.Version {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO rule_switch (topic, part, log, first, version) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (topic, part, log, first) DO UPDATE SET version = excluded.version`, h.topic, h.number, h.log, h.begins,
+			h.set.Version); err != nil {
+			return fmt.Errorf("writing since when %s/%d has its rules: %w", h.topic, h.number, err)
+		}
+		h.rules = h.set.Version
 	}
 	h.version++
 	return nil

@@ -205,6 +205,9 @@ func TestAPI_EveryAdministrativeActIsLogged(t *testing.T) {
 		{"POST", "/registry/subjects/telemetry/versions", `{"schemaType":"JSON","schema":"{}"}`, "schemaType", "JSON"},
 		{"PUT", "/registry/config/telemetry", `{"compatibility":"FULL"}`, "compatibility", "FULL"},
 		{"DELETE", "/registry/subjects/none", "", "", ""},
+		{"POST", "/v1/rule-versions", `{"text":"rules: []","comment":"none"}`, "comment", "none"},
+		{"POST", "/v1/rule-versions/1/activate", "", "", ""},
+		{"POST", "/v1/rule-versions/rollback", "", "", ""},
 		{"POST", "/v1/alerts/none/acknowledge?fleet=plant-2", `{"note":"seen"}`, "", ""},
 	} {
 		resp, body := r.do(r.admin, c.method, c.path, c.body)

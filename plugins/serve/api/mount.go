@@ -84,28 +84,33 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	versions, err := ruleVersionsHandler(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	rooms := map[string]http.Handler{
-		"/v1/overview":     overview.Handler(glance),
-		"/v1/topology":     overview.TopologyHandler(glance),
-		"/v1/live":         in.live,
-		"/v1/proof":        reconcile.Handler(proofs, time.Now),
-		"/v1/rollups":      group.Expanding(groups, rollup.Handler(rollups, time.Now)),
-		"/v1/devices":      rollup.DevicesHandler(directory, openAlerts(control), time.Now),
-		"/v1/devices/":     rollup.Handler(rollups, time.Now),
-		"/v1/events":       http.HandlerFunc(noEvents),
-		"/v1/dead-letters": http.HandlerFunc(noDeadLetters),
-		"/v1/keys":         apikey.Handler(keys, cache.Refresh),
-		"/v1/groups":       group.Handler(groups),
-		"/v1/replays":      replay.Handler(replays, devicesOf(groups)),
-		"/v1/erasures":     erasures,
-		"/v1/holds":        hold.Handler(holds),
-		"/v1/retention":    retention.Handler(control),
-		"/v1/audit":        auditHandler(acts, time.Now),
-		"/v1/schemas":      validate.DryRunHandler(schemas, nil),
-		"/v1/alerts":       alert.Handler(control),
-		"/v1/rules/":       rulesHandler(control, time.Now),
-		"/registry/":       http.StripPrefix("/registry", schemas.Handler()),
-		"/openapi.json":    serveDocument(document),
+		"/v1/overview":      overview.Handler(glance),
+		"/v1/topology":      overview.TopologyHandler(glance),
+		"/v1/live":          in.live,
+		"/v1/proof":         reconcile.Handler(proofs, time.Now),
+		"/v1/rollups":       group.Expanding(groups, rollup.Handler(rollups, time.Now)),
+		"/v1/devices":       rollup.DevicesHandler(directory, openAlerts(control), time.Now),
+		"/v1/devices/":      rollup.Handler(rollups, time.Now),
+		"/v1/events":        http.HandlerFunc(noEvents),
+		"/v1/dead-letters":  http.HandlerFunc(noDeadLetters),
+		"/v1/keys":          apikey.Handler(keys, cache.Refresh),
+		"/v1/groups":        group.Handler(groups),
+		"/v1/replays":       replay.Handler(replays, devicesOf(groups)),
+		"/v1/erasures":      erasures,
+		"/v1/holds":         hold.Handler(holds),
+		"/v1/retention":     retention.Handler(control),
+		"/v1/audit":         auditHandler(acts, time.Now),
+		"/v1/schemas":       validate.DryRunHandler(schemas, nil),
+		"/v1/alerts":        alert.Handler(control),
+		"/v1/rules/":        rulesHandler(control, time.Now),
+		"/registry/":        http.StripPrefix("/registry", schemas.Handler()),
+		"/openapi.json":     serveDocument(document),
+		"/v1/rule-versions": versions,
 		"/healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNoContent)
 		}),

@@ -1,0 +1,236 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// The errors that callers tell apart. A text that is wrong is a *ProblemsError.
+var (
+	ErrNoVersion  = errors.New("there is no version of rules of this number")
+	ErrNoneBefore = errors.New("nothing was in force before what is in force now")
+)
+
+// Version is a rule set that was put into the control store. It does not change.
+type Version struct {
+	Number    int64     `json:"number"`
+	Version   string    `json:"version"` // as results name it
+	Rules     []string  `json:"rules"`
+	Comment   string    `json:"comment"`
+	CreatedBy string    `json:"created_by"`
+	CreatedAt time.Time `json:"created_at"`
+	Text      string    `json:"text,omitempty"`
+}
+
+// Activation says which version is in force, since when, and by whom. Number 0
+// is the file of rules, which is in force until a version is.
+type Activation struct {
+	Number  int64     `json:"number"`
+	Version string    `json:"version,omitempty"`
+	By      string    `json:"by,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+
+	seq, undo int64 // undo: the activation that a rollback goes back to
+}
+
+// Since says which rules a partition counts by, and from which offset on.
+type Since struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Version   string `json:"version"`
+	Offset    int64  `json:"offset"`
+}
+
+// Versions keeps the versions of rules, and which is in force, in the control
+// store. What it returned is committed.
+type Versions struct{ db *sqldb.DB }
+
+// OpenVersions makes the tables.
+func OpenVersions(ctx context.Context, db *sqldb.DB) (*Versions, error) {
+	if err := migrate(ctx, db); err != nil {
+		return nil, err
+	}
+	return &Versions{db}, nil
+}
+
+// Put keeps a text as a version, if it is right. A text that is one already is
+// that one.
+func (v *Versions) Put(ctx context.Context, text, by, comment string) (Version, error) {
+	set, err := Parse([]byte(text))
+	if err != nil {
+		return Version{}, err
+	}
+	names := make([]string, len(set.Rules))
+	for i, r := range set.Rules {
+		names[i] = r.Name
+	}
+	list, err := json.Marshal(names)
+	if err != nil {
+		return Version{}, fmt.Errorf("keeping a version of rules: %w", err)
+	}
+	var number int64
+	err = tombstone.Update(ctx, v.db, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT number FROM rule_version WHERE text = $1`, text).Scan(&number)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `INSERT INTO rule_version (number, version, rules, comment, created_by, created_at, text)
+			SELECT coalesce(max(number), 0) + 1, $1, $2, $3, $4, $5, $6 FROM rule_version RETURNING number`,
+			set.Version, string(list), comment, by, time.Now().UnixMicro(), text).Scan(&number)
+	})
+	if err != nil {
+		return Version{}, fmt.Errorf("keeping a version of rules: %w", err)
+	}
+	return v.Get(ctx, number)
+}
+
+const versionColumns = `number, version, rules, comment, created_by, created_at`
+
+func scanVersion(row interface{ Scan(...any) error }, more ...any) (r Version, err error) {
+	var rules string
+	var created int64
+	err = row.Scan(append([]any{&r.Number, &r.Version, &rules, &r.Comment, &r.CreatedBy, &created}, more...)...)
+	if err == nil {
+		err = json.Unmarshal([]byte(rules), &r.Rules)
+	}
+	r.CreatedAt = time.UnixMicro(created).UTC()
+	return r, err
+}
+
+// Get returns a version with its text, or ErrNoVersion.
+func (v *Versions) Get(ctx context.Context, number int64) (Version, error) {
+	var text string
+	r, err := scanVersion(v.db.QueryRowContext(ctx, `SELECT `+versionColumns+`, text FROM rule_version WHERE number = $1`,
+		number), &text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, ErrNoVersion
+	} else if err != nil {
+		return r, fmt.Errorf("reading a version of rules: %w", err)
+	}
+	r.Text = text
+	return r, nil
+}
+
+// List returns all versions without their texts, the newest first.
+func (v *Versions) List(ctx context.Context) ([]Version, error) {
+	rows, err := v.db.QueryContext(ctx, `SELECT `+versionColumns+` FROM rule_version ORDER BY number DESC`)
+	if err != nil {
+		return nil, fmt.Errorf("reading the versions of rules: %w", err)
+	}
+	list := []Version{}
+	for rows.Next() {
+		var r Version
+		if r, err = scanVersion(rows); err != nil {
+			break
+		}
+		list = append(list, r)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("reading the versions of rules: %w", err)
+	}
+	return list, nil
+}
+
+// Active says what is in force.
+func (v *Versions) Active(ctx context.Context) (Activation, error) {
+	return activation(ctx, v.db, "", 0)
+}
+
+// querier is a store, or a transaction of one.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// activation reads one; the last, if seq is 0.
+func activation(ctx context.Context, q querier, lock string, seq int64) (a Activation, err error) {
+	var at int64
+	err = q.QueryRowContext(ctx, `SELECT a.seq, a.number, a.undo, a.activated_by, a.activated_at,
+		coalesce((SELECT version FROM rule_version v WHERE v.number = a.number), '') FROM rule_activation a
+		WHERE a.seq = CASE WHEN $1 > 0 THEN $1 ELSE (SELECT max(seq) FROM rule_activation) END`+lock, seq).
+		Scan(&a.seq, &a.Number, &a.undo, &a.By, &at, &a.Version)
+	if err != nil {
+		return a, fmt.Errorf("reading which rules are in force: %w", err)
+	}
+	if a.At = time.UnixMicro(at).UTC(); at == 0 {
+		a.At = time.Time{}
+	}
+	return a, nil
+}
+
+// Activate puts a version in force, 0 for the file, from the next batch of each
+// partition on. One that is in force stays so.
+func (v *Versions) Activate(ctx context.Context, number int64, by string) (Activation, error) {
+	if number != 0 {
+		if _, err := v.Get(ctx, number); err != nil {
+			return Activation{}, err
+		}
+	}
+	return v.change(ctx, by, func(_ *sql.Tx, now Activation) (int64, int64, error) { return number, now.seq, nil })
+}
+
+// Rollback puts in force what was before the version that is now. Again, it goes
+// back one more.
+func (v *Versions) Rollback(ctx context.Context, by string) (Activation, error) {
+	return v.change(ctx, by, func(tx *sql.Tx, now Activation) (int64, int64, error) {
+		if now.undo == 0 {
+			return 0, 0, ErrNoneBefore
+		}
+		before, err := activation(ctx, tx, "", now.undo)
+		return before.Number, before.undo, err
+	})
+}
+
+// change puts in force what to says, in one transaction with what was before.
+func (v *Versions) change(ctx context.Context, by string, to func(tx *sql.Tx, now Activation) (number, undo int64,
+	err error)) (Activation, error) {
+	err := tombstone.Update(ctx, v.db, func(tx *sql.Tx) error {
+		now, err := activation(ctx, tx, v.db.ForUpdate(), 0)
+		if err != nil {
+			return err
+		}
+		number, undo, err := to(tx, now)
+		if err != nil || number == now.Number {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO rule_activation (seq, number, undo, activated_by, activated_at)
+			VALUES ($1, $2, $3, $4, $5)`, now.seq+1, number, undo, by, time.Now().UnixMicro())
+		return err
+	})
+	if errors.Is(err, ErrNoneBefore) {
+		return Activation{}, err
+	} else if err != nil {
+		return Activation{}, fmt.Errorf("putting rules in force: %w", err)
+	}
+	return v.Active(ctx)
+}
+
+// Partitions says what each partition counts by. One that had no record since
+// the rules changed, and nothing to tell, still has those before.
+func (v *Versions) Partitions(ctx context.Context) ([]Since, error) {
+	rows, err := v.db.QueryContext(ctx, `SELECT s.topic, s.part, s.version, s.first FROM rule_switch s
+		JOIN rule_position p ON p.topic = s.topic AND p.part = s.part AND p.log = s.log
+		WHERE s.first = (SELECT max(first) FROM rule_switch n WHERE n.topic = s.topic AND n.part = s.part AND n.log = s.log)
+		ORDER BY s.topic, s.part`)
+	if err != nil {
+		return nil, fmt.Errorf("reading what partitions count by: %w", err)
+	}
+	list := []Since{}
+	for rows.Next() {
+		var s Since
+		if err = rows.Scan(&s.Topic, &s.Partition, &s.Version, &s.Offset); err != nil {
+			break
+		}
+		list = append(list, s)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("reading what partitions count by: %w", err)
+	}
+	return list, nil
+}
