@@ -43,7 +43,8 @@ goes on without this command: interrupt it, and look with --watch ID.
 			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it " +
 				"does not assign stays"},
 			&cli.IntFlag{Name: "rate", Usage: "`EVENTS` a second at most, instead of the runner's"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; of a redrive, show what is there"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "make no job that changes anything: say what it would read and write; of a " +
+				"redrive, also show what is there"},
 			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the list later"},
 			&cli.StringFlag{Name: "watch", Usage: "make no job, and watch the one with this `ID`"},
 			&cli.BoolFlag{Name: "json", Usage: "print the job as JSON when it has ended"},
@@ -54,6 +55,12 @@ goes on without this command: interrupt it, and look with --watch ID.
 }
 
 func runReplay(c *cli.Context) error {
+	if c.Bool("dry-run") && c.String("watch") == "" && c.String("mode") != string(replay.Redrive) {
+		if err := estimated(c); err != nil {
+			return fmt.Errorf("estimating a replay: %w", err)
+		}
+		return nil
+	}
 	j, err := replayed(c)
 	if err != nil {
 		return fmt.Errorf("replaying: %w", err)

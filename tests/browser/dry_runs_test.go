@@ -61,3 +61,46 @@ func TestConsole_ADraftIsTriedOnStoredEvents(t *testing.T) {
 		t.Errorf("a fleet's key: %d %s", code, raw)
 	}
 }
+
+// Before a replay is made, the console says what it would read and write; to
+// leave then makes nothing.
+func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
+	w := start(t)
+	at := time.Now().Add(-5 * time.Minute)
+	w.stored(5, at)
+	from, to := at.Add(-time.Hour).UTC().Format("2006-01-02T15:04"), at.Add(time.Hour).UTC().Format("2006-01-02T15:04")
+	jobs := func() int {
+		list, _ := w.did("GET", "/v1/replays", w.admin, "")["replays"].([]any)
+		return len(list)
+	}
+	p := newTab(t, w)
+	p.signIn(w.admin)
+	p.open("/replays?new=1&mode=reprocess&from=" + from + "&to=" + to + "&fleet=" + fleet)
+	p.fill("#w-reason", "a look")
+	p.click("form button", "Go on")
+	p.await("document.querySelector('dialog #estimate')?.innerText.includes('It reads about 5 events')")
+	p.says("and it publishes about 5 events to the log once more, for raw, rollup")
+	p.click("dialog button", "Not now")
+	p.await("!document.querySelector('dialog')")
+	if n := jobs(); n != 0 {
+		t.Fatalf("an estimate made %d jobs", n)
+	}
+	p.click("form button", "Go on")
+	p.await("document.querySelector('dialog #estimate')?.innerText.includes('It reads about 5 events')")
+	p.click("dialog button", "Make it")
+	p.await("location.pathname === '/replay'")
+	if n := jobs(); n != 1 {
+		t.Errorf("there are %d jobs, want one", n)
+	}
+	if code := w.status("POST", "/v1/replays/estimate", w.key, `{}`); code != http.StatusForbidden {
+		t.Errorf("a fleet's key was answered %d", code)
+	}
+	out := w.weir("replay", "--mode", "reprocess", "--from", from+":00Z", "--to", to+":00Z", "--dry-run", "--data",
+		w.data())
+	if !strings.Contains(out, "reads about 5 events") || !strings.Contains(out, "nothing was made") {
+		t.Errorf("weir replay --dry-run says %q", out)
+	}
+	if n := jobs(); n != 1 {
+		t.Errorf("weir replay --dry-run made a job: there are %d", n)
+	}
+}

@@ -18,8 +18,8 @@ import (
 func answers() map[string][]string {
 	return map[string][]string{
 		"replay.md": {
-			"done: ", "done: ", "dead letters", "done: 1 read, 1 published", `"state":"queued"`, `"state":"done"`,
-			`"devices":["pump-1","pump-2"]`, `"press-line"`, `"device_id":"pump-1"`, `"device_id":"pump-1"`, "done: ",
+			"done: ", "done: ", "nothing was made", "dead letters", "done: 1 read, 1 published", `"state":"queued"`,
+			`"state":"done"`, `"devices":["pump-1","pump-2"]`, `"press-line"`, `"device_id":"pump-1"`, `"device_id":"pump-1"`, "done: ",
 			`"reason":"new consumer"`,
 		},
 		"ingest.md":    {"weir_", "plant-7", ""},

@@ -99,6 +99,7 @@ func Routes() []Route {
 		admin("DELETE", "/v1/keys/{id}"),
 		admin("GET", "/v1/replays"),
 		admin("POST", "/v1/replays"),
+		admin("POST", "/v1/replays/estimate"),
 		admin("GET", "/v1/replays/{id}"),
 		admin("POST", "/v1/replays/{id}/pause"),
 		admin("POST", "/v1/replays/{id}/resume"),

@@ -39,8 +39,9 @@ func (s Events) Scan(ctx context.Context, r Range, after json.RawMessage, each f
 	return err
 }
 
-// Count returns about how many events the range holds.
-func (s Events) Count(ctx context.Context, r Range) (int64, error) {
+// Size returns about how many events the range holds, of all fleets where it names
+// no devices, and what is opened for them.
+func (s Events) Size(ctx context.Context, r Range) (raw.Size, error) {
 	if len(r.Devices) == 0 {
 		return raw.NewReader(s.Store).EstimateAll(ctx, r.From, r.To)
 	}

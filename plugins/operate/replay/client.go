@@ -1,7 +1,9 @@
 package replay
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -14,6 +16,12 @@ import (
 func Client(api httpx.API) httpx.Jobs[Spec, Job] {
 	return httpx.Jobs[Spec, Job]{API: api, Path: "/v1/replays", Noun: "replay", Away: 2 * time.Minute,
 		Ended: func(j *Job) bool { return j.State.ended() }}
+}
+
+// Ask tells over the api what a job would come to. It makes none.
+func Ask(ctx context.Context, api httpx.API, spec Spec) (*Estimate, error) {
+	e := new(Estimate)
+	return e, api.Call(ctx, http.MethodPost, "/v1/replays/estimate", spec, e)
 }
 
 // Line is the job in a line, for a terminal.

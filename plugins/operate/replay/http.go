@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,13 +21,15 @@ type GroupDevices func(ctx context.Context, fleet, name string) ([]string, error
 //	GET  /v1/replays?state=&limit=&before=   the newest first
 //	GET  /v1/replays/{id}         the job, its progress, what it found
 //	POST /v1/replays/{id}/pause | resume | cancel
+//	POST /v1/replays/estimate     a Spec → an Estimate; makes nothing
 //
 // It does not ask who calls: mount it behind Require(Admin, …).
-func Handler(store *Store, groups GroupDevices) http.Handler {
-	h := &rest{store: store, groups: groups}
+func Handler(store *Store, groups GroupDevices, stored Stored) http.Handler {
+	h := &rest{store: store, groups: groups, stored: stored, slots: httpx.NewSlots(estimates, estimateMost)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/replays", h.list)
 	mux.HandleFunc("POST /v1/replays", h.create)
+	mux.HandleFunc("POST /v1/replays/estimate", h.estimate)
 	mux.HandleFunc("GET /v1/replays/{id}", h.get)
 	mux.HandleFunc("POST /v1/replays/{id}/pause", h.change(store.pause))
 	mux.HandleFunc("POST /v1/replays/{id}/resume", h.change(store.resume))
@@ -37,6 +40,8 @@ func Handler(store *Store, groups GroupDevices) http.Handler {
 type rest struct {
 	store  *Store
 	groups GroupDevices
+	stored Stored
+	slots  *httpx.Slots
 }
 
 const (
@@ -47,7 +52,7 @@ const (
 type invalid struct{ error }
 
 func (h *rest) create(w http.ResponseWriter, r *http.Request) {
-	spec, err := h.read(w, r)
+	spec, err := h.read(w, r, "")
 	if err != nil {
 		fail(w, err)
 		return
@@ -61,11 +66,33 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 	httpx.Answer(w, http.StatusCreated, j.shown())
 }
 
-func (h *rest) read(w http.ResponseWriter, r *http.Request) (Spec, error) {
+// estimate answers what the job would come to that create makes of the same body.
+func (h *rest) estimate(w http.ResponseWriter, r *http.Request) {
+	spec, err := h.read(w, r, "an estimate")
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	ctx, done, ok := h.slots.Take(w, r)
+	if !ok {
+		return
+	}
+	defer done()
+	e, err := h.stored.estimate(ctx, &spec, h.store)
+	if err != nil {
+		httpx.Unavailable(w, "the store that the replay would read")
+		return
+	}
+	httpx.Answer(w, http.StatusOK, e)
+}
+
+// read reads a spec. A reason that is left out is the one given; "" asks for it.
+func (h *rest) read(w http.ResponseWriter, r *http.Request, reason string) (Spec, error) {
 	var spec Spec
 	if err := httpx.Decode(w, r, bodyMost, &spec); err != nil {
 		return spec, invalid{err}
 	}
+	spec.Reason = cmp.Or(spec.Reason, reason)
 	if spec.Fleet == "" {
 		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter
 	}

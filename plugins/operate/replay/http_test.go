@@ -29,7 +29,7 @@ func testGroups(_ context.Context, fleet, name string) ([]string, error) {
 }
 
 func TestReplay_AJobIsMadeOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
-	h := Handler(newWorld(t).jobs, testGroups)
+	h := Handler(newWorld(t).jobs, testGroups, Stored{})
 	status, body := ask(t, h, "POST", "/v1/replays", `{"mode":"reprocess","from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z","fleet":"a","group":"press-line","reason":"why"}`)
 	var j Job
 	if err := json.Unmarshal([]byte(body), &j); err != nil || status != http.StatusCreated || j.State != Queued ||
@@ -117,7 +117,7 @@ func TestReplay_AJobForAGroupOfThousandsIsShownInBrief(t *testing.T) {
 	for i := range 5000 {
 		devices = append(devices, fmt.Sprintf("d%04d", i))
 	}
-	h := Handler(w.jobs, func(context.Context, string, string) ([]string, error) { return devices, nil })
+	h := Handler(w.jobs, func(context.Context, string, string) ([]string, error) { return devices, nil }, Stored{})
 	status, body := ask(t, h, "POST", "/v1/replays", `{"mode":"reprocess","reason":"why","group":"line","from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z"}`)
 	if status != 201 || len(body) > 10_000 || !strings.Contains(body, `"device_count":5000`) ||
 		!strings.Contains(body, `"group":"line"`) {

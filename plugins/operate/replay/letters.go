@@ -24,9 +24,16 @@ func openLetters(ctx context.Context, store *lake.Store, control *sqldb.DB) (dea
 	return storedLetters{store, outcomes}, err
 }
 
+func (q *letterQuery) stored() deadletter.Query {
+	return deadletter.Query{From: q.From, To: q.To, Fleet: q.Fleet, Stages: q.Stages, Codes: q.Codes}
+}
+
+func (d storedLetters) size(ctx context.Context, q letterQuery) (objects, bytes int64, err error) {
+	return deadletter.Size(ctx, d.store, q.stored())
+}
+
 func (d storedLetters) scan(ctx context.Context, q letterQuery, each func(*letter) error) error {
-	query := deadletter.Query{From: q.From, To: q.To, Fleet: q.Fleet, Stages: q.Stages, Codes: q.Codes}
-	return deadletter.Scan(ctx, d.store, query, func(r *deadletter.Row) error {
+	return deadletter.Scan(ctx, d.store, q.stored(), func(r *deadletter.Row) error {
 		if len(q.Devices) > 0 && !slices.Contains(q.Devices, r.Device) {
 			return nil
 		}

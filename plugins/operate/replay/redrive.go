@@ -82,13 +82,7 @@ func (s *Spec) back(l *letter) (targets string, validate bool) {
 func (r *run) redrive(ctx context.Context) error {
 	patch := newPatcher(ctx, r.job.Patch, shippedLimits())
 	defer patch.close()
-	q := letterQuery{Fleet: r.job.Fleet, Devices: r.job.Devices, Stages: r.job.Stages, Codes: r.job.Codes}
-	if r.job.From != nil {
-		q.From = *r.job.From
-	}
-	if r.job.To != nil {
-		q.To = *r.job.To
-	}
+	q := r.job.failed()
 	if _, position := r.flight.state(); len(position) > 0 {
 		var at *letterPlace
 		if err := json.Unmarshal(position, &at); err != nil {
@@ -215,56 +209,24 @@ func ids(letters []*letter) []string {
 
 // preview counts and samples the dead letters, and publishes nothing.
 func (r *run) preview(ctx context.Context, q letterQuery, patch *patcher) error {
-	out := &Preview{Counts: []Count{}, Samples: []Sample{}}
-	at := map[Count]int{}
-	var page []*letter
-	look := func() error {
-		resolved, err := r.letters.resolved(ctx, ids(page))
-		if err != nil {
-			return err
-		}
-		for _, l := range page {
-			out.Letters++
-			if resolved[l.ID] {
-				out.Resolved++
-				continue
-			}
-			if targets, _ := r.job.back(l); targets == "" {
-				out.Foreign++
-				continue
-			}
-			key := Count{Fleet: l.Fleet, Stage: l.Stage, Code: l.Code}
-			if i, ok := at[key]; ok {
-				out.Counts[i].Count++
-			} else if len(out.Counts) < countsMost {
-				at[key] = len(out.Counts)
-				out.Counts = append(out.Counts, Count{l.Fleet, l.Stage, l.Code, 1})
-			}
-			if len(out.Samples) < samplesMost {
-				s, err := sample(l, patch)
-				if err != nil {
-					return err
-				}
-				out.Samples = append(out.Samples, s)
-			}
-		}
-		r.flight.count(func(p *Progress) { p.Read += int64(len(page)); p.Skipped += int64(len(page)) })
-		page = nil
-		return nil
+	k := newLook(r.letters, &r.job.Spec, r.batch)
+	k.read = func(n int) {
+		r.flight.count(func(p *Progress) { p.Read += int64(n); p.Skipped += int64(n) })
 	}
-	err := r.letters.scan(ctx, q, func(l *letter) error {
-		if page = append(page, l); len(page) < r.batch {
+	err := k.over(ctx, q, func(l *letter) error {
+		if len(k.found.Samples) >= samplesMost {
 			return nil
 		}
-		return look()
+		s, err := sample(l, patch)
+		if err == nil {
+			k.found.Samples = append(k.found.Samples, s)
+		}
+		return err
 	})
-	if err == nil && len(page) > 0 {
-		err = look()
-	}
 	if err != nil {
 		return fmt.Errorf("looking at dead letters: %w", err)
 	}
-	r.found(func(result *Result) { result.Preview = out })
+	r.found(func(result *Result) { result.Preview = k.found })
 	return nil
 }
 

@@ -224,10 +224,10 @@ func (r *run) survey(ctx context.Context) error {
 	if progress, _ := r.flight.state(); progress.Total > 0 || r.job.Mode == Redrive {
 		return nil
 	}
-	total, err := r.events.Count(ctx, r.job.stored())
+	size, err := r.events.Size(ctx, r.job.stored())
 	if err != nil {
 		return err
 	}
-	r.flight.count(func(p *Progress) { p.Total = total })
+	r.flight.count(func(p *Progress) { p.Total = size.Events })
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"weir/plugins/ingest/registry"
 	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
 	"weir/plugins/store/rollup"
 )
 
@@ -41,7 +42,7 @@ func stores() sources {
 // events are the stored ones: recount.Events.
 type events interface {
 	Scan(ctx context.Context, r recount.Range, after json.RawMessage, each func(recount.Event) error) error
-	Count(ctx context.Context, r recount.Range) (int64, error)
+	Size(ctx context.Context, r recount.Range) (raw.Size, error)
 }
 
 // rollups are a store of them.
@@ -115,6 +116,8 @@ type outcome struct {
 type deadLetters interface {
 	// scan calls each with dead letters, each once, in the order of FailedAt.
 	scan(ctx context.Context, q letterQuery, each func(*letter) error) error
+	// size returns how many objects a scan opens, and their bytes.
+	size(ctx context.Context, q letterQuery) (objects, bytes int64, err error)
 	// resolved returns which of the dead letters were published before.
 	resolved(ctx context.Context, ids []string) (map[string]bool, error)
 	// resolve notes outcomes. They are durable when it returns nil.

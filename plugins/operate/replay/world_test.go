@@ -85,8 +85,8 @@ func (w *world) Scan(ctx context.Context, r recount.Range, after json.RawMessage
 	return ctx.Err()
 }
 
-func (w *world) Count(context.Context, recount.Range) (int64, error) {
-	return int64(len(w.events)), nil
+func (w *world) Size(context.Context, recount.Range) (raw.Size, error) {
+	return raw.Size{Events: int64(len(w.events)), Objects: 2, Bytes: 1000}, nil
 }
 
 type lettersOf struct{ *world }
@@ -101,6 +101,10 @@ func (w lettersOf) scan(_ context.Context, q letterQuery, each func(*letter) err
 		}
 	}
 	return nil
+}
+
+func (w lettersOf) size(context.Context, letterQuery) (objects, bytes int64, err error) {
+	return 1, 500, nil
 }
 
 func (w lettersOf) resolved(_ context.Context, ids []string) (map[string]bool, error) {

@@ -68,6 +68,18 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	events, err := in.openLake(ctx, in.conf.raw)
+	if err != nil {
+		return nil, err
+	}
+	letters, err := in.openLake(ctx, in.conf.deadLetters)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := replay.OpenStored(ctx, events, letters, control)
+	if err != nil {
+		return nil, err
+	}
 	proofs, err := reconcile.OpenProofs(ctx, control)
 	if err != nil {
 		return nil, err
@@ -100,7 +112,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/dead-letters":  http.HandlerFunc(noDeadLetters),
 		"/v1/keys":          apikey.Handler(keys, cache.Refresh),
 		"/v1/groups":        group.Handler(groups),
-		"/v1/replays":       replay.Handler(replays, devicesOf(groups)),
+		"/v1/replays":       replay.Handler(replays, devicesOf(groups), stored),
 		"/v1/erasures":      erasures,
 		"/v1/holds":         hold.Handler(holds),
 		"/v1/retention":     retention.Handler(control),
@@ -115,21 +127,11 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			w.WriteHeader(http.StatusNoContent)
 		}),
 	}
-	if in.conf.raw != "" {
-		events, release, err := lake.Shared(ctx, in.res, in.conf.raw)
-		if err != nil {
-			return nil, err
-		}
-		in.release = append(in.release, release)
+	if events != nil {
 		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
 		rooms["/v1/schemas"] = validate.DryRunHandler(schemas, newestOf(events, time.Now))
 	}
-	if in.conf.deadLetters != "" {
-		letters, release, err := lake.Shared(ctx, in.res, in.conf.deadLetters)
-		if err != nil {
-			return nil, err
-		}
-		in.release = append(in.release, release)
+	if letters != nil {
 		rooms["/v1/dead-letters"] = deadletter.Handler(letters, time.Now)
 	}
 	return in.routed(&apikey.Authenticator{Keys: cache, Refused: in.refusals.refused}, rooms)
@@ -143,4 +145,17 @@ func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
 	}
 	in.release = append(in.release, release)
 	return db, nil
+}
+
+// openLake opens a store of objects until the input is closed; nil is none.
+func (in *input) openLake(ctx context.Context, url string) (*lake.Store, error) {
+	if url == "" {
+		return nil, nil
+	}
+	store, release, err := lake.Shared(ctx, in.res, url)
+	if err != nil {
+		return nil, err
+	}
+	in.release = append(in.release, release)
+	return store, nil
 }

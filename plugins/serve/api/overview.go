@@ -52,14 +52,13 @@ func (in *input) overview(ctx context.Context, control, rollups *sqldb.DB, direc
 		name, url string
 		to        **lake.Store
 	}{{"raw", in.conf.raw, &s.Raw}, {"dead_letters", in.conf.deadLetters, &s.DeadLetter}} {
-		if place.url == "" {
-			continue
-		}
-		store, release, err := lake.Shared(ctx, in.res, place.url)
+		store, err := in.openLake(ctx, place.url)
 		if err != nil {
 			return nil, err
 		}
-		in.release = append(in.release, release)
+		if store == nil {
+			continue
+		}
 		*place.to = store
 		s.Places = append(s.Places, overview.Place{Name: place.name, URL: place.url})
 	}

@@ -32,13 +32,10 @@ func Scan(ctx context.Context, store *lake.Store, q Query, each func(*Row) error
 	given := map[[16]byte]bool{}
 	for try := 0; ; try++ {
 		var refused error
-		objects, err := store.Objects(ctx, lake.Select{From: q.From, To: q.To})
+		objects, err := q.objects(ctx, store)
 		if err != nil {
 			return err
 		}
-		objects = slices.DeleteFunc(objects, func(o lake.Object) bool {
-			return len(q.Stages) > 0 && !slices.Contains(q.Stages, stageOf(o))
-		})
 		err = store.Scan(ctx, Table(), objects, q.From, q.To, func(ref lake.Ref) error {
 			r, err := decodeRef(ref)
 			if err != nil || given[r.ID] || !q.wants(r) {
@@ -56,6 +53,23 @@ func Scan(ctx context.Context, store *lake.Store, q Query, each func(*Row) error
 		}
 		return err
 	}
+}
+
+// objects are those that may hold dead letters of the query.
+func (q *Query) objects(ctx context.Context, store *lake.Store) ([]lake.Object, error) {
+	objects, err := store.Objects(ctx, lake.Select{From: q.From, To: q.To})
+	return slices.DeleteFunc(objects, func(o lake.Object) bool {
+		return len(q.Stages) > 0 && !slices.Contains(q.Stages, stageOf(o))
+	}), err
+}
+
+// Size returns how many objects Scan opens for a query, and their bytes.
+func Size(ctx context.Context, store *lake.Store, q Query) (objects, bytes int64, err error) {
+	found, err := q.objects(ctx, store)
+	for _, o := range found {
+		bytes += o.Size
+	}
+	return int64(len(found)), bytes, err
 }
 
 func (q *Query) wants(r *Row) bool {

@@ -11,13 +11,26 @@ import (
 	"weir/plugins/store/lake"
 )
 
+// Size is what a query reads: about how many events, and the objects that it opens
+// for them, whole.
+type Size struct {
+	Events  int64
+	Objects int64
+	Bytes   int64
+}
+
+func (s *Size) open(o lake.Object) {
+	s.Objects++
+	s.Bytes += o.Size
+}
+
 // Estimate returns about how many events a query finds, from what the objects'
 // statistics, bloom filters and page indexes tell: no event is read. It is
 // rather too much than too little.
-func (r *Reader) Estimate(ctx context.Context, q Query) (n int64, err error) {
+func (r *Reader) Estimate(ctx context.Context, q Query) (size Size, err error) {
 	objects, err := r.store.Objects(ctx, lake.Select{From: q.From, To: q.To})
 	if err != nil {
-		return 0, err
+		return size, err
 	}
 	w := &wanted{from: math.MinInt64, to: math.MaxInt64, fleet: q.Fleet, metric: q.Metric}
 	if !q.From.IsZero() {
@@ -35,30 +48,32 @@ func (r *Reader) Estimate(ctx context.Context, q Query) (n int64, err error) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("estimating from %s: %w", o.Key, err)
+			return size, fmt.Errorf("estimating from %s: %w", o.Key, err)
 		}
 		if c == nil {
 			continue
 		}
+		size.open(o)
 		for _, s := range c.spans {
-			n += s.to - s.from
+			size.Events += s.to - s.from
 		}
 		if err := c.close(); err != nil {
-			return 0, fmt.Errorf("closing %s: %w", o.Key, err)
+			return size, fmt.Errorf("closing %s: %w", o.Key, err)
 		}
 	}
-	return n, nil
+	return size, nil
 }
 
 // EstimateAll returns about how many events of all fleets a range holds, by what
 // objects say of themselves: where one lies only in part in the range, its rows
 // count by the share of its time.
-func (r *Reader) EstimateAll(ctx context.Context, from, to time.Time) (n int64, err error) {
+func (r *Reader) EstimateAll(ctx context.Context, from, to time.Time) (size Size, err error) {
 	objects, err := r.store.Objects(ctx, lake.Select{From: from, To: to})
 	if err != nil {
-		return 0, err
+		return size, err
 	}
 	err = r.store.Footers(ctx, objects, func(f lake.Footer) error {
+		size.open(f.Object)
 		first, last := f.Min, f.Max
 		if first.Before(from) {
 			first = from
@@ -68,11 +83,11 @@ func (r *Reader) EstimateAll(ctx context.Context, from, to time.Time) (n int64, 
 		}
 		whole, inside := f.Max.Sub(f.Min), last.Sub(first)
 		if whole <= 0 || inside >= whole {
-			n += f.Rows
+			size.Events += f.Rows
 		} else {
-			n += int64(float64(f.Rows) * inside.Seconds() / whole.Seconds())
+			size.Events += int64(float64(f.Rows) * inside.Seconds() / whole.Seconds())
 		}
 		return nil
 	})
-	return n, err
+	return size, err
 }

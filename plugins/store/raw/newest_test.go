@@ -23,7 +23,7 @@ func TestReader_TheNewestEventsAreFound(t *testing.T) {
 		}
 		slices.SortStableFunc(want, func(a, b *Row) int { return int(b.At - a.At) })
 		for _, most := range []int{1, 7, 50, len(want), len(want) + 10} {
-			got, whole, err := NewReader(o.store).Newest(t.Context(), q, most)
+			got, whole, err := NewReader(o.Store).Newest(t.Context(), q, most)
 			if err != nil || !whole || len(got) != min(most, len(want)) {
 				t.Fatalf("%d of %d: %d events, whole %v, %v", most, len(want), len(got), whole, err)
 			}

@@ -200,7 +200,11 @@ func TestRaw_AnEstimateReadsNoEvent(t *testing.T) {
 		6000: {}, 2000: {From: noon.Add(time.Hour), To: noon.Add(2 * time.Hour)}, 0: {Devices: []string{"e1"}},
 		6001: {Devices: []string{"d001", "d002"}},
 	} {
-		n, err := r.Estimate(t.Context(), q)
+		size, err := r.Estimate(t.Context(), q)
+		n := size.Events
+		if (n > 0) != (size.Objects > 0) || size.Objects > 3 || size.Bytes < 100*size.Objects {
+			t.Errorf("%+v: %+v", q, size)
+		}
 		if err != nil || n > want || want <= 6000 && n != want || want == 6001 && n < 120 {
 			t.Errorf("%+v: about %d of %d, %v", q, n, want, err)
 		}

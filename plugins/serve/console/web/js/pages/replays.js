@@ -98,11 +98,12 @@ function Estimate({ wish }) {
   const [got, setGot] = useState(null);
   useEffect(() => {
     let gone = false;
-    send("/v1/replays/estimate", wish).then((e) => gone || setGot(e), (e) => gone || setGot({ error: e.message }));
+    send("/v1/replays/estimate", wish, { timeout: 30000 }).then((e) => gone || setGot(e), (e) => gone || setGot({ error: e.message }));
     return () => { gone = true; };
   }, [wish]);
-  return html`<p>${modes[wish.mode]}, ${wish.fleet ? html`of the fleet <b>${wish.fleet}</b>` : "of all fleets"}${wish.from ? `, from ${wish.from}` : ""}${wish.to ? `, to ${wish.to}` : ""}.
-    ${wish.dry_run ? " It publishes and changes nothing." : ""}</p>
-    <p>${got?.events !== undefined && got?.events !== null ? html`It reads ${got.exact ? "" : "about "}<b>${count(got.events)}</b> events (${bytes(got.bytes)} in ${count(got.objects)} objects).`
-      : got?.error ? html`How much it reads is unknown: ${got.error}` : "Counting what it reads…"}</p>`;
+  const known = got?.events !== undefined && got?.events !== null;
+  return html`<p>${modes[wish.mode]}, ${wish.fleet ? html`of the fleet <b>${wish.fleet}</b>` : "of all fleets"}${wish.from ? `, from ${wish.from}` : ""}${wish.to ? `, to ${wish.to}` : ""}.</p>
+    <div aria-live="polite" id="estimate">${!got ? html`<p>Counting what it reads…</p>` : got.error ? html`<p>How much it reads is unknown: ${got.error}</p>` : html`
+      <p>${known ? html`It reads ${got.exact ? "" : "about "}<b>${count(got.events)}</b> ${wish.mode === "redrive" ? "dead letters" : "events"} (${bytes(got.bytes)} in ${count(got.objects)} objects)` : "How much it reads is unknown"}${got.seconds === null ? "" : `, takes about ${span(got.seconds)}`}, and it ${got.writes.does}.</p>
+      ${Object.entries(got.unknown).map(([what, why]) => html`<p class="dim">${what}: ${why}.</p>`)}`}</div>`;
 }
