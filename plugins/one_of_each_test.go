@@ -44,6 +44,7 @@ func laws() []law {
 				"plugins/notify/alert/queue.go": "a delivery has no owner, and its row two keys: whoever sent it records that, " +
 					"and frees it",
 			}},
+		{name: "folders for a while are made by tempdir.Make", home: "internal/platform/tempdir", broke: calls("MkdirTemp")},
 	}
 }
 
@@ -173,6 +174,8 @@ func TestLaws_ASecondWayIsSeen(t *testing.T) {
 		{3, "_, _ = db.Exec(`UPDATE job SET owner = $1, lease_until = $2 WHERE id = $3`)", true},
 		{3, "_, _ = db.Exec(`update x\nset claimed_until = 0`)", true},
 		{3, "_, _ = db.Exec(`SELECT 1 FROM job WHERE lease_until > $1`)", false},
+		{4, `_, _ = os.MkdirTemp("", "x-")`, true},
+		{4, `_, _ = os.CreateTemp(dir, "x-")`, false},
 	} {
 		f, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x\nfunc f() {\n"+c.body+"\n}\n", 0)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"weir/internal/platform/envyaml"
+	"weir/internal/platform/tempdir"
 )
 
 // copies are the configs as the engine reads them: each scalar that names
@@ -17,6 +18,7 @@ import (
 // ends.
 type copies struct {
 	dir    string
+	drop   func()
 	values envyaml.Lookup
 
 	mu      sync.Mutex
@@ -25,22 +27,17 @@ type copies struct {
 }
 
 func newCopies(values envyaml.Lookup) (*copies, error) {
-	dir, err := os.MkdirTemp("", "weir-configs-")
-	if err != nil { // a container whose disk is read-only has this at least
-		if shared, again := os.MkdirTemp("/dev/shm", "weir-configs-"); again == nil {
-			dir, err = shared, nil
-		}
-	}
+	dir, drop, err := tempdir.Make("configs", "/dev/shm") // which a container has whose disk is read-only
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for the configs in use: %w; TMPDIR may name another place", err)
+		return nil, fmt.Errorf("keeping the configs in use: %w", err)
 	}
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("making a folder for the configs in use: %w", err)
 	}
-	return &copies{dir: dir, values: values, scalars: map[string]envyaml.Scalar{}}, nil
+	return &copies{dir: dir, drop: drop, values: values, scalars: map[string]envyaml.Scalar{}}, nil
 }
 
-func (c *copies) remove() { _ = os.RemoveAll(c.dir) } // what stays holds no values
+func (c *copies) remove() { c.drop() }
 
 // path is where the copy of a config lies: below dir, at the same path.
 func (c *copies) path(source string) (string, error) {

@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"weir/internal/platform/envyaml"
+	"weir/internal/platform/tempdir"
 )
 
 func (d *distribution) testVerb() *cli.Command {
@@ -96,11 +97,10 @@ func (d *distribution) test(c *cli.Context) error {
 // directory that remove deletes, then the environment, then the standalone
 // profile. Mappings that ask the environment themselves get the same answers.
 func (d *distribution) emptyStores(configs []string) (values envyaml.Lookup, remove func(), err error) {
-	dir, err := os.MkdirTemp("", "weir-test-")
+	dir, remove, err := tempdir.Make("test")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a data directory for the tests: %w", err)
 	}
-	remove = func() { _ = os.RemoveAll(dir) } // of these tests alone
 	stores := DataDir(dir).stores()
 	stores["WEIR_CLAIMS_URL"] = "memory://" // needs no log
 	for name, value := range stores {

@@ -74,7 +74,7 @@ func runFleet(c *cli.Context) (err error) {
 		return usageError{err}
 	}
 	if path := c.String("journal"); path != "" {
-		f, err := os.Create(path)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			return fmt.Errorf("creating the journal: %w", err)
 		}

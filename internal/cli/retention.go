@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/tempdir"
 	"weir/internal/platform/text"
 	"weir/plugins/operate/retention"
 )
@@ -92,11 +93,11 @@ func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "weir-retention-")
+	dir, remove, err := tempdir.Make("retention")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // of this run alone
+	defer remove()
 	answer, file := filepath.Join(dir, "report.json"), filepath.Join(dir, "retention.yaml")
 	raw, err := yaml.Marshal(map[string]any{
 		"http": map[string]any{"enabled": false}, "logger": map[string]any{"level": "OFF"},

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"weir/internal/platform/tempdir"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -88,11 +90,11 @@ func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err 
 	if err != nil {
 		return err
 	}
-	home, err := os.MkdirTemp("", "weir-role-")
+	home, remove, err := tempdir.Make("role")
 	if err != nil {
-		return fmt.Errorf("making a folder for the configs: %w; TMPDIR names a place that is writable", err)
+		return fmt.Errorf("laying the configs out: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
+	defer remove()
 	sources := []fs.FS{assets}
 	if mounted != "" {
 		sources = append(sources, os.DirFS(mounted))

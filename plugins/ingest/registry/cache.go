@@ -25,7 +25,7 @@ func (c cache) save(subject string, docs []document) error {
 	if err != nil {
 		return fmt.Errorf("encoding schemas of %s: %w", subject, err)
 	}
-	if err := os.MkdirAll(string(c), 0o755); err != nil {
+	if err := os.MkdirAll(string(c), 0o700); err != nil {
 		return fmt.Errorf("saving schemas of %s: %w", subject, err)
 	}
 	f, err := os.CreateTemp(string(c), ".schemas-*")

@@ -82,7 +82,7 @@ func (f *fileStore) put(ctx context.Context, key string, write func(io.Writer) e
 	var unique [12]byte
 	_, _ = rand.Read(unique[:]) // never fails
 	temp := filepath.Join(f.root, tempDir, hex.EncodeToString(unique[:]))
-	file, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	file, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func makeDirs(dir string) error {
 	if err := makeDirs(parent); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return syncDir(parent)

@@ -3,10 +3,10 @@ package raw
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
+	"weir/internal/platform/tempdir"
 	"weir/plugins/store/lake"
 )
 
@@ -27,11 +27,10 @@ func (r *Reader) reduce(ctx context.Context, h *hour, w *wanted, stats *Stats) (
 	if len(h.objects) <= r.fanIn {
 		return r.store, func() {}, nil
 	}
-	dir, err := os.MkdirTemp("", "weir-merge-")
+	dir, release, err := tempdir.Make("merge")
 	if err != nil {
 		return nil, nil, fmt.Errorf("merging %d objects: %w", len(h.objects), err)
 	}
-	release = func() { _ = os.RemoveAll(dir) }
 	temporary, err := lake.Open(ctx, lake.FileURL(dir))
 	if err != nil {
 		release()
