@@ -45,7 +45,7 @@ func TestReader_TheNewestEventsAreReadWithinATime(t *testing.T) {
 	o, _ := history(t, rand.New(rand.NewPCG(1, 2)), "")
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	got, whole, err := NewReader(o.store).Newest(ctx, Query{From: noon, To: noon.Add(61 * time.Hour)}, 10)
+	got, whole, err := NewReader(o.Store).Newest(ctx, Query{From: noon, To: noon.Add(61 * time.Hour)}, 10)
 	if err != nil || whole || len(got) > 10 {
 		t.Fatal(len(got), whole, err)
 	}
