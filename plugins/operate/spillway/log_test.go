@@ -225,7 +225,7 @@ func (l testLog) run(s *sink, extra string) (stop func()) {
 
 func (l testLog) eventually(what string, ok func() bool) {
 	l.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			l.Fatalf("waited in vain for %s", what)
 		}

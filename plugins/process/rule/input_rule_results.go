@@ -15,6 +15,7 @@ import (
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/jobs"
+	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 )
 
@@ -79,8 +80,8 @@ type results struct {
 }
 
 func newResults(parsed *service.ParsedConfig, res *service.Resources) (*results, error) {
-	in := &results{res: res, turn: make(chan struct{}, 1), handed: res.Metrics().NewCounter("weir_rules_handed_on_total"),
-		owner: uuid.NewString(), now: time.Now}
+	in := &results{res: res, turn: make(chan struct{}, 1), owner: uuid.NewString(), now: time.Now,
+		handed: meter.Counter(res.Metrics(), "weir_rules_handed_on_total")}
 	return in, conf.Checked(parsed, conf.Read(parsed, resultsFieldURL, sqldb.URL(&in.url), resultsFieldPoll,
 		conf.Positive(&in.poll)))
 }

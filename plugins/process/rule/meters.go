@@ -1,6 +1,10 @@
 package rule
 
-import "github.com/redpanda-data/benthos/v4/public/service"
+import (
+	"weir/internal/platform/meter"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
 
 // meters are the metrics of the operator. Counters say what was committed.
 type meters struct {
@@ -14,7 +18,7 @@ func newMeters(res *service.Resources) *meters {
 		events:  m.NewCounter("weir_rules_events_total", "rule", "outcome"),
 		records: m.NewCounter("weir_rules_records_total", "outcome"),
 		results: m.NewCounter("weir_rules_results_total", "rule"),
-		dropped: m.NewCounter("weir_rules_dropped_keys_total"),
+		dropped: meter.Counter(m, "weir_rules_dropped_keys_total"),
 		valid:   m.NewGauge("weir_rules_valid"),
 	}
 }
