@@ -104,3 +104,39 @@ func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
 		t.Errorf("weir replay --dry-run made a job: there are %d", n)
 	}
 }
+
+// A patch is tried by who may operate, and says what would fail again; sending
+// takes an admin.
+func TestConsole_ARedriveIsTriedOnDeadLetters(t *testing.T) {
+	w := start(t)
+	at := time.Now().Add(-time.Minute)
+	for _, temperature := range []string{"61.5", "62.5", "hot"} {
+		w.post(event("pump-1", at, map[string]any{
+			"metrics": map[string]any{"cpu_temp": temperature, "battery_voltage": 3.7, "vibration": 0.2}}))
+	}
+	w.await("the dead letters are stored", func() bool {
+		code, raw := w.ask("GET", "/v1/dead-letters", w.key, "")
+		return code == http.StatusOK && bytes.Count(raw, []byte(`"original_size"`)) == 3
+	})
+	p := newTab(t, w)
+	p.signIn(w.key)
+	p.open("/dead-letters?code=schema_violation")
+	p.await("document.querySelectorAll('tbody tr').length === 3")
+	p.click("form button", "Try it")
+	p.says("Of 3 dead letters 0 would be sent through again, and 3 would fail again. Nothing was changed.")
+	p.fill("#patch", "root.metrics.cpu_temp = this.metrics.cpu_temp.number()")
+	p.click("form button", "Try it")
+	p.says("Of 3 dead letters 2 would be sent through again, and 1 would fail again. Nothing was changed.")
+	p.await("document.querySelector('.diff .add')?.textContent.includes('.5')")
+	p.await("[...document.querySelectorAll('form button')].find((b) => b.textContent.includes('Send through')).disabled")
+	p.fill("#patch", "root = (")
+	p.click("form button", "Try it")
+	p.says("patch")
+	p.await("document.querySelector('.note.bad')")
+	if list := w.did("GET", "/v1/replays", w.admin, "")["replays"].([]any); len(list) != 0 {
+		t.Errorf("trying made %d jobs", len(list))
+	}
+	if acts := w.did("GET", "/v1/audit?path=/v1/dead-letters/dry-run", w.admin, "")["acts"].([]any); len(acts) != 3 {
+		t.Errorf("the audit log has %d trials, want 3", len(acts))
+	}
+}

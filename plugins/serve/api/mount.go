@@ -131,6 +131,9 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
 		rooms["/v1/schemas"] = validate.DryRunHandler(schemas, newestOf(events, time.Now))
 	}
+	rooms["/v1/dead-letters/dry-run"] = replay.TryHandler(stored, func(ctx context.Context) (*registry.Set, error) {
+		return registry.LoadSet(ctx, registry.Place{URL: in.conf.control}, "telemetry")
+	}, time.Now)
 	if letters != nil {
 		rooms["/v1/dead-letters"] = deadletter.Handler(letters, time.Now)
 	}
