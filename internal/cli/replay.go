@@ -164,7 +164,7 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 		if err != nil {
 			return spec, usagef("reading the patch: %w", err)
 		}
-		spec.Patch = string(raw)
+		spec.Patch = string(text.WithoutBOM(raw))
 	}
 	return spec, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"weir/internal/platform/text"
 	"weir/plugins/ingest/registry"
 	"weir/plugins/ingest/registry/compat"
 	"weir/plugins/ingest/validate"
@@ -69,6 +70,7 @@ func schemaArgs(c *cli.Context) (place registry.Place, candidate registry.Candid
 	if candidate.Text, err = os.ReadFile(arguments(c)[0]); err != nil {
 		return place, candidate, usagef("reading the schema: %w", err)
 	}
+	candidate.Text = text.WithoutBOM(candidate.Text)
 	for _, text := range c.StringSlice("reference") {
 		r, err := registry.ParseReference(text)
 		if err != nil {

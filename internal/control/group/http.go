@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
 )
 
 // bodyMost holds the largest group there may be.
@@ -54,7 +55,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 
 func (h *rest) put(w http.ResponseWriter, r *http.Request) {
 	var g Group
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost))
+	d := json.NewDecoder(text.PassBOM(http.MaxBytesReader(w, r.Body, bodyMost)))
 	if err := d.Decode(&g); err != nil {
 		fail(w, fmt.Errorf("%w: reading the body: %w", errInvalid, err))
 		return

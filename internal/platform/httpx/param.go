@@ -27,7 +27,7 @@ func NoFleet() *Problem {
 // Decode reads a request's body as JSON: of at most so many bytes, and with no
 // field that into does not have.
 func Decode(w http.ResponseWriter, r *http.Request, most int64, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	d := json.NewDecoder(text.PassBOM(http.MaxBytesReader(w, r.Body, most)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("reading the body: %w", err)

@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -53,6 +54,19 @@ func TestHTTP_WhatIsWrongWithAParameterNamesIt(t *testing.T) {
 		case want != "" && (bad == nil || !strings.HasPrefix(bad.Detail, want) || bad.Status != 400):
 			t.Errorf("%s: %+v, want %q", query, bad, want)
 		}
+	}
+}
+
+func TestHTTP_AByteOrderMarkIsPassedOver(t *testing.T) {
+	var into struct{ Name string }
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("\uFEFF"+`{"name":"x"}`))
+	if err := Decode(w, r, 100, &into); err != nil || into.Name != "x" {
+		t.Errorf("read %+v: %v", into, err)
+	}
+	r = httptest.NewRequest(http.MethodPost, "/", strings.NewReader("\uFEFF"+`{"name":"`+strings.Repeat("x", 100)+`"}`))
+	if err := Decode(w, r, 100, &into); err == nil {
+		t.Error("a body beyond the bound is read")
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
+	"weir/internal/platform/text"
 	"weir/plugins/ingest/gate/admission"
 	"weir/plugins/ingest/gate/ingestpb"
 )
@@ -201,7 +202,7 @@ func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *a
 	}
 	r := &request{traceparent: trace, held: held, admitted: taken, items: make([]item, len(events))}
 	for i, e := range events {
-		e = withoutBOM(e)
+		e = text.WithoutBOM(e)
 		r.items[i] = lone(trimRight(e[rawjson.Space(e, 0):]))
 		r.items[i].bad = s.g.conf.limits.check(&r.items[i])
 	}

@@ -6,6 +6,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/rawjson"
+	"weir/internal/platform/text"
 )
 
 // item is one event of a body: its bytes, cut out of the body without copying,
@@ -25,12 +26,6 @@ var errUnsplittable = errors.New("the array is not JSON: it does not end, or its
 // errUTF16 says what a body is instead of UTF-8.
 var errUTF16 = errors.New("the body is UTF-16: JSON is sent in UTF-8")
 
-// bom is what some programs begin UTF-8 with. It says nothing, and JSON texts
-// do not have it; RFC 8259 lets a reader pass over it.
-const bom = "\uFEFF"
-
-func withoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte(bom)) }
-
 // utf16Text tells UTF-16 by its byte order mark, or by the first character:
 // JSON begins with one of ASCII.
 func utf16Text(b []byte) bool {
@@ -49,7 +44,7 @@ var errTooMany = errors.New("too many events")
 // find; for a valid array the cuts are where any JSON parser would make them.
 // It appends to items, and stops with errTooMany after limit of them.
 func split(body []byte, items []item, limit int) ([]item, error) {
-	body = withoutBOM(body)
+	body = text.WithoutBOM(body)
 	i := rawjson.Space(body, 0)
 	if i == len(body) {
 		return items, nil
@@ -91,7 +86,7 @@ func splitLines(body []byte, items []item, limit int) ([]item, error) {
 		} else {
 			line, body = body[:n], body[n+1:]
 		}
-		line = withoutBOM(line)
+		line = text.WithoutBOM(line)
 		line = trimRight(line[rawjson.Space(line, 0):])
 		if len(line) == 0 {
 			continue

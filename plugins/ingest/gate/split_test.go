@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"weir/internal/platform/rawjson"
+	"weir/internal/platform/text"
 )
 
 const space = " \t\r\n"
@@ -31,7 +32,7 @@ func strict(body []byte) bool {
 
 // agree checks the splitter against encoding/json, and returns what is wrong.
 func agree(body []byte) error {
-	body = withoutBOM(body) // which encoding/json does not pass over
+	body = text.WithoutBOM(body) // which encoding/json does not pass over
 	valid := json.Valid(body)
 	got := strict(body)
 	if got && !valid {

@@ -12,6 +12,8 @@ import (
 	"unicode/utf16"
 )
 
+const bom = "\uFEFF"
+
 func utf16Of(s string, big bool) string {
 	var b []byte
 	for _, u := range utf16.Encode([]rune(s)) {

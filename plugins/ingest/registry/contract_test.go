@@ -139,6 +139,9 @@ func TestContract_RegistrationRefusesWithTheReason(t *testing.T) {
 		{"POST", "/subjects/more/versions", submit(ofEvents(``)), 200, `"version":1`},
 		{"POST", "/subjects/more/versions", submit(`{"type":"object","properties":{}}`), 422,
 			`none would ever choose this one`},
+		// what some programs begin UTF-8 with, before the request and before its schema
+		{"POST", "/subjects/b/versions", "\uFEFF" + submit("\uFEFF"+`{"type":"object"}`), 200, `"version":1`},
+		{"POST", "/subjects/b", submit(`{"type":"object"}`), 200, `"version":1`},
 		{"POST", "/subjects/p/versions", submit(`{"pattern":"^(?!x)"}`), 422, `#/pattern: pattern`},
 		{"POST", "/subjects/p/versions", submit(`{"pattern":"^[a-z]{0,2000}$"}`), 200, `"version":1`},
 		{"POST", "/subjects/d/versions", submit(`{"$schema":"https://example.com/x","type":"object"}`), 422,

@@ -156,7 +156,7 @@ func body(req *http.Request, into any) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(raw, into); err != nil {
+	if err := json.Unmarshal(text.WithoutBOM(raw), into); err != nil {
 		return fails(http.StatusBadRequest, http.StatusBadRequest, "Unreadable request: %v", err)
 	}
 	return nil

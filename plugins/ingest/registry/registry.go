@@ -98,6 +98,7 @@ func (s *submission) check(ctx context.Context, subject string, look lookup) err
 		}
 		return invalid("schemaType is %s, and this registry holds JSON", kind)
 	}
+	s.Schema = string(text.WithoutBOM([]byte(s.Schema)))
 	if err := rawjson.Document([]byte(s.Schema)); err != nil {
 		return invalid("%v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/internal/event"
+	"weir/internal/platform/text"
 )
 
 // Labelled is a series of readings of which it is known when they were off: a
@@ -31,7 +32,7 @@ func ReadLabelled(dir fs.FS, labels string) ([]Labelled, error) {
 		return nil, fmt.Errorf("reading the labels: %w", err)
 	}
 	var windows map[string][][2]string
-	if err := json.Unmarshal(raw, &windows); err != nil {
+	if err := json.Unmarshal(text.WithoutBOM(raw), &windows); err != nil {
 		return nil, fmt.Errorf("reading the labels %s: %w", labels, err)
 	}
 	files, err := fs.Glob(dir, "*.csv")
@@ -76,7 +77,7 @@ func parseLabelled(s string) (time.Time, error) {
 }
 
 func (s *Labelled) read(r io.Reader) error {
-	rows, err := csv.NewReader(r).ReadAll()
+	rows, err := csv.NewReader(text.PassBOM(r)).ReadAll()
 	if err != nil {
 		return err
 	}
