@@ -66,9 +66,16 @@ func TestSecured_EveryStreamGetsIntoASecuredKafka(t *testing.T) {
 
 	all := c.run("all", "*")
 	all.ready()
-	key, err := s.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store", c.control)
-	if err != nil {
-		t.Fatal(err)
+	// The engine is ready before it has made a stream, and so before the store is there.
+	var key string
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if key, err = s.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store",
+			c.control); err == nil {
+			break
+		}
+		if !strings.Contains(err.Error(), "there is no store") || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 	event := fmt.Sprintf(`{"event_id": %q, "device_id": "pump-1", "device_firmware_version": "2.1.0", "timestamp": %q,
 		"metrics": {"cpu_temp": 61.5, "battery_voltage": 3.7, "vibration": 0.2}}`, uuid.NewString(), time.Now().UTC().Format(time.RFC3339))
