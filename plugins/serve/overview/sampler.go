@@ -62,12 +62,13 @@ const fleetsMost = 100
 // NewSampler makes one. It asks nobody yet.
 func NewSampler(s Sources) (*Sampler, error) {
 	life, end := context.WithCancel(context.Background())
+	disks := &filling{}
 	m := &Sampler{sources: s, life: life, end: end, fleets: map[string]*fleetParts{},
 		rows: &live.Asked[[]status.Row]{Every: time.Second, Most: 5 * time.Second, Ask: s.Status.List},
 		proof: &live.Asked[*reconcile.Proof]{Every: 2 * time.Second, Most: 5 * time.Second,
 			Ask: s.Proofs.Last},
 		stores: &live.Asked[[]looked]{Every: 5 * time.Second, Most: 2 * storeMost,
-			Ask: func(ctx context.Context) ([]looked, error) { return look(ctx, s.Places), nil }},
+			Ask: func(ctx context.Context) ([]looked, error) { return look(ctx, s.Places, disks), nil }},
 	}
 	if !s.Log.Named() {
 		return m, nil

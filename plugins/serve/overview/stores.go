@@ -31,8 +31,8 @@ type looked struct {
 // storeMost is how long a store may take to answer.
 const storeMost = 3 * time.Second
 
-// look asks each store, all at once.
-func look(ctx context.Context, places []Place) []looked {
+// look asks each store, all at once, and notes their disks.
+func look(ctx context.Context, places []Place, disks *filling) []looked {
 	all, done := make([]looked, len(places)), make(chan int)
 	for i, p := range places {
 		go func() {
@@ -42,7 +42,9 @@ func look(ctx context.Context, places []Place) []looked {
 			if p.Ask != nil {
 				l.err = p.Ask(ctx)
 			}
-			l.disk, l.at = diskOf(p.URL), time.Now()
+			if l.disk, l.at = diskOf(p.URL), time.Now(); l.disk != nil {
+				disks.note(p.Name, l.at, l.disk)
+			}
 			all[i] = l
 			done <- i
 		}()

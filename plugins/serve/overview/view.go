@@ -128,6 +128,9 @@ type Store struct {
 type Disk struct {
 	Free  uint64 `json:"free_bytes"` // to an ordinary user
 	Total uint64 `json:"total_bytes"`
+	// DaysLeft is until it is full, as it went while somebody looked; nil: not
+	// known yet, or it does not become fuller.
+	DaysLeft *float64 `json:"days_left"`
 }
 
 // Process is one that takes part.

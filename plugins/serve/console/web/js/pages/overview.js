@@ -112,7 +112,7 @@ function Stores({ o }) {
     ${o.stores.length ? html`<${Table} caption="Stores" rows=${o.stores} keyOf=${(s) => s.name} columns=${[
       { name: "store", cell: (s) => html`${s.name.replaceAll("_", " ")} <span class="dim">${s.kind}</span>` },
       { name: "state", cell: (s) => (s.up === null || s.up === undefined ? html`<${Unknown} />` : html`<${State} of=${s.up ? "up" : "down"} /> ${s.detail ?? ""}`) },
-      { name: "disk free", kind: "num", cell: (s) => (s.disk ? html`${bytes(s.disk.free_bytes)} <span class="dim">of ${bytes(s.disk.total_bytes)}</span>` : html`<span class="dim">not on this disk</span>`) },
+      { name: "disk free", kind: "num", cell: (s) => (s.disk ? html`${bytes(s.disk.free_bytes)} <span class="dim">of ${bytes(s.disk.total_bytes)}</span>${full(s.disk)}` : html`<span class="dim">not on this disk</span>`) },
       { name: "as of", cell: (s) => html`<${Age} at=${s.at} />` }]} />` : null}</${Section}>`;
 }
 
@@ -125,3 +125,6 @@ function Processes({ o }) {
       { name: "up for", cell: (p) => (p.state === "gone" ? "" : span(Math.max(0, (now - Date.parse(p.started_at)) / 1000))) },
       { name: "seen", cell: (p) => html`<${Age} at=${p.seen_at} />` }, { name: "streams", cell: (p) => html`<span class="dim">${(p.streams ?? []).join(", ")}</span>` }]} />` : null}</${Section}>`;
 }
+
+// full says when a disk will be full, if that is to be seen and within a year.
+const full = (disk) => (disk.days_left == null || disk.days_left > 365 ? "" : html` <span class=${disk.days_left < 7 ? "state warn" : "dim"}>full in about ${span(disk.days_left * 86400)}</span>`);
