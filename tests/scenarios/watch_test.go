@@ -53,6 +53,14 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	change(raw, missing, "- label: dedupe_again", "Updated stream raw config from file")
 	change(filepath.Join(filepath.Dir(raw), "ingest.yaml"), "max_in_flight: 256", "max_in_flight: 128",
 		"Updated stream ingest config from file")
+	rules := filepath.Join(s.data, "home", "configs", "anomaly.yaml")
+	text, err := os.ReadFile(rules)
+	if err != nil || !strings.Contains(string(text), "max: 90") {
+		t.Fatalf("%s has no limit of 90 (%v)", rules, err)
+	}
+	if err := os.WriteFile(rules, []byte(strings.Replace(string(text), "max: 90", "max: 42", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Log(wait())
 	s.verify(60 * time.Second)
 	s.reconcile()
@@ -64,9 +72,14 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	if text, err := os.ReadFile(raw); err != nil || !strings.Contains(string(text), "period: 2s") {
 		t.Errorf("the changed stream was replaced: %v", err)
 	}
+	if text, err := os.ReadFile(rules); err != nil || !strings.Contains(string(text), "max: 42") {
+		t.Errorf("the changed rules were replaced: %v", err)
+	}
 	log, _ := os.ReadFile(filepath.Join(s.dir, "up.log"))
-	if !strings.Contains(string(log[seen:]), "configs/streams/raw.yaml was changed, and is kept") {
-		t.Error("nothing says that a changed stream is kept")
+	for _, file := range []string{"configs/streams/raw.yaml", "configs/anomaly.yaml"} {
+		if !strings.Contains(string(log[seen:]), file+" was changed, and is kept") {
+			t.Errorf("nothing says that the changed %s is kept", file)
+		}
 	}
 	s.stop()
 }
