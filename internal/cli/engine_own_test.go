@@ -303,6 +303,26 @@ func TestLint_ReadsTheURLsOfStores(t *testing.T) {
 	}
 }
 
+// A local store whose path would be taken for something else is refused before
+// anything is opened.
+func TestLint_ReadsThePathsOfStores(t *testing.T) {
+	d := shippedEngine(t)
+	for component, url := range map[string]string{
+		"output rollup_store": "sqlite://data/x#y.db", "output alert_store": "sqlite://", "output raw_store": "file://a?b",
+		"output dead_letter_store": "file://a%zz", "processor event_dedupe": "pebble://claims#1",
+	} {
+		kind, name, _ := strings.Cut(component, " ")
+		config := d.exampleOf(t, kind, name)
+		config["url"] = url
+		if found := d.lintOne(t, kind, name, config); len(found) != 1 || !strings.Contains(found[0].text, "path") {
+			t.Errorf("%s of %s: %v", url, component, found)
+		}
+		if err := d.start(kind, name, config); err == nil || !strings.Contains(err.Error(), "path") {
+			t.Errorf("%s of %s: the start says %v", url, component, err)
+		}
+	}
+}
+
 func TestLint_PlacesWhatAConstructorSays(t *testing.T) {
 	d := shippedEngine(t)
 	found := d.lintOne(t, "output", "raw_store", map[string]any{"url": "mem://", "timeout": "0s", "max_object_rows": 0})

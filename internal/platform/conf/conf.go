@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"weir/internal/platform/storeurl"
+
 	"github.com/dustin/go-humanize"
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -121,6 +123,11 @@ func (p place) read(c *service.ParsedConfig, path []string) error {
 	scheme, _, is := strings.Cut(text, "://")
 	if !(text == "" && p.optional || is && slices.Contains(p.schemes, scheme)) {
 		return fmt.Errorf("expected a URL that begins with %s://", strings.Join(p.schemes, "://, "))
+	}
+	if slices.Contains([]string{"file", "sqlite", "pebble"}, scheme) {
+		if _, err := storeurl.Path(text); err != nil {
+			return err
+		}
 	}
 	*p.to = text
 	return nil
