@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"weir/internal/platform/envyaml"
+	"weir/internal/platform/flow"
 )
 
 // launch is one run of the engine over config files.
@@ -39,62 +41,11 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	defer copies.remove()
 	checker := d.checker(os.LookupEnv)
 	watch := newWatch(checker, copies, l)
-	place := func(path string) (string, error) {
-		config, found := checker.file(path)
-		if l.unlinted && config != nil {
-			found = nil
-		}
-		if len(found) > 0 && (config == nil || !l.chilled) {
-			return "", errors.New(told(found))
-		}
-		for _, f := range found {
-			fmt.Fprintln(c.App.ErrWriter, f)
-		}
-		if !slices.Contains(watch.restart, path) {
-			watch.runs(path, config)
-		}
-		return copies.write(path, config, nil)
+	placed := placing{launch: l, copies: copies, checker: checker, watch: watch, found: c.App.ErrWriter}
+	if err := placed.all(); err != nil {
+		return err
 	}
-	args := append([]string{"weir", l.verb}, l.flags...)
-	var errs []error
-	add := func(path string, flags ...string) {
-		placed, err := place(path)
-		errs = append(errs, err)
-		if l.verb == "streams" && len(flags) == 0 || slices.Contains(flags, "-r") {
-			placed = literally(placed)
-		}
-		args = append(append(args, flags...), placed)
-	}
-	for _, path := range l.resources {
-		add(path, "-r")
-	}
-	if l.main != "" {
-		add(l.main, "-o")
-	}
-	for _, path := range l.configs {
-		files, err := configFiles([]string{path})
-		if err != nil {
-			return err
-		}
-		if !isDir(path) {
-			for _, file := range files {
-				add(file)
-			}
-			continue
-		}
-		for _, file := range files { // the engine names streams by their paths in the folder
-			_, err := place(file)
-			errs = append(errs, err)
-		}
-		folder, err := copies.path(path)
-		if err != nil {
-			return err
-		}
-		args = append(args, literally(folder))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("reading the configs: nothing was started\n%w", err)
-	}
+	args := append(append([]string{"weir", l.verb}, l.flags...), placed.args...)
 	if l.chilled {
 		args = slices.Insert(args, 2, "--chilled")
 	}
@@ -112,10 +63,8 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	if l.watch {
 		args = slices.Insert(args, 2, "--watcher")
 		extra = append(extra, service.CLIOptAddTeeLogger(slog.New(watch)))
-		ctx, stop := context.WithCancel(c.Context)
-		done := make(chan struct{})
-		go func() { defer close(done); watch.run(ctx) }()
-		defer func() { stop(); <-done }()
+		looking := flow.Start(watch.run)
+		defer func() { _ = looking.End(context.WithoutCancel(c.Context)) }() // it waits for the end
 	}
 	defer d.beats(c.Context, l, c.App.ErrWriter)()
 	code, err := d.stock(endsEarly(c.Context), args, extra...)
@@ -125,7 +74,82 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	return err
 }
 
-// unglobbed is a path for where the engine expects a glob.
+// placing puts copies of what is launched where the engine reads them.
+type placing struct {
+	launch
+	copies  *copies
+	checker *checker
+	watch   *watch
+	found   io.Writer // is told what the linter complains of, where that does not matter
+
+	args []string // for the engine
+	errs []error
+}
+
+// all places the resources, the main config and the configs.
+func (p *placing) all() error {
+	for _, path := range p.resources {
+		p.add(path, "-r")
+	}
+	if p.main != "" {
+		p.add(p.main, "-o")
+	}
+	for _, path := range p.configs {
+		files, err := configFiles([]string{path})
+		if err != nil {
+			return err
+		}
+		if !isDir(path) {
+			for _, file := range files {
+				p.add(file)
+			}
+			continue
+		}
+		for _, file := range files { // the engine names streams by their paths in the folder
+			_, err := p.place(file)
+			p.errs = append(p.errs, err)
+		}
+		folder, err := p.copies.path(path)
+		if err != nil {
+			return err
+		}
+		p.args = append(p.args, literally(folder))
+	}
+	if err := errors.Join(p.errs...); err != nil {
+		return fmt.Errorf("reading the configs: nothing was started\n%w", err)
+	}
+	return nil
+}
+
+// add places a file, and names it to the engine behind these flags.
+func (p *placing) add(path string, flags ...string) {
+	placed, err := p.place(path)
+	p.errs = append(p.errs, err)
+	if p.verb == "streams" && len(flags) == 0 || slices.Contains(flags, "-r") {
+		placed = literally(placed)
+	}
+	p.args = append(append(p.args, flags...), placed)
+}
+
+// place checks a file and returns where its copy is.
+func (p *placing) place(path string) (string, error) {
+	config, found := p.checker.file(path)
+	if p.unlinted && config != nil {
+		found = nil
+	}
+	if len(found) > 0 && (config == nil || !p.chilled) {
+		return "", errors.New(told(found))
+	}
+	for _, f := range found {
+		fmt.Fprintln(p.found, f)
+	}
+	if !slices.Contains(p.watch.restart, path) {
+		p.watch.runs(path, config)
+	}
+	return p.copies.write(path, config, nil)
+}
+
+// literally is a path for where the engine expects a glob.
 func literally(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

@@ -155,16 +155,9 @@ func (d *distribution) blobl(c *cli.Context) error {
 }
 
 func (d *distribution) lintTemplates(c *cli.Context) error {
-	args, err := interspersed(c)
-	if err != nil {
-		return usageError{err}
-	}
-	files, err := configFiles(args)
+	files, err := filesNamed(c, "checking templates", "weir template lint configs/templates/*.yaml")
 	if err != nil {
 		return err
-	}
-	if len(files) == 0 {
-		return usagef("checking templates: there are none at these paths; weir template lint configs/templates/*.yaml")
 	}
 	return d.carryOut(c, files, "template")
 }

@@ -33,17 +33,24 @@ goes with the tests, whatever the environment says.
 	}
 }
 
-func (d *distribution) test(c *cli.Context) error {
+// filesNamed returns the files at the paths that are a command's arguments, at
+// least one; doing is what the command does, and example how it is called.
+func filesNamed(c *cli.Context, doing, example string) ([]string, error) {
 	args, err := interspersed(c)
 	if err != nil {
-		return usageError{err}
+		return nil, usageError{err}
 	}
 	files, err := configFiles(args)
+	if err == nil && len(files) == 0 {
+		err = usagef("%s: there are none at these paths; %s", doing, example)
+	}
+	return files, err
+}
+
+func (d *distribution) test(c *cli.Context) error {
+	files, err := filesNamed(c, "running tests", "weir test tests/configs/*.yaml")
 	if err != nil {
 		return err
-	}
-	if len(files) == 0 {
-		return usagef("running tests: there are none at these paths; weir test tests/configs/*.yaml")
 	}
 	if err := d.prepare(c, append(files, targetsOf(files)...)); err != nil {
 		return err
