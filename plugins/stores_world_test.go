@@ -24,6 +24,7 @@ import (
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
 	"weir/tests/integration/require"
+	"weir/tests/integration/testbed"
 )
 
 // filled are the places of a weir, which the rooms' own outputs fill.
@@ -107,21 +108,13 @@ func (w *filled) send(output string, batch service.MessageBatch) {
 	if err := b.SetLoggerYAML("level: ERROR"); err != nil {
 		w.Fatal(err)
 	}
-	stream, err := b.Build()
-	if err != nil {
-		w.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- stream.Run(context.Background()) }()
+	stop := testbed.Run(w, b)
 	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 	defer cancel()
 	if err := push(ctx, batch); err != nil {
 		w.Fatal(err)
 	}
-	if err := stream.StopWithin(10 * time.Second); err != nil {
-		w.Fatal(err)
-	}
-	<-done
+	stop()
 }
 
 // happened puts events of a device where the streams would.

@@ -5,20 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"weir/internal/platform/sqldb"
+	"weir/tests/integration/testbed"
 )
 
 func TestGroup_AGroupNamesDevicesOfAQuery(t *testing.T) {
-	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	store, err := Open(t.Context(), db)
+	store, err := Open(t.Context(), testbed.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,12 +56,7 @@ func TestGroup_AGroupNamesDevicesOfAQuery(t *testing.T) {
 }
 
 func TestGroups_AreBoundedByFleet(t *testing.T) {
-	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	store, err := Open(t.Context(), db)
+	store, err := Open(t.Context(), testbed.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,12 +86,7 @@ func TestGroups_AreBoundedByFleet(t *testing.T) {
 }
 
 func TestGroup_AFleetsGroupGoesBeforeTheOneForAll(t *testing.T) {
-	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	store, err := Open(t.Context(), db)
+	store, err := Open(t.Context(), testbed.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}

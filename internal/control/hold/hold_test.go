@@ -3,22 +3,16 @@ package hold
 import (
 	"errors"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"weir/internal/platform/sqldb"
+	"weir/tests/integration/testbed"
 )
 
 func opened(t *testing.T) *Store {
 	t.Helper()
-	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	s, err := Open(t.Context(), db)
+	s, err := Open(t.Context(), testbed.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}

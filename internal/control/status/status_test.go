@@ -2,23 +2,17 @@ package status
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"weir/internal/platform/prom"
-	"weir/internal/platform/sqldb"
+	"weir/tests/integration/testbed"
 )
 
 func store(t *testing.T) *Store {
 	t.Helper()
-	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	s, err := Open(t.Context(), db)
+	s, err := Open(t.Context(), testbed.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"weir/internal/platform/sqldb"
+	"weir/tests/integration/testbed"
 )
 
 func TestTombstone_TombstonesHoldWhatCameBeforeAndNothingElse(t *testing.T) {
@@ -37,11 +37,7 @@ func TestTombstone_TombstonesHoldWhatCameBeforeAndNothingElse(t *testing.T) {
 
 func TestTombstone_ABurialIsKnownAndOnlyGrows(t *testing.T) {
 	ctx, at := t.Context(), time.Now().Truncate(time.Microsecond)
-	db, err := sqldb.Open(ctx, "sqlite://"+t.TempDir()+"/c.db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
+	db := testbed.SQLite(t)
 	if err := Migrate(ctx, db); err != nil {
 		t.Fatal(err)
 	}

@@ -6,27 +6,16 @@ import (
 	"slices"
 	"testing"
 
+	"weir/tests/integration/testbed"
+
 	"github.com/DataDog/sketches-go/ddsketch"
 )
-
-// distributions are the shapes of readings that the tests use.
-func distributions(r *rand.Rand) map[string]func() float64 {
-	return map[string]func() float64{
-		"temperatures around zero": func() float64 { return math.Round(r.NormFloat64()*200) / 10 },
-		"below zero":               func() float64 { return -40 - 30*r.Float64() },
-		"long tail":                func() float64 { return math.Exp(4 * r.NormFloat64()) },
-		"seven decades":            func() float64 { return math.Pow(10, 7*r.Float64()) * float64(1-2*r.IntN(2)) },
-		"constant":                 func() float64 { return 21.5 },
-		"mostly zero":              func() float64 { return max(0, r.NormFloat64()) },
-		"counters":                 func() float64 { return float64(r.IntN(1_000_000)) },
-	}
-}
 
 func rank(q float64, n int) int { return max(int(math.Ceil(q*float64(n)-1e-9))-1, 0) }
 
 func TestSketch_QuantilesAreWithinOnePercent(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for name, next := range distributions(r) {
+	for name, next := range testbed.Readings(r) {
 		for _, n := range []int{1, 2, 3, 10, 1000} {
 			var s Sketch
 			values := make([]float64, n)
@@ -49,7 +38,7 @@ func TestSketch_QuantilesAreWithinOnePercent(t *testing.T) {
 // readings, and those of the library that defines the format.
 func TestSketch_MergingLosesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for name, next := range distributions(r) {
+	for name, next := range testbed.Readings(r) {
 		library, err := ddsketch.NewDefaultDDSketch(accuracy)
 		if err != nil {
 			t.Fatal(err)
@@ -169,7 +158,7 @@ func BenchmarkSketchMerge(b *testing.B) {
 
 func TestSketch_ComesBackAsItWas(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
-	for name, next := range distributions(r) {
+	for name, next := range testbed.Readings(r) {
 		var s Sketch
 		for range r.IntN(300) {
 			s.Add(next())

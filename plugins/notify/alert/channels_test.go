@@ -32,6 +32,7 @@ import (
 	"weir/plugins/notify/channel"
 	"weir/plugins/notify/watch"
 	"weir/plugins/store/deadletter"
+	"weir/tests/integration/testbed"
 )
 
 // receiver is an HTTP server that keeps what it gets and answers as told.
@@ -153,18 +154,7 @@ func (h *house) run(file string, env map[string]string) {
 	if err := b.SetYAML(string(raw)); err != nil {
 		h.t.Fatal(err)
 	}
-	s, err := b.Build()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Run(context.Background()) }()
-	h.t.Cleanup(func() {
-		if err := s.StopWithin(10 * time.Second); err != nil {
-			h.t.Error(err)
-		}
-		<-done
-	})
+	testbed.Run(h.t, b)
 }
 
 // channel waits until a channel has noted that it exists: from then on,

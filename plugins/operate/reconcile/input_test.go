@@ -11,6 +11,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/tests/integration/testbed"
 )
 
 func TestReconcile_TheScheduledRunTellsEachFindingOnce(t *testing.T) {
@@ -54,18 +55,7 @@ func TestReconcile_TheScheduledRunTellsEachFindingOnce(t *testing.T) {
 	if err := b.SetLoggerYAML("level: OFF"); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- stream.Run(context.Background()) }()
-	defer func() {
-		if err := stream.StopWithin(10 * time.Second); err != nil {
-			t.Error(err)
-		}
-		<-done
-	}()
+	defer testbed.Run(t, b)()
 	told := func() int { mu.Lock(); defer mu.Unlock(); return len(alerts) }
 	time.Sleep(time.Second)
 	if told() != 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/platform/sqldb"
+	"weir/tests/integration/testbed"
 )
 
 // A run that is asked for is done though the schedule is far away, and its
@@ -45,18 +46,7 @@ func TestProof_IsDoneWhenItIsAskedFor(t *testing.T) {
 	if err := b.SetLoggerYAML("level: OFF"); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- stream.Run(context.Background()) }()
-	defer func() {
-		if err := stream.StopWithin(10 * time.Second); err != nil {
-			t.Error(err)
-		}
-		<-done
-	}()
+	defer testbed.Run(t, b)()
 	after := func(t0 time.Time) Proof {
 		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			if last, err := proofs.Last(t.Context()); err == nil && last != nil && last.At.After(t0) {
@@ -82,11 +72,7 @@ func TestProof_IsDoneWhenItIsAskedFor(t *testing.T) {
 // A wish is open until a run begins, also by clocks that differ; only so many
 // runs are kept.
 func TestProofs_AWishIsNotForgotten(t *testing.T) {
-	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := testbed.SQLite(t)
 	proofs, err := OpenProofs(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)

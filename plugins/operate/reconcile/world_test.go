@@ -21,6 +21,7 @@ import (
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
+	"weir/tests/integration/testbed"
 )
 
 // world is a log and the two stores, filled by the rooms that fill them.
@@ -115,18 +116,7 @@ func (w *world) output(name, url string) service.MessageBatchHandlerFunc {
 	if err := b.SetLoggerYAML("level: ERROR"); err != nil {
 		w.Fatal(err)
 	}
-	stream, err := b.Build()
-	if err != nil {
-		w.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- stream.Run(context.Background()) }()
-	w.Cleanup(func() {
-		if err := stream.StopWithin(10 * time.Second); err != nil {
-			w.Error(err)
-		}
-		<-done
-	})
+	testbed.Run(w, b)
 	return push
 }
 

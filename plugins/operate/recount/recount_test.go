@@ -1,7 +1,6 @@
 package recount
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
 	"weir/plugins/store/rollup"
+	"weir/tests/integration/testbed"
 )
 
 const hour = 1764147600 // 2025-11-26T09:00:00Z
@@ -57,19 +57,11 @@ func stored(t *testing.T) Events {
 	if err := b.SetLoggerYAML("level: OFF"); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- stream.Run(context.Background()) }()
+	stop := testbed.Run(t, b)
 	if err := push(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.StopWithin(20 * time.Second); err != nil {
-		t.Fatal(err)
-	}
-	<-done
+	stop()
 	s, err := lake.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

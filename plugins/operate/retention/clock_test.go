@@ -1,19 +1,14 @@
 package retention
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
-	"weir/internal/platform/sqldb"
+	"weir/tests/integration/testbed"
 )
 
 func TestRetention_AClockThatJumpsAheadIsNotBelievedForADay(t *testing.T) {
-	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := testbed.SQLite(t)
 	if err := openRuns(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"weir/internal/platform/kafka"
 	"weir/plugins/process/dedupe"
 	"weir/plugins/store/deadletter"
+	"weir/tests/integration/testbed"
 )
 
 // plant is a log with the detect stream, as it is shipped, on it.
@@ -99,24 +100,7 @@ func (p *plant) run() (stop func()) {
 	if err := b.SetYAML(string(raw)); err != nil {
 		p.t.Fatal(err)
 	}
-	s, err := b.Build()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Run(context.Background()) }()
-	var stopped atomic.Bool
-	stop = func() {
-		if stopped.CompareAndSwap(false, true) {
-			if err := s.StopWithin(10 * time.Second); err != nil {
-				p.t.Errorf("stopping: %v", err)
-				return
-			}
-			<-done
-		}
-	}
-	p.t.Cleanup(stop)
-	return stop
+	return testbed.Run(p.t, b)
 }
 
 func (p *plant) send(device string, n int, at time.Time, value float64) {

@@ -10,8 +10,8 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/lifecycle/tombstone"
-	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
+	"weir/tests/integration/testbed"
 )
 
 func letter(t *testing.T, fleet, original string, failed time.Time) *Envelope {
@@ -46,11 +46,7 @@ func TestDeadLetter_DeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t 
 		}
 	}
 	send(o, 100)
-	db, err := sqldb.Open(ctx, "sqlite://"+t.TempDir()+"/c.db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
+	db := testbed.SQLite(t)
 	outcomes, err := OpenOutcomes(ctx, db)
 	if err != nil {
 		t.Fatal(err)

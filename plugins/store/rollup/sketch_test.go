@@ -7,24 +7,12 @@ import (
 	"testing"
 
 	"weir/internal/platform/sketch"
+	"weir/tests/integration/testbed"
 )
-
-// distributions are the shapes of readings that the tests use.
-func distributions(r *rand.Rand) map[string]func() float64 {
-	return map[string]func() float64{
-		"temperatures around zero": func() float64 { return math.Round(r.NormFloat64()*200) / 10 },
-		"below zero":               func() float64 { return -40 - 30*r.Float64() },
-		"long tail":                func() float64 { return math.Exp(4 * r.NormFloat64()) },
-		"seven decades":            func() float64 { return math.Pow(10, 7*r.Float64()) * float64(1-2*r.IntN(2)) },
-		"constant":                 func() float64 { return 21.5 },
-		"mostly zero":              func() float64 { return max(0, r.NormFloat64()) },
-		"counters":                 func() float64 { return float64(r.IntN(1_000_000)) },
-	}
-}
 
 func TestRollup_SumsDoNotDependOnTheOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	for name, next := range distributions(r) {
+	for name, next := range testbed.Readings(r) {
 		values := make([]float64, 500)
 		for i := range values {
 			values[i] = next()
