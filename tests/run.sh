@@ -34,6 +34,8 @@ if [ "${CI:-}" ]; then
   fi
   browser=$(tests/browser/tools.sh)
   eval "$browser"
+  prometheus=$(tests/deploy/prometheus.sh)
+  eval "$prometheus"
   python=$(tests/integration/venv.sh)
   tests/deploy.sh "${python%/*}"
   export WEIR_TEST_CONFLUENT_PYTHON="$python" WEIR_TEST_SCHEMATHESIS="${python%/*}/schemathesis"

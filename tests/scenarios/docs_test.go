@@ -23,6 +23,7 @@ func answers() map[string][]string {
 			`"reason":"new consumer"`,
 		},
 		"ingest.md":    {"weir_", "plant-7", ""},
+		"runbooks.md":  {"", "Every record is explained", "unknown_firmware"},
 		"fleet.md":     {"accepted"},
 		"raw-store.md": {`"pump-1"`},
 		"overview.md":  {`"balanced":true`},

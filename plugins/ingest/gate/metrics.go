@@ -56,6 +56,7 @@ func newMetrics(m *service.Metrics) *metrics {
 		inFlightB: m.NewGauge("weir_gate_in_flight_bytes"),
 		seconds:   m.NewTimer("weir_gate_request_seconds"),
 	}
+	own.streams.Set(0)
 	for _, reason := range []string{apikey.ReasonUnauthorized, apikey.ReasonForbidden, apikey.ReasonUnavailable,
 		listen.ReasonConns, listen.ReasonPerAddress} {
 		own.refusals.Incr(0, reason)

@@ -42,6 +42,17 @@ func Refused(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
+// Prometheus returns the path of one of Prometheus' programs: promtool, or the
+// server itself. WEIR_TEST_PROMETHEUS names the folder they are in.
+func Prometheus(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(filepath.Join(os.Getenv("WEIR_TEST_PROMETHEUS"), program))
+	if err != nil {
+		Missing(t, "Prometheus is missing: eval \"$(tests/deploy/prometheus.sh)\": %v", err)
+	}
+	return path
+}
+
 // Python returns the interpreter of the tests' environment, with what
 // tests/integration/requirements.txt names; root is the repository's folder.
 func Python(t testing.TB, root string) string {
