@@ -139,7 +139,8 @@ type processor struct {
 }
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
-	d := &detector{stores: &stores{res: res, now: time.Now}, now: time.Now, notes: notes{list: map[deviceKey]learn{}}}
+	d := &detector{stores: &stores{res: res, timeout: loadTimeout, now: time.Now}, now: time.Now,
+		notes: notes{list: map[deviceKey]learn{}}}
 	p := &processor{detector: d, log: res.Logger()}
 	var rules, relearning string
 	var window, learning time.Duration

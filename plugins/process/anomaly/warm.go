@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// loadTimeout bounds how long one batch waits for the stores.
+	// loadTimeout is how long one batch waits for the stores.
 	loadTimeout = 5 * time.Second
 	// loadPause is how long the stores are left alone after they failed:
 	// detection goes on without them.
@@ -30,6 +30,7 @@ type stores struct {
 	res        *service.Resources
 	controlURL string
 	rollupsURL string
+	timeout    time.Duration // how long one batch waits for them
 	now        func() time.Time
 
 	mu      sync.Mutex
@@ -93,7 +94,7 @@ type wanted struct {
 
 // load reads what is stored of devices. Nothing is returned but with all of it.
 func (s *stores) load(parent context.Context, want []wanted, t timing) (map[deviceKey]*known, error) {
-	ctx, cancel := context.WithTimeout(parent, loadTimeout)
+	ctx, cancel := context.WithTimeout(parent, s.timeout)
 	defer cancel()
 	m, r, err := s.open(ctx)
 	if err != nil {
