@@ -168,7 +168,7 @@ func (f fieldSpec) expected(of component, node *yaml.Node) string {
 		if err != nil {
 			return "a whole number"
 		}
-		if least, is := f.least(of); is && n < least {
+		if least, is := f.least(of); is && !of.own && n < least {
 			return fmt.Sprintf("at least %d", least)
 		}
 	case "float":
@@ -192,10 +192,8 @@ func (f fieldSpec) expected(of component, node *yaml.Node) string {
 // the template's mapping says the same at the start.
 func (f fieldSpec) least(of component) (least int64, is bool) {
 	switch of.name + "." + f.Name {
-	case "log_input.read_ahead", "log_output.max_in_flight":
+	case "log_input.read_ahead", "log_input.batch", "log_output.max_in_flight":
 		return 1, true
-	case "log_input.batch":
-		return 0, true
 	}
 	return 0, false
 }

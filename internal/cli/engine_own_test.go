@@ -244,7 +244,7 @@ func TestLint_BoundsSchedulesTemplatesAndTheProcess(t *testing.T) {
 			t.Errorf("every %q: %v", wrong, found)
 		}
 	}
-	for _, right := range []string{"read_ahead: 1", "batch: 0"} {
+	for _, right := range []string{"read_ahead: 1", "batch: 1"} {
 		if found := lint(reading(right), "shutdown_delay: 0s\n"); len(found) > 0 {
 			t.Errorf("%s: %v", right, found)
 		}
