@@ -1,6 +1,8 @@
 package scenarios
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +21,7 @@ type node struct {
 	ingest, api, ops string
 	cmd              *exec.Cmd
 	done             chan error
+	began            int64 // where the log of this start begins
 }
 
 // run starts a stream in a process of its own.
@@ -53,6 +56,9 @@ func (n *node) start() {
 		n.c.t.Fatal(err)
 	}
 	defer f.Close()
+	if n.began, err = f.Seek(0, io.SeekEnd); err != nil {
+		n.c.t.Fatal(err)
+	}
 	streams := []string{n.stream}
 	if n.stream == "*" {
 		streams = nil
@@ -111,6 +117,17 @@ func profile(t *testing.T) (env []string) {
 	return env
 }
 
+// made tells whether the engine has made all streams: /ready knows only of those
+// that it has made, and says yes before the first.
+func (n *node) made() bool {
+	n.c.t.Helper()
+	raw, err := os.ReadFile(n.log())
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	return bytes.Contains(raw[n.began:], []byte("in streams mode"))
+}
+
 func (n *node) ready() {
 	n.c.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
@@ -120,9 +137,10 @@ func (n *node) ready() {
 			n.c.t.Fatalf("%s ended by itself: %v", n.name, err)
 		default:
 		}
+		made := n.made() // before it is asked: those that are made are all that there are
 		if resp, err := http.Get("http://" + n.ops + "/ready"); err == nil {
 			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if resp.StatusCode == http.StatusOK && made {
 				return
 			}
 		}
