@@ -5,7 +5,6 @@ package browser
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,40 +12,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"weir/tests/integration/built"
+
 	"github.com/google/uuid"
 )
 
-var built string // where binary builds to; it goes with the tests
+var binary built.Weir
 
-// binary builds weir once, or takes the one that WEIR_BINARY names.
-var binary = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("WEIR_BINARY"); path != "" {
-		return filepath.Abs(path)
-	}
-	path := filepath.Join(built, "weir")
-	out, err := exec.Command("go", "build", "-o", path, "weir").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building weir: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "weir-browser-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	built = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { binary.Main(m) }
 
 // patience is how long anything may take that is expected to happen: on a slow
 // machine much slower than here.
@@ -67,23 +44,8 @@ type weir struct {
 func start(t *testing.T) *weir {
 	t.Helper()
 	tools(t) // before anything is started
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &weir{t: t, bin: bin, dir: t.TempDir()}
-	var held []net.Listener
-	for _, a := range []*string{&w.ingest, &w.api, &w.ops, &w.kafka} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, l)
-		*a = l.Addr().String()
-	}
-	for _, l := range held {
-		l.Close()
-	}
+	w := &weir{t: t, bin: binary.Path(t), dir: t.TempDir()}
+	built.Addresses(t, &w.ingest, &w.api, &w.ops, &w.kafka)
 	t.Cleanup(func() {
 		w.kill()
 		if t.Failed() {

@@ -3,7 +3,6 @@ package scenarios
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/tests/integration/built"
 )
 
 // node is one process with one role or stream, or with all ("*").
@@ -28,14 +29,7 @@ type node struct {
 func (c *cluster) run(name, stream string) *node {
 	c.t.Helper()
 	n := &node{c: c, name: name, stream: stream}
-	for _, a := range []*string{&n.ingest, &n.api, &n.ops} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		defer l.Close()
-		*a = l.Addr().String()
-	}
+	built.Addresses(c.t, &n.ingest, &n.api, &n.ops)
 	c.nodes[name] = n
 	c.t.Cleanup(func() {
 		n.kill()

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,36 +20,13 @@ import (
 
 	"weir/internal/cli"
 	"weir/internal/platform/kafka"
+	"weir/tests/integration/built"
 	"weir/tests/integration/require"
 )
 
-// built is where binary builds to; it goes with the tests.
-var built string
+var binary built.Weir
 
-// binary builds weir once, or takes the one that WEIR_BINARY names.
-var binary = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("WEIR_BINARY"); path != "" {
-		return filepath.Abs(path)
-	}
-	path := filepath.Join(built, "weir")
-	out, err := exec.Command("go", "build", "-o", path, "weir").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building weir: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "weir-scenarios-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	built = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { binary.Main(m) }
 
 // system is a data directory, and the 'weir up' that may run on it.
 type system struct {
@@ -73,20 +49,9 @@ func newSystem(t *testing.T) *system {
 	if testing.Short() {
 		require.Missing(t, "scenarios run whole processes: they are no short tests")
 	}
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &system{t: t, bin: bin, dir: t.TempDir()}
+	s := &system{t: t, bin: binary.Path(t), dir: t.TempDir()}
 	s.data = filepath.Join(s.dir, "data")
-	for i := range s.addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		s.addresses[i] = l.Addr().String()
-	}
+	built.Addresses(t, &s.addresses[0], &s.addresses[1], &s.addresses[2], &s.addresses[3])
 	t.Cleanup(func() {
 		s.kill()
 		if t.Failed() {
@@ -98,14 +63,10 @@ func newSystem(t *testing.T) *system {
 }
 
 // freeAddress returns an address of this machine on which nobody listens.
-func freeAddress(t *testing.T) string {
+func freeAddress(t *testing.T) (free string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	built.Addresses(t, &free)
+	return free
 }
 
 // start runs 'weir up' and does not wait until it is ready.

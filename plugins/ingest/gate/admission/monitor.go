@@ -145,47 +145,30 @@ func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 		if err != nil {
 			return reading{}, err
 		}
-		committed[group] = of(topic, got)
+		committed[group] = got
 	}
-	first, err := positions.Starts(ctx, topic)
+	starts, err := positions.Starts(ctx, topic)
 	if err != nil {
 		return reading{}, err
 	}
-	last, err := positions.Ends(ctx, topic)
+	ends, err := positions.Ends(ctx, topic)
 	if err != nil {
 		return reading{}, err
 	}
-	starts, ends := of(topic, first), of(topic, last)
 	if m.tails == nil {
 		m.tails = tails{}
 	}
 	for group, at := range committed {
-		if err := m.tails.pass(ctx, m.conf.Cluster, now, topic, group, starts, ends, at); err != nil {
+		if err := m.tails.pass(ctx, m.conf.Cluster, now, group, starts, ends, at); err != nil {
 			return reading{}, fmt.Errorf("looking at what group %s has not come to: %w", group, err)
 		}
 	}
 	if m.meter == nil {
 		meter := newLagMeter(m.conf.Bounds)
-		for _, part := range []float64{1, 0.75, 0.5, 0.25, 0.1} {
-			at := now.Add(-time.Duration(part * float64(m.conf.Bounds.horizon())))
-			was, err := positions.After(ctx, at, topic)
-			if err != nil {
-				return reading{}, err
-			}
-			meter.seed(at, of(topic, was))
+		if err := meter.history.Seed(ctx, now, positions, topic); err != nil {
+			return reading{}, err
 		}
 		m.meter = meter
 	}
 	return m.meter.read(now, starts, ends, committed), nil
-}
-
-// of are the positions in one topic, by partition.
-func of(topic string, all map[kafka.Partition]int64) offsets {
-	out := offsets{}
-	for p, offset := range all {
-		if p.Topic == topic {
-			out[p.Number] = offset
-		}
-	}
-	return out
 }

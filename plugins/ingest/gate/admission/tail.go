@@ -23,7 +23,7 @@ type tails map[tailKey]tail
 
 type tailKey struct {
 	group     string
-	partition int32
+	partition kafka.Partition
 }
 
 type tail struct {
@@ -34,7 +34,7 @@ type tail struct {
 }
 
 // pass moves a group's offsets beyond tails without events.
-func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, topic, group string, starts, ends,
+func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, group string, starts, ends,
 	at offsets) error {
 	for p, end := range ends {
 		key, from := tailKey{group, p}, max(at[p], starts[p])
@@ -47,8 +47,8 @@ func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, topic
 			known = tail{from: from, end: end, since: now}
 		}
 		if !known.looked && now.Sub(known.since) >= tailStill {
-			records, _, whole, err := log.Look(ctx, "weir-gate", kafka.Stretch{Topic: topic, Partition: p, First: from,
-				Limit: end}, kgo.ReadCommitted())
+			records, _, whole, err := log.Look(ctx, "weir-gate", kafka.Stretch{Topic: p.Topic, Partition: p.Number,
+				First: from, Limit: end}, kgo.ReadCommitted())
 			if err != nil {
 				return err
 			}

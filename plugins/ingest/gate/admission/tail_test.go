@@ -7,13 +7,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/platform/kafka"
+	"weir/tests/integration/testlog"
 )
 
 // A transaction's marker at the end of the log is no event that waits: a group
 // never comes to it, and the gate would close for ever.
 func TestBacklog_AMarkerAtTheEndIsNoBacklog(t *testing.T) {
-	k := newKafka(t)
-	client, err := kgo.NewClient(append(k.client.Opts(), kgo.TransactionalID("tail"))...)
+	k := testlog.New(t)
+	client, err := kgo.NewClient(append(k.Client.Opts(), kgo.TransactionalID("tail"))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,19 +34,19 @@ func TestBacklog_AMarkerAtTheEndIsNoBacklog(t *testing.T) {
 	}
 	transaction(true)  // 0, and 1
 	transaction(false) // 2, and 3
-	log, err := kafka.New(k.addrs, nil, kafka.Login{})
+	log, err := kafka.New(k.Addrs, nil, kafka.Login{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	known, now := tails{}, time.Now()
 	left := func(committed int64, at time.Time) int64 {
 		t.Helper()
-		group := offsets{0: committed}
-		if err := known.pass(t.Context(), log, at, "raw-events", "weir-raw", offsets{0: 0}, offsets{0: 4},
-			group); err != nil {
+		p := kafka.Partition{Topic: "raw-events"}
+		group := offsets{p: committed}
+		if err := known.pass(t.Context(), log, at, "weir-raw", offsets{p: 0}, offsets{p: 4}, group); err != nil {
 			t.Fatal(err)
 		}
-		return 4 - group[0]
+		return 4 - group[p]
 	}
 	if n := left(1, now); n != 3 {
 		t.Errorf("at first, %d are waiting", n)

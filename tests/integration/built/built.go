@@ -1,0 +1,68 @@
+// Package built gives tests the binary of weir, and addresses for it to listen on.
+package built
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// Weir is the binary: the one that WEIR_BINARY names, or one that is built when it
+// is first asked for.
+type Weir struct {
+	once sync.Once
+	dir  string // of what was built
+	path string
+	err  error
+}
+
+// Main runs the tests of a package, for its TestMain; what was built goes with
+// them.
+func (w *Weir) Main(m *testing.M) {
+	code := m.Run()
+	if w.dir != "" {
+		_ = os.RemoveAll(w.dir)
+	}
+	os.Exit(code)
+}
+
+// Path is where the binary is.
+func (w *Weir) Path(t testing.TB) string {
+	t.Helper()
+	w.once.Do(w.build)
+	if w.err != nil {
+		t.Fatal(w.err)
+	}
+	return w.path
+}
+
+func (w *Weir) build() {
+	if path := os.Getenv("WEIR_BINARY"); path != "" {
+		w.path, w.err = filepath.Abs(path)
+		return
+	}
+	if w.dir, w.err = os.MkdirTemp("", "weir-built-"); w.err != nil {
+		return
+	}
+	w.path = filepath.Join(w.dir, "weir")
+	if out, err := exec.Command("go", "build", "-o", w.path, "weir").CombinedOutput(); err != nil {
+		w.err = fmt.Errorf("building weir: %w\n%s", err, out)
+	}
+}
+
+// Addresses are free on loopback, each another.
+func Addresses(t testing.TB, to ...*string) {
+	t.Helper()
+	for _, a := range to {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // when all are found
+		*a = l.Addr().String()
+	}
+}
