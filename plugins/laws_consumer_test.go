@@ -11,8 +11,8 @@ import (
 	"weir/internal/event"
 )
 
-// reader is a stream as far as it reads topics as a consumer group, by the
-// template or by the engine's own input.
+// reader is a stream as far as it reads topics as a consumer group, by
+// log_input or by the engine's own input.
 type reader struct {
 	Input struct {
 		Log struct {

@@ -11,7 +11,7 @@ import (
 	// to compile is in docs/build.md; more of upstream's: extended.go.
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure/extended" // zstd of compress and decompress
 	_ "github.com/redpanda-data/connect/v4/public/components/io"            // http_client, file: notify
-	// redpanda input, kafka_franz output: every stream
+	// kafka_franz output: log_output, dead_letters; redpanda input: streams of your own
 	_ "github.com/redpanda-data/connect/v4/public/components/kafka"
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus" // metrics
 	_ "github.com/redpanda-data/connect/v4/public/components/pure"       // fallback, switch, mapping, …
@@ -33,6 +33,7 @@ import (
 	"weir/plugins/operate/retention"
 	"weir/plugins/operate/spillway"
 	"weir/plugins/process/anomaly"
+	"weir/plugins/process/consumer"
 	"weir/plugins/process/dedupe"
 	"weir/plugins/process/rule"
 	"weir/plugins/serve/api"
@@ -54,6 +55,7 @@ func rooms() []room {
 		{"anomaly", anomaly.Register},
 		{"api", api.Register},
 		{"channel", channel.Register},
+		{"consumer", consumer.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
 		{"erasure", func(env *service.Environment) error { return erasure.Register(env, stores()) }},

@@ -150,7 +150,8 @@ func collectFile(t *testing.T, d *distribution, name, raw string, get func(strin
 			e.secret = e.secret || at.secret
 		}
 	}
-	if e := get(kafka.EnvBrokers); strings.Contains(raw, "kafka_connection()") && !slices.Contains(e.uses, name) {
+	reads := regexp.MustCompile(`kafka_connection\(\)|\blog_input:`).MatchString(raw)
+	if e := get(kafka.EnvBrokers); reads && !slices.Contains(e.uses, name) {
 		e.uses = append(e.uses, name)
 	}
 }
@@ -220,8 +221,9 @@ store away waits for it, as ever. Templates, env files and ` + "`configs/service
 
 ## Templates
 
-How streams read and write the log, and how they make dead letters, is in ` + "`configs/templates`" + `: the components ` + "`log_input`, `log_output` and\n`dead_letters`" + `, for streams of your own, too (` + "`weir create log_input//dead_letters`" + ` shows their fields). A folder ` + "`templates`" + ` beside the folder
-of a stream takes the place of the built-in ones; ` + "`-t FILE`" + ` adds others.
+How streams write the log, and how they make dead letters, is in ` + "`configs/templates`" + `: the components ` + "`log_output` and `dead_letters`" + `, for
+streams of your own, too (` + "`weir create log_input//dead_letters`" + ` shows their fields). A folder ` + "`templates`" + ` beside the folder
+of a stream takes the place of the built-in ones, and of a component of weir's own by its name; ` + "`-t FILE`" + ` adds others.
 
 ## Variables
 

@@ -1,16 +1,15 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
 
 	"weir/internal/platform/envyaml"
 	"weir/internal/platform/kafka"
@@ -30,9 +29,28 @@ func (f finding) String() string {
 // unset is what is wrong with a variable that has no value.
 const unset = " is not set and has no default"
 
-// onLog finds the templates by which streams read and write the log. They take
-// its brokers from the environment.
-var onLog = regexp.MustCompile(`\n *(- )?(log_input:|log_output:|dead_letters:( *\{|\s+stage:))`)
+// onLog is the first line of a component that takes the log's brokers from the
+// environment, 0 where there is none: a template by which streams write the log, or
+// log_input without brokers of its own.
+func onLog(n *yaml.Node) int {
+	for i := 1; i < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
+		fields := n.Content[i]
+		if fields.Kind != yaml.MappingNode {
+			continue
+		}
+		switch name := n.Content[i-1]; {
+		case name.Value == "log_input" && child(fields, "seed_brokers") == nil, name.Value == "log_output",
+			name.Value == "dead_letters" && child(fields, "stage") != nil:
+			return name.Line
+		}
+	}
+	for _, below := range n.Content {
+		if line := onLog(below); line > 0 {
+			return line
+		}
+	}
+	return 0
+}
 
 // checker reads configs with the values that variables have, and says what is
 // wrong with them before anything is started.
@@ -64,9 +82,10 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	}
 	found, resolved := k.variables(path, config, values)
 	if _, set := values(kafka.EnvBrokers); !set && k.missing {
-		if at := onLog.FindIndex(raw); at != nil {
-			found = append(found, finding{path: path, line: 1 + bytes.Count(raw[:at[0]+1], []byte("\n")),
-				text: kafka.EnvBrokers + unset})
+		var doc yaml.Node
+		err := yaml.Unmarshal([]byte(config.Text(func(int) string { return "x" })), &doc)
+		if line := onLog(&doc); err == nil && line > 0 {
+			found = append(found, finding{path: path, line: line, text: kafka.EnvBrokers + unset})
 		}
 	}
 	k.linter.SetEnvVarLookupFunc(func(_ context.Context, name string) (string, bool) {

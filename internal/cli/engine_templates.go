@@ -10,6 +10,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
 )
 
 // RegisterTemplates adds the components that the distribution's own templates
@@ -35,16 +36,22 @@ func RegisterTemplates(env *service.Environment, assets fs.FS) error {
 	return nil
 }
 
-// useTemplates adds components, or replaces those of the same names.
+// useTemplates adds components, or replaces those of the same names: one of weir's
+// own that is replaced is weir's no more.
 func (d *distribution) useTemplates(paths []string) error {
 	for _, path := range paths {
 		raw, err := os.ReadFile(path)
 		if err == nil {
 			err = d.env.RegisterTemplateYAML(string(raw))
 		}
+		var template struct{ Name, Type string }
+		if err == nil {
+			err = yaml.Unmarshal(raw, &template)
+		}
 		if err != nil {
 			return fmt.Errorf("reading the template %s: %w", path, err)
 		}
+		delete(d.own, template.Type+" "+template.Name)
 	}
 	return nil
 }

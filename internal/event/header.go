@@ -31,7 +31,7 @@ const (
 	MetaUnclaimed   = "local_unclaimed"    // set when the dedupe store was down and the event passed unchecked
 )
 
-// Metadata that the engine's Kafka inputs set on every record.
+// Metadata that log_input and the engine's Kafka inputs set on every record.
 const (
 	metaTopic     = "kafka_topic"
 	metaPartition = "kafka_partition"

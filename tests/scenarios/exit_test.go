@@ -26,7 +26,7 @@ func TestExit_EveryCommandEndsAsTheTableSays(t *testing.T) {
 	s.write("tested.yaml", "pipeline: {processors: [{mapping: root = this}]}\ntests:\n- {name: a, target_processors: "+
 		"/pipeline/processors, input_batch: [{content: '{}'}], output_batches: [[{json_equals: {a: 1}}]]}\n")
 	raw := repo("configs/streams/raw.yaml")
-	template := repo("configs/templates/log_input.yaml")
+	template := repo("configs/templates/log_output.yaml")
 	for _, c := range []struct {
 		code int
 		says string // a part of it

@@ -30,6 +30,14 @@ func OptionalFields(why string) []*service.ConfigField {
 		Description(why + " An item may hold several, separated by commas.").Default([]any{}))
 }
 
+// StreamFields are those of a component that means the brokers of EnvBrokers when
+// it names none; see FromStream.
+func StreamFields() []*service.ConfigField {
+	return fields(service.NewStringListField(kafkaFieldBrokers).
+		Description("Addresses of the log's brokers: those of `" + EnvBrokers + "` when there are none here. An item may " +
+			"hold several, separated by commas.").Default([]any{}).Advanced())
+}
+
 func fields(brokers *service.ConfigField) []*service.ConfigField {
 	return []*service.ConfigField{
 		brokers.Example([]string{"${" + EnvBrokers + "}"}).Example([]string{"kafka-1:9092", "kafka-2:9092"}),
@@ -49,13 +57,29 @@ func fields(brokers *service.ConfigField) []*service.ConfigField {
 
 // FromParsed reads the fields. It fails with ErrNoBroker when they name none,
 // which is for the caller to judge where they are optional.
-func FromParsed(parsed *service.ParsedConfig) (Cluster, error) {
+func FromParsed(parsed *service.ParsedConfig) (Cluster, error) { return fromParsed(parsed, "") }
+
+// FromStream reads StreamFields. It fails with ErrNoBroker when neither they nor
+// the environment name a broker.
+func FromStream(parsed *service.ParsedConfig) (Cluster, error) {
+	known, err := environment()
+	if err != nil {
+		return Cluster{}, err
+	}
+	return fromParsed(parsed, known.brokers)
+}
+
+// fromParsed reads the fields; otherwise are the brokers when they name none.
+func fromParsed(parsed *service.ParsedConfig, otherwise string) (Cluster, error) {
 	var addresses []string
 	var login Login
 	const sasl = kafkaFieldSASL + "."
 	if err := conf.Read(parsed, kafkaFieldBrokers, &addresses, sasl+kafkaFieldMechanism, &login.Mechanism,
 		sasl+kafkaFieldUser, &login.User, sasl+kafkaFieldPassword, &login.Password); err != nil {
 		return Cluster{}, err
+	}
+	if len(brokers(addresses...)) == 0 {
+		addresses = []string{otherwise}
 	}
 	files := conf.Files(parsed) // whether those of certificates are read
 	var secure *tls.Config

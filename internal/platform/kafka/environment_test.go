@@ -1,12 +1,14 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
+	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/tests/integration/secured"
 )
@@ -150,5 +152,38 @@ func TestEnvironment_PureMappingsDoNotHaveIt(t *testing.T) {
 	}
 	if _, err := blobl.OnlyPure().Parse("root = kafka_connection()"); err == nil {
 		t.Error("a pure mapping has the password")
+	}
+}
+
+// A component that names no broker means those of the environment, and gets in as
+// it says; one that names others does not take its login there.
+func TestEnvironment_AStreamMeansItsBrokers(t *testing.T) {
+	log := secured.Start(t)
+	setEnv(t, map[string]string{EnvBrokers: log.Address, EnvTLS: "true", EnvCA: log.CAFile, EnvSASL: "SCRAM-SHA-512",
+		EnvUser: secured.User, EnvPassword: secured.Password})
+	of := func(conf string) (Cluster, error) {
+		parsed, err := service.NewConfigSpec().Fields(StreamFields()...).ParseYAML(conf, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return FromStream(parsed)
+	}
+	c, err := of("{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reach(t, c); err != nil {
+		t.Error(err)
+	}
+	if c, err = of("seed_brokers: [ 'other:1' ]"); err != nil || c.sasl != nil || c.tls != nil {
+		t.Errorf("others: %v, with a login %v, with TLS %v", err, c.sasl != nil, c.tls != nil)
+	}
+	t.Setenv(EnvBrokers, " , ")
+	if _, err := of("{}"); !errors.Is(err, ErrNoBroker) {
+		t.Errorf("no broker: %v", err)
+	}
+	t.Setenv(EnvTLS, "perhaps")
+	if _, err := of("{}"); err == nil || !strings.Contains(err.Error(), EnvTLS) {
+		t.Errorf("no boolean: %v", err)
 	}
 }

@@ -89,23 +89,8 @@ const leaderLookup = 500 * time.Millisecond
 // What they leave out are the client's defaults: idempotent writes that wait for
 // all replicas in sync, tried again until the brokers are back.
 func (c *config) client(n int32) []kgo.Opt {
-	return append(c.cluster.Options(c.clientID), kgo.WithLogger(clientLog{c.log}),
+	return append(c.cluster.Options(c.clientID), kgo.WithLogger(kafka.ClientLog{To: c.log}),
 		kgo.ProducerLinger(c.linger), kgo.ProduceRequestTimeout(c.timeout), kgo.ProducerBatchCompression(c.compression),
 		kgo.ProducerBatchMaxBytes(n), kgo.MaxBufferedRecords(c.maxBuffered),
 		kgo.MetadataMinAge(leaderLookup))
-}
-
-// clientLog passes on what the client has to say: what it tries again by itself
-// is worth a warning at most.
-type clientLog struct{ log *service.Logger }
-
-func (clientLog) Level() kgo.LogLevel { return kgo.LogLevelWarn }
-
-func (l clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	log := l.log.With(keyvals...)
-	if level == kgo.LogLevelError {
-		log.Error(msg)
-	} else {
-		log.Warn(msg)
-	}
 }

@@ -31,6 +31,7 @@ import (
 	"weir/internal/platform/kafka"
 	"weir/plugins/notify/channel"
 	"weir/plugins/notify/watch"
+	"weir/plugins/process/consumer"
 	"weir/plugins/store/deadletter"
 	"weir/tests/integration/testbed"
 )
@@ -127,12 +128,12 @@ func (h *house) run(file string, env map[string]string) {
 	}
 	e := service.GlobalEnvironment().Clone() // as the program does
 	for _, register := range []func(*service.Environment) error{Register, channel.Register, watch.Register,
-		deadletter.Register} {
+		deadletter.Register, consumer.Register} {
 		if err := register(e); err != nil {
 			h.t.Fatal(err)
 		}
 	}
-	for _, template := range []string{"log_output", "dead_letters", "log_input"} {
+	for _, template := range []string{"log_output", "dead_letters"} {
 		if raw, err := os.ReadFile("../../../configs/templates/" + template + ".yaml"); err != nil ||
 			e.RegisterTemplateYAML(string(raw)) != nil {
 			h.t.Fatal(template, err)

@@ -25,6 +25,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/kafka"
+	"weir/plugins/process/consumer"
 	"weir/plugins/process/dedupe"
 	"weir/plugins/store/deadletter"
 	"weir/tests/integration/testbed"
@@ -75,7 +76,8 @@ func (p *plant) run() (stop func()) {
 		p.t.Fatal(err)
 	}
 	e := service.GlobalEnvironment().Clone()
-	for _, register := range []func(*service.Environment) error{Register, deadletter.Register, dedupe.Register} {
+	for _, register := range []func(*service.Environment) error{Register, deadletter.Register, dedupe.Register,
+		consumer.Register} {
 		if err := register(e); err != nil {
 			p.t.Fatal(err)
 		}

@@ -1,0 +1,159 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// limits say how much is read ahead, and what a batch is. Zero is no limit.
+type limits struct {
+	ordered      bool // a batch of a partition is settled before its next one is cut
+	batchRecords int
+	batchBytes   int
+	aheadRecords int
+	aheadBytes   int
+	wait         time.Duration // how long a batch that is not full waits for more, where order does not matter
+}
+
+// span is one batch that was handed out.
+type span struct {
+	next    kgo.EpochOffset // where the group goes on once it is settled
+	records int
+	bytes   int
+	settled bool
+}
+
+// partition is what is known of one that is assigned to this member: records that
+// wait to be handed out, and batches that are under way. It is not safe for
+// concurrent use.
+//
+// Offsets are settled in the order in which their batches were cut: a batch that
+// is acknowledged early counts once all before it are. That is the order of the
+// log, but for one that was made anew under our feet, whose offsets begin at 0.
+type partition struct {
+	topic  string
+	number int32
+	told   told // for messages
+
+	queue  []*kgo.Record
+	queued int       // bytes in the queue
+	since  time.Time // the oldest of the queue came then, or later
+	spans  []*span   // the oldest first
+
+	records, bytes int // read, and ahead of settled
+	inFlight       int // batches
+	settled        kgo.EpochOffset
+	committed      kgo.EpochOffset
+	paused         bool // the client does not fetch it
+	leaving        bool // hands out no more
+	gone           bool // belongs to another; nothing of it is committed
+}
+
+func newPartition(topic string, number int32) *partition {
+	return &partition{topic: topic, number: number, told: tell(topic, number)}
+}
+
+func sizeOf(r *kgo.Record) int {
+	n := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// push takes records that were read.
+func (p *partition) push(records []*kgo.Record, now time.Time) {
+	if p.leaving || len(records) == 0 {
+		return
+	}
+	if len(p.queue) == 0 {
+		p.since = now
+	}
+	p.queue = append(p.queue, records...)
+	n := 0
+	for _, r := range records {
+		n += sizeOf(r)
+	}
+	p.queued += n
+	p.records += len(records)
+	p.bytes += n
+}
+
+// due is when a batch can be cut: at the time that is returned or later, or never
+// as things are.
+func (p *partition) due(l limits) (at time.Time, ever bool) {
+	switch {
+	case p.leaving || len(p.queue) == 0 || l.ordered && p.inFlight > 0:
+		return at, false
+	case l.ordered || l.batchRecords > 0 && len(p.queue) >= l.batchRecords ||
+		l.batchBytes > 0 && p.queued >= l.batchBytes || p.full(l):
+		return at, true
+	}
+	return p.since.Add(l.wait), true
+}
+
+// cut takes a batch off the queue: one record at least, and no more than the
+// limits say.
+func (p *partition) cut(l limits) ([]*kgo.Record, *span) {
+	n, bytes := 0, 0
+	for n < len(p.queue) && (l.batchRecords <= 0 || n < l.batchRecords) {
+		size := sizeOf(p.queue[n])
+		if n > 0 && l.batchBytes > 0 && bytes+size > l.batchBytes {
+			break
+		}
+		n, bytes = n+1, bytes+size
+	}
+	batch := p.queue[:n:n]
+	p.queue = p.queue[n:]
+	p.queued -= bytes
+	if len(p.queue) == 0 {
+		p.queue = nil
+	}
+	last := batch[n-1]
+	s := &span{next: kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}, records: n, bytes: bytes}
+	p.spans = append(p.spans, s)
+	p.inFlight++
+	return batch, s
+}
+
+// settle notes that a batch is acknowledged. A second time changes nothing.
+func (p *partition) settle(s *span) {
+	if s.settled {
+		return
+	}
+	s.settled = true
+	p.inFlight--
+	for len(p.spans) > 0 && p.spans[0].settled {
+		first := p.spans[0]
+		p.spans[0] = nil
+		p.spans = p.spans[1:]
+		p.settled = first.next
+		p.records -= first.records
+		p.bytes -= first.bytes
+	}
+}
+
+// leave drops what was not handed out.
+func (p *partition) leave() {
+	p.leaving = true
+	p.queue, p.queued = nil, 0
+}
+
+// dirty is whether there is something to commit.
+func (p *partition) dirty() bool { return !p.gone && p.settled != p.committed }
+
+// full is whether no more is to be read.
+func (p *partition) full(l limits) bool {
+	return l.aheadRecords > 0 && p.records >= l.aheadRecords || l.aheadBytes > 0 && p.bytes >= l.aheadBytes
+}
+
+// pausing is whether the client is to leave the partition alone: from when it is
+// full until half of that is settled.
+func (p *partition) pausing(l limits) bool {
+	if !p.paused {
+		return p.full(l)
+	}
+	half := limits{aheadRecords: (l.aheadRecords + 1) / 2, aheadBytes: (l.aheadBytes + 1) / 2}
+	return p.full(half)
+}

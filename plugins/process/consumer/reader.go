@@ -1,0 +1,236 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/platform/kafka"
+)
+
+const (
+	commitEvery   = time.Second
+	commitTimeout = 10 * time.Second
+	commitPatient = 3               // commits that may fail before it is said: a rebalance lets one fail
+	revokeWait    = 3 * time.Second // for batches that are under way when their partition goes
+	leaveTimeout  = 5 * time.Second // for the last commit, and for telling the group that this member goes
+)
+
+// reader is a member of the group, from its connection to its end. Three
+// goroutines work for it: one polls, one commits, and one measures how far the
+// group is behind. The client's own calls assigned, revoked and lost, of which
+// none runs between a poll and allow.
+type reader struct {
+	config
+	cluster kafka.Cluster
+	log     *service.Logger
+	client  *kgo.Client
+	stop    context.Context // done when the reader is to end
+	end     context.CancelFunc
+	tasks   sync.WaitGroup
+	wake    chan struct{} // there may be a batch
+
+	flow sync.Mutex // held while pausing and resuming, around mu
+
+	mu      sync.Mutex
+	mine    map[kafka.Partition]*partition
+	order   []*partition  // those of mine; the next to hand out a batch first
+	settles chan struct{} // closed and made anew when a batch is settled, while somebody waits
+
+	commits  sync.Mutex // held during a commit, around mu
+	failures int        // commits that failed one after the other; of commits
+}
+
+// read makes the member and starts it. It has not joined the group yet.
+func read(c config, cluster kafka.Cluster, log *service.Logger) (*reader, error) {
+	r := &reader{config: c, cluster: cluster, log: log, wake: make(chan struct{}, 1),
+		mine: map[kafka.Partition]*partition{}}
+	r.stop, r.end = context.WithCancel(context.Background())
+	client, err := kgo.NewClient(append(append(cluster.Options(c.group), c.options()...),
+		kgo.WithLogger(kafka.ClientLog{To: log}), kgo.OnPartitionsAssigned(r.assigned), kgo.OnPartitionsRevoked(r.revoked),
+		kgo.OnPartitionsLost(r.lost))...)
+	if err != nil {
+		return nil, err
+	}
+	r.client = client
+	return r, nil
+}
+
+func (r *reader) start(lag func(int64, ...string)) {
+	r.tasks.Go(r.poll)
+	r.tasks.Go(r.commitAll)
+	m := &lagMeter{group: r.group, topics: r.topics, at: kafka.Positions{Admin: kadm.NewClient(r.client)}, set: lag,
+		log: r.log, appear: r.client.ForceMetadataRefresh, absent: map[string]bool{}}
+	r.tasks.Go(func() { m.run(r.stop) })
+}
+
+// poll reads what comes until the reader ends.
+func (r *reader) poll() {
+	pause := time.Duration(0)
+	for r.stop.Err() == nil {
+		fetches := r.client.PollFetches(r.stop)
+		failed := r.complain(fetches)
+		now := time.Now()
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			if len(f.Records) == 0 {
+				return
+			}
+			r.mu.Lock()
+			p := r.mine[kafka.Partition{Topic: f.Topic, Number: f.Partition}]
+			if p != nil {
+				p.push(f.Records, now)
+			}
+			r.mu.Unlock()
+			if p != nil {
+				r.adjust(p)
+			}
+		})
+		r.client.AllowRebalance()
+		r.nudge()
+		if !failed || !fetches.Empty() {
+			pause = 0
+			continue
+		}
+		pause = min(max(2*pause, 100*time.Millisecond), time.Second)
+		select {
+		case <-time.After(pause):
+		case <-r.stop.Done():
+		}
+	}
+}
+
+// complain logs what fails, and says whether something does. The client goes on
+// trying.
+func (r *reader) complain(fetches kgo.Fetches) (failed bool) {
+	for _, e := range fetches.Errors() {
+		if errors.Is(e.Err, context.Canceled) || errors.Is(e.Err, kgo.ErrClientClosed) {
+			continue
+		}
+		failed = true
+		if e.Topic == "" {
+			r.log.Errorf("reading the log as group %s: %v", r.group, r.cluster.Explain(e.Err))
+		} else {
+			r.log.Errorf("reading %s/%d of the log: %v", e.Topic, e.Partition, r.cluster.Explain(e.Err))
+		}
+	}
+	return failed
+}
+
+// nudge makes who waits for a batch look again.
+func (r *reader) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// adjust pauses and resumes the fetching of a partition.
+func (r *reader) adjust(p *partition) {
+	r.flow.Lock()
+	defer r.flow.Unlock()
+	r.mu.Lock()
+	pausing := p.pausing(r.limits)
+	change := !p.gone && !p.leaving && pausing != p.paused
+	if change {
+		p.paused = pausing
+	}
+	r.mu.Unlock()
+	one := map[string][]int32{p.topic: {p.number}}
+	switch {
+	case change && pausing:
+		r.client.PauseFetchPartitions(one)
+	case change:
+		r.client.ResumeFetchPartitions(one)
+	}
+}
+
+// next waits for a batch. It is for one caller at a time.
+func (r *reader) next(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	for {
+		p, records, s, due := r.take(time.Now())
+		if p != nil {
+			batch := p.told.messages(records)
+			clear(records) // the queue's memory outlives them
+			return batch, func(_ context.Context, err error) error {
+				if err == nil {
+					r.settle(p, s)
+				}
+				return nil // what is refused is sent again: AutoRetryNacks
+			}, nil
+		}
+		var timer <-chan time.Time
+		if !due.IsZero() {
+			timer = time.After(time.Until(due))
+		}
+		select {
+		case <-r.wake:
+		case <-timer:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-r.stop.Done():
+			return nil, nil, service.ErrNotConnected
+		}
+	}
+}
+
+// take cuts a batch of the next partition that has one. Without one it says when
+// there will be, the zero time when that depends on others.
+func (r *reader) take(now time.Time) (p *partition, records []*kgo.Record, s *span, due time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, p := range r.order {
+		at, ever := p.due(r.limits)
+		switch {
+		case !ever:
+		case !at.After(now):
+			copy(r.order[i:], r.order[i+1:])
+			r.order[len(r.order)-1] = p
+			records, s = p.cut(r.limits)
+			return p, records, s, time.Time{}
+		case due.IsZero() || at.Before(due):
+			due = at
+		}
+	}
+	return nil, nil, nil, due
+}
+
+// settle notes that a batch is acknowledged.
+func (r *reader) settle(p *partition, s *span) {
+	r.mu.Lock()
+	p.settle(s)
+	change := p.pausing(r.limits) != p.paused
+	if r.settles != nil {
+		close(r.settles)
+		r.settles = nil
+	}
+	r.mu.Unlock()
+	if change {
+		r.adjust(p)
+	}
+	if r.limits.ordered {
+		r.nudge()
+	}
+}
+
+// close ends the member: what is acknowledged is committed, and the group told.
+// What is under way is not waited for.
+func (r *reader) close() {
+	r.end()
+	r.tasks.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	if err := r.commit(ctx); err != nil {
+		r.log.Warnf("committing what group %s has settled: %v: it comes again", r.group, r.cluster.Explain(err))
+	}
+	cancel()
+	ctx, cancel = context.WithTimeout(context.Background(), leaveTimeout)
+	if err := r.client.LeaveGroupContext(ctx); err != nil {
+		r.log.Warnf("leaving group %s: %v: its partitions go to others after the session timeout", r.group, err)
+	}
+	cancel()
+	r.client.CloseAllowingRebalance()
+}
