@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/platform/broker"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/store/lake"
 )
@@ -33,6 +34,8 @@ run beside a running weir, and on the data directory of a stopped one.
 			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
 			&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"},
 				Usage: "`URL` of the dead-letter store, with --brokers"},
+			&cli.StringFlag{Name: "control", EnvVars: []string{"WEIR_CONTROL_URL"},
+				Usage: "`URL` of the control store, with --brokers: also account for events in rules"},
 			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339,
 				Usage: "only records that the log took at or after this `TIME`"},
 			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only records that the log took before this `TIME`"},
@@ -75,6 +78,7 @@ func formerly(name string, cmd *cli.Command) *cli.Command {
 // reconcilePlace is what a reconciliation looks at.
 type reconcilePlace struct {
 	log             kafka.Cluster
+	control         string // "": what rules tell is not looked at
 	raw, deadLetter string
 	idle            bool // nobody processes: waiting is in vain
 	leave           func()
@@ -94,6 +98,14 @@ func runReconcile(c *cli.Context) (*reconcile.Report, error) {
 		}
 		defer func() { _ = store.Close() }() // it was only read
 		*to = store
+	}
+	if place.control != "" {
+		db, err := sqldb.OpenReading(c.Context, place.control)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = db.Close() }() // it was only read
+		conf.Control = db
 	}
 	reconciler, err := reconcile.New(conf)
 	if err != nil {
@@ -126,7 +138,7 @@ func runReconcile(c *cli.Context) (*reconcile.Report, error) {
 func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 	p.leave = func() {}
 	if brokers := c.String("brokers"); brokers != "" && !c.IsSet(flagData) {
-		p.raw, p.deadLetter = c.String("raw"), c.String("dead-letter")
+		p.raw, p.deadLetter, p.control = c.String("raw"), c.String("dead-letter"), c.String("control")
 		if p.raw == "" || p.deadLetter == "" {
 			return p, usagef("with --brokers, name the stores too: --raw URL and --dead-letter URL")
 		}
@@ -138,6 +150,9 @@ func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 		return p, err
 	}
 	p.raw, p.deadLetter = dir.rawURL(), dir.deadLetterURL()
+	if _, err := os.Stat(dir.path("control.db")); err == nil {
+		p.control = dir.controlURL()
+	}
 	if has, err := broker.HasLog(dir.brokerDir()); err != nil {
 		return p, err
 	} else if !has {

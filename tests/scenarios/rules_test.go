@@ -61,6 +61,46 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 	if got := s.told(); !maps.Equal(got, want) {
 		t.Errorf("told %v, stored %v", got, want)
 	}
+	s.accountedFor(want)
+}
+
+// accountedFor fails unless the proof tells of as many events counted as the
+// windows hold, and that each has one outcome in each rule.
+func (s *system) accountedFor(windows tens) {
+	s.t.Helper()
+	out, err := s.weir("reconcile", "--data", s.data, "--json")
+	var report struct {
+		Rules []struct {
+			Rules []struct {
+				Name   string
+				Counts map[string]int
+			}
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &report)
+	}
+	if err != nil {
+		s.t.Fatalf("reconciling: %v: %s", err, out)
+	}
+	counted, held := 0, 0
+	for _, partition := range report.Rules {
+		for _, r := range partition.Rules {
+			if r.Name == "tens" {
+				counted += r.Counts["counted"]
+			}
+		}
+	}
+	for key, w := range windows {
+		n := 0
+		if _, err := fmt.Sscanf(w, "%d events", &n); err != nil {
+			s.t.Fatalf("%s: %q: %v", key, w, err)
+		}
+		held += n
+	}
+	if counted != held || held == 0 {
+		s.t.Errorf("the proof tells of %d events counted, the windows hold %d", counted, held)
+	}
 }
 
 // rules runs weir rules on the running weir's data.

@@ -15,6 +15,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
 )
 
@@ -25,9 +26,10 @@ type Config struct {
 	Raw, DeadLetter *lake.Store
 	Topics          []string // that hold events
 	DeadLetterTopic string
-	RawGroup        string // responsible for Topics
-	DeadLetterGroup string // responsible for DeadLetterTopic
-	Deep            bool   // read the rows' coordinates, and believe them alone
+	RawGroup        string    // responsible for Topics
+	DeadLetterGroup string    // responsible for DeadLetterTopic
+	Control         *sqldb.DB // what rules tell of events; nil: nothing is said of them
+	Deep            bool      // read the rows' coordinates, and believe them alone
 }
 
 // Defaults fills in what a config leaves open.
@@ -146,6 +148,9 @@ const settleStep = 500 * time.Millisecond
 // last run. It waits for what is in flight of that, not for what comes later.
 func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 	report, err := a.run(ctx, opt)
+	if err == nil {
+		err = report.addRules(ctx, a.conf)
+	}
 	return report, a.conf.Log.Explain(err)
 }
 

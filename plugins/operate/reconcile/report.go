@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"weir/plugins/process/rule"
 	"weir/plugins/store/lake"
 )
 
@@ -22,7 +23,8 @@ type Report struct {
 	Compared   int64             `json:"compared"` // duplicates whose event was compared with the one it repeats
 	Total      Counts            `json:"total"`
 	Partitions []PartitionReport `json:"partitions"`
-	Problems   []string          `json:"problems"` // where the stores contradict themselves or the log
+	Rules      []rule.Account    `json:"rules,omitempty"` // what became of events in rules
+	Problems   []string          `json:"problems"`        // where the stores contradict themselves or the log
 }
 
 // Counts are records, by what became of them.
@@ -146,6 +148,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	row("total", "", r.Total)
 	if err := t.Flush(); err != nil { // a failed write is kept until here
+		return err
+	}
+	if err := r.writeRules(w); err != nil {
 		return err
 	}
 	var b strings.Builder

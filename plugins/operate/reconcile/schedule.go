@@ -21,6 +21,7 @@ func (in *input) openProofs(ctx context.Context) error {
 	}
 	in.releases = append(in.releases, release)
 	in.proofs, err = OpenProofs(ctx, db)
+	in.conf.Control = db
 	return err
 }
 

@@ -250,9 +250,9 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	h.time, h.origin = pos.moment, pos.log
 	for _, op := range h.ops {
 		if was := pos.tally.Rules[op.Name]; was.Epoch == op.Epoch {
-			op.since, op.tally = was.Since, was.Counts
+			op.since, op.before, op.tally = was.Since, was.Before, was.Counts
 		} else {
-			op.since = max(pos.upcoming, from)
+			op.since, op.before = max(pos.upcoming, from), pos.tally.reached()
 		}
 	}
 	gone, err := h.load(ctx, tx)
@@ -280,6 +280,9 @@ func (o *output) apply(h *held, r incoming, erased *tombstone.Set) {
 		o.late.Note("missed "+h.topic, fmt.Sprintf("%d records of %s/%d were not read before offset %d: aborted, or gone "+
 			"from the "+
 			"log; rules do not count them", r.offset-h.upcoming, h.topic, h.number, r.offset))
+	}
+	if h.upcoming < 0 {
+		t.First = r.offset
 	}
 	h.upcoming = r.offset + 1
 	t.Read++

@@ -81,8 +81,9 @@ type operator struct {
 	fleets  map[string]int64 // keys by fleet
 	due     timers
 	changed []*keyState // since they were saved
-	tally   [Outcomes]int64
+	tally   Counts
 	since   int64             // the offset at which it began to count
+	before  int64             // how many records had come to rules before
 	reader  *predicate.Reader // of having
 }
 

@@ -28,6 +28,7 @@ func (p place) compare(q place) int {
 
 // tally is what became of the records of a partition before any rule saw them.
 type tally struct {
+	First       int64 `json:"first"` // the first offset of Read
 	Read        int64 `json:"read"`
 	Duplicate   int64 `json:"duplicate,omitempty"`   // the log has the event at other coordinates
 	Erased      int64 `json:"erased,omitempty"`      // of a device or fleet that was erased
@@ -41,9 +42,10 @@ type tally struct {
 
 // ruleTally is what became of them in one rule, since it counts as it does.
 type ruleTally struct {
-	Epoch  string          `json:"epoch"`
-	Since  int64           `json:"since"` // the offset at which it began
-	Counts [Outcomes]int64 `json:"counts"`
+	Epoch  string `json:"epoch"`
+	Since  int64  `json:"since"`  // the offset at which it began
+	Before int64  `json:"before"` // how many records had come to rules before
+	Counts Counts `json:"counts"`
 }
 
 // position is where a partition stands in the store.
@@ -211,7 +213,7 @@ func following(before, now int64) int64 {
 func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	h.tally.Rules = map[string]ruleTally{}
 	for _, op := range h.ops {
-		h.tally.Rules[op.Name] = ruleTally{op.Epoch, op.since, op.tally}
+		h.tally.Rules[op.Name] = ruleTally{op.Epoch, op.since, op.before, op.tally}
 	}
 	counts, err := json.Marshal(h.tally)
 	if err != nil {

@@ -1,0 +1,54 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"weir/plugins/process/rule"
+)
+
+// addRules tells what became of the events in rules, where the control store is
+// known. An account that does not come out is a problem.
+func (r *Report) addRules(ctx context.Context, conf Config) (err error) {
+	if conf.Control == nil {
+		return nil
+	}
+	if r.Rules, err = rule.Accounts(ctx, conf.Control); err != nil {
+		return err
+	}
+	for _, a := range r.Rules {
+		r.Problems = append(r.Problems, a.Problems()...)
+	}
+	return nil
+}
+
+// writeRules writes the sums of each rule.
+func (r *Report) writeRules(w io.Writer) error {
+	sums := map[string]rule.Counts{}
+	for _, a := range r.Rules {
+		for _, of := range a.Rules {
+			sum := sums[of.Name]
+			for o, n := range of.Counts {
+				sum[o] += n
+			}
+			sums[of.Name] = sum
+		}
+	}
+	if len(sums) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(t, "RULE\tCOUNTED\tFILTERED\tLATE\tFAILED\tOVER LIMIT\t")
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		_, _ = fmt.Fprintf(t, "%s\t", name)
+		for _, n := range sums[name] {
+			_, _ = fmt.Fprintf(t, "%d\t", n)
+		}
+		_, _ = fmt.Fprintln(t)
+	}
+	return t.Flush() // a failed write is kept until here
+}

@@ -1,0 +1,125 @@
+package rule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir/internal/platform/sqldb"
+)
+
+// Account is what became of the records of a partition in rules: offsets First
+// to Next-1. It was written with what the rules count.
+type Account struct {
+	Topic      string        `json:"topic"`
+	Partition  int32         `json:"partition"`
+	First      int64         `json:"first"`
+	Next       int64         `json:"next"`
+	Read       int64         `json:"read"`
+	Missed     int64         `json:"missed"` // no event, or gone from the log before they were read
+	Duplicates int64         `json:"duplicates"`
+	Erased     int64         `json:"erased"`
+	Muted      int64         `json:"muted"`
+	Invalid    int64         `json:"invalid"`
+	Rules      []RuleAccount `json:"rules"`
+}
+
+// RuleAccount is what became in a rule of the events that reached it, since it
+// counts as it does.
+type RuleAccount struct {
+	Name    string `json:"name"`
+	Since   int64  `json:"since"`
+	Reached int64  `json:"reached"`
+	Counts  Counts `json:"counts"`
+}
+
+// Counts are how many events have each outcome.
+type Counts [Outcomes]int64
+
+// MarshalJSON names the outcomes.
+func (c Counts) MarshalJSON() ([]byte, error) {
+	named := map[string]int64{}
+	for o, n := range c {
+		named[Outcome(o).String()] = n
+	}
+	return json.Marshal(named)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (c *Counts) UnmarshalJSON(raw []byte) error {
+	named := map[string]int64{}
+	if err := json.Unmarshal(raw, &named); err != nil {
+		return err
+	}
+	for o := range c {
+		c[o] = named[Outcome(o).String()]
+	}
+	return nil
+}
+
+// Problems says where the account does not come out: every offset was read or
+// missed, and every event that reached a rule has one outcome in it.
+func (a Account) Problems() (problems []string) {
+	if a.First+a.Read+a.Missed != a.Next {
+		problems = append(problems, fmt.Sprintf("rules have read %d records of %s/%d and missed %d, which are not those "+
+			"from offset %d to %d", a.Read, a.Topic, a.Partition, a.Missed, a.First, a.Next-1))
+	}
+	for _, r := range a.Rules {
+		sum := int64(0)
+		for _, n := range r.Counts {
+			sum += n
+		}
+		if sum != r.Reached {
+			problems = append(problems, fmt.Sprintf("rule %s tells of %d of the %d events of %s/%d that reached it since "+
+				"offset %d", r.Name, sum, r.Reached, a.Topic, a.Partition, r.Since))
+		}
+	}
+	return problems
+}
+
+// reached is how many records came to the rules.
+func (t *tally) reached() int64 { return t.Read - t.Duplicate - t.Erased - t.Muted - t.Invalid }
+
+// Accounts reads them, in the order of partitions; none where no rule ever
+// counted. A store that is open for reading alone is not changed.
+func Accounts(ctx context.Context, db *sqldb.DB) ([]Account, error) {
+	steps := 0
+	err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = 'rule'`).Scan(&steps)
+	if err != nil {
+		return nil, fmt.Errorf("reading what rules counted: %w", err)
+	}
+	if steps < len(migrations()) { // of an older weir: no rule counted there
+		return nil, nil
+	}
+	rows, err := db.QueryContext(ctx, `SELECT topic, part, next, tally FROM rule_position WHERE next >= 0
+		ORDER BY topic, part`)
+	if err != nil {
+		return nil, fmt.Errorf("reading what rules counted: %w", err)
+	}
+	var list []Account
+	for rows.Next() {
+		var a Account
+		var t tally
+		var text string
+		if err = rows.Scan(&a.Topic, &a.Partition, &a.Next, &text); err == nil {
+			err = json.Unmarshal([]byte(text), &t)
+		}
+		if err != nil {
+			break
+		}
+		a.First, a.Read, a.Missed, a.Duplicates, a.Erased = t.First, t.Read, t.Missed, t.Duplicate, t.Erased
+		a.Muted, a.Invalid, a.Rules = t.Muted, t.Invalid, []RuleAccount{}
+		for name, r := range t.Rules {
+			a.Rules = append(a.Rules, RuleAccount{name, r.Since, t.reached() - r.Before, r.Counts})
+		}
+		slices.SortFunc(a.Rules, func(a, b RuleAccount) int { return strings.Compare(a.Name, b.Name) })
+		list = append(list, a)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("reading what rules counted: %w", err)
+	}
+	return list, nil
+}
