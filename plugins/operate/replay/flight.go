@@ -16,6 +16,7 @@ type parcel struct {
 	messages service.MessageBatch
 	position json.RawMessage // nil: that of the parcel before
 	read     int64
+	bytes    int // of what was read, as far as it is to be published
 	skipped  int64
 	refused  []string // why, of those that failed before they were sent
 	// settle is called when the log has acknowledged the messages, with those

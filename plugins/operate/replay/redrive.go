@@ -96,9 +96,10 @@ func (r *run) redrive(ctx context.Context) error {
 		return r.preview(ctx, q, patch)
 	}
 	var letters []*letter
+	bytes := 0 // of their originals
 	send := func() error {
 		parcels, err := r.pack(ctx, letters, patch)
-		letters = nil
+		letters, bytes = nil, 0
 		if err != nil {
 			return err
 		}
@@ -110,7 +111,8 @@ func (r *run) redrive(ctx context.Context) error {
 		return nil
 	}
 	err := r.letters.scan(ctx, q, func(l *letter) error {
-		if letters = append(letters, l); len(letters) < r.pace.parcel(r.batch) {
+		bytes += len(l.Original)
+		if letters = append(letters, l); len(letters) < r.pace.parcel(r.batch) && bytes < parcelBytes {
 			return nil
 		}
 		return send()

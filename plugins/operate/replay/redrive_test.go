@@ -1,8 +1,12 @@
 package replay
 
 import (
+	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
 )
@@ -22,5 +26,32 @@ func TestRedrive_ACutLetterIsRefusedWithItsReason(t *testing.T) {
 	if j.State != Done || j.Progress.Published != 1 || j.Progress.Refused != 1 ||
 		!strings.Contains(w.outcomes["l1"].Reason, w.letters[1].Cut) {
 		t.Errorf("%s %+v, %+v", j.State, j.Progress, w.outcomes)
+	}
+}
+
+// Large dead letters go in smaller parcels: a job holds sixteen of them.
+func TestRedrive_ParcelsAreBoundedInBytes(t *testing.T) {
+	w := newWorld(t)
+	w.deadLetters(9)
+	for _, l := range w.letters {
+		l.Original = append(append([]byte(`{"a":"`), bytes.Repeat([]byte("x"), parcelBytes/3)...), `"}`...)
+	}
+	var most, messages atomic.Int64
+	w.stream("", func(batch service.MessageBatch) error {
+		size := 0
+		for _, msg := range batch {
+			text, err := msg.AsBytes()
+			if err != nil {
+				return err
+			}
+			size += len(text)
+		}
+		most.Store(max(most.Load(), int64(size)))
+		messages.Add(int64(len(batch)))
+		return nil
+	})
+	j := w.until(w.create(Spec{Mode: Redrive, Codes: []event.Code{event.CodeSchemaViolation}}).ID, ended)
+	if j.State != Done || j.Progress.Published != 9 || messages.Load() != 9 || most.Load() > parcelBytes+parcelBytes/3+10 {
+		t.Errorf("%s %+v: %d messages, %d bytes at once", j.State, j.Progress, messages.Load(), most.Load())
 	}
 }

@@ -60,9 +60,14 @@ func (r *run) reprocess(ctx context.Context) error {
 			}
 			msg.MetaSetMut(event.HeaderTarget, header)
 			msg.MetaSetMut(metaTopic, r.topic)
+			text, err := msg.AsBytes()
+			if err != nil {
+				return err
+			}
+			next.bytes += len(text)
 			next.messages = append(next.messages, msg)
 		}
-		if next.read < int64(r.pace.parcel(r.batch)) {
+		if next.read < int64(r.pace.parcel(r.batch)) && next.bytes < parcelBytes {
 			return nil
 		}
 		return send()

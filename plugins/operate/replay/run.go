@@ -18,6 +18,7 @@ import (
 const (
 	heartbeat   = time.Second      // between looks at what people want of a job
 	parcelsMost = 16               // in flight for one job
+	parcelBytes = 4 << 20          // a parcel is sent with the event that reaches this
 	failuresMax = 6                // tries without progress before a job fails
 	drainMost   = 20 * time.Second // wait for what is in flight when a job is held
 )
