@@ -61,6 +61,9 @@ func (c *copies) text(config *envyaml.Config, asItIs func(envyaml.Scalar) bool) 
 		}
 		name := fmt.Sprintf("weir.%d.%d", c.reads, n)
 		c.scalars[name] = s
+		if s.Text() { // the engine's tests read the YAML before its values are there
+			return `"${` + name + `}"`
+		}
 		return "${" + name + "}"
 	})
 }
@@ -94,5 +97,8 @@ func (c *copies) lookup(_ context.Context, name string) (string, bool) {
 		return "", false
 	}
 	text, err := s.YAML(c.values)
+	if s.Text() {
+		text = strings.TrimSuffix(strings.TrimPrefix(text, `"`), `"`)
+	}
 	return text, err == nil // checked before the engine was started
 }

@@ -109,6 +109,10 @@ func (s Scalar) Missing(lookup Lookup) []string {
 	return names
 }
 
+// Text is whether the scalar is a string, whatever its variables say: its author
+// quoted it, and YAML returns a double-quoted string.
+func (s Scalar) Text() bool { return !s.plain }
+
 // YAML is the scalar on one line with the values of its variables: a number or a
 // boolean where the author left the value bare and it is one, else a quoted
 // string. A default that stands alone is YAML of the author's.
