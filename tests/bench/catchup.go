@@ -36,8 +36,9 @@ func (b *bench) catchUp(ctx context.Context) error {
 		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each "+
 			"time with new groups and empty stores. The rate is that between the first and the last tenth; the CPU is with "+
 			"all rows written. "+
-			"\"Read only\" is `peers/read_only.yaml`: what the engine's reading costs a stream, which is in all rows (twice "+
-			"where two streams read). \"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, "+
+			"\"Read only\" is `peers/read_only.yaml`: what reading by `log_input` costs a stream (twice where two streams "+
+			"read; upstream reads by an input of its own); its rate is 0 when all is read between two commits. "+
+			"\"Upstream\" is `peers/upstream_store.yaml`: the engine's dedupe and parquet_encode, "+
 			"without rollups, ledger, coordinates or syncs, with the Go runtime as upstream ships it, and as weir does. "+
 			"Goal for raw + rollup: 50,000 events/s. The goal of 10 µs is that of the components alone, above: what comes on "+
 			"top of them here is the engine's, which makes batches, spans and copies of metadata of every message for every "+

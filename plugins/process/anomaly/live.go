@@ -1,10 +1,8 @@
 package anomaly
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 
 	"weir/internal/platform/live"
 )
@@ -18,24 +16,13 @@ type rulesFile struct {
 
 // openRules reads the file, which must be right to begin with.
 func openRules(path string) (*rulesFile, error) {
-	f := &rulesFile{path: path}
-	f.Value = live.New(live.Source[[]byte, ruleSet]{
-		Load: func(context.Context) ([]byte, error) {
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				return nil, fmt.Errorf("reading rules: %w", err)
-			}
-			return raw, nil
-		},
-		Same: bytes.Equal,
-		Build: func(raw []byte) (*ruleSet, error) {
-			rules, err := ParseRules(raw)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
-			return newRuleSet(rules), nil
-		},
-	})
+	f := &rulesFile{path, live.File(path, "rules", func(raw []byte) (*ruleSet, error) {
+		rules, err := ParseRules(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return newRuleSet(rules), nil
+	})}
 	_, err := f.Refresh(context.Background())
 	return f, err
 }

@@ -1,7 +1,6 @@
 package rule
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -18,22 +17,12 @@ type rulesFile struct {
 
 // openFile reads the file, which must be right to begin with.
 func openFile(path string) (*rulesFile, error) {
-	f := &rulesFile{live.New(live.Source[[]byte, Set]{
-		Load: func(context.Context) ([]byte, error) {
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				return nil, fmt.Errorf("reading rules: %w", err)
-			}
-			return raw, nil
-		},
-		Same: bytes.Equal,
-		Build: func(raw []byte) (*Set, error) {
-			set, err := Parse(raw)
-			if err != nil {
-				return nil, fmt.Errorf("the rules in %s are wrong: %w", path, err)
-			}
-			return set, nil
-		},
+	f := &rulesFile{live.File(path, "rules", func(raw []byte) (*Set, error) {
+		set, err := Parse(raw)
+		if err != nil {
+			return nil, fmt.Errorf("the rules in %s are wrong: %w", path, err)
+		}
+		return set, nil
 	})}
 	_, err := f.Refresh(context.Background())
 	return f, err
