@@ -2,6 +2,7 @@
 FROM golang:1.26.10-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
+COPY internal/zstd/go.mod internal/zstd/
 RUN go mod download
 COPY . .
 ARG VERSION=dev
