@@ -1,7 +1,6 @@
 package predicate
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,15 +74,11 @@ func (e *Expr) Eval(r *Reader) (Value, error) {
 			return v, err
 		}
 	}
-	if !r.asked {
-		d := json.NewDecoder(bytes.NewReader(r.raw))
-		d.UseNumber()
-		if err := d.Decode(&r.tree); err != nil {
-			return Value{}, fmt.Errorf("decoding the document: %w", err)
-		}
-		r.asked = true
+	tree, err := r.document()
+	if err != nil {
+		return Value{}, err
 	}
-	out, err := e.slow.Query(r.tree)
+	out, err := e.slow.Query(tree)
 	if err != nil {
 		return Value{}, err
 	}

@@ -136,6 +136,42 @@ func TestPredicate_AnswersAsBloblangDoes(t *testing.T) {
 	}
 }
 
+// Values that are set are answered for like the document that has them, also by
+// Bloblang.
+func TestReader_SetIsAsTheDocument(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 2))
+	said := 0
+	for range 3000 {
+		source, doc := random(r, 3), document(r)
+		if strings.Contains(doc, "18446744073709551615") { // is no number of the subset
+			continue
+		}
+		var l Layout
+		e, err := Compile(source, &l)
+		if err != nil {
+			continue
+		}
+		fromDoc, fromValues := l.Reader(), l.Reader()
+		if fromDoc.Read([]byte(doc)) != nil {
+			continue
+		}
+		fromValues.Set(fromDoc.slots)
+		want, wantErr := e.Eval(fromDoc)
+		got, gotErr := e.Eval(fromValues)
+		got.odd, want.odd = false, false
+		if got.Num == want.Num && got.IsNumber() && want.IsNumber() { // encoded on the way
+			got, want = Value{}, Value{}
+		}
+		if (gotErr == nil) != (wantErr == nil) || gotErr == nil && got != want {
+			t.Fatalf("%s on %s: %+v (%v), and of values %+v (%v)", source, doc, want, wantErr, got, gotErr)
+		}
+		said++
+	}
+	if said < 1000 {
+		t.Errorf("only %d were evaluated", said)
+	}
+}
+
 func FuzzPredicate(f *testing.F) {
 	for _, source := range corpus() {
 		f.Add(source, `{"a":1,"b":"x","ok":true,"metrics":{"cpu_temp":61.5},"device_id":"pump-1"}`)

@@ -1,8 +1,12 @@
 package predicate
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"weir/internal/platform/rawjson"
 )
@@ -51,11 +55,13 @@ type Reader struct {
 	fields rawjson.Field
 	tree   any // the decoded document, once Bloblang had to be asked
 	asked  bool
+	set    bool       // the values were set, and are of no document
+	paths  [][]string // of the slots
 }
 
 // Reader makes one.
 func (l *Layout) Reader() *Reader {
-	r := &Reader{slots: make([]Value, len(l.paths))}
+	r := &Reader{slots: make([]Value, len(l.paths)), paths: l.paths}
 	r.fields = r.fieldsOf(&l.root, 1)
 	return r
 }
@@ -64,7 +70,7 @@ func (l *Layout) Reader() *Reader {
 // document is no object.
 func (r *Reader) Read(raw []byte) error {
 	clear(r.slots)
-	r.raw, r.tree, r.asked = raw, nil, false
+	r.raw, r.tree, r.asked, r.set = raw, nil, false, false
 	i := rawjson.Space(raw, 0)
 	if i >= len(raw) || raw[i] != '{' {
 		return &rawjson.SyntaxError{Offset: i, Msg: "expected an object"}
@@ -78,6 +84,86 @@ func (r *Reader) Read(raw []byte) error {
 	}
 	return nil
 }
+
+// Set fills the slots, whose paths are those of the layout in their order,
+// without a document: what is evaluated next sees one that has these values.
+func (r *Reader) Set(values []Value) {
+	copy(r.slots, values)
+	r.raw, r.tree, r.asked, r.set = nil, nil, false, true
+}
+
+// document is the decoded document, or what Set says of it.
+func (r *Reader) document() (any, error) {
+	if r.asked {
+		return r.tree, nil
+	}
+	if r.set {
+		tree := map[string]any{}
+		for i, path := range r.paths {
+			if err := put(tree, path, r.slots[i]); err != nil {
+				return nil, err
+			}
+		}
+		r.tree, r.asked = tree, true
+		return tree, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(r.raw))
+	d.UseNumber()
+	if err := d.Decode(&r.tree); err != nil {
+		return nil, fmt.Errorf("decoding the document: %w", err)
+	}
+	r.asked = true
+	return r.tree, nil
+}
+
+// put sets a field of a document, if it is there.
+func put(tree map[string]any, path []string, v Value) error {
+	if v.Kind == Missing {
+		return nil
+	}
+	last := len(path) - 1
+	for _, name := range path[:last] {
+		inner, ok := tree[name].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			tree[name] = inner
+		}
+		tree = inner
+	}
+	if _, there := tree[path[last]].(map[string]any); there {
+		return nil // a field of it was set before
+	}
+	switch v.Kind {
+	case Null:
+		tree[path[last]] = nil
+	case Bool:
+		tree[path[last]] = v.Int == 1
+	case Int, Float: // as they are written, a 0 that is odd included
+		text := strconv.FormatFloat(v.Num, 'g', -1, 64)
+		switch {
+		case v.odd:
+			text = "-0.0"
+		case v.Kind == Int:
+			text = strconv.FormatInt(v.Int, 10)
+		}
+		tree[path[last]] = json.Number(text)
+	case String:
+		tree[path[last]] = v.Text
+	default:
+		d := json.NewDecoder(strings.NewReader(v.Text))
+		d.UseNumber()
+		var of any
+		if err := d.Decode(&of); err != nil {
+			return fmt.Errorf("decoding a field: %w", err)
+		}
+		tree[path[last]] = of
+	}
+	return nil
+}
+
+// Parse reads a value that is well-formed JSON, with no blanks around it. The
+// value shares its memory.
+func Parse(b []byte) (Value, error) { return parse(b) }
 
 // fieldsOf makes the closures of a subtree once, so that reading allocates
 // nothing.
