@@ -126,6 +126,9 @@ func writeTrial(w io.Writer, r *rule.Report) error {
 				text = fmt.Appendf(text, ", %d events %s", n, rule.Outcome(o))
 			}
 		}
+		if of.GivenUp > 0 {
+			text = fmt.Appendf(text, ", %d partial matches given up", of.GivenUp)
+		}
 		text = append(text, '\n')
 		for _, m := range r.Misses {
 			switch {

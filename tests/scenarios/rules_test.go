@@ -19,6 +19,10 @@ rules:
     window: { type: tumbling, size: 10s, allowed_lateness: 24h }
     key: [device_id]
     select: { n: count(), temps: count(this.metrics.cpu_temp), hottest: max(this.metrics.cpu_temp) }
+  - name: pairs
+    pattern: { match: one two, within: 720h, order: arrival, define: { one: true, two: true } }
+    key: [device_id]
+    select: { n: count() }
 `
 
 const moreRules = `
@@ -35,7 +39,9 @@ type tens map[string]string
 // Weir is killed again and again while a fleet sends, and versions of rules that
 // have one rule in common are put in force and taken back. In the end every
 // window of that rule holds exactly the events that
-// are stored, also those of the last seconds, after which nobody sent anything.
+// are stored, also those of the last seconds, after which nobody sent anything;
+// and of a pattern that takes two events of a device at a time, each device has
+// as many matches as pairs of events.
 func TestRules_KillsChangeNoWindow(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_RULES_IDLE=2s", "WEIR_RAW_PERIOD=300ms"}
@@ -62,6 +68,43 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 		t.Errorf("told %v, stored %v", got, want)
 	}
 	s.accountedFor(want)
+	s.paired(want)
+}
+
+// paired fails unless each device has a match for each two of its events.
+func (s *system) paired(windows tens) {
+	s.t.Helper()
+	events := map[string]int{}
+	for key, w := range windows {
+		device, n := "", 0
+		_, err := fmt.Sscanf(key+" "+w, "%s %d %d events", &device, new(int64), &n)
+		if err != nil {
+			s.t.Fatalf("%s: %q: %v", key, w, err)
+		}
+		events[device] += n
+	}
+	matches := map[string]int{}
+	s.control(func(db *sql.DB) error {
+		rows, err := db.Query(`SELECT device_id, count(*) FROM rule_result WHERE rule = 'pairs' GROUP BY device_id`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var device string
+			var n int
+			if err := rows.Scan(&device, &n); err != nil {
+				return err
+			}
+			matches[device] = n
+		}
+		return rows.Err()
+	})
+	for device, n := range events {
+		if matches[device] != n/2 {
+			s.t.Errorf("%s has %d events, and %d matches of two", device, n, matches[device])
+		}
+	}
 }
 
 // accountedFor fails unless the proof tells of as many events counted as the

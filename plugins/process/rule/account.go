@@ -34,6 +34,9 @@ type RuleAccount struct {
 	Since   int64  `json:"since"`
 	Reached int64  `json:"reached"`
 	Counts  Counts `json:"counts"`
+	// GivenUp is how many partial matches of a pattern were, since there were too
+	// many.
+	GivenUp int64 `json:"given_up,omitempty"`
 }
 
 // Counts are how many events have each outcome.
@@ -113,7 +116,7 @@ func Accounts(ctx context.Context, db *sqldb.DB) ([]Account, error) {
 		a.First, a.Read, a.Missed, a.Duplicates, a.Erased = t.First, t.Read, t.Missed, t.Duplicate, t.Erased
 		a.Muted, a.Invalid, a.Rules = t.Muted, t.Invalid, []RuleAccount{}
 		for name, r := range t.Rules {
-			a.Rules = append(a.Rules, RuleAccount{name, r.Since, t.reached() - r.Before, r.Counts})
+			a.Rules = append(a.Rules, RuleAccount{name, r.Since, t.reached() - r.Before, r.Counts, r.GivenUp})
 		}
 		slices.SortFunc(a.Rules, func(a, b RuleAccount) int { return strings.Compare(a.Name, b.Name) })
 		list = append(list, a)

@@ -250,7 +250,7 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	h.time, h.origin = pos.moment, pos.log
 	for _, op := range h.ops {
 		if was := pos.tally.Rules[op.Name]; was.Epoch == op.Epoch {
-			op.since, op.before, op.tally = was.Since, was.Before, was.Counts
+			op.since, op.before, op.tally, op.givenUp = was.Since, was.Before, was.Counts, was.GivenUp
 		} else {
 			op.since, op.before = max(pos.upcoming, from), pos.tally.reached()
 		}
@@ -336,8 +336,10 @@ func (o *output) say(h *held, m Miss) {
 			time.Duration(m.By)*time.Microsecond))
 	case Failed:
 		o.late.Note(m.Rule+" failed", fmt.Sprintf("rule %s: the event at %s is not counted: %s", m.Rule, where, m.Why))
-	default:
-		o.late.Note(m.Rule+" limit", fmt.Sprintf("rule %s: the event at %s is of a key beyond those that its fleet may have",
-			m.Rule, where))
+	case OverLimit:
+		if m.Why == "" {
+			m.Why = "it is of a key beyond those that its fleet may have"
+		}
+		o.late.Note(m.Rule+" limit", fmt.Sprintf("rule %s, at the event %s: %s", m.Rule, where, m.Why))
 	}
 }

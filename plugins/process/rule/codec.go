@@ -17,6 +17,9 @@ var errDamaged = errors.New("it is damaged, or of a newer weir")
 
 // append writes what is kept of a key.
 func (k *keyState) append(b []byte) []byte {
+	if k.seq != nil {
+		return k.seq.append(append(b, sequenceVersion))
+	}
 	b = append(b, stateVersion, bit(k.fresh))
 	b = binary.AppendUvarint(b, uint64(len(k.panes)))
 	for i := range k.panes {
@@ -102,11 +105,18 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decodeKey reads what append wrote, for a rule with so many columns.
-func decodeKey(name string, b []byte, columns int) (*keyState, error) {
+// decodeKey reads what append wrote, of a key of a rule.
+func decodeKey(name string, b []byte, of *Rule) (*keyState, error) {
 	d := &decoder{b: b}
 	k := &keyState{name: name, due: never}
-	if d.byte() != stateVersion {
+	columns, version := len(of.cols), d.byte()
+	if version == sequenceVersion && of.pattern != nil {
+		if k.seq = d.sequence(of); d.bad || len(d.b) > 0 {
+			return nil, fmt.Errorf("reading the state of a key: %w", errDamaged)
+		}
+		return k, nil
+	}
+	if version != stateVersion || of.pattern != nil {
 		return nil, fmt.Errorf("reading the state of a key: %w", errDamaged)
 	}
 	k.fresh = d.byte() == 1

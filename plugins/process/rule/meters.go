@@ -8,8 +8,8 @@ import (
 
 // meters are the metrics of the operator. Counters say what was committed.
 type meters struct {
-	events, records, results, dropped *service.MetricCounter
-	valid                             *service.MetricGauge
+	events, records, results, dropped, givenUp *service.MetricCounter
+	valid                                      *service.MetricGauge
 }
 
 func newMeters(res *service.Resources) *meters {
@@ -19,12 +19,16 @@ func newMeters(res *service.Resources) *meters {
 		records: m.NewCounter("weir_rules_records_total", "outcome"),
 		results: m.NewCounter("weir_rules_results_total", "rule"),
 		dropped: meter.Counter(m, "weir_rules_dropped_keys_total"),
+		givenUp: m.NewCounter("weir_rules_given_up_total", "rule"),
 		valid:   m.NewGauge("weir_rules_valid"),
 	}
 }
 
 // told takes the counts of a partition as they are for told already.
 func (h *held) told() { h.noted = h.counts() }
+
+// givenUp stands among the outcomes for what is counted beside them.
+const givenUp = "given up"
 
 // counts are the tally, flat.
 func (h *held) counts() map[[2]string]int64 {
@@ -34,6 +38,7 @@ func (h *held) counts() map[[2]string]int64 {
 		{"", "invalid"}: t.Invalid, {"", "redelivered"}: t.Redelivered, {"", "missed"}: t.Missed,
 	}
 	for _, op := range h.ops {
+		all[[2]string{op.Name, givenUp}] = op.givenUp
 		for outcome, n := range op.tally {
 			all[[2]string{op.Name, Outcome(outcome).String()}] = n
 		}
@@ -49,6 +54,8 @@ func (m *meters) note(h *held) {
 		case more == 0:
 		case what[0] == "":
 			m.records.Incr(more, what[1])
+		case what[1] == givenUp:
+			m.givenUp.Incr(more, what[0])
 		default:
 			m.events.Incr(more, what[0], what[1])
 		}

@@ -30,7 +30,7 @@ func eventRulesSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Evaluates rules over windows of events, and keeps their results in SQL.").
+		Summary("Evaluates rules over windows and patterns of events, and keeps their results in SQL.").
 		Description(`
 Rules are the version that was put in force (`+"`weir rules activate`"+`), and until one is a file, which is read again when it changes; one that is wrong
 changes nothing, and is said (`+"`docs/rules.md`"+`). Each partition takes other rules up with a batch: from which offset on is written with it. A rule whose window,
@@ -46,7 +46,7 @@ are told; while records wait, or the brokers do not answer, it does not.
 
 ### Metrics
 
-`+"`weir_rules_events_total{rule, outcome=counted|filtered|late|failed|over_limit}`, `weir_rules_records_total{outcome=read|duplicate|erased|muted|invalid|redelivered|missed}`, `weir_rules_results_total{rule}`, `weir_rules_dropped_keys_total`"+` (of rules that
+`+"`weir_rules_events_total{rule, outcome=counted|filtered|late|failed|over_limit}`, `weir_rules_records_total{outcome=read|duplicate|erased|muted|invalid|redelivered|missed}`, `weir_rules_results_total{rule}`, `weir_rules_given_up_total{rule}`"+` (partial matches of a pattern), `+"`weir_rules_dropped_keys_total`"+` (of rules that
 changed), and the gauges `+"`weir_rules_valid`"+` (what is to be in force is right) and `+"`weir_rules_up`.").
 		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, no "+
 			"partition "+

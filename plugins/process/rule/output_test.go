@@ -143,6 +143,14 @@ const everything = metamorphic + `
       select: { n: count(), t: "top(this.device_firmware_version, 2)" } }
   - { name: tens, key: [device_id], window: { type: count, size: 10, max: 10m }, select: { n: count(), q: p50(this.metrics.v) } }
   - { name: short, key: [device_id], window: { type: session, gap: 3s, allowed_lateness: 10m }, select: { n: count(), l: last(this.metrics.v) } }
+  - name: comes
+    key: [device_id]
+    pattern:
+      match: (one | two) -> three{1,2} !one
+      within: 40s
+      order: arrival
+      define: { one: this.metrics.w < 3, two: this.metrics.w < 6, three: this.metrics.w > two.metrics.w || count(one) > 0 }
+    select: { n: count(), t: "top(three.metrics.w, 3)", a: first(one.metrics.v) }
 `
 
 // records makes those of two partitions, some of them far out of order.

@@ -16,11 +16,11 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Counted   Outcome = iota // at least one window has it
+	Counted   Outcome = iota // at least one window has it, or a pattern took it in
 	Filtered                 // where says no
 	Late                     // all of its windows were closed for good
 	Failed                   // a condition or value could not be evaluated
-	OverLimit                // a new key, beyond those that its fleet may have
+	OverLimit                // of a new key, beyond those that its fleet may have, or too many of a key wait
 	Outcomes                 // how many there are
 )
 
@@ -69,6 +69,8 @@ type partition struct {
 	out    []Result
 	misses []Miss
 	args   []arg
+	holds  uint64            // of a pattern: the variables that the event may be
+	values []predicate.Value // for its conditions
 	key    []byte
 	json   []byte
 }
@@ -85,6 +87,8 @@ type operator struct {
 	since   int64             // the offset at which it began to count
 	before  int64             // how many records had come to rules before
 	reader  *predicate.Reader // of having
+	looking *predicate.Reader // of conditions that look back
+	givenUp int64             // partial matches: there were too many
 }
 
 // kind is what differs between windows.
@@ -104,13 +108,16 @@ type keyState struct {
 	name  string // fleet, 0, JSON of the key's values
 	panes []pane
 	told  []told
-	more  []int64 // what a kind keeps beside: the ends of sessions, the number of a count window
+	seq   *sequence // of a pattern
+	more  []int64   // what a kind keeps beside: the ends of sessions, the number of a count window
 	due   int64
 	dirty bool // changed since it was saved
 	fresh bool // changed since a result was told of what is still open
 }
 
-func (k *keyState) empty() bool { return len(k.panes) == 0 && len(k.told) == 0 }
+func (k *keyState) empty() bool {
+	return len(k.panes) == 0 && len(k.told) == 0 && (k.seq == nil || k.seq.empty())
+}
 
 // touch notes that a key is to be saved.
 func (op *operator) touch(k *keyState) {
@@ -137,6 +144,8 @@ func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int6
 	for _, r := range set.Rules {
 		op := &operator{Rule: r, keys: map[string]*keyState{}, fleets: map[string]int64{}}
 		switch {
+		case r.pattern != nil:
+			op.kind, op.looking = patterns{}, r.pattern.layout.Reader()
 		case r.window.grid != nil:
 			op.kind = fixed{}
 		case r.window.gap > 0:
@@ -185,16 +194,27 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 	k := op.keys[string(p.key)]
 	isNew := k == nil
 	if isNew {
+		if op.pattern.passes(p, e) {
+			return Counted
+		}
 		if p.perFleet > 0 && op.fleets[e.Fleet] >= p.perFleet {
 			p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit})
 			return OverLimit
 		}
 		k = &keyState{name: string(p.key), due: never}
 	}
+	if k.seq.full() {
+		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit,
+			Why: "too many events of its key wait for their time"})
+		return OverLimit
+	}
 	by, ok := op.kind.add(p, op, k, e, p.args)
 	if !ok {
 		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: Late, By: by})
 		return Late
+	}
+	if isNew && k.empty() { // nothing of it is open, and nothing was
+		return Counted
 	}
 	if isNew {
 		op.keys[k.name] = k
@@ -227,7 +247,18 @@ func (p *partition) evaluate(r *Rule, e *record) error {
 	}
 	p.key = append(p.key, ']')
 	p.args, p.json = p.args[:0], p.json[:0]
+	if s := r.pattern; s != nil {
+		holds, v, err := p.mayBe(s)
+		if err != nil {
+			return fmt.Errorf("define %s: %w", s.names[v], err)
+		}
+		p.holds = holds
+	}
 	for _, col := range r.cols {
+		if col.vars != 0 && col.vars&p.holds == 0 {
+			p.args = append(p.args, arg{})
+			continue
+		}
 		v, err := col.expr.Eval(p.reader)
 		if err != nil {
 			return fmt.Errorf("%s: %w", col.expr, err)
@@ -236,7 +267,11 @@ func (p *partition) evaluate(r *Rule, e *record) error {
 			return fmt.Errorf("%s: %q is no number", col.expr, text.Shorten(v.String()))
 		}
 		a := arg{v: v}
-		if col.needs&^(needNumbers|needSketch) != 0 && v.Kind > predicate.Null {
+		if r.pattern != nil {
+			if a.json, err = p.kept(v); err != nil {
+				return fmt.Errorf("%s: %w", col.expr, err)
+			}
+		} else if col.needs&^(needNumbers|needSketch) != 0 && v.Kind > predicate.Null {
 			from := len(p.json)
 			p.json = appendScalar(p.json, v)
 			a.json = p.json[from:len(p.json):len(p.json)]

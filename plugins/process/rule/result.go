@@ -53,7 +53,12 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 		values = append(rawjson.AppendString(values, op.values[i].name), ':')
 		values = op.values[i].appendValue(values, of)
 	}
-	values = append(values, '}')
+	p.tellValues(op, k, w, of, append(values, '}'))
+}
+
+// tellValues makes a result of the events of a pane that has values, if the rule
+// has it told.
+func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, values []byte) {
 	told := k.toldOf(w.id)
 	if op.having != nil {
 		if yes, err := op.having.true(op.reader, values); err != nil || !yes {
@@ -83,7 +88,9 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 }
 
 // keepsTold tells whether what is said of a window can be corrected.
-func (op *operator) keepsTold(s status) bool { return s == statusProvisional || op.window.lateness > 0 }
+func (op *operator) keepsTold(s status) bool {
+	return s == statusProvisional || op.window != nil && op.window.lateness > 0
+}
 
 func (k *keyState) toldOf(id int64) *told {
 	for i := range k.told {

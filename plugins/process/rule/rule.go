@@ -23,10 +23,16 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	if !ruleName.MatchString(text.Name) {
 		c.at("name", "%q must be a lower-case letter and up to 63 letters, digits or '_'", text.Name)
 	}
-	if text.Window == nil {
-		c.at("window", "is missing: say over which time to count, as in {type: tumbling, size: 1m, allowed_lateness: 0s}")
-	} else {
+	switch {
+	case text.Window != nil && text.Pattern != nil:
+		c.at("pattern", "a rule has a window or a pattern: make two rules of it")
+	case text.Pattern != nil:
+		c.pattern(r, text.Pattern, l)
+	case text.Window != nil:
 		r.window = c.window(text.Window)
+	default:
+		c.at("window", "is missing: say over which time to count, as in {type: tumbling, size: 1m, allowed_lateness: 0s}, "+
+			"or which pattern to look for")
 	}
 	if text.Where != "" {
 		r.where = c.expr("where", text.Where, l)
@@ -76,6 +82,9 @@ func (r *Rule) exprs() (all []*predicate.Expr) {
 	for _, col := range r.cols {
 		all = append(all, col.expr)
 	}
+	if r.pattern != nil {
+		all = append(all, r.pattern.plain...)
+	}
 	compact := all[:0]
 	for _, e := range all {
 		if e != nil {
@@ -120,6 +129,9 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 }
 
 func (c *checker) emitted(r *Rule, text *emitText) {
+	if text != nil && r.pattern != nil {
+		c.at("emit", "a match is told once, when it is decided; take emit out")
+	}
 	if text == nil || r.window == nil {
 		return
 	}

@@ -25,16 +25,17 @@ type Set struct {
 
 // Rule is one rule of a set.
 type Rule struct {
-	Name   string
-	Epoch  string // of what its state depends on: the window, where, key and select
-	Slow   []string
-	window *windowSpec
-	where  *predicate.Expr // nil: every event
-	key    []keyPart
-	cols   []*column
-	values []value
-	having *having // nil: every result
-	emit   emitSpec
+	Name    string
+	Epoch   string // of what its state depends on: the window or pattern, where, key and select
+	Slow    []string
+	window  *windowSpec     // nil: it has a pattern
+	pattern *patternSpec    // nil: it has a window
+	where   *predicate.Expr // nil: every event
+	key     []keyPart
+	cols    []*column
+	values  []value
+	having  *having // nil: every result
+	emit    emitSpec
 }
 
 type keyPart struct {
@@ -48,14 +49,15 @@ type document struct {
 }
 
 type ruleText struct {
-	Name   string      `yaml:"name"`
-	Window *windowText `yaml:"window"`
-	Where  string      `yaml:"where"`
-	Key    []string    `yaml:"key"`
-	Select yaml.Node   `yaml:"select"`
-	Having string      `yaml:"having"`
-	Emit   *emitText   `yaml:"emit"`
-	Fast   string      `yaml:"fast"`
+	Name    string       `yaml:"name"`
+	Window  *windowText  `yaml:"window"`
+	Pattern *patternYAML `yaml:"pattern,omitempty"` // left out, the epochs of rules with windows are those of old
+	Where   string       `yaml:"where"`
+	Key     []string     `yaml:"key"`
+	Select  yaml.Node    `yaml:"select"`
+	Having  string       `yaml:"having"`
+	Emit    *emitText    `yaml:"emit"`
+	Fast    string       `yaml:"fast"`
 }
 
 type windowText struct {
@@ -162,6 +164,7 @@ func yamlProblems(err error) error {
 	e := &ProblemsError{}
 	for _, text := range texts {
 		text = strings.NewReplacer(" in type rule.ruleText", " of a rule", " in type rule.windowText", " of a window",
+			" in type rule.patternYAML", " of a pattern",
 			" in type rule.emitText", " of emit", " in type rule.document", " of a rule set", "not found",
 			"is none").Replace(text)
 		p := Problem{Text: text}

@@ -27,6 +27,7 @@ const (
 type column struct {
 	expr  *predicate.Expr // nil: the events themselves
 	needs need
+	vars  uint64 // of a pattern: the variables whose events have it; 0: all
 }
 
 // value is one field of a result.
@@ -36,6 +37,7 @@ type value struct {
 	col  int
 	q    float64 // of a quantile
 	n    int     // of top
+	of   int     // of a pattern: the variable; gapRow: all of the match
 }
 
 var (
@@ -61,6 +63,9 @@ func (c *checker) selected(r *Rule, node *yaml.Node, l *predicate.Layout) {
 			c.at(field, "%q is no name: letters, digits and '_'", name)
 		}
 		m := call.FindStringSubmatch(source)
+		if m == nil && r.pattern != nil && plainPath.MatchString(source) { // A.x
+			m = []string{"", "last", source}
+		}
 		if m == nil {
 			c.at(field, "%q is none of %s", source, aggregates)
 			continue
@@ -70,7 +75,13 @@ func (c *checker) selected(r *Rule, node *yaml.Node, l *predicate.Layout) {
 		if !ok {
 			continue
 		}
-		v.col = r.column(arg, needs, func() *predicate.Expr { return c.expr(field, arg, l) })
+		vars := uint64(0)
+		if r.pattern != nil {
+			if vars, arg, ok = c.ofVariable(r, &v, field, arg); !ok {
+				continue
+			}
+		}
+		v.col = r.column(arg, needs, vars, func() *predicate.Expr { return c.expr(field, arg, l) })
 		r.values = append(r.values, v)
 	}
 }
@@ -117,17 +128,40 @@ func (c *checker) aggregate(v *value, field, arg string) (needs need, of string,
 	return needs, of, true
 }
 
+// ofVariable reads which variable of the pattern an aggregate is of.
+func (c *checker) ofVariable(r *Rule, v *value, field, arg string) (vars uint64, source string, ok bool) {
+	if len(r.pattern.names) == 0 { // the pattern is wrong, which is said
+		return 0, "", false
+	}
+	of, source, err := r.pattern.argument(arg)
+	switch {
+	case err != nil:
+		c.at(field, "%s", err)
+		return 0, "", false
+	case source == "" && v.kind != "count":
+		c.at(field, "%s(%s) needs a value, as in %s(%s.metrics.cpu_temp)", v.kind, arg, v.kind, arg)
+		return 0, "", false
+	case of == gapRow && source != "" && !hasWord(source, "this"):
+		c.at(field, "%q names no variable of the pattern; this is any", arg)
+		return 0, "", false
+	}
+	if v.of = of; of >= 0 && source != "" {
+		vars = 1 << of
+	}
+	return vars, source, true
+}
+
 // column finds or makes that of an expression.
-func (r *Rule) column(source string, needs need, compile func() *predicate.Expr) int {
+func (r *Rule) column(source string, needs need, vars uint64, compile func() *predicate.Expr) int {
 	if source == "" {
 		return -1
 	}
 	for i, col := range r.cols {
-		if col.expr != nil && col.expr.String() == source {
+		if col.expr != nil && col.expr.String() == source && col.vars == vars {
 			col.needs |= needs
 			return i
 		}
 	}
-	r.cols = append(r.cols, &column{compile(), needs})
+	r.cols = append(r.cols, &column{compile(), needs, vars})
 	return len(r.cols) - 1
 }

@@ -46,6 +46,9 @@ type ruleTally struct {
 	Since  int64  `json:"since"`  // the offset at which it began
 	Before int64  `json:"before"` // how many records had come to rules before
 	Counts Counts `json:"counts"`
+	// GivenUp is how many partial matches of a pattern were, since there were too
+	// many.
+	GivenUp int64 `json:"given_up,omitempty"`
 }
 
 // position is where a partition stands in the store.
@@ -131,7 +134,7 @@ func (p *partition) load(ctx context.Context, tx *sql.Tx) (gone int64, err error
 
 // restore takes in what is kept of a key.
 func (p *partition) restore(op *operator, fleet, key string, state []byte) error {
-	k, err := decodeKey(fleet+"\x00"+key, state, len(op.cols))
+	k, err := decodeKey(fleet+"\x00"+key, state, op.Rule)
 	if err != nil {
 		return err
 	}
@@ -213,7 +216,7 @@ func following(before, now int64) int64 {
 func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	h.tally.Rules = map[string]ruleTally{}
 	for _, op := range h.ops {
-		h.tally.Rules[op.Name] = ruleTally{op.Epoch, op.since, op.before, op.tally}
+		h.tally.Rules[op.Name] = ruleTally{op.Epoch, op.since, op.before, op.tally, op.givenUp}
 	}
 	counts, err := json.Marshal(h.tally)
 	if err != nil {

@@ -35,6 +35,7 @@ type RuleReport struct {
 	Name     string
 	Outcomes [Outcomes]int64
 	Results  int64
+	GivenUp  int64 // partial matches of a pattern, of which there were too many
 }
 
 const (
@@ -94,7 +95,7 @@ func (s *Set) Try(from io.Reader, trial Trial, each func(Result) error) (*Report
 		return nil, err
 	}
 	for _, op := range p.ops {
-		report.Rules = append(report.Rules, RuleReport{op.Name, op.tally, told[op.Name]})
+		report.Rules = append(report.Rules, RuleReport{op.Name, op.tally, told[op.Name], op.givenUp})
 	}
 	return report, nil
 }

@@ -211,6 +211,23 @@ rules:
       select: { n: count(), a: sum(this.metrics.v), k: distinct(this.device_firmware_version) } }
   - { name: days, key: [device_id], window: { type: tumbling, size: day, timezone: Europe/Berlin, allowed_lateness: 0s },
       select: { n: count(), u: distinct(this.event_id), p: p50(this.metrics.v) } }
+  - name: rising
+    key: [device_id]
+    pattern:
+      match: low up{2,}? -> (down | low !up)
+      within: 3m
+      skip: last(up)
+      define:
+        low: this.metrics.w < 6
+        up: this.metrics.w >= max(up.metrics.w).or(0) && this.metrics.w != prev(metrics.w)
+        down: this.metrics.w < first(low.metrics.w) || count(up) > 4
+    select: { ups: count(up), top: max(up.metrics.w), n: count(), v: avg(this.metrics.v), from: low.device_firmware_version }
+    having: this.top > 1
+  - name: silence
+    key: [device_id]
+    where: this.metrics.w.or(0) > 0
+    pattern: { match: one !two, within: 15s, skip: next, define: { one: this.metrics.w < 4, two: this.metrics.w >= 4 } }
+    select: { n: count(one) }
 `
 
 // Any order within the delay gives the same results, byte for byte but for the

@@ -1,0 +1,299 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir/internal/platform/predicate"
+	"weir/internal/platform/rawjson"
+	"weir/internal/platform/sketch"
+)
+
+// termName begins the name of the field that a term is in a condition.
+const termName = "@"
+
+// termNeeds are the terms, and what their column must be.
+func termNeeds(kind string) (need, bool) {
+	switch kind {
+	case "count", "first", "last", "prev":
+		return 0, true
+	case "sum", "avg", "min", "max":
+		return needNumbers, true
+	}
+	return 0, false
+}
+
+// rewrite replaces what looks back in a condition, as in last(fail.country), by
+// fields of the document that it is evaluated on. What does not look back stays
+// as it is.
+func (s *patternSpec) rewrite(source string, column func(source string, needs need, vars uint64) int) (string, error) {
+	var b strings.Builder
+	from := 0
+	for w := (words{s: source}); w.next(); {
+		var t term
+		end := w.end
+		needs, isTerm := termNeeds(w.word)
+		switch {
+		case isTerm && strings.HasPrefix(source[w.end:], "("):
+			arg, closed := w.bracket()
+			if !closed {
+				return "", fmt.Errorf("the bracket after %s does not close", w.word)
+			}
+			t.kind, end = w.word, w.end
+			if err := s.termOf(&t, arg, needs, column); err != nil {
+				return "", err
+			}
+		case slices.Contains(s.names, w.word):
+			t.kind, end = "last", w.path()
+			if end == w.end {
+				return "", fmt.Errorf("%s is many events: write count(%s), last(%s.x) or %s.x", w.word, w.word, w.word, w.word)
+			}
+			if err := s.termOf(&t, source[w.from:end], 0, column); err != nil {
+				return "", err
+			}
+		case w.word != "this" && strings.HasPrefix(source[w.end:], ".") && !strings.Contains(source, "->"):
+			return "", fmt.Errorf("%s is no variable of the pattern; a field of the event is this.%s", w.word, w.word)
+		default:
+			continue
+		}
+		i := slices.Index(s.terms, t)
+		if i < 0 {
+			i = len(s.terms)
+			s.terms = append(s.terms, t)
+		}
+		fmt.Fprintf(&b, `%sthis."%s%d"`, source[from:w.from], termName, i)
+		from, w.end = end, end
+	}
+	if from == 0 {
+		return source, nil
+	}
+	return b.String() + source[from:], nil
+}
+
+// termOf reads the argument of a term.
+func (s *patternSpec) termOf(t *term, arg string, needs need, column func(string, need, uint64) int) error {
+	if t.kind == "prev" {
+		source := strings.TrimSpace(arg)
+		if plainPath.MatchString(source) && !strings.HasPrefix(source, "this.") {
+			source = "this." + source
+		}
+		s.prev, t.v, t.col = true, gapRow, column(source, 0, 0)
+		return nil
+	}
+	v, source, err := s.argument(arg)
+	switch {
+	case err != nil:
+		return err
+	case v == gapRow:
+		return fmt.Errorf("%s(%s) names no variable: write as in %s(%s.x)", t.kind, arg, t.kind, s.names[0])
+	case source == "" && t.kind != "count":
+		return fmt.Errorf("%s(%s) needs a value, as in %s(%s.x)", t.kind, arg, t.kind, arg)
+	}
+	if t.v, t.col = v, -1; source != "" {
+		t.col = column(source, needs, 1<<v)
+	}
+	return nil
+}
+
+// argument reads which variable an argument is of, and what of its events: "" is
+// the events themselves. this is any variable.
+func (s *patternSpec) argument(arg string) (v int, source string, err error) {
+	v = gapRow
+	var b strings.Builder
+	from := 0
+	for w := (words{s: arg}); w.next(); {
+		i := slices.Index(s.names, w.word)
+		if i < 0 {
+			continue
+		}
+		if v >= 0 && v != i {
+			return 0, "", fmt.Errorf("%q is of %s and of %s: one aggregate is of one variable", arg, s.names[v], w.word)
+		}
+		v = i
+		if strings.TrimSpace(arg) == w.word {
+			return v, "", nil
+		}
+		b.WriteString(arg[from:w.from] + "this")
+		from = w.end
+	}
+	return v, strings.TrimSpace(b.String() + arg[from:]), nil
+}
+
+// words finds the words of an expression that are no field, no method and in no
+// text.
+type words struct {
+	s         string
+	from, end int
+	word      string
+}
+
+func (w *words) next() bool {
+	for i := w.end; i < len(w.s); {
+		switch c := w.s[i]; {
+		case c == '"':
+			i = textEnd(w.s, i)
+		case wordByte(c):
+			end := i
+			for end < len(w.s) && (wordByte(w.s[end]) || w.s[end] >= '0' && w.s[end] <= '9') {
+				end++
+			}
+			if before := strings.TrimRight(w.s[:i], " \t\r\n"); !strings.HasSuffix(before, ".") {
+				w.from, w.end, w.word = i, end, w.s[i:end]
+				return true
+			}
+			i = end
+		case c >= '0' && c <= '9':
+			for i < len(w.s) && (wordByte(w.s[i]) || w.s[i] >= '0' && w.s[i] <= '9') {
+				i++
+			}
+		default:
+			i++
+		}
+	}
+	return false
+}
+
+func hasWord(s, word string) bool {
+	for w := (words{s: s}); w.next(); {
+		if w.word == word {
+			return true
+		}
+	}
+	return false
+}
+
+// textEnd is where the text that begins at i ends.
+func textEnd(s string, i int) int {
+	for i++; i < len(s) && s[i] != '"'; i++ {
+		if s[i] == '\\' {
+			i++
+		}
+	}
+	return min(i+1, len(s))
+}
+
+// bracket takes what stands in the brackets after the word.
+func (w *words) bracket() (inside string, closed bool) {
+	depth := 0
+	for i := w.end; i < len(w.s); i++ {
+		switch w.s[i] {
+		case '"':
+			i = textEnd(w.s, i) - 1
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				inside = w.s[w.end+1 : i]
+				w.end = i + 1
+				return inside, true
+			}
+		}
+	}
+	return "", false
+}
+
+// path is where the fields after the word end; what is followed by a bracket is
+// a method.
+func (w *words) path() (end int) {
+	for end = w.end; end+1 < len(w.s) && w.s[end] == '.'; {
+		i := end + 1
+		if w.s[i] == '"' {
+			end = textEnd(w.s, i)
+			continue
+		}
+		for i < len(w.s) && (wordByte(w.s[i]) || w.s[i] >= '0' && w.s[i] <= '9') {
+			i++
+		}
+		if i == end+1 || i < len(w.s) && w.s[i] == '(' {
+			break
+		}
+		end = i
+	}
+	return end
+}
+
+// termState is a term as far as a match has come.
+type termState struct {
+	n        int64
+	sum      sketch.Exact
+	low, top float64
+	json     string
+}
+
+// add takes in an event of the term's variable.
+func (t *term) add(s *termState, values []string) {
+	if t.col < 0 {
+		s.n++
+		return
+	}
+	v := scalar(values[t.col])
+	if v.Kind <= predicate.Null {
+		return
+	}
+	s.n++
+	switch t.kind {
+	case "first":
+		if s.n == 1 {
+			s.json = values[t.col]
+		}
+	case "last":
+		s.json = values[t.col]
+	case "sum", "avg":
+		s.sum.Add(v.Num)
+	case "min", "max":
+		if s.n == 1 {
+			s.low, s.top = v.Num, v.Num
+		}
+		s.low, s.top = min(s.low, v.Num), max(s.top, v.Num)
+	}
+}
+
+// value is what a condition sees of it: null when there was no event.
+func (t *term) value(s *termState) predicate.Value {
+	number := func(f float64) predicate.Value { return predicate.Value{Kind: predicate.Float, Num: f} }
+	switch {
+	case t.kind == "count":
+		return predicate.Value{Kind: predicate.Int, Int: s.n, Num: float64(s.n)}
+	case s.n == 0:
+		return predicate.Value{Kind: predicate.Null}
+	case t.kind == "sum":
+		return number(s.sum.Hi)
+	case t.kind == "avg":
+		return number(s.sum.Hi / float64(s.n))
+	case t.kind == "min":
+		return number(s.low)
+	case t.kind == "max":
+		return number(s.top)
+	}
+	return scalar(s.json)
+}
+
+// same tells whether whatever comes makes the same of both.
+func (t *term) same(a, b *termState) bool {
+	switch t.kind {
+	case "count":
+		return a.n == b.n
+	case "sum":
+		return (a.n == 0) == (b.n == 0) && a.sum == b.sum
+	case "avg":
+		return a.n == b.n && a.sum == b.sum
+	case "min":
+		return (a.n == 0) == (b.n == 0) && a.low == b.low
+	case "max":
+		return (a.n == 0) == (b.n == 0) && a.top == b.top
+	}
+	return (a.n == 0) == (b.n == 0) && a.json == b.json
+}
+
+// scalar is a value that was kept as JSON; "" was not there.
+func scalar(json string) predicate.Value {
+	if json == "" {
+		return predicate.Value{}
+	}
+	v, err := predicate.Parse(rawjson.Bytes(json))
+	if err != nil { // it was written here
+		return predicate.Value{Kind: predicate.Null}
+	}
+	return v
+}

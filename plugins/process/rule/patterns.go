@@ -1,0 +1,177 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/internal/platform/predicate"
+	"weir/internal/platform/rawjson"
+)
+
+// patterns looks for a pattern in the events of a key: in the order of their
+// time, once nothing earlier can come, or as they come. Matches are those of
+// the row patterns of SQL:2016: from each event on, the preferred one of all.
+type patterns struct{}
+
+func (patterns) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
+	oldest := p.time
+	if op.pattern.arrival {
+		oldest -= op.pattern.within
+	}
+	if by := oldest - e.At; by > 0 {
+		return by, false
+	}
+	m := p.matcher(op, k)
+	r := row{at: e.At, id: e.ID, offset: e.Offset, holds: p.holds, values: make([]string, len(args))}
+	for i, a := range args {
+		r.values[i] = string(a.json)
+	}
+	if op.pattern.arrival {
+		m.take(r)
+		return 0, true
+	}
+	i, _ := slices.BinarySearchFunc(m.early, r, compareRows)
+	m.early = slices.Insert(m.early, i, r)
+	return 0, true
+}
+
+// passes tells whether an event of a key of which nothing is kept changes
+// nothing: that of a pattern that takes events as they come.
+func (s *patternSpec) passes(p *partition, e *record) bool {
+	return s != nil && s.arrival && !s.prev && p.holds&s.starts == 0 && p.time-s.within <= e.At
+}
+
+func (patterns) ring(p *partition, op *operator, k *keyState) {
+	m := p.matcher(op, k)
+	n := 0
+	for ; n < len(m.early) && m.early[n].at < p.time; n++ {
+		m.take(m.early[n])
+	}
+	m.early = slices.Delete(m.early, 0, n)
+	m.expire(p.time)
+	m.prune()
+}
+
+func (patterns) due(p *partition, op *operator, k *keyState) int64 {
+	m, due := p.matcher(op, k), int64(never)
+	if len(m.early) > 0 {
+		due = m.early[0].at + 1
+	}
+	for i := range m.attempts {
+		if a := &m.attempts[i]; len(a.threads) > 0 {
+			due = min(due, m.deadline(a)+1)
+		}
+	}
+	if len(m.attempts) == 0 && len(m.rows) > 0 {
+		due = min(due, m.rows[0].at+m.within+1)
+	}
+	return due
+}
+
+// full tells whether as many events of a key wait as may.
+func (s *sequence) full() bool { return s != nil && len(s.early) >= maxEarly }
+
+// matched tells of a match.
+func (p *partition) matched(m *matcher, a *attempt) {
+	op := m.op
+	panes := make([]pane, len(m.names)+1) // of each variable, and of all
+	for i := range panes {
+		panes[i].cells = make([]cell, len(op.cols))
+	}
+	all := &panes[len(m.names)]
+	first := &m.rows[a.first]
+	w := window{id: first.offset, start: first.at, end: first.at, status: statusFinal}
+	at := a.first
+	for _, s := range a.best {
+		for ; s.n > 0; s.n, at = s.n-1, at+1 {
+			if s.v == gapRow {
+				continue
+			}
+			r := &m.rows[at]
+			e := record{At: int64(at), Offset: r.offset} // first and last are by the order of the match
+			args := make([]arg, len(r.values))
+			for i, json := range r.values {
+				args[i] = arg{v: scalar(json), json: rawjson.Bytes(json)}
+			}
+			panes[s.v].add(op.cols, &e, args)
+			all.add(op.cols, &e, args)
+			w.start, w.end = min(w.start, r.at), max(w.end, r.at)
+		}
+	}
+	if a.silent {
+		w.end = first.at + m.within
+	}
+	values := []byte{'{'}
+	for i := range op.values {
+		v := &op.values[i]
+		of := all
+		if v.of >= 0 {
+			of = &panes[v.of]
+		}
+		if i > 0 {
+			values = append(values, ',')
+		}
+		values = v.appendValue(append(rawjson.AppendString(values, v.name), ':'), of)
+	}
+	p.tellValues(op, m.k, w, all, append(values, '}'))
+}
+
+// mayBe finds the variables that the event may be: all whose condition holds,
+// and those that depend on what was matched before.
+func (p *partition) mayBe(s *patternSpec) (holds uint64, which int, err error) {
+	for v, e := range s.plain {
+		if e == nil {
+			holds |= 1 << v
+			continue
+		}
+		yes, err := e.Eval(p.reader)
+		if err != nil {
+			return 0, v, err
+		}
+		if yes.True() {
+			holds |= 1 << v
+		}
+	}
+	return holds, 0, nil
+}
+
+var errTooLong = fmt.Errorf("the value is longer than the %d bytes that are kept of one", maxKept)
+
+// kept is a value as a row keeps it; nothing when it is not there.
+func (p *partition) kept(v predicate.Value) ([]byte, error) {
+	if v.Kind == predicate.Missing {
+		return nil, nil
+	}
+	from := len(p.json)
+	p.json = appendScalar(p.json, v)
+	if len(p.json)-from > maxKept {
+		return nil, errTooLong
+	}
+	return p.json[from:len(p.json):len(p.json)], nil
+}
+
+// describe says in words what is looked for, and when it is told.
+func (s *patternSpec) describe(delay time.Duration) string {
+	text := fmt.Sprintf("the pattern %s within %s, ", s.source, time.Duration(s.within)*time.Microsecond)
+	if s.arrival {
+		text += "in the order of the log, told with the event that decides it"
+	} else {
+		text += fmt.Sprintf("in the order of time, told %s after the event that decides it", delay)
+	}
+	if slices.ContainsFunc(s.prog.places, func(p patternPlace) bool { return p.wait }) {
+		text += fmt.Sprintf("; what must not come is waited for until the time is over, and %s", delay)
+	}
+	return text + "; then the search goes on " + s.skip.describe() +
+		"; an event that comes when time has passed it is late"
+}
+
+func (s skip) describe() string {
+	switch s.to {
+	case skipNext:
+		return "at the event after its first"
+	case skipFirst, skipLast:
+		return "at " + s.text
+	}
+	return "behind its last event"
+}
