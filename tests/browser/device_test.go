@@ -100,11 +100,12 @@ func TestConsole_TimesAreOfOneZone(t *testing.T) {
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)
-	for zone, want := range map[string]string{
-		"UTC":            "2026-10-25 00:30:00 +00:00, 2026-10-25 01:30:00 +00:00",
-		"Europe/Berlin":  "2026-10-25 02:30:00 +02:00, 2026-10-25 02:30:00 +01:00",
-		"Asia/Kathmandu": "2026-10-25 06:15:00 +05:45, 2026-10-25 07:15:00 +05:45",
+	for zone, wants := range map[string][2]string{
+		"UTC":            {"2026-10-25 00:30:00 +00:00, 2026-10-25 01:30:00 +00:00", "25/1 explained, 25/0 loss"},
+		"Europe/Berlin":  {"2026-10-25 02:30:00 +02:00, 2026-10-25 02:30:00 +01:00", "25/2 explained, 25/2 loss"},
+		"Asia/Kathmandu": {"2026-10-25 06:15:00 +05:45, 2026-10-25 07:15:00 +05:45", "25/6 explained, 25/5 loss"},
 	} {
+		want, places := wants[0], "2026-10-24,2026-10-25 "+wants[1]
 		p.run(emulation.SetTimezoneOverride(zone))
 		p.open("/admin")
 		for _, chosen := range []string{"", "UTC"} {
@@ -119,6 +120,14 @@ func TestConsole_TimesAreOfOneZone(t *testing.T) {
 			}
 		}
 		p.eval(`import("/console/js/format.js").then((m) => m.setZone(""))`, nil)
+		// The picture of the proofs: both hours between two and three lie at one place, and the worse is seen.
+		if got := p.value(`import("/console/js/proof_days.js").then(({ cells }) => { const at = (t) => Date.parse(t);
+			const { days, cells: list } = cells(at("2026-10-24T12:00:00Z"), at("2026-10-25T12:00:00Z"), [
+				{ hour: "2026-10-25T00:00:00Z", explained: 11, loss: 1, failed: 0 },
+				{ hour: "2026-10-25T01:00:00Z", explained: 12, loss: 0, failed: 0 }]);
+			return days.join() + list.map((c) => " " + days[c.day].slice(8) + "/" + c.hour + " " + c.kind).join(); })`); got != places {
+			t.Errorf("%s: the hours of the proofs are at %s, want %s", zone, got, places)
+		}
 		p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=2026-10-25T00:00:00Z&to=2026-10-25T03:00:00Z")
 		p.says("No readings between 2026-10-25") // in the zone, whichever it is
 	}

@@ -68,6 +68,8 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/overview", Scope: Query, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/live", Scope: Query, Unnamed: true}, // an answer without end
 		{Server: API, Method: "GET", Path: "/v1/proof", Scope: Query, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/proof/history", Scope: Query, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/proof/hours", Scope: Query, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/proof", Scope: Operate, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/rollups", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/devices", Scope: Query, Reach: ByHandler, Unnamed: true},

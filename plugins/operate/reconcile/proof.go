@@ -31,8 +31,12 @@ type Proof struct {
 	Detail  string  // why it failed
 }
 
-// proofsKept bounds how many runs are kept, the newest.
-const proofsKept = 300
+// What is kept of runs: of the newest, all; of older ones what they came to, as
+// long as historyLength says.
+const (
+	reportsKept = 300
+	pastMost    = 20_000 // a run every two minutes
+)
 
 func proofMigrations() []sqldb.Migration {
 	tables := `CREATE TABLE reconcile_proof (
@@ -40,7 +44,16 @@ func proofMigrations() []sqldb.Migration {
 		CREATE INDEX reconcile_proof_at ON reconcile_proof (at);
 		CREATE TABLE reconcile_wish (id INTEGER PRIMARY KEY, asked_at BIGINT NOT NULL, begun_at BIGINT NOT NULL);
 		INSERT INTO reconcile_wish VALUES (1, 0, 0);`
-	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
+	const counts = `ALTER TABLE reconcile_proof ADD COLUMN accepted BIGINT;
+		ALTER TABLE reconcile_proof ADD COLUMN unexplained BIGINT;
+		UPDATE reconcile_proof SET `
+	const where = ` WHERE report <> '';`
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {
+		SQLite: counts + `accepted = json_extract(report, '$.total.accepted'),
+			unexplained = json_extract(report, '$.total.unexplained')` + where,
+		Postgres: counts + `accepted = (report::json->'total'->>'accepted')::bigint,
+			unexplained = (report::json->'total'->>'unexplained')::bigint` + where,
+	}}
 }
 
 // Proofs are the runs in the control store, and the wish for one more.
@@ -54,26 +67,45 @@ func OpenProofs(ctx context.Context, db *sqldb.DB) (*Proofs, error) {
 	return &Proofs{db}, nil
 }
 
-// keep adds a run, and forgets the oldest. It is durable when it returns nil.
+// keep adds a run, and forgets what is old. It is durable when it returns nil.
 func (p *Proofs) keep(ctx context.Context, proof Proof) error {
 	report := ""
+	var accepted, unexplained *int64
 	if proof.Report != nil {
 		raw, err := json.Marshal(proof.Report)
 		if err != nil {
 			return fmt.Errorf("keeping a proof: %w", err)
 		}
-		report = string(raw)
+		report, accepted, unexplained = string(raw), &proof.Report.Total.Accepted, &proof.Report.Total.Unexplained
 	}
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("keeping a proof: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	_, err = tx.ExecContext(ctx, `INSERT INTO reconcile_proof (id, at, verdict, report, detail) VALUES ($1, $2, $3, $4, $5)`,
-		uuid.NewString(), proof.At.UnixMicro(), string(proof.Verdict), report, proof.Detail)
-	if err == nil {
-		_, err = tx.ExecContext(ctx, `DELETE FROM reconcile_proof WHERE id NOT IN
-			(SELECT id FROM reconcile_proof ORDER BY at DESC, id LIMIT $1)`, proofsKept)
+	// A clock that jumps ahead is believed by a day, so that it forgets no history.
+	oldest := proof.At.Add(-historyLength)
+	var newest sql.Null[int64]
+	if err = tx.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof`).Scan(&newest); err == nil && newest.Valid {
+		if believed := time.UnixMicro(newest.V).Add(24*time.Hour - historyLength); believed.Before(oldest) {
+			oldest = believed
+		}
+	}
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{
+		{`INSERT INTO reconcile_proof (id, at, verdict, report, detail, accepted, unexplained)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`, []any{uuid.NewString(), proof.At.UnixMicro(), string(proof.Verdict), report,
+			proof.Detail, accepted, unexplained}},
+		{`UPDATE reconcile_proof SET report = '' WHERE report <> '' AND id NOT IN
+			(SELECT id FROM reconcile_proof ORDER BY at DESC, id LIMIT $1)`, []any{reportsKept}},
+		{`DELETE FROM reconcile_proof WHERE at < $1 OR id NOT IN
+			(SELECT id FROM reconcile_proof ORDER BY at DESC, id LIMIT $2)`, []any{oldest.UnixMicro(), pastMost}},
+	} {
+		if err == nil {
+			_, err = tx.ExecContext(ctx, step.query, step.args...)
+		}
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -86,15 +118,6 @@ func (p *Proofs) keep(ctx context.Context, proof Proof) error {
 
 // Last returns the newest run; nil when there was none.
 func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
-	list, err := p.list(ctx, 1)
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	return &list[0], nil
-}
-
-// list returns the newest runs first.
-func (p *Proofs) list(ctx context.Context, most int) ([]Proof, error) {
 	list, err := sqldb.All(ctx, p.db, func(row sqldb.Row) (one Proof, err error) {
 		var at int64
 		var report string
@@ -103,11 +126,14 @@ func (p *Proofs) list(ctx context.Context, most int) ([]Proof, error) {
 		}
 		one.At = time.UnixMicro(at).UTC()
 		return one, err
-	}, `SELECT at, verdict, report, detail FROM reconcile_proof ORDER BY at DESC, id LIMIT $1`, most)
+	}, `SELECT at, verdict, report, detail FROM reconcile_proof ORDER BY at DESC, id LIMIT 1`)
 	if err != nil {
-		return nil, fmt.Errorf("listing proofs: %w", err)
+		return nil, fmt.Errorf("reading the last proof: %w", err)
 	}
-	return list, nil
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return &list[0], nil
 }
 
 // wish is that somebody asked for a run, and that one began. Times are zero
