@@ -21,11 +21,14 @@ func deadLettersCommand() *cli.Command {
 		Usage: "Show what could not be processed, with its reason",
 		Description: `
 The newest come first; without --from, those of the last day. --id shows one
-whole, with its bytes. To process them again: weir replay --mode redrive.
+whole, with its bytes. --dry-run tries on them what processing them again would
+come to, with a patch or without, and changes nothing: it ends with 0 when none
+would fail again, else with 1. To process them again: weir replay --mode redrive.
 
   weir dead-letters --stage ingest --code schema_violation
   weir dead-letters --from 2026-11-20T10:00:00Z --limit 1000 --json
-  weir dead-letters --id 0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f`[1:],
+  weir dead-letters --id 0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f
+  weir dead-letters --code schema_violation --dry-run --patch @repair.blobl`[1:],
 		Flags: append(apiFlags("data directory"),
 			dataFlag(),
 			&cli.StringFlag{Name: "stage", Usage: "only of these `STAGES`, separated by commas: ingest, raw, rollup, …"},
@@ -36,11 +39,19 @@ whole, with its bytes. To process them again: weir replay --mode redrive.
 			&cli.StringFlag{Name: "to", Usage: "failed before this `TIME`"},
 			&cli.IntFlag{Name: "limit", Value: 50, Usage: "show `N` at most"},
 			&cli.StringFlag{Name: "id", Usage: "show the one with this `ID`, whole"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say how many of them would pass, and why others would fail again"},
+			&cli.StringFlag{Name: "patch", Usage: "with --dry-run: a Bloblang `MAPPING` that repairs each event, or @FILE"},
 			&cli.BoolFlag{Name: "json", Usage: "print what the api answers"},
 		),
 		Action: func(c *cli.Context) error {
 			if c.Int("limit") < 1 {
 				return usagef("reading --limit: expected 1 or more")
+			}
+			if c.Bool("dry-run") {
+				return triedLetters(c)
+			}
+			if c.String("patch") != "" {
+				return usagef("reading --patch: it goes with --dry-run")
 			}
 			api, leave, err := adminAPI(c, "dead-letters")
 			if err != nil {

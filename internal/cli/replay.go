@@ -159,12 +159,20 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 			*to = &t
 		}
 	}
-	if file, ok := strings.CutPrefix(spec.Patch, "@"); ok {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			return spec, usagef("reading the patch: %w", err)
-		}
-		spec.Patch = string(text.WithoutBOM(raw))
+	var err error
+	spec.Patch, err = patchOf(spec.Patch)
+	return spec, err
+}
+
+// patchOf is a patch as it was given, or that of @FILE.
+func patchOf(given string) (string, error) {
+	file, ok := strings.CutPrefix(given, "@")
+	if !ok {
+		return given, nil
 	}
-	return spec, nil
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", usagef("reading the patch: %w", err)
+	}
+	return string(text.WithoutBOM(raw)), nil
 }

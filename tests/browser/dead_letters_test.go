@@ -53,6 +53,10 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	p.click("form button", "Try it")
 	p.says("Of 1 dead letters 1 would be sent through again. Nothing was changed.")
 	p.await("document.querySelector('.diff .add')?.textContent.includes('61.5')")
+	dry := w.weir("dead-letters", "--dry-run", "--code", "schema_violation", "--patch", patch, "--data", w.data())
+	if !strings.HasPrefix(dry, "1 dead letters tried: 1 would be sent through again\n") {
+		t.Errorf("on a terminal it says %s", dry)
+	}
 	p.click("form button", "Send through again")
 	p.fill("#redrive-reason", "the unit was text")
 	p.click("dialog button", "Send")

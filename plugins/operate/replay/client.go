@@ -24,6 +24,13 @@ func Ask(ctx context.Context, api httpx.API, spec Spec) (*Estimate, error) {
 	return e, api.Call(ctx, http.MethodPost, "/v1/replays/estimate", spec, e)
 }
 
+// Try tells over the api what redriving dead letters would come to. It sends and
+// notes nothing.
+func Try(ctx context.Context, api httpx.API, wish TrialWish) (*Trial, error) {
+	t := new(Trial)
+	return t, api.Call(ctx, http.MethodPost, "/v1/dead-letters/dry-run", wish, t)
+}
+
 // Line is the job in a line, for a terminal.
 func (j *Job) Line() string {
 	p := j.Progress

@@ -27,8 +27,8 @@ const (
 	failuresShown            = 100
 )
 
-// trial is what redriving some dead letters would come to.
-type trial struct {
+// Trial is what redriving some dead letters would come to.
+type Trial struct {
 	Tried    int `json:"tried"`
 	Accepted int `json:"accepted"` // would be sent back
 	Unjudged int `json:"unjudged"` // of these, by a consumer that judges them itself
@@ -41,29 +41,29 @@ type trial struct {
 	More     bool         `json:"more"` // there are others, which were not tried
 	Cut      *string      `json:"cut"`  // why no more were tried, when their time was over
 	Because  []Reason     `json:"because"`
-	Failures []failsAgain `json:"failures"`
+	Failures []FailsAgain `json:"failures"`
 	Examples []Sample     `json:"examples"`
 }
 
-// failsAgain is a dead letter that would fail again.
-type failsAgain struct {
+// FailsAgain is a dead letter that would fail again.
+type FailsAgain struct {
 	ID      string             `json:"id"`
 	Code    event.Code         `json:"code,omitempty"` // "": the patch failed, or the letter is not whole
 	Message string             `json:"message"`
 	Errors  []event.FieldError `json:"errors"`
 }
 
-// trialWish says which dead letters are tried, and with what.
-type trialWish struct {
-	Fleet   string       `json:"fleet"`
-	From    *time.Time   `json:"from"`
-	To      *time.Time   `json:"to"`
-	Devices []string     `json:"devices"`
-	Stages  []string     `json:"stages"`
-	Codes   []event.Code `json:"codes"`
-	IDs     []string     `json:"ids"`
-	Patch   string       `json:"patch"`
-	Limit   *int         `json:"limit"`
+// TrialWish says which dead letters are tried, and with what.
+type TrialWish struct {
+	Fleet   string       `json:"fleet,omitempty"`
+	From    *time.Time   `json:"from,omitempty"`
+	To      *time.Time   `json:"to,omitempty"`
+	Devices []string     `json:"devices,omitempty"`
+	Stages  []string     `json:"stages,omitempty"`
+	Codes   []event.Code `json:"codes,omitempty"`
+	IDs     []string     `json:"ids,omitempty"`
+	Patch   string       `json:"patch,omitempty"`
+	Limit   *int         `json:"limit,omitempty"` // nil: 100
 }
 
 // Schemas are those that the ingest would judge by.
@@ -119,8 +119,8 @@ func (h *trials) try(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (h *trials) read(w http.ResponseWriter, r *http.Request) (*Spec, *trialWish, error) {
-	wish := new(trialWish)
+func (h *trials) read(w http.ResponseWriter, r *http.Request) (*Spec, *TrialWish, error) {
+	wish := new(TrialWish)
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, trialBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(wish); err != nil {
@@ -152,10 +152,10 @@ var errEnough = errors.New("enough")
 // for sending: the same choice, the same patch in a process of its own, the
 // same schemas. The spec has been checked.
 func (s Stored) try(ctx context.Context, spec *Spec, ids []string, limit int,
-	judging *validate.Judging) (*trial, error) {
+	judging *validate.Judging) (*Trial, error) {
 	patch := newPatcher(ctx, spec.Patch, shippedLimits())
 	defer patch.close()
-	t := &trial{Failures: []failsAgain{}, Examples: []Sample{}}
+	t := &Trial{Failures: []FailsAgain{}, Examples: []Sample{}}
 	var told Progress // which counts reasons
 	k := newLook(chosen{s.letters, ids}, spec, trialBatch)
 	err := k.over(ctx, spec.failed(), func(l *letter) error {
@@ -192,7 +192,7 @@ func (c chosen) scan(ctx context.Context, q letterQuery, each func(*letter) erro
 }
 
 // one tries a dead letter.
-func (t *trial) one(l *letter, spec *Spec, patch *patcher, judging *validate.Judging, told *Progress) error {
+func (t *Trial) one(l *letter, spec *Spec, patch *patcher, judging *validate.Judging, told *Progress) error {
 	value, ok, err := patch.whole(l)
 	if patch.fatal(err) {
 		return err
@@ -200,15 +200,15 @@ func (t *trial) one(l *letter, spec *Spec, patch *patcher, judging *validate.Jud
 	example := Sample{ID: l.ID, Fleet: l.Fleet, Stage: l.Stage, Code: l.Code, Message: l.Message, Device: l.Device,
 		FailedAt: l.FailedAt.UTC(), Original: cut(l.Original)}
 	_, judged := spec.back(l)
-	var failure *failsAgain
+	var failure *FailsAgain
 	switch {
 	case err != nil:
-		failure = &failsAgain{ID: l.ID, Message: err.Error()}
+		failure = &FailsAgain{ID: l.ID, Message: err.Error()}
 	case !ok:
 		t.Deleted++
 	case judged:
 		if why := judging.Reject(value); why != nil {
-			failure = &failsAgain{ID: l.ID, Code: why.Code, Message: why.Error(),
+			failure = &FailsAgain{ID: l.ID, Code: why.Code, Message: why.Error(),
 				Errors: slices.Clone(why.Errors[:min(len(why.Errors), 20)])}
 		}
 	default:

@@ -31,10 +31,10 @@ func (w *world) broken(n int, temperature string) {
 	}
 }
 
-func (w *world) tried(body string) (int, *trial, string) {
+func (w *world) tried(body string) (int, *Trial, string) {
 	w.t.Helper()
 	status, answer := ask(w.t, TryHandler(w.stored(), shipped, time.Now), "POST", "/v1/dead-letters/dry-run", body)
-	t := new(trial)
+	t := new(Trial)
 	if status == http.StatusOK {
 		if err := json.Unmarshal([]byte(answer), t); err != nil {
 			w.t.Fatalf("%v in %s", err, answer)
