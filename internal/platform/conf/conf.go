@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/internal/platform/secret"
 	"weir/internal/platform/storeurl"
 
 	"github.com/dustin/go-humanize"
@@ -97,6 +98,12 @@ type place struct {
 	schemes  []string
 }
 
+// Secret reads a string field that is a secret, or says where one is kept, as
+// secret.Value reads it.
+func Secret(to *string) any {
+	return Valid(to, func() error { return secret.Check(*to) })
+}
+
 // URL reads a string field that names a store by a URL of one of some schemes. One
 // of another would be tried for ever, as a store that is down is.
 func URL(to *string, schemes ...string) any { return place{to, false, schemes} }
@@ -128,6 +135,8 @@ func (p place) read(c *service.ParsedConfig, path []string) error {
 		if _, err := storeurl.Path(text); err != nil {
 			return err
 		}
+	} else if _, _, err := secret.Password(text); err != nil {
+		return err
 	}
 	*p.to = text
 	return nil

@@ -1,12 +1,15 @@
 package sqldb
 
 import (
+	"context"
 	"database/sql"
 	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"weir/internal/platform/secret"
 )
 
 // How a dead server is noticed. What a statement may take is its caller's
@@ -23,7 +26,11 @@ const (
 // that broke, as by a restart of the server, are replaced: a transaction on
 // one fails, the next one finds the server again.
 func openPostgres(rawURL string) (*sql.DB, error) {
-	conf, err := pgx.ParseConfig(rawURL)
+	without, kept, err := secret.Password(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := pgx.ParseConfig(without)
 	if err != nil {
 		return nil, err // pgx leaves passwords out of it
 	}
@@ -36,7 +43,14 @@ func openPostgres(rawURL string) (*sql.DB, error) {
 	if conf.RuntimeParams["application_name"] == "" {
 		conf.RuntimeParams["application_name"] = "weir"
 	}
-	db := stdlib.OpenDB(*conf)
+	var options []stdlib.OptionOpenDB
+	if kept != "" { // read for each connection: it may have been rotated
+		options = append(options, stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) (err error) {
+			c.Password, err = secret.Value(ctx, kept)
+			return err
+		}))
+	}
+	db := stdlib.OpenDB(*conf, options...)
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(8)
 	db.SetConnMaxIdleTime(maxIdleTime)

@@ -3,8 +3,11 @@
 //	sqlite:///var/lib/weir/control.db   (three slashes: an absolute path)
 //	sqlite://data/control.db            (two: relative to the working directory)
 //	postgres://user:password@host/weir
+//	postgres://user@host/weir?password=vault://secret/data/weir/pg#password
 //
-// A path with '?', '#' or '%' has them escaped, as storeurl.New does it.
+// A path with '?', '#' or '%' has them escaped, as storeurl.New does it. Where a
+// URL says where its password is kept, it is read for each connection, as
+// secret.Value does it.
 //
 // Rooms write standard SQL with $1 placeholders, which both accept, and ask
 // Dialect where the two differ. It is a leaf: it imports no room.

@@ -33,9 +33,9 @@ func emailSpec() *service.ConfigSpec {
 		Description(`
 The body is the message's content, as plain text. An answer of the server that is final (5xx) tells `+"`alert_notices`"+` not to try again.`).
 		Field(service.NewStringField(emailFieldServer).
-			Description("The server as a URL, or the file that holds it (`file:///run/secrets/smtp`): `smtp://` requires "+
-				"STARTTLS, `smtps://` is TLS from the start, `smtp+insecure://` is without TLS. User and password stand in the "+
-				"URL.").
+			Description("The server as a URL, or where it is kept (`file:///run/secrets/smtp`, "+
+				"`vault://secret/data/weir/smtp#url`): `smtp://` requires STARTTLS, `smtps://` is TLS from the start, "+
+				"`smtp+insecure://` is without TLS. User and password stand in the URL.").
 			Secret().Example("smtp://user:password@mail.example.com:587")).
 		Field(service.NewStringField(emailFieldFrom).
 			Description("The sender's address.").
@@ -75,8 +75,9 @@ type email struct {
 
 func newEmail(parsed *service.ParsedConfig) (*email, error) {
 	e := &email{}
-	return e, conf.Checked(parsed, conf.Read(parsed, emailFieldServer, &e.server, emailFieldFrom, &e.from, emailFieldTo,
-		&e.to, emailFieldTimeout, conf.Positive(&e.timeout), emailFieldSubject, &e.subject, emailFieldID, &e.id))
+	return e, conf.Checked(parsed, conf.Read(parsed, emailFieldServer, conf.Secret(&e.server),
+		emailFieldFrom, &e.from, emailFieldTo, &e.to, emailFieldTimeout, conf.Positive(&e.timeout),
+		emailFieldSubject, &e.subject, emailFieldID, &e.id))
 }
 
 // Connect has nothing to open: each e-mail has a connection of its own.
@@ -88,7 +89,7 @@ func (e *email) Write(ctx context.Context, msg *service.Message) error {
 	if err != nil {
 		return err
 	}
-	client, err := e.client()
+	client, err := e.client(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,8 +139,8 @@ func (e *email) message(msg *service.Message) (*mail.Msg, error) {
 	return m, nil
 }
 
-func (e *email) client() (*mail.Client, error) {
-	text, err := secret.Value(e.server)
+func (e *email) client(ctx context.Context) (*mail.Client, error) {
+	text, err := secret.Value(ctx, e.server)
 	if err != nil {
 		return nil, err
 	}

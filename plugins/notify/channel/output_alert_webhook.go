@@ -38,15 +38,16 @@ What sets it apart from `+"`http_client`"+`: no error or log line ever holds the
 
 With a secret, each request has the header `+"`Weir-Signature: t=TIME,v1=SIGNATURE`"+`: TIME in Unix seconds, SIGNATURE the hex HMAC-SHA256, by the secret, of TIME, a dot and the body. A receiver checks the signature, and that TIME is recent.
 
-The URL and the secret may be in a file each: `+"`file:///run/secrets/webhook`"+`.`).
+The URL and the secret may be kept in a file each, `+"`file:///run/secrets/webhook`"+`, or in a Vault, `+"`vault://secret/data/weir/webhook#url`"+`: they are read for each request.`).
 		Field(service.NewStringField(webhookFieldURL).
-			Description("Where to post to, or the file that holds it.").
+			Description("Where to post to, or where that is kept: a file, or a Vault.").
 			Secret().Example("${WEIR_NOTIFY_WEBHOOK_URL:}")).
 		Field(service.NewInterpolatedStringMapField(webhookFieldHeaders).
 			Description("Headers of the request.").
 			Default(map[string]any{"Content-Type": "application/json"})).
 		Field(service.NewStringField(webhookFieldSecret).
-			Description("The secret to sign with, or the file that holds it; without it, requests are not signed.").
+			Description("The secret to sign with, or where it is kept: a file, or a Vault; without it, requests are "+
+				"not signed.").
 			Default("").Secret().Example("file:///run/secrets/webhook-hmac")).
 		Field(service.NewDurationField(webhookFieldTimeout).
 			Description("How long a request may take.").
@@ -76,8 +77,9 @@ func newWebhook(parsed *service.ParsedConfig) (*webhook, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     http.DefaultTransport.(*http.Transport).Clone(),
 	}}
-	return w, conf.Checked(parsed, conf.Read(parsed, webhookFieldURL, &w.url, webhookFieldSecret, &w.secret,
-		webhookFieldTimeout, conf.Positive(&w.client.Timeout), webhookFieldHeaders, &w.headers))
+	return w, conf.Checked(parsed, conf.Read(parsed, webhookFieldURL, conf.Secret(&w.url),
+		webhookFieldSecret, conf.Secret(&w.secret), webhookFieldTimeout, conf.Positive(&w.client.Timeout),
+		webhookFieldHeaders, &w.headers))
 }
 
 // Connect has nothing to open.
@@ -117,11 +119,11 @@ func (w *webhook) request(ctx context.Context, msg *service.Message) (*http.Requ
 	if err != nil {
 		return nil, fmt.Errorf("posting a notice: %w", err)
 	}
-	target, err := secret.Value(w.url)
+	target, err := secret.Value(ctx, w.url)
 	if err != nil {
 		return nil, err
 	}
-	signing, err := secret.Value(w.secret)
+	signing, err := secret.Value(ctx, w.secret)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ A record that is no event (it was produced past the gate) fails here with its re
 
 ### Stores
 
-`+"`redis://user:password@host:6379/0`"+` (or `+"`rediss://`"+`) takes one pipelined round trip a batch. Its options are `+"`pool_size`"+` (connections; ten a core), `+"`db`"+`, and `+"`skip_verify`"+` of the server's certificate. `+"`pebble:///path`"+` is embedded, for one process; claims are synced to disk before they count, and expired ones are removed from it. `+"`memory://`"+` forgets at exit, for tests of configs.
+`+"`redis://user:password@host:6379/0`"+` (or `+"`rediss://`"+`) takes one pipelined round trip a batch. Its options are `+"`pool_size`"+` (connections; ten a core), `+"`db`"+`, `+"`skip_verify`"+` of the server's certificate, and `+"`password`"+`, where the password is kept: `+"`password=vault://secret/data/weir/redis#password`"+`, read for each connection. `+"`pebble:///path`"+` is embedded, for one process; claims are synced to disk before they count, and expired ones are removed from it. `+"`memory://`"+` forgets at exit, for tests of configs.
 
 ### Metrics
 

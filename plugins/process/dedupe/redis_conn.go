@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"weir/internal/platform/secret"
 )
 
 // redisConns sends pipelines of commands over pooled connections.
@@ -31,14 +33,24 @@ type redisConns struct {
 // errStale makes the pool close a connection instead of lending it.
 var errStale = errors.New("idle since before another connection failed")
 
-func newRedisConns(addr string, size int, timeout time.Duration, options []redis.DialOption) *redisConns {
+// newRedisConns makes the pool. With kept, the password is read where it says,
+// for each connection: it may have been rotated.
+func newRedisConns(addr string, size int, timeout time.Duration, options []redis.DialOption, kept string) *redisConns {
 	r := &redisConns{timeout: timeout}
 	options = append(options, redis.DialConnectTimeout(timeout), redis.DialTLSHandshakeTimeout(timeout),
 		redis.DialReadTimeout(timeout), redis.DialWriteTimeout(timeout))
 	r.pool = &redis.Pool{
 		MaxActive: size, MaxIdle: size, Wait: true, IdleTimeout: 30 * time.Minute,
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialContext(ctx, "tcp", addr, options...)
+			with := options
+			if kept != "" {
+				password, err := secret.Value(ctx, kept)
+				if err != nil {
+					return nil, err
+				}
+				with = append(slices.Clip(options), redis.DialPassword(password))
+			}
+			return redis.DialContext(ctx, "tcp", addr, with...)
 		},
 		TestOnBorrow: func(_ redis.Conn, used time.Time) error {
 			if broke := r.broke.Load(); broke != nil && !used.After(*broke) {
@@ -152,9 +164,9 @@ func parseRedisURL(rawURL string) (addr string, size int, options []redis.DialOp
 		}
 	}
 	host, port := cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "6379")
-	options = []redis.DialOption{redis.DialDatabase(number)}
+	options = []redis.DialOption{redis.DialDatabase(number), redis.DialUsername(u.User.Username())}
 	if password, ok := u.User.Password(); ok {
-		options = append(options, redis.DialUsername(u.User.Username()), redis.DialPassword(password))
+		options = append(options, redis.DialPassword(password))
 	}
 	if u.Scheme == "rediss" {
 		options = append(options, redis.DialUseTLS(true), redis.DialTLSConfig(&tls.Config{

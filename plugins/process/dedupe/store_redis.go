@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"weir/internal/platform/secret"
 )
 
 // redisStore claims with SET key value NX GET PX ttl, one pipeline a batch.
@@ -28,11 +30,15 @@ type redisStore struct {
 const redisPrefix = "weir:claims:"
 
 func newRedis(rawURL string, ttl, timeout time.Duration) (*redisStore, error) {
-	addr, size, options, err := parseRedisURL(rawURL)
+	without, kept, err := secret.Password(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("reading the claims URL: %w", err)
 	}
-	return &redisStore{conns: newRedisConns(addr, size, timeout, options), ttl: ttl.Milliseconds()}, nil
+	addr, size, options, err := parseRedisURL(without)
+	if err != nil {
+		return nil, fmt.Errorf("reading the claims URL: %w", err)
+	}
+	return &redisStore{conns: newRedisConns(addr, size, timeout, options, kept), ttl: ttl.Milliseconds()}, nil
 }
 
 // open has nothing to do: the client connects when it is asked.
