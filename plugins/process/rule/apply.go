@@ -37,6 +37,7 @@ type output struct {
 	now     func() time.Time
 	late    *flow.Burst
 	meters  *meters
+	prepare []*service.OwnedProcessor
 
 	tending sync.WaitGroup
 	stop    context.CancelFunc
@@ -54,20 +55,47 @@ type output struct {
 // WriteBatch applies a batch. When it returns nil, what follows from it is
 // durable; else nothing is, and it may be called again with the same batch.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.db == nil {
-		return service.ErrNotConnected
-	}
+	var prepared service.MessageBatch
 	for {
-		err := o.writeBatch(ctx, batch)
-		if !errors.Is(err, errSwitched) {
+		err := o.writeBatch(ctx, batch, prepared)
+		switch {
+		case errors.Is(err, errUnprepared):
+			if prepared, err = o.prepared(ctx, batch); err != nil {
+				return err
+			}
+		case !errors.Is(err, errSwitched):
 			return err
 		}
 	}
 }
 
-func (o *output) writeBatch(ctx context.Context, batch service.MessageBatch) error {
+// errUnprepared says that there are rules, and the batch was not made ready for
+// them.
+var errUnprepared = errors.New("the batch is to be prepared")
+
+// prepared is what the processors make of a batch, which stays as it is. They
+// may wait for their stores, and nothing else waits for them. What one makes of
+// it as weir stops - event_dedupe passes what it could not claim - is not used.
+func (o *output) prepared(ctx context.Context, batch service.MessageBatch) (service.MessageBatch, error) {
+	batches, err := service.ExecuteProcessors(ctx, o.prepare, batch.Copy())
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return nil, fmt.Errorf("preparing events for rules: %w", err)
+	}
+	prepared := service.MessageBatch{}
+	for _, b := range batches {
+		prepared = append(prepared, b...)
+	}
+	return prepared, nil
+}
+
+// writeBatch applies a batch by the rules in force, once it is prepared. Without
+// any, it only sees to it that nothing is kept.
+func (o *output) writeBatch(ctx context.Context, batch, prepared service.MessageBatch) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.db == nil {
+		return service.ErrNotConnected
+	}
 	set, seq, err := o.inForce(ctx)
 	if err != nil {
 		return err
@@ -75,7 +103,10 @@ func (o *output) writeBatch(ctx context.Context, batch service.MessageBatch) err
 	if len(set.Rules) == 0 {
 		return o.clear(ctx, set, batch)
 	}
-	records := recordsOf(batch)
+	if prepared == nil {
+		return errUnprepared
+	}
+	records := recordsOf(prepared)
 	logs, err := o.identify(ctx, records)
 	if err != nil {
 		return err

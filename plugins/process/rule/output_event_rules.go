@@ -23,6 +23,7 @@ const (
 	fieldIdle     = "idle"
 	fieldAhead    = "max_ahead"
 	fieldKeys     = "keys_per_fleet"
+	fieldPrepare  = "processors"
 	fieldBatching = "batching"
 )
 
@@ -69,6 +70,10 @@ changed), and the gauges `+"`weir_rules_valid`"+` (what is to be in force is rig
 				"counted as "+
 				"over_limit; those of keys that are there, and of other fleets, go on.").
 			Default(500_000)).
+		Field(service.NewProcessorListField(fieldPrepare).
+			Description("What is done with events before rules see them, as long as there is a rule: with none, an event "+
+				"costs its reading and nothing more. They may fail events, and drop none.").
+			Default([]any{})).
 		Field(service.NewBatchPolicyField(fieldBatching)).
 		Field(service.NewOutputMaxInFlightField().Default(1)).
 		Example("From the log", "Each event is claimed, and counted once.", `
@@ -77,6 +82,11 @@ output:
     seed_brokers: ["localhost:9092"]
     rules: configs/rules.yaml
     url: sqlite://data/control.db
+    processors:
+      - event_dedupe:
+          seed_brokers: ["localhost:9092"]
+          url: pebble:///var/lib/weir/claims
+          on_error: stall
     batching: { count: 5000, period: 200ms }
 `)
 }
@@ -128,6 +138,9 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	if o.rules, err = openFile(file); err != nil {
 		return nil, fmt.Errorf("reading event_rules: %w", err)
 	}
+	if o.prepare, err = parsed.FieldProcessorList(fieldPrepare); err != nil {
+		return nil, fmt.Errorf("reading event_rules: %w", err)
+	}
 	o.late = flow.NewBurst(time.Minute, func(text string) { o.log.Warnf("%s", text) })
 	return o, nil
 }
@@ -173,7 +186,7 @@ func (o *output) adminClient() (*kadm.Client, error) {
 }
 
 // Close ends what Connect began. What was not acknowledged comes again.
-func (o *output) Close(context.Context) error {
+func (o *output) Close(ctx context.Context) error {
 	if o.stop != nil {
 		o.stop()
 	}
@@ -191,5 +204,9 @@ func (o *output) Close(context.Context) error {
 		o.release()
 		o.db, o.release = nil, nil
 	}
-	return nil
+	var err error
+	for _, p := range o.prepare {
+		err = errors.Join(err, p.Close(ctx))
+	}
+	return err
 }

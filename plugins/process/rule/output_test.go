@@ -27,6 +27,7 @@ import (
 type bench struct {
 	testing.TB
 	url, file, extra string
+	env              *service.Environment // nil: that of all
 }
 
 func newBench(t testing.TB, rules string) *bench {
@@ -73,7 +74,7 @@ func (b *bench) write(rules string) {
 func (b *bench) operator() *output {
 	b.Helper()
 	parsed, err := eventRulesSpec().ParseYAML(fmt.Sprintf("rules: %q\nurl: %q\ndelay: 5s\n%s", b.file, b.url, b.extra),
-		nil)
+		b.env)
 	if err != nil {
 		b.Fatal(err)
 	}
