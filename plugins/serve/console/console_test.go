@@ -112,7 +112,7 @@ func TestConsole_TheFirstPageIsSmall(t *testing.T) {
 	}
 	page := string(files["index.html"].plain)
 	need := []string{"index.html", "js/pages/overview.js"}
-	for _, m := range regexp.MustCompile(`"/console/([^"]+)"`).FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile(`"(?:\./)?console/([^"]+)"`).FindAllStringSubmatch(page, -1) {
 		need = append(need, m[1])
 	}
 	sum, seen := 0, map[string]bool{}

@@ -1,6 +1,7 @@
 // Asking the API: one way, with the key in a header and a bound on time.
 import { session, signOut } from "./session.js";
 import { heardFrom } from "./health.js";
+import { base } from "./base.js";
 
 // Refusal is an answer that is an error (RFC 9457), or no answer: status 0.
 export class Refusal extends Error {
@@ -33,7 +34,7 @@ export async function ask(path, { method = "GET", query, body, key, signal, time
   const signals = [signal, limit].filter(Boolean);
   let answer;
   try {
-    answer = await fetch(address(path, query), {
+    answer = await fetch(base + address(path, query), {
       method, headers, body: body === undefined ? undefined : JSON.stringify(body),
       signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0], cache: "no-store", credentials: "omit",
     });

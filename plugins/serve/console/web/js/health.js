@@ -1,6 +1,7 @@
 // Whether weir answers: asked every two seconds, so that no figure looks current
 // for more than five when weir has gone.
 import { store } from "./h.js";
+import { base } from "./base.js";
 
 export const every = 2000, patience = 2000;
 
@@ -25,7 +26,7 @@ let lastHeard = Date.now();
 
 async function look() {
   try {
-    const answer = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(patience) });
+    const answer = await fetch(`${base}/healthz`, { cache: "no-store", signal: AbortSignal.timeout(patience) });
     heardFrom(answer);
     lastHeard = Date.now();
     health.set(health.get().lostAt ? { lostAt: null } : health.get());

@@ -1,10 +1,14 @@
-// The overview as it changes: a stream of weir's, read with the key in a header;
-// where nothing comes through, it is asked for every five seconds.
+// The overview as it changes: a stream of weir's, read with the key in a header.
+// While nothing comes through it - a proxy may hold it back - the overview is
+// asked for instead, every five seconds, and the stream is tried again.
 import { ask, get, address } from "./api.js";
 import { now, health } from "./health.js";
 import { useEffect, useState } from "./h.js";
 
-const silence = 4000, longest = 15000;
+// A stream is silent after so long; then it is asked, so often.
+const silence = 4000, askEvery = 4500, firstAsk = 2000;
+// The stream is tried again after so long, and after so long once it has failed three times.
+const soon = 1000, late = 60000;
 
 // events reads server-sent events from a response, one after the other.
 async function* events(body) {
@@ -29,17 +33,19 @@ async function* events(body) {
 }
 
 // useLive returns {data, at, error, how}: the newest overview of a fleet, when it
-// came, and what is wrong, if something is.
+// came, what is wrong, if something is, and whether by "stream" or by "asking".
 export function useLive(fleet) {
-  const [state, setState] = useState({ data: null, at: 0, error: null, busy: true });
+  const [state, setState] = useState({ data: null, at: 0, error: null, busy: true, how: "stream" });
   useEffect(() => {
     const whole = new AbortController();
-    let wait = 500, mine = null, wake = () => {};
-    const took = (data) => {
-      wait = 500;
-      setState({ data, at: now(), error: null, busy: false });
+    const gone = () => whole.signal.aborted;
+    let mine = null, wake = () => {}, came = false, asked = 0, last = Date.now() + firstAsk - askEvery;
+    const took = (data, how) => {
+      if (gone()) return;
+      last = Date.now();
+      setState({ data, at: now(), error: null, busy: false, how });
     };
-    const poll = async () => took(await get("/v1/overview", { fleet }, { signal: whole.signal, timeout: 4000 }));
+    const failed = (error) => gone() || setState((s) => ({ ...s, error, busy: false }));
     const stream = async () => {
       mine = new AbortController();
       const one = mine;
@@ -49,7 +55,10 @@ export function useLive(fleet) {
         for await (const e of events(answer.body)) {
           clearTimeout(timer);
           timer = setTimeout(() => one.abort(), silence);
-          if (e.name === "overview") took(JSON.parse(e.data));
+          if (e.name === "overview") {
+            came = true;
+            took(JSON.parse(e.data), "stream");
+          }
           if (e.name === "end") return JSON.parse(e.data).reason;
         }
       } finally {
@@ -62,39 +71,45 @@ export function useLive(fleet) {
       const timer = setTimeout(done, ms);
       wake = () => { clearTimeout(timer); done(); };
     });
-    const run = async () => {
+    const streaming = async () => {
       let failures = 0;
-      while (!whole.signal.aborted) {
+      while (!gone()) {
         if (document.hidden) {
-          await pause(60000);
+          await pause(late);
           continue;
         }
+        came = false;
         try {
-          const why = await stream();
-          failures = why === "renew" ? 0 : failures + 1;
-          if (why === "renew") continue;
+          if (await stream() === "renew") continue;
         } catch (error) {
-          failures++;
-          if (whole.signal.aborted) return;
-          if (error.status === 401 || error.status === 403) return setState((s) => ({ ...s, error, busy: false }));
+          if (error.status === 401 || error.status === 403) {
+            failed(error);
+            return whole.abort();
+          }
         }
-        try {
-          await poll(); // nothing comes through, or only late: ask
-          wait = failures > 2 ? 5000 : 500;
-        } catch (error) {
-          if (whole.signal.aborted) return;
-          setState((s) => ({ ...s, error, busy: false }));
-          wait = Math.min(longest, wait * 1.7);
-        }
-        await pause(wait);
+        failures = came ? 1 : failures + 1;
+        await pause(failures < 3 ? soon : late);
+      }
+      return undefined;
+    };
+    const tick = async () => {
+      if (gone() || document.hidden || Date.now() - Math.max(last, asked) < askEvery) return;
+      asked = Date.now();
+      try {
+        const data = await get("/v1/overview", { fleet }, { signal: whole.signal, timeout: 4000 });
+        if (last <= asked) took(data, "asking"); // else the stream has told something newer
+      } catch (error) {
+        failed(error);
       }
     };
+    const ticks = setInterval(tick, 500);
     const shown = () => { if (!document.hidden) wake(); else mine?.abort(); };
     document.addEventListener("visibilitychange", shown);
     const unfollow = health.follow(() => { if (health.get().lostAt) mine?.abort(); else wake(); });
-    run();
+    streaming();
     return () => {
       whole.abort();
+      clearInterval(ticks);
       wake();
       unfollow();
       document.removeEventListener("visibilitychange", shown);

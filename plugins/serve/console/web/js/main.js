@@ -4,7 +4,7 @@ import { html, render, useEffect, useState, useStore } from "./h.js";
 import { session, signIn, signOut, know } from "./session.js";
 import { whoIs } from "./api.js";
 import { health, watchHealth } from "./health.js";
-import { route, watchRoute, to, go } from "./router.js";
+import { route, watchRoute, link, to, go } from "./router.js";
 import { setZone, zone, zoneName } from "./format.js";
 import { Age, Field } from "./ui.js";
 import { watchKeys, Shortcuts } from "./keys.js";
@@ -64,8 +64,7 @@ function Fleets({ fleets, chosen }) {
   return html`<label class="pick"><span class="hidden">Fleet</span><select value=${chosen ?? ""} onChange=${(e) => {
     const { path, query } = route.get();
     const { fleet, cursor, ...rest } = query;
-    const url = new URLSearchParams({ ...(e.target.value ? { fleet: e.target.value } : {}), ...rest });
-    go(`${path}?${url}`);
+    go(link(path, { fleet: e.target.value, ...rest }));
   }}><option value="">all fleets</option>${all.map((f) => html`<option value=${f} selected=${f === chosen}>${f}</option>`)}</select></label>`;
 }
 

@@ -3,8 +3,7 @@
 import { html, useStore, useState } from "./h.js";
 import { now } from "./health.js";
 import { instant, minute, offset, zone, zoneName } from "./format.js";
-import { route, setQuery } from "./router.js";
-import { address } from "./api.js";
+import { link, route, setQuery } from "./router.js";
 import { Choice } from "./ui.js";
 
 const lengths = { "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800, "30d": 2592000, "1y": 31536000 };
@@ -65,7 +64,7 @@ export function Range({ range, windowing }) {
     return setQuery({ from: rfc(from), to: rfc(to), range: undefined }, { replace: false });
   };
   return html`<div class="range"><${Choice} label="Range" chosen=${range.name} values=${Object.keys(lengths).map((n) => [n])}
-      href=${(n) => address(path, { ...plain(query), range: n })} />
+      href=${(n) => link(path, { ...plain(query), range: n })} />
     <button type="button" class="quiet small" aria-expanded=${own} onClick=${() => setOwn(!own)}>Other…</button>
     ${range.from ? html`<span class="dim">${instant(range.from * 1000)} to ${range.live ? "now" : instant(range.to * 1000)}, ${zoneName()} ${offset(range.to * 1000)}${
       windowing ? html` · windows of ${windowing.window}${windowing.cut ? " (finer ones are too many for the page)" : ""}` : null}</span>` : null}

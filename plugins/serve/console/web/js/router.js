@@ -1,27 +1,33 @@
 // Every view is an address: a path and its parameters.
 import { store, html } from "./h.js";
 import { address } from "./api.js";
+import { base } from "./base.js";
 import { views } from "./views.js";
 
-const read = () => ({ path: location.pathname, query: Object.fromEntries(new URLSearchParams(location.search)) });
+const pathOf = (pathname) => (pathname.startsWith(`${base}/`) ? pathname.slice(base.length) : "");
+
+const read = () => ({ path: pathOf(location.pathname), query: Object.fromEntries(new URLSearchParams(location.search)) });
 
 export const route = store(read());
 
-// go opens an address of this console.
+// go opens an address of this console, as link and to make them.
 export function go(url, { replace = false } = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", url);
   route.set(read());
   if (!replace) scrollTo(0, 0);
 }
 
+// link is the address of a view.
+export const link = (path, query = {}) => base + address(path, query);
+
 // setQuery changes parameters of the view; what is empty is left out.
 export function setQuery(changes, options = { replace: true }) {
   const { path, query } = route.get();
-  go(address(path, { ...query, ...changes }), options);
+  go(link(path, { ...query, ...changes }), options);
 }
 
 // to is the address of a view, in the fleet that is looked at.
-export const to = (path, query = {}) => address(path, { fleet: route.get().query.fleet, ...query });
+export const to = (path, query = {}) => link(path, { fleet: route.get().query.fleet, ...query });
 
 // Link is an anchor to a view; where there is no such view, its text alone.
 export const Link = ({ path, query, children, ...rest }) => (path in views ? html`<a href=${to(path, query)} ...${rest}>${children}</a>`
@@ -33,7 +39,7 @@ export function watchRoute(isView) {
   document.addEventListener("click", (e) => {
     if (e.defaultPrevented || e.button || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
     const a = e.target.closest?.("a[href]");
-    if (!a || a.target || a.hasAttribute("download") || a.origin !== location.origin || !isView(a.pathname)) return;
+    if (!a || a.target || a.hasAttribute("download") || a.origin !== location.origin || !isView(pathOf(a.pathname))) return;
     if (a.hash && a.pathname === location.pathname && a.search === location.search) return;
     e.preventDefault();
     go(a.pathname + a.search);

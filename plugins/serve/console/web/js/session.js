@@ -1,7 +1,8 @@
 // The key: kept in this tab until it is closed, sent in a header, in no address.
 import { store } from "./h.js";
+import { base } from "./base.js";
 
-const name = "weir-key";
+const name = `weir-key${base}`; // two weirs of one origin have keys of their own
 
 const read = () => {
   try {

@@ -1,8 +1,7 @@
 // Administration: keys, groups, holds, erasures, retention and the audit log.
 import { html, useStore } from "../h.js";
-import { address } from "../api.js";
 import { session } from "../session.js";
-import { route } from "../router.js";
+import { link, route } from "../router.js";
 import { zone } from "../format.js";
 import { Choice } from "../ui.js";
 import { Keys } from "../admin/keys.js";
@@ -22,7 +21,7 @@ export default function Admin() {
   const tab = query.tab in tabs ? query.tab : "keys";
   const Part = tabs[tab][1];
   return html`<div class="title"><h1>Administration</h1></div>
-    ${who?.admin ? html`<${Choice} label="Part" values=${Object.entries(tabs).map(([t, [name]]) => [t, name])} chosen=${tab} href=${(t) => address(path, { fleet: query.fleet, tab: t })} />
+    ${who?.admin ? html`<${Choice} label="Part" values=${Object.entries(tabs).map(([t, [name]]) => [t, name])} chosen=${tab} href=${(t) => link(path, { fleet: query.fleet, tab: t })} />
       <${Part} query=${query} key=${tab} />` : html`<p class="note">Administration needs a key with the scope <b>admin</b>; yours does not have it.
       An administrator makes one with <code>weir keys create --admin</code>.</p>`}`;
 }

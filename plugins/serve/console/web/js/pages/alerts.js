@@ -1,8 +1,8 @@
 // Alerts: those that are open first.
 import { html, useStore } from "../h.js";
-import { get, address } from "../api.js";
+import { get } from "../api.js";
 import { useList } from "../list.js";
-import { route, setQuery, to } from "../router.js";
+import { link, route, setQuery, to } from "../router.js";
 import { figure, zone } from "../format.js";
 import { Age, Choice, Device, Fresh, More, Problem, Section, State, Table, Field } from "../ui.js";
 
@@ -28,7 +28,7 @@ export default function Alerts() {
     return { rows: page.alerts, next: page.next };
   }, [fleet, device, severity, rule, state], 3000);
   return html`<div class="title"><h1>Alerts</h1><span class="side"><${Fresh} poll=${list.poll} every=${3000} /></span></div>
-    <div class="filters"><${Choice} label="State" values=${states} chosen=${state} href=${(s) => address(path, { ...query, state: s })} />
+    <div class="filters"><${Choice} label="State" values=${states} chosen=${state} href=${(s) => link(path, { ...query, state: s })} />
       <${Field} id="severity" label="Severity"><select id="severity" onChange=${(e) => setQuery({ severity: e.target.value })}>
         ${["", "info", "warning", "critical"].map((s) => html`<option value=${s} selected=${s === (severity ?? "")}>${s || "any"}</option>`)}</select></${Field}>
       <${Field} id="alert-device" label="Device"><input id="alert-device" data-search defaultValue=${device ?? ""} placeholder="any"

@@ -1,9 +1,9 @@
 // Dead letters: what failed, where, why and when.
 import { html, useStore, useMemo } from "../h.js";
-import { get, address } from "../api.js";
+import { get } from "../api.js";
 import { useList } from "../list.js";
 import { session } from "../session.js";
-import { route, setQuery, to } from "../router.js";
+import { link, route, setQuery, to } from "../router.js";
 import { bytes, count, zone } from "../format.js";
 import { Age, Device, Field, Fresh, More, Problem, Section, State, Table } from "../ui.js";
 import { Range, rangeOf, rfc } from "../range.js";
@@ -27,7 +27,7 @@ export default function DeadLetters() {
   return html`<div class="title"><h1>Dead letters</h1><span class="side"><${Fresh} poll=${list.poll} every=${range.live ? 5000 : 0} /></span></div>
     <div class="filters">${filter("stage", "Stage")}${filter("code", "Code")}${filter("device", "Device")}</div><${Range} range=${range} />
     ${range.why ? html`<p class="note bad" role="alert">${range.why}</p>` : null}
-    <${Section} id="list" title="Newest first" side=${counts.map(([key, n]) => html`<a href=${address("/dead-letters", { ...query, stage: key.split(" ")[0], code: key.split(" ")[1] })}>${key.replaceAll("_", " ")}</a> <span class="dim">${count(n)}</span> `)}>
+    <${Section} id="list" title="Newest first" side=${counts.map(([key, n]) => html`<a href=${link("/dead-letters", { ...query, stage: key.split(" ")[0], code: key.split(" ")[1] })}>${key.replaceAll("_", " ")}</a> <span class="dim">${count(n)}</span> `)}>
       <${Problem} error=${list.error} at=${list.poll.at} what="Dead letters" />
       ${list.poll.data ? html`<${Table} caption="Dead letters" rows=${list.rows} keyOf=${(d) => d.id} empty="Nothing failed in this range." columns=${[
         { name: "failed", cell: (d) => html`<${Age} at=${d.failed_at} />` }, { name: "stage", cell: (d) => d.stage }, { name: "code", cell: (d) => html`<${State} of=${d.code} tone="warn" />` },

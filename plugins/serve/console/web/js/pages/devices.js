@@ -1,9 +1,9 @@
 // Devices: found on the server, those that are silent longest first; and groups.
 import { html, useStore, useEffect, useRef, useState } from "../h.js";
-import { get, address } from "../api.js";
+import { get } from "../api.js";
 import { useList } from "../list.js";
 import { usePoll } from "../poll.js";
-import { route, setQuery, to } from "../router.js";
+import { link, route, setQuery, to } from "../router.js";
 import { count, span, zone } from "../format.js";
 import { Age, Choice, Device, Field, Fresh, More, Problem, Section, Table } from "../ui.js";
 
@@ -29,7 +29,7 @@ export default function Devices() {
   const total = list.poll.data?.total;
   return html`<div class="title"><h1>Devices</h1><span class="side"><${Fresh} poll=${list.poll} every=${5000} /></span></div>
     <div class="filters"><${Field} id="search" label="Part of an id"><input id="search" type="search" data-search value=${text} onInput=${type} autocomplete="off" spellcheck="false" /></${Field}>
-      <${Choice} label="Silence" values=${silences} chosen=${silent} href=${(s) => address(path, { ...query, silent_for: s })} /></div>
+      <${Choice} label="Silence" values=${silences} chosen=${silent} href=${(s) => link(path, { ...query, silent_for: s })} /></div>
     <${Section} id="list" title=${total === undefined ? "Devices" : `${count(total)} ${total === 1 ? "device" : "devices"}`} side=${html`<span class="dim">silent longest first</span>`}>
       <${Problem} error=${list.error} at=${list.poll.at} what="The list of devices" />
       ${list.poll.data ? html`<${Table} caption="Devices" rows=${list.rows} keyOf=${(d) => `${d.fleet} ${d.device_id}`} empty="There is no such device." columns=${[

@@ -1,8 +1,8 @@
 // Replays: jobs that use stored data again, how they go, and a new one.
 import { html, useStore, useState, useEffect } from "../h.js";
-import { get, send, address } from "../api.js";
+import { get, send } from "../api.js";
 import { useList } from "../list.js";
-import { route, setQuery, go, to } from "../router.js";
+import { link, route, setQuery, go, to } from "../router.js";
 import { bytes, count, span, zone } from "../format.js";
 import { Age, Ask, Choice, Field, Fresh, More, Problem, Section, State, Table } from "../ui.js";
 
@@ -26,7 +26,7 @@ export default function Replays() {
     return { rows: page.replays, next: page.replays.length === 50 ? page.replays.at(-1).created_at : null };
   }, [state], 3000);
   return html`<div class="title"><h1>Replays</h1><span class="side"><${Fresh} poll=${list.poll} every=${3000} /></span></div>
-    <div class="row"><${Choice} label="State" values=${states.map((s) => [s])} chosen=${state} href=${(s) => address(path, { ...query, state: s })} />
+    <div class="row"><${Choice} label="State" values=${states.map((s) => [s])} chosen=${state} href=${(s) => link(path, { ...query, state: s })} />
       <button type="button" class="primary" aria-expanded=${query.new === "1"} onClick=${() => setQuery({ new: query.new ? "" : "1" })}>New replay</button></div>
     ${query.new === "1" ? html`<${Wish} query=${query} />` : null}
     <${Section} id="jobs" title="Jobs">

@@ -5,7 +5,7 @@ import { get, send, address } from "../api.js";
 import { usePoll } from "../poll.js";
 import { session } from "../session.js";
 import { now } from "../health.js";
-import { route, setQuery } from "../router.js";
+import { link, route, setQuery } from "../router.js";
 import { count, zone } from "../format.js";
 import { Act, Choice, Device, Field, Fresh, Problem, Section, State, Table, When } from "../ui.js";
 import { Diff } from "../diff.js";
@@ -27,7 +27,7 @@ export default function Schemas() {
   const subject = query.subject ?? (subjects.data?.includes("telemetry") ? "telemetry" : subjects.data?.[0]);
   return html`<div class="title"><h1>Schemas</h1><span class="side"><${Fresh} poll=${subjects} every=${30000} /></span></div>
     <${Problem} error=${subjects.error} at=${subjects.at} what="The list of schemas" />
-    ${subjects.data ? html`<${Choice} label="Subject" values=${subjects.data.map((s) => [s])} chosen=${subject} href=${(s) => address(path, { fleet: query.fleet, subject: s })} />` : null}
+    ${subjects.data ? html`<${Choice} label="Subject" values=${subjects.data.map((s) => [s])} chosen=${subject} href=${(s) => link(path, { fleet: query.fleet, subject: s })} />` : null}
     ${subject ? html`<${Subject} subject=${subject} query=${query} key=${subject} />` : null}`;
 }
 
@@ -46,11 +46,11 @@ function Subject({ subject, query }) {
     ${shown ? html`<${Section} id="versions" title=${subject} side=${html`<span class="dim">compatibility ${poll.data.config?.compatibilityLevel ?? "unknown"}</span>`}>
       ${poll.data.cut ? html`<p class="dim">The newest 50 versions.</p>` : null}
       <${Table} caption=${`Versions of ${subject}`} rows=${[...versions].reverse()} keyOf=${(v) => v.version} columns=${[
-        { name: "version", cell: (v) => html`<a href=${address("/schemas", { ...query, subject, version: v.version, against: "" })} aria-current=${v === shown ? "true" : undefined}>${v.version}</a>${v === shown ? html` <${State} of="shown" tone="live" />` : null}` },
+        { name: "version", cell: (v) => html`<a href=${link("/schemas", { ...query, subject, version: v.version, against: "" })} aria-current=${v === shown ? "true" : undefined}>${v.version}</a>${v === shown ? html` <${State} of="shown" tone="live" />` : null}` },
         { name: "firmware", cell: (v) => html`<code>${read(v.text)?.["x-weir-firmware"] ?? "any"}</code>` },
         { name: "title", cell: (v) => read(v.text)?.title ?? "" },
         { name: "id", kind: "num", cell: (v) => v.id },
-        { name: "compare", cell: (v) => (v === shown ? "" : html`<a href=${address("/schemas", { ...query, subject, version: shown.version, against: v.version })}>with ${shown.version}</a>`) }]} /></${Section}>
+        { name: "compare", cell: (v) => (v === shown ? "" : html`<a href=${link("/schemas", { ...query, subject, version: shown.version, against: v.version })}>with ${shown.version}</a>`) }]} /></${Section}>
     ${against ? html`<${Section} id="diff" title=${`From version ${against.version} to ${shown.version}`}><${Diff} before=${against.text} after=${shown.text} /></${Section}>` : null}
     ${doc?.properties?.metrics ? html`<${Metrics} doc=${doc} version=${shown.version} />` : null}
     <${Section} id="text" title=${`Version ${shown.version}`}><details><summary>The schema's text</summary><pre tabindex="0">${shown.text}</pre></details></${Section}>
@@ -95,7 +95,7 @@ function Senders({ fleet, subject }) {
     ${who?.admin && !of ? html`<p class="empty">Choose a fleet to see which of its devices send which version.</p>` : html`<${Problem} error=${poll.error} at=${poll.at} what="The sample" />
     ${poll.data ? html`<p class="dim">Of ${poll.data.cut ? "the first 1,000" : `all ${count(poll.data.n)}`} events of the last two minutes.</p>
       <${Table} caption="Senders by schema" rows=${poll.data.rows} keyOf=${(r) => r.schema} empty="No event of the last two minutes is stored." columns=${[
-        { name: "schema", cell: (r) => (r.schema.startsWith(`${subject}/`) ? html`<a href=${address("/schemas", { fleet, subject, version: r.schema.split("/")[1] })}>${r.schema}</a>` : r.schema) },
+        { name: "schema", cell: (r) => (r.schema.startsWith(`${subject}/`) ? html`<a href=${link("/schemas", { fleet, subject, version: r.schema.split("/")[1] })}>${r.schema}</a>` : r.schema) },
         { name: "events", kind: "num", cell: (r) => count(r.events) }, { name: "devices", kind: "num", cell: (r) => count(r.devices.size) },
         { name: "firmware", cell: (r) => [...r.firmware].sort().slice(0, 8).join(", ") },
         { name: "for instance", cell: (r) => html`<${Device} fleet=${of} id=${[...r.devices][0]} />` }]} />` : null}`}</${Section}>`;
