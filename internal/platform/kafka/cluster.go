@@ -25,6 +25,7 @@ type Cluster struct {
 	brokers []string
 	tls     *tls.Config    // nil: plain TCP
 	sasl    sasl.Mechanism // nil: no authentication
+	rack    string         // where this process is; "" reads from leaders
 }
 
 // brokers takes apart items that hold several addresses, as environment
@@ -96,6 +97,9 @@ func (c Cluster) Options(clientID string) []kgo.Opt {
 	}
 	if c.sasl != nil {
 		opts = append(opts, kgo.SASL(c.sasl))
+	}
+	if c.rack != "" {
+		opts = append(opts, kgo.Rack(c.rack))
 	}
 	return opts
 }

@@ -98,7 +98,9 @@ func fromParsed(parsed *service.ParsedConfig, otherwise string) (Cluster, error)
 			return Cluster{}, err
 		}
 	}
-	return New(addresses, secure, login)
+	c, err := New(addresses, secure, login)
+	c.rack = rack()
+	return c, err
 }
 
 // loginFor is how the environment gets into its own brokers. A user or password

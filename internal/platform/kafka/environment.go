@@ -21,6 +21,7 @@ const (
 	EnvSASL     = "WEIR_KAFKA_SASL"
 	EnvUser     = "WEIR_KAFKA_USER"
 	EnvPassword = "WEIR_KAFKA_PASSWORD" // no flag: a command line is for all to see
+	EnvRack     = "WEIR_KAFKA_RACK"
 )
 
 // Variables are those of the login, and what each is.
@@ -31,6 +32,7 @@ func Variables() map[string]string {
 		EnvSASL:     "the SASL mechanism: " + strings.Join(Mechanisms(), ", "),
 		EnvUser:     "the user to authenticate as",
 		EnvPassword: "the user's password",
+		EnvRack:     "the rack or zone of this process: it reads from the nearest replica, where brokers select by rack",
 	}
 }
 
@@ -42,7 +44,10 @@ type connection struct {
 	login   Login
 }
 
-// environment is the one place where the variables are read.
+// rack is where this process is, for brokers that select the nearest replica.
+func rack() string { return os.Getenv(EnvRack) }
+
+// environment is where the variables of brokers and login are read.
 func environment() (connection, error) {
 	c := connection{brokers: os.Getenv(EnvBrokers), caFile: os.Getenv(EnvCA),
 		login: Login{os.Getenv(EnvSASL), os.Getenv(EnvUser), os.Getenv(EnvPassword)}}

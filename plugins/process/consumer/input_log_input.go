@@ -39,7 +39,7 @@ a stream that ends anywhere reads the rest again. What an output refuses is sent
 committed is read. A group that has committed nothing begins at the start of the log.
 
 Brokers and login are those of the environment unless a config names others: WEIR_BROKERS, WEIR_KAFKA_TLS, WEIR_KAFKA_CA, WEIR_KAFKA_SASL,
-WEIR_KAFKA_USER and WEIR_KAFKA_PASSWORD.
+WEIR_KAFKA_USER and WEIR_KAFKA_PASSWORD. With WEIR_KAFKA_RACK, the nearest replica is read, where brokers select by rack.
 
 When a partition goes to another member, what is under way gets `+revokeWait.String()+` to be acknowledged; the rest is the other's.
 

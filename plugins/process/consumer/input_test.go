@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/internal/platform/kafka"
 )
@@ -370,5 +371,32 @@ func TestLogInput_TheLagIsOfAllPartitions(t *testing.T) {
 	}
 	if fmt.Sprint(lags) != "map[events/0:3 events/1:10]" {
 		t.Errorf("the lag is %v", lags)
+	}
+}
+
+// With a rack, every fetch says where this process is: brokers that select by rack
+// name the nearest replica.
+func TestLogInput_SaysWhichRackItIsIn(t *testing.T) {
+	for _, rack := range []string{"", "eu-central-1a"} {
+		t.Setenv("WEIR_KAFKA_RACK", rack)
+		b := newBench(t, 1)
+		racks := make(chan string, 1)
+		b.log.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			select {
+			case racks <- req.(*kmsg.FetchRequest).Rack:
+			default:
+			}
+			b.log.KeepControl()
+			return nil, nil, false
+		})
+		b.join("")
+		select {
+		case got := <-racks:
+			if got != rack {
+				t.Errorf("a fetch is of rack %q, expected %q", got, rack)
+			}
+		case <-time.After(patience):
+			t.Fatal("nothing was fetched")
+		}
 	}
 }
