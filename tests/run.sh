@@ -36,6 +36,8 @@ if [ "${CI:-}" ]; then
   eval "$browser"
   prometheus=$(tests/deploy/prometheus.sh)
   eval "$prometheus"
+  tools=$(tests/deploy/chart.sh)
+  eval "$tools"
   python=$(tests/integration/venv.sh)
   tests/deploy.sh "${python%/*}"
   export WEIR_TEST_CONFLUENT_PYTHON="$python" WEIR_TEST_SCHEMATHESIS="${python%/*}/schemathesis"

@@ -83,6 +83,26 @@ func TestRoles_AreAllInTheComposeFile(t *testing.T) {
 	}
 }
 
+func TestRoles_AreAllInTheChart(t *testing.T) {
+	raw, err := os.ReadFile("../../deploy/chart/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct{ Roles map[string]any }
+	if err := yaml.Unmarshal(raw, &values); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range roles() {
+		if _, ok := values.Roles[r.name]; !ok {
+			t.Errorf("the chart has no role %s", r.name)
+		}
+		delete(values.Roles, r.name)
+	}
+	for name := range values.Roles {
+		t.Errorf("the chart has a role %s, which there is not", name)
+	}
+}
+
 func TestRoles_AreStreamsByNameToo(t *testing.T) {
 	home := t.TempDir()
 	for _, name := range []string{"raw", "enrich", "dead_letter"} {

@@ -156,6 +156,11 @@ func TestDeploy_EveryQueryNamesMetricsThatThereAre(t *testing.T) {
 	for _, q := range queries(t) {
 		check("panel "+q.panel, q.expr)
 	}
+	for role, s := range scaled(t) {
+		for _, g := range s.Triggers {
+			check("scaler of "+role, strings.ReplaceAll(g.Metadata.Query, `namespace="telemetry"`, ""))
+		}
+	}
 }
 
 func TestDeploy_EveryAlertHasItsRunbookAndItsTest(t *testing.T) {

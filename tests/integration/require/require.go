@@ -53,6 +53,17 @@ func Prometheus(t testing.TB, program string) string {
 	return path
 }
 
+// Tool returns the path of a program that tests/tools makes. WEIR_TEST_TOOLS
+// names the folder it is in.
+func Tool(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(filepath.Join(os.Getenv("WEIR_TEST_TOOLS"), program))
+	if err != nil || os.Getenv("WEIR_TEST_TOOLS") == "" {
+		Missing(t, "%s is missing: eval \"$(tests/deploy/chart.sh)\": %v", program, err)
+	}
+	return path
+}
+
 // Python returns the interpreter of the tests' environment, with what
 // tests/integration/requirements.txt names; root is the repository's folder.
 func Python(t testing.TB, root string) string {

@@ -1,0 +1,300 @@
+package deploy
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"weir/tests/integration/require"
+)
+
+// update writes the golden files anew:
+//
+//	go test ./tests/deploy -run Chart -update
+var update = flag.Bool("update", false, "write tests/deploy/chart/*.golden")
+
+// sets are values of the chart, chart/NAME.yaml, and what it makes of them,
+// chart/NAME.golden.
+func sets() []string { return []string{"minimal", "full"} }
+
+// chart runs the tool that renders and checks.
+func chart(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command(require.Tool(t, "chart"), args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, stderr.Bytes())
+	}
+	return string(out), err
+}
+
+// object is what the tests look at of one of Kubernetes' objects.
+type object struct {
+	Kind     string
+	Metadata struct {
+		Name   string
+		Labels map[string]string
+	}
+	Spec yaml.Node
+}
+
+// made are the objects of a golden file.
+func made(t *testing.T, set string) (all []object) {
+	t.Helper()
+	decoder := yaml.NewDecoder(bytes.NewReader(read(t, "tests/deploy/chart/"+set+".golden")))
+	for {
+		var o object
+		err := decoder.Decode(&o)
+		if err != nil {
+			break
+		}
+		if o.Kind != "" {
+			all = append(all, o)
+		}
+	}
+	if len(all) < 20 {
+		t.Fatalf("%s has only %d objects", set, len(all))
+	}
+	return all
+}
+
+func into[T any](t *testing.T, o object) (v T) {
+	t.Helper()
+	if err := o.Spec.Decode(&v); err != nil {
+		t.Fatalf("%s %s: %v", o.Kind, o.Metadata.Name, err)
+	}
+	return v
+}
+
+// What Helm's engine makes of the chart is what the golden files hold.
+func TestChart_MakesWhatTheGoldenFilesHold(t *testing.T) {
+	for _, set := range sets() {
+		got, err := chart(t, "render", "../../deploy/chart", "weir", "chart/"+set+".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *update {
+			if err := os.WriteFile("chart/"+set+".golden", []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := strings.Split(string(read(t, "tests/deploy/chart/"+set+".golden")), "\n")
+		for i, line := range strings.Split(got, "\n") {
+			if i >= len(want) || line != want[i] {
+				t.Fatalf("line %d of what %s.yaml makes is %q: "+
+					"go test ./tests/deploy -run Chart -update, and look at the difference", i+1, set, line)
+			}
+		}
+	}
+}
+
+// Kubernetes' and KEDA's own schemas take every object as it is, and what they do
+// not know they refuse.
+func TestChart_EveryObjectIsWhatAClusterTakes(t *testing.T) {
+	schemas := filepath.Join(filepath.Dir(require.Tool(t, "chart")), "schemas")
+	for _, set := range sets() {
+		golden := string(read(t, "tests/deploy/chart/"+set+".golden"))
+		check := func(text string) error {
+			file := filepath.Join(t.TempDir(), set+".yaml")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := chart(t, "check", schemas, file)
+			return err
+		}
+		if err := check(golden); err != nil {
+			t.Errorf("%s: %v", set, err)
+		}
+		for _, wrong := range [][2]string{{"maxUnavailable: 1", "maxUnavailible: 1"}, {"readOnlyRootFilesystem: true",
+			"readOnlyRootFilesystem: yess"}, {"minReplicaCount:", "minReplicas:"}, {"podSelector:", "selector:"}} {
+			if !strings.Contains(golden, wrong[0]) {
+				continue // nothing scales in it
+			}
+			if err := check(strings.Replace(golden, wrong[0], wrong[1], 1)); err == nil {
+				t.Errorf("%s: %s is taken", set, wrong[1])
+			}
+		}
+	}
+}
+
+func TestChart_RefusesValuesThatMeanNothing(t *testing.T) {
+	for values, names := range map[string]string{
+		"environmnet: {}": "environmnet",
+		"environment: { WEIR_KAFKA_PASSWORD: hunter2 }":             "WEIR_KAFKA_PASSWORD",
+		"environment: { WEIR_DRAIN: 1m }":                           "WEIR_DRAIN",
+		"drainSeconds: 0":                                           "drainSeconds",
+		"image: { tag: latest }":                                    "tag",
+		"image: { digest: sha256:1 }":                               "digest",
+		"roles: { raw: { replicas: -1 } }":                          "replicas",
+		"roles: { raw: { replica: 3 } }":                            "replica",
+		"roles: { rules: { scale: { min: 1, max: 3 } } }":           "scale",
+		"roles: { rules: { scale: { min: 1, max: 3, group: g } } }": "scale",
+		"autoscaling: { enabled: true }":                            "autoscaling.prometheus",
+		"autoscaling: { enabled: true, prometheus: 'http://p' }\nroles: { raw: { scale: { min: 30 } } }": "min is above max",
+		"topologySpread: { zone: Sometimes }": "zone",
+	} {
+		file := filepath.Join(t.TempDir(), "values.yaml")
+		if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := chart(t, "render", "../../deploy/chart", "weir", file); err == nil ||
+			!strings.Contains(err.Error(), names) {
+			t.Errorf("%s: %v, expected a refusal that names %s", values, err, names)
+		}
+	}
+}
+
+type deployment struct {
+	Replicas *int
+	Template struct {
+		Metadata struct{ Labels map[string]string }
+		Spec     struct {
+			Grace    int  `yaml:"terminationGracePeriodSeconds"`
+			Token    bool `yaml:"automountServiceAccountToken"`
+			Security struct {
+				NonRoot bool `yaml:"runAsNonRoot"`
+				User    int  `yaml:"runAsUser"`
+				Seccomp struct{ Type string }
+			} `yaml:"securityContext"`
+			Spread []struct {
+				Key string `yaml:"topologyKey"`
+			} `yaml:"topologySpreadConstraints"`
+			Containers []struct {
+				Args  []string
+				Image string
+				Env   []struct{ Name, Value string }
+				Ports []struct {
+					Name          string
+					ContainerPort int `yaml:"containerPort"`
+				}
+				Security struct {
+					ReadOnly     bool `yaml:"readOnlyRootFilesystem"`
+					Escalation   bool `yaml:"allowPrivilegeEscalation"`
+					Capabilities struct{ Drop []string }
+				} `yaml:"securityContext"`
+				StartupProbe   probe `yaml:"startupProbe"`
+				LivenessProbe  probe `yaml:"livenessProbe"`
+				ReadinessProbe probe `yaml:"readinessProbe"`
+				Resources      struct {
+					Requests struct{ CPU, Memory string }
+					Limits   map[string]string
+				}
+			}
+		}
+	}
+}
+
+type probe struct {
+	HTTP struct{ Path, Port, Scheme string } `yaml:"httpGet"`
+}
+
+// Every pod runs as nobody on a root that it cannot write, is asked for its health
+// where docs/deploy.md says, is given time to end, and has a budget.
+func TestChart_EveryPodIsConfinedAskedAndGivenTime(t *testing.T) {
+	documented := string(read(t, "docs/configuration.md"))
+	for _, set := range sets() {
+		objects := made(t, set)
+		budgets := map[string]bool{}
+		for _, o := range objects {
+			budgets[o.Metadata.Labels["app.kubernetes.io/component"]] =
+				budgets[o.Metadata.Labels["app.kubernetes.io/component"]] || o.Kind == "PodDisruptionBudget"
+		}
+		for _, o := range objects {
+			if o.Kind != "Deployment" {
+				continue
+			}
+			d, role := into[deployment](t, o), o.Metadata.Labels["app.kubernetes.io/component"]
+			pod, c := d.Template.Spec, d.Template.Spec.Containers[0]
+			if !pod.Security.NonRoot || pod.Security.User != 65532 || pod.Token || !c.Security.ReadOnly ||
+				c.Security.Escalation || !slices.Equal(c.Security.Capabilities.Drop, []string{"ALL"}) {
+				t.Errorf("%s: %s is not confined: %+v %+v", set, role, pod.Security, c.Security)
+			}
+			if c.Args[0] != "role" || c.Args[len(c.Args)-1] != role || !budgets[role] || len(pod.Spread) != 2 {
+				t.Errorf("%s: %s runs %q, has a budget: %t, is spread by %v", set, role, c.Args, budgets[role], pod.Spread)
+			}
+			ready := "ops/ready"
+			if role == "ingest" {
+				ready = "ingest/healthz" // 503 from SIGTERM on, and devices are told while the log is away
+			}
+			if at := c.ReadinessProbe.HTTP; at.Port+at.Path != ready || c.LivenessProbe.HTTP.Path != "/ping" ||
+				c.StartupProbe.HTTP.Path != "/ping" {
+				t.Errorf("%s: %s is asked at %+v", set, role, at)
+			}
+			if _, limited := c.Resources.Limits["cpu"]; limited || c.Resources.Requests.CPU == "" ||
+				c.Resources.Limits["memory"] == "" {
+				t.Errorf("%s: %s has %+v", set, role, c.Resources)
+			}
+			var drain int
+			for _, v := range c.Env {
+				if regexp.MustCompile(`PASSWORD$|SECRET`).MatchString(v.Name) {
+					t.Errorf("%s: %s has %s in its environment", set, role, v.Name)
+				}
+				if strings.HasPrefix(v.Name, "WEIR_") && !strings.Contains(documented, "| `"+v.Name+"` |") {
+					t.Errorf("%s: %s is given %s, which docs/configuration.md does not know", set, role, v.Name)
+				}
+				if v.Name == "WEIR_DRAIN" {
+					_, _ = fmt.Sscanf(v.Value, "%ds", &drain) // 0 is refused below
+				}
+			}
+			if drain < 1 || pod.Grace < drain+30 { // the engine's shutdown_timeout
+				t.Errorf("%s: %s has %d s, and goes on for %d s after SIGTERM", set, role, pod.Grace, drain)
+			}
+		}
+	}
+}
+
+// The policies name every pod, and each port that one of them opens is a port of a
+// container.
+func TestChart_PoliciesAreOfThePortsThatThereAre(t *testing.T) {
+	type policy struct {
+		Selector struct {
+			Labels map[string]string `yaml:"matchLabels"`
+		} `yaml:"podSelector"`
+		Types   []string `yaml:"policyTypes"`
+		Ingress []struct{ Ports []struct{ Port int } }
+	}
+	for _, set := range sets() {
+		ports := map[string][]int{} // by role; "" is every role's
+		closed := false
+		for _, o := range made(t, set) {
+			if o.Kind != "NetworkPolicy" {
+				continue
+			}
+			p := into[policy](t, o)
+			role := p.Selector.Labels["app.kubernetes.io/component"]
+			closed = closed || role == "" && slices.Equal(p.Types, []string{"Ingress", "Egress"})
+			for _, in := range p.Ingress {
+				for _, each := range in.Ports {
+					ports[role] = append(ports[role], each.Port)
+				}
+			}
+		}
+		if !closed {
+			t.Errorf("%s: no policy closes every pod", set)
+		}
+		for _, o := range made(t, set) {
+			if o.Kind != "Deployment" {
+				continue
+			}
+			role := o.Metadata.Labels["app.kubernetes.io/component"]
+			var listens []int
+			for _, p := range into[deployment](t, o).Template.Spec.Containers[0].Ports {
+				listens = append(listens, p.ContainerPort)
+			}
+			if open := slices.Concat(ports[""], ports[role]); !slices.Equal(open, listens) {
+				t.Errorf("%s: %s listens on %v, and the policies open %v", set, role, listens, open)
+			}
+		}
+	}
+}
