@@ -35,6 +35,11 @@ func (s *Events) Send(name string, body any) error {
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
 	}
+	return s.SendRaw(name, raw)
+}
+
+// SendRaw sends one event whose body is JSON already, on one line.
+func (s *Events) SendRaw(name string, raw []byte) error {
 	s.id++
 	return s.write(fmt.Appendf(nil, "id: %d\nevent: %s\ndata: %s\n\n", s.id, name, raw))
 }

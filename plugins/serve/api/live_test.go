@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,6 +87,47 @@ func TestLive_AnOverviewASecondOfTheKeysFleet(t *testing.T) {
 	if view := all.view(); view.Fleet != nil || view.Unknown["equation"] == "" {
 		t.Errorf("an admin's: %+v", view)
 	}
+}
+
+// What is shown is made once for all who look, not once for each.
+func TestLive_ViewersShareWhatTheyAreShown(t *testing.T) {
+	r := start(t, "audit_log: { url: CONTROL }")
+	const viewers, each = 20, 4
+	var mu sync.Mutex
+	made, sent := map[time.Time]int{}, 0
+	var all sync.WaitGroup
+	var look []*viewer
+	for range viewers {
+		v, _ := r.watch(r.admin)
+		look = append(look, v)
+	}
+	begin := time.Now() // all of them look
+	for _, v := range look {
+		all.Go(func() {
+			before := time.Time{}
+			for n := 0; n < each; {
+				_, _, data := v.next()
+				var view overview.View
+				if err := json.Unmarshal([]byte(data), &view); err != nil || !view.At.After(before) {
+					t.Errorf("after %s comes %q: %v", before, data, err)
+					return
+				}
+				if before = view.At; before.Before(begin) {
+					continue
+				}
+				n++
+				mu.Lock()
+				made[view.At]++
+				sent++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if sent != viewers*each || len(made) > sent/2 { // about ten for each second, on a machine that keeps up
+		t.Errorf("%d overviews were made to send %d", len(made), sent)
+	}
+	t.Logf("%d overviews were made to send %d", len(made), sent)
 }
 
 func TestLive_EndsWhenTheKeyIsRevoked(t *testing.T) {

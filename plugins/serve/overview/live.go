@@ -11,6 +11,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/live"
+	"weir/internal/platform/text"
 )
 
 // How an answer without end is bounded.
@@ -46,6 +47,7 @@ type Live struct {
 	mu       sync.Mutex
 	viewers  int
 	stopped  bool
+	frames   frames
 }
 
 func (l *Live) init() {
@@ -113,14 +115,22 @@ func (l *Live) send(r *http.Request, stream *httpx.Events) (reason string) {
 	renew := time.After(l.renew)
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
+	var seen *frame
 	for {
 		if !l.allowed(ctx, r) {
 			return endRevoked
 		}
-		wait, cancel := context.WithTimeout(ctx, liveWait)
-		view := l.Sampler.View(wait, fleet)
-		cancel()
-		if stream.Send("overview", view) != nil {
+		seen = l.frames.next(fleet, seen, func() ([]byte, error) {
+			wait, cancel := context.WithTimeout(l.Sampler.life, liveWait)
+			defer cancel()
+			return text.JSON(l.Sampler.View(wait, fleet))
+		})
+		select {
+		case <-seen.made:
+		case <-ctx.Done():
+			return ""
+		}
+		if seen.err != nil || stream.SendRaw("overview", seen.raw) != nil {
 			return ""
 		}
 		select {

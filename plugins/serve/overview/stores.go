@@ -74,21 +74,21 @@ func storesOf(all []looked, rows []status.Row, now time.Time) []Store {
 		written, told := up[l.place.Name]
 		switch {
 		case l.err != nil:
-			s.Up, s.Detail = new(bool), text("it does not answer the api")
+			s.Up, s.Detail = new(bool), said("it does not answer the api")
 		case told && !written:
-			s.Up, s.Detail = new(bool), text("those who write to it say that it takes nothing")
+			s.Up, s.Detail = new(bool), said("those who write to it say that it takes nothing")
 		case told, l.place.Ask != nil:
 			s.Up = new(bool)
 			*s.Up = true
 		default:
-			s.Detail = text("no process says whether it takes anything")
+			s.Detail = said("no process says whether it takes anything")
 		}
 		out = append(out, s)
 	}
 	return out
 }
 
-func text(s string) *string { return &s }
+func said(s string) *string { return &s }
 
 func kindOf(url string) string {
 	scheme, _, _ := strings.Cut(url, "://")
