@@ -45,7 +45,23 @@ func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
 	p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z")
 	p.says("reversed")
 	p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=1926-01-01T00:00:00Z&to=2026-01-01T00:00:00Z&window=1m")
-	p.await("document.querySelector('#history')")
+	p.says("longer than 2,000 days")
+	// Whatever is asked for, no chart has more points than the page can draw.
+	if most := p.value(`Promise.all([import("/console/js/range.js"), import("/console/js/series.js")]).then(([r, s]) => {
+		let most = 0;
+		for (const length of ["5m", "15m", "6h", "1d", "7d", "30d", "90d", "365d", "1999d", "2001d", "36525d"]) {
+			const to = 1.7e9 + 13, from = to - parseInt(length) * { m: 60, h: 3600, d: 86400 }[length.at(-1)];
+			const range = r.rangeOf({ from: r.rfc(from), to: r.rfc(to) });
+			if (range.why) continue;
+			for (const asked of [undefined, "1m", "1h", "1d", "1s", "constructor"]) {
+				const { window } = r.windowFor(range.from, range.to, asked);
+				most = Math.max(most, s.bandOf([{ bucket: r.rfc(to - 60) }], range, window).times.length);
+			}
+		}
+		return most;
+	})`); most != "2000" { // of 1999 days and a part
+		t.Errorf("a chart has up to %s points", most)
+	}
 	p.open(device(fleet, "nobody"))
 	p.says("There are no rollups of this device")
 }
@@ -68,6 +84,13 @@ func TestConsole_HostileIdsAreText(t *testing.T) {
 			"/replay?id=", "/schemas?subject=", "/admin?tab=audit&path="} {
 			p.open(path + p.value("encodeURIComponent("+quote(id)+")"))
 			p.await("document.querySelector('main > *:not(.back)')")
+		}
+	}
+	for _, word := range []string{"constructor", "__proto__", "toString"} { // what every object has
+		for _, path := range []string{"/admin?tab=", "/replays?new=1&mode=", "/alerts?state=", "/devices?silent_for=",
+			device(fleet, "..") + "&window=", device(fleet, "..") + "&metric=cpu_temp&range="} {
+			p.open(path + word)
+			p.await("document.querySelectorAll('main > *').length > 1")
 		}
 	}
 	p.open(device(fleet, ".."))

@@ -16,9 +16,10 @@ export function rangeOf(query, length = "1h") {
     const from = Date.parse(query.from) / 1000, to = query.to ? Date.parse(query.to) / 1000 : now() / 1000;
     if (Number.isNaN(from) || Number.isNaN(to)) return { why: "The range in the address is no range: from and to are RFC 3339 times." };
     if (from >= to) return { why: "The range in the address is reversed: it ends before it begins." };
+    if ((to - from) / windows["1d"] > mostPoints) return { why: `The range in the address is longer than ${mostPoints.toLocaleString("en")} days, which is the most that a page draws.` };
     return { from, to, live: false };
   }
-  const name = query.range in lengths ? query.range : length;
+  const name = Object.hasOwn(lengths, query.range) ? query.range : length;
   const to = now() / 1000;
   return { from: to - lengths[name], to, live: true, name };
 }
@@ -26,9 +27,10 @@ export function rangeOf(query, length = "1h") {
 // windowFor is the finest window of which at most so many points are in the range.
 export function windowFor(from, to, asked) {
   const fits = (w) => (to - from) / windows[w] <= mostPoints;
-  if (asked in windows && fits(asked)) return { window: asked };
+  const known = Object.hasOwn(windows, asked);
+  if (known && fits(asked)) return { window: asked };
   const window = Object.keys(windows).find((w) => fits(w) && (w !== "1m" || to - from <= 31 * 86400)) ?? "1d";
-  return { window, cut: asked in windows };
+  return { window, cut: known };
 }
 
 export const seconds = (window) => windows[window];
@@ -59,6 +61,7 @@ export function Range({ range, windowing }) {
     const data = new FormData(e.target), from = fromLocal(data.get("from")), to = fromLocal(data.get("to"));
     if (Number.isNaN(from) || Number.isNaN(to)) return setWhy("Give a beginning and an end.");
     if (from >= to) return setWhy("The end must be after the beginning.");
+    if ((to - from) / windows["1d"] > mostPoints) return setWhy(`A page draws ${mostPoints.toLocaleString("en")} days at most.`);
     setWhy("");
     setOwn(false);
     return setQuery({ from: rfc(from), to: rfc(to), range: undefined }, { replace: false });

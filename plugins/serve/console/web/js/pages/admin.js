@@ -18,7 +18,7 @@ export default function Admin() {
   const { path, query } = useStore(route);
   const { who } = useStore(session);
   useStore(zone);
-  const tab = query.tab in tabs ? query.tab : "keys";
+  const tab = Object.hasOwn(tabs, query.tab) ? query.tab : "keys";
   const Part = tabs[tab][1];
   return html`<div class="title"><h1>Administration</h1></div>
     ${who?.admin ? html`<${Choice} label="Part" values=${Object.entries(tabs).map(([t, [name]]) => [t, name])} chosen=${tab} href=${(t) => link(path, { fleet: query.fleet, tab: t })} />

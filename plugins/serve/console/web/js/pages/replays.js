@@ -48,7 +48,7 @@ const modes = { rebuild: "Rebuild rollups from the raw store", reprocess: "Proce
 // Wish is the form of a new job; before it is made, it is asked about once more.
 function Wish({ query }) {
   const [wish, setWish] = useState(null), [why, setWhy] = useState("");
-  const [mode, setMode] = useState(query.mode in modes ? query.mode : "rebuild");
+  const [mode, setMode] = useState(Object.hasOwn(modes, query.mode) ? query.mode : "rebuild");
   const read = (e) => {
     e.preventDefault();
     const d = new FormData(e.target), w = { mode, reason: d.get("reason").trim() };
