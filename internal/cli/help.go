@@ -22,7 +22,7 @@ func helpGroups() []helpGroup {
 		{"Start here", []string{"up", "fleet", "query", "top"}},
 		{"Prove and repair", []string{"reconcile", "dead-letters", "replay", "schema"}},
 		{"Keep and forget", []string{"retention", "hold", "erase"}},
-		{"Deploy", []string{"role", "configs", "health", "topics"}},
+		{"Deploy", []string{"role", "configs", "health", "topics", "cost"}},
 		{"Administer", []string{"keys", "detect", "rules", "completion"}},
 		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create",
 			"blobl", "echo", "template"}},

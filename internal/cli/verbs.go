@@ -32,6 +32,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		queryCommand(),
 		holdCommand(),
 		Retention(assets, engine),
+		costCommand(assets),
 		roleVerb(assets, engine),
 		configsVerb(assets),
 		health(),

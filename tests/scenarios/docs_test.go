@@ -25,6 +25,7 @@ func answers() map[string][]string {
 		"ingest.md":    {"weir_", "plant-7", ""},
 		"runbooks.md":  {"", "Every record is explained", "unknown_firmware"},
 		"fleet.md":     {"accepted"},
+		"cost.md":      {"total", "DATADOG, EVENTS AS LOGS", "total", `"from": "model (only`},
 		"raw-store.md": {`"pump-1"`},
 		"overview.md":  {`"balanced":true`},
 		"reconcile.md": {"Every record is explained"},

@@ -1,0 +1,128 @@
+package cost
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// stale is the age from which on a price is warned of.
+const stale = 180 * day
+
+// Price is one line of a price list: what somebody asked for something, where
+// that was read, and as of when. Without an amount it is not priced.
+type Price struct {
+	Amount *float64 `yaml:"price" json:"price"` // US dollars
+	Per    string   `yaml:"per" json:"per"`
+	What   string   `yaml:"what" json:"what"`
+	Source string   `yaml:"source" json:"source"`
+	Date   string   `yaml:"date" json:"date"` // of the source: 2026, 2026-07 or 2026-07-20
+}
+
+// Prices are those of one provider, by what they are of.
+type Prices struct {
+	Name  string           `yaml:"name" json:"name"`
+	Lines map[string]Price `yaml:"prices" json:"prices"`
+}
+
+// units says what a price list may have, and per what.
+func units() map[string]string {
+	return map[string]string{
+		"weir_node": "hour", "kafka_node": "hour", "postgres_node": "hour", "redis_node": "hour",
+		"disk": "GB-month", "object": "GB-month", "object_put": "1000 requests", "zone_traffic": "GB",
+		"load_balancer": "hour",
+	}
+}
+
+// ParsePrices reads a price list, and says everything that is wrong in it.
+func ParsePrices(raw []byte) (Prices, error) {
+	var p Prices
+	if err := strictly(raw, &p); err != nil {
+		return p, fmt.Errorf("reading prices: %w", err)
+	}
+	var errs []error
+	if p.Name == "" {
+		errs = append(errs, errors.New("name: expected the name of the list"))
+	}
+	known := units()
+	for _, key := range sorted(p.Lines) {
+		line := p.Lines[key]
+		if per, ok := known[key]; !ok {
+			errs = append(errs, fmt.Errorf("prices.%s: expected one of %s", key, strings.Join(sorted(known), ", ")))
+		} else if line.Per != per {
+			errs = append(errs, fmt.Errorf("prices.%s.per: expected %q", key, per))
+		}
+		errs = append(errs, line.check("prices."+key))
+	}
+	return p, errors.Join(errs...)
+}
+
+func (p Price) check(at string) error {
+	var errs []error
+	if p.Amount != nil && !(*p.Amount >= 0 && *p.Amount <= math.MaxInt32) { // NaN is neither
+		errs = append(errs, fmt.Errorf("%s.price: expected 0 or more; leave it out where it is not known", at))
+	}
+	if p.Amount != nil && p.Source == "" {
+		errs = append(errs, fmt.Errorf("%s.source: expected where the price was read", at))
+	}
+	if _, err := p.when(); p.Amount != nil && err != nil {
+		errs = append(errs, fmt.Errorf("%s.date: expected the day, month or year of the source, as 2026-07-20", at))
+	}
+	return errors.Join(errs...)
+}
+
+// when is the first moment that a date may mean: an age is never told too small.
+func (p Price) when() (at time.Time, err error) {
+	for _, layout := range []string{time.DateOnly, "2006-01", "2006"} {
+		if at, err = time.Parse(layout, p.Date); err == nil {
+			return at, nil
+		}
+	}
+	return at, err
+}
+
+// Old names the prices that are older than stale, with their dates.
+func (p Prices) Old(now time.Time) (old []string) {
+	for _, key := range sorted(p.Lines) {
+		if line := p.Lines[key]; line.old(now) {
+			old = append(old, fmt.Sprintf("%s (%s, %s)", key, line.Date, line.Source))
+		}
+	}
+	return old
+}
+
+func (p Price) old(now time.Time) bool {
+	at, err := p.when()
+	return p.Amount != nil && err == nil && now.Sub(at) > stale
+}
+
+// strictly reads one YAML document that has nothing but what the value has.
+func strictly(raw []byte, into any) error {
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	d.KnownFields(true)
+	if err := d.Decode(into); errors.Is(err, io.EOF) {
+		return errors.New("the file is empty")
+	} else if err != nil {
+		return err
+	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("expected one document")
+	}
+	return nil
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
