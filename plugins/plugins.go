@@ -23,6 +23,7 @@ import (
 	"weir/internal/lifecycle"
 	"weir/plugins/ingest/eventlog"
 	"weir/plugins/ingest/gate"
+	"weir/plugins/ingest/privacy"
 	"weir/plugins/ingest/validate"
 	"weir/plugins/notify/alert"
 	"weir/plugins/notify/channel"
@@ -61,6 +62,7 @@ func rooms() []room {
 		{"erasure", func(env *service.Environment) error { return erasure.Register(env, stores()) }},
 		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},
+		{"privacy", privacy.Register},
 		{"raw", raw.Register},
 		{"reconcile", reconcile.Register},
 		{"replay", replay.Register},

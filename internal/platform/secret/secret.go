@@ -53,8 +53,8 @@ func file(path string) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// kept is whether a setting says where a secret is, instead of being it.
-func kept(setting string) bool {
+// Kept is whether a setting says where a secret is, instead of being it.
+func Kept(setting string) bool {
 	return strings.HasPrefix(setting, inFile) || strings.HasPrefix(setting, inVault)
 }
 
@@ -77,7 +77,7 @@ func Password(rawURL string) (without, setting string, err error) {
 	}
 	query := u.Query()
 	setting = query.Get("password")
-	if !kept(setting) {
+	if !Kept(setting) {
 		return rawURL, "", nil
 	}
 	if u.Fragment != "" { // of the reference: no store's URL has one

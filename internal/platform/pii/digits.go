@@ -1,0 +1,192 @@
+package pii
+
+// card returns where a payment card that begins at i ends, or 0: 13 to 19
+// digits, in groups or not, of a known issuer and length, with a right check
+// digit. Digits alone in a field that is known for ids are none.
+func (s *scan) card(i int) int {
+	var number [19]byte
+	n, end, groups := 0, i, 1
+	for k := i; k < len(s.text); k++ {
+		c := s.text[k]
+		if class[c]&digit != 0 {
+			if n == len(number) {
+				if groups > 1 {
+					return s.cardGroups(i)
+				}
+				return 0
+			}
+			number[n] = c - '0'
+			n, end = n+1, k+1
+			continue
+		}
+		if c != ' ' && c != '-' && c != '.' || k+1 >= len(s.text) || class[s.text[k+1]]&digit == 0 || n < 3 {
+			break
+		}
+		if issued(number[:n]) && luhn(number[:n]) && groups == 1 && n >= 13 {
+			break // one run of digits is a card by itself: what follows is another word
+		}
+		groups++
+	}
+	if groups > 6 || !s.ends(end) || !issued(number[:n]) || !luhn(number[:n]) {
+		if groups > 1 {
+			return s.cardGroups(i)
+		}
+		return 0
+	}
+	if groups == 1 && s.hint != HintPersonal && (s.hint == HintID || s.named(i)) {
+		return 0
+	}
+	return end
+}
+
+// cardGroups looks for the longest card that ends with one of the groups.
+func (s *scan) cardGroups(i int) (end int) {
+	var number [19]byte
+	n, groups := 0, 1
+	for k := i; k < len(s.text) && n < len(number) && groups <= 5; k++ {
+		c := s.text[k]
+		if class[c]&digit != 0 {
+			number[n] = c - '0'
+			n++
+			last := k+1 >= len(s.text) || class[s.text[k+1]]&digit == 0
+			if last && groups > 1 && s.ends(k+1) && issued(number[:n]) && luhn(number[:n]) {
+				end = k + 1
+			}
+			continue
+		}
+		if c != ' ' && c != '-' && c != '.' || k+1 >= len(s.text) || class[s.text[k+1]]&digit == 0 {
+			break
+		}
+		groups++
+	}
+	return end
+}
+
+// luhn checks the check digit.
+func luhn(number []byte) bool {
+	sum := 0
+	for i := range number {
+		d := int(number[len(number)-1-i])
+		if i%2 == 1 {
+			if d *= 2; d > 9 {
+				d -= 9
+			}
+		}
+		sum += d
+	}
+	return sum%10 == 0
+}
+
+// issued tells whether an issuer has cards that begin so and are as long.
+func issued(number []byte) bool {
+	n := len(number)
+	if n < 13 || n > 19 {
+		return false
+	}
+	head := 0
+	for _, d := range number[:6] {
+		head = head*10 + int(d)
+	}
+	in := func(low, high int) bool { return head >= low && head <= high }
+	switch {
+	case in(400000, 499999):
+		return n == 13 || n == 16 || n == 19
+	case in(510000, 559999), in(222100, 272099): // Mastercard
+		return n == 16
+	case in(340000, 349999), in(370000, 379999): // American Express
+		return n == 15
+	case in(300000, 305999), in(309500, 309599), in(360000, 369999), in(380000, 399999): // Diners
+		return n == 14 || n == 16
+	case in(352800, 358999): // JCB
+		return n >= 16
+	case in(213100, 213199), in(180000, 180099): // JCB, of old
+		return n == 15
+	case in(601100, 601199), in(644000, 659999), in(620000, 629999): // Discover, UnionPay
+		return n >= 16
+	case in(501800, 501899), in(502000, 502099), in(503800, 503899), in(589300, 589399),
+		in(630400, 630499), in(675900, 675999), in(676100, 676399): // Maestro
+		return true
+	}
+	return false
+}
+
+// ssn returns where a US social security number at i ends, or 0. Digits without
+// hyphens are one only where the field says so.
+func (s *scan) ssn(i int) int {
+	t := s.text
+	part := func(at, n int) (value int, ok bool) {
+		if at+n > len(t) {
+			return 0, false
+		}
+		for _, c := range t[at : at+n] {
+			if class[c]&digit == 0 {
+				return 0, false
+			}
+			value = value*10 + int(c-'0')
+		}
+		return value, true
+	}
+	gap := 0
+	if i+3 < len(t) && (t[i+3] == '-' || t[i+3] == ' ') {
+		gap = 1
+	}
+	if s.hint != HintPersonal && (gap == 0 || t[i+3] == ' ') {
+		return 0
+	}
+	area, ok1 := part(i, 3)
+	group, ok2 := part(i+3+gap, 2)
+	serial, ok3 := part(i+5+2*gap, 4)
+	end := i + 9 + 2*gap
+	if !ok1 || !ok2 || !ok3 || !s.ends(end) || gap == 1 && t[i+6] != t[i+3] {
+		return 0
+	}
+	if end+1 < len(t) && t[end] == '-' && class[t[end+1]]&digit != 0 {
+		return 0
+	}
+	if i > s.from+1 && t[i-1] == '-' && class[t[i-2]]&digit != 0 {
+		return 0
+	}
+	if area == 0 || area == 666 || area >= 900 || group == 0 || serial == 0 {
+		return 0
+	}
+	return end
+}
+
+// named tells whether the words before i say that a number is an id: "order 4…".
+func (s *scan) named(i int) bool {
+	words := 0
+	for k := i; k > s.from && words < 3; words++ {
+		end := k
+		for end > s.from && class[s.text[end-1]]&letter == 0 {
+			if end--; i-end > 24 || class[s.text[end]]&digit != 0 {
+				return false
+			}
+		}
+		k = end
+		for k > s.from && class[s.text[k-1]]&letter != 0 {
+			k--
+		}
+		if end-k <= 16 && idWord(s.text[k:end]) {
+			return true
+		}
+		if i-k > 40 {
+			return false
+		}
+	}
+	return false
+}
+
+// idWord tells whether a word names something that is counted or tracked.
+func idWord(word []byte) bool {
+	var low [16]byte
+	for i, c := range word {
+		low[i] = c | 0x20
+	}
+	switch string(low[:len(word)]) {
+	case "order", "orders", "invoice", "ticket", "tracking", "shipment", "parcel", "serial", "sku", "batch", "lot",
+		"transaction", "txn", "trace", "session", "request", "reference", "ref", "id", "imei", "bestellung", "auftrag",
+		"rechnung", "commande", "pedido":
+		return true
+	}
+	return false
+}

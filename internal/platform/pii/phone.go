@@ -1,0 +1,275 @@
+package pii
+
+import "fmt"
+
+// plan is how the phone numbers of a region are written at home.
+type plan struct {
+	shapes  []string // 0 to 9 a digit, N one of 2 to 9, X any; a blank parts groups
+	compact bool     // its shapes without gaps are phones, too, outside of fields of ids
+}
+
+// regions are the plans that there are, by ISO 3166 code.
+var regions = map[string]plan{
+	"US": {shapes: []string{"NXX NXX XXXX", "1 NXX NXX XXXX"}},
+	"GB": {shapes: []string{"02X XXXX XXXX", "011X XXX XXXX", "01X1 XXX XXXX", "01XXX XXXXXX", "01XXX XXX XXX",
+		"01XXX XXXXX",
+		"07XXX XXXXXX", "07XXX XXX XXX", "0800 XXX XXXX", "0808 XXX XXXX", "03XX XXX XXXX"}, compact: true},
+	"DE": {shapes: []string{"015XX XXXXXXX", "016X XXXXXXX", "017X XXXXXXX", "015X XXXXXXXX", "016X XXXXXXXX",
+		"017X XXXXXXXX",
+		"015XX XXX XXXX", "017X XXX XXXX", "016X XXX XXXX", "017X XX XX XXX"}, compact: true},
+	"FR": {shapes: []string{"01 XX XX XX XX", "02 XX XX XX XX", "03 XX XX XX XX", "04 XX XX XX XX", "05 XX XX XX XX",
+		"06 XX XX XX XX", "07 XX XX XX XX", "09 XX XX XX XX"}, compact: true},
+	"ES": {shapes: []string{"6XX XXX XXX", "7XX XXX XXX", "9XX XXX XXX", "6XX XX XX XX", "9XX XX XX XX"}},
+	"IT": {shapes: []string{"3XX XXX XXXX", "3XX XXXXXXX", "06 XXXX XXXX", "02 XXXX XXXX"}},
+	"NL": {shapes: []string{"06 XXXXXXXX", "06 XX XX XX XX", "0XX XXX XXXX", "0XX XXXXXXX"}, compact: true},
+	"CH": {shapes: []string{"0XX XXX XX XX"}, compact: true},
+	"AU": {shapes: []string{"04XX XXX XXX", "02 XXXX XXXX", "03 XXXX XXXX", "07 XXXX XXXX", "08 XXXX XXXX"},
+		compact: true},
+	"IN": {shapes: []string{"NXXXX XXXXX"}},
+	"BR": {shapes: []string{"XX 9XXXX XXXX", "XX NXXX XXXX"}},
+	"JP": {shapes: []string{"090 XXXX XXXX", "080 XXXX XXXX", "070 XXXX XXXX", "03 XXXX XXXX", "06 XXXX XXXX",
+		"0XX XXX XXXX"}, compact: true},
+}
+
+// New makes a finder that knows the phone numbers of some regions as they are
+// written at home, by ISO 3166 code. International writings (+49 …, 0049 …) are
+// known in any case.
+func New(codes []string) (*Finder, error) {
+	f := &Finder{}
+	for _, code := range codes {
+		p, ok := regions[code]
+		if !ok {
+			return nil, fmt.Errorf("no phone numbers of region %q are known: expected some of %s", code, known())
+		}
+		f.plans = append(f.plans, p)
+	}
+	return f, nil
+}
+
+func known() string { return "AU, BR, CH, DE, ES, FR, GB, IN, IT, JP, NL, US" }
+
+// number is what looks like a phone: groups of digits with little between them.
+type number struct {
+	digits [20]byte
+	n      int
+	size   [8]int // of each group
+	groups int
+	end    int
+}
+
+// phone returns where a phone number at i ends, or 0.
+func (s *scan) phone(i int) int {
+	c := s.text[i]
+	if c != '+' && c != '(' && class[c]&digit == 0 {
+		return 0
+	}
+	if i > s.from && s.text[i-1] == '.' || i > s.from+1 && s.text[i-1] == '-' &&
+		class[s.text[i-2]]&(digit|letter) != 0 && c != '+' {
+		return 0 // the middle of another number
+	}
+	var d number
+	plus := c == '+'
+	if !s.read(i, &d) {
+		return 0
+	}
+	if c == '(' && class[s.text[d.end-1]]&digit == 0 {
+		return 0
+	}
+	switch {
+	case plus:
+		if d.n < 8 || d.n > 15 || !calling(d.digits[:d.n]) {
+			return 0
+		}
+		return s.extension(d.end)
+	case d.n >= 10 && d.n <= 17 && d.digits[0] == 0 && d.digits[1] == 0:
+		if calling(d.digits[2:d.n]) && (d.groups > 1 || s.hint == HintPersonal) {
+			return s.extension(d.end)
+		}
+		return 0
+	case s.hint == HintPersonal && d.n >= 7 && d.n <= 15:
+		return s.extension(d.end)
+	}
+	// what follows a number at home may be another: fewer groups are tried, too
+	if next := i + d.size[0] + 1; d.groups > 2 && next < len(s.text) && s.card(next) > 0 {
+		return 0 // 12 4111 1111 …
+	}
+	for d.groups > 0 && d.n >= 7 {
+		for p := range s.plans {
+			if s.plans[p].takes(&d, s, i) {
+				return s.extension(d.end)
+			}
+		}
+		if !s.less(i, &d) {
+			break
+		}
+	}
+	return 0
+}
+
+// read reads groups of digits from i. It is false when a word goes on after them.
+func (s *scan) read(i int, d *number) bool {
+	t := s.text
+	k := i
+	if t[k] == '+' {
+		k++
+	}
+	for k < len(t) && d.groups < len(d.size) {
+		from := k
+		for k < len(t) && class[t[k]]&digit != 0 && d.n < len(d.digits) {
+			d.digits[d.n] = t[k] - '0'
+			d.n++
+			k++
+		}
+		if k < len(t) && class[t[k]]&digit != 0 {
+			return false // longer than any
+		}
+		if k > from {
+			d.size[d.groups] = k - from
+			d.groups++
+			d.end = k
+		}
+		gap := k
+		for k < len(t) && k-gap < 3 && separates(t[k]) {
+			k++
+		}
+		if k == gap || k >= len(t) || class[t[k]]&digit == 0 {
+			break
+		}
+		if t[gap] == '(' && k+1 < len(t) && t[k] == '0' && t[k+1] == ')' { // +49 (0)151
+			k += 2
+			for k < len(t) && separates(t[k]) && t[k] != '(' {
+				k++
+			}
+		}
+	}
+	return d.groups > 0 && s.endsNumber(d.end)
+}
+
+func separates(c byte) bool {
+	return c == ' ' || c == '-' || c == '.' || c == '/' || c == '(' || c == ')'
+}
+
+// endsNumber tells whether a number that ends at k is one: no word goes on, nor
+// a time of the day, nor a decimal.
+func (s *scan) endsNumber(k int) bool {
+	t := s.text
+	if k >= len(t) {
+		return true
+	}
+	if c := t[k]; c == 'x' || c == 'X' || c == 'e' && k+3 < len(t) && string(t[k:k+3]) == "ext" {
+		return k+1 < len(t) && (class[t[k+1]]&digit != 0 || c == 'e')
+	}
+	return s.ends(k) && !(t[k] == ':' && k+1 < len(t) && class[t[k+1]]&digit != 0)
+}
+
+// less takes the last group off.
+func (s *scan) less(i int, d *number) bool {
+	if d.groups < 2 {
+		return false
+	}
+	d.groups--
+	d.n -= d.size[d.groups]
+	k := d.end
+	for k > i && class[s.text[k-1]]&digit != 0 {
+		k--
+	}
+	for k > i && class[s.text[k-1]]&digit == 0 {
+		k--
+	}
+	d.end = k
+	return k > i
+}
+
+// takes tells whether a number is written as the plan has it.
+func (p *plan) takes(d *number, s *scan, i int) bool {
+	for _, shape := range p.shapes {
+		if d.groups == 1 {
+			if p.compact && s.hint != HintID && !s.named(i) && fits(shape, d, false) {
+				return true
+			}
+			continue
+		}
+		if fits(shape, d, true) {
+			return true
+		}
+	}
+	return false
+}
+
+// fits compares a number with a shape, and its groups with the shape's.
+func fits(shape string, d *number, grouped bool) bool {
+	n, group, size := 0, 0, 0
+	for k := 0; k <= len(shape); k++ {
+		if k == len(shape) || shape[k] == ' ' {
+			if grouped && (group >= d.groups || d.size[group] != size) {
+				return false
+			}
+			group, size = group+1, 0
+			continue
+		}
+		if n >= d.n {
+			return false
+		}
+		switch c, have := shape[k], d.digits[n]; {
+		case c == 'X':
+		case c == 'N':
+			if have < 2 {
+				return false
+			}
+		case have != c-'0':
+			return false
+		}
+		n, size = n+1, size+1
+	}
+	return n == d.n && (!grouped || group == d.groups)
+}
+
+// extension returns where a number ends that may have one: x123, ext. 123.
+func (s *scan) extension(end int) int {
+	t := s.text
+	k := end
+	for k < len(t) && t[k] == ' ' {
+		k++
+	}
+	switch {
+	case k+3 < len(t) && string(t[k:k+3]) == "ext":
+		k += 3
+	case k < len(t) && (t[k] == 'x' || t[k] == 'X') && k <= end+1:
+		k++
+	default:
+		return end
+	}
+	for k < len(t) && (t[k] == ' ' || t[k] == '.') {
+		k++
+	}
+	from := k
+	for k < len(t) && k-from < 6 && class[t[k]]&digit != 0 {
+		k++
+	}
+	if k == from || !s.ends(k) {
+		return end
+	}
+	return k
+}
+
+// calling tells whether digits begin with the calling code of a country.
+func calling(d []byte) bool {
+	if len(d) < 3 {
+		return false
+	}
+	one, two := d[0], int(d[0])*10+int(d[1])
+	if one == 1 || one == 7 {
+		return true
+	}
+	switch two {
+	case 20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 58, 60, 61,
+		62,
+		63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98:
+		return true
+	}
+	switch two { // codes of three digits
+	case 21, 22, 23, 24, 25, 26, 29, 35, 37, 38, 42, 50, 59, 67, 68, 69, 80, 85, 87, 88, 96, 97, 99:
+		return true
+	}
+	return false
+}
