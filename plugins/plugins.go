@@ -33,6 +33,7 @@ import (
 	"weir/plugins/operate/replay"
 	"weir/plugins/operate/retention"
 	"weir/plugins/operate/spillway"
+	"weir/plugins/operate/tracing"
 	"weir/plugins/process/anomaly"
 	"weir/plugins/process/consumer"
 	"weir/plugins/process/dedupe"
@@ -70,6 +71,7 @@ func rooms() []room {
 		{"rollup", rollup.Register},
 		{"rule", rule.Register},
 		{"spillway", spillway.Register},
+		{"tracing", tracing.Register},
 		{"validate", validate.Register},
 		{"watch", watch.Register},
 	}

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/plugins/operate/tracing"
 )
 
 type source struct {
@@ -172,7 +175,7 @@ func TestLaws_MainIsShort(t *testing.T) {
 // ours lists the components that Register adds, by type and name.
 func ours(t *testing.T) (env *service.Environment, added map[string]*service.ConfigView) {
 	t.Helper()
-	upstream, env := map[string]bool{}, service.NewEnvironment()
+	upstream, env, registered := map[string]bool{}, service.NewEnvironment(), false
 	walk := func(env *service.Environment, visit func(string, *service.ConfigView)) {
 		in := func(kind string) func(string, *service.ConfigView) {
 			return func(name string, c *service.ConfigView) { visit(kind+" "+name, c) }
@@ -184,15 +187,21 @@ func ours(t *testing.T) (env *service.Environment, added map[string]*service.Con
 		env.WalkRateLimits(in("rate_limit"))
 		env.WalkBuffers(in("buffer"))
 		env.WalkMetrics(in("metrics"))
-		env.WalkTracers(in("tracer"))
+		env.WalkTracers(func(name string, c *service.ConfigView) {
+			if name != "otlp" || registered { // of the global environment, where an earlier test may have left it
+				visit("tracer "+name, c)
+			}
+		})
 		env.WalkScanners(in("scanner"))
 	}
 	walk(env, func(name string, _ *service.ConfigView) { upstream[name] = true })
 	before := len(upstream)
 	env = env.Clone()
-	if err := Register(env); err != nil {
+	// The engine walks the tracers of its global environment, whichever it is asked for.
+	if err := errors.Join(Register(env), tracing.Register(service.GlobalEnvironment())); err != nil {
 		t.Fatal(err)
 	}
+	registered = true
 	added, after := map[string]*service.ConfigView{}, 0
 	walk(env, func(name string, c *service.ConfigView) {
 		after++

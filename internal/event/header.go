@@ -12,6 +12,7 @@ const (
 	HeaderDelivery       = "weir_delivery"        // the first delivery of a record published again; see ParseDelivery
 	HeaderPatched        = "weir_patched"         // redrives only: "1" on an event that is not as its device sent it
 	HeaderTarget         = "weir_target"          // replays only: comma-separated Target…; absent means all
+	HeaderRequest        = "weir_request_id"      // dead letters of the ingest only: what its request was answered with
 	HeaderTraceparent    = "traceparent"          // W3C trace context
 	HeaderResult         = "weir_result_id"       // results of rules: what the result is known by
 	HeaderRevision       = "weir_rule_revision"   // results of rules: the highest of an id is what is true

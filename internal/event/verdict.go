@@ -16,6 +16,8 @@ import (
 // unless a processor dropped it, which the engine acknowledges as well. An output
 // that says what it writes, as event_log does, shows which ones those are.
 type Verdicts struct {
+	Request string // what the request is known by, if by anything; set before it is used
+
 	mu       sync.Mutex
 	rejected map[int]*Rejection
 	first    uint64   // a bit for each of the first 64 events that were written
@@ -37,6 +39,14 @@ func verdictsOf(msg *service.Message) (v *Verdicts, index int, ok bool) {
 	}
 	index, ok = metaInt(msg, MetaIndex)
 	return v, index, ok && index >= 0
+}
+
+// RequestOf is what the request of a message is known by, "" if it came with none.
+func RequestOf(msg *service.Message) string {
+	if v, _, ok := verdictsOf(msg); ok {
+		return v.Request
+	}
+	return ""
 }
 
 // RecordVerdict notes why a message's event was rejected, for the request it

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/trace"
 )
 
 const (
@@ -30,7 +32,8 @@ const (
 // and service.ErrNotConnected, which retrying does not help; and the store's last
 // error when the context ended first: then the batch is handed back.
 func Hold(out service.BatchOutput, store, metric string, res *service.Resources) service.BatchOutput {
-	return &held{BatchOutput: out, store: store, log: res.Logger(), up: res.Metrics().NewGauge(metric)}
+	return &held{BatchOutput: out, store: store, log: res.Logger(), up: res.Metrics().NewGauge(metric),
+		trace: trace.Of(res)}
 }
 
 type held struct {
@@ -38,6 +41,7 @@ type held struct {
 	store string // for people
 	log   *service.Logger
 	up    *service.MetricGauge
+	trace *trace.Provider
 }
 
 func (h *held) Connect(ctx context.Context) error {
@@ -50,6 +54,13 @@ func (h *held) Connect(ctx context.Context) error {
 }
 
 func (h *held) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	spans := h.trace.Batch("write to the "+h.store, batch)
+	err := h.write(ctx, batch)
+	spans.End(err)
+	return err
+}
+
+func (h *held) write(ctx context.Context, batch service.MessageBatch) error {
 	var began, said time.Time
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := h.BatchOutput.WriteBatch(ctx, batch)

@@ -36,12 +36,13 @@ func CORS(origins []string, methods string, next http.Handler) http.Handler {
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			h.Set("Access-Control-Allow-Methods", methods)
 			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Encoding, Content-Type, Prefer, Traceparent, "+
-				"X-API-Key")
+				"X-API-Key, "+RequestID)
 			h.Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		h.Set("Access-Control-Expose-Headers", "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After")
+		h.Set("Access-Control-Expose-Headers", "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, "+
+			RequestID)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -9,12 +9,13 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// Handler serves next as the config says: to pages of its origins, and with the
-// connection closed after a request whose length is ambiguous. methods are those
+// Handler serves next as the config says: each answer with the id of its request, to
+// pages of its origins, and with the connection closed after a request whose length is ambiguous. methods are those
 // that pages may use. The server needs ConnContext.
 func (c Config) Handler(methods string, next http.Handler) http.Handler {
 	next = httpx.CORS(c.origins, methods, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		httpx.Identify(w, r)
 		if ambiguous(r) {
 			w.Header().Set("Connection", "close")
 		}

@@ -14,6 +14,7 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/trace"
 )
 
 const (
@@ -108,13 +109,16 @@ func Register(env *service.Environment) error {
 				return nil, service.BatchPolicy{}, 0, fmt.Errorf("reading event_log: %w", err)
 			}
 			event.WitnessOf(res).Announce()
-			return newOutput(c), service.BatchPolicy{}, c.inFlight, nil
+			o := newOutput(c)
+			o.trace = trace.Of(res)
+			return o, service.BatchPolicy{}, c.inFlight, nil
 		})
 }
 
 // output is event_log.
 type output struct {
 	conf   config
+	trace  *trace.Provider
 	writes sync.Pool // *write
 
 	mu     sync.RWMutex

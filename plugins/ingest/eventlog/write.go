@@ -40,6 +40,13 @@ func newWrite() *write {
 // WriteBatch returns nil when every message is durable: the healthy ones as
 // events, the failed ones as dead letters. After an error, some may be.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	spans := o.trace.Write("write to the log", batch)
+	err := o.write(ctx, batch)
+	spans.End(err)
+	return err
+}
+
+func (o *output) write(ctx context.Context, batch service.MessageBatch) error {
 	o.mu.RLock()
 	client, large := o.client, o.large
 	o.mu.RUnlock()

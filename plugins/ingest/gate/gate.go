@@ -14,6 +14,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/trace"
 	"weir/plugins/ingest/gate/admission"
 )
 
@@ -25,6 +26,7 @@ type gate struct {
 	res     *service.Resources
 	log     *service.Logger
 	metrics *metrics
+	trace   *trace.Provider
 	admit   *admission.Admission
 	decode  *decoders
 	streams *streams
@@ -68,7 +70,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 		return nil, err
 	}
 	g := &gate{
-		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()),
+		conf: conf, res: res, log: res.Logger(), metrics: newMetrics(res.Metrics()), trace: trace.Of(res),
 		decode: decode, queue: make(chan *submission), line: newLine(), witness: event.WitnessOf(res),
 		failed:   make(chan error, 1),
 		draining: make(chan struct{}), closed: make(chan struct{}),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/rawjson"
 	"weir/internal/platform/text"
@@ -77,10 +79,12 @@ func (s *grpcServer) stop(ctx context.Context) {
 // Publish takes one request in, or refuses it.
 func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) (*ingestpb.PublishResponse, error) {
 	start := time.Now()
-	who, trace := grpcCaller(ctx)
+	who, parent := grpcCaller(ctx)
+	span := s.g.following("ingest.Publish", parent, grpcID(ctx))
 	res, err := s.g.attempt(ctx, who, func(held *admission.Hold) (*request, error) {
-		return s.request(req, trace, held, nil)
+		return s.request(req, span, held, nil)
 	})
+	span.end(res, err)
 	if err != nil {
 		return nil, s.failure(err, start)
 	}
@@ -93,7 +97,8 @@ func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.Publ
 	ingestpb.PublishResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	who, trace := grpcCaller(ctx)
+	who, parent := grpcCaller(ctx)
+	ids := numbered{of: grpcID(ctx)}
 	if _, err := s.g.check(ctx, who); err != nil {
 		return s.failure(err, time.Now())
 	}
@@ -106,7 +111,8 @@ func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.Publ
 	relay(ctx, func() (func(context.Context, func()) reaction, bool) {
 		select {
 		case req := <-requests:
-			return func(ctx context.Context, taken func()) reaction { return s.react(ctx, who, trace, req, taken) }, true
+			span := s.g.following("message of ingest.PublishStream", parent, ids.next())
+			return func(ctx context.Context, taken func()) reaction { return s.react(ctx, who, span, req, taken) }, true
 		case err := <-ended:
 			if !errors.Is(err, io.EOF) {
 				readEnd = err
@@ -158,12 +164,13 @@ type reaction struct {
 	end      error
 }
 
-func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *ingestpb.PublishRequest,
+func (s *grpcServer) react(ctx context.Context, who caller, span *following, req *ingestpb.PublishRequest,
 	taken func()) reaction {
 	start := time.Now()
 	res, err := s.g.patiently(ctx, who, func(held *admission.Hold) (*request, error) {
-		return s.request(req, trace, held, taken)
+		return s.request(req, span, held, taken)
 	})
+	span.end(res, err)
 	var ref *refusal
 	var empty *emptyError
 	switch {
@@ -187,8 +194,8 @@ func (s *grpcServer) react(ctx context.Context, who caller, trace string, req *i
 }
 
 // request is a message as the gate's core takes it.
-func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *admission.Hold, taken func()) (*request,
-	error) {
+func (s *grpcServer) request(req *ingestpb.PublishRequest, span *following, held *admission.Hold,
+	taken func()) (*request, error) {
 	events := req.GetEvents()
 	if limit := s.g.conf.limits.batch; len(events) > limit {
 		return nil, batchTooLarge(limit)
@@ -200,7 +207,7 @@ func (s *grpcServer) request(req *ingestpb.PublishRequest, trace string, held *a
 	if ref := full(held.Grow(size)); ref != nil {
 		return nil, ref
 	}
-	r := &request{traceparent: trace, held: held, admitted: taken, items: make([]item, len(events))}
+	r := &request{id: span.id, traceparent: span.begin(), held: held, admitted: taken, items: make([]item, len(events))}
 	for i, e := range events {
 		e = text.WithoutBOM(e)
 		r.items[i] = lone(trimRight(e[rawjson.Space(e, 0):]))
@@ -242,6 +249,14 @@ func grpcCaller(ctx context.Context) (who caller, trace string) {
 		who.from = p.Addr.String()
 	}
 	return who, traceparentOf(r)
+}
+
+// grpcID is what a call is known by; its answer says it.
+func grpcID(ctx context.Context) string {
+	md, _ := metadata.FromIncomingContext(ctx)
+	id := httpx.IDOf(strings.Join(md.Get(httpx.RequestID), ""))
+	_ = grpc.SetHeader(ctx, metadata.Pairs(httpx.RequestID, id)) // it fails where the call is over
+	return id
 }
 
 // failure is the status of a call that is refused as a whole.

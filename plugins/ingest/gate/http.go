@@ -15,6 +15,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/listen"
+	"weir/internal/platform/trace"
 	"weir/plugins/ingest/gate/admission"
 )
 
@@ -195,13 +196,18 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 // serveBody answers an admitted request, unless it is refused.
 func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *admission.Hold) (int,
 	*refusal) {
+	id := httpx.RequestIDOf(w)
+	span := g.following("POST /v1/events", traceparentOf(r), id)
+	parent := span.begin()
 	body, ref := g.readBody(r, held)
 	if ref != nil {
 		held.Release()
+		span.end(result{}, ref)
 		return 0, ref
 	}
-	res, err := g.ingest(r.Context(), &request{fleet: key.Fleet, prefix: key.DevicePrefix, traceparent: traceparentOf(r),
+	res, err := g.ingest(r.Context(), &request{id: id, fleet: key.Fleet, prefix: key.DevicePrefix, traceparent: parent,
 		held: held}, body, f)
+	span.end(res, err)
 	var empty *emptyError
 	switch {
 	case errors.As(err, &ref):
@@ -236,17 +242,4 @@ func (g *gate) refuseFor(w http.ResponseWriter, err error) int {
 }
 
 // traceparentOf returns the request's W3C trace context when it is well formed.
-func traceparentOf(r *http.Request) string {
-	const form = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh"
-	t := r.Header.Get("Traceparent")
-	if len(t) != len(form) {
-		return ""
-	}
-	for i := range len(form) {
-		c := t[i]
-		if hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'; form[i] == 'h' && !hex || form[i] != 'h' && c != form[i] {
-			return ""
-		}
-	}
-	return t
-}
+func traceparentOf(r *http.Request) string { return trace.Valid(r.Header.Get("Traceparent")) }

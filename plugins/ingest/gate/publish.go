@@ -14,6 +14,7 @@ import (
 
 // request is one batch of events on its way in, whatever protocol it came by.
 type request struct {
+	id          string // what the request is known by
 	fleet       string
 	prefix      string // how the devices begin that the key may send for; "" is all
 	traceparent string
@@ -76,7 +77,7 @@ func (r *request) small() bool {
 // the batch. The hold is given back with the acknowledgement, or here when the
 // stream never had the batch.
 func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejection, error) {
-	verdicts := &event.Verdicts{}
+	verdicts := &event.Verdicts{Request: r.id}
 	w := g.newWait()
 	sub := &submission{batch: g.messages(r, verdicts), held: r.held, done: w.done}
 	send := g.alone
@@ -93,7 +94,7 @@ func (g *gate) publish(ctx context.Context, r *request) (map[int]*event.Rejectio
 	case errors.As(err, &ref), errors.Is(err, errClientGone):
 		return nil, err
 	}
-	g.logFailure(err)
+	g.logFailure(r.id, err)
 	return nil, logUnavailable()
 }
 
@@ -183,8 +184,8 @@ func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rej
 			reject(i, errDropped)
 		}
 		if dropped := len(rejected) - before; dropped > 0 && seldom(&g.dropLogged) {
-			g.log.Warnf("a processor between the gate and the log drops events (%d of one request): their devices are told "+
-				"that they are not kept", dropped)
+			g.log.Warnf("a processor between the gate and the log drops events (%d of the request %s): their devices are told "+
+				"that they are not kept", dropped, r.id)
 		}
 	}
 	return rejected
@@ -197,9 +198,9 @@ var errDropped = event.Reject(event.CodeProcessingFailed, "",
 
 // logFailure says why requests fail, once in a while: in an outage there are
 // thousands.
-func (g *gate) logFailure(err error) {
+func (g *gate) logFailure(id string, err error) {
 	if seldom(&g.failureLogged) {
-		g.log.Warnf("requests cannot be made durable, their clients are told to send again: %v", err)
+		g.log.Warnf("requests cannot be made durable, their clients are told to send again, as of %s: %v", id, err)
 	}
 }
 

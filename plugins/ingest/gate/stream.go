@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -114,4 +115,16 @@ func (g *gate) attempt(ctx context.Context, who caller, build func(held *admissi
 	}
 	r.fleet, r.prefix, r.held = key.Fleet, key.DevicePrefix, held
 	return g.settle(ctx, r)
+}
+
+// numbered makes the ids of the requests of one long connection: its own, and
+// their number. It is for one reader.
+type numbered struct {
+	of string
+	n  int
+}
+
+func (n *numbered) next() string {
+	n.n++
+	return n.of + "-" + strconv.Itoa(n.n)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
 	"weir/plugins/ingest/gate/admission"
 )
 
@@ -43,7 +44,8 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 			g.refuse(w, &refusal{name: "bad-upgrade", status: status, title: "The connection cannot be upgraded",
 				detail: reason.Error()})
 		}}
-	conn, err := up.Upgrade(w, r, nil)
+	id := httpx.RequestIDOf(w)
+	conn, err := up.Upgrade(w, r, http.Header{httpx.RequestID: {id}})
 	if err != nil {
 		return http.StatusBadRequest // answered by Error above
 	}
@@ -52,7 +54,7 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 		return 0
 	}
 	defer g.streams.leave()
-	(&stream{g: g, conn: conn, who: who, trace: traceparentOf(r)}).serve()
+	(&stream{g: g, conn: conn, who: who, trace: traceparentOf(r), ids: numbered{of: id}}).serve()
 	return 0
 }
 
@@ -62,6 +64,7 @@ type stream struct {
 	conn  *websocket.Conn
 	who   caller
 	trace string
+	ids   numbered
 }
 
 // answer is one message to the client. With a close code it is the last one.
@@ -117,19 +120,22 @@ func (s *stream) read() (func(context.Context, func()) answer, bool) {
 	if _ = s.alive(); s.g.isDraining() { // in this order: watch may have set the deadline before
 		return nil, false
 	}
-	return func(ctx context.Context, taken func()) answer { return s.handle(ctx, body, taken) }, true
+	id := s.ids.next()
+	return func(ctx context.Context, taken func()) answer { return s.handle(ctx, id, body, taken) }, true
 }
 
 // handle takes one message in, and says with taken when it has room.
-func (s *stream) handle(ctx context.Context, body []byte, taken func()) answer {
+func (s *stream) handle(ctx context.Context, id string, body []byte, taken func()) answer {
 	start := time.Now()
+	span := s.g.following("message of /v1/stream", s.trace, id)
 	res, err := s.g.patiently(ctx, s.who, func(held *admission.Hold) (*request, error) {
 		if ref := full(held.Grow(len(body))); ref != nil {
 			return nil, ref
 		}
-		r := &request{traceparent: s.trace, held: held, admitted: taken}
+		r := &request{id: id, traceparent: span.begin(), held: held, admitted: taken}
 		return r, s.g.cut(r, body, form{})
 	})
+	span.end(res, err)
 	var ref *refusal
 	var empty *emptyError
 	switch {

@@ -13,6 +13,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/text"
+	"weir/internal/platform/trace"
 	"weir/plugins/ingest/registry"
 )
 
@@ -117,11 +118,12 @@ type validator struct {
 	clockAhead time.Duration
 	lateAfter  time.Duration
 	tally      *tally
+	trace      *trace.Provider
 	judges     sync.Pool // *judge, of any rules
 }
 
 func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*validator, error) {
-	p := &validator{tally: newTally(res.Metrics())}
+	p := &validator{tally: newTally(res.Metrics()), trace: trace.Of(res)}
 	f := registry.Following{Changed: p.tally.loaded}
 	err := conf.Read(parsed, schemaFieldURL, registry.URL(&f.URL),
 		schemaFieldAPIKey, &f.APIKey, schemaFieldSubject, &f.Subject,
@@ -140,6 +142,7 @@ func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*valida
 // having marked nothing, only if it was told to stop while waiting for the
 // first schemas.
 func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	defer p.trace.Batch("schema_validate", batch).End(nil)
 	set, err := p.live.Current(ctx)
 	if err != nil {
 		return nil, err

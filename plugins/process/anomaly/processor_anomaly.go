@@ -19,6 +19,7 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/trace"
 )
 
 const (
@@ -133,6 +134,7 @@ func Register(env *service.Environment) error {
 type processor struct {
 	*detector
 	log     *service.Logger
+	trace   *trace.Provider
 	reload  time.Duration
 	idle    time.Duration
 	tending *flow.Task
@@ -141,7 +143,7 @@ type processor struct {
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
 	d := &detector{stores: &stores{res: res, timeout: loadTimeout, now: time.Now}, now: time.Now,
 		notes: notes{list: map[deviceKey]learn{}}}
-	p := &processor{detector: d, log: res.Logger()}
+	p := &processor{detector: d, log: res.Logger(), trace: trace.Of(res)}
 	var rules, relearning string
 	var window, learning time.Duration
 	var limit int
@@ -177,6 +179,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 
 // ProcessBatch marks the messages of the batch in place.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	defer p.trace.Batch("anomaly", batch).End(nil)
 	if err := p.mark(ctx, batch); err != nil {
 		p.log.Warnf("detection goes on without what is stored of devices: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/trace"
 )
 
 // pingTimeout bounds the first question to the brokers; refusedPause is how long
@@ -23,6 +24,7 @@ type input struct {
 	cluster kafka.Cluster
 	log     *service.Logger
 	lag     func(records int64, topicAndPartition ...string)
+	trace   *trace.Provider
 
 	mu     sync.Mutex
 	reader *reader
@@ -46,6 +48,7 @@ func (in *input) Connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the log as group %s: %w", in.group, err)
 	}
+	r.trace = in.trace
 	r.start(in.lag)
 	in.reader = r
 	return nil

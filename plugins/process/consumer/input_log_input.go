@@ -16,6 +16,7 @@ import (
 
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/trace"
 )
 
 const (
@@ -131,7 +132,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	if err := conf.Checked(parsed, errors.Join(err, cerr)); err != nil {
 		return nil, err
 	}
-	return &input{config: c, cluster: cluster, log: res.Logger(),
+	return &input{config: c, cluster: cluster, log: res.Logger(), trace: trace.Of(res),
 		lag: res.Metrics().NewGauge("redpanda_lag", "topic", "partition").Set}, nil
 }
 

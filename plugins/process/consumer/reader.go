@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/trace"
 )
 
 const (
@@ -30,6 +31,7 @@ type reader struct {
 	cluster kafka.Cluster
 	log     *service.Logger
 	client  *kgo.Client
+	trace   *trace.Provider
 	stop    context.Context // done when the reader is to end
 	end     context.CancelFunc
 	tasks   sync.WaitGroup
@@ -156,8 +158,10 @@ func (r *reader) next(ctx context.Context) (service.MessageBatch, service.AckFun
 		if p != nil {
 			batch := p.told.messages(records)
 			clear(records) // the queue's memory outlives them
+			spans := r.trace.Receive(r.group, batch)
 			return batch, func(_ context.Context, err error) error {
 				if err == nil {
+					spans.End(nil)
 					r.settle(p, s)
 				}
 				return nil // what is refused is sent again: AutoRetryNacks

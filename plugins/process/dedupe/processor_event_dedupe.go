@@ -22,6 +22,7 @@ import (
 	"weir/internal/platform/flow"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/meter"
+	"weir/internal/platform/trace"
 )
 
 const (
@@ -117,6 +118,7 @@ type processor struct {
 	line    *flow.Line
 	perItem time.Duration // how long an event may make way for requests
 	log     *service.Logger
+	trace   *trace.Provider
 	events  sync.Pool // *event.Event
 
 	verdicts *service.MetricCounter
@@ -152,6 +154,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	}
 	p := &processor{
 		handle: h, release: release, timeout: timeout, stall: onError == onErrorStall, line: flow.Of(res), log: res.Logger(),
+		trace:  trace.Of(res),
 		events: sync.Pool{New: func() any { return new(event.Event) }},
 		verdicts: meter.Counters(res.Metrics(), "weir_dedupe_events_total", "verdict",
 			"claimed", "claimed_before", "duplicate", "unclaimed", "rejected"),
@@ -177,6 +180,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	if waited := p.line.LetPass(ctx, p.perItem*time.Duration(len(batch))); waited > 0 {
 		p.madeWay.IncrFloat64(waited.Seconds())
 	}
+	defer p.trace.Batch("event_dedupe", batch).End(nil)
 	found := p.read(batch)
 	if len(found) > 0 {
 		if claims := p.settle(ctx, found); claims != nil {

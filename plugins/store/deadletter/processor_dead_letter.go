@@ -121,6 +121,9 @@ func (p *processor) Process(ctx context.Context, msg *service.Message) (service.
 	}); err != nil {
 		return nil, fmt.Errorf("reading headers: %w", err)
 	}
+	if id := event.RequestOf(msg); id != "" {
+		f.Headers[event.HeaderRequest] = id
+	}
 	e := NewEnvelope(f)
 	raw, err := text.JSON(e)
 	if err != nil {

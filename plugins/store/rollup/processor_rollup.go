@@ -17,6 +17,7 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/meter"
+	"weir/internal/platform/trace"
 )
 
 func rollupSpec() *service.ConfigSpec {
@@ -64,6 +65,7 @@ const (
 
 type processor struct {
 	log     *service.Logger
+	trace   *trace.Provider
 	skipped *service.MetricCounter
 }
 
@@ -71,8 +73,9 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (service
 	if err := conf.Checked(parsed, nil); err != nil {
 		return nil, err
 	}
-	return &processor{log: res.Logger(), skipped: meter.Counters(res.Metrics(), "weir_rollup_skipped_total", "reason",
-		skipDuplicate, skipNotTargeted, skipUnknownMetric, skipErrored, skipInvalid)}, nil
+	return &processor{log: res.Logger(), trace: trace.Of(res), skipped: meter.Counters(res.Metrics(),
+		"weir_rollup_skipped_total", "reason", skipDuplicate, skipNotTargeted, skipUnknownMetric, skipErrored,
+		skipInvalid)}, nil
 }
 
 // tally counts what a batch leaves out.
@@ -103,6 +106,9 @@ func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 	for i, w := range windows {
 		out[i] = service.NewMessage(nil)
 		out[i].SetStructuredMut(w)
+	}
+	if traces := p.trace.ParentsOf(batch); traces != nil { // the store takes the windows as one batch
+		out[0].MetaSetMut(trace.Header, traces)
 	}
 	return []service.MessageBatch{out}, nil
 }

@@ -1,0 +1,84 @@
+package gate
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"weir/internal/platform/trace"
+)
+
+// Every answer says what its request is called, whatever it is answered.
+func TestRequestID_IsInEveryAnswer(t *testing.T) {
+	w := newWorld(t, "")
+	seen := map[string]bool{}
+	for _, c := range []struct {
+		method, path, kind, body, key string
+		status                        int
+	}{
+		{"POST", "/v1/events", typeJSON, goodEvent, w.key, 202},
+		{"POST", "/v1/events", typeJSON, "[" + goodEvent + ",{}]", w.key, 207},
+		{"POST", "/v1/events", typeJSON, "{}", w.key, 400}, {"POST", "/v1/events", typeJSON, "", w.key, 400},
+		{"POST", "/v1/events", typeJSON, goodEvent, "wrong", 401}, {"GET", "/v1/events", "", "", w.key, 405},
+		{"POST", "/v1/events", "text/html", goodEvent, w.key, 415}, {"GET", "/nothing", "", "", w.key, 404},
+		{"GET", "/openapi.json", "", "", w.key, 200}, {"GET", "/healthz", "", "", w.key, 200},
+		{"GET", "/v1/stream", "", "", w.key, 426},
+	} {
+		r := w.send(c.method, c.path, c.kind, []byte(c.body), "X-API-Key", c.key)
+		id := r.header.Get("X-Request-Id")
+		if r.status != c.status || len(id) != 32 || seen[id] {
+			t.Errorf("%s %s: %d, called %q, want %d", c.method, c.path, r.status, id, c.status)
+		}
+		seen[id] = true
+	}
+	if r := w.post(goodEvent, "X-Request-Id", "mine-1"); r.header.Get("X-Request-Id") != "mine-1" {
+		t.Errorf("a client's own is %q", r.header.Get("X-Request-Id"))
+	}
+	if _, res, err := w.dial("X-Request-Id", "socket"); err != nil || res.Header.Get("X-Request-Id") != "socket" {
+		t.Errorf("a WebSocket is not called by its client's id: %v %v", res, err)
+	}
+}
+
+func TestRequestID_IsInTheHeaderOfACall(t *testing.T) {
+	_, c, ctx := grpcWorld(t, "")
+	var h metadata.MD
+	ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", "call-1")
+	if _, err := c.Publish(ctx, events(goodEvent), grpc.Header(&h)); err != nil ||
+		strings.Join(h.Get("x-request-id"), " ") != "call-1" {
+		t.Errorf("%v %v", h, err)
+	}
+}
+
+// nowhere is a collector that keeps nothing.
+type nowhere struct{}
+
+func (nowhere) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
+func (nowhere) Shutdown(context.Context) error                             { return nil }
+
+// What a stranger asks for is not traced. Events of a request that is not traced do
+// not say that they are, whatever its client says.
+func TestGate_TracesWhatItsSenderMaySend(t *testing.T) {
+	const asked = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	p := trace.New(trace.Options{Ratio: 0, Exporter: nowhere{}})
+	t.Cleanup(func() { _ = p.Shutdown(context.Background()) })
+	f := (&gate{trace: p}).following("POST", asked, "id")
+	if f.end(result{}, clientGone()); f.begun { // no key: nothing has begun
+		t.Error("a stranger's request is traced")
+	}
+	if parent := f.begin(); parent == asked ||
+		!strings.Contains(parent, asked[3:35]) || !strings.HasSuffix(parent, "-01") {
+		t.Errorf("the events of a request that is traced say %q", parent)
+	}
+	for range 20 { // more than may ask in a second
+		f = (&gate{trace: p}).following("POST", asked, "id")
+		parent := f.begin()
+		if f.span == nil && parent != strings.TrimSuffix(asked, "1")+"0" {
+			t.Fatalf("the events of a request that is not traced say %q", parent)
+		}
+		f.end(result{}, nil)
+	}
+}
