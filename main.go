@@ -16,6 +16,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/cli"
+	"weir/internal/platform/exporter"
 	"weir/internal/platform/heap"
 	"weir/internal/platform/text"
 	"weir/plugins"
@@ -28,6 +29,11 @@ var version = "dev"
 //
 //go:embed configs schemas bloblang
 var assets embed.FS
+
+// metrics says what each metric means.
+//
+//go:embed docs/metrics.md
+var metrics string
 
 func main() {
 	heap.Configure()
@@ -43,6 +49,9 @@ func run(ctx context.Context, args []string) (int, error) {
 	global := service.GlobalEnvironment() // `create` looks components up nowhere else
 	if err := plugins.Register(global); err != nil {
 		return 1, fmt.Errorf("registering plugins: %w", err)
+	}
+	if err := exporter.Register(global, version, metrics); err != nil {
+		return 1, err
 	}
 	if err := cli.RegisterTemplates(global, assets); err != nil {
 		return 1, err

@@ -17,7 +17,8 @@ import (
 func made(t *testing.T) map[string]metricdoc.Metric {
 	t.Helper()
 	types := map[string]string{"NewCounter": "counter", "Counter": "counter", "Counters": "counter", "NewGauge": "gauge",
-		"NewTimer": "histogram", "Hold": "gauge"}
+		"NewGaugeCtor": "gauge",
+		"NewTimer":     "histogram", "Hold": "gauge"}
 	out := map[string]metricdoc.Metric{}
 	all, files := sources(t)
 	for _, s := range all {
@@ -97,7 +98,7 @@ func TestMetrics_TheDocumentIsWhatTheCodeMakes(t *testing.T) {
 func TestMetrics_NamesAndLabelsAreThoseOfPrometheus(t *testing.T) {
 	units := regexp.MustCompile(`_(ns|ms|milliseconds|nanoseconds|minutes|hours|days|kilobytes|megabytes)(_|$)`)
 	counts := regexp.MustCompile(`_(records|seconds|bytes|rows|events|jobs|fleets|stores|series|requests|streams|` +
-		`duplicates|loaded|second|state|up|valid)$`) // the unit, or the thing that is counted
+		`duplicates|loaded|second|state|up|valid|info)$`) // the unit, or the thing that is counted
 	unbounded := []string{"device", "device_id", "fleet", "key", "event_id", "user", "url"}
 	for name, m := range made(t) {
 		if units.MatchString(name) {

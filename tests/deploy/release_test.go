@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -89,6 +91,23 @@ func TestRelease_IsTheSameInEveryFolder(t *testing.T) {
 	unpack.Stdin = bytes.NewReader(one[want[0]])
 	if binary, err := unpack.Output(); err != nil || !bytes.Contains(binary, []byte("1.4.0")) {
 		t.Errorf("the binary does not hold its version: %v", err)
+	}
+}
+
+// The image is built of what .dockerignore leaves: all that the binary embeds.
+func TestImage_IsBuiltOfWhatTheBinaryEmbeds(t *testing.T) {
+	ignored := strings.Split(string(read(t, ".dockerignore")), "\n")
+	embedded := regexp.MustCompile(`(?m)^//go:embed (.+)$`).FindAllStringSubmatch(string(read(t, "main.go")), -1)
+	if len(embedded) == 0 {
+		t.Fatal("main.go embeds nothing")
+	}
+	for _, m := range embedded {
+		for _, path := range strings.Fields(m[1]) {
+			folder, _, _ := strings.Cut(path, "/")
+			if (slices.Contains(ignored, folder) || slices.Contains(ignored, path)) && !slices.Contains(ignored, "!"+path) {
+				t.Errorf("main.go embeds %s, which .dockerignore leaves out", path)
+			}
+		}
 	}
 }
 

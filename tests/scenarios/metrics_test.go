@@ -29,6 +29,9 @@ func (s *system) served() (types map[string]string, labels map[string][]string, 
 	types, labels = map[string]string{}, map[string][]string{}
 	for name, f := range families {
 		types[name] = strings.ToLower(f.GetType().String())
+		if says := f.GetHelp(); len(says) < 10 || strings.Contains(says, "metrics.md") {
+			s.t.Errorf("%s says of itself %q", name, says)
+		}
 		for _, m := range f.GetMetric() {
 			series++
 			if h := m.GetHistogram(); h != nil {

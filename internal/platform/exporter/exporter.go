@@ -1,0 +1,186 @@
+// Package exporter serves the engine's metrics to Prometheus, with what each says
+// and with weir's version. The engine's own exporter has one text for all.
+package exporter
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	fieldBuckets = "buckets"
+	unknown      = "of a component that docs/metrics.md does not know"
+)
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("0.1.0").
+		Summary("Serves metrics to Prometheus at `/metrics`, with what each says.").
+		Description("Times are histograms, in seconds. Beside the streams' are `weir_build_info`, and those of the Go " +
+			"runtime and the process.").
+		Field(service.NewFloatListField(fieldBuckets).
+			Description("The upper bounds of the histograms' buckets, in seconds.").
+			Default([]any{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0}))
+}
+
+// Register adds the exporter `weir_metrics`. What its metrics say are the tables of
+// a document in Markdown.
+func Register(env *service.Environment, version, document string) error {
+	texts := help(document)
+	return env.RegisterMetricsExporter("weir_metrics", spec(),
+		func(parsed *service.ParsedConfig, log *service.Logger) (service.MetricsExporter, error) {
+			buckets, err := parsed.FieldFloatList(fieldBuckets)
+			if err != nil {
+				return nil, err
+			}
+			if len(buckets) == 0 || !slices.IsSorted(buckets) || len(slices.Compact(slices.Clone(buckets))) < len(buckets) {
+				return nil, fmt.Errorf("reading field %s: expected bounds that rise", fieldBuckets)
+			}
+			return newExporter(version, texts, buckets, log)
+		})
+}
+
+// exporter keeps the metrics of a process. A name has one type and one list of
+// labels; what comes with others is logged, and not kept.
+type exporter struct {
+	texts   map[string]string
+	buckets []float64
+	log     *service.Logger
+	reg     *prometheus.Registry
+
+	mu       sync.Mutex
+	families map[string]family
+}
+
+type family struct {
+	labels []string
+	vector vector
+}
+
+// vector is one of Prometheus' three that are used here.
+type vector interface {
+	prometheus.Collector
+	DeletePartialMatch(prometheus.Labels) int
+}
+
+func newExporter(version string, texts map[string]string, buckets []float64, log *service.Logger) (*exporter, error) {
+	e := &exporter{texts: texts, buckets: buckets, log: log, reg: prometheus.NewRegistry(), families: map[string]family{}}
+	for _, c := range []prometheus.Collector{collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := e.reg.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics of the process: %w", err)
+		}
+	}
+	e.NewGaugeCtor("weir_build_info", "version", "go")(version, runtime.Version()).Set(1)
+	return e, nil
+}
+
+// HandlerFunc is what the engine serves at /metrics.
+func (e *exporter) HandlerFunc() http.HandlerFunc {
+	return promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{}).ServeHTTP
+}
+
+// Close has nothing to do: what was not scraped is not kept.
+func (e *exporter) Close(context.Context) error { return nil }
+
+func (e *exporter) NewCounterCtor(name string, labels ...string) service.MetricsExporterCounterCtor {
+	vec, ok := kept(e, name, labels, func(help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	})
+	return func(values ...string) service.MetricsExporterCounter {
+		if !ok {
+			return nothing{}
+		}
+		return counter{vec.WithLabelValues(values...)}
+	}
+}
+
+func (e *exporter) NewTimerCtor(name string, labels ...string) service.MetricsExporterTimerCtor {
+	vec, ok := kept(e, name, labels, func(help string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: e.buckets}, labels)
+	})
+	return func(values ...string) service.MetricsExporterTimer {
+		if !ok {
+			return nothing{}
+		}
+		return timer{vec.WithLabelValues(values...)}
+	}
+}
+
+func (e *exporter) NewGaugeCtor(name string, labels ...string) service.MetricsExporterGaugeCtor {
+	vec, ok := kept(e, name, labels, func(help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	})
+	return func(values ...string) service.MetricsExporterGauge {
+		if !ok {
+			return nothing{}
+		}
+		return gauge{vec.WithLabelValues(values...)}
+	}
+}
+
+// DeleteSeriesPartialMatch forgets the series of a stream that has ended.
+func (e *exporter) DeleteSeriesPartialMatch(labels map[string]string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range e.families {
+		f.vector.DeletePartialMatch(labels)
+	}
+}
+
+// kept is the family of a name, made if it is new. It is not ok when the name is of
+// another type, or has other labels.
+func kept[T vector](e *exporter, name string, labels []string, made func(help string) T) (T, bool) {
+	var none T
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	known, is := e.families[name]
+	if !is {
+		text := e.texts[name]
+		if text == "" {
+			text = unknown
+		}
+		known = family{slices.Clone(labels), made(text)}
+		if err := e.reg.Register(known.vector); err != nil {
+			e.log.Errorf("the metric %s is not kept: %v", name, err)
+			return none, false
+		}
+		e.families[name] = known
+	}
+	vec, ok := known.vector.(T)
+	if ok = ok && slices.Equal(known.labels, labels); !ok {
+		e.log.Errorf("the metric %s with labels %q is not kept: it is a %T with %q", name, labels, known.vector,
+			known.labels)
+	}
+	return vec, ok
+}
+
+type counter struct{ prometheus.Counter }
+
+func (c counter) Incr(n int64)          { c.Add(float64(n)) }
+func (c counter) IncrFloat64(n float64) { c.Add(n) }
+
+type timer struct{ prometheus.Observer }
+
+func (t timer) Timing(nanoseconds int64) { t.Observe(float64(nanoseconds) / 1e9) }
+
+type gauge struct{ prometheus.Gauge }
+
+func (g gauge) Set(n int64)          { g.Gauge.Set(float64(n)) }
+func (g gauge) SetFloat64(n float64) { g.Gauge.Set(n) }
+
+// nothing is a metric that is not kept.
+type nothing struct{}
+
+func (nothing) Incr(int64)   {}
+func (nothing) Timing(int64) {}
+func (nothing) Set(int64)    {}

@@ -1,0 +1,106 @@
+package exporter
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure" // generate, drop
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const document = "| metric | type | labels | says | when it rises |\n|---|---|---|---|---|\n" +
+	"| `weir_a_total` | counter | `code` | what `a` counts ([ingest.md](ingest.md)) | look |\n" +
+	"| `weir_build_info` | gauge | `version` | what runs | - |\n"
+
+func made(t *testing.T) *exporter {
+	t.Helper()
+	e, err := newExporter("1.4.0", help(document), []float64{0.1, 1}, service.MockResources().Logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (e *exporter) served() string {
+	w := httptest.NewRecorder()
+	e.HandlerFunc()(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+func TestExporter_MetricsSayWhatTheyAre(t *testing.T) {
+	e := made(t)
+	e.NewCounterCtor("weir_a_total", "code")("x").Incr(2)
+	e.NewCounterCtor("weir_a_total", "code")("x").(interface{ IncrFloat64(float64) }).IncrFloat64(0.5)
+	e.NewTimerCtor("weir_b_seconds")().Timing(250_000_000)
+	e.NewGaugeCtor("weir_c_up", "stream")("raw").Set(1)
+	e.NewGaugeCtor("weir_c_up", "stream")("raw").(interface{ SetFloat64(float64) }).SetFloat64(0.25)
+	said := e.served()
+	for _, line := range []string{"# HELP weir_a_total what a counts (ingest.md)\n", "# TYPE weir_a_total counter\n",
+		`weir_a_total{code="x"} 2.5` + "\n", "# HELP weir_b_seconds " + unknown + "\n",
+		`weir_b_seconds_bucket{le="0.1"} 0` + "\n", `weir_b_seconds_bucket{le="1"} 1` + "\n",
+		"weir_b_seconds_sum 0.25\n", `weir_c_up{stream="raw"} 0.25` + "\n",
+		`weir_build_info{go="go`, `version="1.4.0"} 1` + "\n", "# HELP weir_build_info what runs\n", "process_cpu_seconds_total",
+		"go_goroutines"} {
+		if !strings.Contains(said, line) {
+			t.Errorf("%q is not served:\n%s", line, said)
+		}
+	}
+}
+
+// A name that comes as another type, or with other labels, harms no other.
+func TestExporter_ANameHasOneTypeAndOneListOfLabels(t *testing.T) {
+	e := made(t)
+	e.NewCounterCtor("weir_a_total", "code")("x").Incr(1)
+	e.NewCounterCtor("weir_a_total")().Incr(1)
+	e.NewCounterCtor("weir_a_total", "other")("x").Incr(1)
+	e.NewGaugeCtor("weir_a_total", "code")("x").Set(7)
+	e.NewTimerCtor("weir_a_total", "code")("x").Timing(7)
+	e.NewTimerCtor("no name")().Timing(1)
+	if said := e.served(); strings.Count(said, "\nweir_a_total") != 1 || strings.Contains(said, "no name") ||
+		!strings.Contains(said, `weir_a_total{code="x"} 1`+"\n") {
+		t.Errorf("served is\n%s", said)
+	}
+}
+
+func TestExporter_AStreamThatEndedLeavesNoSeries(t *testing.T) {
+	e := made(t)
+	for _, stream := range []string{"raw", "rollup"} {
+		e.NewCounterCtor("weir_a_total", "stream", "code")(stream, "x").Incr(1)
+		e.NewTimerCtor("weir_b_seconds", "stream")(stream).Timing(1)
+		e.NewGaugeCtor("weir_c_up", "stream")(stream).Set(1)
+	}
+	var _ service.MetricsExporterSeriesDeleter = e
+	e.DeleteSeriesPartialMatch(map[string]string{"stream": "raw"})
+	said := e.served()
+	if strings.Contains(said, `stream="raw"`) || strings.Count(said, `stream="rollup"`) < 3 ||
+		!strings.Contains(said, "weir_build_info") {
+		t.Errorf("served is\n%s", said)
+	}
+}
+
+func TestExporter_BucketsRise(t *testing.T) {
+	env := service.NewEnvironment()
+	if err := Register(env, "1.4.0", document); err != nil {
+		t.Fatal(err)
+	}
+	for buckets, ok := range map[string]bool{"[0.1, 1]": true, "[]": false, "[1, 0.1]": false, "[1, 1]": false} {
+		b := env.NewStreamBuilder()
+		if err := b.SetMetricsYAML("weir_metrics: { buckets: " + buckets + " }"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.AddInputYAML("generate: { count: 1, mapping: 'root = {}' }"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.AddOutputYAML("drop: {}"); err != nil {
+			t.Fatal(err)
+		}
+		s, err := b.Build()
+		if err == nil {
+			err = s.Run(t.Context())
+		}
+		if (err == nil) != ok {
+			t.Errorf("buckets %s: %v", buckets, err)
+		}
+	}
+}

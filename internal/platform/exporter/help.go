@@ -1,0 +1,22 @@
+package exporter
+
+import (
+	"regexp"
+	"strings"
+)
+
+// help is what metrics say, by name: the fourth column of the tables whose first
+// names a metric.
+func help(document string) map[string]string {
+	texts := map[string]string{}
+	named := regexp.MustCompile("^\\| `([a-z_]+)` \\|")
+	link := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	for line := range strings.Lines(document) {
+		cells := strings.Split(line, "|")
+		if name := named.FindStringSubmatch(line); name != nil && len(cells) > 4 {
+			text := link.ReplaceAllString(strings.TrimSpace(cells[4]), "$1")
+			texts[name[1]] = strings.ReplaceAll(text, "`", "")
+		}
+	}
+	return texts
+}
