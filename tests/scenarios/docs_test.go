@@ -38,7 +38,7 @@ func answers() map[string][]string {
 // others are the pages whose commands their own tests run, Docker, or a cluster.
 func others() []string {
 	return []string{"schema-evolution.md", "erasure.md", "retention.md", "secured-kafka.md", "deploy.md",
-		"kubernetes.md", "traces.md"}
+		"kubernetes.md", "traces.md", "restore.md"}
 }
 
 func shell(text string) []string {
