@@ -24,6 +24,7 @@ func helpGroups() []helpGroup {
 		{"Keep and forget", []string{"retention", "hold", "erase"}},
 		{"Deploy", []string{"role", "configs", "health", "topics", "cost"}},
 		{"Administer", []string{"keys", "detect", "rules", "completion"}},
+		{"Pipelines in JSON", []string{"etl"}},
 		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create",
 			"blobl", "echo", "template"}},
 	}

@@ -22,6 +22,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		detectCommand(),
 		rulesCommand(),
 		schemaCommand(),
+		etlCommand(),
 		reconcileCommand(),
 		formerly("audit", reconcileCommand()),
 		replayCommand(),

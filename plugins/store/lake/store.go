@@ -64,8 +64,8 @@ func Open(_ context.Context, rawURL string) (*Store, error) {
 	return openStore(rawURL, openFile)
 }
 
-// checkURL says what is wrong with a store's URL, without touching the store.
-func checkURL(rawURL string) error {
+// CheckURL says what is wrong with a store's URL, without touching the store.
+func CheckURL(rawURL string) error {
 	s, err := openStore(rawURL, fileAt)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func OpenReading(_ context.Context, rawURL string) (*Store, error) {
 // URL reads the URL of a store of objects from a config, with conf.Read. One that
 // cannot be opened is wrong.
 func URL(to *string) any {
-	return conf.Valid(conf.URL(to, schemes()...), func() error { return checkURL(*to) })
+	return conf.Valid(conf.URL(to, schemes()...), func() error { return CheckURL(*to) })
 }
 
 // MaybeURL is URL for a store that may be left out.
@@ -91,7 +91,7 @@ func MaybeURL(to *string) any {
 		if *to == "" {
 			return nil
 		}
-		return checkURL(*to)
+		return CheckURL(*to)
 	})
 }
 
@@ -135,6 +135,13 @@ func (s *Store) put(ctx context.Context, key string, write func(io.Writer) error
 		return fmt.Errorf("writing %s to %s: %w", key, s.name, err)
 	}
 	return nil
+}
+
+// Write writes an object under a key that is none of weir's own, as put does: it
+// takes the place of the one before when it is whole, and write may be called but
+// once.
+func (s *Store) Write(ctx context.Context, key string, write func(io.Writer) error) error {
+	return s.put(ctx, key, write)
 }
 
 // PutBytes writes an object whose bytes are at hand, as put does.

@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/plugins/operate/etl"
+)
+
+const (
+	flagState = "state"
+	flagFresh = "fresh"
+	flagJSON  = "json"
+
+	etlTries = 4 // one, and three more
+	etlPause = 5 * time.Second
+)
+
+// etlCommand is `weir etl`: pipelines that a JSON file describes.
+func etlCommand() *cli.Command {
+	state := &cli.StringFlag{Name: flagState, Value: "data/etl", Usage: "the `DIR` of runs: what an interrupted one has " +
+		"taken from its source, and the reports"}
+	printed := &cli.BoolFlag{Name: flagJSON, Usage: "print the report as JSON"}
+	return &cli.Command{
+		Name:  "etl",
+		Usage: "Run pipelines that a JSON file describes: from PostgreSQL and files to Parquet, NDJSON and CSV",
+		Subcommands: []*cli.Command{
+			{
+				Name:      "lint",
+				Usage:     "Check a pipeline without asking anybody: what is wrong, and where",
+				ArgsUsage: "FILE",
+				Action:    lintETL,
+			},
+			{
+				Name:      "plan",
+				Usage:     "Say what a run would do: ask the source for its columns, and check each step against them",
+				ArgsUsage: "FILE",
+				Action:    planETL,
+			},
+			{
+				Name:      "run",
+				Usage:     "Run a pipeline; one that was interrupted goes on",
+				ArgsUsage: "FILE",
+				Description: `
+Each sink has all rows at the end, or what it had before. What fails in passing is
+tried four times, five seconds apart. The report says what became of every row.
+
+  weir etl run orders.json
+  weir etl audit orders.json`[1:],
+				Flags: []cli.Flag{state, printed, &cli.BoolFlag{Name: flagFresh, Usage: "begin anew: forget what an " +
+					"interrupted run has"}},
+				Action: runETL,
+			},
+			{
+				Name:      "audit",
+				Usage:     "Count a run again, from the source and the sinks themselves",
+				ArgsUsage: "FILE [RUN]",
+				Flags:     []cli.Flag{state, printed},
+				Action:    auditETL,
+			},
+			{
+				Name:  "schema",
+				Usage: "Print the JSON Schema of pipelines, for editors",
+				Action: func(c *cli.Context) error {
+					_, err := c.App.Writer.Write(etl.Schema())
+					return err
+				},
+			},
+		},
+	}
+}
+
+// loadETL reads a pipeline; what is wrong in it is a finding.
+func loadETL(c *cli.Context) (*etl.Pipeline, error) {
+	p, err := etl.Load(arguments(c)[0])
+	if wrong := (*etl.ProblemsError)(nil); errors.As(err, &wrong) {
+		return nil, findingError{wrong}
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return p, nil
+}
+
+// ended is how a command ends that worked on a pipeline: what only the data or the
+// file can mend is a finding.
+func ended(err error) error {
+	if etl.Final(err) {
+		return findingError{err}
+	}
+	if wrong := (*etl.ProblemsError)(nil); errors.As(err, &wrong) {
+		return findingError{err}
+	}
+	return err
+}
+
+func lintETL(c *cli.Context) error {
+	p, err := loadETL(c)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s: pipeline %s is right\n", arguments(c)[0], p.Name)
+	return err
+}
+
+func planETL(c *cli.Context) error {
+	p, err := loadETL(c)
+	if err != nil {
+		return err
+	}
+	lines, err := p.Plan(c.Context)
+	if err != nil {
+		return ended(fmt.Errorf("planning %s: %w", p.Name, err))
+	}
+	_, err = fmt.Fprintln(c.App.Writer, strings.Join(lines, "\n"))
+	return err
+}
+
+func runETL(c *cli.Context) error {
+	p, err := loadETL(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	report, err := p.Run(ctx, etl.Options{State: c.String(flagState), Fresh: c.Bool(flagFresh), Tries: etlTries,
+		Pause: etlPause, Now: time.Now, Tell: func(line string) {
+			_, _ = fmt.Fprintln(c.App.ErrWriter, line) // a word on the way
+		}})
+	if err != nil {
+		return ended(fmt.Errorf("running %s: %w", p.Name, err))
+	}
+	if c.Bool(flagJSON) {
+		return printJSON(c.App.Writer, report)
+	}
+	return writeRun(c.App.Writer, report)
+}
+
+func writeRun(w io.Writer, r *etl.Report) error {
+	n := r.Counts
+	_, err := fmt.Fprintf(w, "run %s: %d read, %d filtered, %d dropped, %d rejected, %d written\n", r.Run, n.Read,
+		n.Filtered, n.Dropped, n.Rejected, n.Written)
+	return err
+}
+
+func auditETL(c *cli.Context) error {
+	p, err := loadETL(c)
+	if err != nil {
+		return err
+	}
+	run := ""
+	if args := arguments(c); len(args) > 1 {
+		run = args[1]
+	}
+	report, err := p.ReadReport(c.String(flagState), run)
+	if errors.Is(err, etl.ErrNoRun) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	findings, err := p.Audit(c.Context, report)
+	if err != nil {
+		return ended(fmt.Errorf("auditing %s: %w", p.Name, err))
+	}
+	if c.Bool(flagJSON) {
+		err = printJSON(c.App.Writer, map[string]any{"report": report, "findings": append([]string{}, findings...)})
+	} else if err = writeRun(c.App.Writer, report); err == nil && len(findings) == 0 {
+		_, err = fmt.Fprintln(c.App.Writer, "every row is accounted for")
+	}
+	if err == nil && len(findings) > 0 {
+		return findingError{errors.New(strings.Join(findings, "\n"))}
+	}
+	return err
+}

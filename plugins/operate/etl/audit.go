@@ -1,0 +1,189 @@
+package etl
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+
+	"weir/internal/platform/storeurl"
+	"weir/plugins/store/lake"
+)
+
+// Audit counts a run again from the stores themselves: it returns what does not
+// come out.
+func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err error) {
+	find := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
+	if r.Hash != p.hash() {
+		find("the pipeline has changed since the run")
+	}
+	c := r.Counts
+	if sum := c.Filtered + c.Dropped + c.Rejected + c.Written; sum != c.Read {
+		find("the report accounts for %d of %d rows", sum, c.Read)
+	}
+	in, err := p.source.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	switch n, err := in.count(ctx); {
+	case err != nil:
+		return nil, err
+	case n != c.Read:
+		find("the source has %d rows now, and %d were read", n, c.Read)
+	}
+	for _, s := range r.Sinks {
+		want := c.Written
+		if s.Rejects {
+			want = c.Rejected
+		}
+		rows, sum, err := p.recount(ctx, s)
+		switch {
+		case errors.Is(err, lake.ErrNotFound):
+			find("%s is gone", s.Object)
+		case err != nil:
+			return nil, fmt.Errorf("counting %s: %w", s.Object, err)
+		case sum != s.SHA256:
+			find("%s holds other bytes than the run wrote", s.Object)
+		case rows != want:
+			find("%s has %d rows, and %d were to be there", s.Object, rows, want)
+		}
+	}
+	return findings, nil
+}
+
+// recount reads an object to its end.
+func (p *Pipeline) recount(ctx context.Context, s Sink) (rows int64, sum string, err error) {
+	store, err := lake.OpenReading(ctx, p.storeURL(s.URL))
+	if err != nil {
+		return 0, "", err
+	}
+	defer store.Close() // it was only read
+	found := lake.Blob{Size: -1}
+	folder := path.Dir(s.Object)
+	if folder == "." {
+		folder = ""
+	}
+	if err := store.List(ctx, folder, func(b lake.Blob) error {
+		if b.Key == s.Object {
+			found = b
+		}
+		return nil
+	}); err != nil {
+		return 0, "", err
+	}
+	if found.Size < 0 {
+		return 0, "", lake.ErrNotFound
+	}
+	r, err := store.Open(ctx, found)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.Close()
+	digest := sha256.New()
+	in := bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(r, 0, r.Size()), digest), 1<<20)
+	if s.Format == "parquet" {
+		if _, err := io.Copy(io.Discard, in); err != nil {
+			return 0, "", err
+		}
+		rows, err = parquetRows(r)
+	} else {
+		rows, err = records(in, s.Format)
+	}
+	return rows, hex.EncodeToString(digest.Sum(nil)), err
+}
+
+// parquetRows counts the values of the columns, and believes no footer.
+func parquetRows(r lake.Reader) (int64, error) {
+	file, err := parquet.OpenFile(r, r.Size())
+	if err != nil {
+		return 0, err
+	}
+	var all int64
+	for _, group := range file.RowGroups() {
+		var rows int64 = -1
+		for _, column := range group.ColumnChunks() {
+			n, err := values(column.Pages())
+			if err != nil {
+				return 0, err
+			}
+			if rows >= 0 && rows != n {
+				return 0, dataError{errors.New("its columns are not of one length")}
+			}
+			rows = n
+		}
+		all += max(rows, 0)
+	}
+	return all, nil
+}
+
+func values(pages parquet.Pages) (n int64, err error) {
+	defer func() { err = errors.Join(err, pages.Close()) }()
+	for {
+		page, err := pages.ReadPage()
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		n += page.NumRows()
+		parquet.Release(page)
+	}
+}
+
+// records counts lines, or records of CSV behind their header.
+func records(in *bufio.Reader, format string) (n int64, err error) {
+	quoted := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if format == "csv" {
+			for _, c := range part {
+				quoted = quoted != (c == '"')
+			}
+		}
+		if len(part) > 0 && part[len(part)-1] == '\n' && !quoted {
+			n++
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF):
+			if format == "csv" {
+				n--
+			}
+			return n, nil
+		case err != nil:
+			return 0, err
+		}
+	}
+}
+
+// storeURL is the URL of a store; that of a relative folder is below the file of
+// the pipeline, wherever weir is started.
+func (p *Pipeline) storeURL(raw string) string {
+	if dir, err := storeurl.Path(raw); err == nil && strings.HasPrefix(raw, "file://") && !filepath.IsAbs(dir) {
+		return storeurl.New("file", filepath.Join(p.dir, dir))
+	}
+	return raw
+}
+
+// checkStore says what is wrong with the URL of a sink, without opening it.
+func (p *Pipeline) checkStore(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Scheme != "file" && u.Scheme != "s3":
+		return errors.New("expected a URL that begins with file:// or s3://")
+	case u.User != nil:
+		return errors.New("a secret is not written into a pipeline: S3's keys are those of the environment, or of a profile")
+	}
+	return lake.CheckURL(p.storeURL(raw))
+}

@@ -1,0 +1,276 @@
+package etl
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"weir/internal/platform/rawjson"
+)
+
+// encoder writes rows in a format. The same rows give the same bytes.
+type encoder interface {
+	write(row) error
+	end() error
+}
+
+func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
+	switch format {
+	case "csv":
+		e := &textEncoder{w: w, columns: columns, append: appendCSVRow}
+		header := make([]cell, len(columns))
+		for i, c := range columns {
+			header[i].text = c.name
+		}
+		_, err := w.Write(appendCSV(nil, header))
+		return e, err
+	case "ndjson":
+		return &textEncoder{w: w, columns: columns, append: appendJSON}, nil
+	}
+	return newParquet(columns, w)
+}
+
+// checkFormat says which column a format cannot hold.
+func checkFormat(format string, columns []column) error {
+	for _, c := range columns {
+		if format == "parquet" && strings.ContainsAny(c.name, "\x00") {
+			return fmt.Errorf("column %q cannot be a name in Parquet", c.name)
+		}
+	}
+	return nil
+}
+
+type textEncoder struct {
+	w       io.Writer
+	columns []column
+	buf     []byte
+	append  func([]byte, []column, row) []byte
+}
+
+func (e *textEncoder) write(r row) error {
+	e.buf = e.append(e.buf[:0], e.columns, r)
+	_, err := e.w.Write(e.buf)
+	return err
+}
+
+func (e *textEncoder) end() error { return nil }
+
+func appendCSVRow(b []byte, columns []column, r row) []byte {
+	cells := make([]cell, len(r))
+	for i, c := range r {
+		if columns[i].of.kind == kindBytes && !c.null {
+			c.text = base64.StdEncoding.EncodeToString([]byte(c.text))
+		}
+		cells[i] = c
+	}
+	return appendCSV(b, cells)
+}
+
+// appendJSON writes a row as an object, and a line feed. Decimals are texts: most
+// readers of JSON would round a number.
+func appendJSON(b []byte, columns []column, r row) []byte {
+	b = append(b, '{')
+	for i, c := range columns {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(rawjson.AppendString(b, c.name), ':')
+		v := r[i]
+		switch {
+		case v.null:
+			b = append(b, "null"...)
+		case c.of.kind == kindBool, c.of.kind == kindInt16, c.of.kind == kindInt32, c.of.kind == kindInt64:
+			b = append(b, v.text...)
+		case c.of.kind == kindJSON:
+			b = append(b, strings.NewReplacer("\n", " ", "\r", " ").Replace(v.text)...) // only between its values
+		case (c.of.kind == kindFloat32 || c.of.kind == kindFloat64) && !strings.ContainsAny(v.text, "IN"):
+			b = append(b, v.text...)
+		case c.of.kind == kindBytes:
+			b = rawjson.AppendString(b, base64.StdEncoding.EncodeToString([]byte(v.text)))
+		default:
+			b = rawjson.AppendString(b, v.text)
+		}
+	}
+	return append(b, "}\n"...)
+}
+
+// ordered is a group whose fields keep their order, which parquet.Group sorts.
+type ordered struct {
+	parquet.Group
+	order []string
+}
+
+func (o ordered) Fields() []parquet.Field {
+	byName := map[string]parquet.Field{}
+	for _, f := range o.Group.Fields() {
+		byName[f.Name()] = f
+	}
+	all := make([]parquet.Field, len(o.order))
+	for i, name := range o.order {
+		all[i] = byName[name]
+	}
+	return all
+}
+
+// rowGroup is how many rows a group of a Parquet object has, but the last.
+const rowGroup = 100_000
+
+type parquetEncoder struct {
+	columns []column
+	w       *parquet.GenericWriter[any]
+	buf     []parquet.Row
+	rows    int
+}
+
+func newParquet(columns []column, w io.Writer) (encoder, error) {
+	group := parquet.Group{}
+	for _, c := range columns {
+		group[c.name] = parquet.Optional(c.of.parquet())
+	}
+	schema := parquet.NewSchema("rows", ordered{group, names(columns)})
+	return &parquetEncoder{columns: columns, w: parquet.NewGenericWriter[any](w, schema,
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}), parquet.DataPageStatistics(true),
+		parquet.CreatedBy("weir", "etl", ""))}, nil
+}
+
+func (t columnType) parquet() parquet.Node {
+	switch t.kind {
+	case kindBool:
+		return parquet.Leaf(parquet.BooleanType)
+	case kindInt16:
+		return parquet.Int(16)
+	case kindInt32:
+		return parquet.Int(32)
+	case kindInt64:
+		return parquet.Int(64)
+	case kindFloat32:
+		return parquet.Leaf(parquet.FloatType)
+	case kindFloat64:
+		return parquet.Leaf(parquet.DoubleType)
+	case kindDecimal:
+		switch {
+		case t.precision <= 9:
+			return parquet.Decimal(t.scale, t.precision, parquet.Int32Type)
+		case t.precision <= 18:
+			return parquet.Decimal(t.scale, t.precision, parquet.Int64Type)
+		}
+		return parquet.Decimal(t.scale, t.precision, parquet.FixedLenByteArrayType(decimalBytes))
+	case kindBytes:
+		return parquet.Leaf(parquet.ByteArrayType)
+	case kindDate:
+		return parquet.Date()
+	case kindTimestamp:
+		return parquet.TimestampAdjusted(parquet.Microsecond, false)
+	case kindTimestampTZ:
+		return parquet.TimestampAdjusted(parquet.Microsecond, true)
+	case kindUUID:
+		return parquet.UUID()
+	case kindJSON:
+		return parquet.JSON()
+	}
+	return parquet.String()
+}
+
+const decimalBytes = 16
+
+const writeRows = 256
+
+func (e *parquetEncoder) write(r row) error {
+	out := make(parquet.Row, len(r))
+	for i, c := range r {
+		if c.null {
+			out[i] = parquet.NullValue().Level(0, 0, i)
+			continue
+		}
+		v, err := e.columns[i].of.value(c.text)
+		if err != nil {
+			return fmt.Errorf("encoding column %q: %w", e.columns[i].name, err)
+		}
+		out[i] = v.Level(0, 1, i)
+	}
+	e.buf = append(e.buf, out)
+	e.rows++
+	if len(e.buf) < writeRows {
+		return nil
+	}
+	return e.flush(e.rows%rowGroup < writeRows)
+}
+
+func (e *parquetEncoder) flush(group bool) error {
+	if _, err := e.w.WriteRows(e.buf); err != nil {
+		return fmt.Errorf("encoding rows: %w", err)
+	}
+	e.buf = e.buf[:0]
+	if !group {
+		return nil
+	}
+	return e.w.Flush()
+}
+
+func (e *parquetEncoder) end() error {
+	if err := e.flush(false); err != nil {
+		return err
+	}
+	return e.w.Close()
+}
+
+// value is a canonical text as Parquet has it.
+func (t columnType) value(text string) (parquet.Value, error) {
+	switch t.kind {
+	case kindBool:
+		return parquet.BooleanValue(text == "true"), nil
+	case kindInt16, kindInt32:
+		v, err := strconv.ParseInt(text, 10, 32)
+		return parquet.Int32Value(int32(v)), err
+	case kindInt64:
+		v, err := strconv.ParseInt(text, 10, 64)
+		return parquet.Int64Value(v), err
+	case kindFloat32:
+		v, err := strconv.ParseFloat(text, 32)
+		return parquet.FloatValue(float32(v)), err
+	case kindFloat64:
+		v, err := strconv.ParseFloat(text, 64)
+		return parquet.DoubleValue(v), err
+	case kindDecimal:
+		return t.decimalValue(strings.Replace(text, ".", "", 1))
+	case kindDate:
+		at, err := time.Parse(formDate, text)
+		return parquet.Int32Value(int32(at.Unix() / 86400)), err
+	case kindTimestamp, kindTimestampTZ:
+		at, err := time.Parse(formTimestamp, strings.TrimSuffix(text, "Z"))
+		return parquet.Int64Value(at.UnixMicro()), err
+	case kindUUID:
+		raw, ok := new(big.Int).SetString(strings.ReplaceAll(text, "-", ""), 16)
+		if !ok {
+			return parquet.Value{}, fmt.Errorf("it is no UUID")
+		}
+		return parquet.FixedLenByteArrayValue(raw.FillBytes(make([]byte, decimalBytes))), nil
+	}
+	return parquet.ByteArrayValue([]byte(text)), nil
+}
+
+// decimalValue is the number without its point, in two's complement.
+func (t columnType) decimalValue(digits string) (parquet.Value, error) {
+	if t.precision <= 18 {
+		v, err := strconv.ParseInt(digits, 10, 64)
+		if t.precision <= 9 {
+			return parquet.Int32Value(int32(v)), err
+		}
+		return parquet.Int64Value(v), err
+	}
+	v, ok := new(big.Int).SetString(digits, 10)
+	if !ok {
+		return parquet.Value{}, fmt.Errorf("it is no decimal")
+	}
+	if v.Sign() < 0 {
+		v.Add(v, new(big.Int).Lsh(big.NewInt(1), decimalBytes*8))
+	}
+	return parquet.FixedLenByteArrayValue(v.FillBytes(make([]byte, decimalBytes))), nil
+}

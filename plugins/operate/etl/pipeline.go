@@ -1,0 +1,246 @@
+package etl
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"weir/internal/platform/secret"
+	"weir/internal/platform/text"
+)
+
+// Pipeline is what a file describes: right as far as that can be said without
+// asking its source.
+type Pipeline struct {
+	Name string
+
+	dir     string // of the file: relative paths are below it
+	source  source
+	columns []column // of the source; nil: the source says
+	steps   []stepSpec
+	sinks   []target
+	rejects *target
+	block   int
+
+	onFailure string // of rows that cannot be read
+	text      []byte // the pipeline with all references in it: no secret
+}
+
+// source is one of a closed list.
+type source interface {
+	// describe says what it is, in words.
+	describe() string
+	// open asks the source what it has. What it says of itself may be shown.
+	open(ctx context.Context) (reading, error)
+}
+
+// target is where rows go: one object, which appears whole.
+type target struct {
+	format, url, object string
+}
+
+func (t target) String() string { return t.object + " as " + t.format }
+
+var pipelineName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+const (
+	rejectsFormat = "ndjson"
+	mostBlock     = 100_000
+)
+
+// Load reads the file of a pipeline and what it refers to. A *ProblemsError
+// says all that is wrong, and where.
+func Load(file string) (*Pipeline, error) {
+	n, err := load(file)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := text.JSON(n.plain())
+	if err != nil {
+		return nil, fmt.Errorf("reading the pipeline: %w", err)
+	}
+	var problems []Problem
+	r := n.object(&problems)
+	r.member("$schema") // for editors
+	r.member("description")
+	p := &Pipeline{Name: r.text("name", true), dir: filepath.Dir(file), text: raw,
+		block: int(r.number("block", 10_000, 1, mostBlock))}
+	if r.members["name"] != nil && !pipelineName.MatchString(p.Name) {
+		r.wrong(r.members["name"], "expected small letters, digits, '_' and '-', at most 64")
+	}
+	if at := r.member("source"); at != nil {
+		p.readSource(at, &problems)
+	} else if r.members != nil {
+		r.wrong(n, `"source" is missing`)
+	}
+	steps := r.list("steps")
+	for _, at := range steps {
+		p.steps = append(p.steps, readStep(at, &problems))
+	}
+	sinks := r.list("sinks")
+	if len(sinks) == 0 && r.members != nil {
+		r.wrong(n, `"sinks" is missing: name at least one`)
+	}
+	seen := map[string]bool{}
+	for _, at := range sinks {
+		t := p.readTarget(at, "", &problems)
+		if seen[t.url+" "+t.object] {
+			r.wrong(at, "another sink writes the same object")
+		}
+		seen[t.url+" "+t.object] = true
+		p.sinks = append(p.sinks, t)
+	}
+	if at := r.member("rejects"); at != nil {
+		t := p.readTarget(at, rejectsFormat, &problems)
+		if seen[t.url+" "+t.object] {
+			r.wrong(at, "a sink writes the same object")
+		}
+		p.rejects = &t
+	} else if p.rejecting() {
+		r.wrong(n, `"rejects" is missing: rows are rejected, and need a place`)
+	}
+	r.end()
+	if len(problems) == 0 && p.columns != nil {
+		_, problems = p.plan(p.columns)
+	}
+	if len(problems) > 0 {
+		slices.SortStableFunc(problems, func(a, b Problem) int {
+			return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.Pointer, b.Pointer))
+		})
+		return nil, &ProblemsError{problems}
+	}
+	return p, nil
+}
+
+// rejecting tells whether rows may be rejected, and so need a place.
+func (p *Pipeline) rejecting() bool {
+	return p.onFailure == onReject ||
+		slices.ContainsFunc(p.steps, func(s stepSpec) bool { return s.onFailure == onReject })
+}
+
+// hash is the same for the same work: what a run left behind is taken up by one
+// of the same pipeline alone.
+func (p *Pipeline) hash() string {
+	sum := sha256.Sum256(p.text)
+	return hex.EncodeToString(sum[:])
+}
+
+func (p *Pipeline) readSource(n *node, problems *[]Problem) {
+	r := n.object(problems)
+	p.onFailure = r.oneOf("on_failure", onFail, onDrop, onReject)
+	switch r.oneOf("type", "", "postgres", "csv", "ndjson") {
+	case "postgres":
+		p.source = readPostgres(r)
+	case "csv", "ndjson":
+		p.source, p.columns = p.readFile(r)
+	default:
+		if r.members["type"] == nil && r.members != nil {
+			r.wrong(n, `"type" is missing: postgres, csv or ndjson`)
+		}
+		return
+	}
+	r.end()
+}
+
+// readColumns reads the columns of a source that does not say its own.
+func readColumns(r *reader) (all []column) {
+	list := r.list("columns")
+	if len(list) == 0 {
+		r.wrong(r.n, `"columns" is missing: a list of {"name": …, "type": …}`)
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, n := range list {
+		c := n.object(r.problems)
+		one := column{name: c.text("name", true)}
+		one.of = readType(c, "type")
+		if seen[one.name] {
+			r.wrong(n, "column %q stands twice", one.name)
+		}
+		seen[one.name] = true
+		c.end()
+		all = append(all, one)
+	}
+	return all
+}
+
+func readType(r *reader, name string) columnType {
+	given := r.text(name, true)
+	if given == "" {
+		return columnType{}
+	}
+	of, err := parseType(given)
+	if err != nil {
+		r.wrong(r.members[name], "%v", err)
+	}
+	return of
+}
+
+// readTarget reads a sink; format is that of one that has no choice.
+func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) target {
+	r := n.object(problems)
+	t := target{format: format, url: r.text("url", true), object: r.text("object", true)}
+	if format == "" {
+		t.format = r.oneOf("format", "parquet", "ndjson", "csv")
+	}
+	if t.object != "" && (path.Clean(t.object) != t.object || path.IsAbs(t.object) || strings.HasPrefix(t.object, "..") ||
+		strings.HasPrefix(t.object, "_")) {
+		r.wrong(r.members["object"], "expected the name of an object, such as 2026/orders.parquet")
+	}
+	if t.url != "" {
+		if err := p.checkStore(t.url); err != nil {
+			r.wrong(r.members["url"], "%v", err)
+		}
+	}
+	r.end()
+	return t
+}
+
+// readSecret reads a field that is a secret: where it is kept, never itself.
+func readSecret(r *reader, name string) string {
+	n := r.member(name)
+	if n == nil {
+		return ""
+	}
+	members, _ := n.value.(map[string]*node)
+	for kept, prefix := range map[string]string{"$vault": "vault://", "$file": "file://"} {
+		at := members[kept]
+		if at == nil || len(members) != 1 {
+			continue
+		}
+		where, is := at.value.(string)
+		if !is || where == "" {
+			r.wrong(at, "expected a text")
+			return ""
+		}
+		if err := secret.Check(prefix + where); err != nil {
+			r.wrong(at, "%v", err)
+		}
+		return prefix + where
+	}
+	// what stands there may be the secret: it is not shown
+	r.wrong(n, `a secret is not written into a pipeline: expected {"$vault": "PATH#FIELD"} or {"$file": "PATH"}`)
+	return ""
+}
+
+func names(columns []column) []string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = c.name
+	}
+	return all
+}
+
+func indexOf(columns []column, name string) int {
+	return slices.IndexFunc(columns, func(c column) bool { return c.name == name })
+}
+
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,65 @@
+package etl
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+)
+
+//go:embed pipeline.schema.json
+var schema []byte
+
+// Schema is the JSON Schema of a pipeline's file, for editors.
+func Schema() []byte { return schema }
+
+// Plan asks the source for its columns, checks the steps against them and each
+// other, and says what a run would do. It reads no row and writes nothing.
+func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
+	in, err := p.source.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	if f, is := in.(*fileReading); is { // its header is checked
+		if err := f.begin(); err != nil {
+			return nil, err
+		}
+	}
+	planned, problems := p.plan(in.columns())
+	if len(problems) > 0 {
+		return nil, &ProblemsError{problems}
+	}
+	lines = append(lines, "from "+p.source.describe(), "  "+list(in.columns()))
+	for i, s := range p.steps {
+		line := fmt.Sprintf("step %d: %s", i+1, s.kind)
+		if s.column != "" {
+			line += " " + s.column
+		}
+		if s.kind == "validate" || s.kind == "derive" {
+			line += ", else " + s.onFailure
+		}
+		lines = append(lines, line)
+		if s.kind != "filter" && s.kind != "validate" {
+			lines = append(lines, "  "+list(planned.between[i+1]))
+		}
+	}
+	for _, t := range p.sinks {
+		if err := checkFormat(t.format, planned.columns()); err != nil {
+			return nil, dataError{fmt.Errorf("planning sink %s: %w", t, err)}
+		}
+		lines = append(lines, "to "+t.String())
+	}
+	if p.rejects != nil {
+		lines = append(lines, "rejects to "+p.rejects.String())
+	}
+	return lines, nil
+}
+
+func list(columns []column) string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = c.name + " " + c.of.String()
+	}
+	return strings.Join(all, ", ")
+}

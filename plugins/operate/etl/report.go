@@ -1,0 +1,148 @@
+package etl
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"weir/internal/platform/rawjson"
+	"weir/internal/platform/text"
+)
+
+// Counts say what became of every row that a run read: Read is the sum of
+// Filtered, Dropped, Rejected and Written.
+type Counts struct {
+	Read       int64        `json:"read"`
+	Filtered   int64        `json:"filtered"`
+	Dropped    int64        `json:"dropped"`
+	Rejected   int64        `json:"rejected"`
+	Written    int64        `json:"written"`
+	Unreadable int64        `json:"unreadable"` // of those dropped and rejected: never came to a step
+	Steps      []StepCounts `json:"steps"`
+}
+
+// StepCounts are of one step: the rows that it filtered, and those that it could
+// not pass.
+type StepCounts struct {
+	Filtered int64 `json:"filtered"`
+	Failed   int64 `json:"failed"`
+}
+
+// Sink is what a run wrote to one place.
+type Sink struct {
+	Format  string `json:"format"`
+	URL     string `json:"url"`
+	Object  string `json:"object"`
+	Rejects bool   `json:"rejects,omitempty"`
+	Rows    int64  `json:"rows"`
+	Bytes   int64  `json:"bytes"`
+	SHA256  string `json:"sha256"`
+}
+
+// Column is a column of the sinks, as a report has it.
+type Column struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// Report is the account of a run.
+type Report struct {
+	Run      string    `json:"run"`
+	Pipeline string    `json:"pipeline"`
+	Hash     string    `json:"hash"`
+	Ended    time.Time `json:"ended"`
+	Source   string    `json:"source"`
+	Columns  []Column  `json:"columns"`
+	Counts   Counts    `json:"counts"`
+	Sinks    []Sink    `json:"sinks"`
+}
+
+func (p *Pipeline) report(at *progress, now time.Time) *Report {
+	return &Report{Run: at.Run, Pipeline: p.Name, Hash: at.Pipeline, Ended: now.UTC(), Source: p.source.describe(),
+		Columns: at.Columns, Counts: at.Counts, Sinks: at.Sinks}
+}
+
+func told(columns []column) []Column {
+	all := make([]Column, len(columns))
+	for i, c := range columns {
+		all[i] = Column{c.name, c.of.String()}
+	}
+	return all
+}
+
+// outgoing are the columns of a run whose source has been read.
+func (p *Pipeline) outgoing(at *progress) ([]column, error) {
+	all := make([]column, len(at.Columns))
+	for i, c := range at.Columns {
+		of, err := parseType(c.Type)
+		if err != nil {
+			return nil, fmt.Errorf("reading how far the last run came: %w", err)
+		}
+		all[i] = column{c.Name, of}
+	}
+	return all, nil
+}
+
+// rejected is a line of the rejects: which row, at which step, why, and what it
+// was there.
+func rejected(number int64, step int, reason string, raw []byte) []byte {
+	line := fmt.Appendf(nil, `{"row":%d,"step":%d,"reason":`, number, step+1)
+	line = append(rawjson.AppendString(line, reason), `,"record":`...)
+	return append(rawjson.AppendString(line, string(bytes.TrimSuffix(raw, []byte("\n")))), "}\n"...)
+}
+
+func (s stage) reportPath(run string) string { return filepath.Join(s.dir, runsFolder, run+".json") }
+
+// reported tells whether a run has its report, and so all of its sinks.
+func (s stage) reported(run string) bool {
+	_, err := os.Stat(s.reportPath(run))
+	return err == nil
+}
+
+func (s stage) keep(r *Report) error {
+	raw, err := text.JSON(r)
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return replace(s.reportPath(r.Run), func(w io.Writer) error {
+		_, err := w.Write(append(raw, '\n'))
+		return err
+	})
+}
+
+// ErrNoRun says that no run of that name came to its end.
+var ErrNoRun = errors.New("there is no such run")
+
+// ReadReport returns the report of a run of the pipeline: of the last one, when
+// run is "".
+func (p *Pipeline) ReadReport(state, run string) (*Report, error) {
+	dir := filepath.Join(Options{State: state}.stage(p.Name).dir, runsFolder)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the runs: %w", err)
+	}
+	found := ""
+	for _, e := range entries { // in their order
+		if name := e.Name(); filepath.Ext(name) == ".json" && (run == "" || name == run+".json") {
+			found = name
+		}
+	}
+	if found == "" {
+		return nil, fmt.Errorf("reading the report of %s: %w in %s", p.Name, ErrNoRun, dir)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, found))
+	if err != nil {
+		return nil, fmt.Errorf("reading the report: %w", err)
+	}
+	var r Report
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return nil, fmt.Errorf("reading the report %s: %w", found, err)
+	}
+	return &r, nil
+}

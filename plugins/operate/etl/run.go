@@ -1,0 +1,306 @@
+package etl
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"weir/plugins/store/lake"
+)
+
+// dataError is what trying again does not mend: the pipeline, or the data.
+type dataError struct{ error }
+
+// Unwrap gives what is wrong.
+func (e dataError) Unwrap() error { return e.error }
+
+// Final tells whether an error is of the data or of the pipeline: to run again
+// without a change ends the same way.
+func Final(err error) bool { return errors.As(err, new(dataError)) }
+
+// Options say how a run goes.
+type Options struct {
+	State string            // the folder of all runs
+	Fresh bool              // begin anew, whatever an interrupted run has left
+	Tries int               // how often at most, one after the other
+	Pause time.Duration     // between them
+	Tell  func(line string) // what happens
+	Now   func() time.Time  // the clock
+}
+
+func (o Options) stage(name string) stage { return stage{filepath.Join(o.State, name)} }
+
+// Run carries the pipeline out, and returns its report. When it returns without
+// an error, every sink has all rows of the run; before that, none that is not
+// named in the report has any. What fails in passing is tried again, from where
+// it was; another Run goes on there, too.
+func (p *Pipeline) Run(ctx context.Context, o Options) (*Report, error) {
+	s := o.stage(p.Name)
+	release, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if o.Fresh {
+		if err := s.clear(); err != nil {
+			return nil, err
+		}
+	}
+	for try := 1; ; try++ {
+		report, err := p.try(ctx, o, s)
+		if err == nil || Final(err) || try >= o.Tries || ctx.Err() != nil {
+			return report, err
+		}
+		o.Tell(fmt.Sprintf("try %d of %d: %v; again in %s", try, o.Tries, err, o.Pause))
+		if err := o.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (o Options) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(o.Pause):
+		return nil
+	}
+}
+
+// try goes on with the run that lies there, or begins one.
+func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error) {
+	at, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case at == nil:
+	case at.Pipeline != p.hash():
+		o.Tell("the pipeline has changed since the run that was interrupted: beginning anew")
+		at = nil
+	case s.reported(at.Run): // it came to its end, and only had to be cleared away
+		at = nil
+	}
+	var columns []column
+	if at == nil || !at.Done {
+		columns, at, err = p.extract(ctx, o, s, at)
+	} else {
+		columns, err = p.outgoing(at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := p.loadSinks(ctx, o, s, at, columns); err != nil {
+		return nil, err
+	}
+	report := p.report(at, o.Now())
+	if err := s.keep(report); err != nil {
+		return nil, err
+	}
+	return report, s.clear()
+}
+
+// extract reads the source to its end, block by block.
+func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress) ([]column, *progress, error) {
+	in, err := p.source.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer in.close()
+	planned, problems := p.plan(in.columns())
+	if len(problems) > 0 {
+		return nil, nil, dataError{&ProblemsError{problems}}
+	}
+	columns := planned.columns()
+	for _, t := range p.sinks {
+		if err := checkFormat(t.format, columns); err != nil {
+			return nil, nil, dataError{fmt.Errorf("planning sink %s: %w", t, err)}
+		}
+	}
+	identity := in.identity()
+	switch {
+	case at != nil && identity != "" && at.Source == identity:
+		o.Tell(fmt.Sprintf("going on with run %s after %d rows", at.Run, at.Counts.Read))
+	default:
+		if at != nil {
+			o.Tell("the source cannot be gone on with: beginning anew")
+		}
+		if err := s.clear(); err != nil {
+			return nil, nil, err
+		}
+		at = &progress{Run: newRun(o.Now()), Pipeline: p.hash(), Source: identity}
+		at.Counts.Steps = make([]StepCounts, len(p.steps))
+	}
+	at.Columns = told(columns)
+	if err := in.from(ctx, at.Position); err != nil {
+		return nil, nil, err
+	}
+	for !at.Done {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		b, err := p.readBlock(in, planned, at)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := s.put(at.Blocks, b); err != nil {
+			return nil, nil, err
+		}
+		at.Blocks++
+		if err := s.save(at); err != nil {
+			return nil, nil, err
+		}
+	}
+	return columns, at, nil
+}
+
+// readBlock takes rows through the steps, and notes in at what became of them.
+func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block, error) {
+	b := &block{}
+	for n := 0; n < p.block; n++ {
+		r, position, err := in.next()
+		if errors.Is(err, io.EOF) {
+			at.Done = true
+			return b, nil
+		}
+		failed, onFailure, raw := "", p.onFailure, []byte(nil)
+		var unread *rowError
+		if errors.As(err, &unread) {
+			failed, raw = unread.reason, unread.raw
+		} else if err != nil {
+			return nil, err
+		}
+		at.Position = position
+		at.Counts.Read++
+		stepNumber := -1
+		if unread == nil {
+			out, filtered, no := planned.run(r)
+			switch {
+			case filtered >= 0:
+				at.Counts.Steps[filtered].Filtered++
+				at.Counts.Filtered++
+				continue
+			case no == nil:
+				b.rows = append(b.rows, out)
+				at.Counts.Written++
+				continue
+			}
+			failed, onFailure, stepNumber = no.reason, no.onFailure, no.step
+			raw = appendJSON(nil, planned.between[no.step], out)
+		}
+		if stepNumber >= 0 {
+			at.Counts.Steps[stepNumber].Failed++
+		} else {
+			at.Counts.Unreadable++
+		}
+		switch onFailure {
+		case onDrop:
+			at.Counts.Dropped++
+		case onReject:
+			at.Counts.Rejected++
+			b.rejects = append(b.rejects, rejected(at.Counts.Read, stepNumber, failed, raw))
+		default:
+			where := "reading the source"
+			if stepNumber >= 0 {
+				where = fmt.Sprintf("step %d (%s)", stepNumber+1, p.steps[stepNumber].kind)
+			}
+			return nil, dataError{fmt.Errorf("row %d: %s: %s", at.Counts.Read, where, failed)}
+		}
+	}
+	return b, nil
+}
+
+// newRun is the id of a run: when it began, so that they are in order, and chance.
+func newRun(now time.Time) string {
+	var chance [3]byte
+	_, _ = rand.Read(chance[:]) // never fails
+	return now.UTC().Format("20060102T150405.000000Z") + "-" + hex.EncodeToString(chance[:])
+}
+
+// loadSinks writes each sink that does not have its rows yet.
+func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progress, columns []column) error {
+	targets := p.sinks
+	if p.rejects != nil {
+		targets = append(targets[:len(targets):len(targets)], *p.rejects)
+	}
+	for i := len(at.Sinks); i < len(targets); i++ {
+		sink, err := p.loadSink(ctx, s, at, columns, targets[i], i == len(p.sinks))
+		if err != nil {
+			return fmt.Errorf("writing sink %s: %w", targets[i], err)
+		}
+		at.Sinks = append(at.Sinks, sink)
+		if err := s.save(at); err != nil {
+			return err
+		}
+		o.Tell(fmt.Sprintf("%s: %d rows, %d bytes", targets[i], sink.Rows, sink.Bytes))
+	}
+	return nil
+}
+
+// loadSink writes one object. It appears whole, in the place of the one before.
+func (p *Pipeline) loadSink(ctx context.Context, s stage, at *progress, columns []column, t target, rejects bool) (
+	Sink, error) {
+	sink := Sink{Format: t.format, URL: t.url, Object: t.object, Rejects: rejects}
+	store, err := lake.Open(ctx, p.storeURL(t.url))
+	if err != nil {
+		return sink, err
+	}
+	err = store.Write(ctx, t.object, func(w io.Writer) error {
+		sink.Rows = 0
+		d := newDigest(w)
+		buffered := bufio.NewWriterSize(d, 1<<18)
+		if err := p.encode(ctx, s, at, columns, &sink, buffered); err != nil {
+			return err
+		}
+		if err := buffered.Flush(); err != nil {
+			return err
+		}
+		sink.Bytes, sink.SHA256 = d.bytes, d.hex()
+		return nil
+	})
+	return sink, errors.Join(err, store.Close())
+}
+
+func (p *Pipeline) encode(ctx context.Context, s stage, at *progress, columns []column, sink *Sink, w io.Writer) error {
+	var e encoder
+	var err error
+	if !sink.Rejects {
+		if e, err = newEncoder(sink.Format, columns, w); err != nil {
+			return err
+		}
+	}
+	for n := range at.Blocks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, err := s.get(n)
+		if err != nil {
+			return err
+		}
+		if sink.Rejects {
+			for _, line := range b.rejects {
+				sink.Rows++
+				if _, err := w.Write(line); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		for _, r := range b.rows {
+			sink.Rows++
+			if err := e.write(r); err != nil {
+				return dataError{err}
+			}
+		}
+	}
+	if e != nil {
+		return e.end()
+	}
+	return nil
+}

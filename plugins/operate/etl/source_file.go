@@ -1,0 +1,300 @@
+package etl
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"weir/internal/platform/text"
+)
+
+// reading is a source that is open. It is read from a position to its end.
+type reading interface {
+	// columns are those of each row.
+	columns() []column
+	// identity changes when what a position means may have changed: a run goes on
+	// at its position only while it is the same.
+	identity() string
+	// from begins behind a position; "" is the beginning.
+	from(ctx context.Context, position string) error
+	// next returns the next row, and the position behind it. At the end it is
+	// io.EOF. A *rowError is of this row alone.
+	next() (row, string, error)
+	// count is how many rows the source has now.
+	count(ctx context.Context) (int64, error)
+	close()
+}
+
+// rowError is a row that cannot be read, and why: the reason names the column
+// and not the value. raw is the row as the source has it.
+type rowError struct {
+	reason string
+	raw    []byte
+}
+
+func (e *rowError) Error() string { return e.reason }
+
+// fileSource is a file of records.
+type fileSource struct {
+	path, shown, format string
+	columns             []column
+	missing             bool // a name that an object lacks is null
+	ignore              bool // a name that no column has is passed over
+}
+
+func (p *Pipeline) readFile(r *reader) (source, []column) {
+	f := fileSource{shown: r.text("path", true), format: r.members["type"].value.(string)}
+	f.path = f.shown
+	if !filepath.IsAbs(f.path) {
+		f.path = filepath.Join(p.dir, f.path)
+	}
+	f.columns = readColumns(r)
+	if f.format == "ndjson" {
+		f.missing = r.oneOf("missing", "refuse", "null") == "null"
+		f.ignore = r.oneOf("unknown", "refuse", "ignore") == "ignore"
+	}
+	return f, f.columns
+}
+
+func (f fileSource) describe() string { return f.format + " file " + f.shown }
+
+// mostRecord bounds one record of a file.
+const mostRecord = 64 << 20
+
+// fileReading reads a file record by record. Its positions are offsets in bytes.
+type fileReading struct {
+	fileSource
+	file   *os.File
+	in     *bufio.Reader
+	offset int64
+	order  []int // csv: the column of each field of a record
+}
+
+func (f fileSource) open(context.Context) (reading, error) {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the source: %w", err)
+	}
+	return &fileReading{fileSource: f, file: file}, nil
+}
+
+func (f *fileReading) columns() []column { return f.fileSource.columns }
+
+func (f *fileReading) close() { _ = f.file.Close() } // it was only read
+
+func (f *fileReading) identity() string {
+	info, err := f.file.Stat()
+	if err != nil {
+		return "" // reading says what is wrong
+	}
+	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format("2006-01-02T15:04:05.999999999Z"))
+}
+
+func (f *fileReading) from(_ context.Context, position string) error {
+	if err := f.begin(); err != nil {
+		return err
+	}
+	if position == "" {
+		return nil
+	}
+	at, err := strconv.ParseInt(position, 10, 64)
+	if err != nil {
+		return fmt.Errorf("reading where the last run ended: %w", err)
+	}
+	if _, err := f.file.Seek(at, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the source: %w", err)
+	}
+	f.in.Reset(f.file)
+	f.offset = at
+	return nil
+}
+
+// begin goes to the first record, behind a byte order mark and a header.
+func (f *fileReading) begin() error {
+	if _, err := f.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the source: %w", err)
+	}
+	f.in, f.offset = bufio.NewReaderSize(f.file, 1<<20), 0
+	if start, _ := f.in.Peek(3); len(start) > len(text.WithoutBOM(start)) { // an error comes with the next read
+		f.offset = 3
+		_, _ = f.in.Discard(3)
+	}
+	if f.format != "csv" {
+		return nil
+	}
+	header, err := f.record()
+	if err != nil {
+		return fmt.Errorf("reading the header of %s: %w", f.shown, err)
+	}
+	f.order = make([]int, len(header))
+	found := map[string]bool{}
+	for i, name := range header {
+		f.order[i] = indexOf(f.fileSource.columns, name.text)
+		if f.order[i] < 0 || found[name.text] {
+			return dataError{fmt.Errorf("reading the header of %s: %q stands twice, or is none of the pipeline's columns",
+				f.shown, name.text)}
+		}
+		found[name.text] = true
+	}
+	for _, c := range f.fileSource.columns {
+		if !found[c.name] {
+			return dataError{fmt.Errorf("reading the header of %s: it has no column %q", f.shown, c.name)}
+		}
+	}
+	return nil
+}
+
+func (f *fileReading) next() (row, string, error) {
+	var r row
+	var err error
+	if f.format == "csv" {
+		r, err = f.csvRow()
+	} else {
+		r, err = f.jsonRow()
+	}
+	return r, strconv.FormatInt(f.offset, 10), err
+}
+
+func (f *fileReading) count(ctx context.Context) (n int64, err error) {
+	if err := f.begin(); err != nil {
+		return 0, err
+	}
+	for ; ; n++ {
+		if n%1000 == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		_, _, err := f.next()
+		var one *rowError
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil && !errors.As(err, &one):
+			return 0, err
+		}
+	}
+}
+
+// line reads up to and with the next line feed.
+func (f *fileReading) line() ([]byte, error) {
+	var whole []byte
+	for {
+		part, err := f.in.ReadSlice('\n')
+		f.offset += int64(len(part))
+		whole = append(whole, part...)
+		switch {
+		case len(whole) > mostRecord:
+			return nil, dataError{fmt.Errorf("reading %s: a record has more than 64 MiB", f.shown)}
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && len(whole) > 0:
+			return whole, nil
+		case err != nil && !errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("reading the source: %w", err)
+		}
+		return whole, err
+	}
+}
+
+// jsonRow reads one object; empty lines are passed over.
+func (f *fileReading) jsonRow() (row, error) {
+	for {
+		raw, err := f.line()
+		if err != nil {
+			return nil, err
+		}
+		if raw = trimmed(raw); len(raw) == 0 {
+			continue
+		}
+		r, err := f.jsonCells(raw)
+		if err != nil {
+			return nil, &rowError{err.Error(), raw}
+		}
+		return r, nil
+	}
+}
+
+func (f *fileReading) jsonCells(raw []byte) (row, error) {
+	n, err := parse(f.shown, raw)
+	if err != nil {
+		return nil, errors.New("the line is no JSON, or names something twice")
+	}
+	members, is := n.value.(map[string]*node)
+	if !is {
+		return nil, errors.New("the line is no object")
+	}
+	r := make(row, len(f.fileSource.columns))
+	used := 0
+	for i, c := range f.fileSource.columns {
+		m := members[c.name]
+		switch {
+		case m == nil && !f.missing:
+			return nil, fmt.Errorf("column %q is missing", c.name)
+		case m == nil:
+			r[i].null = true
+			continue
+		}
+		used++
+		if r[i], err = c.of.fromJSON(m); err != nil {
+			return nil, fmt.Errorf("column %q: %w", c.name, err)
+		}
+	}
+	if used < len(members) && !f.ignore {
+		for _, name := range sortedKeys(members) {
+			if indexOf(f.fileSource.columns, name) < 0 {
+				return nil, fmt.Errorf("there is no column %q", name)
+			}
+		}
+	}
+	return r, nil
+}
+
+// fromJSON takes a value as it is written: no number goes through a float.
+func (t columnType) fromJSON(n *node) (c cell, err error) {
+	switch v := n.value.(type) {
+	case nil:
+		return cell{null: true}, nil
+	case string:
+		switch t.kind {
+		case kindBytes:
+			c.text, err = fromBase64(v)
+		case kindBool, kindInt16, kindInt32, kindInt64, kindFloat32:
+			err = fmt.Errorf("a text is no %s", t)
+		case kindFloat64:
+			err = errors.New("a text is no float64")
+		case kindJSON:
+			c, err = marshalled(v)
+		default:
+			c.text, err = t.canonical(v)
+		}
+		return c, err
+	case json.Number:
+		if t.kind == kindJSON || t.kind == kindText {
+			if t.kind == kindJSON {
+				return cell{text: v.String()}, nil
+			}
+			return c, errors.New("a number is no text")
+		}
+		c.text, err = t.number(v.String())
+		return c, err
+	case bool:
+		if t.kind == kindBool || t.kind == kindJSON {
+			return cell{text: strconv.FormatBool(v)}, nil
+		}
+		return c, fmt.Errorf("true and false are no %s", t)
+	}
+	if t.kind != kindJSON {
+		return c, fmt.Errorf("a list or an object is no %s", t)
+	}
+	return marshalled(n.plain())
+}
+
+func marshalled(v any) (cell, error) {
+	raw, err := text.JSON(v)
+	return cell{text: string(raw)}, err
+}

@@ -1,0 +1,311 @@
+package etl
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"weir/internal/platform/secret"
+)
+
+// postgresSource is a table or a query of a PostgreSQL.
+type postgresSource struct {
+	host, database, sslmode string
+	port                    int64
+	user, password          string // where a secret is kept, or, of the user, itself
+	table, query            string
+	key                     string // the column by which it is read in order; "": in any, from the beginning alone
+}
+
+func readPostgres(r *reader) source {
+	p := postgresSource{host: r.text("host", true), port: r.number("port", 5432, 1, 65535),
+		database: r.text("database", true), sslmode: r.oneOf("sslmode", "verify-full", "verify-ca", "require", "disable"),
+		table: r.text("table", false), query: r.text("query", false), key: r.text("key", false)}
+	if n := r.members["user"]; n != nil {
+		if _, is := n.value.(string); is {
+			p.user = r.text("user", true)
+		} else {
+			p.user = readSecret(r, "user")
+		}
+	} else {
+		p.user = r.text("user", true)
+	}
+	p.password = readSecret(r, "password")
+	if (p.table == "") == (p.query == "") && r.members != nil {
+		r.wrong(r.n, `expected either "table" or "query"`)
+	}
+	if strings.ContainsAny(p.host, "/@?# ") {
+		r.wrong(r.members["host"], "expected the name of a host")
+	}
+	return p
+}
+
+func (p postgresSource) describe() string {
+	what := "a query"
+	if p.table != "" {
+		what = "table " + p.table
+	}
+	if p.key == "" {
+		return fmt.Sprintf("%s of PostgreSQL %s; without a key, an interrupted run reads it from the beginning", what, p.host)
+	}
+	return fmt.Sprintf("%s of PostgreSQL %s, by %s", what, p.host, p.key)
+}
+
+// postgresTimeout bounds connecting, and each answer that is no row.
+const postgresTimeout = 30 * time.Second
+
+type postgresReading struct {
+	postgresSource
+	conn  *pgx.Conn
+	cols  []column
+	key   int // index of the key; -1: none
+	rows  pgx.Rows
+	last  string // the key of the last row
+	began bool
+}
+
+// open connects, with the secrets as they are now, and asks for the columns.
+func (p postgresSource) open(ctx context.Context) (reading, error) {
+	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(p.host, strconv.FormatInt(p.port, 10)), Path: "/" + p.database,
+		RawQuery: url.Values{"sslmode": {p.sslmode}}.Encode()}
+	conf, err := pgx.ParseConfig(u.String())
+	if err != nil {
+		return nil, fmt.Errorf("reading how to connect to PostgreSQL: %w", err)
+	}
+	if conf.User, err = secret.Value(ctx, p.user); err != nil {
+		return nil, err
+	}
+	if conf.Password, err = secret.Value(ctx, p.password); err != nil {
+		return nil, err
+	}
+	conf.ConnectTimeout = postgresTimeout
+	conf.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // values as text, as they are
+	for name, value := range map[string]string{"application_name": "weir etl", "timezone": "UTC", "datestyle": "ISO, YMD",
+		"bytea_output": "hex", "extra_float_digits": "1", "client_encoding": "UTF8",
+		"standard_conforming_strings": "on", "default_transaction_read_only": "on"} {
+		conf.RuntimeParams[name] = value
+	}
+	conn, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return nil, p.refused("connecting to", err)
+	}
+	r := &postgresReading{postgresSource: p, conn: conn, key: -1}
+	if err := r.describeColumns(ctx); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// refused is what the server says, without what it may quote of data.
+func (p postgresSource) refused(doing string, err error) error {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		switch said.Code[:2] {
+		case "42", "3D", "28": // no query, table, database or user of that name
+			return dataError{fmt.Errorf("%s PostgreSQL %s: %s (SQLSTATE %s)", doing, p.host, said.Message, said.Code)}
+		case "22": // its message quotes the value
+			return dataError{fmt.Errorf("%s PostgreSQL %s: the query fails on a value (SQLSTATE %s)", doing, p.host, said.Code)}
+		}
+		err = fmt.Errorf("%s (SQLSTATE %s)", said.Message, said.Code)
+	}
+	return fmt.Errorf("%s PostgreSQL %s: %w", doing, p.host, err)
+}
+
+func (p postgresSource) from() string {
+	if p.table == "" {
+		return "(" + p.query + ") AS source"
+	}
+	return pgx.Identifier(strings.Split(p.table, ".")).Sanitize() + " AS source"
+}
+
+func (r *postgresReading) describeColumns(ctx context.Context) error {
+	rows, err := r.conn.Query(ctx, "SELECT * FROM "+r.postgresSource.from()+" LIMIT 0")
+	if err != nil {
+		return r.refused("asking", err)
+	}
+	fields := rows.FieldDescriptions()
+	rows.Close()
+	if err := rows.Err(); err != nil {
+		return r.refused("asking", err)
+	}
+	var wrong []error
+	for _, f := range fields {
+		of, err := r.typeOf(ctx, f)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("column %q: %w", f.Name, err))
+		}
+		if indexOf(r.cols, f.Name) >= 0 {
+			wrong = append(wrong, fmt.Errorf("column %q stands twice: name one of them otherwise", f.Name))
+		}
+		r.cols = append(r.cols, column{f.Name, of})
+	}
+	if r.postgresSource.key != "" {
+		if r.key = indexOf(r.cols, r.postgresSource.key); r.key < 0 {
+			wrong = append(wrong, fmt.Errorf("the key %q is no column", r.postgresSource.key))
+		}
+	}
+	if len(wrong) > 0 {
+		return dataError{errors.Join(wrong...)}
+	}
+	return nil
+}
+
+// typeOf is the type that holds every value of a column, or why there is none.
+func (r *postgresReading) typeOf(ctx context.Context, f pgconn.FieldDescription) (columnType, error) {
+	if k, is := map[uint32]kind{16: kindBool, 17: kindBytes, 18: kindText, 19: kindText, 20: kindInt64, 21: kindInt16,
+		23: kindInt32, 25: kindText, 26: kindInt64, 114: kindJSON, 700: kindFloat32, 701: kindFloat64, 1042: kindText,
+		1043: kindText, 1082: kindDate, 1114: kindTimestamp, 1184: kindTimestampTZ, 2950: kindUUID,
+		3802: kindJSON}[f.DataTypeOID]; is {
+		return columnType{kind: k}, nil
+	}
+	const numeric = 1700
+	if f.DataTypeOID == numeric {
+		if f.TypeModifier < 4 {
+			return columnType{}, errors.New("a numeric without bounds holds more than any decimal: select it as " +
+				"numeric(38,9) or the like, or as text")
+		}
+		p, s := int(f.TypeModifier-4)>>16, int(f.TypeModifier-4)&0x7ff
+		if p > mostDigits || s > p {
+			return columnType{}, fmt.Errorf("numeric(%d,%d) has more than %d digits, or a scale out of them: select it as text",
+				p, s, mostDigits)
+		}
+		return columnType{kindDecimal, p, s}, nil
+	}
+	var name, of string
+	if err := r.conn.QueryRow(ctx, "SELECT format_type($1, NULL), typtype::text FROM pg_type WHERE oid = $1",
+		int64(f.DataTypeOID)).Scan(&name, &of); err != nil {
+		return columnType{}, r.refused("asking", err)
+	}
+	if of == "e" { // an enum
+		return columnType{kind: kindText}, nil
+	}
+	return columnType{}, fmt.Errorf("there is no exact type for %s: select it as text or jsonb", name)
+}
+
+func (r *postgresReading) columns() []column { return r.cols }
+
+// identity is of the query and what it gives: a key means the same as long as
+// these do.
+func (r *postgresReading) identity() string {
+	if r.key < 0 {
+		return "" // never gone on with
+	}
+	return fmt.Sprintf("%v by %s", r.cols, r.postgresSource.key)
+}
+
+// from begins a snapshot of the table: what others write meanwhile is not seen.
+func (r *postgresReading) from(ctx context.Context, position string) error {
+	if _, err := r.conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return r.refused("reading", err)
+	}
+	query, args := "SELECT * FROM "+r.postgresSource.from(), []any(nil)
+	if r.key >= 0 {
+		key := "source." + pgx.Identifier{r.postgresSource.key}.Sanitize()
+		var null bool
+		if err := r.conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+r.postgresSource.from()+" WHERE "+key+
+			" IS NULL)").Scan(&null); err != nil {
+			return r.refused("reading", err)
+		}
+		if null {
+			return r.wrongKey()
+		}
+		if position != "" {
+			query += " WHERE " + key + " > $1"
+			args = append(args, position)
+			r.last, r.began = position, true
+		}
+		query += " ORDER BY " + key // which an index gives
+	}
+	var err error
+	if r.rows, err = r.conn.Query(ctx, query, args...); err != nil {
+		return r.refused("reading", err)
+	}
+	return nil
+}
+
+func (r *postgresReading) wrongKey() error {
+	return dataError{fmt.Errorf("the key %q is null in a row, or the same in two: name one that is neither",
+		r.postgresSource.key)}
+}
+
+func (r *postgresReading) next() (row, string, error) {
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return nil, "", r.refused("reading", err)
+		}
+		return nil, r.last, io.EOF
+	}
+	raw := r.rows.RawValues()
+	if r.key >= 0 {
+		key := raw[r.key]
+		if key == nil || r.began && string(key) == r.last {
+			return nil, "", r.wrongKey()
+		}
+		r.last, r.began = string(key), true
+	}
+	out := make(row, len(raw))
+	for i, v := range raw {
+		if v == nil {
+			out[i].null = true
+			continue
+		}
+		c := r.cols[i]
+		var err error
+		switch c.of.kind {
+		case kindText, kindJSON, kindUUID: // the server has checked them
+			out[i].text = string(v)
+		case kindBytes:
+			out[i].text, err = fromHex(v)
+		default:
+			out[i].text, err = c.of.canonical(string(v))
+		}
+		if err != nil {
+			return nil, r.last, &rowError{fmt.Sprintf("column %q: %v", c.name, err), rawRow(r.cols, raw)}
+		}
+	}
+	return out, r.last, nil
+}
+
+// rawRow is a row that cannot be read, as the server wrote it.
+func rawRow(cols []column, raw [][]byte) []byte {
+	cells := make(row, len(raw))
+	all := make([]column, len(raw))
+	for i, v := range raw {
+		cells[i] = cell{string(v), v == nil}
+		all[i] = column{cols[i].name, columnType{kind: kindText}}
+	}
+	return appendJSON(nil, all, cells)
+}
+
+func fromHex(v []byte) (string, error) {
+	digits, is := strings.CutPrefix(string(v), `\x`)
+	raw, err := hex.DecodeString(digits)
+	if !is || err != nil {
+		return "", errors.New("it is no bytea in hex")
+	}
+	return string(raw), nil
+}
+
+func (r *postgresReading) count(ctx context.Context) (n int64, err error) {
+	if err := r.conn.QueryRow(ctx, "SELECT count(*) FROM "+r.postgresSource.from()).Scan(&n); err != nil {
+		return 0, r.refused("counting the rows of", err)
+	}
+	return n, nil
+}
+
+func (r *postgresReading) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), postgresTimeout)
+	defer cancel()
+	_ = r.conn.Close(ctx) // it was only read
+}

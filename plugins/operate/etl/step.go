@@ -1,0 +1,253 @@
+package etl
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+)
+
+// What becomes of a row that a step cannot pass.
+const (
+	onFail   = "fail"
+	onDrop   = "drop"
+	onReject = "reject"
+)
+
+// stepSpec is a step as the file has it.
+type stepSpec struct {
+	at        *node
+	kind      string // filter, derive, rename, select, validate
+	onFailure string
+
+	mapping  *bloblang.Executor // filter, derive
+	column   string             // derive, validate
+	of       columnType         // derive
+	renames  map[string]string
+	selected []string
+
+	notNull  bool
+	min, max *big.Rat
+	pattern  *regexp.Regexp
+}
+
+// readStep reads {"filter": …}, {"derive": …} and so on: one name, one step.
+func readStep(n *node, problems *[]Problem) stepSpec {
+	s := stepSpec{at: n, onFailure: onFail}
+	r := n.object(problems)
+	if len(r.members) != 1 {
+		if r.members != nil {
+			r.wrong(n, "expected one of filter, derive, rename, select and validate")
+		}
+		return s
+	}
+	s.kind = sortedKeys(r.members)[0]
+	at := r.members[s.kind]
+	switch s.kind {
+	case "filter":
+		s.mapping = readMapping(r, at)
+	case "derive":
+		d := at.object(problems)
+		s.column, s.of = d.text("column", true), readType(d, "type")
+		if m := d.member("mapping"); m != nil {
+			s.mapping = readMapping(d, m)
+		} else if d.members != nil {
+			r.wrong(at, `"mapping" is missing`)
+		}
+		s.onFailure = d.oneOf("on_failure", onFail, onDrop, onReject)
+		d.end()
+	case "rename":
+		s.renames = readRenames(r, at)
+	case "select":
+		for _, item := range r.list(s.kind) {
+			name, is := item.value.(string)
+			if !is || slices.Contains(s.selected, name) {
+				r.wrong(item, "expected the name of a column, each once")
+			}
+			s.selected = append(s.selected, name)
+		}
+		if len(s.selected) == 0 {
+			r.wrong(at, "expected the names of columns")
+		}
+	case "validate":
+		s.readValidation(at.object(problems))
+	default:
+		r.wrong(at, "there is no such step: expected one of filter, derive, rename, select and validate")
+	}
+	return s
+}
+
+// readMapping compiles a mapping. It sees the row and nothing else: no files, no
+// environment.
+func readMapping(r *reader, n *node) *bloblang.Executor {
+	code, is := n.value.(string)
+	if !is || strings.TrimSpace(code) == "" {
+		r.wrong(n, "expected a Bloblang mapping")
+		return nil
+	}
+	exe, err := bloblang.GlobalEnvironment().OnlyPure().Parse(code)
+	if err != nil {
+		r.wrong(n, "it is no Bloblang mapping that sees the row alone: %v", err)
+		return nil
+	}
+	return exe
+}
+
+func readRenames(r *reader, n *node) map[string]string {
+	members, is := n.value.(map[string]*node)
+	if !is || len(members) == 0 {
+		r.wrong(n, `expected {"OLD": "NEW"}`)
+		return nil
+	}
+	all := map[string]string{}
+	for name, to := range members {
+		text, is := to.value.(string)
+		if !is || text == "" {
+			r.wrong(to, "expected the new name")
+		}
+		all[name] = text
+	}
+	return all
+}
+
+func (s *stepSpec) readValidation(r *reader) {
+	s.column, s.notNull = r.text("column", true), r.flag("not_null")
+	s.min, s.max = readBound(r, "min"), readBound(r, "max")
+	if pattern := r.text("pattern", false); pattern != "" {
+		var err error
+		if s.pattern, err = regexp.Compile(pattern); err != nil {
+			r.wrong(r.members["pattern"], "%v", err)
+		}
+	}
+	s.onFailure = r.oneOf("on_failure", onFail, onDrop, onReject)
+	r.end()
+	if r.members != nil && !s.notNull && s.min == nil && s.max == nil && s.pattern == nil {
+		r.wrong(r.n, "it asks for nothing: expected not_null, min, max or pattern")
+	}
+	if s.min != nil && s.max != nil && s.min.Cmp(s.max) > 0 {
+		r.wrong(r.n, "no value is in it: min is above max")
+	}
+}
+
+func readBound(r *reader, name string) *big.Rat {
+	n := r.member(name)
+	if n == nil {
+		return nil
+	}
+	number, is := n.value.(json.Number)
+	v, ok := new(big.Rat).SetString(string(number))
+	if !is || !ok {
+		r.wrong(n, "expected a number")
+		return nil
+	}
+	return v
+}
+
+// failure is a row that a step cannot pass, and why. The reason names the column
+// and not the value.
+type failure struct {
+	step      int
+	reason    string
+	onFailure string
+}
+
+// step works on a row: it returns it changed, or says that it is filtered, or
+// failed.
+type step func(row) (out row, filtered bool, failed string)
+
+// planned is a pipeline's steps between the columns of its source and of its
+// sinks.
+type planned struct {
+	specs   []stepSpec
+	steps   []step
+	between [][]column // the columns before each step, and at the end
+}
+
+func (p *planned) columns() []column { return p.between[len(p.between)-1] }
+
+// plan checks the steps against the columns of the source, and each other.
+func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
+	out := &planned{specs: p.steps, between: [][]column{columns}}
+	var problems []Problem
+	for _, s := range p.steps {
+		do, next, err := s.compile(columns)
+		if err != nil {
+			problems = append(problems, s.at.problem("%v", err).Problems...)
+			return nil, problems // the columns of what follows are not known
+		}
+		columns = next
+		out.steps = append(out.steps, do)
+		out.between = append(out.between, columns)
+	}
+	return out, problems
+}
+
+// run takes a row through all steps.
+func (p *planned) run(r row) (out row, filteredBy int, failed *failure) {
+	for i, do := range p.steps {
+		next, filtered, reason := do(r)
+		switch {
+		case filtered:
+			return nil, i, nil
+		case reason != "":
+			return r, -1, &failure{i, reason, p.specs[i].onFailure}
+		}
+		r = next
+	}
+	return r, -1, nil
+}
+
+// compile makes a step of a spec for the columns that come to it.
+func (s stepSpec) compile(columns []column) (step, []column, error) {
+	missing := func(name string) error {
+		return fmt.Errorf("there is no column %q here: there are %s", name, strings.Join(names(columns), ", "))
+	}
+	switch s.kind {
+	case "filter":
+		return s.filter(columns), columns, nil
+	case "derive":
+		return s.derive(columns)
+	case "rename":
+		next := slices.Clone(columns)
+		for _, old := range sortedKeys(s.renames) {
+			i := indexOf(columns, old)
+			if i < 0 {
+				return nil, nil, missing(old)
+			}
+			next[i].name = s.renames[old]
+		}
+		for i, c := range next {
+			if indexOf(next, c.name) < i {
+				return nil, nil, fmt.Errorf("two columns would be named %q", c.name)
+			}
+		}
+		return func(r row) (row, bool, string) { return r, false, "" }, next, nil
+	case "select":
+		var next []column
+		var from []int
+		for _, name := range s.selected {
+			i := indexOf(columns, name)
+			if i < 0 {
+				return nil, nil, missing(name)
+			}
+			from, next = append(from, i), append(next, columns[i])
+		}
+		return func(r row) (row, bool, string) {
+			out := make(row, len(from))
+			for to, i := range from {
+				out[to] = r[i]
+			}
+			return out, false, ""
+		}, next, nil
+	}
+	i := indexOf(columns, s.column)
+	if i < 0 {
+		return nil, nil, missing(s.column)
+	}
+	do, err := s.validate(i, columns[i])
+	return do, columns, err
+}

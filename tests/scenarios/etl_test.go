@@ -1,0 +1,141 @@
+package scenarios
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A run that is killed between two blocks shows nothing of it; the next one goes
+// on where it was, and its sinks are those of a run that nobody killed.
+func TestETL_AKilledRunGoesOnAtItsLastBlock(t *testing.T) {
+	s := newSystem(t)
+	const rows = 1500
+	var file bytes.Buffer
+	for i := range rows {
+		fmt.Fprintf(&file, "{\"id\": %d, \"name\": \"row %d\"}\n", i, i)
+	}
+	s.write("in.ndjson", file.String())
+	pipeline := func(name string) {
+		s.write(name+".json", fmt.Sprintf(`{"name": %q, "block": 1,
+			"source": {"type": "ndjson", "path": "in.ndjson", "columns": [{"name": "id", "type": "int64"}, {"name": "name", "type": "text"}]},
+			"steps": [{"filter": "this.id %% 2 == 0"}],
+			"sinks": [{"format": "parquet", "url": "file://out", "object": "%[1]s.parquet"},
+				{"format": "csv", "url": "file://out", "object": "%[1]s.csv"}]}`, name))
+	}
+	pipeline("killed")
+	killed := false
+	for range 5 { // a machine may be so fast that the run is at its end
+		cmd := exec.Command(s.bin, "etl", "run", "killed.json")
+		cmd.Dir = s.dir
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		progress := filepath.Join(s.dir, "data/etl/killed/progress.json")
+		for waiting := true; waiting; {
+			select {
+			case <-ended:
+				waiting = false
+			case <-time.After(time.Millisecond):
+				if raw, err := os.ReadFile(progress); err == nil && bytes.Contains(raw, []byte(`"position": "`)) {
+					_ = cmd.Process.Kill()
+					<-ended
+					waiting = false
+				}
+			}
+		}
+		if _, err := os.Stat(progress); err == nil {
+			killed = true
+			break
+		}
+	}
+	if !killed {
+		t.Fatal("no run was killed before its end")
+	}
+	if found, _ := filepath.Glob(filepath.Join(s.dir, "out/*.*")); len(found) > 0 {
+		t.Errorf("a run that was killed shows %v", found)
+	}
+	again := exec.Command(s.bin, "etl", "run", "killed.json", "--json")
+	again.Dir = s.dir
+	var log bytes.Buffer
+	again.Stderr = &log
+	out, err := again.Output()
+	said := log.String()
+	if err != nil || !strings.Contains(said, "going on with run") {
+		t.Fatalf("%v: %s\n%s", err, said, out)
+	}
+	var report struct {
+		Counts struct{ Read, Filtered, Written int }
+	}
+	if err := json.Unmarshal(out, &report); err != nil || report.Counts.Read != rows || report.Counts.Filtered != rows/2 ||
+		report.Counts.Written != rows/2 {
+		t.Errorf("%v: %s", err, out)
+	}
+	s.write("whole.json", strings.ReplaceAll(string(s.read("killed.json")), "killed", "whole"))
+	s.write("whole.json", strings.Replace(string(s.read("whole.json")), `"block": 1`, `"block": 7000`, 1))
+	for _, args := range [][]string{{"run", "whole.json"}, {"audit", "whole.json"}, {"audit", "killed.json"}} {
+		cmd := exec.Command(s.bin, append([]string{"etl"}, args...)...)
+		cmd.Dir = s.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("weir etl %v: %v\n%s", args, err, out)
+		}
+	}
+	for _, ext := range []string{".parquet", ".csv"} {
+		if !bytes.Equal(s.read("out/killed"+ext), s.read("out/whole"+ext)) {
+			t.Errorf("%s differs from that of a run that nobody killed", ext)
+		}
+	}
+}
+
+func (s *system) read(name string) []byte {
+	s.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return raw
+}
+
+// Each command of etl ends as the table of docs/commands.md says.
+func TestETL_CommandsEndAsTheTableSays(t *testing.T) {
+	s := newSystem(t)
+	s.write("in.csv", "id\n1\nx\n")
+	const right = `{"name": "a", "source": {"type": "csv", "path": "in.csv", "columns": [{"name": "id", "type": "int64"}]},
+		"sinks": [{"url": "file://out", "object": "a.csv", "format": "csv"}]}`
+	s.write("right.json", right)
+	s.write("twice.json", strings.Replace(right, `"name": "a"`, `"name": "a", "name": "b"`, 1))
+	s.write("away.json", `{"name": "away", "source": {"type": "postgres", "host": "127.0.0.1", "port": 1, "database": "d",
+		"sslmode": "disable", "user": "u", "password": {"$file": "none"}, "table": "t"},
+		"sinks": [{"url": "file://out", "object": "a.csv", "format": "csv"}]}`)
+	s.write("literal.json", strings.Replace(string(s.read("away.json")), `{"$file": "none"}`, `"s3cret"`, 1))
+	for _, c := range []struct {
+		code int
+		says string
+		args []string
+	}{
+		{0, "pipeline a is right", []string{"lint", "right.json"}},
+		{1, "/name: the name stands twice", []string{"lint", "twice.json"}},
+		{1, "/source/password: a secret is not written", []string{"lint", "literal.json"}},
+		{2, "none.json", []string{"lint", "none.json"}},
+		{0, "id int64", []string{"plan", "right.json"}}, {3, "reading a secret", []string{"plan", "away.json"}},
+		{1, `row 2: reading the source: column "id"`, []string{"run", "right.json"}}, {2, "missing", []string{"run"}},
+		{2, "there is no such run", []string{"audit", "right.json"}}, {0, "$defs", []string{"schema"}},
+		{2, "no command", []string{"bogus"}},
+	} {
+		cmd := exec.Command(s.bin, append([]string{"etl"}, c.args...)...)
+		cmd.Dir = s.dir
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != c.code || !strings.Contains(string(out), c.says) ||
+			strings.Contains(string(out), "s3cret") {
+			t.Errorf("weir etl %v ends with %d, want %d and %q:\n%s", c.args, cmd.ProcessState.ExitCode(), c.code, c.says, out)
+		}
+	}
+}
