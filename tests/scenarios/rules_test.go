@@ -23,6 +23,10 @@ rules:
     pattern: { match: one two, within: 720h, order: arrival, define: { one: true, two: true } }
     key: [device_id]
     select: { n: count() }
+  - name: alone
+    join: { left: true, right: false, within: { after: 0s }, type: left, allowed_lateness: 0s }
+    key: [device_id]
+    select: { at: left.timestamp }
 `
 
 const moreRules = `
@@ -41,7 +45,8 @@ type tens map[string]string
 // window of that rule holds exactly the events that
 // are stored, also those of the last seconds, after which nobody sent anything;
 // and of a pattern that takes two events of a device at a time, each device has
-// as many matches as pairs of events.
+// as many matches as pairs of events. Of a join that nothing is a partner in, each
+// event that is not late is told alone, once.
 func TestRules_KillsChangeNoWindow(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_RULES_IDLE=2s", "WEIR_RAW_PERIOD=300ms"}
@@ -126,14 +131,25 @@ func (s *system) accountedFor(windows tens) {
 	if err != nil {
 		s.t.Fatalf("reconciling: %v: %s", err, out)
 	}
-	counted, held := 0, 0
+	counted, held, alone := 0, 0, 0
 	for _, partition := range report.Rules {
 		for _, r := range partition.Rules {
-			if r.Name == "tens" {
+			switch r.Name {
+			case "tens":
 				counted += r.Counts["counted"]
+			case "alone":
+				alone += r.Counts["counted"]
 			}
 		}
 	}
+	s.control(func(db *sql.DB) error {
+		told := 0
+		err := db.QueryRow(`SELECT count(*) FROM rule_result WHERE rule = 'alone'`).Scan(&told)
+		if err == nil && (told != alone || told == 0) {
+			s.t.Errorf("the proof tells of %d events in the join, %d are told", alone, told)
+		}
+		return err
+	})
 	for key, w := range windows {
 		n := 0
 		if _, err := fmt.Sscanf(w, "%d events", &n); err != nil {

@@ -110,13 +110,13 @@ func decodeKey(name string, b []byte, of *Rule) (*keyState, error) {
 	d := &decoder{b: b}
 	k := &keyState{name: name, due: never}
 	columns, version := len(of.cols), d.byte()
-	if version == sequenceVersion && of.pattern != nil {
+	if version == sequenceVersion && of.keepsRows() {
 		if k.seq = d.sequence(of); d.bad || len(d.b) > 0 {
 			return nil, fmt.Errorf("reading the state of a key: %w", errDamaged)
 		}
 		return k, nil
 	}
-	if version != stateVersion || of.pattern != nil {
+	if version != stateVersion || of.keepsRows() {
 		return nil, fmt.Errorf("reading the state of a key: %w", errDamaged)
 	}
 	k.fresh = d.byte() == 1

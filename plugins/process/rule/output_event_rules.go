@@ -31,7 +31,7 @@ func eventRulesSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Evaluates rules over windows and patterns of events, and keeps their results in SQL.").
+		Summary("Evaluates rules over windows, patterns and pairs of events, and keeps their results in SQL.").
 		Description(`
 Rules are the version that was put in force (`+"`weir rules activate`"+`), and until one is a file, which is read again when it changes; one that is wrong
 changes nothing, and is said (`+"`docs/rules.md`"+`). Each partition takes other rules up with a batch: from which offset on is written with it. A rule whose window,

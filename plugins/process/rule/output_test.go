@@ -152,6 +152,11 @@ const everything = metamorphic + `
       order: arrival
       define: { one: this.metrics.w < 3, two: this.metrics.w < 6, three: this.metrics.w > two.metrics.w || count(one) > 0 }
     select: { n: count(), t: "top(three.metrics.w, 3)", a: first(one.metrics.v) }
+  - name: alone
+    key: [device_id]
+    where: this.metrics.w > 0
+    join: { left: this.metrics.w < 6, right: this.metrics.w > 6, within: { after: 10s }, type: left, allowed_lateness: 30s }
+    select: { l: left.event_id, r: right.event_id }
 `
 
 // records makes those of two partitions, some of them far out of order.

@@ -16,8 +16,8 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Counted   Outcome = iota // at least one window has it, or a pattern took it in
-	Filtered                 // where says no
+	Counted   Outcome = iota // at least one window has it, or a pattern or join took it in
+	Filtered                 // where says no, or both sides of a join
 	Late                     // all of its windows were closed for good
 	Failed                   // a condition or value could not be evaluated
 	OverLimit                // of a new key, beyond those that its fleet may have, or too many of a key wait
@@ -69,7 +69,7 @@ type partition struct {
 	out    []Result
 	misses []Miss
 	args   []arg
-	holds  uint64            // of a pattern: the variables that the event may be
+	holds  uint64            // of a pattern: the variables that the event may be; of a join, its sides
 	values []predicate.Value // for its conditions
 	key    []byte
 	json   []byte
@@ -108,7 +108,7 @@ type keyState struct {
 	name  string // fleet, 0, JSON of the key's values
 	panes []pane
 	told  []told
-	seq   *sequence // of a pattern
+	seq   *sequence // of a pattern or join
 	more  []int64   // what a kind keeps beside: the ends of sessions, the number of a count window
 	due   int64
 	dirty bool // changed since it was saved
@@ -146,6 +146,8 @@ func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int6
 		switch {
 		case r.pattern != nil:
 			op.kind, op.looking = patterns{}, r.pattern.layout.Reader()
+		case r.join != nil:
+			op.kind = joins{}
 		case r.window.grid != nil:
 			op.kind = fixed{}
 		case r.window.gap > 0:
@@ -191,6 +193,9 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 	if err := p.evaluate(op.Rule, e); err != nil {
 		return fail(err)
 	}
+	if op.join != nil && p.holds == 0 {
+		return Filtered
+	}
 	k := op.keys[string(p.key)]
 	isNew := k == nil
 	if isNew {
@@ -203,9 +208,9 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 		}
 		k = &keyState{name: string(p.key), due: never}
 	}
-	if k.seq.full() {
+	if k.seq.full(op.Rule) {
 		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit,
-			Why: "too many events of its key wait for their time"})
+			Why: "too many events of its key wait for their time, or for partners"})
 		return OverLimit
 	}
 	by, ok := op.kind.add(p, op, k, e, p.args)
@@ -247,10 +252,17 @@ func (p *partition) evaluate(r *Rule, e *record) error {
 	}
 	p.key = append(p.key, ']')
 	p.args, p.json = p.args[:0], p.json[:0]
-	if s := r.pattern; s != nil {
+	switch s := r.pattern; {
+	case s != nil:
 		holds, v, err := p.mayBe(s)
 		if err != nil {
 			return fmt.Errorf("define %s: %w", s.names[v], err)
+		}
+		p.holds = holds
+	case r.join != nil:
+		holds, err := p.ofSides(r.join)
+		if err != nil {
+			return err
 		}
 		p.holds = holds
 	}
@@ -267,7 +279,7 @@ func (p *partition) evaluate(r *Rule, e *record) error {
 			return fmt.Errorf("%s: %q is no number", col.expr, text.Shorten(v.String()))
 		}
 		a := arg{v: v}
-		if r.pattern != nil {
+		if r.keepsRows() {
 			if a.json, err = p.kept(v); err != nil {
 				return fmt.Errorf("%s: %w", col.expr, err)
 			}

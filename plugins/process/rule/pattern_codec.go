@@ -2,11 +2,12 @@ package rule
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"weir/internal/platform/rawjson"
 )
 
-// sequenceVersion begins the row of a key of a pattern. It changes with the
+// sequenceVersion begins the row of a key of a pattern or join. It changes with the
 // format, and with what the places of a program are numbered by.
 const sequenceVersion = 0x81
 
@@ -53,6 +54,11 @@ func (p path) append(b []byte) []byte {
 func (d *decoder) sequence(of *Rule) *sequence {
 	s := &sequence{rows: d.rows(len(of.cols)), early: d.rows(len(of.cols))}
 	s.attempts = make([]attempt, d.length(4))
+	if of.join != nil { // it has rows alone, each of a side
+		d.bad = d.bad || len(s.early)+len(s.attempts) > 0 ||
+			slices.ContainsFunc(s.rows, func(r row) bool { return r.holds&sides == 0 })
+		return s
+	}
 	for i := range s.attempts {
 		a := &s.attempts[i]
 		a.first = int(d.uvarint())

@@ -81,7 +81,7 @@ func (s *patternSpec) termOf(t *term, arg string, needs need, column func(string
 		s.prev, t.v, t.col = true, gapRow, column(source, 0, 0)
 		return nil
 	}
-	v, source, err := s.argument(arg)
+	v, source, err := argument(s.names, arg)
 	switch {
 	case err != nil:
 		return err
@@ -96,19 +96,19 @@ func (s *patternSpec) termOf(t *term, arg string, needs need, column func(string
 	return nil
 }
 
-// argument reads which variable an argument is of, and what of its events: "" is
-// the events themselves. this is any variable.
-func (s *patternSpec) argument(arg string) (v int, source string, err error) {
+// argument reads which variable of some an argument is of, and what of its events:
+// "" is the events themselves. this is any variable.
+func argument(names []string, arg string) (v int, source string, err error) {
 	v = gapRow
 	var b strings.Builder
 	from := 0
 	for w := (words{s: arg}); w.next(); {
-		i := slices.Index(s.names, w.word)
+		i := slices.Index(names, w.word)
 		if i < 0 {
 			continue
 		}
 		if v >= 0 && v != i {
-			return 0, "", fmt.Errorf("%q is of %s and of %s: one aggregate is of one variable", arg, s.names[v], w.word)
+			return 0, "", fmt.Errorf("%q is of %s and of %s: one value is of one of them", arg, names[v], w.word)
 		}
 		v = i
 		if strings.TrimSpace(arg) == w.word {

@@ -351,7 +351,7 @@ func TestPattern_DamagedStateIsRefused(t *testing.T) {
 			}
 		}
 		for _, op := range p.ops {
-			if op.pattern == nil {
+			if !op.keepsRows() {
 				continue
 			}
 			for _, k := range op.keys {
@@ -425,7 +425,7 @@ func TestPattern_ShownExamplesWork(t *testing.T) {
 	_, text, _ := strings.Cut(string(shown), "#\n# rules:\n")
 	text = strings.ReplaceAll("\n# rules:\n"+text, "\n# ", "\n")
 	fromConfig := mustParse(t, strings.TrimSuffix(text, "rules: []\n"))
-	if len(fromConfig.Rules) != 3 {
+	if len(fromConfig.Rules) != 4 {
 		t.Errorf("the config shows %d rules", len(fromConfig.Rules))
 	}
 	guide, err := os.ReadFile("../../../docs/rules.md")

@@ -70,7 +70,9 @@ func (patterns) due(p *partition, op *operator, k *keyState) int64 {
 }
 
 // full tells whether as many events of a key wait as may.
-func (s *sequence) full() bool { return s != nil && len(s.early) >= maxEarly }
+func (s *sequence) full(of *Rule) bool {
+	return s != nil && (len(s.early) >= maxEarly || of.join != nil && len(s.rows) >= maxJoined)
+}
 
 // matched tells of a match.
 func (p *partition) matched(m *matcher, a *attempt) {

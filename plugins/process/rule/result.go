@@ -40,6 +40,7 @@ type Result struct {
 // start of a session, the first offset of a count.
 type window struct {
 	id, start, end int64
+	with           int64 // of a pair: what it is known by beside the id
 	status         status
 }
 
@@ -75,7 +76,7 @@ func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, va
 			w.status = statusRevised
 		}
 	}
-	r := p.begin(op, k, w.id, revision, w.status)
+	r := p.begin(op, k, w, revision)
 	r.End = w.end
 	r.JSON = appendTime(append(r.JSON, `,"window_start":`...), w.start)
 	r.JSON = appendTime(append(r.JSON, `,"window_end":`...), w.end)
@@ -119,24 +120,24 @@ func (k *keyState) tell(w window, revision int64, keep bool) {
 // retract takes back what was told of a window; into is the session that has
 // it now.
 func (p *partition) retract(op *operator, k *keyState, t told, into int64) {
-	r := p.begin(op, k, t.window, t.revision, statusRetracted)
+	r := p.begin(op, k, window{id: t.window, status: statusRetracted}, t.revision)
 	r.End = t.end
 	if into != math.MinInt64 {
 		r.JSON = append(r.JSON, `,"merged_into":"`...)
-		r.JSON = append(append(r.JSON, p.idOf(op, k, into)...), '"')
+		r.JSON = append(append(r.JSON, p.idOf(op, k, window{id: into})...), '"')
 	}
 	r.JSON = append(r.JSON, '}')
 	p.out = append(p.out, r)
 }
 
 // begin makes what all results have.
-func (p *partition) begin(op *operator, k *keyState, id, revision int64, s status) Result {
+func (p *partition) begin(op *operator, k *keyState, w window, revision int64) Result {
 	fleet, key, _ := strings.Cut(k.name, "\x00")
-	r := Result{ID: p.idOf(op, k, id), Revision: revision, Rule: op.Name, Fleet: fleet, Device: op.device(key)}
+	r := Result{ID: p.idOf(op, k, w), Revision: revision, Rule: op.Name, Fleet: fleet, Device: op.device(key)}
 	b := append(make([]byte, 0, 512), `{"id":"`...)
 	b = append(append(b, r.ID...), `","revision":`...)
 	b = append(strconv.AppendInt(b, revision, 10), `,"status":"`...)
-	b = append(append(b, s...), `","rule":"`...)
+	b = append(append(b, w.status...), `","rule":"`...)
 	b = append(append(b, op.Name...), `","version":"`...)
 	b = append(append(b, p.set.Version...), `","fleet":`...)
 	b = append(rawjson.AppendString(b, fleet), `,"key":`...)
@@ -181,14 +182,17 @@ func (op *operator) device(key string) string {
 
 // idOf is a window's id. A rule that begins anew, and a log that is another one,
 // make other ids: what they tell of the same window is not the same.
-func (p *partition) idOf(op *operator, k *keyState, window int64) string {
+func (p *partition) idOf(op *operator, k *keyState, w window) string {
 	h := sha256.New()
 	var b [256]byte
 	text := append(append(b[:0], op.Name...), 0)
 	text = append(append(text, op.Epoch...), 0)
 	text = append(append(text, k.name...), 0)
 	text = append(strconv.AppendInt(append(append(text, p.origin...), 0), op.since, 10), 0)
-	h.Write(strconv.AppendInt(text, window, 10))
+	if text = strconv.AppendInt(text, w.id, 10); w.with != 0 {
+		text = strconv.AppendInt(append(text, 0), w.with, 10)
+	}
+	h.Write(text)
 	return hex.EncodeToString(h.Sum(b[:0])[:16])
 }
 

@@ -26,19 +26,27 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	switch {
 	case text.Window != nil && text.Pattern != nil:
 		c.at("pattern", "a rule has a window or a pattern: make two rules of it")
+	case text.Join != nil && (text.Window != nil || text.Pattern != nil):
+		c.at("join", "a rule has one of window, pattern and join: make two rules of it")
+	case text.Join != nil:
+		c.join(r, text.Join, l)
 	case text.Pattern != nil:
 		c.pattern(r, text.Pattern, l)
 	case text.Window != nil:
 		r.window = c.window(text.Window)
 	default:
 		c.at("window", "is missing: say over which time to count, as in {type: tumbling, size: 1m, allowed_lateness: 0s}, "+
-			"or which pattern to look for")
+			"or which pattern to look for, or what to join")
 	}
 	if text.Where != "" {
 		r.where = c.expr("where", text.Where, l)
 	}
 	c.keys(r, text, l)
-	c.selected(r, &text.Select, l)
+	if r.join != nil {
+		c.joinedValues(r, &text.Select, l)
+	} else {
+		c.selected(r, &text.Select, l)
+	}
 	if text.Having != "" {
 		r.having = c.having(r, text.Having)
 	}
@@ -71,6 +79,10 @@ func epochOf(text *ruleText) string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// keepsRows tells whether the rule keeps events one by one, with the values that
+// it names.
+func (r *Rule) keepsRows() bool { return r.pattern != nil || r.join != nil }
+
 // exprs are all that the rule evaluates on an event.
 func (r *Rule) exprs() (all []*predicate.Expr) {
 	if r.where != nil {
@@ -84,6 +96,9 @@ func (r *Rule) exprs() (all []*predicate.Expr) {
 	}
 	if r.pattern != nil {
 		all = append(all, r.pattern.plain...)
+	}
+	if r.join != nil {
+		all = append(all, r.join.left, r.join.right)
 	}
 	compact := all[:0]
 	for _, e := range all {
@@ -129,8 +144,11 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 }
 
 func (c *checker) emitted(r *Rule, text *emitText) {
-	if text != nil && r.pattern != nil {
+	switch {
+	case text != nil && r.pattern != nil:
 		c.at("emit", "a match is told once, when it is decided; take emit out")
+	case text != nil && r.join != nil:
+		c.at("emit", "a pair is told once, when both are there; take emit out")
 	}
 	if text == nil || r.window == nil {
 		return

@@ -26,10 +26,11 @@ type Set struct {
 // Rule is one rule of a set.
 type Rule struct {
 	Name    string
-	Epoch   string // of what its state depends on: the window or pattern, where, key and select
+	Epoch   string // of what its state depends on: the window, pattern or join, where, key and select
 	Slow    []string
-	window  *windowSpec     // nil: it has a pattern
-	pattern *patternSpec    // nil: it has a window
+	window  *windowSpec // of these three it has one
+	pattern *patternSpec
+	join    *joinSpec
 	where   *predicate.Expr // nil: every event
 	key     []keyPart
 	cols    []*column
@@ -52,6 +53,7 @@ type ruleText struct {
 	Name    string       `yaml:"name"`
 	Window  *windowText  `yaml:"window"`
 	Pattern *patternYAML `yaml:"pattern,omitempty"` // left out, the epochs of rules with windows are those of old
+	Join    *joinText    `yaml:"join,omitempty"`
 	Where   string       `yaml:"where"`
 	Key     []string     `yaml:"key"`
 	Select  yaml.Node    `yaml:"select"`
@@ -164,7 +166,8 @@ func yamlProblems(err error) error {
 	e := &ProblemsError{}
 	for _, text := range texts {
 		text = strings.NewReplacer(" in type rule.ruleText", " of a rule", " in type rule.windowText", " of a window",
-			" in type rule.patternYAML", " of a pattern",
+			" in type rule.patternYAML", " of a pattern", " in type rule.joinText", " of a join",
+			" in type rule.withinText", " of within",
 			" in type rule.emitText", " of emit", " in type rule.document", " of a rule set", "not found",
 			"is none").Replace(text)
 		p := Problem{Text: text}

@@ -27,7 +27,7 @@ const (
 type column struct {
 	expr  *predicate.Expr // nil: the events themselves
 	needs need
-	vars  uint64 // of a pattern: the variables whose events have it; 0: all
+	vars  uint64 // of a pattern or join: the variables or sides whose events have it; 0: all
 }
 
 // value is one field of a result.
@@ -37,7 +37,7 @@ type value struct {
 	col  int
 	q    float64 // of a quantile
 	n    int     // of top
-	of   int     // of a pattern: the variable; gapRow: all of the match
+	of   int     // of a pattern: the variable; gapRow: all of the match. Of a join: 0 left, 1 right
 }
 
 var (
@@ -133,7 +133,7 @@ func (c *checker) ofVariable(r *Rule, v *value, field, arg string) (vars uint64,
 	if len(r.pattern.names) == 0 { // the pattern is wrong, which is said
 		return 0, "", false
 	}
-	of, source, err := r.pattern.argument(arg)
+	of, source, err := argument(r.pattern.names, arg)
 	switch {
 	case err != nil:
 		c.at(field, "%s", err)

@@ -236,11 +236,14 @@ func (c *calendar) begin(year int, month time.Month, day, n int) int64 {
 	return time.Date(year, month, day, 0, minutes, 0, rest, c.zone).UnixMicro()
 }
 
-// Describe says in words what the rule's window or pattern is, and when its
+// Describe says in words what the rule's window, pattern or join is, and when its
 // results come if events normally come so far out of order.
 func (r *Rule) Describe(delay time.Duration) string {
-	if r.pattern != nil {
+	switch {
+	case r.pattern != nil:
 		return r.pattern.describe(delay)
+	case r.join != nil:
+		return r.join.describe(delay)
 	}
 	w := r.window
 	span := func(micros int64) time.Duration { return time.Duration(micros) * time.Microsecond }

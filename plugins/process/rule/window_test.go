@@ -228,6 +228,11 @@ rules:
     where: this.metrics.w.or(0) > 0
     pattern: { match: one !two, within: 15s, skip: next, define: { one: this.metrics.w < 4, two: this.metrics.w >= 4 } }
     select: { n: count(one) }
+  - name: answered
+    key: [device_id]
+    join: { left: this.metrics.w < 4, right: this.metrics.w > 2, within: { before: 2s, after: 20s }, type: outer, allowed_lateness: 0s }
+    select: { asked: left.timestamp, answered: right.timestamp, v: right.metrics.v, w: left.metrics.w * 2 }
+    having: this.w.or(0) < 6
 `
 
 // Any order within the delay gives the same results, byte for byte but for the

@@ -1,0 +1,267 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/platform/predicate"
+	"weir/internal/platform/rawjson"
+)
+
+// joins finds pairs of events of a key, one of each side, whose times lie no
+// further apart than the rule says; and events that have no partner, when none
+// can come any more. Every pair is told once, as soon as both events are there,
+// and an event alone only when time has passed all that it could be paired with:
+// nothing is taken back.
+type joins struct{}
+
+// The sides, as bits of row.holds. An event may be of both; it is no partner of
+// its own. A row is done with a side when nothing can come for it any more.
+const (
+	sideLeft = 1 << iota
+	sideRight
+	pairedLeft // it has a partner
+	pairedRight
+
+	sides = sideLeft | sideRight
+)
+
+// maxJoined is how many events of a key may wait for partners.
+const maxJoined = 1000
+
+// joinText is a join as a rule set has it.
+type joinText struct {
+	Left     string     `yaml:"left"`
+	Right    string     `yaml:"right"`
+	Within   withinText `yaml:"within"`
+	Type     string     `yaml:"type,omitempty"`
+	Lateness string     `yaml:"allowed_lateness"`
+}
+
+type withinText struct {
+	Before string `yaml:"before,omitempty"`
+	After  string `yaml:"after,omitempty"`
+}
+
+// joinSpec is which events are paired.
+type joinSpec struct {
+	left, right   *predicate.Expr // which events are of a side
+	before, after int64           // how much earlier, and later, than the left one the right one may be
+	lateness      int64
+	alone         uint64 // the sides of which events without a partner are told
+}
+
+// sideNames are what the sides are called in select.
+func sideNames() []string { return []string{"left", "right"} }
+
+func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
+	s := &joinSpec{}
+	r.join = s
+	side := func(field, source string) *predicate.Expr {
+		if source == "" {
+			c.at(field, "is missing: which events it is, as in this.exists(\"diagnostics.command\"); true for any")
+			return nil
+		}
+		return c.expr(field, source, l)
+	}
+	s.left, s.right = side("join.left", text.Left), side("join.right", text.Right)
+	if text.Within.Before == "" && text.Within.After == "" {
+		c.at("join.within", "is missing: how far apart the two may be, as in {after: 15m}, or {before: 1m, after: 15m}")
+	}
+	if text.Within.Before != "" {
+		s.before = c.duration("join.within.before", text.Within.Before, 0)
+	}
+	if text.Within.After != "" {
+		s.after = c.duration("join.within.after", text.Within.After, 0)
+	}
+	switch text.Type {
+	case "", "inner":
+	case "left":
+		s.alone = sideLeft
+	case "outer":
+		s.alone = sides
+	default:
+		c.at("join.type", "%q is not one of inner, left, outer", text.Type)
+	}
+	if text.Lateness == "" {
+		c.at("join.allowed_lateness", "is missing: how far behind the partition's time an event may be and still find its "+
+			"partner; 0s for not at all")
+		return
+	}
+	s.lateness = c.duration("join.allowed_lateness", text.Lateness, 0)
+}
+
+// ofSides finds the sides that an event is of.
+func (p *partition) ofSides(s *joinSpec) (holds uint64, err error) {
+	for side, e := range []*predicate.Expr{s.left, s.right} {
+		yes, err := e.Eval(p.reader)
+		if err != nil {
+			return 0, fmt.Errorf("join.%s: %w", sideNames()[side], err)
+		}
+		if yes.True() {
+			holds |= 1 << side
+		}
+	}
+	return holds, nil
+}
+
+// deadline is the last time at which a partner of a row's side can be.
+func (s *joinSpec) deadline(r *row, side uint64) int64 {
+	if side == sideLeft {
+		return r.at + s.after
+	}
+	return r.at + s.before
+}
+
+// pair tells whether two rows are one of the left and one of the right.
+func (s *joinSpec) pair(left, right *row) bool {
+	return left.holds&sideLeft != 0 && right.holds&sideRight != 0 &&
+		left.at-s.before <= right.at && right.at <= left.at+s.after
+}
+
+func (joins) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
+	s := op.join
+	if by := p.time - s.lateness - e.At; by > 0 {
+		return by, false
+	}
+	if k.seq == nil {
+		k.seq = &sequence{}
+	}
+	r := row{at: e.At, id: e.ID, offset: e.Offset, holds: p.holds, values: make([]string, len(args))}
+	for i, a := range args {
+		r.values[i] = string(a.json)
+	}
+	for i := range k.seq.rows {
+		o := &k.seq.rows[i]
+		if s.pair(&r, o) {
+			r.holds, o.holds = r.holds|pairedLeft, o.holds|pairedRight
+			p.joined(op, k, &r, o)
+		}
+		if s.pair(o, &r) {
+			o.holds, r.holds = o.holds|pairedLeft, r.holds|pairedRight
+			p.joined(op, k, o, &r)
+		}
+	}
+	i, _ := slices.BinarySearchFunc(k.seq.rows, r, compareRows)
+	k.seq.rows = slices.Insert(k.seq.rows, i, r)
+	return 0, true
+}
+
+func (joins) ring(p *partition, op *operator, k *keyState) {
+	for i := range k.seq.rows {
+		r := &k.seq.rows[i]
+		if op.join.over(p, r, sideLeft) {
+			if r.holds &^= sideLeft; r.holds&pairedLeft == 0 && op.join.alone&sideLeft != 0 {
+				p.joined(op, k, r, nil)
+			}
+		}
+		if op.join.over(p, r, sideRight) {
+			if r.holds &^= sideRight; r.holds&pairedRight == 0 && op.join.alone&sideRight != 0 {
+				p.joined(op, k, nil, r)
+			}
+		}
+	}
+	k.seq.rows = slices.DeleteFunc(k.seq.rows, func(r row) bool { return r.holds&sides == 0 })
+}
+
+// over tells whether a row is of a side, and nothing can come for it any more:
+// what was as late would be late.
+func (s *joinSpec) over(p *partition, r *row, side uint64) bool {
+	return r.holds&side != 0 && s.deadline(r, side)+s.lateness < p.time
+}
+
+func (joins) due(_ *partition, op *operator, k *keyState) int64 {
+	due := int64(never)
+	for i := range k.seq.rows {
+		r := &k.seq.rows[i]
+		for _, side := range []uint64{sideLeft, sideRight} {
+			if r.holds&side != 0 {
+				due = min(due, op.join.deadline(r, side)+op.join.lateness+1)
+			}
+		}
+	}
+	return due
+}
+
+// joined tells of a pair, or of an event without a partner: the other is nil.
+func (p *partition) joined(op *operator, k *keyState, left, right *row) {
+	w, of := window{status: statusFinal}, pane{n: 1}
+	switch {
+	case right == nil:
+		w.id, w.start, w.end = left.offset, left.at, left.at+op.join.after
+		of.first, of.last = left.offset, left.offset
+	case left == nil:
+		w.id, w.with, w.start, w.end = right.offset, aloneRight, right.at, right.at+op.join.before
+		of.first, of.last = right.offset, right.offset
+	default:
+		w.id, w.with = left.offset, right.offset+1
+		w.start, w.end = min(left.at, right.at), max(left.at, right.at)
+		of = pane{n: 2, first: min(left.offset, right.offset), last: max(left.offset, right.offset)}
+	}
+	values := []byte{'{'}
+	for i := range op.values {
+		v := &op.values[i]
+		from := left
+		if v.of == 1 {
+			from = right
+		}
+		if i > 0 {
+			values = append(values, ',')
+		}
+		values = append(rawjson.AppendString(values, v.name), ':')
+		if from == nil || from.values[v.col] == "" {
+			values = append(values, "null"...)
+		} else {
+			values = append(values, from.values[v.col]...)
+		}
+	}
+	p.tellValues(op, k, w, &of, append(values, '}'))
+}
+
+// aloneRight tells the id of a right event without a partner from that of a left
+// one.
+const aloneRight = -1
+
+// joinedValues reads what is selected: values of one side each.
+func (c *checker) joinedValues(r *Rule, node *yaml.Node, l *predicate.Layout) {
+	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
+		c.at("select", "names the values of a result, as in {asked: left.timestamp, answered: right.timestamp}")
+		return
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		name, source := node.Content[i].Value, node.Content[i+1].Value
+		field := "select." + name
+		if !plainPath.MatchString(name) || strings.Contains(name, ".") {
+			c.at(field, "%q is no name: letters, digits and '_'", name)
+		}
+		side, of, err := argument(sideNames(), source)
+		switch {
+		case err != nil:
+			c.at(field, "%s", err)
+			continue
+		case side < 0 || of == "":
+			c.at(field, "%q is no value of a side, as in left.timestamp or right.metrics.cpu_temp", source)
+			continue
+		}
+		col := r.column(of, 0, 1<<side, func() *predicate.Expr { return c.expr(field, of, l) })
+		r.values = append(r.values, value{name: name, col: col, of: side})
+	}
+}
+
+// describe says in words what is paired, and when it is told.
+func (s *joinSpec) describe(delay time.Duration) string {
+	span := func(micros int64) time.Duration { return time.Duration(micros) * time.Microsecond }
+	text := fmt.Sprintf("pairs of which the right event is from %s before the left one to %s after it, told when both "+
+		"are there", span(s.before), span(s.after))
+	if s.alone&sideLeft != 0 {
+		text += fmt.Sprintf("; a left one without a right one is told %s after it", span(s.after+s.lateness)+delay)
+	}
+	if s.alone&sideRight != 0 {
+		text += fmt.Sprintf("; a right one without a left one %s after it", span(s.before+s.lateness)+delay)
+	}
+	return text + fmt.Sprintf("; an event that comes when time has passed it by %s is late", span(s.lateness))
+}
