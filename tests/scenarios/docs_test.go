@@ -32,7 +32,7 @@ func answers() map[string][]string {
 		"overview.md":  {`"balanced":true`},
 		"reconcile.md": {"Every record is explained"},
 		"rules.md": {"hot_minute: windows of 1m0s", "", `"rule":"hot_minute"`, "in force: version 1", "in force: version 1", "the file",
-			`"number":1`, `"results":[`},
+			`"number":1`, `"results":[`, `"taken":480`},
 		"alerts.md": {`"rule":"processor_hot"`, `"alert_id"`, `"acknowledged`, `"resolved`},
 	}
 }
@@ -65,6 +65,9 @@ func TestDocs_TheCommandsOfTheDocsWork(t *testing.T) {
 	s.somethingOfAll()
 	bin := t.TempDir()
 	if err := os.Symlink(s.bin, filepath.Join(bin, "weir")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(repo("docs"), filepath.Join(s.dir, "docs")); err != nil { // as in a clone
 		t.Fatal(err)
 	}
 	began := time.Now()
