@@ -11,7 +11,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STAMP = -ldflags="-s -X main.version=$(VERSION)"
 COMPILE = CGO_ENABLED=0 GOGC=off GOMEMLIMIT=1GiB $(GO)
 
-.PHONY: up run build install test quick lint vuln bench torture
+.PHONY: up run build install test quick lint vuln bench torture soak
 
 up: ## everything on this machine, on ./data; ARGS="--data DIR …" for flags of weir up
 	@[ -x bin/weir ] || echo "Compiling weir and its libraries: minutes the first time, seconds from then on."
@@ -52,3 +52,7 @@ bench: ## measure this machine; the results go to tests/bench/README.md
 
 torture: build ## kill it fifty times and count every event
 	WEIR_TORTURE_KILLS=50 $(GO) test -count=1 -timeout 60m -run Torture ./tests/scenarios
+
+soak: build ## look at a loaded weir for ten minutes: nothing grows; needs Chromium (tests/browser/tools.sh)
+	eval "$$(tests/browser/tools.sh)" && WEIR_BINARY=$(CURDIR)/bin/weir WEIR_SOAK=10m WEIR_SOAK_RATE=5000 \
+	  $(GO) test -count=1 -timeout 60m -run NothingGrows -v ./tests/browser
