@@ -16,7 +16,7 @@ import (
 // on where it was, and its sinks are those of a run that nobody killed.
 func TestETL_AKilledRunGoesOnAtItsLastBlock(t *testing.T) {
 	s := newSystem(t)
-	const rows = 1500
+	const rows = 600
 	var file bytes.Buffer
 	for i := range rows {
 		fmt.Fprintf(&file, "{\"id\": %d, \"name\": \"row %d\"}\n", i, i)

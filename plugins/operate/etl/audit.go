@@ -102,13 +102,16 @@ func (p *Pipeline) recount(ctx context.Context, s Sink) (rows int64, sum string,
 	return rows, hex.EncodeToString(digest.Sum(nil)), err
 }
 
-// parquetRows counts the values of the columns, and believes no footer.
 func parquetRows(r lake.Reader) (int64, error) {
 	file, err := parquet.OpenFile(r, r.Size())
 	if err != nil {
 		return 0, err
 	}
-	var all int64
+	return countRows(file)
+}
+
+// countRows counts the values of the columns, and believes no footer.
+func countRows(file *parquet.File) (all int64, err error) {
 	for _, group := range file.RowGroups() {
 		var rows int64 = -1
 		for _, column := range group.ColumnChunks() {

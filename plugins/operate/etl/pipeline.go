@@ -136,14 +136,16 @@ func (p *Pipeline) hash() string {
 func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	r := n.object(problems)
 	p.onFailure = r.oneOf("on_failure", onFail, onDrop, onReject)
-	switch r.oneOf("type", "", "postgres", "csv", "ndjson") {
+	switch r.oneOf("type", "", "postgres", "csv", "ndjson", "parquet") {
 	case "postgres":
 		p.source = readPostgres(r)
+	case "parquet":
+		p.source = p.readParquet(r)
 	case "csv", "ndjson":
 		p.source, p.columns = p.readFile(r)
 	default:
 		if r.members["type"] == nil && r.members != nil {
-			r.wrong(n, `"type" is missing: postgres, csv or ndjson`)
+			r.wrong(n, `"type" is missing: postgres, csv, ndjson or parquet`)
 		}
 		return
 	}

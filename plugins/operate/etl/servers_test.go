@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -220,5 +221,79 @@ func TestRun_ToS3(t *testing.T) {
 	if said := strings.Join(findings, "\n"); err != nil || !strings.Contains(said, "other bytes") ||
 		!strings.Contains(said, "none is gone") {
 		t.Errorf("%v, %v", findings, err)
+	}
+}
+
+// writtenByArrow is a file of each type that Arrow writes, with its border values.
+const writtenByArrow = `
+import sys, decimal, datetime as d, uuid, pyarrow as pa, pyarrow.parquet as pq
+D = decimal.Decimal
+pq.write_table(pa.table({
+  "u8": pa.array([255, None, 0], pa.uint8()), "u32": pa.array([4294967295, None, 0], pa.uint32()),
+  "u64": pa.array([18446744073709551615, None, 0], pa.uint64()), "i8": pa.array([-128, None, 127], pa.int8()),
+  "f": pa.array([0.1, None, float("inf")], pa.float32()),
+  "dec": pa.array([D("-1.50"), None, D("99999999999999999999.99")], pa.decimal128(22, 2)),
+  "small": pa.array([D("-0.01"), None, D("9.99")], pa.decimal128(3, 2)),
+  "ns": pa.array([1000, None, -1000], pa.timestamp("ns")), "ms": pa.array([1, None, -1], pa.timestamp("ms", "UTC")),
+  "day": pa.array([d.date(1, 1, 1), None, d.date(9999, 12, 31)]), "b": pa.array([b"\x00\xff", None, b""]), "s": pa.array(["é", None, ""]),
+  "ok": pa.array([True, None, False]),
+}), sys.argv[1], row_group_size=2)
+pq.write_table(pa.table({"l": pa.array([[1]]), "t": pa.array([d.time(1)]), "ok": pa.array([1])}), sys.argv[2])
+pq.write_table(pa.table({"ns": pa.array([1], pa.timestamp("ns"))}), sys.argv[3])
+`
+
+func TestParquet_WhatArrowWritesIsReadExactlyOrRefused(t *testing.T) {
+	python := require.Python(t, "../../..")
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if out, err := exec.Command(python, "-c", writtenByArrow, file("a"), file("b"),
+		file("c")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	of := func(name string) *Pipeline {
+		return fromTable(t, fmt.Sprintf(`"type": "parquet", "path": %q`, file(name)), "")
+	}
+	p, o := of("a"), options(t)
+	p.block = 1
+	n := 3
+	p.source = breaking{p.source, &n, fmt.Errorf("the disk is out")}
+	if _, err := p.Run(t.Context(), o); err == nil {
+		t.Fatal("it did not break")
+	}
+	r, err := p.Run(t.Context(), o) // from the third row
+	if err != nil {
+		t.Fatal(err)
+	}
+	if findings, err := p.Audit(t.Context(), r); err != nil || len(findings) > 0 {
+		t.Errorf("%v, %v", findings, err)
+	}
+	if got, want := contents(t, p)["x.ndjson"], `{"u8":255,"u32":4294967295,"u64":"18446744073709551615","i8":-128,"f":0.1,`+
+		`"dec":"-1.50","small":"-0.01","ns":"1970-01-01T00:00:00.000001","ms":"1970-01-01T00:00:00.001Z","day":"0001-01-01",`+
+		`"b":"AP8=","s":"é","ok":true}
+{"u8":null,"u32":null,"u64":null,"i8":null,"f":null,"dec":null,"small":null,"ns":null,"ms":null,"day":null,"b":null,`+
+		`"s":null,"ok":null}
+{"u8":0,"u32":0,"u64":"0","i8":127,"f":"Infinity","dec":"99999999999999999999.99","small":"9.99",`+
+		`"ns":"1969-12-31T23:59:59.999999","ms":"1969-12-31T23:59:59.999Z","day":"9999-12-31","b":"","s":"","ok":false}
+`; got != want {
+		t.Errorf("read\n%s\nwant\n%s", got, want)
+	}
+	again := fromTable(t, fmt.Sprintf(`"type": "parquet", "path": %q`, filepath.Join(p.dir, "out/x.parquet")), "")
+	if _, err := again.Run(t.Context(), options(t)); err != nil || contents(t, again)["x.csv"] != contents(t, p)["x.csv"] {
+		t.Errorf("what weir wrote reads otherwise: %v\n%s", err, contents(t, again)["x.csv"])
+	}
+	_, err = of("b").Run(t.Context(), options(t))
+	if !Final(err) || !strings.Contains(err.Error(), `column "l": there is no type for lists`) ||
+		!strings.Contains(err.Error(), `column "t": there is no exact type`) || strings.Contains(err.Error(), `"ok"`) {
+		t.Error(err)
+	}
+	if _, err = of("c").Run(t.Context(), options(t)); !Final(err) ||
+		!strings.Contains(err.Error(), "finer than a microsecond") {
+		t.Error(err)
+	}
+	if err := os.WriteFile(file("d"), []byte("PAR1 no file PAR1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = of("d").Run(t.Context(), options(t)); !Final(err) || !strings.Contains(err.Error(), "no whole file") {
+		t.Error(err)
 	}
 }

@@ -88,8 +88,11 @@ func (f *fileReading) columns() []column { return f.fileSource.columns }
 
 func (f *fileReading) close() { _ = f.file.Close() } // it was only read
 
-func (f *fileReading) identity() string {
-	info, err := f.file.Stat()
+func (f *fileReading) identity() string { return fileIdentity(f.file) }
+
+// fileIdentity is another one when a file was written since.
+func fileIdentity(file *os.File) string {
+	info, err := file.Stat()
 	if err != nil {
 		return "" // reading says what is wrong
 	}
