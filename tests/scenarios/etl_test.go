@@ -52,9 +52,14 @@ func TestETL_AKilledRunGoesOnAtItsLastBlock(t *testing.T) {
 				}
 			}
 		}
-		if _, err := os.Stat(progress); err == nil {
-			killed = true
+		raw, err := os.ReadFile(progress)
+		if killed = err == nil && bytes.Contains(raw, []byte(`"done": false`)); killed {
 			break
+		}
+		for _, made := range []string{"data", "out"} {
+			if err := os.RemoveAll(filepath.Join(s.dir, made)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if !killed {

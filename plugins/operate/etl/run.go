@@ -91,6 +91,7 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 	if at == nil || !at.Done {
 		columns, at, err = p.extract(ctx, o, s, at)
 	} else {
+		o.Tell(fmt.Sprintf("going on with run %s, which has read its source: %d rows", at.Run, at.Counts.Read))
 		columns, err = p.outgoing(at)
 	}
 	if err != nil {

@@ -167,6 +167,30 @@ func TestRun_GoesOnAtItsLastBlock(t *testing.T) {
 	}
 }
 
+// A run whose source is read does not ask it again: its sinks get what was read.
+func TestRun_WithItsSourceReadNeedsItNoMore(t *testing.T) {
+	whole, p, o := pipeline(t, 50), pipeline(t, 50), options(t)
+	if _, err := whole.Run(t.Context(), options(t)); err != nil {
+		t.Fatal(err)
+	}
+	place := filepath.Join(p.dir, "out")
+	if err := os.WriteFile(place, nil, 0o600); err != nil { // a file where the folder of the sinks is to be
+		t.Fatal(err)
+	}
+	if _, err := p.Run(t.Context(), o); err == nil || Final(err) {
+		t.Fatalf("into a folder that is a file: %v", err)
+	}
+	for _, path := range []string{place, filepath.Join(p.dir, "in.ndjson")} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := p.Run(t.Context(), o)
+	if err != nil || r.Counts.Read != 50 || fmt.Sprint(contents(t, p)) != fmt.Sprint(contents(t, whole)) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestRun_TriesAgainWhatFailsInPassingAlone(t *testing.T) {
 	for _, c := range []struct {
 		with error
