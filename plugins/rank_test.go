@@ -24,7 +24,8 @@ var ranks = map[string]int{
 var sideways = [][2]string{
 	{"plugins/store/*", "plugins/store/lake"},
 	{"plugins/ingest/gate", "plugins/ingest/gate/admission"}, {"plugins/ingest/gate", "plugins/ingest/gate/ingestpb"},
-	{"plugins/ingest/validate", "plugins/ingest/registry"}, {"plugins/ingest/registry", "plugins/ingest/registry/compat"},
+	{"plugins/ingest/validate", "plugins/ingest/registry"}, {"plugins/ingest/privacy", "plugins/ingest/registry"},
+	{"plugins/ingest/registry", "plugins/ingest/registry/compat"},
 	{"plugins/operate/replay", "plugins/operate/recount"}, {"plugins/operate/erasure", "plugins/operate/recount"},
 	{"plugins/notify/*", "plugins/notify/alert"}, {"plugins/serve/api", "plugins/serve/*"},
 	{"internal/platform/*", "internal/platform/*"}, {"internal/lifecycle/*", "internal/lifecycle/*"},

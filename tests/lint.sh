@@ -9,4 +9,5 @@ for profile in standalone cluster; do
   "$weir" lint -e "configs/$profile.env" "${streams[@]}"
   echo "lint: ${#streams[@]} streams, $profile profile: clean"
 done
+WEIR_PRIVACY_KEYS=k1:only-a-test-knows-this "$weir" lint configs/user_events.yaml
 "$weir" lint configs/service.yaml

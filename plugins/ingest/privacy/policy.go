@@ -15,7 +15,8 @@ type policy struct {
 	finder  *pii.Finder
 	actions [kinds]action
 	keys    *keyring
-	fields  *node
+	fields  *node // those of the config
+	says    map[string]string
 	names   bool // names of fields count
 }
 
@@ -72,12 +73,12 @@ func strictness(a action) int {
 	return slices.Index([]action{actionKeep, actionTokenise, actionHash, actionMask, actionDrop}, a)
 }
 
-// addFields adds what a config says of fields.
-func (p *policy) addFields(fields map[string]string) error {
-	for _, pointer := range slices.Sorted(maps.Keys(fields)) {
-		r, err := p.parseRule(fields[pointer])
+// into adds what the config says of fields.
+func (p *policy) into(root *node) error {
+	for _, pointer := range slices.Sorted(maps.Keys(p.says)) {
+		r, err := p.parseRule(p.says[pointer])
 		if err == nil {
-			err = p.fields.add(pointer, r)
+			err = root.add(pointer, r)
 		}
 		if err != nil {
 			return fmt.Errorf("field %s: %w", pointer, err)

@@ -4,12 +4,12 @@
 // at every event that comes in, at those too that the gate has refused: what lies
 // behind it - the log, the stores, dead letters with their original bytes, the
 // texts of errors, metrics that name fields - is made of its bytes alone. It waits
-// for nothing and asks nobody, so an event costs it time in proportion to its
-// bytes and no more: what presses on the gate is still the log. It marks and
+// for the first schemas where it follows some, and for nothing else, so an event
+// costs it time in proportion to its bytes and no more: what presses on the gate is still the log. It marks and
 // drops no message, and changes no verdict: an event that it made another thing
 // of is judged as it then is.
 //
-// It is a function of bytes, fleet, config and key: an event that is sent twice
+// It is a function of bytes, fleet, config, schemas and key: an event that is sent twice
 // comes out as the same bytes. A second pass changes nothing. An event_id that is a
 // UUID is never touched, so a repeat is known as a duplicate whatever the config
 // was meanwhile. A device_id that holds personal data is hashed as a whole, under
@@ -35,6 +35,7 @@ import (
 	"weir/internal/platform/meter"
 	"weir/internal/platform/pii"
 	"weir/internal/platform/secret"
+	"weir/plugins/ingest/registry"
 )
 
 const (
@@ -44,6 +45,13 @@ const (
 	fieldNames   = "names"
 	fieldRegions = "phone_regions"
 	fieldKeys    = "keys"
+
+	fieldSchemas  = "schemas"
+	fieldURL      = "url"
+	fieldAPIKey   = "api_key"
+	fieldSubject  = "subject"
+	fieldRefresh  = "refresh"
+	fieldCacheDir = "cache_dir"
 )
 
 func spec() *service.ConfigSpec {
@@ -58,7 +66,7 @@ Personal data is found
 
 - by patterns, in every string and name of a field, in JSON within strings and in URLs: `+"`email`"+`, `+"`phone`"+`, `+"`card`"+` (issuer, length and check digit), `+"`iban`"+` (country, length and check digits), `+"`ip`"+` (IPv4 and IPv6) and `+"`ssn`"+` (US), with full-width and other digits, characters without width, percent and HTML escapes,
 - by names of fields: those above, and `+"`name`, `address`, `birth`, `document` and `secret`"+`,
-- by place, as `+"`fields`"+` says.
+- by place, as `+"`fields`"+` says, and the keyword `+"`x-pii`"+` of `+"`schemas`"+`.
 
 It finds no names of people in running text, and nothing in pictures, archives or base64. Numbers in `+"`metrics`"+` are readings, and stay.
 
@@ -97,6 +105,19 @@ docs/privacy.md has the rules in full.
 				"`file:///PATH`, `vault://PATH#FIELD`. An id has up to 8 lower-case letters and digits, a secret 16 characters "+
 				"or more. The newest writes; its id is in each token. Fleets have keys of their own, made of it.").
 			Default("").Secret().Example("file:///run/secrets/weir-privacy")).
+		Field(service.NewObjectField(fieldSchemas,
+			service.NewStringField(fieldURL).Description("Where the schemas are, as of `schema_validate`. Empty follows none.").
+				Default("").Secret().Example("file://schemas"),
+			service.NewStringField(fieldAPIKey).Description("The API key for a registry over HTTP. Empty sends none.").
+				Default("").Secret().Advanced(),
+			service.NewStringField(fieldSubject).Description("The subject whose versions say what is personal.").
+				Default("user_event"),
+			service.NewDurationField(fieldRefresh).Description("How often the store is asked for new versions.").
+				Default("2s").Advanced(),
+			service.NewStringField(fieldCacheDir).Description("A folder that keeps the last known schemas for a restart.").
+				Default("").Advanced(),
+		).Description("Schemas whose keyword `x-pii` says what becomes of a field, as `fields` does: `\"x-pii\": "+
+			"\"email\"`, `\"drop\"`. That of any version holds for events of all. While none was ever known, events wait.")).
 		Example("Before validation", "E-mail addresses stay countable; addresses of networks go.", `
 pipeline:
   processors:
@@ -122,6 +143,7 @@ func Register(env *service.Environment) error {
 // processor is privacy.
 type processor struct {
 	policy  *policy
+	schemas *annotated // nil: no schema is followed
 	found   *service.MetricCounter
 	events  *service.MetricCounter
 	walkers sync.Pool // *walker
@@ -141,7 +163,8 @@ const mostFleets = 10_000
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
 	p, keys, err := policyOf(parsed)
-	if err := conf.Checked(parsed, err); err != nil {
+	follow, unread := following(parsed)
+	if err := conf.Checked(parsed, errors.Join(err, unread)); err != nil {
 		return nil, err
 	}
 	if p.keys == nil {
@@ -149,11 +172,29 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 			return nil, fmt.Errorf("reading field %s: %w", fieldKeys, err)
 		}
 	}
-	return &processor{
+	made := &processor{
 		policy: p, fleets: map[string]*fleetKeys{},
 		found:  meter.Counters(res.Metrics(), "weir_privacy_found_total", "type", kindNames[:]...),
 		events: meter.Counters(res.Metrics(), "weir_privacy_events_total", "outcome", outcomeClean, outcomeChanged),
-	}, nil
+	}
+	if follow.URL != "" {
+		live, err := registry.Follow(*follow, res)
+		if err != nil {
+			return nil, err
+		}
+		made.schemas = &annotated{live: live, p: p, log: res.Logger()}
+	}
+	return made, nil
+}
+
+// following reads which schemas are followed.
+func following(parsed *service.ParsedConfig) (*registry.Following, error) {
+	f := &registry.Following{}
+	in := func(field string) string { return fieldSchemas + "." + field }
+	err := conf.Read(parsed, in(fieldURL), registry.MaybeURL(&f.URL), in(fieldAPIKey), conf.Secret(&f.APIKey),
+		in(fieldSubject), &f.Subject,
+		in(fieldRefresh), conf.Positive(&f.Every), in(fieldCacheDir), &f.CacheDir)
+	return f, err
 }
 
 // policyOf reads a config. Keys that are kept elsewhere are left to fetchKeys.
@@ -187,7 +228,8 @@ func policyOf(parsed *service.ParsedConfig) (p *policy, keys string, err error) 
 		}
 		note(fieldActions, err)
 	}
-	note(fieldFields, p.addFields(fields))
+	p.says = fields
+	note(fieldFields, p.into(p.fields))
 	p.finder, err = pii.New(codes)
 	note(fieldRegions, err)
 	if !secret.Kept(keys) {
@@ -217,12 +259,17 @@ func (p *policy) fetchKeys(setting string) error {
 }
 
 // ProcessBatch masks the messages of the batch in place.
-func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	root, unknown := p.rules(ctx)
+	if unknown != nil { // it was told to stop; what goes on goes on without a value
+		root = &node{any: &node{rule: &rule{kindField, actionMask, true}}}
+	}
 	w, _ := p.walkers.Get().(*walker)
 	if w == nil {
-		w = &walker{p: p.policy, root: p.policy.fields, known: map[string]named{}}
+		w = &walker{p: p.policy, known: map[string]named{}}
 	}
 	defer p.walkers.Put(w)
+	w.root = root
 	changed := 0
 	fleet, known := "", false
 	for _, msg := range batch {
@@ -236,6 +283,9 @@ func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 		}
 		if did {
 			changed++
+		}
+		if unknown != nil && msg.GetError() == nil {
+			msg.SetError(unknown)
 		}
 	}
 	p.count(w, len(batch), changed)
@@ -272,7 +322,27 @@ func (p *processor) keysOf(fleet string) *fleetKeys {
 	return keys
 }
 
-// Close has nothing to wait for.
-func (p *processor) Close(context.Context) error { return nil }
+// rules returns where rules for fields begin now.
+func (p *processor) rules(ctx context.Context) (*node, error) {
+	if p.schemas == nil {
+		return p.policy.fields, nil
+	}
+	return p.schemas.rules(ctx)
+}
+
+// Close stops following the schemas.
+func (p *processor) Close(ctx context.Context) error {
+	if p.schemas == nil {
+		return nil
+	}
+	done := make(chan struct{})
+	go func() { p.schemas.live.Close(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("closing the schema store: %w", ctx.Err())
+	}
+}
 
 var _ service.BatchProcessor = (*processor)(nil)

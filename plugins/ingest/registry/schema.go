@@ -25,7 +25,8 @@ type Schema struct {
 	Version  int
 	Firmware string // the range as written; "" matches no firmware
 
-	Library *schemadoc.Schema
+	Library  *schemadoc.Schema
+	Document []byte // as it was compiled: for keywords that the library does not know
 
 	firmware firmware.Range
 	metrics  map[string]bool // the names under /metrics that the schema declares
@@ -35,7 +36,7 @@ type Schema struct {
 // Compile reads a schema of draft 4 to 2020-12. Formats are asserted, and
 // nothing that a $ref names outside of the document is ever loaded.
 func Compile(subject string, version int, raw []byte) (*Schema, error) {
-	s := &Schema{Subject: subject, Version: version}
+	s := &Schema{Subject: subject, Version: version, Document: bytes.Clone(raw)}
 	lib, err := schemadoc.Compile(raw)
 	if err != nil {
 		return nil, fmt.Errorf("compiling schema %q: %w", s.Name(), err)
