@@ -55,6 +55,10 @@ func TestConsole_AFleetSeesItsOwnOverview(t *testing.T) {
 	p.signIn(w.key)
 	p.open("/")
 	p.says("of all fleets together")
+	p.open("/proof")
+	p.await("document.querySelector('#month')")
+	p.says("proofs in thirty days")
+	p.open("/")
 	p.says("rollups are behind")
 	p.says(fleet)
 	const ofAll = "document.querySelectorAll('[data-name=accepted], #stores, #processes, #groups').length"

@@ -4,7 +4,7 @@ import { get, send } from "../api.js";
 import { usePoll } from "../poll.js";
 import { useList } from "../list.js";
 import { count, zone } from "../format.js";
-import { Act, Age, Back, Fresh, More, Problem, Section, State, Table, When } from "../ui.js";
+import { Act, Age, Back, Fresh, More, Problem, Section, State, Table, Unknown, When } from "../ui.js";
 import { Days } from "../proof_days.js";
 import { Verdict } from "./overview.js";
 
@@ -23,7 +23,7 @@ export default function Proof() {
       ${r ? html`<${Table} caption="Partitions of the log" rows=${r.partitions} keyOf=${(q) => `${q.topic} ${q.partition}`} columns=${[
         { name: "partition", cell: (q) => `${q.topic}/${q.partition}` }, { name: "offsets", cell: (q) => `${count(q.first)} to ${count(q.end)}` },
         ...fates.map(([f, name]) => ({ name, kind: "num", cell: (q) => (f === "unexplained" && q[f] ? html`<b class="bad">${count(q[f])}</b>` : count(q[f])) })),
-        { name: "", cell: (q) => (q.unexplained_ranges ?? []).slice(0, 5).map((u) => html`<div class="bad">${u.first} to ${u.last}: ${u.reason}</div>`) }]} />` : html`<p class="dim">Its report is for administrators.</p>`}</${Section}>` : null}
+        { name: "", cell: (q) => (q.unexplained_ranges ?? []).slice(0, 5).map((u) => html`<div class="bad">${u.first} to ${u.last}: ${u.reason}</div>`) }]} />` : p.unknown?.report ? html`<p class="dim">Its report is <${Unknown} />: ${p.unknown.report}.</p>` : null}</${Section}>` : null}
     <${Month} /><${Before} />`;
 }
 
