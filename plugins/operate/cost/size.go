@@ -146,9 +146,9 @@ func (l Load) postgresRow(w width) float64 {
 const pointer = 18 // to what lies apart
 
 // toast is a value in chunks, five to a page at most, with their index. Versions
-// that are not there any more leave a sixth of it free.
+// that are not there any more leave a tenth of it free.
 func toast(n float64) float64 {
-	const chunk, spare = 1996, 1.17
+	const chunk, spare = 1996, 1.1
 	whole := math.Floor(n / chunk)
 	last := n - whole*chunk
 	return (whole*page/4 + page/math.Floor((page-24)/(aligned(last+36, 8)+4)) + 20*(whole+1)) * spare

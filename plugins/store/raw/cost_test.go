@@ -45,7 +45,7 @@ func costEvent(r *rand.Rand, device string, at time.Time, metrics, name, text in
 
 // The model of `weir cost` knows what a month of objects takes, within a tenth.
 func TestCost_AMonthOfObjectsIsAsLargeAsTheModelSays(t *testing.T) {
-	const perBatch, days = 1000, 30
+	const perBatch, days = 500, 30
 	for _, c := range []struct {
 		what                string
 		metrics, name, text int
