@@ -153,7 +153,14 @@ func (s *scan) ssn(i int) int {
 }
 
 // named tells whether the words before i say that a number is an id: "order 4…".
-func (s *scan) named(i int) bool {
+func (s *scan) named(i int) bool { return s.after(i, idWord) }
+
+// called tells whether the words before i say that a number is a phone's: "call
+// 96 228011".
+func (s *scan) called(i int) bool { return s.after(i, phoneWord) }
+
+// after tells whether one of the three words before i is of a kind.
+func (s *scan) after(i int, kind func([]byte) bool) bool {
 	words := 0
 	for k := i; k > s.from && words < 3; words++ {
 		end := k
@@ -166,12 +173,27 @@ func (s *scan) named(i int) bool {
 		for k > s.from && class[s.text[k-1]]&letter != 0 {
 			k--
 		}
-		if end-k <= 16 && idWord(s.text[k:end]) {
+		if end-k <= 16 && kind(s.text[k:end]) {
 			return true
 		}
 		if i-k > 40 {
 			return false
 		}
+	}
+	return false
+}
+
+// phoneWord tells whether a word comes before numbers of phones.
+func phoneWord(word []byte) bool {
+	var low [16]byte
+	for i, c := range word {
+		low[i] = c | 0x20
+	}
+	switch string(low[:len(word)]) {
+	case "phone", "telephone", "tel", "call", "mobile", "cell", "cellphone", "fax", "dial", "whatsapp", "sms", "telefon",
+		"handy",
+		"mobil", "portable":
+		return true
 	}
 	return false
 }

@@ -90,6 +90,9 @@ func (s *scan) phone(i int) int {
 		return s.extension(d.end)
 	}
 	// what follows a number at home may be another: fewer groups are tried, too
+	if d.groups > 1 && d.n >= 7 && d.n <= 15 && !d.date() && s.called(i) {
+		return s.extension(d.end)
+	}
 	if next := i + d.size[0] + 1; d.groups > 2 && next < len(s.text) && s.card(next) > 0 {
 		return 0 // 12 4111 1111 …
 	}
@@ -143,6 +146,12 @@ func (s *scan) read(i int, d *number) bool {
 		}
 	}
 	return d.groups > 0 && s.endsNumber(d.end)
+}
+
+// date tells a day: 2026-11-27, 27.11.2026.
+func (d *number) date() bool {
+	return d.groups >= 3 && (d.size[0] == 4 && d.size[1] == 2 && d.size[2] == 2 ||
+		d.size[0] <= 2 && d.size[1] <= 2 && d.size[2] == 4)
 }
 
 func separates(c byte) bool {
