@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -70,13 +69,9 @@ func (c *collector) stick() (free func()) {
 }
 
 func (c *collector) take(r *http.Request) error {
-	body, err := gzip.NewReader(r.Body)
+	raw, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil // it was cut off
-	}
-	raw, err := io.ReadAll(body)
-	if err != nil {
-		return nil
 	}
 	var req collectorpb.ExportTraceServiceRequest
 	if err := proto.Unmarshal(raw, &req); err != nil {

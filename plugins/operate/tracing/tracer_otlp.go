@@ -93,7 +93,6 @@ func exporterOptions(address string) ([]otlptracehttp.Option, error) {
 		otlptracehttp.WithTimeout(10 * time.Second), // one try
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: time.Second,
 			MaxInterval: 5 * time.Second, MaxElapsedTime: 20 * time.Second}),
-		otlptracehttp.WithCompression(otlptracehttp.GzipCompression),
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()

@@ -73,6 +73,12 @@ func (r *refusals) refused(req *http.Request, to apikey.Route, why apikey.Refusa
 	}
 }
 
+// failed is told of each request that weir could not answer.
+func (r *refusals) failed(req *http.Request, id string, status int) {
+	r.log.Note(http.StatusText(status), fmt.Sprintf("%s %s was answered %d, as request %s", req.Method,
+		auditlog.Text(req.URL.Path), status, id))
+}
+
 // enter puts a refused act into the audit log, without waiting for it: nothing
 // was changed.
 func (r *refusals) enter(req *http.Request, why apikey.Refusal) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/listen"
 )
 
@@ -21,7 +22,8 @@ func (in *input) serve(ctx context.Context, handler http.Handler) error {
 		return fmt.Errorf("listening for queries: %w", err)
 	}
 	server := &http.Server{
-		Handler:           in.conf.listen.Handler("GET, POST, PUT, DELETE", paced(in.conf.write, handler)),
+		Handler: in.conf.listen.Handler("GET, POST, PUT, DELETE",
+			paced(in.conf.write, in.refusals.failed, handler)),
 		ConnContext:       listen.ConnContext,
 		ConnState:         l.ConnState,
 		ReadHeaderTimeout: in.conf.header,
@@ -60,13 +62,16 @@ func (s serverLog) Write(p []byte) (int, error) {
 const piece = 64 << 10
 
 // paced ends an answer that its client does not take: each piece must be taken
-// in time. It does not bound how long the whole may last.
-func paced(timeout time.Duration, next http.Handler) http.Handler {
+// in time. It does not bound how long the whole may last. failed is told of each
+// request that is answered with a status of 500 or more.
+func paced(timeout time.Duration, failed func(r *http.Request, id string, status int), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout}
 		p.disarm() // of the request before
 		defer p.arm()
-		next.ServeHTTP(p, r)
+		if next.ServeHTTP(p, r); p.status >= http.StatusInternalServerError {
+			failed(r, httpx.RequestIDOf(w), p.status)
+		}
 	})
 }
 
@@ -74,6 +79,7 @@ type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
+	status  int // 0 until there is one, or for 200
 }
 
 // A writer without deadlines, as in tests, does without.
@@ -82,6 +88,12 @@ func (p *pacedWriter) disarm() { _ = p.control.SetWriteDeadline(time.Time{}) }
 
 // Unwrap is for http.ResponseController.
 func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// WriteHeader notes the status.
+func (p *pacedWriter) WriteHeader(status int) {
+	p.status = status
+	p.ResponseWriter.WriteHeader(status)
+}
 
 // Write writes in pieces.
 func (p *pacedWriter) Write(b []byte) (n int, err error) {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/httpx"
 )
 
 func TestConfig_ListensPlainlyOnLoopbackAlone(t *testing.T) {
@@ -50,7 +52,7 @@ func TestConfig_ListensPlainlyOnLoopbackAlone(t *testing.T) {
 func TestPaced_EndsThoseWhoTakeNothingAlone(t *testing.T) {
 	const timeout, size = 2 * time.Second, 24 << 20 // more than sockets hold
 	ended := make(chan error, 4)
-	s := httptest.NewServer(paced(timeout, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := httptest.NewServer(paced(timeout, nil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, err := w.Write(make([]byte, size))
 		ended <- err
 	})))
@@ -118,5 +120,29 @@ func TestQueries_AreBoundedByFleetAndInAll(t *testing.T) {
 	q.bounded(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 404 || q.open != 0 {
 		t.Errorf("with room: %d, %d open", w.Code, q.open)
+	}
+}
+
+// Whoever was answered 503 says the id of the request, and the log has it.
+func TestAPI_AFailureIsLoggedWithItsRequest(t *testing.T) {
+	var said []string
+	failed := func(r *http.Request, id string, status int) {
+		said = append(said, fmt.Sprint(r.URL.Path, " ", id, " ", status))
+	}
+	for path, status := range map[string]int{"/a": 503, "/b": 404, "/c": 200} {
+		w := httptest.NewRecorder()
+		w.Header().Set(httpx.RequestID, "id-of"+path[1:])
+		paced(time.Second, failed, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if status != 200 {
+				w.WriteHeader(status)
+			}
+			_, _ = w.Write([]byte("x"))
+		})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != status {
+			t.Errorf("%s: answered %d", path, w.Code)
+		}
+	}
+	if got := strings.Join(said, ", "); got != "/a id-ofa 503" {
+		t.Errorf("the log says %q", got)
 	}
 }
