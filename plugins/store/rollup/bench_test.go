@@ -245,7 +245,7 @@ func BenchmarkRawRowsPostgres(b *testing.B) {
 		w.end()
 		b.StartTimer()
 		if err := p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
-			if err := (&postgresTx{p, t}).copyInto(ctx, `CREATE TEMP TABLE IF NOT EXISTS reading_stage (LIKE reading) ON COMMIT DELETE ROWS`, `reading_stage`, &w); err != nil {
+			if err := (&postgresTx{p: p, Tx: t}).copyInto(ctx, `CREATE TEMP TABLE IF NOT EXISTS reading_stage (LIKE reading) ON COMMIT DELETE ROWS`, `reading_stage`, &w); err != nil {
 				return err
 			}
 			_, err := t.Exec(ctx, `INSERT INTO reading SELECT * FROM reading_stage ON CONFLICT DO NOTHING`)

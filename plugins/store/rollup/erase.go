@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"weir/internal/lifecycle/tombstone"
@@ -109,7 +110,9 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 		}
 		counts[table[1]] = n
 	}
-	return counts, nil
+	old, err := s.countOld(ctx, fleet, device)
+	counts[countMinutes] += old
+	return counts, err
 }
 
 // eraseChunk bounds a transaction, which other writers wait for.
@@ -121,10 +124,20 @@ const eraseChunk = 2000
 // count what came later must be made again, by adding that anew. It may stop
 // anywhere and be run again; what it deletes is counted once. held is asked
 // before every chunk, and stops it with its error.
+//
+// Nobody moves minutes meanwhile. Objects are first: what a late event reads from
+// one before that is a row when the rows are deleted.
 func (s *Store) erase(ctx context.Context, db *sqldb.DB, t tombstone.Target, held func() error) error {
+	return s.tiered(ctx, func(old *tier) error { return s.eraseWith(ctx, db, old, t, held) })
+}
+
+func (s *Store) eraseWith(ctx context.Context, db *sqldb.DB, old *tier, t tombstone.Target, held func() error) error {
+	if err := old.erase(ctx, t, held); err != nil {
+		return fmt.Errorf("erasing old minutes: %w", err)
+	}
 	for _, table := range erasable() {
 		for {
-			if err := held(); err != nil {
+			if err := errors.Join(held(), old.keep(ctx)); err != nil {
 				return err
 			}
 			n := int64(0)

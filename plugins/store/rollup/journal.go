@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -171,8 +172,16 @@ func (s *Store) view(ctx context.Context, of span, fn func(tx) error) error {
 	if err := s.current(ctx, of); err != nil {
 		return err
 	}
-	return s.backend.view(ctx, fn)
+	for try := 1; ; try++ {
+		if err := s.backend.view(ctx, fn); !errors.Is(err, errMoved) || try == movedMost {
+			return err
+		}
+	}
 }
+
+// movedMost is how often a reader begins again because objects of old minutes
+// were replaced.
+const movedMost = 5
 
 // currentTimeout bounds the writing that a reader waits for.
 const currentTimeout = time.Minute

@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"weir/internal/platform/flow"
 	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/store/lake"
 )
 
 const (
@@ -20,6 +22,8 @@ const (
 	rollupFieldRetention = "retention"
 	rollupFieldCache     = "cache"
 	rollupFieldWrite     = "write_every"
+	rollupFieldOldURL    = "old_url"
+	rollupFieldHot       = "hot"
 	rollupFieldSettle    = "settle"
 	rollupFieldRefresh   = "refresh"
 	rollupFieldTimeout   = "timeout"
@@ -40,13 +44,15 @@ Hours are made from minutes, and days from hours, by replacing: when an hour is 
 
 In SQLite a batch goes into a journal, which costs next to nothing, and rows are written from memory, a few at a time: each `+"`write_every`"+` after the first event that it lacks, all when no batch has come for 5 s, and those that weir reads before it does. What a crash leaves in the journal, the next process finds there.
 
-To read with SQL or Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`.
+Minutes that are older than `+"`hot`"+` move to `+"`old_url`"+`, as Parquet by day: a window of three metrics takes less than 150 bytes there, and about 900 as a row. They go once their ledgers are dropped, which the processor `+"`retention`"+` does, so those of a held fleet stay rows. Everything of weir reads them where they are; a late event or a rebuild makes a window a row again, which moves later. One process moves at a time.
+
+To read with SQL or Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`. Of minutes they show those that are rows; the others have the same columns in Parquet.
 
 With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where the extension is installed in the database when the tables are made, else native partitions by time.
 
 ### Metrics
 
-`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total` (written), `weir_rollup_read_rows_total`, `weir_rollup_evicted_rows_total` (for which `cache` had no room), `weir_rollup_memory_rows`, `weir_rollup_conflicts_total` and `weir_rollup_rolls_total`").
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total` (written), `weir_rollup_read_rows_total`, `weir_rollup_evicted_rows_total` (for which `cache` had no room), `weir_rollup_memory_rows`, `weir_rollup_conflicts_total`, `weir_rollup_rolls_total` and `weir_rollup_moved_windows_total` (to `old_url`)").
 		Field(service.NewStringField(rollupFieldURL).
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
@@ -66,6 +72,15 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 				"when weir stops. With a minute here, a row is written once; with ten seconds, and devices that report as "+
 				"often, six times. `0s` writes rows with every batch.").
 			Default("1m").Advanced()).
+		Field(service.NewStringField(rollupFieldOldURL).Secret().
+			Description("Where minutes move that are older than `hot`: `file:///abs/dir` or `s3://bucket/prefix?region=…`, "+
+				"below the folder `rollup_1m`. The database remembers it, so nobody else needs to be told. When it changes, the "+
+				"objects must be there already. Empty moves nothing; what was moved stays where it is.").
+			Default("").Example("file:///var/lib/weir/rollups").Example("s3://weir-rollups?region=eu-central-1")).
+		Field(service.NewDurationField(rollupFieldHot).
+			Description("How old minutes are, in whole days, when they move to `old_url`. Their ledgers must be dropped by "+
+				"then, seven days after their last change if `retention` says nothing else.").
+			Default("168h")).
 		Field(service.NewDurationField(rollupFieldSettle).
 			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
 			Default("2m").Advanced()).
@@ -98,7 +113,10 @@ type output struct {
 	timeout time.Duration
 	res     *service.Resources
 
+	mover mover
+
 	events, rows, read, evicted, conflicts, rolled *service.MetricCounter
+	moved                                          *service.MetricCounter
 	held                                           *service.MetricGauge
 	freshness                                      *service.MetricTimer
 
@@ -109,6 +127,7 @@ type output struct {
 	store   *Store
 	release func()
 	tending *flow.Task
+	moving  *flow.Task
 }
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int,
@@ -118,6 +137,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	if err := conf.Checked(parsed, conf.Read(parsed, rollupFieldBatching, &batching, rollupFieldURL, sqldb.URL(&o.url),
 		rollupFieldRetention, conf.Positive(&o.limits.Keep),
 		rollupFieldWrite, conf.NotNegative(&o.limits.WriteEvery), rollupFieldSettle, conf.Positive(&o.policy.Settle),
+		rollupFieldOldURL, conf.Valid(lake.MaybeURL(&o.mover.url), o.mover.lasts),
+		rollupFieldHot, conf.Positive(&o.mover.hot),
 		rollupFieldRefresh, conf.Positive(&o.policy.Refresh), rollupFieldTimeout, conf.Positive(&o.timeout),
 		rollupFieldCache, conf.Positive(&o.limits.Cache))); err != nil {
 		return nil, batching, 0, err
@@ -133,6 +154,7 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	o.held = m.NewGauge("weir_rollup_memory_rows")
 	o.freshness = m.NewTimer("weir_rollup_freshness_seconds")
 	o.conflicts = meter.Counter(m, "weir_rollup_conflicts_total")
+	o.moved = meter.Counter(m, "weir_rollup_moved_windows_total")
 	o.rolled = meter.Counter(m, "weir_rollup_rolls_total")
 	// batches of one store wait for each other
 	return flow.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil
@@ -156,7 +178,7 @@ func (o *output) Connect(ctx context.Context) error {
 		return err
 	}
 	o.store, o.release, o.counted = store, release, store.Use()
-	o.tending = flow.Start(o.upkeep)
+	o.tending, o.moving = flow.Start(o.upkeep), flow.Start(o.moveOld)
 	return nil
 }
 
@@ -254,7 +276,7 @@ func (o *output) Close(ctx context.Context) error {
 	if o.store == nil {
 		return nil
 	}
-	if err := o.tending.End(ctx); err != nil {
+	if err := errors.Join(o.moving.End(ctx), o.tending.End(ctx)); err != nil {
 		return err
 	}
 	err := o.store.WriteOut(ctx)

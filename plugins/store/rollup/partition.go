@@ -2,11 +2,13 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // partitionWidth is how many seconds a native partition spans, in whole weeks
@@ -122,6 +124,43 @@ func (p *postgres) dropPartition(ctx context.Context, name string, held []string
 	delete(p.partitions, name)
 	p.mu.Unlock()
 	return n, true, nil
+}
+
+// dropEmpty drops a partition that has no row: one whose rows were deleted keeps
+// the space of its indexes. It gives up rather than have others wait for more than
+// some seconds, as before a vacuum; the next pass tries again.
+func (p *postgres) dropEmpty(ctx context.Context, name string) (dropped bool, err error) {
+	quoted := pgx.Identifier{name}.Sanitize()
+	err = p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
+		// The parent first, as everybody locks it.
+		if _, err := t.Exec(ctx, `SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '3s'`); err != nil {
+			return err
+		}
+		filled := true
+		if err := t.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+quoted+`)`).Scan(&filled); err != nil || filled {
+			return err
+		}
+		if _, err := t.Exec(ctx, `LOCK TABLE ONLY rollup_window_1m IN ACCESS EXCLUSIVE MODE`); err != nil {
+			return err
+		}
+		if err := t.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+quoted+`)`).Scan(&filled); err != nil || filled {
+			return err
+		}
+		dropped = true
+		_, err := t.Exec(ctx, `DROP TABLE `+quoted)
+		return err
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == pgLocked || pg.Code == pgTooSlow) {
+		return false, nil
+	}
+	if err != nil || !dropped {
+		return false, err
+	}
+	p.mu.Lock()
+	delete(p.partitions, name)
+	p.mu.Unlock()
+	return true, nil
 }
 
 func (t *postgresTx) forgetHours(ctx context.Context, cutoff int64) error {

@@ -131,8 +131,17 @@ func someRows(ctx context.Context, t tx, res resolution, s span, most int) (rows
 func runMerged(ctx context.Context, t tx, q query) (out []line, next *position, err error) {
 	from := max(q.From, q.After.Bucket)
 	read, step := 0, int64(8)
+	var old []int64 // days whose minutes lie by device: a day is read at once
+	if q.Resolution == byMinute {
+		if old, err = t.old().days(ctx, byDay.floor(from), q.To); err != nil {
+			return nil, nil, err
+		}
+	}
 	for from < q.To {
 		to := min(from+step*q.Resolution.Width, q.To)
+		if day := byDay.floor(from); slices.Contains(old, day) {
+			to = min(day+byDay.Width, q.To)
+		}
 		rows := map[Key]*windowRow{}
 		devices := map[position]int{}
 		n := 0

@@ -85,7 +85,7 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, now t
 				out.Behind = append(out.Behind, w.Key)
 				continue
 			}
-			row.Version, row.rowid, row.stored = old.Version, old.rowid, old.stored
+			row.Version, row.rowid, row.stored, row.cold = old.Version, old.rowid, old.stored, old.cold
 		}
 		row.Version++
 		rows = append(rows, row)

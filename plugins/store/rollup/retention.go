@@ -65,8 +65,16 @@ func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err er
 
 func (s *Store) dropOld(ctx context.Context, res resolution, p expire.Pass, cutoff int64,
 	removed *expire.Removed) error {
-	if err := s.foresee(ctx, part(res.Name), p, cutoff, 0, removed); err != nil || p.DryRun {
+	if err := s.foresee(ctx, part(res.Name), p, cutoff, 0, removed); err != nil {
 		return err
+	}
+	if res == byMinute { // before the rows that are newer than what an object has
+		if err := s.dropObjects(ctx, p, cutoff, removed); err != nil {
+			return err
+		}
+	}
+	if p.DryRun {
+		return nil
 	}
 	if pg, ok := s.backend.(*postgres); ok {
 		names, err := pg.partitionsBefore(ctx, res, cutoff)

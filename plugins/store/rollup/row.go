@@ -32,6 +32,7 @@ type windowRow struct {
 	quoted string      // SQLite: the JSON of the first metrics' names
 	quotes int         // how many
 	named  int         // PostgreSQL: how many metrics the stored row has
+	cold   bool        // read from an object: there is no stored row, which would be of the next version
 	spare  []metricRow // for metrics that are to come
 }
 

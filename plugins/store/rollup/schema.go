@@ -11,6 +11,7 @@ func migrations() []sqldb.Migration {
 		{SQLite: `DROP VIEW rollup_1m; DROP VIEW rollup_1h; DROP VIEW rollup_1d; ` +
 			sqliteView1m + sqliteView1h + sqliteView1d,
 			Postgres: postgresViews}, // their avg lies between min and max
+		{SQLite: sqliteCold, Postgres: postgresCold},
 	}
 }
 

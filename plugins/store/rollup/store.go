@@ -36,6 +36,8 @@ func (r resolution) floor(bucket int64) int64 { return bucket - mod(bucket, r.Wi
 type Store struct {
 	backend
 	limits Limits
+	db     *sqldb.DB
+	cold   *cold
 
 	erased atomic.Pointer[erasures]
 
@@ -70,13 +72,9 @@ type backend interface {
 
 // tx is what a transaction can do.
 type tx interface {
-	writer
-	roller
-	keeper
-	reader
-	eraser
-	// journal returns nil where there is none: where rows are as cheap.
-	journal() journal
+	base
+	// old is the same transaction, for who moves minutes out of the database.
+	old() *coldTx
 }
 
 // writer is the part that merging a batch needs.
@@ -102,12 +100,12 @@ type memoryKey struct{}
 
 // Open prepares the tables of a store in db.
 func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
-	s := &Store{limits: limits}
+	s := &Store{limits: limits, db: db, cold: db.Beside(coldKey{}, func() any { return &cold{} }).(*cold)}
 	switch db.Dialect {
 	case sqldb.Postgres:
-		s.backend, s.memory = newPostgres(db), newMemory()
+		s.backend, s.memory = newPostgres(db, s.cold), newMemory()
 	default:
-		s.backend, s.journals = &sqlite{db: db}, true
+		s.backend, s.journals = &sqlite{db: db, cold: s.cold}, true
 		s.memory = db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
 	}
 	if err := errors.Join(s.migrate(ctx), tombstone.Migrate(ctx, db)); err != nil {
@@ -250,6 +248,11 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 		}
 		if counted > 0 {
 			s.changed(e)
+		}
+	}
+	for _, e := range touched {
+		if e.row.cold && !e.unwritten {
+			s.cache.drop(e) // it can be moved on: the next batch reads it again
 		}
 	}
 	return touched, nil

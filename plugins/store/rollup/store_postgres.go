@@ -19,6 +19,7 @@ import (
 // postgres keeps rollups in PostgreSQL, with or without TimescaleDB.
 type postgres struct {
 	db      *sqldb.DB
+	cold    *cold
 	writers sync.Pool // of *copyWriter
 
 	mu         sync.Mutex
@@ -26,8 +27,9 @@ type postgres struct {
 	partitions map[string]bool // known to be there
 }
 
-func newPostgres(db *sqldb.DB) *postgres {
-	return &postgres{db: db, writers: sync.Pool{New: func() any { return new(copyWriter) }}, partitions: map[string]bool{}}
+func newPostgres(db *sqldb.DB, c *cold) *postgres {
+	return &postgres{db: db, cold: c, writers: sync.Pool{New: func() any { return new(copyWriter) }},
+		partitions: map[string]bool{}}
 }
 
 func (p *postgres) migrate(ctx context.Context) error {
@@ -44,6 +46,8 @@ const (
 	pgDeadlock      = "40P01"
 	pgNoPartition   = "23514"
 	pgUnique        = "23505"
+	pgLocked        = "55P03"
+	pgTooSlow       = "57014"
 )
 
 func (p *postgres) begin(ctx context.Context, opts pgx.TxOptions, fn func(pgx.Tx) error) error {
@@ -75,18 +79,19 @@ func (p *postgres) update(ctx context.Context, fn func(tx) error) error {
 		if _, err := t.Exec(ctx, tombstone.SharedLock); err != nil {
 			return err
 		}
-		return fn(&postgresTx{p, t})
+		return fn(p.cold.over(&postgresTx{p, t, false}))
 	})
 }
 
 func (p *postgres) view(ctx context.Context, fn func(tx) error) error {
 	opts := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return p.begin(ctx, opts, func(t pgx.Tx) error { return fn(&postgresTx{p, t}) })
+	return p.begin(ctx, opts, func(t pgx.Tx) error { return fn(p.cold.over(&postgresTx{p, t, true})) })
 }
 
 type postgresTx struct {
 	p *postgres
 	pgx.Tx
+	reads bool // it sees one moment, and changes nothing
 }
 
 func (*postgresTx) journal() journal { return nil }
@@ -162,7 +167,7 @@ func (t *postgresTx) write(ctx context.Context, rows []*windowRow, now time.Time
 	}
 	w := t.p.writers.Get().(*copyWriter)
 	defer t.p.writers.Put(w)
-	n := w.minutes(rows, now, func(r *windowRow) bool { return r.Version == 1 })
+	n := w.minutes(rows, now, func(r *windowRow) bool { return r.Version == 1 || r.cold })
 	if n > 0 {
 		err := t.copy(ctx, `rollup_window_1m (`+minuteColumns+`)`, w)
 		var pg *pgconn.PgError
@@ -173,15 +178,24 @@ func (t *postgresTx) write(ctx context.Context, rows []*windowRow, now time.Time
 			return err
 		}
 	}
-	if n = w.minutes(rows, now, func(r *windowRow) bool { return r.Version > 1 }); n == 0 {
+	if n = w.minutes(rows, now, func(r *windowRow) bool { return r.Version > 1 && !r.cold }); n == 0 {
+		appeared(rows)
 		return nil
 	}
 	if err := t.copyInto(ctx, minuteStage, "rollup_stage_1m", w); err != nil {
 		return err
 	}
+	defer appeared(rows)
 	return t.move(ctx, n, `UPDATE rollup_window_1m w SET (updated_at, metrics, stats, detail, version, ledger_state, ledger) =
 		(s.updated_at, coalesce(s.metrics, w.metrics), s.stats, s.detail, s.version, s.ledger_state, s.ledger)
 		FROM rollup_stage_1m s WHERE w.fleet = s.fleet AND w.device_id = s.device_id AND w.bucket = s.bucket AND w.version = s.version - 1`)
+}
+
+// appeared notes that windows which were read from objects have a row now.
+func appeared(rows []*windowRow) {
+	for _, r := range rows {
+		r.cold = false
+	}
 }
 
 // minuteColumns are in the order in which copyWriter.minute has them.

@@ -17,7 +17,10 @@ import (
 
 // sqlite keeps rollups in one file. Its write transactions take the lock when
 // they begin, so that what they read can't change before they write.
-type sqlite struct{ db *sqldb.DB }
+type sqlite struct {
+	db   *sqldb.DB
+	cold *cold
+}
 
 func (s *sqlite) migrate(ctx context.Context) error { return s.db.Migrate(ctx, "rollup", migrations()) }
 
@@ -27,7 +30,7 @@ func (s *sqlite) update(ctx context.Context, fn func(tx) error) error {
 		return err
 	}
 	defer func() { _ = t.Rollback() }() // after a commit it does nothing
-	if err := fn(&sqliteTx{tx: t}); err != nil {
+	if err := fn(s.cold.over(&sqliteTx{tx: t})); err != nil {
 		return err
 	}
 	return t.Commit()
@@ -39,7 +42,7 @@ func (s *sqlite) view(ctx context.Context, fn func(tx) error) error {
 		return err
 	}
 	defer func() { _ = t.Rollback() }()
-	return fn(&sqliteTx{tx: t})
+	return fn(s.cold.over(&sqliteTx{tx: t}))
 }
 
 type sqliteTx struct {
@@ -245,7 +248,7 @@ func (t *sqliteTx) write(ctx context.Context, rows []*windowRow, now time.Time) 
 		args = append(args[:0], metrics, stats, detail, ledger, now.Unix(), r.Version)
 		kind := update
 		switch {
-		case r.Version == 1:
+		case r.Version == 1 || r.cold:
 			kind, args = insert, append(args, int64(r.State))
 		case r.State != r.stored:
 			kind, args = updateState, append(args, int64(r.State), r.rowid, r.Version-1)
@@ -262,6 +265,7 @@ func (t *sqliteTx) write(ctx context.Context, rows []*windowRow, now time.Time) 
 			return errConflict
 		}
 		if r.stored = r.State; kind == insert {
+			r.cold = false
 			if r.rowid, err = res.LastInsertId(); err != nil {
 				return err
 			}

@@ -51,3 +51,43 @@ func (o *output) writeDue(ctx context.Context) error {
 	o.count(o.store)
 	return err
 }
+
+const (
+	moveInterval = 10 * time.Minute // how often it looks for old minutes
+	moveRest     = 24 * time.Hour   // late events of an old day go into its objects once a day
+	moveAgain    = 10 * time.Second // when there was more than it moves at once: others get at the tier meanwhile
+)
+
+// moveOld moves old minutes to where they are to be, until its context ends.
+func (o *output) moveOld(ctx context.Context) {
+	if o.mover.url == "" {
+		return
+	}
+	m := o.mover
+	m.rest = moveRest
+	next := time.NewTimer(moveAgain)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		work, cancel := context.WithTimeout(ctx, upkeepTimeout)
+		n, more, err := o.store.move(work, &m, time.Now())
+		if err == nil && !more {
+			err = o.store.shrink(work, &m, time.Now())
+		}
+		cancel()
+		o.moved.Incr(n)
+		wait := moveInterval
+		if more {
+			wait = moveAgain
+		}
+		if err != nil && ctx.Err() == nil {
+			o.res.Logger().Errorf("moving old rollups to %s: %v; they stay in the database; trying again in %s",
+				rollupFieldOldURL, err, wait)
+		}
+		next.Reset(wait)
+	}
+}

@@ -1,0 +1,252 @@
+package rollup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"weir/plugins/store/lake"
+)
+
+// cold is where minutes lie that are moved out of the database: Parquet objects,
+// by day, that are never changed. A window is its row, or, where there is none,
+// what a published object has of it. So a row that is also in an object is the
+// newer one or the same, and moving has no moment at which a window is in neither
+// place, or counts twice:
+//
+//   - an object is written, and published in the table rollup_cold, before the
+//     rows that it has are deleted, and of those only what is still of the version
+//     that it has;
+//   - who changes an old window, for a late event or a rebuild, reads it from its
+//     object and writes it as a row of the next version, while nobody can publish;
+//   - moving such rows later makes a new object of the old one and them.
+//
+// All of it happens beneath tx: whoever reads minutes there knows no difference.
+type cold struct {
+	mu    sync.Mutex
+	url   string
+	store *lake.Store
+}
+
+// coldKey is that of a database's objects beside it.
+type coldKey struct{}
+
+// open returns the store of objects at a URL, for reading.
+func (c *cold) open(ctx context.Context, url string) (*lake.Store, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store != nil && c.url == url {
+		return c.store, nil
+	}
+	store, err := lake.OpenReading(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	c.url, c.store = url, store // one that was open before is still read from
+	return store, nil
+}
+
+// base is a transaction of a database.
+type base interface {
+	writer
+	roller
+	keeper
+	reader
+	eraser
+	querier
+	// journal returns nil where there is none: where rows are as cheap.
+	journal() journal
+}
+
+// coldTx is a transaction that reads minutes wherever they are.
+type coldTx struct {
+	base
+	c *cold
+}
+
+func (c *cold) over(t base) tx { return &coldTx{t, c} }
+
+func (t *coldTx) old() *coldTx { return t }
+
+// errMoved says that an object was replaced while it was to be read: what it had
+// is where the database says now.
+var errMoved = errors.New("old minutes were moved while they were read")
+
+// read hands on the windows of objects that are of wanted owners.
+func (t *coldTx) read(ctx context.Context, objects []coldObject, want owners, fn func(*windowRow) error) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	url, err := t.url(ctx)
+	if err != nil {
+		return err
+	}
+	store, err := t.c.open(ctx, url)
+	if err != nil {
+		return fmt.Errorf("opening the store of old minutes: %w", err)
+	}
+	for _, o := range objects {
+		if err := eachCold(ctx, store, o, want, fn); errors.Is(err, lake.ErrNotFound) {
+			return fmt.Errorf("%w: %w", errMoved, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load finds rows by their keys. What it finds in an object stays as it is there
+// until the transaction ends.
+func (t *coldTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
+	rows, err := t.base.load(ctx, keys)
+	if err != nil || len(rows) == len(keys) {
+		return rows, err
+	}
+	var days []int64
+	for _, k := range keys {
+		if d := byDay.floor(k.Bucket); !slices.Contains(days, d) {
+			days = append(days, d)
+		}
+	}
+	if found, err := t.anyOf(ctx, days); err != nil || !found {
+		return rows, err
+	}
+	have := make(map[Key]bool, len(keys)) // true: in a row
+	for _, r := range rows {
+		have[r.Key] = true
+	}
+	var missing []Key
+	for _, k := range keys {
+		if !have[k] {
+			have[k] = false
+			missing = append(missing, k)
+		}
+	}
+	if err := t.keepTier(ctx); err != nil {
+		return nil, err
+	}
+	for _, day := range days {
+		of := ownersOf(slices.DeleteFunc(slices.Clone(missing), func(k Key) bool { return byDay.floor(k.Bucket) != day }))
+		objects, err := t.objects(ctx, day, day+1, of)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.read(ctx, objects, of, func(r *windowRow) error {
+			if row, asked := have[r.Key]; asked && !row {
+				rows = append(rows, r)
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// joined hands on minutes of owners within [from, to): the rows that hot hands
+// on, and of what is published the windows that have no row.
+func (t *coldTx) joined(ctx context.Context, from, to int64, of owners, hot func(func(*windowRow) error) error,
+	fn func(*windowRow) error) error {
+	first := byDay.floor(max(from, math.MinInt64/2))
+	list, err := t.days(ctx, first, to)
+	if err != nil {
+		return err
+	}
+	days := make(map[int64]bool, len(list))
+	for _, d := range list {
+		days[d] = true
+	}
+	rows := map[Key]bool{}
+	err = hot(func(r *windowRow) error {
+		if days[byDay.floor(r.Bucket)] {
+			rows[r.Key] = true
+		}
+		return fn(r)
+	})
+	if err != nil {
+		return err
+	}
+	objects, err := t.objects(ctx, first, to, of) // after the rows: what is deleted is published
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if !days[o.Day] {
+			return fmt.Errorf("%w: %w", errConflict, errMoved) // rows of that day are not in rows
+		}
+	}
+	of.From, of.To = from, to
+	return t.read(ctx, objects, of, func(r *windowRow) error {
+		if rows[r.Key] {
+			return nil
+		}
+		return fn(r)
+	})
+}
+
+func (t *coldTx) scan(ctx context.Context, res resolution, s span, fn func(*windowRow) error) error {
+	if res != byMinute {
+		return t.base.scan(ctx, res, s, fn)
+	}
+	return t.joined(ctx, s.From, s.To, s.owners(), func(each func(*windowRow) error) error {
+		return t.base.scan(ctx, res, s, each)
+	}, fn)
+}
+
+func (t *coldTx) spans(ctx context.Context, res resolution, keys []Key, width int64, fn func(*windowRow) error) error {
+	if res != byMinute || len(keys) == 0 {
+		return t.base.spans(ctx, res, keys, width, fn)
+	}
+	from, to := keys[0].Bucket, keys[0].Bucket
+	starts := make(map[Key]bool, len(keys))
+	for _, k := range keys {
+		from, to = min(from, k.Bucket), max(to, k.Bucket)
+		starts[k] = true
+	}
+	return t.joined(ctx, from, to+width, ownersOf(keys), func(each func(*windowRow) error) error {
+		return t.base.spans(ctx, res, keys, width, each)
+	}, func(r *windowRow) error {
+		if r.cold && !starts[Key{r.Fleet, r.Device, r.Bucket - mod(r.Bucket, width)}] {
+			return nil // of another hour of the device
+		}
+		return fn(r)
+	})
+}
+
+func (t *coldTx) newest(ctx context.Context, fleet, device string, n int) ([]*windowRow, error) {
+	rows, err := t.base.newest(ctx, fleet, device, n)
+	if err != nil {
+		return nil, err
+	}
+	of := owners{Fleet: fleet, List: []owner{{fleet, device}}}
+	from := int64(math.MinInt64)
+	if len(rows) == n && n > 0 {
+		from = byDay.floor(rows[n-1].Bucket) // nothing older is among the n newest
+	}
+	objects, err := t.objects(ctx, from, math.MaxInt64, of)
+	if err != nil {
+		return nil, err
+	}
+	have := make(map[Key]bool, len(rows))
+	for _, r := range rows {
+		have[r.Key] = true
+	}
+	for _, o := range slices.Backward(objects) {
+		if len(rows) >= n && rows[n-1].Bucket >= o.Day+byDay.Width {
+			break
+		}
+		if err := t.read(ctx, []coldObject{o}, of, func(r *windowRow) error {
+			if !have[r.Key] {
+				rows = append(rows, r)
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+		slices.SortFunc(rows, func(a, b *windowRow) int { return b.Key.compare(a.Key) })
+	}
+	return rows[:min(n, len(rows))], nil
+}

@@ -1,0 +1,173 @@
+package rollup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"weir/internal/lifecycle/expire"
+	"weir/internal/lifecycle/tombstone"
+)
+
+// targetOwners are whose windows an erasure takes; "" is every device of a fleet.
+func targetOwners(fleet, device string) owners {
+	if device == "" {
+		return owners{Fleet: fleet}
+	}
+	return owners{Fleet: fleet, List: []owner{{fleet, device}}}
+}
+
+// erase writes the objects that have windows of the target anew without them, and
+// counts those that have no row: a row is counted when it is deleted. What a
+// crash left of objects goes, too.
+func (t *tier) erase(ctx context.Context, target tombstone.Target, held func() error) error {
+	if t.to == nil {
+		return nil
+	}
+	of := targetOwners(target.Fleet, target.Device)
+	objects, err := t.objects(ctx, all.From, all.To, of)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if err := held(); err != nil {
+			return err
+		}
+		if _, err := t.less(ctx, o, of.has, func(tx tx, went []Key) error {
+			n, err := rowless(ctx, tx, went)
+			if err != nil {
+				return err
+			}
+			return tx.count(ctx, target.Job, countMinutes, n)
+		}); err != nil {
+			return err
+		}
+	}
+	if err := held(); err != nil {
+		return err
+	}
+	return t.sweep(ctx)
+}
+
+// rowless counts the windows that have no row.
+func rowless(ctx context.Context, t tx, keys []Key) (n int64, err error) {
+	for chunk := range slices.Chunk(keys, dropChunk) {
+		rows, err := t.old().base.load(ctx, chunk)
+		if err != nil {
+			return 0, err
+		}
+		n += int64(len(chunk) - len(rows))
+	}
+	return n, nil
+}
+
+// countOld counts the windows of a device, or, for "", of a fleet, that are in
+// objects alone.
+func (s *Store) countOld(ctx context.Context, fleet, device string) (n int64, err error) {
+	of := targetOwners(fleet, device)
+	err = s.backend.view(ctx, func(t tx) error {
+		objects, err := t.old().objects(ctx, all.From, all.To, of)
+		if err != nil {
+			return err
+		}
+		n = 0
+		for _, o := range objects {
+			var keys []Key
+			if err := t.old().read(ctx, []coldObject{o}, of, func(r *windowRow) error {
+				keys = append(keys, r.Key)
+				return nil
+			}); err != nil {
+				return err
+			}
+			more, err := rowless(ctx, t, keys)
+			if n += more; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting old minutes: %w", err)
+	}
+	return n, nil
+}
+
+// dropObjects deletes objects of days before a cutoff; one that has windows of a
+// held fleet is written anew with those alone.
+func (s *Store) dropObjects(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+	if p.DryRun {
+		return s.foreseeObjects(ctx, p, cutoff, removed)
+	}
+	return s.tiered(ctx, func(t *tier) error { return t.drop(ctx, p, cutoff, removed) })
+}
+
+func (t *tier) drop(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+	if t.to == nil {
+		return nil
+	}
+	objects, err := t.objects(ctx, all.From, cutoff, owners{})
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		held, err := p.Fleets(ctx)
+		if err != nil {
+			return err
+		}
+		if !o.meets(held) {
+			if err := t.swap(ctx, []coldObject{o}, nil, nil); err != nil {
+				return err
+			}
+			removed.Objects++
+			removed.Rows += o.Windows
+			removed.Bytes += o.Bytes
+			continue
+		}
+		n, err := t.less(ctx, o, func(of owner) bool { return !slices.Contains(held, of.Fleet) }, nil)
+		if err != nil {
+			return err
+		}
+		if removed.Kept += o.Windows - n; n > 0 {
+			removed.Rows += n
+			removed.Changed++
+		}
+	}
+	return nil
+}
+
+// meets tells whether an object may have windows of one of some fleets.
+func (o coldObject) meets(fleets []string) bool {
+	return slices.ContainsFunc(fleets, func(f string) bool { return owners{Fleet: f}.meets(o.within) })
+}
+
+// foreseeObjects counts what dropObjects would do.
+func (s *Store) foreseeObjects(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
+	held, err := p.Fleets(ctx)
+	if err != nil {
+		return err
+	}
+	was := *removed
+	return s.view(ctx, span{}, func(t tx) error {
+		*removed = was
+		objects, err := t.old().objects(ctx, all.From, cutoff, owners{})
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			kept := int64(0)
+			if o.meets(held) {
+				if err := t.old().read(ctx, []coldObject{o}, owners{}, func(r *windowRow) error {
+					if slices.Contains(held, r.Fleet) {
+						kept++
+					}
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+			removed.Kept += kept
+			removed.Rows += o.Windows - kept
+		}
+		return nil
+	})
+}

@@ -1,0 +1,164 @@
+package rollup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/internal/lifecycle/expire"
+	"weir/internal/lifecycle/tombstone"
+	"weir/plugins/store/lake"
+)
+
+// An erasure takes a device out of the objects, also out of what a crash left
+// there; others stay, and nothing brings it back.
+func TestCold_AnErasureReachesOldMinutes(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		ctx := t.Context()
+		_, hot, tiered, dir := twins(t, 3, fresh)
+		wanted, err := count(ctx, hot.db, "acme", "dev-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(t, hot, later, gather(overDays(rand.New(rand.NewPCG(1, 1)), 40)))
+		add(t, tiered, later, gather(overDays(rand.New(rand.NewPCG(1, 1)), 40))) // some are rows beside their objects
+		wanted, err = count(ctx, hot.db, "acme", "dev-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := count(ctx, tiered.db, "acme", "dev-1"); err != nil || got[countMinutes] != wanted[countMinutes] {
+			t.Fatalf("%v, expected %v, %v", got, wanted, err)
+		}
+		orphan := lake.NewName(coldFolder+"/"+lake.DateFolder(noon), noon, noon, noon).Path()
+		place, err := lake.Open(ctx, lake.FileURL(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := place.PutBytes(ctx, orphan, []byte("of a crash")); err != nil {
+			t.Fatal(err)
+		}
+		target := tombstone.Target{Job: "j", Fleet: "acme", Device: "dev-1", Until: later.UnixMicro()}
+		for _, s := range []*Store{hot, tiered} {
+			if err := tombstone.Bury(ctx, s.db, tombstone.Of("acme", "dev-1", later)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := s.erase(ctx, s.db, target, func() error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		want := dump(t, hot)
+		compareStores(t, want, dump(t, tiered))
+		for key := range want {
+			if strings.Contains(key, " acme dev-1 ") {
+				t.Fatal(key)
+			}
+		}
+		deleted := map[string]int64{}
+		if err := tombstone.Counts(ctx, tiered.db, "j", deleted); err != nil ||
+			deleted[countMinutes] != wanted[countMinutes] {
+			t.Errorf("%v, expected %v, %v", deleted, wanted, err)
+		}
+		if objects, _ := published(t, tiered); files(t, dir) != len(objects) {
+			t.Errorf("%d objects lie there, %d are published", files(t, dir), len(objects))
+		}
+	})
+}
+
+// An erasure that dies at any step is ended by the next, and what it deletes is
+// counted once.
+func TestCold_AnErasureThatDiesIsEndedAndCountsOnce(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		ctx := context.Background()
+		events := overDays(rand.New(rand.NewPCG(8, 9)), 60)
+		target := tombstone.Target{Job: "j", Fleet: "acme", Device: "dev-1", Until: later.UnixMicro()}
+		steps := 0
+		for step := 0; step <= steps; step++ {
+			for _, after := range []bool{false, true} {
+				s, dir := openStore(t, fresh()), t.TempDir()
+				add(t, s, noon, gather(events))
+				finish(t, s)
+				seal(t, s, later)
+				moveOld(t, s, dir)
+				add(t, s, later, gather(overDays(rand.New(rand.NewPCG(8, 10)), 20)))
+				finish(t, s)
+				want, err := count(ctx, s.db, "acme", "dev-1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := tombstone.Bury(ctx, s.db, tombstone.Of("acme", "dev-1", later)); err != nil {
+					t.Fatal(err)
+				}
+				real := s.backend
+				c := &stopping{backend: real, at: step, after: after}
+				s.backend = c
+				err = s.erase(ctx, s.db, target, func() error { return nil })
+				s.backend = real
+				if steps = max(steps, c.n); c.n > step && !errors.Is(err, errCrash) {
+					t.Fatalf("step %d: %v", step, err)
+				}
+				if err := s.erase(ctx, s.db, target, func() error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+				left, err := count(ctx, s.db, "acme", "dev-1")
+				if err != nil || left[countMinutes]+left[countHours]+left[countDays] != 0 {
+					t.Errorf("step %d: left %v, %v", step, left, err)
+				}
+				noted := map[string]int64{}
+				if err := tombstone.Counts(ctx, s.db, "j", noted); err != nil || fmt.Sprint(noted) != fmt.Sprint(want) {
+					t.Errorf("step %d: noted %v, expected %v, %v", step, noted, want, err)
+				}
+				if objects, _ := published(t, s); files(t, dir) != len(objects) {
+					t.Errorf("step %d: %d objects lie there, %d are published", step, files(t, dir), len(objects))
+				}
+			}
+		}
+		if steps < 5 {
+			t.Errorf("saw %d steps", steps)
+		}
+	})
+}
+
+// Retention deletes objects of days that are over, but not what is of a held
+// fleet; a dry run foresees it.
+func TestCold_RetentionAndHoldsReachOldMinutes(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		_, _, tiered, dir := twins(t, 4, fresh)
+		moved, _ := published(t, tiered)
+		tiered.limits.Keep = 24 * time.Hour
+		pass := expire.Pass{Now: noon.Add(24 * time.Hour), DryRun: true, // the days before noon's go
+			Held: func(context.Context) ([]string, error) { return []string{"other"}, nil }}
+		foreseen, err := tiered.retain(t.Context(), pass)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass.DryRun = false
+		done, err := tiered.retain(t.Context(), pass)
+		if err != nil || done.Minutes.Rows == 0 || done.Minutes.Kept == 0 || done.Minutes.Rows != foreseen.Minutes.Rows ||
+			done.Minutes.Kept != foreseen.Minutes.Kept || done.Minutes.Changed != len(moved) {
+			t.Fatalf("%+v, foreseen %+v, %v", done.Minutes, foreseen.Minutes, err)
+		}
+		for key := range dump(t, tiered) {
+			var res, fleet, device string
+			var bucket int64
+			if _, err := fmt.Sscan(key, &res, &fleet, &device, &bucket); err != nil {
+				t.Fatal(err)
+			}
+			if fleet != "other" && bucket < byDay.floor(noon.Unix()) {
+				t.Errorf("%s is still there", key)
+			}
+		}
+		pass.Held = nil
+		if done, err = tiered.retain(t.Context(), pass); err != nil || done.Minutes.Objects != len(moved) {
+			t.Fatalf("%+v, %v", done.Minutes, err)
+		}
+		if objects, _ := published(t, tiered); len(objects) != 0 || files(t, dir) != 0 {
+			t.Errorf("%d objects are left, %d files", len(objects), files(t, dir))
+		}
+	})
+}

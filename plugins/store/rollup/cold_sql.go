@@ -1,0 +1,308 @@
+package rollup
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/internal/platform/jobs"
+	"weir/internal/platform/sqldb"
+)
+
+// The tables of old minutes: rollup_tier is one row, the place of the objects
+// and the lease of whoever publishes some or takes them back; rollup_cold says
+// which objects are published. An object that is not in it is nobody's.
+const (
+	sqliteCold = `
+CREATE TABLE rollup_tier (id TEXT PRIMARY KEY, url TEXT NOT NULL, changes INTEGER NOT NULL DEFAULT 0,
+	owner TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0);
+INSERT INTO rollup_tier (id, url) VALUES ('minutes', '');
+CREATE TABLE rollup_cold (
+	object TEXT PRIMARY KEY, day INTEGER NOT NULL, written_at INTEGER NOT NULL, windows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+	low_fleet TEXT NOT NULL, low_device TEXT NOT NULL, high_fleet TEXT NOT NULL, high_device TEXT NOT NULL);
+CREATE INDEX rollup_cold_by_day ON rollup_cold (day);
+`
+	postgresCold = `
+CREATE TABLE rollup_tier (id text PRIMARY KEY, url text NOT NULL, changes bigint NOT NULL DEFAULT 0,
+	owner text NOT NULL DEFAULT '', lease_until bigint NOT NULL DEFAULT 0);
+INSERT INTO rollup_tier (id, url) VALUES ('minutes', '');
+CREATE TABLE rollup_cold (
+	object text PRIMARY KEY, day bigint NOT NULL, written_at bigint NOT NULL, windows bigint NOT NULL, bytes bigint NOT NULL,
+	low_fleet text COLLATE "C" NOT NULL, low_device text COLLATE "C" NOT NULL,
+	high_fleet text COLLATE "C" NOT NULL, high_device text COLLATE "C" NOT NULL);
+CREATE INDEX rollup_cold_by_day ON rollup_cold (day);
+`
+	tierRow = "minutes"
+)
+
+// tierLease is how long a process that died keeps the others from moving days.
+const tierLease = 2 * time.Minute
+
+// leases are those of publishing: one process at a time.
+func leases(db *sqldb.DB) jobs.Table {
+	return jobs.Table{DB: db, Name: "rollup_tier", Key: "id", Until: "lease_until", Owner: "owner", Lease: tierLease,
+		Work: `id = '` + tierRow + `'`, Order: `id`}
+}
+
+// querier is what old minutes need of a transaction of either kind of database,
+// in SQL that both have.
+type querier interface {
+	exec(ctx context.Context, query string, args ...any) (changed int64, err error)
+	query(ctx context.Context, each func(sqldb.Row) error, query string, args ...any) error
+	// keepTier keeps others from publishing until the transaction ends.
+	keepTier(ctx context.Context) error
+	// sealed reads, in any order, the rows without a ledger of each key's device
+	// that begin within a day from its bucket.
+	sealed(ctx context.Context, keys []Key, fn func(*windowRow) error) error
+	// firstSealed is the first bucket from a time on, and before another, that has
+	// a row without a ledger.
+	firstSealed(ctx context.Context, from, before int64) (bucket int64, found bool, err error)
+	// sealedDevices lists who has such a row that begins within an hour.
+	sealedDevices(ctx context.Context, hour int64) ([]owner, error)
+	// remove deletes rows of minutes that are still of these versions.
+	remove(ctx context.Context, rows []versioned) error
+}
+
+// versioned is a window at a version.
+type versioned struct {
+	Key
+	Version int64
+}
+
+func (t *sqliteTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return t.changed(ctx, query, args)
+}
+
+func (t *sqliteTx) query(ctx context.Context, each func(sqldb.Row) error, query string, args ...any) error {
+	return sqldb.Each(ctx, t.tx, each, query, args...)
+}
+
+func (t *sqliteTx) keepTier(context.Context) error { return nil } // it holds the only write lock
+
+func (t *sqliteTx) sealed(ctx context.Context, keys []Key, fn func(*windowRow) error) error {
+	return t.each(ctx, `SELECT bucket, version, metrics, stats, detail FROM rollup_window_1m
+		WHERE fleet = ? AND device_id = ? AND bucket >= ? AND bucket < ? AND ledger_state = 1`, keys,
+		func(k Key) []any { return []any{k.Fleet, k.Device, k.Bucket, k.Bucket + byDay.Width} },
+		func(k Key, rows *sql.Rows) error {
+			r := &windowRow{Key: k, State: ledgerDropped}
+			var metrics, stats, detail sql.RawBytes
+			if err := rows.Scan(&r.Bucket, &r.Version, &metrics, &stats, &detail); err != nil {
+				return err
+			}
+			if err := t.decode(r, metrics, stats, detail, nil); err != nil {
+				return err
+			}
+			return fn(r)
+		})
+}
+
+func (t *sqliteTx) firstSealed(ctx context.Context, from, before int64) (bucket int64, found bool, err error) {
+	err = t.query(ctx, func(row sqldb.Row) error { found = true; return row.Scan(&bucket) },
+		`SELECT bucket FROM rollup_window_1m WHERE ledger_state = 1 AND bucket >= $1 AND bucket < $2
+		ORDER BY bucket LIMIT 1`, from, before)
+	return bucket, found, err
+}
+
+const sealedDevices = `SELECT DISTINCT fleet, device_id FROM rollup_window_1m
+	WHERE ledger_state = 1 AND bucket >= $1 AND bucket < $2`
+
+// ownersOfRows collects rows of a fleet and a device.
+func ownersOfRows(list *[]owner) func(sqldb.Row) error {
+	return func(row sqldb.Row) error {
+		var o owner
+		err := row.Scan(&o.Fleet, &o.Device)
+		*list = append(*list, o)
+		return err
+	}
+}
+
+func (t *sqliteTx) sealedDevices(ctx context.Context, hour int64) (list []owner, err error) {
+	err = t.query(ctx, ownersOfRows(&list), sealedDevices, hour, hour+byHour.Width)
+	return list, err
+}
+
+func (t *sqliteTx) remove(ctx context.Context, rows []versioned) error {
+	stmt, err := t.tx.PrepareContext(ctx, `DELETE FROM rollup_window_1m
+		WHERE fleet = ? AND device_id = ? AND bucket = ? AND version = ? AND ledger_state = 1`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stmt.Close() }()
+	for _, r := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := stmt.ExecContext(unwatched(ctx), r.Fleet, r.Device, r.Bucket, r.Version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *postgresTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	tag, err := t.Exec(ctx, query, args...)
+	return tag.RowsAffected(), err
+}
+
+func (t *postgresTx) query(ctx context.Context, each func(sqldb.Row) error, query string, args ...any) error {
+	rows, err := t.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (t *postgresTx) keepTier(ctx context.Context) error {
+	if t.reads {
+		return nil
+	}
+	_, err := t.Exec(ctx, `SELECT 1 FROM rollup_tier WHERE id = '`+tierRow+`' FOR SHARE`)
+	return err
+}
+
+func (t *postgresTx) sealed(ctx context.Context, keys []Key, fn func(*windowRow) error) error {
+	fleets, devices, buckets := columns(keys)
+	rows, err := t.Query(ctx, `SELECT w.* FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k(fleet, device_id, bucket)
+		CROSS JOIN LATERAL (SELECT fleet, device_id, bucket, version, metrics, stats, detail FROM rollup_window_1m w
+			WHERE w.fleet = k.fleet AND w.device_id = k.device_id AND w.bucket >= k.bucket
+			AND w.bucket < k.bucket + interval '86400 seconds' AND w.ledger_state = 1 OFFSET 0) w`, fleets, devices, buckets)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		r := &windowRow{State: ledgerDropped}
+		var bucket time.Time
+		var names []string
+		var stats []float64
+		var detail []byte
+		if err := rows.Scan(&r.Fleet, &r.Device, &bucket, &r.Version, &names, &stats, &detail); err != nil {
+			return err
+		}
+		r.Bucket = bucket.Unix()
+		if err := r.decode(names, stats, detail, nil); err != nil {
+			return err
+		}
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (t *postgresTx) firstSealed(ctx context.Context, from, before int64) (bucket int64, found bool, err error) {
+	err = t.query(ctx, func(row sqldb.Row) error { found = true; return row.Scan(&bucket) },
+		`SELECT extract(epoch FROM bucket)::bigint FROM rollup_window_1m WHERE ledger_state = 1 AND bucket >= $1
+		AND bucket < $2 ORDER BY bucket LIMIT 1`, at(from), at(before))
+	return bucket, found, err
+}
+
+func (t *postgresTx) sealedDevices(ctx context.Context, hour int64) (list []owner, err error) {
+	err = t.query(ctx, ownersOfRows(&list), sealedDevices, at(hour), at(hour+byHour.Width))
+	return list, err
+}
+
+func (t *postgresTx) remove(ctx context.Context, rows []versioned) error {
+	keys, versions := make([]Key, len(rows)), make([]int64, len(rows))
+	for i, r := range rows {
+		keys[i], versions[i] = r.Key, r.Version
+	}
+	fleets, devices, buckets := columns(keys)
+	_, err := t.Exec(ctx, `DELETE FROM rollup_window_1m w
+		USING unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) AS k(fleet, device_id, bucket, version)
+		WHERE w.fleet = k.fleet AND w.device_id = k.device_id AND w.bucket = k.bucket AND w.version = k.version
+		AND w.ledger_state = 1`, fleets, devices, buckets, versions)
+	return err
+}
+
+// objects lists what is published of days in [from, to) that may have one of the
+// owners, in the order of days and of their owners.
+func (t *coldTx) objects(ctx context.Context, from, to int64, of owners) (out []coldObject, err error) {
+	query, args := `SELECT object, day, written_at, windows, bytes, low_fleet, low_device, high_fleet, high_device FROM rollup_cold
+		WHERE day >= $1 AND day < $2`, []any{from, to}
+	if w, all := of.span(); !all {
+		query += ` AND (low_fleet, low_device) <= ($3, $4) AND (high_fleet, high_device) >= ($5, $6)`
+		args = append(args, w.High.Fleet, w.High.Device, w.Low.Fleet, w.Low.Device)
+	} else if of.Fleet != "" {
+		query, args = query+` AND low_fleet <= $3 AND high_fleet >= $3`, append(args, of.Fleet)
+	}
+	err = t.query(ctx, func(row sqldb.Row) error {
+		var o coldObject
+		if err := row.Scan(&o.Key, &o.Day, &o.Written, &o.Windows, &o.Bytes, &o.Low.Fleet, &o.Low.Device, &o.High.Fleet,
+			&o.High.Device); err != nil {
+			return err
+		}
+		if of.meets(o.within) {
+			out = append(out, o)
+		}
+		return nil
+	}, query+` ORDER BY day, low_fleet, low_device`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("listing the objects of old minutes: %w", err)
+	}
+	return out, nil
+}
+
+// days lists the days in [from, to) of which something is published.
+func (t *coldTx) days(ctx context.Context, from, to int64) (days []int64, err error) {
+	err = t.query(ctx, func(row sqldb.Row) error {
+		var day int64
+		err := row.Scan(&day)
+		days = append(days, day)
+		return err
+	}, `SELECT DISTINCT day FROM rollup_cold WHERE day >= $1 AND day < $2 ORDER BY day`, from, to)
+	return days, err
+}
+
+// anyOf tells whether something is published of one of some days.
+func (t *coldTx) anyOf(ctx context.Context, days []int64) (found bool, err error) {
+	list := make([]string, len(days))
+	for i, d := range days {
+		list[i] = strconv.FormatInt(d, 10)
+	}
+	err = t.query(ctx, func(row sqldb.Row) error { found = true; return nil },
+		`SELECT day FROM rollup_cold WHERE day IN (`+strings.Join(list, `, `)+`) LIMIT 1`)
+	return found, err
+}
+
+// url is where the objects are; "" before anything was to be moved.
+func (t *coldTx) url(ctx context.Context) (url string, err error) {
+	err = t.query(ctx, func(row sqldb.Row) error { return row.Scan(&url) },
+		`SELECT url FROM rollup_tier WHERE id = $1`, tierRow)
+	return url, err
+}
+
+// publish replaces objects, none perhaps, by others, none perhaps, if the lease
+// is still the owner's: a reader sees either. It waits for those who keepTier.
+func (t *coldTx) publish(ctx context.Context, owner string, gone, come []coldObject) error {
+	n, err := t.exec(ctx, `UPDATE rollup_tier SET changes = changes + 1 WHERE id = $1 AND owner = $2`, tierRow, owner)
+	if err == nil && n == 0 {
+		err = jobs.ErrLost
+	}
+	for _, o := range gone {
+		if err == nil {
+			if n, err = t.exec(ctx, `DELETE FROM rollup_cold WHERE object = $1`, o.Key); err == nil && n == 0 {
+				err = errors.Join(jobs.ErrLost, fmt.Errorf("%s is published no more", o.Key))
+			}
+		}
+	}
+	for _, o := range come {
+		if err == nil {
+			_, err = t.exec(ctx, `INSERT INTO rollup_cold
+				(object, day, written_at, windows, bytes, low_fleet, low_device, high_fleet, high_device)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, o.Key, o.Day, o.Written, o.Windows, o.Bytes, o.Low.Fleet, o.Low.Device,
+				o.High.Fleet, o.High.Device)
+		}
+	}
+	return err
+}

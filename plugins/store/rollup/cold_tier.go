@@ -1,0 +1,271 @@
+package rollup
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"weir/internal/platform/jobs"
+	"weir/plugins/store/lake"
+)
+
+// tier is the right to publish objects of old minutes and to take them back,
+// which one process has at a time: who moves, erases or deletes on time.
+type tier struct {
+	s     *Store
+	owner string
+	lease jobs.Table
+	to    *lake.Store // nil: nothing was ever to be moved, and there is no lease
+}
+
+// errTierBusy says that another process has the right.
+var errTierBusy = errors.New("another process moves old minutes")
+
+// takeTier takes the right, which release gives back. Nothing is published by
+// anybody else until then, or until a lease has passed without a word.
+func (s *Store) takeTier(ctx context.Context, now time.Time) (*tier, error) {
+	t := &tier{s: s, owner: rand.Text(), lease: leases(s.db)}
+	id, err := t.lease.Take(ctx, t.owner, "", now)
+	if err == nil && id == "" {
+		err = errTierBusy
+	}
+	if err != nil {
+		return nil, err
+	}
+	url, err := s.oldURL(ctx)
+	if err == nil {
+		t.to, err = s.cold.open(ctx, url)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the store of old minutes: %w", err), t.release(ctx))
+	}
+	return t, nil
+}
+
+// tierPoll is how often who must have the right asks for it.
+const tierPoll = time.Second
+
+// tiered runs fn with the tier. Where nothing was ever to be moved, nobody has to
+// wait for anybody: fn runs again should something be moved meanwhile.
+func (s *Store) tiered(ctx context.Context, fn func(*tier) error) (err error) {
+	if url, err := s.oldURL(ctx); err != nil {
+		return err
+	} else if url == "" {
+		if err := fn(&tier{s: s}); err != nil {
+			return err
+		}
+		if url, err = s.oldURL(ctx); err != nil || url == "" {
+			return err
+		}
+	}
+	t, err := s.awaitTier(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.release(ctx)) }()
+	return fn(t)
+}
+
+// oldURL is where old minutes are; "" where nothing was ever to be moved.
+func (s *Store) oldURL(ctx context.Context) (url string, err error) {
+	err = s.backend.view(ctx, func(t tx) (err error) { url, err = t.old().url(ctx); return err })
+	return url, err
+}
+
+// awaitTier is takeTier that waits for who has it: a mover, for moveMost and one
+// object.
+func (s *Store) awaitTier(ctx context.Context) (*tier, error) {
+	for {
+		t, err := s.takeTier(ctx, time.Now())
+		if !errors.Is(err, errTierBusy) {
+			return t, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(tierPoll):
+		}
+	}
+}
+
+// keep renews the right.
+func (t *tier) keep(ctx context.Context) error {
+	if t.to == nil {
+		return nil
+	}
+	return t.lease.Renew(ctx, t.owner, tierRow, time.Now(), "")
+}
+
+func (t *tier) release(ctx context.Context) error {
+	err := t.lease.Release(context.WithoutCancel(ctx), t.owner, tierRow, "")
+	if errors.Is(err, jobs.ErrLost) {
+		return nil // it ends the same way
+	}
+	return err
+}
+
+// objects lists what is published of days in [from, to).
+func (t *tier) objects(ctx context.Context, from, to int64, of owners) (out []coldObject, err error) {
+	err = t.s.backend.view(ctx, func(tx tx) (err error) {
+		out, err = tx.old().objects(ctx, from, to, of)
+		return err
+	})
+	return out, err
+}
+
+// swap publishes objects in the place of others, whose bytes it then deletes.
+// also is done in the same transaction.
+func (t *tier) swap(ctx context.Context, gone, come []coldObject, also func(tx) error) error {
+	err := t.s.backend.update(ctx, func(tx tx) error {
+		if err := tx.old().publish(ctx, t.owner, gone, come); err != nil || also == nil {
+			return err
+		}
+		return also(tx)
+	})
+	if err != nil {
+		return fmt.Errorf("publishing old minutes: %w", err)
+	}
+	for _, o := range gone {
+		if err := t.to.Remove(ctx, o.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes an object of a day, which is not published yet. next hands on the
+// windows of the next owners, in the order of their keys, and none at the end.
+func (t *tier) write(ctx context.Context, day int64, next func() ([]*windowRow, error)) (o coldObject, err error) {
+	last := at(day + byDay.Width - 60)
+	now, folder := time.Now(), path.Join(coldFolder, lake.DateFolder(lake.Clamp(at(day))))
+	o = coldObject{Day: day, Written: now.Unix(),
+		Key: lake.NewName(folder, now, lake.Clamp(at(day)), lake.Clamp(last)).Path()}
+	o.Bytes, err = t.to.PutGroups(ctx, o.Key, coldTable(), func() (int, lake.Columns, error) {
+		rows, err := next()
+		if err != nil || len(rows) == 0 {
+			return 0, nil, err
+		}
+		if o.Windows == 0 {
+			o.Low = owner{rows[0].Fleet, rows[0].Device}
+		}
+		o.Windows += int64(len(rows))
+		o.High = owner{rows[len(rows)-1].Fleet, rows[len(rows)-1].Device}
+		lines := coldLines(rows)
+		return len(lines), lake.ColumnsOf(lines, coldLine.value), t.keep(ctx)
+	})
+	if err != nil {
+		return o, fmt.Errorf("writing old minutes: %w", err)
+	}
+	return o, nil
+}
+
+// less replaces an object by one without the windows of some owners, or by none,
+// and returns how many windows went. also is done in the same transaction.
+func (t *tier) less(ctx context.Context, o coldObject, gone func(owner) bool,
+	also func(tx tx, rows []Key) error) (n int64, err error) {
+	var keep []owner
+	var went []Key
+	err = eachCold(ctx, t.to, o, owners{}, func(r *windowRow) error {
+		if of := (owner{r.Fleet, r.Device}); gone(of) {
+			went = append(went, r.Key)
+		} else if len(keep) == 0 || keep[len(keep)-1] != of {
+			keep = append(keep, of)
+		}
+		return nil
+	})
+	if err != nil || len(went) == 0 {
+		return 0, err
+	}
+	var come []coldObject
+	if len(keep) > 0 {
+		made, err := t.write(ctx, o.Day, t.again(ctx, o, keep, nil))
+		if err != nil {
+			return 0, err
+		}
+		come = append(come, made)
+	}
+	return int64(len(went)), t.swap(ctx, []coldObject{o}, come, func(tx tx) error {
+		if also == nil {
+			return nil
+		}
+		return also(tx, went)
+	})
+}
+
+// ownersAtOnce is of how many owners the windows are in memory while an object is
+// written: those of a row group.
+const ownersAtOnce = 8
+
+// again hands on the windows of owners that an object has, and what instead has of
+// the same, which is newer.
+func (t *tier) again(ctx context.Context, o coldObject, list []owner,
+	instead func([]owner) ([]*windowRow, error)) func() ([]*windowRow, error) {
+	return func() ([]*windowRow, error) {
+		for len(list) > 0 {
+			some := list[:min(ownersAtOnce, len(list))]
+			list = list[len(some):]
+			var rows []*windowRow
+			if instead != nil {
+				var err error
+				if rows, err = instead(some); err != nil {
+					return nil, err
+				}
+			}
+			have := make(map[Key]bool, len(rows))
+			for _, r := range rows {
+				have[r.Key] = true
+			}
+			if o.Key != "" {
+				if err := eachCold(ctx, t.to, o, owners{List: some}, func(r *windowRow) error {
+					if !have[r.Key] {
+						rows = append(rows, r)
+					}
+					return nil
+				}); err != nil {
+					return nil, err
+				}
+			}
+			if len(rows) > 0 {
+				slices.SortFunc(rows, func(a, b *windowRow) int { return a.compare(b.Key) })
+				return rows, nil
+			}
+		}
+		return nil, nil
+	}
+}
+
+// coldFolder is what is ours of the store of objects.
+const coldFolder = "rollup_1m"
+
+// sweep deletes the objects that are not published: what a crash left of those
+// that were to be, or are no more.
+func (t *tier) sweep(ctx context.Context) error {
+	if t.to == nil {
+		return nil
+	}
+	there, err := t.to.Folder(ctx, coldFolder)
+	if err != nil {
+		return err
+	}
+	published := map[string]bool{}
+	objects, err := t.objects(ctx, all.From, all.To, owners{})
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		published[o.Key] = true
+	}
+	for _, o := range there {
+		if published[o.Key] {
+			continue
+		}
+		if err := errors.Join(t.keep(ctx), t.to.Remove(ctx, o.Key)); err != nil {
+			return fmt.Errorf("deleting an object that is not published: %w", err)
+		}
+	}
+	return nil
+}
