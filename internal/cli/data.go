@@ -44,6 +44,9 @@ func (d DataDir) controlURL() string { return storeurl.New("sqlite", d.path("con
 // rollupURL is the SQL store of rollups.
 func (d DataDir) rollupURL() string { return storeurl.New("sqlite", d.path("rollups.db")) }
 
+// oldRollupURL is the blob store of old minutes.
+func (d DataDir) oldRollupURL() string { return storeurl.New("file", d.path("rollups")) }
+
 // rawURL is the blob store of raw events.
 func (d DataDir) rawURL() string { return storeurl.New("file", d.path("raw")) }
 

@@ -8,6 +8,7 @@ func (d DataDir) stores() map[string]string {
 		"WEIR_RAW_URL":         d.rawURL(),
 		"WEIR_DEAD_LETTER_URL": d.deadLetterURL(),
 		"WEIR_ROLLUP_URL":      d.rollupURL(),
+		"WEIR_ROLLUP_OLD_URL":  d.oldRollupURL(),
 		"WEIR_CONTROL_URL":     d.controlURL(),
 		"WEIR_CLAIMS_URL":      d.claimsURL(),
 		"WEIR_SCHEMAS_URL":     d.controlURL(),

@@ -80,6 +80,7 @@ func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 		"WEIR_RAW_URL":         u.data.rawURL(),
 		"WEIR_DEAD_LETTER_URL": u.data.deadLetterURL(),
 		"WEIR_ROLLUP_URL":      u.data.rollupURL(),
+		"WEIR_ROLLUP_OLD_URL":  u.data.oldRollupURL(),
 		"WEIR_CONTROL_URL":     u.data.controlURL(),
 		"WEIR_CLAIMS_URL":      u.data.claimsURL(),
 		"WEIR_ANOMALY_RULES":   filepath.Join(home, "configs", "anomaly.yaml"),
