@@ -114,12 +114,20 @@ func (t *tier) drop(ctx context.Context, p expire.Pass, cutoff int64, removed *e
 		if err != nil {
 			return err
 		}
+		var going, staying int64
+		err = t.s.backend.view(ctx, func(tx tx) (err error) {
+			going, staying, err = tx.old().doubled(ctx, o, held)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 		if !o.meets(held) {
 			if err := t.swap(ctx, []coldObject{o}, nil, nil); err != nil {
 				return err
 			}
 			removed.Objects++
-			removed.Rows += o.Windows
+			removed.Rows += o.Windows - going
 			removed.Bytes += o.Bytes
 			continue
 		}
@@ -127,12 +135,37 @@ func (t *tier) drop(ctx context.Context, p expire.Pass, cutoff int64, removed *e
 		if err != nil {
 			return err
 		}
-		if removed.Kept += o.Windows - n; n > 0 {
-			removed.Rows += n
+		if removed.Kept += o.Windows - n - staying; n > 0 {
+			removed.Rows += n - going
 			removed.Changed++
 		}
 	}
 	return nil
+}
+
+// doubled counts the windows of an object that are rows, too, and are counted when
+// those are deleted or kept: of fleets that are not held, and of those that are.
+func (t *coldTx) doubled(ctx context.Context, o coldObject, held []string) (going, staying int64, err error) {
+	keys, err := t.beside(ctx, o)
+	if err != nil || len(keys) == 0 {
+		return 0, 0, err
+	}
+	rows := make(map[Key]bool, len(keys))
+	for _, k := range keys {
+		rows[k] = true
+	}
+	err = t.read(ctx, []coldObject{o}, ownersOf(keys), func(r *windowRow) error {
+		if !rows[r.Key] {
+			return nil
+		}
+		if slices.Contains(held, r.Fleet) {
+			staying++
+		} else {
+			going++
+		}
+		return nil
+	})
+	return going, staying, err
 }
 
 // meets tells whether an object may have windows of one of some fleets.
@@ -165,8 +198,12 @@ func (s *Store) foreseeObjects(ctx context.Context, p expire.Pass, cutoff int64,
 					return err
 				}
 			}
-			removed.Kept += kept
-			removed.Rows += o.Windows - kept
+			going, staying, err := t.old().doubled(ctx, o, held)
+			if err != nil {
+				return err
+			}
+			removed.Kept += kept - staying
+			removed.Rows += o.Windows - kept - going
 		}
 		return nil
 	})

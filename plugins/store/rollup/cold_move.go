@@ -17,6 +17,7 @@ import (
 type mover struct {
 	url   string        // where to
 	hot   time.Duration // how old a minute is when it goes
+	every time.Duration // how long after one look the next begins
 	rest  time.Duration // how long an object stays before later rows of its owners go into it
 	swept bool          // what a crash has left is deleted
 }
@@ -44,12 +45,17 @@ func (m *mover) lasts() error {
 const ownersOfObject = 256
 
 // move moves the minutes of the days that ended before hot, as far as their
-// ledgers were dropped: until then they stay, and so do those of a fleet that is
-// held. It returns how many windows it moved, none when another process is at
+// ledgers were dropped and their hours are closed: until then they stay, and so do
+// those of a fleet that is held. It returns how many windows it moved, none when another process is at
 // it. more tells that it stopped before all was moved, so that others get at what
 // is moved. It may stop anywhere and be run again.
 func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64, more bool, err error) {
 	before := byDay.floor(now.Add(-m.hot - ledgersGone).Unix())
+	begins := int64(0)
+	if err := s.backend.view(ctx, func(t tx) (err error) { begins, err = t.old().begins(ctx); return err }); err != nil ||
+		now.Unix() < begins {
+		return 0, false, err
+	}
 	if _, found, err := s.firstSealed(ctx, fromAlways, before); err != nil || !found {
 		return 0, false, err
 	}
@@ -188,6 +194,9 @@ func (t *tier) moveDay(ctx context.Context, day int64, rested, end time.Time) (m
 	for len(devices) > 0 {
 		into, n := portion(devices, objects)
 		if into.Written > rested.Unix() {
+			if err := t.removeLeft(ctx, into, devices[:n]); err != nil {
+				return moved, false, err
+			}
 			devices = devices[n:]
 			continue
 		}
@@ -223,11 +232,26 @@ func portion(devices []owner, objects []coldObject) (into coldObject, n int) {
 	return into, n
 }
 
-// devices lists who has rows without a ledger of a day, in order.
+// unrolled are the hours that are not closed: rolling them looks for the devices
+// that have rows, so their minutes stay rows.
+func unrolled(ctx context.Context, t tx) (map[int64]bool, error) {
+	list, err := t.unclosed(ctx)
+	hours := make(map[int64]bool, len(list))
+	for _, h := range list {
+		hours[h.Hour] = true
+	}
+	return hours, err
+}
+
+// devices lists who has rows of a day that may move, in order.
 func (t *tier) devices(ctx context.Context, day int64) (list []owner, err error) {
 	known := map[owner]bool{}
 	for hour := day; hour < day+byDay.Width; hour += byHour.Width {
 		err := t.s.backend.view(ctx, func(tx tx) error {
+			open, err := unrolled(ctx, tx)
+			if err != nil || open[hour] {
+				return err
+			}
 			some, err := tx.sealedDevices(ctx, hour)
 			for _, o := range some {
 				known[o] = true
@@ -266,8 +290,14 @@ func (t *tier) moveInto(ctx context.Context, day int64, into coldObject, devices
 		}
 		err = t.s.backend.view(ctx, func(tx tx) error {
 			out = nil
+			open, err := unrolled(ctx, tx)
+			if err != nil {
+				return err
+			}
 			return tx.sealed(ctx, keys, func(r *windowRow) error {
-				out = append(out, r)
+				if !open[byHour.floor(r.Bucket)] {
+					out = append(out, r)
+				}
 				return nil
 			})
 		})
@@ -291,6 +321,20 @@ func (t *tier) moveInto(ctx context.Context, day int64, into coldObject, devices
 		return 0, err
 	}
 	return int64(len(rows)), t.s.removeMoved(ctx, day, rows)
+}
+
+// removeLeft deletes the rows of some owners that an object has as they are: a crash
+// has left them.
+func (t *tier) removeLeft(ctx context.Context, o coldObject, devices []owner) error {
+	var rows []versioned
+	err := eachCold(ctx, t.to, o, owners{List: devices}, func(r *windowRow) error {
+		rows = append(rows, versioned{r.Key, r.Version})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.s.removeMoved(ctx, o.Day, rows)
 }
 
 func (t *tier) ownersIn(ctx context.Context, o coldObject) (list []owner, err error) {

@@ -16,20 +16,26 @@ import (
 // The tables of old minutes: rollup_tier is one row, the place of the objects
 // and the lease of whoever publishes some or takes them back; rollup_cold says
 // which objects are published. An object that is not in it is nobody's.
+//
+// A process of a version that knows no objects would count an old window anew, and
+// refuses to start here, but may still run while others are replaced. So where
+// there are minutes already, moving begins a day later.
 const (
 	sqliteCold = `
-CREATE TABLE rollup_tier (id TEXT PRIMARY KEY, url TEXT NOT NULL, changes INTEGER NOT NULL DEFAULT 0,
+CREATE TABLE rollup_tier (id TEXT PRIMARY KEY, url TEXT NOT NULL, begins INTEGER NOT NULL, changes INTEGER NOT NULL DEFAULT 0,
 	owner TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0);
-INSERT INTO rollup_tier (id, url) VALUES ('minutes', '');
+INSERT INTO rollup_tier (id, url, begins) SELECT 'minutes', '',
+	CASE WHEN EXISTS (SELECT 1 FROM rollup_window_1m) THEN CAST(strftime('%s', 'now') AS INTEGER) + 86400 ELSE 0 END;
 CREATE TABLE rollup_cold (
 	object TEXT PRIMARY KEY, day INTEGER NOT NULL, written_at INTEGER NOT NULL, windows INTEGER NOT NULL, bytes INTEGER NOT NULL,
 	low_fleet TEXT NOT NULL, low_device TEXT NOT NULL, high_fleet TEXT NOT NULL, high_device TEXT NOT NULL);
 CREATE INDEX rollup_cold_by_day ON rollup_cold (day);
 `
 	postgresCold = `
-CREATE TABLE rollup_tier (id text PRIMARY KEY, url text NOT NULL, changes bigint NOT NULL DEFAULT 0,
+CREATE TABLE rollup_tier (id text PRIMARY KEY, url text NOT NULL, begins bigint NOT NULL, changes bigint NOT NULL DEFAULT 0,
 	owner text NOT NULL DEFAULT '', lease_until bigint NOT NULL DEFAULT 0);
-INSERT INTO rollup_tier (id, url) VALUES ('minutes', '');
+INSERT INTO rollup_tier (id, url, begins) SELECT 'minutes', '',
+	CASE WHEN EXISTS (SELECT 1 FROM rollup_window_1m) THEN extract(epoch FROM now())::bigint + 86400 ELSE 0 END;
 CREATE TABLE rollup_cold (
 	object text PRIMARY KEY, day bigint NOT NULL, written_at bigint NOT NULL, windows bigint NOT NULL, bytes bigint NOT NULL,
 	low_fleet text COLLATE "C" NOT NULL, low_device text COLLATE "C" NOT NULL,
@@ -40,7 +46,7 @@ CREATE INDEX rollup_cold_by_day ON rollup_cold (day);
 )
 
 // tierLease is how long a process that died keeps the others from moving days.
-const tierLease = 2 * time.Minute
+const tierLease = 30 * time.Second
 
 // leases are those of publishing: one process at a time.
 func leases(db *sqldb.DB) jobs.Table {
@@ -63,6 +69,8 @@ type querier interface {
 	firstSealed(ctx context.Context, from, before int64) (bucket int64, found bool, err error)
 	// sealedDevices lists who has such a row that begins within an hour.
 	sealedDevices(ctx context.Context, hour int64) ([]owner, error)
+	// beside lists the rows of an object's day and owners that it can have, too.
+	beside(ctx context.Context, o coldObject) ([]Key, error)
 	// remove deletes rows of minutes that are still of these versions.
 	remove(ctx context.Context, rows []versioned) error
 }
@@ -122,6 +130,26 @@ func ownersOfRows(list *[]owner) func(sqldb.Row) error {
 
 func (t *sqliteTx) sealedDevices(ctx context.Context, hour int64) (list []owner, err error) {
 	err = t.query(ctx, ownersOfRows(&list), sealedDevices, hour, hour+byHour.Width)
+	return list, err
+}
+
+// besides are rows that may also be in an object: those with a complete ledger are in none.
+const besides = ` FROM rollup_window_1m WHERE ledger_state IN (1, 2) AND bucket >= $1 AND bucket < $2
+	AND (fleet, device_id) >= ($3, $4) AND (fleet, device_id) <= ($5, $6)`
+
+// keysOfRows collects rows of a fleet, a device and Unix seconds.
+func keysOfRows(list *[]Key) func(sqldb.Row) error {
+	return func(row sqldb.Row) error {
+		var k Key
+		err := row.Scan(&k.Fleet, &k.Device, &k.Bucket)
+		*list = append(*list, k)
+		return err
+	}
+}
+
+func (t *sqliteTx) beside(ctx context.Context, o coldObject) (list []Key, err error) {
+	err = t.query(ctx, keysOfRows(&list), `SELECT fleet, device_id, bucket`+besides, o.Day, o.Day+byDay.Width,
+		o.Low.Fleet, o.Low.Device, o.High.Fleet, o.High.Device)
 	return list, err
 }
 
@@ -212,6 +240,12 @@ func (t *postgresTx) sealedDevices(ctx context.Context, hour int64) (list []owne
 	return list, err
 }
 
+func (t *postgresTx) beside(ctx context.Context, o coldObject) (list []Key, err error) {
+	err = t.query(ctx, keysOfRows(&list), `SELECT fleet, device_id, extract(epoch FROM bucket)::bigint`+besides, at(o.Day),
+		at(o.Day+byDay.Width), o.Low.Fleet, o.Low.Device, o.High.Fleet, o.High.Device)
+	return list, err
+}
+
 func (t *postgresTx) remove(ctx context.Context, rows []versioned) error {
 	keys, versions := make([]Key, len(rows)), make([]int64, len(rows))
 	for i, r := range rows {
@@ -280,6 +314,13 @@ func (t *coldTx) url(ctx context.Context) (url string, err error) {
 	err = t.query(ctx, func(row sqldb.Row) error { return row.Scan(&url) },
 		`SELECT url FROM rollup_tier WHERE id = $1`, tierRow)
 	return url, err
+}
+
+// begins is when minutes may move at first, Unix seconds.
+func (t *coldTx) begins(ctx context.Context) (at int64, err error) {
+	err = t.query(ctx, func(row sqldb.Row) error { return row.Scan(&at) },
+		`SELECT begins FROM rollup_tier WHERE id = $1`, tierRow)
+	return at, err
 }
 
 // publish replaces objects, none perhaps, by others, none perhaps, if the lease

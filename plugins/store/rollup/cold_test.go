@@ -9,18 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/redpanda-data/benthos/v4/public/service"
-
 	"weir/internal/lifecycle/expire"
-	"weir/internal/platform/jobs"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
-	"weir/tests/integration/require"
 )
 
 // later is when the ledgers of noon are gone.
@@ -199,7 +194,13 @@ func TestCold_ACrashAtAnyStepOfMovingChangesNoAnswer(t *testing.T) {
 					t.Fatalf("step %d: %v", step, err)
 				}
 				compareStores(t, want, dump(t, s))
-				moveOld(t, s, dir)
+				m := oldMover(dir)
+				if step%2 == 0 {
+					m.rest = 24 * time.Hour // what was left goes, whenever its object was written
+				}
+				if _, more, err := s.move(context.Background(), m, later); err != nil || more {
+					t.Fatal(more, err)
+				}
 				compareStores(t, want, dump(t, s))
 				objects, rows := published(t, s)
 				windows := 0
@@ -229,6 +230,7 @@ func TestCold_ALateEventWhileItsDayIsMovedCounts(t *testing.T) {
 		s := openStore(t, fresh())
 		old := noon.Add(-48 * time.Hour)
 		add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", old, `{"x":1}`), testEvent(2, "b", old, `{"x":1}`)))
+		finish(t, s)
 		seal(t, s, later)
 		if err := s.place(ctx, lake.FileURL(dir)); err != nil {
 			t.Fatal(err)
@@ -272,42 +274,6 @@ func TestCold_ALateEventWhileItsDayIsMovedCounts(t *testing.T) {
 		add(t, s, later, windowsOf(t, "acme", testEvent(4, "b", old, `{"x":5}`))) // from its object
 		if got := fmt.Sprint(counts(t, s, byMinute)); got != "map[a:2 b:2]" {
 			t.Error(got)
-		}
-	})
-}
-
-// One process moves at a time. Who was too slow publishes nothing.
-func TestCold_OneProcessMovesAtATime(t *testing.T) {
-	onEachStore(t, func(t *testing.T, fresh func() string) {
-		ctx, url, dir := t.Context(), fresh(), t.TempDir()
-		one, two := openStore(t, url), openStore(t, url)
-		if err := one.place(ctx, lake.FileURL(dir)); err != nil {
-			t.Fatal(err)
-		}
-		now := time.Now()
-		first, err := one.takeTier(ctx, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, _, err := two.move(ctx, oldMover(dir), later); n != 0 || err != nil {
-			t.Fatal(n, err)
-		}
-		second, err := two.takeTier(ctx, now.Add(tierLease+time.Second)) // the first has died, it seems
-		if err != nil {
-			t.Fatal(err)
-		}
-		o := coldObject{Day: 0, Key: "x", Windows: 1}
-		if err := first.swap(ctx, nil, []coldObject{o}, nil); !errors.Is(err, jobs.ErrLost) {
-			t.Fatalf("who was too slow: %v", err)
-		}
-		if objects, _ := published(t, two); len(objects) > 0 {
-			t.Fatal("it was published")
-		}
-		if err := errors.Join(first.release(ctx), second.keep(ctx), second.release(ctx)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := one.takeTier(ctx, now.Add(2*tierLease)); err != nil {
-			t.Fatal(err)
 		}
 	})
 }
@@ -404,54 +370,4 @@ func TestCold_OldMinutesMayBeCopiedElsewhere(t *testing.T) {
 		}
 		compareStores(t, dump(t, hot), dump(t, tiered))
 	})
-}
-
-// A partition whose minutes were all moved is dropped, and is there again when a
-// late event needs it.
-func TestCold_APartitionThatWasMovedIsDropped(t *testing.T) {
-	s := openStore(t, freshSchema(t, require.Env(t, "WEIR_TEST_POSTGRES_URL")))
-	pg := s.backend.(*postgres)
-	if !pg.native {
-		return // TimescaleDB has the partitions
-	}
-	old := noon.Add(-30 * day)
-	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", old, `{"x":1}`), testEvent(2, "a", noon, `{"x":1}`)))
-	names := func() int {
-		list, err := pg.partitionsBefore(t.Context(), byMinute, later.Unix())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(list)
-	}
-	m := oldMover(t.TempDir())
-	if err := s.shrink(t.Context(), m, later); err != nil || names() != 2 {
-		t.Fatalf("%d partitions, %v", names(), err)
-	}
-	seal(t, s, later)
-	if n := moveOld(t, s, strings.TrimPrefix(m.url, "file://")); n != 1 {
-		t.Fatalf("moved %d", n)
-	}
-	if err := s.shrink(t.Context(), m, later); err != nil || names() != 1 {
-		t.Fatalf("%d partitions, %v", names(), err)
-	}
-	add(t, s, later, windowsOf(t, "acme", testEvent(3, "a", old, `{"x":1}`)))
-	if got := fmt.Sprint(counts(t, s, byMinute)); got != "map[a:3]" || names() != 2 {
-		t.Errorf("%s, %d partitions", got, names())
-	}
-}
-
-// What ends with the process is no place to move to.
-func TestCold_OldMinutesAreNotMovedIntoMemory(t *testing.T) {
-	for url, want := range map[string]bool{
-		"": true, lake.FileURL(t.TempDir()): true, "s3://bucket?region=eu-central-1": true, "mem://": false,
-	} {
-		parsed, err := storeSpec().ParseYAML("url: sqlite:///x/y.db\nold_url: "+strconv.Quote(url),
-			service.NewEnvironment())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, _, _, err := newOutput(parsed, service.MockResources()); (err == nil) != want {
-			t.Errorf("%q: %v", url, err)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/internal/platform/flow"
 	"weir/internal/platform/jobs"
 	"weir/plugins/store/lake"
 )
@@ -20,6 +21,7 @@ type tier struct {
 	owner string
 	lease jobs.Table
 	to    *lake.Store // nil: nothing was ever to be moved, and there is no lease
+	alive *flow.Task  // renews the lease
 }
 
 // errTierBusy says that another process has the right.
@@ -43,7 +45,23 @@ func (s *Store) takeTier(ctx context.Context, now time.Time) (*tier, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the store of old minutes: %w", err), t.release(ctx))
 	}
+	t.alive = flow.Start(t.renew)
 	return t, nil
+}
+
+// renew renews the right for as long as the process lives, however long a step
+// takes. What fails is tried again; who has lost the right publishes nothing.
+func (t *tier) renew(ctx context.Context) {
+	tick := time.NewTicker(tierLease / 6)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = t.keep(ctx)
+		}
+	}
 }
 
 // tierPoll is how often who must have the right asks for it.
@@ -101,7 +119,13 @@ func (t *tier) keep(ctx context.Context) error {
 }
 
 func (t *tier) release(ctx context.Context) error {
-	err := t.lease.Release(context.WithoutCancel(ctx), t.owner, tierRow, "")
+	ctx = context.WithoutCancel(ctx)
+	if t.alive != nil {
+		if err := t.alive.End(ctx); err != nil {
+			return err
+		}
+	}
+	err := t.lease.Release(ctx, t.owner, tierRow, "")
 	if errors.Is(err, jobs.ErrLost) {
 		return nil // it ends the same way
 	}

@@ -30,6 +30,7 @@ func Lifecycle() lifecycle.Kind {
 	for _, table := range erasable() {
 		k.Tables = append(k.Tables, table[0])
 	}
+	k.Tables = append(k.Tables, "rollup_cold") // an object's first and last device
 	return k
 }
 

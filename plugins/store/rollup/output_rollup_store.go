@@ -24,6 +24,7 @@ const (
 	rollupFieldWrite     = "write_every"
 	rollupFieldOldURL    = "old_url"
 	rollupFieldHot       = "hot"
+	rollupFieldMove      = "move_every"
 	rollupFieldSettle    = "settle"
 	rollupFieldRefresh   = "refresh"
 	rollupFieldTimeout   = "timeout"
@@ -81,6 +82,9 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 			Description("How old minutes are, in whole days, when they move to `old_url`. Their ledgers must be dropped by "+
 				"then, seven days after their last change if `retention` says nothing else.").
 			Default("168h")).
+		Field(service.NewDurationField(rollupFieldMove).
+			Description("How long after one look for minutes to be moved the next begins.").
+			Default("10m").Advanced()).
 		Field(service.NewDurationField(rollupFieldSettle).
 			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
 			Default("2m").Advanced()).
@@ -138,7 +142,7 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 		rollupFieldRetention, conf.Positive(&o.limits.Keep),
 		rollupFieldWrite, conf.NotNegative(&o.limits.WriteEvery), rollupFieldSettle, conf.Positive(&o.policy.Settle),
 		rollupFieldOldURL, conf.Valid(lake.MaybeURL(&o.mover.url), o.mover.lasts),
-		rollupFieldHot, conf.Positive(&o.mover.hot),
+		rollupFieldHot, conf.Positive(&o.mover.hot), rollupFieldMove, conf.Positive(&o.mover.every),
 		rollupFieldRefresh, conf.Positive(&o.policy.Refresh), rollupFieldTimeout, conf.Positive(&o.timeout),
 		rollupFieldCache, conf.Positive(&o.limits.Cache))); err != nil {
 		return nil, batching, 0, err

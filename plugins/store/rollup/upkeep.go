@@ -53,9 +53,8 @@ func (o *output) writeDue(ctx context.Context) error {
 }
 
 const (
-	moveInterval = 10 * time.Minute // how often it looks for old minutes
-	moveRest     = 24 * time.Hour   // late events of an old day go into its objects once a day
-	moveAgain    = 10 * time.Second // when there was more than it moves at once: others get at the tier meanwhile
+	moveRest  = 24 * time.Hour   // late events of an old day go into its objects once a day
+	moveAgain = 10 * time.Second // when there was more than it moves at once: others get at the tier meanwhile
 )
 
 // moveOld moves old minutes to where they are to be, until its context ends.
@@ -65,7 +64,7 @@ func (o *output) moveOld(ctx context.Context) {
 	}
 	m := o.mover
 	m.rest = moveRest
-	next := time.NewTimer(moveAgain)
+	next := time.NewTimer(min(moveAgain, m.every))
 	defer next.Stop()
 	for {
 		select {
@@ -80,9 +79,9 @@ func (o *output) moveOld(ctx context.Context) {
 		}
 		cancel()
 		o.moved.Incr(n)
-		wait := moveInterval
+		wait := m.every
 		if more {
-			wait = moveAgain
+			wait = min(moveAgain, m.every)
 		}
 		if err != nil && ctx.Err() == nil {
 			o.res.Logger().Errorf("moving old rollups to %s: %v; they stay in the database; trying again in %s",

@@ -1,0 +1,179 @@
+package rollup
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/jobs"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/store/lake"
+	"weir/tests/integration/require"
+)
+
+// Rolling an hour looks for who has rows in it, so none of them moves before.
+func TestCold_MinutesOfAnOpenHourDoNotMove(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		s, dir := openStore(t, fresh()), t.TempDir()
+		old := noon.Add(-48 * time.Hour)
+		add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", old, `{"x":1}`)))
+		writeOut(t, s)
+		seal(t, s, later)
+		if n := moveOld(t, s, dir); n != 0 {
+			t.Fatalf("moved %d", n)
+		}
+		finish(t, s)
+		if n := moveOld(t, s, dir); n != 1 {
+			t.Fatalf("moved %d", n)
+		}
+		// An hour of the same day that begins to fill later waits, too.
+		add(t, s, later, windowsOf(t, "acme", testEvent(2, "a", old.Add(3*time.Hour), `{"x":1}`),
+			testEvent(3, "a", old, `{"x":1}`)))
+		writeOut(t, s)
+		seal(t, s, later.Add(9*day))
+		if n := moveOld(t, s, dir); n != 1 {
+			t.Fatalf("moved %d", n)
+		}
+		if _, err := s.roll(t.Context(), rollPolicy{Settle: time.Minute, Refresh: time.Hour}, later.Add(day)); err != nil {
+			t.Fatal(err)
+		}
+		if n := moveOld(t, s, dir); n != 1 {
+			t.Fatalf("moved %d", n)
+		}
+		for _, res := range []resolution{byMinute, byHour, byDay} {
+			if got := fmt.Sprint(counts(t, s, res)); got != "map[a:3]" {
+				t.Errorf("%s: %s", res.Name, got)
+			}
+		}
+	})
+}
+
+// While processes of a version that knows no objects may still run, nothing moves.
+func TestCold_MovingBeginsADayAfterAnUpgrade(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		url, dir := fresh(), t.TempDir()
+		db, err := sqldb.Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		known := slices.IndexFunc(migrations(), func(m sqldb.Migration) bool { return m.SQLite == sqliteCold })
+		if err := db.Migrate(t.Context(), "rollup", migrations()[:known]); err != nil {
+			t.Fatal(err)
+		}
+		row := `INSERT INTO rollup_window_1m (fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state)
+			VALUES ('f', 'd', 0, 0, '[]', '[]', x'01', 1, 1)`
+		if db.Dialect == sqldb.Postgres {
+			row = `INSERT INTO rollup_window_1m (fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state)
+				VALUES ('f', 'd', to_timestamp(0), to_timestamp(0), '{}', '{}', '\x01', 1, 1)`
+			pg := newPostgres(db, &cold{})
+			if err := errors.Join(db.QueryRowContext(t.Context(), `SELECT relkind = 'p' FROM pg_class WHERE oid = 'rollup_window_1m'::regclass`).Scan(&pg.native),
+				pg.prepare(t.Context(), byMinute, []*windowRow{{}})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := db.ExecContext(t.Context(), row); err != nil {
+			t.Fatal(err)
+		}
+		s := openStore(t, url)
+		for want, after := range []time.Duration{23 * time.Hour, 25 * time.Hour} {
+			n, _, err := s.move(t.Context(), oldMover(dir), time.Now().Add(after))
+			if err != nil || n != int64(want) {
+				t.Errorf("%s after it: moved %d, %v", after, n, err)
+			}
+		}
+	})
+}
+
+// One process moves at a time. Who was too slow publishes nothing.
+func TestCold_OneProcessMovesAtATime(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		ctx, url, dir := t.Context(), fresh(), t.TempDir()
+		one, two := openStore(t, url), openStore(t, url)
+		if err := one.place(ctx, lake.FileURL(dir)); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		first, err := one.takeTier(ctx, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := two.move(ctx, oldMover(dir), later); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+		second, err := two.takeTier(ctx, now.Add(tierLease+time.Second)) // the first has died, it seems
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := coldObject{Day: 0, Key: "x", Windows: 1}
+		if err := first.swap(ctx, nil, []coldObject{o}, nil); !errors.Is(err, jobs.ErrLost) {
+			t.Fatalf("who was too slow: %v", err)
+		}
+		if objects, _ := published(t, two); len(objects) > 0 {
+			t.Fatal("it was published")
+		}
+		if err := errors.Join(first.release(ctx), second.keep(ctx), second.release(ctx)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.takeTier(ctx, now.Add(2*tierLease)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A partition whose minutes were all moved is dropped, and is there again when a
+// late event needs it.
+func TestCold_APartitionThatWasMovedIsDropped(t *testing.T) {
+	s := openStore(t, freshSchema(t, require.Env(t, "WEIR_TEST_POSTGRES_URL")))
+	pg := s.backend.(*postgres)
+	if !pg.native {
+		return // TimescaleDB has the partitions
+	}
+	old := noon.Add(-30 * day)
+	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", old, `{"x":1}`), testEvent(2, "a", noon, `{"x":1}`)))
+	names := func() int {
+		list, err := pg.partitionsBefore(t.Context(), byMinute, later.Unix())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	m := oldMover(t.TempDir())
+	if err := s.shrink(t.Context(), m, later); err != nil || names() != 2 {
+		t.Fatalf("%d partitions, %v", names(), err)
+	}
+	finish(t, s)
+	seal(t, s, later)
+	if n := moveOld(t, s, strings.TrimPrefix(m.url, "file://")); n != 1 {
+		t.Fatalf("moved %d", n)
+	}
+	if err := s.shrink(t.Context(), m, later); err != nil || names() != 1 {
+		t.Fatalf("%d partitions, %v", names(), err)
+	}
+	add(t, s, later, windowsOf(t, "acme", testEvent(3, "a", old, `{"x":1}`)))
+	if got := fmt.Sprint(counts(t, s, byMinute)); got != "map[a:3]" || names() != 2 {
+		t.Errorf("%s, %d partitions", got, names())
+	}
+}
+
+// What ends with the process is no place to move to.
+func TestCold_OldMinutesAreNotMovedIntoMemory(t *testing.T) {
+	for url, want := range map[string]bool{
+		"": true, lake.FileURL(t.TempDir()): true, "s3://bucket?region=eu-central-1": true, "mem://": false,
+	} {
+		parsed, err := storeSpec().ParseYAML("url: sqlite:///x/y.db\nold_url: "+strconv.Quote(url),
+			service.NewEnvironment())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, _, err := newOutput(parsed, service.MockResources()); (err == nil) != want {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
