@@ -58,12 +58,14 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 		ctx := w.Context()
 		minute := time.Now().Add(-time.Hour).Truncate(time.Minute)
 		until := minute.Add(30 * time.Second)
-		for _, d := range [][2]string{{"acme", "pump-1"}, {"acme", "pump-10"}, {"other", "pump-1"}} {
+		devices := [][2]string{{"acme", "pump-1"}, {"acme", "pump-10"}, {"other", "pump-1"}}
+		w.aged(2, devices...)
+		for _, d := range devices {
 			w.happened(d[0], d[1], minute.Add(10*time.Second), 20)
 			w.spoken(d[0], d[1], minute)
 		}
-		want := map[string]int64{"raw_rows": 20, "dead_letters": 1, "dead_letter_outcomes": 1, "rollup_windows_1m": 1,
-			"alerts": 1, "alert_notices": 1,
+		want := map[string]int64{"raw_rows": 20, "dead_letters": 1, "dead_letter_outcomes": 1, "rollup_windows_1m": 3,
+			"rollup_windows_1h": 1, "rollup_windows_1d": 1, "alerts": 1, "alert_notices": 1,
 			"group_memberships": 1, "audit_log_entries": 1, "replay_jobs": 1, "anomaly_baselines": 1,
 			"rule_keys": 1, "rule_results": 1}
 		if got := w.counted("acme", "pump-1"); fmt.Sprint(got) != fmt.Sprint(want) {
@@ -128,6 +130,7 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 func TestStores_TwoProcessesEraseAndCountOnce(t *testing.T) {
 	everywhere(t, func(w *filled) {
 		at := time.Now().Add(-time.Hour)
+		w.aged(3, [2]string{"acme", "pump-1"}, [2]string{"acme", "pump-4"}, [2]string{"other", "pump-1"})
 		for i := range 6 {
 			w.happened("acme", fmt.Sprint("pump-", i), at, 5)
 		}
@@ -147,6 +150,9 @@ func TestStores_TwoProcessesEraseAndCountOnce(t *testing.T) {
 		}
 		if got := w.counted("other", "pump-1"); fmt.Sprint(got) != fmt.Sprint(neighbour) {
 			w.Fatalf("the neighbour had %v, and has %v", neighbour, got)
+		}
+		if n := w.oldObjects(); n != 1 {
+			w.Errorf("%d objects of old minutes are left", n)
 		}
 	})
 }
@@ -190,6 +196,7 @@ func (w *filled) bothErase(device string) tombstone.Target {
 func TestStores_ExpireHonoursHoldsAndIsIdempotent(t *testing.T) {
 	everywhere(t, func(w *filled) {
 		at := time.Now().Add(-time.Hour)
+		w.aged(3, [2]string{"acme", "pump-1"}, [2]string{"other", "pump-1"}, [2]string{"other", "pump-2"})
 		for _, fleet := range []string{"acme", "other"} {
 			w.happened(fleet, "pump-1", at, 5)
 			w.spoken(fleet, "pump-1", at)
@@ -248,6 +255,9 @@ func TestStores_ExpireHonoursHoldsAndIsIdempotent(t *testing.T) {
 		if done := run(false); done != 0 {
 			w.Fatalf("%d rows went the second time", done)
 		}
+		if n := w.oldObjects(); n != 0 {
+			w.Errorf("%d objects of old minutes are left", n)
+		}
 	})
 }
 
@@ -255,6 +265,7 @@ func TestStores_ExpireHonoursHoldsAndIsIdempotent(t *testing.T) {
 // found in a database, a store has that table.
 func TestStores_KnowEveryTableThatNamesADevice(t *testing.T) {
 	everywhere(t, func(w *filled) {
+		w.aged(1, [2]string{"acme", "pump-1"})
 		w.happened("acme", "pump-1", time.Now(), 1)
 		w.spoken("acme", "pump-1", time.Now())
 		known := []string{"rollup_journal"} // SQLite's: it is emptied when rows are written, and its file scrubbed as a whole

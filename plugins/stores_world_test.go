@@ -18,6 +18,7 @@ import (
 	"weir/internal/control/group"
 	"weir/internal/event"
 	"weir/internal/lifecycle"
+	"weir/internal/lifecycle/expire"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/replay"
@@ -32,6 +33,7 @@ type filled struct {
 	*testing.T
 	env    *service.Environment
 	urls   map[lifecycle.Place]string
+	old    string // where old minutes move
 	places *lifecycle.Places
 	offset int
 }
@@ -71,16 +73,16 @@ func (w *filled) lake(at lifecycle.Place) *lake.Store {
 	return s
 }
 
-func newFilled(t *testing.T, urls map[lifecycle.Place]string) *filled {
+func newFilled(t *testing.T, urls map[lifecycle.Place]string, old string) *filled {
 	t.Helper()
-	w := &filled{T: t, env: service.NewEnvironment(), urls: urls, places: lifecycle.NewPlaces(service.MockResources(),
-		urls)}
+	w := &filled{T: t, env: service.NewEnvironment(), urls: urls, old: old,
+		places: lifecycle.NewPlaces(service.MockResources(), urls)}
 	if err := Register(w.env); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for _, at := range []lifecycle.Place{lifecycle.Raw, lifecycle.DeadLetters} {
-			s, err := lake.Open(context.Background(), urls[at])
+		for _, url := range []string{urls[lifecycle.Raw], urls[lifecycle.DeadLetters], old} {
+			s, err := lake.Open(context.Background(), url)
 			if err != nil {
 				t.Error(err)
 				continue
@@ -97,6 +99,18 @@ func newFilled(t *testing.T, urls map[lifecycle.Place]string) *filled {
 // send runs a stream of one output on some messages, and ends it.
 func (w *filled) send(output string, batch service.MessageBatch) {
 	w.Helper()
+	w.running(output, func(push service.MessageBatchHandlerFunc) {
+		ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+		defer cancel()
+		if err := push(ctx, batch); err != nil {
+			w.Fatal(err)
+		}
+	})
+}
+
+// running runs a stream of one output while do runs.
+func (w *filled) running(output string, do func(push service.MessageBatchHandlerFunc)) {
+	w.Helper()
 	b := w.env.NewStreamBuilder()
 	push, err := b.AddBatchProducerFunc()
 	if err != nil {
@@ -109,11 +123,7 @@ func (w *filled) send(output string, batch service.MessageBatch) {
 		w.Fatal(err)
 	}
 	stop := testbed.Run(w, b)
-	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
-	defer cancel()
-	if err := push(ctx, batch); err != nil {
-		w.Fatal(err)
-	}
+	do(push)
 	stop()
 }
 
@@ -122,15 +132,7 @@ func (w *filled) happened(fleet, device string, received time.Time, n int) {
 	w.Helper()
 	var events, letters service.MessageBatch
 	for range n {
-		w.offset++
-		at := received.UTC()
-		msg := service.NewMessage(fmt.Appendf(nil, `{"event_id":%q,"device_id":%q,"device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":50}}`,
-			uuid.NewString(), device, at.Format(time.RFC3339Nano)))
-		for name, v := range map[string]any{event.HeaderFleet: fleet, event.HeaderReceivedAt: at.Format(event.TimeFormat),
-			"kafka_topic": "raw-events", "kafka_partition": 0, "kafka_offset": w.offset} {
-			msg.MetaSetMut(name, v)
-		}
-		events = append(events, msg)
+		events = append(events, w.event(fleet, device, received))
 	}
 	letter := events[0].Copy()
 	event.MarkRejected(letter, event.Reject(event.CodeInvalidEvent, "", "x"))
@@ -138,8 +140,7 @@ func (w *filled) happened(fleet, device string, received time.Time, n int) {
 	w.send(fmt.Sprintf("raw_store:\n  url: %q\n", w.urls[lifecycle.Raw]), copies(events))
 	w.send(fmt.Sprintf("dead_letter_store:\n  url: %q\nprocessors:\n  - dead_letter:\n      stage: rollup\n",
 		w.urls[lifecycle.DeadLetters]), letters)
-	w.send(fmt.Sprintf("rollup_store:\n  url: %q\n  batching:\n    count: %d\n    period: 100ms\n    processors:\n     "+
-		" - rollup: {}\n", w.urls[lifecycle.Rollups], n), copies(events))
+	w.send(w.rolling("", never, n), copies(events))
 	alert, err := json.Marshal(map[string]any{"alert_id": uuid.NewString(), "kind": "metric", "rule": "hot",
 		"severity": "warning", "fleet": fleet, "device_id": device,
 		"metric": "cpu_temp", "summary": "hot " + device, "at": received.UTC().Format(event.TimeFormat),
@@ -149,6 +150,78 @@ func (w *filled) happened(fleet, device string, received time.Time, n int) {
 	}
 	w.send(fmt.Sprintf("alert_store:\n  url: %q\n", w.urls[lifecycle.Control]),
 		service.MessageBatch{service.NewMessage(alert)})
+}
+
+// event is one of a device, as ingest passes it on.
+func (w *filled) event(fleet, device string, at time.Time) *service.Message {
+	w.offset++
+	at = at.UTC()
+	msg := service.NewMessage(fmt.Appendf(nil, `{"event_id":%q,"device_id":%q,"device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":50}}`,
+		uuid.NewString(), device, at.Format(time.RFC3339Nano)))
+	for name, v := range map[string]any{event.HeaderFleet: fleet, event.HeaderReceivedAt: at.Format(event.TimeFormat),
+		"kafka_topic": "raw-events", "kafka_partition": 0, "kafka_offset": w.offset} {
+		msg.MetaSetMut(name, v)
+	}
+	return msg
+}
+
+// rolling is the output of rollups, which makes hours of the time before settle,
+// and, with a URL, moves old minutes there.
+func (w *filled) rolling(old, settle string, n int) string {
+	return fmt.Sprintf("rollup_store:\n  url: %q\n  old_url: %q\n  hot: 24h\n  move_every: 50ms\n  settle: %s\n  "+
+		"refresh: 100000h\n  batching:\n    count: %d\n    period: 100ms\n    processors:\n      - rollup: {}\n",
+		w.urls[lifecycle.Rollups], old, settle, n)
+}
+
+// never makes no hours: how many there are would depend on how long a stream runs.
+const never = "100000h"
+
+// aged puts minutes of three days ago, n of each device, where old minutes are,
+// and a late event of the first of them beside them.
+func (w *filled) aged(n int, devices ...[2]string) {
+	w.Helper()
+	then := time.Now().AddDate(0, 0, -3).Truncate(24 * time.Hour).Add(12 * time.Hour)
+	var events, late service.MessageBatch
+	for _, d := range devices {
+		for i := range n {
+			events = append(events, w.event(d[0], d[1], then.Add(time.Duration(i)*time.Minute)))
+		}
+		late = append(late, w.event(d[0], d[1], then))
+	}
+	w.send(w.rolling("", never, len(events)), events)
+	_, err := w.process()["rollups"].Expire(w.Context(), lifecycle.Upkeep{ // their ledgers go
+		Pass: expire.Pass{Now: time.Now().Add(2 * time.Hour)}, Keep: []time.Duration{1e4 * time.Hour, time.Hour}})
+	must(w.T, err)
+	w.running(w.rolling(w.old, "1ns", 1), func(service.MessageBatchHandlerFunc) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			var rows, objects int
+			must(w.T, w.db(lifecycle.Rollups).QueryRowContext(w.Context(),
+				`SELECT (SELECT count(*) FROM rollup_window_1m), (SELECT count(*) FROM rollup_cold)`).Scan(&rows, &objects))
+			if rows == 0 && objects > 0 {
+				return
+			}
+			if time.Now().After(deadline) {
+				w.Fatalf("%d rows, %d objects: nothing moved", rows, objects)
+			}
+		}
+	})
+	w.send(w.rolling("", never, len(late)), late)
+}
+
+// oldObjects fails unless what lies where old minutes are is what the database
+// says, and returns how many objects that is.
+func (w *filled) oldObjects() int {
+	w.Helper()
+	place, err := lake.Open(w.Context(), w.old)
+	must(w.T, err)
+	defer func() { _ = place.Close() }()
+	there, published := 0, 0
+	must(w.T, place.List(w.Context(), "", func(lake.Blob) error { there++; return nil }))
+	must(w.T, w.db(lifecycle.Rollups).QueryRowContext(w.Context(), `SELECT count(*) FROM rollup_cold`).Scan(&published))
+	if there != published {
+		w.Errorf("%d objects of old minutes lie there, %d are published", there, published)
+	}
+	return there
 }
 
 func copies(batch service.MessageBatch) (out service.MessageBatch) {
@@ -232,7 +305,7 @@ func everywhere(t *testing.T, test func(*filled)) {
 		test(newFilled(t, map[lifecycle.Place]string{
 			lifecycle.Raw: lake.FileURL(dir + "/raw"), lifecycle.DeadLetters: lake.FileURL(dir + "/dead"),
 			lifecycle.Rollups: "sqlite://" + dir + "/rollups.db", lifecycle.Control: "sqlite://" + dir + "/control.db",
-		}))
+		}, lake.FileURL(dir+"/old")))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		base, bucket := require.Env(t, "WEIR_TEST_POSTGRES_URL"), require.Env(t, "WEIR_TEST_S3_URL")
@@ -258,7 +331,7 @@ func everywhere(t *testing.T, test func(*filled)) {
 			return u.String()
 		}
 		test(newFilled(t, map[lifecycle.Place]string{lifecycle.Raw: objects("raw"), lifecycle.DeadLetters: objects("dead"),
-			lifecycle.Rollups: sql, lifecycle.Control: sql}))
+			lifecycle.Rollups: sql, lifecycle.Control: sql}, objects("old")))
 	})
 }
 
