@@ -57,6 +57,13 @@ class Search:
             if about and self.before(row, "received_at", "failed_at"):
                 self.wrong.append(f"{row['object']} has dead letter {row['id']}: {row['original'][:100]}")
 
+    def minutes(self):
+        """No object of old minutes, published or not, has a window of a silent device."""
+        for row in stores.Lake(f"{self.args.data}/rollups").rows(self.wrong):
+            self.looked["old minutes"] += 1
+            if self.args.silent and self.mine(row):
+                self.wrong.append(f"{row['object']} has minute {row['bucket']} of {row['device_id']}")
+
     def tables(self):
         """No cell of any table names the device; no row of its fleet is older."""
         for file in ("rollups.db", "control.db"):
@@ -111,12 +118,12 @@ def main():
     p.add_argument("--kept", action="append", default=[], type=lambda s: (s.rsplit("=", 1)[0], int(s.rsplit("=", 1)[1])))
     args = p.parse_args()
     search = Search(args)
-    for look in (search.raw, search.letters, search.tables, search.bytes):
+    for look in (search.raw, search.letters, search.minutes, search.tables, search.bytes):
         look()
     print(f"{args.device or args.fleet}: looked at " + ", ".join(f"{n} {what}" for what, n in search.looked.items()))
     shown = Counter()
     for problem in search.wrong:
-        kind = next((k for k in ("has event", "has dead letter", "holds the name") if k in problem), problem.split(" names ")[0])
+        kind = next((k for k in ("has event", "has dead letter", "has minute", "holds the name") if k in problem), problem.split(" names ")[0])
         shown[kind] += 1
         if shown[kind] <= 2:
             print("WRONG", problem)

@@ -44,9 +44,17 @@ def database(url, tables, by_fleet):
     rows = {t: counted(db.execute(query(t, by_fleet)).fetchall(), by_fleet) for t in tables if t in present}
     if "rollup_window_1m" in rows:
         rows["ledgers"] = counted(db.execute(query("rollup_window_1m", True, "ledger IS NOT NULL")).fetchall(), True)
+        rows["moved_1m"] = moved(url)
     db.close()
     taken = sum(os.path.getsize(path + suffix) for suffix in ("", "-wal") if os.path.exists(path + suffix))
     return {"rows": rows, "bytes": taken}
+
+
+def moved(url):
+    """Minutes that are in Parquet alone, by fleet."""
+    with stores.Rollups(url) as db:
+        windows = {(row["fleet"], row["device_id"], row["bucket"]) for row in db.old()}
+    return dict(Counter(fleet for fleet, _, _ in windows))
 
 
 def query(table, by_fleet, where="true"):
@@ -67,6 +75,7 @@ def postgres(url, tables, by_fleet):
         rows = {t: counted(db.execute(query(t, by_fleet)).fetchall(), by_fleet) for t in tables if t in present}
         if "rollup_window_1m" in rows:
             rows["ledgers"] = counted(db.execute(query("rollup_window_1m", True, "ledger IS NOT NULL")).fetchall(), True)
+            rows["moved_1m"] = moved(url)
         partitions = [name for (name,) in db.execute(
             "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind = 'r' ORDER BY 1")]
         taken = db.execute("SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "

@@ -28,7 +28,7 @@ class Lake:
                 scheme=endpoint.scheme or "https",
                 region=query.get("region"),
             )
-            self.root = parts.netloc + "/" + query.get("prefix", "").strip("/")
+            self.root = (parts.netloc + parts.path).rstrip("/") + "/" + query.get("prefix", "").strip("/")
         else:
             self.fs = fs.LocalFileSystem()
             self.root = os.path.abspath(parts.path if parts.scheme == "file" else url)
@@ -92,27 +92,81 @@ def dead_letters(url, problems):
         yield row
 
 
+class Rollups:
+    """One state of a rollups' database, whatever is written to it meanwhile."""
+
+    def __init__(self, url):
+        self.postgres = url.startswith(("postgres://", "postgresql://"))
+        if self.postgres:
+            import psycopg
+
+            self.db = psycopg.connect(url)
+            self.db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            tables = "SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
+        else:
+            path = os.path.abspath(url.removeprefix("sqlite://"))
+            self.db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30, isolation_level=None)
+            self.db.execute("BEGIN")
+            tables = "SELECT name FROM sqlite_master"
+        self.moves = "rollup_cold" in {name for (name,) in self.lines(tables)}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.db.close()
+
+    def lines(self, query, *args):
+        return self.db.execute(query.replace("?", "%s") if self.postgres else query, args).fetchall()
+
+    def old(self):
+        """The rows of published objects whose window is no row of the database: a
+        row is the newer one."""
+        if not self.moves:
+            return
+        objects = self.lines("SELECT object, windows FROM rollup_cold ORDER BY object")
+        if not objects:
+            return
+        bucket = "extract(epoch from bucket)::bigint" if self.postgres else "bucket"
+        rows = set(self.lines(f"SELECT fleet, device_id, {bucket} FROM rollup_window_1m"))
+        lake = Lake(self.lines("SELECT url FROM rollup_tier")[0][0])
+        seen = set()
+        for name, count in objects:
+            path = f"{lake.root}/{name}"
+            try:
+                with lake.fs.open_input_file(path) as f:
+                    table = as_integers(pq.ParquetFile(f).read())
+            except FileNotFoundError:
+                raise Changed(path) from None  # replaced meanwhile
+            windows = set()
+            for row in table.to_pylist():
+                row["bucket"] //= 1_000_000
+                window = (row["fleet"], row["device_id"], row["bucket"])
+                if window in seen:
+                    raise SystemExit(f"{window} is in two objects, one of them {name}")
+                windows.add(window)
+                if window not in rows:
+                    row["object"] = name
+                    yield row
+            if len(windows) != count:
+                raise SystemExit(f"{name} has {len(windows)} windows, and the database says {count}")
+            seen |= windows
+
+
 def rollups(url, resolution, fleet):
     """(device, metric, bucket) → (count, sum, min, max, avg, p50, p95). bucket is
-    seconds since 1970."""
-    columns = "device_id, metric, {}, count, sum, min, max, avg, p50, p95"
-    if url.startswith(("postgres://", "postgresql://")):
-        import psycopg
-
-        with psycopg.connect(url) as db:
-            bucket = "extract(epoch from bucket)::bigint"
-            query = f"SELECT {columns.format(bucket)} FROM rollup_{resolution} WHERE fleet = %s"
-            lines = db.execute(query, (fleet,)).fetchall()
-    else:
-        path = os.path.abspath(url.removeprefix("sqlite://"))
-        if not os.path.exists(path):
-            return {}
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
-        bucket = "strftime('%s', bucket)"
-        query = f"SELECT {columns.format(bucket)} FROM rollup_{resolution} WHERE fleet = ?"
-        lines = db.execute(query, (fleet,)).fetchall()
-        db.close()
+    seconds since 1970. Minutes are rows, or in Parquet."""
+    if "://" not in url and not os.path.exists(url) or url.startswith("sqlite://") and not os.path.exists(url.removeprefix("sqlite://")):
+        return {}
     found = {}
+    with Rollups(url) as db:
+        bucket = "extract(epoch from bucket)::bigint" if db.postgres else "strftime('%s', bucket)"
+        lines = db.lines(f"SELECT device_id, metric, {bucket}, count, sum, min, max, avg, p50, p95 FROM rollup_{resolution} WHERE fleet = ?", fleet)
+        if resolution == "1m":
+            for r in db.old():
+                if r["fleet"] == fleet and r["metric"] is not None:
+                    lines.append([r["device_id"], r["metric"], r["bucket"], r["count"], r["sum"], r["min"], r["max"],
+                                  r["sum"] / r["count"], r["p50"], r["p95"]])
     for line in lines:
         key = (line[0], line[1], int(line[2]))
         if key in found:

@@ -42,6 +42,7 @@ class System:
         self.folder = folder
         self.journal = [{"type": "run"}]
         self.raw, self.letters, self.lines = [], [], {}
+        self.moved = {}  # lines that are in Parquet
         for i in range(20):
             ahead = {"timestamp": "2026-12-24T00:00:00.000Z"} if i == 7 else {}
             self.send(i, event_of(i, **ahead), "clock_ahead" if ahead else "valid", "accepted")
@@ -110,8 +111,31 @@ class System:
         db.execute("CREATE TABLE rollup_1m (fleet, device_id, metric, bucket, count, sum, min, max, avg, p50, p95)")
         for (device, metric, bucket), stats in self.lines.items():
             db.execute("INSERT INTO rollup_1m VALUES (?,?,?,datetime(?,'unixepoch')||'Z',?,?,?,?,?,?,?)", (FLEET, device, metric, bucket, *stats))
+        if self.moved:
+            self.write_moved(db)
         db.commit()
         db.close()
+
+    def write_moved(self, db):
+        db.execute("CREATE TABLE rollup_window_1m (fleet, device_id, bucket)")
+        for device, _, bucket in self.lines:
+            db.execute("INSERT INTO rollup_window_1m VALUES (?,?,?)", (FLEET, device, bucket))
+        db.execute("CREATE TABLE rollup_tier (url)")
+        db.execute("INSERT INTO rollup_tier VALUES (?)", (f"file://{self.folder}/rollups",))
+        db.execute("CREATE TABLE rollup_cold (object, windows)")
+        db.execute("INSERT INTO rollup_cold VALUES (?,?)", ("rollup_1m/a.parquet", len({(d, b) for d, _, b in self.moved})))
+        names = ("count", "sum", "min", "max", "p50", "p95")
+        rows = [{"fleet": FLEET, "device_id": d, "metric": m, "bucket": b * 1_000_000, **dict(zip(names, stats[:4] + stats[5:]))}
+                for (d, m, b), stats in self.moved.items()]
+        table = pa.Table.from_pylist(rows)
+        table = table.set_column(3, "bucket", table.column("bucket").cast(pa.timestamp("us", tz="UTC")))
+        os.makedirs(f"{self.folder}/rollups/rollup_1m")
+        pq.write_table(table, f"{self.folder}/rollups/rollup_1m/a.parquet")
+        pq.write_table(table, f"{self.folder}/rollups/rollup_1m/of-a-crash.parquet")
+
+    def move(self, device="sim-0"):
+        for key in [k for k in self.lines if k[0] == device]:
+            self.moved[key] = self.lines.pop(key)
 
 
 def line_of(system):
@@ -196,6 +220,35 @@ class Verify(unittest.TestCase):
         self.assertFalse(checks.asked({"a": 1, "b": 2}, {"a": 1, "b": 2}).differences)
         for answers in ({"a": 2, "b": 2}, {"b": 2}, {"a": 1, "b": 2, "c": 1}):
             self.assertEqual(len(checks.asked({"a": 1, "b": 2}, answers).differences), 1)
+
+    def test_old_minutes_count_where_they_have_no_row(self):
+        code, out = self.run_on(System.move)
+        self.assertEqual(code, 0, out)
+
+        def changed_later(system):
+            system.move()
+            system.lines |= {k: list(v) for k, v in system.moved.items()}
+            for stats in system.moved.values():
+                stats[0] -= 1
+
+        code, out = self.run_on(changed_later)
+        self.assertEqual(code, 0, out)
+
+    def test_each_fault_of_old_minutes_is_named(self):
+        def lost(system):
+            system.move()
+            system.moved.pop(next(iter(system.moved)))
+
+        def altered(system):
+            system.move()
+            next(iter(system.moved.values()))[0] += 1
+
+        for words, break_it in {"no line for": lost, "expected 1": altered}.items():
+            code, out = self.run_on(break_it)
+            self.assertEqual(code, 1, out)
+            self.assertIn(words, out)
+        code, _ = self.run_on(System.move, after=lambda folder: os.remove(f"{folder}/rollups/rollup_1m/a.parquet"))
+        self.assertIn("went away", str(code))
 
     def test_a_torn_object_is_named(self):
         def tear(folder):
