@@ -149,13 +149,29 @@ func (s *Store) place(ctx context.Context, url string) (err error) {
 	if err != nil || have == url {
 		return err
 	}
-	if err := allThere(ctx, made, objects); err != nil {
+	if have == "" {
+		err = noneThere(ctx, made)
+	} else {
+		err = allThere(ctx, made, objects)
+	}
+	if err != nil {
 		return err
 	}
 	return s.backend.update(ctx, func(t tx) error {
 		_, err = t.exec(ctx, `UPDATE rollup_tier SET url = $1 WHERE id = $2 AND url = $3`, url, tierRow, have)
 		return err
 	})
+}
+
+// noneThere returns an error if a store has old minutes: they are another
+// database's, which was lost or replaced, and sweep would delete them.
+func noneThere(ctx context.Context, store *lake.Store) error {
+	list, err := store.Folder(ctx, coldFolder)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s has %d objects of old minutes, such as %s, of a database that is not this one: restore "+
+		"that one, or move the folder %s away", store.Name(), len(list), list[0].Key, coldFolder)
 }
 
 // allThere returns an error unless a store has all published objects.

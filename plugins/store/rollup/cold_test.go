@@ -371,3 +371,27 @@ func TestCold_OldMinutesMayBeCopiedElsewhere(t *testing.T) {
 		compareStores(t, dump(t, hot), dump(t, tiered))
 	})
 }
+
+// A database that is new, or older than the objects, deletes none of them.
+func TestCold_ADatabaseOfAnotherTimeDeletesNoObjects(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		ctx := t.Context()
+		_, hot, tiered, dir := twins(t, 3, fresh)
+		there := files(t, dir)
+		if _, _, err := hot.move(ctx, oldMover(dir), later); err == nil || !strings.Contains(err.Error(), "not this one") {
+			t.Errorf("a new database moves there: %v", err)
+		}
+		objects, _ := published(t, tiered)
+		was := filepath.Join(dir, filepath.FromSlash(objects[0].Key))
+		if err := os.Rename(was, strings.TrimSuffix(was, ".parquet")+"-of-later.parquet"); err != nil {
+			t.Fatal(err)
+		}
+		err := tiered.tiered(ctx, func(t *tier) error { return t.sweep(ctx) })
+		if err == nil || !strings.Contains(err.Error(), objects[0].Key) {
+			t.Errorf("objects are deleted by a database that is older: %v", err)
+		}
+		if n := files(t, dir); n != there {
+			t.Errorf("%d objects of %d are left", n, there)
+		}
+	})
+}

@@ -266,7 +266,9 @@ func (t *tier) again(ctx context.Context, o coldObject, list []owner,
 const coldFolder = "rollup_1m"
 
 // sweep deletes the objects that are not published: what a crash left of those
-// that were to be, or are no more.
+// that were to be, or are no more. It deletes nothing where one that is published
+// is missing: then the database may be older than the objects, and know those not
+// that took its objects' place.
 func (t *tier) sweep(ctx context.Context) error {
 	if t.to == nil {
 		return nil
@@ -283,11 +285,20 @@ func (t *tier) sweep(ctx context.Context) error {
 	for _, o := range objects {
 		published[o.Key] = true
 	}
+	var left []string
 	for _, o := range there {
 		if published[o.Key] {
-			continue
+			delete(published, o.Key)
+		} else {
+			left = append(left, o.Key)
 		}
-		if err := errors.Join(t.keep(ctx), t.to.Remove(ctx, o.Key)); err != nil {
+	}
+	for key := range published {
+		return fmt.Errorf("looking for objects that a crash has left: %d that the database names, such as %s, are not in "+
+			"%s: restore them, or the database of the same time", len(published), key, t.to.Name())
+	}
+	for _, key := range left {
+		if err := errors.Join(t.keep(ctx), t.to.Remove(ctx, key)); err != nil {
 			return fmt.Errorf("deleting an object that is not published: %w", err)
 		}
 	}
