@@ -153,7 +153,6 @@ func TestCost_LeversSaveWhatTheySay(t *testing.T) {
 }
 
 func TestCost_CountersTakeThePlaceOfTheModel(t *testing.T) {
-	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	text := `
 # TYPE weir_gate_accepted_events_total counter
 weir_gate_accepted_events_total{stream="ingest"} 360000
@@ -177,7 +176,7 @@ process_start_time_seconds 1.7957772e+09
 	}
 	var c Counters
 	c.Add(s)
-	now = time.Unix(1795777200, 0).Add(time.Hour)
+	now := time.Unix(1795777200, 0).Add(time.Hour)
 	l, u := c.Measured(Baseline(), 0, now)
 	near(t, "events a second", l.PerSecond(), 100)
 	near(t, "dead letters", l.DeadShare, 1e-4)

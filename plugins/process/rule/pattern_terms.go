@@ -32,7 +32,7 @@ func (s *patternSpec) rewrite(source string, column func(source string, needs ne
 	from := 0
 	for w := (words{s: source}); w.next(); {
 		var t term
-		end := w.end
+		var end int
 		needs, isTerm := termNeeds(w.word)
 		switch {
 		case isTerm && strings.HasPrefix(source[w.end:], "("):
