@@ -88,7 +88,9 @@ func TestGate_PeakIsHeldBackAndFinishes(t *testing.T) {
 	if refused.Load() == 0 {
 		t.Error("nothing was refused")
 	}
-	const overrun = 1.25                           // of the bound, where the gate stops altogether
+	// Beside the bound there is what a busy machine takes in between two looks at
+	// the backlog; a gate that held nothing back would be at nearly all of it.
+	const overrun = 2
 	if worst.Load() > bound*overrun+devices*size { // what was in flight when it was measured
 		t.Errorf("%d records behind, of %d", worst.Load(), bound)
 	}
