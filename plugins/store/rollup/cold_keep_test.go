@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,36 @@ func TestCold_AnErasureReachesOldMinutes(t *testing.T) {
 		}
 		if objects, _ := published(t, tiered); files(t, dir) != len(objects) {
 			t.Errorf("%d objects lie there, %d are published", files(t, dir), len(objects))
+		}
+	})
+}
+
+// A window that lies in an object, and that a late event in the journal will make
+// a row, is counted once.
+func TestCold_AnErasureCountsAWindowWithALateEventOnce(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		ctx := t.Context()
+		events, hot, tiered, _ := twins(t, 3, fresh)
+		for i := range events {
+			events[i].events = slices.Clone(events[i].events)
+			events[i].events[0].id ^= 1
+		}
+		add(t, hot, later, gather(events))
+		add(t, tiered, later, gather(events))
+		want, err := count(ctx, hot.db, "acme", "dev-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tombstone.Bury(ctx, tiered.db, tombstone.Of("acme", "dev-1", later)); err != nil {
+			t.Fatal(err)
+		}
+		target := tombstone.Target{Job: "j", Fleet: "acme", Device: "dev-1", Until: later.UnixMicro()}
+		if err := tiered.erase(ctx, tiered.db, target, func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		noted := map[string]int64{}
+		if err := tombstone.Counts(ctx, tiered.db, "j", noted); err != nil || noted[countMinutes] != want[countMinutes] {
+			t.Errorf("%v, expected %v, %v", noted, want, err)
 		}
 	})
 }
@@ -133,9 +164,14 @@ func parts(t *testing.T, key string) (res, fleet, device string, bucket int64) {
 // fleet; a dry run foresees it.
 func TestCold_RetentionAndHoldsReachOldMinutes(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
-		_, _, tiered, dir := twins(t, 4, fresh)
+		events, _, tiered, dir := twins(t, 4, fresh)
 		moved, _ := published(t, tiered)
-		add(t, tiered, later, gather(overDays(rand.New(rand.NewPCG(4, 1)), 40))) // some are rows beside their objects
+		more := overDays(rand.New(rand.NewPCG(4, 1)), 40)
+		add(t, tiered, later, gather(more)) // some are rows beside their objects
+		rebuilt := gather(slices.Concat(events, more))[:40]
+		if done, err := tiered.Replace(t.Context(), rebuilt, later); err != nil || done.Windows == 0 {
+			t.Fatal(done, err)
+		}
 		finish(t, tiered)
 		going, staying := int64(0), int64(0) // windows of the days that go
 		for key := range dump(t, tiered) {

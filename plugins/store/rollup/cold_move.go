@@ -19,11 +19,9 @@ type mover struct {
 	hot   time.Duration // how old a minute is when it goes
 	every time.Duration // how long after one look the next begins
 	rest  time.Duration // how long an object stays before later rows of its owners go into it
+	most  time.Duration // how long moving has the tier at a time: an erasure waits for it
 	swept bool          // what a crash has left is deleted
 }
-
-// moveMost is how long moving has the tier at a time: an erasure waits for it.
-const moveMost = 2 * time.Minute
 
 // ledgersGone is how long after hot a day waits for the ledgers of its last
 // minutes to be dropped, so that it goes in one piece.
@@ -62,7 +60,7 @@ func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64,
 	if err := s.place(ctx, m.url); err != nil {
 		return 0, false, err
 	}
-	end := time.Now().Add(moveMost)
+	end := time.Now().Add(m.most)
 	t, err := s.takeTier(ctx, time.Now())
 	if errors.Is(err, errTierBusy) {
 		return 0, false, nil
@@ -86,7 +84,7 @@ func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64,
 		if moved += n; err != nil {
 			return moved, false, fmt.Errorf("moving the minutes of %s: %w", at(day).UTC().Format(time.DateOnly), err)
 		}
-		if more {
+		if more || moved > 0 && time.Now().After(end) {
 			return moved, true, nil
 		}
 		from = day + byDay.Width

@@ -107,7 +107,7 @@ func TestCold_OneProcessMovesAtATime(t *testing.T) {
 		if n, _, err := two.move(ctx, oldMover(dir), later); n != 0 || err != nil {
 			t.Fatal(n, err)
 		}
-		second, err := two.takeTier(ctx, now.Add(tierLease+time.Second)) // the first has died, it seems
+		second, err := two.takeTier(ctx, now.Add(time.Hour)) // the first has died, it seems
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,8 +121,31 @@ func TestCold_OneProcessMovesAtATime(t *testing.T) {
 		if err := errors.Join(first.release(ctx), second.keep(ctx), second.release(ctx)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := one.takeTier(ctx, now.Add(2*tierLease)); err != nil {
+		third, err := one.takeTier(ctx, now)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if err := third.release(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Who waits for the tier gets it between two days, too, when there are many and
+// each is soon moved.
+func TestCold_MovingLetsOthersInBetweenDays(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		s, m := openStore(t, fresh()), oldMover(t.TempDir())
+		m.most = 0
+		for back := range 3 {
+			add(t, s, noon, windowsOf(t, "acme", testEvent(back, "a", noon.Add(-time.Duration(back+2)*day), `{"x":1}`)))
+		}
+		finish(t, s)
+		seal(t, s, later)
+		for pass, want := range []int64{1, 1, 1, 0} {
+			if n, more, err := s.move(t.Context(), m, later); n != want || more != (want > 0) || err != nil {
+				t.Errorf("pass %d moved %d, more %v, %v", pass+1, n, more, err)
+			}
 		}
 	})
 }

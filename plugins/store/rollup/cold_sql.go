@@ -133,8 +133,8 @@ func (t *sqliteTx) sealedDevices(ctx context.Context, hour int64) (list []owner,
 	return list, err
 }
 
-// besides are rows that may also be in an object: those with a complete ledger are in none.
-const besides = ` FROM rollup_window_1m WHERE ledger_state IN (1, 2) AND bucket >= $1 AND bucket < $2
+// besides are rows that may also be in an object; one that was rebuilt has a complete ledger.
+const besides = ` FROM rollup_window_1m WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2
 	AND (fleet, device_id) >= ($3, $4) AND (fleet, device_id) <= ($5, $6)`
 
 // keysOfRows collects rows of a fleet, a device and Unix seconds.

@@ -52,7 +52,7 @@ func moveOld(t *testing.T, s *Store, dir string) int64 {
 }
 
 func oldMover(dir string) *mover {
-	return &mover{url: lake.FileURL(dir), hot: 9 * 24 * time.Hour, rest: -time.Duration(1 << 60)}
+	return &mover{url: lake.FileURL(dir), hot: 9 * 24 * time.Hour, rest: -time.Duration(1 << 60), most: time.Hour}
 }
 
 // published are the objects that the database knows, and rows the minutes that it

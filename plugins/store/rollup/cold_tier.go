@@ -142,14 +142,20 @@ func (t *tier) objects(ctx context.Context, from, to int64, of owners) (out []co
 }
 
 // swap publishes objects in the place of others, whose bytes it then deletes.
-// also is done in the same transaction.
+// also is done in the same transaction, and finds all that was counted in rows.
 func (t *tier) swap(ctx context.Context, gone, come []coldObject, also func(tx) error) error {
-	err := t.s.backend.update(ctx, func(tx tx) error {
-		if err := tx.old().publish(ctx, t.owner, gone, come); err != nil || also == nil {
-			return err
-		}
-		return also(tx)
-	})
+	publish := func(tx tx) error { return tx.old().publish(ctx, t.owner, gone, come) }
+	var err error
+	if also == nil {
+		err = t.s.backend.update(ctx, publish)
+	} else {
+		err = t.s.transact(ctx, all, func(tx tx) error {
+			if err := publish(tx); err != nil {
+				return err
+			}
+			return also(tx)
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("publishing old minutes: %w", err)
 	}
@@ -212,12 +218,10 @@ func (t *tier) less(ctx context.Context, o coldObject, gone func(owner) bool,
 		}
 		come = append(come, made)
 	}
-	return int64(len(went)), t.swap(ctx, []coldObject{o}, come, func(tx tx) error {
-		if also == nil {
-			return nil
-		}
-		return also(tx, went)
-	})
+	if also == nil {
+		return int64(len(went)), t.swap(ctx, []coldObject{o}, come, nil)
+	}
+	return int64(len(went)), t.swap(ctx, []coldObject{o}, come, func(tx tx) error { return also(tx, went) })
 }
 
 // ownersAtOnce is of how many owners the windows are in memory while an object is

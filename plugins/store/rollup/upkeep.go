@@ -54,6 +54,7 @@ func (o *output) writeDue(ctx context.Context) error {
 
 const (
 	moveRest  = 24 * time.Hour   // late events of an old day go into its objects once a day
+	moveMost  = 2 * time.Minute  // how long it has the tier at a time
 	moveAgain = 10 * time.Second // when there was more than it moves at once: others get at the tier meanwhile
 )
 
@@ -63,7 +64,7 @@ func (o *output) moveOld(ctx context.Context) {
 		return
 	}
 	m := o.mover
-	m.rest = moveRest
+	m.rest, m.most = moveRest, moveMost
 	next := time.NewTimer(min(moveAgain, m.every))
 	defer next.Stop()
 	for {
