@@ -26,17 +26,35 @@ func TestFrames_AreMadeOnceForAllWhoLook(t *testing.T) {
 			}
 			if seen[v] = one; mine {
 				made++
+				close(one.made)
 			}
 		}
 	}
 	if made > 70 { // one each frameLife
 		t.Errorf("50 viewers had %d made in 60 seconds", made)
 	}
-	if one, mine := f.claim("plant-1", nil, start.Add(59*time.Second)); !mine || one == seen[0] {
+	one, mine := f.claim("plant-1", nil, start.Add(59*time.Second))
+	if !mine || one == seen[0] {
 		t.Error("a fleet is sent what is of all")
 	}
+	close(one.made)
 	if f.claim("plant-2", nil, start.Add(time.Hour)); len(f.by) != 1 {
 		t.Errorf("%d are kept of those who have gone", len(f.by))
+	}
+}
+
+// One that takes long is waited for: another beside it could show an earlier moment.
+func TestFrames_OneOfAFleetIsMadeAtATime(t *testing.T) {
+	var f frames
+	start := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	slow, _ := f.claim("", nil, start)
+	_, _ = f.claim("plant-1", nil, start.Add(2*time.Second))
+	if one, mine := f.claim("", nil, start.Add(3*time.Second)); mine || one != slow {
+		t.Error("a second one is made meanwhile")
+	}
+	close(slow.made)
+	if one, mine := f.claim("", slow, start.Add(3*time.Second)); !mine || one == slow {
+		t.Error("it is not made anew")
 	}
 }
 
