@@ -51,6 +51,7 @@ func (a *annotated) rules(ctx context.Context) (*node, error) {
 			a.log.Errorf("schema %s: %v; the field is masked", s.Name(), wrong)
 		}
 	}
+	root.spread()
 	a.set, a.root = set, root
 	return root, nil
 }

@@ -69,6 +69,48 @@ func (n *node) add(pointer string, r *rule) error {
 	return nil
 }
 
+// spread has what holds for each member or element hold also for those that have
+// a place of their own, where they say nothing themselves. It is done once, when
+// all rules are there.
+func (n *node) spread() {
+	for _, below := range n.below {
+		below.under(n.any)
+	}
+	for _, below := range n.below {
+		below.spread()
+	}
+	if n.any != nil {
+		n.any.spread()
+	}
+}
+
+// under adds what a place says that is n's, too.
+func (n *node) under(any *node) {
+	if any == nil {
+		return
+	}
+	if n.rule == nil {
+		n.rule = any.rule
+	}
+	for name, below := range any.below {
+		mine := n.below[name]
+		if mine == nil {
+			mine = &node{}
+			if n.below == nil {
+				n.below = map[string]*node{}
+			}
+			n.below[name] = mine
+		}
+		mine.under(below)
+	}
+	if any.any != nil {
+		if n.any == nil {
+			n.any = &node{}
+		}
+		n.any.under(any.any)
+	}
+}
+
 func strictness(a action) int {
 	return slices.Index([]action{actionKeep, actionTokenise, actionHash, actionMask, actionDrop}, a)
 }

@@ -109,6 +109,21 @@ keys: `+testKeys)
 	}
 }
 
+// What holds for each member holds for one that has rules within it, too; its own
+// rule goes before.
+func TestPrivacy_EachMemberIsOneWithRulesOfItsOwn(t *testing.T) {
+	w := walkerOf(t, "fields: { /p/*: field, /p/a/b: email, /p/k: keep, /q/*/x: drop, /q/a/y: email, /q/a/x: ip }")
+	for raw, want := range map[string]string{
+		`{"p":{"a":"Ann","k":"n","z":"x"}}`:                     `{"p":{"a":"[field]","k":"n","z":"[field]"}}`,
+		`{"p":{"a":{"b":"Ann","c":"Lee"}}}`:                     `{"p":{"a":{"b":"[email]","c":"[field]"}}}`,
+		`{"q":{"a":{"x":1,"y":"Ann","z":2},"b":{"x":1,"z":2}}}`: `{"q":{"a":{"x":"[ip]","y":"[email]","z":2},"b":{"z":2}}}`,
+	} {
+		if got := masked(t, w, raw); got != want {
+			t.Errorf("%s\nis  %s\nnot %s", raw, got, want)
+		}
+	}
+}
+
 // A value has one token in all its writings, under one key and in one fleet; the
 // token says the key, and is one again for the next pass.
 func TestPrivacy_TokensAreOfValueKeyAndFleet(t *testing.T) {

@@ -230,6 +230,7 @@ func policyOf(parsed *service.ParsedConfig) (p *policy, keys string, err error) 
 	}
 	p.says = fields
 	note(fieldFields, p.into(p.fields))
+	p.fields.spread()
 	p.finder, err = pii.New(codes)
 	note(fieldRegions, err)
 	if !secret.Kept(keys) {
