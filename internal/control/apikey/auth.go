@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"weir/internal/platform/httpx"
 )
 
 // FromRequest returns the key's text from X-API-Key or Authorization: Bearer,
@@ -28,9 +30,9 @@ type Checker interface {
 // Authenticator lets requests through to HTTP handlers by their key.
 type Authenticator struct {
 	Keys Checker
-	// Refused is told of each request that is not let through, before its
-	// answer is sent; nil: nobody.
-	Refused func(r *http.Request, to Route, why Refusal)
+	// Refused is told of each request that is not let through, and its id, before
+	// its answer is sent; nil: nobody.
+	Refused func(r *http.Request, id string, to Route, why Refusal)
 }
 
 type keyKey struct{}
@@ -139,7 +141,7 @@ func (k *Key) within(to Route, q url.Values, r *http.Request) *Refusal {
 
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, to Route, why Refusal) {
 	if a.Refused != nil {
-		a.Refused(r, to, why)
+		a.Refused(r, httpx.RequestIDOf(w), to, why)
 	}
 	why.write(w)
 }

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"weir/internal/platform/httpx"
 )
 
 func TestKey_AllowsWhatItsScopesSay(t *testing.T) {
@@ -79,9 +81,13 @@ func TestAuthenticator_TellsOfEachRefusalWithoutTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []Refusal
-	auth := &Authenticator{Keys: cached(t, s, CacheOptions{}), Refused: func(_ *http.Request, _ Route, why Refusal) {
+	auth := &Authenticator{Keys: cached(t, s, CacheOptions{})}
+	auth.Refused = func(r *http.Request, id string, _ Route, why Refusal) {
 		told = append(told, why)
-	}}
+		if line := why.Line(r.Method, r.URL.Path, r.RemoteAddr, id); !strings.HasSuffix(line, ", as request r-1") {
+			t.Errorf("the log says %q", line)
+		}
+	}
 	h := auth.Require(Route{Scope: Query}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("let through")
 	}))
@@ -97,6 +103,7 @@ func TestAuthenticator_TellsOfEachRefusalWithoutTheKey(t *testing.T) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Authorization", "Bearer "+c.text)
 		w := httptest.NewRecorder()
+		w.Header().Set(httpx.RequestID, "r-1")
 		h.ServeHTTP(w, r)
 		if len(told) != i+1 {
 			t.Fatalf("%d refusals told, want %d", len(told), i+1)

@@ -22,6 +22,7 @@ type Refusal struct {
 	Detail  string // for logs: more than the client is told
 	KeyID   string // the public id of the key, when it is known whose it is
 	Fleet   string
+	cause   error // why it cannot be checked now
 	problem httpx.Problem
 }
 
@@ -29,6 +30,7 @@ type Refusal struct {
 func (r Refusal) write(w http.ResponseWriter) {
 	switch r.Reason {
 	case ReasonUnavailable:
+		httpx.Cause(w, r.cause)
 		w.Header().Set("Retry-After", "5")
 	case ReasonUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="weir"`)
@@ -36,9 +38,14 @@ func (r Refusal) write(w http.ResponseWriter) {
 	httpx.Write(w, r.problem)
 }
 
-// Line says for a log what was refused, to whom and why.
-func (r Refusal) Line(method, path, from string) string {
-	return fmt.Sprintf("refused %s %.200q from %s: %s", method, path, from, r.Detail)
+// Line says for a log what was refused, to whom and why; id is the request's, "" if
+// it has none.
+func (r Refusal) Line(method, path, from, id string) string {
+	line := fmt.Sprintf("refused %s %.200q from %s: %s", method, path, from, r.Detail)
+	if id != "" {
+		line += ", as request " + id
+	}
+	return line
 }
 
 // Status is the answer's.
@@ -51,7 +58,7 @@ func (r Refusal) Problem() httpx.Problem { return r.problem }
 // of Check.
 func Unchecked(text string, err error) Refusal {
 	if !errors.Is(err, ErrUnknown) {
-		return Refusal{Reason: ReasonUnavailable, Detail: "the store of keys does not answer",
+		return Refusal{Reason: ReasonUnavailable, Detail: "the store of keys does not answer", cause: err,
 			problem: httpx.Problem{Type: "unavailable",
 				Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
 				Detail: "the API key cannot be checked now: try again"}}

@@ -157,6 +157,6 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, errInvalid):
 		httpx.Invalid(w, err.Error())
 	default:
-		httpx.Unavailable(w, "the key store")
+		httpx.Unavailable(w, "the key store", err)
 	}
 }

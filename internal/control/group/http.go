@@ -153,6 +153,6 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, errInvalid):
 		httpx.Invalid(w, err.Error())
 	default:
-		httpx.Unavailable(w, "the store of groups")
+		httpx.Unavailable(w, "the store of groups", err)
 	}
 }

@@ -76,6 +76,6 @@ func answer(w http.ResponseWriter, body any, err error) {
 	case errors.Is(err, errInvalid):
 		httpx.Invalid(w, err.Error())
 	default:
-		httpx.Unavailable(w, "the store of holds")
+		httpx.Unavailable(w, "the store of holds", err)
 	}
 }

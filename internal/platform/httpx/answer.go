@@ -12,6 +12,7 @@ import (
 func Answer(w http.ResponseWriter, status int, body any) {
 	raw, err := encode(body)
 	if err != nil { // a value of ours that is no JSON, such as a number that is not finite
+		Cause(w, err)
 		Write(w, Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
 		return
 	}
@@ -46,8 +47,9 @@ func NotFound(w http.ResponseWriter, detail string) {
 }
 
 // Unavailable answers 503 and asks to come again: what ("the store of replays")
-// does not answer. Why stays inside: an error's text may name hosts and tables.
-func Unavailable(w http.ResponseWriter, what string) {
+// does not answer. Why is for the log alone.
+func Unavailable(w http.ResponseWriter, what string, why error) {
+	Cause(w, why)
 	w.Header().Set("Retry-After", "5")
 	Write(w, Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
 		Detail: what + " does not answer: try again"})

@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -21,7 +22,7 @@ func TestAnswer_BodiesAreReadByPeople(t *testing.T) {
 		"invalid":   {func(w http.ResponseWriter) { Invalid(w, "limit: expected <= 10") }, 400, "limit: expected <= 10"},
 		"not found": {func(w http.ResponseWriter) { NotFound(w, "no replay has this id") }, 404, "no replay has this id"},
 		"unavailable": {func(w http.ResponseWriter) {
-			Unavailable(w, "the store")
+			Unavailable(w, "the store", errors.New("pw@db-1"))
 		}, 503, "the store does not answer: try again"},
 	} {
 		w := httptest.NewRecorder()

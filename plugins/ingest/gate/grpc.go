@@ -80,7 +80,7 @@ func (s *grpcServer) stop(ctx context.Context) {
 func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) (*ingestpb.PublishResponse, error) {
 	start := time.Now()
 	who, parent := grpcCaller(ctx)
-	span := s.g.following("ingest.Publish", parent, grpcID(ctx))
+	span := s.g.following("ingest.Publish", parent, who.id)
 	res, err := s.g.attempt(ctx, who, func(held *admission.Hold) (*request, error) {
 		return s.request(req, span, held, nil)
 	})
@@ -98,7 +98,7 @@ func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.Publ
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	who, parent := grpcCaller(ctx)
-	ids := numbered{of: grpcID(ctx)}
+	ids := numbered{of: who.id}
 	if _, err := s.g.check(ctx, who); err != nil {
 		return s.failure(err, time.Now())
 	}
@@ -233,7 +233,8 @@ func response(res result) *ingestpb.PublishResponse {
 	return out
 }
 
-// grpcCaller reads who calls, and the trace context of the call.
+// grpcCaller reads who calls, and the trace context of the call; its answer says the
+// id that it gets.
 func grpcCaller(ctx context.Context) (who caller, trace string) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	h := http.Header{}
@@ -243,7 +244,7 @@ func grpcCaller(ctx context.Context) (who caller, trace string) {
 		}
 	}
 	r := &http.Request{Header: h}
-	who = caller{text: apikey.FromRequest(r), method: "gRPC"}
+	who = caller{text: apikey.FromRequest(r), method: "gRPC", id: grpcID(ctx)}
 	who.path, _ = grpc.Method(ctx)
 	if p, ok := peer.FromContext(ctx); ok {
 		who.from = p.Addr.String()

@@ -174,7 +174,7 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	key, err := g.check(r.Context(), callerOf(r))
+	key, err := g.check(r.Context(), callerOf(w, r))
 	if err != nil {
 		return g.refuseFor(w, err)
 	}

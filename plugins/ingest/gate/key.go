@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/event"
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/rawjson"
 )
 
@@ -16,10 +17,12 @@ type caller struct {
 	from   string // the peer's address
 	method string
 	path   string
+	id     string // of the request, or of the connection's first
 }
 
-func callerOf(r *http.Request) caller {
-	return caller{text: apikey.FromRequest(r), from: r.RemoteAddr, method: r.Method, path: r.URL.Path}
+func callerOf(w http.ResponseWriter, r *http.Request) caller {
+	return caller{text: apikey.FromRequest(r), from: r.RemoteAddr, method: r.Method, path: r.URL.Path,
+		id: httpx.RequestIDOf(w)}
 }
 
 // check returns the caller's key. The error is a *refusal when it is not one
@@ -33,7 +36,7 @@ func (g *gate) check(ctx context.Context, c caller) (*apikey.Key, error) {
 	} else if why = key.Lacks(g.needs); why == nil {
 		return key, nil
 	}
-	g.refused.Note(why.Reason, why.Line(c.method, c.path, c.from))
+	g.refused.Note(why.Reason, why.Line(c.method, c.path, c.from, c.id))
 	return nil, keyRefusal(why)
 }
 

@@ -28,7 +28,7 @@ func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	who := callerOf(r)
+	who := callerOf(w, r)
 	if _, err := g.check(r.Context(), who); err != nil {
 		return g.refuseFor(w, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/text"
 )
 
@@ -127,6 +128,7 @@ func (a answer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case errors.As(err, &tooLarge):
 		e = &apiError{http.StatusUnprocessableEntity, 42209, "Schema is too large"}
 	case !ok: // the store: its error may name hosts and paths
+		httpx.Cause(w, err)
 		e = &apiError{http.StatusInternalServerError, 50001, "Error in the backend data store; try again"}
 	}
 	writeRegistry(w, e.status, map[string]any{"error_code": e.code, "message": e.message})
@@ -141,6 +143,7 @@ func writeRegistry(w http.ResponseWriter, status int, value any) {
 	}
 	raw, err := text.JSON(value)
 	if err != nil { // values of ours
+		httpx.Cause(w, err)
 		status, raw = http.StatusInternalServerError, []byte(`{"error_code":500,"message":"encoding the answer"}`)
 	}
 	w.Header().Set("Content-Type", registryMediaType)

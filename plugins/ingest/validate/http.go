@@ -97,16 +97,17 @@ func (h *dryRuns) try(w http.ResponseWriter, r *http.Request) {
 		httpx.Invalid(w, err.Error())
 		return
 	case err != nil:
-		httpx.Unavailable(w, "the schema registry")
+		httpx.Unavailable(w, "the schema registry", err)
 		return
 	}
 	events, whole, err := h.newest(ctx, apikey.FleetFrom(r.Context()), *draft.Events)
 	if err != nil {
-		httpx.Unavailable(w, "the raw store")
+		httpx.Unavailable(w, "the raw store", err)
 		return
 	}
 	out, err := tried(ctx, draft.Subject, schema, events, whole)
 	if err != nil { // stored events are JSON, and the draft was compiled before
+		httpx.Cause(w, err)
 		httpx.Write(w, httpx.Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error",
 			Detail: "a stored event could not be read: weir reconcile --deep looks for more"})
 		return

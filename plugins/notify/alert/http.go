@@ -250,5 +250,5 @@ func failed(w http.ResponseWriter, err error) {
 		httpx.NotFound(w, "there is no alert of this id, or it is of another fleet")
 		return
 	}
-	httpx.Unavailable(w, "the alert store")
+	httpx.Unavailable(w, "the alert store", err)
 }

@@ -131,6 +131,6 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, errNotFound):
 		httpx.NotFound(w, "no erasure has this id")
 	default:
-		httpx.Unavailable(w, "the store of erasures")
+		httpx.Unavailable(w, "the store of erasures", err)
 	}
 }

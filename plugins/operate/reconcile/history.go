@@ -117,7 +117,7 @@ func (h *handler) pages(w http.ResponseWriter, r *http.Request) {
 	}
 	list, err := h.proofs.history(r.Context(), from, to, after, limit+1) // one more tells whether there is more
 	if err != nil {
-		httpx.Unavailable(w, "the control store")
+		httpx.Unavailable(w, "the control store", err)
 		return
 	}
 	page := historyJSON{History: told(list[:min(limit, len(list))], fleet)}
@@ -164,7 +164,7 @@ func (h *handler) summary(w http.ResponseWriter, r *http.Request) {
 	}
 	list, err := h.proofs.hours(r.Context(), from, to)
 	if err != nil {
-		httpx.Unavailable(w, "the control store")
+		httpx.Unavailable(w, "the control store", err)
 		return
 	}
 	httpx.Answer(w, http.StatusOK, hoursJSON{from.UTC(), to.UTC(), append([]hour{}, list...)})

@@ -67,7 +67,7 @@ func (h *handler) last(w http.ResponseWriter, r *http.Request) {
 		asked, err = h.proofs.wish(ctx)
 	}
 	if err != nil {
-		httpx.Unavailable(w, "the control store")
+		httpx.Unavailable(w, "the control store", err)
 		return
 	}
 	fleet := apikey.FleetFrom(ctx)
@@ -77,7 +77,7 @@ func (h *handler) last(w http.ResponseWriter, r *http.Request) {
 func (h *handler) ask(w http.ResponseWriter, r *http.Request) {
 	asked, err := h.proofs.ask(r.Context(), h.clock())
 	if err != nil {
-		httpx.Unavailable(w, "the control store")
+		httpx.Unavailable(w, "the control store", err)
 		return
 	}
 	httpx.Answer(w, http.StatusAccepted, map[string]time.Time{"requested_at": asked})

@@ -80,7 +80,7 @@ func (h *rest) estimate(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	e, err := h.stored.estimate(ctx, &spec, h.store)
 	if err != nil {
-		httpx.Unavailable(w, "the store that the replay would read")
+		httpx.Unavailable(w, "the store that the replay would read", err)
 		return
 	}
 	httpx.Answer(w, http.StatusOK, e)
@@ -175,6 +175,6 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, ErrNotFound):
 		httpx.NotFound(w, "no replay has this id")
 	default:
-		httpx.Unavailable(w, "the store of replays")
+		httpx.Unavailable(w, "the store of replays", err)
 	}
 }

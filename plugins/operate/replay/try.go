@@ -103,7 +103,7 @@ func (h *trials) try(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	set, err := h.schemas(ctx)
 	if err != nil {
-		httpx.Unavailable(w, "the schema registry")
+		httpx.Unavailable(w, "the schema registry", err)
 		return
 	}
 	t, err := h.stored.try(ctx, spec, wish.IDs, *wish.Limit, validate.NewJudging(set))
@@ -111,9 +111,9 @@ func (h *trials) try(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errPatch):
 		httpx.Invalid(w, err.Error())
 	case errors.Is(err, errPatchStart):
-		httpx.Unavailable(w, "the process that patches")
+		httpx.Unavailable(w, "the process that patches", err)
 	case err != nil:
-		httpx.Unavailable(w, "the dead-letter store")
+		httpx.Unavailable(w, "the dead-letter store", err)
 	default:
 		httpx.Answer(w, http.StatusOK, t)
 	}

@@ -33,7 +33,7 @@ func Handler(control *sqldb.DB) http.Handler {
 			runs = []Run{}
 		}
 		if err != nil {
-			httpx.Unavailable(w, "the control store")
+			httpx.Unavailable(w, "the control store", err)
 			return
 		}
 		httpx.Answer(w, http.StatusOK, map[string]any{"runs": runs})

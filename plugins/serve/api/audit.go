@@ -12,7 +12,11 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"
+	"weir/internal/platform/httpx"
 )
+
+// detailRequest is what the detail of an act calls the id of its request.
+const detailRequest = "request"
 
 // recorder hands acts to the stream and waits until it has kept them.
 type recorder struct {
@@ -36,7 +40,7 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 			next.ServeHTTP(w, req)
 			return
 		}
-		held := &heldResponse{header: w.Header()}
+		held := &heldResponse{of: w, header: w.Header()}
 		asked := &heard{ReadCloser: req.Body}
 		req.Body = asked
 		next.ServeHTTP(held, req)
@@ -50,6 +54,7 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 		}
 		// ids that were given, and why it was refused
 		maps.Copy(a.Detail, auditlog.Scrub(held.body.Bytes()[:min(held.body.Len(), heardMost)]))
+		a.Detail[detailRequest] = httpx.RequestIDOf(w)
 		if key, ok := apikey.KeyFrom(req.Context()); ok {
 			a.Key, a.Fleet = key.ID, key.Fleet
 		}
@@ -96,6 +101,7 @@ func (h *heard) Read(p []byte) (int, error) {
 
 // heldResponse keeps a small response until it may be sent.
 type heldResponse struct {
+	of     http.ResponseWriter
 	header http.Header
 	status int
 	body   bytes.Buffer
@@ -108,6 +114,9 @@ func (h *heldResponse) WriteHeader(code int) {
 		h.status = code
 	}
 }
+
+// Cause is for httpx.Cause.
+func (h *heldResponse) Cause(err error) { httpx.Cause(h.of, err) }
 
 func (h *heldResponse) code() int {
 	if h.status == 0 {

@@ -40,7 +40,7 @@ func auditHandler(l *auditlog.Log, now func() time.Time) http.Handler {
 		asked.Limit++ // tells whether there is more
 		acts, err := l.List(r.Context(), asked)
 		if err != nil {
-			httpx.Unavailable(w, "the audit log")
+			httpx.Unavailable(w, "the audit log", err)
 			return
 		}
 		page := auditPageJSON{Acts: acts}

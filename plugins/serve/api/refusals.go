@@ -3,6 +3,8 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,27 +63,45 @@ func newRefusals(m *service.Metrics, logger *service.Logger, recorder *recorder)
 func (r *refusals) count(reason string) { r.total.Incr(1, reason) }
 
 // refused is told of each request that its key does not let through.
-func (r *refusals) refused(req *http.Request, to apikey.Route, why apikey.Refusal) {
+func (r *refusals) refused(req *http.Request, id string, to apikey.Route, why apikey.Refusal) {
 	if why.Reason == "" { // a request that is not valid
 		return
 	}
 	r.count(why.Reason)
-	r.log.Note(why.Reason, why.Line(req.Method, req.URL.Path, req.RemoteAddr))
+	r.log.Note(why.Reason, why.Line(req.Method, req.URL.Path, req.RemoteAddr, id))
 	if to.Acts() && why.Reason != apikey.ReasonUnavailable && req.Method != http.MethodGet &&
 		req.Method != http.MethodHead {
-		r.enter(req, why)
+		r.enter(req, id, why)
 	}
 }
 
-// failed is told of each request that weir could not answer.
-func (r *refusals) failed(req *http.Request, id string, status int) {
-	r.log.Note(http.StatusText(status), fmt.Sprintf("%s %s was answered %d, as request %s", req.Method,
-		auditlog.Text(req.URL.Path), status, id))
+// failed is told of each request that weir could not answer, and why, if anybody
+// said so.
+func (r *refusals) failed(req *http.Request, id string, status int, why error) {
+	line := fmt.Sprintf("%s %.200q was answered %d, as request %s", req.Method, req.URL.Path, status, id)
+	if why != nil {
+		line += ": " + plain(why)
+	}
+	r.log.Note(http.StatusText(status), line)
 }
+
+// causeMost bounds what of an error's text goes to the log.
+const causeMost = 500
+
+// plain is the text of an error without the logins of URLs.
+func plain(err error) string {
+	text := logins.ReplaceAllString(err.Error(), "://…@")
+	if len(text) > causeMost {
+		text = strings.ToValidUTF8(text[:causeMost], "") + "…"
+	}
+	return text
+}
+
+var logins = regexp.MustCompile(`://[^\s/?#"']*@`)
 
 // enter puts a refused act into the audit log, without waiting for it: nothing
 // was changed.
-func (r *refusals) enter(req *http.Request, why apikey.Refusal) {
+func (r *refusals) enter(req *http.Request, id string, why apikey.Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
@@ -94,7 +114,8 @@ func (r *refusals) enter(req *http.Request, why apikey.Refusal) {
 	}
 	a := auditlog.Act{ID: uuid.NewString(), At: now.UTC(), Key: why.KeyID, Fleet: why.Fleet, Method: req.Method,
 		Path: auditlog.Text(req.URL.Path),
-		From: req.RemoteAddr, Status: why.Status(), Detail: map[string]any{"detail": auditlog.Text(why.Detail)}}
+		From: req.RemoteAddr, Status: why.Status(),
+		Detail: map[string]any{"detail": auditlog.Text(why.Detail), detailRequest: id}}
 	if r.missed > 0 {
 		a.Detail["detail"] = fmt.Sprintf("%s; %d refused acts before it have no entry", a.Detail["detail"], r.missed)
 	}

@@ -43,7 +43,7 @@ func TestRefusals_OfActsAreInTheAuditLog(t *testing.T) {
 		if a.Path == "/v1/keys/x" {
 			want, key = 401, ""
 		}
-		if a.Status != want || a.Key != key || a.From == "" || a.Detail["detail"] == nil {
+		if a.Status != want || a.Key != key || a.From == "" || a.Detail["detail"] == nil || a.Detail[detailRequest] == "" {
 			t.Errorf("the entry is %+v", a)
 		}
 	}
@@ -63,13 +63,13 @@ func TestRefusals_AFloodIsBounded(t *testing.T) {
 	why := apikey.Unchecked("", fmt.Errorf("x: %w", apikey.ErrUnknown))
 	act := apikey.Route{Method: "POST", Scope: apikey.Admin}
 	for range 500 {
-		f.refused(httptest.NewRequest("POST", "/v1/keys", nil), act, why)
+		f.refused(httptest.NewRequest("POST", "/v1/keys", nil), "", act, why)
 	}
 	if n := len(rec.acts); n != refusedBurst {
 		t.Fatalf("%d entries at once, want %d", n, refusedBurst)
 	}
 	now = now.Add(2 * time.Second)
-	f.refused(httptest.NewRequest("POST", "/v1/keys", nil), act, why)
+	f.refused(httptest.NewRequest("POST", "/v1/keys", nil), "", act, why)
 	var last pendingAct
 	for len(rec.acts) > 0 {
 		last = <-rec.acts
@@ -77,8 +77,8 @@ func TestRefusals_AFloodIsBounded(t *testing.T) {
 	if detail := fmt.Sprint(last.act.Detail); !strings.Contains(detail, "470 refused acts") {
 		t.Errorf("the next entry says %s", detail)
 	}
-	f.refused(httptest.NewRequest("GET", "/v1/keys", nil), apikey.Route{Method: "GET", Scope: apikey.Admin}, why)
-	f.refused(httptest.NewRequest("POST", "/v1/keys", nil), act, apikey.Unchecked("", errors.New("the store is down")))
+	f.refused(httptest.NewRequest("GET", "/v1/keys", nil), "", apikey.Route{Method: "GET", Scope: apikey.Admin}, why)
+	f.refused(httptest.NewRequest("POST", "/v1/keys", nil), "", act, apikey.Unchecked("", errors.New("the store is down")))
 	if len(rec.acts) != 0 {
 		t.Error("a question, or a key that could not be checked, has an entry")
 	}

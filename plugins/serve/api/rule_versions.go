@@ -108,6 +108,6 @@ func (h ruleVersions) answer(w http.ResponseWriter, status int, body any, err er
 		httpx.Write(w, httpx.Problem{Type: "nothing-before", Status: http.StatusConflict,
 			Title: "There is nothing to go back to", Detail: err.Error()})
 	default:
-		httpx.Unavailable(w, "the store of rules")
+		httpx.Unavailable(w, "the store of rules", err)
 	}
 }

@@ -33,7 +33,7 @@ func rulesHandler(db *sqldb.DB, clock func() time.Time) http.Handler {
 		defer cancel()
 		results, after, err := rule.Results(ctx, db, q)
 		if err != nil {
-			httpx.Unavailable(w, "the store of rules does not answer")
+			httpx.Unavailable(w, "the store of rules", err)
 			return
 		}
 		var next *string

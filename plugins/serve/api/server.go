@@ -63,14 +63,15 @@ const piece = 64 << 10
 
 // paced ends an answer that its client does not take: each piece must be taken
 // in time. It does not bound how long the whole may last. failed is told of each
-// request that is answered with a status of 500 or more.
-func paced(timeout time.Duration, failed func(r *http.Request, id string, status int), next http.Handler) http.Handler {
+// request that is answered with a status of 500 or more, and why.
+func paced(timeout time.Duration, failed func(r *http.Request, id string, status int, why error),
+	next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout}
 		p.disarm() // of the request before
 		defer p.arm()
 		if next.ServeHTTP(p, r); p.status >= http.StatusInternalServerError {
-			failed(r, httpx.RequestIDOf(w), p.status)
+			failed(r, httpx.RequestIDOf(w), p.status, p.why)
 		}
 	})
 }
@@ -79,7 +80,8 @@ type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
-	status  int // 0 until there is one, or for 200
+	status  int   // 0 until there is one, or for 200
+	why     error // the first that was told
 }
 
 // A writer without deadlines, as in tests, does without.
@@ -88,6 +90,13 @@ func (p *pacedWriter) disarm() { _ = p.control.SetWriteDeadline(time.Time{}) }
 
 // Unwrap is for http.ResponseController.
 func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// Cause is for httpx.Cause.
+func (p *pacedWriter) Cause(err error) {
+	if p.why == nil {
+		p.why = err
+	}
+}
 
 // WriteHeader notes the status.
 func (p *pacedWriter) WriteHeader(status int) {

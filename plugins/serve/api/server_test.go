@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/control/auditlog"
 	"weir/internal/platform/httpx"
 )
 
@@ -126,14 +128,15 @@ func TestQueries_AreBoundedByFleetAndInAll(t *testing.T) {
 // Whoever was answered 503 says the id of the request, and the log has it.
 func TestAPI_AFailureIsLoggedWithItsRequest(t *testing.T) {
 	var said []string
-	failed := func(r *http.Request, id string, status int) {
-		said = append(said, fmt.Sprint(r.URL.Path, " ", id, " ", status))
+	failed := func(r *http.Request, id string, status int, why error) {
+		said = append(said, fmt.Sprint(r.URL.Path, " ", id, " ", status, " ", why))
 	}
 	for path, status := range map[string]int{"/a": 503, "/b": 404, "/c": 200} {
 		w := httptest.NewRecorder()
 		w.Header().Set(httpx.RequestID, "id-of"+path[1:])
 		paced(time.Second, failed, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if status != 200 {
+				httpx.Cause(w, errors.New("the disk is gone"))
 				w.WriteHeader(status)
 			}
 			_, _ = w.Write([]byte("x"))
@@ -142,7 +145,59 @@ func TestAPI_AFailureIsLoggedWithItsRequest(t *testing.T) {
 			t.Errorf("%s: answered %d", path, w.Code)
 		}
 	}
-	if got := strings.Join(said, ", "); got != "/a id-ofa 503" {
+	if got := strings.Join(said, ", "); got != "/a id-ofa 503 the disk is gone" {
 		t.Errorf("the log says %q", got)
+	}
+}
+
+// Why a store did not answer is in the log, once, and never in the answer; an act,
+// whose answer waits for its entry in the audit log, is no exception.
+func TestAPI_WhyItFailedIsInTheLogAlone(t *testing.T) {
+	var why []error
+	failed := func(_ *http.Request, _ string, _ int, err error) { why = append(why, err) }
+	rec := &recorder{acts: make(chan pendingAct, 1), wait: time.Minute}
+	cause := errors.New("dialing db-1: refused")
+	h := paced(time.Second, failed, rec.audited(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		httpx.Unavailable(w, "the store of holds", cause)
+		httpx.Cause(w, errors.New("what followed from it"))
+	})))
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		why = nil
+		done := make(chan auditlog.Act, 1)
+		go func() {
+			if method == http.MethodPost {
+				p := <-rec.acts
+				p.kept <- nil
+				done <- p.act
+			}
+		}()
+		w := httptest.NewRecorder()
+		w.Header().Set(httpx.RequestID, "r-1")
+		h.ServeHTTP(w, httptest.NewRequest(method, "/v1/holds", nil))
+		if len(why) != 1 || !errors.Is(why[0], cause) {
+			t.Errorf("%s: the log is told %v", method, why)
+		}
+		if body := w.Body.String(); w.Code != 503 || strings.Contains(body, "db-1") {
+			t.Errorf("%s: answered %d %s", method, w.Code, body)
+		}
+		if method == http.MethodPost {
+			if a := <-done; a.Detail[detailRequest] != "r-1" {
+				t.Errorf("the audit log says %v", a.Detail)
+			}
+		}
+	}
+}
+
+func TestPlain_HoldsNoLogin(t *testing.T) {
+	for text, want := range map[string]string{
+		"opening postgres://weir:s3cret@db/weir: refused":     "opening postgres://…@db/weir: refused",
+		`Get "https://a:b@c@h:1/x": EOF, amqp://u@h`:          `Get "https://…@h:1/x": EOF, amqp://…@h`,
+		"reading https://h/path?of=me@home: no such host":     "reading https://h/path?of=me@home: no such host",
+		strings.Repeat("é", causeMost):                        strings.Repeat("é", causeMost/2) + "…",
+		"no table: SQLSTATE 42P01 (see x@y), https://h: away": "no table: SQLSTATE 42P01 (see x@y), https://h: away",
+	} {
+		if got := plain(errors.New(text)); got != want {
+			t.Errorf("%q became %q, not %q", text, got, want)
+		}
 	}
 }

@@ -229,13 +229,14 @@ func (h *handler) one(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// unanswered answers what the store did not: why stays inside.
+// unanswered answers what the store did not.
 func unanswered(w http.ResponseWriter, err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
+		httpx.Cause(w, err)
 		w.Header().Set("Retry-After", "5")
 		httpx.Write(w, httpx.Problem{Type: "query-too-slow", Status: http.StatusServiceUnavailable,
 			Title: "The query took too long", Detail: "ask for a shorter range, one stage, or a smaller limit"})
 		return
 	}
-	httpx.Unavailable(w, "the dead-letter store")
+	httpx.Unavailable(w, "the dead-letter store", err)
 }

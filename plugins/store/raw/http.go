@@ -175,6 +175,7 @@ func (p *page) answer(w http.ResponseWriter) {
 	case formatCSV:
 		head, err := p.head(nil)
 		if err != nil { // names of ours into memory
+			httpx.Cause(w, err)
 			httpx.Write(w, httpx.Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
 			return
 		}
@@ -196,5 +197,6 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() == nil {
 		w.Header().Set("Retry-After", "2")
 	}
+	httpx.Cause(w, err)
 	httpx.Write(w, p)
 }

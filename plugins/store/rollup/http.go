@@ -149,5 +149,6 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() == nil {
 		w.Header().Set("Retry-After", "2")
 	}
+	httpx.Cause(w, err)
 	httpx.Write(w, p)
 }

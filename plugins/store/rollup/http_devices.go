@@ -63,7 +63,7 @@ func DevicesHandler(d *Directory, alerts OpenAlerts, clock func() time.Time) htt
 		defer cancel()
 		list, at, err := d.Devices(ctx, q.fleet)
 		if err != nil {
-			httpx.Unavailable(w, "the list of devices")
+			httpx.Unavailable(w, "the list of devices", err)
 			return
 		}
 		found, total, more := q.run(list)
