@@ -96,6 +96,7 @@ func (d *distribution) spec(kind, name string, known map[string]fieldSpec) (spec
 		"input": d.env.GetInputConfig, "output": d.env.GetOutputConfig, "processor": d.env.GetProcessorConfig,
 		"buffer": d.env.GetBufferConfig,
 		"cache":  d.env.GetCacheConfig, "rate_limit": d.env.GetRateLimitConfig, "metrics": d.env.GetMetricsConfig,
+		"tracer": d.env.GetTracerConfig,
 	}[kind]
 	if !ok {
 		return spec, false

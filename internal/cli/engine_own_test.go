@@ -269,6 +269,29 @@ func TestLint_BoundsSchedulesTemplatesAndTheProcess(t *testing.T) {
 	}
 }
 
+// The engine makes no tracer that is only checked: its fields say what is wrong.
+func TestLint_BoundsTheTracer(t *testing.T) {
+	d := shippedEngine(t)
+	for wrong, of := range map[string]string{
+		"": "", "url: ''": "", "url: http://localhost:4318, ratio: 0": "", "url: 'https://me:pw@h/v1/traces', ratio: 1": "",
+		"url: localhost:4318": "url", "url: 'ftp://me:s3cret@h'": "url", "url: 'http://'": "url",
+		"url: 'http://me:s3cret@'": "url",
+		"ratio: 1.5":               "ratio", "ratio: -0.1": "ratio", "ratio: often": "ratio", "rate: 1": "rate",
+	} {
+		path := filepath.Join(t.TempDir(), "service.yaml")
+		if err := os.WriteFile(path, []byte("tracer:\n  otlp: { "+wrong+" }\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, found := d.checker(func(string) (string, bool) { return "", false }).file(path)
+		if len(found) != min(len(of), 1) {
+			t.Errorf("%q: %v", wrong, found)
+		} else if of != "" && (!strings.Contains(found[0].text, "field "+of) || found[0].line != 2 ||
+			strings.Contains(found[0].text, "s3cret")) {
+			t.Errorf("%q: %v", wrong, found)
+		}
+	}
+}
+
 // A component that opens something before it knows that its config is only
 // checked would open it in weir lint.
 func TestLint_MakesNoComponent(t *testing.T) {

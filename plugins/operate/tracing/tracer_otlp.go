@@ -42,10 +42,15 @@ errors.`).
 		Field(service.NewStringField(otlpFieldURL).
 			Description("The collector, as `http://HOST:PORT` or `https://…`, with `user:password@` if it wants that. "+
 				"Without a path, spans go to `/v1/traces`. Empty traces nothing.").
-			Secret().Default("").Example("http://localhost:4318")).
+			Secret().Default("").Example("http://localhost:4318").
+			LintRule("root = if this.string() != \"\" && "+
+				"!this.string().re_match(\"^https?://([^@/]*@)?[^@/]+(/|$)\") { "+
+				"\"field url of otlp: expected a URL such as http://localhost:4318\" }")).
 		Field(service.NewFloatField(otlpFieldRatio).
 			Description("The share of requests that are traced, 0 to 1.").
-			Default(0.01)).
+			Default(0.01).
+			LintRule("root = if this.type() == \"number\" && (this < 0 || this > 1) { "+
+				"\"field ratio of otlp: expected 0 to 1\" }")).
 		Example("A collector on this machine", "One request in a hundred, of all streams of the process.", `
 tracer:
   otlp:
