@@ -11,3 +11,6 @@ for profile in standalone cluster; do
 done
 WEIR_PRIVACY_KEYS=k1:only-a-test-knows-this "$weir" lint configs/user_events.yaml
 "$weir" lint configs/service.yaml
+for recipe in recipes/*.json; do
+  "$weir" etl lint "$recipe"
+done

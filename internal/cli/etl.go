@@ -67,6 +67,17 @@ tried four times, five seconds apart. The report says what became of every row.
 				Action:    auditETL,
 			},
 			{
+				Name:      "test",
+				Usage:     "Run the tests that stand in pipelines: rows in the place of the source's, and what becomes of them",
+				ArgsUsage: "FILE…",
+				Description: `
+No source is asked, and no sink is written. What is otherwise than expected is shown
+line by line: '-' was expected, '+' is there.
+
+  weir etl test recipes/*.json`[1:],
+				Action: testETL,
+			},
+			{
 				Name:  "schema",
 				Usage: "Print the JSON Schema of pipelines, for editors",
 				Action: func(c *cli.Context) error {
@@ -79,8 +90,10 @@ tried four times, five seconds apart. The report says what became of every row.
 }
 
 // loadETL reads a pipeline; what is wrong in it is a finding.
-func loadETL(c *cli.Context) (*etl.Pipeline, error) {
-	p, err := etl.Load(arguments(c)[0])
+func loadETL(c *cli.Context) (*etl.Pipeline, error) { return loadPipeline(arguments(c)[0]) }
+
+func loadPipeline(file string) (*etl.Pipeline, error) {
+	p, err := etl.Load(file)
 	if wrong := (*etl.ProblemsError)(nil); errors.As(err, &wrong) {
 		return nil, findingError{wrong}
 	}
@@ -180,4 +193,45 @@ func auditETL(c *cli.Context) error {
 		return findingError{errors.New(strings.Join(findings, "\n"))}
 	}
 	return err
+}
+
+func testETL(c *cli.Context) error {
+	var pipelines []*etl.Pipeline
+	for _, file := range arguments(c) { // all are read before the first is tested
+		p, err := loadPipeline(file)
+		if err != nil {
+			return err
+		}
+		if p.Tests() == 0 {
+			return findingError{fmt.Errorf("%s: it has no tests: add \"tests\"", file)}
+		}
+		pipelines = append(pipelines, p)
+	}
+	failed, all := 0, 0
+	for i, p := range pipelines {
+		results, err := p.Test(c.Context, time.Now)
+		if err != nil {
+			return fmt.Errorf("%s: %w", arguments(c)[i], err)
+		}
+		for _, r := range results {
+			all++
+			word := "ok"
+			if len(r.Difference) > 0 {
+				failed++
+				word = "FAILED"
+			}
+			if _, err := fmt.Fprintf(c.App.Writer, "%s: %s: %s\n", arguments(c)[i], r.Name, word); err != nil {
+				return err
+			}
+			for _, line := range r.Difference {
+				if _, err := fmt.Fprintln(c.App.Writer, "  "+line); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if failed > 0 {
+		return findingError{fmt.Errorf("%d of %d tests failed", failed, all)}
+	}
+	return nil
 }

@@ -121,11 +121,17 @@ func TestETL_CommandsEndAsTheTableSays(t *testing.T) {
 		"sslmode": "disable", "user": "u", "password": {"$file": "none"}, "table": "t"},
 		"sinks": [{"url": "file://out", "object": "a.csv", "format": "csv"}]}`)
 	s.write("literal.json", strings.Replace(string(s.read("away.json")), `{"$file": "none"}`, `"s3cret"`, 1))
+	tested := strings.TrimSuffix(right, "}") + `, "tests": [{"name": "one", "rows": [{"id": 1}], "expect": {"rows": [{"id": 1}]}}]}`
+	s.write("passes.json", tested)
+	s.write("differs.json", strings.Replace(tested, `"expect": {"rows": [{"id": 1}`, `"expect": {"rows": [{"id": 2}`, 1))
 	for _, c := range []struct {
 		code int
 		says string
 		args []string
 	}{
+		{0, "passes.json: one: ok", []string{"test", "passes.json"}}, {1, `+ {"id":1}`, []string{"test", "differs.json"}},
+		{1, "1 of 2 tests failed", []string{"test", "passes.json", "differs.json"}},
+		{1, "it has no tests", []string{"test", "right.json"}}, {2, "none.json", []string{"test", "none.json"}},
 		{0, "pipeline a is right", []string{"lint", "right.json"}},
 		{1, "/name: the name stands twice", []string{"lint", "twice.json"}},
 		{1, "/source/password: a secret is not written", []string{"lint", "literal.json"}},

@@ -29,9 +29,10 @@ type Pipeline struct {
 	sinks   []target
 	rejects *target
 	block   int
+	tests   []mockTest
 
 	onFailure string // of rows that cannot be read
-	text      []byte // the pipeline with all references in it: no secret
+	text      []byte // the pipeline with all references in it, but its tests: no secret
 }
 
 // source is one of a closed list.
@@ -63,7 +64,11 @@ func Load(file string) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := text.JSON(n.plain())
+	whole := n.plain()
+	if members, is := whole.(map[string]any); is {
+		delete(members, "tests") // which change no run
+	}
+	raw, err := text.JSON(whole)
 	if err != nil {
 		return nil, fmt.Errorf("reading the pipeline: %w", err)
 	}
@@ -107,9 +112,13 @@ func Load(file string) (*Pipeline, error) {
 	} else if p.rejecting() {
 		r.wrong(n, `"rejects" is missing: rows are rejected, and need a place`)
 	}
+	tests := r.list("tests")
 	r.end()
 	if len(problems) == 0 && p.columns != nil {
 		_, problems = p.plan(p.columns)
+	}
+	if len(problems) == 0 {
+		p.readTests(tests, &problems)
 	}
 	if len(problems) > 0 {
 		slices.SortStableFunc(problems, func(a, b Problem) int {
