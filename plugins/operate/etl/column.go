@@ -93,3 +93,11 @@ type cell struct {
 
 // row has a cell for each column.
 type row []cell
+
+// size is about how much memory a row takes.
+func (r row) size() (n int) {
+	for _, c := range r {
+		n += len(c.text) + 24
+	}
+	return n
+}

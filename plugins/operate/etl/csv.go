@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -31,6 +32,9 @@ func (f *fileReading) record() ([]cell, error) {
 	}
 	for bytes.Count(raw, []byte(`"`))%2 == 1 {
 		more, err := f.line()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
 		if err != nil || len(raw)+len(more) > mostRecord {
 			return nil, dataError{fmt.Errorf("reading %s: a quoted field does not end", f.shown)}
 		}

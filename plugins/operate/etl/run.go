@@ -161,10 +161,15 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 	return columns, at, nil
 }
 
+// mostBlockBytes is with how many bytes a block ends, however few its rows are: it
+// is in memory as a whole.
+const mostBlockBytes = 32 << 20
+
 // readBlock takes rows through the steps, and notes in at what became of them.
 func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block, error) {
 	b := &block{}
-	for n := 0; n < p.block; n++ {
+	size := 0
+	for n := 0; n < p.block && size < mostBlockBytes; n++ {
 		r, position, err := in.next()
 		if errors.Is(err, io.EOF) {
 			at.Done = true
@@ -189,6 +194,7 @@ func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block
 				continue
 			case no == nil:
 				b.rows = append(b.rows, out)
+				size += out.size()
 				at.Counts.Written++
 				continue
 			}
@@ -205,7 +211,9 @@ func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block
 			at.Counts.Dropped++
 		case onReject:
 			at.Counts.Rejected++
-			b.rejects = append(b.rejects, rejected(at.Counts.Read, stepNumber, failed, raw))
+			line := rejected(at.Counts.Read, stepNumber, failed, raw)
+			b.rejects = append(b.rejects, line)
+			size += len(line)
 		default:
 			where := "reading the source"
 			if stepNumber >= 0 {

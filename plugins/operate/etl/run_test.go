@@ -1,17 +1,22 @@
 package etl
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // options are those of a run in a folder of its own, without pauses.
@@ -366,4 +371,75 @@ func TestStep_TheSameRowGivesTheSame(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// A block ends with its bytes, too: rows may be long.
+func TestRun_LongRowsMakeShortBlocks(t *testing.T) {
+	var file strings.Builder
+	const rows = 40
+	for i := range rows {
+		fmt.Fprintf(&file, "%d,%s\n", i, strings.Repeat("x", 1<<20))
+	}
+	p, err := loaded(t, map[string]string{"in.csv": "id,a\n" + file.String(), "p.json": `{"name": "long",
+		"source": {"type": "csv", "path": "in.csv",
+			"columns": [{"name": "id", "type": "int32"}, {"name": "a", "type": "text"}]},
+		"sinks": [{"format": "ndjson", "url": "file://out", "object": "n.ndjson"}]}`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(t)
+	s := o.stage(p.Name)
+	release, err := s.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, at, err := p.extract(t.Context(), o, s, nil)
+	release()
+	if err != nil || at.Blocks < 2 || at.Counts.Written != rows {
+		t.Fatalf("%+v, %v", at, err)
+	}
+	r, err := p.Run(t.Context(), o)
+	if err != nil || r.Sinks[0].Rows != rows {
+		t.Fatalf("%+v, %v", r, err)
+	}
+}
+
+// A disk that fails within a quoted field is no fault of the data.
+func TestCSV_AFailingDiskIsTriedAgain(t *testing.T) {
+	gone := errors.New("input/output error")
+	f := &fileReading{in: bufio.NewReader(io.MultiReader(strings.NewReader("1,\"a\n"), iotest.ErrReader(gone)))}
+	if _, err := f.record(); !errors.Is(err, gone) || Final(err) {
+		t.Errorf("%v", err)
+	}
+	f = &fileReading{in: bufio.NewReader(strings.NewReader("1,\"a\n"))}
+	if _, err := f.record(); !Final(err) {
+		t.Errorf("at the end of the file: %v", err)
+	}
+}
+
+// The user of a PostgreSQL may be a secret: no failure shows it.
+func TestPostgres_NoFailureShowsTheUser(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	_ = l.Close()
+	kept := filepath.Join(t.TempDir(), "user")
+	if err := os.WriteFile(kept, []byte("hidden"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := postgresSource{host: "127.0.0.1", port: int64(port), database: "d", sslmode: "disable", user: "file://" + kept,
+		table: "t"}
+	_, away := p.open(t.Context())
+	refused := p.refused("connecting to", &pgconn.PgError{Code: "28P01",
+		Message: `password authentication failed for user "hidden"`})
+	for _, err := range []error{away, refused} {
+		if err == nil || strings.Contains(err.Error(), "hidden") || !strings.Contains(err.Error(), p.host) {
+			t.Errorf("%v", err)
+		}
+	}
+	if Final(away) || !Final(refused) {
+		t.Errorf("%v, %v", away, refused)
+	}
 }

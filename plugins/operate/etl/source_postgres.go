@@ -107,12 +107,20 @@ func (p postgresSource) open(ctx context.Context) (reading, error) {
 	return r, nil
 }
 
-// refused is what the server says, without what it may quote of data.
+// refused is what the server says, without what it may quote of data, and without
+// the user, which may be a secret.
 func (p postgresSource) refused(doing string, err error) error {
+	var away *pgconn.ConnectError // it names the user
+	if errors.As(err, &away) {
+		err = away.Unwrap()
+	}
 	var said *pgconn.PgError
 	if errors.As(err, &said) {
 		switch said.Code[:2] {
-		case "42", "3D", "28": // no query, table, database or user of that name
+		case "28":
+			return dataError{fmt.Errorf("%s PostgreSQL %s: it refuses the user or the password (SQLSTATE %s)", doing, p.host,
+				said.Code)}
+		case "42", "3D": // no query, table or database of that name
 			return dataError{fmt.Errorf("%s PostgreSQL %s: %s (SQLSTATE %s)", doing, p.host, said.Message, said.Code)}
 		case "22": // its message quotes the value
 			return dataError{fmt.Errorf("%s PostgreSQL %s: the query fails on a value (SQLSTATE %s)", doing, p.host, said.Code)}
