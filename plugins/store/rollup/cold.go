@@ -227,9 +227,16 @@ func (t *coldTx) newest(ctx context.Context, fleet, device string, n int) ([]*wi
 		from = byDay.floor(rows[n-1].Bucket) // nothing older is among the n newest
 	}
 	objects, err := t.objects(ctx, from, math.MaxInt64, of)
-	if err != nil {
+	if err != nil || len(objects) == 0 {
+		return rows, err
+	}
+	// What has moved was rolled: days tell which objects have something of the device.
+	on := map[int64]bool{}
+	s := span{Fleet: fleet, Devices: []string{device}, From: objects[0].Day, To: objects[len(objects)-1].Day + byDay.Width}
+	if err := t.base.scan(ctx, byDay, s, func(r *windowRow) error { on[r.Bucket] = true; return nil }); err != nil {
 		return nil, err
 	}
+	objects = slices.DeleteFunc(objects, func(o coldObject) bool { return !on[o.Day] })
 	have := make(map[Key]bool, len(rows))
 	for _, r := range rows {
 		have[r.Key] = true

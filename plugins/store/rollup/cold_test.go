@@ -306,6 +306,27 @@ func TestCold_TheLatestOfASilentDeviceIsFound(t *testing.T) {
 	})
 }
 
+// Of a device that is new, or that there is not, no object is read: there may be
+// two years of them.
+func TestCold_TheLatestOfANewDeviceReadsNoObject(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		_, _, tiered, dir := twins(t, 6, fresh)
+		add(t, tiered, later, windowsOf(t, "acme", testEvent(9000, "dev-00", later, `{"x":1}`)))
+		if err := os.RemoveAll(dir); err != nil { // whoever reads one fails
+			t.Fatal(err)
+		}
+		if got, err := tiered.latest(t.Context(), "acme", "dev-00", 0); err != nil || len(got.Recent) != 1 {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if _, err := tiered.latest(t.Context(), "acme", "dev-01", 0); !errors.Is(err, errUnknownDevice) {
+			t.Error(err)
+		}
+		if _, err := tiered.latest(t.Context(), "acme", "dev-1", 0); err == nil {
+			t.Error("the objects are still there")
+		}
+	})
+}
+
 // Queries answer the same, page for page, of one device, of many and of a fleet
 // as a whole, on both sides of the border.
 func TestCold_QueriesAnswerTheSameAcrossTheBorder(t *testing.T) {
