@@ -112,3 +112,28 @@ func TestWorkflows_NameWhatThereIs(t *testing.T) {
 		}
 	}
 }
+
+// Without the history, the test that upgrades from an older weir is left out.
+func TestWorkflows_TheTestsHaveTheHistory(t *testing.T) {
+	var w struct {
+		Jobs struct {
+			Test struct {
+				Steps []struct {
+					Uses string
+					With struct {
+						Depth *int `yaml:"fetch-depth"`
+					}
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal(read(t, ".github/workflows/ci.yml"), &w); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range w.Jobs.Test.Steps {
+		if strings.HasPrefix(step.Uses, "actions/checkout@") && step.With.Depth != nil && *step.With.Depth == 0 {
+			return
+		}
+	}
+	t.Error("the job test has the newest commit alone")
+}
