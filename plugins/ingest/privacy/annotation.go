@@ -48,7 +48,7 @@ func (a *annotated) rules(ctx context.Context) (*node, error) {
 	}
 	for _, s := range set.Schemas() {
 		for _, wrong := range a.p.annotate(root, s.Document) {
-			a.log.Errorf("schema %s: %v; the field is masked", s.Name(), wrong)
+			a.log.Errorf("schema %s: %v", s.Name(), wrong)
 		}
 	}
 	root.spread()
@@ -63,7 +63,10 @@ func (p *policy) annotate(root *node, document []byte) (wrong []error) {
 		return []error{err}
 	}
 	c := collector{doc: doc}
-	c.walk(doc, "", 0)
+	if c.collect(); c.cut {
+		wrong = append(wrong, fmt.Errorf("reading its %s: it has more than %d places, or refers to itself in as many ways: "+
+			"those further down are not known; name them in the field fields", keyword, mostPlaces))
+	}
 	for _, pointer := range slices.Sorted(maps.Keys(c.found)) {
 		for _, says := range c.found[pointer] {
 			r, err := p.parseRule(says)
@@ -74,7 +77,7 @@ func (p *policy) annotate(root *node, document []byte) (wrong []error) {
 				err = fmt.Errorf("%s needs a key", r.action)
 			}
 			if err != nil {
-				wrong = append(wrong, fmt.Errorf("%s of %s: %w", keyword, pointer, err))
+				wrong = append(wrong, fmt.Errorf("%s of %s: %w; the field is masked", keyword, pointer, err))
 				r = &rule{kindField, actionMask, true}
 			}
 			if pointer == "" {
@@ -92,13 +95,45 @@ func (p *policy) annotate(root *node, document []byte) (wrong []error) {
 type collector struct {
 	doc   any
 	found map[string][]string
+	next  []visit
+	cut   bool // there are more than mostPlaces
+}
+
+// visit is a schema that is to be looked at, and where it stands.
+type visit struct {
+	schema any
+	at     string
+	depth  int
 }
 
 // deepestSchema is how deep places are that a schema names: one that refers to
 // itself has no end.
 const deepestSchema = 24
 
+// mostPlaces bounds how many there are: one that refers to itself in four ways has
+// four times as many with each level.
+const mostPlaces = 20_000
+
+// collect looks at all places, those above first.
+func (c *collector) collect() {
+	c.walk(c.doc, "", 0)
+	for n := 0; n < len(c.next); n++ {
+		v := c.next[n]
+		if c.next[n] = (visit{}); n == mostPlaces {
+			c.cut = true
+			return
+		}
+		c.look(v.schema, v.at, v.depth)
+	}
+}
+
 func (c *collector) walk(schema any, at string, depth int) {
+	if len(c.next) <= mostPlaces {
+		c.next = append(c.next, visit{schema, at, depth})
+	}
+}
+
+func (c *collector) look(schema any, at string, depth int) {
 	s, ok := schema.(map[string]any)
 	if !ok || depth > deepestSchema {
 		return
@@ -116,8 +151,8 @@ func (c *collector) walk(schema any, at string, depth int) {
 		c.walk(c.resolve(ref[1:]), at, depth+1)
 	}
 	if properties, ok := s["properties"].(map[string]any); ok {
-		for name, sub := range properties {
-			c.walk(sub, at+"/"+event.EscapePointer(name), depth+1)
+		for _, name := range slices.Sorted(maps.Keys(properties)) { // in each process the same ones, if there are too many
+			c.walk(properties[name], at+"/"+event.EscapePointer(name), depth+1)
 		}
 	}
 	for _, any := range []string{"items", "additionalProperties", "additionalItems", "prefixItems", "patternProperties",
@@ -141,8 +176,8 @@ func (c *collector) each(value any, at string, members bool, depth int) {
 			c.walk(v, at, depth)
 			return
 		}
-		for _, sub := range v {
-			c.walk(sub, at, depth)
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			c.walk(v[name], at, depth)
 		}
 	}
 }

@@ -64,6 +64,22 @@ func TestPrivacy_AnnotationsAreFoundWhereverASchemaHasThem(t *testing.T) {
 	}
 }
 
+// A schema that refers to itself in several ways is looked at as far as there is
+// room, and it is said: its places are three times as many with each level.
+func TestPrivacy_ASchemaOfItselfIsBounded(t *testing.T) {
+	w := walkerOf(t, "{}")
+	wrong := w.p.annotate(w.root, []byte(`{"$defs": {"who": {"properties": {"nick": {"x-pii": "mask"},
+		"a": {"$ref": "#/$defs/who"}, "b": {"$ref": "#/$defs/who"}, "c": {"$ref": "#/$defs/who"}}}},
+		"properties": {"who": {"$ref": "#/$defs/who"}}}`))
+	if len(wrong) != 1 || !strings.Contains(wrong[0].Error(), "refers to itself") {
+		t.Errorf("wrong: %v", wrong)
+	}
+	got := masked(t, w, `{"who":{"nick":"x","c":{"b":{"a":{"nick":"y","n":1}}}}}`)
+	if want := `{"who":{"nick":"[field]","c":{"b":{"a":{"nick":"[field]","n":1}}}}}`; got != want {
+		t.Errorf("is  %s\nnot %s", got, want)
+	}
+}
+
 // Told to stop before any schema was known, it lets no value go on.
 func TestPrivacy_WithoutSchemasNothingGoesOn(t *testing.T) {
 	p, err := newProcessor(parsed(t, "{ schemas: { url: 'sqlite://"+t.TempDir()+"/r.db', subject: nobody } }"),
