@@ -54,10 +54,16 @@ func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64,
 		now.Unix() < begins {
 		return 0, false, err
 	}
-	if _, found, err := s.firstSealed(ctx, fromAlways, before); err != nil || !found {
+	_, found, err := s.firstSealed(ctx, fromAlways, before)
+	if err != nil {
 		return 0, false, err
 	}
-	if err := s.place(ctx, m.url); err != nil {
+	if !found { // they may have moved with their directory: readers go by what is noted
+		if have, err := s.oldURL(ctx); err != nil || have == "" {
+			return 0, false, err
+		}
+	}
+	if err := s.place(ctx, m.url); err != nil || !found {
 		return 0, false, err
 	}
 	end := time.Now().Add(m.most)

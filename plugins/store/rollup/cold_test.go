@@ -393,6 +393,25 @@ func TestCold_OldMinutesMayBeCopiedElsewhere(t *testing.T) {
 	})
 }
 
+// A data directory that was moved has its objects with it: they are found there
+// before there is anything more to move.
+func TestCold_OldMinutesMoveWithTheirDirectory(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		_, hot, tiered, dir := twins(t, 2, fresh)
+		elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+		if err := os.Rename(dir, elsewhere); err != nil {
+			t.Fatal(err)
+		}
+		if n := moveOld(t, tiered, elsewhere); n != 0 {
+			t.Fatalf("moved %d", n)
+		}
+		compareStores(t, dump(t, hot), dump(t, tiered))
+		if n := moveOld(t, hot, filepath.Join(t.TempDir(), "first")); n == 0 {
+			t.Error("nothing was moved")
+		}
+	})
+}
+
 // A database that is new, or older than the objects, deletes none of them.
 func TestCold_ADatabaseOfAnotherTimeDeletesNoObjects(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
