@@ -65,7 +65,7 @@ func rowless(ctx context.Context, t tx, keys []Key) (n int64, err error) {
 // objects alone.
 func (s *Store) countOld(ctx context.Context, fleet, device string) (n int64, err error) {
 	of := targetOwners(fleet, device)
-	err = s.backend.view(ctx, func(t tx) error {
+	err = s.view(ctx, span{}, func(t tx) error { // who counts has written what is to be counted
 		objects, err := t.old().objects(ctx, all.From, all.To, of)
 		if err != nil {
 			return err

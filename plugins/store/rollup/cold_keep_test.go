@@ -151,6 +151,35 @@ func TestCold_AnErasureThatDiesIsEndedAndCountsOnce(t *testing.T) {
 	})
 }
 
+// meanwhile is a database of which an object is replaced while it is read.
+type meanwhile struct {
+	backend
+	n int
+}
+
+func (m *meanwhile) view(ctx context.Context, fn func(tx) error) error {
+	err := m.backend.view(ctx, fn)
+	if m.n++; m.n == 1 {
+		return errors.Join(err, errMoved)
+	}
+	return err
+}
+
+// Whoever counts for an erasure while minutes are moved begins again.
+func TestCold_CountingGoesOnWhileMinutesAreMoved(t *testing.T) {
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		_, _, tiered, _ := twins(t, 3, fresh)
+		want, err := tiered.countOld(t.Context(), "acme", "dev-1")
+		if err != nil || want == 0 {
+			t.Fatal(want, err)
+		}
+		tiered.backend, tiered.journals = &meanwhile{backend: tiered.backend}, false // which asks for no journal first
+		if got, err := tiered.countOld(t.Context(), "acme", "dev-1"); err != nil || got != want {
+			t.Errorf("%d, expected %d, %v", got, want, err)
+		}
+	})
+}
+
 // parts are those of a key of a dump.
 func parts(t *testing.T, key string) (res, fleet, device string, bucket int64) {
 	t.Helper()
