@@ -41,8 +41,8 @@ func made(t *testing.T) map[string]metricdoc.Metric {
 					}
 				}
 			case *ast.KeyValueExpr:
-				if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Up" {
-					kind, texts = "gauge", literals([]ast.Expr{n.Value})
+				if key, ok := n.Key.(*ast.Ident); ok {
+					kind, texts = map[string]string{"Up": "gauge", "Failures": "counter"}[key.Name], literals([]ast.Expr{n.Value})
 				}
 			}
 			for i, text := range texts {

@@ -26,22 +26,24 @@ const (
 //
 // It wraps an output whose WriteBatch may be called again with a batch that
 // it failed. The metric is a gauge: 1 while the store takes batches, 0 while it
-// does not.
+// does not; failures counts the tries that failed, which the engine does not see.
 //
 // WriteBatch returns nil when the output did; the output's *service.BatchError
 // and service.ErrNotConnected, which retrying does not help; and the store's last
 // error when the context ended first: then the batch is handed back.
-func Hold(out service.BatchOutput, store, metric string, res *service.Resources) service.BatchOutput {
+func Hold(out service.BatchOutput, store, metric string, failures *service.MetricCounter,
+	res *service.Resources) service.BatchOutput {
 	return &held{BatchOutput: out, store: store, log: res.Logger(), up: res.Metrics().NewGauge(metric),
-		trace: trace.Of(res)}
+		failures: failures, trace: trace.Of(res)}
 }
 
 type held struct {
 	service.BatchOutput
-	store string // for people
-	log   *service.Logger
-	up    *service.MetricGauge
-	trace *trace.Provider
+	store    string // for people
+	log      *service.Logger
+	up       *service.MetricGauge
+	failures *service.MetricCounter
+	trace    *trace.Provider
 }
 
 func (h *held) Connect(ctx context.Context) error {
@@ -76,6 +78,7 @@ func (h *held) write(ctx context.Context, batch service.MessageBatch) error {
 			return err
 		}
 		h.up.Set(0)
+		h.failures.Incr(1)
 		if began.IsZero() {
 			began = time.Now()
 		}

@@ -4,6 +4,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/platform/conf"
+	"weir/internal/platform/meter"
 )
 
 // Store is an output that writes batches to a store.
@@ -12,6 +13,7 @@ type Store struct {
 	Spec     *service.ConfigSpec
 	Batching string // the field of its batch policy
 	Is, Up   string // what it is called in messages, and its gauge: see Hold
+	Failures string // its counter
 	New      func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, error)
 }
 
@@ -29,6 +31,6 @@ func (s Store) Register(env *service.Environment) error {
 			if err != nil {
 				return nil, policy, 0, err
 			}
-			return Hold(out, s.Is, s.Up, res), policy, inFlight, nil
+			return Hold(out, s.Is, s.Up, meter.Counter(res.Metrics(), s.Failures), res), policy, inFlight, nil
 		})
 }

@@ -37,6 +37,18 @@ func (db *DB) GiveBack(ctx context.Context) (freed int64, err error) {
 	return freed, nil
 }
 
+// Size is how many bytes a SQLite file has; tells is false of PostgreSQL.
+func (db *DB) Size(ctx context.Context) (n int64, tells bool, err error) {
+	if db.Dialect != SQLite {
+		return 0, false, nil
+	}
+	err = db.QueryRowContext(ctx, `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`).Scan(&n)
+	if err != nil {
+		return 0, true, fmt.Errorf("measuring a SQLite file: %w", err)
+	}
+	return n, true, nil
+}
+
 func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 	var size, pages, free, mode int64
 	for _, p := range []struct {

@@ -53,3 +53,18 @@ func TestNew_IsAURL(t *testing.T) {
 		}
 	}
 }
+
+func TestDisk_IsThatOfTheFolderAboveWhatIsNotMadeYet(t *testing.T) {
+	dir := t.TempDir()
+	for _, scheme := range []string{"file", "sqlite", "pebble"} {
+		free, total, ok := Disk(New(scheme, dir+"/not/yet"))
+		if !ok || total == 0 || free > total {
+			t.Errorf("%s: %d of %d free, %v", scheme, free, total, ok)
+		}
+	}
+	for _, elsewhere := range []string{"s3://bucket", "postgres://h/db", "redis://h", "file://%zz", ""} {
+		if _, _, ok := Disk(elsewhere); ok {
+			t.Errorf("%q has a disk here", elsewhere)
+		}
+	}
+}

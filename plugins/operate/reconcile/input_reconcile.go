@@ -123,6 +123,7 @@ type input struct {
 
 	runs                                      *service.MetricCounter
 	unexplained, differing, inFlight, success *service.MetricGauge
+	records                                   *service.MetricGauge // by outcome
 
 	reconciler *Reconciler
 	proofs     *Proofs // nil: outcomes are not kept
@@ -139,6 +140,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		success:     m.NewGauge("weir_reconcile_success_timestamp_seconds"),
 		unexplained: m.NewGauge("weir_reconcile_unexplained_events"),
 		differing:   m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),
+		records: m.NewGauge("weir_reconcile_records", "outcome"),
 	}
 	var err error
 	if in.conf.Log, err = kafka.FromParsed(parsed); err != nil {
@@ -204,6 +206,9 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 		in.unexplained.Set(report.Total.Unexplained)
 		in.differing.Set(report.Total.FalseDuplicates)
 		in.inFlight.Set(report.Total.InFlight)
+		for outcome, n := range report.Total.terms() {
+			in.records.Set(n, outcome)
+		}
 		if !report.Loss() {
 			in.runs.Incr(1, "explained")
 			in.success.Set(report.At.Unix())

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -173,5 +174,24 @@ func TestReconcile_RangesCarryTheirFirstReason(t *testing.T) {
 		if got[i] != want[i] {
 			t.Fatalf("%v", got)
 		}
+	}
+}
+
+// A term of its own that the metric lacked would make its sum less than the log.
+func TestCounts_TermsAreAllThatAcceptedIsTheSumOf(t *testing.T) {
+	var c Counts
+	all := reflect.ValueOf(&c).Elem()
+	sum := int64(0)
+	for i := range all.NumField() {
+		if name := all.Type().Field(i).Name; name != "Accepted" && name != "FalseDuplicates" {
+			all.Field(i).SetInt(1 << i)
+			sum += 1 << i
+		}
+	}
+	for _, n := range c.terms() {
+		sum -= n
+	}
+	if sum != 0 {
+		t.Errorf("the terms lack %b", sum)
 	}
 }

@@ -68,6 +68,13 @@ func (r *Report) Loss() bool {
 // settled tells whether waiting could change nothing.
 func (r *Report) settled() bool { return r.Total.InFlight == 0 && r.Total.Unexplained == 0 }
 
+// terms are what Accepted is the sum of.
+func (c *Counts) terms() map[string]int64 {
+	return map[string]int64{"stored": c.Stored, "erased": c.Erased, "duplicates": c.Duplicates,
+		"dead_lettered": c.DeadLettered, "other": c.Other, "markers": c.Markers, "in_flight": c.InFlight,
+		"unexplained": c.Unexplained}
+}
+
 // Add adds what became of other records.
 func (c *Counts) Add(o Counts) {
 	c.Accepted += o.Accepted

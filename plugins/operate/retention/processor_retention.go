@@ -186,6 +186,7 @@ type processor struct {
 
 	rows, objects, bytes, merged, freed *service.MetricCounter
 	heldRows, held, failing, succeeded  *service.MetricGauge
+	stored, free                        *service.MetricGauge // by store
 }
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*processor, error) {
@@ -203,6 +204,8 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lif
 		freed:     m.NewCounter("weir_retention_freed_bytes_total", "store"),
 		heldRows:  m.NewGauge("weir_retention_held_rows", "store"),
 		held:      m.NewGauge("weir_retention_held_fleets"),
+		stored:    m.NewGauge("weir_retention_stored_bytes", "store"),
+		free:      m.NewGauge("weir_retention_disk_free_bytes", "store"),
 		failing:   m.NewGauge("weir_retention_failing_stores"),
 		succeeded: m.NewGauge("weir_retention_success_timestamp_seconds"),
 	}
@@ -220,6 +223,9 @@ func (r *processor) Process(ctx context.Context, msg *service.Message) (service.
 	}
 	report, err := r.run(ctx, now, wall && !r.dryRun)
 	r.count(report)
+	if wall && !r.dryRun {
+		r.measure(ctx)
+	}
 	raw, encoding := json.Marshal(report)
 	if encoding != nil {
 		return nil, fmt.Errorf("writing the report: %w", encoding)

@@ -105,6 +105,7 @@ func Register(env *service.Environment) error {
 	}
 	return flow.Store{
 		Name: "event_rules", Spec: eventRulesSpec(), Batching: fieldBatching, Is: "store of rules", Up: "weir_rules_up",
+		Failures: "weir_rules_store_failures_total",
 		New: func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
 			return newOutput(parsed, res)
 		},

@@ -2,10 +2,7 @@ package overview
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"weir/internal/control/status"
@@ -97,32 +94,9 @@ func kindOf(url string) string {
 
 // diskOf is the file system of a store on this machine, nil of any other.
 func diskOf(url string) *Disk {
-	switch kindOf(url) {
-	case "file", "sqlite", "pebble":
-	default:
+	free, total, ok := storeurl.Disk(url)
+	if !ok {
 		return nil
 	}
-	path, err := storeurl.Path(url)
-	if err != nil {
-		return nil
-	}
-	for { // what is not made yet will be in the folder above
-		disk, err := diskAt(path)
-		if err == nil {
-			return disk
-		}
-		above := filepath.Dir(path)
-		if above == path {
-			return nil
-		}
-		path = above
-	}
-}
-
-func diskAt(path string) (*Disk, error) {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(path, &fs); err != nil {
-		return nil, fmt.Errorf("measuring the free space of %s: %w", path, err)
-	}
-	return &Disk{Free: fs.Bavail * uint64(fs.Bsize), Total: fs.Blocks * uint64(fs.Bsize)}, nil
+	return &Disk{Free: free, Total: total}
 }

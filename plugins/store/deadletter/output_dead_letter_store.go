@@ -79,7 +79,7 @@ func Register(env *service.Environment) error {
 	}
 	return flow.Store{
 		Name: "dead_letter_store", Spec: outputSpec(), Batching: deadLetterFieldBatching, Is: "dead-letter store",
-		Up: "weir_dead_letter_store_up",
+		Up: "weir_dead_letter_store_up", Failures: "weir_dead_letter_store_failures_total",
 		New: func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
 			return newOutput(conf, res)
 		},

@@ -66,6 +66,7 @@ output:
 func Register(env *service.Environment) error {
 	return flow.Store{
 		Name: "raw_store", Spec: storeSpec(), Batching: rawFieldBatching, Is: "raw store", Up: "weir_raw_store_up",
+		Failures: "weir_raw_store_failures_total",
 		New: func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, error) {
 			return newOutput(conf, res)
 		},

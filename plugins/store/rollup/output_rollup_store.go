@@ -161,7 +161,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	o.moved = meter.Counter(m, "weir_rollup_moved_windows_total")
 	o.rolled = meter.Counter(m, "weir_rollup_rolls_total")
 	// batches of one store wait for each other
-	return flow.Hold(o, "rollup store", "weir_rollup_store_up", res), batching, 1, nil
+	return flow.Hold(o, "rollup store", "weir_rollup_store_up", meter.Counter(m, "weir_rollup_store_failures_total"), res),
+		batching, 1, nil
 }
 
 // Connect opens the database and starts the upkeep.

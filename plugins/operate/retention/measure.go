@@ -1,0 +1,72 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"weir/internal/lifecycle"
+	"weir/internal/platform/storeurl"
+)
+
+// measure tells how large the stores are, and what room their disks have. What
+// cannot be told keeps its last value.
+func (r *processor) measure(ctx context.Context) {
+	at := lifecycle.NewPlaces(r.res, r.urls)
+	defer at.Close()
+	sizes, err := r.sizes(ctx, at)
+	if err != nil {
+		r.res.Logger().Warnf("measuring the stores is tried again: %v", err)
+	}
+	for store, n := range sizes {
+		r.stored.Set(n, store)
+	}
+	for place, url := range r.urls {
+		if free, _, ok := storeurl.Disk(url); ok {
+			r.free.Set(int64(free), string(place))
+		}
+	}
+}
+
+// sizes are the bytes of objects and of SQLite's files, by place; old_rollups are
+// the objects of old minutes. PostgreSQL's are told by its own exporters.
+func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (map[string]int64, error) {
+	sizes := map[string]int64{}
+	var failures []error
+	for _, kind := range r.list {
+		if kind.Place == lifecycle.Control { // rows alone
+			continue
+		}
+		name := string(kind.Place)
+		if kind.Place.SQL() {
+			name = "old_" + name
+		}
+		store, err := kind.Open(ctx, at)
+		if err == nil {
+			var n int64
+			if n, err = store.Bytes(ctx); err == nil {
+				sizes[name] += n
+			}
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", kind.Name, err))
+		}
+	}
+	for _, place := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
+		if place == lifecycle.Control && r.urls[place] == r.urls[lifecycle.Rollups] {
+			continue // one file
+		}
+		db, err := at.SQL(ctx, place)
+		if err == nil {
+			var n int64
+			var tells bool
+			if n, tells, err = db.Size(ctx); err == nil && tells {
+				sizes[string(place)] = n
+			}
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", place, err))
+		}
+	}
+	return sizes, errors.Join(failures...)
+}

@@ -1,0 +1,66 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/lifecycle"
+	"weir/internal/platform/storeurl"
+)
+
+// sized is a store of so many bytes.
+type sized struct {
+	lifecycle.Store
+	n   int64
+	err error
+}
+
+func (s sized) Bytes(context.Context) (int64, error) { return s.n, s.err }
+
+func TestMeasure_TellsOfEachStoreAndLeavesOutWhatFails(t *testing.T) {
+	kind := func(name string, place lifecycle.Place, n int64, err error) lifecycle.Kind {
+		return lifecycle.Kind{Name: name, Place: place,
+			Open: func(context.Context, *lifecycle.Places) (lifecycle.Store, error) { return sized{n: n, err: err}, nil }}
+	}
+	dir := t.TempDir()
+	r := &processor{res: service.MockResources(), list: lifecycle.List{
+		kind("events", lifecycle.Raw, 100, nil), kind("more", lifecycle.Raw, 20, nil),
+		kind("minutes", lifecycle.Rollups, 7, nil),
+		kind("letters", lifecycle.DeadLetters, 0, errors.New("the bucket is gone")),
+		kind("keys", lifecycle.Control, 999, nil),
+	}}
+	r.urls = map[lifecycle.Place]string{}
+	for _, place := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
+		r.urls[place] = storeurl.New("sqlite", filepath.Join(dir, string(place)))
+	}
+	at := lifecycle.NewPlaces(r.res, r.urls)
+	defer at.Close()
+	for _, place := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
+		db, err := at.SQL(t.Context(), place)
+		if err == nil {
+			_, err = db.ExecContext(t.Context(), `CREATE TABLE t (x TEXT)`)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := r.sizes(t.Context(), at)
+	if err == nil || !strings.Contains(err.Error(), "letters: the bucket is gone") {
+		t.Errorf("the failure is told as %v", err)
+	}
+	for _, file := range []string{"rollups", "control"} {
+		if got[file] < 4096 {
+			t.Errorf("the file of %s has %d bytes", file, got[file])
+		}
+		delete(got, file)
+	}
+	if want := map[string]int64{"raw": 120, "old_rollups": 7}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
