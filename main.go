@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string) (int, error) {
 		return 1, err
 	}
 	engine := cli.NewEngine(cli.Distribution(global), own, assets, version)
-	verbs := cli.Verbs(assets, engine)
+	verbs := cli.Verbs(assets, engine, plugins.Stores())
 	if code, done := cli.Front(os.Stdout, os.Stderr, verbs, version, args); done {
 		return code, nil
 	}

@@ -99,6 +99,9 @@ func stores() lifecycle.List {
 	}
 }
 
+// Stores are all that keep rows of a fleet.
+func Stores() lifecycle.List { return stores() }
+
 // Register adds every room's components to the environment.
 func Register(env *service.Environment) error { return register(env, rooms()) }
 

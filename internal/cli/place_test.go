@@ -49,7 +49,7 @@ func run(t *testing.T, args ...string) (out string, code int) {
 	engine := func(context.Context, []string, ...service.CLIOptFunc) (int, error) {
 		return 0, errors.New("no engine here")
 	}
-	app := &cli.App{Name: "weir", HelpName: "weir", Commands: Verbs(fstest.MapFS{}, engine), Writer: &text,
+	app := &cli.App{Name: "weir", HelpName: "weir", Commands: Verbs(fstest.MapFS{}, engine, nil), Writer: &text,
 		ErrWriter:      &text,
 		ExitErrHandler: func(*cli.Context, error) {}}
 	err := app.RunContext(t.Context(), append([]string{"weir"}, args...))
@@ -78,7 +78,7 @@ func schemaFile(t *testing.T) string { return file(t, t.TempDir(), "v.json", `{"
 // each without the flag that names it.
 func places(t *testing.T) [][]string {
 	return [][]string{
-		{"reconcile"}, {"query"}, {"retention"}, {"retention", "--dry-run"},
+		{"reconcile"}, {"privacy", "scan"}, {"query"}, {"retention"}, {"retention", "--dry-run"},
 		{"keys", "list"}, {"keys", "create", "--fleet", "acme"}, {"keys", "rotate", "--fleet", "acme"},
 		{"keys", "revoke", "x"},
 		{"hold", "list"}, {"hold", "add", "--fleet", "acme", "--reason", "x"}, {"hold", "release", "--fleet", "acme"},
@@ -183,7 +183,7 @@ func TestStrict_BadUsageOfEveryCommandEndsWith2(t *testing.T) {
 			t.Errorf("%v: %d %s", args, code, out)
 		}
 	}
-	leaves(Verbs(fstest.MapFS{}, nil), nil, func(path []string, c *cli.Command) {
+	leaves(Verbs(fstest.MapFS{}, nil, nil), nil, func(path []string, c *cli.Command) {
 		with := func(args ...string) []string { return append(append([]string(nil), path...), args...) }
 		bad(with("--bogus")...)
 		bad(with("stray", "argument")...)

@@ -6,14 +6,17 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/urfave/cli/v2"
+
+	"weir/internal/lifecycle"
 )
 
 // Engine runs one of the engine's own command lines and returns its exit code.
 type Engine func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error)
 
 // Verbs are the commands that weir adds. Assets hold configs, schemas and
-// Bloblang for a weir that runs without a checkout.
-func Verbs(assets fs.FS, engine Engine) []*cli.Command {
+// Bloblang for a weir that runs without a checkout; stores are all that keep rows
+// of a fleet.
+func Verbs(assets fs.FS, engine Engine, stores lifecycle.List) []*cli.Command {
 	verbs := []*cli.Command{
 		up(assets, engine),
 		fleet(),
@@ -30,6 +33,7 @@ func Verbs(assets fs.FS, engine Engine) []*cli.Command {
 		topCommand(),
 		patchWorker(),
 		eraseCommand(),
+		privacyCommand(stores),
 		queryCommand(),
 		holdCommand(),
 		Retention(assets, engine),

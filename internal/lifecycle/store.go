@@ -31,8 +31,11 @@ type Kind struct {
 	Name   string   // as reports, errors and metrics have it: "audit_log"
 	Place  Place    // where its rows are
 	Tables []string // all that have rows of a fleet, or name its devices; none of objects
-	Keep   []Keep   // for how long retention keeps things; none: for good
-	Open   func(context.Context, *Places) (Store, error)
+	// Numbers are columns of tables and objects that hold numbers and hashes alone:
+	// nobody needs to look for text there.
+	Numbers []string
+	Keep    []Keep // for how long retention keeps things; none: for good
+	Open    func(context.Context, *Places) (Store, error)
 }
 
 // Keep is a time that things are kept for: a duration field of the processor

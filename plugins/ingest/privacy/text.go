@@ -163,7 +163,7 @@ func documentIn(content []byte, st stats) ([]byte, bool) {
 // within is the walker of documents in strings.
 func (w *walker) within(place *node) *walker {
 	if w.inner == nil {
-		w.inner = &walker{known: w.known, level: w.level + 1}
+		w.inner = &walker{known: w.known, told: w.told, level: w.level + 1}
 	}
 	w.inner.p, w.inner.keys, w.inner.root = w.p, w.keys, place
 	return w.inner
@@ -189,7 +189,7 @@ func (w *walker) device(content []byte) ([]byte, bool) {
 		if w.p.actions[k] == actionKeep {
 			continue
 		}
-		w.found[k]++
+		w.find(k)
 		return []byte(w.standIn(k, actionHash, w.text.Folded)), true
 	}
 	return nil, false
@@ -221,7 +221,7 @@ func (w *walker) replace(raw []byte, escaped bool, hint pii.Hint) (out []byte, c
 			from, to := w.text.Raw(f.from, f.to)
 			next = append(append(next, raw[at:from]...), w.standIn(f.kind, w.p.actions[f.kind], folded[f.from:f.to])...)
 			at = to
-			w.found[f.kind]++
+			w.find(f.kind)
 		}
 		raw, changed = append(next, raw[at:]...), true
 	}

@@ -16,6 +16,7 @@ type walker struct {
 	root  *node      // where rules for fields begin
 	found [kinds]int64
 	known map[string]named // names that were seen
+	told  func(kind)       // nil, or called with each find while its place is open
 
 	b      []byte
 	frames []frame
@@ -41,6 +42,7 @@ type frame struct {
 	dropComma bool // the comma that comes next belongs to a member that went
 
 	// the member whose value comes next
+	named  [2]int // where its name is
 	rule   *rule
 	next   *node
 	hint   pii.Hint
@@ -86,6 +88,7 @@ func (w *walker) mask(b []byte) []byte {
 			b = w.apply()
 		}
 		if w.broken {
+			w.frames = w.frames[:1] // it has no places
 			masked, did := w.replace(b, true, pii.HintNone)
 			b, changed = masked, changed || did
 		}
@@ -93,13 +96,21 @@ func (w *walker) mask(b []byte) []byte {
 			return b
 		}
 	}
-	w.found[kindField]++
+	w.find(kindField)
 	return []byte(`"` + kindField.mark() + `"`)
 }
 
 // mostPasses is how often one text is gone over. One that still holds something
 // was made to, and is masked as a whole.
 const mostPasses = 16
+
+// find counts what was found.
+func (w *walker) find(k kind) {
+	w.found[k]++
+	if w.told != nil {
+		w.told(k)
+	}
+}
 
 func (w *walker) walk(b []byte) {
 	w.b, w.broken = b, false
@@ -235,7 +246,7 @@ func (w *walker) name(i, end, value int, st stats) int {
 		raw = w.rename(raw, i, end)
 	}
 	says := w.says(raw)
-	f.member, f.hint, f.next = true, says.hint, nil
+	f.member, f.named, f.hint, f.next = true, [2]int{i + 1, end - 1}, says.hint, nil
 	if f.node != nil {
 		f.next = f.node.at(string(unescape(raw)))
 	}
@@ -306,7 +317,7 @@ func (w *walker) says(raw []byte) named {
 func (w *walker) drop(value int) int {
 	f := w.top()
 	end := w.past(value)
-	w.found[f.rule.kind]++
+	w.find(f.rule.kind)
 	first := f.kept == f.open
 	if n := len(w.edits); n > 0 && w.edits[n-1].from == f.kept && w.edits[n-1].text == "" {
 		w.edits[n-1].to = end
@@ -376,7 +387,7 @@ func (w *walker) apply() []byte {
 func (w *walker) rest() {
 	clear(w.frames)
 	clear(w.edits)
-	w.b = nil
+	w.b, w.frames = nil, w.frames[:0]
 	if cap(w.spans)+cap(w.edits)+cap(w.frames) > mostBuffer/64 {
 		w.spans, w.edits, w.frames = nil, nil, nil
 	}
@@ -458,7 +469,7 @@ func (w *walker) stand(from, to int, r *rule, folded []byte) {
 	if bytes.Equal(w.b[from:to], []byte(text)) {
 		return
 	}
-	w.found[r.kind]++
+	w.find(r.kind)
 	w.edits = append(w.edits, edit{from, to, text})
 }
 

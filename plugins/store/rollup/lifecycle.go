@@ -11,6 +11,7 @@ import (
 // Lifecycle is the store of rollups.
 func Lifecycle() lifecycle.Kind {
 	k := lifecycle.Kind{Name: "rollups", Place: lifecycle.Rollups,
+		Numbers: []string{"stats", "detail", "ledger", "sketch"},
 		Keep: []lifecycle.Keep{
 			{Place: lifecycle.Rollups, Field: "keep", Default: "17520h",
 				Description: "How long rollups are kept, in whole days. Give `rollup_store` the same time as `retention`."},
