@@ -159,8 +159,15 @@ func runETL(c *cli.Context) error {
 
 func writeRun(w io.Writer, r *etl.Report) error {
 	n := r.Counts
-	_, err := fmt.Fprintf(w, "run %s: %d read, %d filtered, %d dropped, %d rejected, %d written\n", r.Run, n.Read,
-		n.Filtered, n.Dropped, n.Rejected, n.Written)
+	gathered := ""
+	if n.Duplicates > 0 {
+		gathered = fmt.Sprintf("%d duplicates, ", n.Duplicates)
+	}
+	if n.Combined+n.Made > 0 {
+		gathered += fmt.Sprintf("%d combined into %d, ", n.Combined, n.Made)
+	}
+	_, err := fmt.Fprintf(w, "run %s: %d read, %d filtered, %d dropped, %d rejected, %s%d written\n", r.Run, n.Read,
+		n.Filtered, n.Dropped, n.Rejected, gathered, n.Written)
 	return err
 }
 

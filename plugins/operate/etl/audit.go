@@ -27,8 +27,8 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 		find("the pipeline has changed since the run")
 	}
 	c := r.Counts
-	if sum := c.Filtered + c.Dropped + c.Rejected + c.Written; sum != c.Read {
-		find("the report accounts for %d of %d rows", sum, c.Read)
+	if n := c.unexplained(); n != 0 {
+		find("the report accounts for %d of %d rows", c.Read+c.Made-n, c.Read+c.Made)
 	}
 	in, err := p.source.open(ctx)
 	if err != nil {

@@ -183,6 +183,10 @@ func TestSchema_AgreesWithLint(t *testing.T) {
 		strings.Replace(right, `"file://out"`, `"ftp://out"`, 1), strings.Replace(right, `"csv"`, `"oracle"`, 1),
 		strings.Replace(right, `"sinks"`, `"tests": [{"name": "a", "rows": [], "expect": {"rows": []}}], "sinks"`, 1),
 		strings.Replace(right, `"sinks"`, `"tests": [{"name": "a", "rows": 1, "expect": {"rows": []}}], "sinks"`, 1),
+		strings.Replace(right, `"steps": [`, `"steps": [{"dedupe": {"by": ["id"]}}, {"unique": {"by": ["id"]}},
+			{"aggregate": {"by": ["id"], "columns": [{"column": "a", "max": "a"}]}}, `, 1),
+		strings.Replace(right, `"steps": [`, `"steps": [{"dedupe": {"by": []}}, `, 1),
+		strings.Replace(right, `"steps": [`, `"steps": [{"aggregate": {"columns": []}}, `, 1),
 		`{"name": "a", "source": {"type": "parquet", "path": "a"}, "sinks": [{"url": "file://b", "object": "c", "format": "csv"}]}`,
 		strings.Replace(right, `"sinks": [{`, `"sinks": [], "x": [{`, 1), `[]`, `{}`,
 	} {

@@ -196,7 +196,7 @@ func (p *Pipeline) test(ctx context.Context, t mockTest, now func() time.Time) (
 		return nil, err
 	}
 	defer release()
-	columns, at, err := mocked.extract(ctx, Options{Now: now, Tell: func(string) {}}, s, nil)
+	columns, at, err := mocked.stageRows(ctx, Options{Now: now, Tell: func(string) {}}, s, nil)
 	if err == nil { // what a format cannot hold shows here
 		err = mocked.encodeAll(ctx, s, at, columns)
 	}
@@ -245,6 +245,9 @@ func (t mockTest) compare(s stage, at *progress, columns []column) (out []string
 			return nil, err
 		}
 		for _, r := range b.rows {
+			if n < at.begins() {
+				break // of a segment before the last
+			}
 			rows = append(rows, shown(columns, r))
 		}
 		for _, line := range b.rejects {

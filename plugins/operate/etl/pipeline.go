@@ -29,6 +29,7 @@ type Pipeline struct {
 	sinks   []target
 	rejects *target
 	block   int
+	memory  int64 // MiB that a step which needs all rows may keep
 	tests   []mockTest
 
 	onFailure string // of rows that cannot be read
@@ -77,7 +78,7 @@ func Load(file string) (*Pipeline, error) {
 	r.member("$schema") // for editors
 	r.member("description")
 	p := &Pipeline{Name: r.text("name", true), dir: filepath.Dir(file), text: raw,
-		block: int(r.number("block", 10_000, 1, mostBlock))}
+		block: int(r.number("block", 10_000, 1, mostBlock)), memory: r.number("memory_mib", 256, 1, 1<<20)}
 	if r.members["name"] != nil && !pipelineName.MatchString(p.Name) {
 		r.wrong(r.members["name"], "expected small letters, digits, '_' and '-', at most 64")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,11 +37,17 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		if s.column != "" {
 			line += " " + s.column
 		}
-		if s.kind == "validate" || s.kind == "derive" {
+		if len(s.by) > 0 {
+			line += " by " + strings.Join(s.by, ", ")
+		}
+		if s.kind == "validate" || s.kind == "derive" || s.kind == "unique" {
 			line += ", else " + s.onFailure
 		}
+		if s.gathers() {
+			line += fmt.Sprintf("; it needs all rows, and keeps at most %d MiB", p.memory)
+		}
 		lines = append(lines, line)
-		if s.kind != "filter" && s.kind != "validate" {
+		if !slices.Equal(planned.between[i], planned.between[i+1]) {
 			lines = append(lines, "  "+list(planned.between[i+1]))
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Counts say what became of every row that a run read: Read is the sum of
-// Filtered, Dropped, Rejected and Written.
+// Counts say what became of every row that a run read or a step made: Read and
+// Made are the sum of Filtered, Duplicates, Dropped, Rejected, Combined and Written.
 type Counts struct {
 	Read       int64        `json:"read"`
 	Filtered   int64        `json:"filtered"`
@@ -24,14 +24,25 @@ type Counts struct {
 	Rejected   int64        `json:"rejected"`
 	Written    int64        `json:"written"`
 	Unreadable int64        `json:"unreadable"` // of those dropped and rejected: never came to a step
+	Duplicates int64        `json:"duplicates,omitempty"`
+	Combined   int64        `json:"combined,omitempty"` // of which others were made
+	Made       int64        `json:"made,omitempty"`
 	Steps      []StepCounts `json:"steps"`
 }
 
-// StepCounts are of one step: the rows that it filtered, and those that it could
-// not pass.
+// unexplained is what does not come out: 0.
+func (c Counts) unexplained() int64 {
+	return c.Read + c.Made - c.Filtered - c.Duplicates - c.Dropped - c.Rejected - c.Combined - c.Written
+}
+
+// StepCounts are of one step: the rows that it filtered, those that it could not
+// pass, and those that it left out or took for others that it made.
 type StepCounts struct {
-	Filtered int64 `json:"filtered"`
-	Failed   int64 `json:"failed"`
+	Filtered   int64 `json:"filtered"`
+	Failed     int64 `json:"failed"`
+	Duplicates int64 `json:"duplicates,omitempty"`
+	Combined   int64 `json:"combined,omitempty"`
+	Made       int64 `json:"made,omitempty"`
 }
 
 // Sink is what a run wrote to one place.
@@ -76,10 +87,10 @@ func told(columns []column) []Column {
 	return all
 }
 
-// outgoing are the columns of a run whose source has been read.
-func (p *Pipeline) outgoing(at *progress) ([]column, error) {
-	all := make([]column, len(at.Columns))
-	for i, c := range at.Columns {
+// columnsOf are columns as they were before they were told.
+func columnsOf(kept []Column) ([]column, error) {
+	all := make([]column, len(kept))
+	for i, c := range kept {
 		of, err := parseType(c.Type)
 		if err != nil {
 			return nil, fmt.Errorf("reading how far the last run came: %w", err)

@@ -87,13 +87,7 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 	case s.reported(at.Run): // it came to its end, and only had to be cleared away
 		at = nil
 	}
-	var columns []column
-	if at == nil || !at.Done {
-		columns, at, err = p.extract(ctx, o, s, at)
-	} else {
-		o.Tell(fmt.Sprintf("going on with run %s, which has read its source: %d rows", at.Run, at.Counts.Read))
-		columns, err = p.outgoing(at)
-	}
+	columns, at, err := p.stageRows(ctx, o, s, at)
 	if err != nil {
 		return nil, err
 	}
@@ -107,21 +101,40 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 	return report, s.clear()
 }
 
-// extract reads the source to its end, block by block.
-func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress) ([]column, *progress, error) {
-	in, err := p.source.open(ctx)
+// stageRows brings the rows of the sinks into blocks: it reads the source to its
+// end, unless that was done before, and takes what gathers all rows over them.
+func (p *Pipeline) stageRows(ctx context.Context, o Options, s stage, at *progress) (
+	columns []column, _ *progress, err error) {
+	if at == nil || !at.Done {
+		at, err = p.extract(ctx, o, s, at)
+	} else {
+		o.Tell(fmt.Sprintf("going on with run %s, which has read its source: %d rows", at.Run, at.Counts.Read))
+	}
+	if err == nil {
+		err = p.gatherAll(ctx, o, s, at)
+	}
 	if err != nil {
 		return nil, nil, err
+	}
+	columns, err = columnsOf(at.Columns)
+	return columns, at, err
+}
+
+// extract reads the source to its end, block by block.
+func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress) (*progress, error) {
+	in, err := p.source.open(ctx)
+	if err != nil {
+		return nil, err
 	}
 	defer in.close()
 	planned, problems := p.plan(in.columns())
 	if len(problems) > 0 {
-		return nil, nil, dataError{&ProblemsError{problems}}
+		return nil, dataError{&ProblemsError{problems}}
 	}
 	columns := planned.columns()
 	for _, t := range p.sinks {
 		if err := checkFormat(t.format, columns); err != nil {
-			return nil, nil, dataError{fmt.Errorf("planning sink %s: %w", t, err)}
+			return nil, dataError{fmt.Errorf("planning sink %s: %w", t, err)}
 		}
 	}
 	identity := in.identity()
@@ -133,93 +146,64 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 			o.Tell("the source cannot be gone on with: beginning anew")
 		}
 		if err := s.clear(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		at = &progress{Run: newRun(o.Now()), Pipeline: p.hash(), Source: identity}
 		at.Counts.Steps = make([]StepCounts, len(p.steps))
 	}
-	at.Columns = told(columns)
+	at.From, at.Columns = told(in.columns()), told(columns)
 	if err := in.from(ctx, at.Position); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for !at.Done {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		b, err := p.readBlock(in, planned, at)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if err := s.put(at.Blocks, b); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		at.Blocks++
+		if at.Blocks++; at.Done {
+			at.Ends = []int{at.Blocks}
+		}
 		if err := s.save(at); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return columns, at, nil
+	return at, nil
 }
 
 // mostBlockBytes is with how many bytes a block ends, however few its rows are: it
 // is in memory as a whole.
 const mostBlockBytes = 32 << 20
 
-// readBlock takes rows through the steps, and notes in at what became of them.
+// readBlock takes rows through the steps up to one that gathers all, and notes in
+// at what became of them.
 func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block, error) {
 	b := &block{}
-	size := 0
-	for n := 0; n < p.block && size < mostBlockBytes; n++ {
+	w := into{p, planned, planned.segments()[0], &at.Counts, b}
+	for n := 0; n < p.block && b.size < mostBlockBytes; n++ {
 		r, position, err := in.next()
 		if errors.Is(err, io.EOF) {
 			at.Done = true
 			return b, nil
 		}
-		failed, onFailure, raw := "", p.onFailure, []byte(nil)
 		var unread *rowError
-		if errors.As(err, &unread) {
-			failed, raw = unread.reason, unread.raw
-		} else if err != nil {
+		if err != nil && !errors.As(err, &unread) {
 			return nil, err
 		}
 		at.Position = position
 		at.Counts.Read++
-		stepNumber := -1
-		if unread == nil {
-			out, filtered, no := planned.run(r)
-			switch {
-			case filtered >= 0:
-				at.Counts.Steps[filtered].Filtered++
-				at.Counts.Filtered++
-				continue
-			case no == nil:
-				b.rows = append(b.rows, out)
-				size += out.size()
-				at.Counts.Written++
-				continue
-			}
-			failed, onFailure, stepNumber = no.reason, no.onFailure, no.step
-			raw = appendJSON(nil, planned.between[no.step], out)
-		}
-		if stepNumber >= 0 {
-			at.Counts.Steps[stepNumber].Failed++
+		if unread != nil {
+			err = w.fail(at.Counts.Read, -1, unread.reason, p.onFailure, unread.raw)
 		} else {
-			at.Counts.Unreadable++
+			err = w.take(numbered{r, at.Counts.Read})
 		}
-		switch onFailure {
-		case onDrop:
-			at.Counts.Dropped++
-		case onReject:
-			at.Counts.Rejected++
-			line := rejected(at.Counts.Read, stepNumber, failed, raw)
-			b.rejects = append(b.rejects, line)
-			size += len(line)
-		default:
-			where := "reading the source"
-			if stepNumber >= 0 {
-				where = fmt.Sprintf("step %d (%s)", stepNumber+1, p.steps[stepNumber].kind)
-			}
-			return nil, dataError{fmt.Errorf("row %d: %s: %s", at.Counts.Read, where, failed)}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return b, nil
@@ -299,6 +283,9 @@ func (p *Pipeline) encode(ctx context.Context, s stage, at *progress, columns []
 					return err
 				}
 			}
+			continue
+		}
+		if n < at.begins() { // of a segment before the last
 			continue
 		}
 		for _, r := range b.rows {

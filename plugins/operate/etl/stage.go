@@ -36,6 +36,8 @@ type progress struct {
 	Blocks   int      `json:"blocks"`
 	Counts   Counts   `json:"counts"`
 	Done     bool     `json:"done"` // the source has been read to its end
+	From     []Column `json:"from,omitempty"`
+	Ends     []int    `json:"ends,omitempty"` // blocks, where each segment that is whole ends
 	Columns  []Column `json:"columns"`
 	Sinks    []Sink   `json:"sinks"`
 }
@@ -146,7 +148,10 @@ func syncFolder(dir string) error {
 type block struct {
 	rows    []row    // for the sinks
 	rejects [][]byte // lines of JSON
+	size    int      // about how much memory both take, while it is filled
 }
+
+func (b *block) add(r row) { b.rows, b.size = append(b.rows, r), b.size+r.size() }
 
 func (s stage) path(n int) string {
 	return filepath.Join(s.dir, blocksFolder, fmt.Sprintf("%09d", n))

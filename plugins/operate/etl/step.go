@@ -18,10 +18,18 @@ const (
 	onReject = "reject"
 )
 
+// Which row of several with one key stays.
+const (
+	keepFirst = "first"
+	keepLast  = "last"
+)
+
+const stepKinds = "filter, derive, rename, select, validate, dedupe, unique and aggregate"
+
 // stepSpec is a step as the file has it.
 type stepSpec struct {
 	at        *node
-	kind      string // filter, derive, rename, select, validate
+	kind      string // one of stepKinds
 	onFailure string
 
 	mapping  *bloblang.Executor // filter, derive
@@ -29,6 +37,10 @@ type stepSpec struct {
 	of       columnType         // derive
 	renames  map[string]string
 	selected []string
+
+	by         []string // dedupe, unique, aggregate
+	keep       string   // dedupe
+	aggregates []aggregated
 
 	notNull  bool
 	min, max *big.Rat
@@ -41,7 +53,7 @@ func readStep(n *node, problems *[]Problem) stepSpec {
 	r := n.object(problems)
 	if len(r.members) != 1 {
 		if r.members != nil {
-			r.wrong(n, "expected one of filter, derive, rename, select and validate")
+			r.wrong(n, "expected one of %s", stepKinds)
 		}
 		return s
 	}
@@ -63,22 +75,47 @@ func readStep(n *node, problems *[]Problem) stepSpec {
 	case "rename":
 		s.renames = readRenames(r, at)
 	case "select":
-		for _, item := range r.list(s.kind) {
-			name, is := item.value.(string)
-			if !is || slices.Contains(s.selected, name) {
-				r.wrong(item, "expected the name of a column, each once")
-			}
-			s.selected = append(s.selected, name)
-		}
+		s.selected = readNames(r, s.kind)
 		if len(s.selected) == 0 {
 			r.wrong(at, "expected the names of columns")
 		}
 	case "validate":
 		s.readValidation(at.object(problems))
+	case "dedupe", "unique", "aggregate":
+		s.readGather(at.object(problems))
 	default:
-		r.wrong(at, "there is no such step: expected one of filter, derive, rename, select and validate")
+		r.wrong(at, "there is no such step: expected one of %s", stepKinds)
 	}
 	return s
+}
+
+// readNames reads a list of names of columns.
+func readNames(r *reader, field string) (all []string) {
+	for _, item := range r.list(field) {
+		name, is := item.value.(string)
+		if !is || slices.Contains(all, name) {
+			r.wrong(item, "expected the name of a column, each once")
+		}
+		all = append(all, name)
+	}
+	return all
+}
+
+// readGather reads a step that needs all rows.
+func (s *stepSpec) readGather(r *reader) {
+	s.by = readNames(r, "by")
+	if len(s.by) == 0 && (s.kind == "unique" || r.members["by"] != nil) {
+		r.wrong(r.n, `expected the names of columns in "by"`)
+	}
+	switch s.kind {
+	case "dedupe":
+		s.keep = r.oneOf("keep", keepFirst, keepLast)
+	case "unique":
+		s.onFailure = r.oneOf("on_failure", onFail, onDrop, onReject)
+	case "aggregate":
+		s.aggregates = readAggregated(r)
+	}
+	r.end()
 }
 
 // readMapping compiles a mapping. It sees the row and nothing else: no files, no
@@ -163,8 +200,9 @@ type step func(row) (out row, filtered bool, failed string)
 // sinks.
 type planned struct {
 	specs   []stepSpec
-	steps   []step
-	between [][]column // the columns before each step, and at the end
+	steps   []step          // nil where a step gathers
+	begin   []func() gather // nil where it does not
+	between [][]column      // the columns before each step, and at the end
 }
 
 func (p *planned) columns() []column { return p.between[len(p.between)-1] }
@@ -174,22 +212,30 @@ func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 	out := &planned{specs: p.steps, between: [][]column{columns}}
 	var problems []Problem
 	for _, s := range p.steps {
-		do, next, err := s.compile(columns)
+		var do step
+		var begin func() gather
+		var next []column
+		var err error
+		if s.gathers() {
+			next, begin, err = s.gather(columns, p.memory)
+		} else {
+			do, next, err = s.compile(columns)
+		}
 		if err != nil {
 			problems = append(problems, s.at.problem("%v", err).Problems...)
 			return nil, problems // the columns of what follows are not known
 		}
 		columns = next
-		out.steps = append(out.steps, do)
+		out.steps, out.begin = append(out.steps, do), append(out.begin, begin)
 		out.between = append(out.between, columns)
 	}
 	return out, problems
 }
 
-// run takes a row through all steps.
-func (p *planned) run(r row) (out row, filteredBy int, failed *failure) {
-	for i, do := range p.steps {
-		next, filtered, reason := do(r)
+// run takes a row through the steps of a segment.
+func (p *planned) run(r row, of segment) (out row, filteredBy int, failed *failure) {
+	for i := of.from; i < of.to; i++ {
+		next, filtered, reason := p.steps[i](r)
 		switch {
 		case filtered:
 			return nil, i, nil
