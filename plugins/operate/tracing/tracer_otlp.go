@@ -7,13 +7,16 @@ package tracing
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -74,22 +77,18 @@ func newTracer(parsed *service.ParsedConfig) (oteltrace.TracerProvider, error) {
 	if address == "" {
 		return noop.NewTracerProvider(), nil
 	}
-	options, err := exporterOptions(address)
+	exporter, err := newExporter(address)
 	if err != nil {
 		return nil, fmt.Errorf("reading the tracer %s: reading field %s: %w", tracerName, otlpFieldURL, err)
-	}
-	exporter, err := otlptrace.New(context.Background(), otlptracehttp.NewClient(options...)) // it connects to nothing
-	if err != nil {
-		return nil, fmt.Errorf("reading the tracer %s: %w", tracerName, err)
 	}
 	res := parsed.Resources()
 	return trace.New(trace.Options{Ratio: ratio, Exporter: exporter, Version: res.EngineVersion(),
 		Log: res.Logger()}), nil
 }
 
-// exporterOptions are those of a collector. An error says nothing of its address,
-// which may hold a password.
-func exporterOptions(address string) ([]otlptracehttp.Option, error) {
+// newExporter sends to a collector. No error says more of its address than the
+// host: it may hold a password, and its path a key.
+func newExporter(address string) (sdktrace.SpanExporter, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("expected a URL such as http://localhost:4318")
@@ -108,5 +107,21 @@ func exporterOptions(address string) ([]otlptracehttp.Option, error) {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
-	return append(options, otlptracehttp.WithEndpointURL(u.String())), nil
+	options = append(options, otlptracehttp.WithEndpointURL(u.String()))
+	exporter, err := otlptrace.New(context.Background(), otlptracehttp.NewClient(options...)) // it connects to nothing
+	return quiet{exporter, u}, err
+}
+
+// quiet leaves the path out of errors.
+type quiet struct {
+	sdktrace.SpanExporter
+	at *url.URL
+}
+
+func (q quiet) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := q.SpanExporter.ExportSpans(ctx, spans)
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.NewReplacer(q.at.Path, "/…", q.at.EscapedPath(), "/…").Replace(err.Error()))
 }

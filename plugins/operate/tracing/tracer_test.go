@@ -7,8 +7,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace/noop"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
@@ -86,6 +88,31 @@ func TestTracer_ACollectorHasTheSpans(t *testing.T) {
 		}
 		if c := <-got; c.path != want || c.user != "me" || c.password != "pa:ss" || strings.Join(c.spans, " ") != "POST" {
 			t.Errorf("to %q came %+v", path, c)
+		}
+	}
+}
+
+// Whatever goes wrong, the log has nothing of the address but its host: hosted
+// collectors have keys in paths.
+func TestTracer_NoFailureShowsTheAddress(t *testing.T) {
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer refuses.Close()
+	hangsUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
+	defer hangsUp.Close()
+	for _, server := range []*httptest.Server{refuses, hangsUp} {
+		exporter, err := newExporter(strings.Replace(server.URL, "http://", "http://me:s3cret@", 1) + "/key-s3cr%20et")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // of what is tried again
+		err = exporter.ExportSpans(ctx, tracetest.SpanStubs{{Name: "POST"}}.Snapshots())
+		cancel()
+		if err == nil || strings.Contains(err.Error(), "s3cr") || !strings.Contains(err.Error(), "127.0.0.1") {
+			t.Errorf("%v", err)
 		}
 	}
 }
