@@ -98,7 +98,7 @@ func TestMetrics_TheDocumentIsWhatIsServed(t *testing.T) {
 			t.Errorf("docs/metrics.md says %s is a %s with %q; it is a %s with %q", name, m.Type, m.Labels, kind, labels[name])
 		}
 	}
-	if after > 1300 || after > before+200 {
+	if after > 900 || after > before+100 {
 		t.Errorf("%d series, and with 2,000 devices more %d", before, after)
 	}
 }
