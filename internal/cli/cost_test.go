@@ -30,11 +30,17 @@ func TestCost_EndsAsItSays(t *testing.T) {
 	if err := os.WriteFile(prices, []byte("name: mine\nprices:\n  disk: {price: 1, per: TB}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	some := filepath.Join(t.TempDir(), "some.yaml")
+	if err := os.WriteFile(some, []byte("name: mine\nprices:\n  disk: {price: 1, per: GB-month, what: a disk, "+
+		"source: an offer, date: 2026-11}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for line, want := range map[string]struct {
 		code int
 		text string
 	}{
-		"":                             {0, "without what is not priced: load balancer"},
+		"":                             {0, "load balancer's units"},
+		"--prices " + some:             {0, "without what is not priced: "},
 		"--compare":                    {0, "DATADOG, EVENTS AS LOGS"},
 		"--budget 100":                 {exitFinding, "more than the budget of $100"},
 		"--budget 100000":              {0, "total"},

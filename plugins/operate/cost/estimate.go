@@ -15,6 +15,10 @@ const (
 	nodeCores  = 2   // of a node that runs weir
 	nodeFill   = 0.6 // of its cores that a peak may use
 	leastNodes = 3   // one a zone
+
+	// unitConnections is how many open connections a unit of a load balancer has; it
+	// also has a gigabyte an hour. Devices keep theirs.
+	unitConnections = 3000
 )
 
 // Item is what one component takes a month, and what that costs.
@@ -96,6 +100,9 @@ func (e Estimate) nodes(add adder) {
 	add("Redis", "redis_node", 2*monthHours, "2 nodes x %d h; ids of an hour: %.1f GB", monthHours,
 		l.PerSecond()*3600*claimBytes/gb)
 	add("load balancer", "load_balancer", monthHours, "1 x %d h", monthHours)
+	perHour := l.perDay() / 24 * l.EventBytes / gb
+	add("load balancer's units", "load_balancer_unit", max(float64(l.Devices)/unitConnections, perHour)*monthHours,
+		"the more of %d devices / %d connections and %.1f GB/h, x %d h", int(l.Devices), unitConnections, perHour, monthHours)
 }
 
 func (e Estimate) network(add adder) {

@@ -37,7 +37,7 @@ func units() map[string]string {
 	return map[string]string{
 		"weir_node": "hour", "kafka_node": "hour", "postgres_node": "hour", "redis_node": "hour",
 		"disk": "GB-month", "object": "GB-month", "object_put": "1000 requests", "zone_traffic": "GB",
-		"load_balancer": "hour",
+		"load_balancer": "hour", "load_balancer_unit": "hour",
 	}
 }
 
