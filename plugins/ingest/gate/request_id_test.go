@@ -12,6 +12,9 @@ import (
 	"weir/internal/platform/trace"
 )
 
+// ownID is what a client may call its request.
+const ownID = "0af7651916cd43dd8448eb211c80319c"
+
 // Every answer says what its request is called, whatever it is answered.
 func TestRequestID_IsInEveryAnswer(t *testing.T) {
 	w := newWorld(t, "")
@@ -35,10 +38,12 @@ func TestRequestID_IsInEveryAnswer(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	if r := w.post(goodEvent, "X-Request-Id", "mine-1"); r.header.Get("X-Request-Id") != "mine-1" {
-		t.Errorf("a client's own is %q", r.header.Get("X-Request-Id"))
+	for asked, kept := range map[string]bool{ownID: true, "4111111111111111": false, "ann.smith": false} {
+		if id := w.post(goodEvent, "X-Request-Id", asked).header.Get("X-Request-Id"); (id == asked) != kept || id == "" {
+			t.Errorf("a client's own %q is %q", asked, id)
+		}
 	}
-	if _, res, err := w.dial("X-Request-Id", "socket"); err != nil || res.Header.Get("X-Request-Id") != "socket" {
+	if _, res, err := w.dial("X-Request-Id", ownID); err != nil || res.Header.Get("X-Request-Id") != ownID {
 		t.Errorf("a WebSocket is not called by its client's id: %v %v", res, err)
 	}
 }
@@ -46,9 +51,9 @@ func TestRequestID_IsInEveryAnswer(t *testing.T) {
 func TestRequestID_IsInTheHeaderOfACall(t *testing.T) {
 	_, c, ctx := grpcWorld(t, "")
 	var h metadata.MD
-	ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", "call-1")
+	ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", ownID)
 	if _, err := c.Publish(ctx, events(goodEvent), grpc.Header(&h)); err != nil ||
-		strings.Join(h.Get("x-request-id"), " ") != "call-1" {
+		strings.Join(h.Get("x-request-id"), " ") != ownID {
 		t.Errorf("%v %v", h, err)
 	}
 }
