@@ -65,6 +65,7 @@ func TestPipeline_WhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		"p.json: \"source\" is missing":                                  instead(`"source"`, `"sourc"`),
 		"p.json: /source/type: expected one of":                          instead(`"csv"`, `"oracle"`),
 		"p.json: /source/columns/0/type: \"int65\" is no type":           instead("int64", "int65"),
+		"p.json: /source/changes: the columns are named here":            instead(`"csv",`, `"csv", "changes": "additions",`),
 		"p.json: /source/columns/1: column \"id\" stands twice":          instead(`"name": "a"`, `"name": "id"`),
 		"p.json: /steps/0/filter: it is no Bloblang":                     instead("this.id > 1", "this.id >"),
 		"that sees the row alone":                                        instead("this.id > 1", `env(\"HOME\") == \"x\"`),

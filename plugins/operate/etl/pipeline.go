@@ -33,6 +33,7 @@ type Pipeline struct {
 	tests   []mockTest
 
 	onFailure string // of rows that cannot be read
+	additions bool   // columns that the source has not had in the last run may come
 	text      []byte // the pipeline with all references in it, but its tests: no secret
 }
 
@@ -146,6 +147,7 @@ func (p *Pipeline) hash() string {
 func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	r := n.object(problems)
 	p.onFailure = r.oneOf("on_failure", onFail, onDrop, onReject)
+	p.additions = r.oneOf("changes", "refuse", "additions") == "additions"
 	switch r.oneOf("type", "", "postgres", "csv", "ndjson", "parquet") {
 	case "postgres":
 		p.source = readPostgres(r)
@@ -153,6 +155,9 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 		p.source = p.readParquet(r)
 	case "csv", "ndjson":
 		p.source, p.columns = p.readFile(r)
+		if at := r.members["changes"]; at != nil {
+			r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres and parquet")
+		}
 	default:
 		if r.members["type"] == nil && r.members != nil {
 			r.wrong(n, `"type" is missing: postgres, csv, ndjson or parquet`)

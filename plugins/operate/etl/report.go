@@ -69,6 +69,7 @@ type Report struct {
 	Hash     string    `json:"hash"`
 	Ended    time.Time `json:"ended"`
 	Source   string    `json:"source"`
+	From     []Column  `json:"from,omitempty"` // of the source
 	Columns  []Column  `json:"columns"`
 	Counts   Counts    `json:"counts"`
 	Sinks    []Sink    `json:"sinks"`
@@ -76,7 +77,7 @@ type Report struct {
 
 func (p *Pipeline) report(at *progress, now time.Time) *Report {
 	return &Report{Run: at.Run, Pipeline: p.Name, Hash: at.Pipeline, Ended: now.UTC(), Source: p.source.describe(),
-		Columns: at.Columns, Counts: at.Counts, Sinks: at.Sinks}
+		From: at.From, Columns: at.Columns, Counts: at.Counts, Sinks: at.Sinks}
 }
 
 func told(columns []column) []Column {
@@ -133,7 +134,15 @@ var ErrNoRun = errors.New("there is no such run")
 // ReadReport returns the report of a run of the pipeline: of the last one, when
 // run is "".
 func (p *Pipeline) ReadReport(state, run string) (*Report, error) {
-	dir := filepath.Join(Options{State: state}.stage(p.Name).dir, runsFolder)
+	r, err := Options{State: state}.stage(p.Name).read(run)
+	if errors.Is(err, ErrNoRun) {
+		return nil, fmt.Errorf("reading the report of %s: %w", p.Name, err)
+	}
+	return r, err
+}
+
+func (s stage) read(run string) (*Report, error) {
+	dir := filepath.Join(s.dir, runsFolder)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading the runs: %w", err)
@@ -145,7 +154,7 @@ func (p *Pipeline) ReadReport(state, run string) (*Report, error) {
 		}
 	}
 	if found == "" {
-		return nil, fmt.Errorf("reading the report of %s: %w in %s", p.Name, ErrNoRun, dir)
+		return nil, fmt.Errorf("%w in %s", ErrNoRun, dir)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, found))
 	if err != nil {

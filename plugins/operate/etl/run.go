@@ -26,12 +26,13 @@ func Final(err error) bool { return errors.As(err, new(dataError)) }
 
 // Options say how a run goes.
 type Options struct {
-	State string            // the folder of all runs
-	Fresh bool              // begin anew, whatever an interrupted run has left
-	Tries int               // how often at most, one after the other
-	Pause time.Duration     // between them
-	Tell  func(line string) // what happens
-	Now   func() time.Time  // the clock
+	State  string            // the folder of all runs
+	Fresh  bool              // begin anew, whatever an interrupted run has left
+	Accept bool              // take the columns of the source as they are now
+	Tries  int               // how often at most, one after the other
+	Pause  time.Duration     // between them
+	Tell   func(line string) // what happens
+	Now    func() time.Time  // the clock
 }
 
 func (o Options) stage(name string) stage { return stage{filepath.Join(o.State, name)} }
@@ -136,6 +137,9 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 		if err := checkFormat(t.format, columns); err != nil {
 			return nil, dataError{fmt.Errorf("planning sink %s: %w", t, err)}
 		}
+	}
+	if err := p.unchanged(o, s, in.columns()); err != nil {
+		return nil, err
 	}
 	identity := in.identity()
 	switch {
