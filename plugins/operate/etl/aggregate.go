@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // aggregated is a column that aggregate makes.
@@ -51,7 +52,8 @@ func readAggregated(r *reader) (all []aggregated) {
 }
 
 // aggregate plans the step: the columns of the key, and those that it makes.
-func (s stepSpec) aggregate(columns []column, key keyColumns, room func() *budget) ([]column, func() gather, error) {
+func (s stepSpec) aggregate(columns []column, key keyColumns, room func() *budget) (
+	[]column, func(time.Time) gather, error) {
 	var next []column
 	for _, k := range key {
 		next = append(next, columns[k.at])
@@ -62,8 +64,7 @@ func (s stepSpec) aggregate(columns []column, key keyColumns, room func() *budge
 		of := columnType{kind: kindInt64}
 		if a.from != "*" || a.function != "count" {
 			if plan.at = indexOf(columns, a.from); plan.at < 0 {
-				return nil, nil, fmt.Errorf("there is no column %q here: there are %s", a.from,
-					strings.Join(names(columns), ", "))
+				return nil, nil, noColumn(columns, a.from)
 			}
 			var err error
 			if plan.from, of, err = a.types(columns[plan.at]); err != nil {
@@ -81,7 +82,7 @@ func (s stepSpec) aggregate(columns []column, key keyColumns, room func() *budge
 	if len(next) == 0 {
 		return nil, nil, errors.New("it makes no column: name by or columns")
 	}
-	return next, func() gather {
+	return next, func(time.Time) gather {
 		return &groups{key: key, plans: plans, all: map[string]*group{}, room: room()}
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // gather is a step that needs all rows before it knows which go on. It cuts a run
@@ -38,11 +39,16 @@ type numbered struct {
 
 // gathers tells whether a step needs all rows.
 func (s stepSpec) gathers() bool {
-	return slices.Contains([]string{"dedupe", "unique", "aggregate"}, s.kind)
+	return slices.Contains([]string{"dedupe", "unique", "aggregate", "check"}, s.kind)
 }
 
 // gather plans such a step: the columns behind it, and what makes one.
-func (s stepSpec) gather(columns []column, memory int64) (next []column, begin func() gather, err error) {
+func (s stepSpec) gather(columns []column, memory int64) (next []column, begin func(time.Time) gather,
+	err error) {
+	if s.kind == "check" {
+		begin, err = s.planCheck(columns)
+		return columns, begin, err
+	}
 	by := s.by
 	if s.kind == "dedupe" && by == nil {
 		by = names(columns)
@@ -53,7 +59,7 @@ func (s stepSpec) gather(columns []column, memory int64) (next []column, begin f
 	}
 	room := func() *budget { return &budget{left: memory << 20, most: memory} }
 	if s.kind != "aggregate" {
-		return columns, func() gather {
+		return columns, func(time.Time) gather {
 			return &distinct{key: key, last: s.keep == keepLast, nulls: s.kind == "unique", kept: map[string]int64{},
 				room: room()}
 		}, nil
@@ -74,7 +80,7 @@ func keyOf(columns []column, by []string) (keyColumns, error) {
 	for _, name := range by {
 		i := indexOf(columns, name)
 		if i < 0 {
-			return nil, fmt.Errorf("there is no column %q here: there are %s", name, strings.Join(names(columns), ", "))
+			return nil, noColumn(columns, name)
 		}
 		if columns[i].of.kind == kindJSON {
 			return nil, fmt.Errorf("column %q is json, which may be written in several ways: derive a text of it", name)
@@ -101,6 +107,10 @@ func (k keyColumns) of(r row) (key string, null bool) {
 		b = append(b, v.text...)
 	}
 	return string(b), null
+}
+
+func noColumn(columns []column, name string) error {
+	return fmt.Errorf("there is no column %q here: there are %s", name, strings.Join(names(columns), ", "))
 }
 
 // budget bounds what a step keeps in memory.
@@ -240,7 +250,7 @@ func (p *Pipeline) gatherAll(ctx context.Context, o Options, s stage, at *progre
 	}
 	for all := planned.segments(); len(at.Ends) < len(all); {
 		step := all[len(at.Ends)].from - 1
-		if err := p.gather(ctx, s, planned, all[len(at.Ends)], at); err != nil {
+		if err := p.gather(ctx, o, s, planned, all[len(at.Ends)], at); err != nil {
 			return err
 		}
 		o.Tell(fmt.Sprintf("step %d (%s) has seen all rows", step+1, p.steps[step].kind))
@@ -250,9 +260,9 @@ func (p *Pipeline) gatherAll(ctx context.Context, o Options, s stage, at *progre
 
 // gather makes the blocks of a segment of those of the one before. When it
 // returns without an error, they and their counts are durable.
-func (p *Pipeline) gather(ctx context.Context, s stage, planned *planned, next segment, at *progress) error {
+func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *planned, next segment, at *progress) error {
 	step := next.from - 1
-	g := planned.begin[step]()
+	g := planned.begin[step](o.Now())
 	if err := s.each(ctx, at, func(r numbered) error {
 		if err := g.see(r.row, r.number); err != nil {
 			return dataError{fmt.Errorf("row %d: step %d (%s): %w", r.number, step+1, p.steps[step].kind, err)}

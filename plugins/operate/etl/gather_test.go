@@ -397,7 +397,7 @@ func TestGather_GoesOnFromTheBlocksBeforeIt(t *testing.T) {
 		}
 		planned, _ := p.plan(p.columns)
 		for _, next := range planned.segments()[1 : 1+gathers] {
-			if err := p.gather(t.Context(), s, planned, next, at); err != nil {
+			if err := p.gather(t.Context(), o, s, planned, next, at); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -26,6 +26,8 @@ type mockTest struct {
 	fails             string   // part of the error that ends the run; "": none does
 	want, rejects     []string // lines
 	filtered, dropped int64    // -1: any number
+
+	now time.Time // zero: the clock
 }
 
 // readTests reads the tests of a pipeline that is right otherwise.
@@ -46,6 +48,12 @@ func (p *Pipeline) readTests(list []*node, problems *[]Problem) {
 			p.readExpected(&t, at.object(problems))
 		} else if r.members != nil {
 			r.wrong(n, `"expect" is missing`)
+		}
+		if given := r.text("now", false); given != "" {
+			var err error
+			if t.now, err = parseTime(given, "2006-01-02T15:04:05Z07:00"); err != nil {
+				r.wrong(r.members["now"], "%v", err)
+			}
 		}
 		r.end()
 		p.tests = append(p.tests, t)
@@ -196,6 +204,9 @@ func (p *Pipeline) test(ctx context.Context, t mockTest, now func() time.Time) (
 		return nil, err
 	}
 	defer release()
+	if !t.now.IsZero() {
+		now = func() time.Time { return t.now }
+	}
 	columns, at, err := mocked.stageRows(ctx, Options{Now: now, Tell: func(string) {}}, s, nil)
 	if err == nil { // what a format cannot hold shows here
 		err = mocked.encodeAll(ctx, s, at, columns)

@@ -162,7 +162,9 @@ func TestRecipe_EachPassesItsTests(t *testing.T) {
 				t.Errorf("%s: %s:\n%s", file, r.Name, strings.Join(r.Difference, "\n"))
 			}
 		}
-		if _, is := p.source.(fileSource); !is {
+		switch p.source.(type) {
+		case fileSource, unionSource:
+		default:
 			continue
 		}
 		out := t.TempDir()

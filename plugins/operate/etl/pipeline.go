@@ -148,23 +148,34 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	r := n.object(problems)
 	p.onFailure = r.oneOf("on_failure", onFail, onDrop, onReject)
 	p.additions = r.oneOf("changes", "refuse", "additions") == "additions"
-	switch r.oneOf("type", "", "postgres", "csv", "ndjson", "parquet") {
-	case "postgres":
-		p.source = readPostgres(r)
-	case "parquet":
-		p.source = p.readParquet(r)
-	case "csv", "ndjson":
-		p.source, p.columns = p.readFile(r)
-		if at := r.members["changes"]; at != nil {
-			r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres and parquet")
-		}
-	default:
-		if r.members["type"] == nil && r.members != nil {
-			r.wrong(n, `"type" is missing: postgres, csv, ndjson or parquet`)
-		}
-		return
+	p.source, p.columns = p.readOne(r, true)
+	if at := r.members["changes"]; at != nil && p.columns != nil {
+		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres and parquet")
 	}
 	r.end()
+}
+
+// readOne reads a source, and its columns, where they are named.
+func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
+	kinds := []string{"", "postgres", "csv", "ndjson", "parquet"}
+	if top {
+		kinds = append(kinds, "union")
+	}
+	switch r.oneOf("type", kinds...) {
+	case "postgres":
+		return readPostgres(r), nil
+	case "parquet":
+		return p.readParquet(r), nil
+	case "csv", "ndjson":
+		return p.readFile(r)
+	case "union":
+		return p.readUnion(r)
+	}
+	if r.members["type"] == nil && r.members != nil {
+		r.wrong(r.n, `"type" is missing: %s`, strings.Join(kinds[1:], ", "))
+	}
+	r.known = append(r.known, sortedKeys(r.members)...) // of a type that is not known, nothing is
+	return nil, nil
 }
 
 // readColumns reads the columns of a source that does not say its own.

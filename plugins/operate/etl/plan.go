@@ -22,10 +22,8 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		return nil, err
 	}
 	defer in.close()
-	if f, is := in.(*fileReading); is { // its header is checked
-		if err := f.begin(); err != nil {
-			return nil, err
-		}
+	if err := checkHeaders(in); err != nil {
+		return nil, err
 	}
 	planned, problems := p.plan(in.columns())
 	if len(problems) > 0 {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 )
@@ -24,7 +25,7 @@ const (
 	keepLast  = "last"
 )
 
-const stepKinds = "filter, derive, rename, select, validate, dedupe, unique and aggregate"
+const stepKinds = "filter, derive, rename, select, validate, dedupe, unique, aggregate and check"
 
 // stepSpec is a step as the file has it.
 type stepSpec struct {
@@ -41,10 +42,12 @@ type stepSpec struct {
 	by         []string // dedupe, unique, aggregate
 	keep       string   // dedupe
 	aggregates []aggregated
+	check      checkSpec
 
 	notNull  bool
 	min, max *big.Rat
 	pattern  *regexp.Regexp
+	oneOf    []string // of a text
 }
 
 // readStep reads {"filter": …}, {"derive": …} and so on: one name, one step.
@@ -81,6 +84,8 @@ func readStep(n *node, problems *[]Problem) stepSpec {
 		}
 	case "validate":
 		s.readValidation(at.object(problems))
+	case "check":
+		s.readCheck(at.object(problems))
 	case "dedupe", "unique", "aggregate":
 		s.readGather(at.object(problems))
 	default:
@@ -160,10 +165,20 @@ func (s *stepSpec) readValidation(r *reader) {
 			r.wrong(r.members["pattern"], "%v", err)
 		}
 	}
+	for _, n := range r.list("one_of") {
+		v, is := n.value.(string)
+		if !is || slices.Contains(s.oneOf, v) {
+			r.wrong(n, "expected texts, each once")
+		}
+		s.oneOf = append(s.oneOf, v)
+	}
+	if r.members["one_of"] != nil && len(s.oneOf) == 0 {
+		r.wrong(r.members["one_of"], "expected texts, each once")
+	}
 	s.onFailure = r.oneOf("on_failure", onFail, onDrop, onReject)
 	r.end()
-	if r.members != nil && !s.notNull && s.min == nil && s.max == nil && s.pattern == nil {
-		r.wrong(r.n, "it asks for nothing: expected not_null, min, max or pattern")
+	if r.members != nil && !s.notNull && s.min == nil && s.max == nil && s.pattern == nil && s.oneOf == nil {
+		r.wrong(r.n, "it asks for nothing: expected not_null, min, max, pattern or one_of")
 	}
 	if s.min != nil && s.max != nil && s.min.Cmp(s.max) > 0 {
 		r.wrong(r.n, "no value is in it: min is above max")
@@ -200,9 +215,9 @@ type step func(row) (out row, filtered bool, failed string)
 // sinks.
 type planned struct {
 	specs   []stepSpec
-	steps   []step          // nil where a step gathers
-	begin   []func() gather // nil where it does not
-	between [][]column      // the columns before each step, and at the end
+	steps   []step                   // nil where a step gathers
+	begin   []func(time.Time) gather // nil where it does not
+	between [][]column               // the columns before each step, and at the end
 }
 
 func (p *planned) columns() []column { return p.between[len(p.between)-1] }
@@ -213,7 +228,7 @@ func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 	var problems []Problem
 	for _, s := range p.steps {
 		var do step
-		var begin func() gather
+		var begin func(time.Time) gather
 		var next []column
 		var err error
 		if s.gathers() {
@@ -249,9 +264,7 @@ func (p *planned) run(r row, of segment) (out row, filteredBy int, failed *failu
 
 // compile makes a step of a spec for the columns that come to it.
 func (s stepSpec) compile(columns []column) (step, []column, error) {
-	missing := func(name string) error {
-		return fmt.Errorf("there is no column %q here: there are %s", name, strings.Join(names(columns), ", "))
-	}
+	missing := func(name string) error { return noColumn(columns, name) }
 	switch s.kind {
 	case "filter":
 		return s.filter(columns), columns, nil

@@ -157,15 +157,15 @@ func (t columnType) number(text string) (string, error) {
 func (s stepSpec) validate(i int, c column) (step, error) {
 	switch c.of.kind {
 	case kindInt16, kindInt32, kindInt64, kindFloat32, kindFloat64, kindDecimal:
-		if s.pattern != nil {
-			return nil, fmt.Errorf("column %q is %s: a pattern is for texts", c.name, c.of)
+		if s.pattern != nil || s.oneOf != nil {
+			return nil, fmt.Errorf("column %q is %s: a pattern is for texts, and so is one_of", c.name, c.of)
 		}
 	case kindText, kindUUID, kindDate, kindTimestamp, kindTimestampTZ:
 		if s.min != nil || s.max != nil {
 			return nil, fmt.Errorf("column %q is %s: min and max are for numbers", c.name, c.of)
 		}
 	default:
-		if s.min != nil || s.max != nil || s.pattern != nil {
+		if s.min != nil || s.max != nil || s.pattern != nil || s.oneOf != nil {
 			return nil, fmt.Errorf("column %q is %s: only not_null is for it", c.name, c.of)
 		}
 	}
@@ -180,6 +180,8 @@ func (s stepSpec) validate(i int, c column) (step, error) {
 			return r, false, fmt.Sprintf("column %q is out of its range", c.name)
 		case s.pattern != nil && !s.pattern.MatchString(v.text):
 			return r, false, fmt.Sprintf("column %q does not match its pattern", c.name)
+		case s.oneOf != nil && !slices.Contains(s.oneOf, v.text):
+			return r, false, fmt.Sprintf("column %q is none of its values", c.name)
 		}
 		return r, false, ""
 	}, nil
