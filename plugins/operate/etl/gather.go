@@ -170,6 +170,17 @@ func (d *distinct) made() ([]numbered, bool, error) { return nil, false, nil }
 // rows take, [from, to).
 type segment struct{ from, to int }
 
+// segments is how many there are.
+func (p *Pipeline) segments() int {
+	n := 1
+	for _, s := range p.steps {
+		if s.gathers() {
+			n++
+		}
+	}
+	return n
+}
+
 // segments are those of a plan; between two is the step that gathers.
 func (p *planned) segments() []segment {
 	all := []segment{{0, len(p.specs)}}
@@ -237,7 +248,7 @@ func (w into) fail(number int64, step int, reason, onFailure string, raw []byte)
 // gatherAll takes the rows of each segment that has ended through the step behind
 // it, until those of the last are there.
 func (p *Pipeline) gatherAll(ctx context.Context, o Options, s stage, at *progress) error {
-	if !slices.ContainsFunc(p.steps, stepSpec.gathers) {
+	if p.segments() == 1 || len(at.Ends) == p.segments() {
 		return nil
 	}
 	columns, err := columnsOf(at.From)

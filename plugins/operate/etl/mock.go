@@ -22,6 +22,7 @@ type mockTest struct {
 	columns []column // of the source
 	rows    []row
 	lines   []string // of a file, in the place of rows; nil: rows
+	tables  map[string]*table
 
 	fails             string   // part of the error that ends the run; "": none does
 	want, rejects     []string // lines
@@ -44,6 +45,7 @@ func (p *Pipeline) readTests(list []*node, problems *[]Problem) {
 			t.columns = readColumns(r)
 		}
 		t.readInput(p, r)
+		t.tables = p.readTables(r)
 		if at := r.member("expect"); at != nil {
 			p.readExpected(&t, at.object(problems))
 		} else if r.members != nil {
@@ -87,6 +89,47 @@ func (t *mockTest) readInput(p *Pipeline, r *reader) {
 	}
 }
 
+// readTables reads what the lookups of a pipeline look into.
+func (p *Pipeline) readTables(r *reader) map[string]*table {
+	all := map[string]*table{}
+	given := r.member("tables")
+	var in *reader
+	if given != nil {
+		in = given.object(r.problems)
+	}
+	for _, s := range p.steps {
+		if s.lookup == nil {
+			continue
+		}
+		if in == nil || in.member(s.lookup.name) == nil {
+			r.wrong(r.n, `"tables" lacks %q, which is looked up`, s.lookup.name)
+			continue
+		}
+		one := in.members[s.lookup.name].object(r.problems)
+		t := newTable(s.lookup.columns)
+		if t.columns == nil {
+			t.columns = readColumns(one)
+		}
+		all[s.lookup.name] = t
+		key, err := keyOf(t.columns, s.lookup.their())
+		if err != nil {
+			r.wrong(one.n, "%v", err)
+			continue
+		}
+		room := &budget{left: p.memory << 20, most: p.memory}
+		for _, n := range one.list("rows") {
+			if err := t.add(key, readRow(n.object(r.problems), t.columns, true), room); err != nil {
+				r.wrong(n, "%v", err)
+			}
+		}
+		one.end()
+	}
+	if in != nil {
+		in.end()
+	}
+	return all
+}
+
 // readRow reads {"COLUMN": VALUE}, as a line of NDJSON has it.
 func readRow(r *reader, columns []column, leaveOut bool) row {
 	out := make(row, len(columns))
@@ -122,7 +165,12 @@ func (p *Pipeline) readExpected(t *mockTest, r *reader) {
 	case len(rejects) > 0 && p.rejects == nil:
 		r.wrong(r.members["rejects"], "the pipeline rejects no rows")
 	}
-	planned, problems := p.plan(t.columns)
+	mocked := *p
+	mocked.tables = t.tables
+	if mocked.asksOthers() { // a table that is missing is told already
+		return
+	}
+	planned, problems := mocked.plan(t.columns)
 	if len(problems) > 0 {
 		*r.problems = append(*r.problems, problems...)
 		return
@@ -195,6 +243,7 @@ func (p *Pipeline) test(ctx context.Context, t mockTest, now func() time.Time) (
 	}
 	defer remove()
 	mocked := *p
+	mocked.tables = t.tables
 	if mocked.source, err = t.source(p.source, dir); err != nil {
 		return nil, err
 	}

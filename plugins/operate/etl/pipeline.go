@@ -31,6 +31,7 @@ type Pipeline struct {
 	block   int
 	memory  int64 // MiB that a step which needs all rows may keep
 	tests   []mockTest
+	tables  map[string]*table // of the lookups, while a run goes on
 
 	onFailure string // of rows that cannot be read
 	additions bool   // columns that the source has not had in the last run may come
@@ -90,7 +91,7 @@ func Load(file string) (*Pipeline, error) {
 	}
 	steps := r.list("steps")
 	for _, at := range steps {
-		p.steps = append(p.steps, readStep(at, &problems))
+		p.steps = append(p.steps, p.readStep(at, &problems))
 	}
 	sinks := r.list("sinks")
 	if len(sinks) == 0 && r.members != nil {
@@ -116,7 +117,7 @@ func Load(file string) (*Pipeline, error) {
 	}
 	tests := r.list("tests")
 	r.end()
-	if len(problems) == 0 && p.columns != nil {
+	if len(problems) == 0 && p.columns != nil && !p.asksOthers() {
 		_, problems = p.plan(p.columns)
 	}
 	if len(problems) == 0 {

@@ -25,6 +25,9 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 	if err := checkHeaders(in); err != nil {
 		return nil, err
 	}
+	if p, err = p.withTables(ctx, false); err != nil {
+		return nil, err
+	}
 	planned, problems := p.plan(in.columns())
 	if len(problems) > 0 {
 		return nil, &ProblemsError{problems}
@@ -34,6 +37,10 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		line := fmt.Sprintf("step %d: %s", i+1, s.kind)
 		if s.column != "" {
 			line += " " + s.column
+		}
+		if s.lookup != nil {
+			line += fmt.Sprintf(" %s in %s, else %s; it keeps at most %d MiB", s.lookup.name, s.lookup.source.describe(),
+				s.onFailure, p.memory)
 		}
 		if len(s.by) > 0 {
 			line += " by " + strings.Join(s.by, ", ")

@@ -106,6 +106,11 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 // end, unless that was done before, and takes what gathers all rows over them.
 func (p *Pipeline) stageRows(ctx context.Context, o Options, s stage, at *progress) (
 	columns []column, _ *progress, err error) {
+	if at == nil || !at.Done || len(at.Ends) < p.segments() {
+		if p, err = p.withTables(ctx, true); err != nil {
+			return nil, nil, err
+		}
+	}
 	if at == nil || !at.Done {
 		at, err = p.extract(ctx, o, s, at)
 	} else {
@@ -142,6 +147,9 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 		return nil, err
 	}
 	identity := in.identity()
+	if identity != "" {
+		identity += p.toldTables()
+	}
 	switch {
 	case at != nil && identity != "" && at.Source == identity:
 		o.Tell(fmt.Sprintf("going on with run %s after %d rows", at.Run, at.Counts.Read))

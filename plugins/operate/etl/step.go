@@ -25,7 +25,7 @@ const (
 	keepLast  = "last"
 )
 
-const stepKinds = "filter, derive, rename, select, validate, dedupe, unique, aggregate and check"
+const stepKinds = "filter, derive, rename, select, validate, dedupe, unique, aggregate, check and lookup"
 
 // stepSpec is a step as the file has it.
 type stepSpec struct {
@@ -43,6 +43,7 @@ type stepSpec struct {
 	keep       string   // dedupe
 	aggregates []aggregated
 	check      checkSpec
+	lookup     *lookupSpec
 
 	notNull  bool
 	min, max *big.Rat
@@ -51,7 +52,7 @@ type stepSpec struct {
 }
 
 // readStep reads {"filter": …}, {"derive": …} and so on: one name, one step.
-func readStep(n *node, problems *[]Problem) stepSpec {
+func (p *Pipeline) readStep(n *node, problems *[]Problem) stepSpec {
 	s := stepSpec{at: n, onFailure: onFail}
 	r := n.object(problems)
 	if len(r.members) != 1 {
@@ -84,6 +85,8 @@ func readStep(n *node, problems *[]Problem) stepSpec {
 		}
 	case "validate":
 		s.readValidation(at.object(problems))
+	case "lookup":
+		p.readLookup(&s, at.object(problems))
 	case "check":
 		s.readCheck(at.object(problems))
 	case "dedupe", "unique", "aggregate":
@@ -231,7 +234,9 @@ func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 		var begin func(time.Time) gather
 		var next []column
 		var err error
-		if s.gathers() {
+		if s.lookup != nil {
+			do, next, err = s.compileLookup(columns, p.tableOf(s.lookup))
+		} else if s.gathers() {
 			next, begin, err = s.gather(columns, p.memory)
 		} else {
 			do, next, err = s.compile(columns)
