@@ -1,9 +1,11 @@
 package exporter
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure" // generate, drop
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -102,5 +104,39 @@ func TestExporter_BucketsRise(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("buckets %s: %v", buckets, err)
 		}
+	}
+}
+
+// As many series as a process may have are served within a fraction of the time
+// that a scrape may take: the quickest of some, since a test shares its machine.
+func TestExporter_AScrapeTakesNoTime(t *testing.T) {
+	buckets := []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
+	e, err := newExporter("1.4.0", help(document), buckets, service.MockResources().Logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 24 { // of 17 series each
+		e.NewTimerCtor("weir_b_seconds", "stream")(fmt.Sprint("s", i)).Timing(1)
+	}
+	for i := range 500 {
+		e.NewCounterCtor("weir_a_total", "code")(fmt.Sprint("code_", i)).Incr(1)
+	}
+	quickest := time.Hour
+	for range 20 {
+		began := time.Now()
+		series := 0
+		for line := range strings.Lines(e.served()) {
+			if !strings.HasPrefix(line, "#") {
+				series++
+			}
+		}
+		if series < 900 {
+			t.Fatalf("only %d series are served", series)
+		}
+		quickest = min(quickest, time.Since(began))
+	}
+	t.Logf("the quickest scrape took %s", quickest)
+	if quickest > 50*time.Millisecond {
+		t.Errorf("the quickest scrape took %s", quickest)
 	}
 }
