@@ -15,12 +15,13 @@ import (
 	"weir/plugins/operate/scan"
 )
 
-// privacyCommand is `weir privacy`: what is personal in what is stored.
+// privacyCommand is `weir privacy`: what is personal in what is stored, and what
+// tokens stand for.
 func privacyCommand(stores lifecycle.List) *cli.Command {
 	return &cli.Command{
 		Name:        "privacy",
-		Usage:       "Look for personal data in what is stored",
-		Subcommands: []*cli.Command{privacyScan(stores)},
+		Usage:       "Look for personal data in what is stored, and turn tokens back",
+		Subcommands: []*cli.Command{privacyScan(stores), privacyReveal()},
 	}
 }
 

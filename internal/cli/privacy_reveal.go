@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/platform/secret"
+	"weir/internal/platform/sqldb"
+	"weir/plugins/ingest/privacy"
+)
+
+const envPrivacyKeys = "WEIR_PRIVACY_KEYS"
+
+// privacyReveal is `weir privacy reveal`: what a token stands for, and who asked.
+func privacyReveal() *cli.Command {
+	return &cli.Command{
+		Name:      "reveal",
+		Usage:     "Turn tokens back into what they stand for, and enter that in the audit log",
+		ArgsUsage: "TOKEN…",
+		Description: `
+Tokens that begin with tok- hold their value under the key of their fleet; those
+that begin with pii- cannot be turned back. Before a value is printed, the audit
+log has who asked, of which fleet, why, and the beginnings of the tokens. Of
+several tokens all are turned back, or none is printed.
+
+  weir privacy reveal --fleet shop --reason "request 4711" tok-email-k2-…
+  weir privacy reveal --fleet shop --reason "request 4711" --keys file:///run/secrets/weir-privacy tok-email-k2-…`[1:],
+		Flags: []cli.Flag{
+			dataFlag(), storeFlag(),
+			&cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET` whose tokens they are"},
+			&cli.StringFlag{Name: "reason", Required: true, Usage: "`WHY`, for those who read the audit log later"},
+			&cli.StringFlag{Name: "keys", Usage: "where the keys are kept: `file:///PATH` or vault://PATH#FIELD; without it, " +
+				"what " + envPrivacyKeys + " says"},
+			&cli.BoolFlag{Name: flagJSON, Usage: "print tokens and values as JSON"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := reveal(c); err != nil {
+				return fmt.Errorf("revealing: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+func reveal(c *cli.Context) error {
+	setting := c.String("keys")
+	switch {
+	case setting == "":
+		setting = os.Getenv(envPrivacyKeys)
+	case !secret.Kept(setting):
+		return usagef("reading --keys: expected where they are kept; keys themselves belong into %s, which others on this "+
+			"machine cannot see", envPrivacyKeys)
+	}
+	if setting == "" {
+		return usagef("no keys: say where they are kept with --keys, or set %s", envPrivacyKeys)
+	}
+	keys, err := secret.Value(c.Context, setting)
+	if err != nil {
+		return err
+	}
+	db, err := openControl(c, sqldb.Open)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }() // the entry is committed before
+	return revealAt(c, db, keys)
+}
+
+// revealAt prints nothing before the audit log has the act.
+func revealAt(c *cli.Context, db *sqldb.DB, keys string) error {
+	type revealed struct {
+		Token string `json:"token"`
+		Type  string `json:"type"`
+		Value string `json:"value"`
+	}
+	var all []revealed
+	var names []string
+	var failed error
+	for _, token := range arguments(c) {
+		r, err := privacy.Reveal(keys, c.String("fleet"), token)
+		if errors.Is(err, privacy.ErrNoToken) {
+			return usagef("reading token %d: %w", len(names)+1, err)
+		}
+		failed = errors.Join(failed, err)
+		all, names = append(all, revealed{token, r.Type, r.Value}), append(names, r.Short)
+	}
+	if failed != nil {
+		failed = findingError{failed}
+	}
+	err := recorded(context.WithoutCancel(c.Context), db, "privacy reveal", map[string]any{
+		"fleet": c.String("fleet"), "reason": c.String("reason"), "tokens": names}, failed)
+	if err != nil {
+		return err
+	}
+	if c.Bool(flagJSON) {
+		return printJSON(c.App.Writer, map[string]any{"revealed": all})
+	}
+	for _, r := range all {
+		if _, err := fmt.Fprintln(c.App.Writer, r.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
