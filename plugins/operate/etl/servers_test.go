@@ -199,6 +199,24 @@ func TestPostgres_GoesOnBehindItsKey(t *testing.T) {
 	}
 }
 
+// A key that stands twice is refused where a run goes on between the two, too: the
+// second row would go missing.
+func TestPostgres_GoesOnBehindNoKeyThatStandsTwice(t *testing.T) {
+	conn, fields := server(t)
+	exec1(t, conn, `DROP TABLE IF EXISTS etl_twice`)
+	t.Cleanup(func() { _, _ = conn.Exec(context.Background(), `DROP TABLE IF EXISTS etl_twice`) })
+	exec1(t, conn, `CREATE TABLE etl_twice AS SELECT least(n, 7) AS id FROM generate_series(1, 8) AS n`)
+	p, o := fromTable(t, fields, `, "table": "public.etl_twice", "key": "id"`), options(t)
+	n := 8 // the first block ends with the first 7
+	p.source = breaking{p.source, &n, fmt.Errorf("the server is gone")}
+	if _, err := p.Run(t.Context(), o); err == nil {
+		t.Fatal("it did not break")
+	}
+	if _, err := p.Run(t.Context(), o); !Final(err) || !strings.Contains(err.Error(), "the same in two") {
+		t.Errorf("went on: %v", err)
+	}
+}
+
 // In S3 an object is whole or is not there, and the audit reads it back.
 func TestRun_ToS3(t *testing.T) {
 	raw := require.Env(t, "WEIR_TEST_S3_URL")

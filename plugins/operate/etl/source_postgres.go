@@ -229,6 +229,9 @@ func (r *postgresReading) from(ctx context.Context, position string) error {
 			return r.wrongKey()
 		}
 		if position != "" {
+			if err := r.once(ctx, key, position); err != nil {
+				return err
+			}
 			query += " WHERE " + key + " > $1"
 			args = append(args, position)
 			r.last, r.began = position, true
@@ -238,6 +241,20 @@ func (r *postgresReading) from(ctx context.Context, position string) error {
 	var err error
 	if r.rows, err = r.conn.Query(ctx, query, args...); err != nil {
 		return r.refused("reading", err)
+	}
+	return nil
+}
+
+// once refuses to go on behind a key that stands twice: of its second row nobody
+// knows whether it was read.
+func (r *postgresReading) once(ctx context.Context, key, position string) error {
+	var rows int64
+	if err := r.conn.QueryRow(ctx, "SELECT count(*) FROM "+r.postgresSource.from()+" WHERE "+key+" = $1",
+		position).Scan(&rows); err != nil {
+		return r.refused("reading", err)
+	}
+	if rows > 1 {
+		return r.wrongKey()
 	}
 	return nil
 }
