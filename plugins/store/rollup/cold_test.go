@@ -108,7 +108,7 @@ func twins(t *testing.T, seed uint64, fresh func() string) (events []Window, hot
 // rebuilds, rolling, moving again - ends in what it ends in without moving.
 func TestCold_AnyHistoryAcrossTheBorderEndsInTheSameWindows(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
-		for seed := range uint64(3) {
+		for seed := range uint64(2) {
 			events, hot, tiered, dir := twins(t, seed, fresh)
 			objects, rows := published(t, tiered)
 			if len(objects) != 2 || rows == 0 {
