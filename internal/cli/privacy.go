@@ -11,7 +11,6 @@ import (
 
 	"weir/internal/lifecycle"
 	"weir/internal/platform/broker"
-	"weir/internal/platform/kafka"
 	"weir/plugins/operate/scan"
 )
 
@@ -51,11 +50,6 @@ beside a running weir, and on the data directory of a stopped one.
 			&cli.StringFlag{Name: "phone-regions", Value: "US,GB,DE,FR", Usage: "the `REGIONS` whose phone numbers are known " +
 				"as they are written at home"},
 			&cli.BoolFlag{Name: "patterns-only", Usage: "look at values alone, and not at names of fields"},
-			&cli.StringFlag{Name: "brokers", EnvVars: []string{kafka.EnvBrokers},
-				Usage: "`ADDR,…` of the log, instead of a data directory"},
-			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
-			&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"},
-				Usage: "`URL` of the dead-letter store, with --brokers"},
 			&cli.StringFlag{Name: "rollups", EnvVars: []string{"WEIR_ROLLUP_URL"},
 				Usage: "`URL` of the rollup store, with --brokers"},
 			&cli.StringFlag{Name: "old-rollups", EnvVars: []string{"WEIR_ROLLUP_OLD_URL"},
@@ -64,7 +58,7 @@ beside a running weir, and on the data directory of a stopped one.
 				Usage: "`URL` of the control store, with --brokers"},
 			&cli.BoolFlag{Name: flagJSON, Usage: "print the report as JSON"},
 			&cli.BoolFlag{Name: "quiet", Usage: "show no progress"},
-		}, securedFlags()...),
+		}, append(eventFlags(), securedFlags()...)...),
 		Action: func(c *cli.Context) error {
 			report, err := runScan(c, stores)
 			if err != nil {

@@ -29,11 +29,6 @@ run beside a running weir, and on the data directory of a stopped one.
   weir reconcile --brokers kafka:9092 --raw s3://weir-raw --dead-letter s3://weir-dead-letter --json`[1:],
 		Flags: append([]cli.Flag{
 			dataFlag(),
-			&cli.StringFlag{Name: "brokers", EnvVars: []string{kafka.EnvBrokers},
-				Usage: "`ADDR,…` of the log, instead of a data directory"},
-			&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
-			&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"},
-				Usage: "`URL` of the dead-letter store, with --brokers"},
 			&cli.StringFlag{Name: "control", EnvVars: []string{"WEIR_CONTROL_URL"},
 				Usage: "`URL` of the control store, with --brokers: also account for events in rules"},
 			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339,
@@ -42,7 +37,7 @@ run beside a running weir, and on the data directory of a stopped one.
 			&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "wait this long for what is in flight"},
 			&cli.BoolFlag{Name: "deep", Usage: "read the coordinates of every stored row, and believe nothing else"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
-		}, securedFlags()...),
+		}, append(eventFlags(), securedFlags()...)...),
 		Action: func(c *cli.Context) error {
 			report, err := runReconcile(c)
 			if err != nil {

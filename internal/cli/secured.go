@@ -93,3 +93,15 @@ func clusterAt(c *cli.Context, brokers string) (kafka.Cluster, error) {
 	}
 	return log, nil
 }
+
+// eventFlags say where the log and the stores of events are, instead of in a data
+// directory.
+func eventFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "brokers", EnvVars: []string{kafka.EnvBrokers},
+			Usage: "`ADDR,…` of the log, instead of a data directory"},
+		&cli.StringFlag{Name: "raw", EnvVars: []string{"WEIR_RAW_URL"}, Usage: "`URL` of the raw store, with --brokers"},
+		&cli.StringFlag{Name: "dead-letter", EnvVars: []string{"WEIR_DEAD_LETTER_URL"},
+			Usage: "`URL` of the dead-letter store, with --brokers"},
+	}
+}

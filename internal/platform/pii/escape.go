@@ -1,6 +1,7 @@
 package pii
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf16"
 )
@@ -10,19 +11,8 @@ func hexAt(b []byte, n int) (r rune, ok bool) {
 	if len(b) < n {
 		return 0, false
 	}
-	for _, c := range b[:n] {
-		switch {
-		case c >= '0' && c <= '9':
-			r = r<<4 | rune(c-'0')
-		case c >= 'a' && c <= 'f':
-			r = r<<4 | rune(c-'a'+10)
-		case c >= 'A' && c <= 'F':
-			r = r<<4 | rune(c-'A'+10)
-		default:
-			return 0, false
-		}
-	}
-	return r, true
+	v, err := strconv.ParseUint(string(b[:n]), 16, 32)
+	return rune(v), err == nil
 }
 
 // jsonEscape reads an escape of a JSON string; size is 0 when it is none.

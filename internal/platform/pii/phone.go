@@ -4,31 +4,31 @@ import "fmt"
 
 // plan is how the phone numbers of a region are written at home.
 type plan struct {
-	shapes  []string // 0 to 9 a digit, N one of 2 to 9, X any; a blank parts groups
+	shapes  []string // 0 to 9 a digit, N one of 2 to 9, # any; a blank parts groups
 	compact bool     // its shapes without gaps are phones, too, outside of fields of ids
 }
 
 // regions are the plans that there are, by ISO 3166 code.
 var regions = map[string]plan{
-	"US": {shapes: []string{"NXX NXX XXXX", "1 NXX NXX XXXX"}},
-	"GB": {shapes: []string{"02X XXXX XXXX", "011X XXX XXXX", "01X1 XXX XXXX", "01XXX XXXXXX", "01XXX XXX XXX",
-		"01XXX XXXXX",
-		"07XXX XXXXXX", "07XXX XXX XXX", "0800 XXX XXXX", "0808 XXX XXXX", "03XX XXX XXXX"}, compact: true},
-	"DE": {shapes: []string{"015XX XXXXXXX", "016X XXXXXXX", "017X XXXXXXX", "015X XXXXXXXX", "016X XXXXXXXX",
-		"017X XXXXXXXX",
-		"015XX XXX XXXX", "017X XXX XXXX", "016X XXX XXXX", "017X XX XX XXX"}, compact: true},
-	"FR": {shapes: []string{"01 XX XX XX XX", "02 XX XX XX XX", "03 XX XX XX XX", "04 XX XX XX XX", "05 XX XX XX XX",
-		"06 XX XX XX XX", "07 XX XX XX XX", "09 XX XX XX XX"}, compact: true},
-	"ES": {shapes: []string{"6XX XXX XXX", "7XX XXX XXX", "9XX XXX XXX", "6XX XX XX XX", "9XX XX XX XX"}},
-	"IT": {shapes: []string{"3XX XXX XXXX", "3XX XXXXXXX", "06 XXXX XXXX", "02 XXXX XXXX"}},
-	"NL": {shapes: []string{"06 XXXXXXXX", "06 XX XX XX XX", "0XX XXX XXXX", "0XX XXXXXXX"}, compact: true},
-	"CH": {shapes: []string{"0XX XXX XX XX"}, compact: true},
-	"AU": {shapes: []string{"04XX XXX XXX", "02 XXXX XXXX", "03 XXXX XXXX", "07 XXXX XXXX", "08 XXXX XXXX"},
+	"US": {shapes: []string{"N## N## ####", "1 N## N## ####"}},
+	"GB": {shapes: []string{"02# #### ####", "011# ### ####", "01#1 ### ####", "01### ######", "01### ### ###",
+		"01### #####",
+		"07### ######", "07### ### ###", "0800 ### ####", "0808 ### ####", "03## ### ####"}, compact: true},
+	"DE": {shapes: []string{"015## #######", "016# #######", "017# #######", "015# ########", "016# ########",
+		"017# ########",
+		"015## ### ####", "017# ### ####", "016# ### ####", "017# ## ## ###"}, compact: true},
+	"FR": {shapes: []string{"01 ## ## ## ##", "02 ## ## ## ##", "03 ## ## ## ##", "04 ## ## ## ##", "05 ## ## ## ##",
+		"06 ## ## ## ##", "07 ## ## ## ##", "09 ## ## ## ##"}, compact: true},
+	"ES": {shapes: []string{"6## ### ###", "7## ### ###", "9## ### ###", "6## ## ## ##", "9## ## ## ##"}},
+	"IT": {shapes: []string{"3## ### ####", "3## #######", "06 #### ####", "02 #### ####"}},
+	"NL": {shapes: []string{"06 ########", "06 ## ## ## ##", "0## ### ####", "0## #######"}, compact: true},
+	"CH": {shapes: []string{"0## ### ## ##"}, compact: true},
+	"AU": {shapes: []string{"04## ### ###", "02 #### ####", "03 #### ####", "07 #### ####", "08 #### ####"},
 		compact: true},
-	"IN": {shapes: []string{"NXXXX XXXXX"}},
-	"BR": {shapes: []string{"XX 9XXXX XXXX", "XX NXXX XXXX"}},
-	"JP": {shapes: []string{"090 XXXX XXXX", "080 XXXX XXXX", "070 XXXX XXXX", "03 XXXX XXXX", "06 XXXX XXXX",
-		"0XX XXX XXXX"}, compact: true},
+	"IN": {shapes: []string{"N#### #####"}},
+	"BR": {shapes: []string{"## 9#### ####", "## N### ####"}},
+	"JP": {shapes: []string{"090 #### ####", "080 #### ####", "070 #### ####", "03 #### ####", "06 #### ####",
+		"0## ### ####"}, compact: true},
 }
 
 // New makes a finder that knows the phone numbers of some regions as they are
@@ -220,7 +220,7 @@ func fits(shape string, d *number, grouped bool) bool {
 			return false
 		}
 		switch c, have := shape[k], d.digits[n]; {
-		case c == 'X':
+		case c == '#':
 		case c == 'N':
 			if have < 2 {
 				return false

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -11,33 +10,8 @@ import (
 	"weir/tests/integration/vaulted"
 )
 
-// doorkeeper is a PostgreSQL that asks for the password, keeps it, and refuses.
-type doorkeeper struct {
-	mu   sync.Mutex
-	told []string
-}
-
-func (d *doorkeeper) listen(t *testing.T) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go d.refuse(conn)
-		}
-	}()
-	return l.Addr().String()
-}
-
-func (d *doorkeeper) refuse(conn net.Conn) {
-	defer conn.Close()
+// hear is a PostgreSQL that asks for the password, keeps it, and refuses.
+func hear(conn net.Conn, keep func(string)) {
 	b := pgproto3.NewBackend(conn, conn)
 	if _, err := b.ReceiveStartupMessage(); err != nil {
 		return
@@ -48,9 +22,7 @@ func (d *doorkeeper) refuse(conn net.Conn) {
 	}
 	if msg, err := b.Receive(); err == nil {
 		if given, is := msg.(*pgproto3.PasswordMessage); is {
-			d.mu.Lock()
-			d.told = append(d.told, given.Password)
-			d.mu.Unlock()
+			keep(given.Password)
 		}
 	}
 	b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "password authentication failed"})
@@ -61,14 +33,12 @@ func (d *doorkeeper) refuse(conn net.Conn) {
 // and no error shows it.
 func TestPostgres_ThePasswordOfTheVaultIsOfEachConnection(t *testing.T) {
 	set := vaulted.Start(t)
-	d := &doorkeeper{}
-	url := "postgres://weir@" + d.listen(t) + "/weir?sslmode=disable&password="
+	d := vaulted.NewDoor(t, hear)
+	url := "postgres://weir@" + d.Address + "/weir?sslmode=disable&password="
 	for i, password := range vaulted.Hostile() {
 		set(password)
 		_, err := Open(t.Context(), url+vaulted.Reference)
-		d.mu.Lock()
-		told := d.told
-		d.mu.Unlock()
+		told := d.Told()
 		if len(told) != i+1 || told[i] != password {
 			t.Fatalf("the server was told %q, want %q at the end", told, password)
 		}

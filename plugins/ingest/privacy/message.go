@@ -12,7 +12,7 @@ import (
 )
 
 // message masks an event, and why it failed, if it has. An error leaves the
-// message as it is; then its batch goes nowhere.
+// message as it is: it has no bytes that anything could write.
 func (w *walker) message(msg *service.Message) (changed bool, err error) {
 	raw, err := msg.AsBytes()
 	if err != nil {

@@ -6,40 +6,14 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"weir/tests/integration/vaulted"
 )
 
-// doorkeeper is a Redis that keeps what it is told by AUTH, and refuses.
-type doorkeeper struct {
-	mu   sync.Mutex
-	told []string
-}
-
-func (d *doorkeeper) listen(t *testing.T) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go d.refuse(conn)
-		}
-	}()
-	return l.Addr().String()
-}
-
-func (d *doorkeeper) refuse(conn net.Conn) {
-	defer conn.Close()
+// hear is a Redis that keeps what it is told by AUTH, and refuses.
+func hear(conn net.Conn, keep func(string)) {
 	r := bufio.NewReader(conn)
 	var n int
 	if _, err := fmt.Fscanf(r, "*%d\r\n", &n); err != nil {
@@ -57,9 +31,7 @@ func (d *doorkeeper) refuse(conn net.Conn) {
 		}
 		words = append(words, string(word[:size]))
 	}
-	d.mu.Lock()
-	d.told = append(d.told, words[len(words)-1])
-	d.mu.Unlock()
+	keep(words[len(words)-1])
 	_, _ = io.WriteString(conn, "-WRONGPASS invalid username-password pair\r\n")
 	_, _ = io.Copy(io.Discard, r)
 }
@@ -68,8 +40,8 @@ func (d *doorkeeper) refuse(conn net.Conn) {
 // and no error shows it.
 func TestRedis_ThePasswordOfTheVaultIsOfEachConnection(t *testing.T) {
 	set := vaulted.Start(t)
-	d := &doorkeeper{}
-	r, err := newRedis("redis://weir@"+d.listen(t)+"/0?password="+vaulted.Reference, time.Minute, time.Minute)
+	d := vaulted.NewDoor(t, hear)
+	r, err := newRedis("redis://weir@"+d.Address+"/0?password="+vaulted.Reference, time.Minute, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,9 +49,7 @@ func TestRedis_ThePasswordOfTheVaultIsOfEachConnection(t *testing.T) {
 	for i, password := range vaulted.Hostile() {
 		set(password)
 		_, err := r.conns.connect(t.Context())
-		d.mu.Lock()
-		told := d.told
-		d.mu.Unlock()
+		told := d.Told()
 		if len(told) != i+1 || told[i] != password {
 			t.Fatalf("the server was told %q, want %q at the end", told, password)
 		}

@@ -4,9 +4,12 @@ package vaulted
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -37,4 +40,51 @@ func Start(t *testing.T) (set func(password string)) {
 	t.Setenv("VAULT_ADDR", server.URL)
 	t.Setenv("VAULT_TOKEN", "a-token")
 	return func(p string) { password.Store(p) }
+}
+
+// Door is a server that asks whoever connects for a password, keeps what it is
+// told, and refuses.
+type Door struct {
+	Address string
+
+	mu   sync.Mutex
+	told []string
+}
+
+// NewDoor listens until the test ends. hear asks on a connection, keeps what it is
+// told, and refuses, in the words of the server that it stands for.
+func NewDoor(t *testing.T, hear func(conn net.Conn, keep func(told string))) *Door {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	d := &Door{Address: l.Addr().String()}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				hear(conn, d.keep)
+			}()
+		}
+	}()
+	return d
+}
+
+func (d *Door) keep(told string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.told = append(d.told, told)
+}
+
+// Told is what it was told so far, a password for each connection.
+func (d *Door) Told() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.told)
 }
