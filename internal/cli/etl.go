@@ -20,7 +20,8 @@ const (
 	flagFresh = "fresh"
 	flagJSON  = "json"
 
-	flagAccept = "accept-columns"
+	flagAccept   = "accept-columns"
+	flagTakeOver = "take-over"
 
 	etlTries = 4 // one, and three more
 	etlPause = 5 * time.Second
@@ -59,7 +60,8 @@ tried four times, five seconds apart. The report says what became of every row.
   weir etl audit orders.json`[1:],
 				Flags: []cli.Flag{state, printed, &cli.BoolFlag{Name: flagFresh, Usage: "begin anew: forget what an " +
 					"interrupted run has"}, &cli.BoolFlag{Name: flagAccept, Usage: "take the columns of the source as they are now, " +
-					"other than in the last run"}},
+					"other than in the last run"}, &cli.BoolFlag{Name: flagTakeOver, Usage: "write objects that another pipeline, " +
+					"or a run elsewhere that is dead, has claimed"}},
 				Action: runETL,
 			},
 			{
@@ -148,7 +150,8 @@ func runETL(c *cli.Context) error {
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	report, err := p.Run(ctx, etl.Options{State: c.String(flagState), Fresh: c.Bool(flagFresh),
-		Accept: c.Bool(flagAccept), Tries: etlTries, Pause: etlPause, Now: time.Now, Tell: func(line string) {
+		Accept: c.Bool(flagAccept), TakeOver: c.Bool(flagTakeOver), Tries: etlTries, Pause: etlPause,
+		Now: time.Now, Tell: func(line string) {
 			_, _ = fmt.Fprintln(c.App.ErrWriter, line) // a word on the way
 		}})
 	if err != nil {

@@ -65,7 +65,7 @@ func TestETL_AKilledRunGoesOnAtItsLastBlock(t *testing.T) {
 	if !killed {
 		t.Fatal("no run was killed before its end")
 	}
-	if found, _ := filepath.Glob(filepath.Join(s.dir, "out/*.*")); len(found) > 0 {
+	if found, _ := filepath.Glob(filepath.Join(s.dir, "out/killed.*")); len(found) > 0 {
 		t.Errorf("a run that was killed shows %v", found)
 	}
 	again := exec.Command(s.bin, "etl", "run", "killed.json", "--json")

@@ -68,23 +68,7 @@ func (p *Pipeline) recount(ctx context.Context, s Sink) (rows int64, sum string,
 		return 0, "", err
 	}
 	defer store.Close() // it was only read
-	found := lake.Blob{Size: -1}
-	folder := path.Dir(s.Object)
-	if folder == "." {
-		folder = ""
-	}
-	if err := store.List(ctx, folder, func(b lake.Blob) error {
-		if b.Key == s.Object {
-			found = b
-		}
-		return nil
-	}); err != nil {
-		return 0, "", err
-	}
-	if found.Size < 0 {
-		return 0, "", lake.ErrNotFound
-	}
-	r, err := store.Open(ctx, found)
+	r, err := openObject(ctx, store, s.Object)
 	if err != nil {
 		return 0, "", err
 	}
@@ -100,6 +84,27 @@ func (p *Pipeline) recount(ctx context.Context, s Sink) (rows int64, sum string,
 		rows, err = records(in, s.Format)
 	}
 	return rows, hex.EncodeToString(digest.Sum(nil)), err
+}
+
+// openObject opens an object whose size is not known.
+func openObject(ctx context.Context, store *lake.Store, key string) (lake.Reader, error) {
+	found := lake.Blob{Size: -1}
+	folder := path.Dir(key)
+	if folder == "." {
+		folder = ""
+	}
+	if err := store.List(ctx, folder, func(b lake.Blob) error {
+		if b.Key == key {
+			found = b
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if found.Size < 0 {
+		return nil, lake.ErrNotFound
+	}
+	return store.Open(ctx, found)
 }
 
 func parquetRows(r lake.Reader) (int64, error) {

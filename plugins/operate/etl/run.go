@@ -26,13 +26,14 @@ func Final(err error) bool { return errors.As(err, new(dataError)) }
 
 // Options say how a run goes.
 type Options struct {
-	State  string            // the folder of all runs
-	Fresh  bool              // begin anew, whatever an interrupted run has left
-	Accept bool              // take the columns of the source as they are now
-	Tries  int               // how often at most, one after the other
-	Pause  time.Duration     // between them
-	Tell   func(line string) // what happens
-	Now    func() time.Time  // the clock
+	State    string            // the folder of all runs
+	Fresh    bool              // begin anew, whatever an interrupted run has left
+	TakeOver bool              // of objects that another pipeline, or state, has claimed
+	Accept   bool              // take the columns of the source as they are now
+	Tries    int               // how often at most, one after the other
+	Pause    time.Duration     // between them
+	Tell     func(line string) // what happens
+	Now      func() time.Time  // the clock
 }
 
 func (o Options) stage(name string) stage { return stage{filepath.Join(o.State, name)} }
@@ -48,6 +49,7 @@ func (p *Pipeline) Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer release()
+	defer p.release(ctx, o, s)
 	if o.Fresh {
 		if err := s.clear(); err != nil {
 			return nil, err
@@ -87,6 +89,9 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 		at = nil
 	case s.reported(at.Run): // it came to its end, and only had to be cleared away
 		at = nil
+	}
+	if err := p.claimAll(ctx, o, s); err != nil {
+		return nil, err
 	}
 	columns, at, err := p.stageRows(ctx, o, s, at)
 	if err != nil {
@@ -230,11 +235,17 @@ func newRun(now time.Time) string {
 
 // loadSinks writes each sink that does not have its rows yet.
 func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progress, columns []column) error {
-	targets := p.sinks
-	if p.rejects != nil {
-		targets = append(targets[:len(targets):len(targets)], *p.rejects)
+	id, err := s.identity()
+	if err != nil {
+		return err
 	}
+	targets := p.targets()
 	for i := len(at.Sinks); i < len(targets); i++ {
+		if err := p.onClaim(ctx, targets[i], func(store *lake.Store) error {
+			return p.mine(ctx, store, targets[i], id)
+		}); err != nil {
+			return err
+		}
 		sink, err := p.loadSink(ctx, s, at, columns, targets[i], i == len(p.sinks))
 		if err != nil {
 			return fmt.Errorf("writing sink %s: %w", targets[i], err)

@@ -178,15 +178,15 @@ func TestRun_WithItsSourceReadNeedsItNoMore(t *testing.T) {
 	if _, err := whole.Run(t.Context(), options(t)); err != nil {
 		t.Fatal(err)
 	}
-	place := filepath.Join(p.dir, "out")
-	if err := os.WriteFile(place, nil, 0o600); err != nil { // a file where the folder of the sinks is to be
+	place := filepath.Join(p.dir, "out/n.parquet")
+	if err := os.MkdirAll(filepath.Join(place, "x"), 0o700); err != nil { // a folder where an object is to be
 		t.Fatal(err)
 	}
 	if _, err := p.Run(t.Context(), o); err == nil || Final(err) {
-		t.Fatalf("into a folder that is a file: %v", err)
+		t.Fatalf("into a place that is a folder: %v", err)
 	}
 	for _, path := range []string{place, filepath.Join(p.dir, "in.ndjson")} {
-		if err := os.Remove(path); err != nil {
+		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
 		}
 	}

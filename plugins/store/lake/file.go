@@ -78,7 +78,30 @@ func (f *fileStore) sweep() error {
 
 func (f *fileStore) path(key string) string { return filepath.Join(f.root, filepath.FromSlash(key)) }
 
-func (f *fileStore) put(ctx context.Context, key string, write func(io.Writer) error) (err error) {
+func (f *fileStore) put(ctx context.Context, key string, write func(io.Writer) error) error {
+	return f.place(ctx, key, write, os.Rename)
+}
+
+// putNew links what is written to its name, which only the first can.
+func (f *fileStore) putNew(ctx context.Context, key string, body []byte) error {
+	err := f.place(ctx, key, func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	}, func(temp, target string) error {
+		if err := os.Link(temp, target); err != nil {
+			return err
+		}
+		return os.Remove(temp)
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return ErrExists
+	}
+	return err
+}
+
+// place writes an object beside its place, and brings it there.
+func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer) error,
+	bring func(temp, target string) error) (err error) {
 	var unique [12]byte
 	_, _ = rand.Read(unique[:]) // never fails
 	temp := filepath.Join(f.root, tempDir, hex.EncodeToString(unique[:]))
@@ -114,7 +137,7 @@ func (f *fileStore) put(ctx context.Context, key string, write func(io.Writer) e
 	if err = makeDirs(filepath.Dir(target)); err != nil {
 		return err
 	}
-	if err = os.Rename(temp, target); err != nil {
+	if err = bring(temp, target); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(target))

@@ -32,6 +32,16 @@ func (m *memStore) put(ctx context.Context, key string, write func(io.Writer) er
 	return nil
 }
 
+func (m *memStore) putNew(_ context.Context, key string, body []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, is := m.objects[key]; is {
+		return ErrExists
+	}
+	m.objects[key] = bytes.Clone(body)
+	return nil
+}
+
 // below returns the objects under a prefix, in the order of keys.
 func (m *memStore) below(prefix string) []Blob {
 	m.mu.RLock()

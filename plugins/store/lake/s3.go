@@ -53,6 +53,17 @@ func (b *s3Store) put(ctx context.Context, key string, write func(io.Writer) err
 	return u.finish()
 }
 
+// putNew asks the server that nothing of this name is there.
+func (b *s3Store) putNew(ctx context.Context, key string, body []byte) error {
+	o := minio.PutObjectOptions{ContentType: "application/json", SendContentMd5: true, ServerSideEncryption: b.sealed}
+	o.SetMatchETagExcept("*")
+	_, err := b.client.Client.PutObject(ctx, b.bucket, b.prefix+key, bytes.NewReader(body), int64(len(body)), o)
+	if minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed {
+		return ErrExists
+	}
+	return err
+}
+
 // upload collects what is written. When there is more than one part of it, it
 // goes on through a pipe to whoever sends parts.
 type upload struct {

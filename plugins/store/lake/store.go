@@ -18,6 +18,9 @@ import (
 // ErrNotFound says that an object is not, or no longer, in the store.
 var ErrNotFound = errors.New("object not found")
 
+// ErrExists says that an object which was to be new is there.
+var ErrExists = errors.New("object exists")
+
 // Blob is an object in a listing.
 type Blob struct {
 	Key  string
@@ -37,6 +40,9 @@ type backend interface {
 	// write has returned nil; after an error the object may be there only if
 	// the store could not tell. It is durable when put returns nil.
 	put(ctx context.Context, key string, write func(io.Writer) error) error
+	// putNew is put for an object that must not be there: ErrExists, when it is.
+	// What is there may be this one, where the store's answer was lost.
+	putNew(ctx context.Context, key string, body []byte) error
 	// list calls each, in the order of keys, with every object below prefix.
 	list(ctx context.Context, prefix string, each func(Blob) error) error
 	// folders returns the names of the folders directly below prefix, sorted.
@@ -150,6 +156,16 @@ func (s *Store) PutBytes(ctx context.Context, key string, body []byte) error {
 		_, err := w.Write(body)
 		return err
 	})
+}
+
+// PutNew is PutBytes for an object that must not be there: of several writers, one
+// has its own there, and the others ErrExists. Its writer may have that, too, when
+// the answer of the store was lost: read what is there.
+func (s *Store) PutNew(ctx context.Context, key string, body []byte) error {
+	if err := s.putNew(ctx, key, body); err != nil {
+		return fmt.Errorf("writing %s to %s: %w", key, s.name, err)
+	}
+	return nil
 }
 
 // Open opens an object for reading. ErrNotFound may also come from a read.

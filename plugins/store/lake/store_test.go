@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -98,6 +100,33 @@ func suite(t *testing.T, s *Store) {
 	}
 	if !errors.Is(err, ErrNotFound) {
 		t.Fatalf("reading what is gone: %v", err)
+	}
+	one := make(chan string, 8) // of several that write what is to be new, one has its own there
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			body := fmt.Sprintf("writer %d", i)
+			switch err := s.PutNew(ctx, "_new/a.json", []byte(body)); {
+			case err == nil:
+				one <- body
+			case !errors.Is(err, ErrExists):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	close(one)
+	won := <-one
+	if r, err = s.Open(ctx, Blob{"_new/a.json", int64(len(won))}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
+	if _, second := <-one; err != nil || won == "" || string(raw) != won || second {
+		t.Fatalf("%q won, and %q is there; another won, too: %t, %v", won, raw, second, err)
+	}
+	_ = r.Close()
+	if err := s.Remove(ctx, "_new/a.json"); err != nil {
+		t.Fatal(err)
 	}
 	if objects, err := s.Objects(ctx, Select{}); err != nil || len(objects) != 0 {
 		t.Fatalf("foreign files were taken for objects: %v, %v", objects, err)
