@@ -203,8 +203,16 @@ type into struct {
 }
 
 // take takes one row, and notes what became of it.
-func (w into) take(r numbered) error {
-	out, filtered, no := w.planned.run(r.row, w.segment)
+func (w into) take(r numbered) error { return w.through(r, w.segment.from) }
+
+// through takes a row from a step on. One that spreads ends the row's way, and
+// begins that of each of those that it makes.
+func (w into) through(r numbered, from int) error {
+	to := from
+	for to < w.segment.to && w.planned.spreads[to] == nil {
+		to++
+	}
+	out, filtered, no := w.planned.run(r.row, segment{from, to})
 	switch {
 	case filtered >= 0:
 		w.counts.Steps[filtered].Filtered++
@@ -212,11 +220,30 @@ func (w into) take(r numbered) error {
 	case no != nil:
 		raw := appendJSON(nil, w.planned.between[no.step], out)
 		return w.fail(r.number, no.step, no.reason, no.onFailure, raw)
-	case w.segment.to == len(w.planned.specs):
+	case to < w.segment.to:
+		return w.spread(numbered{out, r.number}, to)
+	case to == len(w.planned.specs):
 		w.b.add(out)
 		w.counts.Written++
 	default: // its number is with it until the end
 		w.b.add(append(slices.Clone(out), cell{text: strconv.FormatInt(r.number, 10)}))
+	}
+	return nil
+}
+
+func (w into) spread(r numbered, step int) error {
+	rows, failed := w.planned.spreads[step](r.row)
+	if failed != "" {
+		return w.fail(r.number, step, failed, w.planned.specs[step].onFailure,
+			appendJSON(nil, w.planned.between[step], r.row))
+	}
+	c := &w.counts.Steps[step]
+	c.Combined, c.Made = c.Combined+1, c.Made+int64(len(rows))
+	w.counts.Combined, w.counts.Made = w.counts.Combined+1, w.counts.Made+int64(len(rows))
+	for _, one := range rows {
+		if err := w.through(numbered{one, r.number}, step+1); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -295,10 +322,7 @@ func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *plan
 		return nil
 	}
 	n := 0
-	pass := func(r numbered) error {
-		if err := w.take(r); err != nil {
-			return err
-		}
+	bounded := func() error {
 		if n++; n%p.block != 0 && b.size < mostBlockBytes {
 			return nil
 		}
@@ -306,6 +330,12 @@ func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *plan
 			return err
 		}
 		return flush()
+	}
+	pass := func(r numbered) error {
+		if err := w.take(r); err != nil {
+			return err
+		}
+		return bounded()
 	}
 	made, makes, err := g.made()
 	if err != nil {
@@ -323,8 +353,11 @@ func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *plan
 				after.Counts.Steps[step].Duplicates++
 				return nil
 			}
-			return w.fail(r.number, step, p.steps[step].twin(), p.steps[step].onFailure,
-				appendJSON(nil, planned.between[step], r.row))
+			if err := w.fail(r.number, step, p.steps[step].twin(), p.steps[step].onFailure,
+				appendJSON(nil, planned.between[step], r.row)); err != nil {
+				return err
+			}
+			return bounded()
 		})
 	}
 	if err == nil {

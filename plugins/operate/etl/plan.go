@@ -45,7 +45,7 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		if len(s.by) > 0 {
 			line += " by " + strings.Join(s.by, ", ")
 		}
-		if s.kind == "validate" || s.kind == "derive" || s.kind == "unique" {
+		if s.kind == "validate" || s.kind == "derive" || s.kind == "unnest" || s.kind == "unique" {
 			line += ", else " + s.onFailure
 		}
 		if s.gathers() {

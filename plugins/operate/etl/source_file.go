@@ -227,29 +227,36 @@ func (f *fileReading) jsonCells(raw []byte) (row, error) {
 	if err != nil {
 		return nil, errors.New("the line is no JSON, or names something twice")
 	}
+	return objectCells(n, f.fileSource.columns, f.missing, f.ignore)
+}
+
+// objectCells are the values of an object by its names: missing, one that it lacks
+// is null; ignore, one that no column has is passed over.
+func objectCells(n *node, columns []column, missing, ignore bool) (row, error) {
 	members, is := n.value.(map[string]*node)
 	if !is {
-		return nil, errors.New("the line is no object")
+		return nil, errors.New("it is no object")
 	}
-	r := make(row, len(f.fileSource.columns))
+	r := make(row, len(columns))
 	used := 0
-	for i, c := range f.fileSource.columns {
+	for i, c := range columns {
 		m := members[c.name]
 		switch {
-		case m == nil && !f.missing:
+		case m == nil && !missing:
 			return nil, fmt.Errorf("column %q is missing", c.name)
 		case m == nil:
 			r[i].null = true
 			continue
 		}
 		used++
+		var err error
 		if r[i], err = c.of.fromJSON(m); err != nil {
 			return nil, fmt.Errorf("column %q: %w", c.name, err)
 		}
 	}
-	if used < len(members) && !f.ignore {
+	if used < len(members) && !ignore {
 		for _, name := range sortedKeys(members) {
-			if indexOf(f.fileSource.columns, name) < 0 {
+			if indexOf(columns, name) < 0 {
 				return nil, fmt.Errorf("there is no column %q", name)
 			}
 		}

@@ -25,7 +25,7 @@ const (
 	keepLast  = "last"
 )
 
-const stepKinds = "filter, derive, rename, select, validate, dedupe, unique, aggregate, check and lookup"
+const stepKinds = "filter, derive, rename, select, validate, dedupe, unique, aggregate, check, lookup and unnest"
 
 // stepSpec is a step as the file has it.
 type stepSpec struct {
@@ -44,6 +44,7 @@ type stepSpec struct {
 	aggregates []aggregated
 	check      checkSpec
 	lookup     *lookupSpec
+	unnest     unnestSpec
 
 	notNull  bool
 	min, max *big.Rat
@@ -85,6 +86,8 @@ func (p *Pipeline) readStep(n *node, problems *[]Problem) stepSpec {
 		}
 	case "validate":
 		s.readValidation(at.object(problems))
+	case "unnest":
+		s.readUnnest(at.object(problems))
 	case "lookup":
 		p.readLookup(&s, at.object(problems))
 	case "check":
@@ -220,6 +223,7 @@ type planned struct {
 	specs   []stepSpec
 	steps   []step                   // nil where a step gathers
 	begin   []func(time.Time) gather // nil where it does not
+	spreads []spread                 // nil where a step makes no rows of one
 	between [][]column               // the columns before each step, and at the end
 }
 
@@ -234,7 +238,10 @@ func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 		var begin func(time.Time) gather
 		var next []column
 		var err error
-		if s.lookup != nil {
+		var rows spread
+		if s.kind == "unnest" {
+			rows, next, err = s.planUnnest(columns)
+		} else if s.lookup != nil {
 			do, next, err = s.compileLookup(columns, p.tableOf(s.lookup))
 		} else if s.gathers() {
 			next, begin, err = s.gather(columns, p.memory)
@@ -247,7 +254,7 @@ func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 		}
 		columns = next
 		out.steps, out.begin = append(out.steps, do), append(out.begin, begin)
-		out.between = append(out.between, columns)
+		out.spreads, out.between = append(out.spreads, rows), append(out.between, columns)
 	}
 	return out, problems
 }
