@@ -96,6 +96,7 @@ func TestDrain_ASecondSignalEndsTheWait(t *testing.T) {
 // drainLoad is clients that post without a pause of more than 100 ms.
 type drainLoad struct {
 	s                         *system
+	at                        string // of the gate
 	client                    *http.Client
 	term, over, unready       atomic.Bool
 	accepted, refused, closed atomic.Int64
@@ -105,7 +106,7 @@ type drainLoad struct {
 }
 
 func newDrainLoad(s *system) *drainLoad {
-	return &drainLoad{s: s, client: &http.Client{Timeout: 60 * time.Second,
+	return &drainLoad{s: s, at: s.addresses[0], client: &http.Client{Timeout: 60 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
 }
 
@@ -121,7 +122,7 @@ func (l *drainLoad) run(clients int) {
 	}
 	l.running.Go(func() {
 		for !l.over.Load() {
-			if resp, err := http.Get("http://" + l.s.addresses[0] + "/ready"); err == nil {
+			if resp, err := http.Get("http://" + l.at + "/ready"); err == nil {
 				_ = resp.Body.Close()
 				if l.term.Load() && resp.StatusCode == http.StatusServiceUnavailable {
 					l.unready.Store(true)
@@ -152,7 +153,7 @@ func (l *drainLoad) post(device int) {
 		l.fail(err.Error())
 		return
 	}
-	req, err := http.NewRequest(http.MethodPost, "http://"+l.s.addresses[0]+"/v1/events",
+	req, err := http.NewRequest(http.MethodPost, "http://"+l.at+"/v1/events",
 		io.NopCloser(bytes.NewReader(body)))
 	if err != nil {
 		l.fail(err.Error())
