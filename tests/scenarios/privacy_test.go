@@ -127,6 +127,9 @@ func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 		t.Fatalf("metrics: %v", err)
 	}
 	all["the metrics"] = metrics.Bytes()
+	if out, code := s.scan(); code != 0 {
+		t.Errorf("the scan of what privacy left ends with %d:\n%s", code, out)
+	}
 	s.stop()
 	clear := 0
 	if err := filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {
