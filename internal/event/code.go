@@ -13,6 +13,7 @@ const (
 	CodeTooManyDevices   Code = "too_many_devices"  // a new device, beyond those that the fleet may have
 	CodeUnknownFirmware  Code = "unknown_firmware"  // no schema is registered for this firmware version
 	CodeSchemaViolation  Code = "schema_violation"  // does not fit the schema of its firmware
+	CodeStale            Code = "stale"             // further from the time it was received than its stream takes
 	CodeProcessingFailed Code = "processing_failed" // a processor that a config put in the way failed
 	CodeStoreRejected    Code = "store_rejected"    // a store can never take this value
 	CodeExpired          Code = "expired"           // about to leave the log unprocessed
@@ -24,7 +25,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeUnknownFirmware,
-		CodeSchemaViolation,
+		CodeSchemaViolation, CodeStale,
 		CodeProcessingFailed, CodeStoreRejected, CodeExpired, CodeOverflow, CodeDeliveryFailed,
 	}
 }

@@ -3,6 +3,7 @@ package validate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,8 @@ const (
 	schemaFieldCacheDir   = "cache_dir"
 	schemaFieldClockAhead = "clock_ahead_tolerance"
 	schemaFieldLateAfter  = "late_after"
+	schemaFieldMaxAge     = "max_age"
+	schemaFieldFleetAge   = "max_age_of_fleets"
 )
 
 func validateSpec() *service.ConfigSpec {
@@ -47,7 +50,8 @@ An event that is not valid fails with its reason as errored message, which carri
 - `+"`invalid_json`"+`: not JSON, or with a duplicate key, a number beyond a double, invalid UTF-8 or too many levels,
 - `+"`invalid_event`"+`: without what every event must have,
 - `+"`unknown_firmware`"+`: no schema is registered for its firmware,
-- `+"`schema_violation`"+`: not what its schema says.
+- `+"`schema_violation`"+`: not what its schema says,
+- `+"`stale`"+`: valid, and further from the time it was received than `+"`max_age`"+`.
 
 Formats are asserted. A `+"`$ref`"+` to another document is never followed.
 
@@ -86,6 +90,13 @@ A schema is compiled to a plan that reads the event's bytes once: well under a m
 		Field(service.NewDurationField(schemaFieldLateAfter).
 			Description("How old an event may be when received before it is flagged `late`.").
 			Default("10m")).
+		Field(service.NewStringField(schemaFieldMaxAge).
+			Description("How far an event's timestamp may be from the time it was received, in either direction, such as "+
+				"`24h`. One that is further fails as `stale`. Empty takes all: telemetry counts however late it is.").
+			Default("").Example("24h")).
+		Field(service.NewStringMapField(schemaFieldFleetAge).
+			Description("The same for some fleets, by name; empty takes all of a fleet.").
+			Default(map[string]any{}).Example(map[string]any{"acme": "72h", "museum": ""}).Advanced()).
 		Example("At ingest", "Events that are not valid are routed by their error.", `
 pipeline:
   processors:
@@ -117,6 +128,7 @@ type validator struct {
 	rules      atomic.Pointer[rules] // of the set that was in force last
 	clockAhead time.Duration
 	lateAfter  time.Duration
+	ages       *ages
 	tally      *tally
 	trace      *trace.Provider
 	judges     sync.Pool // *judge, of any rules
@@ -129,6 +141,9 @@ func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*valida
 		schemaFieldAPIKey, &f.APIKey, schemaFieldSubject, &f.Subject,
 		schemaFieldCacheDir, &f.CacheDir, schemaFieldRefresh, conf.Positive(&f.Every),
 		schemaFieldClockAhead, conf.Positive(&p.clockAhead), schemaFieldLateAfter, conf.Positive(&p.lateAfter))
+	var wrong error
+	p.ages, wrong = agesOf(parsed)
+	err = errors.Join(err, wrong)
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
@@ -154,7 +169,7 @@ func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	}
 	defer p.judges.Put(j)
 	count := p.tally.batch()
-	m := marker{now: time.Now(), clockAhead: p.clockAhead, lateAfter: p.lateAfter}
+	m := marker{now: time.Now(), clockAhead: p.clockAhead, lateAfter: p.lateAfter, ages: p.ages}
 	originals := make([][]byte, len(batch))
 	for i, msg := range batch {
 		if msg.GetError() != nil {
@@ -166,11 +181,12 @@ func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch
 			continue
 		}
 		v := j.judge(raw)
+		flags := m.mark(msg, &v)
 		if v.Rejection == nil {
 			originals[i] = raw
 			event.KeepOriginal(msg, &originals[i])
 		}
-		count.add(&v, m.mark(msg, &v))
+		count.add(&v, flags)
 	}
 	count.done()
 	return []service.MessageBatch{batch}, nil
@@ -203,6 +219,7 @@ func (p *validator) Close(ctx context.Context) error {
 type marker struct {
 	now                   time.Time // for messages without a received time
 	clockAhead, lateAfter time.Duration
+	ages                  *ages
 
 	receivedText string // the messages of a request share it
 	received     time.Time
@@ -215,8 +232,14 @@ type marker struct {
 	buf          []byte
 }
 
-// mark returns the flags it set.
+// mark returns the flags it set. It turns the verdict on an event that is too far
+// from the time it was received.
 func (m *marker) mark(msg *service.Message, v *verdict) (flags string) {
+	received := m.now
+	if v.Rejection == nil {
+		received = m.receivedAt(msg)
+		v.Rejection = m.ages.refuse(event.FleetOf(msg), v.Time, received)
+	}
 	if v.Rejection != nil {
 		event.MarkRejected(msg, v.Rejection)
 		return ""
@@ -226,7 +249,6 @@ func (m *marker) mark(msg *service.Message, v *verdict) (flags string) {
 	}
 	msg.MetaSetMut(event.HeaderSchema, m.schemaValue)
 	msg.MetaSetMut(event.MetaDevice, v.Device)
-	received := m.receivedAt(msg)
 	switch {
 	case v.Time.After(received.Add(m.clockAhead)):
 		flags = event.FlagClockAhead

@@ -58,8 +58,8 @@ const (
 // back returns the processing groups that a dead letter goes back to, "" when
 // it is for none of them, and whether it is to be validated first.
 func (s *Spec) back(l *letter) (targets string, validate bool) {
-	if l.Code == event.CodeDeviceForbidden && !slices.Contains(s.Codes, l.Code) {
-		return "", false // perhaps forged: only for those who ask for it by name
+	if onlyByName(l.Code) && !slices.Contains(s.Codes, l.Code) {
+		return "", false
 	}
 	allowed := s.targets()
 	switch {
@@ -76,6 +76,12 @@ func (s *Spec) back(l *letter) (targets string, validate bool) {
 		}
 	}
 	return "", false
+}
+
+// onlyByName is whether dead letters go back only for who asks for their code:
+// they may be forged, or no longer wanted by the policy of their stream.
+func onlyByName(code event.Code) bool {
+	return code == event.CodeDeviceForbidden || code == event.CodeStale
 }
 
 // redrive publishes dead letters again, but for those that were before.

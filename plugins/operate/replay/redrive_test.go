@@ -55,3 +55,17 @@ func TestRedrive_ParcelsAreBoundedInBytes(t *testing.T) {
 		t.Errorf("%s %+v: %d messages, %d bytes at once", j.State, j.Progress, messages.Load(), most.Load())
 	}
 }
+
+// What may be forged, and what a policy no longer wants, goes back only for who
+// asks for it by its code, and whatever else is asked for.
+func TestRedrive_SomeCodesGoBackOnlyByName(t *testing.T) {
+	for _, code := range event.Codes() {
+		l := &letter{Stage: stageIngest, Code: code}
+		all, _ := (&Spec{Mode: Redrive, Stages: []string{stageIngest}}).back(l)
+		named, validate := (&Spec{Mode: Redrive, Codes: []event.Code{code}}).back(l)
+		only := code == event.CodeDeviceForbidden || code == event.CodeStale
+		if (all == "") != only || named == "" || !validate {
+			t.Errorf("%s: goes to %q, by name to %q", code, all, named)
+		}
+	}
+}
