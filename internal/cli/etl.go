@@ -34,7 +34,7 @@ func etlCommand() *cli.Command {
 	printed := &cli.BoolFlag{Name: flagJSON, Usage: "print the report as JSON"}
 	return &cli.Command{
 		Name:  "etl",
-		Usage: "Run pipelines that a JSON file describes: from PostgreSQL and files to Parquet, NDJSON and CSV",
+		Usage: "Run pipelines that a JSON file describes: from PostgreSQL and files to the same, or S3",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "lint",

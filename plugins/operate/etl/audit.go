@@ -46,14 +46,17 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 		if s.Rejects {
 			want = c.Rejected
 		}
-		rows, sum, err := p.recount(ctx, s)
+		rows, sum, err := p.recount(ctx, r, s)
 		switch {
 		case errors.Is(err, lake.ErrNotFound):
 			find("%s is gone", s.Object)
+		case errors.Is(err, errNoLoad):
+			find("%s: %v", s.Object, err)
 		case err != nil:
 			return nil, fmt.Errorf("counting %s: %w", s.Object, err)
 		case sum != s.SHA256:
-			find("%s holds other bytes than the run wrote", s.Object)
+			find("%s holds other %s than the run wrote", s.Object, map[bool]string{true: "rows",
+				false: "bytes"}[s.Format == postgresFormat])
 		case rows != want:
 			find("%s has %d rows, and %d were to be there", s.Object, rows, want)
 		}
@@ -61,8 +64,16 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 	return findings, nil
 }
 
-// recount reads an object to its end.
-func (p *Pipeline) recount(ctx context.Context, s Sink) (rows int64, sum string, err error) {
+// recount reads an object, or a table, to its end.
+func (p *Pipeline) recount(ctx context.Context, report *Report, s Sink) (rows int64, sum string, err error) {
+	if s.Format == postgresFormat {
+		for _, t := range p.sinks {
+			if t.table != nil && t.url == s.URL && t.object == s.Object {
+				return t.table.recount(ctx, report)
+			}
+		}
+		return 0, "", dataError{errors.New("the pipeline has no such sink any more, and so not how to reach it")}
+	}
 	store, err := lake.OpenReading(ctx, p.storeURL(s.URL))
 	if err != nil {
 		return 0, "", err

@@ -68,7 +68,7 @@ func (p *Pipeline) targets() []target {
 	return append(p.sinks[:len(p.sinks):len(p.sinks)], *p.rejects)
 }
 
-// claimAll takes each object for this run. When it returns without an error, the
+// claimAll takes each object, and each table, for this run. When it returns without an error, the
 // claims are durable, and no run of another pipeline or state begins to write
 // there; after an error, some may be taken, which the next try finds its own.
 func (p *Pipeline) claimAll(ctx context.Context, o Options, s stage) error {
@@ -77,11 +77,21 @@ func (p *Pipeline) claimAll(ctx context.Context, o Options, s stage) error {
 		return err
 	}
 	for _, t := range p.targets() {
-		if err := p.onClaim(ctx, t, func(store *lake.Store) error {
-			return p.take(ctx, store, o, t, id)
-		}); err != nil {
+		if t.table != nil {
+			err = t.claiming(t.table.take(ctx, o, claim{p.Name, id, true, o.Now().UTC()}))
+		} else {
+			err = p.onClaim(ctx, t, func(store *lake.Store) error { return p.take(ctx, store, o, t, id) })
+		}
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (t target) claiming(err error) error {
+	if err != nil {
+		return fmt.Errorf("claiming sink %s: %w", t, err)
 	}
 	return nil
 }
@@ -91,10 +101,7 @@ func (p *Pipeline) onClaim(ctx context.Context, t target, do func(*lake.Store) e
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(do(store), store.Close()); err != nil {
-		return fmt.Errorf("claiming sink %s: %w", t, err)
-	}
-	return nil
+	return t.claiming(errors.Join(do(store), store.Close()))
 }
 
 func (p *Pipeline) take(ctx context.Context, store *lake.Store, o Options, t target, id string) error {
@@ -115,7 +122,7 @@ func (p *Pipeline) take(ctx context.Context, store *lake.Store, o Options, t tar
 	case now.Pipeline == p.Name && now.State == id && now.Running:
 		return nil
 	case !o.TakeOver && (now.Pipeline != p.Name || now.State != id && now.Running):
-		return now.refuse()
+		return now.refuse("object")
 	}
 	if now.Pipeline != p.Name || now.State != id {
 		o.Tell(fmt.Sprintf("%s: taken over from pipeline %s of state %s", t, now.Pipeline, now.State))
@@ -126,13 +133,13 @@ func (p *Pipeline) take(ctx context.Context, store *lake.Store, o Options, t tar
 	return p.mine(ctx, store, t, id)
 }
 
-func (c claim) refuse() error {
+func (c claim) refuse(what string) error {
 	if c.Running {
 		return dataError{fmt.Errorf("pipeline %s of state %s has it since %s, and is not at its end: wait for it, or "+
 			"take it over with --take-over when it is dead", c.Pipeline, c.State, c.Since.Format(time.RFC3339))}
 	}
-	return dataError{fmt.Errorf("pipeline %s writes it: name another object, or take it over with --take-over",
-		c.Pipeline)}
+	return dataError{fmt.Errorf("pipeline %s writes it: name another %s, or take it over with --take-over",
+		c.Pipeline, what)}
 }
 
 // mine tells whether the claim of an object is that of this run.
@@ -144,7 +151,7 @@ func (p *Pipeline) mine(ctx context.Context, store *lake.Store, t target, id str
 	case err != nil:
 		return err
 	case now.Pipeline != p.Name || now.State != id:
-		return now.refuse()
+		return now.refuse("object")
 	}
 	return nil
 }
@@ -175,6 +182,12 @@ func (p *Pipeline) release(ctx context.Context, o Options, s stage) {
 		return
 	}
 	for _, t := range p.targets() {
+		if t.table != nil {
+			if err := t.table.release(ctx, p.Name, id); err != nil {
+				o.Tell(fmt.Sprintf("the claim stays: %v", err))
+			}
+			continue
+		}
 		if err := p.onClaim(ctx, t, func(store *lake.Store) error {
 			now, err := readClaim(ctx, store, t)
 			if err != nil || now.Pipeline != p.Name || now.State != id || !now.Running {

@@ -1,6 +1,7 @@
 package etl
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -33,8 +34,27 @@ func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
 		return e, err
 	case "ndjson":
 		return &textEncoder{w: w, columns: columns, append: appendJSON}, nil
+	case postgresFormat: // without a table, as in tests
+		return newTableEncoder(columns, make([]int, len(columns))), nil
 	}
 	return newParquet(columns, w)
+}
+
+// takes says which column a sink cannot hold; of a table, it asks.
+func (t target) takes(ctx context.Context, columns []column) error {
+	if t.table == nil {
+		if err := checkFormat(t.format, columns); err != nil {
+			return dataError{err}
+		}
+		return nil
+	}
+	conn, err := t.table.connect(ctx, map[string]string{"default_transaction_read_only": "on"})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it was only read
+	_, _, err = t.table.check(ctx, conn, columns)
+	return err
 }
 
 // checkFormat says which column a format cannot hold.

@@ -46,9 +46,10 @@ type source interface {
 	open(ctx context.Context) (reading, error)
 }
 
-// target is where rows go: one object, which appears whole.
+// target is where rows go: one object, which appears whole, or a table.
 type target struct {
 	format, url, object string
+	table               *postgresTable // nil: an object
 }
 
 func (t target) String() string { return t.object + " as " + t.format }
@@ -101,7 +102,7 @@ func Load(file string) (*Pipeline, error) {
 	for _, at := range sinks {
 		t := p.readTarget(at, "", &problems)
 		if seen[t.url+" "+t.object] {
-			r.wrong(at, "another sink writes the same object")
+			r.wrong(at, "another sink writes the same %s", map[bool]string{true: "table", false: "object"}[t.table != nil])
 		}
 		seen[t.url+" "+t.object] = true
 		p.sinks = append(p.sinks, t)
@@ -216,10 +217,14 @@ func readType(r *reader, name string) columnType {
 // readTarget reads a sink; format is that of one that has no choice.
 func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) target {
 	r := n.object(problems)
-	t := target{format: format, url: r.text("url", true), object: r.text("object", true)}
 	if format == "" {
-		t.format = r.oneOf("format", "parquet", "ndjson", "csv")
+		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat)
 	}
+	if format == postgresFormat {
+		defer r.end()
+		return readTable(r)
+	}
+	t := target{format: format, url: r.text("url", true), object: r.text("object", true)}
 	if t.object != "" && (path.Clean(t.object) != t.object || path.IsAbs(t.object) || strings.HasPrefix(t.object, "..") ||
 		strings.HasPrefix(t.object, "_")) {
 		r.wrong(r.members["object"], "expected the name of an object, such as 2026/orders.parquet")

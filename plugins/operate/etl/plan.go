@@ -57,8 +57,8 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		}
 	}
 	for _, t := range p.sinks {
-		if err := checkFormat(t.format, planned.columns()); err != nil {
-			return nil, dataError{fmt.Errorf("planning sink %s: %w", t, err)}
+		if err := t.takes(ctx, planned.columns()); err != nil {
+			return nil, fmt.Errorf("planning sink %s: %w", t, err)
 		}
 		lines = append(lines, "to "+t.String())
 	}

@@ -144,8 +144,8 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 	}
 	columns := planned.columns()
 	for _, t := range p.sinks {
-		if err := checkFormat(t.format, columns); err != nil {
-			return nil, dataError{fmt.Errorf("planning sink %s: %w", t, err)}
+		if err := t.takes(ctx, columns); err != nil {
+			return nil, fmt.Errorf("planning sink %s: %w", t, err)
 		}
 	}
 	if err := p.unchanged(o, s, in.columns()); err != nil {
@@ -241,12 +241,11 @@ func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progre
 	}
 	targets := p.targets()
 	for i := len(at.Sinks); i < len(targets); i++ {
-		if err := p.onClaim(ctx, targets[i], func(store *lake.Store) error {
-			return p.mine(ctx, store, targets[i], id)
-		}); err != nil {
-			return err
+		sink, err := p.loadSink(ctx, s, at, columns, targets[i], i == len(p.sinks), id)
+		if Final(err) {
+			return fmt.Errorf("writing sink %s: %w; what was read is kept: run again when it can be written, or --fresh to "+
+				"read the source again", targets[i], err)
 		}
-		sink, err := p.loadSink(ctx, s, at, columns, targets[i], i == len(p.sinks))
 		if err != nil {
 			return fmt.Errorf("writing sink %s: %w", targets[i], err)
 		}
@@ -259,9 +258,15 @@ func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progre
 	return nil
 }
 
-// loadSink writes one object. It appears whole, in the place of the one before.
-func (p *Pipeline) loadSink(ctx context.Context, s stage, at *progress, columns []column, t target, rejects bool) (
-	Sink, error) {
+// loadSink writes one object, or one table. What it has appears whole.
+func (p *Pipeline) loadSink(ctx context.Context, s stage, at *progress, columns []column, t target, rejects bool,
+	id string) (Sink, error) {
+	if t.table != nil {
+		return t.table.load(ctx, p, s, at, columns, id)
+	}
+	if err := p.onClaim(ctx, t, func(store *lake.Store) error { return p.mine(ctx, store, t, id) }); err != nil {
+		return Sink{}, err
+	}
 	sink := Sink{Format: t.format, URL: t.url, Object: t.object, Rejects: rejects}
 	store, err := lake.Open(ctx, p.storeURL(t.url))
 	if err != nil {
@@ -284,14 +289,43 @@ func (p *Pipeline) loadSink(ctx context.Context, s stage, at *progress, columns 
 }
 
 func (p *Pipeline) encode(ctx context.Context, s stage, at *progress, columns []column, sink *Sink, w io.Writer) error {
-	var e encoder
-	var err error
-	if !sink.Rejects {
-		if e, err = newEncoder(sink.Format, columns, w); err != nil {
-			return err
-		}
+	if sink.Rejects {
+		return s.blocks(ctx, at, 0, func(b *block) error {
+			for _, line := range b.rejects {
+				sink.Rows++
+				if _, err := w.Write(line); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
-	for n := range at.Blocks {
+	e, err := newEncoder(sink.Format, columns, w)
+	if err != nil {
+		return err
+	}
+	return p.encodeRows(ctx, s, at, sink, e)
+}
+
+// encodeRows writes the rows of the last segment, to their end.
+func (p *Pipeline) encodeRows(ctx context.Context, s stage, at *progress, sink *Sink, e encoder) error {
+	if err := s.blocks(ctx, at, at.begins(), func(b *block) error {
+		for _, r := range b.rows {
+			sink.Rows++
+			if err := e.write(r); err != nil {
+				return dataError{err}
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return e.end()
+}
+
+// blocks reads the blocks from one on.
+func (s stage) blocks(ctx context.Context, at *progress, first int, do func(*block) error) error {
+	for n := first; n < at.Blocks; n++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -299,27 +333,9 @@ func (p *Pipeline) encode(ctx context.Context, s stage, at *progress, columns []
 		if err != nil {
 			return err
 		}
-		if sink.Rejects {
-			for _, line := range b.rejects {
-				sink.Rows++
-				if _, err := w.Write(line); err != nil {
-					return err
-				}
-			}
-			continue
+		if err := do(b); err != nil {
+			return err
 		}
-		if n < at.begins() { // of a segment before the last
-			continue
-		}
-		for _, r := range b.rows {
-			sink.Rows++
-			if err := e.write(r); err != nil {
-				return dataError{err}
-			}
-		}
-	}
-	if e != nil {
-		return e.end()
 	}
 	return nil
 }

@@ -6,46 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"weir/internal/platform/secret"
 )
 
 // postgresSource is a table or a query of a PostgreSQL.
 type postgresSource struct {
-	host, database, sslmode string
-	port                    int64
-	user, password          string // where a secret is kept, or, of the user, itself
-	table, query            string
-	key                     string // the column by which it is read in order; "": in any, from the beginning alone
+	postgresServer
+	table, query string
+	key          string // the column by which it is read in order; "": in any, from the beginning alone
 }
 
 func readPostgres(r *reader) source {
-	p := postgresSource{host: r.text("host", true), port: r.number("port", 5432, 1, 65535),
-		database: r.text("database", true), sslmode: r.oneOf("sslmode", "verify-full", "verify-ca", "require", "disable"),
-		table: r.text("table", false), query: r.text("query", false), key: r.text("key", false)}
-	if n := r.members["user"]; n != nil {
-		if _, is := n.value.(string); is {
-			p.user = r.text("user", true)
-		} else {
-			p.user = readSecret(r, "user")
-		}
-	} else {
-		p.user = r.text("user", true)
-	}
-	p.password = readSecret(r, "password")
+	p := postgresSource{readServer(r), r.text("table", false), r.text("query", false), r.text("key", false)}
 	if (p.table == "") == (p.query == "") && r.members != nil {
 		r.wrong(r.n, `expected either "table" or "query"`)
-	}
-	if strings.ContainsAny(p.host, "/@?# ") {
-		r.wrong(r.members["host"], "expected the name of a host")
 	}
 	return p
 }
@@ -61,9 +38,6 @@ func (p postgresSource) describe() string {
 	return fmt.Sprintf("%s of PostgreSQL %s, by %s", what, p.host, p.key)
 }
 
-// postgresTimeout bounds connecting, and each answer that is no row.
-const postgresTimeout = 30 * time.Second
-
 type postgresReading struct {
 	postgresSource
 	conn  *pgx.Conn
@@ -76,28 +50,9 @@ type postgresReading struct {
 
 // open connects, with the secrets as they are now, and asks for the columns.
 func (p postgresSource) open(ctx context.Context) (reading, error) {
-	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(p.host, strconv.FormatInt(p.port, 10)), Path: "/" + p.database,
-		RawQuery: url.Values{"sslmode": {p.sslmode}}.Encode()}
-	conf, err := pgx.ParseConfig(u.String())
+	conn, err := p.connect(ctx, map[string]string{"default_transaction_read_only": "on"})
 	if err != nil {
-		return nil, fmt.Errorf("reading how to connect to PostgreSQL: %w", err)
-	}
-	if conf.User, err = secret.Value(ctx, p.user); err != nil {
 		return nil, err
-	}
-	if conf.Password, err = secret.Value(ctx, p.password); err != nil {
-		return nil, err
-	}
-	conf.ConnectTimeout = postgresTimeout
-	conf.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // values as text, as they are
-	for name, value := range map[string]string{"application_name": "weir etl", "timezone": "UTC", "datestyle": "ISO, YMD",
-		"bytea_output": "hex", "extra_float_digits": "1", "client_encoding": "UTF8",
-		"standard_conforming_strings": "on", "default_transaction_read_only": "on"} {
-		conf.RuntimeParams[name] = value
-	}
-	conn, err := pgx.ConnectConfig(ctx, conf)
-	if err != nil {
-		return nil, p.refused("connecting to", err)
 	}
 	r := &postgresReading{postgresSource: p, conn: conn, key: -1}
 	if err := r.describeColumns(ctx); err != nil {
@@ -107,34 +62,11 @@ func (p postgresSource) open(ctx context.Context) (reading, error) {
 	return r, nil
 }
 
-// refused is what the server says, without what it may quote of data, and without
-// the user, which may be a secret.
-func (p postgresSource) refused(doing string, err error) error {
-	var away *pgconn.ConnectError // it names the user
-	if errors.As(err, &away) {
-		err = away.Unwrap()
-	}
-	var said *pgconn.PgError
-	if errors.As(err, &said) {
-		switch said.Code[:2] {
-		case "28":
-			return dataError{fmt.Errorf("%s PostgreSQL %s: it refuses the user or the password (SQLSTATE %s)", doing, p.host,
-				said.Code)}
-		case "42", "3D": // no query, table or database of that name
-			return dataError{fmt.Errorf("%s PostgreSQL %s: %s (SQLSTATE %s)", doing, p.host, said.Message, said.Code)}
-		case "22": // its message quotes the value
-			return dataError{fmt.Errorf("%s PostgreSQL %s: the query fails on a value (SQLSTATE %s)", doing, p.host, said.Code)}
-		}
-		err = fmt.Errorf("%s (SQLSTATE %s)", said.Message, said.Code)
-	}
-	return fmt.Errorf("%s PostgreSQL %s: %w", doing, p.host, err)
-}
-
 func (p postgresSource) from() string {
 	if p.table == "" {
 		return "(" + p.query + ") AS source"
 	}
-	return pgx.Identifier(strings.Split(p.table, ".")).Sanitize() + " AS source"
+	return quoted(p.table) + " AS source"
 }
 
 func (r *postgresReading) describeColumns(ctx context.Context) error {
