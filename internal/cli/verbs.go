@@ -26,6 +26,7 @@ func Verbs(assets fs.FS, engine Engine, stores lifecycle.List) []*cli.Command {
 		rulesCommand(),
 		schemaCommand(),
 		etlCommand(),
+		vaultCommand(),
 		reconcileCommand(),
 		formerly("audit", reconcileCommand()),
 		replayCommand(),

@@ -141,7 +141,8 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("the Vault answers %d", e.status)
 }
 
-// ask sends one request and returns the body of a 200.
+// ask sends one request and returns the body of a 200, or nothing where a write has
+// no answer.
 func (v *vault) ask(ctx context.Context, method, path, token string, body any) ([]byte, error) {
 	address := strings.TrimSuffix(v.env(envAddress), "/")
 	base, err := url.Parse(address)
@@ -177,6 +178,8 @@ func (v *vault) ask(ctx context.Context, method, path, token string, body any) (
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, mostBytes+1))
 	switch {
+	case res.StatusCode == http.StatusNoContent && method != http.MethodGet:
+		return nil, nil
 	case res.StatusCode != http.StatusOK:
 		return nil, &refusedError{res.StatusCode}
 	case err != nil:
