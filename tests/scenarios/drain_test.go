@@ -74,23 +74,54 @@ func TestDrain_ASecondSignalEndsTheWait(t *testing.T) {
 	if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	waitUntil := time.Now().Add(30 * time.Second)
-	for {
-		resp, err := http.Get("http://" + s.addresses[0] + "/ready")
-		if err != nil {
-			t.Fatalf("the gate does not serve in its delay: %v", err)
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode == http.StatusServiceUnavailable {
-			break
-		}
-		if time.Now().After(waitUntil) {
-			t.Fatal("/ready is not 503 after SIGTERM")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	s.unready()
 	time.Sleep(time.Second) // the engine has said that it waits
 	s.stop()
+}
+
+// Who gives a process less time than it takes kills it while it still takes events:
+// what it has acknowledged until then is stored and counted once.
+func TestDrain_AKillInTheWaitLosesNothing(t *testing.T) {
+	s := newSystem(t)
+	s.env = []string{"WEIR_DRAIN=10m"}
+	s.start()
+	s.ready()
+	s.createKey()
+	devices, wait := s.fleet("--devices", "20", "--rate", "500", "--duration", "1h", "--batch", "10", "--retry",
+		"--retry-for", "5m", "--timeout", "15s")
+	took := func(when string) {
+		before := s.metric("weir_gate_accepted_events_total")
+		s.until("nothing was taken "+when, func() bool { return s.metric("weir_gate_accepted_events_total") > before+200 })
+	}
+	took("before SIGTERM")
+	if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s.unready()
+	took("after SIGTERM")
+	s.kill()
+	s.start()
+	s.ready()
+	took("after the kill")
+	if err := devices.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("weir fleet, over a kill:\n%s", wait())
+	s.verify(time.Minute)
+	s.reconcile()
+}
+
+// unready waits until the gate says that it stops, while it serves.
+func (s *system) unready() {
+	s.t.Helper()
+	s.until("/ready is not 503 after SIGTERM", func() bool {
+		resp, err := http.Get("http://" + s.addresses[0] + "/ready")
+		if err != nil {
+			s.t.Fatalf("the gate does not serve in its delay: %v", err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusServiceUnavailable
+	})
 }
 
 // drainLoad is clients that post without a pause of more than 100 ms.
