@@ -1,11 +1,18 @@
 package scenarios
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/tests/integration/require"
 )
@@ -14,31 +21,43 @@ import (
 // over. Move it on with each release.
 const landedBefore = "0486cca79a543393317fbc0e0c81fb040e393ceb"
 
-// olderWeir is the binary of a weir that was in use before this one: the one that
-// WEIR_OLDER_BINARY names, or one built from the history.
-func olderWeir(t *testing.T) string {
-	t.Helper()
+// older builds that weir once, for all tests that need it.
+var older = sync.OnceValues(func() (path string, err error) {
 	if path := os.Getenv("WEIR_OLDER_BINARY"); path != "" {
-		return path
+		return filepath.Abs(path)
 	}
-	dir := t.TempDir()
-	tree := exec.Command("git", "-C", repo("."), "archive", "-o", filepath.Join(dir, "older.tar"), landedBefore)
+	dir, err := binary.Folder()
+	if err != nil {
+		return "", err
+	}
+	archive, source, path := filepath.Join(dir, "older.tar"), filepath.Join(dir, "older"), filepath.Join(dir, "weir-older")
+	tree := exec.Command("git", "-C", repo("."), "archive", "-o", archive, landedBefore)
 	if out, err := tree.CombinedOutput(); err != nil {
-		require.Refused(t, "there is no commit %s here, as in a clone without history: name an older weir by "+
-			"WEIR_OLDER_BINARY: %v\n%s", landedBefore, err, out)
+		return "", fmt.Errorf("there is no commit %s here, as in a clone without history: name an older weir by "+
+			"WEIR_OLDER_BINARY: %w\n%s", landedBefore, err, out)
 	}
-	source, path := filepath.Join(dir, "source"), filepath.Join(dir, "weir")
 	if err := os.Mkdir(source, 0o700); err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	unpack := exec.Command("tar", "-x", "-f", filepath.Join(dir, "older.tar"), "-C", source)
+	unpack := exec.Command("tar", "-x", "-f", archive, "-C", source)
 	if out, err := unpack.CombinedOutput(); err != nil {
-		t.Fatalf("unpacking the older weir: %v\n%s", err, out)
+		return "", fmt.Errorf("unpacking the older weir: %w\n%s", err, out)
 	}
 	build := exec.Command("go", "build", "-o", path, ".")
 	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0") // most of it has been compiled so
 	if out, err := build.CombinedOutput(); err != nil {
-		require.Refused(t, "the older weir cannot be built here, as where its modules cannot be had: %v\n%s", err, out)
+		return "", fmt.Errorf("the older weir cannot be built here, as where its modules cannot be had: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// olderWeir is the binary of a weir that was in use before this one: the one that
+// WEIR_OLDER_BINARY names, or one built from the history.
+func olderWeir(t *testing.T) string {
+	t.Helper()
+	path, err := older()
+	if err != nil {
+		require.Refused(t, "%v", err)
 	}
 	return path
 }
@@ -47,10 +66,10 @@ func olderWeir(t *testing.T) string {
 // send, and this one goes on with its data directory: its log, stores,
 // claims, keys and configs.
 func TestUpgrade_ThisWeirGoesOnWhereAnOlderOneWas(t *testing.T) {
-	older := olderWeir(t)
+	old := olderWeir(t)
 	s := newSystem(t)
 	newer := s.bin
-	s.bin = older
+	s.bin = old
 	s.start()
 	s.ready()
 	s.createKey()
@@ -69,4 +88,113 @@ func TestUpgrade_ThisWeirGoesOnWhereAnOlderOneWas(t *testing.T) {
 	t.Logf("weir fleet, over a stop:\n%s", wait())
 	s.verify(2 * time.Minute)
 	s.reconcile()
+}
+
+// What docs/upgrade.md says of a cluster: while it is rolled, the older weir and
+// this one have the same Kafka, PostgreSQL, Redis and S3, and share the partitions
+// of each group. First devices send to the older gate, then to this one; in both
+// halves each version has stored what the other's gate has taken. Then the
+// older one is stopped in the middle of the load.
+func TestUpgrade_AnOlderWeirSharesTheClusterWithThisOne(t *testing.T) {
+	old := olderWeir(t)
+	c := newCluster(t)
+	newer := c.sys.bin
+	c.sys.bin = old
+	before := c.run("older", "*")
+	before.ready()
+	c.sys.bin = newer
+	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store", c.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.sys.key = strings.TrimSpace(key)
+	load := func(to *node, while func()) {
+		t.Helper()
+		c.sys.addresses[0] = to.ingest
+		devices, wait := c.sys.fleet("--devices", "400", "--rate", "800", "--duration", "1h", "--batch", "20",
+			"--connections", "8", "--duplicates", "1", "--malformed", "1", "--late", "1", "--retry", "--retry-for", "5m",
+			"--timeout", "15s")
+		while()
+		if err := devices.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("weir fleet, to the %s gate:\n%s", to.name, wait())
+	}
+
+	var this *node
+	load(before, func() {
+		this = c.run("newer", "*") // it migrates the stores under the older one
+		this.ready()
+		c.shared()
+		c.progress()
+	})
+	load(this, func() {
+		c.progress()
+		before.stop()
+		c.progress()
+	})
+	c.prove(this.api, "--owners-changed")
+	this.stop()
+}
+
+// readers are the groups that read what devices send, each in all partitions.
+func readers() []string { return []string{"weir-raw", "weir-rollup", "weir-detect", "weir-rules"} }
+
+// shared waits until each group has two members, and each of them partitions.
+func (c *cluster) shared() {
+	c.t.Helper()
+	admin := c.admin()
+	c.sys.until("two versions do not share the groups", func() bool {
+		described, err := admin.DescribeGroups(c.t.Context(), readers()...)
+		if err != nil || len(described) != len(readers()) {
+			return false
+		}
+		for _, g := range described {
+			if g.State != "Stable" || len(g.Members) != 2 {
+				return false
+			}
+			for _, m := range g.Members {
+				if assigned, ok := m.Assigned.AsConsumer(); !ok || len(assigned.Topics) == 0 {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// progress waits until something has come in each partition, and each group has
+// committed that: whoever has a partition has stored what came.
+func (c *cluster) progress() {
+	c.t.Helper()
+	admin := c.admin()
+	const topic = "raw-events"
+	start, err := admin.ListEndOffsets(c.t.Context(), topic)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.sys.until("nothing comes in some partition, or some group does not commit it", func() bool {
+		lags, err := admin.Lag(c.t.Context(), readers()...)
+		if err != nil || lags.Error() != nil || len(lags) == 0 {
+			return false
+		}
+		for _, g := range lags {
+			for p, was := range start[topic] {
+				if g.Lag[topic][p].Commit.At <= was.Offset {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+func (c *cluster) admin() *kadm.Client {
+	c.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.brokers))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(client.Close)
+	return kadm.NewClient(client)
 }

@@ -14,10 +14,11 @@ import (
 // Weir is the binary: the one that WEIR_BINARY names, or one that is built when it
 // is first asked for.
 type Weir struct {
-	once sync.Once
-	dir  string // of what was built
-	path string
-	err  error
+	once   sync.Once
+	path   string
+	err    error
+	making sync.Mutex
+	dir    string // of what was built
 }
 
 // Main runs the tests of a package, for its TestMain; what was built goes with
@@ -40,15 +41,27 @@ func (w *Weir) Path(t testing.TB) string {
 	return w.path
 }
 
+// Folder is one for what else is built; it goes with the tests.
+func (w *Weir) Folder() (string, error) {
+	w.making.Lock()
+	defer w.making.Unlock()
+	var err error
+	if w.dir == "" {
+		w.dir, err = os.MkdirTemp("", "weir-built-")
+	}
+	return w.dir, err
+}
+
 func (w *Weir) build() {
 	if path := os.Getenv("WEIR_BINARY"); path != "" {
 		w.path, w.err = filepath.Abs(path)
 		return
 	}
-	if w.dir, w.err = os.MkdirTemp("", "weir-built-"); w.err != nil {
+	dir, err := w.Folder()
+	if w.err = err; err != nil {
 		return
 	}
-	w.path = filepath.Join(w.dir, "weir")
+	w.path = filepath.Join(dir, "weir")
 	if out, err := exec.Command("go", "build", "-o", w.path, "weir").CombinedOutput(); err != nil {
 		w.err = fmt.Errorf("building weir: %w\n%s", err, out)
 	}
