@@ -49,15 +49,25 @@ func TestRoles_AreAllInTheComposeFile(t *testing.T) {
 			Image    string
 			Command  any
 			Profiles []string
-			ReadOnly bool `yaml:"read_only"`
-			Health   any  `yaml:"healthcheck"`
+			ReadOnly bool              `yaml:"read_only"`
+			Health   any               `yaml:"healthcheck"`
+			Env      map[string]string `yaml:"environment"`
 		}
 	}
 	if err := yaml.Unmarshal(raw, &file); err != nil {
 		t.Fatal(err)
 	}
+	known, err := (&distribution{assets: os.DirFS("../..")}).knownVariables(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	runs := map[string]int{}
 	for name, s := range file.Services {
+		for variable := range s.Env {
+			if strings.HasPrefix(variable, "WEIR_") && !slices.Contains(known, variable) {
+				t.Errorf("service %s sets %s, which nothing reads", name, variable)
+			}
+		}
 		if _, tag, tagged := strings.Cut(s.Image, ":"); !tagged || tag == "latest" {
 			t.Errorf("service %s has image %s, whose version may change by itself", name, s.Image)
 		}

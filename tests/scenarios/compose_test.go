@@ -1,0 +1,218 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"maps"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/tests/integration/built"
+	"weir/tests/integration/require"
+)
+
+// The cluster profile of docker-compose.yml, without containers: each weir of it
+// is a process with the command and the environment that Compose makes of the file,
+// and nothing else. Only names of servers, buckets and ports are replaced. The
+// topics are made; each process is ready by its own health check; both gates take
+// events; the proof and the check of the journals find nothing; all stop in order.
+// From the start to the end nobody complains, and nothing is set that nobody reads.
+func TestCompose_TheClusterProfileRunsAsItIsWritten(t *testing.T) {
+	p := newComposed(t)
+	c := p.c
+	topics := p.command("topics", p.services["topics"].Command...)
+	if out, err := topics.CombinedOutput(); err != nil {
+		t.Fatalf("topics: %v\n%s", err, out)
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(p.services)) {
+		if p.services[name].Command[0] == "role" {
+			p.start(name)
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		p.healthy(name)
+	}
+	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store", c.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.sys.key = strings.TrimSpace(key)
+	for _, gate := range []string{"ingest-1", "ingest-2"} {
+		c.sys.addresses[0] = p.nodes[gate].ingest
+		_, wait := c.sys.fleet("--devices", "100", "--rate", "500", "--events", "1500", "--batch", "20", "--duplicates", "1",
+			"--malformed", "1", "--late", "1", "--retry", "--retry-for", "5m", "--timeout", "30s")
+		t.Logf("weir fleet, to %s:\n%s", gate, wait())
+	}
+	c.prove(p.nodes["api"].api)
+
+	for _, name := range names { // docker compose stops all at once
+		if err := p.nodes[name].cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatalf("stopping %s: %v", name, err)
+		}
+	}
+	for _, name := range names {
+		n := p.nodes[name]
+		select {
+		case err := <-n.done:
+			n.cmd = nil
+			if err != nil {
+				t.Errorf("%s after SIGTERM: %v", name, err)
+			}
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("%s has not ended two minutes after SIGTERM", name)
+		}
+		said, err := os.ReadFile(n.log())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(said)) {
+			if strings.Contains(line, "level=warning") || strings.Contains(line, "level=error") ||
+				strings.Contains(line, "level=WARN") || strings.HasPrefix(line, "warning:") {
+				t.Errorf("%s complains in a clean run: %s", name, line)
+			}
+		}
+	}
+}
+
+// composed is what docker-compose.yml makes of weir, on servers of the tests.
+type composed struct {
+	c        *cluster
+	t        *testing.T
+	services map[string]composeService
+	nodes    map[string]*node
+	places   []string // what is replaced, each followed by what is put there
+}
+
+// composeService is a weir in a container, as Compose understands the file.
+type composeService struct {
+	Image       string
+	Command     []string
+	Environment map[string]string
+	Healthcheck struct{ Test []string }
+}
+
+func newComposed(t *testing.T) *composed {
+	t.Helper()
+	c := newCluster(t)
+	clearTopics(t, c.brokers) // the file makes its own
+	p := &composed{c: c, t: t, nodes: map[string]*node{}}
+	secrets := filepath.Join(c.sys.dir, "compose.env")
+	if err := os.WriteFile(secrets, []byte("POSTGRES_PASSWORD=of-postgres\nREDIS_PASSWORD=of-redis\nS3_SECRET="+
+		os.Getenv("AWS_SECRET_ACCESS_KEY")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compose := exec.Command(filepath.Join(filepath.Dir(require.Python(t, repo("."))), "docker-compose"),
+		"--env-file", secrets, "--file", repo("docker-compose.yml"), "--profile", "cluster", "config", "--format", "json")
+	compose.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.sys.dir} // a shell's variables come before a file's
+	raw, err := compose.Output()
+	if err != nil {
+		t.Fatalf("docker-compose config: %v", err)
+	}
+	var file struct {
+		Services map[string]json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &file); err != nil {
+		t.Fatal(err)
+	}
+	p.services = map[string]composeService{}
+	for name, raw := range file.Services {
+		var s composeService
+		switch err := json.Unmarshal(raw, &s); {
+		case !strings.HasPrefix(s.Image, "weir:"): // a server
+		case err != nil:
+			t.Fatalf("service %s: %v", name, err)
+		case len(s.Command) > 0: // all but weir alone
+			p.services[name] = s
+		}
+	}
+
+	postgres, lake := mustParse(t, c.control), mustParse(t, c.raw)
+	prefix, _ := strings.CutSuffix(lake.Query().Get("prefix"), "raw/")
+	p.places = []string{"kafka:9092", c.brokers, "postgres:5432/weir", postgres.Host + postgres.Path,
+		"redis://:of-redis@redis:6379/0", c.claims, "http://s3:7070", lake.Query().Get("endpoint"),
+		"s3://weir-raw?", "s3://" + lake.Host + "?prefix=" + url.QueryEscape(prefix+"raw/") + "&",
+		"s3://weir-raw/rollups?", "s3://" + lake.Host + "/rollups?prefix=" + url.QueryEscape(prefix+"raw/") + "&",
+		"s3://weir-dead-letter?", "s3://" + lake.Host + "?prefix=" + url.QueryEscape(prefix+"dead-letter/") + "&"}
+	return p
+}
+
+// command is one of a service's binary in its environment.
+func (p *composed) command(name string, args ...string) *exec.Cmd {
+	p.t.Helper()
+	places := p.places
+	if n := p.nodes[name]; n != nil {
+		everywhere := func(address string) string { return strings.Replace(address, "127.0.0.1", "0.0.0.0", 1) }
+		places = append(slices.Clone(places), "0.0.0.0:8080", everywhere(n.ingest), "0.0.0.0:8090", everywhere(n.api),
+			"0.0.0.0:4195", everywhere(n.ops))
+	}
+	replace := strings.NewReplacer(places...)
+	args = slices.Clone(args)
+	for i := range args {
+		args[i] = replace.Replace(args[i])
+	}
+	cmd := exec.Command(p.c.sys.bin, args...)
+	cmd.Dir = filepath.Join(p.c.sys.dir, name) // as the volume of a container
+	if err := os.MkdirAll(cmd.Dir, 0o700); err != nil {
+		p.t.Fatal(err)
+	}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	for key, value := range p.services[name].Environment {
+		if key == "AWS_ACCESS_KEY_ID" && value == "weir" {
+			value = os.Getenv(key)
+		}
+		cmd.Env = append(cmd.Env, key+"="+replace.Replace(value))
+	}
+	return cmd
+}
+
+func (p *composed) start(name string) {
+	p.t.Helper()
+	n := &node{c: p.c, name: name}
+	built.Addresses(p.t, &n.ingest, &n.api, &n.ops)
+	p.nodes[name] = n
+	log, err := os.Create(n.log())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	n.cmd = p.command(name, p.services[name].Command...)
+	n.cmd.Stdout, n.cmd.Stderr = log, log
+	if err := n.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	n.done = make(chan error, 1)
+	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(n.cmd, n.done)
+	p.t.Cleanup(func() {
+		n.kill()
+		if p.t.Failed() {
+			p.t.Logf("the end of %s's log:\n%s", name, tail(n.log(), 12))
+		}
+	})
+}
+
+// healthy waits until the service's own health check says so, of all streams.
+func (p *composed) healthy(name string) {
+	p.t.Helper()
+	n, test := p.nodes[name], p.services[name].Healthcheck.Test
+	if len(test) < 3 || test[0] != "CMD" || test[1] != "weir" {
+		p.t.Fatalf("service %s has the health check %q", name, test)
+	}
+	p.c.sys.until(name+" is not healthy", func() bool {
+		select {
+		case err := <-n.done:
+			n.cmd = nil
+			p.t.Fatalf("%s ended by itself: %v", name, err)
+		default:
+		}
+		made := n.made() // before it is asked: those that are made are all that there are
+		return p.command(name, test[2:]...).Run() == nil && made
+	})
+}
