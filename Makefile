@@ -11,7 +11,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STAMP = -ldflags="-s -X main.version=$(VERSION)"
 COMPILE = CGO_ENABLED=0 GOGC=off GOMEMLIMIT=1GiB $(GO)
 
-.PHONY: up run build install test quick lint vuln bench torture soak
+.PHONY: up run build install test quick lint image vuln bench torture soak
 
 up: ## everything on this machine, on ./data; ARGS="--data DIR …" for flags of weir up
 	@[ -x bin/weir ] || echo "Compiling weir and its libraries: minutes the first time, seconds from then on."
@@ -38,6 +38,9 @@ lint: build ## Go and YAML
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
 	tests/lint.sh bin/weir
+
+image: ## build the Dockerfile without a daemon, and run it as its user on a read-only root; as root, minutes
+	tests/deploy/image.sh
 
 vuln: ## known vulnerabilities that weir calls
 	tests/vuln.sh
