@@ -18,9 +18,11 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"
+	consents "weir/internal/control/consent"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
 	"weir/internal/lifecycle"
+	"weir/plugins/ingest/consent"
 	"weir/plugins/ingest/eventlog"
 	"weir/plugins/ingest/gate"
 	"weir/plugins/ingest/privacy"
@@ -57,6 +59,7 @@ func rooms() []room {
 		{"anomaly", anomaly.Register},
 		{"api", api.Register},
 		{"channel", channel.Register},
+		{"consent", consent.Register},
 		{"consumer", consumer.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
@@ -87,6 +90,7 @@ func stores() lifecycle.List {
 		anomaly.Lifecycle(),
 		rule.Lifecycle(),
 		group.Lifecycle(),
+		consents.Lifecycle(),
 		replay.Lifecycle(),
 		raw.Lifecycle(),
 		deadletter.Lifecycle(),

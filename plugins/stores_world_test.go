@@ -250,7 +250,8 @@ func (w *filled) spoken(fleet, device string, at time.Time) {
 	_, err = control.ExecContext(ctx, `INSERT INTO anomaly_device (fleet, device_id, firmware, learning_from) VALUES ($1, $2, '2.0.0', $3)`,
 		fleet, device, at.UnixMicro())
 	must(w.T, err)
-	for _, row := range []string{`rule_state (topic, part, epoch, key, state, fleet, device_id) VALUES ('raw-events', 0, 'e', '["' || $2 || '"]', 'x',`,
+	for _, row := range []string{`consent (purpose, at, granted, source, recorded_by, recorded_at, fleet, subject) VALUES ('ads', 1, 1, '', '', 1,`,
+		`rule_state (topic, part, epoch, key, state, fleet, device_id) VALUES ('raw-events', 0, 'e', '["' || $2 || '"]', 'x',`,
 		`rule_result (id, revision, rule, window_end, recorded_at, result, fleet, device_id) VALUES ($1 || $2, 0, 'r', 0, 1, '{}',`} {
 		_, err = control.ExecContext(ctx, `INSERT INTO `+row+` $1, $2)`, fleet, device)
 		must(w.T, err)

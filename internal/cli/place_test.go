@@ -82,6 +82,8 @@ func places(t *testing.T) [][]string {
 		{"keys", "list"}, {"keys", "create", "--fleet", "acme"}, {"keys", "rotate", "--fleet", "acme"},
 		{"keys", "revoke", "x"},
 		{"hold", "list"}, {"hold", "add", "--fleet", "acme", "--reason", "x"}, {"hold", "release", "--fleet", "acme"},
+		{"consent", "list", "--fleet", "acme", "--subject", "s"},
+		{"consent", "grant", "--fleet", "acme", "--subject", "s", "--purpose", "ads"},
 		{"erase", "--fleet", "acme", "--reason", "x"}, {"erase", "--watch", "x"},
 		{"replay", "--mode", "redrive", "--reason", "x"}, {"replay", "--watch", "x"},
 		{"schema", "check", schemaFile(t)}, {"schema", "register", schemaFile(t)},

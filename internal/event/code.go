@@ -14,6 +14,7 @@ const (
 	CodeUnknownFirmware  Code = "unknown_firmware"  // no schema is registered for this firmware version
 	CodeSchemaViolation  Code = "schema_violation"  // does not fit the schema of its firmware
 	CodeStale            Code = "stale"             // further from the time it was received than its stream takes
+	CodeConsentDenied    Code = "consent_denied"    // its subject has not agreed to what its stream is for
 	CodeProcessingFailed Code = "processing_failed" // a processor that a config put in the way failed
 	CodeStoreRejected    Code = "store_rejected"    // a store can never take this value
 	CodeExpired          Code = "expired"           // about to leave the log unprocessed
@@ -25,7 +26,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeUnknownFirmware,
-		CodeSchemaViolation, CodeStale,
+		CodeSchemaViolation, CodeStale, CodeConsentDenied,
 		CodeProcessingFailed, CodeStoreRejected, CodeExpired, CodeOverflow, CodeDeliveryFailed,
 	}
 }

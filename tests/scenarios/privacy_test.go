@@ -42,6 +42,13 @@ func personal(extra string) string {
 		p["folded"], extra)
 }
 
+// aged is the event as it was some time ago.
+func aged(raw string, by time.Duration) string {
+	_, rest, _ := strings.Cut(raw, `"timestamp":"`)
+	now, _, _ := strings.Cut(rest, `"`)
+	return strings.Replace(raw, now, time.Now().Add(-by).UTC().Format(time.RFC3339Nano), 1)
+}
+
 // A person is planted into events that are kept, refused and no JSON: nothing of
 // them is in a file, a log line, a metric or an answer. What is not personal is.
 func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
@@ -74,6 +81,7 @@ func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 		{strings.Replace(personal(""), `"1.2.0"`, `"ann.planted@example.com"`, 1), http.StatusBadRequest},
 		{strings.Replace(personal(""), `"order_placed"`, `7`, 1), http.StatusBadRequest},
 		{strings.Replace(personal(""), `"browser-1"`, `"ann.planted@example.com/x"`, 1), http.StatusAccepted}, // hashed
+		{aged(personal(""), 25*time.Hour), http.StatusBadRequest},                                             // stale
 		{personal("")[:700], http.StatusBadRequest},
 		{strings.Replace(personal(""), `"amount":12.50`, `"ann.planted@example.com":"x"`, 1), http.StatusBadRequest},
 	} {
@@ -105,8 +113,8 @@ func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 	var letters struct {
 		All []struct{ ID string } `json:"dead_letters"`
 	}
-	if err := json.Unmarshal([]byte(list), &letters); err != nil || len(letters.All) != 5 {
-		t.Fatalf("%d dead letters, want 5 (%v): %s", len(letters.All), err, list)
+	if err := json.Unmarshal([]byte(list), &letters); err != nil || len(letters.All) != 6 || !strings.Contains(list, `"stale"`) {
+		t.Fatalf("%d dead letters, want 6 (%v): %s", len(letters.All), err, list)
 	}
 	all["the dead letters"] = []byte(list)
 	for _, l := range letters.All {

@@ -84,6 +84,8 @@ func Routes() []Route {
 		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/acknowledge", Scope: Operate, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/resolve", Scope: Operate, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/rules/{name}/results", Scope: Query, Reach: ByQuery, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/consent", Scope: Operate},
+		{Server: API, Method: "PUT", Path: "/v1/consent", Scope: Operate},
 		{Server: API, Method: "GET", Path: "/v1/groups", Scope: Query, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/groups/{name}", Scope: Query, Unnamed: true},
 

@@ -58,6 +58,9 @@ const (
 // back returns the processing groups that a dead letter goes back to, "" when
 // it is for none of them, and whether it is to be validated first.
 func (s *Spec) back(l *letter) (targets string, validate bool) {
+	if l.Code == event.CodeConsentDenied {
+		return "", false // nothing of it was kept but its id and time
+	}
 	if onlyByName(l.Code) && !slices.Contains(s.Codes, l.Code) {
 		return "", false
 	}

@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"
+	"weir/internal/control/consent"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
 	"weir/internal/platform/sqldb"
@@ -44,6 +45,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	holds, err := hold.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	consents, err := consent.Open(ctx, control)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +97,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	in.live = &overview.Live{Sampler: glance, Keys: cache, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
-		erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(), deadletter.OpenAPI(), validate.OpenAPI())
+		consent.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(), deadletter.OpenAPI(),
+		validate.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +121,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/replays":       replay.Handler(replays, devicesOf(groups), stored),
 		"/v1/erasures":      erasures,
 		"/v1/holds":         hold.Handler(holds),
+		"/v1/consent":       consent.Handler(consents),
 		"/v1/retention":     retention.Handler(control),
 		"/v1/audit":         auditHandler(acts, time.Now),
 		"/v1/schemas":       validate.DryRunHandler(schemas, nil),

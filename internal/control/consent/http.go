@@ -1,0 +1,81 @@
+package consent
+
+import (
+	_ "embed" // openapi.json
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// OpenAPI describes the administration of consents, for the whole document.
+func OpenAPI() []byte { return openAPI }
+
+// bodyMost bounds a request's body.
+const bodyMost = 16 << 10
+
+// Handler serves the consents of the key's fleet:
+//
+//	GET /v1/consent?subject=…   all that it has said
+//	PUT /v1/consent             {"subject": "…", "purpose": "…", "granted": true, "at": "…", "source": "…"}
+//
+// The subject stands in no path: those are in the audit log, where an erasure
+// changes details alone. It does not ask who calls: mount it behind
+// Require(Operate, …).
+func Handler(store *Store) http.Handler {
+	h := &rest{store}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/consent", h.get)
+	mux.HandleFunc("PUT /v1/consent", h.put)
+	return mux
+}
+
+type rest struct{ store *Store }
+
+func (h *rest) get(w http.ResponseWriter, r *http.Request) {
+	subject := r.URL.Query().Get("subject")
+	if err := validSubject(subject); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	changes, err := h.store.Changes(r.Context(), apikey.FleetFrom(r.Context()), subject)
+	answer(w, map[string]any{"subject": subject, "changes": changes}, err)
+}
+
+func (h *rest) put(w http.ResponseWriter, r *http.Request) {
+	var wish struct {
+		Subject string    `json:"subject"`
+		Purpose string    `json:"purpose"`
+		Granted *bool     `json:"granted"`
+		At      time.Time `json:"at"`
+		Source  string    `json:"source"`
+	}
+	if err := httpx.Decode(w, r, bodyMost, &wish); err != nil {
+		answer(w, nil, fmt.Errorf("%w: %w", errInvalid, err))
+		return
+	}
+	if wish.Granted == nil {
+		answer(w, nil, fmt.Errorf("%w: granted must be true or false", errInvalid))
+		return
+	}
+	kept, err := h.store.Put(r.Context(), apikey.FleetFrom(r.Context()), wish.Subject, Change{Purpose: wish.Purpose,
+		Granted: *wish.Granted, At: wish.At, Source: wish.Source, RecordedBy: apikey.CallerFrom(r.Context())})
+	answer(w, kept, err)
+}
+
+func answer(w http.ResponseWriter, body any, err error) {
+	switch {
+	case err == nil:
+		httpx.Answer(w, http.StatusOK, body)
+	case errors.Is(err, errInvalid):
+		httpx.Invalid(w, err.Error())
+	default:
+		httpx.Unavailable(w, "the store of consents", err)
+	}
+}

@@ -1,0 +1,305 @@
+// Package consent lets events pass whose subjects agree to what their stream is
+// for.
+//
+// The contract. An event passes when every purpose was agreed to when it happened
+// and is agreed to now; of whose subject nothing is known, the policy of its region
+// decides. Consents are read from their store for each batch and kept nowhere: a
+// withdrawal that the store has taken stops what is judged from then on, in every
+// stream that has the processor - also events that the log has taken already.
+// While the store is away, batches wait: the log's inputs go no further, and the
+// gate holds devices back. Nothing passes meanwhile, and nothing becomes a dead
+// letter.
+//
+// What is denied fails with the code consent_denied, so it becomes a dead letter
+// and is accounted for as any; of the event it keeps the id and the time, and
+// nothing else. A crash leaves nothing behind: the processor has no state.
+package consent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/consent"
+	"weir/internal/event"
+	"weir/internal/platform/conf"
+	"weir/internal/platform/meter"
+	"weir/internal/platform/rawjson"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	fieldURL       = "url"
+	fieldPurposes  = "purposes"
+	fieldSubject   = "subject"
+	fieldUnknown   = "unknown"
+	fieldUnknownIn = "unknown_in"
+	fieldTimeout   = "timeout"
+)
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Utility").
+		Summary("Lets events pass whose subjects agree to what they are used for.").
+		Description(`
+An event passes when its subject had agreed to every one of the `+"`purposes`"+` when it happened, and still agrees now. `+"`weir consent`"+` and `+"`PUT /v1/consent`"+` note what subjects say. Events of whose subjects nothing is known go by `+"`unknown`"+`, and by `+"`unknown_in`"+` where the metadata `+"`weir_region`"+` names a region.
+
+What is denied fails with the code `+"`consent_denied`"+`, and all of the event but its `+"`event_id` and `timestamp`"+` is gone. Put it behind `+"`schema_validate`"+` at ingest, and first in each stream that reads the log: there it stops what was on its way when somebody withdrew. It waits while the store does not answer: nothing passes meanwhile, and nothing fails.
+
+An event that is none, or that another processor has failed, is left as it is.
+
+### Metrics
+
+`+"`weir_consent_events_total{outcome=passed|denied}`, `weir_consent_store_up` and `weir_consent_store_failures_total`"+`.`).
+		Field(service.NewStringField(fieldURL).
+			Description("The SQL store that has the consents: the control store of weir.").
+			Secret().Example("sqlite:///var/lib/weir/control.db")).
+		Field(service.NewStringListField(fieldPurposes).
+			Description("What the events are used for from here on. Each must be agreed to.").
+			Example([]any{"analytics"})).
+		Field(service.NewStringField(fieldSubject).
+			Description("Whose consent counts: the JSON pointer of a text or number in the event. Where `privacy` makes a "+
+				"token of it, the token is the subject.").
+			Default("/device_id").Example("/user/id")).
+		Field(service.NewStringField(fieldUnknown).
+			Description("What becomes of events of whose subject nothing is known, or that have none: `deny` or `pass`.").
+			Default(deny)).
+		Field(service.NewStringMapField(fieldUnknownIn).
+			Description("The same in some regions (ISO 3166: `US`, `US-CA`), of all purposes or of one (`ads/US`). What is "+
+				"said of a part of a country counts before what is said of the country.").
+			Default(map[string]any{}).Example(map[string]any{"US": pass, "US-CA": deny, "ads/BR": pass})).
+		Field(service.NewDurationField(fieldTimeout).
+			Description("How long one answer of the store may take. After that it is asked again, until it answers.").
+			Default("10s").Advanced()).
+		Example("At ingest", "Analytics only for those who agreed; in the US also for those who have said nothing.", `
+pipeline:
+  processors:
+    - label: validate
+      schema_validate:
+        url: file://schemas
+        subject: user_event
+    - label: consent
+      consent:
+        url: sqlite:///var/lib/weir/control.db
+        purposes: [analytics]
+        unknown_in: { US: pass }
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return env.RegisterBatchProcessor("consent", spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(conf, res)
+		})
+}
+
+// reader reads what subjects of a fleet have said.
+type reader func(ctx context.Context, fleet string, subjects []string) (consent.Histories, error)
+
+// processor is consent.
+type processor struct {
+	policy   *policy
+	url      string
+	timeout  time.Duration
+	res      *service.Resources
+	events   *service.MetricCounter
+	failures *service.MetricCounter
+	up       *service.MetricGauge
+	read     reader
+
+	mu      sync.Mutex
+	store   *consent.Store // nil: not opened yet
+	release func()
+}
+
+// The outcomes of an event.
+const (
+	outcomePassed = "passed"
+	outcomeDenied = "denied"
+)
+
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	made := &processor{res: res}
+	policy, wrong := policyOf(parsed)
+	err := conf.Read(parsed, fieldURL, sqldb.URL(&made.url), fieldTimeout, conf.Positive(&made.timeout))
+	if err := conf.Checked(parsed, errors.Join(err, wrong)); err != nil {
+		return nil, err
+	}
+	made.policy, made.read = policy, made.histories
+	made.events = meter.Counters(res.Metrics(), "weir_consent_events_total", "outcome", outcomePassed, outcomeDenied)
+	made.failures = meter.Counter(res.Metrics(), "weir_consent_store_failures_total")
+	made.up = res.Metrics().NewGauge("weir_consent_store_up")
+	return made, nil
+}
+
+// histories reads from the store, which is opened when it is first asked.
+func (p *processor) histories(ctx context.Context, fleet string, subjects []string) (consent.Histories, error) {
+	store, err := p.opened(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return store.Histories(ctx, fleet, subjects)
+}
+
+func (p *processor) opened(ctx context.Context) (*consent.Store, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.store == nil {
+		store, release, err := sqldb.SharedAs(ctx, p.res, p.url, consent.Open)
+		if err != nil {
+			return nil, err
+		}
+		p.store, p.release = store, release
+	}
+	return p.store, nil
+}
+
+// asking is an event whose subject's consent is asked for.
+type asking struct {
+	msg     *service.Message
+	subject string
+	at      time.Time
+	id      string
+	time    string
+}
+
+// ProcessBatch marks what is denied, in place. It returns an error, having marked
+// nothing, only if it was told to stop while it waited for the store: the batch
+// comes again then.
+func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	fleets := map[string][]asking{}
+	var e event.Event
+	for _, msg := range batch {
+		if msg.GetError() != nil {
+			continue
+		}
+		raw, err := msg.AsBytes()
+		if err != nil {
+			return nil, fmt.Errorf("reading an event: %w", err)
+		}
+		if event.Parse(raw, &e) != nil {
+			continue // whoever reads it next says what is wrong with it
+		}
+		at := e.Time
+		if received, ok := event.ReceivedAt(msg); ok && received.Before(at) {
+			at = received // a clock that is ahead knows no consent of tomorrow
+		}
+		fleet := event.FleetOf(msg)
+		fleets[fleet] = append(fleets[fleet], asking{msg, subjectOf(&e, p.policy.subject), at, e.ID, e.TimeText})
+	}
+	denied := map[*service.Message]*event.Rejection{}
+	asked := 0
+	for fleet, events := range fleets {
+		said, err := p.wait(ctx, fleet, subjectsOf(events))
+		if err != nil {
+			return nil, err
+		}
+		asked += len(events)
+		for i := range events {
+			a := &events[i]
+			if why := p.policy.judge(said, a.subject, event.Meta(a.msg, event.HeaderRegion), a.at); why != "" {
+				denied[a.msg] = event.Reject(event.CodeConsentDenied, "", why)
+			}
+		}
+	}
+	for _, events := range fleets {
+		for i := range events {
+			if r := denied[events[i].msg]; r != nil {
+				events[i].deny(r)
+			}
+		}
+	}
+	p.events.Incr(int64(asked-len(denied)), outcomePassed)
+	p.events.Incr(int64(len(denied)), outcomeDenied)
+	return []service.MessageBatch{batch}, nil
+}
+
+// deny fails the event, and leaves its id and its time of it: it may not be kept.
+func (a *asking) deny(r *event.Rejection) {
+	left := append([]byte(`{"`+event.FieldID+`":`), rawjson.AppendString(nil, a.id)...)
+	left = append(left, `,"`+event.FieldTimestamp+`":`...)
+	left = append(rawjson.AppendString(left, a.time), '}')
+	a.msg.SetBytes(left)
+	if _, judged := a.msg.MetaGetImmut(event.MetaOriginal); judged {
+		event.KeepOriginal(a.msg, &left)
+	}
+	a.msg.MetaDelete(event.HeaderUnknownMetrics)
+	a.msg.MetaDelete(event.MetaDevice)
+	event.MarkRejected(a.msg, r)
+}
+
+func subjectsOf(events []asking) []string {
+	subjects := make([]string, 0, len(events))
+	for i := range events {
+		if events[i].subject != "" {
+			subjects = append(subjects, events[i].subject)
+		}
+	}
+	slices.Sort(subjects)
+	return slices.Compact(subjects)
+}
+
+// How long it waits between two questions, and how often it says that it does.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = time.Second
+	remind     = 30 * time.Second
+)
+
+// wait asks the store until it answers, or the context ends.
+func (p *processor) wait(ctx context.Context, fleet string, subjects []string) (consent.Histories, error) {
+	var began, told time.Time
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		said, err := p.ask(ctx, fleet, subjects)
+		if err == nil {
+			p.up.Set(1)
+			if !began.IsZero() {
+				p.res.Logger().Infof("the store of consents is back after %s", time.Since(began).Round(time.Millisecond))
+			}
+			return said, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("waiting for the store of consents: %w", ctx.Err())
+		}
+		p.up.Set(0)
+		p.failures.Incr(1)
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if time.Since(told) >= remind {
+			told = time.Now()
+			p.res.Logger().Errorf("the store of consents does not answer, events wait for it: %v", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause/2 + rand.N(pause/2)): // several processes come back at different moments
+		}
+	}
+}
+
+func (p *processor) ask(ctx context.Context, fleet string, subjects []string) (consent.Histories, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	return p.read(ctx, fleet, subjects)
+}
+
+// Close lets go of the store.
+func (p *processor) Close(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.release != nil {
+		p.release()
+	}
+	p.store, p.release = nil, nil
+	return nil
+}
+
+var _ service.BatchProcessor = (*processor)(nil)
