@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -45,6 +46,8 @@ const (
 	fieldNames   = "names"
 	fieldRegions = "phone_regions"
 	fieldKeys    = "keys"
+
+	fieldKeysRefresh = "keys_refresh"
 
 	fieldSchemas  = "schemas"
 	fieldURL      = "url"
@@ -103,8 +106,11 @@ docs/privacy.md has the rules in full.
 		Field(service.NewStringField(fieldKeys).
 			Description("The keys of `hash` and `tokenise`: `ID:SECRET`, newest first, between blanks, or where they are kept: "+
 				"`file:///PATH`, `vault://PATH#FIELD`. An id has up to 8 lower-case letters and digits, a secret 16 characters "+
-				"or more. The newest writes; its id is in each token. Fleets have keys of their own, made of it.").
+				"or more. The newest writes; its id is in each token. Fleets have keys of their own, made of it. Those "+
+				"that are kept elsewhere may change while weir runs.").
 			Default("").Secret().Example("file:///run/secrets/weir-privacy")).
+		Field(service.NewDurationField(fieldKeysRefresh).
+			Description("How often keys that are kept elsewhere are read again.").Default("30s").Advanced()).
 		Field(service.NewObjectField(fieldSchemas,
 			service.NewStringField(fieldURL).Description("Where the schemas are, as of `schema_validate`. Empty follows none.").
 				Default("").Secret().Example("file://schemas"),
@@ -148,8 +154,8 @@ type processor struct {
 	events  *service.MetricCounter
 	walkers sync.Pool // *walker
 
-	mu     sync.Mutex
-	fleets map[string]*fleetKeys
+	ring     atomic.Pointer[ring]
+	unfollow func() // stops following the keys; nil: they stand in the config
 }
 
 // The outcomes of an event.
@@ -158,28 +164,30 @@ const (
 	outcomeChanged = "changed"
 )
 
-// mostFleets is how many fleets' keys are kept; more are made anew.
-const mostFleets = 10_000
-
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
 	p, keys, err := policyOf(parsed)
 	follow, unread := following(parsed)
+	var every time.Duration
+	unread = errors.Join(unread, conf.Read(parsed, fieldKeysRefresh, conf.Positive(&every)))
 	if err := conf.Checked(parsed, errors.Join(err, unread)); err != nil {
 		return nil, err
 	}
-	if p.keys == nil {
-		if err := p.fetchKeys(keys); err != nil {
-			return nil, fmt.Errorf("reading field %s: %w", fieldKeys, err)
-		}
-	}
 	made := &processor{
-		policy: p, fleets: map[string]*fleetKeys{},
+		policy: p,
 		found:  meter.Counters(res.Metrics(), "weir_privacy_found_total", "type", kindNames[:]...),
 		events: meter.Counters(res.Metrics(), "weir_privacy_events_total", "outcome", outcomeClean, outcomeChanged),
+	}
+	if p.keys == nil {
+		if err := made.fetchKeys(keys, every, res.Logger()); err != nil {
+			return nil, fmt.Errorf("reading field %s: %w", fieldKeys, err)
+		}
+	} else {
+		made.ring.Store(newRing(p.keys))
 	}
 	if follow.URL != "" {
 		live, err := registry.Follow(*follow, res)
 		if err != nil {
+			made.stop()
 			return nil, err
 		}
 		made.schemas = &annotated{live: live, p: p, log: res.Logger()}
@@ -247,16 +255,31 @@ func (p *policy) take(keys string) (err error) {
 	return p.checkKeys()
 }
 
-// fetchKeys takes the keys from where they are kept. Without them nothing starts:
-// an event that has to wait for a key would have to be kept until then.
-func (p *policy) fetchKeys(setting string) error {
+// fetchKeys takes the keys from where they are kept, and follows them there.
+// Without them nothing starts: an event that has to wait for a key would have to be
+// kept until then. Who starts without any stays so.
+func (p *processor) fetchKeys(setting string, every time.Duration, log *service.Logger) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	keys, err := secret.Value(ctx, setting)
 	if err != nil {
 		return err
 	}
-	return p.take(keys)
+	if err := p.policy.take(keys); err != nil {
+		return err
+	}
+	if p.ring.Store(newRing(p.policy.keys)); len(p.policy.keys.keys) == 0 {
+		return nil
+	}
+	p.unfollow, err = p.followKeys(setting, keys, every, log)
+	return err
+}
+
+// stop stops following the keys.
+func (p *processor) stop() {
+	if p.unfollow != nil {
+		p.unfollow()
+	}
 }
 
 // ProcessBatch masks the messages of the batch in place.
@@ -271,12 +294,12 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	}
 	defer p.walkers.Put(w)
 	w.root = root
-	changed := 0
+	changed, keys := 0, p.ring.Load()
 	fleet, known := "", false
 	for _, msg := range batch {
 		if f := event.FleetOf(msg); !known || f != fleet {
 			fleet, known = f, true
-			w.keys = p.keysOf(fleet)
+			w.keys = keys.of(fleet)
 		}
 		did, err := w.message(msg)
 		if err != nil {
@@ -309,20 +332,6 @@ func (p *processor) count(w *walker, events, changed int) {
 	}
 }
 
-func (p *processor) keysOf(fleet string) *fleetKeys {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	keys, ok := p.fleets[fleet]
-	if !ok {
-		if len(p.fleets) >= mostFleets {
-			clear(p.fleets)
-		}
-		keys = p.policy.keys.of(fleet)
-		p.fleets[fleet] = keys
-	}
-	return keys
-}
-
 // rules returns where rules for fields begin now.
 func (p *processor) rules(ctx context.Context) (*node, error) {
 	if p.schemas == nil {
@@ -331,18 +340,20 @@ func (p *processor) rules(ctx context.Context) (*node, error) {
 	return p.schemas.rules(ctx)
 }
 
-// Close stops following the schemas.
+// Close stops following the keys and the schemas.
 func (p *processor) Close(ctx context.Context) error {
-	if p.schemas == nil {
-		return nil
-	}
 	done := make(chan struct{})
-	go func() { p.schemas.live.Close(); close(done) }()
+	go func() {
+		defer close(done)
+		if p.stop(); p.schemas != nil {
+			p.schemas.live.Close()
+		}
+	}()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("closing the schema store: %w", ctx.Err())
+		return fmt.Errorf("closing the sources of keys and schemas: %w", ctx.Err())
 	}
 }
 
