@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"os"
@@ -52,6 +53,7 @@ func TestCompose_TheClusterProfileRunsAsItIsWritten(t *testing.T) {
 		t.Logf("weir fleet, to %s:\n%s", gate, wait())
 	}
 	c.prove(p.nodes["api"].api)
+	p.watched(names)
 
 	for _, name := range names { // docker compose stops all at once
 		if err := p.nodes[name].cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -196,6 +198,28 @@ func (p *composed) start(name string) {
 			p.t.Logf("the end of %s's log:\n%s", name, tail(n.log(), 12))
 		}
 	})
+}
+
+// watched waits until a Prometheus with the file's config has asked each weir, and
+// no rule has called anybody.
+func (p *composed) watched(names []string) {
+	p.t.Helper()
+	config, err := os.ReadFile(repo("deploy/prometheus/prometheus.yml"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	places := []string{"scrape_interval: 15s, evaluation_interval: 30s", "scrape_interval: 1s, evaluation_interval: 1s"}
+	for _, name := range names {
+		places = append(places, " "+name+":4195", " "+p.nodes[name].ops)
+	}
+	by := p.c.sys.prometheusBy(strings.NewReplacer(places...).Replace(string(config)))
+	p.c.sys.until("Prometheus has not found each weir up", func() bool {
+		return by.answers(fmt.Sprintf(`sum(up{job="weir"}) == %d`, len(names))) && !by.answers(`up{job="weir"} == 0`) &&
+			by.answers(`weir:request_errors:ratio_rate5m`) // a rule that was evaluated: it has no value without requests
+	})
+	if by.answers(`ALERTS{severity="page", alertstate="firing"}`) {
+		p.t.Error("a clean run pages somebody")
+	}
 }
 
 // healthy waits until the service's own health check says so, of all streams.

@@ -15,7 +15,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// prometheus scrapes the system once a second, with the rules that weir ships.
+// prometheus scrapes weir once a second, with the rules that weir ships.
 type prometheus struct {
 	t       *testing.T
 	address string
@@ -23,6 +23,14 @@ type prometheus struct {
 }
 
 func (s *system) prometheus() *prometheus {
+	s.t.Helper()
+	return s.prometheusBy(fmt.Sprintf("global: { scrape_interval: 1s, evaluation_interval: 1s }\n"+
+		"rule_files: [weir.yaml]\n"+
+		"scrape_configs: [{ job_name: weir, static_configs: [{ targets: [%q] }] }]\n", s.addresses[2]))
+}
+
+// prometheusBy goes by a config of its own.
+func (s *system) prometheusBy(config string) *prometheus {
 	s.t.Helper()
 	tool := require.Prometheus(s.t, "prometheus")
 	rules, err := os.ReadFile(repo("deploy/prometheus/weir.yaml"))
@@ -36,9 +44,8 @@ func (s *system) prometheus() *prometheus {
 	p := &prometheus{t: s.t, address: l.Addr().String(), log: filepath.Join(s.dir, "prometheus.log")}
 	l.Close()
 	for name, text := range map[string]string{
-		"weir.yaml": strings.ReplaceAll(string(rules), "interval: 30s", "interval: 1s"),
-		"prometheus.yml": fmt.Sprintf("global: { scrape_interval: 1s, evaluation_interval: 1s }\nrule_files: [weir.yaml]\n"+
-			"scrape_configs: [{ job_name: weir, static_configs: [{ targets: [%q] }] }]\n", s.addresses[2]),
+		"weir.yaml":      strings.ReplaceAll(string(rules), "interval: 30s", "interval: 1s"),
+		"prometheus.yml": config,
 	} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644); err != nil {
 			s.t.Fatal(err)
