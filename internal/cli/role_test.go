@@ -113,6 +113,30 @@ func TestRoles_AreAllInTheChart(t *testing.T) {
 	}
 }
 
+// Each variable that the chart sets or names is one that something reads.
+func TestRoles_ReadWhatTheChartSets(t *testing.T) {
+	known, err := (&distribution{assets: os.DirFS("../..")}).knownVariables(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	err = filepath.WalkDir("../../deploy/chart", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		for _, variable := range variableName.FindAllString(string(raw), -1) {
+			if found++; !slices.Contains(known, variable) {
+				t.Errorf("%s names %s, which nothing reads", path, variable)
+			}
+		}
+		return err
+	})
+	if err != nil || found < 20 {
+		t.Errorf("found %d variables: %v", found, err)
+	}
+}
+
 func TestRoles_AreStreamsByNameToo(t *testing.T) {
 	home := t.TempDir()
 	for _, name := range []string{"raw", "enrich", "dead_letter"} {

@@ -1,8 +1,10 @@
 package deploy
 
 import (
+	"maps"
 	"os/exec"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -58,8 +60,8 @@ func TestCompose_EveryWeirIsWatched(t *testing.T) {
 	if got := config.Alerting.Alertmanagers[0].Static[0].Targets; !slices.Equal(got, []string{"alertmanager:9093"}) {
 		t.Errorf("alerts go to %v", got)
 	}
-	out, err := exec.Command(require.Prometheus(t, "promtool"), "check", "config", "../../deploy/prometheus/prometheus.yml").
-		CombinedOutput()
+	out, err := exec.Command(require.Prometheus(t, "promtool"), "check", "config",
+		"../../deploy/prometheus/prometheus.yml").CombinedOutput()
 	if err != nil {
 		t.Errorf("promtool: %v: %s", err, out)
 	}
@@ -113,6 +115,26 @@ func TestCompose_EveryWeirIsWatched(t *testing.T) {
 	}
 	if got := compose.Services["grafana"].Environment["GF_SECURITY_ADMIN_PASSWORD"]; got != "${GRAFANA_PASSWORD-}" {
 		t.Errorf("Grafana's password is %q", got)
+	}
+}
+
+// What docker-compose.yml takes from .env is in .env.example, and nothing else is;
+// make .env makes each password up.
+func TestCompose_TheExampleHasEveryVariable(t *testing.T) {
+	asked, told := map[string]bool{}, map[string]bool{}
+	for _, m := range regexp.MustCompile(`[^$]\$\{([A-Z0-9_]+)`).FindAllSubmatch(read(t, "docker-compose.yml"), -1) {
+		asked[string(m[1])] = true
+	}
+	for _, m := range regexp.MustCompile(`(?m)^([A-Z0-9_]+)=(.*)$`).FindAllSubmatch(read(t, ".env.example"), -1) {
+		name := string(m[1])
+		told[name] = true
+		secret := regexp.MustCompile(`PASSWORD|SECRET`).MatchString(name)
+		if made := strings.Contains(string(read(t, "Makefile")), name); made != secret || secret && len(m[2]) > 0 {
+			t.Errorf("%s is %q, and is made up: %t", name, m[2], made)
+		}
+	}
+	if !maps.Equal(asked, told) {
+		t.Errorf("the file asks for\n%v, the example has\n%v", asked, told)
 	}
 }
 
