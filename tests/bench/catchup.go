@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func (b *bench) catchUp(ctx context.Context) error {
 	// A backlog of 800,000 events, however short the run: the stores take 50,000
 	// at a time, and a few of those would measure how they begin and end.
 	_, err = b.contend(ctx, s, ingest, 20/min(b.scale, 1), "--rate", "40000", "--batch", "100", "--connections", "32",
-		"--devices", "20000")
+		"--devices", strconv.Itoa(b.devices))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 )
 
 // contender is an ingest process that keeps the contract, to be measured
@@ -33,7 +34,7 @@ func (b *bench) home(streams ...string) (string, error) {
 			return "", err
 		}
 	}
-	files := []string{"service.yaml", "standalone.env", "anomaly.yaml"}
+	files := []string{"service.yaml", "standalone.env", "anomaly.yaml", "rules.yaml"}
 	for _, s := range streams {
 		files = append(files, filepath.Join("streams", s+".yaml"))
 	}
@@ -113,7 +114,7 @@ func (b *bench) gate(ctx context.Context) error {
 		"µs, broker", "peak memory MiB")
 	for _, c := range []struct{ batch, connections string }{{"100", "32"}, {"10", "64"}, {"1", "256"}} {
 		r, err := b.contend(ctx, s, weir, 8, "--rate", "0", "--batch", c.batch, "--connections", c.connections, "--devices",
-			"5000")
+			strconv.Itoa(b.devices))
 		if err != nil {
 			return err
 		}
@@ -141,7 +142,8 @@ func (b *bench) contend(ctx context.Context, s *system, c contender, seconds flo
 		return r, fmt.Errorf("%s: %w", c.name, err)
 	}
 	url := "http://" + c.addr
-	if _, err := b.load(ctx, url, s.key, append(args, "--duration", secondsArg(b.seconds(2)))...); err != nil {
+	// All devices pass twice before what is measured.
+	if _, err := b.load(ctx, url, s.key, append(args, "--events", strconv.Itoa(2*b.devices))...); err != nil {
 		return r, fmt.Errorf("%s: %w", c.name, err)
 	}
 	before, err := p.usage()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,9 +224,10 @@ func (b *bench) hostile(ctx context.Context) error {
 // besieged measures honest devices beside rate hostile requests a second.
 func (b *bench) besieged(ctx context.Context, t *table, name string, p *process, addr, key string,
 	rate int) (err error) {
-	load := []string{"--rate", "5000", "--batch", "10", "--connections", "1000", "--devices", "5000", "--malformed", "1",
-		"--duration"}
-	if _, err := b.load(ctx, "http://"+addr, key, append(load, secondsArg(b.seconds(3)))...); err != nil { // warm up
+	load := []string{"--rate", "5000", "--batch", "10", "--connections", "1000", "--devices",
+		strconv.Itoa(b.devices), "--malformed", "1", "--duration"}
+	warmup := 2 * time.Duration(b.devices) * time.Second / 5000 // all devices pass twice
+	if _, err := b.load(ctx, "http://"+addr, key, append(load, secondsArg(warmup))...); err != nil {
 		return err
 	}
 	if rate > 0 {

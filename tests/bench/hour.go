@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,15 +15,19 @@ import (
 )
 
 // hour is what devices reported in an hour of the past: each once in ten
-// seconds, posted as fast as answers come.
+// seconds, or as seldom as every says, posted as fast as answers come.
 type hour struct {
 	from    time.Time
 	devices int
+	every   time.Duration
 }
 
-const hourSteps = 360 // events of a device
+// steps are the events of a device.
+func (h hour) steps() int { return int(time.Hour / h.interval()) }
 
-func (h hour) events() int64 { return int64(h.devices) * hourSteps }
+func (h hour) interval() time.Duration { return cmp.Or(h.every, 10*time.Second) }
+
+func (h hour) events() int64 { return int64(h.devices) * int64(h.steps()) }
 
 // post sends the hour to a gate, and returns when all of it is acknowledged.
 func (h hour) post(ctx context.Context, url, key string) error {
@@ -56,12 +61,12 @@ func (h hour) post(ctx context.Context, url, key string) error {
 func (h hour) bodies(each func([]byte) bool) {
 	var body bytes.Buffer
 	n := 0
-	for step := range hourSteps {
-		at := h.from.Add(time.Duration(step) * 10 * time.Second)
+	for step := range h.steps() {
+		at := h.from.Add(time.Duration(step) * h.interval())
 		for d := range h.devices {
-			fmt.Fprintf(&body, `{"event_id":%q,"device_id":"press-%04d","device_firmware_version":"2.1.0","timestamp":%q,"metrics":{"cpu_temp":%d.%d,"battery_voltage":3.7,"vibration":0.%d,"pressure":%d,"humidity":41}}`+"\n",
-				uuid.NewString(), d, at.Add(time.Duration(d)*time.Millisecond).UTC().Format(time.RFC3339Nano), 40+step%30, d%10,
-				1+d%9, 90+step%20)
+			fmt.Fprintf(&body, `{"event_id":%q,"device_id":"press-%05d","device_firmware_version":"2.1.0","timestamp":%q,"metrics":{"cpu_temp":%d.%d,"battery_voltage":3.7,"vibration":0.%d,"pressure":%d,"humidity":41}}`+"\n",
+				uuid.NewString(), d, at.Add(time.Duration(d%1000)*time.Millisecond).UTC().Format(time.RFC3339Nano),
+				40+step%30, d%10, 1+d%9, 90+step%20)
 			if n++; n%100 == 0 {
 				if !each(bytes.Clone(body.Bytes())) {
 					return

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 func TestBench_BenchmarkLinesAreReadPerEvent(t *testing.T) {
@@ -69,6 +75,61 @@ func TestBench_NumbersAreReadable(t *testing.T) {
 		1234567.8: "1,234,568"} {
 		if got := number(v); got != want {
 			t.Errorf("%v is written %q, expected %q", v, got, want)
+		}
+	}
+}
+
+func TestBench_SizesOfStoresAreRead(t *testing.T) {
+	if sizes, err := parseSizes("1,10,100"); err != nil || len(sizes) != 3 || sizes[2] != 100 {
+		t.Errorf("%v, %v", sizes, err)
+	}
+	for _, text := range []string{"", "1,", "0", "x", "10,1", "1,1"} {
+		if sizes, err := parseSizes(text); err == nil {
+			t.Errorf("%q is read as %v", text, sizes)
+		}
+	}
+}
+
+// All devices report, each event is valid JSON, and what is refused is told.
+func TestBench_PosterSendsForAllDevices(t *testing.T) {
+	var mu sync.Mutex
+	seen, requests := map[string]int{}, 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var events []struct {
+			Device string `json:"device_id"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&events); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, e := range events {
+			seen[e.Device]++
+		}
+		if requests++; requests%5 == 0 {
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+	}))
+	defer server.Close()
+	p := poster{url: server.URL, devices: 30, batch: 5, rate: 1000, connections: 2}
+	taken, failed, err := p.post(t.Context(), 100*time.Millisecond)
+	if err != nil || taken+failed != 100 || failed != 20 {
+		t.Errorf("%d taken, %d refused, %v; expected 80 and 20", taken, failed, err)
+	}
+	if len(seen) != 30 {
+		t.Errorf("%d devices reported, expected 30", len(seen))
+	}
+}
+
+func TestBench_AnHourHasItsEvents(t *testing.T) {
+	for _, h := range []hour{{devices: 3}, {devices: 250, every: time.Minute}} {
+		n := int64(0)
+		h.bodies(func(body []byte) bool {
+			n += int64(bytes.Count(body, []byte("\n")))
+			return true
+		})
+		if n != h.events() {
+			t.Errorf("%+v: %d events, expected %d", h, n, h.events())
 		}
 	}
 }

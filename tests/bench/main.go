@@ -36,6 +36,7 @@ type bench struct {
 	profile string  // folder for CPU profiles, "" for none
 	devices int     // of a steady load
 	loads   []steadyLoad
+	sizes   []int // of stores, in millions of rows
 	report  *report
 	scratch string
 }
@@ -48,11 +49,15 @@ func run(ctx context.Context) error {
 	profile := flag.String("profile", "", "`DIR` to keep CPU profiles of the processing in")
 	devices := flag.Int("devices", 50_000, "`NUMBER` of devices of the steady loads")
 	loads := flag.String("loads", steadyLoads, "comma-separated steady `LOADS`: events a second x a request x connections")
+	sizes := flag.String("sizes", "1,10,100", "comma-separated `SIZES` of stores that grow, in millions of rows")
 	flag.Parse()
 
 	b := &bench{scale: *scale, profile: *profile, devices: *devices, report: newReport()}
 	var err error
 	if b.loads, err = parseLoads(*loads); err != nil {
+		return err
+	}
+	if b.sizes, err = parseSizes(*sizes); err != nil {
 		return err
 	}
 	if b.binary, err = filepath.Abs(*binary); err != nil {
@@ -70,7 +75,8 @@ func run(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"stages", b.stages}, {"servers", b.servers}, {"steady", b.steady}, {"latency", b.latency}, {"pipeline", b.pipeline},
+		{"stages", b.stages}, {"servers", b.servers}, {"steady", b.steady}, {"sustain", b.sustain}, {"idle", b.idle},
+		{"growth", b.growth}, {"whole", b.whole}, {"latency", b.latency}, {"pipeline", b.pipeline},
 		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
 		{"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
 	}

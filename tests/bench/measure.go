@@ -43,6 +43,16 @@ func (b *bench) drive(ctx context.Context, s *system, d time.Duration, args ...s
 	return measured{sum, perEvent(before, after, sum.Accepted+sum.Rejected), lag}, nil
 }
 
+// seen lets all devices report twice, as fast as answers come, and waits until
+// the consumers that there are have it: what follows is nobody's first time.
+func (b *bench) seen(ctx context.Context, s *system) error {
+	if _, err := b.load(ctx, "http://"+s.ingest, s.key, "--rate", "0", "--batch", "100", "--connections", "32",
+		"--devices", strconv.Itoa(b.devices), "--events", strconv.Itoa(2*b.devices)); err != nil {
+		return err
+	}
+	return s.settled(ctx)
+}
+
 // latency: time to the verdict at a steady rate, with everything running.
 func (b *bench) latency(ctx context.Context) error {
 	s, err := b.up(ctx, "")
@@ -50,7 +60,7 @@ func (b *bench) latency(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	if _, err := b.drive(ctx, s, b.seconds(3), "--rate", "2000", "--devices", "1000"); err != nil { // warm up
+	if err := b.seen(ctx, s); err != nil {
 		return err
 	}
 	t := b.report.table("Time to the verdict, everything running",
@@ -62,7 +72,7 @@ func (b *bench) latency(ctx context.Context) error {
 		{"5000", "10", "64"}, {"5000", "10", "1000"}, {"5000", "1", "256"}, {"15000", "50", "64"},
 	} {
 		m, err := b.drive(ctx, s, b.seconds(15), "--rate", c.rate, "--batch", c.batch, "--connections", c.connections,
-			"--devices", "5000", "--malformed", "1", "--duplicates", "1")
+			"--devices", strconv.Itoa(b.devices), "--malformed", "1", "--duplicates", "1")
 		if err != nil {
 			return err
 		}
@@ -87,8 +97,7 @@ func (b *bench) pipeline(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m, err := b.drive(ctx, s, b.seconds(30), "--rate", rate, "--batch", "100", "--connections", "32", "--devices",
-			"20000")
+		m, before, err := b.keptUp(ctx, s, rate)
 		if err != nil {
 			s.close()
 			return err
@@ -103,9 +112,22 @@ func (b *bench) pipeline(ctx context.Context) error {
 			return uerr
 		}
 		t.row(rate, m.Rate, m.lag, gone.took.Seconds(), m.Latency.P99, m.Failed,
-			float64(use.cpu.Microseconds())/float64(m.Accepted), use.peak)
+			perEvent(before, use, m.Accepted), use.peak)
 	}
 	return nil
+}
+
+// keptUp is a load after all devices have been seen, and what was used before it.
+func (b *bench) keptUp(ctx context.Context, s *system, rate string) (m measured, before usage, err error) {
+	if err := b.seen(ctx, s); err != nil {
+		return m, before, err
+	}
+	if before, err = s.usage(); err != nil {
+		return m, before, err
+	}
+	m, err = b.drive(ctx, s, b.seconds(30), "--rate", rate, "--batch", "100", "--connections", "32", "--devices",
+		strconv.Itoa(b.devices))
+	return m, before, err
 }
 
 // throughput: the most that is taken in with everything running, and how fast
@@ -116,7 +138,11 @@ func (b *bench) throughput(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	m, err := b.drive(ctx, s, b.seconds(15), "--rate", "0", "--batch", "100", "--connections", "32", "--devices", "20000")
+	if err := b.seen(ctx, s); err != nil {
+		return err
+	}
+	m, err := b.drive(ctx, s, b.seconds(15), "--rate", "0", "--batch", "100", "--connections", "32", "--devices",
+		strconv.Itoa(b.devices))
 	if err != nil {
 		return err
 	}

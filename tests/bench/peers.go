@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 )
 
 // peers: the same contract, the same broker, the same load, by other means.
@@ -38,8 +39,8 @@ func (b *bench) peers(ctx context.Context) error {
 	sums := make([][4]float64, len(all))
 	for range rounds {
 		for i, c := range all {
-			r, err := b.contend(ctx, s, c, 6, "--rate", "0", "--batch", "100", "--connections", "32", "--devices", "5000",
-				"--malformed", "1")
+			r, err := b.contend(ctx, s, c, 6, "--rate", "0", "--batch", "100", "--connections", "32", "--devices",
+				strconv.Itoa(b.devices), "--malformed", "1")
 			if err != nil {
 				return err
 			}

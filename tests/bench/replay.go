@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -129,8 +130,8 @@ func (b *bench) replayUnderLoad(ctx context.Context) error {
 	if err := b.stored(ctx, s, h); err != nil {
 		return err
 	}
-	load := []string{"--rate", "5000", "--batch", "10", "--connections", "64", "--devices", "5000"}
-	if _, err := b.drive(ctx, s, b.seconds(5), load...); err != nil { // warm up
+	load := []string{"--rate", "5000", "--batch", "10", "--connections", "64", "--devices", strconv.Itoa(b.devices)}
+	if err := b.seen(ctx, s); err != nil {
 		return err
 	}
 	const rounds = 4

@@ -33,7 +33,7 @@ func stages() []stage {
 		{"... and write each as a row of SQLite", "./plugins/store/rollup", "StoreSQLiteRows", "60000x"},
 		{"store it in Parquet", "./plugins/store/raw", "WriteBatch", ""},
 		{"judge its readings for anomalies", "./plugins/process/anomaly", "Anomaly", ""},
-		{"(the simulator: make and send it, 100 a request)", "./fleet", "Send/batch=100", ""},
+		{"(the simulator: make and send it, 100 a request)", "./internal/simulate", "Send/batch=100", ""},
 	}
 }
 

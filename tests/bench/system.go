@@ -30,13 +30,20 @@ type system struct {
 	logEnv                   []string // where the log is and how to get in, for other processes
 }
 
-// up starts weir with the shipped streams, or with those of home.
+// up starts weir with the shipped streams, or with those of home, on a data
+// directory of its own.
 func (b *bench) up(ctx context.Context, home string, env ...string) (*system, error) {
 	dir, err := os.MkdirTemp(b.scratch, "up-")
 	if err != nil {
 		return nil, err
 	}
-	s := &system{data: filepath.Join(dir, "data")}
+	return b.upOn(ctx, filepath.Join(dir, "data"), home, env...)
+}
+
+// upOn is up on a data directory.
+func (b *bench) upOn(ctx context.Context, data, home string, env ...string) (s *system, err error) {
+	dir := filepath.Dir(data)
+	s = &system{data: data}
 	if err := freeAddresses(&s.ingest, &s.api, &s.ops, &s.broker); err != nil {
 		return nil, err
 	}
@@ -53,13 +60,10 @@ func (b *bench) up(ctx context.Context, home string, env ...string) (*system, er
 		s.stop()
 		return nil, err
 	}
-	key, err := exec.Command(b.binary, "keys", "create", "--fleet", "bench", "--scope", "ingest,query", "--data",
-		s.data).Output()
-	if err != nil {
+	if s.key, err = b.fleetKey(s.data); err != nil {
 		s.stop()
-		return nil, fmt.Errorf("creating a key: %w", err)
+		return nil, err
 	}
-	s.key = strings.TrimSpace(string(key))
 	client, err := s.client()
 	if err != nil {
 		s.stop()
@@ -67,6 +71,22 @@ func (b *bench) up(ctx context.Context, home string, env ...string) (*system, er
 	}
 	s.admin = kadm.NewClient(client)
 	return s, nil
+}
+
+// fleetKey is the key of the devices; a fleet has two at most, so that it is kept
+// beside the data directory.
+func (b *bench) fleetKey(data string) (string, error) {
+	path := filepath.Join(filepath.Dir(data), "bench.key")
+	if raw, err := os.ReadFile(path); err == nil {
+		return string(raw), nil
+	}
+	raw, err := exec.Command(b.binary, "keys", "create", "--fleet", "bench", "--scope", "ingest,query", "--data",
+		data).Output()
+	if err != nil {
+		return "", fmt.Errorf("creating a key: %w", err)
+	}
+	key := strings.TrimSpace(string(raw))
+	return key, os.WriteFile(path, []byte(key), 0o600)
 }
 
 // client is one of the embedded broker, with the password of the data directory.
@@ -131,6 +151,25 @@ func (s *system) lagOf(ctx context.Context, topic string, groups ...string) (int
 		worst = max(worst, behind)
 	}
 	return worst, nil
+}
+
+// settled waits until no group of those that run lags: ingest alone has none.
+func (s *system) settled(ctx context.Context) error {
+	there, err := s.admin.ListGroups(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the groups: %w", err)
+	}
+	var groups []string
+	for _, group := range event.Groups() {
+		if _, runs := there[group]; runs {
+			groups = append(groups, group)
+		}
+	}
+	if len(groups) == 0 {
+		return nil
+	}
+	_, err = s.drain(ctx, 5*time.Minute, groups...)
+	return err
 }
 
 // drained says how a backlog went away.

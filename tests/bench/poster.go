@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// poster sends the same load to any ingest: events of many devices at a steady
+// rate, as JSON arrays, from a number of connections. Whatever answers 2xx has
+// taken them.
+type poster struct {
+	url, key          string
+	devices, batch    int
+	rate, connections int
+}
+
+// post sends for some time, longer where answers come late, and returns how many
+// events were taken and how many refused.
+func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: p.connections}, Timeout: 30 * time.Second}
+	defer client.CloseIdleConnections()
+	each := time.Second * time.Duration(p.batch*p.connections) / time.Duration(p.rate)
+	var took, refused atomic.Int64
+	var workers sync.WaitGroup
+	start := time.Now()
+	for c := range p.connections {
+		workers.Go(func() {
+			due := start.Add(each * time.Duration(c) / time.Duration(p.connections))
+			for n := c * p.batch; due.Before(start.Add(d)); n, due = n+p.connections*p.batch, due.Add(each) {
+				select {
+				case <-time.After(time.Until(due)):
+				case <-ctx.Done():
+					return
+				}
+				ok, err := p.one(ctx, client, n)
+				if err != nil {
+					cancel(err)
+					return
+				}
+				if ok {
+					took.Add(int64(p.batch))
+				} else {
+					refused.Add(int64(p.batch))
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return 0, 0, err
+	}
+	return took.Load(), refused.Load(), ctx.Err()
+}
+
+// one posts the events of the devices from the nth.
+func (p poster) one(ctx context.Context, client *http.Client, n int) (bool, error) {
+	var body bytes.Buffer
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	for i := range p.batch {
+		d := (n + i) % p.devices
+		body.WriteByte("[,"[min(i, 1)])
+		fmt.Fprintf(&body, `{"event_id":%q,"device_id":"press-%05d","device_firmware_version":"2.1.0","timestamp":%q,`+
+			`"metrics":{"cpu_temp":%d.%d,"battery_voltage":3.7,"vibration":0.%d,"pressure":%d,"humidity":41}}`,
+			uuid.NewString(), d, at, 40+n%30, d%10, 1+d%9, 90+n%20)
+	}
+	body.WriteByte(']')
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/events", &body)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-API-Key", p.key)
+	resp, err := client.Do(req)
+	if err != nil {
+		return false, fmt.Errorf("posting events: %w", err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return false, fmt.Errorf("posting events: %w", err)
+	}
+	return resp.StatusCode/100 == 2, nil
+}
