@@ -2,11 +2,19 @@ package browser
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/cli"
+	weirevent "weir/internal/event"
+	"weir/internal/platform/kafka"
 )
 
 // Dead letters of every kind, marked and escaped; and one that is sent through
@@ -32,6 +40,7 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	p.await("location.search.includes('code=schema_violation')")
 	p.click("tbody a", "/metrics/cpu_temp")
 	p.await("document.querySelector('pre mark')?.textContent === '\"61.5\"'")
+	p.await("document.querySelector('pre').textContent.includes('{\\n  \"')") // laid out in lines
 	p.says("<b>x</b>")
 	if n := p.value("document.querySelectorAll('pre b').length"); n != "0" {
 		t.Error("what was sent became a part of the page")
@@ -78,5 +87,79 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	_, raw := w.ask("GET", "/v1/events?device=pump-1", w.key, "")
 	if n := bytes.Count(raw, []byte(bad["event_id"].(string))); n != 1 {
 		t.Errorf("the event is stored %d times: %s", n, raw)
+	}
+
+	// The largest that there can be is shown in part, and is there as a file.
+	w.into("raw-events", append([]byte("<i>x</i>"), bytes.Repeat([]byte("8 MiB, "), 8<<20/7)...))
+	p.open("/dead-letters?fleet=" + fleet + "&stage=raw")
+	p.await("[...document.querySelectorAll('tbody td')].some((e) => e.textContent.includes('8.0 MiB'))")
+	p.click("tbody a", "")
+	p.says("It was too large to keep: the store has its first")
+	p.says("Only its first 65,536 characters are shown")
+	if n := p.value("document.querySelectorAll('pre i').length"); n != "0" {
+		t.Error("what was sent became a part of the page")
+	}
+	p.eval("URL.createObjectURL = (blob) => { window.saved = blob.size; return 'data:,'; }", nil)
+	p.click("section[aria-labelledby=bytes] button", "Save")
+	p.await("window.saved > 6 * 1024 * 1024")
+	p.await("document.body.innerText.includes(window.saved.toLocaleString('en') + ' bytes')")
+	// No task of the page, from its first script on, kept people waiting for long.
+	var longest float64
+	p.eval(`new Promise((done) => {
+		new PerformanceObserver((l) => done(Math.max(...l.getEntries().map((e) => e.duration)))).observe({ type: "longtask", buffered: true });
+		setTimeout(() => done(0), 1000);
+	})`, &longest)
+	t.Logf("the longest task of the page took %.0f ms", longest)
+	if longest > 5000 {
+		t.Errorf("the page was frozen for %.0f ms", longest)
+	}
+	// Whatever JSON there can be is laid out in bounds.
+	for what, value := range map[string]string{
+		"wide": "Array(32767).fill(0)", "deep": "JSON.parse('['.repeat(100) + ']'.repeat(100))",
+		"wide within deep": "JSON.parse('['.repeat(99) + Array(30000).fill(0) + ']'.repeat(99))",
+		"names":            "Object.fromEntries(Array.from({ length: 9000 }, (_, i) => ['n' + i, 1]))",
+	} {
+		got := p.value(`Promise.all([import("/console/js/marked.js"), import("/console/js/h.js")]).then(([m, { html, render }]) => {
+			const box = document.createElement("div"), before = performance.now();
+			render(html` + "`<${m.Marked} value=${" + value + "} errors=${[{ pointer: '/0', message: 'x' }, { pointer: '/n1', message: 'x' }]} />`" + `, box);
+			const text = box.querySelector("pre").textContent.length;
+			return text < 140000 && box.querySelectorAll("*").length < 20 && (text > 131000) === box.textContent.includes("save the file") ? "fine" :
+				text + " characters in " + box.querySelectorAll("*").length + " elements";
+		})`)
+		if got != "fine" {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+}
+
+// into puts a record into the log, as anything may that speaks Kafka.
+func (w *weir) into(topic string, value []byte) {
+	w.t.Helper()
+	login, err := cli.DataDir(w.data()).BrokerLogin()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	log, err := kafka.New([]string{w.kafka}, nil, login)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	client, err := kgo.NewClient(append(log.Options("browser"), kgo.ProducerBatchMaxBytes(20<<20),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	limit := "20000000" // of a log whose owner lets in what Kafka would refuse
+	answers, err := kadm.NewClient(client).AlterTopicConfigs(ctx,
+		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, topic)
+	if err != nil || answers[0].Err != nil {
+		w.t.Fatal(err, answers)
+	}
+	record := &kgo.Record{Topic: topic, Key: []byte("pump-1"), Value: value,
+		Headers: []kgo.RecordHeader{{Key: weirevent.HeaderFleet, Value: []byte(fleet)}}}
+	if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
+		w.t.Fatalf("putting %d bytes into the log: %v", len(value), err)
 	}
 }

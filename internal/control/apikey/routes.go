@@ -77,6 +77,7 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/events", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}", Scope: Query, Unnamed: true, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}/original", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "POST", Path: "/v1/dead-letters/dry-run", Scope: Operate, Unnamed: true, Heavy: true},
 		{Server: API, Method: "POST", Path: "/v1/schemas/dry-run", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/alerts", Scope: Query, Reach: ByHandler, Unnamed: true},

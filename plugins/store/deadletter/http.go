@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ const (
 // Handler answers
 //
 //	GET /v1/dead-letters?stage=&code=&device=&from=&to=&limit=&cursor=   the newest first
-//	GET /v1/dead-letters/{id}?failed_at=                                 one, whole
+//	GET /v1/dead-letters/{id}?failed_at=                                 one, its original as far as a page shows it
+//	GET /v1/dead-letters/{id}/original?failed_at=                        the bytes of its original, as a file
 //
 // for the fleet that apikey.Authenticator put into the request; an admin's that
 // names none sees those of all fleets, and those of nobody. The clock is an
@@ -45,7 +47,10 @@ func Handler(store *lake.Store, clock func() time.Time) http.Handler {
 	h := &handler{store: store, clock: clock, slots: make(chan struct{}, browseAtOnce)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/dead-letters", h.list)
-	mux.HandleFunc("GET /v1/dead-letters/{id}", h.one)
+	mux.HandleFunc("GET /v1/dead-letters/{id}", h.found(func(w http.ResponseWriter, row *Row) {
+		httpx.Answer(w, http.StatusOK, wholeOf(row))
+	}))
+	mux.HandleFunc("GET /v1/dead-letters/{id}/original", h.found(original))
 	return mux
 }
 
@@ -192,41 +197,55 @@ func errorsOf(r *Row) json.RawMessage {
 	return raw
 }
 
-func (h *handler) one(w http.ResponseWriter, r *http.Request) {
-	v, bad := httpx.Parse(r, []string{"fleet", "failed_at"}, nil)
-	if bad != nil {
-		httpx.Write(w, *bad)
-		return
-	}
-	id, ok := text.ParseUUID(r.PathValue("id"))
-	if !ok {
-		httpx.NotFound(w, "expected the id of a dead letter, which is a UUID")
-		return
-	}
-	now := h.clock()
-	q := Query{From: now.Add(-oldestLetter), To: now.Add(time.Minute), Fleet: apikey.FleetFrom(r.Context())}
-	if given := v.Get("failed_at"); given != "" {
-		at, ok := text.ParseTime(given)
-		if !ok {
-			httpx.Write(w, *httpx.Bad("failed_at", "expected an RFC 3339 time with a zone"))
+// found answers with what is made of one dead letter.
+func (h *handler) found(answer func(w http.ResponseWriter, row *Row)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, bad := httpx.Parse(r, []string{"fleet", "failed_at"}, nil)
+		if bad != nil {
+			httpx.Write(w, *bad)
 			return
 		}
-		q.From, q.To = at.Truncate(time.Microsecond), at.Truncate(time.Microsecond).Add(time.Microsecond)
+		id, ok := text.ParseUUID(r.PathValue("id"))
+		if !ok {
+			httpx.NotFound(w, "expected the id of a dead letter, which is a UUID")
+			return
+		}
+		now := h.clock()
+		q := Query{From: now.Add(-oldestLetter), To: now.Add(time.Minute), Fleet: apikey.FleetFrom(r.Context())}
+		if given := v.Get("failed_at"); given != "" {
+			at, ok := text.ParseTime(given)
+			if !ok {
+				httpx.Write(w, *httpx.Bad("failed_at", "expected an RFC 3339 time with a zone"))
+				return
+			}
+			q.From, q.To = at.Truncate(time.Microsecond), at.Truncate(time.Microsecond).Add(time.Microsecond)
+		}
+		ctx, done, ok := h.slot(w, r)
+		if !ok {
+			return
+		}
+		row, err := find(ctx, h.store, q, id)
+		done() // who reads slowly keeps nobody waiting
+		switch {
+		case errors.Is(err, errUnknown):
+			httpx.NotFound(w, "no dead letter has this id: one is here some seconds after it failed, until its time is over")
+		case err != nil:
+			unanswered(w, err)
+		default:
+			answer(w, row)
+		}
 	}
-	ctx, done, ok := h.slot(w, r)
-	if !ok {
-		return
-	}
-	defer done()
-	row, err := find(ctx, h.store, q, id)
-	switch {
-	case errors.Is(err, errUnknown):
-		httpx.NotFound(w, "no dead letter has this id: one is here some seconds after it failed, until its time is over")
-	case err != nil:
-		unanswered(w, err)
-	default:
-		httpx.Answer(w, http.StatusOK, wholeOf(row))
-	}
+}
+
+// original answers the bytes of a dead letter, whatever they are, as a file that no
+// browser opens. Of what was too large to keep, the store has the beginning.
+func original(w http.ResponseWriter, row *Row) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", `attachment; filename="`+row.IDText()+`.bin"`)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(row.Original)))
+	_, _ = w.Write(row.Original) // an error: the client has gone
 }
 
 // unanswered answers what the store did not.

@@ -153,8 +153,20 @@ func TestDeadLetters_AnyBytesAreShownSafely(t *testing.T) {
 					got.Size, w.Body.Len())
 			}
 		}
-		if w := ask(t, h, "other", "/v1/dead-letters/"+e.ID, nil); w.Code != http.StatusNotFound {
-			t.Errorf("%s: another fleet: %d", name, w.Code)
+		// All of it is there as a file, or as much as the store could keep.
+		var got wholeJSON
+		ask(t, h, "f", "/v1/dead-letters/"+e.ID, &got)
+		w := ask(t, h, "f", "/v1/dead-letters/"+e.ID+"/original?failed_at="+url.QueryEscape(e.FailedAt), nil)
+		if w.Code != http.StatusOK || !bytes.HasPrefix(c.original, w.Body.Bytes()) || got.Stored != int64(w.Body.Len()) ||
+			w.Body.Len() < min(len(c.original), 5<<20) || w.Header().Get("Content-Disposition") == "" ||
+			w.Header().Get("Content-Type") != "application/octet-stream" {
+			t.Errorf("%s: the file: %d %v, %d of %d bytes, and %d are stored", name, w.Code, w.Header(), w.Body.Len(),
+				len(c.original), got.Stored)
+		}
+		for _, part := range []string{"", "/original"} {
+			if w := ask(t, h, "other", "/v1/dead-letters/"+e.ID+part, nil); w.Code != http.StatusNotFound {
+				t.Errorf("%s: another fleet: %d", name, w.Code)
+			}
 		}
 	}
 	h := written(t, nil)

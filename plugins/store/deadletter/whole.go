@@ -14,6 +14,7 @@ type wholeJSON struct {
 	Original string           `json:"original"`
 	Encoding string           `json:"original_encoding"` // utf8, base64
 	Cut      bool             `json:"original_cut"`      // it is only the beginning
+	Stored   int64            `json:"original_stored"`   // how many of its bytes the store has
 	JSON     bool             `json:"original_json"`     // it is JSON that may be shown as such
 	Headers  json.RawMessage  `json:"headers"`
 	Origin   *coordinatesJSON `json:"origin"`   // the record that failed; null when it never was one
@@ -39,7 +40,7 @@ func wholeOf(r *Row) wholeJSON {
 	size := max(r.OriginalSize, int64(len(r.Original)))
 	r.OriginalSize = size
 	out := wholeJSON{letterJSON: letterOf(r), Encoding: "utf8", Cut: int64(len(shown)) < size,
-		Headers: json.RawMessage(`{}`), Origin: coordinatesOf(r.Origin), Delivery: coordinatesOf(r.Delivery)}
+		Stored: int64(len(r.Original)), Headers: json.RawMessage(`{}`), Origin: coordinatesOf(r.Origin), Delivery: coordinatesOf(r.Delivery)}
 	if out.Cut { // not within a character
 		for n := 0; n < utf8.UTFMax && len(shown) > 0 && !utf8.Valid(shown); n++ {
 			shown = shown[:len(shown)-1]

@@ -54,7 +54,14 @@ function Outcome({ got }) {
       { name: "dead letters", kind: "num", cell: (r) => count(r.count) }]} />` : null}`;
 }
 
+// pretty lays JSON out, unless it is long or nests so deep that the page would be long.
 function pretty(text) {
+  let depth = 0, deepest = 0;
+  for (const c of text) {
+    if (c === "{" || c === "[") deepest = Math.max(deepest, ++depth);
+    if (c === "}" || c === "]") depth--;
+  }
+  if (text.length > 64 << 10 || deepest > 100) return text.slice(0, 64 << 10);
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
   } catch {

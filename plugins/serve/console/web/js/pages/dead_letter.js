@@ -1,6 +1,6 @@
 // One dead letter: its reason, and its bytes with the errors marked.
-import { html, useStore, useMemo } from "../h.js";
-import { get } from "../api.js";
+import { html, useStore, useMemo, useState } from "../h.js";
+import { address, ask, get } from "../api.js";
 import { usePoll } from "../poll.js";
 import { session } from "../session.js";
 import { route } from "../router.js";
@@ -25,28 +25,64 @@ export default function DeadLetter() {
       <dt>failed</dt><dd><${When} at=${d.failed_at} /> <span class="dim"><${Age} at=${d.failed_at} /></span></dd><dt>received</dt><dd><${When} at=${d.received_at} /></dd>
       ${d.origin ? html`<dt>in the log</dt><dd>${d.origin.topic}/${d.origin.partition} at ${count(d.origin.offset)}</dd>` : null}<dt>id</dt><dd class="id">${d.id}</dd></dl>
       ${d.errors?.length ? html`<${Table} caption="Errors" rows=${d.errors} columns=${[{ name: "where", cell: (e) => html`<code>${e.pointer || "/"}</code>` }, { name: "what", cell: (e) => html`<bdi>${e.message}</bdi>` }]} />` : null}</${Section}>
-    <${Section} id="bytes" title="What was sent" side=${html`<span class="dim">${bytes(d.original_size)}</span> <button type="button" class="quiet small" onClick=${() => save(`${d.id}.bin`, raw(d), "application/octet-stream")}>Save</button>`}>
-      ${d.original_cut ? html`<p class="note">Only its first 256 KiB are shown.</p>` : null}<${Original} d=${d} /></${Section}>
-    ${d.headers && Object.keys(d.headers).length ? html`<${Section} id="headers" title="What weir knew of it"><dl class="pairs">${Object.entries(d.headers).map(([k, v]) => html`<dt>${k}</dt><dd><bdi>${v}</bdi></dd>`)}</dl></${Section}>` : null}
+    <${Section} id="bytes" title="What was sent" side=${html`<span class="dim">${bytes(d.original_size)}</span> <${Save} d=${d} fleet=${fleet} />`}>
+      ${d.original_stored < d.original_size ? html`<p class="note warn">It was too large to keep: the store has its first ${bytes(d.original_stored)}, ${count(d.original_stored)} bytes.</p>` : null}
+      <${Original} d=${d} /></${Section}>
+    ${d.headers && Object.keys(d.headers).length ? html`<${Headers} of=${Object.entries(d.headers)} />` : null}
     <${Redrive} admin=${who?.admin} device=${d.device_id}
       which="Dead letters of this device and of this second" wish=${{ fleet: d.fleet, stage: d.stage, code: d.code, from: d.failed_at, to: after(d.failed_at) }} />` : null}`;
 }
 
 const after = (at) => new Date(Date.parse(at) + 1000).toISOString();
-const raw = (d) => (d.original_encoding === "base64" ? Uint8Array.from(atob(d.original), (c) => c.charCodeAt(0)) : d.original);
+
+const headersMost = 50, headerMost = 2000;
+
+// Headers are what travelled beside the event; those of a record may be many and long.
+const Headers = ({ of }) => html`<${Section} id="headers" title="What weir knew of it"><dl class="pairs">${of.slice(0, headersMost).map(([k, v]) => html`<dt>${k.slice(0, headerMost)}</dt>
+    <dd><bdi>${v.slice(0, headerMost)}</bdi>${v.length > headerMost ? html` <span class="dim">… of ${count(v.length)} characters</span>` : null}</dd>`)}</dl>
+  ${of.length > headersMost ? html`<p class="note">${count(of.length - headersMost)} more are not shown.</p>` : null}</${Section}>`;
+
+// Save gives all that the store has as a file, which is more than is shown.
+function Save({ d, fleet }) {
+  const [busy, setBusy] = useState(false), [error, setError] = useState("");
+  const run = async () => {
+    setBusy(true);
+    setError("");
+    try {
+      const path = `/v1/dead-letters/${encodeURIComponent(d.id)}/original`;
+      const answer = await ask(address(path, { fleet, failed_at: d.failed_at }), { timeout: 120000, accept: "application/octet-stream, application/problem+json" });
+      save(`${d.id}.bin`, await answer.blob(), "application/octet-stream");
+    } catch (e) {
+      setError(e.message);
+    }
+    setBusy(false);
+  };
+  return html`${error ? html`<span class="bad" role="alert">${error}</span>` : null}<button type="button" class="quiet small" disabled=${busy}
+    onClick=${run}>${busy ? "Reading…" : "Save"}<span class="hidden"> what was sent</span></button>`;
+}
+
+// How much is shown, so that no page freezes: of text, and of bytes that are none.
+const textMost = 64 << 10, bytesMost = 4 << 10;
 
 function Original({ d }) {
   const parsed = useMemo(() => {
-    if (!d.original_json || d.original_cut) return null;
+    if (!d.original_json || d.original.length > textMost) return null;
     try {
       return { value: JSON.parse(d.original) };
     } catch {
       return null;
     }
   }, [d]);
-  if (parsed && d.original.length < 64 << 10) return html`<${Marked} value=${parsed.value} errors=${d.errors} />`;
-  if (d.original_encoding === "base64") return html`<p class="dim">It is no text. Its bytes:</p><pre tabindex="0">${dump(raw(d).slice(0, 4096))}</pre>`;
-  return html`<pre tabindex="0"><bdi>${d.original.slice(0, 64 << 10)}</bdi></pre>`;
+  if (parsed) return html`<${Marked} value=${parsed.value} errors=${d.errors} />`;
+  if (d.original_encoding === "base64") {
+    const shown = Uint8Array.from(atob(d.original.slice(0, bytesMost / 3 * 4 | 0)), (c) => c.charCodeAt(0));
+    return html`<p class="dim">It is no text. ${shown.length < d.original_size ? `Its first ${count(shown.length)} bytes of ${count(d.original_size)}, the file has the rest` : "Its bytes"}:</p>
+      <pre tabindex="0">${dump(shown)}</pre>`;
+  }
+  const shown = d.original.slice(0, textMost), cut = d.original_cut || shown.length < d.original.length;
+  return html`${cut ? html`<p class="note">Only its first ${count(shown.length)} characters are shown, as they were sent: the file has the rest.</p>`
+    : !d.original_json && /^\s*[[{]/.test(shown) ? html`<p class="dim">As it was sent: it is no JSON, or nests too deep to be laid out.</p>` : null}
+    <pre tabindex="0"><bdi>${shown}</bdi></pre>`;
 }
 
 function dump(b) {
