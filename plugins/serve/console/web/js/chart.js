@@ -58,14 +58,14 @@ export function Chart({ label, times, series, unit, height = 240, from, to, line
     series.forEach((s, i) => { if (s.band) bands.push({ series: [s.band[1] + 1, s.band[0] + 1], fill: c(s.fill) }); });
     const dateOf = (s) => (z === "UTC" ? uPlot.tzDate(new Date(s * 1000), "UTC") : new Date(s * 1000));
     const options = {
-      width, height, legend: { show: false }, padding: [8, 8, 0, 0], bands,
+      width, height, legend: { show: false }, padding: [8, 22, 0, 0], bands,
       cursor: { y: false, drag: { x: Boolean(onRange), y: false, setScale: false }, points: { size: 7 } },
       tzDate: dateOf,
       scales: { x: { time: true }, y: { range: (u, min, max) => span(min, max, lines) } },
       axes: [{ ...axis, values: ticks(dateOf), space: 72, size: 38 }, { ...axis, size: 56, values: (u, v) => v.map(figure) }],
       series: [{}, ...series.map((s) => ({
         label: s.label, stroke: s.colour ? c(s.colour) : undefined, width: s.colour && !s.points ? 1.75 : 0, dash: s.dash,
-        points: { show: Boolean(s.points), size: 4, fill: s.colour ? c(s.colour) : undefined, stroke: s.colour ? c(s.colour) : undefined },
+        points: { show: Boolean(s.points), filter: s.points ? undefined : alone, size: 4, fill: s.colour ? c(s.colour) : undefined, stroke: s.colour ? c(s.colour) : undefined },
         spanGaps: false,
       }))],
       hooks: {
@@ -119,6 +119,13 @@ export function Chart({ label, times, series, unit, height = 240, from, to, line
     ${open && !empty ? html`<${Table} caption=${label} columns=${table} rows=${times.map((_, i) => i).reverse().slice(0, 500)} />
       ${times.length > 500 ? html`<p class="dim">The newest 500 of ${times.length}; all are in the CSV.</p>` : null}` : null}
   </figure>`;
+}
+
+// alone finds the values that no line reaches, as they have gaps on both sides: they
+// are drawn as points.
+function alone(u, i) {
+  const v = u.data[i];
+  return u.series[i].width ? v.flatMap((one, n) => (one != null && v[n - 1] == null && v[n + 1] == null ? [n] : [])) : [];
 }
 
 const data = (times, series) => [times, ...series.map((s) => s.values)];

@@ -32,7 +32,7 @@ export default function DeadLetters() {
       ${list.poll.data ? html`<${Table} caption="Dead letters" rows=${list.rows} keyOf=${(d) => d.id} empty="Nothing failed in this range." columns=${[
         { name: "failed", cell: (d) => html`<${Age} at=${d.failed_at} />` }, { name: "stage", cell: (d) => d.stage }, { name: "code", cell: (d) => html`<${State} of=${d.code} tone="warn" />` },
         { name: "why", cell: (d) => html`<a href=${to("/dead-letter", { id: d.id, failed_at: d.failed_at, fleet })}><bdi>${d.errors?.[0] ? `${d.errors[0].pointer ? `${d.errors[0].pointer}: ` : ""}${d.errors[0].message}` : d.message || d.code}</bdi></a>` },
-        { name: "fleet", cell: (d) => d.fleet }, { name: "device", cell: (d) => (d.device_id ? html`<${Device} fleet=${d.fleet} id=${d.device_id} />` : html`<span class="dim">unknown</span>`) },
+        { name: "fleet", cell: (d) => html`<span class="fleet">${d.fleet}</span>` }, { name: "device", cell: (d) => (d.device_id ? html`<${Device} fleet=${d.fleet} id=${d.device_id} />` : html`<span class="dim">unknown</span>`) },
         { name: "size", kind: "num", cell: (d) => bytes(d.original_size) }]} />
         ${list.rows.length ? html`<${More} shown=${list.rows.length} next=${list.next} busy=${list.busy} onMore=${list.onMore} />` : null}` : list.error ? null : html`<p class="empty">Reading…</p>`}</${Section}>
     ${range.why ? null : html`<${Redrive} admin=${who?.admin} wish=${{ fleet, stage, code, from: rfc(range.from), to: rfc(range.to) }} device=${device} key=${[fleet, stage, code, query.from, query.to, query.range].join(" ")} />`}`;

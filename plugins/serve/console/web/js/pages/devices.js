@@ -33,7 +33,7 @@ export default function Devices() {
     <${Section} id="list" title=${total === undefined ? "Devices" : `${count(total)} ${total === 1 ? "device" : "devices"}`} side=${html`<span class="dim">silent longest first</span>`}>
       <${Problem} error=${list.error} at=${list.poll.at} what="The list of devices" />
       ${list.poll.data ? html`<${Table} caption="Devices" rows=${list.rows} keyOf=${(d) => `${d.fleet} ${d.device_id}`} empty="There is no such device." columns=${[
-        { name: "device", cell: (d) => html`<${Device} fleet=${d.fleet} id=${d.device_id} />` }, { name: "fleet", cell: (d) => d.fleet },
+        { name: "device", cell: (d) => html`<${Device} fleet=${d.fleet} id=${d.device_id} />` }, { name: "fleet", cell: (d) => html`<span class="fleet">${d.fleet}</span>` },
         { name: "last reading", cell: (d) => html`<${Age} at=${d.last_seen} />` }, { name: "silent for", kind: "num", cell: (d) => span(d.silent_seconds) },
         { name: "open alerts", kind: "num", cell: (d) => (d.open_alerts === null || d.open_alerts === undefined ? "unknown" : d.open_alerts ? html`<a href=${to("/alerts", { fleet: d.fleet, device: d.device_id })}>${count(d.open_alerts)}</a>` : "0") }]} />
         ${list.rows.length ? html`<${More} shown=${list.rows.length} next=${list.next} busy=${list.busy} onMore=${list.onMore} />` : null}` : list.error ? null : html`<p class="empty">Reading…</p>`}</${Section}>

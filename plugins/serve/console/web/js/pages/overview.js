@@ -49,12 +49,13 @@ function Equation({ o }) {
   const shown = [...terms, ...rest.filter(([name]) => e[name])];
   const parts = [...terms, ...rest].map(([name]) => [name, e[name] ?? 0]).filter(([, n]) => n > 0);
   const words = `Accepted ${count(e.accepted)} = ${shown.map(([name, text]) => `${text} ${count(e[name])}`).join(" + ")}`;
+  const log = (e.topics ?? []).filter((t) => t.accepted);
   let x = 0;
   return html`<${Section} id="equation" title="What became of every event" side=${proof} bad=${!e.balanced}>
     <div class="equation"><div class="sum" role="group" aria-label=${words}>
       <div class="term whole"><span class="value" data-name="accepted">${count(e.accepted)}</span><span class="name">accepted</span></div>
-      ${shown.map(([name, text, path], i) => html`<span class="sign" aria-hidden="true">${i ? "+" : "="}</span><div class=${`term${wrong(name) ? " bad" : ""}`}><span class="value"
-        data-name=${name}>${count(e[name])}</span><span class="name">${path ? html`<${Link} path=${path}>${text}</${Link}>` : text}</span></div>`)}</div>
+      ${shown.map(([name, text, path], i) => html`<div class="signed"><span class="sign" aria-hidden="true">${i ? "+" : "="}</span><div class=${`term${wrong(name) ? " bad" : ""}`}><span class="value"
+        data-name=${name}>${count(e[name])}</span><span class="name">${path ? html`<${Link} path=${path}>${text}</${Link}>` : text}</span></div></div>`)}</div>
       <div class="parts" aria-hidden="true"><svg viewBox="0 0 1000 10" preserveAspectRatio="none">${parts.map(([name, n]) => {
         const width = (n / (e.accepted || 1)) * 1000, at = x;
         x += width;
@@ -62,6 +63,7 @@ function Equation({ o }) {
       })}</svg></div>
       <p class=${`verdict ${e.balanced ? "good" : "bad"}`} role="status">${e.balanced ? "It adds up." : `It does not add up: ${count(e.unexplained)} unexplained, ${count(e.false_duplicates)} false duplicates.`}
         <span class="fresh">as of <${Age} at=${e.at} /></span></p>
+      ${log.length ? html`<p class="dim">Counted are the records of the log: ${log.map((t, i) => html`${i ? ", " : ""}<span class="nowrap">${t.topic} <b>${count(t.accepted)}</b></span>`)}. A dead letter is one too, stored where dead letters are.</p>` : null}
       ${e.problems?.length ? html`<ul class="bad">${e.problems.map((p) => html`<li>${p}</li>`)}</ul>` : null}</div></${Section}>`;
 }
 
@@ -75,7 +77,7 @@ function Traffic({ o }) {
       <${Figure} name="rejected" value=${known(r?.rejected_per_second, figure)} unit="/s" />
       <${Figure} name="p50 to the verdict" value=${known(l?.p50_seconds, span)} /><${Figure} name="p99 to the verdict" value=${known(l?.p99_seconds, span)} /></dl>
     ${!l && r ? html`<p class="dim">Latency is <${Unknown} />: ${o.unknown?.latency ?? "nothing tells it yet"}.</p>` : null}
-    ${r ? html`<div class="row">${Object.entries(r.requests_per_second ?? {}).map(([code, rate]) => html`<span class="dim"><${State} of=${code} tone=${code < "300" ? "good" : code === "400" ? "warn" : "bad"} /> ${figure(rate)}/s</span>`)}
+    ${r ? html`<div class="row">${Object.entries(r.requests_per_second ?? {}).map(([code, rate]) => html`<span class="dim"><${State} of=${code} tone=${code === "207" ? "warn" : code < "300" ? "good" : code === "400" ? "warn" : "bad"} /> ${figure(rate)}/s</span>`)}
       ${Object.entries(r.totals?.rejected_events ?? {}).filter(([, n]) => n > 0).map(([code, n]) => html`<${Link} path="/dead-letters" query=${{ code }}>${code.replaceAll("_", " ")} <b>${count(n)}</b></${Link}>`)}
       ${Object.entries(r.totals?.refusals ?? {}).filter(([, n]) => n > 0).map(([why, n]) => html`<span class="dim">refused: ${why.replaceAll("_", " ")} <b>${count(n)}</b></span>`)}</div>` : null}</${Section}>`;
 }

@@ -44,7 +44,7 @@ function Before() {
   }, [], 5000);
   return html`<${Section} id="history" title="Proofs before"><${Problem} error=${list.error} at=${list.poll.at} what="The list of proofs" />
     ${list.poll.data ? html`<${Table} caption="Proofs before" rows=${list.rows} keyOf=${(h) => h.at} empty="There were none." columns=${[
-      { name: "when", cell: (h) => html`<${When} at=${h.at} /> <span class="dim"><${Age} at=${h.at} /></span>` }, { name: "verdict", cell: (h) => html`<${State} of=${h.verdict} />` },
+      { name: "when", cell: (h) => html`<${When} at=${h.at} /> <span class="dim"><${Age} at=${h.at} /></span>` }, { name: "verdict", cell: (h) => html`<${State} of=${h.verdict === "failed" ? "not done" : h.verdict} tone=${h.verdict === "failed" ? "warn" : undefined} />` },
       { name: "accepted", kind: "num", cell: (h) => count(h.accepted) }, { name: "unexplained", kind: "num", cell: (h) => count(h.unexplained) }]} />
       ${list.rows.length ? html`<${More} shown=${list.rows.length} next=${list.next} busy=${list.busy} onMore=${list.onMore} />` : null}` : null}</${Section}>`;
 }
