@@ -1,7 +1,10 @@
 package browser
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,9 +29,17 @@ func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
 	p.await("document.querySelectorAll('.plot canvas').length === 2")
 	p.await("document.querySelectorAll('section[aria-labelledby=events] tbody tr').length >= 25")
 
-	w.post(event("pump-1", time.Now(), map[string]any{
-		"metrics": map[string]any{"cpu_temp": 123.5, "battery_voltage": 3.7, "vibration": 0.25}}))
-	p.says("123.5") // of itself: nobody reloads
+	// What is sent is on the page, of itself: nobody reloads.
+	if took := p.quickest("101", 5*time.Second); took > 5*time.Second {
+		t.Errorf("an event is on its device's page after %s", took)
+	}
+	load := w.load("--devices", "50", "--prefix", "busy", "--rate", "500", "--duration", "10m", "--malformed", "1",
+		"--duplicates", "5")
+	w.await("others send", func() bool { return w.metric("weir_gate_accepted_events_total") > 1000 })
+	if took := p.quickest("102", 30*time.Second); took > 30*time.Second {
+		t.Errorf("under load an event is on its device's page after %s", took)
+	}
+	load.end()
 
 	p.click(".tile", "vibration")
 	p.await("new URLSearchParams(location.search).get('metric') === 'vibration'")
@@ -64,6 +75,31 @@ func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
 	}
 	p.open(device(fleet, "nobody"))
 	p.says("There are no rollups of this device")
+}
+
+// quickest sends events of pump-1 with values that begin as given, until one is on
+// the page in time: how long the quickest took. A machine that is busy with
+// something else for a moment delays one of them.
+func (p *tab) quickest(begins string, within time.Duration) time.Duration {
+	p.t.Helper()
+	best := time.Duration(math.MaxInt64)
+	for i := 1; i <= 5 && best > within; i++ {
+		took := p.seen(begins + "." + strconv.Itoa(i))
+		p.t.Logf("%s.%d is on the page after %s", begins, i, took.Round(10*time.Millisecond))
+		best = min(best, took)
+	}
+	return best
+}
+
+// seen sends an event of pump-1 with a value that is not on its page: how long
+// until it is there.
+func (p *tab) seen(value string) time.Duration {
+	p.t.Helper()
+	began := time.Now()
+	p.w.post(event("pump-1", began, map[string]any{
+		"metrics": map[string]any{"cpu_temp": json.Number(value), "battery_voltage": 3.7, "vibration": 0.25}}))
+	p.says(value)
+	return time.Since(began)
 }
 
 // Whatever a device calls itself is text.

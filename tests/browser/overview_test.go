@@ -2,49 +2,139 @@ package browser
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
-// The overview says what the proof says, to the event, and goes on saying it
-// after a crash.
+// terms are what the equation is of.
+var terms = []string{"stored", "duplicates", "dead_lettered", "erased", "in_flight"}
+
+// equation is what each term of the equation is, and what all of it is.
+type equation map[string]int64
+
+// shown is the equation on the page.
+func (p *tab) shown() equation {
+	e := equation{}
+	p.eval(`Object.fromEntries([...document.querySelectorAll(".sum [data-name]")].map((e) =>
+		[e.dataset.name, Number(e.textContent.replaceAll(",", ""))]))`, &e)
+	return e
+}
+
+// watchSums has the page look at each equation that it shows.
+func (p *tab) watchSums() {
+	p.eval(`(() => {
+		const sums = window.sums = { shown: 0, last: "", wrong: [] };
+		new MutationObserver(() => {
+			const shown = [...document.querySelectorAll(".sum [data-name]")].map((e) => Number(e.textContent.replaceAll(",", "")));
+			const text = shown.join(" ");
+			if (!shown.length || text === sums.last) return;
+			sums.last = text;
+			sums.shown++;
+			if (shown[0] !== shown.slice(1).reduce((a, b) => a + b, 0)) sums.wrong.push(text);
+		}).observe(document.body, { subtree: true, childList: true, characterData: true });
+	})()`, nil)
+}
+
+// proven is the equation of weir reconcile.
+func (w *weir) proven() equation {
+	w.t.Helper()
+	var proof struct{ Total equation }
+	if err := json.Unmarshal([]byte(w.weir("reconcile", "--json", "--data", w.data())), &proof); err != nil {
+		w.t.Fatal(err)
+	}
+	return proof.Total
+}
+
+// counted is how many events the gate of this process has put into the log, those
+// that it rejected included.
+func (w *weir) counted() int64 {
+	w.t.Helper()
+	return int64(w.sum("weir_gate_accepted_events_total", "") + w.sum("weir_gate_rejected_events_total", ""))
+}
+
+// agree waits until the page, weir reconcile and whatever else tells how many were
+// accepted say the same to the event, with nothing in flight: no sender is at work.
+func (p *tab) agree(when string, accepted func() int64) equation {
+	p.t.Helper()
+	var proof, page equation
+	var counted int64
+	for end := time.Now().Add(2 * patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		proof, page, counted = p.w.proven(), p.shown(), accepted()
+		same := proof["in_flight"] == 0 && proof["accepted"] == counted && proof["accepted"] == page["accepted"]
+		for _, name := range terms {
+			n, told := proof[name]
+			same = same && told && n == page[name]
+		}
+		if same {
+			return proof
+		}
+	}
+	p.t.Fatalf("%s: weir reconcile says %v, the page %v, and %d are counted", when, proof, page, counted)
+	return nil
+}
+
+// The overview says what the proof and the metrics say, to the event: under load,
+// where its sender stands still for a moment; after a crash under load; and after
+// one while it stands still, of which the counters of the next process tell.
 func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)
 	p.open("/")
-	for round := range 2 {
-		w.send("--devices", "20", "--events", "600", "--rate", "300", "--malformed", "1", "--duplicates", "5", "--prefix",
-			fmt.Sprint("pump", round))
-		want := map[string]float64{}
-		w.await("everything is accounted for", func() bool {
-			var proof struct{ Total map[string]any }
-			if err := json.Unmarshal([]byte(w.weir("reconcile", "--json", "--data", w.data())), &proof); err != nil {
-				t.Fatal(err)
-			}
-			for name, v := range proof.Total {
-				if n, ok := v.(float64); ok {
-					want[name] = n
-				}
-			}
-			return want["in_flight"] == 0 && want["accepted"] >= 600
-		})
-		for _, name := range []string{"accepted", "stored", "duplicates", "dead_lettered", "erased", "in_flight"} {
-			n, ok := want[name]
-			if !ok {
-				t.Fatalf("the proof does not tell %s: %v", name, want)
-			}
-			p.await(fmt.Sprintf("document.querySelector('[data-name=%s]')?.textContent.replaceAll(',', '') === '%.0f'", name, n))
+	p.watchSums()
+	w.post(event("pump-1", time.Now(), nil)) // the gate knows the key: a fleet that it refuses comes back late
+	load := w.load("--devices", "20", "--prefix", "pump", "--rate", "300", "--duration", "20m", "--malformed", "1",
+		"--duplicates", "5")
+	more := func(than int64) {
+		t.Helper()
+		w.await("the page counts on", func() bool { return p.shown()["accepted"] >= than })
+	}
+	more(300)
+	before, meanwhile := p.shown(), w.proven() // under load one is of a later moment
+	for _, name := range []string{"accepted", "stored", "duplicates", "dead_lettered"} {
+		if before[name] > meanwhile[name] {
+			t.Errorf("the page said %v, and weir reconcile thereafter %v", before, meanwhile)
 		}
-		p.says("It adds up.")
-		if text := p.value("document.querySelector('.sum').ariaLabel"); !strings.HasPrefix(text, "Accepted ") {
-			t.Errorf("in words: %s", text)
+	}
+	more(meanwhile["accepted"])
+	load.signal(sigStop)
+	first := p.agree("under load", w.counted)
+
+	load.signal(sigCont)
+	more(first["accepted"] + 200)
+	w.kill()
+	p.says("weir does not answer since")
+	w.run()
+	p.await("!document.documentElement.hasAttribute('data-lost')")
+	more(first["accepted"] + 400)
+	load.signal(sigStop)
+	second := p.agree("after a crash under load", func() int64 { return p.shown()["accepted"] })
+	w.did("POST", "/v1/proof", w.admin, "")
+	w.await("the metrics say what the proof says", func() bool {
+		same := int64(w.sum("weir_reconcile_records", "")) == second["accepted"]
+		for _, name := range terms {
+			same = same && int64(w.sum("weir_reconcile_records", `outcome="`+name+`"`)) == second[name]
 		}
-		w.kill()
-		p.says("weir does not answer since")
-		w.run()
-		p.await("!document.documentElement.hasAttribute('data-lost')")
+		return same
+	})
+
+	w.kill()
+	w.run()
+	p.await("!document.documentElement.hasAttribute('data-lost')")
+	load.signal(sigCont)
+	more(second["accepted"] + 300)
+	load.signal(sigStop)
+	third := p.agree("after a crash while nothing is sent", func() int64 { return second["accepted"] + w.counted() })
+	if third["duplicates"] == 0 || third["stored"] < third["accepted"]/2 {
+		t.Errorf("too little became of what was sent: %v", third)
+	}
+	p.says("It adds up.")
+	if text := p.value("document.querySelector('.sum').ariaLabel"); !strings.HasPrefix(text, "Accepted ") {
+		t.Errorf("in words: %s", text)
+	}
+	if got := p.value("sums.shown >= 5 && !sums.wrong.length"); got != "true" {
+		t.Errorf("the page showed %s", p.value("JSON.stringify(sums)"))
 	}
 }
 

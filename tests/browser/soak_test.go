@@ -123,24 +123,46 @@ func (w *weir) state() state {
 }
 
 // metric is the value of a metric without labels.
-func (w *weir) metric(name string) (v float64) {
+func (w *weir) metric(name string) float64 {
 	w.t.Helper()
-	w.await(name+" is there", func() bool {
+	return w.sum(name, "")
+}
+
+// sum is the sum of a metric's series, of those whose labels have a part: 0 when
+// there are none.
+func (w *weir) sum(name, part string) (sum float64) {
+	w.t.Helper()
+	w.await("the metrics are there", func() bool {
 		resp, err := http.Get("http://" + w.ops + "/metrics")
 		if err != nil {
 			return false
 		}
 		defer resp.Body.Close()
 		raw, err := io.ReadAll(resp.Body)
-		_, rest, found := strings.Cut("\n"+string(raw), "\n"+name+" ")
-		text, _, _ := strings.Cut(rest, "\n")
-		if err != nil || !found {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			return false
 		}
-		v, err = strconv.ParseFloat(text, 64)
-		return err == nil
+		sum = 0
+		for line := range strings.Lines(string(raw)) {
+			line = strings.TrimSpace(line)
+			at := strings.LastIndexByte(line, ' ') // values of labels may have blanks, too
+			if at < 0 {
+				continue
+			}
+			value := line[at+1:]
+			labels, ok := strings.CutPrefix(line[:at], name)
+			if !ok || labels != "" && labels[0] != '{' || !strings.Contains(labels, part) {
+				continue
+			}
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return false
+			}
+			sum += n
+		}
+		return true
 	})
-	return v
+	return sum
 }
 
 // heap measures the page, when what nobody holds any more is gone.

@@ -215,10 +215,51 @@ func (w *weir) post(events ...any) int {
 // send simulates a fleet until all its events are answered.
 func (w *weir) send(args ...string) {
 	w.t.Helper()
-	cmd := exec.Command(w.bin, append([]string{"fleet", "--url", "http://" + w.ingest, "--quiet", "--retry"}, args...)...)
-	cmd.Env = append(os.Environ(), "WEIR_KEY="+w.key)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		w.t.Fatalf("weir fleet: %v\n%s", err, out)
+	w.load(args...).wait()
+}
+
+// sender is a simulated fleet that sends while the test goes on.
+type sender struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	out  bytes.Buffer
+	done chan struct{}
+	err  error // when done
+}
+
+// load simulates a fleet.
+func (w *weir) load(args ...string) *sender {
+	w.t.Helper()
+	s := &sender{t: w.t, done: make(chan struct{})}
+	s.cmd = exec.Command(w.bin, append([]string{"fleet", "--url", "http://" + w.ingest, "--quiet", "--retry"}, args...)...)
+	s.cmd.Env = append(os.Environ(), "WEIR_KEY="+w.key)
+	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
+	if err := s.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { s.err = s.cmd.Wait(); close(s.done) }()
+	w.t.Cleanup(s.end)
+	return s
+}
+
+// end ends what still sends.
+func (s *sender) end() {
+	_ = s.cmd.Process.Kill() // it may have ended
+	<-s.done
+}
+
+func (s *sender) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatalf("the fleet has ended: %v", err)
+	}
+}
+
+// wait waits until all of its events are answered.
+func (s *sender) wait() {
+	s.t.Helper()
+	if <-s.done; s.err != nil {
+		s.t.Fatalf("weir fleet: %v\n%s", s.err, s.out.String())
 	}
 }
 
