@@ -9,6 +9,28 @@ export GOFLAGS="${GOFLAGS:--buildvcs=false}"
 
 step() { printf '\n== %s\n' "$*"; }
 
+install_strace() { # proves what is synced, and when
+  command -v strace >/dev/null && return
+  local root=""
+  [ "$(id -u)" = 0 ] || root="sudo -n"
+  $root apt-get update -qq && $root apt-get install -y -qq strace
+}
+
+# install_all fetches what the steps below need. What fails they try again, and say.
+install_all() {
+  tests/integration/servers.sh install || true
+  install_strace || true
+  tests/browser/tools.sh || true
+  tests/deploy/prometheus.sh || true
+  tests/integration/venv.sh || true
+}
+
+if [ "${CI:-}" ]; then # downloads wait for others: beside the compiler
+  install_all >/dev/null 2>&1 </dev/null &
+  installing=$!
+  trap 'wait "$installing"' EXIT
+fi
+
 step "build, vet, lint"
 make --no-print-directory lint
 
@@ -20,6 +42,7 @@ if [ "${CI:-}" ]; then
   tests/vuln.sh
 
   step "servers"
+  wait "$installing" || true
   WEIR_TEST_DIR=$(mktemp -d) # of this run: what an earlier one left behind is none of its business
   chmod 755 "$WEIR_TEST_DIR" # PostgreSQL runs as a user of its own
   export WEIR_TEST_DIR
@@ -28,10 +51,7 @@ if [ "${CI:-}" ]; then
   eval "$(tests/integration/servers.sh env)"
 
   step "tools"
-  if ! command -v strace >/dev/null; then # proves what is synced, and when
-    root=$([ "$(id -u)" = 0 ] || echo "sudo -n")
-    $root apt-get update -qq && $root apt-get install -y -qq strace
-  fi
+  install_strace
   browser=$(tests/browser/tools.sh)
   eval "$browser"
   prometheus=$(tests/deploy/prometheus.sh)

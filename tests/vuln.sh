@@ -18,7 +18,7 @@ GOTOOLCHAIN=$release go version >/dev/null 2>&1 || skip "$release, which Dockerf
 export GOTOOLCHAIN=$release
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-GOBIN="$scratch" go install "$tool" 2>"$scratch/errors" || skip "$tool cannot be had: $(tail -1 "$scratch/errors")"
+CGO_ENABLED=0 GOBIN="$scratch" go install "$tool" 2>"$scratch/errors" || skip "$tool cannot be had: $(tail -1 "$scratch/errors")"
 
 db=${WEIR_VULN_DB:-}
 if [ -z "$db" ]; then

@@ -9,9 +9,9 @@
 #
 # What is missing is installed: PostgreSQL and Redis by apt, Kafka from Maven
 # Central (Java 17 and mvn), versitygw with go install; the last two are kept in
-# .cache/. "start" prints export lines on stdout and everything else on stderr,
-# and is idempotent: a server that runs is left alone. "stop" ends them and
-# deletes their data. WEIR_TEST_DIR chooses another directory.
+# .cache/. "install" does that alone. "start" prints export lines on stdout and
+# everything else on stderr, and is idempotent: a server that runs is left alone.
+# "stop" ends them and deletes their data. WEIR_TEST_DIR chooses another directory.
 #
 # For tests of faults: "pause NAME" lets a server stand still with its
 # connections open, "resume NAME" lets it go on; "crash NAME" kills it, and
@@ -77,8 +77,28 @@ port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 pg_bin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
 
+install_postgres() { [ -n "$(pg_bin)" ] || apt_install postgresql; }
+install_redis() { command -v redis-server >/dev/null || apt_install redis-server; }
+
+install_kafka() {
+  local libs=$cache/kafka/libs
+  if [ -f "$cache/kafka/complete" ] && [ ! "$here/pom.xml" -nt "$cache/kafka/complete" ]; then return; fi
+  say "fetching Apache Kafka from Maven Central"
+  rm -rf "$libs" && mkdir -p "$libs"
+  mvn -B -q -f "$here/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    -DoutputDirectory="$libs" -DincludeScope=runtime >&2
+  touch "$cache/kafka/complete"
+}
+
+# The flags are those of the Makefile, so that weir's build has compiled Go's own packages.
+install_s3() {
+  [ ! -x "$cache/bin/versitygw" ] || return 0
+  say "building versitygw $versitygw_version"
+  CGO_ENABLED=0 GOFLAGS="-gcflags=all=-dwarf=false -ldflags=-s" GOBIN=$cache/bin \
+    go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version" >&2
+}
+
 start_postgres() {
-  [ -n "$(pg_bin)" ] || apt_install postgresql
   local bin data=$state/postgres port
   bin=$(pg_bin)
   port=$(free_port)
@@ -93,7 +113,6 @@ start_postgres() {
 }
 
 start_redis() {
-  command -v redis-server >/dev/null || apt_install redis-server
   local port
   port=$(free_port)
   mkdir -p "$state/redis"
@@ -105,13 +124,6 @@ start_redis() {
 
 start_kafka() {
   local libs=$cache/kafka/libs port controller
-  if [ ! -f "$cache/kafka/complete" ] || [ "$here/pom.xml" -nt "$cache/kafka/complete" ]; then
-    say "fetching Apache Kafka from Maven Central"
-    rm -rf "$libs" && mkdir -p "$libs"
-    mvn -B -q -f "$here/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-      -DoutputDirectory="$libs" -DincludeScope=runtime >&2
-    touch "$cache/kafka/complete"
-  fi
   port=$(free_port) controller=$(free_port)
   # A second listener tells its clients another address than its own: whoever
   # wants to cut clients off puts a proxy there.
@@ -156,10 +168,6 @@ kafka_ready() { port_open "$1" && grep -q "Kafka Server started" "$state/kafka.l
 
 start_s3() {
   local bin=$cache/bin/versitygw port status
-  if [ ! -x "$bin" ]; then
-    say "building versitygw $versitygw_version"
-    GOBIN=$cache/bin GOFLAGS= go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version" >&2
-  fi
   port=$(free_port)
   mkdir -p "$state/s3/objects" "$state/s3/meta"
   # The side car holds what would otherwise need a file system with extended attributes.
@@ -217,17 +225,30 @@ value() { (. "$state/$2.env" && printf '%s' "${!1}"); }
 
 export_line() { printf 'export %s=%q\n' "$2" "$3" >>"$state/$1.env"; }
 
+known() {
+  case $1 in postgres | redis | kafka | s3) ;; *) die "no server is called $1: expected postgres, redis, kafka or s3" ;; esac
+}
+
+install() {
+  [ $# -gt 0 ] || set -- postgres redis kafka s3
+  for name in "$@"; do
+    known "$name"
+    "install_$name"
+  done
+}
+
 start() {
   mkdir -p "$state"
   chmod 755 "$state"
   [ $# -gt 0 ] || set -- postgres redis kafka s3
   for name in "$@"; do
-    case $name in postgres | redis | kafka | s3) ;; *) die "no server is called $name: expected postgres, redis, kafka or s3" ;; esac
+    known "$name"
     if running "$name" && [ -f "$state/$name.env" ]; then
       say "$name runs already"
       continue
     fi
     stop_one "$name"
+    "install_$name"
     "start_$name"
   done
   env_lines
@@ -255,6 +276,7 @@ stop_one() {
 }
 
 case ${1:-} in
+install) shift; install "$@" ;;
 start) shift; start "$@" ;;
 env) env_lines ;;
 pause) signal "$2" STOP ;;
@@ -267,5 +289,5 @@ stop)
   for name in "$@"; do stop_one "$name"; done
   rmdir "$state" 2>/dev/null || true
   ;;
-*) die "usage: $0 start [postgres|redis|kafka|s3]… | env | stop [NAME]… | pause|resume|crash|revive NAME" ;;
+*) die "usage: $0 install|start [postgres|redis|kafka|s3]… | env | stop [NAME]… | pause|resume|crash|revive NAME" ;;
 esac
