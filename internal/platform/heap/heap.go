@@ -7,15 +7,27 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // pace is memory given for CPU: the heap may grow to Most times (in per cent, as
-// GOGC) what is alive, up to Budget bytes; beyond that to Least times it.
+// GOGC) what is alive, up to Budget bytes; beyond that to Least times it. A process
+// that is at rest needs no such room: it has Rest.
 type pace struct {
-	Most, Least int
-	Budget      uint64
+	Most, Least, Rest int
+	Budget            uint64
 }
+
+// A process is at rest that has asked for less than restful bytes within lookEvery:
+// 2 MB a second, where a device's event takes some 30 kB. Collections that are
+// closer than busy say otherwise before it is looked again.
+const (
+	lookEvery = 15 * time.Second
+	restful   = 30 << 20
+	busy      = 3 * time.Second
+)
 
 // percent is GOGC for a heap of which so many bytes are alive.
 func (p pace) percent(alive uint64) int {
@@ -40,26 +52,82 @@ const (
 // environment sets by GOGC or GOMEMLIMIT.
 func Configure() {
 	if os.Getenv("GOGC") == "" {
-		follow(pace{Most: 400, Least: 50, Budget: budget})
+		follow(pace{Most: 400, Least: 50, Rest: 25, Budget: budget})
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(soft)
 	}
 }
 
-// follow sets the pace after every collection until stop is called, which leaves
-// it as it is then.
+// follow sets the pace after every collection, and when the process comes to rest,
+// until stop is called, which leaves it as it is then.
 func follow(p pace) (stop func()) {
-	f := &follower{pace: p, set: -1}
+	f := &follower{pace: p, set: -1, last: time.Now(), asked: asked(), free: debug.FreeOSMemory}
 	f.adjust()
 	f.arm()
-	return func() { f.done.Store(true) }
+	stopped := make(chan struct{})
+	go f.watch(stopped)
+	return sync.OnceFunc(func() { f.done.Store(true); close(stopped) })
+}
+
+// watch looks now and then until it is stopped.
+func (f *follower) watch(stopped <-chan struct{}) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			f.look(asked())
+		case <-stopped:
+			return
+		}
+	}
 }
 
 type follower struct {
 	pace pace
-	set  int
+	free func() // gives memory back to the system, by a collection
 	done atomic.Bool
+
+	mu      sync.Mutex
+	set     int
+	last    time.Time // of the collections
+	asked   uint64    // bytes, ever, when it was looked last
+	resting bool
+}
+
+// asked is how many bytes of the heap were ever asked for.
+func asked() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// look finds out whether the process is at rest. What it does not need then it
+// gives back, once.
+func (f *follower) look(asked uint64) {
+	f.mu.Lock()
+	rested := f.resting
+	f.resting, f.asked = asked-f.asked < restful, asked
+	changed := f.resting != rested
+	if changed {
+		f.adjust()
+	}
+	f.mu.Unlock()
+	if changed && !rested {
+		f.free()
+	}
+}
+
+// collected adjusts the pace after a collection.
+func (f *follower) collected(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.last) < busy {
+		f.resting = false
+	}
+	f.last = now
+	f.adjust()
 }
 
 // arm leaves a piece of garbage: the runtime tells when it has collected it.
@@ -68,7 +136,7 @@ func (f *follower) arm() {
 		if f.done.Load() {
 			return
 		}
-		f.adjust()
+		f.collected(time.Now())
 		f.arm()
 	}, f)
 }
@@ -80,11 +148,14 @@ type sentinel struct {
 	_ [7]uintptr
 }
 
-// adjust changes the pace if it makes a difference: it stops the world.
+// adjust changes the pace if it makes a difference: it stops the world. mu is held.
 func (f *follower) adjust() {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	percent := f.pace.percent(sample[0].Value.Uint64())
+	if f.resting {
+		percent = min(percent, f.pace.Rest)
+	}
 	if f.set >= 0 && max(percent-f.set, f.set-percent)*20 < f.set {
 		return
 	}

@@ -48,3 +48,40 @@ func TestFollow_ChangesThePaceAsTheHeapGrows(t *testing.T) {
 	held = nil
 	until("with little alive again", func(p int) bool { return p > 200 })
 }
+
+// A process that has nothing to do keeps little, and gives the rest back once; when
+// it works again it has its room at the second collection.
+func TestFollow_GivesMemoryBackAtRest(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	freed := 0
+	now, allocated := time.Unix(1_800_000_000, 0), uint64(0)
+	f := &follower{pace: pace{Most: 400, Least: 50, Rest: 25, Budget: 1 << 40}, set: -1, last: now,
+		free: func() { freed++ }}
+	for i, c := range []struct {
+		after   time.Duration // the last collection; 0: it is looked
+		bytes   uint64        // asked for since it was looked
+		percent int
+		freed   int
+	}{
+		{time.Second, 0, 400, 0},
+		{0, 1 << 30, 400, 0},
+		{0, restful - 1, 25, 1},
+		{time.Minute, 0, 25, 1}, // of giving back
+		{0, restful - 1, 25, 1}, // at rest still
+		{busy, 0, 25, 1},
+		{busy - 1, 0, 400, 1}, // at work
+		{0, 1 << 30, 400, 1},
+		{0, 0, 25, 2},
+	} {
+		if now = now.Add(c.after); c.after > 0 {
+			f.collected(now)
+		} else {
+			allocated += c.bytes
+			f.look(allocated)
+		}
+		if f.set != c.percent || freed != c.freed {
+			t.Errorf("%d: %d %%, given back %d times; expected %d %%, %d", i, f.set, freed, c.percent, c.freed)
+		}
+	}
+}

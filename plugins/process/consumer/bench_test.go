@@ -49,7 +49,7 @@ func BenchmarkLogInput(b *testing.B) {
 	b.Run("client", func(b *testing.B) {
 		measure(b, events, func(b *testing.B) {
 			client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.ConsumeTopics("events"),
-				kgo.FetchMinBytes(fetchMin), kgo.FetchMaxWait(100*time.Millisecond),
+				kgo.FetchMinBytes(fetchLarge), kgo.FetchMaxWait(100*time.Millisecond),
 				kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 			if err != nil {
 				b.Fatal(err)
@@ -101,8 +101,9 @@ func produce(b testing.TB, log *kfake.Cluster, events, partitions int) {
 			Value: fmt.Appendf(nil, `{"event_id":"01HF%022d","device_id":"device-%06d","timestamp":%q,"firmware_version":"2.4.1",`+
 				`"metrics":{"cpu_temp":61.5,"battery":0.87,"rssi":-71}}`, n, n%50_000, at.Format(event.TimeFormat)),
 			Headers: []kgo.RecordHeader{{Key: event.HeaderFleet, Value: []byte("plant-1")},
-				{Key: event.HeaderReceivedAt, Value: []byte(at.Add(time.Duration(n) * time.Millisecond).Format(event.TimeFormat))},
-				{Key: event.HeaderSchema, Value: []byte("telemetry/2")}},
+				{Key: event.HeaderReceivedAt,
+					Value: []byte(at.Add(time.Duration(n/10) * time.Millisecond).Format(event.TimeFormat))},
+				{Key: event.HeaderSchema, Value: fmt.Appendf(nil, "telemetry/%d", 1+n*7%10/4)}},
 		}, func(_ *kgo.Record, err error) {
 			if err != nil {
 				b.Error(err)

@@ -72,8 +72,8 @@ Each header of a record, and:
 			Description("Records in a batch at most, where order does not matter.").
 			Default(5000)).
 		Field(service.NewDurationField(logInputFieldWait).
-			Description("How long a fetch waits for more, and a batch for its next record: a few large ones cost less than "+
-				"many small.").
+			Description("How long fetches are apart while records come, and a batch waits for its next record: a few large "+
+				"ones cost less than many small.").
 			Default("100ms")).
 		Field(service.NewDurationField(logInputFieldSession).
 			Description("After this, the partitions of a process that was killed go to another.").
@@ -104,14 +104,15 @@ func Register(env *service.Environment) error {
 type config struct {
 	group   string
 	topics  []string
-	wait    time.Duration // of a fetch
+	wait    time.Duration // between fetches
 	session time.Duration
 	limits  limits
 }
 
 // Bounds that no field has.
 const (
-	fetchMin         = 256 << 10
+	fetchLarge       = 256 << 10   // a fetch of as much costs little by the record
+	fetchWait        = time.Second // how often it is asked at least; also what a paused partition may wait for others
 	orderedBatch     = 1_000_000
 	orderedAhead     = 8_000_000
 	unorderedBatch   = 16 << 20
@@ -179,7 +180,7 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 func (c config) options() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ConsumerGroup(c.group), kgo.ConsumeTopics(c.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMinBytes(fetchMin), kgo.FetchMaxWait(c.wait),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMinBytes(1), kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(1 << 20), kgo.FetchMaxBytes(50 << 20),
 		kgo.SessionTimeout(c.session), kgo.RebalanceTimeout(rebalanceTimeout), kgo.MetadataMaxAge(metadataMost),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),

@@ -24,7 +24,7 @@ func (r *reader) assigned(_ context.Context, client *kgo.Client, come map[string
 	r.forget(come)
 	for topic, numbers := range come {
 		for _, number := range numbers {
-			p := newPartition(topic, number)
+			p := newPartition(topic, number, &r.texts)
 			r.mine[kafka.Partition{Topic: topic, Number: number}] = p
 			r.order = append(r.order, p)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // A partition that goes to another member takes with it what was acknowledged
@@ -251,4 +252,28 @@ func TestLogInput_SharesAGroupWithTheEnginesInput(t *testing.T) {
 		return true
 	}, in)
 	b.eventually(map[int32]int64{0: written, 1: written, 2: written, 3: written})
+}
+
+// While records come in small fetches, they are let come together; one that comes
+// after a while is not kept, and a backlog is read as fast as it can be.
+func TestReader_LetsLittleComeTogether(t *testing.T) {
+	r := &reader{config: config{wait: 100 * time.Millisecond}}
+	now := time.Unix(1_800_000_000, 0)
+	fetched := func(bytes int) kgo.Fetches {
+		return kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "t", Partitions: []kgo.FetchPartition{{
+			Records: []*kgo.Record{{Value: make([]byte, bytes)}}}}}}}}
+	}
+	for name, c := range map[string]struct {
+		since time.Duration // the last fetch
+		bytes int
+		want  time.Duration
+	}{
+		"the first for a while": {time.Hour, 100, 0},
+		"one of many":           {30 * time.Millisecond, 100, 70 * time.Millisecond},
+		"one of a backlog":      {30 * time.Millisecond, fetchLarge, 0},
+	} {
+		if got := r.rest(now.Add(-c.since), now, fetched(c.bytes)); got != c.want {
+			t.Errorf("%s: rests for %s, want %s", name, got, c.want)
+		}
+	}
 }

@@ -8,31 +8,41 @@ import (
 // told is what all messages of a partition share: values that are made once.
 type told struct {
 	topic, number any
-	headers       []toldHeader // by their place in a record
+	texts         *texts
 }
 
-// toldHeader is the last value of a header: most are the same for many records.
-type toldHeader struct {
-	text  string
-	value any // text
+func tell(topic string, number int32, texts *texts) told {
+	return told{topic: topic, number: int(number), texts: texts}
 }
 
-func tell(topic string, number int32) told { return told{topic: topic, number: int(number)} }
+// texts are the values of headers that were met lately: most are those of many
+// records, whose fleet, schema or request is the same. It is for one goroutine at
+// a time.
+type texts struct{ known map[string]any }
 
-// header returns a header's value as metadata takes it.
-func (t *told) header(i int, value []byte) any {
-	if value == nil {
+// What texts remembers: how many values, and of which length.
+const textsMost, textMost = 512, 64
+
+// value returns a header's value as metadata takes it.
+func (t *texts) value(raw []byte) any {
+	if raw == nil {
 		return nil
 	}
-	for len(t.headers) <= i {
-		t.headers = append(t.headers, toldHeader{value: ""})
+	if v, ok := t.known[string(raw)]; ok {
+		return v
 	}
-	h := &t.headers[i]
-	if string(value) != h.text {
-		h.text = string(value)
-		h.value = h.text
+	text := string(raw)
+	var v any = text
+	if len(text) > textMost {
+		return v
 	}
-	return h.value
+	if t.known == nil {
+		t.known = make(map[string]any, textsMost)
+	} else if len(t.known) == textsMost {
+		clear(t.known)
+	}
+	t.known[text] = v
+	return v
 }
 
 // messages makes a batch of records. The engine keeps up to eight values of a
@@ -41,8 +51,8 @@ func (t *told) messages(records []*kgo.Record) service.MessageBatch {
 	batch := make(service.MessageBatch, len(records))
 	for i, r := range records {
 		msg := service.NewMessage(r.Value)
-		for n, h := range r.Headers {
-			msg.MetaSetMut(h.Key, t.header(n, h.Value))
+		for _, h := range r.Headers {
+			msg.MetaSetMut(h.Key, t.texts.value(h.Value))
 		}
 		msg.MetaSetMut("kafka_topic", t.topic)
 		msg.MetaSetMut("kafka_partition", t.number)

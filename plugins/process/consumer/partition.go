@@ -50,8 +50,8 @@ type partition struct {
 	gone           bool // belongs to another; nothing of it is committed
 }
 
-func newPartition(topic string, number int32) *partition {
-	return &partition{topic: topic, number: number, told: tell(topic, number)}
+func newPartition(topic string, number int32, texts *texts) *partition {
+	return &partition{topic: topic, number: number, told: tell(topic, number, texts)}
 }
 
 func sizeOf(r *kgo.Record) int {

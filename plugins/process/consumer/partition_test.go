@@ -22,7 +22,7 @@ func TestPartition_SettlesNothingBeyondWhatIsNotAcknowledged(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		l := limits{batchRecords: 1 + rnd.IntN(7), batchBytes: 50 + rnd.IntN(300), aheadRecords: 40, aheadBytes: 4000}
-		p := newPartition("t", 0)
+		p := newPartition("t", 0, &texts{})
 		open := map[*span]int64{} // by its first offset
 		read, cut := int64(0), int64(0)
 		acknowledged := map[int64]bool{}
@@ -77,7 +77,7 @@ func TestPartition_SettlesNothingBeyondWhatIsNotAcknowledged(t *testing.T) {
 }
 
 func TestPartition_ALogMadeAnewIsCommittedFromItsStart(t *testing.T) {
-	p := newPartition("t", 0)
+	p := newPartition("t", 0, &texts{})
 	now := time.Now()
 	p.push(records(1000, 1002, 1), now)
 	_, old := p.cut(limits{})
@@ -93,7 +93,7 @@ func TestPartition_ALogMadeAnewIsCommittedFromItsStart(t *testing.T) {
 
 func TestPartition_InOrderHasOneBatchUnderWay(t *testing.T) {
 	l := limits{ordered: true, batchBytes: 10}
-	p := newPartition("t", 0)
+	p := newPartition("t", 0, &texts{})
 	p.push(records(0, 9, 4), time.Now())
 	for want := int64(0); want < 8; want += 2 {
 		batch, s := p.cut(l)
@@ -127,7 +127,7 @@ func TestPartition_ABatchWaitsForMore(t *testing.T) {
 		"full":              {records(0, 5, 1), 0},
 		"all that is ahead": {records(0, 1, 1000), 0},
 	} {
-		p := newPartition("t", 0)
+		p := newPartition("t", 0, &texts{})
 		p.push(c.records, now)
 		if at, ever := p.due(l); !ever || at.Sub(now) > c.wait || c.wait > 0 && at.Sub(now) < c.wait {
 			t.Errorf("%s: due in %s (%v), want %s", name, at.Sub(now), ever, c.wait)
@@ -137,7 +137,7 @@ func TestPartition_ABatchWaitsForMore(t *testing.T) {
 
 func TestPartition_FetchingIsPausedUntilHalfIsSettled(t *testing.T) {
 	l := limits{batchRecords: 1, aheadRecords: 10, aheadBytes: 1 << 20}
-	p := newPartition("t", 0)
+	p := newPartition("t", 0, &texts{})
 	p.push(records(0, 10, 1), time.Now())
 	var spans []*span
 	for range 10 {

@@ -36,6 +36,7 @@ type reader struct {
 	end     context.CancelFunc
 	tasks   sync.WaitGroup
 	wake    chan struct{} // there may be a batch
+	texts   texts         // of whoever asks for the next batch
 
 	flow sync.Mutex // held while pausing and resuming, around mu
 
@@ -71,9 +72,12 @@ func (r *reader) start(lag func(int64, ...string)) {
 	r.tasks.Go(func() { m.run(r.stop) })
 }
 
-// poll reads what comes until the reader ends.
+// poll reads what comes until the reader ends. The brokers answer a fetch when
+// there is anything at all, so that it asks seldom where nothing comes; where much
+// does, it lets some come together before it asks again.
 func (r *reader) poll() {
 	pause := time.Duration(0)
+	var last time.Time
 	for r.stop.Err() == nil {
 		fetches := r.client.PollFetches(r.stop)
 		failed := r.complain(fetches)
@@ -94,16 +98,35 @@ func (r *reader) poll() {
 		})
 		r.client.AllowRebalance()
 		r.nudge()
-		if !failed || !fetches.Empty() {
+		rest := r.rest(last, now, fetches)
+		if last = now.Add(rest); !failed || !fetches.Empty() {
 			pause = 0
+		} else {
+			pause = min(max(2*pause, 100*time.Millisecond), time.Second)
+		}
+		if rest = max(rest, pause); rest == 0 {
 			continue
 		}
-		pause = min(max(2*pause, 100*time.Millisecond), time.Second)
 		select {
-		case <-time.After(pause):
+		case <-time.After(rest):
 		case <-r.stop.Done():
 		}
 	}
+}
+
+// rest is how long what comes is let come together: not at all after a fetch that
+// was large, nor when the one before is as long ago as one may wait.
+func (r *reader) rest(last, now time.Time, fetches kgo.Fetches) time.Duration {
+	bytes := 0
+	fetches.EachRecord(func(record *kgo.Record) {
+		if bytes < fetchLarge {
+			bytes += sizeOf(record)
+		}
+	})
+	if bytes >= fetchLarge {
+		return 0
+	}
+	return max(r.wait-now.Sub(last), 0)
 }
 
 // complain logs what fails, and says whether something does. The client goes on

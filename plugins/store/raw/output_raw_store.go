@@ -82,14 +82,19 @@ type output struct {
 	count   counters
 	now     func() time.Time
 
-	spare atomic.Pointer[scratch] // for the next batch
+	spare  atomic.Pointer[scratch] // for the next batch
+	forget *time.Timer             // drops it when no batch comes
 }
+
+// spareFor is how long memory is kept for the next batch.
+const spareFor = 30 * time.Second
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	sink, err := lake.ReadSink(parsed, res)
 	o := &output{Sink: sink, table: Table(), count: newCounters(res.Metrics()), now: time.Now}
 	err = errors.Join(err, conf.Read(parsed, rawFieldMaxObjectRows, conf.Positive(&o.maxRows),
 		rawFieldRowGroupRows, conf.Positive(&o.options.RowGroupRows)))
+	o.forget = time.AfterFunc(spareFor, func() { o.spare.Store(nil) })
 	return o, conf.Checked(parsed, err)
 }
 
@@ -100,6 +105,7 @@ func (o *output) Connect(ctx context.Context) error { return o.Sink.Connect(ctx,
 // durable; nothing else is held.
 func (o *output) Close(context.Context) error {
 	o.Sink.Close()
+	o.forget.Stop()
 	return nil
 }
 

@@ -179,3 +179,17 @@ func TestRaw_AReplayStoresOnlyWhatTheStoreDoesNotHold(t *testing.T) {
 		t.Fatalf("coverage %v", spans)
 	}
 }
+
+// The memory of a large batch is given back when no other comes.
+func TestOutput_LetsGoOfMemoryWhenNoBatchComes(t *testing.T) {
+	o := connected(t, lake.FileURL(t.TempDir()), "")
+	if err := o.WriteBatch(t.Context(), benchBatch(10)); err != nil || o.spare.Load() == nil {
+		t.Fatal("nothing is kept for the next batch", err)
+	}
+	o.forget.Reset(0)
+	for deadline := time.Now().Add(time.Minute); o.spare.Load() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is kept for good")
+		}
+	}
+}

@@ -445,4 +445,5 @@ func (o *output) reuse(s *scratch) {
 	clear(s.rows)
 	clear(s.places)
 	o.spare.Store(s)
+	o.forget.Reset(spareFor)
 }

@@ -233,6 +233,9 @@ func (s *Store) writeDue(ctx context.Context) error {
 			due := s.due(s.limits)
 			n = min(due, writeMost)
 			more = n < due
+			if due == 0 { // where no batch comes, nobody else does
+				s.evicted += int64(s.cache.trim(s.limits.Cache, time.Now().Unix()))
+			}
 			return s.writeFirst(ctx, t, n)
 		})
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -227,4 +228,23 @@ func TestRollup_AWindowMayLoseAllItsMetrics(t *testing.T) {
 			t.Errorf("%+v", row)
 		}
 	})
+}
+
+// Rows that are written are let go of though no batch comes any more.
+func TestRollup_MemoryIsGivenBackWhenNothingComes(t *testing.T) {
+	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
+	add(t, s, noon, gather(history(rand.New(rand.NewPCG(1, 2)), 50)))
+	if err := s.WriteOut(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range s.cache.rows { // as if they were of a while ago
+		e.used = 0
+	}
+	s.cache.swept = 0
+	if err := s.writeDue(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if held := s.Use().Held; held > 0 {
+		t.Errorf("%d rows are held", held)
+	}
 }
