@@ -139,7 +139,7 @@ func (b *bench) grown(ctx context.Context, t *table, data string, size int, fill
 		{"/v1/rollups", 9, url.Values{"metric": {"cpu_temp"}, "resolution": {"1m"}}},
 		{"/v1/events", 1, nil},
 	} {
-		if q.back >= size {
+		if q.back > size {
 			row = append(row, "-")
 			continue
 		}
