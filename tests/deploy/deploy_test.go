@@ -163,6 +163,51 @@ func TestDeploy_EveryQueryNamesMetricsThatThereAre(t *testing.T) {
 	}
 }
 
+// What is measured is watched, or is named as a detail for whoever looks further.
+func TestDeploy_EveryMetricIsWatchedOrADetail(t *testing.T) {
+	documented, err := metricdoc.Read("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched := map[string]bool{}
+	watch := func(expr string) {
+		for _, name := range metrics(expr) {
+			watched[name] = true
+			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+				watched[strings.TrimSuffix(name, suffix)] = true
+			}
+		}
+	}
+	for _, r := range rules(t) {
+		watch(r.Expr)
+	}
+	for _, q := range queries(t) {
+		watch(q.expr)
+	}
+	for _, s := range scaled(t) {
+		for _, g := range s.Triggers {
+			watch(g.Metadata.Query)
+		}
+	}
+	_, text, found := strings.Cut(string(read(t, "docs/metrics.md")), "\n## Details\n")
+	if !found {
+		t.Fatal("docs/metrics.md has no section Details")
+	}
+	details := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(text, -1) {
+		details[m[1]] = true
+		if _, known := documented[m[1]]; !known {
+			t.Errorf("docs/metrics.md names the detail %s, which is in none of its tables", m[1])
+		}
+	}
+	for name := range documented {
+		if watched[name] == details[name] {
+			t.Errorf("%s is watched by the dashboard, a rule or the scaler: %t, and a detail: %t; expected one", name,
+				watched[name], details[name])
+		}
+	}
+}
+
 func TestDeploy_EveryAlertHasItsRunbookAndItsTest(t *testing.T) {
 	book, tried := string(read(t, "docs/runbooks.md")), string(read(t, "deploy/prometheus/weir_test.yaml"))
 	sections := map[string]string{} // by anchor

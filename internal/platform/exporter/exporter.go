@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,8 @@ import (
 
 const (
 	fieldBuckets = "buckets"
+	fieldAges    = "age_buckets"
+	fieldCalls   = "call_buckets"
 	unknown      = "of a component that docs/metrics.md does not know"
 )
 
@@ -29,7 +32,38 @@ func spec() *service.ConfigSpec {
 			"runtime and the process.").
 		Field(service.NewFloatListField(fieldBuckets).
 			Description("The upper bounds of the histograms' buckets, in seconds.").
-			Default([]any{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0}))
+			Default([]any{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0})).
+		Field(service.NewFloatListField(fieldAges).
+			Description("Those of names that end in `_freshness_seconds`.").
+			Default([]any{1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0})).
+		Field(service.NewFloatListField(fieldCalls).
+			Description("Those of names that end in `_call_seconds`.").
+			Default([]any{0.001, 0.005, 0.025, 0.1, 0.5, 2.5}))
+}
+
+// buckets are the bounds of histograms, by the ends of their names.
+type buckets struct{ all, ages, calls []float64 }
+
+func (b *buckets) of(name string) []float64 {
+	switch {
+	case strings.HasSuffix(name, "_freshness_seconds"):
+		return b.ages
+	case strings.HasSuffix(name, "_call_seconds"):
+		return b.calls
+	}
+	return b.all
+}
+
+func readBuckets(parsed *service.ParsedConfig) (b buckets, err error) {
+	for field, to := range map[string]*[]float64{fieldBuckets: &b.all, fieldAges: &b.ages, fieldCalls: &b.calls} {
+		if *to, err = parsed.FieldFloatList(field); err != nil {
+			return b, err
+		}
+		if len(*to) == 0 || !slices.IsSorted(*to) || len(slices.Compact(slices.Clone(*to))) < len(*to) {
+			return b, fmt.Errorf("reading field %s: expected bounds that rise", field)
+		}
+	}
+	return b, nil
 }
 
 // Register adds the exporter `weir_metrics`. What its metrics say are the tables of
@@ -38,12 +72,9 @@ func Register(env *service.Environment, version, document string) error {
 	texts := help(document)
 	return env.RegisterMetricsExporter("weir_metrics", spec(),
 		func(parsed *service.ParsedConfig, log *service.Logger) (service.MetricsExporter, error) {
-			buckets, err := parsed.FieldFloatList(fieldBuckets)
+			buckets, err := readBuckets(parsed)
 			if err != nil {
 				return nil, err
-			}
-			if len(buckets) == 0 || !slices.IsSorted(buckets) || len(slices.Compact(slices.Clone(buckets))) < len(buckets) {
-				return nil, fmt.Errorf("reading field %s: expected bounds that rise", fieldBuckets)
 			}
 			return newExporter(version, texts, buckets, log)
 		})
@@ -53,7 +84,7 @@ func Register(env *service.Environment, version, document string) error {
 // labels; what comes with others is logged, and not kept.
 type exporter struct {
 	texts   map[string]string
-	buckets []float64
+	buckets buckets
 	log     *service.Logger
 	reg     *prometheus.Registry
 
@@ -72,7 +103,8 @@ type vector interface {
 	DeletePartialMatch(prometheus.Labels) int
 }
 
-func newExporter(version string, texts map[string]string, buckets []float64, log *service.Logger) (*exporter, error) {
+func newExporter(version string, texts map[string]string, buckets buckets,
+	log *service.Logger) (*exporter, error) {
 	e := &exporter{texts: texts, buckets: buckets, log: log, reg: prometheus.NewRegistry(), families: map[string]family{}}
 	for _, c := range []prometheus.Collector{collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
@@ -106,7 +138,8 @@ func (e *exporter) NewCounterCtor(name string, labels ...string) service.Metrics
 
 func (e *exporter) NewTimerCtor(name string, labels ...string) service.MetricsExporterTimerCtor {
 	vec, ok := kept(e, name, labels, func(help string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: e.buckets}, labels)
+		o := prometheus.HistogramOpts{Name: name, Help: help, Buckets: e.buckets.of(name)}
+		return prometheus.NewHistogramVec(o, labels)
 	})
 	return func(values ...string) service.MetricsExporterTimer {
 		if !ok {

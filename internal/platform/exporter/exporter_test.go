@@ -17,7 +17,8 @@ const document = "| metric | type | labels | says | when it rises |\n|---|---|--
 
 func made(t *testing.T) *exporter {
 	t.Helper()
-	e, err := newExporter("1.4.0", help(document), []float64{0.1, 1}, service.MockResources().Logger())
+	b := buckets{all: []float64{0.1, 1}, ages: []float64{60}, calls: []float64{0.5}}
+	e, err := newExporter("1.4.0", help(document), b, service.MockResources().Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,13 +36,16 @@ func TestExporter_MetricsSayWhatTheyAre(t *testing.T) {
 	e.NewCounterCtor("weir_a_total", "code")("x").Incr(2)
 	e.NewCounterCtor("weir_a_total", "code")("x").(interface{ IncrFloat64(float64) }).IncrFloat64(0.5)
 	e.NewTimerCtor("weir_b_seconds")().Timing(250_000_000)
+	e.NewTimerCtor("weir_d_freshness_seconds")().Timing(1)
+	e.NewTimerCtor("weir_e_call_seconds")().Timing(1)
 	e.NewGaugeCtor("weir_c_up", "stream")("raw").Set(1)
 	e.NewGaugeCtor("weir_c_up", "stream")("raw").(interface{ SetFloat64(float64) }).SetFloat64(0.25)
 	said := e.served()
 	for _, line := range []string{"# HELP weir_a_total what a counts (ingest.md)\n", "# TYPE weir_a_total counter\n",
 		`weir_a_total{code="x"} 2.5` + "\n", "# HELP weir_b_seconds " + unknown + "\n",
 		`weir_b_seconds_bucket{le="0.1"} 0` + "\n", `weir_b_seconds_bucket{le="1"} 1` + "\n",
-		"weir_b_seconds_sum 0.25\n", `weir_c_up{stream="raw"} 0.25` + "\n",
+		"weir_b_seconds_sum 0.25\n", `weir_d_freshness_seconds_bucket{le="60"} 1` + "\n",
+		`weir_e_call_seconds_bucket{le="0.5"} 1` + "\n", `weir_c_up{stream="raw"} 0.25` + "\n",
 		`weir_build_info{go="go`, `version="1.4.0"} 1` + "\n", "# HELP weir_build_info what runs\n", "process_cpu_seconds_total",
 		"go_goroutines"} {
 		if !strings.Contains(said, line) {
@@ -110,8 +114,8 @@ func TestExporter_BucketsRise(t *testing.T) {
 // As many series as a process may have are served within a fraction of the time
 // that a scrape may take: the quickest of some, since a test shares its machine.
 func TestExporter_AScrapeTakesNoTime(t *testing.T) {
-	buckets := []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
-	e, err := newExporter("1.4.0", help(document), buckets, service.MockResources().Logger())
+	all := []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
+	e, err := newExporter("1.4.0", help(document), buckets{all: all}, service.MockResources().Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

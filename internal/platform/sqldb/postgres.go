@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"weir/internal/platform/calls"
 	"weir/internal/platform/secret"
 )
 
@@ -25,7 +26,7 @@ const (
 // openPostgres prepares a pool; it connects when it is first used. Connections
 // that broke, as by a restart of the server, are replaced: a transaction on
 // one fails, the next one finds the server again.
-func openPostgres(rawURL string) (*sql.DB, error) {
+func openPostgres(rawURL string, meter *calls.Meter) (*sql.DB, error) {
 	without, kept, err := secret.Password(rawURL)
 	if err != nil {
 		return nil, err
@@ -43,6 +44,7 @@ func openPostgres(rawURL string) (*sql.DB, error) {
 	if conf.RuntimeParams["application_name"] == "" {
 		conf.RuntimeParams["application_name"] = "weir"
 	}
+	conf.Tracer = tracer{meter}
 	var options []stdlib.OptionOpenDB
 	if kept != "" { // read for each connection: it may have been rotated
 		options = append(options, stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) (err error) {

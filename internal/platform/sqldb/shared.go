@@ -5,6 +5,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/calls"
 	"weir/internal/platform/pool"
 )
 
@@ -12,7 +13,9 @@ import (
 // this process already holds. Call release when done; the last one closes it.
 // A server that does not answer holds up those who wait for it, nobody else.
 func Shared(ctx context.Context, res *service.Resources, rawURL string) (db *DB, release func(), err error) {
-	return pool.Shared(ctx, res, rawURL, Open)
+	return pool.Shared(ctx, res, rawURL, func(ctx context.Context, rawURL string) (*DB, error) {
+		return open(ctx, rawURL, func() *calls.Meter { return meterOf(res) })
+	})
 }
 
 // SharedAs is Shared for the tables of a room: open makes them of the store, which

@@ -26,6 +26,7 @@ import (
 
 	_ "modernc.org/sqlite" // driver "sqlite"
 
+	"weir/internal/platform/calls"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/storeurl"
 )
@@ -71,7 +72,10 @@ func schemes() []string { return []string{"sqlite", "postgres", "postgresql"} }
 // with their folder, for their owner alone. Every SQLite connection waits up to ten seconds for a
 // lock, even if the context ends meanwhile, and every SQLite transaction takes the write lock when it begins, so
 // that it never fails half way with "database is locked".
-func Open(ctx context.Context, rawURL string) (*DB, error) {
+func Open(ctx context.Context, rawURL string) (*DB, error) { return open(ctx, rawURL, nil) }
+
+// open is Open, and notes the calls of a server: nil notes none.
+func open(ctx context.Context, rawURL string, of func() *calls.Meter) (*DB, error) {
 	scheme, _, ok := strings.Cut(rawURL, "://")
 	if !ok {
 		return nil, fmt.Errorf("opening SQL store %q: expected sqlite://PATH or postgres://…", Redact(rawURL))
@@ -97,7 +101,11 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		}
 	case "postgres", "postgresql":
 		dialect = Postgres
-		db, err = openPostgres(rawURL)
+		var meter *calls.Meter
+		if of != nil {
+			meter = of()
+		}
+		db, err = openPostgres(rawURL, meter)
 	default:
 		return nil, fmt.Errorf("opening SQL store %q: scheme %q is not one of sqlite, postgres", Redact(rawURL), scheme)
 	}

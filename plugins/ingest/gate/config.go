@@ -3,6 +3,8 @@ package gate
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -132,6 +134,9 @@ func readPressure(parsed *service.ParsedConfig) (*admission.Measurement, error) 
 		gateFieldPressureResume, conf.Positive(&p.Bounds.Resume), gateFieldPressureGroups, &p.Groups); err != nil {
 		return nil, err
 	}
+	if p.Batching, err = readBatching(parsed, p.Groups); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(p.Groups) == 0:
 		return nil, errors.New("backpressure needs at least one group to measure")
@@ -139,4 +144,26 @@ func readPressure(parsed *service.ParsedConfig) (*admission.Measurement, error) 
 		return nil, fmt.Errorf("%s must lie between 0 and 1", gateFieldPressureResume)
 	}
 	return p, nil
+}
+
+// readBatching reads for how long the stores of groups gather their batches.
+func readBatching(parsed *service.ParsedConfig, groups []string) (map[string]time.Duration, error) {
+	var texts map[string]string
+	if err := conf.Read(parsed, gateFieldPressureBatching, &texts); err != nil {
+		return nil, err
+	}
+	periods := map[string]time.Duration{}
+	for group, text := range texts {
+		period, err := time.ParseDuration(text)
+		switch {
+		case err != nil || period < 0:
+			return nil, fmt.Errorf("reading field %s: %s is %q, expected a duration such as 5s", gateFieldPressureBatching,
+				group, text)
+		case !slices.Contains(groups, group):
+			return nil, fmt.Errorf("reading field %s: %s is none of the groups that are measured: %s",
+				gateFieldPressureBatching, group, strings.Join(groups, ", "))
+		}
+		periods[group] = period
+	}
+	return periods, nil
 }

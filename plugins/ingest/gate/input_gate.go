@@ -46,6 +46,7 @@ const (
 	gateFieldPressure         = "backpressure"
 	gateFieldPressureTopic    = "topic"
 	gateFieldPressureGroups   = "groups"
+	gateFieldPressureBatching = "batching"
 	gateFieldPressureRecords  = "max_records"
 	gateFieldPressureAge      = "max_age"
 	gateFieldPressureResume   = "resume_ratio"

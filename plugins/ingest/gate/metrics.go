@@ -57,6 +57,10 @@ func newMetrics(m *service.Metrics) *metrics {
 		seconds:   m.NewTimer("weir_gate_request_seconds"),
 	}
 	own.streams.Set(0)
+	for _, status := range []int{http.StatusAccepted, http.StatusMultiStatus, http.StatusBadRequest,
+		http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		own.requests.Incr(0, strconv.Itoa(status))
+	}
 	for _, reason := range []string{apikey.ReasonUnauthorized, apikey.ReasonForbidden, apikey.ReasonUnavailable,
 		listen.ReasonConns, listen.ReasonPerAddress} {
 		own.refusals.Incr(0, reason)

@@ -134,6 +134,7 @@ type storeOutput struct {
 	records     *service.MetricCounter
 	escalations *service.MetricCounter
 	failures    *service.MetricCounter
+	freshness   *service.MetricTimer
 	beyond      *flow.Burst // says which fleets have no room
 
 	mu      sync.Mutex
@@ -158,6 +159,7 @@ func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*stor
 		"opened", "folded", "resolved", "repeated", "erased", resultBeyond)
 	out.escalations = meter.Counter(m, "weir_alert_escalations_total")
 	out.failures = meter.Counter(m, "weir_alert_sweep_failures_total")
+	out.freshness = m.NewTimer("weir_alert_freshness_seconds")
 	return out, nil
 }
 
@@ -234,6 +236,15 @@ func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 		if n > 0 {
 			o.records.Incr(int64(n), result)
 		}
+	}
+	var oldest *time.Time
+	for _, r := range records {
+		if r.Kind == Metric && r.ReceivedAt != nil && (oldest == nil || r.ReceivedAt.Before(*oldest)) {
+			oldest = r.ReceivedAt
+		}
+	}
+	if oldest != nil {
+		o.freshness.Timing(o.now().Sub(*oldest).Nanoseconds())
 	}
 	if done.Beyond > 0 {
 		o.beyond.Note(resultBeyond, fmt.Sprintf("%d alerts are not recorded: fleet %q has %d open ones, as many as "+

@@ -213,6 +213,10 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
 	}
 	in.running.Set(0)
+	for _, mode := range []Mode{Reprocess, Redrive} {
+		in.published.Incr(0, string(mode), "published")
+		in.published.Incr(0, string(mode), "refused")
+	}
 	var items []string
 	err := conf.Read(parsed, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw, lake.URL(&in.raw),
 		replayFieldDeadLetter, lake.URL(&in.deadLetter),

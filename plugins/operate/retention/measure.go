@@ -14,12 +14,15 @@ import (
 func (r *processor) measure(ctx context.Context) {
 	at := lifecycle.NewPlaces(r.res, r.urls)
 	defer at.Close()
-	sizes, err := r.sizes(ctx, at)
+	sizes, rows, err := r.sizes(ctx, at)
 	if err != nil {
 		r.res.Logger().Warnf("measuring the stores is tried again: %v", err)
 	}
 	for store, n := range sizes {
 		r.stored.Set(n, store)
+	}
+	for store, n := range rows {
+		r.storedRows.Set(n, store)
 	}
 	for place, url := range r.urls {
 		if free, _, ok := storeurl.Disk(url); ok {
@@ -28,10 +31,16 @@ func (r *processor) measure(ctx context.Context) {
 	}
 }
 
+// counting is a store that can tell how many rows it has, without reading them.
+type counting interface {
+	Rows(ctx context.Context, known map[string]int64) (n int64, tells bool, err error)
+}
+
 // sizes are the bytes of objects and of SQLite's files, by place; old_rollups are
-// the objects of old minutes. PostgreSQL's are told by its own exporters.
-func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (map[string]int64, error) {
-	sizes := map[string]int64{}
+// the objects of old minutes. PostgreSQL's are told by its own exporters. Rows are
+// those of the stores that tell.
+func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (sizes, rows map[string]int64, err error) {
+	sizes, rows = map[string]int64{}, map[string]int64{}
 	var failures []error
 	for _, kind := range r.list {
 		if kind.Place == lifecycle.Control { // rows alone
@@ -46,6 +55,9 @@ func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (map[string
 			var n int64
 			if n, err = store.Bytes(ctx); err == nil {
 				sizes[name] += n
+			}
+			if c, is := store.(counting); is && err == nil {
+				err = r.rowsOf(ctx, kind.Name, c, rows)
 			}
 		}
 		if err != nil {
@@ -68,5 +80,18 @@ func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (map[string
 			failures = append(failures, fmt.Errorf("%s: %w", place, err))
 		}
 	}
-	return sizes, errors.Join(failures...)
+	return sizes, rows, errors.Join(failures...)
+}
+
+func (r *processor) rowsOf(ctx context.Context, store string, c counting, rows map[string]int64) error {
+	known := r.objectRows[store]
+	if known == nil {
+		known = map[string]int64{}
+		r.objectRows[store] = known
+	}
+	n, tells, err := c.Rows(ctx, known)
+	if err == nil && tells {
+		rows[store] = n
+	}
+	return err
 }

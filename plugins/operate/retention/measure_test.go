@@ -50,7 +50,7 @@ func TestMeasure_TellsOfEachStoreAndLeavesOutWhatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := r.sizes(t.Context(), at)
+	got, _, err := r.sizes(t.Context(), at)
 	if err == nil || !strings.Contains(err.Error(), "letters: the bucket is gone") {
 		t.Errorf("the failure is told as %v", err)
 	}

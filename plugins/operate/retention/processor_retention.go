@@ -14,6 +14,7 @@ import (
 
 	"weir/internal/lifecycle"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/text"
 	"weir/plugins/store/lake"
@@ -186,7 +187,8 @@ type processor struct {
 
 	rows, objects, bytes, merged, freed *service.MetricCounter
 	heldRows, held, failing, succeeded  *service.MetricGauge
-	stored, free                        *service.MetricGauge // by store
+	stored, storedRows, free            *service.MetricGauge        // by store
+	objectRows                          map[string]map[string]int64 // by store, of objects that were asked
 }
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*processor, error) {
@@ -195,19 +197,28 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lif
 		return nil, err
 	}
 	m := res.Metrics()
+	var objects []string // the stores of objects
+	for _, kind := range list {
+		if !kind.Place.SQL() {
+			objects = append(objects, kind.Name)
+		}
+	}
 	r := &processor{
 		config: c, list: list, res: res,
-		rows:      m.NewCounter("weir_retention_removed_rows_total", "store"),
-		objects:   m.NewCounter("weir_retention_removed_objects_total", "store"),
-		bytes:     m.NewCounter("weir_retention_removed_bytes_total", "store"),
-		merged:    m.NewCounter("weir_retention_merged_objects_total", "store"),
-		freed:     m.NewCounter("weir_retention_freed_bytes_total", "store"),
-		heldRows:  m.NewGauge("weir_retention_held_rows", "store"),
-		held:      m.NewGauge("weir_retention_held_fleets"),
-		stored:    m.NewGauge("weir_retention_stored_bytes", "store"),
-		free:      m.NewGauge("weir_retention_disk_free_bytes", "store"),
-		failing:   m.NewGauge("weir_retention_failing_stores"),
-		succeeded: m.NewGauge("weir_retention_success_timestamp_seconds"),
+		rows:    m.NewCounter("weir_retention_removed_rows_total", "store"),
+		objects: meter.Counters(m, "weir_retention_removed_objects_total", "store", objects...),
+		bytes:   meter.Counters(m, "weir_retention_removed_bytes_total", "store", objects...),
+		merged:  meter.Counters(m, "weir_retention_merged_objects_total", "store", objects...),
+		freed: meter.Counters(m, "weir_retention_freed_bytes_total", "store",
+			string(lifecycle.Rollups), string(lifecycle.Control)),
+		heldRows:   m.NewGauge("weir_retention_held_rows", "store"),
+		held:       m.NewGauge("weir_retention_held_fleets"),
+		stored:     m.NewGauge("weir_retention_stored_bytes", "store"),
+		storedRows: m.NewGauge("weir_retention_stored_rows", "store"),
+		objectRows: map[string]map[string]int64{},
+		free:       m.NewGauge("weir_retention_disk_free_bytes", "store"),
+		failing:    m.NewGauge("weir_retention_failing_stores"),
+		succeeded:  m.NewGauge("weir_retention_success_timestamp_seconds"),
 	}
 	r.held.Set(0)
 	r.failing.Set(0) // of this process's runs: there was none yet
@@ -262,9 +273,14 @@ func (r *processor) count(report *Report) {
 	}
 	for _, s := range report.Stores {
 		r.heldRows.Set(s.Kept, s.Store)
-		r.merged.Incr(int64(s.Merged), s.Store)
 		if !report.DryRun {
 			r.rows.Incr(s.Rows, s.Store)
+		}
+		if s.Place == "" { // rows alone
+			continue
+		}
+		r.merged.Incr(int64(s.Merged), s.Store)
+		if !report.DryRun {
 			r.objects.Incr(int64(s.Objects), s.Store)
 			r.bytes.Incr(s.Bytes, s.Store)
 		}

@@ -125,6 +125,10 @@ func newMeters(res *service.Resources) meters {
 		series:           m.NewGauge("weir_anomaly_series"),
 		rulesValid:       m.NewGauge("weir_anomaly_rules_valid"),
 	}
+	for _, by := range []Detector{byThreshold, byZScore, byBaseline} {
+		out.transitions.Incr(0, string(by), didOpen)
+		out.transitions.Incr(0, string(by), didResolve)
+	}
 	out.rulesValid.Set(1)
 	return out
 }

@@ -148,7 +148,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
-	h, release, err := stores.share(res.Logger(), rawURL, ttl, timeout)
+	h, release, err := stores.share(res, rawURL, ttl, timeout)
 	if err != nil {
 		return nil, err
 	}

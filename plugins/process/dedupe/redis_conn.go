@@ -18,6 +18,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"weir/internal/platform/calls"
 	"weir/internal/platform/secret"
 )
 
@@ -25,10 +26,17 @@ import (
 type redisConns struct {
 	pool    *redis.Pool
 	timeout time.Duration // to connect, to write a pipeline, to read its replies
+	meter   *calls.Meter
 	// broke is when a connection last failed. Those that idle since before then
 	// are taken for broken too: a server that restarts breaks all of them.
 	broke atomic.Pointer[time.Time]
 }
+
+// The kinds of calls of Redis: a claim is a pipeline of them.
+const (
+	callConnect = "connect"
+	callClaim   = "claim"
+)
 
 // errStale makes the pool close a connection instead of lending it.
 var errStale = errors.New("idle since before another connection failed")
@@ -50,7 +58,10 @@ func newRedisConns(addr string, size int, timeout time.Duration, options []redis
 				}
 				with = append(slices.Clip(options), redis.DialPassword(password))
 			}
-			return redis.DialContext(ctx, "tcp", addr, with...)
+			began := time.Now()
+			c, err := redis.DialContext(ctx, "tcp", addr, with...)
+			r.meter.Note(callConnect, began, err)
+			return c, err
 		},
 		TestOnBorrow: func(_ redis.Conn, used time.Time) error {
 			if broke := r.broke.Load(); broke != nil && !used.After(*broke) {
@@ -82,7 +93,9 @@ func (r *redisConns) try(ctx context.Context, n int, send func(redis.Conn) error
 		return nil, false, err
 	}
 	defer c.Close() // closes the connection, if it failed
+	began := time.Now()
 	replies, err := r.exchange(ctx, c, n, send)
+	r.meter.Note(callClaim, began, err)
 	if c.Err() != nil {
 		now := time.Now()
 		r.broke.Store(&now)

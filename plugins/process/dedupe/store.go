@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/platform/calls"
 	"weir/internal/platform/storeurl"
 )
 
@@ -76,16 +78,19 @@ type pool struct {
 }
 
 // share returns the process's handle for the URL. The last release closes it.
-func (p *pool) share(log logger, rawURL string, ttl, timeout time.Duration) (h *handle, release func() error,
-	err error) {
+func (p *pool) share(res *service.Resources, rawURL string, ttl, timeout time.Duration) (h *handle,
+	release func() error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h = p.open[rawURL]
 	switch {
 	case h == nil:
-		s, err := newStore(rawURL, ttl, timeout, log)
+		s, err := newStore(rawURL, ttl, timeout, res.Logger())
 		if err != nil {
 			return nil, nil, err
+		}
+		if server, is := s.(*redisStore); is {
+			server.conns.meter = calls.Of(res, "redis", callConnect, callClaim)
 		}
 		h = &handle{store: s, ttl: ttl}
 		p.open[rawURL] = h

@@ -16,6 +16,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"weir/internal/event"
+	"weir/internal/platform/calls"
 	"weir/tests/integration/require"
 )
 
@@ -296,5 +297,23 @@ func BenchmarkClaims(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// Connections and claims are told; a command that Redis refuses has failed.
+func TestCalls_EveryClaimIsTold(t *testing.T) {
+	r := newTestRedis(t, time.Minute).(*redisStore)
+	defer r.close()
+	told := map[string]int{}
+	r.conns.meter = &calls.Meter{Tell: func(kind string, _ time.Duration, failed bool) {
+		told[fmt.Sprint(kind, " ", failed)]++
+	}}
+	ask := func(command string) {
+		_, _ = r.conns.pipeline(t.Context(), 1, func(c redis.Conn) error { return c.Send(command) })
+	}
+	ask("PING")
+	ask("NOSUCHCOMMAND")
+	if told["connect false"] != 1 || told["claim false"] != 1 || told["claim true"] != 1 || len(told) != 3 {
+		t.Errorf("told were %v", told)
 	}
 }

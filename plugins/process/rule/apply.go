@@ -111,7 +111,7 @@ func (o *output) writeBatch(ctx context.Context, batch, prepared service.Message
 	if err != nil {
 		return err
 	}
-	return o.commit(ctx, seq, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
+	if err = o.commit(ctx, seq, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
 		for _, at := range slices.SortedFunc(maps.Keys(records), place.compare) { // all lock them in one order
 			h, err := o.hold(ctx, tx, set, at, logs[at.topic], records[at][0].offset)
 			if err != nil {
@@ -124,7 +124,27 @@ func (o *output) writeBatch(ctx context.Context, batch, prepared service.Message
 			changed = append(changed, h)
 		}
 		return changed, nil
-	})
+	}); err != nil {
+		return err
+	}
+	if oldest := oldestOf(prepared); !oldest.IsZero() {
+		o.meters.freshness.Timing(o.now().Sub(oldest).Nanoseconds())
+	}
+	return nil
+}
+
+// oldestOf is when the oldest event of a batch was received, but for those that
+// were published again.
+func oldestOf(batch service.MessageBatch) (oldest time.Time) {
+	for _, msg := range batch {
+		if event.Meta(msg, event.HeaderDelivery) != "" {
+			continue
+		}
+		if at, ok := event.ReceivedAt(msg); ok && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 // clear forgets what was kept of the partitions of a batch when there are no

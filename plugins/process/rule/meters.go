@@ -10,17 +10,20 @@ import (
 type meters struct {
 	events, records, results, dropped, givenUp *service.MetricCounter
 	valid                                      *service.MetricGauge
+	freshness                                  *service.MetricTimer
 }
 
 func newMeters(res *service.Resources) *meters {
 	m := res.Metrics()
 	return &meters{
-		events:  m.NewCounter("weir_rules_events_total", "rule", "outcome"),
-		records: m.NewCounter("weir_rules_records_total", "outcome"),
-		results: m.NewCounter("weir_rules_results_total", "rule"),
-		dropped: meter.Counter(m, "weir_rules_dropped_keys_total"),
-		givenUp: m.NewCounter("weir_rules_given_up_total", "rule"),
-		valid:   m.NewGauge("weir_rules_valid"),
+		events: m.NewCounter("weir_rules_events_total", "rule", "outcome"),
+		records: meter.Counters(m, "weir_rules_records_total", "outcome",
+			"read", "duplicate", "erased", "muted", "invalid", "redelivered", "missed"),
+		results:   m.NewCounter("weir_rules_results_total", "rule"),
+		dropped:   meter.Counter(m, "weir_rules_dropped_keys_total"),
+		givenUp:   m.NewCounter("weir_rules_given_up_total", "rule"),
+		valid:     m.NewGauge("weir_rules_valid"),
+		freshness: m.NewTimer("weir_rules_freshness_seconds"),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // Lifecycle is the store of dead letters. What became of one goes before it.
 func Lifecycle() lifecycle.Kind {
 	return lake.Kept{Name: "dead_letters", Place: lifecycle.DeadLetters, Table: Table(), Counted: "dead_letters",
+		Few: true,
 		Keep: lifecycle.Keep{Place: lifecycle.DeadLetters, Field: "keep", Default: "720h",
 			Description: "How long a day's dead letters are kept after it ended."},
 		Beside: &lake.Beside{Prepare: prepareOutcomes, ID: idOf, Count: countOutcomes, Erase: eraseOutcomes},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"time"
@@ -94,6 +95,7 @@ type output struct {
 	now   func() time.Time
 
 	rows, recognised, objects, bytes *service.MetricCounter
+	freshness                        *service.MetricTimer
 }
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
@@ -101,10 +103,11 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	sink, err := lake.ReadSink(parsed, res)
 	o := &output{
 		Sink: sink, table: Table(), now: time.Now,
-		rows:       m.NewCounter("weir_dead_letter_rows_total", "stage"),
+		rows:       meter.Counters(m, "weir_dead_letter_rows_total", "stage", stages()...),
 		recognised: meter.Counter(m, "weir_dead_letter_recognised_total"), // stored before, skipped
 		objects:    meter.Counter(m, "weir_dead_letter_objects_total"),
 		bytes:      meter.Counter(m, "weir_dead_letter_written_bytes_total"),
+		freshness:  m.NewTimer("weir_dead_letter_freshness_seconds"),
 	}
 	logs, wrong := newNaming(parsed, res.Logger())
 	o.logs = logs
@@ -162,10 +165,26 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return err
 	}
 	o.recognised.Incr(recognised)
+	oldest := int64(math.MaxInt64)
 	for _, rows := range folders {
 		o.rows.Incr(int64(len(rows)), rows[0].Stage)
+		for _, r := range rows {
+			oldest = min(oldest, r.failed())
+		}
+	}
+	if oldest < math.MaxInt64 {
+		o.freshness.Timing(o.now().Sub(time.UnixMicro(oldest)).Nanoseconds())
 	}
 	return nil
+}
+
+// failed is when a dead letter's way began: with its event, where the gate refused
+// that; with the failure of what was in the log before, for hours perhaps.
+func (r *Row) failed() int64 {
+	if r.ReceivedAt != 0 && r.Origin == nil {
+		return r.ReceivedAt
+	}
+	return r.FailedAt
 }
 
 // logsOf returns the names of the logs of a batch, by topic.

@@ -16,6 +16,12 @@ import (
 // envelope: nothing is thrown away, not even that.
 const stageUnreadable = "dead_letter"
 
+// stages are those of the shipped streams.
+func stages() []string {
+	return []string{"ingest", event.TargetRaw, event.TargetRollup, event.TargetDetect, "notify", "spillway",
+		stageUnreadable}
+}
+
 // newRow makes the row of a message of the dead-letter topic. A message that is
 // no envelope becomes a dead letter itself. Logs are those of the topics.
 func newRow(msg *service.Message, now time.Time, logs map[string]string) (*Row, error) {

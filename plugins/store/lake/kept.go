@@ -18,6 +18,7 @@ type Kept struct {
 	Keep    lifecycle.Keep
 	Table   *Table
 	Counted string  // what an erasure counts rows as
+	Few     bool    // so few rows that every object may be asked how many it has
 	Beside  *Beside // nil: nothing
 }
 
@@ -73,6 +74,35 @@ func (k *kept) Bytes(ctx context.Context) (total int64, err error) {
 		total += o.Size
 	}
 	return total, err
+}
+
+// Rows is how many there are, where they are few. Known are those of objects that
+// were asked before: they do not change.
+func (k *kept) Rows(ctx context.Context, known map[string]int64) (total int64, tells bool, err error) {
+	if !k.Few {
+		return 0, false, nil
+	}
+	objects, err := k.store.Objects(ctx, Select{})
+	if err != nil {
+		return 0, true, err
+	}
+	var fresh []Object
+	there := map[string]bool{}
+	for _, o := range objects {
+		there[o.Key] = true
+		if _, asked := known[o.Key]; !asked {
+			fresh = append(fresh, o)
+		}
+	}
+	maps.DeleteFunc(known, func(key string, _ int64) bool { return !there[key] })
+	err = k.store.Footers(ctx, fresh, func(f Footer) error {
+		known[f.Key] = f.Rows
+		return nil
+	})
+	for _, n := range known {
+		total += n
+	}
+	return total, true, err
 }
 
 func (k *kept) Bury(ctx context.Context, stone tombstone.Stone) error {

@@ -14,6 +14,8 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
+
+	"weir/internal/platform/calls"
 )
 
 // s3Attempts is how often a request is sent before its error counts: a store
@@ -46,7 +48,7 @@ func readS3Query(query url.Values) (q s3Query, err error) {
 }
 
 // openS3 makes the client of a bucket; nothing is sent yet.
-func openS3(u *url.URL) (*s3Store, error) {
+func openS3(u *url.URL, meter *calls.Meter) (*s3Store, error) {
 	if err := s3utils.CheckValidBucketName(u.Host); err != nil {
 		return nil, fmt.Errorf("reading the bucket's name: %w; expected s3://BUCKET/PREFIX?region=…", err)
 	}
@@ -68,10 +70,11 @@ func openS3(u *url.URL) (*s3Store, error) {
 	if store.sealed, err = q.encryption(); err != nil {
 		return nil, err
 	}
-	transport, err := minio.DefaultTransport(secure)
+	plain, err := minio.DefaultTransport(secure)
 	if err != nil {
 		return nil, err
 	}
+	transport := &s3Calls{plain, meter}
 	store.http = &http.Client{Transport: transport}
 	store.client, err = minio.NewCore(host, &minio.Options{
 		Creds: q.credentials(), Secure: secure, Transport: transport, MaxRetries: s3Attempts,

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 
+	"weir/internal/platform/calls"
 	"weir/internal/platform/conf"
 )
 
@@ -67,12 +68,12 @@ type Store struct {
 //
 // Opening talks to no server, and so needs no time: an outage shows on first use.
 func Open(_ context.Context, rawURL string) (*Store, error) {
-	return openStore(rawURL, openFile)
+	return openStore(rawURL, openFile, nil)
 }
 
 // CheckURL says what is wrong with a store's URL, without touching the store.
 func CheckURL(rawURL string) error {
-	s, err := openStore(rawURL, fileAt)
+	s, err := openStore(rawURL, fileAt, nil)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func CheckURL(rawURL string) error {
 // OpenReading is Open for those who only read: it makes no directory and needs
 // no right to write in one. A directory that is missing holds nothing.
 func OpenReading(_ context.Context, rawURL string) (*Store, error) {
-	return openStore(rawURL, fileAt)
+	return openStore(rawURL, fileAt, nil)
 }
 
 // URL reads the URL of a store of objects from a config, with conf.Read. One that
@@ -103,7 +104,8 @@ func MaybeURL(to *string) any {
 
 func schemes() []string { return []string{"file", "s3", "mem"} }
 
-func openStore(rawURL string, file func(string) (*fileStore, error)) (*Store, error) {
+// openStore opens a store, and notes the calls of a server: nil notes none.
+func openStore(rawURL string, file func(string) (*fileStore, error), of func() *calls.Meter) (*Store, error) {
 	if strings.HasPrefix(rawURL, "file://") {
 		f, err := file(rawURL)
 		if err != nil {
@@ -118,7 +120,11 @@ func openStore(rawURL string, file func(string) (*fileStore, error)) (*Store, er
 	s := &Store{name: u.Scheme + "://" + u.Host + u.Path}
 	switch u.Scheme {
 	case "s3":
-		s.backend, err = openS3(u)
+		var meter *calls.Meter
+		if of != nil {
+			meter = of()
+		}
+		s.backend, err = openS3(u, meter)
 	case "mem":
 		s.backend = newMem()
 	default:

@@ -153,7 +153,7 @@ func (t *postgresTx) copyInto(ctx context.Context, stage, table string, w *copyW
 }
 
 func (t *postgresTx) copy(ctx context.Context, table string, w *copyWriter) error {
-	_, err := t.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(w.b), `COPY `+table+` FROM STDIN BINARY`)
+	err := sqldb.CopyIn(ctx, t.Tx, bytes.NewReader(w.b), `COPY `+table+` FROM STDIN BINARY`)
 	if err != nil {
 		w.b = nil // the driver does not wait for what reads it when a connection ends
 	}

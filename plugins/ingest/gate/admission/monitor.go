@@ -19,8 +19,15 @@ type Measurement struct {
 	Cluster  kafka.Cluster
 	Topic    string
 	Groups   []string
+	Batching map[string]time.Duration // for how long a group's store gathers a batch; 0: not at all
 	Interval time.Duration
 	Bounds   Bounds
+}
+
+// behind is by how much the oldest record of a group is older than what its store
+// holds while it gathers a batch.
+func (c *Measurement) behind(group string, age time.Duration) time.Duration {
+	return max(0, age-c.Batching[group])
 }
 
 // Monitor measures the backlog in Kafka, and tells the admission.
@@ -44,7 +51,7 @@ type gauges struct {
 	seconds *service.MetricGauge
 	drain   *service.MetricGauge // records a second of that group
 	each    *service.MetricGauge // records, of each group
-	oldest  *service.MetricGauge // seconds, of each group
+	behind  *service.MetricGauge // seconds above what batching holds, of each group
 	flow    *service.MetricGauge // 0 takes everything, 1 less than is drained, 2 nothing
 }
 
@@ -55,7 +62,7 @@ func newGauges(m *service.Metrics) gauges {
 		seconds: m.NewGauge("weir_gate_backlog_seconds"),
 		drain:   m.NewGauge("weir_gate_drain_records_per_second"),
 		each:    m.NewGauge("weir_gate_group_backlog_records", "group"),
-		oldest:  m.NewGauge("weir_gate_group_backlog_seconds", "group"),
+		behind:  m.NewGauge("weir_gate_group_behind_seconds", "group"),
 		flow:    m.NewGauge("weir_gate_flow_state"),
 	}
 }
@@ -127,7 +134,7 @@ func (m *Monitor) apply(r reading) {
 	}
 	for group, own := range m.meter.latest {
 		m.m.each.Set(int64(own.records), group)
-		m.m.oldest.SetFloat64(own.age.Seconds(), group)
+		m.m.behind.SetFloat64(m.conf.behind(group, own.age).Seconds(), group)
 	}
 	m.m.records.Set(int64(r.records))
 	m.m.seconds.Set(int64(r.age.Seconds()))

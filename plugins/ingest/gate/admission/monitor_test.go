@@ -53,3 +53,17 @@ func TestAdmission_BacklogIsMeasuredInRealKafka(t *testing.T) {
 		t.Errorf("a group that never committed: %+v %v", r, err)
 	}
 }
+
+// What a store gathers is not behind; what is older is, by how much it is older.
+func TestAdmission_WhatBatchingHoldsIsNotBehind(t *testing.T) {
+	c := Measurement{Batching: map[string]time.Duration{"weir-raw": 5 * time.Second}}
+	for _, is := range []struct {
+		group     string
+		age, want time.Duration
+	}{{"weir-raw", 4 * time.Second, 0}, {"weir-raw", 65 * time.Second, time.Minute},
+		{"weir-detect", time.Second, time.Second}} {
+		if got := c.behind(is.group, is.age); got != is.want {
+			t.Errorf("a record of %s that is %s old is %s behind, want %s", is.group, is.age, got, is.want)
+		}
+	}
+}

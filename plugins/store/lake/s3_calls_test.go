@@ -1,0 +1,64 @@
+package lake
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"weir/internal/platform/calls"
+)
+
+func TestS3Calls_KindsAreToldByTheRequest(t *testing.T) {
+	for _, is := range []struct{ method, query, want string }{
+		{"GET", "", callGet}, {"PUT", "", callPut}, {"HEAD", "", callHead}, {"DELETE", "", callDelete},
+		{"GET", "?list-type=2&prefix=a", callList}, {"POST", "?uploads=", callPut},
+		{"PUT", "?partNumber=1&uploadId=x", callPut},
+		{"POST", "?uploadId=x", callPut}, {"GET", "?location=", callOther}, {"PUT", "?lifecycle=", callOther},
+	} {
+		r, err := http.NewRequest(is.method, "http://s3.test/bucket/key"+is.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := kindOf(r); got != is.want {
+			t.Errorf("%s %s is a %s, want %s", is.method, is.query, got, is.want)
+		}
+	}
+}
+
+// Each request is told with how it ended; that an object is not there is an answer.
+func TestS3Calls_EveryRequestIsTold(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			w.WriteHeader(http.StatusForbidden)
+		} else {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	var told []string
+	meter := &calls.Meter{Tell: func(kind string, _ time.Duration, failed bool) {
+		told = append(told, fmt.Sprint(kind, " ", failed))
+	}}
+	s, err := openStore("s3://bucket?region=here&anonymous=true&use_path_style=true&endpoint="+server.URL, nil,
+		func() *calls.Meter { return meter })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r, err := s.Open(t.Context(), Blob{Key: "a", Size: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ReadAt(make([]byte, 10), 0); err == nil {
+		t.Error("what is not there was read")
+	}
+	if err := s.Remove(t.Context(), "a"); err == nil {
+		t.Error("what may not be deleted was")
+	}
+	if want := []string{"get false", "delete true"}; !slices.Equal(told, want) {
+		t.Errorf("told were %q, want %q", told, want)
+	}
+}
