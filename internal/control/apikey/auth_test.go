@@ -121,3 +121,19 @@ func TestAuthenticator_TellsOfEachRefusalWithoutTheKey(t *testing.T) {
 		t.Errorf("a 403 does not say what is missing: %s", body)
 	}
 }
+
+// The log says why a key cannot be checked, without logins; its sender is not told.
+func TestRefusal_TheLogNamesTheCause(t *testing.T) {
+	r := Unchecked("wk_x", fmt.Errorf("reading keys of postgres://weir:s3cret@db/weir: connection refused"))
+	line := r.Line("POST", "/v1/events", "10.0.0.1:5", "r-1")
+	if !strings.Contains(line, "connection refused") || !strings.Contains(line, "r-1") ||
+		strings.Contains(line, "s3cret") {
+		t.Errorf("the log says %q", line)
+	}
+	if p := r.Problem(); strings.Contains(p.Detail+p.Title, "refused") {
+		t.Errorf("the sender is told %+v", p)
+	}
+	if line := Unchecked("", ErrUnknown).Line("GET", "/", "a", ""); strings.Contains(line, "unknown") {
+		t.Errorf("a stranger's line is %q", line)
+	}
+}

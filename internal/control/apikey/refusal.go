@@ -42,6 +42,9 @@ func (r Refusal) write(w http.ResponseWriter) {
 // it has none.
 func (r Refusal) Line(method, path, from, id string) string {
 	line := fmt.Sprintf("refused %s %.200q from %s: %s", method, path, from, r.Detail)
+	if r.cause != nil {
+		line += ": " + httpx.Plain(r.cause)
+	}
 	if id != "" {
 		line += ", as request " + id
 	}

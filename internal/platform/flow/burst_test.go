@@ -9,6 +9,33 @@ import (
 	"time"
 )
 
+// Of a flood the first ten are told, and the others counted; then ten again.
+func TestBurst_SaysTheFirstOfEachWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var said []string
+		b := NewBursts(time.Second, 10, func(text string) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, text)
+		})
+		for range 3 {
+			for i := range 100 {
+				b.Note("a", fmt.Sprint("a", i))
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		time.Sleep(3 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		// 10 and a count, twice 9 and a count: a count is one of the ten.
+		if len(said) != 31 || said[9] != "a9" || said[10] != "a99 (and 89 more of this kind within 1s)" || said[11] != "a0" {
+			t.Errorf("%d lines were said: %q", len(said), said)
+		}
+	})
+}
+
 func TestBurst_SaysTheFirstAtOnceAndThenHowManyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

@@ -1,6 +1,10 @@
 package httpx
 
-import "net/http"
+import (
+	"net/http"
+	"regexp"
+	"strings"
+)
 
 // Cause tells whoever logs the request why weir could not answer it: the first of
 // w and what it wraps that has the method Cause(error). Nothing of it is answered:
@@ -18,3 +22,17 @@ func Cause(w http.ResponseWriter, err error) {
 		w = wraps.Unwrap()
 	}
 }
+
+// causeMost bounds what of an error's text goes to the log.
+const causeMost = 500
+
+// Plain is the text of an error without the logins of URLs.
+func Plain(err error) string {
+	text := logins.ReplaceAllString(err.Error(), "://…@")
+	if len(text) > causeMost {
+		text = strings.ToValidUTF8(text[:causeMost], "") + "…"
+	}
+	return text
+}
+
+var logins = regexp.MustCompile(`://[^\s/?#"']*@`)

@@ -50,6 +50,7 @@ type gate struct {
 	needs    apikey.Scope   // what every endpoint of events asks for
 	devices  *devices
 	refused  *flow.Burst        // says so of keys
+	unsure   *flow.Burst        // of those that cannot be checked
 	release  func()             // of the key store
 	monitor  *admission.Monitor // nil: the backlog is not measured
 	failed   chan error         // the listener has died
@@ -78,6 +79,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	g.needs = apikey.ScopeOf(apikey.Gate, "POST", "/v1/events")
 	g.devices = newDevices(conf.limits.devices)
 	g.refused = flow.NewBurst(time.Second, func(text string) { g.log.Warn(text) })
+	g.unsure = flow.NewBursts(time.Second, unsurePerSec, func(text string) { g.log.Warn(text) })
 	g.streams = newStreams(g.metrics)
 	g.admit = admission.New(admission.Limits{Requests: conf.limits.inFlight, Bytes: conf.limits.inFlightB}, conf.quotas,
 		flow.Of(res))

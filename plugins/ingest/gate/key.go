@@ -25,6 +25,10 @@ func callerOf(w http.ResponseWriter, r *http.Request) caller {
 		id: httpx.RequestIDOf(w)}
 }
 
+// unsurePerSec is how many requests whose keys cannot be checked are told each with
+// its id and the cause; beyond them they are counted.
+const unsurePerSec = 10
+
 // check returns the caller's key. The error is a *refusal when it is not one
 // that may send events here, or when it cannot be checked now.
 func (g *gate) check(ctx context.Context, c caller) (*apikey.Key, error) {
@@ -36,7 +40,11 @@ func (g *gate) check(ctx context.Context, c caller) (*apikey.Key, error) {
 	} else if why = key.Lacks(g.needs); why == nil {
 		return key, nil
 	}
-	g.refused.Note(why.Reason, why.Line(c.method, c.path, c.from, c.id))
+	say := g.refused
+	if why.Reason == apikey.ReasonUnavailable {
+		say = g.unsure
+	}
+	say.Note(why.Reason, why.Line(c.method, c.path, c.from, c.id))
 	return nil, keyRefusal(why)
 }
 

@@ -3,8 +3,6 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"regexp"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/listen"
 	"weir/internal/platform/meter"
 )
@@ -27,6 +26,7 @@ type refusals struct {
 	total     *service.MetricCounter // by reason
 	tlsErrors *service.MetricCounter
 	log       *flow.Burst
+	failures  *flow.Burst
 	recorder  *recorder
 	now       func() time.Time
 
@@ -43,11 +43,17 @@ const (
 	refusedPerSec = 1
 )
 
+// failuresPerSec is how many requests that weir could not answer are told each with
+// its id and its cause; beyond them they are counted.
+const failuresPerSec = 10
+
 func newRefusals(m *service.Metrics, logger *service.Logger, recorder *recorder) *refusals {
 	r := &refusals{
 		total:     m.NewCounter("weir_api_refusals_total", "reason"),
 		tlsErrors: meter.Counter(m, "weir_api_tls_reload_errors_total"),
 		log: flow.NewBurst(time.Second, func(text string) {
+			logger.Warn(text)
+		}), failures: flow.NewBursts(time.Second, failuresPerSec, func(text string) {
 			logger.Warn(text)
 		}), recorder: recorder, now: time.Now, left: refusedBurst,
 	}
@@ -68,7 +74,9 @@ func (r *refusals) refused(req *http.Request, id string, to apikey.Route, why ap
 		return
 	}
 	r.count(why.Reason)
-	r.log.Note(why.Reason, why.Line(req.Method, req.URL.Path, req.RemoteAddr, id))
+	if why.Reason != apikey.ReasonUnavailable { // failed says so, with the cause
+		r.log.Note(why.Reason, why.Line(req.Method, req.URL.Path, req.RemoteAddr, id))
+	}
 	if to.Acts() && why.Reason != apikey.ReasonUnavailable && req.Method != http.MethodGet &&
 		req.Method != http.MethodHead {
 		r.enter(req, id, why)
@@ -80,24 +88,10 @@ func (r *refusals) refused(req *http.Request, id string, to apikey.Route, why ap
 func (r *refusals) failed(req *http.Request, id string, status int, why error) {
 	line := fmt.Sprintf("%s %.200q was answered %d, as request %s", req.Method, req.URL.Path, status, id)
 	if why != nil {
-		line += ": " + plain(why)
+		line += ": " + httpx.Plain(why)
 	}
-	r.log.Note(http.StatusText(status), line)
+	r.failures.Note(http.StatusText(status), line)
 }
-
-// causeMost bounds what of an error's text goes to the log.
-const causeMost = 500
-
-// plain is the text of an error without the logins of URLs.
-func plain(err error) string {
-	text := logins.ReplaceAllString(err.Error(), "://…@")
-	if len(text) > causeMost {
-		text = strings.ToValidUTF8(text[:causeMost], "") + "…"
-	}
-	return text
-}
-
-var logins = regexp.MustCompile(`://[^\s/?#"']*@`)
 
 // enter puts a refused act into the audit log, without waiting for it: nothing
 // was changed.
