@@ -12,6 +12,8 @@ import (
 // measure tells how large the stores are, and what room their disks have. What
 // cannot be told keeps its last value.
 func (r *processor) measure(ctx context.Context) {
+	r.measuring.Lock() // pipelines may have several threads
+	defer r.measuring.Unlock()
 	at := lifecycle.NewPlaces(r.res, r.urls)
 	defer at.Close()
 	sizes, rows, err := r.sizes(ctx, at)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -187,7 +188,8 @@ type processor struct {
 
 	rows, objects, bytes, merged, freed *service.MetricCounter
 	heldRows, held, failing, succeeded  *service.MetricGauge
-	stored, storedRows, free            *service.MetricGauge        // by store
+	stored, storedRows, free            *service.MetricGauge // by store
+	measuring                           sync.Mutex
 	objectRows                          map[string]map[string]int64 // by store, of objects that were asked
 }
 

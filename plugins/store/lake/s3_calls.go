@@ -27,13 +27,14 @@ type s3Calls struct {
 	meter *calls.Meter
 }
 
-// s3Error is an answer that is an error of the store's. That an object is not there
-// is none, nor that a server of this protocol does not know a request.
+// s3Error is an answer that is an error of the store's. That an object is there or is
+// not is none, nor that a server of this protocol does not know a request.
 type s3Error int
 
 func failure(status int) bool {
 	switch status {
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+	case http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusMethodNotAllowed,
+		http.StatusNotImplemented:
 		return false
 	}
 	return status >= http.StatusBadRequest
