@@ -50,7 +50,8 @@ func run(ctx context.Context, args []string) (int, error) {
 	if err := plugins.Register(global); err != nil {
 		return 1, fmt.Errorf("registering plugins: %w", err)
 	}
-	if err := exporter.Register(global, version, metrics); err != nil {
+	configs := &cli.Configs{}
+	if err := exporter.Register(global, version, metrics, configs.Meter); err != nil {
 		return 1, err
 	}
 	if err := cli.RegisterTemplates(global, assets); err != nil {
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	engine := cli.NewEngine(cli.Distribution(global), own, assets, version)
+	engine := cli.NewEngine(cli.Distribution(global), own, assets, version, configs)
 	verbs := cli.Verbs(assets, engine, plugins.Stores())
 	if code, done := cli.Front(os.Stdout, os.Stderr, verbs, version, args); done {
 		return code, nil

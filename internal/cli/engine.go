@@ -40,15 +40,17 @@ type distribution struct {
 	own     Own
 	assets  fs.FS
 	version string
+	configs *Configs
 	told    sync.Once // of variables that nothing reads
 }
 
 // NewEngine returns the engine's command line with weir's components, defaults
 // and profiles. Its stream API is always off: a config is a program, so an
 // address that takes configs runs programs of whoever reaches it. The commands
-// that read configs are weir's own: see engineVerbs.
-func NewEngine(env *service.Environment, own Own, assets fs.FS, version string) Engine {
-	d := &distribution{env: env, own: own, assets: assets, version: version}
+// that read configs are weir's own: see engineVerbs. The metrics of the process
+// tell by configs what its streams run by.
+func NewEngine(env *service.Environment, own Own, assets fs.FS, version string, configs *Configs) Engine {
+	d := &distribution{env: env, own: own, assets: assets, version: version, configs: configs}
 	return func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error) {
 		for _, verb := range d.engineVerbs() {
 			extra = append(extra, service.CLIOptAddCommand(verb))

@@ -72,6 +72,11 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	if err != nil {
 		return nil, []finding{{path: path, line: 1, text: err.Error()}}
 	}
+	return k.text(path, raw)
+}
+
+// text reads a config that takes the place of the one at a path.
+func (k *checker) text(path string, raw []byte) (*envyaml.Config, []finding) {
 	config, err := envyaml.Parse(raw)
 	if err != nil {
 		return nil, []finding{{path: path, line: 1, text: err.Error()}}

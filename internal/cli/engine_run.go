@@ -34,13 +34,18 @@ type launch struct {
 
 // launch checks the configs and runs the engine over copies of them.
 func (d *distribution) launch(c *cli.Context, l launch) error {
+	follow, err := d.follow(c.Context, l, c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	defer follow.close()
 	copies, err := newCopies(os.LookupEnv)
 	if err != nil {
 		return err
 	}
 	defer copies.remove()
 	checker := d.checker(os.LookupEnv)
-	watch := newWatch(checker, copies, l)
+	watch := newWatch(checker, copies, l, follow)
 	placed := placing{launch: l, copies: copies, checker: checker, watch: watch, found: c.App.ErrWriter}
 	if err := placed.all(); err != nil {
 		return err
@@ -66,7 +71,7 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 		looking := flow.Start(watch.run)
 		defer func() { _ = looking.End(context.WithoutCancel(c.Context)) }() // it waits for the end
 	}
-	defer d.beats(c.Context, l, c.App.ErrWriter)()
+	defer d.beats(c.Context, l, watch, c.App.ErrWriter)()
 	code, err := d.stock(endsEarly(c.Context), args, extra...)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("running %s: the engine ended with code %d", l.verb, code)
@@ -133,6 +138,9 @@ func (p *placing) add(path string, flags ...string) {
 
 // place checks a file and returns where its copy is.
 func (p *placing) place(path string) (string, error) {
+	if config := p.version(path); config != nil {
+		return p.copies.write(path, config, nil)
+	}
 	config, found := p.checker.file(path)
 	if p.unlinted && config != nil {
 		found = nil
@@ -147,6 +155,27 @@ func (p *placing) place(path string) (string, error) {
 		p.watch.runs(path, config)
 	}
 	return p.copies.write(path, config, nil)
+}
+
+// version is the config that a stream begins with by the versions in force, nil
+// for its file. One that is wrong here gives way to the one that was before it.
+func (p *placing) version(path string) *envyaml.Config {
+	if slices.Contains(p.watch.restart, path) {
+		return nil
+	}
+	wanted, is := p.watch.follow.of(p.watch.stream(path))
+	if !is {
+		return nil
+	}
+	for _, v := range wanted.Begin {
+		config, found := p.checker.text(path, []byte(v.Text))
+		if config != nil && len(found) == 0 {
+			p.watch.begins(path, config, v)
+			return config
+		}
+		p.watch.refuse(path, v.Number, []byte(v.Text), told(found))
+	}
+	return nil
 }
 
 // literally is a path for where the engine expects a glob.

@@ -33,6 +33,7 @@ type heart struct {
 	control string
 	metrics string   // the URL of this process's metrics, "" for none
 	files   []string // of the streams
+	watch   *watch   // knows which configs they have
 	beats   int
 	warn    io.Writer
 
@@ -47,7 +48,7 @@ type roleKey struct{}
 
 // beats writes the process's row until the function that it returns is called,
 // which takes it away. A process that has no control store writes none.
-func (d *distribution) beats(ctx context.Context, l launch, warn io.Writer) (stop func()) {
+func (d *distribution) beats(ctx context.Context, l launch, w *watch, warn io.Writer) (stop func()) {
 	control := os.Getenv(envControl)
 	if l.verb == "echo" || control == "" {
 		return func() {}
@@ -62,7 +63,7 @@ func (d *distribution) beats(ctx context.Context, l launch, warn io.Writer) (sto
 	}
 	address := opsOf(l)
 	files := filesOf(l.configs)
-	h := &heart{control: control, warn: warn, files: files,
+	h := &heart{control: control, warn: warn, files: files, watch: w,
 		row: status.Row{ID: host + "/" + address, Host: host, PID: os.Getpid(),
 			Version: d.version, Role: role, Streams: namesOf(files), StartedAt: time.Now().UTC()}}
 	if address != "" {
@@ -115,8 +116,9 @@ func (h *heart) beat(ctx context.Context) error {
 		h.db, h.store = db, store
 	}
 	if h.beats++; h.beats%rereadEvery == 1 {
-		h.row.Topology = topologyOf(h.files)
+		h.row.Topology = topologyOf(h.files, h.watch.text)
 	}
+	h.row.Configs = h.watch.configs()
 	h.count(ctx)
 	return h.store.Beat(ctx, h.row)
 }
@@ -176,8 +178,8 @@ func namesOf(files []string) (names []string) {
 
 // resolved reads a config with the values that variables have. What is wrong with
 // it the engine says: it is read as far as it can be.
-func resolved(path string, into any) {
-	raw, err := os.ReadFile(path)
+func resolved(path string, read func(string) ([]byte, error), into any) {
+	raw, err := read(path)
 	if err != nil {
 		return
 	}
@@ -209,7 +211,7 @@ func opsOf(l launch) string {
 			Enabled *bool
 		}
 	}{}
-	resolved(config, &said)
+	resolved(config, os.ReadFile, &said)
 	for _, flag := range l.flags {
 		if address, is := strings.CutPrefix(flag, "http.address="); is {
 			said.HTTP.Address = address

@@ -9,12 +9,12 @@ import (
 )
 
 // topologyOf reads from the configs of streams where each reads and writes.
-func topologyOf(files []string) (all []status.Stream) {
+func topologyOf(files []string, read func(string) ([]byte, error)) (all []status.Stream) {
 	for i, name := range namesOf(files) {
 		var config struct {
 			Input, Output map[string]any
 		}
-		resolved(files[i], &config)
+		resolved(files[i], read, &config)
 		kind, fields := portKind(config.Input)
 		if kind == "" {
 			continue // no stream

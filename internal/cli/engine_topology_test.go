@@ -17,7 +17,7 @@ func TestTopology_IsThatOfTheConfigs(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	by := map[string]status.Stream{}
-	for _, s := range topologyOf(files) {
+	for _, s := range topologyOf(files, os.ReadFile) {
 		by[s.Name] = s
 	}
 	if len(by) != len(files) {
@@ -41,7 +41,7 @@ func TestTopology_IsThatOfTheConfigs(t *testing.T) {
 	if err := os.WriteFile(odd, []byte("input: 5\noutput: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := topologyOf([]string{odd, odd + ".none"}); len(got) != 0 {
+	if got := topologyOf([]string{odd, odd + ".none"}, os.ReadFile); len(got) != 0 {
 		t.Errorf("what is no config: %+v", got)
 	}
 }

@@ -21,12 +21,14 @@ const watchEvery = 500 * time.Millisecond
 // checks a changed one first; only the copy of a right one is replaced, which
 // makes the engine stop the stream, drained, and start the new one. A config
 // that is right and cannot be started gives way to the one before. Offsets are
-// committed for what is acknowledged, so neither loses an event.
+// committed for what is acknowledged, so neither loses an event. A version that is
+// in force takes the place of a file, and is taken up in the same way.
 type watch struct {
 	checker *checker
 	copies  *copies
 	roots   []string // files, and folders in which files may come and go
 	restart []string // files that are read at the start alone
+	follow  *follow
 	log     *slog.Logger
 
 	mu    sync.Mutex
@@ -36,15 +38,31 @@ type watch struct {
 
 // watched is a config as it runs, and as it was last seen.
 type watched struct {
-	runs, before *envyaml.Config
-	taken, seen  [sha256.Size]byte
+	runs, before *taken
+	seen         [sha256.Size]byte
 	refused      [sha256.Size]byte
-	gone         int // looks that did not find it
+	wrong        string // why it was refused
+	gone         int    // looks that did not find it
+	waits        bool   // a file that changed behind a version was told of
+	started      bool   // the engine runs it
+	asked        time.Time
 }
 
-func newWatch(checker *checker, copies *copies, l launch) *watch {
+// taken is a config that was handed to the engine.
+type taken struct {
+	config *envyaml.Config
+	sum    [sha256.Size]byte
+	number int64             // of its version, 0 for the file
+	file   [sha256.Size]byte // as it was then
+}
+
+// answerMost is how long the engine may take over one config, before another is
+// handed to it.
+const answerMost = 2 * time.Minute
+
+func newWatch(checker *checker, copies *copies, l launch, follow *follow) *watch {
 	w := &watch{
-		checker: checker, copies: copies, roots: l.configs, restart: append([]string{}, l.restart...),
+		checker: checker, copies: copies, roots: l.configs, restart: append([]string{}, l.restart...), follow: follow,
 		log:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		files: map[string]*watched{}, older: map[string][sha256.Size]byte{},
 	}
@@ -60,8 +78,9 @@ func newWatch(checker *checker, copies *copies, l launch) *watch {
 
 // runs notes what the engine is started with.
 func (w *watch) runs(path string, config *envyaml.Config) {
+	f := w.file(path)
 	sum, _ := sumOf(path)
-	w.files[path] = &watched{runs: config, taken: sum, seen: sum}
+	f.runs, f.seen, f.started = &taken{config, sum, 0, sum}, sum, true
 }
 
 func sumOf(path string) ([sha256.Size]byte, error) {
@@ -78,7 +97,9 @@ func (w *watch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			w.follow.look(ctx, w.running)
 			w.look()
+			w.follow.tell(w.configs())
 		}
 	}
 }
@@ -110,7 +131,10 @@ func (w *watch) look() {
 
 // one looks at one file.
 func (w *watch) one(path string, f *watched) {
-	sum, err := sumOf(path)
+	if !f.asked.IsZero() && time.Since(f.asked) < answerMost {
+		return // the engine is at it
+	}
+	text, number, err := w.wanted(path)
 	if err != nil {
 		if f.gone++; f.gone == 6 && f.runs != nil { // editors replace files
 			w.remove(path)
@@ -118,25 +142,30 @@ func (w *watch) one(path string, f *watched) {
 		return
 	}
 	f.gone = 0
+	sum := sha256.Sum256(text)
 	whole := sum == f.seen
 	f.seen = sum
-	if !whole || sum == f.taken || sum == f.refused {
+	w.behind(path, number, f)
+	switch {
+	case !whole || sum == f.refused:
+		return
+	case f.runs != nil && sum == f.runs.sum:
+		f.runs.number, f.wrong, f.refused = number, "", [sha256.Size]byte{}
 		return
 	}
-	config, found := w.checker.file(path)
+	config, found := w.checker.text(path, text)
 	if config == nil || len(found) > 0 {
-		f.refused = sum
-		for _, finding := range found {
-			w.log.Error("a changed config is wrong, and changes nothing", "finding", finding.String())
-		}
+		w.refuse(path, number, text, told(found))
 		return
 	}
+	file, _ := sumOf(path)
 	if _, err := w.copies.write(path, config, nil); err != nil {
 		w.log.Error("a changed config cannot be taken up, and changes nothing", "error", err)
 		return
 	}
-	f.before, f.runs, f.taken, f.refused = f.runs, config, sum, [sha256.Size]byte{}
-	w.log.Info("a changed config is taken up: its stream is drained, and begins anew", "file", path)
+	f.before, f.runs = f.runs, &taken{config, sum, number, file}
+	f.refused, f.wrong, f.waits, f.started, f.asked = [sha256.Size]byte{}, "", false, false, time.Now()
+	w.log.Info("a changed config is taken up: its stream is drained, and begins anew", "file", path, "version", number)
 }
 
 // remove lets the engine end the stream of a file that was deleted.
@@ -159,11 +188,15 @@ func (w *watch) failed(stream, why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for path, f := range w.files {
-		if stream != "" && w.stream(path) != stream || f.before == nil {
+		if stream != "" && w.stream(path) != stream {
 			continue
 		}
-		f.refused = f.taken
-		if _, err := w.copies.write(path, f.before, nil); err != nil {
+		if f.before == nil {
+			f.asked = time.Time{} // the engine tries it again, until it is changed
+			continue
+		}
+		f.refused, f.wrong, f.asked = f.runs.sum, why, time.Now()
+		if _, err := w.copies.write(path, f.before.config, nil); err != nil {
 			w.log.Error("the config before a wrong one cannot be put back", "file", path, "error", err)
 			return
 		}
@@ -186,11 +219,16 @@ func (w *watch) stream(path string) string {
 
 // The engine says in its log alone that a changed config could not be started.
 
-// Enabled is for errors.
-func (w *watch) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+// Enabled is for what the engine says of configs.
+func (w *watch) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
 // Handle looks for the words that the engine has for it.
 func (w *watch) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "Updated main config" {
+		w.applied("")
+	} else if name, is := strings.CutPrefix(r.Message, "Updated stream "); is {
+		w.applied(strings.TrimSuffix(name, " config from file."))
+	}
 	rest, found := strings.CutPrefix(r.Message, "Failed to apply updated ")
 	if !found {
 		return nil

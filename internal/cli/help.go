@@ -23,7 +23,7 @@ func helpGroups() []helpGroup {
 		{"Prove and repair", []string{"reconcile", "dead-letters", "replay", "schema"}},
 		{"Keep and forget", []string{"retention", "hold", "erase", "privacy", "consent"}},
 		{"Deploy", []string{"role", "configs", "health", "topics", "cost"}},
-		{"Administer", []string{"keys", "detect", "rules", "vault", "completion"}},
+		{"Administer", []string{"keys", "detect", "rules", "config", "vault", "completion"}},
 		{"Pipelines in JSON", []string{"etl"}},
 		{"Pipelines in YAML: the engine, Redpanda Connect", []string{"run", "streams", "lint", "test", "list", "create",
 			"blobl", "echo", "template"}},

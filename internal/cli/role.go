@@ -55,7 +55,8 @@ Without a role it lists them. Values come from the environment, and from env
 files. A file below --home (or /etc/weir, where there is such a folder) takes
 the place of the binary's own of the same path; a stream of your own,
 configs/streams/NAME.yaml there, is a role of its name. Files are read at the
-start.
+start; a version of a config that is put in force (weir config) is taken up at
+once.
 
   weir role ingest
   weir role -e cluster.env raw rollup detect
@@ -112,7 +113,8 @@ func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err 
 	if err != nil {
 		return err
 	}
-	args := []string{"weir", "streams", "-o", filepath.Join(home, "configs", "service.yaml")}
+	// watched for the versions of configs, which are swapped as files are
+	args := []string{"weir", "streams", "-w", "-o", filepath.Join(home, "configs", "service.yaml")}
 	for _, file := range append(c.StringSlice(flagEnvFile), places) { // the last of them counts
 		args = append(args, "-e", file)
 	}

@@ -42,6 +42,7 @@ func Verbs(assets fs.FS, engine Engine, stores lifecycle.List) []*cli.Command {
 		costCommand(assets),
 		roleVerb(assets, engine),
 		configsVerb(assets),
+		configCommand(assets, engine),
 		health(),
 		completion(),
 	}

@@ -31,6 +31,8 @@ func answers() map[string][]string {
 		"raw-store.md": {`"pump-1"`},
 		"overview.md":  {`"balanced":true`},
 		"reconcile.md": {"Every record is explained"},
+		"stream-configs.md": {"", "+            period: 1s", "raw, in force: version 1", "objects each second",
+			"the file of each process"},
 		"rules.md": {"hot_minute: windows of 1m0s", "", `"rule":"hot_minute"`, "in force: version 1", "in force: version 1", "the file",
 			`"number":1`, `"results":[`, `"taken":480`},
 		"alerts.md": {`"rule":"processor_hot"`, `"alert_id"`, `"acknowledged`, `"resolved`},

@@ -16,18 +16,11 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	s.start()
 	s.ready()
 	s.createKey()
-	_, wait := s.fleet("--devices", "50", "--rate", "300", "--duration", "30s")
+	_, wait := s.fleet("--devices", "50", "--rate", "300", "--duration", "40s")
 	raw := filepath.Join(s.data, "home", "configs", "streams", "raw.yaml")
 	seen := 0
-	change := func(path, from, to, says string) {
+	await := func(says string) {
 		t.Helper()
-		text, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(text), from) {
-			t.Fatalf("%s has no %q (%v)", path, from, err)
-		}
-		if err := os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 			log, err := os.ReadFile(filepath.Join(s.dir, "up.log"))
 			if err != nil {
@@ -38,9 +31,20 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("after %q became %q nothing said %q", from, to, says)
+				t.Fatalf("nothing said %q", says)
 			}
 		}
+	}
+	change := func(path, from, to, says string) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), from) {
+			t.Fatalf("%s has no %q (%v)", path, from, err)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		await(says)
 	}
 	change(raw, "period: ${WEIR_RAW_PERIOD:5s}", "period: 1s", "Updated stream raw config from file")
 	change(raw, "period: 1s", "period: soon", "is wrong, and changes nothing")
@@ -53,8 +57,43 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	change(raw, missing, "- label: dedupe_again", "Updated stream raw config from file")
 	change(filepath.Join(filepath.Dir(raw), "ingest.yaml"), "max_in_flight: 256", "max_in_flight: 128",
 		"Updated stream ingest config from file")
+	// The same by versions: one that is wrong is not kept, one that cannot be
+	// started changes nothing, a right one is taken up, and taken back.
+	config := func(says string, args ...string) {
+		t.Helper()
+		if out, err := s.weir(append([]string{"config", args[0], "--data", s.data}, args[1:]...)...); err != nil {
+			t.Fatalf("weir config %q: %v\n%s", args, err, out)
+		}
+		await(says)
+	}
+	text, err := os.ReadFile(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := func(from, to string) string {
+		return s.file("version.yaml", strings.Replace(string(text), from, to, 1))
+	}
+	put := []string{"put", "--stream", "raw", "--activate"}
+	if out, err := s.weir("config", "put", "--data", s.data, "--stream", "raw",
+		version("period: 2s", "period: soon")); err == nil {
+		t.Errorf("a wrong version is kept:\n%s", out)
+	}
+	const updated = "Updated stream raw config from file"
+	config("raw.yaml version=1\n", append(put, version("period: 2s", "period: 300ms"))...)
+	await(updated) // of this version: the next is handed to the engine when it has answered
+	config("raw.yaml version=2\n", append(put, version("- label: dedupe_again", missing))...)
+	await("the one before runs on")
+	await(updated)
+	s.until("the process says that it runs by what was before", func() bool {
+		out, err := s.weir("config", "list", "--data", s.data, "--json")
+		return err == nil && strings.Contains(out, `"wanted": 2`) && strings.Contains(out, `"running": 1`) &&
+			strings.Contains(out, "'missing' was not found")
+	})
+	config("", "rollback", "raw")
+	config("raw.yaml version=0\n", "rollback", "raw")
+	await(updated)
 	rules := filepath.Join(s.data, "home", "configs", "anomaly.yaml")
-	text, err := os.ReadFile(rules)
+	text, err = os.ReadFile(rules)
 	if err != nil || !strings.Contains(string(text), "max: 90") {
 		t.Fatalf("%s has no limit of 90 (%v)", rules, err)
 	}

@@ -25,9 +25,19 @@ type Row struct {
 	Topology  []Stream  `json:"topology"`
 	Counts    *Counts   `json:"counts"` // nil: its metrics could not be read
 	Before    *Counts   `json:"before"` // some seconds ago, for rates; nil: not yet
+	Configs   []Config  `json:"configs,omitempty"`
 
 	SeenAt time.Time     `json:"-"` // set by List, in the reader's time
 	Age    time.Duration `json:"-"` // by the store's clock
+}
+
+// Config says which version of its config a stream of the process has; 0 is its
+// file. Where nothing is otherwise than the file, there is none.
+type Config struct {
+	Stream  string `json:"stream"`
+	Wanted  int64  `json:"wanted"`  // in force
+	Running int64  `json:"running"` // what it runs by
+	Problem string `json:"problem"` // why it does not run what is in force
 }
 
 // goneAfter is after what silence a process counts as gone.
@@ -115,4 +125,24 @@ func (s *Store) List(ctx context.Context) ([]Row, error) {
 		return nil, fmt.Errorf("listing the processes: %w", err)
 	}
 	return list, nil
+}
+
+// ProcessConfig is the Config of a process.
+type ProcessConfig struct {
+	Process string `json:"process"` // its ID
+	Config
+}
+
+// Configs returns those of the processes that are not gone.
+func Configs(rows []Row) []ProcessConfig {
+	all := []ProcessConfig{}
+	for _, r := range rows {
+		if r.Gone() {
+			continue
+		}
+		for _, c := range r.Configs {
+			all = append(all, ProcessConfig{r.ID, c})
+		}
+	}
+	return all
 }

@@ -67,8 +67,9 @@ func readBuckets(parsed *service.ParsedConfig) (b buckets, err error) {
 }
 
 // Register adds the exporter `weir_metrics`. What its metrics say are the tables of
-// a document in Markdown.
-func Register(env *service.Environment, version, document string) error {
+// a document in Markdown. Each exporter is handed to more, for metrics that are not
+// of a stream.
+func Register(env *service.Environment, version, document string, more ...func(service.MetricsExporter)) error {
 	texts := help(document)
 	return env.RegisterMetricsExporter("weir_metrics", spec(),
 		func(parsed *service.ParsedConfig, log *service.Logger) (service.MetricsExporter, error) {
@@ -76,7 +77,14 @@ func Register(env *service.Environment, version, document string) error {
 			if err != nil {
 				return nil, err
 			}
-			return newExporter(version, texts, buckets, log)
+			e, err := newExporter(version, texts, buckets, log)
+			if err != nil {
+				return nil, err
+			}
+			for _, meter := range more {
+				meter(e)
+			}
+			return e, nil
 		})
 }
 

@@ -23,6 +23,7 @@ import (
 type running struct {
 	t     *testing.T
 	url   string
+	dir   string // of its stores
 	stop  func() // ends the stream, which must not take long
 	admin string
 	fleet string
@@ -90,7 +91,7 @@ output:
 		}
 	})
 	t.Cleanup(stop)
-	r := running{t, "http://" + addr, stop, admin, fleet}
+	r := running{t, "http://" + addr, dir, stop, admin, fleet}
 	for range 200 {
 		if resp, err := http.Get(r.url + "/healthz"); err == nil {
 			resp.Body.Close()

@@ -106,6 +106,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	configs, err := streamConfigsHandler(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	rooms := map[string]http.Handler{
 		"/v1/overview":      overview.Handler(glance),
 		"/v1/topology":      overview.TopologyHandler(glance),
@@ -134,6 +138,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			w.WriteHeader(http.StatusNoContent)
 		}),
 	}
+	rooms["/v1/stream-configs"] = configs
 	if events != nil {
 		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
 		rooms["/v1/schemas"] = validate.DryRunHandler(schemas, newestOf(events, time.Now))

@@ -82,10 +82,16 @@ func (h ruleVersions) rollback(w http.ResponseWriter, r *http.Request) {
 func versionNumber(w http.ResponseWriter, r *http.Request) (int64, bool) {
 	number, err := strconv.ParseInt(r.PathValue("version"), 10, 64)
 	if err != nil || number < 0 {
-		httpx.Invalid(w, "a version of rules is a number")
+		httpx.Invalid(w, "a version is a number")
 		return 0, false
 	}
 	return number, true
+}
+
+// nothingBefore says that nothing can be rolled back.
+func nothingBefore(err error) httpx.Problem {
+	return httpx.Problem{Type: "nothing-before", Status: http.StatusConflict,
+		Title: "There is nothing to go back to", Detail: err.Error()}
 }
 
 // actor is who asks, for people.
@@ -105,8 +111,7 @@ func (h ruleVersions) answer(w http.ResponseWriter, status int, body any, err er
 	case errors.Is(err, rule.ErrNoVersion):
 		httpx.NotFound(w, err.Error())
 	case errors.Is(err, rule.ErrNoneBefore):
-		httpx.Write(w, httpx.Problem{Type: "nothing-before", Status: http.StatusConflict,
-			Title: "There is nothing to go back to", Detail: err.Error()})
+		httpx.Write(w, nothingBefore(err))
 	default:
 		httpx.Unavailable(w, "the store of rules", err)
 	}
