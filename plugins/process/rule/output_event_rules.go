@@ -103,6 +103,12 @@ func Register(env *service.Environment) error {
 		}); err != nil {
 		return err
 	}
+	if err := env.RegisterBatchProcessor("rule_try", ruleTrySpec(),
+		func(parsed *service.ParsedConfig, _ *service.Resources) (service.BatchProcessor, error) {
+			return newTry(parsed)
+		}); err != nil {
+		return err
+	}
 	return flow.Store{
 		Name: "event_rules", Spec: eventRulesSpec(), Batching: fieldBatching, Is: "store of rules", Up: "weir_rules_up",
 		Failures: "weir_rules_store_failures_total",

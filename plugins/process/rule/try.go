@@ -48,10 +48,15 @@ const (
 // error of each ends it.
 func (s *Set) Try(from io.Reader, trial Trial, each func(Result) error) (*Report, error) {
 	report := &Report{}
-	lines, err := readTrial(from, report)
+	lines, err := readTrial(from, trial.Fleet, report)
 	if err != nil {
 		return nil, err
 	}
+	return report, s.try(lines, trial, report, each)
+}
+
+// try applies events, and hands on what they come to.
+func (s *Set) try(lines []tried, trial Trial, report *Report, each func(Result) error) error {
 	if trial.Shuffle != 0 {
 		shuffle(lines, trial.Delay.Microseconds(), trial.Shuffle)
 	}
@@ -74,41 +79,46 @@ func (s *Set) Try(from io.Reader, trial Trial, each func(Result) error) (*Report
 		p.out, p.misses = p.out[:0], p.misses[:0]
 		return nil
 	}
-	seen := map[[16]byte]bool{}
+	type known struct {
+		fleet string
+		id    [16]byte
+	}
+	seen := map[known]bool{}
 	for _, line := range lines {
 		report.Events++
-		if seen[line.id] {
+		if seen[known{line.fleet, line.id}] {
 			report.Duplicates++
 			continue
 		}
-		seen[line.id] = true
-		err := p.apply(line.raw, record{Fleet: trial.Fleet, At: line.at, ID: line.id, Offset: line.number})
+		seen[known{line.fleet, line.id}] = true
+		err := p.apply(line.raw, record{Fleet: line.fleet, At: line.at, ID: line.id, Offset: line.number})
 		if err == nil {
 			err = flush()
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	p.advance(never - 1)
 	if err := flush(); err != nil {
-		return nil, err
+		return err
 	}
 	for _, op := range p.ops {
 		report.Rules = append(report.Rules, RuleReport{op.Name, op.tally, told[op.Name], op.givenUp})
 	}
-	return report, nil
+	return nil
 }
 
 // tried is one line of a file of events.
 type tried struct {
+	fleet  string
 	raw    []byte
 	at     int64
 	id     [16]byte
 	number int64
 }
 
-func readTrial(from io.Reader, report *Report) (lines []tried, err error) {
+func readTrial(from io.Reader, fleet string, report *Report) (lines []tried, err error) {
 	in := bufio.NewScanner(from)
 	in.Buffer(make([]byte, 64<<10), maxEvent)
 	var e event.Event
@@ -122,7 +132,7 @@ func readTrial(from io.Reader, report *Report) (lines []tried, err error) {
 			report.Invalid = append(report.Invalid, fmt.Sprintf("line %d: %v", n, err))
 			continue
 		}
-		lines = append(lines, tried{raw, e.Time.UnixMicro(), e.UUID, n})
+		lines = append(lines, tried{fleet, raw, e.Time.UnixMicro(), e.UUID, n})
 	}
 	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
 		return nil, fmt.Errorf("reading events: a line is longer than %d MiB; write one event a line", maxEvent>>20)
