@@ -202,7 +202,7 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 		if op.pattern.passes(p, e) {
 			return Counted
 		}
-		if p.perFleet > 0 && op.fleets[e.Fleet] >= p.perFleet {
+		if most := p.keysOf(op); most > 0 && op.fleets[e.Fleet] >= most {
 			p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit})
 			return OverLimit
 		}

@@ -71,7 +71,7 @@ func (patterns) due(p *partition, op *operator, k *keyState) int64 {
 
 // full tells whether as many events of a key wait as may.
 func (s *sequence) full(of *Rule) bool {
-	return s != nil && (len(s.early) >= maxEarly || of.join != nil && len(s.rows) >= maxJoined)
+	return s != nil && (len(s.early) >= of.limits.waiting || of.join != nil && len(s.rows) >= of.limits.waiting)
 }
 
 // matched tells of a match.

@@ -51,6 +51,7 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 		r.having = c.having(r, text.Having)
 	}
 	c.emitted(r, text.Emit)
+	c.limited(r, text.Limits)
 	for _, e := range r.exprs() {
 		if fast, why := e.Fast(); !fast {
 			r.Slow = append(r.Slow, fmt.Sprintf("%s: %s", e, why))
@@ -70,7 +71,7 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 // anew.
 func epochOf(text *ruleText) string {
 	t := *text
-	t.Name, t.Having, t.Emit, t.Fast = "", "", nil, ""
+	t.Name, t.Having, t.Emit, t.Fast, t.Limits = "", "", nil, "", nil
 	raw, err := yaml.Marshal(t)
 	if err != nil { // of strings
 		raw = []byte(err.Error())

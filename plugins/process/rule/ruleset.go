@@ -37,6 +37,7 @@ type Rule struct {
 	values  []value
 	having  *having // nil: every result
 	emit    emitSpec
+	limits  limits
 }
 
 type keyPart struct {
@@ -60,6 +61,7 @@ type ruleText struct {
 	Having  string       `yaml:"having"`
 	Emit    *emitText    `yaml:"emit"`
 	Fast    string       `yaml:"fast"`
+	Limits  *limitsText  `yaml:"limits,omitempty"`
 }
 
 type windowText struct {
@@ -168,7 +170,8 @@ func yamlProblems(err error) error {
 		text = strings.NewReplacer(" in type rule.ruleText", " of a rule", " in type rule.windowText", " of a window",
 			" in type rule.patternYAML", " of a pattern", " in type rule.joinText", " of a join",
 			" in type rule.withinText", " of within",
-			" in type rule.emitText", " of emit", " in type rule.document", " of a rule set", "not found",
+			" in type rule.emitText", " of emit", " in type rule.limitsText", " of limits",
+			" in type rule.document", " of a rule set", "not found",
 			"is none").Replace(text)
 		p := Problem{Text: text}
 		if n, _ := fmt.Sscanf(text, "line %d:", &p.Line); n == 1 {

@@ -1,0 +1,55 @@
+package rule
+
+// limits bound what a rule keeps. They may change without its beginning anew:
+// what is there stays, and nothing is taken in beyond them.
+type limits struct {
+	keys    int64 // that a fleet may have open, in a partition; 0: as many as the stream allows
+	waiting int   // events of a key that wait for their time, or for partners
+	ways    int   // of a key, in which a pattern may go on
+}
+
+type limitsText struct {
+	Keys    *int64 `yaml:"keys_per_fleet"`
+	Waiting *int64 `yaml:"waiting_per_key"`
+	Ways    *int64 `yaml:"ways_per_key"`
+}
+
+// limited reads the limits of a rule. None is above what weir holds in any case.
+func (c *checker) limited(r *Rule, text *limitsText) {
+	r.limits = limits{waiting: maxEarly, ways: maxThreads}
+	if r.join != nil {
+		r.limits.waiting = maxJoined
+	}
+	if text == nil {
+		return
+	}
+	read := func(field string, said *int64, is bool, most int64) int64 {
+		switch {
+		case said == nil:
+			return most
+		case !is:
+			c.at("limits."+field, "this rule keeps nothing of the kind; take it out")
+		case *said < 1 || *said > most:
+			c.at("limits."+field, "%d is not from 1 to %d", *said, most)
+		}
+		return *said
+	}
+	if text.Keys != nil {
+		r.limits.keys = read("keys_per_fleet", text.Keys, true, maxKeys)
+	}
+	r.limits.waiting = int(read("waiting_per_key", text.Waiting, r.join != nil || r.pattern != nil && !r.pattern.arrival,
+		int64(r.limits.waiting)))
+	r.limits.ways = int(read("ways_per_key", text.Ways, r.pattern != nil, maxThreads))
+}
+
+// maxKeys bounds a limit, so that one digit too many is seen.
+const maxKeys = 100_000_000
+
+// keysOf is how many keys a fleet may have open in a rule: its own limit, within
+// that of the stream. 0 is any number.
+func (p *partition) keysOf(op *operator) int64 {
+	if own := op.limits.keys; own > 0 && (p.perFleet == 0 || own < p.perFleet) {
+		return own
+	}
+	return p.perFleet
+}
