@@ -143,6 +143,7 @@ func (s *system) rollupDB() *sql.DB {
 // events count; an erased device is gone from the objects, too; and every offset
 // stays explained.
 func TestOldMinutes_MoveUnderKillsAndAnswerTheSame(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -160,6 +160,7 @@ func forgotten(t *testing.T, at time.Time, ask func() (string, error)) (rows map
 // and the disk, in the order that it should, but nothing of the fleet that is held;
 // pyarrow, sqlite3 and the file system say so.
 func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -14,6 +14,7 @@ import (
 // counted once, and the proof explains every offset of the log.
 // WEIR_TORTURE_KILLS says how often; WEIR_TORTURE_SEED repeats the moments.
 func TestTorture_LosesNothing(t *testing.T) {
+	t.Parallel()
 	kills := fromEnv(t, "WEIR_TORTURE_KILLS", 4)
 	seed := fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()&0xffffff)
 	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)

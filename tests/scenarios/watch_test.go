@@ -12,6 +12,7 @@ import (
 // that is wrong, one that cannot be started, a right one of the gate itself. No
 // event is lost or stored twice.
 func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -1,6 +1,10 @@
 // Package scenarios runs the built weir as its users do, and proves what it
 // holds with tests/verify, which shares no code with it. The simulator's
 // journal is the only thing that both sides know.
+//
+// Some, which wait more than they compute, run beside each other (t.Parallel):
+// each has its own data directory and addresses, uses no server that others use,
+// and judges no speed.
 package scenarios
 
 import (

@@ -3,6 +3,7 @@ package built
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -67,15 +68,27 @@ func (w *Weir) build() {
 	}
 }
 
-// Addresses are free on loopback, each another.
+// Addresses are free on loopback, each another. The system gives their ports to
+// nobody who asks for just any: no connection of a test beside takes one while
+// whoever listens there starts again.
 func Addresses(t testing.TB, to ...*string) {
 	t.Helper()
 	for _, a := range to {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := free()
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("finding a free port: %v", err)
 		}
 		defer l.Close() // when all are found
 		*a = l.Addr().String()
 	}
+}
+
+func free() (l net.Listener, err error) {
+	for range 100 {
+		const lowest, beyond = 10_000, 20_000
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(beyond-lowest))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
 }
