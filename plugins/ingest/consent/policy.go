@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/control/consent"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/geo"
 )
 
 // policy is what of a subject's consents lets its events pass.
@@ -64,7 +65,7 @@ func (p *policy) read(in map[string]string) error {
 				return fmt.Errorf("%s: %q is none of the purposes", where, purpose)
 			}
 		}
-		if !isRegion(region) {
+		if !geo.IsRegion(region) {
 			return fmt.Errorf("%q: expected a region such as US or US-CA, perhaps behind a purpose: ads/US", where)
 		}
 		passes, err := word(says)
@@ -74,20 +75,6 @@ func (p *policy) read(in map[string]string) error {
 		p.in[where] = passes
 	}
 	return nil
-}
-
-// isRegion is whether a text looks like a code of ISO 3166-1, or of 3166-2.
-func isRegion(s string) bool {
-	country, part, has := strings.Cut(s, "-")
-	upper := func(s string, digits bool) bool {
-		for _, c := range []byte(s) {
-			if (c < 'A' || c > 'Z') && (!digits || c < '0' || c > '9') {
-				return false
-			}
-		}
-		return true
-	}
-	return len(country) == 2 && upper(country, false) && (!has || len(part) >= 1 && len(part) <= 3 && upper(part, true))
 }
 
 // unknownIn is whether an event of a region passes of whose subject nothing is

@@ -30,7 +30,8 @@ type config struct {
 	quotas      admission.Quotas
 	pressure    *admission.Measurement // nil: not measured
 	listen      listen.Config
-	unwritten   bool // accept events that event_log has not written
+	regions     *regions // nil: nobody is asked where they are
+	unwritten   bool     // accept events that event_log has not written
 }
 
 type limits struct {
@@ -75,6 +76,9 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 		return c, err
 	}
 	if c.pressure, err = readPressure(parsed.Namespace(gateFieldPressure)); err != nil {
+		return c, err
+	}
+	if c.regions, err = readRegions(parsed); err != nil {
 		return c, err
 	}
 	if c.listen, err = listen.FromParsed(parsed); err != nil {

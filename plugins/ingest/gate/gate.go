@@ -13,6 +13,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/event"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/geo"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/trace"
 	"weir/plugins/ingest/gate/admission"
@@ -52,6 +53,7 @@ type gate struct {
 	refused  *flow.Burst        // says so of keys
 	unsure   *flow.Burst        // of those that cannot be checked
 	release  func()             // of the key store
+	geo      *geo.File          // nil: nobody is asked where they are
 	monitor  *admission.Monitor // nil: the backlog is not measured
 	failed   chan error         // the listener has died
 	ready    readiness
@@ -100,6 +102,9 @@ func (g *gate) Connect(ctx context.Context) error {
 		if err := g.openKeys(ctx); err != nil {
 			return err
 		}
+	}
+	if err := g.openGeo(); err != nil {
+		return err
 	}
 	g.metrics.start(g.admit.InFlight)
 	if g.monitor == nil && g.conf.pressure != nil {
@@ -196,6 +201,9 @@ func (g *gate) Close(ctx context.Context) error {
 	if g.monitor != nil {
 		g.monitor.Close()
 		g.monitor = nil
+	}
+	if g.geo != nil {
+		g.geo.Close() // what still runs may ask it
 	}
 	if g.keys != nil {
 		g.keys.Close()

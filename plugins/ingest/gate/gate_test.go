@@ -42,7 +42,7 @@ type sink struct {
 }
 
 type delivered struct {
-	value, fleet, received, code, trace string
+	value, fleet, received, code, trace, region string
 }
 
 func (s *sink) Connect(context.Context) error { return nil }
@@ -71,7 +71,7 @@ func (s *sink) WriteBatch(ctx context.Context, batch service.MessageBatch) error
 	for _, msg := range batch {
 		raw, _ := msg.AsBytes()
 		d := delivered{value: string(raw), fleet: event.FleetOf(msg), received: event.Meta(msg, event.HeaderReceivedAt),
-			trace: event.Meta(msg, event.HeaderTraceparent)}
+			trace: event.Meta(msg, event.HeaderTraceparent), region: event.Meta(msg, event.HeaderRegion)}
 		if r := event.RejectionOf(msg); r != nil {
 			d.code = string(r.Code)
 		}

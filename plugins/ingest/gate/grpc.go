@@ -244,7 +244,8 @@ func grpcCaller(ctx context.Context) (who caller, trace string) {
 		}
 	}
 	r := &http.Request{Header: h}
-	who = caller{text: apikey.FromRequest(r), method: "gRPC", id: grpcID(ctx)}
+	who = caller{text: apikey.FromRequest(r), method: "gRPC", id: grpcID(ctx),
+		forwarded: strings.Join(md.Get("X-Forwarded-For"), ",")}
 	who.path, _ = grpc.Method(ctx)
 	if p, ok := peer.FromContext(ctx); ok {
 		who.from = p.Addr.String()
@@ -282,7 +283,7 @@ func refused(r *refusal) error {
 	switch r.status {
 	case http.StatusUnauthorized:
 		code = codes.Unauthenticated
-	case http.StatusForbidden:
+	case http.StatusForbidden, http.StatusUnavailableForLegalReasons:
 		code = codes.PermissionDenied
 	case http.StatusTooManyRequests:
 		code = codes.ResourceExhausted

@@ -174,9 +174,14 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 	if g.isDraining() {
 		return g.refuse(w, stopping())
 	}
-	key, err := g.check(r.Context(), callerOf(w, r))
+	who := callerOf(w, r)
+	key, err := g.check(r.Context(), who)
 	if err != nil {
 		return g.refuseFor(w, err)
+	}
+	region, ref := g.place(who)
+	if ref != nil {
+		return g.refuse(w, ref)
 	}
 	form, ref := formOf(r)
 	if ref != nil {
@@ -185,7 +190,7 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 	held, none := g.admit.Enter(key.Fleet)
 	if ref = full(none); ref == nil {
 		var status int
-		if status, ref = g.serveBody(w, r, key, form, held); ref == nil {
+		if status, ref = g.serveBody(w, r, key, region, form, held); ref == nil {
 			return status
 		}
 	}
@@ -194,8 +199,8 @@ func (g *gate) serveEvents(w http.ResponseWriter, r *http.Request) int {
 }
 
 // serveBody answers an admitted request, unless it is refused.
-func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, f form, held *admission.Hold) (int,
-	*refusal) {
+func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key, region string, f form,
+	held *admission.Hold) (int, *refusal) {
 	id := httpx.RequestIDOf(w)
 	span := g.following("POST /v1/events", traceparentOf(r), id)
 	parent := span.begin()
@@ -205,8 +210,8 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 		span.end(result{}, ref)
 		return 0, ref
 	}
-	res, err := g.ingest(r.Context(), &request{id: id, fleet: key.Fleet, prefix: key.DevicePrefix, traceparent: parent,
-		held: held}, body, f)
+	res, err := g.ingest(r.Context(), &request{id: id, fleet: key.Fleet, prefix: key.DevicePrefix, region: region,
+		traceparent: parent, held: held}, body, f)
 	span.end(res, err)
 	var empty *emptyError
 	switch {

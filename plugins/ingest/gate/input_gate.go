@@ -94,7 +94,7 @@ that output, the gate cannot know.
 ### Metadata
 
 `+"`weir_fleet`"+` (the key's fleet), `+"`weir_received_at`"+`, `+"`local_index`"+` (the event's place in its request),
-`+"`local_verdicts`"+` (where its verdict goes), and `+"`traceparent`"+` when the request had a valid one. No other header of a request is copied.`).
+`+"`local_verdicts`"+` (where its verdict goes), `+"`traceparent`"+` when the request had a valid one, and `+"`weir_region`"+` where `+"`geo`"+` knows it. No other header of a request is copied.`).
 		Field(service.NewStringField(gateFieldAddress).
 			Description("Where to listen, as host:port.").
 			Default("127.0.0.1:8080")).
@@ -116,6 +116,7 @@ that output, the gate cannot know.
 		Field(timeoutsField()).
 		Field(quotaField()).
 		Field(pressureField()).
+		Field(geoField()).
 		Fields(listen.Fields()...).
 		Field(service.NewBoolField(gateFieldUnwritten).
 			Description("Whether to answer 202 for an event that the stream acknowledged and `event_log` has not written. "+

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"strings"
 
 	"weir/internal/control/apikey"
 	"weir/internal/event"
@@ -13,16 +14,18 @@ import (
 
 // caller is who sends a request: by which key, from where, to which endpoint.
 type caller struct {
-	text   string // of the key: never shown
-	from   string // the peer's address
-	method string
-	path   string
-	id     string // of the request, or of the connection's first
+	text string // of the key: never shown
+	from string // the peer's address
+	// forwarded is X-Forwarded-For: what anybody may have written
+	forwarded string
+	method    string
+	path      string
+	id        string // of the request, or of the connection's first
 }
 
 func callerOf(w http.ResponseWriter, r *http.Request) caller {
 	return caller{text: apikey.FromRequest(r), from: r.RemoteAddr, method: r.Method, path: r.URL.Path,
-		id: httpx.RequestIDOf(w)}
+		id: httpx.RequestIDOf(w), forwarded: strings.Join(r.Header.Values("X-Forwarded-For"), ",")}
 }
 
 // unsurePerSec is how many requests whose keys cannot be checked are told each with

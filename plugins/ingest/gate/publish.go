@@ -17,6 +17,7 @@ type request struct {
 	id          string // what the request is known by
 	fleet       string
 	prefix      string // how the devices begin that the key may send for; "" is all
+	region      string // where it was sent from; "" is not known
 	traceparent string
 	items       []item
 	admitted    func()          // called when the request has room, or nil
@@ -217,13 +218,16 @@ func seldom(last *atomic.Int64) bool {
 func (g *gate) messages(r *request, verdicts *event.Verdicts) service.MessageBatch {
 	var fleet any = r.fleet // boxed once, not once an event
 	var received any = time.Now().UTC().Format(event.TimeFormat)
-	var trace any = r.traceparent
+	var trace, region any = r.traceparent, r.region
 	batch := make(service.MessageBatch, len(r.items))
 	for i := range r.items {
 		msg := service.NewMessage(r.items[i].raw)
 		msg.MetaSetMut(event.HeaderFleet, fleet)
 		msg.MetaSetMut(event.HeaderReceivedAt, received)
 		verdicts.Attach(msg, i)
+		if r.region != "" {
+			msg.MetaSetMut(event.HeaderRegion, region)
+		}
 		if r.traceparent != "" {
 			msg.MetaSetMut(event.HeaderTraceparent, trace)
 		}

@@ -104,6 +104,10 @@ func (g *gate) attempt(ctx context.Context, who caller, build func(held *admissi
 	if err != nil {
 		return result{}, err
 	}
+	region, away := g.place(who)
+	if away != nil {
+		return result{}, away
+	}
 	held, ref := g.admit.Enter(key.Fleet)
 	if ref != nil {
 		return result{}, full(ref)
@@ -113,7 +117,7 @@ func (g *gate) attempt(ctx context.Context, who caller, build func(held *admissi
 		held.Release()
 		return result{}, err
 	}
-	r.fleet, r.prefix, r.held = key.Fleet, key.DevicePrefix, held
+	r.fleet, r.prefix, r.region, r.held = key.Fleet, key.DevicePrefix, region, held
 	return g.settle(ctx, r)
 }
 
