@@ -58,6 +58,6 @@ bench: ## measure this machine; the results go to tests/bench/README.md
 torture: build ## kill it fifty times and count every event
 	WEIR_TORTURE_KILLS=50 $(GO) test -count=1 -timeout 60m -run Torture ./tests/scenarios
 
-soak: build ## look at a loaded weir for ten minutes: nothing grows; needs Chromium (tests/browser/tools.sh)
+soak: build ## look at a loaded weir for twenty minutes: what it costs, and nothing grows; needs Chromium (tests/browser/tools.sh)
 	eval "$$(tests/browser/tools.sh)" && WEIR_BINARY=$(CURDIR)/bin/weir WEIR_SOAK=10m WEIR_SOAK_RATE=5000 \
 	  $(GO) test -count=1 -timeout 60m -run NothingGrows -v ./tests/browser
