@@ -2,6 +2,8 @@ package browser
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,6 +12,10 @@ import (
 
 func TestConsole_AsksForTheKeyOnce(t *testing.T) {
 	w := start(t)
+	w.await("weir up says where the console is", func() bool {
+		log, err := os.ReadFile(filepath.Join(w.dir, "up.log"))
+		return err == nil && strings.Contains(string(log), "console  http://"+w.api+"/\n")
+	})
 	p := newTab(t, w)
 	p.open("/admin?tab=audit")
 	p.typeKey("no such key")
@@ -50,6 +56,8 @@ func TestConsole_AKeyShowsWhatItMay(t *testing.T) {
 	other := w.did("POST", "/v1/keys", w.admin, `{"fleet": "`+fleet+`", "scopes": ["query"]}`)
 	p.typeKey(other["key"].(string))
 	p.says("No alert is open")
+	p.open("/") // which is live
+	p.says("of all fleets together")
 	w.did("DELETE", "/v1/keys/"+other["id"].(string), w.admin, "")
 	p.says("no longer takes this key")
 }

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,13 @@ func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 		t.Errorf("too little became of what was sent: %v", third)
 	}
 	p.says("It adds up.")
+	for _, form := range []string{"--json=false", "--json"} { // a line, as it is no terminal
+		said := w.weir("top", "--once", form, "--data", w.data())
+		if !strings.Contains(said, fmt.Sprint(third["accepted"])) || strings.Contains(said, "\x1b") ||
+			form != "--json" && strings.Contains(said, "\n") {
+			t.Errorf("weir top --once %s says %s", form, said)
+		}
+	}
 	if text := p.value("document.querySelector('.sum').ariaLabel"); !strings.HasPrefix(text, "Accepted ") {
 		t.Errorf("in words: %s", text)
 	}
@@ -148,7 +156,10 @@ func TestConsole_AFleetSeesItsOwnOverview(t *testing.T) {
 	p.open("/proof")
 	p.await("document.querySelector('#month')")
 	p.says("proofs in thirty days")
+	leave := w.lookedAt(50) // as many as may
 	p.open("/")
+	p.says("asked every five seconds, for as many look already as may")
+	leave()
 	p.says("rollups are behind")
 	p.says(fleet)
 	const ofAll = "document.querySelectorAll('[data-name=accepted], #stores, #processes, #groups').length"

@@ -90,6 +90,19 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 			}
 		}
 	}
+	p.look(1440, "light")
+	p.open("/alert?fleet=" + fleet + "&id=" + alert)
+	for _, act := range []struct{ name, path, becomes string }{{"Acknowledge", "acknowledge", "acknowledged"},
+		{"Resolve", "resolve", "resolved"}} {
+		p.click("main button", act.name)
+		p.click("dialog button", act.name)
+		p.await("[...document.querySelectorAll('main dd .state')].some((e) => e.textContent === " + quote(act.becomes) + ")")
+		acts := w.did("GET", "/v1/audit?path=/v1/alerts/"+alert+"/"+act.path, w.admin, "")["acts"].([]any)
+		if len(acts) != 1 {
+			t.Errorf("the audit log has %d of %s", len(acts), act.name)
+		}
+	}
+	p.look(390, "dark")
 	p.click("button", "Menu") // of a phone
 	p.await("document.querySelector('nav[aria-label=Views]').checkVisibility()")
 	for _, v := range p.violations(string(axe)) {

@@ -32,18 +32,19 @@ async function* events(body) {
   }
 }
 
-// useLive returns {data, at, error, how}: the newest overview of a fleet, when it
-// came, what is wrong, if something is, and whether by "stream" or by "asking".
+// useLive returns {data, at, error, how, why}: the newest overview of a fleet, when
+// it came, what is wrong, if something is, whether by "stream" or by "asking", and
+// why the latter.
 export function useLive(fleet) {
   const [state, setState] = useState({ data: null, at: 0, error: null, busy: true, how: "stream" });
   useEffect(() => {
     const whole = new AbortController();
     const gone = () => whole.signal.aborted;
-    let mine = null, wake = () => {}, came = false, asked = 0, last = Date.now() + firstAsk - askEvery;
+    let mine = null, wake = () => {}, came = false, why = "", asked = 0, last = Date.now() + firstAsk - askEvery;
     const took = (data, how) => {
       if (gone()) return;
       last = Date.now();
-      setState({ data, at: now(), error: null, busy: false, how });
+      setState({ data, at: now(), error: null, busy: false, how, why });
     };
     const failed = (error) => gone() || setState((s) => ({ ...s, error, busy: false }));
     const stream = async () => {
@@ -81,7 +82,9 @@ export function useLive(fleet) {
         came = false;
         try {
           if (await stream() === "renew") continue;
+          why = "";
         } catch (error) {
+          why = error.status === 429 ? "as many look already as may" : "";
           if (error.status === 401 || error.status === 403) {
             failed(error);
             return whole.abort();

@@ -14,7 +14,7 @@ export default function Overview() {
   useStore(zone);
   const live = useLive(query.fleet);
   const o = live.data;
-  return html`<div class="title"><h1>Overview</h1>${o?.fleet ? html`<span class="dim">${o.fleet}</span>` : null}<span class="side">${live.how === "asking" ? "asked every five seconds, for no stream comes through · " : null}<${Fresh} poll=${live} every=${live.how === "asking" ? 5000 : 2000} /></span></div>
+  return html`<div class="title"><h1>Overview</h1>${o?.fleet ? html`<span class="dim">${o.fleet}</span>` : null}<span class="side">${live.how === "asking" ? `asked every five seconds, for ${live.why || "no stream comes through"} · ` : null}<${Fresh} poll=${live} every=${live.how === "asking" ? 5000 : 2000} /></span></div>
     <${Problem} error=${live.error} at=${live.at} what="The overview" />
     ${o ? o.fleet ? html`<${OfFleet} o=${o} /><${Alerts} fleet=${query.fleet} />` : html`<${Equation} o=${o} />
       <div class="pair"><${Traffic} o=${o} /><${Now} o=${o} /></div>
