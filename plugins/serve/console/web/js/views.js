@@ -12,6 +12,7 @@ export const views = {
   "/replays": { file: "replays", name: "Replays", key: "r" },
   "/replay": { file: "replay", name: "Replay", of: "/replays" },
   "/schemas": { file: "schemas", name: "Schemas", key: "s" },
+  "/rules": { file: "rules", name: "Rules", key: "u" },
   "/streams": { file: "streams", name: "Streams", key: "t" },
   "/proof": { file: "proof", name: "Proof", of: "/" },
   "/admin": { file: "admin", name: "Administration", key: "m" },

@@ -1,0 +1,58 @@
+package browser
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+// A version of rules is kept and put in force by clicks, a wrong one is refused with
+// its line; what a rule tells is on its page, of itself; going back is asked once more.
+func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
+	w := start(t)
+	p := newTab(t, w)
+	p.signIn(w.admin)
+	p.open("/rules?fleet=" + fleet)
+	p.says("no version is in force")
+	keep := func(text string) {
+		t.Helper()
+		p.fill("#r-text", text)
+		p.click("form button", "Go on")
+		p.click("dialog button", "Keep it")
+	}
+	keep("rules:\n  - name: Wrong\n")
+	p.await("document.querySelector('dialog .bad')?.textContent.includes('line 2')")
+	p.click("dialog button", "Not now")
+	p.await("!document.querySelector('dialog')")
+	keep("rules: [{ name: minute, key: [device_id], select: { n: count() }, emit: { on: update },\n" +
+		"  window: { type: tumbling, size: 1m, allowed_lateness: 0s } }]\n")
+	p.await("location.search.includes('version=1')")
+	p.says("name: minute")
+	p.click("tr:has(td:first-child a) button", "Put in force")
+	p.click("dialog button", "Put in force")
+	p.says("in force since")
+	p.fill("#f-rule", "minute")
+	p.await("location.search.includes('rule=minute')")
+	const results = "document.querySelector('section[aria-labelledby=results] tbody')?.textContent"
+	w.await("the rule tells", func() bool { // other rules are taken up with a partition's next batch
+		w.post(event("pump-1", time.Now(), nil))
+		return p.value(results+".includes('pump-1')") == "true"
+	})
+	p.says("provisional")
+	p.click("button", "Go back")
+	p.click("dialog button", "Go back")
+	p.await("[...document.querySelectorAll('tr')].some((r) => /the file of the rules.*in force/.test(r.textContent))")
+	for path, want := range map[string]int{"/v1/rule-versions/1/activate": 1, "/v1/rule-versions/rollback": 1} {
+		if acts := w.did("GET", "/v1/audit?path="+path, w.admin, "")["acts"].([]any); len(acts) != want {
+			t.Errorf("the audit log has %d of %s", len(acts), path)
+		}
+	}
+	if code := w.status("GET", "/v1/rule-versions", w.key, ""); code != http.StatusForbidden {
+		t.Errorf("a fleet's key was answered %d", code)
+	}
+	p.click("button", "Sign out")
+	p.typeKey(w.key) // a fleet sees what rules told of it
+	p.open("/rules?rule=minute")
+	p.says("pump-1")
+	p.says("Versions of rules need a key with the scope admin")
+}
