@@ -109,33 +109,51 @@ func (s *Sketch) add(key int32, n uint64) {
 
 // Merge adds the counts of another sketch.
 func (s *Sketch) Merge(o Sketch) {
-	if len(*s) == 0 {
+	a := *s
+	switch {
+	case len(a) == 0:
 		*s = slices.Clone(o)
 		return
-	}
-	if len(o) <= 4 {
+	case len(o) <= 4 || len(o)*8 <= len(a): // found faster than walked to
 		for _, b := range o {
 			s.add(b.key, b.n)
 		}
 		return
 	}
-	a := *s
-	out := make(Sketch, 0, len(a)+len(o))
-	for i, j := 0, 0; i < len(a) || j < len(o); {
+	// In place, from the end: sums of many meet again and again, and their bins
+	// are mostly the same.
+	i, j := len(a)-1, len(o)-1
+	more := missing(a, o)
+	a = slices.Grow(a, more)[:len(a)+more]
+	for k := len(a) - 1; j >= 0; k-- {
 		switch {
-		case j == len(o) || i < len(a) && a[i].key < o[j].key:
-			out = append(out, a[i])
-			i++
-		case i == len(a) || o[j].key < a[i].key:
-			out = append(out, o[j])
-			j++
+		case i < 0 || o[j].key > a[i].key:
+			a[k] = o[j]
+			j--
+		case o[j].key < a[i].key:
+			a[k] = a[i]
+			i--
 		default:
-			out = append(out, bin{a[i].key, a[i].n + o[j].n})
-			i, j = i+1, j+1
+			a[k] = bin{o[j].key, a[i].n + o[j].n}
+			i, j = i-1, j-1
 		}
 	}
-	*s = out
+	*s = a
 	s.collapse()
+}
+
+// missing is how many keys of o are not in a.
+func missing(a, o Sketch) (n int) {
+	i := 0
+	for _, b := range o {
+		for i < len(a) && a[i].key < b.key {
+			i++
+		}
+		if i == len(a) || a[i].key != b.key {
+			n++
+		}
+	}
+	return n
 }
 
 // collapse folds the bins nearest to zero together while there are too many.

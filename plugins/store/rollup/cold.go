@@ -64,10 +64,11 @@ type base interface {
 // coldTx is a transaction that reads minutes wherever they are.
 type coldTx struct {
 	base
-	c *cold
+	c     *cold
+	early *early // what was read before
 }
 
-func (c *cold) over(t base) tx { return &coldTx{t, c} }
+func (c *cold) over(t base) tx { return &coldTx{base: t, c: c} }
 
 func (t *coldTx) old() *coldTx { return t }
 
@@ -89,6 +90,12 @@ func (t *coldTx) read(ctx context.Context, objects []coldObject, want owners, fn
 		return fmt.Errorf("opening the store of old minutes: %w", err)
 	}
 	for _, o := range objects {
+		if done, err := want.early.each(o, want, fn); done || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if err := eachCold(ctx, store, o, want, fn); errors.Is(err, lake.ErrNotFound) {
 			return fmt.Errorf("%w: %w", errMoved, err)
 		} else if err != nil {
@@ -128,12 +135,14 @@ func (t *coldTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
 	if err := t.keepTier(ctx); err != nil {
 		return nil, err
 	}
+	early := t.early.of(missing, byMinute.Width)
 	for _, day := range days {
 		of := ownersOf(slices.DeleteFunc(slices.Clone(missing), func(k Key) bool { return byDay.floor(k.Bucket) != day }))
 		objects, err := t.objects(ctx, day, day+1, of)
 		if err != nil {
 			return nil, err
 		}
+		of.early = early
 		if err := t.read(ctx, objects, of, func(r *windowRow) error {
 			if row, asked := have[r.Key]; asked && !row {
 				rows = append(rows, r)
@@ -206,7 +215,9 @@ func (t *coldTx) spans(ctx context.Context, res resolution, keys []Key, width in
 		from, to = min(from, k.Bucket), max(to, k.Bucket)
 		starts[k] = true
 	}
-	return t.joined(ctx, from, to+width, ownersOf(keys), func(each func(*windowRow) error) error {
+	of := ownersOf(keys)
+	of.early = t.early.of(keys, width)
+	return t.joined(ctx, from, to+width, of, func(each func(*windowRow) error) error {
 		return t.base.spans(ctx, res, keys, width, each)
 	}, func(r *windowRow) error {
 		if r.cold && !starts[Key{r.Fleet, r.Device, r.Bucket - mod(r.Bucket, width)}] {

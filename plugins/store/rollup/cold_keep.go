@@ -128,7 +128,7 @@ func (t *tier) drop(ctx context.Context, p expire.Pass, cutoff int64, removed *e
 			}
 			removed.Objects++
 			removed.Rows += o.Windows - going
-			removed.Bytes += o.Bytes
+			removed.Bytes += o.Bytes + o.Summed
 			continue
 		}
 		n, err := t.less(ctx, o, func(of owner) bool { return !slices.Contains(held, of.Fleet) }, nil)

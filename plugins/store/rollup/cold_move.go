@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/internal/platform/jobs"
 	"weir/internal/platform/storeurl"
 	"weir/plugins/store/lake"
 )
@@ -63,7 +64,9 @@ func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64,
 			return 0, false, err
 		}
 	}
-	if err := s.place(ctx, m.url); err != nil || !found {
+	if err := s.place(ctx, m.url); errors.Is(err, errTierBusy) {
+		return 0, false, nil
+	} else if err != nil || !found {
 		return 0, false, err
 	}
 	end := time.Now().Add(m.most)
@@ -125,7 +128,8 @@ func (s *Store) shrink(ctx context.Context, m *mover, now time.Time) error {
 }
 
 // place notes where old minutes are to be: every reader goes by it. It may be
-// another place than before when the objects are there.
+// another place than before when the objects are there. Nobody publishes meanwhile:
+// what is somewhere else is at the new place, or the old one stays.
 func (s *Store) place(ctx context.Context, url string) (err error) {
 	if strings.HasPrefix(url, "file://") { // whatever directory a reader works in
 		dir, err := storeurl.Path(url)
@@ -142,27 +146,38 @@ func (s *Store) place(ctx context.Context, url string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, made.Close()) }()
-	var objects []coldObject
-	have := ""
-	err = s.backend.view(ctx, func(t tx) (err error) {
-		if have, err = t.old().url(ctx); err == nil && have != url {
-			objects, err = t.old().objects(ctx, all.From, all.To, owners{})
-		}
+	if have, err := s.oldURL(ctx); err != nil || have == url {
 		return err
-	})
-	if err != nil || have == url {
+	}
+	t, err := s.lease(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.release(ctx)) }()
+	return t.place(ctx, url, made)
+}
+
+func (t *tier) place(ctx context.Context, url string, made *lake.Store) error {
+	have, err := t.s.oldURL(ctx)
+	if err != nil {
 		return err
 	}
 	if have == "" {
 		err = noneThere(ctx, made)
 	} else {
-		err = allThere(ctx, made, objects)
+		var objects []coldObject
+		if objects, err = t.objects(ctx, all.From, all.To, owners{}); err == nil {
+			err = allThere(ctx, made, objects)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.backend.update(ctx, func(t tx) error {
-		_, err = t.exec(ctx, `UPDATE rollup_tier SET url = $1 WHERE id = $2 AND url = $3`, url, tierRow, have)
+	return t.s.backend.update(ctx, func(tx tx) error {
+		n, err := tx.exec(ctx, `UPDATE rollup_tier SET url = $1 WHERE id = $2 AND owner = $3`, url, tierRow, t.owner)
+		if err == nil && n == 0 {
+			err = jobs.ErrLost
+		}
 		return err
 	})
 }
@@ -175,7 +190,7 @@ func noneThere(ctx context.Context, store *lake.Store) error {
 		return err
 	}
 	return fmt.Errorf("%s has %d objects of old minutes, such as %s, of a database that is not this one: restore "+
-		"that one, or move the folder %s away", store.Name(), len(list), list[0].Key, coldFolder)
+		"that one, or move the folders %s and %s away", store.Name(), len(list), list[0].Key, coldFolder, sumFolder)
 }
 
 // allThere returns an error unless a store has all published objects.
@@ -193,8 +208,8 @@ func allThere(ctx context.Context, store *lake.Store, objects []coldObject) erro
 	}
 	for _, o := range objects {
 		if !there[o.Key] {
-			return fmt.Errorf("old minutes are elsewhere, and %s is not in %s: copy the folder %s there first", o.Key,
-				store.Name(), coldFolder)
+			return fmt.Errorf("old minutes are elsewhere, and %s is not in %s: copy the folders %s and %s there first",
+				o.Key, store.Name(), coldFolder, sumFolder)
 		}
 	}
 	return nil
@@ -331,7 +346,7 @@ func (t *tier) moveInto(ctx context.Context, day int64, into coldObject, devices
 		return 0, err
 	}
 	if len(rows) == 0 { // they have ledgers, all of them
-		return 0, t.to.Remove(ctx, made.Key)
+		return 0, t.to.Remove(ctx, made.keys()...)
 	}
 	var gone []coldObject
 	if into.Key != "" {

@@ -107,6 +107,9 @@ func TestCold_OneProcessMovesAtATime(t *testing.T) {
 		if n, _, err := two.move(ctx, oldMover(dir), later); n != 0 || err != nil {
 			t.Fatal(n, err)
 		}
+		if err := two.place(ctx, lake.FileURL(t.TempDir())); !errors.Is(err, errTierBusy) {
+			t.Fatalf("the place changes while somebody moves: %v", err)
+		}
 		second, err := two.takeTier(ctx, now.Add(time.Hour)) // the first has died, it seems
 		if err != nil {
 			t.Fatal(err)

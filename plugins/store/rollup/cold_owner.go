@@ -23,6 +23,7 @@ type owners struct {
 	Fleet    string  // "": of all fleets
 	List     []owner // sorted; nil: all of the fleet
 	From, To int64   // of their windows; To 0: all
+	early    *early  // has what is wanted of some objects
 }
 
 // ownersOf are those of keys.

@@ -17,6 +17,7 @@ type coldObject struct {
 	within
 	Written        int64 // Unix seconds
 	Windows, Bytes int64
+	Summed         int64 // bytes of its sums; 0: it has none
 }
 
 // coldRows is how many rows of an object are read at a time.

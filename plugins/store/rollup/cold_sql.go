@@ -42,6 +42,10 @@ CREATE TABLE rollup_cold (
 	high_fleet text COLLATE "C" NOT NULL, high_device text COLLATE "C" NOT NULL);
 CREATE INDEX rollup_cold_by_day ON rollup_cold (day);
 `
+	// coldSums adds how many bytes the sums of an object have: 0 where there are
+	// none, as before there were any.
+	coldSums = `ALTER TABLE rollup_cold ADD COLUMN summed BIGINT NOT NULL DEFAULT 0`
+
 	tierRow = "minutes"
 )
 
@@ -262,7 +266,7 @@ func (t *postgresTx) remove(ctx context.Context, rows []versioned) error {
 // objects lists what is published of days in [from, to) that may have one of the
 // owners, in the order of days and of their owners.
 func (t *coldTx) objects(ctx context.Context, from, to int64, of owners) (out []coldObject, err error) {
-	query, args := `SELECT object, day, written_at, windows, bytes, low_fleet, low_device, high_fleet, high_device FROM rollup_cold
+	query, args := `SELECT object, day, written_at, windows, bytes, summed, low_fleet, low_device, high_fleet, high_device FROM rollup_cold
 		WHERE day >= $1 AND day < $2`, []any{from, to}
 	if w, all := of.span(); !all {
 		query += ` AND (low_fleet, low_device) <= ($3, $4) AND (high_fleet, high_device) >= ($5, $6)`
@@ -272,8 +276,8 @@ func (t *coldTx) objects(ctx context.Context, from, to int64, of owners) (out []
 	}
 	err = t.query(ctx, func(row sqldb.Row) error {
 		var o coldObject
-		if err := row.Scan(&o.Key, &o.Day, &o.Written, &o.Windows, &o.Bytes, &o.Low.Fleet, &o.Low.Device, &o.High.Fleet,
-			&o.High.Device); err != nil {
+		if err := row.Scan(&o.Key, &o.Day, &o.Written, &o.Windows, &o.Bytes, &o.Summed, &o.Low.Fleet, &o.Low.Device,
+			&o.High.Fleet, &o.High.Device); err != nil {
 			return err
 		}
 		if of.meets(o.within) {
@@ -340,9 +344,9 @@ func (t *coldTx) publish(ctx context.Context, owner string, gone, come []coldObj
 	for _, o := range come {
 		if err == nil {
 			_, err = t.exec(ctx, `INSERT INTO rollup_cold
-				(object, day, written_at, windows, bytes, low_fleet, low_device, high_fleet, high_device)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, o.Key, o.Day, o.Written, o.Windows, o.Bytes, o.Low.Fleet, o.Low.Device,
-				o.High.Fleet, o.High.Device)
+				(object, day, written_at, windows, bytes, summed, low_fleet, low_device, high_fleet, high_device)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, o.Key, o.Day, o.Written, o.Windows, o.Bytes, o.Summed,
+				o.Low.Fleet, o.Low.Device, o.High.Fleet, o.High.Device)
 		}
 	}
 	return err

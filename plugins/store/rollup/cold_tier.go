@@ -30,11 +30,7 @@ var errTierBusy = errors.New("another process moves old minutes")
 // takeTier takes the right, which release gives back. Nothing is published by
 // anybody else until then, or until a lease has passed without a word.
 func (s *Store) takeTier(ctx context.Context, now time.Time) (*tier, error) {
-	t := &tier{s: s, owner: rand.Text(), lease: leases(s.db)}
-	id, err := t.lease.Take(ctx, t.owner, "", now)
-	if err == nil && id == "" {
-		err = errTierBusy
-	}
+	t, err := s.lease(ctx, now)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +40,19 @@ func (s *Store) takeTier(ctx context.Context, now time.Time) (*tier, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the store of old minutes: %w", err), t.release(ctx))
+	}
+	return t, nil
+}
+
+// lease takes the right without a store of objects: for who says where they are.
+func (s *Store) lease(ctx context.Context, now time.Time) (*tier, error) {
+	t := &tier{s: s, owner: rand.Text(), lease: leases(s.db)}
+	id, err := t.lease.Take(ctx, t.owner, "", now)
+	if err == nil && id == "" {
+		err = errTierBusy
+	}
+	if err != nil {
+		return nil, err
 	}
 	t.alive = flow.Start(t.renew)
 	return t, nil
@@ -112,7 +121,7 @@ func (s *Store) awaitTier(ctx context.Context) (*tier, error) {
 
 // keep renews the right.
 func (t *tier) keep(ctx context.Context) error {
-	if t.to == nil {
+	if t.owner == "" {
 		return nil
 	}
 	return t.lease.Renew(ctx, t.owner, tierRow, time.Now(), "")
@@ -160,20 +169,21 @@ func (t *tier) swap(ctx context.Context, gone, come []coldObject, also func(tx) 
 		return fmt.Errorf("publishing old minutes: %w", err)
 	}
 	for _, o := range gone {
-		if err := t.to.Remove(ctx, o.Key); err != nil {
+		if err := t.to.Remove(ctx, o.keys()...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// write writes an object of a day, which is not published yet. next hands on the
-// windows of the next owners, in the order of their keys, and none at the end.
+// write writes an object of a day and its sums, which are not published yet. next
+// hands on the windows of the next owners, in the order of their keys, and none at the end.
 func (t *tier) write(ctx context.Context, day int64, next func() ([]*windowRow, error)) (o coldObject, err error) {
 	last := at(day + byDay.Width - 60)
 	now, folder := time.Now(), path.Join(coldFolder, lake.DateFolder(lake.Clamp(at(day))))
 	o = coldObject{Day: day, Written: now.Unix(),
 		Key: lake.NewName(folder, now, lake.Clamp(at(day)), lake.Clamp(last)).Path()}
+	var sums summer
 	o.Bytes, err = t.to.PutGroups(ctx, o.Key, coldTable(), func() (int, lake.Columns, error) {
 		rows, err := next()
 		if err != nil || len(rows) == 0 {
@@ -184,13 +194,16 @@ func (t *tier) write(ctx context.Context, day int64, next func() ([]*windowRow, 
 		}
 		o.Windows += int64(len(rows))
 		o.High = owner{rows[len(rows)-1].Fleet, rows[len(rows)-1].Device}
+		for _, r := range rows {
+			sums.add(r)
+		}
 		lines := coldLines(rows)
 		return len(lines), lake.ColumnsOf(lines, coldLine.value), t.keep(ctx)
 	})
 	if err != nil {
 		return o, fmt.Errorf("writing old minutes: %w", err)
 	}
-	return o, nil
+	return o, t.writeSums(ctx, &o, &sums)
 }
 
 // less replaces an object by one without the windows of some owners, or by none,
@@ -281,15 +294,26 @@ func (t *tier) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sums, err := t.to.Folder(ctx, sumFolder)
+	if err != nil {
+		return err
+	}
 	published := map[string]bool{}
 	objects, err := t.objects(ctx, all.From, all.To, owners{})
 	if err != nil {
 		return err
 	}
+	summed := map[string]bool{}
 	for _, o := range objects {
 		published[o.Key] = true
+		summed[sumKey(o.Key)] = o.Summed > 0
 	}
 	var left []string
+	for _, o := range sums {
+		if !summed[o.Key] {
+			left = append(left, o.Key)
+		}
+	}
 	for _, o := range there {
 		if published[o.Key] {
 			delete(published, o.Key)

@@ -21,7 +21,7 @@ func counts(t *testing.T, s *Store, res resolution) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}
 	if err := s.view(context.Background(), all, func(tx tx) error {
-		return tx.scan(context.Background(), res, span{"acme", nil, 0, 1 << 33}, func(r *windowRow) error {
+		return tx.scan(context.Background(), res, span{Fleet: "acme", From: 0, To: 1 << 33}, func(r *windowRow) error {
 			out[r.Device] += r.Metrics[0].Count
 			return nil
 		})

@@ -70,6 +70,6 @@ func (k kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 
 // Bytes are those of old minutes: rows are none to speak of.
 func (k kept) Bytes(ctx context.Context) (n int64, err error) {
-	err = k.db.QueryRowContext(ctx, `SELECT coalesce(sum(bytes), 0) FROM rollup_cold`).Scan(&n)
+	err = k.db.QueryRowContext(ctx, `SELECT coalesce(sum(bytes + summed), 0) FROM rollup_cold`).Scan(&n)
 	return n, err
 }

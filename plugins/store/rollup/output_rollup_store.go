@@ -75,7 +75,8 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 			Default("1m").Advanced()).
 		Field(service.NewStringField(rollupFieldOldURL).Secret().
 			Description("Where minutes move that are older than `hot`: `file:///abs/dir` or `s3://bucket/prefix?region=…`, "+
-				"below the folder `rollup_1m`. The database remembers it, so nobody else needs to be told. When it changes, the "+
+				"below the folders `rollup_1m` and `rollup_sum`. The database remembers it, so nobody else needs to be told. "+
+				"When it changes, the "+
 				"objects must be there already. Empty moves nothing; what was moved stays where it is.").
 			Default("").Example("file:///var/lib/weir/rollups").Example("s3://weir-rollups?region=eu-central-1")).
 		Field(service.NewDurationField(rollupFieldHot).

@@ -128,61 +128,6 @@ func someRows(ctx context.Context, t tx, res resolution, s span, most int) (rows
 	return rows, err
 }
 
-func runMerged(ctx context.Context, t tx, q query) (out []line, next *position, err error) {
-	from := max(q.From, q.After.Bucket)
-	read, step := 0, int64(8)
-	var old []int64 // days whose minutes lie by device: a day is read at once
-	if q.Resolution == byMinute {
-		if old, err = t.old().days(ctx, byDay.floor(from), q.To); err != nil {
-			return nil, nil, err
-		}
-	}
-	for from < q.To {
-		to := min(from+step*q.Resolution.Width, q.To)
-		if day := byDay.floor(from); slices.Contains(old, day) {
-			to = min(day+byDay.Width, q.To)
-		}
-		rows := map[Key]*windowRow{}
-		devices := map[position]int{}
-		n := 0
-		s := span{Fleet: q.Fleet, Devices: q.Devices, From: from, To: to}
-		err := each(ctx, t, q.Resolution, s, func(r *windowRow) error {
-			n++
-			foldInto(rows, Key{Fleet: q.Fleet, Bucket: r.Bucket}, r)
-			for _, m := range r.Metrics {
-				devices[position{Bucket: r.Bucket, Metric: m.Name}]++
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		buckets := make([]int64, 0, len(rows))
-		for k := range rows {
-			buckets = append(buckets, k.Bucket)
-		}
-		slices.Sort(buckets)
-		for _, b := range buckets {
-			for _, m := range rows[Key{Fleet: q.Fleet, Bucket: b}].Metrics {
-				p := position{Bucket: b, Metric: m.Name}
-				if !q.wants(m.Name) || !q.After.before(p) {
-					continue
-				}
-				if len(out) == q.Limit {
-					return out, &out[len(out)-1].position, nil
-				}
-				out = append(out, line{position: p, metric: m, devices: devices[p]})
-			}
-		}
-		from = to
-		if read += n; read >= scanBudget && from < q.To {
-			return out, &position{Bucket: from}, nil
-		}
-		step = min(max(20_000*step/int64(n+1), 1), 1000)
-	}
-	return out, nil, nil
-}
-
 func (q *query) wants(metric string) bool {
 	return len(q.Metrics) == 0 || slices.Contains(q.Metrics, metric)
 }

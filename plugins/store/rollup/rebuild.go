@@ -33,9 +33,18 @@ func (s *Store) Replace(ctx context.Context, windows []*Window, now time.Time) (
 	slices.SortFunc(windows, func(a, b *Window) int { return a.compare(b.Key) })
 	for chunk := range slices.Chunk(windows, replaceChunk) {
 		var done Replaced
+		keys := make([]Key, len(chunk))
+		for i, w := range chunk {
+			keys[i] = w.Key
+		}
 		for attempt := 1; ; attempt++ {
-			err := s.alter(ctx, func(t tx) (err error) {
-				done, err = s.replaceChunk(ctx, t, chunk, now)
+			early, err := s.readEarly(ctx, keys, byMinute.Width)
+			if err != nil {
+				return out, fmt.Errorf("replacing %d windows: %w", len(chunk), err)
+			}
+			err = s.alter(ctx, func(t tx) (err error) {
+				t.old().early = early
+				done, err = s.replaceChunk(ctx, t, chunk, keys, now)
 				return err
 			})
 			if err == nil {
@@ -51,11 +60,8 @@ func (s *Store) Replace(ctx context.Context, windows []*Window, now time.Time) (
 	return out, nil
 }
 
-func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, now time.Time) (out Replaced, err error) {
-	keys := make([]Key, len(windows))
-	for i, w := range windows {
-		keys[i] = w.Key
-	}
+func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, keys []Key, now time.Time) (out Replaced,
+	err error) {
 	erased, err := s.tombstones(ctx, t)
 	if err != nil {
 		return out, err

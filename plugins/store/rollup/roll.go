@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,9 +44,13 @@ func (s *Store) roll(ctx context.Context, p rollPolicy, now time.Time) (rolled i
 func (s *Store) rollMarks(ctx context.Context, now time.Time) (rolled int, err error) {
 	for {
 		var keys []Key
-		err := s.backend.update(ctx, func(t tx) error {
+		err := s.rolling(ctx, func(t tx) (err error) {
+			keys, err = t.marks(ctx, rollChunk)
+			return err
+		}, &keys, func(t tx) error {
 			alone, err := t.lockRoller(ctx)
 			if err != nil || !alone {
+				keys = nil
 				return err
 			}
 			if keys, err = t.takeMarks(ctx, rollChunk); err != nil {
@@ -58,6 +63,31 @@ func (s *Store) rollMarks(ctx context.Context, now time.Time) (rolled int, err e
 		}
 		if rolled += len(keys); len(keys) < rollChunk {
 			return rolled, nil
+		}
+	}
+}
+
+// rolling runs fn, which rolls hours of devices, in one transaction, for which what
+// objects have of their minutes is read before. list, if any, finds which ones
+// they may be. Another process, or who moves minutes, may come in between: then it
+// is done again.
+func (s *Store) rolling(ctx context.Context, list func(tx) error, hours *[]Key, fn func(tx) error) error {
+	for attempt := 1; ; attempt++ {
+		if list != nil {
+			if err := s.backend.view(ctx, list); err != nil {
+				return err
+			}
+		}
+		early, err := s.readEarly(ctx, *hours, byHour.Width)
+		if err != nil {
+			return err
+		}
+		err = s.backend.update(ctx, func(t tx) error {
+			t.old().early = early
+			return fn(t)
+		})
+		if !isConflict(err) && !errors.Is(err, errMoved) || attempt == maxAttempts || ctx.Err() != nil {
+			return err
 		}
 	}
 }
@@ -88,7 +118,7 @@ func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time
 	}
 	for chunk := range slices.Chunk(keys, rollChunk) {
 		alone := false
-		err := s.backend.update(ctx, func(t tx) (err error) {
+		err := s.rolling(ctx, nil, &chunk, func(t tx) (err error) {
 			if alone, err = t.lockRoller(ctx); err != nil || !alone {
 				return err
 			}

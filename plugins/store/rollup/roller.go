@@ -36,6 +36,8 @@ type roller interface {
 	setHour(ctx context.Context, hour int64, from, to hourState, rolledAt time.Time) (bool, error)
 	// devices lists who has minutes in the hour.
 	devices(ctx context.Context, hour int64) ([]Key, error)
+	// marks returns up to n marks, those that takeMarks would remove.
+	marks(ctx context.Context, n int) ([]Key, error)
 	// takeMarks removes up to n marks and returns them.
 	takeMarks(ctx context.Context, n int) ([]Key, error)
 	// spans reads, in any order, the rows of each key's device that begin
@@ -67,7 +69,14 @@ type span struct {
 	Devices []string // sorted; nil: all of the fleet
 	From    int64    // inclusive
 	To      int64    // exclusive
+
+	// Low and High say of which devices hours and days need be read at most, without
+	// Devices; High "": of all.
+	Low, High string
 }
+
+// lastDevice is after every device: names are of ASCII.
+const lastDevice = "\x7f"
 
 // all is the span of everything, in every fleet.
 var all = span{From: math.MinInt64, To: math.MaxInt64}

@@ -12,6 +12,7 @@ func migrations() []sqldb.Migration {
 			sqliteView1m + sqliteView1h + sqliteView1d,
 			Postgres: postgresViews}, // their avg lies between min and max
 		{SQLite: sqliteCold, Postgres: postgresCold},
+		{SQLite: coldSums, Postgres: coldSums},
 	}
 }
 

@@ -132,49 +132,63 @@ const maxAttempts = 20
 // none is, or (if the connection broke at the commit) all are, which merging
 // them again finds out. Durable is what is in a row or in the journal.
 func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res Result, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for attempt := 1; ; attempt++ {
-		conflicts, written := res.Conflicts, s.written
+		conflicts := res.Conflicts
 		res = Result{Conflicts: conflicts}
-		var touched []*entry
-		err := s.backend.update(ctx, func(t tx) error {
-			if err := s.resume(ctx, t); err != nil {
-				return err
-			}
-			erased, err := s.honour(ctx, t)
-			if err != nil {
-				return err
-			}
-			var note *entryWriter
-			if s.journals && s.limits.WriteEvery > 0 {
-				note = &s.note
-				note.begin()
-			}
-			s.now, s.added = now, s.clock()
-			fresh := len(s.unwritten)
-			touched, err = s.mergeAll(ctx, t, windows, erased, s.oldest(now), &res, note)
-			if err != nil {
-				return err
-			}
-			if note == nil {
-				return s.writeOut(ctx, t, all)
-			}
-			if err := s.enter(ctx, t, note, now, fresh); err != nil {
-				return err
-			}
-			return s.writeFirst(ctx, t, s.excess(s.limits))
-		})
+		early, err := s.readEarly(ctx, s.oldOnes(windows, s.oldest(now), now), byMinute.Width)
 		if err == nil {
-			s.evicted += int64(s.cache.trim(s.limits.Cache, now.Unix()))
+			err = s.addOnce(ctx, windows, now, early, &res)
+		}
+		if err == nil {
 			return res, nil
 		}
-		s.failed(touched, s.journals, written)
 		if !isConflict(err) || attempt == maxAttempts || ctx.Err() != nil {
 			return res, fmt.Errorf("merging %d windows: %w", len(windows), err)
 		}
 		res.Conflicts++
 	}
+}
+
+// addOnce tries to add windows in one transaction.
+func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, early *early, res *Result) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	written := s.written
+	var touched []*entry
+	err := s.backend.update(ctx, func(t tx) error {
+		if err := s.resume(ctx, t); err != nil {
+			return err
+		}
+		t.old().early = early
+		erased, err := s.honour(ctx, t)
+		if err != nil {
+			return err
+		}
+		var note *entryWriter
+		if s.journals && s.limits.WriteEvery > 0 {
+			note = &s.note
+			note.begin()
+		}
+		s.now, s.added = now, s.clock()
+		fresh := len(s.unwritten)
+		touched, err = s.mergeAll(ctx, t, windows, erased, s.oldest(now), res, note)
+		if err != nil {
+			return err
+		}
+		if note == nil {
+			return s.writeOut(ctx, t, all)
+		}
+		if err := s.enter(ctx, t, note, now, fresh); err != nil {
+			return err
+		}
+		return s.writeFirst(ctx, t, s.excess(s.limits))
+	})
+	if err != nil {
+		s.failed(touched, s.journals, written)
+		return err
+	}
+	s.evicted += int64(s.cache.trim(s.limits.Cache, now.Unix()))
+	return nil
 }
 
 // mergeAll merges the windows into their rows, which it reads where the cache

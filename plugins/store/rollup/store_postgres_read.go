@@ -46,6 +46,10 @@ func (t *postgresTx) devices(ctx context.Context, hour int64) ([]Key, error) {
 		at(hour), at(hour+byHour.Width), hour)
 }
 
+func (t *postgresTx) marks(ctx context.Context, n int) ([]Key, error) {
+	return t.keys(ctx, `SELECT fleet, device_id, extract(epoch FROM hour)::bigint FROM rollup_mark ORDER BY fleet, device_id, hour LIMIT $1`, n)
+}
+
 func (t *postgresTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
 	keys, err := t.keys(ctx, `WITH m AS (SELECT fleet, device_id, hour FROM rollup_mark ORDER BY 1, 2, 3 LIMIT $1 FOR UPDATE)
 		DELETE FROM rollup_mark r USING m WHERE r.fleet = m.fleet AND r.device_id = m.device_id AND r.hour = m.hour
@@ -125,6 +129,8 @@ func (t *postgresTx) scan(ctx context.Context, res resolution, s span, fn func(*
 		query, args = query+` AND device_id = ANY($4)`, append(args, s.Devices)
 	case res == byMinute:
 		query += ` AND ledger_state IN (0, 1, 2)` // lets the index by bucket serve
+	case s.High != "":
+		query, args = query+` AND device_id >= $4 AND device_id <= $5`, append(args, s.Low, s.High)
 	}
 	return t.each(ctx, fn, query, args...)
 }

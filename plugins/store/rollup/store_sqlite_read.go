@@ -40,8 +40,12 @@ func (t *sqliteTx) devices(ctx context.Context, hour int64) ([]Key, error) {
 		WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2 ORDER BY 1, 2`, hour, hour+byHour.Width)
 }
 
+func (t *sqliteTx) marks(ctx context.Context, n int) ([]Key, error) {
+	return t.keys(ctx, `SELECT fleet, device_id, hour FROM rollup_mark ORDER BY 1, 2, 3 LIMIT $1`, n)
+}
+
 func (t *sqliteTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
-	keys, err := t.keys(ctx, `SELECT fleet, device_id, hour FROM rollup_mark ORDER BY 1, 2, 3 LIMIT $1`, n)
+	keys, err := t.marks(ctx, n)
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
@@ -113,6 +117,8 @@ func (t *sqliteTx) scan(ctx context.Context, res resolution, s span, fn func(*wi
 		table += ` INDEXED BY ` + res.table + `_by_bucket`
 		if res == byMinute {
 			where += ` AND ledger_state IN (0, 1, 2)` // the index begins with it
+		} else if s.High != "" {
+			where, args = where+` AND device_id >= $4 AND device_id <= $5`, append(args, s.Low, s.High)
 		}
 	}
 	return sqldb.Each(ctx, t.tx, func(row sqldb.Row) error {

@@ -33,7 +33,7 @@ func each(ctx context.Context, t tx, res resolution, s span, fn func(*windowRow)
 	})
 	for _, h := range open {
 		if err == nil {
-			err = eachFolded(ctx, t, byHour, span{s.Fleet, s.Devices, h, h + byHour.Width}, fn)
+			err = eachFolded(ctx, t, byHour, span{Fleet: s.Fleet, Devices: s.Devices, From: h, To: h + byHour.Width}, fn)
 		}
 	}
 	marked = slices.DeleteFunc(marked, func(k Key) bool { return slices.Contains(open, k.Bucket) })
@@ -85,7 +85,7 @@ func eachDay(ctx context.Context, t tx, s span, open []int64, marked []Key, fn f
 	})
 	for day := range stale {
 		if err == nil && day >= s.From && day < s.To {
-			err = eachFolded(ctx, t, byDay, span{s.Fleet, s.Devices, day, day + byDay.Width}, fn)
+			err = eachFolded(ctx, t, byDay, span{Fleet: s.Fleet, Devices: s.Devices, From: day, To: day + byDay.Width}, fn)
 		}
 	}
 	return err
