@@ -12,6 +12,7 @@ import (
 type field struct {
 	Name        string  `json:"name"`
 	Description string  `json:"description"`
+	Default     any     `json:"default"`
 	Children    []field `json:"children"`
 }
 

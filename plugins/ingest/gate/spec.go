@@ -31,8 +31,9 @@ func limitsField() *service.ConfigField {
 				"fifths.").Default(256<<20),
 		service.NewIntField(gateFieldMaxHeader).Description(
 			"The largest request header, in bytes. Above it the reply is 431.").Default(16<<10),
-		service.NewIntField(gateFieldMaxConns).Description("The most open connections. One more is closed at once.").Default(
-			10_000),
+		service.NewIntField(gateFieldMaxConns).Description(
+			"The most open connections, which take some 20 KB each while they are idle. One more is closed at once.").
+			Default(60_000),
 		service.NewIntField(gateFieldMaxConnsIP).Description(
 			"The most open connections of one network address, of IPv6 of one network of 64 bits; 0 is no bound. Set it to 0 "+
 				"behind a load balancer, from which all come.").Default(2500),

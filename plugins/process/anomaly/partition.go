@@ -1,15 +1,19 @@
 package anomaly
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"sync"
 
 	"weir/internal/event"
 )
 
-// keptAlerts bounds how many events' transitions are remembered a partition:
-// more than can be in flight with alerts.
-const keptAlerts = 4096
+// keptAlerts bounds how many events' transitions are remembered a partition: half
+// of it is more than a batch has, should each of its events open an alert while the
+// alerts' topic is down. log_input cuts a batch at a megabyte where order matters,
+// and no event is smaller than 120 bytes.
+const keptAlerts = 1 << 15
 
 // partition remembers how far the log was judged, so that an event moves the
 // state once however often it is delivered: one that comes again gets the
@@ -17,10 +21,10 @@ const keptAlerts = 4096
 // state it protects.
 type partition struct {
 	mu       sync.Mutex
-	high     int64  // the highest offset judged
-	received string // when the gate took that event in
-	epoch    uint32 // counts the times that others judged in between
-	alerts   []judged
+	high     int64    // the highest offset judged
+	received string   // when the gate took that event in
+	epoch    uint32   // counts the times that others judged in between
+	alerts   []judged // by offset
 }
 
 // judged is the transitions of an event, as JSON.
@@ -82,10 +86,11 @@ func (p *partition) remember(offset int64, alerts string) {
 func (p *partition) recall(offset int64) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := len(p.alerts) - 1; i >= 0; i-- {
-		if p.alerts[i].offset == offset {
-			return p.alerts[i].alerts
-		}
+	i, found := slices.BinarySearchFunc(p.alerts, offset, func(j judged, at int64) int {
+		return cmp.Compare(j.offset, at)
+	})
+	if !found {
+		return ""
 	}
-	return ""
+	return p.alerts[i].alerts
 }
