@@ -62,7 +62,10 @@ reckons: docs/cost.md. It exits 1 where a month costs more than --budget.
 				Usage: "a month's cost this `TIME` after the first event; 0: when all is as old as it gets"},
 			&cli.Float64Flag{Name: "groups", Value: d.Groups, Usage: "`N` consumer groups read the whole log"},
 			&cli.BoolFlag{Name: "rack-aware", Usage: "they read from a replica in their own zone"},
-			&cli.BoolFlag{Name: "compressed", Usage: "the log is compressed by zstd"},
+			&cli.BoolFlag{Name: "compressed", Value: d.Compressed,
+				Usage: "the log is compressed by zstd, as configs/cluster.env has it; not with --standalone"},
+			&cli.Float64Flag{Name: "gates", Value: d.Gates, Usage: "`N` processes take events"},
+			&cli.DurationFlag{Name: "linger", Value: d.Linger, Usage: "a record waits this `TIME` for others of its partition"},
 			&cli.Float64Flag{Name: "replicas", Value: d.Replicas, Usage: "the log has `N` replicas"},
 			&cli.Float64Flag{Name: "standbys", Value: d.Standbys, Usage: "PostgreSQL has `N` standbys"},
 			&cli.BoolFlag{Name: "standalone", Usage: "one machine: weir up, with SQLite, and no servers beside it"},
@@ -143,7 +146,11 @@ func statedLoad(c *cli.Context) cost.Load {
 		KeepRaw: c.Duration("keep-raw"), KeepDead: c.Duration("keep-dead-letters"), KeepRollups: c.Duration("keep-rollups"),
 		HotMinutes: c.Duration("hot-minutes"), RawPeriod: c.Duration("raw-period"), After: c.Duration("after"),
 		Groups: c.Float64("groups"), RackAware: c.Bool("rack-aware"), Compressed: c.Bool("compressed"),
+		Gates: c.Float64("gates"), Linger: c.Duration("linger"),
 		Replicas: c.Float64("replicas"), Standbys: c.Float64("standbys"), SQLite: c.Bool("standalone"),
+	}
+	if l.SQLite && !c.IsSet("compressed") {
+		l.Compressed = false
 	}
 	if !c.IsSet("event-bytes") && (c.IsSet("metrics-per-event") || c.IsSet("metric-name-bytes")) {
 		l.EventBytes = l.Sent()

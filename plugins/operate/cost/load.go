@@ -26,11 +26,13 @@ type Load struct {
 	KeepRollups time.Duration `json:"keep_rollups_ns"`
 	HotMinutes  time.Duration `json:"hot_minutes_ns"` // in SQL, older ones in Parquet; 0: all in SQL
 	RawPeriod   time.Duration `json:"raw_period_ns"`  // of a batch of the raw store
+	Linger      time.Duration `json:"log_linger_ns"`  // for which a record waits for others of its partition
 	After       time.Duration `json:"after_ns"`       // since the first event; 0: everything is as old as it gets
 
 	Groups     float64 `json:"consumer_groups"`   // that read the whole log
 	RackAware  bool    `json:"rack_aware"`        // they read from a replica in their own zone
 	Compressed bool    `json:"log_compressed"`    // the log, by zstd
+	Gates      float64 `json:"gates"`             // processes that take events
 	Replicas   float64 `json:"log_replicas"`      // of the log
 	Standbys   float64 `json:"postgres_standbys"` // copies of PostgreSQL beside the first
 	SQLite     bool    `json:"sqlite"`            // rollups in SQLite: one machine, no standby
@@ -39,13 +41,15 @@ type Load struct {
 const day = 24 * time.Hour
 
 // Baseline is fifty thousand devices that report every ten seconds, with the
-// retention of configs/, minutes older than a week in Parquet.
+// retention and the compressed log of configs/cluster.env, minutes older than a
+// week in Parquet.
 func Baseline() Load {
 	return Load{
 		Devices: 50_000, Interval: 10 * time.Second, Hours: 24,
 		EventBytes: 259, Metrics: 4, NameBytes: 14, DeadShare: 0.001,
 		KeepLog: 4 * time.Hour, KeepRaw: 90 * day, KeepDead: 30 * day, KeepRollups: 730 * day, HotMinutes: 7 * day,
-		RawPeriod: 5 * time.Second, Groups: 4, Replicas: 3, Standbys: 1,
+		RawPeriod: 5 * time.Second, Linger: 5 * time.Millisecond, Gates: 3, Compressed: true,
+		Groups: 4, Replicas: 3, Standbys: 1,
 	}
 }
 
@@ -64,6 +68,7 @@ func (l Load) Check() error {
 		{l.EventBytes < 140+l.Metrics*(l.NameBytes+5), "event bytes: an event of so many metrics with such names is larger"},
 		{l.DeadShare < 0 || l.DeadShare > 1, "dead letters: expected a share of 0 to 1"},
 		{min(l.KeepLog, l.KeepRaw, l.KeepDead, l.KeepRollups, l.RawPeriod) <= 0, "every time to keep: expected more than 0"},
+		{l.Gates < 1 || l.Linger < 0, "gates, linger: expected one or more, and 0 or more"},
 		{l.HotMinutes < 0 || l.After < 0, "hot minutes, after: expected 0 or more"},
 		{l.Replicas < 1 || l.Standbys < 0 || l.Groups < 0, "replicas: expected one of the log or more"},
 	} {

@@ -8,7 +8,6 @@ const (
 	envelope     = 164  // an event of JSON without metrics: ids, firmware, timestamp
 	metricText   = 9    // of a metric in JSON, beside its name: quotes, colon, comma, five digits
 	recordExtra  = 109  // headers of a record of the log
-	zstdShare    = 0.25 // of the log, compressed; 0.10 to 0.19 was measured
 	rawEvent     = 28.4 // id, times, coordinates, bloom filters
 	rawMetric    = 3.75 // a reading with two decimals
 	rawShare     = 0.26 // of everything else, as zstd leaves it
@@ -33,10 +32,27 @@ const (
 func (l Load) recordBytes() float64 {
 	n := l.EventBytes + recordExtra
 	if l.Compressed {
-		n *= zstdShare
+		n *= zstdShare(l.batched())
 	}
 	return n
 }
+
+// partitions of the topic of events, as `weir topics create` makes it.
+const partitions = 30
+
+// batched is how many records a batch of the log has: those that come to a gate for
+// one partition while the first of them waits for others.
+func (l Load) batched() float64 {
+	return 1 + l.PerSecond()/l.Gates/partitions*l.Linger.Seconds()
+}
+
+// zstdShare is what zstd leaves of a batch of n records with its head: of one alone
+// most, since it repeats nothing, and of many a seventh.
+func zstdShare(n float64) float64 { return 0.15 + 0.64*math.Pow(n, -0.85) }
+
+// zstdCPU is how many microseconds of a core compressing a record takes, and
+// reading it by each group: 4.4 and 1.8 alone, 1.1 and 0.4 in batches of ten.
+func zstdCPU(n, groups float64) float64 { return (4.4 + 1.8*groups) * math.Pow(n, -0.65) }
 
 // RawBytes is an event in the raw store, in objects of so many.
 func (l Load) RawBytes(perObject float64) float64 {

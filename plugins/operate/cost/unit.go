@@ -27,11 +27,15 @@ type Units struct {
 }
 
 // cpuEvent is what an event takes of a core, from the request to all stores.
-const cpuEvent = 77 // microseconds, at 5,000 events a second
+const cpuEvent = 77 // microseconds, at 5,000 events a second, uncompressed
 
 // Model gives the units of a load as they were measured elsewhere.
 func Model(l Load) Units {
 	of := func(value float64, what string) Unit { return Unit{value, what, "model"} }
+	cpu := float64(cpuEvent)
+	if l.Compressed {
+		cpu += zstdCPU(l.batched(), l.Groups)
+	}
 	// An object a period, merged by retention when it is small.
 	perObject := max(1, l.PerSecond()*l.RawPeriod.Seconds()/leastNodes)
 	return Units{
@@ -42,7 +46,7 @@ func Model(l Load) Units {
 		Old:    of(l.oldMinuteBytes(), "bytes a minute of a device in Parquet"),
 		Hour:   of(l.RowBytes(Hour), "bytes an hour of a device in SQL"),
 		Day:    of(l.RowBytes(Day), "bytes a day of a device in SQL"),
-		CPU:    of(cpuEvent, "microseconds of a core an event"),
+		CPU:    of(cpu, "microseconds of a core an event"),
 	}
 }
 
