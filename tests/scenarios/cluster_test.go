@@ -80,6 +80,12 @@ func TestCluster_LosesNothingInOutagesAndRebalances(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("weir fleet:\n%s", wait())
+	for call, of := range map[string]*node{`call="put",store="s3"`: raw[1], `call="claim",store="redis"`: raw[1],
+		`call="commit",store="postgres"`: rollup[1], `call="read",store="postgres"`: api} {
+		if !of.serves("weir_store_call_seconds_count{" + call + "} ") {
+			t.Errorf("%s tells of no call with %s", of.name, call)
+		}
+	}
 	c.sys.verifyStores(3*time.Minute, api.api, nil, "--raw", c.raw, "--dead-letters", c.deadLetter, "--rollups", c.rollups,
 		"--claims-lost", "--owners-changed")
 	out, err := c.sys.weir("reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait",

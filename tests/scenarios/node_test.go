@@ -166,3 +166,18 @@ func (n *node) kill() {
 	<-n.done
 	n.cmd = nil
 }
+
+// serves tells whether the node's metrics have a line that begins so.
+func (n *node) serves(begins string) bool {
+	n.c.t.Helper()
+	resp, err := http.Get("http://" + n.ops + "/metrics")
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	return bytes.Contains(raw, []byte("\n"+begins))
+}
