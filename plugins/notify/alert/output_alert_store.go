@@ -237,13 +237,7 @@ func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 			o.records.Incr(int64(n), result)
 		}
 	}
-	var oldest *time.Time
-	for _, r := range records {
-		if r.Kind == Metric && r.ReceivedAt != nil && (oldest == nil || r.ReceivedAt.Before(*oldest)) {
-			oldest = r.ReceivedAt
-		}
-	}
-	if oldest != nil {
+	if oldest := oldestOf(records); oldest != nil {
 		o.freshness.Timing(o.now().Sub(*oldest).Nanoseconds())
 	}
 	if done.Beyond > 0 {
@@ -252,6 +246,17 @@ func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 			done.Beyond, done.BeyondOf, o.policy.MaxOpen))
 	}
 	return nil
+}
+
+// oldestOf is when the oldest reading behind alerts was received; nil when no alert
+// is of one.
+func oldestOf(records []*Record) (oldest *time.Time) {
+	for _, r := range records {
+		if r.Kind == Metric && r.ReceivedAt != nil && (oldest == nil || r.ReceivedAt.Before(*oldest)) {
+			oldest = r.ReceivedAt
+		}
+	}
+	return oldest
 }
 
 // Close ends the sweeping.

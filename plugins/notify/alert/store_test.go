@@ -360,3 +360,19 @@ func TestAlerts_OpenOnesOfAFleetAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// Alerts of weir's own watch have no reading, and say nothing of detection.
+func TestAlert_FreshnessIsOfTheOldestReading(t *testing.T) {
+	early, late := time.Unix(100, 0), time.Unix(200, 0)
+	for _, is := range []struct {
+		records []*Record
+		want    *time.Time
+	}{
+		{nil, nil}, {[]*Record{{Kind: Metric}}, nil}, {[]*Record{{Kind: "pipeline", ReceivedAt: &early}}, nil},
+		{[]*Record{{Kind: Metric, ReceivedAt: &late}, {Kind: Metric, ReceivedAt: &early}, {Kind: Metric}}, &early},
+	} {
+		if got := oldestOf(is.records); got != is.want {
+			t.Errorf("of %d records the oldest is %v, want %v", len(is.records), got, is.want)
+		}
+	}
+}

@@ -474,3 +474,23 @@ func BenchmarkEventRules(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "us/event")
 }
+
+// What is published again was received long ago, and says nothing of how fresh
+// results are.
+func TestRules_FreshnessIsOfTheOldestEventThatIsNew(t *testing.T) {
+	at := func(seconds int64, meta ...string) *service.Message {
+		msg := service.NewMessage(nil)
+		msg.MetaSetMut(event.HeaderReceivedAt, time.Unix(seconds, 0).UTC().Format(event.TimeFormat))
+		for _, name := range meta {
+			msg.MetaSetMut(name, "raw-events/0/1")
+		}
+		return msg
+	}
+	batch := service.MessageBatch{at(300), at(200), at(100, event.HeaderDelivery), service.NewMessage(nil)}
+	if got := oldestOf(batch); got.Unix() != 200 {
+		t.Errorf("the oldest was received at %v, want 200 s", got)
+	}
+	if got := oldestOf(batch[2:]); !got.IsZero() {
+		t.Errorf("of a replay the oldest was received at %v", got)
+	}
+}

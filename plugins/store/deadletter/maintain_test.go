@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/expire"
 	"weir/internal/lifecycle/tombstone"
 	"weir/plugins/store/lake"
@@ -115,5 +116,59 @@ func TestDeadLetter_AFleetsDeadLettersCanBeErased(t *testing.T) {
 		return nil
 	}); err != nil || !covered {
 		t.Fatalf("the proof could not explain it: %v", err)
+	}
+}
+
+// How many dead letters there are is told without reading them, also after they
+// were merged and some have gone; objects that are known are not asked again.
+func TestDeadLetter_TheirNumberIsTold(t *testing.T) {
+	url := lake.FileURL(t.TempDir())
+	kept(t, url, someTime, someTime.Add(time.Minute), someTime.AddDate(0, 0, -40))
+	at := lifecycle.NewPlaces(service.MockResources(), map[lifecycle.Place]string{lifecycle.DeadLetters: url})
+	defer at.Close()
+	opened, err := Lifecycle().Open(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, tells := opened.(interface {
+		Rows(context.Context, map[string]int64) (int64, bool, error)
+	})
+	if !tells {
+		t.Fatalf("a %T does not tell how many there are", opened)
+	}
+	known := map[string]int64{}
+	number := func(want int64, objects int) {
+		t.Helper()
+		if n, told, err := store.Rows(t.Context(), known); n != want || !told || err != nil || len(known) != objects {
+			t.Errorf("%d in %d objects are told (%t, %v), want %d in %d", n, len(known), told, err, want, objects)
+		}
+	}
+	number(3, 3)
+	for key := range known {
+		known[key] += 10 // an object that is asked again would say 1
+	}
+	number(33, 3)
+	clear(known)
+	maintained(t, url, expire.Pass{Now: someTime.Add(48 * time.Hour)})
+	n, _, err := store.Rows(t.Context(), known)
+	if err != nil || n != 2 {
+		t.Errorf("%d are told, want 2: %v", n, err)
+	}
+}
+
+// A dead letter's way begins with its event where the gate refused that, and with
+// the failure of what was in the log before: an event may have lain there for hours.
+func TestDeadLetter_FreshnessCountsFromTheRightTime(t *testing.T) {
+	received, failed := someTime.UnixMicro(), someTime.Add(time.Hour).UnixMicro()
+	for _, is := range []struct {
+		row  Row
+		want int64
+	}{
+		{Row{ReceivedAt: received, FailedAt: failed}, received}, {Row{FailedAt: failed}, failed},
+		{Row{ReceivedAt: received, FailedAt: failed, Origin: &event.Coordinates{}}, failed},
+	} {
+		if got := is.row.failed(); got != is.want {
+			t.Errorf("%+v began at %d, want %d", is.row, got, is.want)
+		}
 	}
 }
