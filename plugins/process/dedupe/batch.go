@@ -103,18 +103,18 @@ const stallStep = 20 * time.Millisecond
 // pass without: the store is down, or weir is stopping.
 func (p *processor) ask(ctx context.Context, found []delivery, old [][]byte) []claim {
 	for {
-		if p.handle.circuit.enter(time.Now()) {
+		if p.handle.circuit.Enter(time.Now()) {
 			claims := newClaims(found, old)
 			err := p.attempt(ctx, claims)
 			if err == nil {
 				return claims
 			}
 			if ctx.Err() != nil {
-				p.handle.circuit.leave()
+				p.handle.circuit.Leave()
 				return nil
 			}
 			p.failures.Incr(1)
-			if p.handle.circuit.fail(time.Now()) {
+			if p.handle.circuit.Fail(time.Now()) {
 				p.log.Warnf("the claims store is down (on_error: %s): %v", p.onError(), err)
 			}
 		}
@@ -145,7 +145,7 @@ func (p *processor) attempt(parent context.Context, claims []claim) error {
 		return err
 	}
 	p.up.Set(1)
-	if p.handle.circuit.succeed() {
+	if p.handle.circuit.Succeed() {
 		p.log.Infof("the claims store is back")
 	}
 	return nil

@@ -221,43 +221,6 @@ func TestDedupe_StoppingFreesStalledEvents(t *testing.T) {
 	}
 }
 
-func TestDedupe_OneProbeAtATime(t *testing.T) {
-	var c circuit
-	now := time.Now()
-	for range 2 {
-		if c.enter(now) {
-			continue
-		}
-		t.Fatal("a closed circuit held somebody up")
-	}
-	if !c.fail(now) || c.fail(now) {
-		t.Fatal("it opens once")
-	}
-	if c.enter(now.Add(pauseFirst - 1)) {
-		t.Fatal("asked during the pause")
-	}
-	now = now.Add(pauseFirst)
-	if !c.enter(now) || c.enter(now) {
-		t.Fatal("not exactly one probe")
-	}
-	for range 20 {
-		c.fail(now)
-		now = now.Add(pauseMost)
-		if !c.enter(now) {
-			t.Fatal("the pause grew without bound")
-		}
-	}
-	c.leave()
-	if !c.enter(now) || !c.succeed() {
-		t.Fatal("the probe after a cancelled one was refused")
-	}
-	for range 2 {
-		if !c.enter(now) {
-			t.Fatal("it did not close again")
-		}
-	}
-}
-
 func TestDedupe_StreamsOfAProcessShareOneStore(t *testing.T) {
 	stores := newTestPool() // of one environment; each manager of it makes its own resources
 	url := "url: pebble://" + filepath.Join(t.TempDir(), "claims")

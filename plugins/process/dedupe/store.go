@@ -12,6 +12,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/platform/calls"
+	"weir/internal/platform/flow"
 	"weir/internal/platform/storeurl"
 )
 
@@ -66,7 +67,7 @@ type logger interface {
 // process: they see the same outage, and Pebble locks its folder.
 type handle struct {
 	store   store
-	circuit circuit
+	circuit flow.Circuit
 	ttl     time.Duration
 	refs    int
 }

@@ -1,0 +1,78 @@
+package flow
+
+import (
+	"sync"
+	"time"
+)
+
+// Circuit keeps a server that is down from being hammered: after some failures in
+// a row nobody asks it until a pause has passed, and then one caller alone probes
+// it. The pause doubles with each failed probe. The zero value opens at the first
+// failure.
+type Circuit struct {
+	After int // failures in a row until it opens; 0 is 1
+
+	mu      sync.Mutex
+	failed  int           // in a row, while it is closed
+	pause   time.Duration // 0: closed, everybody may ask
+	until   time.Time
+	probing bool
+}
+
+// How long nobody asks: at first, and at most.
+const (
+	circuitFirst = 100 * time.Millisecond
+	circuitMost  = 5 * time.Second
+)
+
+// Enter tells whether the caller may ask the server now. Whoever is let in must
+// call Succeed, Fail or Leave.
+func (c *Circuit) Enter(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pause == 0 {
+		return true
+	}
+	if c.probing || now.Before(c.until) {
+		return false
+	}
+	c.probing = true
+	return true
+}
+
+// Succeed closes the circuit, and tells whether it was open.
+func (c *Circuit) Succeed() (was bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was = c.pause > 0
+	c.failed, c.pause, c.probing = 0, 0, false
+	return was
+}
+
+// Fail counts a failure, and tells whether it opened the circuit. Callers that
+// were let in before it opened do not lengthen the pause.
+func (c *Circuit) Fail(now time.Time) (opened bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.pause == 0:
+		if c.failed++; c.failed < c.After {
+			return false
+		}
+		c.pause, opened = circuitFirst, true
+	case c.probing:
+		c.pause = min(2*c.pause, circuitMost)
+	default:
+		return false
+	}
+	c.failed, c.probing = 0, false
+	c.until = now.Add(c.pause)
+	return opened
+}
+
+// Leave gives up without having learned anything: the caller was cancelled.
+func (c *Circuit) Leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.probing = false
+}
