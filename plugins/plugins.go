@@ -39,6 +39,7 @@ import (
 	"weir/plugins/process/anomaly"
 	"weir/plugins/process/consumer"
 	"weir/plugins/process/dedupe"
+	"weir/plugins/process/enrich"
 	"weir/plugins/process/rule"
 	"weir/plugins/serve/api"
 	"weir/plugins/store/deadletter"
@@ -63,6 +64,7 @@ func rooms() []room {
 		{"consumer", consumer.Register},
 		{"deadletter", deadletter.Register},
 		{"dedupe", dedupe.Register},
+		{"enrich", enrich.Register},
 		{"erasure", func(env *service.Environment) error { return erasure.Register(env, stores()) }},
 		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},

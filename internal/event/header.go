@@ -9,6 +9,7 @@ const (
 	HeaderSchema         = "weir_schema"          // subject/version: "telemetry/2"
 	HeaderFlags          = "weir_flags"           // comma-separated Flag…; absent when there are none
 	HeaderRegion         = "weir_region"          // where its sender is, as far as that is known: ISO 3166
+	HeaderEnrichFailed   = "weir_enrich_failed"   // comma-separated names of the look-ups that failed for an event
 	HeaderUnknownMetrics = "weir_unknown_metrics" // comma-separated metric names that the schema does not know
 	HeaderDelivery       = "weir_delivery"        // the first delivery of a record published again; see ParseDelivery
 	HeaderPatched        = "weir_patched"         // redrives only: "1" on an event that is not as its device sent it

@@ -1,0 +1,403 @@
+// Package enrich puts what other systems know into events.
+//
+// The contract. An event waits for its look-ups no longer than the deadline of its
+// batch, whatever their sources do, and it always passes: what failed is named in
+// weir_enrich_failed beside it, and counted. A source has at most so many questions
+// at a time, a key one; one that fails again and again is left alone for a while.
+// Answers are kept in memory, also that there is none; failures are not. A crash
+// loses what is kept, and nothing else.
+package enrich
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/geo"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	fieldDeadline   = "deadline"
+	fieldLookups    = "lookups"
+	fieldName       = "name"
+	fieldKey        = "key"
+	fieldResult     = "result_map"
+	fieldProcessors = "processors"
+	fieldGeo        = "geo"
+	fieldSQL        = "sql"
+	fieldQuery      = "query"
+	fieldTimeout    = "timeout"
+	fieldInFlight   = "max_in_flight"
+	fieldEntries    = "cache_entries"
+	fieldKeep       = "cache_ttl"
+	fieldKeepAbsent = "cache_ttl_absent"
+	fieldFailures   = "failures"
+)
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Integration").
+		Summary("Puts what other systems know into events, within a deadline: an event passes whatever they do.").
+		Description(`
+Each look-up makes a key of an event, asks its source for it, and writes the answer into the event. Sources are processors of the engine (`+"`http`"+` and others), a SQL store, or a database of addresses in MaxMind's format. An answer is JSON; nothing and `+"`null`"+` say that there is none.
+
+- Answers are kept, for `+"`cache_ttl`"+`, and that there is none for `+"`cache_ttl_absent`"+`. Failures are never kept.
+- A key is asked for once at a time, whoever wants it, and a source has at most `+"`max_in_flight`"+` questions at a time.
+- After `+"`failures`"+` in a row, a source is left alone for 0.1 s, then longer, up to 5 s; one question at a time then tries whether it is back.
+- A batch waits for all its look-ups together no longer than `+"`deadline`"+`. What is on its way then goes on, and is there for the next event.
+
+An event always passes. The names of the look-ups that failed for it stand in the metadata `+"`weir_enrich_failed`"+`, separated by commas, which the log keeps with it. An event that another processor has failed is left as it is, and so is one without the key.
+
+What `+"`cached`, `branch` and `http`"+` of the engine do not have: they fail the event, keep errors in a cache or nothing, ask a hundred times for a hundred events of one key, and wait for each of them in turn.
+
+### Metrics
+
+`+"`weir_enrich_lookups_total{lookup,outcome=hit|found|absent|failed|skipped}`, `weir_enrich_failures_total{lookup}` and `weir_enrich_source_up{lookup}`"+`.`).
+		Field(service.NewDurationField(fieldDeadline).
+			Description("How long a batch waits for all of its look-ups together.").Default("100ms")).
+		Field(service.NewObjectListField(fieldLookups,
+			service.NewStringField(fieldName).Description("Its name, in metrics and in `weir_enrich_failed`.").
+				Example("profile"),
+			service.NewInterpolatedStringField(fieldKey).
+				Description("What is looked up. An event of which it cannot be made, or is empty, is skipped.").
+				Example(`${! this.user.id }`),
+			service.NewBloblangField(fieldResult).
+				Description("Writes the answer, which is `this`, into the event, which is `root`.").
+				Example("root.context.profile = this"),
+			service.NewProcessorListField(fieldProcessors).
+				Description("A source of processors: the message that they get is the key, and what they make of it is the "+
+					"answer. It must depend on the key alone.").Default([]any{}),
+			service.NewStringField(fieldGeo).
+				Description("A source that is an .mmdb file: the key is an address, the answer `country` and `region`. It is "+
+					"read again when it changes.").Default("").Example("/var/lib/weir/country.mmdb"),
+			service.NewStringField(fieldSQL).
+				Description("A source that is a SQL store, asked by `query`.").Default("").Secret().
+				Example("postgres://weir@db/crm"),
+			service.NewStringField(fieldQuery).
+				Description("The query, with $1 for the key. The columns of its first row are the answer.").Default("").
+				Example("SELECT plan, since FROM customer WHERE id = $1"),
+			service.NewDurationField(fieldTimeout).Description("How long one question may take.").Default("2s"),
+			service.NewIntField(fieldInFlight).Description("Questions at a time.").Default(32),
+			service.NewIntField(fieldEntries).Description("Answers that are kept, in memory; 0 keeps none.").
+				Default(100_000).Advanced(),
+			service.NewDurationField(fieldKeep).Description("How long an answer is kept.").Default("5m"),
+			service.NewDurationField(fieldKeepAbsent).Description("How long it is kept that there is none.").Default("30s"),
+			service.NewIntField(fieldFailures).
+				Description("Failures in a row until the source is left alone for a while.").Default(5).Advanced(),
+		).Description("What is looked up, in this order: each sees what those before have written. Their keys are made of "+
+			"the event as it came in.")).
+		Example("Where a client is, and its customer's plan", "A profile over HTTP; 404 says that there is none.", `
+pipeline:
+  processors:
+    - label: enrich
+      enrich:
+        lookups:
+          - name: region
+            key: ${! this.context.ip }
+            geo: /var/lib/weir/country.mmdb
+            result_map: root.context.country = this.country
+          - name: profile
+            key: ${! this.user.id }
+            result_map: root.context.plan = this.plan
+            processors:
+              - label: ask
+                http:
+                  url: http://profiles:8000/v1/${! content() }
+                  verb: GET
+                  retries: 0
+                  successful_on: [ 404 ]
+              - label: none
+                mapping: root = if @http_status_code == 404 { null }
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return env.RegisterBatchProcessor("enrich", spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(conf, res)
+		})
+}
+
+// processor is enrich.
+type processor struct {
+	deadline time.Duration
+	lookups  []*named
+	outcomes *service.MetricCounter
+
+	stop        context.CancelFunc
+	backgrounds sync.WaitGroup
+	closers     []func(context.Context) error
+}
+
+// named is a look-up as a config has it.
+type named struct {
+	*lookup
+	name   string
+	key    *service.InterpolatedString
+	result *bloblang.Executor
+
+	geo, sql, query string
+}
+
+// The outcomes of a look-up for one event.
+const (
+	outcomeHit     = "hit"     // known already
+	outcomeFound   = "found"   // asked for
+	outcomeAbsent  = "absent"  // there is none, known or asked for
+	outcomeFailed  = "failed"  // the event has not what it should have
+	outcomeSkipped = "skipped" // the event has no key
+)
+
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	p := &processor{}
+	err := conf.Read(parsed, fieldDeadline, conf.Positive(&p.deadline))
+	list, lerr := parsed.FieldObjectList(fieldLookups)
+	err = errors.Join(err, lerr)
+	for _, one := range list {
+		n, wrong := readLookup(one)
+		if slices.ContainsFunc(p.lookups, func(other *named) bool { return other.name == n.name }) {
+			wrong = errors.Join(wrong, fmt.Errorf("two look-ups are called %q", n.name))
+		}
+		p.lookups, err = append(p.lookups, n), errors.Join(err, wrong)
+	}
+	if err == nil && len(list) == 0 {
+		err = errors.New("expected at least one look-up")
+	}
+	if err := conf.Checked(parsed, err); err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.outcomes = res.Metrics().NewCounter("weir_enrich_lookups_total", "lookup", "outcome")
+	failures := res.Metrics().NewCounter("weir_enrich_failures_total", "lookup")
+	up := res.Metrics().NewGauge("weir_enrich_source_up", "lookup")
+	burst := flow.NewBurst(30*time.Second, func(text string) { res.Logger().Warn(text) })
+	for i, n := range p.lookups {
+		for _, outcome := range []string{outcomeHit, outcomeFound, outcomeAbsent, outcomeFailed, outcomeSkipped} {
+			p.outcomes.Incr(0, n.name, outcome)
+		}
+		failures.Incr(0, n.name)
+		up.Set(1, n.name)
+		n.now, n.background, n.backgrounds = time.Now, background, &p.backgrounds
+		n.failed = func(err error) {
+			failures.Incr(1, n.name)
+			burst.Note(n.name, fmt.Sprintf("the look-up %s fails, its events pass without it: %v", n.name, err))
+		}
+		n.opened = func(is bool) {
+			state := int64(1)
+			if is {
+				state = 0
+			}
+			up.Set(state, n.name)
+		}
+		ask, err := p.source(list[i], n, res)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("opening the look-up %s: %w", n.name, err), p.Close(background))
+		}
+		n.lookup = newLookup(ask, n.limits)
+	}
+	return p, nil
+}
+
+func readLookup(parsed *service.ParsedConfig) (*named, error) {
+	n := &named{lookup: &lookup{}}
+	err := conf.Read(parsed, fieldName, conf.Valid(&n.name, func() error { return validName(n.name) }), fieldKey, &n.key,
+		fieldGeo, &n.geo, fieldSQL, sqldb.MaybeURL(&n.sql), fieldQuery, &n.query,
+		fieldTimeout, conf.Positive(&n.timeout), fieldInFlight, conf.Between(&n.inFlight, 1, 10_000),
+		fieldEntries, conf.NotNegative(&n.entries), fieldKeep, conf.NotNegative(&n.keep),
+		fieldKeepAbsent, conf.NotNegative(&n.keepAbsent), fieldFailures, conf.Positive(&n.failures))
+	var rerr error
+	n.result, rerr = parsed.FieldBloblang(fieldResult)
+	children, cerr := parsed.FieldAnyList(fieldProcessors)
+	sources := 0
+	for _, is := range []bool{n.geo != "", n.sql != "", len(children) > 0} {
+		if is {
+			sources++
+		}
+	}
+	var wrong error
+	switch {
+	case sources != 1:
+		wrong = fmt.Errorf("the look-up %q has %d sources: expected one of %s, %s and %s", n.name, sources, fieldProcessors,
+			fieldGeo, fieldSQL)
+	case (n.sql != "") != (n.query != ""):
+		wrong = fmt.Errorf("the look-up %q: %s and %s go together", n.name, fieldSQL, fieldQuery)
+	}
+	return n, errors.Join(err, rerr, cerr, wrong)
+}
+
+// validName keeps names to what a label and a list of them hold.
+func validName(name string) error {
+	bad := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' }
+	if name == "" || len(name) > 32 || strings.ContainsFunc(name, bad) {
+		return fmt.Errorf("%q: expected 1 to 32 lower-case letters, digits and '_'", name)
+	}
+	return nil
+}
+
+// source opens what a look-up asks.
+func (p *processor) source(parsed *service.ParsedConfig, n *named, res *service.Resources) (source, error) {
+	switch {
+	case n.geo != "":
+		file, err := geo.Open(n.geo, func(err error) {
+			if err != nil {
+				res.Logger().Errorf("look-up %s: the last database of addresses stays in force: %v", n.name, err)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		p.closers = append(p.closers, func(context.Context) error { file.Close(); return nil })
+		return ofAddresses(file), nil
+	case n.sql != "":
+		shared := &sharedStore{res: res, url: n.sql}
+		p.closers = append(p.closers, shared.close)
+		return ofSQL(n.query, shared.open), nil
+	}
+	processors, err := parsed.FieldProcessorList(fieldProcessors)
+	for _, one := range processors {
+		p.closers = append(p.closers, one.Close)
+	}
+	return ofProcessors(processors), err
+}
+
+// sharedStore is a SQL store that is opened when it is first asked.
+type sharedStore struct {
+	res *service.Resources
+	url string
+
+	mu      sync.Mutex
+	db      *sqldb.DB
+	release func()
+}
+
+func (s *sharedStore) open(ctx context.Context) (db *sqldb.DB, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		s.db, s.release, err = sqldb.Shared(ctx, s.res, s.url)
+	}
+	return s.db, err
+}
+
+func (s *sharedStore) close(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.release != nil {
+		s.release()
+	}
+	s.db, s.release = nil, nil
+	return nil
+}
+
+// wanted is what one look-up is to say of one event.
+type wanted struct {
+	msg    *service.Message
+	of     *named
+	is     answer
+	hit    bool
+	flight *flight
+	err    error
+}
+
+// ProcessBatch puts answers into the events of a batch, in place. It fails no
+// event, and returns no error.
+func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.deadline)
+	defer cancel()
+	var all []wanted
+	for _, msg := range batch {
+		if msg.GetError() != nil {
+			continue
+		}
+		for _, n := range p.lookups {
+			key, err := n.key.TryString(msg)
+			if err != nil || key == "" || key == "null" {
+				p.outcomes.Incr(1, n.name, outcomeSkipped)
+				continue
+			}
+			w := wanted{msg: msg, of: n}
+			w.is, w.hit, w.flight, w.err = n.start(ctx, key)
+			all = append(all, w)
+		}
+	}
+	for i := range all {
+		all[i].settle(ctx, p.outcomes)
+	}
+	return []service.MessageBatch{batch}, nil
+}
+
+// settle waits for the answer, and writes it into the event, or notes that it is
+// not there.
+func (w *wanted) settle(ctx context.Context, outcomes *service.MetricCounter) {
+	if w.flight != nil {
+		w.is, w.err = w.flight.wait(ctx)
+	}
+	if w.err == nil && !w.is.absent {
+		if w.err = w.write(); w.err != nil {
+			w.of.failed(w.err)
+		}
+	}
+	outcome := outcomeFound
+	switch {
+	case w.err != nil:
+		outcome = outcomeFailed
+		failed := event.AppendItem([]byte(event.Meta(w.msg, event.HeaderEnrichFailed)), w.of.name)
+		w.msg.MetaSetMut(event.HeaderEnrichFailed, string(failed))
+	case w.is.absent:
+		outcome = outcomeAbsent
+	case w.hit:
+		outcome = outcomeHit
+	}
+	outcomes.Incr(1, w.of.name, outcome)
+}
+
+// write puts the answer into the event, whole or not at all.
+func (w *wanted) write() error {
+	made, err := w.msg.Copy().BloblangMutateFrom(w.of.result, service.NewMessage(w.is.raw))
+	if err != nil {
+		return fmt.Errorf("writing the answer into an event: %w", err)
+	}
+	if made == nil {
+		return errors.New("writing the answer into an event: the mapping deletes it")
+	}
+	raw, err := made.AsBytes()
+	if err != nil {
+		return fmt.Errorf("writing the answer into an event: %w", err)
+	}
+	w.msg.SetBytes(raw)
+	return nil
+}
+
+// Close ends what is on its way, and lets go of the sources.
+func (p *processor) Close(ctx context.Context) error {
+	p.stop()
+	done := make(chan struct{})
+	go func() { p.backgrounds.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("closing look-ups: %w", ctx.Err())
+	}
+	var err error
+	for _, release := range p.closers {
+		err = errors.Join(err, release(ctx))
+	}
+	p.closers = nil
+	return err
+}
+
+var _ service.BatchProcessor = (*processor)(nil)
