@@ -26,6 +26,7 @@ var sideways = [][2]string{
 	{"plugins/ingest/gate", "plugins/ingest/gate/admission"}, {"plugins/ingest/gate", "plugins/ingest/gate/ingestpb"},
 	{"plugins/ingest/validate", "plugins/ingest/registry"}, {"plugins/ingest/privacy", "plugins/ingest/registry"},
 	{"plugins/ingest/registry", "plugins/ingest/registry/compat"},
+	{"plugins/operate/etl", "plugins/operate/etl/delta"},
 	{"plugins/operate/replay", "plugins/operate/recount"}, {"plugins/operate/erasure", "plugins/operate/recount"},
 	{"plugins/notify/*", "plugins/notify/alert"}, {"plugins/serve/api", "plugins/serve/*"},
 	{"internal/platform/*", "internal/platform/*"}, {"internal/lifecycle/*", "internal/lifecycle/*"},

@@ -56,7 +56,7 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 			return nil, fmt.Errorf("counting %s: %w", s.Object, err)
 		case sum != s.SHA256:
 			find("%s holds other %s than the run wrote", s.Object, map[bool]string{true: "rows",
-				false: "bytes"}[s.Format == postgresFormat])
+				false: "bytes"}[s.Format == postgresFormat || s.Format == deltaFormat])
 		case rows != want:
 			find("%s has %d rows, and %d were to be there", s.Object, rows, want)
 		}
@@ -73,6 +73,9 @@ func (p *Pipeline) recount(ctx context.Context, report *Report, s Sink) (rows in
 			}
 		}
 		return 0, "", dataError{errors.New("the pipeline has no such sink any more, and so not how to reach it")}
+	}
+	if s.Format == deltaFormat {
+		return p.recountDelta(ctx, report, s)
 	}
 	store, err := lake.OpenReading(ctx, p.storeURL(s.URL))
 	if err != nil {

@@ -36,8 +36,6 @@ const releaseTimeout = 30 * time.Second
 // claimsFolder is beside the objects of a store; no object of a sink begins so.
 const claimsFolder = "_etl"
 
-func claimKey(t target) string { return claimsFolder + "/" + t.object + ".json" }
-
 // mostClaim bounds what is read of a claim.
 const mostClaim = 1 << 16
 
@@ -80,7 +78,12 @@ func (p *Pipeline) claimAll(ctx context.Context, o Options, s stage) error {
 		if t.table != nil {
 			err = t.claiming(t.table.take(ctx, o, claim{p.Name, id, true, o.Now().UTC()}))
 		} else {
-			err = p.onClaim(ctx, t, func(store *lake.Store) error { return p.take(ctx, store, o, t, id) })
+			err = p.onClaim(ctx, t, func(store *lake.Store) error {
+				if err := p.apart(ctx, store, o, t); err != nil {
+					return err
+				}
+				return p.take(ctx, store, o, t, id)
+			})
 		}
 		if err != nil {
 			return err
@@ -110,10 +113,10 @@ func (p *Pipeline) take(ctx context.Context, store *lake.Store, o Options, t tar
 	if err != nil {
 		return err
 	}
-	now, err := readClaim(ctx, store, t)
+	now, err := readClaim(ctx, store, p.claimKey(t))
 	switch {
 	case errors.Is(err, lake.ErrNotFound):
-		if err := store.PutNew(ctx, claimKey(t), raw); err != nil && !errors.Is(err, lake.ErrExists) {
+		if err := store.PutNew(ctx, p.claimKey(t), raw); err != nil && !errors.Is(err, lake.ErrExists) {
 			return err
 		}
 		return p.mine(ctx, store, t, id) // whoever's answer was lost
@@ -122,12 +125,12 @@ func (p *Pipeline) take(ctx context.Context, store *lake.Store, o Options, t tar
 	case now.Pipeline == p.Name && now.State == id && now.Running:
 		return nil
 	case !o.TakeOver && (now.Pipeline != p.Name || now.State != id && now.Running):
-		return now.refuse("object")
+		return now.refuse(t.what())
 	}
 	if now.Pipeline != p.Name || now.State != id {
 		o.Tell(fmt.Sprintf("%s: taken over from pipeline %s of state %s", t, now.Pipeline, now.State))
 	}
-	if err := store.PutBytes(ctx, claimKey(t), raw); err != nil {
+	if err := store.PutBytes(ctx, p.claimKey(t), raw); err != nil {
 		return err
 	}
 	return p.mine(ctx, store, t, id)
@@ -144,20 +147,20 @@ func (c claim) refuse(what string) error {
 
 // mine tells whether the claim of an object is that of this run.
 func (p *Pipeline) mine(ctx context.Context, store *lake.Store, t target, id string) error {
-	now, err := readClaim(ctx, store, t)
+	now, err := readClaim(ctx, store, p.claimKey(t))
 	switch {
 	case errors.Is(err, lake.ErrNotFound):
 		return dataError{errors.New("its claim was taken away: run again")}
 	case err != nil:
 		return err
 	case now.Pipeline != p.Name || now.State != id:
-		return now.refuse("object")
+		return now.refuse(t.what())
 	}
 	return nil
 }
 
-func readClaim(ctx context.Context, store *lake.Store, t target) (c claim, err error) {
-	r, err := openObject(ctx, store, claimKey(t))
+func readClaim(ctx context.Context, store *lake.Store, key string) (c claim, err error) {
+	r, err := openObject(ctx, store, key)
 	if err != nil {
 		return c, err
 	}
@@ -166,7 +169,7 @@ func readClaim(ctx context.Context, store *lake.Store, t target) (c claim, err e
 		return c, err
 	}
 	if err := json.Unmarshal(raw, &c); err != nil || c.Pipeline == "" {
-		return c, dataError{fmt.Errorf("%s is no claim of a pipeline: remove it", claimKey(t))}
+		return c, dataError{fmt.Errorf("%s is no claim of a pipeline: remove it", key)}
 	}
 	return c, nil
 }
@@ -189,7 +192,7 @@ func (p *Pipeline) release(ctx context.Context, o Options, s stage) {
 			continue
 		}
 		if err := p.onClaim(ctx, t, func(store *lake.Store) error {
-			now, err := readClaim(ctx, store, t)
+			now, err := readClaim(ctx, store, p.claimKey(t))
 			if err != nil || now.Pipeline != p.Name || now.State != id || !now.Running {
 				return err // it is another's, or was never taken
 			}
@@ -198,7 +201,7 @@ func (p *Pipeline) release(ctx context.Context, o Options, s stage) {
 			if err != nil {
 				return err
 			}
-			return store.PutBytes(ctx, claimKey(t), raw)
+			return store.PutBytes(ctx, p.claimKey(t), raw)
 		}); err != nil && !errors.Is(err, lake.ErrNotFound) {
 			o.Tell(fmt.Sprintf("the claim stays: %v", err))
 		}

@@ -41,7 +41,10 @@ func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
 }
 
 // takes says which column a sink cannot hold; of a table, it asks.
-func (t target) takes(ctx context.Context, columns []column) error {
+func (p *Pipeline) takes(ctx context.Context, t target, columns []column) error {
+	if t.delta != nil {
+		return p.checkDelta(ctx, t, columns)
+	}
 	if t.table == nil {
 		if err := checkFormat(t.format, columns); err != nil {
 			return dataError{err}

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -46,13 +45,22 @@ type source interface {
 	open(ctx context.Context) (reading, error)
 }
 
-// target is where rows go: one object, which appears whole, or a table.
+// target is where rows go: one object, which appears whole, or a table, which is in
+// its store by the name of its folder, or in PostgreSQL.
 type target struct {
 	format, url, object string
-	table               *postgresTable // nil: an object
+	table               *postgresTable // of PostgreSQL, else nil
+	delta               *deltaTable    // of Delta Lake, else nil
 }
 
 func (t target) String() string { return t.object + " as " + t.format }
+
+func (t target) what() string {
+	if t.table != nil || t.delta != nil {
+		return "table"
+	}
+	return "object"
+}
 
 var pipelineName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
@@ -102,7 +110,7 @@ func Load(file string) (*Pipeline, error) {
 	for _, at := range sinks {
 		t := p.readTarget(at, "", &problems)
 		if seen[t.url+" "+t.object] {
-			r.wrong(at, "another sink writes the same %s", map[bool]string{true: "table", false: "object"}[t.table != nil])
+			r.wrong(at, "another sink writes the same %s", t.what())
 		}
 		seen[t.url+" "+t.object] = true
 		p.sinks = append(p.sinks, t)
@@ -152,14 +160,14 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	p.additions = r.oneOf("changes", "refuse", "additions") == "additions"
 	p.source, p.columns = p.readOne(r, true)
 	if at := r.members["changes"]; at != nil && p.columns != nil {
-		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres and parquet")
+		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres, parquet and delta")
 	}
 	r.end()
 }
 
 // readOne reads a source, and its columns, where they are named.
 func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
-	kinds := []string{"", "postgres", "csv", "ndjson", "parquet"}
+	kinds := []string{"", "postgres", "csv", "ndjson", "parquet", deltaFormat}
 	if top {
 		kinds = append(kinds, "union")
 	}
@@ -168,6 +176,8 @@ func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 		return readPostgres(r), nil
 	case "parquet":
 		return p.readParquet(r), nil
+	case deltaFormat:
+		return p.readDeltaSource(r), nil
 	case "csv", "ndjson":
 		return p.readFile(r)
 	case "union":
@@ -218,22 +228,18 @@ func readType(r *reader, name string) columnType {
 func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) target {
 	r := n.object(problems)
 	if format == "" {
-		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat)
+		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat, deltaFormat)
+	}
+	if format == deltaFormat {
+		defer r.end()
+		return p.readDelta(r)
 	}
 	if format == postgresFormat {
 		defer r.end()
 		return readTable(r)
 	}
 	t := target{format: format, url: r.text("url", true), object: r.text("object", true)}
-	if t.object != "" && (path.Clean(t.object) != t.object || path.IsAbs(t.object) || strings.HasPrefix(t.object, "..") ||
-		strings.HasPrefix(t.object, "_")) {
-		r.wrong(r.members["object"], "expected the name of an object, such as 2026/orders.parquet")
-	}
-	if t.url != "" {
-		if err := p.checkStore(t.url); err != nil {
-			r.wrong(r.members["url"], "%v", err)
-		}
-	}
+	p.checkPlace(r, t, "object", "an object, such as 2026/orders.parquet")
 	r.end()
 	return t
 }

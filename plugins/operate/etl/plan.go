@@ -57,7 +57,7 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		}
 	}
 	for _, t := range p.sinks {
-		if err := t.takes(ctx, planned.columns()); err != nil {
+		if err := p.takes(ctx, t, planned.columns()); err != nil {
 			return nil, fmt.Errorf("planning sink %s: %w", t, err)
 		}
 		lines = append(lines, "to "+t.String())

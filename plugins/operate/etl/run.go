@@ -144,7 +144,7 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 	}
 	columns := planned.columns()
 	for _, t := range p.sinks {
-		if err := t.takes(ctx, columns); err != nil {
+		if err := p.takes(ctx, t, columns); err != nil {
 			return nil, fmt.Errorf("planning sink %s: %w", t, err)
 		}
 	}
@@ -241,7 +241,7 @@ func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progre
 	}
 	targets := p.targets()
 	for i := len(at.Sinks); i < len(targets); i++ {
-		sink, err := p.loadSink(ctx, s, at, columns, targets[i], i == len(p.sinks), id)
+		sink, err := p.loadSink(ctx, o, s, at, columns, targets[i], i == len(p.sinks), id)
 		if Final(err) {
 			return fmt.Errorf("writing sink %s: %w; what was read is kept: run again when it can be written, or --fresh to "+
 				"read the source again", targets[i], err)
@@ -259,13 +259,16 @@ func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progre
 }
 
 // loadSink writes one object, or one table. What it has appears whole.
-func (p *Pipeline) loadSink(ctx context.Context, s stage, at *progress, columns []column, t target, rejects bool,
-	id string) (Sink, error) {
+func (p *Pipeline) loadSink(ctx context.Context, o Options, s stage, at *progress, columns []column, t target,
+	rejects bool, id string) (Sink, error) {
 	if t.table != nil {
 		return t.table.load(ctx, p, s, at, columns, id)
 	}
 	if err := p.onClaim(ctx, t, func(store *lake.Store) error { return p.mine(ctx, store, t, id) }); err != nil {
 		return Sink{}, err
+	}
+	if t.delta != nil {
+		return p.loadDelta(ctx, o, s, at, columns, t, id)
 	}
 	sink := Sink{Format: t.format, URL: t.url, Object: t.object, Rejects: rejects}
 	store, err := lake.Open(ctx, p.storeURL(t.url))

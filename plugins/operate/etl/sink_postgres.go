@@ -52,7 +52,7 @@ func readTable(r *reader) target {
 			break
 		}
 	}
-	return target{postgresFormat, t.where(), t.table, t}
+	return target{format: postgresFormat, url: t.where(), object: t.table, table: t}
 }
 
 // beside is the name of a table in the same schema, quoted.

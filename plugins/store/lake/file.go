@@ -102,13 +102,11 @@ func (f *fileStore) putNew(ctx context.Context, key string, body []byte) error {
 // place writes an object beside its place, and brings it there.
 func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer) error,
 	bring func(temp, target string) error) (err error) {
-	var unique [12]byte
-	_, _ = rand.Read(unique[:]) // never fails
-	temp := filepath.Join(f.root, tempDir, hex.EncodeToString(unique[:]))
-	file, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := f.temporary()
 	if err != nil {
 		return err
 	}
+	temp := file.Name()
 	defer func() {
 		if err != nil {
 			_ = os.Remove(temp)
@@ -117,9 +115,6 @@ func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer)
 			err = cerr
 		}
 	}()
-	if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		return err
-	}
 	w := bufio.NewWriterSize(&gentle{file: file}, 256<<10)
 	if err = write(w); err != nil {
 		return err
@@ -141,6 +136,29 @@ func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer)
 		return err
 	}
 	return syncDir(filepath.Dir(target))
+}
+
+// temporary is a new file that no sweep takes away: one that did, before it was
+// locked, is made anew.
+func (f *fileStore) temporary() (*os.File, error) {
+	for {
+		var unique [12]byte
+		_, _ = rand.Read(unique[:]) // never fails
+		file, err := os.OpenFile(filepath.Join(f.root, tempDir, hex.EncodeToString(unique[:])),
+			os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err == nil {
+			if _, err = os.Stat(file.Name()); err == nil {
+				return file, nil
+			}
+		}
+		_ = file.Close()
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
 }
 
 // makeDirs makes dir and its missing parents, each synced into its own parent.

@@ -225,3 +225,24 @@ func read(t *testing.T, text string, field any) error {
 	}
 	return conf.Read(parsed, "url", field)
 }
+
+// Each store that opens sweeps what dead writers left, and nothing of those who live.
+func TestStore_OpeningDisturbsNoWriter(t *testing.T) {
+	url := "file://" + t.TempDir()
+	var group sync.WaitGroup
+	for n := range 8 {
+		group.Go(func() {
+			for i := range 50 {
+				s, err := Open(t.Context(), url)
+				if err == nil {
+					err = s.PutNew(t.Context(), fmt.Sprintf("%d/%d", n, i), nil)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}

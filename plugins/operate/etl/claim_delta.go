@@ -1,0 +1,61 @@
+package etl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"weir/plugins/store/lake"
+)
+
+// claimKey is where the claim of an object, or of a table, is. A table that is
+// appended to has one for each pipeline.
+func (p *Pipeline) claimKey(t target) string {
+	if t.delta != nil && t.delta.mode == modeAppend {
+		return claimsFolder + "/" + t.object + "/" + p.Name + ".json"
+	}
+	return claimsFolder + "/" + t.object + ".json"
+}
+
+// apart refuses a table that another pipeline replaces, or brings rows to and this
+// one would replace. Two that begin at one moment may both pass: the table is whole,
+// and the last one's.
+func (p *Pipeline) apart(ctx context.Context, store *lake.Store, o Options, t target) error {
+	if t.delta == nil {
+		return nil
+	}
+	folder := claimsFolder + "/" + t.object
+	var others []string
+	if t.delta.mode == modeAppend {
+		others = []string{folder + ".json"}
+	} else if err := store.List(ctx, folder, func(b lake.Blob) error {
+		if path.Dir(b.Key) == folder && strings.HasSuffix(b.Key, ".json") {
+			others = append(others, b.Key)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, key := range others {
+		c, err := readClaim(ctx, store, key)
+		switch {
+		case errors.Is(err, lake.ErrNotFound):
+			continue
+		case err != nil:
+			return err
+		case c.Pipeline == p.Name && !c.Running: // it had another mode
+		case !o.TakeOver && c.Pipeline != p.Name:
+			return c.refuse(t.what())
+		case !o.TakeOver:
+			continue
+		default:
+			o.Tell(fmt.Sprintf("%s: taken over from pipeline %s of state %s", t, c.Pipeline, c.State))
+		}
+		if err := store.Remove(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/plugins/store/lake"
+)
+
+func at(t *testing.T, dir string) Table {
+	t.Helper()
+	store, err := lake.Open(t.Context(), "file://"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Table{store, "a/b"}
+}
+
+func made(t *testing.T, now time.Time) Change {
+	t.Helper()
+	fields := []Field{{"x", "timestamp_ntz", true, map[string]any{}}, {"p", "string", true, nil}}
+	p, m, err := New("id", fields, []string{"p"}, now.UnixMilli())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Configuration["any"] = "thing"
+	return Change{Protocol: &p, Metadata: &m, Now: now.UnixMilli()}
+}
+
+// What a checkpoint says is what the versions before it say, whichever are gone.
+func TestTable_ACheckpointIsTheLogBeforeIt(t *testing.T) {
+	dir := t.TempDir()
+	table, now, text := at(t, dir), time.Now(), "a/b"
+	s := empty()
+	for n := range 25 {
+		c := Change{Now: now.UnixMilli()}
+		if n == 0 {
+			c = made(t, now)
+		}
+		c.Txn = Txn{fmt.Sprintf("w%d", n%3), int64(n), now.UnixMilli()}
+		c.Add = []Add{{Path: fmt.Sprintf("f%d", n), PartitionValues: map[string]*string{"p": nil}, Size: 7,
+			Stats: `{"numRecords":1}`, Tags: map[string]string{"k": "v"}}}
+		if n%2 == 0 {
+			c.Add[0].PartitionValues["p"] = &text
+		}
+		if old, is := s.Files[fmt.Sprintf("f%d", n-5)]; is {
+			c.Remove = []Add{old}
+		}
+		c.Note.Run = fmt.Sprintf("run %d", n)
+		var err error
+		if s, err = table.Commit(t.Context(), s, c); err != nil {
+			t.Fatal(err)
+		}
+		if err := table.Tidy(t.Context(), s, now); err != nil {
+			t.Fatal(err)
+		}
+		read, err := table.Read(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Checkpoint = read.Checkpoint
+		if want := int64(max((n)/10*10, -1)); n >= 10 && read.Checkpoint != want {
+			t.Fatalf("version %d has checkpoint %d", n, read.Checkpoint)
+		}
+		for name, r := range s.Removed { // of which a checkpoint keeps two fields
+			s.Removed[name] = Remove{Path: r.Path, DeletionTimestamp: r.DeletionTimestamp}
+			r = read.Removed[name]
+			read.Removed[name] = Remove{Path: r.Path, DeletionTimestamp: r.DeletionTimestamp}
+		}
+		for name := range s.Files {
+			f := read.Files[name]
+			f.DataChange = s.Files[name].DataChange
+			read.Files[name] = f
+		}
+		if !reflect.DeepEqual(read, s) {
+			t.Fatalf("version %d is read as\n%+v\nand was\n%+v", n, read, s)
+		}
+		if n == 20 {
+			for gone := range 20 {
+				if err := os.Remove(filepath.Join(dir, table.commit(int64(gone)))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	note, added, err := table.Find(t.Context(), "run 22")
+	if err != nil || note == nil || len(added) != 1 || added[0].Path != "f22" {
+		t.Errorf("%+v %+v %v", note, added, err)
+	}
+	if note, _, err := table.Find(t.Context(), "run 2"); note != nil || err != nil {
+		t.Errorf("%+v %v", note, err)
+	}
+	if err := os.Remove(filepath.Join(dir, table.commit(22))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Read(t.Context(), nil); !errors.As(err, new(*gapError)) {
+		t.Error(err)
+	}
+}
+
+// Of many that make one version one does; the others hear that it is another's.
+func TestTable_OneOfManyMakesAVersion(t *testing.T) {
+	dir := t.TempDir()
+	var won, lost atomic.Int64
+	var group sync.WaitGroup
+	for n := range 8 {
+		table, c := at(t, dir), made(t, time.Now())
+		c.Txn = Txn{fmt.Sprint(n), 1, 1}
+		group.Go(func() {
+			switch _, err := table.Commit(context.Background(), empty(), c); {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, ErrConflict):
+				lost.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if s, err := at(t, dir).Read(t.Context(), nil); err != nil || won.Load() != 1 || lost.Load() != 7 || len(s.Txns) != 1 {
+		t.Errorf("%d made it, %d not: %+v, %v", won.Load(), lost.Load(), s, err)
+	}
+}
+
+// No file of a table leads out of its folder.
+func TestTable_AFileIsBelowIt(t *testing.T) {
+	table := Table{Folder: "a/b"}
+	for file, want := range map[string]string{"x.parquet": "a/b/x.parquet", "p=a%2520b/x": "a/b/p=a%20b/x", "../x": "",
+		"/x": "", "s3://other/x": "", "a/../../x": "", "%2e%2e/x": "", "file:///etc/passwd": ""} {
+		if got, err := table.Key(file); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", file, got, err)
+		}
+	}
+}

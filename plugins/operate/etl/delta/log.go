@@ -1,0 +1,281 @@
+package delta
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir/plugins/store/lake"
+)
+
+// Table is a folder of a store.
+type Table struct {
+	Store  *lake.Store
+	Folder string
+}
+
+const logFolder = "_delta_log"
+
+func (t Table) log() string { return path.Join(t.Folder, logFolder) }
+
+func (t Table) commit(version int64) string { return fmt.Sprintf("%s/%020d.json", t.log(), version) }
+
+func (t Table) checkpoint(version int64) string {
+	return fmt.Sprintf("%s/%020d.checkpoint.parquet", t.log(), version)
+}
+
+// Key is the object of a file of the table.
+func (t Table) Key(file string) (string, error) {
+	name, err := url.PathUnescape(file)
+	if err != nil || path.IsAbs(name) || name != path.Clean(name) || strings.HasPrefix(name, "..") ||
+		strings.Contains(name, "://") {
+		return "", fmt.Errorf("a file of the table is outside of its folder, or has no plain path: %q", file)
+	}
+	return path.Join(t.Folder, name), nil
+}
+
+// Path is how the log names an object of the table, below its folder.
+func Path(name string) string { return (&url.URL{Path: name}).EscapedPath() }
+
+// listing is what a log has.
+type listing struct {
+	commits     map[int64]lake.Blob
+	newest      int64
+	checkpoints map[int64][]lake.Blob // whole ones: their parts
+}
+
+var (
+	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
+	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet$`)
+)
+
+func (t Table) list(ctx context.Context) (listing, error) {
+	l := listing{map[int64]lake.Blob{}, -1, map[int64][]lake.Blob{}}
+	parts := map[int64]map[string][]lake.Blob{} // by how many there are
+	err := t.Store.List(ctx, t.log(), func(b lake.Blob) error {
+		name := path.Base(b.Key)
+		if path.Dir(b.Key) != t.log() {
+			return nil
+		}
+		if m := commitName.FindStringSubmatch(name); m != nil {
+			n, _ := strconv.ParseInt(m[1], 10, 64) // larger ones are no versions
+			l.commits[n], l.newest = b, max(l.newest, n)
+		}
+		if m := checkpointName.FindStringSubmatch(name); m != nil {
+			n, _ := strconv.ParseInt(m[1], 10, 64)
+			if parts[n] == nil {
+				parts[n] = map[string][]lake.Blob{}
+			}
+			parts[n][m[3]] = append(parts[n][m[3]], b)
+		}
+		return nil
+	})
+	for n, bySize := range parts {
+		for many, blobs := range bySize {
+			if want, _ := strconv.Atoi(many); len(blobs) == max(want, 1) {
+				l.checkpoints[n] = blobs
+			}
+		}
+	}
+	return l, err
+}
+
+// relists is how often a log is listed again, of which a part was missing: a
+// listing is not of one moment, and others tidy logs up.
+const relists = 3
+
+// Read returns the newest version of the table; known is one that was read before,
+// or nil. Without a table, it is -1.
+func (t Table) Read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
+	for try := 0; ; try++ {
+		s, err := t.read(ctx, known)
+		if try < relists && (errors.Is(err, lake.ErrNotFound) || errors.As(err, new(*gapError))) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the log of table %s: %w", t.Folder, err)
+		}
+		return s, nil
+	}
+}
+
+// gapError is a version that is not there, and one behind it is.
+type gapError struct{ version int64 }
+
+func (e *gapError) Error() string {
+	return fmt.Sprintf("version %d of the table is missing", e.version)
+}
+
+func (t Table) read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
+	l, err := t.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, newest := empty(), int64(-1)
+	for n := range l.checkpoints {
+		newest = max(newest, n)
+	}
+	switch {
+	case known != nil && known.Version >= newest:
+		c := *known
+		s, c.Files, c.Removed, c.Txns = &c, maps.Clone(c.Files), maps.Clone(c.Removed), maps.Clone(c.Txns)
+	case newest >= 0:
+		for _, b := range l.checkpoints[newest] {
+			if err := t.readCheckpoint(ctx, b, s); err != nil {
+				return nil, fmt.Errorf("checkpoint %d: %w", newest, err)
+			}
+		}
+		s.Version = newest
+	}
+	s.Checkpoint = newest
+	for n := s.Version + 1; n <= l.newest; n++ {
+		b, there := l.commits[n]
+		if !there {
+			return nil, &gapError{n}
+		}
+		if err := t.eachAction(ctx, b, s.apply); err != nil {
+			return nil, fmt.Errorf("version %d: %w", n, err)
+		}
+		s.Version = n
+	}
+	return s, s.whole()
+}
+
+// eachAction reads a commit.
+func (t Table) eachAction(ctx context.Context, b lake.Blob, do func(action) error) error {
+	r, err := t.Store.Open(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer r.Close() // it was only read
+	in := json.NewDecoder(io.NewSectionReader(r, 0, r.Size()))
+	for {
+		var a action
+		switch err := in.Decode(&a); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("it is no commit: %w", err)
+		}
+		if err := do(a); err != nil {
+			return err
+		}
+	}
+}
+
+// Note is what a commit of ours says of itself.
+type Note struct {
+	Run    string `json:"run"`
+	Rows   int64  `json:"rows"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+type info struct {
+	Timestamp  int64             `json:"timestamp"`
+	Operation  string            `json:"operation"`
+	Parameters map[string]string `json:"operationParameters"`
+	Blind      bool              `json:"isBlindAppend"`
+	Engine     string            `json:"engineInfo"`
+	Weir       *Note             `json:"weir,omitempty"`
+}
+
+// Find looks for the commit of a run, the newest first: what it says of itself, and
+// the files it brought. The log may have lost it, since logs are tidied up.
+func (t Table) Find(ctx context.Context, run string) (note *Note, added []Add, err error) {
+	l, err := t.list(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	versions := slices.Sorted(maps.Keys(l.commits))
+	for _, n := range slices.Backward(versions) {
+		added = nil
+		err := t.eachAction(ctx, l.commits[n], func(a action) error {
+			if a.Add != nil {
+				added = append(added, *a.Add)
+			}
+			var told info
+			if a.CommitInfo != nil && json.Unmarshal(a.CommitInfo, &told) == nil && told.Weir != nil &&
+				told.Weir.Run == run { // else it is another's, who says what he likes
+				note = told.Weir
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, lake.ErrNotFound) || note != nil {
+			return note, added, err
+		}
+	}
+	return nil, nil, nil
+}
+
+// Change is what a commit brings.
+type Change struct {
+	Protocol *Protocol // of a table that is made
+	Metadata *Metadata
+	Add      []Add
+	Remove   []Add
+	Txn      Txn
+	Mode     string // Append or Overwrite, as histories of the table show it
+	Note     Note
+	Now      int64 // milliseconds
+}
+
+// ErrConflict says that the version which was to be made is another's, or ours, when
+// the answer of the store was lost: read the table again.
+var ErrConflict = errors.New("the table has a newer version")
+
+// Commit makes the version behind one that was read. When it returns without an
+// error the version is durable, and readers see all of it; after one but ErrConflict
+// it may be: its Txn says so, when the table is read again.
+func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot, error) {
+	of := from.Metadata
+	if c.Metadata != nil {
+		of = *c.Metadata
+	}
+	partitions, err := json.Marshal(of.PartitionColumns)
+	if err != nil {
+		return nil, err
+	}
+	said, err := json.Marshal(info{c.Now, "WRITE", map[string]string{"mode": c.Mode, "partitionBy": string(partitions)},
+		len(c.Remove) == 0, "weir etl", &c.Note})
+	if err != nil {
+		return nil, err
+	}
+	actions := []action{{CommitInfo: said}}
+	if c.Protocol != nil {
+		actions = append(actions, action{Protocol: c.Protocol}, action{MetaData: c.Metadata})
+	}
+	actions = append(actions, action{Txn: &c.Txn})
+	for _, gone := range c.Remove {
+		actions = append(actions, action{Remove: &Remove{gone.Path, c.Now, true, true, gone.PartitionValues, gone.Size}})
+	}
+	for _, one := range c.Add {
+		actions = append(actions, action{Add: &one})
+	}
+	next := *from
+	next.Version++
+	next.Files, next.Removed, next.Txns = maps.Clone(next.Files), maps.Clone(next.Removed), maps.Clone(next.Txns)
+	var body bytes.Buffer
+	out := json.NewEncoder(&body)
+	out.SetEscapeHTML(false)
+	for _, a := range actions {
+		if err := errors.Join(out.Encode(a), next.apply(a)); err != nil {
+			return nil, err
+		}
+	}
+	err = t.Store.PutNew(ctx, t.commit(next.Version), body.Bytes())
+	if errors.Is(err, lake.ErrExists) {
+		return nil, ErrConflict
+	}
+	return &next, err
+}

@@ -1,0 +1,167 @@
+package delta
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// UnknownError says that a table needs what is not known here: to read it, or write
+// to it, would be wrong.
+type UnknownError struct{ Feature string }
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("the table needs %s, which is not known here", e.Feature)
+}
+
+func unknown(feature string) error { return &UnknownError{"the feature " + feature} }
+
+// Features of the protocol that are known, as long as no column and no property of
+// the table makes use of those that inUse names.
+const (
+	featureTimestampNTZ  = "timestampNtz"
+	featureColumnMapping = "columnMapping"
+
+	mostReader, featuresReader = 3, 3 // versions; from the second on, features are named
+	mostWriter, featuresWriter = 7, 7
+)
+
+func knownByReaders() []string { return []string{featureTimestampNTZ, featureColumnMapping} }
+
+func knownByWriters() []string {
+	return append(knownByReaders(), "appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns",
+		"identityColumns")
+}
+
+// readable says which feature keeps a table from being read.
+func (s *Snapshot) readable() error {
+	p := s.Protocol
+	if p.MinReaderVersion > mostReader {
+		return &UnknownError{fmt.Sprintf("version %d of the readers' protocol", p.MinReaderVersion)}
+	}
+	for _, name := range p.ReaderFeatures {
+		if p.MinReaderVersion == featuresReader && !slices.Contains(knownByReaders(), name) {
+			return unknown(name)
+		}
+	}
+	return nil
+}
+
+// Readable says which feature keeps the table from being read.
+func (s *Snapshot) Readable() error {
+	if s.Metadata.Format.Provider != "parquet" {
+		return &UnknownError{"files of " + s.Metadata.Format.Provider}
+	}
+	if mode := s.Metadata.Configuration["delta.columnMapping.mode"]; mode != "" && mode != "none" {
+		return unknown(featureColumnMapping)
+	}
+	return s.readable()
+}
+
+// Writable says which feature keeps the table from being written to: rows are
+// removed, too, where it is asked for.
+func (s *Snapshot) Writable(removes bool) error {
+	if err := s.Readable(); err != nil {
+		return err
+	}
+	p := s.Protocol
+	if p.MinWriterVersion > mostWriter {
+		return &UnknownError{fmt.Sprintf("version %d of the writers' protocol", p.MinWriterVersion)}
+	}
+	for _, name := range p.WriterFeatures {
+		if p.MinWriterVersion == featuresWriter && !slices.Contains(knownByWriters(), name) {
+			return unknown(name)
+		}
+	}
+	for name, value := range s.Metadata.Configuration {
+		switch {
+		case strings.HasPrefix(name, "delta.constraints."):
+			return unknown("checkConstraints")
+		case name == "delta.enableChangeDataFeed" && value == "true":
+			return unknown("changeDataFeed")
+		case name == "delta.appendOnly" && value == "true" && removes:
+			return errors.New("the table is one that is only appended to (delta.appendOnly)")
+		}
+	}
+	fields, err := s.Fields()
+	if err != nil {
+		return err
+	}
+	for _, f := range fields {
+		for name := range f.Metadata {
+			of := map[string]string{"delta.invariants": "invariants", "delta.generationExpression": "generatedColumns",
+				"delta.columnMapping.id": featureColumnMapping}[name]
+			if strings.HasPrefix(name, "delta.identity.") {
+				of = "identityColumns"
+			}
+			if of != "" {
+				return &UnknownError{fmt.Sprintf("the feature %s of column %q", of, f.Name)}
+			}
+		}
+	}
+	return nil
+}
+
+// Field is a column of a table.
+type Field struct {
+	Name     string         `json:"name"`
+	Type     Type           `json:"type"`
+	Nullable bool           `json:"nullable"`
+	Metadata map[string]any `json:"metadata"`
+}
+
+// Type is the name of a type, as in a schema; of one that has others in it, what it
+// is.
+type Type string
+
+// UnmarshalJSON reads a name, or an object.
+func (t *Type) UnmarshalJSON(raw []byte) error {
+	var name string
+	if err := json.Unmarshal(raw, &name); err == nil {
+		*t = Type(name)
+		return nil
+	}
+	var nested struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(raw, &nested); err != nil {
+		return err
+	}
+	*t = Type(nested.Type + "<>")
+	return nil
+}
+
+type schema struct {
+	Type   string  `json:"type"`
+	Fields []Field `json:"fields"`
+}
+
+// Fields are the columns of the table.
+func (s *Snapshot) Fields() ([]Field, error) {
+	var of schema
+	if err := json.Unmarshal([]byte(s.Metadata.SchemaString), &of); err != nil || of.Type != "struct" {
+		return nil, errors.New("the schema of the table cannot be read: its log is damaged")
+	}
+	return of.Fields, nil
+}
+
+// timestampNTZ is the type of times without a zone.
+const timestampNTZ = "timestamp_ntz"
+
+// New is the protocol and the metadata of a table that is made, with the lowest
+// versions that its columns need.
+func New(id string, fields []Field, partitions []string, now int64) (Protocol, Metadata, error) {
+	raw, err := json.Marshal(schema{"struct", fields})
+	p := Protocol{MinReaderVersion: 1, MinWriterVersion: 2}
+	if slices.ContainsFunc(fields, func(f Field) bool { return f.Type == timestampNTZ }) {
+		needs := []string{featureTimestampNTZ}
+		p = Protocol{featuresReader, featuresWriter, needs, needs}
+	}
+	if partitions == nil {
+		partitions = []string{}
+	}
+	return p, Metadata{ID: id, Format: Format{"parquet", map[string]string{}}, SchemaString: string(raw),
+		PartitionColumns: partitions, Configuration: map[string]string{}, CreatedTime: now}, err
+}

@@ -1,0 +1,304 @@
+package etl
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"weir/internal/platform/text"
+	"weir/plugins/operate/etl/delta"
+)
+
+// mostOpen is about how much memory rows take that are in no whole file yet: the
+// largest file is ended then, and another begun.
+const mostOpen = 64 << 20
+
+// mostFiles is how many are written at once.
+const mostFiles = 128
+
+// deltaFiles writes rows into files, for each partition its own. The same rows give
+// the same files, so that a run which is tried again leaves none behind.
+type deltaFiles struct {
+	columns    []column // of the run
+	as         []deltaColumn
+	partitions []int // of the columns
+	inside     []int // the others
+	run        string
+	now        int64
+	put        func(name string, body []byte) error
+
+	open  map[string]*deltaFile
+	size  int
+	added []delta.Add
+	told  []byte
+	sum   rowSum
+	bytes int64
+}
+
+// deltaFile is one that is being written.
+type deltaFile struct {
+	parquet encoder
+	body    bytes.Buffer
+	values  []cell // of the partition
+	size    int
+	rows    int64
+	nulls   []int64
+	least   []cell
+	most    []cell
+}
+
+func newDeltaFiles(columns []column, as []deltaColumn, partitions []string, run string, now int64,
+	put func(string, []byte) error) *deltaFiles {
+	d := &deltaFiles{columns: columns, as: as, run: run, now: now, put: put, open: map[string]*deltaFile{}}
+	for _, name := range partitions {
+		d.partitions = append(d.partitions, indexOf(columns, name))
+	}
+	for i := range columns {
+		if !slices.Contains(d.partitions, i) {
+			d.inside = append(d.inside, i)
+		}
+	}
+	return d
+}
+
+func (d *deltaFiles) write(r row) error {
+	out := make(row, len(r))
+	for i, c := range r {
+		if c.null && d.as[i].never {
+			return fmt.Errorf("column %q: the table takes no null", d.as[i].name)
+		}
+		if d.as[i].of != d.columns[i].of && d.as[i].of.kind == kindDecimal && !c.null { // more digits behind the point
+			var err error
+			if c.text, err = d.as[i].of.canonical(c.text); err != nil {
+				return fmt.Errorf("column %q: %w", d.as[i].name, err)
+			}
+		}
+		out[i] = c
+	}
+	var key []byte
+	for _, i := range d.partitions {
+		if !r[i].null && r[i].text == "" {
+			return fmt.Errorf("column %q: a partition of the empty text is one of null: make one of the other", d.as[i].name)
+		}
+		key = appendCell(key, r[i])
+	}
+	f := d.open[string(key)]
+	if f == nil {
+		var err error
+		if f, err = d.begin(out); err != nil {
+			return err
+		}
+		d.open[string(key)] = f
+	}
+	inside := make(row, len(d.inside))
+	for n, i := range d.inside {
+		inside[n] = out[i]
+	}
+	if err := f.parquet.write(inside); err != nil {
+		return err
+	}
+	f.note(d, inside)
+	size := inside.size()
+	f.size, d.size = f.size+size, d.size+size
+	d.told = appendRow(d.told[:0], r)
+	d.sum.add(d.told)
+	if d.size < mostOpen && len(d.open) <= mostFiles {
+		return nil
+	}
+	return d.finish(slices.MaxFunc(slices.Sorted(maps.Keys(d.open)), func(a, b string) int {
+		return d.open[a].size - d.open[b].size
+	}))
+}
+
+// appendCell and appendRow tell values apart whatever they are.
+func appendCell(b []byte, c cell) []byte {
+	if c.null {
+		return append(b, 0)
+	}
+	return append(binary.AppendUvarint(b, uint64(len(c.text))+1), c.text...)
+}
+
+func appendRow(b []byte, r row) []byte {
+	for _, c := range r {
+		b = appendCell(b, c)
+	}
+	return b
+}
+
+func (d *deltaFiles) begin(r row) (*deltaFile, error) {
+	n := len(d.inside)
+	f := &deltaFile{nulls: make([]int64, n), least: make([]cell, n), most: make([]cell, n)}
+	for _, i := range d.partitions {
+		f.values = append(f.values, r[i])
+	}
+	columns := make([]column, n)
+	for n, i := range d.inside {
+		f.least[n].null, f.most[n].null = true, true
+		columns[n] = d.as[i].column
+	}
+	var err error
+	f.parquet, err = newParquet(columns, &f.body)
+	return f, err
+}
+
+// note counts nulls, and keeps the least and the most of each column that has them.
+func (f *deltaFile) note(d *deltaFiles, r row) {
+	f.rows++
+	for n, c := range r {
+		of := d.as[d.inside[n]].of
+		switch {
+		case c.null:
+			f.nulls[n]++
+		case !bounded(of):
+		case f.least[n].null:
+			f.least[n], f.most[n] = c, c
+		default:
+			if of.compare(c.text, f.least[n].text) < 0 {
+				f.least[n] = c
+			}
+			if of.compare(c.text, f.most[n].text) > 0 {
+				f.most[n] = c
+			}
+		}
+	}
+}
+
+// sureDigits are those of a decimal that a reader keeps which takes it for a float.
+const sureDigits = 15
+
+// bounded tells whether all readers order values as we do. Floats have NaN.
+func bounded(of columnType) bool {
+	return of.kind == kindDecimal && of.precision <= sureDigits || slices.Contains([]kind{kindInt16, kindInt32, kindInt64,
+		kindText, kindDate, kindTimestamp, kindTimestampTZ}, of.kind)
+}
+
+// statsColumns and statsText bound what the log has of a file.
+const (
+	statsColumns = 32
+	statsText    = 32 // bytes
+)
+
+func (f *deltaFile) stats(d *deltaFiles) (string, error) {
+	least, most, nulls := map[string]any{}, map[string]any{}, map[string]int64{}
+	for n, i := range d.inside[:min(len(d.inside), statsColumns)] {
+		of, name := d.as[i].of, d.as[i].name
+		nulls[name] = f.nulls[n]
+		if f.least[n].null {
+			continue
+		}
+		if v, is := bound(of, f.least[n].text, false); is {
+			least[name] = v
+		}
+		if v, is := bound(of, f.most[n].text, true); is {
+			most[name] = v
+		}
+	}
+	raw, err := text.JSON(map[string]any{"numRecords": f.rows, "minValues": least, "maxValues": most, "nullCount": nulls})
+	return strings.TrimSpace(string(raw)), err
+}
+
+// bound is a value of a log's statistics, not above the least or not below the most:
+// times are told by milliseconds, long texts by their beginning, which is no most.
+func bound(of columnType, value string, upper bool) (any, bool) {
+	switch of.kind {
+	case kindText:
+		if len(value) <= statsText {
+			return value, true
+		}
+		end := statsText
+		for !utf8.RuneStart(value[end]) {
+			end--
+		}
+		return value[:end], !upper
+	case kindDate:
+		return value, true
+	case kindTimestamp, kindTimestampTZ:
+		at, err := time.Parse(formTimestamp, strings.TrimSuffix(value, "Z"))
+		cut := at.Truncate(time.Millisecond)
+		if upper && cut.Before(at) {
+			cut = cut.Add(time.Millisecond)
+		}
+		form := "2006-01-02T15:04:05.000"
+		if of.kind == kindTimestampTZ {
+			form += "Z"
+		}
+		return cut.Format(form), err == nil && cut.Year() == at.Year()
+	}
+	return json.Number(value), true
+}
+
+// finish ends a file, and puts it to its place.
+func (d *deltaFiles) finish(key string) error {
+	f := d.open[key]
+	delete(d.open, key)
+	d.size -= f.size
+	if err := f.parquet.end(); err != nil {
+		return err
+	}
+	stats, err := f.stats(d)
+	if err != nil {
+		return err
+	}
+	name, values := "", map[string]*string{}
+	for n, i := range d.partitions {
+		name += folderOf(d.as[i].name, f.values[n]) + "/"
+		if values[d.as[i].name] = nil; !f.values[n].null {
+			values[d.as[i].name] = &f.values[n].text
+		}
+	}
+	name += fmt.Sprintf("part-%05d-%s.parquet", len(d.added), d.run)
+	if err := d.put(name, f.body.Bytes()); err != nil {
+		return err
+	}
+	size := int64(f.body.Len())
+	d.bytes += size
+	d.added = append(d.added, delta.Add{Path: delta.Path(name), PartitionValues: values, Size: size,
+		ModificationTime: d.now, DataChange: true, Stats: stats})
+	return nil
+}
+
+func (d *deltaFiles) end() error {
+	for _, key := range slices.Sorted(maps.Keys(d.open)) {
+		if err := d.finish(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mostFolder is how long the name of a folder may be; of one that would be longer,
+// a sum stands for the value, which the log has.
+const mostFolder = 200
+
+// folderOf is the folder of a partition, as Hive names it.
+func folderOf(name string, value cell) string {
+	if value.null {
+		return escaped(name) + "=__HIVE_DEFAULT_PARTITION__"
+	}
+	out := escaped(name) + "=" + escaped(value.text)
+	if len(out) > mostFolder {
+		sum := sha256.Sum256([]byte(name + "=" + value.text))
+		return "partition=" + hex.EncodeToString(sum[:])
+	}
+	return out
+}
+
+func escaped(text string) string {
+	var out strings.Builder
+	for _, c := range []byte(text) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' {
+			out.WriteByte(c)
+		} else {
+			fmt.Fprintf(&out, "%%%02X", c)
+		}
+	}
+	return out.String()
+}

@@ -1,0 +1,290 @@
+package etl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+
+	"weir/plugins/operate/etl/delta"
+	"weir/plugins/store/lake"
+)
+
+// deltaSource is a table of Delta Lake, as it is when a run begins.
+type deltaSource struct {
+	p  *Pipeline
+	in target
+}
+
+func (p *Pipeline) readDeltaSource(r *reader) source {
+	s := deltaSource{p, target{format: deltaFormat, url: r.text("url", true), object: r.text("table", true)}}
+	p.checkPlace(r, s.in, "table", "a folder, such as sales/orders")
+	return s
+}
+
+func (s deltaSource) describe() string { return "delta table " + s.in.object }
+
+// deltaReading reads the files of one version in the order of their names. Its
+// positions are the number of a file, and of the last row in it.
+type deltaReading struct {
+	at       delta.Table
+	snapshot *delta.Snapshot
+	cols     []column
+	files    []delta.Add
+	file     int
+	in       *deltaPart // nil: the file has not been opened
+}
+
+func (s deltaSource) open(ctx context.Context) (reading, error) {
+	at, err := s.p.deltaAt(ctx, s.in, lake.OpenReading)
+	if err != nil {
+		return nil, err
+	}
+	r, err := readDeltaTable(ctx, at)
+	if err != nil {
+		return nil, errors.Join(unknownIsFinal(err), at.Store.Close())
+	}
+	return r, nil
+}
+
+func readDeltaTable(ctx context.Context, at delta.Table) (*deltaReading, error) {
+	snapshot, err := at.Read(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	if snapshot.Version < 0 {
+		return nil, dataError{fmt.Errorf("there is no table of Delta Lake in %s", at.Folder)}
+	}
+	if err := snapshot.Readable(); err != nil {
+		return nil, err
+	}
+	fields, err := snapshot.Fields()
+	if err != nil {
+		return nil, dataError{err}
+	}
+	r := &deltaReading{at: at, snapshot: snapshot}
+	var wrong []error
+	for _, f := range fields {
+		of, err := ofDelta(f.Type)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("column %q: %w", f.Name, err))
+		}
+		r.cols = append(r.cols, column{f.Name, of})
+	}
+	if len(wrong) > 0 {
+		return nil, dataError{errors.Join(wrong...)}
+	}
+	for _, name := range sortedKeys(snapshot.Files) {
+		r.files = append(r.files, snapshot.Files[name])
+	}
+	return r, nil
+}
+
+func (r *deltaReading) columns() []column { return r.cols }
+
+func (r *deltaReading) identity() string {
+	return fmt.Sprintf("%s version %d", r.snapshot.Metadata.ID, r.snapshot.Version)
+}
+
+func (r *deltaReading) from(ctx context.Context, position string) error {
+	if position == "" {
+		return nil
+	}
+	file, row, _ := strings.Cut(position, ":")
+	number, err := strconv.Atoi(file)
+	at, rowErr := strconv.ParseInt(row, 10, 64)
+	if err := errors.Join(err, rowErr); err != nil || number > len(r.files) {
+		return fmt.Errorf("reading where the last run ended: %w", err)
+	}
+	if r.file = number; number == len(r.files) {
+		return nil
+	}
+	if r.in, err = r.part(ctx, r.files[number]); err != nil {
+		return err
+	}
+	return r.in.skip(at)
+}
+
+func (r *deltaReading) position() string {
+	if r.in == nil {
+		return strconv.Itoa(r.file) + ":0"
+	}
+	return fmt.Sprintf("%d:%d", r.file, r.in.at)
+}
+
+func (r *deltaReading) next() (row, string, error) {
+	for ; r.file < len(r.files); r.file++ {
+		if r.in == nil {
+			var err error
+			if r.in, err = r.part(context.Background(), r.files[r.file]); err != nil {
+				return nil, "", err
+			}
+		}
+		one, err := r.in.next()
+		if !errors.Is(err, io.EOF) {
+			return one, r.position(), err
+		}
+		r.in.close()
+		r.in = nil
+	}
+	return nil, r.position(), io.EOF
+}
+
+func (r *deltaReading) count(ctx context.Context) (all int64, err error) {
+	for _, f := range r.files {
+		part, err := r.part(ctx, f)
+		if err != nil {
+			return 0, err
+		}
+		n, err := countRows(part.file)
+		part.close()
+		if err != nil {
+			return 0, err
+		}
+		all += n
+	}
+	return all, nil
+}
+
+func (r *deltaReading) close() {
+	if r.in != nil {
+		r.in.close()
+	}
+	_ = r.at.Store.Close() // it was only read
+}
+
+// deltaPart is a file of a table.
+type deltaPart struct {
+	shown  string
+	cols   []column
+	blob   lake.Reader
+	file   *parquet.File
+	rows   parquet.Rows
+	fixed  row   // of the partition; null where the file has the column, or lacks it
+	places []int // of each leaf of the file: the column, or -1
+	cell   []func(parquet.Value) (string, error)
+	buf    []parquet.Row
+	left   []parquet.Row
+	at     int64
+}
+
+func (r *deltaReading) part(ctx context.Context, f delta.Add) (_ *deltaPart, err error) {
+	key, err := r.at.Key(f.Path)
+	if err != nil {
+		return nil, dataError{err}
+	}
+	d := &deltaPart{shown: f.Path, cols: r.cols, fixed: make(row, len(r.cols)), buf: make([]parquet.Row, writeRows)}
+	if d.blob, err = r.at.Store.Open(ctx, lake.Blob{Key: key, Size: f.Size}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = d.blob.Close() // it was only read
+		}
+	}()
+	if d.file, err = parquet.OpenFile(d.blob, d.blob.Size()); err != nil {
+		return nil, dataError{fmt.Errorf("opening %s: it is no whole file of Parquet: %w", d.shown, err)}
+	}
+	d.places = make([]int, len(d.file.Schema().Columns()))
+	d.cell = make([]func(parquet.Value) (string, error), len(d.places))
+	for i := range d.places {
+		d.places[i] = -1
+	}
+	for i, c := range r.cols {
+		if d.fixed[i].null = true; slices.Contains(r.snapshot.Metadata.PartitionColumns, c.name) {
+			if d.fixed[i], err = partitionCell(c, f.PartitionValues[c.name]); err != nil {
+				return nil, dataError{fmt.Errorf("the partition of %s: column %q: %w", d.shown, c.name, err)}
+			}
+			continue
+		}
+		if err := d.place(i, c); err != nil {
+			return nil, dataError{fmt.Errorf("%s: column %q: %w", d.shown, c.name, err)}
+		}
+	}
+	d.rows = parquet.MultiRowGroup(d.file.RowGroups()...).Rows()
+	return d, nil
+}
+
+// place finds a column in the file.
+func (d *deltaPart) place(i int, c column) error {
+	for _, f := range d.file.Schema().Fields() {
+		if f.Name() != c.name {
+			continue
+		}
+		of, read, err := parquetType(f)
+		if err != nil {
+			return err
+		}
+		leaf, _ := d.file.Schema().Lookup(c.name) // it is one
+		d.places[leaf.ColumnIndex], d.cell[leaf.ColumnIndex] = i, read
+		if of != c.of {
+			d.cell[leaf.ColumnIndex] = func(v parquet.Value) (string, error) {
+				text, err := read(v)
+				if err != nil {
+					return "", err
+				}
+				return c.of.canonical(text)
+			}
+		}
+	}
+	return nil
+}
+
+func partitionCell(c column, value *string) (cell, error) {
+	if value == nil || *value == "" {
+		return cell{null: true}, nil
+	}
+	if c.of.kind == kindBytes {
+		return cell{}, errors.New("there is no exact text of bytes")
+	}
+	text, err := c.of.canonical(*value)
+	return cell{text: text}, err
+}
+
+func (d *deltaPart) skip(rows int64) error {
+	if err := d.rows.SeekToRow(rows); err != nil {
+		return fmt.Errorf("reading the source: %w", err)
+	}
+	d.at = rows
+	return nil
+}
+
+func (d *deltaPart) next() (row, error) {
+	for len(d.left) == 0 {
+		n, err := d.rows.ReadRows(d.buf)
+		d.left = d.buf[:n]
+		switch {
+		case n > 0: // an error comes again
+		case errors.Is(err, io.EOF):
+			return nil, io.EOF
+		case errors.Is(err, lake.ErrNotFound):
+			return nil, fmt.Errorf("reading %s: %w", d.shown, err)
+		case err != nil:
+			return nil, dataError{fmt.Errorf("reading row %d of %s: %w", d.at+1, d.shown, err)}
+		}
+	}
+	given := d.left[0]
+	d.left = d.left[1:]
+	d.at++
+	out := slices.Clone(d.fixed)
+	for _, v := range given {
+		i := d.places[v.Column()]
+		if i < 0 || v.IsNull() {
+			continue
+		}
+		text, err := d.cell[v.Column()](v)
+		if err != nil {
+			return nil, &rowError{fmt.Sprintf("column %q: %v", d.cols[i].name, err), fmt.Appendf(nil, "row %d of %s", d.at,
+				d.shown)}
+		}
+		out[i] = cell{text: text}
+	}
+	return out, nil
+}
+
+func (d *deltaPart) close() { _ = errors.Join(d.rows.Close(), d.blob.Close()) } // it was only read
