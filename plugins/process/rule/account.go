@@ -118,6 +118,10 @@ func Accounts(ctx context.Context, db *sqldb.DB) ([]Account, error) {
 		for name, r := range t.Rules {
 			a.Rules = append(a.Rules, RuleAccount{name, r.Since, t.reached() - r.Before, r.Counts, r.GivenUp})
 		}
+		for _, d := range t.Drains {
+			a.Rules = append(a.Rules, RuleAccount{d.Name + " of version " + d.Version + ", which drains", d.Since,
+				t.reached() - d.Before, d.Counts, d.GivenUp})
+		}
 		slices.SortFunc(a.Rules, func(a, b RuleAccount) int { return strings.Compare(a.Name, b.Name) })
 		list = append(list, a)
 	}

@@ -48,8 +48,9 @@ type output struct {
 	release   func()
 	places    map[place]*held
 	force     force
-	last      *Set           // the rules that were applied last
-	cleared   map[place]*Set // the empty set for which nothing is kept of a partition
+	last      *Set            // the rules that were applied last
+	cleared   map[place]*Set  // the empty set for which nothing is kept of a partition
+	sets      map[string]*Set // that were in force, by version
 }
 
 // WriteBatch applies a batch. When it returns nil, what follows from it is
@@ -299,12 +300,22 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	h := &held{partition: newPartition(set, at.topic, at.number, o.delay.Microseconds(), o.keys), position: *pos,
 		arrived: time.Now(), begins: max(pos.upcoming, from)}
 	h.time, h.origin = pos.moment, pos.log
+	if pos.rules != set.Version && pos.rules != "" && pos.moment != none {
+		before, err := o.setOf(ctx, tx, pos.rules)
+		if err != nil {
+			return nil, err
+		}
+		h.tally.change(pos.rules, before != nil, set, pos.moment+h.delay)
+	}
 	for _, op := range h.ops {
-		if was := pos.tally.Rules[op.Name]; was.Epoch == op.Epoch {
+		if was, is := h.tally.take(op.Rule); is {
 			op.since, op.before, op.tally, op.givenUp = was.Since, was.Before, was.Counts, was.GivenUp
 		} else {
 			op.since, op.before = max(pos.upcoming, from), pos.tally.reached()
 		}
+	}
+	if err := o.drain(ctx, tx, h); err != nil {
+		return nil, err
 	}
 	gone, err := h.load(ctx, tx)
 	if err != nil {
@@ -375,6 +386,9 @@ func (o *output) apply(h *held, r incoming, erased *tombstone.Set) {
 	}
 	for _, m := range h.misses[n:] {
 		o.say(h, m)
+	}
+	for _, d := range h.drains {
+		_ = d.apply(raw, record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}) // it is an event: see above
 	}
 }
 

@@ -78,7 +78,7 @@ func (o *output) moveIdle(ctx context.Context) error {
 	topics := map[string]bool{}
 	for _, s := range stands {
 		h := o.places[s.place]
-		if h != nil && (time.Since(h.arrived) < o.idle || h.next > to) || s.updated > o.now().Add(-o.idle).UnixMicro() {
+		if h != nil && (time.Since(h.arrived) < o.idle || h.due() > to) || s.updated > o.now().Add(-o.idle).UnixMicro() {
 			continue // it was given something, or nothing would follow
 		}
 		still = append(still, s)
@@ -100,10 +100,10 @@ func (o *output) moveIdle(ctx context.Context) error {
 		}
 		err := o.commit(ctx, seq, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {
 			h, err := o.hold(ctx, tx, set, s.place, "", s.next)
-			if err != nil || h.upcoming != s.next || h.next > to {
+			if err != nil || h.upcoming != s.next || h.due() > to {
 				return nil, err
 			}
-			h.advance(to)
+			h.advanceAll(to)
 			return []*held{h}, nil
 		})
 		if err != nil {

@@ -35,7 +35,7 @@ func eventRulesSpec() *service.ConfigSpec {
 		Description(`
 Rules are the version that was put in force (`+"`weir rules activate`"+`), and until one is a file, which is read again when it changes; one that is wrong
 changes nothing, and is said (`+"`docs/rules.md`"+`). Each partition takes other rules up with a batch: from which offset on is written with it. A rule whose window,
-conditions, key or values change begins anew: what it had open is dropped, counted and said.
+conditions, key or values change begins anew, while it is drained as it was; what cannot be drained is dropped, counted and said.
 
 A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Only then is it acknowledged. A record that
 comes again is known by its offset; one that `+"`event_dedupe`"+` marked is counted as a duplicate and nothing else. What a crash leaves is a whole

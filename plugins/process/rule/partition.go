@@ -89,6 +89,9 @@ type operator struct {
 	reader  *predicate.Reader // of having
 	looking *predicate.Reader // of conditions that look back
 	givenUp int64             // partial matches: there were too many
+	turns   []turn            // who tells what; none: this one, all
+	last    int64             // of one that drains: the latest time at which what it tells began
+	looked  int64             // of one that drains: it is not looked at before
 }
 
 // kind is what differs between windows.
@@ -142,25 +145,29 @@ func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int6
 	p := &partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
 		reader: set.layout.Reader(), next: never}
 	for _, r := range set.Rules {
-		op := &operator{Rule: r, keys: map[string]*keyState{}, fleets: map[string]int64{}}
-		switch {
-		case r.pattern != nil:
-			op.kind, op.looking = patterns{}, r.pattern.layout.Reader()
-		case r.join != nil:
-			op.kind = joins{}
-		case r.window.grid != nil:
-			op.kind = fixed{}
-		case r.window.gap > 0:
-			op.kind = sessions{}
-		default:
-			op.kind = counts{}
-		}
-		if r.having != nil {
-			op.reader = r.having.layout.Reader()
-		}
-		p.ops = append(p.ops, op)
+		p.ops = append(p.ops, newOperator(r))
 	}
 	return p
+}
+
+func newOperator(r *Rule) *operator {
+	op := &operator{Rule: r, keys: map[string]*keyState{}, fleets: map[string]int64{}}
+	switch {
+	case r.pattern != nil:
+		op.kind, op.looking = patterns{}, r.pattern.layout.Reader()
+	case r.join != nil:
+		op.kind = joins{}
+	case r.window.grid != nil:
+		op.kind = fixed{}
+	case r.window.gap > 0:
+		op.kind = sessions{}
+	default:
+		op.kind = counts{}
+	}
+	if r.having != nil {
+		op.reader = r.having.layout.Reader()
+	}
+	return op
 }
 
 // apply takes an event in. Results and misses collect in the partition. The

@@ -60,6 +60,9 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 // tellValues makes a result of the events of a pane that has values, if the rule
 // has it told.
 func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, values []byte) {
+	if !op.owns(w.start) {
+		return
+	}
 	told := k.toldOf(w.id)
 	if op.having != nil {
 		if yes, err := op.having.true(op.reader, values); err != nil || !yes {

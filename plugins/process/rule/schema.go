@@ -10,7 +10,8 @@ import "weir/internal/platform/sqldb"
 //
 //	`time` the partition's time. `version` grows with every commit: who
 //	holds the state in memory of another version reads it again. `told_at`
-//	is the newest recorded_at of its results.
+//	is the newest recorded_at of its results. `tally` also has what drains,
+//	and who tells what meanwhile.
 //
 // rule_state     what is kept of a key; `epoch` names the rule as it counts.
 // rule_result    what was told: an id's highest revision is what is true; `sent`

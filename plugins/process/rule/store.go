@@ -38,6 +38,9 @@ type tally struct {
 	Missed      int64 `json:"missed,omitempty"`      // were gone from the log before they were read
 
 	Rules map[string]ruleTally `json:"rules"` // by name
+
+	Drains []drained         `json:"drains,omitempty"`
+	Turns  map[string][]turn `json:"turns,omitempty"` // by name, while something drains
 }
 
 // ruleTally is what became of them in one rule, since it counts as it does.
@@ -66,6 +69,7 @@ type position struct {
 type held struct {
 	*partition
 	position
+	drains  []*partition
 	arrived time.Time           // when it was last given a record
 	noted   map[[2]string]int64 // the counts that metrics have
 	begins  int64               // the offset from which it counts by its rules
@@ -92,16 +96,22 @@ func readPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*posi
 }
 
 // load reads what is kept of a partition's keys. What is kept for rules that
-// the set has not, or has otherwise, is deleted: gone says of how many keys.
-func (p *partition) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
+// are not in force, and do not drain, is deleted: gone says of how many keys.
+func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT epoch, fleet, key, state FROM rule_state WHERE topic = $1 AND part = $2`,
-		p.topic, p.number)
+		h.topic, h.number)
 	if err != nil {
-		return 0, fmt.Errorf("reading the state of %s/%d: %w", p.topic, p.number, err)
+		return 0, fmt.Errorf("reading the state of %s/%d: %w", h.topic, h.number, err)
 	}
-	ops := map[string]*operator{}
-	for _, op := range p.ops {
-		ops[op.Epoch] = op
+	type at struct {
+		*partition
+		op *operator
+	}
+	ops := map[string]at{}
+	for _, p := range h.all() {
+		for _, op := range p.ops {
+			ops[op.Epoch] = at{p, op}
+		}
 	}
 	unknown := map[string]bool{}
 	for rows.Next() {
@@ -110,21 +120,21 @@ func (p *partition) load(ctx context.Context, tx *sql.Tx) (gone int64, err error
 		if err = rows.Scan(&epoch, &fleet, &key, &state); err != nil {
 			break
 		}
-		op := ops[epoch]
-		if op == nil {
+		of, known := ops[epoch]
+		if !known {
 			unknown[epoch] = true
 			continue
 		}
-		if err = p.restore(op, fleet, key, state); err != nil {
+		if err = of.restore(of.op, fleet, key, state); err != nil {
 			break
 		}
 	}
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		return 0, fmt.Errorf("reading the state of %s/%d: %w", p.topic, p.number, err)
+		return 0, fmt.Errorf("reading the state of %s/%d: %w", h.topic, h.number, err)
 	}
 	for epoch := range unknown {
-		n, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3`, p.topic,
-			p.number, epoch))
+		n, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3`, h.topic,
+			h.number, epoch))
 		if gone += n; err != nil {
 			return gone, fmt.Errorf("deleting the state of rules that changed: %w", err)
 		}
@@ -162,8 +172,11 @@ func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 
 // save writes what changed of a partition since it was saved, and what it told.
 func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
+	if err := h.settle(ctx, tx); err != nil {
+		return err
+	}
 	var puts, drops [][]any
-	for _, op := range h.ops {
+	for _, op := range h.operators() {
 		for _, k := range op.changed {
 			k.dirty = false
 			fleet, key, _ := strings.Cut(k.name, "\x00")
@@ -211,6 +224,14 @@ func following(before, now int64) int64 {
 		return now
 	}
 	return max(before, now)
+}
+
+// operators are those of the rules in force, and those that drain.
+func (h *held) operators() (all []*operator) {
+	for _, p := range h.all() {
+		all = append(all, p.ops...)
+	}
+	return all
 }
 
 func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) error {

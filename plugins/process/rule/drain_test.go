@@ -1,0 +1,199 @@
+package rule
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+// otherwise is perMinute, counted otherwise.
+func otherwise() string {
+	return strings.Replace(perMinute, "n: count()", "n: count(), m: max(this.metrics.v)", 1)
+}
+
+// says are the results of a rule, with the number of the version that they are of.
+func (b *bench) says(rule string, versions ...Version) (told []string) {
+	b.Helper()
+	for _, raw := range b.results() {
+		r := parseTold(b.TB, []byte(raw))
+		if r.Rule != rule {
+			continue
+		}
+		by := slices.IndexFunc(versions, func(v Version) bool { return strings.Contains(raw, `"version":"`+v.Version+`"`) })
+		told = append(told, fmt.Sprintf("%v %v by %d", r.Start.Sub(noon()), r.Values["n"], by+1))
+	}
+	slices.Sort(told)
+	return told
+}
+
+func (b *bench) drains(o *output) (all []string) {
+	b.Helper()
+	tx, _, err := begin(b.Context(), o.db)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	pos, err := readPosition(b.Context(), tx, "", place{"raw-events", 0})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, d := range pos.tally.Drains {
+		all = append(all, d.Name)
+	}
+	if len(all) == 0 && len(pos.tally.Turns) > 0 {
+		all = append(all, "turns are left")
+	}
+	return all
+}
+
+// What was open when a rule changed is told whole by the rule as it was, what
+// begins later by the rule as it is; then nothing of the old one is left.
+func TestDrain_WhatWasOpenIsToldByTheRuleAsItWas(t *testing.T) {
+	b := newBench(t, "rules: []")
+	v := b.versions()
+	one, two := v.put(t, perMinute), v.put(t, otherwise())
+	o := b.operator()
+	v.activate(t, one.Number)
+	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, at(10*s, 1)))
+	v.activate(t, two.Number)
+	b.apply(o, message(0, 2, at(20*s, 1)))
+	if got := b.drains(o); !slices.Equal(got, []string{"minute"}) {
+		t.Errorf("draining: %q", got)
+	}
+	o = b.operator() // another process goes on with it
+	b.apply(o, message(0, 3, at(50*s, 1)), message(0, 4, at(61*s, 1)), message(0, 5, at(70*s, 1)))
+	b.apply(o, message(0, 6, at(5*s, 1))) // late: the window is told
+	b.apply(o, message(0, 7, at(130*s, 1)), message(0, 8, at(260*s, 1)))
+	expect(t, b.says("minute", one, two), "0s 4 by 1", "1m0s 2 by 2", "2m0s 1 by 2")
+	if got := b.drains(o); len(got) > 0 {
+		t.Errorf("after the drain: %q", got)
+	}
+	var epochs int
+	if err := o.db.QueryRow(`SELECT count(DISTINCT epoch) FROM rule_state`).Scan(&epochs); err != nil || epochs != 1 {
+		t.Errorf("state of %d rules is kept (%v)", epochs, err)
+	}
+	accounts, err := Accounts(t.Context(), o.db)
+	if err != nil || len(accounts) != 1 || len(accounts[0].Problems()) > 0 {
+		t.Errorf("accounts %+v, %v", accounts, err)
+	}
+}
+
+// A rule that comes back while it drains has counted meanwhile: no window is
+// missing, none is told twice, and its results go on under their ids.
+func TestDrain_ARollbackWithinItLeavesNoGap(t *testing.T) {
+	for _, back := range []string{"rollback", "removed and put back"} {
+		b := newBench(t, "rules: []")
+		v := b.versions()
+		one, two := v.put(t, perMinute), v.put(t, otherwise())
+		if back != "rollback" {
+			two = v.put(t, strings.Replace(perMinute, "minute", "another", 1))
+		}
+		o := b.operator()
+		v.activate(t, one.Number)
+		b.apply(o, message(0, 0, at(0, 1)))
+		v.activate(t, two.Number)
+		b.apply(o, message(0, 1, at(20*s, 1)), message(0, 2, at(61*s, 1)))
+		if got, err := Accounts(t.Context(), o.db); err != nil || len(got[0].Rules) != 2 || len(got[0].Problems()) > 0 {
+			t.Errorf("while it drains: %+v, %v", got, err)
+		}
+		if _, err := v.Rollback(t.Context(), "ann"); err != nil {
+			t.Fatal(err)
+		}
+		b.apply(o, message(0, 3, at(70*s, 1)))
+		o = b.operator()
+		b.apply(o, message(0, 4, at(121*s, 1)), message(0, 5, at(200*s, 1)), message(0, 6, at(400*s, 1)))
+		if back == "rollback" {
+			expect(t, b.says("minute", one, two), "0s 2 by 1", "1m0s 2 by 2", "2m0s 1 by 1", "3m0s 1 by 1")
+		} else {
+			expect(t, b.says("minute", one, two), "0s 2 by 1", "1m0s 2 by 1", "2m0s 1 by 1", "3m0s 1 by 1")
+			expect(t, b.says("another", one, two)) // it is in force no more
+		}
+		if got := b.drains(o); len(got) > 0 {
+			t.Errorf("%s: after all: %q", back, got)
+		}
+	}
+}
+
+// changing is every kind of rule, of which n says how they count.
+func changing(n int) string {
+	return strings.ReplaceAll(everything+`
+  - { name: whole, key: [device_id], window: { type: tumbling, size: 2m, allowed_lateness: 0s },
+      select: { n: count(), v: max(this.metrics.w + 0) } }
+`, "this.metrics.w", fmt.Sprintf("(this.metrics.w + %d)", n))
+}
+
+// Versions come and go while a log is read: however it is cut into batches,
+// killed, and delivered again, the same results with the same bytes; and each event
+// of a rule that is in all versions is in one window that is told, of whichever
+// version.
+func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
+	for seed := range uint64(3) {
+		r := rand.New(rand.NewPCG(seed, 77))
+		const n = 120
+		var log []*service.Message
+		for i, line := range history(r, n, noon()) {
+			log = append(log, message(0, int64(i), line))
+		}
+		log = append(log, message(0, n, at(9_000_000*s, 1)))
+		switches := []int{10 + r.IntN(30), 45 + r.IntN(30), 80 + r.IntN(30), len(log)}
+		run := func(killed bool) map[string]string {
+			b := newBench(t, "rules: []")
+			v := b.versions()
+			for i := range 3 {
+				v.put(t, changing(i))
+			}
+			o, from := b.operator(), 0
+			for i, number := range []int64{1, 2, 1, 3} { // the third may be within a drain
+				v.activate(t, number)
+				b.apply(o, log[from]) // it is taken up at the same offset
+				at := from + 1
+				for from = switches[i]; at < from; {
+					to := from
+					if killed {
+						switch r.IntN(4) {
+						case 0:
+							o = b.operator()
+						case 1:
+							at -= min(at, r.IntN(20))
+						}
+						to = min(from, at+1+r.IntN(20))
+					}
+					b.apply(o, log[at:to]...)
+					at = to
+				}
+			}
+			if accounts, err := Accounts(t.Context(), o.db); err != nil || len(accounts[0].Problems()) > 0 {
+				t.Errorf("accounts: %+v, %v", accounts[0].Problems(), err)
+			}
+			return b.results()
+		}
+		want := run(false)
+		counted, windows := 0.0, map[string]bool{}
+		for _, raw := range want {
+			if told := parseTold(t, []byte(raw)); told.Rule == "whole" {
+				window := fmt.Sprint(told.Key, told.Start)
+				if windows[window] {
+					t.Errorf("seed %d: the window %s is told twice", seed, window)
+				}
+				windows[window] = true
+				counted += told.Values["n"].(float64)
+			}
+		}
+		if counted != n {
+			t.Errorf("seed %d: windows hold %v of %d events", seed, counted, n)
+		}
+		if got := run(true); !maps.Equal(got, want) {
+			for id, result := range want {
+				if got[id] != result {
+					t.Fatalf("seed %d: told was\n%s\nand now\n%s", seed, result, got[id])
+				}
+			}
+			t.Fatalf("seed %d: %d results, and now %d", seed, len(want), len(got))
+		}
+	}
+}
