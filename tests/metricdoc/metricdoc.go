@@ -14,6 +14,7 @@ type Metric struct {
 	Type   string   // counter, gauge or histogram
 	Labels []string // of its own, in order
 	Engine bool     // the engine's, not weir's
+	Only   bool     // where a stream has what no stream of weir's has
 }
 
 // Read returns the rows of the document at a path, by name.
@@ -43,7 +44,8 @@ func Read(path string) (map[string]Metric, error) {
 		if _, twice := out[name[1]]; twice {
 			return nil, fmt.Errorf("%s: %s has two rows", path, name[1])
 		}
-		m := Metric{Type: strings.TrimSpace(cells[1]), Engine: !strings.HasPrefix(name[1], "weir_")}
+		m := Metric{Type: strings.TrimSpace(cells[1]), Engine: !strings.HasPrefix(name[1], "weir_"),
+			Only: strings.Contains(cells[3], "only where a stream has")}
 		for _, label := range word.FindAllStringSubmatch(cells[2], -1) {
 			m.Labels = append(m.Labels, label[1])
 		}
