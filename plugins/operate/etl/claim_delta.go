@@ -11,9 +11,9 @@ import (
 )
 
 // claimKey is where the claim of an object, or of a table, is. A table that is
-// appended to has one for each pipeline.
+// not replaced has one for each pipeline.
 func (p *Pipeline) claimKey(t target) string {
-	if t.delta != nil && t.delta.mode == modeAppend {
+	if t.delta != nil && t.delta.mode != modeReplace {
 		return claimsFolder + "/" + t.object + "/" + p.Name + ".json"
 	}
 	return claimsFolder + "/" + t.object + ".json"
@@ -28,7 +28,7 @@ func (p *Pipeline) apart(ctx context.Context, store *lake.Store, o Options, t ta
 	}
 	folder := claimsFolder + "/" + t.object
 	var others []string
-	if t.delta.mode == modeAppend {
+	if t.delta.mode != modeReplace {
 		others = []string{folder + ".json"}
 	} else if err := store.List(ctx, folder, func(b lake.Blob) error {
 		if path.Dir(b.Key) == folder && strings.HasSuffix(b.Key, ".json") {

@@ -310,12 +310,21 @@ func (p *Pipeline) encode(ctx context.Context, s stage, at *progress, columns []
 	return p.encodeRows(ctx, s, at, sink, e)
 }
 
+// storeError is of a place that rows are written to, and not of the rows.
+type storeError struct{ error }
+
+// Unwrap gives what is wrong.
+func (e storeError) Unwrap() error { return e.error }
+
 // encodeRows writes the rows of the last segment, to their end.
 func (p *Pipeline) encodeRows(ctx context.Context, s stage, at *progress, sink *Sink, e encoder) error {
 	if err := s.blocks(ctx, at, at.begins(), func(b *block) error {
 		for _, r := range b.rows {
 			sink.Rows++
-			if err := e.write(r); err != nil {
+			switch err := e.write(r); {
+			case errors.As(err, new(storeError)):
+				return err
+			case err != nil:
 				return dataError{err}
 			}
 		}

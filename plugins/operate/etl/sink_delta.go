@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,18 +22,13 @@ const deltaFormat = "delta"
 // there.
 type deltaTable struct {
 	mode       string
+	key        []string // of merge
 	partitions []string
 }
 
 func (p *Pipeline) readDelta(r *reader) target {
-	t := &deltaTable{mode: r.oneOf("mode", modeReplace, modeAppend)}
-	for _, n := range r.list("partition_by") {
-		name, is := n.value.(string)
-		if !is || name == "" || slices.Contains(t.partitions, name) {
-			r.wrong(n, "expected the name of a column, once")
-		}
-		t.partitions = append(t.partitions, name)
-	}
+	t := &deltaTable{mode: r.oneOf("mode", modeReplace, modeAppend, modeMerge)}
+	t.key, t.partitions = readKey(r, t.mode), readNames(r, "partition_by")
 	out := target{format: deltaFormat, url: r.text("url", true), object: r.text("table", true), delta: t}
 	p.checkPlace(r, out, "table", "a folder, such as sales/orders")
 	return out
@@ -90,8 +84,10 @@ type deltaRun struct {
 	run     *progress
 	columns []column
 	txn     delta.Txn
-	written *deltaFiles // for the schema that they were written for
-	schema  string
+	written *deltaFiles // for the table as it was then
+	was     string
+	gone    []delta.Add // of the table, in whose place some of them are
+	memory  int64       // MiB
 }
 
 // loadDelta brings the rows into the table as one version, unless it has them.
@@ -108,7 +104,7 @@ func (p *Pipeline) loadDelta(ctx context.Context, o Options, s stage, run *progr
 	}
 	// a state has one run at a time, and goes on with its last: its number is enough
 	r := &deltaRun{deltaTable: t.delta, at: at, run: run, columns: columns, txn: delta.Txn{AppID: "weir etl " + p.Name +
-		" " + id, Version: number.UnixMicro(), LastUpdated: o.Now().UnixMilli()}}
+		" " + id, Version: number.UnixMicro(), LastUpdated: o.Now().UnixMilli()}, memory: p.memory}
 	encode := func(e encoder) error {
 		sink.Rows = 0
 		return p.encodeRows(ctx, s, run, &sink, e)
@@ -149,13 +145,19 @@ func (r *deltaRun) load(ctx context.Context, now func() time.Time, encode func(e
 // write writes the files, unless there are those for the table as it is.
 func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, encode func(encoder) error,
 	sink *Sink) error {
-	of := s.Metadata.SchemaString + strings.Join(s.Metadata.PartitionColumns, ",")
+	was, name := s.Metadata.SchemaString+strings.Join(s.Metadata.PartitionColumns, ","), r.run.Run
+	if r.mode == modeMerge { // what a file has is of the version before, too
+		was, name = was+fmt.Sprint(s.Version), fmt.Sprintf("%s-%d", name, s.Version+1)
+	}
 	as, err := r.check(s, r.columns)
-	if err != nil || r.written != nil && of == r.schema {
+	if err != nil || r.written != nil && was == r.was {
 		return err
 	}
-	r.schema = of
-	r.written = newDeltaFiles(r.columns, as, r.partitionsOf(s), r.run.Run, now.UnixMilli(),
+	if err := r.clear(ctx); err != nil {
+		return err
+	}
+	r.was = was
+	r.written = newDeltaFiles(r.columns, as, r.partitionsOf(s), name, now.UnixMilli(),
 		func(name string, body []byte) error {
 			key, err := r.at.Key(delta.Path(name))
 			if err != nil {
@@ -163,6 +165,10 @@ func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, 
 			}
 			return r.at.Store.PutBytes(ctx, key, body)
 		})
+	if r.mode == modeMerge {
+		r.written.mergedBy(r.key, r.memory)
+		r.written.more = func() error { return r.merge(ctx, s) }
+	}
 	if err := encode(r.written); err != nil {
 		return err
 	}
@@ -170,8 +176,16 @@ func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, 
 	return nil
 }
 
-// account makes up what was written, without writing it.
-func (r *deltaRun) account(_ context.Context, s *delta.Snapshot, encode func(encoder) error, sink *Sink) error {
+// account makes up what was written: as the version says, or without writing it.
+func (r *deltaRun) account(ctx context.Context, s *delta.Snapshot, encode func(encoder) error, sink *Sink) error {
+	note, _, err := r.at.Find(ctx, r.run.Run)
+	if err != nil {
+		return err
+	}
+	if note != nil {
+		sink.Rows, sink.Bytes, sink.SHA256 = note.Rows, note.Bytes, note.SHA256
+		return nil
+	}
 	as, err := r.check(s, r.columns)
 	if err != nil {
 		return err
@@ -193,6 +207,9 @@ func (r *deltaRun) commit(ctx context.Context, s *delta.Snapshot, now time.Time,
 			return nil, err
 		}
 		c.Protocol, c.Metadata = &protocol, &metadata
+	}
+	if r.mode == modeMerge {
+		c.Mode, c.Remove = "Merge", r.gone
 	}
 	if r.mode == modeReplace {
 		c.Mode = "Overwrite"

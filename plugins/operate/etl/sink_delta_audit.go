@@ -28,11 +28,16 @@ func (p *Pipeline) recountDelta(ctx context.Context, report *Report, s Sink) (ro
 	if note == nil {
 		return 0, "", errNoLoad
 	}
-	replaces := false
+	mode := ""
 	for _, t := range p.sinks {
-		replaces = replaces || t.delta != nil && t.url == s.URL && t.object == s.Object && t.delta.mode == modeReplace
+		if t.delta != nil && t.url == s.URL && t.object == s.Object {
+			mode = t.delta.mode
+		}
 	}
-	if !replaces {
+	if mode == modeMerge { // rows of others are in its files
+		return note.Rows, note.SHA256, nil
+	}
+	if mode != modeReplace {
 		for _, f := range added {
 			if _, is := in.snapshot.Files[f.Path]; !is {
 				return note.Rows, note.SHA256, nil

@@ -115,6 +115,9 @@ func (t *deltaTable) check(s *delta.Snapshot, columns []column) ([]deltaColumn, 
 			find("column %q of the table is never null, and the run has none of that name", f.Name)
 		}
 	}
+	if t.mode == modeMerge {
+		wrong = append(wrong, t.checkMerge(fields, columns)...)
+	}
 	partitions := t.partitionsOf(s)
 	for _, name := range partitions {
 		if at := indexOf(columns, name); at < 0 {

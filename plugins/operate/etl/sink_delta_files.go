@@ -34,6 +34,8 @@ type deltaFiles struct {
 	run        string
 	now        int64
 	put        func(name string, body []byte) error
+	keys       *mergeKeys   // of merge
+	more       func() error // what is to be written behind the rows of the run
 
 	open  map[string]*deltaFile
 	size  int
@@ -83,12 +85,24 @@ func (d *deltaFiles) write(r row) error {
 		}
 		out[i] = c
 	}
+	if d.keys != nil {
+		if err := d.keys.add(out, d.columns); err != nil {
+			return err
+		}
+	}
+	d.told = appendRow(d.told[:0], r)
+	d.sum.add(d.told)
+	return d.keep(out)
+}
+
+// keep writes a row as the table has it, which may be no row of the run.
+func (d *deltaFiles) keep(out row) error {
 	var key []byte
 	for _, i := range d.partitions {
-		if !r[i].null && r[i].text == "" {
+		if !out[i].null && out[i].text == "" {
 			return fmt.Errorf("column %q: a partition of the empty text is one of null: make one of the other", d.as[i].name)
 		}
-		key = appendCell(key, r[i])
+		key = appendCell(key, out[i])
 	}
 	f := d.open[string(key)]
 	if f == nil {
@@ -108,8 +122,6 @@ func (d *deltaFiles) write(r row) error {
 	f.note(d, inside)
 	size := inside.size()
 	f.size, d.size = f.size+size, d.size+size
-	d.told = appendRow(d.told[:0], r)
-	d.sum.add(d.told)
 	if d.size < mostOpen && len(d.open) <= mostFiles {
 		return nil
 	}
@@ -256,7 +268,7 @@ func (d *deltaFiles) finish(key string) error {
 	}
 	name += fmt.Sprintf("part-%05d-%s.parquet", len(d.added), d.run)
 	if err := d.put(name, f.body.Bytes()); err != nil {
-		return err
+		return storeError{err}
 	}
 	size := int64(f.body.Len())
 	d.bytes += size
@@ -265,7 +277,20 @@ func (d *deltaFiles) finish(key string) error {
 	return nil
 }
 
+// mergedBy notes the keys of the rows.
+func (d *deltaFiles) mergedBy(key []string, memory int64) {
+	d.keys = &mergeKeys{seen: map[string]struct{}{}, room: &budget{left: memory << 20, most: memory}}
+	for _, name := range key {
+		d.keys.at = append(d.keys.at, indexOf(d.columns, name))
+	}
+}
+
 func (d *deltaFiles) end() error {
+	if d.more != nil {
+		if err := d.more(); err != nil {
+			return err
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(d.open)) {
 		if err := d.finish(key); err != nil {
 			return err

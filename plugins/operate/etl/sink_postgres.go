@@ -34,18 +34,7 @@ type postgresTable struct {
 
 func readTable(r *reader) target {
 	t := &postgresTable{readServer(r), r.text("table", true), r.oneOf("mode", modeReplace, modeAppend, modeMerge), nil}
-	for _, n := range r.list("key") {
-		name, is := n.value.(string)
-		if !is || name == "" || slices.Contains(t.key, name) {
-			r.wrong(n, "expected the name of a column, once")
-		}
-		t.key = append(t.key, name)
-	}
-	if at := r.members["key"]; at != nil && t.mode != modeMerge {
-		r.wrong(at, "only rows that are merged have a key")
-	} else if r.members != nil && t.mode == modeMerge && len(t.key) == 0 {
-		r.wrong(r.n, `"key" is missing: the columns by which rows are merged`)
-	}
+	t.key = readKey(r, t.mode)
 	for _, part := range strings.Split(t.table, ".") {
 		if len(part) > mostName || part == "" && t.table != "" || strings.Contains(t.table, "\x00") {
 			r.wrong(r.members["table"], "expected TABLE or SCHEMA.TABLE, of at most %d bytes each", mostName)
@@ -53,6 +42,17 @@ func readTable(r *reader) target {
 		}
 	}
 	return target{format: postgresFormat, url: t.where(), object: t.table, table: t}
+}
+
+// readKey reads the columns by which rows are merged.
+func readKey(r *reader, mode string) []string {
+	key := readNames(r, "key")
+	if at := r.members["key"]; at != nil && mode != modeMerge {
+		r.wrong(at, "only rows that are merged have a key")
+	} else if r.members != nil && mode == modeMerge && len(key) == 0 {
+		r.wrong(r.n, `"key" is missing: the columns by which rows are merged`)
+	}
+	return key
 }
 
 // beside is the name of a table in the same schema, quoted.

@@ -57,6 +57,11 @@ func readDeltaTable(ctx context.Context, at delta.Table) (*deltaReading, error) 
 	if err != nil {
 		return nil, err
 	}
+	return readingOf(at, snapshot)
+}
+
+// readingOf reads a version of a table.
+func readingOf(at delta.Table, snapshot *delta.Snapshot) (*deltaReading, error) {
 	if snapshot.Version < 0 {
 		return nil, dataError{fmt.Errorf("there is no table of Delta Lake in %s", at.Folder)}
 	}

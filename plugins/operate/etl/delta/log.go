@@ -225,7 +225,7 @@ type Change struct {
 	Add      []Add
 	Remove   []Add
 	Txn      Txn
-	Mode     string // Append or Overwrite, as histories of the table show it
+	Mode     string // Append, Overwrite or Merge, as histories of the table show it
 	Note     Note
 	Now      int64 // milliseconds
 }
@@ -246,8 +246,12 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 	if err != nil {
 		return nil, err
 	}
-	said, err := json.Marshal(info{c.Now, "WRITE", map[string]string{"mode": c.Mode, "partitionBy": string(partitions)},
-		len(c.Remove) == 0, "weir etl", &c.Note})
+	operation := "WRITE"
+	if c.Mode == "Merge" {
+		operation = "MERGE"
+	}
+	said, err := json.Marshal(info{c.Now, operation, map[string]string{"mode": c.Mode, "partitionBy": string(partitions)},
+		c.Mode == "Append", "weir etl", &c.Note})
 	if err != nil {
 		return nil, err
 	}
