@@ -30,6 +30,30 @@ func shown(f *Finder, text string, hint Hint) string {
 	return out.String() + text[at:]
 }
 
+func TestFinder_HomeNumbersOfARegionAreKnownThereAlone(t *testing.T) {
+	for region, written := range map[string][]string{"AT": {"0660 565 36 45", "0664 1234567"},
+		"BE": {"0477 11 28 98", "02 123 45 67"}, "DK": {"50-98-28-96", "20 32 85 26"},
+		"NO": {"25 62 29 72", "412 34 567"}, "NZ": {"(027) 7972-805", "021 123 4567"},
+		"IT": {"0348 2102744"}, "GB": {"078 6657 2626"}} {
+		there, err := New([]string{region})
+		if err != nil {
+			t.Fatal(err)
+		}
+		us, err := New([]string{"US"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range written {
+			if found := there.Finds([]byte(text), HintNone, nil); len(found) != 1 || found[0] != (Span{0, len(text), Phone}) {
+				t.Errorf("%s in %s: %v", text, region, found)
+			}
+			if found := us.Finds([]byte(text), HintNone, nil); len(found) != 0 {
+				t.Errorf("%s in the US: %v", text, found)
+			}
+		}
+	}
+}
+
 func TestFinds_EachKindInItsWritings(t *testing.T) {
 	f := finder(t)
 	for text, want := range map[string]string{

@@ -101,8 +101,9 @@ docs/privacy.md has the rules in full.
 		Field(service.NewBoolField(fieldNames).
 			Description("Whether names of fields count. Without, there are patterns and `fields`.").Default(true)).
 		Field(service.NewStringListField(fieldRegions).
-			Description("Whose phone numbers are known as they are written at home: AU, BR, CH, DE, ES, FR, GB, IN, IT, JP, "+
-				"NL, US. International ones (+49 …) are known in any case.").Default([]any{"US", "GB", "DE", "FR"})).
+			Description("Whose phone numbers are known as they are written at home: AT, AU, BE, BR, CH, DE, DK, ES, FR, "+
+				"GB, IN, IT, JP, NL, NO, NZ, US. International ones (+49 …) are known in any case.").
+			Default([]any{"US", "GB", "DE", "FR"})).
 		Field(service.NewStringField(fieldKeys).
 			Description("The keys of `hash` and `tokenise`: `ID:SECRET`, newest first, between blanks, or where they are kept: "+
 				"`file:///PATH`, `vault://PATH#FIELD`. An id has up to 8 lower-case letters and digits, a secret 16 characters "+
