@@ -57,3 +57,21 @@ func TestRuleTry_ABatchComesToWhatAFileDoes(t *testing.T) {
 		t.Error("what is no event was taken for one")
 	}
 }
+
+// What weir query prints is by device: none of it is late for that. A file as devices
+// send it is taken as it is.
+func TestTry_StoredEventsAreTakenInTheOrderOfTime(t *testing.T) {
+	set := mustParse(t, perMinute)
+	first, second := at(0, 1)+"\n"+at(300*s, 1), at(1*s, 1)
+	second = strings.Replace(second, "pump-1", "pump-2", 1)
+	for wrap, late := range map[string]int64{`%s`: 1, `{"event":%s}`: 0} {
+		var lines []string
+		for _, line := range strings.Split(first+"\n"+second, "\n") {
+			lines = append(lines, strings.Replace(wrap, "%s", line, 1))
+		}
+		report, err := set.Try(strings.NewReader(strings.Join(lines, "\n")), Trial{Fleet: "f"}, nil)
+		if err != nil || report.Events != 3 || report.Rules[0].Outcomes[Late] != late {
+			t.Errorf("%s: %+v, %v", wrap, report, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package rule
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,7 +119,10 @@ type tried struct {
 	number int64
 }
 
+// readTrial reads the lines, which are in the order of the log. What weir query
+// prints is by device within an hour: it is put in the order of time.
 func readTrial(from io.Reader, fleet string, report *Report) (lines []tried, err error) {
+	stored := false
 	in := bufio.NewScanner(from)
 	in.Buffer(make([]byte, 64<<10), maxEvent)
 	var e event.Event
@@ -127,7 +131,8 @@ func readTrial(from io.Reader, fleet string, report *Report) (lines []tried, err
 		if len(raw) == 0 {
 			continue
 		}
-		raw = unwrapped(bytes.Clone(raw))
+		raw, wrapped := unwrapped(bytes.Clone(raw))
+		stored = stored || wrapped
 		if err := event.Parse(raw, &e); err != nil {
 			report.Invalid = append(report.Invalid, fmt.Sprintf("line %d: %v", n, err))
 			continue
@@ -139,16 +144,19 @@ func readTrial(from io.Reader, fleet string, report *Report) (lines []tried, err
 	} else if err != nil {
 		return nil, fmt.Errorf("reading events: %w", err)
 	}
+	if stored {
+		slices.SortStableFunc(lines, func(a, b tried) int { return cmp.Compare(a.at, b.at) })
+	}
 	return lines, nil
 }
 
 // unwrapped is the event in what weir query --fields event prints of it.
-func unwrapped(line []byte) []byte {
+func unwrapped(line []byte) (raw []byte, was bool) {
 	var of map[string]json.RawMessage
 	if bytes.HasPrefix(line, []byte(`{"event":{`)) && json.Unmarshal(line, &of) == nil && len(of) == 1 {
-		return of["event"]
+		return of["event"], true
 	}
-	return line
+	return line, false
 }
 
 // shuffle moves each event back by less than a delay, as seen from the newest
