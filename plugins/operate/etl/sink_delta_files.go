@@ -17,12 +17,9 @@ import (
 	"weir/plugins/operate/etl/delta"
 )
 
-// mostOpen is about how much memory rows take that are in no whole file yet: the
-// largest file is ended then, and another begun.
+// mostOpen is about how much memory rows take that are in no file yet: those of the
+// largest partition are written then, and it begins again.
 const mostOpen = 64 << 20
-
-// mostFiles is how many are written at once.
-const mostFiles = 128
 
 // deltaFiles writes rows into files, for each partition its own. The same rows give
 // the same files, so that a run which is tried again leaves none behind.
@@ -45,16 +42,14 @@ type deltaFiles struct {
 	bytes int64
 }
 
-// deltaFile is one that is being written.
+// deltaFile is one that is to be written: its rows, as appendRow has them.
 type deltaFile struct {
-	parquet encoder
-	body    bytes.Buffer
-	values  []cell // of the partition
-	size    int
-	rows    int64
-	nulls   []int64
-	least   []cell
-	most    []cell
+	raw    []byte
+	values []cell // of the partition
+	rows   int64
+	nulls  []int64
+	least  []cell
+	most   []cell
 }
 
 func newDeltaFiles(columns []column, as []deltaColumn, partitions []string, run string, now int64,
@@ -106,27 +101,21 @@ func (d *deltaFiles) keep(out row) error {
 	}
 	f := d.open[string(key)]
 	if f == nil {
-		var err error
-		if f, err = d.begin(out); err != nil {
-			return err
-		}
+		f = d.begin(out)
 		d.open[string(key)] = f
 	}
 	inside := make(row, len(d.inside))
 	for n, i := range d.inside {
 		inside[n] = out[i]
 	}
-	if err := f.parquet.write(inside); err != nil {
-		return err
-	}
 	f.note(d, inside)
-	size := inside.size()
-	f.size, d.size = f.size+size, d.size+size
-	if d.size < mostOpen && len(d.open) <= mostFiles {
+	before := len(f.raw)
+	f.raw = appendRow(f.raw, inside)
+	if d.size += len(f.raw) - before; d.size < mostOpen {
 		return nil
 	}
 	return d.finish(slices.MaxFunc(slices.Sorted(maps.Keys(d.open)), func(a, b string) int {
-		return d.open[a].size - d.open[b].size
+		return len(d.open[a].raw) - len(d.open[b].raw)
 	}))
 }
 
@@ -145,21 +134,34 @@ func appendRow(b []byte, r row) []byte {
 	return b
 }
 
-func (d *deltaFiles) begin(r row) (*deltaFile, error) {
+// rowOf reads what appendRow wrote, and what is behind it.
+func rowOf(raw []byte, cells int) (row, []byte) {
+	r := make(row, cells)
+	for i := range r {
+		n, size := binary.Uvarint(raw)
+		if raw = raw[size:]; n == 0 {
+			r[i].null = true
+			continue
+		}
+		r[i].text, raw = string(raw[:n-1]), raw[n-1:]
+	}
+	return r, raw
+}
+
+func (d *deltaFiles) begin(r row) *deltaFile {
 	n := len(d.inside)
 	f := &deltaFile{nulls: make([]int64, n), least: make([]cell, n), most: make([]cell, n)}
 	for _, i := range d.partitions {
-		f.values = append(f.values, r[i])
+		f.values = append(f.values, r[i].clone())
 	}
-	columns := make([]column, n)
-	for n, i := range d.inside {
+	for n := range d.inside {
 		f.least[n].null, f.most[n].null = true, true
-		columns[n] = d.as[i].column
 	}
-	var err error
-	f.parquet, err = newParquet(columns, &f.body)
-	return f, err
+	return f
 }
+
+// clone is a value that keeps no block in memory of which its text is a part.
+func (c cell) clone() cell { return cell{strings.Clone(c.text), c.null} }
 
 // note counts nulls, and keeps the least and the most of each column that has them.
 func (f *deltaFile) note(d *deltaFiles, r row) {
@@ -171,13 +173,13 @@ func (f *deltaFile) note(d *deltaFiles, r row) {
 			f.nulls[n]++
 		case !bounded(of):
 		case f.least[n].null:
-			f.least[n], f.most[n] = c, c
+			f.least[n], f.most[n] = c.clone(), c.clone()
 		default:
 			if of.compare(c.text, f.least[n].text) < 0 {
-				f.least[n] = c
+				f.least[n] = c.clone()
 			}
 			if of.compare(c.text, f.most[n].text) > 0 {
-				f.most[n] = c
+				f.most[n] = c.clone()
 			}
 		}
 	}
@@ -247,12 +249,37 @@ func bound(of columnType, value string, upper bool) (any, bool) {
 	return json.Number(value), true
 }
 
+// encode is the file, as Parquet.
+func (f *deltaFile) encode(d *deltaFiles) ([]byte, error) {
+	columns := make([]column, len(d.inside))
+	for n, i := range d.inside {
+		columns[n] = d.as[i].column
+	}
+	var body bytes.Buffer
+	e, err := newParquet(columns, &body)
+	if err != nil {
+		return nil, err
+	}
+	for rest := f.raw; len(rest) > 0; {
+		var r row
+		r, rest = rowOf(rest, len(columns))
+		if err := e.write(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.end(); err != nil {
+		return nil, err
+	}
+	return body.Bytes(), nil
+}
+
 // finish ends a file, and puts it to its place.
 func (d *deltaFiles) finish(key string) error {
 	f := d.open[key]
 	delete(d.open, key)
-	d.size -= f.size
-	if err := f.parquet.end(); err != nil {
+	d.size -= len(f.raw)
+	body, err := f.encode(d)
+	if err != nil {
 		return err
 	}
 	stats, err := f.stats(d)
@@ -267,10 +294,10 @@ func (d *deltaFiles) finish(key string) error {
 		}
 	}
 	name += fmt.Sprintf("part-%05d-%s.parquet", len(d.added), d.run)
-	if err := d.put(name, f.body.Bytes()); err != nil {
+	if err := d.put(name, body); err != nil {
 		return storeError{err}
 	}
-	size := int64(f.body.Len())
+	size := int64(len(body))
 	d.bytes += size
 	d.added = append(d.added, delta.Add{Path: delta.Path(name), PartitionValues: values, Size: size,
 		ModificationTime: d.now, DataChange: true, Stats: stats})

@@ -130,3 +130,21 @@ func TestDelta_AStoreThatFailsIsNotTheRows(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// However many partitions there are, and in whatever order their rows come, each has
+// one file, as long as memory holds the rows.
+func TestDelta_ManyPartitionsAreAFileEach(t *testing.T) {
+	const many, each = 1000, 3
+	as := []deltaColumn{{column: idAndText()[0]}, {column: idAndText()[1]}}
+	put := 0
+	d := newDeltaFiles(idAndText(), as, []string{"id"}, "run", 0, func(string, []byte) error { put++; return nil })
+	for i := range many * each {
+		if err := d.write(row{{text: strconv.Itoa(i % many)}, {text: "x"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.end(); err != nil || put != many || len(d.added) != many ||
+		!strings.Contains(d.added[0].Stats, `"numRecords":3`) {
+		t.Errorf("%d files, %v", put, err)
+	}
+}
