@@ -37,16 +37,17 @@ func (db *DB) GiveBack(ctx context.Context) (freed int64, err error) {
 	return freed, nil
 }
 
-// Size is how many bytes a SQLite file has; tells is false of PostgreSQL.
-func (db *DB) Size(ctx context.Context) (n int64, tells bool, err error) {
-	if db.Dialect != SQLite {
-		return 0, false, nil
+// Size is how many bytes a SQLite file has, or a whole database of PostgreSQL, with
+// what others keep in it.
+func (db *DB) Size(ctx context.Context) (n int64, err error) {
+	query := `SELECT pg_database_size(current_database())`
+	if db.Dialect == SQLite {
+		query = `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`
 	}
-	err = db.QueryRowContext(ctx, `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`).Scan(&n)
-	if err != nil {
-		return 0, true, fmt.Errorf("measuring a SQLite file: %w", err)
+	if err := db.QueryRowContext(ctx, query).Scan(&n); err != nil {
+		return 0, fmt.Errorf("measuring a database: %w", err)
 	}
-	return n, true, nil
+	return n, nil
 }
 
 func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +94,23 @@ func TestSQLDB_ProcessesThatStartTogetherMigrateOnce(t *testing.T) {
 		wg.Wait()
 		if n := count(t, open(), "thing"); n != 3 {
 			t.Errorf("%d rows, expected one of each step", n)
+		}
+	})
+}
+
+func TestSQLDB_SizeIsOfAllThatIsKept(t *testing.T) {
+	onEach(t, func(t *testing.T, open func() *DB) {
+		db := open()
+		exec(t, db, `CREATE TABLE big (x TEXT)`)
+		for range 8 { // of random digits: PostgreSQL compresses others
+			text := make([]byte, 0, 1<<20)
+			for len(text) < 1<<20-20 {
+				text = strconv.AppendUint(text, rand.Uint64(), 10)
+			}
+			exec(t, db, `INSERT INTO big VALUES ('`+string(text)+`')`)
+		}
+		if n, err := db.Size(context.Background()); err != nil || n < 3<<20 || n > 1<<40 {
+			t.Errorf("with 8 MB in it: %d bytes, %v", n, err)
 		}
 	})
 }

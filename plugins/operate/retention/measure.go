@@ -38,9 +38,8 @@ type counting interface {
 	Rows(ctx context.Context, known map[string]int64) (n int64, tells bool, err error)
 }
 
-// sizes are the bytes of objects and of SQLite's files, by place; old_rollups are
-// the objects of old minutes. PostgreSQL's are told by its own exporters. Rows are
-// those of the stores that tell.
+// sizes are the bytes of objects and of databases, by place; old_rollups are the
+// objects of old minutes. Rows are those of the stores that tell.
 func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (sizes, rows map[string]int64, err error) {
 	sizes, rows = map[string]int64{}, map[string]int64{}
 	var failures []error
@@ -68,13 +67,12 @@ func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (sizes, row
 	}
 	for _, place := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
 		if place == lifecycle.Control && r.urls[place] == r.urls[lifecycle.Rollups] {
-			continue // one file
+			continue // one database
 		}
 		db, err := at.SQL(ctx, place)
 		if err == nil {
 			var n int64
-			var tells bool
-			if n, tells, err = db.Size(ctx); err == nil && tells {
+			if n, err = db.Size(ctx); err == nil {
 				sizes[string(place)] = n
 			}
 		}
