@@ -79,7 +79,7 @@ func (p *Pipeline) claimAll(ctx context.Context, o Options, s stage) error {
 			err = t.claiming(t.table.take(ctx, o, claim{p.Name, id, true, o.Now().UTC()}))
 		} else {
 			err = p.onClaim(ctx, t, func(store *lake.Store) error {
-				if err := p.apart(ctx, store, o, t); err != nil {
+				if err := p.apart(ctx, store, o, t, id); err != nil {
 					return err
 				}
 				return p.take(ctx, store, o, t, id)

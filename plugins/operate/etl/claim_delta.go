@@ -22,7 +22,7 @@ func (p *Pipeline) claimKey(t target) string {
 // apart refuses a table that another pipeline replaces, or brings rows to and this
 // one would replace. Two that begin at one moment may both pass: the table is whole,
 // and the last one's.
-func (p *Pipeline) apart(ctx context.Context, store *lake.Store, o Options, t target) error {
+func (p *Pipeline) apart(ctx context.Context, store *lake.Store, o Options, t target, id string) error {
 	if t.delta == nil {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (p *Pipeline) apart(ctx context.Context, store *lake.Store, o Options, t ta
 		case err != nil:
 			return err
 		case c.Pipeline == p.Name && !c.Running: // it had another mode
-		case !o.TakeOver && c.Pipeline != p.Name:
+		case !o.TakeOver && (c.Pipeline != p.Name || c.State != id):
 			return c.refuse(t.what())
 		case !o.TakeOver:
 			continue

@@ -51,6 +51,7 @@ type Sink struct {
 	URL     string `json:"url"`
 	Object  string `json:"object"`
 	Rejects bool   `json:"rejects,omitempty"`
+	Mode    string `json:"mode,omitempty"` // of a table: replace, append or merge
 	Rows    int64  `json:"rows"`
 	Bytes   int64  `json:"bytes"`
 	SHA256  string `json:"sha256"`

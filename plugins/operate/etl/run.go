@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"weir/plugins/store/lake"
@@ -51,6 +52,13 @@ func (p *Pipeline) Run(ctx context.Context, o Options) (*Report, error) {
 	defer release()
 	defer p.release(ctx, o, s)
 	if o.Fresh {
+		at, err := s.load()
+		if err != nil {
+			return nil, err
+		}
+		for _, table := range p.appended(at) {
+			o.Tell(fmt.Sprintf("run %s has, or may have, appended to %s: its rows come there a second time", at.Run, table))
+		}
 		if err := s.clear(); err != nil {
 			return nil, err
 		}
@@ -85,6 +93,11 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 	switch {
 	case at == nil:
 	case at.Pipeline != p.hash():
+		if tables := p.appended(at); len(tables) > 0 {
+			return nil, dataError{fmt.Errorf("the pipeline has changed since run %s was interrupted, and that one has, or may "+
+				"have, appended to %s: end it with the pipeline as it was, or look what is there and begin anew with --fresh",
+				at.Run, strings.Join(tables, ", "))}
+		}
 		o.Tell("the pipeline has changed since the run that was interrupted: beginning anew")
 		at = nil
 	case s.reported(at.Run): // it came to its end, and only had to be cleared away
@@ -105,6 +118,26 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 		return nil, err
 	}
 	return report, s.clear()
+}
+
+// appended are the tables to which a run that is not at its end has appended, or
+// may have: one whose source was not read to its end has written nothing.
+func (p *Pipeline) appended(at *progress) (tables []string) {
+	if at == nil || !at.Done {
+		return nil
+	}
+	for _, sink := range at.Sinks {
+		if sink.Mode == modeAppend {
+			tables = append(tables, sink.Object)
+		}
+	}
+	if len(at.Sinks) < len(p.sinks) { // the next may have come, and only its note be missing
+		if t := p.sinks[len(at.Sinks)]; t.table != nil && t.table.mode == modeAppend ||
+			t.delta != nil && t.delta.mode == modeAppend {
+			tables = append(tables, t.object)
+		}
+	}
+	return tables
 }
 
 // stageRows brings the rows of the sinks into blocks: it reads the source to its
@@ -244,7 +277,7 @@ func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progre
 		sink, err := p.loadSink(ctx, o, s, at, columns, targets[i], i == len(p.sinks), id)
 		if Final(err) {
 			return fmt.Errorf("writing sink %s: %w; what was read is kept: run again when it can be written, or --fresh to "+
-				"read the source again", targets[i], err)
+				"read the source again, which brings appended rows a second time", targets[i], err)
 		}
 		if err != nil {
 			return fmt.Errorf("writing sink %s: %w", targets[i], err)

@@ -93,7 +93,7 @@ type deltaRun struct {
 // loadDelta brings the rows into the table as one version, unless it has them.
 func (p *Pipeline) loadDelta(ctx context.Context, o Options, s stage, run *progress, columns []column, t target,
 	id string) (Sink, error) {
-	sink := Sink{Format: deltaFormat, URL: t.url, Object: t.object}
+	sink := Sink{Format: deltaFormat, URL: t.url, Object: t.object, Mode: t.delta.mode}
 	at, err := p.deltaAt(ctx, t, lake.Open)
 	if err != nil {
 		return sink, err

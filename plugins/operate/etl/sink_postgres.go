@@ -124,7 +124,7 @@ func (t *postgresTable) exec(ctx context.Context, tx pgx.Tx, statements ...strin
 // account that it returns.
 func (t *postgresTable) load(ctx context.Context, p *Pipeline, s stage, at *progress, columns []column, id string) (
 	sink Sink, err error) {
-	sink = Sink{Format: postgresFormat, URL: t.where(), Object: t.table}
+	sink = Sink{Format: postgresFormat, URL: t.where(), Object: t.table, Mode: t.mode}
 	return sink, t.within(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if err := t.own(ctx, tx, p.Name, id); err != nil {
 			return err
@@ -140,7 +140,11 @@ func (t *postgresTable) load(ctx context.Context, p *Pipeline, s stage, at *prog
 		if err != nil {
 			return err
 		}
-		if err := t.fill(ctx, tx, newTableEncoder(columns, most), func(e *tableEncoder) error {
+		rows := newTableEncoder(columns, most)
+		for _, name := range t.key {
+			rows.key = append(rows.key, indexOf(columns, name))
+		}
+		if err := t.fill(ctx, tx, rows, func(e *tableEncoder) error {
 			if err := p.encodeRows(ctx, s, at, &sink, e); err != nil {
 				return err
 			}

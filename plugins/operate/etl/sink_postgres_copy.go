@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	mathbits "math/bits"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,6 +17,7 @@ type tableEncoder struct {
 	w       io.Writer
 	columns []column
 	most    []int // characters of each text; 0: any number
+	key     []int // columns of a merge's key: an index takes rows with a null in them again and again
 	buf     []byte
 	told    []byte
 	sum     rowSum
@@ -35,6 +37,9 @@ func (e *tableEncoder) write(r row) error {
 	for i, c := range r {
 		if i > 0 {
 			e.buf = append(e.buf, '\t')
+		}
+		if c.null && slices.Contains(e.key, i) {
+			return fmt.Errorf("column %q is null in a row: it has no key to merge by", e.columns[i].name)
 		}
 		if c.null {
 			e.buf, e.told = append(e.buf, `\N`...), append(e.told, 0)

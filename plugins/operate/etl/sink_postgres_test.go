@@ -227,7 +227,7 @@ func TestTable_MergesByItsKey(t *testing.T) {
 	}
 	for says, rows := range map[string][]row{
 		"two rows of the run have the same id: dedupe": append(numberedRows(9, 9), numberedRows(9, 9)...),
-		`null value in column "id"`:                    {{{null: true}, {text: "x"}}},
+		`column "id" is null in a row: it has no key`:  {{{null: true}, {text: "x"}}},
 	} {
 		o.Fresh = true // what the one before has read is kept
 		if _, err := tabled(t, conn, fields, "p", merge, rows).Run(t.Context(), o); !Final(err) ||
@@ -235,6 +235,12 @@ func TestTable_MergesByItsKey(t *testing.T) {
 			t.Errorf("%v, want %s", err, says)
 		}
 	}
+	exec1(t, conn, "CREATE UNIQUE INDEX ON etl_sink.t (x)") // which takes nulls again and again
+	if _, err := tabled(t, conn, fields, "p", `"mode": "merge", "key": ["x"]`, changed[1:]).Run(t.Context(),
+		o); !Final(err) || !strings.Contains(err.Error(), `column "x" is null in a row`) {
+		t.Error(err)
+	}
+	exec1(t, conn, "DROP INDEX etl_sink.t_x_idx")
 	if _, err := tabled(t, conn, fields, "p", `"mode": "merge", "key": ["x"]`, changed[:1]).Run(t.Context(), o); !Final(err) ||
 		!strings.Contains(err.Error(), "no unique index of exactly x") {
 		t.Error(err)
@@ -307,5 +313,46 @@ func TestTable_HasOnePipelineThatReplaces(t *testing.T) {
 	}
 	if n := one(t, conn, "SELECT count(*) FROM etl_sink.t"); n != "5" {
 		t.Error(n)
+	}
+}
+
+// What an interrupted run has appended is not appended again by another pipeline of
+// its name: that is refused, or said.
+func TestTable_AppendedRowsComeAgainOnlyWhenAskedFor(t *testing.T) {
+	conn, fields := server(t)
+	emptySchema(t, conn)
+	of := func(rows []row, more string) *Pipeline {
+		p := tabled(t, conn, fields, "p", `"mode": "append"`, rows)
+		p.text = append(p.text, more...)
+		return p
+	}
+	p, o := of(numberedRows(1, 3), ""), options(t)
+	s := o.stage(p.Name)
+	release, err := s.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.claimAll(t.Context(), o, s); err != nil {
+		t.Fatal(err)
+	}
+	columns, at, err := p.stageRows(t.Context(), o, s, nil)
+	if err == nil {
+		err = p.loadSinks(t.Context(), o, s, at, columns)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	release() // and the process died before the report
+	changed := of(numberedRows(1, 3), " ")
+	if _, err := changed.Run(t.Context(), o); !Final(err) || !strings.Contains(err.Error(), "appended to etl_sink.t") {
+		t.Error(err)
+	}
+	if n := one(t, conn, "SELECT count(*) FROM etl_sink.t"); n != "3" {
+		t.Error(n)
+	}
+	said := ""
+	o.Fresh, o.Tell = true, func(line string) { said += line }
+	if _, err := changed.Run(t.Context(), o); err != nil || !strings.Contains(said, "come there a second time") {
+		t.Errorf("%v: %s", err, said)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -167,7 +168,7 @@ func (r *deltaReading) close() {
 type deltaPart struct {
 	shown  string
 	cols   []column
-	blob   lake.Reader
+	blob   *readNoted
 	file   *parquet.File
 	rows   parquet.Rows
 	fixed  row   // of the partition; null where the file has the column, or lacks it
@@ -184,15 +185,19 @@ func (r *deltaReading) part(ctx context.Context, f delta.Add) (_ *deltaPart, err
 		return nil, dataError{err}
 	}
 	d := &deltaPart{shown: f.Path, cols: r.cols, fixed: make(row, len(r.cols)), buf: make([]parquet.Row, writeRows)}
-	if d.blob, err = r.at.Store.Open(ctx, lake.Blob{Key: key, Size: f.Size}); err != nil {
+	blob, err := r.at.Store.Open(ctx, lake.Blob{Key: key, Size: f.Size})
+	if err != nil {
 		return nil, err
 	}
+	d.blob = &readNoted{Reader: blob}
 	defer func() {
 		if err != nil {
 			_ = d.blob.Close() // it was only read
 		}
 	}()
-	if d.file, err = parquet.OpenFile(d.blob, d.blob.Size()); err != nil {
+	if d.file, err = parquet.OpenFile(d.blob, d.blob.Size()); d.blob.failed() != nil {
+		return nil, fmt.Errorf("opening %s: %w", d.shown, d.blob.failed())
+	} else if err != nil {
 		return nil, dataError{fmt.Errorf("opening %s: it is no whole file of Parquet: %w", d.shown, err)}
 	}
 	d.places = make([]int, len(d.file.Schema().Columns()))
@@ -251,6 +256,30 @@ func partitionCell(c column, value *string) (cell, error) {
 	return cell{text: text}, err
 }
 
+// readNoted keeps why an object could not be read, which what decodes it says in
+// words of its own. It is for concurrent use.
+type readNoted struct {
+	lake.Reader
+	mu  sync.Mutex
+	err error
+}
+
+func (r *readNoted) ReadAt(p []byte, at int64) (int, error) {
+	n, err := r.Reader.ReadAt(p, at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.mu.Lock()
+		r.err = err
+		r.mu.Unlock()
+	}
+	return n, err
+}
+
+func (r *readNoted) failed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
 func (d *deltaPart) skip(rows int64) error {
 	if err := d.rows.SeekToRow(rows); err != nil {
 		return fmt.Errorf("reading the source: %w", err)
@@ -267,8 +296,8 @@ func (d *deltaPart) next() (row, error) {
 		case n > 0: // an error comes again
 		case errors.Is(err, io.EOF):
 			return nil, io.EOF
-		case errors.Is(err, lake.ErrNotFound):
-			return nil, fmt.Errorf("reading %s: %w", d.shown, err)
+		case d.blob.failed() != nil: // of the store, in passing
+			return nil, fmt.Errorf("reading %s: %w", d.shown, d.blob.failed())
 		case err != nil:
 			return nil, dataError{fmt.Errorf("reading row %d of %s: %w", d.at+1, d.shown, err)}
 		}

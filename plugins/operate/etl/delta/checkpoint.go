@@ -188,6 +188,7 @@ func collect(paths [][]string, values parquet.Row) cells {
 			continue
 		}
 		name, leaf := p[0]+"."+p[1], p[len(p)-1]
+		text := v.Kind() == parquet.ByteArray
 		switch {
 		case len(p) == 2 && !v.IsNull():
 			c.one[name] = v
@@ -195,27 +196,38 @@ func collect(paths [][]string, values parquet.Row) cells {
 			c.one[name] = v
 		case name == "add.deletionVector" && !v.IsNull():
 			c.one[name] = v
-		case len(p) > 3 && leaf == "value":
-			text := (*string)(nil)
+		case isMap(name) && leaf == "value" && (text || v.IsNull()):
+			value := (*string)(nil)
 			if !v.IsNull() {
-				text = new(string)
-				*text = string(v.ByteArray())
+				value = new(string)
+				*value = string(v.ByteArray())
 			}
-			c.vals[name] = append(c.vals[name], text)
-		case v.IsNull():
-		case len(p) > 3 && leaf == "key":
+			c.vals[name] = append(c.vals[name], value)
+		case v.IsNull() || !text:
+		case isMap(name) && leaf == "key":
 			c.keys[name] = append(c.keys[name], string(v.ByteArray()))
-		default:
+		case isList(name):
 			c.list[name] = append(c.list[name], string(v.ByteArray()))
 		}
 	}
 	return c
 }
 
+// isMap and isList name what is read of all that is within something: others write
+// statistics and partitions there a second time, in columns of their types.
+func isMap(name string) bool {
+	return slices.Contains([]string{"metaData.configuration", "add.partitionValues", "add.tags"}, name)
+}
+
+func isList(name string) bool {
+	return slices.Contains([]string{"protocol.readerFeatures", "protocol.writerFeatures", "metaData.partitionColumns"},
+		name)
+}
+
 func (c cells) has(name string) bool { _, is := c.one[name]; return is }
 
 func (c cells) text(name string) string {
-	if v, is := c.one[name]; is {
+	if v, is := c.one[name]; is && v.Kind() == parquet.ByteArray {
 		return string(v.ByteArray())
 	}
 	return ""
@@ -228,8 +240,10 @@ func (c cells) number(name string) int64 {
 		return 0
 	case v.Kind() == parquet.Int32:
 		return int64(v.Int32())
+	case v.Kind() == parquet.Int64:
+		return v.Int64()
 	}
-	return v.Int64()
+	return 0
 }
 
 func (c cells) pairs(name string) map[string]*string {

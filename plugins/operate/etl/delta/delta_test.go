@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/parquet-go/parquet-go"
 
 	"weir/plugins/store/lake"
 )
@@ -139,5 +142,67 @@ func TestTable_AFileIsBelowIt(t *testing.T) {
 		if got, err := table.Key(file); got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v", file, got, err)
 		}
+	}
+}
+
+// Another engine writes statistics and partitions into a checkpoint once more, in
+// columns of their types, and a table's own columns may have any name.
+func TestTable_ACheckpointOfAnotherEngineIsRead(t *testing.T) {
+	type stats struct {
+		NumRecords int64 `parquet:"numRecords"`
+		MinValues  struct {
+			Key   int64   `parquet:"key"`
+			Value float64 `parquet:"value"`
+			Name  string  `parquet:"name"`
+		} `parquet:"minValues"`
+	}
+	type add struct {
+		Path            string             `parquet:"path"`
+		PartitionValues map[string]*string `parquet:"partitionValues"`
+		Size            int64              `parquet:"size"`
+		Parsed          struct {
+			Day int32 `parquet:"day,date"`
+		} `parquet:"partitionValues_parsed"`
+		Stats stats `parquet:"stats_parsed"`
+	}
+	type action struct {
+		Add      *add         `parquet:"add"`
+		MetaData *rowMetadata `parquet:"metaData"`
+		Protocol *rowProtocol `parquet:"protocol"`
+	}
+	dir := t.TempDir()
+	table, now, day := at(t, dir), time.Now(), "2026-11-27"
+	s, err := table.Commit(t.Context(), empty(), made(t, now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []action
+	for _, r := range s.rows(now) {
+		if r.MetaData != nil || r.Protocol != nil {
+			rows = append(rows, action{MetaData: r.MetaData, Protocol: r.Protocol})
+		}
+	}
+	given := &add{Path: "f", PartitionValues: map[string]*string{"p": &day}, Size: 7}
+	given.Parsed.Day, given.Stats.NumRecords = 20_000, 12
+	given.Stats.MinValues.Key, given.Stats.MinValues.Value, given.Stats.MinValues.Name = 99, 1.5, "a name"
+	rows = append(rows, action{Add: given})
+	if err := table.Store.Write(t.Context(), table.checkpoint(0), func(w io.Writer) error {
+		out := parquet.NewGenericWriter[action](w)
+		_, err := out.Write(rows)
+		return errors.Join(err, out.Close())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, table.commit(0))); err != nil {
+		t.Fatal(err)
+	}
+	read, err := table.Read(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, is := read.Files["f"]
+	if !is || len(f.PartitionValues) != 1 || *f.PartitionValues["p"] != day || f.Size != 7 || len(f.Tags) != 0 ||
+		!reflect.DeepEqual(read.Metadata.PartitionColumns, s.Metadata.PartitionColumns) {
+		t.Errorf("%+v", read)
 	}
 }
