@@ -53,9 +53,11 @@ func (b *s3Store) put(ctx context.Context, key string, write func(io.Writer) err
 	return u.finish()
 }
 
-// putNew asks the server that nothing of this name is there.
+// putNew asks the server that nothing of this name is there. It is one request, of
+// any size: what completes several parts asks for nothing.
 func (b *s3Store) putNew(ctx context.Context, key string, body []byte) error {
-	o := minio.PutObjectOptions{ContentType: "application/json", SendContentMd5: true, ServerSideEncryption: b.sealed}
+	o := minio.PutObjectOptions{ContentType: "application/json", SendContentMd5: true, ServerSideEncryption: b.sealed,
+		DisableMultipart: true}
 	o.SetMatchETagExcept("*")
 	_, err := b.client.Client.PutObject(ctx, b.bucket, b.prefix+key, bytes.NewReader(body), int64(len(body)), o)
 	if minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed {

@@ -125,6 +125,10 @@ func suite(t *testing.T, s *Store) {
 		t.Fatalf("%q won, and %q is there; another won, too: %t, %v", won, raw, second, err)
 	}
 	_ = r.Close()
+	// of more than one part, which a server may refuse by hanging up before all is sent
+	if err := s.PutNew(ctx, "_new/a.json", make([]byte, 17<<20)); err == nil {
+		t.Fatal("what is there was replaced")
+	}
 	if err := s.Remove(ctx, "_new/a.json"); err != nil {
 		t.Fatal(err)
 	}
