@@ -121,3 +121,25 @@ func TestConsent_OverHTTP(t *testing.T) {
 		t.Error(body)
 	}
 }
+
+// Who withdraws is never refused, however much was said before.
+func TestConsent_AWithdrawalIsAlwaysTaken(t *testing.T) {
+	s := opened(t)
+	at := time.Now().Add(-24 * time.Hour)
+	for i := range maxChanges {
+		if _, err := s.Put(t.Context(), "acme", "s", Change{Purpose: "ads", Granted: true,
+			At: at.Add(time.Duration(i) * time.Second)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Put(t.Context(), "acme", "s", Change{Purpose: "ads", Granted: true}); !errors.Is(err, errInvalid) {
+		t.Errorf("one more grant: %v", err)
+	}
+	if _, err := s.Put(t.Context(), "acme", "s", Change{Purpose: "ads"}); err != nil {
+		t.Errorf("a withdrawal: %v", err)
+	}
+	found, err := s.Histories(t.Context(), "acme", []string{"s"})
+	if err != nil || found[Said{"s", "ads"}].Last() != Withdrawn {
+		t.Errorf("%v", err)
+	}
+}

@@ -40,7 +40,7 @@ type rest struct{ store *Store }
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 	subject := r.URL.Query().Get("subject")
-	if err := validSubject(subject); err != nil {
+	if err := ValidSubject(subject); err != nil {
 		answer(w, nil, err)
 		return
 	}

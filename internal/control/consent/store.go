@@ -52,9 +52,9 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return &Store{db: db, now: time.Now}, nil
 }
 
-// validSubject says what is wrong with the name of a subject: an installation, a
+// ValidSubject says what is wrong with the name of a subject: an installation, a
 // browser, a person, as events have it.
-func validSubject(subject string) error {
+func ValidSubject(subject string) error {
 	return valid("subject", subject, maxSubject)
 }
 
@@ -94,7 +94,7 @@ func (s *Store) Put(ctx context.Context, fleet, subject string, c Change) (Chang
 	if c.Source != "" {
 		source = valid("source", c.Source, maxSource)
 	}
-	if err := errors.Join(apikey.ValidFleet(fleet), validSubject(subject), ValidPurpose(c.Purpose), source,
+	if err := errors.Join(apikey.ValidFleet(fleet), ValidSubject(subject), ValidPurpose(c.Purpose), source,
 		ahead); err != nil {
 		return c, fmt.Errorf("%w: %w", errInvalid, err)
 	}
@@ -102,7 +102,7 @@ func (s *Store) Put(ctx context.Context, fleet, subject string, c Change) (Chang
 	if err != nil {
 		return c, err
 	}
-	if len(changes) >= maxChanges {
+	if c.Granted && len(changes) >= maxChanges { // who withdraws is never refused
 		return c, fmt.Errorf("%w: %d changes of one subject are as many as are kept", errInvalid, maxChanges)
 	}
 	granted := 0

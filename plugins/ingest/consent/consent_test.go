@@ -324,3 +324,39 @@ func TestConsent_AStopHandsTheBatchBack(t *testing.T) {
 		t.Error("it was marked:", m.GetError())
 	}
 }
+
+// A subject of which nobody can have said anything is not asked for: a store may
+// refuse the question, and all would wait for its answer.
+func TestConsent_NoStoreIsAskedForWhatIsNoSubject(t *testing.T) {
+	p, err := newProcessor(parsed(t, "{ url: 'sqlite://x', purposes: [ads], subject: /user/id, unknown: pass }"),
+		service.MockResources())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	p.read = func(_ context.Context, _ string, subjects []string) (consent.Histories, error) {
+		asked = append(asked, subjects...)
+		return consent.Histories{}, nil
+	}
+	var batch service.MessageBatch
+	for _, id := range []string{`"\u0000"`, `"a\nb"`, `"` + strings.Repeat("x", 300) + `"`, `"u-1"`} {
+		m := message("d", time.Hour)
+		raw, err := m.AsBytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetBytes([]byte(strings.Replace(string(raw), `"id":"u-d"`, `"id":`+id, 1)))
+		batch = append(batch, m)
+	}
+	if _, err := p.ProcessBatch(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range batch {
+		if m.GetError() != nil {
+			t.Errorf("%d: %v", i, m.GetError())
+		}
+	}
+	if !slices.Equal(asked, []string{"u-1"}) {
+		t.Errorf("asked for %q", asked)
+	}
+}

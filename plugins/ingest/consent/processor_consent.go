@@ -193,7 +193,11 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 			at = received // a clock that is ahead knows no consent of tomorrow
 		}
 		fleet := event.FleetOf(msg)
-		fleets[fleet] = append(fleets[fleet], asking{msg, subjectOf(&e, p.policy.subject), at, e.ID, e.TimeText})
+		subject := subjectOf(&e, p.policy.subject)
+		if consent.ValidSubject(subject) != nil {
+			subject = "" // nobody can have said anything of it, and a store may refuse to be asked
+		}
+		fleets[fleet] = append(fleets[fleet], asking{msg, subject, at, e.ID, e.TimeText})
 	}
 	denied := map[*service.Message]*event.Rejection{}
 	asked := 0
