@@ -184,14 +184,16 @@ func TestLookup_ASourceThatHangsIsLeftAlone(t *testing.T) {
 }
 
 func TestLookup_TheOldestAnswersGo(t *testing.T) {
-	a := &asked{answer: echo}
-	l := lookupOf(t, a, func(l *limits) { l.entries = 2 })
-	for _, key := range []string{"a", "b", "a", "c", "a", "b"} {
-		if _, err := want(t, l, key); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		a := &asked{answer: echo}
+		l := lookupOf(t, a, func(l *limits) { l.entries = 2 })
+		for _, key := range []string{"a", "b", "a", "c", "a", "b"} {
+			if _, err := want(t, l, key); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if n := a.times.Load(); n != 4 || len(l.known) != 2 || l.order.Len() != 2 {
-		t.Errorf("asked %d times, %d are kept", n, len(l.known))
-	}
+		if n := a.times.Load(); n != 4 || len(l.known) != 2 || l.order.Len() != 2 {
+			t.Errorf("asked %d times, %d are kept", n, len(l.known))
+		}
+	})
 }

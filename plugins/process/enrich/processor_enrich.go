@@ -114,7 +114,7 @@ pipeline:
             processors:
               - label: ask
                 http:
-                  url: http://profiles:8000/v1/${! content() }
+                  url: http://profiles:8000/v1/${! content().string().escape_url_query() }
                   verb: GET
                   retries: 0
                   successful_on: [ 404 ]
@@ -194,7 +194,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 		n.now, n.background, n.backgrounds = time.Now, background, &p.backgrounds
 		n.failed = func(err error) {
 			failures.Incr(1, n.name)
-			burst.Note(n.name, fmt.Sprintf("the look-up %s fails, its events pass without it: %v", n.name, err))
+			burst.Note(n.name, fmt.Sprintf("the look-up %s fails, its events pass without it: %s", n.name, told(err)))
 		}
 		n.opened = func(is bool) {
 			state := int64(1)

@@ -6,14 +6,45 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/platform/geo"
 	"weir/internal/platform/sqldb"
 )
+
+// ownError is of weir: its text holds nothing of a key or an answer.
+type ownError struct{ error }
+
+// statusCode is what the engine says of an answer over HTTP, before it quotes it.
+var statusCode = regexp.MustCompile(`unexpected response code \((\d{3})\)`)
+
+// told is what the log says of a failure: of which kind it is. Sources put the key,
+// and what was answered, into their texts.
+func told(err error) string {
+	var own ownError
+	var refused *pgconn.PgError
+	var away net.Error
+	status := statusCode.FindStringSubmatch(err.Error())
+	switch {
+	case errors.As(err, &own):
+		return own.Error()
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &away) && away.Timeout():
+		return "it does not answer in time"
+	case status != nil:
+		return "it answers " + status[1]
+	case errors.As(err, &refused):
+		return "it refuses the question (SQLSTATE " + refused.Code + ")"
+	case errors.As(err, &away):
+		return "it cannot be reached"
+	}
+	return fmt.Sprintf("it fails with a %T", err)
+}
 
 // answerMost bounds an answer: it is kept, and goes into every event of its key.
 const answerMost = 64 << 10
@@ -24,9 +55,9 @@ func said(raw []byte) (answer, error) {
 	case len(raw) == 0 || string(raw) == "null":
 		return answer{absent: true}, nil
 	case len(raw) > answerMost:
-		return answer{}, fmt.Errorf("the answer has %d bytes: at most %d are taken", len(raw), answerMost)
+		return answer{}, ownError{fmt.Errorf("the answer has %d bytes: at most %d are taken", len(raw), answerMost)}
 	case !json.Valid(raw):
-		return answer{}, errors.New("the answer is no JSON")
+		return answer{}, ownError{errors.New("the answer is no JSON")}
 	}
 	return answer{raw: bytes.Clone(raw)}, nil
 }
@@ -86,7 +117,7 @@ func ofSQL(query string, open func(context.Context) (*sqldb.DB, error)) source {
 	return func(ctx context.Context, key string) (answer, error) {
 		db, err := open(ctx)
 		if err != nil {
-			return answer{}, err
+			return answer{}, ownError{err}
 		}
 		rows, err := db.QueryContext(ctx, query, key)
 		if err != nil {
