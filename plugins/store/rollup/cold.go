@@ -135,14 +135,14 @@ func (t *coldTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
 	if err := t.keepTier(ctx); err != nil {
 		return nil, err
 	}
-	early := t.early.of(missing, byMinute.Width)
 	for _, day := range days {
-		of := ownersOf(slices.DeleteFunc(slices.Clone(missing), func(k Key) bool { return byDay.floor(k.Bucket) != day }))
+		ofDay := slices.DeleteFunc(slices.Clone(missing), func(k Key) bool { return byDay.floor(k.Bucket) != day })
+		of := ownersOf(ofDay)
 		objects, err := t.objects(ctx, day, day+1, of)
 		if err != nil {
 			return nil, err
 		}
-		of.early = early
+		of.early = t.early.of(ofDay, byMinute.Width)
 		if err := t.read(ctx, objects, of, func(r *windowRow) error {
 			if row, asked := have[r.Key]; asked && !row {
 				rows = append(rows, r)

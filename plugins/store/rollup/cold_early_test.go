@@ -37,8 +37,14 @@ func TestCold_NoTransactionThatWritesReadsAnObject(t *testing.T) {
 		events, hot, tiered, dir := twins(t, 1, fresh)
 		tiered.backend = &unread{backend: tiered.backend, t: t, dir: filepath.Join(dir, coldFolder)}
 		more := overDays(rand.New(rand.NewPCG(1, 10)), 60)
+		today := history(rand.New(rand.NewPCG(1, 11)), 5) // a batch has new events, too
+		for i := range today {
+			by := byMinute.floor(later.Unix()) - today[i].Bucket
+			today[i].Bucket += by
+			today[i].events[0].at += by * 1e6
+		}
 		for _, s := range []*Store{hot, tiered} {
-			add(t, s, later, gather(slices.Concat(more, more[:30])))
+			add(t, s, later, gather(slices.Concat(more, more[:30], today)))
 			finish(t, s)
 			if _, err := s.Replace(t.Context(), gather(slices.Concat(events, more))[:40], later); err != nil {
 				t.Fatal(err)
