@@ -157,7 +157,7 @@ func TestConfigVersions_AWrongOneChangesNothing(t *testing.T) {
 	p.look() // the engine has not answered yet
 	p.is("# three", status.Config{Stream: "echo", Wanted: 4, Running: 1})
 	p.says("Failed to apply updated stream echo config: no such cache")
-	p.is("# one", status.Config{Stream: "echo", Wanted: 4, Running: 1, Problem: "no such cache"})
+	p.is("# one", status.Config{Stream: "echo", Wanted: 4, Running: 1, Problem: "cannot start it"})
 	p.says("Updated stream echo config from file.")
 	p.look()
 	p.is("# four", status.Config{Stream: "echo", Wanted: 4, Running: 1})

@@ -195,7 +195,8 @@ func (w *watch) failed(stream, why string) {
 			f.asked = time.Time{} // the engine tries it again, until it is changed
 			continue
 		}
-		f.refused, f.wrong, f.asked = f.runs.sum, why, time.Now()
+		f.refused, f.asked = f.runs.sum, time.Now()
+		f.wrong = "the engine cannot start it: the log of the process says why" // which may quote a setting
 		if _, err := w.copies.write(path, f.before.config, nil); err != nil {
 			w.log.Error("the config before a wrong one cannot be put back", "file", path, "error", err)
 			return

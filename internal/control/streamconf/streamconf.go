@@ -198,15 +198,23 @@ func (s *Store) Activate(ctx context.Context, stream string, number int64, by st
 			return Activation{}, err
 		}
 	}
+	last, err := s.Last(ctx)
+	if err != nil {
+		return Activation{}, err
+	}
 	now, err := s.of(ctx, stream, 0)
 	if err != nil || now.Number == number {
 		return now, err
 	}
-	return s.put(ctx, Activation{Stream: stream, Number: number, By: by, undo: now.seq})
+	return s.put(ctx, last, Activation{Stream: stream, Number: number, By: by, undo: now.seq})
 }
 
 // Rollback puts in force what was before. Again, it goes back one more.
 func (s *Store) Rollback(ctx context.Context, stream, by string) (Activation, error) {
+	last, err := s.Last(ctx)
+	if err != nil {
+		return Activation{}, err
+	}
 	now, err := s.of(ctx, stream, 0)
 	if err != nil {
 		return Activation{}, err
@@ -220,14 +228,14 @@ func (s *Store) Rollback(ctx context.Context, stream, by string) (Activation, er
 			return Activation{}, err
 		}
 	}
-	return s.put(ctx, Activation{Stream: stream, Number: before.Number, By: by, undo: before.undo})
+	return s.put(ctx, last, Activation{Stream: stream, Number: before.Number, By: by, undo: before.undo})
 }
 
-// put writes an activation. Of two at a time one fails, and is to be tried again.
-func (s *Store) put(ctx context.Context, a Activation) (Activation, error) {
+// put writes an activation behind the last one that was seen. Of two at a time one
+// fails, and is to be tried again.
+func (s *Store) put(ctx context.Context, last int64, a Activation) (Activation, error) {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO stream_config_activation (seq, stream, number, undo, activated_by,
-		activated_at) SELECT coalesce(max(seq), 0) + 1, $1, $2, $3, $4, $5 FROM stream_config_activation`, a.Stream, a.Number,
-		a.undo, a.By, time.Now().UnixMicro())
+		activated_at) VALUES ($1, $2, $3, $4, $5, $6)`, last+1, a.Stream, a.Number, a.undo, a.By, time.Now().UnixMicro())
 	if err != nil {
 		return Activation{}, fmt.Errorf("putting a config in force: %w", err)
 	}
