@@ -59,7 +59,7 @@ class Search:
 
     def minutes(self):
         """No object of old minutes, published or not, has a window of a silent device."""
-        for row in stores.Lake(f"{self.args.data}/rollups").rows(self.wrong):
+        for row in stores.Lake(f"{self.args.data}/rollups/rollup_1m").rows(self.wrong):
             self.looked["old minutes"] += 1
             if self.args.silent and self.mine(row):
                 self.wrong.append(f"{row['object']} has minute {row['bucket']} of {row['device_id']}")
