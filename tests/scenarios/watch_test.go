@@ -88,7 +88,7 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	s.until("the process says that it runs by what was before", func() bool {
 		out, err := s.weir("config", "list", "--data", s.data, "--json")
 		return err == nil && strings.Contains(out, `"wanted": 2`) && strings.Contains(out, `"running": 1`) &&
-			strings.Contains(out, "'missing' was not found")
+			strings.Contains(out, "cannot start it")
 	})
 	config("", "rollback", "raw")
 	config("raw.yaml version=0\n", "rollback", "raw")
