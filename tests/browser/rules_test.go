@@ -41,17 +41,18 @@ func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
 	p.says("provisional")
 	p.click("button", "Go back")
 	p.click("dialog button", "Go back")
-	p.await("[...document.querySelectorAll('tr')].some((r) => /the file of the rules.*in force/.test(r.textContent))")
-	for path, want := range map[string]int{"/v1/rule-versions/1/activate": 1, "/v1/rule-versions/rollback": 1} {
-		if acts := w.did("GET", "/v1/audit?path="+path, w.admin, "")["acts"].([]any); len(acts) != want {
-			t.Errorf("the audit log has %d of %s", len(acts), path)
-		}
+	for _, path := range []string{"/v1/rule-versions/1/activate", "/v1/rule-versions/rollback"} {
+		w.await("the audit log has one act of "+path, func() bool { // which is noted when it was answered
+			return len(w.did("GET", "/v1/audit?path="+path, w.admin, "")["acts"].([]any)) == 1
+		})
 	}
+	p.await("[...document.querySelectorAll('tr')].some((r) => /the file of the rules.*in force/.test(r.textContent))")
 	if code := w.status("GET", "/v1/rule-versions", w.key, ""); code != http.StatusForbidden {
 		t.Errorf("a fleet's key was answered %d", code)
 	}
 	p.click("button", "Sign out")
-	p.typeKey(w.key) // a fleet sees what rules told of it
+	p.await("document.querySelector('#key')")
+	p.signIn(w.key) // a fleet sees what rules told of it
 	p.open("/rules?rule=minute")
 	p.says("pump-1")
 	p.says("Versions of rules need a key with the scope admin")
