@@ -251,24 +251,7 @@ func BenchmarkTracing(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				batch := make(service.MessageBatch, 0, 1000)
-				for range 100 {
-					span, parent := p.Begin("POST", "", "0af7651916cd43dd8448eb211c80319c")
-					for range 10 {
-						msg := service.NewMessage(nil)
-						if parent != "" {
-							msg.MetaSetMut(Header, parent)
-						}
-						batch = append(batch, msg)
-					}
-					span.End(202, 10, 0)
-				}
-				p.Write("log", batch).End(nil)
-				received := p.Receive("group", batch)
-				for range 3 {
-					p.Batch("stage", batch).End(nil)
-				}
-				received.End(nil)
+				traced(p)
 			}
 			each := float64(b.Elapsed().Nanoseconds()) / float64(b.N) / 1000
 			b.ReportMetric(each, "ns/event")

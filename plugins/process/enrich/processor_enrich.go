@@ -368,15 +368,15 @@ func (w *wanted) settle(ctx context.Context, outcomes *service.MetricCounter) {
 // write puts the answer into the event, whole or not at all.
 func (w *wanted) write() error {
 	made, err := w.msg.Copy().BloblangMutateFrom(w.of.result, service.NewMessage(w.is.raw))
-	if err != nil {
-		return fmt.Errorf("writing the answer into an event: %w", err)
+	if err != nil { // whose text may quote the event
+		return ownError{errors.New("an answer does not fit its " + fieldResult + ": try it with weir blobl")}
 	}
 	if made == nil {
-		return errors.New("writing the answer into an event: the mapping deletes it")
+		return ownError{errors.New(fieldResult + " deletes the event: it may only change it")}
 	}
 	raw, err := made.AsBytes()
 	if err != nil {
-		return fmt.Errorf("writing the answer into an event: %w", err)
+		return ownError{errors.New("what " + fieldResult + " makes is no JSON")}
 	}
 	w.msg.SetBytes(raw)
 	return nil

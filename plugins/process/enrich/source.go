@@ -43,6 +43,9 @@ func told(err error) string {
 	case errors.As(err, &away):
 		return "it cannot be reached"
 	}
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
 	return fmt.Sprintf("it fails with a %T", err)
 }
 
