@@ -269,7 +269,10 @@ func (a *Reconciler) storedAt(ctx context.Context,
 // compared counts the duplicates of the reach that were compared.
 func (r *round) compared() (n int64) {
 	for p, set := range r.a.compared {
-		n += set.And(r.reaches[p].offsets()).Count()
+		if at := r.reaches[p]; len(set) > 0 && (set[0].First < at.first || set[len(set)-1].Last >= at.end) {
+			set = set.And(at.offsets())
+		}
+		n += set.Count()
 	}
 	return n
 }

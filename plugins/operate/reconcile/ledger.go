@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sort"
 
@@ -49,22 +51,58 @@ func (e *evidence) merge(c lake.Coverage) {
 
 // tidy must come between merging and asking.
 func (e *evidence) tidy() {
-	for _, sets := range []map[lake.Partition]lake.Offsets{e.stored, e.erased, e.dead} {
+	for _, sets := range e.sets() {
 		for p, spans := range sets {
 			sets[p] = lake.NewOffsets(spans...)
 		}
 	}
 	for _, ds := range e.duplicates {
-		slices.SortStableFunc(ds, func(a, b lake.Duplicate) int {
-			switch {
-			case a.Offset < b.Offset:
-				return -1
-			case a.Offset > b.Offset:
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(ds, byOffset)
 	}
+}
+
+func byOffset(a, b lake.Duplicate) int { return cmp.Compare(a.Offset, b.Offset) }
+
+// with returns both, which are tidy, and leaves them as they are.
+func (e *evidence) with(more evidence) evidence {
+	out := newEvidence()
+	for i, sets := range e.sets() {
+		maps.Copy(out.sets()[i], sets)
+		for p, set := range more.sets()[i] {
+			out.sets()[i][p] = sets[p].Union(set)
+		}
+	}
+	maps.Copy(out.duplicates, e.duplicates)
+	for p, ds := range more.duplicates {
+		out.duplicates[p] = joined(slices.Clip(e.duplicates[p]), ds)
+	}
+	return out
+}
+
+// add is with for its owner: it takes no longer for a long log. What with has
+// returned before is not to be used any more.
+func (e *evidence) add(more evidence) {
+	for i, sets := range e.sets() {
+		for p, set := range more.sets()[i] {
+			sets[p] = sets[p].Add(set)
+		}
+	}
+	for p, ds := range more.duplicates {
+		e.duplicates[p] = joined(e.duplicates[p], ds)
+	}
+}
+
+func joined(a, b []lake.Duplicate) []lake.Duplicate {
+	n := len(a)
+	a = append(a, b...)
+	if n > 0 && n < len(a) && byOffset(a[n-1], a[n]) > 0 {
+		slices.SortStableFunc(a, byOffset)
+	}
+	return a
+}
+
+func (e *evidence) sets() [3]map[lake.Partition]lake.Offsets {
+	return [...]map[lake.Partition]lake.Offsets{e.stored, e.erased, e.dead}
 }
 
 // reach is what a run covers of one partition.
@@ -99,9 +137,9 @@ const (
 
 // judge explains every record of the reach of one partition. A record that is
 // both stored and dead-lettered - a slow group processed what the spillway had
-// taken - counts as stored. reaches are those of all partitions.
-func (e *evidence) judge(p lake.Partition, reaches map[lake.Partition]reach) finding {
-	at := reaches[p]
+// taken - counts as stored. reaches are those of all partitions, at is the part of
+// the partition's that is judged.
+func (e *evidence) judge(p lake.Partition, at reach, reaches map[lake.Partition]reach) finding {
 	left := at.offsets()
 	take := func(set lake.Offsets) lake.Offsets {
 		got := left.And(set)
@@ -121,7 +159,7 @@ func (e *evidence) judge(p lake.Partition, reaches map[lake.Partition]reach) fin
 		}
 	}
 	f.differing = take(e.differing[p].Minus(e.dead[p]))
-	f.duplicates = take(lake.NewOffsets(repeats...).Union(e.replayed[p]).Minus(e.differing[p]))
+	f.duplicates = take(lake.NewOffsets(repeats...).Union(e.replayed[p].And(left)).Minus(e.differing[p]))
 	f.dead = take(e.dead[p])
 	f.other = take(e.other[p])
 	f.markers = take(e.markers[p])

@@ -56,6 +56,7 @@ type Reconciler struct {
 	client    *kgo.Client
 	admin     *kadm.Client
 	raw, dead *shelf
+	books     *books // nil: to be begun anew
 	began     map[lake.Partition]began
 	verified  map[lake.Partition]int64 // all before it has been reconciled
 	learned   map[lake.Partition][]republished
@@ -112,6 +113,7 @@ func (a *Reconciler) recognise(ctx context.Context) (problems []string, err erro
 		}
 		problems = append(problems, fmt.Sprintf("topic %s was made anew since the last run: what it held that no store "+
 			"has is gone", topic))
+		a.books = nil
 		for _, sets := range []map[lake.Partition]lake.Offsets{a.replayed, a.other, a.markers, a.compared, a.differing} {
 			maps.DeleteFunc(sets, func(p lake.Partition, _ lake.Offsets) bool { return p.Topic == topic })
 		}
@@ -171,7 +173,7 @@ func (a *Reconciler) run(ctx context.Context, opt Options) (*Report, error) {
 		return nil, err
 	}
 	round := newRound(a, reaches, starts)
-	round.glance = opt.Glance
+	round.glance, round.whole = opt.Glance, opt.From.IsZero() && opt.To.IsZero()
 	for tries := 1; ; tries++ {
 		if err := round.weigh(ctx, since); err != nil {
 			return nil, err
@@ -286,7 +288,9 @@ func (a *Reconciler) forget(starts map[lake.Partition]int64) {
 		a.learned[p] = kept
 		gone := lake.NewOffsets(lake.Span{First: 0, Last: start - 1})
 		for _, sets := range []map[lake.Partition]lake.Offsets{a.replayed, a.other, a.markers, a.compared, a.differing} {
-			sets[p] = sets[p].Minus(gone)
+			if set := sets[p]; len(set) > 0 && set[0].First < start {
+				sets[p] = set.Minus(gone)
+			}
 		}
 	}
 }

@@ -89,6 +89,14 @@ func (c *Counts) Add(o Counts) {
 	c.Unexplained += o.Unexplained
 }
 
+// within is the part of a finding from an offset up to another.
+func (f *finding) within(first, end int64) *finding {
+	span := lake.NewOffsets(lake.Span{First: first, Last: end - 1})
+	return &finding{stored: span.And(f.stored), erased: span.And(f.erased), duplicates: span.And(f.duplicates),
+		differing: span.And(f.differing), dead: span.And(f.dead), other: span.And(f.other), markers: span.And(f.markers),
+		inFlight: span.And(f.inFlight), unexplained: span.And(f.unexplained)}
+}
+
 func (f *finding) counts(at reach) Counts {
 	return Counts{
 		Accepted: at.end - at.first, Stored: f.stored.Count(), Erased: f.erased.Count(), Duplicates: f.duplicates.Count(),

@@ -20,7 +20,8 @@ type round struct {
 	reaches  map[lake.Partition]reach // ends stay as they were when it began
 	starts   map[lake.Partition]int64 // of the log
 	evidence evidence
-	found    map[lake.Partition]finding
+	found    map[lake.Partition]finding // of a glance: behind what is closed
+	counts   map[lake.Partition]Counts
 	now      map[lake.Partition]reach        // when the stores had been read
 	looked   map[lake.Partition]lake.Offsets // unexplained offsets that were looked at in the log
 	present  map[lake.Partition]lake.Offsets // those of them that hold a record
@@ -28,6 +29,7 @@ type round struct {
 	spent    int64                           // records that comparing duplicates took
 	objects  int
 	glance   bool
+	whole    bool // no range of times was asked for
 	problems []string
 	letters  map[lake.Partition]lake.Offsets // dead letters that were read from the log
 	origins  map[lake.Partition]lake.Offsets // and where they came from
@@ -140,17 +142,19 @@ func with(set lake.Offsets, offset int64) lake.Offsets {
 
 // gather builds the evidence and judges by it.
 func (r *round) gather(ctx context.Context, since time.Time) (err error) {
-	if r.evidence, r.objects, r.problems, err = r.a.collect(ctx, since); err != nil {
+	books, err := r.a.collect(ctx, since)
+	if err != nil {
 		return err
 	}
+	r.objects, r.problems = books.objects, books.problems
+	learned := newEvidence()
 	for p, list := range r.a.learned {
-		var ds []lake.Duplicate
 		for _, again := range list {
-			ds = append(ds, lake.Duplicate{Offset: again.offset, Of: again.of})
+			learned.duplicates[p] = append(learned.duplicates[p], lake.Duplicate{Offset: again.offset, Of: again.of})
 		}
-		r.evidence.merge(lake.Coverage{Duplicates: map[lake.Partition][]lake.Duplicate{p: ds}})
 	}
-	r.evidence.tidy()
+	learned.tidy()
+	r.evidence = books.evidence.with(learned)
 	if err := r.readLetters(ctx); err != nil {
 		return err
 	}
@@ -160,11 +164,22 @@ func (r *round) gather(ctx context.Context, since time.Time) (err error) {
 	r.settleLearned()
 	r.evidence.replayed, r.evidence.other, r.evidence.markers, r.evidence.differing = r.a.replayed, r.a.other, r.a.markers,
 		r.a.differing
-	r.found = map[lake.Partition]finding{}
-	for p := range r.reaches {
-		r.found[p] = r.evidence.judge(p, r.reaches)
-	}
+	r.judge(books)
 	return nil
+}
+
+// judge judges what is not closed, and closes what it can.
+func (r *round) judge(books *books) {
+	r.found, r.counts = map[lake.Partition]finding{}, map[lake.Partition]Counts{}
+	for p, at := range r.reaches {
+		rest, counts := books.rest(p, at, r.glance)
+		f := r.evidence.judge(p, rest, r.reaches)
+		if r.whole {
+			books.close(p, at.first, rest, counts, &f)
+		}
+		counts.Add(f.counts(rest))
+		r.found[p], r.counts[p] = f, counts
+	}
 }
 
 // settleLearned keeps of a replay whose first delivery is explained nothing but
@@ -267,7 +282,7 @@ func (r *round) report(opt Options, problems []string) *Report {
 	for p, f := range r.found {
 		at := r.reaches[p]
 		pr := PartitionReport{Topic: p.Topic, Partition: p.Partition, First: at.first, End: at.end, Committed: at.committed,
-			Counts: f.counts(at), Ranges: ranges(f.unexplained.Union(f.differing), r.reasons(p, f))}
+			Counts: r.counts[p], Ranges: ranges(f.unexplained.Union(f.differing), r.reasons(p, f))}
 		out.Total.Add(pr.Counts)
 		out.Partitions = append(out.Partitions, pr)
 	}
@@ -278,10 +293,15 @@ func (r *round) report(opt Options, problems []string) *Report {
 // beyond names partitions of which a store holds what the log has not reached.
 func (r *round) beyond() (problems []string) {
 	for p, at := range r.now {
-		set := r.evidence.stored[p].Union(r.evidence.erased[p])
-		if n := len(set); n > 0 && set[n-1].Last >= at.end {
+		last := int64(-1)
+		for _, set := range []lake.Offsets{r.evidence.stored[p], r.evidence.erased[p]} {
+			if n := len(set); n > 0 {
+				last = max(last, set[n-1].Last)
+			}
+		}
+		if last >= at.end {
 			problems = append(problems, fmt.Sprintf("a store holds record %s/%d, but the log of it ends at %d: it has lost "+
-				"its end, or was made anew", p, set[n-1].Last, at.end))
+				"its end, or was made anew", p, last, at.end))
 		}
 	}
 	slices.Sort(problems)
@@ -292,8 +312,8 @@ func (r *round) beyond() (problems []string) {
 func (r *round) reasons(p lake.Partition, f finding) []reason {
 	gone := lake.NewOffsets(lake.Span{First: 0, Last: r.starts[p] - 1})
 	var repeats []lake.Span
-	for _, d := range r.evidence.within(p, r.reaches[p]) {
-		if f.unexplained.Has(d.Offset) {
+	for _, s := range f.unexplained {
+		for _, d := range r.evidence.within(p, reach{first: s.First, end: s.Last + 1}) {
 			repeats = append(repeats, lake.Span{First: d.Offset, Last: d.Offset})
 		}
 	}

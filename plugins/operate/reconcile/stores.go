@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"weir/plugins/store/lake"
@@ -30,17 +29,18 @@ func newShelf(s *lake.Store) *shelf {
 	return &shelf{store: s, read: map[string]object{}, folders: map[string]bool{}}
 }
 
-// gather returns what the objects written since a time say, and those of the
-// folders that were asked for.
-func (s *shelf) gather(ctx context.Context, since time.Time) (all []object, err error) {
+// gather reads the objects written since a time, and those of the folders that
+// were asked for. It tells which it has not read before, and whether some that it
+// had read are gone.
+func (s *shelf) gather(ctx context.Context, since time.Time) (added []string, gone bool, err error) {
 	objects, err := s.store.Objects(ctx, lake.Select{WrittenSince: since, Duplicates: true})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for folder := range s.folders {
 		more, err := s.store.Folder(ctx, folder)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		objects = append(objects, more...)
 	}
@@ -55,20 +55,23 @@ func (s *shelf) gather(ctx context.Context, since time.Time) (all []object, err 
 	for key := range s.read {
 		if !there[key] {
 			delete(s.read, key)
+			gone = true
 		}
 	}
-	if err := s.store.Footers(ctx, unread, func(f lake.Footer) error { return s.keep(ctx, f) }); err != nil {
-		return nil, err
-	}
-	for _, o := range s.read {
-		all = append(all, o)
-	}
-	return all, nil
+	err = s.store.Footers(ctx, unread, func(f lake.Footer) error {
+		_, known := s.read[f.Key] // read when another one was looked for
+		kept, err := s.keep(ctx, f)
+		if kept && !known {
+			added = append(added, f.Key)
+		}
+		return err
+	})
+	return added, gone, err
 }
 
 // keep checks an object's word before it is evidence: it may not claim more
-// records than it has rows.
-func (s *shelf) keep(ctx context.Context, f lake.Footer) error {
+// records than it has rows. It is not kept when it is gone meanwhile.
+func (s *shelf) keep(ctx context.Context, f lake.Footer) (kept bool, err error) {
 	var problems []string
 	claims := int64(0)
 	for p, spans := range f.Coverage.Stored {
@@ -83,32 +86,12 @@ func (s *shelf) keep(ctx context.Context, f lake.Footer) error {
 	if s.deep != nil && f.Rows > 0 {
 		checked, more, err := s.deep(ctx, s.store, f)
 		if errors.Is(err, lake.ErrNotFound) {
-			return nil // compacted meanwhile: what it held is in another object
+			return false, nil // compacted meanwhile: what it held is in another object
 		} else if err != nil {
-			return err
+			return false, err
 		}
 		f, problems = checked, append(problems, more...)
 	}
 	s.read[f.Key] = object{f.Blob, f.Coverage, problems}
-	return nil
-}
-
-// collect gathers the evidence of both stores. The dead-letter store's rows
-// stand for records of the dead-letter topic, their origins for those of others.
-func (a *Reconciler) collect(ctx context.Context, since time.Time) (e evidence, objects int, problems []string,
-	err error) {
-	e = newEvidence()
-	for _, s := range []*shelf{a.raw, a.dead} {
-		found, err := s.gather(ctx, since)
-		if err != nil {
-			return e, 0, nil, fmt.Errorf("reading what the store says of itself: %w", err)
-		}
-		for _, o := range found {
-			e.merge(o.coverage)
-			problems = append(problems, o.problems...)
-		}
-		objects += len(found)
-	}
-	slices.Sort(problems)
-	return e, objects, problems, nil
+	return true, nil
 }

@@ -31,7 +31,7 @@ func (a Offsets) Count() (n int64) {
 
 // Has tells whether an offset is in the set.
 func (a Offsets) Has(offset int64) bool {
-	i := sort.Search(len(a), func(i int) bool { return a[i].Last >= offset })
+	i := a.from(offset)
 	return i < len(a) && a[i].First <= offset
 }
 
@@ -43,12 +43,44 @@ func (a Offsets) Union(b Offsets) Offsets {
 	case len(b) == 0:
 		return slices.Clone(a)
 	}
-	return normal(slices.Concat(a, b))
+	out := make(Offsets, 0, len(a)+len(b))
+	for len(a) > 0 || len(b) > 0 {
+		if len(a) == 0 || len(b) > 0 && b[0].First < a[0].First {
+			a, b = b, a
+		}
+		if n := len(out); n > 0 && a[0].First <= out[n-1].Last+1 {
+			out[n-1].Last = max(out[n-1].Last, a[0].Last)
+		} else {
+			out = append(out, a[0])
+		}
+		a = a[1:]
+	}
+	return out
+}
+
+// Add is Union, in the place of a if b lies behind it.
+func (a Offsets) Add(b Offsets) Offsets {
+	switch n := len(a); {
+	case n == 0 || len(b) == 0 || b[0].First <= a[n-1].Last:
+		return a.Union(b)
+	case b[0].First == a[n-1].Last+1:
+		a[n-1].Last = b[0].Last
+		return append(a, b[1:]...)
+	}
+	return append(a, b...)
+}
+
+// from is the first span that ends at an offset or behind it.
+func (a Offsets) from(offset int64) int {
+	return sort.Search(len(a), func(i int) bool { return a[i].Last >= offset })
 }
 
 // And returns what is in both.
 func (a Offsets) And(b Offsets) (out Offsets) {
-	for i, j := 0, 0; i < len(a) && j < len(b); {
+	if len(a) == 0 || len(b) == 0 {
+		return nil
+	}
+	for i, j := a.from(b[0].First), b.from(a[0].First); i < len(a) && j < len(b); {
 		if first, last := max(a[i].First, b[j].First), min(a[i].Last, b[j].Last); first <= last {
 			out = append(out, Span{first, last})
 		}
@@ -63,7 +95,10 @@ func (a Offsets) And(b Offsets) (out Offsets) {
 
 // Minus returns what is in a and not in b.
 func (a Offsets) Minus(b Offsets) (out Offsets) {
-	j := 0
+	if len(a) == 0 {
+		return nil
+	}
+	j := b.from(a[0].First)
 	for _, s := range a {
 		for j < len(b) && b[j].Last < s.First {
 			j++

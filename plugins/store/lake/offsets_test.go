@@ -2,6 +2,7 @@ package lake
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -48,6 +49,7 @@ func TestLake_OffsetsAreASet(t *testing.T) {
 		check("union", a.Union(b), func(o int64) bool { return inA[o] || inB[o] })
 		check("and", a.And(b), func(o int64) bool { return inA[o] && inB[o] })
 		check("minus", a.Minus(b), func(o int64) bool { return inA[o] && !inB[o] })
+		check("what was added", slices.Clone(a).Add(b), func(o int64) bool { return inA[o] || inB[o] })
 		check("a, still", a, func(o int64) bool { return inA[o] })
 	}
 }
