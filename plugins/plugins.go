@@ -21,10 +21,12 @@ import (
 	consents "weir/internal/control/consent"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
+	identities "weir/internal/control/identity"
 	"weir/internal/lifecycle"
 	"weir/plugins/ingest/consent"
 	"weir/plugins/ingest/eventlog"
 	"weir/plugins/ingest/gate"
+	"weir/plugins/ingest/identity"
 	"weir/plugins/ingest/privacy"
 	"weir/plugins/ingest/validate"
 	"weir/plugins/notify/alert"
@@ -68,6 +70,7 @@ func rooms() []room {
 		{"erasure", func(env *service.Environment) error { return erasure.Register(env, stores()) }},
 		{"eventlog", eventlog.Register},
 		{"gate", gate.Register},
+		{"identity", identity.Register},
 		{"privacy", privacy.Register},
 		{"raw", raw.Register},
 		{"reconcile", reconcile.Register},
@@ -93,6 +96,7 @@ func stores() lifecycle.List {
 		rule.Lifecycle(),
 		group.Lifecycle(),
 		consents.Lifecycle(),
+		identities.Lifecycle(),
 		replay.Lifecycle(),
 		raw.Lifecycle(),
 		deadletter.Lifecycle(),

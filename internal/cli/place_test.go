@@ -84,6 +84,8 @@ func places(t *testing.T) [][]string {
 		{"hold", "list"}, {"hold", "add", "--fleet", "acme", "--reason", "x"}, {"hold", "release", "--fleet", "acme"},
 		{"consent", "list", "--fleet", "acme", "--subject", "s"},
 		{"consent", "grant", "--fleet", "acme", "--subject", "s", "--purpose", "ads"},
+		{"identity", "show", "--fleet", "acme", "--subject", "s"},
+		{"identity", "link", "--fleet", "acme", "--anonymous", "a", "--user", "u"},
 		{"erase", "--fleet", "acme", "--reason", "x"}, {"erase", "--watch", "x"},
 		{"replay", "--mode", "redrive", "--reason", "x"}, {"replay", "--watch", "x"},
 		{"schema", "check", schemaFile(t)}, {"schema", "register", schemaFile(t)},

@@ -38,6 +38,7 @@ func Verbs(assets fs.FS, engine Engine, stores lifecycle.List) []*cli.Command {
 		queryCommand(),
 		holdCommand(),
 		consentCommand(),
+		identityCommand(),
 		Retention(assets, engine),
 		costCommand(assets),
 		roleVerb(assets, engine),

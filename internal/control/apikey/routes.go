@@ -87,6 +87,9 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/rules/{name}/results", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/consent", Scope: Operate},
 		{Server: API, Method: "PUT", Path: "/v1/consent", Scope: Operate},
+		{Server: API, Method: "GET", Path: "/v1/identity", Scope: Operate},
+		{Server: API, Method: "PUT", Path: "/v1/identity", Scope: Operate},
+		{Server: API, Method: "GET", Path: "/v1/identity/changes", Scope: Operate},
 		{Server: API, Method: "GET", Path: "/v1/groups", Scope: Query, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/groups/{name}", Scope: Query, Unnamed: true},
 

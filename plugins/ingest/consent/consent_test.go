@@ -166,13 +166,13 @@ func TestConsent_NothingLeaksWhileTheStoreIsAway(t *testing.T) {
 		}
 	}
 	put(true, received.Add(-time.Hour), "stays", "leaves")
-	flow := running(t, url)
+	stream := running(t, url)
 	send := func(n int) {
 		t.Helper()
 		for range n {
 			for _, subject := range []string{"stays", "leaves", "silent"} {
-				flow.sent.Go(func() {
-					if err := flow.send(t.Context(), service.MessageBatch{message(subject, 0)}); err != nil {
+				stream.sent.Go(func() {
+					if err := stream.send(t.Context(), service.MessageBatch{message(subject, 0)}); err != nil {
 						t.Error(err)
 					}
 				})
@@ -180,8 +180,8 @@ func TestConsent_NothingLeaksWhileTheStoreIsAway(t *testing.T) {
 		}
 	}
 	send(20)
-	flow.sent.Wait()
-	if got := flow.counts(); got != "denied 20, leaves 20, stays 20" {
+	stream.sent.Wait()
+	if got := stream.counts(); got != "denied 20, leaves 20, stays 20" {
 		t.Fatal("before:", got)
 	}
 	exec := func(statement string) {
@@ -192,21 +192,21 @@ func TestConsent_NothingLeaksWhileTheStoreIsAway(t *testing.T) {
 	}
 	exec(`ALTER TABLE consent RENAME TO gone`)
 	send(20)
-	flow.failing(t, 3) // the store was asked in vain
-	if got := flow.counts(); got != "denied 20, leaves 20, stays 20" {
+	stream.failing(t, 3) // the store was asked in vain
+	if got := stream.counts(); got != "denied 20, leaves 20, stays 20" {
 		t.Fatal("while the store is away:", got)
 	}
 	exec(`INSERT INTO gone SELECT fleet, subject, purpose, ` + fmt.Sprint(received.Add(time.Minute).UnixMicro()) +
 		`, 0, '', '', 0 FROM gone WHERE subject = 'leaves'`)
 	exec(`ALTER TABLE gone RENAME TO consent`)
-	flow.sent.Wait()
-	if got := flow.counts(); got != "denied 60, leaves 20, stays 40" {
+	stream.sent.Wait()
+	if got := stream.counts(); got != "denied 60, leaves 20, stays 40" {
 		t.Fatal("after:", got)
 	}
 }
 
-// flow is a stream with the processor, and what came out of it.
-type flow struct {
+// stream is a stream with the processor, and what came out of it.
+type stream struct {
 	send service.MessageBatchHandlerFunc
 	sent sync.WaitGroup
 
@@ -215,9 +215,9 @@ type flow struct {
 	bad int // tries of the store that failed
 }
 
-func running(t *testing.T, url string) *flow {
+func running(t *testing.T, url string) *stream {
 	t.Helper()
-	f := &flow{out: map[string]int{}}
+	f := &stream{out: map[string]int{}}
 	env := service.NewEnvironment()
 	if err := env.RegisterBatchProcessor("consent", spec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
@@ -278,7 +278,7 @@ func running(t *testing.T, url string) *flow {
 	return f
 }
 
-func (f *flow) counts() string {
+func (f *stream) counts() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []string
@@ -289,7 +289,7 @@ func (f *flow) counts() string {
 }
 
 // failing waits until the store was asked so many times in vain.
-func (f *flow) failing(t *testing.T, n int) {
+func (f *stream) failing(t *testing.T, n int) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		f.mu.Lock()

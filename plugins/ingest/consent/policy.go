@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/consent"
+	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/geo"
 )
@@ -43,7 +44,7 @@ func policyOf(parsed *service.ParsedConfig) (*policy, error) {
 			}
 			return nil
 		}),
-		fieldSubject, conf.Valid(&pointer, func() (err error) { p.subject, err = wayTo(pointer); return err }),
+		fieldSubject, conf.Valid(&pointer, func() (err error) { p.subject, err = event.WayTo(pointer); return err }),
 		fieldUnknown, conf.Valid(&unknown, func() (err error) { p.unknown, err = word(unknown); return err }),
 		fieldUnknownIn, conf.Valid(&in, func() error { return p.read(in) }))
 }

@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ import (
 	"weir/internal/control/consent"
 	"weir/internal/event"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
 	"weir/internal/platform/meter"
 	"weir/internal/platform/rawjson"
 	"weir/internal/platform/sqldb"
@@ -106,14 +106,12 @@ type reader func(ctx context.Context, fleet string, subjects []string) (consent.
 
 // processor is consent.
 type processor struct {
-	policy   *policy
-	url      string
-	timeout  time.Duration
-	res      *service.Resources
-	events   *service.MetricCounter
-	failures *service.MetricCounter
-	up       *service.MetricGauge
-	read     reader
+	policy *policy
+	url    string
+	asking flow.Asking
+	res    *service.Resources
+	events *service.MetricCounter
+	read   reader
 
 	mu      sync.Mutex
 	store   *consent.Store // nil: not opened yet
@@ -127,16 +125,16 @@ const (
 )
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
-	made := &processor{res: res}
+	made := &processor{res: res, asking: flow.Asking{Store: "store of consents", Log: res.Logger()}}
 	policy, wrong := policyOf(parsed)
-	err := conf.Read(parsed, fieldURL, sqldb.URL(&made.url), fieldTimeout, conf.Positive(&made.timeout))
+	err := conf.Read(parsed, fieldURL, sqldb.URL(&made.url), fieldTimeout, conf.Positive(&made.asking.Timeout))
 	if err := conf.Checked(parsed, errors.Join(err, wrong)); err != nil {
 		return nil, err
 	}
 	made.policy, made.read = policy, made.histories
 	made.events = meter.Counters(res.Metrics(), "weir_consent_events_total", "outcome", outcomePassed, outcomeDenied)
-	made.failures = meter.Counter(res.Metrics(), "weir_consent_store_failures_total")
-	made.up = res.Metrics().NewGauge("weir_consent_store_up")
+	made.asking.Failures = meter.Counter(res.Metrics(), "weir_consent_store_failures_total")
+	made.asking.Up = res.Metrics().NewGauge("weir_consent_store_up")
 	return made, nil
 }
 
@@ -193,7 +191,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 			at = received // a clock that is ahead knows no consent of tomorrow
 		}
 		fleet := event.FleetOf(msg)
-		subject := subjectOf(&e, p.policy.subject)
+		subject := e.TextAt(p.policy.subject)
 		if consent.ValidSubject(subject) != nil {
 			subject = "" // nobody can have said anything of it, and a store may refuse to be asked
 		}
@@ -251,48 +249,13 @@ func subjectsOf(events []asking) []string {
 	return slices.Compact(subjects)
 }
 
-// How long it waits between two questions, and how often it says that it does.
-const (
-	firstPause = 100 * time.Millisecond
-	lastPause  = time.Second
-	remind     = 30 * time.Second
-)
-
 // wait asks the store until it answers, or the context ends.
-func (p *processor) wait(ctx context.Context, fleet string, subjects []string) (consent.Histories, error) {
-	var began, told time.Time
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		said, err := p.ask(ctx, fleet, subjects)
-		if err == nil {
-			p.up.Set(1)
-			if !began.IsZero() {
-				p.res.Logger().Infof("the store of consents is back after %s", time.Since(began).Round(time.Millisecond))
-			}
-			return said, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("waiting for the store of consents: %w", ctx.Err())
-		}
-		p.up.Set(0)
-		p.failures.Incr(1)
-		if began.IsZero() {
-			began = time.Now()
-		}
-		if time.Since(told) >= remind {
-			told = time.Now()
-			p.res.Logger().Errorf("the store of consents does not answer, events wait for it: %v", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause/2)): // several processes come back at different moments
-		}
-	}
-}
-
-func (p *processor) ask(ctx context.Context, fleet string, subjects []string) (consent.Histories, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	return p.read(ctx, fleet, subjects)
+func (p *processor) wait(ctx context.Context, fleet string, subjects []string) (said consent.Histories, err error) {
+	err = p.asking.Until(ctx, func(ctx context.Context) (err error) {
+		said, err = p.read(ctx, fleet, subjects)
+		return err
+	})
+	return said, err
 }
 
 // Close lets go of the store.

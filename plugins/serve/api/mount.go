@@ -10,6 +10,7 @@ import (
 	"weir/internal/control/consent"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
+	"weir/internal/control/identity"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/ingest/registry"
 	"weir/plugins/ingest/validate"
@@ -49,6 +50,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	consents, err := consent.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	identities, err := identity.Open(ctx, control)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +102,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	in.live = &overview.Live{Sampler: glance, Keys: cache, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
-		consent.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(), deadletter.OpenAPI(),
-		validate.OpenAPI())
+		consent.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(),
+		deadletter.OpenAPI(), validate.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +131,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/erasures":      erasures,
 		"/v1/holds":         hold.Handler(holds),
 		"/v1/consent":       consent.Handler(consents),
+		"/v1/identity":      identity.Handler(identities),
 		"/v1/retention":     retention.Handler(control),
 		"/v1/audit":         auditHandler(acts, time.Now),
 		"/v1/schemas":       validate.DryRunHandler(schemas, nil),

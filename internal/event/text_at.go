@@ -1,15 +1,14 @@
-package consent
+package event
 
 import (
 	"fmt"
 	"strings"
 
-	"weir/internal/event"
 	"weir/internal/platform/rawjson"
 )
 
-// wayTo reads a JSON pointer to a field: the names on the way to it.
-func wayTo(pointer string) ([]string, error) {
+// WayTo reads a JSON pointer to a field: the names on the way to it.
+func WayTo(pointer string) ([]string, error) {
 	if !strings.HasPrefix(pointer, "/") || pointer == "/" {
 		return nil, fmt.Errorf("%q: expected a JSON pointer such as /device_id or /user/id", pointer)
 	}
@@ -20,14 +19,14 @@ func wayTo(pointer string) ([]string, error) {
 	return way, nil
 }
 
-// subjectOf returns whom an event is about: the text or number at the end of the
-// way, "" when there is none. The text may lie in the event's bytes.
-func subjectOf(e *event.Event, way []string) string {
+// TextAt returns the text or number at the end of a way, "" when there is none:
+// whom the event is about. The text may lie in the event's bytes.
+func (e *Event) TextAt(way []string) string {
 	if len(way) == 1 {
 		switch way[0] {
-		case event.FieldDevice:
+		case FieldDevice:
 			return e.Device
-		case event.FieldID:
+		case FieldID:
 			return e.ID
 		}
 	}

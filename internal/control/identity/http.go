@@ -1,0 +1,114 @@
+package identity
+
+import (
+	_ "embed" // openapi.json
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/platform/httpx"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// OpenAPI describes the administration of aliases, for the whole document.
+func OpenAPI() []byte { return openAPI }
+
+// bodyMost bounds a request's body.
+const bodyMost = 16 << 10
+
+// Handler serves the aliases of the key's fleet:
+//
+//	GET /v1/identity?subject=…&as_of=…     who that is
+//	PUT /v1/identity                       {"anonymous_id": "…", "user_id": "…", "at": "…", "source": "…"}
+//	GET /v1/identity/changes?since=…       anonymous ids that have another owner now than at a version
+//
+// The subject stands in no path: those are in the audit log, where an erasure changes
+// details alone. It does not ask who calls: mount it behind Require(Operate, …).
+func Handler(store *Store) http.Handler {
+	h := &rest{store}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/identity", h.get)
+	mux.HandleFunc("PUT /v1/identity", h.put)
+	mux.HandleFunc("GET /v1/identity/changes", h.changes)
+	return mux
+}
+
+type rest struct{ store *Store }
+
+// version reads a parameter that is a version of the aliases.
+func version(r *http.Request, name string) (int64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%w: %s must be a version, a whole number", errInvalid, name)
+	}
+	return n, nil
+}
+
+func (h *rest) get(w http.ResponseWriter, r *http.Request) {
+	subject := r.URL.Query().Get("subject")
+	at, err := version(r, "as_of")
+	if err = errors.Join(err, ValidID("subject", subject)); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	person, err := h.store.Person(r.Context(), apikey.FleetFrom(r.Context()), subject, at)
+	answer(w, person, err)
+}
+
+func (h *rest) put(w http.ResponseWriter, r *http.Request) {
+	var wish struct {
+		Anonymous string    `json:"anonymous_id"`
+		User      string    `json:"user_id"`
+		At        time.Time `json:"at"`
+		Source    string    `json:"source"`
+	}
+	if err := httpx.Decode(w, r, bodyMost, &wish); err != nil {
+		answer(w, nil, fmt.Errorf("%w: %w", errInvalid, err))
+		return
+	}
+	kept, changes, err := h.store.Put(r.Context(), apikey.FleetFrom(r.Context()), Claim{Anonymous: wish.Anonymous,
+		User: wish.User, At: wish.At, Source: wish.Source, RecordedBy: apikey.CallerFrom(r.Context())})
+	answer(w, Answer{Claim: kept, Changes: changes}, err)
+}
+
+// Answer is what a claim is answered with.
+type Answer struct {
+	Claim
+	Changes []Change `json:"changes,omitempty"` // of owners
+}
+
+func (h *rest) changes(w http.ResponseWriter, r *http.Request) {
+	since, err := version(r, "since")
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	fleet := apikey.FleetFrom(r.Context())
+	now, err := h.store.Version(r.Context(), fleet)
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	changes, err := h.store.Changes(r.Context(), fleet, since)
+	answer(w, map[string]any{"version": now, "changes": changes}, err)
+}
+
+func answer(w http.ResponseWriter, body any, err error) {
+	switch {
+	case err == nil:
+		httpx.Answer(w, http.StatusOK, body)
+	case errors.Is(err, errInvalid):
+		httpx.Invalid(w, err.Error())
+	default:
+		httpx.Unavailable(w, "the store of aliases", err)
+	}
+}

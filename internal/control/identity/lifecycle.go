@@ -1,0 +1,85 @@
+package identity
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"weir/internal/lifecycle"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// What is counted as erased.
+const (
+	countClaims  = "identity_claims"
+	countDevices = "identity_devices"
+)
+
+// Lifecycle is the store of aliases. They are kept for as long as the person is not
+// erased: sums over people are made by them.
+func Lifecycle() lifecycle.Kind {
+	return lifecycle.Rows{Name: "identities", Tables: []string{"identity_claim", "identity_device", "identity_version"},
+		Prepare: func(ctx context.Context, db *sqldb.DB) error {
+			_, err := Open(ctx, db)
+			return err
+		},
+		Count: count, Erase: erase,
+	}.Kind()
+}
+
+// A name is that of a device, of an anonymous id or of a user: whatever row has it
+// is about whom is forgotten.
+const (
+	claimsOfName  = ` WHERE fleet = $1 AND ($2 = '' OR anonymous_id = $2 OR user_id = $2)`
+	devicesOfName = ` WHERE fleet = $1 AND ($2 = '' OR subject = $2 OR device_id = $2)`
+)
+
+func count(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]int64, error) {
+	var claims, devices int64
+	if err := errors.Join(
+		db.QueryRowContext(ctx, `SELECT count(*) FROM identity_claim`+claimsOfName, fleet, name).Scan(&claims),
+		db.QueryRowContext(ctx, `SELECT count(*) FROM identity_device`+devicesOfName, fleet, name).Scan(&devices),
+	); err != nil {
+		return nil, fmt.Errorf("counting aliases: %w", err)
+	}
+	return map[string]int64{countClaims: claims, countDevices: devices}, nil
+}
+
+// erase deletes what was kept of a name, or, for "", of a whole fleet, until then. It
+// is one transaction, may be run again, and counts what it deletes once. A fleet's
+// version stays, and so no two states of its aliases have one, until all of the fleet
+// goes.
+func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		claims, err := deleted(tx.ExecContext(ctx, `DELETE FROM identity_claim`+claimsOfName+` AND recorded_at <= $3`,
+			t.Fleet, t.Device, t.Until))
+		if err != nil {
+			return err
+		}
+		devices, err := deleted(tx.ExecContext(ctx, `DELETE FROM identity_device`+devicesOfName+` AND recorded_at <= $3`,
+			t.Fleet, t.Device, t.Until))
+		if err != nil {
+			return err
+		}
+		if t.Device == "" {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM identity_version WHERE fleet = $1`, t.Fleet); err != nil {
+				return err
+			}
+		}
+		return errors.Join(tombstone.Add(ctx, tx, t.Job, countClaims, claims),
+			tombstone.Add(ctx, tx, t.Job, countDevices, devices))
+	})
+	if err != nil {
+		return fmt.Errorf("erasing aliases: %w", err)
+	}
+	return nil
+}
+
+func deleted(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}

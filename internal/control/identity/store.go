@@ -1,0 +1,333 @@
+// Package identity keeps who is who: which anonymous id belongs to which user, as
+// versioned aliases, and on which devices each was seen. The claims themselves are
+// kept and never changed, so that an answer can be given as it was at any version;
+// nothing takes one away but an erasure. It is a leaf: it imports no room.
+package identity
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/internal/control/apikey"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// errInvalid is wrapped by what is wrong with a claim that is to be kept.
+var errInvalid = errors.New("invalid claim")
+
+// The bounds.
+const (
+	maxID     = 256
+	maxSource = 256
+	maxClaims = 1000 // of one anonymous id
+	aheadMost = 5 * time.Minute
+	asked     = 400 // ids that one query asks for
+)
+
+// Store keeps aliases in SQL.
+type Store struct {
+	db  *sqldb.DB
+	now func() time.Time
+}
+
+func migrations() []sqldb.Migration {
+	tables := `CREATE TABLE identity_version (fleet TEXT NOT NULL PRIMARY KEY, version BIGINT NOT NULL);
+		CREATE TABLE identity_claim (
+		fleet TEXT NOT NULL, anonymous_id TEXT NOT NULL, user_id TEXT NOT NULL, at BIGINT NOT NULL, version BIGINT NOT NULL,
+		source TEXT NOT NULL, recorded_by TEXT NOT NULL, recorded_at BIGINT NOT NULL,
+		PRIMARY KEY (fleet, anonymous_id, user_id, at));
+		CREATE INDEX identity_claim_user ON identity_claim (fleet, user_id);
+		CREATE INDEX identity_claim_version ON identity_claim (fleet, version);
+		CREATE TABLE identity_device (
+		fleet TEXT NOT NULL, subject TEXT NOT NULL, device_id TEXT NOT NULL, recorded_at BIGINT NOT NULL,
+		PRIMARY KEY (fleet, subject, device_id));
+		CREATE INDEX identity_device_device ON identity_device (fleet, device_id)`
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
+}
+
+// Open prepares the tables of aliases.
+func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
+	if err := errors.Join(db.Migrate(ctx, "identity", migrations()), tombstone.Migrate(ctx, db)); err != nil {
+		return nil, fmt.Errorf("opening the store of aliases: %w", err)
+	}
+	return &Store{db: db, now: time.Now}, nil
+}
+
+// ValidID says what is wrong with an anonymous id or the id of a user.
+func ValidID(what, id string) error {
+	if id == "" || len(id) > maxID || strings.ContainsFunc(id, unprintable) {
+		return fmt.Errorf("%w: the %s must be 1 to %d bytes of text", errInvalid, what, maxID)
+	}
+	return nil
+}
+
+func unprintable(r rune) bool { return r < ' ' || r == 0x7f || r == 0xFFFD }
+
+// Seen is what an event says of who sent it: its device, and the ids that it names.
+type Seen struct {
+	Device    string
+	Anonymous string // "": it names none
+	User      string // "": it names none
+	At        time.Time
+	Received  time.Time
+}
+
+// subjects are the ids that it names.
+func (s Seen) subjects() (ids []string) {
+	for _, id := range []string{s.User, s.Anonymous} {
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Noted is what became of what was told.
+type Noted struct {
+	Claims  int      // that are new
+	Devices int      // of subjects, that are new
+	Ignored int      // claims for which there was no room
+	Changes []Change // of owners, by anonymous id
+}
+
+// Put keeps a claim that somebody makes. The zero time is now. When it returns nil,
+// whatever is resolved from now on is resolved by it. It returns the claim as it is
+// kept, and nil changes when nothing came to another owner.
+func (s *Store) Put(ctx context.Context, fleet string, c Claim) (Claim, []Change, error) {
+	now := s.now().UTC().Truncate(time.Microsecond)
+	if c.At.IsZero() {
+		c.At = now
+	}
+	c.At, c.RecordedAt = c.At.UTC().Truncate(time.Microsecond), now
+	var wrong error
+	if c.At.After(now.Add(aheadMost)) {
+		wrong = fmt.Errorf("%w: at is ahead of the clock", errInvalid)
+	}
+	if len(c.Source) > maxSource || strings.ContainsFunc(c.Source, unprintable) {
+		wrong = errors.Join(wrong, fmt.Errorf("%w: the source must be up to %d bytes of text", errInvalid, maxSource))
+	}
+	if err := errors.Join(apikey.ValidFleet(fleet), ValidID("anonymous_id", c.Anonymous), ValidID("user_id", c.User),
+		wrong); err != nil {
+		return c, nil, fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	noted, err := s.note(ctx, fleet, nil, func([]Seen) []Claim { return []Claim{c} })
+	if err == nil && noted.Ignored > 0 {
+		err = fmt.Errorf("%w: %d claims of one anonymous id are as many as are kept", errInvalid, maxClaims)
+	}
+	if err != nil {
+		return c, nil, err
+	}
+	all, err := s.Claims(ctx, fleet, c.Anonymous)
+	for _, kept := range all {
+		if kept.User == c.User && !kept.At.After(c.At) {
+			return kept, noted.Changes, err
+		}
+	}
+	return c, noted.Changes, err
+}
+
+// Note keeps what events say: who claims which anonymous id, and on which devices
+// each was seen. It may be told again, and in any order: what is kept is the same.
+// What was erased since it was received is not kept. It is one transaction.
+func (s *Store) Note(ctx context.Context, fleet, by string, seen []Seen) (Noted, error) {
+	return s.note(ctx, fleet, seen, func(seen []Seen) (claims []Claim) {
+		for _, e := range seen {
+			if e.User != "" && e.Anonymous != "" {
+				claims = append(claims, Claim{Anonymous: e.Anonymous, User: e.User, RecordedBy: by,
+					At: e.At.UTC().Truncate(time.Microsecond), RecordedAt: time.UnixMicro(e.received()).UTC()})
+			}
+		}
+		return claims
+	})
+}
+
+// received is in microseconds since 1970; of an event of which nobody knows it, 0.
+func (s Seen) received() int64 {
+	if s.Received.IsZero() {
+		return 0
+	}
+	return s.Received.UnixMicro()
+}
+
+// pair is a subject that was seen on a device.
+type pair struct{ subject, device string }
+
+// note looks before it writes: what events say is nearly always known.
+func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func([]Seen) []Claim) (noted Noted,
+	err error) {
+	if fresh, err := s.fresh(ctx, s.db, fleet, seen, claims(seen)); err != nil || fresh == nil {
+		return noted, err
+	}
+	err = tombstone.Update(ctx, s.db, func(tx *sql.Tx) error {
+		gone, err := tombstone.Begin(ctx, tx, s.db.Dialect)
+		if err != nil {
+			return err
+		}
+		left := living(gone, fleet, seen)
+		fresh, err := s.fresh(ctx, tx, fleet, left, claims(left))
+		if err != nil || fresh == nil {
+			return err
+		}
+		noted, err = fresh.write(ctx, tx, fleet)
+		return err
+	})
+	if err != nil {
+		return Noted{}, fmt.Errorf("keeping aliases: %w", err)
+	}
+	return noted, nil
+}
+
+// living leaves out what was erased since it was received.
+func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen) {
+	for _, e := range seen {
+		if !slices.ContainsFunc(append(e.subjects(), e.Device), func(name string) bool {
+			return gone.Holds(fleet, name, e.received())
+		}) {
+			left = append(left, e)
+		}
+	}
+	return left
+}
+
+// news is what is not known yet.
+type news struct {
+	before map[string]Claims // of each anonymous id that is claimed
+	claims []Claim
+	pairs  map[pair]int64 // and when the first of its events was received
+}
+
+// fresh is nil when all is known.
+func (s *Store) fresh(ctx context.Context, q sqldb.Querier, fleet string, seen []Seen, claims []Claim) (*news, error) {
+	var ids []string
+	for _, c := range claims {
+		ids = append(ids, c.Anonymous)
+	}
+	before, err := claimsOf(ctx, q, fleet, "anonymous_id", unique(ids))
+	if err != nil {
+		return nil, err
+	}
+	n := &news{before: before}
+	have := map[string]Claims{}
+	maps.Copy(have, before)
+	for _, c := range slices.SortedFunc(slices.Values(claims), Claim.before) {
+		if have[c.Anonymous].tells(c) {
+			have[c.Anonymous] = append(slices.Clip(have[c.Anonymous]), c)
+			n.claims = append(n.claims, c)
+		}
+	}
+	n.pairs = map[pair]int64{}
+	ids = nil
+	for _, e := range seen {
+		for _, subject := range e.subjects() {
+			p := pair{subject, e.Device}
+			if first, ok := n.pairs[p]; e.Device != "" && (!ok || e.received() < first) {
+				n.pairs[p] = e.received()
+				ids = append(ids, subject)
+			}
+		}
+	}
+	if err := some(unique(ids), func(ids []string) error {
+		list, args := marks(fleet, ids)
+		return sqldb.Each(ctx, q, func(row sqldb.Row) error {
+			var p pair
+			err := row.Scan(&p.subject, &p.device)
+			delete(n.pairs, p)
+			return err
+		}, `SELECT subject, device_id FROM identity_device WHERE fleet = $1 AND subject IN (`+list+`)`, args...)
+	}); err != nil {
+		return nil, fmt.Errorf("reading devices of subjects: %w", err)
+	}
+	if len(n.claims) == 0 && len(n.pairs) == 0 {
+		return nil, nil
+	}
+	return n, nil
+}
+
+// write keeps what is new, under one new version of the fleet's aliases.
+func (n *news) write(ctx context.Context, tx *sql.Tx, fleet string) (noted Noted, err error) {
+	inOrder := func(a, b pair) int { return strings.Compare(a.subject+"\x00"+a.device, b.subject+"\x00"+b.device) }
+	for _, p := range slices.SortedFunc(maps.Keys(n.pairs), inOrder) { // writers that meet wait, and do not deadlock
+		res, err := tx.ExecContext(ctx, `INSERT INTO identity_device (fleet, subject, device_id, recorded_at)
+			VALUES ($1, $2, $3, $4) ON CONFLICT (fleet, subject, device_id) DO NOTHING`, fleet, p.subject, p.device, n.pairs[p])
+		if err != nil {
+			return noted, err
+		}
+		rows, err := res.RowsAffected()
+		if err != nil {
+			return noted, err
+		}
+		noted.Devices += int(rows)
+	}
+	if len(n.claims) == 0 {
+		return noted, nil
+	}
+	var version int64
+	if err := tx.QueryRowContext(ctx, `INSERT INTO identity_version (fleet, version) VALUES ($1, 1)
+		ON CONFLICT (fleet) DO UPDATE SET version = identity_version.version + 1 RETURNING version`, fleet).
+		Scan(&version); err != nil {
+		return noted, err
+	}
+	after := map[string]Claims{}
+	for _, c := range n.claims {
+		if _, ok := after[c.Anonymous]; !ok {
+			after[c.Anonymous] = slices.Clone(n.before[c.Anonymous])
+		}
+		if !after[c.Anonymous].room(c) {
+			noted.Ignored++
+			continue
+		}
+		c.Version = version
+		after[c.Anonymous] = append(after[c.Anonymous], c)
+		if _, err := tx.ExecContext(ctx, `INSERT INTO identity_claim
+			(fleet, anonymous_id, user_id, at, version, source, recorded_by, recorded_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (fleet, anonymous_id, user_id, at) DO NOTHING`,
+			fleet, c.Anonymous, c.User, c.At.UnixMicro(), c.Version, c.Source, c.RecordedBy,
+			c.RecordedAt.UnixMicro()); err != nil {
+			return noted, err
+		}
+		noted.Claims++
+	}
+	for _, id := range slices.Sorted(maps.Keys(after)) {
+		if was, is := n.before[id].Owner(0), after[id].Owner(0); was != is {
+			noted.Changes = append(noted.Changes, Change{Anonymous: id, Before: was, After: is, Version: version})
+		}
+	}
+	return noted, nil
+}
+
+func unique(ids []string) []string {
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// some calls each with as many ids as one query asks for.
+func some(ids []string, each func([]string) error) error {
+	for part := range slices.Chunk(ids, asked) {
+		if err := each(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// marks are the parameters of a list of ids, behind the fleet's.
+func marks(fleet string, ids []string) (string, []any) {
+	args := make([]any, 1, 1+len(ids))
+	args[0] = fleet
+	var b strings.Builder
+	for i, id := range ids {
+		args = append(args, id)
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", i+2)
+	}
+	return b.String(), args
+}

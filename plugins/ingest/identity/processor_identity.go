@@ -1,0 +1,293 @@
+// Package identity reads in events who is who, and says who an event is of.
+//
+// The contract. When a batch has passed, what its events say - which user claims which
+// anonymous id, on which device each was seen - is in the store, whatever happens
+// next; events that come again, in any order, change nothing. So a stream that reads
+// the log has noted what the events say whose offsets it commits. While the store is
+// away, batches wait: nothing passes, and nothing becomes a dead letter. The
+// processor has no state: a crash leaves nothing behind.
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/identity"
+	"weir/internal/event"
+	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
+	"weir/internal/platform/meter"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	fieldURL       = "url"
+	fieldUser      = "user"
+	fieldAnonymous = "anonymous"
+	fieldInto      = "into"
+	fieldNote      = "note"
+	fieldTimeout   = "timeout"
+)
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Utility").
+		Summary("Notes in events which anonymous id belongs to which user, and says who an event is of.").
+		Description(`
+An event that names a user and an anonymous id says that the one is the other: somebody signed in. The first who claims an anonymous id has it, with all that it ever did; another user who claims it later, on a shared device, does not get it, and the two stay two. Which is the first goes by the time of the events, not by the order in which they come. `+"`weir identity` and `/v1/identity`"+` tell who is who, now or as it was known at a version.
+
+It notes nothing of what was erased since it was received. Put it behind `+"`event_dedupe`"+` into a stream that reads the log; while its store does not answer, events wait.
+
+With `+"`into`"+`, who an event is of is put into the event, for rules that come after it: do so in no stream that keeps events as they were sent.
+
+An event that is none, or that another processor has failed, is left as it is.
+
+### Metrics
+
+`+"`weir_identity_claims_total{outcome=new|moved|ignored}` (`moved`: an anonymous id came to another user; `ignored`: too many claim one), `weir_identity_store_up` and `weir_identity_store_failures_total`"+`.`).
+		Field(service.NewStringField(fieldURL).
+			Description("The SQL store that has the aliases: the control store of weir.").
+			Secret().Example("sqlite:///var/lib/weir/control.db")).
+		Field(service.NewStringField(fieldUser).
+			Description("Where events have the id of the user, a JSON pointer.").Default("/user/id")).
+		Field(service.NewStringField(fieldAnonymous).
+			Description("Where they have the anonymous id.").Default("/user/anonymous_id")).
+		Field(service.NewBoolField(fieldNote).
+			Description("Whether to note what events say. One stream of a weir is enough to do so.").Default(true)).
+		Field(service.NewStringField(fieldInto).
+			Description("Where in the event it is put who that is: names with dots between them. Of an event that names "+
+				"nobody, nothing is put there. Empty: nowhere.").
+			Default("").Example("user.person")).
+		Field(service.NewDurationField(fieldTimeout).
+			Description("How long one answer of the store may take. After that it is asked again, until it answers.").
+			Default("10s").Advanced()).
+		Example("Beside the raw store", "What events say of who is who is noted before they count as stored.", `
+pipeline:
+  processors:
+    - label: dedupe
+      event_dedupe:
+        seed_brokers: ["localhost:9092"]
+        url: pebble:///var/lib/weir/claims
+    - label: identity
+      identity:
+        url: sqlite:///var/lib/weir/control.db
+`)
+}
+
+// Register adds the room's components.
+func Register(env *service.Environment) error {
+	return env.RegisterBatchProcessor("identity", spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(conf, res)
+		})
+}
+
+// processor is identity.
+type processor struct {
+	url             string
+	user, anonymous []string // the ways to the ids
+	into            []string // nil: nowhere
+	notes           bool
+	by              string // the stream
+	res             *service.Resources
+	asking          flow.Asking
+	claims          *service.MetricCounter
+
+	mu      sync.Mutex
+	store   *identity.Store // nil: not opened yet
+	release func()
+}
+
+// The outcomes of a claim.
+const (
+	outcomeNew     = "new"
+	outcomeMoved   = "moved"
+	outcomeIgnored = "ignored"
+)
+
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	p := &processor{res: res, by: res.Label(),
+		asking: flow.Asking{Store: "store of aliases", Log: res.Logger()}}
+	var user, anonymous, into string
+	way := func(text *string, to *[]string) any {
+		return conf.Valid(text, func() (err error) { *to, err = event.WayTo(*text); return err })
+	}
+	err := conf.Read(parsed, fieldURL, sqldb.URL(&p.url), fieldUser, way(&user, &p.user),
+		fieldAnonymous, way(&anonymous, &p.anonymous), fieldNote, &p.notes, fieldInto, &into,
+		fieldTimeout, conf.Positive(&p.asking.Timeout))
+	if into != "" {
+		p.into = strings.Split(into, ".")
+	}
+	if err == nil && !p.notes && p.into == nil {
+		err = errors.New("reading identity: it neither notes anything nor puts it anywhere: name a place in the field into")
+	}
+	if err := conf.Checked(parsed, err); err != nil {
+		return nil, err
+	}
+	m := res.Metrics()
+	p.claims = meter.Counters(m, "weir_identity_claims_total", "outcome", outcomeNew, outcomeMoved, outcomeIgnored)
+	p.asking.Failures = meter.Counter(m, "weir_identity_store_failures_total")
+	p.asking.Up = m.NewGauge("weir_identity_store_up")
+	return p, nil
+}
+
+// opened is the store, which is opened when it is first asked.
+func (p *processor) opened(ctx context.Context) (*identity.Store, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.store == nil {
+		store, release, err := sqldb.SharedAs(ctx, p.res, p.url, identity.Open)
+		if err != nil {
+			return nil, err
+		}
+		p.store, p.release = store, release
+	}
+	return p.store, nil
+}
+
+// sent is an event that names somebody.
+type sent struct {
+	msg  *service.Message
+	seen identity.Seen
+}
+
+// id is who the event names: the user before the anonymous id.
+func (s *sent) id() string {
+	if s.seen.User != "" {
+		return s.seen.User
+	}
+	return s.seen.Anonymous
+}
+
+// ProcessBatch notes what the events say, and changes those that it is to say it in,
+// in place. It returns an error only if it was told to stop while it waited for the
+// store: the batch comes again then.
+func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	fleets := map[string][]sent{}
+	for _, msg := range batch {
+		one, err := p.read(msg)
+		if err != nil {
+			return nil, err
+		}
+		if one.id() != "" {
+			fleet := event.FleetOf(msg)
+			fleets[fleet] = append(fleets[fleet], one)
+		}
+	}
+	for fleet, events := range fleets {
+		people, noted, err := p.ask(ctx, fleet, events)
+		if err != nil {
+			return nil, err
+		}
+		p.claims.Incr(int64(noted.Claims), outcomeNew)
+		p.claims.Incr(int64(noted.Ignored), outcomeIgnored)
+		for _, c := range noted.Changes {
+			if c.Before != "" {
+				p.claims.Incr(1, outcomeMoved)
+			}
+		}
+		for i := range events {
+			if person := people[events[i].id()]; person != "" {
+				if err := p.put(events[i].msg, person); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return []service.MessageBatch{batch}, nil
+}
+
+// read returns what an event says, nothing of what is none.
+func (p *processor) read(msg *service.Message) (one sent, err error) {
+	if msg.GetError() != nil || event.Meta(msg, event.MetaDuplicateOf) != "" {
+		return one, nil // a duplicate says nothing new
+	}
+	raw, err := msg.AsBytes()
+	if err != nil {
+		return one, fmt.Errorf("reading an event: %w", err)
+	}
+	var e event.Event
+	if event.Parse(raw, &e) != nil {
+		return one, nil // whoever reads it next says what is wrong with it
+	}
+	one = sent{msg, identity.Seen{Device: strings.Clone(e.Device), At: e.Time}}
+	if received, ok := event.ReceivedAt(msg); ok {
+		one.seen.Received = received
+		if received.Before(e.Time) {
+			one.seen.At = received // a clock that is ahead signs nobody in first
+		}
+	}
+	for id, way := range map[*string][]string{&one.seen.User: p.user, &one.seen.Anonymous: p.anonymous} {
+		if text := strings.Clone(e.TextAt(way)); identity.ValidID("id", text) == nil {
+			*id = text
+		}
+	}
+	return one, nil
+}
+
+// ask asks the store until it answers, or the context ends.
+func (p *processor) ask(ctx context.Context, fleet string, events []sent) (people map[string]string,
+	noted identity.Noted, err error) {
+	seen, ids := make([]identity.Seen, len(events)), make([]string, len(events))
+	for i := range events {
+		seen[i], ids[i] = events[i].seen, events[i].id()
+	}
+	err = p.asking.Until(ctx, func(ctx context.Context) error {
+		store, err := p.opened(ctx)
+		if err != nil {
+			return err
+		}
+		if p.notes {
+			if noted, err = store.Note(ctx, fleet, p.by, seen); err != nil {
+				return err
+			}
+		}
+		if p.into != nil {
+			people, err = store.Resolve(ctx, fleet, ids, 0)
+		}
+		return err
+	})
+	return people, noted, err
+}
+
+// put puts into an event who it is of. What is in the way of it is left.
+func (p *processor) put(msg *service.Message, person string) error {
+	all, err := msg.AsStructuredMut()
+	if err != nil {
+		return fmt.Errorf("reading an event: %w", err)
+	}
+	at, ok := all.(map[string]any)
+	for _, name := range p.into[:len(p.into)-1] {
+		if !ok {
+			return nil
+		}
+		if at[name] == nil {
+			at[name] = map[string]any{}
+		}
+		at, ok = at[name].(map[string]any)
+	}
+	if ok {
+		at[p.into[len(p.into)-1]] = person
+		msg.SetStructuredMut(all)
+	}
+	return nil
+}
+
+// Close lets go of the store.
+func (p *processor) Close(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.release != nil {
+		p.release()
+	}
+	p.store, p.release = nil, nil
+	return nil
+}
+
+var _ service.BatchProcessor = (*processor)(nil)
