@@ -44,11 +44,11 @@ func KeyFrom(ctx context.Context) (*Key, bool) {
 	return k, ok
 }
 
-// CallerFrom returns the id of the key that the request was let through with, ""
-// when there is none.
+// CallerFrom returns the id of the key that the request was let through with, or
+// the name of the person, "" when there is none.
 func CallerFrom(ctx context.Context) string {
 	if k, ok := KeyFrom(ctx); ok {
-		return k.ID
+		return k.Caller()
 	}
 	return ""
 }
@@ -80,26 +80,32 @@ func (a *Authenticator) Require(to Route, next http.Handler) http.Handler {
 			a.refuse(w, r, to, *why)
 			return
 		}
-		ctx := context.WithValue(context.WithValue(r.Context(), keyKey{}, key), fleetKey{}, fleet)
+		ctx := context.WithValue(context.WithValue(r.Context(), keyKey{}, key.ofFleet(fleet)), fleetKey{}, fleet)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
 // enter returns the fleet that the request is about, or why the key may not.
 func (k *Key) enter(to Route, r *http.Request) (fleet string, why *Refusal) {
-	if !k.Allows(to.Scope) {
+	if !k.may(to) {
 		return "", k.lacks(to.Scope)
+	}
+	if to.Scope == Admin && !k.Everywhere() { // a role that is let in beside
+		return "", k.forbidden("this is of all fleets, and you are of some")
 	}
 	q := r.URL.Query()
 	fleet = k.Fleet
 	if named := q.Get("fleet"); named != "" && named != fleet {
-		if !k.Admin {
-			return "", k.forbidden("the key belongs to another fleet")
+		if !k.reaches(named) {
+			return "", k.forbidden(k.who() + " belongs to another fleet")
 		}
 		if err := ValidFleet(named); err != nil {
 			return "", badRequest(err.Error())
 		}
 		fleet = named
+	}
+	if fleet == "" && !k.Everywhere() && to.Reach != NoDevices {
+		return "", k.forbidden("name one of your fleets in the parameter fleet")
 	}
 	if fleet == "" && !to.Unnamed {
 		return "", badRequest("an admin key names the fleet in the parameter fleet")

@@ -32,6 +32,9 @@ type Key struct {
 	LastUsedAt   *time.Time `json:"last_used_at"`          // to about a minute
 	ReplacedBy   string     `json:"replaced_by,omitempty"` // the id of the key that a rotation made of it
 
+	// Person is who came with a token instead; nil of a key, which has an id.
+	Person *Person `json:"-"`
+
 	hash [sha256.Size]byte
 }
 
@@ -39,8 +42,10 @@ type Key struct {
 // everything but send events, which belong to a fleet.
 func (k *Key) Allows(s Scope) bool {
 	switch s {
-	case Anyone, AnyKey:
+	case Anyone:
 		return true
+	case AnyKey:
+		return k.Person == nil || len(k.Person.Roles) > 0
 	case Ingest:
 		return k.Fleet != "" && slices.Contains(k.Scopes, Ingest)
 	}

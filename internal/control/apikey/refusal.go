@@ -21,6 +21,7 @@ type Refusal struct {
 	Reason  string // one of the above, or "" for a request that is not valid
 	Detail  string // for logs: more than the client is told
 	KeyID   string // the public id of the key, when it is known whose it is
+	Person  string // who it is, of a person
 	Fleet   string
 	cause   error // why it cannot be checked now
 	problem httpx.Problem
@@ -66,6 +67,10 @@ func Unchecked(text string, err error) Refusal {
 				Status: http.StatusServiceUnavailable, Title: "Temporarily unavailable",
 				Detail: "the API key cannot be checked now: try again"}}
 	}
+	var token *TokenError
+	if errors.As(err, &token) {
+		return refusedToken(token)
+	}
 	r := Refusal{Reason: ReasonUnauthorized, Detail: "the API key is not known",
 		problem: httpx.Problem{Type: "unauthorized",
 			Status: http.StatusUnauthorized, Title: "A valid API key is required",
@@ -82,6 +87,9 @@ func Unchecked(text string, err error) Refusal {
 
 // Lacks is the refusal of a key that does not have a scope.
 func (k *Key) lacks(s Scope) *Refusal {
+	if k.Person != nil {
+		return k.lacksRole(s)
+	}
 	r := k.forbidden("")
 	switch {
 	case s == Ingest && k.Fleet == "":
@@ -115,9 +123,13 @@ func (k *Key) beyond(instead string) *Refusal {
 }
 
 func (k *Key) forbidden(detail string) *Refusal {
-	return &Refusal{Reason: ReasonForbidden, Detail: "API key " + k.ID + ": " + detail, KeyID: k.ID, Fleet: k.Fleet,
+	r := &Refusal{Reason: ReasonForbidden, Detail: "API key " + k.ID + ": " + detail, KeyID: k.ID, Fleet: k.Fleet,
 		problem: httpx.Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "This API key may not do that",
 			Detail: detail}}
+	if k.Person != nil {
+		r.Person, r.Detail, r.problem.Title = k.Person.Name, "a person: "+detail, "You may not do that"
+	}
+	return r
 }
 
 func badRequest(detail string) *Refusal {

@@ -30,6 +30,8 @@ type Route struct {
 	Path   string // a pattern of http.ServeMux; of gRPC, the full method
 	Scope  Scope
 	Reach  Reach
+	// Also lets people with one of some roles in, who have not the scope.
+	Also []Role
 	// Unnamed lets an admin key leave out which fleet it means: all of them.
 	Unnamed bool
 	// Heavy is a query of which only so many are answered at a time.
@@ -50,6 +52,12 @@ func Routes() []Route {
 	admin := func(method, path string) Route {
 		return Route{Server: API, Method: method, Path: path, Scope: Admin, Unnamed: true}
 	}
+	sums, privacy := []Role{Viewer}, []Role{PrivacyOfficer}
+	officer := func(method, path string) Route {
+		r := admin(method, path)
+		r.Also = privacy
+		return r
+	}
 	open := func(server Server, path string) Route {
 		return Route{Server: server, Method: "GET", Path: path, Scope: Anyone, Reach: NoDevices}
 	}
@@ -65,33 +73,33 @@ func Routes() []Route {
 		open(Gate, "/healthz"),
 		open(Gate, "/ready"),
 
-		{Server: API, Method: "GET", Path: "/v1/overview", Scope: Query, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/live", Scope: Query, Unnamed: true}, // an answer without end
-		{Server: API, Method: "GET", Path: "/v1/proof", Scope: Query, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/proof/history", Scope: Query, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/proof/hours", Scope: Query, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/overview", Scope: Query, Also: sums, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/live", Scope: Query, Also: sums, Unnamed: true}, // an answer without end
+		{Server: API, Method: "GET", Path: "/v1/proof", Scope: Query, Also: sums, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/proof/history", Scope: Query, Also: sums, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/proof/hours", Scope: Query, Also: sums, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/proof", Scope: Operate, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/rollups", Scope: Query, Reach: ByQuery, Heavy: true},
-		{Server: API, Method: "GET", Path: "/v1/devices", Scope: Query, Reach: ByHandler, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/devices/{id}/latest", Scope: Query, Reach: ByPath},
+		{Server: API, Method: "GET", Path: "/v1/rollups", Scope: Query, Also: sums, Reach: ByQuery, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/devices", Scope: Query, Also: sums, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/devices/{id}/latest", Scope: Query, Also: sums, Reach: ByPath},
 		{Server: API, Method: "GET", Path: "/v1/events", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}/original", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "POST", Path: "/v1/dead-letters/dry-run", Scope: Operate, Unnamed: true, Heavy: true},
 		{Server: API, Method: "POST", Path: "/v1/schemas/dry-run", Scope: Query, Unnamed: true, Heavy: true},
-		{Server: API, Method: "GET", Path: "/v1/alerts", Scope: Query, Reach: ByHandler, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/alerts/{id}", Scope: Query, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/alerts", Scope: Query, Also: sums, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/alerts/{id}", Scope: Query, Also: sums, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/acknowledge", Scope: Operate, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/resolve", Scope: Operate, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/rules/{name}/results", Scope: Query, Reach: ByQuery, Heavy: true},
-		{Server: API, Method: "GET", Path: "/v1/consent", Scope: Operate},
-		{Server: API, Method: "PUT", Path: "/v1/consent", Scope: Operate},
-		{Server: API, Method: "GET", Path: "/v1/identity", Scope: Operate},
-		{Server: API, Method: "PUT", Path: "/v1/identity", Scope: Operate},
-		{Server: API, Method: "GET", Path: "/v1/identity/changes", Scope: Operate},
-		{Server: API, Method: "GET", Path: "/v1/groups", Scope: Query, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/groups/{name}", Scope: Query, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/consent", Scope: Operate, Also: privacy},
+		{Server: API, Method: "PUT", Path: "/v1/consent", Scope: Operate, Also: privacy},
+		{Server: API, Method: "GET", Path: "/v1/identity", Scope: Operate, Also: privacy},
+		{Server: API, Method: "PUT", Path: "/v1/identity", Scope: Operate, Also: privacy},
+		{Server: API, Method: "GET", Path: "/v1/identity/changes", Scope: Operate, Also: privacy},
+		{Server: API, Method: "GET", Path: "/v1/groups", Scope: Query, Also: sums, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/groups/{name}", Scope: Query, Also: sums, Unnamed: true},
 
 		admin("GET", "/v1/topology"),
 		admin("GET", "/v1/rule-versions"),
@@ -117,15 +125,15 @@ func Routes() []Route {
 		admin("POST", "/v1/replays/{id}/pause"),
 		admin("POST", "/v1/replays/{id}/resume"),
 		admin("POST", "/v1/replays/{id}/cancel"),
-		admin("GET", "/v1/erasures"),
-		admin("POST", "/v1/erasures"),
-		admin("GET", "/v1/erasures/{id}"),
-		admin("GET", "/v1/holds"),
-		admin("PUT", "/v1/holds/{fleet}"),
-		admin("GET", "/v1/holds/{fleet}"),
-		admin("DELETE", "/v1/holds/{fleet}"),
-		admin("GET", "/v1/retention"),
-		admin("GET", "/v1/audit"),
+		officer("GET", "/v1/erasures"),
+		officer("POST", "/v1/erasures"),
+		officer("GET", "/v1/erasures/{id}"),
+		officer("GET", "/v1/holds"),
+		officer("PUT", "/v1/holds/{fleet}"),
+		officer("GET", "/v1/holds/{fleet}"),
+		officer("DELETE", "/v1/holds/{fleet}"),
+		officer("GET", "/v1/retention"),
+		officer("GET", "/v1/audit"),
 
 		registry("GET", ""),
 		registry("POST", "subjects/{subject}"), // a search

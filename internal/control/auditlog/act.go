@@ -18,8 +18,8 @@ import (
 type Act struct {
 	ID     string         `json:"id"` // the same whenever this act is delivered
 	At     time.Time      `json:"at"`
-	Key    string         `json:"key"`             // id of the API key; empty on the command line
-	User   string         `json:"user,omitempty"`  // of the operating system, on the command line
+	Key    string         `json:"key"`             // id of the API key; empty of a person
+	User   string         `json:"user,omitempty"`  // who came with a token; of the operating system, on the command line
 	Fleet  string         `json:"fleet,omitempty"` // of the key; empty for an admin
 	Method string         `json:"method"`          // of HTTP; CommandLine
 	Path   string         `json:"path"`            // of HTTP; the words of the command

@@ -87,8 +87,8 @@ type Place struct {
 // Query says which acts to list. What is empty means all.
 type Query struct {
 	From, To time.Time // [From, To)
-	Key      string
-	Path     string // its beginning
+	Key      string    // its id, or the name of who came without one
+	Path     string    // its beginning
 	Before   *Place
 	Limit    int
 }
@@ -107,7 +107,7 @@ func (l *Log) List(ctx context.Context, q Query) (acts []Act, err error) {
 	and("at >= ?", q.From.UnixMicro())
 	and("at < ?", q.To.UnixMicro())
 	if q.Key != "" {
-		and("key_id = ?", q.Key)
+		and("? IN (key_id, local_user)", q.Key)
 	}
 	if q.Path != "" {
 		and("substr(path, 1, ?) = ?", len(q.Path), q.Path)

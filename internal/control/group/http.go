@@ -44,7 +44,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Admin { // a group for all may name devices of others
+	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Everywhere() { // a group for all may name devices of others
 		groups = slices.DeleteFunc(groups, func(g *Group) bool { return g.Fleet != key.Fleet })
 	}
 	if groups == nil {
@@ -85,7 +85,7 @@ func (h *rest) put(w http.ResponseWriter, r *http.Request) {
 
 func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 	g, err := h.store.Get(r.Context(), apikey.FleetFrom(r.Context()), r.PathValue("name"))
-	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Admin && err == nil && g.Fleet != key.Fleet {
+	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Everywhere() && err == nil && g.Fleet != key.Fleet {
 		err = ErrNotFound
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/control/oidc"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
@@ -31,7 +32,8 @@ type config struct {
 	pressure    *admission.Measurement // nil: not measured
 	listen      listen.Config
 	regions     *regions // nil: nobody is asked where they are
-	unwritten   bool     // accept events that event_log has not written
+	people      oidc.Config
+	unwritten   bool // accept events that event_log has not written
 }
 
 type limits struct {
@@ -79,6 +81,9 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 		return c, err
 	}
 	if c.regions, err = readRegions(parsed); err != nil {
+		return c, err
+	}
+	if c.people, err = oidc.FromParsed(parsed); err != nil {
 		return c, err
 	}
 	if c.listen, err = listen.FromParsed(parsed); err != nil {

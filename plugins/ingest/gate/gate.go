@@ -11,6 +11,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/control/oidc"
 	"weir/internal/event"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/geo"
@@ -49,6 +50,7 @@ type gate struct {
 	keys     *apikey.Cache
 	checker  apikey.Checker // the same
 	needs    apikey.Scope   // what every endpoint of events asks for
+	people   *oidc.People   // nil: there are keys alone
 	devices  *devices
 	refused  *flow.Burst        // says so of keys
 	unsure   *flow.Burst        // of those that cannot be checked
@@ -151,6 +153,17 @@ func (g *gate) openKeys(ctx context.Context) error {
 		return err
 	}
 	g.release, g.checker = release, g.keys
+	if !g.conf.people.On() {
+		return nil
+	}
+	g.people, err = oidc.Beside(g.keys, g.conf.people, func(err error) { g.log.Warnf("%v", err) })
+	if err != nil {
+		g.keys.Close()
+		release()
+		g.keys = nil
+		return err
+	}
+	g.checker = g.people
 	return nil
 }
 
@@ -204,6 +217,10 @@ func (g *gate) Close(ctx context.Context) error {
 	}
 	if g.geo != nil {
 		g.geo.Close() // what still runs may ask it
+	}
+	if g.people != nil {
+		g.people.Close()
+		g.people = nil
 	}
 	if g.keys != nil {
 		g.keys.Close()

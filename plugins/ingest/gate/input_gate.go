@@ -6,6 +6,7 @@ package gate
 import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/control/oidc"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/listen"
 )
@@ -117,6 +118,7 @@ that output, the gate cannot know.
 		Field(quotaField()).
 		Field(pressureField()).
 		Field(geoField()).
+		Field(oidc.ConfigField()).
 		Fields(listen.Fields()...).
 		Field(service.NewBoolField(gateFieldUnwritten).
 			Description("Whether to answer 202 for an event that the stream acknowledged and `event_log` has not written. "+

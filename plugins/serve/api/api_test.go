@@ -29,8 +29,9 @@ type running struct {
 	fleet string
 }
 
-// start runs the api stream with an output, on stores of its own.
-func start(t *testing.T, output string) running {
+// start runs the api stream with an output, and fields of its input beside those
+// of stores of its own.
+func start(t *testing.T, output string, fields ...string) running {
 	t.Helper()
 	dir := t.TempDir()
 	control := "sqlite://" + filepath.Join(dir, "control.db")
@@ -73,9 +74,10 @@ input:
     address: %s
     control: %s
     rollups: sqlite://%s
+    %s
 output:
   %s
-`, addr, control, filepath.Join(dir, "rollups.db"), strings.ReplaceAll(output, "CONTROL", control))); err != nil {
+`, addr, control, filepath.Join(dir, "rollups.db"), strings.Join(fields, "\n    "), strings.ReplaceAll(output, "CONTROL", control))); err != nil {
 		t.Fatal(err)
 	}
 	stream, err := b.Build()

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"
 	"weir/internal/platform/httpx"
 )
@@ -55,9 +54,7 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 		// ids that were given, and why it was refused
 		maps.Copy(a.Detail, auditlog.Scrub(held.body.Bytes()[:min(held.body.Len(), heardMost)]))
 		a.Detail[detailRequest] = httpx.RequestIDOf(w)
-		if key, ok := apikey.KeyFrom(req.Context()); ok {
-			a.Key, a.Fleet = key.ID, key.Fleet
-		}
+		a.Key, a.User, a.Fleet = callerOf(req)
 		if err := r.keep(req.Context(), a); err != nil {
 			w.Header().Set("Weir-Audit", "pending")
 			r.warn(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/group"
+	"weir/internal/control/oidc"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
@@ -21,6 +22,8 @@ const (
 	apiFieldRaw     = "raw"
 	apiFieldDead    = "dead_letters"
 	apiFieldLog     = "log"
+
+	apiFieldReads = "audit_reads"
 
 	apiFieldLimits     = "limits"
 	apiFieldConns      = "max_connections"
@@ -43,6 +46,8 @@ type config struct {
 	deadLetters                    string
 	log                            kafka.Cluster // none: the overview does without
 	listen                         listen.Config
+	people                         oidc.Config
+	auditReads                     bool
 	queries, queriesPerFleet       int
 	groups                         group.Limits
 	header, read, write, idle      time.Duration
@@ -83,10 +88,13 @@ func timeoutsField() *service.ConfigField {
 func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	if err = conf.Read(parsed, apiFieldAddress, &c.address, apiFieldControl, sqldb.URL(&c.control),
 		apiFieldRollups, sqldb.URL(&c.rollups), apiFieldRaw, lake.MaybeURL(&c.raw),
-		apiFieldDead, lake.MaybeURL(&c.deadLetters)); err != nil {
+		apiFieldDead, lake.MaybeURL(&c.deadLetters), apiFieldReads, &c.auditReads); err != nil {
 		return c, err
 	}
 	if c.log, err = kafka.FromParsed(parsed.Namespace(apiFieldLog)); err != nil && !errors.Is(err, kafka.ErrNoBroker) {
+		return c, err
+	}
+	if c.people, err = oidc.FromParsed(parsed); err != nil {
 		return c, err
 	}
 	if c.listen, err = listen.FromParsed(parsed); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/control/oidc"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/listen"
@@ -62,6 +63,11 @@ as long as there are not too many of them.
 		Field(service.NewObjectField(apiFieldLog, kafka.OptionalFields("Addresses of the log's brokers. None: the overview "+
 			"does not know how far everybody is.")...).
 			Description("The log, which the overview asks how far everybody is.")).
+		Field(oidc.ConfigField()).
+		Field(service.NewBoolField(apiFieldReads).
+			Description("Whether every question has an entry in the audit log, too: who asked for what, when, from where. It "+
+				"is kept before anything is answered; when the log cannot take it, the reply is 503.").
+			Default(false)).
 		Fields(listen.Fields()...).
 		Field(limitsField()).
 		Field(timeoutsField()).
@@ -151,6 +157,19 @@ func (in *input) openKeys(ctx context.Context, db *sqldb.DB) (*apikey.Store, *ap
 	}
 	in.release = append(in.release, cache.Close)
 	return store, cache, nil
+}
+
+// callers finds who asks: by their keys, and by tokens where there is an issuer.
+func (in *input) callers(keys *apikey.Cache) (apikey.Checker, error) {
+	if !in.conf.people.On() {
+		return keys, nil
+	}
+	people, err := oidc.Beside(keys, in.conf.people, func(err error) { in.res.Logger().Warnf("%v", err) })
+	if err != nil {
+		return nil, err
+	}
+	in.release = append(in.release, people.Close)
+	return people, nil
 }
 
 // ReadBatch returns the next act of the audit log.

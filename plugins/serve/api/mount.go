@@ -37,6 +37,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	callers, err := in.callers(cache)
+	if err != nil {
+		return nil, err
+	}
 	acts, err := auditlog.Open(ctx, control)
 	if err != nil {
 		return nil, err
@@ -100,7 +104,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.live = &overview.Live{Sampler: glance, Keys: cache, Refresh: cache.Refresh}
+	in.live = &overview.Live{Sampler: glance, Keys: callers, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
 		consent.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(),
 		deadletter.OpenAPI(), validate.OpenAPI())
@@ -155,7 +159,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if letters != nil {
 		rooms["/v1/dead-letters"] = deadletter.Handler(letters, time.Now)
 	}
-	return in.routed(&apikey.Authenticator{Keys: cache, Refused: in.refusals.refused}, rooms)
+	return in.routed(&apikey.Authenticator{Keys: callers, Refused: in.refusals.refused}, rooms)
 }
 
 // open opens a SQL store until the input is closed.

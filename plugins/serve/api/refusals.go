@@ -106,8 +106,8 @@ func (r *refusals) enter(req *http.Request, id string, why apikey.Refusal) {
 		r.missed++
 		return
 	}
-	a := auditlog.Act{ID: uuid.NewString(), At: now.UTC(), Key: why.KeyID, Fleet: why.Fleet, Method: req.Method,
-		Path: auditlog.Text(req.URL.Path),
+	a := auditlog.Act{ID: uuid.NewString(), At: now.UTC(), Key: why.KeyID, User: why.Person, Fleet: why.Fleet,
+		Method: req.Method, Path: auditlog.Text(req.URL.Path),
 		From: req.RemoteAddr, Status: why.Status(),
 		Detail: map[string]any{"detail": auditlog.Text(why.Detail), detailRequest: id}}
 	if r.missed > 0 {

@@ -32,6 +32,9 @@ func (in *input) routed(auth *apikey.Authenticator, rooms map[string]http.Handle
 		if route.Acts() {
 			handler = in.recorder.audited(handler)
 		}
+		if in.conf.auditReads && route.Scope != apikey.Anyone {
+			handler = in.recorder.read(route, handler)
+		}
 		mux.Handle(route.Pattern(), auth.Require(route, handler))
 	}
 	for room := range rooms {

@@ -97,6 +97,9 @@ func nothingBefore(err error) httpx.Problem {
 // actor is who asks, for people.
 func actor(r *http.Request) string {
 	key, _ := apikey.KeyFrom(r.Context())
+	if key.Person != nil {
+		return key.Person.Name
+	}
 	return "key " + key.ID
 }
 

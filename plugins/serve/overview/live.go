@@ -155,5 +155,5 @@ func (l *Live) allowed(ctx context.Context, r *http.Request) bool {
 	if err != nil {
 		return !errors.Is(err, apikey.ErrUnknown)
 	}
-	return key.Allows(apikey.Query)
+	return key.Allows(apikey.Query) || key.Is(apikey.Viewer)
 }

@@ -53,7 +53,7 @@ function SignIn() {
     <p>An API key opens the console. It stays in this tab until the tab is closed, and is sent to this weir alone.</p>
     ${why && !error ? html`<p class="note bad" role="alert">${why}</p>` : null}
     ${error ? html`<p class="note bad" role="alert">${error}</p>` : null}
-    <${Field} id="key" label="API key" hint="weir keys create makes one; weir up shows the first ones when it starts.">
+    <${Field} id="key" label="API key" hint="weir keys create makes one; weir up shows the first ones when it starts. A token of your login counts, too, where weir knows its issuer.">
       <input id="key" name="key" type="password" autocomplete="off" spellcheck="false" autofocus aria-describedby="key-hint" /></${Field}>
     <button type="submit" class="primary" disabled=${busy}>${busy ? "Asking…" : "Open"}</button>
   </form></main>`;
