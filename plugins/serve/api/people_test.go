@@ -87,8 +87,8 @@ func TestPeople_ReachWhatTheirRolesSay(t *testing.T) {
 	also := map[apikey.Role]string{
 		apikey.Viewer: "/v1/overview /v1/live /v1/proof /v1/proof/history /v1/proof/hours /v1/rollups /v1/devices " +
 			"/v1/devices/{id}/latest /v1/alerts /v1/alerts/{id} /v1/groups /v1/groups/{name}",
-		apikey.PrivacyOfficer: "/v1/consent /v1/erasures /v1/erasures/{id} /v1/holds /v1/holds/{fleet} /v1/retention " +
-			"/v1/audit",
+		apikey.PrivacyOfficer: "/v1/consent /v1/identity /v1/identity/changes /v1/erasures /v1/erasures/{id} " +
+			"/v1/holds /v1/holds/{fleet} /v1/retention /v1/audit",
 	}
 	for _, role := range apikey.Roles() {
 		for _, fleets := range []string{"*", "plant-1"} {
