@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -31,7 +32,7 @@ func ruleVersionVerbs() []*cli.Command {
 			Flags: flags(comment, &cli.BoolFlag{Name: "activate", Usage: "put it in force, too"}), Action: putRules,
 		},
 		{
-			Name: "list", Usage: "List the versions of rules, which is in force, and what partitions count by",
+			Name: "list", Usage: "List the versions of rules, which is in force, and what fleets and partitions have",
 			Flags:  flags(&cli.BoolFlag{Name: "json", Usage: "print them as JSON"}),
 			Action: withVersions(sqldb.OpenReading, listVersions),
 		},
@@ -52,13 +53,25 @@ func ruleVersionVerbs() []*cli.Command {
 		{
 			Name:      "activate",
 			Usage:     "Put a version in force, from the next batch of each partition on; 0 is the file of the stream",
-			ArgsUsage: "NUMBER", Flags: flags(),
+			ArgsUsage: "NUMBER",
+			Flags: flags(&cli.StringFlag{Name: "fleets", Usage: "only for these `FLEETS`, names or patterns separated by " +
+				"commas, as in plant-1,test-*; all others go on with what is in force"}),
 			Action: withVersions(sqldb.Open, func(ctx context.Context, c *cli.Context, v versioner) error {
 				number, err := versionArgument(c)
 				if err != nil {
 					return err
 				}
-				return printActivation(c, func() (rule.Activation, error) { return v.activate(ctx, number) })
+				var fleets []string // none: all
+				if c.IsSet("fleets") {
+					fleets = strings.Split(c.String("fleets"), ",")
+				}
+				return printActivation(c, func() (rule.Activation, error) {
+					a, err := v.activate(ctx, number, fleets)
+					if errors.Is(err, rule.ErrFleets) {
+						err = usagef("--fleets: %w; leave it out to activate the version for all", err)
+					}
+					return a, err
+				})
 			}),
 		},
 		{
@@ -75,13 +88,14 @@ type versionsOf struct {
 	Active     rule.Activation `json:"active"`
 	Versions   []rule.Version  `json:"versions"`
 	Partitions []rule.Since    `json:"partitions"`
+	Fleets     []rule.Group    `json:"fleets"`
 }
 
 // versioner keeps versions of rules, in a store or over the api.
 type versioner interface {
 	put(ctx context.Context, text, comment string) (rule.Version, error)
 	get(ctx context.Context, number int64) (rule.Version, error)
-	activate(ctx context.Context, number int64) (rule.Activation, error)
+	activate(ctx context.Context, number int64, fleets []string) (rule.Activation, error)
 	rollback(ctx context.Context) (rule.Activation, error)
 	all(ctx context.Context) (versionsOf, error)
 }
@@ -136,7 +150,7 @@ func putRules(c *cli.Context) error {
 			!c.Bool("activate") {
 			return err
 		}
-		return printActivation(c, func() (rule.Activation, error) { return v.activate(ctx, kept.Number) })
+		return printActivation(c, func() (rule.Activation, error) { return v.activate(ctx, kept.Number, nil) })
 	})(c)
 }
 
@@ -151,10 +165,15 @@ func printActivation(c *cli.Context, do func() (rule.Activation, error)) error {
 
 // inForce says what is, in words.
 func inForce(a rule.Activation) string {
-	if a.Number == 0 {
-		return "in force: the file of the rules stream"
+	text := "in force: the file of the rules stream"
+	if a.Number > 0 {
+		text = fmt.Sprintf("in force: version %d, %s, since %s by %s", a.Number, a.Version, a.At.Format(time.RFC3339), a.By)
 	}
-	return fmt.Sprintf("in force: version %d, %s, since %s by %s", a.Number, a.Version, a.At.Format(time.RFC3339), a.By)
+	if a.Canary > 0 {
+		text += fmt.Sprintf("\nfor %s alone: version %d, %s, since %s by %s", strings.Join(a.Fleets, ", "), a.Canary,
+			a.CanaryVersion, a.At.Format(time.RFC3339), a.By)
+	}
+	return text
 }
 
 func listVersions(ctx context.Context, c *cli.Context, v versioner) error {
@@ -171,13 +190,46 @@ func listVersions(ctx context.Context, c *cli.Context, v versioner) error {
 		fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\n", r.Number, r.Version, len(r.Rules), r.CreatedAt.Format(time.RFC3339),
 			r.CreatedBy, r.Comment)
 	}
-	if len(all.Partitions) > 0 {
-		fmt.Fprint(w, "\nPARTITION\tVERSION\tFROM OFFSET\n")
+	if len(all.Partitions) == 0 {
+		return w.Flush()
 	}
+	fmt.Fprint(w, "\nFLEETS\tTO HAVE\tHAVE\tPARTITIONS BEHIND\n")
+	for _, g := range all.Fleets {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", fleetsOf(g), wanted(g), runningOf(g), g.Behind)
+	}
+	fmt.Fprint(w, "\nPARTITION\tVERSION\tFROM OFFSET\n")
 	for _, p := range all.Partitions {
-		fmt.Fprintf(w, "%s/%d\t%s\t%d\n", p.Topic, p.Partition, p.Version, p.Offset)
+		version := p.Version
+		if p.Canary != "" {
+			version += fmt.Sprintf(", of %s %s", strings.Join(p.Fleets, ","), p.Canary)
+		}
+		fmt.Fprintf(w, "%s/%d\t%s\t%d\n", p.Topic, p.Partition, version, p.Offset)
 	}
 	return w.Flush()
+}
+
+func fleetsOf(g rule.Group) string {
+	if len(g.Fleets) == 0 {
+		return "all others"
+	}
+	return strings.Join(g.Fleets, ",")
+}
+
+// wanted is the version that fleets are to have.
+func wanted(g rule.Group) string {
+	if g.Number == 0 {
+		return "the file"
+	}
+	return fmt.Sprintf("%d: %s", g.Number, g.Version)
+}
+
+// runningOf is what they have.
+func runningOf(g rule.Group) string {
+	texts := make([]string, len(g.Running))
+	for i, r := range g.Running {
+		texts[i] = fmt.Sprintf("%s on %d", r.Version, r.Partitions)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // localVersions are those of a store at hand. Each change is in the audit log.
@@ -200,9 +252,16 @@ func (l localVersions) get(ctx context.Context, number int64) (rule.Version, err
 	return l.kept.Get(ctx, number)
 }
 
-func (l localVersions) activate(ctx context.Context, number int64) (rule.Activation, error) {
-	a, err := l.kept.Activate(ctx, number, l.who())
-	return a, recorded(ctx, l.db, "rules activate", map[string]any{"number": number, "version": a.Version}, err)
+func (l localVersions) activate(ctx context.Context, number int64, fleets []string) (a rule.Activation, err error) {
+	detail := map[string]any{"number": number}
+	if fleets != nil {
+		a, err = l.kept.ActivateFor(ctx, number, fleets, l.who())
+		detail["version"], detail["fleets"] = a.CanaryVersion, fleets
+	} else {
+		a, err = l.kept.Activate(ctx, number, l.who())
+		detail["version"] = a.Version
+	}
+	return a, recorded(ctx, l.db, "rules activate", detail, err)
 }
 
 func (l localVersions) rollback(ctx context.Context) (rule.Activation, error) {
@@ -214,7 +273,7 @@ func (l localVersions) all(ctx context.Context) (v versionsOf, err error) {
 	list, err := l.kept.List(ctx)
 	active, err2 := l.kept.Active(ctx)
 	partitions, err3 := l.kept.Partitions(ctx)
-	return versionsOf{active, list, partitions}, errors.Join(err, err2, err3)
+	return versionsOf{active, list, partitions, rule.Groups(active, partitions)}, errors.Join(err, err2, err3)
 }
 
 // remoteVersions are those of an api, which keeps the audit log itself.
@@ -230,8 +289,12 @@ func (r remoteVersions) get(ctx context.Context, number int64) (v rule.Version, 
 	return v, r.Call(ctx, http.MethodGet, fmt.Sprintf("%s/%d", ruleVersionsPath, number), nil, &v)
 }
 
-func (r remoteVersions) activate(ctx context.Context, number int64) (a rule.Activation, err error) {
-	return a, r.Call(ctx, http.MethodPost, fmt.Sprintf("%s/%d/activate", ruleVersionsPath, number), nil, &a)
+func (r remoteVersions) activate(ctx context.Context, number int64, fleets []string) (a rule.Activation, err error) {
+	var body any
+	if fleets != nil {
+		body = map[string]any{"fleets": fleets}
+	}
+	return a, r.Call(ctx, http.MethodPost, fmt.Sprintf("%s/%d/activate", ruleVersionsPath, number), body, &a)
 }
 
 func (r remoteVersions) rollback(ctx context.Context) (a rule.Activation, err error) {

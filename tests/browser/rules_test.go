@@ -47,6 +47,14 @@ func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
 		})
 	}
 	p.await("[...document.querySelectorAll('tr')].some((r) => /the file of the rules.*in force/.test(r.textContent))")
+	p.click("tr:has(td:first-child a) button", "For some fleets")
+	p.fill("#f-some", "test-*, "+fleet)
+	p.click("dialog button", "Put in force for these")
+	p.says("for some fleets")
+	w.await("the fleets' version is taken up", func() bool {
+		w.post(event("pump-1", time.Now(), nil))
+		return p.value("[...document.querySelectorAll('tr')].some((r) => /test-\\*.*as they are to/.test(r.textContent))") == "true"
+	})
 	if code := w.status("GET", "/v1/rule-versions", w.key, ""); code != http.StatusForbidden {
 		t.Errorf("a fleet's key was answered %d", code)
 	}

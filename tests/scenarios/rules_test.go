@@ -64,6 +64,7 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 		s.start()
 		s.ready()
 	}
+	s.rules("activate", "1", "--fleets", "*") // what both versions have goes on
 	t.Logf("weir fleet:\n%s", wait())
 	s.verify(90 * time.Second)
 	want := s.storedTens()

@@ -118,9 +118,16 @@ func Accounts(ctx context.Context, db *sqldb.DB) ([]Account, error) {
 		for name, r := range t.Rules {
 			a.Rules = append(a.Rules, RuleAccount{name, r.Since, t.reached() - r.Before, r.Counts, r.GivenUp})
 		}
-		for _, d := range t.Drains {
-			a.Rules = append(a.Rules, RuleAccount{d.Name + " of version " + d.Version + ", which drains", d.Since,
+		beside := func(d drained, how string) {
+			a.Rules = append(a.Rules, RuleAccount{d.Name + " of version " + d.Version + ", " + how, d.Since,
 				t.reached() - d.Before, d.Counts, d.GivenUp})
+		}
+		for _, d := range t.Drains {
+			if d.Last == never {
+				beside(d, "for some fleets")
+			} else {
+				beside(d, "which drains")
+			}
 		}
 		slices.SortFunc(a.Rules, func(a, b RuleAccount) int { return strings.Compare(a.Name, b.Name) })
 		list = append(list, a)

@@ -49,6 +49,7 @@ type output struct {
 	places    map[place]*held
 	force     force
 	last      *Set            // the rules that were applied last
+	canary    *canary         // those that were, to some fleets
 	cleared   map[place]*Set  // the empty set for which nothing is kept of a partition
 	sets      map[string]*Set // that were in force, by version
 }
@@ -101,7 +102,7 @@ func (o *output) writeBatch(ctx context.Context, batch, prepared service.Message
 	if err != nil {
 		return err
 	}
-	if len(set.Rules) == 0 {
+	if o.none(set) {
 		return o.clear(ctx, set, batch)
 	}
 	if prepared == nil {
@@ -291,7 +292,7 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 			return nil, err
 		}
 		*pos = position{log: log, moment: none, upcoming: -1, version: pos.version}
-	} else if h := o.places[at]; h != nil && h.version == pos.version && h.set == set {
+	} else if h := o.places[at]; h != nil && h.version == pos.version && h.set == set && h.forSome == o.canary {
 		return h, nil
 	}
 	if log != "" {
@@ -300,12 +301,19 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	h := &held{partition: newPartition(set, at.topic, at.number, o.delay.Microseconds(), o.keys), position: *pos,
 		arrived: time.Now(), begins: max(pos.upcoming, from)}
 	h.time, h.origin = pos.moment, pos.log
-	if pos.rules != set.Version && pos.rules != "" && pos.moment != none {
-		before, err := o.setOf(ctx, tx, pos.rules)
+	h.forSome = o.canary
+	h.tellFirst(o.canary)
+	if pos.rules != naming(set.Version, o.canary) {
+		was, _, _ := named(pos.rules)
+		before, err := o.setOf(ctx, tx, was)
 		if err != nil {
 			return nil, err
 		}
-		h.tally.change(pos.rules, before != nil, set, pos.moment+h.delay)
+		newest := pos.moment
+		if newest != none {
+			newest += h.delay
+		}
+		h.tally.change(was, before != nil, set, o.canary, newest)
 	}
 	for _, op := range h.ops {
 		if was, is := h.tally.take(op.Rule); is {
@@ -327,6 +335,7 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	}
 	h.told()
 	o.places[at] = h
+	delete(o.cleared, at)
 	return h, nil
 }
 

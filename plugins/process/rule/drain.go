@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -18,10 +19,17 @@ import (
 // more, and counts on for as long: it may come back.
 
 // turn says from which time on what begins is told by which epoch of a rule, ""
-// for none.
+// for none: of all fleets, of only some, or of all but some. Of several the last
+// is true.
 type turn struct {
-	From  int64  `json:"from"`
-	Epoch string `json:"epoch"`
+	From  int64    `json:"from"`
+	Epoch string   `json:"epoch"`
+	Only  []string `json:"only,omitempty"` // names or patterns
+	But   []string `json:"but,omitempty"`
+}
+
+func (t *turn) of(fleet string) bool {
+	return (len(t.Only) == 0 || among(t.Only, fleet)) && !among(t.But, fleet)
 }
 
 // drained is a rule that was in force, as a position keeps it.
@@ -29,6 +37,8 @@ type drained struct {
 	Name    string `json:"name"`
 	Version string `json:"version"` // of the rule set that has its text
 	Last    int64  `json:"last"`    // the latest time at which what it tells began
+	// Fleets are those that it counts; none: all.
+	Fleets []string `json:"fleets,omitempty"`
 	ruleTally
 }
 
@@ -36,18 +46,18 @@ type drained struct {
 // that the oldest is dropped, as what cannot be read any more.
 const drainsMost = 4
 
-// owns tells whether the operator tells what begins at a time.
-func (op *operator) owns(start int64) bool {
-	if len(op.turns) == 0 {
-		return true
-	}
-	i, _ := slices.BinarySearchFunc(op.turns, start, func(t turn, start int64) int {
-		if t.From <= start {
-			return -1
+// turnsMost bounds the turns of a rule. More than drainsMost earlier forms are not
+// drained, so that what is beyond decides of next to nothing.
+const turnsMost = 64
+
+// owns tells whether the operator tells what begins at a time, of a fleet.
+func (op *operator) owns(fleet string, start int64) bool {
+	for i := len(op.turns) - 1; i >= 0; i-- {
+		if t := &op.turns[i]; t.From <= start && t.of(fleet) {
+			return t.Epoch == op.Epoch
 		}
-		return 1
-	})
-	return op.turns[max(i-1, 0)].Epoch == op.Epoch
+	}
+	return !op.beside
 }
 
 // horizon is after what time nothing of a rule that began before is open, or can be
@@ -89,48 +99,91 @@ func (op *operator) over(now int64) bool {
 
 // change decides what becomes of what was in force when a partition takes other
 // rules up: what is drained, and who tells what from then on. Can tells whether
-// the set of a version can be read.
-func (t *tally) change(from string, can bool, set *Set, newest int64) {
-	now := map[string]string{}
+// the set of the version from can be read; newest is the time of the newest event,
+// none when nothing was read.
+func (t *tally) change(from string, can bool, set *Set, to *canary, newest int64) {
+	if newest == none { // nothing was counted
+		t.Rules, t.Drains, t.Turns, t.Some = nil, nil, nil, nil
+	}
+	was, now := map[string]string{}, map[string]string{}
 	for _, r := range set.Rules {
 		now[r.Name] = r.Epoch
 	}
+	before, after := t.Some, to.over(now)
+	for i := range t.Drains {
+		t.Drains[i].Last = min(t.Drains[i].Last, newest) // what was in force for some is no more
+	}
+	for name, of := range t.Rules {
+		if was[name] = of.Epoch; of.Epoch != now[name] && can {
+			t.Drains = append(t.Drains, drained{Name: name, Version: from, Last: newest, ruleTally: of})
+		}
+	}
+	goesOn := before != nil && after != nil && slices.Equal(before.Fleets, after.Fleets)
 	names := maps.Clone(now)
-	for name, was := range t.Rules {
-		names[name] = now[name]
-		if was.Epoch != now[name] && can {
-			t.Drains = append(t.Drains, drained{Name: name, Version: from, Last: newest, ruleTally: was})
+	maps.Copy(names, was)
+	for _, s := range []*some{before, after} {
+		if s != nil {
+			maps.Copy(names, s.Epochs)
 		}
 	}
-	for name, epoch := range names {
-		was := t.Rules[name].Epoch
-		turns := t.Turns[name]
-		if was == epoch || len(turns) == 0 && (was == "" || !can) {
+	for name := range names {
+		kept := can || after.counts(name) && after.Epochs[name] == was[name]
+		switch {
+		case goesOn && before.counts(name):
+			t.pass(name, was[name], now[name], turn{From: newest, But: after.Fleets}, kept)
+			t.pass(name, before.Epochs[name], after.epoch(name, now[name]), turn{From: newest, Only: after.Fleets}, true)
 			continue
+		case before.counts(name):
+			t.pass(name, before.Epochs[name], was[name], turn{From: newest, Only: before.Fleets}, true)
 		}
-		comesBack := was == "" && slices.ContainsFunc(t.Drains, func(d drained) bool { return d.Epoch == epoch })
-		switch {
-		case epoch == "", comesBack: // from now on none tells anything, or it alone
-			turns = []turn{{math.MinInt64, epoch}}
-		case len(turns) == 0:
-			turns = []turn{{math.MinInt64, was}, {newest + 1, epoch}}
-		default:
-			turns = append(turns, turn{newest + 1, epoch})
+		t.pass(name, was[name], now[name], turn{From: newest}, kept)
+		if after != nil {
+			t.pass(name, now[name], after.epoch(name, now[name]), turn{From: newest, Only: after.Fleets}, true)
 		}
-		if t.Turns == nil {
-			t.Turns = map[string][]turn{}
-		}
-		t.Turns[name] = turns
 	}
+	t.begin(to, after)
+	t.Some = after
 	slices.SortStableFunc(t.Drains, func(a, b drained) int { // the oldest first, those of one change by name
-		switch {
-		case a.Last != b.Last:
-			return int(min(max(a.Last-b.Last, -1), 1))
-		case a.Name < b.Name:
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.Last, b.Last), cmp.Compare(a.Name, b.Name))
 	})
+}
+
+// pass gives what begins after a time from one epoch of a rule to another, in the
+// fleets of a turn. Where there was none the other has all, and where there is to be
+// none nobody has any. Can tells whether the one before is drained: of one that is
+// not the other has all, too.
+func (t *tally) pass(name, was, now string, next turn, can bool) {
+	turns := slices.Clone(t.Turns[name])
+	all := len(next.Only)+len(next.But) == 0
+	switch {
+	case was == now, len(turns) == 0 && all && (was == "" || !can):
+		return
+	case !can && now != "":
+		for i := range turns {
+			if turns[i].Epoch == was {
+				turns[i].Epoch = now
+			}
+		}
+	default:
+		if len(turns) == 0 && was != "" {
+			turns = []turn{{From: math.MinInt64, Epoch: was}}
+		}
+		if next.Epoch = now; was == "" || now == "" || next.From == none {
+			next.From = math.MinInt64
+		} else {
+			next.From++
+		}
+		if all && next.From == math.MinInt64 {
+			turns = nil
+		}
+		if turns = append(turns, next); len(turns) > turnsMost {
+			turns = slices.Delete(turns, 1, 2)
+		}
+	}
+	if t.Turns == nil {
+		t.Turns = map[string][]turn{}
+	}
+	t.Turns[name] = turns
 }
 
 // take returns the account of a rule that is in force: as it was, as it drained,
@@ -148,41 +201,44 @@ func (t *tally) take(r *Rule) (ruleTally, bool) {
 	return was, true
 }
 
-// drain makes the partitions of what drains. What cannot be read any more is left
-// out: its state is dropped, and counted, with what else has no rule.
+// drain makes the partitions of what counts beside the rules in force. What cannot
+// be read any more is left out: its state is dropped, and counted, with what else
+// has no rule.
 func (o *output) drain(ctx context.Context, tx *sql.Tx, h *held) error {
-	by := map[string]*partition{}
-	kept, count := h.tally.Drains[:0], map[string]int{}
+	count := map[string]int{}
 	for i, d := range slices.Backward(h.tally.Drains) {
 		if count[d.Name]++; count[d.Name] > drainsMost {
-			h.tally.Drains[i].Epoch = ""
+			h.tally.Drains[i].Version = ""
 		}
 	}
+	by := map[string]*partition{}
 	for _, d := range h.tally.Drains {
 		set, err := o.setOf(ctx, tx, d.Version)
 		if err != nil {
 			return err
 		}
-		if set == nil || d.Epoch == "" {
-			continue
+		at := -1
+		if set != nil {
+			at = slices.IndexFunc(set.Rules, func(r *Rule) bool { return r.Epoch == d.Epoch })
 		}
-		at := slices.IndexFunc(set.Rules, func(r *Rule) bool { return r.Epoch == d.Epoch })
 		if at < 0 {
 			continue
 		}
-		p := by[d.Version]
+		of := fmt.Sprintf("%s %q", d.Version, d.Fleets)
+		p := by[of]
 		if p == nil {
 			p = newPartition(&Set{Version: set.Version, layout: set.layout}, h.topic, h.number, h.delay, h.perFleet)
-			p.time, p.origin = h.time, h.origin
-			by[d.Version] = p
+			p.time, p.origin, p.only = h.time, h.origin, d.Fleets
+			by[of] = p
 			h.drains = append(h.drains, p)
 		}
-		op := newOperator(set.Rules[at])
+		op := newOperator(set.Rules[at], set.Version)
 		op.since, op.before, op.tally, op.givenUp, op.last = d.Since, d.Before, d.Counts, d.GivenUp, d.Last
+		if op.beside = true; d.Since == unset {
+			op.since, op.before = h.begins, h.tally.reached()
+		}
 		p.ops = append(p.ops, op)
-		kept = append(kept, d)
 	}
-	h.tally.Drains = kept
 	for _, p := range h.all() {
 		for _, op := range p.ops {
 			op.turns = h.tally.Turns[op.Name]
@@ -239,46 +295,52 @@ func (h *held) advanceAll(to int64) {
 	}
 }
 
-// settle takes what drains has told, and ends what has nothing more to tell.
+// settle takes what counts beside the rules in force has told, and ends what has
+// nothing more to tell.
 func (h *held) settle(ctx context.Context, tx *sql.Tx) error {
-	h.tally.Drains = h.tally.Drains[:0]
+	t := &h.tally
+	t.Drains = t.Drains[:0]
 	left := map[string]bool{}
 	for _, p := range h.drains {
 		h.out = append(h.out, p.out...)
 		p.out, p.misses = p.out[:0], p.misses[:0]
 		ops := p.ops[:0]
 		for _, op := range p.ops {
-			if !op.over(p.time) {
-				left[op.Name] = true
-				ops = append(ops, op)
-				h.tally.Drains = append(h.tally.Drains, drained{op.Name, p.set.Version, op.last,
-					ruleTally{op.Epoch, op.since, op.before, op.tally, op.givenUp}})
+			d := drained{op.Name, p.set.Version, op.last, p.only, ruleTally{op.Epoch, op.since, op.before, op.tally, op.givenUp}}
+			if op.over(p.time) {
+				if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3`,
+					h.topic, h.number, op.Epoch); err != nil {
+					return fmt.Errorf("deleting the state of a rule that has drained: %w", err)
+				}
 				continue
 			}
-			if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3`, h.topic,
-				h.number, op.Epoch); err != nil {
-				return fmt.Errorf("deleting the state of a rule that has drained: %w", err)
-			}
+			t.Drains = append(t.Drains, d)
+			left[op.Name] = true
+			ops = append(ops, op)
 		}
 		p.ops = ops
 	}
 	h.drains = slices.DeleteFunc(h.drains, func(p *partition) bool { return len(p.ops) == 0 })
-	for name, turns := range h.tally.Turns {
-		longest := int64(0)
-		for _, op := range h.ops {
-			if op.Name == name {
-				longest = op.horizon()
-			}
-		}
-		from := turns[len(turns)-1].From
-		if !left[name] && h.time != none && (from == math.MinInt64 || h.time-from >= longest) {
-			delete(h.tally.Turns, name)
-			for _, op := range h.ops {
-				if op.Name == name {
-					op.turns = nil
-				}
-			}
-		}
+	h.letGo(left)
+	for _, op := range h.operators() {
+		op.turns = t.Turns[op.Name]
 	}
 	return nil
+}
+
+// letGo lets go of turns that decide nothing any more: nothing else counts beside,
+// and of the rule as it is nothing that began before is open.
+func (h *held) letGo(left map[string]bool) {
+	longest := map[string]int64{}
+	for _, op := range h.ops {
+		longest[op.Name] = op.horizon()
+	}
+	maps.DeleteFunc(h.tally.Turns, func(name string, turns []turn) bool {
+		from := int64(math.MinInt64)
+		for _, t := range turns {
+			from = max(from, t.From)
+		}
+		return !left[name] && !h.tally.Some.counts(name) && h.time != none &&
+			(from == math.MinInt64 || h.time-from >= longest[name])
+	})
 }

@@ -1,14 +1,18 @@
 package rule
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
 )
 
 // otherwise is perMinute, counted otherwise.
@@ -127,33 +131,130 @@ func changing(n int) string {
 `, "this.metrics.w", fmt.Sprintf("(this.metrics.w + %d)", n))
 }
 
-// Versions come and go while a log is read: however it is cut into batches,
-// killed, and delivered again, the same results with the same bytes; and each event
-// of a rule that is in all versions is in one window that is told, of whichever
-// version.
+// of sets the fleet of a record.
+func of(fleet string, msg *service.Message) *service.Message {
+	msg.MetaSetMut(event.HeaderFleet, fleet)
+	return msg
+}
+
+// Fleets that get a version first have it from then on, and all others what they
+// had; rolled back it has no gap, and in force for all it goes on where it was.
+func TestCanary_SomeFleetsGetAVersionFirst(t *testing.T) {
+	for end, want := range map[string][]string{
+		"rollback": {"a 0s 2 by 1", "a 1m0s 2 by 2", "a 2m0s 2 by 2", "a 3m0s 2 by 1",
+			"b 0s 2 by 1", "b 1m0s 2 by 1", "b 2m0s 2 by 1", "b 3m0s 2 by 1"},
+		"activate": {"a 0s 2 by 1", "a 1m0s 2 by 2", "a 2m0s 2 by 2", "a 3m0s 2 by 2",
+			"b 0s 2 by 1", "b 1m0s 2 by 1", "b 2m0s 2 by 1", "b 3m0s 2 by 2"},
+	} {
+		b := newBench(t, "rules: []")
+		v := b.versions()
+		one, two := v.put(t, perMinute), v.put(t, otherwise())
+		o, offset := b.operator(), int64(0)
+		both := func(second int) {
+			t.Helper()
+			for _, fleet := range []string{"a", "b"} {
+				id := map[string]string{"a": "4001", "b": "4002"}[fleet]
+				raw := strings.Replace(at(time.Duration(second)*s, 1), "4000", id, 1)
+				b.apply(o, of(fleet, message(0, offset, raw)))
+				offset++
+			}
+		}
+		v.activate(t, one.Number)
+		both(0)
+		some, err := v.ActivateFor(t.Context(), two.Number, []string{"a*"}, "ann")
+		if err != nil || some.Canary != 2 || some.Number != 1 || some.CanaryVersion != two.Version || some.Fleets[0] != "a*" {
+			t.Fatalf("%+v, %v", some, err)
+		}
+		if _, err := v.ActivateFor(t.Context(), one.Number, []string{"b"}, "ann"); !errors.Is(err, ErrCanary) {
+			t.Errorf("a second one: %v", err)
+		}
+		both(20)
+		both(61)
+		o = b.operator()
+		both(70)
+		got, err := v.Partitions(t.Context())
+		if err != nil || got[0].Version != one.Version || got[0].Canary != two.Version {
+			t.Errorf("partitions: %+v, %v", got, err)
+		}
+		both(130)
+		if end == "activate" {
+			v.activate(t, two.Number)
+		} else if a, err := v.Rollback(t.Context(), "ann"); err != nil || a.Number != 1 || a.Canary != 0 {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		both(150)
+		for _, second := range []int{190, 200, 260, 1000} {
+			both(second)
+		}
+		var told []string
+		for _, raw := range b.results() {
+			r := parseTold(t, []byte(raw))
+			by := 1
+			if strings.Contains(raw, two.Version) {
+				by = 2
+			}
+			if r.Start.Sub(noon()) < 4*time.Minute {
+				told = append(told, fmt.Sprintf("%s %v %v by %d", r.Fleet, r.Start.Sub(noon()), r.Values["n"], by))
+			}
+		}
+		slices.Sort(told)
+		expect(t, told, want...)
+		if got := b.drains(o); len(got) > 0 {
+			t.Errorf("%s: after all: %q", end, got)
+		}
+		if accounts, err := Accounts(t.Context(), o.db); err != nil || len(accounts[0].Problems()) > 0 {
+			t.Errorf("accounts: %+v, %v", accounts, err)
+		}
+	}
+}
+
+// Versions come and go while a log is read, for all fleets and for some: however it
+// is cut into batches, killed, and delivered again, the same results with the same
+// bytes; and each event of a rule that is in all versions is in one window that is
+// told, of whichever version.
 func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(5) {
 		r := rand.New(rand.NewPCG(seed, 77))
-		const n = 120
+		const n, part = 120, 20
 		var log []*service.Message
 		for i, line := range history(r, n, noon()) {
-			log = append(log, message(0, int64(i), line))
+			log = append(log, of(fmt.Sprintf("plant-%d", r.IntN(3)), message(0, int64(i), line)))
 		}
 		log = append(log, message(0, n, at(9_000_000*s, 1)))
-		switches := []int{10 + r.IntN(30), 45 + r.IntN(30), 80 + r.IntN(30), len(log)}
+		first := func(number int64, fleets ...string) func(v *Versions) error {
+			return func(v *Versions) error { _, err := v.ActivateFor(t.Context(), number, fleets, "ann"); return err }
+		}
+		all := func(number int64) func(v *Versions) error {
+			return func(v *Versions) error { _, err := v.Activate(t.Context(), number, "ann"); return err }
+		}
+		then := func(one, two func(v *Versions) error) func(v *Versions) error {
+			return func(v *Versions) error { return errors.Join(one(v), two(v)) }
+		}
+		back := func(v *Versions) error { _, err := v.Rollback(t.Context(), "ann"); return err }
+		steps := [][]func(*Versions) error{
+			{all(1), all(2), all(1), all(3), all(2), all(2)},
+			{all(1), first(2, "plant-1"), back, first(2, "plant-1"), all(2), first(1, "plant-[02]")},
+			{all(1), all(2), first(1, "plant-1", "plant-2"), all(3), first(2, "plant-0"), back},
+			{all(1), first(2, "plant-1"), then(back, first(2, "plant-2")), then(back, first(3, "plant-*")),
+				then(back, first(2, "plant-[12]")), all(2)},
+			{all(1), first(4, "plant-1"), back, first(4, "plant-[01]"), all(4), all(2)},
+		}[seed]
 		run := func(killed bool) map[string]string {
 			b := newBench(t, "rules: []")
 			v := b.versions()
 			for i := range 3 {
 				v.put(t, changing(i))
 			}
-			o, from := b.operator(), 0
-			for i, number := range []int64{1, 2, 1, 3} { // the third may be within a drain
-				v.activate(t, number)
-				b.apply(o, log[from]) // it is taken up at the same offset
-				at := from + 1
-				for from = switches[i]; at < from; {
-					to := from
+			v.put(t, strings.ReplaceAll(changing(0), "having: this.n > 1", "having: this.n > 2")) // in form alone
+			o, at := b.operator(), 0
+			for i, step := range steps {
+				if err := step(v); err != nil {
+					t.Fatal(err)
+				}
+				b.apply(o, log[at]) // it is taken up at the same offset
+				at++
+				for until := min((i+1)*part, len(log)); at < until; {
+					to := until
 					if killed {
 						switch r.IntN(4) {
 						case 0:
@@ -161,14 +262,16 @@ func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
 						case 1:
 							at -= min(at, r.IntN(20))
 						}
-						to = min(from, at+1+r.IntN(20))
+						to = min(until, at+1+r.IntN(20))
 					}
 					b.apply(o, log[at:to]...)
 					at = to
 				}
 			}
-			if accounts, err := Accounts(t.Context(), o.db); err != nil || len(accounts[0].Problems()) > 0 {
-				t.Errorf("accounts: %+v, %v", accounts[0].Problems(), err)
+			b.apply(o, log[at:]...)
+			accounts, err := Accounts(t.Context(), o.db)
+			if err != nil || len(accounts[0].Problems()) > 0 {
+				t.Errorf("seed %d: accounts: %v, %v", seed, accounts, err)
 			}
 			return b.results()
 		}
@@ -176,7 +279,7 @@ func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
 		counted, windows := 0.0, map[string]bool{}
 		for _, raw := range want {
 			if told := parseTold(t, []byte(raw)); told.Rule == "whole" {
-				window := fmt.Sprint(told.Key, told.Start)
+				window := fmt.Sprint(told.Fleet, told.Key, told.Start)
 				if windows[window] {
 					t.Errorf("seed %d: the window %s is told twice", seed, window)
 				}

@@ -20,7 +20,7 @@ func (fixed) add(p *partition, op *operator, k *keyState, e *record, args []arg)
 	}
 	k.panes[i].add(op.cols, e, args)
 	k.fresh = true
-	for end := first; end <= last && (op.emit.update || end <= p.time); end = g.after(end) {
+	for end := first; end <= last && (k.form.emit.update || end <= p.time); end = g.after(end) {
 		switch {
 		case end > p.time:
 			p.tell(op, k, end, statusProvisional)
@@ -28,7 +28,7 @@ func (fixed) add(p *partition, op *operator, k *keyState, e *record, args []arg)
 			p.tell(op, k, end, statusFinal)
 		}
 	}
-	k.fresh = !op.emit.update
+	k.fresh = !k.form.emit.update
 	return 0, true
 }
 
@@ -66,7 +66,7 @@ func (fixed) ring(p *partition, op *operator, k *keyState) {
 	for _, end := range closing(g, k, p.time) {
 		p.tell(op, k, end, statusFinal)
 	}
-	if every := op.emit.every; every > 0 && k.fresh && floor(p.time, every) == p.time {
+	if every := k.form.emit.every; every > 0 && k.fresh && floor(p.time, every) == p.time {
 		for _, end := range open(g, k, p.time) {
 			p.tell(op, k, end, statusProvisional)
 		}
@@ -122,8 +122,8 @@ func (fixed) due(p *partition, op *operator, k *keyState) int64 {
 			first = g.after(p.time)
 		}
 		due = min(due, first)
-		if op.emit.every > 0 && k.fresh {
-			due = min(due, floor(p.time, op.emit.every)+op.emit.every)
+		if k.form.emit.every > 0 && k.fresh {
+			due = min(due, floor(p.time, k.form.emit.every)+k.form.emit.every)
 		}
 		break
 	}

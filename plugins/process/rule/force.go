@@ -12,7 +12,8 @@ import (
 type force struct {
 	seq    int64
 	number int64
-	set    *Set // nil: those of the file
+	set    *Set    // nil: those of the file
+	canary *canary // nil: none
 	wrong  error
 }
 
@@ -34,11 +35,16 @@ func (o *output) inForce(ctx context.Context) (*Set, int64, error) {
 		return nil, 0, f.wrong
 	case f.wrong != nil: // the rules before go on
 	case f.set != nil:
-		o.last = f.set
+		o.last, o.canary = f.set, f.canary
 	default:
-		o.last = o.rules.Get()
+		o.last, o.canary = o.rules.Get(), f.canary
 	}
 	return o.last, now.seq, nil
+}
+
+// none tells whether no fleet has any rules, under a set that is in force for all.
+func (o *output) none(set *Set) bool {
+	return len(set.Rules) == 0 && (o.canary == nil || len(o.canary.set.Rules) == 0)
 }
 
 // enforce takes an activation up. Rules that this process cannot read, of a newer
@@ -55,6 +61,19 @@ func (o *output) enforce(ctx context.Context, now Activation) error {
 			o.log.Errorf("rules stay as they are: %v", f.wrong)
 		} else {
 			o.log.Infof("took up rules, version %d: %s", now.Number, v.Version)
+		}
+	}
+	if now.Canary > 0 {
+		v, err := (&Versions{o.db}).Get(ctx, now.Canary)
+		if err != nil {
+			return err
+		}
+		f.canary = &canary{fleets: now.Fleets}
+		if f.canary.set, err = Parse([]byte(v.Text)); err != nil {
+			f.wrong = fmt.Errorf("taking up version %d of rules for some fleets: %w", now.Canary, err)
+			o.log.Errorf("rules stay as they are: %v", f.wrong)
+		} else {
+			o.log.Infof("took up rules of some fleets, version %d: %s", now.Canary, v.Version)
 		}
 	}
 	o.force = f

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"weir/internal/lifecycle/tombstone"
@@ -53,12 +54,21 @@ func (o *output) tendIdle(ctx context.Context) {
 // stand is where a partition stands in the store.
 type stand struct {
 	place
-	next, updated int64 // the offset that comes next, and when that was written
+	next, updated int64  // the offset that comes next, and when that was written
+	rules         string // what it counts by
+}
+
+// behind tells whether a partition counts by other rules than it is to. What the
+// file has is each process's own, so that it tells nothing of other processes'.
+func (o *output) behind(set *Set, s stand) bool {
+	wanted, canary, fleets := named(naming(set.Version, o.canary))
+	version, first, of := named(s.rules)
+	return s.next >= 0 && (version != wanted && o.force.number > 0 || first != canary || !slices.Equal(of, fleets))
 }
 
 // moveIdle lets the partitions that were read to their end, and were given
-// nothing for a while, go on with the clock. The step is written with what
-// follows from it.
+// nothing for a while, go on with the clock, and take other rules up. The step is
+// written with what follows from it.
 func (o *output) moveIdle(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -66,19 +76,28 @@ func (o *output) moveIdle(ctx context.Context) error {
 		return nil
 	}
 	set, seq, err := o.inForce(ctx)
-	if err != nil || len(set.Rules) == 0 {
+	if err != nil || o.none(set) {
+		o.meters.behind.Set(0)
 		return err
 	}
 	stands, err := o.stands(ctx)
 	if err != nil {
 		return err
 	}
+	behind := int64(0)
+	for _, s := range stands {
+		if o.behind(set, s) {
+			behind++
+		}
+	}
+	o.meters.behind.Set(behind)
 	to := o.now().Add(-o.delay - o.idle).UnixMicro()
 	var still []stand
 	topics := map[string]bool{}
 	for _, s := range stands {
 		h := o.places[s.place]
-		if h != nil && (time.Since(h.arrived) < o.idle || h.due() > to) || s.updated > o.now().Add(-o.idle).UnixMicro() {
+		if h != nil && (time.Since(h.arrived) < o.idle || h.due() > to && !o.behind(set, s)) ||
+			s.updated > o.now().Add(-o.idle).UnixMicro() {
 			continue // it was given something, or nothing would follow
 		}
 		still = append(still, s)
@@ -100,10 +119,12 @@ func (o *output) moveIdle(ctx context.Context) error {
 		}
 		err := o.commit(ctx, seq, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {
 			h, err := o.hold(ctx, tx, set, s.place, "", s.next)
-			if err != nil || h.upcoming != s.next || h.due() > to {
+			switch {
+			case err != nil || h.upcoming != s.next || h.due() > to && !o.behind(set, s):
 				return nil, err
+			case h.due() <= to:
+				h.advanceAll(to)
 			}
-			h.advanceAll(to)
 			return []*held{h}, nil
 		})
 		if err != nil {
@@ -114,13 +135,13 @@ func (o *output) moveIdle(ctx context.Context) error {
 }
 
 func (o *output) stands(ctx context.Context) (list []stand, err error) {
-	rows, err := o.db.QueryContext(ctx, `SELECT topic, part, next, updated_at FROM rule_position ORDER BY topic, part`)
+	rows, err := o.db.QueryContext(ctx, `SELECT topic, part, next, updated_at, rules FROM rule_position ORDER BY topic, part`)
 	if err != nil {
 		return nil, err
 	}
 	for rows.Next() {
 		var s stand
-		if err = rows.Scan(&s.topic, &s.number, &s.next, &s.updated); err != nil {
+		if err = rows.Scan(&s.topic, &s.number, &s.next, &s.updated, &s.rules); err != nil {
 			break
 		}
 		list = append(list, s)

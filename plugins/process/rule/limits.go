@@ -47,8 +47,8 @@ const maxKeys = 100_000_000
 
 // keysOf is how many keys a fleet may have open in a rule: its own limit, within
 // that of the stream. 0 is any number.
-func (p *partition) keysOf(op *operator) int64 {
-	if own := op.limits.keys; own > 0 && (p.perFleet == 0 || own < p.perFleet) {
+func (p *partition) keysOf(as *form) int64 {
+	if own := as.limits.keys; own > 0 && (p.perFleet == 0 || own < p.perFleet) {
 		return own
 	}
 	return p.perFleet

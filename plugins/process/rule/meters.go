@@ -9,7 +9,7 @@ import (
 // meters are the metrics of the operator. Counters say what was committed.
 type meters struct {
 	events, records, results, dropped, givenUp *service.MetricCounter
-	valid                                      *service.MetricGauge
+	valid, behind                              *service.MetricGauge
 	freshness                                  *service.MetricTimer
 }
 
@@ -23,6 +23,7 @@ func newMeters(res *service.Resources) *meters {
 		dropped:   meter.Counter(m, "weir_rules_dropped_keys_total"),
 		givenUp:   m.NewCounter("weir_rules_given_up_total", "rule"),
 		valid:     m.NewGauge("weir_rules_valid"),
+		behind:    m.NewGauge("weir_rules_behind_partitions"),
 		freshness: m.NewTimer("weir_rules_freshness_seconds"),
 	}
 }

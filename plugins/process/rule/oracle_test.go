@@ -77,6 +77,7 @@ type toldJSON struct {
 	Revision int64          `json:"revision"`
 	Status   status         `json:"status"`
 	Rule     string         `json:"rule"`
+	Fleet    string         `json:"fleet"`
 	Key      map[string]any `json:"key"`
 	Start    time.Time      `json:"window_start"`
 	End      time.Time      `json:"window_end"`

@@ -403,6 +403,36 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 	if got := b.count("minute"); len(got) != 2 {
 		t.Errorf("after a restart the last window is not told: %q", got)
 	}
+	// and takes other rules up, of which nothing is due
+	v := b.versions()
+	two := v.put(t, otherwise())
+	for _, act := range []func() (Activation, error){
+		func() (Activation, error) { return v.ActivateFor(t.Context(), two.Number, []string{"plant-*"}, "ann") },
+		func() (Activation, error) { return v.Activate(t.Context(), two.Number, "ann") }} {
+		a, err := act()
+		if err != nil {
+			t.Fatal(err)
+		}
+		behind := func() int {
+			t.Helper()
+			partitions, err := v.Partitions(t.Context())
+			if err != nil || len(partitions) != 1 {
+				t.Fatalf("%+v %v", partitions, err)
+			}
+			return Groups(a, partitions)[0].Behind
+		}
+		if n := behind(); n != 1 {
+			t.Errorf("before it is taken up, %d partitions are behind", n)
+		}
+		began := other.now().Add(time.Hour)
+		other.now = func() time.Time { return began }
+		if err := other.moveIdle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := behind(); n != 0 {
+			t.Errorf("an idle partition is behind with %+v", a)
+		}
+	}
 }
 
 // A step of the machine's clock, ahead or back, stops idleness for as long.

@@ -60,7 +60,9 @@ type partition struct {
 	origin   string // which log its offsets are of
 	number   int32
 	delay    int64
-	perFleet int64 // keys that a fleet may have in a rule
+	perFleet int64    // keys that a fleet may have in a rule
+	only     []string // the fleets that are counted; none: all
+	fits     map[string]bool
 
 	time   int64 // its watermark: no window that ends by it is open
 	reader *predicate.Reader
@@ -78,20 +80,24 @@ type partition struct {
 // operator is a rule at work: its keys, and when they are due.
 type operator struct {
 	*Rule
-	kind    kind
-	keys    map[string]*keyState
-	fleets  map[string]int64 // keys by fleet
-	due     timers
-	changed []*keyState // since they were saved
-	tally   Counts
-	since   int64             // the offset at which it began to count
-	before  int64             // how many records had come to rules before
-	reader  *predicate.Reader // of having
-	looking *predicate.Reader // of conditions that look back
-	givenUp int64             // partial matches: there were too many
-	turns   []turn            // who tells what; none: this one, all
-	last    int64             // of one that drains: the latest time at which what it tells began
-	looked  int64             // of one that drains: it is not looked at before
+	kind     kind
+	keys     map[string]*keyState
+	fleets   map[string]int64 // keys by fleet
+	due      timers
+	changed  []*keyState // since they were saved
+	tally    Counts
+	since    int64 // the offset at which it began to count
+	before   int64 // how many records had come to rules before
+	usual    form
+	first    *form // in which it is told to firstFor; nil: there is no canary
+	firstFor []string
+	forms    map[string]*form  // by fleet, as looked up
+	looking  *predicate.Reader // of conditions that look back
+	givenUp  int64             // partial matches: there were too many
+	beside   bool              // it is not of the rules that are in force for all
+	turns    []turn            // who tells what; none: the rules in force, all
+	last     int64             // of one that drains: the latest time at which what it tells began
+	looked   int64             // of one that drains: it is not looked at before
 }
 
 // kind is what differs between windows.
@@ -113,6 +119,7 @@ type keyState struct {
 	told  []told
 	seq   *sequence // of a pattern or join
 	more  []int64   // what a kind keeps beside: the ends of sessions, the number of a count window
+	form  *form     // in which it is told
 	due   int64
 	dirty bool // changed since it was saved
 	fresh bool // changed since a result was told of what is still open
@@ -145,13 +152,13 @@ func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int6
 	p := &partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
 		reader: set.layout.Reader(), next: never}
 	for _, r := range set.Rules {
-		p.ops = append(p.ops, newOperator(r))
+		p.ops = append(p.ops, newOperator(r, set.Version))
 	}
 	return p
 }
 
-func newOperator(r *Rule) *operator {
-	op := &operator{Rule: r, keys: map[string]*keyState{}, fleets: map[string]int64{}}
+func newOperator(r *Rule, version string) *operator {
+	op := &operator{Rule: r, usual: r.form(version), keys: map[string]*keyState{}, fleets: map[string]int64{}}
 	switch {
 	case r.pattern != nil:
 		op.kind, op.looking = patterns{}, r.pattern.layout.Reader()
@@ -164,15 +171,19 @@ func newOperator(r *Rule) *operator {
 	default:
 		op.kind = counts{}
 	}
-	if r.having != nil {
-		op.reader = r.having.layout.Reader()
-	}
 	return op
 }
 
 // apply takes an event in. Results and misses collect in the partition. The
 // error says that the event is no JSON object.
 func (p *partition) apply(raw []byte, e record) error {
+	if len(p.only) > 0 && !p.counts(e.Fleet) {
+		p.advance(e.At - p.delay)
+		for _, op := range p.ops {
+			op.tally[Filtered]++
+		}
+		return nil
+	}
 	if err := p.reader.Read(raw); err != nil {
 		return fmt.Errorf("reading an event: %w", err)
 	}
@@ -181,6 +192,19 @@ func (p *partition) apply(raw []byte, e record) error {
 		op.tally[p.applyTo(op, &e)]++
 	}
 	return nil
+}
+
+// counts tells whether a fleet is counted.
+func (p *partition) counts(fleet string) bool {
+	fits, known := p.fits[fleet]
+	if !known {
+		if p.fits == nil {
+			p.fits = map[string]bool{}
+		}
+		fits = among(p.only, fleet)
+		p.fits[strings.Clone(fleet)] = fits
+	}
+	return fits
 }
 
 func (p *partition) applyTo(op *operator, e *record) Outcome {
@@ -209,13 +233,14 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 		if op.pattern.passes(p, e) {
 			return Counted
 		}
-		if most := p.keysOf(op); most > 0 && op.fleets[e.Fleet] >= most {
+		as := op.as(e.Fleet)
+		if most := p.keysOf(as); most > 0 && op.fleets[e.Fleet] >= most {
 			p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit})
 			return OverLimit
 		}
-		k = &keyState{name: string(p.key), due: never}
+		k = &keyState{name: string(p.key), form: as, due: never}
 	}
-	if k.seq.full(op.Rule) {
+	if k.seq.full(op.Rule, k.form) {
 		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit,
 			Why: "too many events of its key wait for their time, or for partners"})
 		return OverLimit

@@ -187,7 +187,7 @@ func (m *matcher) termsWith(t *thread, v, at int) []termState {
 // spread adds a thread, but for one that can come to nothing else than one that
 // is preferred to it.
 func (m *matcher) spread(a *attempt, t thread) {
-	if len(a.threads) > m.op.limits.ways {
+	if len(a.threads) > m.k.form.limits.ways {
 		return // it is given up
 	}
 	for i := range a.threads {
@@ -282,7 +282,7 @@ func (m *matcher) bound() {
 		for i := range m.attempts {
 			ways += len(m.attempts[i].threads)
 		}
-		if ways <= m.op.limits.ways && len(m.rows)-m.attempts[0].first <= maxRows {
+		if ways <= m.k.form.limits.ways && len(m.rows)-m.attempts[0].first <= maxRows {
 			return
 		}
 		m.op.givenUp++

@@ -370,6 +370,7 @@ func TestPattern_DamagedStateIsRefused(t *testing.T) {
 						q := newPartition(set, "t", 0, 5_000_000, 0)
 						for _, other := range q.ops {
 							if other.Rule == op.Rule {
+								k.form = &other.usual
 								other.keys[k.name], other.fleets["f"] = k, 1
 								q.schedule(other, k)
 							}

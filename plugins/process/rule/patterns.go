@@ -70,8 +70,8 @@ func (patterns) due(p *partition, op *operator, k *keyState) int64 {
 }
 
 // full tells whether as many events of a key wait as may.
-func (s *sequence) full(of *Rule) bool {
-	return s != nil && (len(s.early) >= of.limits.waiting || of.join != nil && len(s.rows) >= of.limits.waiting)
+func (s *sequence) full(of *Rule, as *form) bool {
+	return s != nil && (len(s.early) >= as.limits.waiting || of.join != nil && len(s.rows) >= as.limits.waiting)
 }
 
 // matched tells of a match.

@@ -60,12 +60,14 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 // tellValues makes a result of the events of a pane that has values, if the rule
 // has it told.
 func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, values []byte) {
-	if !op.owns(w.start) {
-		return
+	if op.beside || len(op.turns) > 0 {
+		if fleet, _, _ := strings.Cut(k.name, "\x00"); !op.owns(fleet, w.start) {
+			return
+		}
 	}
 	told := k.toldOf(w.id)
-	if op.having != nil {
-		if yes, err := op.having.true(op.reader, values); err != nil || !yes {
+	if k.form.having != nil {
+		if yes, err := k.form.having.true(k.form.reader, values); err != nil || !yes {
 			if told != nil && !told.retracted {
 				p.retract(op, k, *told, math.MinInt64)
 				told.revision, told.retracted = told.revision+1, true
@@ -142,7 +144,7 @@ func (p *partition) begin(op *operator, k *keyState, w window, revision int64) R
 	b = append(strconv.AppendInt(b, revision, 10), `,"status":"`...)
 	b = append(append(b, w.status...), `","rule":"`...)
 	b = append(append(b, op.Name...), `","version":"`...)
-	b = append(append(b, p.set.Version...), `","fleet":`...)
+	b = append(append(b, k.form.version...), `","fleet":`...)
 	b = append(rawjson.AppendString(b, fleet), `,"key":`...)
 	r.JSON = op.appendKey(b, key)
 	return r

@@ -23,7 +23,8 @@ import "weir/internal/platform/sqldb"
 // rule_version   rule sets that were put; they do not change.
 // rule_activation  what was put in force, one after the other: the last is. A
 //
-//	rollback goes back to the activation undo, 0 is none.
+//	rollback goes back to the activation undo, 0 is none. `canary` is a version
+//	that is in force for `fleets`, a list of patterns, alone.
 //
 // rule_switch    from which offset a partition counted by which rules.
 func migrations() []sqldb.Migration {
@@ -62,8 +63,13 @@ CREATE TABLE rule_switch (
 	topic TEXT NOT NULL, part INTEGER NOT NULL, log TEXT NOT NULL, first BIGINT NOT NULL, version TEXT NOT NULL,
 	PRIMARY KEY (topic, part, log, first));
 `
+	const canaries = `
+ALTER TABLE rule_activation ADD COLUMN canary BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE rule_activation ADD COLUMN fleets TEXT NOT NULL DEFAULT '[]';
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
-	}, {SQLite: handedOn, Postgres: handedOn}, {SQLite: versions, Postgres: versions}}
+	}, {SQLite: handedOn, Postgres: handedOn}, {SQLite: versions, Postgres: versions},
+		{SQLite: canaries, Postgres: canaries}}
 }

@@ -41,6 +41,7 @@ type tally struct {
 
 	Drains []drained         `json:"drains,omitempty"`
 	Turns  map[string][]turn `json:"turns,omitempty"` // by name, while something drains
+	Some   *some             `json:"some,omitempty"`  // what is in force for some fleets
 }
 
 // ruleTally is what became of them in one rule, since it counts as it does.
@@ -69,7 +70,8 @@ type position struct {
 type held struct {
 	*partition
 	position
-	drains  []*partition
+	drains  []*partition // of what drains, or is in force for some fleets alone
+	forSome *canary
 	arrived time.Time           // when it was last given a record
 	noted   map[[2]string]int64 // the counts that metrics have
 	begins  int64               // the offset from which it counts by its rules
@@ -148,6 +150,7 @@ func (p *partition) restore(op *operator, fleet, key string, state []byte) error
 	if err != nil {
 		return err
 	}
+	k.form = op.as(fleet)
 	op.keys[k.name] = k
 	op.fleets[fleet]++
 	p.schedule(op, k)
@@ -243,24 +246,25 @@ func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) erro
 	if err != nil {
 		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
 	}
+	rules := naming(h.set.Version, h.forSome)
 	n, err := deleted(tx.ExecContext(ctx, `INSERT INTO rule_position (topic, part, log, next, time, version, rules, tally, updated_at,
 		told_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (topic, part) DO UPDATE SET log = excluded.log, next = excluded.next,
 		time = excluded.time, version = excluded.version, rules = excluded.rules, tally = excluded.tally,
 		updated_at = excluded.updated_at, told_at = excluded.told_at WHERE rule_position.version = excluded.version - 1`,
-		h.topic, h.number, h.log, h.upcoming, h.time, h.version+1, h.set.Version, string(counts), now.UnixMicro(), h.toldAt))
+		h.topic, h.number, h.log, h.upcoming, h.time, h.version+1, rules, string(counts), now.UnixMicro(), h.toldAt))
 	if err == nil && n != 1 {
 		err = errors.New("another process has written it; it is read again")
 	}
 	if err != nil {
 		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
 	}
-	if h.rules != h.set.Version {
+	if h.rules != rules {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO rule_switch (topic, part, log, first, version) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (topic, part, log, first) DO UPDATE SET version = excluded.version`, h.topic, h.number, h.log, h.begins,
-			h.set.Version); err != nil {
+			rules); err != nil {
 			return fmt.Errorf("writing since when %s/%d has its rules: %w", h.topic, h.number, err)
 		}
-		h.rules = h.set.Version
+		h.rules = rules
 	}
 	h.version++
 	return nil

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"weir/internal/lifecycle/tombstone"
@@ -16,6 +18,8 @@ import (
 var (
 	ErrNoVersion  = errors.New("there is no version of rules of this number")
 	ErrNoneBefore = errors.New("nothing was in force before what is in force now")
+	ErrCanary     = errors.New("a version is in force for some fleets: activate it, or roll it back, before another is")
+	ErrFleets     = errors.New("fleets are names or patterns such as plant-*, at least one, 100 at most")
 )
 
 // Version is a rule set that was put into the control store. It does not change.
@@ -37,15 +41,11 @@ type Activation struct {
 	By      string    `json:"by,omitempty"`
 	At      time.Time `json:"at,omitzero"`
 
-	seq, undo int64 // undo: the activation that a rollback goes back to
-}
+	Canary        int64    `json:"canary,omitempty"` // a version that is in force for some fleets alone
+	CanaryVersion string   `json:"canary_version,omitempty"`
+	Fleets        []string `json:"fleets,omitempty"` // names or patterns, of the canary
 
-// Since says which rules a partition counts by, and from which offset on.
-type Since struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Version   string `json:"version"`
-	Offset    int64  `json:"offset"`
+	seq, undo int64 // undo: the activation that a rollback goes back to
 }
 
 // Versions keeps the versions of rules, and which is in force, in the control
@@ -151,10 +151,15 @@ type querier interface {
 // activation reads one; the last, if seq is 0.
 func activation(ctx context.Context, q querier, lock string, seq int64) (a Activation, err error) {
 	var at int64
-	err = q.QueryRowContext(ctx, `SELECT a.seq, a.number, a.undo, a.activated_by, a.activated_at,
-		coalesce((SELECT version FROM rule_version v WHERE v.number = a.number), '') FROM rule_activation a
+	var fleets string
+	err = q.QueryRowContext(ctx, `SELECT a.seq, a.number, a.undo, a.activated_by, a.activated_at, a.canary, a.fleets,
+		coalesce((SELECT version FROM rule_version v WHERE v.number = a.number), ''),
+		coalesce((SELECT version FROM rule_version v WHERE v.number = a.canary), '') FROM rule_activation a
 		WHERE a.seq = CASE WHEN $1 > 0 THEN $1 ELSE (SELECT max(seq) FROM rule_activation) END`+lock, seq).
-		Scan(&a.seq, &a.Number, &a.undo, &a.By, &at, &a.Version)
+		Scan(&a.seq, &a.Number, &a.undo, &a.By, &at, &a.Canary, &fleets, &a.Version, &a.CanaryVersion)
+	if err == nil {
+		err = json.Unmarshal([]byte(fleets), &a.Fleets)
+	}
 	if err != nil {
 		return a, fmt.Errorf("reading which rules are in force: %w", err)
 	}
@@ -172,65 +177,72 @@ func (v *Versions) Activate(ctx context.Context, number int64, by string) (Activ
 			return Activation{}, err
 		}
 	}
-	return v.change(ctx, by, func(_ *sql.Tx, now Activation) (int64, int64, error) { return number, now.seq, nil })
+	return v.change(ctx, by, func(_ *sql.Tx, now Activation) (Activation, error) {
+		return Activation{Number: number, undo: now.seq}, nil
+	})
+}
+
+// ActivateFor puts a version in force for some fleets alone, by names or patterns. All others
+// go on with what is in force, until it is activated or rolled back.
+func (v *Versions) ActivateFor(ctx context.Context, number int64, fleets []string, by string) (Activation, error) {
+	fleets = slices.Clone(fleets)
+	for i := range fleets {
+		fleets[i] = strings.TrimSpace(fleets[i])
+	}
+	slices.Sort(fleets)
+	if fleets = slices.Compact(fleets); !areFleets(fleets) {
+		return Activation{}, ErrFleets
+	}
+	if _, err := v.Get(ctx, number); err != nil {
+		return Activation{}, err
+	}
+	return v.change(ctx, by, func(_ *sql.Tx, now Activation) (Activation, error) {
+		if now.Canary == number && slices.Equal(now.Fleets, fleets) {
+			return now, nil
+		}
+		if now.Canary != 0 {
+			return now, ErrCanary
+		}
+		return Activation{Number: now.Number, Canary: number, Fleets: fleets, undo: now.seq}, nil
+	})
 }
 
 // Rollback puts in force what was before the version that is now. Again, it goes
 // back one more.
 func (v *Versions) Rollback(ctx context.Context, by string) (Activation, error) {
-	return v.change(ctx, by, func(tx *sql.Tx, now Activation) (int64, int64, error) {
+	return v.change(ctx, by, func(tx *sql.Tx, now Activation) (Activation, error) {
 		if now.undo == 0 {
-			return 0, 0, ErrNoneBefore
+			return now, ErrNoneBefore
 		}
-		before, err := activation(ctx, tx, "", now.undo)
-		return before.Number, before.undo, err
+		return activation(ctx, tx, "", now.undo)
 	})
 }
 
 // change puts in force what to says, in one transaction with what was before.
-func (v *Versions) change(ctx context.Context, by string, to func(tx *sql.Tx, now Activation) (number, undo int64,
-	err error)) (Activation, error) {
+func (v *Versions) change(ctx context.Context, by string, to func(tx *sql.Tx, now Activation) (Activation,
+	error)) (Activation, error) {
 	err := tombstone.Update(ctx, v.db, func(tx *sql.Tx) error {
 		now, err := activation(ctx, tx, v.db.ForUpdate(), 0)
 		if err != nil {
 			return err
 		}
-		number, undo, err := to(tx, now)
-		if err != nil || number == now.Number {
+		next, err := to(tx, now)
+		if err != nil || next.Number == now.Number && next.Canary == now.Canary && slices.Equal(next.Fleets, now.Fleets) {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO rule_activation (seq, number, undo, activated_by, activated_at)
-			VALUES ($1, $2, $3, $4, $5)`, now.seq+1, number, undo, by, time.Now().UnixMicro())
+		fleets, err := json.Marshal(append([]string{}, next.Fleets...))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO rule_activation (seq, number, undo, activated_by, activated_at, canary, fleets)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`, now.seq+1, next.Number, next.undo, by, time.Now().UnixMicro(), next.Canary,
+			string(fleets))
 		return err
 	})
-	if errors.Is(err, ErrNoneBefore) {
+	if errors.Is(err, ErrNoneBefore) || errors.Is(err, ErrCanary) {
 		return Activation{}, err
 	} else if err != nil {
 		return Activation{}, fmt.Errorf("putting rules in force: %w", err)
 	}
 	return v.Active(ctx)
-}
-
-// Partitions says what each partition counts by. One that had no record since
-// the rules changed, and nothing to tell, still has those before.
-func (v *Versions) Partitions(ctx context.Context) ([]Since, error) {
-	rows, err := v.db.QueryContext(ctx, `SELECT s.topic, s.part, s.version, s.first FROM rule_switch s
-		JOIN rule_position p ON p.topic = s.topic AND p.part = s.part AND p.log = s.log
-		WHERE s.first = (SELECT max(first) FROM rule_switch n WHERE n.topic = s.topic AND n.part = s.part AND n.log = s.log)
-		ORDER BY s.topic, s.part`)
-	if err != nil {
-		return nil, fmt.Errorf("reading what partitions count by: %w", err)
-	}
-	list := []Since{}
-	for rows.Next() {
-		var s Since
-		if err = rows.Scan(&s.Topic, &s.Partition, &s.Version, &s.Offset); err != nil {
-			break
-		}
-		list = append(list, s)
-	}
-	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		return nil, fmt.Errorf("reading what partitions count by: %w", err)
-	}
-	return list, nil
 }

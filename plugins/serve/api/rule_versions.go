@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 
@@ -18,10 +19,10 @@ const rulesBodyMost = 4 << 20
 
 // ruleVersionsHandler serves the versions of rules:
 //
-//	GET  /v1/rule-versions                      all, which is in force, and what partitions count by
+//	GET  /v1/rule-versions                      all, which is in force, and what partitions and fleets have
 //	POST /v1/rule-versions                      {"text": …, "comment": …}
 //	GET  /v1/rule-versions/{version}            one, with its text
-//	POST /v1/rule-versions/{version}/activate   0 is the file of the rules stream
+//	POST /v1/rule-versions/{version}/activate   0 is the file of the rules stream; {"fleets": …} for these alone
 //	POST /v1/rule-versions/rollback
 //
 // The version in a path is its number.
@@ -46,14 +47,14 @@ func (h ruleVersions) list(w http.ResponseWriter, r *http.Request) {
 	list, err := h.kept.List(r.Context())
 	active, err2 := h.kept.Active(r.Context())
 	partitions, err3 := h.kept.Partitions(r.Context())
-	h.answer(w, http.StatusOK, map[string]any{"active": active, "versions": list, "partitions": partitions},
-		errors.Join(err, err2, err3))
+	h.answer(w, http.StatusOK, map[string]any{"active": active, "versions": list, "partitions": partitions,
+		"fleets": rule.Groups(active, partitions)}, errors.Join(err, err2, err3))
 }
 
 func (h ruleVersions) put(w http.ResponseWriter, r *http.Request) {
 	var wish struct{ Text, Comment string }
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, rulesBodyMost)).Decode(&wish); err != nil {
-		httpx.Invalid(w, "reading the body: "+err.Error())
+	if err := httpx.Decode(w, r, rulesBodyMost, &wish); err != nil {
+		httpx.Invalid(w, err.Error())
 		return
 	}
 	v, err := h.kept.Put(r.Context(), wish.Text, actor(r), wish.Comment)
@@ -68,10 +69,27 @@ func (h ruleVersions) get(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h ruleVersions) activate(w http.ResponseWriter, r *http.Request) {
-	if number, ok := versionNumber(w, r); ok {
-		a, err := h.kept.Activate(r.Context(), number, actor(r))
-		h.answer(w, http.StatusOK, a, err)
+	number, ok := versionNumber(w, r)
+	if !ok {
+		return
 	}
+	var wish struct{ Fleets json.RawMessage } // null is no fleets, not all
+	var fleets []string
+	err := httpx.Decode(w, r, rulesBodyMost, &wish)
+	if err == nil && wish.Fleets != nil {
+		err = json.Unmarshal(wish.Fleets, &fleets)
+	}
+	if err != nil && !errors.Is(err, io.EOF) { // it may have no body
+		httpx.Invalid(w, err.Error())
+		return
+	}
+	var a rule.Activation
+	if wish.Fleets != nil {
+		a, err = h.kept.ActivateFor(r.Context(), number, fleets, actor(r))
+	} else {
+		a, err = h.kept.Activate(r.Context(), number, actor(r))
+	}
+	h.answer(w, http.StatusOK, a, err)
 }
 
 func (h ruleVersions) rollback(w http.ResponseWriter, r *http.Request) {
@@ -113,6 +131,11 @@ func (h ruleVersions) answer(w http.ResponseWriter, status int, body any, err er
 			Title: "The rules are wrong", Detail: wrong.Error()})
 	case errors.Is(err, rule.ErrNoVersion):
 		httpx.NotFound(w, err.Error())
+	case errors.Is(err, rule.ErrFleets):
+		httpx.Invalid(w, err.Error())
+	case errors.Is(err, rule.ErrCanary):
+		httpx.Write(w, httpx.Problem{Type: "for-some-fleets", Status: http.StatusConflict,
+			Title: "Another version is in force for some fleets", Detail: err.Error()})
 	case errors.Is(err, rule.ErrNoneBefore):
 		httpx.Write(w, nothingBefore(err))
 	default:

@@ -1,5 +1,5 @@
 // Rules: what they told, which of their versions is in force, and what others change.
-import { html, useState, useStore } from "../h.js";
+import { html, useRef, useState, useStore } from "../h.js";
 import { get, send } from "../api.js";
 import { usePoll } from "../poll.js";
 import { useList } from "../list.js";
@@ -61,8 +61,12 @@ function Results({ query, names }) {
 
 // Versions are those that were put; 0 is the file of the rules stream.
 function Versions({ d, query, again }) {
-  const active = d.active.number;
-  const put = (n) => send(`/v1/rule-versions/${n}/activate`, undefined);
+  const active = d.active.number, first = d.active.canary ?? 0;
+  const put = (n, fleets) => send(`/v1/rule-versions/${n}/activate`, fleets && { fleets });
+  const named = useRef();
+  const some = () => named.current.value.split(",").map((f) => f.trim()).filter((f) => f);
+  const numberOf = (v) => d.versions.find((known) => known.version === v)?.number;
+  const say = (v) => (numberOf(v) ? `${numberOf(v)}` : v ? html`<code>${v}</code>` : "the file");
   const rows = [...d.versions].sort((a, b) => b.number - a.number).concat([{ number: 0, rules: [], comment: "the file of the rules stream" }]);
   return html`<${Section} id="versions" title="Versions" side=${html`${d.active.at ? html`<span class="dim">in force since <${When} at=${d.active.at} />, by ${d.active.by}</span>` : null}
       <${Act} label="Go back" small disabled=${!d.active.at} title="Go back to what was in force before?" what=${html`<p>Each partition takes the rules before up with its next batch. A rule that both have goes on with what it has open.</p>`}
@@ -72,10 +76,19 @@ function Versions({ d, query, again }) {
       { name: "rules", cell: (v) => v.rules.map((n) => html`<a href=${link("/rules", { ...query, rule: n })}>${n}</a> `) },
       { name: "comment", cell: (v) => html`<bdi>${v.comment}</bdi>` }, { name: "put by", cell: (v) => v.created_by ?? "" },
       { name: "put", cell: (v) => (v.created_at ? html`<${Age} at=${v.created_at} />` : "") },
-      { name: "", cell: (v) => (v.number === active ? html`<${State} of="in force" tone="good" />` : html`<${Act} label="Put in force" small title=${`Put version ${v.number} in force?`}
-        what=${html`<p>Each partition counts by it from its next batch on. A rule that both have goes on with what it has open; one that changes begins anew.</p>`} run=${() => put(v.number)} onDone=${again} />`) }]} />
+      { name: "", cell: (v) => (v.number === active ? html`<${State} of="in force" tone="good" />` : html`${v.number && v.number === first ? html`<${State} of="for some fleets" tone="live" /> ` : null}<${Act} label="Put in force" small title=${`Put version ${v.number} in force?`}
+        what=${html`<p>Each partition counts by it from its next batch on. A rule that both have goes on with what it has open; one that changes is drained.</p>`} run=${() => put(v.number)} onDone=${again} />
+        ${v.number && !first ? html`<${Act} label="For some fleets" small title=${`Put version ${v.number} in force for some fleets first?`} confirm="Put in force for these"
+          what=${html`<p>What begins from now on is told by it in these fleets. All others go on with what is in force.</p>
+            <${Field} id="f-some" label="Fleets" hint="Names or patterns, as plant-1, test-*"><input id="f-some" ref=${named} required aria-describedby="f-some-hint" /></${Field}>`}
+          run=${() => put(v.number, some())} onDone=${again} />` : null}`) }]} />
+    ${d.partitions.length ? html`<${Table} caption="Fleets and their rules" rows=${d.fleets} keyOf=${(g) => g.fleets.join()} columns=${[
+      { name: "fleets", cell: (g) => (g.fleets.length ? html`<bdi>${g.fleets.join(", ")}</bdi>` : first ? "all others" : "all") },
+      { name: "are to have", cell: (g) => say(g.version) },
+      { name: "have", cell: (g) => g.running.map((r) => html`<div>${say(r.version)} <span class="dim">on ${count(r.partitions)} partitions</span></div>`) },
+      { name: "", cell: (g) => (g.behind ? html`<${State} of=${`${count(g.behind)} behind`} tone="warn" />` : html`<${State} of="as they are to" tone="good" />`) }]} />` : null}
     ${d.partitions.length ? html`<${Table} caption="Partitions and their rules" rows=${d.partitions} keyOf=${(p) => `${p.topic} ${p.partition}`} columns=${[
-      { name: "partition", cell: (p) => `${p.topic}/${p.partition}` }, { name: "counts by", cell: (p) => html`<code>${p.version}</code>` }, { name: "from", kind: "num", cell: (p) => count(p.offset) }]} />` : null}</${Section}>
+      { name: "partition", cell: (p) => `${p.topic}/${p.partition}` }, { name: "counts by", cell: (p) => html`<code>${p.version}</code>${p.canary ? html`, <bdi>${p.fleets.join(", ")}</bdi> by <code>${p.canary}</code>` : null}` }, { name: "from", kind: "num", cell: (p) => count(p.offset) }]} />` : null}</${Section}>
     ${query.version ? html`<${Text} number=${query.version} active=${active} key=${`${query.version} ${active}`} />` : null}`;
 }
 
