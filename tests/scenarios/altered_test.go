@@ -39,6 +39,7 @@ func (s *system) answer(body string) (status int, reply string) {
 // Someone masks a field before the log and forgets `root = this`. No device is
 // told that such an event is kept, and its own bytes can still be brought in.
 func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	for _, dir := range []string{"configs", "schemas", "bloblang"} {
 		if err := os.CopyFS(filepath.Join(s.dir, dir), os.DirFS(repo(dir))); err != nil {

@@ -15,6 +15,7 @@ import (
 // log is sent again. In the new log it is another event's turn to lie where the
 // old claim says, so a claim that counted would lose the event.
 func TestClaims_OutliveTheLog(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

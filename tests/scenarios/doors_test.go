@@ -20,6 +20,7 @@ import (
 // directory: not after a first run, not while it runs, and not after a run on
 // one that an older weir has left open.
 func TestDataDir_IsItsUsersAlone(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

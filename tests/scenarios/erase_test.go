@@ -36,6 +36,7 @@ type receipt struct {
 // and redriven. What came later is there, and counted; every offset stays
 // explained. The commands are those of docs/erasure.md.
 func TestErase_ErasedDevicesStayErased(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.env = []string{"WEIR_RECONCILE_INTERVAL=1h", "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms"}
 	s.start()

@@ -46,6 +46,7 @@ func TestOverload_DevicesThatAreHeldBackFinish(t *testing.T) {
 // The disk fills up: weir refuses events while it still has room to store what
 // it took, goes on by itself when there is room again, and has lost nothing.
 func TestOverload_FullDiskIsRefusedAndRecovers(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	if err := os.MkdirAll(s.data, 0o755); err != nil {
 		t.Fatal(err)

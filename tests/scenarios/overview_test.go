@@ -104,6 +104,7 @@ func (s *system) metric(name string) (sum int64) {
 // What the overview says became of each record is what weir reconcile says, to the
 // event, and its totals are those of the metrics.
 func TestOverview_EqualsReconcileAndTheMetricsAfterAKill(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -10,6 +10,7 @@ import (
 // A data directory may have any name. Two beside each other, whose names URLs,
 // patterns and escapes could take for something else, share nothing.
 func TestDataDirectory_AnyNameKeepsEverythingInside(t *testing.T) {
+	t.Parallel()
 	a, b := newSystem(t), newSystem(t)
 	a.data = "line#1" // relative to where it is started
 	b.data = filepath.Join(a.dir, "line#2 [a]%20b")

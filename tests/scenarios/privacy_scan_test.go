@@ -28,6 +28,7 @@ func (s *system) scan(args ...string) (out string, code int) {
 // stores: the scan says where, beside the running weir and when it is stopped, and
 // says no value. Before there is any, it finds nothing.
 func TestPrivacy_AScanFindsWhatIsStored(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

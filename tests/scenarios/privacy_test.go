@@ -52,6 +52,7 @@ func aged(raw string, by time.Duration) string {
 // A person is planted into events that are kept, refused and no JSON: nothing of
 // them is in a file, a log line, a metric or an answer. What is not personal is.
 func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	for _, dir := range []string{"configs", "schemas", "bloblang"} {
 		if err := os.CopyFS(filepath.Join(s.dir, dir), os.DirFS(repo(dir))); err != nil {

@@ -17,6 +17,7 @@ import (
 // events of the same device lie at their coordinates, dead letters among them. A
 // redrive brings in each event once, whichever log its dead letter is of.
 func TestClaims_ARedriveIntoAnotherLogLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -270,6 +270,7 @@ func (s *system) sameRollups(want map[string]string, content, after string) {
 // rollups stay as they were, to the bit. Then windows are made wrong, and a
 // rebuild makes them right again.
 func TestReplay_ReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()
@@ -313,6 +314,7 @@ func TestReplay_ReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 // letters. Once the schema is there, a redrive brings in each of them, once,
 // although it is killed half way and run again.
 func TestReplay_ARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
+	t.Parallel()
 	const events = 10_000
 	s := newSystem(t)
 	s.start()

@@ -9,6 +9,7 @@ import (
 // one malformed, some late, some ahead of time; weir is stopped half way and
 // started again. Then what is stored must be what was acknowledged.
 func TestRestart_NothingIsLostAcrossARestart(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

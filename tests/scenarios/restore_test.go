@@ -13,6 +13,7 @@ import (
 // and that of control with it. The one comes back equal from the raw events, the
 // other from a copy, and devices go on with the keys they have.
 func TestRestore_DestroyedRollupsComeBackEqual(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()
