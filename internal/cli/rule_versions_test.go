@@ -26,7 +26,7 @@ func TestCLI_RulesAreActivatedForSomeFleets(t *testing.T) {
 		{[]string{"activate", "1", "--fleets", " , "}, exitUsage, "leave it out"},
 		{[]string{"list"}, 0, "in force: the file"},
 		{[]string{"activate", "1", "--fleets", " plant-1, test-* "}, 0, "for plant-1, test-* alone: version 1"},
-		{[]string{"activate", "1", "--fleets", "b"}, 1, "before another is"},
+		{[]string{"activate", "1", "--fleets", "b"}, exitFailed, "before another is"},
 		{[]string{"list", "--json"}, 0, `"canary_version": "`},
 		{[]string{"activate", "1"}, 0, "in force: version 1"},
 	} {

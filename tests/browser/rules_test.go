@@ -53,7 +53,8 @@ func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
 	p.says("for some fleets")
 	w.await("the fleets' version is taken up", func() bool {
 		w.post(event("pump-1", time.Now(), nil))
-		return p.value("[...document.querySelectorAll('tr')].some((r) => /test-\\*.*as they are to/.test(r.textContent))") == "true"
+		return p.value("[...document.querySelectorAll('tr')]"+
+			".some((r) => /test-\\*.*as they are to/.test(r.textContent))") == "true"
 	})
 	if code := w.status("GET", "/v1/rule-versions", w.key, ""); code != http.StatusForbidden {
 		t.Errorf("a fleet's key was answered %d", code)
