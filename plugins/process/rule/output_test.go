@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/event"
 	"weir/internal/lifecycle/tombstone"
@@ -341,115 +339,6 @@ func TestEventRules_NoRulesForgetTheirOwnPartitions(t *testing.T) {
 	b.apply(o, message(0, 1, at(1*s, 1)), message(0, 2, at(70*s, 1)))
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
 		t.Errorf("with another process that has no rules: %q", got)
-	}
-}
-
-// A partition that was read to its end goes on with the clock; one of which
-// records wait does not.
-func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
-	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	produce := func() {
-		t.Helper()
-		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events",
-			Value: []byte("x")}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b := newBench(t, perMinute)
-	b.extra = fmt.Sprintf("idle: 1h\nseed_brokers: [%q]\n", log.ListenAddrs()[0])
-	o := b.operator()
-	o.now = func() time.Time { return noon().Add(3 * time.Hour) }
-	produce()
-	produce()
-	b.apply(o, message(0, 0, at(0, 1)))
-	later := func() {
-		t.Helper()
-		o.idle = time.Nanosecond // it has been silent for longer
-		o.now = func() time.Time { return noon().Add(4 * time.Hour) }
-		if err := o.moveIdle(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	later()
-	if got := b.count("minute"); len(got) > 0 {
-		t.Errorf("a record waits, and time goes on: %q", got)
-	}
-	b.apply(o, message(0, 1, at(1*s, 1)))
-	o.now = func() time.Time { return noon().Add(5 * time.Hour) }
-	if err := o.moveIdle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
-		t.Errorf("the last window is not told: %q", got)
-	}
-	// a process that has just started, and is given nothing, does it too
-	produce()
-	b.apply(o, message(0, 2, at(5*time.Hour, 1)))
-	other := b.operator()
-	other.idle = time.Nanosecond
-	other.now = func() time.Time { return noon().Add(7 * time.Hour) }
-	if err := other.moveIdle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := b.count("minute"); len(got) != 2 {
-		t.Errorf("after a restart the last window is not told: %q", got)
-	}
-	// and takes other rules up, of which nothing is due
-	v := b.versions()
-	two := v.put(t, otherwise())
-	for _, act := range []func() (Activation, error){
-		func() (Activation, error) { return v.ActivateFor(t.Context(), two.Number, []string{"plant-*"}, "ann") },
-		func() (Activation, error) { return v.Activate(t.Context(), two.Number, "ann") }} {
-		a, err := act()
-		if err != nil {
-			t.Fatal(err)
-		}
-		behind := func() int {
-			t.Helper()
-			partitions, err := v.Partitions(t.Context())
-			if err != nil || len(partitions) != 1 {
-				t.Fatalf("%+v %v", partitions, err)
-			}
-			return Groups(a, partitions)[0].Behind
-		}
-		if n := behind(); n != 1 {
-			t.Errorf("before it is taken up, %d partitions are behind", n)
-		}
-		began := other.now().Add(time.Hour)
-		other.now = func() time.Time { return began }
-		if err := other.moveIdle(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if n := behind(); n != 0 {
-			t.Errorf("an idle partition is behind with %+v", a)
-		}
-	}
-}
-
-// A step of the machine's clock, ahead or back, stops idleness for as long.
-func TestClock_StepsStopIdleness(t *testing.T) {
-	const hour = time.Hour
-	for _, step := range []time.Duration{2 * hour, -2 * hour} {
-		var c clock
-		for i, look := range []struct {
-			wall, ran time.Duration
-			steady    bool
-		}{{100 * hour, 0, true}, {101 * hour, hour, true}, {102*hour + step, 2 * hour, false}, {103*hour + step, 3 * hour,
-			false},
-			{104*hour + step, 4 * hour, true}} {
-			if got := c.steady(look.wall, look.ran, time.Minute); got != look.steady {
-				t.Errorf("step of %s: at look %d it is gone by: %v", step, i, got)
-			}
-		}
 	}
 }
 
