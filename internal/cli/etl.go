@@ -22,6 +22,8 @@ const (
 
 	flagAccept   = "accept-columns"
 	flagTakeOver = "take-over"
+	flagUntilEnd = "until-end"
+	flagMetrics  = "metrics"
 
 	etlTries = 4 // one, and three more
 	etlPause = 5 * time.Second
@@ -55,13 +57,16 @@ func etlCommand() *cli.Command {
 				Description: `
 Each sink has all rows at the end, or what it had before. What fails in passing is
 tried four times, five seconds apart. The report says what became of every row.
+A pipeline whose mode is stream goes on until it is stopped, and then where it was.
 
   weir etl run orders.json
   weir etl audit orders.json`[1:],
 				Flags: []cli.Flag{state, printed, &cli.BoolFlag{Name: flagFresh, Usage: "begin anew: forget what an " +
 					"interrupted run has"}, &cli.BoolFlag{Name: flagAccept, Usage: "take the columns of the source as they are now, " +
 					"other than in the last run"}, &cli.BoolFlag{Name: flagTakeOver, Usage: "write objects that another pipeline, " +
-					"or a run elsewhere that is dead, has claimed"}},
+					"or a run elsewhere that is dead, has claimed"}, &cli.BoolFlag{Name: flagUntilEnd,
+					Usage: "of a stream: end where the log ends now"}, &cli.StringFlag{Name: flagMetrics,
+					Usage: "of a stream: the `ADDR` of /metrics, on loopback"}},
 				Action: runETL,
 			},
 			{
@@ -149,11 +154,23 @@ func runETL(c *cli.Context) error {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	report, err := p.Run(ctx, etl.Options{State: c.String(flagState), Fresh: c.Bool(flagFresh),
+	o := etl.Options{State: c.String(flagState), Fresh: c.Bool(flagFresh),
 		Accept: c.Bool(flagAccept), TakeOver: c.Bool(flagTakeOver), Tries: etlTries, Pause: etlPause,
 		Now: time.Now, Tell: func(line string) {
 			_, _ = fmt.Fprintln(c.App.ErrWriter, line) // a word on the way
-		}})
+		}}
+	run := p.Run
+	if p.Streaming() {
+		run, o.UntilEnd = p.Stream, c.Bool(flagUntilEnd)
+		stop, err := watchETL(c.String(flagMetrics), p.Name, &o)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	} else if c.Bool(flagUntilEnd) || c.String(flagMetrics) != "" {
+		return usageError{fmt.Errorf("--%s and --%s are for streams, and %s is none", flagUntilEnd, flagMetrics, p.Name)}
+	}
+	report, err := run(ctx, o)
 	if err != nil {
 		return ended(fmt.Errorf("running %s: %w", p.Name, err))
 	}

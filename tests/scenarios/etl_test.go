@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // A run that is killed between two blocks shows nothing of it; the next one goes
@@ -149,4 +154,108 @@ func TestETL_CommandsEndAsTheTableSays(t *testing.T) {
 			t.Errorf("weir etl %v ends with %d, want %d and %q:\n%s", c.args, cmd.ProcessState.ExitCode(), c.code, c.says, out)
 		}
 	}
+}
+
+// A stream that is killed at any moment, between its rows, its sinks and its account,
+// brings each record once into each sink, and counts it once.
+// WEIR_TORTURE_KILLS says how often.
+func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
+	s := newSystem(t)
+	kills, seed := fromEnv(t, "WEIR_TORTURE_KILLS", 3), fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()%1e9)
+	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)
+	chance := rand.New(rand.NewPCG(uint64(seed), 0))
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.DefaultProduceTopic("orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	written := 0
+	produce := func(n int) {
+		var all []*kgo.Record
+		for range n {
+			all = append(all, &kgo.Record{Key: fmt.Append(nil, written), Value: fmt.Appendf(nil, `{"id": %d}`, written)})
+			written++
+		}
+		if err := client.ProduceSync(t.Context(), all...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.write("stream.json", fmt.Sprintf(`{"name": "stream", "mode": "stream", "every": "10ms", "block": 7, "source": {"type": "kafka",
+		"brokers": [%q], "topic": "orders", "columns": [{"name": "id", "type": "int64"}]},
+		"sinks": [{"format": "csv", "url": "file://out", "object": "orders"},
+			{"format": "delta", "url": "file://out", "table": "t", "mode": "append"}]}`, log.ListenAddrs()[0]))
+	s.write("back.json", `{"name": "back", "source": {"type": "delta", "url": "file://out", "table": "t"},
+		"sinks": [{"format": "csv", "url": "file://out", "object": "back.csv"}]}`)
+	manifests := func() int {
+		found, _ := filepath.Glob(filepath.Join(s.dir, "out/orders/_manifest/*.json"))
+		return len(found)
+	}
+	for range kills {
+		produce(60)
+		cmd := exec.Command(s.bin, "etl", "run", "stream.json")
+		cmd.Dir = s.dir
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		before := manifests()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(3 * time.Minute)
+		for ; manifests() == before; time.Sleep(2 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("after three minutes no batch of the stream came: %s", said.String())
+			}
+		}
+		<-time.After(time.Duration(chance.IntN(30)) * time.Millisecond) // any moment will do
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err, said.String())
+		}
+		_ = cmd.Wait()
+	}
+	produce(10)
+	s.etl("run", "stream.json", "--until-end")
+	report := s.etl("audit", "stream.json")
+	if !strings.Contains(report, fmt.Sprintf(" %d read,", written)) ||
+		!strings.Contains(report, "every row is accounted for") {
+		t.Error(report)
+	}
+	s.etl("run", "back.json")
+	found, _ := filepath.Glob(filepath.Join(s.dir, "out/orders/*.csv"))
+	folder := map[string]int{}
+	for _, name := range found {
+		for _, line := range strings.Fields(string(s.read(strings.TrimPrefix(name, s.dir+"/"))))[1:] {
+			folder[line]++
+		}
+	}
+	table := map[string]int{}
+	for _, line := range strings.Fields(string(s.read("out/back.csv")))[1:] {
+		table[line]++
+	}
+	for where, ids := range map[string]map[string]int{"the folder": folder, "the table": table} {
+		for id := range written {
+			if n := ids[strconv.Itoa(id)]; n != 1 {
+				t.Errorf("%s has record %d %d times", where, id, n)
+			}
+		}
+		if len(ids) != written {
+			t.Errorf("%s has %d records, want %d", where, len(ids), written)
+		}
+	}
+}
+
+// etl runs a command of etl to its end, and returns what it says.
+func (s *system) etl(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(s.bin, append([]string{"etl"}, args...)...)
+	cmd.Dir = s.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("weir etl %v: %v\n%s", args, err, out)
+	}
+	return string(out)
 }

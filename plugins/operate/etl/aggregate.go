@@ -241,7 +241,7 @@ func (g *groups) made() ([]numbered, bool, error) {
 			}
 			r = append(r, c)
 		}
-		out[n] = numbered{r, one.first}
+		out[n] = numbered{row: r, number: one.first}
 	}
 	return out, true, nil
 }

@@ -30,12 +30,20 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 	if n := c.unexplained(); n != 0 {
 		find("the report accounts for %d of %d rows", c.Read+c.Made-n, c.Read+c.Made)
 	}
+	if r.Stream != nil {
+		err := p.auditStream(ctx, r, find)
+		return findings, err
+	}
 	in, err := p.source.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer in.close()
-	switch n, err := in.count(ctx); {
+	count := in.count
+	if log, is := in.(logReading); is { // which has more by now
+		count = func(ctx context.Context) (int64, error) { return log.countTo(ctx, r.Position) }
+	}
+	switch n, err := count(ctx); {
 	case err != nil:
 		return nil, err
 	case n != c.Read:

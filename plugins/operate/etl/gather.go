@@ -35,6 +35,16 @@ type gather interface {
 type numbered struct {
 	row    row
 	number int64
+	place  string // in a log: TOPIC/PARTITION/OFFSET
+}
+
+// told is what a row's number and place are kept as.
+func (n numbered) told() cell {
+	text := strconv.FormatInt(n.number, 10)
+	if n.place != "" {
+		text += " " + n.place
+	}
+	return cell{text: text}
 }
 
 // gathers tells whether a step needs all rows.
@@ -219,14 +229,14 @@ func (w into) through(r numbered, from int) error {
 		w.counts.Filtered++
 	case no != nil:
 		raw := appendJSON(nil, w.planned.between[no.step], out)
-		return w.fail(r.number, no.step, no.reason, no.onFailure, raw)
+		return w.fail(r, no.step, no.reason, no.onFailure, raw)
 	case to < w.segment.to:
-		return w.spread(numbered{out, r.number}, to)
+		return w.spread(numbered{out, r.number, r.place}, to)
 	case to == len(w.planned.specs):
 		w.b.add(out)
 		w.counts.Written++
 	default: // its number is with it until the end
-		w.b.add(append(slices.Clone(out), cell{text: strconv.FormatInt(r.number, 10)}))
+		w.b.add(append(slices.Clone(out), r.told()))
 	}
 	return nil
 }
@@ -234,14 +244,14 @@ func (w into) through(r numbered, from int) error {
 func (w into) spread(r numbered, step int) error {
 	rows, failed := w.planned.spreads[step](r.row)
 	if failed != "" {
-		return w.fail(r.number, step, failed, w.planned.specs[step].onFailure,
+		return w.fail(r, step, failed, w.planned.specs[step].onFailure,
 			appendJSON(nil, w.planned.between[step], r.row))
 	}
 	c := &w.counts.Steps[step]
 	c.Combined, c.Made = c.Combined+1, c.Made+int64(len(rows))
 	w.counts.Combined, w.counts.Made = w.counts.Combined+1, w.counts.Made+int64(len(rows))
 	for _, one := range rows {
-		if err := w.through(numbered{one, r.number}, step+1); err != nil {
+		if err := w.through(numbered{one, r.number, r.place}, step+1); err != nil {
 			return err
 		}
 	}
@@ -249,7 +259,7 @@ func (w into) spread(r numbered, step int) error {
 }
 
 // fail notes a row that cannot pass; step -1: it could not be read.
-func (w into) fail(number int64, step int, reason, onFailure string, raw []byte) error {
+func (w into) fail(r numbered, step int, reason, onFailure string, raw []byte) error {
 	if step >= 0 {
 		w.counts.Steps[step].Failed++
 	} else {
@@ -260,14 +270,17 @@ func (w into) fail(number int64, step int, reason, onFailure string, raw []byte)
 		w.counts.Dropped++
 	case onReject:
 		w.counts.Rejected++
-		line := rejected(number, step, reason, raw)
+		line := rejected(r, step, reason, raw)
 		w.b.rejects, w.b.size = append(w.b.rejects, line), w.b.size+len(line)
 	default:
 		where := "reading the source"
 		if step >= 0 {
 			where = fmt.Sprintf("step %d (%s)", step+1, w.p.steps[step].kind)
 		}
-		return dataError{fmt.Errorf("row %d: %s: %s", number, where, reason)}
+		if r.place != "" {
+			where = r.place + ": " + where
+		}
+		return dataError{fmt.Errorf("row %d: %s: %s", r.number, where, reason)}
 	}
 	return nil
 }
@@ -353,7 +366,7 @@ func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *plan
 				after.Counts.Steps[step].Duplicates++
 				return nil
 			}
-			if err := w.fail(r.number, step, p.steps[step].twin(), p.steps[step].onFailure,
+			if err := w.fail(r, step, p.steps[step].twin(), p.steps[step].onFailure,
 				appendJSON(nil, planned.between[step], r.row)); err != nil {
 				return err
 			}
@@ -414,11 +427,12 @@ func (s stage) each(ctx context.Context, at *progress, do func(numbered) error) 
 			if len(r) == 0 {
 				return errors.New("reading a block of the run: a row has no number: run again with --fresh")
 			}
-			number, err := strconv.ParseInt(r[len(r)-1].text, 10, 64)
+			told, place, _ := strings.Cut(r[len(r)-1].text, " ")
+			number, err := strconv.ParseInt(told, 10, 64)
 			if err != nil {
 				return fmt.Errorf("reading a block of the run: %w", err)
 			}
-			if err := do(numbered{r[:len(r)-1], number}); err != nil {
+			if err := do(numbered{r[:len(r)-1], number, place}); err != nil {
 				return err
 			}
 		}

@@ -60,7 +60,7 @@ func someRows(random *rand.Rand, n int) []row {
 // rowsOf runs a pipeline and returns the rows of its sink, as its blocks have them.
 func rowsOf(t *testing.T, p *Pipeline) ([]row, Counts) {
 	t.Helper()
-	s := stage{filepath.Join(t.TempDir(), "s")}
+	s := stage{dir: filepath.Join(t.TempDir(), "s")}
 	release, err := s.lock()
 	if err != nil {
 		t.Fatal(err)

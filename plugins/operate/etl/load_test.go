@@ -199,7 +199,9 @@ func TestSchema_AgreesWithLint(t *testing.T) {
 		strings.Replace(united, `"type": "csv"`, `"type": "sql"`, 1),
 		strings.Replace(right, `"steps": [`, `"steps": [{"aggregate": {"columns": []}}, `, 1),
 		`{"name": "a", "source": {"type": "parquet", "path": "a"}, "sinks": [{"url": "file://b", "object": "c", "format": "csv"}]}`,
-		strings.Replace(right, `"sinks": [{`, `"sinks": [], "x": [{`, 1), `[]`, `{}`,
+		strings.Replace(right, `"sinks": [{`, `"sinks": [], "x": [{`, 1), `[]`, `{}`, streaming,
+		strings.Replace(streaming, `"b:1"`, `"b:1", "tls://c"`, 1), strings.Replace(streaming, `"stream"`, `"steam"`, 1),
+		strings.Replace(streaming, `"headers"`, `"header"`, 1),
 	} {
 		doc, err := schemadoc.Decode([]byte(text))
 		if err != nil {

@@ -243,11 +243,11 @@ func (p *Pipeline) test(ctx context.Context, t mockTest, now func() time.Time) (
 	}
 	defer remove()
 	mocked := *p
-	mocked.tables = t.tables
+	mocked.tables, mocked.mocked = t.tables, true
 	if mocked.source, err = t.source(p.source, dir); err != nil {
 		return nil, err
 	}
-	s := stage{filepath.Join(dir, "state")}
+	s := stage{dir: filepath.Join(dir, "state")}
 	release, err := s.lock()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/internal/platform/secret"
 	"weir/internal/platform/text"
@@ -28,8 +29,11 @@ type Pipeline struct {
 	sinks   []target
 	rejects *target
 	block   int
-	memory  int64 // MiB that a step which needs all rows may keep
+	stream  bool          // it goes on with what comes
+	every   time.Duration // of a stream: how long a batch waits for more
+	memory  int64         // MiB that a step which needs all rows may keep
 	tests   []mockTest
+	mocked  bool              // it is tested: no sink is asked
 	tables  map[string]*table // of the lookups, while a run goes on
 
 	onFailure string // of rows that cannot be read
@@ -89,7 +93,8 @@ func Load(file string) (*Pipeline, error) {
 	r.member("$schema") // for editors
 	r.member("description")
 	p := &Pipeline{Name: r.text("name", true), dir: filepath.Dir(file), text: raw,
-		block: int(r.number("block", 10_000, 1, mostBlock)), memory: r.number("memory_mib", 256, 1, 1<<20)}
+		stream: r.oneOf("mode", "batch", "stream") == "stream", memory: r.number("memory_mib", 256, 1, 1<<20)}
+	p.readBlocks(r)
 	if r.members["name"] != nil && !pipelineName.MatchString(p.Name) {
 		r.wrong(r.members["name"], "expected small letters, digits, '_' and '-', at most 64")
 	}
@@ -126,6 +131,9 @@ func Load(file string) (*Pipeline, error) {
 	}
 	tests := r.list("tests")
 	r.end()
+	if p.stream && r.members != nil {
+		p.checkStream(r, steps, sinks)
+	}
 	if len(problems) == 0 && p.columns != nil && !p.asksOthers() {
 		_, problems = p.plan(p.columns)
 	}
@@ -169,7 +177,7 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 	kinds := []string{"", "postgres", "csv", "ndjson", "parquet", deltaFormat}
 	if top {
-		kinds = append(kinds, "union")
+		kinds = append(kinds, "union", kafkaFormat)
 	}
 	switch r.oneOf("type", kinds...) {
 	case "postgres":
@@ -182,6 +190,8 @@ func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 		return p.readFile(r)
 	case "union":
 		return p.readUnion(r)
+	case kafkaFormat:
+		return p.readKafka(r)
 	}
 	if r.members["type"] == nil && r.members != nil {
 		r.wrong(r.n, `"type" is missing: %s`, strings.Join(kinds[1:], ", "))

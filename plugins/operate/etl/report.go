@@ -74,11 +74,36 @@ type Report struct {
 	Columns  []Column  `json:"columns"`
 	Counts   Counts    `json:"counts"`
 	Sinks    []Sink    `json:"sinks"`
+	Position string    `json:"position,omitempty"` // behind the last row, of a source that is a log
+
+	Stream *StreamReport `json:"stream,omitempty"`
+}
+
+// StreamReport says between which offsets a stream has counted, in how many batches,
+// and how many offsets of each partition were before it when it was last asked.
+type StreamReport struct {
+	From    marks           `json:"from"`
+	To      marks           `json:"to"`
+	Batches int64           `json:"batches"`
+	Lag     map[int32]int64 `json:"lag"`
+}
+
+// Progress is how far a stream is: what it has counted, which offsets are before it,
+// how long the oldest record of the last batch took from its append, and how many batches came.
+type Progress struct {
+	Counts  Counts
+	Lag     map[int32]int64
+	Behind  time.Duration
+	Batches int64
 }
 
 func (p *Pipeline) report(at *progress, now time.Time) *Report {
-	return &Report{Run: at.Run, Pipeline: p.Name, Hash: at.Pipeline, Ended: now.UTC(), Source: p.source.describe(),
+	r := &Report{Run: at.Run, Pipeline: p.Name, Hash: at.Pipeline, Ended: now.UTC(), Source: p.source.describe(),
 		From: at.From, Columns: at.Columns, Counts: at.Counts, Sinks: at.Sinks}
+	if _, is := p.source.(kafkaSource); is {
+		r.Position = at.Position
+	}
+	return r
 }
 
 func told(columns []column) []Column {
@@ -104,8 +129,12 @@ func columnsOf(kept []Column) ([]column, error) {
 
 // rejected is a line of the rejects: which row, at which step, why, and what it
 // was there.
-func rejected(number int64, step int, reason string, raw []byte) []byte {
-	line := fmt.Appendf(nil, `{"row":%d,"step":%d,"reason":`, number, step+1)
+func rejected(r numbered, step int, reason string, raw []byte) []byte {
+	line := fmt.Appendf(nil, `{"row":%d,`, r.number)
+	if r.place != "" {
+		line = append(rawjson.AppendString(append(line, `"place":`...), r.place), ',')
+	}
+	line = fmt.Appendf(line, `"step":%d,"reason":`, step+1)
 	line = append(rawjson.AppendString(line, reason), `,"record":`...)
 	return append(rawjson.AppendString(line, string(bytes.TrimSuffix(raw, []byte("\n")))), "}\n"...)
 }

@@ -35,9 +35,13 @@ type Options struct {
 	Pause    time.Duration     // between them
 	Tell     func(line string) // what happens
 	Now      func() time.Time  // the clock
+
+	UntilEnd bool                        // of a stream: it ends where the log ended when it began
+	Watch    func(Progress)              // of a stream, after each batch; nil: nobody does
+	wrap     func(streamSink) streamSink // of tests
 }
 
-func (o Options) stage(name string) stage { return stage{filepath.Join(o.State, name)} }
+func (o Options) stage(name string) stage { return stage{dir: filepath.Join(o.State, name)} }
 
 // Run carries the pipeline out, and returns its report. When it returns without
 // an error, every sink has all rows of the run; before that, none that is not
@@ -235,6 +239,12 @@ const mostBlockBytes = 32 << 20
 func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block, error) {
 	b := &block{}
 	w := into{p, planned, planned.segments()[0], &at.Counts, b}
+	log, placed := in.(logReading)
+	defer func() {
+		if placed {
+			at.Position = log.position()
+		}
+	}()
 	for n := 0; n < p.block && b.size < mostBlockBytes; n++ {
 		r, position, err := in.next()
 		if errors.Is(err, io.EOF) {
@@ -247,10 +257,14 @@ func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block
 		}
 		at.Position = position
 		at.Counts.Read++
+		one := numbered{row: r, number: at.Counts.Read}
+		if placed {
+			one.place, at.Position = log.place(), "" // the block's end says it
+		}
 		if unread != nil {
-			err = w.fail(at.Counts.Read, -1, unread.reason, p.onFailure, unread.raw)
+			err = w.fail(one, -1, unread.reason, p.onFailure, unread.raw)
 		} else {
-			err = w.take(numbered{r, at.Counts.Read})
+			err = w.take(one)
 		}
 		if err != nil {
 			return nil, err

@@ -81,10 +81,14 @@ func unknownIsFinal(err error) error {
 type deltaRun struct {
 	*deltaTable
 	at      delta.Table
-	run     *progress
+	run     string
 	columns []column
-	txn     delta.Txn
-	written *deltaFiles // for the table as it was then
+	txns    []delta.Txn
+	// came tells whether a version has the run; an error, that it must not come.
+	came    func(*delta.Snapshot) (bool, error)
+	known   *delta.Snapshot // as it was last, or nil
+	alone   bool            // who made that version makes the next, most likely: the log is not asked
+	written *deltaFiles     // for the table as it was then
 	was     string
 	gone    []delta.Add // of the table, in whose place some of them are
 	memory  int64       // MiB
@@ -103,8 +107,9 @@ func (p *Pipeline) loadDelta(ctx context.Context, o Options, s stage, run *progr
 		return sink, fmt.Errorf("reading the name of the run: %w", err)
 	}
 	// a state has one run at a time, and goes on with its last: its number is enough
-	r := &deltaRun{deltaTable: t.delta, at: at, run: run, columns: columns, txn: delta.Txn{AppID: "weir etl " + p.Name +
-		" " + id, Version: number.UnixMicro(), LastUpdated: o.Now().UnixMilli()}, memory: p.memory}
+	txn := delta.Txn{AppID: "weir etl " + p.Name + " " + id, Version: number.UnixMicro(), LastUpdated: o.Now().UnixMilli()}
+	r := &deltaRun{deltaTable: t.delta, at: at, run: run.Run, columns: columns, txns: []delta.Txn{txn}, memory: p.memory,
+		came: func(s *delta.Snapshot) (bool, error) { return s.Txns[txn.AppID].Version == txn.Version, nil }}
 	encode := func(e encoder) error {
 		sink.Rows = 0
 		return p.encodeRows(ctx, s, run, &sink, e)
@@ -117,14 +122,19 @@ func (p *Pipeline) loadDelta(ctx context.Context, o Options, s stage, run *progr
 const mostConflicts = 1000
 
 func (r *deltaRun) load(ctx context.Context, now func() time.Time, encode func(encoder) error, sink *Sink) error {
-	var known *delta.Snapshot
 	for range mostConflicts {
-		s, err := r.at.Read(ctx, known)
-		if err != nil {
-			return unknownIsFinal(err)
+		s, err := r.known, error(nil)
+		if s == nil || !r.alone {
+			if s, err = r.at.Read(ctx, r.known); err != nil {
+				return unknownIsFinal(err)
+			}
 		}
-		known = s
-		if s.Txns[r.txn.AppID].Version == r.txn.Version { // it has come, and the answer was lost
+		r.known = s
+		came, err := r.came(s)
+		if err != nil {
+			return err
+		}
+		if came { // and the answer was lost
 			return r.account(ctx, s, encode, sink)
 		}
 		if err := r.write(ctx, s, now(), encode, sink); err != nil {
@@ -133,9 +143,11 @@ func (r *deltaRun) load(ctx context.Context, now func() time.Time, encode func(e
 		next, err := r.commit(ctx, s, now(), sink)
 		switch {
 		case errors.Is(err, delta.ErrConflict):
+			r.alone = false
 		case err != nil:
 			return err
 		default:
+			r.known = next
 			return r.at.Tidy(ctx, next, now())
 		}
 	}
@@ -145,7 +157,7 @@ func (r *deltaRun) load(ctx context.Context, now func() time.Time, encode func(e
 // write writes the files, unless there are those for the table as it is.
 func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, encode func(encoder) error,
 	sink *Sink) error {
-	was, name := s.Metadata.SchemaString+strings.Join(s.Metadata.PartitionColumns, ","), r.run.Run
+	was, name := s.Metadata.SchemaString+strings.Join(s.Metadata.PartitionColumns, ","), r.run
 	if r.mode == modeMerge { // what a file has is of the version before, too
 		was, name = was+fmt.Sprint(s.Version), fmt.Sprintf("%s-%d", name, s.Version+1)
 	}
@@ -178,7 +190,7 @@ func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, 
 
 // account makes up what was written: as the version says, or without writing it.
 func (r *deltaRun) account(ctx context.Context, s *delta.Snapshot, encode func(encoder) error, sink *Sink) error {
-	note, _, err := r.at.Find(ctx, r.run.Run)
+	note, _, err := r.at.Find(ctx, r.run)
 	if err != nil {
 		return err
 	}
@@ -190,7 +202,7 @@ func (r *deltaRun) account(ctx context.Context, s *delta.Snapshot, encode func(e
 	if err != nil {
 		return err
 	}
-	files := newDeltaFiles(r.columns, as, r.partitionsOf(s), r.run.Run, 0, func(string, []byte) error { return nil })
+	files := newDeltaFiles(r.columns, as, r.partitionsOf(s), r.run, 0, func(string, []byte) error { return nil })
 	if err := encode(files); err != nil {
 		return err
 	}
@@ -199,8 +211,8 @@ func (r *deltaRun) account(ctx context.Context, s *delta.Snapshot, encode func(e
 }
 
 func (r *deltaRun) commit(ctx context.Context, s *delta.Snapshot, now time.Time, sink *Sink) (*delta.Snapshot, error) {
-	c := delta.Change{Add: r.written.added, Txn: r.txn, Mode: "Append", Now: now.UnixMilli(),
-		Note: delta.Note{Run: r.run.Run, Rows: sink.Rows, Bytes: sink.Bytes, SHA256: sink.SHA256}}
+	c := delta.Change{Add: r.written.added, Txns: r.txns, Mode: "Append", Now: now.UnixMilli(),
+		Note: delta.Note{Run: r.run, Rows: sink.Rows, Bytes: sink.Bytes, SHA256: sink.SHA256}}
 	if s.Version < 0 {
 		protocol, metadata, err := delta.New(uuid.NewString(), deltaFields(r.columns), r.partitions, c.Now)
 		if err != nil {

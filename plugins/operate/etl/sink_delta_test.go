@@ -224,7 +224,7 @@ func TestDelta_ARunComesOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := delta.Table{Store: store, Folder: "shop/t"}
-	dies := &deltaRun{deltaTable: p.sinks[0].delta, at: table, run: at, columns: columns}
+	dies := &deltaRun{deltaTable: p.sinks[0].delta, at: table, run: at.Run, columns: columns}
 	none, err := table.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

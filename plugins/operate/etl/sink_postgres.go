@@ -136,28 +136,34 @@ func (t *postgresTable) load(ctx context.Context, p *Pipeline, s stage, at *prog
 		case !errors.Is(err, pgx.ErrNoRows):
 			return t.refused("asking", err)
 		}
-		most, err := t.prepare(ctx, tx, columns)
-		if err != nil {
+		if err := t.bringRows(ctx, tx, p, s, at, columns, &sink); err != nil {
 			return err
 		}
-		rows := newTableEncoder(columns, most)
-		for _, name := range t.key {
-			rows.key = append(rows.key, indexOf(columns, name))
-		}
-		if err := t.fill(ctx, tx, rows, func(e *tableEncoder) error {
-			if err := p.encodeRows(ctx, s, at, &sink, e); err != nil {
-				return err
-			}
-			sink.Bytes, sink.SHA256 = e.bytes, e.sum.hex()
-			return nil
-		}); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, "INSERT INTO "+t.loads()+" (sink, run, pipeline, rows, bytes, sha256) "+
+		_, err := tx.Exec(ctx, "INSERT INTO "+t.loads()+" (sink, run, pipeline, rows, bytes, sha256) "+
 			"VALUES ($1, $2, $3, $4, $5, $6)", t.table, at.Run, p.Name, sink.Rows, sink.Bytes, sink.SHA256)
 		if err != nil {
 			return t.refused("writing to", err)
 		}
+		return nil
+	})
+}
+
+// bringRows takes the rows into the table within a transaction.
+func (t *postgresTable) bringRows(ctx context.Context, tx pgx.Tx, p *Pipeline, s stage, at *progress, columns []column,
+	sink *Sink) error {
+	most, err := t.prepare(ctx, tx, columns)
+	if err != nil {
+		return err
+	}
+	rows := newTableEncoder(columns, most)
+	for _, name := range t.key {
+		rows.key = append(rows.key, indexOf(columns, name))
+	}
+	return t.fill(ctx, tx, rows, func(e *tableEncoder) error {
+		if err := p.encodeRows(ctx, s, at, sink, e); err != nil {
+			return err
+		}
+		sink.Bytes, sink.SHA256 = e.bytes, e.sum.hex()
 		return nil
 	})
 }

@@ -19,7 +19,10 @@ import (
 // stage keeps what a run has taken from its source, block by block, until the
 // sinks have it. Each block is a file, synced before the progress names it; what
 // a crash leaves beyond that is written again.
-type stage struct{ dir string }
+type stage struct {
+	dir  string
+	held []*block // of a stream, which keeps none
+}
 
 const (
 	progressFile = "progress.json"
@@ -197,6 +200,9 @@ func (s stage) put(n int, b *block) error {
 
 // get reads a block back.
 func (s stage) get(n int) (*block, error) {
+	if s.held != nil {
+		return s.held[n], nil
+	}
 	raw, err := os.ReadFile(s.path(n))
 	if err != nil {
 		return nil, fmt.Errorf("reading a block of the run: %w", err)

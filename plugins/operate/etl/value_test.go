@@ -163,7 +163,7 @@ func TestCSV_WhatIsWrittenReadsAsItWas(t *testing.T) {
 func FuzzABlockReadsAsItWas(f *testing.F) {
 	f.Add("a", "", []byte{1})
 	f.Fuzz(func(t *testing.T, a, b string, reject []byte) {
-		s := stage{t.TempDir()}
+		s := stage{dir: t.TempDir()}
 		if err := os.Mkdir(filepath.Join(s.dir, blocksFolder), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -131,6 +131,7 @@ func (t Table) Tidy(ctx context.Context, s *Snapshot, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	s.Checkpoint = s.Version
 	return t.Store.PutBytes(ctx, t.log()+"/_last_checkpoint", last)
 }
 

@@ -48,7 +48,7 @@ func TestTable_ACheckpointIsTheLogBeforeIt(t *testing.T) {
 		if n == 0 {
 			c = made(t, now)
 		}
-		c.Txn = Txn{fmt.Sprintf("w%d", n%3), int64(n), now.UnixMilli()}
+		c.Txns = []Txn{{fmt.Sprintf("w%d", n%3), int64(n), now.UnixMilli()}}
 		c.Add = []Add{{Path: fmt.Sprintf("f%d", n), PartitionValues: map[string]*string{"p": nil}, Size: 7,
 			Stats: `{"numRecords":1}`, Tags: map[string]string{"k": "v"}}}
 		if n%2 == 0 {
@@ -116,7 +116,7 @@ func TestTable_OneOfManyMakesAVersion(t *testing.T) {
 	var group sync.WaitGroup
 	for n := range 8 {
 		table, c := at(t, dir), made(t, time.Now())
-		c.Txn = Txn{fmt.Sprint(n), 1, 1}
+		c.Txns = []Txn{{fmt.Sprint(n), 1, 1}}
 		group.Go(func() {
 			switch _, err := table.Commit(context.Background(), empty(), c); {
 			case err == nil:

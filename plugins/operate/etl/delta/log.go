@@ -224,7 +224,7 @@ type Change struct {
 	Metadata *Metadata
 	Add      []Add
 	Remove   []Add
-	Txn      Txn
+	Txns     []Txn
 	Mode     string // Append, Overwrite or Merge, as histories of the table show it
 	Note     Note
 	Now      int64 // milliseconds
@@ -236,7 +236,7 @@ var ErrConflict = errors.New("the table has a newer version")
 
 // Commit makes the version behind one that was read. When it returns without an
 // error the version is durable, and readers see all of it; after one but ErrConflict
-// it may be: its Txn says so, when the table is read again.
+// it may be: its Txns say so, when the table is read again.
 func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot, error) {
 	of := from.Metadata
 	if c.Metadata != nil {
@@ -259,7 +259,9 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 	if c.Protocol != nil {
 		actions = append(actions, action{Protocol: c.Protocol}, action{MetaData: c.Metadata})
 	}
-	actions = append(actions, action{Txn: &c.Txn})
+	for _, txn := range c.Txns {
+		actions = append(actions, action{Txn: &txn})
+	}
 	for _, gone := range c.Remove {
 		actions = append(actions, action{Remove: &Remove{gone.Path, c.Now, true, true, gone.PartitionValues, gone.Size}})
 	}

@@ -1,0 +1,123 @@
+package etl
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"weir/plugins/store/lake"
+)
+
+// auditStream compares what a stream has counted with the log, and asks each sink how
+// far it is. Of a folder of objects, each that a manifest names is read.
+func (p *Pipeline) auditStream(ctx context.Context, r *Report, find func(string, ...any)) error {
+	k, is := p.source.(kafkaSource)
+	if !is || !p.stream {
+		find("the run was of a stream, and the pipeline is none any more")
+		return nil
+	}
+	in, err := k.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	if in.log != r.Stream.To.Log {
+		find("the topic was made anew since: what was read of it is gone")
+		return nil
+	}
+	switch n, err := in.countBetween(ctx, r.Stream.From, r.Stream.To); {
+	case Final(err):
+		find("%v", err)
+	case err != nil:
+		return err
+	case n != r.Counts.Read:
+		find("the topic has %d records there now, and %d were read", n, r.Counts.Read)
+	}
+	for _, t := range p.targets() {
+		err := p.auditStreamSink(ctx, t, r, find)
+		if Final(err) {
+			find("%s: %v", t.object, err)
+		} else if err != nil {
+			return fmt.Errorf("asking sink %s: %w", t, err)
+		}
+	}
+	return nil
+}
+
+func (p *Pipeline) auditStreamSink(ctx context.Context, t target, r *Report, find func(string, ...any)) (err error) {
+	sink, err := p.streamInto(ctx, t, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sink.close()) }()
+	if o, is := sink.(*objectStream); is {
+		if err := o.recount(ctx, find); err != nil {
+			return err
+		}
+	}
+	is, err := sink.at(ctx, r.Stream.To.Log)
+	if err != nil {
+		return err
+	}
+	if is == nil || !is.reached(r.Stream.To) {
+		find("%s is at %s, and the stream came to %s", t.object, is, r.Stream.To)
+	}
+	return nil
+}
+
+// recount reads each object that a manifest names.
+func (o *objectStream) recount(ctx context.Context, find func(string, ...any)) error {
+	there := map[string]lake.Blob{}
+	var manifests []lake.Blob
+	if err := o.store.List(ctx, o.t.object, func(b lake.Blob) error {
+		if path.Base(path.Dir(b.Key)) == manifestFolder {
+			manifests = append(manifests, b)
+		} else {
+			there[b.Key] = b
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, b := range manifests {
+		n, is := numberOf(path.Base(b.Key))
+		if !is || n != int64(i)+1 {
+			find("%s: manifest %d is missing", o.t.object, i+1)
+			return nil
+		}
+		o.last.Number = n
+		if err := o.readManifest(ctx, b); err != nil {
+			return err
+		}
+		for _, file := range o.last.Files {
+			key := o.t.object + "/" + file.Name
+			blob, is := there[key]
+			if !is {
+				find("%s is gone", key)
+				continue
+			}
+			if sum, err := sumOf(ctx, o.store, blob); err != nil {
+				return err
+			} else if sum != file.SHA256 {
+				find("%s holds other bytes than the stream wrote", key)
+			}
+		}
+	}
+	return nil
+}
+
+func sumOf(ctx context.Context, store *lake.Store, b lake.Blob) (string, error) {
+	r, err := store.Open(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close() // it was only read
+	sum := sha256.New()
+	_, err = io.Copy(sum, bufio.NewReaderSize(io.NewSectionReader(r, 0, r.Size()), 1<<20))
+	return hex.EncodeToString(sum.Sum(nil)), err
+}

@@ -1,0 +1,401 @@
+package etl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/platform/kafka"
+	"weir/internal/platform/rawjson"
+)
+
+// kafkaSource is a topic of Kafka. A run reads what is there when it begins; a
+// stream goes on.
+type kafkaSource struct {
+	kafkaServer
+	topic   string
+	columns []column // those of the value, and then those of what is beside it
+	values  int      // how many are of the value
+	facts   []string // of the others: what each is
+	missing bool     // a name that an object lacks is null
+	ignore  bool     // a name that no column has is passed over
+}
+
+// recordFacts are what a record has beside its value, in the order of its columns.
+func recordFacts() []string {
+	return []string{"key", "key_bytes", "partition", "offset", "timestamp", "headers"}
+}
+
+func (p *Pipeline) readKafka(r *reader) (source, []column) {
+	k := kafkaSource{kafkaServer: p.readKafkaServer(r), topic: r.text("topic", true), columns: readColumns(r),
+		missing: r.oneOf("missing", "refuse", "null") == "null", ignore: r.oneOf("unknown", "refuse", "ignore") == "ignore"}
+	k.values = len(k.columns)
+	if at := r.member("metadata"); at != nil {
+		m := at.object(r.problems)
+		for _, fact := range recordFacts() {
+			name := m.text(fact, false)
+			if m.members[fact] == nil {
+				continue
+			}
+			if name == "" || indexOf(k.columns, name) >= 0 {
+				r.wrong(m.members[fact], "expected the name of a column, each once")
+			}
+			of := map[string]kind{"key": kindText, "key_bytes": kindBytes, "partition": kindInt32, "offset": kindInt64,
+				"timestamp": kindTimestampTZ, "headers": kindJSON}[fact]
+			k.columns, k.facts = append(k.columns, column{name, columnType{kind: of}}), append(k.facts, fact)
+		}
+		m.end()
+	}
+	return k, k.columns
+}
+
+func (k kafkaSource) describe() string { return "topic " + k.topic + " of Kafka" }
+
+// row is what a record holds.
+func (k kafkaSource) row(rec *kgo.Record) (row, error) {
+	if rec.Value == nil {
+		return nil, &rowError{reason: "the record has no value"}
+	}
+	n, err := parse(k.topic, rec.Value)
+	if err != nil {
+		return nil, &rowError{"the record is no JSON, or names something twice", rec.Value}
+	}
+	r, err := objectCells(n, k.columns[:k.values], k.missing, k.ignore)
+	if err != nil {
+		return nil, &rowError{err.Error(), rec.Value}
+	}
+	for i, fact := range k.facts {
+		c, err := k.fact(rec, fact)
+		if err != nil {
+			return nil, &rowError{fmt.Sprintf("column %q: %v", k.columns[k.values+i].name, err), rec.Value}
+		}
+		r = append(r, c)
+	}
+	return r, nil
+}
+
+func (k kafkaSource) fact(rec *kgo.Record, fact string) (cell, error) {
+	switch fact {
+	case "key", "key_bytes":
+		if rec.Key == nil {
+			return cell{null: true}, nil
+		}
+		if fact == "key" && !utf8.Valid(rec.Key) {
+			return cell{}, errors.New("the key is not UTF-8: take key_bytes")
+		}
+		return cell{text: string(rec.Key)}, nil
+	case "partition":
+		return cell{text: strconv.Itoa(int(rec.Partition))}, nil
+	case "offset":
+		return cell{text: strconv.FormatInt(rec.Offset, 10)}, nil
+	case "timestamp":
+		return cell{text: rec.Timestamp.UTC().Format(formTimestamp) + "Z"}, nil
+	}
+	return headersOf(rec)
+}
+
+// headersOf is a list, since a name may stand twice: [{"key": …, "value": …}].
+func headersOf(rec *kgo.Record) (cell, error) {
+	b := []byte{'['}
+	for i, h := range rec.Headers {
+		if !utf8.ValidString(h.Key) || !utf8.Valid(h.Value) {
+			return cell{}, errors.New("a header is not UTF-8")
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(append(b, `{"key":`...), h.Key)
+		if b = append(b, `,"value":`...); h.Value == nil {
+			b = append(b, "null}"...)
+		} else {
+			b = append(rawjson.AppendString(b, string(h.Value)), '}')
+		}
+	}
+	return cell{text: string(append(b, ']'))}, nil
+}
+
+// logReading is a source whose records have places that others know, too.
+type logReading interface {
+	// place is that of the last row: TOPIC/PARTITION/OFFSET.
+	place() string
+	// position is behind it.
+	position() string
+	// countTo is how many rows there are up to a position.
+	countTo(ctx context.Context, position string) (int64, error)
+}
+
+// stretch is a part of a partition, [Begin, End), which has been read up to Next.
+type stretch struct {
+	Partition int32 `json:"partition"`
+	Begin     int64 `json:"begin"`
+	Next      int64 `json:"next"`
+	End       int64 `json:"end"`
+}
+
+// kafkaReading reads one partition after the other, each up to its end when the run
+// began. So the same records come in the same order, whenever it is read.
+type kafkaReading struct {
+	kafkaSource
+	client  *kgo.Client
+	cluster kafka.Cluster
+	log     string
+	parts   []stretch
+	part    int
+	polled  []*kgo.Record
+	poll    func() kgo.Fetches
+	last    *kgo.Record
+}
+
+// dial connects, and asks which log the topic is.
+func (k kafkaSource) dial(ctx context.Context) (*kafkaReading, error) {
+	client, cluster, err := k.connect(ctx, kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepControlRecords(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(4<<20),
+		kgo.MaxConcurrentFetches(2))
+	if err != nil {
+		return nil, err
+	}
+	logs := kafka.NewLogs(cluster, "weir-etl")
+	defer logs.Close()
+	of, err := logs.Of(ctx, time.Now(), k.topic)
+	if err == nil && of[0] == 0 {
+		err = dataError{fmt.Errorf("there is no topic %s", k.topic)}
+	}
+	if err != nil {
+		client.Close()
+		return nil, refusedByKafka(cluster, "asking Kafka", err)
+	}
+	return &kafkaReading{kafkaSource: k, client: client, cluster: cluster, log: of[0].String()}, nil
+}
+
+func (k kafkaSource) open(ctx context.Context) (reading, error) {
+	r, err := k.dial(ctx)
+	if err != nil {
+		return nil, err // a nil pointer is no reading
+	}
+	return r, nil
+}
+
+// bounds are where the log begins, and where what is committed of it ends.
+func (r *kafkaReading) bounds(ctx context.Context) (starts, ends marks, err error) {
+	at := kafka.Positions{Admin: kadm.NewClient(r.client)}
+	first, err := at.Starts(ctx, r.topic)
+	if err == nil {
+		ends = marks{r.log, map[int32]int64{}}
+		var last map[kafka.Partition]int64
+		last, err = at.StableEnds(ctx, r.topic)
+		for p, offset := range last {
+			ends.Next[p.Number] = offset
+		}
+	}
+	if err != nil {
+		return marks{}, marks{}, refusedByKafka(r.cluster, "asking Kafka", err)
+	}
+	starts = marks{r.log, map[int32]int64{}}
+	for p, offset := range first {
+		starts.Next[p.Number] = offset
+	}
+	return starts, ends, nil
+}
+
+func (r *kafkaReading) columns() []column { return r.kafkaSource.columns }
+
+func (r *kafkaReading) identity() string { return "log " + r.log }
+
+func (r *kafkaReading) from(ctx context.Context, position string) error {
+	starts, ends, err := r.bounds(ctx)
+	if err != nil {
+		return err
+	}
+	if position == "" {
+		r.parts = nil
+		for _, n := range ends.partitions() {
+			r.parts = append(r.parts, stretch{n, starts.Next[n], starts.Next[n], ends.Next[n]})
+		}
+	} else if err := json.Unmarshal([]byte(position), &r.parts); err != nil {
+		return fmt.Errorf("reading where the last run ended: %w", err)
+	}
+	for _, s := range r.parts {
+		if s.Next < starts.Next[s.Partition] && s.Next < s.End {
+			return r.gone(s.Partition, s.Next, starts.Next[s.Partition])
+		}
+	}
+	r.poll = func() kgo.Fetches {
+		ctx, cancel := context.WithTimeout(ctx, kafkaIdle)
+		defer cancel()
+		return r.client.PollRecords(ctx, mostPolled)
+	}
+	r.begin()
+	return nil
+}
+
+const (
+	kafkaIdle  = 60 * time.Second // how long nothing may come
+	mostPolled = 10_000
+)
+
+func (r *kafkaReading) gone(partition int32, from, to int64) error {
+	return dataError{fmt.Errorf("records of %s/%d from offset %d to %d are gone before they were read: the topic no "+
+		"longer keeps them", r.topic, partition, from, to-1)}
+}
+
+func (r *kafkaReading) shorter(partition int32, at, end int64) error {
+	return dataError{fmt.Errorf("%s/%d was read to offset %d, and ends at %d: the log has lost records, or is another",
+		r.topic, partition, at, end)}
+}
+
+// begin begins a partition that is not at its end.
+func (r *kafkaReading) begin() {
+	for r.part < len(r.parts) && r.parts[r.part].Next >= r.parts[r.part].End {
+		r.part++
+	}
+	if r.part < len(r.parts) {
+		s := r.parts[r.part]
+		r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: {s.Partition: kgo.NewOffset().At(s.Next)}})
+	}
+}
+
+// end leaves a partition for the next.
+func (r *kafkaReading) end() {
+	r.client.RemoveConsumePartitions(map[string][]int32{r.topic: {r.parts[r.part].Partition}})
+	r.polled = nil
+	r.begin()
+}
+
+func (r *kafkaReading) next() (row, string, error) {
+	for r.part < len(r.parts) {
+		s := &r.parts[r.part]
+		if len(r.polled) == 0 {
+			if err := r.more(s); err != nil {
+				return nil, "", err
+			}
+			continue
+		}
+		rec := r.polled[0]
+		r.polled = r.polled[1:]
+		if rec.Partition != s.Partition || rec.Offset < s.Next {
+			continue
+		}
+		in := rec.Offset < s.End
+		if s.Next = rec.Offset + 1; s.Next >= s.End {
+			s.Next = s.End
+			r.end()
+		}
+		if !in || rec.Attrs.IsControl() {
+			continue
+		}
+		r.last = rec
+		out, err := r.row(rec)
+		return out, "", err
+	}
+	return nil, "", io.EOF
+}
+
+// more polls; what comes of other partitions was on its way.
+func (r *kafkaReading) more(s *stretch) error {
+	fetches := r.poll()
+	for _, e := range fetches.Errors() {
+		switch {
+		case errors.Is(e.Err, context.DeadlineExceeded):
+			return fmt.Errorf("reading %s/%d: nothing came for %s at offset %d, and it ends at %d", r.topic, s.Partition,
+				kafkaIdle, s.Next, s.End)
+		case e.Partition != s.Partition && e.Topic != "":
+		default:
+			return r.failed(e.Err)
+		}
+	}
+	r.polled = fetches.Records()
+	return nil
+}
+
+func (r *kafkaReading) failed(err error) error {
+	if errors.Is(err, kerr.OffsetOutOfRange) || errors.As(err, new(*kgo.ErrDataLoss)) {
+		return dataError{fmt.Errorf("reading topic %s: the broker no longer has what comes next: %w", r.topic, err)}
+	}
+	return refusedByKafka(r.cluster, "reading topic "+r.topic, err)
+}
+
+func (r *kafkaReading) place() string { return placeOf(r.last) }
+
+func placeOf(rec *kgo.Record) string {
+	return fmt.Sprintf("%s/%d/%d", rec.Topic, rec.Partition, rec.Offset)
+}
+
+func (r *kafkaReading) position() string {
+	raw, _ := json.Marshal(r.parts) // numbers alone
+	return string(raw)
+}
+
+func (r *kafkaReading) count(ctx context.Context) (int64, error) {
+	if err := r.from(ctx, ""); err != nil {
+		return 0, err
+	}
+	return r.records(ctx)
+}
+
+func (r *kafkaReading) countTo(ctx context.Context, position string) (int64, error) {
+	var parts []stretch
+	if err := json.Unmarshal([]byte(position), &parts); err != nil {
+		return 0, fmt.Errorf("reading where the run ended: %w", err)
+	}
+	for i := range parts {
+		parts[i].End, parts[i].Next = parts[i].Next, parts[i].Begin
+	}
+	raw, err := json.Marshal(parts)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.from(ctx, string(raw)); err != nil {
+		return 0, err
+	}
+	return r.records(ctx)
+}
+
+// countBetween is how many records lie between two marks.
+func (r *kafkaReading) countBetween(ctx context.Context, from, to marks) (int64, error) {
+	var parts []stretch
+	for _, n := range to.partitions() {
+		parts = append(parts, stretch{n, from.Next[n], from.Next[n], to.Next[n]})
+	}
+	raw, err := json.Marshal(parts)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.from(ctx, string(raw)); err != nil {
+		return 0, err
+	}
+	return r.records(ctx)
+}
+
+func (r *kafkaReading) records(ctx context.Context) (n int64, err error) {
+	for ; ; n++ {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		_, _, err := r.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil && !errors.As(err, new(*rowError)):
+			return 0, err
+		}
+	}
+}
+
+func (r *kafkaReading) close() { r.client.Close() }
+
+// errorsOf are those of fetches that are no end of waiting.
+func errorsOf(fetches kgo.Fetches) []kgo.FetchError {
+	return slices.DeleteFunc(fetches.Errors(), func(e kgo.FetchError) bool {
+		return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)
+	})
+}

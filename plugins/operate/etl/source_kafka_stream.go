@@ -1,0 +1,170 @@
+package etl
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// logStream reads all partitions of a topic on and on, in batches.
+type logStream struct {
+	*kafkaReading
+	next marks
+	held map[int32][]*kgo.Record // of the partitions, what has come and was not taken
+	ends marks                   // as they were last asked for
+	at   time.Time               // when
+}
+
+// follow begins behind marks. What the topic no longer has of it, or never had, is
+// told: it is an error.
+func (k kafkaSource) follow(ctx context.Context, reached []marks) (*logStream, error) {
+	r, err := k.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	starts, ends, err := r.bounds(ctx)
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	s := &logStream{r, least(starts, reached), map[int32][]*kgo.Record{}, ends, time.Now()}
+	offsets := map[int32]kgo.Offset{}
+	for n, next := range s.next.Next {
+		switch {
+		case next < starts.Next[n]:
+			err = r.gone(n, next, starts.Next[n])
+		case next > ends.Next[n]:
+			err = r.shorter(n, next, ends.Next[n])
+		}
+		offsets[n] = kgo.NewOffset().At(next)
+	}
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{k.topic: offsets})
+	return s, nil
+}
+
+// trigger is what ends a batch.
+type trigger struct {
+	rows  int
+	bytes int
+	every time.Duration // after its first record
+	idle  time.Duration // without one
+	until *marks        // nil: no end
+}
+
+func (g trigger) full(b *logBatch) bool { return len(b.records) >= g.rows || b.bytes >= g.bytes }
+
+// logBatch is what lies between two marks.
+type logBatch struct {
+	from, to marks
+	records  []*kgo.Record
+	bytes    int
+}
+
+// batch returns what comes next. It may hold no records, and then its end may be its
+// beginning: nothing came.
+func (s *logStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
+	b := &logBatch{from: s.next.clone()}
+	for n := range s.next.Next {
+		s.take(b, g, n)
+	}
+	began := time.Now()
+	for !g.full(b) && !(g.until != nil && s.next.reached(*g.until)) {
+		wait := g.idle
+		if len(b.records) > 0 {
+			wait = g.every
+		}
+		if wait -= time.Since(began); wait <= 0 {
+			break
+		}
+		polled, cancel := context.WithTimeout(ctx, wait)
+		fetches := s.client.PollRecords(polled, mostPolled)
+		cancel()
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		for _, e := range errorsOf(fetches) {
+			return nil, s.failed(e.Err)
+		}
+		if len(b.records) == 0 && !fetches.Empty() {
+			began = time.Now()
+		}
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			if _, known := s.next.Next[p.Partition]; known && len(p.Records) > 0 {
+				s.held[p.Partition] = append(s.held[p.Partition], p.Records...)
+				if s.take(b, g, p.Partition); len(s.held[p.Partition]) > mostHeld {
+					s.client.PauseFetchPartitions(map[string][]int32{s.topic: {p.Partition}})
+				}
+			}
+		})
+	}
+	b.to = s.next.clone()
+	return b, nil
+}
+
+// take takes what is held of a partition into a batch, as far as it goes.
+func (s *logStream) take(b *logBatch, g trigger, partition int32) {
+	held := s.held[partition]
+	for len(held) > 0 && !g.full(b) {
+		rec := held[0]
+		if g.until != nil && rec.Offset >= g.until.Next[partition] {
+			break
+		}
+		held = held[1:]
+		if rec.Offset < s.next.Next[partition] {
+			continue
+		}
+		s.next.Next[partition] = rec.Offset + 1
+		if !rec.Attrs.IsControl() {
+			b.records = append(b.records, rec)
+			b.bytes += len(rec.Key) + len(rec.Value) + recordBytes
+		}
+	}
+	if len(held) == 0 {
+		held = nil
+		s.client.ResumeFetchPartitions(map[string][]int32{s.topic: {partition}}) // which may not have paused
+	}
+	s.held[partition] = held
+}
+
+// mostHeld is with how many records that wait no more of a partition are asked for.
+const mostHeld = 2 * mostPolled
+
+// recordBytes is about what a record costs beside its key and value.
+const recordBytes = 200
+
+// lagEvery is how often the ends of the log are asked for.
+const lagEvery = 5 * time.Second
+
+// look asks where the log ends, when it is time for it, and begins partitions that
+// are new.
+func (s *logStream) look(ctx context.Context) error {
+	if time.Since(s.at) < lagEvery {
+		return nil
+	}
+	starts, ends, err := s.bounds(ctx)
+	if err != nil {
+		return err
+	}
+	s.ends, s.at = ends, time.Now()
+	for n, start := range starts.Next {
+		if _, known := s.next.Next[n]; !known {
+			s.next.Next[n] = start
+			s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: {n: kgo.NewOffset().At(start)}})
+		}
+	}
+	return nil
+}
+
+// lag is how many offsets lie between what was read and where the log ended.
+func (s *logStream) lag() map[int32]int64 {
+	all := map[int32]int64{}
+	for n, end := range s.ends.Next {
+		all[n] = max(0, end-s.next.Next[n])
+	}
+	return all
+}

@@ -1,0 +1,128 @@
+package etl
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// account is what a stream has counted since a place of its log. It is for people and
+// the audit: where the stream goes on, its sinks say. Each batch is noted before it
+// comes, with what the counts are when it has: so a stream that was killed knows
+// from its sinks which of the two is true.
+type account struct {
+	Run    string  `json:"run"`
+	From   marks   `json:"from"`
+	At     marks   `json:"at"`
+	Counts Counts  `json:"counts"`
+	Next   *coming `json:"next,omitempty"`
+
+	Batches int64 `json:"batches"`
+	path    string
+	session string
+	began   bool
+	lag     map[int32]int64
+}
+
+type coming struct {
+	To     marks  `json:"to"`
+	Counts Counts `json:"counts"`
+}
+
+const accountFile = "stream.json"
+
+func (s stage) openAccount(session string) (*account, error) {
+	a := &account{path: filepath.Join(s.dir, accountFile), session: session}
+	raw, err := os.ReadFile(a.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, a)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the account of the stream: %w", err)
+	}
+	return a, nil
+}
+
+// begin takes up the account where the sinks are, or opens another there.
+func (a *account) begin(from marks, sinks []marks, p *Pipeline) {
+	came := a.Next != nil && !slices.ContainsFunc(sinks, func(m marks) bool { return !m.reached(a.Next.To) })
+	if came {
+		a.At, a.Counts, a.Next = a.Next.To, a.Next.Counts, nil
+		a.Batches++
+	}
+	a.began = true
+	steps := len(p.steps)
+	if a.Run != "" && a.At.Log == from.Log && len(a.Counts.Steps) == steps && !from.ahead(a.At) &&
+		slices.ContainsFunc(sinks, func(m marks) bool { return m.reached(a.At) }) {
+		return // one that is behind is brought up to it, and what it gets is counted already
+	}
+	*a = account{Run: a.session, From: from.clone(), At: from.clone(), Counts: Counts{Steps: make([]StepCounts, steps)},
+		path: a.path, session: a.session, began: true}
+}
+
+// counts are those before a batch, for adding to.
+func (a *account) counts() Counts {
+	c := a.Counts
+	c.Steps = slices.Clone(c.Steps)
+	return c
+}
+
+// coming notes a batch before its first sink gets it. One that was counted already,
+// as only some sinks have it, is not counted again.
+func (a *account) coming(from, to marks, counts Counts) error {
+	if a.Next = nil; a.At.ahead(from) {
+		return nil
+	}
+	a.Next = &coming{to.clone(), counts}
+	return a.save()
+}
+
+// came says that all sinks have the batch. It is durable with the next one, or with
+// the report: until then the sinks tell the same.
+func (a *account) came() {
+	if a.Next != nil {
+		a.At, a.Counts, a.Next = a.Next.To, a.Next.Counts, nil
+	}
+	a.Batches++
+}
+
+func (a *account) save() error {
+	raw, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the account of the stream: %w", err)
+	}
+	return replace(a.path, func(w io.Writer) error {
+		_, err := w.Write(append(raw, '\n'))
+		return err
+	})
+}
+
+// report is the account as a run's.
+func (a *account) report(p *Pipeline, columns []column, now time.Time) *Report {
+	r := &Report{Run: a.session, Pipeline: p.Name, Hash: p.hash(), Ended: now.UTC(), Source: p.source.describe(),
+		From: told(p.columns), Columns: told(columns), Counts: a.Counts,
+		Stream: &StreamReport{From: a.From.clone(), To: a.At.clone(), Batches: a.Batches, Lag: a.lag}}
+	for i, t := range p.targets() {
+		sink := Sink{Format: t.format, URL: t.url, Object: t.object, Rows: a.Counts.Written}
+		if i == len(p.sinks) {
+			sink.Rejects, sink.Rows = true, a.Counts.Rejected
+		}
+		switch {
+		case t.table != nil:
+			sink.Mode = t.table.mode
+		case t.delta != nil:
+			sink.Mode = t.delta.mode
+		}
+		r.Sinks = append(r.Sinks, sink)
+	}
+	return r
+}

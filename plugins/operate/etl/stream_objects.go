@@ -1,0 +1,200 @@
+package etl
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+
+	"weir/plugins/store/lake"
+)
+
+// objectStream brings batches into a folder of a store: each is an object, and a
+// manifest beside it that says how far the log has been read. A batch is there when
+// its manifest is, which is put where none of its number is. An object that no
+// manifest names is of a batch that did not come. It goes as soon as it cannot come any
+// more: one of this state when the stream begins, another's when the manifest of its
+// number is there.
+type objectStream struct {
+	p       *Pipeline
+	t       target
+	store   *lake.Store
+	id      string // of the state
+	rejects bool
+	last    manifest
+	left    map[string]int64 // objects that no manifest names yet, and their numbers
+}
+
+// manifest is what a batch brought, and up to where.
+type manifest struct {
+	Pipeline string         `json:"pipeline"`
+	ID       string         `json:"id"` // of the try that came
+	Number   int64          `json:"number"`
+	To       marks          `json:"to"`
+	Files    []manifestFile `json:"files"`
+}
+
+type manifestFile struct {
+	Name   string `json:"name"` // below the folder
+	Rows   int64  `json:"rows"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+const (
+	manifestFolder = "_manifest"
+	mostManifest   = 64 << 20
+)
+
+func (o *objectStream) manifestKey(number int64) string {
+	return fmt.Sprintf("%s/%s/%020d.json", o.t.object, manifestFolder, number)
+}
+
+// numberOf is that of a file of the folder: of a batch, or a manifest.
+func numberOf(name string) (int64, bool) {
+	digits, _, _ := strings.Cut(strings.TrimSuffix(name, path.Ext(name)), "-")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	return n, err == nil && n > 0
+}
+
+func (o *objectStream) at(ctx context.Context, log string) (*marks, error) {
+	var newest lake.Blob
+	o.last, o.left = manifest{}, map[string]int64{}
+	if err := o.store.List(ctx, o.t.object, func(b lake.Blob) error {
+		n, is := numberOf(path.Base(b.Key))
+		switch {
+		case !is:
+		case path.Dir(b.Key) == o.t.object:
+			o.left[b.Key] = n
+		case path.Dir(b.Key) == o.t.object+"/"+manifestFolder && n > o.last.Number:
+			newest, o.last.Number = b, n
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if o.last.Number > 0 {
+		if err := o.readManifest(ctx, newest); err != nil {
+			return nil, err
+		}
+	}
+	for key, n := range o.left {
+		if n <= o.last.Number {
+			delete(o.left, key)
+		} else if o.id != "" && strings.Contains(path.Base(key), "-"+o.id+".") {
+			if err := o.forget(ctx, key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if o.last.Number == 0 || o.last.To.Log != log {
+		return nil, nil
+	}
+	return &o.last.To, nil
+}
+
+func (o *objectStream) forget(ctx context.Context, key string) error {
+	delete(o.left, key)
+	return o.store.Remove(ctx, key)
+}
+
+func (o *objectStream) readManifest(ctx context.Context, b lake.Blob) error {
+	r, err := o.store.Open(ctx, b)
+	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(io.NewSectionReader(r, 0, min(r.Size(), mostManifest)))
+	if err = errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	number := o.last.Number
+	if err := json.Unmarshal(raw, &o.last); err != nil || o.last.Number != number {
+		return dataError{fmt.Errorf("%s is no manifest of a stream", b.Key)}
+	}
+	if o.last.Pipeline != o.p.Name {
+		return dataError{fmt.Errorf("pipeline %s streams into %s: name another folder", o.last.Pipeline, o.t.object)}
+	}
+	return nil
+}
+
+func (o *objectStream) bring(ctx context.Context, d delivery) error {
+	var is *marks
+	if o.last.To.Log == d.to.Log && o.last.Number > 0 {
+		is = &o.last.To
+	}
+	if has, err := d.has(is); has || err != nil {
+		return err
+	}
+	next := manifest{Pipeline: o.p.Name, ID: d.id, Number: o.last.Number + 1, To: d.to.clone(), Files: []manifestFile{}}
+	name := fmt.Sprintf("%012d-%s.%s", next.Number, o.id, o.t.format)
+	rows := len(d.block.rows)
+	if o.rejects {
+		rows = len(d.block.rejects)
+	}
+	if rows > 0 {
+		file, err := o.write(ctx, name, d)
+		if err != nil {
+			return err
+		}
+		next.Files = append(next.Files, file)
+	}
+	raw, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	err = o.store.PutNew(ctx, o.manifestKey(next.Number), raw)
+	if errors.Is(err, lake.ErrExists) {
+		return o.resolve(ctx, d, o.t.object+"/"+name)
+	}
+	if err != nil {
+		return err
+	}
+	o.last = next
+	for key, n := range o.left {
+		if n <= next.Number {
+			if err := o.forget(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resolve asks whose manifest is there: ours, when the answer was lost. If not, what
+// was written for it goes.
+func (o *objectStream) resolve(ctx context.Context, d delivery, key string) error {
+	id := o.id
+	o.id = "" // what another has begun meanwhile stays
+	_, err := o.at(ctx, d.to.Log)
+	o.id = id
+	if err != nil || o.last.ID == d.id {
+		return err
+	}
+	return errors.Join(dataError{fmt.Errorf("somebody else streams into %s under the name of this pipeline", o.t.object)},
+		o.store.Remove(ctx, key))
+}
+
+func (o *objectStream) write(ctx context.Context, name string, d delivery) (file manifestFile, err error) {
+	s, run := d.staged(d.block.rows)
+	err = o.store.Write(ctx, o.t.object+"/"+name, func(w io.Writer) error {
+		sink := Sink{Format: o.t.format, Rejects: o.rejects}
+		sum := newDigest(w)
+		buffered := bufio.NewWriterSize(sum, 1<<18)
+		if err := o.p.encode(ctx, s, run, d.columns, &sink, buffered); err != nil {
+			return err
+		}
+		if err := buffered.Flush(); err != nil {
+			return err
+		}
+		file = manifestFile{name, sink.Rows, sum.bytes, sum.hex()}
+		return nil
+	})
+	return file, err
+}
+
+func (o *objectStream) close() error { return o.store.Close() }
