@@ -82,6 +82,9 @@ func (p *Pipeline) recount(ctx context.Context, report *Report, s Sink) (rows in
 		}
 		return 0, "", dataError{errors.New("the pipeline has no such sink any more, and so not how to reach it")}
 	}
+	if s.Format == kafkaFormat {
+		return p.recountTopic(ctx, report, s)
+	}
 	if s.Format == deltaFormat {
 		return p.recountDelta(ctx, report, s)
 	}

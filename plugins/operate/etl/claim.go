@@ -75,6 +75,9 @@ func (p *Pipeline) claimAll(ctx context.Context, o Options, s stage) error {
 		return err
 	}
 	for _, t := range p.targets() {
+		if t.topic != nil { // of which a transaction has one writer
+			continue
+		}
 		if t.table != nil {
 			err = t.claiming(t.table.take(ctx, o, claim{p.Name, id, true, o.Now().UTC()}))
 		} else {
@@ -185,6 +188,9 @@ func (p *Pipeline) release(ctx context.Context, o Options, s stage) {
 		return
 	}
 	for _, t := range p.targets() {
+		if t.topic != nil {
+			continue
+		}
 		if t.table != nil {
 			if err := t.table.release(ctx, p.Name, id); err != nil {
 				o.Tell(fmt.Sprintf("the claim stays: %v", err))

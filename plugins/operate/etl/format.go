@@ -47,6 +47,12 @@ func (p *Pipeline) takes(ctx context.Context, t target, columns []column) error 
 		_, err := t.delta.check(&delta.Snapshot{Version: -1}, columns)
 		return err
 	}
+	if t.topic != nil {
+		if err := t.topic.check(columns); err != nil || p.mocked {
+			return err
+		}
+		return t.topic.there(ctx)
+	}
 	if t.table != nil && p.mocked {
 		return nil
 	}

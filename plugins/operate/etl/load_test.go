@@ -202,6 +202,8 @@ func TestSchema_AgreesWithLint(t *testing.T) {
 		strings.Replace(right, `"sinks": [{`, `"sinks": [], "x": [{`, 1), `[]`, `{}`, streaming,
 		strings.Replace(streaming, `"b:1"`, `"b:1", "tls://c"`, 1), strings.Replace(streaming, `"stream"`, `"steam"`, 1),
 		strings.Replace(streaming, `"headers"`, `"header"`, 1),
+		strings.Replace(streaming, `"format": "csv", "url": "file://o", "object": "x"`, `"format": "kafka", "brokers": ["b:1"],
+			"topic": "o", "metadata": {"key": "k"}`, 1),
 	} {
 		doc, err := schemadoc.Decode([]byte(text))
 		if err != nil {

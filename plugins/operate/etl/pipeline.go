@@ -55,6 +55,7 @@ type target struct {
 	format, url, object string
 	table               *postgresTable // of PostgreSQL, else nil
 	delta               *deltaTable    // of Delta Lake, else nil
+	topic               *kafkaTopic    // of Kafka, else nil
 }
 
 func (t target) String() string { return t.object + " as " + t.format }
@@ -62,6 +63,9 @@ func (t target) String() string { return t.object + " as " + t.format }
 func (t target) what() string {
 	if t.table != nil || t.delta != nil {
 		return "table"
+	}
+	if t.topic != nil {
+		return "topic"
 	}
 	return "object"
 }
@@ -238,11 +242,15 @@ func readType(r *reader, name string) columnType {
 func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) target {
 	r := n.object(problems)
 	if format == "" {
-		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat, deltaFormat)
+		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat, deltaFormat, kafkaFormat)
 	}
 	if format == deltaFormat {
 		defer r.end()
 		return p.readDelta(r)
+	}
+	if format == kafkaFormat {
+		defer r.end()
+		return p.readTopic(r)
 	}
 	if format == postgresFormat {
 		defer r.end()

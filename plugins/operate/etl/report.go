@@ -51,7 +51,8 @@ type Sink struct {
 	URL     string `json:"url"`
 	Object  string `json:"object"`
 	Rejects bool   `json:"rejects,omitempty"`
-	Mode    string `json:"mode,omitempty"` // of a table: replace, append or merge
+	Group   string `json:"group,omitempty"` // of a topic: the group whose offset notes the run
+	Mode    string `json:"mode,omitempty"`  // of a table: replace, append or merge
 	Rows    int64  `json:"rows"`
 	Bytes   int64  `json:"bytes"`
 	SHA256  string `json:"sha256"`

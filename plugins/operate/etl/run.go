@@ -137,7 +137,7 @@ func (p *Pipeline) appended(at *progress) (tables []string) {
 	}
 	if len(at.Sinks) < len(p.sinks) { // the next may have come, and only its note be missing
 		if t := p.sinks[len(at.Sinks)]; t.table != nil && t.table.mode == modeAppend ||
-			t.delta != nil && t.delta.mode == modeAppend {
+			t.delta != nil && t.delta.mode == modeAppend || t.topic != nil {
 			tables = append(tables, t.object)
 		}
 	}
@@ -310,6 +310,9 @@ func (p *Pipeline) loadSink(ctx context.Context, o Options, s stage, at *progres
 	rejects bool, id string) (Sink, error) {
 	if t.table != nil {
 		return t.table.load(ctx, p, s, at, columns, id)
+	}
+	if t.topic != nil {
+		return p.loadTopic(ctx, s, at, columns, t, id)
 	}
 	if err := p.onClaim(ctx, t, func(store *lake.Store) error { return p.mine(ctx, store, t, id) }); err != nil {
 		return Sink{}, err

@@ -117,6 +117,8 @@ func (a *account) report(p *Pipeline, columns []column, now time.Time) *Report {
 			sink.Rejects, sink.Rows = true, a.Counts.Rejected
 		}
 		switch {
+		case t.topic != nil:
+			sink.Mode = modeAppend
 		case t.table != nil:
 			sink.Mode = t.table.mode
 		case t.delta != nil:

@@ -24,6 +24,9 @@ func (p *Pipeline) streamInto(ctx context.Context, t target, id string) (streamS
 	if t.table != nil {
 		return p.streamTable(ctx, t.table, id)
 	}
+	if t.topic != nil {
+		return p.streamTopic(ctx, t.topic)
+	}
 	store, err := lake.Open(ctx, p.storeURL(t.url))
 	if err != nil {
 		return nil, err
