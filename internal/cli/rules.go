@@ -42,7 +42,8 @@ events in each rule is said at the end.
   weir rules try --rules rules.yaml --events events.ndjson --shuffle 7`[1:],
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "rules", Required: true, Usage: "the `FILE` of the rule set"},
-					&cli.StringFlag{Name: "events", Required: true, Usage: "the `FILE` of events; - is the standard input"},
+					&cli.StringSliceFlag{Name: "events", Required: true, Usage: "the `FILE` of events, TOPIC=FILE where rules join " +
+						"two topics, once for each; - is the standard input"},
 					&cli.StringFlag{Name: "fleet", Value: "try", Usage: "the `FLEET` that they are of"},
 					&cli.DurationFlag{Name: "delay", Value: 5 * time.Second, Usage: "how far out of order events normally come"},
 					&cli.Int64Flag{Name: "shuffle", Usage: "take the events in another order, within the delay; which one, says " +
@@ -94,15 +95,25 @@ func tryRules(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var events io.ReadCloser = os.Stdin
-	if file := c.String("events"); file != "-" {
-		if events, err = os.Open(file); err != nil {
+	var files []rule.Source
+	for _, name := range c.StringSlice("events") {
+		topic, file := "", name
+		if before, after, named := strings.Cut(name, "="); named && !strings.Contains(before, "/") {
+			topic, file = before, after
+		}
+		if file == "-" {
+			files = append(files, rule.Source{Topic: topic, From: os.Stdin})
+			continue
+		}
+		events, err := os.Open(file)
+		if err != nil {
 			return usagef("reading events: %w", err)
 		}
 		defer events.Close()
+		files = append(files, rule.Source{Topic: topic, From: events})
 	}
 	out := dataWriter(c)
-	report, err := set.Try(events, rule.Trial{Fleet: c.String("fleet"), Delay: c.Duration("delay"),
+	report, err := set.TryTopics(files, rule.Trial{Fleet: c.String("fleet"), Delay: c.Duration("delay"),
 		Shuffle: uint64(c.Int64("shuffle"))}, func(r rule.Result) error {
 		_, err := out.Write(append(r.JSON, '\n'))
 		return err
@@ -111,6 +122,11 @@ func tryRules(c *cli.Context) error {
 		return fmt.Errorf("trying the rules: %w", err)
 	}
 	return writeTrial(c.App.ErrWriter, report)
+}
+
+// lineOf says which line of a trial an event is.
+func lineOf(m rule.Miss) string {
+	return strings.TrimSpace(fmt.Sprintf("%s line %d", m.Topic, m.Offset))
 }
 
 func writeTrial(w io.Writer, r *rule.Report) error {
@@ -134,9 +150,9 @@ func writeTrial(w io.Writer, r *rule.Report) error {
 			switch {
 			case m.Rule != of.Name:
 			case m.Outcome == rule.Late:
-				text = fmt.Appendf(text, "  line %d is late by %s\n", m.Offset, time.Duration(m.By)*time.Microsecond)
+				text = fmt.Appendf(text, "  %s is late by %s\n", lineOf(m), time.Duration(m.By)*time.Microsecond)
 			default:
-				text = fmt.Appendf(text, "  line %d: %s\n", m.Offset, m.Why)
+				text = fmt.Appendf(text, "  %s: %s\n", lineOf(m), m.Why)
 			}
 		}
 	}

@@ -10,6 +10,9 @@ import (
 	"weir/internal/platform/kafka"
 )
 
+// envRulesTopics names the topics that the rules stream reads.
+const envRulesTopics = "WEIR_RULES_TOPICS"
+
 // topicsCommand is `weir topics`: the topics of a log that is not embedded.
 func topicsCommand() *cli.Command {
 	return &cli.Command{
@@ -29,6 +32,8 @@ or more, an event is acknowledged when two servers have it.
 			Flags: append([]cli.Flag{
 				&cli.StringFlag{Name: "brokers", EnvVars: []string{kafka.EnvBrokers}, Required: true, Usage: "`ADDR,…` of the log"},
 				choice("profile", "how many partitions; standalone has few", "cluster", "standalone"),
+				&cli.StringFlag{Name: "also", EnvVars: []string{envRulesTopics},
+					Usage: "`NAME,…` of topics of your own, made as that of raw events, so that rules can join them"},
 				&cli.IntFlag{Name: "replicas", Value: 3, Usage: "`N` servers that keep each record; 1 where there is one server"},
 			}, securedFlags()...),
 			Action: createTopics,
@@ -38,7 +43,7 @@ or more, an event is acknowledged when two servers have it.
 
 func createTopics(c *cli.Context) error {
 	profiles := map[string][]broker.Topic{"cluster": broker.ClusterTopics(), "standalone": broker.Topics()}
-	topics := profiles[c.String("profile")]
+	topics := broker.Also(profiles[c.String("profile")], c.String("also"))
 	replicas := c.Int("replicas")
 	if replicas < 1 || replicas > 100 {
 		return usagef("a topic cannot have %d replicas: choose how many servers keep each record with --replicas", replicas)

@@ -113,7 +113,8 @@ func (u *upRun) run(ctx context.Context, named string) error {
 		return err
 	}
 	log, err := broker.Start(broker.Config{
-		Dir: u.data.brokerDir(), Address: u.addresses.Broker, Password: password, Topics: broker.Topics(),
+		Dir: u.data.brokerDir(), Address: u.addresses.Broker, Password: password,
+		Topics: broker.Also(broker.Topics(), os.Getenv(envRulesTopics)),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {

@@ -16,21 +16,50 @@ import (
 const scenarioRules = `
 rules:
   - name: tens
+    from: raw-events
     window: { type: tumbling, size: 10s, allowed_lateness: 24h }
     key: [device_id]
     select: { n: count(), temps: count(this.metrics.cpu_temp), hottest: max(this.metrics.cpu_temp) }
   - name: pairs
+    from: raw-events
     pattern: { match: one two, within: 720h, order: arrival, define: { one: true, two: true } }
     key: [device_id]
     select: { n: count() }
   - name: alone
+    from: raw-events
     join: { left: true, right: false, within: { after: 0s }, type: left, allowed_lateness: 0s }
     key: [device_id]
     select: { at: left.timestamp }
+  - name: answered
+    key: [device_id, this.answers.or(this.event_id)]
+    join: { left: { topic: raw-events }, right: { topic: answers }, within: { after: 0s }, allowed_lateness: 24h }
+    select: { asked: left.event_id, answer: right.event_id }
+  - name: unanswered
+    key: [device_id]
+    join: { left: { topic: raw-events }, right: { topic: answers, where: false }, within: { after: 0s }, type: left, allowed_lateness: 0s }
+    select: { at: left.timestamp }
+`
+
+// answering is a stream that writes an event of its own about each event, to a
+// second topic.
+const answering = `
+input:
+  label: log
+  log_input: { group: answers, topics: [raw-events], ordered: true }
+pipeline:
+  processors:
+    - label: answer
+      mutation: |
+        root.answers = this.event_id
+        root.event_id = this.event_id.uuid_v5()
+output:
+  label: answers
+  log_output: { client: answers, topic: answers, key: "${! @kafka_key }", headers: [weir_] }
 `
 
 const moreRules = `
   - name: hundreds
+    from: raw-events
     window: { type: count, size: 100, max: 1h }
     key: [device_id]
     select: { n: count() }
@@ -46,13 +75,16 @@ type tens map[string]string
 // are stored, also those of the last seconds, after which nobody sent anything;
 // and of a pattern that takes two events of a device at a time, each device has
 // as many matches as pairs of events. Of a join that nothing is a partner in, each
-// event that is not late is told alone, once.
+// event that is not late is told alone, once. Another topic has an event about each:
+// each of the first is told with its own of the second, once, or alone where none
+// is to be.
 func TestRules_KillsChangeNoWindow(t *testing.T) {
 	s := newSystem(t)
-	s.env = []string{"WEIR_RULES_IDLE=2s", "WEIR_RAW_PERIOD=300ms"}
+	s.env = []string{"WEIR_RULES_IDLE=2s", "WEIR_RAW_PERIOD=300ms", "WEIR_RULES_TOPICS=raw-events,answers"}
 	s.start()
 	s.ready()
 	s.createKey()
+	s.write(filepath.Join("data", "home", "configs", "streams", "answers.yaml"), answering)
 	s.rules("put", s.file("rules.yaml", scenarioRules), "--activate")
 	_, wait := s.fleet("--devices", "50", "--rate", "300", "--events", "6000", "--batch", "10", "--connections", "8",
 		"--duplicates", "2", "--malformed", "1", "--retry", "--retry-for", "10m", "--timeout", "10s")
@@ -68,7 +100,22 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 	t.Logf("weir fleet:\n%s", wait())
 	s.verify(90 * time.Second)
 	want := s.storedTens()
-	s.until("all windows are told", func() bool { return maps.Equal(s.told(), want) })
+	events := 0
+	for _, w := range want {
+		n := 0
+		if _, err := fmt.Sscanf(w, "%d events", &n); err != nil {
+			t.Fatalf("%q: %v", w, err)
+		}
+		events += n
+	}
+	s.until("all windows are told, and all answers", func() bool {
+		return maps.Equal(s.told(), want) && s.rows(`SELECT count(*) FROM rule_result WHERE rule = 'answered'`) == events
+	})
+	s.until("all that are alone are told", func() bool {
+		counts := s.counts()
+		return counts["unanswered"] == s.rows(`SELECT count(*) FROM rule_result WHERE rule = 'unanswered'`) &&
+			counts["unanswered"] > 0 && counts["answered"] == 2*events
+	})
 	s.stop()
 	if got := s.told(); !maps.Equal(got, want) {
 		t.Errorf("told %v, stored %v", got, want)
@@ -111,6 +158,43 @@ func (s *system) paired(windows tens) {
 			s.t.Errorf("%s has %d events, and %d matches of two", device, n, matches[device])
 		}
 	}
+}
+
+// rows is the number that a query of the control store comes to.
+func (s *system) rows(query string) (n int) {
+	s.t.Helper()
+	s.control(func(db *sql.DB) error { return db.QueryRow(query).Scan(&n) })
+	return n
+}
+
+// counts are how many events each rule counted, by the proof.
+func (s *system) counts() map[string]int {
+	s.t.Helper()
+	counts := map[string]int{}
+	s.control(func(db *sql.DB) error {
+		rows, err := db.Query(`SELECT tally FROM rule_position`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var text string
+			var tally struct {
+				Rules map[string]struct{ Counts map[string]int }
+			}
+			if err := rows.Scan(&text); err != nil {
+				return err
+			}
+			if err := json.Unmarshal([]byte(text), &tally); err != nil {
+				return err
+			}
+			for name, r := range tally.Rules {
+				counts[name] += r.Counts["counted"]
+			}
+		}
+		return rows.Err()
+	})
+	return counts
 }
 
 // accountedFor fails unless the proof tells of as many events counted as the

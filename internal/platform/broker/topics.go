@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -56,6 +58,19 @@ func topics(raw, replay, deadLetter, alert, result int32) []Topic {
 		{"alert-events", alert, 7 * 24 * time.Hour},
 		{"rule-results", result, 7 * 24 * time.Hour},
 	}
+}
+
+// Also adds topics of people's own, whose names commas separate: made as that of
+// raw events is, so that rules can join them.
+func Also(topics []Topic, names string) []Topic {
+	all := slices.Clone(topics)
+	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
+		if name != "" && !slices.ContainsFunc(all, func(t Topic) bool { return t.Name == name }) {
+			all = append(all, Topic{name, topics[0].Partitions, topics[0].Retention})
+		}
+	}
+	return all
 }
 
 // configs are the settings of a topic on servers of their own. With three or

@@ -23,6 +23,7 @@ func (r *Report) addRules(ctx context.Context, conf Config) (err error) {
 	for _, a := range r.Rules {
 		r.Problems = append(r.Problems, a.Problems()...)
 	}
+	r.Problems = append(r.Problems, rule.Unequal(r.Rules)...)
 	return nil
 }
 

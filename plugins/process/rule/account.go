@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,6 +26,10 @@ type Account struct {
 	Muted      int64         `json:"muted"`
 	Invalid    int64         `json:"invalid"`
 	Rules      []RuleAccount `json:"rules"`
+	// Sides are, where two topics are joined, the offsets that come next; the topic of
+	// the account is both of their names then, and it counts records instead of
+	// offsets.
+	Sides map[string]int64 `json:"sides,omitempty"`
 }
 
 // RuleAccount is what became in a rule of the events that reached it, since it
@@ -83,6 +88,24 @@ func (a Account) Problems() (problems []string) {
 	return problems
 }
 
+// Unequal says where a join of two topics does not stand where they do: it was to
+// be given all that they were.
+func Unequal(accounts []Account) (problems []string) {
+	next := map[place]int64{}
+	for _, a := range accounts {
+		next[place{a.Topic, a.Partition}] = a.Next
+	}
+	for _, a := range accounts {
+		for _, topic := range slices.Sorted(maps.Keys(a.Sides)) {
+			if at, read := next[place{topic, a.Partition}]; read && a.Sides[topic] != at {
+				problems = append(problems, fmt.Sprintf("rules have read %s/%d to offset %d, and the join %s to %d", topic,
+					a.Partition, at, a.Topic, a.Sides[topic]))
+			}
+		}
+	}
+	return problems
+}
+
 // reached is how many records came to the rules.
 func (t *tally) reached() int64 { return t.Read - t.Duplicate - t.Erased - t.Muted - t.Invalid }
 
@@ -115,6 +138,12 @@ func Accounts(ctx context.Context, db *sqldb.DB) ([]Account, error) {
 		}
 		a.First, a.Read, a.Missed, a.Duplicates, a.Erased = t.First, t.Read, t.Missed, t.Duplicate, t.Erased
 		a.Muted, a.Invalid, a.Rules = t.Muted, t.Invalid, []RuleAccount{}
+		for topic, s := range t.Sides {
+			if a.Sides == nil {
+				a.Sides = map[string]int64{}
+			}
+			a.Sides[topic] = s.Next
+		}
 		for name, r := range t.Rules {
 			a.Rules = append(a.Rules, RuleAccount{name, r.Since, t.reached() - r.Before, r.Counts, r.GivenUp})
 		}

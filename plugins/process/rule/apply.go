@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -48,8 +47,11 @@ type output struct {
 	release   func()
 	places    map[place]*held
 	force     force
-	last      *Set            // the rules that were applied last
-	canary    *canary         // those that were, to some fleets
+	last      *Set     // the rules that were applied last
+	canary    *canary  // those that were, to some fleets
+	topics    []string // that the stream reads, if that is known
+	fitted    []*Set   // what was seen to be right for them
+	fittedAt  time.Time
 	cleared   map[place]*Set  // the empty set for which nothing is kept of a partition
 	sets      map[string]*Set // that were in force, by version
 }
@@ -114,13 +116,23 @@ func (o *output) writeBatch(ctx context.Context, batch, prepared service.Message
 		return err
 	}
 	if err = o.commit(ctx, seq, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
-		for _, at := range slices.SortedFunc(maps.Keys(records), place.compare) { // all lock them in one order
-			h, err := o.hold(ctx, tx, set, at, logs[at.topic], records[at][0].offset)
+		places, err := o.placesOf(ctx, tx, set, records)
+		if err != nil {
+			return nil, err
+		}
+		for _, at := range places {
+			log, from, err := o.beginning(ctx, at, logs, records)
 			if err != nil {
 				return nil, err
 			}
-			for _, r := range records[at] {
-				o.apply(h, r, erased)
+			h, err := o.hold(ctx, tx, set, at, log, from)
+			if err != nil {
+				return nil, err
+			}
+			for _, topic := range topicsOf(at.topic) {
+				for _, r := range records[place{topic, at.number}] {
+					o.apply(h, topic, r, erased)
+				}
 			}
 			h.arrived = time.Now()
 			changed = append(changed, h)
@@ -164,17 +176,15 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 	if len(fresh) == 0 {
 		return nil
 	}
-	slices.SortFunc(fresh, place.compare)
 	tx, _, err := begin(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	gone := int64(0)
-	for _, at := range fresh {
+	all, err := withJoins(ctx, tx, fresh, nil)
+	for _, at := range all {
 		var n int64
-		_, err = tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $3, tally = '{}', rules = '', version = version + 1
-			WHERE topic = $1 AND part = $2`, at.topic, at.number, int64(none))
-		if err == nil {
+		if err = emptyPlace(ctx, tx, at); err == nil {
 			n, err = deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic, at.number))
 		}
 		if gone += n; err != nil {
@@ -189,8 +199,10 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 	if err != nil {
 		return fmt.Errorf("forgetting rules that are no more: %w", err)
 	}
-	for _, at := range fresh {
+	for _, at := range all {
 		delete(o.places, at)
+	}
+	for _, at := range fresh {
 		o.cleared[at] = set
 	}
 	if gone > 0 {
@@ -258,6 +270,10 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 		if err == nil {
 			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.now())
 		}
+		if err == nil && h.over() {
+			delete(o.places, place{h.topic, h.number})
+			err = emptyPlace(ctx, tx, place{h.topic, h.number})
+		}
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -286,34 +302,36 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	if pos == nil {
 		pos = &position{log: log, moment: none, upcoming: -1}
 	}
+	set = set.at(at.topic)
 	if pos.log != log && log != "" && pos.log != "" {
 		o.log.Warnf("the topic %s was made anew: rules begin anew with its partition %d", at.topic, at.number)
 		if err := forgetPlace(ctx, tx, at); err != nil {
 			return nil, err
 		}
-		*pos = position{log: log, moment: none, upcoming: -1, version: pos.version}
+		*pos = position{log: log, moment: none, upcoming: -1, version: pos.version, tally: tally{Sides: pos.tally.Sides}}
 	} else if h := o.places[at]; h != nil && h.version == pos.version && h.set == set && h.forSome == o.canary {
 		return h, nil
 	}
 	if log != "" {
 		pos.log = log
 	}
+	if at.joins() {
+		if err := o.meet(ctx, tx, pos, at); err != nil {
+			return nil, err
+		}
+	}
 	h := &held{partition: newPartition(set, at.topic, at.number, o.delay.Microseconds(), o.keys), position: *pos,
 		arrived: time.Now(), begins: max(pos.upcoming, from)}
-	h.time, h.origin = pos.moment, pos.log
+	h.time, h.origin, h.sides = pos.moment, pos.log, pos.tally.Sides
 	h.forSome = o.canary
-	h.tellFirst(o.canary)
+	h.tellFirst(o.canary.at(at.topic))
 	if pos.rules != naming(set.Version, o.canary) {
 		was, _, _ := named(pos.rules)
 		before, err := o.setOf(ctx, tx, was)
 		if err != nil {
 			return nil, err
 		}
-		newest := pos.moment
-		if newest != none {
-			newest += h.delay
-		}
-		h.tally.change(was, before != nil, set, o.canary, newest)
+		h.tally.change(was, before != nil, set, o.canary.at(at.topic), pos.newest(h.delay))
 	}
 	for _, op := range h.ops {
 		if was, is := h.tally.take(op.Rule); is {
@@ -339,23 +357,42 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	return h, nil
 }
 
-// apply takes one record in.
-func (o *output) apply(h *held, r incoming, erased *tombstone.Set) {
+// comes tells whether a record is not among those that were applied, and moves on
+// behind it.
+func (o *output) comes(h *held, topic string, offset int64) bool {
+	if s := h.sides[topic]; s != nil { // what it missed is told of its own partition
+		if offset < s.Next {
+			return false
+		}
+		s.Next, s.Seen = offset+1, o.now().UnixMicro()
+		h.upcoming++
+		for _, p := range h.all() {
+			p.from = topic
+		}
+		return true
+	}
 	t := &h.tally
-	if r.offset < h.upcoming {
+	switch {
+	case offset < h.upcoming:
+		return false
+	case h.upcoming < 0:
+		t.First = offset
+	case offset > h.upcoming:
+		t.Missed += offset - h.upcoming
+		o.late.Note("missed "+topic, fmt.Sprintf("%d records of %s/%d were not read before offset %d: aborted, or gone "+
+			"from the log; rules do not count them", offset-h.upcoming, topic, h.number, offset))
+	}
+	h.upcoming = offset + 1
+	return true
+}
+
+// apply takes one record of a topic in.
+func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set) {
+	t := &h.tally
+	if !o.comes(h, topic, r.offset) {
 		t.Redelivered++
 		return
 	}
-	if h.upcoming >= 0 && r.offset > h.upcoming {
-		t.Missed += r.offset - h.upcoming
-		o.late.Note("missed "+h.topic, fmt.Sprintf("%d records of %s/%d were not read before offset %d: aborted, or gone "+
-			"from the "+
-			"log; rules do not count them", r.offset-h.upcoming, h.topic, h.number, r.offset))
-	}
-	if h.upcoming < 0 {
-		t.First = r.offset
-	}
-	h.upcoming = r.offset + 1
 	t.Read++
 	if r.msg.GetError() != nil {
 		t.Invalid++
@@ -403,7 +440,7 @@ func (o *output) apply(h *held, r incoming, erased *tombstone.Set) {
 
 // say logs what a rule did not count, at most one a minute of each kind.
 func (o *output) say(h *held, m Miss) {
-	where := fmt.Sprintf("%s/%d/%d", h.topic, h.number, m.Offset)
+	where := fmt.Sprintf("%s/%d/%d", h.from, h.number, m.Offset)
 	switch m.Outcome {
 	case Late:
 		o.late.Note(m.Rule+" late", fmt.Sprintf("rule %s: the event at %s is late by %s", m.Rule, where,

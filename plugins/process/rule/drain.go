@@ -228,7 +228,7 @@ func (o *output) drain(ctx context.Context, tx *sql.Tx, h *held) error {
 		p := by[of]
 		if p == nil {
 			p = newPartition(&Set{Version: set.Version, layout: set.layout}, h.topic, h.number, h.delay, h.perFleet)
-			p.time, p.origin, p.only = h.time, h.origin, d.Fleets
+			p.time, p.origin, p.only, p.sides = h.time, h.origin, d.Fleets, h.sides
 			by[of] = p
 			h.drains = append(h.drains, p)
 		}

@@ -39,7 +39,7 @@ func (o *output) inForce(ctx context.Context) (*Set, int64, error) {
 	default:
 		o.last, o.canary = o.rules.Get(), f.canary
 	}
-	return o.last, now.seq, nil
+	return o.last, now.seq, o.fits(ctx, o.last)
 }
 
 // none tells whether no fleet has any rules, under a set that is in force for all.

@@ -84,6 +84,13 @@ func (o *output) moveIdle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var joined []stand
+	stands = slices.DeleteFunc(stands, func(s stand) bool {
+		if s.joins() {
+			joined = append(joined, s)
+		}
+		return s.joins()
+	})
 	behind := int64(0)
 	for _, s := range stands {
 		if o.behind(set, s) {
@@ -131,7 +138,7 @@ func (o *output) moveIdle(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return o.moveJoins(ctx, set, seq, joined)
 }
 
 func (o *output) stands(ctx context.Context) (list []stand, err error) {

@@ -35,8 +35,8 @@ const maxJoined = 1000
 
 // joinText is a join as a rule set has it.
 type joinText struct {
-	Left     string     `yaml:"left"`
-	Right    string     `yaml:"right"`
+	Left     sideText   `yaml:"left"`
+	Right    sideText   `yaml:"right"`
 	Within   withinText `yaml:"within"`
 	Type     string     `yaml:"type,omitempty"`
 	Lateness string     `yaml:"allowed_lateness"`
@@ -50,6 +50,7 @@ type withinText struct {
 // joinSpec is which events are paired.
 type joinSpec struct {
 	left, right   *predicate.Expr // which events are of a side
+	topics        [2]string       // of the sides, when they are of two
 	before, after int64           // how much earlier, and later, than the left one the right one may be
 	lateness      int64
 	alone         uint64 // the sides of which events without a partner are told
@@ -61,14 +62,20 @@ func sideNames() []string { return []string{"left", "right"} }
 func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
 	s := &joinSpec{}
 	r.join = s
-	side := func(field, source string) *predicate.Expr {
-		if source == "" {
+	side := func(field string, of sideText) *predicate.Expr {
+		switch {
+		case of.Where == "" && of.Topic == "":
 			c.at(field, "is missing: which events it is, as in this.exists(\"diagnostics.command\"); true for any")
 			return nil
+		case of.Where == "":
+			of.Where = "true"
+		case of.Topic != "":
+			field += ".where"
 		}
-		return c.expr(field, source, l)
+		return c.expr(field, of.Where, l)
 	}
 	s.left, s.right = side("join.left", text.Left), side("join.right", text.Right)
+	c.sidesOf(r, text)
 	if text.Within.Before == "" && text.Within.After == "" {
 		c.at("join.within", "is missing: how far apart the two may be, as in {after: 15m}, or {before: 1m, after: 15m}")
 	}
@@ -98,6 +105,9 @@ func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
 // ofSides finds the sides that an event is of.
 func (p *partition) ofSides(s *joinSpec) (holds uint64, err error) {
 	for side, e := range []*predicate.Expr{s.left, s.right} {
+		if of := s.topics[side]; of != "" && of != p.from {
+			continue
+		}
 		yes, err := e.Eval(p.reader)
 		if err != nil {
 			return 0, fmt.Errorf("join.%s: %w", sideNames()[side], err)
@@ -125,7 +135,7 @@ func (s *joinSpec) pair(left, right *row) bool {
 
 func (joins) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
 	s := op.join
-	if by := p.time - s.lateness - e.At; by > 0 {
+	if by := p.own() - s.lateness - e.At; by > 0 {
 		return by, false
 	}
 	if k.seq == nil {
@@ -189,18 +199,20 @@ func (joins) due(_ *partition, op *operator, k *keyState) int64 {
 
 // joined tells of a pair, or of an event without a partner: the other is nil.
 func (p *partition) joined(op *operator, k *keyState, left, right *row) {
-	w, of := window{status: statusFinal}, pane{n: 1}
+	w, of := window{status: statusFinal, from: op.join.topics}, pane{n: 1}
 	switch {
 	case right == nil:
 		w.id, w.start, w.end = left.offset, left.at, left.at+op.join.after
-		of.first, of.last = left.offset, left.offset
+		of.first, of.last, w.from[1] = left.offset, left.offset, w.from[0]
 	case left == nil:
 		w.id, w.with, w.start, w.end = right.offset, aloneRight, right.at, right.at+op.join.before
-		of.first, of.last = right.offset, right.offset
+		of.first, of.last, w.from[0] = right.offset, right.offset, w.from[1]
 	default:
 		w.id, w.with = left.offset, right.offset+1
 		w.start, w.end = min(left.at, right.at), max(left.at, right.at)
-		of = pane{n: 2, first: min(left.offset, right.offset), last: max(left.offset, right.offset)}
+		if of = (pane{n: 2, first: left.offset, last: right.offset}); w.from[0] == "" && of.first > of.last {
+			of.first, of.last = of.last, of.first
+		}
 	}
 	values := []byte{'{'}
 	for i := range op.values {
@@ -257,6 +269,10 @@ func (s *joinSpec) describe(delay time.Duration) string {
 	span := func(micros int64) time.Duration { return time.Duration(micros) * time.Microsecond }
 	text := fmt.Sprintf("pairs of which the right event is from %s before the left one to %s after it, told when both "+
 		"are there", span(s.before), span(s.after))
+	if s.topics[0] != "" {
+		text += fmt.Sprintf("; left ones are of the topic %s, right ones of %s, in partitions of the same number",
+			s.topics[0], s.topics[1])
+	}
 	if s.alone&sideLeft != 0 {
 		text += fmt.Sprintf("; a left one without a right one is told %s after it", span(s.after+s.lateness)+delay)
 	}

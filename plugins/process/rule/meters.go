@@ -37,9 +37,12 @@ const givenUp = "given up"
 // counts are the tally, flat.
 func (h *held) counts() map[[2]string]int64 {
 	t := &h.tally
-	all := map[[2]string]int64{
-		{"", "read"}: t.Read, {"", "duplicate"}: t.Duplicate, {"", "erased"}: t.Erased, {"", "muted"}: t.Muted,
-		{"", "invalid"}: t.Invalid, {"", "redelivered"}: t.Redelivered, {"", "missed"}: t.Missed,
+	all := map[[2]string]int64{}
+	if h.sides == nil { // else the partitions of the topics tell of them
+		all = map[[2]string]int64{
+			{"", "read"}: t.Read, {"", "duplicate"}: t.Duplicate, {"", "erased"}: t.Erased, {"", "muted"}: t.Muted,
+			{"", "invalid"}: t.Invalid, {"", "redelivered"}: t.Redelivered, {"", "missed"}: t.Missed,
+		}
 	}
 	for _, op := range h.ops {
 		all[[2]string{op.Name, givenUp}] = op.givenUp

@@ -23,6 +23,7 @@ const (
 	fieldIdle     = "idle"
 	fieldAhead    = "max_ahead"
 	fieldKeys     = "keys_per_fleet"
+	fieldTopics   = "topics"
 	fieldPrepare  = "processors"
 	fieldBatching = "batching"
 )
@@ -54,6 +55,10 @@ changed), and the gauges `+"`weir_rules_valid`"+` (what is to be in force is rig
 			"is idle, and a topic that was made anew is not noticed.")...).
 		Field(service.NewStringField(fieldRules).Description("The file of rules, in force until a version is.").
 			Example("configs/rules.yaml")).
+		Field(service.NewStringListField(fieldTopics).
+			Description("The topics that the messages come from, when rules may name topics: a rule that names another, and a "+
+				"join of two that have not as many partitions, is refused, and until it is mended messages wait.").
+			Default([]any{}).Advanced()).
 		Field(service.NewStringField(fieldURL).
 			Description("Where state and results are kept: `sqlite://PATH` or `postgres://`, the control store.").
 			Secret().Example("sqlite:///var/lib/weir/control.db").Example("postgres://weir:secret@db:5432/weir")).
@@ -125,9 +130,10 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	var keys int
 	if err := conf.Read(parsed, fieldRules, &file, fieldURL, sqldb.URL(&o.url), fieldDelay, conf.NotNegative(&o.delay),
 		fieldIdle, conf.NotNegative(&o.idle), fieldAhead, conf.NotNegative(&o.ahead), fieldKeys,
-		conf.Positive(&keys)); err != nil {
+		conf.Positive(&keys), fieldTopics, &o.topics); err != nil {
 		return nil, err
 	}
+	o.topics = topicList(o.topics)
 	o.keys = int64(keys)
 	cluster, err := kafka.FromParsed(parsed)
 	if errors.Is(err, kafka.ErrNoBroker) {
@@ -180,6 +186,9 @@ func (o *output) Connect(ctx context.Context) error {
 	o.tending.Go(func() { o.followFile(tending) })
 	if o.idle > 0 && o.admin != nil {
 		o.tending.Go(func() { o.tendIdle(tending) })
+	}
+	if len(o.topics) > 0 && o.admin != nil {
+		o.tending.Go(func() { o.tendTopics(tending) })
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ type record struct {
 // Miss is an event that a rule did not count though it was to.
 type Miss struct {
 	Rule    string
+	Topic   string // of a trial, if it is said
 	Offset  int64
 	Outcome Outcome
 	By      int64  // Late: µs since its last window was closed for good
@@ -60,8 +61,10 @@ type partition struct {
 	origin   string // which log its offsets are of
 	number   int32
 	delay    int64
-	perFleet int64    // keys that a fleet may have in a rule
-	only     []string // the fleets that are counted; none: all
+	perFleet int64            // keys that a fleet may have in a rule
+	from     string           // the topic of the event at hand
+	sides    map[string]*side // of a join of two topics: where each stands
+	only     []string         // the fleets that are counted; none: all
 	fits     map[string]bool
 
 	time   int64 // its watermark: no window that ends by it is open
@@ -150,7 +153,7 @@ type told struct {
 // Delay is how many µs out of order is normal.
 func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int64) *partition {
 	p := &partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
-		reader: set.layout.Reader(), next: never}
+		reader: set.layout.Reader(), next: never, from: topic}
 	for _, r := range set.Rules {
 		p.ops = append(p.ops, newOperator(r, set.Version))
 	}
@@ -178,7 +181,7 @@ func newOperator(r *Rule, version string) *operator {
 // error says that the event is no JSON object.
 func (p *partition) apply(raw []byte, e record) error {
 	if len(p.only) > 0 && !p.counts(e.Fleet) {
-		p.advance(e.At - p.delay)
+		p.advance(p.reached(e.At))
 		for _, op := range p.ops {
 			op.tally[Filtered]++
 		}
@@ -187,7 +190,7 @@ func (p *partition) apply(raw []byte, e record) error {
 	if err := p.reader.Read(raw); err != nil {
 		return fmt.Errorf("reading an event: %w", err)
 	}
-	p.advance(e.At - p.delay)
+	p.advance(p.reached(e.At))
 	for _, op := range p.ops {
 		op.tally[p.applyTo(op, &e)]++
 	}

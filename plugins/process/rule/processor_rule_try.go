@@ -22,7 +22,8 @@ func ruleTrySpec() *service.ConfigSpec {
 		Summary("Evaluates rules on the events of a batch alone, for tests: what comes out are the results.").
 		Description(`
 Each batch is tried for itself, in memory, as `+"`weir rules try`"+` does it: in the order of its messages, at the times of the events, and as if time
-had passed all windows behind the last. An event that comes twice counts once. The fleet is that of `+"`weir_fleet`"+`, else `+"`try`"+`.
+had passed all windows behind the last. An event that comes twice counts once. The fleet is that of `+"`weir_fleet`"+`, else `+"`try`"+`; where
+rules name topics, `+"`kafka_topic`"+` says of which an event is.
 
 It is for `+"`weir test`"+`: streams evaluate rules with the output `+"`event_rules`"+`, which keeps what is open from batch to batch.`).
 		Field(service.NewStringField(fieldRules).Description("The file of rules.").Example("configs/rules.yaml")).
@@ -86,7 +87,11 @@ func (t *try) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]ser
 		if fleet == "" {
 			fleet = "try"
 		}
-		lines = append(lines, tried{fleet, raw, e.Time.UnixMicro(), e.UUID, int64(i)})
+		topic := ""
+		if t.set.by != nil {
+			topic = event.Meta(msg, "kafka_topic")
+		}
+		lines = append(lines, tried{topic, fleet, raw, e.Time.UnixMicro(), e.UUID, int64(i)})
 	}
 	out := service.MessageBatch{}
 	if err := t.set.try(lines, Trial{Delay: t.delay}, report, func(r Result) error {

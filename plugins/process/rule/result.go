@@ -40,7 +40,8 @@ type Result struct {
 // start of a session, the first offset of a count.
 type window struct {
 	id, start, end int64
-	with           int64 // of a pair: what it is known by beside the id
+	with           int64     // of a pair: what it is known by beside the id
+	from           [2]string // the topics of its first and last event, when they are not the partition's
 	status         status
 }
 
@@ -86,8 +87,8 @@ func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, va
 	r.JSON = appendTime(append(r.JSON, `,"window_start":`...), w.start)
 	r.JSON = appendTime(append(r.JSON, `,"window_end":`...), w.end)
 	r.JSON = strconv.AppendInt(append(r.JSON, `,"count":`...), of.n, 10)
-	r.JSON = p.appendPlace(append(r.JSON, `,"first":"`...), of.first)
-	r.JSON = p.appendPlace(append(r.JSON, `","last":"`...), of.last)
+	r.JSON = p.appendPlace(append(r.JSON, `,"first":"`...), w.from[0], of.first)
+	r.JSON = p.appendPlace(append(r.JSON, `","last":"`...), w.from[1], of.last)
 	r.JSON = append(append(append(r.JSON, `","values":`...), values...), '}')
 	p.out = append(p.out, r)
 	k.tell(w, revision, op.keepsTold(w.status))
@@ -206,6 +207,9 @@ func appendTime(b []byte, t int64) []byte {
 	return append(time.UnixMicro(t).UTC().AppendFormat(b, event.TimeFormat), '"')
 }
 
-func (p *partition) appendPlace(b []byte, offset int64) []byte {
-	return event.Coordinates{Topic: p.topic, Partition: p.number, Offset: offset}.Append(b)
+func (p *partition) appendPlace(b []byte, topic string, offset int64) []byte {
+	if topic == "" {
+		topic = p.topic
+	}
+	return event.Coordinates{Topic: topic, Partition: p.number, Offset: offset}.Append(b)
 }

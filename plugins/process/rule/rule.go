@@ -19,7 +19,7 @@ import (
 // compile checks a rule and makes what evaluates it.
 func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	c.rule = text.Name
-	r := &Rule{Name: text.Name}
+	r := &Rule{Name: text.Name, line: c.line(), from: text.From}
 	if !ruleName.MatchString(text.Name) {
 		c.at("name", "%q must be a lower-case letter and up to 63 letters, digits or '_'", text.Name)
 	}
@@ -72,6 +72,7 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 func epochOf(text *ruleText) string {
 	t := *text
 	t.Name, t.Having, t.Emit, t.Fast, t.Limits = "", "", nil, "", nil
+	t.From = "" // what is kept is kept by topic
 	raw, err := yaml.Marshal(t)
 	if err != nil { // of strings
 		raw = []byte(err.Error())

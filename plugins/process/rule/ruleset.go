@@ -21,6 +21,8 @@ type Set struct {
 	Version string // of its text: the same text has the same version
 	Rules   []*Rule
 	layout  predicate.Layout
+	by      map[string]*Set // of a set that names topics: what of it is evaluated where
+	none    *Set            // what of it is evaluated elsewhere
 }
 
 // Rule is one rule of a set.
@@ -28,6 +30,8 @@ type Rule struct {
 	Name    string
 	Epoch   string // of what its state depends on: the window, pattern or join, where, key and select
 	Slow    []string
+	line    int
+	from    string      // the topic whose events it counts; "": any, or two
 	window  *windowSpec // of these three it has one
 	pattern *patternSpec
 	join    *joinSpec
@@ -52,6 +56,7 @@ type document struct {
 
 type ruleText struct {
 	Name    string       `yaml:"name"`
+	From    string       `yaml:"from,omitempty"`
 	Window  *windowText  `yaml:"window"`
 	Pattern *patternYAML `yaml:"pattern,omitempty"` // left out, the epochs of rules with windows are those of old
 	Join    *joinText    `yaml:"join,omitempty"`
@@ -152,9 +157,11 @@ func Parse(raw []byte) (*Set, error) {
 		names[text.Name] = true
 		set.Rules = append(set.Rules, c.compile(text, &set.layout))
 	}
+	c.topics(set)
 	if len(c.problems) > 0 {
 		return nil, &ProblemsError{c.problems}
 	}
+	set.split()
 	return set, nil
 }
 
@@ -169,7 +176,7 @@ func yamlProblems(err error) error {
 	for _, text := range texts {
 		text = strings.NewReplacer(" in type rule.ruleText", " of a rule", " in type rule.windowText", " of a window",
 			" in type rule.patternYAML", " of a pattern", " in type rule.joinText", " of a join",
-			" in type rule.withinText", " of within",
+			" in type rule.withinText", " of within", " in type rule.sideYAML", " of a side",
 			" in type rule.emitText", " of emit", " in type rule.limitsText", " of limits",
 			" in type rule.document", " of a rule set", "not found",
 			"is none").Replace(text)

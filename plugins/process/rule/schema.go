@@ -27,6 +27,10 @@ import "weir/internal/platform/sqldb"
 //	that is in force for `fleets`, a list of patterns, alone.
 //
 // rule_switch    from which offset a partition counted by which rules.
+// rule_topic     the topics that the stream reads, and how many partitions they have.
+//
+// Where two topics are joined is a partition, too: its topic is both of their names,
+// with a + between them, and its next is how many records came.
 func migrations() []sqldb.Migration {
 	const positions = `
 CREATE TABLE rule_position (
@@ -67,9 +71,12 @@ CREATE TABLE rule_switch (
 ALTER TABLE rule_activation ADD COLUMN canary BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE rule_activation ADD COLUMN fleets TEXT NOT NULL DEFAULT '[]';
 `
+	const topics = `
+CREATE TABLE rule_topic (topic TEXT PRIMARY KEY, partitions INTEGER NOT NULL);
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
 	}, {SQLite: handedOn, Postgres: handedOn}, {SQLite: versions, Postgres: versions},
-		{SQLite: canaries, Postgres: canaries}}
+		{SQLite: canaries, Postgres: canaries}, {SQLite: topics, Postgres: topics}}
 }

@@ -42,6 +42,8 @@ type tally struct {
 	Drains []drained         `json:"drains,omitempty"`
 	Turns  map[string][]turn `json:"turns,omitempty"` // by name, while something drains
 	Some   *some             `json:"some,omitempty"`  // what is in force for some fleets
+
+	Sides map[string]*side `json:"sides,omitempty"` // of two topics that are joined, by topic
 }
 
 // ruleTally is what became of them in one rule, since it counts as it does.
@@ -258,14 +260,14 @@ func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) erro
 	if err != nil {
 		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
 	}
-	if h.rules != rules {
+	if h.rules != rules && h.sides == nil { // else the partitions of the topics say it
 		if _, err := tx.ExecContext(ctx, `INSERT INTO rule_switch (topic, part, log, first, version) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (topic, part, log, first) DO UPDATE SET version = excluded.version`, h.topic, h.number, h.log, h.begins,
 			rules); err != nil {
 			return fmt.Errorf("writing since when %s/%d has its rules: %w", h.topic, h.number, err)
 		}
-		h.rules = rules
 	}
+	h.rules = rules
 	h.version++
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/internal/event"
@@ -44,16 +45,109 @@ const (
 	maxEvent   = 8 << 20
 )
 
+// Source is a file of events of one topic, which may be "" where no rule joins two.
+type Source struct {
+	Topic string
+	From  io.Reader
+}
+
 // Try reads events, one a line, and hands on each result in the order in which
 // they are told, as if time had passed everything at the end of the file. An
 // error of each ends it.
 func (s *Set) Try(from io.Reader, trial Trial, each func(Result) error) (*Report, error) {
+	return s.TryTopics([]Source{{From: from}}, trial, each)
+}
+
+// TryTopics is Try on files of several topics. Each is taken in its order, and of
+// several the one that is behind in time.
+func (s *Set) TryTopics(files []Source, trial Trial, each func(Result) error) (*Report, error) {
 	report := &Report{}
-	lines, err := readTrial(from, trial.Fleet, report)
-	if err != nil {
-		return nil, err
+	all := make([][]tried, len(files))
+	for i, file := range files {
+		lines, err := readTrial(file.From, trial.Fleet, report)
+		if err != nil {
+			return nil, err
+		}
+		for n := range lines {
+			lines[n].topic = file.Topic
+		}
+		all[i] = lines
 	}
-	return report, s.try(lines, trial, report, each)
+	return report, s.try(merged(all), trial, report, each)
+}
+
+// merged are the lines of several files, in an order that keeps that of each.
+func merged(files [][]tried) (lines []tried) {
+	if len(files) == 1 {
+		return files[0]
+	}
+	newest := make([]int64, len(files))
+	for i := range newest {
+		newest[i] = none
+	}
+	for {
+		first, at := -1, int64(never)
+		for i, rest := range files {
+			if len(rest) > 0 && max(newest[i], rest[0].at) < at {
+				first, at = i, max(newest[i], rest[0].at)
+			}
+		}
+		if first < 0 {
+			return lines
+		}
+		newest[first] = at
+		lines = append(lines, files[first][0])
+		files[first] = files[first][1:]
+	}
+}
+
+// bed is where rules are tried: a partition for each topic, and for each two that
+// are joined.
+type bed struct {
+	set   *Set
+	delay int64
+	at    map[string]*partition
+	order []*partition
+}
+
+// anyTopic is the topic of events of which none is said.
+const anyTopic = "events"
+
+func (b *bed) partition(topic string) *partition {
+	p := b.at[topic]
+	if p != nil {
+		return p
+	}
+	set := b.set.at(topic)
+	if topic == anyTopic {
+		set = &Set{Version: b.set.Version, layout: b.set.layout, Rules: b.set.Rules}
+	}
+	p = newPartition(set, topic, 0, b.delay, 0)
+	if of := topicsOf(topic); len(of) > 1 {
+		p.sides = map[string]*side{of[0]: {Time: none}, of[1]: {Time: none}}
+	}
+	b.at[topic] = p
+	b.order = append(b.order, p)
+	return p
+}
+
+// of are the partitions that are given the events of a topic.
+func (b *bed) of(topic string) (all []*partition, err error) {
+	pairs := b.set.pairs()
+	switch {
+	case topic == "" && len(pairs) > 0:
+		return nil, fmt.Errorf("rules join the topics %s: say of which topic events are, as in --events "+
+			"raw-events=FILE, for each topic once", strings.Join(topicsOf(pairs[0]), " and "))
+	case topic == "":
+		return []*partition{b.partition(anyTopic)}, nil
+	}
+	all = []*partition{b.partition(topic)}
+	for _, joined := range pairs {
+		if slices.Contains(topicsOf(joined), topic) {
+			all = append(all, b.partition(joined))
+		}
+	}
+	return all, nil
 }
 
 // try applies events, and hands on what they come to.
@@ -61,10 +155,10 @@ func (s *Set) try(lines []tried, trial Trial, report *Report, each func(Result) 
 	if trial.Shuffle != 0 {
 		shuffle(lines, trial.Delay.Microseconds(), trial.Shuffle)
 	}
-	p := newPartition(s, "events", 0, trial.Delay.Microseconds(), 0)
+	b := &bed{set: s, delay: trial.Delay.Microseconds(), at: map[string]*partition{}}
 	told := map[string]int64{}
 	missed := map[string]int{}
-	flush := func() error {
+	flush := func(p *partition) error {
 		for _, r := range p.out {
 			if told[r.Rule]++; each != nil {
 				if err := each(r); err != nil {
@@ -73,6 +167,9 @@ func (s *Set) try(lines []tried, trial Trial, report *Report, each func(Result) 
 			}
 		}
 		for _, m := range p.misses {
+			if m.Topic = p.from; m.Topic == anyTopic {
+				m.Topic = ""
+			}
 			if missed[m.Rule]++; missed[m.Rule] <= keptMisses {
 				report.Misses = append(report.Misses, m)
 			}
@@ -92,26 +189,49 @@ func (s *Set) try(lines []tried, trial Trial, report *Report, each func(Result) 
 			continue
 		}
 		seen[known{line.fleet, line.id}] = true
-		err := p.apply(line.raw, record{Fleet: line.fleet, At: line.at, ID: line.id, Offset: line.number})
-		if err == nil {
-			err = flush()
-		}
+		to, err := b.of(line.topic)
 		if err != nil {
 			return err
 		}
+		for _, p := range to {
+			if line.topic != "" {
+				p.from = line.topic
+			}
+			if err = p.apply(line.raw, record{Fleet: line.fleet, At: line.at, ID: line.id, Offset: line.number}); err == nil {
+				err = flush(p)
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
-	p.advance(never - 1)
-	if err := flush(); err != nil {
-		return err
+	for _, p := range b.order {
+		p.advance(never - 1)
+		if err := flush(p); err != nil {
+			return err
+		}
 	}
-	for _, op := range p.ops {
-		report.Rules = append(report.Rules, RuleReport{op.Name, op.tally, told[op.Name], op.givenUp})
+	for _, r := range s.Rules {
+		of := RuleReport{Name: r.Name, Results: told[r.Name]}
+		for _, p := range b.order {
+			for _, op := range p.ops {
+				if op.Rule != r {
+					continue
+				}
+				for o, n := range op.tally {
+					of.Outcomes[o] += n
+				}
+				of.GivenUp += op.givenUp
+			}
+		}
+		report.Rules = append(report.Rules, of)
 	}
 	return nil
 }
 
 // tried is one line of a file of events.
 type tried struct {
+	topic  string // "": any
 	fleet  string
 	raw    []byte
 	at     int64
@@ -137,7 +257,7 @@ func readTrial(from io.Reader, fleet string, report *Report) (lines []tried, err
 			report.Invalid = append(report.Invalid, fmt.Sprintf("line %d: %v", n, err))
 			continue
 		}
-		lines = append(lines, tried{fleet, raw, e.Time.UnixMicro(), e.UUID, n})
+		lines = append(lines, tried{"", fleet, raw, e.Time.UnixMicro(), e.UUID, n})
 	}
 	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
 		return nil, fmt.Errorf("reading events: a line is longer than %d MiB; write one event a line", maxEvent>>20)
@@ -163,9 +283,16 @@ func unwrapped(line []byte) (raw []byte, was bool) {
 // before it: an order in which none is late.
 func shuffle(lines []tried, delay int64, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, seed))
-	at := make(map[int64]int64, len(lines))
-	for _, l := range lines {
-		at[l.number] = l.at + r.Int64N(max(delay, 1))
+	type moved struct {
+		tried
+		to int64
 	}
-	slices.SortStableFunc(lines, func(a, b tried) int { return int(at[a.number] - at[b.number]) })
+	all := make([]moved, len(lines))
+	for i, l := range lines {
+		all[i] = moved{l, l.at + r.Int64N(max(delay, 1))}
+	}
+	slices.SortStableFunc(all, func(a, b moved) int { return cmp.Compare(a.to, b.to) })
+	for i := range all {
+		lines[i] = all[i].tried
+	}
 }

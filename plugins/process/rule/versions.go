@@ -75,6 +75,9 @@ func (v *Versions) Put(ctx context.Context, text, by, comment string) (Version, 
 	if err != nil {
 		return Version{}, fmt.Errorf("keeping a version of rules: %w", err)
 	}
+	if err := v.fit(ctx, set); err != nil {
+		return Version{}, err
+	}
 	var number int64
 	err = tombstone.Update(ctx, v.db, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, `SELECT number FROM rule_version WHERE text = $1`, text).Scan(&number)
@@ -173,7 +176,7 @@ func activation(ctx context.Context, q querier, lock string, seq int64) (a Activ
 // partition on. One that is in force stays so.
 func (v *Versions) Activate(ctx context.Context, number int64, by string) (Activation, error) {
 	if number != 0 {
-		if _, err := v.Get(ctx, number); err != nil {
+		if err := v.fitting(ctx, number); err != nil {
 			return Activation{}, err
 		}
 	}
@@ -193,7 +196,7 @@ func (v *Versions) ActivateFor(ctx context.Context, number int64, fleets []strin
 	if fleets = slices.Compact(fleets); !areFleets(fleets) {
 		return Activation{}, ErrFleets
 	}
-	if _, err := v.Get(ctx, number); err != nil {
+	if err := v.fitting(ctx, number); err != nil {
 		return Activation{}, err
 	}
 	return v.change(ctx, by, func(_ *sql.Tx, now Activation) (Activation, error) {

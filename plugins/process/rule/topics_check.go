@@ -1,0 +1,198 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// noted are the topics that the rules stream reads, with how many partitions each
+// has; 0 of one that the log does not have. Empty: nobody knows yet.
+type noted map[string]int
+
+// against says what of a rule set cannot be evaluated by a stream that reads these
+// topics.
+func (s *Set) against(topics noted) (problems []Problem) {
+	for _, r := range s.Rules {
+		of := topicsOf(r.whereabouts())
+		if len(topics) == 0 || of[0] == "" {
+			continue
+		}
+		say := func(format string, args ...any) {
+			problems = append(problems, Problem{r.line, r.Name, fmt.Sprintf(format, args...)})
+		}
+		there := true
+		for _, topic := range of {
+			partitions, read := topics[topic]
+			if there = there && partitions > 0; !read {
+				say("the rules stream does not read the topic %s: name it in WEIR_RULES_TOPICS, as in "+
+					"WEIR_RULES_TOPICS=raw-events,%s, and start weir again", topic, topic)
+			} else if partitions == 0 {
+				say("the log has no topic %s: make it, with as many partitions as the topic that it is joined with "+
+					"(weir topics create --also %s makes it like raw-events)", topic, topic)
+			}
+		}
+		if there && len(of) == 2 && topics[of[0]] != topics[of[1]] {
+			say("%s has %d partitions and %s %d, so that events of one device are not in partitions of the same number: make "+
+				"them equal, and write both by the key device_id", of[0], topics[of[0]], of[1], topics[of[1]])
+		}
+	}
+	return problems
+}
+
+// readNoted reads which topics the stream reads.
+func readNoted(ctx context.Context, db *sqldb.DB) (noted, error) {
+	rows, err := db.QueryContext(ctx, `SELECT topic, partitions FROM rule_topic`)
+	if err != nil {
+		return nil, fmt.Errorf("reading which topics rules are evaluated on: %w", err)
+	}
+	found := noted{}
+	for rows.Next() {
+		var topic string
+		var n int
+		if err = rows.Scan(&topic, &n); err != nil {
+			break
+		}
+		found[topic] = n
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("reading which topics rules are evaluated on: %w", err)
+	}
+	return found, nil
+}
+
+// fit refuses a rule set that names topics which the stream does not read, or
+// joins some whose partitions are not the same.
+func (v *Versions) fit(ctx context.Context, set *Set) error {
+	if set.by == nil {
+		return nil
+	}
+	topics, err := readNoted(ctx, v.db)
+	if err != nil {
+		return err
+	}
+	if problems := set.against(topics); len(problems) > 0 {
+		return &ProblemsError{problems}
+	}
+	return nil
+}
+
+// fitting is fit for a version that was put.
+func (v *Versions) fitting(ctx context.Context, number int64) error {
+	kept, err := v.Get(ctx, number)
+	if err != nil {
+		return err
+	}
+	set, err := Parse([]byte(kept.Text))
+	if err != nil {
+		return nil // of a newer weir: who evaluates it says so
+	}
+	return v.fit(ctx, set)
+}
+
+// noteEvery is how often the stream looks at its topics.
+const noteEvery = time.Minute
+
+// noteTopics asks the log about the topics that the stream reads, and writes down
+// what it says for those who put rules.
+func (o *output) noteTopics(ctx context.Context) (noted, error) {
+	details, err := o.admin.ListTopics(ctx, o.topics...)
+	if err != nil {
+		return nil, fmt.Errorf("asking the log about the topics of rules: %w", o.cluster.Explain(err))
+	}
+	topics := noted{}
+	for _, name := range o.topics {
+		topics[name] = 0
+		if of, there := details[name]; there && of.Err == nil {
+			topics[name] = len(of.Partitions)
+		}
+	}
+	if was, err := readNoted(ctx, o.db); err == nil && maps.Equal(was, topics) {
+		return topics, nil
+	}
+	err = tombstone.Update(ctx, o.db, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_topic`); err != nil {
+			return err
+		}
+		for _, name := range o.topics {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO rule_topic (topic, partitions) VALUES ($1, $2)
+				ON CONFLICT (topic) DO UPDATE SET partitions = excluded.partitions`, name, topics[name]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("noting the topics of rules: %w", err)
+	}
+	return topics, nil
+}
+
+// tendTopics notes the topics until the context ends.
+func (o *output) tendTopics(ctx context.Context) {
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	for {
+		o.mu.Lock()
+		var err error
+		if o.db != nil {
+			_, err = o.noteTopics(ctx)
+		}
+		o.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			o.late.Note("topics", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// fits fails while the rules in force cannot be evaluated by this stream: a join
+// would miss partners without a word. Until that is mended, events wait in the log.
+func (o *output) fits(ctx context.Context, set *Set) error {
+	sets := []*Set{set}
+	if o.canary != nil {
+		sets = append(sets, o.canary.set)
+	}
+	if len(o.topics) == 0 || o.admin == nil ||
+		!slices.ContainsFunc(sets, func(s *Set) bool { return s.by != nil }) {
+		return nil
+	}
+	if slices.Equal(o.fitted, sets) && time.Since(o.fittedAt) < noteEvery {
+		return nil
+	}
+	topics, err := o.noteTopics(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sets {
+		if problems := s.against(topics); len(problems) > 0 {
+			return fmt.Errorf("evaluating rules: events wait until this is mended: %w", &ProblemsError{problems})
+		}
+	}
+	o.fitted, o.fittedAt = sets, time.Now()
+	return nil
+}
+
+// topicList reads names that may be many in one, separated by commas.
+func topicList(list []string) (topics []string) {
+	for _, item := range list {
+		for topic := range strings.SplitSeq(item, ",") {
+			if topic = strings.TrimSpace(topic); topic != "" && !slices.Contains(topics, topic) {
+				topics = append(topics, topic)
+			}
+		}
+	}
+	return topics
+}
