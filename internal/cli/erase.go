@@ -15,11 +15,11 @@ import (
 	"weir/plugins/operate/erasure"
 )
 
-// eraseCommand is `weir erase`: forgetting a device, or a fleet.
+// eraseCommand is `weir erase`: forgetting a device, a person or a fleet.
 func eraseCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "erase",
-		Usage: "Erase a device, or a fleet, from every store, and keep it from coming back",
+		Usage: "Erase a device, a person or a fleet from every store, and keep it from coming back",
 		Description: `
 Everything that was received of it until now goes: raw events, dead letters and
 what became of them, rollups, alerts, baselines, places in groups and replays.
@@ -30,10 +30,14 @@ and goes on without this command: look with --watch ID.
 
   weir erase --device pump-7 --fleet plant-1 --reason "request 4711" --dry-run
   weir erase --device pump-7 --fleet plant-1 --reason "request 4711"
+  weir erase --person pii-field-k1-… --fleet shop --reason "request 4712"
   weir erase --fleet plant-1 --reason "contract ended" --yes`[1:],
 		Flags: append(apiFlags("data directory"),
 			dataFlag(),
-			&cli.StringFlag{Name: "device", Usage: "the `DEVICE`; without it, the whole fleet"},
+			&cli.StringFlag{Name: "device", Usage: "the `DEVICE`; without it and --person, the whole fleet"},
+			&cli.StringFlag{Name: "person", Usage: "the `ID` of a user, or an anonymous one, as events have it: with " +
+				"all aliases and devices"},
+			&cli.BoolFlag{Name: "shared-devices", Usage: "of a person: also devices where others were seen"},
 			&cli.StringFlag{Name: "fleet", Usage: "the `FLEET`; may be left out of a device where there is one fleet"},
 			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for those who read the receipt later"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "count what there is, and erase nothing"},
@@ -62,12 +66,12 @@ and goes on without this command: look with --watch ID.
 // erased makes the erasure and returns it as it ended.
 func erased(c *cli.Context) (*erasure.Erasure, error) {
 	spec := erasure.Spec{Fleet: c.String("fleet"), Device: c.String("device"), Reason: c.String("reason"),
-		DryRun: c.Bool("dry-run")}
-	spec.WholeFleet = spec.Device == ""
+		Person: c.String("person"), SharedDevices: c.Bool("shared-devices"), DryRun: c.Bool("dry-run")}
+	spec.WholeFleet = spec.Device == "" && spec.Person == ""
 	switch {
 	case c.String("watch") != "":
-	case spec.Device == "" && spec.Fleet == "":
-		return nil, usagef("name a device with --device, or a whole fleet with --fleet")
+	case spec.WholeFleet && spec.Fleet == "":
+		return nil, usagef("name a device with --device, a person with --person, or a whole fleet with --fleet")
 	case spec.Reason == "":
 		return nil, usagef("say why with --reason, for those who read the receipt later")
 	}
@@ -152,7 +156,10 @@ func printErasure(c *cli.Context, e *erasure.Erasure) error {
 		return printJSON(c.App.Writer, e)
 	}
 	what := "the whole fleet"
-	if e.Subject != "" {
+	switch {
+	case e.OfAliases > 0:
+		what = fmt.Sprintf("one person with %d names and %d devices (subject %s)", e.OfAliases, e.OfDevices, e.Subject)
+	case e.Subject != "":
 		what = "one device (subject " + e.Subject + ")"
 	}
 	var b strings.Builder
@@ -174,6 +181,9 @@ func printErasure(c *cli.Context, e *erasure.Erasure) error {
 			at("erased, everything that was received until", e.Until)
 		}
 		b.WriteString(countLines(e))
+		if e.SharedLeft > 0 {
+			fmt.Fprintf(&b, "  %d devices stay, which were found late and where others were seen, too\n", e.SharedLeft)
+		}
 		if e.Recounted > 0 {
 			fmt.Fprintf(&b, "  %d events that came later were counted again\n", e.Recounted)
 		}

@@ -86,6 +86,7 @@ func places(t *testing.T) [][]string {
 		{"consent", "grant", "--fleet", "acme", "--subject", "s", "--purpose", "ads"},
 		{"identity", "show", "--fleet", "acme", "--subject", "s"},
 		{"identity", "link", "--fleet", "acme", "--anonymous", "a", "--user", "u"},
+		{"export-subject", "--fleet", "acme", "--person", "p", "--reason", "x"},
 		{"erase", "--fleet", "acme", "--reason", "x"}, {"erase", "--watch", "x"},
 		{"replay", "--mode", "redrive", "--reason", "x"}, {"replay", "--watch", "x"},
 		{"schema", "check", schemaFile(t)}, {"schema", "register", schemaFile(t)},

@@ -19,8 +19,8 @@ import (
 func privacyCommand(stores lifecycle.List) *cli.Command {
 	return &cli.Command{
 		Name:        "privacy",
-		Usage:       "Look for personal data in what is stored, and turn tokens back",
-		Subcommands: []*cli.Command{privacyScan(stores), privacyReveal()},
+		Usage:       "Look for personal data in what is stored, make tokens and turn them back",
+		Subcommands: []*cli.Command{privacyScan(stores), privacyReveal(), privacyToken()},
 	}
 }
 

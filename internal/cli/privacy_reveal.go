@@ -46,19 +46,64 @@ several tokens all are turned back, or none is printed.
 	}
 }
 
-func reveal(c *cli.Context) error {
+// privacyToken is `weir privacy token`: what stands in events for a value.
+func privacyToken() *cli.Command {
+	return &cli.Command{
+		Name:      "token",
+		Usage:     "Say which token stands in the events of a fleet for a value",
+		ArgsUsage: "VALUE…",
+		Description: `
+Events that went through privacy have tokens in the place of ids: by these are
+people known who are erased, or whose data is exported. It prints one line for
+each key and value, that of the newest key first. It reads no store.
+
+  weir privacy token --fleet shop u-77
+  weir privacy token --fleet shop --type email ann@example.com`[1:],
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET` whose events they are"},
+			&cli.StringFlag{Name: "type", Value: "field", Usage: "the `TYPE` of the value: field for what schemas say to hash"},
+			&cli.StringFlag{Name: "keys", Usage: "where the keys are kept: `file:///PATH` or vault://PATH#FIELD; without it, " +
+				"what " + envPrivacyKeys + " says"},
+		},
+		Action: func(c *cli.Context) error {
+			keys, err := privacyKeys(c)
+			if err != nil {
+				return fmt.Errorf("making tokens: %w", err)
+			}
+			for _, value := range arguments(c) {
+				tokens, err := privacy.Tokens(keys, c.String("fleet"), c.String("type"), value)
+				if err != nil {
+					return usagef("making tokens: %w", err)
+				}
+				for _, token := range tokens {
+					if _, err := fmt.Fprintln(c.App.Writer, token); err != nil {
+						return fmt.Errorf("writing tokens: %w", err)
+					}
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// privacyKeys are the keys of a command, by its flag or the environment.
+func privacyKeys(c *cli.Context) (string, error) {
 	setting := c.String("keys")
 	switch {
 	case setting == "":
 		setting = os.Getenv(envPrivacyKeys)
 	case !secret.Kept(setting):
-		return usagef("reading --keys: expected where they are kept; keys themselves belong into %s, which others on this "+
-			"machine cannot see", envPrivacyKeys)
+		return "", usagef("reading --keys: expected where they are kept; keys themselves belong into %s, which others on "+
+			"this machine cannot see", envPrivacyKeys)
 	}
 	if setting == "" {
-		return usagef("no keys: say where they are kept with --keys, or set %s", envPrivacyKeys)
+		return "", usagef("no keys: say where they are kept with --keys, or set %s", envPrivacyKeys)
 	}
-	keys, err := secret.Value(c.Context, setting)
+	return secret.Value(c.Context, setting)
+}
+
+func reveal(c *cli.Context) error {
+	keys, err := privacyKeys(c)
 	if err != nil {
 		return err
 	}

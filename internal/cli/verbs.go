@@ -39,6 +39,7 @@ func Verbs(assets fs.FS, engine Engine, stores lifecycle.List) []*cli.Command {
 		holdCommand(),
 		consentCommand(),
 		identityCommand(),
+		exportSubjectCommand(),
 		Retention(assets, engine),
 		costCommand(assets),
 		roleVerb(assets, engine),

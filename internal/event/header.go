@@ -31,6 +31,7 @@ const (
 	MetaCode        = "local_code"         // Code of a rejection
 	MetaErrors      = "local_errors"       // JSON array of FieldError
 	MetaDuplicateOf = "local_duplicate_of" // Coordinates of the canonical record; set means duplicate
+	MetaErased      = "local_erased"       // set when it names somebody who was erased since it was received
 	MetaUnclaimed   = "local_unclaimed"    // set when the dedupe store was down and the event passed unchecked
 )
 

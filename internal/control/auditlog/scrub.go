@@ -18,7 +18,7 @@ func kept(name string) bool {
 		"group", "device", "device_id", "devices", "stages", "codes", "targets", // which
 		"mode", "from", "to", "until", "rate", "dry_run", "reason", "state", "created_by", "note", "comment", // why
 		"purpose", "granted", "at", // consents
-		"anonymous_id", "user_id", // identities: an erasure of either changes them
+		"anonymous_id", "user_id", "person", // identities: an erasure of either changes them
 		"subject", "version", "number", "compatibility", "compatibilityLevel", "policy", "schemaType", // schemas
 		"title", "detail", // of a refusal
 	}, name)

@@ -178,7 +178,11 @@ func TestIdentity_WhatIsErasedDoesNotComeBack(t *testing.T) {
 			}
 		}
 	}
-	note(events...)
+	noted, err := s.Note(ctx, "shop", "test", append([]Seen{{Device: "new", Anonymous: "a9", At: base(), Received: base()},
+		{Device: "new", User: "ann", At: base(), Received: base()}}, events...))
+	if err != nil || fmt.Sprint(noted.Erased) != "[1 2]" {
+		t.Errorf("erased are %v (%v)", noted.Erased, err)
+	}
 	for _, name := range []string{"ann", "a1", "phone"} {
 		if got := counted(name); got != "map[identity_claims:0 identity_devices:0]" {
 			t.Errorf("%s came back: %s", name, got)
@@ -187,9 +191,9 @@ func TestIdentity_WhatIsErasedDoesNotComeBack(t *testing.T) {
 	if got := counted("bob"); got != "map[identity_claims:1 identity_devices:1]" {
 		t.Errorf("the neighbour has %s", got)
 	}
-	noted := map[string]int64{}
-	if err := tombstone.Counts(ctx, s.db, "job-ann", noted); err != nil || noted[countClaims] != 1 {
-		t.Errorf("noted %v %v", noted, err)
+	counts := map[string]int64{}
+	if err := tombstone.Counts(ctx, s.db, "job-ann", counts); err != nil || counts[countClaims] != 1 {
+		t.Errorf("noted %v %v", counts, err)
 	}
 	later := events[0]
 	later.Received = until.Add(time.Second)

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/control/apikey"
@@ -33,8 +34,9 @@ const (
 
 // Store keeps aliases in SQL.
 type Store struct {
-	db  *sqldb.DB
-	now func() time.Time
+	db   *sqldb.DB
+	now  func() time.Time
+	gone atomic.Pointer[graves]
 }
 
 func migrations() []sqldb.Migration {
@@ -95,6 +97,9 @@ type Noted struct {
 	Devices int      // of subjects, that are new
 	Ignored int      // claims for which there was no room
 	Changes []Change // of owners, by anonymous id
+	// Erased are those of what was told, by their place, that name somebody, or are of
+	// a device, who was erased since they were received: nothing of them is kept.
+	Erased []int
 }
 
 // Put keeps a claim that somebody makes. The zero time is now. When it returns nil,
@@ -162,15 +167,20 @@ type pair struct{ subject, device string }
 // note looks before it writes: what events say is nearly always known.
 func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func([]Seen) []Claim) (noted Noted,
 	err error) {
-	if fresh, err := s.fresh(ctx, s.db, fleet, seen, claims(seen)); err != nil || fresh == nil {
+	gone, err := s.graves(ctx)
+	if err != nil {
 		return noted, err
+	}
+	left, erased := living(gone, fleet, seen)
+	if fresh, err := s.fresh(ctx, s.db, fleet, left, claims(left)); err != nil || fresh == nil {
+		return Noted{Erased: erased}, err
 	}
 	err = tombstone.Update(ctx, s.db, func(tx *sql.Tx) error {
 		gone, err := tombstone.Begin(ctx, tx, s.db.Dialect)
 		if err != nil {
 			return err
 		}
-		left := living(gone, fleet, seen)
+		left, erased = living(gone, fleet, seen)
 		fresh, err := s.fresh(ctx, tx, fleet, left, claims(left))
 		if err != nil || fresh == nil {
 			return err
@@ -181,19 +191,45 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 	if err != nil {
 		return Noted{}, fmt.Errorf("keeping aliases: %w", err)
 	}
+	noted.Erased = erased
 	return noted, nil
 }
 
+// graves are the tombstones that there are. They are read again when there are others.
+func (s *Store) graves(ctx context.Context) (*tombstone.Set, error) {
+	var seq int64
+	if err := s.db.QueryRowContext(ctx, tombstone.SeqQuery).Scan(&seq); err != nil {
+		return nil, fmt.Errorf("reading tombstones: %w", err)
+	}
+	if known := s.gone.Load(); known != nil && known.seq == seq {
+		return known.set, nil
+	}
+	set, err := tombstone.Load(ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	s.gone.Store(&graves{seq, set}) // with those of seq at least
+	return set, nil
+}
+
+// graves are the tombstones of a database, as it had them.
+type graves struct {
+	seq int64
+	set *tombstone.Set
+}
+
 // living leaves out what was erased since it was received.
-func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen) {
-	for _, e := range seen {
-		if !slices.ContainsFunc(append(e.subjects(), e.Device), func(name string) bool {
+func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen, erased []int) {
+	for n, e := range seen {
+		if slices.ContainsFunc(append(e.subjects(), e.Device), func(name string) bool {
 			return gone.Holds(fleet, name, e.received())
 		}) {
-			left = append(left, e)
+			erased = append(erased, n)
+			continue
 		}
+		left = append(left, e)
 	}
-	return left
+	return left, erased
 }
 
 // news is what is not known yet.

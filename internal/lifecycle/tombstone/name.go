@@ -14,6 +14,9 @@ func Without(text, device, instead string) string {
 	if device == "" || !strings.Contains(text, device) {
 		return text
 	}
+	if strings.ContainsFunc(device, func(r rune) bool { return r > 0x7f || !NameByte(byte(r)) }) {
+		return strings.ReplaceAll(text, device, instead) // no device: the id of a person may be any text
+	}
 	var b strings.Builder
 	for i := 0; i < len(text); {
 		if !NameByte(text[i]) {

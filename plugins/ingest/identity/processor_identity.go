@@ -42,7 +42,7 @@ func spec() *service.ConfigSpec {
 		Description(`
 An event that names a user and an anonymous id says that the one is the other: somebody signed in. The first who claims an anonymous id has it, with all that it ever did; another user who claims it later, on a shared device, does not get it, and the two stay two. Which is the first goes by the time of the events, not by the order in which they come. `+"`weir identity` and `/v1/identity`"+` tell who is who, now or as it was known at a version.
 
-It notes nothing of what was erased since it was received. Put it behind `+"`event_dedupe`"+` into a stream that reads the log; while its store does not answer, events wait.
+Of what names somebody who was erased since it was received it notes nothing, and `+"`raw_store`"+` behind it does not keep it either. Put it behind `+"`event_dedupe`"+` into a stream that reads the log; while its store does not answer, events wait.
 
 With `+"`into`"+`, who an event is of is put into the event, for rules that come after it: do so in no stream that keeps events as they were sent.
 
@@ -191,6 +191,9 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 			if c.Before != "" {
 				p.claims.Incr(1, outcomeMoved)
 			}
+		}
+		for _, i := range noted.Erased {
+			events[i].msg.MetaSetMut(event.MetaErased, "1")
 		}
 		for i := range events {
 			if person := people[events[i].id()]; person != "" {

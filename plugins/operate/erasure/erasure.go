@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"weir/internal/control/apikey"
+	"weir/internal/control/identity"
 	"weir/internal/event"
 	"weir/internal/lifecycle/tombstone"
 )
@@ -38,10 +39,15 @@ type Spec struct {
 	Fleet string `json:"fleet"`
 	// Device is one device of the fleet. A receipt of an erasure that has ended
 	// does not name it: it has the subject.
-	Device     string `json:"device_id,omitempty"`
-	WholeFleet bool   `json:"whole_fleet,omitempty"` // required without a device
-	Reason     string `json:"reason"`
-	DryRun     bool   `json:"dry_run,omitempty"` // count, delete nothing
+	Device string `json:"device_id,omitempty"`
+	// Person is somebody by the id of a user or an anonymous one, as events have it
+	// when they are stored. All devices where they were seen go, and all their aliases.
+	Person string `json:"person,omitempty"`
+	// SharedDevices says that devices may go where others were seen, too.
+	SharedDevices bool   `json:"shared_devices,omitempty"`
+	WholeFleet    bool   `json:"whole_fleet,omitempty"` // required without a device or a person
+	Reason        string `json:"reason"`
+	DryRun        bool   `json:"dry_run,omitempty"` // count, delete nothing
 }
 
 const maxReason = 1000
@@ -59,8 +65,14 @@ func (s *Spec) check() error {
 		return fmt.Errorf("device_id: %q is no device_id", s.Device)
 	case s.Device != "" && s.WholeFleet:
 		return errors.New("whole_fleet: name a device or the whole fleet, not both")
-	case s.Device == "" && !s.WholeFleet:
-		return errors.New(`device_id: name a device; "whole_fleet": true erases the fleet with all its devices`)
+	case s.Person != "" && (s.WholeFleet || s.Device != ""):
+		return errors.New("person: name a person, a device or the whole fleet, one of them")
+	case s.Person != "" && identity.ValidID("person", s.Person) != nil:
+		return fmt.Errorf("person: %w", identity.ValidID("person", s.Person))
+	case s.SharedDevices && s.Person == "":
+		return errors.New("shared_devices: it is about a person's: name the person")
+	case s.Device == "" && s.Person == "" && !s.WholeFleet:
+		return errors.New(`device_id: name a device, or a person; "whole_fleet": true erases the fleet with all its devices`)
 	case strings.TrimSpace(s.Reason) == "":
 		return errors.New("reason: say why, for those who read the receipt later")
 	case len(s.Reason) > maxReason:
@@ -74,6 +86,7 @@ type phase string
 
 const (
 	begin  phase = "begin"  // bury the tombstones, delete what there is
+	more   phase = "more"   // as begin: devices of a person were found that were not known before
 	settle phase = "settle" // delete what writers had begun before they knew
 	scrub  phase = "scrub"  // free the files of what is deleted
 	ended  phase = "ended"
@@ -92,8 +105,14 @@ type Erasure struct {
 	State State  `json:"state"`
 	Error string `json:"error,omitempty"` // what keeps it waiting, or why it was refused
 	Spec
-	// Subject names the device for those who know its name: the SHA-256 of
-	// "weir erased", a zero byte, the fleet, a zero byte and the device_id.
+	// Devices and Aliases are a person's, until the erasure has ended.
+	Devices    []string `json:"devices,omitempty"`
+	Aliases    []string `json:"aliases,omitempty"`
+	OfDevices  int      `json:"of_devices,omitempty"` // how many there were
+	OfAliases  int      `json:"of_aliases,omitempty"`
+	SharedLeft int      `json:"shared_devices_left,omitempty"` // that were found when others had gone already
+	// Subject names the device or person for those who know its name: the SHA-256 of
+	// "weir erased", a zero byte, the fleet, a zero byte and the name.
 	Subject   string     `json:"subject,omitempty"`
 	CreatedBy string     `json:"created_by,omitempty"` // the public id of the key
 	CreatedAt time.Time  `json:"created_at"`
@@ -119,11 +138,8 @@ func (e *Erasure) target() tombstone.Target {
 	return tombstone.Target{Job: e.ID, Fleet: e.Fleet, Device: e.Device, Until: e.Until.UnixMicro(), Buried: e.buried}
 }
 
-// nameless takes the device's name out of what is kept.
+// nameless takes the names of the device or person out of what is kept.
 func (e *Erasure) nameless() {
-	if e.Device == "" {
-		return
-	}
-	e.Reason = tombstone.Without(e.Reason, e.Device, "(erased)")
-	e.Device = ""
+	e.Reason = e.without(e.Reason, "(erased)")
+	e.Device, e.Person, e.Devices, e.Aliases = "", "", nil, nil
 }

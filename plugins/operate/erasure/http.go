@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 // Handler serves the administration of erasures:
 //
 //	POST /v1/erasures        a Spec → 201, with the erasure; 409 when a legal hold is in the way
-//	GET  /v1/erasures?fleet=&device=&limit=&before=   the newest first
+//	GET  /v1/erasures?fleet=&device=|person=&limit=&before=   the newest first
 //	GET  /v1/erasures/{id}   how it goes; once it is done, its receipt
 //
 // fleets are those that there are: an erasure that names none is of the only
@@ -72,7 +73,7 @@ func (h *rest) read(w http.ResponseWriter, r *http.Request) (spec Spec, err erro
 	if spec.Fleet == "" {
 		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter
 	}
-	if spec.Fleet == "" && spec.Device != "" {
+	if spec.Fleet == "" && (spec.Device != "" || spec.Person != "") {
 		fleets, err := h.fleets(r.Context())
 		if err != nil {
 			return spec, err
@@ -95,12 +96,12 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		httpx.Write(w, *bad)
 		return
 	}
-	fleet, device := q.Get("fleet"), q.Get("device")
-	if device != "" && fleet == "" {
+	fleet, name := q.Get("fleet"), cmp.Or(q.Get("device"), q.Get("person"))
+	if name != "" && fleet == "" {
 		fail(w, invalid{errors.New("device: name its fleet too")})
 		return
 	}
-	list, err := h.store.list(r.Context(), fleet, tombstone.Subject(fleet, device), before, limit)
+	list, err := h.store.list(r.Context(), fleet, tombstone.Subject(fleet, name), before, limit)
 	if err != nil {
 		fail(w, err)
 		return

@@ -12,6 +12,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/hold"
+	"weir/internal/control/identity"
 	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/conf"
@@ -44,7 +45,7 @@ func inputSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Carries out erasures: everything that was received of a device, or of a fleet, leaves every store.").
+		Summary("Carries out erasures: everything that was received of a device, a person or a fleet leaves every store.").
 		Description(`
 Erasures are made with `+"`POST /v1/erasures` of the api, or `weir erase`"+`. Any number of processes may run this input on one control
 store: an erasure belongs to one of them at a time, and is taken over when that one is gone. It is done in steps, each of which may be
@@ -198,12 +199,19 @@ func (in *input) open(ctx context.Context, r *runner) error {
 	if r.holds, err = hold.Open(ctx, control); err != nil {
 		return err
 	}
+	people, err := identity.Open(ctx, control)
+	if err != nil {
+		return err
+	}
+	r.people = func(ctx context.Context, fleet, person string) (*identity.Person, error) {
+		return people.Person(ctx, fleet, person, 0)
+	}
 	for _, kind := range in.list {
 		store, err := kind.Open(ctx, in.places)
 		if err != nil {
 			return err
 		}
-		r.stores = append(r.stores, named{store, kind.Name})
+		r.stores = append(r.stores, named{store, kind.Name, kind.Place.SQL()})
 	}
 	r.recount = func(ctx context.Context, t tombstone.Target) (int64, error) {
 		return recount.Later(ctx, raw, rollups, in.upcast, t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -29,12 +30,14 @@ func (h held) Error() string { return h.text }
 type named struct {
 	lifecycle.Store
 	name string
+	sql  bool // a tombstone is known to it at once
 }
 
 // runner carries erasures out.
 type runner struct {
 	store   *Store
 	holds   *hold.Store
+	people  finder
 	stores  []named
 	tables  map[*sqldb.DB][]string // that rows are deleted from
 	recount func(context.Context, tombstone.Target) (events int64, err error)
@@ -75,7 +78,7 @@ func (r *runner) carry(ctx context.Context, e *Erasure) error {
 	case err == nil:
 		e.Error = ""
 	}
-	e.Error = tombstone.Without(e.Error, e.Device, "(the device)")
+	e.Error = e.without(e.Error, "(the device)")
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
 	defer cancel()
 	return errors.Join(r.store.save(saving, r.owner, e), r.store.release(saving, r.owner, e.ID, next))
@@ -111,7 +114,7 @@ func (r *runner) step(ctx context.Context, e *Erasure) (next time.Time, err erro
 	}
 	e.Progress.Steps = 2*len(r.stores) + 4
 	switch e.phase {
-	case begin:
+	case begin, more:
 		return r.begin(ctx, e)
 	case settle:
 		return next, r.finish(ctx, e)
@@ -153,8 +156,15 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 	if e.DryRun {
 		return next, r.count(ctx, e)
 	}
+	grew, err := r.resolve(ctx, e)
+	if err != nil {
+		return next, err
+	}
+	if grew && e.buried > 0 {
+		e.phase = more
+	}
 	if e.Until == nil {
-		due, err := r.due(ctx)
+		due, err := r.due(ctx, max(1, len(e.names())))
 		if err != nil {
 			return next, err
 		}
@@ -164,13 +174,14 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 	if err := r.doing(ctx, e, 1, "burying tombstones"); err != nil {
 		return next, err
 	}
-	stone := tombstone.Of(e.Fleet, e.Device, *e.Until)
 	for _, s := range r.stores {
-		if err := s.Bury(ctx, stone); err != nil {
-			return next, fmt.Errorf("burying a tombstone beside %s: %w", s.name, err)
+		for _, t := range e.targets(s) {
+			if err := s.Bury(ctx, tombstone.Of(t.Fleet, t.Device, *e.Until)); err != nil {
+				return next, fmt.Errorf("burying a tombstone beside %s: %w", s.name, err)
+			}
 		}
 	}
-	if e.buried == 0 {
+	if e.buried == 0 || e.phase == more {
 		e.buried = r.now().UnixMicro()
 	}
 	if err := r.pass(ctx, e, 2, false); err != nil {
@@ -182,8 +193,8 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 }
 
 // due is when an erasure that begins now is done at the latest: a device that
-// always reported has rows in every object.
-func (r *runner) due(ctx context.Context) (time.Time, error) {
+// always reported has rows in every object, and a person has several.
+func (r *runner) due(ctx context.Context, targets int) (time.Time, error) {
 	total := int64(0)
 	for _, s := range r.stores {
 		n, err := s.Bytes(ctx)
@@ -192,7 +203,7 @@ func (r *runner) due(ctx context.Context) (time.Time, error) {
 		}
 		total += n
 	}
-	return r.now().UTC().Add(bound + time.Duration(total/rate)*time.Second).Truncate(time.Second), nil
+	return r.now().UTC().Add(bound + time.Duration(total/rate*int64(targets))*time.Second).Truncate(time.Second), nil
 }
 
 // pass erases from the stores, one after the other. One that fails keeps no
@@ -207,7 +218,12 @@ func (r *runner) pass(ctx context.Context, e *Erasure, step int, again bool) err
 		if err := free(); err != nil {
 			return err
 		}
-		err := s.Erase(ctx, lifecycle.Erasure{Target: e.target(), Again: again, Held: free})
+		var err error
+		for _, t := range e.targets(s) {
+			if err = s.Erase(ctx, lifecycle.Erasure{Target: t, Again: again, Held: free}); err != nil {
+				break
+			}
+		}
 		var hold held
 		switch {
 		case errors.As(err, &hold), err != nil && ctx.Err() != nil:
@@ -220,27 +236,57 @@ func (r *runner) pass(ctx context.Context, e *Erasure, step int, again bool) err
 }
 
 // finish deletes what was being written as the erasure began, and forgets the
-// device's name.
+// names of the device or person. A device of the person that was not known before is
+// erased as the others were.
 func (r *runner) finish(ctx context.Context, e *Erasure) error {
+	grew, err := r.resolve(ctx, e)
+	if err != nil {
+		return err
+	}
+	if grew {
+		e.phase = more
+		return nil
+	}
 	if err := r.pass(ctx, e, 2+len(r.stores), true); err != nil {
 		return err
 	}
 	if err := r.doing(ctx, e, e.Progress.Steps-2, "counting again what came later"); err != nil {
 		return err
 	}
-	n, err := r.recount(ctx, e.target())
-	if err != nil {
-		return fmt.Errorf("counting again what came later: %w", err)
-	}
-	e.Recounted = n
-	for db := range r.tables {
-		if err := tombstone.Counts(ctx, db, e.ID, e.Erased); err != nil {
-			return err
+	e.Recounted = 0
+	for _, t := range e.devices() {
+		n, err := r.recount(ctx, t)
+		if err != nil {
+			return fmt.Errorf("counting again what came later: %w", err)
 		}
+		e.Recounted += n
+	}
+	if err := r.forget(ctx, e); err != nil {
+		return err
+	}
+	if err := r.sum(ctx, e); err != nil {
+		return err
 	}
 	e.nameless()
 	e.phase = scrub
 	e.Progress.Step, e.Progress.Doing = e.Progress.Steps-1, "freeing files of what was deleted"
+	return nil
+}
+
+// sum adds up what was deleted, by what it was.
+func (r *runner) sum(ctx context.Context, e *Erasure) error {
+	clear(e.Erased)
+	for _, t := range append(e.devices(), e.aliases()...) {
+		for db := range r.tables {
+			counts := map[string]int64{}
+			if err := tombstone.Counts(ctx, db, t.Job, counts); err != nil {
+				return err
+			}
+			for what, n := range counts {
+				e.Erased[what] += n
+			}
+		}
+	}
 	return nil
 }
 
@@ -257,8 +303,10 @@ func (r *runner) scrub(ctx context.Context, e *Erasure) error {
 		}
 	}
 	for db := range r.tables {
-		if err := tombstone.Forget(ctx, db, e.ID); err != nil {
-			return err
+		for _, job := range e.jobs() {
+			if err := tombstone.Forget(ctx, db, job); err != nil {
+				return err
+			}
 		}
 	}
 	now := r.now().UTC()
@@ -271,17 +319,27 @@ func (r *runner) scrub(ctx context.Context, e *Erasure) error {
 
 // count tells what there is, and deletes nothing.
 func (r *runner) count(ctx context.Context, e *Erasure) error {
+	if _, err := r.resolve(ctx, e); err != nil {
+		return err
+	}
+	names := []string{e.Device}
+	if e.Person != "" {
+		names = append(slices.Clone(e.Devices), e.Aliases...)
+	}
+	clear(e.Erased)
 	e.Progress.Steps = len(r.stores)
 	for i, s := range r.stores {
 		if err := r.doing(ctx, e, i, "counting "+s.name); err != nil {
 			return err
 		}
-		n, err := s.Count(ctx, e.Fleet, e.Device)
-		if err != nil {
-			return err
-		}
-		for what, n := range n {
-			e.Erased[what] = n
+		for _, name := range names {
+			n, err := s.Count(ctx, e.Fleet, name)
+			if err != nil {
+				return err
+			}
+			for what, n := range n {
+				e.Erased[what] += n
+			}
 		}
 	}
 	e.nameless()

@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -53,7 +54,7 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 // Create queues an erasure, to be done within a bound. The spec has been checked.
 func (s *Store) Create(ctx context.Context, spec Spec, by string, bound time.Duration) (*Erasure, error) {
 	e := &Erasure{ID: uuid.NewString(), State: Queued, CreatedBy: by, Spec: spec, Subject: tombstone.Subject(spec.Fleet,
-		spec.Device),
+		cmp.Or(spec.Device, spec.Person)),
 		CreatedAt: s.now().UTC().Truncate(time.Microsecond), Erased: map[string]int64{}, phase: begin}
 	due := e.CreatedAt.Add(bound)
 	e.DueBy = &due

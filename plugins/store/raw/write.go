@@ -189,7 +189,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 		return nil
 	}
 	r.fill(e, msg, at, received)
-	if w.tombstones.Holds(r.Fleet, r.Device, r.ReceivedAt) {
+	if w.tombstones.Holds(r.Fleet, r.Device, r.ReceivedAt) || event.Meta(msg, event.MetaErased) != "" {
 		if logged {
 			w.settled.Erased(delivery)
 		}

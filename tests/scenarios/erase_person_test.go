@@ -1,0 +1,101 @@
+package scenarios
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Names of a person, as privacy leaves them: a user's and two anonymous ones.
+const (
+	ann   = "pii-field-k1-annannannann"
+	annAt = "pii-field-k1-annphoneann"
+	annOn = "pii-field-k1-anntabletann"
+	bob   = "pii-field-k1-bobbobbobbob"
+)
+
+// noting has the raw stream note who is who.
+func (s *system) noting() {
+	s.t.Helper()
+	for _, dir := range []string{"configs", "schemas", "bloblang"} {
+		if err := os.CopyFS(filepath.Join(s.dir, dir), os.DirFS(repo(dir))); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	path := filepath.Join(s.dir, "configs", "streams", "raw.yaml")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	before, after, found := strings.Cut(string(raw), "\noutput:")
+	if !found {
+		s.t.Fatal("the raw stream has no output")
+	}
+	noting := before + "    - label: identity\n      identity:\n        url: ${WEIR_CONTROL_URL}\n\noutput:" + after
+	if err := os.WriteFile(path, []byte(noting), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// people has two persons in a fleet of theirs: one who signed in on two devices, and a
+// neighbour. It returns all names of the first, devices too.
+func (s *system) people() []string {
+	s.t.Helper()
+	out, err := s.weir("keys", "create", "--fleet", "shop", "--scope", "ingest,query,operate", "--data", s.data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key := strings.TrimSpace(out)
+	for _, user := range [][2]string{{"phone-77", `"anonymous_id":"` + annAt + `"`},
+		{"phone-77", `"anonymous_id":"` + annAt + `","id":"` + ann + `"`},
+		{"tablet-77", `"anonymous_id":"` + annOn + `","id":"` + ann + `"`}, {"laptop-78", `"id":"` + bob + `"`}} {
+		for _, firmware := range []string{"2.0.0", "7.0.1"} { // of which nobody knows the other
+			event := fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":%q,"timestamp":%q,`+
+				`"metrics":{"cpu_temp":50,"battery_voltage":3.7,"vibration":0.2},"user":{%s}}`, uuid.NewString(), user[0], firmware,
+				time.Now().UTC().Format(time.RFC3339Nano), user[1])
+			want := map[string]int{"2.0.0": http.StatusAccepted, "7.0.1": http.StatusBadRequest}[firmware]
+			if status, body := s.sendTo(key, event); status != want {
+				s.t.Fatalf("%s was answered %d %s", event, status, body)
+			}
+		}
+	}
+	if status, body := s.sendTo(key, `{broken "id":"`+ann+`"`); status != http.StatusBadRequest {
+		s.t.Fatalf("answered %d %s", status, body)
+	}
+	if _, err := s.weir("consent", "grant", "--fleet", "shop", "--subject", ann, "--purpose", "ads", "--data",
+		s.data); err != nil {
+		s.t.Fatal(err)
+	}
+	s.until("the aliases are known", func() bool {
+		out, err := s.weir("identity", "show", "--fleet", "shop", "--subject", annOn, "--data", s.data)
+		return err == nil && strings.Contains(out, "devices: phone-77, tablet-77\n") && strings.Contains(out, annAt)
+	})
+	s.until("the person's export has all of them", func() bool {
+		out, err := s.weir("export-subject", "--person", annAt, "--fleet", "shop", "--reason", "the person asked", "--data",
+			s.data)
+		return err == nil && strings.Contains(out, `"events":3,"dead_letters":3,"consents":1`) && !strings.Contains(out, bob)
+	})
+	return []string{ann, annAt, annOn, "phone-77", "tablet-77"}
+}
+
+// forgotten asks the reader that is not weir's for each name, and weir for the person.
+func (s *system) forgotten(names []string, until time.Time) {
+	s.t.Helper()
+	for _, name := range names {
+		s.erased("shop", name, until)
+	}
+	// what is asked for by name is in the audit log: only who they are is asked here
+	out, err := s.weir("identity", "show", "--fleet", "shop", "--subject", annAt, "--data", s.data)
+	if err != nil || !strings.Contains(out, "person: "+annAt+"\naliases: none\ndevices: none\n") {
+		s.t.Errorf("who is forgotten is known: %s %v", out, err)
+	}
+	if out, err := s.weir("export-subject", "--person", bob, "--fleet", "shop", "--reason", "a neighbour", "--data",
+		s.data); err != nil || !strings.Contains(out, `"kind":"event"`) || !strings.Contains(out, bob) {
+		s.t.Errorf("the neighbour's export: %s %v", out, err)
+	}
+}
