@@ -28,6 +28,7 @@ var sideways = [][2]string{
 	{"plugins/ingest/registry", "plugins/ingest/registry/compat"},
 	{"plugins/operate/etl", "plugins/operate/etl/delta"},
 	{"plugins/operate/replay", "plugins/operate/recount"}, {"plugins/operate/erasure", "plugins/operate/recount"},
+	{"plugins/operate/reconcile", "plugins/operate/recount"},
 	{"plugins/notify/*", "plugins/notify/alert"}, {"plugins/serve/api", "plugins/serve/*"},
 	{"internal/platform/*", "internal/platform/*"}, {"internal/lifecycle/*", "internal/lifecycle/*"},
 	{"internal/control/*", "internal/control/*"},

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/urfave/cli/v2"
 
 	"weir/internal/platform/broker"
@@ -36,6 +39,13 @@ run beside a running weir, and on the data directory of a stopped one.
 			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only records that the log took before this `TIME`"},
 			&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "wait this long for what is in flight"},
 			&cli.BoolFlag{Name: "deep", Usage: "read the coordinates of every stored row, and believe nothing else"},
+			&cli.IntFlag{Name: "sample", Value: 20,
+				Usage: "compute `N` results of rules, chosen at random, again from the raw store"},
+			&cli.Uint64Flag{Name: "seed", Usage: "choose the same results as with `N` before; else others each time"},
+			&cli.DurationFlag{Name: "rules-delay", EnvVars: []string{"WEIR_RULES_DELAY"}, Value: 5 * time.Second,
+				Usage: "the delay of the rules stream, by which an event is known to have been late"},
+			&cli.StringFlag{Name: "upcast", Usage: "the `FILE` of the mapping by which the rules stream sees events; else " +
+				"bloblang/upcast.blobl of the weir's home"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 		}, append(eventFlags(), securedFlags()...)...),
 		Action: func(c *cli.Context) error {
@@ -75,7 +85,8 @@ type reconcilePlace struct {
 	log             kafka.Cluster
 	control         string // "": what rules tell is not looked at
 	raw, deadLetter string
-	idle            bool // nobody processes: waiting is in vain
+	home            string // of a data directory; "": not known
+	idle            bool   // nobody processes: waiting is in vain
 	leave           func()
 }
 
@@ -101,6 +112,9 @@ func runReconcile(c *cli.Context) (*reconcile.Report, error) {
 		}
 		defer func() { _ = db.Close() }() // it was only read
 		conf.Control = db
+	}
+	if conf.Sampling, err = samplingOf(c, place.home); err != nil {
+		return nil, err
 	}
 	reconciler, err := reconcile.New(conf)
 	if err != nil {
@@ -128,6 +142,39 @@ func runReconcile(c *cli.Context) (*reconcile.Report, error) {
 	return reconciler.Run(c.Context, opt)
 }
 
+// samplingOf is which results of rules are computed again, and by which mapping: the
+// one that is named, else that of the variable, or of the home.
+func samplingOf(c *cli.Context, home string) (s reconcile.Sampling, err error) {
+	s.Delay = c.Duration("rules-delay")
+	if s.Most, s.Seed = c.Int("sample"), c.Uint64("seed"); s.Most < 0 {
+		return s, usagef("--sample: expected zero or more")
+	}
+	file := c.String("upcast")
+	if file == "" {
+		for _, folder := range []string{home, os.Getenv(variableMappings)} {
+			if found := filepath.Join(folder, "upcast.blobl"); folder != "" && isFile(found) {
+				file = found
+			}
+		}
+	}
+	if file == "" {
+		return s, nil
+	}
+	if file, err = filepath.Abs(file); err == nil {
+		s.Upcast, err = bloblang.Parse("from " + strconv.Quote(file))
+	}
+	if err != nil {
+		return s, usagef("reading the mapping %s: %w", file, err)
+	}
+	s.Mapped = true
+	return s, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // findLogAndStores finds the log and the stores: by URL, or those of a data directory,
 // whose log it opens itself when no weir runs there.
 func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
@@ -145,6 +192,9 @@ func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 		return p, err
 	}
 	p.raw, p.deadLetter = dir.rawURL(), dir.deadLetterURL()
+	if p.home = filepath.Join(dir.path("home"), "bloblang"); isFile(filepath.Join("configs", "streams", "ingest.yaml")) {
+		p.home = "bloblang"
+	}
 	if _, err := os.Stat(dir.path("control.db")); err == nil {
 		p.control = dir.controlURL()
 	}

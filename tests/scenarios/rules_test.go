@@ -203,7 +203,8 @@ func (s *system) accountedFor(windows tens) {
 	s.t.Helper()
 	out, err := s.weir("reconcile", "--data", s.data, "--json")
 	var report struct {
-		Rules []struct {
+		Sample struct{ Sampled, Right int }
+		Rules  []struct {
 			Rules []struct {
 				Name   string
 				Counts map[string]int
@@ -215,6 +216,9 @@ func (s *system) accountedFor(windows tens) {
 	}
 	if err != nil {
 		s.t.Fatalf("reconciling: %v: %s", err, out)
+	}
+	if report.Sample.Right == 0 {
+		s.t.Errorf("of results that were computed again none is right: %s", out)
 	}
 	counted, held, alone := 0, 0, 0
 	for _, partition := range report.Rules {

@@ -13,6 +13,7 @@ import (
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/process/rule"
 	"weir/plugins/store/lake"
 )
 
@@ -27,6 +28,9 @@ const (
 	reconcileFieldInterval        = "interval"
 	reconcileFieldWait            = "wait"
 	reconcileFieldControl         = "control"
+	reconcileFieldSample          = "sample"
+	reconcileFieldUpcast          = "upcast"
+	reconcileFieldDelay           = "rules_delay"
 )
 
 // ruleUnexplained is the rule of the alerts.
@@ -55,7 +59,7 @@ having been reconciled, as long as the interval is well below the retention. One
 
 ### Metrics
 
-The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplicates`, `weir_reconcile_in_flight_events` and `weir_reconcile_success_timestamp_seconds`"+`, and `+"`weir_reconcile_runs_total{result=explained|loss|failed}`.").
+The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplicates`, `weir_reconcile_in_flight_events` and `weir_reconcile_success_timestamp_seconds`"+`, and `+"`weir_reconcile_runs_total{result=explained|loss|failed}`, and of results of rules that were computed again `weir_reconcile_rule_results{outcome}`.").
 		Fields(kafka.Fields()...).
 		Field(text(reconcileFieldClientID, "How the client names itself to the brokers.", d.ClientID)).
 		Field(service.NewStringField(reconcileFieldRaw).Secret().
@@ -75,6 +79,14 @@ The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplica
 		Field(service.NewStringField(reconcileFieldControl).Secret().Default("").
 			Description("The SQL store where each outcome is kept for `/v1/proof`, and where one more is asked for: "+
 				"`sqlite://PATH` or `postgres://…`. Empty: none is kept.").Example("sqlite://data/control.db")).
+		Field(service.NewIntField(reconcileFieldSample).Default(20).
+			Description("How many results of rules, chosen at random, each run computes again from the raw store; one that is "+
+				"not what its events come to is a finding. 0: none.")).
+		Field(service.NewDurationField(reconcileFieldDelay).Default("5s").
+			Description("The `delay` of the rules stream, by which an event is known to have been late.")).
+		Field(service.NewBloblangField(reconcileFieldUpcast).Optional().
+			Description("What the rules stream maps events with. Without it, a result that is not what the events come to as "+
+				"they were sent is not called a finding.")).
 		Example("The reconcile stream", "Findings go to the topic of alerts.", `
 input:
   label: reconcile
@@ -124,6 +136,7 @@ type input struct {
 	runs                                      *service.MetricCounter
 	unexplained, differing, inFlight, success *service.MetricGauge
 	records                                   *service.MetricGauge // by outcome
+	results                                   *service.MetricGauge // of rules, by outcome
 
 	reconciler *Reconciler
 	proofs     *Proofs // nil: outcomes are not kept
@@ -141,7 +154,9 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		unexplained: m.NewGauge("weir_reconcile_unexplained_events"),
 		differing:   m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),
 		records: m.NewGauge("weir_reconcile_records", "outcome"),
+		results: m.NewGauge("weir_reconcile_rule_results", "outcome"),
 	}
+	in.tellSample(&rule.Recomputed{})
 	var err error
 	if in.conf.Log, err = kafka.FromParsed(parsed); err != nil {
 		return nil, fmt.Errorf("reading reconcile: %w", err)
@@ -152,9 +167,16 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		&in.conf.DeadLetterTopic,
 		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
 		reconcileFieldInterval, conf.Positive(&in.interval), reconcileFieldWait, conf.NotNegative(&in.wait),
-		reconcileFieldControl, sqldb.MaybeURL(&in.control))
+		reconcileFieldControl, sqldb.MaybeURL(&in.control), reconcileFieldSample, conf.NotNegative(&in.conf.Sampling.Most),
+		reconcileFieldDelay, conf.NotNegative(&in.conf.Sampling.Delay))
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
+	}
+	if parsed.Contains(reconcileFieldUpcast) {
+		if in.conf.Sampling.Upcast, err = parsed.FieldBloblang(reconcileFieldUpcast); err != nil {
+			return nil, err
+		}
+		in.conf.Sampling.Mapped = true
 	}
 	return in, nil
 }
@@ -209,6 +231,9 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 		for outcome, n := range report.Total.terms() {
 			in.records.Set(n, outcome)
 		}
+		if report.Sample != nil {
+			in.tellSample(report.Sample)
+		}
 		if !report.Loss() {
 			in.runs.Incr(1, "explained")
 			in.success.Set(report.At.Unix())
@@ -227,6 +252,15 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 		in.said = alert.ID
 		in.res.Logger().Errorf("reconciling: %s", alert.Summary)
 		return msg, func(context.Context, error) error { return nil }, nil
+	}
+}
+
+// tellSample sets what came of the last sample of results.
+func (in *input) tellSample(s *rule.Recomputed) {
+	in.results.Set(int64(s.Right), "right")
+	in.results.Set(int64(len(s.Differing)), "differing")
+	for _, why := range rule.Skips() {
+		in.results.Set(int64(s.Skipped[why]), why)
 	}
 }
 

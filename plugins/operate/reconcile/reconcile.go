@@ -29,6 +29,7 @@ type Config struct {
 	RawGroup        string    // responsible for Topics
 	DeadLetterGroup string    // responsible for DeadLetterTopic
 	Control         *sqldb.DB // what rules tell of events; nil: nothing is said of them
+	Sampling        Sampling  // of what they told
 	Deep            bool      // read the rows' coordinates, and believe them alone
 }
 
@@ -152,6 +153,9 @@ func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 	report, err := a.run(ctx, opt)
 	if err == nil {
 		err = report.addRules(ctx, a.conf)
+	}
+	if err == nil && !opt.Glance {
+		err = report.addSample(ctx, a.conf)
 	}
 	return report, a.conf.Log.Explain(err)
 }

@@ -23,8 +23,9 @@ type Report struct {
 	Compared   int64             `json:"compared"` // duplicates whose event was compared with the one it repeats
 	Total      Counts            `json:"total"`
 	Partitions []PartitionReport `json:"partitions"`
-	Rules      []rule.Account    `json:"rules,omitempty"` // what became of events in rules
-	Problems   []string          `json:"problems"`        // where the stores contradict themselves or the log
+	Rules      []rule.Account    `json:"rules,omitempty"`  // what became of events in rules
+	Sample     *rule.Recomputed  `json:"sample,omitempty"` // results of rules that were computed again
+	Problems   []string          `json:"problems"`         // where the stores contradict themselves or the log
 }
 
 // Counts are records, by what became of them.

@@ -51,5 +51,19 @@ func (r *Report) writeRules(w io.Writer) error {
 		}
 		_, _ = fmt.Fprintln(t)
 	}
-	return t.Flush() // a failed write is kept until here
+	if err := t.Flush(); err != nil || r.Sample == nil { // a failed write is kept until here
+		return err
+	}
+	return writeSample(w, r.Sample)
+}
+
+// writeSample writes what came of results that were computed again.
+func writeSample(w io.Writer, s *rule.Recomputed) error {
+	text := fmt.Appendf(nil, "%d results of rules computed again from the raw store (seed %d): %d right", s.Sampled,
+		s.Seed, s.Right)
+	for _, why := range slices.Sorted(maps.Keys(s.Skipped)) {
+		text = fmt.Appendf(text, ", %d %s", s.Skipped[why], why)
+	}
+	_, err := w.Write(fmt.Appendf(text, ", %d differing\n", len(s.Differing)))
+	return err
 }

@@ -112,13 +112,9 @@ func (t *tally) reached() int64 { return t.Read - t.Duplicate - t.Erased - t.Mut
 // Accounts reads them, in the order of partitions; none where no rule ever
 // counted. A store that is open for reading alone is not changed.
 func Accounts(ctx context.Context, db *sqldb.DB) ([]Account, error) {
-	steps := 0
-	err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = 'rule'`).Scan(&steps)
-	if err != nil {
-		return nil, fmt.Errorf("reading what rules counted: %w", err)
-	}
-	if steps < len(migrations()) { // of an older weir: no rule counted there
-		return nil, nil
+	there, err := migrated(ctx, db)
+	if err != nil || !there { // of an older weir: no rule counted there
+		return nil, err
 	}
 	rows, err := db.QueryContext(ctx, `SELECT topic, part, next, tally FROM rule_position WHERE next >= 0
 		ORDER BY topic, part`)

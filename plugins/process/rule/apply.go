@@ -421,10 +421,10 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 		t.Erased++
 		return
 	}
-	at := e.At(received, event.HasFlag(event.Meta(r.msg, event.HeaderFlags), event.FlagClockAhead))
-	if known && at.After(received.Add(o.ahead)) {
-		at = received
+	if !known {
+		received = time.Time{}
 	}
+	at := countsAt(&e, received, event.Meta(r.msg, event.HeaderFlags), o.ahead)
 	n := len(h.misses)
 	if err := h.partition.apply(raw, record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}); err != nil {
 		t.Invalid++
@@ -436,6 +436,16 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 	for _, d := range h.drains {
 		_ = d.apply(raw, record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}) // it is an event: see above
 	}
+}
+
+// countsAt is the time at which an event counts: that of its receipt, when it is stamped
+// too far ahead of it. The zero time is a receipt that is not known.
+func countsAt(e *event.Event, received time.Time, flags string, most time.Duration) time.Time {
+	at := e.At(received, event.HasFlag(flags, event.FlagClockAhead))
+	if !received.IsZero() && at.After(received.Add(most)) {
+		return received
+	}
+	return at
 }
 
 // say logs what a rule did not count, at most one a minute of each kind.

@@ -273,6 +273,9 @@ func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
 			if err != nil || len(accounts[0].Problems()) > 0 {
 				t.Errorf("seed %d: accounts: %v, %v", seed, accounts, err)
 			}
+			if got := b.recomputed(stored(t, log)); len(got.Differing) > 0 || got.Right == 0 {
+				t.Errorf("seed %d: computed again: %+v", seed, got)
+			}
 			return b.results()
 		}
 		want := run(false)

@@ -1,0 +1,201 @@
+package rule
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"reflect"
+	"slices"
+
+	"weir/internal/event"
+)
+
+// judge tells what of a result is not as its events have it; why says that nothing
+// can be told of it.
+func (o *origin) judge(ctx context.Context, s Sample, t *telling, events []applied) (why string, what []string,
+	err error) {
+	what, err = o.compare(t, events)
+	if err != nil || len(what) == 0 {
+		return "", nil, err
+	}
+	less, unsure := []string{}, false
+	if w := o.Rule.window; w != nil && w.grid != nil {
+		// A window that is closed for an event is closed for all that come later.
+		upTo, _ := slices.BinarySearchFunc(events, o.last+1, func(e applied, offset int64) int {
+			return cmp.Compare(e.Offset, offset)
+		})
+		if less, err = o.compare(t, events[:upTo]); err == nil && len(less) == 0 {
+			return o.late(ctx, s, t, events[upTo:])
+		}
+	} else if events, unsure, err = o.onTime(ctx, s, events); err == nil {
+		less, err = o.compare(t, events)
+	}
+	if err != nil || len(less) == 0 {
+		return "", nil, err
+	}
+	if len(less) < len(what) {
+		what = less
+	}
+	days := true
+	if int64(len(events)) < t.Count {
+		from, to := o.span(t)
+		days, err = s.Events.Days(ctx, from, to)
+	}
+	switch {
+	case err != nil:
+		return "", nil, err
+	case !s.Events.Mapped():
+		return SkippedMapping, nil, nil
+	case !days:
+		return SkippedRaw, nil, nil
+	case o.tally.Counts[OverLimit] > 0 || o.tally.GivenUp > 0:
+		return SkippedLimit, nil, nil
+	case o.missed > 0:
+		return SkippedMissed, nil, nil
+	case slices.ContainsFunc(events, func(e applied) bool { return e.again }):
+		return SkippedAgain, nil, nil
+	case unsure:
+		return SkippedLate, nil, nil
+	}
+	return "", what, nil
+}
+
+// compare tells in what a result is not what events come to.
+func (o *origin) compare(t *telling, events []applied) ([]string, error) {
+	if w := o.Rule.window; o.Rule.pattern != nil {
+		events = o.fromFirst(events)
+	} else if w != nil && w.count > 0 {
+		first := o.window(t)
+		events = slices.DeleteFunc(slices.Clone(events), func(e applied) bool {
+			return e.Offset < first || e.Offset > o.last
+		})
+	}
+	now, err := o.compute(t.ID, events)
+	if err != nil {
+		return nil, err
+	}
+	return o.differing(t, now), nil
+}
+
+// late decides of events behind the last that a window counts. It has not counted the
+// first of them that is of its key: that was late if an event before it had moved time
+// beyond the window.
+func (o *origin) late(ctx context.Context, s Sample, t *telling, events []applied) (why string, _ []string, err error) {
+	for _, e := range events {
+		p := o.partition()
+		op := o.operatorOf(o.Rule)
+		p.ops = []*operator{op}
+		if err := p.apply(e.raw, e.record); err != nil {
+			return "", nil, err
+		}
+		if op.keys[o.name] == nil {
+			continue
+		}
+		passed, err := s.Events.Passed(ctx, o.place(e), t.End.UnixMicro()+o.Rule.window.lateness+o.delay)
+		if err != nil || !passed {
+			return SkippedLate, nil, err
+		}
+		break // time does not go back: those that follow were late, too
+	}
+	return "", nil, nil
+}
+
+// lateMost is how many events are looked at for whether they were late.
+const lateMost = 200
+
+// onTime are the events but for those that an event before them shows to have been
+// late. Unsure says that others may have been: something newer came before.
+func (o *origin) onTime(ctx context.Context, s Sample, events []applied) (kept []applied, unsure bool, err error) {
+	if o.Rule.window != nil && o.Rule.window.gap == 0 {
+		return events, false, nil // in the order of the log none is late
+	}
+	if len(events) > lateMost {
+		return events, true, nil
+	}
+	for _, e := range events {
+		newer, err := s.Events.Passed(ctx, o.place(e), e.At+1)
+		late := false
+		if err == nil && newer {
+			late, err = s.Events.Passed(ctx, o.place(e), e.At+o.waits()+o.delay+1)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if !late {
+			kept, unsure = append(kept, e), unsure || newer
+		}
+	}
+	return kept, unsure, nil
+}
+
+// waits is how far time may be beyond an event that is taken in.
+func (o *origin) waits() int64 {
+	switch r := o.Rule; {
+	case r.join != nil:
+		return r.join.lateness
+	case r.pattern != nil && r.pattern.arrival:
+		return r.pattern.within
+	case r.pattern != nil:
+		return 0
+	}
+	return o.Rule.window.gap + o.Rule.window.lateness
+}
+
+func (o *origin) place(e applied) event.Coordinates {
+	return event.Coordinates{Topic: o.at.topic, Partition: o.at.number, Offset: e.Offset}
+}
+
+// fromFirst are the events of a match from its first one on.
+func (o *origin) fromFirst(events []applied) []applied {
+	i := slices.IndexFunc(events, func(e applied) bool { return e.Offset == o.begins })
+	if i < 0 {
+		return nil
+	}
+	first := events[i]
+	return slices.DeleteFunc(slices.Clone(events), func(e applied) bool {
+		if o.Rule.pattern.arrival {
+			return e.Offset < first.Offset
+		}
+		return compareRows(row{at: e.At, id: e.ID}, row{at: first.At, id: first.ID}) < 0
+	})
+}
+
+// differing are the parts in which two results are not the same. What is estimated
+// may be as far off as it is estimated.
+func (o *origin) differing(t, now *telling) (what []string) {
+	if now == nil {
+		return []string{"it is not told"}
+	}
+	for part, same := range map[string]bool{"count": t.Count == now.Count, "first": t.First == now.First,
+		"last": t.Last == now.Last, "window": t.Start.Equal(now.Start) && t.End.Equal(now.End)} {
+		if !same {
+			what = append(what, part)
+		}
+	}
+	for _, v := range o.values {
+		if !v.same(t.Values[v.name], now.Values[v.name]) {
+			what = append(what, v.name)
+		}
+	}
+	slices.Sort(what)
+	return what
+}
+
+// same tells whether a value is as it was told, or as far off as it may be.
+func (v *value) same(told, now any) bool {
+	a, numeric := told.(float64)
+	b, both := now.(float64)
+	if !numeric || !both {
+		return reflect.DeepEqual(told, now)
+	}
+	off := 0.0
+	switch v.kind {
+	case "quantile":
+		off = 0.02 // each of the two within 1 %
+	case "distinct":
+		if off = 0.05; min(a, b) <= 256 {
+			off = 0
+		}
+	}
+	return math.Abs(a-b) <= off*max(math.Abs(a), math.Abs(b))
+}

@@ -1,0 +1,214 @@
+package rule
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
+)
+
+// storedLog is a raw store: all of a log, but for what is lost.
+type storedLog struct {
+	log    []storedEvent
+	lost   map[int64]bool // offsets of partition 0
+	noDays bool
+}
+
+type storedEvent struct {
+	Stored
+	fleet, device string
+	at            int64
+}
+
+func stored(t testing.TB, log []*service.Message) *storedLog {
+	t.Helper()
+	l := &storedLog{lost: map[int64]bool{}}
+	for _, msg := range log {
+		at, _, _ := event.CoordinatesOf(msg)
+		raw, err := msg.AsBytes()
+		var e event.Event
+		if err == nil {
+			err = event.Parse(raw, &e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		received, _ := event.ReceivedAt(msg)
+		l.log = append(l.log, storedEvent{Stored{First: at, Received: received, JSON: raw}, event.FleetOf(msg),
+			strings.Clone(e.Device), e.Time.UnixMicro()})
+	}
+	return l
+}
+
+func (l *storedLog) has(e storedEvent) bool { return e.First.Partition != 0 || !l.lost[e.First.Offset] }
+
+func (l *storedLog) Of(_ context.Context, fleet, device string, from, to int64, each func(Stored) error) error {
+	for _, e := range l.log {
+		if e.fleet != fleet || e.device != device || e.at < from || e.at > to || !l.has(e) {
+			continue
+		}
+		if err := each(e.Stored); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *storedLog) Passed(_ context.Context, before event.Coordinates, after int64) (is bool, _ error) {
+	return slices.ContainsFunc(l.log, func(e storedEvent) bool {
+		return e.First.Partition == before.Partition && e.First.Offset < before.Offset && e.at >= after && l.has(e)
+	}), nil
+}
+
+func (l *storedLog) Days(context.Context, int64, int64) (bool, error) { return !l.noDays, nil }
+
+func (l *storedLog) Mapped() bool { return true }
+
+// recomputed computes many results again.
+func (b *bench) recomputed(l *storedLog) Recomputed {
+	b.Helper()
+	got, err := Recompute(b.Context(), b.versions().db, Sample{Seed: 7, Most: 200, Events: l,
+		Stored: func(string, int32) int64 { return int64(len(l.log)) }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	sum := got.Right + len(got.Differing)
+	for _, n := range got.Skipped {
+		sum += n
+	}
+	if sum != got.Sampled || got.Sampled == 0 {
+		b.Fatalf("it does not add up: %+v", got)
+	}
+	return got
+}
+
+// tortured is how many times a random thing is tried: more in make torture.
+func tortured(n int) int {
+	if more, err := strconv.Atoi(os.Getenv("WEIR_TORTURE_HISTORIES")); err == nil {
+		return more
+	}
+	return n
+}
+
+// recomputable is a place in which every kind of rule counted a log far out of
+// order, of two partitions.
+func recomputable(t *testing.T, seed uint64) (*bench, *storedLog) {
+	b := newBench(t, "rules: []")
+	v := b.versions()
+	v.activate(t, v.put(t, everything).Number)
+	log := records(rand.New(rand.NewPCG(seed, 3)), 100)
+	for p := range 2 { // time passes
+		late := strings.NewReplacer("pump-1", "pump-9", "4000", fmt.Sprintf("4%03d", p)).Replace(at(9_000_000*s, 1))
+		log = append(log, message(p, 100, late))
+	}
+	b.apply(b.operator(), log...)
+	return b, stored(t, log)
+}
+
+// What rules told of every kind of window, match and pair is what the stored events
+// come to. Events behind what a result counts are looked at: they were late, or
+// nothing is said.
+func TestRecompute_WhatWasToldIsWhatEventsComeTo(t *testing.T) {
+	for seed := range uint64(tortured(2)) {
+		b, l := recomputable(t, seed)
+		got := b.recomputed(l)
+		if len(got.Differing) > 0 || got.Right < 80 || got.Skipped[SkippedLate] > got.Right/4 {
+			t.Errorf("seed %d: %+v", seed, got)
+		}
+		for why := range got.Skipped {
+			if !slices.Contains(Skips(), why) {
+				t.Errorf("%s is no reason", why)
+			}
+		}
+		again := b.recomputed(l)
+		if again.Right != got.Right || !maps.Equal(again.Skipped, got.Skipped) {
+			t.Errorf("the same seed samples otherwise: %+v, then %+v", got, again)
+		}
+	}
+}
+
+// A result that was changed, and one of which an event was not counted, or is in no
+// store, are named: by id, and with where its events lie.
+func TestRecompute_DifferencesAreNamed(t *testing.T) {
+	b, l := recomputable(t, 3)
+	db := b.versions().db
+	if _, err := db.Exec(`UPDATE rule_result SET result = replace(result, '"count":', '"count":1') WHERE rule = 'minute'`); err != nil {
+		t.Fatal(err)
+	}
+	changed := b.recomputed(l)
+	if len(changed.Differing) == 0 {
+		t.Fatalf("%+v", changed)
+	}
+	for _, d := range changed.Differing {
+		if d.Rule != "minute" || !slices.Equal(d.What, []string{"count"}) || !strings.HasPrefix(d.First, "raw-events/") ||
+			!strings.Contains(d.String(), d.ID) {
+			t.Errorf("%+v", d)
+		}
+	}
+	if _, err := db.Exec(`DELETE FROM rule_result WHERE rule = 'minute'`); err != nil {
+		t.Fatal(err)
+	}
+	for offset := range int64(100) {
+		l.lost[offset] = offset%10 == 3
+	}
+	if got := b.recomputed(l); len(got.Differing) < 5 {
+		t.Errorf("with events that are stored no more: %+v", got)
+	}
+	l.noDays = true
+	if got := b.recomputed(l); len(got.Differing) > 0 && got.Skipped[SkippedRaw] == 0 {
+		t.Errorf("where the raw store has forgotten the days: %+v", got)
+	}
+}
+
+// What cannot be computed again is counted under its reason, never as right.
+func TestRecompute_WhatCannotBeIsCountedUnderItsReason(t *testing.T) {
+	b, l := recomputable(t, 3)
+	db := b.versions().db
+	for _, c := range [][2]string{{`UPDATE rule_position SET time = 0`, SkippedOpen},
+		{`UPDATE rule_version SET version = 'other'`, SkippedRules}} {
+		do, why := c[0], c[1]
+		if _, err := db.Exec(do); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.recomputed(l); got.Skipped[why] == 0 || len(got.Differing) > 0 {
+			t.Errorf("after %s: %+v", do, got)
+		} else if why == SkippedRules && got.Right > 0 {
+			t.Errorf("rules that are not there made %d results right", got.Right)
+		}
+	}
+	ahead, err := Recompute(t.Context(), db, Sample{Seed: 1, Most: 10, Events: l,
+		Stored: func(string, int32) int64 { return 0 }})
+	if err != nil || ahead.Right > 0 {
+		t.Errorf("before the raw store has them: %+v %v", ahead, err)
+	}
+}
+
+// An event that lies behind what a result counts was late only if time had passed
+// before: one that a rule has simply not counted is no late one.
+func TestRecompute_AnEventThatWasNotCountedIsNotCalledLate(t *testing.T) {
+	b := newBench(t, "rules: []")
+	v := b.versions()
+	v.activate(t, v.put(t, perMinute).Number)
+	o := b.operator()
+	log := []*service.Message{message(0, 0, at(0, 1)), message(0, 1, at(2*s, 1)), message(0, 2, at(3*s, 1)),
+		message(0, 3, at(200*s, 1)), message(0, 4, at(4*s, 1))}
+	l := stored(t, log)
+	b.apply(o, slices.Delete(log, 2, 3)...) // offset 2 is not given to the rules
+	got := b.recomputed(l)
+	if got.Right != 0 || got.Skipped[SkippedMissed]+got.Skipped[SkippedLate] != 1 {
+		t.Errorf("%+v", got)
+	}
+	l.lost[2] = true
+	if got := b.recomputed(l); got.Right != 1 { // offset 4 was late
+		t.Errorf("without it: %+v", got)
+	}
+}
