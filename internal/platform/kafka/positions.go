@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -56,6 +57,35 @@ func (p Positions) After(ctx context.Context, t time.Time, topics ...string) (ma
 // Committed are the offsets that a group goes on from; partitions where it has
 // committed nothing are left out, and a group that never was has none.
 func (p Positions) Committed(ctx context.Context, group string) (map[Partition]int64, error) {
+	commits, err := p.Commits(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[Partition]int64, len(commits))
+	for at, c := range commits {
+		out[at] = c.Offset
+	}
+	return out, nil
+}
+
+// Commit is what a group has said of a partition.
+type Commit struct {
+	Offset int64
+	// Period is for how long a store of the group gathers what it commits at once, as
+	// CommitNote has it; it is not known unless Says.
+	Period time.Duration
+	Says   bool
+}
+
+// commitPeriod begins the note of a commit.
+const commitPeriod = "period="
+
+// CommitNote is the metadata of a commit by a group whose store gathers for a
+// period: others can then tell what waits in it from what is behind.
+func CommitNote(period time.Duration) string { return commitPeriod + period.String() }
+
+// Commits are Committed, with what each says.
+func (p Positions) Commits(ctx context.Context, group string) (map[Partition]Commit, error) {
 	for deadline := time.Now().Add(coordinatorWait); ; {
 		offsets, err := p.Admin.FetchOffsets(ctx, group)
 		if err == nil {
@@ -63,10 +93,15 @@ func (p Positions) Committed(ctx context.Context, group string) (map[Partition]i
 		}
 		switch {
 		case err == nil, errors.Is(err, kerr.GroupIDNotFound):
-			out := map[Partition]int64{}
+			out := map[Partition]Commit{}
 			offsets.Each(func(o kadm.OffsetResponse) {
 				if o.Err == nil && o.At >= 0 {
-					out[Partition{o.Topic, o.Partition}] = o.At
+					c := Commit{Offset: o.At}
+					if text, is := strings.CutPrefix(o.Metadata, commitPeriod); is {
+						period, err := time.ParseDuration(text)
+						c.Period, c.Says = max(period, 0), err == nil
+					}
+					out[Partition{o.Topic, o.Partition}] = c
 				}
 			})
 			return out, nil

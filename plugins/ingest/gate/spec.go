@@ -79,8 +79,9 @@ func pressureField() *service.ConfigField {
 				"before it.").
 			Default(event.Groups()),
 		service.NewStringMapField(gateFieldPressureBatching).Description(
-			"For how long the store of a group gathers a batch: what it holds so is not behind, and left out of "+
-				"`weir_gate_group_behind_seconds`. The bounds do not look at it.").
+			"For how long the store of a group gathers a batch, where its commits do not say so (`period` of `log_input`): "+
+				"what it holds so is not behind, and left out of `weir_gate_group_behind_seconds`. The bounds do not look at "+
+				"it.").
 			Default(map[string]any{}).Example(map[string]any{"weir-raw": "5s", "weir-rollup": "2s"}).Advanced(),
 		service.NewIntField(gateFieldPressureRecords).Description("How many records a group may be behind.").Default(
 			1_000_000),

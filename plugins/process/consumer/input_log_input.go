@@ -26,6 +26,7 @@ const (
 	logInputFieldReadAhead = "read_ahead"
 	logInputFieldBatch     = "batch"
 	logInputFieldWait      = "wait"
+	logInputFieldPeriod    = "period"
 	logInputFieldSession   = "session_timeout"
 )
 
@@ -75,6 +76,10 @@ Each header of a record, and:
 			Description("How long fetches are apart while records come, and a batch waits for its next record: a few large "+
 				"ones cost less than many small.").
 			Default("100ms")).
+		Field(service.NewDurationField(logInputFieldPeriod).
+			Description("For how long the stream's output gathers a batch, as its `batching` says. Each commit tells it, so "+
+				"that gates know what waits there from what is behind (`weir_gate_group_behind_seconds`).").
+			Default("0s")).
 		Field(service.NewDurationField(logInputFieldSession).
 			Description("After this, the partitions of a process that was killed go to another.").
 			Default("20s")).
@@ -106,6 +111,7 @@ type config struct {
 	topics  []string
 	wait    time.Duration // between fetches
 	session time.Duration
+	note    string // of each commit
 	limits  limits
 }
 
@@ -141,12 +147,14 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 	var c config
 	var topics []string
 	var ahead, batch int
+	var period time.Duration
 	if err := conf.Read(parsed, logInputFieldGroup, &c.group, logInputFieldTopics, &topics,
 		logInputFieldOrdered, &c.limits.ordered, logInputFieldReadAhead, conf.Positive(&ahead),
 		logInputFieldBatch, conf.Positive(&batch), logInputFieldWait, conf.Positive(&c.wait),
-		logInputFieldSession, conf.Positive(&c.session)); err != nil {
+		logInputFieldPeriod, conf.NotNegative(&period), logInputFieldSession, conf.Positive(&c.session)); err != nil {
 		return c, err
 	}
+	c.note = kafka.CommitNote(period)
 	for _, item := range topics {
 		for topic := range strings.SplitSeq(item, ",") {
 			if topic = strings.TrimSpace(topic); topic != "" {

@@ -152,6 +152,14 @@ func (r *reader) commit(ctx context.Context) error {
 	}
 	var failed error
 	refused := map[kafka.Partition]bool{}
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		for i := range req.Topics {
+			for j := range req.Topics[i].Partitions {
+				req.Topics[i].Partitions[j].Metadata = &r.note
+			}
+		}
+		return nil
+	})
 	r.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest,
 		resp *kmsg.OffsetCommitResponse, err error) {
 		if failed = err; err != nil {

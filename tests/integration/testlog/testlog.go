@@ -60,11 +60,14 @@ func (k *Log) Write(n int, at time.Time) {
 }
 
 // Commit sets the offset of a group in each partition.
-func (k *Log) Commit(group string, each int64) {
+func (k *Log) Commit(group string, each int64) { k.CommitAs(group, each, "") }
+
+// CommitAs is Commit with a note.
+func (k *Log) CommitAs(group string, each int64, note string) {
 	k.t.Helper()
 	var o kadm.Offsets
 	for p := range int32(2) {
-		o.Add(kadm.Offset{Topic: k.Topic, Partition: p, At: each, LeaderEpoch: -1})
+		o.Add(kadm.Offset{Topic: k.Topic, Partition: p, At: each, LeaderEpoch: -1, Metadata: note})
 	}
 	if err := k.Admin.CommitAllOffsets(k.t.Context(), group, o); err != nil {
 		k.t.Fatal(err)

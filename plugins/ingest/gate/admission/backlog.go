@@ -34,6 +34,7 @@ type reading struct {
 	group   string
 	records int           // written and not yet processed
 	age     time.Duration // since the oldest of them was written
+	behind  time.Duration // of that, what its store does not hold to gather a batch
 	drain   float64       // records a second that the group processes
 	watched time.Duration // for how long the drain was measured
 }

@@ -20,6 +20,8 @@ type lagMeter struct {
 	history *kafka.History
 	groups  map[string][]progress
 	latest  map[string]reading // of each group
+	// holds is for how long the store of a group gathers records of a partition.
+	holds func(group string, p kafka.Partition) time.Duration
 }
 
 // drainWindow is over what time the drain is measured: sinks that commit every
@@ -28,7 +30,7 @@ const drainWindow = 30 * time.Second
 
 func newLagMeter(l Bounds) *lagMeter {
 	return &lagMeter{limits: l, groups: map[string][]progress{}, latest: map[string]reading{},
-		history: kafka.NewHistory(l.horizon())}
+		history: kafka.NewHistory(l.horizon()), holds: func(string, kafka.Partition) time.Duration { return 0 }}
 }
 
 // horizon is the longest age that matters.
@@ -51,8 +53,9 @@ func (m *lagMeter) read(now time.Time, starts, ends offsets, committed map[strin
 			if from >= end {
 				continue
 			}
-			r.records += int(end - from)
-			r.age = max(r.age, m.history.Age(now, p, from))
+			age := m.history.Age(now, p, from)
+			r.records, r.age = r.records+int(end-from), max(r.age, age)
+			r.behind = max(r.behind, age-m.holds(group, p))
 		}
 		m.latest[group] = r
 		fill := max(float64(r.records)/float64(m.limits.Records), float64(r.age)/float64(m.limits.Age))

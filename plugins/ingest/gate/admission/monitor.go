@@ -19,15 +19,9 @@ type Measurement struct {
 	Cluster  kafka.Cluster
 	Topic    string
 	Groups   []string
-	Batching map[string]time.Duration // for how long a group's store gathers a batch; 0: not at all
+	Batching map[string]time.Duration // for how long a group's store gathers a batch, where its commits do not say
 	Interval time.Duration
 	Bounds   Bounds
-}
-
-// behind is by how much the oldest record of a group is older than what its store
-// holds while it gathers a batch.
-func (c *Measurement) behind(group string, age time.Duration) time.Duration {
-	return max(0, age-c.Batching[group])
 }
 
 // Monitor measures the backlog in Kafka, and tells the admission.
@@ -55,15 +49,15 @@ type gauges struct {
 	flow    *service.MetricGauge // 0 takes everything, 1 less than is drained, 2 nothing
 }
 
-func newGauges(m *service.Metrics) gauges {
+func newGauges(m *service.Metrics, groups ...string) gauges {
 	return gauges{
 		errors:  meter.Counter(m, "weir_gate_backlog_errors_total"),
-		records: m.NewGauge("weir_gate_backlog_records"),
-		seconds: m.NewGauge("weir_gate_backlog_seconds"),
-		drain:   m.NewGauge("weir_gate_drain_records_per_second"),
-		each:    m.NewGauge("weir_gate_group_backlog_records", "group"),
-		behind:  m.NewGauge("weir_gate_group_behind_seconds", "group"),
-		flow:    m.NewGauge("weir_gate_flow_state"),
+		records: meter.Gauge(m, "weir_gate_backlog_records"),
+		seconds: meter.Gauge(m, "weir_gate_backlog_seconds"),
+		drain:   meter.Gauge(m, "weir_gate_drain_records_per_second"),
+		each:    meter.Gauges(m, "weir_gate_group_backlog_records", "group", groups...),
+		behind:  meter.Gauges(m, "weir_gate_group_behind_seconds", "group", groups...),
+		flow:    meter.Gauge(m, "weir_gate_flow_state"),
 	}
 }
 
@@ -73,7 +67,7 @@ func StartMonitor(conf Measurement, tell func(Backlog), log *service.Logger, m *
 	if err != nil {
 		return nil, fmt.Errorf("opening the measurement of the backlog: %w", err)
 	}
-	mon := &Monitor{conf: conf, admin: kadm.NewClient(client), tell: tell, log: log, m: newGauges(m),
+	mon := &Monitor{conf: conf, admin: kadm.NewClient(client), tell: tell, log: log, m: newGauges(m, conf.Groups...),
 		stop: make(chan struct{})}
 	mon.done.Go(mon.run)
 	return mon, nil
@@ -134,7 +128,7 @@ func (m *Monitor) apply(r reading) {
 	}
 	for group, own := range m.meter.latest {
 		m.m.each.Set(int64(own.records), group)
-		m.m.behind.SetFloat64(m.conf.behind(group, own.age).Seconds(), group)
+		m.m.behind.SetFloat64(own.behind.Seconds(), group)
 	}
 	m.m.records.Set(int64(r.records))
 	m.m.seconds.Set(int64(r.age.Seconds()))
@@ -146,13 +140,17 @@ func (m *Monitor) apply(r reading) {
 // measure asks where the log begins and ends, and how far each group is.
 func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 	topic, positions := m.conf.Topic, kafka.Positions{Admin: m.admin}
+	commits := make(map[string]map[kafka.Partition]kafka.Commit, len(m.conf.Groups))
 	committed := make(map[string]offsets, len(m.conf.Groups))
 	for _, group := range m.conf.Groups { // before the ends: a group is never ahead of the log
-		got, err := positions.Committed(ctx, group)
+		got, err := positions.Commits(ctx, group)
 		if err != nil {
 			return reading{}, err
 		}
-		committed[group] = got
+		commits[group], committed[group] = got, make(offsets, len(got))
+		for p, c := range got {
+			committed[group][p] = c.Offset
+		}
 	}
 	starts, err := positions.Starts(ctx, topic)
 	if err != nil {
@@ -176,6 +174,12 @@ func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 			return reading{}, err
 		}
 		m.meter = meter
+	}
+	m.meter.holds = func(group string, p kafka.Partition) time.Duration {
+		if c := commits[group][p]; c.Says { // whatever this process's own settings are
+			return c.Period
+		}
+		return m.conf.Batching[group]
 	}
 	return m.meter.read(now, starts, ends, committed), nil
 }

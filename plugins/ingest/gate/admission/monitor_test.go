@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/internal/platform/kafka"
 	"weir/tests/integration/require"
 	"weir/tests/integration/testlog"
 )
@@ -54,16 +55,29 @@ func TestAdmission_BacklogIsMeasuredInRealKafka(t *testing.T) {
 	}
 }
 
-// What a store gathers is not behind; what is older is, by how much it is older.
+// What a store gathers is not behind; what is older is, by how much it is older. For
+// how long it gathers, each commit says, whatever the gate's own settings are; they
+// count where it does not.
 func TestAdmission_WhatBatchingHoldsIsNotBehind(t *testing.T) {
-	c := Measurement{Batching: map[string]time.Duration{"weir-raw": 5 * time.Second}}
-	for _, is := range []struct {
-		group     string
-		age, want time.Duration
-	}{{"weir-raw", 4 * time.Second, 0}, {"weir-raw", 65 * time.Second, time.Minute},
-		{"weir-detect", time.Second, time.Second}} {
-		if got := c.behind(is.group, is.age); got != is.want {
-			t.Errorf("a record of %s that is %s old is %s behind, want %s", is.group, is.age, got, is.want)
+	k := testlog.New(t)
+	now := time.Now().Truncate(time.Second)
+	k.Write(10, now.Add(-8*time.Minute))
+	for group, note := range map[string]string{"weir-raw": "", "weir-rollup": kafka.CommitNote(20 * time.Minute),
+		"weir-detect": kafka.CommitNote(0), "weir-rules": "of somebody else"} {
+		k.CommitAs(group, 2, note)
+	}
+	m := &Monitor{conf: Measurement{Topic: "raw-events", Groups: []string{"weir-raw", "weir-rollup", "weir-detect",
+		"weir-rules"}, Bounds: Bounds{Records: 1000, Age: 10 * time.Minute, Resume: 0.8},
+		Batching: map[string]time.Duration{"weir-raw": 5 * time.Second, "weir-rollup": 2 * time.Second,
+			"weir-detect": 3 * time.Second}}, admin: k.Admin}
+	if _, err := m.measure(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	for group, hold := range map[string]time.Duration{"weir-raw": 5 * time.Second, "weir-rollup": 20 * time.Minute,
+		"weir-detect": 0, "weir-rules": 0} {
+		got := m.meter.latest[group]
+		if want := max(0, got.age-hold); got.behind != want || got.age < time.Minute {
+			t.Errorf("%s is %s behind, at an age of %s: want %s", group, got.behind, got.age, want)
 		}
 	}
 }
