@@ -14,8 +14,8 @@ import (
 	"weir/internal/platform/calls"
 )
 
-// The kinds of calls of PostgreSQL. A transaction's commit is where it waits for
-// disks and replicas; its begin is counted with the reads.
+// The kinds of calls. A transaction's commit is where it waits for disks and
+// replicas; its begin is counted with the reads of PostgreSQL.
 const (
 	callConnect = "connect"
 	callRead    = "read"
@@ -23,8 +23,19 @@ const (
 	callCommit  = "commit"
 )
 
-func meterOf(res *service.Resources) *calls.Meter {
-	return calls.Of(res, "postgres", callConnect, callRead, callWrite, callCommit)
+func newMeter(res *service.Resources, dialect Dialect) *calls.Meter {
+	kinds := []string{callRead, callWrite, callCommit}
+	if dialect == Postgres {
+		kinds = append(kinds, callConnect)
+	}
+	return calls.Of(res, string(dialect), kinds...)
+}
+
+func meterOf(of func(Dialect) *calls.Meter, dialect Dialect) *calls.Meter {
+	if of == nil {
+		return nil
+	}
+	return of(dialect)
 }
 
 // kindOf is what a statement does, by its first word.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"weir/internal/platform/calls"
+	"weir/internal/platform/storeurl"
 	"weir/tests/integration/require"
 )
 
@@ -64,7 +67,7 @@ func TestCalls_EveryStatementIsTold(t *testing.T) {
 			t.Errorf("a %s took %s", kind, took)
 		}
 	}}
-	db, err := open(t.Context(), require.Env(t, "WEIR_TEST_POSTGRES_URL"), func() *calls.Meter { return meter })
+	db, err := open(t.Context(), require.Env(t, "WEIR_TEST_POSTGRES_URL"), func(Dialect) *calls.Meter { return meter })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,5 +94,71 @@ func TestCalls_EveryStatementIsTold(t *testing.T) {
 	if told[callConnect] != 1 || told[callRead] != 2 || told[callWrite] != 2 || told[callCommit] != 1 ||
 		told[callWrite+" failed"] != 1 || len(told) != 5 {
 		t.Errorf("told were %v", told)
+	}
+}
+
+// The same of a file: a statement for many rows is one call, and a row that is there
+// is an answer.
+func TestCalls_StatementsOfAFileAreTold(t *testing.T) {
+	var mu sync.Mutex
+	told := map[string]int{}
+	meter := &calls.Meter{Tell: func(kind string, took time.Duration, failed bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[kind]++
+		if failed {
+			told[kind+" failed"]++
+		}
+		if took < 0 {
+			t.Errorf("a %s took %s", kind, took)
+		}
+	}}
+	db, err := open(t.Context(), storeurl.New("sqlite", filepath.Join(t.TempDir(), "told.db")),
+		func(d Dialect) *calls.Meter {
+			if d != SQLite {
+				t.Errorf("a meter is asked of %s", d)
+			}
+			return meter
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	run := func(query string, args ...any) error {
+		_, err := db.ExecContext(t.Context(), query, args...)
+		return err
+	}
+	if err := run(`CREATE TABLE t (x INTEGER PRIMARY KEY, s TEXT)`); err != nil {
+		t.Fatal(err)
+	}
+	clear(told)
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stmt, err := tx.PrepareContext(t.Context(), `INSERT INTO t VALUES ($1, $2)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if _, err := stmt.ExecContext(t.Context(), i, "s"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(stmt.Close(), tx.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := All(t.Context(), db, Value[int64], `SELECT x FROM t ORDER BY x`)
+	if err != nil || len(rows) != 10 || rows[9] != 9 {
+		t.Fatalf("%v %v", rows, err)
+	}
+	if run(`INSERT INTO t VALUES (3, 'again')`) == nil || run(`DELETE FROM there_is_none`) == nil {
+		t.Fatal("what cannot be was done")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	want := map[string]int{callRead: 1, callWrite: 4, callWrite + " failed": 1, callCommit: 1}
+	if !maps.Equal(told, want) {
+		t.Errorf("told were %v, want %v", told, want)
 	}
 }

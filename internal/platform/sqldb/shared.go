@@ -14,7 +14,7 @@ import (
 // A server that does not answer holds up those who wait for it, nobody else.
 func Shared(ctx context.Context, res *service.Resources, rawURL string) (db *DB, release func(), err error) {
 	return pool.Shared(ctx, res, rawURL, func(ctx context.Context, rawURL string) (*DB, error) {
-		return open(ctx, rawURL, func() *calls.Meter { return meterOf(res) })
+		return open(ctx, rawURL, func(dialect Dialect) *calls.Meter { return newMeter(res, dialect) })
 	})
 }
 

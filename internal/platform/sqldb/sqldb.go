@@ -24,8 +24,6 @@ import (
 	"strings"
 	"sync"
 
-	_ "modernc.org/sqlite" // driver "sqlite"
-
 	"weir/internal/platform/calls"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/storeurl"
@@ -74,8 +72,8 @@ func schemes() []string { return []string{"sqlite", "postgres", "postgresql"} }
 // that it never fails half way with "database is locked".
 func Open(ctx context.Context, rawURL string) (*DB, error) { return open(ctx, rawURL, nil) }
 
-// open is Open, and notes the calls of a server: nil notes none.
-func open(ctx context.Context, rawURL string, of func() *calls.Meter) (*DB, error) {
+// open is Open, and notes the calls of a dialect's store: nil notes none.
+func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*DB, error) {
 	scheme, _, ok := strings.Cut(rawURL, "://")
 	if !ok {
 		return nil, fmt.Errorf("opening SQL store %q: expected sqlite://PATH or postgres://…", Redact(rawURL))
@@ -95,17 +93,13 @@ func open(ctx context.Context, rawURL string, of func() *calls.Meter) (*DB, erro
 		}
 		q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 			"busy_timeout(10000)", "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"}}
-		db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+		db, err = openSQLite("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode(), meterOf(of, dialect))
 		if err == nil {
 			db.SetMaxOpenConns(8)
 		}
 	case "postgres", "postgresql":
 		dialect = Postgres
-		var meter *calls.Meter
-		if of != nil {
-			meter = of()
-		}
-		db, err = openPostgres(rawURL, meter)
+		db, err = openPostgres(rawURL, meterOf(of, dialect))
 	default:
 		return nil, fmt.Errorf("opening SQL store %q: scheme %q is not one of sqlite, postgres", Redact(rawURL), scheme)
 	}

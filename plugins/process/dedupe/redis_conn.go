@@ -32,7 +32,8 @@ type redisConns struct {
 	broke atomic.Pointer[time.Time]
 }
 
-// The kinds of calls of Redis: a claim is a pipeline of them.
+// The kinds of calls: a claim of Redis is a pipeline of them, one of Pebble ends
+// when the disk has it.
 const (
 	callConnect = "connect"
 	callClaim   = "claim"

@@ -90,8 +90,11 @@ func (p *pool) share(res *service.Resources, rawURL string, ttl, timeout time.Du
 		if err != nil {
 			return nil, nil, err
 		}
-		if server, is := s.(*redisStore); is {
-			server.conns.meter = calls.Of(res, "redis", callConnect, callClaim)
+		switch own := s.(type) {
+		case *redisStore:
+			own.conns.meter = calls.Of(res, "redis", callConnect, callClaim)
+		case *pebbleStore:
+			own.meter = calls.Of(res, "pebble", callClaim)
 		}
 		h = &handle{store: s, ttl: ttl}
 		p.open[rawURL] = h

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"weir/internal/platform/calls"
 )
 
 // pebbleStore keeps claims in a folder.
@@ -24,6 +26,7 @@ type pebbleStore struct {
 	path     string
 	ttl      time.Duration
 	log      logger
+	meter    *calls.Meter // nil: none
 	now      func() time.Time
 	requests chan *request
 	stop     chan struct{}
@@ -68,6 +71,16 @@ func (p *pebbleStore) open(ctx context.Context) error {
 }
 
 func (p *pebbleStore) claim(ctx context.Context, claims []claim) error {
+	began := time.Now()
+	err := p.ask(ctx, claims)
+	if len(claims) > 0 && !errors.Is(err, context.Canceled) && !errors.Is(err, errClosed) { // else nobody waits any more
+		p.meter.Note(callClaim, began, err)
+	}
+	return err
+}
+
+// ask has the owner decide.
+func (p *pebbleStore) ask(ctx context.Context, claims []claim) error {
 	p.start.Do(func() { p.done.Go(p.own) })
 	r := &request{claims: claims, done: make(chan struct{})}
 	select {

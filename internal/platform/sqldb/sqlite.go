@@ -1,0 +1,230 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"reflect"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"weir/internal/platform/calls"
+)
+
+// openSQLite prepares a pool of connections whose calls are noted; a nil meter
+// notes none.
+func openSQLite(dsn string, meter *calls.Meter) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil || meter == nil {
+		return db, err
+	}
+	with := &fileConnector{dsn: dsn, driver: db.Driver(), meter: meter}
+	return sql.OpenDB(with), db.Close() // which has connected to nothing
+}
+
+// fileConnector makes connections that note their calls. A begin waits for other
+// writers, and is counted with the writes. A query's time is until its rows are
+// closed; that of a statement which was prepared for many rows is one call.
+type fileConnector struct {
+	dsn    string
+	driver driver.Driver
+	meter  *calls.Meter
+}
+
+func (c *fileConnector) Driver() driver.Driver { return c.driver }
+
+func (c *fileConnector) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.driver.Open(c.dsn)
+	if err != nil {
+		return nil, err
+	}
+	full, is := conn.(fileConn)
+	if !is { // a driver that lacks something is used as it is
+		return conn, nil
+	}
+	return &timedConn{full, c.meter}, nil
+}
+
+// fileConn is all that database/sql looks for in the driver's connections.
+type fileConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+}
+
+type timedConn struct {
+	fileConn
+	meter *calls.Meter
+}
+
+func note(meter *calls.Meter, kind string, began time.Time, err error) {
+	if fileAnswer(err) {
+		err = nil
+	}
+	meter.Note(kind, began, err)
+}
+
+const violated = 19 // SQLITE_CONSTRAINT, in the low byte of a code
+
+// fileAnswer tells whether an error is what a store that is well says: that there
+// is such a row; or nobody waits any more.
+func fileAnswer(err error) bool {
+	var said *sqlite.Error
+	return errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) ||
+		errors.As(err, &said) && said.Code()&0xff == violated
+}
+
+func (c *timedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	began := time.Now()
+	tx, err := c.fileConn.BeginTx(ctx, opts)
+	note(c.meter, callWrite, began, err)
+	if err != nil {
+		return nil, err
+	}
+	return &timedTx{tx, c.meter}, nil
+}
+
+func (c *timedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	began := time.Now()
+	res, err := c.fileConn.ExecContext(ctx, query, args)
+	note(c.meter, kindOf(query), began, err)
+	return res, err
+}
+
+func (c *timedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	began := time.Now()
+	rows, err := c.fileConn.QueryContext(ctx, query, args)
+	if err != nil {
+		note(c.meter, kindOf(query), began, err)
+		return nil, err
+	}
+	return &timedRows{Rows: rows, ended: func(err error) { note(c.meter, kindOf(query), began, err) }}, nil
+}
+
+func (c *timedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	stmt, err := c.fileConn.PrepareContext(ctx, query)
+	if err != nil {
+		note(c.meter, kindOf(query), time.Now(), err)
+		return nil, err
+	}
+	full, is := stmt.(fileStmt)
+	if !is {
+		return stmt, nil
+	}
+	return &timedStmt{fileStmt: full, meter: c.meter, kind: kindOf(query)}, nil
+}
+
+type timedTx struct {
+	driver.Tx
+	meter *calls.Meter
+}
+
+func (t *timedTx) Commit() error {
+	began := time.Now()
+	err := t.Tx.Commit()
+	note(t.meter, callCommit, began, err)
+	return err
+}
+
+// fileStmt is all that database/sql looks for in the driver's statements.
+type fileStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+// timedStmt adds up the time of a statement until it is closed. Like the driver's,
+// it is for one goroutine at a time.
+type timedStmt struct {
+	fileStmt
+	meter *calls.Meter
+	kind  string
+	took  time.Duration
+	runs  int
+	err   error
+}
+
+func (s *timedStmt) ran(began time.Time, err error) {
+	s.took, s.runs = s.took+time.Since(began), s.runs+1
+	if err != nil && !fileAnswer(err) {
+		s.err = err
+	}
+}
+
+func (s *timedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	began := time.Now()
+	res, err := s.fileStmt.ExecContext(ctx, args)
+	s.ran(began, err)
+	return res, err
+}
+
+func (s *timedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	began := time.Now()
+	rows, err := s.fileStmt.QueryContext(ctx, args)
+	if err != nil {
+		s.ran(began, err)
+		return nil, err
+	}
+	return &timedRows{Rows: rows, ended: func(err error) { s.ran(began, err) }}, nil
+}
+
+func (s *timedStmt) Close() error {
+	if s.runs > 0 {
+		s.meter.Tell(s.kind, s.took, s.err != nil)
+	}
+	return s.fileStmt.Close()
+}
+
+// timedRows says when rows were closed, and why they ended early.
+type timedRows struct {
+	driver.Rows
+	ended func(error)
+	err   error
+}
+
+func (r *timedRows) Next(dest []driver.Value) error {
+	err := r.Rows.Next(dest)
+	if err != nil {
+		r.err = err
+	}
+	return err
+}
+
+func (r *timedRows) Close() error {
+	err := r.Rows.Close()
+	if r.ended != nil {
+		r.ended(errors.Join(r.err, err))
+		r.ended = nil
+	}
+	return err
+}
+
+// ColumnTypeDatabaseTypeName is the driver's.
+func (r *timedRows) ColumnTypeDatabaseTypeName(i int) string {
+	if typed, is := r.Rows.(driver.RowsColumnTypeDatabaseTypeName); is {
+		return typed.ColumnTypeDatabaseTypeName(i)
+	}
+	return ""
+}
+
+// ColumnTypeScanType is the driver's.
+func (r *timedRows) ColumnTypeScanType(i int) reflect.Type {
+	if typed, is := r.Rows.(driver.RowsColumnTypeScanType); is {
+		return typed.ColumnTypeScanType(i)
+	}
+	return reflect.TypeFor[any]()
+}
+
+var (
+	_ fileConn    = (*timedConn)(nil)
+	_ fileStmt    = (*timedStmt)(nil)
+	_ driver.Rows = (*timedRows)(nil)
+)
