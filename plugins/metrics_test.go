@@ -17,8 +17,8 @@ import (
 func made(t *testing.T) map[string]metricdoc.Metric {
 	t.Helper()
 	types := map[string]string{"NewCounter": "counter", "Counter": "counter", "Counters": "counter", "NewGauge": "gauge",
-		"NewGaugeCtor": "gauge",
-		"NewTimer":     "histogram", "Hold": "gauge"}
+		"NewGaugeCtor": "gauge", "Gauge": "gauge", "Gauges": "gauge",
+		"NewTimer": "histogram", "Timer": "histogram", "Hold": "gauge"}
 	out := map[string]metricdoc.Metric{}
 	all, files := sources(t)
 	for _, s := range all {
@@ -32,11 +32,12 @@ func made(t *testing.T) map[string]metricdoc.Metric {
 			case *ast.CallExpr:
 				if sel, ok := n.Fun.(*ast.SelectorExpr); ok {
 					kind, texts = types[sel.Sel.Name], literals(n.Args)
-					if sel.Sel.Name == "NewCounter" && len(texts) == 1 {
-						t.Errorf("%s: %s has no labels: make it with meter.Counter, which makes it 0 from the start",
-							files.Position(n.Pos()), texts[0])
+					how, raw := strings.CutPrefix(sel.Sel.Name, "New")
+					if raw && len(texts) == 1 && slices.Contains([]string{"Counter", "Gauge", "Timer"}, how) {
+						t.Errorf("%s: %s has no labels: make it with meter.%s, which makes it 0 from the start",
+							files.Position(n.Pos()), texts[0], how)
 					}
-					if sel.Sel.Name == "Counters" { // a label, and its values
+					if sel.Sel.Name == "Counters" || sel.Sel.Name == "Gauges" { // a label, and its values
 						texts = texts[:min(2, len(texts))]
 					}
 				}

@@ -35,7 +35,10 @@ type Kind struct {
 	// nobody needs to look for text there.
 	Numbers []string
 	Keep    []Keep // for how long retention keeps things; none: for good
-	Open    func(context.Context, *Places) (Store, error)
+	// Shares are what its parts are called in reports and metrics, where it has any:
+	// the names of what Expire returns.
+	Shares []string
+	Open   func(context.Context, *Places) (Store, error)
 }
 
 // Keep is a time that things are kept for: a duration field of the processor

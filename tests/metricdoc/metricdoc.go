@@ -11,10 +11,11 @@ import (
 
 // Metric is one row of the tables.
 type Metric struct {
-	Type   string   // counter, gauge or histogram
-	Labels []string // of its own, in order
-	Engine bool     // the engine's, not weir's
-	Only   bool     // where a stream has what no stream of weir's has
+	Type     string   // counter, gauge or histogram
+	Labels   []string // of its own, in order
+	Engine   bool     // the engine's, not weir's
+	Only     bool     // not from the start: where a stream has what no stream of weir's has, or with what names it
+	Measured bool     // moments after the start, when it was measured
 }
 
 // Read returns the rows of the document at a path, by name.
@@ -45,7 +46,8 @@ func Read(path string) (map[string]Metric, error) {
 			return nil, fmt.Errorf("%s: %s has two rows", path, name[1])
 		}
 		m := Metric{Type: strings.TrimSpace(cells[1]), Engine: !strings.HasPrefix(name[1], "weir_"),
-			Only: strings.Contains(cells[3], "only where a stream has")}
+			Only:     strings.Contains(cells[3], "only where ") || strings.Contains(cells[3], "; comes with the first"),
+			Measured: strings.Contains(cells[3], "as of the last run") || strings.Contains(cells[3], "told by who reads it")}
 		for _, label := range word.FindAllStringSubmatch(cells[2], -1) {
 			m.Labels = append(m.Labels, label[1])
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/meter"
 )
 
 // Meter is told of calls of one store. A nil Meter notes nothing: commands that
@@ -21,6 +23,7 @@ func Of(res *service.Resources, store string, kinds ...string) *Meter {
 	seconds := res.Metrics().NewTimer("weir_store_call_seconds", "store", "call")
 	failures := res.Metrics().NewCounter("weir_store_call_failures_total", "store", "call")
 	for _, kind := range kinds {
+		seconds.Timing(meter.None, store, kind)
 		failures.Incr(0, store, kind)
 	}
 	return &Meter{func(kind string, took time.Duration, failed bool) {

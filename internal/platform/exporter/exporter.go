@@ -37,7 +37,7 @@ func spec() *service.ConfigSpec {
 			Description("Those of names that end in `_freshness_seconds`.").
 			Default([]any{1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0})).
 		Field(service.NewFloatListField(fieldCalls).
-			Description("Those of names that end in `_call_seconds`.").
+			Description("Those of names that end in `_call_seconds`, and of `processor_latency_seconds`.").
 			Default([]any{0.001, 0.005, 0.025, 0.1, 0.5, 2.5}))
 }
 
@@ -48,7 +48,7 @@ func (b *buckets) of(name string) []float64 {
 	switch {
 	case strings.HasSuffix(name, "_freshness_seconds"):
 		return b.ages
-	case strings.HasSuffix(name, "_call_seconds"):
+	case strings.HasSuffix(name, "_call_seconds"), name == "processor_latency_seconds":
 		return b.calls
 	}
 	return b.all
@@ -212,7 +212,12 @@ func (c counter) IncrFloat64(n float64) { c.Add(n) }
 
 type timer struct{ prometheus.Observer }
 
-func (t timer) Timing(nanoseconds int64) { t.Observe(float64(nanoseconds) / 1e9) }
+// Timing notes a time; one below 0 is none: see meter.None.
+func (t timer) Timing(nanoseconds int64) {
+	if nanoseconds >= 0 {
+		t.Observe(float64(nanoseconds) / 1e9)
+	}
+}
 
 type gauge struct{ prometheus.Gauge }
 

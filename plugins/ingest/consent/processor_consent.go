@@ -134,7 +134,8 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	made.policy, made.read = policy, made.histories
 	made.events = meter.Counters(res.Metrics(), "weir_consent_events_total", "outcome", outcomePassed, outcomeDenied)
 	made.asking.Failures = meter.Counter(res.Metrics(), "weir_consent_store_failures_total")
-	made.asking.Up = res.Metrics().NewGauge("weir_consent_store_up")
+	made.asking.Up = meter.Gauge(res.Metrics(), "weir_consent_store_up")
+	made.asking.Up.Set(1) // until it does not answer
 	return made, nil
 }
 

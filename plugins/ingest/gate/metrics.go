@@ -51,12 +51,11 @@ func newMetrics(m *service.Metrics) *metrics {
 		keyErrors: meter.Counter(m, "weir_gate_key_store_errors_total"),
 		tlsErrors: meter.Counter(m, "weir_gate_tls_reload_errors_total"),
 
-		inFlight:  m.NewGauge("weir_gate_in_flight_requests"),
-		streams:   m.NewGauge("weir_gate_open_streams"),
-		inFlightB: m.NewGauge("weir_gate_in_flight_bytes"),
-		seconds:   m.NewTimer("weir_gate_request_seconds"),
+		inFlight:  meter.Gauge(m, "weir_gate_in_flight_requests"),
+		streams:   meter.Gauge(m, "weir_gate_open_streams"),
+		inFlightB: meter.Gauge(m, "weir_gate_in_flight_bytes"),
+		seconds:   meter.Timer(m, "weir_gate_request_seconds"),
 	}
-	own.streams.Set(0)
 	for _, status := range []int{http.StatusAccepted, http.StatusMultiStatus, http.StatusBadRequest,
 		http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable} {
 		own.requests.Incr(0, strconv.Itoa(status))

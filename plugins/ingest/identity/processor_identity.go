@@ -133,7 +133,8 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	m := res.Metrics()
 	p.claims = meter.Counters(m, "weir_identity_claims_total", "outcome", outcomeNew, outcomeMoved, outcomeIgnored)
 	p.asking.Failures = meter.Counter(m, "weir_identity_store_failures_total")
-	p.asking.Up = m.NewGauge("weir_identity_store_up")
+	p.asking.Up = meter.Gauge(m, "weir_identity_store_up")
+	p.asking.Up.Set(1) // until it does not answer
 	return p, nil
 }
 

@@ -74,7 +74,13 @@ func (t *tally) tell() {
 	clear(t.unknown)
 }
 
-func (t *tally) loaded(s *registry.Set) { t.versions.Set(int64(len(s.Schemas())), s.Subject()) }
+func (t *tally) loaded(s *registry.Set) {
+	t.versions.Set(int64(len(s.Schemas())), s.Subject())
+	for _, schema := range s.Schemas() {
+		t.events.Incr(0, schema.Name(), verdictValid)
+		t.events.Incr(0, schema.Name(), string(event.CodeSchemaViolation))
+	}
+}
 
 // batchTally gathers one batch; most batches have one or two kinds of verdict.
 type batchTally struct {

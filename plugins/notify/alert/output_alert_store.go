@@ -159,7 +159,7 @@ func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*stor
 		"opened", "folded", "resolved", "repeated", "erased", resultBeyond)
 	out.escalations = meter.Counter(m, "weir_alert_escalations_total")
 	out.failures = meter.Counter(m, "weir_alert_sweep_failures_total")
-	out.freshness = m.NewTimer("weir_alert_freshness_seconds")
+	out.freshness = meter.Timer(m, "weir_alert_freshness_seconds")
 	return out, nil
 }
 

@@ -132,7 +132,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 	in := &input{res: res, list: list, poll: time.Second, receipts: make(chan *Erasure, 64),
 		count:    meter.Counters(res.Metrics(), "weir_erasure_ended_total", "state", string(Done), string(Refused)),
 		failures: meter.Counter(res.Metrics(), "weir_erasure_failures_total"),
-		overdue:  res.Metrics().NewGauge("weir_erasure_overdue_jobs"),
+		overdue:  meter.Gauge(res.Metrics(), "weir_erasure_overdue_jobs"),
 	}
 	var control, raw, deadLetter, rollups string
 	err := conf.Read(parsed, erasureFieldControl, sqldb.URL(&control), erasureFieldRaw, lake.URL(&raw),

@@ -223,3 +223,26 @@ func olderRuns(t *testing.T, db *sqldb.DB) {
 		t.Errorf("%+v %v", hours, err)
 	}
 }
+
+// A process that starts knows when all was last explained, and what was not: an
+// alert on either does not wait for its first run.
+func TestProofs_AProcessThatStartsKnowsTheLastOnes(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), "sqlite://"+t.TempDir()+"/control.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	proofs := opened(t, db)
+	if at, last, err := proofs.latest(t.Context()); err != nil || !at.IsZero() || last != nil {
+		t.Fatalf("of nothing: %s %+v %v", at, last, err)
+	}
+	at := time.Now().Add(-time.Hour).Truncate(time.Second).UTC()
+	proofs.kept(t, Proof{Verdict: proofExplained, At: at})
+	proofs.kept(t, Proof{Verdict: proofLoss, At: at.Add(time.Minute), Report: &Report{Total: Counts{Accepted: 9,
+		Unexplained: 4}}})
+	proofs.kept(t, Proof{Verdict: proofFailed, At: at.Add(2 * time.Minute), Detail: "the log is away"})
+	got, last, err := proofs.latest(t.Context())
+	if err != nil || !got.Equal(at) || last == nil || last.Total.Unexplained != 4 {
+		t.Errorf("%s %+v %v", got, last, err)
+	}
+}

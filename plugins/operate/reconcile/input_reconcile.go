@@ -150,12 +150,14 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	in := &input{
 		res:         res,
 		runs:        meter.Counters(m, "weir_reconcile_runs_total", "result", "explained", "loss", "failed"),
-		success:     m.NewGauge("weir_reconcile_success_timestamp_seconds"),
-		unexplained: m.NewGauge("weir_reconcile_unexplained_events"),
-		differing:   m.NewGauge("weir_reconcile_false_duplicates"), inFlight: m.NewGauge("weir_reconcile_in_flight_events"),
-		records: m.NewGauge("weir_reconcile_records", "outcome"),
-		results: m.NewGauge("weir_reconcile_rule_results", "outcome"),
+		success:     meter.Gauge(m, "weir_reconcile_success_timestamp_seconds"), // 0: never, as far as this process knows
+		unexplained: meter.Gauge(m, "weir_reconcile_unexplained_events"),
+		differing:   meter.Gauge(m, "weir_reconcile_false_duplicates"),
+		inFlight:    meter.Gauge(m, "weir_reconcile_in_flight_events"),
+		records:     m.NewGauge("weir_reconcile_records", "outcome"),
+		results:     m.NewGauge("weir_reconcile_rule_results", "outcome"),
 	}
+	in.tell(Counts{})
 	in.tellSample(&rule.Recomputed{})
 	var err error
 	if in.conf.Log, err = kafka.FromParsed(parsed); err != nil {
@@ -225,12 +227,7 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 			in.runs.Incr(1, "failed")
 			return nil, nil, fmt.Errorf("reconciling: %w", err)
 		}
-		in.unexplained.Set(report.Total.Unexplained)
-		in.differing.Set(report.Total.FalseDuplicates)
-		in.inFlight.Set(report.Total.InFlight)
-		for outcome, n := range report.Total.terms() {
-			in.records.Set(n, outcome)
-		}
+		in.tell(report.Total)
 		if report.Sample != nil {
 			in.tellSample(report.Sample)
 		}
@@ -261,6 +258,16 @@ func (in *input) tellSample(s *rule.Recomputed) {
 	in.results.Set(int64(len(s.Differing)), "differing")
 	for _, why := range rule.Skips() {
 		in.results.Set(int64(s.Skipped[why]), why)
+	}
+}
+
+// tell sets the gauges of what a proof came to.
+func (in *input) tell(total Counts) {
+	in.unexplained.Set(total.Unexplained)
+	in.differing.Set(total.FalseDuplicates)
+	in.inFlight.Set(total.InFlight)
+	for outcome, n := range total.terms() {
+		in.records.Set(n, outcome)
 	}
 }
 

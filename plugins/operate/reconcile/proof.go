@@ -136,6 +136,31 @@ func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
 	return &list[0], nil
 }
 
+// latest returns when all was last explained, the zero time when it never was, and
+// the newest report; nil when there is none.
+func (p *Proofs) latest(ctx context.Context) (explained time.Time, last *Report, err error) {
+	var at sql.Null[int64]
+	if err := p.db.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof WHERE verdict = $1`,
+		string(proofExplained)).Scan(&at); err != nil {
+		return explained, nil, fmt.Errorf("reading when all was explained: %w", err)
+	}
+	if at.Valid {
+		explained = time.UnixMicro(at.V).UTC()
+	}
+	var text string
+	err = p.db.QueryRowContext(ctx, `SELECT report FROM reconcile_proof WHERE report <> '' ORDER BY at DESC, id LIMIT 1`).
+		Scan(&text)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &last)
+	} else if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	if err != nil {
+		return explained, nil, fmt.Errorf("reading the last proof: %w", err)
+	}
+	return explained, last, nil
+}
+
 // wish is that somebody asked for a run, and that one began. Times are zero
 // when there was none.
 type wish struct{ asked, begun time.Time }

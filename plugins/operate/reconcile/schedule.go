@@ -20,9 +20,27 @@ func (in *input) openProofs(ctx context.Context) error {
 		return err
 	}
 	in.releases = append(in.releases, release)
-	in.proofs, err = OpenProofs(ctx, db)
+	if in.proofs, err = OpenProofs(ctx, db); err != nil {
+		return err
+	}
 	in.conf.Control = db
-	return err
+	return in.recall(ctx)
+}
+
+// recall tells of the proofs before this process: one that has just started has not
+// forgotten when all was last explained, nor what was not.
+func (in *input) recall(ctx context.Context) error {
+	explained, last, err := in.proofs.latest(ctx)
+	if err != nil {
+		return err
+	}
+	if !explained.IsZero() {
+		in.success.Set(explained.Unix())
+	}
+	if last != nil {
+		in.tell(last.Total)
+	}
+	return nil
 }
 
 // rest returns when the next run is due, or asked for.

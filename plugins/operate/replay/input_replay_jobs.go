@@ -24,6 +24,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
+	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/ingest/registry"
 	"weir/plugins/operate/recount"
@@ -209,10 +210,9 @@ type input struct {
 func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources) (*input, error) {
 	in := &input{res: res, from: from, parcels: make(chan *parcel), poll: time.Second,
 		published: res.Metrics().NewCounter("weir_replay_events_total", "mode", "outcome"),
-		running:   res.Metrics().NewGauge("weir_replay_running_jobs"),
-		allowed:   res.Metrics().NewGauge("weir_replay_allowed_events_per_second"),
+		running:   meter.Gauge(res.Metrics(), "weir_replay_running_jobs"),
+		allowed:   meter.Gauge(res.Metrics(), "weir_replay_allowed_events_per_second"),
 	}
-	in.running.Set(0)
 	for _, mode := range []Mode{Reprocess, Redrive} {
 		in.published.Incr(0, string(mode), "published")
 		in.published.Incr(0, string(mode), "refused")
@@ -247,6 +247,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		return nil, err
 	}
 	in.yield = newYield(in.rate)
+	rate, _ := in.yield.allowed()
+	in.allowed.Set(int64(rate))
 	in.again = make(chan *parcel, in.concurrency*parcelsMost)
 	return in, nil
 }

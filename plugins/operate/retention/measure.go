@@ -4,9 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/internal/lifecycle"
+	"weir/internal/platform/broker"
+	"weir/internal/platform/kafka"
 	"weir/internal/platform/storeurl"
+	"weir/plugins/process/dedupe"
+	"weir/plugins/store/lake"
 )
 
 // measure tells how large the stores are, and what room their disks have. What
@@ -17,8 +25,15 @@ func (r *processor) measure(ctx context.Context) {
 	at := lifecycle.NewPlaces(r.res, r.urls)
 	defer at.Close()
 	sizes, rows, err := r.sizes(ctx, at)
-	if err != nil {
-		r.res.Logger().Warnf("measuring the stores is tried again: %v", err)
+	err = errors.Join(err, r.beside(ctx, sizes))
+	switch said := r.failed; {
+	case ctx.Err() != nil: // weir stops
+	case err == nil:
+		r.failed = ""
+	default:
+		if r.failed = err.Error(); r.failed != said { // a right that is missing is told once
+			r.res.Logger().Warnf("measuring the stores is tried again: %v", err)
+		}
 	}
 	for store, n := range sizes {
 		r.stored.Set(n, store)
@@ -26,11 +41,87 @@ func (r *processor) measure(ctx context.Context) {
 	for store, n := range rows {
 		r.storedRows.Set(n, store)
 	}
-	for place, url := range r.urls {
+	r.room()
+}
+
+// room tells what the disks of stores on this machine have free.
+func (r *processor) room() {
+	tell := func(store, url string) {
 		if free, _, ok := storeurl.Disk(url); ok {
-			r.free.Set(int64(free), string(place))
+			r.free.Set(int64(free), store)
 		}
 	}
+	for place, url := range r.urls {
+		tell(string(place), url)
+	}
+	tell(storeClaims, r.claims)
+}
+
+// What is measured beside the stores, and objects of old minutes.
+const storeLog, storeClaims, storeOld = "log", "claims", "old_" + string(lifecycle.Rollups)
+
+// beside adds what no store of the list is: nothing is deleted there, and it fills
+// disks and memories all the same.
+func (r *processor) beside(ctx context.Context, sizes map[string]int64) error {
+	var failures []error
+	if r.old != "" {
+		n, err := r.objectBytes(ctx, r.old)
+		if err == nil {
+			sizes[storeOld] = n
+		} else {
+			failures = append(failures, fmt.Errorf("%s: %w", storeOld, err))
+		}
+	}
+	if r.log != nil {
+		n, err := logBytes(ctx, *r.log)
+		if err == nil {
+			sizes[storeLog] = n
+		} else {
+			failures = append(failures, fmt.Errorf("%s: %w", storeLog, r.log.Explain(err)))
+		}
+	}
+	if r.claims != "" {
+		n, ok, err := dedupe.Size(ctx, r.claims)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", storeClaims, err))
+		} else if ok {
+			sizes[storeClaims] = n
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// objectBytes are those of all objects of a store, whether anything names them or not.
+func (r *processor) objectBytes(ctx context.Context, url string) (n int64, err error) {
+	store, release, err := lake.Shared(ctx, r.res, url)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	err = store.List(ctx, "", func(b lake.Blob) error {
+		n += b.Size
+		return nil
+	})
+	return n, err
+}
+
+// logTimeout is how long brokers may take to say how large topics are.
+const logTimeout = 30 * time.Second
+
+// logBytes are those of weir's topics.
+func logBytes(ctx context.Context, log kafka.Cluster) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	client, err := kgo.NewClient(log.Options("weir-retention")...)
+	if err != nil {
+		return 0, fmt.Errorf("opening a client of the log: %w", err)
+	}
+	defer client.Close()
+	var names []string
+	for _, t := range broker.ClusterTopics() {
+		names = append(names, t.Name)
+	}
+	return kafka.Positions{Admin: kadm.NewClient(client)}.Bytes(ctx, names...)
 }
 
 // counting is a store that can tell how many rows it has, without reading them.
@@ -49,7 +140,7 @@ func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (sizes, row
 		}
 		name := string(kind.Place)
 		if kind.Place.SQL() {
-			name = "old_" + name
+			name = storeOld
 		}
 		store, err := kind.Open(ctx, at)
 		if err == nil {

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/lifecycle"
+	"weir/internal/platform/kafka"
 	"weir/internal/platform/storeurl"
+	"weir/tests/integration/testlog"
 )
 
 // sized is a store of so many bytes.
@@ -62,5 +66,42 @@ func TestMeasure_TellsOfEachStoreAndLeavesOutWhatFails(t *testing.T) {
 	}
 	if want := map[string]int64{"raw": 120, "old_rollups": 7}; !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Beside the stores are the log, the claims, and all objects of old minutes; what
+// cannot be asked hides no other.
+func TestMeasure_TellsOfTheLogTheClaimsAndOldMinutes(t *testing.T) {
+	k := testlog.New(t)
+	k.Write(100, time.Now())
+	dir := t.TempDir()
+	for name, n := range map[string]int{"claims/000001.sst": 500, "old/1m/a.parquet": 70, "old/left.parquet": 7} {
+		path := filepath.Join(dir, name)
+		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, make([]byte, n), 0o600))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cluster, err := kafka.New(k.Addrs, nil, kafka.Login{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &processor{res: service.MockResources(), config: config{log: &cluster,
+		claims: storeurl.New("pebble", filepath.Join(dir, "claims")), old: storeurl.New("file", filepath.Join(dir, "old"))}}
+	got := map[string]int64{}
+	if err := r.beside(t.Context(), got); err != nil {
+		t.Fatal(err)
+	}
+	if got[storeLog] < 100 {
+		t.Errorf("the log has %d bytes", got[storeLog])
+	}
+	delete(got, storeLog)
+	if want := map[string]int64{"claims": 500, "old_rollups": 77}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	r.claims = "redis://127.0.0.1:1/0"
+	got = map[string]int64{}
+	if err := r.beside(t.Context(), got); err == nil || got["old_rollups"] != 77 || got["claims"] != 0 {
+		t.Errorf("without the claims: %v %v", got, err)
 	}
 }

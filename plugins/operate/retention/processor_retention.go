@@ -7,6 +7,7 @@ package retention
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -15,14 +16,18 @@ import (
 
 	"weir/internal/lifecycle"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/kafka"
 	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/text"
+	"weir/plugins/process/dedupe"
 	"weir/plugins/store/lake"
 )
 
 const (
 	fieldURL       = "url"
+	fieldClaims    = "claims"
+	fieldOld       = "old_rollups"
 	fieldCompact   = "compact"
 	fieldLifecycle = "lifecycle"
 	fieldDryRun    = "dry_run"
@@ -67,13 +72,23 @@ all while a fleet is held.
 ` + "`weir_retention_removed_rows_total{store}`, `weir_retention_removed_objects_total{store}`, `weir_retention_removed_bytes_total{store}`, " +
 			"`weir_retention_merged_objects_total{store}`, `weir_retention_freed_bytes_total{store}`" + ` (of SQLite files), and of the last run
 ` + "`weir_retention_held_rows{store}`, `weir_retention_held_fleets`, `weir_retention_failing_stores`, `weir_retention_success_timestamp_seconds`" +
-			` (since 1970).`)
+			` (since 1970; 0 while there was none). At the start and with each run it measures
+` + "`weir_retention_stored_bytes{store}`, `weir_retention_stored_rows{store}`, `weir_retention_disk_free_bytes{store}`.")
 	for _, p := range places() {
 		s = s.Field(service.NewObjectField(string(p.Place), append([]*service.ConfigField{urlField(p)},
 			keepFields(list, p.Place)...)...).
 			Description(p.description))
 	}
 	return s.
+		Field(service.NewStringField(fieldOld).Secret().Default("").
+			Description("The store of old minutes, as `old_url` of `rollup_store`: all objects there are measured, those that "+
+				"are replaced and not deleted yet, too. Empty: those that the rollups name.").
+			Example("s3://bucket/rollups?region=eu-west-1").Advanced()).
+		Field(service.NewStringField(fieldClaims).Secret().Default("").
+			Description("The store of claims, as the URL of `event_dedupe`: it is measured, and nothing of it is deleted. "+
+				"Empty: it is not.").Example("redis://localhost:6379/0").Advanced()).
+		Fields(kafka.OptionalFields("Addresses of the brokers of the log, whose topics are measured. With none, they are "+
+			"not.")...).
 		Field(service.NewBoolField(fieldCompact).
 			Description("Whether to merge small objects, which changes no answer.").
 			Default(true)).
@@ -134,6 +149,8 @@ func keepFields(list lifecycle.List, at lifecycle.Place) (fields []*service.Conf
 // config is the processor's config.
 type config struct {
 	urls                       map[lifecycle.Place]string
+	old, claims                string                                       // "": they are not measured
+	log                        *kafka.Cluster                               // nil: it is not measured
 	keeps                      map[lifecycle.Place]map[string]time.Duration // by field
 	compact, lifecycle, dryRun bool
 	now                        *service.InterpolatedString
@@ -161,8 +178,14 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 			c.keeps[k.Place][k.Field] = keep
 		}
 	}
+	switch cluster, err := kafka.FromParsed(parsed); {
+	case err == nil:
+		c.log = &cluster
+	case !errors.Is(err, kafka.ErrNoBroker):
+		return c, err
+	}
 	return c, conf.Read(parsed, fieldCompact, &c.compact, fieldLifecycle, &c.lifecycle, fieldDryRun, &c.dryRun, fieldNow,
-		&c.now)
+		&c.now, fieldClaims, dedupe.MaybeURL(&c.claims), fieldOld, lake.MaybeURL(&c.old))
 }
 
 // Register adds the room's component, which keeps the stores of the list.
@@ -191,6 +214,10 @@ type processor struct {
 	stored, storedRows, free            *service.MetricGauge // by store
 	measuring                           sync.Mutex
 	objectRows                          map[string]map[string]int64 // by store, of objects that were asked
+	failed                              string                      // why the last measurement was not whole
+
+	stop       context.CancelFunc // of what began with the processor
+	background sync.WaitGroup
 }
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lifecycle.List) (*processor, error) {
@@ -199,32 +226,55 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lif
 		return nil, err
 	}
 	m := res.Metrics()
-	var objects []string // the stores of objects
+	var objects, shares []string // the stores of objects, and what is reported of any
 	for _, kind := range list {
 		if !kind.Place.SQL() {
 			objects = append(objects, kind.Name)
 		}
+		switch {
+		case len(kind.Keep) == 0:
+		case len(kind.Shares) > 0:
+			shares = append(shares, kind.Shares...)
+		default:
+			shares = append(shares, kind.Name)
+		}
 	}
 	r := &processor{
 		config: c, list: list, res: res,
-		rows:    m.NewCounter("weir_retention_removed_rows_total", "store"),
+		rows:    meter.Counters(m, "weir_retention_removed_rows_total", "store", shares...),
 		objects: meter.Counters(m, "weir_retention_removed_objects_total", "store", objects...),
 		bytes:   meter.Counters(m, "weir_retention_removed_bytes_total", "store", objects...),
 		merged:  meter.Counters(m, "weir_retention_merged_objects_total", "store", objects...),
 		freed: meter.Counters(m, "weir_retention_freed_bytes_total", "store",
 			string(lifecycle.Rollups), string(lifecycle.Control)),
-		heldRows:   m.NewGauge("weir_retention_held_rows", "store"),
-		held:       m.NewGauge("weir_retention_held_fleets"),
+		heldRows:   meter.Gauges(m, "weir_retention_held_rows", "store", shares...),
+		held:       meter.Gauge(m, "weir_retention_held_fleets"),
 		stored:     m.NewGauge("weir_retention_stored_bytes", "store"),
 		storedRows: m.NewGauge("weir_retention_stored_rows", "store"),
 		objectRows: map[string]map[string]int64{},
 		free:       m.NewGauge("weir_retention_disk_free_bytes", "store"),
-		failing:    m.NewGauge("weir_retention_failing_stores"),
-		succeeded:  m.NewGauge("weir_retention_success_timestamp_seconds"),
+		failing:    meter.Gauge(m, "weir_retention_failing_stores"),            // of this process's runs: there was none yet
+		succeeded:  meter.Gauge(m, "weir_retention_success_timestamp_seconds"), // 0: never, as far as this process knows
 	}
-	r.held.Set(0)
-	r.failing.Set(0) // of this process's runs: there was none yet
+	var life context.Context
+	life, r.stop = context.WithCancel(context.Background())
+	if at, static := r.now.Static(); static && at == "" && !r.dryRun {
+		r.room() // a disk of which nobody knows would be a full one
+		r.background.Go(func() { r.begin(life) })
+	}
 	return r, nil
+}
+
+// begin tells what is known before the first run: it may be far away.
+func (r *processor) begin(ctx context.Context) {
+	at := lifecycle.NewPlaces(r.res, r.urls)
+	defer at.Close()
+	if control, err := at.SQL(ctx, lifecycle.Control); err == nil { // else a run will say so
+		if last, err := succeededAt(ctx, control); err == nil && !last.IsZero() {
+			r.succeeded.Set(last.Unix())
+		}
+	}
+	r.measure(ctx)
 }
 
 // Process does one run, and makes its report the message. What the report says
@@ -292,7 +342,11 @@ func (r *processor) count(report *Report) {
 	}
 }
 
-// Close has nothing to close: a run opens what it needs.
-func (r *processor) Close(context.Context) error { return nil }
+// Close ends what began with the processor: a run opens and closes what it needs.
+func (r *processor) Close(context.Context) error {
+	r.stop()
+	r.background.Wait()
+	return nil
+}
 
 var _ service.Processor = (*processor)(nil)

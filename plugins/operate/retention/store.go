@@ -85,6 +85,19 @@ func Runs(ctx context.Context, db *sqldb.DB, limit int) ([]Run, error) {
 	return runs, nil
 }
 
+// succeededAt is when the last run began in which no store failed; the zero time
+// when none is known.
+func succeededAt(ctx context.Context, db *sqldb.DB) (time.Time, error) {
+	const looked = 100 // runs that failed or deleted something, and the very last
+	runs, err := Runs(ctx, db, looked)
+	for _, r := range runs {
+		if r.Failed() == 0 {
+			return r.StartedAt, err
+		}
+	}
+	return time.Time{}, err
+}
+
 // expireRuns deletes the reports of runs before a time; they name no fleet's
 // data, only numbers, and go whoever is held.
 func expireRuns(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {

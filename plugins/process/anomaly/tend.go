@@ -122,8 +122,8 @@ func newMeters(res *service.Resources) meters {
 		evicted:          meter.Counter(m, "weir_anomaly_evicted_devices_total"),
 		loads:            meter.Counters(m, "weir_anomaly_loads_total", "result", "ok", "failed"),
 		baselineFailures: meter.Counter(m, "weir_anomaly_baseline_failures_total"),
-		series:           m.NewGauge("weir_anomaly_series"),
-		rulesValid:       m.NewGauge("weir_anomaly_rules_valid"),
+		series:           meter.Gauge(m, "weir_anomaly_series"),
+		rulesValid:       meter.Gauge(m, "weir_anomaly_rules_valid"),
 	}
 	for _, by := range []Detector{byThreshold, byZScore, byBaseline} {
 		out.transitions.Incr(0, string(by), didOpen)

@@ -133,7 +133,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	var rawURL, onError string
 	var ttl, timeout time.Duration
 	var makeWay int
-	if err := conf.Read(parsed, dedupeFieldURL, conf.URL(&rawURL, "redis", "rediss", "pebble", "memory"),
+	if err := conf.Read(parsed, dedupeFieldURL, conf.URL(&rawURL, schemes()...),
 		dedupeFieldTTL, conf.Positive(&ttl), dedupeFieldTimeout,
 		conf.Positive(&timeout), dedupeFieldOnError, &onError, dedupeFieldMakeWay, conf.NotNegative(&makeWay)); err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 		madeWay:  meter.Counter(res.Metrics(), "weir_dedupe_made_way_seconds_total"),
 		replaced: meter.Counter(res.Metrics(), "weir_dedupe_foreign_claims_total"),
 		searched: meter.Counter(res.Metrics(), "weir_dedupe_searched_claims_total"),
-		up:       res.Metrics().NewGauge("weir_dedupe_store_up"),
+		up:       meter.Gauge(res.Metrics(), "weir_dedupe_store_up"),
 	}
 	if cluster != nil {
 		p.logs = kafka.NewLogs(*cluster, "weir-dedupe")

@@ -49,6 +49,7 @@ func (o *output) followFile(ctx context.Context) {
 	live.Follow(ctx, fileEvery, time.Minute, false, func(ctx context.Context) error {
 		changed, err := o.rules.Refresh(ctx)
 		if changed {
+			o.meters.declare(o.rules.Get())
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			if number := o.force.number; number > 0 {

@@ -60,6 +60,7 @@ func (o *output) enforce(ctx context.Context, now Activation) error {
 			f.wrong = fmt.Errorf("taking up version %d of rules: %w", now.Number, err)
 			o.log.Errorf("rules stay as they are: %v", f.wrong)
 		} else {
+			o.meters.declare(f.set)
 			o.log.Infof("took up rules, version %d: %s", now.Number, v.Version)
 		}
 	}
@@ -73,6 +74,7 @@ func (o *output) enforce(ctx context.Context, now Activation) error {
 			f.wrong = fmt.Errorf("taking up version %d of rules for some fleets: %w", now.Canary, err)
 			o.log.Errorf("rules stay as they are: %v", f.wrong)
 		} else {
+			o.meters.declare(f.canary.set)
 			o.log.Infof("took up rules of some fleets, version %d: %s", now.Canary, v.Version)
 		}
 	}

@@ -22,9 +22,20 @@ func newMeters(res *service.Resources) *meters {
 		results:   m.NewCounter("weir_rules_results_total", "rule"),
 		dropped:   meter.Counter(m, "weir_rules_dropped_keys_total"),
 		givenUp:   m.NewCounter("weir_rules_given_up_total", "rule"),
-		valid:     m.NewGauge("weir_rules_valid"),
-		behind:    m.NewGauge("weir_rules_behind_partitions"),
-		freshness: m.NewTimer("weir_rules_freshness_seconds"),
+		valid:     meter.Gauge(m, "weir_rules_valid"),
+		behind:    meter.Gauge(m, "weir_rules_behind_partitions"),
+		freshness: meter.Timer(m, "weir_rules_freshness_seconds"),
+	}
+}
+
+// declare makes what each rule of a set counts, at 0.
+func (m *meters) declare(s *Set) {
+	for _, r := range s.Rules {
+		for outcome := range Outcomes {
+			m.events.Incr(0, r.Name, outcome.String())
+		}
+		m.results.Incr(0, r.Name)
+		m.givenUp.Incr(0, r.Name)
 	}
 }
 

@@ -151,6 +151,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	if o.rules, err = openFile(file); err != nil {
 		return nil, fmt.Errorf("reading event_rules: %w", err)
 	}
+	o.meters.declare(o.rules.Get())
+	o.sayValid()
 	if o.prepare, err = parsed.FieldProcessorList(fieldPrepare); err != nil {
 		return nil, fmt.Errorf("reading event_rules: %w", err)
 	}

@@ -107,7 +107,7 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 		recognised: meter.Counter(m, "weir_dead_letter_recognised_total"), // stored before, skipped
 		objects:    meter.Counter(m, "weir_dead_letter_objects_total"),
 		bytes:      meter.Counter(m, "weir_dead_letter_written_bytes_total"),
-		freshness:  m.NewTimer("weir_dead_letter_freshness_seconds"),
+		freshness:  meter.Timer(m, "weir_dead_letter_freshness_seconds"),
 	}
 	logs, wrong := newNaming(parsed, res.Logger())
 	o.logs = logs

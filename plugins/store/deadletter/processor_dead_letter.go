@@ -83,10 +83,14 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	if err := conf.Checked(parsed, errors.Join(checkStage(stage), err)); err != nil {
 		return nil, err
 	}
-	return &processor{
+	p := &processor{
 		stage: stage, logs: logs, now: time.Now,
 		count: res.Metrics().NewCounter("weir_dead_letter_events_total", "stage", "code"),
-	}, nil
+	}
+	for _, code := range codes(stage) {
+		p.count.Incr(0, stage, string(code))
+	}
+	return p, nil
 }
 
 // Process replaces the message by its envelope.

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -20,6 +21,24 @@ const stageUnreadable = "dead_letter"
 func stages() []string {
 	return []string{"ingest", event.TargetRaw, event.TargetRollup, event.TargetDetect, "notify", "spillway",
 		stageUnreadable}
+}
+
+// codes are those that a stage can fail events with, as far as that is known: what
+// it counts begins at 0. A processor in between may have others.
+func codes(stage string) []event.Code {
+	switch stage {
+	case "ingest":
+		return slices.DeleteFunc(event.Codes(), func(c event.Code) bool {
+			return c == event.CodeStoreRejected || c == event.CodeExpired || c == event.CodeOverflow ||
+				c == event.CodeDeliveryFailed
+		})
+	case "spillway":
+		return []event.Code{event.CodeExpired, event.CodeOverflow}
+	case "notify":
+		return []event.Code{event.CodeDeliveryFailed}
+	}
+	return []event.Code{event.CodeInvalidJSON, event.CodeInvalidEvent, event.CodeProcessingFailed,
+		event.CodeStoreRejected}
 }
 
 // newRow makes the row of a message of the dead-letter topic. A message that is

@@ -125,7 +125,7 @@ func newCounters(m *service.Metrics) counters {
 		rejected:   meter.Counter(m, "weir_raw_rejected_total"),   // no events
 		objects:    meter.Counter(m, "weir_raw_objects_total"),
 		bytes:      meter.Counter(m, "weir_raw_written_bytes_total"),
-		freshness:  m.NewTimer("weir_raw_freshness_seconds"),
+		freshness:  meter.Timer(m, "weir_raw_freshness_seconds"),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 func Lifecycle() lifecycle.Kind {
 	k := lifecycle.Kind{Name: "rollups", Place: lifecycle.Rollups,
 		Numbers: []string{"stats", "detail", "ledger", "sketch"},
+		Shares:  []string{"rollups_1m", "rollups_1h", "rollups_1d", "ledgers"},
 		Keep: []lifecycle.Keep{
 			{Place: lifecycle.Rollups, Field: "keep", Default: "17520h",
 				Description: "How long rollups are kept, in whole days. Give `rollup_store` the same time as `retention`."},

@@ -1,0 +1,41 @@
+package kafka
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Bytes are those of the topics that are asked for, and of none where they are not
+// there: not of all that the brokers have.
+func TestPositions_BytesAreOfTheTopicsAlone(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "events", "others"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, topic := range []string{"events", "others"} {
+		for range 10 {
+			r := &kgo.Record{Topic: topic, Value: []byte(strings.Repeat("x", 1000))}
+			if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := Positions{Admin: kadm.NewClient(client)}
+	n, err := p.Bytes(t.Context(), "events", "there-is-none")
+	if err != nil || n < 10_000 || n > 20_000 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if n, err := p.Bytes(t.Context(), "there-is-none"); err != nil || n != 0 {
+		t.Errorf("a topic that is not there has %d bytes, %v", n, err)
+	}
+}
