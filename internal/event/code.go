@@ -15,6 +15,7 @@ const (
 	CodeSchemaViolation  Code = "schema_violation"  // does not fit the schema of its firmware
 	CodeStale            Code = "stale"             // further from the time it was received than its stream takes
 	CodeConsentDenied    Code = "consent_denied"    // its subject has not agreed to what its stream is for
+	CodeQuarantined      Code = "quarantined"       // may be right, and is held until somebody has looked at it
 	CodeProcessingFailed Code = "processing_failed" // a processor that a config put in the way failed
 	CodeStoreRejected    Code = "store_rejected"    // a store can never take this value
 	CodeExpired          Code = "expired"           // about to leave the log unprocessed
@@ -26,7 +27,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeUnknownFirmware,
-		CodeSchemaViolation, CodeStale, CodeConsentDenied,
+		CodeSchemaViolation, CodeStale, CodeConsentDenied, CodeQuarantined,
 		CodeProcessingFailed, CodeStoreRejected, CodeExpired, CodeOverflow, CodeDeliveryFailed,
 	}
 }

@@ -28,13 +28,26 @@ func RejectionOf(msg *service.Message) *Rejection {
 	case err == nil && code == "":
 		return nil
 	case code == "":
-		return Reject(CodeProcessingFailed, "", err.Error())
+		return failedWith(err.Error())
 	}
 	r := &Rejection{Code: Code(code)}
 	if json.Unmarshal([]byte(meta(msg, MetaErrors)), &r.Errors) != nil {
 		r.Errors = []FieldError{{Message: "of which only the code is known"}}
 	}
 	return r
+}
+
+// quarantine begins the error by which a config holds an event for somebody to look
+// at, as in throw("quarantine: hotter than the sun").
+const quarantine = "quarantine: "
+
+// failedWith is the rejection of a message that failed in a processor that is not
+// ours.
+func failedWith(text string) *Rejection {
+	if _, why, held := strings.Cut(text, quarantine); held {
+		return Reject(CodeQuarantined, "", why)
+	}
+	return Reject(CodeProcessingFailed, "", text)
 }
 
 // CoordinatesOf returns where a message lies in the log: the coordinates of

@@ -66,7 +66,8 @@ func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	if out, err := s.weir("lint", ingest); err == nil || !strings.Contains(err.Error(), "root = this") {
 		t.Errorf("lint says %s, %v", out, err)
 	}
-	mask(`root = if this.diagnostics.user == "ada" { {"diagnostics": {"user": "***"}} }`) // of some events alone
+	mask(`root = if this.diagnostics.user == "ada" { {"diagnostics": {"user": "***"}} }` + // of some events alone
+		"'\n    - label: hold\n      mapping: '" + `root = if this.metrics.cpu_temp.or(0) > 500 { throw("quarantine: too hot") }`)
 	s.start()
 	s.ready()
 	s.createKey()
@@ -91,5 +92,53 @@ func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	if len(found.Events) != 1 || !strings.Contains(string(found.Events[0]), "ada") {
 		t.Fatalf("after the redrive: %s", found.Events)
 	}
+	s.reviewed(strings.NewReplacer("61.5", "600.5", "door-1", "door-2", `"ada"`, `"bob"`).Replace(event))
 	s.reconcile()
+}
+
+// reviewed holds an event that a config finds suspicious: it is discarded, which
+// keeps it from a redrive, and then released, which brings it in.
+func (s *system) reviewed(hot string) {
+	s.t.Helper()
+	hot = strings.Replace(hot, `"event_id":"`, `"event_id":"`+uuid.NewString()+`","was":"`, 1)
+	if status, reply := s.answer(hot); status != http.StatusBadRequest || !strings.Contains(reply, `"quarantined"`) {
+		s.t.Fatalf("what is held is answered %d: %s", status, reply)
+	}
+	s.drained()
+	admin, err := s.weir("keys", "create", "--admin", "--data", s.data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	admin = strings.TrimSpace(admin)
+	var held struct {
+		Letters []struct {
+			ID      string
+			Outcome *struct{ State, By, Reason string }
+		} `json:"dead_letters"`
+	}
+	s.until("the dead letter that is held is in the store", func() bool {
+		s.get("/v1/dead-letters?code=quarantined", admin, &held)
+		return len(held.Letters) == 1
+	})
+	path := "/v1/dead-letters/" + held.Letters[0].ID
+	s.administer(admin, http.MethodPost, path+"/discard", `{"reason":"a probe that lies"}`)
+	if j := s.replay("--mode", "redrive", "--code", "quarantined")(); j.Progress.Published != 0 ||
+		j.Progress.Skipped != 1 {
+		s.t.Errorf("what was discarded was sent back: %+v", j)
+	}
+	if s.get("/v1/dead-letters?code=quarantined", admin, &held); held.Letters[0].Outcome == nil ||
+		held.Letters[0].Outcome.State != "discarded" || held.Letters[0].Outcome.Reason != "a probe that lies" {
+		s.t.Errorf("the list says %+v", held.Letters[0].Outcome)
+	}
+	s.administer(admin, http.MethodPost, path+"/release", `{"reason":"it was the sun"}`)
+	s.until("what was released is stored", func() bool { return s.stored() == 2 })
+	s.drained()
+	var log struct{ Acts []struct{ Path string } }
+	if s.get("/v1/audit?path="+path, admin, &log); len(log.Acts) != 2 {
+		s.t.Errorf("the audit log has %+v", log.Acts)
+	}
+	if status, answer := s.request("http://"+s.addresses[1]+path+"/discard", http.MethodPost, admin,
+		`{"reason":"too late"}`); status != http.StatusConflict {
+		s.t.Errorf("what was released was discarded: %d %s", status, answer)
+	}
 }

@@ -86,6 +86,8 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/dead-letters", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}/original", Scope: Query, Unnamed: true, Heavy: true},
+		{Server: API, Method: "POST", Path: "/v1/dead-letters/{id}/discard", Scope: Operate, Unnamed: true, Heavy: true},
+		{Server: API, Method: "POST", Path: "/v1/dead-letters/{id}/release", Scope: Operate, Unnamed: true, Heavy: true},
 		{Server: API, Method: "POST", Path: "/v1/dead-letters/dry-run", Scope: Operate, Unnamed: true, Heavy: true},
 		{Server: API, Method: "POST", Path: "/v1/schemas/dry-run", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/alerts", Scope: Query, Also: sums, Reach: ByHandler, Unnamed: true},

@@ -67,7 +67,7 @@ func newMetrics(m *service.Metrics) *metrics {
 	for _, code := range []event.Code{event.CodeInvalidJSON, event.CodeInvalidEvent, event.CodeEventTooLarge,
 		event.CodeDeviceForbidden,
 		event.CodeTooManyDevices, event.CodeUnknownFirmware, event.CodeSchemaViolation, event.CodeStale,
-		event.CodeConsentDenied, event.CodeProcessingFailed} {
+		event.CodeConsentDenied, event.CodeQuarantined, event.CodeProcessingFailed} {
 		own.rejected.Incr(0, string(code))
 	}
 	return own

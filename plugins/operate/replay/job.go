@@ -49,6 +49,7 @@ type Spec struct {
 	Targets []string     `json:"targets,omitempty"` // event.Target…
 	Stages  []string     `json:"stages,omitempty"`  // redrive
 	Codes   []event.Code `json:"codes,omitempty"`   // redrive
+	IDs     []string     `json:"ids,omitempty"`     // redrive: only these dead letters
 	Patch   string       `json:"patch,omitempty"`   // redrive: Bloblang
 	Rate    int          `json:"rate,omitempty"`    // events a second; 0 is the runner's
 	DryRun  bool         `json:"dry_run,omitempty"`
@@ -147,8 +148,8 @@ func (s *Spec) check(now time.Time) error {
 		if s.From == nil || s.To == nil {
 			return fmt.Errorf("from and to: a %s needs both, RFC 3339 with a zone", s.Mode)
 		}
-		if len(s.Stages)+len(s.Codes) > 0 || s.Patch != "" {
-			return fmt.Errorf("stages, codes and patch are for the mode redrive")
+		if len(s.Stages)+len(s.Codes)+len(s.IDs) > 0 || s.Patch != "" {
+			return fmt.Errorf("stages, codes, ids and patch are for the mode redrive")
 		}
 	case Redrive:
 		if s.To == nil {
@@ -190,6 +191,8 @@ func (s *Spec) check(now time.Time) error {
 		return fmt.Errorf("reason: say why, for those who read the list later")
 	case len(s.Reason) > maxReason:
 		return fmt.Errorf("reason: at most %d bytes", maxReason)
+	case len(s.IDs) > trialIDs:
+		return fmt.Errorf("ids: at most %d", trialIDs)
 	case len(s.Devices) > maxDevices:
 		return fmt.Errorf("devices: at most %d; name a fleet instead", maxDevices)
 	case s.Rate < 0 || s.Rate > maxRate:

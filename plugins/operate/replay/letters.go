@@ -34,7 +34,8 @@ func (d storedLetters) size(ctx context.Context, q letterQuery) (objects, bytes 
 
 func (d storedLetters) scan(ctx context.Context, q letterQuery, each func(*letter) error) error {
 	return deadletter.Scan(ctx, d.store, q.stored(), func(r *deadletter.Row) error {
-		if len(q.Devices) > 0 && !slices.Contains(q.Devices, r.Device) {
+		if len(q.Devices) > 0 && !slices.Contains(q.Devices, r.Device) ||
+			len(q.IDs) > 0 && !slices.Contains(q.IDs, r.IDText()) {
 			return nil
 		}
 		l := &letter{ID: r.IDText(), Fleet: r.Fleet, Stage: r.Stage, Code: event.Code(r.Code), Message: r.Message,

@@ -4,7 +4,8 @@ import "context"
 
 // failed says which dead letters the job reads.
 func (s *Spec) failed() letterQuery {
-	q := letterQuery{Fleet: s.Fleet, Devices: s.Devices, Stages: s.Stages, Codes: s.Codes}
+	q := letterQuery{Fleet: s.Fleet, Devices: s.Devices, Stages: s.Stages, Codes: s.Codes,
+		IDs: s.IDs}
 	if s.From != nil {
 		q.From = *s.From
 	}

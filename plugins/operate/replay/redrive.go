@@ -61,7 +61,7 @@ func (s *Spec) back(l *letter) (targets string, validate bool) {
 	if l.Code == event.CodeConsentDenied {
 		return "", false // nothing of it was kept but its id and time
 	}
-	if onlyByName(l.Code) && !slices.Contains(s.Codes, l.Code) {
+	if onlyByName(l.Code) && !slices.Contains(s.Codes, l.Code) && len(s.IDs) == 0 {
 		return "", false
 	}
 	allowed := s.targets()
@@ -81,10 +81,11 @@ func (s *Spec) back(l *letter) (targets string, validate bool) {
 	return "", false
 }
 
-// onlyByName is whether dead letters go back only for who asks for their code:
-// they may be forged, or no longer wanted by the policy of their stream.
+// onlyByName is whether dead letters go back only for who asks for their code, or
+// for themselves: they may be forged, no longer wanted by the policy of their
+// stream, or wait for somebody to look at them.
 func onlyByName(code event.Code) bool {
-	return code == event.CodeDeviceForbidden || code == event.CodeStale
+	return code == event.CodeDeviceForbidden || code == event.CodeStale || code == event.CodeQuarantined
 }
 
 // redrive publishes dead letters again, but for those that were before.

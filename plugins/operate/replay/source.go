@@ -83,6 +83,7 @@ type letterQuery struct {
 	Devices  []string
 	Stages   []string
 	Codes    []event.Code
+	IDs      []string
 }
 
 // letter is a dead letter.

@@ -106,7 +106,7 @@ func (h *trials) try(w http.ResponseWriter, r *http.Request) {
 		httpx.Unavailable(w, "the schema registry", err)
 		return
 	}
-	t, err := h.stored.try(ctx, spec, wish.IDs, *wish.Limit, validate.NewJudging(set))
+	t, err := h.stored.try(ctx, spec, *wish.Limit, validate.NewJudging(set))
 	switch {
 	case errors.Is(err, errPatch):
 		httpx.Invalid(w, err.Error())
@@ -133,15 +133,13 @@ func (h *trials) read(w http.ResponseWriter, r *http.Request) (*Spec, *TrialWish
 	switch own := apikey.FleetFrom(r.Context()); {
 	case *wish.Limit < 1 || *wish.Limit > trialLimit:
 		return nil, nil, fmt.Errorf("limit: expected 1 to %d", trialLimit)
-	case len(wish.IDs) > trialIDs:
-		return nil, nil, fmt.Errorf("ids: at most %d", trialIDs)
 	case own != "" && wish.Fleet != "" && wish.Fleet != own:
 		return nil, nil, fmt.Errorf("fleet: the request is of the fleet %q", own)
 	case own != "":
 		wish.Fleet = own
 	}
 	spec := &Spec{Mode: Redrive, From: wish.From, To: wish.To, Fleet: wish.Fleet, Devices: wish.Devices,
-		Stages: wish.Stages, Codes: wish.Codes, Patch: wish.Patch, Reason: "a trial"}
+		Stages: wish.Stages, Codes: wish.Codes, IDs: wish.IDs, Patch: wish.Patch, Reason: "a trial"}
 	return spec, wish, spec.check(h.now().UTC())
 }
 
@@ -151,13 +149,12 @@ var errEnough = errors.New("enough")
 // try does with the first dead letters of a redrive what the job would do, but
 // for sending: the same choice, the same patch in a process of its own, the
 // same schemas. The spec has been checked.
-func (s Stored) try(ctx context.Context, spec *Spec, ids []string, limit int,
-	judging *validate.Judging) (*Trial, error) {
+func (s Stored) try(ctx context.Context, spec *Spec, limit int, judging *validate.Judging) (*Trial, error) {
 	patch := newPatcher(ctx, spec.Patch, shippedLimits())
 	defer patch.close()
 	t := &Trial{Failures: []FailsAgain{}, Examples: []Sample{}}
 	var told Progress // which counts reasons
-	k := newLook(chosen{s.letters, ids}, spec, trialBatch)
+	k := newLook(s.letters, spec, trialBatch)
 	err := k.over(ctx, spec.failed(), func(l *letter) error {
 		if t.Tried == limit {
 			t.More = true
@@ -174,21 +171,6 @@ func (s Stored) try(ctx context.Context, spec *Spec, ids []string, limit int,
 		return nil, err
 	}
 	return t, nil
-}
-
-// chosen are the dead letters of some ids; of none, all.
-type chosen struct {
-	deadLetters
-	ids []string
-}
-
-func (c chosen) scan(ctx context.Context, q letterQuery, each func(*letter) error) error {
-	return c.deadLetters.scan(ctx, q, func(l *letter) error {
-		if len(c.ids) > 0 && !slices.Contains(c.ids, l.ID) {
-			return ctx.Err()
-		}
-		return each(l)
-	})
 }
 
 // one tries a dead letter.

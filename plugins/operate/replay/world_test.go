@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -93,7 +94,7 @@ type lettersOf struct{ *world }
 
 func (w lettersOf) scan(_ context.Context, q letterQuery, each func(*letter) error) error {
 	for _, l := range w.letters {
-		if l.FailedAt.Before(q.From) {
+		if l.FailedAt.Before(q.From) || len(q.IDs) > 0 && !slices.Contains(q.IDs, l.ID) {
 			continue
 		}
 		if err := each(l); err != nil {

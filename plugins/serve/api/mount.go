@@ -157,7 +157,12 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		return registry.LoadSet(ctx, registry.Place{URL: in.conf.control}, "telemetry")
 	}, time.Now)
 	if letters != nil {
-		rooms["/v1/dead-letters"] = deadletter.Handler(letters, time.Now)
+		outcomes, err := deadletter.OpenOutcomes(ctx, control)
+		if err != nil {
+			return nil, err
+		}
+		rooms["/v1/dead-letters"] = deadletter.Handler(letters, outcomes, time.Now)
+		rooms["/v1/dead-letters/{id}/release"] = replay.ReleaseHandler(replays, letters, control, time.Now)
 	}
 	return in.routed(&apikey.Authenticator{Keys: callers, Refused: in.refusals.refused}, rooms)
 }

@@ -91,9 +91,9 @@ func newest(ctx context.Context, store *lake.Store, q Query, before *place, most
 	return found, err
 }
 
-// errUnknown says that there is no such dead letter in the range that was looked
+// ErrUnknown says that there is no such dead letter in the range that was looked
 // through.
-var errUnknown = errors.New("no such dead letter")
+var ErrUnknown = errors.New("no such dead letter")
 
 // find returns one dead letter, with all that the store has of its original.
 func find(ctx context.Context, store *lake.Store, q Query, id [16]byte) (found *Row, err error) {
@@ -115,7 +115,7 @@ func find(ctx context.Context, store *lake.Store, q Query, id [16]byte) (found *
 		q.To = part.From
 	}
 	if found == nil {
-		return nil, errUnknown
+		return nil, ErrUnknown
 	}
 	return found, nil
 }

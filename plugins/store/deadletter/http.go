@@ -39,25 +39,26 @@ const (
 //	GET /v1/dead-letters?stage=&code=&device=&from=&to=&limit=&cursor=   the newest first
 //	GET /v1/dead-letters/{id}?failed_at=                                 one, its original as far as a page shows it
 //	GET /v1/dead-letters/{id}/original?failed_at=                        the bytes of its original, as a file
+//	POST /v1/dead-letters/{id}/discard?failed_at=                        {"reason"} → the dead letter, which is not to go back
 //
 // for the fleet that apikey.Authenticator put into the request; an admin's that
 // names none sees those of all fleets, and those of nobody. The clock is an
 // argument for tests: time.Now.
-func Handler(store *lake.Store, clock func() time.Time) http.Handler {
-	h := &handler{store: store, clock: clock, slots: make(chan struct{}, browseAtOnce)}
+func Handler(store *lake.Store, outcomes *Outcomes, clock func() time.Time) http.Handler {
+	h := &handler{store: store, outcomes: outcomes, clock: clock, slots: make(chan struct{}, browseAtOnce)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/dead-letters", h.list)
-	mux.HandleFunc("GET /v1/dead-letters/{id}", h.found(func(w http.ResponseWriter, row *Row) {
-		httpx.Answer(w, http.StatusOK, wholeOf(row))
-	}))
+	mux.HandleFunc("GET /v1/dead-letters/{id}", h.found(h.whole))
 	mux.HandleFunc("GET /v1/dead-letters/{id}/original", h.found(original))
+	mux.HandleFunc("POST /v1/dead-letters/{id}/discard", h.discard)
 	return mux
 }
 
 type handler struct {
-	store *lake.Store
-	clock func() time.Time
-	slots chan struct{}
+	store    *lake.Store
+	outcomes *Outcomes
+	clock    func() time.Time
+	slots    chan struct{}
 }
 
 type letterJSON struct {
@@ -72,6 +73,7 @@ type letterJSON struct {
 	FailedAt   string          `json:"failed_at"`
 	Errors     json.RawMessage `json:"errors"`
 	Size       int64           `json:"original_size"`
+	Outcome    *outcomeJSON    `json:"outcome"` // null while nothing became of it
 }
 
 type pageJSON struct {
@@ -109,9 +111,15 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 		unanswered(w, err)
 		return
 	}
+	became, err := h.outcomes.Of(ctx, idsOf(rows))
+	if err != nil {
+		httpx.Unavailable(w, "the control store", err)
+		return
+	}
 	page := pageJSON{Letters: make([]letterJSON, len(rows))}
 	for i, row := range rows {
 		page.Letters[i] = letterOf(row)
+		page.Letters[i].Outcome = outcomeOf(became, row)
 	}
 	if more {
 		next := httpx.Cursor(placeOf(rows[len(rows)-1]), q.From.UnixMicro(), q.To.UnixMicro(), hash)
@@ -198,48 +206,87 @@ func errorsOf(r *Row) json.RawMessage {
 }
 
 // found answers with what is made of one dead letter.
-func (h *handler) found(answer func(w http.ResponseWriter, row *Row)) http.HandlerFunc {
+func (h *handler) found(answer func(w http.ResponseWriter, r *http.Request, row *Row)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v, bad := httpx.Parse(r, []string{"fleet", "failed_at"}, nil)
-		if bad != nil {
-			httpx.Write(w, *bad)
-			return
-		}
-		id, ok := text.ParseUUID(r.PathValue("id"))
-		if !ok {
-			httpx.NotFound(w, "expected the id of a dead letter, which is a UUID")
-			return
-		}
-		now := h.clock()
-		q := Query{From: now.Add(-oldestLetter), To: now.Add(time.Minute), Fleet: apikey.FleetFrom(r.Context())}
-		if given := v.Get("failed_at"); given != "" {
-			at, ok := text.ParseTime(given)
-			if !ok {
-				httpx.Write(w, *httpx.Bad("failed_at", "expected an RFC 3339 time with a zone"))
-				return
-			}
-			q.From, q.To = at.Truncate(time.Microsecond), at.Truncate(time.Microsecond).Add(time.Microsecond)
-		}
-		ctx, done, ok := h.slot(w, r)
-		if !ok {
-			return
-		}
-		row, err := find(ctx, h.store, q, id)
-		done() // who reads slowly keeps nobody waiting
-		switch {
-		case errors.Is(err, errUnknown):
-			httpx.NotFound(w, "no dead letter has this id: one is here some seconds after it failed, until its time is over")
-		case err != nil:
-			unanswered(w, err)
-		default:
-			answer(w, row)
+		if row := h.one(w, r); row != nil {
+			answer(w, r, row)
 		}
 	}
 }
 
+// one returns the dead letter of a request; nil when it has answered why not.
+func (h *handler) one(w http.ResponseWriter, r *http.Request) *Row {
+	at, bad := failedAt(r)
+	if bad != nil {
+		httpx.Write(w, *bad)
+		return nil
+	}
+	id, ok := text.ParseUUID(r.PathValue("id"))
+	if !ok {
+		httpx.NotFound(w, "expected the id of a dead letter, which is a UUID")
+		return nil
+	}
+	ctx, done, ok := h.slot(w, r)
+	if !ok {
+		return nil
+	}
+	row, err := h.find(ctx, apikey.FleetFrom(r.Context()), id, at)
+	done() // who reads slowly keeps nobody waiting
+	switch {
+	case errors.Is(err, ErrUnknown):
+		httpx.NotFound(w, "no dead letter has this id: one is here some seconds after it failed, until its time is over")
+	case err != nil:
+		unanswered(w, err)
+	default:
+		return row
+	}
+	return nil
+}
+
+// failedAt reads when the dead letter failed that a request is about; the zero time
+// is not said.
+func failedAt(r *http.Request) (at time.Time, bad *httpx.Problem) {
+	v, bad := httpx.Parse(r, []string{"fleet", "failed_at"}, nil)
+	if bad != nil {
+		return at, bad
+	}
+	given := v.Get("failed_at")
+	at, ok := text.ParseTime(given)
+	if given != "" && !ok {
+		return at, httpx.Bad("failed_at", "expected an RFC 3339 time with a zone")
+	}
+	return at, nil
+}
+
+func (h *handler) find(ctx context.Context, fleet string, id [16]byte, at time.Time) (*Row, error) {
+	return Find(ctx, h.store, fleet, id, at, h.clock())
+}
+
+// Find returns a dead letter of a fleet, "" for any, with all that the store has of
+// its original; that it failed at a time, if that is not zero, finds it at once. The
+// error is ErrUnknown when there is none.
+func Find(ctx context.Context, store *lake.Store, fleet string, id [16]byte, at, now time.Time) (*Row, error) {
+	q := Query{From: now.Add(-oldestLetter), To: now.Add(time.Minute), Fleet: fleet}
+	if !at.IsZero() {
+		q.From, q.To = at.Truncate(time.Microsecond), at.Truncate(time.Microsecond).Add(time.Microsecond)
+	}
+	return find(ctx, store, q, id)
+}
+
+func (h *handler) whole(w http.ResponseWriter, r *http.Request, row *Row) {
+	became, err := h.outcomes.Of(r.Context(), []string{row.IDText()})
+	if err != nil {
+		httpx.Unavailable(w, "the control store", err)
+		return
+	}
+	out := wholeOf(row)
+	out.Outcome = outcomeOf(became, row)
+	httpx.Answer(w, http.StatusOK, out)
+}
+
 // original answers the bytes of a dead letter, whatever they are, as a file that no
 // browser opens. Of what was too large to keep, the store has the beginning.
-func original(w http.ResponseWriter, row *Row) {
+func original(w http.ResponseWriter, _ *http.Request, row *Row) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", `attachment; filename="`+row.IDText()+`.bin"`)
 	w.Header().Set("X-Content-Type-Options", "nosniff")

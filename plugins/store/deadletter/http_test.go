@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/event"
+	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
 )
 
@@ -54,7 +56,22 @@ func written(t *testing.T, letters []*Envelope) http.Handler {
 			t.Fatal(err)
 		}
 	}
-	return Handler(o.Store, func() time.Time { return someTime.Add(40 * 24 * time.Hour) })
+	return Handler(o.Store, decided(t), func() time.Time { return someTime.Add(40 * 24 * time.Hour) })
+}
+
+// decided is an empty list of what became of dead letters.
+func decided(t *testing.T) *Outcomes {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	outcomes, err := OpenOutcomes(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outcomes
 }
 
 // The newest come first, each once, in pages of any size, whether they lie close

@@ -10,14 +10,23 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Outcome is what became of a dead letter when it was sent back.
+// Outcome is what became of a dead letter when it was sent back, or looked at.
 type Outcome struct {
 	ID        string
 	Job       string // the job that sent it back
 	Published bool   // the log has it: final; else it failed again, and may be tried anew
-	Reason    string // why it failed
+	Discarded bool   // it is not to go back: By says who decided so
+	By        string
+	Reason    string // why it failed, or was discarded
 	At        time.Time
 }
+
+// What the column published holds.
+const (
+	failedAgain = 0
+	published   = 1
+	discarded   = 2
+)
 
 // Outcomes remembers, in SQL, what became of dead letters: the store of dead
 // letters itself is only ever appended to.
@@ -27,7 +36,8 @@ func outcomeMigrations() []sqldb.Migration {
 	table := `CREATE TABLE dead_letter_outcome (
 		id TEXT PRIMARY KEY, job TEXT NOT NULL, published INTEGER NOT NULL, reason TEXT NOT NULL, at BIGINT NOT NULL);
 		CREATE INDEX dead_letter_outcome_at ON dead_letter_outcome (at);`
-	return []sqldb.Migration{{SQLite: table, Postgres: table}}
+	decided := `ALTER TABLE dead_letter_outcome ADD COLUMN decided_by TEXT NOT NULL DEFAULT ''`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: decided, Postgres: decided}}
 }
 
 // OpenOutcomes prepares the table of outcomes.
@@ -41,34 +51,78 @@ func OpenOutcomes(ctx context.Context, db *sqldb.DB) (*Outcomes, error) {
 // idsAtOnce bounds the placeholders of one statement.
 const idsAtOnce = 500
 
-// Resolved returns which of the dead letters the log has taken back.
+// Resolved returns which of the dead letters are not to be sent back: the log has
+// taken them, or they were discarded.
 func (o *Outcomes) Resolved(ctx context.Context, ids []string) (map[string]bool, error) {
+	known, err := o.Of(ctx, ids)
 	resolved := map[string]bool{}
+	for id, x := range known {
+		if x.Published || x.Discarded {
+			resolved[id] = true
+		}
+	}
+	return resolved, err
+}
+
+// Of returns what became of dead letters, of those of which anything did.
+func (o *Outcomes) Of(ctx context.Context, ids []string) (map[string]Outcome, error) {
+	known := map[string]Outcome{}
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), idsAtOnce)]
 		ids = ids[len(some):]
-		if err := o.resolved(ctx, some, resolved); err != nil {
+		if err := o.of(ctx, some, known); err != nil {
 			return nil, fmt.Errorf("looking what became of dead letters: %w", err)
 		}
 	}
-	return resolved, nil
+	return known, nil
 }
 
-func (o *Outcomes) resolved(ctx context.Context, ids []string, into map[string]bool) error {
+func (o *Outcomes) of(ctx context.Context, ids []string, into map[string]Outcome) error {
 	marks, args := make([]string, len(ids)), make([]any, len(ids))
 	for i, id := range ids {
 		marks[i], args[i] = fmt.Sprintf("$%d", i+1), id
 	}
-	published, err := sqldb.All(ctx, o.db, sqldb.Value[string], `SELECT id FROM dead_letter_outcome WHERE published = 1 AND id IN (`+
-		strings.Join(marks, ",")+`)`, args...)
-	for _, id := range published {
-		into[id] = true
+	some, err := sqldb.All(ctx, o.db, scanOutcome, `SELECT id, job, published, decided_by, reason, at FROM dead_letter_outcome
+		WHERE id IN (`+strings.Join(marks, ",")+`)`, args...)
+	for _, x := range some {
+		into[x.ID] = x
 	}
 	return err
 }
 
+func scanOutcome(row sqldb.Row) (x Outcome, err error) {
+	var state int
+	var at int64
+	err = row.Scan(&x.ID, &x.Job, &state, &x.By, &x.Reason, &at)
+	x.Published, x.Discarded, x.At = state == published, state == discarded, time.UnixMicro(at).UTC()
+	return x, err
+}
+
+// Discard notes that a dead letter is not to go back, and returns what is so then:
+// what the log has taken stays taken, and who discarded it first did.
+func (o *Outcomes) Discard(ctx context.Context, id, by, reason string, at time.Time) (Outcome, error) {
+	return o.decide(ctx, id, `INSERT INTO dead_letter_outcome (id, job, published, decided_by, reason, at)
+		VALUES ($1, '', $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE SET job = '', published = excluded.published,
+		decided_by = excluded.decided_by, reason = excluded.reason, at = excluded.at WHERE dead_letter_outcome.published = $6`,
+		id, discarded, by, reason, at.UnixMicro(), failedAgain)
+}
+
+// Reopen takes back that a dead letter was discarded, and returns what is so then.
+func (o *Outcomes) Reopen(ctx context.Context, id string) (Outcome, error) {
+	return o.decide(ctx, id, `DELETE FROM dead_letter_outcome WHERE id = $1 AND published = $2`, id, discarded)
+}
+
+func (o *Outcomes) decide(ctx context.Context, id, statement string, args ...any) (Outcome, error) {
+	if _, err := o.db.ExecContext(ctx, statement, args...); err != nil {
+		return Outcome{}, fmt.Errorf("noting what is to become of a dead letter: %w", err)
+	}
+	known, err := o.Of(ctx, []string{id})
+	return known[id], err
+}
+
 // Record notes outcomes in one transaction. One that was published stays so,
-// with the job that published it first.
+// with the job that published it first; one that was discarded stays so, unless
+// it was on its way then, and the log has taken it.
 func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	tx, err := o.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -77,17 +131,17 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	defer func() { _ = tx.Rollback() }()
 	insert, err := tx.PrepareContext(ctx, `INSERT INTO dead_letter_outcome (id, job, published, reason, at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET job = excluded.job, published = excluded.published, reason = excluded.reason, at = excluded.at
-		WHERE dead_letter_outcome.published = 0`)
+		WHERE dead_letter_outcome.published = 0 OR (dead_letter_outcome.published = 2 AND excluded.published = 1)`)
 	if err != nil {
 		return fmt.Errorf("noting what became of dead letters: %w", err)
 	}
 	defer func() { _ = insert.Close() }() // with the transaction
 	for _, x := range outcomes {
-		published := 0
+		state := failedAgain
 		if x.Published {
-			published = 1
+			state = published
 		}
-		if _, err := insert.ExecContext(ctx, x.ID, x.Job, published, x.Reason, x.At.UnixMicro()); err != nil {
+		if _, err := insert.ExecContext(ctx, x.ID, x.Job, state, x.Reason, x.At.UnixMicro()); err != nil {
 			return fmt.Errorf("noting what became of dead letters: %w", err)
 		}
 	}

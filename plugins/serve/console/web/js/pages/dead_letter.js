@@ -8,6 +8,7 @@ import { bytes, count, zone } from "../format.js";
 import { Age, Back, Device, Fresh, Problem, Section, State, Table, When } from "../ui.js";
 import { Marked } from "../marked.js";
 import { Redrive } from "../redrive.js";
+import { Became, Review } from "../review.js";
 import { save } from "../csv.js";
 
 export default function DeadLetter() {
@@ -20,10 +21,10 @@ export default function DeadLetter() {
   return html`<${Back} path="/dead-letters" />
     <div class="title"><h1><bdi>${d?.message || d?.code || "Dead letter"}</bdi></h1><span class="side"><${Fresh} poll=${poll} /></span></div>
     <${Problem} error=${poll.error} at=${poll.at} what="The dead letter" />
-    ${d ? html`<${Section} id="why" title="Why"><dl class="pairs"><dt>code</dt><dd><${State} of=${d.code} tone="warn" /> at the stage <b>${d.stage}</b></dd>
+    ${d ? html`<${Section} id="why" title="Why" side=${html`<${Review} d=${d} fleet=${fleet} onDone=${poll.again} />`}><dl class="pairs"><dt>code</dt><dd><${State} of=${d.code} tone="warn" /> at the stage <b>${d.stage}</b></dd>
       <dt>fleet</dt><dd>${d.fleet || html`<span class="dim">unknown</span>`}</dd><dt>device</dt><dd>${d.device_id ? html`<${Device} fleet=${d.fleet} id=${d.device_id} />` : html`<span class="dim">unknown</span>`}</dd>
       <dt>failed</dt><dd><${When} at=${d.failed_at} /> <span class="dim"><${Age} at=${d.failed_at} /></span></dd><dt>received</dt><dd><${When} at=${d.received_at} /></dd>
-      ${d.origin ? html`<dt>in the log</dt><dd>${d.origin.topic}/${d.origin.partition} at ${count(d.origin.offset)}</dd>` : null}<dt>id</dt><dd class="id">${d.id}</dd></dl>
+      ${d.origin ? html`<dt>in the log</dt><dd>${d.origin.topic}/${d.origin.partition} at ${count(d.origin.offset)}</dd>` : null}<dt>became</dt><dd><${Became} of=${d.outcome} /></dd><dt>id</dt><dd class="id">${d.id}</dd></dl>
       ${d.errors?.length ? html`<${Table} caption="Errors" rows=${d.errors} columns=${[{ name: "where", cell: (e) => html`<code>${e.pointer || "/"}</code>` }, { name: "what", cell: (e) => html`<bdi>${e.message}</bdi>` }]} />` : null}</${Section}>
     <${Section} id="bytes" title="What was sent" side=${html`<span class="dim">${bytes(d.original_size)}</span> <${Save} d=${d} fleet=${fleet} />`}>
       ${d.original_stored < d.original_size ? html`<p class="note warn">It was too large to keep: the store has its first ${bytes(d.original_stored)}, ${count(d.original_stored)} bytes.</p>` : null}

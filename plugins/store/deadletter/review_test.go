@@ -1,0 +1,167 @@
+package deadletter
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/apikey"
+	"weir/internal/event"
+	"weir/plugins/store/lake"
+)
+
+// decide asks for a decision about a dead letter, as somebody of a fleet.
+func decide(t *testing.T, h http.Handler, fleet, path, body string) (int, wholeJSON) {
+	t.Helper()
+	r := httptest.NewRequest("POST", path, strings.NewReader(body))
+	r.Header.Set("X-Api-Key", fleet)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	(&apikey.Authenticator{Keys: fleetKeys{}}).Require(apikey.Route{Scope: apikey.Query, Unnamed: true}, h).ServeHTTP(w, r)
+	var out wholeJSON
+	if w.Code == http.StatusOK {
+		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w.Code, out
+}
+
+// A dead letter that is discarded stays, says who decided so and why, and is not
+// sent back; the fleet's own decide, once, and not about what the log has taken.
+func TestReview_WhatIsDiscardedStaysAndIsNotSentBack(t *testing.T) {
+	o := kept(t, lake.FileURL(t.TempDir()))
+	letters := []*Envelope{}
+	var batch service.MessageBatch
+	for i, text := range []string{`{"n":1}`, `{"n":2}`} {
+		e := NewEnvelope(Failure{Stage: "ingest", Fleet: "acme", FailedAt: someTime, Original: []byte(text),
+			Rejection: event.Reject(event.CodeQuarantined, "", "hot")})
+		letters = append(letters, e)
+		batch = append(batch, message(0, i, mustJSON(t, e)))
+	}
+	if err := o.WriteBatch(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	outcomes := decided(t)
+	h := Handler(o.Store, outcomes, func() time.Time { return someTime.Add(time.Hour) })
+	one, two := letters[0].ID, letters[1].ID
+	path := "/v1/dead-letters/" + one + "/discard"
+	for _, c := range []struct {
+		fleet, path, body string
+		want              int
+	}{
+		{"acme", path, `{}`, 400}, {"acme", path, `{"reason":""}`, 400}, {"acme", path, `{"reason":"x","y":1}`, 400},
+		{"acme", path, `{"reason":"` + strings.Repeat("x", 1001) + `"}`, 400}, {"other", path, `{"reason":"x"}`, 404},
+		{"acme", "/v1/dead-letters/x/discard", `{"reason":"x"}`, 404},
+	} {
+		if got, _ := decide(t, h, c.fleet, c.path, c.body); got != c.want {
+			t.Errorf("%s %s: %d, want %d", c.fleet, c.body[:min(len(c.body), 40)], got, c.want)
+		}
+	}
+	var page pageJSON
+	ask(t, h, "acme", "/v1/dead-letters", &page)
+	if len(page.Letters) != 2 || page.Letters[0].Outcome != nil || page.Letters[1].Outcome != nil {
+		t.Fatalf("before anything is decided: %+v", page)
+	}
+	status, d := decide(t, h, "acme", path, `{"reason":"a probe that lies"}`)
+	if status != http.StatusOK || d.Outcome == nil || d.Outcome.State != "discarded" ||
+		d.Outcome.Reason != "a probe that lies" || d.Outcome.Job != nil || d.Original != `{"n":1}` {
+		t.Fatalf("%d %+v", status, d.Outcome)
+	}
+	if _, again := decide(t, h, "", path+"?failed_at="+letters[0].FailedAt, `{"reason":"other"}`); again.Outcome == nil ||
+		again.Outcome.Reason != "a probe that lies" {
+		t.Errorf("a second decision changed the first: %+v", again.Outcome)
+	}
+	resolved, err := outcomes.Resolved(t.Context(), []string{one, two})
+	if err != nil || !resolved[one] || resolved[two] {
+		t.Errorf("a redrive would pass over %v (%v)", resolved, err)
+	}
+	ask(t, h, "acme", "/v1/dead-letters", &page)
+	if len(page.Letters) != 2 {
+		t.Errorf("what is discarded is gone from the list: %+v", page)
+	}
+
+	if err := outcomes.Record(t.Context(), []Outcome{{ID: two, Job: "j", Published: true, At: someTime}}); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := decide(t, h, "acme", "/v1/dead-letters/"+two+"/discard", `{"reason":"x"}`); status != http.StatusConflict {
+		t.Errorf("what the log has taken was discarded: %d", status)
+	}
+}
+
+// A redrive that was under way when its dead letter was discarded says what became
+// of it; one that failed leaves the decision.
+func TestOutcomes_WhatTheLogHasTakenIsFinal(t *testing.T) {
+	o := decided(t)
+	record := func(published bool) {
+		t.Helper()
+		x := Outcome{ID: "1", Job: "j", Published: published, Reason: "bad", At: someTime}
+		if err := o.Record(t.Context(), []Outcome{x}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(what string, x Outcome, published, discarded bool) {
+		t.Helper()
+		if x.Published != published || x.Discarded != discarded {
+			t.Errorf("%s: %+v", what, x)
+		}
+	}
+	discard := func() Outcome {
+		t.Helper()
+		x, err := o.Discard(t.Context(), "1", "ada", "why", someTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	reopen := func() Outcome {
+		t.Helper()
+		x, err := o.Reopen(t.Context(), "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	of := func() Outcome {
+		t.Helper()
+		known, err := o.Of(t.Context(), []string{"1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return known["1"]
+	}
+	record(false)
+	is("failed again", of(), false, false)
+	is("then discarded", discard(), false, true)
+	record(false)
+	is("failed once more, meanwhile", of(), false, true)
+	if x := reopen(); x.ID != "" {
+		t.Errorf("reopened: %+v", x)
+	}
+	is("discarded again", discard(), false, true)
+	record(true)
+	is("sent back meanwhile", of(), true, false)
+	is("discarded after it was sent back", discard(), true, false)
+	is("reopened after it was sent back", reopen(), true, false)
+}
+
+// The error by which a config holds an event back is told from others.
+func TestDeadLetter_AConfigHoldsEventsToBeLookedAt(t *testing.T) {
+	for text, want := range map[string]event.Code{
+		"failed assignment (line 1): quarantine: hotter than the sun": event.CodeQuarantined,
+		"failed assignment (line 1): no such field":                   event.CodeProcessingFailed,
+	} {
+		msg := service.NewMessage([]byte(`{}`))
+		msg.SetError(errors.New(text))
+		r := rejectionOf(msg)
+		if r.Code != want || want == event.CodeQuarantined && r.Errors[0].Message != "hotter than the sun" {
+			t.Errorf("%s: %+v", text, r)
+		}
+	}
+}
