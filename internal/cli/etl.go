@@ -24,6 +24,9 @@ const (
 	flagTakeOver = "take-over"
 	flagUntilEnd = "until-end"
 	flagMetrics  = "metrics"
+	flagKeep     = "keep"
+	flagSmall    = "small"
+	flagLeast    = "least"
 
 	etlTries = 4 // one, and three more
 	etlPause = 5 * time.Second
@@ -86,6 +89,21 @@ line by line: '-' was expected, '+' is there.
 
   weir etl test recipes/*.json`[1:],
 				Action: testETL,
+			},
+			{
+				Name:      "compact",
+				Usage:     "Put small files of the tables of Delta Lake that a pipeline writes together, and remove old ones",
+				ArgsUsage: "FILE",
+				Description: `
+Rows stay as they are. It goes on beside runs, streams and other writers, and may be
+run at any time. A file that is of the table no more stays for --keep.
+
+  weir etl compact orders.json --keep 168h`[1:],
+				Flags: []cli.Flag{printed, &cli.DurationFlag{Name: flagKeep, Value: 7 * 24 * time.Hour,
+					Usage: "how long files stay that are of the table no more"}, &cli.Int64Flag{Name: flagSmall, Value: 16,
+					Usage: "a file of fewer `MiB` is small"}, &cli.IntFlag{Name: flagLeast, Value: 4,
+					Usage: "so many small files of one partition are put together, at least"}},
+				Action: compactETL,
 			},
 			{
 				Name:  "schema",
@@ -223,6 +241,30 @@ func auditETL(c *cli.Context) error {
 		return findingError{errors.New(strings.Join(findings, "\n"))}
 	}
 	return err
+}
+
+func compactETL(c *cli.Context) error {
+	p, err := loadETL(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	all, err := p.Compact(ctx, etl.Compaction{Small: c.Int64(flagSmall) << 20, Least: c.Int(flagLeast),
+		Keep: c.Duration(flagKeep), Now: time.Now, Tell: func(line string) { _, _ = fmt.Fprintln(c.App.ErrWriter, line) }})
+	if err != nil {
+		return ended(err)
+	}
+	if c.Bool(flagJSON) {
+		return printJSON(c.App.Writer, all)
+	}
+	for _, t := range all {
+		if _, err := fmt.Fprintf(c.App.Writer, "%s: %d small files into %d, %d old ones removed\n", t.Table, t.Files, t.Into,
+			t.Vacuumed); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func testETL(c *cli.Context) error {

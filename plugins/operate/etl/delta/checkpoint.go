@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	betweenCheckpoints = 10 // commits, where the table says no other number
-	keepRemoved        = 7 * 24 * time.Hour
+	betweenCheckpoints = 10                  // commits, where the table says no other number
+	keepRemoved        = 30 * 24 * time.Hour // so long vacuum may come late
 )
 
 // row is an action, as a checkpoint has it.

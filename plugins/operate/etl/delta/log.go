@@ -225,7 +225,7 @@ type Change struct {
 	Add      []Add
 	Remove   []Add
 	Txns     []Txn
-	Mode     string // Append, Overwrite or Merge, as histories of the table show it
+	Mode     string // Append, Overwrite, Merge or Optimize, as histories of the table show it
 	Note     Note
 	Now      int64 // milliseconds
 }
@@ -247,9 +247,10 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 		return nil, err
 	}
 	operation := "WRITE"
-	if c.Mode == "Merge" {
-		operation = "MERGE"
+	if c.Mode == "Merge" || c.Mode == "Optimize" {
+		operation = strings.ToUpper(c.Mode)
 	}
+	changes := c.Mode != "Optimize" // which puts the same rows into other files
 	said, err := json.Marshal(info{c.Now, operation, map[string]string{"mode": c.Mode, "partitionBy": string(partitions)},
 		c.Mode == "Append", "weir etl", &c.Note})
 	if err != nil {
@@ -263,9 +264,10 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 		actions = append(actions, action{Txn: &txn})
 	}
 	for _, gone := range c.Remove {
-		actions = append(actions, action{Remove: &Remove{gone.Path, c.Now, true, true, gone.PartitionValues, gone.Size}})
+		actions = append(actions, action{Remove: &Remove{gone.Path, c.Now, changes, true, gone.PartitionValues, gone.Size}})
 	}
 	for _, one := range c.Add {
+		one.DataChange = changes
 		actions = append(actions, action{Add: &one})
 	}
 	next := *from

@@ -1,0 +1,255 @@
+package etl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"weir/plugins/operate/etl/delta"
+	"weir/plugins/store/lake"
+)
+
+// Compacted is what a compaction did with one table.
+type Compacted struct {
+	Table    string `json:"table"`
+	Files    int    `json:"files"`    // that others took the place of
+	Into     int    `json:"into"`     // so many
+	Vacuumed int    `json:"vacuumed"` // of no version any more, and gone now
+}
+
+// Compaction says what is worth it.
+type Compaction struct {
+	Small int64         // bytes: a file of fewer is put together with others
+	Least int           // so many of one partition, at least
+	Keep  time.Duration // how long a file stays that is of the table no more
+	Tell  func(line string)
+	Now   func() time.Time
+}
+
+// leastKept bounds how soon files may go: readers of an older version read them, and
+// runs that go on.
+const leastKept = time.Hour
+
+// Compact puts small files of the tables of Delta Lake that the pipeline writes
+// together, and removes those that have been of no version for long. The rows stay as
+// they are, and the versions say so (dataChange is false). It goes on beside runs,
+// streams and other writers: a file that is gone from the table meanwhile ends the
+// attempt, and leaves the table as it is.
+func (p *Pipeline) Compact(ctx context.Context, c Compaction) (all []Compacted, err error) {
+	if c.Keep < leastKept {
+		return nil, dataError{fmt.Errorf("files that are of the table no more stay for %s at least", leastKept)}
+	}
+	for _, t := range p.sinks {
+		if t.delta == nil {
+			continue
+		}
+		at, err := p.deltaAt(ctx, t, lake.Open)
+		if err != nil {
+			return all, err
+		}
+		one, err := compactTable(ctx, at, c)
+		one.Table = t.object
+		if err = errors.Join(unknownIsFinal(err), at.Store.Close()); err != nil {
+			return all, fmt.Errorf("compacting table %s: %w", t.object, err)
+		}
+		all = append(all, one)
+	}
+	if all == nil {
+		return nil, dataError{errors.New("the pipeline writes no table of Delta Lake")}
+	}
+	return all, nil
+}
+
+// mostCompactions is how often a table is tried that others change meanwhile.
+const mostCompactions = 5
+
+func compactTable(ctx context.Context, at delta.Table, c Compaction) (done Compacted, err error) {
+	s, err := at.Read(ctx, nil)
+	if err != nil {
+		return done, err
+	}
+	if s.Version < 0 {
+		return done, nil
+	}
+	if err := s.Writable(false); err != nil {
+		return done, dataError{err}
+	}
+	for range mostCompactions {
+		small, err := smallFiles(s, c)
+		if err != nil {
+			return done, err
+		}
+		if len(small) == 0 {
+			break
+		}
+		next, into, err := putTogether(ctx, at, s, small, c)
+		if err != nil {
+			return done, err
+		}
+		if into == 0 { // others were faster, or it would be for nothing
+			if next == s {
+				break
+			}
+			s = next
+			continue
+		}
+		done.Files, done.Into = done.Files+len(small), done.Into+into
+		if s = next; len(small) < mostTogether {
+			break
+		}
+	}
+	done.Vacuumed, err = vacuum(ctx, at, s, c)
+	return done, err
+}
+
+// mostTogether bounds how many files one version puts together.
+const mostTogether = 10_000
+
+// smallFiles are those that are worth it: of each partition, when there are enough.
+func smallFiles(s *delta.Snapshot, c Compaction) (all []delta.Add, err error) {
+	byPartition := map[string][]delta.Add{}
+	for _, path := range sortedKeys(s.Files) {
+		f := s.Files[path]
+		if f.Size >= c.Small {
+			continue
+		}
+		key, err := json.Marshal(f.PartitionValues)
+		if err != nil {
+			return nil, err
+		}
+		byPartition[string(key)] = append(byPartition[string(key)], f)
+	}
+	for _, key := range sortedKeys(byPartition) {
+		if files := byPartition[key]; len(files) >= max(c.Least, 2) {
+			all = append(all, files[:min(len(files), mostTogether-len(all))]...)
+		}
+	}
+	return all, nil
+}
+
+// putTogether writes the rows of files into fewer, and makes the version that has
+// these. Without one, into is 0: the table as it is then is returned, which is that
+// from which it began when the files would be no fewer.
+func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small []delta.Add, c Compaction) (
+	next *delta.Snapshot, into int, err error) {
+	in, err := readingOf(at, s)
+	if err != nil {
+		return nil, 0, err
+	}
+	fields, err := s.Fields()
+	if err != nil {
+		return nil, 0, dataError{err}
+	}
+	as := make([]deltaColumn, len(in.cols))
+	for i, col := range in.cols {
+		if fields[i].Type == "byte" {
+			return nil, 0, dataError{fmt.Errorf("column %q is a byte, which is not written here", col.name)}
+		}
+		as[i] = deltaColumn{col, !fields[i].Nullable}
+	}
+	var written []string
+	out := newDeltaFiles(in.cols, as, s.Metadata.PartitionColumns, newRun(c.Now()), c.Now().UnixMilli(),
+		func(name string, body []byte) error {
+			key, err := at.Key(delta.Path(name))
+			if err == nil {
+				written = append(written, key)
+				err = at.Store.PutBytes(ctx, key, body)
+			}
+			return err
+		})
+	forget := func() error { return at.Store.Remove(context.WithoutCancel(ctx), written...) }
+	for _, f := range small {
+		if err := copyRows(ctx, in, f, out); err != nil {
+			return nil, 0, errors.Join(err, forget())
+		}
+	}
+	if err := out.end(); err != nil {
+		return nil, 0, errors.Join(err, forget())
+	}
+	if len(out.added) >= len(small) {
+		return s, 0, forget()
+	}
+	change := delta.Change{Add: out.added, Remove: small, Mode: "Optimize", Now: c.Now().UnixMilli()}
+	for range mostConflicts {
+		next, err := at.Commit(ctx, s, change)
+		if !errors.Is(err, delta.ErrConflict) {
+			if err != nil { // it may have come: what was written stays
+				return nil, 0, err
+			}
+			return next, len(out.added), at.Tidy(ctx, next, c.Now())
+		}
+		was := s.Metadata.SchemaString
+		if s, err = at.Read(ctx, s); err != nil {
+			return nil, 0, err
+		}
+		if _, came := s.Files[out.added[0].Path]; came { // and the answer was lost
+			return s, len(out.added), nil
+		}
+		for _, f := range small {
+			if _, still := s.Files[f.Path]; !still || s.Metadata.SchemaString != was {
+				c.Tell(fmt.Sprintf("%s: others have changed it meanwhile", at.Folder))
+				return s, 0, forget()
+			}
+		}
+		if err := s.Writable(false); err != nil {
+			return nil, 0, errors.Join(dataError{err}, forget())
+		}
+	}
+	return nil, 0, fmt.Errorf("others have made a version of the table %d times, each before this one", mostConflicts)
+}
+
+func copyRows(ctx context.Context, in *deltaReading, f delta.Add, out *deltaFiles) error {
+	part, err := in.part(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer part.close()
+	for {
+		r, err := part.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return ctx.Err()
+		case errors.As(err, new(*rowError)):
+			return dataError{fmt.Errorf("reading %s: %w", f.Path, err)}
+		case err != nil:
+			return err
+		}
+		if err := out.keep(r); err != nil {
+			return err
+		}
+	}
+}
+
+// vacuum removes files that have been of no version for long, as the log tells. What
+// the log does not name, nobody knows the age of: it stays.
+func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction) (n int, err error) {
+	there := map[string]bool{}
+	if err := at.Store.List(ctx, at.Folder, func(b lake.Blob) error {
+		there[b.Key] = true
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	before, live := c.Now().Add(-c.Keep).UnixMilli(), map[string]bool{}
+	for path := range s.Files { // which may be written in several ways
+		if key, err := at.Key(path); err == nil {
+			live[key] = true
+		}
+	}
+	for _, path := range sortedKeys(s.Removed) {
+		gone := s.Removed[path]
+		key, err := at.Key(path)
+		if err != nil || live[key] || !there[key] || gone.DeletionTimestamp == 0 ||
+			gone.DeletionTimestamp > before {
+			continue // one outside of the table's folder is of a clone
+		}
+		if err := at.Store.Remove(ctx, key); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
