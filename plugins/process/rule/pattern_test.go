@@ -30,7 +30,7 @@ func letters(kinds string) (steps []step) {
 }
 
 // The answers that public tests of row patterns give: those of Trino's and YDB's
-// engines, and of the standard's documentation.
+// engines, of Flink's and Oracle's guides, and of the standard's documentation.
 func TestPattern_PublicRowPatternCases(t *testing.T) {
 	down, up, even, any := "this.metrics.v < prev(metrics.v)", "this.metrics.v > prev(metrics.v)",
 		"this.metrics.v == prev(metrics.v)", "true"
@@ -39,6 +39,8 @@ func TestPattern_PublicRowPatternCases(t *testing.T) {
 		return fmt.Sprintf("%q.contains(this.device_firmware_version)", letters)
 	}
 	fall, vee := walk(90, 80, 70, 70), walk(90, 80, 70, 80, 90, 50, 40, 60)
+	ticker := walk(12, 17, 19, 21, 25, 12, 15, 20, 24, 25, 19, 15, 25, 25, 14, 12, 14, 24, 23, 22)
+	average := "(sum(A.metrics.v).or(0) + this.metrics.v) / (count(A) + 1) < 15" // with this one
 	zigzag := walk(90, 80, 70, 80, 70, 80)
 	abcd := map[string]string{"A": any, "B": down, "C": up, "D": down}
 	for _, c := range []struct {
@@ -72,6 +74,14 @@ func TestPattern_PublicRowPatternCases(t *testing.T) {
 		{"A B+ C+ D+", "last(B)", abcd, zigzag, []string{"0 A B B C D"}},
 		{"A D* C", "past_last", map[string]string{"A": is("A"), "D": is("BC"), "C": is("C")}, letters("ABCBCW"),
 			[]string{"0 A D D D C"}},
+		{"A B+ C+", "last(C)", map[string]string{"A": any, "B": down, "C": up}, ticker,
+			[]string{"4 A B C C C C", "9 A B B C", "13 A B B C C"}},
+		{"A B+ C", "last(C)", map[string]string{"A": any, "B": down, "C": up},
+			walk(12, 17, 19, 21, 25, 18, 15, 14, 24, 25, 19), []string{"4 A B B B C"}},
+		{"A+ B", "past_last", map[string]string{"A": average, "B": any}, walk(12, 17, 13, 16, 25, 2, 4, 10, 15, 25, 25, 30),
+			[]string{"0 A A A A B", "5 A A A A A A B"}},
+		{"A+? B", "past_last", map[string]string{"A": average, "B": any}, walk(12, 17, 13, 16),
+			[]string{"0 A B", "2 A B"}},
 		// what is weir's own
 		{"A -> C", "past_last", map[string]string{"A": is("A"), "C": is("C")}, letters("AXBCXCAC"),
 			[]string{"0 A - - C", "6 A C"}},
