@@ -25,6 +25,7 @@ rules:
     pattern: { match: one two, within: 720h, order: arrival, define: { one: true, two: true } }
     key: [device_id]
     select: { n: count() }
+    alert: { severity: info, summary: Two events came }
   - name: alone
     from: raw-events
     join: { left: true, right: false, within: { after: 0s }, type: left, allowed_lateness: 0s }
@@ -77,7 +78,7 @@ type tens map[string]string
 // as many matches as pairs of events. Of a join that nothing is a partner in, each
 // event that is not late is told alone, once. Another topic has an event about each:
 // each of the first is told with its own of the second, once, or alone where none
-// is to be.
+// is to be. What a device's pairs raise is one alert.
 func TestRules_KillsChangeNoWindow(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_RULES_IDLE=2s", "WEIR_RAW_PERIOD=300ms", "WEIR_RULES_TOPICS=raw-events,answers"}
@@ -116,7 +117,12 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 		return counts["unanswered"] == s.rows(`SELECT count(*) FROM rule_result WHERE rule = 'unanswered'`) &&
 			counts["unanswered"] > 0 && counts["answered"] == 2*events
 	})
+	devices := s.rows(`SELECT count(DISTINCT device_id) FROM rule_result WHERE rule = 'pairs'`)
+	s.until("each device has an alert", func() bool { return s.rows(ruleAlerts) == devices })
 	s.stop()
+	if n := s.rows(ruleAlerts); n != devices {
+		t.Errorf("%d devices have %d alerts open", devices, n)
+	}
 	if got := s.told(); !maps.Equal(got, want) {
 		t.Errorf("told %v, stored %v", got, want)
 	}
@@ -159,6 +165,9 @@ func (s *system) paired(windows tens) {
 		}
 	}
 }
+
+// ruleAlerts counts the alerts that rules have open.
+const ruleAlerts = `SELECT count(*) FROM alert WHERE kind = 'rule' AND rule = 'pairs' AND state = 'open'`
 
 // rows is the number that a query of the control store comes to.
 func (s *system) rows(query string) (n int) {

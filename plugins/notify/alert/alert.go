@@ -26,6 +26,7 @@ const (
 const (
 	Metric   = "metric"
 	Pipeline = "pipeline"
+	Rule     = "rule"
 )
 
 // Record is one record of the topic alert-events: schemas/alert/v1.json.
@@ -74,27 +75,30 @@ func ParseRecord(raw []byte) (*Record, error) {
 		return nil, bad("alert_id", "expected 1 to 128 characters")
 	case r.Version != nil && *r.Version != 1:
 		return nil, bad("version", "expected 1")
-	case r.Kind != Metric && r.Kind != Pipeline:
-		return nil, bad("kind", "expected metric or pipeline")
+	case r.Kind != Metric && r.Kind != Pipeline && r.Kind != Rule:
+		return nil, bad("kind", "expected metric, rule or pipeline")
 	case r.Transition != transitionOpened && r.Transition != transitionResolved:
 		return nil, bad("transition", "expected opened or resolved")
 	case r.Rule == "" || len(r.Rule) > 128:
 		return nil, bad("rule", "expected 1 to 128 characters")
 	case !known:
 		return nil, bad("severity", "expected info, warning or critical")
-	case r.Kind == Metric && r.Fleet == "":
-		return nil, bad("fleet", "is required of a metric alert")
-	case r.Kind == Metric && !event.ValidDevice(r.Device):
-		return nil, bad("device_id", "is required of a metric alert")
+	case r.Kind != Pipeline && r.Fleet == "":
+		return nil, bad("fleet", "is required of an alert about a device")
+	case r.Kind != Pipeline && !event.ValidDevice(r.Device):
+		return nil, bad("device_id", "is required of an alert about a device")
 	case r.Kind == Metric && r.Metric == "":
 		return nil, bad("metric", "is required of a metric alert")
-	case len(r.Subject) > 256:
-		return nil, bad("subject", "expected up to 256 characters")
+	case len(r.Subject) > maxSubject:
+		return nil, bad("subject", "expected up to 2048 characters")
 	case r.At.IsZero():
 		return nil, bad("at", "expected an RFC 3339 time")
 	}
 	return r, nil
 }
+
+// maxSubject bounds what an alert is about. That of a rule is a key.
+const maxSubject = 2048
 
 // subject is what an alert is about: at any time, one alert of it is open. A
 // pipeline alert that names none is about itself.
@@ -102,6 +106,8 @@ func (r *Record) subject() string {
 	switch {
 	case r.Kind == Metric:
 		return key(r.Kind, r.Fleet, r.Rule, r.Device, r.Metric)
+	case r.Kind == Rule:
+		return key(r.Kind, r.Fleet, r.Rule, r.Device, r.Subject)
 	case r.Subject != "":
 		return key(r.Kind, r.Rule, r.Subject)
 	default:

@@ -27,7 +27,7 @@ func (r *Record) erased(set *tombstone.Set) bool {
 	if r.ReceivedAt != nil {
 		received = *r.ReceivedAt
 	}
-	return r.Kind == Metric && set.Holds(r.Fleet, r.Device, received.UnixMicro())
+	return r.Kind != Pipeline && set.Holds(r.Fleet, r.Device, received.UnixMicro())
 }
 
 // ofTarget is the condition of the alerts that go: $1 fleet, $2 device, $3 and

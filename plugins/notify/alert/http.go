@@ -102,7 +102,7 @@ func scope(ctx context.Context) (where string, args []any) {
 	admin := key != nil && key.Everywhere()
 	if key != nil && key.DevicePrefix != "" {
 		n := strconv.Itoa(len(key.DevicePrefix))
-		return `folded_into IS NULL AND fleet = $1 AND kind = 'metric' AND substr(device_id, 1, ` + n + `) = $2`,
+		return `folded_into IS NULL AND fleet = $1 AND kind <> 'pipeline' AND substr(device_id, 1, ` + n + `) = $2`,
 			[]any{fleet, key.DevicePrefix}
 	}
 	switch {
@@ -111,7 +111,7 @@ func scope(ctx context.Context) (where string, args []any) {
 	case admin:
 		return `folded_into IS NULL AND (fleet = $1 OR kind = 'pipeline')`, []any{fleet}
 	default:
-		return `folded_into IS NULL AND fleet = $1 AND kind = 'metric'`, []any{fleet}
+		return `folded_into IS NULL AND fleet = $1 AND kind <> 'pipeline'`, []any{fleet}
 	}
 }
 

@@ -17,7 +17,7 @@ func CountOpen(ctx context.Context, db *sqldb.DB, fleet string) (n int, err erro
 	}
 	where, args := `state <> 'resolved' AND folded_into IS NULL`, []any{}
 	if fleet != "" {
-		where, args = where+` AND fleet = $1 AND kind = 'metric'`, append(args, fleet)
+		where, args = where+` AND fleet = $1 AND kind <> 'pipeline'`, append(args, fleet)
 	}
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM alert WHERE `+where, args...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting open alerts: %w", err)

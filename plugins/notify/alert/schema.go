@@ -47,5 +47,10 @@ CREATE TABLE alert_delivery (
 	last_error TEXT NOT NULL DEFAULT '', PRIMARY KEY (notice_id, channel));
 CREATE INDEX alert_delivery_due ON alert_delivery (channel, next_at) WHERE state IN ('pending', 'failed');
 `
-	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
+	const rules = `
+DROP VIEW alert_open;
+CREATE VIEW alert_open AS SELECT fleet, device_id, metric, rule, severity, alert_id, opened_at FROM alert
+	WHERE state <> 'resolved' AND kind <> 'pipeline';
+`
+	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {SQLite: rules, Postgres: rules}}
 }

@@ -17,7 +17,7 @@ type policy struct {
 	GroupInterval time.Duration // and the next of the group comes no sooner than this
 	Cooldown      time.Duration // a subject that people were told of is silent this long
 	EscalateAfter time.Duration // an alert nobody acknowledged escalates; 0: never
-	Quiet         time.Duration // a pipeline alert without news resolves
+	Quiet         time.Duration // an alert of weir itself or of a rule without news resolves
 	SendResolved  bool
 	MaxOpen       int // open alerts of a fleet; one more is not recorded; 0: no bound
 }
@@ -161,7 +161,7 @@ func (s *store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 // full tells whether the fleet has as many open alerts as it may, beside the one
 // that was just recorded. Weir's own alerts are few, and always told.
 func (s *store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
-	if s.policy.MaxOpen == 0 || r.Kind != Metric {
+	if s.policy.MaxOpen == 0 || r.Kind == Pipeline {
 		return false, nil
 	}
 	var open int
@@ -172,8 +172,11 @@ func (s *store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
 
 func (s *store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
 	done *applied) error {
-	lines, err := unresolved(ctx, tx, `alert_id = $1 OR subject = $2 AND opened_at <= $3`, r.AlertID, r.subject(),
-		r.At.UnixMicro())
+	where, args := `alert_id = $1 OR subject = $2 AND opened_at <= $3`, []any{r.AlertID, r.subject(), r.At.UnixMicro()}
+	if r.Kind == Rule { // what it told is taken back, and nothing else of its key
+		where, args = `alert_id = $1`, args[:1]
+	}
+	lines, err := unresolved(ctx, tx, where, args...)
 	if err != nil {
 		return err
 	}

@@ -264,6 +264,37 @@ func TestAlert_PipelineAlertThatGoesQuietResolves(t *testing.T) {
 	})
 }
 
+func ruled(id, transition, device, key string, at time.Time) string {
+	return fmt.Sprintf(`{"version":1,"alert_id":%q,"kind":"rule","transition":%q,"rule":"fraud","severity":"critical","fleet":"acme",
+		"device_id":%q,"subject":%q,"summary":"it is so","at":%q}`, id, transition, device, key, at.Format(time.RFC3339Nano))
+}
+
+// What a rule tells of a key again and again is one alert, which ends when that is
+// taken back, or nothing more is told; another key's is another.
+func TestAlert_RuleHasOneOfAKey(t *testing.T) {
+	stores(t, func(t *testing.T, f *fixture) {
+		if done := f.apply(ruled("a", "opened", "d", "card 1", start), ruled("b", "opened", "d", "card 1", start),
+			ruled("c", "opened", "d", "card 2", start), ruled("a", "opened", "d", "card 1", start)); done.Opened != 2 ||
+			done.Folded != 1 || done.Repeated != 1 {
+			t.Errorf("%+v", done)
+		}
+		if n, err := CountOpen(t.Context(), f.db, "acme"); err != nil || n != 2 {
+			t.Errorf("%d are open of the fleet: %v", n, err)
+		}
+		if done := f.apply(ruled("c", "resolved", "d", "card 2", start.Add(time.Minute))); done.Resolved != 1 {
+			t.Errorf("%+v", done)
+		}
+		f.pass(50 * time.Minute)
+		f.apply(ruled("d", "opened", "d", "card 1", start.Add(50*time.Minute))) // it goes on
+		if n := f.pass(50 * time.Minute).Quieted; n != 0 {
+			t.Errorf("%d resolved while there was news", n)
+		}
+		if n := f.pass(20 * time.Minute).Quieted; n != 1 {
+			t.Errorf("%d resolved", n)
+		}
+	})
+}
+
 func TestAlert_RetentionDeletesWhatIsOver(t *testing.T) {
 	stores(t, func(t *testing.T, f *fixture) {
 		f.apply(metric("old", "opened", "d", start), metric("open", "opened", "e", start))
@@ -298,7 +329,7 @@ func TestAlert_RecordsAreReadAsTheirSchemaSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := []string{metric("a", "opened", "d", start), pipeline("p", "lag", start)}
+	good := []string{metric("a", "opened", "d", start), pipeline("p", "lag", start), ruled("r", "opened", "d", "k", start)}
 	for _, raw := range good {
 		if _, err := ParseRecord([]byte(raw)); err != nil || !fits(t, schema, []byte(raw)) {
 			t.Errorf("%s: %v", raw, err)

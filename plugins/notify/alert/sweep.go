@@ -11,8 +11,8 @@ import (
 type swept struct{ Announced, Escalated, Quieted, Sealed int64 }
 
 // Sweep does what is due: it tells of alerts whose cooldown has passed,
-// escalates those that nobody acknowledged, resolves pipeline alerts that went
-// quiet, and seals notices that have waited for their group. Several processes
+// escalates those that nobody acknowledged, resolves alerts of rules and of weir
+// itself that went quiet, and seals notices that have waited for their group. Several processes
 // may sweep: each step is done once.
 func (s *store) Sweep(ctx context.Context, now time.Time) (done swept, err error) {
 	due, err := s.due(ctx, now)
@@ -44,7 +44,7 @@ func (s *store) Sweep(ctx context.Context, now time.Time) (done swept, err error
 func (s *store) due(ctx context.Context, now time.Time) (bool, error) {
 	n := 0
 	err := s.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM alert_notice WHERE sealed_at IS NULL AND send_at <= $1)
-		+ (SELECT count(*) FROM alert WHERE state <> 'resolved' AND (notify_after <= $1 OR `+escalates("$2")+` OR kind = 'pipeline' AND updated_at < $3))`,
+		+ (SELECT count(*) FROM alert WHERE state <> 'resolved' AND (notify_after <= $1 OR `+escalates("$2")+` OR kind <> 'metric' AND updated_at < $3))`,
 		now.UnixMicro(), s.escalateBefore(now), now.Add(-s.policy.Quiet).UnixMicro()).Scan(&n)
 	if err != nil {
 		return false, fmt.Errorf("sweeping alerts: %w", err)
@@ -97,7 +97,7 @@ func (s *store) escalate(ctx context.Context, tx *sql.Tx, notices *announcer, no
 }
 
 func (s *store) quieten(ctx context.Context, tx *sql.Tx, notices *announcer, now time.Time, done *swept) error {
-	lines, err := unresolved(ctx, tx, `kind = 'pipeline' AND updated_at < $1`, now.Add(-s.policy.Quiet).UnixMicro())
+	lines, err := unresolved(ctx, tx, `kind <> 'metric' AND updated_at < $1`, now.Add(-s.policy.Quiet).UnixMicro())
 	if err != nil {
 		return err
 	}

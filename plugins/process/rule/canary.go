@@ -127,10 +127,11 @@ type form struct {
 	having  *having
 	reader  *predicate.Reader // of having
 	limits  limits
+	alert   []byte
 }
 
 func (r *Rule) form(version string) form {
-	f := form{version: version, emit: r.emit, having: r.having, limits: r.limits}
+	f := form{version: version, emit: r.emit, having: r.having, limits: r.limits, alert: r.alert}
 	if r.having != nil {
 		f.reader = r.having.layout.Reader()
 	}

@@ -42,6 +42,7 @@ type Rule struct {
 	having  *having // nil: every result
 	emit    emitSpec
 	limits  limits
+	alert   []byte // of its results; nil: they raise none
 }
 
 type keyPart struct {
@@ -67,6 +68,7 @@ type ruleText struct {
 	Emit    *emitText    `yaml:"emit"`
 	Fast    string       `yaml:"fast"`
 	Limits  *limitsText  `yaml:"limits,omitempty"`
+	Alert   *alertText   `yaml:"alert,omitempty"`
 }
 
 type windowText struct {
@@ -178,7 +180,7 @@ func yamlProblems(err error) error {
 			" in type rule.patternYAML", " of a pattern", " in type rule.joinText", " of a join",
 			" in type rule.withinText", " of within", " in type rule.sideYAML", " of a side",
 			" in type rule.emitText", " of emit", " in type rule.limitsText", " of limits",
-			" in type rule.document", " of a rule set", "not found",
+			" in type rule.alertText", " of an alert", " in type rule.document", " of a rule set", "not found",
 			"is none").Replace(text)
 		p := Problem{Text: text}
 		if n, _ := fmt.Sscanf(text, "line %d:", &p.Line); n == 1 {
