@@ -16,7 +16,7 @@ type Counts struct {
 	Rejected map[string]int64 `json:"rejected"` // events, by code
 	Requests map[string]int64 `json:"requests"` // by status
 	Refusals map[string]int64 `json:"refusals"` // by reason
-	Verdicts []Bucket         `json:"verdicts"` // of seconds to the answer; empty before the first
+	Verdicts []Bucket         `json:"verdicts"` // of seconds to the answer; empty without a gate
 	Flows    []Flow           `json:"flows"`    // of each input and output
 	Up       map[string]bool  `json:"up"`       // stores, as those who write to them find them
 }

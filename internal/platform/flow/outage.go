@@ -8,7 +8,6 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/internal/platform/meter"
 	"weir/internal/platform/trace"
 )
 
@@ -34,7 +33,7 @@ const (
 // error when the context ended first: then the batch is handed back.
 func Hold(out service.BatchOutput, store, metric string, failures *service.MetricCounter,
 	res *service.Resources) service.BatchOutput {
-	return &held{BatchOutput: out, store: store, log: res.Logger(), up: meter.Gauge(res.Metrics(), metric),
+	return &held{BatchOutput: out, store: store, log: res.Logger(), up: res.Metrics().NewGauge(metric),
 		failures: failures, trace: trace.Of(res)}
 }
 
