@@ -83,6 +83,7 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/devices", Scope: Query, Also: sums, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/devices/{id}/latest", Scope: Query, Also: sums, Reach: ByPath},
 		{Server: API, Method: "GET", Path: "/v1/events", Scope: Query, Reach: ByQuery, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/events/{id}/lineage", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}", Scope: Query, Unnamed: true, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/dead-letters/{id}/original", Scope: Query, Unnamed: true, Heavy: true},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir/internal/platform/sqldb"
 )
@@ -54,4 +55,30 @@ func CountOpenOf(ctx context.Context, db *sqldb.DB, fleet string, devices []stri
 		return nil, fmt.Errorf("counting open alerts: %w", err)
 	}
 	return out, nil
+}
+
+// Mention is an alert that an event opened.
+type Mention struct {
+	AlertID  string    `json:"alert_id"`
+	DeviceID string    `json:"device_id"`
+	Rule     string    `json:"rule"`
+	OpenedAt time.Time `json:"opened_at"`
+}
+
+// Of returns the alerts that an event of a fleet opened.
+func Of(ctx context.Context, db *sqldb.DB, fleet, eventID string) ([]Mention, error) {
+	if err := db.Migrate(ctx, "alert", migrations()); err != nil {
+		return nil, fmt.Errorf("looking for the alerts of an event: %w", err)
+	}
+	list, err := sqldb.All(ctx, db, func(row sqldb.Row) (m Mention, err error) {
+		var at int64
+		err = row.Scan(&m.AlertID, &m.DeviceID, &m.Rule, &at)
+		m.OpenedAt = time.UnixMicro(at).UTC()
+		return m, err
+	}, `SELECT alert_id, device_id, rule, opened_at FROM alert WHERE fleet = $1 AND event_id = $2 AND kind = 'metric'
+		ORDER BY opened_at, alert_id LIMIT 20`, fleet, eventID)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the alerts of an event: %w", err)
+	}
+	return list, nil
 }

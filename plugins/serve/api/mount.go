@@ -11,6 +11,7 @@ import (
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
 	"weir/internal/control/identity"
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/ingest/registry"
 	"weir/plugins/ingest/validate"
@@ -156,11 +157,18 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	rooms["/v1/dead-letters/dry-run"] = replay.TryHandler(stored, func(ctx context.Context) (*registry.Set, error) {
 		return registry.LoadSet(ctx, registry.Place{URL: in.conf.control}, "telemetry")
 	}, time.Now)
+	outcomes, err := deadletter.OpenOutcomes(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	if events != nil {
+		rooms["/v1/events/{id}/lineage"] = &lineage{events: events, letters: letters, outcomes: outcomes, now: time.Now,
+			slots: httpx.NewSlots(lineages, lineageMost),
+			alerts: func(ctx context.Context, fleet, id string) ([]alert.Mention, error) {
+				return alert.Of(ctx, control, fleet, id)
+			}}
+	}
 	if letters != nil {
-		outcomes, err := deadletter.OpenOutcomes(ctx, control)
-		if err != nil {
-			return nil, err
-		}
 		rooms["/v1/dead-letters"] = deadletter.Handler(letters, outcomes, time.Now)
 		rooms["/v1/dead-letters/{id}/release"] = replay.ReleaseHandler(replays, letters, control, time.Now)
 	}

@@ -73,7 +73,7 @@ type letterJSON struct {
 	FailedAt   string          `json:"failed_at"`
 	Errors     json.RawMessage `json:"errors"`
 	Size       int64           `json:"original_size"`
-	Outcome    *outcomeJSON    `json:"outcome"` // null while nothing became of it
+	Outcome    *OutcomeJSON    `json:"outcome"` // null while nothing became of it
 }
 
 type pageJSON struct {

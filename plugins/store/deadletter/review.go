@@ -9,8 +9,8 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// outcomeJSON is what became of a dead letter, for people.
-type outcomeJSON struct {
+// OutcomeJSON is what became of a dead letter, for people.
+type OutcomeJSON struct {
 	State  string  `json:"state"` // released, failed_again, discarded
 	At     string  `json:"at"`
 	By     *string `json:"by"`  // who discarded it
@@ -18,12 +18,9 @@ type outcomeJSON struct {
 	Reason string  `json:"reason"`
 }
 
-func outcomeOf(known map[string]Outcome, row *Row) *outcomeJSON {
-	x, ok := known[row.IDText()]
-	if !ok {
-		return nil
-	}
-	out := &outcomeJSON{State: "failed_again", At: x.At.Format(event.TimeFormat), Reason: x.Reason}
+// JSON is the outcome for people.
+func (x Outcome) JSON() *OutcomeJSON {
+	out := &OutcomeJSON{State: "failed_again", At: x.At.Format(event.TimeFormat), Reason: x.Reason}
 	switch {
 	case x.Published:
 		out.State = "released"
@@ -36,6 +33,13 @@ func outcomeOf(known map[string]Outcome, row *Row) *outcomeJSON {
 		}
 	}
 	return out
+}
+
+func outcomeOf(known map[string]Outcome, row *Row) *OutcomeJSON {
+	if x, ok := known[row.IDText()]; ok {
+		return x.JSON()
+	}
+	return nil
 }
 
 func idsOf(rows []*Row) []string {
