@@ -33,7 +33,7 @@ func laws() []law {
 		{name: "positions in the log are read by kafka.Positions", home: "internal/platform/kafka",
 			broke: calls(positions...), other: map[string]string{
 				"internal/platform/broker/retention.go": "the broker itself, which passes over a partition that it cannot read",
-				"plugins/operate/etl/sink_kafka.go":     "what a group committed with a transaction is a note, not how far it has read",
+				"plugins/operate/etl/sink_kafka.go":     "a note that is committed with what was written",
 			}},
 		{name: "JSON is answered by httpx", home: "internal/platform/httpx", broke: answersJSON, other: map[string]string{
 			"plugins/ingest/gate/reply.go": "the hot path: an answer for each event that weir takes in, written without " +
