@@ -55,8 +55,10 @@ bench: ## measure this machine; the results go to tests/bench/README.md
 	@umask 077; for name in POSTGRES_PASSWORD REDIS_PASSWORD S3_SECRET GRAFANA_PASSWORD; do \
 	  echo "s/^$$name=$$/$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')/"; done | sed -f - .env.example >.env
 
-torture: build ## kill it fifty times and count every event
+torture: build ## kill it fifty times and count every event; rules over hundreds of histories and 5 million keys
 	WEIR_TORTURE_KILLS=50 $(GO) test -count=1 -timeout 60m -run Torture ./tests/scenarios
+	WEIR_TORTURE_HISTORIES=300 WEIR_TORTURE_KEYS=5000000 $(GO) test -count=1 -timeout 120m \
+	  -run 'BatchesKills|Recompute|TooManyKeys|SinkIsAway' ./plugins/process/rule
 
 soak: build ## look at a loaded weir for twenty minutes: what it costs, and nothing grows; needs Chromium (tests/browser/tools.sh)
 	eval "$$(tests/browser/tools.sh)" && WEIR_BINARY=$(CURDIR)/bin/weir WEIR_SOAK=10m WEIR_SOAK_RATE=5000 \

@@ -20,11 +20,18 @@ type Expr struct {
 // fn evaluates a part of an expression.
 type fn func(slots []Value) (Value, error)
 
+// Parser compiles expressions, of which many are the same: each text is read once, for
+// whatever layouts. It is for one goroutine.
+type Parser struct {
+	env    *bloblang.Environment
+	parsed map[string]*bloblang.Executor
+}
+
 // Compile reads an expression of Bloblang, and adds the fields that it needs
 // to the layout. Its error says what is no Bloblang, or what would not give the
 // same answer twice.
-func Compile(source string, l *Layout) (*Expr, error) {
-	slow, err := parseSlow(source)
+func (p *Parser) Compile(source string, l *Layout) (*Expr, error) {
+	slow, err := p.parseSlow(source)
 	if err != nil {
 		return nil, err
 	}
@@ -41,14 +48,20 @@ func Compile(source string, l *Layout) (*Expr, error) {
 }
 
 // parseSlow reads an expression with what of Bloblang depends on its input alone.
-func parseSlow(source string) (*bloblang.Executor, error) {
-	env := bloblang.GlobalEnvironment().OnlyPure().WithDisabledImports().WithoutFunctions("now", "timestamp_unix",
-		"timestamp_unix_milli", "timestamp_unix_micro", "timestamp_unix_nano", "random_int", "uuid_v4", "uuid_v7", "ksuid",
-		"nanoid", "ulid", "counter", "count", "snowflake_id", "env", "file", "file_rel", "hostname", "fake", "content",
-		"batch_index", "batch_size", "metadata", "meta", "root_meta", "json", "error", "errored", "tracing_span",
-		"tracing_id")
-	exec, err := env.Parse("root = " + source)
+func (p *Parser) parseSlow(source string) (*bloblang.Executor, error) {
+	if p.env == nil {
+		p.env, p.parsed = bloblang.GlobalEnvironment().OnlyPure().WithDisabledImports().WithoutFunctions("now",
+			"timestamp_unix", "timestamp_unix_milli", "timestamp_unix_micro", "timestamp_unix_nano", "random_int", "uuid_v4",
+			"uuid_v7", "ksuid", "nanoid", "ulid", "counter", "count", "snowflake_id", "env", "file", "file_rel", "hostname",
+			"fake", "content", "batch_index", "batch_size", "metadata", "meta", "root_meta", "json", "error", "errored",
+			"tracing_span", "tracing_id"), map[string]*bloblang.Executor{}
+	}
+	if exec := p.parsed[source]; exec != nil {
+		return exec, nil
+	}
+	exec, err := p.env.Parse("root = " + source)
 	if err == nil {
+		p.parsed[source] = exec
 		return exec, nil
 	}
 	var bad *bloblang.ParseError

@@ -71,7 +71,7 @@ func random(r *rand.Rand, depth int) string {
 // a document, "" when they do not.
 func differs(source, doc string) string {
 	var l Layout
-	e, err := Compile(source, &l)
+	e, err := new(Parser).Compile(source, &l)
 	if err != nil {
 		return "" // neither takes it
 	}
@@ -112,7 +112,7 @@ func TestPredicate_AnswersAsBloblangDoes(t *testing.T) {
 	r := rand.New(rand.NewPCG(16, 1))
 	for _, source := range corpus() {
 		var l Layout
-		e, err := Compile(source, &l)
+		e, err := new(Parser).Compile(source, &l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestReader_SetIsAsTheDocument(t *testing.T) {
 			continue
 		}
 		var l Layout
-		e, err := Compile(source, &l)
+		e, err := new(Parser).Compile(source, &l)
 		if err != nil {
 			continue
 		}
@@ -193,7 +193,7 @@ func TestPredicate_TheRestIsLeftToBloblang(t *testing.T) {
 		`this.list.contains(this.list.index(0))`: `true`,
 	} {
 		var l Layout
-		e, err := Compile(source, &l)
+		e, err := new(Parser).Compile(source, &l)
 		if err != nil {
 			t.Errorf("%s: %v", source, err)
 			continue
@@ -216,7 +216,7 @@ func TestPredicate_RefusesWhatGivesAnotherAnswerTomorrow(t *testing.T) {
 	for _, source := range []string{`now()`, `random_int() > 3`, `env("HOME")`, `hostname()`, `uuid_v4()`, `@kafka_offset`,
 		`timestamp_unix() > 0`, `file("x")`, `this.a >`, ``, `count("x")`, `meta("x")`, `counter()`, `batch_index()`, `content()`,
 		`this.x = 3`, `this.a.ts_strptime("%s") < now()`} {
-		if _, err := Compile(source, &Layout{}); err == nil && !strings.HasPrefix(source, "@") {
+		if _, err := new(Parser).Compile(source, &Layout{}); err == nil && !strings.HasPrefix(source, "@") {
 			t.Errorf("%s is taken", source)
 		}
 	}
@@ -224,7 +224,7 @@ func TestPredicate_RefusesWhatGivesAnotherAnswerTomorrow(t *testing.T) {
 
 func TestReader_AllocatesNothing(t *testing.T) {
 	var l Layout
-	e, err := Compile(corpus()[0], &l)
+	e, err := new(Parser).Compile(corpus()[0], &l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ const sample = `{"event_id":"0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f","device_id":"
 
 func BenchmarkPredicate(b *testing.B) {
 	var l Layout
-	e, err := Compile(corpus()[0], &l)
+	e, err := new(Parser).Compile(corpus()[0], &l)
 	if err != nil {
 		b.Fatal(err)
 	}

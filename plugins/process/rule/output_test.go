@@ -181,7 +181,7 @@ func records(r *rand.Rand, n int) (all []*service.Message) {
 // often the process is killed or another one takes over: the same results, and
 // the same bytes under the same id and revision.
 func TestEventRules_BatchesKillsAndTakeoversDoNotShow(t *testing.T) {
-	t.Run("sqlite", func(t *testing.T) { histories(t, 4, newBench) })
+	t.Run("sqlite", func(t *testing.T) { histories(t, uint64(tortured(4)), newBench) })
 	t.Run("postgres", func(t *testing.T) {
 		require.Env(t, "WEIR_TEST_POSTGRES_URL")
 		histories(t, 1, func(t testing.TB, rules string) *bench {

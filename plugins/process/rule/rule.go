@@ -113,7 +113,7 @@ func (r *Rule) exprs() (all []*predicate.Expr) {
 }
 
 func (c *checker) expr(field, source string, l *predicate.Layout) *predicate.Expr {
-	e, err := predicate.Compile(source, l)
+	e, err := c.parser.Compile(source, l)
 	if err != nil {
 		c.at(field, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
 		return nil

@@ -219,6 +219,7 @@ func child(n *yaml.Node, at any) *yaml.Node {
 type checker struct {
 	problems []Problem
 	node     *yaml.Node // of the rule
+	parser   predicate.Parser
 	rule     string
 }
 
