@@ -65,12 +65,13 @@ const (
 	SkippedAgain     = "published_again" // the raw store has rows of it that were published again
 	SkippedMapping   = "unmapped"        // the mapping of the rules stream is not known
 	SkippedBack      = "looks_back"      // a pattern that looks at the event before its first
+	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of one at most
 	SkippedChanged   = "changed"         // it was corrected or erased meanwhile
 )
 
 // skips are all of them, for metrics.
 var skips = [...]string{SkippedOpen, SkippedRetracted, SkippedRules, SkippedRaw, SkippedAhead, SkippedLate,
-	SkippedLimit, SkippedMissed, SkippedAgain, SkippedMapping, SkippedBack, SkippedChanged}
+	SkippedLimit, SkippedMissed, SkippedAgain, SkippedMapping, SkippedBack, SkippedTopics, SkippedChanged}
 
 // Skips are the reasons for which a result is not computed again.
 func Skips() []string { return slices.Clone(skips[:]) }

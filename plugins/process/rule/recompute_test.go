@@ -212,3 +212,16 @@ func TestRecompute_AnEventThatWasNotCountedIsNotCalledLate(t *testing.T) {
 		t.Errorf("without it: %+v", got)
 	}
 }
+
+// What joins two topics is not computed again, and never taken for wrong: the raw
+// store has the events of one at most.
+func TestRecompute_JoinsOfTwoTopicsAreSkipped(t *testing.T) {
+	b := newBench(t, "rules: []")
+	v := b.versions()
+	v.activate(t, v.put(t, joinedTopics(0, 10*s, 0, "inner")).Number)
+	log := []*service.Message{ofTopic("orders", message(0, 0, at(0, 1))), ofTopic("payments", message(0, 0, at(1*s, 1)))}
+	b.apply(b.operator(), log...)
+	if got := b.recomputed(stored(t, log)); got.Sampled != 1 || got.Skipped[SkippedTopics] != 1 || len(got.Differing) > 0 {
+		t.Errorf("%+v", got)
+	}
+}
