@@ -10,6 +10,7 @@ for profile in standalone cluster; do
   echo "lint: ${#streams[@]} streams, $profile profile: clean"
 done
 WEIR_PRIVACY_KEYS=k1:only-a-test-knows-this "$weir" lint configs/user_events.yaml
+WEIR_PRIVACY_KEYS=k1:only-a-test-knows-this "$weir" lint configs/people/*.yaml
 "$weir" lint configs/service.yaml
 for recipe in recipes/*.json; do
   "$weir" etl lint "$recipe"

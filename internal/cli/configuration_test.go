@@ -74,7 +74,8 @@ func collect(t *testing.T, d *distribution) map[string]*entry {
 		}
 		return all[name]
 	}
-	for _, pattern := range []string{"configs/streams/*.yaml", "configs/service.yaml", "configs/templates/*.yaml"} {
+	for _, pattern := range []string{"configs/streams/*.yaml", "configs/people/*.yaml", "configs/service.yaml",
+		"configs/templates/*.yaml"} {
 		paths, err := fs.Glob(d.assets, pattern)
 		if err != nil || len(paths) == 0 {
 			t.Fatal(pattern, err)

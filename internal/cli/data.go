@@ -53,6 +53,15 @@ func (d DataDir) rawURL() string { return storeurl.New("file", d.path("raw")) }
 // deadLetterURL is the blob store of dead letters.
 func (d DataDir) deadLetterURL() string { return storeurl.New("file", d.path("dead-letter")) }
 
+// userRawURL is the blob store of events about people, where these are apart.
+func (d DataDir) userRawURL() string { return storeurl.New("file", d.path("user-raw")) }
+
+// userDeadLetterURL is the blob store of their dead letters.
+func (d DataDir) userDeadLetterURL() string { return storeurl.New("file", d.path("user-dead-letter")) }
+
+// userClaimsURL is their dedupe store.
+func (d DataDir) userClaimsURL() string { return storeurl.New("pebble", d.path("user-claims")) }
+
 // claimsURL is the dedupe store.
 func (d DataDir) claimsURL() string { return storeurl.New("pebble", d.path("claims")) }
 

@@ -13,5 +13,9 @@ func (d DataDir) stores() map[string]string {
 		"WEIR_CLAIMS_URL":      d.claimsURL(),
 		"WEIR_SCHEMAS_URL":     d.controlURL(),
 		"WEIR_SCHEMAS_CACHE":   d.schemasDir(),
+
+		"WEIR_USER_RAW_URL":         d.userRawURL(),
+		"WEIR_USER_DEAD_LETTER_URL": d.userDeadLetterURL(),
+		"WEIR_USER_CLAIMS_URL":      d.userClaimsURL(),
 	}
 }

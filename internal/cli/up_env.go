@@ -83,9 +83,14 @@ func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 		"WEIR_ROLLUP_OLD_URL":  u.data.oldRollupURL(),
 		"WEIR_CONTROL_URL":     u.data.controlURL(),
 		"WEIR_CLAIMS_URL":      u.data.claimsURL(),
-		"WEIR_ANOMALY_RULES":   filepath.Join(home, "configs", "anomaly.yaml"),
-		"WEIR_RULES":           filepath.Join(home, "configs", "rules.yaml"),
-		"WEIR_BLOBLANG":        filepath.Join(home, "bloblang"),
+
+		"WEIR_USER_RAW_URL":         u.data.userRawURL(),
+		"WEIR_USER_DEAD_LETTER_URL": u.data.userDeadLetterURL(),
+		"WEIR_USER_CLAIMS_URL":      u.data.userClaimsURL(),
+
+		"WEIR_ANOMALY_RULES": filepath.Join(home, "configs", "anomaly.yaml"),
+		"WEIR_RULES":         filepath.Join(home, "configs", "rules.yaml"),
+		"WEIR_BLOBLANG":      filepath.Join(home, "bloblang"),
 	}
 	maps.Copy(decided, u.doorEnv())
 	return decided

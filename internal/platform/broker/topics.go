@@ -36,7 +36,7 @@ const maxMessage = "max.message.bytes"
 
 // limit is the largest batch of the topic, 0 for the brokers' own limit.
 func (t Topic) limit() int {
-	if t.Name == "dead-letter" {
+	if t.Name == "dead-letter" || t.Name == "user-dead-letter" {
 		return maxLetter
 	}
 	return 0
@@ -57,6 +57,8 @@ func topics(raw, replay, deadLetter, alert, result int32) []Topic {
 		{"dead-letter", deadLetter, 24 * time.Hour},
 		{"alert-events", alert, 7 * 24 * time.Hour},
 		{"rule-results", result, 7 * 24 * time.Hour},
+		{"user-events", raw, 4 * time.Hour}, // empty, where events about people are not taken (configs/people)
+		{"user-dead-letter", deadLetter, 24 * time.Hour},
 	}
 }
 

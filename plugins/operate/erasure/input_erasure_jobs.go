@@ -32,6 +32,7 @@ const (
 	erasureFieldLog        = "log_retention"
 	erasureFieldClaims     = "claims_ttl"
 	erasureFieldUpcast     = "upcast"
+	erasureFieldAlso       = "also"
 )
 
 // bound is what an erasure is done within, while its stores answer, and a second
@@ -72,6 +73,14 @@ Each message is the receipt of an erasure that has ended. The control store keep
 		Field(service.NewStringField(erasureFieldRollups).
 			Description("The SQL store of rollups.").Secret().
 			Example("sqlite://data/rollups.db")).
+		Field(service.NewObjectListField(erasureFieldAlso,
+			service.NewStringField(erasureFieldRaw).Secret().
+				Description("Their store of events.").Example("file://data/user-raw"),
+			service.NewStringField(erasureFieldDeadLetter).Secret().
+				Description("Their store of dead letters.").Example("file://data/user-dead-letter")).
+			Description("Stores of events that lie beside those, and are not rolled up: what is erased leaves these, too. "+
+				"`configs/people` has events about people there.").
+			Default([]any{}).Advanced()).
 		Field(service.NewDurationField(erasureFieldSettle).
 			Description("How long after the tombstones the second pass begins. Not less than two minutes: writers read "+
 				"tombstones once a minute, and may be writing for another.").
@@ -115,6 +124,7 @@ type input struct {
 	res                 *service.Resources
 	list                lifecycle.List
 	urls                map[lifecycle.Place]string
+	also                []map[lifecycle.Place]string // stores of objects beside those
 	settle, log, claims time.Duration
 	upcast              *bloblang.Executor // nil: events are counted as they are stored
 	poll                time.Duration
@@ -144,6 +154,19 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 	}
 	in.urls = map[lifecycle.Place]string{lifecycle.Control: control, lifecycle.Raw: raw, lifecycle.DeadLetters: deadLetter,
 		lifecycle.Rollups: rollups}
+	also, err := parsed.FieldObjectList(erasureFieldAlso)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range also {
+		var events, letters string
+		if err := conf.Read(at, erasureFieldRaw, lake.URL(&events), erasureFieldDeadLetter,
+			lake.URL(&letters)); err != nil {
+			return nil, err
+		}
+		in.also = append(in.also, map[lifecycle.Place]string{lifecycle.Raw: events, lifecycle.DeadLetters: letters,
+			lifecycle.Control: control, lifecycle.Rollups: rollups})
+	}
 	if in.settle < lake.EraseSettle {
 		return nil, fmt.Errorf("reading field %s: expected %s or more: a writer may need as long to know of a tombstone",
 			erasureFieldSettle, lake.EraseSettle)
@@ -213,11 +236,35 @@ func (in *input) open(ctx context.Context, r *runner) error {
 		}
 		r.stores = append(r.stores, named{store, kind.Name, kind.Place.SQL()})
 	}
+	for _, urls := range in.also {
+		if err := in.beside(ctx, r, lifecycle.NewPlaces(in.res, urls)); err != nil {
+			return err
+		}
+	}
 	r.recount = func(ctx context.Context, t tombstone.Target) (int64, error) {
 		return recount.Later(ctx, raw, rollups, in.upcast, t)
 	}
 	r.tables, err = in.list.Databases(ctx, in.places)
 	return err
+}
+
+// beside opens the stores of objects at other places, before those of databases: the
+// audit log is erased last.
+func (in *input) beside(ctx context.Context, r *runner, at *lifecycle.Places) error {
+	in.places.OnClose(at.Close)
+	var opened []named
+	for _, kind := range in.list {
+		if kind.Place.SQL() {
+			continue
+		}
+		store, err := kind.Open(ctx, at)
+		if err != nil {
+			return err
+		}
+		opened = append(opened, named{store, "other " + kind.Name, false})
+	}
+	r.stores = append(opened, r.stores...)
+	return nil
 }
 
 // work does one step after the other.
