@@ -202,6 +202,8 @@ func TestSchema_AgreesWithLint(t *testing.T) {
 		strings.Replace(right, `"sinks": [{`, `"sinks": [], "x": [{`, 1), `[]`, `{}`, streaming,
 		strings.Replace(streaming, `"b:1"`, `"b:1", "tls://c"`, 1), strings.Replace(streaming, `"stream"`, `"steam"`, 1),
 		strings.Replace(streaming, `"headers"`, `"header"`, 1),
+		strings.Replace(streaming, `"columns": [{"name": "id", "type": "int64"}]`, `"format": "avro", "schema_id": 1,
+			"schema": {"type": "record", "name": "r", "fields": [{"name": "x", "type": "int"}]}`, 1),
 		strings.Replace(streaming, `"format": "csv", "url": "file://o", "object": "x"`, `"format": "kafka", "brokers": ["b:1"],
 			"topic": "o", "metadata": {"key": "k"}`, 1),
 	} {

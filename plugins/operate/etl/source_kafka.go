@@ -2,6 +2,7 @@ package etl
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,11 +25,12 @@ import (
 type kafkaSource struct {
 	kafkaServer
 	topic   string
-	columns []column // those of the value, and then those of what is beside it
-	values  int      // how many are of the value
-	facts   []string // of the others: what each is
-	missing bool     // a name that an object lacks is null
-	ignore  bool     // a name that no column has is passed over
+	columns []column   // those of the value, and then those of what is beside it
+	values  int        // how many are of the value
+	facts   []string   // of the others: what each is
+	avro    *avroValue // nil: values are JSON
+	missing bool       // a name that an object lacks is null
+	ignore  bool       // a name that no column has is passed over
 }
 
 // recordFacts are what a record has beside its value, in the order of its columns.
@@ -37,8 +39,14 @@ func recordFacts() []string {
 }
 
 func (p *Pipeline) readKafka(r *reader) (source, []column) {
-	k := kafkaSource{kafkaServer: p.readKafkaServer(r), topic: r.text("topic", true), columns: readColumns(r),
-		missing: r.oneOf("missing", "refuse", "null") == "null", ignore: r.oneOf("unknown", "refuse", "ignore") == "ignore"}
+	k := kafkaSource{kafkaServer: p.readKafkaServer(r), topic: r.text("topic", true)}
+	if r.oneOf("format", "json", "avro") == "avro" {
+		k.avro, k.columns = readAvro(r)
+	} else {
+		k.columns = readColumns(r)
+		k.missing = r.oneOf("missing", "refuse", "null") == "null"
+		k.ignore = r.oneOf("unknown", "refuse", "ignore") == "ignore"
+	}
 	k.values = len(k.columns)
 	if at := r.member("metadata"); at != nil {
 		m := at.object(r.problems)
@@ -66,22 +74,37 @@ func (k kafkaSource) row(rec *kgo.Record) (row, error) {
 	if rec.Value == nil {
 		return nil, &rowError{reason: "the record has no value"}
 	}
-	n, err := parse(k.topic, rec.Value)
+	r, err := k.valueOf(rec)
 	if err != nil {
-		return nil, &rowError{"the record is no JSON, or names something twice", rec.Value}
-	}
-	r, err := objectCells(n, k.columns[:k.values], k.missing, k.ignore)
-	if err != nil {
-		return nil, &rowError{err.Error(), rec.Value}
+		return nil, &rowError{err.Error(), k.shown(rec)}
 	}
 	for i, fact := range k.facts {
 		c, err := k.fact(rec, fact)
 		if err != nil {
-			return nil, &rowError{fmt.Sprintf("column %q: %v", k.columns[k.values+i].name, err), rec.Value}
+			return nil, &rowError{fmt.Sprintf("column %q: %v", k.columns[k.values+i].name, err), k.shown(rec)}
 		}
 		r = append(r, c)
 	}
 	return r, nil
+}
+
+func (k kafkaSource) valueOf(rec *kgo.Record) (row, error) {
+	if k.avro != nil {
+		return k.avro.row(rec.Value)
+	}
+	n, err := parse(k.topic, rec.Value)
+	if err != nil {
+		return nil, errors.New("the record is no JSON, or names something twice")
+	}
+	return objectCells(n, k.columns[:k.values], k.missing, k.ignore)
+}
+
+// shown is a value as a reject has it, which is a text.
+func (k kafkaSource) shown(rec *kgo.Record) []byte {
+	if k.avro != nil {
+		return []byte(base64.StdEncoding.EncodeToString(rec.Value))
+	}
+	return rec.Value
 }
 
 func (k kafkaSource) fact(rec *kgo.Record, fact string) (cell, error) {

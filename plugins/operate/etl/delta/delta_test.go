@@ -107,6 +107,14 @@ func TestTable_ACheckpointIsTheLogBeforeIt(t *testing.T) {
 	if _, err := table.Read(t.Context(), nil); !errors.As(err, new(*gapError)) {
 		t.Error(err)
 	}
+	newer := fmt.Sprintf("%020d.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json", 22) // stands for what is missing
+	if err := os.WriteFile(filepath.Join(dir, table.log(), newer), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var unknown *UnknownError
+	if _, err := table.Read(t.Context(), nil); !errors.As(err, &unknown) || unknown.Feature != "the feature v2Checkpoint" {
+		t.Error(err)
+	}
 }
 
 // Of many that make one version one does; the others hear that it is another's.

@@ -52,15 +52,17 @@ type listing struct {
 	commits     map[int64]lake.Blob
 	newest      int64
 	checkpoints map[int64][]lake.Blob // whole ones: their parts
+	unread      int64                 // the newest checkpoint in a form that is not known; -1: none
 }
 
 var (
 	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
+	unreadName     = regexp.MustCompile(`^(\d{20})\.checkpoint\.[0-9a-fA-F-]{36}\.(?:json|parquet)$`)
 	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet$`)
 )
 
 func (t Table) list(ctx context.Context) (listing, error) {
-	l := listing{map[int64]lake.Blob{}, -1, map[int64][]lake.Blob{}}
+	l := listing{map[int64]lake.Blob{}, -1, map[int64][]lake.Blob{}, -1}
 	parts := map[int64]map[string][]lake.Blob{} // by how many there are
 	err := t.Store.List(ctx, t.log(), func(b lake.Blob) error {
 		name := path.Base(b.Key)
@@ -70,6 +72,10 @@ func (t Table) list(ctx context.Context) (listing, error) {
 		if m := commitName.FindStringSubmatch(name); m != nil {
 			n, _ := strconv.ParseInt(m[1], 10, 64) // larger ones are no versions
 			l.commits[n], l.newest = b, max(l.newest, n)
+		}
+		if m := unreadName.FindStringSubmatch(name); m != nil {
+			n, _ := strconv.ParseInt(m[1], 10, 64)
+			l.unread = max(l.unread, n)
 		}
 		if m := checkpointName.FindStringSubmatch(name); m != nil {
 			n, _ := strconv.ParseInt(m[1], 10, 64)
@@ -140,6 +146,9 @@ func (t Table) read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
 	s.Checkpoint = newest
 	for n := s.Version + 1; n <= l.newest; n++ {
 		b, there := l.commits[n]
+		if !there && n <= l.unread { // what it has stands for what is missing
+			return nil, unknown("v2Checkpoint")
+		}
 		if !there {
 			return nil, &gapError{n}
 		}
