@@ -192,6 +192,8 @@ func (v *value) appendValue(b []byte, p *pane) []byte {
 		switch v.kind {
 		case "distinct":
 			return append(b, '0')
+		case "sketch":
+			return append(b, `""`...)
 		case "top":
 			return append(b, "[]"...)
 		}
@@ -220,6 +222,8 @@ func (v *value) appendValue(b []byte, p *pane) []byte {
 		return append(b, c.more.last.json...)
 	case "distinct":
 		return strconv.AppendInt(b, c.more.distinct.count(), 10)
+	case "sketch":
+		return append(c.more.distinct.appendText(append(b, '"')), '"')
 	}
 	return c.more.appendTop(b, v.n)
 }

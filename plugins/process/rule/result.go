@@ -198,6 +198,9 @@ func (p *partition) idOf(op *operator, k *keyState, w window) string {
 	if text = strconv.AppendInt(text, w.id, 10); w.with != 0 {
 		text = strconv.AppendInt(append(text, 0), w.with, 10)
 	}
+	if op.across { // each partition tells its part of the same key
+		text = strconv.AppendInt(append(text, "\x00part\x00"...), int64(p.number), 10)
+	}
 	h.Write(text)
 	return hex.EncodeToString(h.Sum(b[:0])[:16])
 }

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,26 +34,8 @@ func Results(ctx context.Context, db *sqldb.DB, q Query) (results []json.RawMess
 	if err := migrate(ctx, db); err != nil {
 		return nil, nil, err
 	}
-	where := []string{`r.fleet = $1`, `r.rule = $2`, `r.window_end >= $3`, `r.window_end < $4`,
-		`NOT EXISTS (SELECT 1 FROM rule_result n WHERE n.id = r.id AND n.revision > r.revision)`}
-	args := []any{q.Fleet, q.Rule, q.From.UnixMicro(), q.To.UnixMicro()}
-	arg := func(v any) string {
-		args = append(args, v)
-		return "$" + strconv.Itoa(len(args))
-	}
-	if len(q.Devices) > 0 {
-		marks := make([]string, len(q.Devices))
-		for i, d := range q.Devices {
-			marks[i] = arg(d)
-		}
-		where = append(where, `r.device_id IN (`+strings.Join(marks, ", ")+`)`)
-	}
-	if q.After != nil {
-		end := arg(q.After.End)
-		where = append(where, `(r.window_end < `+end+` OR r.window_end = `+end+` AND r.id < `+arg(q.After.ID)+`)`)
-	}
-	rows, err := db.QueryContext(ctx, `SELECT r.id, r.window_end, r.result FROM rule_result r WHERE `+strings.Join(where,
-		" AND ")+
+	where, args := q.where()
+	rows, err := db.QueryContext(ctx, `SELECT r.id, r.window_end, r.result FROM rule_result r WHERE `+where+
 		` ORDER BY r.window_end DESC, r.id DESC LIMIT `+strconv.Itoa(q.Limit+1), args...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading results of rules: %w", err)
@@ -75,4 +58,52 @@ func Results(ctx context.Context, db *sqldb.DB, q Query) (results []json.RawMess
 		return nil, nil, fmt.Errorf("reading results of rules: %w", err)
 	}
 	return results, next, nil
+}
+
+// where is the condition on rule_result r, with its values.
+func (q *Query) where() (condition string, args []any) {
+	where := []string{`r.fleet = $1`, `r.rule = $2`, `r.window_end >= $3`, `r.window_end < $4`,
+		`NOT EXISTS (SELECT 1 FROM rule_result n WHERE n.id = r.id AND n.revision > r.revision)`}
+	args = []any{q.Fleet, q.Rule, q.From.UnixMicro(), q.To.UnixMicro()}
+	arg := func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
+	}
+	if len(q.Devices) > 0 {
+		marks := make([]string, len(q.Devices))
+		for i, d := range q.Devices {
+			marks[i] = arg(d)
+		}
+		where = append(where, `r.device_id IN (`+strings.Join(marks, ", ")+`)`)
+	}
+	if q.After != nil {
+		end := arg(q.After.End)
+		where = append(where, `(r.window_end < `+end+` OR r.window_end = `+end+` AND r.id < `+arg(q.After.ID)+`)`)
+	}
+	return strings.Join(where, " AND "), args
+}
+
+// Each hands on all results of a query, the earliest windows first, which it does
+// not hold together. An error of each ends it.
+func Each(ctx context.Context, db *sqldb.DB, q Query, each func(id string, result []byte) error) error {
+	if err := migrate(ctx, db); err != nil {
+		return err
+	}
+	where, args := q.where()
+	rows, err := db.QueryContext(ctx, `SELECT r.id, r.result FROM rule_result r WHERE `+where+` ORDER BY r.window_end, r.id`,
+		args...)
+	if err != nil {
+		return fmt.Errorf("reading results of rules: %w", err)
+	}
+	var id string
+	var text sql.RawBytes
+	for err == nil && rows.Next() {
+		if err = rows.Scan(&id, &text); err == nil {
+			err = each(id, text)
+		}
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return fmt.Errorf("reading results of rules: %w", err)
+	}
+	return nil
 }

@@ -50,6 +50,9 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	if text.Having != "" {
 		r.having = c.having(r, text.Having)
 	}
+	if r.across = text.Across; r.across {
+		c.across(r, text)
+	}
 	c.emitted(r, text.Emit)
 	c.limited(r, text.Limits)
 	c.alerting(r, text.Alert)
@@ -125,13 +128,18 @@ var plainPath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-
 
 func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 	seen := map[string]bool{}
-	if len(text.Key) == 0 {
+	named := slices.ContainsFunc(text.Key, func(k string) bool {
+		return strings.TrimPrefix(k, "this.") == event.FieldDevice
+	})
+	switch {
+	case text.Across && named:
+		c.at("key", "has device_id, and the rule counts across_devices: take one of them out")
+	case text.Across:
+	case len(text.Key) == 0:
 		c.at("key", "is missing: a rule counts by device at least, as in [device_id]")
-	} else if !slices.ContainsFunc(text.Key, func(k string) bool {
-		return strings.TrimPrefix(k,
-			"this.") == event.FieldDevice
-	}) {
-		c.at("key", "lacks device_id: the log is partitioned by it, and what lies in two partitions is not counted together")
+	case !named:
+		c.at("key", "lacks device_id: the log is partitioned by it, and what lies in two partitions is not counted "+
+			"together; across_devices: true tells what each partition has, for somebody to add up")
 	}
 	for _, source := range text.Key {
 		name := strings.TrimPrefix(source, "this.")
@@ -143,6 +151,22 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 		}
 		seen[name] = true
 		r.key = append(r.key, keyPart{name, c.expr("key", source, l)})
+	}
+}
+
+// across checks a rule that counts all devices of a partition together: its
+// results are parts, of which only what can be added up is told.
+func (c *checker) across(r *Rule, text *ruleText) {
+	if r.pattern != nil || r.join != nil || r.window != nil && r.window.grid == nil {
+		c.at("across_devices", "is of tumbling and sliding windows: what else there is follows one device")
+	}
+	if text.Having != "" {
+		c.at("having", "would be asked of each partition's part; take it out, and ask the sum")
+	}
+	for _, v := range r.values {
+		if !slices.Contains([]string{"count", "sum", "min", "max", "sketch"}, v.kind) {
+			c.at("select."+v.name, "parts of %s do not add up: count, sum, min, max and sketch do", v.kind)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ type Rule struct {
 	emit    emitSpec
 	limits  limits
 	alert   []byte // of its results; nil: they raise none
+	across  bool   // of all devices, apart in each partition
 }
 
 type keyPart struct {
@@ -69,6 +70,7 @@ type ruleText struct {
 	Fast    string       `yaml:"fast"`
 	Limits  *limitsText  `yaml:"limits,omitempty"`
 	Alert   *alertText   `yaml:"alert,omitempty"`
+	Across  bool         `yaml:"across_devices,omitempty"`
 }
 
 type windowText struct {

@@ -48,7 +48,7 @@ var (
 
 const aggregates = "count(), count(x), sum(x), min(x), max(x), avg(x), stddev(x), first(x), last(x), p50(x), " +
 	"p99_9(x), " +
-	"distinct(x), top(x, 5)"
+	"distinct(x), sketch(x), top(x, 5)"
 
 // selected reads the aggregates.
 func (c *checker) selected(r *Rule, node *yaml.Node, l *predicate.Layout) {
@@ -97,7 +97,7 @@ func (c *checker) aggregate(v *value, field, arg string) (needs need, of string,
 		needs = needFirst
 	case "last":
 		needs = needLast
-	case "distinct":
+	case "distinct", "sketch":
 		needs = needDistinct
 	case "top":
 		needs, v.n = needTop, 10

@@ -1,0 +1,189 @@
+package rule
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"weir/internal/platform/sqldb"
+)
+
+const acrossRules = `
+rules:
+  - name: kinds
+    across_devices: true
+    window: { type: tumbling, size: 1m, allowed_lateness: 1m }
+    key: [this.metrics.v]
+    select: { n: count(), devices: sketch(this.device_id) }
+  - name: visits
+    key: [device_id]
+    window: { type: session, gap: 10s, allowed_lateness: 0s }
+    select: { n: count() }
+`
+
+// All devices of a partition are counted together; each partition tells its part
+// under an id of its own, and the parts add up.
+func TestAcross_PartitionsTellParts(t *testing.T) {
+	b := newBench(t, acrossRules)
+	o := b.operator()
+	event := func(id, device int, v float64, after int) string {
+		raw := strings.Replace(at(0, v), "pump-1", fmt.Sprintf("pump-%d", device), 1)
+		raw = strings.Replace(raw, "00000000-0000", fmt.Sprintf("%08x-0000", id), 1)
+		return strings.Replace(raw, "12:00:00", fmt.Sprintf("12:%02d:00", after), 1)
+	}
+	b.apply(o, message(0, 0, event(1, 1, 5, 0)), message(0, 1, event(2, 2, 5, 0)), message(1, 0, event(3, 3, 5, 0)),
+		message(1, 1, event(4, 3, 7, 0)), message(0, 2, event(5, 1, 9, 3)), message(1, 2, event(6, 3, 9, 3)))
+	total, ids, devices := 0, map[string]bool{}, Uniques{}
+	for _, raw := range b.results() {
+		var r struct {
+			ID, Rule string
+			Key      map[string]any
+			Values   struct {
+				N       int
+				Devices string
+			}
+		}
+		if err := json.Unmarshal([]byte(raw), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Rule != "kinds" || r.Key["metrics.v"] != 5.0 {
+			continue
+		}
+		ids[r.ID] = true
+		total += r.Values.N
+		for range 2 { // adding again changes nothing
+			if err := devices.Add(r.Values.Devices); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if total != 3 || len(ids) != 2 || devices.Count() != 3 {
+		t.Errorf("%d events of %d devices in %d parts", total, devices.Count(), len(ids))
+	}
+}
+
+func TestAcross_SaysAllThatIsWrong(t *testing.T) {
+	const minutes = `across_devices: true, window: { type: tumbling, size: 1m, allowed_lateness: 0s }, `
+	for text, want := range map[string]string{
+		minutes + `select: { n: avg(this.metrics.v) }`:                                                           "do not add up",
+		minutes + `select: { n: distinct(this.device_id) }`:                                                      "do not add up",
+		minutes + `key: [device_id], select: { n: count() }`:                                                     "take one of them out",
+		minutes + `select: { n: count() }, having: this.n > 3`:                                                   "ask the sum",
+		minutes + `select: { n: count() }, emit: { every: 1s }, key: []`:                                         "",
+		strings.TrimPrefix(minutes, "across_devices: true, ") + `key: [this.metrics.v], select: { n: count() }`:  "is not counted",
+		`across_devices: true, window: { type: session, gap: 1m, allowed_lateness: 0s }, select: { n: count() }`: "follows one device",
+		`across_devices: true, pattern: { match: x, within: 1m, define: { x: true } }, select: { n: count(x) }`:  "follows one device",
+	} {
+		_, err := Parse([]byte("rules:\n  - { name: a, " + text + " }\n"))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// What is open is told as it will be told when it closes, under the same id; what
+// is closed is not told.
+func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
+	for name, prepare := range map[string]func(*bench){"sqlite": func(*bench) {}, "postgres": (*bench).postgres} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, acrossRules)
+			prepare(b)
+			o := b.operator()
+			b.apply(o, message(0, 0, at(0, 5)), message(0, 1, at(61*s, 5)), message(0, 2, at(62*s, 5)))
+			db, err := sqldb.Open(t.Context(), b.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			told := func(rules ...string) map[string]string {
+				all, err := Open(t.Context(), db, mustParse(t, acrossRules), "plant-1", rules...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := map[string]string{}
+				for _, r := range all {
+					raw := strings.NewReplacer(`"provisional"`, `"final"`).Replace(string(r.JSON))
+					found[fmt.Sprintf("%s/%d", r.ID, r.Revision)] = raw
+				}
+				return found
+			}
+			open := told("kinds", "visits")
+			// with a delay of 5 s both minutes are open, and of two visits the second
+			if len(open) != 3 {
+				t.Errorf("%d: %q", len(open), open)
+			}
+			if some := told("kinds"); len(some) != 2 {
+				t.Errorf("of one rule %q", some)
+			}
+			b.apply(o, message(0, 3, strings.Replace(at(0, 5), "12:00:00", "14:00:00", 1)))
+			closed := b.results()
+			for id, raw := range open {
+				if closed[id] != raw {
+					t.Errorf("open:   %s\nclosed: %s", raw, closed[id])
+				}
+			}
+		})
+	}
+}
+
+// Sketches that are told, read and added up are within what is said of them: over
+// 1,000 seeds, from 257 to 100,000 values in three parts that overlap.
+func TestUniques_AreWithinTheirBoundOver1000Seeds(t *testing.T) {
+	squares, worst := 0.0, 0.0
+	for seed := range uint64(1000) {
+		r := rand.New(rand.NewPCG(seed, 17))
+		n := int(257 * math.Pow(100_000/257.0, r.Float64()))
+		var parts [3]distinct
+		for range n {
+			h := r.Uint64()
+			parts[h%3].addHash(h)
+			if h%5 == 0 {
+				parts[(h+1)%3].addHash(h)
+			}
+		}
+		var all Uniques
+		for i := range parts {
+			if err := all.Add(string(parts[i].appendText(nil))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		off := float64(all.Count())/float64(n) - 1
+		squares += off * off
+		worst = max(worst, math.Abs(off))
+	}
+	if rms := math.Sqrt(squares / 1000); rms > UniquesError || worst > 4*UniquesError {
+		t.Errorf("off by %.2f %%, at worst by %.2f %%", 100*rms, 100*worst)
+	} else {
+		t.Logf("off by %.2f %%, at worst by %.2f %%", 100*rms, 100*worst)
+	}
+}
+
+func TestUniques_RefuseWhatIsNoSketch(t *testing.T) {
+	for _, text := range []string{"x", "h1", "hzzzzzzzzzzzzzzzz", "r", "r" + strings.Repeat("\x01", registers),
+		"r" + strings.Repeat("~", registers)} {
+		if err := new(Uniques).Add(text); err == nil {
+			t.Errorf("%.20q is taken", text)
+		}
+	}
+	var u Uniques
+	if err := u.Add(""); err != nil || u.Count() != 0 {
+		t.Errorf("of nothing: %d %v", u.Count(), err)
+	}
+}
+
+// The shipped set is right, and all of it is compiled.
+func TestRules_ShippedAnalyticsAreFast(t *testing.T) {
+	raw, err := os.ReadFile("../../../configs/analytics.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range mustParse(t, string(raw)).Rules {
+		if len(r.Slow) > 0 {
+			t.Errorf("%s: %v", r.Name, r.Slow)
+		}
+	}
+}
