@@ -66,7 +66,7 @@ func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.dir, "configs", "streams", "ingest.yaml"), raw, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.env = []string{"WEIR_PRIVACY_KEYS=k1:only-a-test-knows-this"}
+	s.env = []string{"WEIR_PRIVACY_KEYS=k1:only-a-test-knows-this", "WEIR_RULES_IDLE=1s"}
 	s.start()
 	s.ready()
 	s.createKey()
@@ -139,6 +139,11 @@ func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 	if out, code := s.scan(); code != 0 {
 		t.Errorf("the scan of what privacy left ends with %d:\n%s", code, out)
 	}
+	s.whatPeopleDo()
+	if status, reply := s.answer(personal("")); status != http.StatusAccepted { // rules, too, keep nothing of it in clear
+		t.Errorf("answered %d: %s", status, reply)
+	}
+	s.drained()
 	s.stop()
 	clear := 0
 	if err := filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {

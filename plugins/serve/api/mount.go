@@ -20,6 +20,7 @@ import (
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/operate/replay"
 	"weir/plugins/operate/retention"
+	"weir/plugins/serve/analytics"
 	"weir/plugins/serve/overview"
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
@@ -108,7 +109,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	in.live = &overview.Live{Sampler: glance, Keys: callers, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
 		consent.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(),
-		deadletter.OpenAPI(), validate.OpenAPI())
+		deadletter.OpenAPI(), validate.OpenAPI(), analytics.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +121,12 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	sums, err := analytics.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	rooms := map[string]http.Handler{
+		"/v1/analytics/":    analytics.Handler(sums, time.Now),
 		"/v1/overview":      overview.Handler(glance),
 		"/v1/topology":      overview.TopologyHandler(glance),
 		"/v1/live":          in.live,
