@@ -24,8 +24,8 @@ const shipped = "../../../configs/analytics.yaml"
 // happening is an event as the recomputation sees it.
 type happening struct {
 	id, device, person, user, anonymous, kind, currency, campaign string
-	amount                                                int64
-	at                                                    time.Time
+	amount                                                        int64
+	at                                                            time.Time
 }
 
 func (h *happening) who() string { return cmp.Or(h.person, h.user, h.anonymous, h.device) }
@@ -35,8 +35,8 @@ func (h *happening) json() string {
 	for _, f := range []struct {
 		to          *string
 		name, value string
-	}{{&user, "person", h.person}, {&user, "id", h.user}, {&user, "anonymous_id", h.anonymous}, {&payload, "currency", h.currency},
-		{&payload, "campaign", h.campaign}} {
+	}{{&user, "person", h.person}, {&user, "id", h.user}, {&user, "anonymous_id", h.anonymous},
+		{&payload, "currency", h.currency}, {&payload, "campaign", h.campaign}} {
 		if f.value != "" {
 			if *f.to != "" {
 				*f.to += ","
