@@ -120,7 +120,11 @@ func withVersions(open func(context.Context, string) (*sqldb.DB, error), do func
 		if err != nil {
 			return err
 		}
-		return do(c.Context, c, localVersions{versions, db})
+		err = do(c.Context, c, localVersions{versions, db})
+		if wrong := (*rule.ProblemsError)(nil); errors.As(err, &wrong) {
+			return findingError{err} // of the stream's topics: its text was read before
+		}
+		return err
 	}
 }
 

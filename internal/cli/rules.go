@@ -118,6 +118,9 @@ func tryRules(c *cli.Context) error {
 		_, err := out.Write(append(r.JSON, '\n'))
 		return err
 	})
+	if errors.Is(err, rule.ErrNoTopic) {
+		return usagef("trying the rules: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("trying the rules: %w", err)
 	}

@@ -110,6 +110,9 @@ type bed struct {
 	order []*partition
 }
 
+// ErrNoTopic says that rules which join two topics are tried on events of none.
+var ErrNoTopic = errors.New("say of which topic events are, as in --events raw-events=FILE, for each topic once")
+
 // anyTopic is the topic of events of which none is said.
 const anyTopic = "events"
 
@@ -136,8 +139,7 @@ func (b *bed) of(topic string) (all []*partition, err error) {
 	pairs := b.set.pairs()
 	switch {
 	case topic == "" && len(pairs) > 0:
-		return nil, fmt.Errorf("rules join the topics %s: say of which topic events are, as in --events "+
-			"raw-events=FILE, for each topic once", strings.Join(topicsOf(pairs[0]), " and "))
+		return nil, fmt.Errorf("rules join the topics %s: %w", strings.Join(topicsOf(pairs[0]), " and "), ErrNoTopic)
 	case topic == "":
 		return []*partition{b.partition(anyTopic)}, nil
 	}
