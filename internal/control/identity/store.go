@@ -37,6 +37,7 @@ type Store struct {
 	db   *sqldb.DB
 	now  func() time.Time
 	gone atomic.Pointer[graves]
+	know known
 }
 
 func migrations() []sqldb.Migration {
@@ -171,9 +172,19 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 	if err != nil {
 		return noted, err
 	}
-	left, erased := living(gone, fleet, seen)
-	if fresh, err := s.fresh(ctx, s.db, fleet, left, claims(left)); err != nil || fresh == nil {
-		return Noted{Erased: erased}, err
+	left, erased := living(gone.set, fleet, seen)
+	left = s.know.news(fleet, left, gone, s.now())
+	asked := claims(left)
+	if len(left) == 0 && len(asked) == 0 {
+		return Noted{Erased: erased}, nil
+	}
+	fresh, err := s.fresh(ctx, s.db, fleet, left, asked)
+	if err != nil {
+		return noted, err
+	}
+	if fresh == nil {
+		s.know.learn(fleet, left, gone, s.now())
+		return Noted{Erased: erased}, nil
 	}
 	err = tombstone.Update(ctx, s.db, func(tx *sql.Tx) error {
 		gone, err := tombstone.Begin(ctx, tx, s.db.Dialect)
@@ -191,25 +202,27 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 	if err != nil {
 		return Noted{}, fmt.Errorf("keeping aliases: %w", err)
 	}
+	s.know.learn(fleet, left, gone, s.now()) // if there are other tombstones by now, the next batch forgets it
 	noted.Erased = erased
 	return noted, nil
 }
 
 // graves are the tombstones that there are. They are read again when there are others.
-func (s *Store) graves(ctx context.Context) (*tombstone.Set, error) {
+func (s *Store) graves(ctx context.Context) (*graves, error) {
 	var seq int64
 	if err := s.db.QueryRowContext(ctx, tombstone.SeqQuery).Scan(&seq); err != nil {
 		return nil, fmt.Errorf("reading tombstones: %w", err)
 	}
 	if known := s.gone.Load(); known != nil && known.seq == seq {
-		return known.set, nil
+		return known, nil
 	}
 	set, err := tombstone.Load(ctx, s.db)
 	if err != nil {
 		return nil, err
 	}
-	s.gone.Store(&graves{seq, set}) // with those of seq at least
-	return set, nil
+	read := &graves{seq, set} // with those of seq at least
+	s.gone.Store(read)
+	return read, nil
 }
 
 // graves are the tombstones of a database, as it had them.
