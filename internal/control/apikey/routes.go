@@ -73,6 +73,7 @@ func Routes() []Route {
 		open(Gate, "/healthz"),
 		open(Gate, "/ready"),
 
+		{Server: API, Method: "GET", Path: "/v1/me", Scope: AnyKey, Reach: NoDevices, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/overview", Scope: Query, Also: sums, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/live", Scope: Query, Also: sums, Unnamed: true}, // an answer without end
 		{Server: API, Method: "GET", Path: "/v1/proof", Scope: Query, Also: sums, Unnamed: true},

@@ -137,6 +137,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/events":        http.HandlerFunc(noEvents),
 		"/v1/dead-letters":  http.HandlerFunc(noDeadLetters),
 		"/v1/keys":          apikey.Handler(keys, cache.Refresh),
+		"/v1/me":            apikey.MeHandler(keys),
 		"/v1/groups":        group.Handler(groups),
 		"/v1/replays":       replay.Handler(replays, devicesOf(groups), stored),
 		"/v1/erasures":      erasures,

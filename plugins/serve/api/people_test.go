@@ -122,8 +122,17 @@ func TestPeople_ReachWhatTheirRolesSay(t *testing.T) {
 		}
 	}
 	two := i.token("a plant-1", apikey.Analyst)
+	for text, want := range map[string]string{
+		two: `"everywhere":false,"fleets":["a","plant-1"]`, i.token("*", apikey.Viewer): `"everywhere":true,"fleets":["plant-1"]`,
+		i.token("plant-1", apikey.Viewer): `"person":"ada@example.com","roles":["viewer"],"scopes":[]`,
+		r.fleet:                           `"everywhere":false,"fleets":["plant-1"]`, r.admin: `"scopes":["admin"],"everywhere":true`,
+	} {
+		if resp, body := r.do(text, "GET", "/v1/me", ""); resp.StatusCode != 200 || !strings.Contains(body, want) {
+			t.Errorf("/v1/me: %d %s, want %s", resp.StatusCode, body, want)
+		}
+	}
 	for path, want := range map[string]int{"/v1/alerts": 403, "/v1/alerts?fleet=a": 200, "/v1/alerts?fleet=plant-1": 200,
-		"/v1/alerts?fleet=b": 403, "/v1/alerts?fleet=*": 403, "/registry/subjects": 200} {
+		"/v1/alerts?fleet=b": 403, "/v1/me": 200, "/v1/alerts?fleet=*": 403, "/registry/subjects": 200} {
 		if resp, body := r.do(two, "GET", path, ""); resp.StatusCode != want {
 			t.Errorf("of two fleets: %s: %d, want %d: %s", path, resp.StatusCode, want, body)
 		}

@@ -67,11 +67,10 @@ export async function send(path, body, { method = "POST", ...options } = {}) {
   return text ? JSON.parse(text) : null;
 }
 
-// whoIs says what a key may do, and the fleets that an admin key can name. The
-// overview is of one fleet for a key that is of one.
+// whoIs says what a key or a token may do, and the fleets that it can name: of one
+// of a single fleet none. The overview is what everybody here may look at.
 export async function whoIs(key) {
-  const { fleet } = await get("/v1/overview", {}, { key });
-  if (fleet) return { admin: false, fleets: [] };
-  const { keys } = await get("/v1/keys", {}, { key });
-  return { admin: true, fleets: [...new Set(keys.map((k) => k.fleet).filter(Boolean))].sort() };
+  const { scopes, everywhere, fleets } = await get("/v1/me", {}, { key });
+  await get("/v1/overview", { fleet: everywhere ? undefined : fleets[0] }, { key });
+  return { admin: scopes.includes("admin"), all: everywhere, fleets: everywhere || fleets.length > 1 ? fleets : [] };
 }

@@ -4,7 +4,7 @@ import { html, render, useEffect, useState, useStore } from "./h.js";
 import { session, signIn, signOut, know } from "./session.js";
 import { whoIs } from "./api.js";
 import { health, watchHealth } from "./health.js";
-import { route, watchRoute, link, to, go } from "./router.js";
+import { route, watchRoute, link, setQuery, to, go } from "./router.js";
 import { setZone, zone, zoneName } from "./format.js";
 import { Age, Field } from "./ui.js";
 import { watchKeys, Shortcuts } from "./keys.js";
@@ -59,13 +59,13 @@ function SignIn() {
   </form></main>`;
 }
 
-function Fleets({ fleets, chosen }) {
+function Fleets({ fleets, chosen, every }) {
   const all = chosen && !fleets.includes(chosen) ? [...fleets, chosen] : fleets;
   return html`<label class="pick"><span class="hidden">Fleet</span><select value=${chosen ?? ""} onChange=${(e) => {
     const { path, query } = route.get();
     const { fleet, cursor, ...rest } = query;
     go(link(path, { fleet: e.target.value, ...rest }));
-  }}><option value="">all fleets</option>${all.map((f) => html`<option value=${f} selected=${f === chosen}>${f}</option>`)}</select></label>`;
+  }}>${every ? html`<option value="">all fleets</option>` : null}${all.map((f) => html`<option value=${f} selected=${f === chosen}>${f}</option>`)}</select></label>`;
 }
 
 function Frame({ view, children }) {
@@ -81,7 +81,7 @@ function Frame({ view, children }) {
       <nav id="views" aria-label="Views">${Object.entries(views).filter(([, v]) => !v.of).map(([path, v]) => html`<a href=${to(path)}
         aria-current=${view === path ? "page" : view && views[view].of === path ? "true" : undefined}>${v.name}</a>`)}</nav>
       <div class="tools">
-        ${who?.admin ? html`<${Fleets} fleets=${who.fleets} chosen=${query.fleet} />` : null}
+        ${who?.all || who?.fleets.length ? html`<${Fleets} fleets=${who.fleets} chosen=${query.fleet} every=${who.all} />` : null}
         <button type="button" class="quiet small" onClick=${() => setZone(zone.get() ? "" : "UTC")}
           aria-label=${`Times: ${zoneName()}; switch to ${zone.get() ? "local time" : "UTC"}`}>Times: ${zoneName()}</button>
         <button type="button" class="quiet small" onClick=${() => { const next = mode === "dark" ? "light" : "dark"; setTheme(next); setMode(next); }}>
@@ -111,7 +111,7 @@ function View({ view }) {
 }
 
 function App() {
-  const { key, who } = useStore(session), { path } = useStore(route);
+  const { key, who } = useStore(session), { path, query } = useStore(route);
   const [error, setError] = useState("");
   const lost = useStore(health).lostAt;
   useEffect(() => {
@@ -119,8 +119,10 @@ function App() {
     whoIs(key).then(know, (e) => (e.status === 401 || e.status === 403 ? signOut(e.status === 401
       ? "weir does not know this key." : "This key may not query: it needs the scope query.") : setError(e.message)));
   }, [key, who, lost]);
+  const lacks = who && !who.all && who.fleets.length && !query.fleet; // of several fleets: one at a time
+  useEffect(() => { if (lacks) setQuery({ fleet: who.fleets[0] }); }, [lacks, who]);
   if (!key) return html`<${SignIn} />`;
-  if (!who) return html`<main class="sign-in"><p role="status">${error || "Asking weir…"}</p></main>`;
+  if (!who || lacks) return html`<main class="sign-in"><p role="status">${error || "Asking weir…"}</p></main>`;
   return html`<${Frame} view=${path}><${View} view=${path} key=${path} /></${Frame}>`;
 }
 

@@ -92,7 +92,7 @@ function Senders({ fleet, subject }) {
     return { rows: [...by.values()].sort((a, b) => b.events - a.events), n: page.events.length, cut: Boolean(page.next) };
   }, [of], 0);
   return html`<${Section} id="senders" title="Who sends which" side=${html`<${Fresh} poll=${poll} /><button type="button" class="quiet small" onClick=${poll.again}>Read again</button>`}>
-    ${who?.admin && !of ? html`<p class="empty">Choose a fleet to see which of its devices send which version.</p>` : html`<${Problem} error=${poll.error} at=${poll.at} what="The sample" />
+    ${who?.all && !of ? html`<p class="empty">Choose a fleet to see which of its devices send which version.</p>` : html`<${Problem} error=${poll.error} at=${poll.at} what="The sample" />
     ${poll.data ? html`<p class="dim">Of ${poll.data.cut ? "the first 1,000" : `all ${count(poll.data.n)}`} events of the last two minutes.</p>
       <${Table} caption="Senders by schema" rows=${poll.data.rows} keyOf=${(r) => r.schema} empty="No event of the last two minutes is stored." columns=${[
         { name: "schema", cell: (r) => (r.schema.startsWith(`${subject}/`) ? html`<a href=${link("/schemas", { fleet, subject, version: r.schema.split("/")[1] })}>${r.schema}</a>` : r.schema) },
