@@ -119,6 +119,7 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 	})
 	devices := s.rows(`SELECT count(DISTINCT device_id) FROM rule_result WHERE rule = 'pairs'`)
 	s.until("each device has an alert", func() bool { return s.rows(ruleAlerts) == devices })
+	s.leadsToItsEvents("tens")
 	s.stop()
 	if n := s.rows(ruleAlerts); n != devices {
 		t.Errorf("%d devices have %d alerts open", devices, n)
@@ -257,6 +258,24 @@ func (s *system) accountedFor(windows tens) {
 	}
 	if counted != held || held == 0 {
 		s.t.Errorf("the proof tells of %d events counted, the windows hold %d", counted, held)
+	}
+}
+
+// leadsToItsEvents asks for the events of the last result of a rule.
+func (s *system) leadsToItsEvents(rule string) {
+	s.t.Helper()
+	var id string
+	s.control(func(db *sql.DB) error {
+		return db.QueryRow(`SELECT id FROM rule_result WHERE rule = $1 ORDER BY window_end DESC, id LIMIT 1`, rule).Scan(&id)
+	})
+	var found struct {
+		Result struct{ Count int }
+		Events []struct{ Record string }
+		Whole  bool
+	}
+	s.get("/v1/rules/"+rule+"/results/"+id+"/events", s.key, &found)
+	if !found.Whole || len(found.Events) == 0 || len(found.Events) != found.Result.Count {
+		s.t.Errorf("a result of %d events leads to %d, all of them: %v", found.Result.Count, len(found.Events), found.Whole)
 	}
 }
 

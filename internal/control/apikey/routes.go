@@ -103,6 +103,7 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/analytics/funnels/{name}", Scope: Query, Also: sums, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/analytics/revenue", Scope: Query, Also: sums, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/analytics/attribution", Scope: Query, Also: sums, Heavy: true},
+		{Server: API, Method: "GET", Path: "/v1/rules/{name}/results/{id}/events", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/consent", Scope: Operate, Also: privacy},
 		{Server: API, Method: "PUT", Path: "/v1/consent", Scope: Operate, Also: privacy},
 		{Server: API, Method: "GET", Path: "/v1/identity", Scope: Operate, Also: privacy},

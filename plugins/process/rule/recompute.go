@@ -178,25 +178,24 @@ func (s Sample) pick(ctx context.Context, db *sqldb.DB) (ids []string, err error
 }
 
 // newest reads the newest revision of a result; nil when there is none.
-func newest(ctx context.Context, db *sqldb.DB, id string) (*telling, error) {
-	var text string
-	err := db.QueryRowContext(ctx, `SELECT result FROM rule_result WHERE id = $1 ORDER BY revision DESC LIMIT 1`, id).
+func newest(ctx context.Context, db *sqldb.DB, id string) (text string, _ *telling, err error) {
+	err = db.QueryRowContext(ctx, `SELECT result FROM rule_result WHERE id = $1 ORDER BY revision DESC LIMIT 1`, id).
 		Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
+		return "", nil, nil
 	}
 	t := &telling{}
 	if err == nil {
 		err = json.Unmarshal([]byte(text), t)
 	}
-	return t, err
+	return text, t, err
 }
 
 // check computes one result again. Why says that it could not be, or that it
 // says nothing; the difference is nil when it is right.
 func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, id string) (why string, _ *Difference,
 	err error) {
-	t, err := newest(ctx, db, id)
+	_, t, err := newest(ctx, db, id)
 	switch {
 	case err != nil:
 		return "", nil, err
@@ -228,7 +227,7 @@ func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, i
 	if err != nil || why != "" || len(what) == 0 {
 		return why, nil, err
 	}
-	if now, err := newest(ctx, db, id); err != nil || now == nil || now.Revision != t.Revision {
+	if _, now, err := newest(ctx, db, id); err != nil || now == nil || now.Revision != t.Revision {
 		return SkippedChanged, nil, err
 	}
 	return "", &Difference{ID: t.ID, Revision: t.Revision, Rule: t.Rule, Version: t.Version, First: t.First, Last: t.Last,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/group"
@@ -22,6 +23,7 @@ const (
 	apiFieldRaw     = "raw"
 	apiFieldDead    = "dead_letters"
 	apiFieldLog     = "log"
+	apiFieldUpcast  = "upcast"
 
 	apiFieldReads = "audit_reads"
 
@@ -48,6 +50,7 @@ type config struct {
 	listen                         listen.Config
 	people                         oidc.Config
 	auditReads                     bool
+	upcast                         *bloblang.Executor // what the rules stream maps events with; nil: they are as sent
 	queries, queriesPerFleet       int
 	groups                         group.Limits
 	header, read, write, idle      time.Duration
@@ -93,6 +96,11 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	}
 	if c.log, err = kafka.FromParsed(parsed.Namespace(apiFieldLog)); err != nil && !errors.Is(err, kafka.ErrNoBroker) {
 		return c, err
+	}
+	if parsed.Contains(apiFieldUpcast) {
+		if c.upcast, err = parsed.FieldBloblang(apiFieldUpcast); err != nil {
+			return c, err
+		}
 	}
 	if c.people, err = oidc.FromParsed(parsed); err != nil {
 		return c, err

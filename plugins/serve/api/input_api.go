@@ -63,6 +63,8 @@ as long as there are not too many of them.
 		Field(service.NewObjectField(apiFieldLog, kafka.OptionalFields("Addresses of the log's brokers. None: the overview "+
 			"does not know how far everybody is.")...).
 			Description("The log, which the overview asks how far everybody is.")).
+		Field(service.NewBloblangField(apiFieldUpcast).Optional().
+			Description("What the rules stream maps events with: which events a result is made of is told by it.")).
 		Field(oidc.ConfigField()).
 		Field(service.NewBoolField(apiFieldReads).
 			Description("Whether every question has an entry in the audit log, too: who asked for what, when, from where. It "+

@@ -148,7 +148,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/audit":         auditHandler(acts, time.Now),
 		"/v1/schemas":       validate.DryRunHandler(schemas, nil),
 		"/v1/alerts":        alert.Handler(control),
-		"/v1/rules/":        rulesHandler(control, time.Now),
+		"/v1/rules/":        rulesHandler(control, in.forRules(events), time.Now),
 		"/registry/":        http.StripPrefix("/registry", schemas.Handler()),
 		"/openapi.json":     serveDocument(document),
 		"/v1/rule-versions": versions,

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -9,7 +10,10 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/recount"
 	"weir/plugins/process/rule"
+	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
 )
 
 const (
@@ -22,8 +26,14 @@ const (
 // for the fleet of the request: the newest revision of each result, of windows
 // that end in the range, the latest first. Without one it is from a day ago to a day
 // ahead, since a window may end later than now.
-func rulesHandler(db *sqldb.DB, clock func() time.Time) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func rulesHandler(db *sqldb.DB, events rule.Events, clock func() time.Time) http.Handler {
+	mux := http.NewServeMux()
+	if events != nil {
+		mux.Handle("GET /v1/rules/{name}/results/{id}/events", lineageHandler(db, events))
+	} else {
+		mux.HandleFunc("GET /v1/rules/{name}/results/{id}/events", noEvents)
+	}
+	mux.HandleFunc("GET /v1/rules/{name}/results", func(w http.ResponseWriter, r *http.Request) {
 		q, hash, bad := rulesQuery(r, clock())
 		if bad != nil {
 			httpx.Write(w, *bad)
@@ -42,6 +52,50 @@ func rulesHandler(db *sqldb.DB, clock func() time.Time) http.Handler {
 			next = &c
 		}
 		httpx.Answer(w, http.StatusOK, map[string]any{"results": results, "next": next})
+	})
+	return mux
+}
+
+// forRules are the events of the raw store as rules see them; nil without a store.
+func (in *input) forRules(store *lake.Store) rule.Events {
+	if store == nil {
+		return nil
+	}
+	return recount.ForRules{Reader: raw.NewReader(store), Upcast: in.conf.upcast, Known: true}
+}
+
+// lineageHandler answers GET /v1/rules/{name}/results/{id}/events?device=: the events
+// that a result of the request's fleet is made of.
+func lineageHandler(db *sqldb.DB, events rule.Events) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, bad := httpx.Parse(r, []string{"fleet"}, []string{"device"})
+		var devices []string
+		if bad == nil {
+			devices, bad = httpx.Devices(v, event.ValidDevice)
+		}
+		fleet := apikey.FleetFrom(r.Context())
+		if bad == nil && fleet == "" {
+			bad = httpx.NoFleet()
+		}
+		if bad != nil {
+			httpx.Write(w, *bad)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), rulesTimeout)
+		defer cancel()
+		found, err := rule.Trace(ctx, db, rule.Traced{Fleet: fleet, Rule: r.PathValue("name"), ID: r.PathValue("id"),
+			Devices: devices}, events)
+		switch {
+		case errors.Is(err, rule.ErrNoResult):
+			httpx.NotFound(w, err.Error())
+		case errors.Is(err, rule.ErrNoLineage):
+			httpx.Write(w, httpx.Problem{Type: "no-lineage", Status: http.StatusGone, Title: "Its rules are not kept",
+				Detail: err.Error()})
+		case err != nil:
+			httpx.Unavailable(w, "the store of rules, or of raw events,", err)
+		default:
+			httpx.Answer(w, http.StatusOK, found)
+		}
 	})
 }
 

@@ -1,0 +1,101 @@
+package recount
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/bloblang"
+
+	"weir/internal/event"
+	"weir/plugins/process/rule"
+	"weir/plugins/store/raw"
+)
+
+// ForRules are the events of the raw store, as rules see them.
+type ForRules struct {
+	Reader *raw.Reader
+	Upcast *bloblang.Executor // what the rules stream maps events with
+	Known  bool               // it is, or there is none
+}
+
+// errFound ends a scan that has found what it looks for.
+var errFound = errors.New("found")
+
+// Of hands on the events of a device. One that the mapping fails on is none, as in
+// the rules stream.
+func (e ForRules) Of(ctx context.Context, fleet, device string, from, to int64, each func(rule.Stored) error) error {
+	_, err := e.Reader.Scan(ctx, raw.Query{From: time.UnixMicro(from), To: time.UnixMicro(to + 1), Fleet: fleet,
+		Devices: []string{device}, Parallel: 1}, func(row *raw.Row) error {
+		stored := Event{Row: row}
+		if !stored.Logged() {
+			return nil
+		}
+		msg, err := stored.Canonical(e.Upcast)
+		if err != nil {
+			return nil // as in the rules stream: it is invalid
+		}
+		var json []byte
+		if msg != nil {
+			json, err = msg.AsBytes()
+		} else {
+			json, err = row.AppendJSON(nil)
+		}
+		if err != nil {
+			return err
+		}
+		s := rule.Stored{First: row.Delivery, Again: row.Delivery != row.Record, Flags: row.Flags, JSON: json}
+		if row.ReceivedAt != 0 {
+			s.Received = time.UnixMicro(row.ReceivedAt)
+		}
+		return each(s)
+	})
+	return err
+}
+
+// passedWithin is for how long after a time, and passedMost among how many events, one
+// is looked for that shows that time had passed.
+const (
+	passedWithin = time.Hour
+	passedMost   = 100_000
+)
+
+// Passed looks for an event of the partition that is at or after a time, and was read
+// before another.
+func (e ForRules) Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error) {
+	n := 0
+	from := time.UnixMicro(at)
+	_, err := e.Reader.Scan(ctx, raw.Query{From: from, To: from.Add(passedWithin), Parallel: 1}, func(row *raw.Row) error {
+		r := row.Record
+		if n++; r.Topic == before.Topic && r.Partition == before.Partition && r.Offset < before.Offset {
+			return errFound
+		} else if n == passedMost {
+			return errNotFound
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errFound):
+		return true, nil
+	case errors.Is(err, errNotFound):
+		return false, nil
+	}
+	return false, err
+}
+
+var errNotFound = errors.New("not found")
+
+// Days tells whether each day has events.
+func (e ForRules) Days(ctx context.Context, from, to int64) (bool, error) {
+	const day = 24 * time.Hour
+	for at := time.UnixMicro(from).UTC().Truncate(day); at.UnixMicro() <= to; at = at.Add(day) {
+		size, err := e.Reader.EstimateAll(ctx, at, at.Add(day))
+		if err != nil || size.Events == 0 {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Mapped tells whether the mapping is known.
+func (e ForRules) Mapped() bool { return e.Known }

@@ -1,0 +1,56 @@
+package rule
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+)
+
+// Each result leads to its events: of a window, a session, a count and a pair exactly
+// those that it counts, of a match all that it looked at. Nobody else is told of them.
+func TestLineage_LeadsToTheEventsThatAResultCounts(t *testing.T) {
+	b, l := recomputable(t, 3)
+	db := b.versions().db
+	seen := map[string]int{}
+	for _, raw := range b.results() {
+		var told telling
+		if err := json.Unmarshal([]byte(raw), &told); err != nil {
+			t.Fatal(err)
+		}
+		if seen[told.Rule]++; seen[told.Rule] > 8 {
+			continue
+		}
+		got, err := Trace(t.Context(), db, Traced{Fleet: told.Fleet, Rule: told.Rule, ID: told.ID}, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var now telling // the newest revision
+		if err := json.Unmarshal(got.Result, &now); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(got.Events); now.Status != statusRetracted && (!got.Whole || n == 0 ||
+			got.Events[0].Record != now.First || got.Events[n-1].Record != now.Last) {
+			t.Errorf("%s is made of %d events, whole %v: %+v", got.Result, n, got.Whole, got.Events)
+		}
+		for _, other := range []Traced{{Fleet: "other", Rule: told.Rule, ID: told.ID}, {Fleet: told.Fleet, Rule: "other",
+			ID: told.ID}, {Fleet: told.Fleet, Rule: told.Rule, ID: told.ID, Devices: []string{"other"}}} {
+			if _, err := Trace(t.Context(), db, other, l); !errors.Is(err, ErrNoResult) {
+				t.Fatalf("%+v: %v", other, err)
+			}
+		}
+	}
+	if _, err := db.Exec(`UPDATE rule_version SET version = 'other'`); err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range b.results() {
+		var told telling
+		if err := json.Unmarshal([]byte(raw), &told); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Trace(t.Context(), db, Traced{Fleet: told.Fleet, Rule: told.Rule, ID: told.ID}, l)
+		if now, _ := json.Marshal(told.Status); err != nil && !errors.Is(err, ErrNoLineage) {
+			t.Fatalf("%s: %v", now, err)
+		}
+		break
+	}
+}
