@@ -70,7 +70,7 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 		{"/replays?new=1", "Jobs"},
 		{"/replay?id=" + job["id"].(string), "How it goes"},
 		{"/schemas?fleet=" + fleet + "&version=3&against=1", "Who sends which"},
-		{"/rules?fleet=" + fleet, "New version"},
+		{"/rules?fleet=" + fleet, "New version"}, {"/analytics?fleet=" + fleet, "Revenue"},
 		{"/admin", "New key"}, {"/admin?tab=groups", "line"}, {"/admin?tab=holds", "case 4711"},
 		{"/admin?tab=erasures", "wish"},
 		{"/admin?tab=retention", "etention"}, {"/admin?tab=audit", "POST /v1/replays"},

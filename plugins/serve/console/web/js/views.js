@@ -13,6 +13,7 @@ export const views = {
   "/replay": { file: "replay", name: "Replay", of: "/replays" },
   "/schemas": { file: "schemas", name: "Schemas", key: "s" },
   "/rules": { file: "rules", name: "Rules", key: "u" },
+  "/analytics": { file: "analytics", name: "Analytics", key: "y" },
   "/streams": { file: "streams", name: "Streams", key: "t" },
   "/proof": { file: "proof", name: "Proof", of: "/" },
   "/admin": { file: "admin", name: "Administration", key: "m" },
