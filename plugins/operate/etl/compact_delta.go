@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"weir/plugins/operate/etl/delta"
@@ -185,7 +186,11 @@ func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small [
 		if s, err = at.Read(ctx, s); err != nil {
 			return nil, 0, err
 		}
-		if _, came := s.Files[out.added[0].Path]; came { // and the answer was lost
+		if slices.ContainsFunc(out.added, func(a delta.Add) bool {
+			_, live := s.Files[a.Path]
+			_, gone := s.Removed[a.Path] // by others, since
+			return live || gone
+		}) { // it came, and the answer was lost
 			return s, len(out.added), nil
 		}
 		for _, f := range small {

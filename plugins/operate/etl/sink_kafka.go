@@ -139,6 +139,9 @@ func (k *kafkaTopic) writer(ctx context.Context, pipeline, group string) (*kafka
 	return &kafkaWriter{k, client, cluster, again, is, name, group}, nil
 }
 
+// unstableWait comes between two questions, while a transaction is being ended.
+const unstableWait = 100 * time.Millisecond
+
 // note is what the group has committed of the topic: a number, and what was said of it.
 type note struct {
 	at   int64
@@ -147,9 +150,20 @@ type note struct {
 
 // noted is the last note; its says is "", when there is none.
 func (w *kafkaWriter) noted(ctx context.Context) (last note, err error) {
-	offsets, err := kadm.NewClient(w.client).FetchOffsets(ctx, w.group)
-	if err == nil {
-		err = offsets.Error()
+	var offsets kadm.OffsetResponses
+	for { // what a transaction that has ended committed may come a moment later
+		offsets, err = kadm.NewClient(w.client).FetchOffsets(kadm.RequireStable(ctx), w.group)
+		if err == nil {
+			err = offsets.Error()
+		}
+		if !errors.Is(err, kerr.UnstableOffsetCommit) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return note{}, fmt.Errorf("asking what was committed: %w", ctx.Err())
+		case <-time.After(unstableWait):
+		}
 	}
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return note{}, refusedByKafka(w.cluster, "asking what was committed", err)
@@ -304,8 +318,18 @@ type topicStream struct {
 	w *kafkaWriter
 }
 
-func (p *Pipeline) streamTopic(ctx context.Context, k *kafkaTopic) (streamSink, error) {
-	w, err := k.writer(ctx, p.Name, "weir-etl-"+p.Name+"-"+k.topic)
+// streamTopic connects. To ask only it begins no transaction: that would end those
+// of the stream that runs.
+func (p *Pipeline) streamTopic(ctx context.Context, k *kafkaTopic, ask bool) (streamSink, error) {
+	group := "weir-etl-" + p.Name + "-" + k.topic
+	if ask {
+		client, cluster, err := k.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &topicStream{p, &kafkaWriter{kafkaTopic: k, client: client, cluster: cluster, group: group}}, nil
+	}
+	w, err := k.writer(ctx, p.Name, group)
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func (s *logStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			if _, known := s.next.Next[p.Partition]; known && len(p.Records) > 0 {
 				s.held[p.Partition] = append(s.held[p.Partition], p.Records...)
-				if s.take(b, g, p.Partition); len(s.held[p.Partition]) > mostHeld {
+				if s.take(b, g, p.Partition); len(s.held[p.Partition]) > mostHeld || g.ends(s.held[p.Partition]) {
 					s.client.PauseFetchPartitions(map[string][]int32{s.topic: {p.Partition}})
 				}
 			}
@@ -112,6 +112,8 @@ func (s *logStream) take(b *logBatch, g trigger, partition int32) {
 	for len(held) > 0 && !g.full(b) {
 		rec := held[0]
 		if g.until != nil && rec.Offset >= g.until.Next[partition] {
+			// What lay before may have been compacted away.
+			s.next.Next[partition] = max(s.next.Next[partition], g.until.Next[partition])
 			break
 		}
 		held = held[1:]
@@ -129,6 +131,11 @@ func (s *logStream) take(b *logBatch, g trigger, partition int32) {
 		s.client.ResumeFetchPartitions(map[string][]int32{s.topic: {partition}}) // which may not have paused
 	}
 	s.held[partition] = held
+}
+
+// ends tells whether what is held of a partition is not to be taken yet.
+func (g trigger) ends(held []*kgo.Record) bool {
+	return g.until != nil && len(held) > 0 && held[0].Offset >= g.until.Next[held[0].Partition]
 }
 
 // mostHeld is with how many records that wait no more of a partition are asked for.

@@ -108,9 +108,11 @@ func (p *Pipeline) Stream(ctx context.Context, o Options) (*Report, error) {
 	for st.tries = 1; ; st.tries++ {
 		err = st.try(ctx)
 		switch {
+		case Final(err):
+			return nil, err
 		case ctx.Err() != nil, err == nil: // stopped; or at the end
 			return st.ended()
-		case Final(err) || st.tries >= o.Tries:
+		case st.tries >= o.Tries:
 			return nil, err
 		}
 		o.Tell(fmt.Sprintf("try %d of %d: %v; again in %s", st.tries, o.Tries, err, o.Pause))

@@ -25,7 +25,7 @@ func (p *Pipeline) streamInto(ctx context.Context, t target, id string) (streamS
 		return p.streamTable(ctx, t.table, id)
 	}
 	if t.topic != nil {
-		return p.streamTopic(ctx, t.topic)
+		return p.streamTopic(ctx, t.topic, id == "")
 	}
 	store, err := lake.Open(ctx, p.storeURL(t.url))
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"weir/tests/integration/require"
 )
 
@@ -331,5 +333,20 @@ func TestStream_IntoS3(t *testing.T) {
 	r := streams(t, p, o)
 	if findings, err := p.Audit(t.Context(), r); err != nil || len(findings) > 0 || r.Counts.Written != 16 {
 		t.Error(findings, err, r.Counts)
+	}
+}
+
+// What lay before where a batch is to end may have been compacted away: the batch
+// ends there all the same, and what comes behind waits.
+func TestStream_ABatchEndsWhereNoRecordIsLeft(t *testing.T) {
+	s := &logStream{next: marks{Next: map[int32]int64{0: 3}}, held: map[int32][]*kgo.Record{0: {{Offset: 3}, {Offset: 9}}}}
+	g := trigger{rows: 10, bytes: 1000, until: &marks{Next: map[int32]int64{0: 7}}}
+	var b logBatch
+	s.take(&b, g, 0)
+	if len(b.records) != 1 || s.next.Next[0] != 7 || !s.next.reached(*g.until) || len(s.held[0]) != 1 {
+		t.Errorf("%d records up to %d, and %d wait", len(b.records), s.next.Next[0], len(s.held[0]))
+	}
+	if !g.ends(s.held[0]) {
+		t.Error("what is behind the end is asked for on and on")
 	}
 }

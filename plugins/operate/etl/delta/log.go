@@ -282,6 +282,9 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 	next := *from
 	next.Version++
 	next.Files, next.Removed, next.Txns = maps.Clone(next.Files), maps.Clone(next.Removed), maps.Clone(next.Txns)
+	maps.DeleteFunc(next.Removed, func(_ string, r Remove) bool { // as checkpoints do
+		return r.DeletionTimestamp < c.Now-keepRemoved.Milliseconds()
+	})
 	var body bytes.Buffer
 	out := json.NewEncoder(&body)
 	out.SetEscapeHTML(false)
