@@ -217,7 +217,7 @@ func TestOldMinutes_MoveUnderKillsAndAnswerTheSame(t *testing.T) {
 	rest := h.devices[1:]
 	before = h.answers(s, rest)
 	gone := s.command(`weir erase --device old-00 --fleet plant-7 --reason "of the past" --json`, admin)
-	s.erasing(admin, 1)
+	s.erasing(admin, 1, 1)
 	s.kill()
 	s.start()
 	s.ready()
