@@ -14,7 +14,8 @@ import (
 
 // asked are the parameters of a question that its entry has: what was looked at.
 func asked() []string {
-	return []string{"fleet", "device", "group", "metric", "from", "to", "resolution", "subject", "code", "stage", "format"}
+	return []string{"fleet", "device", "person", "group", "metric", "from", "to", "resolution", "subject", "code", "stage",
+		"format"}
 }
 
 // read wraps a handler of questions where each has an entry in the audit log: the
