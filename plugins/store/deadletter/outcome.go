@@ -130,8 +130,8 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	}
 	defer func() { _ = tx.Rollback() }()
 	insert, err := tx.PrepareContext(ctx, `INSERT INTO dead_letter_outcome (id, job, published, reason, at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (id) DO UPDATE SET job = excluded.job, published = excluded.published, reason = excluded.reason, at = excluded.at
-		WHERE dead_letter_outcome.published = 0 OR (dead_letter_outcome.published = 2 AND excluded.published = 1)`)
+		ON CONFLICT (id) DO UPDATE SET job = excluded.job, published = excluded.published, reason = excluded.reason, at = excluded.at,
+		decided_by = '' WHERE dead_letter_outcome.published = 0 OR (dead_letter_outcome.published = 2 AND excluded.published = 1)`)
 	if err != nil {
 		return fmt.Errorf("noting what became of dead letters: %w", err)
 	}

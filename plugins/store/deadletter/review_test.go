@@ -147,6 +147,9 @@ func TestOutcomes_WhatTheLogHasTakenIsFinal(t *testing.T) {
 	is("discarded again", discard(), false, true)
 	record(true)
 	is("sent back meanwhile", of(), true, false)
+	if x := of(); x.By != "" {
+		t.Errorf("nobody decided that it is sent back, but %q", x.By)
+	}
 	is("discarded after it was sent back", discard(), true, false)
 	is("reopened after it was sent back", reopen(), true, false)
 }
