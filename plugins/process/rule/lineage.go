@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"weir/internal/event"
 	"weir/internal/platform/sqldb"
@@ -15,8 +16,8 @@ import (
 // The errors of Trace that callers tell apart.
 var (
 	ErrNoResult  = errors.New("the rule told no result of this id")
-	ErrNoLineage = errors.New("the result's version of rules is kept no more, so that nobody can say which events it " +
-		"counts")
+	ErrNoLineage = errors.New("nobody can say which events the result counts: its version of rules is kept no more, or " +
+		"it is of two topics or of all devices")
 )
 
 // Lineage is a result, by its newest revision, with its events.
@@ -83,6 +84,9 @@ func Trace(ctx context.Context, db *sqldb.DB, q Traced, events Events) (*Lineage
 		i = slices.IndexFunc(set.Rules, func(r *Rule) bool { return r.Name == t.Rule })
 	}
 	if i < 0 {
+		return nil, ErrNoLineage
+	}
+	if r := set.Rules[i]; r.across || strings.Contains(r.whereabouts(), between) {
 		return nil, ErrNoLineage
 	}
 	o := &origin{set: set, at: place{first.Topic, first.Partition}, last: last.Offset, next: last.Offset + 1,

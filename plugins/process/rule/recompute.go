@@ -66,12 +66,14 @@ const (
 	SkippedMapping   = "unmapped"        // the mapping of the rules stream is not known
 	SkippedBack      = "looks_back"      // a pattern that looks at the event before its first
 	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of one at most
+	SkippedAcross    = "across_devices"  // it is a part of a sum of all devices, of which an erasure takes none out
 	SkippedChanged   = "changed"         // it was corrected or erased meanwhile
 )
 
 // skips are all of them, for metrics.
 var skips = [...]string{SkippedOpen, SkippedRetracted, SkippedRules, SkippedRaw, SkippedAhead, SkippedLate,
-	SkippedLimit, SkippedMissed, SkippedAgain, SkippedMapping, SkippedBack, SkippedTopics, SkippedChanged}
+	SkippedLimit, SkippedMissed, SkippedAgain, SkippedMapping, SkippedBack, SkippedTopics, SkippedAcross,
+	SkippedChanged}
 
 // Skips are the reasons for which a result is not computed again.
 func Skips() []string { return slices.Clone(skips[:]) }

@@ -61,10 +61,16 @@ func (s Sample) origin(ctx context.Context, db *sqldb.DB, sets map[string]*Set, 
 		}
 		sets[t.Version] = set
 	}
-	if set != nil && slices.ContainsFunc(set.Rules, func(r *Rule) bool {
-		return r.Name == t.Rule && strings.Contains(r.whereabouts(), between)
-	}) {
-		return nil, SkippedTopics, nil
+	if set != nil {
+		for _, r := range set.Rules {
+			switch {
+			case r.Name != t.Rule:
+			case strings.Contains(r.whereabouts(), between):
+				return nil, SkippedTopics, nil
+			case r.across:
+				return nil, SkippedAcross, nil
+			}
+		}
 	}
 	o = &origin{set: set, at: place{first.Topic, first.Partition}, last: last.Offset, delay: s.delay()}
 	var tallies string
