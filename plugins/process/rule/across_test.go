@@ -75,6 +75,7 @@ func TestAcross_SaysAllThatIsWrong(t *testing.T) {
 		minutes + `select: { n: count() }, having: this.n > 3`:                                                   "ask the sum",
 		minutes + `select: { n: count() }, emit: { every: 1s }, key: []`:                                         "",
 		strings.TrimPrefix(minutes, "across_devices: true, ") + `key: [this.metrics.v], select: { n: count() }`:  "is not counted",
+		minutes + `key: [], alert: { severity: warning, summary: x }, select: { n: count() }`:                    "each partition's part",
 		`across_devices: true, window: { type: session, gap: 1m, allowed_lateness: 0s }, select: { n: count() }`: "follows one device",
 		`across_devices: true, pattern: { match: x, within: 1m, define: { x: true } }, select: { n: count(x) }`:  "follows one device",
 	} {

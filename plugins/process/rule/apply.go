@@ -52,6 +52,7 @@ type output struct {
 	topics    []string // that the stream reads, if that is known
 	fitted    []*Set   // what was seen to be right for them
 	fittedAt  time.Time
+	tails     map[kafka.Partition]tail
 	cleared   map[place]*Set  // the empty set for which nothing is kept of a partition
 	sets      map[string]*Set // that were in force, by version
 }

@@ -121,7 +121,7 @@ func (o *output) moveIdle(ctx context.Context) error {
 		}
 	}
 	for _, s := range still {
-		if ends[kafka.Partition{Topic: s.topic, Number: s.number}] != s.next {
+		if at := (kafka.Partition{Topic: s.topic, Number: s.number}); !o.readTo(ctx, at, s.next, ends[at]) {
 			continue
 		}
 		err := o.commit(ctx, seq, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {

@@ -101,6 +101,64 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 	}
 }
 
+// Behind the last event of a transaction lies its marker, which no stream is given:
+// the partition was read to its end all the same. What was aborted is no event either.
+func TestEventRules_MarkersOfTransactionsHoldNothingBack(t *testing.T) {
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.TransactionalID("t"),
+		kgo.DefaultProduceTopic("raw-events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	transaction := func(end kgo.TransactionEndTry) {
+		t.Helper()
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.ProduceSync(t.Context(), kgo.StringRecord("x")).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBench(t, perMinute)
+	b.extra = fmt.Sprintf("idle: 1h\nseed_brokers: [%q]\n", log.ListenAddrs()[0])
+	o := b.operator()
+	o.now = func() time.Time { return noon().Add(3 * time.Hour) }
+	transaction(kgo.TryCommit)
+	b.apply(o, message(0, 0, at(0, 1)))
+	o.idle = time.Nanosecond
+	later := func(hours int) []string {
+		t.Helper()
+		o.now = func() time.Time { return noon().Add(time.Duration(hours) * time.Hour) }
+		if err := o.moveIdle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return b.count("minute")
+	}
+	if got := later(4); len(got) != 1 {
+		t.Errorf("the window behind the marker is not told: %q", got)
+	}
+	transaction(kgo.TryCommit)
+	transaction(kgo.TryAbort)
+	b.apply(o, message(0, 2, at(5*time.Hour, 1)))
+	if got := later(7); len(got) != 2 {
+		t.Errorf("the window before what was aborted is not told: %q", got)
+	}
+	transaction(kgo.TryCommit)
+	b.apply(o, message(0, 6, at(8*time.Hour, 1)))
+	transaction(kgo.TryCommit)
+	if got := later(10); len(got) != 2 {
+		t.Errorf("an event waits, and time goes on: %q", got)
+	}
+}
+
 // A step of the machine's clock, ahead or back, stops idleness for as long.
 func TestClock_StepsStopIdleness(t *testing.T) {
 	const hour = time.Hour

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -223,5 +224,29 @@ func TestRecompute_JoinsOfTwoTopicsAreSkipped(t *testing.T) {
 	b.apply(b.operator(), log...)
 	if got := b.recomputed(stored(t, log)); got.Sampled != 1 || got.Skipped[SkippedTopics] != 1 || len(got.Differing) > 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A part of a sum of all devices is not computed again, nor led to events: it has no
+// device whose events they would be.
+func TestRecompute_PartsOfAllDevicesAreSkipped(t *testing.T) {
+	b := newBench(t, "rules: []")
+	v := b.versions()
+	v.activate(t, v.put(t, acrossRules).Number)
+	log := []*service.Message{message(0, 0, at(0, 5)), message(0, 1, at(1000*s, 5))}
+	b.apply(b.operator(), log...)
+	l := stored(t, log)
+	if got := b.recomputed(l); got.Skipped[SkippedAcross] != 1 || len(got.Differing) > 0 {
+		t.Errorf("%+v", got)
+	}
+	for _, raw := range b.results() {
+		told := parseTold(t, []byte(raw))
+		if told.Rule != "kinds" {
+			continue
+		}
+		_, err := Trace(t.Context(), v.db, Traced{Fleet: "plant-1", Rule: told.Rule, ID: told.ID}, l)
+		if !errors.Is(err, ErrNoLineage) {
+			t.Errorf("%s leads somewhere: %v", told.ID, err)
+		}
 	}
 }

@@ -163,6 +163,9 @@ func (c *checker) across(r *Rule, text *ruleText) {
 	if text.Having != "" {
 		c.at("having", "would be asked of each partition's part; take it out, and ask the sum")
 	}
+	if text.Alert != nil {
+		c.at("alert", "would be raised by each partition's part, at the end of every window; take it out")
+	}
 	for _, v := range r.values {
 		if !slices.Contains([]string{"count", "sum", "min", "max", "sketch"}, v.kind) {
 			c.at("select."+v.name, "parts of %s do not add up: count, sum, min, max and sketch do", v.kind)

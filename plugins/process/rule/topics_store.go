@@ -169,7 +169,7 @@ func (o *output) listen(ctx context.Context, stands []stand) (s silent, err erro
 
 // is tells whether a side is silent. Of one that no rule was given a record of,
 // nothing waits when there is none, or the stream has read them all.
-func (s silent) is(topic string, number int32, of *side) bool {
+func (s silent) is(ctx context.Context, topic string, number int32, of *side) bool {
 	if of.Seen > s.now().Add(-s.idle).UnixMicro() {
 		return false
 	}
@@ -180,11 +180,11 @@ func (s silent) is(topic string, number int32, of *side) bool {
 	case !known:
 		return false
 	case of.Next >= 0:
-		return of.Next == end
+		return s.readTo(ctx, at, of.Next, end)
 	case has:
-		return committed == end
+		return s.readTo(ctx, at, committed, end)
 	}
-	return s.starts[at] == end
+	return s.readTo(ctx, at, s.starts[at], end)
 }
 
 // moveJoins lets the sides of joins that are silent go on with the clock, each by
@@ -212,7 +212,7 @@ func (o *output) moveJoins(ctx context.Context, set *Set, seq int64, stands []st
 			upto := int64(never)
 			for topic, of := range h.sides {
 				next[topic] = of.Time
-				if quiet.is(topic, s.number, of) {
+				if quiet.is(ctx, topic, s.number, of) {
 					next[topic] = max(of.Time, to)
 				}
 				upto = min(upto, next[topic])

@@ -201,7 +201,7 @@ func (s *Source) attribution(ctx context.Context, a ask, model string) ([]*attri
 			add(v.First, v.Amount)
 		case model == modelLast:
 			add(v.Last, v.Amount)
-		case len(v.Campaigns) == 0:
+		case len(v.Campaigns) == 0, slices.ContainsFunc(v.Campaigns, func(s share) bool { return s.Count <= 0 }):
 			return errModel
 		default:
 			for i, amount := range split(v.Amount, v.Campaigns) {
@@ -222,6 +222,13 @@ type share struct {
 // split divides an amount by shares, whole: of two equal remainders the first
 // campaign by name gets the unit that is left.
 func split(amount int64, shares []share) []int64 {
+	if amount < 0 { // a refund
+		parts := split(-amount, shares)
+		for i := range parts {
+			parts[i] = -parts[i]
+		}
+		return parts
+	}
 	total := int64(0)
 	for _, s := range shares {
 		total += s.Count
