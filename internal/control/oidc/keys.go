@@ -59,7 +59,7 @@ func newKeys(c Config, warn func(error)) (*keys, error) {
 	// Who is redirected to does not speak for the issuer.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	k := &keys{conf: c, client: client, warn: warn}
-	k.Every, k.Most, k.Ask = askEvery, askMost, k.ask
+	k.Every, k.Most, k.Ask, k.Patience = askEvery, askMost, k.ask, 1 // an answer that was late is no load
 	if c.between > 0 {
 		k.Every = c.between
 	}

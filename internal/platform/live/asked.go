@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -13,6 +14,9 @@ type Asked[T any] struct {
 	Every time.Duration // between two questions, at least
 	Most  time.Duration // for an answer
 	Ask   func(context.Context) (T, error)
+	// Patience is how many times as long as its last answer took the source is left
+	// alone: it works for this no more than so much of its time. 0 is 20.
+	Patience int
 
 	mu      sync.Mutex
 	value   *T // nil: never known
@@ -24,8 +28,7 @@ type Asked[T any] struct {
 	stopped bool
 }
 
-// patience is how much longer than its last answer took the source is left alone:
-// it works for this no more than so much of its time.
+// patience is the Patience of who names none.
 const patience = 20
 
 // Refresh asks, when that is due, and waits for the answer as long as the context
@@ -46,7 +49,8 @@ func (p *Asked[T]) Refresh(ctx, life context.Context) {
 func (p *Asked[T]) Poke(life context.Context) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running == nil && !p.stopped && time.Since(p.asked) >= max(p.Every, patience*p.cost) {
+	pause := max(p.Every, time.Duration(cmp.Or(p.Patience, patience))*p.cost)
+	if p.running == nil && !p.stopped && time.Since(p.asked) >= pause {
 		p.running = make(chan struct{})
 		p.asked = time.Now()
 		go p.run(life, p.running)

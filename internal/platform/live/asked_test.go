@@ -66,3 +66,17 @@ func TestAsked_ASourceThatFailsGrowsOld(t *testing.T) {
 		t.Error("the answer was lost")
 	}
 }
+
+// After an answer that took long the source is left alone, for as many times as its
+// user says.
+func TestAsked_PatienceIsTheUsers(t *testing.T) {
+	for patience, again := range map[int]bool{0: false, 1: true} {
+		p := &Asked[int]{Most: time.Minute, Patience: patience, Ask: func(context.Context) (int, error) { return 1, nil }}
+		p.cost, p.asked = time.Minute, time.Now().Add(-2*time.Minute)
+		running := p.Poke(t.Context())
+		if (running != nil) != again {
+			t.Errorf("patience %d: asked again: %v", patience, running != nil)
+		}
+		p.Stop()
+	}
+}
