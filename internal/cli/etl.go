@@ -96,7 +96,8 @@ line by line: '-' was expected, '+' is there.
 				ArgsUsage: "FILE",
 				Description: `
 Rows stay as they are. It goes on beside runs, streams and other writers, and may be
-run at any time. A file that is of the table no more stays for --keep.
+run at any time. A file that is of the table no more stays for --keep, and what the log
+has of old versions as long as the table says: 30 days, if it says nothing.
 
   weir etl compact orders.json --keep 168h`[1:],
 				Flags: []cli.Flag{printed, &cli.DurationFlag{Name: flagKeep, Value: 7 * 24 * time.Hour,
@@ -259,8 +260,8 @@ func compactETL(c *cli.Context) error {
 		return printJSON(c.App.Writer, all)
 	}
 	for _, t := range all {
-		if _, err := fmt.Fprintf(c.App.Writer, "%s: %d small files into %d, %d old ones removed\n", t.Table, t.Files, t.Into,
-			t.Vacuumed); err != nil {
+		if _, err := fmt.Fprintf(c.App.Writer, "%s: %d small files into %d, %d old ones removed, and %d of the log\n",
+			t.Table, t.Files, t.Into, t.Vacuumed, t.Log); err != nil {
 			return err
 		}
 	}

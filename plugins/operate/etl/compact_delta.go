@@ -19,6 +19,7 @@ type Compacted struct {
 	Files    int    `json:"files"`    // that others took the place of
 	Into     int    `json:"into"`     // so many
 	Vacuumed int    `json:"vacuumed"` // of no version any more, and gone now
+	Log      int    `json:"log"`      // objects of versions that the table keeps no more, and gone now
 }
 
 // Compaction says what is worth it.
@@ -102,7 +103,10 @@ func compactTable(ctx context.Context, at delta.Table, c Compaction) (done Compa
 			break
 		}
 	}
-	done.Vacuumed, err = vacuum(ctx, at, s, c)
+	if done.Vacuumed, err = vacuum(ctx, at, s, c); err != nil {
+		return done, err
+	}
+	done.Log, err = at.Clean(ctx, s, c.Now())
 	return done, err
 }
 
@@ -112,8 +116,8 @@ const mostTogether = 10_000
 // smallFiles are those that are worth it: of each partition, when there are enough.
 func smallFiles(s *delta.Snapshot, c Compaction) (all []delta.Add, err error) {
 	byPartition := map[string][]delta.Add{}
-	for _, path := range sortedKeys(s.Files) {
-		f := s.Files[path]
+	for _, name := range sortedKeys(s.Files) {
+		f := s.Files[name]
 		if f.Size >= c.Small {
 			continue
 		}
@@ -149,7 +153,7 @@ func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small [
 		if fields[i].Type == "byte" {
 			return nil, 0, dataError{fmt.Errorf("column %q is a byte, which is not written here", col.name)}
 		}
-		as[i] = deltaColumn{col, !fields[i].Nullable}
+		as[i] = deltaColumn{col, !fields[i].Nullable, in.places[i]}
 	}
 	var written []string
 	out := newDeltaFiles(in.cols, as, s.Metadata.PartitionColumns, newRun(c.Now()), c.Now().UnixMilli(),
@@ -194,7 +198,7 @@ func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small [
 			return s, len(out.added), nil
 		}
 		for _, f := range small {
-			if _, still := s.Files[f.Path]; !still || s.Metadata.SchemaString != was {
+			if _, still := s.Files[f.Key()]; !still || s.Metadata.SchemaString != was {
 				c.Tell(fmt.Sprintf("%s: others have changed it meanwhile", at.Folder))
 				return s, 0, forget()
 			}
@@ -238,18 +242,25 @@ func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction
 	}); err != nil {
 		return 0, err
 	}
-	before, live := c.Now().Add(-c.Keep).UnixMilli(), map[string]bool{}
-	for path := range s.Files { // which may be written in several ways
-		if key, err := at.Key(path); err == nil {
+	live := map[string]bool{}
+	for _, f := range s.Files { // whose paths may be written in several ways
+		for _, key := range keysOf(at, f.Path, f.DeletionVector) {
 			live[key] = true
 		}
 	}
-	for _, path := range sortedKeys(s.Removed) {
-		gone := s.Removed[path]
-		key, err := at.Key(path)
-		if err != nil || live[key] || !there[key] || gone.DeletionTimestamp == 0 ||
-			gone.DeletionTimestamp > before {
-			continue // one outside of the table's folder is of a clone
+	removed := map[string]int64{} // when last: a file may have gone with one vector, and come with another
+	for _, gone := range s.Removed {
+		for _, key := range keysOf(at, gone.Path, gone.DeletionVector) {
+			if gone.DeletionTimestamp == 0 { // nobody knows
+				live[key] = true
+			}
+			removed[key] = max(removed[key], gone.DeletionTimestamp)
+		}
+	}
+	before := c.Now().Add(-c.Keep).UnixMilli()
+	for _, key := range sortedKeys(removed) {
+		if live[key] || !there[key] || removed[key] > before {
+			continue
 		}
 		if err := at.Store.Remove(ctx, key); err != nil {
 			return n, err
@@ -257,4 +268,19 @@ func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction
 		n++
 	}
 	return n, nil
+}
+
+// keysOf are the objects of a file and its vector that are in the table's folder:
+// those outside are of another table, of which this one is a clone.
+func keysOf(at delta.Table, path string, vector *delta.Vector) (all []string) {
+	if key, err := at.Key(path); err == nil {
+		all = append(all, key)
+	}
+	if vector == nil {
+		return all
+	}
+	if key, err := at.VectorKey(vector); err == nil && key != "" {
+		all = append(all, key)
+	}
+	return all
 }

@@ -38,7 +38,7 @@ func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
 	case postgresFormat: // without a table, as in tests
 		return newTableEncoder(columns, make([]int, len(columns))), nil
 	}
-	return newParquet(columns, w)
+	return newParquet(columns, nil, w)
 }
 
 // takes says which column a sink cannot hold; of a table, it asks.
@@ -166,10 +166,13 @@ type parquetEncoder struct {
 	rows    int
 }
 
-func newParquet(columns []column, w io.Writer) (encoder, error) {
+// newParquet encodes rows as Parquet; ids are those of the columns, if they have any.
+func newParquet(columns []column, ids []int, w io.Writer) (encoder, error) {
 	group := parquet.Group{}
-	for _, c := range columns {
-		group[c.name] = parquet.Optional(c.of.parquet())
+	for i, c := range columns {
+		if group[c.name] = parquet.Optional(c.of.parquet()); ids != nil {
+			group[c.name] = parquet.FieldID(group[c.name], ids[i])
+		}
 	}
 	schema := parquet.NewSchema("rows", ordered{group, names(columns)})
 	return &parquetEncoder{columns: columns, w: parquet.NewGenericWriter[any](w, schema,

@@ -71,7 +71,7 @@ func (p *Pipeline) checkDelta(ctx context.Context, t target, columns []column) e
 
 // unknownIsFinal marks what no further try mends.
 func unknownIsFinal(err error) error {
-	if errors.As(err, new(*delta.UnknownError)) {
+	if errors.As(err, new(*delta.UnknownError)) || errors.Is(err, delta.ErrVector) {
 		return dataError{err}
 	}
 	return err

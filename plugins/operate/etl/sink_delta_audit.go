@@ -39,7 +39,7 @@ func (p *Pipeline) recountDelta(ctx context.Context, report *Report, s Sink) (ro
 	}
 	if mode != modeReplace {
 		for _, f := range added {
-			if _, is := in.snapshot.Files[f.Path]; !is {
+			if _, is := in.snapshot.Files[f.Key()]; !is {
 				return note.Rows, note.SHA256, nil
 			}
 		}

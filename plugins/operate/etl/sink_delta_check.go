@@ -1,6 +1,7 @@
 package etl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,7 +61,11 @@ func deltaFields(columns []column) []delta.Field {
 type deltaColumn struct {
 	column      // with the type of the table
 	never  bool // null
+	place  delta.Place
 }
+
+// inFiles is how the files call it.
+func (c deltaColumn) inFiles() string { return cmp.Or(c.place.Name, c.name) }
 
 // check says which columns the table does not take as they are; of each it returns
 // what the table has it as. A table that is not there takes all, as it is made for
@@ -68,17 +73,6 @@ type deltaColumn struct {
 func (t *deltaTable) check(s *delta.Snapshot, columns []column) ([]deltaColumn, error) {
 	var wrong []error
 	find := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
-	seen := map[string]string{}
-	for _, c := range columns {
-		if strings.ContainsAny(c.name, " ,;{}()\n\t=\x00") {
-			find("column %q: Delta Lake has no blank, tab, line feed and none of ,;{}()= in a name: rename it", c.name)
-		}
-		folded := strings.ToLower(c.name)
-		if twin, is := seen[folded]; is {
-			find("columns %q and %q: Delta Lake has them as one name: rename one", twin, c.name)
-		}
-		seen[folded] = c.name
-	}
 	fields := deltaFields(columns)
 	if s.Version >= 0 {
 		if err := s.Writable(t.mode != modeAppend); err != nil {
@@ -92,6 +86,22 @@ func (t *deltaTable) check(s *delta.Snapshot, columns []column) ([]deltaColumn, 
 			find("the table is partitioned by %s, and not by %s", orNothing(s.Metadata.PartitionColumns),
 				orNothing(t.partitions))
 		}
+	}
+	places, err := s.Places(fields)
+	if err != nil {
+		return nil, dataError{err}
+	}
+	mapped := len(places) > 0 && places[0].ID != 0 // then any name will do
+	seen := map[string]string{}
+	for _, c := range columns {
+		if !mapped && strings.ContainsAny(c.name, " ,;{}()\n\t=\x00") {
+			find("column %q: Delta Lake has no blank, tab, line feed and none of ,;{}()= in a name: rename it", c.name)
+		}
+		folded := strings.ToLower(c.name)
+		if twin, is := seen[folded]; is {
+			find("columns %q and %q: Delta Lake has them as one name: rename one", twin, c.name)
+		}
+		seen[folded] = c.name
 	}
 	as := make([]deltaColumn, len(columns))
 	for i, c := range columns {
@@ -107,7 +117,7 @@ func (t *deltaTable) check(s *delta.Snapshot, columns []column) ([]deltaColumn, 
 			if err != nil {
 				return nil, dataError{err}
 			}
-			as[i] = deltaColumn{column{c.name, of}, !fields[at].Nullable}
+			as[i] = deltaColumn{column{c.name, of}, !fields[at].Nullable, places[at]}
 		}
 	}
 	for _, f := range fields {

@@ -203,7 +203,7 @@ const (
 func (f *deltaFile) stats(d *deltaFiles) (string, error) {
 	least, most, nulls := map[string]any{}, map[string]any{}, map[string]int64{}
 	for n, i := range d.inside[:min(len(d.inside), statsColumns)] {
-		of, name := d.as[i].of, d.as[i].name
+		of, name := d.as[i].of, d.as[i].inFiles()
 		nulls[name] = f.nulls[n]
 		if f.least[n].null {
 			continue
@@ -251,12 +251,12 @@ func bound(of columnType, value string, upper bool) (any, bool) {
 
 // encode is the file, as Parquet.
 func (f *deltaFile) encode(d *deltaFiles) ([]byte, error) {
-	columns := make([]column, len(d.inside))
+	columns, ids := make([]column, len(d.inside)), make([]int, len(d.inside))
 	for n, i := range d.inside {
-		columns[n] = d.as[i].column
+		columns[n], ids[n] = column{d.as[i].inFiles(), d.as[i].of}, d.as[i].place.ID
 	}
 	var body bytes.Buffer
-	e, err := newParquet(columns, &body)
+	e, err := newParquet(columns, ids, &body)
 	if err != nil {
 		return nil, err
 	}
@@ -288,9 +288,10 @@ func (d *deltaFiles) finish(key string) error {
 	}
 	name, values := "", map[string]*string{}
 	for n, i := range d.partitions {
-		name += folderOf(d.as[i].name, f.values[n]) + "/"
-		if values[d.as[i].name] = nil; !f.values[n].null {
-			values[d.as[i].name] = &f.values[n].text
+		of := d.as[i].inFiles()
+		name += folderOf(of, f.values[n]) + "/"
+		if values[of] = nil; !f.values[n].null {
+			values[of] = &f.values[n].text
 		}
 	}
 	name += fmt.Sprintf("part-%05d-%s.parquet", len(d.added), d.run)

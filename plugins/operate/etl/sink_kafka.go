@@ -139,8 +139,12 @@ func (k *kafkaTopic) writer(ctx context.Context, pipeline, group string) (*kafka
 	return &kafkaWriter{k, client, cluster, again, is, name, group}, nil
 }
 
-// unstableWait comes between two questions, while a transaction is being ended.
-const unstableWait = 100 * time.Millisecond
+// unstableWait comes between two questions, while a transaction is being ended or a
+// cluster that was just started has no coordinator yet: for coordinatorWait at most.
+const (
+	unstableWait    = 100 * time.Millisecond
+	coordinatorWait = 30 * time.Second
+)
 
 // note is what the group has committed of the topic: a number, and what was said of it.
 type note struct {
@@ -151,12 +155,14 @@ type note struct {
 // noted is the last note; its says is "", when there is none.
 func (w *kafkaWriter) noted(ctx context.Context) (last note, err error) {
 	var offsets kadm.OffsetResponses
+	began := time.Now()
 	for { // what a transaction that has ended committed may come a moment later
 		offsets, err = kadm.NewClient(w.client).FetchOffsets(kadm.RequireStable(ctx), w.group)
 		if err == nil {
 			err = offsets.Error()
 		}
-		if !errors.Is(err, kerr.UnstableOffsetCommit) {
+		coordinator := errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.CoordinatorLoadInProgress)
+		if !errors.Is(err, kerr.UnstableOffsetCommit) && !(coordinator && time.Since(began) < coordinatorWait) {
 			break
 		}
 		select {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -36,6 +37,7 @@ type deltaReading struct {
 	at       delta.Table
 	snapshot *delta.Snapshot
 	cols     []column
+	places   []delta.Place // of the columns in the files
 	files    []delta.Add
 	file     int
 	in       *deltaPart // nil: the file has not been opened
@@ -73,7 +75,11 @@ func readingOf(at delta.Table, snapshot *delta.Snapshot) (*deltaReading, error) 
 	if err != nil {
 		return nil, dataError{err}
 	}
-	r := &deltaReading{at: at, snapshot: snapshot}
+	places, err := snapshot.Places(fields)
+	if err != nil {
+		return nil, dataError{err}
+	}
+	r := &deltaReading{at: at, snapshot: snapshot, places: places}
 	var wrong []error
 	for _, f := range fields {
 		of, err := ofDelta(f.Type)
@@ -152,7 +158,9 @@ func (r *deltaReading) count(ctx context.Context) (all int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		all += n
+		if all += n; f.DeletionVector != nil {
+			all -= f.DeletionVector.Cardinality
+		}
 	}
 	return all, nil
 }
@@ -174,6 +182,7 @@ type deltaPart struct {
 	fixed  row   // of the partition; null where the file has the column, or lacks it
 	places []int // of each leaf of the file: the column, or -1
 	cell   []func(parquet.Value) (string, error)
+	gone   []uint64 // a bit for each row that is of the table no more; nil: none
 	buf    []parquet.Row
 	left   []parquet.Row
 	at     int64
@@ -207,30 +216,38 @@ func (r *deltaReading) part(ctx context.Context, f delta.Add) (_ *deltaPart, err
 	}
 	for i, c := range r.cols {
 		if d.fixed[i].null = true; slices.Contains(r.snapshot.Metadata.PartitionColumns, c.name) {
-			if d.fixed[i], err = partitionCell(c, f.PartitionValues[c.name]); err != nil {
+			if d.fixed[i], err = partitionCell(c, f.PartitionValues[r.places[i].Name]); err != nil {
 				return nil, dataError{fmt.Errorf("the partition of %s: column %q: %w", d.shown, c.name, err)}
 			}
 			continue
 		}
-		if err := d.place(i, c); err != nil {
+		if err := d.place(i, c, r.places[i]); err != nil {
 			return nil, dataError{fmt.Errorf("%s: column %q: %w", d.shown, c.name, err)}
 		}
+	}
+	if d.gone, err = r.at.Deleted(ctx, f, d.file.NumRows()); err != nil {
+		return nil, unknownIsFinal(err)
 	}
 	d.rows = parquet.MultiRowGroup(d.file.RowGroups()...).Rows()
 	return d, nil
 }
 
-// place finds a column in the file.
-func (d *deltaPart) place(i int, c column) error {
+// place finds a column in the file. One that the file has not is null in it.
+func (d *deltaPart) place(i int, c column, at delta.Place) error {
+	ids := false
 	for _, f := range d.file.Schema().Fields() {
-		if f.Name() != c.name {
+		ids = ids || f.ID() != 0
+		if !at.ByID && f.Name() != at.Name || at.ByID && f.ID() != at.ID {
 			continue
 		}
 		of, read, err := parquetType(f)
+		if f.Leaf() && f.Type().Kind() == parquet.Int96 && c.of.kind == kindTimestampTZ {
+			of, read, err = c.of, int96Time, nil
+		}
 		if err != nil {
 			return err
 		}
-		leaf, _ := d.file.Schema().Lookup(c.name) // it is one
+		leaf, _ := d.file.Schema().Lookup(f.Name()) // it is one
 		d.places[leaf.ColumnIndex], d.cell[leaf.ColumnIndex] = i, read
 		if of != c.of {
 			d.cell[leaf.ColumnIndex] = func(v parquet.Value) (string, error) {
@@ -242,6 +259,9 @@ func (d *deltaPart) place(i int, c column) error {
 			}
 		}
 	}
+	if at.ByID && !ids {
+		return errors.New("the file has no ids of columns, by which the table finds them")
+	}
 	return nil
 }
 
@@ -249,11 +269,31 @@ func partitionCell(c column, value *string) (cell, error) {
 	if value == nil || *value == "" {
 		return cell{null: true}, nil
 	}
-	if c.of.kind == kindBytes {
+	given := *value
+	switch c.of.kind {
+	case kindBytes:
 		return cell{}, errors.New("there is no exact text of bytes")
+	case kindTimestamp:
+		given = strings.Replace(given, " ", "T", 1)
+	case kindTimestampTZ:
+		if !strings.HasSuffix(given, "Z") {
+			return cell{}, fmt.Errorf("%s has no zone, and is of the one in which it was written", given)
+		}
 	}
-	text, err := c.of.canonical(*value)
+	text, err := c.of.canonical(given)
 	return cell{text: text}, err
+}
+
+// int96Time is a time as older engines write it: nanoseconds of a day, counted as
+// astronomers do.
+func int96Time(v parquet.Value) (string, error) {
+	const epoch, firstSure = 2_440_588, 2_415_021 // 1970 and 1900; before, calendars differ
+	n := v.Int96()
+	if n[2] < firstSure {
+		return "", errors.New("a time before 1900 in an old form (INT96), of which nobody knows the calendar")
+	}
+	at := time.Unix((int64(n[2])-epoch)*86_400, int64(uint64(n[1])<<32|uint64(n[0]))).UTC()
+	return columnType{kind: kindTimestampTZ}.canonical(at.Format("2006-01-02T15:04:05.999999999") + "Z")
 }
 
 // readNoted keeps why an object could not be read, which what decodes it says in
@@ -289,22 +329,10 @@ func (d *deltaPart) skip(rows int64) error {
 }
 
 func (d *deltaPart) next() (row, error) {
-	for len(d.left) == 0 {
-		n, err := d.rows.ReadRows(d.buf)
-		d.left = d.buf[:n]
-		switch {
-		case n > 0: // an error comes again
-		case errors.Is(err, io.EOF):
-			return nil, io.EOF
-		case d.blob.failed() != nil: // of the store, in passing
-			return nil, fmt.Errorf("reading %s: %w", d.shown, d.blob.failed())
-		case err != nil:
-			return nil, dataError{fmt.Errorf("reading row %d of %s: %w", d.at+1, d.shown, err)}
-		}
+	given, err := d.nextLive()
+	if err != nil {
+		return nil, err
 	}
-	given := d.left[0]
-	d.left = d.left[1:]
-	d.at++
 	out := slices.Clone(d.fixed)
 	for _, v := range given {
 		i := d.places[v.Column()]
@@ -319,6 +347,30 @@ func (d *deltaPart) next() (row, error) {
 		out[i] = cell{text: text}
 	}
 	return out, nil
+}
+
+// nextLive is the next row that is of the table.
+func (d *deltaPart) nextLive() (parquet.Row, error) {
+	for {
+		for len(d.left) == 0 {
+			n, err := d.rows.ReadRows(d.buf)
+			d.left = d.buf[:n]
+			switch {
+			case n > 0: // an error comes again
+			case errors.Is(err, io.EOF):
+				return nil, io.EOF
+			case d.blob.failed() != nil: // of the store, in passing
+				return nil, fmt.Errorf("reading %s: %w", d.shown, d.blob.failed())
+			case err != nil:
+				return nil, dataError{fmt.Errorf("reading row %d of %s: %w", d.at+1, d.shown, err)}
+			}
+		}
+		given, at := d.left[0], d.at
+		d.left = d.left[1:]
+		if d.at++; at/64 >= int64(len(d.gone)) || d.gone[at/64]&(1<<(at%64)) == 0 {
+			return given, nil
+		}
+	}
 }
 
 func (d *deltaPart) close() { _ = errors.Join(d.rows.Close(), d.blob.Close()) } // it was only read

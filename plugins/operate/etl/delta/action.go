@@ -43,7 +43,7 @@ type Add struct {
 	DataChange       bool               `json:"dataChange"`
 	Stats            string             `json:"stats,omitempty"`
 	Tags             map[string]string  `json:"tags,omitempty"`
-	DeletionVector   json.RawMessage    `json:"deletionVector,omitempty"`
+	DeletionVector   *Vector            `json:"deletionVector,omitempty"`
 }
 
 // Remove says that a file is of the table no more.
@@ -54,6 +54,7 @@ type Remove struct {
 	ExtendedFileMetadata bool               `json:"extendedFileMetadata,omitempty"`
 	PartitionValues      map[string]*string `json:"partitionValues,omitempty"`
 	Size                 int64              `json:"size,omitempty"`
+	DeletionVector       *Vector            `json:"deletionVector,omitempty"`
 }
 
 // Txn is how far a writer has come, by a number of its own.
@@ -71,7 +72,14 @@ type action struct {
 	Add        *Add            `json:"add,omitempty"`
 	Remove     *Remove         `json:"remove,omitempty"`
 	Txn        *Txn            `json:"txn,omitempty"`
+	Sidecar    *sidecar        `json:"sidecar,omitempty"` // of a checkpoint alone
 	CommitInfo json.RawMessage `json:"commitInfo,omitempty"`
+}
+
+// sidecar is a file with more of a checkpoint's actions.
+type sidecar struct {
+	Path string `json:"path"`
+	Size int64  `json:"sizeInBytes"`
 }
 
 // Snapshot is a table at one version.
@@ -80,8 +88,8 @@ type Snapshot struct {
 	Checkpoint int64 // the version of the newest one; -1: there is none
 	Protocol   Protocol
 	Metadata   Metadata
-	Files      map[string]Add    // by path
-	Removed    map[string]Remove // by path, as the log keeps them
+	Files      map[string]Add    // by Key
+	Removed    map[string]Remove // by path and vector, as the log keeps them
 	Txns       map[string]Txn    // by the writer
 }
 
@@ -99,14 +107,13 @@ func (s *Snapshot) apply(a action) error {
 	case a.MetaData != nil:
 		s.Metadata = *a.MetaData
 	case a.Add != nil:
-		if len(a.Add.DeletionVector) > 0 && string(a.Add.DeletionVector) != "null" {
-			return unknown("deletionVectors")
-		}
-		s.Files[a.Add.Path] = *a.Add
-		delete(s.Removed, a.Add.Path)
+		key := a.Add.Key()
+		s.Files[key] = *a.Add
+		delete(s.Removed, key)
 	case a.Remove != nil:
-		delete(s.Files, a.Remove.Path)
-		s.Removed[a.Remove.Path] = *a.Remove
+		key := keyOf(a.Remove.Path, a.Remove.DeletionVector)
+		delete(s.Files, key)
+		s.Removed[key] = *a.Remove
 	case a.Txn != nil:
 		s.Txns[a.Txn.AppID] = *a.Txn
 	}

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -44,12 +47,23 @@ type rowAdd struct {
 	DataChange       bool               `parquet:"dataChange"`
 	Stats            *string            `parquet:"stats"`
 	Tags             map[string]string  `parquet:"tags,optional"`
+	DeletionVector   *rowVector         `parquet:"deletionVector"`
 }
 
 type rowRemove struct {
 	Path              string `parquet:"path"`
 	DeletionTimestamp *int64 `parquet:"deletionTimestamp"`
 	DataChange        bool   `parquet:"dataChange"`
+
+	DeletionVector *rowVector `parquet:"deletionVector"`
+}
+
+type rowVector struct {
+	StorageType string `parquet:"storageType"`
+	Path        string `parquet:"pathOrInlineDv"`
+	Offset      *int32 `parquet:"offset"`
+	Size        int32  `parquet:"sizeInBytes"`
+	Cardinality int64  `parquet:"cardinality"`
 }
 
 type rowFormat struct {
@@ -96,13 +110,14 @@ func (s *Snapshot) rows(now time.Time) []row {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Removed)) {
 		if r := s.Removed[name]; r.DeletionTimestamp > now.Add(-keepRemoved).UnixMilli() {
-			all = append(all, row{Remove: &rowRemove{r.Path, maybe(r.DeletionTimestamp), false}})
+			all = append(all, row{Remove: &rowRemove{r.Path, maybe(r.DeletionTimestamp), false,
+				(*rowVector)(r.DeletionVector)}})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Files)) {
 		a := s.Files[name]
 		all = append(all, row{Add: &rowAdd{a.Path, a.PartitionValues, a.Size, a.ModificationTime, false, maybe(a.Stats),
-			a.Tags}})
+			a.Tags, (*rowVector)(a.DeletionVector)}})
 	}
 	return all
 }
@@ -117,6 +132,11 @@ func (t Table) Tidy(ctx context.Context, s *Snapshot, now time.Time) error {
 	// whoever makes the version that is due writes it; another, when that one did not
 	if behind := s.Version - max(s.Checkpoint, 0); behind == 0 || s.Version%every != 0 && behind < 2*every {
 		return nil
+	}
+	for _, f := range s.Files { // others have them in a form that is not kept here
+		if f.DeletionVector != nil && f.Stats == "" {
+			return nil // such a file must say how many rows it has
+		}
 	}
 	rows := s.rows(now)
 	if err := t.Store.Write(ctx, t.checkpoint(s.Version), func(w io.Writer) error {
@@ -136,8 +156,38 @@ func (t Table) Tidy(ctx context.Context, s *Snapshot, now time.Time) error {
 }
 
 // readCheckpoint takes the actions of a part of a checkpoint, whoever wrote it, into
-// a snapshot.
-func (t Table) readCheckpoint(ctx context.Context, b lake.Blob, s *Snapshot) error {
+// a snapshot, and those of the files that it names.
+func (t Table) readCheckpoint(ctx context.Context, b lake.Blob, s *Snapshot, names bool) error {
+	var more []sidecar
+	take := func(a action) error {
+		if a.Sidecar == nil {
+			return s.apply(a)
+		}
+		more = append(more, *a.Sidecar)
+		return nil
+	}
+	each := t.eachRow
+	if strings.HasSuffix(b.Key, ".json") {
+		each = t.eachAction
+	}
+	if err := each(ctx, b, take); err != nil {
+		return err
+	}
+	for _, one := range more {
+		name, err := url.PathUnescape(path.Base(one.Path)) // they are in one folder, whichever is told
+		if err != nil || !names {
+			return fmt.Errorf("a file with more of it is named wrongly: %q", one.Path)
+		}
+		in := lake.Blob{Key: t.log() + "/_sidecars/" + name, Size: one.Size}
+		if err := t.readCheckpoint(ctx, in, s, false); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// eachRow reads actions that are rows of Parquet.
+func (t Table) eachRow(ctx context.Context, b lake.Blob, do func(action) error) error {
 	r, err := t.Store.Open(ctx, b)
 	if err != nil {
 		return err
@@ -154,11 +204,7 @@ func (t Table) readCheckpoint(ctx context.Context, b lake.Blob, s *Snapshot) err
 	for {
 		n, err := rows.ReadRows(buf)
 		for _, values := range buf[:n] {
-			a, err := collect(paths, values).action()
-			if err == nil {
-				err = s.apply(a)
-			}
-			if err != nil {
+			if err := do(collect(paths, values).action()); err != nil {
 				return err
 			}
 		}
@@ -195,8 +241,8 @@ func collect(paths [][]string, values parquet.Row) cells {
 			c.one[name] = v
 		case name == "metaData.format" && leaf == "provider" && !v.IsNull():
 			c.one[name] = v
-		case name == "add.deletionVector" && !v.IsNull():
-			c.one[name] = v
+		case len(p) == 3 && p[1] == "deletionVector" && !v.IsNull():
+			c.one[name+"."+leaf] = v
 		case isMap(name) && leaf == "value" && (text || v.IsNull()):
 			value := (*string)(nil)
 			if !v.IsNull() {
@@ -267,7 +313,22 @@ func (c cells) texts(name string) map[string]string {
 	return all
 }
 
-func (c cells) action() (a action, err error) {
+// vector is the deletion vector of an add or a remove, if it has one.
+func (c cells) vector(of string) *Vector {
+	of += ".deletionVector."
+	if !c.has(of + "storageType") {
+		return nil
+	}
+	v := &Vector{c.text(of + "storageType"), c.text(of + "pathOrInlineDv"), nil, int32(c.number(of + "sizeInBytes")),
+		c.number(of + "cardinality")}
+	if c.has(of + "offset") {
+		at := int32(c.number(of + "offset"))
+		v.Offset = &at
+	}
+	return v
+}
+
+func (c cells) action() (a action) {
 	switch {
 	case c.has("protocol.minReaderVersion"):
 		a.Protocol = &Protocol{int(c.number("protocol.minReaderVersion")), int(c.number("protocol.minWriterVersion")),
@@ -278,15 +339,16 @@ func (c cells) action() (a action, err error) {
 			append([]string{}, c.list["metaData.partitionColumns"]...), c.texts("metaData.configuration"),
 			c.number("metaData.createdTime")}
 	case c.has("add.path"):
-		if c.has("add.deletionVector") {
-			return a, unknown("deletionVectors")
-		}
 		a.Add = &Add{Path: c.text("add.path"), PartitionValues: c.pairs("add.partitionValues"), Size: c.number("add.size"),
-			ModificationTime: c.number("add.modificationTime"), Stats: c.text("add.stats"), Tags: c.texts("add.tags")}
+			ModificationTime: c.number("add.modificationTime"), Stats: c.text("add.stats"), Tags: c.texts("add.tags"),
+			DeletionVector: c.vector("add")}
 	case c.has("remove.path"):
-		a.Remove = &Remove{Path: c.text("remove.path"), DeletionTimestamp: c.number("remove.deletionTimestamp")}
+		a.Remove = &Remove{Path: c.text("remove.path"), DeletionTimestamp: c.number("remove.deletionTimestamp"),
+			DeletionVector: c.vector("remove")}
+	case c.has("sidecar.path"):
+		a.Sidecar = &sidecar{c.text("sidecar.path"), c.number("sidecar.sizeInBytes")}
 	case c.has("txn.appId"):
 		a.Txn = &Txn{c.text("txn.appId"), c.number("txn.version"), c.number("txn.lastUpdated")}
 	}
-	return a, nil
+	return a
 }

@@ -2,6 +2,7 @@ package delta
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -107,14 +108,6 @@ func TestTable_ACheckpointIsTheLogBeforeIt(t *testing.T) {
 	if _, err := table.Read(t.Context(), nil); !errors.As(err, new(*gapError)) {
 		t.Error(err)
 	}
-	newer := fmt.Sprintf("%020d.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json", 22) // stands for what is missing
-	if err := os.WriteFile(filepath.Join(dir, table.log(), newer), []byte("{}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var unknown *UnknownError
-	if _, err := table.Read(t.Context(), nil); !errors.As(err, &unknown) || unknown.Feature != "the feature v2Checkpoint" {
-		t.Error(err)
-	}
 }
 
 // Of many that make one version one does; the others hear that it is another's.
@@ -213,4 +206,115 @@ func TestTable_ACheckpointOfAnotherEngineIsRead(t *testing.T) {
 		!reflect.DeepEqual(read.Metadata.PartitionColumns, s.Metadata.PartitionColumns) {
 		t.Errorf("%+v", read)
 	}
+}
+
+// Checkpoints of the second form, whose files with more of them are elsewhere, are the
+// log before them, whether they are JSON or Parquet, and whatever their name.
+func TestTable_ACheckpointOfTheSecondFormIsRead(t *testing.T) {
+	const id = "80a083e8-7026-4e79-81be-64bd76c43a11"
+	for _, name := range []string{id + ".json", id + ".parquet", "parquet"} {
+		dir := t.TempDir()
+		table, now := at(t, dir), time.Now()
+		c, four := made(t, now), int32(4)
+		c.Txns = []Txn{{"w", 7, now.UnixMilli()}}
+		c.Add = []Add{{Path: "f", Stats: `{"numRecords":1}`}, {Path: "h", Stats: "{}", DeletionVector: specVector()},
+			{Path: "g", Stats: `{"numRecords":9}`, DeletionVector: &Vector{"u", "^-aqEH.-t@S}K{vb[*k^", &four, 40, 6}}}
+		was, err := table.Commit(t.Context(), empty(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var here, elsewhere []row
+		for _, r := range was.rows(now) {
+			if r.Add != nil {
+				elsewhere = append(elsewhere, r)
+			} else {
+				here = append(here, r)
+			}
+		}
+		write := func(name string, rows []row) error {
+			return table.Store.Write(t.Context(), table.log()+"/"+name, func(w io.Writer) error {
+				out := parquet.NewGenericWriter[row](w)
+				_, err := out.Write(rows)
+				return errors.Join(err, out.Close())
+			})
+		}
+		err = errors.Join(write("_sidecars/one.parquet", elsewhere[:1]), write("_sidecars/t%20wo.parquet", elsewhere[1:]))
+		base, parts := fmt.Sprintf("%020d.checkpoint.", 0), []sidecar{}
+		for _, name := range []string{"one.parquet", "t%20wo.parquet"} {
+			file, told := os.Stat(filepath.Join(dir, table.log(), "_sidecars", name))
+			if err = errors.Join(err, told); err != nil {
+				t.Fatal(err)
+			}
+			parts = append(parts, sidecar{Path(name), file.Size()})
+		}
+		err = errors.Join(err, writeSecond(t, table, base+name, here, parts))
+		if err = errors.Join(err, os.Remove(filepath.Join(dir, table.commit(0)))); err != nil {
+			t.Fatal(err)
+		}
+		read, err := table.Read(t.Context(), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		read.Checkpoint = was.Checkpoint
+		for name, f := range was.Files {
+			f.DataChange = false
+			if f.PartitionValues == nil {
+				f.PartitionValues = map[string]*string{}
+			}
+			f.Tags = map[string]string{}
+			was.Files[name] = f
+		}
+		if !reflect.DeepEqual(read, was) {
+			t.Errorf("%s is read as\n%+v\nand was\n%+v", name, read, was)
+		}
+	}
+}
+
+// writeSecond writes a checkpoint of the second form.
+func writeSecond(t *testing.T, table Table, name string, here []row, parts []sidecar) error {
+	type rowSidecar struct {
+		Path string `parquet:"path"`
+		Size int64  `parquet:"sizeInBytes"`
+	}
+	type second struct {
+		row
+		Sidecar *rowSidecar `parquet:"sidecar"`
+	}
+	return table.Store.Write(t.Context(), table.log()+"/"+name, func(w io.Writer) error {
+		if filepath.Ext(name) == ".json" {
+			out := json.NewEncoder(w)
+			var err error
+			for _, r := range here {
+				a := action{}
+				switch {
+				case r.Protocol != nil:
+					p := r.Protocol
+					a.Protocol = &Protocol{int(p.MinReaderVersion), int(p.MinWriterVersion), p.ReaderFeatures, p.WriterFeatures}
+				case r.MetaData != nil:
+					m := r.MetaData
+					a.MetaData = &Metadata{ID: m.ID, Format: Format{m.Format.Provider, m.Format.Options},
+						SchemaString: m.SchemaString, PartitionColumns: m.PartitionColumns, Configuration: m.Configuration,
+						CreatedTime: *m.CreatedTime}
+				case r.Txn != nil:
+					a.Txn = &Txn{r.Txn.AppID, r.Txn.Version, *r.Txn.LastUpdated}
+				}
+				err = errors.Join(err, out.Encode(a))
+			}
+			for _, one := range parts {
+				err = errors.Join(err, out.Encode(action{Sidecar: &one}))
+			}
+			_, told := io.WriteString(w, `{"checkpointMetadata":{"version":0}}`)
+			return errors.Join(err, told)
+		}
+		out := parquet.NewGenericWriter[second](w)
+		var all []second
+		for _, r := range here {
+			all = append(all, second{row: r})
+		}
+		for _, one := range parts {
+			all = append(all, second{Sidecar: &rowSidecar{one.Path, one.Size}})
+		}
+		_, err := out.Write(all)
+		return errors.Join(err, out.Close())
+	})
 }

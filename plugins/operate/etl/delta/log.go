@@ -52,18 +52,18 @@ type listing struct {
 	commits     map[int64]lake.Blob
 	newest      int64
 	checkpoints map[int64][]lake.Blob // whole ones: their parts
-	unread      int64                 // the newest checkpoint in a form that is not known; -1: none
 }
 
 var (
 	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
-	unreadName     = regexp.MustCompile(`^(\d{20})\.checkpoint\.[0-9a-fA-F-]{36}\.(?:json|parquet)$`)
 	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet$`)
+	uniqueName     = regexp.MustCompile(`^(\d{20})\.checkpoint\.[0-9a-fA-F-]{36}\.(?:json|parquet)$`)
 )
 
 func (t Table) list(ctx context.Context) (listing, error) {
-	l := listing{map[int64]lake.Blob{}, -1, map[int64][]lake.Blob{}, -1}
+	l := listing{map[int64]lake.Blob{}, -1, map[int64][]lake.Blob{}}
 	parts := map[int64]map[string][]lake.Blob{} // by how many there are
+	unique := map[int64]lake.Blob{}
 	err := t.Store.List(ctx, t.log(), func(b lake.Blob) error {
 		name := path.Base(b.Key)
 		if path.Dir(b.Key) != t.log() {
@@ -73,9 +73,9 @@ func (t Table) list(ctx context.Context) (listing, error) {
 			n, _ := strconv.ParseInt(m[1], 10, 64) // larger ones are no versions
 			l.commits[n], l.newest = b, max(l.newest, n)
 		}
-		if m := unreadName.FindStringSubmatch(name); m != nil {
+		if m := uniqueName.FindStringSubmatch(name); m != nil {
 			n, _ := strconv.ParseInt(m[1], 10, 64)
-			l.unread = max(l.unread, n)
+			unique[n] = b
 		}
 		if m := checkpointName.FindStringSubmatch(name); m != nil {
 			n, _ := strconv.ParseInt(m[1], 10, 64)
@@ -86,6 +86,9 @@ func (t Table) list(ctx context.Context) (listing, error) {
 		}
 		return nil
 	})
+	for n, b := range unique {
+		l.checkpoints[n] = []lake.Blob{b}
+	}
 	for n, bySize := range parts {
 		for many, blobs := range bySize {
 			if want, _ := strconv.Atoi(many); len(blobs) == max(want, 1) {
@@ -137,7 +140,7 @@ func (t Table) read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
 		s, c.Files, c.Removed, c.Txns = &c, maps.Clone(c.Files), maps.Clone(c.Removed), maps.Clone(c.Txns)
 	case newest >= 0:
 		for _, b := range l.checkpoints[newest] {
-			if err := t.readCheckpoint(ctx, b, s); err != nil {
+			if err := t.readCheckpoint(ctx, b, s, true); err != nil {
 				return nil, fmt.Errorf("checkpoint %d: %w", newest, err)
 			}
 		}
@@ -146,9 +149,6 @@ func (t Table) read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
 	s.Checkpoint = newest
 	for n := s.Version + 1; n <= l.newest; n++ {
 		b, there := l.commits[n]
-		if !there && n <= l.unread { // what it has stands for what is missing
-			return nil, unknown("v2Checkpoint")
-		}
 		if !there {
 			return nil, &gapError{n}
 		}
@@ -273,7 +273,8 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 		actions = append(actions, action{Txn: &txn})
 	}
 	for _, gone := range c.Remove {
-		actions = append(actions, action{Remove: &Remove{gone.Path, c.Now, changes, true, gone.PartitionValues, gone.Size}})
+		actions = append(actions, action{Remove: &Remove{gone.Path, c.Now, changes, true, gone.PartitionValues, gone.Size,
+			gone.DeletionVector}})
 	}
 	for _, one := range c.Add {
 		one.DataChange = changes

@@ -21,14 +21,18 @@ func unknown(feature string) error { return &UnknownError{"the feature " + featu
 // Features of the protocol that are known, as long as no column and no property of
 // the table makes use of those that inUse names.
 const (
-	featureTimestampNTZ  = "timestampNtz"
-	featureColumnMapping = "columnMapping"
+	featureTimestampNTZ    = "timestampNtz"
+	featureColumnMapping   = "columnMapping"
+	featureDeletionVectors = "deletionVectors"
+	featureV2Checkpoint    = "v2Checkpoint"
 
 	mostReader, featuresReader = 3, 3 // versions; from the second on, features are named
 	mostWriter, featuresWriter = 7, 7
 )
 
-func knownByReaders() []string { return []string{featureTimestampNTZ, featureColumnMapping} }
+func knownByReaders() []string {
+	return []string{featureTimestampNTZ, featureColumnMapping, featureDeletionVectors, featureV2Checkpoint}
+}
 
 func knownByWriters() []string {
 	return append(knownByReaders(), "appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns",
@@ -54,16 +58,39 @@ func (s *Snapshot) Readable() error {
 	if s.Metadata.Format.Provider != "parquet" {
 		return &UnknownError{"files of " + s.Metadata.Format.Provider}
 	}
-	if mode := s.Metadata.Configuration["delta.columnMapping.mode"]; mode != "" && mode != "none" {
-		return unknown(featureColumnMapping)
+	if _, err := s.mapping(); err != nil {
+		return err
 	}
 	return s.readable()
 }
+
+// mapping is how columns are found in the files: by name, by id, or "" where they are
+// called there as in the schema.
+func (s *Snapshot) mapping() (string, error) {
+	p, mode := s.Protocol, s.Metadata.Configuration["delta.columnMapping.mode"]
+	if p.MinReaderVersion < 2 || p.MinReaderVersion == featuresReader && !slices.Contains(p.ReaderFeatures,
+		featureColumnMapping) {
+		return "", nil // the property means nothing then
+	}
+	switch mode {
+	case "", "none":
+		return "", nil
+	case byName, byID:
+		return mode, nil
+	}
+	return "", unknown(featureColumnMapping + " by " + mode)
+}
+
+const byName, byID = "name", "id"
 
 // Writable says which feature keeps the table from being written to: rows are
 // removed, too, where it is asked for.
 func (s *Snapshot) Writable(removes bool) error {
 	if err := s.Readable(); err != nil {
+		return err
+	}
+	mode, err := s.mapping()
+	if err != nil {
 		return err
 	}
 	p := s.Protocol
@@ -95,6 +122,9 @@ func (s *Snapshot) Writable(removes bool) error {
 				"delta.columnMapping.id": featureColumnMapping}[name]
 			if strings.HasPrefix(name, "delta.identity.") {
 				of = "identityColumns"
+			}
+			if of == featureColumnMapping && mode != "" {
+				of = ""
 			}
 			if of != "" {
 				return &UnknownError{fmt.Sprintf("the feature %s of column %q", of, f.Name)}
@@ -145,6 +175,34 @@ func (s *Snapshot) Fields() ([]Field, error) {
 		return nil, errors.New("the schema of the table cannot be read: its log is damaged")
 	}
 	return of.Fields, nil
+}
+
+// Place is where a column is in the files.
+type Place struct {
+	Name string // there, and of its values in partitions and statistics
+	ID   int    // 0: columns are not mapped
+	ByID bool   // it is found by its id, whatever its name
+}
+
+// Places are where the columns are, in the order of Fields.
+func (s *Snapshot) Places(fields []Field) ([]Place, error) {
+	mode, err := s.mapping()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Place, len(fields))
+	for i, f := range fields {
+		all[i].Name = f.Name
+		if mode == "" {
+			continue
+		}
+		name, _ := f.Metadata["delta.columnMapping.physicalName"].(string)
+		id, _ := f.Metadata["delta.columnMapping.id"].(float64) // as JSON has numbers
+		if all[i] = (Place{name, int(id), mode == byID}); name == "" || id < 1 {
+			return nil, fmt.Errorf("column %q has no name or no id for the files: the log is damaged", f.Name)
+		}
+	}
+	return all, nil
 }
 
 // timestampNTZ is the type of times without a zone.
