@@ -130,7 +130,7 @@ func put(tree map[string]any, path []string, v Value) error {
 		}
 		tree = inner
 	}
-	if _, there := tree[path[last]].(map[string]any); there {
+	if _, there := tree[path[last]].(map[string]any); there && v.Kind != Other {
 		return nil // a field of it was set before
 	}
 	switch v.Kind {
@@ -145,6 +145,8 @@ func put(tree map[string]any, path []string, v Value) error {
 			text = "-0.0"
 		case v.Kind == Int:
 			text = strconv.FormatInt(v.Int, 10)
+		case !strings.ContainsAny(text, ".e"):
+			text += ".0" // it was no integer as it was written
 		}
 		tree[path[last]] = json.Number(text)
 	case String:

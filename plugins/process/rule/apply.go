@@ -33,6 +33,7 @@ type output struct {
 	idle    time.Duration
 	ahead   time.Duration
 	keys    int64
+	parsed  event.Event // the event that is applied
 	now     func() time.Time
 	late    *flow.Burst
 	meters  *meters
@@ -41,20 +42,21 @@ type output struct {
 	tending sync.WaitGroup
 	stop    context.CancelFunc
 
-	mu        sync.Mutex
-	fileWrong bool
-	db        *sqldb.DB
-	release   func()
-	places    map[place]*held
-	force     force
-	last      *Set     // the rules that were applied last
-	canary    *canary  // those that were, to some fleets
-	topics    []string // that the stream reads, if that is known
-	fitted    []*Set   // what was seen to be right for them
-	fittedAt  time.Time
-	tails     map[kafka.Partition]tail
-	cleared   map[place]*Set  // the empty set for which nothing is kept of a partition
-	sets      map[string]*Set // that were in force, by version
+	mu          sync.Mutex
+	fileWrong   bool
+	db          *sqldb.DB
+	release     func()
+	places      map[place]*held
+	force       force
+	last        *Set     // the rules that were applied last
+	canary      *canary  // those that were, to some fleets
+	topics      []string // that the stream reads, if that is known
+	fitted      []*Set   // what was seen to be right for them
+	fittedAt    time.Time
+	tails       map[kafka.Partition]tail
+	journalMost int             // bytes of the partitions' journals
+	cleared     map[place]*Set  // the empty set for which nothing is kept of a partition
+	sets        map[string]*Set // that were in force, by version
 }
 
 // WriteBatch applies a batch. When it returns nil, what follows from it is
@@ -188,6 +190,9 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 		if err = emptyPlace(ctx, tx, at); err == nil {
 			n, err = deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic, at.number))
 		}
+		if err == nil {
+			err = emptyJournal(ctx, tx, at)
+		}
 		if gone += n; err != nil {
 			break
 		}
@@ -267,9 +272,10 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 	if err == nil {
 		err = still(ctx, tx, seq)
 	}
+	due := o.duly(changed)
 	for _, h := range changed {
 		if err == nil {
-			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.now())
+			err = h.save(ctx, tx, rowsMost(o.db.Dialect), h == due, o.now())
 		}
 		if err == nil && h.over() {
 			delete(o.places, place{h.topic, h.number})
@@ -311,7 +317,18 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 		}
 		*pos = position{log: log, moment: none, upcoming: -1, version: pos.version, tally: tally{Sides: pos.tally.Sides}}
 	} else if h := o.places[at]; h != nil && h.version == pos.version && h.set == set && h.forSome == o.canary {
+		h.open()
 		return h, nil
+	}
+	entries, err := readJournal(ctx, tx, at)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) > 0 && pos.rules != naming(set.Version, o.canary) {
+		if err := fold(ctx, tx, o.db.Dialect, o.sets, at, pos, entries); err != nil {
+			return nil, err
+		}
+		entries = nil
 	}
 	if log != "" {
 		pos.log = log
@@ -324,6 +341,13 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	h := &held{partition: newPartition(set, at.topic, at.number, o.delay.Microseconds(), o.keys), position: *pos,
 		arrived: time.Now(), begins: max(pos.upcoming, from)}
 	h.time, h.origin, h.sides = pos.moment, pos.log, pos.tally.Sides
+	if len(entries) > 0 {
+		of, err := headOf(entries[0])
+		if err != nil {
+			return nil, err
+		}
+		h.time = of.time
+	}
 	h.forSome = o.canary
 	h.tellFirst(o.canary.at(at.topic))
 	if pos.rules != naming(set.Version, o.canary) {
@@ -348,6 +372,12 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	if err != nil {
 		return nil, err
 	}
+	if len(entries) > 0 {
+		if err := h.resume(entries, pos.moment); err != nil {
+			return nil, err
+		}
+	}
+	h.open()
 	if gone > 0 {
 		o.meters.dropped.Incr(gone)
 		o.log.Warnf("rules changed: what %d keys of %s/%d had open under them before is dropped", gone, at.topic, at.number)
@@ -408,9 +438,9 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 		return
 	}
 	raw, err := r.msg.AsBytes()
-	var e event.Event
+	e := &o.parsed
 	if err == nil {
-		err = event.Parse(raw, &e)
+		err = event.Parse(raw, e)
 	}
 	received, known := event.ReceivedAt(r.msg)
 	fleet := event.FleetOf(r.msg)
@@ -425,17 +455,18 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 	if !known {
 		received = time.Time{}
 	}
-	at := countsAt(&e, received, event.Meta(r.msg, event.HeaderFlags), o.ahead)
-	n := len(h.misses)
-	if err := h.partition.apply(raw, record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}); err != nil {
+	at := countsAt(e, received, event.Meta(r.msg, event.HeaderFlags), o.ahead)
+	n, rec := len(h.misses), record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}
+	if err := h.partition.apply(raw, rec); err != nil {
 		t.Invalid++
 		return
 	}
+	h.enter(raw, &h.partition.event, e.Device)
 	for _, m := range h.misses[n:] {
 		o.say(h, m)
 	}
 	for _, d := range h.drains {
-		_ = d.apply(raw, record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}) // it is an event: see above
+		_ = d.apply(raw, rec) // it is an event: see above
 	}
 }
 

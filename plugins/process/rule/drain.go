@@ -290,6 +290,9 @@ func (h *held) due() int64 {
 
 // advanceAll moves the time of all.
 func (h *held) advanceAll(to int64) {
+	if h.enters {
+		h.entry.time(to)
+	}
 	for _, p := range h.all() {
 		p.advance(to)
 	}

@@ -16,13 +16,14 @@ import (
 // The names that counts of what was erased have.
 const (
 	countState   = "rule_keys"
+	countJournal = "rule_journal"
 	countResults = "rule_results"
 )
 
 // Lifecycle is the store of what rules keep of open windows, which goes by time
 // of the events, and of what they told.
 func Lifecycle() lifecycle.Kind {
-	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_result"},
+	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_rule_results", Default: "2160h",
 			Description: "How long results of rules are kept, from when they were told."},
 		Prepare: migrate, Expire: expireResults, Count: count, Erase: erase,
@@ -44,16 +45,21 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	err := errors.Join(migrate(ctx, db),
 		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_state`+ofTarget, fleet, device).Scan(&keys),
 		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_result`+ofTarget, fleet, device).Scan(&results))
+	var events int64
+	if err == nil {
+		events, err = countJournaled(ctx, db, fleet, device)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("counting what rules keep: %w", err)
 	}
-	return map[string]int64{countState: keys, countResults: results}, nil
+	return map[string]int64{countState: keys, countJournal: events, countResults: results}, nil
 }
 
 // erase deletes what rules keep and told of a device, or of a fleet. A key is of
-// one device, so that nothing of another goes with it. The tombstone must be
-// buried: what is applied later knows of it; and since every partition's version
-// grows, who has the keys in memory reads them again before it writes.
+// one device, so that nothing of another goes with it; one of all devices stays, with
+// all that it has counted. The tombstone must be buried: what is applied later knows
+// of it; and since every partition's version grows, who has the keys in memory reads
+// them again before it writes.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if err := migrate(ctx, db); err != nil {
 		return err
@@ -62,12 +68,25 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
 			return err
 		}
+		events, err := foldSums(ctx, tx, db.Dialect, t.Fleet, t.Device)
+		if err != nil {
+			return err
+		}
 		keys, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_state`+ofTarget, t.Fleet, t.Device))
+		if err != nil {
+			return err
+		}
+		err = errors.Join(err, journalOf(ctx, tx, func(entry []byte) ([]byte, error) {
+			rest, n, err := without(entry, t.Fleet, t.Device)
+			events += n
+			return rest, err
+		}))
 		if err != nil {
 			return err
 		}
 		results, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_result`+ofTarget, t.Fleet, t.Device))
 		return errors.Join(err, tombstone.Add(ctx, tx, t.Job, countState, keys),
+			tombstone.Add(ctx, tx, t.Job, countJournal, events),
 			tombstone.Add(ctx, tx, t.Job, countResults, results))
 	})
 	if err != nil {

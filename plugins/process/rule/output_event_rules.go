@@ -38,7 +38,7 @@ Rules are the version that was put in force (`+"`weir rules activate`"+`), and u
 changes nothing, and is said (`+"`docs/rules.md`"+`). Each partition takes other rules up with a batch: from which offset on is written with it. A rule whose window,
 conditions, key or values change begins anew, while it is drained as it was; what cannot be drained is dropped, counted and said.
 
-A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Only then is it acknowledged. A record that
+A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Of keys it writes a journal, and their rows now and then. Only then is it acknowledged. A record that
 comes again is known by its offset; one that `+"`event_dedupe`"+` marked is counted as a duplicate and nothing else. What a crash leaves is a whole
 number of batches; what comes again makes the same results under the same ids. Several processes share the partitions: each commit grows the
 version of a partition, and who holds an older one in memory reads it again.
@@ -125,7 +125,7 @@ func Register(env *service.Environment) error {
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{res: res, log: res.Logger(), places: map[place]*held{}, cleared: map[place]*Set{}, now: time.Now,
-		meters: newMeters(res)}
+		meters: newMeters(res), journalMost: journalMost}
 	var file string
 	var keys int
 	if err := conf.Read(parsed, fieldRules, &file, fieldURL, sqldb.URL(&o.url), fieldDelay, conf.NotNegative(&o.delay),

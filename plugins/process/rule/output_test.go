@@ -210,6 +210,7 @@ func histories(t *testing.T, seeds uint64, place func(testing.TB, string) *bench
 			switch r.IntN(6) {
 			case 0: // killed: a new process has nothing in memory
 				processes[who] = b.operator()
+				processes[who].journalMost = []int{0, 3000, journalMost}[r.IntN(3)]
 			case 1: // the last batches were not committed to the group, and come again
 				at -= min(at, r.IntN(30))
 			}
@@ -369,29 +370,6 @@ func TestEventRules_ErasureReachesWhatIsOpen(t *testing.T) {
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-2 0s 1"}) {
 		t.Errorf("%q", got)
 	}
-}
-
-// A batch of the log, as the stream has it: 5,000 events of 500 devices, with
-// three rules, into SQLite on this machine's disk.
-func BenchmarkEventRules(b *testing.B) {
-	w := newBench(b, benchRules)
-	o := w.operator()
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		b.StopTimer()
-		batch := make(service.MessageBatch, 5000)
-		for i := range batch {
-			raw := strings.Replace(sample, "pump-0001", fmt.Sprintf("pump-%04d", n%500), 1)
-			raw = strings.Replace(raw, "2026-11-21T09:15:00.123Z",
-				noon().Add(time.Duration(n)*100*time.Microsecond).Format(time.RFC3339Nano), 1)
-			batch[i] = message(0, int64(n), raw)
-			n++
-		}
-		b.StartTimer()
-		w.apply(o, batch...)
-	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "us/event")
 }
 
 // What is published again was received long ago, and says nothing of how fresh

@@ -69,6 +69,7 @@ type partition struct {
 
 	time   int64 // its watermark: no window that ends by it is open
 	reader *predicate.Reader
+	whole  bool // rules look at more of an event than the reader's values
 	ops    []*operator
 	next   int64 // no timer rings before
 	out    []Result
@@ -76,6 +77,7 @@ type partition struct {
 	args   []arg
 	holds  uint64            // of a pattern: the variables that the event may be; of a join, its sides
 	values []predicate.Value // for its conditions
+	event  record            // that is taken in
 	key    []byte
 	json   []byte
 }
@@ -125,6 +127,7 @@ type keyState struct {
 	form  *form     // in which it is told
 	due   int64
 	dirty bool // changed since it was saved
+	saved bool // there is a row of it
 	fresh bool // changed since a result was told of what is still open
 }
 
@@ -156,6 +159,7 @@ func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int6
 		reader: set.layout.Reader(), next: never, from: topic}
 	for _, r := range set.Rules {
 		p.ops = append(p.ops, newOperator(r, set.Version))
+		p.whole = p.whole || len(r.Slow) > 0
 	}
 	return p
 }
@@ -190,11 +194,17 @@ func (p *partition) apply(raw []byte, e record) error {
 	if err := p.reader.Read(raw); err != nil {
 		return fmt.Errorf("reading an event: %w", err)
 	}
+	p.event = e
+	p.take(&p.event)
+	return nil
+}
+
+// take takes in the event that the reader has.
+func (p *partition) take(e *record) {
 	p.advance(p.reached(e.At))
 	for _, op := range p.ops {
-		op.tally[p.applyTo(op, &e)]++
+		op.tally[p.applyTo(op, e)]++
 	}
-	return nil
 }
 
 // counts tells whether a fleet is counted.

@@ -23,6 +23,7 @@ type Set struct {
 	layout  predicate.Layout
 	by      map[string]*Set // of a set that names topics: what of it is evaluated where
 	none    *Set            // what of it is evaluated elsewhere
+	text    string          // of the whole set
 }
 
 // Rule is one rule of a set.
@@ -129,7 +130,7 @@ const maxRules = 10_000
 // Parse reads, checks and compiles a rule set. The error is a *ProblemsError.
 func Parse(raw []byte) (*Set, error) {
 	sum := sha256.Sum256(raw)
-	set := &Set{Version: hex.EncodeToString(sum[:6])}
+	set := &Set{Version: hex.EncodeToString(sum[:6]), text: string(raw)}
 	var doc document
 	var tree yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(raw))

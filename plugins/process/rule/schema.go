@@ -14,6 +14,10 @@ import "weir/internal/platform/sqldb"
 //	and who tells what meanwhile.
 //
 // rule_state     what is kept of a key; `epoch` names the rule as it counts.
+// rule_journal   what batches added to a partition since its rows were written, in
+//
+//	the order of `seq`, which is the partition's version: journal.go.
+//
 // rule_result    what was told: an id's highest revision is what is true; `sent`
 //
 //	when rule_results has handed it on. Of one partition, recorded_at never
@@ -56,6 +60,9 @@ CREATE INDEX rule_result_unsent ON rule_result (recorded_at, id, revision) WHERE
 CREATE TABLE rule_outbox (id TEXT PRIMARY KEY, owner TEXT NOT NULL, lease_until BIGINT NOT NULL);
 INSERT INTO rule_outbox (id, owner, lease_until) VALUES ('results', '', 0);
 `
+	const journal = `
+CREATE TABLE rule_journal (
+	topic TEXT NOT NULL, part INTEGER NOT NULL, seq BIGINT NOT NULL, entry `
 	const versions = `
 CREATE TABLE rule_version (
 	number BIGINT PRIMARY KEY, version TEXT NOT NULL, rules TEXT NOT NULL, comment TEXT NOT NULL, created_by TEXT NOT NULL,
@@ -78,5 +85,8 @@ CREATE TABLE rule_topic (topic TEXT PRIMARY KEY, partitions INTEGER NOT NULL);
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
 	}, {SQLite: handedOn, Postgres: handedOn}, {SQLite: versions, Postgres: versions},
-		{SQLite: canaries, Postgres: canaries}, {SQLite: topics, Postgres: topics}}
+		{SQLite: canaries, Postgres: canaries}, {SQLite: topics, Postgres: topics}, {
+			SQLite:   journal + "BLOB NOT NULL, PRIMARY KEY (topic, part, seq));",
+			Postgres: journal + "BYTEA NOT NULL, PRIMARY KEY (topic, part, seq));",
+		}}
 }

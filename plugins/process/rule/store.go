@@ -77,6 +77,7 @@ type held struct {
 	arrived time.Time           // when it was last given a record
 	noted   map[[2]string]int64 // the counts that metrics have
 	begins  int64               // the offset from which it counts by its rules
+	journaled
 }
 
 // readPosition reads where a partition stands; nobody else changes it until the
@@ -153,6 +154,7 @@ func (p *partition) restore(op *operator, fleet, key string, state []byte) error
 		return err
 	}
 	k.form = op.as(fleet)
+	k.saved = true
 	op.keys[k.name] = k
 	op.fleets[fleet]++
 	p.schedule(op, k)
@@ -172,34 +174,46 @@ func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 		at.number); err != nil {
 		return fmt.Errorf("deleting the state of %s/%d of an earlier log: %w", at.topic, at.number, err)
 	}
-	return nil
+	return emptyJournal(ctx, tx, at)
 }
 
-// save writes what changed of a partition since it was saved, and what it told.
-func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
-	if err := h.settle(ctx, tx); err != nil {
+// save writes what a batch changed of a partition - into its journal, or as rows
+// with what its journal has - and what it told.
+func (h *held) save(ctx context.Context, tx *sql.Tx, most int, asRows bool, now time.Time) error {
+	err := h.settle(ctx, tx)
+	switch {
+	case err != nil:
+	case asRows || !h.enters:
+		err = h.saveRows(ctx, tx, most)
+	default:
+		err = h.saveEntry(ctx, tx)
+	}
+	if err == nil {
+		err = h.saveResults(ctx, tx, most, now)
+	}
+	if err != nil {
 		return err
 	}
+	return h.savePosition(ctx, tx, now)
+}
+
+// saveRows writes what changed since rows were written, and empties the journal.
+func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
 	var puts, drops [][]any
 	for _, op := range h.operators() {
 		for _, k := range op.changed {
 			k.dirty = false
 			fleet, key, _ := strings.Cut(k.name, "\x00")
-			if kept := op.keys[k.name]; kept == nil {
+			switch kept := op.keys[k.name]; {
+			case kept == nil && k.saved:
 				drops = append(drops, []any{h.topic, h.number, op.Epoch, fleet, key})
-			} else if kept == k {
+			case kept == k:
+				k.saved = true
 				puts = append(puts, []any{h.topic, h.number, op.Epoch, fleet, key, op.device(key), k.append(nil)})
 			}
 		}
 		clear(op.changed)
 		op.changed = op.changed[:0]
-	}
-	results := make([][]any, len(h.out))
-	if len(h.out) > 0 {
-		h.toldAt = following(h.toldAt, now.UnixMicro())
-	}
-	for i, r := range h.out {
-		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, h.toldAt, string(r.JSON)}
 	}
 	for _, d := range drops {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3 AND fleet = $4
@@ -211,11 +225,27 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) er
 		`ON CONFLICT (topic, part, epoch, fleet, key) DO UPDATE SET state = excluded.state`, puts); err != nil {
 		return fmt.Errorf("writing the state of keys: %w", err)
 	}
+	if h.lag == 0 {
+		return nil
+	}
+	h.lag = 0
+	return emptyJournal(ctx, tx, place{h.topic, h.number})
+}
+
+// saveResults writes what was told.
+func (h *held) saveResults(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
+	results := make([][]any, len(h.out))
+	if len(h.out) > 0 {
+		h.toldAt = following(h.toldAt, now.UnixMicro())
+	}
+	for i, r := range h.out {
+		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, h.toldAt, string(r.JSON)}
+	}
 	if err := insert(ctx, tx, most, `rule_result (id, revision, rule, fleet, device_id, window_end, recorded_at, result)`,
 		`ON CONFLICT (id, revision) DO NOTHING`, results); err != nil {
 		return fmt.Errorf("writing results: %w", err)
 	}
-	return h.savePosition(ctx, tx, now)
+	return nil
 }
 
 // clockMost is by how much a clock may be behind what was written by another, or

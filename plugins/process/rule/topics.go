@@ -119,7 +119,7 @@ func (c *checker) topics(set *Set) {
 
 // split makes what of a set is evaluated where.
 func (s *Set) split() {
-	s.none = &Set{Version: s.Version}
+	s.none = &Set{Version: s.Version, text: s.text}
 	for _, r := range s.Rules {
 		at := r.whereabouts()
 		if at == "" {
@@ -129,7 +129,7 @@ func (s *Set) split() {
 			s.by = map[string]*Set{}
 		}
 		if s.by[at] == nil {
-			s.by[at] = &Set{Version: s.Version, layout: s.layout}
+			s.by[at] = &Set{Version: s.Version, layout: s.layout, text: s.text}
 		}
 		s.by[at].Rules = append(s.by[at].Rules, r)
 	}

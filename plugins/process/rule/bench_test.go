@@ -1,0 +1,234 @@
+package rule
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
+
+	"weir/tests/bench/backlog"
+	"weir/tests/nexmark"
+)
+
+// What rules cost. Each benchmark gives an operator batches of a log, as the stream
+// does after reading and dedupe, with its state and results in SQLite on this
+// machine's disk, synced. An operation is a batch; time and processor time are per
+// event, with collecting garbage and the disk.
+
+const (
+	benchBatch      = 5000
+	benchPartitions = 8
+)
+
+// standardRules are one of each kind: the set that the floors are of.
+func standardRules(t testing.TB) string {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/standard.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// fleetLog makes the log of a fleet: devices that report one after the other, 100,000
+// events a second of theirs in all.
+type fleetLog struct {
+	r       *rand.Rand
+	devices int
+	n       int
+	offsets [benchPartitions]int64
+	begin   time.Time
+}
+
+func newFleetLog(devices int) *fleetLog {
+	return &fleetLog{r: rand.New(rand.NewPCG(1, 6)), devices: devices, begin: noon()}
+}
+
+func (l *fleetLog) event() (device int, at time.Time, raw []byte) {
+	device, at = l.n%l.devices, l.begin.Add(time.Duration(l.n)*10*time.Microsecond)
+	more := ""
+	switch l.r.IntN(100) {
+	case 0:
+		more = `,"command":"restart"`
+	case 1:
+		more = `,"done":"restart"`
+	}
+	raw = fmt.Appendf(nil, `{"event_id":"%08x-5d0e-4c3a-9f1e-%012x","device_id":"pump-%07d","device_firmware_version":"2.1.0",`+
+		`"timestamp":%q,"metrics":{"cpu_temp":%.1f,"battery_voltage":%.2f,"vibration":%.3f,"pressure":101.3},`+
+		`"diagnostics":{"uptime":12345,"errors":[],"network":{"rssi":-67,"ssid":"plant"}%s}}`, l.r.Uint32(), l.n, device,
+		at.Format("2006-01-02T15:04:05.000000Z07:00"), 50+l.r.NormFloat64()*8, 3.2+l.r.Float64(), l.r.Float64(), more)
+	l.n++
+	return device, at, raw
+}
+
+// batch is the next one, of all partitions.
+func (l *fleetLog) batch(n int) service.MessageBatch {
+	batch := make(service.MessageBatch, n)
+	for i := range batch {
+		device, _, raw := l.event()
+		p := device % benchPartitions
+		batch[i] = message(p, l.offsets[p], string(raw))
+		l.offsets[p]++
+	}
+	return batch
+}
+
+// runBatches applies batches for as long as the benchmark wants, and writes all rows in the
+// end, which is part of it.
+func runBatches(b *testing.B, w *bench, next func() service.MessageBatch) {
+	o := w.operator()
+	w.apply(o, next()...) // the tables, and the plans of statements
+	b.ReportAllocs()
+	events, used := 0, time.Duration(0)
+	for b.Loop() {
+		b.StopTimer()
+		batch := next()
+		before := backlog.Used(b)
+		b.StartTimer()
+		w.apply(o, batch...)
+		b.StopTimer()
+		used += backlog.Used(b) - before
+		events += len(batch)
+		b.StartTimer()
+	}
+	b.StopTimer()
+	before := backlog.Used(b)
+	began := time.Now()
+	o.writeRows(b)
+	used += backlog.Used(b) - before
+	told := float64(len(w.results()))
+	b.ReportMetric(float64(b.Elapsed()+time.Since(began))/1e3/float64(events), "µs/event")
+	b.ReportMetric(float64(used)/1e3/float64(events), "cpu-µs/event")
+	b.ReportMetric(float64(events)/float64(b.N), "events/op")
+	b.ReportMetric(told/float64(events), "results/event")
+}
+
+// The standard set over 10,000 devices.
+func BenchmarkStandard(b *testing.B) {
+	l := newFleetLog(10_000)
+	runBatches(b, newBench(b, standardRules(b)), func() service.MessageBatch { return l.batch(benchBatch) })
+}
+
+// Each rule of the standard set alone.
+func BenchmarkEach(b *testing.B) {
+	for _, r := range mustParse(b, standardRules(b)).Rules {
+		b.Run(r.Name, func(b *testing.B) {
+			l := newFleetLog(10_000)
+			runBatches(b, newBench(b, only(b, standardRules(b), r.Name)),
+				func() service.MessageBatch { return l.batch(benchBatch) })
+		})
+	}
+}
+
+// 100 rules of which none matches, beside one that does.
+func BenchmarkHundred(b *testing.B) {
+	const rule = "  - { name: r%d, key: [device_id], where: this.metrics.cpu_temp > %d && this.metrics.vibration > 0.2, " +
+		"window: { type: tumbling, size: 1m, allowed_lateness: 0s }, select: { n: count() } }\n"
+	for _, n := range []int{1, 101} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			rules := "rules:\n" + fmt.Sprintf(rule, 0, 0)
+			for i := 1; i < n; i++ {
+				rules += fmt.Sprintf(rule, i, 1000+i)
+			}
+			l := newFleetLog(10_000)
+			runBatches(b, newBench(b, rules), func() service.MessageBatch { return l.batch(benchBatch) })
+		})
+	}
+}
+
+// Nexmark's queries over its events, 10,000 of them a second of their time.
+func BenchmarkNexmark(b *testing.B) {
+	for _, q := range nexmark.Queries() {
+		b.Run(q.Name, func(b *testing.B) {
+			rules, err := q.Rules()
+			if err != nil {
+				b.Fatal(err)
+			}
+			g, n := nexmark.New(16, q.By, noon(), 100*time.Microsecond), int64(0)
+			runBatches(b, newBench(b, rules), func() service.MessageBatch {
+				batch := make(service.MessageBatch, benchBatch)
+				for i := range batch {
+					batch[i] = message(0, n, string(g.Append(nil)))
+					n++
+				}
+				return batch
+			})
+		})
+	}
+}
+
+// From when an event is handed to the rules until what follows from it is known, at
+// 100,000 events a second of theirs, the closing of windows included.
+func BenchmarkApplyLatency(b *testing.B) {
+	l := newFleetLog(10_000)
+	p := newPartition(mustParse(b, standardRules(b)), "raw-events", 0, 5_000_000, 0)
+	var took []time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		_, at, raw := l.event()
+		b.StartTimer()
+		began := time.Now()
+		if err := p.apply(raw, record{Fleet: "plant-1", At: at.UnixMicro(), Offset: int64(l.n)}); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+		p.out, p.misses = p.out[:0], p.misses[:0]
+	}
+	slices.Sort(took)
+	at := func(q float64) float64 { return float64(took[int(q*float64(len(took)-1))]) / 1e3 }
+	b.ReportMetric(at(0.5), "p50-µs")
+	b.ReportMetric(at(0.99), "p99-µs")
+	b.ReportMetric(at(0.999), "p99.9-µs")
+	b.ReportMetric(at(1), "max-µs")
+}
+
+// How long a process needs after a crash until it has a million keys back and tells
+// its next result: rows, and a journal that is as long as it gets.
+func BenchmarkMillionKeys(b *testing.B) {
+	w := newBench(b, only(b, standardRules(b), "minute"))
+	l := newFleetLog(1_000_000)
+	o := w.operator()
+	for range 1_000_000 / benchBatch {
+		w.apply(o, l.batch(benchBatch)...)
+	}
+	o.writeRows(b)
+	o.journalMost = 1 << 40
+	for o.lag() < journalMost {
+		w.apply(o, l.batch(benchBatch)...)
+	}
+	b.ReportMetric(float64(o.lag())/(1<<20), "MiB-of-journal")
+	for b.Loop() {
+		b.StopTimer()
+		batch := l.batch(benchBatch)
+		b.StartTimer()
+		next := w.operator()
+		w.apply(next, batch...)
+	}
+}
+
+func (o *output) lag() (n int) {
+	for _, h := range o.places {
+		n += h.lag
+	}
+	return n
+}
+
+// only is a rule set with one of its rules.
+func only(t testing.TB, text, name string) string {
+	t.Helper()
+	var doc map[string][]map[string]any
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	doc["rules"] = slices.DeleteFunc(doc["rules"], func(r map[string]any) bool { return r["name"] != name })
+	raw, err := yaml.Marshal(doc)
+	if err != nil || len(doc["rules"]) != 1 {
+		t.Fatal(name, err)
+	}
+	return string(raw)
+}

@@ -1,0 +1,152 @@
+package rule
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// entryVersion begins an entry of the journal. One of a newer weir is refused.
+const entryVersion = 1
+
+// What follows the head of an entry.
+const (
+	tagFleet = 1 // of the events that follow
+	tagEvent = 2 // by the values that rules look at
+	tagWhole = 3 // by its document
+	tagTime  = 4 // the partition's time went on, without an event
+)
+
+// entryWriter makes an entry.
+type entryWriter struct {
+	b          []byte
+	head       int // bytes of the head
+	fleet      string
+	at, offset int64 // of the event before
+}
+
+// head is how an entry was counted.
+type head struct {
+	rules           string
+	text            string // of the rules, in the first entry
+	time            int64  // of the partition, before it
+	delay, perFleet int64
+}
+
+func (w *entryWriter) begin(h head) {
+	b := append(w.b[:0], entryVersion)
+	b = appendText(appendText(b, h.rules), h.text)
+	for _, v := range [...]int64{h.time, h.delay, h.perFleet} {
+		b = binary.AppendVarint(b, v)
+	}
+	*w = entryWriter{b: b, head: len(b)}
+}
+
+func (w *entryWriter) empty() bool { return len(w.b) == w.head }
+
+func (w *entryWriter) event(tag byte, e *record, device string, payload []byte) {
+	b := w.b
+	if e.Fleet != w.fleet {
+		w.fleet = strings.Clone(e.Fleet)
+		b = appendText(append(b, tagFleet), e.Fleet)
+	}
+	b = append(append(b, tag), e.ID[:]...)
+	b = appendText(b, device)
+	b = binary.AppendVarint(b, e.At-w.at)
+	b = binary.AppendVarint(b, e.Offset-w.offset)
+	b = binary.AppendUvarint(b, uint64(len(payload)))
+	w.b, w.at, w.offset = append(b, payload...), e.At, e.Offset
+}
+
+// time notes that the partition's time went on.
+func (w *entryWriter) time(to int64) { w.b = binary.AppendVarint(append(w.b, tagTime), to) }
+
+// entered is one thing in an entry: an event, or a step of time.
+type entered struct {
+	record
+	tag     byte
+	device  string
+	payload []byte
+	to      int64
+}
+
+// head reads the beginning of an entry.
+func (d *decoder) head() (h head) {
+	if d.byte() != entryVersion {
+		d.bad, d.b = true, nil
+	}
+	h.rules, h.text = d.text(), d.text()
+	h.time, h.delay, h.perFleet = d.varint(), d.varint(), d.varint()
+	return h
+}
+
+// each reads the rest of an entry, until one of them fails.
+func (d *decoder) each(do func(e *entered) error) error {
+	var e entered
+	fleet := ""
+	for len(d.b) > 0 {
+		switch e.tag = d.byte(); e.tag {
+		case tagFleet:
+			fleet = d.text()
+			continue
+		case tagEvent, tagWhole:
+			e.Fleet = fleet
+			copy(e.ID[:], d.take(16))
+			e.device = d.text()
+			e.At, e.Offset = e.At+d.varint(), e.Offset+d.varint()
+			e.payload = d.take(d.length(1))
+		case tagTime:
+			e.to = d.varint()
+		default:
+			d.bad = true
+		}
+		if d.bad {
+			break
+		}
+		if err := do(&e); err != nil {
+			return err
+		}
+	}
+	if d.bad {
+		return fmt.Errorf("reading the journal of rules: %w", errDamaged)
+	}
+	return nil
+}
+
+// headOf is the head of an entry.
+func headOf(entry []byte) (head, error) {
+	d := &decoder{b: entry}
+	if h := d.head(); !d.bad {
+		return h, nil
+	}
+	return head{}, fmt.Errorf("reading the journal of rules: %w", errDamaged)
+}
+
+// without is an entry without the events of a fleet, or of one of its devices. Of
+// each the time is left, so that what else it has is counted as it was. It is nil
+// when there are none; n says how many there were.
+func without(entry []byte, fleet, device string) (rest []byte, n int64, err error) {
+	d := &decoder{b: entry}
+	h := d.head()
+	if d.bad {
+		return nil, 0, fmt.Errorf("reading the journal of rules: %w", errDamaged)
+	}
+	var w entryWriter
+	w.begin(h)
+	err = d.each(func(e *entered) error {
+		switch {
+		case e.tag == tagTime:
+			w.time(e.to)
+		case e.Fleet == fleet && (device == "" || e.device == device):
+			w.time(e.At - h.delay)
+			n++
+		default:
+			w.event(e.tag, &e.record, e.device, e.payload)
+		}
+		return nil
+	})
+	if n == 0 {
+		return nil, 0, err
+	}
+	return w.b, n, err
+}

@@ -1,0 +1,116 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"weir/internal/platform/sqldb"
+)
+
+// journalOf calls do with each entry that is kept, and writes what it returns in
+// its place, if anything.
+func journalOf(ctx context.Context, tx interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}, do func(entry []byte) ([]byte, error)) error {
+	type row struct {
+		at    place
+		seq   int64
+		entry []byte
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT topic, part, seq, entry FROM rule_journal ORDER BY topic, part, seq`)
+	if err != nil {
+		return fmt.Errorf("reading the journal of rules: %w", err)
+	}
+	var changed []row
+	for rows.Next() {
+		var r row
+		if err = rows.Scan(&r.at.topic, &r.at.number, &r.seq, &r.entry); err != nil {
+			break
+		}
+		if r.entry, err = do(r.entry); err != nil {
+			break
+		}
+		if r.entry != nil {
+			changed = append(changed, r)
+		}
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return fmt.Errorf("reading the journal of rules: %w", err)
+	}
+	for _, r := range changed {
+		if _, err := tx.ExecContext(ctx, `UPDATE rule_journal SET entry = $4 WHERE topic = $1 AND part = $2 AND seq = $3`,
+			r.at.topic, r.at.number, r.seq, r.entry); err != nil {
+			return fmt.Errorf("writing the journal of rules: %w", err)
+		}
+	}
+	return nil
+}
+
+// countJournaled counts the events of a fleet, or of a device, in the journal.
+func countJournaled(ctx context.Context, db *sqldb.DB, fleet, device string) (n int64, err error) {
+	err = journalOf(ctx, db, func(entry []byte) ([]byte, error) {
+		_, more, err := without(entry, fleet, device)
+		n += more
+		return nil, err
+	})
+	return n, err
+}
+
+// foldSums writes as rows the journals that have events of a device and are counted by
+// rules that add up all devices: a sum keeps what it has, whoever is erased, and must
+// not depend on how much of it is written. It returns how many such events there were.
+func foldSums(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet, device string) (n int64, err error) {
+	if device == "" {
+		return 0, nil // the fleet's sums go with it
+	}
+	places, err := positions(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
+		entries, err := readJournal(ctx, tx, at)
+		if err != nil {
+			return n, err
+		}
+		has, err := summed(entries, fleet, device)
+		if err == nil && has > 0 {
+			n += has
+			err = fold(ctx, tx, dialect, nil, at, places[at], entries)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// summed counts the events of a device in a journal by whose rules they are part of
+// sums of all devices.
+func summed(entries [][]byte, fleet, device string) (n int64, err error) {
+	if len(entries) == 0 {
+		return 0, nil
+	}
+	of, err := headOf(entries[0])
+	if err != nil {
+		return 0, err
+	}
+	set, err := Parse([]byte(of.text))
+	if err != nil {
+		return 0, fmt.Errorf("reading the rules of a journal: %w", err)
+	}
+	if !slices.ContainsFunc(set.Rules, func(r *Rule) bool { return r.across }) {
+		return 0, nil
+	}
+	for _, entry := range entries {
+		_, more, err := without(entry, fleet, device)
+		if n += more; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
