@@ -5,7 +5,7 @@ package event
 // same name. This file owns the names.
 const (
 	HeaderFleet          = "weir_fleet"           // the tenant, from the API key
-	HeaderReceivedAt     = "weir_received_at"     // TimeFormat, stamped once by the gate
+	HeaderReceivedAt     = "weir_received_at"     // TimeFormat, stamped once by the gate; more digits name its request
 	HeaderSchema         = "weir_schema"          // subject/version: "telemetry/2"
 	HeaderFlags          = "weir_flags"           // comma-separated Flag…; absent when there are none
 	HeaderRegion         = "weir_region"          // where its sender is, as far as that is known: ISO 3166
@@ -14,7 +14,7 @@ const (
 	HeaderDelivery       = "weir_delivery"        // the first delivery of a record published again; see ParseDelivery
 	HeaderPatched        = "weir_patched"         // redrives only: "1" on an event that is not as its device sent it
 	HeaderTarget         = "weir_target"          // replays only: comma-separated Target…; absent means all
-	HeaderRequest        = "weir_request_id"      // dead letters of the ingest only: what its request was answered with
+	HeaderRequest        = "weir_request_id"      // what its request is called, if HeaderReceivedAt does not say
 	HeaderTraceparent    = "traceparent"          // W3C trace context
 	HeaderResult         = "weir_result_id"       // results of rules: what the result is known by
 	HeaderRevision       = "weir_rule_revision"   // results of rules: the highest of an id is what is true

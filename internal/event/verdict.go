@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/requestid"
 )
 
 // Verdicts collects, for one request, what became of each of its events. Every
@@ -41,10 +43,23 @@ func verdictsOf(msg *service.Message) (v *Verdicts, index int, ok bool) {
 	return v, index, ok && index >= 0
 }
 
-// RequestOf is what the request of a message is known by, "" if it came with none.
+// RequestOf is what the request of a message is known by, at any stage; "" if it
+// came with none, or was published again from the raw store, which keeps no ids.
 func RequestOf(msg *service.Message) string {
 	if v, _, ok := verdictsOf(msg); ok {
 		return v.Request
+	}
+	if id := meta(msg, HeaderRequest); id != "" {
+		return id
+	}
+	return requestid.Stamped(meta(msg, HeaderReceivedAt))
+}
+
+// OfRequest is RequestOf for a log that has named the event: ", of request ID", or
+// nothing.
+func OfRequest(msg *service.Message) string {
+	if id := RequestOf(msg); id != "" {
+		return ", of request " + id
 	}
 	return ""
 }

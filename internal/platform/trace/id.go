@@ -7,14 +7,12 @@ import (
 	"math/rand/v2"
 
 	oteltrace "go.opentelemetry.io/otel/trace"
+
+	"weir/internal/platform/requestid"
 )
 
 // newID is a new trace id.
-func newID() (id oteltrace.TraceID) {
-	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(id[8:], rand.Uint64()|1) // never all zeros
-	return id
-}
+func newID() oteltrace.TraceID { return oteltrace.TraceID(requestid.New()) }
 
 // NewID is an id for a request that comes with none, 32 hex digits: if the request
 // is traced, it is the id of its trace.

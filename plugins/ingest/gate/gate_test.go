@@ -42,7 +42,7 @@ type sink struct {
 }
 
 type delivered struct {
-	value, fleet, received, code, trace, region string
+	value, fleet, received, code, trace, region, request string
 }
 
 func (s *sink) Connect(context.Context) error { return nil }
@@ -71,7 +71,8 @@ func (s *sink) WriteBatch(ctx context.Context, batch service.MessageBatch) error
 	for _, msg := range batch {
 		raw, _ := msg.AsBytes()
 		d := delivered{value: string(raw), fleet: event.FleetOf(msg), received: event.Meta(msg, event.HeaderReceivedAt),
-			trace: event.Meta(msg, event.HeaderTraceparent), region: event.Meta(msg, event.HeaderRegion)}
+			trace: event.Meta(msg, event.HeaderTraceparent), region: event.Meta(msg, event.HeaderRegion),
+			request: event.Meta(msg, event.HeaderRequest)}
 		if r := event.RejectionOf(msg); r != nil {
 			d.code = string(r.Code)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/requestid"
 	"weir/plugins/ingest/gate/admission"
 )
 
@@ -213,23 +214,36 @@ func seldom(last *atomic.Int64) bool {
 	return now-before > int64(10*time.Second) && last.CompareAndSwap(before, now)
 }
 
+// stamp is when the request was received, and whether that says its id as well: it
+// cannot say one that a client made up, or that of a stream with a number.
+func (r *request) stamp(now time.Time) (received string, named bool) {
+	if stamp, ok := requestid.Stamp(r.id, now); ok {
+		return stamp, true
+	}
+	return now.UTC().Format(event.TimeFormat), r.id == ""
+}
+
 // messages makes the batch. Its messages outlive the request: a batch that is
 // slow must not be cancelled half way.
 func (g *gate) messages(r *request, verdicts *event.Verdicts) service.MessageBatch {
 	var fleet any = r.fleet // boxed once, not once an event
-	var received any = time.Now().UTC().Format(event.TimeFormat)
-	var trace, region any = r.traceparent, r.region
+	stamp, named := r.stamp(time.Now())
+	var received, request any = stamp, r.id
+	var parent, region any = r.traceparent, r.region
 	batch := make(service.MessageBatch, len(r.items))
 	for i := range r.items {
 		msg := service.NewMessage(r.items[i].raw)
 		msg.MetaSetMut(event.HeaderFleet, fleet)
 		msg.MetaSetMut(event.HeaderReceivedAt, received)
+		if !named {
+			msg.MetaSetMut(event.HeaderRequest, request)
+		}
 		verdicts.Attach(msg, i)
 		if r.region != "" {
 			msg.MetaSetMut(event.HeaderRegion, region)
 		}
 		if r.traceparent != "" {
-			msg.MetaSetMut(event.HeaderTraceparent, trace)
+			msg.MetaSetMut(event.HeaderTraceparent, parent)
 		}
 		if bad := r.items[i].bad; bad != nil {
 			event.MarkRejected(msg, bad)

@@ -2,13 +2,18 @@ package gate
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"weir/internal/platform/requestid"
+	"weir/internal/platform/text"
 	"weir/internal/platform/trace"
 )
 
@@ -85,5 +90,84 @@ func TestGate_TracesWhatItsSenderMaySend(t *testing.T) {
 			t.Fatalf("the events of a request that is not traced say %q", parent)
 		}
 		f.end(result{}, nil)
+	}
+}
+
+// Every event says what its request was called: by the digits of its time, or, of an
+// id that a client made up, by a header. A time is never a client's to choose.
+func TestRequestID_GoesWithEachEvent(t *testing.T) {
+	w := newWorld(t, "")
+	forged := requestid.New().String()
+	for _, asked := range []string{"", ownID, forged} {
+		before, begun := len(w.sink.all()), time.Now()
+		var headers []string
+		if asked != "" {
+			headers = []string{"X-Request-Id", asked}
+		}
+		r := w.post("["+goodEvent+","+goodEvent+"]", headers...)
+		if r.status != 202 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		got := w.sink.all()[before:]
+		for _, d := range got {
+			if id := d.requestID(); id != r.header.Get("X-Request-Id") || (d.request != "") != (asked == ownID) {
+				t.Errorf("asked for %q: an event of %q at %s says %q", asked, r.header.Get("X-Request-Id"), d.received, d.request)
+			}
+			if !d.since(begun) {
+				t.Errorf("asked for %q: an event was received at %s, before its request was sent", asked, d.received)
+			}
+		}
+		if len(got) != 2 {
+			t.Errorf("%d events came", len(got))
+		}
+	}
+}
+
+func (d delivered) requestID() string {
+	if d.request != "" {
+		return d.request
+	}
+	return requestid.Stamped(d.received)
+}
+
+func (d delivered) since(begun time.Time) bool {
+	at, ok := text.ParseTime(d.received)
+	return ok && !at.Before(begun.Truncate(time.Microsecond))
+}
+
+// An event is received when all of its request is there, however slowly it came: a
+// device's clock is compared with that time.
+func TestRequestID_ASlowRequestIsReceivedAtItsEnd(t *testing.T) {
+	w := newWorld(t, "")
+	r, body := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", w.url+"/v1/events", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", w.key)
+	req.Header.Set("Content-Type", typeJSON)
+	answer := make(chan *http.Response, 1)
+	go func() {
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+		}
+		answer <- res
+	}()
+	if _, err := io.WriteString(body, goodEvent[:20]); err != nil {
+		t.Fatal(err)
+	}
+	last := time.Now()
+	if _, err := io.WriteString(body, goodEvent[20:]); err != nil {
+		t.Fatal(err)
+	}
+	_ = body.Close()
+	res := <-answer
+	if res == nil {
+		return
+	}
+	_ = res.Body.Close()
+	if got := w.sink.all(); len(got) != 1 || !got[0].since(last) || got[0].requestID() != res.Header.Get("X-Request-Id") {
+		t.Errorf("%s: %+v", res.Status, got)
 	}
 }

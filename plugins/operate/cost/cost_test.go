@@ -48,8 +48,8 @@ func TestCost_QuantitiesOfTheBaseline(t *testing.T) {
 	l := Baseline()
 	e := Of(l, Model(l), shipped(t))
 	for component, want := range map[string]float64{
-		"log":                   432e6 / 6 * 246.4 * 3 / 1e9, // zstd leaves 0.67 of 368: batches have 1.28 records
-		"traffic between zones": 432e6 * 730 / 24 * 246.4 / 1e9 * (2.0/3 + 8.0/3 + 2),
+		"log":                   432e6 / 6 * 252.4 * 3 / 1e9, // zstd leaves 0.67 of 377: batches have 1.28 records
+		"traffic between zones": 432e6 * 730 / 24 * 252.4 / 1e9 * (2.0/3 + 8.0/3 + 2),
 		"raw events":            432e6 * 90 * e.Units.Raw.Value / 1e9,
 		"minutes in SQL":        72e6 * 7 * e.Units.Minute.Value * 2 / 1e9,
 		"minutes in Parquet":    72e6 * 723 * 160 / 1e9,
@@ -89,8 +89,8 @@ func TestCost_BaselineBelowFifteenHundred(t *testing.T) {
 	for _, is := range []struct {
 		says    float64
 		changes []func(*Load)
-	}{{1810, []func(*Load){plain}}, {1550, []func(*Load){plain, near}}, {1640, nil}, {1470, []func(*Load){near}},
-		{1480, []func(*Load){long}}, {1380, []func(*Load){near, long}}} {
+	}{{1825, []func(*Load){plain}}, {1560, []func(*Load){plain, near}}, {1650, nil}, {1470, []func(*Load){near}},
+		{1480, []func(*Load){long}}, {1390, []func(*Load){near, long}}} {
 		got := total(func(l *Load) {
 			for _, change := range is.changes {
 				change(l)

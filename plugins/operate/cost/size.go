@@ -7,7 +7,7 @@ import "math"
 const (
 	envelope     = 164  // an event of JSON without metrics: ids, firmware, timestamp
 	metricText   = 9    // of a metric in JSON, beside its name: quotes, colon, comma, five digits
-	recordExtra  = 109  // headers of a record of the log
+	recordExtra  = 118  // headers of a record of the log
 	rawEvent     = 28.4 // id, times, coordinates, bloom filters
 	rawMetric    = 3.75 // a reading with two decimals
 	rawShare     = 0.26 // of everything else, as zstd leaves it

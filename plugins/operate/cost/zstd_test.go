@@ -24,8 +24,8 @@ func record(r *rand.Rand, i int) []byte {
 	b = fmt.Appendf(b, `{"event_id":"%s","device_id":"%s","device_firmware_version":"2.%d.%d","timestamp":"%s","metrics":`+
 		`{"cpu_temp":%.2f,"battery_voltage":%.2f,"vibration":%.2f,"pressure":%.2f}}`, id, device, r.IntN(3), r.IntN(9),
 		at.Format(time.RFC3339Nano), 50+r.Float64()*20, 3+r.Float64(), r.Float64(), 100+r.Float64()*3)
-	return fmt.Appendf(b, "\x06\x14weir_fleet\x0eplant-1 weir_received_at6%s\x16weir_schema\x16telemetry/2",
-		at.Format("2006-01-02T15:04:05.000000Z"))
+	return fmt.Appendf(b, "\x06\x14weir_fleet\x0eplant-1 weir_received_atH%s%06d%03dZ\x16weir_schema\x16telemetry/2",
+		at.Format("2006-01-02T15:04:05.000000"), r.IntN(1e6), 100+r.IntN(900)) // the digits of its request's id
 }
 
 // What zstd leaves of a batch of so many records, the batch's own head included.

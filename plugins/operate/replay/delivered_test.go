@@ -2,9 +2,32 @@ package replay
 
 import (
 	"testing"
+	"time"
 
 	"weir/internal/event"
+	"weir/internal/platform/requestid"
 )
+
+// A letter that goes back says which request its event came with, by its time or by a
+// header: should it fail again, the next letter names it too.
+func TestRedrive_ALetterNamesItsRequestAgain(t *testing.T) {
+	made := requestid.New().String()
+	stamp, ok := requestid.Stamp(made, time.Now().Add(time.Second))
+	if !ok {
+		t.Fatal(made)
+	}
+	const plain, own = "2026-11-28T03:27:39.123456Z", "0af7651916cd43dd8448eb211c80319c"
+	for _, c := range []struct {
+		received, request string
+		header            bool
+	}{{stamp, made, false}, {plain, own, true}, {stamp, own, true}, {plain, "", false}, {"", own, true}} {
+		l := &letter{Headers: map[string]string{event.HeaderReceivedAt: c.received, event.HeaderRequest: c.request}}
+		msg := letterMessage(l, nil, []byte("{}"), event.TargetRaw, "replay-events", false)
+		if got := event.RequestOf(msg); got != c.request || (event.Meta(msg, event.HeaderRequest) != "") != c.header {
+			t.Errorf("%+v: of request %q", c, got)
+		}
+	}
+}
 
 // Coordinates are told as today's only of a letter that names today's log.
 func TestRedrive_ALetterOfAnotherLogSaysSo(t *testing.T) {

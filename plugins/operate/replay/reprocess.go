@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/requestid"
 	"weir/plugins/operate/recount"
 )
 
@@ -91,6 +92,9 @@ func letterMessage(l *letter, today map[string]string, value []byte, targets, to
 		if v := l.Headers[name]; v != "" {
 			msg.MetaSetMut(name, v)
 		}
+	}
+	if id := l.Headers[event.HeaderRequest]; id != "" && id != requestid.Stamped(l.Headers[event.HeaderReceivedAt]) {
+		msg.MetaSetMut(event.HeaderRequest, id)
 	}
 	for name, v := range map[string]string{event.HeaderFleet: l.Fleet, event.HeaderTarget: targets, metaTopic: topic,
 		event.MetaDevice: l.Device} {

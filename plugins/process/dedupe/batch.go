@@ -173,7 +173,8 @@ func (p *processor) mark(found []delivery, claims []claim) {
 		default:
 			canonical, _, err := readCoordinates(c.held)
 			if err != nil { // another program wrote the key: as if there were no claim
-				p.log.Errorf("claiming an event: %v", err)
+				record, _, _ := event.CoordinatesOf(found[i].msg)
+				p.log.Errorf("claiming the event at %s%s: %v", record, event.OfRequest(found[i].msg), err)
 				found[i].msg.MetaSetMut(event.MetaUnclaimed, "1")
 				unclaimed++
 				continue

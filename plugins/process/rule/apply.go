@@ -463,7 +463,7 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 	}
 	h.enter(raw, &h.partition.event, e.Device)
 	for _, m := range h.misses[n:] {
-		o.say(h, m)
+		o.say(h, m, r)
 	}
 	for _, d := range h.drains {
 		_ = d.apply(raw, rec) // it is an event: see above
@@ -481,8 +481,11 @@ func countsAt(e *event.Event, received time.Time, flags string, most time.Durati
 }
 
 // say logs what a rule did not count, at most one a minute of each kind.
-func (o *output) say(h *held, m Miss) {
+func (o *output) say(h *held, m Miss, r incoming) {
 	where := fmt.Sprintf("%s/%d/%d", h.from, h.number, m.Offset)
+	if m.Offset == r.offset { // not one that has waited
+		where += event.OfRequest(r.msg)
+	}
 	switch m.Outcome {
 	case Late:
 		o.late.Note(m.Rule+" late", fmt.Sprintf("rule %s: the event at %s is late by %s", m.Rule, where,

@@ -9,11 +9,11 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/internal/event"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 	"weir/plugins/store/lake"
 )
 
@@ -232,14 +232,13 @@ func oldestOf(windows []*Window) (time.Time, bool) {
 	var oldest string
 	for _, w := range windows {
 		for i := range w.events {
-			// All are written in event.TimeFormat, which sorts as the times do.
+			// All are written in event.TimeFormat, some with digits more, which sorts as the times do.
 			if e := &w.events[i]; !e.replayed && e.received != "" && (oldest == "" || e.received < oldest) {
 				oldest = e.received
 			}
 		}
 	}
-	at, err := time.Parse(event.TimeFormat, oldest)
-	return at, err == nil
+	return text.ParseTime(oldest)
 }
 
 // count brings the metrics of rows up to date.

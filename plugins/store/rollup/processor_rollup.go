@@ -142,8 +142,8 @@ func (p *processor) add(c *Collector, e *event.Event, msg *service.Message, t *t
 	if err != nil {
 		t.invalid++
 		record, _, _ := event.CoordinatesOf(msg)
-		p.log.Errorf("leaving record %s out of the rollups: %v; send such records to the dead letters with event_dedupe "+
-			"and reject_errored", record, err)
+		p.log.Errorf("leaving out record %s%s: %v; send such records to the dead letters with event_dedupe "+
+			"and reject_errored", record, event.OfRequest(msg), err)
 		return
 	}
 	t.unknownMetric += c.Add(fleet, e, at, event.Meta(msg, event.HeaderUnknownMetrics),
