@@ -126,6 +126,46 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 	})
 }
 
+// A person whose id is the name of another's device takes nothing of that with them, and
+// keeps nothing of it out.
+func TestStores_ANameOfAPersonTakesNoDevice(t *testing.T) {
+	everywhere(t, func(w *filled) {
+		at := time.Now().Add(-time.Hour)
+		w.happened("acme", "pump-1", at, 5)
+		w.spoken("acme", "pump-1", at)
+		before := w.counted("acme", "pump-1")
+		target := tombstone.Target{Job: uuid.NewString(), Fleet: "acme", Device: "pump-1", Name: true,
+			Until: time.Now().UnixMicro(), Buried: time.Now().UnixMicro()}
+		for name, s := range w.process() {
+			if err := s.Bury(w.Context(), target.Stone()); err != nil {
+				w.Fatalf("%s: %v", name, err)
+			}
+		}
+		w.erase(target, false)
+		w.erase(target, true)
+		for what, n := range w.erased(target.Job) {
+			if before[what] -= n; before[what] == 0 {
+				delete(before, what)
+			}
+		}
+		for _, what := range []string{"identity_claims", "consent_changes"} {
+			if before[what] != 0 {
+				w.Errorf("of a person's %s are left %d", what, before[what])
+			}
+		}
+		for _, what := range []string{"raw_rows", "dead_letters", "rollup_windows_1m", "alerts", "anomaly_baselines",
+			"group_memberships", "rule_results", "identity_devices"} {
+			if before[what] == 0 {
+				w.Errorf("%s of a device went", what)
+			}
+		}
+		w.happened("acme", "pump-1", at, 5) // in a replay
+		if got := w.counted("acme", "pump-1"); got["raw_rows"] != 10 || got["dead_letters"] != 2 {
+			w.Errorf("what was replayed of a device is refused: %v", got)
+		}
+	})
+}
+
 // Two processes that erase at once - the lease of the first ran out - delete what
 // there is, and count it once.
 func TestStores_TwoProcessesEraseAndCountOnce(t *testing.T) {

@@ -281,7 +281,7 @@ func (w *filled) counted(fleet, device string) map[string]int64 {
 	w.Helper()
 	all := map[string]int64{}
 	for name, s := range w.process() {
-		n, err := s.Count(w.Context(), fleet, device)
+		n, err := s.Count(w.Context(), fleet, tombstone.Who{Device: device})
 		if err != nil {
 			w.Fatalf("%s: %v", name, err)
 		}

@@ -16,6 +16,9 @@ type Rows struct {
 	Name   string
 	Tables []string
 	Keep   Keep // zero: for good
+	// People says that rows may have the names of people. Without, they are those of
+	// devices, and nothing goes or is counted that happens to have the name of a person.
+	People bool
 	// Prepare makes the tables.
 	Prepare func(context.Context, *sqldb.DB) error
 	// Expire deletes what is from before a time.
@@ -62,11 +65,21 @@ func (r rows) Expire(ctx context.Context, u Upkeep) ([]Share, error) {
 	return []Share{s}, err
 }
 
-func (r rows) Count(ctx context.Context, fleet, device string) (map[string]int64, error) {
-	if r.Rows.Count == nil {
-		return nil, nil
+func (r rows) Count(ctx context.Context, fleet string, of ...tombstone.Who) (map[string]int64, error) {
+	all := map[string]int64{}
+	for _, who := range of {
+		if r.Rows.Count == nil || who.Name && !r.People {
+			continue
+		}
+		counts, err := r.Rows.Count(ctx, r.db, fleet, who.Device)
+		if err != nil {
+			return nil, err
+		}
+		for what, n := range counts {
+			all[what] += n
+		}
 	}
-	return r.Rows.Count(ctx, r.db, fleet, device)
+	return all, nil
 }
 
 func (r rows) Bury(ctx context.Context, stone tombstone.Stone) error {
@@ -74,7 +87,7 @@ func (r rows) Bury(ctx context.Context, stone tombstone.Stone) error {
 }
 
 func (r rows) Erase(ctx context.Context, e Erasure) error {
-	if r.Rows.Erase == nil {
+	if r.Rows.Erase == nil || e.Name && !r.People {
 		return nil
 	}
 	return r.Rows.Erase(ctx, r.db, e.Target)

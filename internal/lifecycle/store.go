@@ -65,9 +65,9 @@ type Store interface {
 	// is deleted for good, also when there is an error. A crash leaves the rest
 	// for the next run.
 	Expire(context.Context, Upkeep) ([]Share, error)
-	// Count tells how much there is of a device, or, for "", of a fleet, by what
-	// it is: as many as Erase would delete.
-	Count(ctx context.Context, fleet, device string) (map[string]int64, error)
+	// Count tells how much there is of some of a fleet, by what it is: as many as
+	// Erase would delete.
+	Count(ctx context.Context, fleet string, of ...tombstone.Who) (map[string]int64, error)
 	// Bury keeps a tombstone beside the data; it is durable when Bury returns
 	// nil. From then on - of objects, two minutes later - no writer stores what
 	// it holds, whatever is still on its way.

@@ -11,11 +11,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// Names of a person, as privacy leaves them: a user's and two anonymous ones.
+// Names of a person, as privacy leaves them: a user's and two anonymous ones; and an
+// anonymous one that an app made up.
 const (
 	ann   = "pii-field-k1-annannannann"
 	annAt = "pii-field-k1-annphoneann"
 	annOn = "pii-field-k1-anntabletann"
+	annIs = "ann|watch@7-ü"
 	bob   = "pii-field-k1-bobbobbobbob"
 )
 
@@ -42,8 +44,9 @@ func (s *system) noting() {
 	}
 }
 
-// people has two persons in a fleet of theirs: one who signed in on two devices, and a
-// neighbour. It returns all names of the first, devices too.
+// people has two persons in a fleet of theirs: one who signed in on two devices, and has a
+// third of which everything is refused, and a neighbour. It returns all names of the
+// first, devices too.
 func (s *system) people() []string {
 	s.t.Helper()
 	out, err := s.weir("keys", "create", "--fleet", "shop", "--scope", "ingest,query,operate", "--data", s.data)
@@ -53,8 +56,12 @@ func (s *system) people() []string {
 	key := strings.TrimSpace(out)
 	for _, user := range [][2]string{{"phone-77", `"anonymous_id":"` + annAt + `"`},
 		{"phone-77", `"anonymous_id":"` + annAt + `","id":"` + ann + `"`},
-		{"tablet-77", `"anonymous_id":"` + annOn + `","id":"` + ann + `"`}, {"laptop-78", `"id":"` + bob + `"`}} {
+		{"tablet-77", `"anonymous_id":"` + annOn + `","id":"` + ann + `"`}, {"laptop-78", `"id":"` + bob + `"`},
+		{"phone-77", `"anonymous_id":"` + annIs + `","id":"` + ann + `"`}, {"watch-77", `"anonymous_id":"` + annIs + `"`}} {
 		for _, firmware := range []string{"2.0.0", "7.0.1"} { // of which nobody knows the other
+			if user[0] == "watch-77" && firmware == "2.0.0" {
+				continue // nothing of it was ever right
+			}
 			event := fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":%q,"timestamp":%q,`+
 				`"metrics":{"cpu_temp":50,"battery_voltage":3.7,"vibration":0.2},"user":{%s}}`, uuid.NewString(), user[0], firmware,
 				time.Now().UTC().Format(time.RFC3339Nano), user[1])
@@ -64,8 +71,10 @@ func (s *system) people() []string {
 			}
 		}
 	}
-	if status, body := s.sendTo(key, `{broken "id":"`+ann+`"`); status != http.StatusBadRequest {
-		s.t.Fatalf("answered %d %s", status, body)
+	for _, name := range []string{ann, annIs} {
+		if status, body := s.sendTo(key, `{broken "id":"`+name+`"`); status != http.StatusBadRequest {
+			s.t.Fatalf("answered %d %s", status, body)
+		}
 	}
 	if _, err := s.weir("consent", "grant", "--fleet", "shop", "--subject", ann, "--purpose", "ads", "--data",
 		s.data); err != nil {
@@ -78,9 +87,15 @@ func (s *system) people() []string {
 	s.until("the person's export has all of them", func() bool {
 		out, err := s.weir("export-subject", "--person", annAt, "--fleet", "shop", "--reason", "the person asked", "--data",
 			s.data)
-		return err == nil && strings.Contains(out, `"events":3,"dead_letters":3,"consents":1`) && !strings.Contains(out, bob)
+		return err == nil && strings.Contains(out, `"events":4,"dead_letters":5,"consents":1`) && !strings.Contains(out, bob)
 	})
-	return []string{ann, annAt, annOn, "phone-77", "tablet-77"}
+	s.drained()
+	if out, err := s.found("shop", annIs, time.Now(), "--silent"); err == nil ||
+		!strings.Contains(out, "has dead letter") ||
+		!strings.Contains(out, "control.db identity_claim.anonymous_id names") {
+		s.t.Fatalf("the reader does not see what is there: %s", out)
+	}
+	return []string{ann, annAt, annOn, annIs, "phone-77", "tablet-77", "watch-77"}
 }
 
 // forgotten asks the reader that is not weir's for each name, and weir for the person.

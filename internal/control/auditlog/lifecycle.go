@@ -16,6 +16,6 @@ func Lifecycle() lifecycle.Kind {
 			_, err := Open(ctx, db)
 			return err
 		},
-		Expire: expireEntries, Count: countNaming, Erase: erase,
+		Expire: expireEntries, Count: countNaming, Erase: erase, People: true,
 	}.Kind()
 }

@@ -189,7 +189,7 @@ func Lifecycle() lifecycle.Kind {
 			_, err := Open(ctx, db)
 			return err
 		},
-		Count: count, Erase: erase,
+		Count: count, Erase: erase, People: true,
 	}.Kind()
 }
 

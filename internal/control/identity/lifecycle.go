@@ -25,7 +25,7 @@ func Lifecycle() lifecycle.Kind {
 			_, err := Open(ctx, db)
 			return err
 		},
-		Count: count, Erase: erase,
+		Count: count, Erase: erase, People: true,
 	}.Kind()
 }
 
@@ -34,6 +34,8 @@ func Lifecycle() lifecycle.Kind {
 const (
 	claimsOfName  = ` WHERE fleet = $1 AND ($2 = '' OR anonymous_id = $2 OR user_id = $2)`
 	devicesOfName = ` WHERE fleet = $1 AND ($2 = '' OR subject = $2 OR device_id = $2)`
+	// where others were seen on a device that has the name of a person stays
+	devicesOfPerson = ` WHERE fleet = $1 AND subject = $2`
 )
 
 func count(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]int64, error) {
@@ -52,13 +54,17 @@ func count(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]in
 // version stays, and so no two states of its aliases have one, until all of the fleet
 // goes.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+	ofName := devicesOfName
+	if t.Name {
+		ofName = devicesOfPerson
+	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		claims, err := deleted(tx.ExecContext(ctx, `DELETE FROM identity_claim`+claimsOfName+` AND recorded_at <= $3`,
 			t.Fleet, t.Device, t.Until))
 		if err != nil {
 			return err
 		}
-		devices, err := deleted(tx.ExecContext(ctx, `DELETE FROM identity_device`+devicesOfName+` AND recorded_at <= $3`,
+		devices, err := deleted(tx.ExecContext(ctx, `DELETE FROM identity_device`+ofName+` AND recorded_at <= $3`,
 			t.Fleet, t.Device, t.Until))
 		if err != nil {
 			return err

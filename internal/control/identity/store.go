@@ -234,8 +234,8 @@ type graves struct {
 // living leaves out what was erased since it was received.
 func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen, erased []int) {
 	for n, e := range seen {
-		if slices.ContainsFunc(append(e.subjects(), e.Device), func(name string) bool {
-			return gone.Holds(fleet, name, e.received())
+		if gone.Holds(fleet, e.Device, e.received()) || slices.ContainsFunc(e.subjects(), func(name string) bool {
+			return gone.HoldsName(fleet, name, e.received()) || gone.Holds(fleet, name, e.received())
 		}) {
 			erased = append(erased, n)
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"weir/internal/platform/sqldb"
 )
@@ -13,8 +14,28 @@ type Target struct {
 	Job    string // counts are kept under its id
 	Fleet  string
 	Device string // "" is the whole fleet
+	Name   bool   // Device is no device's name but one of a person: a user's id or an anonymous one
 	Until  Micros // received up to then
 	Buried Micros // all stores have had the tombstone since
+}
+
+// Who is what an erasure is about: a device, a name of a person, or, when it is zero,
+// a whole fleet.
+type Who struct {
+	Device string
+	Name   bool // Device is no device's name but one of a person
+}
+
+// Who is what the target is about.
+func (t Target) Who() Who { return Who{t.Device, t.Name} }
+
+// Stone is the tombstone of what the target is about.
+func (t Target) Stone() Stone {
+	until := time.UnixMicro(t.Until)
+	if t.Name {
+		return OfName(t.Fleet, t.Device, until)
+	}
+	return Of(t.Fleet, t.Device, until)
 }
 
 // Micros is a time in microseconds since 1970.

@@ -25,20 +25,32 @@ func Of(fleet, device string, until time.Time) Stone {
 	return Stone{Fleet: fleet, Subject: Subject(fleet, device), Until: until.UTC().Truncate(time.Microsecond)}
 }
 
+// OfName makes the tombstone of a name of a person: a user's id or an anonymous one.
+// It holds no device that happens to have the same.
+func OfName(fleet, name string, until time.Time) Stone {
+	sum := hash(prefixName, fleet, name)
+	return Stone{Fleet: fleet, Subject: hex.EncodeToString(sum[:]), Until: until.UTC().Truncate(time.Microsecond)}
+}
+
 // Subject is how tombstones and receipts name a device: whoever knows the name
 // finds it, and nobody reads it. "" is the whole fleet.
 func Subject(fleet, device string) string {
 	if device == "" {
 		return ""
 	}
-	sum := hash(fleet, device)
+	sum := hash(prefixDevice, fleet, device)
 	return hex.EncodeToString(sum[:])
 }
 
-func hash(fleet, device string) [sha256.Size]byte {
-	const prefix = "weir erased\x00"
-	var room [384]byte
-	b := append(append(append(append(room[:0], prefix...), fleet...), 0), device...)
+// What hashes begin with: a person's name and a device's are never the same.
+const (
+	prefixDevice = "weir erased\x00"
+	prefixName   = "weir erased name\x00"
+)
+
+func hash(prefix, fleet, name string) [sha256.Size]byte {
+	var room [512]byte
+	b := append(append(append(append(room[:0], prefix...), fleet...), 0), name...)
 	return sha256.Sum256(b)
 }
 
@@ -47,8 +59,8 @@ func hash(fleet, device string) [sha256.Size]byte {
 type Set struct{ fleets map[string]*graves }
 
 type graves struct {
-	whole, latest int64 // microseconds since 1970; 0 is none
-	devices       map[[sha256.Size]byte]int64
+	whole, latest int64                       // microseconds since 1970; 0 is none
+	subjects      map[[sha256.Size]byte]int64 // devices, and names of people
 }
 
 // NewSet makes a set, nil of no stones. Of several stones of one subject the
@@ -61,7 +73,7 @@ func NewSet(stones []Stone) *Set {
 	for _, stone := range stones {
 		g := s.fleets[stone.Fleet]
 		if g == nil {
-			g = &graves{devices: map[[sha256.Size]byte]int64{}}
+			g = &graves{subjects: map[[sha256.Size]byte]int64{}}
 			s.fleets[stone.Fleet] = g
 		}
 		until := stone.Until.UnixMicro()
@@ -72,7 +84,7 @@ func NewSet(stones []Stone) *Set {
 		}
 		var sum [sha256.Size]byte
 		if n, err := hex.Decode(sum[:], []byte(stone.Subject)); err == nil && n == len(sum) {
-			g.devices[sum] = max(g.devices[sum], until)
+			g.subjects[sum] = max(g.subjects[sum], until)
 		}
 	}
 	return s
@@ -82,6 +94,16 @@ func NewSet(stones []Stone) *Set {
 // since 1970, is erased. 0 is a time that nobody knows: it is before all others.
 // What came after the fleet's newest tombstone costs one comparison.
 func (s *Set) Holds(fleet, device string, received int64) bool {
+	return s.holds(prefixDevice, fleet, device, received)
+}
+
+// HoldsName tells whether something that names a person, by a user's id or an
+// anonymous one, is erased, as Holds does of a device.
+func (s *Set) HoldsName(fleet, name string, received int64) bool {
+	return s.holds(prefixName, fleet, name, received)
+}
+
+func (s *Set) holds(prefix, fleet, name string, received int64) bool {
 	if s == nil {
 		return false
 	}
@@ -91,10 +113,10 @@ func (s *Set) Holds(fleet, device string, received int64) bool {
 		return false
 	case g.whole > 0 && received <= g.whole:
 		return true
-	case device == "" || len(g.devices) == 0:
+	case name == "" || len(g.subjects) == 0:
 		return false
 	}
-	until, ok := g.devices[hash(fleet, device)]
+	until, ok := g.subjects[hash(prefix, fleet, name)]
 	return ok && received <= until
 }
 

@@ -30,6 +30,19 @@ func TestTombstone_TombstonesHoldWhatCameBeforeAndNothingElse(t *testing.T) {
 			t.Errorf("%s/%s at %s: %t", c.fleet, c.device, c.received, got)
 		}
 	}
+	names := NewSet([]Stone{OfName("acme", "pump-1", at), Of("acme", "ann", at)})
+	if !names.HoldsName("acme", "pump-1", at.UnixMicro()) || names.HoldsName("acme", "pump-1", at.UnixMicro()+1) ||
+		names.Holds("acme", "pump-1", at.UnixMicro()) || names.HoldsName("acme", "ann", at.UnixMicro()) {
+		t.Error("a device and a person of one name are taken for each other")
+	}
+	for _, target := range []Target{{Fleet: "acme", Device: "ann", Name: true, Until: at.UnixMicro()},
+		{Fleet: "acme", Device: "ann", Until: at.UnixMicro()}, {Fleet: "acme", Until: at.UnixMicro()}} {
+		held := NewSet([]Stone{target.Stone()})
+		if held.HoldsName("acme", "ann", at.UnixMicro()) != (target.Name || target.Device == "") ||
+			held.Holds("acme", "ann", at.UnixMicro()) == target.Name {
+			t.Errorf("the tombstone of %+v", target)
+		}
+	}
 	if empty := NewSet(nil); empty != nil || empty.Holds("acme", "pump-1", 0) || empty.Touches("acme", 0) {
 		t.Error("no stones hold something")
 	}

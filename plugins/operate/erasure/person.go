@@ -12,7 +12,7 @@ import (
 
 // A person is forgotten with all devices where they were seen, as each of these is,
 // and with all names that they have: those are in aliases, consents and the audit
-// log, and in dead letters of which no device could be read. Devices come first. An
+// log, and in dead letters, whatever device these are of. Devices come first. An
 // event that names the person on a device that nobody knew of yet may be on its way:
 // before the second pass it is asked again who the person is, and names are buried
 // last, since what names them is not noted any more from then on.
@@ -38,7 +38,9 @@ func (e *Erasure) devices() (targets []tombstone.Target) {
 // aliases are the targets that are no devices.
 func (e *Erasure) aliases() (targets []tombstone.Target) {
 	for n, alias := range e.Aliases {
-		targets = append(targets, e.of("alias-", n, alias))
+		t := e.of("alias-", n, alias)
+		t.Name = true
+		targets = append(targets, t)
 	}
 	return targets
 }
@@ -64,8 +66,8 @@ func (e *Erasure) targets(s named) []tombstone.Target {
 	return append(e.devices(), e.aliases()...)
 }
 
-// resolve asks who the person is, and tells whether there are devices that were not
-// known before. Devices where others were seen, too, stay unless they may go: before
+// resolve asks who the person is, and tells whether there are devices or names that were
+// not known before. Devices where others were seen, too, stay unless they may go: before
 // anything is deleted that is an error, and later they are counted.
 func (r *runner) resolve(ctx context.Context, e *Erasure) (grew bool, err error) {
 	if e.Person == "" {
@@ -80,8 +82,8 @@ func (r *runner) resolve(ctx context.Context, e *Erasure) (grew bool, err error)
 		return false, held{fmt.Sprintf("others were seen on %d of the person's %d devices, too, and what these sent would "+
 			"go with them: say shared_devices (--shared-devices) if it may", len(p.Shared), len(p.Devices))}
 	}
+	before := len(e.Devices) + len(e.Aliases)
 	e.Aliases = grown(e.Aliases, p.Names())
-	before := len(e.Devices)
 	for _, device := range p.Devices {
 		if !e.SharedDevices && slices.Contains(p.Shared, device) && !slices.Contains(e.Devices, device) {
 			e.SharedLeft++
@@ -90,7 +92,7 @@ func (r *runner) resolve(ctx context.Context, e *Erasure) (grew bool, err error)
 		e.Devices = grown(e.Devices, []string{device})
 	}
 	e.OfDevices, e.OfAliases = len(e.Devices), len(e.Aliases)
-	return len(e.Devices) > before, nil
+	return len(e.Devices)+len(e.Aliases) > before, nil
 }
 
 // grown keeps the order of names: a target is known by its place.
@@ -111,7 +113,7 @@ func (r *runner) forget(ctx context.Context, e *Erasure) error {
 			if !s.sql {
 				continue // in its second pass
 			}
-			if err := s.Bury(ctx, tombstone.Of(t.Fleet, t.Device, *e.Until)); err != nil {
+			if err := s.Bury(ctx, t.Stone()); err != nil {
 				return fmt.Errorf("burying a tombstone beside %s: %w", s.name, err)
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -176,7 +175,7 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 	}
 	for _, s := range r.stores {
 		for _, t := range e.targets(s) {
-			if err := s.Bury(ctx, tombstone.Of(t.Fleet, t.Device, *e.Until)); err != nil {
+			if err := s.Bury(ctx, t.Stone()); err != nil {
 				return next, fmt.Errorf("burying a tombstone beside %s: %w", s.name, err)
 			}
 		}
@@ -322,9 +321,15 @@ func (r *runner) count(ctx context.Context, e *Erasure) error {
 	if _, err := r.resolve(ctx, e); err != nil {
 		return err
 	}
-	names := []string{e.Device}
+	of := []tombstone.Who{{Device: e.Device}}
 	if e.Person != "" {
-		names = append(slices.Clone(e.Devices), e.Aliases...)
+		of = nil
+		for _, device := range e.Devices {
+			of = append(of, tombstone.Who{Device: device})
+		}
+		for _, alias := range e.Aliases {
+			of = append(of, tombstone.Who{Device: alias, Name: true})
+		}
 	}
 	clear(e.Erased)
 	e.Progress.Steps = len(r.stores)
@@ -332,14 +337,12 @@ func (r *runner) count(ctx context.Context, e *Erasure) error {
 		if err := r.doing(ctx, e, i, "counting "+s.name); err != nil {
 			return err
 		}
-		for _, name := range names {
-			n, err := s.Count(ctx, e.Fleet, name)
-			if err != nil {
-				return err
-			}
-			for what, n := range n {
-				e.Erased[what] += n
-			}
+		counts, err := s.Count(ctx, e.Fleet, of...)
+		if err != nil {
+			return err
+		}
+		for what, n := range counts {
+			e.Erased[what] += n
 		}
 	}
 	e.nameless()

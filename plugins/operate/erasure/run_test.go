@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"weir/internal/control/hold"
-	"weir/internal/control/identity"
 	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
@@ -77,7 +76,7 @@ func (f fake) Bury(_ context.Context, s tombstone.Stone) error {
 	return f.fail("bury " + f.name)
 }
 
-func (f fake) Count(context.Context, string, string) (map[string]int64, error) {
+func (f fake) Count(context.Context, string, ...tombstone.Who) (map[string]int64, error) {
 	return map[string]int64{f.name: f.things[f.name]}, nil
 }
 
@@ -390,94 +389,6 @@ func TestErasure_AnErasureIsAskedForOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
 	} {
 		if status, answer := ask("POST", "/v1/erasures", body); status != 400 || !strings.Contains(answer, says) {
 			t.Errorf("%s was answered %d %s", body, status, answer)
-		}
-	}
-}
-
-// A person goes with all devices and names, also with a device that is found only
-// when the first pass is over; their receipt names nobody.
-func TestErasure_APersonIsErasedWithAllDevicesAndNames(t *testing.T) {
-	w := newWorld(t, sqliteURL(t))
-	p := &identity.Person{ID: "ann", Aliases: []string{"a1"}, Devices: []string{"phone", "tablet"}}
-	r := w.runner("a")
-	r.people = func(_ context.Context, fleet, person string) (*identity.Person, error) {
-		if fleet != "shop" || person != "a1" {
-			t.Errorf("asked for %s of %s", person, fleet)
-		}
-		return p, nil
-	}
-	id := w.ask(Spec{Fleet: "shop", Person: "a1", Reason: "ann, who is a1, asked"}).ID
-	w.carry(r)
-	until := *w.get(id).Until
-	for _, name := range []string{"phone", "tablet"} {
-		if !slices.Contains(w.buried, tombstone.Of("shop", name, until)) {
-			t.Errorf("%s has no tombstone", name)
-		}
-	}
-	p = &identity.Person{ID: "ann", Aliases: []string{"a1"}, Devices: []string{"phone", "laptop"}} // an event came late
-	w.things["slow"] = 2
-	w.now = w.now.Add(3 * time.Minute)
-	w.carry(r)
-	if e := w.get(id); e.phase != settle || fmt.Sprint(e.Devices) != "[phone tablet laptop]" || e.State != Running {
-		t.Fatalf("a device that was found late: %+v", e)
-	}
-	w.recount = 2
-	w.now = w.now.Add(3 * time.Minute)
-	w.carry(r)
-	e := w.get(id)
-	if e.State != Done || e.Erased["quick"] != 3 || e.Erased["slow"] != 7 || e.Recounted != 6 || e.OfDevices != 3 ||
-		e.OfAliases != 2 {
-		t.Fatalf("%+v", e)
-	}
-	for _, name := range []string{"phone", "tablet", "laptop", "ann", "a1"} {
-		if !slices.Contains(w.buried, tombstone.Of("shop", name, until)) {
-			t.Errorf("%s has no tombstone", name)
-		}
-	}
-	raw, err := json.Marshal(e)
-	for _, name := range []string{`phone`, `laptop`, `ann`, `"a1"`} {
-		if err != nil || strings.Contains(string(raw), name) {
-			t.Errorf("the receipt has %s: %s %v", name, raw, err)
-		}
-	}
-	if e.Subject != tombstone.Subject("shop", "a1") {
-		t.Errorf("subject %s", e.Subject)
-	}
-	var left int
-	if err := w.db.QueryRow(`SELECT count(*) FROM erased_count`).Scan(&left); err != nil || left != 0 {
-		t.Errorf("%d counts are left (%v)", left, err)
-	}
-}
-
-func TestErasure_APersonsSharedDevicesGoOnlyIfTheyMay(t *testing.T) {
-	w := newWorld(t, sqliteURL(t))
-	r := w.runner("a")
-	r.people = func(context.Context, string, string) (*identity.Person, error) {
-		return &identity.Person{ID: "ann", Devices: []string{"phone", "kiosk"}, Shared: []string{"kiosk"}}, nil
-	}
-	refused := w.ask(Spec{Fleet: "shop", Person: "ann", Reason: "why"}).ID
-	w.carry(r)
-	if e := w.get(refused); e.State != Refused || !strings.Contains(e.Error, "1 of the person's 2 devices") ||
-		len(w.did) != 0 || e.Person != "" {
-		t.Fatalf("%+v %v", e, w.did)
-	}
-	id := w.ask(Spec{Fleet: "shop", Person: "ann", SharedDevices: true, Reason: "why"}).ID
-	w.carry(r)
-	w.now = w.now.Add(3 * time.Minute)
-	w.carry(r)
-	if e := w.get(id); e.State != Done || e.OfDevices != 2 || e.Erased["slow"] != 5 {
-		t.Fatalf("%+v", e)
-	}
-	for body, says := range map[string]string{
-		`{"fleet":"shop","person":"ann","device_id":"d","reason":"why"}`:      "one of them",
-		`{"fleet":"shop","person":"ann","whole_fleet":true,"reason":"why"}`:   "one of them",
-		`{"fleet":"shop","device_id":"d","shared_devices":true,"reason":"w"}`: "name the person",
-	} {
-		answer := httptest.NewRecorder()
-		Handler(w.store, w.holds, nil).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost,
-			"/v1/erasures", strings.NewReader(body)))
-		if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), says) {
-			t.Errorf("%s was answered %d %s", body, answer.Code, answer.Body)
 		}
 	}
 }

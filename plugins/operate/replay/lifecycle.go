@@ -16,6 +16,6 @@ func Lifecycle() lifecycle.Kind {
 			_, err := OpenStore(ctx, db)
 			return err
 		},
-		Expire: expireJobs, Count: countNaming, Erase: erase,
+		Expire: expireJobs, Count: countNaming, Erase: erase, People: true,
 	}.Kind()
 }

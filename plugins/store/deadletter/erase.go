@@ -16,35 +16,27 @@ import (
 
 // Erasing dead letters finds those of a device by the device that was read from
 // their bytes. Where none could be read, the bytes are searched: a dead letter
-// of the fleet that mentions the device goes with it.
-
-// eachName calls each with the runs of bytes that could be the id of a device,
-// until it returns false.
-func eachName(raw []byte, each func(name []byte) bool) {
-	for i := 0; i < len(raw); i++ {
-		if !tombstone.NameByte(raw[i]) {
-			continue
-		}
-		from := i
-		for i < len(raw) && tombstone.NameByte(raw[i]) {
-			i++
-		}
-		if !each(raw[from:i]) {
-			return
-		}
-	}
-}
+// of the fleet that mentions the device goes with it. Those of a person are found by
+// whom their bytes name (names.go), whatever device they are of.
 
 func mentions(r lake.Ref, device string) (found bool) {
-	eachName(r.Value(colOriginal).ByteArray(), func(name []byte) bool {
+	eachRun(r.Value(colOriginal).ByteArray(), tombstone.NameByte, func(name []byte) bool {
 		found = string(name) == device
 		return !found
 	})
 	return found
 }
 
-// erased tells whether a dead letter is of a device or fleet that was erased
-// since it was received.
+func names(r lake.Ref, person string) (found bool) {
+	eachPerson(r.Value(colOriginal).ByteArray(), r.Value(colDevice).IsNull(), func(name []byte) bool {
+		found = string(name) == person
+		return !found
+	})
+	return found
+}
+
+// erased tells whether a dead letter is of a device or fleet, or names a person, that
+// was erased since it was received.
 func (r *Row) erased(set *tombstone.Set) (erased bool) {
 	received := r.ReceivedAt
 	if received == 0 {
@@ -53,13 +45,21 @@ func (r *Row) erased(set *tombstone.Set) (erased bool) {
 	if !set.Touches(r.Fleet, received) {
 		return false
 	}
-	if r.Device != "" || set.Holds(r.Fleet, "", received) {
-		return set.Holds(r.Fleet, r.Device, received)
+	if set.Holds(r.Fleet, r.Device, received) {
+		return true
 	}
-	eachName(r.Original, func(name []byte) bool {
-		erased = event.ValidDevice(string(name)) && set.Holds(r.Fleet, string(name), received)
-		return !erased
-	})
+	if r.Device == "" {
+		eachRun(r.Original, tombstone.NameByte, func(name []byte) bool {
+			erased = event.ValidDevice(string(name)) && set.Holds(r.Fleet, string(name), received)
+			return !erased
+		})
+	}
+	if !erased {
+		eachPerson(r.Original, r.Device == "", func(name []byte) bool {
+			erased = len(name) <= nameMost && set.HoldsName(r.Fleet, string(name), received)
+			return !erased
+		})
+	}
 	return erased
 }
 

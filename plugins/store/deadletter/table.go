@@ -84,7 +84,7 @@ func Table() *lake.Table {
 			parquet.SplitBlockFilter(10, "event_id"),
 		},
 		FleetColumn: colFleet, DeviceColumn: colDevice, ReceivedColumns: []int{colReceivedAt, colFailedAt},
-		Mentions: mentions, MentionColumns: []int{colOriginal, colID},
+		Mentions: mentions, Names: names, MentionColumns: []int{colOriginal, colID},
 		Compare: compareRefs, Same: sameRefs, At: refAt, Covers: refCovers,
 	}
 }

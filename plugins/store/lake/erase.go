@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
+
+	"weir/internal/lifecycle/tombstone"
 )
 
 // Erasure names the rows that must go, wherever they are.
 type Erasure struct {
 	Fleet  string    // required
 	Device string    // "" is the whole fleet
+	Name   bool      // Device is no device's name but one of a person
 	Until  time.Time // required: rows that were received later stay
 	DryRun bool
 	// Seen are objects that need not be looked at again: they do not change.
@@ -23,10 +27,17 @@ type Erasure struct {
 	// again for an object that a crash left.
 	Row    func(Ref)
 	Before func(o Object, rows int64) error
+
+	also []tombstone.Who // in the same pass: a row of several is one row
 }
 
-// Erase deletes the rows of a device or a fleet, received up to a time, from
-// every object. When it returns nil, no object has such a row but those that
+// who are those whose rows go.
+func (e Erasure) who() []tombstone.Who {
+	return append([]tombstone.Who{{Device: e.Device, Name: e.Name}}, e.also...)
+}
+
+// Erase deletes the rows of a device or a fleet, or those that name a person, received up
+// to a time, from every object. When it returns nil, no object has such a row but those that
 // writers who do not know of the tombstone are about to write: bury that first,
 // and run it again EraseSettle later. After an error run it again: what is done
 // stays done.
@@ -34,7 +45,16 @@ func (s *Store) Erase(ctx context.Context, t *Table, e Erasure) (removed Removed
 	if e.Fleet == "" || e.Until.IsZero() {
 		return removed, errors.New("erasing: name a fleet and a time")
 	}
-	w := target{gone: t.received(e), device: e.Device, row: e.Row, before: e.Before}
+	who := slices.DeleteFunc(e.who(), func(who tombstone.Who) bool { return who.Name && t.Names == nil })
+	if len(who) == 0 {
+		return removed, nil // no row of this table names anybody
+	}
+	w := target{gone: t.received(e, who), row: e.Row, before: e.Before}
+	if !slices.ContainsFunc(who, func(who tombstone.Who) bool { return who.Device == "" }) {
+		for _, who := range who {
+			w.devices = append(w.devices, who.Device)
+		}
+	}
 	if e.Seen == nil {
 		e.Seen = map[string]bool{}
 	}
@@ -65,20 +85,24 @@ func (s *Store) Erase(ctx context.Context, t *Table, e Erasure) (removed Removed
 }
 
 // received tells of a row whether the erasure is about it.
-func (t *Table) received(e Erasure) func(Ref) bool {
+func (t *Table) received(e Erasure, who []tombstone.Who) func(Ref) bool {
 	until := e.Until.UnixMicro()
 	return func(r Ref) bool {
-		if textOf(r.Value(t.FleetColumn)) != e.Fleet {
-			return false
-		}
-		if e.Device != "" {
-			device := textOf(r.Value(t.DeviceColumn))
-			if device != e.Device && (device != "" || t.Mentions == nil || !t.Mentions(r, e.Device)) {
-				return false
-			}
-		}
-		return t.receivedAt(r) <= until
+		return textOf(r.Value(t.FleetColumn)) == e.Fleet && t.receivedAt(r) <= until &&
+			slices.ContainsFunc(who, func(who tombstone.Who) bool { return t.of(r, who) })
 	}
+}
+
+// of tells whether a row of the fleet is of somebody.
+func (t *Table) of(r Ref, who tombstone.Who) bool {
+	switch {
+	case who.Name:
+		return t.Names(r, who.Device)
+	case who.Device == "":
+		return true
+	}
+	device := textOf(r.Value(t.DeviceColumn))
+	return device == who.Device || device == "" && t.Mentions != nil && t.Mentions(r, who.Device)
 }
 
 // receivedAt returns when a row was received, in microseconds since 1970. Of

@@ -109,13 +109,18 @@ func (k *kept) Bury(ctx context.Context, stone tombstone.Stone) error {
 	return k.store.Bury(ctx, stone)
 }
 
-func (k *kept) Count(ctx context.Context, fleet, device string) (map[string]int64, error) {
+// Count counts a row once, however many it is of.
+func (k *kept) Count(ctx context.Context, fleet string, of ...tombstone.Who) (map[string]int64, error) {
+	if len(of) == 0 {
+		return nil, nil
+	}
 	control, err := k.control(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var ids [][16]byte
-	e := Erasure{Fleet: fleet, Device: device, Until: time.Now().AddDate(100, 0, 0), DryRun: true, Row: k.collect(&ids)}
+	e := Erasure{Fleet: fleet, Device: of[0].Device, Name: of[0].Name, also: of[1:],
+		Until: time.Now().AddDate(100, 0, 0), DryRun: true, Row: k.collect(&ids)}
 	removed, err := k.store.Erase(ctx, k.Table, e)
 	if err != nil {
 		return nil, err
@@ -140,8 +145,8 @@ func (k *kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 		k.mu.Unlock()
 	}
 	var ids [][16]byte
-	_, err = k.store.Erase(ctx, k.Table, Erasure{Fleet: e.Fleet, Device: e.Device, Until: time.UnixMicro(e.Until),
-		Seen: seen, Row: k.collect(&ids),
+	_, err = k.store.Erase(ctx, k.Table, Erasure{Fleet: e.Fleet, Device: e.Device, Name: e.Name,
+		Until: time.UnixMicro(e.Until), Seen: seen, Row: k.collect(&ids),
 		Before: func(o Object, rows int64) error {
 			if err := e.Held(); err != nil {
 				return err

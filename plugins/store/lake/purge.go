@@ -4,19 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 )
 
 // target is what to delete: everything, or the rows for which gone is true, all
-// of them of device if that is not empty.
+// of them of devices if there are any.
 type target struct {
-	gone   func(Ref) bool
-	device string
-	all    bool
-	stays  func(Ref) bool                   // when set, the rows that stay whatever gone says: their time has not come
-	row    func(Ref)                        // called, when set, with each row that is to go
-	before func(o Object, rows int64) error // called, when set, when all those of an object are known
+	gone    func(Ref) bool
+	devices []string
+	all     bool
+	stays   func(Ref) bool                   // when set, the rows that stay whatever gone says: their time has not come
+	row     func(Ref)                        // called, when set, with each row that is to go
+	before  func(o Object, rows int64) error // called, when set, when all those of an object are known
 }
 
 // purge deletes rows of one object: the object when all are to go, else it is
@@ -93,12 +94,12 @@ func (s *Store) find(ctx context.Context, t *Table, o Object, w target) (n int64
 		}
 	}
 	for g, group := range f.RowGroups() {
-		if w.device != "" && t.Mentions == nil {
+		if len(w.devices) > 0 && t.Mentions == nil {
 			bloom, err := f.Bloom(g, t.DeviceColumn)
 			if err != nil {
 				return 0, err
 			}
-			if !bloom.MayHold(Bytes(w.device)) {
+			if !slices.ContainsFunc(w.devices, func(device string) bool { return bloom.MayHold(Bytes(device)) }) {
 				continue
 			}
 		}

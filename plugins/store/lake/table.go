@@ -29,7 +29,10 @@ type Table struct {
 	ReceivedColumns []int
 	// Mentions tells of a row without a device whether it speaks of one all the
 	// same, by MentionColumns. nil: no row does.
-	Mentions       func(r Ref, device string) bool
+	Mentions func(r Ref, device string) bool
+	// Names tells of any row whether it names a person, by MentionColumns. nil: no row
+	// does, as far as the table can tell.
+	Names          func(r Ref, name string) bool
 	MentionColumns []int
 	// Compare is the order of the rows of an object; Same tells whether a row
 	// repeats the one before it.

@@ -52,8 +52,22 @@ func (k kept) Expire(ctx context.Context, u lifecycle.Upkeep) (shares []lifecycl
 	}, err
 }
 
-func (k kept) Count(ctx context.Context, fleet, device string) (map[string]int64, error) {
-	return count(ctx, k.db, fleet, device)
+// Count counts nothing of people's names: sums are of devices.
+func (k kept) Count(ctx context.Context, fleet string, of ...tombstone.Who) (map[string]int64, error) {
+	all := map[string]int64{}
+	for _, who := range of {
+		if who.Name {
+			continue
+		}
+		counts, err := count(ctx, k.db, fleet, who.Device)
+		if err != nil {
+			return nil, err
+		}
+		for what, n := range counts {
+			all[what] += n
+		}
+	}
+	return all, nil
 }
 
 func (k kept) Bury(ctx context.Context, stone tombstone.Stone) error {
@@ -63,7 +77,7 @@ func (k kept) Bury(ctx context.Context, stone tombstone.Stone) error {
 // Erase has nothing to do in the second pass: no writer brings back what a
 // buried tombstone holds, and windows of later events must stay.
 func (k kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
-	if e.Again {
+	if e.Again || e.Name {
 		return nil
 	}
 	return k.store.erase(ctx, k.db, e.Target, e.Held)
