@@ -30,7 +30,7 @@ why. It may run beside a running weir.
   weir export-subject --person a-77 --fleet shop --reason "request 4713" \
     --control postgres://… --raw s3://weir-raw --dead-letter s3://weir-dead-letter`[1:],
 		Flags: []cli.Flag{
-			dataFlag(), usersFlag(),
+			dataFlag(), logFlag(), usersFlag(),
 			&cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET`"},
 			&cli.StringFlag{Name: "person", Required: true, Usage: "the `ID` of a user, or an anonymous one, as events have it"},
 			&cli.StringFlag{Name: "reason", Required: true, Usage: "`WHY`, for those who read the audit log later"},
@@ -57,9 +57,9 @@ func exportSubject(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		control, events, letters = dir.controlURL(), dir.rawURL(), dir.deadLetterURL()
-		if c.Bool(flagUsers) {
-			events, letters = dir.userRawURL(), dir.userDeadLetterURL()
+		control = dir.controlURL()
+		if events, letters, err = keptOf(c, dir); err != nil {
+			return err
 		}
 	case events == "" || letters == "":
 		return usagef("with --control, name the stores too: --raw URL and --dead-letter URL")

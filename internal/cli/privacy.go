@@ -46,7 +46,7 @@ beside a running weir, and on the data directory of a stopped one.
 			&cli.StringFlag{Name: "stores", Usage: "only these `STORES`, of " + strings.Join(scan.Names(stores), ",")},
 			&cli.TimestampFlag{Name: "since", Layout: time.RFC3339, Usage: "only what the log took, and objects that were " +
 				"written, since this `TIME`; tables are read whole"},
-			usersFlag(),
+			logFlag(), usersFlag(),
 			&cli.StringFlag{Name: "topics", Value: strings.Join(topicNames(), ","), Usage: "the `TOPICS` of the log"},
 			&cli.StringFlag{Name: "phone-regions", Value: "US,GB,DE,FR", Usage: "the `REGIONS` whose phone numbers are known " +
 				"as they are written at home"},

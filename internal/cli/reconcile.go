@@ -11,6 +11,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/urfave/cli/v2"
 
+	"weir/internal/event"
 	"weir/internal/platform/broker"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
@@ -38,7 +39,7 @@ run beside a running weir, and on the data directory of a stopped one.
 				Usage: "only records that the log took at or after this `TIME`"},
 			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only records that the log took before this `TIME`"},
 			&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "wait this long for what is in flight"},
-			usersFlag(),
+			logFlag(), usersFlag(),
 			&cli.BoolFlag{Name: "deep", Usage: "read the coordinates of every stored row, and believe nothing else"},
 			&cli.IntFlag{Name: "sample", Value: 20,
 				Usage: "compute `N` results of rules, chosen at random, again from the raw store"},
@@ -70,15 +71,6 @@ run beside a running weir, and on the data directory of a stopped one.
 	}
 }
 
-const flagUsers = "users"
-
-// usersFlag says that a command is about events about people, which have topics and
-// stores of their own (configs/people).
-func usersFlag() cli.Flag {
-	return &cli.BoolFlag{Name: flagUsers, Usage: "of events about people, where they have streams of their own, " +
-		"and not of telemetry"}
-}
-
 // formerly is a command under the name that it had: hidden, and it says so.
 func formerly(name string, cmd *cli.Command) *cli.Command {
 	now, action := cmd.Name, cmd.Action
@@ -101,15 +93,18 @@ type reconcilePlace struct {
 }
 
 func runReconcile(c *cli.Context) (*reconcile.Report, error) {
+	log, err := logOf(c)
+	if err != nil {
+		return nil, err
+	}
 	place, err := findLogAndStores(c)
 	defer place.leave()
 	if err != nil {
 		return nil, err
 	}
-	conf := reconcile.Config{Log: place.log, Deep: c.Bool("deep")}
-	if c.Bool(flagUsers) {
-		conf.Topics, conf.RawGroup = []string{"user-events"}, "weir-user-raw"
-		conf.DeadLetterTopic, conf.DeadLetterGroup = "user-dead-letter", "weir-user-dead-letter"
+	conf := reconcile.Config{Log: place.log, Deep: c.Bool("deep"), Topics: log.Topics, RawGroup: log.GroupRaw(),
+		DeadLetterTopic: log.DeadLetters, DeadLetterGroup: log.GroupDeadLetter}
+	if log.Name != event.LogTelemetry {
 		place.control = "" // no rule reads them
 	}
 	for url, to := range map[string]**lake.Store{place.raw: &conf.Raw, place.deadLetter: &conf.DeadLetter} {
@@ -206,16 +201,11 @@ func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.raw, p.deadLetter = dir.rawURL(), dir.deadLetterURL()
+	if p.raw, p.deadLetter, err = keptOf(c, dir); err != nil {
+		return p, err
+	}
 	if p.home = filepath.Join(dir.path("home"), "bloblang"); isFile(filepath.Join("configs", "streams", "ingest.yaml")) {
 		p.home = "bloblang"
-	}
-	if c.Bool(flagUsers) {
-		p.raw, p.deadLetter = dir.userRawURL(), dir.userDeadLetterURL()
-		if !isDir(dir.path("user-raw")) {
-			return p, usagef("data directory %s has no events about people: they need streams of their own, which "+
-				"configs/people has", dir)
-		}
 	}
 	if _, err := os.Stat(dir.path("control.db")); err == nil {
 		p.control = dir.controlURL()

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"gopkg.in/yaml.v3"
 
+	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/tempdir"
 	"weir/internal/platform/text"
@@ -23,6 +24,12 @@ import (
 
 // retentionConfig is the stream that keeps the stores in order.
 const retentionConfig = "configs/streams/retention.yaml"
+
+// usersRetentionConfig is that of events about people: beside the other where it runs.
+const (
+	usersRetentionConfig  = "configs/streams/user_retention.yaml"
+	usersRetentionShipped = "configs/people/user_retention.yaml"
+)
 
 // Retention is `weir retention`: what is deleted when it is old enough.
 func Retention(assets fs.FS, engine Engine) *cli.Command {
@@ -39,9 +46,10 @@ store could not be asked, or a run failed on one.
 
   weir retention --data ./data
   weir retention --dry-run --at 2027-03-01T00:00:00Z --data ./data
+  weir retention --dry-run --log user-events --data ./data
   WEIR_RAW_KEEP=720h weir retention --dry-run --data ./data`[1:],
 		Flags: []cli.Flag{
-			dataFlag(),
+			dataFlag(), logFlag(),
 			&cli.StringFlag{Name: "config", Usage: "the stream's `FILE`"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what a run would delete"},
 			&cli.StringFlag{Name: "at", Usage: "the `TIME` of the dry run, RFC 3339; now when not given"},
@@ -51,6 +59,9 @@ store could not be asked, or a run failed on one.
 		Action: func(c *cli.Context) error {
 			if c.String("at") != "" && !c.Bool("dry-run") {
 				return usagef("--at goes with --dry-run: only the clock deletes")
+			}
+			if c.String(flagLog) != "" && !c.Bool("dry-run") {
+				return usagef("--log goes with --dry-run: the last runs are of all logs")
 			}
 			var reports []retention.Run
 			var err error
@@ -134,8 +145,12 @@ func placesOf(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, _, err := keptOf(c, dir); err != nil {
+		return err
+	}
 	for name, url := range map[string]string{
 		"WEIR_RAW_URL": dir.rawURL(), "WEIR_DEAD_LETTER_URL": dir.deadLetterURL(),
+		"WEIR_USER_RAW_URL": dir.userRawURL(), "WEIR_USER_DEAD_LETTER_URL": dir.userDeadLetterURL(),
 		"WEIR_ROLLUP_URL": dir.rollupURL(), "WEIR_CONTROL_URL": dir.controlURL(),
 	} {
 		if err := os.Setenv(name, url); err != nil {
@@ -148,7 +163,11 @@ func placesOf(c *cli.Context) error {
 // retentionProcessors reads the stream's processors, and makes each retention
 // among them a dry one.
 func retentionProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
-	raw, err := readRetentionConfig(c.String("config"), assets)
+	log, err := logOf(c)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := readRetentionConfig(c.String("config"), log, assets)
 	if err != nil {
 		return nil, err
 	}
@@ -183,13 +202,17 @@ func retentionProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
 	return found, nil
 }
 
-func readRetentionConfig(named string, assets fs.FS) ([]byte, error) {
+func readRetentionConfig(named string, log event.Log, assets fs.FS) ([]byte, error) {
 	if named != "" {
 		return os.ReadFile(named)
 	}
-	raw, err := os.ReadFile(filepath.FromSlash(retentionConfig))
+	file, shipped := retentionConfig, retentionConfig
+	if log.Name == event.LogUsers {
+		file, shipped = usersRetentionConfig, usersRetentionShipped
+	}
+	raw, err := os.ReadFile(filepath.FromSlash(file))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fs.ReadFile(assets, retentionConfig)
+		return fs.ReadFile(assets, shipped)
 	}
 	return raw, err
 }

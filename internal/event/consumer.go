@@ -14,8 +14,8 @@ const (
 	TargetRules  = "rules"
 )
 
-// GroupDeadLetter is the consumer group of the dead letters.
-const GroupDeadLetter = "weir-dead-letter"
+// groupDeadLetter is the consumer group of the dead letters.
+const groupDeadLetter = "weir-dead-letter"
 
 // Consumer is a stream that reads the log of events.
 type Consumer struct {

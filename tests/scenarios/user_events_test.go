@@ -125,6 +125,11 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 	if !strings.Contains(dry, `"raw_rows": 3`) || !strings.Contains(dry, `"dead_letters": 1`) {
 		t.Errorf("an erasure would not look into the stores of events about people: %s", dry)
 	}
+	if dry := run("weir retention --dry-run --log user-events --json"); !strings.Contains(dry, "user-raw") ||
+		!strings.Contains(dry, "user-dead-letter") || strings.Contains(dry, `"error"`) {
+		t.Errorf("a dry run of their retention: %s", dry)
+	}
+	s.askedByLog()
 	run(commands[3]) // ends with 0: it found nothing
 	if out := run(commands[4]); strings.Count(out, `"kind":"event"`) != 1 || !strings.Contains(out, "order_placed") ||
 		strings.Contains(out, "ann@example.com") {
@@ -167,5 +172,39 @@ func (s *system) listens(gate string) {
 			resp.Body.Close()
 		}
 		return err == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+// askedByLog asks the api about either log: each has what it has, and nothing else.
+func (s *system) askedByLog() {
+	s.t.Helper()
+	out, err := s.weir("keys", "create", "--fleet", "shop", "--scope", "query", "--data", s.data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	shop := strings.TrimSpace(out)
+	for _, ask := range []struct {
+		key, path, has string
+		n              int
+	}{
+		{shop, "/v1/events?log=user-events", `"event_id"`, 3}, {shop, "/v1/events", `"event_id"`, 0},
+		{s.key, "/v1/events?log=user-events", `"event_id"`, 0}, {s.key, "/v1/events?log=telemetry", "pump-1", 1},
+		{shop, "/v1/dead-letters?log=user-events", `"stage":"ingest"`, 1}, {shop, "/v1/dead-letters", `"stage"`, 0},
+	} {
+		status, body := s.request("http://"+s.addresses[1]+ask.path, http.MethodGet, ask.key, "")
+		if status != http.StatusOK || strings.Count(body, ask.has) != ask.n {
+			s.t.Errorf("%s was answered %d with %d of %s, expected %d: %s", ask.path, status,
+				strings.Count(body, ask.has), ask.has, ask.n, body)
+		}
+	}
+	admin, err := s.weir("keys", "create", "--admin", "--data", s.data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.until("the overview balances their log", func() bool {
+		_, body := s.request("http://"+s.addresses[1]+"/v1/overview?log=user-events", http.MethodGet,
+			strings.TrimSpace(admin), "")
+		return strings.Contains(body, `"weir-user-raw"`) && strings.Contains(body, `"balanced":true`) &&
+			!strings.Contains(body, `"raw-events"`)
 	})
 }

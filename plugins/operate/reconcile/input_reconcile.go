@@ -37,7 +37,7 @@ const (
 const ruleUnexplained = "reconcile_unexplained"
 
 func inputSpec() *service.ConfigSpec {
-	d := Config{}.Defaults()
+	d := Config{}.defaults()
 	topics := make([]any, len(d.Topics))
 	for i, t := range d.Topics {
 		topics[i] = t

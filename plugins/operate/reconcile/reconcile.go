@@ -33,19 +33,20 @@ type Config struct {
 	Deep            bool      // read the rows' coordinates, and believe them alone
 }
 
-// Defaults fills in what a config leaves open.
-func (c Config) Defaults() Config {
+// defaults fills in what a config leaves open.
+func (c Config) defaults() Config {
 	set := func(s *string, to string) {
 		if *s == "" {
 			*s = to
 		}
 	}
+	telemetry := event.Logs()[0]
 	set(&c.ClientID, "weir-reconcile")
-	set(&c.DeadLetterTopic, "dead-letter")
-	set(&c.RawGroup, event.GroupOf(event.TargetRaw))
-	set(&c.DeadLetterGroup, event.GroupDeadLetter)
+	set(&c.DeadLetterTopic, telemetry.DeadLetters)
+	set(&c.RawGroup, telemetry.GroupRaw())
+	set(&c.DeadLetterGroup, telemetry.GroupDeadLetter)
 	if len(c.Topics) == 0 {
-		c.Topics = []string{"raw-events", "replay-events"}
+		c.Topics = telemetry.Topics
 	}
 	return c
 }
@@ -73,7 +74,7 @@ type Reconciler struct {
 // New makes an reconciler. It talks to nobody yet.
 func New(conf Config) (*Reconciler, error) {
 	a := &Reconciler{
-		conf: conf.Defaults(), began: map[lake.Partition]began{},
+		conf: conf.defaults(), began: map[lake.Partition]began{},
 		verified: map[lake.Partition]int64{}, learned: map[lake.Partition][]republished{},
 		replayed: map[lake.Partition]lake.Offsets{}, other: map[lake.Partition]lake.Offsets{},
 		markers: map[lake.Partition]lake.Offsets{}, compared: map[lake.Partition]lake.Offsets{},

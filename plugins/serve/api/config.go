@@ -23,6 +23,7 @@ const (
 	apiFieldRaw     = "raw"
 	apiFieldDead    = "dead_letters"
 	apiFieldLog     = "log"
+	apiFieldAlso    = "also"
 	apiFieldUpcast  = "upcast"
 
 	apiFieldReads = "audit_reads"
@@ -46,6 +47,7 @@ const (
 type config struct {
 	address, control, rollups, raw string
 	deadLetters                    string
+	also                           []alsoKept
 	log                            kafka.Cluster // none: the overview does without
 	listen                         listen.Config
 	people                         oidc.Config
@@ -92,6 +94,9 @@ func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {
 	if err = conf.Read(parsed, apiFieldAddress, &c.address, apiFieldControl, sqldb.URL(&c.control),
 		apiFieldRollups, sqldb.URL(&c.rollups), apiFieldRaw, lake.MaybeURL(&c.raw),
 		apiFieldDead, lake.MaybeURL(&c.deadLetters), apiFieldReads, &c.auditReads); err != nil {
+		return c, err
+	}
+	if c.also, err = alsoFromParsed(parsed); err != nil {
 		return c, err
 	}
 	if c.log, err = kafka.FromParsed(parsed.Namespace(apiFieldLog)); err != nil && !errors.Is(err, kafka.ErrNoBroker) {

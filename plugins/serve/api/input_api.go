@@ -60,6 +60,7 @@ as long as there are not too many of them.
 			Description("The store of dead letters: `file://DIR` or `s3://BUCKET?…`. Empty: they cannot be looked at, and the "+
 				"overview does not know what became of each record.").
 			Example("file://data/dead-letter").Default("")).
+		Field(alsoField()).
 		Field(service.NewObjectField(apiFieldLog, kafka.OptionalFields("Addresses of the log's brokers. None: the overview "+
 			"does not know how far everybody is.")...).
 			Description("The log, which the overview asks how far everybody is.")).

@@ -11,6 +11,7 @@ import (
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
 	"weir/internal/control/identity"
+	"weir/internal/event"
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/ingest/registry"
@@ -127,15 +128,12 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	rooms := map[string]http.Handler{
 		"/v1/analytics/":    analytics.Handler(sums, time.Now),
-		"/v1/overview":      overview.Handler(glance),
 		"/v1/topology":      overview.TopologyHandler(glance),
 		"/v1/live":          in.live,
 		"/v1/proof":         reconcile.Handler(proofs, time.Now),
 		"/v1/rollups":       group.Expanding(groups, rollup.Handler(rollups, time.Now)),
 		"/v1/devices":       rollup.DevicesHandler(directory, openAlerts(control), time.Now),
 		"/v1/devices/":      rollup.Handler(rollups, time.Now),
-		"/v1/events":        http.HandlerFunc(noEvents),
-		"/v1/dead-letters":  http.HandlerFunc(noDeadLetters),
 		"/v1/keys":          apikey.Handler(keys, cache.Refresh),
 		"/v1/me":            apikey.MeHandler(keys),
 		"/v1/groups":        group.Handler(groups),
@@ -158,7 +156,6 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	rooms["/v1/stream-configs"] = configs
 	if events != nil {
-		rooms["/v1/events"] = group.Expanding(groups, raw.Handler(events, time.Now))
 		rooms["/v1/schemas"] = validate.DryRunHandler(schemas, newestOf(events, time.Now))
 	}
 	rooms["/v1/dead-letters/dry-run"] = replay.TryHandler(stored, func(ctx context.Context) (*registry.Set, error) {
@@ -168,17 +165,35 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if events != nil {
-		rooms["/v1/events/{id}/lineage"] = &lineage{events: events, letters: letters, outcomes: outcomes, now: time.Now,
-			slots: httpx.NewSlots(lineages, lineageMost),
-			alerts: func(ctx context.Context, fleet, id string) ([]alert.Mention, error) {
-				return alert.Of(ctx, control, fleet, id)
-			}}
+	logs, err := in.openAlso(ctx, events, letters)
+	if err != nil {
+		return nil, err
+	}
+	at := byLog{}
+	for _, k := range logs {
+		if k.events != nil {
+			at.put("/v1/events", k, group.Expanding(groups, raw.Handler(k.events, time.Now)))
+			at.put("/v1/events/{id}/lineage", k, &lineage{events: k.events, letters: k.letters, outcomes: outcomes,
+				now: time.Now, slots: httpx.NewSlots(lineages, lineageMost),
+				alerts: func(ctx context.Context, fleet, id string) ([]alert.Mention, error) {
+					return alert.Of(ctx, control, fleet, id)
+				}})
+		}
+		if k.letters != nil {
+			at.put("/v1/dead-letters", k, deadletter.Handler(k.letters, outcomes, time.Now))
+		}
+		look := glance
+		if k.log.Name != event.LogTelemetry {
+			if look, err = in.overviewOf(k); err != nil {
+				return nil, err
+			}
+		}
+		at.put("/v1/overview", k, overview.Handler(look))
 	}
 	if letters != nil {
-		rooms["/v1/dead-letters"] = deadletter.Handler(letters, outcomes, time.Now)
-		rooms["/v1/dead-letters/{id}/release"] = replay.ReleaseHandler(replays, letters, control, time.Now)
+		at.put("/v1/dead-letters/{id}/release", logs[0], replay.ReleaseHandler(replays, letters, control, time.Now))
 	}
+	at.into(rooms)
 	return in.routed(&apikey.Authenticator{Keys: callers, Refused: in.refusals.refused}, rooms)
 }
 

@@ -25,6 +25,19 @@ func openAlerts(control *sqldb.DB) rollup.OpenAlerts {
 	}
 }
 
+// overviewOf is the overview of another log than telemetry's: what became of its
+// records, how far its groups are, and its stores.
+func (in *input) overviewOf(k kept) (*overview.Sampler, error) {
+	s := overview.Sources{Log: in.conf.log, Events: k.log, Raw: k.events, DeadLetter: k.letters,
+		Places: []overview.Place{{Name: "raw", URL: k.raw}, {Name: "dead_letters", URL: k.deadLetters}}}
+	sampler, err := overview.NewSampler(s)
+	if err != nil {
+		return nil, err
+	}
+	in.release = append(in.release, sampler.Close)
+	return sampler, nil
+}
+
 // overview opens what an overview is made of. What this api does without - the
 // log, the raw or the dead-letter store - the overview says that it does not know.
 func (in *input) overview(ctx context.Context, control, rollups *sqldb.DB, directory *rollup.Directory,

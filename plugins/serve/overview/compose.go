@@ -34,6 +34,7 @@ func (m *Sampler) View(ctx context.Context, fleet string) *View {
 }
 
 const (
+	ofAll   = "it is of all logs together: ask without the parameter log"
 	notYet  = "it is being read for the first time"
 	noLog   = "this api has no log to Ask: set its field seed_brokers"
 	noStore = "this api has no stores to compare with: set its fields raw and dead_letters"
@@ -65,6 +66,10 @@ func (m *Sampler) equationInto(v *View, now time.Time) {
 }
 
 func (m *Sampler) proofInto(v *View, now time.Time) {
+	if m.proof == nil {
+		v.Unknown["proof"] = "proofs of this log are not kept: its stream raises alerts, and weir reconcile --log proves it"
+		return
+	}
 	last, _, err := m.proof.Last()
 	switch {
 	case last == nil:
@@ -108,9 +113,15 @@ func (m *Sampler) logInto(v *View, now time.Time) {
 
 func (m *Sampler) rowsInto(v *View, now time.Time) {
 	var rows []status.Row
-	last, at, err := m.rows.Last()
+	reason := ofAll
+	var last *[]status.Row
+	var at time.Time
+	if m.rows != nil {
+		var err error
+		last, at, err = m.rows.Last()
+		reason = why(err, "the control store")
+	}
 	if last == nil {
-		reason := why(err, "the control store")
 		v.Unknown["processes"], v.Unknown["rates"], v.Unknown["latency"] = reason, reason, reason
 	} else {
 		rows = aged(*last, now.Sub(at))
@@ -161,14 +172,14 @@ func processOf(r *status.Row, now time.Time) Process {
 func (m *Sampler) countsInto(v *View, fleet string) {
 	f := m.of(fleet)
 	if f.devices == nil {
-		v.Unknown["devices"] = "this api does not count devices"
+		v.Unknown["devices"] = ofAll
 	} else if n, _, err := f.devices.Last(); n == nil {
 		v.Unknown["devices"] = why(err, "the rollup store")
 	} else {
 		v.Devices = n
 	}
 	if f.alerts == nil {
-		v.Unknown["alerts"] = "this api does not count alerts"
+		v.Unknown["alerts"] = ofAll
 	} else if n, _, err := f.alerts.Last(); n == nil {
 		v.Unknown["alerts"] = why(err, "the control store")
 	} else {

@@ -22,12 +22,12 @@ type consumer struct {
 	topics        []string
 }
 
-// consumers are the groups that an event waits for.
-func consumers(topics []string, deadLetters string) (all []consumer) {
-	for _, c := range event.Consumers() {
-		all = append(all, consumer{c.Group, c.Target, topics})
+// consumers are the groups that an event of a log waits for.
+func consumers(log event.Log) (all []consumer) {
+	for _, c := range log.Consumers {
+		all = append(all, consumer{c.Group, c.Target, log.Topics})
 	}
-	return append(all, consumer{event.GroupDeadLetter, "dead_letter", []string{deadLetters}})
+	return append(all, consumer{log.GroupDeadLetter, "dead_letter", []string{log.DeadLetters}})
 }
 
 // logMeter measures how far groups are behind the log. It is for one goroutine.
@@ -39,13 +39,13 @@ type logMeter struct {
 	history *kafka.History // nil: to be seeded
 }
 
-func newLogMeter(cluster kafka.Cluster, topics []string, deadLetters string) (*logMeter, error) {
+func newLogMeter(cluster kafka.Cluster, log event.Log) (*logMeter, error) {
 	client, err := kgo.NewClient(cluster.Options("weir-overview")...)
 	if err != nil {
 		return nil, err
 	}
-	return &logMeter{cluster: cluster, topics: append(slices.Clone(topics), deadLetters),
-		groups: consumers(topics, deadLetters), client: client}, nil
+	return &logMeter{cluster: cluster, topics: append(slices.Clone(log.Topics), log.DeadLetters),
+		groups: consumers(log), client: client}, nil
 }
 
 // logState is where the groups stand.

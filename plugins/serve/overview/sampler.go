@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/internal/control/status"
+	"weir/internal/event"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/live"
 	"weir/plugins/operate/reconcile"
@@ -22,7 +23,8 @@ import (
 // known, and is said to be.
 type Sources struct {
 	Log             kafka.Cluster
-	Raw, DeadLetter *lake.Store
+	Events          event.Log   // which of its logs: that of telemetry, if it has no name
+	Raw, DeadLetter *lake.Store // of that log
 	Proofs          *reconcile.Proofs
 	Status          *status.Store
 	Places          []Place
@@ -64,18 +66,30 @@ func NewSampler(s Sources) (*Sampler, error) {
 	life, end := context.WithCancel(context.Background())
 	disks := &filling{}
 	m := &Sampler{sources: s, life: life, end: end, fleets: map[string]*fleetParts{},
-		rows: &live.Asked[[]status.Row]{Every: time.Second, Most: 5 * time.Second, Ask: s.Status.List},
-		proof: &live.Asked[*reconcile.Proof]{Every: 2 * time.Second, Most: 5 * time.Second,
-			Ask: s.Proofs.Last},
 		stores: &live.Asked[[]looked]{Every: 5 * time.Second, Most: 2 * storeMost,
 			Ask: func(ctx context.Context) ([]looked, error) { return look(ctx, s.Places, disks), nil }},
+	}
+	if s.Status != nil {
+		m.rows = &live.Asked[[]status.Row]{Every: time.Second, Most: 5 * time.Second, Ask: s.Status.List}
+	}
+	if s.Proofs != nil {
+		m.proof = &live.Asked[*reconcile.Proof]{Every: 2 * time.Second, Most: 5 * time.Second, Ask: s.Proofs.Last}
 	}
 	if !s.Log.Named() {
 		return m, nil
 	}
-	conf := reconcile.Config{Log: s.Log, ClientID: "weir-overview", Raw: s.Raw, DeadLetter: s.DeadLetter}.Defaults()
+	log := s.Events
 	var err error
-	if m.meter, err = newLogMeter(s.Log, conf.Topics, conf.DeadLetterTopic); err != nil {
+	if log.Name == "" {
+		if log, err = event.LogOf(""); err != nil {
+			end()
+			return nil, err
+		}
+	}
+	conf := reconcile.Config{Log: s.Log, ClientID: "weir-overview", Raw: s.Raw, DeadLetter: s.DeadLetter,
+		Topics: log.Topics, RawGroup: log.GroupRaw(), DeadLetterTopic: log.DeadLetters,
+		DeadLetterGroup: log.GroupDeadLetter}
+	if m.meter, err = newLogMeter(s.Log, log); err != nil {
 		end()
 		return nil, err
 	}
@@ -138,8 +152,12 @@ func (m *Sampler) of(fleet string) *fleetParts {
 // allows: what has not answered by then comes with a later one.
 func (m *Sampler) refresh(ctx context.Context, fleet string) {
 	var all sync.WaitGroup
-	all.Go(func() { m.rows.Refresh(ctx, m.life) })
-	all.Go(func() { m.proof.Refresh(ctx, m.life) })
+	if m.rows != nil {
+		all.Go(func() { m.rows.Refresh(ctx, m.life) })
+	}
+	if m.proof != nil {
+		all.Go(func() { m.proof.Refresh(ctx, m.life) })
+	}
 	if m.log != nil {
 		all.Go(func() { m.log.Refresh(ctx, m.life) })
 	}
