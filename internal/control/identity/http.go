@@ -25,7 +25,7 @@ const bodyMost = 16 << 10
 //
 //	GET /v1/identity?subject=…&as_of=…     who that is
 //	PUT /v1/identity                       {"anonymous_id": "…", "user_id": "…", "at": "…", "source": "…"}
-//	GET /v1/identity/changes?since=…       anonymous ids that have another owner now than at a version
+//	GET /v1/identity/changes?since=…&limit=…&cursor=…   anonymous ids that have another owner now than at a version
 //
 // The subject stands in no path: those are in the audit log, where an erasure changes
 // details alone. It does not ask who calls: mount it behind Require(Operate, …).
@@ -92,15 +92,33 @@ func (h *rest) changes(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, err)
 		return
 	}
-	fleet := apikey.FleetFrom(r.Context())
-	now, err := h.store.Version(r.Context(), fleet)
-	if err != nil {
-		answer(w, nil, err)
-		return
+	fleet, v := apikey.FleetFrom(r.Context()), r.URL.Query()
+	limit, bad := httpx.Limit(v, changesUsual, changesMost)
+	hash := httpx.Hash(v, fleet, "since")
+	after, now, _, wrong := httpx.Resume[string](v, hash)
+	for _, bad := range []*httpx.Problem{bad, wrong} {
+		if bad != nil {
+			httpx.Write(w, *bad)
+			return
+		}
 	}
-	changes, err := h.store.Changes(r.Context(), fleet, since)
-	answer(w, map[string]any{"version": now, "changes": changes}, err)
+	if after == nil { // a later page leads to the version of the first: what came between is for the next question
+		after = new(string)
+		if now, err = h.store.Version(r.Context(), fleet); err != nil {
+			answer(w, nil, err)
+			return
+		}
+	}
+	changes, last, err := h.store.Changes(r.Context(), fleet, since, *after, limit)
+	page := map[string]any{"version": now, "changes": changes, "next": nil}
+	if last != "" {
+		page["next"] = httpx.Cursor(last, now, 0, hash)
+	}
+	answer(w, page, err)
 }
+
+// How many anonymous ids a page of changes looks at.
+const changesUsual, changesMost = 1000, 10_000
 
 func answer(w http.ResponseWriter, body any, err error) {
 	switch {

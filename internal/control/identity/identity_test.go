@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
 	"weir/tests/integration/testbed"
 )
 
@@ -106,7 +107,7 @@ func TestIdentity_AnAnswerAsItWas(t *testing.T) {
 		}
 	}
 	for since, want := range map[int64]string{0: "[{a1  ann 3}]", 2: "[{a1 bob ann 3}]", 3: "[]"} {
-		if got, err := s.Changes(ctx, "shop", since); err != nil || fmt.Sprint(got) != want {
+		if got, _, err := s.Changes(ctx, "shop", since, "", 10); err != nil || fmt.Sprint(got) != want {
 			t.Errorf("since %d: %v %v", since, got, err)
 		}
 	}
@@ -255,5 +256,93 @@ func TestIdentity_OverHTTP(t *testing.T) {
 	code, body := ask("GET", "/v1/identity?subject=a1", "")
 	if err := json.Unmarshal([]byte(body), &p); code != 200 || err != nil || p.ID != "a1" || p.Aliases == nil {
 		t.Errorf("%d %s", code, body)
+	}
+}
+
+// Changes come in pages, which lead to one version, and miss none and repeat none.
+func TestIdentity_ChangesArePaged(t *testing.T) {
+	s, ctx := opened(t), t.Context()
+	note := func(id, user string) {
+		t.Helper()
+		if _, err := s.Note(ctx, "", "test", []Seen{{Anonymous: id, User: user, At: base()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 25 {
+		note(fmt.Sprintf("a|%02d", i), "ann")
+	}
+	version, err := s.Version(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, seen, cursor := Handler(s), []string{}, ""
+	for pages := 0; ; pages++ {
+		answer := httptest.NewRecorder()
+		path := "/v1/identity/changes?limit=10&cursor=" + cursor
+		h.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, "GET", path, nil))
+		var page struct {
+			Version int64
+			Changes []Change
+			Next    *string
+		}
+		if err := json.Unmarshal(answer.Body.Bytes(), &page); err != nil || page.Version != version ||
+			len(page.Changes) > 10 {
+			t.Fatalf("%d %s %v", answer.Code, answer.Body, err)
+		}
+		for _, c := range page.Changes {
+			seen = append(seen, c.Anonymous)
+		}
+		if page.Next == nil {
+			break
+		}
+		if cursor = *page.Next; pages == 0 {
+			note("a|00", "bob") // of a version that the pages do not lead to
+		}
+	}
+	if len(seen) != 25 || !slices.IsSorted(seen) || len(slices.Compact(seen)) != 25 {
+		t.Errorf("%d: %v", len(seen), seen)
+	}
+	for _, bad := range []string{"?limit=0", "?limit=10001", "?cursor=x", "?since=1&cursor=" + cursor} {
+		answer := httptest.NewRecorder()
+		if h.ServeHTTP(answer, httptest.NewRequest("GET", "/v1/identity/changes"+bad, nil)); answer.Code != 400 {
+			t.Errorf("%s was answered %d %s", bad, answer.Code, answer.Body)
+		}
+	}
+}
+
+// What is asked before a batch is written goes by its pairs of subject and device: a
+// subject that was seen on many devices costs no more.
+func TestIdentity_KnownDevicesAreAskedForByPair(t *testing.T) {
+	s, ctx := opened(t), t.Context()
+	query, args := seenPairs("shop", []pair{{"ann", "phone"}, {"bob", "laptop"}})
+	plan := ""
+	if err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
+		var id, parent, unused int
+		var step string
+		err := row.Scan(&id, &parent, &unused, &step)
+		plan += step + "\n"
+		return err
+	}, "EXPLAIN QUERY PLAN "+query, args...); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(plan, "(fleet=? AND subject=? AND device_id=?)") {
+		t.Errorf("the plan: %s", plan)
+	}
+	var many []Seen
+	for i := range 1000 { // more than one query asks for
+		many = append(many, Seen{Device: fmt.Sprintf("d%04d", i), User: "ann", At: base()})
+	}
+	for range 2 {
+		if _, err := s.Note(ctx, "shop", "test", many); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other, err := Open(ctx, s.db) // which has seen nothing of it
+	if err != nil {
+		t.Fatal(err)
+	}
+	noted, err := other.Note(ctx, "shop", "test", append(many[:900:900], Seen{Device: "new", User: "ann", At: base()}))
+	if err != nil || noted.Devices != 1 {
+		t.Errorf("%+v %v", noted, err)
 	}
 }

@@ -159,18 +159,25 @@ func (s *Store) Version(ctx context.Context, fleet string) (version int64, err e
 }
 
 // Changes returns which anonymous ids have another owner now than they had at a
-// version, by id: what was counted for the one is to be counted for the other.
-func (s *Store) Changes(ctx context.Context, fleet string, since int64) ([]Change, error) {
-	ids, err := sqldb.All(ctx, s.db, sqldb.Value[string],
-		`SELECT DISTINCT anonymous_id FROM identity_claim WHERE fleet = $1 AND version > $2 ORDER BY anonymous_id`, fleet, since)
+// version, by id: what was counted for the one is to be counted for the other. It looks
+// at as many ids behind one as most says, and returns the last of them, "" when there
+// are no others: not each has a change.
+func (s *Store) Changes(ctx context.Context, fleet string, since int64, after string, most int) (changes []Change,
+	last string, err error) {
+	ids, err := sqldb.All(ctx, s.db, sqldb.Value[string], fmt.Sprintf(`SELECT DISTINCT anonymous_id FROM identity_claim
+		WHERE fleet = $1 AND version > $2 AND anonymous_id > $3 ORDER BY anonymous_id LIMIT %d`, most+1), fleet, since, after)
 	if err != nil {
-		return nil, fmt.Errorf("reading changes of aliases: %w", err)
+		return nil, "", fmt.Errorf("reading changes of aliases: %w", err)
+	}
+	if len(ids) > most {
+		ids = ids[:most]
+		last = ids[most-1]
 	}
 	all, err := claimsOf(ctx, s.db, fleet, "anonymous_id", ids)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	changes := []Change{}
+	changes = []Change{}
 	for _, id := range ids {
 		is, was := all[id].Owner(0), ""
 		if since > 0 {
@@ -185,5 +192,5 @@ func (s *Store) Changes(ctx context.Context, fleet string, since int64) ([]Chang
 		}
 		changes = append(changes, Change{Anonymous: id, Before: was, After: is, Version: version})
 	}
-	return changes, nil
+	return changes, last, nil
 }

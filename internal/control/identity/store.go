@@ -272,31 +272,46 @@ func (s *Store) fresh(ctx context.Context, q sqldb.Querier, fleet string, seen [
 		}
 	}
 	n.pairs = map[pair]int64{}
-	ids = nil
 	for _, e := range seen {
 		for _, subject := range e.subjects() {
 			p := pair{subject, e.Device}
 			if first, ok := n.pairs[p]; e.Device != "" && (!ok || e.received() < first) {
 				n.pairs[p] = e.received()
-				ids = append(ids, subject)
 			}
 		}
 	}
-	if err := some(unique(ids), func(ids []string) error {
-		list, args := marks(fleet, ids)
-		return sqldb.Each(ctx, q, func(row sqldb.Row) error {
+	for pairs := range slices.Chunk(slices.Collect(maps.Keys(n.pairs)), asked/2) {
+		query, args := seenPairs(fleet, pairs)
+		if err := sqldb.Each(ctx, q, func(row sqldb.Row) error {
 			var p pair
 			err := row.Scan(&p.subject, &p.device)
 			delete(n.pairs, p)
 			return err
-		}, `SELECT subject, device_id FROM identity_device WHERE fleet = $1 AND subject IN (`+list+`)`, args...)
-	}); err != nil {
-		return nil, fmt.Errorf("reading devices of subjects: %w", err)
+		}, query, args...); err != nil {
+			return nil, fmt.Errorf("reading devices of subjects: %w", err)
+		}
 	}
 	if len(n.claims) == 0 && len(n.pairs) == 0 {
 		return nil, nil
 	}
 	return n, nil
+}
+
+// seenPairs asks which of some pairs are known: for these alone, however many devices a
+// subject has.
+func seenPairs(fleet string, pairs []pair) (query string, args []any) {
+	args = append(args, fleet)
+	var values strings.Builder
+	for i, p := range pairs {
+		if i > 0 {
+			values.WriteByte(',')
+		}
+		fmt.Fprintf(&values, "($%d,$%d)", 2*i+2, 2*i+3)
+		args = append(args, p.subject, p.device)
+	}
+	return `WITH told (subject, device) AS (VALUES ` + values.String() + `)
+		SELECT d.subject, d.device_id FROM told JOIN identity_device d
+		ON d.fleet = $1 AND d.subject = told.subject AND d.device_id = told.device`, args
 }
 
 // write keeps what is new, under one new version of the fleet's aliases.
