@@ -23,6 +23,7 @@ const (
 	logInputFieldGroup     = "group"
 	logInputFieldTopics    = "topics"
 	logInputFieldOrdered   = "ordered"
+	logInputFieldAbreast   = "abreast"
 	logInputFieldReadAhead = "read_ahead"
 	logInputFieldBatch     = "batch"
 	logInputFieldWait      = "wait"
@@ -65,6 +66,12 @@ Each header of a record, and:
 			Description("Read the records of a partition in order, one batch at a time. Without it, several batches of a "+
 				"partition are under way at once. An output that collects batches of its own would wait for each.").
 			Default(false)).
+		Field(service.NewDurationField(logInputFieldAbreast).
+			Description("Of several topics, how far a partition may be ahead of those of the same number that this process "+
+				"has, by when records were written to the log: in a backlog, where the output puts them together, one topic is "+
+				"not read far beyond the other. It waits for those of which records are known to be there, or came within the "+
+				"last seconds. 0s: each goes by itself.").
+			Default("0s").Advanced()).
 		Field(service.NewIntField(logInputFieldReadAhead).
 			Description("Records of a partition that are read ahead of the last commit, where order does not matter. Memory is "+
 				"bounded by it, some 3 KB each, and by 64 MiB of records a partition.").
@@ -110,6 +117,7 @@ type config struct {
 	group   string
 	topics  []string
 	wait    time.Duration // between fetches
+	abreast time.Duration // how far partitions of the same number may be apart; 0: they may be
 	session time.Duration
 	note    string // of each commit
 	limits  limits
@@ -149,7 +157,8 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 	var ahead, batch int
 	var period time.Duration
 	if err := conf.Read(parsed, logInputFieldGroup, &c.group, logInputFieldTopics, &topics,
-		logInputFieldOrdered, &c.limits.ordered, logInputFieldReadAhead, conf.Positive(&ahead),
+		logInputFieldOrdered, &c.limits.ordered, logInputFieldAbreast, conf.NotNegative(&c.abreast),
+		logInputFieldReadAhead, conf.Positive(&ahead),
 		logInputFieldBatch, conf.Positive(&batch), logInputFieldWait, conf.Positive(&c.wait),
 		logInputFieldPeriod, conf.NotNegative(&period), logInputFieldSession, conf.Positive(&c.session)); err != nil {
 		return c, err

@@ -25,6 +25,7 @@ func (r *reader) assigned(_ context.Context, client *kgo.Client, come map[string
 	for topic, numbers := range come {
 		for _, number := range numbers {
 			p := newPartition(topic, number, &r.texts)
+			p.moved = time.Now()
 			r.mine[kafka.Partition{Topic: topic, Number: number}] = p
 			r.order = append(r.order, p)
 		}
@@ -71,6 +72,7 @@ func (r *reader) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(gone)
+	r.nudge() // others may have waited for them
 }
 
 // of are the partitions of this member among some. The caller holds mu.

@@ -45,9 +45,12 @@ type partition struct {
 	inFlight       int // batches
 	settled        kgo.EpochOffset
 	committed      kgo.EpochOffset
-	paused         bool // the client does not fetch it
-	leaving        bool // hands out no more
-	gone           bool // belongs to another; nothing of it is committed
+	next, end      int64     // behind the last record that was read, and behind the last that was there
+	last           time.Time // when the last record that was handed out was written
+	moved          time.Time // when records came, or a batch was settled
+	paused         bool      // the client does not fetch it
+	leaving        bool      // hands out no more
+	gone           bool      // belongs to another; nothing of it is committed
 }
 
 func newPartition(topic string, number int32, texts *texts) *partition {
@@ -78,6 +81,7 @@ func (p *partition) push(records []*kgo.Record, now time.Time) {
 	p.queued += n
 	p.records += len(records)
 	p.bytes += n
+	p.next, p.moved = records[len(records)-1].Offset+1, now
 }
 
 // due is when a batch can be cut: at the time that is returned or later, or never
@@ -94,12 +98,12 @@ func (p *partition) due(l limits) (at time.Time, ever bool) {
 }
 
 // cut takes a batch off the queue: one record at least, and no more than the
-// limits say.
-func (p *partition) cut(l limits) ([]*kgo.Record, *span) {
+// limits say, and the bound.
+func (p *partition) cut(l limits, b bound, now time.Time) ([]*kgo.Record, *span) {
 	n, bytes := 0, 0
 	for n < len(p.queue) && (l.batchRecords <= 0 || n < l.batchRecords) {
 		size := sizeOf(p.queue[n])
-		if n > 0 && l.batchBytes > 0 && bytes+size > l.batchBytes {
+		if n > 0 && (l.batchBytes > 0 && bytes+size > l.batchBytes || !b.passes(p.queue[n], now)) {
 			break
 		}
 		n, bytes = n+1, bytes+size
@@ -111,6 +115,9 @@ func (p *partition) cut(l limits) ([]*kgo.Record, *span) {
 		p.queue = nil
 	}
 	last := batch[n-1]
+	if at := writtenAt(last, now); !at.IsZero() {
+		p.last = at
+	}
 	s := &span{next: kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}, records: n, bytes: bytes}
 	p.spans = append(p.spans, s)
 	p.inFlight++

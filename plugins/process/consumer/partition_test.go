@@ -38,7 +38,7 @@ func TestPartition_SettlesNothingBeyondWhatIsNotAcknowledged(t *testing.T) {
 				if _, ever := p.due(l); !ever {
 					continue
 				}
-				batch, s := p.cut(l)
+				batch, s := p.cut(l, bound{none: true}, time.Now())
 				bytes := 0
 				for i, r := range batch {
 					bytes += len(r.Value)
@@ -80,9 +80,9 @@ func TestPartition_ALogMadeAnewIsCommittedFromItsStart(t *testing.T) {
 	p := newPartition("t", 0, &texts{})
 	now := time.Now()
 	p.push(records(1000, 1002, 1), now)
-	_, old := p.cut(limits{})
+	_, old := p.cut(limits{}, bound{none: true}, now)
 	p.push(records(0, 3, 1), now)
-	_, anew := p.cut(limits{})
+	_, anew := p.cut(limits{}, bound{none: true}, now)
 	if p.settle(anew); p.dirty() {
 		t.Errorf("settled %v before the older batch is", p.settled)
 	}
@@ -96,7 +96,7 @@ func TestPartition_InOrderHasOneBatchUnderWay(t *testing.T) {
 	p := newPartition("t", 0, &texts{})
 	p.push(records(0, 9, 4), time.Now())
 	for want := int64(0); want < 8; want += 2 {
-		batch, s := p.cut(l)
+		batch, s := p.cut(l, bound{none: true}, time.Now())
 		if len(batch) != 2 || batch[0].Offset != want {
 			t.Fatalf("%d records from %d, want 2 from %d", len(batch), batch[0].Offset, want)
 		}
@@ -141,7 +141,7 @@ func TestPartition_FetchingIsPausedUntilHalfIsSettled(t *testing.T) {
 	p.push(records(0, 10, 1), time.Now())
 	var spans []*span
 	for range 10 {
-		_, s := p.cut(l)
+		_, s := p.cut(l, bound{none: true}, time.Now())
 		spans = append(spans, s)
 	}
 	for i, s := range spans {

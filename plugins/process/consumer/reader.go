@@ -90,6 +90,9 @@ func (r *reader) poll() {
 			p := r.mine[kafka.Partition{Topic: f.Topic, Number: f.Partition}]
 			if p != nil {
 				p.push(f.Records, now)
+				if p.end = f.LastStableOffset; p.end < 0 {
+					p.end = f.HighWatermark
+				}
 			}
 			r.mu.Unlock()
 			if p != nil {
@@ -212,12 +215,19 @@ func (r *reader) take(now time.Time) (p *partition, records []*kgo.Record, s *sp
 	defer r.mu.Unlock()
 	for i, p := range r.order {
 		at, ever := p.due(r.limits)
+		b := bound{none: true}
+		if ever {
+			b = r.boundOf(p, now)
+		}
+		if ever && !b.passes(p.queue[0], now) {
+			at, ever = b.again, !b.again.IsZero()
+		}
 		switch {
 		case !ever:
 		case !at.After(now):
 			copy(r.order[i:], r.order[i+1:])
 			r.order[len(r.order)-1] = p
-			records, s = p.cut(r.limits)
+			records, s = p.cut(r.limits, b, now)
 			return p, records, s, time.Time{}
 		case due.IsZero() || at.Before(due):
 			due = at
@@ -230,6 +240,7 @@ func (r *reader) take(now time.Time) (p *partition, records []*kgo.Record, s *sp
 func (r *reader) settle(p *partition, s *span) {
 	r.mu.Lock()
 	p.settle(s)
+	p.moved = time.Now()
 	change := p.pausing(r.limits) != p.paused
 	if r.settles != nil {
 		close(r.settles)
@@ -239,7 +250,7 @@ func (r *reader) settle(p *partition, s *span) {
 	if change {
 		r.adjust(p)
 	}
-	if r.limits.ordered {
+	if r.limits.ordered || r.abreast > 0 {
 		r.nudge()
 	}
 }

@@ -19,8 +19,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// output is the durable operator. One batch, or one look at what is idle, is
-// under way at a time.
+// output is the durable operator: one batch, or one look at what is idle, at a time.
 type output struct {
 	res     *service.Resources
 	log     *service.Logger
