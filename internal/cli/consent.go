@@ -19,10 +19,8 @@ import (
 // consentCommand is `weir consent`: what subjects of events have agreed to.
 func consentCommand() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
-		return append(append([]cli.Flag{dataFlag(), storeFlag()}, apiFlags("store")...),
-			append([]cli.Flag{&cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET`"},
-				&cli.StringFlag{Name: "subject", Required: true,
-					Usage: "whose consent: a `DEVICE_ID`, or what the stream's config takes for the subject"}}, more...)...)
+		return ofStore(append([]cli.Flag{&cli.StringFlag{Name: "subject", Required: true,
+			Usage: "whose consent: a `DEVICE_ID`, or what the stream's config takes for the subject"}}, more...)...)
 	}
 	says := func(name, usage string, granted bool) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage,
@@ -30,7 +28,7 @@ func consentCommand() *cli.Command {
 				&cli.TimestampFlag{Name: "at", Layout: time.RFC3339,
 					Usage: "from when it holds: `TIME` in RFC 3339 (default: now)"},
 				&cli.StringFlag{Name: "source", Usage: "`WHERE` it was said"}),
-			Action: withConsents(sqldb.Open, func(ctx context.Context, c *cli.Context, s consents) error {
+			Action: overConsents().with(sqldb.Open, func(ctx context.Context, c *cli.Context, s consents) error {
 				if err := knownFleet(c, c.String("fleet"), s.keys); err != nil {
 					return err
 				}
@@ -54,7 +52,7 @@ func consentCommand() *cli.Command {
 			{
 				Name: "list", Usage: "list what a subject has said",
 				Flags: flags(&cli.BoolFlag{Name: "json", Usage: "print it as JSON"}),
-				Action: withConsents(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, s consents) error {
+				Action: overConsents().with(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, s consents) error {
 					changes, err := s.list(ctx, c.String("fleet"), c.String("subject"))
 					if err != nil {
 						return err
@@ -73,28 +71,12 @@ type consents interface {
 	keys(ctx context.Context, fleet string) (int, error)
 }
 
-func withConsents(open func(context.Context, string) (*sqldb.DB, error),
-	do func(context.Context, *cli.Context, consents) error) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		if c.String("api") != "" {
-			api, leave, err := adminAPI(c, "consent")
-			if err != nil {
-				return err
-			}
-			defer leave()
-			return do(c.Context, c, remoteConsents{api})
-		}
-		db, err := openControl(c, open)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = db.Close() }() // every change is committed before
-		store, err := consent.Open(c.Context, db)
-		if err != nil {
-			return err
-		}
-		return do(c.Context, c, localConsents{store, db})
-	}
+func overConsents() administered[consents] {
+	return administered[consents]{name: "consent", remote: func(api httpx.API) consents { return remoteConsents{api} },
+		local: func(ctx context.Context, db *sqldb.DB) (consents, error) {
+			store, err := consent.Open(ctx, db)
+			return localConsents{store, db}, err
+		}}
 }
 
 // localConsents are those of a store at hand. Each change is in the audit log.
@@ -104,7 +86,7 @@ type localConsents struct {
 }
 
 func (l localConsents) put(ctx context.Context, fleet, subject string, c consent.Change) (consent.Change, error) {
-	c.RecordedBy = auditlog.Local("", nil, nil).User + " at the command line"
+	c.RecordedBy = atCommandLine()
 	kept, err := l.store.Put(ctx, fleet, subject, c)
 	return kept, recorded(ctx, l.db, "consent", map[string]any{"fleet": fleet, "subject": auditlog.Text(subject),
 		"purpose": auditlog.Text(c.Purpose), "granted": c.Granted}, err)

@@ -30,7 +30,7 @@ func holdCommand() *cli.Command {
 				Name: "add", Usage: "hold a fleet; one that is held stays so as it was",
 				Flags: flags(fleet(), forceFlag(), &cli.StringFlag{Name: "reason", Required: true,
 					Usage: "`WHY`, for those who read it later"}),
-				Action: withHolds(sqldb.Open, func(ctx context.Context, c *cli.Context, h holder) error {
+				Action: overHolds().with(sqldb.Open, func(ctx context.Context, c *cli.Context, h holder) error {
 					if err := knownFleet(c, c.String("fleet"), h.keys); err != nil {
 						return err
 					}
@@ -45,7 +45,7 @@ func holdCommand() *cli.Command {
 				Name: "list", Usage: "list the fleets that are held",
 				Flags: flags(&cli.BoolFlag{Name: "past", Usage: "also those that were released"},
 					&cli.BoolFlag{Name: "json", Usage: "print them as JSON"}),
-				Action: withHolds(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, h holder) error {
+				Action: overHolds().with(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, h holder) error {
 					holds, err := h.list(ctx, c.Bool("past"))
 					if err != nil {
 						return err
@@ -56,7 +56,7 @@ func holdCommand() *cli.Command {
 			{
 				Name: "release", Usage: "let retention and erasure delete of a fleet again",
 				Flags: flags(fleet()),
-				Action: withHolds(sqldb.Open, func(ctx context.Context, c *cli.Context, h holder) error {
+				Action: overHolds().with(sqldb.Open, func(ctx context.Context, c *cli.Context, h holder) error {
 					released, err := h.release(ctx, c.String("fleet"))
 					if err != nil {
 						return err
@@ -76,28 +76,12 @@ type holder interface {
 	keys(ctx context.Context, fleet string) (int, error)
 }
 
-func withHolds(open func(context.Context, string) (*sqldb.DB, error), do func(context.Context, *cli.Context,
-	holder) error) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		if c.String("api") != "" {
-			api, leave, err := adminAPI(c, "hold")
-			if err != nil {
-				return err
-			}
-			defer leave()
-			return do(c.Context, c, remoteHolds{api})
-		}
-		db, err := openControl(c, open)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = db.Close() }() // every change is committed before
-		store, err := hold.Open(c.Context, db)
-		if err != nil {
-			return err
-		}
-		return do(c.Context, c, localHolds{store, db})
-	}
+func overHolds() administered[holder] {
+	return administered[holder]{name: "hold", remote: func(api httpx.API) holder { return remoteHolds{api} },
+		local: func(ctx context.Context, db *sqldb.DB) (holder, error) {
+			store, err := hold.Open(ctx, db)
+			return localHolds{store, db}, err
+		}}
 }
 
 // localHolds are those of a store at hand. Each change is in the audit log.
@@ -106,17 +90,13 @@ type localHolds struct {
 	db    *sqldb.DB
 }
 
-func (l localHolds) who() string {
-	return auditlog.Local("", nil, nil).User + " at the command line"
-}
-
 func (l localHolds) place(ctx context.Context, fleet, reason string) (hold.Hold, error) {
-	h, err := l.store.Place(ctx, fleet, reason, l.who())
+	h, err := l.store.Place(ctx, fleet, reason, atCommandLine())
 	return h, recorded(ctx, l.db, "hold add", map[string]any{"fleet": fleet, "reason": auditlog.Text(reason)}, err)
 }
 
 func (l localHolds) release(ctx context.Context, fleet string) (hold.Hold, error) {
-	h, err := l.store.Release(ctx, fleet, l.who())
+	h, err := l.store.Release(ctx, fleet, atCommandLine())
 	return h, recorded(ctx, l.db, "hold release", map[string]any{"fleet": fleet}, err)
 }
 

@@ -20,10 +20,6 @@ import (
 
 // identityCommand is `weir identity`: which anonymous id belongs to which user.
 func identityCommand() *cli.Command {
-	flags := func(more ...cli.Flag) []cli.Flag {
-		return append(append([]cli.Flag{dataFlag(), storeFlag()}, apiFlags("store")...),
-			append([]cli.Flag{&cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET`"}}, more...)...)
-	}
 	asJSON := &cli.BoolFlag{Name: "json", Usage: "print it as JSON"}
 	return &cli.Command{
 		Name:  "identity",
@@ -31,13 +27,13 @@ func identityCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "link", Usage: "say that whoever has an anonymous id is a user; the first who claims it has it",
-				Flags: flags(forceFlag(),
+				Flags: ofStore(forceFlag(),
 					&cli.StringFlag{Name: "anonymous", Required: true,
 						Usage: "the anonymous `ID`, as events have it when they are stored"},
 					&cli.StringFlag{Name: "user", Required: true, Usage: "the `ID` of the user, as events have it"},
 					&cli.TimestampFlag{Name: "at", Layout: time.RFC3339, Usage: "when it happened: `TIME` in RFC 3339 (default: now)"},
 					&cli.StringFlag{Name: "source", Usage: "`WHERE` it was said"}, asJSON),
-				Action: withIdentities(sqldb.Open, func(ctx context.Context, c *cli.Context, s identities) error {
+				Action: overIdentities().with(sqldb.Open, func(ctx context.Context, c *cli.Context, s identities) error {
 					if err := knownFleet(c, c.String("fleet"), s.keys); err != nil {
 						return err
 					}
@@ -54,10 +50,10 @@ func identityCommand() *cli.Command {
 			},
 			{
 				Name: "show", Usage: "show who an id is, with all aliases and devices",
-				Flags: flags(
+				Flags: ofStore(
 					&cli.StringFlag{Name: "subject", Required: true, Usage: "an anonymous `ID`, or that of a user"},
 					&cli.Int64Flag{Name: "as-of", Usage: "as it was known at this `VERSION` of the fleet's aliases"}, asJSON),
-				Action: withIdentities(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, s identities) error {
+				Action: overIdentities().with(sqldb.OpenReading, func(ctx context.Context, c *cli.Context, s identities) error {
 					if c.Int64("as-of") < 0 {
 						return usagef("reading --as-of: expected a version, a whole number")
 					}
@@ -82,28 +78,13 @@ type identities interface {
 	keys(ctx context.Context, fleet string) (int, error)
 }
 
-func withIdentities(open func(context.Context, string) (*sqldb.DB, error),
-	do func(context.Context, *cli.Context, identities) error) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		if c.String("api") != "" {
-			api, leave, err := adminAPI(c, "identity")
-			if err != nil {
-				return err
-			}
-			defer leave()
-			return do(c.Context, c, remoteIdentities{api})
-		}
-		db, err := openControl(c, open)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = db.Close() }() // every claim is committed before
-		store, err := identity.Open(c.Context, db)
-		if err != nil {
-			return err
-		}
-		return do(c.Context, c, localIdentities{store, db})
-	}
+func overIdentities() administered[identities] {
+	return administered[identities]{name: "identity",
+		remote: func(api httpx.API) identities { return remoteIdentities{api} },
+		local: func(ctx context.Context, db *sqldb.DB) (identities, error) {
+			store, err := identity.Open(ctx, db)
+			return localIdentities{store, db}, err
+		}}
 }
 
 // localIdentities are those of a store at hand. Each claim is in the audit log.
@@ -113,7 +94,7 @@ type localIdentities struct {
 }
 
 func (l localIdentities) put(ctx context.Context, fleet string, c identity.Claim) (identity.Answer, error) {
-	c.RecordedBy = auditlog.Local("", nil, nil).User + " at the command line"
+	c.RecordedBy = atCommandLine()
 	kept, changes, err := l.store.Put(ctx, fleet, c)
 	return identity.Answer{Claim: kept, Changes: changes}, recorded(ctx, l.db, "identity", map[string]any{"fleet": fleet,
 		"anonymous_id": auditlog.Text(c.Anonymous), "user_id": auditlog.Text(c.User)}, err)

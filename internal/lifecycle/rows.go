@@ -27,6 +27,14 @@ type Rows struct {
 	Erase  func(context.Context, *sqldb.DB, tombstone.Target) error
 }
 
+// Made is Prepare of a room whose Open makes the tables.
+func Made[T any](open func(context.Context, *sqldb.DB) (T, error)) func(context.Context, *sqldb.DB) error {
+	return func(ctx context.Context, db *sqldb.DB) error {
+		_, err := open(ctx, db)
+		return err
+	}
+}
+
 // Kind declares the store.
 func (r Rows) Kind() Kind {
 	k := Kind{Name: r.Name, Place: Control, Tables: r.Tables, Open: func(ctx context.Context, at *Places) (Store, error) {

@@ -2,7 +2,6 @@ package consent
 
 import (
 	_ "embed" // openapi.json
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -70,12 +69,5 @@ func (h *rest) put(w http.ResponseWriter, r *http.Request) {
 }
 
 func answer(w http.ResponseWriter, body any, err error) {
-	switch {
-	case err == nil:
-		httpx.Answer(w, http.StatusOK, body)
-	case errors.Is(err, errInvalid):
-		httpx.Invalid(w, err.Error())
-	default:
-		httpx.Unavailable(w, "the store of consents", err)
-	}
+	httpx.Outcomes{Store: "the store of consents", Invalid: errInvalid}.Answer(w, body, err)
 }

@@ -16,6 +16,7 @@ import (
 	"weir/internal/lifecycle"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 )
 
 // errInvalid is wrapped by what is wrong with a change that is to be kept.
@@ -68,14 +69,12 @@ func ValidPurpose(purpose string) error {
 	return valid("purpose", purpose, maxPurpose)
 }
 
-func valid(what, text string, most int) error {
-	if text == "" || len(text) > most || strings.ContainsFunc(text, unprintable) {
+func valid(what, name string, most int) error {
+	if !text.Plain(name, most) {
 		return fmt.Errorf("%w: the %s must be 1 to %d bytes of text", errInvalid, what, most)
 	}
 	return nil
 }
-
-func unprintable(r rune) bool { return r < ' ' || r == 0x7f || r == 0xFFFD }
 
 // Put notes what a subject has said. When it returns nil, whatever is judged from
 // now on is judged by it. The zero time is now. What is said twice of one moment
@@ -185,11 +184,7 @@ const countChanges = "consent_changes"
 // not erased: they are the proof that events of it could be kept.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "consents", Tables: []string{"consent"},
-		Prepare: func(ctx context.Context, db *sqldb.DB) error {
-			_, err := Open(ctx, db)
-			return err
-		},
-		Count: count, Erase: erase, People: true,
+		Prepare: lifecycle.Made(Open), Count: count, Erase: erase, People: true,
 	}.Kind()
 }
 
@@ -209,16 +204,8 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 // counts what it deletes once.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `DELETE FROM consent WHERE fleet = $1 AND ($2 = '' OR subject = $2)
-			AND recorded_at <= $3`, t.Fleet, t.Device, t.Until)
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return err
-		}
-		return tombstone.Add(ctx, tx, t.Job, countChanges, n)
+		return tombstone.Delete(ctx, tx, t.Job, countChanges, `DELETE FROM consent WHERE fleet = $1
+			AND ($2 = '' OR subject = $2) AND recorded_at <= $3`, t.Fleet, t.Device, t.Until)
 	})
 	if err != nil {
 		return fmt.Errorf("erasing consents: %w", err)

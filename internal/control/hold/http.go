@@ -1,7 +1,6 @@
 package hold
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -68,14 +67,6 @@ func (h *rest) release(w http.ResponseWriter, r *http.Request) {
 }
 
 func answer(w http.ResponseWriter, body any, err error) {
-	switch {
-	case err == nil:
-		httpx.Answer(w, http.StatusOK, body)
-	case errors.Is(err, errNotFound):
-		httpx.NotFound(w, "this fleet is not held")
-	case errors.Is(err, errInvalid):
-		httpx.Invalid(w, err.Error())
-	default:
-		httpx.Unavailable(w, "the store of holds", err)
-	}
+	httpx.Outcomes{Store: "the store of holds", Invalid: errInvalid, Missing: errNotFound,
+		None: "this fleet is not held"}.Answer(w, body, err)
 }

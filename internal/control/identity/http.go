@@ -121,12 +121,5 @@ func (h *rest) changes(w http.ResponseWriter, r *http.Request) {
 const changesUsual, changesMost = 1000, 10_000
 
 func answer(w http.ResponseWriter, body any, err error) {
-	switch {
-	case err == nil:
-		httpx.Answer(w, http.StatusOK, body)
-	case errors.Is(err, errInvalid):
-		httpx.Invalid(w, err.Error())
-	default:
-		httpx.Unavailable(w, "the store of aliases", err)
-	}
+	httpx.Outcomes{Store: "the store of aliases", Invalid: errInvalid}.Answer(w, body, err)
 }

@@ -21,11 +21,7 @@ const (
 // erased: sums over people are made by them.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "identities", Tables: []string{"identity_claim", "identity_device", "identity_version"},
-		Prepare: func(ctx context.Context, db *sqldb.DB) error {
-			_, err := Open(ctx, db)
-			return err
-		},
-		Count: count, Erase: erase, People: true,
+		Prepare: lifecycle.Made(Open), Count: count, Erase: erase, People: true,
 	}.Kind()
 }
 
@@ -59,33 +55,19 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		ofName = devicesOfPerson
 	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		claims, err := deleted(tx.ExecContext(ctx, `DELETE FROM identity_claim`+claimsOfName+` AND recorded_at <= $3`,
-			t.Fleet, t.Device, t.Until))
-		if err != nil {
+		if err := tombstone.Delete(ctx, tx, t.Job, countClaims, `DELETE FROM identity_claim`+claimsOfName+
+			` AND recorded_at <= $3`, t.Fleet, t.Device, t.Until); err != nil {
 			return err
 		}
-		devices, err := deleted(tx.ExecContext(ctx, `DELETE FROM identity_device`+ofName+` AND recorded_at <= $3`,
-			t.Fleet, t.Device, t.Until))
-		if err != nil {
+		if err := tombstone.Delete(ctx, tx, t.Job, countDevices, `DELETE FROM identity_device`+ofName+
+			` AND recorded_at <= $3`, t.Fleet, t.Device, t.Until); err != nil || t.Device != "" {
 			return err
 		}
-		if t.Device == "" {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM identity_version WHERE fleet = $1`, t.Fleet); err != nil {
-				return err
-			}
-		}
-		return errors.Join(tombstone.Add(ctx, tx, t.Job, countClaims, claims),
-			tombstone.Add(ctx, tx, t.Job, countDevices, devices))
+		_, err := tx.ExecContext(ctx, `DELETE FROM identity_version WHERE fleet = $1`, t.Fleet)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("erasing aliases: %w", err)
 	}
 	return nil
-}
-
-func deleted(res sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
 }

@@ -18,6 +18,7 @@ import (
 	"weir/internal/control/apikey"
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 )
 
 // errInvalid is wrapped by what is wrong with a claim that is to be kept.
@@ -65,13 +66,11 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 
 // ValidID says what is wrong with an anonymous id or the id of a user.
 func ValidID(what, id string) error {
-	if id == "" || len(id) > maxID || strings.ContainsFunc(id, unprintable) {
+	if !text.Plain(id, maxID) {
 		return fmt.Errorf("%w: the %s must be 1 to %d bytes of text", errInvalid, what, maxID)
 	}
 	return nil
 }
-
-func unprintable(r rune) bool { return r < ' ' || r == 0x7f || r == 0xFFFD }
 
 // Seen is what an event says of who sent it: its device, and the ids that it names.
 type Seen struct {
@@ -116,7 +115,7 @@ func (s *Store) Put(ctx context.Context, fleet string, c Claim) (Claim, []Change
 	if c.At.After(now.Add(aheadMost)) {
 		wrong = fmt.Errorf("%w: at is ahead of the clock", errInvalid)
 	}
-	if len(c.Source) > maxSource || strings.ContainsFunc(c.Source, unprintable) {
+	if c.Source != "" && !text.Plain(c.Source, maxSource) {
 		wrong = errors.Join(wrong, fmt.Errorf("%w: the source must be up to %d bytes of text", errInvalid, maxSource))
 	}
 	if err := errors.Join(apikey.ValidFleet(fleet), ValidID("anonymous_id", c.Anonymous), ValidID("user_id", c.User),

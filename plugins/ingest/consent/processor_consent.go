@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -107,15 +106,10 @@ type reader func(ctx context.Context, fleet string, subjects []string) (consent.
 // processor is consent.
 type processor struct {
 	policy *policy
-	url    string
 	asking flow.Asking
-	res    *service.Resources
 	events *service.MetricCounter
 	read   reader
-
-	mu      sync.Mutex
-	store   *consent.Store // nil: not opened yet
-	release func()
+	store  *sqldb.Lazy[*consent.Store]
 }
 
 // The outcomes of an event.
@@ -125,13 +119,15 @@ const (
 )
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
-	made := &processor{res: res, asking: flow.Asking{Store: "store of consents", Log: res.Logger()}}
+	made := &processor{asking: flow.Asking{Store: "store of consents", Log: res.Logger()}}
+	var url string
 	policy, wrong := policyOf(parsed)
-	err := conf.Read(parsed, fieldURL, sqldb.URL(&made.url), fieldTimeout, conf.Positive(&made.asking.Timeout))
+	err := conf.Read(parsed, fieldURL, sqldb.URL(&url), fieldTimeout, conf.Positive(&made.asking.Timeout))
 	if err := conf.Checked(parsed, errors.Join(err, wrong)); err != nil {
 		return nil, err
 	}
 	made.policy, made.read = policy, made.histories
+	made.store = sqldb.NewLazy(res, url, consent.Open)
 	made.events = meter.Counters(res.Metrics(), "weir_consent_events_total", "outcome", outcomePassed, outcomeDenied)
 	made.asking.Failures = meter.Counter(res.Metrics(), "weir_consent_store_failures_total")
 	made.asking.Up = meter.Gauge(res.Metrics(), "weir_consent_store_up")
@@ -141,24 +137,11 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 
 // histories reads from the store, which is opened when it is first asked.
 func (p *processor) histories(ctx context.Context, fleet string, subjects []string) (consent.Histories, error) {
-	store, err := p.opened(ctx)
+	store, err := p.store.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return store.Histories(ctx, fleet, subjects)
-}
-
-func (p *processor) opened(ctx context.Context) (*consent.Store, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.store == nil {
-		store, release, err := sqldb.SharedAs(ctx, p.res, p.url, consent.Open)
-		if err != nil {
-			return nil, err
-		}
-		p.store, p.release = store, release
-	}
-	return p.store, nil
 }
 
 // asking is an event whose subject's consent is asked for.
@@ -261,12 +244,7 @@ func (p *processor) wait(ctx context.Context, fleet string, subjects []string) (
 
 // Close lets go of the store.
 func (p *processor) Close(context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.release != nil {
-		p.release()
-	}
-	p.store, p.release = nil, nil
+	p.store.Close()
 	return nil
 }
 

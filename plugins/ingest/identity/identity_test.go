@@ -106,7 +106,7 @@ func TestIdentity_ToTellIsNotToNote(t *testing.T) {
 	if raw, err := out[0][0].AsBytes(); err != nil || !strings.Contains(string(raw), `"person":"ann"`) {
 		t.Errorf("%s %v", raw, err)
 	}
-	store, err := p.opened(t.Context())
+	store, err := p.store.Get(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

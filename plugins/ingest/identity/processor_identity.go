@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -90,18 +89,13 @@ func Register(env *service.Environment) error {
 
 // processor is identity.
 type processor struct {
-	url             string
 	user, anonymous []string // the ways to the ids
 	into            []string // nil: nowhere
 	notes           bool
 	by              string // the stream
-	res             *service.Resources
 	asking          flow.Asking
 	claims          *service.MetricCounter
-
-	mu      sync.Mutex
-	store   *identity.Store // nil: not opened yet
-	release func()
+	store           *sqldb.Lazy[*identity.Store]
 }
 
 // The outcomes of a claim.
@@ -112,13 +106,13 @@ const (
 )
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
-	p := &processor{res: res, by: res.Label(),
+	p := &processor{by: res.Label(),
 		asking: flow.Asking{Store: "store of aliases", Log: res.Logger()}}
-	var user, anonymous, into string
+	var url, user, anonymous, into string
 	way := func(text *string, to *[]string) any {
 		return conf.Valid(text, func() (err error) { *to, err = event.WayTo(*text); return err })
 	}
-	err := conf.Read(parsed, fieldURL, sqldb.URL(&p.url), fieldUser, way(&user, &p.user),
+	err := conf.Read(parsed, fieldURL, sqldb.URL(&url), fieldUser, way(&user, &p.user),
 		fieldAnonymous, way(&anonymous, &p.anonymous), fieldNote, &p.notes, fieldInto, &into,
 		fieldTimeout, conf.Positive(&p.asking.Timeout))
 	if into != "" {
@@ -130,26 +124,13 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	if err := conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
+	p.store = sqldb.NewLazy(res, url, identity.Open)
 	m := res.Metrics()
 	p.claims = meter.Counters(m, "weir_identity_claims_total", "outcome", outcomeNew, outcomeMoved, outcomeIgnored)
 	p.asking.Failures = meter.Counter(m, "weir_identity_store_failures_total")
 	p.asking.Up = meter.Gauge(m, "weir_identity_store_up")
 	p.asking.Up.Set(1) // until it does not answer
 	return p, nil
-}
-
-// opened is the store, which is opened when it is first asked.
-func (p *processor) opened(ctx context.Context) (*identity.Store, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.store == nil {
-		store, release, err := sqldb.SharedAs(ctx, p.res, p.url, identity.Open)
-		if err != nil {
-			return nil, err
-		}
-		p.store, p.release = store, release
-	}
-	return p.store, nil
 }
 
 // sent is an event that names somebody.
@@ -243,7 +224,7 @@ func (p *processor) ask(ctx context.Context, fleet string, events []sent) (peopl
 		seen[i], ids[i] = events[i].seen, events[i].id()
 	}
 	err = p.asking.Until(ctx, func(ctx context.Context) error {
-		store, err := p.opened(ctx)
+		store, err := p.store.Get(ctx)
 		if err != nil {
 			return err
 		}
@@ -285,12 +266,7 @@ func (p *processor) put(msg *service.Message, person string) error {
 
 // Close lets go of the store.
 func (p *processor) Close(context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.release != nil {
-		p.release()
-	}
-	p.store, p.release = nil, nil
+	p.store.Close()
 	return nil
 }
 

@@ -72,22 +72,21 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		if err != nil {
 			return err
 		}
-		keys, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_state`+ofTarget, t.Fleet, t.Device))
-		if err != nil {
+		if err := tombstone.Delete(ctx, tx, t.Job, countState, `DELETE FROM rule_state`+ofTarget, t.Fleet,
+			t.Device); err != nil {
 			return err
 		}
-		err = errors.Join(err, journalOf(ctx, tx, func(entry []byte) ([]byte, error) {
+		if err := journalOf(ctx, tx, func(entry []byte) ([]byte, error) {
 			rest, n, err := without(entry, t.Fleet, t.Device)
 			events += n
 			return rest, err
-		}))
-		if err != nil {
+		}); err != nil {
 			return err
 		}
-		results, err := deleted(tx.ExecContext(ctx, `DELETE FROM rule_result`+ofTarget, t.Fleet, t.Device))
-		return errors.Join(err, tombstone.Add(ctx, tx, t.Job, countState, keys),
-			tombstone.Add(ctx, tx, t.Job, countJournal, events),
-			tombstone.Add(ctx, tx, t.Job, countResults, results))
+		if err := tombstone.Add(ctx, tx, t.Job, countJournal, events); err != nil {
+			return err
+		}
+		return tombstone.Delete(ctx, tx, t.Job, countResults, `DELETE FROM rule_result`+ofTarget, t.Fleet, t.Device)
 	})
 	if err != nil {
 		return fmt.Errorf("erasing what rules keep: %w", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -38,43 +37,26 @@ output:
 }
 
 // auditOutput is audit_log.
-type auditOutput struct {
-	url string
-	res *service.Resources
-
-	mu      sync.Mutex
-	log     *auditlog.Log
-	release func()
-}
+type auditOutput struct{ log *sqldb.Lazy[*auditlog.Log] }
 
 func newAuditOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy,
 	int, error) {
-	o := &auditOutput{res: res}
-	return o, service.BatchPolicy{}, 1, conf.Checked(parsed, conf.Read(parsed, auditFieldURL, sqldb.URL(&o.url)))
+	var url string
+	err := conf.Checked(parsed, conf.Read(parsed, auditFieldURL, sqldb.URL(&url)))
+	return &auditOutput{log: sqldb.NewLazy(res, url, auditlog.Open)}, service.BatchPolicy{}, 1, err
 }
 
 // Connect opens the log.
 func (o *auditOutput) Connect(ctx context.Context) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.log != nil {
-		return nil
-	}
-	l, release, err := sqldb.SharedAs(ctx, o.res, o.url, auditlog.Open)
-	if err != nil {
-		return err
-	}
-	o.log, o.release = l, release
-	return nil
+	_, err := o.log.Get(ctx)
+	return err
 }
 
 // WriteBatch returns nil when every act is committed.
 func (o *auditOutput) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	o.mu.Lock()
-	l := o.log
-	o.mu.Unlock()
-	if l == nil {
-		return service.ErrNotConnected
+	l, err := o.log.Get(ctx)
+	if err != nil {
+		return err
 	}
 	acts := make([]auditlog.Act, len(batch))
 	for i, msg := range batch {
@@ -94,11 +76,6 @@ func (o *auditOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 
 // Close closes the log.
 func (o *auditOutput) Close(context.Context) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.release != nil {
-		o.release()
-		o.log, o.release = nil, nil
-	}
+	o.log.Close()
 	return nil
 }
