@@ -18,6 +18,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"
+	blocks "weir/internal/control/block"
 	consents "weir/internal/control/consent"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
@@ -32,6 +33,7 @@ import (
 	"weir/plugins/notify/alert"
 	"weir/plugins/notify/channel"
 	"weir/plugins/notify/watch"
+	"weir/plugins/operate/block"
 	"weir/plugins/operate/erasure"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/operate/replay"
@@ -61,6 +63,7 @@ func rooms() []room {
 		{"alert", alert.Register},
 		{"anomaly", anomaly.Register},
 		{"api", api.Register},
+		{"block", block.Register},
 		{"channel", channel.Register},
 		{"consent", consent.Register},
 		{"consumer", consumer.Register},
@@ -95,6 +98,7 @@ func stores() lifecycle.List {
 		anomaly.Lifecycle(),
 		rule.Lifecycle(),
 		group.Lifecycle(),
+		blocks.Lifecycle(),
 		consents.Lifecycle(),
 		identities.Lifecycle(),
 		replay.Lifecycle(),

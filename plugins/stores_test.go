@@ -66,7 +66,7 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 		}
 		want := map[string]int64{"raw_rows": 20, "dead_letters": 1, "dead_letter_outcomes": 1, "rollup_windows_1m": 3,
 			"rollup_windows_1h": 1, "rollup_windows_1d": 1, "alerts": 1, "alert_notices": 1,
-			"group_memberships": 1, "consent_changes": 1, "identity_claims": 1, "identity_devices": 1,
+			"group_memberships": 1, "subject_blocks": 1, "consent_changes": 1, "identity_claims": 1, "identity_devices": 1,
 			"audit_log_entries": 1, "replay_jobs": 1, "anomaly_baselines": 1,
 			"rule_keys": 1, "rule_results": 1}
 		if got := w.counted("acme", "pump-1"); fmt.Sprint(got) != fmt.Sprint(want) {

@@ -252,6 +252,7 @@ func (w *filled) spoken(fleet, device string, at time.Time) {
 	must(w.T, err)
 	for _, row := range []string{`identity_claim (anonymous_id, at, version, source, recorded_by, recorded_at, fleet, user_id) VALUES ('a', 1, 1, '', '', 1,`,
 		`identity_device (subject, recorded_at, fleet, device_id) VALUES ('a', 1,`,
+		`subject_block (id, kind, until, reason, rule, revision, placed_by, placed_at, lifted_by, lifted_at, fleet, subject) VALUES ($2, 'device', 1, '', '', 0, '', 1, '', 0,`,
 		`consent (purpose, at, granted, source, recorded_by, recorded_at, fleet, subject) VALUES ('ads', 1, 1, '', '', 1,`,
 		`rule_state (topic, part, epoch, key, state, fleet, device_id) VALUES ('raw-events', 0, 'e', '["' || $2 || '"]', 'x',`,
 		`rule_result (id, revision, rule, window_end, recorded_at, result, fleet, device_id) VALUES ($1 || $2, 0, 'r', 0, 1, '{}',`} {

@@ -21,7 +21,7 @@ func helpGroups() []helpGroup {
 	return []helpGroup{
 		{"Start here", []string{"up", "fleet", "query", "top"}},
 		{"Prove and repair", []string{"reconcile", "dead-letters", "replay", "schema"}},
-		{"Keep and forget", []string{"retention", "hold", "erase", "privacy", "consent", "identity",
+		{"Keep and forget", []string{"retention", "hold", "erase", "privacy", "consent", "identity", "block",
 			"export-subject"}},
 		{"Deploy", []string{"role", "configs", "health", "topics", "cost"}},
 		{"Administer", []string{"keys", "detect", "rules", "config", "vault", "completion"}},

@@ -82,6 +82,8 @@ func places(t *testing.T) [][]string {
 		{"keys", "list"}, {"keys", "create", "--fleet", "acme"}, {"keys", "rotate", "--fleet", "acme"},
 		{"keys", "revoke", "x"},
 		{"hold", "list"}, {"hold", "add", "--fleet", "acme", "--reason", "x"}, {"hold", "release", "--fleet", "acme"},
+		{"block", "list", "--fleet", "acme"}, {"block", "lift", "--fleet", "acme", "--device", "d"},
+		{"block", "put", "--fleet", "acme", "--device", "d", "--reason", "x"},
 		{"consent", "list", "--fleet", "acme", "--subject", "s"},
 		{"consent", "grant", "--fleet", "acme", "--subject", "s", "--purpose", "ads"},
 		{"identity", "show", "--fleet", "acme", "--subject", "s"},

@@ -37,6 +37,7 @@ func Verbs(assets fs.FS, engine Engine, stores lifecycle.List) []*cli.Command {
 		privacyCommand(stores),
 		queryCommand(),
 		holdCommand(),
+		blockCommand(),
 		consentCommand(),
 		identityCommand(),
 		exportSubjectCommand(),

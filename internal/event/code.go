@@ -11,6 +11,7 @@ const (
 	CodeEventTooLarge    Code = "event_too_large"   // over a limit for one event
 	CodeDeviceForbidden  Code = "device_forbidden"  // the API key may not send for this device
 	CodeTooManyDevices   Code = "too_many_devices"  // a new device, beyond those that the fleet may have
+	CodeBlocked          Code = "blocked"           // its device or user may send nothing for a time
 	CodeUnknownFirmware  Code = "unknown_firmware"  // no schema is registered for this firmware version
 	CodeSchemaViolation  Code = "schema_violation"  // does not fit the schema of its firmware
 	CodeStale            Code = "stale"             // further from the time it was received than its stream takes
@@ -26,10 +27,18 @@ const (
 // Codes lists every code, in the order above.
 func Codes() []Code {
 	return []Code{
-		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeUnknownFirmware,
-		CodeSchemaViolation, CodeStale, CodeConsentDenied, CodeQuarantined,
+		CodeInvalidJSON, CodeInvalidEvent, CodeEventTooLarge, CodeDeviceForbidden, CodeTooManyDevices, CodeBlocked,
+		CodeUnknownFirmware, CodeSchemaViolation, CodeStale, CodeConsentDenied, CodeQuarantined,
 		CodeProcessingFailed, CodeStoreRejected, CodeExpired, CodeOverflow, CodeDeliveryFailed,
 	}
+}
+
+// Status is the status of HTTP in the verdict on an event that is refused for it.
+func (c Code) Status() int {
+	if c == CodeBlocked {
+		return 403
+	}
+	return 400
 }
 
 // FieldError points at one thing that is wrong in an event.

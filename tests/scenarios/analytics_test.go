@@ -1,9 +1,13 @@
 package scenarios
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/google/uuid"
 )
 
 // whatPeopleDo runs the commands of docs/analytics.md in their order, on a weir
@@ -29,5 +33,52 @@ func (s *system) whatPeopleDo() {
 	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KEY="+s.key)
 	for i, command := range commands {
 		s.answered(own.Replace(command), wants[i], env)
+	}
+}
+
+// shuttingOut is a rule that blocks a device by one event.
+const shuttingOut = `rules:
+  - name: refused_card
+    key: [device_id]
+    pattern: { match: refused, within: 1m, order: arrival, define: { refused: 'this.metadata.type == "card_refused"' } }
+    select: { n: count() }
+    block: 1h
+`
+
+// shutsOut has a rule block a device: soon after the event its next ones are refused,
+// and no other device's, until the block is lifted.
+func (s *system) shutsOut() {
+	s.t.Helper()
+	s.rules("put", s.file("shut.yaml", shuttingOut), "--activate")
+	s.until("the rule is in force", func() bool {
+		out, err := s.weir("rules", "list", "--data", s.data)
+		return err == nil && strings.Contains(out, "in force: version 2")
+	})
+	send := func(device, kind string) string {
+		_, reply := s.answer(fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"1.2.0","timestamp":%q,`+
+			`"metrics":{},"user":{},"metadata":{"type":%q}}`, uuid.NewString(), device, time.Now().UTC().Format(time.RFC3339Nano), kind))
+		return reply
+	}
+	s.until("the device is blocked", func() bool { // the partition may take the rule up with a later batch
+		reply := send("thief-1", "card_refused")
+		blocked := strings.Contains(reply, `"status":403,"code":"blocked"`)
+		if !blocked && !strings.Contains(reply, `"accepted":1`) {
+			s.t.Fatalf("answered %s", reply)
+		}
+		return blocked
+	})
+	if reply := send("thief-10", "page_viewed"); !strings.Contains(reply, `"accepted":1`) {
+		s.t.Errorf("another device is answered %s", reply)
+	}
+	s.until("what is told of it has settled, and it is let in again", func() bool {
+		if out, err := s.weir("block", "lift", "--fleet", fleetName, "--device", "thief-1", "--data", s.data); err != nil &&
+			!strings.Contains(err.Error(), "nothing blocks") {
+			s.t.Fatalf("%v: %s", err, out)
+		}
+		return strings.Contains(send("thief-1", "page_viewed"), `"accepted":1`)
+	})
+	out, err := s.weir("block", "list", "--fleet", fleetName, "--past", "--data", s.data)
+	if err != nil || !strings.Contains(out, "rule:refused_card") || !strings.Contains(out, "at the command line") {
+		s.t.Errorf("%v: %s", err, out)
 	}
 }

@@ -22,7 +22,7 @@ func answers() map[string][]string {
 			`"state":"done"`, `"devices":["pump-1","pump-2"]`, `"press-line"`, `"device_id":"pump-1"`, `"device_id":"pump-1"`, "done: ",
 			`"reason":"new consumer"`,
 		},
-		"ingest.md":   {"weir_", "plant-7", ""},
+		"ingest.md":   {"weir_", "plant-7", "", "tried cards", "pump-9", "lifted 1"},
 		"runbooks.md": {"", "Every record is explained", "unknown_firmware"},
 		"fleet.md":    {"accepted"},
 		"cost.md":     {"total", "DATADOG, EVENTS AS LOGS", "total", `"from": "model (only`},

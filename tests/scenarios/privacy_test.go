@@ -140,6 +140,7 @@ func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 		t.Errorf("the scan of what privacy left ends with %d:\n%s", code, out)
 	}
 	s.whatPeopleDo()
+	s.shutsOut()
 	if status, reply := s.answer(personal("")); status != http.StatusAccepted { // rules, too, keep nothing of it in clear
 		t.Errorf("answered %d: %s", status, reply)
 	}

@@ -13,7 +13,7 @@ type Scope string
 const (
 	Ingest  Scope = "ingest"  // send events of the key's fleet
 	Query   Scope = "query"   // read the key's fleet
-	Operate Scope = "operate" // look after the key's fleet: acknowledge and resolve alerts
+	Operate Scope = "operate" // look after the key's fleet: alerts, consents, aliases, blocks
 	Admin   Scope = "admin"   // administer all fleets: keys, schemas, groups, jobs; and all of the above, but sending
 )
 

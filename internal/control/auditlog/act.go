@@ -31,6 +31,17 @@ type Act struct {
 // CommandLine is the method of acts that came over no network.
 const CommandLine = "CLI"
 
+// ByRule is the method of acts that results of rules are.
+const ByRule = "RULE"
+
+// Automatic is an act of a rule, whose id is the same whenever it is told: it is
+// entered once.
+func Automatic(id, by, act, fleet string, detail map[string]any) Act {
+	a := Local(act, detail, nil)
+	a.ID, a.User, a.Method, a.Fleet = id, by, ByRule, fleet
+	return a
+}
+
 // Local is an act on the command line, done by whoever runs this process.
 func Local(command string, detail map[string]any, failure error) Act {
 	host, err := os.Hostname()

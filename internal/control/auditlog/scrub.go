@@ -17,7 +17,7 @@ func kept(name string) bool {
 		"id", "name", "fleet", "scopes", "device_prefix", "admin", "expires_at", "grace", "grace_seconds", // keys
 		"group", "device", "device_id", "devices", "stages", "codes", "targets", // which
 		"mode", "from", "to", "until", "rate", "dry_run", "reason", "state", "created_by", "note", "comment", // why
-		"purpose", "granted", "at", // consents
+		"purpose", "granted", "at", "kind", // consents, blocks
 		"anonymous_id", "user_id", "person", // identities: an erasure of either changes them
 		"subject", "version", "number", "compatibility", "compatibilityLevel", "policy", "schemaType", // schemas
 		"title", "detail", // of a refusal

@@ -223,7 +223,7 @@ func response(res result) *ingestpb.PublishResponse {
 	for i := range res.items {
 		v := &ingestpb.Verdict{Index: uint32(i), EventId: string(res.items[i].id), Status: http.StatusAccepted}
 		if bad := res.rejected[i]; bad != nil {
-			v.Status, v.Code = http.StatusBadRequest, string(bad.Code)
+			v.Status, v.Code = uint32(bad.Code.Status()), string(bad.Code)
 			for _, e := range bad.Errors {
 				v.Errors = append(v.Errors, &ingestpb.FieldError{Pointer: e.Pointer, Message: e.Message})
 			}

@@ -65,9 +65,9 @@ func newMetrics(m *service.Metrics) *metrics {
 		own.refusals.Incr(0, reason)
 	}
 	for _, code := range []event.Code{event.CodeInvalidJSON, event.CodeInvalidEvent, event.CodeEventTooLarge,
-		event.CodeDeviceForbidden,
-		event.CodeTooManyDevices, event.CodeUnknownFirmware, event.CodeSchemaViolation, event.CodeStale,
-		event.CodeConsentDenied, event.CodeQuarantined, event.CodeProcessingFailed} {
+		event.CodeDeviceForbidden, event.CodeTooManyDevices, event.CodeBlocked, event.CodeUnknownFirmware,
+		event.CodeSchemaViolation, event.CodeStale, event.CodeConsentDenied, event.CodeQuarantined,
+		event.CodeProcessingFailed} {
 		own.rejected.Incr(0, string(code))
 	}
 	return own

@@ -116,7 +116,9 @@ func appendVerdict(b []byte, index int, id []byte, r *event.Rejection) []byte {
 	if r == nil {
 		return append(b, `,"status":202}`...)
 	}
-	b = append(b, `,"status":400,"code":"`...)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(r.Code.Status()), 10)
+	b = append(b, `,"code":"`...)
 	b = append(b, r.Code...)
 	b = append(b, `","errors":`...)
 	errs := r.Errors

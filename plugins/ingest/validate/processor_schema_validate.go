@@ -51,7 +51,8 @@ An event that is not valid fails with its reason as errored message, which carri
 - `+"`invalid_event`"+`: without what every event must have,
 - `+"`unknown_firmware`"+`: no schema is registered for its firmware,
 - `+"`schema_violation`"+`: not what its schema says,
-- `+"`stale`"+`: valid, and further from the time it was received than `+"`max_age`"+`.
+- `+"`stale`"+`: valid, and further from the time it was received than `+"`max_age`"+`,
+- `+"`blocked`"+`: valid, and of a device or user whose events are refused for a time.
 
 Formats are asserted. A `+"`$ref`"+` to another document is never followed.
 
@@ -63,7 +64,7 @@ A schema is compiled to a plan that reads the event's bytes once: well under a m
 
 ### Metrics
 
-`+"`weir_schema_events_total{schema,verdict}`, `weir_schema_flagged_total{flag}`, `weir_schema_unknown_names_total{place=metrics|event,name}`"+` (the first hundred names, then `+"`(other)`"+`) and the gauge `+"`weir_schema_versions_loaded{subject}`.").
+`+"`weir_schema_events_total{schema,verdict}`, `weir_schema_flagged_total{flag}`, `weir_schema_unknown_names_total{place=metrics|event,name}`"+` (the first hundred names, then `+"`(other)`"+`), the gauge `+"`weir_schema_versions_loaded{subject}`"+` and, with `+"`blocks`, `weir_block_age_seconds`.").
 		Field(service.NewStringField(schemaFieldURL).
 			Description("Where the schemas are. `file://DIR` has files `SUBJECT/v1.json`, `SUBJECT/v2.json` and so on (or "+
 				"`v1.json` where DIR is the subject's own). `sqlite://PATH` and `postgres://…` are the store of a registry, "+
@@ -97,6 +98,7 @@ A schema is compiled to a plan that reads the event's bytes once: well under a m
 		Field(service.NewStringMapField(schemaFieldFleetAge).
 			Description("The same for some fleets, by name; empty takes all of a fleet.").
 			Default(map[string]any{}).Example(map[string]any{"acme": "72h", "museum": ""}).Advanced()).
+		Field(blocksField()).
 		Example("At ingest", "Events that are not valid are routed by their error.", `
 pipeline:
   processors:
@@ -129,6 +131,7 @@ type validator struct {
 	clockAhead time.Duration
 	lateAfter  time.Duration
 	ages       *ages
+	blocks     *blocks
 	tally      *tally
 	trace      *trace.Provider
 	judges     sync.Pool // *judge, of any rules
@@ -143,22 +146,27 @@ func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*valida
 		schemaFieldClockAhead, conf.Positive(&p.clockAhead), schemaFieldLateAfter, conf.Positive(&p.lateAfter))
 	var wrong error
 	p.ages, wrong = agesOf(parsed)
-	err = errors.Join(err, wrong)
+	follow, unread := readBlocks(parsed)
+	err = errors.Join(err, wrong, unread)
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
 	if p.live, err = registry.Follow(f, res); err != nil {
 		return nil, err
 	}
+	p.blocks = follow(res)
 	return p, nil
 }
 
 // ProcessBatch marks the messages of the batch in place. It returns an error,
 // having marked nothing, only if it was told to stop while waiting for the
-// first schemas.
+// first schemas, or for who is blocked.
 func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	defer p.trace.Batch("schema_validate", batch).End(nil)
 	set, err := p.live.Current(ctx)
+	if err == nil {
+		err = p.blocks.ready(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +177,8 @@ func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	}
 	defer p.judges.Put(j)
 	count := p.tally.batch()
-	m := marker{now: time.Now(), clockAhead: p.clockAhead, lateAfter: p.lateAfter, ages: p.ages}
+	m := marker{now: time.Now(), clockAhead: p.clockAhead, lateAfter: p.lateAfter, ages: p.ages,
+		blocks: p.blocks}
 	originals := make([][]byte, len(batch))
 	for i, msg := range batch {
 		if msg.GetError() != nil {
@@ -206,7 +215,7 @@ func (p *validator) rulesOf(set *registry.Set) *rules {
 func (p *validator) Close(ctx context.Context) error {
 	p.tally.tell()
 	done := make(chan struct{})
-	go func() { p.live.Close(); close(done) }()
+	go func() { p.live.Close(); p.blocks.close(); close(done) }()
 	select {
 	case <-done:
 		return nil
@@ -220,6 +229,7 @@ type marker struct {
 	now                   time.Time // for messages without a received time
 	clockAhead, lateAfter time.Duration
 	ages                  *ages
+	blocks                *blocks
 
 	receivedText string // the messages of a request share it
 	received     time.Time
@@ -233,12 +243,15 @@ type marker struct {
 }
 
 // mark returns the flags it set. It turns the verdict on an event that is too far
-// from the time it was received.
+// from the time it was received, or of who is blocked.
 func (m *marker) mark(msg *service.Message, v *verdict) (flags string) {
 	received := m.now
 	if v.Rejection == nil {
 		received = m.receivedAt(msg)
 		v.Rejection = m.ages.refuse(event.FleetOf(msg), v.Time, received)
+	}
+	if v.Rejection == nil {
+		v.Rejection = m.blocks.refuse(msg, v.Device, m.now)
 	}
 	if v.Rejection != nil {
 		event.MarkRejected(msg, v.Rejection)

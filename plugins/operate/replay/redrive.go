@@ -82,10 +82,11 @@ func (s *Spec) back(l *letter) (targets string, validate bool) {
 }
 
 // onlyByName is whether dead letters go back only for who asks for their code, or
-// for themselves: they may be forged, no longer wanted by the policy of their
-// stream, or wait for somebody to look at them.
+// for themselves: they may be forged, of a sender who was shut out, no longer wanted
+// by the policy of their stream, or wait for somebody to look at them.
 func onlyByName(code event.Code) bool {
-	return code == event.CodeDeviceForbidden || code == event.CodeStale || code == event.CodeQuarantined
+	return slices.Contains([]event.Code{event.CodeDeviceForbidden, event.CodeBlocked, event.CodeStale,
+		event.CodeQuarantined}, code)
 }
 
 // redrive publishes dead letters again, but for those that were before.

@@ -69,7 +69,8 @@ func TestRedrive_SomeCodesGoBackOnlyByName(t *testing.T) {
 			}
 			continue
 		}
-		only := code == event.CodeDeviceForbidden || code == event.CodeStale || code == event.CodeQuarantined
+		only := code == event.CodeDeviceForbidden || code == event.CodeBlocked || code == event.CodeStale ||
+			code == event.CodeQuarantined
 		if (all == "") != only || named == "" || !validate {
 			t.Errorf("%s: goes to %q, by name to %q", code, all, named)
 		}

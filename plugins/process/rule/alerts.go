@@ -1,7 +1,9 @@
 package rule
 
 import (
+	"strconv"
 	"strings"
+	"time"
 
 	"weir/internal/platform/rawjson"
 )
@@ -31,8 +33,27 @@ func (c *checker) alerting(r *Rule, text *alertText) {
 	if r.emit.update || r.emit.every > 0 {
 		c.at("alert", "is of what is final, and emit tells what is not: take one of them out")
 	}
-	r.alert = append(rawjson.AppendString([]byte(`,"alert":{"severity":"`+text.Severity+`","summary":`), summary), '}')
+	r.also = append(rawjson.AppendString([]byte(`,"alert":{"severity":"`+text.Severity+`","summary":`), summary), '}')
 }
+
+// blocking reads for how long events of a device are refused of which the rule tells
+// something.
+func (c *checker) blocking(r *Rule, text string) {
+	if text == "" {
+		return
+	}
+	length := c.duration("block", text, time.Second)
+	if length > maxBlock.Microseconds() {
+		c.at("block", "%s is more than %d days", text, maxBlock/(24*time.Hour))
+	}
+	if r.emit.update || r.emit.every > 0 {
+		c.at("block", "is for what is final, and emit tells what is not: take one of them out")
+	}
+	r.also = append(strconv.AppendInt(append(r.also, `,"block":{"seconds":`...), (length+999_999)/1e6, 10), '}')
+}
+
+// maxBlock is for how long a block may be.
+const maxBlock = 366 * 24 * time.Hour
 
 // maxSummary bounds the line of an alert.
 const maxSummary = 256

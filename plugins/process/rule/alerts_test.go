@@ -53,3 +53,52 @@ func TestAlert_SaysAllThatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// What a rule blocks is said in each of its results, beside its alert or without one,
+// and makes no other rule of it.
+func TestBlock_IsInWhatTheRuleTells(t *testing.T) {
+	for says, want := range map[string]string{
+		"block: 15m": `,"alert":{"severity":"warning","summary":"Only \"one\" came"},"block":{"seconds":900}}`,
+		"block: 1s":  `,"block":{"seconds":1}}`, "block: 1500ms": `,"block":{"seconds":2}}`,
+	} {
+		text := alerting + "    " + says + "\n"
+		if says != "block: 15m" {
+			text, _, _ = strings.Cut(alerting, "    alert")
+			text += "    " + says + "\n"
+		}
+		b := newBench(t, text)
+		b.apply(b.operator(), message(0, 0, at(0, 1)), message(0, 1, at(70*s, 1)), message(0, 2, at(30*s, 1)))
+		told := b.results()
+		if len(told) == 0 {
+			t.Errorf("%s: nothing is told", says)
+		}
+		for _, raw := range told {
+			if !strings.HasSuffix(raw, want) {
+				t.Errorf("%s: %s", says, raw)
+			}
+		}
+		if with, without := mustParse(t, text).Rules[0].Epoch, mustParse(t, alerting).Rules[0].Epoch; with != without {
+			t.Errorf("%s: the rule begins anew", says)
+		}
+	}
+}
+
+func TestBlock_SaysAllThatIsWrong(t *testing.T) {
+	for says, want := range map[string]string{
+		"block: soon": `block: "soon" is no duration`, "block: 0s": "block: 0s is less than 1s",
+		"block: 9000h":                      "block: 9000h is more than 366 days",
+		"block: 1m\n    emit: {on: update}": "block: is for what is final",
+		"block: {for: 1m}":                  "cannot unmarshal",
+	} {
+		text, _, _ := strings.Cut(alerting, "    alert")
+		if _, err := Parse([]byte(text + "    " + says + "\n")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", says, err, want)
+		}
+	}
+	across := strings.Replace(alerting, "key: [device_id]", "key: [metrics.x]\n    across_devices: true", 1)
+	across, _, _ = strings.Cut(across, "    having")
+	_, err := Parse([]byte(across + "    block: 1m\n"))
+	if err == nil || !strings.Contains(err.Error(), "block: is of a device") {
+		t.Errorf("across devices: %v", err)
+	}
+}

@@ -127,11 +127,11 @@ type form struct {
 	having  *having
 	reader  *predicate.Reader // of having
 	limits  limits
-	alert   []byte
+	also    []byte
 }
 
 func (r *Rule) form(version string) form {
-	f := form{version: version, emit: r.emit, having: r.having, limits: r.limits, alert: r.alert}
+	f := form{version: version, emit: r.emit, having: r.having, limits: r.limits, also: r.also}
 	if r.having != nil {
 		f.reader = r.having.layout.Reader()
 	}

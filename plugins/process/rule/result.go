@@ -89,7 +89,7 @@ func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, va
 	r.JSON = strconv.AppendInt(append(r.JSON, `,"count":`...), of.n, 10)
 	r.JSON = p.appendPlace(append(r.JSON, `,"first":"`...), w.from[0], of.first)
 	r.JSON = p.appendPlace(append(r.JSON, `","last":"`...), w.from[1], of.last)
-	r.JSON = append(append(append(append(r.JSON, `","values":`...), values...), k.form.alert...), '}')
+	r.JSON = append(append(append(append(r.JSON, `","values":`...), values...), k.form.also...), '}')
 	p.out = append(p.out, r)
 	k.tell(w, revision, op.keepsTold(w.status))
 }
@@ -132,7 +132,7 @@ func (p *partition) retract(op *operator, k *keyState, t told, into int64) {
 		r.JSON = append(r.JSON, `,"merged_into":"`...)
 		r.JSON = append(append(r.JSON, p.idOf(op, k, window{id: into})...), '"')
 	}
-	r.JSON = append(append(r.JSON, k.form.alert...), '}')
+	r.JSON = append(append(r.JSON, k.form.also...), '}')
 	p.out = append(p.out, r)
 }
 

@@ -56,6 +56,7 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	c.emitted(r, text.Emit)
 	c.limited(r, text.Limits)
 	c.alerting(r, text.Alert)
+	c.blocking(r, text.Block)
 	for _, e := range r.exprs() {
 		if fast, why := e.Fast(); !fast {
 			r.Slow = append(r.Slow, fmt.Sprintf("%s: %s", e, why))
@@ -76,7 +77,7 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 func epochOf(text *ruleText) string {
 	t := *text
 	t.Name, t.Having, t.Emit, t.Fast, t.Limits = "", "", nil, "", nil
-	t.From, t.Alert = "", nil // what is kept is kept by topic
+	t.From, t.Alert, t.Block = "", nil, "" // what is kept is kept by topic
 	raw, err := yaml.Marshal(t)
 	if err != nil { // of strings
 		raw = []byte(err.Error())
@@ -165,6 +166,9 @@ func (c *checker) across(r *Rule, text *ruleText) {
 	}
 	if text.Alert != nil {
 		c.at("alert", "would be raised by each partition's part, at the end of every window; take it out")
+	}
+	if text.Block != "" {
+		c.at("block", "is of a device, and the rule counts all; take it out")
 	}
 	for _, v := range r.values {
 		if !slices.Contains([]string{"count", "sum", "min", "max", "sketch"}, v.kind) {

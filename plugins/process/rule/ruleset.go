@@ -43,7 +43,7 @@ type Rule struct {
 	having  *having // nil: every result
 	emit    emitSpec
 	limits  limits
-	alert   []byte // of its results; nil: they raise none
+	also    []byte // what its results say of alerts and blocks; nil: of neither
 	across  bool   // of all devices, apart in each partition
 }
 
@@ -71,6 +71,7 @@ type ruleText struct {
 	Fast    string       `yaml:"fast"`
 	Limits  *limitsText  `yaml:"limits,omitempty"`
 	Alert   *alertText   `yaml:"alert,omitempty"`
+	Block   string       `yaml:"block,omitempty"`
 	Across  bool         `yaml:"across_devices,omitempty"`
 }
 

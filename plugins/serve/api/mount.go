@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/auditlog"
+	"weir/internal/control/block"
 	"weir/internal/control/consent"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
@@ -60,6 +61,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	blocks, err := block.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	identities, err := identity.Open(ctx, control)
 	if err != nil {
 		return nil, err
@@ -109,7 +114,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	in.live = &overview.Live{Sampler: glance, Keys: callers, Refresh: cache.Refresh}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
-		consent.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(),
+		consent.OpenAPI(), block.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(),
 		deadletter.OpenAPI(), validate.OpenAPI(), analytics.OpenAPI())
 	if err != nil {
 		return nil, err
@@ -140,6 +145,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/replays":       replay.Handler(replays, devicesOf(groups), stored),
 		"/v1/erasures":      erasures,
 		"/v1/holds":         hold.Handler(holds),
+		"/v1/blocks":        block.Handler(blocks),
 		"/v1/consent":       consent.Handler(consents),
 		"/v1/identity":      identity.Handler(identities),
 		"/v1/retention":     retention.Handler(control),

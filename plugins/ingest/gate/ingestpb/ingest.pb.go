@@ -146,7 +146,7 @@ type Verdict struct {
 	Index uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	// As far as it could be read.
 	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	// 202 when the event is accepted, 400 when it is rejected.
+	// 202 when the event is accepted, 400 when it is rejected, 403 when it is blocked.
 	Status uint32 `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
 	// Why it is rejected: invalid_json, invalid_event, schema_violation, …
 	Code          string        `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`

@@ -1,0 +1,150 @@
+package block
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/live"
+	"weir/internal/platform/meter"
+	"weir/internal/platform/sqldb"
+)
+
+// Fleet is who of a fleet is blocked. It does not change. A nil one is nobody.
+type Fleet struct{ devices, users map[string]int64 } // until when, in microseconds since 1970
+
+func (f *Fleet) of(kind Kind) map[string]int64 {
+	if kind == User {
+		return f.users
+	}
+	return f.devices
+}
+
+// Any tells whether there may be any of a kind.
+func (f *Fleet) Any(kind Kind) bool { return f != nil && len(f.of(kind)) > 0 }
+
+// Until tells whether a subject is blocked at a time, and until when.
+func (f *Fleet) Until(kind Kind, subject string, now time.Time) (until time.Time, blocked bool) {
+	if !f.Any(kind) {
+		return until, false
+	}
+	at, is := f.of(kind)[subject]
+	return time.UnixMicro(at).UTC(), is && at > now.UnixMicro()
+}
+
+// Follower has who is blocked in memory, and reads it again every so often, when it
+// changed. While the store is away, what was read last stays, and ends when it
+// should; none is added: an outage lets nobody in before their time, and keeps nobody
+// out.
+type Follower struct {
+	store   *sqldb.Lazy[*Store]
+	fleets  atomic.Pointer[map[string]*Fleet]
+	asked   chan struct{} // closed when the store was asked once
+	age     *service.MetricGauge
+	log     *service.Logger
+	now     func() time.Time
+	version int64
+	fresh   time.Time // when it was last known to be current; before that, when it began
+	stop    context.CancelFunc
+	done    chan struct{}
+}
+
+// askMost is for how long one answer of the store is waited for.
+const askMost = 5 * time.Second
+
+// Follow reads who is blocked from a store until Close. It does not wait for it.
+func Follow(res *service.Resources, url string, every time.Duration) *Follower {
+	f := &Follower{store: sqldb.NewLazy(res, url, Open), asked: make(chan struct{}), log: res.Logger(), now: time.Now,
+		age: meter.Gauge(res.Metrics(), "weir_block_age_seconds"), version: -1, done: make(chan struct{})}
+	f.fleets.Store(&map[string]*Fleet{})
+	f.fresh = f.now()
+	ctx, stop := context.WithCancel(context.Background())
+	f.stop = stop
+	go func() {
+		defer close(f.done)
+		first, cancel := context.WithTimeout(ctx, askMost)
+		err := f.Refresh(first)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			f.tell(err)
+		}
+		close(f.asked)
+		live.Follow(ctx, every, askMost, err != nil, f.Refresh, f.tell)
+	}()
+	return f
+}
+
+// Ready waits until the store was asked once, some seconds at most: a process that
+// begins lets nobody in whom it would refuse a moment later. It fails only when the
+// context ends.
+func (f *Follower) Ready(ctx context.Context) error {
+	select {
+	case <-f.asked:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Of is who of a fleet is blocked.
+func (f *Follower) Of(fleet string) *Fleet {
+	if all := *f.fleets.Load(); len(all) > 0 {
+		return all[fleet]
+	}
+	return nil
+}
+
+// None tells whether nobody is blocked in any fleet.
+func (f *Follower) None() bool { return len(*f.fleets.Load()) == 0 }
+
+// Refresh makes it current: what was committed before it is seen after. One at a time
+// calls it.
+func (f *Follower) Refresh(ctx context.Context) error {
+	now := f.now()
+	err := f.read(ctx)
+	if err == nil {
+		f.fresh = now
+	}
+	f.age.Set(int64(f.now().Sub(f.fresh) / time.Second))
+	return err
+}
+
+func (f *Follower) read(ctx context.Context) error {
+	store, err := f.store.Get(ctx)
+	if err != nil {
+		return err
+	}
+	return f.take(ctx, store)
+}
+
+// take reads who is blocked, if that changed.
+func (f *Follower) take(ctx context.Context, store *Store) error {
+	n, err := store.changes(ctx)
+	if err != nil || n == f.version {
+		return err
+	}
+	fleets, err := store.blocked(ctx)
+	if err != nil {
+		return err
+	}
+	f.fleets.Store(&fleets)
+	f.version = n
+	return nil
+}
+
+func (f *Follower) tell(err error) {
+	if err != nil {
+		f.log.Warnf("who is blocked stays as it was known: %v", err)
+		return
+	}
+	f.log.Info("who is blocked can be read again")
+}
+
+// Close ends the reading, and lets go of the store.
+func (f *Follower) Close() {
+	f.stop()
+	<-f.done
+	f.store.Close()
+}

@@ -1,0 +1,82 @@
+package block
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"weir/internal/platform/sqldb"
+)
+
+// Query is which blocks of a fleet are asked for.
+type Query struct {
+	Kind    Kind   // "": both
+	Subject string // "": all
+	Past    bool   // also those that are over
+	Limit   int
+}
+
+// List returns blocks, the latest first, and how many there are of them beyond the
+// limit, too.
+func (s *Store) List(ctx context.Context, fleet string, q Query) (blocks []Block, total int64, err error) {
+	where := ` FROM subject_block WHERE fleet = $1 AND ($2 = '' OR kind = $2) AND ($3 = '' OR subject = $3)`
+	args := []any{fleet, string(q.Kind), q.Subject}
+	if !q.Past {
+		where += ` AND ` + inForce + `$4`
+		args = append(args, s.now().UnixMicro())
+	}
+	err = s.db.QueryRowContext(ctx, `SELECT count(*)`+where, args...).Scan(&total)
+	if err == nil {
+		blocks, err = sqldb.All(ctx, s.db, scan, `SELECT `+columns+where+` ORDER BY placed_at DESC, id LIMIT `+
+			strconv.Itoa(q.Limit), args...)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading blocks: %w", err)
+	}
+	return blocks, total, nil
+}
+
+func scan(row sqldb.Row) (b Block, err error) {
+	var until, at, lifted int64
+	err = row.Scan(&b.ID, &b.Kind, &b.Subject, &until, &b.Reason, &b.Rule, &b.By, &at, &b.LiftedBy, &lifted)
+	b.Until, b.At = time.UnixMicro(until).UTC(), time.UnixMicro(at).UTC()
+	if lifted != 0 {
+		t := time.UnixMicro(lifted).UTC()
+		b.LiftedAt = &t
+	}
+	return b, err
+}
+
+// changes tells how often the store was changed.
+func (s *Store) changes(ctx context.Context) (n int64, err error) {
+	if err := s.db.QueryRowContext(ctx, `SELECT n FROM subject_block_change`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("asking whether blocks changed: %w", err)
+	}
+	return n, nil
+}
+
+// blocked reads who is blocked now, of all fleets.
+func (s *Store) blocked(ctx context.Context) (map[string]*Fleet, error) {
+	fleets := map[string]*Fleet{}
+	err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
+		var fleet, subject string
+		var kind Kind
+		var until int64
+		if err := row.Scan(&fleet, &kind, &subject, &until); err != nil {
+			return err
+		}
+		f := fleets[fleet]
+		if f == nil {
+			f = &Fleet{devices: map[string]int64{}, users: map[string]int64{}}
+			fleets[fleet] = f
+		}
+		f.of(kind)[subject] = until
+		return nil
+	}, `SELECT fleet, kind, subject, max(until) FROM subject_block WHERE `+inForce+`$1 GROUP BY fleet, kind, subject`,
+		s.now().UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("reading who is blocked: %w", err)
+	}
+	return fleets, nil
+}

@@ -1,0 +1,108 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/control/block"
+	"weir/internal/event"
+	"weir/internal/platform/conf"
+	"weir/internal/platform/sqldb"
+)
+
+const (
+	schemaFieldBlocks        = "blocks"
+	schemaFieldBlocksURL     = "url"
+	schemaFieldBlocksUser    = "user"
+	schemaFieldBlocksRefresh = "refresh"
+)
+
+func blocksField() *service.ConfigField {
+	return service.NewObjectField(schemaFieldBlocks,
+		service.NewStringField(schemaFieldBlocksURL).
+			Description("The SQL store that has the blocks: the control store of weir. Empty: nobody is blocked.").
+			Default("").Secret().Example("sqlite:///var/lib/weir/control.db"),
+		service.NewStringField(schemaFieldBlocksUser).
+			Description("Where events have the id of the user, a JSON pointer. Where `privacy` makes a token of it, the token "+
+				"is what is blocked.").
+			Default("/user/id"),
+		service.NewDurationField(schemaFieldBlocksRefresh).
+			Description("How often the store is asked who is blocked.").
+			Default("1s").Advanced(),
+	).Description("Refuses the events of devices and users that `weir block`, `PUT /v1/blocks` or a rule with `block` " +
+		"blocks for a time. While the store is away, who is blocked stays so until their time, and nobody else is.")
+}
+
+// blocks refuses the events of who is blocked. A nil one refuses none.
+type blocks struct {
+	*block.Follower
+	user    []string // the way to it in an event
+	pointer string
+}
+
+// readBlocks returns what opens them, once the config as a whole is right.
+func readBlocks(parsed *service.ParsedConfig) (follow func(*service.Resources) *blocks, err error) {
+	b := &blocks{}
+	var url string
+	var every time.Duration
+	in := func(name string) string { return schemaFieldBlocks + "." + name }
+	err = conf.Read(parsed, in(schemaFieldBlocksURL), sqldb.MaybeURL(&url),
+		in(schemaFieldBlocksUser), conf.Valid(&b.pointer, func() (err error) {
+			b.user, err = event.WayTo(b.pointer)
+			return err
+		}),
+		in(schemaFieldBlocksRefresh), conf.Positive(&every))
+	return func(res *service.Resources) *blocks {
+		if url == "" {
+			return nil
+		}
+		b.Follower = block.Follow(res, url, every)
+		return b
+	}, err
+}
+
+// ready waits until it is known who is blocked, as block.Follower does.
+func (b *blocks) ready(ctx context.Context) error {
+	if b == nil {
+		return nil
+	}
+	return b.Ready(ctx)
+}
+
+// refuse returns why an event of a fleet is refused, nil where it is not.
+func (b *blocks) refuse(msg *service.Message, device string, now time.Time) *event.Rejection {
+	if b == nil || b.None() {
+		return nil
+	}
+	fleet := b.Of(event.FleetOf(msg))
+	if until, blocked := fleet.Until(block.Device, device, now); blocked {
+		return blockedUntil("/"+event.FieldDevice, until)
+	}
+	if !fleet.Any(block.User) {
+		return nil
+	}
+	raw, err := msg.AsBytes()
+	var e event.Event
+	if err != nil || event.Parse(raw, &e) != nil {
+		return nil // it was judged to be an event: neither can be
+	}
+	if until, blocked := fleet.Until(block.User, e.TextAt(b.user), now); blocked {
+		return blockedUntil(b.pointer, until)
+	}
+	return nil
+}
+
+// blockedUntil says nothing of why: whoever is told is who it is about.
+func blockedUntil(pointer string, until time.Time) *event.Rejection {
+	return event.Reject(event.CodeBlocked, pointer, fmt.Sprintf("is blocked until %s: nothing of it is taken before",
+		until.Add(time.Second-1).Format(time.RFC3339)))
+}
+
+func (b *blocks) close() {
+	if b != nil {
+		b.Close()
+	}
+}
