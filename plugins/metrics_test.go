@@ -99,7 +99,7 @@ func TestMetrics_TheDocumentIsWhatTheCodeMakes(t *testing.T) {
 func TestMetrics_NamesAndLabelsAreThoseOfPrometheus(t *testing.T) {
 	units := regexp.MustCompile(`_(ns|ms|milliseconds|nanoseconds|minutes|hours|days|kilobytes|megabytes)(_|$)`)
 	counts := regexp.MustCompile(`_(records|seconds|bytes|rows|events|jobs|fleets|stores|series|requests|streams|` +
-		`duplicates|partitions|results|loaded|second|state|up|valid|info)$`) // the unit, or the thing that is counted
+		`duplicates|partitions|results|loaded|second|state|up|valid|info|ratio)$`) // the unit, or the thing that is counted
 	unbounded := []string{"device", "device_id", "fleet", "key", "event_id", "user", "url"}
 	for name, m := range made(t) {
 		if units.MatchString(name) {

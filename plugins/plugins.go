@@ -35,6 +35,7 @@ import (
 	"weir/plugins/notify/watch"
 	"weir/plugins/operate/block"
 	"weir/plugins/operate/erasure"
+	"weir/plugins/operate/quality"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/operate/replay"
 	"weir/plugins/operate/retention"
@@ -75,6 +76,7 @@ func rooms() []room {
 		{"gate", gate.Register},
 		{"identity", identity.Register},
 		{"privacy", privacy.Register},
+		{"quality", quality.Register},
 		{"raw", raw.Register},
 		{"reconcile", reconcile.Register},
 		{"replay", replay.Register},
@@ -107,6 +109,7 @@ func stores() lifecycle.List {
 		deadletter.OutcomeLifecycle(),
 		hold.Lifecycle(),
 		retention.Lifecycle(),
+		quality.Lifecycle(),
 		erasure.Lifecycle(),
 		apikey.Lifecycle(),
 		auditlog.Lifecycle(),

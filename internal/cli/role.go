@@ -39,7 +39,8 @@ func roles() []role {
 			"tell people of alerts, and watch weir itself"},
 		{"api", []string{"api"}, "answer queries and administration"},
 		{"replay", []string{"replay"}, "run replays, rebuilds and redrives"},
-		{"maintain", []string{"retention", "reconcile", "erasure"}, "delete what is old, erase, and prove the counts"},
+		{"maintain", []string{"retention", "reconcile", "erasure", "quality"},
+			"delete what is old, erase, prove the counts, and say how good events are"},
 	}
 }
 

@@ -96,6 +96,7 @@ func Routes() []Route {
 		{Server: API, Method: "GET", Path: "/v1/alerts/{id}", Scope: Query, Also: sums, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/acknowledge", Scope: Operate, Reach: ByHandler, Unnamed: true},
 		{Server: API, Method: "POST", Path: "/v1/alerts/{id}/resolve", Scope: Operate, Reach: ByHandler, Unnamed: true},
+		{Server: API, Method: "GET", Path: "/v1/quality", Scope: Query, Also: sums, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/rules/{name}/results", Scope: Query, Reach: ByQuery, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/analytics/events", Scope: Query, Also: sums, Heavy: true},
 		{Server: API, Method: "GET", Path: "/v1/analytics/users", Scope: Query, Also: sums, Heavy: true},

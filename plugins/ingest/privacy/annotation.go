@@ -197,3 +197,21 @@ func (c *collector) resolve(pointer string) any {
 	}
 	return at
 }
+
+// Annotated returns where a schema says that fields hold personal data, whatever is
+// to become of them, but for those that it says to keep; a name of * is any. Whole is
+// false where it has more places than are looked at.
+func Annotated(document []byte) (pointers []string, whole bool) {
+	var doc any
+	if json.Unmarshal(document, &doc) != nil {
+		return nil, false
+	}
+	c := collector{doc: doc}
+	c.collect()
+	for _, pointer := range slices.Sorted(maps.Keys(c.found)) {
+		if !slices.Equal(c.found[pointer], []string{"keep"}) {
+			pointers = append(pointers, pointer)
+		}
+	}
+	return pointers, !c.cut
+}

@@ -19,6 +19,7 @@ import (
 	"weir/plugins/ingest/validate"
 	"weir/plugins/notify/alert"
 	"weir/plugins/operate/erasure"
+	"weir/plugins/operate/quality"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/operate/replay"
 	"weir/plugins/operate/retention"
@@ -113,9 +114,13 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	in.live = &overview.Live{Sampler: glance, Keys: callers, Refresh: cache.Refresh}
+	goodness, err := quality.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
-		consent.OpenAPI(), block.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(), overview.OpenAPI(),
-		deadletter.OpenAPI(), validate.OpenAPI(), analytics.OpenAPI())
+		consent.OpenAPI(), block.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(),
+		overview.OpenAPI(), deadletter.OpenAPI(), validate.OpenAPI(), analytics.OpenAPI(), quality.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +161,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/registry/":        http.StripPrefix("/registry", schemas.Handler()),
 		"/openapi.json":     serveDocument(document),
 		"/v1/rule-versions": versions,
+		"/v1/quality":       quality.Handler(goodness, time.Now),
 		"/healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNoContent)
 		}),

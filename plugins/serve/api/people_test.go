@@ -86,7 +86,7 @@ func TestPeople_ReachWhatTheirRolesSay(t *testing.T) {
 	}
 	also := map[apikey.Role]string{
 		apikey.Viewer: "/v1/overview /v1/live /v1/proof /v1/proof/history /v1/proof/hours /v1/rollups /v1/devices " +
-			"/v1/devices/{id}/latest /v1/alerts /v1/alerts/{id} /v1/groups /v1/groups/{name} " +
+			"/v1/devices/{id}/latest /v1/alerts /v1/alerts/{id} /v1/quality /v1/groups /v1/groups/{name} " +
 			"/v1/analytics/events /v1/analytics/users /v1/analytics/sessions /v1/analytics/funnels/{name} " +
 			"/v1/analytics/revenue /v1/analytics/attribution",
 		apikey.PrivacyOfficer: "/v1/consent /v1/identity /v1/identity/changes /v1/erasures /v1/erasures/{id} " +

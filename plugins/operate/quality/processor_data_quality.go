@@ -1,0 +1,187 @@
+package quality
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/conf"
+	"weir/internal/platform/meter"
+	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
+	"weir/plugins/ingest/registry"
+	"weir/plugins/store/lake"
+)
+
+const (
+	fieldRaw     = "raw"
+	fieldLetters = "dead_letters"
+	fieldControl = "control"
+	fieldSchemas = "schemas"
+	fieldSubject = "subject"
+	fieldNow     = "now"
+)
+
+func spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Version("1.0.0").
+		Categories("Weir").
+		Summary("Computes how good stored events are, hour by hour, and what their fields hold.").
+		Description(`
+Each message is one run, and is replaced by its report in JSON. A run computes the hours that objects of raw events were written of since
+the run before, from ten minutes after they ended; an hour that events come late to, or whose objects are merged, is computed again, whole,
+and replaces what was known of it. So it is exact, whatever was delivered twice. Of several processes one computes at a time.
+
+No text of an event is kept, no value of a field that a schema says holds personal data (`+"`x-pii`"+`), and no name of a field that is
+personal data itself.
+
+### Metrics
+
+`+"`weir_quality_profiles_total`, `weir_quality_score_ratio{part}`"+` (of all fleets, of the last 24 hours).`).
+		Field(service.NewStringField(fieldRaw).Secret().
+			Description("The store of raw events: `file://DIR` or `s3://BUCKET?…`.").Example("file://data/raw")).
+		Field(service.NewStringField(fieldLetters).Secret().
+			Description("The store of dead letters. Empty: nothing is known of events that were refused.").
+			Example("file://data/dead-letter").Default("")).
+		Field(service.NewStringField(fieldControl).Secret().
+			Description("The SQL store that keeps hours: `sqlite://PATH` or `postgres://…`.").
+			Example("sqlite://data/control.db")).
+		Field(service.NewStringField(fieldSchemas).Secret().
+			Description("Where schemas are, as for `schema_validate`. While they cannot be read, nothing is computed.").
+			Example("sqlite://data/control.db")).
+		Field(service.NewStringField(fieldSubject).Description("The subject of the schemas.").Default("telemetry")).
+		Field(service.NewStringField(fieldNow).Advanced().
+			Description("For tests: which hours are over as of this time, in RFC 3339, instead of the clock.").Default("")).
+		Example("Every ten minutes", "", `
+input:
+  generate:
+    interval: 10m
+    mapping: root = {}
+pipeline:
+  processors:
+    - data_quality:
+        raw: file:///var/lib/weir/raw
+        control: sqlite:///var/lib/weir/control.db
+        schemas: sqlite:///var/lib/weir/control.db
+output:
+  drop: {}
+`)
+}
+
+// Register adds the room's component.
+func Register(env *service.Environment) error {
+	return env.RegisterProcessor("data_quality", spec(),
+		func(parsed *service.ParsedConfig, res *service.Resources) (service.Processor, error) {
+			return newProcessor(parsed, res)
+		})
+}
+
+type processor struct {
+	raw, letters, control, schemas, subject string
+	owner                                   string
+	at                                      func() time.Time // by which hours are over
+	res                                     *service.Resources
+	hours                                   *service.MetricCounter
+	score                                   *service.MetricGauge
+}
+
+func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	p := &processor{res: res, owner: uuid.NewString(), at: time.Now}
+	var now string
+	err := conf.Read(parsed, fieldRaw, lake.URL(&p.raw), fieldLetters, lake.MaybeURL(&p.letters),
+		fieldControl, sqldb.URL(&p.control), fieldSchemas, &p.schemas, fieldSubject, &p.subject, fieldNow, &now)
+	if err = conf.Checked(parsed, err); err != nil {
+		return nil, err
+	}
+	if now != "" {
+		at, ok := text.ParseTime(now)
+		if !ok {
+			return nil, fmt.Errorf("reading field %s: %q is no RFC 3339 time with a zone", fieldNow, now)
+		}
+		p.at = func() time.Time { return at }
+	}
+	m := res.Metrics()
+	p.hours = meter.Counter(m, "weir_quality_profiles_total")
+	p.score = m.NewGauge("weir_quality_score_ratio", "part")
+	return p, nil
+}
+
+// Process does one run, and makes its report the message.
+func (p *processor) Process(ctx context.Context, msg *service.Message) (service.MessageBatch, error) {
+	report, err := p.run(ctx)
+	raw, encoding := text.JSON(report)
+	if encoding != nil {
+		return nil, fmt.Errorf("writing the report: %w", encoding)
+	}
+	msg.SetBytes(raw)
+	if err != nil {
+		msg.SetError(err)
+		p.res.Logger().Errorf("computing data quality is tried again: %v", err)
+	}
+	return service.MessageBatch{msg}, nil
+}
+
+func (p *processor) run(ctx context.Context) (report report, err error) {
+	db, release, err := sqldb.Shared(ctx, p.res, p.control)
+	if err != nil {
+		return report, err
+	}
+	defer release()
+	store, err := Open(ctx, db)
+	if err != nil {
+		return report, err
+	}
+	set, err := registry.LoadSet(ctx, registry.Place{URL: p.schemas}, p.subject)
+	if err != nil {
+		return report, fmt.Errorf("reading which fields hold personal data: %w", err)
+	}
+	j := &job{Store: store, Owner: p.owner, Hidden: hiddenBy(set), Now: time.Now, At: p.at}
+	events, done, err := lake.Shared(ctx, p.res, p.raw)
+	if err != nil {
+		return report, err
+	}
+	defer done()
+	j.Events = events
+	if p.letters != "" {
+		letters, done, err := lake.Shared(ctx, p.res, p.letters)
+		if err != nil {
+			return report, err
+		}
+		defer done()
+		j.Letters = letters
+	}
+	report, err = j.Run(ctx)
+	p.hours.Incr(int64(report.Hours))
+	if err != nil {
+		return report, err
+	}
+	return report, p.tell(ctx, store)
+}
+
+// tell sets the gauges.
+func (p *processor) tell(ctx context.Context, store *Store) error {
+	to := p.at().UTC().Truncate(time.Hour)
+	now, then := newSums(), newSums()
+	if err := store.Hours(ctx, "", to.Add(-rangeStandard), to, now.add); err != nil {
+		return err
+	}
+	if err := store.Hours(ctx, "", to.Add(-week-rangeStandard), to.Add(-week), then.add); err != nil {
+		return err
+	}
+	s := scoreOf(now.all, then.all, account{Refused: now.refused, Repeats: notKnown})
+	for part, v := range map[string]*float64{"complete": s.Complete, "valid": s.Valid, "timely": s.Timely,
+		"consistent": s.Consistent} {
+		if v != nil {
+			p.score.SetFloat64(*v, part)
+		}
+	}
+	return nil
+}
+
+// Close has nothing to close: a run opens what it needs.
+func (p *processor) Close(context.Context) error { return nil }
+
+var _ service.Processor = (*processor)(nil)
