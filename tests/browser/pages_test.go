@@ -17,6 +17,7 @@ const sigStop, sigCont = syscall.SIGSTOP, syscall.SIGCONT
 
 // Each view with something in it, in both themes, on a desk and on a phone.
 func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
+	t.Setenv("WEIR_QUALITY_INTERVAL", "1s")
 	w := start(t)
 	axe, err := os.ReadFile(require.Env(t, "WEIR_TEST_AXE"))
 	if err != nil {
@@ -28,6 +29,10 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 	for i := range 8 { // half a minute above the limit opens an alert
 		w.post(event("pump-hot", hot.Add(time.Duration(i)*10*time.Second), map[string]any{
 			"metrics": map[string]any{"cpu_temp": 97.5, "battery_voltage": 3.7, "vibration": 0.2}}))
+	}
+	for i := range 3 { // of an hour that is over
+		w.post(event("pump-late", time.Now().Add(-time.Duration(3*60+i)*time.Minute), map[string]any{
+			"diagnostics": map[string]any{"slot": "A 7", "ada@example.com": 1}}))
 	}
 	w.did("PUT", "/v1/groups/line", w.admin, `{"fleet": "`+fleet+`", "devices": ["pump-000000", "pump-000001"]}`)
 	w.did("PUT", "/v1/holds/plant-2", w.admin, `{"reason": "case 4711"}`)
@@ -55,6 +60,9 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 		return letter != nil
 	})
 	at := url.QueryEscape(letter["failed_at"].(string))
+	w.await("data quality is computed", func() bool {
+		return w.did("GET", "/v1/quality", w.key, "")["events"].(float64) == 3
+	})
 
 	w.proved(map[string]time.Duration{"explained": 20 * 24 * time.Hour, "loss": 9 * 24 * time.Hour, "failed": time.Hour})
 	p.signIn(w.admin)
@@ -71,6 +79,7 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 		{"/replay?id=" + job["id"].(string), "How it goes"},
 		{"/schemas?fleet=" + fleet + "&version=3&against=1", "Who sends which"},
 		{"/rules?fleet=" + fleet, "New version"}, {"/analytics?fleet=" + fleet, "Revenue"},
+		{"/quality?fleet=" + fleet, "/diagnostics/slot"},
 		{"/admin", "New key"}, {"/admin?tab=groups", "line"}, {"/admin?tab=holds", "case 4711"},
 		{"/admin?tab=erasures", "wish"},
 		{"/admin?tab=retention", "etention"}, {"/admin?tab=audit", "POST /v1/replays"},

@@ -29,6 +29,7 @@ func answers() map[string][]string {
 		"etl.md": {"is right", "decimal(10,2)", "3 read, 0 filtered, 0 dropped, 1 rejected, 2 written",
 			"accounted for"},
 		"raw-store.md": {`"pump-1"`},
+		"quality.md":   {`"schemas":[`},
 		"overview.md":  {`"balanced":true`},
 		"reconcile.md": {"Every record is explained"},
 		"stream-configs.md": {"", "+            period: 1s", "raw, in force: version 1", "objects each second",

@@ -162,6 +162,7 @@ func forgotten(t *testing.T, at time.Time, ask func() (string, error)) (rows map
 func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
+	s.env = s.judging()
 	s.start()
 	s.ready()
 	s.createKey()
@@ -175,6 +176,7 @@ func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	first()
 	second()
 	s.drained()
+	good := s.judged(fleetName, "plant-8")
 	s.documented("docs/retention.md") // it ends with a hold on plant-8
 	s.stop()                          // and what is batched is stored
 
@@ -182,6 +184,12 @@ func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	if before.Raw.Rows[fleetName] < 8000 || before.Raw.Rows["plant-8"] < 8000 || before.DeadLetters.Rows[fleetName] == 0 ||
 		before.Rollups.Rows["rollup_window_1m"]["plant-8"] == 0 {
 		t.Fatalf("there is too little to forget: %+v", before)
+	}
+	for fleet, g := range good {
+		if g.Events != before.Raw.Rows[fleet] || g.Refused != before.DeadLetters.Rows[fleet] {
+			t.Errorf("the data quality of %s is of %+v; there are %d events and %d dead letters", fleet, g,
+				before.Raw.Rows[fleet], before.DeadLetters.Rows[fleet])
+		}
 	}
 
 	in100, in750 := now.AddDate(0, 0, 100), now.AddDate(0, 0, 750)

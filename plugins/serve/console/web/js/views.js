@@ -14,6 +14,7 @@ export const views = {
   "/schemas": { file: "schemas", name: "Schemas", key: "s" },
   "/rules": { file: "rules", name: "Rules", key: "u" },
   "/analytics": { file: "analytics", name: "Analytics", key: "y" },
+  "/quality": { file: "quality", name: "Quality", key: "q" },
   "/streams": { file: "streams", name: "Streams", key: "t" },
   "/proof": { file: "proof", name: "Proof", of: "/" },
   "/admin": { file: "admin", name: "Administration", key: "m" },
