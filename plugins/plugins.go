@@ -20,6 +20,7 @@ import (
 	"weir/internal/control/auditlog"
 	blocks "weir/internal/control/block"
 	consents "weir/internal/control/consent"
+	"weir/internal/control/etlrun"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
 	identities "weir/internal/control/identity"
@@ -108,6 +109,7 @@ func stores() lifecycle.List {
 		deadletter.Lifecycle(),
 		deadletter.OutcomeLifecycle(),
 		hold.Lifecycle(),
+		etlrun.Lifecycle(),
 		retention.Lifecycle(),
 		quality.Lifecycle(),
 		erasure.Lifecycle(),

@@ -69,7 +69,9 @@ A pipeline whose mode is stream goes on until it is stopped, and then where it w
 					"other than in the last run"}, &cli.BoolFlag{Name: flagTakeOver, Usage: "write objects that another pipeline, " +
 					"or a run elsewhere that is dead, has claimed"}, &cli.BoolFlag{Name: flagUntilEnd,
 					Usage: "of a stream: end where the log ends now"}, &cli.StringFlag{Name: flagMetrics,
-					Usage: "of a stream: the `ADDR` of /metrics, on loopback"}},
+					Usage: "of a stream: the `ADDR` of /metrics, on loopback"}, &cli.StringFlag{Name: flagStore,
+					Usage: "the control store that is told how the run goes, as sqlite://PATH or postgres://…, for the console; " +
+						"without it, that of WEIR_CONTROL_URL, if it is given"}},
 				Action: runETL,
 			},
 			{
@@ -189,9 +191,17 @@ func runETL(c *cli.Context) error {
 	} else if c.Bool(flagUntilEnd) || c.String(flagMetrics) != "" {
 		return usageError{fmt.Errorf("--%s and --%s are for streams, and %s is none", flagUntilEnd, flagMetrics, p.Name)}
 	}
-	report, err := run(ctx, o)
+	end, err := tellRun(c, p, &o)
 	if err != nil {
-		return ended(fmt.Errorf("running %s: %w", p.Name, err))
+		return err
+	}
+	report, err := run(ctx, o)
+	told := end(report, err)
+	if err != nil {
+		return ended(errors.Join(fmt.Errorf("running %s: %w", p.Name, err), told))
+	}
+	if told != nil {
+		return told
 	}
 	if c.Bool(flagJSON) {
 		return printJSON(c.App.Writer, report)

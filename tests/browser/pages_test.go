@@ -68,7 +68,7 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 	p.signIn(w.admin)
 	for _, view := range []struct{ path, shows string }{
 		{"/", "It adds up."}, {"/proof", " found events missing, "}, {"/devices", "pump-000000"},
-		{"/dead-letters", "Newest first"}, {"/streams", "What flows"},
+		{"/dead-letters", "Newest first"}, {"/streams", "What flows"}, {"/etl", "No run was heard of"},
 		{"/dead-letter?id=" + letter["id"].(string) + "&failed_at=" + at, "What was sent"},
 		{"/alerts?state=all", "Processor too hot"},
 		{"/alert?fleet=" + fleet + "&id=" + alert, "Who was told"},

@@ -126,6 +126,8 @@ func Routes() []Route {
 		admin("GET", "/v1/stream-configs/{stream}/{version}"),
 		admin("POST", "/v1/stream-configs/{stream}/{version}/activate"),
 		admin("POST", "/v1/stream-configs/{stream}/rollback"),
+		admin("GET", "/v1/etl/runs"),
+		admin("GET", "/v1/etl/runs/{pipeline}/{run}"),
 		admin("PUT", "/v1/groups/{name}"),
 		admin("DELETE", "/v1/groups/{name}"),
 		admin("GET", "/v1/keys"),

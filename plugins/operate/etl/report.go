@@ -89,9 +89,11 @@ type StreamReport struct {
 	Lag     map[int32]int64 `json:"lag"`
 }
 
-// Progress is how far a stream is: what it has counted, which offsets are before it,
-// how long the oldest record of the last batch took from its append, and how many batches came.
+// Progress is how far a run or a stream is: what it has counted; of a stream, also which
+// offsets are before it, how long the oldest record of the last batch took from its
+// append, and how many batches came.
 type Progress struct {
+	Run     string
 	Counts  Counts
 	Lag     map[int32]int64
 	Behind  time.Duration

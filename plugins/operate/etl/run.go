@@ -37,7 +37,7 @@ type Options struct {
 	Now      func() time.Time  // the clock
 
 	UntilEnd bool                        // of a stream: it ends where the log ended when it began
-	Watch    func(Progress)              // of a stream, after each batch; nil: nobody does
+	Watch    func(Progress)              // after each batch of a stream, and each block of a run; nil: nobody does
 	wrap     func(streamSink) streamSink // of tests
 }
 
@@ -157,6 +157,7 @@ func (p *Pipeline) stageRows(ctx context.Context, o Options, s stage, at *progre
 		at, err = p.extract(ctx, o, s, at)
 	} else {
 		o.Tell(fmt.Sprintf("going on with run %s, which has read its source: %d rows", at.Run, at.Counts.Read))
+		o.watch(at)
 	}
 	if err == nil {
 		err = p.gatherAll(ctx, o, s, at)
@@ -209,6 +210,7 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 	if err := in.from(ctx, at.Position); err != nil {
 		return nil, err
 	}
+	o.watch(at)
 	for !at.Done {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -226,8 +228,15 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 		if err := s.save(at); err != nil {
 			return nil, err
 		}
+		o.watch(at)
 	}
 	return at, nil
+}
+
+func (o Options) watch(at *progress) {
+	if o.Watch != nil {
+		o.Watch(Progress{Run: at.Run, Counts: at.Counts})
+	}
 }
 
 // mostBlockBytes is with how many bytes a block ends, however few its rows are: it

@@ -310,7 +310,7 @@ func (st *streamed) tell(in *logStream, b *logBatch) {
 	}
 	c := st.account.Counts
 	if st.o.Watch != nil {
-		st.o.Watch(Progress{c, lag, behind, st.account.Batches})
+		st.o.Watch(Progress{st.account.Run, c, lag, behind, st.account.Batches})
 	}
 	if st.told.IsZero() || st.o.Now().Sub(st.told) >= tellEvery {
 		st.told = st.o.Now()

@@ -9,6 +9,7 @@ import (
 	"weir/internal/control/auditlog"
 	"weir/internal/control/block"
 	"weir/internal/control/consent"
+	"weir/internal/control/etlrun"
 	"weir/internal/control/group"
 	"weir/internal/control/hold"
 	"weir/internal/control/identity"
@@ -55,6 +56,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	holds, err := hold.Open(ctx, control)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := etlrun.Open(ctx, control)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +125,8 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	}
 	document, err := describe(ownOpenAPI, registryOpenAPI, rollup.OpenAPI(), hold.OpenAPI(), retention.OpenAPI(),
 		consent.OpenAPI(), block.OpenAPI(), identity.OpenAPI(), erasure.OpenAPI(), reconcile.OpenAPI(),
-		overview.OpenAPI(), deadletter.OpenAPI(), validate.OpenAPI(), analytics.OpenAPI(), quality.OpenAPI())
+		overview.OpenAPI(), deadletter.OpenAPI(), validate.OpenAPI(), analytics.OpenAPI(), quality.OpenAPI(),
+		etlrun.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +173,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		}),
 	}
 	rooms["/v1/stream-configs"] = configs
+	rooms["/v1/etl/"] = etlrun.Handler(runs)
 	if events != nil {
 		rooms["/v1/schemas"] = validate.DryRunHandler(schemas, newestOf(events, time.Now))
 	}

@@ -16,6 +16,7 @@ export const views = {
   "/analytics": { file: "analytics", name: "Analytics", key: "y" },
   "/quality": { file: "quality", name: "Quality", key: "q" },
   "/streams": { file: "streams", name: "Streams", key: "t" },
+  "/etl": { file: "etl", name: "Pipelines", key: "p" },
   "/proof": { file: "proof", name: "Proof", of: "/" },
   "/admin": { file: "admin", name: "Administration", key: "m" },
 };

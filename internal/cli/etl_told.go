@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/internal/control/etlrun"
+	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
+	"weir/plugins/operate/etl"
+)
+
+const (
+	heardEvery   = 10 * time.Second // how often a run is heard of
+	heardTimeout = 5 * time.Second  // how long the store may take to hear it
+)
+
+// toldRun tells a control store how a run goes, for the console. It is a copy: a
+// store that is away is said, and ends no run.
+type toldRun struct {
+	store *etlrun.Store
+	say   func(line string)
+	stop  chan struct{}
+	done  sync.WaitGroup
+
+	mu   sync.Mutex
+	run  etlrun.Run
+	away bool
+}
+
+// tellRun begins to tell the store that is named, by --store or WEIR_CONTROL_URL;
+// without one, nobody is told. The caller ends it with how the run ended.
+func tellRun(c *cli.Context, p *etl.Pipeline, o *etl.Options) (end func(*etl.Report, error) error, err error) {
+	if c.String(flagStore) == "" && os.Getenv(envControl) == "" {
+		return func(*etl.Report, error) error { return nil }, nil
+	}
+	url, err := controlURL(c)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the name of this machine: %w", err)
+	}
+	nobody := func(err error) (func(*etl.Report, error) error, error) {
+		o.Tell(fmt.Sprintf("the control store is not told how the run goes, which begins: %v", err))
+		return func(*etl.Report, error) error { return nil }, nil
+	}
+	db, err := sqldb.Open(c.Context, url)
+	if err != nil {
+		return nobody(err)
+	}
+	store, err := etlrun.Open(c.Context, db)
+	if err != nil {
+		return nobody(errors.Join(err, db.Close()))
+	}
+	t := &toldRun{store: store, say: o.Tell, stop: make(chan struct{}), run: etlrun.Run{Pipeline: p.Name, Host: host,
+		State: etlrun.Running, Stream: p.Streaming(), Began: time.Now()}}
+	watch := o.Watch
+	o.Watch = func(now etl.Progress) {
+		if watch != nil {
+			watch(now)
+		}
+		t.heard(now)
+	}
+	t.done.Go(t.beat)
+	return func(report *etl.Report, err error) error {
+		close(t.stop)
+		t.done.Wait()
+		return errors.Join(t.end(report, err), db.Close())
+	}, nil
+}
+
+// beat tells the store now and then, so that a run which is killed is heard of no more.
+func (t *toldRun) beat() {
+	tick := time.NewTicker(heardEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.stop:
+			return
+		case <-tick.C:
+			t.mu.Lock()
+			if t.run.Run != "" {
+				t.put()
+			}
+			t.mu.Unlock()
+		}
+	}
+}
+
+// heard notes how far the run is; of its first word the store is told at once.
+func (t *toldRun) heard(now etl.Progress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first := t.run.Run != now.Run
+	t.run.Run = now.Run
+	t.count(now.Counts)
+	if t.run.Stream {
+		var lag int64
+		for _, n := range now.Lag {
+			lag += n
+		}
+		t.run.Lag = &lag
+	}
+	if first {
+		t.put()
+	}
+}
+
+func (t *toldRun) count(c etl.Counts) {
+	t.run.Read, t.run.Written, t.run.Rejected = c.Read, c.Written, c.Rejected
+	t.run.LeftOut = c.Filtered + c.Dropped + c.Duplicates
+}
+
+// put tells the store; who calls it has the lock.
+func (t *toldRun) put() {
+	ctx, cancel := context.WithTimeout(context.Background(), heardTimeout)
+	defer cancel()
+	t.run.Heard = time.Now()
+	err := t.store.Put(ctx, t.run)
+	if err != nil && !t.away {
+		t.say(fmt.Sprintf("the control store is not told how the run goes, which goes on: %v", err))
+	}
+	t.away = err != nil
+}
+
+// end tells the store how the run ended. That it could not is no end of the run, which
+// has its report.
+func (t *toldRun) end(report *etl.Report, failed error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case failed != nil:
+		t.run.State, t.run.Error = etlrun.Failed, failed.Error()
+		if t.run.Run == "" { // it came to no run
+			t.run.Run = t.run.Began.UTC().Format("20060102T150405.000000Z")
+		}
+	default:
+		raw, err := text.JSON(report)
+		if err != nil {
+			return fmt.Errorf("telling how the run ended: %w", err)
+		}
+		t.run.State, t.run.Run, t.run.Report = etlrun.Done, report.Run, raw
+		t.count(report.Counts)
+	}
+	t.put()
+	return nil
+}
