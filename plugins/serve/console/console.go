@@ -32,7 +32,7 @@ const filesUnder = "/console/"
 // opened, reloaded and sent as an address.
 func pages() []string {
 	return []string{"/", "/devices", "/device", "/group", "/alerts", "/alert", "/dead-letters",
-		"/dead-letter", "/replays", "/replay", "/schemas", "/rules", "/analytics", "/quality", "/streams",
+		"/dead-letter", "/replays", "/replay", "/schemas", "/rules", "/analytics", "/quality", "/streams", "/etl",
 		"/proof", "/admin"}
 }
 
