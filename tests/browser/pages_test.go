@@ -36,6 +36,8 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 	}
 	w.did("PUT", "/v1/groups/line", w.admin, `{"fleet": "`+fleet+`", "devices": ["pump-000000", "pump-000001"]}`)
 	w.did("PUT", "/v1/holds/plant-2", w.admin, `{"reason": "case 4711"}`)
+	w.did("PUT", "/v1/blocks?fleet="+fleet, w.admin, `{"kind": "device", "subject": "pump-hot", "until": "`+
+		time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`", "reason": "tried cards"}`)
 	job := w.did("POST", "/v1/replays", w.admin, `{"mode": "rebuild", "reason": "try", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}`)
 	w.did("POST", "/v1/erasures", w.admin, `{"fleet": "`+fleet+`", "device_id": "pump-9", "reason": "wish", "dry_run": true}`)
 	var alert string
@@ -70,7 +72,7 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 		{"/", "It adds up."}, {"/proof", " found events missing, "}, {"/devices", "pump-000000"},
 		{"/dead-letters", "Newest first"}, {"/streams", "What flows"}, {"/etl", "No run was heard of"},
 		{"/dead-letter?id=" + letter["id"].(string) + "&failed_at=" + at, "What was sent"},
-		{"/alerts?state=all", "Processor too hot"},
+		{"/alerts?state=all", "Processor too hot"}, {"/alerts?state=all&fleet=" + fleet, "tried cards"},
 		{"/alert?fleet=" + fleet + "&id=" + alert, "Who was told"},
 		{device(fleet, "pump-000000") + "&metric=cpu_temp", "readings in"},
 		{device(fleet, "nobody"), "There are no rollups"},
@@ -112,6 +114,11 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 			t.Errorf("the audit log has %d of %s", len(acts), act.name)
 		}
 	}
+	p.open("/alerts?fleet=" + fleet)
+	p.says("tried cards")
+	p.click("main button", "Lift")
+	p.click("dialog button", "Lift")
+	p.says("Nobody is blocked.")
 	p.look(390, "dark")
 	p.click("button", "Menu") // of a phone
 	p.await("document.querySelector('nav[aria-label=Views]').checkVisibility()")

@@ -72,5 +72,5 @@ export async function send(path, body, { method = "POST", ...options } = {}) {
 export async function whoIs(key) {
   const { scopes, everywhere, fleets } = await get("/v1/me", {}, { key });
   await get("/v1/overview", { fleet: everywhere ? undefined : fleets[0] }, { key });
-  return { admin: scopes.includes("admin"), all: everywhere, fleets: everywhere || fleets.length > 1 ? fleets : [] };
+  return { admin: scopes.includes("admin"), operates: scopes.includes("admin") || scopes.includes("operate"), all: everywhere, fleets: everywhere || fleets.length > 1 ? fleets : [] };
 }

@@ -2,6 +2,8 @@
 import { html, useStore } from "../h.js";
 import { get } from "../api.js";
 import { useList } from "../list.js";
+import { session } from "../session.js";
+import { Blocks } from "../blocks.js";
 import { link, route, setQuery, to } from "../router.js";
 import { figure, zone } from "../format.js";
 import { Age, Choice, Device, Fresh, More, Problem, Section, State, Table, Field } from "../ui.js";
@@ -19,7 +21,7 @@ export const alertColumns = (fleet) => [
 ];
 
 export default function Alerts() {
-  const { path, query } = useStore(route);
+  const { path, query } = useStore(route), { who } = useStore(session);
   useStore(zone);
   const state = query.state ?? "open";
   const { fleet, device, severity, rule } = query;
@@ -38,5 +40,6 @@ export default function Alerts() {
       ${list.poll.data ? html`<${Table} caption="Alerts" columns=${alertColumns(fleet)} rows=${list.rows} keyOf=${(a) => a.alert_id}
         empty=${state === "open" ? "No alert is open." : "There is no such alert."} />
         ${list.rows.length ? html`<${More} shown=${list.rows.length} next=${list.next} busy=${list.busy} onMore=${list.onMore} />` : null}`
-        : list.error ? null : html`<p class="empty">Reading…</p>`}</${Section}>`;
+        : list.error ? null : html`<p class="empty">Reading…</p>`}</${Section}>
+    ${who?.operates && (fleet || !who.all) ? html`<${Blocks} fleet=${fleet} />` : null}`;
 }
