@@ -58,7 +58,10 @@ func (r *processor) room() {
 }
 
 // What is measured beside the stores, and objects of old minutes.
-const storeLog, storeClaims, storeOld = "log", "claims", "old_" + string(lifecycle.Rollups)
+const (
+	storeLog, storeClaims, storeVersions = "log", "claims", "versions"
+	storeOld                             = "old_" + string(lifecycle.Rollups)
+)
 
 // beside adds what no store of the list is: nothing is deleted there, and it fills
 // disks and memories all the same.
@@ -71,6 +74,12 @@ func (r *processor) beside(ctx context.Context, sizes map[string]int64) error {
 		} else {
 			failures = append(failures, fmt.Errorf("%s: %w", storeOld, err))
 		}
+	}
+	n, keep, err := r.earlierBytes(ctx)
+	if err != nil {
+		failures = append(failures, err)
+	} else if keep {
+		sizes[storeVersions] = n
 	}
 	if r.log != nil {
 		n, err := logBytes(ctx, *r.log)
@@ -103,6 +112,29 @@ func (r *processor) objectBytes(ctx context.Context, url string) (n int64, err e
 		return nil
 	})
 	return n, err
+}
+
+// earlierBytes are those of objects that were replaced or deleted, and that buckets
+// keep all the same.
+func (r *processor) earlierBytes(ctx context.Context) (n int64, keep bool, err error) {
+	seen := map[string]bool{"": true}
+	for _, url := range []string{r.urls[lifecycle.Raw], r.urls[lifecycle.DeadLetters], r.old} {
+		if seen[url] {
+			continue
+		}
+		seen[url] = true
+		store, release, err := lake.Shared(ctx, r.res, url)
+		if err != nil {
+			return 0, false, err
+		}
+		more, keeps, err := store.Earlier(ctx)
+		release()
+		if err != nil {
+			return 0, false, err
+		}
+		n, keep = n+more, keep || keeps
+	}
+	return n, keep, nil
 }
 
 // logTimeout is how long brokers may take to say how large topics are.

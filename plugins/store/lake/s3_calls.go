@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"weir/internal/platform/calls"
@@ -47,7 +48,7 @@ func (t *s3Calls) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := time.Now()
 	res, err := t.Transport.RoundTrip(r)
 	failed := err
-	if err == nil && failure(res.StatusCode) {
+	if err == nil && failure(res.StatusCode) && !(res.StatusCode == http.StatusForbidden && ofVersions(r.URL.Query())) {
 		failed = s3Error(res.StatusCode)
 	}
 	if !errors.Is(r.Context().Err(), context.Canceled) { // else nobody waits any more
@@ -56,12 +57,16 @@ func (t *s3Calls) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
+// ofVersions tells whether a request asks for versions, which weir may, and need not
+// be allowed to see.
+func ofVersions(q url.Values) bool { return q.Has("versioning") || q.Has("versions") }
+
 func kindOf(r *http.Request) string {
 	q := r.URL.Query()
 	switch {
-	case q.Has("list-type"):
+	case q.Has("list-type"), q.Has("versions"):
 		return callList
-	case q.Has("lifecycle") || q.Has("location") || q.Has("uploads") && r.Method == http.MethodGet:
+	case q.Has("versioning"), q.Has("lifecycle") || q.Has("location") || q.Has("uploads") && r.Method == http.MethodGet:
 		return callOther
 	}
 	switch r.Method {

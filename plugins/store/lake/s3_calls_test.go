@@ -17,6 +17,7 @@ func TestS3Calls_KindsAreToldByTheRequest(t *testing.T) {
 		{"GET", "?list-type=2&prefix=a", callList}, {"POST", "?uploads=", callPut},
 		{"PUT", "?partNumber=1&uploadId=x", callPut},
 		{"POST", "?uploadId=x", callPut}, {"GET", "?location=", callOther}, {"PUT", "?lifecycle=", callOther},
+		{"GET", "?versioning=", callOther}, {"GET", "?versions=&prefix=a", callList},
 	} {
 		r, err := http.NewRequest(is.method, "http://s3.test/bucket/key"+is.query, nil)
 		if err != nil {
