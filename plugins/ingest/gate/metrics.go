@@ -37,7 +37,7 @@ type metrics struct {
 	inFlight  *service.MetricGauge
 	inFlightB *service.MetricGauge
 	streams   *service.MetricGauge
-	seconds   *service.MetricTimer
+	seconds   *service.MetricTimer // by outcome
 }
 
 func newMetrics(m *service.Metrics) *metrics {
@@ -54,11 +54,14 @@ func newMetrics(m *service.Metrics) *metrics {
 		inFlight:  meter.Gauge(m, "weir_gate_in_flight_requests"),
 		streams:   meter.Gauge(m, "weir_gate_open_streams"),
 		inFlightB: meter.Gauge(m, "weir_gate_in_flight_bytes"),
-		seconds:   meter.Timer(m, "weir_gate_request_seconds"),
+		seconds:   m.NewTimer("weir_gate_request_seconds", "outcome"),
 	}
 	for _, status := range []int{http.StatusAccepted, http.StatusMultiStatus, http.StatusBadRequest,
 		http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable} {
 		own.requests.Incr(0, strconv.Itoa(status))
+	}
+	for _, outcome := range []string{outcomeJudged, outcomeFailed} {
+		own.seconds.Timing(meter.None, outcome)
 	}
 	for _, reason := range []string{apikey.ReasonUnauthorized, apikey.ReasonForbidden, apikey.ReasonUnavailable,
 		listen.ReasonConns, listen.ReasonPerAddress} {
@@ -73,17 +76,26 @@ func newMetrics(m *service.Metrics) *metrics {
 	return own
 }
 
+// What becomes of a request whose time counts.
+const (
+	outcomeJudged = "judged" // each of its events has a verdict
+	outcomeFailed = "failed" // weir could not
+)
+
 // answered counts an answer. Its time counts when events were judged, or weir
 // failed: the quick refusals of strangers and of who is held back would make
 // the quantiles better than what devices see.
 func (m *metrics) answered(status int, start time.Time) {
 	m.byStatus[status].Add(1)
+	outcome := outcomeJudged
 	switch {
-	case status < http.StatusBadRequest, status == http.StatusBadRequest, status >= http.StatusInternalServerError:
+	case status < http.StatusBadRequest, status == http.StatusBadRequest:
+	case status >= http.StatusInternalServerError:
+		outcome = outcomeFailed
 	default:
 		return
 	}
-	m.seconds.Timing(time.Since(start).Nanoseconds())
+	m.seconds.Timing(time.Since(start).Nanoseconds(), outcome)
 }
 
 // tellEvery is how old the engine's metrics may be.

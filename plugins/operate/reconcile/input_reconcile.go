@@ -59,7 +59,7 @@ having been reconciled, as long as the interval is well below the retention. One
 
 ### Metrics
 
-The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplicates`, `weir_reconcile_in_flight_events` and `weir_reconcile_success_timestamp_seconds`"+`, and `+"`weir_reconcile_runs_total{result=explained|loss|failed}`, and of results of rules that were computed again `weir_reconcile_rule_results{outcome}`.").
+The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplicates`, `weir_reconcile_in_flight_events`, `weir_reconcile_success_timestamp_seconds` and `weir_reconcile_interval_seconds`"+`, and `+"`weir_reconcile_runs_total{result=explained|loss|failed}`, and of results of rules that were computed again `weir_reconcile_rule_results{outcome}`.").
 		Fields(kafka.Fields()...).
 		Field(text(reconcileFieldClientID, "How the client names itself to the brokers.", d.ClientID)).
 		Field(service.NewStringField(reconcileFieldRaw).Secret().
@@ -174,6 +174,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
+	meter.Gauge(m, "weir_reconcile_interval_seconds").SetFloat64(in.interval.Seconds())
 	if parsed.Contains(reconcileFieldUpcast) {
 		if in.conf.Sampling.Upcast, err = parsed.FieldBloblang(reconcileFieldUpcast); err != nil {
 			return nil, err
