@@ -155,7 +155,7 @@ type input struct {
 	reported map[groupPartition]int64
 	said     map[string]time.Time // alerts, by ID
 	pending  []event.Alert
-	absent   map[string]bool
+	absent   map[string]int // groups that were never there: looks in a row
 	logs     *kafka.Logs
 	identity map[string]kafka.Log // of topics, as of the last look
 }
@@ -167,7 +167,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 			string(event.CodeExpired), string(event.CodeOverflow)),
 		gaps: res.Metrics().NewCounter("weir_spillway_gap_records_total", "group"),
 		turn: make(chan struct{}, 1), mine: map[partition]bool{}, passed: map[partition]int64{},
-		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]bool{},
+		reported: map[groupPartition]int64{}, said: map[string]time.Time{}, absent: map[string]int{},
 		identity: map[string]kafka.Log{},
 	}
 	var err error

@@ -44,10 +44,10 @@ const (
 // episode is how long spilling for the same reason is one story, told once.
 const episode = time.Hour
 
-// unknown says, once, that a group has never been there.
+// unknown says, once, that a group has never been there, at the second look that does
+// not find it: streams that start together have not all joined at the first.
 func (in *input) unknown(group string) {
-	if !in.absent[group] {
-		in.absent[group] = true
+	if in.absent[group]++; in.absent[group] == 2 {
 		in.log.Warnf("consumer group %s has never committed and has no members: its records are not held for it. Start "+
 			"its stream, or take it off the spillway's list", group)
 	}
