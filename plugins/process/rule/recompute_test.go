@@ -45,7 +45,7 @@ func stored(t testing.TB, log []*service.Message) *storedLog {
 		}
 		received, _ := event.ReceivedAt(msg)
 		l.log = append(l.log, storedEvent{Stored{First: at, Received: received, JSON: raw}, event.FleetOf(msg),
-			strings.Clone(e.Device), e.Time.UnixMicro()})
+			strings.Clone(e.Device), countsAt(&e, received, "", aheadMost).UnixMicro()})
 	}
 	return l
 }
