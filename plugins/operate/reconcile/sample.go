@@ -37,7 +37,7 @@ func (r *Report) addSample(ctx context.Context, conf Config) error {
 		seed = uint64(r.At.UnixMicro())
 	}
 	sample, err := rule.Recompute(ctx, conf.Control, rule.Sample{Seed: seed, Most: conf.Sampling.Most,
-		Delay: conf.Sampling.Delay, Events: recount.ForRules{Reader: raw.NewReader(conf.Raw), Upcast: conf.Sampling.Upcast,
+		Delay: conf.Sampling.Delay, Events: &recount.ForRules{Reader: raw.NewReader(conf.Raw), Upcast: conf.Sampling.Upcast,
 			Known: conf.Sampling.Mapped},
 		Stored: func(topic string, partition int32) int64 {
 			return stored[lake.Partition{Topic: topic, Partition: partition}]

@@ -78,13 +78,19 @@ func (e Event) Canonical(upcast *bloblang.Executor) (*service.Message, error) {
 	if upcast == nil {
 		return nil, nil
 	}
+	return e.mapped(upcast)
+}
+
+// mapped is the event as mappings make it, one after the other.
+func (e Event) mapped(by ...*bloblang.Executor) (*service.Message, error) {
 	msg, err := e.Message()
-	if err != nil {
-		return nil, err
+	for _, mapping := range by {
+		if err == nil {
+			msg, err = msg.BloblangQuery(mapping)
+		}
+		if err != nil || msg == nil {
+			return nil, fmt.Errorf("mapping event %s to canonical metrics: %w", text.AppendUUID(nil, e.Row.ID), err)
+		}
 	}
-	out, err := msg.BloblangQuery(upcast)
-	if err != nil || out == nil {
-		return nil, fmt.Errorf("mapping event %s to canonical metrics: %w", text.AppendUUID(nil, e.Row.ID), err)
-	}
-	return out, nil
+	return msg, err
 }

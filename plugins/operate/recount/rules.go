@@ -3,6 +3,7 @@ package recount
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
@@ -12,34 +13,71 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// ForRules are the events of the raw store, as rules see them.
+// ForRules are the events of the raw store, as rules see them. What the rules stream
+// has not written down of how it read them is as it is said here.
 type ForRules struct {
 	Reader *raw.Reader
 	Upcast *bloblang.Executor // what the rules stream maps events with
 	Known  bool               // it is, or there is none
+
+	mu       sync.Mutex
+	mappings map[string][]*bloblang.Executor // of readings, by their ids
 }
 
 // errFound ends a scan that has found what it looks for.
 var errFound = errors.New("found")
 
+// mappingsOf are those of a reading. Of one that this weir does not understand there are
+// none, and it is not known.
+func (e *ForRules) mappingsOf(by *rule.Reading) (all []*bloblang.Executor, known bool) {
+	if by == nil {
+		if e.Upcast != nil {
+			all = append(all, e.Upcast)
+		}
+		return all, e.Known
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all, kept := e.mappings[by.ID]
+	if !kept {
+		var err error
+		if all, err = by.Compile(); err != nil {
+			return nil, false
+		}
+		if e.mappings == nil {
+			e.mappings = map[string][]*bloblang.Executor{}
+		}
+		e.mappings[by.ID] = all
+	}
+	return all, len(by.Others) == 0
+}
+
+// Knows tells whether all that was done with events in a reading can be done again.
+func (e *ForRules) Knows(by *rule.Reading) bool {
+	_, known := e.mappingsOf(by)
+	return known
+}
+
 // Of hands on the events of a device. One that the mapping fails on is none, as in
 // the rules stream.
-func (e ForRules) Of(ctx context.Context, fleet, device string, from, to int64, each func(rule.Stored) error) error {
+func (e *ForRules) Of(ctx context.Context, fleet, device string, from, to int64,
+	by func(event.Coordinates) *rule.Reading, each func(rule.Stored) error) error {
 	_, err := e.Reader.Scan(ctx, raw.Query{From: time.UnixMicro(from), To: time.UnixMicro(to + 1), Fleet: fleet,
 		Devices: []string{device}, Parallel: 1}, func(row *raw.Row) error {
 		stored := Event{Row: row}
 		if !stored.Logged() {
 			return nil
 		}
-		msg, err := stored.Canonical(e.Upcast)
-		if err != nil {
-			return nil // as in the rules stream: it is invalid
-		}
 		var json []byte
-		if msg != nil {
-			json, err = msg.AsBytes()
-		} else {
+		var err error
+		if mappings, _ := e.mappingsOf(by(row.Delivery)); len(mappings) == 0 {
 			json, err = row.AppendJSON(nil)
+		} else {
+			msg, merr := stored.mapped(mappings...)
+			if merr != nil {
+				return nil // as in the rules stream: it is invalid
+			}
+			json, err = msg.AsBytes()
 		}
 		if err != nil {
 			return err
@@ -62,7 +100,7 @@ const (
 
 // Passed looks for an event of the partition that is at or after a time, and was read
 // before another.
-func (e ForRules) Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error) {
+func (e *ForRules) Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error) {
 	n := 0
 	from := time.UnixMicro(at)
 	_, err := e.Reader.Scan(ctx, raw.Query{From: from, To: from.Add(passedWithin), Parallel: 1}, func(row *raw.Row) error {
@@ -86,7 +124,7 @@ func (e ForRules) Passed(ctx context.Context, before event.Coordinates, at int64
 var errNotFound = errors.New("not found")
 
 // Days tells whether each day has events.
-func (e ForRules) Days(ctx context.Context, from, to int64) (bool, error) {
+func (e *ForRules) Days(ctx context.Context, from, to int64) (bool, error) {
 	const day = 24 * time.Hour
 	for at := time.UnixMicro(from).UTC().Truncate(day); at.UnixMicro() <= to; at = at.Add(day) {
 		size, err := e.Reader.EstimateAll(ctx, at, at.Add(day))
@@ -96,6 +134,3 @@ func (e ForRules) Days(ctx context.Context, from, to int64) (bool, error) {
 	}
 	return true, nil
 }
-
-// Mapped tells whether the mapping is known.
-func (e ForRules) Mapped() bool { return e.Known }

@@ -14,6 +14,7 @@ import (
 func TestAccounts_ComeOutWhateverHappened(t *testing.T) {
 	b := newBench(t, perMinute)
 	v := b.versions()
+	one := v.put(t, perMinute)
 	o := b.operator()
 	if list, err := Accounts(t.Context(), v.db); err != nil || len(list) != 0 {
 		t.Fatalf("before any rule: %v %v", list, err)
@@ -26,7 +27,9 @@ func TestAccounts_ComeOutWhateverHappened(t *testing.T) {
 	b.apply(o, message(0, 10, at(3*s, 1)), message(0, 11, at(4*s, 1)), message(0, 12, at(5*s, 9)),
 		message(0, 13, at(-70*s, 9)))
 	want := []Account{{Topic: "raw-events", First: 5, Next: 14, Read: 7, Missed: 2, Duplicates: 1, Invalid: 1,
-		Rules: []RuleAccount{{Name: "minute", Since: 11, Reached: 3, Counts: Counts{Counted: 1, Filtered: 1, Late: 1}}}}}
+		Rules: []RuleAccount{{Name: "minute", Since: 11, Reached: 3, Counts: Counts{Counted: 1, Filtered: 1, Late: 1}},
+			{Name: "minute of version " + one.Version + ", which drains", Since: 5, Reached: 5,
+				Counts: Counts{Counted: 4, Late: 1}}}}}
 	list, err := Accounts(t.Context(), v.db)
 	if err != nil || !reflect.DeepEqual(list, want) {
 		t.Fatalf("%+v %v, want %+v", list, err, want)

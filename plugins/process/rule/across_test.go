@@ -3,9 +3,11 @@ package rule
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,6 +88,54 @@ func TestAcross_SaysAllThatIsWrong(t *testing.T) {
 	}
 }
 
+// What a changed rule had open shows in its old form until it is told, beside what is
+// open of the new one: with versions, and with a file.
+func TestOpen_WhatDrainsIsTold(t *testing.T) {
+	changed := strings.Replace(perMinute, "n: count()", "n: count(), v: max(this.metrics.v)", 1)
+	for name, begin := range map[string]func(b *bench) (o *output, change func()){
+		"version": func(b *bench) (*output, func()) {
+			v, o := b.versions(), b.operator()
+			v.activate(b, v.put(b, perMinute).Number)
+			two := v.put(b, changed)
+			return o, func() { v.activate(b, two.Number) }
+		},
+		"file": func(b *bench) (*output, func()) {
+			b.write(perMinute)
+			o := b.operator()
+			return o, func() {
+				b.write(changed)
+				if is, err := o.rules.Refresh(b.Context()); err != nil || !is {
+					b.Fatal(is, err)
+				}
+			}
+		},
+	} {
+		b := newBench(t, "rules: []")
+		o, change := begin(b)
+		b.apply(o, message(0, 0, at(0, 1)), message(0, 1, at(10*s, 1)))
+		change()
+		b.apply(o, message(0, 2, at(20*s, 1)), message(0, 3, at(62*s, 7)))
+		all, err := NewOpenings(o.db).Of(t.Context(), "plant-1", "minute")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		open := map[string]string{}
+		for _, r := range all {
+			raw := strings.Replace(string(r.JSON), `"provisional"`, `"final"`, 1)
+			open[fmt.Sprintf("%s/%d", r.ID, r.Revision)] = raw
+			one := parseTold(t, r.JSON)
+			told = append(told, fmt.Sprint(one.Start.Sub(noon()), one.Values["n"], one.Values["v"]))
+		}
+		slices.Sort(told)
+		expect(t, told, "0s 3 <nil>", "1m0s 1 7")
+		b.apply(o, message(0, 4, at(1000*s, 1)))
+		if got := b.results(); !maps.Equal(got, open) {
+			t.Errorf("%s: told %q, and open was %q", name, got, open)
+		}
+	}
+}
+
 // What is open is told as it will be told when it closes, under the same id; what
 // is closed is not told.
 func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
@@ -101,7 +151,7 @@ func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
 			}
 			defer db.Close()
 			told := func(rules ...string) map[string]string {
-				all, err := Open(t.Context(), db, mustParse(t, acrossRules), "plant-1", rules...)
+				all, err := NewOpenings(db).Of(t.Context(), "plant-1", rules...)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -37,6 +37,7 @@ type output struct {
 	late    *flow.Burst
 	meters  *meters
 	prepare []*service.OwnedProcessor
+	reading *Reading // what is done with events before rules see them
 
 	tending sync.WaitGroup
 	stop    context.CancelFunc
@@ -48,6 +49,7 @@ type output struct {
 	places      map[place]*held
 	force       force
 	last        *Set     // the rules that were applied last
+	kept        *Set     // those of the file that are a version
 	canary      *canary  // those that were, to some fleets
 	topics      []string // that the stream reads, if that is known
 	fitted      []*Set   // what was seen to be right for them
@@ -339,7 +341,10 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	}
 	h := &held{partition: newPartition(set, at.topic, at.number, o.delay.Microseconds(), o.keys), position: *pos,
 		arrived: time.Now(), begins: max(pos.upcoming, from)}
-	h.time, h.origin, h.sides = pos.moment, pos.log, pos.tally.Sides
+	h.time, h.origin, h.sides, h.reading = pos.moment, pos.log, pos.tally.Sides, o.reading
+	if err := h.readBy(ctx, tx); err != nil {
+		return nil, err
+	}
 	if len(entries) > 0 {
 		of, err := headOf(entries[0])
 		if err != nil {
@@ -467,16 +472,6 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 	for _, d := range h.drains {
 		_ = d.apply(raw, rec) // it is an event: see above
 	}
-}
-
-// countsAt is the time at which an event counts: that of its receipt, when it is stamped
-// too far ahead of it. The zero time is a receipt that is not known.
-func countsAt(e *event.Event, received time.Time, flags string, most time.Duration) time.Time {
-	at := e.At(received, event.HasFlag(flags, event.FlagClockAhead))
-	if !received.IsZero() && at.After(received.Add(most)) {
-		return received
-	}
-	return at
 }
 
 // say logs what a rule did not count, at most one a minute of each kind.

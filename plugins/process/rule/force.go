@@ -38,8 +38,24 @@ func (o *output) inForce(ctx context.Context) (*Set, int64, error) {
 		o.last, o.canary = f.set, f.canary
 	default:
 		o.last, o.canary = o.rules.Get(), f.canary
+		if err := o.keep(ctx, o.last); err != nil {
+			return nil, 0, err
+		}
 	}
 	return o.last, now.seq, o.fits(ctx, o.last)
+}
+
+// keep keeps the rules of the file as a version: what they tell leads to its events,
+// and what they have open is drained when the file changes.
+func (o *output) keep(ctx context.Context, set *Set) error {
+	if o.kept == set || len(set.Rules) == 0 {
+		return nil
+	}
+	if err := keepFile(ctx, o.db, set); err != nil {
+		return err
+	}
+	o.kept = set
+	return nil
 }
 
 // none tells whether no fleet has any rules, under a set that is in force for all.

@@ -91,6 +91,9 @@ func Trace(ctx context.Context, db *sqldb.DB, q Traced, events Events) (*Lineage
 	}
 	o := &origin{set: set, at: place{first.Topic, first.Partition}, last: last.Offset, next: last.Offset + 1,
 		tally: ruleTally{Since: first.Offset}}
+	if o.read, err = readingsOf(ctx, db, o.at); err != nil {
+		return nil, fail(err)
+	}
 	o.operator = o.operatorOf(set.Rules[i])
 	o.key = keyOf(o.Rule, t)
 	o.name = t.Fleet + "\x00" + o.key
@@ -110,7 +113,7 @@ func (t *telling) isOf(devices []string) bool {
 // trace finds the events of a result.
 func (o *origin) trace(ctx context.Context, t *telling, events Events, l *Lineage) error {
 	from, to := o.span(t)
-	err := events.Of(ctx, t.Fleet, o.device(o.key), from, to, func(s Stored) error {
+	err := events.Of(ctx, t.Fleet, o.device(o.key), from, to, o.by, func(s Stored) error {
 		e, is, err := o.takes(s)
 		if err != nil || !is || o.Rule.join != nil && e.Offset != o.tally.Since && e.Offset != o.last {
 			return err

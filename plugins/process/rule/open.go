@@ -8,118 +8,61 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"weir/internal/platform/sqldb"
 )
 
-// InForce is the rule set of the version that is in force, nil when a file is, and
-// its activation, by which what was read can be kept.
-func (v *Versions) InForce(ctx context.Context, known int64) (set *Set, seq int64, err error) {
-	now, err := activation(ctx, v.db, "", 0)
-	if err != nil || now.Number == 0 || now.seq == known {
-		return nil, now.seq, err
-	}
-	version, err := v.Get(ctx, now.Number)
-	if err != nil {
-		return nil, 0, err
-	}
-	set, err = Parse([]byte(version.Text))
-	return set, now.seq, err
+// Openings tells what rules have open: of each partition by the rules that it counts
+// by, and of what drains there or is in force for some fleets alone, as it counts.
+type Openings struct {
+	db   *sqldb.DB
+	mu   sync.Mutex
+	sets map[string]*Set // by version
 }
 
-// Open tells what the windows and sessions of some rules hold that are not closed
-// yet, of a fleet: as provisional results, which are written nowhere. Under the
-// same id the final one is told later. Whoever wants both asks for these first, and
-// misses nothing that closes meanwhile.
-func Open(ctx context.Context, db *sqldb.DB, set *Set, fleet string, rules ...string) (results []Result, err error) {
-	if len(set.some(rules).Rules) == 0 {
-		return nil, nil
+// NewOpenings returns those of a store, which has the tables of rules.
+func NewOpenings(db *sqldb.DB) *Openings { return &Openings{db: db, sets: map[string]*Set{}} }
+
+// setsMost bounds the versions that are held.
+const setsMost = 32
+
+// set is a rule set that was put, or in force by a file; nil where there is none, or
+// this weir does not read it.
+func (o *Openings) set(ctx context.Context, q querier, version string) (*Set, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if set := o.sets[version]; set != nil {
+		return set, nil
 	}
-	places, err := positions(ctx, db)
+	set, err := versionNamed(ctx, q, version)
+	if err != nil || set == nil {
+		return nil, err
+	}
+	if len(o.sets) >= setsMost {
+		clear(o.sets)
+	}
+	o.sets[version] = set
+	return set, nil
+}
+
+// Of tells what the windows and sessions of some rules hold that are not closed yet,
+// of a fleet: as provisional results, which are written nowhere. Under the same id the
+// final one is told later. Whoever wants both asks for these first, and misses nothing
+// that closes meanwhile.
+func (o *Openings) Of(ctx context.Context, fleet string, rules ...string) (results []Result, err error) {
+	places, err := positions(ctx, o.db)
 	if err != nil {
 		return nil, err
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
-		more, err := openAt(ctx, db, at, set, fleet, rules)
+		more, err := o.at(ctx, at, fleet, rules)
 		if err != nil {
 			return nil, err
 		}
 		results = append(results, more...)
 	}
 	return results, nil
-}
-
-// some are those of the rules that have windows.
-func (s *Set) some(rules []string) *Set {
-	some := &Set{Version: s.Version, layout: s.layout}
-	for _, r := range s.Rules {
-		if slices.Contains(rules, r.Name) && r.window != nil {
-			some.Rules = append(some.Rules, r)
-		}
-	}
-	return some
-}
-
-// counts tells whether a rule of the set counts as an epoch says.
-func (s *Set) counts(epoch string) bool {
-	return slices.ContainsFunc(s.Rules, func(r *Rule) bool { return r.Epoch == epoch })
-}
-
-// openAt is Open of a partition: its rows, and its journal, in one view of the store.
-func openAt(ctx context.Context, db *sqldb.DB, at place, set *Set, fleet string, rules []string) ([]Result, error) {
-	opts := &sql.TxOptions{ReadOnly: true}
-	if db.Dialect == sqldb.Postgres {
-		opts.Isolation = sql.LevelRepeatableRead
-	}
-	tx, err := db.BeginTx(ctx, opts)
-	if err != nil {
-		return nil, fmt.Errorf("reading what is open: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	pos, err := readPosition(ctx, tx, "", at)
-	if err != nil || pos == nil {
-		return nil, err
-	}
-	entries, err := readJournal(ctx, tx, at)
-	if err != nil {
-		return nil, err
-	}
-	some, begun := set.some(rules), pos.moment
-	if len(entries) > 0 {
-		of, err := headOf(entries[0])
-		if err != nil {
-			return nil, err
-		}
-		if begun = of.time; of.rules != set.Version { // other rules were put in force, and are not taken up yet
-			counted, err := Parse([]byte(of.text))
-			if err != nil {
-				return nil, fmt.Errorf("reading the rules of a journal: %w", err)
-			}
-			some = counted.some(rules)
-			some.Rules = slices.DeleteFunc(some.Rules, func(r *Rule) bool { return !set.counts(r.Epoch) })
-		}
-	}
-	p := newPartition(some, at.topic, at.number, 0, 0)
-	p.time, p.origin = begun, pos.log
-	p.ops = slices.DeleteFunc(p.ops, func(op *operator) bool {
-		was, is := pos.tally.Rules[op.Name]
-		op.since, op.turns = was.Since, pos.tally.Turns[op.Name]
-		return !is || was.Epoch != op.Epoch // not taken up yet
-	})
-	for _, op := range p.ops {
-		if err := p.readOpen(ctx, tx, op, fleet); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.replay(entries, fleet); err != nil {
-		return nil, err
-	}
-	for _, op := range p.ops {
-		for _, name := range slices.Sorted(maps.Keys(op.keys)) {
-			p.tellOpen(op, op.keys[name])
-		}
-	}
-	return p.out, nil
 }
 
 // positions reads where all partitions stand.
@@ -140,6 +83,145 @@ func positions(ctx context.Context, db sqldb.Querier) (map[place]*position, erro
 	}
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("reading where partitions stand: %w", err)
+	}
+	return all, nil
+}
+
+// some are those of the rules that have windows.
+func (s *Set) some(rules []string) *Set {
+	some := &Set{Version: s.Version, layout: s.layout}
+	for _, r := range s.Rules {
+		if slices.Contains(rules, r.Name) && r.window != nil {
+			some.Rules = append(some.Rules, r)
+		}
+	}
+	return some
+}
+
+// view begins a transaction that sees a store as it is at one moment.
+func view(ctx context.Context, db *sqldb.DB) (*sql.Tx, error) {
+	opts := &sql.TxOptions{ReadOnly: true}
+	if db.Dialect == sqldb.Postgres {
+		opts.Isolation = sql.LevelRepeatableRead
+	}
+	tx, err := db.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is open: %w", err)
+	}
+	return tx, nil
+}
+
+// at is what is open at a partition: its rows, and its journal, in one view of the
+// store.
+func (o *Openings) at(ctx context.Context, at place, fleet string, rules []string) (results []Result, err error) {
+	tx, err := view(ctx, o.db)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	pos, err := readPosition(ctx, tx, "", at)
+	if err != nil || pos == nil {
+		return nil, err
+	}
+	entries, err := readJournal(ctx, tx, at)
+	if err != nil {
+		return nil, err
+	}
+	version, first, fleets := named(pos.rules)
+	set, err := o.set(ctx, tx, version)
+	if err == nil && set == nil && len(entries) > 0 { // an older weir had them from a file
+		set, err = textOf(entries[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	if set == nil {
+		set = &Set{}
+	}
+	p := newPartition(set.some(rules), at.topic, at.number, 0, 0)
+	p.time, p.origin = pos.moment, pos.log
+	p.ops = slices.DeleteFunc(p.ops, func(op *operator) bool {
+		was, is := pos.tally.Rules[op.Name]
+		op.since, op.turns = was.Since, pos.tally.Turns[op.Name]
+		return !is || was.Epoch != op.Epoch // of another partition
+	})
+	if first != "" {
+		canaries, err := o.set(ctx, tx, first)
+		if err != nil {
+			return nil, err
+		}
+		if canaries != nil {
+			p.tellFirst(&canary{canaries, fleets})
+		}
+	}
+	parts, err := o.beside(ctx, tx, p, pos, fleet, rules)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) > 0 {
+		of, err := headOf(entries[0])
+		if err != nil {
+			return nil, err
+		}
+		p.time = of.time // the journal goes on from there
+	}
+	for _, part := range append(parts, p) {
+		for _, op := range part.ops {
+			if err := part.readOpen(ctx, tx, op, fleet); err != nil {
+				return nil, err
+			}
+		}
+		if part == p {
+			if err := p.replay(entries, fleet); err != nil {
+				return nil, err
+			}
+		}
+		for _, op := range part.ops {
+			for _, name := range slices.Sorted(maps.Keys(op.keys)) {
+				part.tellOpen(op, op.keys[name])
+			}
+		}
+		results = append(results, part.out...)
+	}
+	return results, nil
+}
+
+// textOf is the rule set by which a journal was counted, which its first entry has.
+func textOf(entry []byte) (*Set, error) {
+	of, err := headOf(entry)
+	if err != nil {
+		return nil, err
+	}
+	set, err := Parse([]byte(of.text))
+	if err != nil {
+		return nil, fmt.Errorf("reading the rules of a journal: %w", err)
+	}
+	return set, nil
+}
+
+// beside are the partitions of what counts some rules beside those in force: what
+// drains, and what is in force for some fleets alone.
+func (o *Openings) beside(ctx context.Context, tx *sql.Tx, p *partition, pos *position, fleet string,
+	rules []string) (all []*partition, err error) {
+	for _, d := range pos.tally.Drains {
+		if d.Since == unset || !slices.Contains(rules, d.Name) || len(d.Fleets) > 0 && !among(d.Fleets, fleet) {
+			continue
+		}
+		set, err := o.set(ctx, tx, d.Version)
+		if err != nil {
+			return nil, err
+		}
+		if set == nil {
+			continue
+		}
+		some := set.some([]string{d.Name})
+		some.Rules = slices.DeleteFunc(some.Rules, func(r *Rule) bool { return r.Epoch != d.Epoch })
+		part := newPartition(some, p.topic, p.number, 0, 0)
+		part.time, part.origin = p.time, p.origin
+		for _, op := range part.ops {
+			op.since, op.beside, op.turns = d.Since, true, pos.tally.Turns[d.Name]
+		}
+		all = append(all, part)
 	}
 	return all, nil
 }

@@ -156,6 +156,13 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	if o.prepare, err = parsed.FieldProcessorList(fieldPrepare); err != nil {
 		return nil, fmt.Errorf("reading event_rules: %w", err)
 	}
+	var processors any
+	if processors, err = parsed.FieldAny(fieldPrepare); err == nil {
+		o.reading, err = readingOf(processors, o.delay, o.ahead)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading event_rules: %w", err)
+	}
 	o.late = flow.NewBurst(time.Minute, func(text string) { o.log.Warnf("%s", text) })
 	return o, nil
 }

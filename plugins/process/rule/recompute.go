@@ -21,7 +21,7 @@ import (
 type Sample struct {
 	Seed   uint64
 	Most   int           // how many
-	Delay  time.Duration // of the rules stream: 5s where it is not said
+	Delay  time.Duration // of the rules stream, where it has not written it down; 0 is 5s
 	Events Events
 	// Stored is up to which offset the raw store has the records of a partition.
 	Stored func(topic string, partition int32) int64
@@ -31,15 +31,17 @@ type Sample struct {
 // since 1970.
 type Events interface {
 	// Of hands on the events of a device that count in [from, to], each once, in any
-	// order.
-	Of(ctx context.Context, fleet, device string, from, to int64, each func(Stored) error) error
+	// order. By tells how the record at a place was read, nil where nobody knows.
+	Of(ctx context.Context, fleet, device string, from, to int64, by func(event.Coordinates) *Reading,
+		each func(Stored) error) error
 	// Passed tells whether a record of the partition before the offset counts at a time
 	// or soon after it.
 	Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error)
 	// Days tells whether each day of [from, to] has events, of whatever fleet.
 	Days(ctx context.Context, from, to int64) (bool, error)
-	// Mapped tells whether they are as rules see them, or as they were sent.
-	Mapped() bool
+	// Knows tells whether those that were read in a way are as rules saw them, or as
+	// they were sent.
+	Knows(by *Reading) bool
 }
 
 // Stored is an event of the raw store.
@@ -63,7 +65,7 @@ const (
 	SkippedLimit     = "over_limit"      // the rule has refused events, or given matches up, in this partition
 	SkippedMissed    = "missed"          // records were gone from the log before rules read them, which is accounted for
 	SkippedAgain     = "published_again" // the raw store has rows of it that were published again
-	SkippedMapping   = "unmapped"        // the mapping of the rules stream is not known
+	SkippedMapping   = "unmapped"        // what the rules stream did with its events cannot be done again
 	SkippedBack      = "looks_back"      // a pattern that looks at the event before its first
 	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of one at most
 	SkippedAcross    = "across_devices"  // it is a part of a sum of all devices, of which an erasure takes none out
@@ -214,7 +216,7 @@ func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, i
 	}
 	from, to := o.span(t)
 	var events []applied
-	err = s.Events.Of(ctx, t.Fleet, o.device(o.key), from, to, func(e Stored) error {
+	err = s.Events.Of(ctx, t.Fleet, o.device(o.key), from, to, o.by, func(e Stored) error {
 		one, is, err := o.takes(e)
 		if is {
 			events = append(events, one)

@@ -44,7 +44,7 @@ func (o *origin) judge(ctx context.Context, s Sample, t *telling, events []appli
 	switch {
 	case err != nil:
 		return "", nil, err
-	case !s.Events.Mapped():
+	case !o.known(s.Events, events):
 		return SkippedMapping, nil, nil
 	case !days:
 		return SkippedRaw, nil, nil
@@ -58,6 +58,14 @@ func (o *origin) judge(ctx context.Context, s Sample, t *telling, events []appli
 		return SkippedLate, nil, nil
 	}
 	return "", what, nil
+}
+
+// known tells whether all that a result counts, and what could be of it, is as rules
+// saw it.
+func (o *origin) known(all Events, events []applied) bool {
+	return all.Knows(o.read.at(o.last)) && !slices.ContainsFunc(events, func(e applied) bool {
+		return !all.Knows(o.read.at(e.Offset))
+	})
 }
 
 // compare tells in what a result is not what events come to.

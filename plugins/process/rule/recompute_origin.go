@@ -25,6 +25,7 @@ type origin struct {
 	next   int64 // the offset that comes next
 	moment int64 // the partition's time
 	delay  int64 // how far it is behind the newest event
+	read   readings
 	tally  ruleTally
 	missed int64
 	name   string // fleet, 0, JSON of the key's values
@@ -40,7 +41,7 @@ type applied struct {
 	again bool
 }
 
-// aheadMost is max_ahead of the rules stream, as it is where nothing is said.
+// aheadMost is max_ahead of a rules stream that has not written it down: its default.
 const aheadMost = 5 * time.Minute
 
 // origin finds what made a result. Why says that it is not there any more.
@@ -72,7 +73,7 @@ func (s Sample) origin(ctx context.Context, db *sqldb.DB, sets map[string]*Set, 
 			}
 		}
 	}
-	o = &origin{set: set, at: place{first.Topic, first.Partition}, last: last.Offset, delay: s.delay()}
+	o = &origin{set: set, at: place{first.Topic, first.Partition}, last: last.Offset}
 	var tallies string
 	var of tally
 	err = db.QueryRowContext(ctx, `SELECT log, next, time, tally FROM rule_position WHERE topic = $1 AND part = $2`,
@@ -100,7 +101,10 @@ func (s Sample) origin(ctx context.Context, db *sqldb.DB, sets map[string]*Set, 
 	if !known {
 		return nil, SkippedRules, nil
 	}
-	o.missed = of.Missed
+	if o.read, err = readingsOf(ctx, db, o.at); err != nil {
+		return nil, "", err
+	}
+	o.delay, o.missed = s.delay(o.read.at(o.last)), of.Missed
 	o.operator = o.operatorOf(r)
 	o.key = keyOf(r, t)
 	o.name = t.Fleet + "\x00" + o.key
@@ -139,18 +143,30 @@ func (o *origin) made(t *telling, first int64) bool {
 	return is(window{id: o.window(t)})
 }
 
-func (s Sample) delay() int64 {
-	if s.Delay == 0 {
+// delay is that of the stream when it read a record.
+func (s Sample) delay(by *Reading) int64 {
+	switch {
+	case by != nil:
+		return by.Delay
+	case s.Delay == 0:
 		return (5 * time.Second).Microseconds()
 	}
 	return s.Delay.Microseconds()
 }
 
-// versionNamed is a rule set that was put; nil where there is none, or this weir
+// by is how the record at a place was read.
+func (o *origin) by(at event.Coordinates) *Reading {
+	if at.Topic != o.at.topic || at.Partition != o.at.number {
+		return nil
+	}
+	return o.read.at(at.Offset)
+}
+
+// versionNamed is a rule set that was put, or in force by a file; nil where there is none, or this weir
 // does not read it.
-func versionNamed(ctx context.Context, db *sqldb.DB, version string) (*Set, error) {
+func versionNamed(ctx context.Context, q querier, version string) (*Set, error) {
 	var text string
-	err := db.QueryRowContext(ctx, `SELECT text FROM rule_version WHERE version = $1`, version).Scan(&text)
+	err := q.QueryRowContext(ctx, `SELECT text FROM rule_version WHERE version = $1`, version).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	} else if err != nil {
@@ -229,7 +245,7 @@ func (o *origin) takes(s Stored) (a applied, is bool, err error) {
 		return a, false, fmt.Errorf("reading a stored event: %w", err)
 	}
 	fleet, _, _ := strings.Cut(o.name, "\x00")
-	at := countsAt(&e, s.Received, s.Flags, aheadMost).UnixMicro()
+	at := countsAt(&e, s.Received, s.Flags, o.read.ahead(offset)).UnixMicro()
 	return applied{record{fleet, at, e.UUID, offset}, s.JSON, s.Again}, true, nil
 }
 

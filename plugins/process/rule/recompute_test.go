@@ -52,7 +52,8 @@ func stored(t testing.TB, log []*service.Message) *storedLog {
 
 func (l *storedLog) has(e storedEvent) bool { return e.First.Partition != 0 || !l.lost[e.First.Offset] }
 
-func (l *storedLog) Of(_ context.Context, fleet, device string, from, to int64, each func(Stored) error) error {
+func (l *storedLog) Of(_ context.Context, fleet, device string, from, to int64,
+	_ func(event.Coordinates) *Reading, each func(Stored) error) error {
 	for _, e := range l.log {
 		if e.fleet != fleet || e.device != device || e.at < from || e.at > to || !l.has(e) {
 			continue
@@ -72,7 +73,7 @@ func (l *storedLog) Passed(_ context.Context, before event.Coordinates, after in
 
 func (l *storedLog) Days(context.Context, int64, int64) (bool, error) { return !l.noDays, nil }
 
-func (l *storedLog) Mapped() bool { return true }
+func (l *storedLog) Knows(*Reading) bool { return true }
 
 // recomputed computes many results again.
 func (b *bench) recomputed(l *storedLog) Recomputed {

@@ -24,13 +24,20 @@ import "weir/internal/platform/sqldb"
 //	goes back: revisions are in its order.
 //
 // rule_outbox    who hands results on.
-// rule_version   rule sets that were put; they do not change.
+// rule_version   rule sets that were put, and those that a file had in force (source
+//
+//	'file'); they do not change.
+//
 // rule_activation  what was put in force, one after the other: the last is. A
 //
 //	rollback goes back to the activation undo, 0 is none. `canary` is a version
 //	that is in force for `fleets`, a list of patterns, alone.
 //
-// rule_switch    from which offset a partition counted by which rules.
+// rule_switch    from which offset a partition counted by which rules, and was read how;
+//
+//	'' where an older weir read it.
+//
+// rule_reading   how the stream reads events: reading.go. It does not change.
 // rule_topic     the topics that the stream reads, and how many partitions they have.
 //
 // Where two topics are joined is a partition, too: its topic is both of their names,
@@ -81,6 +88,11 @@ ALTER TABLE rule_activation ADD COLUMN fleets TEXT NOT NULL DEFAULT '[]';
 	const topics = `
 CREATE TABLE rule_topic (topic TEXT PRIMARY KEY, partitions INTEGER NOT NULL);
 `
+	const sources = `
+ALTER TABLE rule_version ADD COLUMN source TEXT NOT NULL DEFAULT 'put';
+ALTER TABLE rule_switch ADD COLUMN reading TEXT NOT NULL DEFAULT '';
+CREATE TABLE rule_reading (id TEXT PRIMARY KEY, reading TEXT NOT NULL, noted_at BIGINT NOT NULL);
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
@@ -88,5 +100,5 @@ CREATE TABLE rule_topic (topic TEXT PRIMARY KEY, partitions INTEGER NOT NULL);
 		{SQLite: canaries, Postgres: canaries}, {SQLite: topics, Postgres: topics}, {
 			SQLite:   journal + "BLOB NOT NULL, PRIMARY KEY (topic, part, seq));",
 			Postgres: journal + "BYTEA NOT NULL, PRIMARY KEY (topic, part, seq));",
-		}}
+		}, {SQLite: sources, Postgres: sources}}
 }

@@ -77,6 +77,8 @@ type held struct {
 	arrived time.Time           // when it was last given a record
 	noted   map[[2]string]int64 // the counts that metrics have
 	begins  int64               // the offset from which it counts by its rules
+	reading *Reading            // how it is read
+	read    string              // how it was read last, as the store has it
 	journaled
 }
 
@@ -290,12 +292,8 @@ func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) erro
 	if err != nil {
 		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
 	}
-	if h.rules != rules && h.sides == nil { // else the partitions of the topics say it
-		if _, err := tx.ExecContext(ctx, `INSERT INTO rule_switch (topic, part, log, first, version) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (topic, part, log, first) DO UPDATE SET version = excluded.version`, h.topic, h.number, h.log, h.begins,
-			rules); err != nil {
-			return fmt.Errorf("writing since when %s/%d has its rules: %w", h.topic, h.number, err)
-		}
+	if err := h.saveSwitch(ctx, tx, rules, now); err != nil {
+		return err
 	}
 	h.rules = rules
 	h.version++

@@ -22,10 +22,12 @@ var (
 	ErrFleets     = errors.New("fleets are names or patterns such as plant-*, at least one, 100 at most")
 )
 
-// Version is a rule set that was put into the control store. It does not change.
+// Version is a rule set that was put into the control store, or that a file had in
+// force. It does not change.
 type Version struct {
 	Number    int64     `json:"number"`
 	Version   string    `json:"version"` // as results name it
+	Source    string    `json:"source"`  // put, or file
 	Rules     []string  `json:"rules"`
 	Comment   string    `json:"comment"`
 	CreatedBy string    `json:"created_by"`
@@ -60,6 +62,12 @@ func OpenVersions(ctx context.Context, db *sqldb.DB) (*Versions, error) {
 	return &Versions{db}, nil
 }
 
+// Where versions come from. A text that a file had, and that is put, is one that was.
+const (
+	sourcePut  = "put"
+	sourceFile = "file"
+)
+
 // Put keeps a text as a version, if it is right. A text that is one already is
 // that one.
 func (v *Versions) Put(ctx context.Context, text, by, comment string) (Version, error) {
@@ -67,39 +75,63 @@ func (v *Versions) Put(ctx context.Context, text, by, comment string) (Version, 
 	if err != nil {
 		return Version{}, err
 	}
+	if err := v.fit(ctx, set); err != nil {
+		return Version{}, err
+	}
+	number, err := keepVersion(ctx, v.db, set, sourcePut, by, comment)
+	if err != nil {
+		return Version{}, err
+	}
+	return v.Get(ctx, number)
+}
+
+// keepFile keeps the rules of a file, which are in force, as a version.
+func keepFile(ctx context.Context, db *sqldb.DB, set *Set) error {
+	_, err := keepVersion(ctx, db, set, sourceFile, sourceFile, "")
+	return err
+}
+
+func keepVersion(ctx context.Context, db *sqldb.DB, set *Set, source, by, comment string) (number int64, err error) {
 	names := make([]string, len(set.Rules))
 	for i, r := range set.Rules {
 		names[i] = r.Name
 	}
 	list, err := json.Marshal(names)
 	if err != nil {
-		return Version{}, fmt.Errorf("keeping a version of rules: %w", err)
+		return 0, fmt.Errorf("keeping a version of rules: %w", err)
 	}
-	if err := v.fit(ctx, set); err != nil {
-		return Version{}, err
-	}
-	var number int64
-	err = tombstone.Update(ctx, v.db, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `SELECT number FROM rule_version WHERE text = $1`, text).Scan(&number)
-		if !errors.Is(err, sql.ErrNoRows) {
+	err = tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		// The last activation is there, and who has it is the one who adds versions.
+		if _, err := activation(ctx, tx, db.ForUpdate(), 0); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, `INSERT INTO rule_version (number, version, rules, comment, created_by, created_at, text)
-			SELECT coalesce(max(number), 0) + 1, $1, $2, $3, $4, $5, $6 FROM rule_version RETURNING number`,
-			set.Version, string(list), comment, by, time.Now().UnixMicro(), text).Scan(&number)
+		was := ""
+		err := tx.QueryRowContext(ctx, `SELECT number, source FROM rule_version WHERE text = $1`, set.text).
+			Scan(&number, &was)
+		switch {
+		case err == nil && source == sourcePut && was == sourceFile:
+			_, err = tx.ExecContext(ctx, `UPDATE rule_version SET source = $2, comment = $3, created_by = $4, created_at = $5
+				WHERE number = $1`, number, source, comment, by, time.Now().UnixMicro())
+			return err
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+		return tx.QueryRowContext(ctx, `INSERT INTO rule_version (number, version, rules, comment, created_by, created_at,
+			text, source) SELECT coalesce(max(number), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM rule_version RETURNING number`,
+			set.Version, string(list), comment, by, time.Now().UnixMicro(), set.text, source).Scan(&number)
 	})
 	if err != nil {
-		return Version{}, fmt.Errorf("keeping a version of rules: %w", err)
+		return 0, fmt.Errorf("keeping a version of rules: %w", err)
 	}
-	return v.Get(ctx, number)
+	return number, nil
 }
 
-const versionColumns = `number, version, rules, comment, created_by, created_at`
+const versionColumns = `number, version, source, rules, comment, created_by, created_at`
 
 func scanVersion(row interface{ Scan(...any) error }, more ...any) (r Version, err error) {
 	var rules string
 	var created int64
-	err = row.Scan(append([]any{&r.Number, &r.Version, &rules, &r.Comment, &r.CreatedBy, &created}, more...)...)
+	err = row.Scan(append([]any{&r.Number, &r.Version, &r.Source, &rules, &r.Comment, &r.CreatedBy, &created}, more...)...)
 	if err == nil {
 		err = json.Unmarshal([]byte(rules), &r.Rules)
 	}

@@ -180,16 +180,16 @@ func TestEventRules_AVersionOfANewerWeirChangesNothing(t *testing.T) {
 	o := b.operator()
 	b.apply(o, message(0, 0, at(0, 1)))
 	if _, err := v.db.Exec(`INSERT INTO rule_version (number, version, rules, comment, created_by, created_at, text)
-		VALUES (1, 'x', '[]', '', '', 0, 'rules: [{newer: true}]')`); err != nil {
+		VALUES (2, 'x', '[]', '', '', 0, 'rules: [{newer: true}]')`); err != nil { // 1 is of the file
 		t.Fatal(err)
 	}
-	v.activate(t, 1)
+	v.activate(t, 2)
 	b.apply(o, message(0, 1, at(1*s, 1)), message(0, 2, at(70*s, 1)))
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
 		t.Errorf("the rules before counted %q", got)
 	}
 	started := b.operator()
-	if err := started.WriteBatch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "version 1") {
+	if err := started.WriteBatch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "version 2") {
 		t.Errorf("a process that has no rules before: %v", err)
 	}
 }

@@ -169,11 +169,15 @@ func (w *world) open(url string) {
 	if w.source, err = Open(w.Context(), db); err != nil {
 		w.Fatal(err)
 	}
-	v, err := w.source.versions.Put(w.Context(), read(w, shipped), "ann", "")
+	versions, err := rule.OpenVersions(w.Context(), db)
 	if err != nil {
 		w.Fatal(err)
 	}
-	if _, err := w.source.versions.Activate(w.Context(), v.Number, "ann"); err != nil {
+	v, err := versions.Put(w.Context(), read(w, shipped), "ann", "")
+	if err == nil {
+		_, err = versions.Activate(w.Context(), v.Number, "ann")
+	}
+	if err != nil {
 		w.Fatal(err)
 	}
 }

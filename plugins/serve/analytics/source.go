@@ -3,9 +3,7 @@ package analytics
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"weir/internal/platform/sqldb"
@@ -14,21 +12,16 @@ import (
 
 // Source reads what rules told of a fleet, and what they have open.
 type Source struct {
-	db       *sqldb.DB
-	versions *rule.Versions
-
-	mu  sync.Mutex
-	set *rule.Set // of the version in force; nil: a file is
-	seq int64
+	db   *sqldb.DB
+	open *rule.Openings
 }
 
 // Open makes the tables of rules, if nobody has.
 func Open(ctx context.Context, db *sqldb.DB) (*Source, error) {
-	versions, err := rule.OpenVersions(ctx, db)
-	if err != nil {
+	if _, err := rule.OpenVersions(ctx, db); err != nil {
 		return nil, err
 	}
-	return &Source{db: db, versions: versions}, nil
+	return &Source{db: db, open: rule.NewOpenings(db)}, nil
 }
 
 // result is one of a rule, as it stands now.
@@ -67,20 +60,14 @@ var errTooMuch = fmt.Errorf("the range has more than %d results of the rule: ask
 // each hands on the results of a rule whose windows end in [from, to), and what it
 // has open there: of each id one. What is retracted is left out.
 func (s *Source) each(ctx context.Context, fleet, name string, from, to time.Time, do func(*result) error) error {
-	set, err := s.inForce(ctx)
+	now, err := s.open.Of(ctx, fleet, name)
 	if err != nil {
 		return err
 	}
 	open := map[string][]byte{}
-	if set != nil {
-		now, err := rule.Open(ctx, s.db, set, fleet, name)
-		if err != nil {
-			return err
-		}
-		for _, r := range now {
-			if r.End >= from.UnixMicro() && r.End < to.UnixMicro() {
-				open[r.ID] = r.JSON
-			}
+	for _, r := range now {
+		if r.End >= from.UnixMicro() && r.End < to.UnixMicro() {
+			open[r.ID] = r.JSON
 		}
 	}
 	n := 0
@@ -116,22 +103,4 @@ func (s *Source) each(ctx context.Context, fleet, name string, from, to time.Tim
 		}
 	}
 	return nil
-}
-
-// inForce is the rule set of the version in force, nil while a file is.
-func (s *Source) inForce(ctx context.Context) (*rule.Set, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	set, seq, err := s.versions.InForce(ctx, s.seq)
-	var wrong *rule.ProblemsError
-	switch {
-	case errors.As(err, &wrong): // of a newer weir: what it told can still be read
-		set, err = nil, nil
-	case err != nil:
-		return nil, err
-	}
-	if seq != s.seq {
-		s.set, s.seq = set, seq
-	}
-	return s.set, err
 }

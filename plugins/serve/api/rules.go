@@ -61,7 +61,7 @@ func (in *input) forRules(store *lake.Store) rule.Events {
 	if store == nil {
 		return nil
 	}
-	return recount.ForRules{Reader: raw.NewReader(store), Upcast: in.conf.upcast, Known: true}
+	return &recount.ForRules{Reader: raw.NewReader(store), Upcast: in.conf.upcast, Known: true}
 }
 
 // lineageHandler answers GET /v1/rules/{name}/results/{id}/events?device=: the events

@@ -1,0 +1,182 @@
+package rule
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	_ "github.com/redpanda-data/connect/v4/public/components/pure"
+
+	"weir/internal/event"
+)
+
+// asSent is a raw store: events as they were sent, which are mapped as they were read.
+type asSent struct {
+	*storedLog
+	testing.TB
+	others bool // what else was done with them cannot be had again
+}
+
+func (l asSent) Of(ctx context.Context, fleet, device string, from, to int64, by func(event.Coordinates) *Reading,
+	each func(Stored) error) error {
+	return l.storedLog.Of(ctx, fleet, device, from, to, by, func(s Stored) error {
+		reading := by(s.First)
+		if reading == nil {
+			return each(s)
+		}
+		mappings, err := reading.Compile()
+		if err != nil {
+			l.Fatal(err)
+		}
+		msg := service.NewMessage(s.JSON)
+		for _, m := range mappings {
+			if msg, err = msg.BloblangQuery(m); err != nil {
+				l.Fatal(err)
+			}
+		}
+		if s.JSON, err = msg.AsBytes(); err != nil {
+			l.Fatal(err)
+		}
+		return each(s)
+	})
+}
+
+func (l asSent) Knows(by *Reading) bool { return by != nil && len(by.Others) == 0 }
+
+// fileRules add readings up, which depends on how they are mapped.
+const fileRules = `rules: [{ name: minute, key: [device_id], select: { n: count(), v: sum(this.metrics.v) },
+  window: { type: tumbling, size: 1m, allowed_lateness: 0s } }]`
+
+// A file of rules is kept as a version, each text of it once: what it told leads to its
+// events, and is computed again. Mappings change within windows, with files that they
+// name: each event is mapped as it was when the rules read it.
+func TestReading_WhatAFileToldIsComputedAgainAsItWasRead(t *testing.T) {
+	b := newBench(t, fileRules)
+	maps, entry := filepath.Join(t.TempDir(), "maps.blobl"), filepath.Join(t.TempDir(), "upcast.blobl")
+	mapped := func(factor string) {
+		t.Helper()
+		for path, text := range map[string]string{
+			maps:  "map scaled { root = this\n root.metrics.v = this.metrics.v * " + factor + " }",
+			entry: "import \"" + maps + "\"\nroot = this.apply(\"scaled\")"} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.extra = "processors: [ { label: a, mapping: 'from \"" + entry + "\"' }, { log: { message: seen } } ]\n"
+	var log []*service.Message
+	for i := range 12 { // two minutes, and what closes them
+		log = append(log, message(0, int64(i), at(10*s*time.Duration(i), float64(i))))
+	}
+	log = append(log, message(0, 12, at(1000*s, 1)))
+	sent := asSent{stored(t, log), t, false}
+	for i, factor := range []string{"2", "10", "1"} {
+		mapped(factor)
+		o := b.operator()
+		b.apply(o, log[5*i:min(5*i+5, len(log))]...)
+		b.apply(o, log[5*i:min(5*i+5, len(log))]...)
+	}
+	mapped("7") // nothing was read so
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 6", "pump-1 1m0s 6"}) {
+		t.Fatalf("%q", got)
+	}
+	sums := map[float64]bool{}
+	for _, raw := range b.results() {
+		sums[parseTold(t, []byte(raw)).Values["v"].(float64)] = true
+	}
+	if !sums[2*(0+1+2+3+4)+10*5] || !sums[10*(6+7+8+9)+10+11] {
+		t.Fatalf("%v", sums)
+	}
+	v := b.versions()
+	kept, err := v.List(t.Context())
+	if err != nil || len(kept) != 1 || kept[0].Source != "file" || kept[0].CreatedBy != "file" {
+		t.Fatalf("%+v %v", kept, err)
+	}
+	again := func(l Events) Recomputed {
+		t.Helper()
+		got, err := Recompute(t.Context(), v.db, Sample{Seed: 1, Most: 50, Events: l,
+			Stored: func(string, int32) int64 { return 100 }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := again(sent); got.Sampled != 2 || got.Right != 2 {
+		t.Errorf("computed again: %+v", got)
+	}
+	for _, raw := range b.results() {
+		told := parseTold(t, []byte(raw))
+		got, err := Trace(t.Context(), v.db, Traced{Fleet: "plant-1", Rule: "minute", ID: told.ID}, sent)
+		if err != nil || !got.Whole || len(got.Events) != 6 {
+			t.Fatalf("%s leads to %+v: %v", raw, got, err)
+		}
+		if last := string(got.Events[5].Event); told.Start.Equal(noon()) && !strings.Contains(last, `"v":50`) {
+			t.Errorf("the rule saw %s", last)
+		}
+	}
+	if put := v.put(t, fileRules); put.Number != kept[0].Number || put.Source != "put" || put.CreatedBy != "ann" {
+		t.Errorf("put after it was a file's: %+v", put)
+	}
+	if _, err := v.db.Exec(`UPDATE rule_switch SET reading = ''`); err != nil {
+		t.Fatal(err)
+	}
+	if got := again(sent); got.Skipped[SkippedMapping] != 2 || len(got.Differing) > 0 {
+		t.Errorf("where nobody knows how it was read: %+v", got)
+	}
+}
+
+// What may change an event otherwise than by mapping it is named; what a mapping needs
+// beside the event is not had again later.
+func TestReading_NamesWhatCannotBeDoneAgain(t *testing.T) {
+	for processors, want := range map[string][]string{
+		"[]": nil,
+		"[ { label: d, event_dedupe: { url: x } }, { mapping: root = this } ]":          nil,
+		"[ { label: who, identity: { into: user.person } }, { mapping: root = this } ]": {"identity"},
+		"[ { mapping: 'root.home = env(\"HOME\")' }, { bloblang: root = this }, 7 ]":    {"mapping", "processor"},
+		"[ { mapping: 'from \"/no/such.blobl\"' } ]":                                    {"mapping"},
+	} {
+		spec := service.NewConfigSpec().Field(service.NewAnyField("processors"))
+		parsed, err := spec.ParseYAML("processors: "+processors, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := parsed.FieldAny("processors")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := readingOf(list, 5*s, 60*s)
+		if err != nil || !slices.Equal(r.Others, want) || r.Ahead != 60_000_000 || r.Delay != 5_000_000 {
+			t.Errorf("%s: %+v %v", processors, r, err)
+		}
+	}
+	same, err := readingOf(nil, 5*s, 60*s)
+	other, err2 := readingOf(nil, 5*s, 61*s)
+	if err != nil || err2 != nil || same.ID == other.ID || same.ID == "" {
+		t.Errorf("%+v and %+v: %v %v", same, other, err, err2)
+	}
+}
+
+// An event that is stamped ahead counts at its receipt beyond what the stream had as
+// max_ahead, now and when it is computed again.
+func TestReading_StampsAheadCountAsTheyDid(t *testing.T) {
+	b := newBench(t, perMinute)
+	b.extra = "max_ahead: 30s\n"
+	ahead := message(0, 1, at(120*s, 1)) // within the default, beyond what the stream has
+	received := noon().Add(20 * s).Format(event.TimeFormat)
+	ahead.MetaSetMut(event.HeaderReceivedAt, received)
+	log := []*service.Message{message(0, 0, at(0, 1)), ahead, message(0, 2, at(1000*s, 1))}
+	b.apply(b.operator(), log...)
+	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
+		t.Fatalf("%q", got)
+	}
+	l := stored(t, log)
+	l.log[1].at = noon().Add(20 * s).UnixMicro() // where the raw store is asked for it
+	if got := b.recomputed(l); got.Right != 1 {
+		t.Errorf("%+v", got)
+	}
+}
