@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,34 +15,6 @@ import (
 
 	"weir/tests/integration/require"
 )
-
-func TestRedisURL_IsReadAndNeverShown(t *testing.T) {
-	for raw, want := range map[string]string{
-		"redis://":                                 "localhost:6379",
-		"redis://h/3":                              "h:6379",
-		"redis://u:secret@h:1/3?pool_size=2":       "h:1",
-		"rediss://:secret@[::1]:2?skip_verify=1":   "[::1]:2",
-		"redis://h?pool_size=0":                    "h:6379",
-		"redis://u:secret@h?read_timeout=3s":       "",
-		"redis://u:secret@h/notanumber":            "",
-		"redis://u:secret@h/1/2":                   "",
-		"redis://u:secret@h?db=-1":                 "",
-		"redis://u:secret@h?secret=1":              "",
-		"redis:u:secret@h":                         "",
-		"rediss://u:secret@h?skip_verify=secret":   "",
-		"redis://u:secret@h?pool_size=secret":      "",
-		"redis://u:secret@h?pool_size=%zz":         "",
-		"redis://u:secret@h:secret/0?pool_size=10": "",
-	} {
-		addr, size, _, err := parseRedisURL(raw)
-		if addr != want || (err == nil) != (want != "") || (err == nil && size < 1) {
-			t.Errorf("%s: %q, %v", raw, addr, err)
-		}
-		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: shown in %v", raw, err)
-		}
-	}
-}
 
 // A server that restarts breaks every idle connection: the first of them costs
 // one more attempt, and no claim.
@@ -61,7 +32,7 @@ func TestRedis_BrokenConnectionsAreReplaced(t *testing.T) {
 	defer r.close()
 	var idle []redis.Conn
 	for range 3 {
-		c, err := r.conns.connect(context.Background())
+		c, err := r.conns.Connect(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +44,7 @@ func TestRedis_BrokenConnectionsAreReplaced(t *testing.T) {
 	for _, c := range idle {
 		c.Close()
 	}
-	if n := r.conns.pool.IdleCount(); n != 3 {
+	if n := r.conns.Pool.IdleCount(); n != 3 {
 		t.Fatalf("%d idle connections", n)
 	}
 	w.cut()
@@ -114,15 +85,15 @@ func TestRedis_ErrorReplyFailsTheBatchAndLeavesNothingUnread(t *testing.T) {
 			return nil
 		}
 	}
-	_, err := r.conns.pipeline(context.Background(), 4, send("a", "then wrong", "b"))
+	_, err := r.conns.Pipeline(context.Background(), 4, send("a", "then wrong", "b"))
 	var refused redis.Error
 	if !errors.As(err, &refused) {
 		t.Fatalf("an error reply was passed over: %v", err)
 	}
-	if n := r.conns.pool.IdleCount(); n != 1 {
+	if n := r.conns.Pool.IdleCount(); n != 1 {
 		t.Fatalf("%d idle connections: a healthy one was closed", n)
 	}
-	replies, err := r.conns.pipeline(context.Background(), 1, send("mine"))
+	replies, err := r.conns.Pipeline(context.Background(), 1, send("mine"))
 	if err != nil || string(replies[0].([]byte)) != "mine" {
 		t.Fatalf("%s, %v: a reply to another pipeline", replies, err)
 	}
@@ -170,7 +141,7 @@ func TestRedis_SlowRepliesShareOneTimeout(t *testing.T) {
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("took %s", took)
 	}
-	if n := r.conns.pool.ActiveCount(); n != 0 {
+	if n := r.conns.Pool.ActiveCount(); n != 0 {
 		t.Errorf("%d connections are kept", n)
 	}
 	if n := accepted.Load(); n != 1 {

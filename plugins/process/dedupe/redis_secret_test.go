@@ -48,7 +48,7 @@ func TestRedis_ThePasswordOfTheVaultIsOfEachConnection(t *testing.T) {
 	defer r.close()
 	for i, password := range vaulted.Hostile() {
 		set(password)
-		_, err := r.conns.connect(t.Context())
+		_, err := r.conns.Connect(t.Context())
 		told := d.Told()
 		if len(told) != i+1 || told[i] != password {
 			t.Fatalf("the server was told %q, want %q at the end", told, password)

@@ -71,7 +71,7 @@ func folder(path string) (n int64, err error) {
 
 // memory asks the server what it takes of its memory.
 func (r *redisStore) memory(ctx context.Context) (int64, error) {
-	replies, err := r.conns.pipeline(ctx, 1, func(c redis.Conn) error { return c.Send("INFO", "memory") })
+	replies, err := r.conns.Pipeline(ctx, 1, func(c redis.Conn) error { return c.Send("INFO", "memory") })
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"weir/internal/platform/calls"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/redisconn"
 	"weir/internal/platform/storeurl"
 )
 
@@ -92,7 +93,8 @@ func (p *pool) share(res *service.Resources, rawURL string, ttl, timeout time.Du
 		}
 		switch own := s.(type) {
 		case *redisStore:
-			own.conns.meter = calls.Of(res, "redis", callConnect, callClaim)
+			own.conns.Kind = callClaim
+			own.conns.Meter = calls.Of(res, "redis", redisconn.CallConnect, callClaim)
 		case *pebbleStore:
 			own.meter = calls.Of(res, "pebble", callClaim)
 		}

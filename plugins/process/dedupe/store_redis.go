@@ -9,7 +9,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
-	"weir/internal/platform/secret"
+	"weir/internal/platform/redisconn"
 )
 
 // redisStore claims with SET key value NX GET PX ttl, one pipeline a batch.
@@ -19,10 +19,14 @@ import (
 // A pipeline may be sent twice: what the first attempt claimed, the second finds
 // held by the same delivery, whose claim it stays.
 type redisStore struct {
-	conns *redisConns
+	conns *redisconn.Conns
 	ttl   int64 // milliseconds
 	old   atomic.Bool
 }
+
+// callClaim is the kind of call that both stores are timed by: a claim of Redis is a
+// pipeline of them, one of Pebble ends when the disk has it.
+const callClaim = "claim"
 
 // redisPrefix begins every key, so that the server can be shared. Claims that do
 // not name their log were kept under "weir:claim:", where a weir of that time can
@@ -30,15 +34,11 @@ type redisStore struct {
 const redisPrefix = "weir:claims:"
 
 func newRedis(rawURL string, ttl, timeout time.Duration) (*redisStore, error) {
-	without, kept, err := secret.Password(rawURL)
+	conns, err := redisconn.Open(rawURL, timeout)
 	if err != nil {
 		return nil, fmt.Errorf("reading the claims URL: %w", err)
 	}
-	addr, size, options, err := parseRedisURL(without)
-	if err != nil {
-		return nil, fmt.Errorf("reading the claims URL: %w", err)
-	}
-	return &redisStore{conns: newRedisConns(addr, size, timeout, options, kept), ttl: ttl.Milliseconds()}, nil
+	return &redisStore{conns: conns, ttl: ttl.Milliseconds()}, nil
 }
 
 // open has nothing to do: the client connects when it is asked.
@@ -69,7 +69,7 @@ func (r *redisStore) claimNew(ctx context.Context, claims []claim) error {
 
 // ask sends one command a claim, whose reply is who holds it, or nil.
 func (r *redisStore) ask(ctx context.Context, claims []claim, send func(redis.Conn, claim) error) error {
-	replies, err := r.conns.pipeline(ctx, len(claims), func(c redis.Conn) error {
+	replies, err := r.conns.Pipeline(ctx, len(claims), func(c redis.Conn) error {
 		for i := range claims {
 			if err := send(c, claims[i]); err != nil {
 				return err
@@ -121,7 +121,7 @@ func (r *redisStore) claimOld(ctx context.Context, claims []claim) error {
 	}
 	for range 3 {
 		var again []int
-		replies, err := r.conns.pipeline(ctx, 2*len(open), func(c redis.Conn) error {
+		replies, err := r.conns.Pipeline(ctx, 2*len(open), func(c redis.Conn) error {
 			for _, i := range open {
 				key := redisKey(claims[i].key)
 				if err := c.Send("SET", key, claims[i].mine, "NX", "PX", r.ttl); err != nil {
@@ -159,4 +159,4 @@ func redisKey(key []byte) []byte {
 	return append(append(b, redisPrefix...), key...)
 }
 
-func (r *redisStore) close() error { return r.conns.pool.Close() }
+func (r *redisStore) close() error { return r.conns.Pool.Close() }

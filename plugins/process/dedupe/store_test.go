@@ -42,8 +42,8 @@ func kinds() map[string]func(t testing.TB, ttl time.Duration) store {
 		"redis": newTestRedis,
 		"redis before 7": func(t testing.TB, ttl time.Duration) store {
 			r := newTestRedis(t, ttl).(*redisStore)
-			dial := r.conns.pool.DialContext
-			r.conns.pool.DialContext = func(ctx context.Context) (redis.Conn, error) {
+			dial := r.conns.Pool.DialContext
+			r.conns.Pool.DialContext = func(ctx context.Context) (redis.Conn, error) {
 				c, err := dial(ctx)
 				if err != nil {
 					return nil, err
@@ -305,11 +305,11 @@ func TestCalls_EveryClaimIsTold(t *testing.T) {
 	r := newTestRedis(t, time.Minute).(*redisStore)
 	defer r.close()
 	told := map[string]int{}
-	r.conns.meter = &calls.Meter{Tell: func(kind string, _ time.Duration, failed bool) {
+	r.conns.Kind, r.conns.Meter = callClaim, &calls.Meter{Tell: func(kind string, _ time.Duration, failed bool) {
 		told[fmt.Sprint(kind, " ", failed)]++
 	}}
 	ask := func(command string) {
-		_, _ = r.conns.pipeline(t.Context(), 1, func(c redis.Conn) error { return c.Send(command) })
+		_, _ = r.conns.Pipeline(t.Context(), 1, func(c redis.Conn) error { return c.Send(command) })
 	}
 	ask("PING")
 	ask("NOSUCHCOMMAND")

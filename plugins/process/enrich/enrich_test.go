@@ -108,7 +108,8 @@ func TestEnrich_WrongConfigsAreRefused(t *testing.T) {
 		"lookups: [{ name: A, key: x, result_map: 'root = this', geo: x }]",
 		"deadline: 0s\nlookups: [{ " + right + ", geo: x }]",
 		"lookups: [{ " + right + ", geo: x }, { " + right + ", geo: x }]",
-		"lookups: [{ " + right + ", geo: x, max_in_flight: 0 }]"} {
+		"lookups: [{ " + right + ", geo: x, max_in_flight: 0 }]", "lookups: [{ " + right + ", geo: x, redis: 'redis://h' }]",
+		"lookups: [{ " + right + ", geo: x, redis_hash: true }]", "lookups: [{ " + right + ", redis: 'http://h' }]"} {
 		conf, err := spec().ParseYAML(wrong, nil)
 		if err != nil {
 			continue

@@ -21,9 +21,11 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/calls"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/geo"
+	"weir/internal/platform/redisconn"
 	"weir/internal/platform/sqldb"
 )
 
@@ -37,6 +39,8 @@ const (
 	fieldGeo        = "geo"
 	fieldSQL        = "sql"
 	fieldQuery      = "query"
+	fieldRedis      = "redis"
+	fieldHash       = "redis_hash"
 	fieldTimeout    = "timeout"
 	fieldInFlight   = "max_in_flight"
 	fieldEntries    = "cache_entries"
@@ -51,7 +55,7 @@ func spec() *service.ConfigSpec {
 		Categories("Integration").
 		Summary("Puts what other systems know into events, within a deadline: an event passes whatever they do.").
 		Description(`
-Each look-up makes a key of an event, asks its source for it, and writes the answer into the event. Sources are processors of the engine (`+"`http`"+` and others), a SQL store, or a database of addresses in MaxMind's format. An answer is JSON; nothing and `+"`null`"+` say that there is none.
+Each look-up makes a key of an event, asks its source for it, and writes the answer into the event. Sources are processors of the engine (`+"`http`"+` and others), a SQL store, a Redis, or a database of addresses in MaxMind's format. An answer is JSON; nothing and `+"`null`"+` say that there is none.
 
 - Answers are kept, for `+"`cache_ttl`"+`, and that there is none for `+"`cache_ttl_absent`"+`. Failures are never kept.
 - A key is asked for once at a time, whoever wants it, and a source has at most `+"`max_in_flight`"+` questions at a time.
@@ -88,6 +92,11 @@ What `+"`cached`, `branch` and `http`"+` of the engine do not have: they fail th
 			service.NewStringField(fieldQuery).
 				Description("The query, with $1 for the key. The columns of its first row are the answer.").Default("").
 				Example("SELECT plan, since FROM customer WHERE id = $1"),
+			service.NewStringField(fieldRedis).
+				Description("A source that is a Redis: the value of the key is the answer, JSON.").Default("").Secret().
+				Example("redis://cache:6379/0").Example("rediss://weir@cache?password=vault://secret/data/weir/redis#password"),
+			service.NewBoolField(fieldHash).
+				Description("Whether the value is a hash: its fields are the answer, each a text.").Default(false),
 			service.NewDurationField(fieldTimeout).Description("How long one question may take.").Default("2s"),
 			service.NewIntField(fieldInFlight).Description("Questions at a time.").Default(32),
 			service.NewIntField(fieldEntries).Description("Answers that are kept, in memory; 0 keeps none.").
@@ -149,7 +158,8 @@ type named struct {
 	key    *service.InterpolatedString
 	result *bloblang.Executor
 
-	geo, sql, query string
+	geo, sql, query, redis string
+	hash                   bool
 }
 
 // The outcomes of a look-up for one event.
@@ -216,6 +226,7 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	n := &named{lookup: &lookup{}}
 	err := conf.Read(parsed, fieldName, conf.Valid(&n.name, func() error { return validName(n.name) }), fieldKey, &n.key,
 		fieldGeo, &n.geo, fieldSQL, sqldb.MaybeURL(&n.sql), fieldQuery, &n.query,
+		fieldRedis, conf.MaybeURL(&n.redis, redisconn.Schemes()...), fieldHash, &n.hash,
 		fieldTimeout, conf.Positive(&n.timeout), fieldInFlight, conf.Between(&n.inFlight, 1, 10_000),
 		fieldEntries, conf.NotNegative(&n.entries), fieldKeep, conf.NotNegative(&n.keep),
 		fieldKeepAbsent, conf.NotNegative(&n.keepAbsent), fieldFailures, conf.Positive(&n.failures))
@@ -223,7 +234,7 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	n.result, rerr = parsed.FieldBloblang(fieldResult)
 	children, cerr := parsed.FieldAnyList(fieldProcessors)
 	sources := 0
-	for _, is := range []bool{n.geo != "", n.sql != "", len(children) > 0} {
+	for _, is := range []bool{n.geo != "", n.sql != "", n.redis != "", len(children) > 0} {
 		if is {
 			sources++
 		}
@@ -231,8 +242,10 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	var wrong error
 	switch {
 	case sources != 1:
-		wrong = fmt.Errorf("the look-up %q has %d sources: expected one of %s, %s and %s", n.name, sources, fieldProcessors,
-			fieldGeo, fieldSQL)
+		wrong = fmt.Errorf("the look-up %q has %d sources: expected one of %s, %s, %s and %s", n.name, sources,
+			fieldProcessors, fieldGeo, fieldSQL, fieldRedis)
+	case n.hash && n.redis == "":
+		wrong = fmt.Errorf("the look-up %q: %s is of %s", n.name, fieldHash, fieldRedis)
 	case (n.sql != "") != (n.query != ""):
 		wrong = fmt.Errorf("the look-up %q: %s and %s go together", n.name, fieldSQL, fieldQuery)
 	}
@@ -266,6 +279,14 @@ func (p *processor) source(parsed *service.ParsedConfig, n *named, res *service.
 		shared := &sharedStore{res: res, url: n.sql}
 		p.closers = append(p.closers, shared.close)
 		return ofSQL(n.query, shared.open), nil
+	case n.redis != "":
+		conns, err := redisconn.Open(n.redis, n.timeout)
+		if err != nil {
+			return nil, err
+		}
+		conns.Kind, conns.Meter = callGet, calls.Of(res, "redis", redisconn.CallConnect, callGet)
+		p.closers = append(p.closers, func(context.Context) error { return conns.Close() })
+		return ofRedis(conns, n.hash), nil
 	}
 	processors, err := parsed.FieldProcessorList(fieldProcessors)
 	for _, one := range processors {

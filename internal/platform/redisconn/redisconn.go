@@ -1,4 +1,6 @@
-package dedupe
+// Package redisconn asks a Redis in pipelines of commands, over connections that are
+// kept.
+package redisconn
 
 import (
 	"cmp"
@@ -22,33 +24,49 @@ import (
 	"weir/internal/platform/secret"
 )
 
-// redisConns sends pipelines of commands over pooled connections.
-type redisConns struct {
-	pool    *redis.Pool
+// Conns sends pipelines of commands over pooled connections.
+type Conns struct {
+	Pool    *redis.Pool
+	Meter   *calls.Meter // of connecting, and of pipelines as Kind; nil: nobody is told
+	Kind    string
 	timeout time.Duration // to connect, to write a pipeline, to read its replies
-	meter   *calls.Meter
 	// broke is when a connection last failed. Those that idle since before then
 	// are taken for broken too: a server that restarts breaks all of them.
 	broke atomic.Pointer[time.Time]
 }
 
-// The kinds of calls: a claim of Redis is a pipeline of them, one of Pebble ends
-// when the disk has it.
-const (
-	callConnect = "connect"
-	callClaim   = "claim"
-)
+// CallConnect is the kind of call that makes a connection.
+const CallConnect = "connect"
+
+// Schemes are those of its URLs.
+func Schemes() []string { return []string{"redis", "rediss"} }
+
+// Open reads a URL, and connects when it is first asked. No error shows the URL. What
+// the URL says of where its password is kept is read for each connection: it may have
+// been rotated.
+func Open(rawURL string, timeout time.Duration) (*Conns, error) {
+	without, kept, err := secret.Password(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	addr, size, options, err := parse(without)
+	if err != nil {
+		return nil, err
+	}
+	return newConns(addr, size, timeout, options, kept), nil
+}
+
+// Close closes the connections.
+func (r *Conns) Close() error { return r.Pool.Close() }
 
 // errStale makes the pool close a connection instead of lending it.
 var errStale = errors.New("idle since before another connection failed")
 
-// newRedisConns makes the pool. With kept, the password is read where it says,
-// for each connection: it may have been rotated.
-func newRedisConns(addr string, size int, timeout time.Duration, options []redis.DialOption, kept string) *redisConns {
-	r := &redisConns{timeout: timeout}
+func newConns(addr string, size int, timeout time.Duration, options []redis.DialOption, kept string) *Conns {
+	r := &Conns{timeout: timeout}
 	options = append(options, redis.DialConnectTimeout(timeout), redis.DialTLSHandshakeTimeout(timeout),
 		redis.DialReadTimeout(timeout), redis.DialWriteTimeout(timeout))
-	r.pool = &redis.Pool{
+	r.Pool = &redis.Pool{
 		MaxActive: size, MaxIdle: size, Wait: true, IdleTimeout: 30 * time.Minute,
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
 			with := options
@@ -61,7 +79,7 @@ func newRedisConns(addr string, size int, timeout time.Duration, options []redis
 			}
 			began := time.Now()
 			c, err := redis.DialContext(ctx, "tcp", addr, with...)
-			r.meter.Note(callConnect, began, err)
+			r.Meter.Note(CallConnect, began, err)
 			return c, err
 		},
 		TestOnBorrow: func(_ redis.Conn, used time.Time) error {
@@ -74,13 +92,13 @@ func newRedisConns(addr string, size int, timeout time.Duration, options []redis
 	return r
 }
 
-// pipeline writes what send sends, n commands, and returns their replies. An
+// Pipeline writes what send sends, n commands, and returns their replies. An
 // error reply to one of them fails all, after the others were read.
 //
 // A pipeline whose connection breaks is sent once more, whole, on another: its
 // commands must mean the same when the server has carried some of them out
 // already. One that times out is not, since the server may still be at it.
-func (r *redisConns) pipeline(ctx context.Context, n int, send func(redis.Conn) error) ([]any, error) {
+func (r *Conns) Pipeline(ctx context.Context, n int, send func(redis.Conn) error) ([]any, error) {
 	replies, broke, err := r.try(ctx, n, send)
 	if broke && ctx.Err() == nil {
 		replies, _, err = r.try(ctx, n, send)
@@ -88,15 +106,15 @@ func (r *redisConns) pipeline(ctx context.Context, n int, send func(redis.Conn) 
 	return replies, err
 }
 
-func (r *redisConns) try(ctx context.Context, n int, send func(redis.Conn) error) (_ []any, broke bool, err error) {
-	c, err := r.connect(ctx)
+func (r *Conns) try(ctx context.Context, n int, send func(redis.Conn) error) (_ []any, broke bool, err error) {
+	c, err := r.Connect(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	defer c.Close() // closes the connection, if it failed
 	began := time.Now()
 	replies, err := r.exchange(ctx, c, n, send)
-	r.meter.Note(callClaim, began, err)
+	r.Meter.Note(r.Kind, began, err)
 	if c.Err() != nil {
 		now := time.Now()
 		r.broke.Store(&now)
@@ -105,15 +123,16 @@ func (r *redisConns) try(ctx context.Context, n int, send func(redis.Conn) error
 	return replies, broke, err
 }
 
-func (r *redisConns) connect(ctx context.Context) (redis.Conn, error) {
+// Connect lends a connection, which goes back with its Close.
+func (r *Conns) Connect(ctx context.Context) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	return r.pool.GetContext(ctx)
+	return r.Pool.GetContext(ctx)
 }
 
 // exchange leaves no reply unread on a connection that has not failed: the next
 // to borrow it would take it for its own.
-func (r *redisConns) exchange(ctx context.Context, c redis.Conn, n int, send func(redis.Conn) error) ([]any, error) {
+func (r *Conns) exchange(ctx context.Context, c redis.Conn, n int, send func(redis.Conn) error) ([]any, error) {
 	if err := send(c); err != nil {
 		return nil, err
 	}
@@ -140,12 +159,12 @@ func (r *redisConns) exchange(ctx context.Context, c redis.Conn, n int, send fun
 	return replies, refused
 }
 
-// redisOptions are those that a claims URL may have.
-var redisOptions = [...]string{"db", "pool_size", "skip_verify"}
+// urlOptions are those that a URL may have.
+var urlOptions = [...]string{"db", "pool_size", "skip_verify"}
 
-// parseRedisURL reads redis://USER:PASSWORD@HOST:PORT/DB and rediss:// with
-// redisOptions. No error shows the URL.
-func parseRedisURL(rawURL string) (addr string, size int, options []redis.DialOption, err error) {
+// parse reads redis://USER:PASSWORD@HOST:PORT/DB and rediss:// with
+// urlOptions. No error shows the URL.
+func parse(rawURL string) (addr string, size int, options []redis.DialOption, err error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Opaque != "" || (u.Scheme != "redis" && u.Scheme != "rediss") { // its text may quote the password
 		return "", 0, nil, errors.New("expected redis://USER:PASSWORD@HOST:PORT/DB")
@@ -155,9 +174,9 @@ func parseRedisURL(rawURL string) (addr string, size int, options []redis.DialOp
 		return "", 0, nil, errors.New("expected options such as ?pool_size=20")
 	}
 	for name := range query {
-		if !slices.Contains(redisOptions[:], name) {
+		if !slices.Contains(urlOptions[:], name) {
 			return "", 0, nil, fmt.Errorf("it has an option that is none of %s: leave it out",
-				strings.Join(redisOptions[:], ", "))
+				strings.Join(urlOptions[:], ", "))
 		}
 	}
 	db := strings.Trim(u.Path, "/")
