@@ -13,6 +13,7 @@ require (
 	github.com/dustin/go-humanize v1.0.1
 	github.com/emersion/go-smtp v0.24.0
 	github.com/go-jose/go-jose/v4 v4.1.4
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/gofrs/uuid/v5 v5.5.1
 	github.com/gomodule/redigo v1.9.2
 	github.com/google/uuid v1.6.0
@@ -60,6 +61,7 @@ require (
 	buf.build/go/hyperpb v0.1.3 // indirect
 	connectrpc.com/connect v1.19.1 // indirect
 	cuelang.org/go v0.17.1 // indirect
+	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/DataDog/zstd v1.5.7 // indirect
 	github.com/IBM/sarama v1.47.0 // indirect
 	github.com/Jeffail/checkpoint v1.1.0 // indirect

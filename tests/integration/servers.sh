@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Starts the real servers that integration tests run against - PostgreSQL,
-# Redis, Apache Kafka (KRaft) and an S3 server - natively, on loopback, on free
-# ports, with their data under one temporary directory.
+# MariaDB, Redis, Apache Kafka (KRaft) and an S3 server - natively, on loopback, on
+# free ports, with their data under one temporary directory.
 #
-#   eval "$(tests/integration/servers.sh start)"    # all, or: start postgres redis kafka s3
+#   eval "$(tests/integration/servers.sh start)"    # all, or: start postgres mariadb redis kafka s3
 #   go test ./...
 #   tests/integration/servers.sh stop                # all, or some by name
 #
-# What is missing is installed: PostgreSQL and Redis by apt, Kafka from Maven
+# What is missing is installed: PostgreSQL, MariaDB and Redis by apt, Kafka from Maven
 # Central (Java 17 and mvn), versitygw with go install; the last two are kept in
 # .cache/. "install" does that alone. "start" prints export lines on stdout and
 # everything else on stderr, and is idempotent: a server that runs is left alone.
@@ -78,6 +78,12 @@ port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 pg_bin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
 
 install_postgres() { [ -n "$(pg_bin)" ] || apt_install postgresql; }
+install_mariadb() {
+  command -v openssl >/dev/null || apt_install openssl
+  { command -v mariadb-install-db && command -v my_print_defaults; } >/dev/null ||
+    apt_install mariadb-server-core mariadb-client-core
+}
+
 install_redis() { command -v redis-server >/dev/null || apt_install redis-server; }
 
 install_kafka() {
@@ -111,6 +117,32 @@ start_postgres() {
   "$bin/psql" -q -h 127.0.0.1 -p "$port" -U weir -d postgres -c "CREATE DATABASE weir_test" >&2
   export_line postgres WEIR_TEST_POSTGRES_URL "postgres://weir@127.0.0.1:$port/weir_test?sslmode=disable"
 }
+
+# MariaDB runs as whoever runs this. Its first statements say who may come in: root's
+# way in by a socket is nobody's here. It logs changes as one whose changes are followed.
+start_mariadb() {
+  local data=$state/mariadb port
+  port=$(free_port)
+  mkdir -p "$data"
+  mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$data" --auth-root-authentication-method=normal --skip-test-db \
+    >"$state/mariadb.log" 2>&1 || die "mariadb-install-db failed: $(tail -n 5 "$state/mariadb.log")"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$data/key.pem" -out "$data/cert.pem" >>"$state/mariadb.log" 2>&1 || die "making a certificate failed"
+  cat >"$data/first.sql" <<'EOF'
+CREATE DATABASE IF NOT EXISTS weir_test CHARACTER SET utf8mb4;
+CREATE USER IF NOT EXISTS weir@'127.0.0.1' IDENTIFIED BY 'weir-test';
+GRANT ALL ON *.* TO weir@'127.0.0.1' WITH GRANT OPTION;
+EOF
+  launch mariadb mariadbd --no-defaults --user="$(id -un)" --datadir="$data" --port="$port" --bind-address=127.0.0.1 \
+    --skip-name-resolve --socket="$data/s.sock" --pid-file="$data/pid" --init-file="$data/first.sql" \
+    --ssl-cert="$data/cert.pem" --ssl-key="$data/key.pem" --innodb-buffer-pool-size=64M --max-allowed-packet=16M \
+    --log-bin=binlog --server-id=1 --binlog-format=ROW --binlog-row-metadata=FULL
+  await mariadb 60 mariadb_ready "$port"
+  export_line mariadb WEIR_TEST_MYSQL_URL "mysql://weir:weir-test@127.0.0.1:$port/weir_test"
+  export_line mariadb WEIR_TEST_MYSQL_CA "$data/cert.pem"
+}
+
+mariadb_ready() { port_open "$1" && grep -q "ready for connections" "$state/mariadb.log"; }
 
 start_redis() {
   local port
@@ -210,12 +242,13 @@ crash() {
 
 revive() {
   running "$1" && die "$1 runs: nothing to revive"
-  [ "$1" != kafka ] || : >"$state/kafka.log" # its readiness is read from there
+  case $1 in kafka | mariadb) : >"$state/$1.log" ;; esac # their readiness is read from there
   eval "launch $1 $(cat "$state/$1.cmd")"
   await "$1" 60 "ready_$1"
 }
 
 ready_postgres() { "$(pg_bin)/pg_isready" -d "$(value WEIR_TEST_POSTGRES_URL postgres)"; }
+ready_mariadb() { mariadb_ready "$(value WEIR_TEST_MYSQL_URL mariadb | sed 's#.*:\([0-9]*\)/.*#\1#')"; }
 ready_redis() { redis-cli -u "$(value WEIR_TEST_REDIS_URL redis)" ping; }
 ready_kafka() { kafka_ready "$(value WEIR_TEST_KAFKA_BROKERS kafka | cut -d: -f2)"; }
 ready_s3() { port_open "$(value WEIR_TEST_S3_URL s3 | sed 's#.*http://[^:]*:\([0-9]*\).*#\1#')"; }
@@ -226,11 +259,14 @@ value() { (. "$state/$2.env" && printf '%s' "${!1}"); }
 export_line() { printf 'export %s=%q\n' "$2" "$3" >>"$state/$1.env"; }
 
 known() {
-  case $1 in postgres | redis | kafka | s3) ;; *) die "no server is called $1: expected postgres, redis, kafka or s3" ;; esac
+  case $1 in
+  postgres | mariadb | redis | kafka | s3) ;;
+  *) die "no server is called $1: expected postgres, mariadb, redis, kafka or s3" ;;
+  esac
 }
 
 install() {
-  [ $# -gt 0 ] || set -- postgres redis kafka s3
+  [ $# -gt 0 ] || set -- postgres mariadb redis kafka s3
   for name in "$@"; do
     known "$name"
     "install_$name"
@@ -240,7 +276,7 @@ install() {
 start() {
   mkdir -p "$state"
   chmod 755 "$state"
-  [ $# -gt 0 ] || set -- postgres redis kafka s3
+  [ $# -gt 0 ] || set -- postgres mariadb redis kafka s3
   for name in "$@"; do
     known "$name"
     if running "$name" && [ -f "$state/$name.env" ]; then
@@ -285,9 +321,9 @@ crash) crash "$2" ;;
 revive) revive "$2" ;;
 stop)
   shift
-  [ $# -gt 0 ] || set -- postgres redis kafka s3
+  [ $# -gt 0 ] || set -- postgres mariadb redis kafka s3
   for name in "$@"; do stop_one "$name"; done
   rmdir "$state" 2>/dev/null || true
   ;;
-*) die "usage: $0 install|start [postgres|redis|kafka|s3]… | env | stop [NAME]… | pause|resume|crash|revive NAME" ;;
+*) die "usage: $0 install|start [postgres|mariadb|redis|kafka|s3]… | env | stop [NAME]… | pause|resume|crash|revive NAME" ;;
 esac

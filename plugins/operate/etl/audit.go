@@ -64,7 +64,7 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 			return nil, fmt.Errorf("counting %s: %w", s.Object, err)
 		case sum != s.SHA256:
 			find("%s holds other %s than the run wrote", s.Object, map[bool]string{true: "rows",
-				false: "bytes"}[s.Format == postgresFormat || s.Format == deltaFormat])
+				false: "bytes"}[isTable(s.Format) || s.Format == deltaFormat])
 		case rows != want:
 			find("%s has %d rows, and %d were to be there", s.Object, rows, want)
 		}
@@ -74,7 +74,7 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 
 // recount reads an object, or a table, to its end.
 func (p *Pipeline) recount(ctx context.Context, report *Report, s Sink) (rows int64, sum string, err error) {
-	if s.Format == postgresFormat {
+	if isTable(s.Format) {
 		for _, t := range p.sinks {
 			if t.table != nil && t.url == s.URL && t.object == s.Object {
 				return t.table.recount(ctx, report)

@@ -37,6 +37,8 @@ func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
 		return &textEncoder{w: w, columns: columns, append: appendJSON}, nil
 	case postgresFormat: // without a table, as in tests
 		return newTableEncoder(columns, make([]int, len(columns))), nil
+	case mysqlFormat:
+		return newMySQLRows(columns), nil
 	}
 	return newParquet(columns, nil, w)
 }
@@ -65,13 +67,7 @@ func (p *Pipeline) takes(ctx context.Context, t target, columns []column) error 
 		}
 		return nil
 	}
-	conn, err := t.table.connect(ctx, map[string]string{"default_transaction_read_only": "on"})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it was only read
-	_, _, err = t.table.check(ctx, conn, columns)
-	return err
+	return t.table.asked(ctx, columns)
 }
 
 // checkFormat says which column a format cannot hold.

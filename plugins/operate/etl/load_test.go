@@ -178,6 +178,8 @@ func TestSchema_AgreesWithLint(t *testing.T) {
 	}
 	for _, text := range []string{
 		right, strings.Replace(fromPostgres, "PASSWORD", `{"$vault": "a#b"}`, 1),
+		strings.Replace(strings.Replace(fromPostgres, "PASSWORD", `{"$file": "a"}, "ca": "x", "zero_dates": "null"`, 1), "postgres",
+			"mysql", 1), strings.Replace(fromPostgres, "PASSWORD", `{"$file": "a"}, "zero_dates": "0"`, 1),
 		strings.Replace(fromPostgres, "PASSWORD", `"s3cret"`, 1), strings.Replace(right, `"name"`, `"nmae"`, 1),
 		strings.Replace(right, "int64", "int65", 1), strings.Replace(right, `"filter"`, `"fliter"`, 1),
 		strings.Replace(right, `"reject"`, `"ignore"`, 1), strings.Replace(right, `"parquet"`, `"orc"`, 1),

@@ -50,12 +50,12 @@ type source interface {
 }
 
 // target is where rows go: one object, which appears whole, or a table, which is in
-// its store by the name of its folder, or in PostgreSQL.
+// its store by the name of its folder, or in a database.
 type target struct {
 	format, url, object string
-	table               *postgresTable // of PostgreSQL, else nil
-	delta               *deltaTable    // of Delta Lake, else nil
-	topic               *kafkaTopic    // of Kafka, else nil
+	table               *dbTable    // of a database, else nil
+	delta               *deltaTable // of Delta Lake, else nil
+	topic               *kafkaTopic // of Kafka, else nil
 }
 
 func (t target) String() string { return t.object + " as " + t.format }
@@ -172,20 +172,23 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	p.additions = r.oneOf("changes", "refuse", "additions") == "additions"
 	p.source, p.columns = p.readOne(r, true)
 	if at := r.members["changes"]; at != nil && p.columns != nil {
-		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres, parquet and delta")
+		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres, mysql, parquet "+
+			"and delta")
 	}
 	r.end()
 }
 
 // readOne reads a source, and its columns, where they are named.
 func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
-	kinds := []string{"", "postgres", "csv", "ndjson", "parquet", deltaFormat}
+	kinds := []string{"", postgresFormat, mysqlFormat, "csv", "ndjson", "parquet", deltaFormat}
 	if top {
 		kinds = append(kinds, "union", kafkaFormat)
 	}
 	switch r.oneOf("type", kinds...) {
-	case "postgres":
+	case postgresFormat:
 		return readPostgres(r), nil
+	case mysqlFormat:
+		return p.readMySQL(r), nil
 	case "parquet":
 		return p.readParquet(r), nil
 	case deltaFormat:
@@ -242,7 +245,7 @@ func readType(r *reader, name string) columnType {
 func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) target {
 	r := n.object(problems)
 	if format == "" {
-		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat, deltaFormat, kafkaFormat)
+		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat, mysqlFormat, deltaFormat, kafkaFormat)
 	}
 	if format == deltaFormat {
 		defer r.end()
@@ -252,9 +255,13 @@ func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) targe
 		defer r.end()
 		return p.readTopic(r)
 	}
-	if format == postgresFormat {
+	switch format {
+	case postgresFormat:
 		defer r.end()
-		return readTable(r)
+		return readTable(r, postgresServer{readServer(r, postgresPort)})
+	case mysqlFormat:
+		defer r.end()
+		return readTable(r, p.readMySQLServer(r))
 	}
 	t := target{format: format, url: r.text("url", true), object: r.text("object", true)}
 	p.checkPlace(r, t, "object", "an object, such as 2026/orders.parquet")

@@ -4,51 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"weir/internal/platform/secret"
 )
 
-// postgresServer is a database of a PostgreSQL, and who asks it.
-type postgresServer struct {
-	host, database, sslmode string
-	port                    int64
-	user, password          string // where a secret is kept, or, of the user, itself
-}
+// postgresServer is a database of a PostgreSQL.
+type postgresServer struct{ sqlServer }
 
-func readServer(r *reader) postgresServer {
-	p := postgresServer{host: r.text("host", true), port: r.number("port", 5432, 1, 65535),
-		database: r.text("database", true), sslmode: r.oneOf("sslmode", "verify-full", "verify-ca", "require", "disable")}
-	if n := r.members["user"]; n != nil {
-		if _, is := n.value.(string); is {
-			p.user = r.text("user", true)
-		} else {
-			p.user = readSecret(r, "user")
-		}
-	} else {
-		p.user = r.text("user", true)
-	}
-	p.password = readSecret(r, "password")
-	if strings.ContainsAny(p.host, "/@?# ") {
-		r.wrong(r.members["host"], "expected the name of a host")
-	}
-	return p
-}
+const postgresPort = 5432
 
-// where is the URL of the database, without the user.
-func (p postgresServer) where() string {
-	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(p.host, strconv.FormatInt(p.port, 10)), Path: "/" + p.database}
-	return u.String()
-}
+func (p postgresServer) format() string { return postgresFormat }
+func (p postgresServer) where() string  { return p.url(postgresFormat) }
 
 // postgresTimeout bounds connecting, and each answer that is no row.
 const postgresTimeout = 30 * time.Second
@@ -60,10 +30,7 @@ func (p postgresServer) connect(ctx context.Context, more map[string]string) (*p
 	if err != nil {
 		return nil, fmt.Errorf("reading how to connect to PostgreSQL: %w", err)
 	}
-	if conf.User, err = secret.Value(ctx, p.user); err != nil {
-		return nil, err
-	}
-	if conf.Password, err = secret.Value(ctx, p.password); err != nil {
+	if conf.User, conf.Password, err = p.login(ctx); err != nil {
 		return nil, err
 	}
 	conf.ConnectTimeout = postgresTimeout
@@ -114,16 +81,4 @@ func (p postgresServer) refused(doing string, err error) error {
 		return dataError{err}
 	}
 	return err
-}
-
-// quoted is the name of a table, SCHEMA.TABLE or TABLE, as SQL has it.
-func quoted(table string) string { return pgx.Identifier(strings.Split(table, ".")).Sanitize() }
-
-// quotedNames are names as a list in SQL.
-func quotedNames(all []string) string {
-	out := slices.Clone(all)
-	for i, name := range out {
-		out[i] = pgx.Identifier{name}.Sanitize()
-	}
-	return strings.Join(out, ", ")
 }

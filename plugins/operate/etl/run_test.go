@@ -429,8 +429,8 @@ func TestPostgres_NoFailureShowsTheUser(t *testing.T) {
 	if err := os.WriteFile(kept, []byte("hidden"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := postgresSource{postgresServer: postgresServer{host: "127.0.0.1", port: int64(port), database: "d",
-		sslmode: "disable", user: "file://" + kept}, table: "t"}
+	p := postgresSource{postgresServer: postgresServer{sqlServer{host: "127.0.0.1", port: int64(port), database: "d",
+		sslmode: "disable", user: "file://" + kept}}, table: "t"}
 	_, away := p.open(t.Context())
 	refused := p.refused("connecting to", &pgconn.PgError{Code: "28P01",
 		Message: `password authentication failed for user "hidden"`})

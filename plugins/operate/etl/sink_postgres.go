@@ -12,171 +12,148 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// How rows come into a table.
-const (
-	modeReplace = "replace" // they are all that it has
-	modeAppend  = "append"  // they come to those that are there
-	modeMerge   = "merge"   // each takes the place of the one with its key
-)
-
 const postgresFormat = "postgres"
 
-// postgresTable is a table as a sink. A run's rows come into it in one transaction,
-// which also notes the run in _weir_etl_loads beside it: whoever does not know
-// whether a commit came through finds it there. Readers see what was before, until
-// then, and wait for nothing.
-type postgresTable struct {
-	postgresServer
-	table string
-	mode  string
-	key   []string // of merge
+func (p postgresServer) books(t *dbTable) []string {
+	return []string{"CREATE TABLE IF NOT EXISTS " + t.claims() + ` (sink text, pipeline text, state text NOT NULL,
+			running boolean NOT NULL, since timestamptz NOT NULL, replaces boolean NOT NULL, PRIMARY KEY (sink, pipeline))`,
+		"CREATE TABLE IF NOT EXISTS " + t.loads() + ` (sink text, run text, pipeline text NOT NULL, rows bigint NOT NULL,
+			bytes bigint NOT NULL, sha256 text NOT NULL, loaded timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (sink, run))`}
 }
 
-func readTable(r *reader) target {
-	t := &postgresTable{readServer(r), r.text("table", true), r.oneOf("mode", modeReplace, modeAppend, modeMerge), nil}
-	t.key = readKey(r, t.mode)
-	for _, part := range strings.Split(t.table, ".") {
-		if len(part) > mostName || part == "" && t.table != "" || strings.Contains(t.table, "\x00") {
-			r.wrong(r.members["table"], "expected TABLE or SCHEMA.TABLE, of at most %d bytes each", mostName)
-			break
+func (p postgresServer) positions(t *dbTable) string {
+	return "CREATE TABLE IF NOT EXISTS " + t.marked() + ` (sink text, pipeline text, log text,
+			part integer, next bigint NOT NULL, PRIMARY KEY (sink, pipeline, log, part))`
+}
+
+func (p postgresServer) otherwise(key, sets []string) string {
+	all := make([]string, len(sets))
+	for i, name := range sets {
+		name = pgx.Identifier{name}.Sanitize()
+		all[i] = name + " = excluded." + name
+	}
+	return " ON CONFLICT (" + quotedNames(key) + ") DO UPDATE SET " + strings.Join(all, ", ")
+}
+
+func (p postgresServer) reading(t *dbTable, columns []column) source {
+	asked := make([]string, len(columns))
+	for i, c := range columns {
+		asked[i] = pgx.Identifier{c.name}.Sanitize()
+		if c.of.kind == kindDecimal { // which the table may have with more digits, or without a bound
+			asked[i] += "::text AS " + asked[i]
 		}
 	}
-	return target{format: postgresFormat, url: t.where(), object: t.table, table: t}
+	return postgresSource{postgresServer: p, query: "SELECT " + strings.Join(asked, ", ") + " FROM " + quoted(t.table)}
 }
 
-// readKey reads the columns by which rows are merged.
-func readKey(r *reader, mode string) []string {
-	key := readNames(r, "key")
-	if at := r.members["key"]; at != nil && mode != modeMerge {
-		r.wrong(at, "only rows that are merged have a key")
-	} else if r.members != nil && mode == modeMerge && len(key) == 0 {
-		r.wrong(r.n, `"key" is missing: the columns by which rows are merged`)
+// postgresSession is a connection to a PostgreSQL, on which one thing is done at a time.
+type postgresSession struct {
+	postgresServer
+	conn *pgx.Conn
+}
+
+func (p postgresServer) session(ctx context.Context, readOnly bool) (dbSession, error) {
+	more := map[string]string{}
+	if readOnly {
+		more["default_transaction_read_only"] = "on"
 	}
-	return key
-}
-
-// beside is the name of a table in the same schema, quoted.
-func (t *postgresTable) beside(name string) string {
-	if schema, _, is := strings.Cut(t.table, "."); is {
-		name = schema + "." + name
-	}
-	return quoted(name)
-}
-
-func (t *postgresTable) claims() string { return t.beside("_weir_etl_claims") }
-func (t *postgresTable) loads() string  { return t.beside("_weir_etl_loads") }
-
-// within does something in one transaction, in which no other run has anything to
-// do with this table. When it returns without an error, what was done is durable;
-// after an error it may be, when the answer to the commit was lost.
-func (t *postgresTable) within(ctx context.Context, do func(context.Context, pgx.Tx) error) error {
-	conn, err := t.connect(ctx, nil)
+	conn, err := p.connect(ctx, more)
 	if err != nil {
+		return nil, err
+	}
+	return &postgresSession{p, conn}, nil
+}
+
+// close ends the connection, and a transaction that is on its way: what counts is
+// the answer to its commit.
+func (s *postgresSession) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postgresTimeout)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+}
+
+// dollars makes $1, $2, … of each ?, of which no name here has one.
+func dollars(sql string) string {
+	parts := strings.Split(sql, "?")
+	for i := range parts[1:] {
+		parts[i] += fmt.Sprintf("$%d", i+1)
+	}
+	return strings.Join(parts, "")
+}
+
+func (s *postgresSession) exec(ctx context.Context, sql string, args ...any) error {
+	if len(args) > 0 { // else it may be a name that has one
+		sql = dollars(sql)
+	}
+	if _, err := s.conn.Exec(ctx, sql, args...); err != nil {
+		return s.refused("writing to", err)
+	}
+	return nil
+}
+
+func (s *postgresSession) query(ctx context.Context, each func(scan func(...any) error) error, sql string,
+	args ...any) error {
+	rows, err := s.conn.Query(ctx, dollars(sql), args...)
+	if err != nil {
+		return s.refused("asking", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return s.refused("asking", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.refused("asking", err)
+	}
+	return nil
+}
+
+func (s *postgresSession) make(ctx context.Context, statements ...string) error {
+	return s.transact(ctx, "weir etl", func(ctx context.Context) error { // two cannot make one table at once
+		for _, sql := range statements {
+			if err := s.exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *postgresSession) transact(ctx context.Context, lock string, do func(context.Context) error) error {
+	tx, err := s.conn.Begin(ctx)
+	if err != nil {
+		return s.refused("writing to", err)
+	}
+	if err := s.exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", lock); err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postgresTimeout)
-		defer cancel()
-		_ = conn.Close(ctx) // what counts is the answer to the commit
-	}()
-	if err := t.transact(ctx, conn, "weir etl", t.makeBooks); err != nil { // two cannot make one table at once
-		return err
-	}
-	return t.transact(ctx, conn, "weir etl "+t.table, do)
-}
-
-func (t *postgresTable) transact(ctx context.Context, conn *pgx.Conn, lock string,
-	do func(context.Context, pgx.Tx) error) error {
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return t.refused("writing to", err)
-	}
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock); err != nil {
-		return t.refused("writing to", err)
-	}
-	if err := do(ctx, tx); err != nil {
+	if err := do(ctx); err != nil {
 		return err // the connection ends, and the transaction with it
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return t.refused("writing to", err)
+		return s.refused("writing to", err)
 	}
 	return nil
 }
 
-// makeBooks makes the tables of claims and of loads, where they are not there.
-func (t *postgresTable) makeBooks(ctx context.Context, tx pgx.Tx) error {
-	return t.exec(ctx, tx, "CREATE TABLE IF NOT EXISTS "+t.claims()+` (sink text, pipeline text, state text NOT NULL,
-			running boolean NOT NULL, since timestamptz NOT NULL, replaces boolean NOT NULL, PRIMARY KEY (sink, pipeline))`,
-		"CREATE TABLE IF NOT EXISTS "+t.loads()+` (sink text, run text, pipeline text NOT NULL, rows bigint NOT NULL,
-			bytes bigint NOT NULL, sha256 text NOT NULL, loaded timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (sink, run))`)
+func (s *postgresSession) takes(ctx context.Context, t *dbTable, columns []column) error {
+	_, _, err := s.check(ctx, t, columns)
+	return err
 }
 
-func (t *postgresTable) exec(ctx context.Context, tx pgx.Tx, statements ...string) error {
-	for _, sql := range statements {
-		if _, err := tx.Exec(ctx, sql); err != nil {
-			return t.refused("writing to", err)
-		}
-	}
-	return nil
-}
-
-// load brings the rows into the table, unless it has them: what happened is in the
-// account that it returns.
-func (t *postgresTable) load(ctx context.Context, p *Pipeline, s stage, at *progress, columns []column, id string) (
-	sink Sink, err error) {
-	sink = Sink{Format: postgresFormat, URL: t.where(), Object: t.table, Mode: t.mode}
-	return sink, t.within(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := t.own(ctx, tx, p.Name, id); err != nil {
-			return err
-		}
-		switch err := tx.QueryRow(ctx, "SELECT rows, bytes, sha256 FROM "+t.loads()+" WHERE sink = $1 AND run = $2",
-			t.table, at.Run).Scan(&sink.Rows, &sink.Bytes, &sink.SHA256); {
-		case err == nil: // the answer to its commit was lost
-			return nil
-		case !errors.Is(err, pgx.ErrNoRows):
-			return t.refused("asking", err)
-		}
-		if err := t.bringRows(ctx, tx, p, s, at, columns, &sink); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, "INSERT INTO "+t.loads()+" (sink, run, pipeline, rows, bytes, sha256) "+
-			"VALUES ($1, $2, $3, $4, $5, $6)", t.table, at.Run, p.Name, sink.Rows, sink.Bytes, sink.SHA256)
-		if err != nil {
-			return t.refused("writing to", err)
-		}
-		return nil
-	})
-}
-
-// bringRows takes the rows into the table within a transaction.
-func (t *postgresTable) bringRows(ctx context.Context, tx pgx.Tx, p *Pipeline, s stage, at *progress, columns []column,
-	sink *Sink) error {
-	most, err := t.prepare(ctx, tx, columns)
-	if err != nil {
-		return err
-	}
-	rows := newTableEncoder(columns, most)
-	for _, name := range t.key {
-		rows.key = append(rows.key, indexOf(columns, name))
-	}
-	return t.fill(ctx, tx, rows, func(e *tableEncoder) error {
-		if err := p.encodeRows(ctx, s, at, sink, e); err != nil {
-			return err
-		}
-		sink.Bytes, sink.SHA256 = e.bytes, e.sum.hex()
-		return nil
-	})
-}
+// ready does nothing: tables are made within the transaction.
+func (s *postgresSession) ready(context.Context, *dbTable, []column) error { return nil }
 
 // prepare makes the table, where it is not there, and empties one that is to be
 // replaced.
-func (t *postgresTable) prepare(ctx context.Context, tx pgx.Tx, columns []column) (most []int, err error) {
-	most, there, err := t.check(ctx, tx, columns)
+func (s *postgresSession) prepare(ctx context.Context, t *dbTable, columns []column) (most []int, err error) {
+	most, there, err := s.check(ctx, t, columns)
 	switch {
 	case err != nil:
 		return nil, err
 	case there && t.mode == modeReplace:
-		return most, t.exec(ctx, tx, "DELETE FROM "+quoted(t.table))
+		return most, s.exec(ctx, "DELETE FROM "+quoted(t.table))
 	case there:
 		return most, nil
 	}
@@ -187,14 +164,20 @@ func (t *postgresTable) prepare(ctx context.Context, tx pgx.Tx, columns []column
 	if t.mode == modeMerge {
 		parts = append(parts, "PRIMARY KEY ("+quotedNames(t.key)+")")
 	}
-	return most, t.exec(ctx, tx, "CREATE TABLE "+quoted(t.table)+" ("+strings.Join(parts, ", ")+")")
+	return most, s.exec(ctx, "CREATE TABLE "+quoted(t.table)+" ("+strings.Join(parts, ", ")+")")
 }
 
 // fill copies rows, and merges them where that is asked for.
-func (t *postgresTable) fill(ctx context.Context, tx pgx.Tx, e *tableEncoder, encode func(*tableEncoder) error) error {
+func (s *postgresSession) fill(ctx context.Context, t *dbTable, columns []column, encode func(tableRows) error) error {
+	most, err := s.prepare(ctx, t, columns)
+	if err != nil {
+		return err
+	}
+	e := newTableEncoder(columns, most)
+	e.key = t.keyAt(columns)
 	into, cols := quoted(t.table), quotedNames(names(e.columns))
 	if t.mode == modeMerge {
-		if err := t.exec(ctx, tx, "CREATE TEMP TABLE _weir_etl_rows ON COMMIT DROP AS SELECT "+cols+" FROM "+into+
+		if err := s.exec(ctx, "CREATE TEMP TABLE _weir_etl_rows ON COMMIT DROP AS SELECT "+cols+" FROM "+into+
 			" WITH NO DATA"); err != nil {
 			return err
 		}
@@ -208,13 +191,13 @@ func (t *postgresTable) fill(ctx context.Context, tx pgx.Tx, e *tableEncoder, en
 		encoded <- err
 		w.CloseWithError(err) // nil: the end
 	}()
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, r, "COPY "+into+" ("+cols+") FROM STDIN")
+	_, err = s.conn.PgConn().CopyFrom(ctx, r, "COPY "+into+" ("+cols+") FROM STDIN")
 	r.CloseWithError(errCopied) // and the encoder ends, too
 	if said := <-encoded; said != nil && !errors.Is(said, errCopied) {
 		return said // which the copy failed for
 	}
 	if err != nil {
-		return t.refused("writing to", err)
+		return s.refused("writing to", err)
 	}
 	if t.mode != modeMerge {
 		return nil
@@ -230,19 +213,18 @@ func (t *postgresTable) fill(ctx context.Context, tx pgx.Tx, e *tableEncoder, en
 	if len(sets) > 0 {
 		then = "UPDATE SET " + strings.Join(sets, ", ")
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO "+quoted(t.table)+" ("+cols+") SELECT "+cols+" FROM "+into+" ON CONFLICT ("+
+	_, err = s.conn.Exec(ctx, "INSERT INTO "+quoted(t.table)+" ("+cols+") SELECT "+cols+" FROM "+into+" ON CONFLICT ("+
 		quotedNames(t.key)+") DO "+then)
 	var said *pgconn.PgError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &said) && said.Code == "21000":
-		return dataError{fmt.Errorf("two rows of the run have the same %s: dedupe them before", strings.Join(t.key, ", "))}
+		return t.sameKey()
 	case errors.As(err, &said) && said.Code == "42P10":
-		return dataError{fmt.Errorf("table %s has no unique index of exactly %s: make one, or merge by another key",
-			t.table, strings.Join(t.key, ", "))}
+		return t.noIndex()
 	}
-	return t.refused("writing to", err)
+	return s.refused("writing to", err)
 }
 
 // errCopied ends an encoder whose rows nobody reads any more.

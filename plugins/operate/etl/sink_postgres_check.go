@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -18,10 +17,7 @@ const mostName = 63
 // check says which columns the table does not take as they are; of each it returns
 // how many characters a text may have, 0: any number. A table that is not there
 // takes all, as it is made for them.
-func (t *postgresTable) check(ctx context.Context, q interface {
-	Query(context.Context, string, ...any) (pgx.Rows, error)
-	QueryRow(context.Context, string, ...any) pgx.Row
-}, columns []column) (most []int, there bool, err error) {
+func (s *postgresSession) check(ctx context.Context, t *dbTable, columns []column) (most []int, there bool, err error) {
 	var wrong []error
 	for _, c := range columns {
 		if len(c.name) > mostName || strings.Contains(c.name, "\x00") {
@@ -37,20 +33,20 @@ func (t *postgresTable) check(ctx context.Context, q interface {
 		return nil, false, dataError{errors.Join(wrong...)}
 	}
 	most = make([]int, len(columns))
-	if err := q.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", quoted(t.table)).Scan(&there); err != nil {
-		return nil, false, t.refused("asking", err)
+	if err := s.conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", quoted(t.table)).Scan(&there); err != nil {
+		return nil, false, s.refused("asking", err)
 	}
 	if !there {
 		return most, false, nil
 	}
-	rows, err := q.Query(ctx, "SELECT * FROM "+quoted(t.table)+" LIMIT 0")
+	rows, err := s.conn.Query(ctx, "SELECT * FROM "+quoted(t.table)+" LIMIT 0")
 	if err != nil {
-		return nil, false, t.refused("asking", err)
+		return nil, false, s.refused("asking", err)
 	}
 	fields := rows.FieldDescriptions()
 	rows.Close()
 	if err := rows.Err(); err != nil {
-		return nil, false, t.refused("asking", err)
+		return nil, false, s.refused("asking", err)
 	}
 	for i, c := range columns {
 		at := slices.IndexFunc(fields, func(f pgconn.FieldDescription) bool { return f.Name == c.name })

@@ -1,12 +1,9 @@
 package etl
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
-	mathbits "math/bits"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -19,8 +16,7 @@ type tableEncoder struct {
 	most    []int // characters of each text; 0: any number
 	key     []int // columns of a merge's key: an index takes rows with a null in them again and again
 	buf     []byte
-	told    []byte
-	sum     rowSum
+	all     rowTeller
 	bytes   int64
 }
 
@@ -33,16 +29,15 @@ func newTableEncoder(columns []column, most []int) *tableEncoder {
 const fullCopy = 1 << 16
 
 func (e *tableEncoder) write(r row) error {
-	e.told = e.told[:0]
 	for i, c := range r {
 		if i > 0 {
 			e.buf = append(e.buf, '\t')
 		}
 		if c.null && slices.Contains(e.key, i) {
-			return fmt.Errorf("column %q is null in a row: it has no key to merge by", e.columns[i].name)
+			return noKey(e.columns[i])
 		}
 		if c.null {
-			e.buf, e.told = append(e.buf, `\N`...), append(e.told, 0)
+			e.buf = append(e.buf, `\N`...)
 			continue
 		}
 		of := e.columns[i].of.kind
@@ -57,12 +52,9 @@ func (e *tableEncoder) write(r row) error {
 		default:
 			e.buf = appendCopied(e.buf, c.text)
 		}
-		if of != kindJSON { // which a table may keep in another form
-			e.told = append(binary.AppendUvarint(e.told, uint64(len(c.text))+1), c.text...)
-		}
 	}
 	e.buf = append(e.buf, '\n')
-	e.sum.add(e.told)
+	e.all.add(e.columns, r)
 	if len(e.buf) < fullCopy {
 		return nil
 	}
@@ -75,6 +67,8 @@ func (e *tableEncoder) end() error {
 	return err
 }
 
+func (e *tableEncoder) told() (int64, string) { return e.bytes, e.all.sum.hex() }
+
 // appendCopied writes a text as COPY reads it.
 func appendCopied(b []byte, text string) []byte {
 	for i := range len(text) {
@@ -86,23 +80,4 @@ func appendCopied(b []byte, text string) []byte {
 		}
 	}
 	return b
-}
-
-// rowSum is the same for the same rows in any order, each as often as it is there.
-type rowSum [4]uint64
-
-func (s *rowSum) add(row []byte) {
-	sum := sha256.Sum256(row)
-	carry := uint64(0)
-	for i := range s {
-		s[i], carry = mathbits.Add64(s[i], binary.LittleEndian.Uint64(sum[8*i:]), carry)
-	}
-}
-
-func (s *rowSum) hex() string {
-	var out []byte
-	for _, part := range s {
-		out = binary.LittleEndian.AppendUint64(out, part)
-	}
-	return hex.EncodeToString(out)
 }

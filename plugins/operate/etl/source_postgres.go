@@ -20,7 +20,8 @@ type postgresSource struct {
 }
 
 func readPostgres(r *reader) source {
-	p := postgresSource{readServer(r), r.text("table", false), r.text("query", false), r.text("key", false)}
+	p := postgresSource{postgresServer{readServer(r, postgresPort)}, r.text("table", false), r.text("query", false),
+		r.text("key", false)}
 	if (p.table == "") == (p.query == "") && r.members != nil {
 		r.wrong(r.n, `expected either "table" or "query"`)
 	}
