@@ -27,6 +27,10 @@ type sized struct {
 
 func (s sized) Bytes(context.Context) (int64, error) { return s.n, s.err }
 
+func (s sized) Expire(context.Context, lifecycle.Upkeep) ([]lifecycle.Share, error) {
+	return nil, s.err
+}
+
 func TestMeasure_TellsOfEachStoreAndLeavesOutWhatFails(t *testing.T) {
 	kind := func(name string, place lifecycle.Place, n int64, err error) lifecycle.Kind {
 		return lifecycle.Kind{Name: name, Place: place,

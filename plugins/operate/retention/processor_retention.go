@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ const (
 	fieldURL       = "url"
 	fieldClaims    = "claims"
 	fieldOld       = "old_rollups"
+	fieldOnly      = "only"
 	fieldCompact   = "compact"
 	fieldLifecycle = "lifecycle"
 	fieldDryRun    = "dry_run"
@@ -89,6 +91,10 @@ all while a fleet is held.
 				"Empty: it is not.").Example("redis://localhost:6379/0").Advanced()).
 		Fields(kafka.OptionalFields("Addresses of the brokers of the log, whose topics are measured. With none, they are "+
 			"not.")...).
+		Field(service.NewStringListField(fieldOnly).
+			Description("Which of the places are kept in order: `raw`, `dead_letters`, `rollups`, `control`. Empty: all. "+
+				"Where events lie beside others, with times of their own, another run keeps what both share.").
+			Default([]any{}).Advanced()).
 		Field(service.NewBoolField(fieldCompact).
 			Description("Whether to merge small objects, which changes no answer.").
 			Default(true)).
@@ -152,6 +158,7 @@ type config struct {
 	old, claims                string                                       // "": they are not measured
 	log                        *kafka.Cluster                               // nil: it is not measured
 	keeps                      map[lifecycle.Place]map[string]time.Duration // by field
+	only                       []string                                     // places; none: all
 	compact, lifecycle, dryRun bool
 	now                        *service.InterpolatedString
 }
@@ -178,6 +185,14 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 			c.keeps[k.Place][k.Field] = keep
 		}
 	}
+	if err := conf.Read(parsed, fieldOnly, &c.only); err != nil {
+		return c, err
+	}
+	for _, name := range c.only {
+		if !slices.ContainsFunc(places(), func(p place) bool { return string(p.Place) == name }) {
+			return c, fmt.Errorf("field %s: %q is none of raw, dead_letters, rollups, control", fieldOnly, name)
+		}
+	}
 	switch cluster, err := kafka.FromParsed(parsed); {
 	case err == nil:
 		c.log = &cluster
@@ -186,6 +201,11 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 	}
 	return c, conf.Read(parsed, fieldCompact, &c.compact, fieldLifecycle, &c.lifecycle, fieldDryRun, &c.dryRun, fieldNow,
 		&c.now, fieldClaims, dedupe.MaybeURL(&c.claims), fieldOld, lake.MaybeURL(&c.old))
+}
+
+// orders tells whether a place is kept in order.
+func (c *config) orders(at lifecycle.Place) bool {
+	return len(c.only) == 0 || slices.Contains(c.only, string(at))
 }
 
 // Register adds the room's component, which keeps the stores of the list.

@@ -26,7 +26,7 @@ func (r *processor) run(ctx context.Context, now time.Time, check bool) (*Report
 	}
 	var failures []error
 	for _, kind := range r.list {
-		if len(kind.Keep) == 0 {
+		if len(kind.Keep) == 0 || !r.orders(kind.Place) {
 			continue
 		}
 		shares, err := r.keep(ctx, at, kind, pass)
@@ -106,6 +106,9 @@ func (r *Report) add(store string, shares []lifecycle.Share, err error) {
 func (r *processor) giveBack(ctx context.Context, at *lifecycle.Places, report *Report) error {
 	var failures []error
 	for _, place := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
+		if !r.orders(place) {
+			continue
+		}
 		db, err := at.SQL(ctx, place)
 		if err != nil {
 			continue // its stores have said so
