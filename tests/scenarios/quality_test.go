@@ -9,8 +9,7 @@ import (
 
 // quality is what these tests read of GET /v1/quality.
 type quality struct {
-	Events, Refused int
-	Score           struct{ Complete, Valid, Timely, Consistent *float64 }
+	Events, Refused, Repeats int
 }
 
 // judging is the environment of a weir that computes data quality every second, also
@@ -39,7 +38,7 @@ func (s *system) judged(fleets ...string) map[string]quality {
 	now := time.Now().UTC()
 	of := map[string]quality{}
 	s.until("the data quality is not of all events", func() bool {
-		events, refused := 0, 0
+		sum := quality{}
 		for _, fleet := range fleets {
 			var q quality
 			ask := url.Values{"fleet": {fleet}, "from": {now.Add(-2 * time.Hour).Format(time.RFC3339)},
@@ -48,9 +47,9 @@ func (s *system) judged(fleets ...string) map[string]quality {
 				return false
 			}
 			of[fleet] = q
-			events, refused = events+q.Events, refused+q.Refused
+			sum = quality{sum.Events + q.Events, sum.Refused + q.Refused, sum.Repeats + q.Repeats}
 		}
-		return int64(events+refused) == proven.Total.Stored // events and dead letters
+		return int64(sum.Events+sum.Refused) == proven.Total.Stored && int64(sum.Repeats) == proven.Total.Duplicates
 	})
 	return of
 }

@@ -170,7 +170,8 @@ func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, first := s.fleet("--devices", "1500", "--rate", "1500", "--events", "9000", "--batch", "50", "--malformed", "2")
+	_, first := s.fleet("--devices", "1500", "--rate", "1500", "--events", "9000", "--batch", "50", "--malformed", "2",
+		"--duplicates", "3")
 	s.key = strings.TrimSpace(other)
 	_, second := s.fleet("--devices", "1500", "--rate", "1500", "--events", "9000", "--batch", "50", "--malformed", "2")
 	first()

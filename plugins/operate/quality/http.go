@@ -22,6 +22,7 @@ type answer struct {
 	To      time.Time    `json:"to"`
 	Events  int64        `json:"events"`
 	Refused int64        `json:"refused"`
+	Repeats *int64       `json:"repeats"` // null: not known
 	Score   score        `json:"score"`
 	Schemas []schemaView `json:"schemas"`
 	Hours   []hourView   `json:"hours"`
@@ -41,12 +42,12 @@ type hourView struct {
 	Score  *float64  `json:"score"`
 }
 
-// Handler answers GET /v1/quality?schema=&from=&to= for the fleet that
+// Handler answers GET /v1/quality?source=&schema=&from=&to= for the fleet that
 // apikey.Authenticator put into the request, beside the same hours of the week before.
 func Handler(store *Store, clock func() time.Time) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/quality", func(w http.ResponseWriter, r *http.Request) {
-		v, bad := httpx.Parse(r, []string{"fleet", "schema", "from", "to"}, nil)
+		v, bad := httpx.Parse(r, []string{"fleet", "source", "schema", "from", "to"}, nil)
 		var from, to time.Time
 		if bad == nil {
 			from, to, bad = httpx.Range(v, clock(), rangeStandard)
@@ -59,11 +60,11 @@ func Handler(store *Store, clock func() time.Time) http.Handler {
 			return
 		}
 		from, to = from.UTC().Truncate(time.Hour), to.UTC().Add(time.Hour-1).Truncate(time.Hour)
-		fleet, only := apikey.FleetFrom(r.Context()), v.Get("schema")
+		fleet, source, only := apikey.FleetFrom(r.Context()), v.Get("source"), v.Get("schema")
 		now, then := newSums(), newSums()
-		err := store.Hours(r.Context(), fleet, from, to, now.add)
+		err := store.Hours(r.Context(), source, fleet, from, to, now.add)
 		if err == nil {
-			err = store.Hours(r.Context(), fleet, from.Add(-week), to.Add(-week), then.add)
+			err = store.Hours(r.Context(), source, fleet, from.Add(-week), to.Add(-week), then.add)
 		}
 		if err != nil {
 			httpx.Unavailable(w, "the control store", err)
@@ -74,59 +75,80 @@ func Handler(store *Store, clock func() time.Time) http.Handler {
 	return mux
 }
 
+// sum is what some hours come to.
+type sum struct {
+	*Profile
+	account
+}
+
+func (s *sum) add(h Hour) {
+	s.Merge(h.Profile)
+	s.Refused += h.Refused
+	if h.Repeats < 0 || s.Repeats < 0 {
+		s.Repeats = notKnown
+	} else {
+		s.Repeats += h.Repeats
+	}
+}
+
 // sums are hours together.
 type sums struct {
-	all     *Profile
-	refused int64
-	schemas map[string]*Profile
-	hours   map[time.Time]*Profile
-	bad     map[time.Time]int64
+	all     *sum
+	schemas map[string]*sum
+	hours   map[time.Time]*sum
 }
 
 func newSums() *sums {
-	return &sums{all: newProfile(), schemas: map[string]*Profile{}, hours: map[time.Time]*Profile{},
-		bad: map[time.Time]int64{}}
+	return &sums{all: &sum{Profile: newProfile()}, schemas: map[string]*sum{}, hours: map[time.Time]*sum{}}
 }
 
 func (s *sums) add(h Hour) error {
-	s.refused += h.Refused
-	s.bad[h.Hour] += h.Refused
-	s.all.Merge(h.Profile)
-	for _, into := range []**Profile{ref(s.schemas, h.Schema), ref(s.hours, h.Hour)} {
-		(*into).Merge(h.Profile)
+	for _, into := range []*sum{s.all, at(s.schemas, h.Schema), at(s.hours, h.Hour)} {
+		into.add(h)
 	}
 	return nil
 }
 
-func ref[K comparable](of map[K]*Profile, key K) **Profile {
-	p := of[key]
-	if p == nil {
-		p = newProfile()
-		of[key] = p
+func at[K comparable](of map[K]*sum, key K) *sum {
+	s := of[key]
+	if s == nil {
+		s = &sum{Profile: newProfile()}
+		of[key] = s
 	}
-	return &p
+	return s
 }
 
-// notKnown is of repeats: objects say of which records, and not of which fleet.
+// before is the profile of what sums are compared with; nil where there is nothing.
+func before[K comparable](of map[K]*sum, key K) *Profile {
+	if s := of[key]; s != nil {
+		return s.Profile
+	}
+	return nil
+}
+
+// notKnown is of repeats: there are more than are counted.
 const notKnown = -1
 
 func (s *sums) answer(then *sums, from, to time.Time, only string) answer {
-	a := answer{From: from, To: to, Events: s.all.Events, Refused: s.refused, Schemas: []schemaView{}, Hours: []hourView{},
-		Score: scoreOf(s.all, then.all, account{Refused: s.refused, Repeats: notKnown})}
+	a := answer{From: from, To: to, Events: s.all.Events, Refused: s.all.Refused, Schemas: []schemaView{},
+		Hours: []hourView{}, Score: scoreOf(s.all.Profile, then.all.Profile, s.all.account)}
+	if s.all.Repeats >= 0 {
+		a.Repeats = &s.all.Repeats
+	}
 	for name, p := range s.schemas {
 		if name == "" && p.Events == 0 || only != "" && name != only {
 			continue
 		}
-		before := then.schemas[name]
-		score := scoreOf(p, before, account{Repeats: notKnown})
+		was := before(then.schemas, name)
+		score := scoreOf(p.Profile, was, p.account)
 		score.Valid = nil
 		a.Schemas = append(a.Schemas, schemaView{Schema: name, Events: p.Events, Score: score.mean(),
-			Fields: viewOf(p, before), More: p.More})
+			Fields: viewOf(p.Profile, was), More: p.More})
 	}
 	slices.SortFunc(a.Schemas, func(x, y schemaView) int { return cmp.Compare(x.Schema, y.Schema) })
 	for hour, p := range s.hours {
-		a.Hours = append(a.Hours, hourView{hour, p.Events,
-			scoreOf(p, then.hours[hour.Add(-week)], account{Refused: s.bad[hour], Repeats: notKnown}).Score})
+		score := scoreOf(p.Profile, before(then.hours, hour.Add(-week)), p.account)
+		a.Hours = append(a.Hours, hourView{hour, p.Events, score.Score})
 	}
 	slices.SortFunc(a.Hours, func(x, y hourView) int { return x.Hour.Compare(y.Hour) })
 	return a

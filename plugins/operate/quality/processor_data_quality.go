@@ -3,6 +3,7 @@ package quality
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,9 +32,10 @@ func spec() *service.ConfigSpec {
 		Categories("Weir").
 		Summary("Computes how good stored events are, hour by hour, and what their fields hold.").
 		Description(`
-Each message is one run, and is replaced by its report in JSON. A run computes the hours that objects of raw events were written of since
-the run before, from ten minutes after they ended; an hour that events come late to, or whose objects are merged, is computed again, whole,
-and replaces what was known of it. So it is exact, whatever was delivered twice. Of several processes one computes at a time.
+Each message is one run, and is replaced by its report in JSON. A run computes the hours of which something is stored that they were not
+computed of, the newest first, from ten minutes after they ended. An hour that events come late to is computed again, whole, and replaces
+what was known of it; so it is exact, whatever was delivered twice. One whose objects are merged is not: what they say of their rows is
+the same. Duplicates are looked for until an hour and a half after an hour's end. Of several processes one computes at a time.
 
 No text of an event is kept, no value of a field that a schema says holds personal data (`+"`x-pii`"+`), and no name of a field that is
 personal data itself.
@@ -52,7 +54,8 @@ personal data itself.
 		Field(service.NewStringField(fieldSchemas).Secret().
 			Description("Where schemas are, as for `schema_validate`. While they cannot be read, nothing is computed.").
 			Example("sqlite://data/control.db")).
-		Field(service.NewStringField(fieldSubject).Description("The subject of the schemas.").Default("telemetry")).
+		Field(service.NewStringField(fieldSubject).Default("telemetry").
+			Description("The subject of the schemas: the source of the events, as `GET /v1/quality?source=` has it.")).
 		Field(service.NewStringField(fieldNow).Advanced().
 			Description("For tests: which hours are over as of this time, in RFC 3339, instead of the clock.").Default("")).
 		Example("Every ten minutes", "", `
@@ -81,6 +84,8 @@ func Register(env *service.Environment) error {
 
 type processor struct {
 	raw, letters, control, schemas, subject string
+	mu                                      sync.Mutex // one run at a time
+	job                                     job
 	owner                                   string
 	at                                      func() time.Time // by which hours are over
 	res                                     *service.Resources
@@ -125,6 +130,8 @@ func (p *processor) Process(ctx context.Context, msg *service.Message) (service.
 }
 
 func (p *processor) run(ctx context.Context) (report report, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	db, release, err := sqldb.Shared(ctx, p.res, p.control)
 	if err != nil {
 		return report, err
@@ -138,7 +145,8 @@ func (p *processor) run(ctx context.Context) (report report, err error) {
 	if err != nil {
 		return report, fmt.Errorf("reading which fields hold personal data: %w", err)
 	}
-	j := &job{Store: store, Owner: p.owner, Hidden: hiddenBy(set), Now: time.Now, At: p.at}
+	j := &p.job // which remembers objects
+	j.Store, j.Source, j.Owner, j.Hidden, j.Now, j.At = store, p.subject, p.owner, hiddenBy(set), time.Now, p.at
 	events, done, err := lake.Shared(ctx, p.res, p.raw)
 	if err != nil {
 		return report, err
@@ -165,14 +173,15 @@ func (p *processor) run(ctx context.Context) (report report, err error) {
 func (p *processor) tell(ctx context.Context, store *Store) error {
 	to := p.at().UTC().Truncate(time.Hour)
 	now, then := newSums(), newSums()
-	if err := store.Hours(ctx, "", to.Add(-rangeStandard), to, now.add); err != nil {
+	if err := store.Hours(ctx, p.subject, "", to.Add(-rangeStandard), to, now.add); err != nil {
 		return err
 	}
-	if err := store.Hours(ctx, "", to.Add(-week-rangeStandard), to.Add(-week), then.add); err != nil {
+	if err := store.Hours(ctx, p.subject, "", to.Add(-week-rangeStandard), to.Add(-week), then.add); err != nil {
 		return err
 	}
-	s := scoreOf(now.all, then.all, account{Refused: now.refused, Repeats: notKnown})
+	s := scoreOf(now.all.Profile, then.all.Profile, now.all.account)
 	for part, v := range map[string]*float64{"complete": s.Complete, "valid": s.Valid, "timely": s.Timely,
+		"unique":     s.Unique,
 		"consistent": s.Consistent} {
 		if v != nil {
 			p.score.SetFloat64(*v, part)

@@ -35,7 +35,7 @@ const expectedFrom = 0.5
 //	            fields that half of the events before had
 //	valid       stored, of those that are stored or were refused for what they hold
 //	timely      neither late nor ahead of the clock
-//	unique      stored, of those that are stored or were repeated
+//	unique      stored, of those that are stored and the records that repeat them
 //	consistent  the mean share of values that are of their field's usual kind, times
 //	            the share of events whose metrics the schema knows
 func scoreOf(p, before *Profile, a account) score {
