@@ -220,7 +220,7 @@ func (p *composed) watched(names []string) {
 	by := p.c.sys.prometheusBy(strings.NewReplacer(places...).Replace(string(config)))
 	p.c.sys.until("Prometheus has not found each weir up", func() bool {
 		return by.answers(fmt.Sprintf(`sum(up{job="weir"}) == %d`, len(names))) && !by.answers(`up{job="weir"} == 0`) &&
-			by.answers(`weir:request_errors:ratio_rate5m`) // a rule that was evaluated: it has no value without requests
+			by.answers(`count(weir:request_errors:ratio_rate5m)`) // a rule that was evaluated, of requests before it: 0 of 0
 	})
 	if by.answers(`ALERTS{severity="page", alertstate="firing"}`) {
 		p.t.Error("a clean run pages somebody")

@@ -32,7 +32,7 @@ func spec() *service.ConfigSpec {
 			"runtime and the process.").
 		Field(service.NewFloatListField(fieldBuckets).
 			Description("The upper bounds of the histograms' buckets, in seconds.").
-			Default([]any{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0})).
+			Default([]any{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0})).
 		Field(service.NewFloatListField(fieldAges).
 			Description("Those of names that end in `_freshness_seconds`.").
 			Default([]any{1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0})).
