@@ -68,7 +68,8 @@ func (b *bench) write(rules string) {
 	}
 }
 
-// operator is a process's: what it has in memory ends with it.
+// operator is a process's: what it has in memory ends with it. Nothing tends it: a test
+// lets it look at its file and at what is idle when it wants.
 func (b *bench) operator() *output {
 	b.Helper()
 	parsed, err := eventRulesSpec().ParseYAML(fmt.Sprintf("rules: %q\nurl: %q\ndelay: 5s\n%s", b.file, b.url, b.extra),
@@ -83,6 +84,8 @@ func (b *bench) operator() *output {
 	if err := o.Connect(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+	o.stop()
+	o.tending.Wait()
 	b.Cleanup(func() {
 		if err := o.Close(context.Background()); err != nil {
 			b.Error(err)
