@@ -78,7 +78,7 @@ func run(ctx context.Context) error {
 		{"stages", b.stages}, {"servers", b.servers}, {"steady", b.steady}, {"sustain", b.sustain}, {"idle", b.idle},
 		{"growth", b.growth}, {"whole", b.whole}, {"latency", b.latency}, {"pipeline", b.pipeline},
 		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
-		{"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
+		{"rules", b.rules}, {"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
 	}
 	for _, m := range all {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), m.name) {
