@@ -69,13 +69,11 @@ func (l *Layout) Reader() *Reader {
 // Read fills the slots. The error is a *rawjson.SyntaxError, or says that the
 // document is no object.
 func (r *Reader) Read(raw []byte) error {
-	clear(r.slots)
-	r.raw, r.tree, r.asked, r.set = raw, nil, false, false
 	i := rawjson.Space(raw, 0)
 	if i >= len(raw) || raw[i] != '{' {
 		return &rawjson.SyntaxError{Offset: i, Msg: "expected an object"}
 	}
-	end, err := rawjson.Object(raw, i, 0, r.fields)
+	end, err := rawjson.Object(raw, i, 0, r.Fields(raw))
 	if err != nil {
 		return err
 	}
@@ -83,6 +81,14 @@ func (r *Reader) Read(raw []byte) error {
 		return &rawjson.SyntaxError{Offset: end, Msg: "unexpected data after the object"}
 	}
 	return nil
+}
+
+// Fields begins a document that is an object, and is read by who asks: it takes each
+// field, as rawjson.Object hands them out, and fills the slots with what it has.
+func (r *Reader) Fields(raw []byte) rawjson.Field {
+	clear(r.slots)
+	r.raw, r.tree, r.asked, r.set = raw, nil, false, false
+	return r.fields
 }
 
 // Set fills the slots, whose paths are those of the layout in their order,
@@ -167,27 +173,56 @@ func put(tree map[string]any, path []string, v Value) error {
 // value shares its memory.
 func Parse(b []byte) (Value, error) { return parse(b) }
 
+// target is what happens with a field.
+type target struct {
+	name   string
+	slot   int
+	fields rawjson.Field
+}
+
+// targets are those of an object: few are compared one by one, which is sooner.
+type targets struct {
+	few  []target
+	many map[string]*target
+}
+
+const fewTargets = 8
+
+func (t *targets) of(key []byte) *target {
+	if t.many != nil {
+		return t.many[string(key)]
+	}
+	for i := range t.few {
+		if t.few[i].name == string(key) {
+			return &t.few[i]
+		}
+	}
+	return nil
+}
+
 // fieldsOf makes the closures of a subtree once, so that reading allocates
 // nothing.
 func (r *Reader) fieldsOf(n *node, depth int) rawjson.Field {
-	type target struct {
-		slot   int
-		fields rawjson.Field
-	}
-	targets := make(map[string]target, len(n.children))
+	var all targets
 	for name, child := range n.children {
-		t := target{slot: child.slot - 1}
+		t := target{name: name, slot: child.slot - 1}
 		if len(child.children) > 0 {
 			t.fields = r.fieldsOf(child, depth+1)
 		}
-		targets[name] = t
+		all.few = append(all.few, t)
+	}
+	if len(all.few) > fewTargets {
+		all.many = make(map[string]*target, len(all.few))
+		for i := range all.few {
+			all.many[all.few[i].name] = &all.few[i]
+		}
 	}
 	return func(key []byte, plain bool, i int) (int, error) {
 		if !plain {
 			key = rawjson.Unquote(key)
 		}
-		t, ok := targets[string(key)]
-		if !ok || i >= len(r.raw) {
+		t := all.of(key)
+		if t == nil || i >= len(r.raw) {
 			return rawjson.Value(r.raw, i, depth)
 		}
 		var end int

@@ -33,6 +33,7 @@ type output struct {
 	ahead   time.Duration
 	keys    int64
 	parsed  event.Event // the event that is applied
+	taken   record      // and as rules see it
 	now     func() time.Time
 	late    *flow.Burst
 	meters  *meters
@@ -85,6 +86,9 @@ var errUnprepared = errors.New("the batch is to be prepared")
 // may wait for their stores, and nothing else waits for them. What one makes of
 // it as weir stops - event_dedupe passes what it could not claim - is not used.
 func (o *output) prepared(ctx context.Context, batch service.MessageBatch) (service.MessageBatch, error) {
+	if len(o.prepare) == 0 { // what follows changes no message
+		return append(service.MessageBatch{}, batch...), nil
+	}
 	batches, err := service.ExecuteProcessors(ctx, o.prepare, batch.Copy())
 	if err = errors.Join(err, ctx.Err()); err != nil {
 		return nil, fmt.Errorf("preparing events for rules: %w", err)
@@ -114,7 +118,7 @@ func (o *output) writeBatch(ctx context.Context, batch, prepared service.Message
 	if prepared == nil {
 		return errUnprepared
 	}
-	records := recordsOf(prepared)
+	records, oldest := recordsOf(prepared)
 	logs, err := o.identify(ctx, records)
 	if err != nil {
 		return err
@@ -145,24 +149,10 @@ func (o *output) writeBatch(ctx context.Context, batch, prepared service.Message
 	}); err != nil {
 		return err
 	}
-	if oldest := oldestOf(prepared); !oldest.IsZero() {
+	if !oldest.IsZero() {
 		o.meters.freshness.Timing(o.now().Sub(oldest).Nanoseconds())
 	}
 	return nil
-}
-
-// oldestOf is when the oldest event of a batch was received, but for those that
-// were published again.
-func oldestOf(batch service.MessageBatch) (oldest time.Time) {
-	for _, msg := range batch {
-		if event.Meta(msg, event.HeaderDelivery) != "" {
-			continue
-		}
-		if at, ok := event.ReceivedAt(msg); ok && (oldest.IsZero() || at.Before(oldest)) {
-			oldest = at
-		}
-	}
-	return oldest
 }
 
 // clear forgets what was kept of the partitions of a batch when there are no
@@ -217,25 +207,6 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 		o.log.Warnf("there are no rules any more: what %d keys had open is dropped", gone)
 	}
 	return nil
-}
-
-// incoming is one record of the log.
-type incoming struct {
-	msg    *service.Message
-	offset int64
-}
-
-// recordsOf groups a batch by partition, in order. A message that is not from
-// the log, which no config of weir's makes, has no place in any.
-func recordsOf(batch service.MessageBatch) map[place][]incoming {
-	records := map[place][]incoming{}
-	for _, msg := range batch {
-		if at, _, ok := event.CoordinatesOf(msg); ok {
-			p := place{at.Topic, at.Partition}
-			records[p] = append(records[p], incoming{msg, at.Offset})
-		}
-	}
-	return records
 }
 
 // logAge is how long the identity of a log is taken as it was read.
@@ -444,33 +415,25 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 	raw, err := r.msg.AsBytes()
 	e := &o.parsed
 	if err == nil {
-		err = event.Parse(raw, e)
+		err = h.read(raw, e)
 	}
-	received, known := event.ReceivedAt(r.msg)
-	fleet := event.FleetOf(r.msg)
 	switch {
 	case err != nil:
 		t.Invalid++
 		return
-	case erased.Holds(fleet, e.Device, received.UnixMicro()):
+	case erased.Holds(r.fleet, e.Device, r.received.UnixMicro()):
 		t.Erased++
 		return
 	}
-	if !known {
-		received = time.Time{}
-	}
-	at := countsAt(e, received, event.Meta(r.msg, event.HeaderFlags), o.ahead)
-	n, rec := len(h.misses), record{Fleet: fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}
-	if err := h.partition.apply(raw, rec); err != nil {
-		t.Invalid++
-		return
-	}
-	h.enter(raw, &h.partition.event, e.Device)
+	at := countsAt(e, r.received, event.Meta(r.msg, event.HeaderFlags), o.ahead)
+	n := len(h.misses)
+	o.taken = record{Fleet: r.fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}
+	h.enter(raw, &o.taken, e.Device, h.take(&o.taken))
 	for _, m := range h.misses[n:] {
 		o.say(h, m, r)
 	}
 	for _, d := range h.drains {
-		_ = d.apply(raw, rec) // it is an event: see above
+		_ = d.apply(raw, o.taken) // it is an event: see above
 	}
 }
 

@@ -64,14 +64,14 @@ func (p *pane) add(cols []*column, e *record, args []arg) {
 	if p.cells == nil {
 		p.cells = make([]cell, len(cols))
 	}
-	for i, a := range args {
-		if a.v.Kind > predicate.Null {
+	for i := range args {
+		if a := &args[i]; a.v.Kind > predicate.Null {
 			p.cells[i].add(cols[i].needs, e, a)
 		}
 	}
 }
 
-func (c *cell) add(needs need, e *record, a arg) {
+func (c *cell) add(needs need, e *record, a *arg) {
 	c.n++
 	if needs&needNumbers != 0 {
 		v := a.v.Num
@@ -79,10 +79,14 @@ func (c *cell) add(needs need, e *record, a arg) {
 			c.min, c.max = v, v
 		}
 		c.min, c.max = math.Min(c.min, v), math.Max(c.max, v)
-		c.sum.Add(v)
-		c.squares.AddSquare(v)
 	}
-	if needs&^needNumbers == 0 {
+	if needs&needSum != 0 {
+		c.sum.Add(a.v.Num)
+	}
+	if needs&needSquares != 0 {
+		c.squares.AddSquare(a.v.Num)
+	}
+	if needs&(needText|needSketch) == 0 {
 		return
 	}
 	if c.more == nil {

@@ -52,9 +52,14 @@ func (h *held) open() {
 	h.entry.begin(of)
 }
 
-// enter notes an event that rules were given.
-func (h *held) enter(raw []byte, e *record, device string) {
+// enter notes an event that rules were given; of one that all of them have passed over
+// the time alone is enough.
+func (h *held) enter(raw []byte, e *record, device string, counted bool) {
 	if !h.enters {
+		return
+	}
+	if !counted {
+		h.entry.time(h.time)
 		return
 	}
 	if !h.whole {
@@ -185,7 +190,7 @@ func (h *held) saveEntry(ctx context.Context, tx *sql.Tx) error {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO rule_journal (topic, part, seq, entry) VALUES ($1, $2, $3, $4)`, h.topic,
-		h.number, h.version+1, h.entry.b); err != nil {
+		h.number, h.version+1, h.entry.bytes()); err != nil {
 		return fmt.Errorf("writing the journal of %s/%d: %w", h.topic, h.number, err)
 	}
 	if h.lag == 0 {

@@ -23,6 +23,8 @@ type entryWriter struct {
 	head       int // bytes of the head
 	fleet      string
 	at, offset int64 // of the event before
+	to         int64 // the time that the partition reached since
+	went       bool
 }
 
 // head is how an entry was counted.
@@ -42,10 +44,10 @@ func (w *entryWriter) begin(h head) {
 	*w = entryWriter{b: b, head: len(b)}
 }
 
-func (w *entryWriter) empty() bool { return len(w.b) == w.head }
+func (w *entryWriter) empty() bool { return len(w.b) == w.head && !w.went }
 
 func (w *entryWriter) event(tag byte, e *record, device string, payload []byte) {
-	b := w.b
+	b := w.bytes()
 	if e.Fleet != w.fleet {
 		w.fleet = strings.Clone(e.Fleet)
 		b = appendText(append(b, tagFleet), e.Fleet)
@@ -58,8 +60,21 @@ func (w *entryWriter) event(tag byte, e *record, device string, payload []byte) 
 	w.b, w.at, w.offset = append(b, payload...), e.At, e.Offset
 }
 
-// time notes that the partition's time went on.
-func (w *entryWriter) time(to int64) { w.b = binary.AppendVarint(append(w.b, tagTime), to) }
+// time notes that the partition's time went on. Of steps with nothing between them the
+// last is enough.
+func (w *entryWriter) time(to int64) {
+	if !w.went || to > w.to {
+		w.to, w.went = to, true
+	}
+}
+
+// bytes is the entry.
+func (w *entryWriter) bytes() []byte {
+	if w.went {
+		w.b, w.went = binary.AppendVarint(append(w.b, tagTime), w.to), false
+	}
+	return w.b
+}
 
 // entered is one thing in an entry: an event, or a step of time.
 type entered struct {
@@ -148,5 +163,5 @@ func without(entry []byte, fleet, device string) (rest []byte, n int64, err erro
 	if n == 0 {
 		return nil, 0, err
 	}
-	return w.b, n, err
+	return w.bytes(), n, err
 }

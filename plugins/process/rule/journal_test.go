@@ -77,6 +77,27 @@ func TestJournal_RowsAreWrittenNowAndThen(t *testing.T) {
 	}
 }
 
+// Of events that no rule counts the journal has no more than how far time went, from
+// which it goes on after a crash.
+func TestJournal_EventsThatNoRuleCountsAreTime(t *testing.T) {
+	b := newBench(t, strings.Replace(perMinute, "rules: [{", "rules: [{ where: this.metrics.v > 0,", 1))
+	o := b.operator()
+	b.apply(o, message(0, 0, at(0, 1)))
+	before := len(b.journal())
+	batch := []*service.Message{}
+	for i := 1; i < 100; i++ {
+		batch = append(batch, message(0, int64(i), at(time.Duration(i)*700*time.Millisecond, -1)))
+	}
+	b.apply(o, batch...)
+	if grown := len(b.journal()) - before; grown == 0 || grown > 64 {
+		t.Errorf("99 events that no rule counts are %d bytes", grown)
+	}
+	b.apply(b.operator(), message(0, 100, at(14*s, 1)), message(0, 101, at(130*s, -1)))
+	if got := b.count("minute"); len(got) != 1 || got[0] != "pump-1 0s 1" {
+		t.Errorf("%q, though the event of 14 s is late", got)
+	}
+}
+
 // What the journal has is counted again by the rules and the bounds of its time,
 // whatever is in force when it is read.
 func TestJournal_IsCountedAgainAsItWas(t *testing.T) {

@@ -388,10 +388,10 @@ func TestRules_FreshnessIsOfTheOldestEventThatIsNew(t *testing.T) {
 		return msg
 	}
 	batch := service.MessageBatch{at(300), at(200), at(100, event.HeaderDelivery), service.NewMessage(nil)}
-	if got := oldestOf(batch); got.Unix() != 200 {
+	if _, got := recordsOf(batch); got.Unix() != 200 {
 		t.Errorf("the oldest was received at %v, want 200 s", got)
 	}
-	if got := oldestOf(batch[2:]); !got.IsZero() {
+	if _, got := recordsOf(batch[2:]); !got.IsZero() {
 		t.Errorf("of a replay the oldest was received at %v", got)
 	}
 }

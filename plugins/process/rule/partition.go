@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"weir/internal/event"
 	"weir/internal/platform/predicate"
 	"weir/internal/platform/text"
 )
@@ -77,8 +78,8 @@ type partition struct {
 	args   []arg
 	holds  uint64            // of a pattern: the variables that the event may be; of a join, its sides
 	values []predicate.Value // for its conditions
-	event  record            // that is taken in
 	key    []byte
+	keyed  *Rule // whose key it is, of the event at hand; nil: of none
 	json   []byte
 }
 
@@ -194,17 +195,32 @@ func (p *partition) apply(raw []byte, e record) error {
 	if err := p.reader.Read(raw); err != nil {
 		return fmt.Errorf("reading an event: %w", err)
 	}
-	p.event = e
-	p.take(&p.event)
+	p.take(&e)
 	return nil
 }
 
-// take takes in the event that the reader has.
-func (p *partition) take(e *record) {
-	p.advance(p.reached(e.At))
-	for _, op := range p.ops {
-		op.tally[p.applyTo(op, e)]++
+// read reads an event, and what rules look at of it, in one pass.
+func (p *partition) read(raw []byte, e *event.Event) error {
+	if event.Skim(raw, e, p.reader.Fields(raw)) {
+		return nil
 	}
+	if err := event.Parse(raw, e); err != nil {
+		return err
+	}
+	return p.reader.Read(raw)
+}
+
+// take takes in the event that the reader has. It returns whether it is anything to any
+// rule.
+func (p *partition) take(e *record) (counted bool) {
+	p.advance(p.reached(e.At))
+	p.keyed = nil
+	for _, op := range p.ops {
+		o := p.applyTo(op, e)
+		op.tally[o]++
+		counted = counted || o != Filtered
+	}
+	return counted
 }
 
 // counts tells whether a fleet is counted.
@@ -277,11 +293,14 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 	return Counted
 }
 
-// evaluate makes the key and the arguments of the aggregates, so that an event
-// is counted whole or not at all.
-func (p *partition) evaluate(r *Rule, e *record) error {
-	p.key = append(append(p.key[:0], e.Fleet...), 0)
-	p.key = append(p.key, '[')
+// makeKey makes the key that an event has in a rule. Most rules of a set have the
+// same, which is made once.
+func (p *partition) makeKey(r *Rule, e *record) error {
+	if p.keyed != nil && p.keyed.keyText == r.keyText {
+		return nil
+	}
+	p.keyed = nil
+	p.key = append(append(append(p.key[:0], e.Fleet...), 0), '[')
 	for i, part := range r.key {
 		v, err := part.expr.Eval(p.reader)
 		if err != nil {
@@ -295,7 +314,16 @@ func (p *partition) evaluate(r *Rule, e *record) error {
 		}
 		p.key = appendScalar(p.key, v)
 	}
-	p.key = append(p.key, ']')
+	p.key, p.keyed = append(p.key, ']'), r
+	return nil
+}
+
+// evaluate makes the key and the arguments of the aggregates, so that an event
+// is counted whole or not at all.
+func (p *partition) evaluate(r *Rule, e *record) error {
+	if err := p.makeKey(r, e); err != nil {
+		return err
+	}
 	p.args, p.json = p.args[:0], p.json[:0]
 	switch s := r.pattern; {
 	case s != nil:
@@ -328,7 +356,7 @@ func (p *partition) evaluate(r *Rule, e *record) error {
 			if a.json, err = p.kept(v); err != nil {
 				return fmt.Errorf("%s: %w", col.expr, err)
 			}
-		} else if col.needs&^(needNumbers|needSketch) != 0 && v.Kind > predicate.Null {
+		} else if col.needs&needText != 0 && v.Kind > predicate.Null {
 			from := len(p.json)
 			p.json = appendScalar(p.json, v)
 			a.json = p.json[from:len(p.json):len(p.json)]

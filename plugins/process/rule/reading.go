@@ -122,7 +122,7 @@ func (r *Reading) Compile() (all []*bloblang.Executor, err error) {
 // readBy notes by what the store has a partition read last.
 func (h *held) readBy(ctx context.Context, tx *sql.Tx) error {
 	err := tx.QueryRowContext(ctx, `SELECT reading FROM rule_switch WHERE topic = $1 AND part = $2 AND log = $3
-		ORDER BY first DESC LIMIT 1`, h.topic, h.number, h.log).Scan(&h.read)
+		ORDER BY first DESC LIMIT 1`, h.topic, h.number, h.log).Scan(&h.readAs)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("reading how %s/%d was read: %w", h.topic, h.number, err)
 	}
@@ -133,7 +133,7 @@ func (h *held) readBy(ctx context.Context, tx *sql.Tx) error {
 // now, when that is another way than before. Where topics are joined, their own
 // partitions say it.
 func (h *held) saveSwitch(ctx context.Context, tx *sql.Tx, rules string, now time.Time) error {
-	if h.sides != nil || h.rules == rules && h.read == h.reading.ID {
+	if h.sides != nil || h.rules == rules && h.readAs == h.reading.ID {
 		return nil
 	}
 	raw, err := json.Marshal(h.reading)
@@ -149,7 +149,7 @@ func (h *held) saveSwitch(ctx context.Context, tx *sql.Tx, rules string, now tim
 	if err != nil {
 		return fmt.Errorf("writing since when %s/%d has its rules: %w", h.topic, h.number, err)
 	}
-	h.read = h.reading.ID
+	h.readAs = h.reading.ID
 	return nil
 }
 

@@ -152,6 +152,7 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 		}
 		seen[name] = true
 		r.key = append(r.key, keyPart{name, c.expr("key", source, l)})
+		r.keyText += source + "\x00"
 	}
 }
 

@@ -38,6 +38,7 @@ type Rule struct {
 	join    *joinSpec
 	where   *predicate.Expr // nil: every event
 	key     []keyPart
+	keyText string // its expressions, as they are written
 	cols    []*column
 	values  []value
 	having  *having // nil: every result

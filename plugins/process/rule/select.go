@@ -14,12 +14,16 @@ import (
 type need uint8
 
 const (
-	needNumbers  need = 1 << iota // sum, squares, least and greatest
+	needNumbers  need = 1 << iota // that it is numbers: least and greatest
 	needFirst                     // the value of the earliest event
 	needLast                      // of the latest
 	needSketch                    // quantiles
 	needDistinct                  // the set of values
 	needTop                       // how often each value was there
+	needSum                       // of the numbers
+	needSquares                   // the sum of them
+
+	needText = needFirst | needLast | needDistinct | needTop // values as JSON
 )
 
 // column is an expression that aggregates are made of. Aggregates of the same
@@ -91,8 +95,12 @@ func (c *checker) aggregate(v *value, field, arg string) (needs need, of string,
 	of = strings.TrimSpace(arg)
 	switch v.kind {
 	case "count":
-	case "sum", "min", "max", "avg", "stddev":
+	case "min", "max":
 		needs = needNumbers
+	case "sum", "avg":
+		needs = needNumbers | needSum
+	case "stddev":
+		needs = needNumbers | needSum | needSquares
 	case "first":
 		needs = needFirst
 	case "last":

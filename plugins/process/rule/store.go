@@ -78,7 +78,7 @@ type held struct {
 	noted   map[[2]string]int64 // the counts that metrics have
 	begins  int64               // the offset from which it counts by its rules
 	reading *Reading            // how it is read
-	read    string              // how it was read last, as the store has it
+	readAs  string              // how it was read last, as the store has it
 	journaled
 }
 
