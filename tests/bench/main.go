@@ -79,9 +79,11 @@ func run(ctx context.Context) error {
 		{"growth", b.growth}, {"whole", b.whole}, {"latency", b.latency}, {"pipeline", b.pipeline},
 		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
 		{"rules", b.rules}, {"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
+		{"rulepeers", b.rulePeers},
 	}
 	for _, m := range all {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), m.name) {
+		asked := slices.Contains(strings.Split(*only, ","), m.name)
+		if !asked && (*only != "" || m.name == "rulepeers") { // which need a JDK
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "measuring: %s\n", m.name)

@@ -114,49 +114,57 @@ func BenchmarkStandard(b *testing.B) {
 	runBatches(b, newBench(b, standardRules(b)), func() service.MessageBatch { return l.batch(benchBatch) })
 }
 
-// Each rule of the standard set alone.
-func BenchmarkEach(b *testing.B) {
-	for _, r := range mustParse(b, standardRules(b)).Rules {
-		b.Run(r.Name, func(b *testing.B) {
-			l := newFleetLog(10_000)
-			runBatches(b, newBench(b, only(b, standardRules(b), r.Name)),
-				func() service.MessageBatch { return l.batch(benchBatch) })
-		})
+// eachRule calls do with each rule of the standard set, and with one that is found often,
+// alone.
+func eachRule(b *testing.B, do func(b *testing.B, rules string)) {
+	often, err := os.ReadFile("testdata/often.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, text := range []string{standardRules(b), string(often)} {
+		for _, r := range mustParse(b, text).Rules {
+			b.Run(r.Name, func(b *testing.B) { do(b, only(b, text, r.Name)) })
+		}
 	}
 }
 
-// Reading events for each rule of the standard set, and nothing else: what peers that
-// are given no JSON do not do.
+// Each rule alone.
+func BenchmarkEach(b *testing.B) {
+	eachRule(b, func(b *testing.B, rules string) {
+		l := newFleetLog(10_000)
+		runBatches(b, newBench(b, rules), func() service.MessageBatch { return l.batch(benchBatch) })
+	})
+}
+
+// Reading events for each rule, and nothing else: what peers that are given no JSON do
+// not do.
 func BenchmarkRead(b *testing.B) {
-	for _, r := range mustParse(b, standardRules(b)).Rules {
-		b.Run(r.Name, func(b *testing.B) {
-			set := mustParse(b, only(b, standardRules(b), r.Name))
-			l, p := newFleetLog(10_000), newPartition(set, "raw-events", 0, 0, 0)
-			var e event.Event
-			events, used := 0, time.Duration(0)
-			for b.Loop() {
-				b.StopTimer()
-				batch := l.batch(benchBatch)
-				before := backlog.Used(b)
-				b.StartTimer()
-				for _, msg := range batch {
-					raw, err := msg.AsBytes()
-					if err == nil {
-						err = p.read(raw, &e)
-					}
-					if err != nil {
-						b.Fatal(err)
-					}
+	eachRule(b, func(b *testing.B, rules string) {
+		l, p := newFleetLog(10_000), newPartition(mustParse(b, rules), "raw-events", 0, 0, 0)
+		var e event.Event
+		events, used := 0, time.Duration(0)
+		for b.Loop() {
+			b.StopTimer()
+			batch := l.batch(benchBatch)
+			before := backlog.Used(b)
+			b.StartTimer()
+			for _, msg := range batch {
+				raw, err := msg.AsBytes()
+				if err == nil {
+					err = p.read(raw, &e)
 				}
-				b.StopTimer()
-				used += backlog.Used(b) - before
-				events += len(batch)
-				b.StartTimer()
+				if err != nil {
+					b.Fatal(err)
+				}
 			}
-			b.ReportMetric(float64(used)/1e3/float64(events), "cpu-µs/event")
-			b.ReportMetric(float64(events)/float64(b.N), "events/op")
-		})
-	}
+			b.StopTimer()
+			used += backlog.Used(b) - before
+			events += len(batch)
+			b.StartTimer()
+		}
+		b.ReportMetric(float64(used)/1e3/float64(events), "cpu-µs/event")
+		b.ReportMetric(float64(events)/float64(b.N), "events/op")
+	})
 }
 
 // 100 rules of which none matches, beside one that does.
