@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 	"time"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/httpx"
 	"weir/internal/platform/secret"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -93,7 +93,7 @@ func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
 	}
 	res, err := w.client.Do(req)
 	if err != nil {
-		return &flow.Failure{Text: "posting a notice: " + withoutURL(err)}
+		return &flow.Failure{Text: "posting a notice: " + httpx.WithoutURL(err)}
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 300))
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // lets the connection be used again
@@ -102,7 +102,7 @@ func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
 		return nil
 	}
 	f := &flow.Failure{Text: fmt.Sprintf("posting a notice: the receiver answered %s", res.Status),
-		After: retryAfter(res, w.now())}
+		After: httpx.RetryAfter(res, w.now())}
 	if text := strings.TrimSpace(string(body)); text != "" {
 		f.Text += ": " + strings.ToValidUTF8(text, "?")
 	}
@@ -150,29 +150,6 @@ func (w *webhook) request(ctx context.Context, msg *service.Message) (*http.Requ
 		req.Header.Set("Weir-Signature", "t="+at+",v1="+hex.EncodeToString(mac.Sum(nil)))
 	}
 	return req, nil
-}
-
-// withoutURL is what went wrong, without where: a webhook's URL is its key.
-func withoutURL(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		if u.Timeout() {
-			return "the receiver did not answer in time"
-		}
-		err = u.Err
-	}
-	return err.Error()
-}
-
-func retryAfter(res *http.Response, now time.Time) time.Duration {
-	text := res.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 && seconds < 1<<30 {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return 0
 }
 
 // Close lets go of idle connections.

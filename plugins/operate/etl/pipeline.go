@@ -172,15 +172,15 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	p.additions = r.oneOf("changes", "refuse", "additions") == "additions"
 	p.source, p.columns = p.readOne(r, true)
 	if at := r.members["changes"]; at != nil && p.columns != nil {
-		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres, mysql, parquet "+
-			"and delta")
+		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres, mysql, parquet, "+
+			"delta, and rest without columns")
 	}
 	r.end()
 }
 
 // readOne reads a source, and its columns, where they are named.
 func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
-	kinds := []string{"", postgresFormat, mysqlFormat, "csv", "ndjson", "parquet", deltaFormat}
+	kinds := []string{"", postgresFormat, mysqlFormat, "csv", "ndjson", "parquet", deltaFormat, restFormat}
 	if top {
 		kinds = append(kinds, "union", kafkaFormat)
 	}
@@ -189,6 +189,8 @@ func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 		return readPostgres(r), nil
 	case mysqlFormat:
 		return p.readMySQL(r), nil
+	case restFormat:
+		return p.readREST(r)
 	case "parquet":
 		return p.readParquet(r), nil
 	case deltaFormat:
