@@ -100,12 +100,18 @@ func (p *Pipeline) recount(ctx context.Context, report *Report, s Sink) (rows in
 	defer r.Close()
 	digest := sha256.New()
 	in := bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(r, 0, r.Size()), digest), 1<<20)
-	if s.Format == "parquet" {
+	switch s.Format {
+	case avroFormat:
+		if _, err := io.Copy(io.Discard, in); err != nil {
+			return 0, "", err
+		}
+		rows, err = avroRows(r)
+	case "parquet":
 		if _, err := io.Copy(io.Discard, in); err != nil {
 			return 0, "", err
 		}
 		rows, err = parquetRows(r)
-	} else {
+	default:
 		rows, err = records(in, s.Format)
 	}
 	return rows, hex.EncodeToString(digest.Sum(nil)), err
@@ -138,6 +144,20 @@ func parquetRows(r lake.Reader) (int64, error) {
 		return 0, err
 	}
 	return countRows(file)
+}
+
+// avroRows reads each value.
+func avroRows(r lake.Reader) (n int64, err error) {
+	file, err := openAvro(io.NewSectionReader(r, 0, r.Size()))
+	for err == nil {
+		if _, err = file.next(); err == nil || errors.As(err, new(*rowError)) {
+			n, err = n+1, nil
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
 }
 
 // countRows counts the values of the columns, and believes no footer.

@@ -31,27 +31,38 @@ const avroHeader = 5
 
 // readAvro reads a schema, and which columns it has.
 func readAvro(r *reader) (*avroValue, []column) {
-	a := &avroValue{id: r.number("schema_id", 0, 1, 1<<31-1)}
+	id := r.number("schema_id", 0, 1, 1<<31-1)
 	at := r.member("schema")
 	if at == nil {
 		if r.members != nil {
 			r.wrong(r.n, `"schema" is missing: a record of Avro`)
 		}
-		return a, nil
+		return &avroValue{}, nil
 	}
-	record, _ := at.plain().(map[string]any)
+	a, columns, wrong := avroOf(at.plain())
+	for _, err := range wrong {
+		r.wrong(at, "%v", err)
+	}
+	a.id = id
+	return a, columns
+}
+
+// avroOf reads a schema, which is a record, and which columns it has; or what is wrong
+// with it.
+func avroOf(schema any) (a *avroValue, columns []column, wrong []error) {
+	a = &avroValue{}
+	record, _ := schema.(map[string]any)
 	fields, _ := record["fields"].([]any)
 	if record["type"] != "record" || len(fields) == 0 {
-		r.wrong(at, "expected a record of Avro with fields")
-		return a, nil
+		return a, nil, []error{errors.New("expected a record of Avro with fields")}
 	}
-	named, columns := map[string]any{}, []column(nil)
+	named := map[string]any{}
 	for i, one := range fields {
 		field, _ := one.(map[string]any)
 		name, _ := field["name"].(string)
 		f, err := avroFieldOf(field["type"], named)
 		if err != nil {
-			r.wrong(at, "field %d (%q): %v", i+1, name, err)
+			wrong = append(wrong, fmt.Errorf("field %d (%q): %w", i+1, name, err))
 			continue
 		}
 		f.name = name
@@ -63,9 +74,9 @@ func readAvro(r *reader) (*avroValue, []column) {
 		a.codec, err = goavro.NewCodec(string(raw))
 	}
 	if err != nil {
-		r.wrong(at, "it is no schema of Avro: %v", err)
+		wrong = append(wrong, fmt.Errorf("it is no schema of Avro: %w", err))
 	}
-	return a, columns
+	return a, columns, wrong
 }
 
 // bareAvro is a schema without logical types.
@@ -159,11 +170,19 @@ func (a *avroValue) row(raw []byte) (row, error) {
 		raw = raw[avroHeader:]
 	}
 	native, rest, err := a.codec.NativeFromBinary(raw)
-	record, is := native.(map[string]any)
-	if err != nil || !is || len(rest) > 0 {
+	if err != nil || len(rest) > 0 {
 		return nil, errors.New("it is no value of the schema")
 	}
-	out := make(row, len(a.fields), len(a.fields)+len(recordFacts()))
+	return a.cells(native)
+}
+
+// cells are what a value that was decoded has.
+func (a *avroValue) cells(native any) (out row, err error) {
+	record, is := native.(map[string]any)
+	if !is {
+		return nil, errors.New("it is no value of the schema")
+	}
+	out = make(row, len(a.fields), len(a.fields)+len(recordFacts()))
 	for i, f := range a.fields {
 		v := record[f.name]
 		if union, is := v.(map[string]any); is {

@@ -35,6 +35,8 @@ func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
 		return e, err
 	case "ndjson":
 		return &textEncoder{w: w, columns: columns, append: appendJSON}, nil
+	case avroFormat:
+		return newAvro(columns, w)
 	case postgresFormat: // without a table, as in tests
 		return newTableEncoder(columns, make([]int, len(columns))), nil
 	case mysqlFormat:
@@ -75,6 +77,9 @@ func checkFormat(format string, columns []column) error {
 	for _, c := range columns {
 		if format == "parquet" && strings.ContainsAny(c.name, "\x00") {
 			return fmt.Errorf("column %q cannot be a name in Parquet", c.name)
+		}
+		if format == avroFormat && !avroName.MatchString(c.name) {
+			return fmt.Errorf("column %q cannot be a name in Avro, which has letters, digits and '_': rename it", c.name)
 		}
 	}
 	return nil

@@ -173,14 +173,14 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	p.source, p.columns = p.readOne(r, true)
 	if at := r.members["changes"]; at != nil && p.columns != nil {
 		r.wrong(at, "the columns are named here, and change with the pipeline: changes is for postgres, mysql, parquet, "+
-			"delta, and rest without columns")
+			"avro, delta, and rest without columns")
 	}
 	r.end()
 }
 
 // readOne reads a source, and its columns, where they are named.
 func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
-	kinds := []string{"", postgresFormat, mysqlFormat, "csv", "ndjson", "parquet", deltaFormat, restFormat}
+	kinds := []string{"", postgresFormat, mysqlFormat, "csv", "ndjson", "parquet", avroFormat, deltaFormat, restFormat}
 	if top {
 		kinds = append(kinds, "union", kafkaFormat)
 	}
@@ -193,6 +193,8 @@ func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 		return p.readREST(r)
 	case "parquet":
 		return p.readParquet(r), nil
+	case avroFormat:
+		return p.readAvroSource(r), nil
 	case deltaFormat:
 		return p.readDeltaSource(r), nil
 	case "csv", "ndjson":
@@ -247,7 +249,8 @@ func readType(r *reader, name string) columnType {
 func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) target {
 	r := n.object(problems)
 	if format == "" {
-		format = r.oneOf("format", "parquet", "ndjson", "csv", postgresFormat, mysqlFormat, deltaFormat, kafkaFormat)
+		format = r.oneOf("format", "parquet", "ndjson", "csv", avroFormat, postgresFormat, mysqlFormat, deltaFormat,
+			kafkaFormat)
 	}
 	if format == deltaFormat {
 		defer r.end()

@@ -1,0 +1,224 @@
+package etl
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+)
+
+// A file of Avro is a header - its schema, and how its blocks are compressed - and
+// blocks, each with the number of its values and, behind it, a mark of the file.
+
+const avroMagic = "Obj\x01"
+
+const avroMarker = 16
+
+// Bounds of what a file may say of itself.
+const (
+	mostAvroHeader = 16 << 20
+	mostAvroBlock  = 256 << 20 // also of what is in it, when it is not compressed
+)
+
+var errAvro = errors.New("it is no whole file of Avro")
+
+// avroFile reads the blocks of a file.
+type avroFile struct {
+	in     *bufio.Reader
+	codec  string
+	marker [avroMarker]byte
+	schema *avroValue
+	cols   []column
+
+	block []byte // what is not read of a block
+	left  int64  // values in it
+}
+
+// openAvro reads a header.
+func openAvro(in io.Reader) (*avroFile, error) {
+	f := &avroFile{in: bufio.NewReaderSize(in, 1<<20)}
+	magic := make([]byte, len(avroMagic))
+	if _, err := io.ReadFull(f.in, magic); err != nil || string(magic) != avroMagic {
+		return nil, f.broken(err)
+	}
+	facts := map[string]string{}
+	room := int64(mostAvroHeader)
+	for {
+		n, err := binary.ReadVarint(f.in)
+		if err == nil && n < 0 { // then the size of the facts follows
+			n = -n
+			_, err = binary.ReadVarint(f.in)
+		}
+		if err != nil || n > mostAvroHeader {
+			return nil, f.broken(err)
+		}
+		if n == 0 {
+			break
+		}
+		for range n {
+			name, err := f.bytes(&room)
+			if err != nil {
+				return nil, err
+			}
+			value, err := f.bytes(&room)
+			if err != nil {
+				return nil, err
+			}
+			facts[string(name)] = string(value)
+		}
+	}
+	if _, err := io.ReadFull(f.in, f.marker[:]); err != nil {
+		return nil, f.broken(err)
+	}
+	switch f.codec = facts["avro.codec"]; f.codec {
+	case "", "null", "deflate", "snappy", "zstandard":
+	default:
+		return nil, dataError{fmt.Errorf("its blocks are compressed by %q: known are null, deflate, snappy and zstandard",
+			f.codec)}
+	}
+	var schema any
+	if err := json.Unmarshal([]byte(facts["avro.schema"]), &schema); err != nil {
+		return nil, dataError{errors.New("its schema is no JSON")}
+	}
+	var wrong []error
+	if f.schema, f.cols, wrong = avroOf(schema); len(wrong) > 0 {
+		return nil, dataError{errors.Join(wrong...)}
+	}
+	for i, c := range f.cols {
+		if indexOf(f.cols[:i], c.name) >= 0 {
+			return nil, dataError{fmt.Errorf("column %q stands twice", c.name)}
+		}
+	}
+	return f, nil
+}
+
+// broken is that a file ends early or holds something else, or a fault of its store.
+func (f *avroFile) broken(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return dataError{errAvro}
+	}
+	return err
+}
+
+func (f *avroFile) bytes(room *int64) ([]byte, error) {
+	n, err := binary.ReadVarint(f.in)
+	if *room -= n; err != nil || n < 0 || *room < 0 {
+		return nil, f.broken(err)
+	}
+	raw := make([]byte, n)
+	if _, err := io.ReadFull(f.in, raw); err != nil {
+		return nil, f.broken(err)
+	}
+	return raw, nil
+}
+
+// skip passes over values, block by block as far as it can; it returns how many are
+// still to be read.
+func (f *avroFile) skip(n int64) (int64, error) {
+	for n > 0 {
+		if f.left == 0 {
+			if err := f.nextBlock(); err != nil {
+				return n, err
+			}
+		}
+		if f.left > n {
+			return n, nil
+		}
+		n, f.left, f.block = n-f.left, 0, nil
+	}
+	return 0, nil
+}
+
+// next reads a value; at the end it is io.EOF. A *rowError is of this value alone.
+func (f *avroFile) next() (row, error) {
+	for f.left == 0 {
+		if len(f.block) > 0 {
+			return nil, dataError{errAvro}
+		}
+		if err := f.nextBlock(); err != nil {
+			return nil, err
+		}
+	}
+	native, rest, err := f.schema.codec.NativeFromBinary(f.block)
+	if err != nil {
+		return nil, dataError{errors.New("a value is none of its schema: the file is damaged")}
+	}
+	f.block, f.left = rest, f.left-1
+	out, err := f.schema.cells(native)
+	if err != nil {
+		raw, _ := f.schema.codec.TextualFromNative(nil, native) // which came from there
+		return nil, &rowError{err.Error(), raw}
+	}
+	return out, nil
+}
+
+func (f *avroFile) nextBlock() error {
+	n, err := binary.ReadVarint(f.in)
+	if errors.Is(err, io.EOF) && n == 0 {
+		return io.EOF
+	}
+	if err != nil || n < 0 {
+		return f.broken(err)
+	}
+	size, err := binary.ReadVarint(f.in)
+	if err != nil || size < 0 || size > mostAvroBlock {
+		return f.broken(err)
+	}
+	raw := make([]byte, size+avroMarker)
+	if _, err := io.ReadFull(f.in, raw); err != nil {
+		return f.broken(err)
+	}
+	if !bytes.Equal(raw[size:], f.marker[:]) {
+		return dataError{errAvro}
+	}
+	if f.block, err = f.plain(raw[:size]); err != nil {
+		return dataError{fmt.Errorf("%w: a block cannot be unpacked", errAvro)}
+	}
+	f.left = n
+	return nil
+}
+
+// plain unpacks a block.
+func (f *avroFile) plain(raw []byte) ([]byte, error) {
+	bounded := func(in io.Reader) ([]byte, error) {
+		out, err := io.ReadAll(io.LimitReader(in, mostAvroBlock+1))
+		if err == nil && len(out) > mostAvroBlock {
+			err = errAvro
+		}
+		return out, err
+	}
+	switch f.codec {
+	case "deflate":
+		return bounded(flate.NewReader(bytes.NewReader(raw)))
+	case "zstandard":
+		d, err := zstd.NewReader(bytes.NewReader(raw), zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxMemory(mostAvroBlock))
+		if err != nil {
+			return nil, err
+		}
+		defer d.Close()
+		return bounded(d)
+	case "snappy": // and the sum of what was packed
+		if len(raw) < crc32.Size {
+			return nil, errAvro
+		}
+		packed, sum := raw[:len(raw)-crc32.Size], raw[len(raw)-crc32.Size:]
+		if n, err := snappy.DecodedLen(packed); err != nil || n > mostAvroBlock {
+			return nil, errAvro
+		}
+		out, err := snappy.Decode(nil, packed)
+		if err == nil && crc32.ChecksumIEEE(out) != binary.BigEndian.Uint32(sum) {
+			err = errAvro
+		}
+		return out, err
+	}
+	return raw, nil
+}
