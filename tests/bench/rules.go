@@ -143,11 +143,18 @@ const onlyHot = `rules:
 // ruleLatency: everything running, from when a device was to report to the result
 // in the log.
 func (b *bench) ruleLatency(ctx context.Context) error {
-	rules := filepath.Join(b.scratch, "hot.yaml")
-	if err := os.WriteFile(rules, []byte(onlyHot), 0o600); err != nil {
+	names, err := b.shipped()
+	if err != nil {
 		return err
 	}
-	s, err := b.up(ctx, "", "WEIR_RULES="+rules)
+	home, err := b.home(names...) // which decides where the rules are
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(home, "configs", "rules.yaml"), []byte(onlyHot), 0o600); err != nil {
+		return err
+	}
+	s, err := b.up(ctx, home)
 	if err != nil {
 		return err
 	}
