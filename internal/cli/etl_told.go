@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -29,9 +30,9 @@ type toldRun struct {
 	stop  chan struct{}
 	done  sync.WaitGroup
 
+	away atomic.Bool // when it was told last
 	mu   sync.Mutex
 	run  etlrun.Run
-	away bool
 }
 
 // tellRun begins to tell the store that is named, by --store or WEIR_CONTROL_URL;
@@ -87,10 +88,11 @@ func (t *toldRun) beat() {
 			return
 		case <-tick.C:
 			t.mu.Lock()
-			if t.run.Run != "" {
-				t.put()
+			run := t.run
+			t.mu.Unlock() // the run does not wait for the store
+			if run.Run != "" {
+				t.put(run)
 			}
-			t.mu.Unlock()
 		}
 	}
 }
@@ -98,7 +100,6 @@ func (t *toldRun) beat() {
 // heard notes how far the run is; of its first word the store is told at once.
 func (t *toldRun) heard(now etl.Progress) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	first := t.run.Run != now.Run
 	t.run.Run = now.Run
 	t.count(now.Counts)
@@ -109,8 +110,10 @@ func (t *toldRun) heard(now etl.Progress) {
 		}
 		t.run.Lag = &lag
 	}
+	run := t.run
+	t.mu.Unlock()
 	if first {
-		t.put()
+		t.put(run)
 	}
 }
 
@@ -119,16 +122,16 @@ func (t *toldRun) count(c etl.Counts) {
 	t.run.LeftOut = c.Filtered + c.Dropped + c.Duplicates
 }
 
-// put tells the store; who calls it has the lock.
-func (t *toldRun) put() {
+// put tells the store.
+func (t *toldRun) put(run etlrun.Run) {
 	ctx, cancel := context.WithTimeout(context.Background(), heardTimeout)
 	defer cancel()
-	t.run.Heard = time.Now()
-	err := t.store.Put(ctx, t.run)
-	if err != nil && !t.away {
+	run.Heard = time.Now()
+	err := t.store.Put(ctx, run)
+	if err != nil && !t.away.Load() {
 		t.say(fmt.Sprintf("the control store is not told how the run goes, which goes on: %v", err))
 	}
-	t.away = err != nil
+	t.away.Store(err != nil)
 }
 
 // end tells the store how the run ended. That it could not is no end of the run, which
@@ -150,6 +153,6 @@ func (t *toldRun) end(report *etl.Report, failed error) error {
 		t.run.State, t.run.Run, t.run.Report = etlrun.Done, report.Run, raw
 		t.count(report.Counts)
 	}
-	t.put()
+	t.put(t.run) // beat has ended: nobody waits for the lock
 	return nil
 }
