@@ -14,25 +14,32 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
+// backlog is a log of 800,000 events, however short the run, that nothing has read: the
+// stores take 50,000 at a time, and a few of those would measure how they begin and end.
+func (b *bench) backlog(ctx context.Context) (s *system, home string, err error) {
+	if s, home, err = b.brokerAlone(ctx); err != nil {
+		return nil, "", err
+	}
+	ingest, err := b.weirIngest(s, home)
+	if err == nil {
+		_, err = b.contend(ctx, s, ingest, 20/min(b.scale, 1), "--rate", "40000", "--batch", "100", "--connections", "32",
+			"--devices", strconv.Itoa(b.devices))
+	}
+	if err != nil {
+		s.close()
+		return nil, "", err
+	}
+	return s, home, nil
+}
+
 // catchUp: the processing streams alone, working off a backlog, beside the
 // engine's own parts for half of the work.
 func (b *bench) catchUp(ctx context.Context) error {
-	s, home, err := b.brokerAlone(ctx)
+	s, home, err := b.backlog(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	ingest, err := b.weirIngest(s, home)
-	if err != nil {
-		return err
-	}
-	// A backlog of 800,000 events, however short the run: the stores take 50,000
-	// at a time, and a few of those would measure how they begin and end.
-	_, err = b.contend(ctx, s, ingest, 20/min(b.scale, 1), "--rate", "40000", "--batch", "100", "--connections", "32",
-		"--devices", strconv.Itoa(b.devices))
-	if err != nil {
-		return err
-	}
 	t := b.report.table("Working off a backlog",
 		"The log was filled while nothing processed it; then the streams start, in one process beside the broker, each "+
 			"time with new groups and empty stores. The rate is that between the first and the last tenth; the CPU is with "+

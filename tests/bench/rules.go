@@ -88,20 +88,11 @@ func (b *bench) standardRules() string {
 
 // ruleBacklog: the rules stream alone, with its results on the log.
 func (b *bench) ruleBacklog(ctx context.Context) error {
-	s, home, err := b.brokerAlone(ctx)
+	s, home, err := b.backlog(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	ingest, err := b.weirIngest(s, home)
-	if err != nil {
-		return err
-	}
-	_, err = b.contend(ctx, s, ingest, 20/min(b.scale, 1), "--rate", "40000", "--batch", "100", "--connections", "32",
-		"--devices", strconv.Itoa(b.devices))
-	if err != nil {
-		return err
-	}
 	t := b.report.table("Rules, working off a backlog",
 		"The rules stream in a process of its own, with dedupe, the upcast and its results on the log, as in \"Working off "+
 			"a backlog\": the shipped stream with the standard set, with one rule, and with none. Goal: 100,000 events/s.",
