@@ -245,7 +245,7 @@ func (w *filled) spoken(fleet, device string, at time.Time) {
 	jobs, err := replay.OpenStore(ctx, control)
 	must(w.T, err)
 	_, err = jobs.Create(ctx, replay.Spec{Mode: replay.Redrive, Fleet: fleet, Devices: []string{device, "another"},
-		Reason: "why"}, "k")
+		Reason: "why"}, "k", "")
 	must(w.T, err)
 	_, err = control.ExecContext(ctx, `INSERT INTO anomaly_device (fleet, device_id, firmware, learning_from) VALUES ($1, $2, '2.0.0', $3)`,
 		fleet, device, at.UnixMicro())

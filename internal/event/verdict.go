@@ -44,9 +44,10 @@ func verdictsOf(msg *service.Message) (v *Verdicts, index int, ok bool) {
 }
 
 // RequestOf is what the request of a message is known by, at any stage; "" if it
-// came with none, or was published again from the raw store, which keeps no ids.
+// came with none. The raw store keeps no ids: what a replay takes from it has that of
+// the request that asked for the replay.
 func RequestOf(msg *service.Message) string {
-	if v, _, ok := verdictsOf(msg); ok {
+	if v, _, ok := verdictsOf(msg); ok && v.Request != "" {
 		return v.Request
 	}
 	if id := meta(msg, HeaderRequest); id != "" {

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/httpx"
 )
 
 const (
@@ -126,7 +128,11 @@ func newExporter(version string, texts map[string]string, buckets buckets,
 
 // HandlerFunc is what the engine serves at /metrics.
 func (e *exporter) HandlerFunc() http.HandlerFunc {
-	return promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{}).ServeHTTP
+	shown := promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})
+	return func(w http.ResponseWriter, r *http.Request) {
+		httpx.Identify(w, r)
+		shown.ServeHTTP(w, r)
+	}
 }
 
 // Close has nothing to do: what was not scraped is not kept.

@@ -20,7 +20,7 @@ func TestReplay_JobsForgetAnErasedDevice(t *testing.T) {
 	make := func(state State, fleet string, devices ...string) string {
 		t.Helper()
 		j, err := s.Create(ctx, Spec{Mode: Reprocess, From: &from, To: &to, Fleet: fleet, Devices: devices,
-			Reason: "ask about pump-1"}, "k")
+			Reason: "ask about pump-1"}, "k", "")
 		if err != nil {
 			t.Fatal(err)
 		}

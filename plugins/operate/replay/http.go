@@ -57,7 +57,7 @@ func (h *rest) create(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	j, err := h.store.Create(r.Context(), spec, apikey.CallerFrom(r.Context()))
+	j, err := h.store.Create(r.Context(), spec, apikey.CallerFrom(r.Context()), httpx.RequestIDOf(w))
 	if err != nil {
 		fail(w, err)
 		return

@@ -84,7 +84,7 @@ func TestReplay_JobsLiveInPostgresToo(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), `DELETE FROM replay_job`); err != nil {
 		t.Fatal(err)
 	}
-	j, err := s.Create(t.Context(), Spec{Mode: Redrive, Reason: "why"}, "key")
+	j, err := s.Create(t.Context(), Spec{Mode: Redrive, Reason: "why"}, "key", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,6 +118,7 @@ type Job struct {
 	State     State  `json:"state"`
 	Error     string `json:"error,omitempty"`
 	CreatedBy string `json:"created_by,omitempty"` // the public id of the key
+	Request   string `json:"request_id,omitempty"` // that asked for it, which its stored events then have
 	Spec
 	Count     int        `json:"device_count,omitempty"` // of the devices, when not all are shown
 	Progress  Progress   `json:"progress"`

@@ -35,6 +35,9 @@ func TestReplay_AJobPublishesEveryStoredEvent(t *testing.T) {
 		t.Fatalf("alerts are muted unless asked, and what the raw store could not recognise is not for it: %v %v", w.targets,
 			w.topics)
 	}
+	if len(w.requests) != 1 || w.requests[worldRequest] < 4000 || j.Request != worldRequest {
+		t.Fatalf("what fails again has to name the request that asked for the job: %v, %q", w.requests, j.Request)
+	}
 }
 
 func TestReplay_ARestartGoesOnBehindWhatTheLogHas(t *testing.T) {

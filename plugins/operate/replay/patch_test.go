@@ -165,7 +165,7 @@ func TestRedrive_WithAPatchThatIsRefusedFails(t *testing.T) {
 	w.deadLetters(10)
 	w.stream("", nil)
 	now := time.Now()
-	j, err := w.jobs.Create(t.Context(), Spec{Mode: Redrive, To: &now, Reason: "test", Patch: `root = range(0, 5)`}, "")
+	j, err := w.jobs.Create(t.Context(), Spec{Mode: Redrive, To: &now, Reason: "test", Patch: `root = range(0, 5)`}, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func (h *release) queue(w http.ResponseWriter, r *http.Request, row *deadletter.
 		conflict(w, "already-released", "It was sent back before", "the job "+x.Job+" sent it back")
 		return
 	}
-	j, err := h.store.Create(r.Context(), spec, apikey.CallerFrom(r.Context()))
+	j, err := h.store.Create(r.Context(), spec, apikey.CallerFrom(r.Context()), httpx.RequestIDOf(w))
 	if err != nil {
 		fail(w, err)
 		return

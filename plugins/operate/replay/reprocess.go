@@ -27,7 +27,9 @@ func (s *Spec) stored() recount.Range {
 	return recount.Range{From: *s.From, To: *s.To, Fleet: s.Fleet, Devices: s.Devices}
 }
 
-// reprocess publishes the stored events of a range.
+// reprocess publishes the stored events of a range. A row does not keep the request
+// that its event came with: should it fail again, its dead letter names the one that
+// asked for the job.
 func (r *run) reprocess(ctx context.Context) error {
 	targets := r.job.targets()
 	all := list(targets)
@@ -61,6 +63,9 @@ func (r *run) reprocess(ctx context.Context) error {
 			}
 			msg.MetaSetMut(event.HeaderTarget, header)
 			msg.MetaSetMut(metaTopic, r.topic)
+			if r.job.Request != "" {
+				msg.MetaSetMut(event.HeaderRequest, r.job.Request)
+			}
 			text, err := msg.AsBytes()
 			if err != nil {
 				return err

@@ -51,10 +51,17 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 		Work: `state IN ('queued', 'running')`, Order: `created_at, id`}}, nil
 }
 
-// Create queues a job. The spec has been checked.
-func (s *Store) Create(ctx context.Context, spec Spec, by string) (*Job, error) {
-	j := &Job{ID: uuid.NewString(), State: Queued, CreatedBy: by, Spec: spec, CreatedAt: s.now().UTC()}
-	text, err := json.Marshal(spec)
+// asked is what the table keeps of how a job was asked for.
+type asked struct {
+	Spec
+	Request string `json:"request_id,omitempty"`
+}
+
+// Create queues a job that a key has asked for in a request. The spec has been
+// checked.
+func (s *Store) Create(ctx context.Context, spec Spec, by, request string) (*Job, error) {
+	j := &Job{ID: uuid.NewString(), State: Queued, CreatedBy: by, Request: request, Spec: spec, CreatedAt: s.now().UTC()}
+	text, err := json.Marshal(asked{spec, request})
 	if err == nil {
 		_, err = s.db.ExecContext(ctx, `INSERT INTO replay_job (id, created_at, created_by, state, error, spec, progress, position, result, started_at, ended_at, owner, lease_until)
 			VALUES ($1, $2, $3, $4, '', $5, '{}', 'null', '{}', 0, 0, '', 0)`, j.ID, j.CreatedAt.UnixMicro(), by, string(Queued), string(text))
@@ -69,6 +76,7 @@ const columns = `id, created_at, created_by, state, error, spec, progress, posit
 
 func (s *Store) scan(row sqldb.Row) (*Job, error) {
 	var j Job
+	var was asked
 	var created, started, ended int64
 	var state, spec, progress, position, result string
 	if err := row.Scan(&j.ID, &created, &j.CreatedBy, &state, &j.Error, &spec, &progress, &position, &result, &started,
@@ -79,11 +87,12 @@ func (s *Store) scan(row sqldb.Row) (*Job, error) {
 	for _, part := range []struct {
 		text string
 		to   any
-	}{{spec, &j.Spec}, {progress, &j.Progress}, {result, &j.Result}} {
+	}{{spec, &was}, {progress, &j.Progress}, {result, &j.Result}} {
 		if err := json.Unmarshal([]byte(part.text), part.to); err != nil {
 			return nil, fmt.Errorf("reading replay %s: %w", j.ID, err)
 		}
 	}
+	j.Spec, j.Request = was.Spec, was.Request
 	j.StartedAt, j.EndedAt = timeOrNil(started), timeOrNil(ended)
 	j.estimate(s.now())
 	return &j, nil

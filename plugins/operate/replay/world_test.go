@@ -37,6 +37,7 @@ type world struct {
 	behind   map[recount.Window]int // how many more times a window is left
 	got      []string               // deliveries published, in order
 	targets  map[string]int
+	requests map[string]int // that published records name
 	topics   map[string]int
 }
 
@@ -154,7 +155,7 @@ func (w *windowsOf) replace(context.Context) (n int, left []recount.Window, err 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, control: "sqlite://" + filepath.Join(t.TempDir(), "control.db"), outcomes: map[string]outcome{},
-		windows: map[recount.Window]int{}, behind: map[recount.Window]int{}, targets: map[string]int{},
+		windows: map[recount.Window]int{}, behind: map[recount.Window]int{}, targets: map[string]int{}, requests: map[string]int{},
 		topics: map[string]int{}}
 	db, err := sqldb.Open(t.Context(), w.control)
 	if err != nil {
@@ -216,6 +217,8 @@ func (w *world) stream(conf string, take func(service.MessageBatch) error) (stop
 			}
 			w.got = append(w.got, event.Meta(msg, event.HeaderDelivery))
 			w.targets[event.Meta(msg, event.HeaderTarget)]++
+			w.requests[event.RequestOf(msg)]++
+
 			w.topics[event.Meta(msg, metaTopic)]++
 		}
 		return nil
@@ -245,6 +248,9 @@ func (w *world) stream(conf string, take func(service.MessageBatch) error) (stop
 	return stop
 }
 
+// worldRequest asks for the jobs that a world makes.
+const worldRequest = "0af7651916cd43dd8448eb211c80319c"
+
 func (w *world) create(spec Spec) *Job {
 	w.t.Helper()
 	if spec.Reason == "" {
@@ -253,7 +259,7 @@ func (w *world) create(spec Spec) *Job {
 	if err := spec.check(time.Now()); err != nil {
 		w.t.Fatal(err)
 	}
-	j, err := w.jobs.Create(w.t.Context(), spec, "key")
+	j, err := w.jobs.Create(w.t.Context(), spec, "key", worldRequest)
 	if err != nil {
 		w.t.Fatal(err)
 	}
