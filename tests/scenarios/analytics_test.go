@@ -36,17 +36,23 @@ func (s *system) whatPeopleDo() {
 	}
 }
 
-// shuttingOut is a rule that blocks a device by one event.
+// shuttingOut are rules that block a device, and a user, by one event.
 const shuttingOut = `rules:
   - name: refused_card
     key: [device_id]
     pattern: { match: refused, within: 1m, order: arrival, define: { refused: 'this.metadata.type == "card_refused"' } }
     select: { n: count() }
     block: 1h
+  - name: guessed_password
+    key: [device_id]
+    pattern: { match: guessed, within: 1m, order: arrival, define: { guessed: 'this.metadata.type == "password_guessed"' } }
+    select: { who: last(this.user.id) }
+    block: 1h
+    block_user: who
 `
 
 // shutsOut has a rule block a device: soon after the event its next ones are refused,
-// and no other device's, until the block is lifted.
+// and no other device's, until the block is lifted. A user is blocked on all devices.
 func (s *system) shutsOut() {
 	s.t.Helper()
 	s.rules("put", s.file("shut.yaml", shuttingOut), "--activate")
@@ -54,11 +60,13 @@ func (s *system) shutsOut() {
 		out, err := s.weir("rules", "list", "--data", s.data)
 		return err == nil && strings.Contains(out, "in force: version 2")
 	})
-	send := func(device, kind string) string {
+	by := func(user, device, kind string) string {
 		_, reply := s.answer(fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"1.2.0","timestamp":%q,`+
-			`"metrics":{},"user":{},"metadata":{"type":%q}}`, uuid.NewString(), device, time.Now().UTC().Format(time.RFC3339Nano), kind))
+			`"metrics":{},"user":%s,"metadata":{"type":%q}}`, uuid.NewString(), device,
+			time.Now().UTC().Format(time.RFC3339Nano), user, kind))
 		return reply
 	}
+	send := func(device, kind string) string { return by(`{}`, device, kind) }
 	s.until("the device is blocked", func() bool { // the partition may take the rule up with a later batch
 		reply := send("thief-1", "card_refused")
 		blocked := strings.Contains(reply, `"status":403,"code":"blocked"`)
@@ -67,6 +75,16 @@ func (s *system) shutsOut() {
 		}
 		return blocked
 	})
+	const guesser = `{"id":"mallory"}`
+	s.until("the user is blocked", func() bool {
+		return strings.Contains(by(guesser, "thief-20", "password_guessed"), `"code":"blocked"`)
+	})
+	if reply := by(guesser, "thief-21", "page_viewed"); !strings.Contains(reply, `"code":"blocked"`) {
+		s.t.Errorf("a blocked user on another device is answered %s", reply)
+	}
+	if reply := send("thief-20", "page_viewed"); !strings.Contains(reply, `"accepted":1`) {
+		s.t.Errorf("the device of a blocked user, without that user, is answered %s", reply)
+	}
 	if reply := send("thief-10", "page_viewed"); !strings.Contains(reply, `"accepted":1`) {
 		s.t.Errorf("another device is answered %s", reply)
 	}

@@ -79,17 +79,27 @@ func (b *Block) valid(fleet string, now time.Time) error {
 	return nil
 }
 
-// Told is a result of a rule that blocks a device, or takes back that it does.
+// Told is a result of a rule that blocks a device, or a user of it, or takes back that
+// it does.
 type Told struct {
 	ID       string // of the result
 	Revision int64
 	Rule     string
 	Fleet    string
 	Device   string
+	User     string // whom it blocks; "": the device
 	Reason   string
 	For      time.Duration
 	At       time.Time // the end of what the result is of
 	Back     bool      // what was told is not so
+}
+
+// Subject is whom it blocks: of a name that no block can have, the device.
+func (t *Told) Subject() (Kind, string) {
+	if t.User != "" && User.valid(t.User) == nil {
+		return User, t.User
+	}
+	return Device, t.Device
 }
 
 // By is who blocks by it.

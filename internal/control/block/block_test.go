@@ -39,6 +39,28 @@ func told(id string, revision int64, back bool) Told {
 		At: time.Now(), Back: back}
 }
 
+// A result may name a user: that one is blocked, and not the device. Of a name that is
+// none, the device is, and of a person who was erased since, nobody.
+func TestTell_BlocksAUserThatAResultNames(t *testing.T) {
+	s, ctx := opened(t), t.Context()
+	at := time.Now()
+	results := []Told{told("a", 0, false), told("b", 0, false), told("c", 0, false)}
+	results[0].User, results[1].User, results[2].User = "tok_ann", strings.Repeat("x", maxSubject+1), "tok_bob"
+	if err := tombstone.Bury(ctx, s.db, tombstone.OfName("shop", "tok_bob", at.Add(time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	if noted, err := s.Tell(ctx, results); err != nil || len(noted.Acts) != 2 {
+		t.Fatal(noted, err)
+	}
+	got := map[string]Kind{}
+	for _, b := range s.listed(t, "shop", true) {
+		got[b.Subject] = b.Kind
+	}
+	if len(got) != 2 || got["tok_ann"] != User || got["d-b"] != Device {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestBlock_IsPutReplacedAndLifted(t *testing.T) {
 	s, ctx := opened(t), t.Context()
 	until := time.Now().Add(time.Hour)

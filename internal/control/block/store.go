@@ -141,7 +141,7 @@ func (s *Store) Tell(ctx context.Context, told []Told) (noted Noted, err error) 
 		now, room := s.moment(), map[string]int{}
 		for i := range told {
 			t := &told[i]
-			if gone.Holds(t.Fleet, t.Device, t.At.UnixMicro()) {
+			if gone.Holds(t.Fleet, t.Device, t.At.UnixMicro()) || t.User != "" && gone.HoldsName(t.Fleet, t.User, t.At.UnixMicro()) {
 				continue
 			}
 			if _, known := room[t.Fleet]; !known {
@@ -194,7 +194,8 @@ func tell(ctx context.Context, tx *sql.Tx, t *Told, now time.Time, room int) (ke
 		return false, true, nil
 	}
 	until := now.Add(min(t.For, longest))
-	_, err = tx.ExecContext(ctx, insert, t.Fleet, t.ID, Device, t.Device, until.UnixMicro(), t.Reason, t.Rule, t.Revision,
+	kind, subject := t.Subject()
+	_, err = tx.ExecContext(ctx, insert, t.Fleet, t.ID, kind, subject, until.UnixMicro(), t.Reason, t.Rule, t.Revision,
 		t.By(), now.UnixMicro())
 	return err == nil, false, err
 }

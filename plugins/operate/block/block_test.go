@@ -111,6 +111,19 @@ func TestSubjectBlock_AResultBlocksOnceAndIsInTheAuditLog(t *testing.T) {
 	if put != 2 {
 		t.Errorf("%d entries of blocks, of 2", put)
 	}
+	user := strings.NewReplacer(`"a1"`, `"a3"`, `"values":{}`, `"values":{"n":2,"who":"tok_ann"}`, `"seconds":900`,
+		`"seconds":900,"user":"who"`).Replace(final)
+	if err := write(user, strings.NewReplacer(`"a3"`, `"a4"`, `"tok_ann"`, `null`).Replace(user)); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]block.Kind{}
+	blocks, _, err := store.List(ctx, "shop", block.Query{Limit: 10})
+	for _, b := range blocks {
+		kinds[b.Subject] = b.Kind
+	}
+	if err != nil || len(kinds) != 3 || kinds["tok_ann"] != block.User || kinds["d-1"] != block.Device {
+		t.Errorf("a user that a result names, and a device of which it names none: %v (%v)", kinds, err)
+	}
 	for _, bad := range []string{`{`, `{"id":"x","block":{}}`, strings.Replace(final, `900`, `0`, 1),
 		strings.Replace(final, `{"device_id":"d-1"}`, `{}`, 1)} {
 		if write(bad) == nil {

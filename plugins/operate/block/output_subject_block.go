@@ -3,6 +3,7 @@
 package block
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,11 +25,11 @@ func spec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Blocks devices for a time, as results of rules say.").
+		Summary("Blocks devices and users for a time, as results of rules say.").
 		Description(`
-It takes the messages of the input `+"`rule_results`"+`. Of those whose rule has `+"`block`"+` it blocks the device: from now on, for that time, `+"`schema_validate`"+` with `+"`blocks`"+` refuses its events as `+"`blocked`"+`. All others it passes over. A result that is taken back lifts its block. One that is handed on again changes nothing: neither is a block made longer by it, nor is one that somebody lifted put again. Each block is in the audit log, by `+"`rule:NAME`"+`.
+It takes the messages of the input `+"`rule_results`"+`. Of those whose rule has `+"`block`"+` it blocks the device, or with `+"`block_user`"+` the user that the result names: from now on, for that time, `+"`schema_validate`"+` with `+"`blocks`"+` refuses their events as `+"`blocked`"+`. All others it passes over. A result that is taken back lifts its block. One that is handed on again changes nothing: neither is a block made longer by it, nor is one that somebody lifted put again. Each block is in the audit log, by `+"`rule:NAME`"+`.
 
-Acknowledged means committed. While the store does not answer, results are tried again. A result of a device that was erased since blocks nobody.`).
+Acknowledged means committed. While the store does not answer, results are tried again. A result of a device or person that was erased since blocks nobody.`).
 		Field(service.NewStringField(fieldURL).
 			Description("The SQL store of blocks: the control store of weir.").Secret().
 			Example("sqlite:///var/lib/weir/control.db")).
@@ -82,27 +83,48 @@ func (o *output) Connect(ctx context.Context) error {
 
 // result is what of a rule's result is looked at.
 type result struct {
-	ID       string `json:"id"`
-	Revision int64  `json:"revision"`
-	Status   string `json:"status"`
-	Rule     string `json:"rule"`
-	Fleet    string `json:"fleet"`
-	Key      struct {
-		Device string `json:"device_id"`
-	} `json:"key"`
-	End   time.Time `json:"window_end"`
-	Alert struct {
+	ID       string    `json:"id"`
+	Revision int64     `json:"revision"`
+	Status   string    `json:"status"`
+	Rule     string    `json:"rule"`
+	Fleet    string    `json:"fleet"`
+	Key      names     `json:"key"`
+	Values   names     `json:"values"`
+	End      time.Time `json:"window_end"`
+	Alert    struct {
 		Summary string `json:"summary"`
 	} `json:"alert"`
 	Block *struct {
-		Seconds int64 `json:"seconds"`
+		Seconds int64  `json:"seconds"`
+		User    string `json:"user"` // the part of the key or the value that says whom; "": the device
 	} `json:"block"` // nil: its rule blocks nobody
+}
+
+// names are those parts of a key, and those values, that are texts.
+type names map[string]string
+
+// UnmarshalJSON passes over what is no text.
+func (n *names) UnmarshalJSON(raw []byte) error {
+	var all map[string]any
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return err
+	}
+	*n = names{}
+	for name, v := range all {
+		if s, is := v.(string); is {
+			(*n)[name] = s
+		}
+	}
+	return nil
 }
 
 const retracted = "retracted"
 
+// told is what a result says of blocks. One that names no user, as events of somebody
+// who has not signed in do, is of its device.
 func (r *result) told() (block.Told, error) {
-	t := block.Told{ID: r.ID, Revision: r.Revision, Rule: r.Rule, Fleet: r.Fleet, Device: r.Key.Device,
+	t := block.Told{ID: r.ID, Revision: r.Revision, Rule: r.Rule, Fleet: r.Fleet, Device: r.Key["device_id"],
+		User:   cmp.Or(r.Key[r.Block.User], r.Values[r.Block.User]),
 		Reason: r.Alert.Summary, For: time.Duration(r.Block.Seconds) * time.Second, At: r.End, Back: r.Status == retracted}
 	if t.Reason == "" {
 		t.Reason = "the rule " + r.Rule
@@ -123,8 +145,9 @@ func act(t *block.Told) auditlog.Act {
 	if t.Back {
 		what = "block lift"
 	}
+	kind, subject := t.Subject()
 	return auditlog.Automatic("block-"+t.ID+"-"+strconv.FormatInt(t.Revision, 10), t.By(), what, t.Fleet, map[string]any{
-		"fleet": t.Fleet, "kind": string(block.Device), "subject": auditlog.Text(t.Device),
+		"fleet": t.Fleet, "kind": string(kind), "subject": auditlog.Text(subject),
 		"reason": auditlog.Text(t.Reason), "id": t.ID})
 }
 

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,10 +38,17 @@ func (c *checker) alerting(r *Rule, text *alertText) {
 }
 
 // blocking reads for how long events of a device are refused of which the rule tells
-// something.
-func (c *checker) blocking(r *Rule, text string) {
-	if text == "" {
+// something, or of a user that a key or value of its results names.
+func (c *checker) blocking(r *Rule, text, user string) {
+	switch {
+	case text == "" && user != "":
+		c.at("block_user", "says whom, and block for how long: add it, as in block: 15m")
 		return
+	case text == "":
+		return
+	case user != "" && !r.names(user):
+		c.at("block_user", "%q is neither a part of the key nor a value by first or last: name one that has the user's id, "+
+			"as in select: { %s: last(this.user.id) }", user, user)
 	}
 	length := c.duration("block", text, time.Second)
 	if length > maxBlock.Microseconds() {
@@ -49,7 +57,20 @@ func (c *checker) blocking(r *Rule, text string) {
 	if r.emit.update || r.emit.every > 0 {
 		c.at("block", "is for what is final, and emit tells what is not: take one of them out")
 	}
-	r.also = append(strconv.AppendInt(append(r.also, `,"block":{"seconds":`...), (length+999_999)/1e6, 10), '}')
+	r.also = strconv.AppendInt(append(r.also, `,"block":{"seconds":`...), (length+999_999)/1e6, 10)
+	if user != "" {
+		r.also = rawjson.AppendString(append(r.also, `,"user":`...), user)
+	}
+	r.also = append(r.also, '}')
+}
+
+// names tells whether a name is of what results have from an event as it was sent: a
+// part of the key, or a value that is one event's.
+func (r *Rule) names(name string) bool {
+	return slices.ContainsFunc(r.key, func(k keyPart) bool { return k.name == name }) ||
+		slices.ContainsFunc(r.values, func(v value) bool {
+			return v.name == name && (r.join != nil || v.kind == "first" || v.kind == "last")
+		})
 }
 
 // maxBlock is for how long a block may be.

@@ -58,13 +58,17 @@ func TestAlert_SaysAllThatIsWrong(t *testing.T) {
 // and makes no other rule of it.
 func TestBlock_IsInWhatTheRuleTells(t *testing.T) {
 	for says, want := range map[string]string{
-		"block: 15m": `,"alert":{"severity":"warning","summary":"Only \"one\" came"},"block":{"seconds":900}}`,
-		"block: 1s":  `,"block":{"seconds":1}}`, "block: 1500ms": `,"block":{"seconds":2}}`,
+		"block: 15m":                      `,"alert":{"severity":"warning","summary":"Only \"one\" came"},"block":{"seconds":900}}`,
+		"block: 15m\n    block_user: who": `,"block":{"seconds":900,"user":"who"}}`,
+		"block: 1s":                       `,"block":{"seconds":1}}`, "block: 1500ms": `,"block":{"seconds":2}}`,
 	} {
 		text := alerting + "    " + says + "\n"
 		if says != "block: 15m" {
 			text, _, _ = strings.Cut(alerting, "    alert")
 			text += "    " + says + "\n"
+		}
+		if strings.Contains(says, "who") {
+			text = strings.Replace(text, "select: {", "select: { who: last(this.user.id),", 1)
 		}
 		b := newBench(t, text)
 		b.apply(b.operator(), message(0, 0, at(0, 1)), message(0, 1, at(70*s, 1)), message(0, 2, at(30*s, 1)))
@@ -77,7 +81,8 @@ func TestBlock_IsInWhatTheRuleTells(t *testing.T) {
 				t.Errorf("%s: %s", says, raw)
 			}
 		}
-		if with, without := mustParse(t, text).Rules[0].Epoch, mustParse(t, alerting).Rules[0].Epoch; with != without {
+		if with, without := mustParse(t, text).Rules[0].Epoch, mustParse(t, alerting).Rules[0].Epoch; with != without &&
+			!strings.Contains(says, "who") {
 			t.Errorf("%s: the rule begins anew", says)
 		}
 	}
@@ -89,6 +94,9 @@ func TestBlock_SaysAllThatIsWrong(t *testing.T) {
 		"block: 9000h":                      "block: 9000h is more than 366 days",
 		"block: 1m\n    emit: {on: update}": "block: is for what is final",
 		"block: {for: 1m}":                  "cannot unmarshal",
+		"block_user: device_id":             "block_user: says whom, and block for how long",
+		"block: 1m\n    block_user: nobody": `block_user: "nobody" is neither`,
+		"block: 1m\n    block_user: n":      `block_user: "n" is neither`,
 	} {
 		text, _, _ := strings.Cut(alerting, "    alert")
 		if _, err := Parse([]byte(text + "    " + says + "\n")); err == nil || !strings.Contains(err.Error(), want) {

@@ -56,7 +56,7 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	c.emitted(r, text.Emit)
 	c.limited(r, text.Limits)
 	c.alerting(r, text.Alert)
-	c.blocking(r, text.Block)
+	c.blocking(r, text.Block, text.Blocked)
 	for _, e := range r.exprs() {
 		if fast, why := e.Fast(); !fast {
 			r.Slow = append(r.Slow, fmt.Sprintf("%s: %s", e, why))
@@ -77,7 +77,7 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 func epochOf(text *ruleText) string {
 	t := *text
 	t.Name, t.Having, t.Emit, t.Fast, t.Limits = "", "", nil, "", nil
-	t.From, t.Alert, t.Block = "", nil, "" // what is kept is kept by topic
+	t.From, t.Alert, t.Block, t.Blocked = "", nil, "", "" // what is kept is kept by topic
 	raw, err := yaml.Marshal(t)
 	if err != nil { // of strings
 		raw = []byte(err.Error())

@@ -73,6 +73,7 @@ type ruleText struct {
 	Limits  *limitsText  `yaml:"limits,omitempty"`
 	Alert   *alertText   `yaml:"alert,omitempty"`
 	Block   string       `yaml:"block,omitempty"`
+	Blocked string       `yaml:"block_user,omitempty"`
 	Across  bool         `yaml:"across_devices,omitempty"`
 }
 
