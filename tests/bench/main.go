@@ -79,7 +79,7 @@ func run(ctx context.Context) error {
 		{"growth", b.growth}, {"whole", b.whole}, {"latency", b.latency}, {"pipeline", b.pipeline},
 		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
 		{"rules", b.rules}, {"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
-		{"rulepeers", b.rulePeers},
+		{"rulepeers", b.rulePeers}, {"people", b.people},
 	}
 	for _, m := range all {
 		asked := slices.Contains(strings.Split(*only, ","), m.name)

@@ -21,6 +21,16 @@ type poster struct {
 	url, key          string
 	devices, batch    int
 	rate, connections int
+
+	event func(n int, device, at string) string // the nth; nil: a report of a device
+}
+
+// reported is what a device sends.
+func reported(n int, device, at string) string {
+	d := n % 1000
+	return fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"2.1.0","timestamp":%q,`+
+		`"metrics":{"cpu_temp":%d.%d,"battery_voltage":3.7,"vibration":0.%d,"pressure":%d,"humidity":41}}`,
+		uuid.NewString(), device, at, 40+n%30, d%10, 1+d%9, 90+n%20)
 }
 
 // post sends for some time, longer where answers come late, and returns how many
@@ -67,15 +77,21 @@ func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64,
 func (p poster) one(ctx context.Context, client *http.Client, n int) (bool, error) {
 	var body bytes.Buffer
 	at := time.Now().UTC().Format(time.RFC3339Nano)
+	event := p.event
+	if event == nil {
+		event = reported
+	}
 	for i := range p.batch {
-		d := (n + i) % p.devices
 		body.WriteByte("[,"[min(i, 1)])
-		fmt.Fprintf(&body, `{"event_id":%q,"device_id":"press-%05d","device_firmware_version":"2.1.0","timestamp":%q,`+
-			`"metrics":{"cpu_temp":%d.%d,"battery_voltage":3.7,"vibration":0.%d,"pressure":%d,"humidity":41}}`,
-			uuid.NewString(), d, at, 40+n%30, d%10, 1+d%9, 90+n%20)
+		body.WriteString(event(n+i, fmt.Sprintf("press-%05d", (n+i)%p.devices), at))
 	}
 	body.WriteByte(']')
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/events", &body)
+	return p.send(ctx, client, &body)
+}
+
+// send posts events.
+func (p poster) send(ctx context.Context, client *http.Client, body io.Reader) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/events", body)
 	if err != nil {
 		return false, err
 	}

@@ -155,7 +155,23 @@ func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				found := map[string]string{}
+				found, counted := map[string]string{}, 0
+				for _, rule := range rules {
+					ends, err := NewOpenings(db).Ends(t.Context(), "plant-1", rule)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, r := range all {
+						if end, is := ends[r.ID]; is && end != r.End {
+							t.Errorf("%s ends at %d, and is counted at %d", r.ID, r.End, end)
+						} else if is {
+							counted++
+						}
+					}
+				}
+				if counted != len(all) {
+					t.Errorf("%d are counted of %d that are open", counted, len(all))
+				}
 				for _, r := range all {
 					raw := strings.NewReplacer(`"provisional"`, `"final"`).Replace(string(r.JSON))
 					found[fmt.Sprintf("%s/%d", r.ID, r.Revision)] = raw

@@ -51,18 +51,31 @@ func (o *Openings) set(ctx context.Context, q querier, version string) (*Set, er
 // final one is told later. Whoever wants both asks for these first, and misses nothing
 // that closes meanwhile.
 func (o *Openings) Of(ctx context.Context, fleet string, rules ...string) (results []Result, err error) {
+	err = o.each(ctx, fleet, rules, false, func(r Result) { results = append(results, r) })
+	return results, err
+}
+
+// Ends tells of a rule's open windows their ids and when they end, in microseconds
+// since 1970, for callers that count them: it is Of at a third of its cost, and has
+// none in memory but these.
+func (o *Openings) Ends(ctx context.Context, fleet, rule string) (map[string]int64, error) {
+	ends := map[string]int64{}
+	err := o.each(ctx, fleet, []string{rule}, true, func(r Result) { ends[r.ID] = r.End })
+	return ends, err
+}
+
+// each hands on what is open, bare or with all that is told of it.
+func (o *Openings) each(ctx context.Context, fleet string, rules []string, bare bool, do func(Result)) error {
 	places, err := positions(ctx, o.db)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
-		more, err := o.at(ctx, at, fleet, rules)
-		if err != nil {
-			return nil, err
+		if err := o.at(ctx, at, fleet, rules, bare, do); err != nil {
+			return err
 		}
-		results = append(results, more...)
 	}
-	return results, nil
+	return nil
 }
 
 // positions reads where all partitions stand.
@@ -111,21 +124,21 @@ func view(ctx context.Context, db *sqldb.DB) (*sql.Tx, error) {
 	return tx, nil
 }
 
-// at is what is open at a partition: its rows, and its journal, in one view of the
-// store.
-func (o *Openings) at(ctx context.Context, at place, fleet string, rules []string) (results []Result, err error) {
+// at hands on what is open at a partition: its rows, and its journal, in one view of
+// the store.
+func (o *Openings) at(ctx context.Context, at place, fleet string, rules []string, bare bool, do func(Result)) error {
 	tx, err := view(ctx, o.db)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	pos, err := readPosition(ctx, tx, "", at)
 	if err != nil || pos == nil {
-		return nil, err
+		return err
 	}
 	entries, err := readJournal(ctx, tx, at)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	version, first, fleets := named(pos.rules)
 	set, err := o.set(ctx, tx, version)
@@ -133,7 +146,7 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 		set, err = textOf(entries[0])
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if set == nil {
 		set = &Set{}
@@ -148,7 +161,7 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 	if first != "" {
 		canaries, err := o.set(ctx, tx, first)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if canaries != nil {
 			p.tellFirst(&canary{canaries, fleets})
@@ -156,34 +169,38 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 	}
 	parts, err := o.beside(ctx, tx, p, pos, fleet, rules)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(entries) > 0 {
 		of, err := headOf(entries[0])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		p.time = of.time // the journal goes on from there
 	}
 	for _, part := range append(parts, p) {
 		for _, op := range part.ops {
 			if err := part.readOpen(ctx, tx, op, fleet); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if part == p {
 			if err := p.replay(entries, fleet); err != nil {
-				return nil, err
+				return err
 			}
 		}
+		part.bare = bare
 		for _, op := range part.ops {
 			for _, name := range slices.Sorted(maps.Keys(op.keys)) {
 				part.tellOpen(op, op.keys[name])
+				for _, r := range part.out {
+					do(r)
+				}
+				part.out = part.out[:0]
 			}
 		}
-		results = append(results, part.out...)
 	}
-	return results, nil
+	return nil
 }
 
 // textOf is the rule set by which a journal was counted, which its first entry has.

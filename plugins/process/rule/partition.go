@@ -74,6 +74,7 @@ type partition struct {
 	ops    []*operator
 	next   int64 // no timer rings before
 	out    []Result
+	bare   bool // what is told has no text
 	misses []Miss
 	args   []arg
 	holds  uint64            // of a pattern: the variables that the event may be; of a join, its sides

@@ -47,6 +47,12 @@ type window struct {
 
 // result makes one, if the rule has it told.
 func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
+	if p.bare && k.form.having == nil {
+		if p.owned(op, k, w) {
+			p.out = append(p.out, Result{ID: p.idOf(op, k, w), End: w.end})
+		}
+		return
+	}
 	values := []byte{'{'}
 	for i := range op.values {
 		if i > 0 {
@@ -61,10 +67,8 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 // tellValues makes a result of the events of a pane that has values, if the rule
 // has it told.
 func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, values []byte) {
-	if op.beside || len(op.turns) > 0 {
-		if fleet, _, _ := strings.Cut(k.name, "\x00"); !op.owns(fleet, w.start) {
-			return
-		}
+	if !p.owned(op, k, w) {
+		return
 	}
 	told := k.toldOf(w.id)
 	if k.form.having != nil {
@@ -92,6 +96,15 @@ func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, va
 	r.JSON = append(append(append(append(r.JSON, `","values":`...), values...), k.form.also...), '}')
 	p.out = append(p.out, r)
 	k.tell(w, revision, op.keepsTold(w.status))
+}
+
+// owned tells whether a window is this operator's to tell, beside others of its rule.
+func (p *partition) owned(op *operator, k *keyState, w window) bool {
+	if !op.beside && len(op.turns) == 0 {
+		return true
+	}
+	fleet, _, _ := strings.Cut(k.name, "\x00")
+	return op.owns(fleet, w.start)
 }
 
 // keepsTold tells whether what is said of a window can be corrected.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"weir/internal/platform/sqldb"
@@ -70,8 +71,35 @@ func (s *Source) each(ctx context.Context, fleet, name string, from, to time.Tim
 			open[r.ID] = r.JSON
 		}
 	}
+	hand := bounded(name, do)
+	if err := told(ctx, s, fleet, name, from, to, open, hand); err != nil {
+		return err
+	}
+	for _, raw := range open {
+		if err := hand(raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ended is each of what has ended alone, and how many windows are open that end in
+// the range: what they hold is not looked at.
+func (s *Source) ended(ctx context.Context, fleet, name string, from, to time.Time,
+	do func(*result) error) (goOn int64, err error) {
+	open, err := s.open.Ends(ctx, fleet, name)
+	if err != nil {
+		return 0, err
+	}
+	maps.DeleteFunc(open, func(_ string, end int64) bool { return end < from.UnixMicro() || end >= to.UnixMicro() })
+	err = told(ctx, s, fleet, name, from, to, open, bounded(name, do))
+	return int64(len(open)), err
+}
+
+// bounded reads results for do, and as many as an answer is made of.
+func bounded(name string, do func(*result) error) func([]byte) error {
 	n := 0
-	hand := func(raw []byte) error {
+	return func(raw []byte) error {
 		if n++; n > mostResults {
 			return errTooMuch
 		}
@@ -84,9 +112,15 @@ func (s *Source) each(ctx context.Context, fleet, name string, from, to time.Tim
 		}
 		return do(&r)
 	}
+}
+
+// told hands on what was told of windows that end in a range, but for what is open:
+// what was closed since that was read is taken out of it.
+func told[V any](ctx context.Context, s *Source, fleet, name string, from, to time.Time, open map[string]V,
+	hand func([]byte) error) error {
 	q := rule.Query{Fleet: fleet, Rule: name, From: from, To: to}
-	if err := rule.Each(ctx, s.db, q, func(id string, raw []byte) error {
-		if newer := open[id]; newer != nil {
+	return rule.Each(ctx, s.db, q, func(id string, raw []byte) error {
+		if _, is := open[id]; is {
 			var told struct{ Status string }
 			if err := json.Unmarshal(raw, &told); err == nil && told.Status == provisional {
 				return nil
@@ -94,13 +128,5 @@ func (s *Source) each(ctx context.Context, fleet, name string, from, to time.Tim
 			delete(open, id) // it was closed meanwhile
 		}
 		return hand(raw)
-	}); err != nil {
-		return err
-	}
-	for _, raw := range open {
-		if err := hand(raw); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }

@@ -40,9 +40,9 @@ func (s *Source) sessions(ctx context.Context, a ask, now time.Time) (*visits, e
 	if until := now.Add(2 * day); a.to.After(now.Add(-time.Minute)) {
 		a.to = until // of a range to now, also those that are open
 	}
-	err := s.each(ctx, a.fleet, "sessions", a.from, a.to, func(r *result) error {
-		if r.Status == provisional {
-			sum.Open++
+	var err error
+	sum.Open, err = s.ended(ctx, a.fleet, "sessions", a.from, a.to, func(r *result) error {
+		if r.Status == provisional { // told early, of one that is not open any more in the range
 			return nil
 		}
 		var v struct{ Events, Orders int64 }
