@@ -3,11 +3,14 @@ package analytics
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
 
+	"weir/internal/platform/rawjson"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 	"weir/plugins/process/rule"
 )
 
@@ -27,12 +30,61 @@ func Open(ctx context.Context, db *sqldb.DB) (*Source, error) {
 
 // result is one of a rule, as it stands now.
 type result struct {
-	ID     string           `json:"id"`
-	Status string           `json:"status"`
-	Key    map[string]label `json:"key"`
-	Start  time.Time        `json:"window_start"`
-	End    time.Time        `json:"window_end"`
-	Values json.RawMessage  `json:"values"`
+	ID         string
+	Status     string
+	Key        map[string]label
+	Start, End time.Time // of its window; zero when it is retracted
+	Values     []byte    // a JSON object, for as long as the result is looked at
+}
+
+// parse reads a result as rules write it: an answer is made of half a million of them.
+func parse(raw []byte) (r result, err error) {
+	_, err = rawjson.Object(raw, 0, 0, func(key []byte, _ bool, i int) (end int, err error) {
+		if end, err = rawjson.Value(raw, i, 1); err != nil {
+			return end, err
+		}
+		ok := true
+		switch string(key) {
+		case "id":
+			r.ID = string(labelOf(raw[i:end]))
+		case "status":
+			r.Status = string(labelOf(raw[i:end]))
+		case "key":
+			r.Key = map[string]label{}
+			_, err = rawjson.Object(raw[i:end], 0, 1, func(key []byte, plain bool, at int) (int, error) {
+				end, err := rawjson.Value(raw[i:], at, 2)
+				r.Key[nameOf(key, plain)] = labelOf(raw[i+at : i+end])
+				return end, err
+			})
+		case "window_start":
+			r.Start, ok = text.ParseTime(string(labelOf(raw[i:end])))
+		case "window_end":
+			r.End, ok = text.ParseTime(string(labelOf(raw[i:end])))
+		case "values":
+			r.Values = raw[i:end]
+		}
+		if !ok {
+			err = errors.New("a time is none")
+		}
+		return end, err
+	})
+	return r, err
+}
+
+// nameOf is the name of a member, which it keeps.
+func nameOf(key []byte, plain bool) string {
+	if !plain {
+		key = rawjson.Unquote(key)
+	}
+	return string(key)
+}
+
+// labelOf is the value of JSON that has been checked.
+func labelOf(raw []byte) label {
+	if raw[0] == '"' {
+		return label(rawjson.Unquote(raw[1 : len(raw)-1]))
+	}
+	return label(raw)
 }
 
 // label is a value that something is counted by: text, or what else it is as JSON.
@@ -103,8 +155,8 @@ func bounded(name string, do func(*result) error) func([]byte) error {
 		if n++; n > mostResults {
 			return errTooMuch
 		}
-		var r result
-		if err := json.Unmarshal(raw, &r); err != nil {
+		r, err := parse(raw)
+		if err != nil {
 			return fmt.Errorf("reading a result of %s: %w", name, err)
 		}
 		if r.Status == retracted {

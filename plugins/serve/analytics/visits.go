@@ -1,14 +1,14 @@
 package analytics
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"weir/internal/platform/rawjson"
 )
 
 // visits are the visits that ended in a range, and those that go on.
@@ -123,27 +123,16 @@ func (s *Source) funnel(ctx context.Context, a ask, name string) (*funnel, error
 
 // stepsOf are the names of the values in their order, and how many of the first
 // are not null.
-func stepsOf(raw json.RawMessage) (names []string, made int, err error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err = d.Token(); err != nil { // {
-		return nil, 0, err
-	}
+func stepsOf(raw []byte) (names []string, made int, err error) {
 	open := true
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, 0, err
-		}
-		var v any
-		if err := d.Decode(&v); err != nil {
-			return nil, 0, err
-		}
-		names = append(names, fmt.Sprint(name))
-		if open = open && v != nil; open {
+	_, err = rawjson.Object(raw, 0, 0, func(name []byte, plain bool, i int) (int, error) {
+		names = append(names, nameOf(name, plain))
+		if open = open && raw[i] != 'n'; open { // null
 			made++
 		}
-	}
-	return names, made, nil
+		return rawjson.Value(raw, i, 1)
+	})
+	return names, made, err
 }
 
 // The models of attribution.
