@@ -104,6 +104,7 @@ install_s3() {
     go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version" >&2
 }
 
+# PostgreSQL logs changes as one whose changes are followed.
 start_postgres() {
   local bin data=$state/postgres port
   bin=$(pg_bin)
@@ -112,7 +113,8 @@ start_postgres() {
   [ "$(id -u)" != 0 ] || chown postgres "$data"
   chmod 700 "$data"
   unprivileged "$bin/initdb" -D "$data" -U weir -A trust -E UTF8 --no-instructions >"$state/postgres.log" 2>&1 || die "initdb failed: $(tail -n 5 "$state/postgres.log")"
-  launch postgres unprivileged "$bin/postgres" -D "$data" -p "$port" -h 127.0.0.1 -k "$data" -c max_connections=200 -c timezone=UTC
+  launch postgres unprivileged "$bin/postgres" -D "$data" -p "$port" -h 127.0.0.1 -k "$data" -c max_connections=200 -c timezone=UTC \
+    -c wal_level=logical -c max_replication_slots=20 -c max_wal_senders=20
   await postgres 30 "$bin/pg_isready" -h 127.0.0.1 -p "$port" -U weir
   "$bin/psql" -q -h 127.0.0.1 -p "$port" -U weir -d postgres -c "CREATE DATABASE weir_test" >&2
   export_line postgres WEIR_TEST_POSTGRES_URL "postgres://weir@127.0.0.1:$port/weir_test?sslmode=disable"
