@@ -19,7 +19,7 @@ func (s *scan) card(i int) int {
 			n, end = n+1, k+1
 			continue
 		}
-		if c != ' ' && c != '-' && c != '.' || k+1 >= len(s.text) || class[s.text[k+1]]&digit == 0 || n < 3 {
+		if !parts(c) || k+1 >= len(s.text) || class[s.text[k+1]]&digit == 0 || n < 3 {
 			break
 		}
 		if issued(number[:n]) && luhn(number[:n]) && groups == 1 && n >= 13 {
@@ -27,7 +27,8 @@ func (s *scan) card(i int) int {
 		}
 		groups++
 	}
-	if groups > 6 || !s.ends(end) || !issued(number[:n]) || !luhn(number[:n]) {
+	known := issued(number[:n]) || likely(number[:n]) && s.paying(i)
+	if groups > 6 || !s.ends(end) || !known || !luhn(number[:n]) {
 		if groups > 1 {
 			return s.cardGroups(i)
 		}
@@ -54,13 +55,16 @@ func (s *scan) cardGroups(i int) (end int) {
 			}
 			continue
 		}
-		if c != ' ' && c != '-' && c != '.' || k+1 >= len(s.text) || class[s.text[k+1]]&digit == 0 {
+		if !parts(c) || k+1 >= len(s.text) || class[s.text[k+1]]&digit == 0 {
 			break
 		}
 		groups++
 	}
 	return end
 }
+
+// parts tells what stands between groups of a card's digits.
+func parts(c byte) bool { return c == ' ' || c == '-' || c == '.' || c == '\n' }
 
 // luhn checks the check digit.
 func luhn(number []byte) bool {
@@ -110,6 +114,22 @@ func issued(number []byte) bool {
 	return false
 }
 
+// likely tells whether digits may be a card's where words say so: of all that JCB
+// and Maestro may have.
+func likely(number []byte) bool {
+	n := len(number)
+	if n < 12 {
+		return false
+	}
+	switch head := number[0]*10 + number[1]; {
+	case head == 35:
+		return n == 16
+	case head == 50, head >= 56 && head <= 69:
+		return true
+	}
+	return false
+}
+
 // ssn returns where a US social security number at i ends, or 0. Digits without
 // hyphens are one only where the field says so.
 func (s *scan) ssn(i int) int {
@@ -150,65 +170,4 @@ func (s *scan) ssn(i int) int {
 		return 0
 	}
 	return end
-}
-
-// named tells whether the words before i say that a number is an id: "order 4…".
-func (s *scan) named(i int) bool { return s.after(i, idWord) }
-
-// called tells whether the words before i say that a number is a phone's: "call
-// 96 228011".
-func (s *scan) called(i int) bool { return s.after(i, phoneWord) }
-
-// after tells whether one of the three words before i is of a kind.
-func (s *scan) after(i int, kind func([]byte) bool) bool {
-	words := 0
-	for k := i; k > s.from && words < 3; words++ {
-		end := k
-		for end > s.from && class[s.text[end-1]]&letter == 0 {
-			if end--; i-end > 24 || class[s.text[end]]&digit != 0 {
-				return false
-			}
-		}
-		k = end
-		for k > s.from && class[s.text[k-1]]&letter != 0 {
-			k--
-		}
-		if end-k <= 16 && kind(s.text[k:end]) {
-			return true
-		}
-		if i-k > 40 {
-			return false
-		}
-	}
-	return false
-}
-
-// phoneWord tells whether a word comes before numbers of phones.
-func phoneWord(word []byte) bool {
-	var low [16]byte
-	for i, c := range word {
-		low[i] = c | 0x20
-	}
-	switch string(low[:len(word)]) {
-	case "phone", "telephone", "tel", "call", "mobile", "cell", "cellphone", "fax", "dial", "whatsapp", "sms", "telefon",
-		"handy",
-		"mobil", "portable":
-		return true
-	}
-	return false
-}
-
-// idWord tells whether a word names something that is counted or tracked.
-func idWord(word []byte) bool {
-	var low [16]byte
-	for i, c := range word {
-		low[i] = c | 0x20
-	}
-	switch string(low[:len(word)]) {
-	case "order", "orders", "invoice", "ticket", "tracking", "shipment", "parcel", "serial", "sku", "batch", "lot",
-		"transaction", "txn", "trace", "session", "request", "reference", "ref", "id", "imei", "bestellung", "auftrag",
-		"rechnung", "commande", "pedido":
-		return true
-	}
-	return false
 }

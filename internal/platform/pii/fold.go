@@ -101,7 +101,7 @@ func (t *Text) letters() {
 	n := 0
 	for i := 0; i < len(t.buf); {
 		if c := t.buf[i]; c < utf8.RuneSelf {
-			if c < ' ' {
+			if c < ' ' && c != '\n' {
 				c = ' '
 			}
 			t.buf[n], t.from[n], t.to[n] = c, t.from[i], t.to[i]

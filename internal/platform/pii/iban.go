@@ -42,7 +42,7 @@ func (s *scan) iban(i int) int {
 			value = int(c - '0')
 		case class[c]&letter != 0 && c < 0x80:
 			value = int(c|0x20) - 'a' + 10
-		case (c == ' ' || c == '-') && n > 0 && k+1 < len(t) && class[t[k+1]]&(digit|letter) != 0:
+		case (c == ' ' || c == '-' || c == '\n') && n > 0 && k+1 < len(t) && class[t[k+1]]&(digit|letter) != 0:
 			continue
 		default:
 			return 0

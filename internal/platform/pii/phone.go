@@ -87,17 +87,17 @@ func (s *scan) phone(i int) int {
 		}
 		return s.extension(d.end)
 	case d.n >= 10 && d.n <= 17 && d.digits[0] == 0 && d.digits[1] == 0:
-		if calling(d.digits[2:d.n]) && (d.groups > 1 || s.hint == HintPersonal) {
+		if calling(d.digits[2:d.n]) && (d.groups > 1 && !s.decimals(i, &d) || s.hint == HintPersonal) {
 			return s.extension(d.end)
 		}
 		return 0
 	case s.hint == HintPersonal && d.n >= 7 && d.n <= 15:
 		return s.extension(d.end)
 	}
-	// what follows a number at home may be another: fewer groups are tried, too
-	if d.groups > 1 && d.n >= 7 && d.n <= 15 && !d.date() && s.called(i) {
-		return s.extension(d.end)
+	if end := s.said(i, d); end > 0 {
+		return s.extension(end)
 	}
+	// what follows a number at home may be another: fewer groups are tried, too
 	if next := i + d.size[0] + 1; d.groups > 2 && next < len(s.text) && s.card(next) > 0 {
 		return 0 // 12 4111 1111 …
 	}
@@ -153,12 +153,6 @@ func (s *scan) read(i int, d *number) bool {
 	return d.groups > 0 && s.endsNumber(d.end)
 }
 
-// date tells a day: 2026-11-27, 27.11.2026.
-func (d *number) date() bool {
-	return d.groups >= 3 && (d.size[0] == 4 && d.size[1] == 2 && d.size[2] == 2 ||
-		d.size[0] <= 2 && d.size[1] <= 2 && d.size[2] == 4)
-}
-
 func separates(c byte) bool {
 	return c == ' ' || c == '-' || c == '.' || c == '/' || c == '(' || c == ')'
 }
@@ -170,8 +164,8 @@ func (s *scan) endsNumber(k int) bool {
 	if k >= len(t) {
 		return true
 	}
-	if c := t[k]; c == 'x' || c == 'X' || c == 'e' && k+3 < len(t) && string(t[k:k+3]) == "ext" {
-		return k+1 < len(t) && (class[t[k+1]]&digit != 0 || c == 'e')
+	if class[t[k]]&letter != 0 {
+		return s.extension(k) > k
 	}
 	return s.ends(k) && !(t[k] == ':' && k+1 < len(t) && class[t[k+1]]&digit != 0)
 }
@@ -238,22 +232,24 @@ func fits(shape string, d *number, grouped bool) bool {
 	return n == d.n && (!grouped || group == d.groups)
 }
 
-// extension returns where a number ends that may have one: x123, ext. 123.
+// extension returns where a number ends that may have one: x123, ext. 123, #123.
 func (s *scan) extension(end int) int {
 	t := s.text
 	k := end
-	for k < len(t) && t[k] == ' ' {
+	for k < len(t) && k < end+2 && (t[k] == ' ' || t[k] == ',') {
+		k++
+	}
+	word := k
+	for k < len(t) && class[t[k]]&letter != 0 {
 		k++
 	}
 	switch {
-	case k+3 < len(t) && string(t[k:k+3]) == "ext":
-		k += 3
-	case k < len(t) && (t[k] == 'x' || t[k] == 'X') && k <= end+1:
+	case k == word && k < len(t) && t[k] == '#':
 		k++
-	default:
+	case k == word || s.means(word, k)&wordExtension == 0:
 		return end
 	}
-	for k < len(t) && (t[k] == ' ' || t[k] == '.') {
+	for k < len(t) && (t[k] == ' ' || t[k] == '.' || t[k] == ':') {
 		k++
 	}
 	from := k

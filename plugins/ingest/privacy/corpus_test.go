@@ -189,7 +189,8 @@ func (c corpus) clean(i int) string {
 		strings.ReplaceAll(uuid, "-", ""), c.digits(8), c.shaped(c.one("restarted at 09:##:##, code ####",
 			"wrote ###### bytes in ## ms",
 			"order 4############### packed", "pressure 1.###,## over #.#.#", "sector ######-##", "job 2026-11-## ##:##:## done",
-			"v1.#.#.## of 2026-##-##", "(###) items, 12 of ####")), c.IntN(256), c.IntN(256), c.digits(3)[:1], c.digits(9),
+			"v1.#.#.## of 2026-##-##", "(###) items, 12 of ####", "call ####### took ## ms", "cell 3### 3### 3###", "mobile ######## bytes",
+			"last call 17########", "contact ## closed after ### ####", "home: ##.### ##.###", "calls ### of ####### on line ##")), c.IntN(256), c.IntN(256), c.digits(3)[:1], c.digits(9),
 		"1"+c.digits(9))
 }
 
@@ -198,8 +199,8 @@ func (c corpus) uuid() string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// Of a hundred thousand clean events and ids of orders, at most 1 % have anything
-// taken for personal data; here it is far less.
+// Of a hundred thousand clean events and ids of orders, none has anything
+// taken for personal data.
 func TestPrivacy_LeavesTelemetryAlone(t *testing.T) {
 	w := walkerOf(t, "{}")
 	c := corpus{rand.New(rand.NewPCG(3, 5))}
@@ -213,7 +214,7 @@ func TestPrivacy_LeavesTelemetryAlone(t *testing.T) {
 			}
 		}
 	}
-	if hits > events/1000 {
+	if hits > 0 {
 		t.Errorf("%d of %d clean events were changed", hits, events)
 	}
 	t.Logf("%d of %d", hits, events)
