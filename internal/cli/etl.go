@@ -27,6 +27,8 @@ const (
 	flagKeep     = "keep"
 	flagSmall    = "small"
 	flagLeast    = "least"
+	flagGraph    = "graph"
+	flagMermaid  = "mermaid"
 
 	etlTries = 4 // one, and three more
 	etlPause = 5 * time.Second
@@ -51,7 +53,16 @@ func etlCommand() *cli.Command {
 				Name:      "plan",
 				Usage:     "Say what a run would do: ask the source for its columns, and check each step against them",
 				ArgsUsage: "FILE",
-				Action:    planETL,
+				Description: `
+With --graph it says of each column of the sinks which columns of the sources it comes
+from, and through which steps: as text, as JSON, or as a picture in Mermaid's language.
+
+  weir etl plan orders.json --graph
+  weir etl plan orders.json --graph --mermaid`[1:],
+				Flags: []cli.Flag{&cli.BoolFlag{Name: flagGraph, Usage: "say what each column of the sinks comes from"},
+					&cli.BoolFlag{Name: flagJSON, Usage: "with --graph: as JSON"},
+					&cli.BoolFlag{Name: flagMermaid, Usage: "with --graph: as a picture in Mermaid's language"}},
+				Action: planETL,
 			},
 			{
 				Name:      "run",
@@ -160,9 +171,34 @@ func planETL(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool(flagGraph) {
+		return graphETL(c, p)
+	}
+	if c.Bool(flagJSON) || c.Bool(flagMermaid) {
+		return usageError{fmt.Errorf("--%s and --%s are forms of --%s", flagJSON, flagMermaid, flagGraph)}
+	}
 	lines, err := p.Plan(c.Context)
 	if err != nil {
 		return ended(fmt.Errorf("planning %s: %w", p.Name, err))
+	}
+	_, err = fmt.Fprintln(c.App.Writer, strings.Join(lines, "\n"))
+	return err
+}
+
+// graphETL prints what the columns of the sinks come from.
+func graphETL(c *cli.Context, p *etl.Pipeline) error {
+	lineage, err := p.Lineage(c.Context)
+	if err != nil {
+		return ended(fmt.Errorf("planning %s: %w", p.Name, err))
+	}
+	lines := lineage.Text()
+	switch {
+	case c.Bool(flagJSON) && c.Bool(flagMermaid):
+		return usageError{fmt.Errorf("expected either --%s or --%s", flagJSON, flagMermaid)}
+	case c.Bool(flagJSON):
+		return printJSON(c.App.Writer, lineage)
+	case c.Bool(flagMermaid):
+		lines = lineage.Mermaid()
 	}
 	_, err = fmt.Fprintln(c.App.Writer, strings.Join(lines, "\n"))
 	return err

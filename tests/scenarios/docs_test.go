@@ -26,7 +26,7 @@ func answers() map[string][]string {
 		"runbooks.md": {"", "Every record is explained", "unknown_firmware"},
 		"fleet.md":    {"accepted"},
 		"cost.md":     {"total", "DATADOG, EVENTS AS LOGS", "total", `"from": "model (only`},
-		"etl.md": {"is right", "decimal(10,2)", "3 read, 0 filtered, 0 dropped, 1 rejected, 2 written",
+		"etl.md": {"is right", "decimal(10,2)", "of source.at", "3 read, 0 filtered, 0 dropped, 1 rejected, 2 written",
 			"accounted for"},
 		"raw-store.md": {`"pump-1"`},
 		"quality.md":   {`"schemas":[`},

@@ -17,22 +17,11 @@ func Schema() []byte { return schema }
 // Plan asks the source for its columns, checks the steps against them and each
 // other, and says what a run would do. It reads no row and writes nothing.
 func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
-	in, err := p.source.open(ctx)
+	p, columns, planned, err := p.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer in.close()
-	if err := checkHeaders(in); err != nil {
-		return nil, err
-	}
-	if p, err = p.withTables(ctx, false); err != nil {
-		return nil, err
-	}
-	planned, problems := p.plan(in.columns())
-	if len(problems) > 0 {
-		return nil, &ProblemsError{problems}
-	}
-	lines = append(lines, "from "+p.source.describe(), "  "+list(in.columns()))
+	lines = append(lines, "from "+p.source.describe(), "  "+list(columns))
 	for i, s := range p.steps {
 		line := fmt.Sprintf("step %d: %s", i+1, s.kind)
 		if s.column != "" {
@@ -66,6 +55,26 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		lines = append(lines, "rejects to "+p.rejects.String())
 	}
 	return lines, nil
+}
+
+// ask asks the sources for their columns, and plans with them.
+func (p *Pipeline) ask(ctx context.Context) (*Pipeline, []column, *planned, error) {
+	in, err := p.source.open(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer in.close()
+	if err := checkHeaders(in); err != nil {
+		return nil, nil, nil, err
+	}
+	if p, err = p.withTables(ctx, false); err != nil {
+		return nil, nil, nil, err
+	}
+	planned, problems := p.plan(in.columns())
+	if len(problems) > 0 {
+		return nil, nil, nil, &ProblemsError{problems}
+	}
+	return p, in.columns(), planned, nil
 }
 
 func list(columns []column) string {

@@ -34,6 +34,7 @@ type stepSpec struct {
 	onFailure string
 
 	mapping  *bloblang.Executor // filter, derive
+	code     string             // of the mapping
 	column   string             // derive, validate
 	of       columnType         // derive
 	renames  map[string]string
@@ -66,12 +67,12 @@ func (p *Pipeline) readStep(n *node, problems *[]Problem) stepSpec {
 	at := r.members[s.kind]
 	switch s.kind {
 	case "filter":
-		s.mapping = readMapping(r, at)
+		s.mapping, s.code = readMapping(r, at)
 	case "derive":
 		d := at.object(problems)
 		s.column, s.of = d.text("column", true), readType(d, "type")
 		if m := d.member("mapping"); m != nil {
-			s.mapping = readMapping(d, m)
+			s.mapping, s.code = readMapping(d, m)
 		} else if d.members != nil {
 			r.wrong(at, `"mapping" is missing`)
 		}
@@ -131,18 +132,18 @@ func (s *stepSpec) readGather(r *reader) {
 
 // readMapping compiles a mapping. It sees the row and nothing else: no files, no
 // environment.
-func readMapping(r *reader, n *node) *bloblang.Executor {
+func readMapping(r *reader, n *node) (*bloblang.Executor, string) {
 	code, is := n.value.(string)
 	if !is || strings.TrimSpace(code) == "" {
 		r.wrong(n, "expected a Bloblang mapping")
-		return nil
+		return nil, ""
 	}
 	exe, err := bloblang.GlobalEnvironment().OnlyPure().Parse(code)
 	if err != nil {
 		r.wrong(n, "it is no Bloblang mapping that sees the row alone: %v", err)
-		return nil
+		return nil, ""
 	}
-	return exe
+	return exe, code
 }
 
 func readRenames(r *reader, n *node) map[string]string {
