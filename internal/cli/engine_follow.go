@@ -14,6 +14,7 @@ import (
 
 	"weir/internal/control/status"
 	"weir/internal/control/streamconf"
+	"weir/internal/platform/prom"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/storeurl"
 )
@@ -162,6 +163,25 @@ func (c *Configs) Meter(m service.MetricsExporter) {
 	defer c.mu.Unlock()
 	c.metrics = m
 	m.NewGaugeCtor("weir_config_valid")().Set(1)
+}
+
+// read is what the metrics of the process say; false where nobody serves them who
+// can be asked.
+func (c *Configs) read(want func(string) bool) (prom.Scrape, bool) {
+	if c == nil {
+		return prom.Scrape{}, false
+	}
+	c.mu.Lock()
+	m := c.metrics
+	c.mu.Unlock()
+	own, is := m.(interface {
+		Read(want func(string) bool) (prom.Scrape, error)
+	})
+	if !is {
+		return prom.Scrape{}, false
+	}
+	scrape, err := own.Read(want)
+	return scrape, err == nil
 }
 
 // tell sets the metrics.

@@ -34,6 +34,7 @@ type heart struct {
 	metrics string   // the URL of this process's metrics, "" for none
 	files   []string // of the streams
 	watch   *watch   // knows which configs they have
+	own     *Configs // knows who serves the metrics
 	beats   int
 	warn    io.Writer
 
@@ -63,7 +64,7 @@ func (d *distribution) beats(ctx context.Context, l launch, w *watch, warn io.Wr
 	}
 	address := opsOf(l)
 	files := filesOf(l.configs)
-	h := &heart{control: control, warn: warn, files: files, watch: w,
+	h := &heart{control: control, warn: warn, files: files, watch: w, own: d.configs,
 		row: status.Row{ID: host + "/" + address, Host: host, PID: os.Getpid(),
 			Version: d.version, Role: role, Streams: namesOf(files), StartedAt: time.Now().UTC()}}
 	if address != "" {
@@ -129,10 +130,13 @@ func (h *heart) count(ctx context.Context) {
 	if h.metrics == "" {
 		return
 	}
-	scrape, err := prom.Get(ctx, http.DefaultClient, h.metrics, status.Wanted)
-	if err != nil {
-		h.past = nil
-		return
+	scrape, read := h.own.read(status.Wanted)
+	if !read { // another exporter's
+		var err error
+		if scrape, err = prom.Get(ctx, http.DefaultClient, h.metrics, status.Wanted); err != nil {
+			h.past = nil
+			return
+		}
 	}
 	now := status.Counted(scrape, time.Now().UTC())
 	if len(h.past) > 0 {

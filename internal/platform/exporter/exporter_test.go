@@ -3,12 +3,16 @@ package exporter
 import (
 	"fmt"
 	"net/http/httptest"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure" // generate, drop
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/platform/prom"
 )
 
 const document = "| metric | type | labels | says | when it rises |\n|---|---|---|---|---|\n" +
@@ -69,6 +73,33 @@ func TestExporter_ANameHasOneTypeAndOneListOfLabels(t *testing.T) {
 	if said := e.served(); strings.Count(said, "\nweir_a_total") != 1 || strings.Contains(said, "no name") ||
 		!strings.Contains(said, `weir_a_total{code="x"} 1`+"\n") {
 		t.Errorf("served is\n%s", said)
+	}
+}
+
+// Who reads the metrics of its own process finds what it would be served.
+func TestExporter_ReadsWhatItServes(t *testing.T) {
+	e := made(t)
+	e.NewCounterCtor("weir_a_total", "code")("x").Incr(2)
+	e.NewCounterCtor("weir_a_total", "code")("y").Incr(3)
+	e.NewTimerCtor("weir_b_seconds")().Timing(250_000_000)
+	e.NewGaugeCtor("weir_c_up", "stream")("raw").Set(1)
+	e.NewGaugeCtor("weir_unwanted")().Set(1)
+	want := func(name string) bool { return strings.HasPrefix(name, "weir_") && name != "weir_unwanted" }
+	read, err := e.Read(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, err := prom.Parse(strings.NewReader(e.served()), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []prom.Scrape{read, served} {
+		for _, all := range s.Series {
+			slices.SortFunc(all, func(a, b prom.Series) int { return strings.Compare(a.Labels["code"], b.Labels["code"]) })
+		}
+	}
+	if !reflect.DeepEqual(read, served) || len(read.Series) != 3 || len(read.Histograms["weir_b_seconds"]) != 1 {
+		t.Errorf("read\n%v\nserved\n%v", read, served)
 	}
 }
 

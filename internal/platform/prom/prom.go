@@ -8,9 +8,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -33,9 +35,14 @@ type Scrape struct {
 	Histograms map[string][][]Bucket
 }
 
+// New returns one that says nothing.
+func New() Scrape {
+	return Scrape{Series: map[string][]Series{}, Histograms: map[string][][]Bucket{}}
+}
+
 // Parse reads the metrics of which want says yes, by name; nil is all of them.
 func Parse(r io.Reader, want func(name string) bool) (Scrape, error) {
-	out := Scrape{Series: map[string][]Series{}, Histograms: map[string][][]Bucket{}}
+	out := New()
 	if want != nil {
 		var err error
 		if r, err = only(r, want); err != nil {
@@ -47,33 +54,42 @@ func Parse(r io.Reader, want func(name string) bool) (Scrape, error) {
 	if err != nil {
 		return out, fmt.Errorf("reading metrics: %w", err)
 	}
-	for name, family := range families {
-		for _, m := range family.GetMetric() {
-			s := Series{Labels: map[string]string{}}
-			for _, l := range m.GetLabel() {
-				s.Labels[l.GetName()] = l.GetValue()
-			}
-			switch {
-			case m.Counter != nil:
-				s.Value = m.Counter.GetValue()
-			case m.Gauge != nil:
-				s.Value = m.Gauge.GetValue()
-			case m.Untyped != nil:
-				s.Value = m.Untyped.GetValue()
-			case m.Histogram != nil:
-				var buckets []Bucket
-				for _, b := range m.Histogram.GetBucket() {
-					buckets = append(buckets, Bucket{b.GetUpperBound(), b.GetCumulativeCount()})
-				}
-				out.Histograms[name] = append(out.Histograms[name], buckets)
-				continue
-			default:
-				continue
-			}
-			out.Series[name] = append(out.Series[name], s)
-		}
+	for _, family := range families {
+		out.Add(family)
 	}
 	return out, nil
+}
+
+// Add adds a counter, a gauge or a histogram; others say nothing here.
+func (s *Scrape) Add(family *dto.MetricFamily) {
+	name := family.GetName()
+	for _, m := range family.GetMetric() {
+		one := Series{Labels: map[string]string{}}
+		for _, l := range m.GetLabel() {
+			one.Labels[l.GetName()] = l.GetValue()
+		}
+		switch {
+		case m.Counter != nil:
+			one.Value = m.Counter.GetValue()
+		case m.Gauge != nil:
+			one.Value = m.Gauge.GetValue()
+		case m.Untyped != nil:
+			one.Value = m.Untyped.GetValue()
+		case m.Histogram != nil:
+			var buckets []Bucket
+			for _, b := range m.Histogram.GetBucket() {
+				buckets = append(buckets, Bucket{b.GetUpperBound(), b.GetCumulativeCount()})
+			}
+			if n := len(buckets); n == 0 || !math.IsInf(buckets[n-1].Le, 1) { // which is in the text alone
+				buckets = append(buckets, Bucket{math.Inf(1), m.Histogram.GetSampleCount()})
+			}
+			s.Histograms[name] = append(s.Histograms[name], buckets)
+			continue
+		default:
+			continue
+		}
+		s.Series[name] = append(s.Series[name], one)
+	}
 }
 
 // only leaves the lines of the metrics that are wanted: most of a large scrape
@@ -111,6 +127,8 @@ func Get(ctx context.Context, client *http.Client, url string, want func(name st
 	if err != nil {
 		return Scrape{}, fmt.Errorf("reading metrics: %w", err)
 	}
+	// As they are: who asks most is this machine, and packing costs it more than all the rest.
+	req.Header.Set("Accept-Encoding", "identity")
 	res, err := client.Do(req)
 	if err != nil {
 		return Scrape{}, fmt.Errorf("reading metrics: %w", err)
