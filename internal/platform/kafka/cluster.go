@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -89,9 +90,14 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	return nil, fmt.Errorf("reading the SASL mechanism: %q is none of %s", l.Mechanism, strings.Join(Mechanisms(), ", "))
 }
 
+// idleMost is how long a connection lives that nobody uses. Brokers close theirs
+// after ten minutes, balancers between after four at the earliest; some of a client's
+// are used once a minute, and a new one takes milliseconds of hashing the password.
+const idleMost = 3 * time.Minute
+
 // Options are those of a client of the cluster that calls itself by an ID.
 func (c Cluster) Options(clientID string) []kgo.Opt {
-	opts := []kgo.Opt{kgo.SeedBrokers(c.brokers...), kgo.ClientID(clientID)}
+	opts := []kgo.Opt{kgo.SeedBrokers(c.brokers...), kgo.ClientID(clientID), kgo.ConnIdleTimeout(idleMost)}
 	if c.tls != nil {
 		opts = append(opts, kgo.DialTLSConfig(c.tls))
 	}
