@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"weir/internal/platform/calls"
 	"weir/internal/platform/conf"
@@ -72,6 +73,13 @@ func schemes() []string { return []string{"sqlite", "postgres", "postgresql"} }
 // that it never fails half way with "database is locked".
 func Open(ctx context.Context, rawURL string) (*DB, error) { return open(ctx, rawURL, nil) }
 
+// Connections to a file. One that is not used goes after a while, and not at once:
+// a new one reads the file's schema, and all statements, anew.
+const (
+	mostConns = 8
+	idleMost  = 30 * time.Second
+)
+
 // open is Open, and notes the calls of a dialect's store: nil notes none.
 func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*DB, error) {
 	scheme, _, ok := strings.Cut(rawURL, "://")
@@ -95,7 +103,9 @@ func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*D
 			"busy_timeout(10000)", "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"}}
 		db, err = openSQLite("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode(), meterOf(of, dialect))
 		if err == nil {
-			db.SetMaxOpenConns(8)
+			db.SetMaxOpenConns(mostConns)
+			db.SetMaxIdleConns(mostConns)
+			db.SetConnMaxIdleTime(idleMost)
 		}
 	case "postgres", "postgresql":
 		dialect = Postgres

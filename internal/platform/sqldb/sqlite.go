@@ -45,7 +45,7 @@ func (c *fileConnector) Connect(context.Context) (driver.Conn, error) {
 	if !is { // a driver that lacks something is used as it is
 		return conn, nil
 	}
-	return &timedConn{full, c.meter}, nil
+	return &timedConn{fileConn: full, meter: c.meter}, nil
 }
 
 // fileConn is all that database/sql looks for in the driver's connections.
@@ -63,7 +63,10 @@ type fileConn interface {
 type timedConn struct {
 	fileConn
 	meter *calls.Meter
+	texts statements
 }
+
+func (c *timedConn) Close() error { return errors.Join(c.texts.close(), c.fileConn.Close()) }
 
 func note(meter *calls.Meter, kind string, began time.Time, err error) {
 	if fileAnswer(err) {
@@ -94,19 +97,39 @@ func (c *timedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.
 
 func (c *timedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	began := time.Now()
-	res, err := c.fileConn.ExecContext(ctx, query, args)
+	var res driver.Result
+	var err error
+	if k := c.texts.take(ctx, c.fileConn, query); k != nil {
+		res, err = k.stmt.ExecContext(ctx, args)
+		k.busy = false
+	} else {
+		res, err = c.fileConn.ExecContext(ctx, query, args)
+	}
 	note(c.meter, kindOf(query), began, err)
 	return res, err
 }
 
 func (c *timedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	began := time.Now()
-	rows, err := c.fileConn.QueryContext(ctx, query, args)
-	if err != nil {
+	var rows driver.Rows
+	var err error
+	k := c.texts.take(ctx, c.fileConn, query)
+	if k != nil {
+		rows, err = k.stmt.QueryContext(ctx, args)
+	} else {
+		rows, err = c.fileConn.QueryContext(ctx, query, args)
+	}
+	ended := func(err error) {
+		if k != nil {
+			k.busy = false
+		}
 		note(c.meter, kindOf(query), began, err)
+	}
+	if err != nil {
+		ended(err)
 		return nil, err
 	}
-	return &timedRows{Rows: rows, ended: func(err error) { note(c.meter, kindOf(query), began, err) }}, nil
+	return &timedRows{Rows: rows, ended: ended}, nil
 }
 
 func (c *timedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
