@@ -259,7 +259,7 @@ func (w *filled) spoken(fleet, device string, at time.Time) {
 		_, err = control.ExecContext(ctx, `INSERT INTO `+row+` $1, $2)`, fleet, device)
 		must(w.T, err)
 	}
-	outcomes, err := deadletter.OpenOutcomes(ctx, control)
+	outcomes, err := deadletter.OpenOutcomes(ctx, control, event.LogTelemetry)
 	must(w.T, err)
 	must(w.T, deadletter.Scan(ctx, w.lake(lifecycle.DeadLetters), deadletter.Query{Fleet: fleet},
 		func(r *deadletter.Row) error {

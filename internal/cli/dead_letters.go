@@ -30,7 +30,7 @@ would fail again, else with 1. To process them again: weir replay --mode redrive
   weir dead-letters --id 0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f
   weir dead-letters --code schema_violation --dry-run --patch @repair.blobl`[1:],
 		Flags: append(apiFlags("data directory"),
-			dataFlag(),
+			dataFlag(), logFlag(),
 			&cli.StringFlag{Name: "stage", Usage: "only of these `STAGES`, separated by commas: ingest, raw, rollup, …"},
 			&cli.StringFlag{Name: "code", Usage: "only with these reason `CODES`, separated by commas"},
 			&cli.StringFlag{Name: "fleet", Usage: "only of this `FLEET`"},
@@ -46,6 +46,9 @@ would fail again, else with 1. To process them again: weir replay --mode redrive
 		Action: func(c *cli.Context) error {
 			if c.Int("limit") < 1 {
 				return usagef("reading --limit: expected 1 or more")
+			}
+			if _, err := logOf(c); err != nil {
+				return err
 			}
 			if c.Bool("dry-run") {
 				return triedLetters(c)
@@ -87,7 +90,7 @@ const pageMost = 500
 
 func listLetters(c *cli.Context, api httpx.API) error {
 	q := url.Values{}
-	for _, name := range []string{"stage", "code", "fleet", "device", "from", "to"} {
+	for _, name := range []string{flagLog, "stage", "code", "fleet", "device", "from", "to"} {
 		if v := c.String(name); v != "" {
 			q.Set(name, v)
 		}
@@ -129,7 +132,11 @@ func listLetters(c *cli.Context, api httpx.API) error {
 
 func oneLetter(c *cli.Context, api httpx.API, id string) error {
 	var raw json.RawMessage
-	if err := api.Call(c.Context, http.MethodGet, "/v1/dead-letters/"+url.PathEscape(id), nil, &raw); err != nil {
+	path := "/v1/dead-letters/" + url.PathEscape(id)
+	if log := c.String(flagLog); log != "" {
+		path += "?log=" + url.QueryEscape(log)
+	}
+	if err := api.Call(c.Context, http.MethodGet, path, nil, &raw); err != nil {
 		return err
 	}
 	if c.Bool("json") {

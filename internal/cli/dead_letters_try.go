@@ -25,7 +25,7 @@ func triedLetters(c *cli.Context) error {
 		return fmt.Errorf("trying dead letters: %w", err)
 	}
 	defer leave()
-	t, err := replay.Try(c.Context, api, wish)
+	t, err := replay.Try(c.Context, api, c.String(flagLog), wish)
 	if err != nil {
 		return fmt.Errorf("trying dead letters: %w", err)
 	}

@@ -27,9 +27,10 @@ goes on without this command: interrupt it, and look with --watch ID.
   weir replay --mode reprocess --from 2026-11-20T10:00:00Z --to 2026-11-20T11:00:00Z --reason "new consumer"
   weir replay --mode rebuild --from … --to … --fleet plant-1 --reason "new metric"
   weir replay --mode redrive --stage ingest --code schema_violation --dry-run --reason "what is there"
+  weir replay --log user-events --mode redrive --code schema_violation --reason "the app was fixed"
   weir replay --watch 0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f`[1:],
 		Flags: append(apiFlags("data directory"),
-			dataFlag(),
+			dataFlag(), logFlag(),
 			choice("mode", "`MODE`", string(replay.Reprocess), string(replay.Rebuild), string(replay.Redrive)),
 			&cli.StringFlag{Name: "from", Usage: "the first `TIME`, RFC 3339; of redrives, when dead letters failed"},
 			&cli.StringFlag{Name: "to", Usage: "the first `TIME` not wanted any more"},
@@ -37,7 +38,7 @@ goes on without this command: interrupt it, and look with --watch ID.
 			&cli.StringFlag{Name: "group", Usage: "only the devices of this `GROUP`"},
 			&cli.StringFlag{Name: "fleet", Usage: "only this `FLEET`"},
 			&cli.StringSliceFlag{Name: "target", Usage: "`WHO` handles the events: " + strings.Join(event.Targets(), ", ") +
-				"; raw and rollup unless said, so that alerts stay muted"},
+				"; raw and rollup unless said, so that alerts stay muted; of user-events, only raw"},
 			&cli.StringSliceFlag{Name: "stage", Usage: "redrive: only dead letters of this `STAGE`"},
 			&cli.StringSliceFlag{Name: "code", Usage: "redrive: only dead letters with this reason `CODE`"},
 			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it " +
@@ -141,8 +142,11 @@ func printReplay(c *cli.Context, j *replay.Job) error {
 }
 
 func replaySpec(c *cli.Context) (replay.Spec, error) {
+	if _, err := logOf(c); err != nil {
+		return replay.Spec{}, err
+	}
 	spec := replay.Spec{
-		Mode: replay.Mode(c.String("mode")), Fleet: c.String("fleet"), Group: c.String("group"),
+		Mode: replay.Mode(c.String("mode")), Log: c.String(flagLog), Fleet: c.String("fleet"), Group: c.String("group"),
 		Devices: c.StringSlice("device"),
 		Targets: c.StringSlice("target"), Stages: c.StringSlice("stage"), Patch: c.String("patch"), Rate: c.Int("rate"),
 		DryRun: c.Bool("dry-run"), Reason: c.String("reason"),

@@ -38,31 +38,19 @@ func Consumers() []Consumer {
 }
 
 // Groups lists the consumer groups that others wait for.
-func Groups() (groups []string) {
-	for _, c := range Consumers() {
-		if !c.Apart {
-			groups = append(groups, c.Group)
-		}
-	}
-	return groups
-}
+func Groups() []string { return Logs()[0].Groups() }
 
 // Targets lists what a replay may name.
-func Targets() (targets []string) {
-	for _, c := range Consumers() {
-		if !c.Apart {
-			targets = append(targets, c.Target)
-		}
-	}
-	return targets
-}
+func Targets() []string { return Logs()[0].Targets() }
 
-// TargetOf is what a replay calls a consumer group, "" for one that is not
-// weir's: it handles every record.
+// TargetOf is what a replay calls a consumer group of either log, "" for one that is
+// not weir's: it handles every record.
 func TargetOf(group string) string {
-	for _, c := range Consumers() {
-		if c.Group == group {
-			return c.Target
+	for _, l := range Logs() {
+		for _, c := range l.Consumers {
+			if c.Group == group {
+				return c.Target
+			}
 		}
 	}
 	return ""

@@ -14,7 +14,8 @@ const (
 // Log is a log of events, with stores that are filled from it alone.
 type Log struct {
 	Name            string
-	Topics          []string // of events
+	Subject         string   // of the schemas by which its events are judged
+	Topics          []string // of events: live ones, and those that are published again
 	DeadLetters     string   // the topic of what failed
 	Consumers       []Consumer
 	GroupDeadLetter string
@@ -24,10 +25,11 @@ type Log struct {
 // the streams' configs, and here, and nowhere else.
 func Logs() []Log {
 	return []Log{
-		{Name: LogTelemetry, Topics: []string{"raw-events", "replay-events"}, DeadLetters: "dead-letter",
+		{Name: LogTelemetry, Subject: "telemetry", Topics: []string{"raw-events", "replay-events"}, DeadLetters: "dead-letter",
 			Consumers: Consumers(), GroupDeadLetter: groupDeadLetter},
-		{Name: LogUsers, Topics: []string{"user-events"}, DeadLetters: "user-dead-letter",
-			Consumers: []Consumer{{Group: "weir-user-raw", Target: TargetRaw}}, GroupDeadLetter: "weir-user-dead-letter"},
+		{Name: LogUsers, Subject: "user_event", Topics: []string{"user-events", "user-replay-events"},
+			DeadLetters: "user-dead-letter", Consumers: []Consumer{{Group: "weir-user-raw", Target: TargetRaw}},
+			GroupDeadLetter: "weir-user-dead-letter"},
 	}
 }
 
@@ -41,6 +43,32 @@ func LogOf(name string) (Log, error) {
 		names = append(names, l.Name)
 	}
 	return Log{}, fmt.Errorf("there is no log %q: expected %s", name, strings.Join(names, " or "))
+}
+
+// Live is the topic of events as they come.
+func (l Log) Live() string { return l.Topics[0] }
+
+// Replays is the topic of events that are published again.
+func (l Log) Replays() string { return l.Topics[1] }
+
+// Groups lists the log's consumer groups that others wait for.
+func (l Log) Groups() (groups []string) {
+	for _, c := range l.Consumers {
+		if !c.Apart {
+			groups = append(groups, c.Group)
+		}
+	}
+	return groups
+}
+
+// Targets lists what a replay of the log may name.
+func (l Log) Targets() (targets []string) {
+	for _, c := range l.Consumers {
+		if !c.Apart {
+			targets = append(targets, c.Target)
+		}
+	}
+	return targets
 }
 
 // GroupRaw is the group of the stream that stores the log's events.

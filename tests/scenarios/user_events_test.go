@@ -29,7 +29,7 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	commands := shell(string(raw))
-	if len(commands) != 5 {
+	if len(commands) != 7 {
 		t.Fatalf("docs/user-events.md has %d commands", len(commands))
 	}
 	gate := freeAddress(t)
@@ -53,14 +53,7 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 		return string(out)
 	}
 	run(commands[0])
-	if err := os.Rename(filepath.Join(s.dir, "mine", "configs"), filepath.Join(s.dir, "configs")); err != nil {
-		t.Fatal(err) // weir up takes the configs beside it
-	}
-	for _, dir := range []string{"schemas", "bloblang"} {
-		if err := os.Rename(filepath.Join(s.dir, "mine", dir), filepath.Join(s.dir, dir)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.besideWeir()
 	s.start()
 	s.ready()
 	s.createKey()
@@ -134,6 +127,22 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 	if out := run(commands[4]); strings.Count(out, `"kind":"event"`) != 1 || !strings.Contains(out, "order_placed") ||
 		strings.Contains(out, "ann@example.com") {
 		t.Errorf("%s", out)
+	}
+	if out := run(commands[5]); !strings.Contains(out, "1 would be sent through again") {
+		t.Errorf("%s", out)
+	}
+	if out := run(commands[6]); !strings.Contains(out, "1 published") {
+		t.Errorf("%s", out)
+	}
+}
+
+// besideWeir moves what was laid out in mine to where weir up takes it from.
+func (s *system) besideWeir() {
+	s.t.Helper()
+	for _, dir := range []string{"configs", "schemas", "bloblang"} {
+		if err := os.Rename(filepath.Join(s.dir, "mine", dir), filepath.Join(s.dir, dir)); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 

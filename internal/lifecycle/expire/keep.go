@@ -13,6 +13,9 @@ import (
 type Pass struct {
 	Now    time.Time
 	DryRun bool // count, delete nothing
+	// Log names the log whose rows go, where rows of several lie in one table and are
+	// kept by times of their own; "" is telemetry.
+	Log string
 	// Held returns the fleets of which nothing may go. It is asked before every
 	// deletion: a hold counts from the next object, or chunk of rows, on. After
 	// an error nothing more is deleted. nil: nobody is held.

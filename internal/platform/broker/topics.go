@@ -58,6 +58,7 @@ func topics(raw, replay, deadLetter, alert, result int32) []Topic {
 		{"alert-events", alert, 7 * 24 * time.Hour},
 		{"rule-results", result, 7 * 24 * time.Hour},
 		{"user-events", raw, 4 * time.Hour}, // empty, where events about people are not taken (configs/people)
+		{"user-replay-events", replay, 4 * time.Hour},
 		{"user-dead-letter", deadLetter, 24 * time.Hour},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -24,11 +25,14 @@ func Ask(ctx context.Context, api httpx.API, spec Spec) (*Estimate, error) {
 	return e, api.Call(ctx, http.MethodPost, "/v1/replays/estimate", spec, e)
 }
 
-// Try tells over the api what redriving dead letters would come to. It sends and
-// notes nothing.
-func Try(ctx context.Context, api httpx.API, wish TrialWish) (*Trial, error) {
-	t := new(Trial)
-	return t, api.Call(ctx, http.MethodPost, "/v1/dead-letters/dry-run", wish, t)
+// Try tells over the api what redriving dead letters of a log, telemetry for "", would
+// come to. It sends and notes nothing.
+func Try(ctx context.Context, api httpx.API, log string, wish TrialWish) (*Trial, error) {
+	t, path := new(Trial), "/v1/dead-letters/dry-run"
+	if log != "" {
+		path += "?log=" + url.QueryEscape(log)
+	}
+	return t, api.Call(ctx, http.MethodPost, path, wish, t)
 }
 
 // Line is the job in a line, for a terminal.

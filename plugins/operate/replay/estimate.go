@@ -43,21 +43,23 @@ const (
 	estimateRecent = 100  // jobs that are looked at for one
 )
 
-// Stored is what jobs read, for those who look before. Without one of the stores,
-// what it holds is not known.
+// Stored is what jobs of a log read, for those who look before. Without one of the
+// stores, what it holds is not known.
 type Stored struct {
+	log     string
 	events  events
 	letters deadLetters
 }
 
-// OpenStored reads the stores that jobs read; each may be nil.
-func OpenStored(ctx context.Context, raw, deadLetters *lake.Store, control *sqldb.DB) (s Stored, err error) {
+// OpenStored reads the stores that jobs of a log read; each may be nil.
+func OpenStored(ctx context.Context, log string, raw, deadLetters *lake.Store, control *sqldb.DB) (s Stored, err error) {
 	from := stores()
+	s.log = log
 	if raw != nil {
 		s.events = from.events(raw)
 	}
 	if deadLetters != nil {
-		s.letters, err = from.letters(ctx, deadLetters, control)
+		s.letters, err = from.letters(ctx, deadLetters, control, log)
 	}
 	return s, err
 }
@@ -84,7 +86,7 @@ func (s Stored) estimate(ctx context.Context, spec *Spec, jobs *Store) (*Estimat
 	// The time for counting may be over; telling how long jobs took is quick.
 	quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := e.took(quick, spec, jobs); err != nil {
+	if err := s.took(quick, spec, jobs, e); err != nil {
 		return nil, err
 	}
 	e.write(spec)
@@ -124,12 +126,12 @@ func (s Stored) measureLetters(ctx context.Context, spec *Spec, e *Estimate) err
 }
 
 // took sets how long the job would take, if one of its mode has shown.
-func (e *Estimate) took(ctx context.Context, spec *Spec, jobs *Store) error {
+func (s Stored) took(ctx context.Context, spec *Spec, jobs *Store, e *Estimate) error {
 	if e.Events == nil {
 		e.Unknown["seconds"] = "how much there is to read is not known"
 		return nil
 	}
-	done, err := jobs.list(ctx, Done, jobs.now().Add(time.Minute), estimateRecent)
+	done, err := jobs.list(ctx, s.log, Done, jobs.now().Add(time.Minute), estimateRecent)
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,21 @@ import (
 	"testing"
 	"time"
 
+	"weir/internal/event"
 	"weir/plugins/operate/recount"
 	"weir/plugins/store/raw"
 )
 
-func (w *world) stored() Stored { return Stored{events: w, letters: lettersOf{w}} }
+func (w *world) stored() Stored {
+	return Stored{log: event.LogTelemetry, events: w, letters: lettersOf{w}}
+}
+
+// kept is what an api has of each log: of either the same.
+func (w *world) kept() map[string]Stored {
+	users := w.stored()
+	users.log = event.LogUsers
+	return map[string]Stored{event.LogTelemetry: w.stored(), event.LogUsers: users}
+}
 
 // estimated asks for an estimate over HTTP, which must make no job.
 func (w *world) estimated(spec Spec) *Estimate {
@@ -27,16 +37,16 @@ func (w *world) estimated(spec Spec) *Estimate {
 	}
 	delete(fields, "reason") // an estimate needs none
 	raw, _ = json.Marshal(fields)
-	before, err := w.jobs.list(w.t.Context(), "", time.Now().Add(time.Minute), 1000)
+	before, err := w.jobs.list(w.t.Context(), "", "", time.Now().Add(time.Minute), 1000)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	status, body := ask(w.t, Handler(w.jobs, testGroups, w.stored()), "POST", "/v1/replays/estimate", string(raw))
+	status, body := ask(w.t, Handler(w.jobs, testGroups, w.kept()), "POST", "/v1/replays/estimate", string(raw))
 	e := new(Estimate)
 	if err := json.Unmarshal([]byte(body), e); err != nil || status != http.StatusOK {
 		w.t.Fatalf("%d %s %v", status, body, err)
 	}
-	after, err := w.jobs.list(w.t.Context(), "", time.Now().Add(time.Minute), 1000)
+	after, err := w.jobs.list(w.t.Context(), "", "", time.Now().Add(time.Minute), 1000)
 	if err != nil || len(after) != len(before) {
 		w.t.Fatalf("%d jobs became %d, %v", len(before), len(after), err)
 	}
@@ -91,7 +101,7 @@ func TestEstimate_TimeIsToldByTheLastJobOfItsMode(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
 	w.jobs.now = func() time.Time { return now }
 	j := w.create(w.hours())
-	if _, err := w.jobs.take(t.Context(), "me"); err != nil {
+	if _, err := w.jobs.take(t.Context(), "me", event.LogTelemetry); err != nil {
 		t.Fatal(err)
 	}
 	j, err := w.jobs.get(t.Context(), j.ID)
@@ -156,7 +166,7 @@ func TestEstimate_WhatTakesTooLongIsUnknownAndNotZero(t *testing.T) {
 }
 
 func TestEstimate_WhatIsWrongIsSaidAsForMakingIt(t *testing.T) {
-	h := Handler(newWorld(t).jobs, testGroups, Stored{})
+	h := Handler(newWorld(t).jobs, testGroups, newWorld(t).kept())
 	for body, says := range map[string]string{
 		`{"mode":"reprocess"}`:                  "from and to",
 		`{"mode":"redrive","patch":"root = ("}`: "patch",

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"weir/internal/control/apikey"
+	"weir/internal/event"
 	"weir/internal/platform/httpx"
 )
 
@@ -18,13 +19,16 @@ type GroupDevices func(ctx context.Context, fleet, name string) ([]string, error
 // Handler serves the administration of replays:
 //
 //	POST /v1/replays              a Spec → 201, with the job; "dry_run": true publishes nothing
-//	GET  /v1/replays?state=&limit=&before=   the newest first
+//	GET  /v1/replays?log=&state=&limit=&before=   the newest first
 //	GET  /v1/replays/{id}         the job, its progress, what it found
 //	POST /v1/replays/{id}/pause | resume | cancel
 //	POST /v1/replays/estimate     a Spec → an Estimate; makes nothing
 //
+// A job is of the log that its spec names, or the parameter log. What is stored is of
+// the logs that there are, by their names.
+//
 // It does not ask who calls: mount it behind Require(Admin, …).
-func Handler(store *Store, groups GroupDevices, stored Stored) http.Handler {
+func Handler(store *Store, groups GroupDevices, stored map[string]Stored) http.Handler {
 	h := &rest{store: store, groups: groups, stored: stored, slots: httpx.NewSlots(estimates, estimateMost)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/replays", h.list)
@@ -40,7 +44,7 @@ func Handler(store *Store, groups GroupDevices, stored Stored) http.Handler {
 type rest struct {
 	store  *Store
 	groups GroupDevices
-	stored Stored
+	stored map[string]Stored
 	slots  *httpx.Slots
 }
 
@@ -78,7 +82,7 @@ func (h *rest) estimate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	e, err := h.stored.estimate(ctx, &spec, h.store)
+	e, err := h.stored[spec.Log].estimate(ctx, &spec, h.store)
 	if err != nil {
 		httpx.Unavailable(w, "the store that the replay would read", err)
 		return
@@ -93,6 +97,12 @@ func (h *rest) read(w http.ResponseWriter, r *http.Request, reason string) (Spec
 		return spec, invalid{err}
 	}
 	spec.Reason = cmp.Or(spec.Reason, reason)
+	switch named := r.URL.Query().Get("log"); {
+	case spec.Log == "":
+		spec.Log = named
+	case named != "" && named != spec.Log:
+		return spec, invalid{errors.New("log: the request is of another one than the job")}
+	}
 	if spec.Fleet == "" {
 		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter
 	}
@@ -120,6 +130,9 @@ func (h *rest) read(w http.ResponseWriter, r *http.Request, reason string) (Spec
 	if err := spec.check(h.store.now().UTC()); err != nil {
 		return spec, invalid{err}
 	}
+	if _, kept := h.stored[spec.Log]; !kept {
+		return spec, invalid{fmt.Errorf("log: this api has nothing of %s: see its field also", spec.Log)}
+	}
 	return spec, nil
 }
 
@@ -130,7 +143,14 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		httpx.Write(w, *bad)
 		return
 	}
-	jobs, err := h.store.list(r.Context(), State(q.Get("state")), before, limit)
+	log := q.Get("log")
+	if log != "" {
+		if _, err := event.LogOf(log); err != nil {
+			httpx.Write(w, *httpx.Bad("log", "%v", err))
+			return
+		}
+	}
+	jobs, err := h.store.list(r.Context(), log, State(q.Get("state")), before, limit)
 	if err != nil {
 		fail(w, err)
 		return

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 	"weir/tests/integration/require"
 )
@@ -29,7 +30,7 @@ func testGroups(_ context.Context, fleet, name string) ([]string, error) {
 }
 
 func TestReplay_AJobIsMadeOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
-	h := Handler(newWorld(t).jobs, testGroups, Stored{})
+	h := Handler(newWorld(t).jobs, testGroups, newWorld(t).kept())
 	status, body := ask(t, h, "POST", "/v1/replays", `{"mode":"reprocess","from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z","fleet":"a","group":"press-line","reason":"why"}`)
 	var j Job
 	if err := json.Unmarshal([]byte(body), &j); err != nil || status != http.StatusCreated || j.State != Queued ||
@@ -52,18 +53,21 @@ func TestReplay_AJobIsMadeOverHTTPAndWhatIsWrongIsSaid(t *testing.T) {
 	}
 	const hour = `"from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z","reason":"why"`
 	for body, says := range map[string]string{
-		`{"mode":"reprocess","reason":"why"}`:                     "from and to",
-		`{"mode":"repeat",` + hour + `}`:                          "mode",
-		`{"mode":"rebuild",` + hour + `,"targets":["raw"]}`:       "targets",
-		`{"mode":"reprocess",` + hour + `,"targets":["x"]}`:       "targets",
-		`{"mode":"reprocess",` + hour + `,"devices":["a b"]}`:     "devices",
-		`{"mode":"reprocess",` + hour + `,"group":"none"}`:        "no group",
-		`{"mode":"reprocess",` + hour + `,"codes":["x"]}`:         "redrive",
-		`{"mode":"redrive","reason":"why","codes":["x"]}`:         "codes",
-		`{"mode":"redrive","reason":"why","patch":"root = ("}`:    "patch",
-		`{"mode":"redrive"}`:                                      "reason",
-		`{"mode":"redrive","reason":"why","no_such_field":true}`:  "no_such_field",
-		`{"mode":"redrive","reason":"why","fleet":"not a fleet"}`: "fleet",
+		`{"mode":"reprocess","reason":"why"}`:                                        "from and to",
+		`{"mode":"repeat",` + hour + `}`:                                             "mode",
+		`{"mode":"rebuild",` + hour + `,"targets":["raw"]}`:                          "targets",
+		`{"mode":"reprocess",` + hour + `,"targets":["x"]}`:                          "targets",
+		`{"mode":"reprocess",` + hour + `,"devices":["a b"]}`:                        "devices",
+		`{"mode":"reprocess",` + hour + `,"group":"none"}`:                           "no group",
+		`{"mode":"reprocess",` + hour + `,"codes":["x"]}`:                            "redrive",
+		`{"mode":"redrive","reason":"why","codes":["x"]}`:                            "codes",
+		`{"mode":"redrive","reason":"why","patch":"root = ("}`:                       "patch",
+		`{"mode":"redrive"}`:                                                         "reason",
+		`{"mode":"redrive","reason":"why","log":"users"}`:                            "user-events",
+		`{"mode":"rebuild","log":"user-events",` + hour + `}`:                        "rollups",
+		`{"mode":"reprocess","log":"user-events",` + hour + `,"targets":["rollup"]}`: "targets",
+		`{"mode":"redrive","reason":"why","no_such_field":true}`:                     "no_such_field",
+		`{"mode":"redrive","reason":"why","fleet":"not a fleet"}`:                    "fleet",
 	} {
 		if status, answer := ask(t, h, "POST", "/v1/replays", body); status != 400 || !strings.Contains(answer, says) {
 			t.Errorf("%s was answered %d %s", body, status, answer)
@@ -88,7 +92,7 @@ func TestReplay_JobsLiveInPostgresToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken, err := s.take(t.Context(), "a")
+	taken, err := s.take(t.Context(), "a", event.LogTelemetry)
 	if err != nil || taken == nil || taken.ID != j.ID {
 		t.Fatal(taken, err)
 	}
@@ -102,7 +106,7 @@ func TestReplay_JobsLiveInPostgresToo(t *testing.T) {
 	if err := s.release(t.Context(), "a", taken, Done, ""); err != nil {
 		t.Fatal(err)
 	}
-	list, err := s.list(t.Context(), Paused, time.Now().Add(time.Minute), 10)
+	list, err := s.list(t.Context(), event.LogTelemetry, Paused, time.Now().Add(time.Minute), 10)
 	if err != nil || len(list) != 1 || list[0].Progress.Read != 7 || list[0].EndedAt != nil {
 		t.Fatal(list, err)
 	}
@@ -117,7 +121,7 @@ func TestReplay_AJobForAGroupOfThousandsIsShownInBrief(t *testing.T) {
 	for i := range 5000 {
 		devices = append(devices, fmt.Sprintf("d%04d", i))
 	}
-	h := Handler(w.jobs, func(context.Context, string, string) ([]string, error) { return devices, nil }, Stored{})
+	h := Handler(w.jobs, func(context.Context, string, string) ([]string, error) { return devices, nil }, w.kept())
 	status, body := ask(t, h, "POST", "/v1/replays", `{"mode":"reprocess","reason":"why","group":"line","from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z"}`)
 	if status != 201 || len(body) > 10_000 || !strings.Contains(body, `"device_count":5000`) ||
 		!strings.Contains(body, `"group":"line"`) {
@@ -127,7 +131,7 @@ func TestReplay_AJobForAGroupOfThousandsIsShownInBrief(t *testing.T) {
 		!strings.Contains(body, `"device_count":5000`) {
 		t.Fatalf("%d %.300s", status, body)
 	}
-	if j, err := w.jobs.take(t.Context(), "me"); err != nil || len(j.Devices) != 5000 {
+	if j, err := w.jobs.take(t.Context(), "me", event.LogTelemetry); err != nil || len(j.Devices) != 5000 {
 		t.Fatal("a runner has all of them", err)
 	}
 }

@@ -9,9 +9,11 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +35,7 @@ import (
 
 const (
 	replayFieldControl     = "control"
+	replayFieldLog         = "log"
 	replayFieldRaw         = "raw"
 	replayFieldDeadLetter  = "dead_letter"
 	replayFieldRollups     = "rollups"
@@ -52,6 +55,7 @@ const (
 const (
 	metaTopic    = "local_topic"    // where a message goes
 	metaValidate = "local_validate" // set when it is to be validated first
+	metaAged     = "local_aged"     // set when it was stale, and is sent back all the same
 )
 
 func inputSpec() *service.ConfigSpec {
@@ -67,7 +71,8 @@ acknowledged; what a crash interrupts is published again, under the same coordin
 Each message is an event as it was sent, with the headers of its first delivery, its coordinates in `+"`weir_delivery`"+`, by which
 every consumer recognises it, and in `+"`weir_target`"+` the groups that are to handle it. Metadata: `+"`local_topic`"+`, where it goes;
 `+"`local_device`"+`, the record key; `+"`local_validate`"+`, set when a schema has to judge it first (dead letters of the ingest). All messages
-of a batch are to be validated, or none. A message that fails on the way goes through the processor `+"`replay_refused`"+` and is
+of a batch are to be validated, or none; `+"`local_aged`"+`, set beside it when it failed because it was stale, and somebody asked for
+that. A message that fails on the way goes through the processor `+"`replay_refused`"+` and is
 dropped; one that the log did not take is rejected, and comes again.
 
 ### Live traffic
@@ -82,16 +87,21 @@ fast as `+"`rate` and `max_behind`"+` let it.
 		Field(service.NewStringField(replayFieldControl).
 			Description("The SQL store of jobs and of what became of dead letters: `sqlite://PATH` or `postgres://…`.").Secret().
 			Example("sqlite://data/control.db")).
+		Field(service.NewStringField(replayFieldLog).
+			Description("Which log the jobs are of, and the stores: `telemetry` or `user-events`. Those of the other log "+
+				"are for another `replay_jobs`.").
+			Default(event.LogTelemetry)).
 		Field(service.NewStringField(replayFieldRaw).Secret().
 			Description("The store of raw events.").Example("file://data/raw")).
 		Field(service.NewStringField(replayFieldDeadLetter).Secret().
 			Description("The store of dead letters.").Example("file://data/dead-letter")).
 		Field(service.NewStringField(replayFieldRollups).
-			Description("The SQL store of rollups, which rebuilds write to.").Secret().
-			Example("sqlite://data/rollups.db")).
+			Description("The SQL store of rollups, which rebuilds write to. Only telemetry has some.").Secret().
+			Default("").Example("sqlite://data/rollups.db")).
 		Field(service.NewStringField(replayFieldTopic).
-			Description("The topic that consumers read replayed events from.").
-			Default("replay-events")).
+			Description("The topic that consumers read replayed events from. Empty: the log's, `replay-events` or "+
+				"`user-replay-events`.").
+			Default("")).
 		Field(service.NewIntField(replayFieldConcurrency).
 			Description("How many jobs run at a time in this process.").
 			Default(1)).
@@ -103,11 +113,11 @@ fast as `+"`rate` and `max_behind`"+` let it.
 			"make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to "+
 			"others.")...).
 		Field(service.NewStringField(replayFieldLive).
-			Description("The topic of live events.").Default("raw-events").Advanced()).
+			Description("The topic of live events. Empty: the log's, `raw-events` or `user-events`.").Default("").Advanced()).
 		Field(service.NewStringListField(replayFieldGroups).
 			Description("The consumer groups of replayed events. One of your own is `GROUP=TARGET`; without a target it is "+
-				"not waited for.").
-			Default(event.Groups()).Advanced()).
+				"not waited for. None: the log's.").
+			Default([]any{}).Advanced()).
 		Field(service.NewIntField(replayFieldBehind).
 			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it "+
 				"goes at the consumers' pace, and holds up live events no longer than they take for so many.").
@@ -185,6 +195,7 @@ func register(env *service.Environment, from sources) error {
 // input is replay_jobs.
 type input struct {
 	res                               *service.Resources
+	log                               event.Log
 	from                              sources
 	control, raw, deadLetter, rollups string
 	schemas                           string
@@ -218,9 +229,10 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		in.published.Incr(0, string(mode), "refused")
 	}
 	var items []string
-	err := conf.Read(parsed, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw, lake.URL(&in.raw),
+	var log string
+	err := conf.Read(parsed, replayFieldLog, &log, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw, lake.URL(&in.raw),
 		replayFieldDeadLetter, lake.URL(&in.deadLetter),
-		replayFieldRollups, sqldb.URL(&in.rollups), replayFieldTopic, &in.topic, replayFieldLive, &in.live,
+		replayFieldRollups, sqldb.MaybeURL(&in.rollups), replayFieldTopic, &in.topic, replayFieldLive, &in.live,
 		replayFieldSchemas, registry.MaybeURL(&in.schemas),
 		replayFieldConcurrency, conf.Positive(&in.concurrency), replayFieldRate, conf.Positive(&in.rate),
 		replayFieldBatchSize, conf.Positive(&in.batch), replayFieldBehind, conf.Positive(&in.behind),
@@ -228,6 +240,13 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 	if err != nil {
 		return nil, err
 	}
+	if in.log, err = event.LogOf(log); err != nil {
+		return nil, fmt.Errorf("field %s: %w", replayFieldLog, err)
+	}
+	if in.rollups == "" && slices.Contains(in.log.Targets(), event.TargetRollup) {
+		return nil, fmt.Errorf("field %s is missing: rebuilds of %s write there", replayFieldRollups, in.log.Name)
+	}
+	in.topic, in.live = cmp.Or(in.topic, in.log.Replays()), cmp.Or(in.live, in.log.Live())
 	if parsed.Contains(replayFieldUpcast) {
 		if in.upcast, err = parsed.FieldBloblang(replayFieldUpcast); err != nil {
 			return nil, err
@@ -239,6 +258,9 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 	var groups []string
 	for _, item := range items {
 		groups = append(groups, strings.Split(item, ",")...)
+	}
+	if len(groups) == 0 {
+		groups = in.log.Groups()
 	}
 	if in.consumers, err = event.ParseConsumers(groups); err != nil {
 		return nil, fmt.Errorf("field %s: %w", replayFieldGroups, err)
@@ -281,17 +303,19 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	letters, err := in.from.letters(ctx, dead, control)
+	letters, err := in.from.letters(ctx, dead, control, in.log.Name)
 	if err != nil {
 		return err
 	}
-	db, err := in.open(ctx, in.rollups)
-	if err != nil {
-		return err
-	}
-	rollups, err := in.from.rollups(ctx, db)
-	if err != nil {
-		return err
+	var rollups rollups // nil where none are made of the log: no job needs them
+	if in.rollups != "" {
+		db, err := in.open(ctx, in.rollups)
+		if err != nil {
+			return err
+		}
+		if rollups, err = in.from.rollups(ctx, db); err != nil {
+			return err
+		}
 	}
 	working, stop := context.WithCancelCause(context.Background())
 	if in.cluster.Named() {
@@ -324,7 +348,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 // work takes up one job after the other.
 func (in *input) work(ctx context.Context, t tools) {
 	for ctx.Err() == nil {
-		j, err := t.store.take(ctx, t.owner)
+		j, err := t.store.take(ctx, t.owner, in.log.Name)
 		if err != nil && ctx.Err() == nil {
 			in.res.Logger().Warnf("%v", err)
 		}

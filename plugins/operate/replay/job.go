@@ -41,6 +41,7 @@ func (s State) ended() bool { return s == Done || s == Failed || s == Cancelled 
 // Spec is what a job was asked to do.
 type Spec struct {
 	Mode    Mode         `json:"mode"`
+	Log     string       `json:"log,omitempty"`  // of which log it is; event.LogTelemetry when not given
 	From    *time.Time   `json:"from,omitempty"` // of the events' time; of dead letters, when they failed
 	To      *time.Time   `json:"to,omitempty"`   // exclusive
 	Fleet   string       `json:"fleet,omitempty"`
@@ -144,6 +145,11 @@ func (s Spec) Check() error { return s.check(time.Now()) }
 
 // check refuses what no runner could do, and fills in what is left out.
 func (s *Spec) check(now time.Time) error {
+	log, err := event.LogOf(s.Log)
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	s.Log = log.Name
 	switch s.Mode {
 	case Reprocess, Rebuild:
 		if s.From == nil || s.To == nil {
@@ -163,6 +169,9 @@ func (s *Spec) check(now time.Time) error {
 		return fmt.Errorf("from: expected a time before to")
 	}
 	if s.Mode == Rebuild {
+		if !slices.Contains(log.Targets(), event.TargetRollup) {
+			return fmt.Errorf("mode: a rebuild makes rollups anew, and none are made of %s", log.Name)
+		}
 		if len(s.Targets) > 0 {
 			return fmt.Errorf("targets: a rebuild publishes nothing")
 		}
@@ -170,8 +179,8 @@ func (s *Spec) check(now time.Time) error {
 		s.From, s.To = &from, &to // whole windows
 	}
 	for _, t := range s.Targets {
-		if !slices.Contains(event.Targets(), t) {
-			return fmt.Errorf("targets: %q is not one of %s", t, strings.Join(event.Targets(), ", "))
+		if !slices.Contains(log.Targets(), t) {
+			return fmt.Errorf("targets: %q is not one of %s", t, strings.Join(log.Targets(), ", "))
 		}
 	}
 	for _, d := range s.Devices {
@@ -202,13 +211,22 @@ func (s *Spec) check(now time.Time) error {
 	return nil
 }
 
+// log is the log that the job is of; its name has been checked.
+func (s *Spec) log() event.Log {
+	log, err := event.LogOf(s.Log)
+	if err != nil { // a later weir made the job: nothing of it is done
+		return event.Log{Name: s.Log}
+	}
+	return log
+}
+
 // targets are the consumers that the job's events are for: not the quiet ones,
 // so that alerts stay muted, unless they are asked for.
 func (s *Spec) targets() (targets []string) {
 	if len(s.Targets) > 0 {
 		return s.Targets
 	}
-	for _, c := range event.Consumers() {
+	for _, c := range s.log().Consumers {
 		if !c.Quiet {
 			targets = append(targets, c.Target)
 		}

@@ -106,15 +106,15 @@ func TestReplay_AnotherRunnerTakesOverWhenTheLeaseEnds(t *testing.T) {
 	now := time.Now()
 	w.jobs.now = func() time.Time { return now }
 	j := w.create(w.hours())
-	first, err := w.jobs.take(t.Context(), "a")
+	first, err := w.jobs.take(t.Context(), "a", event.LogTelemetry)
 	if err != nil || first == nil || first.ID != j.ID {
 		t.Fatal(first, err)
 	}
-	if second, err := w.jobs.take(t.Context(), "b"); second != nil || err != nil {
+	if second, err := w.jobs.take(t.Context(), "b", event.LogTelemetry); second != nil || err != nil {
 		t.Fatal("a job is with one runner at a time", second, err)
 	}
 	now = now.Add(lease + time.Second)
-	if second, err := w.jobs.take(t.Context(), "b"); second == nil || err != nil {
+	if second, err := w.jobs.take(t.Context(), "b", event.LogTelemetry); second == nil || err != nil {
 		t.Fatal("the lease has ended", err)
 	}
 	if _, err := w.jobs.save(t.Context(), "a", first, Progress{Read: 9}, nil); !errors.Is(err, jobs.ErrLost) {

@@ -19,8 +19,8 @@ type storedLetters struct {
 	outcomes *deadletter.Outcomes
 }
 
-func openLetters(ctx context.Context, store *lake.Store, control *sqldb.DB) (deadLetters, error) {
-	outcomes, err := deadletter.OpenOutcomes(ctx, control)
+func openLetters(ctx context.Context, store *lake.Store, control *sqldb.DB, log string) (deadLetters, error) {
+	outcomes, err := deadletter.OpenOutcomes(ctx, control, log)
 	return storedLetters{store, outcomes}, err
 }
 

@@ -70,7 +70,7 @@ func (s *Spec) back(l *letter) (targets string, validate bool) {
 		return list(allowed), true
 	case l.Stage == stageSpillway: // groups that have it already recognise it
 		return list(allowed), false
-	case slices.Contains(event.Targets(), l.Stage):
+	case slices.Contains(s.log().Targets(), l.Stage):
 		if l.Code == event.CodeInvalidJSON || l.Code == event.CodeInvalidEvent {
 			return list(allowed), true // one stage accounts for a record that none could read
 		}
@@ -148,7 +148,7 @@ func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*p
 	if err != nil {
 		return nil, err
 	}
-	judged, straight := &letterParcel{}, &letterParcel{}
+	judged, aged, straight := &letterParcel{}, &letterParcel{}, &letterParcel{}
 	straight.read = int64(len(letters))
 	if straight.position, err = (letterPlace{letters[len(letters)-1].FailedAt.UnixMicro()}).encode(); err != nil {
 		return nil, err
@@ -169,6 +169,10 @@ func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*p
 			straight.refused = append(straight.refused, err.Error())
 		case !ok:
 			straight.skipped++
+		case validate && l.Code == event.CodeStale: // somebody asked for it by name, knowing its age
+			msg := letterMessage(l, today, value, targets, r.topic, true)
+			msg.MetaSetMut(metaAged, "1")
+			aged.add(l, msg)
 		case validate:
 			judged.add(l, letterMessage(l, today, value, targets, r.topic, true))
 		default:
@@ -180,10 +184,13 @@ func (r *run) pack(ctx context.Context, letters []*letter, patch *patcher) ([]*p
 			return nil, err
 		}
 	}
-	if len(judged.messages) == 0 {
-		return []*parcel{straight.sealed(r)}, nil
+	var parcels []*parcel
+	for _, p := range []*letterParcel{judged, aged} {
+		if len(p.messages) > 0 {
+			parcels = append(parcels, p.sealed(r))
+		}
 	}
-	return []*parcel{judged.sealed(r), straight.sealed(r)}, nil
+	return append(parcels, straight.sealed(r)), nil
 }
 
 // letterParcel is a parcel of dead letters and their ids, by index.

@@ -15,10 +15,11 @@ import (
 )
 
 // ReleaseHandler serves POST /v1/dead-letters/{id}/release {"reason"}: a redrive of
-// this one dead letter, whatever was decided about it before. The fleet is that which
+// this one dead letter of a log, whatever was decided about it before. The fleet is that which
 // apikey.Authenticator put into the request.
-func ReleaseHandler(store *Store, letters *lake.Store, control *sqldb.DB, clock func() time.Time) http.Handler {
-	h := &release{store, letters, control, clock, httpx.NewSlots(releases, releaseMost)}
+func ReleaseHandler(store *Store, log string, letters *lake.Store, control *sqldb.DB,
+	clock func() time.Time) http.Handler {
+	h := &release{store, log, letters, control, clock, httpx.NewSlots(releases, releaseMost)}
 	return http.HandlerFunc(h.serve)
 }
 
@@ -29,6 +30,7 @@ const (
 
 type release struct {
 	store   *Store
+	log     string
 	letters *lake.Store
 	control *sqldb.DB
 	clock   func() time.Time
@@ -70,7 +72,7 @@ func (h *release) serve(w http.ResponseWriter, r *http.Request) {
 func (h *release) queue(w http.ResponseWriter, r *http.Request, row *deadletter.Row, reason string) {
 	from := time.UnixMicro(row.FailedAt).UTC()
 	to := from.Add(time.Microsecond)
-	spec := Spec{Mode: Redrive, From: &from, To: &to, Fleet: row.Fleet, Stages: []string{row.Stage},
+	spec := Spec{Mode: Redrive, Log: h.log, From: &from, To: &to, Fleet: row.Fleet, Stages: []string{row.Stage},
 		Codes: []event.Code{event.Code(row.Code)}, IDs: []string{row.IDText()}, Reason: reason}
 	if err := spec.check(h.clock().UTC()); err != nil {
 		httpx.Invalid(w, err.Error())
@@ -80,7 +82,7 @@ func (h *release) queue(w http.ResponseWriter, r *http.Request, row *deadletter.
 		conflict(w, "cannot-go-back", "It cannot go back", "nothing is sent back to the stage "+row.Stage)
 		return
 	}
-	outcomes, err := deadletter.OpenOutcomes(r.Context(), h.control)
+	outcomes, err := deadletter.OpenOutcomes(r.Context(), h.control, h.log)
 	var x deadletter.Outcome
 	if err == nil {
 		x, err = outcomes.Reopen(r.Context(), row.IDText())

@@ -92,7 +92,7 @@ func (r *run) reprocess(ctx context.Context) error {
 func letterMessage(l *letter, today map[string]string, value []byte, targets, topic string,
 	validate bool) *service.Message {
 	msg := service.NewMessage(value)
-	for _, name := range []string{event.HeaderReceivedAt, event.HeaderSchema, event.HeaderFlags,
+	for _, name := range []string{event.HeaderReceivedAt, event.HeaderSchema, event.HeaderFlags, event.HeaderRegion,
 		event.HeaderUnknownMetrics, event.HeaderTraceparent} {
 		if v := l.Headers[name]; v != "" {
 			msg.MetaSetMut(name, v)

@@ -19,7 +19,7 @@ import (
 // sources open what jobs read and write. Tests have others.
 type sources struct {
 	events  func(raw *lake.Store) events
-	letters func(ctx context.Context, store *lake.Store, control *sqldb.DB) (deadLetters, error)
+	letters func(ctx context.Context, store *lake.Store, control *sqldb.DB, log string) (deadLetters, error)
 	rollups func(ctx context.Context, db *sqldb.DB) (rollups, error)
 	schemas func(ctx context.Context, url string) (recount.Schemas, error) // as they are now
 }

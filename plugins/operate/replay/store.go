@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"weir/internal/event"
 	"weir/internal/platform/jobs"
 	"weir/internal/platform/sqldb"
 )
@@ -27,9 +29,8 @@ const lease = 10 * time.Second
 // Store keeps jobs in the control store. A job, its progress and its position
 // change together; what is returned as done is committed.
 type Store struct {
-	db   *sqldb.DB
-	work jobs.Table
-	now  func() time.Time
+	db  *sqldb.DB
+	now func() time.Time
 }
 
 func migrations() []sqldb.Migration {
@@ -38,7 +39,14 @@ func migrations() []sqldb.Migration {
 		spec TEXT NOT NULL, progress TEXT NOT NULL, position TEXT NOT NULL, result TEXT NOT NULL,
 		started_at BIGINT NOT NULL, ended_at BIGINT NOT NULL, owner TEXT NOT NULL, lease_until BIGINT NOT NULL);
 		CREATE INDEX replay_job_created ON replay_job (created_at, id);`
-	return []sqldb.Migration{{SQLite: table, Postgres: table}}
+	log := `ALTER TABLE replay_job ADD COLUMN log TEXT NOT NULL DEFAULT 'telemetry'`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: log, Postgres: log}}
+}
+
+// work is what runners lease: the jobs of a log that wait or run.
+func (s *Store) work(log string) jobs.Table {
+	return jobs.Table{DB: s.db, Name: "replay_job", Key: "id", Until: "lease_until", Owner: "owner", Lease: lease,
+		Work: `state IN ('queued', 'running') AND log = '` + log + `'`, Order: `created_at, id`}
 }
 
 // OpenStore prepares the table of jobs.
@@ -46,9 +54,7 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "replay", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of replays: %w", err)
 	}
-	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "replay_job", Key: "id", Until: "lease_until",
-		Owner: "owner", Lease: lease,
-		Work: `state IN ('queued', 'running')`, Order: `created_at, id`}}, nil
+	return &Store{db: db, now: time.Now}, nil
 }
 
 // asked is what the table keeps of how a job was asked for.
@@ -60,11 +66,13 @@ type asked struct {
 // Create queues a job that a key has asked for in a request. The spec has been
 // checked.
 func (s *Store) Create(ctx context.Context, spec Spec, by, request string) (*Job, error) {
+	spec.Log = cmp.Or(spec.Log, event.LogTelemetry)
 	j := &Job{ID: uuid.NewString(), State: Queued, CreatedBy: by, Request: request, Spec: spec, CreatedAt: s.now().UTC()}
 	text, err := json.Marshal(asked{spec, request})
 	if err == nil {
-		_, err = s.db.ExecContext(ctx, `INSERT INTO replay_job (id, created_at, created_by, state, error, spec, progress, position, result, started_at, ended_at, owner, lease_until)
-			VALUES ($1, $2, $3, $4, '', $5, '{}', 'null', '{}', 0, 0, '', 0)`, j.ID, j.CreatedAt.UnixMicro(), by, string(Queued), string(text))
+		_, err = s.db.ExecContext(ctx, `INSERT INTO replay_job (id, created_at, created_by, state, error, spec, progress, position, result, started_at, ended_at, owner, lease_until, log)
+			VALUES ($1, $2, $3, $4, '', $5, '{}', 'null', '{}', 0, 0, '', 0, $6)`, j.ID, j.CreatedAt.UnixMicro(), by, string(Queued),
+			string(text), spec.Log)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("queueing a replay: %w", err)
@@ -93,6 +101,7 @@ func (s *Store) scan(row sqldb.Row) (*Job, error) {
 		}
 	}
 	j.Spec, j.Request = was.Spec, was.Request
+	j.Log = cmp.Or(j.Log, event.LogTelemetry) // an earlier weir made it
 	j.StartedAt, j.EndedAt = timeOrNil(started), timeOrNil(ended)
 	j.estimate(s.now())
 	return &j, nil
@@ -118,10 +127,10 @@ func (s *Store) get(ctx context.Context, id string) (*Job, error) {
 }
 
 // list returns jobs as they are shown, the newest first, those made before a
-// time; of one state if it is not empty.
-func (s *Store) list(ctx context.Context, state State, before time.Time, limit int) ([]*Job, error) {
+// time; of one log and of one state if these are not empty.
+func (s *Store) list(ctx context.Context, log string, state State, before time.Time, limit int) ([]*Job, error) {
 	jobs, err := sqldb.All(ctx, s.db, s.scan, fmt.Sprintf(`SELECT %s FROM replay_job WHERE created_at < $1 AND ($2 = '' OR state = $2)
-		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), string(state))
+		AND ($3 = '' OR log = $3) ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), string(state), log)
 	if err != nil {
 		return nil, fmt.Errorf("listing replays: %w", err)
 	}
@@ -167,10 +176,10 @@ func (s *Store) move(ctx context.Context, id string, to State, from string) (*Jo
 	return j, err
 }
 
-// take gives the oldest job that waits, or whose runner has gone, to owner. It
-// returns nil when there is none.
-func (s *Store) take(ctx context.Context, owner string) (*Job, error) {
-	id, err := s.work.Take(ctx, owner, `state = 'running', started_at = CASE WHEN started_at = 0 THEN $1 ELSE started_at END`, s.now())
+// take gives the oldest job of a log that waits, or whose runner has gone, to owner.
+// It returns nil when there is none.
+func (s *Store) take(ctx context.Context, owner, log string) (*Job, error) {
+	id, err := s.work(log).Take(ctx, owner, `state = 'running', started_at = CASE WHEN started_at = 0 THEN $1 ELSE started_at END`, s.now())
 	if err != nil || id == "" {
 		return nil, err
 	}
@@ -189,7 +198,7 @@ func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, posi
 	if err != nil {
 		return "", fmt.Errorf("saving replay %s: %w", j.ID, err)
 	}
-	err = s.work.Renew(ctx, owner, j.ID, s.now(), `progress = $4, position = $5, result = $6`, string(progress),
+	err = s.work(j.Log).Renew(ctx, owner, j.ID, s.now(), `progress = $4, position = $5, result = $6`, string(progress),
 		string(position), string(result))
 	if err != nil {
 		return "", err
@@ -208,7 +217,7 @@ func (s *Store) release(ctx context.Context, owner string, j *Job, state State, 
 	if state.ended() {
 		ended = s.now().UnixMicro()
 	}
-	err := s.work.Release(ctx, owner, j.ID, `error = CASE WHEN state = 'running' THEN $3 ELSE error END,
+	err := s.work(j.Log).Release(ctx, owner, j.ID, `error = CASE WHEN state = 'running' THEN $3 ELSE error END,
 		ended_at = CASE WHEN state = 'running' THEN $4 ELSE ended_at END,
 		state = CASE WHEN state = 'running' THEN $5 ELSE state END`, reason, ended, string(state))
 	if errors.Is(err, jobs.ErrLost) {

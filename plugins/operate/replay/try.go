@@ -138,7 +138,7 @@ func (h *trials) read(w http.ResponseWriter, r *http.Request) (*Spec, *TrialWish
 	case own != "":
 		wish.Fleet = own
 	}
-	spec := &Spec{Mode: Redrive, From: wish.From, To: wish.To, Fleet: wish.Fleet, Devices: wish.Devices,
+	spec := &Spec{Mode: Redrive, Log: h.stored.log, From: wish.From, To: wish.To, Fleet: wish.Fleet, Devices: wish.Devices,
 		Stages: wish.Stages, Codes: wish.Codes, IDs: wish.IDs, Patch: wish.Patch, Reason: "a trial"}
 	return spec, wish, spec.check(h.now().UTC())
 }

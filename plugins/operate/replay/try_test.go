@@ -77,7 +77,7 @@ func TestTry_SaysWhatWouldPassAndWhatWouldFailAgain(t *testing.T) {
 	if _, got, answer = w.tried(`{"patch":"root = deleted()","limit":2}`); got.Tried != 2 || got.Deleted != 2 || !got.More {
 		t.Errorf("a patch that deletes: %s", answer)
 	}
-	jobs, err := w.jobs.list(t.Context(), "", time.Now().Add(time.Minute), 10)
+	jobs, err := w.jobs.list(t.Context(), "", "", time.Now().Add(time.Minute), 10)
 	if err != nil || len(jobs) != 0 || len(w.outcomes) != noted {
 		t.Errorf("trying made %d jobs and %d notes, %v", len(jobs), len(w.outcomes)-noted, err)
 	}

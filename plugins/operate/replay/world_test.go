@@ -187,7 +187,7 @@ func (w *world) stream(conf string, take func(service.MessageBatch) error) (stop
 	env := service.NewEnvironment()
 	if err := register(env, sources{
 		events:  func(*lake.Store) events { return w },
-		letters: func(context.Context, *lake.Store, *sqldb.DB) (deadLetters, error) { return lettersOf{w}, nil },
+		letters: func(context.Context, *lake.Store, *sqldb.DB, string) (deadLetters, error) { return lettersOf{w}, nil },
 		rollups: func(context.Context, *sqldb.DB) (rollups, error) { return w, nil },
 	}); err != nil {
 		w.t.Fatal(err)

@@ -47,14 +47,20 @@ func TestRetention_ARunKeepsOnlyThePlacesItIsToldTo(t *testing.T) {
 				return sized{}, nil
 			}})
 	}
+	list = append(list, lifecycle.Kind{Name: "outcomes", Place: lifecycle.Control, // kept as long as dead letters are
+		Keep: []lifecycle.Keep{{Place: lifecycle.DeadLetters, Field: "keep"}},
+		Open: func(context.Context, *lifecycle.Places) (lifecycle.Store, error) {
+			asked = append(asked, "outcomes")
+			return sized{}, nil
+		}})
 	config := func(only string) string {
 		dir := t.TempDir()
 		return fmt.Sprintf("only: %s\nnow: 2026-11-21T12:00:00Z\nraw: { url: file://%s/raw }\n"+
 			"dead_letters: { url: file://%s/dead }\nrollups: { url: sqlite://%s/rollups.db }\n"+
 			"control: { url: sqlite://%s/control.db }\n", only, dir, dir, dir, dir)
 	}
-	for only, want := range map[string]string{"[]": "[raw dead_letters rollups control]",
-		"[raw, dead_letters]": "[raw dead_letters]"} {
+	for only, want := range map[string]string{"[]": "[raw dead_letters rollups control outcomes]",
+		"[raw, dead_letters]": "[raw dead_letters outcomes]", "[control]": "[control]"} {
 		parsed, err := spec(list).ParseYAML(config(only), nil)
 		if err != nil {
 			t.Fatal(err)

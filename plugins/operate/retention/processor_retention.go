@@ -15,6 +15,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/event"
 	"weir/internal/lifecycle"
 	"weir/internal/platform/conf"
 	"weir/internal/platform/kafka"
@@ -30,6 +31,7 @@ const (
 	fieldClaims    = "claims"
 	fieldOld       = "old_rollups"
 	fieldOnly      = "only"
+	fieldLog       = "log"
 	fieldCompact   = "compact"
 	fieldLifecycle = "lifecycle"
 	fieldDryRun    = "dry_run"
@@ -95,6 +97,10 @@ all while a fleet is held.
 			Description("Which of the places are kept in order: `raw`, `dead_letters`, `rollups`, `control`. Empty: all. "+
 				"Where events lie beside others, with times of their own, another run keeps what both share.").
 			Default([]any{}).Advanced()).
+		Field(service.NewStringField(fieldLog).
+			Description("Of which log the raw events and dead letters are: `telemetry` or `user-events`. What became of "+
+				"dead letters in redrives lies in the control store, and goes by the time of their log.").
+			Default(event.LogTelemetry).Advanced()).
 		Field(service.NewBoolField(fieldCompact).
 			Description("Whether to merge small objects, which changes no answer.").
 			Default(true)).
@@ -159,6 +165,7 @@ type config struct {
 	log                        *kafka.Cluster                               // nil: it is not measured
 	keeps                      map[lifecycle.Place]map[string]time.Duration // by field
 	only                       []string                                     // places; none: all
+	ofLog                      string
 	compact, lifecycle, dryRun bool
 	now                        *service.InterpolatedString
 }
@@ -185,8 +192,11 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 			c.keeps[k.Place][k.Field] = keep
 		}
 	}
-	if err := conf.Read(parsed, fieldOnly, &c.only); err != nil {
+	if err := conf.Read(parsed, fieldOnly, &c.only, fieldLog, &c.ofLog); err != nil {
 		return c, err
+	}
+	if _, err := event.LogOf(c.ofLog); err != nil {
+		return c, fmt.Errorf("field %s: %w", fieldLog, err)
 	}
 	for _, name := range c.only {
 		if !slices.ContainsFunc(places(), func(p place) bool { return string(p.Place) == name }) {
@@ -206,6 +216,12 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 // orders tells whether a place is kept in order.
 func (c *config) orders(at lifecycle.Place) bool {
 	return len(c.only) == 0 || slices.Contains(c.only, string(at))
+}
+
+// keepsOf tells whether a store is kept in order: by the place whose times it goes by,
+// which may be another than the one where it lies.
+func (c *config) keepsOf(kind lifecycle.Kind) bool {
+	return slices.ContainsFunc(kind.Keep, func(k lifecycle.Keep) bool { return c.orders(k.Place) })
 }
 
 // Register adds the room's component, which keeps the stores of the list.

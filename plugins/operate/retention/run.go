@@ -20,13 +20,13 @@ func (r *processor) run(ctx context.Context, now time.Time, check bool) (*Report
 	at := lifecycle.NewPlaces(r.res, r.urls)
 	defer at.Close()
 	control, held := r.holds(ctx, at, now, check)
-	pass := expire.Pass{Now: now, DryRun: r.dryRun, Held: held}
+	pass := expire.Pass{Now: now, DryRun: r.dryRun, Held: held, Log: r.ofLog}
 	if fleets, err := pass.Fleets(ctx); err == nil && fleets != nil {
 		report.Held = fleets
 	}
 	var failures []error
 	for _, kind := range r.list {
-		if len(kind.Keep) == 0 || !r.orders(kind.Place) {
+		if !r.keepsOf(kind) {
 			continue
 		}
 		shares, err := r.keep(ctx, at, kind, pass)

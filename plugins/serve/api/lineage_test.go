@@ -13,6 +13,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/control/apikey"
+	"weir/internal/event"
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/notify/alert"
@@ -101,7 +102,7 @@ func TestLineage_TellsWhatBecameOfAnEvent(t *testing.T) {
 	if l.letters, err = lake.Open(t.Context(), deadURL); err != nil {
 		t.Fatal(err)
 	}
-	if l.outcomes, err = deadletter.OpenOutcomes(t.Context(), db); err != nil {
+	if l.outcomes, err = deadletter.OpenOutcomes(t.Context(), db, event.LogTelemetry); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(fleet, id, query string) (int, lineageJSON) {

@@ -104,9 +104,15 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored, err := replay.OpenStored(ctx, events, letters, control)
+	logs, err := in.openAlso(ctx, events, letters)
 	if err != nil {
 		return nil, err
+	}
+	stored := map[string]replay.Stored{}
+	for _, k := range logs {
+		if stored[k.log.Name], err = replay.OpenStored(ctx, k.log.Name, k.events, k.letters, control); err != nil {
+			return nil, err
+		}
 	}
 	proofs, err := reconcile.OpenProofs(ctx, control)
 	if err != nil {
@@ -177,19 +183,16 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if events != nil {
 		rooms["/v1/schemas"] = validate.DryRunHandler(schemas, newestOf(events, time.Now))
 	}
-	rooms["/v1/dead-letters/dry-run"] = replay.TryHandler(stored, func(ctx context.Context) (*registry.Set, error) {
-		return registry.LoadSet(ctx, registry.Place{URL: in.conf.control}, "telemetry")
-	}, time.Now)
-	outcomes, err := deadletter.OpenOutcomes(ctx, control)
-	if err != nil {
-		return nil, err
-	}
-	logs, err := in.openAlso(ctx, events, letters)
-	if err != nil {
-		return nil, err
-	}
 	at := byLog{}
 	for _, k := range logs {
+		outcomes, err := deadletter.OpenOutcomes(ctx, control, k.log.Name)
+		if err != nil {
+			return nil, err
+		}
+		at.put("/v1/dead-letters/dry-run", k, replay.TryHandler(stored[k.log.Name],
+			func(ctx context.Context) (*registry.Set, error) {
+				return registry.LoadSet(ctx, registry.Place{URL: in.conf.control}, k.log.Subject)
+			}, time.Now))
 		if k.events != nil {
 			at.put("/v1/events", k, group.Expanding(groups, raw.Handler(k.events, time.Now)))
 			at.put("/v1/events/{id}/lineage", k, &lineage{events: k.events, letters: k.letters, outcomes: outcomes,
@@ -200,6 +203,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		}
 		if k.letters != nil {
 			at.put("/v1/dead-letters", k, deadletter.Handler(k.letters, outcomes, time.Now))
+			at.put("/v1/dead-letters/{id}/release", k, replay.ReleaseHandler(replays, k.log.Name, k.letters, control, time.Now))
 		}
 		look := glance
 		if k.log.Name != event.LogTelemetry {
@@ -208,9 +212,6 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			}
 		}
 		at.put("/v1/overview", k, overview.Handler(look))
-	}
-	if letters != nil {
-		at.put("/v1/dead-letters/{id}/release", logs[0], replay.ReleaseHandler(replays, letters, control, time.Now))
 	}
 	at.into(rooms)
 	return in.routed(&apikey.Authenticator{Keys: callers, Refused: in.refusals.refused}, rooms)

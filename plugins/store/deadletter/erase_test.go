@@ -47,7 +47,7 @@ func TestDeadLetter_DeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t 
 	}
 	send(o, 100)
 	db := testbed.SQLite(t)
-	outcomes, err := OpenOutcomes(ctx, db)
+	outcomes, err := OpenOutcomes(ctx, db, event.LogTelemetry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func decided(t *testing.T) *Outcomes {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	outcomes, err := OpenOutcomes(t.Context(), db)
+	outcomes, err := OpenOutcomes(t.Context(), db, event.LogTelemetry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"weir/internal/event"
 	"weir/internal/lifecycle"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
@@ -33,6 +34,6 @@ func OutcomeLifecycle() lifecycle.Kind {
 }
 
 func prepareOutcomes(ctx context.Context, db *sqldb.DB) error {
-	_, err := OpenOutcomes(ctx, db)
+	_, err := OpenOutcomes(ctx, db, event.LogTelemetry) // the table is that of all logs
 	return err
 }

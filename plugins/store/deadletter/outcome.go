@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/internal/event"
 	"weir/internal/lifecycle/expire"
 	"weir/internal/platform/sqldb"
 )
@@ -28,24 +29,29 @@ const (
 	discarded   = 2
 )
 
-// Outcomes remembers, in SQL, what became of dead letters: the store of dead
-// letters itself is only ever appended to.
-type Outcomes struct{ db *sqldb.DB }
+// Outcomes remembers, in SQL, what became of the dead letters of a log: the store of
+// dead letters itself is only ever appended to.
+type Outcomes struct {
+	db  *sqldb.DB
+	log string // by whose times they are kept; ids are unique among all logs
+}
 
 func outcomeMigrations() []sqldb.Migration {
 	table := `CREATE TABLE dead_letter_outcome (
 		id TEXT PRIMARY KEY, job TEXT NOT NULL, published INTEGER NOT NULL, reason TEXT NOT NULL, at BIGINT NOT NULL);
 		CREATE INDEX dead_letter_outcome_at ON dead_letter_outcome (at);`
 	decided := `ALTER TABLE dead_letter_outcome ADD COLUMN decided_by TEXT NOT NULL DEFAULT ''`
-	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: decided, Postgres: decided}}
+	log := `ALTER TABLE dead_letter_outcome ADD COLUMN log TEXT NOT NULL DEFAULT 'telemetry'`
+	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: decided, Postgres: decided},
+		{SQLite: log, Postgres: log}}
 }
 
-// OpenOutcomes prepares the table of outcomes.
-func OpenOutcomes(ctx context.Context, db *sqldb.DB) (*Outcomes, error) {
+// OpenOutcomes prepares the table of outcomes. What is noted is of the log.
+func OpenOutcomes(ctx context.Context, db *sqldb.DB, log string) (*Outcomes, error) {
 	if err := db.Migrate(ctx, "dead_letter_outcome", outcomeMigrations()); err != nil {
 		return nil, fmt.Errorf("opening the outcomes of dead letters: %w", err)
 	}
-	return &Outcomes{db}, nil
+	return &Outcomes{db, log}, nil
 }
 
 // idsAtOnce bounds the placeholders of one statement.
@@ -101,10 +107,11 @@ func scanOutcome(row sqldb.Row) (x Outcome, err error) {
 // Discard notes that a dead letter is not to go back, and returns what is so then:
 // what the log has taken stays taken, and who discarded it first did.
 func (o *Outcomes) Discard(ctx context.Context, id, by, reason string, at time.Time) (Outcome, error) {
-	return o.decide(ctx, id, `INSERT INTO dead_letter_outcome (id, job, published, decided_by, reason, at)
-		VALUES ($1, '', $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE SET job = '', published = excluded.published,
-		decided_by = excluded.decided_by, reason = excluded.reason, at = excluded.at WHERE dead_letter_outcome.published = $6`,
-		id, discarded, by, reason, at.UnixMicro(), failedAgain)
+	return o.decide(ctx, id, `INSERT INTO dead_letter_outcome (id, job, published, decided_by, reason, at, log)
+		VALUES ($1, '', $2, $3, $4, $5, $7) ON CONFLICT (id) DO UPDATE SET job = '', published = excluded.published,
+		decided_by = excluded.decided_by, reason = excluded.reason, at = excluded.at, log = excluded.log
+		WHERE dead_letter_outcome.published = $6`,
+		id, discarded, by, reason, at.UnixMicro(), failedAgain, o.log)
 }
 
 // Reopen takes back that a dead letter was discarded, and returns what is so then.
@@ -129,9 +136,9 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 		return fmt.Errorf("noting what became of dead letters: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO dead_letter_outcome (id, job, published, reason, at) VALUES ($1, $2, $3, $4, $5)
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO dead_letter_outcome (id, job, published, reason, at, log) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE SET job = excluded.job, published = excluded.published, reason = excluded.reason, at = excluded.at,
-		decided_by = '' WHERE dead_letter_outcome.published = 0 OR (dead_letter_outcome.published = 2 AND excluded.published = 1)`)
+		log = excluded.log, decided_by = '' WHERE dead_letter_outcome.published = 0 OR (dead_letter_outcome.published = 2 AND excluded.published = 1)`)
 	if err != nil {
 		return fmt.Errorf("noting what became of dead letters: %w", err)
 	}
@@ -141,7 +148,7 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 		if x.Published {
 			state = published
 		}
-		if _, err := insert.ExecContext(ctx, x.ID, x.Job, state, x.Reason, x.At.UnixMicro()); err != nil {
+		if _, err := insert.ExecContext(ctx, x.ID, x.Job, state, x.Reason, x.At.UnixMicro(), o.log); err != nil {
 			return fmt.Errorf("noting what became of dead letters: %w", err)
 		}
 	}
@@ -151,8 +158,13 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	return nil
 }
 
-// expireOutcomes deletes the outcomes noted before a time, at which the dead
-// letters themselves must be gone. All stay while any fleet is held.
+// expireOutcomes deletes the outcomes of the pass's log noted before a time, at which
+// the dead letters themselves must be gone. All stay while any fleet is held.
 func expireOutcomes(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
-	return expire.Rows{Table: "dead_letter_outcome", Key: "id", Old: "at < $1"}.Expire(ctx, db, p, before)
+	log, err := event.LogOf(p.Log)
+	if err != nil {
+		return expire.Removed{}, fmt.Errorf("deleting what became of dead letters: %w", err)
+	}
+	return expire.Rows{Table: "dead_letter_outcome", Key: "id", Old: "at < $1 AND log = '" + log.Name + "'"}.Expire(ctx, db,
+		p, before)
 }

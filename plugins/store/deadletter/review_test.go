@@ -3,8 +3,10 @@ package deadletter
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +15,9 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/event"
+	"weir/internal/lifecycle/expire"
 	"weir/plugins/store/lake"
+	"weir/tests/integration/testbed"
 )
 
 // decide asks for a decision about a dead letter, as somebody of a fleet.
@@ -166,5 +170,52 @@ func TestDeadLetter_AConfigHoldsEventsToBeLookedAt(t *testing.T) {
 		if r.Code != want || want == event.CodeQuarantined && r.Errors[0].Message != "hotter than the sun" {
 			t.Errorf("%s: %+v", text, r)
 		}
+	}
+}
+
+// What became of dead letters goes by the times of their log, and is found whichever
+// log it is looked for in.
+func TestOutcomes_ExpireWithTheirLog(t *testing.T) {
+	db := testbed.SQLite(t)
+	for _, log := range []string{event.LogTelemetry, event.LogUsers} {
+		o, err := OpenOutcomes(t.Context(), db, log)
+		if err == nil {
+			err = o.Record(t.Context(), []Outcome{{ID: "of " + log, Job: "j", Published: true, At: someTime}})
+		}
+		if err == nil {
+			_, err = o.Discard(t.Context(), "gone of "+log, "ann", "seen", someTime)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (ids []string) {
+		t.Helper()
+		o, err := OpenOutcomes(t.Context(), db, event.LogTelemetry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known, err := o.Of(t.Context(), []string{"of telemetry", "gone of telemetry", "of user-events", "gone of user-events"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Sorted(maps.Keys(known))
+	}
+	later := someTime.Add(time.Hour)
+	for log, want := range map[string]int64{event.LogUsers: 2, "": 2} {
+		removed, err := expireOutcomes(t.Context(), db, expire.Pass{Now: later, Log: log}, later)
+		if err != nil || removed.Rows != want {
+			t.Errorf("of %q went %+v, %v", log, removed, err)
+		}
+		if got := left(); log == event.LogUsers && slices.Contains(got, "of user-events") ||
+			log == "" && slices.Contains(got, "of telemetry") {
+			t.Errorf("of %q are left %v", log, got)
+		}
+	}
+	if got := left(); len(got) != 0 {
+		t.Errorf("left are %v", got)
+	}
+	if _, err := expireOutcomes(t.Context(), db, expire.Pass{Now: later, Log: "users"}, later); err == nil {
+		t.Error("of a log that is none something would go")
 	}
 }
