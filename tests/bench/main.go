@@ -79,11 +79,11 @@ func run(ctx context.Context) error {
 		{"growth", b.growth}, {"whole", b.whole}, {"latency", b.latency}, {"pipeline", b.pipeline},
 		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
 		{"rules", b.rules}, {"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
-		{"rulepeers", b.rulePeers}, {"people", b.people},
+		{"rulepeers", b.rulePeers}, {"rulelatency", b.ruleLatency}, {"rulebacklog", b.ruleBacklog}, {"people", b.people},
 	}
 	for _, m := range all {
 		asked := slices.Contains(strings.Split(*only, ","), m.name)
-		if !asked && (*only != "" || m.name == "rulepeers") { // which need a JDK
+		if !asked && (*only != "" || strings.HasPrefix(m.name, "rule") && m.name != "rules") { // parts of it, and a JDK's
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "measuring: %s\n", m.name)

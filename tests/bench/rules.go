@@ -2,16 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // rules: what rules cost, and how soon they tell. First their parts, by their Go
@@ -130,75 +124,3 @@ const onlyHot = `rules:
     pattern: { match: hot, within: 1s, order: arrival, define: { hot: this.metrics.cpu_temp > 60 } }
     select: { hottest: last(hot.metrics.cpu_temp) }
 `
-
-// ruleLatency: everything running, from when a device was to report to the result
-// in the log.
-func (b *bench) ruleLatency(ctx context.Context) error {
-	names, err := b.shipped()
-	if err != nil {
-		return err
-	}
-	home, err := b.home(names...) // which decides where the rules are
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(home, "configs", "rules.yaml"), []byte(onlyHot), 0o600); err != nil {
-		return err
-	}
-	s, err := b.up(ctx, home)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	load, stop := context.WithTimeout(ctx, b.seconds(30)+time.Minute)
-	defer stop()
-	client, err := s.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	client.AddConsumeTopics("rule-results")
-	ended := make(chan error, 1)
-	go func() {
-		_, err := b.load(load, "http://"+s.ingest, s.key, "--duration", b.seconds(30).String(), "--rate", "5000",
-			"--batch", "10", "--connections", "64", "--devices", strconv.Itoa(b.devices))
-		ended <- err
-	}()
-	var took []float64
-	for err = nil; err == nil; {
-		select {
-		case err = <-ended:
-			if err == nil {
-				err = errEnded
-			}
-		default:
-			poll, done := context.WithTimeout(load, time.Second)
-			client.PollFetches(poll).EachRecord(func(r *kgo.Record) {
-				var told struct {
-					At time.Time `json:"window_end"`
-				}
-				if json.Unmarshal(r.Value, &told) == nil {
-					took = append(took, float64(r.Timestamp.Sub(told.At).Microseconds())/1e3)
-				}
-			})
-			done()
-		}
-	}
-	if !errors.Is(err, errEnded) {
-		return err
-	}
-	if len(took) == 0 {
-		return errors.New("no result came")
-	}
-	slices.Sort(took)
-	at := func(q float64) float64 { return took[int(q*float64(len(took)-1))] }
-	t := b.report.table("Rules, from a device to a result",
-		"All of `weir up` at 5,000 events/s in tens, with a rule that tells at once of each event above 60 °C: milliseconds "+
-			"from the event's timestamp to its result's record in the topic rule-results, which includes its way to the "+
-			"202. Goal: p99 250 ms.",
-		"results", "p50 ms", "p99 ms", "largest ms")
-	t.row(len(took), at(0.5), at(0.99), at(1))
-	return nil
-}
-
-var errEnded = errors.New("the load has ended")

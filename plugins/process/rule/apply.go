@@ -40,6 +40,8 @@ type output struct {
 	prepare []*service.OwnedProcessor
 	reading *Reading // what is done with events before rules see them
 
+	group group
+
 	tending sync.WaitGroup
 	stop    context.CancelFunc
 
@@ -47,6 +49,7 @@ type output struct {
 	fileWrong   bool
 	db          *sqldb.DB
 	release     func()
+	bell        *bell // of db
 	places      map[place]*held
 	force       force
 	last        *Set     // the rules that were applied last
@@ -59,23 +62,6 @@ type output struct {
 	journalMost int             // bytes of the partitions' journals
 	cleared     map[place]*Set  // the empty set for which nothing is kept of a partition
 	sets        map[string]*Set // that were in force, by version
-}
-
-// WriteBatch applies a batch. When it returns nil, what follows from it is
-// durable; else nothing is, and it may be called again with the same batch.
-func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	var prepared service.MessageBatch
-	for {
-		err := o.writeBatch(ctx, batch, prepared)
-		switch {
-		case errors.Is(err, errUnprepared):
-			if prepared, err = o.prepared(ctx, batch); err != nil {
-				return err
-			}
-		case !errors.Is(err, errSwitched):
-			return err
-		}
-	}
 }
 
 // errUnprepared says that there are rules, and the batch was not made ready for
@@ -100,24 +86,8 @@ func (o *output) prepared(ctx context.Context, batch service.MessageBatch) (serv
 	return prepared, nil
 }
 
-// writeBatch applies a batch by the rules in force, once it is prepared. Without
-// any, it only sees to it that nothing is kept.
-func (o *output) writeBatch(ctx context.Context, batch, prepared service.MessageBatch) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.db == nil {
-		return service.ErrNotConnected
-	}
-	set, seq, err := o.inForce(ctx)
-	if err != nil {
-		return err
-	}
-	if o.none(set) {
-		return o.clear(ctx, set, batch)
-	}
-	if prepared == nil {
-		return errUnprepared
-	}
+// writePrepared applies batches that are prepared, as one transaction.
+func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepared service.MessageBatch) error {
 	records, oldest := recordsOf(prepared)
 	logs, err := o.identify(ctx, records)
 	if err != nil {
@@ -263,9 +233,14 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 		clear(o.places)
 		return fmt.Errorf("evaluating rules: %w", err)
 	}
+	told := 0
 	for _, h := range changed {
 		o.meters.note(h)
+		told += len(h.out)
 		h.out, h.misses = h.out[:0], h.misses[:0]
+	}
+	if told > 0 {
+		o.bell.ring()
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ process ends, another does, at once or, after a crash, within 10 seconds.
 			Description("Where results are: the store of `event_rules`.").
 			Secret().Example("sqlite:///var/lib/weir/control.db").Example("postgres://weir:secret@db:5432/weir")).
 		Field(service.NewDurationField(resultsFieldPoll).
-			Description("How often the store is looked at while nothing is there.").Default("250ms")).
+			Description("How often the store is looked at for what other processes told; what this process tells is handed "+
+				"on at once. A file that this process writes itself is looked at a quarter as often.").Default("250ms")).
 		Example("To people's own systems", "Final results go to a webhook, which may get one twice.", `
 input:
   rule_results:
@@ -73,9 +74,11 @@ type results struct {
 	owner  string
 	now    func() time.Time
 	until  time.Time // when its lease is renewed; zero: another hands results on
+	pace   pace
 
 	mu      sync.Mutex
 	db      *sqldb.DB
+	bell    *bell // of db
 	release func()
 }
 
@@ -101,17 +104,34 @@ func (in *results) Connect(ctx context.Context) error {
 		release()
 		return err
 	}
-	in.db, in.release = db, release
+	in.db, in.bell, in.release = db, bellOf(db), release
 	return nil
 }
 
-// handedMost bounds a batch.
-const handedMost = 500
+// handedLeast and handedMost bound how many results are under way at once.
+const handedLeast, handedMost = 500, 4000
+
+// pace is how many results are handed on together: more where many come and their sinks
+// are fast, so that what each batch takes by itself is no bound. A batch is to be
+// acknowledged long before its lease ends.
+type pace struct{ most int }
+
+func (p *pace) limit() int { return max(p.most, handedLeast) }
+
+// took notes how long a batch took.
+func (p *pace) took(results int, d time.Duration) {
+	switch {
+	case d > handLease/4:
+		p.most = max(p.limit()/2, handedLeast)
+	case d < handLease/10 && results >= p.limit():
+		p.most = min(2*p.limit(), handedMost)
+	}
+}
 
 // ReadBatch waits for results that were not acknowledged yet.
 func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	in.mu.Lock()
-	db := in.db
+	db, bell := in.db, in.bell
 	in.mu.Unlock()
 	if db == nil {
 		return nil, nil, service.ErrNotConnected
@@ -122,6 +142,7 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 		return nil, nil, ctx.Err()
 	}
 	for {
+		began := time.Now()
 		batch, keys, err := in.next(ctx, db)
 		if err == nil && len(batch) > 0 {
 			return batch, func(ctx context.Context, err error) error {
@@ -132,21 +153,37 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 				if err := sent(ctx, db, keys); err != nil {
 					return err
 				}
+				in.pace.took(len(keys), time.Since(began))
 				in.handed.Incr(int64(len(keys)))
 				return nil
 			}, nil
 		}
 		if err == nil {
+			rung := bell.rung
+			if in.until.IsZero() {
+				rung = nil // it is for who hands them on
+			}
 			select {
 			case <-ctx.Done():
 				err = ctx.Err()
-			case <-time.After(in.poll):
+			case <-rung:
+				continue
+			case <-time.After(in.pause(db.Dialect, bell)):
 				continue
 			}
 		}
 		<-in.turn
 		return nil, nil, err
 	}
+}
+
+// pause is how long it is until the store is looked at though nobody rings: one that
+// others write may have results of which nobody here knows.
+func (in *results) pause(dialect sqldb.Dialect, b *bell) time.Duration {
+	if dialect == sqldb.SQLite && b.ringers.Load() > 0 {
+		return 4 * in.poll
+	}
+	return in.poll
 }
 
 // handLease is how long the results are an input's that says nothing: what a
@@ -165,7 +202,7 @@ func (in *results) next(ctx context.Context, db *sqldb.DB) (service.MessageBatch
 	if in.until.IsZero() {
 		return nil, nil, nil
 	}
-	return unsent(ctx, db)
+	return unsent(ctx, db, in.pace.limit())
 }
 
 // lease keeps the results as this input's, or takes them when nobody has them.
@@ -203,9 +240,9 @@ type resultKey struct {
 }
 
 // unsent reads the oldest results that were not acknowledged.
-func unsent(ctx context.Context, db *sqldb.DB) (batch service.MessageBatch, keys []resultKey, err error) {
+func unsent(ctx context.Context, db *sqldb.DB, most int) (batch service.MessageBatch, keys []resultKey, err error) {
 	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT id, revision, rule, fleet, device_id, result FROM rule_result WHERE sent = 0
-		ORDER BY recorded_at, id, revision LIMIT %d`, handedMost))
+		ORDER BY recorded_at, id, revision LIMIT %d`, most))
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading results of rules: %w", err)
 	}
@@ -232,6 +269,15 @@ func unsent(ctx context.Context, db *sqldb.DB) (batch service.MessageBatch, keys
 // sent notes that results are where they are to be.
 func sent(ctx context.Context, db *sqldb.DB, keys []resultKey) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+		if db.Dialect == sqldb.Postgres { // where each statement is a round trip
+			ids, revisions := make([]string, len(keys)), make([]int64, len(keys))
+			for i, k := range keys {
+				ids[i], revisions[i] = k.id, k.revision
+			}
+			_, err := tx.ExecContext(ctx, `UPDATE rule_result r SET sent = 1 FROM unnest($1::text[], $2::bigint[]) AS k (id, revision)
+				WHERE r.id = k.id AND r.revision = k.revision`, ids, revisions)
+			return err
+		}
 		stmt, err := tx.PrepareContext(ctx, `UPDATE rule_result SET sent = 1 WHERE id = $1 AND revision = $2`)
 		if err != nil {
 			return err

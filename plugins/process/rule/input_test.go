@@ -99,7 +99,7 @@ func TestRuleResults_AreInOrderWhenTheClockGoesBack(t *testing.T) {
 	second.now = func() time.Time { return time.Now().Add(-time.Minute) }
 	b.apply(first, message(0, 0, at(0, 1)))
 	b.apply(second, message(0, 1, at(1*s, 1)))
-	batch, _, err := unsent(t.Context(), first.db)
+	batch, _, err := unsent(t.Context(), first.db, handedLeast)
 	if err != nil || len(batch) != 2 {
 		t.Fatalf("%d results, %v", len(batch), err)
 	}
@@ -110,5 +110,42 @@ func TestRuleResults_AreInOrderWhenTheClockGoesBack(t *testing.T) {
 	}
 	if got := following(int64(2*time.Hour/time.Microsecond), 5); got != 5 {
 		t.Errorf("a clock that was hours ahead holds results at %d", got)
+	}
+}
+
+// What a server notes as handed on does not come again.
+func TestRuleResults_AreNotedOnAServer(t *testing.T) {
+	b := newBench(t, strings.Replace(perMinute, "}, window", "}, emit: { on: update }, window", 1))
+	b.postgres()
+	o := b.operator()
+	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, at(1*s, 1)), message(0, 2, at(2*s, 1)))
+	_, keys, err := unsent(t.Context(), o.db, 2)
+	if err == nil {
+		err = sent(t.Context(), o.db, keys)
+	}
+	if err != nil || len(keys) != 2 {
+		t.Fatal(len(keys), err)
+	}
+	if _, left, err := unsent(t.Context(), o.db, 2); err != nil || len(left) != 1 || left[0].revision != 2 {
+		t.Errorf("%v are left, %v", left, err)
+	}
+}
+
+// Many that are handed on fast are handed on together; a slow sink gets fewer at a
+// time, so that a lease outlives a batch.
+func TestRuleResults_AreAsManyAsTheirSinkTakes(t *testing.T) {
+	var p pace
+	for _, step := range []struct {
+		results int
+		took    time.Duration
+		want    int
+	}{
+		{500, time.Millisecond, 1000}, {1000, time.Millisecond, 2000}, {10, time.Millisecond, 2000},
+		{2000, handLease / 5, 2000}, {2000, time.Millisecond, 4000}, {4000, time.Millisecond, handedMost},
+		{4000, handLease, 2000}, {1, handLease, 1000}, {1, handLease, 500}, {1, handLease, handedLeast},
+	} {
+		if p.took(step.results, step.took); p.limit() != step.want {
+			t.Fatalf("after %d in %s: %d at a time, not %d", step.results, step.took, p.limit(), step.want)
+		}
 	}
 }

@@ -40,7 +40,9 @@ conditions, key or values change begins anew, while it is drained as it was; wha
 
 A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Of keys it writes a journal, and their rows now and then. Only then is it acknowledged. A record that
 comes again is known by its offset; one that `+"`event_dedupe`"+` marked is counted as a duplicate and nothing else. What a crash leaves is a whole
-number of batches; what comes again makes the same results under the same ids. Several processes share the partitions: each commit grows the
+number of batches; what comes again makes the same results under the same ids. Batches that come while one is committed are the next transaction together,
+up to `+fmt.Sprint(groupMost)+` messages: with `+"`max_in_flight`"+` above 1, which takes an input that has one batch of a partition under way, as `+"`log_input`"+` with
+`+"`ordered`"+`, nothing waits for a period, and `+"`batching`"+` is not needed. Several processes share the partitions: each commit grows the
 version of a partition, and who holds an older one in memory reads it again.
 
 Time is that of the events. A partition that was read to its end and had no record for `+"`idle`"+` goes on with the clock, so that its last windows
@@ -80,7 +82,9 @@ changed), and the gauges `+"`weir_rules_valid`"+` (what is to be in force is rig
 				"costs its reading and nothing more. They may fail events, and drop none.").
 			Default([]any{})).
 		Field(service.NewBatchPolicyField(fieldBatching)).
-		Field(service.NewOutputMaxInFlightField().Default(1)).
+		Field(service.NewOutputMaxInFlightField().
+			Description("Batches that are under way at once. More than one only with an input that hands out one batch of a "+
+				"partition at a time: a record that comes before an earlier one of its partition is not counted.").Default(1)).
 		Example("From the log", "Each event is claimed, and counted once.", `
 output:
   event_rules:
@@ -92,7 +96,7 @@ output:
           seed_brokers: ["localhost:9092"]
           url: pebble:///var/lib/weir/claims
           on_error: stall
-    batching: { count: 5000, period: 200ms }
+    max_in_flight: 64 # of an input that is ordered
 `)
 }
 
@@ -188,7 +192,8 @@ func (o *output) Connect(ctx context.Context) error {
 			return err
 		}
 	}
-	o.db, o.release = db, release
+	o.db, o.release, o.bell = db, release, bellOf(db)
+	o.bell.ringers.Add(1)
 	o.sayValid()
 	var tending context.Context
 	tending, o.stop = context.WithCancel(context.Background())
@@ -226,6 +231,7 @@ func (o *output) Close(ctx context.Context) error {
 		o.admin = nil
 	}
 	if o.release != nil {
+		o.bell.ringers.Add(-1)
 		o.release()
 		o.db, o.release = nil, nil
 	}

@@ -26,6 +26,7 @@ type bench struct {
 	testing.TB
 	url, file, extra string
 	env              *service.Environment // nil: that of all
+	res              *service.Resources   // nil: an operator has its own, as a process does
 }
 
 func newBench(t testing.TB, rules string) *bench {
@@ -77,7 +78,11 @@ func (b *bench) operator() *output {
 	if err != nil {
 		b.Fatal(err)
 	}
-	o, err := newOutput(parsed, service.MockResources())
+	res := b.res
+	if res == nil {
+		res = service.MockResources()
+	}
+	o, err := newOutput(parsed, res)
 	if err != nil {
 		b.Fatal(err)
 	}
