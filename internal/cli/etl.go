@@ -38,6 +38,7 @@ const (
 func etlCommand() *cli.Command {
 	state := &cli.StringFlag{Name: flagState, Value: "data/etl", Usage: "the `DIR` of runs: what an interrupted one has " +
 		"taken from its source, and the reports"}
+	usual := etl.UsualCompaction()
 	printed := &cli.BoolFlag{Name: flagJSON, Usage: "print the report as JSON"}
 	return &cli.Command{
 		Name:  "etl",
@@ -105,18 +106,19 @@ line by line: '-' was expected, '+' is there.
 			},
 			{
 				Name:      "compact",
-				Usage:     "Put small files of the tables of Delta Lake that a pipeline writes together, and remove old ones",
+				Usage:     "Put small files of the tables of Delta Lake, and of the folders, of a pipeline together, and remove old ones",
 				ArgsUsage: "FILE",
 				Description: `
 Rows stay as they are. It goes on beside runs, streams and other writers, and may be
-run at any time. A file that is of the table no more stays for --keep, and what the log
-has of old versions as long as the table says: 30 days, if it says nothing.
+run at any time. A file that is of the table, or the folder, no more stays for --keep, and
+what a table's log has of old versions as long as the table says: 30 days, if it says
+nothing. What a stream has under "compact" goes for what is not said here.
 
   weir etl compact orders.json --keep 168h`[1:],
-				Flags: []cli.Flag{printed, &cli.DurationFlag{Name: flagKeep, Value: 7 * 24 * time.Hour,
-					Usage: "how long files stay that are of the table no more"}, &cli.Int64Flag{Name: flagSmall, Value: 16,
-					Usage: "a file of fewer `MiB` is small"}, &cli.IntFlag{Name: flagLeast, Value: 4,
-					Usage: "so many small files of one partition are put together, at least"}},
+				Flags: []cli.Flag{printed, &cli.DurationFlag{Name: flagKeep, Value: usual.Keep,
+					Usage: "how long files stay that are of the table no more"}, &cli.Int64Flag{Name: flagSmall,
+					Value: usual.Small >> 20, Usage: "a file of fewer `MiB` is small"}, &cli.IntFlag{Name: flagLeast,
+					Value: usual.Least, Usage: "so many small files of one partition, or in a row, are put together, at least"}},
 				Action: compactETL,
 			},
 			{
@@ -256,6 +258,13 @@ func writeRun(w io.Writer, r *etl.Report) error {
 	}
 	_, err := fmt.Fprintf(w, "run %s: %d read, %d filtered, %d dropped, %d rejected, %s%d written\n", r.Run, n.Read,
 		n.Filtered, n.Dropped, n.Rejected, gathered, n.Written)
+	if r.Stream == nil {
+		return err
+	}
+	for _, one := range r.Stream.Compacted {
+		_, more := fmt.Fprintf(w, "compacted %s\n", one)
+		err = errors.Join(err, more)
+	}
 	return err
 }
 
@@ -297,8 +306,18 @@ func compactETL(c *cli.Context) error {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	all, err := p.Compact(ctx, etl.Compaction{Small: c.Int64(flagSmall) << 20, Least: c.Int(flagLeast),
-		Keep: c.Duration(flagKeep), Now: time.Now, Tell: func(line string) { _, _ = fmt.Fprintln(c.App.ErrWriter, line) }})
+	as := p.Compaction()
+	if c.IsSet(flagSmall) {
+		as.Small = c.Int64(flagSmall) << 20
+	}
+	if c.IsSet(flagLeast) {
+		as.Least = c.Int(flagLeast)
+	}
+	if c.IsSet(flagKeep) {
+		as.Keep = c.Duration(flagKeep)
+	}
+	as.Now, as.Tell = time.Now, func(line string) { _, _ = fmt.Fprintln(c.App.ErrWriter, line) }
+	all, err := p.Compact(ctx, as)
 	if err != nil {
 		return ended(err)
 	}
@@ -306,8 +325,7 @@ func compactETL(c *cli.Context) error {
 		return printJSON(c.App.Writer, all)
 	}
 	for _, t := range all {
-		if _, err := fmt.Fprintf(c.App.Writer, "%s: %d small files into %d, %d old ones removed, and %d of the log\n",
-			t.Table, t.Files, t.Into, t.Vacuumed, t.Log); err != nil {
+		if _, err := fmt.Fprintln(c.App.Writer, t); err != nil {
 			return err
 		}
 	}

@@ -254,6 +254,118 @@ func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
 	}
 }
 
+// A compaction that is killed at any moment leaves each sink as it was, or compacted, and
+// the next one leaves nothing behind: each record is there once, all along.
+func TestETL_AKilledCompactionLeavesEachRecordOnce(t *testing.T) {
+	s := newSystem(t)
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.DefaultProduceTopic("orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	const records = 300
+	var batch []*kgo.Record
+	for i := range records {
+		batch = append(batch, &kgo.Record{Value: fmt.Appendf(nil, `{"id": %d}`, i)})
+	}
+	if err := client.ProduceSync(t.Context(), batch...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	s.write("stream.json", fmt.Sprintf(`{"name": "stream", "mode": "stream", "every": "10ms", "block": 5, "source": {"type": "kafka",
+		"brokers": [%q], "topic": "orders", "columns": [{"name": "id", "type": "int64"}]},
+		"sinks": [{"format": "csv", "url": "file://out", "object": "orders"},
+			{"format": "delta", "url": "file://out", "table": "t", "mode": "append"}]}`, log.ListenAddrs()[0]))
+	s.etl("run", "stream.json", "--until-end")
+	found := func(pattern string) []string {
+		all, err := filepath.Glob(filepath.Join(s.dir, "out", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for range fromEnv(t, "WEIR_TORTURE_KILLS", 3) {
+		before := len(found("orders/*.csv")) + len(found("t/*.parquet"))
+		cmd := exec.Command(s.bin, "etl", "compact", "stream.json", "--least", "2")
+		cmd.Dir = s.dir
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		for waiting := true; waiting && len(found("orders/*.csv"))+len(found("t/*.parquet")) == before; {
+			select {
+			case <-ended: // there was nothing left to do
+				waiting = false
+			case <-time.After(time.Millisecond):
+			}
+		}
+		<-time.After(time.Duration(rand.IntN(20)) * time.Millisecond) // any moment will do
+		_ = cmd.Process.Kill()
+		<-ended
+		s.sameFolder("out/orders", records)
+		if report := s.etl("audit", "stream.json"); !strings.Contains(report, "every row is accounted for") {
+			t.Error(report)
+		}
+	}
+	s.etl("compact", "stream.json", "--least", "2")
+	s.sameFolder("out/orders", records)
+	if n := len(found("orders/*-compacted-*.csv")); n != 1 {
+		t.Errorf("%d compacted files lie there, and one is named", n)
+	}
+	s.write("back.json", `{"name": "back", "source": {"type": "delta", "url": "file://out", "table": "t"},
+		"steps": [{"unique": {"by": ["id"]}}, {"check": {"min_rows": 300, "max_rows": 300}}],
+		"sinks": [{"format": "csv", "url": "file://out", "object": "back.csv"}]}`)
+	s.etl("run", "back.json")
+}
+
+// sameFolder says that a folder of a stream has each record once, as its manifests say.
+func (s *system) sameFolder(folder string, records int) {
+	s.t.Helper()
+	type manifest struct {
+		Compaction, Number int
+		Files              []struct{ Name string }
+	}
+	var batches []manifest
+	var newest manifest
+	names, _ := filepath.Glob(filepath.Join(s.dir, folder, "_manifest/*.json"))
+	for _, name := range names {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		var m manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			s.t.Fatal(err)
+		}
+		if m.Compaction == 0 {
+			batches = append(batches, m)
+		} else if m.Compaction > newest.Compaction {
+			newest = m
+		}
+	}
+	seen := map[string]int{}
+	for _, m := range append(batches, newest) {
+		if m.Compaction == 0 && m.Number <= newest.Number {
+			continue
+		}
+		for _, file := range m.Files {
+			for _, line := range strings.Fields(string(s.read(filepath.Join(folder, file.Name))))[1:] {
+				seen[line]++
+			}
+		}
+	}
+	for id := range records {
+		if n := seen[strconv.Itoa(id)]; n != 1 {
+			s.t.Fatalf("record %d is there %d times", id, n)
+		}
+	}
+}
+
 // etl runs a command of etl to its end, and returns what it says.
 func (s *system) etl(args ...string) string {
 	s.t.Helper()

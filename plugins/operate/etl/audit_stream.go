@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 
 	"weir/plugins/store/lake"
 )
@@ -70,43 +69,33 @@ func (p *Pipeline) auditStreamSink(ctx context.Context, t target, r *Report, fin
 	return nil
 }
 
-// recount reads each object that a manifest names.
+// recount reads each object that the folder has, as its manifests say.
 func (o *objectStream) recount(ctx context.Context, find func(string, ...any)) error {
-	there := map[string]lake.Blob{}
-	var manifests []lake.Blob
-	if err := o.store.List(ctx, o.t.object, func(b lake.Blob) error {
-		if path.Base(path.Dir(b.Key)) == manifestFolder {
-			manifests = append(manifests, b)
-		} else {
-			there[b.Key] = b
-		}
-		return nil
-	}); err != nil {
+	f := o.folder()
+	l, err := f.list(ctx)
+	if err != nil {
 		return err
 	}
-	for i, b := range manifests {
-		n, is := numberOf(path.Base(b.Key))
-		if !is || n != int64(i)+1 {
-			find("%s: manifest %d is missing", o.t.object, i+1)
-			return nil
+	has, err := f.has(ctx, l, 0)
+	if err != nil {
+		return err // a manifest that is missing is found, as what is final is
+	}
+	rows := int64(0)
+	for _, file := range has.files {
+		rows += file.Rows
+		blob, is := l.files[file.Name]
+		if !is {
+			find("%s/%s is gone", f.name, file.Name)
+			continue
 		}
-		o.last.Number = n
-		if err := o.readManifest(ctx, b); err != nil {
+		if sum, err := sumOf(ctx, o.store, blob); err != nil {
 			return err
+		} else if sum != file.SHA256 {
+			find("%s holds other bytes than the stream wrote", blob.Key)
 		}
-		for _, file := range o.last.Files {
-			key := o.t.object + "/" + file.Name
-			blob, is := there[key]
-			if !is {
-				find("%s is gone", key)
-				continue
-			}
-			if sum, err := sumOf(ctx, o.store, blob); err != nil {
-				return err
-			} else if sum != file.SHA256 {
-				find("%s holds other bytes than the stream wrote", key)
-			}
-		}
+	}
+	if rows != has.rows {
+		find("%s: its files have %d rows, and the batches had %d", f.name, rows, has.rows)
 	}
 	return nil
 }

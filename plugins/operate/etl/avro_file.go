@@ -35,6 +35,7 @@ type avroFile struct {
 	in     *bufio.Reader
 	codec  string
 	marker [avroMarker]byte
+	raw    []byte // of the schema
 	schema *avroValue
 	cols   []column
 
@@ -88,6 +89,7 @@ func openAvro(in io.Reader) (*avroFile, error) {
 	if err := json.Unmarshal([]byte(facts["avro.schema"]), &schema); err != nil {
 		return nil, dataError{errors.New("its schema is no JSON")}
 	}
+	f.raw = []byte(facts["avro.schema"])
 	var wrong []error
 	if f.schema, f.cols, wrong = avroOf(schema); len(wrong) > 0 {
 		return nil, dataError{errors.Join(wrong...)}

@@ -7,66 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"weir/plugins/operate/etl/delta"
 	"weir/plugins/store/lake"
 )
-
-// Compacted is what a compaction did with one table.
-type Compacted struct {
-	Table    string `json:"table"`
-	Files    int    `json:"files"`    // that others took the place of
-	Into     int    `json:"into"`     // so many
-	Vacuumed int    `json:"vacuumed"` // of no version any more, and gone now
-	Log      int    `json:"log"`      // objects of versions that the table keeps no more, and gone now
-}
-
-// Compaction says what is worth it.
-type Compaction struct {
-	Small int64         // bytes: a file of fewer is put together with others
-	Least int           // so many of one partition, at least
-	Keep  time.Duration // how long a file stays that is of the table no more
-	Tell  func(line string)
-	Now   func() time.Time
-}
-
-// leastKept bounds how soon files may go: readers of an older version read them, and
-// runs that go on.
-const leastKept = time.Hour
-
-// Compact puts small files of the tables of Delta Lake that the pipeline writes
-// together, and removes those that have been of no version for long. The rows stay as
-// they are, and the versions say so (dataChange is false). It goes on beside runs,
-// streams and other writers: a file that is gone from the table meanwhile ends the
-// attempt, and leaves the table as it is.
-func (p *Pipeline) Compact(ctx context.Context, c Compaction) (all []Compacted, err error) {
-	if c.Keep < leastKept {
-		return nil, dataError{fmt.Errorf("files that are of the table no more stay for %s at least", leastKept)}
-	}
-	for _, t := range p.sinks {
-		if t.delta == nil {
-			continue
-		}
-		at, err := p.deltaAt(ctx, t, lake.Open)
-		if err != nil {
-			return all, err
-		}
-		one, err := compactTable(ctx, at, c)
-		one.Table = t.object
-		if err = errors.Join(unknownIsFinal(err), at.Store.Close()); err != nil {
-			return all, fmt.Errorf("compacting table %s: %w", t.object, err)
-		}
-		all = append(all, one)
-	}
-	if all == nil {
-		return nil, dataError{errors.New("the pipeline writes no table of Delta Lake")}
-	}
-	return all, nil
-}
-
-// mostCompactions is how often a table is tried that others change meanwhile.
-const mostCompactions = 5
 
 func compactTable(ctx context.Context, at delta.Table, c Compaction) (done Compacted, err error) {
 	s, err := at.Read(ctx, nil)
@@ -91,27 +35,30 @@ func compactTable(ctx context.Context, at delta.Table, c Compaction) (done Compa
 		if err != nil {
 			return done, err
 		}
-		if into == 0 { // others were faster, or it would be for nothing
+		if len(into) == 0 { // others were faster, or it would be for nothing
 			if next == s {
 				break
 			}
 			s = next
 			continue
 		}
-		done.Files, done.Into = done.Files+len(small), done.Into+into
+		done.Files, done.Into = done.Files+len(small), done.Into+len(into)
+		for _, f := range small {
+			done.Bytes += f.Size
+		}
+		for _, f := range into {
+			done.IntoBytes += f.Size
+		}
 		if s = next; len(small) < mostTogether {
 			break
 		}
 	}
-	if done.Vacuumed, err = vacuum(ctx, at, s, c); err != nil {
+	if err = vacuum(ctx, at, s, c, &done); err != nil {
 		return done, err
 	}
 	done.Log, err = at.Clean(ctx, s, c.Now())
 	return done, err
 }
-
-// mostTogether bounds how many files one version puts together.
-const mostTogether = 10_000
 
 // smallFiles are those that are worth it: of each partition, when there are enough.
 func smallFiles(s *delta.Snapshot, c Compaction) (all []delta.Add, err error) {
@@ -136,22 +83,22 @@ func smallFiles(s *delta.Snapshot, c Compaction) (all []delta.Add, err error) {
 }
 
 // putTogether writes the rows of files into fewer, and makes the version that has
-// these. Without one, into is 0: the table as it is then is returned, which is that
+// these. Without one, into is empty: the table as it is then is returned, which is that
 // from which it began when the files would be no fewer.
 func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small []delta.Add, c Compaction) (
-	next *delta.Snapshot, into int, err error) {
+	next *delta.Snapshot, into []delta.Add, err error) {
 	in, err := readingOf(at, s)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	fields, err := s.Fields()
 	if err != nil {
-		return nil, 0, dataError{err}
+		return nil, nil, dataError{err}
 	}
 	as := make([]deltaColumn, len(in.cols))
 	for i, col := range in.cols {
 		if fields[i].Type == "byte" {
-			return nil, 0, dataError{fmt.Errorf("column %q is a byte, which is not written here", col.name)}
+			return nil, nil, dataError{fmt.Errorf("column %q is a byte, which is not written here", col.name)}
 		}
 		as[i] = deltaColumn{col, !fields[i].Nullable, in.places[i]}
 	}
@@ -168,46 +115,46 @@ func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small [
 	forget := func() error { return at.Store.Remove(context.WithoutCancel(ctx), written...) }
 	for _, f := range small {
 		if err := copyRows(ctx, in, f, out); err != nil {
-			return nil, 0, errors.Join(err, forget())
+			return nil, nil, errors.Join(err, forget())
 		}
 	}
 	if err := out.end(); err != nil {
-		return nil, 0, errors.Join(err, forget())
+		return nil, nil, errors.Join(err, forget())
 	}
 	if len(out.added) >= len(small) {
-		return s, 0, forget()
+		return s, nil, forget()
 	}
 	change := delta.Change{Add: out.added, Remove: small, Mode: "Optimize", Now: c.Now().UnixMilli()}
 	for range mostConflicts {
 		next, err := at.Commit(ctx, s, change)
 		if !errors.Is(err, delta.ErrConflict) {
 			if err != nil { // it may have come: what was written stays
-				return nil, 0, err
+				return nil, nil, err
 			}
-			return next, len(out.added), at.Tidy(ctx, next, c.Now())
+			return next, out.added, at.Tidy(ctx, next, c.Now())
 		}
 		was := s.Metadata.SchemaString
 		if s, err = at.Read(ctx, s); err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
 		if slices.ContainsFunc(out.added, func(a delta.Add) bool {
 			_, live := s.Files[a.Path]
 			_, gone := s.Removed[a.Path] // by others, since
 			return live || gone
 		}) { // it came, and the answer was lost
-			return s, len(out.added), nil
+			return s, out.added, nil
 		}
 		for _, f := range small {
 			if _, still := s.Files[f.Key()]; !still || s.Metadata.SchemaString != was {
 				c.Tell(fmt.Sprintf("%s: others have changed it meanwhile", at.Folder))
-				return s, 0, forget()
+				return s, nil, forget()
 			}
 		}
 		if err := s.Writable(false); err != nil {
-			return nil, 0, errors.Join(dataError{err}, forget())
+			return nil, nil, errors.Join(dataError{err}, forget())
 		}
 	}
-	return nil, 0, fmt.Errorf("others have made a version of the table %d times, each before this one", mostConflicts)
+	return nil, nil, fmt.Errorf("others have made a version of the table %d times, each before this one", mostConflicts)
 }
 
 func copyRows(ctx context.Context, in *deltaReading, f delta.Add, out *deltaFiles) error {
@@ -234,13 +181,13 @@ func copyRows(ctx context.Context, in *deltaReading, f delta.Add, out *deltaFile
 
 // vacuum removes files that have been of no version for long, as the log tells. What
 // the log does not name, nobody knows the age of: it stays.
-func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction) (n int, err error) {
-	there := map[string]bool{}
+func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction, done *Compacted) error {
+	there := map[string]int64{}
 	if err := at.Store.List(ctx, at.Folder, func(b lake.Blob) error {
-		there[b.Key] = true
+		there[b.Key] = b.Size
 		return nil
 	}); err != nil {
-		return 0, err
+		return err
 	}
 	live := map[string]bool{}
 	for _, f := range s.Files { // whose paths may be written in several ways
@@ -259,15 +206,16 @@ func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction
 	}
 	before := c.Now().Add(-c.Keep).UnixMilli()
 	for _, key := range sortedKeys(removed) {
-		if live[key] || !there[key] || removed[key] > before {
+		size, is := there[key]
+		if live[key] || !is || removed[key] > before {
 			continue
 		}
 		if err := at.Store.Remove(ctx, key); err != nil {
-			return n, err
+			return err
 		}
-		n++
+		done.Vacuumed, done.VacuumedBytes = done.Vacuumed+1, done.VacuumedBytes+size
 	}
-	return n, nil
+	return nil
 }
 
 // keysOf are the objects of a file and its vector that are in the table's folder:

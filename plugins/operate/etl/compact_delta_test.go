@@ -141,7 +141,7 @@ func TestCompact_WhatIsGoneStaysGone(t *testing.T) {
 		t.Fatal(small, err)
 	}
 	next, into, err := putTogether(t.Context(), at, was, small, c)
-	if err != nil || into != 0 || next.Version != 3 {
+	if err != nil || len(into) != 0 || next.Version != 3 {
 		t.Fatal(next, into, err)
 	}
 	if rows := rowsOfDelta(t, dir, "shop/t"); len(rows) != 1 || rows[0][0].text != "7" {

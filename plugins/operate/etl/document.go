@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"weir/internal/platform/text"
@@ -214,6 +215,30 @@ func (r *reader) number(name string, unset, least, most int64) int64 {
 		r.wrong(n, "expected a whole number of %d to %d", least, most)
 	}
 	return v
+}
+
+// duration reads a time such as 90m.
+func (r *reader) duration(name string, unset, least, most time.Duration) time.Duration {
+	if r.member(name) == nil {
+		return unset
+	}
+	d, err := time.ParseDuration(r.text(name, false))
+	if err != nil || d < least || d > most {
+		r.wrong(r.members[name], "expected a duration of %s to %s, such as %s", shortly(least), shortly(most), shortly(unset))
+	}
+	return d
+}
+
+// shortly is a duration without the zeros at its end.
+func shortly(d time.Duration) string {
+	s := d.String()
+	if s = strings.TrimSuffix(s, "m0s"); s != d.String() {
+		s += "m"
+	}
+	if cut := strings.TrimSuffix(s, "h0m"); cut != s {
+		s = cut + "h"
+	}
+	return s
 }
 
 func (r *reader) flag(name string) bool {

@@ -176,9 +176,12 @@ func newParquet(columns []column, ids []int, w io.Writer) (encoder, error) {
 		}
 	}
 	schema := parquet.NewSchema("rows", ordered{group, names(columns)})
-	return &parquetEncoder{columns: columns, w: parquet.NewGenericWriter[any](w, schema,
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}), parquet.DataPageStatistics(true),
-		parquet.CreatedBy("weir", "etl", ""))}, nil
+	return &parquetEncoder{columns: columns, w: newParquetWriter(w, schema)}, nil
+}
+
+func newParquetWriter(w io.Writer, schema *parquet.Schema) *parquet.GenericWriter[any] {
+	return parquet.NewGenericWriter[any](w, schema, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		parquet.DataPageStatistics(true), parquet.CreatedBy("weir", "etl", ""))
 }
 
 func (t columnType) parquet() parquet.Node {

@@ -46,6 +46,10 @@ func newAvro(columns []column, w io.Writer) (encoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newAvroWriter(columns, schema, w)
+}
+
+func newAvroWriter(columns []column, schema []byte, w io.Writer) (*avroEncoder, error) {
 	pack, err := flate.NewWriter(nil, flate.DefaultCompression)
 	return &avroEncoder{w: w, columns: columns, schema: schema, pack: pack}, err
 }

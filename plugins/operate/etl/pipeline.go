@@ -33,8 +33,10 @@ type Pipeline struct {
 	every   time.Duration // of a stream: how long a batch waits for more
 	memory  int64         // MiB that a step which needs all rows may keep
 	tests   []mockTest
-	mocked  bool              // it is tested: no sink is asked
-	tables  map[string]*table // of the lookups, while a run goes on
+
+	compaction *compacting       // of a stream; nil: it does not compact by itself
+	mocked     bool              // it is tested: no sink is asked
+	tables     map[string]*table // of the lookups, while a run goes on
 
 	onFailure string // of rows that cannot be read
 	additions bool   // columns that the source has not had in the last run may come
@@ -133,6 +135,7 @@ func Load(file string) (*Pipeline, error) {
 	} else if p.rejecting() {
 		r.wrong(n, `"rejects" is missing: rows are rejected, and need a place`)
 	}
+	p.readCompaction(r)
 	tests := r.list("tests")
 	r.end()
 	if p.stream && r.members != nil {

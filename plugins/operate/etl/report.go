@@ -87,6 +87,8 @@ type StreamReport struct {
 	To      marks           `json:"to"`
 	Batches int64           `json:"batches"`
 	Lag     map[int32]int64 `json:"lag"`
+
+	Compacted []Compacted `json:"compacted,omitempty"` // since From
 }
 
 // Progress is how far a run or a stream is: what it has counted; of a stream, also which

@@ -83,21 +83,28 @@ func (s avroSource) open(ctx context.Context) (reading, error) {
 
 // find lists the files, and sees to it that they have the same columns.
 func (r *avroReading) find(ctx context.Context) error {
-	folder := r.in.object
+	folder := strings.TrimSuffix(r.in.object, "/")
 	if !r.folder {
 		if folder = path.Dir(r.in.object); folder == "." {
 			folder = ""
 		}
 	}
+	streamed := false
 	if err := r.store.List(ctx, folder, func(b lake.Blob) error {
 		if r.folder && strings.HasSuffix(b.Key, ".avro") || !r.folder && b.Key == r.in.object {
 			r.files = append(r.files, avroPart{Blob: b})
 		}
+		streamed = streamed || r.folder && path.Dir(b.Key) == folder+"/"+manifestFolder
 		return nil
 	}); err != nil {
 		return err
 	}
 	slices.SortFunc(r.files, func(a, b avroPart) int { return strings.Compare(a.Key, b.Key) })
+	if streamed {
+		if err := r.findStreamed(ctx); err != nil {
+			return err
+		}
+	}
 	if len(r.files) == 0 {
 		return dataError{fmt.Errorf("reading %s: there is no such file", r.describe())}
 	}
@@ -118,6 +125,29 @@ func (r *avroReading) find(ctx context.Context) error {
 		}
 	}
 	return r.end()
+}
+
+// findStreamed lists the files that a stream has brought into the folder, as its
+// manifests say.
+func (r *avroReading) findStreamed(ctx context.Context) error {
+	f := &batchFolder{store: r.store, name: r.in.object}
+	l, err := f.list(ctx)
+	if err != nil {
+		return err
+	}
+	has, err := f.has(ctx, l, 0)
+	if err != nil {
+		return err
+	}
+	r.files = nil
+	for _, file := range has.files {
+		b, is := l.files[file.Name]
+		if !is {
+			return dataError{fmt.Errorf("reading %s: %s is gone", r.describe(), file.Name)}
+		}
+		r.files = append(r.files, avroPart{Blob: b})
+	}
+	return nil
 }
 
 // begin opens a file in the place of the one that is open.

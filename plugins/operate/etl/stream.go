@@ -86,6 +86,7 @@ type streamed struct {
 	sinks   []streamSink
 	marks   []*marks // of the sinks
 	account *account
+	compact *compactor
 	tries   int // since the last batch that came
 	told    time.Time
 }
@@ -105,27 +106,34 @@ func (p *Pipeline) Stream(ctx context.Context, o Options) (*Report, error) {
 	if st.account, err = s.openAccount(newRun(o.Now())); err != nil {
 		return nil, err
 	}
+	st.compact = p.compactor(ctx, o)
+	defer st.compact.stop()
 	for st.tries = 1; ; st.tries++ {
 		err = st.try(ctx)
 		switch {
 		case Final(err):
 			return nil, err
 		case ctx.Err() != nil, err == nil: // stopped; or at the end
-			return st.ended()
+			return st.ended(ctx)
 		case st.tries >= o.Tries:
 			return nil, err
 		}
 		o.Tell(fmt.Sprintf("try %d of %d: %v; again in %s", st.tries, o.Tries, err, o.Pause))
 		if o.wait(ctx) != nil {
-			return st.ended()
+			return st.ended(ctx)
 		}
 	}
 }
 
-func (st *streamed) ended() (*Report, error) {
+func (st *streamed) ended(ctx context.Context) (*Report, error) {
 	if !st.account.began {
 		return nil, errors.New("the stream was stopped before it began")
 	}
+	st.compact.stop()
+	if st.o.UntilEnd && ctx.Err() == nil { // it may never go on for as long as it takes to the next time
+		st.compact.all(ctx)
+	}
+	st.account.compacted(st.compact.take())
 	if err := st.account.save(); err != nil {
 		return nil, err
 	}
@@ -299,6 +307,7 @@ const tellEvery = 10 * time.Second
 
 // tell says how far the stream is.
 func (st *streamed) tell(in *logStream, b *logBatch) {
+	st.account.compacted(st.compact.take())
 	lag, behind := in.lag(), time.Duration(0)
 	for _, rec := range b.records {
 		behind = max(behind, st.o.Now().Sub(rec.Timestamp))

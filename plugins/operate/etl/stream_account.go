@@ -23,11 +23,12 @@ type account struct {
 	Counts Counts  `json:"counts"`
 	Next   *coming `json:"next,omitempty"`
 
-	Batches int64 `json:"batches"`
-	path    string
-	session string
-	began   bool
-	lag     map[int32]int64
+	Batches   int64       `json:"batches"`
+	Compacted []Compacted `json:"compacted,omitempty"` // one of each sink
+	path      string
+	session   string
+	began     bool
+	lag       map[int32]int64
 }
 
 type coming struct {
@@ -95,6 +96,18 @@ func (a *account) came() {
 	a.Batches++
 }
 
+// compacted adds what compactions did.
+func (a *account) compacted(all []Compacted) {
+	for _, one := range all {
+		i := slices.IndexFunc(a.Compacted, func(c Compacted) bool { return c.Table == one.Table && c.Folder == one.Folder })
+		if i < 0 {
+			a.Compacted = append(a.Compacted, one)
+			continue
+		}
+		a.Compacted[i].add(one)
+	}
+}
+
 func (a *account) save() error {
 	raw, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
@@ -110,7 +123,8 @@ func (a *account) save() error {
 func (a *account) report(p *Pipeline, columns []column, now time.Time) *Report {
 	r := &Report{Run: a.session, Pipeline: p.Name, Hash: p.hash(), Ended: now.UTC(), Source: p.source.describe(),
 		From: told(p.columns), Columns: told(columns), Counts: a.Counts,
-		Stream: &StreamReport{From: a.From.clone(), To: a.At.clone(), Batches: a.Batches, Lag: a.lag}}
+		Stream: &StreamReport{From: a.From.clone(), To: a.At.clone(), Batches: a.Batches, Lag: a.lag,
+			Compacted: a.Compacted}}
 	for i, t := range p.targets() {
 		sink := Sink{Format: t.format, URL: t.url, Object: t.object, Rows: a.Counts.Written}
 		if i == len(p.sinks) {

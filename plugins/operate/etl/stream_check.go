@@ -1,6 +1,9 @@
 package etl
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Streaming tells whether the pipeline is a stream, for Stream and not for Run.
 func (p *Pipeline) Streaming() bool { return p.stream }
@@ -8,8 +11,58 @@ func (p *Pipeline) Streaming() bool { return p.stream }
 const (
 	usualBlock = 10_000
 	usualEvery = 2 * time.Second
+	leastEvery = 10 * time.Millisecond
 	mostEvery  = time.Hour
 )
+
+const (
+	usualCompact = 10 * time.Minute
+	leastCompact = time.Second
+	usualSmall   = 16 // MiB
+	mostSmall    = 1 << 10
+	usualLeast   = 4
+	usualKeep    = 7 * 24 * time.Hour
+)
+
+// UsualCompaction is what is worth it, where nobody says.
+func UsualCompaction() Compaction {
+	return Compaction{Small: usualSmall << 20, Least: usualLeast, Keep: usualKeep}
+}
+
+// Compaction is what the pipeline says is worth it, or what is usual.
+func (p *Pipeline) Compaction() Compaction {
+	if p.compaction == nil {
+		return UsualCompaction()
+	}
+	return p.compaction.Compaction
+}
+
+// compacting is how a stream compacts by itself.
+type compacting struct {
+	Compaction
+	every time.Duration
+}
+
+// readCompaction reads whether, and how, a stream puts small files of its sinks
+// together.
+func (p *Pipeline) readCompaction(r *reader) {
+	at := r.member("compact")
+	if at == nil {
+		return
+	}
+	c := at.object(r.problems)
+	p.compaction = &compacting{UsualCompaction(), c.duration("every", usualCompact, leastCompact, usualKeep)}
+	p.compaction.Small = c.number("small_mib", usualSmall, 1, mostSmall) << 20
+	p.compaction.Least = int(c.number("least", usualLeast, 2, mostTogether))
+	p.compaction.Keep = c.duration("keep", usualKeep, leastKept, 10*365*24*time.Hour)
+	c.end()
+	switch {
+	case !p.stream:
+		r.wrong(at, "only a stream puts small files together by itself: run weir etl compact")
+	case !slices.ContainsFunc(p.targets(), p.compactable):
+		r.wrong(at, "it streams into no table of Delta Lake, and into no folder")
+	}
+}
 
 // readBlocks reads how rows are cut: a stream is cut by time, too.
 func (p *Pipeline) readBlocks(r *reader) {
@@ -17,15 +70,10 @@ func (p *Pipeline) readBlocks(r *reader) {
 	if p.stream {
 		usual = mostBlock
 	}
-	p.block, p.every = int(r.number("block", usual, 1, mostBlock)), usualEvery
-	if given := r.text("every", false); r.members["every"] != nil {
-		d, err := time.ParseDuration(given)
-		if err != nil || d < 10*time.Millisecond || d > mostEvery {
-			r.wrong(r.members["every"], "expected a duration of 10ms to 1h, such as 2s")
-		}
-		if p.every = d; !p.stream {
-			r.wrong(r.members["every"], `only a stream has batches by time: set "mode" to "stream"`)
-		}
+	p.block = int(r.number("block", usual, 1, mostBlock))
+	p.every = r.duration("every", usualEvery, leastEvery, mostEvery)
+	if r.members["every"] != nil && !p.stream {
+		r.wrong(r.members["every"], `only a stream has batches by time: set "mode" to "stream"`)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strconv"
 	"strings"
 
 	"weir/plugins/store/lake"
@@ -30,45 +29,13 @@ type objectStream struct {
 	left    map[string]int64 // objects that no manifest names yet, and their numbers
 }
 
-// manifest is what a batch brought, and up to where.
-type manifest struct {
-	Pipeline string         `json:"pipeline"`
-	ID       string         `json:"id"` // of the try that came
-	Number   int64          `json:"number"`
-	To       marks          `json:"to"`
-	Files    []manifestFile `json:"files"`
-}
-
-type manifestFile struct {
-	Name   string `json:"name"` // below the folder
-	Rows   int64  `json:"rows"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-}
-
-const (
-	manifestFolder = "_manifest"
-	mostManifest   = 64 << 20
-)
-
-func (o *objectStream) manifestKey(number int64) string {
-	return fmt.Sprintf("%s/%s/%020d.json", o.t.object, manifestFolder, number)
-}
-
-// numberOf is that of a file of the folder: of a batch, or a manifest.
-func numberOf(name string) (int64, bool) {
-	digits, _, _ := strings.Cut(strings.TrimSuffix(name, path.Ext(name)), "-")
-	n, err := strconv.ParseInt(digits, 10, 64)
-	return n, err == nil && n > 0
-}
-
 func (o *objectStream) at(ctx context.Context, log string) (*marks, error) {
 	var newest lake.Blob
 	o.last, o.left = manifest{}, map[string]int64{}
 	if err := o.store.List(ctx, o.t.object, func(b lake.Blob) error {
 		n, is := numberOf(path.Base(b.Key))
 		switch {
-		case !is:
+		case !is || compactionOf(path.Base(b.Key)) > 0:
 		case path.Dir(b.Key) == o.t.object:
 			o.left[b.Key] = n
 		case path.Dir(b.Key) == o.t.object+"/"+manifestFolder && n > o.last.Number:
@@ -78,8 +45,9 @@ func (o *objectStream) at(ctx context.Context, log string) (*marks, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if o.last.Number > 0 {
-		if err := o.readManifest(ctx, newest); err != nil {
+	if n := o.last.Number; n > 0 {
+		var err error
+		if o.last, err = o.folder().readManifest(ctx, newest, n); err != nil {
 			return nil, err
 		}
 	}
@@ -98,28 +66,13 @@ func (o *objectStream) at(ctx context.Context, log string) (*marks, error) {
 	return &o.last.To, nil
 }
 
+func (o *objectStream) folder() *batchFolder {
+	return &batchFolder{o.store, o.t.object, o.t.format, o.p.Name}
+}
+
 func (o *objectStream) forget(ctx context.Context, key string) error {
 	delete(o.left, key)
 	return o.store.Remove(ctx, key)
-}
-
-func (o *objectStream) readManifest(ctx context.Context, b lake.Blob) error {
-	r, err := o.store.Open(ctx, b)
-	if err != nil {
-		return err
-	}
-	raw, err := io.ReadAll(io.NewSectionReader(r, 0, min(r.Size(), mostManifest)))
-	if err = errors.Join(err, r.Close()); err != nil {
-		return err
-	}
-	number := o.last.Number
-	if err := json.Unmarshal(raw, &o.last); err != nil || o.last.Number != number {
-		return dataError{fmt.Errorf("%s is no manifest of a stream", b.Key)}
-	}
-	if o.last.Pipeline != o.p.Name {
-		return dataError{fmt.Errorf("pipeline %s streams into %s: name another folder", o.last.Pipeline, o.t.object)}
-	}
-	return nil
 }
 
 func (o *objectStream) bring(ctx context.Context, d delivery) error {
@@ -147,7 +100,7 @@ func (o *objectStream) bring(ctx context.Context, d delivery) error {
 	if err != nil {
 		return err
 	}
-	err = o.store.PutNew(ctx, o.manifestKey(next.Number), raw)
+	err = o.store.PutNew(ctx, o.folder().batchKey(next.Number), raw)
 	if errors.Is(err, lake.ErrExists) {
 		return o.resolve(ctx, d, o.t.object+"/"+name)
 	}

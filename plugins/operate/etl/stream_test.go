@@ -266,7 +266,11 @@ func TestStream_WhatItCannotIsNamed(t *testing.T) {
 		{`"steps": []`, `"steps": [{"dedupe": {}}]`, "/steps/0: dedupe needs all rows"},
 		{`"format": "csv", "url": "file://o", "object"`, `"format": "delta", "url": "file://o", "table"`, "a stream never has all rows"},
 		{`"mode": "stream"`, `"mode": "batch"`, "only a stream has batches by time"},
-		{`"every": "1s"`, `"every": "1"`, "expected a duration"},
+		{`"every": "1s"`, `"every": "1"`, "expected a duration of 10ms to 1h, such as 2s"},
+		{`"steps": []`, `"compact": {"every": "1ms"}`, "/compact/every: expected a duration of 1s to 168h, such as 10m"},
+		{`"steps": []`, `"compact": {"keep": "59m"}`, "/compact/keep: expected a duration of 1h to"},
+		{`"steps": []`, `"compact": {"least": 1}`, "/compact/least: expected a whole number of 2"},
+		{`"mode": "stream", "every": "1s"`, `"compact": {}`, "only a stream puts small files together by itself"},
 		{`"type": "kafka", "brokers": ["b:1"], "topic": "t",`, `"type": "csv", "path": "x",`, "a stream reads a topic"},
 	} {
 		_, err := loaded(t, map[string]string{"p.json": strings.Replace(streaming, c[0], c[1], 1)})
