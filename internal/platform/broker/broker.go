@@ -11,6 +11,7 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/internal/platform/kafka"
 )
@@ -107,6 +109,10 @@ func Start(conf Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker on %s: %w", conf.Dir, err)
 	}
+	cluster.ControlKey(int16(kmsg.GetTelemetrySubscriptions), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return noMetrics(req), nil, true
+	})
 	b := &Broker{cluster: cluster, conf: conf}
 	if err := b.createTopics(); err != nil {
 		cluster.Close()
@@ -176,6 +182,19 @@ func (b *Broker) set(topic, name, value string) error {
 	}
 	_, err = answers.On(topic, func(a *kadm.AlterConfigsResponse) error { return a.Err })
 	return err
+}
+
+// noMetrics asks a client for no metrics of its own (KIP-714), and to ask again in
+// an hour: kfake would have all of them twice a minute, packed, from each client of
+// the process, and nobody reads them.
+func noMetrics(req kmsg.Request) kmsg.Response {
+	answer := req.ResponseKind().(*kmsg.GetTelemetrySubscriptionsResponse)
+	answer.ClientInstanceID = req.(*kmsg.GetTelemetrySubscriptionsRequest).ClientInstanceID
+	if answer.ClientInstanceID == [16]byte{} {
+		_, _ = rand.Read(answer.ClientInstanceID[:]) // it never fails
+	}
+	answer.PushIntervalMillis = int32(time.Hour / time.Millisecond)
+	return answer
 }
 
 // HasLog tells whether dir holds the log of an earlier run.

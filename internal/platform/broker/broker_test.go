@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/internal/platform/kafka"
 )
@@ -99,6 +100,24 @@ func TestBroker_AcknowledgedRecordsSurviveACrash(t *testing.T) {
 	produce(t, after, 1, time.Now())
 	if _, end := offsets(t, after); end != 51 {
 		t.Fatalf("the next record got offset %d, want 50", end-1)
+	}
+}
+
+// Clients are asked for no metrics of their own, however often they ask what for.
+func TestBroker_WantsNoMetricsOfClients(t *testing.T) {
+	c := dial(t, start(t, t.TempDir(), 1))
+	ask := kmsg.NewPtrGetTelemetrySubscriptionsRequest()
+	for range 3 {
+		answer, err := ask.RequestWith(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := answer.ClientInstanceID
+		if answer.ErrorCode != 0 || len(answer.RequestedMetrics) > 0 || answer.PushIntervalMillis < 60_000 ||
+			id == [16]byte{} || ask.ClientInstanceID != [16]byte{} && ask.ClientInstanceID != id {
+			t.Fatalf("the broker answers %+v", answer)
+		}
+		ask.ClientInstanceID = id
 	}
 }
 
