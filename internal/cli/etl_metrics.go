@@ -46,8 +46,9 @@ func etlMetrics(all *prometheus.Registry, pipeline string) func(etl.Progress) {
 	rows := gauge("weir_etl_stream_rows", "rows that the stream has counted since its account began, by what became of "+
 		"them", "outcome")
 	lag := gauge("weir_etl_stream_lag_records", "offsets of the partition that were not read yet", "partition")
-	delay := gauge("weir_etl_stream_delay_seconds", "time from the append of the oldest record of the last batch "+
-		"to all sinks")
+	bytes := gauge("weir_etl_stream_lag_bytes", "bytes of a database's log that were not read yet")
+	delay := gauge("weir_etl_stream_delay_seconds", "time from the append, or the commit, of the oldest record of the last "+
+		"batch to all sinks")
 	batches := gauge("weir_etl_stream_batches", "batches that all sinks have")
 	set := func(now etl.Progress) {
 		c := now.Counts
@@ -55,9 +56,15 @@ func etlMetrics(all *prometheus.Registry, pipeline string) func(etl.Progress) {
 			"rejected": c.Rejected, "written": c.Written} {
 			rows.WithLabelValues(outcome).Set(float64(n))
 		}
-		for n, records := range now.Lag {
-			lag.WithLabelValues(strconv.Itoa(int(n))).Set(float64(records))
+		behind := 0.0
+		for n, much := range now.Lag {
+			if now.Unit == etl.UnitBytes {
+				behind += float64(much)
+			} else {
+				lag.WithLabelValues(strconv.Itoa(int(n))).Set(float64(much))
+			}
 		}
+		bytes.WithLabelValues().Set(behind)
 		delay.WithLabelValues().Set(now.Behind.Seconds())
 		batches.WithLabelValues().Set(float64(now.Batches))
 	}

@@ -103,7 +103,7 @@ func (t *toldRun) heard(now etl.Progress) {
 	first := t.run.Run != now.Run
 	t.run.Run = now.Run
 	t.count(now.Counts)
-	if t.run.Stream {
+	if t.run.Stream && now.Unit != etl.UnitBytes {
 		var lag int64
 		for _, n := range now.Lag {
 			lag += n

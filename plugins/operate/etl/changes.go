@@ -40,15 +40,21 @@ func (p *Pipeline) unchanged(o Options, s stage, now []column) error {
 	if err != nil {
 		return err
 	}
-	added, other := changes(last.From, told(now))
+	return p.asBefore(o, last.From, "in run "+last.Run, now)
+}
+
+// asBefore tells whether the columns are those of before, or may have become what
+// they are.
+func (p *Pipeline) asBefore(o Options, before []Column, when string, now []column) error {
+	added, other := changes(before, told(now))
 	all := append(other, added...)
 	if len(all) == 0 {
 		return nil
 	}
 	if what := strings.Join(all, "; "); !o.Accept && (len(other) > 0 || !p.additions) {
-		return dataError{fmt.Errorf("the source is not as it was in run %s: %s; take it as it is with --accept-columns",
-			last.Run, what)}
+		return dataError{fmt.Errorf("the source is not as it was %s: %s; take it as it is with --accept-columns",
+			when, what)}
 	}
-	o.Tell(fmt.Sprintf("the source is not as it was in run %s: %s", last.Run, strings.Join(all, "; ")))
+	o.Tell(fmt.Sprintf("the source is not as it was %s: %s", when, strings.Join(all, "; ")))
 	return nil
 }

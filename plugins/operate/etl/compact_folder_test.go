@@ -61,8 +61,8 @@ func (b *brought) bring(rows ...row) {
 	b.t.Helper()
 	b.next += int64(len(rows)) + 1
 	to := marks{"log", map[int32]int64{0: b.next}}
-	if err := b.sink.bring(b.t.Context(), delivery{newRun(time.Now()), b.at, to, b.columns, &block{rows: rows},
-		time.Now()}); err != nil {
+	if err := b.sink.bring(b.t.Context(), delivery{id: newRun(time.Now()), from: b.at, to: to, columns: b.columns,
+		block: &block{rows: rows}, now: time.Now()}); err != nil {
 		b.t.Fatal(err)
 	}
 	b.at = &to

@@ -103,6 +103,8 @@ type dbSession interface {
 	// fill brings rows into the table within a transaction: it makes or empties the
 	// table, where that is to be, and merges rows where that is asked for.
 	fill(ctx context.Context, t *dbTable, columns []column, encode func(tableRows) error) error
+	// erase lets the rows with these keys go, before rows are merged, or all.
+	erase(ctx context.Context, t *dbTable, key []column, rows []row, all bool) error
 	close(ctx context.Context)
 }
 

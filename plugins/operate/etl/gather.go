@@ -210,6 +210,7 @@ type into struct {
 	segment segment
 	counts  *Counts
 	b       *block
+	changes bool // rows may be there already: one that is filtered is gone
 }
 
 // take takes one row, and notes what became of it.
@@ -325,7 +326,7 @@ func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *plan
 	after := *at
 	after.Counts.Steps = slices.Clone(at.Counts.Steps)
 	b := &block{}
-	w := into{p, planned, next, &after.Counts, b}
+	w := into{p: p, planned: planned, segment: next, counts: &after.Counts, b: b}
 	flush := func() error {
 		if err := s.put(after.Blocks, b); err != nil {
 			return err

@@ -189,6 +189,9 @@ func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 	}
 	switch r.oneOf("type", kinds...) {
 	case postgresFormat:
+		if p.stream && top {
+			return p.readPostgresChanges(r), nil
+		}
 		return readPostgres(r), nil
 	case mysqlFormat:
 		return p.readMySQL(r), nil

@@ -22,6 +22,7 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 		return nil, err
 	}
 	lines = append(lines, "from "+p.source.describe(), "  "+list(columns))
+	lines = append(lines, planned.notes...)
 	for i, s := range p.steps {
 		line := fmt.Sprintf("step %d: %s", i+1, s.kind)
 		if s.column != "" {
@@ -73,6 +74,13 @@ func (p *Pipeline) ask(ctx context.Context) (*Pipeline, []column, *planned, erro
 	planned, problems := p.plan(in.columns())
 	if len(problems) > 0 {
 		return nil, nil, nil, &ProblemsError{problems}
+	}
+	if told, is := in.(planReading); is {
+		planned.notes = told.notes()
+		known, mend := told.known()
+		if err := p.checkKeys(told.table, known, mend); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	return p, in.columns(), planned, nil
 }

@@ -87,6 +87,7 @@ type StreamReport struct {
 	To      marks           `json:"to"`
 	Batches int64           `json:"batches"`
 	Lag     map[int32]int64 `json:"lag"`
+	Unit    string          `json:"unit,omitempty"` // of the lag: records, or bytes
 
 	Compacted []Compacted `json:"compacted,omitempty"` // since From
 }
@@ -98,6 +99,7 @@ type Progress struct {
 	Run     string
 	Counts  Counts
 	Lag     map[int32]int64
+	Unit    string // of the lag
 	Behind  time.Duration
 	Batches int64
 }

@@ -247,7 +247,7 @@ const mostBlockBytes = 32 << 20
 // at what became of them.
 func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block, error) {
 	b := &block{}
-	w := into{p, planned, planned.segments()[0], &at.Counts, b}
+	w := into{p: p, planned: planned, segment: planned.segments()[0], counts: &at.Counts, b: b}
 	log, placed := in.(logReading)
 	defer func() {
 		if placed {

@@ -91,6 +91,8 @@ type deltaRun struct {
 	written *deltaFiles     // for the table as it was then
 	was     string
 	gone    []delta.Add // of the table, in whose place some of them are
+	erased  []row       // whose keys the table is to have no more
+	empty   bool        // of what it has now, nothing stays
 	memory  int64       // MiB
 }
 
@@ -179,6 +181,11 @@ func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, 
 		})
 	if r.mode == modeMerge {
 		r.written.mergedBy(r.key, r.memory)
+		for _, gone := range r.erased {
+			if err := r.written.erase(gone); err != nil {
+				return dataError{err}
+			}
+		}
 		r.written.more = func() error { return r.merge(ctx, s) }
 	}
 	if err := encode(r.written); err != nil {

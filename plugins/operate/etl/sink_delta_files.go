@@ -67,18 +67,14 @@ func newDeltaFiles(columns []column, as []deltaColumn, partitions []string, run 
 }
 
 func (d *deltaFiles) write(r row) error {
-	out := make(row, len(r))
 	for i, c := range r {
 		if c.null && d.as[i].never {
 			return fmt.Errorf("column %q: the table takes no null", d.as[i].name)
 		}
-		if d.as[i].of != d.columns[i].of && d.as[i].of.kind == kindDecimal && !c.null { // more digits behind the point
-			var err error
-			if c.text, err = d.as[i].of.canonical(c.text); err != nil {
-				return fmt.Errorf("column %q: %w", d.as[i].name, err)
-			}
-		}
-		out[i] = c
+	}
+	out, err := d.widened(r)
+	if err != nil {
+		return err
 	}
 	if d.keys != nil {
 		if err := d.keys.add(out, d.columns); err != nil {
@@ -88,6 +84,30 @@ func (d *deltaFiles) write(r row) error {
 	d.told = appendRow(d.told[:0], r)
 	d.sum.add(d.told)
 	return d.keep(out)
+}
+
+// widened is a row with the values as the table has them.
+func (d *deltaFiles) widened(r row) (row, error) {
+	out := make(row, len(r))
+	for i, c := range r {
+		if d.as[i].of != d.columns[i].of && d.as[i].of.kind == kindDecimal && !c.null { // more digits behind the point
+			var err error
+			if c.text, err = d.as[i].of.canonical(c.text); err != nil {
+				return nil, fmt.Errorf("column %q: %w", d.as[i].name, err)
+			}
+		}
+		out[i] = c
+	}
+	return out, nil
+}
+
+// erase lets the row with this one's key go, of which there is none in the run.
+func (d *deltaFiles) erase(r row) error {
+	out, err := d.widened(r)
+	if err != nil {
+		return err
+	}
+	return d.keys.add(out, d.columns)
 }
 
 // keep writes a row as the table has it, which may be no row of the run.

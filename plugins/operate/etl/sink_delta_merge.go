@@ -84,6 +84,12 @@ func (r *deltaRun) merge(ctx context.Context, s *delta.Snapshot) error {
 	if s.Version < 0 {
 		return nil
 	}
+	if r.empty {
+		for _, name := range sortedKeys(s.Files) {
+			r.gone = append(r.gone, s.Files[name])
+		}
+		return nil
+	}
 	in, err := readingOf(r.at, s)
 	if err != nil {
 		return err

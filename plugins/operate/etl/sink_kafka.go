@@ -363,7 +363,7 @@ func (s *topicStream) at(ctx context.Context, log string) (*marks, error) {
 // bring needs not ask where the sink is: nobody else has brought it anywhere, or the
 // transaction is refused.
 func (s *topicStream) bring(ctx context.Context, d delivery) error {
-	staged, run := d.staged(d.block.rows)
+	staged, run := d.staged(d.all())
 	return s.w.within(ctx, func(e encoder) error {
 		return s.p.encodeRows(ctx, staged, run, &Sink{}, e)
 	}, d.columns, func(*topicEncoder) note { return note{0, d.to.Log + " " + d.to.String()} })

@@ -34,7 +34,7 @@ func (l *kafkaLog) committed(topic string) (all []*kgo.Record) {
 	p := l.pipeline(fmt.Sprintf(`{"name": "back", "source": {"type": "kafka", "brokers": [%q], "topic": %q,
 		"columns": [{"name": "x", "type": "json"}], "on_failure": "drop"}, "sinks": [{"format": "csv", "url": "file://out",
 		"object": "x"}]}`, l.broker, topic))
-	in, err := p.source.(kafkaSource).dial(l.t.Context())
+	in, err := p.source.(kafkaSource).reading(l.t.Context())
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -255,4 +256,28 @@ func (s *mysqlSession) merge(ctx context.Context, t *dbTable, columns []column, 
 	}
 	return s.exec(ctx, "INSERT INTO "+into+" ("+cols+") SELECT "+strings.Join(from, ", ")+" FROM "+mysqlMerged+
 		" AS r LEFT JOIN "+into+" AS t ON "+strings.Join(on, " AND ")+" WHERE t."+quotedNames(t.key[:1])+" IS NULL")
+}
+
+func (s *mysqlSession) erase(ctx context.Context, t *dbTable, key []column, rows []row, all bool) error {
+	if all {
+		if err := s.exec(ctx, "DELETE FROM "+quoted(t.table)); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(rows, mostErased) {
+		var args []any
+		for _, r := range part {
+			for i, c := range r {
+				v, err := key[i].of.toMySQL(c)
+				if err != nil {
+					return dataError{fmt.Errorf("encoding column %q: %w", key[i].name, err)}
+				}
+				args = append(args, v)
+			}
+		}
+		if err := s.exec(ctx, t.erasing(key, len(part), func(int) string { return "?" }), args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

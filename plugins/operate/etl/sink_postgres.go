@@ -229,3 +229,35 @@ func (s *postgresSession) fill(ctx context.Context, t *dbTable, columns []column
 
 // errCopied ends an encoder whose rows nobody reads any more.
 var errCopied = errors.New("the copy has ended")
+
+func (s *postgresSession) erase(ctx context.Context, t *dbTable, key []column, rows []row, all bool) error {
+	there := false
+	if err := s.conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", quoted(t.table)).Scan(&there); err != nil {
+		return s.refused("asking", err)
+	}
+	if !there {
+		return nil
+	}
+	if all {
+		if err := s.exec(ctx, "DELETE FROM "+quoted(t.table)); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(rows, mostErased) {
+		var args []any
+		for _, r := range part {
+			for i, c := range r {
+				if key[i].of.kind == kindBytes {
+					c.text = fmt.Sprintf(`\x%x`, c.text)
+				}
+				args = append(args, c.text)
+			}
+		}
+		if _, err := s.conn.Exec(ctx, t.erasing(key, len(part), func(n int) string {
+			return fmt.Sprintf("$%d", n+1)
+		}), args...); err != nil {
+			return s.refused("writing to", err)
+		}
+	}
+	return nil
+}

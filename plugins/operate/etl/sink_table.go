@@ -161,3 +161,43 @@ func (t *dbTable) keyAt(columns []column) (key []int) {
 	}
 	return key
 }
+
+// mostErased is how many keys one statement has.
+const mostErased = 256
+
+// erase lets go what a batch lets go.
+func (t *dbTable) erase(ctx context.Context, s dbSession, columns []column, m merged) error {
+	if len(m.gone) == 0 && !m.empty {
+		return nil
+	}
+	var key []column
+	var keys []row
+	at := t.keyAt(columns)
+	for _, i := range at {
+		key = append(key, columns[i])
+	}
+	for _, r := range m.gone {
+		one := make(row, 0, len(at))
+		for _, i := range at {
+			if r[i].null {
+				return dataError{noKey(columns[i])}
+			}
+			one = append(one, r[i])
+		}
+		keys = append(keys, one)
+	}
+	return s.erase(ctx, t, key, keys, m.empty)
+}
+
+// erasing is a statement that lets the rows with so many keys go; value is the n-th.
+func (t *dbTable) erasing(key []column, keys int, value func(n int) string) string {
+	var all []string
+	for n := range keys {
+		one := make([]string, len(key))
+		for i := range key {
+			one[i] = value(n*len(key) + i)
+		}
+		all = append(all, "("+strings.Join(one, ", ")+")")
+	}
+	return "DELETE FROM " + quoted(t.table) + " WHERE (" + quotedNames(names(key)) + ") IN (" + strings.Join(all, ", ") + ")"
+}

@@ -179,8 +179,8 @@ type kafkaReading struct {
 	last    *kgo.Record
 }
 
-// dial connects, and asks which log the topic is.
-func (k kafkaSource) dial(ctx context.Context) (*kafkaReading, error) {
+// reading connects, and asks which log the topic is.
+func (k kafkaSource) reading(ctx context.Context) (*kafkaReading, error) {
 	client, cluster, err := k.connect(ctx, kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepControlRecords(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(4<<20),
 		kgo.MaxConcurrentFetches(2))
@@ -201,7 +201,7 @@ func (k kafkaSource) dial(ctx context.Context) (*kafkaReading, error) {
 }
 
 func (k kafkaSource) open(ctx context.Context) (reading, error) {
-	r, err := k.dial(ctx)
+	r, err := k.reading(ctx)
 	if err != nil {
 		return nil, err // a nil pointer is no reading
 	}
@@ -384,19 +384,19 @@ func (r *kafkaReading) countTo(ctx context.Context, position string) (int64, err
 }
 
 // countBetween is how many records lie between two marks.
-func (r *kafkaReading) countBetween(ctx context.Context, from, to marks) (int64, error) {
+func (r *kafkaReading) countBetween(ctx context.Context, from, to marks) (n int64, known bool, err error) {
 	var parts []stretch
 	for _, n := range to.partitions() {
 		parts = append(parts, stretch{n, from.Next[n], from.Next[n], to.Next[n]})
 	}
 	raw, err := json.Marshal(parts)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = r.from(ctx, string(raw))
 	}
-	if err := r.from(ctx, string(raw)); err != nil {
-		return 0, err
+	if err == nil {
+		n, err = r.records(ctx)
 	}
-	return r.records(ctx)
+	return n, true, err
 }
 
 func (r *kafkaReading) records(ctx context.Context) (n int64, err error) {

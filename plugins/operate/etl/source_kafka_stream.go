@@ -2,6 +2,7 @@ package etl
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -10,65 +11,88 @@ import (
 // logStream reads all partitions of a topic on and on, in batches.
 type logStream struct {
 	*kafkaReading
-	next marks
-	held map[int32][]*kgo.Record // of the partitions, what has come and was not taken
-	ends marks                   // as they were last asked for
-	at   time.Time               // when
+	next   marks
+	held   map[int32][]*kgo.Record // of the partitions, what has come and was not taken
+	ends   marks                   // as they were last asked for
+	looked time.Time               // when
 }
 
-// follow begins behind marks. What the topic no longer has of it, or never had, is
+func (k kafkaSource) dial(ctx context.Context) (following, error) {
+	r, err := k.reading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &logStream{kafkaReading: r}, nil
+}
+
+func (s *logStream) id() string       { return s.log }
+func (s *logStream) describe() string { return "topic " + s.topic }
+func (s *logStream) stands() marks    { return s.next }
+func (s *logStream) bound() marks     { return s.ends }
+func (s *logStream) unit() string     { return unitRecords }
+func (s *logStream) came(marks)       {} // a topic keeps what it keeps
+
+// begin begins behind marks. What the topic no longer has of it, or never had, is
 // told: it is an error.
-func (k kafkaSource) follow(ctx context.Context, reached []marks) (*logStream, error) {
-	r, err := k.dial(ctx)
+func (s *logStream) begin(ctx context.Context, reached []marks, _ bool) error {
+	starts, ends, err := s.bounds(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	starts, ends, err := r.bounds(ctx)
-	if err != nil {
-		r.close()
-		return nil, err
-	}
-	s := &logStream{r, least(starts, reached), map[int32][]*kgo.Record{}, ends, time.Now()}
+	s.next, s.ends, s.held, s.looked = least(starts, reached), ends, map[int32][]*kgo.Record{}, time.Now()
 	offsets := map[int32]kgo.Offset{}
 	for n, next := range s.next.Next {
 		switch {
 		case next < starts.Next[n]:
-			err = r.gone(n, next, starts.Next[n])
+			err = s.gone(n, next, starts.Next[n])
 		case next > ends.Next[n]:
-			err = r.shorter(n, next, ends.Next[n])
+			err = s.shorter(n, next, ends.Next[n])
 		}
 		offsets[n] = kgo.NewOffset().At(next)
 	}
 	if err != nil {
-		r.close()
-		return nil, err
+		return err
 	}
-	r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{k.topic: offsets})
-	return s, nil
+	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: offsets})
+	return nil
 }
 
-// trigger is what ends a batch.
-type trigger struct {
-	rows  int
-	bytes int
-	every time.Duration // after its first record
-	idle  time.Duration // without one
-	until *marks        // nil: no end
+func (g trigger) full(b *kafkaBatch) bool { return len(b.records) >= g.rows || b.bytes >= g.bytes }
+
+// kafkaBatch is what lies between two marks.
+type kafkaBatch struct {
+	from    marks
+	records []*kgo.Record
+	bytes   int
 }
 
-func (g trigger) full(b *logBatch) bool { return len(b.records) >= g.rows || b.bytes >= g.bytes }
-
-// logBatch is what lies between two marks.
-type logBatch struct {
-	from, to marks
-	records  []*kgo.Record
-	bytes    int
+// batch is what others see of it.
+func (s *logStream) batchOf(k *kafkaBatch) *logBatch {
+	b := &logBatch{from: k.from, to: s.next.clone(), changes: len(k.records)}
+	for _, rec := range k.records {
+		if b.oldest.IsZero() || rec.Timestamp.Before(b.oldest) {
+			b.oldest = rec.Timestamp
+		}
+	}
+	b.each = func(do func(change) error) error {
+		for _, rec := range k.records {
+			c := change{place: placeOf(rec)}
+			if c.row, c.err = s.row(rec); c.err != nil && !errors.As(c.err, new(*rowError)) {
+				return c.err
+			}
+			if err := do(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return b
 }
 
 // batch returns what comes next. It may hold no records, and then its end may be its
 // beginning: nothing came.
 func (s *logStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
-	b := &logBatch{from: s.next.clone()}
+	b := &kafkaBatch{from: s.next.clone()}
 	for n := range s.next.Next {
 		s.take(b, g, n)
 	}
@@ -102,12 +126,11 @@ func (s *logStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
 			}
 		})
 	}
-	b.to = s.next.clone()
-	return b, nil
+	return s.batchOf(b), nil
 }
 
 // take takes what is held of a partition into a batch, as far as it goes.
-func (s *logStream) take(b *logBatch, g trigger, partition int32) {
+func (s *logStream) take(b *kafkaBatch, g trigger, partition int32) {
 	held := s.held[partition]
 	for len(held) > 0 && !g.full(b) {
 		rec := held[0]
@@ -144,20 +167,17 @@ const mostHeld = 2 * mostPolled
 // recordBytes is about what a record costs beside its key and value.
 const recordBytes = 200
 
-// lagEvery is how often the ends of the log are asked for.
-const lagEvery = 5 * time.Second
-
 // look asks where the log ends, when it is time for it, and begins partitions that
 // are new.
 func (s *logStream) look(ctx context.Context) error {
-	if time.Since(s.at) < lagEvery {
+	if time.Since(s.looked) < lagEvery {
 		return nil
 	}
 	starts, ends, err := s.bounds(ctx)
 	if err != nil {
 		return err
 	}
-	s.ends, s.at = ends, time.Now()
+	s.ends, s.looked = ends, time.Now()
 	for n, start := range starts.Next {
 		if _, known := s.next.Next[n]; !known {
 			s.next.Next[n] = start

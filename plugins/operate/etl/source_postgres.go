@@ -124,9 +124,13 @@ func (r *postgresReading) typeOf(ctx context.Context, f pgconn.FieldDescription)
 		return columnType{kindDecimal, p, s}, nil
 	}
 	var name, of string
-	if err := r.conn.QueryRow(ctx, "SELECT format_type($1, NULL), typtype::text FROM pg_type WHERE oid = $1",
-		int64(f.DataTypeOID)).Scan(&name, &of); err != nil {
+	var base, modifier int64
+	if err := r.conn.QueryRow(ctx, "SELECT format_type($1, NULL), typtype::text, typbasetype::bigint, typtypmod FROM "+
+		"pg_type WHERE oid = $1", int64(f.DataTypeOID)).Scan(&name, &of, &base, &modifier); err != nil {
 		return columnType{}, r.refused("asking", err)
+	}
+	if of == "d" { // a domain
+		return r.typeOf(ctx, pgconn.FieldDescription{Name: f.Name, DataTypeOID: uint32(base), TypeModifier: int32(modifier)})
 	}
 	if of == "e" { // an enum
 		return columnType{kind: kindText}, nil
@@ -214,25 +218,28 @@ func (r *postgresReading) next() (row, string, error) {
 	}
 	out := make(row, len(raw))
 	for i, v := range raw {
-		if v == nil {
-			out[i].null = true
-			continue
-		}
-		c := r.cols[i]
 		var err error
-		switch c.of.kind {
-		case kindText, kindJSON, kindUUID: // the server has checked them
-			out[i].text = string(v)
-		case kindBytes:
-			out[i].text, err = fromHex(v)
-		default:
-			out[i].text, err = c.of.canonical(string(v))
-		}
-		if err != nil {
-			return nil, r.last, &rowError{fmt.Sprintf("column %q: %v", c.name, err), rawRow(r.cols, raw)}
+		if out[i], err = r.cols[i].of.fromPostgres(v); err != nil {
+			return nil, r.last, &rowError{fmt.Sprintf("column %q: %v", r.cols[i].name, err), rawRow(r.cols, raw)}
 		}
 	}
 	return out, r.last, nil
+}
+
+// fromPostgres is a value that the server wrote as text; nil: null.
+func (t columnType) fromPostgres(v []byte) (c cell, err error) {
+	if v == nil {
+		return cell{null: true}, nil
+	}
+	switch t.kind {
+	case kindText, kindJSON, kindUUID: // the server has checked them
+		c.text = string(v)
+	case kindBytes:
+		c.text, err = fromHex(v)
+	default:
+		c.text, err = t.canonical(string(v))
+	}
+	return c, err
 }
 
 // rawRow is a row that cannot be read, as the server wrote it.

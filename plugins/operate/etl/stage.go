@@ -150,11 +150,17 @@ func syncFolder(dir string) error {
 // block is what came of some rows of the source.
 type block struct {
 	rows    []row    // for the sinks
+	ops     []op     // of a stream: what the rows are; of those beyond it, opPut
 	rejects [][]byte // lines of JSON
 	size    int      // about how much memory both take, while it is filled
 }
 
-func (b *block) add(r row) { b.rows, b.size = append(b.rows, r), b.size+r.size() }
+func (b *block) add(r row) {
+	if len(b.ops) > 0 {
+		b.ops = append(b.ops, opPut)
+	}
+	b.rows, b.size = append(b.rows, r), b.size+r.size()
+}
 
 func (s stage) path(n int) string {
 	return filepath.Join(s.dir, blocksFolder, fmt.Sprintf("%09d", n))

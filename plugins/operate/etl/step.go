@@ -226,6 +226,7 @@ type planned struct {
 	begin   []func(time.Time) gather // nil where it does not
 	spreads []spread                 // nil where a step makes no rows of one
 	between [][]column               // the columns before each step, and at the end
+	notes   []string                 // what the source says of itself to who plans
 }
 
 func (p *planned) columns() []column { return p.between[len(p.between)-1] }

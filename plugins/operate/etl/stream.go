@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -32,11 +33,15 @@ type delivery struct {
 	to      marks
 	columns []column
 	block   *block
+	kept    *kept // in its place
 	now     time.Time
 }
 
-// staged is a delivery as a run has its rows.
+// staged is a delivery as a run has its rows: these, or those that are kept.
 func (d delivery) staged(rows []row) (stage, *progress) {
+	if d.kept != nil {
+		return d.kept.stage, &d.kept.run
+	}
 	return stage{held: []*block{{rows: rows, rejects: d.block.rejects}}},
 		&progress{Run: d.id, Blocks: 1, Ends: []int{1}, Done: true}
 }
@@ -55,23 +60,69 @@ func (d delivery) has(is *marks) (bool, error) {
 		": somebody else writes there under the name of this pipeline", is, d.from, d.to)}
 }
 
-// lastOf are rows of which each has a key of its own: of several, the last.
-func lastOf(rows []row, columns []column, by []string) []row {
-	key, err := keyOf(columns, by)
-	if err != nil { // the sink says it, too
-		return rows
+// all are the rows of who keeps all changes.
+func (d delivery) all() []row {
+	if len(d.block.ops) == 0 {
+		return d.block.rows
 	}
-	at, out := map[string]int{}, make([]row, 0, len(rows))
-	for _, r := range rows {
-		k, null := key.of(r)
-		if i, is := at[k]; is && !null {
-			out[i] = r
-			continue
+	var out []row
+	for i, r := range d.block.rows {
+		if d.block.op(i) != opUnseen {
+			out = append(out, r)
 		}
-		at[k] = len(out)
-		out = append(out, r)
 	}
 	return out
+}
+
+// size is how many of these there are; or how many rejects.
+func (d delivery) size(rejects bool) int64 {
+	switch {
+	case d.kept != nil && rejects:
+		return d.kept.rejected
+	case d.kept != nil:
+		return d.kept.written
+	case rejects:
+		return int64(len(d.block.rejects))
+	}
+	return int64(len(d.all()))
+}
+
+// merged is what a delivery is to a table that merges.
+type merged struct {
+	empty bool  // all rows that are there go first
+	gone  []row // the rows with their keys go
+	put   []row // each has a key of its own, and is of none that goes
+}
+
+// merged takes the last of several rows with one key.
+func (d delivery) merged(by []string) (m merged) {
+	key, err := keyOf(d.columns, by)
+	if err != nil { // the sink says it, too
+		return merged{put: d.block.rows}
+	}
+	at, last := map[string]int{}, make([]int, 0, len(d.block.rows))
+	for i, r := range d.block.rows {
+		if d.block.op(i) == opEmpty {
+			m.empty, last = true, last[:0]
+			clear(at)
+			continue
+		}
+		k, null := key.of(r)
+		if n, is := at[k]; is && !null {
+			last[n] = i
+			continue
+		}
+		at[k] = len(last)
+		last = append(last, i)
+	}
+	for _, i := range last {
+		if d.block.op(i) == opPut {
+			m.put = append(m.put, d.block.rows[i])
+		} else {
+			m.gone = append(m.gone, d.block.rows[i])
+		}
+	}
+	return m
 }
 
 // streamed is a stream that goes on.
@@ -79,7 +130,7 @@ type streamed struct {
 	p       *Pipeline
 	o       Options
 	s       stage
-	source  kafkaSource
+	source  logSource
 	planned *planned
 	columns []column
 	names   []string // of the sinks
@@ -90,6 +141,10 @@ type streamed struct {
 	tries   int // since the last batch that came
 	told    time.Time
 }
+
+// errColumns ends a try whose source has other columns by now, which may come: the
+// next begins with them.
+var errColumns = errors.New("the source has new columns")
 
 // Stream takes rows from the log into the sinks until the context ends, or, with
 // UntilEnd, until what was there at the beginning has come. A stream that was stopped
@@ -102,7 +157,7 @@ func (p *Pipeline) Stream(ctx context.Context, o Options) (*Report, error) {
 	}
 	defer release()
 	defer p.release(ctx, o, s)
-	st := &streamed{p: p, o: o, s: s, source: p.source.(kafkaSource)} // as Load has seen to
+	st := &streamed{p: p, o: o, s: s, source: p.source.(logSource)} // as Load has seen to
 	if st.account, err = s.openAccount(newRun(o.Now())); err != nil {
 		return nil, err
 	}
@@ -111,6 +166,10 @@ func (p *Pipeline) Stream(ctx context.Context, o Options) (*Report, error) {
 	for st.tries = 1; ; st.tries++ {
 		err = st.try(ctx)
 		switch {
+		case errors.Is(err, errColumns):
+			o.Tell("the source has new columns: going on with them")
+			st.tries = 0
+			continue
 		case Final(err):
 			return nil, err
 		case ctx.Err() != nil, err == nil: // stopped; or at the end
@@ -155,11 +214,26 @@ func (st *streamed) try(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	planned, problems := with.plan(p.columns)
+	in, err := st.source.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	earlier, err := st.unchanged(in.columns())
+	if err != nil {
+		return err
+	}
+	planned, problems := with.plan(in.columns())
 	if len(problems) > 0 {
 		return dataError{&ProblemsError{problems}}
 	}
 	st.planned, st.columns = planned, planned.columns()
+	if s, is := in.(snapshotting); is {
+		known, mend := s.known()
+		if err := p.checkKeys(in.describe(), known, mend); err != nil {
+			return err
+		}
+	}
 	for _, t := range p.sinks {
 		if err := p.takes(ctx, t, st.columns); err != nil {
 			return fmt.Errorf("planning sink %s: %w", t, err)
@@ -181,47 +255,81 @@ func (st *streamed) try(ctx context.Context) (err error) {
 		}
 		st.names, st.sinks = append(st.names, t.String()), append(st.sinks, sink)
 	}
-	return st.follow(ctx)
+	return st.follow(ctx, in, earlier)
 }
 
-// follow reads the log from where the sinks are.
-func (st *streamed) follow(ctx context.Context) error {
-	asked, err := st.source.dial(ctx)
-	if err != nil {
-		return err
+// unchanged tells whether the source has the columns that the account knows; and
+// whether, as it was before, it may have had others.
+func (st *streamed) unchanged(now []column) (earlier bool, err error) {
+	last := st.account.Source
+	if st.p.columns != nil || last == nil {
+		return st.o.Accept, nil
 	}
-	log := asked.log
-	asked.close()
-	var reached []marks
+	return true, st.p.asBefore(st.o, last, "when the stream was told last", now)
+}
+
+// asked are the marks of all sinks; those of one that has nothing say nothing.
+func (st *streamed) asked(ctx context.Context, log string) (reached []marks, err error) {
 	st.marks = make([]*marks, len(st.sinks))
 	for i, sink := range st.sinks {
 		if st.marks[i], err = sink.at(ctx, log); err != nil {
-			return fmt.Errorf("asking sink %s how far it is: %w", st.names[i], err)
-		}
-		if st.marks[i] == nil {
-			reached = append(reached, marks{log, nil})
-		} else {
-			reached = append(reached, *st.marks[i])
+			return nil, fmt.Errorf("asking sink %s how far it is: %w", st.names[i], err)
 		}
 	}
-	in, err := st.source.follow(ctx, reached)
+	return st.reached(log), nil
+}
+
+func (st *streamed) reached(log string) (all []marks) {
+	for _, m := range st.marks {
+		if m == nil {
+			m = &marks{log, nil}
+		}
+		all = append(all, *m)
+	}
+	return all
+}
+
+// begin goes to where the sinks are in the log, and brings a snapshot to those that
+// have nothing, when there is one.
+func (st *streamed) begin(ctx context.Context, in following, earlier bool) error {
+	reached, err := st.asked(ctx, in.id())
 	if err != nil {
 		return err
 	}
-	defer in.close()
-	st.account.begin(in.next, reached, st.p)
-	st.o.Tell(fmt.Sprintf("reading topic %s from %s", st.source.topic, in.next))
+	if err := in.begin(ctx, reached, earlier); err != nil {
+		return err
+	}
+	st.account.begin(in.stands(), reached, st.p)
+	if st.p.columns == nil {
+		st.account.Source = told(in.columns())
+	}
+	s, is := in.(snapshotting)
+	if !is || !slices.Contains(st.marks, nil) {
+		return nil
+	}
+	if err := st.snapshot(ctx, in, s); err != nil {
+		return err
+	}
+	return in.begin(ctx, st.reached(in.id()), earlier)
+}
+
+// follow reads the log from where the sinks are.
+func (st *streamed) follow(ctx context.Context, in following, earlier bool) error {
+	if err := st.begin(ctx, in, earlier); err != nil {
+		return err
+	}
+	st.o.Tell(fmt.Sprintf("reading %s from %s", in.describe(), in.stands()))
 	var end *marks
 	if st.o.UntilEnd {
-		c := in.ends.clone()
+		c := in.bound().clone()
 		end = &c
 	}
 	for {
 		g := trigger{rows: st.p.block, bytes: mostBlockBytes, every: st.p.every, idle: lagEvery, until: end}
-		if top := ceiling(in.next, st.known()); top != nil {
+		if top := ceiling(in.stands(), st.known()); top != nil {
 			g.until = top
 		}
-		if end != nil && in.next.reached(*end) && ceiling(in.next, st.known()) == nil {
+		if end != nil && in.stands().reached(*end) && ceiling(in.stands(), st.known()) == nil {
 			return nil
 		}
 		b, err := in.batch(ctx, g)
@@ -231,10 +339,11 @@ func (st *streamed) follow(ctx context.Context) error {
 		if err := in.look(ctx); err != nil {
 			return err
 		}
-		if len(b.records) > 0 {
+		if b.changes > 0 || b.due {
 			if err := st.pass(ctx, b); err != nil {
 				return err
 			}
+			in.came(least(in.stands(), st.known()))
 			st.tries = 0
 		}
 		st.tell(in, b)
@@ -256,26 +365,16 @@ func (st *streamed) known() (all []marks) {
 func (st *streamed) pass(ctx context.Context, b *logBatch) error {
 	counts := st.account.counts()
 	block := &block{}
-	w := into{st.p, st.planned, segment{0, len(st.planned.specs)}, &counts, block}
-	for _, rec := range b.records {
-		counts.Read++
-		one, err := numbered{number: counts.Read, place: placeOf(rec)}, error(nil)
-		var unread *rowError
-		if one.row, err = st.source.row(rec); errors.As(err, &unread) {
-			err = w.fail(one, -1, unread.reason, st.p.onFailure, unread.raw)
-		} else if err == nil {
-			err = w.take(one)
-		}
-		if err != nil {
-			return err
-		}
+	w := into{st.p, st.planned, segment{0, len(st.planned.specs)}, &counts, block, st.p.columns == nil}
+	if err := b.each(w.change); err != nil {
+		return err
 	}
 	if err := st.account.coming(b.from, b.to, counts); err != nil {
 		return err
 	}
 	ctx, cancel := outlasting(ctx, stopTimeout)
 	defer cancel()
-	d := delivery{newRun(st.o.Now()), nil, b.to, st.columns, block, st.o.Now()}
+	d := delivery{id: newRun(st.o.Now()), to: b.to, columns: st.columns, block: block, now: st.o.Now()}
 	for i, sink := range st.sinks {
 		if st.marks[i] != nil && st.marks[i].reached(b.to) {
 			continue
@@ -306,25 +405,29 @@ func outlasting(ctx context.Context, by time.Duration) (context.Context, context
 const tellEvery = 10 * time.Second
 
 // tell says how far the stream is.
-func (st *streamed) tell(in *logStream, b *logBatch) {
+func (st *streamed) tell(in following, b *logBatch) {
 	st.account.compacted(st.compact.take())
-	lag, behind := in.lag(), time.Duration(0)
-	for _, rec := range b.records {
-		behind = max(behind, st.o.Now().Sub(rec.Timestamp))
+	behind := time.Duration(0)
+	if !b.oldest.IsZero() {
+		behind = max(0, st.o.Now().Sub(b.oldest))
 	}
-	st.account.lag = lag
+	st.account.lag, st.account.unit = in.lag(), in.unit()
 	all := int64(0)
-	for _, n := range lag {
+	for _, n := range st.account.lag {
 		all += n
 	}
 	c := st.account.Counts
-	if st.o.Watch != nil {
-		st.o.Watch(Progress{st.account.Run, c, lag, behind, st.account.Batches})
-	}
+	st.watch(in, c, behind)
 	if st.told.IsZero() || st.o.Now().Sub(st.told) >= tellEvery {
 		st.told = st.o.Now()
-		st.o.Tell(fmt.Sprintf("%d read, %d filtered, %d dropped, %d rejected, %d written; lag %d records; the last batch "+
-			"took %s from the first append", c.Read, c.Filtered, c.Dropped, c.Rejected, c.Written, all,
+		st.o.Tell(fmt.Sprintf("%d read, %d filtered, %d dropped, %d rejected, %d written; lag %d %s; the last batch "+
+			"took %s from the first append", c.Read, c.Filtered, c.Dropped, c.Rejected, c.Written, all, in.unit(),
 			behind.Round(time.Millisecond)))
+	}
+}
+
+func (st *streamed) watch(in following, c Counts, behind time.Duration) {
+	if st.o.Watch != nil {
+		st.o.Watch(Progress{st.account.Run, c, in.lag(), in.unit(), behind, st.account.Batches})
 	}
 }

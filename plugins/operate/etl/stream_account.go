@@ -25,10 +25,13 @@ type account struct {
 
 	Batches   int64       `json:"batches"`
 	Compacted []Compacted `json:"compacted,omitempty"` // one of each sink
-	path      string
-	session   string
-	began     bool
-	lag       map[int32]int64
+
+	Source  []Column `json:"source,omitempty"` // its columns, where it says them itself
+	path    string
+	session string
+	began   bool
+	lag     map[int32]int64
+	unit    string
 }
 
 type coming struct {
@@ -67,7 +70,7 @@ func (a *account) begin(from marks, sinks []marks, p *Pipeline) {
 		return // one that is behind is brought up to it, and what it gets is counted already
 	}
 	*a = account{Run: a.session, From: from.clone(), At: from.clone(), Counts: Counts{Steps: make([]StepCounts, steps)},
-		path: a.path, session: a.session, began: true}
+		Source: a.Source, path: a.path, session: a.session, began: true}
 }
 
 // counts are those before a batch, for adding to.
@@ -123,7 +126,7 @@ func (a *account) save() error {
 func (a *account) report(p *Pipeline, columns []column, now time.Time) *Report {
 	r := &Report{Run: a.session, Pipeline: p.Name, Hash: p.hash(), Ended: now.UTC(), Source: p.source.describe(),
 		From: told(p.columns), Columns: told(columns), Counts: a.Counts,
-		Stream: &StreamReport{From: a.From.clone(), To: a.At.clone(), Batches: a.Batches, Lag: a.lag,
+		Stream: &StreamReport{From: a.From.clone(), To: a.At.clone(), Batches: a.Batches, Lag: a.lag, Unit: a.unit,
 			Compacted: a.Compacted}}
 	for i, t := range p.targets() {
 		sink := Sink{Format: t.format, URL: t.url, Object: t.object, Rows: a.Counts.Written}

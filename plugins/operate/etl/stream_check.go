@@ -79,9 +79,10 @@ func (p *Pipeline) readBlocks(r *reader) {
 
 // checkStream says what a stream cannot do.
 func (p *Pipeline) checkStream(r *reader, steps, sinks []*node) {
-	if _, is := p.source.(kafkaSource); !is && p.source != nil {
-		r.wrong(r.members["source"], "a stream reads a topic: expected a source of type kafka")
+	if _, is := p.source.(logSource); !is && p.source != nil {
+		r.wrong(r.members["source"], "a stream follows a log: expected a source of type kafka or postgres")
 	}
+	p.checkChanges(r, steps, sinks)
 	for i, s := range p.steps {
 		if s.gathers() {
 			r.wrong(steps[i], "%s needs all rows, and a stream has no end", s.kind)
@@ -100,3 +101,25 @@ func (p *Pipeline) checkStream(r *reader, steps, sinks []*node) {
 		}
 	}
 }
+
+// checkChanges says what cannot be done with the changes of a table.
+func (p *Pipeline) checkChanges(r *reader, steps, sinks []*node) {
+	c, is := p.source.(changesSource)
+	if !is {
+		return
+	}
+	for i, s := range p.steps {
+		if s.kind == "unnest" {
+			r.wrong(steps[i], "unnest makes rows of one that have no key of their own: a change of it would not find them")
+		}
+	}
+	for i, t := range p.sinks {
+		if t.key() == nil && c.facts().operation == "" {
+			r.wrong(sinks[i], `it keeps all changes, and none says what it is: name a column for the operation, as `+
+				`"metadata": {"operation": "op"} in the source, or set "mode" to %s`, modeMerge)
+		}
+	}
+}
+
+// changesSource is a table whose changes are followed.
+type changesSource interface{ facts() changeFacts }

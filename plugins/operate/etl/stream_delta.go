@@ -65,14 +65,14 @@ func (d *deltaStream) at(ctx context.Context, log string) (*marks, error) {
 }
 
 func (d *deltaStream) bring(ctx context.Context, b delivery) error {
-	rows := b.block.rows
+	m := merged{put: b.all()}
 	if d.t.delta.mode == modeMerge {
-		rows = lastOf(rows, b.columns, d.t.delta.key)
+		m = b.merged(d.t.delta.key)
 	}
-	s, run := b.staged(rows)
+	s, run := b.staged(m.put)
 	sink := Sink{}
 	r := &deltaRun{deltaTable: d.t.delta, at: d.table, run: b.id, columns: b.columns, memory: d.p.memory,
-		known: d.known, alone: true,
+		known: d.known, alone: true, erased: m.gone, empty: m.empty,
 		came: func(s *delta.Snapshot) (bool, error) { return b.has(d.marks(s, b.to.Log)) }}
 	for _, n := range b.to.partitions() {
 		r.txns = append(r.txns, delta.Txn{AppID: d.reader(b.to.Log) + strconv.Itoa(int(n)), Version: b.to.Next[n],

@@ -85,11 +85,7 @@ func (o *objectStream) bring(ctx context.Context, d delivery) error {
 	}
 	next := manifest{Pipeline: o.p.Name, ID: d.id, Number: o.last.Number + 1, To: d.to.clone(), Files: []manifestFile{}}
 	name := fmt.Sprintf("%012d-%s.%s", next.Number, o.id, o.t.format)
-	rows := len(d.block.rows)
-	if o.rejects {
-		rows = len(d.block.rejects)
-	}
-	if rows > 0 {
+	if d.size(o.rejects) > 0 {
 		file, err := o.write(ctx, name, d)
 		if err != nil {
 			return err
@@ -133,7 +129,7 @@ func (o *objectStream) resolve(ctx context.Context, d delivery, key string) erro
 }
 
 func (o *objectStream) write(ctx context.Context, name string, d delivery) (file manifestFile, err error) {
-	s, run := d.staged(d.block.rows)
+	s, run := d.staged(d.all())
 	err = o.store.Write(ctx, o.t.object+"/"+name, func(w io.Writer) error {
 		sink := Sink{Format: o.t.format, Rejects: o.rejects}
 		sum := newDigest(w)

@@ -44,11 +44,11 @@ func (s *tableStream) read(ctx context.Context, db dbSession, log string) (*mark
 
 func (s *tableStream) bring(ctx context.Context, d delivery) error {
 	t := s.t
-	rows := d.block.rows
+	m := merged{put: d.all()}
 	if t.mode == modeMerge {
-		rows = lastOf(rows, d.columns, t.key)
+		m = d.merged(t.key)
 	}
-	staged, run := d.staged(rows)
+	staged, run := d.staged(m.put)
 	return t.within(ctx, d.columns, func(ctx context.Context, db dbSession) error {
 		if err := t.own(ctx, db, s.p.Name, s.id); err != nil {
 			return err
@@ -58,6 +58,9 @@ func (s *tableStream) bring(ctx context.Context, d delivery) error {
 			return err
 		}
 		if has, err := d.has(is); has || err != nil {
+			return err
+		}
+		if err := t.erase(ctx, db, d.columns, m); err != nil {
 			return err
 		}
 		if err := t.bringRows(ctx, db, s.p, staged, run, d.columns, &Sink{}); err != nil {

@@ -271,7 +271,7 @@ func TestStream_WhatItCannotIsNamed(t *testing.T) {
 		{`"steps": []`, `"compact": {"keep": "59m"}`, "/compact/keep: expected a duration of 1h to"},
 		{`"steps": []`, `"compact": {"least": 1}`, "/compact/least: expected a whole number of 2"},
 		{`"mode": "stream", "every": "1s"`, `"compact": {}`, "only a stream puts small files together by itself"},
-		{`"type": "kafka", "brokers": ["b:1"], "topic": "t",`, `"type": "csv", "path": "x",`, "a stream reads a topic"},
+		{`"type": "kafka", "brokers": ["b:1"], "topic": "t",`, `"type": "csv", "path": "x",`, "a stream follows a log"},
 	} {
 		_, err := loaded(t, map[string]string{"p.json": strings.Replace(streaming, c[0], c[1], 1)})
 		if err == nil || !strings.Contains(err.Error(), c[2]) {
@@ -345,7 +345,7 @@ func TestStream_IntoS3(t *testing.T) {
 func TestStream_ABatchEndsWhereNoRecordIsLeft(t *testing.T) {
 	s := &logStream{next: marks{Next: map[int32]int64{0: 3}}, held: map[int32][]*kgo.Record{0: {{Offset: 3}, {Offset: 9}}}}
 	g := trigger{rows: 10, bytes: 1000, until: &marks{Next: map[int32]int64{0: 7}}}
-	var b logBatch
+	var b kafkaBatch
 	s.take(&b, g, 0)
 	if len(b.records) != 1 || s.next.Next[0] != 7 || !s.next.reached(*g.until) || len(s.held[0]) != 1 {
 		t.Errorf("%d records up to %d, and %d wait", len(b.records), s.next.Next[0], len(s.held[0]))

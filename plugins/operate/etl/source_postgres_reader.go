@@ -1,0 +1,256 @@
+package etl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// transaction is one that was committed, with what it did to the table.
+type transaction struct {
+	commit pglogrepl.LSN // where its commit begins
+	end    pglogrepl.LSN // and where what follows begins
+	at     time.Time
+	items  []item
+	bytes  int
+	err    error // it cannot be held
+
+	quiet pglogrepl.LSN // it is none: there is nothing more up to here
+}
+
+// item is one change of it.
+type item struct {
+	of       *pglogrepl.RelationMessage // as the columns were; nil: all rows are gone
+	old, new *pglogrepl.TupleData
+	whole    bool // old has all columns
+	updates  bool
+}
+
+// postgresReader reads the log beside who writes to the sinks, and tells the server
+// that it is there while they take their time.
+type postgresReader struct {
+	stop    context.CancelFunc
+	done    chan struct{}
+	out     chan *transaction
+	err     error // why out is closed
+	queued  atomic.Int64
+	flushed atomic.Uint64
+
+	conn      *pgconn.PgConn
+	table     uint32
+	most      int64 // bytes of a transaction
+	relations map[uint32]*pglogrepl.RelationMessage
+	now       *transaction
+	sent      time.Time
+	told      uint64
+}
+
+const (
+	statusEvery = 10 * time.Second // how often the server hears of us at least
+	statusAfter = time.Second      // how soon it hears what sinks have
+	mostQueued  = 64 << 20         // bytes that wait for the sinks
+	tupleBytes  = 64               // about what a value costs beside its text
+)
+
+// start begins at a place; what sinks have is all before it.
+func (s *postgresStream) start(ctx context.Context) error {
+	from := pglogrepl.LSN(s.stood.Next[0])
+	err := pglogrepl.StartReplication(ctx, s.conn.PgConn(), s.slot, from, pglogrepl.StartReplicationOptions{
+		PluginArgs: []string{"proto_version '1'", "publication_names '" + s.publication + "'"}})
+	var said *pgconn.PgError
+	if errors.As(err, &said) && said.Code == "55006" {
+		return fmt.Errorf("slot %s is read by somebody else, or by one that was just killed: %w", s.slot,
+			s.refused("following", err))
+	}
+	if err != nil {
+		return s.refused("following", err)
+	}
+	r := &postgresReader{done: make(chan struct{}), out: make(chan *transaction, 1024), conn: s.conn.PgConn(),
+		table: uint32(s.at.oid), most: s.memory << 20, relations: map[uint32]*pglogrepl.RelationMessage{}}
+	r.flushed.Store(uint64(from))
+	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.reader, s.shapes = r, map[*pglogrepl.RelationMessage]shape{}
+	go func() {
+		defer close(r.done)
+		defer close(r.out)
+		r.err = r.read(ctx)
+	}()
+	return nil
+}
+
+// end stops it, and tells the server last what sinks have.
+func (r *postgresReader) end() {
+	r.stop()
+	<-r.done
+	if r.conn.IsClosed() {
+		return
+	}
+	_ = r.tell() // else it hears it the next time
+}
+
+// tell says what sinks have: what lies before, the server need not keep.
+func (r *postgresReader) tell() error {
+	at := r.flushed.Load()
+	r.sent, r.told = time.Now(), at
+	return pglogrepl.SendStandbyStatusUpdate(context.Background(), r.conn,
+		pglogrepl.StandbyStatusUpdate{WALWritePosition: pglogrepl.LSN(at)})
+}
+
+func (r *postgresReader) read(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := r.tellInTime(false); err != nil {
+			return err
+		}
+		polled, cancel := context.WithTimeout(ctx, statusAfter)
+		msg, err := r.conn.ReceiveMessage(polled)
+		cancel()
+		if err != nil && pgconn.Timeout(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		switch msg := msg.(type) {
+		case *pgproto3.ErrorResponse:
+			return pgconn.ErrorResponseToPgError(msg)
+		case *pgproto3.CopyDone:
+			return errors.New("the server has ended the log")
+		case *pgproto3.CopyData:
+			if err := r.take(ctx, msg.Data); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *postgresReader) tellInTime(asked bool) error {
+	since := time.Since(r.sent)
+	if asked || since > statusEvery || since > statusAfter && r.flushed.Load() != r.told {
+		return r.tell()
+	}
+	return nil
+}
+
+var errCutLog = errors.New("a message of the log is cut")
+
+func (r *postgresReader) take(ctx context.Context, data []byte) error {
+	if len(data) == 0 {
+		return errCutLog
+	}
+	switch data[0] {
+	case pglogrepl.PrimaryKeepaliveMessageByteID:
+		alive, err := pglogrepl.ParsePrimaryKeepaliveMessage(data[1:])
+		if err != nil {
+			return err
+		}
+		if r.now == nil { // what comes then lies behind
+			if err := r.hand(ctx, &transaction{quiet: alive.ServerWALEnd}); err != nil {
+				return err
+			}
+		}
+		return r.tellInTime(alive.ReplyRequested)
+	case pglogrepl.XLogDataByteID:
+		x, err := pglogrepl.ParseXLogData(data[1:])
+		if err != nil {
+			return err
+		}
+		msg, err := pglogrepl.Parse(x.WALData)
+		if err != nil {
+			return fmt.Errorf("reading a message of the log: %w", err)
+		}
+		return r.message(ctx, msg, len(x.WALData))
+	}
+	return nil
+}
+
+func (r *postgresReader) message(ctx context.Context, msg pglogrepl.Message, size int) error {
+	switch m := msg.(type) {
+	case *pglogrepl.RelationMessage:
+		r.relations[m.RelationID] = m
+	case *pglogrepl.BeginMessage:
+		r.now = &transaction{commit: m.FinalLSN, at: m.CommitTime}
+	case *pglogrepl.InsertMessage:
+		r.add(m.RelationID, item{new: m.Tuple}, size)
+	case *pglogrepl.UpdateMessage:
+		r.add(m.RelationID, item{old: m.OldTuple, new: m.NewTuple, updates: true, whole: m.OldTupleType == pglogrepl.UpdateMessageTupleTypeOld},
+			size)
+	case *pglogrepl.DeleteMessage:
+		r.add(m.RelationID, item{old: m.OldTuple, whole: m.OldTupleType == pglogrepl.DeleteMessageTupleTypeOld}, size)
+	case *pglogrepl.TruncateMessage:
+		for _, id := range m.RelationIDs {
+			if id == r.table {
+				r.now.items = append(r.now.items, item{})
+			}
+		}
+	case *pglogrepl.CommitMessage:
+		done := r.now
+		r.now = nil
+		if done == nil {
+			return errCutLog
+		}
+		done.end = m.TransactionEndLSN
+		return r.hand(ctx, done)
+	}
+	return nil
+}
+
+// add adds a change to the transaction, which is in memory until it is committed into
+// the sinks.
+func (r *postgresReader) add(of uint32, i item, size int) {
+	t := r.now
+	if of != r.table || t == nil || t.err != nil {
+		return
+	}
+	i.of = r.relations[of]
+	for _, tuple := range []*pglogrepl.TupleData{i.old, i.new} {
+		if tuple != nil {
+			size += tupleBytes * len(tuple.Columns)
+		}
+	}
+	t.items, t.bytes = append(t.items, i), t.bytes+size
+	if int64(t.bytes) > r.most {
+		t.items, t.err = nil, dataError{fmt.Errorf("the transaction that was committed at %s needs more than %d MiB, and is "+
+			"taken whole: raise memory_mib", t.commit, r.most>>20)}
+	}
+}
+
+// hand gives a transaction to who writes to the sinks, and waits while much waits
+// there.
+func (r *postgresReader) hand(ctx context.Context, t *transaction) error {
+	tick := time.NewTicker(statusAfter / 10)
+	defer tick.Stop()
+	for {
+		full := r.queued.Load() > mostQueued
+		out := r.out
+		if full {
+			out = nil
+		}
+		select {
+		case out <- t:
+			r.queued.Add(int64(t.bytes))
+			return nil
+		default:
+		}
+		if t.end == 0 {
+			return nil // of quiet the server tells again
+		}
+		select {
+		case out <- t:
+			r.queued.Add(int64(t.bytes))
+			return nil
+		case <-tick.C:
+			if err := r.tellInTime(false); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
