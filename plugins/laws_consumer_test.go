@@ -26,7 +26,7 @@ type reader struct {
 	} `yaml:"input"`
 }
 
-// The gate, the spillway and replays wait for the consumers that event.Consumers
+// The gate, the spillway and replays wait for the consumers that event.Logs
 // declares: a stream that reads the log and is not among them would lose events
 // when it is slow.
 func TestLaws_EveryReaderOfTheLogIsDeclared(t *testing.T) {

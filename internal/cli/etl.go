@@ -105,8 +105,9 @@ line by line: '-' was expected, '+' is there.
 				Action: testETL,
 			},
 			{
-				Name:      "compact",
-				Usage:     "Put small files of the tables of Delta Lake, and of the folders, of a pipeline together, and remove old ones",
+				Name: "compact",
+				Usage: "Put small files of the tables of Delta Lake, and of the folders, of a pipeline together, and remove " +
+					"old ones",
 				ArgsUsage: "FILE",
 				Description: `
 Rows stay as they are. It goes on beside runs, streams and other writers, and may be

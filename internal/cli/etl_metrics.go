@@ -47,8 +47,9 @@ func etlMetrics(all *prometheus.Registry, pipeline string) func(etl.Progress) {
 		"them", "outcome")
 	lag := gauge("weir_etl_stream_lag_records", "offsets of the partition that were not read yet", "partition")
 	bytes := gauge("weir_etl_stream_lag_bytes", "bytes of a database's log that were not read yet")
-	delay := gauge("weir_etl_stream_delay_seconds", "time from the append, or the commit, of the oldest record of the last "+
-		"batch to all sinks")
+	delay := gauge("weir_etl_stream_delay_seconds",
+		"time from the append, or the commit, of the oldest record of the last "+
+			"batch to all sinks")
 	batches := gauge("weir_etl_stream_batches", "batches that all sinks have")
 	set := func(now etl.Progress) {
 		c := now.Counts

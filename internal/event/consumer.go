@@ -25,10 +25,10 @@ type Consumer struct {
 	Apart  bool   // nobody waits for it, and no replay reaches it: it says itself what it misses
 }
 
-// Consumers are all streams that read the log of events. The gate, the spillway
+// consumers are all streams that read the log of events. The gate, the spillway
 // and replays wait for those that are not apart. Their names are in the streams'
 // configs, and here, and nowhere else.
-func Consumers() []Consumer {
+func consumers() []Consumer {
 	return []Consumer{
 		{Group: "weir-raw", Target: TargetRaw},
 		{Group: "weir-rollup", Target: TargetRollup},
@@ -74,7 +74,7 @@ func ParseConsumers(list []string) (consumers []Consumer, err error) {
 
 // GroupOf is the consumer group of a target.
 func GroupOf(target string) string {
-	for _, c := range Consumers() {
+	for _, c := range consumers() {
 		if c.Target == target {
 			return c.Group
 		}

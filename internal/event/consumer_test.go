@@ -7,7 +7,7 @@ import (
 
 func TestConsumers_NameEachGroupAndTargetOnce(t *testing.T) {
 	groups, targets := Groups(), Targets()
-	for i, c := range Consumers() {
+	for i, c := range consumers() {
 		at := i // those that are apart are last, and others do not list them
 		if c.Apart {
 			at = -1

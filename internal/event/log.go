@@ -25,8 +25,9 @@ type Log struct {
 // the streams' configs, and here, and nowhere else.
 func Logs() []Log {
 	return []Log{
-		{Name: LogTelemetry, Subject: "telemetry", Topics: []string{"raw-events", "replay-events"}, DeadLetters: "dead-letter",
-			Consumers: Consumers(), GroupDeadLetter: groupDeadLetter},
+		{Name: LogTelemetry, Subject: "telemetry", Topics: []string{"raw-events", "replay-events"},
+			DeadLetters: "dead-letter",
+			Consumers:   consumers(), GroupDeadLetter: groupDeadLetter},
 		{Name: LogUsers, Subject: "user_event", Topics: []string{"user-events", "user-replay-events"},
 			DeadLetters: "user-dead-letter", Consumers: []Consumer{{Group: "weir-user-raw", Target: TargetRaw}},
 			GroupDeadLetter: "weir-user-dead-letter"},

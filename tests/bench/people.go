@@ -86,13 +86,16 @@ func (b *bench) people(ctx context.Context) error {
 		return err
 	}
 	t := b.report.table("A million events about people a minute",
-		fmt.Sprintf("All streams of `configs/people` beside those of telemetry in one `weir up`: privacy, consent, a look-up of "+
+		fmt.Sprintf("All streams of `configs/people` beside those of telemetry in one `weir up`: privacy, consent, a "+
+			"look-up of "+
 			"%d products over HTTP, schema, blocks, Parquet, data quality, and the rules of `configs/analytics.yaml`; %s "+
 			"visitors, ten events a request, for %s after a minute of warm-up; the generator is beside it. Shows: from an "+
-			"event's time until `/v1/analytics/events` counts it. Alert: from the tenth order of a burst until `/v1/alerts` has "+
+			"event's time until `/v1/analytics/events` counts it. Alert: from the tenth order of a burst until `/v1/alerts` "+
+			"has "+
 			"it. Both are looked for each 0.1 s. Goals: 16,700 events/s, p95 of both 5 s, of queries 2 s.",
 			products, number(visitors), measured),
-		"events/s asked", "events/s", "refused", "µs of CPU per event", "peak memory MiB", "shows p50 s", "p95 s", "alert p50 s",
+		"events/s asked", "events/s", "refused", "µs of CPU per event", "peak memory MiB", "shows p50 s", "p95 s",
+		"alert p50 s",
 		"p95 s", "queries", "p50 ms", "p95 ms", "seconds to drain")
 	t.row(peopleRate, float64(taken)/took.Seconds(), failed, perEvent(before, after, taken), after.peak,
 		quantile(probe.shows, 0.5), quantile(probe.shows, 0.95), quantile(probe.alerts, 0.5), quantile(probe.alerts, 0.95),
@@ -127,7 +130,8 @@ func (b *bench) peopleHome(catalogue string) (string, error) {
 		return "", err
 	}
 	configs := filepath.Join(home, "configs")
-	if err := copyFile(filepath.Join(b.repo, "configs", "analytics.yaml"), filepath.Join(configs, "rules.yaml")); err != nil {
+	if err := copyFile(filepath.Join(b.repo, "configs", "analytics.yaml"), filepath.Join(configs,
+		"rules.yaml")); err != nil {
 		return "", err
 	}
 	files, err := filepath.Glob(filepath.Join(b.repo, "configs", "people", "*.yaml"))
@@ -145,7 +149,8 @@ func (b *bench) peopleHome(catalogue string) (string, error) {
 		return "", err
 	}
 	const before = "    - label: validate\n"
-	whole := bytes.Replace(raw, []byte(before), []byte(strings.ReplaceAll(alsoForPeople, "CATALOGUE", catalogue)+before), 1)
+	whole := bytes.Replace(raw, []byte(before), []byte(strings.ReplaceAll(alsoForPeople, "CATALOGUE", catalogue)+before),
+		1)
 	if bytes.Equal(raw, whole) {
 		return "", fmt.Errorf("%s has no step labelled validate to put others before", ingest)
 	}

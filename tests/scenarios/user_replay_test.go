@@ -74,7 +74,8 @@ root.usr = deleted()`
 		t.Fatalf("the redrive: %+v", j)
 	}
 	s.explained(events * 8 / 10)
-	if j := in(redrive...); j.Progress.Published != 0 || j.Progress.Skipped != events*8/10 || j.Progress.Refused != events*2/10 {
+	if j := in(redrive...); j.Progress.Published != 0 || j.Progress.Skipped != events*8/10 ||
+		j.Progress.Refused != events*2/10 {
 		t.Errorf("the same once more: %+v", j)
 	}
 	run("block", "lift", "--fleet", fleetName, "--device", "browser-0")

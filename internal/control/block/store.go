@@ -141,7 +141,8 @@ func (s *Store) Tell(ctx context.Context, told []Told) (noted Noted, err error) 
 		now, room := s.moment(), map[string]int{}
 		for i := range told {
 			t := &told[i]
-			if gone.Holds(t.Fleet, t.Device, t.At.UnixMicro()) || t.User != "" && gone.HoldsName(t.Fleet, t.User, t.At.UnixMicro()) {
+			if gone.Holds(t.Fleet, t.Device, t.At.UnixMicro()) || t.User != "" && gone.HoldsName(t.Fleet, t.User,
+				t.At.UnixMicro()) {
 				continue
 			}
 			if _, known := room[t.Fleet]; !known {

@@ -189,8 +189,10 @@ func (c corpus) clean(i int) string {
 		strings.ReplaceAll(uuid, "-", ""), c.digits(8), c.shaped(c.one("restarted at 09:##:##, code ####",
 			"wrote ###### bytes in ## ms",
 			"order 4############### packed", "pressure 1.###,## over #.#.#", "sector ######-##", "job 2026-11-## ##:##:## done",
-			"v1.#.#.## of 2026-##-##", "(###) items, 12 of ####", "call ####### took ## ms", "cell 3### 3### 3###", "mobile ######## bytes",
-			"last call 17########", "contact ## closed after ### ####", "home: ##.### ##.###", "calls ### of ####### on line ##")), c.IntN(256), c.IntN(256), c.digits(3)[:1], c.digits(9),
+			"v1.#.#.## of 2026-##-##", "(###) items, 12 of ####", "call ####### took ## ms", "cell 3### 3### 3###",
+			"mobile ######## bytes",
+			"last call 17########", "contact ## closed after ### ####", "home: ##.### ##.###",
+			"calls ### of ####### on line ##")), c.IntN(256), c.IntN(256), c.digits(3)[:1], c.digits(9),
 		"1"+c.digits(9))
 }
 

@@ -35,7 +35,8 @@ func (c *Compacted) add(more Compacted) {
 
 // String says it in a line.
 func (c Compacted) String() string {
-	return fmt.Sprintf("%s: %d small files (%d bytes) into %d (%d bytes), %d old ones removed (%d bytes), and %d of the log",
+	return fmt.Sprintf("%s: %d small files (%d bytes) into %d (%d bytes), %d old ones removed (%d bytes), and %d of "+
+		"the log",
 		c.Name(), c.Files, c.Bytes, c.Into, c.IntoBytes, c.Vacuumed, c.VacuumedBytes, c.Log)
 }
 

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"weir/plugins/store/lake"
 	"weir/tests/integration/require"
 )
 
@@ -135,7 +134,8 @@ func TestCompactFolder_RowsStayAndOldFilesGo(t *testing.T) {
 			b.columns = append([]column{{"new", columnType{kind: kindText}}}, columns...)
 			b.bring(append(row{{text: "x"}}, rows[0]...))
 			more := python(t, readFolder, filepath.Join(b.dir, "shop/orders"), format)
-			if got := compacts(t, b.p, now.Add(26*time.Hour)); got.Files != map[bool]int{true: 3, false: 2}[format == "ndjson"] ||
+			if got := compacts(t, b.p, now.Add(26*time.Hour)); got.Files != map[bool]int{true: 3,
+				false: 2}[format == "ndjson"] ||
 				got.Into != 1 {
 				t.Errorf("files with other columns: %+v", got)
 			}
@@ -159,7 +159,8 @@ func TestCompactFolder_IsReadAsTheDocsSay(t *testing.T) {
 	b := bringing(t, "parquet", "file://"+t.TempDir(), "orders", idAndText())
 	query = strings.ReplaceAll(query, "out/orders", filepath.Join(b.dir, "orders"))
 	asked := func() string {
-		return strings.TrimSpace(python(t, "import duckdb, sys\nc = duckdb.connect()\nfor q in sys.argv[1].split(';')[:2]: r = c.execute(q)\nprint(r.fetchone()[0])", query))
+		return strings.TrimSpace(python(t, "import duckdb, sys\nc = duckdb.connect()\nfor q in "+
+			"sys.argv[1].split(';')[:2]: r = c.execute(q)\nprint(r.fetchone()[0])", query))
 	}
 	for i := range 8 {
 		b.bring(numberedRows(i, i)...)
@@ -177,7 +178,8 @@ func TestCompactFolder_IsReadAsTheDocsSay(t *testing.T) {
 
 // files are those beside the manifests.
 func (b *brought) files() []string {
-	return slices.DeleteFunc(files(b.t, b.dir, b.sink.t.object, "*"), func(name string) bool { return filepath.Base(name) == manifestFolder })
+	return slices.DeleteFunc(files(b.t, b.dir, b.sink.t.object, "*"),
+		func(name string) bool { return filepath.Base(name) == manifestFolder })
 }
 
 // same says that the folder has the rows that it had, and that the audit finds nothing.
@@ -450,51 +452,5 @@ func TestCompactFolder_InS3(t *testing.T) {
 	got := lines(t, files(t, back.dir, "out", "x.csv"))
 	if len(got) != 14 || got[1] != "0,row 0" || got[13] != "12,row 12" {
 		t.Error(got)
-	}
-}
-
-// A stream that is told to puts the small files of all its sinks together, and its
-// report says so.
-func TestStream_CompactsByItself(t *testing.T) {
-	l, dir, o := newKafkaLog(t), t.TempDir(), options(t)
-	p := l.pipeline(fmt.Sprintf(`{"name": "s", "mode": "stream", "block": 4, "every": "10ms", "source": %s,
-		"compact": {"every": "1s", "small_mib": 1, "least": 2, "keep": "1h"},
-		"sinks": [{"format": "csv", "url": "file://%s", "object": "orders"},
-			{"format": "delta", "url": "file://%[2]s", "table": "t", "mode": "append"}]}`, l.source(""), dir))
-	l.more(50)
-	var told []string
-	o.Tell = func(line string) { told = append(told, line) }
-	r := streams(t, p, o)
-	if len(r.Stream.Compacted) != 2 {
-		t.Fatalf("%+v: %v", r.Stream, told)
-	}
-	for _, one := range r.Stream.Compacted {
-		if one.Files < 12 || one.Into > one.Files/2 || one.Bytes == 0 {
-			t.Errorf("%+v", one)
-		}
-	}
-	l.more(10)
-	if r = streams(t, p, o); r.Stream.Compacted[0].Files < 14 {
-		t.Errorf("a stream that goes on counts on: %+v", r.Stream.Compacted)
-	}
-	if findings, err := p.Audit(t.Context(), r); err != nil || len(findings) > 0 {
-		t.Error(findings, err)
-	}
-	store, err := lake.OpenReading(t.Context(), "file://"+dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	f := &batchFolder{store, "orders", "csv", "s"}
-	listed, err := f.list(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	has, err := f.has(t.Context(), listed, 0)
-	if err != nil || has.rows != 60 || len(has.files) > 3 {
-		t.Errorf("%+v, %v", has, err)
-	}
-	if n := len(deltaIDs(t, dir)); n != 60 {
-		t.Errorf("the table has %d rows", n)
 	}
 }

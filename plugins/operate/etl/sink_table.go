@@ -199,5 +199,6 @@ func (t *dbTable) erasing(key []column, keys int, value func(n int) string) stri
 		}
 		all = append(all, "("+strings.Join(one, ", ")+")")
 	}
-	return "DELETE FROM " + quoted(t.table) + " WHERE (" + quotedNames(names(key)) + ") IN (" + strings.Join(all, ", ") + ")"
+	return "DELETE FROM " + quoted(t.table) + " WHERE (" + quotedNames(names(key)) + ") IN (" + strings.Join(all, ", ") +
+		")"
 }

@@ -191,7 +191,8 @@ func (c postgresChanges) publish(ctx context.Context, r *postgresReading, t *pos
 	case err != nil:
 		return r.refused("asking", err)
 	case !all:
-		return dataError{fmt.Errorf("publication %s leaves out inserts, updates, deletes or truncates: ALTER PUBLICATION %[1]s "+
+		return dataError{fmt.Errorf("publication %s leaves out inserts, updates, deletes or truncates: ALTER PUBLICATION "+
+			"%[1]s "+
 			"SET (publish = 'insert, update, delete, truncate')", c.publication)}
 	case t.parted && !parted:
 		return dataError{fmt.Errorf("publication %s has changes under the names of partitions: ALTER PUBLICATION %[1]s SET "+
@@ -218,7 +219,8 @@ func (c postgresChanges) publishes(ctx context.Context, r *postgresReading, t *p
 		return dataError{fmt.Errorf("publication %s does not have table %s: ALTER PUBLICATION %[1]s ADD TABLE %[3]s",
 			c.publication, c.table, t.from())}
 	case part:
-		return dataError{fmt.Errorf("publication %s has table %s by a filter or by some columns, and a snapshot has all: let "+
+		return dataError{fmt.Errorf("publication %s has table %s by a filter or by some columns, and a snapshot has all: "+
+			"let "+
 			"it have the table whole, and filter by a step", c.publication, c.table)}
 	case own != nil:
 		t.published = *own
@@ -250,7 +252,8 @@ var errNotRead = dataError{errors.New("changes are followed by a stream, and not
 // notes are what who plans should know.
 func (p planReading) notes() (all []string) {
 	if p.at.toasted != nil {
-		all = append(all, fmt.Sprintf("  an update that leaves a long value of %s as it was cannot be read, since the log does "+
+		all = append(all, fmt.Sprintf("  an update that leaves a long value of %s as it was cannot be read, since the log "+
+			"does "+
 			"not have it: %s", strings.Join(p.at.toasted, ", "), p.at.mend()))
 	}
 	return all

@@ -31,12 +31,14 @@ func follow(t *testing.T, table, columns string) followed {
 	conn, fields := server(t)
 	f := followed{t, conn, fields, table, "weir_test_" + table}
 	f.forget()
-	exec1(t, conn, "DROP TABLE IF EXISTS "+table+", "+table+"_merged; DROP TYPE IF EXISTS etl_mood2; DROP DOMAIN IF EXISTS etl_dom")
+	exec1(t, conn, "DROP TABLE IF EXISTS "+table+", "+table+"_merged; DROP TYPE IF EXISTS etl_mood2; DROP DOMAIN IF "+
+		"EXISTS etl_dom")
 	exec1(t, conn, "CREATE TYPE etl_mood2 AS ENUM ('sad', 'ok'); CREATE DOMAIN etl_dom AS numeric(5,2)")
 	exec1(t, conn, "CREATE TABLE "+table+" ("+columns+")")
 	t.Cleanup(func() {
 		f.forget()
-		_, _ = conn.Exec(context.Background(), "DROP TABLE IF EXISTS "+table+", "+table+"_merged; DROP TYPE etl_mood2; DROP DOMAIN etl_dom")
+		_, _ = conn.Exec(context.Background(), "DROP TABLE IF EXISTS "+table+", "+table+"_merged; DROP TYPE etl_mood2; "+
+			"DROP DOMAIN etl_dom")
 	})
 	return f
 }
@@ -44,7 +46,8 @@ func follow(t *testing.T, table, columns string) followed {
 func (f followed) forget() {
 	ctx := context.Background()
 	for range 50 { // the server may not know yet that who read it is gone
-		if _, err := f.conn.Exec(ctx, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1",
+		if _, err := f.conn.Exec(ctx, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE "+
+			"slot_name = $1",
 			f.slot); err == nil {
 			break
 		}
@@ -168,7 +171,8 @@ func (f followed) work(chance *rand.Rand, stop <-chan struct{}) error {
 			case 2:
 				sql += fmt.Sprintf("UPDATE %s SET v = 'u%d' WHERE id = %d;", f.table, v, id)
 			default:
-				sql += fmt.Sprintf("INSERT INTO %s VALUES (%d, 'i%d') ON CONFLICT (id) DO UPDATE SET v = excluded.v;", f.table, id, v)
+				sql += fmt.Sprintf("INSERT INTO %s VALUES (%d, 'i%d') ON CONFLICT (id) DO UPDATE SET v = excluded.v;", f.table, id,
+					v)
 			}
 		}
 		if chance.IntN(4) == 0 {
@@ -318,7 +322,8 @@ func TestPostgresChanges_TypesAreThoseOfTheSnapshot(t *testing.T) {
 	}
 	for i := range 3 {
 		for _, one := range all {
-			if one["op"] == operationInsert && (fmt.Sprint(one["id"]) == fmt.Sprint(i+11) || fmt.Sprint(one["id"]) == fmt.Sprint(i+21)) {
+			if one["op"] == operationInsert && (fmt.Sprint(one["id"]) == fmt.Sprint(i+11) ||
+				fmt.Sprint(one["id"]) == fmt.Sprint(i+21)) {
 				one, snap := maps.Clone(one), maps.Clone(all[i])
 				delete(one, "id")
 				delete(snap, "id")

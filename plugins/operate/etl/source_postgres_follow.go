@@ -219,7 +219,8 @@ func (s *postgresStream) row(of shape, tuple, before *pglogrepl.TupleData) (row,
 			}
 		case pglogrepl.TupleDataTypeToast:
 			if wrong == nil {
-				wrong = fmt.Errorf("column %q: an update has left it as it was, and the log does not have it: %s", c.name, s.at.mend())
+				wrong = fmt.Errorf("column %q: an update has left it as it was, and the log does not have it: %s", c.name,
+					s.at.mend())
 			}
 			continue
 		}
@@ -237,7 +238,8 @@ func (s *postgresStream) row(of shape, tuple, before *pglogrepl.TupleData) (row,
 // shape finds the columns of the table in what the log says of it. The log may be from
 // before a change that the table has had meanwhile, or have one that came since the
 // stream began: that is told from the table as it is now.
-func (s *postgresStream) shape(ctx context.Context, rel *pglogrepl.RelationMessage, t *transaction) (of shape, err error) {
+func (s *postgresStream) shape(ctx context.Context, rel *pglogrepl.RelationMessage, t *transaction) (of shape,
+	err error) {
 	var then []Column
 	for _, c := range rel.Columns {
 		is, err := s.asks.typeOf(ctx, fieldOf(c))
@@ -278,6 +280,7 @@ func fieldOf(c *pglogrepl.RelationMessageColumn) pgconn.FieldDescription {
 }
 
 func (s *postgresStream) otherwise(what []string, t *transaction) error {
-	return dataError{fmt.Errorf("table %s is not as it was, in the transaction that was committed at %s: %s; take it as it "+
+	return dataError{fmt.Errorf("table %s is not as it was, in the transaction that was committed at %s: %s; take it "+
+		"as it "+
 		"is with --accept-columns", s.table, t.commit, strings.Join(what, "; "))}
 }

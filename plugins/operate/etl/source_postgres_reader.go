@@ -179,7 +179,8 @@ func (r *postgresReader) message(ctx context.Context, msg pglogrepl.Message, siz
 	case *pglogrepl.InsertMessage:
 		r.add(m.RelationID, item{new: m.Tuple}, size)
 	case *pglogrepl.UpdateMessage:
-		r.add(m.RelationID, item{old: m.OldTuple, new: m.NewTuple, updates: true, whole: m.OldTupleType == pglogrepl.UpdateMessageTupleTypeOld},
+		r.add(m.RelationID, item{old: m.OldTuple, new: m.NewTuple, updates: true,
+			whole: m.OldTupleType == pglogrepl.UpdateMessageTupleTypeOld},
 			size)
 	case *pglogrepl.DeleteMessage:
 		r.add(m.RelationID, item{old: m.OldTuple, whole: m.OldTupleType == pglogrepl.DeleteMessageTupleTypeOld}, size)

@@ -24,7 +24,8 @@ func TestPostgresChanges_ColumnsThatChange(t *testing.T) {
 			t.Errorf("%v, want %s", err, says)
 		}
 	}
-	f.exec("INSERT INTO etl_ddl VALUES (2, 'b')", "ALTER TABLE etl_ddl ADD COLUMN w int", "INSERT INTO etl_ddl VALUES (3, 'c', 7)")
+	f.exec("INSERT INTO etl_ddl VALUES (2, 'b')", "ALTER TABLE etl_ddl ADD COLUMN w int",
+		"INSERT INTO etl_ddl VALUES (3, 'c', 7)")
 	fails(p, `column "w" (int32) is new`)
 	streams(t, adding, o)
 	// while it goes on
@@ -114,7 +115,8 @@ func TestPostgresChanges_WhatCannotBeFollowedIsNamed(t *testing.T) {
 	fails(small, "needs more than 1 MiB, and is taken whole: raise memory_mib")
 	streams(t, emptying, o)
 	// a slot that somebody else has read, or dropped
-	f.exec("INSERT INTO etl_refused VALUES (3, 'a')", "SELECT pg_replication_slot_advance('"+f.slot+"', pg_current_wal_lsn())")
+	f.exec("INSERT INTO etl_refused VALUES (3, 'a')",
+		"SELECT pg_replication_slot_advance('"+f.slot+"', pg_current_wal_lsn())")
 	fails(emptying, "somebody else has read the slot")
 	f.exec("SELECT pg_drop_replication_slot('" + f.slot + "')")
 	fails(emptying, "slot "+f.slot+" is gone, and with it what was changed since")
@@ -168,7 +170,8 @@ func TestPostgresChanges_TheSlotFollowsTheSinks(t *testing.T) {
 	p := f.into(dir, allFacts, toFolder)
 	confirmed := func() (at string) {
 		t.Helper()
-		if err := f.conn.QueryRow(t.Context(), "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1",
+		if err := f.conn.QueryRow(t.Context(), "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE "+
+			"slot_name = $1",
 			f.slot).Scan(&at); err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +202,8 @@ func TestPostgresChanges_TheSlotFollowsTheSinks(t *testing.T) {
 	if hears(place(r.Stream.To.Next[0])); r.Stream.Unit != UnitBytes {
 		t.Errorf("%+v", r.Stream)
 	}
-	if f.rows("SELECT 'slots', count(*)::text FROM pg_replication_slots WHERE slot_name LIKE 'weir_etl_snapshot_%'")["slots"] != "0" {
+	if f.rows("SELECT 'slots', count(*)::text FROM pg_replication_slots WHERE slot_name LIKE " +
+		"'weir_etl_snapshot_%'")["slots"] != "0" {
 		t.Error("the slot of the snapshot is still there")
 	}
 	// 17 MiB of somebody else's

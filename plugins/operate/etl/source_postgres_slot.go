@@ -83,7 +83,8 @@ func (s *postgresStream) ask(ctx context.Context, make bool) (err error) {
 func (c postgresChanges) replication(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := c.connect(ctx, map[string]string{"replication": "database"})
 	if Final(err) {
-		return nil, dataError{fmt.Errorf("%w; the user may need the right to follow the log: ALTER ROLE … REPLICATION, and a "+
+		return nil, dataError{fmt.Errorf("%w; the user may need the right to follow the log: ALTER ROLE … REPLICATION, "+
+			"and a "+
 			"line of pg_hba.conf that lets it in", err)}
 	}
 	return conn, err
@@ -206,7 +207,8 @@ func (s *postgresStream) snapshot(ctx context.Context) (snapshotReading, marks, 
 	if err != nil {
 		return nil, marks{}, err
 	}
-	rows := &postgresSnapshot{&postgresReading{postgresSource: s.asks.postgresSource, conn: conn, cols: s.at.cols, key: -1},
+	rows := &postgresSnapshot{&postgresReading{postgresSource: s.asks.postgresSource, conn: conn, cols: s.at.cols,
+		key: -1},
 		s.meta, sortable(at), 0}
 	if err := rows.begin(ctx, made.SnapshotName, s.at); err != nil {
 		rows.close()
@@ -277,7 +279,8 @@ func (s *postgresStream) lookAtLog(ctx context.Context) error {
 		return s.refused("asking", err)
 	}
 	if !there {
-		return dataError{fmt.Errorf("table %s was dropped, or taken out of publication %s: what is changed since is in no log",
+		return dataError{fmt.Errorf("table %s was dropped, or taken out of publication %s: what is changed since is in no "+
+			"log",
 			s.table, s.publication)}
 	}
 	s.ends, s.looked = s.mark(pglogrepl.LSN(end)), time.Now()

@@ -173,7 +173,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		&in.conf.DeadLetterTopic,
 		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
 		reconcileFieldInterval, conf.Positive(&in.interval), reconcileFieldWait, conf.NotNegative(&in.wait),
-		reconcileFieldControl, sqldb.MaybeURL(&in.control), reconcileFieldLog, &in.log, reconcileFieldSample, conf.NotNegative(&in.conf.Sampling.Most),
+		reconcileFieldControl, sqldb.MaybeURL(&in.control), reconcileFieldLog, &in.log, reconcileFieldSample,
+		conf.NotNegative(&in.conf.Sampling.Most),
 		reconcileFieldDelay, conf.NotNegative(&in.conf.Sampling.Delay))
 	if err == nil {
 		_, err = event.LogOf(in.log)

@@ -52,7 +52,8 @@ type Stored struct {
 }
 
 // OpenStored reads the stores that jobs of a log read; each may be nil.
-func OpenStored(ctx context.Context, log string, raw, deadLetters *lake.Store, control *sqldb.DB) (s Stored, err error) {
+func OpenStored(ctx context.Context, log string, raw, deadLetters *lake.Store, control *sqldb.DB) (s Stored,
+	err error) {
 	from := stores()
 	s.log = log
 	if raw != nil {

@@ -230,7 +230,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 	}
 	var items []string
 	var log string
-	err := conf.Read(parsed, replayFieldLog, &log, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw, lake.URL(&in.raw),
+	err := conf.Read(parsed, replayFieldLog, &log, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw,
+		lake.URL(&in.raw),
 		replayFieldDeadLetter, lake.URL(&in.deadLetter),
 		replayFieldRollups, sqldb.MaybeURL(&in.rollups), replayFieldTopic, &in.topic, replayFieldLive, &in.live,
 		replayFieldSchemas, registry.MaybeURL(&in.schemas),

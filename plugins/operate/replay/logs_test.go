@@ -103,7 +103,8 @@ func TestRedrive_WhatWasStaleTakesAWayOfItsOwn(t *testing.T) {
 // A stream of telemetry without a store of rollups would fail each rebuild.
 func TestReplay_OnlyALogWithoutRollupsDoesWithoutTheirStore(t *testing.T) {
 	for log, fine := range map[string]bool{event.LogTelemetry: false, event.LogUsers: true, "users": false} {
-		parsed, err := inputSpec().ParseYAML(fmt.Sprintf("{ control: 'sqlite://%s/c.db', raw: 'mem://', dead_letter: 'mem://', "+
+		parsed, err := inputSpec().ParseYAML(fmt.Sprintf("{ control: 'sqlite://%s/c.db', raw: 'mem://', dead_letter: "+
+			"'mem://', "+
 			"log: %s }", t.TempDir(), log), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -155,8 +155,9 @@ func (w *windowsOf) replace(context.Context) (n int, left []recount.Window, err 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, control: "sqlite://" + filepath.Join(t.TempDir(), "control.db"), outcomes: map[string]outcome{},
-		windows: map[recount.Window]int{}, behind: map[recount.Window]int{}, targets: map[string]int{}, requests: map[string]int{},
-		topics: map[string]int{}}
+		windows: map[recount.Window]int{}, behind: map[recount.Window]int{}, targets: map[string]int{},
+		requests: map[string]int{},
+		topics:   map[string]int{}}
 	db, err := sqldb.Open(t.Context(), w.control)
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,10 @@ func TestEventRules_BatchesThatComeTogetherAreCountedOnce(t *testing.T) {
 	b := newBench(t, everything)
 	b.env, b.extra = service.NewEnvironment(), "processors: [ { seen: {} } ]\n"
 	if err := b.env.RegisterBatchProcessor("seen", service.NewConfigSpec(),
-		func(*service.ParsedConfig, *service.Resources) (service.BatchProcessor, error) { return passing{}, nil }); err != nil {
+		func(*service.ParsedConfig, *service.Resources) (service.BatchProcessor, error) {
+			return passing{},
+				nil
+		}); err != nil {
 		t.Fatal(err)
 	}
 	const partitions, rounds, each = 6, 8, 20

@@ -28,7 +28,8 @@ func alsoField() *service.ConfigField {
 		service.NewStringField(apiFieldDead).Secret().
 			Description("Its store of dead letters.").Example("file://data/user-dead-letter")).
 		Description("Stores of other logs than telemetry's, which the parameter `log` of a request names: `/v1/events`, " +
-			"`/v1/dead-letters`, `/v1/overview`, `/v1/proof` and `/v1/replays` are of either. `configs/people` has events about people there.").
+			"`/v1/dead-letters`, `/v1/overview`, `/v1/proof` and `/v1/replays` are of either. `configs/people` has events " +
+			"about people there.").
 		Default([]any{}).Advanced()
 }
 

@@ -165,6 +165,7 @@ func expireOutcomes(ctx context.Context, db *sqldb.DB, p expire.Pass, before tim
 	if err != nil {
 		return expire.Removed{}, fmt.Errorf("deleting what became of dead letters: %w", err)
 	}
-	return expire.Rows{Table: "dead_letter_outcome", Key: "id", Old: "at < $1 AND log = '" + log.Name + "'"}.Expire(ctx, db,
+	return expire.Rows{Table: "dead_letter_outcome", Key: "id", Old: "at < $1 AND log = '" + log.Name + "'"}.Expire(ctx,
+		db,
 		p, before)
 }

@@ -195,7 +195,8 @@ func TestOutcomes_ExpireWithTheirLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		known, err := o.Of(t.Context(), []string{"of telemetry", "gone of telemetry", "of user-events", "gone of user-events"})
+		known, err := o.Of(t.Context(), []string{"of telemetry", "gone of telemetry", "of user-events",
+			"gone of user-events"})
 		if err != nil {
 			t.Fatal(err)
 		}
