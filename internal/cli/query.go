@@ -29,6 +29,7 @@ be read some seconds after it was accepted.
 			&cli.StringFlag{Name: "fleet", Usage: "only events of this `FLEET`"},
 			&cli.StringSliceFlag{Name: "device", Usage: "only events of this `DEVICE`; may be repeated"},
 			&cli.StringFlag{Name: "metric", Usage: "only events that have this `METRIC`, and of their metrics only it"},
+			&cli.StringFlag{Name: "enrich-failed", Usage: "only events for which this `LOOKUP` of enrich failed"},
 			&cli.TimestampFlag{Name: "from", Layout: time.RFC3339,
 				Usage: "only events at or after this `TIME`; an hour before --to when not given"},
 			&cli.TimestampFlag{Name: "to", Layout: time.RFC3339, Usage: "only events before this `TIME`; now when not given"},
@@ -65,7 +66,7 @@ be read some seconds after it was accepted.
 func exportOf(c *cli.Context) (raw.Export, error) {
 	e := raw.Export{
 		Query: raw.Query{Fleet: c.String("fleet"), Devices: c.StringSlice("device"), Metric: c.String("metric"),
-			To: time.Now()},
+			Missed: c.String("enrich-failed"), To: time.Now()},
 		Fields: c.String("fields"), Format: c.String("format"), Limit: c.Int("limit"),
 	}
 	if to := c.Timestamp("to"); to != nil {

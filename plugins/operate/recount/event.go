@@ -45,6 +45,7 @@ func (e Event) Message() (*service.Message, error) {
 	set(event.HeaderSchema, r.Schema)
 	set(event.HeaderFlags, r.Flags)
 	set(event.HeaderUnknownMetrics, r.Unknown)
+	set(event.HeaderEnrichFailed, r.EnrichFailed)
 	if e.Logged() {
 		set(event.HeaderDelivery, r.Delivery.String())
 	}

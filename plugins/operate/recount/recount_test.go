@@ -37,7 +37,8 @@ func stored(t *testing.T) Events {
 		msg := service.NewMessage(fmt.Appendf(nil, `{"event_id":%q,"device_id":"d%d","device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":%d,"new":1}}`,
 			uuid.NewString(), i%2, at.Format(time.RFC3339), i))
 		meta := map[string]any{event.HeaderFleet: "acme", event.HeaderReceivedAt: at.Format(event.TimeFormat),
-			event.HeaderSchema: "telemetry/2", event.HeaderUnknownMetrics: "new"}
+			event.HeaderSchema: "telemetry/2", event.HeaderUnknownMetrics: "new",
+			event.HeaderEnrichFailed: "region,profile"}
 		if i > 0 {
 			meta["kafka_topic"], meta["kafka_partition"], meta["kafka_offset"] = "raw-events", 0, i
 		}
@@ -96,6 +97,7 @@ func TestEvents_AreWhatWasSentWithTheHeadersOfTheirFirstDelivery(t *testing.T) {
 		if !ok || !received.Equal(parsed.Time) || event.FleetOf(msg) != "acme" ||
 			event.Meta(msg, event.HeaderSchema) != "telemetry/2" ||
 			event.Meta(msg, event.MetaDevice) != parsed.Device || event.Meta(msg, event.HeaderUnknownMetrics) != "new" ||
+			event.Meta(msg, event.HeaderEnrichFailed) != "region,profile" ||
 			event.Meta(msg, event.HeaderDelivery) != delivery || e.Logged() != (number > 0) ||
 			e.Window() != (Window{"acme", parsed.Device, parsed.Time.Truncate(time.Minute)}) {
 			t.Errorf("%s: %+v", sent, e.Window())

@@ -67,8 +67,9 @@ type storedJSON struct {
 	Schema         string      `json:"schema"` // and its version, by which it was judged
 	Flags          []string    `json:"flags"`
 	UnknownMetrics []string    `json:"unknown_metrics"`
-	Record         *recordJSON `json:"record"`   // in the log
-	Delivery       *recordJSON `json:"delivery"` // its first, where it was published again
+	EnrichFailed   []string    `json:"enrich_failed"` // look-ups that failed for it
+	Record         *recordJSON `json:"record"`        // in the log
+	Delivery       *recordJSON `json:"delivery"`      // its first, where it was published again
 }
 
 type failedJSON struct {
@@ -164,7 +165,8 @@ func (l *lineage) stored(ctx context.Context, q raw.Query, id [16]byte, out *lin
 		}
 		s := storedJSON{DeviceID: strings.Clone(r.Device), Timestamp: micros(r.Time), CountsAt: micros(r.At),
 			Firmware: strings.Clone(r.Firmware), Schema: strings.Clone(r.Schema), Flags: event.Items(strings.Clone(r.Flags)),
-			UnknownMetrics: event.Items(strings.Clone(r.Unknown)), Record: recordOf(r.Record)}
+			UnknownMetrics: event.Items(strings.Clone(r.Unknown)), Record: recordOf(r.Record),
+			EnrichFailed: event.Items(strings.Clone(r.EnrichFailed))}
 		if r.ReceivedAt != 0 {
 			at := micros(r.ReceivedAt)
 			s.ReceivedAt = &at

@@ -138,8 +138,14 @@ func (r *Rows) Next(n int) (int, error) {
 	return n, nil
 }
 
-// Column returns the values that Next read of a flat leaf column, one a row.
-func (r *Rows) Column(i int) []parquet.Value { return r.columns[i].out }
+// Column returns the values that Next read of a flat leaf column, one a row; none
+// of one that the object was written before.
+func (r *Rows) Column(i int) []parquet.Value {
+	if i >= len(r.columns) {
+		return nil
+	}
+	return r.columns[i].out
+}
 
 // Repeated returns the values of one row of a repeated leaf column.
 func (r *Rows) Repeated(i, row int) []parquet.Value {

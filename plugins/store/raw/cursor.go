@@ -111,6 +111,7 @@ type wanted struct {
 	devices  []string // sorted; nil is all
 	fleet    string
 	metric   string
+	missed   string    // a look-up that failed
 	after    *Position // rows up to here are not wanted
 }
 
@@ -125,6 +126,9 @@ func (w *wanted) row(r *Row) bool {
 		}
 	}
 	if w.metric != "" && !slices.ContainsFunc(r.Metrics, func(m event.Metric) bool { return m.Name == w.metric }) {
+		return false
+	}
+	if w.missed != "" && !slices.Contains(event.Items(r.EnrichFailed), w.missed) {
 		return false
 	}
 	return w.after == nil || w.after.before(r)

@@ -90,6 +90,8 @@ func (r *Row) set(col int, v parquet.Value) (err error) {
 		r.AsSent = payload(v)
 	case colUnknown:
 		r.Unknown = textOf(v)
+	case colEnrichFailed:
+		r.EnrichFailed = textOf(v)
 	case colTopic:
 		r.Record.Topic = textOf(v)
 	case colPartition:

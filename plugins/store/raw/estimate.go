@@ -32,7 +32,7 @@ func (r *Reader) Estimate(ctx context.Context, q Query) (size Size, err error) {
 	if err != nil {
 		return size, err
 	}
-	w := &wanted{from: math.MinInt64, to: math.MaxInt64, fleet: q.Fleet, metric: q.Metric}
+	w := &wanted{from: math.MinInt64, to: math.MaxInt64, fleet: q.Fleet, metric: q.Metric, missed: q.Missed}
 	if !q.From.IsZero() {
 		w.from = q.From.UnixMicro()
 	}

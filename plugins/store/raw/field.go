@@ -60,6 +60,7 @@ func fields() []field {
 		list("flags", func(r *Row) string { return r.Flags }),
 		{name: "metrics", append: appendMetrics},
 		list("unknown_metrics", func(r *Row) string { return r.Unknown }),
+		list("enrich_failed", func(r *Row) string { return r.EnrichFailed }),
 		object("diagnostics", func(r *Row) []byte { return r.Diagnostics }),
 		object("extra", func(r *Row) []byte { return r.Extra }),
 		{name: "coordinates", byHand: true, append: func(b []byte, r *Row, _ string) ([]byte, error) {

@@ -19,6 +19,7 @@ type Query struct {
 	Fleet    string    // "" is every fleet
 	Devices  []string  // none is every device
 	Metric   string    // only events that have it; "" is all
+	Missed   string    // only events for which this look-up failed; "" is all
 	After    *Position // only events behind it in the order of reading
 	Since    time.Time // only events of objects that have some written since; zero is unbounded
 	Parallel int       // slices of time read at once; 0 is one per core
@@ -263,7 +264,7 @@ func plan(objects []lake.Object, from, to time.Time) []hour {
 // merge reads one hour: all its objects at once, each in its order, so that
 // rows of one delivery that lie in several objects meet and count once.
 func (r *Reader) merge(ctx context.Context, q Query, h hour, stats *Stats, each func(*Row) error) (err error) {
-	w := &wanted{from: h.from, to: h.to, fleet: q.Fleet, metric: q.Metric}
+	w := &wanted{from: h.from, to: h.to, fleet: q.Fleet, metric: q.Metric, missed: q.Missed}
 	if len(q.Devices) > 0 {
 		w.devices = q.Devices
 	}

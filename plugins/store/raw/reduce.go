@@ -74,7 +74,7 @@ func (r *Reader) relevant(ctx context.Context, objects []lake.Object, w *wanted,
 }
 
 // ref tells whether a row is wanted, by its columns: what row tells of a
-// decoded one, but for the metric.
+// decoded one, but for the metric and the look-up.
 func (w *wanted) ref(r lake.Ref) bool {
 	if w.fleet != "" && textOf(r.Value(colFleet)) != w.fleet {
 		return false

@@ -38,13 +38,13 @@ type request struct {
 }
 
 func parseRequest(r *http.Request, now time.Time) (*request, *httpx.Problem) {
-	v, bad := httpx.Parse(r, []string{"metric", "from", "to", "fields", "format", "limit", "cursor", "fleet"},
-		[]string{"device"})
+	v, bad := httpx.Parse(r, []string{"metric", "enrich_failed", "from", "to", "fields", "format", "limit", "cursor",
+		"fleet"}, []string{"device"})
 	if bad != nil {
 		return nil, bad
 	}
 	q := &request{limit: defaultLimit, query: Query{Fleet: apikey.FleetFrom(r.Context()), Metric: v.Get("metric"),
-		Parallel: 1}}
+		Missed: v.Get("enrich_failed"), Parallel: 1}}
 	if q.query.Fleet == "" {
 		return nil, httpx.NoFleet()
 	}
@@ -130,7 +130,7 @@ func (q *request) setLimit(v url.Values) (bad *httpx.Problem) {
 }
 
 func (q *request) resume(v url.Values) *httpx.Problem {
-	q.hash = httpx.Hash(v, q.query.Fleet, "device", "metric", "from", "to")
+	q.hash = httpx.Hash(v, q.query.Fleet, "device", "metric", "enrich_failed", "from", "to")
 	after, from, to, bad := httpx.Resume[Position](v, q.hash)
 	if bad == nil && after != nil {
 		q.query.From, q.query.To, q.query.After = time.UnixMicro(from), time.UnixMicro(to), after

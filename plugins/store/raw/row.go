@@ -31,6 +31,8 @@ type Row struct {
 	Unknown     string         // comma-separated metrics that the schema does not know
 	Record      event.Coordinates
 	Delivery    event.Coordinates // differs from Record for what was published again
+	// EnrichFailed are the look-ups, comma-separated, that failed for the event.
+	EnrichFailed string
 }
 
 // noRecord stands for the coordinates of an event that came from no log.
@@ -50,7 +52,7 @@ func (r *Row) fill(e *event.Event, msg *service.Message, in *place, received tim
 		Time: e.Time.UnixMicro(), At: lake.Clamp(at).UnixMicro(),
 		Schema: event.Meta(msg, event.HeaderSchema), Flags: flags,
 		Metrics: e.Metrics, Diagnostics: e.Diagnostics,
-		Unknown: event.Meta(msg, event.HeaderUnknownMetrics),
+		Unknown: event.Meta(msg, event.HeaderUnknownMetrics), EnrichFailed: event.Meta(msg, event.HeaderEnrichFailed),
 	}
 	if known {
 		r.ReceivedAt = received.UnixMicro()

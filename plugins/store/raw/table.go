@@ -33,6 +33,7 @@ type layout struct {
 	Partition     int32              `parquet:"partition,optional,dict"`
 	Offset        int64              `parquet:"offset,optional,delta"`
 	Delivery      string             `parquet:"delivery,optional"`
+	EnrichFailed  string             `parquet:"enrich_failed,optional,dict"`
 }
 
 // The leaf columns, by position.
@@ -57,6 +58,7 @@ const (
 	colPartition
 	colOffset
 	colDelivery
+	colEnrichFailed
 	columnCount
 )
 
@@ -113,6 +115,8 @@ func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 		return lake.OptionalBytes(dst, r.AsSent, col)
 	case colUnknown:
 		return lake.OptionalText(dst, r.Unknown, col)
+	case colEnrichFailed:
+		return lake.OptionalText(dst, r.EnrichFailed, col)
 	}
 	return r.coordinate(dst, col)
 }
