@@ -213,6 +213,13 @@ func (p *parts) peek(ctx context.Context) (*part, error) {
 	}
 	file := p.files[p.at]
 	b, is := p.listed.files[file.Name]
+	if !is { // a batch may have come while the folder was listed, its manifest after its file was passed
+		l, err := p.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b, is = l.files[file.Name]
+	}
 	if !is {
 		return nil, dataError{fmt.Errorf("%s/%s is gone", p.name, file.Name)}
 	}
