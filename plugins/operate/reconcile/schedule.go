@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 )
 
@@ -21,12 +20,10 @@ func (in *input) openProofs(ctx context.Context) error {
 		return err
 	}
 	in.releases = append(in.releases, release)
-	if in.proofs, err = OpenProofs(ctx, db, in.log); err != nil {
+	if in.proofs, err = OpenProofs(ctx, db); err != nil {
 		return err
 	}
-	if in.log == event.LogTelemetry { // of the other, no sample of results of rules is computed again
-		in.conf.Control = db
-	}
+	in.conf.Control = db
 	return in.recall(ctx)
 }
 

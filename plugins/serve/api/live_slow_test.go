@@ -16,7 +16,6 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/status"
-	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/serve/overview"
@@ -52,7 +51,7 @@ func liveOverTCP(t *testing.T, timeout time.Duration) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proofs, err := reconcile.OpenProofs(t.Context(), db, event.LogTelemetry)
+	proofs, err := reconcile.OpenProofs(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}

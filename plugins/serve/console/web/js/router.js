@@ -2,7 +2,6 @@
 import { store, html } from "./h.js";
 import { address } from "./api.js";
 import { base } from "./base.js";
-import { logOf } from "./log.js";
 import { views } from "./views.js";
 
 const pathOf = (pathname) => (pathname.startsWith(`${base}/`) ? pathname.slice(base.length) : "");
@@ -27,8 +26,8 @@ export function setQuery(changes, options = { replace: true }) {
   go(link(path, { ...query, ...changes }), options);
 }
 
-// to is the address of a view, in the fleet and the log that are looked at.
-export const to = (path, query = {}) => link(path, { fleet: route.get().query.fleet, log: logOf(route.get().query), ...query });
+// to is the address of a view, in the fleet that is looked at.
+export const to = (path, query = {}) => link(path, { fleet: route.get().query.fleet, ...query });
 
 // Link is an anchor to a view; where there is no such view, its text alone.
 export const Link = ({ path, query, children, ...rest }) => (path in views ? html`<a href=${to(path, query)} ...${rest}>${children}</a>`

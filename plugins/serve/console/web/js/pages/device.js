@@ -4,7 +4,6 @@ import { html, useStore, useMemo, useState } from "../h.js";
 import { get } from "../api.js";
 import { usePoll } from "../poll.js";
 import { now } from "../health.js";
-import { logOf } from "../log.js";
 import { Link, route, setQuery, to } from "../router.js";
 import { figure, instant, zone } from "../format.js";
 import { Age, Back, Fresh, More, Problem, Section, State, Table, When } from "../ui.js";
@@ -28,15 +27,7 @@ export default function Device() {
   const { query } = useStore(route);
   const { fleet, id } = query;
   if (!id) return html`<h1>Device</h1><p class="note">The address names no device: it has none in <code>id</code>.</p>`;
-  if (logOf(query)) return html`<${Sent} fleet=${fleet} id=${id} />`;
   return html`<${One} fleet=${fleet} id=${id} query=${query} key=${`${fleet} ${id}`} />`;
-}
-
-// Sent is a device of a log of which no rollups are made: what it sent.
-function Sent({ fleet, id }) {
-  return html`<div class="title"><h1 class="id"><bdi>${id}</bdi></h1>${fleet ? html`<span class="dim">${fleet}</span>` : null}
-      <span class="side"><${Link} path="/dead-letters" query=${{ device: id }}>dead letters</${Link}></span></div>
-    <p class="note">Newest values and history are made of telemetry alone.</p><${Events} fleet=${fleet} id=${id} />`;
 }
 
 function One({ fleet, id, query }) {
