@@ -50,7 +50,10 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	if err := placed.all(); err != nil {
 		return err
 	}
-	args := append(append([]string{"weir", l.verb}, l.flags...), placed.args...)
+	wanted := l.verb != "echo" && wantsOps(placed.shared, os.LookupEnv, l.flags)
+	ctx, flags, extra, end := serveOps(endsEarly(c.Context), wanted)
+	defer end()
+	args := slices.Concat([]string{"weir", l.verb}, l.flags, flags, placed.args)
 	if l.chilled {
 		args = slices.Insert(args, 2, "--chilled")
 	}
@@ -64,7 +67,7 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 		return err
 	}
 	defer flush()
-	extra := []service.CLIOptFunc{service.CLIOptSetEnvVarLookup(copies.lookup)}
+	extra = append(extra, service.CLIOptSetEnvVarLookup(copies.lookup))
 	if l.watch {
 		args = slices.Insert(args, 2, "--watcher")
 		extra = append(extra, service.CLIOptAddTeeLogger(slog.New(watch)))
@@ -72,7 +75,7 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 		defer func() { _ = looking.End(context.WithoutCancel(c.Context)) }() // it waits for the end
 	}
 	defer d.beats(c.Context, l, watch, c.App.ErrWriter)()
-	code, err := d.stock(endsEarly(c.Context), args, extra...)
+	code, err := d.stock(ctx, args, extra...)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("running %s: the engine ended with code %d", l.verb, code)
 	}
@@ -87,8 +90,9 @@ type placing struct {
 	watch   *watch
 	found   io.Writer // is told what the linter complains of, where that does not matter
 
-	args []string // for the engine
-	errs []error
+	args   []string        // for the engine
+	shared *envyaml.Config // the main config
+	errs   []error
 }
 
 // all places the resources, the main config and the configs.
@@ -150,6 +154,9 @@ func (p *placing) place(path string) (string, error) {
 	}
 	for _, f := range found {
 		fmt.Fprintln(p.found, f)
+	}
+	if p.main == path || p.verb == "run" && slices.Contains(p.configs, path) {
+		p.shared = config
 	}
 	if !slices.Contains(p.watch.restart, path) {
 		p.watch.runs(path, config)

@@ -17,7 +17,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"weir/internal/platform/httpx"
 	"weir/internal/platform/prom"
 )
 
@@ -130,11 +129,7 @@ func newExporter(version string, texts map[string]string, buckets buckets,
 
 // HandlerFunc is what the engine serves at /metrics.
 func (e *exporter) HandlerFunc() http.HandlerFunc {
-	shown := promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})
-	return func(w http.ResponseWriter, r *http.Request) {
-		httpx.Identify(w, r)
-		shown.ServeHTTP(w, r)
-	}
+	return promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{}).ServeHTTP
 }
 
 // Read is what the streams' metrics say of which want says yes, for this process

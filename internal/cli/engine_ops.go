@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
+
+	"weir/internal/platform/conf"
+	"weir/internal/platform/envyaml"
+	"weir/internal/platform/httpx"
+)
+
+// ops serves what the engine serves at http.address: health, metrics, and the paths
+// of streams without an address of their own. The engine's own listener gives no
+// answer an id, says that it is ready until the process is gone, and logs that its
+// address is taken, after which probes ask whoever has it. So it is told not to
+// listen, and its handler is served here.
+type ops struct {
+	server  *http.Server
+	made    atomic.Bool // the engine has made all streams
+	leaving atomic.Bool // a signal has asked for the end
+	forget  func()
+}
+
+// opsHeader is how long a client may take to say what it wants.
+const opsHeader = 10 * time.Second
+
+// serveOps are the flags and options by which the engine's handler is served here,
+// and end, which stops that. There are none where the config wants no listener.
+func serveOps(ctx context.Context, wanted bool) (_ context.Context, flags []string, opts []service.CLIOptFunc,
+	end func()) {
+	if !wanted {
+		return ctx, nil, nil, func() {}
+	}
+	o := &ops{}
+	ctx = whenStarted(ctx, func() { o.made.Store(true) })
+	listen := service.CLIOptOnConfigParse(func(main *service.ParsedConfig) error { return o.listen(ctx, main) })
+	return ctx, []string{"--set", "http.enabled=false"}, []service.CLIOptFunc{listen}, o.end
+}
+
+// wantsOps tells whether a main config and the fields that are set beside it leave
+// the listener on, which it is where nothing is said.
+func wantsOps(config *envyaml.Config, values envyaml.Lookup, flags []string) bool {
+	wants := true
+	if config != nil {
+		var said struct {
+			HTTP struct {
+				Enabled *bool `yaml:"enabled"`
+			} `yaml:"http"`
+		}
+		text := config.Text(func(n int) string {
+			s, _ := config.Scalars()[n].YAML(values) // it was checked
+			return s
+		})
+		if yaml.Unmarshal([]byte(text), &said) == nil && said.HTTP.Enabled != nil {
+			wants = *said.HTTP.Enabled
+		}
+	}
+	for _, flag := range flags {
+		if said, is := strings.CutPrefix(flag, "http.enabled="); is {
+			if on, err := strconv.ParseBool(said); err == nil {
+				wants = on
+			}
+		}
+	}
+	return wants
+}
+
+// listen serves the handler of the engine, which has made it and no stream yet.
+func (o *ops) listen(ctx context.Context, main *service.ParsedConfig) error {
+	var address, root, cert, key string
+	if err := conf.Read(main.Namespace("http"), "address", &address, "root_path", &root, "cert_file", &cert,
+		"key_file", &key); err != nil {
+		return err
+	}
+	handler, err := handlerOf(main.Resources())
+	if err != nil {
+		return err
+	}
+	o.server = &http.Server{Handler: o.handler(root, handler), ReadHeaderTimeout: opsHeader}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening for health and metrics: %w; WEIR_OPS_ADDRESS or http.address name another address", err)
+	}
+	told, forget := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	o.forget = forget
+	context.AfterFunc(told, func() { o.leaving.Store(true) })
+	log := main.Resources().Logger()
+	log.Infof("health and metrics are at %s", listener.Addr())
+	go func() {
+		serve := func() error { return o.server.Serve(listener) }
+		if cert != "" {
+			serve = func() error { return o.server.ServeTLS(listener, cert, key) }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			log.Errorf("serving health and metrics has ended: %v", err)
+		}
+	}()
+	return nil
+}
+
+// handler gives each answer of the engine its id, and answers itself that a process
+// is not ready which has not made its streams or was told to end.
+func (o *ops) handler(root string, engine http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		httpx.Identify(w, r)
+		if r.URL.Path == "/ready" || r.URL.Path == root+"/ready" {
+			why := ""
+			switch {
+			case o.leaving.Load():
+				why = "the process was told to end"
+			case !o.made.Load():
+				why = "streams are being made"
+			}
+			if why != "" {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				_, _ = fmt.Fprintln(w, why) // to a client that is gone
+				return
+			}
+		}
+		engine.ServeHTTP(w, r)
+	})
+}
+
+// end closes the listener, with requests that are being answered: the engine has
+// ended, and nothing of it answers any more.
+func (o *ops) end() {
+	if o.forget != nil {
+		o.forget()
+	}
+	if o.server != nil {
+		_ = o.server.Close()
+	}
+}
+
+// handlerOf is the handler that the engine would serve, which its manager keeps to
+// itself, in a field that it has for just that. A version of the engine without
+// it does not start.
+func handlerOf(res *service.Resources) (http.Handler, error) {
+	unwrap := reflect.ValueOf(res.XUnwrapper()).MethodByName("Unwrap")
+	if unwrap.IsValid() {
+		manager := unwrap.Call(nil)[0].Elem()
+		if manager.Kind() == reflect.Pointer && manager.Elem().Kind() == reflect.Struct {
+			if f := manager.Elem().FieldByName("apiReg"); f.IsValid() && f.CanAddr() {
+				api := reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem().Interface()
+				if has, is := api.(interface{ Handler() http.Handler }); is {
+					return has.Handler(), nil
+				}
+			}
+		}
+	}
+	return nil, errors.New("this version of the engine keeps the handler of its health and metrics elsewhere")
+}
