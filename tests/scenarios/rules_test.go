@@ -261,7 +261,8 @@ func (s *system) accountedFor(windows tens) {
 	}
 }
 
-// leadsToItsEvents asks for the events of the last result of a rule.
+// leadsToItsEvents asks for the events of the last result of a rule, and these for
+// the results that count them.
 func (s *system) leadsToItsEvents(rule string) {
 	s.t.Helper()
 	var id string
@@ -270,13 +271,39 @@ func (s *system) leadsToItsEvents(rule string) {
 	})
 	var found struct {
 		Result struct{ Count int }
-		Events []struct{ Record string }
-		Whole  bool
+		Events []struct {
+			Record string
+			Event  struct {
+				ID     string `json:"event_id"`
+				Device string `json:"device_id"`
+			}
+		}
+		Whole bool
 	}
 	s.get("/v1/rules/"+rule+"/results/"+id+"/events", s.key, &found)
 	if !found.Whole || len(found.Events) == 0 || len(found.Events) != found.Result.Count {
-		s.t.Errorf("a result of %d events leads to %d, all of them: %v", found.Result.Count, len(found.Events), found.Whole)
+		s.t.Fatalf("a result of %d events leads to %d, all of them: %v", found.Result.Count, len(found.Events), found.Whole)
 	}
+	var back struct {
+		Stored []struct {
+			Rules []struct {
+				Rule, Outcome string
+				Results       []struct{ ID string }
+			}
+		}
+	}
+	e := found.Events[0].Event
+	s.get("/v1/events/"+e.ID+"/lineage?device="+e.Device, s.key, &back)
+	for _, stored := range back.Stored {
+		for _, r := range stored.Rules {
+			for _, told := range r.Results {
+				if r.Rule == rule && r.Outcome == "counted" && told.ID == id {
+					return
+				}
+			}
+		}
+	}
+	s.t.Errorf("the event %s of %s does not lead back to the result %s of %s: %+v", e.ID, e.Device, id, rule, back)
 }
 
 // rules runs weir rules on the running weir's data.

@@ -14,6 +14,7 @@ import (
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/text"
 	"weir/plugins/notify/alert"
+	"weir/plugins/process/rule"
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
@@ -37,6 +38,7 @@ type lineage struct {
 	letters  *lake.Store
 	outcomes *deadletter.Outcomes
 	alerts   func(ctx context.Context, fleet, id string) ([]alert.Mention, error)
+	rules    func(ctx context.Context, e rule.Happened) ([]rule.Bearing, error)
 	now      func() time.Time
 	slots    *httpx.Slots
 }
@@ -70,6 +72,11 @@ type storedJSON struct {
 	EnrichFailed   []string    `json:"enrich_failed"` // look-ups that failed for it
 	Record         *recordJSON `json:"record"`        // in the log
 	Delivery       *recordJSON `json:"delivery"`      // its first, where it was published again
+	// Rules are what those in force made of it when they read it; null, when none has,
+	// or their version is kept no more.
+	Rules []rule.Bearing `json:"rules"`
+
+	happened rule.Happened
 }
 
 type failedJSON struct {
@@ -140,6 +147,11 @@ func (l *lineage) of(ctx context.Context, q raw.Query, id [16]byte) (*lineageJSO
 	if err == nil && len(deliveries) > 0 && received.After(l.now().Add(-repeatsSince)) {
 		err = l.repeats(ctx, deliveries, received, out)
 	}
+	for i := range out.Stored {
+		if s := &out.Stored[i]; err == nil && s.happened.First.Topic != "" {
+			s.Rules, err = l.rules(ctx, s.happened)
+		}
+	}
 	if err == nil && l.letters != nil {
 		err = l.failed(ctx, q, name, out)
 	}
@@ -166,7 +178,8 @@ func (l *lineage) stored(ctx context.Context, q raw.Query, id [16]byte, out *lin
 		s := storedJSON{DeviceID: strings.Clone(r.Device), Timestamp: micros(r.Time), CountsAt: micros(r.At),
 			Firmware: strings.Clone(r.Firmware), Schema: strings.Clone(r.Schema), Flags: event.Items(strings.Clone(r.Flags)),
 			UnknownMetrics: event.Items(strings.Clone(r.Unknown)), Record: recordOf(r.Record),
-			EnrichFailed: event.Items(strings.Clone(r.EnrichFailed))}
+			EnrichFailed: event.Items(strings.Clone(r.EnrichFailed)),
+			happened:     rule.Happened{Fleet: q.Fleet, Device: strings.Clone(r.Device), At: time.UnixMicro(r.At)}}
 		if r.ReceivedAt != 0 {
 			at := micros(r.ReceivedAt)
 			s.ReceivedAt = &at
@@ -180,6 +193,7 @@ func (l *lineage) stored(ctx context.Context, q raw.Query, id [16]byte, out *lin
 		if d := r.Delivery; d.Partition >= 0 {
 			d.Topic = strings.Clone(d.Topic)
 			deliveries[d] = true
+			s.happened.First = d
 		}
 		out.Stored = append(out.Stored, s)
 		return nil

@@ -17,6 +17,7 @@ import (
 	"weir/internal/platform/httpx"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/notify/alert"
+	"weir/plugins/process/rule"
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
@@ -95,6 +96,12 @@ func TestLineage_TellsWhatBecameOfAnEvent(t *testing.T) {
 	l := &lineage{now: time.Now, slots: httpx.NewSlots(1, time.Minute),
 		alerts: func(ctx context.Context, fleet, id string) ([]alert.Mention, error) {
 			return alert.Of(ctx, db, fleet, id)
+		},
+		rules: func(_ context.Context, e rule.Happened) ([]rule.Bearing, error) {
+			if e.Fleet != "plant-1" || e.Device != "pump-1" || !e.At.Equal(now) || e.First.String() != "raw-events/0/7" {
+				t.Errorf("rules are asked for %+v", e)
+			}
+			return []rule.Bearing{{Rule: "hot"}}, nil
 		}}
 	if l.events, err = lake.Open(t.Context(), rawURL); err != nil {
 		t.Fatal(err)
@@ -128,7 +135,8 @@ func TestLineage_TellsWhatBecameOfAnEvent(t *testing.T) {
 	}
 	s := out.Stored[0]
 	if s.Schema != "telemetry/2" || s.DeviceID != "pump-1" || len(s.Flags) != 1 || s.Flags[0] != "late" ||
-		s.Record == nil || *s.Record != (recordJSON{"raw-events", 0, 7}) || s.Delivery != nil || s.ReceivedAt == nil {
+		s.Record == nil || *s.Record != (recordJSON{"raw-events", 0, 7}) || s.Delivery != nil || s.ReceivedAt == nil ||
+		len(s.Rules) != 1 || s.Rules[0].Rule != "hot" {
 		t.Errorf("stored as %+v", s)
 	}
 	if out.Repeats[0] != (recordJSON{"raw-events", 0, 9}) {

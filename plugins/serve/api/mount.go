@@ -24,6 +24,7 @@ import (
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/operate/replay"
 	"weir/plugins/operate/retention"
+	"weir/plugins/process/rule"
 	"weir/plugins/serve/analytics"
 	"weir/plugins/serve/overview"
 	"weir/plugins/store/deadletter"
@@ -195,8 +196,12 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			}, time.Now))
 		if k.events != nil {
 			at.put("/v1/events", k, group.Expanding(groups, raw.Handler(k.events, time.Now)))
+			forRules := in.forRules(k.events)
 			at.put("/v1/events/{id}/lineage", k, &lineage{events: k.events, letters: k.letters, outcomes: outcomes,
 				now: time.Now, slots: httpx.NewSlots(lineages, lineageMost),
+				rules: func(ctx context.Context, e rule.Happened) ([]rule.Bearing, error) {
+					return rule.BearsOn(ctx, control, e, forRules)
+				},
 				alerts: func(ctx context.Context, fleet, id string) ([]alert.Mention, error) {
 					return alert.Of(ctx, control, fleet, id)
 				}})
