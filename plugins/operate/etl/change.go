@@ -229,7 +229,7 @@ func (p *Pipeline) checkKeys(table string, known []string, mend string) error {
 	for _, t := range p.sinks {
 		for _, name := range t.key() {
 			if !sure[name] {
-				return dataError{fmt.Errorf("sink %s merges by %q, which the log of table %s does not tell of rows that are "+
+				return dataError{fmt.Errorf("sink %s merges by %q, which the log of %s does not tell of rows that are "+
 					"deleted: merge by its key, or %s", t, name, table, mend)}
 			}
 		}

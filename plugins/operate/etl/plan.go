@@ -78,7 +78,7 @@ func (p *Pipeline) ask(ctx context.Context) (*Pipeline, []column, *planned, erro
 	if told, is := in.(planReading); is {
 		planned.notes = told.notes()
 		known, mend := told.known()
-		if err := p.checkKeys(told.table, known, mend); err != nil {
+		if err := p.checkKeys(told.describe(), known, mend); err != nil {
 			return nil, nil, nil, err
 		}
 	}

@@ -237,24 +237,11 @@ func (c postgresChanges) open(ctx context.Context) (reading, error) {
 	return planReading{s}, nil
 }
 
-// planReading is a table that is only asked what it is.
-type planReading struct{ *postgresStream }
-
-func (planReading) identity() string                   { return "" }
-func (planReading) from(context.Context, string) error { return errNotRead }
-func (planReading) next() (row, string, error)         { return nil, "", errNotRead }
-func (planReading) count(context.Context) (int64, error) {
-	return 0, errNotRead
-}
-
-var errNotRead = dataError{errors.New("changes are followed by a stream, and not read by a run")}
-
 // notes are what who plans should know.
-func (p planReading) notes() (all []string) {
-	if p.at.toasted != nil {
+func (s *postgresStream) notes() (all []string) {
+	if s.at.toasted != nil {
 		all = append(all, fmt.Sprintf("  an update that leaves a long value of %s as it was cannot be read, since the log "+
-			"does "+
-			"not have it: %s", strings.Join(p.at.toasted, ", "), p.at.mend()))
+			"does not have it: %s", strings.Join(s.at.toasted, ", "), s.at.mend()))
 	}
 	return all
 }

@@ -12,19 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// transaction is one that was committed, with what it did to the table.
-type transaction struct {
-	commit pglogrepl.LSN // where its commit begins
-	end    pglogrepl.LSN // and where what follows begins
-	at     time.Time
-	items  []item
-	bytes  int
-	err    error // it cannot be held
-
-	quiet pglogrepl.LSN // it is none: there is nothing more up to here
-}
-
-// item is one change of it.
+// item is one change of a transaction.
 type item struct {
 	of       *pglogrepl.RelationMessage // as the columns were; nil: all rows are gone
 	old, new *pglogrepl.TupleData
@@ -35,18 +23,16 @@ type item struct {
 // postgresReader reads the log beside who writes to the sinks, and tells the server
 // that it is there while they take their time.
 type postgresReader struct {
-	stop    context.CancelFunc
-	done    chan struct{}
-	out     chan *transaction
-	err     error // why out is closed
-	queued  atomic.Int64
+	stop context.CancelFunc
+	done chan struct{}
+	transactionQueue[item]
 	flushed atomic.Uint64
 
 	conn      *pgconn.PgConn
 	table     uint32
 	most      int64 // bytes of a transaction
 	relations map[uint32]*pglogrepl.RelationMessage
-	now       *transaction
+	now       *transaction[item]
 	sent      time.Time
 	told      uint64
 }
@@ -54,8 +40,6 @@ type postgresReader struct {
 const (
 	statusEvery = 10 * time.Second // how often the server hears of us at least
 	statusAfter = time.Second      // how soon it hears what sinks have
-	mostQueued  = 64 << 20         // bytes that wait for the sinks
-	tupleBytes  = 64               // about what a value costs beside its text
 )
 
 // start begins at a place; what sinks have is all before it.
@@ -71,11 +55,12 @@ func (s *postgresStream) start(ctx context.Context) error {
 	if err != nil {
 		return s.refused("following", err)
 	}
-	r := &postgresReader{done: make(chan struct{}), out: make(chan *transaction, 1024), conn: s.conn.PgConn(),
+	r := &postgresReader{done: make(chan struct{}), conn: s.conn.PgConn(),
 		table: uint32(s.at.oid), most: s.memory << 20, relations: map[uint32]*pglogrepl.RelationMessage{}}
+	r.out = make(chan *transaction[item], 1024)
 	r.flushed.Store(uint64(from))
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.reader, s.shapes = r, map[*pglogrepl.RelationMessage]shape{}
+	s.reader, s.queue, s.shapes = r, &r.transactionQueue, map[*pglogrepl.RelationMessage]shape{}
 	go func() {
 		defer close(r.done)
 		defer close(r.out)
@@ -151,7 +136,7 @@ func (r *postgresReader) take(ctx context.Context, data []byte) error {
 			return err
 		}
 		if r.now == nil { // what comes then lies behind
-			if err := r.hand(ctx, &transaction{quiet: alive.ServerWALEnd}); err != nil {
+			if err := r.give(ctx, &transaction[item]{quiet: int64(alive.ServerWALEnd)}); err != nil {
 				return err
 			}
 		}
@@ -175,7 +160,7 @@ func (r *postgresReader) message(ctx context.Context, msg pglogrepl.Message, siz
 	case *pglogrepl.RelationMessage:
 		r.relations[m.RelationID] = m
 	case *pglogrepl.BeginMessage:
-		r.now = &transaction{commit: m.FinalLSN, at: m.CommitTime}
+		r.now = &transaction[item]{begin: int64(m.FinalLSN), at: m.CommitTime}
 	case *pglogrepl.InsertMessage:
 		r.add(m.RelationID, item{new: m.Tuple}, size)
 	case *pglogrepl.UpdateMessage:
@@ -196,8 +181,8 @@ func (r *postgresReader) message(ctx context.Context, msg pglogrepl.Message, siz
 		if done == nil {
 			return errCutLog
 		}
-		done.end = m.TransactionEndLSN
-		return r.hand(ctx, done)
+		done.end = int64(m.TransactionEndLSN)
+		return r.give(ctx, done)
 	}
 	return nil
 }
@@ -212,46 +197,17 @@ func (r *postgresReader) add(of uint32, i item, size int) {
 	i.of = r.relations[of]
 	for _, tuple := range []*pglogrepl.TupleData{i.old, i.new} {
 		if tuple != nil {
-			size += tupleBytes * len(tuple.Columns)
+			size += valueBytes * len(tuple.Columns)
 		}
 	}
 	t.items, t.bytes = append(t.items, i), t.bytes+size
 	if int64(t.bytes) > r.most {
 		t.items, t.err = nil, dataError{fmt.Errorf("the transaction that was committed at %s needs more than %d MiB, and is "+
-			"taken whole: raise memory_mib", t.commit, r.most>>20)}
+			"taken whole: raise memory_mib", place(t.begin), r.most>>20)}
 	}
 }
 
-// hand gives a transaction to who writes to the sinks, and waits while much waits
-// there.
-func (r *postgresReader) hand(ctx context.Context, t *transaction) error {
-	tick := time.NewTicker(statusAfter / 10)
-	defer tick.Stop()
-	for {
-		full := r.queued.Load() > mostQueued
-		out := r.out
-		if full {
-			out = nil
-		}
-		select {
-		case out <- t:
-			r.queued.Add(int64(t.bytes))
-			return nil
-		default:
-		}
-		if t.end == 0 {
-			return nil // of quiet the server tells again
-		}
-		select {
-		case out <- t:
-			r.queued.Add(int64(t.bytes))
-			return nil
-		case <-tick.C:
-			if err := r.tellInTime(false); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// give hands a transaction on, and tells the server that it is there while it waits.
+func (r *postgresReader) give(ctx context.Context, t *transaction[item]) error {
+	return r.hand(ctx, t, func() error { return r.tellInTime(false) })
 }

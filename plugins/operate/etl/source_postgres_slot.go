@@ -20,21 +20,15 @@ import (
 // when all sinks have told that they are there.
 type postgresStream struct {
 	postgresChanges
-	asks    *postgresReading // beside the log
-	at      postgresTable
-	log     string
+	asks *postgresReading // beside the log
+	at   postgresTable
+	stand[item]
 	earlier bool // rows may come as the columns were before
 	conn    *pgx.Conn
 	reader  *postgresReader // nil: it was not begun
 
-	stood   marks
-	ends    marks
-	seen    pglogrepl.LSN // up to where there is nothing more for this stream, whoever else wrote
-	looked  time.Time
-	noted   time.Time // when sinks noted a place at which nothing was
-	held    *transaction
-	shapes  map[*pglogrepl.RelationMessage]shape
-	flushed pglogrepl.LSN
+	looked time.Time
+	shapes map[*pglogrepl.RelationMessage]shape
 }
 
 func (c postgresChanges) dial(ctx context.Context) (following, error) {
@@ -90,42 +84,23 @@ func (c postgresChanges) replication(ctx context.Context) (*pgx.Conn, error) {
 	return conn, err
 }
 
-func (s *postgresStream) id() string { return s.log }
 func (s *postgresStream) columns() []column {
 	return append(slices.Clone(s.at.cols), s.meta.columns()...)
 }
 func (s *postgresStream) describe() string     { return s.postgresChanges.describe() }
-func (s *postgresStream) stands() marks        { return s.stood }
-func (s *postgresStream) bound() marks         { return s.ends }
-func (s *postgresStream) unit() string         { return UnitBytes }
 func (s *postgresStream) lag() map[int32]int64 { return map[int32]int64{0: s.behind()} }
 
-func (s *postgresStream) behind() int64 {
-	return max(0, s.ends.Next[0]-max(s.stood.Next[0], int64(s.seen)))
-}
-
-func (s *postgresStream) countBetween(context.Context, marks, marks) (int64, bool, error) {
-	return 0, false, nil
-}
-
-func (s *postgresStream) mark(at pglogrepl.LSN) marks {
-	return marks{s.log, map[int32]int64{0: int64(at)}}
-}
+func (s *postgresStream) behind() int64 { return max(0, s.ends.Next[0]-s.reached()) }
 
 // begin makes the slot for the first sink, and else looks whether it has all that
 // the sinks lack.
 func (s *postgresStream) begin(ctx context.Context, sinks []marks, earlier bool) error {
 	s.earlier, s.stood = earlier, least(s.mark(0), sinks)
-	s.flushed = pglogrepl.LSN(s.stood.Next[0])
+	s.flushed = s.stood.Next[0]
 	if err := s.lookAtLog(ctx); err != nil {
 		return err
 	}
-	has := int64(-1)
-	for _, m := range sinks {
-		if at, is := m.Next[0]; is && (has < 0 || at < has) {
-			has = at
-		}
-	}
+	has := lowest(sinks)
 	var plugin, database, status string
 	var confirmed int64
 	err := s.asks.conn.QueryRow(ctx, `SELECT COALESCE(plugin, ''), COALESCE(database, ''),
@@ -175,7 +150,7 @@ func (s *postgresStream) slotRefused(err error) error {
 func place(at int64) string { return pglogrepl.LSN(max(at, 0)).String() }
 
 // sortable is a place whose texts are in its order.
-func sortable(at pglogrepl.LSN) string { return fmt.Sprintf("%08X/%08X", uint32(at>>32), uint32(at)) }
+func sortable(at int64) string { return fmt.Sprintf("%08X/%08X", uint32(at>>32), uint32(at)) }
 
 // postgresSnapshot are the rows of a table at a place of the log.
 type postgresSnapshot struct {
@@ -209,12 +184,12 @@ func (s *postgresStream) snapshot(ctx context.Context) (snapshotReading, marks, 
 	}
 	rows := &postgresSnapshot{&postgresReading{postgresSource: s.asks.postgresSource, conn: conn, cols: s.at.cols,
 		key: -1},
-		s.meta, sortable(at), 0}
+		s.meta, sortable(int64(at)), 0}
 	if err := rows.begin(ctx, made.SnapshotName, s.at); err != nil {
 		rows.close()
 		return nil, marks{}, err
 	}
-	return rows, s.mark(at), nil
+	return rows, s.mark(int64(at)), nil
 }
 
 func (r *postgresSnapshot) begin(ctx context.Context, name string, t postgresTable) (err error) {
@@ -283,7 +258,7 @@ func (s *postgresStream) lookAtLog(ctx context.Context) error {
 			"log",
 			s.table, s.publication)}
 	}
-	s.ends, s.looked = s.mark(pglogrepl.LSN(end)), time.Now()
+	s.ends, s.looked = s.mark(end), time.Now()
 	return nil
 }
 

@@ -1,0 +1,277 @@
+package etl
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// transaction is one that was committed, with what it did to the table, as the log
+// of a database has it. Places of the log are numbers that only grow.
+type transaction[I any] struct {
+	begin int64 // where it begins, or its commit does
+	end   int64 // and where what follows begins
+	at    time.Time
+	items []I
+	bytes int
+	err   error // it cannot be taken
+
+	quiet int64 // it is none: there is nothing more up to here
+}
+
+const (
+	waitTick   = 100 * time.Millisecond // how often a reader that waits for the sinks looks up
+	mostQueued = 64 << 20               // bytes that wait for the sinks
+	valueBytes = 64                     // about what a value costs beside its bytes
+	mostQuiet  = 16 << 20               // places of others' changes, behind which sinks note that there was nothing
+	quietEvery = 60 * time.Second       // how often at most
+)
+
+// transactionQueue is between who reads the log and who writes to the sinks.
+type transactionQueue[I any] struct {
+	out    chan *transaction[I]
+	err    error // why out is closed
+	queued atomic.Int64
+}
+
+// hand gives a transaction to who writes to the sinks, and waits while much waits
+// there; meanwhile it lets the reader do something now and then.
+func (q *transactionQueue[I]) hand(ctx context.Context, t *transaction[I], meanwhile func() error) error {
+	tick := time.NewTicker(waitTick)
+	defer tick.Stop()
+	for {
+		out := q.out
+		if q.queued.Load() > mostQueued {
+			out = nil
+		}
+		select {
+		case out <- t:
+			q.queued.Add(int64(t.bytes))
+			return nil
+		default:
+		}
+		if t.end == 0 {
+			return nil // of quiet the next one tells again
+		}
+		select {
+		case out <- t:
+			q.queued.Add(int64(t.bytes))
+			return nil
+		case <-tick.C:
+			if err := meanwhile(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// stand is where a stream is in a log of transactions. Its marks have one number: a
+// place at which a transaction, or what lies between two, begins.
+type stand[I any] struct {
+	log     string
+	queue   *transactionQueue[I] // nil: the log is not read yet
+	stood   marks
+	ends    marks
+	seen    int64 // up to where there is nothing more for this stream, whoever else wrote
+	flushed int64 // what all sinks have
+	noted   time.Time
+	held    *transaction[I]
+}
+
+func (s *stand[I]) id() string         { return s.log }
+func (s *stand[I]) stands() marks      { return s.stood }
+func (s *stand[I]) bound() marks       { return s.ends }
+func (s *stand[I]) unit() string       { return UnitBytes }
+func (s *stand[I]) mark(n int64) marks { return marks{s.log, map[int32]int64{0: n}} }
+
+// reached is up to where the log holds nothing that was not read.
+func (s *stand[I]) reached() int64 { return max(s.stood.Next[0], s.seen) }
+
+func (s *stand[I]) countBetween(context.Context, marks, marks) (int64, bool, error) {
+	return 0, false, nil
+}
+
+// lowest is how far the sink is that is furthest behind of those that have something;
+// below 0: none has.
+func lowest(sinks []marks) int64 {
+	low := int64(-1)
+	for _, m := range sinks {
+		if at, is := m.Next[0]; is && (low < 0 || at < low) {
+			low = at
+		}
+	}
+	return low
+}
+
+// take takes transactions whole into a batch, up to a commit. rows are the changes of
+// one; lost says why there are no more.
+func (s *stand[I]) take(ctx context.Context, g trigger, rows func(context.Context, *transaction[I]) ([]change, error),
+	lost func(error) error) (*logBatch, error) {
+	b := &logBatch{from: s.stood.clone()}
+	var all []change
+	began, bytes := time.Now(), 0
+	for len(all) < g.rows && bytes < g.bytes && !(g.until != nil && s.stood.reached(*g.until)) {
+		wait := g.idle
+		if len(all) > 0 {
+			wait = g.every
+		}
+		t, err := s.following(ctx, wait-time.Since(began), lost)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			break
+		}
+		if t.end == 0 {
+			s.quiet(t.quiet, g.until)
+			continue
+		}
+		if g.until != nil && t.begin >= g.until.Next[0] {
+			s.held, s.stood = t, s.mark(g.until.Next[0])
+			break
+		}
+		changes, err := rows(ctx, t)
+		if err != nil {
+			if s.held = t; len(all) > 0 {
+				break // what came before it comes first
+			}
+			return nil, err
+		}
+		if len(all) == 0 && len(changes) > 0 {
+			began, b.oldest = time.Now(), t.at
+		}
+		s.stood, s.seen = s.mark(max(t.end, s.stood.Next[0])), max(s.seen, t.end)
+		all, bytes = append(all, changes...), bytes+t.bytes
+	}
+	b.changes = len(all)
+	b.due = b.changes == 0 && s.dueQuiet(g.until)
+	b.to = s.stood.clone()
+	b.each = func(do func(change) error) error {
+		for _, c := range all {
+			if err := do(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return b, nil
+}
+
+// following is the next transaction; nil: none came for so long.
+func (s *stand[I]) following(ctx context.Context, wait time.Duration, lost func(error) error) (*transaction[I], error) {
+	if t := s.held; t != nil {
+		s.held = nil
+		return t, nil
+	}
+	timer := time.NewTimer(max(0, wait))
+	defer timer.Stop()
+	select {
+	case t, is := <-s.queue.out:
+		if !is {
+			return nil, lost(s.queue.err)
+		}
+		s.queue.queued.Add(-int64(t.bytes))
+		return t, nil
+	case <-timer.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// quiet notes that there is nothing more up to a place.
+func (s *stand[I]) quiet(at int64, until *marks) {
+	s.seen = max(s.seen, at)
+	if until != nil && s.seen >= until.Next[0] && s.stood.Next[0] < until.Next[0] {
+		s.stood = s.mark(until.Next[0])
+	}
+}
+
+// dueQuiet tells whether sinks are to note that there was nothing up to here, so that
+// the log need not be kept for them; where a stream ends, it is there.
+func (s *stand[I]) dueQuiet(until *marks) bool {
+	if s.held != nil || s.seen-s.flushed <= mostQuiet || time.Since(s.noted) <= quietEvery {
+		return false
+	}
+	if until == nil {
+		s.stood = s.mark(s.seen)
+	} else if !s.stood.reached(*until) {
+		return false
+	}
+	s.noted = time.Now()
+	return true
+}
+
+// changed gathers the changes of a transaction, in its order.
+type changed struct {
+	facts    changeFacts
+	end      string // of the transaction, for rejects
+	position string // the same, as a text in its order
+	at       time.Time
+	all      []change
+}
+
+func (c *changed) add(o op, operation string, r row, err error) {
+	n := len(c.all) + 1
+	one := change{place: c.end + "/" + strconv.Itoa(n), op: o, err: err}
+	if err == nil {
+		one.row = c.facts.of(r, operation, c.position, int64(n), c.at)
+	}
+	c.all = append(c.all, one)
+}
+
+// row adds the changes that one of the log is: of an update that changes the key, a
+// delete and an insert. old is nil where the log does not have it.
+func (c *changed) row(old, next row, updates, moved bool) {
+	switch {
+	case next == nil:
+		c.add(opGone, operationDelete, old, nil)
+		return
+	case old != nil && moved:
+		c.add(opGone, operationDelete, old, nil)
+		c.add(opPut, operationInsert, next, nil)
+		return
+	case old != nil:
+		c.add(opUnseen, operationDelete, old, nil)
+	}
+	operation := operationInsert
+	if updates {
+		operation = operationUpdate
+	}
+	c.add(opPut, operation, next, nil)
+}
+
+// sameKey tells whether two rows have the same values in some columns.
+func sameKey(cols []column, key []string, a, b row) bool {
+	for i, c := range cols {
+		if slices.Contains(key, c.name) && a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// planReading is a table that is only asked what it is.
+type planReading struct{ asked }
+
+type asked interface {
+	columns() []column
+	notes() []string // what who plans should know
+	known() (columns []string, mend string)
+	describe() string
+	close()
+}
+
+func (planReading) identity() string                   { return "" }
+func (planReading) from(context.Context, string) error { return errNotRead }
+func (planReading) next() (row, string, error)         { return nil, "", errNotRead }
+func (planReading) count(context.Context) (int64, error) {
+	return 0, errNotRead
+}
+
+var errNotRead = dataError{errors.New("changes are followed by a stream, and not read by a run")}
