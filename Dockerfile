@@ -2,6 +2,8 @@
 FROM golang:1.26.10-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
+COPY internal/collation/go.mod internal/collation/
+COPY internal/gojson/go.mod internal/gojson/
 COPY internal/zstd/go.mod internal/zstd/
 RUN go mod download
 COPY . .

@@ -76,5 +76,7 @@ GOGC=off GOMEMLIMIT=1GiB go build "${race[@]}" ./...
 failed=
 go test "${race[@]}" -p 2 -timeout 20m $others || failed=1
 go test "${race[@]}" -p 1 -timeout 40m $alone || failed=1
-(cd internal/zstd && go test ./...) || failed=1 # a module of its own: it takes another's name
+for module in collation gojson zstd; do # each takes another's name
+  (cd "internal/$module" && go test ./...) || failed=1
+done
 [ -z "$failed" ]

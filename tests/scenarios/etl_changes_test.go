@@ -3,27 +3,46 @@ package scenarios
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 
 	"weir/tests/integration/require"
 )
 
+// changing is a server whose table etl_tortured.t is written to while a stream follows
+// its changes.
+type changing struct {
+	kind   string
+	source string // more of it
+	at     *url.URL
+	do     func(sql string)
+	upsert string // how an INSERT ends that may meet its key
+	differ func() int
+}
+
 // Changes of a table that are followed, beside who writes to it: killed at any moment, a
 // stream leaves what is merged as the table is, and each change once in what keeps all.
 func TestETL_TortureOfChangesLeavesTheTableAsItIs(t *testing.T) {
+	t.Run("postgres", func(t *testing.T) { tortureChanges(t, changingPostgres(t)) })
+	t.Run("mysql", func(t *testing.T) { tortureChanges(t, changingMySQL(t)) })
+}
+
+const differing = "SELECT (SELECT count(*) FROM (SELECT * FROM etl_tortured.t EXCEPT SELECT id, v FROM etl_tortured.merged) a) + " +
+	"(SELECT count(*) FROM (SELECT id, v FROM etl_tortured.merged EXCEPT SELECT * FROM etl_tortured.t) b)"
+
+func changingPostgres(t *testing.T) changing {
+	t.Helper()
 	at := mustParse(t, require.Env(t, "WEIR_TEST_POSTGRES_URL"))
-	s := newSystem(t)
-	kills, seed := fromEnv(t, "WEIR_TORTURE_KILLS", 3), fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()%1e9)
-	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)
-	chance := rand.New(rand.NewPCG(uint64(seed), 0))
 	conn, err := pgx.Connect(t.Context(), at.String())
 	if err != nil {
 		t.Fatal(err)
@@ -50,12 +69,58 @@ func TestETL_TortureOfChangesLeavesTheTableAsItIs(t *testing.T) {
 	})
 	do("CREATE SCHEMA etl_tortured; CREATE TABLE etl_tortured.t (id bigint PRIMARY KEY, v bigint); " +
 		"INSERT INTO etl_tortured.t SELECT i, 0 FROM generate_series(1, 200) i")
-	server := fmt.Sprintf(`"host": %q, "port": %s, "database": %q, "sslmode": "disable", "user": %q`, at.Hostname(), at.Port(),
-		strings.TrimPrefix(at.Path, "/"), at.User.Username())
-	s.write("changes.json", fmt.Sprintf(`{"name": "tortured", "mode": "stream", "every": "10ms", "block": 20, "source": {"type": "postgres",
+	return changing{"postgres", "", at, do, "ON CONFLICT (id) DO UPDATE SET v = excluded.v", func() (n int) {
+		if err := conn.QueryRow(t.Context(), differing).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}}
+}
+
+func changingMySQL(t *testing.T) changing {
+	t.Helper()
+	at := mustParse(t, require.Env(t, "WEIR_TEST_MYSQL_URL"))
+	conf := mysql.NewConfig()
+	conf.User, conf.Net, conf.Addr, conf.DBName, conf.MultiStatements = at.User.Username(), "tcp", at.Host, at.Path[1:], true
+	conf.Passwd, _ = at.User.Password()
+	connector, err := mysql.NewConnector(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	do := func(sql string) {
+		t.Helper()
+		if _, err := db.ExecContext(context.Background(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	t.Cleanup(func() {
+		do("DROP DATABASE IF EXISTS etl_tortured")
+		_ = db.Close()
+	})
+	do("DROP DATABASE IF EXISTS etl_tortured; CREATE DATABASE etl_tortured; CREATE TABLE etl_tortured.t (id bigint PRIMARY KEY, v bigint); " +
+		"INSERT INTO etl_tortured.t SELECT seq, 0 FROM seq_1_to_200")
+	return changing{"mysql", `, "password": {"$file": "password"}`, at, do, "ON DUPLICATE KEY UPDATE v = VALUES(v)", func() (n int) {
+		if err := db.QueryRowContext(t.Context(), differing).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}}
+}
+
+func tortureChanges(t *testing.T, c changing) {
+	s, do, at := newSystem(t), c.do, c.at
+	kills, seed := fromEnv(t, "WEIR_TORTURE_KILLS", 3), fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()%1e9)
+	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)
+	chance := rand.New(rand.NewPCG(uint64(seed), 0))
+	password, _ := at.User.Password()
+	s.write("password", password)
+	server := fmt.Sprintf(`"host": %q, "port": %s, "database": %q, "sslmode": "disable", "user": %q%s`, at.Hostname(), at.Port(),
+		strings.TrimPrefix(at.Path, "/"), at.User.Username(), c.source)
+	s.write("changes.json", fmt.Sprintf(`{"name": "tortured", "mode": "stream", "every": "10ms", "block": 20, "source": {"type": %q,
 		%s, "table": "etl_tortured.t", "metadata": {"operation": "op", "position": "at", "number": "n"}},
 		"sinks": [{"format": "csv", "url": "file://out", "object": "changes"},
-			{"format": "postgres", %[1]s, "table": "etl_tortured.merged", "mode": "merge", "key": ["id"]}]}`, server))
+			{"format": %[1]q, %[2]s, "table": "etl_tortured.merged", "mode": "merge", "key": ["id"]}]}`, c.kind, server))
 	work := func(n int) {
 		for range n {
 			id := 1 + chance.IntN(200)
@@ -63,8 +128,7 @@ func TestETL_TortureOfChangesLeavesTheTableAsItIs(t *testing.T) {
 			case 0:
 				do(fmt.Sprintf("DELETE FROM etl_tortured.t WHERE id = %d", id))
 			case 1:
-				do(fmt.Sprintf("INSERT INTO etl_tortured.t VALUES (%d, %d) ON CONFLICT (id) DO UPDATE SET v = excluded.v", id,
-					chance.IntN(1e6)))
+				do(fmt.Sprintf("INSERT INTO etl_tortured.t VALUES (%d, %d) %s", id, chance.IntN(1e6), c.upsert))
 			default:
 				do(fmt.Sprintf("UPDATE etl_tortured.t SET v = v + 1 WHERE id BETWEEN %d AND %d", id, id+chance.IntN(5)))
 			}
@@ -100,11 +164,8 @@ func TestETL_TortureOfChangesLeavesTheTableAsItIs(t *testing.T) {
 	if report := s.etl("audit", "changes.json"); !strings.Contains(report, "every row is accounted for") {
 		t.Error(report)
 	}
-	var differ int
-	const rows = "(SELECT id, v FROM etl_tortured.merged)"
-	if err := conn.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM (TABLE etl_tortured.t EXCEPT "+rows+") a) + "+
-		"(SELECT count(*) FROM ("+rows+" EXCEPT TABLE etl_tortured.t) b)").Scan(&differ); err != nil || differ != 0 {
-		t.Errorf("%d rows of the merged table are otherwise: %v", differ, err)
+	if n := c.differ(); n != 0 {
+		t.Errorf("%d rows of the merged table are otherwise", n)
 	}
 	found, _ := filepath.Glob(filepath.Join(s.dir, "out/changes/*.csv"))
 	seen := map[string]int{}

@@ -194,6 +194,9 @@ func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 		}
 		return readPostgres(r), nil
 	case mysqlFormat:
+		if p.stream && top {
+			return p.readMySQLChanges(r), nil
+		}
 		return p.readMySQL(r), nil
 	case restFormat:
 		return p.readREST(r)

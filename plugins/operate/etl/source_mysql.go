@@ -217,19 +217,24 @@ func (r *mysqlReading) next() (row, string, error) {
 	out := make(row, len(r.raw))
 	for i, v := range r.raw {
 		var err error
-		if out[i], err = r.cell(i, v); err != nil {
-			return nil, r.last, &rowError{fmt.Sprintf("column %q: %v", r.cols[i].name, err), r.unread()}
+		if out[i], err = r.cell(r.cols[i].of, r.has[i].kind, v); err != nil {
+			raw := make([][]byte, len(r.raw))
+			for j, v := range r.raw {
+				raw[j] = v
+			}
+			return nil, r.last, &rowError{fmt.Sprintf("column %q: %v", r.cols[i].name, err),
+				unreadMySQL(r.cols, r.has, raw)}
 		}
 	}
 	return out, r.last, nil
 }
 
-// cell is a value as it is kept.
-func (r *mysqlReading) cell(i int, v []byte) (c cell, err error) {
+// cell is a value as it is kept, of what the server gives as its text. kind is what
+// the server calls its type.
+func (m mysqlSource) cell(of columnType, kind string, v []byte) (c cell, err error) {
 	if v == nil {
 		return cell{null: true}, nil
 	}
-	of := r.cols[i].of
 	switch {
 	case of.kind == kindText || of.kind == kindJSON:
 		if c.text = string(v); !utf8.ValidString(c.text) {
@@ -238,11 +243,11 @@ func (r *mysqlReading) cell(i int, v []byte) (c cell, err error) {
 		return c, err
 	case of.kind == kindBytes:
 		return cell{text: string(v)}, nil
-	case r.has[i].kind == "bit":
+	case kind == "bit":
 		c.text = bitNumber(v)
 		err = c.as(of)
 		return c, err
-	case r.zeroNull && strings.HasPrefix(string(v), "0000-00-00"):
+	case m.zeroNull && strings.HasPrefix(string(v), "0000-00-00"):
 		return cell{null: true}, nil
 	case of.kind == kindTimestampTZ: // of the session's zone
 		c.text, err = of.canonical(string(v) + "Z")
@@ -252,21 +257,19 @@ func (r *mysqlReading) cell(i int, v []byte) (c cell, err error) {
 	return c, err
 }
 
-// unread is a row that cannot be read, as the server gave it.
-func (r *mysqlReading) unread() []byte {
-	raw, cols := make([][]byte, len(r.raw)), slices.Clone(r.cols)
-	for i, v := range r.raw {
-		if raw[i] = v; v == nil {
-			continue
-		}
+// unreadMySQL is a row that cannot be read, as the server gave it.
+func unreadMySQL(cols []column, has []mysqlColumn, all [][]byte) []byte {
+	raw := slices.Clone(all)
+	for i, v := range raw {
 		switch {
-		case r.has[i].kind == "bit":
+		case v == nil:
+		case has[i].kind == "bit":
 			raw[i] = []byte(bitNumber(v))
 		case !utf8.Valid(v):
-			raw[i] = fmt.Appendf(nil, "%x", []byte(v))
+			raw[i] = fmt.Appendf(nil, "%x", v)
 		}
 	}
-	return rawRow(cols, raw)
+	return rawRow(slices.Clone(cols), raw)
 }
 
 func (r *mysqlReading) count(ctx context.Context) (int64, error) {

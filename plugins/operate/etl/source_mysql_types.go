@@ -25,6 +25,7 @@ type mysqlColumn struct {
 	null      bool   // it may be
 	hidden    bool   // * does not name it
 	made      bool   // by the server, from others
+	primary   bool   // it is of the primary key
 	queried   bool   // it is of a query, of which the server tells less
 }
 
@@ -38,7 +39,7 @@ func mysqlColumns(ctx context.Context, q mysqlAsked, table string) (all []mysqlC
 	rows, err := q.QueryContext(ctx, `SELECT COLUMN_NAME, lower(DATA_TYPE), lower(COLUMN_TYPE),
 		COALESCE(NUMERIC_PRECISION, 0), COALESCE(NUMERIC_SCALE, 0), COALESCE(DATETIME_PRECISION, 0),
 		COALESCE(CHARACTER_MAXIMUM_LENGTH, 0), COALESCE(CHARACTER_OCTET_LENGTH, 0), COALESCE(CHARACTER_SET_NAME, ''),
-		IS_NULLABLE = 'YES', upper(EXTRA)
+		IS_NULLABLE = 'YES', COLUMN_KEY = 'PRI', upper(EXTRA)
 		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA `+where+` AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`, args...)
 	if err != nil {
 		return nil, err
@@ -48,7 +49,7 @@ func mysqlColumns(ctx context.Context, q mysqlAsked, table string) (all []mysqlC
 		var c mysqlColumn
 		var extra string
 		if err := rows.Scan(&c.name, &c.kind, &c.whole, &c.precision, &c.scale, &c.micros, &c.chars, &c.octets, &c.charset,
-			&c.null, &extra); err != nil {
+			&c.null, &c.primary, &extra); err != nil {
 			return nil, err
 		}
 		c.unsigned = strings.Contains(c.whole, "unsigned")

@@ -80,7 +80,7 @@ func (p *Pipeline) readBlocks(r *reader) {
 // checkStream says what a stream cannot do.
 func (p *Pipeline) checkStream(r *reader, steps, sinks []*node) {
 	if _, is := p.source.(logSource); !is && p.source != nil {
-		r.wrong(r.members["source"], "a stream follows a log: expected a source of type kafka or postgres")
+		r.wrong(r.members["source"], "a stream follows a log: expected a source of type kafka, postgres or mysql")
 	}
 	p.checkChanges(r, steps, sinks)
 	for i, s := range p.steps {
