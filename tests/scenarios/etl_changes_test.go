@@ -37,7 +37,8 @@ func TestETL_TortureOfChangesLeavesTheTableAsItIs(t *testing.T) {
 	t.Run("mysql", func(t *testing.T) { tortureChanges(t, changingMySQL(t)) })
 }
 
-const differing = "SELECT (SELECT count(*) FROM (SELECT * FROM etl_tortured.t EXCEPT SELECT id, v FROM etl_tortured.merged) a) + " +
+const differing = "SELECT (SELECT count(*) FROM (SELECT * FROM etl_tortured.t EXCEPT SELECT id, v FROM " +
+	"etl_tortured.merged) a) + " +
 	"(SELECT count(*) FROM (SELECT id, v FROM etl_tortured.merged EXCEPT SELECT * FROM etl_tortured.t) b)"
 
 func changingPostgres(t *testing.T) changing {
@@ -81,7 +82,8 @@ func changingMySQL(t *testing.T) changing {
 	t.Helper()
 	at := mustParse(t, require.Env(t, "WEIR_TEST_MYSQL_URL"))
 	conf := mysql.NewConfig()
-	conf.User, conf.Net, conf.Addr, conf.DBName, conf.MultiStatements = at.User.Username(), "tcp", at.Host, at.Path[1:], true
+	conf.User, conf.Net, conf.Addr, conf.DBName, conf.MultiStatements = at.User.Username(), "tcp", at.Host, at.Path[1:],
+		true
 	conf.Passwd, _ = at.User.Password()
 	connector, err := mysql.NewConnector(conf)
 	if err != nil {
@@ -98,7 +100,8 @@ func changingMySQL(t *testing.T) changing {
 		do("DROP DATABASE IF EXISTS etl_tortured")
 		_ = db.Close()
 	})
-	do("DROP DATABASE IF EXISTS etl_tortured; CREATE DATABASE etl_tortured; CREATE TABLE etl_tortured.t (id bigint PRIMARY KEY, v bigint); " +
+	do("DROP DATABASE IF EXISTS etl_tortured; CREATE DATABASE etl_tortured; CREATE TABLE etl_tortured.t (id bigint " +
+		"PRIMARY KEY, v bigint); " +
 		"INSERT INTO etl_tortured.t SELECT seq, 0 FROM seq_1_to_200")
 	return changing{"mysql", `, "password": {"$file": "password"}`, at, do, "ON DUPLICATE KEY UPDATE v = VALUES(v)", func() (n int) {
 		if err := db.QueryRowContext(t.Context(), differing).Scan(&n); err != nil {

@@ -97,11 +97,13 @@ func (f tracked) work(db *sql.DB, chance *rand.Rand, stop <-chan struct{}) error
 			case 0:
 				all += fmt.Sprintf("DELETE FROM etl_sink.t WHERE id = %d;", id)
 			case 1:
-				all += fmt.Sprintf("DELETE FROM etl_sink.t WHERE id = %d; UPDATE etl_sink.t SET id = %[1]d WHERE id = %d;", id, (id+7)%60)
+				all += fmt.Sprintf("DELETE FROM etl_sink.t WHERE id = %d; UPDATE etl_sink.t SET id = %[1]d WHERE id = %d;", id,
+					(id+7)%60)
 			case 2:
 				all += fmt.Sprintf("UPDATE etl_sink.t SET v = 'u%d' WHERE id = %d;", v, id)
 			case 3:
-				all += fmt.Sprintf("SAVEPOINT s; UPDATE etl_sink.t SET v = 'never'; ROLLBACK TO s; REPLACE INTO etl_sink.t VALUES (%d, 'r%d');", id, v)
+				all += fmt.Sprintf("SAVEPOINT s; UPDATE etl_sink.t SET v = 'never'; ROLLBACK TO s; REPLACE INTO etl_sink.t "+
+					"VALUES (%d, 'r%d');", id, v)
 			default:
 				all += fmt.Sprintf("INSERT INTO etl_sink.t VALUES (%d, 'i%d') ON DUPLICATE KEY UPDATE v = VALUES(v);", id, v)
 			}
@@ -291,7 +293,8 @@ func TestMySQLChanges_TypesAreThoseOfTheSnapshot(t *testing.T) {
 	const copying = `INSERT INTO etl_sink.t SELECT * FROM etl_sink.types`
 	insert := strings.Replace(copying, "*", oneOfMySQL(t, db, `SELECT GROUP_CONCAT('"', COLUMN_NAME, '"') FROM
 		information_schema.COLUMNS WHERE TABLE_SCHEMA = 'etl_sink' AND TABLE_NAME = 't' AND EXTRA NOT LIKE '%GENERATED%'`), 1)
-	insert = strings.Replace(insert, "etl_sink.t ", "etl_sink.t ("+strings.Split(strings.Split(insert, "SELECT ")[1], " FROM")[0]+") ", 1)
+	insert = strings.Replace(insert, "etl_sink.t ", "etl_sink.t ("+strings.Split(strings.Split(insert, "SELECT ")[1],
+		" FROM")[0]+") ", 1)
 	f.exec(insert)
 	dir, o := t.TempDir(), options(t)
 	p := f.stream(dir, `, "metadata": {"operation": "op"}`, toFolder)

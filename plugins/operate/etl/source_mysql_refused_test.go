@@ -40,7 +40,8 @@ func TestMySQLChanges_ColumnsThatChange(t *testing.T) {
 	for _, one := range foundIn(t, dir, "all") {
 		got = append(got, fmt.Sprintf("%v %v %v %v", one["id"], one["v"], one["w"], one["x"]))
 	}
-	if want := []string{"1 a <nil> <nil>", "2 b <nil> <nil>", "3 c 7 <nil>", "4 d 8 <nil>", "5 e 9 new"}; !slices.Equal(got, want) {
+	if want := []string{"1 a <nil> <nil>", "2 b <nil> <nil>", "3 c 7 <nil>", "4 d 8 <nil>",
+		"5 e 9 new"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	f.exec("INSERT INTO etl_sink.t VALUES (10, 6, 'f', 'x')", "ALTER TABLE etl_sink.t DROP COLUMN x, MODIFY w bigint",
@@ -75,13 +76,15 @@ func TestMySQLChanges_WhatAServerMustLog(t *testing.T) {
 		fails(t, p, o, c[2])
 		f.exec("SET GLOBAL " + c[0] + " = " + was)
 	}
-	if err := (mysqlSettings{"log_bin": "OFF"}).logs(7); err == nil || !strings.Contains(err.Error(), "keeps no log of changes") {
+	if err := (mysqlSettings{"log_bin": "OFF"}).logs(7); err == nil || !strings.Contains(err.Error(),
+		"keeps no log of changes") {
 		t.Error(err)
 	}
 	fails(t, f.stream(dir, allFacts+`, "server_id": `+oneOfMySQL(t, f.db, "SELECT @@server_id"), toFolder), o,
 		"the server itself has the server_id")
 	// who may not
-	f.exec("CREATE OR REPLACE USER etl_reader@'127.0.0.1' IDENTIFIED BY 'weir-test'; GRANT SELECT ON etl_sink.t TO etl_reader@'127.0.0.1'; " +
+	f.exec("CREATE OR REPLACE USER etl_reader@'127.0.0.1' IDENTIFIED BY 'weir-test'; GRANT SELECT ON etl_sink.t TO " +
+		"etl_reader@'127.0.0.1'; " +
 		"GRANT SELECT ON weir_test.* TO etl_reader@'127.0.0.1'")
 	t.Cleanup(func() { _, _ = f.db.ExecContext(context.Background(), "DROP USER etl_reader@'127.0.0.1'") })
 	reader := f
@@ -110,7 +113,8 @@ func TestMySQLChanges_WhatCannotBeFollowedIsNamed(t *testing.T) {
 		{"id int) ENGINE = MyISAM COMMENT '' AS (SELECT 1 AS id", "is one of MyISAM, which has no snapshots"},
 		{"id int) WITH SYSTEM VERSIONING AS (SELECT 1 AS id", "is a system versioned"},
 		{"v varchar(9) COMPRESSED", `column "v": the log has it in a form that is not read`},
-		{"id int PRIMARY KEY, of bigint, FOREIGN KEY (of) REFERENCES etl_sink.t (id) ON DELETE CASCADE", "the foreign key t_ibfk_1 of table"},
+		{"id int PRIMARY KEY, of bigint, FOREIGN KEY (of) REFERENCES etl_sink.t (id) ON DELETE CASCADE",
+			"the foreign key t_ibfk_1 of table"},
 		{"op int", `the table has a column "op"`},
 	} {
 		if strings.Contains(c[0], "FOREIGN") {
@@ -132,9 +136,12 @@ func TestMySQLChanges_WhatCannotBeFollowedIsNamed(t *testing.T) {
 	}
 	for _, c := range [][2]string{
 		{"TRUNCATE etl_sink.t", "was emptied by TRUNCATE"},
-		{"DROP TABLE etl_sink.t; CREATE TABLE etl_sink.t (id bigint PRIMARY KEY, v text)", "it was dropped, made anew, or given another name"},
-		{"RENAME TABLE etl_sink.t TO etl_sink.u, etl_sink.u TO etl_sink.t", "it was dropped, made anew, or given another name"},
-		{"ALTER TABLE etl_sink.t PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (5), PARTITION p1 VALUES LESS THAN MAXVALUE); " +
+		{"DROP TABLE etl_sink.t; CREATE TABLE etl_sink.t (id bigint PRIMARY KEY, v text)",
+			"it was dropped, made anew, or given another name"},
+		{"RENAME TABLE etl_sink.t TO etl_sink.u, etl_sink.u TO etl_sink.t",
+			"it was dropped, made anew, or given another name"},
+		{"ALTER TABLE etl_sink.t PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (5), PARTITION p1 VALUES LESS " +
+			"THAN MAXVALUE); " +
 			"ALTER TABLE etl_sink.t DROP PARTITION p0", "rows of it came or went with a partition"},
 		{"SET SESSION binlog_format = STATEMENT; INSERT INTO etl_sink.t VALUES (5, 'x'); SET SESSION binlog_format = ROW",
 			"a statement has changed rows, and the log has it instead of them"},
@@ -148,12 +155,15 @@ func TestMySQLChanges_WhatCannotBeFollowedIsNamed(t *testing.T) {
 	}
 	// of others, nothing
 	p, o = fresh("id bigint PRIMARY KEY, v text")
-	f.exec("CREATE TABLE etl_sink.other (id int); CREATE TEMPORARY TABLE etl_sink.t (id int); DROP TEMPORARY TABLE etl_sink.t; " +
-		"TRUNCATE etl_sink.other; DROP TABLE etl_sink.other; CREATE INDEX i ON etl_sink.t (v(5)); ANALYZE TABLE etl_sink.t; " +
+	f.exec("CREATE TABLE etl_sink.other (id int); CREATE TEMPORARY TABLE etl_sink.t (id int); DROP TEMPORARY TABLE " +
+		"etl_sink.t; " +
+		"TRUNCATE etl_sink.other; DROP TABLE etl_sink.other; CREATE INDEX i ON etl_sink.t (v(5)); ANALYZE TABLE " +
+		"etl_sink.t; " +
 		"XA START 'x'; INSERT INTO etl_sink.t VALUES (2, 'b'); XA END 'x'; XA COMMIT 'x' ONE PHASE; " +
 		"XA START 'y'; INSERT INTO etl_sink.t VALUES (3, 'c'); XA END 'y'; XA ROLLBACK 'y'")
 	streams(t, p, o)
-	if got, want := f.rows("SELECT id, COALESCE(v, '') FROM etl_sink.merged"), f.rows("SELECT id, COALESCE(v, '') FROM etl_sink.t"); !maps.Equal(got, want) {
+	if got, want := f.rows("SELECT id, COALESCE(v, '') FROM etl_sink.merged"),
+		f.rows("SELECT id, COALESCE(v, '') FROM etl_sink.t"); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	// a transaction that is too large
@@ -252,7 +262,8 @@ func TestMySQLStatement_WhatItIsToATable(t *testing.T) {
 
 // No statement ends the stream's process.
 func FuzzMySQLStatement(f *testing.F) {
-	for _, one := range []string{"DROP TABLE `a`.`t", "/*!40000 ALTER*/ TABLE", "'\\", "\"", "--\n", "#", "a.b.", "ALTER TABLE t."} {
+	for _, one := range []string{"DROP TABLE `a`.`t", "/*!40000 ALTER*/ TABLE", "'\\", "\"", "--\n", "#", "a.b.",
+		"ALTER TABLE t."} {
 		f.Add(one)
 	}
 	f.Fuzz(func(_ *testing.T, sql string) { (tableName{"shop", "t", true}).of(sql, "shop") })
