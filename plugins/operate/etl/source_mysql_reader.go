@@ -40,7 +40,8 @@ type mysqlReader struct {
 
 // mysqlDump is a connection on which a server sends its log.
 type mysqlDump struct {
-	conn   *client.Conn
+	conn   *client.Conn // of one goroutine
+	raw    net.Conn     // below it, which any may close
 	parser *replication.BinlogParser
 	file   int64 // where it is
 	pos    int64
@@ -88,13 +89,13 @@ func (c mysqlChanges) dumpFrom(ctx context.Context, base string, place int64, ma
 	dialer := net.Dialer{Timeout: mysqlTimeout}
 	shook, cancel := context.WithTimeout(ctx, mysqlTimeout)
 	defer cancel()
+	var raw net.Conn
 	conn, err := client.ConnectWithDialer(shook, "tcp", c.address(), user, password, "",
-		func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, address)
-			if err == nil {
-				err = conn.SetDeadline(time.Now().Add(mysqlTimeout)) // until the server has answered
+		func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+			if raw, err = dialer.DialContext(ctx, network, address); err == nil {
+				err = raw.SetDeadline(time.Now().Add(mysqlTimeout)) // until the server has answered
 			}
-			return conn, err
+			return raw, err
 		}, func(conn *client.Conn) error {
 			conn.SetTLSConfig(conf)
 			conn.SetAttributes(map[string]string{"program_name": "weir etl"})
@@ -103,7 +104,7 @@ func (c mysqlChanges) dumpFrom(ctx context.Context, base string, place int64, ma
 	if err != nil {
 		return nil, c.cannotFollow("connecting to", err)
 	}
-	d := &mysqlDump{conn: conn, parser: replication.NewBinlogParser(), file: fileOf(place), pos: posOf(place)}
+	d := &mysqlDump{conn: conn, raw: raw, parser: replication.NewBinlogParser(), file: fileOf(place), pos: posOf(place)}
 	id := c.serverID
 	if !whole {
 		id ^= 1 << 30
@@ -238,7 +239,7 @@ func (s *mysqlStream) start(ctx context.Context) error {
 	r.out = make(chan *transaction[mysqlItem], 1024)
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.reader, s.queue, s.shapes = r, &r.transactionQueue, map[uint64]*mysqlShape{}
-	stopped := context.AfterFunc(ctx, func() { _ = dump.conn.Close() })
+	stopped := context.AfterFunc(ctx, func() { _ = dump.raw.Close() })
 	go func() {
 		defer close(r.done)
 		defer close(r.out)

@@ -214,10 +214,14 @@ type changed struct {
 	position string // the same, as a text in its order
 	at       time.Time
 	all      []change
+	n        int // of those that are seen
 }
 
 func (c *changed) add(o op, operation string, r row, err error) {
-	n := len(c.all) + 1
+	n := c.n + 1
+	if o != opUnseen {
+		c.n = n
+	}
 	one := change{place: c.end + "/" + strconv.Itoa(n), op: o, err: err}
 	if err == nil {
 		one.row = c.facts.of(r, operation, c.position, int64(n), c.at)
