@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir/tests/integration/require"
 )
 
 // tracked is a table of the test in a MariaDB, whose changes a stream follows.
@@ -346,5 +348,41 @@ func TestMySQLChanges_ValuesAreThoseOfTheirTime(t *testing.T) {
 	}
 	if r.Counts.Rejected != 1 || !strings.Contains(fmt.Sprint(foundIn(t, dir, "no")), `column "day": it is no date`) {
 		t.Errorf("%+v %v", r.Counts, foundIn(t, dir, "no"))
+	}
+}
+
+// The log comes over TLS from who the server says it is, and from nobody else; a
+// connection that is lost is made again.
+func TestMySQLChanges_OverTLSAndALostConnection(t *testing.T) {
+	f := track(t, "id bigint PRIMARY KEY, v text")
+	ca := require.Env(t, "WEIR_TEST_MYSQL_CA")
+	plain := f.fields
+	f.fields = strings.Replace(plain, `"sslmode": "disable"`, `"sslmode": "verify-full"`, 1)
+	if _, err := f.stream(t.TempDir(), allFacts, toFolder).Stream(t.Context(), untilEnd(options(t))); err == nil {
+		t.Error("a server was taken whose certificate nobody knows")
+	}
+	f.fields = strings.Replace(plain, `"sslmode": "disable"`, fmt.Sprintf(`"sslmode": "verify-full", "ca": %q`, ca), 1)
+	dir, o := t.TempDir(), options(t)
+	p := f.stream(dir, allFacts, toFolder)
+	streams(t, p, o)
+	f.exec("INSERT INTO etl_sink.t VALUES (1, 'a')")
+	ctx, stop := context.WithCancel(t.Context())
+	killed := false
+	o.Pause, o.Watch = time.Millisecond, func(now Progress) {
+		switch {
+		case now.Counts.Read == 1 && !killed:
+			killed = true
+			for _, id := range strings.Fields(oneOfMySQL(t, f.db, "SELECT COALESCE(GROUP_CONCAT(ID SEPARATOR ' '), '') "+
+				"FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'")) {
+				f.exec("KILL " + id)
+			}
+			f.exec("INSERT INTO etl_sink.t VALUES (2, 'b')")
+		case now.Counts.Read == 2:
+			stop()
+		}
+	}
+	r, err := p.Stream(ctx, o)
+	if all := foundIn(t, dir, "all"); err != nil || r.Counts.Read != 2 || !killed || len(all) != 2 {
+		t.Errorf("%v: %v", err, all)
 	}
 }
