@@ -52,7 +52,7 @@ bench: ## measure this machine; the results go to tests/bench/README.md
 	tests/bench/bench.sh
 
 .env: ## passwords for the servers of docker-compose.yml, made up; one that is there is kept
-	@umask 077; for name in POSTGRES_PASSWORD REDIS_PASSWORD S3_SECRET GRAFANA_PASSWORD; do \
+	@umask 077; for name in POSTGRES_PASSWORD REDIS_PASSWORD S3_SECRET MARIADB_PASSWORD VAULT_TOKEN GRAFANA_PASSWORD; do \
 	  echo "s/^$$name=$$/$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')/"; done | sed -f - .env.example >.env
 
 torture: build ## kill it fifty times and count every event; rules over hundreds of histories and 5 million keys

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1
-for profile in "" "--profile cluster"; do
+for profile in "" "--profile cluster" "--profile etl"; do
   "$bin/docker-compose" --env-file .env.example $profile config --quiet
 done
 running=$("$bin/docker-compose" --env-file /dev/null config --services)

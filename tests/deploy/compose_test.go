@@ -128,7 +128,7 @@ func TestCompose_TheExampleHasEveryVariable(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^([A-Z0-9_]+)=(.*)$`).FindAllSubmatch(read(t, ".env.example"), -1) {
 		name := string(m[1])
 		told[name] = true
-		secret := regexp.MustCompile(`PASSWORD|SECRET`).MatchString(name)
+		secret := regexp.MustCompile(`PASSWORD|SECRET|TOKEN`).MatchString(name)
 		if made := strings.Contains(string(read(t, "Makefile")), name); made != secret || secret && len(m[2]) > 0 {
 			t.Errorf("%s is %q, and is made up: %t", name, m[2], made)
 		}

@@ -22,7 +22,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=$(cd "$here/../.." && pwd)/.cache
 state=${WEIR_TEST_DIR:-${TMPDIR:-/tmp}/weir-servers}
 versitygw_version=v1.8.0
-s3_access=weir-test s3_secret=weir-test-secret bucket=weir-test
+bucket=weir-test
+# The S3 server reads them from its environment: a command line is shown to all.
+export ROOT_ACCESS_KEY_ID=${WEIR_TEST_S3_ACCESS:-weir-test} ROOT_SECRET_ACCESS_KEY=${WEIR_TEST_S3_SECRET:-weir-test-secret}
 
 say() { echo "servers: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -205,17 +207,18 @@ start_s3() {
   port=$(free_port)
   mkdir -p "$state/s3/objects" "$state/s3/meta"
   # The side car holds what would otherwise need a file system with extended attributes.
-  launch s3 "$bin" --port "127.0.0.1:$port" --access "$s3_access" --secret "$s3_secret" --region us-east-1 --quiet \
-    posix --sidecar "$state/s3/meta" "$state/s3/objects"
+  launch s3 "$bin" --port "127.0.0.1:$port" --region us-east-1 --quiet posix \
+    --sidecar "$state/s3/meta" "$state/s3/objects"
   await s3 20 port_open "$port"
-  status=$(curl -sS -o /dev/null -w '%{http_code}' -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:us-east-1:s3" --user "$s3_access:$s3_secret" "http://127.0.0.1:$port/$bucket")
+  status=$(curl -sS -o /dev/null -w '%{http_code}' -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:us-east-1:s3" \
+    --config - "http://127.0.0.1:$port/$bucket" <<<"user = \"$ROOT_ACCESS_KEY_ID:$ROOT_SECRET_ACCESS_KEY\"")
   case $status in
     200 | 409) ;; # made, or there from an earlier start
     *) die "creating the bucket failed with HTTP $status; the log is $state/s3.log" ;;
   esac
   export_line s3 WEIR_TEST_S3_URL "s3://$bucket?endpoint=http://127.0.0.1:$port&region=us-east-1&use_path_style=true"
-  export_line s3 AWS_ACCESS_KEY_ID "$s3_access"
-  export_line s3 AWS_SECRET_ACCESS_KEY "$s3_secret"
+  export_line s3 AWS_ACCESS_KEY_ID "$ROOT_ACCESS_KEY_ID"
+  export_line s3 AWS_SECRET_ACCESS_KEY "$ROOT_SECRET_ACCESS_KEY"
 }
 
 # launch NAME COMMAND…: in the background, with its log; how, is kept for revive.
