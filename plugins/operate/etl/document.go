@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"weir/internal/platform/rawjson"
 	"weir/internal/platform/text"
 )
 
@@ -77,7 +78,52 @@ func parse(file string, raw []byte) (*node, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, top.problem("something follows the JSON value")
 	}
+	if hasHalfAPair(raw) {
+		return nil, top.problem(halfAPair)
+	}
 	return n, nil
+}
+
+const (
+	namedTwice = "the name stands twice in one object"
+	halfAPair  = "it has half of a surrogate pair, which is no text"
+)
+
+// hasHalfAPair says whether an escape such as \ud800 stands alone in JSON: it would be
+// read as another character.
+func hasHalfAPair(raw []byte) bool {
+	if !bytes.Contains(raw, []byte(`\u`)) {
+		return false
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '"' {
+			continue
+		}
+		end, _, err := rawjson.String(raw, i)
+		if err != nil {
+			return true
+		}
+		i = end - 1
+	}
+	return false
+}
+
+// parseData reads JSON that is data: an error tells a name that stands twice and
+// where, and nothing else of it.
+func parseData(what string, raw []byte) (*node, error) {
+	n, err := parse("", raw)
+	var wrong *ProblemsError
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.As(err, &wrong) && wrong.Problems[0].Text == namedTwice:
+		return nil, fmt.Errorf("%s names %q twice", what, text.Shorten(wrong.Problems[0].Pointer))
+	case errors.As(err, &wrong) && wrong.Problems[0].Text == halfAPair:
+		return nil, fmt.Errorf("%s: %s", what, halfAPair)
+	case !utf8.Valid(raw):
+		return nil, fmt.Errorf("%s is not UTF-8", what)
+	}
+	return nil, fmt.Errorf("%s is no JSON", what)
 }
 
 func parseValue(d *json.Decoder, file, pointer string, depth int) (*node, error) {
@@ -103,7 +149,7 @@ func parseValue(d *json.Decoder, file, pointer string, depth int) (*node, error)
 			name, _ := key.(string)
 			at := below(pointer, name)
 			if members[name] != nil {
-				return nil, (&node{file: file, pointer: at}).problem("the name stands twice in one object")
+				return nil, (&node{file: file, pointer: at}).problem(namedTwice)
 			}
 			if members[name], err = parseValue(d, file, at, depth+1); err != nil {
 				return nil, err

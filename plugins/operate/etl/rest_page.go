@@ -126,9 +126,9 @@ func hiddenURL(err error) error {
 
 // read finds the rows of a body, and where the next page is.
 func (s restSource) read(body []byte, place string, res *http.Response) (*restPage, error) {
-	doc, err := parse("the page", body)
+	doc, err := parseData("a page", body)
 	if err != nil { // it may be that of a proxy on the way
-		return nil, fmt.Errorf("reading %s: a page is no JSON, or names something twice", s.shown())
+		return nil, fmt.Errorf("reading %s: %w", s.shown(), err)
 	}
 	list, err := doc.find(s.rows)
 	if err != nil {

@@ -223,9 +223,9 @@ func (f *fileReading) jsonRow() (row, error) {
 }
 
 func (f *fileReading) jsonCells(raw []byte) (row, error) {
-	n, err := parse(f.shown, raw)
+	n, err := parseData("the line", raw)
 	if err != nil {
-		return nil, errors.New("the line is no JSON, or names something twice")
+		return nil, err
 	}
 	return objectCells(n, f.fileSource.columns, f.missing, f.ignore)
 }

@@ -92,9 +92,9 @@ func (k kafkaSource) valueOf(rec *kgo.Record) (row, error) {
 	if k.avro != nil {
 		return k.avro.row(rec.Value)
 	}
-	n, err := parse(k.topic, rec.Value)
+	n, err := parseData("the record", rec.Value)
 	if err != nil {
-		return nil, errors.New("the record is no JSON, or names something twice")
+		return nil, err
 	}
 	return objectCells(n, k.columns[:k.values], k.missing, k.ignore)
 }

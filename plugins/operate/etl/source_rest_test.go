@@ -180,7 +180,7 @@ func TestREST_WhatAServerDoesWrongIsNamed(t *testing.T) {
 		"moved":     {cursor, status(302, "Location", other.URL+"/v1"), "it leads to another server", true, "[]"},
 		"circle":    {cursor, status(302, "Location", "/v1"), "more than 5 times", false, "[]"},
 		"garbage":   {cursor, body("<html>hidden"), "is no JSON", false, "[]"},
-		"twins":     {cursor, body(`{"data": {"items": []}, "data": 1}`), "names something twice", false, "[]"},
+		"twins":     {cursor, body(`{"data": {"items": []}, "data": 1}`), `names "/data" twice`, false, "[]"},
 		"nowhere":   {cursor, body(`{"items": []}`), `nothing at "/data/items"`, true, "[]"},
 		"no list":   {cursor, body(`{"data": {"items": {}}}`), "is no list", true, "[]"},
 		"no end":    {cursor, body(`{"data": {"items": []}}`), `set "end" to missing`, true, "[]"},

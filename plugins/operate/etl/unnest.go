@@ -79,9 +79,9 @@ func (s stepSpec) elements(c cell) ([]*node, string) {
 	if c.null {
 		return nil, ""
 	}
-	n, err := parse("", []byte(c.text))
+	n, err := parseData("it", []byte(c.text))
 	if err != nil {
-		return nil, fmt.Sprintf("column %q: it is no JSON, or names something twice", s.column)
+		return nil, fmt.Sprintf("column %q: %v", s.column, err)
 	}
 	switch v := n.value.(type) {
 	case nil:
