@@ -5,10 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"math/big"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -163,7 +160,9 @@ const rowGroup = 100_000
 type parquetEncoder struct {
 	columns []column
 	w       *parquet.GenericWriter[any]
-	buf     []parquet.Row
+	buf     []parquet.Row // of rows that are not written yet; their bytes are the rows' own, or in fixed
+	next    int           // of them
+	fixed   []byte
 	rows    int
 }
 
@@ -176,7 +175,12 @@ func newParquet(columns []column, ids []int, w io.Writer) (encoder, error) {
 		}
 	}
 	schema := parquet.NewSchema("rows", ordered{group, names(columns)})
-	return &parquetEncoder{columns: columns, w: newParquetWriter(w, schema)}, nil
+	e := &parquetEncoder{columns: columns, w: newParquetWriter(w, schema), buf: make([]parquet.Row, writeRows)}
+	values := make([]parquet.Value, writeRows*len(columns))
+	for i := range e.buf {
+		e.buf[i] = values[i*len(columns) : (i+1)*len(columns)]
+	}
+	return e, nil
 }
 
 func newParquetWriter(w io.Writer, schema *parquet.Schema) *parquet.GenericWriter[any] {
@@ -227,31 +231,31 @@ const decimalBytes = 16
 const writeRows = 256
 
 func (e *parquetEncoder) write(r row) error {
-	out := make(parquet.Row, len(r))
+	out := e.buf[e.next]
 	for i, c := range r {
 		if c.null {
 			out[i] = parquet.NullValue().Level(0, 0, i)
 			continue
 		}
-		v, err := e.columns[i].of.value(c.text)
+		v, err := e.value(e.columns[i].of, c.text)
 		if err != nil {
 			return fmt.Errorf("encoding column %q: %w", e.columns[i].name, err)
 		}
 		out[i] = v.Level(0, 1, i)
 	}
-	e.buf = append(e.buf, out)
+	e.next++
 	e.rows++
-	if len(e.buf) < writeRows {
+	if e.next < writeRows {
 		return nil
 	}
 	return e.flush(e.rows%rowGroup < writeRows)
 }
 
 func (e *parquetEncoder) flush(group bool) error {
-	if _, err := e.w.WriteRows(e.buf); err != nil {
+	if _, err := e.w.WriteRows(e.buf[:e.next]); err != nil {
 		return fmt.Errorf("encoding rows: %w", err)
 	}
-	e.buf = e.buf[:0]
+	e.next, e.fixed = 0, e.fixed[:0]
 	if !group {
 		return nil
 	}
@@ -263,58 +267,4 @@ func (e *parquetEncoder) end() error {
 		return err
 	}
 	return e.w.Close()
-}
-
-// value is a canonical text as Parquet has it.
-func (t columnType) value(text string) (parquet.Value, error) {
-	switch t.kind {
-	case kindBool:
-		return parquet.BooleanValue(text == "true"), nil
-	case kindInt16, kindInt32:
-		v, err := strconv.ParseInt(text, 10, 32)
-		return parquet.Int32Value(int32(v)), err
-	case kindInt64:
-		v, err := strconv.ParseInt(text, 10, 64)
-		return parquet.Int64Value(v), err
-	case kindFloat32:
-		v, err := strconv.ParseFloat(text, 32)
-		return parquet.FloatValue(float32(v)), err
-	case kindFloat64:
-		v, err := strconv.ParseFloat(text, 64)
-		return parquet.DoubleValue(v), err
-	case kindDecimal:
-		return t.decimalValue(strings.Replace(text, ".", "", 1))
-	case kindDate:
-		at, err := time.Parse(formDate, text)
-		return parquet.Int32Value(int32(at.Unix() / 86400)), err
-	case kindTimestamp, kindTimestampTZ:
-		at, err := time.Parse(formTimestamp, strings.TrimSuffix(text, "Z"))
-		return parquet.Int64Value(at.UnixMicro()), err
-	case kindUUID:
-		raw, ok := new(big.Int).SetString(strings.ReplaceAll(text, "-", ""), 16)
-		if !ok {
-			return parquet.Value{}, fmt.Errorf("it is no UUID")
-		}
-		return parquet.FixedLenByteArrayValue(raw.FillBytes(make([]byte, decimalBytes))), nil
-	}
-	return parquet.ByteArrayValue([]byte(text)), nil
-}
-
-// decimalValue is the number without its point, in two's complement.
-func (t columnType) decimalValue(digits string) (parquet.Value, error) {
-	if t.precision <= 18 {
-		v, err := strconv.ParseInt(digits, 10, 64)
-		if t.precision <= 9 {
-			return parquet.Int32Value(int32(v)), err
-		}
-		return parquet.Int64Value(v), err
-	}
-	v, ok := new(big.Int).SetString(digits, 10)
-	if !ok {
-		return parquet.Value{}, fmt.Errorf("it is no decimal")
-	}
-	if v.Sign() < 0 {
-		v.Add(v, new(big.Int).Lsh(big.NewInt(1), decimalBytes*8))
-	}
-	return parquet.FixedLenByteArrayValue(v.FillBytes(make([]byte, decimalBytes))), nil
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // folder writes files and returns where they are.
-func folder(t *testing.T, files map[string]string) string {
+func folder(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -29,7 +29,7 @@ func folder(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func loaded(t *testing.T, files map[string]string) (*Pipeline, error) {
+func loaded(t testing.TB, files map[string]string) (*Pipeline, error) {
 	t.Helper()
 	return Load(filepath.Join(folder(t, files), "p.json"))
 }

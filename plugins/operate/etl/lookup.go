@@ -226,7 +226,11 @@ func (t *table) add(key keyColumns, r row, room *budget) error {
 	if t.index[text] != nil {
 		return errors.New("another row has the same key, and a lookup finds one: choose a key that no two rows have")
 	}
-	t.index[text] = r
+	kept := make(row, len(r))
+	for i, c := range r {
+		kept[i] = c.clone()
+	}
+	t.index[text] = kept
 	return room.take(size + len(text))
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // options are those of a run in a folder of its own, without pauses.
-func options(t *testing.T) Options {
+func options(t testing.TB) Options {
 	t.Helper()
 	return Options{State: t.TempDir(), Tries: 1, Now: time.Now, Tell: func(line string) { t.Log(line) }}
 }

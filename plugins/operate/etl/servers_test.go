@@ -18,7 +18,7 @@ import (
 )
 
 // server is the PostgreSQL of the tests, and the fields of a source that is there.
-func server(t *testing.T) (conn *pgx.Conn, fields string) {
+func server(t testing.TB) (conn *pgx.Conn, fields string) {
 	t.Helper()
 	raw := require.Env(t, "WEIR_TEST_POSTGRES_URL")
 	conn, err := pgx.Connect(t.Context(), raw)
@@ -34,7 +34,7 @@ func server(t *testing.T) (conn *pgx.Conn, fields string) {
 		u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/"), u.User.Username())
 }
 
-func exec1(t *testing.T, conn *pgx.Conn, sql string) {
+func exec1(t testing.TB, conn *pgx.Conn, sql string) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)

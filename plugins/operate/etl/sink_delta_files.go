@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"weir/internal/platform/rawjson"
 	"weir/internal/platform/text"
 	"weir/plugins/operate/etl/delta"
 )
@@ -34,6 +35,9 @@ type deltaFiles struct {
 	keys       *mergeKeys   // of merge
 	more       func() error // what is to be written behind the rows of the run
 
+	wider bool // a column has more digits in the table
+	key   []byte
+	inRow row
 	open  map[string]*deltaFile
 	size  int
 	added []delta.Add
@@ -48,9 +52,17 @@ type deltaFile struct {
 	values []cell // of the partition
 	rows   int64
 	nulls  []int64
-	least  []cell
-	most   []cell
+	least  []extreme
+	most   []extreme
 }
+
+// extreme is a value of a column that is above, or below, all others.
+type extreme struct {
+	text []byte // its own
+	is   bool
+}
+
+func (x *extreme) set(text string) { x.text, x.is = append(x.text[:0], text...), true }
 
 func newDeltaFiles(columns []column, as []deltaColumn, partitions []string, run string, now int64,
 	put func(string, []byte) error) *deltaFiles {
@@ -62,7 +74,9 @@ func newDeltaFiles(columns []column, as []deltaColumn, partitions []string, run 
 		if !slices.Contains(d.partitions, i) {
 			d.inside = append(d.inside, i)
 		}
+		d.wider = d.wider || d.widens(i)
 	}
+	d.inRow = make(row, len(d.inside))
 	return d
 }
 
@@ -88,9 +102,12 @@ func (d *deltaFiles) write(r row) error {
 
 // widened is a row with the values as the table has them.
 func (d *deltaFiles) widened(r row) (row, error) {
+	if !d.wider {
+		return r, nil
+	}
 	out := make(row, len(r))
 	for i, c := range r {
-		if d.as[i].of != d.columns[i].of && d.as[i].of.kind == kindDecimal && !c.null { // more digits behind the point
+		if d.widens(i) && !c.null {
 			var err error
 			if c.text, err = d.as[i].of.canonical(c.text); err != nil {
 				return nil, fmt.Errorf("column %q: %w", d.as[i].name, err)
@@ -99,6 +116,11 @@ func (d *deltaFiles) widened(r row) (row, error) {
 		out[i] = c
 	}
 	return out, nil
+}
+
+// widens tells whether a column has more digits behind the point in the table.
+func (d *deltaFiles) widens(i int) bool {
+	return d.as[i].of != d.columns[i].of && d.as[i].of.kind == kindDecimal
 }
 
 // erase lets the row with this one's key go, of which there is none in the run.
@@ -112,19 +134,20 @@ func (d *deltaFiles) erase(r row) error {
 
 // keep writes a row as the table has it, which may be no row of the run.
 func (d *deltaFiles) keep(out row) error {
-	var key []byte
+	key := d.key[:0]
 	for _, i := range d.partitions {
 		if !out[i].null && out[i].text == "" {
 			return fmt.Errorf("column %q: a partition of the empty text is one of null: make one of the other", d.as[i].name)
 		}
 		key = appendCell(key, out[i])
 	}
+	d.key = key
 	f := d.open[string(key)]
 	if f == nil {
 		f = d.begin(out)
 		d.open[string(key)] = f
 	}
-	inside := make(row, len(d.inside))
+	inside := d.inRow
 	for n, i := range d.inside {
 		inside[n] = out[i]
 	}
@@ -154,28 +177,25 @@ func appendRow(b []byte, r row) []byte {
 	return b
 }
 
-// rowOf reads what appendRow wrote, and what is behind it.
-func rowOf(raw []byte, cells int) (row, []byte) {
-	r := make(row, cells)
+// rowOf reads what appendRow wrote into a row, whose texts are parts of that, and
+// returns what is behind it.
+func rowOf(raw []byte, r row) []byte {
 	for i := range r {
 		n, size := binary.Uvarint(raw)
 		if raw = raw[size:]; n == 0 {
-			r[i].null = true
+			r[i] = cell{null: true}
 			continue
 		}
-		r[i].text, raw = string(raw[:n-1]), raw[n-1:]
+		r[i], raw = cell{text: rawjson.Alias(raw[:n-1])}, raw[n-1:]
 	}
-	return r, raw
+	return raw
 }
 
 func (d *deltaFiles) begin(r row) *deltaFile {
 	n := len(d.inside)
-	f := &deltaFile{nulls: make([]int64, n), least: make([]cell, n), most: make([]cell, n)}
+	f := &deltaFile{nulls: make([]int64, n), least: make([]extreme, n), most: make([]extreme, n)}
 	for _, i := range d.partitions {
 		f.values = append(f.values, r[i].clone())
-	}
-	for n := range d.inside {
-		f.least[n].null, f.most[n].null = true, true
 	}
 	return f
 }
@@ -192,14 +212,15 @@ func (f *deltaFile) note(d *deltaFiles, r row) {
 		case c.null:
 			f.nulls[n]++
 		case !bounded(of):
-		case f.least[n].null:
-			f.least[n], f.most[n] = c.clone(), c.clone()
+		case !f.least[n].is:
+			f.least[n].set(c.text)
+			f.most[n].set(c.text)
 		default:
-			if of.compare(c.text, f.least[n].text) < 0 {
-				f.least[n] = c.clone()
+			if of.compare(c.text, rawjson.Alias(f.least[n].text)) < 0 {
+				f.least[n].set(c.text)
 			}
-			if of.compare(c.text, f.most[n].text) > 0 {
-				f.most[n] = c.clone()
+			if of.compare(c.text, rawjson.Alias(f.most[n].text)) > 0 {
+				f.most[n].set(c.text)
 			}
 		}
 	}
@@ -225,13 +246,13 @@ func (f *deltaFile) stats(d *deltaFiles) (string, error) {
 	for n, i := range d.inside[:min(len(d.inside), statsColumns)] {
 		of, name := d.as[i].of, d.as[i].inFiles()
 		nulls[name] = f.nulls[n]
-		if f.least[n].null {
+		if !f.least[n].is {
 			continue
 		}
-		if v, is := bound(of, f.least[n].text, false); is {
+		if v, is := bound(of, string(f.least[n].text), false); is {
 			least[name] = v
 		}
-		if v, is := bound(of, f.most[n].text, true); is {
+		if v, is := bound(of, string(f.most[n].text), true); is {
 			most[name] = v
 		}
 	}
@@ -280,9 +301,9 @@ func (f *deltaFile) encode(d *deltaFiles) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := make(row, len(columns))
 	for rest := f.raw; len(rest) > 0; {
-		var r row
-		r, rest = rowOf(rest, len(columns))
+		rest = rowOf(rest, r)
 		if err := e.write(r); err != nil {
 			return nil, err
 		}

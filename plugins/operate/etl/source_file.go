@@ -70,10 +70,11 @@ const mostRecord = 64 << 20
 // fileReading reads a file record by record. Its positions are offsets in bytes.
 type fileReading struct {
 	fileSource
-	file   *os.File
-	in     *bufio.Reader
-	offset int64
-	order  []int // csv: the column of each field of a record
+	file    *os.File
+	in      *bufio.Reader
+	offset  int64
+	objects *objectReader // ndjson
+	order   []int         // csv: the column of each field of a record
 }
 
 func (f fileSource) open(context.Context) (reading, error) {
@@ -81,7 +82,7 @@ func (f fileSource) open(context.Context) (reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the source: %w", err)
 	}
-	return &fileReading{fileSource: f, file: file}, nil
+	return &fileReading{fileSource: f, file: file, objects: newObjectReader("the line", f.columns, f.missing, f.ignore)}, nil
 }
 
 func (f *fileReading) columns() []column { return f.fileSource.columns }
@@ -223,11 +224,7 @@ func (f *fileReading) jsonRow() (row, error) {
 }
 
 func (f *fileReading) jsonCells(raw []byte) (row, error) {
-	n, err := parseData("the line", raw)
-	if err != nil {
-		return nil, err
-	}
-	return objectCells(n, f.fileSource.columns, f.missing, f.ignore)
+	return f.objects.read(raw, 0)
 }
 
 // objectCells are the values of an object by its names: missing, one that it lacks
@@ -270,38 +267,49 @@ func (t columnType) fromJSON(n *node) (c cell, err error) {
 	case nil:
 		return cell{null: true}, nil
 	case string:
-		switch t.kind {
-		case kindBytes:
-			c.text, err = fromBase64(v)
-		case kindBool, kindInt16, kindInt32, kindInt64, kindFloat32:
-			err = fmt.Errorf("a text is no %s", t)
-		case kindFloat64:
-			err = errors.New("a text is no float64")
-		case kindJSON:
-			c, err = marshalled(v)
-		default:
-			c.text, err = t.canonical(v)
-		}
-		return c, err
+		return t.fromText(v)
 	case json.Number:
-		if t.kind == kindJSON || t.kind == kindText {
-			if t.kind == kindJSON {
-				return cell{text: v.String()}, nil
-			}
-			return c, errors.New("a number is no text")
-		}
-		c.text, err = t.number(v.String())
-		return c, err
+		return t.fromNumber(v.String())
 	case bool:
-		if t.kind == kindBool || t.kind == kindJSON {
-			return cell{text: strconv.FormatBool(v)}, nil
-		}
-		return c, fmt.Errorf("true and false are no %s", t)
+		return t.fromBool(v)
 	}
 	if t.kind != kindJSON {
 		return c, fmt.Errorf("a list or an object is no %s", t)
 	}
 	return marshalled(n.plain())
+}
+
+func (t columnType) fromText(v string) (c cell, err error) {
+	switch t.kind {
+	case kindBytes:
+		c.text, err = fromBase64(v)
+	case kindBool, kindInt16, kindInt32, kindInt64, kindFloat32, kindFloat64:
+		err = fmt.Errorf("a text is no %s", t)
+	case kindJSON:
+		return marshalled(v)
+	default:
+		c.text, err = t.canonical(v)
+	}
+	return c, err
+}
+
+func (t columnType) fromNumber(v string) (c cell, err error) {
+	switch t.kind {
+	case kindJSON:
+		c.text = v
+	case kindText:
+		err = errors.New("a number is no text")
+	default:
+		c.text, err = t.number(v)
+	}
+	return c, err
+}
+
+func (t columnType) fromBool(v bool) (cell, error) {
+	if t.kind != kindBool && t.kind != kindJSON {
+		return cell{}, fmt.Errorf("true and false are no %s", t)
+	}
+	return cell{text: strconv.FormatBool(v)}, nil
 }
 
 func marshalled(v any) (cell, error) {

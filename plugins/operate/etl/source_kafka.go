@@ -69,8 +69,19 @@ func (p *Pipeline) readKafka(r *reader) (source, []column) {
 
 func (k kafkaSource) describe() string { return "topic " + k.topic + " of Kafka" }
 
+// reader reads records of the topic, one after the other.
+func (k kafkaSource) reader() *recordReader {
+	return &recordReader{kafkaSource: k, objects: newObjectReader("the record", k.columns[:k.values], k.missing, k.ignore)}
+}
+
+// recordReader makes rows of records.
+type recordReader struct {
+	kafkaSource
+	objects *objectReader
+}
+
 // row is what a record holds.
-func (k kafkaSource) row(rec *kgo.Record) (row, error) {
+func (k *recordReader) row(rec *kgo.Record) (row, error) {
 	if rec.Value == nil {
 		return nil, &rowError{reason: "the record has no value"}
 	}
@@ -88,15 +99,11 @@ func (k kafkaSource) row(rec *kgo.Record) (row, error) {
 	return r, nil
 }
 
-func (k kafkaSource) valueOf(rec *kgo.Record) (row, error) {
+func (k *recordReader) valueOf(rec *kgo.Record) (row, error) {
 	if k.avro != nil {
 		return k.avro.row(rec.Value)
 	}
-	n, err := parseData("the record", rec.Value)
-	if err != nil {
-		return nil, err
-	}
-	return objectCells(n, k.columns[:k.values], k.missing, k.ignore)
+	return k.objects.read(rec.Value, len(k.facts))
 }
 
 // shown is a value as a reject has it, which is a text.
@@ -107,7 +114,8 @@ func (k kafkaSource) shown(rec *kgo.Record) []byte {
 	return rec.Value
 }
 
-func (k kafkaSource) fact(rec *kgo.Record, fact string) (cell, error) {
+func (k *recordReader) fact(rec *kgo.Record, fact string) (cell, error) {
+	slab := &k.objects.slab
 	switch fact {
 	case "key", "key_bytes":
 		if rec.Key == nil {
@@ -116,13 +124,13 @@ func (k kafkaSource) fact(rec *kgo.Record, fact string) (cell, error) {
 		if fact == "key" && !utf8.Valid(rec.Key) {
 			return cell{}, errors.New("the key is not UTF-8: take key_bytes")
 		}
-		return cell{text: string(rec.Key)}, nil
+		return cell{text: slab.text(rec.Key)}, nil
 	case "partition":
-		return cell{text: strconv.Itoa(int(rec.Partition))}, nil
+		return cell{text: slab.number(int64(rec.Partition))}, nil
 	case "offset":
-		return cell{text: strconv.FormatInt(rec.Offset, 10)}, nil
+		return cell{text: slab.number(rec.Offset)}, nil
 	case "timestamp":
-		return cell{text: rec.Timestamp.UTC().Format(formTimestamp) + "Z"}, nil
+		return cell{text: slab.instant(rec.Timestamp)}, nil
 	}
 	return headersOf(rec)
 }
@@ -168,7 +176,7 @@ type stretch struct {
 // kafkaReading reads one partition after the other, each up to its end when the run
 // began. So the same records come in the same order, whenever it is read.
 type kafkaReading struct {
-	kafkaSource
+	*recordReader
 	client  *kgo.Client
 	cluster kafka.Cluster
 	log     string
@@ -197,7 +205,7 @@ func (k kafkaSource) reading(ctx context.Context) (*kafkaReading, error) {
 		client.Close()
 		return nil, refusedByKafka(cluster, "asking Kafka", err)
 	}
-	return &kafkaReading{kafkaSource: k, client: client, cluster: cluster, log: of[0].String()}, nil
+	return &kafkaReading{recordReader: k.reader(), client: client, cluster: cluster, log: of[0].String()}, nil
 }
 
 func (k kafkaSource) open(ctx context.Context) (reading, error) {
@@ -350,7 +358,7 @@ func (r *kafkaReading) failed(err error) error {
 func (r *kafkaReading) place() string { return placeOf(r.last) }
 
 func placeOf(rec *kgo.Record) string {
-	return fmt.Sprintf("%s/%d/%d", rec.Topic, rec.Partition, rec.Offset)
+	return rec.Topic + "/" + strconv.Itoa(int(rec.Partition)) + "/" + strconv.FormatInt(rec.Offset, 10)
 }
 
 func (r *kafkaReading) position() string {

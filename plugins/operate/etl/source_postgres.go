@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"weir/internal/platform/rawjson"
 )
 
 // postgresSource is a table or a query of a PostgreSQL.
@@ -45,6 +47,7 @@ type postgresReading struct {
 	cols  []column
 	key   int // index of the key; -1: none
 	rows  pgx.Rows
+	slab  slab
 	last  string // the key of the last row
 	began bool
 }
@@ -214,12 +217,12 @@ func (r *postgresReading) next() (row, string, error) {
 		if key == nil || r.began && string(key) == r.last {
 			return nil, "", r.wrongKey()
 		}
-		r.last, r.began = string(key), true
+		r.last, r.began = r.slab.text(key), true
 	}
-	out := make(row, len(raw))
+	out := r.slab.row(len(raw))
 	for i, v := range raw {
 		var err error
-		if out[i], err = r.cols[i].of.fromPostgres(v); err != nil {
+		if out[i], err = r.cols[i].of.fromPostgres(v, &r.slab); err != nil {
 			return nil, r.last, &rowError{fmt.Sprintf("column %q: %v", r.cols[i].name, err), rawRow(r.cols, raw)}
 		}
 	}
@@ -227,18 +230,26 @@ func (r *postgresReading) next() (row, string, error) {
 }
 
 // fromPostgres is a value that the server wrote as text; nil: null.
-func (t columnType) fromPostgres(v []byte) (c cell, err error) {
+func (t columnType) fromPostgres(v []byte, s *slab) (c cell, err error) {
 	if v == nil {
 		return cell{null: true}, nil
 	}
 	switch t.kind {
 	case kindText, kindJSON, kindUUID: // the server has checked them
-		c.text = string(v)
+		c.text = s.text(v)
+		return c, nil
 	case kindBytes:
 		c.text, err = fromHex(v)
-	default:
-		c.text, err = t.canonical(string(v))
+		return c, err
+	case kindTimestamp, kindTimestampTZ:
+		if text, is := s.postgresTime(t, v); is {
+			return cell{text: text}, nil
+		}
 	}
+	if t.plain(rawjson.Alias(v)) {
+		return cell{text: s.text(v)}, nil
+	}
+	c.text, err = t.canonical(string(v))
 	return c, err
 }
 

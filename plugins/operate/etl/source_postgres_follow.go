@@ -110,7 +110,7 @@ func (s *postgresStream) row(of shape, tuple, before *pglogrepl.TupleData) (row,
 			continue
 		}
 		var err error
-		if out[i], err = c.of.fromPostgres(raw[i]); err != nil && wrong == nil {
+		if out[i], err = c.of.fromPostgres(raw[i], &s.slab); err != nil && wrong == nil {
 			wrong = fmt.Errorf("column %q: %w", c.name, err)
 		}
 	}

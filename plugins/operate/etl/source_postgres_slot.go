@@ -29,6 +29,7 @@ type postgresStream struct {
 
 	looked time.Time
 	shapes map[*pglogrepl.RelationMessage]shape
+	slab   slab
 }
 
 func (c postgresChanges) dial(ctx context.Context) (following, error) {

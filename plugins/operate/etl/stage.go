@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"weir/internal/platform/rawjson"
 )
 
 // stage keeps what a run has taken from its source, block by block, until the
@@ -217,30 +219,29 @@ func (s stage) get(n int) (*block, error) {
 	if sum := sha256.Sum256(body); len(raw) < sha256.Size || string(sum[:]) != string(raw[len(body):]) {
 		return nil, fmt.Errorf("reading a block of the run: %s is damaged: run again with --fresh", s.path(n))
 	}
-	text := string(body) // whose parts the cells are
 	number := func() int {
-		v, size := binary.Uvarint([]byte(text[:min(len(text), binary.MaxVarintLen64)]))
-		text = text[max(size, 0):]
+		v, size := binary.Uvarint(body)
+		body = body[max(size, 0):]
 		return int(v)
 	}
-	take := func(n int) (part string) {
-		part, text = text[:n], text[n:]
+	take := func(n int) (part []byte) {
+		part, body = body[:n:n], body[n:]
 		return part
 	}
-	b := &block{rows: make([]row, number())}
+	b, rows := &block{rows: make([]row, number())}, slab{}
 	for i := range b.rows {
-		b.rows[i] = make(row, number())
+		b.rows[i] = rows.row(number())
 		for j := range b.rows[i] {
 			if n := number(); n == 0 {
 				b.rows[i][j].null = true
 			} else {
-				b.rows[i][j].text = take(n - 1)
+				b.rows[i][j].text = rawjson.Alias(take(n - 1)) // of what nobody writes to
 			}
 		}
 	}
 	b.rejects = make([][]byte, number())
 	for i := range b.rejects {
-		b.rejects[i] = []byte(take(number()))
+		b.rejects[i] = take(number())
 	}
 	return b, nil
 }

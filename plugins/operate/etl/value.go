@@ -20,6 +20,14 @@ const (
 // canonical is the one text of a value of a type, or an error that says what is
 // wrong with it, and not what it is. Nothing is rounded, cut or guessed.
 func (t columnType) canonical(text string) (string, error) {
+	if t.plain(text) {
+		return text, nil
+	}
+	return t.careful(text)
+}
+
+// careful takes a text apart.
+func (t columnType) careful(text string) (string, error) {
 	switch t.kind {
 	case kindBool:
 		switch text {

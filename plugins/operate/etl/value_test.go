@@ -71,7 +71,7 @@ func TestDecimal_IsTheSameNumberInParquet(t *testing.T) {
 		if !ok || a == nil || a.Cmp(b) != 0 {
 			t.Fatalf("%s %s became %s", of, text, canonical)
 		}
-		v, err := of.value(canonical)
+		v, err := new(parquetEncoder).value(of, canonical)
 		if err != nil {
 			t.Fatal(err)
 		}
