@@ -80,10 +80,12 @@ func run(ctx context.Context) error {
 		{"throughput", b.throughput}, {"catchup", b.catchUp}, {"replay", b.replays}, {"beside", b.replayUnderLoad},
 		{"rules", b.rules}, {"gate", b.gate}, {"hostile", b.hostile}, {"peers", b.peers},
 		{"rulepeers", b.rulePeers}, {"rulelatency", b.ruleLatency}, {"rulebacklog", b.ruleBacklog}, {"people", b.people},
+		{"etl", b.etl}, {"etltable", b.etlTable}, {"etljoin", b.etlJoin}, {"etlstream", b.etlStream},
 	}
 	for _, m := range all {
 		asked := slices.Contains(strings.Split(*only, ","), m.name)
-		if !asked && (*only != "" || strings.HasPrefix(m.name, "rule") && m.name != "rules") { // parts of it, and a JDK's
+		if !asked && (*only != "" || strings.HasPrefix(m.name, "rule") && m.name != "rules" || // parts of it, and a JDK's
+			strings.HasPrefix(m.name, "etl")) { // with Python's and Java's servers and peers
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "measuring: %s\n", m.name)

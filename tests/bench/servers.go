@@ -11,7 +11,7 @@ import (
 
 // servers: what weir costs the servers of the cluster profile, on this machine.
 func (b *bench) servers(ctx context.Context) error {
-	env, stop, err := b.startServers(ctx)
+	env, stop, err := b.startServers(ctx, "postgres", "redis")
 	if err != nil {
 		return err
 	}
@@ -49,9 +49,9 @@ func (b *bench) servers(ctx context.Context) error {
 	return nil
 }
 
-// startServers starts PostgreSQL and Redis of their own for the measurement, and
-// returns the environment that tells tests where they are.
-func (b *bench) startServers(ctx context.Context) (env []string, stop func(), err error) {
+// startServers starts servers of its own for the measurement, and returns the
+// environment that tells tests where they are.
+func (b *bench) startServers(ctx context.Context, names ...string) (env []string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "weir-load-servers-")
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // PostgreSQL runs as another user
@@ -69,13 +69,13 @@ func (b *bench) startServers(ctx context.Context) (env []string, stop func(), er
 		_, _ = run(context.WithoutCancel(ctx), `"$0" stop`) // what is left of them ends with the machine
 		_ = os.RemoveAll(dir)
 	}
-	out, err := run(ctx, `exports=$("$0" start postgres redis) && eval "$exports" && env`)
+	out, err := run(ctx, `exports=$("$0" start `+strings.Join(names, " ")+`) && eval "$exports" && env`)
 	if err != nil {
 		stop()
-		return nil, nil, fmt.Errorf("starting PostgreSQL and Redis: %w", err)
+		return nil, nil, fmt.Errorf("starting %s: %w", strings.Join(names, ", "), err)
 	}
 	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, "WEIR_TEST_") {
+		if strings.HasPrefix(line, "WEIR_TEST_") || strings.HasPrefix(line, "AWS_") {
 			env = append(env, strings.TrimSpace(line))
 		}
 	}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds the engine with its sql_select, which weir does not have, and a driver for it,
+# of the versions that weir is built of: build.sh FILE
+set -euo pipefail
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../.." && pwd)
+out=$(realpath -m "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/internal"
+cp -r "$repo/go.mod" "$repo/go.sum" "$work"
+cp -r "$repo/internal/zstd" "$work/internal" # go.mod has it in the place of another
+cd "$work"
+cat >main.go <<'GO'
+package main
+
+import (
+	"context"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/redpanda-data/benthos/v4/public/service"
+	_ "github.com/redpanda-data/connect/v4/public/components/io"
+	_ "github.com/redpanda-data/connect/v4/public/components/pure"
+	_ "github.com/redpanda-data/connect/v4/public/components/sql/base"
+)
+
+func main() { service.RunCLI(context.Background()) }
+GO
+CGO_ENABLED=0 go build -mod=mod -o "$out" .
