@@ -183,8 +183,8 @@ func produce(ctx context.Context, client *kgo.Client, log *appended, d time.Dura
 
 func measurement(i int64, at time.Time) []byte {
 	return fmt.Appendf(make([]byte, 0, 256), `{"event_id":"0197b2f4-5d0e-7c3a-9f1e-%012x","device":"device-%06d","at":"%s",`+
-		`"celsius":%d.%d,"amount":"%d.25","count":%d}`, i, i%5000, at.UTC().Format("2006-01-02T15:04:05.000000Z"), 15+i%20, i%10,
-		i%777, i)
+		`"celsius":%d.%d,"amount":"%d.25","count":%d}`, i, i%5000, at.UTC().Format("2006-01-02T15:04:05.000000Z"), 15+i%20,
+		i%10, i%777, i)
 }
 
 // deltaReader looks which events the table has.

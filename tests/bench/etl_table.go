@@ -38,11 +38,11 @@ func (e *etlBench) table(ctx context.Context) error {
 	}
 	const rounds = 2
 	t := e.report.table("A table of PostgreSQL into Parquet in S3",
-		fmt.Sprintf("%s rows of a bigint, a numeric(18,4), a text, a timestamptz, an int with nulls and a jsonb; the mean of "+
-			"%d rounds in turns; the servers are on the same cores. CPU is of the process alone, its start in it, and without "+
-			"it: less what it takes over a table of no rows. Peers: dlt 1.31 with pyarrow between (`peers/dlt`), and the "+
-			"engine's sql_select and a mapping into lines of a file (`peers/sql_select.yaml`), without Parquet and S3. Goals: "+
-			"100,000 rows/s, 8 µs a row.", number(float64(rows)), rounds),
+		fmt.Sprintf("%s rows of a bigint, a numeric(18,4), a text, a timestamptz, an int with nulls and a jsonb; the mean "+
+			"of %d rounds in turns; the servers are on the same cores. CPU is of the process alone, its start in it, and "+
+			"without it: less what it takes over a table of no rows. Peers: dlt 1.31 with pyarrow between (`peers/dlt`), and "+
+			"the engine's sql_select and a mapping into lines of a file (`peers/sql_select.yaml`), without Parquet and S3. "+
+			"Goals: 100,000 rows/s, 8 µs a row.", number(float64(rows)), rounds),
 		"", "rows/s", "µs of CPU a row", "without its start", "times weir's", "peak memory MiB")
 	type sum struct{ took, cpu, start time.Duration }
 	sums, peaks := make([]sum, len(copiers)), make([]float64, len(copiers))
@@ -96,8 +96,8 @@ func (e *etlBench) dlt(ctx context.Context) (copier, error) {
 	}
 	stamp := filepath.Join(venv, "requirements.txt")
 	if has, err := os.ReadFile(stamp); err != nil || !bytes.Equal(has, needed) {
-		for _, argv := range [][]string{{"python3", "-m", "venv", "--clear", venv}, {python, "-m", "pip", "install", "--quiet",
-			"--disable-pip-version-check", "-r", filepath.Join(here, "requirements.txt")}} {
+		for _, argv := range [][]string{{"python3", "-m", "venv", "--clear", venv}, {python, "-m", "pip", "install",
+			"--quiet", "--disable-pip-version-check", "-r", filepath.Join(here, "requirements.txt")}} {
 			if out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
 				return copier{}, fmt.Errorf("installing dlt: %w\n%s", err, lastLines(out, 20))
 			}
@@ -116,8 +116,9 @@ func (e *etlBench) dlt(ctx context.Context) (copier, error) {
 		if err != nil {
 			return cost{}, err
 		}
-		c, err := e.spent(ctx, []string{"PEER_DSN=" + dsn, "PEER_DIR=" + dir, "PEER_ENDPOINT=" + bucket.Query().Get("endpoint"),
-			"PEER_BUCKET=s3://" + bucket.Host + "/" + e.name, "DLT_DATA_DIR=" + dir, "RUNTIME__DLTHUB_TELEMETRY=false"}, python,
+		c, err := e.spent(ctx, []string{"PEER_DSN=" + dsn, "PEER_DIR=" + dir,
+			"PEER_ENDPOINT=" + bucket.Query().Get("endpoint"), "PEER_BUCKET=s3://" + bucket.Host + "/" + e.name,
+			"DLT_DATA_DIR=" + dir, "RUNTIME__DLTHUB_TELEMETRY=false"}, python,
 			filepath.Join(here, "load.py"), e.name+"."+table)
 		if err != nil {
 			return c, err
@@ -142,8 +143,8 @@ func (e *etlBench) sqlSelect(ctx context.Context) (copier, error) {
 	return copier{"the engine's sql_select, lines of a file", func(ctx context.Context, table string, rows int) (cost,
 		error) {
 		file := filepath.Join(e.scratch, "lines")
-		c, err := e.spent(ctx, []string{"PEER_DSN=" + e.servers["WEIR_TEST_POSTGRES_URL"], "PEER_TABLE=" + e.name + "." + table,
-			"PEER_FILE=" + file}, binary, "run", filepath.Join(peers, "sql_select.yaml"))
+		c, err := e.spent(ctx, []string{"PEER_DSN=" + e.servers["WEIR_TEST_POSTGRES_URL"],
+			"PEER_TABLE=" + e.name + "." + table, "PEER_FILE=" + file}, binary, "run", filepath.Join(peers, "sql_select.yaml"))
 		if err != nil {
 			return c, err
 		}

@@ -211,26 +211,49 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 		return nil, err
 	}
 	o.watch(at)
+	if err := p.keepBlocks(ctx, o, s, in, planned, at); err != nil {
+		return nil, err
+	}
+	return at, nil
+}
+
+// keepBlocks keeps each block while the next is read. When it returns, nothing is on
+// its way: what is not durable then has not come.
+func (p *Pipeline) keepBlocks(ctx context.Context, o Options, s stage, in reading, planned *planned,
+	at *progress) (err error) {
+	kept := make(chan error, 1)
+	kept <- nil
+	defer func() { err = errors.Join(err, <-kept) }()
 	for !at.Done {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		b, err := p.readBlock(in, planned, at)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := s.put(at.Blocks, b); err != nil {
-			return nil, err
-		}
+		n := at.Blocks
 		if at.Blocks++; at.Done {
 			at.Ends = []int{at.Blocks}
 		}
-		if err := s.save(at); err != nil {
-			return nil, err
+		raw, err := at.marshal()
+		if err != nil {
+			return err
 		}
+		if err := <-kept; err != nil {
+			kept <- nil // it is told once
+			return err
+		}
+		go func() {
+			err := s.put(n, b)
+			if err == nil {
+				err = s.saveRaw(raw)
+			}
+			kept <- err
+		}()
 		o.watch(at)
 	}
-	return at, nil
+	return nil
 }
 
 func (o Options) watch(at *progress) {
@@ -394,17 +417,30 @@ func (p *Pipeline) encodeRows(ctx context.Context, s stage, at *progress, sink *
 	return e.end()
 }
 
-// blocks reads the blocks from one on.
+// blocks reads the blocks from one on, each while something is done with the one before.
 func (s stage) blocks(ctx context.Context, at *progress, first int, do func(*block) error) error {
-	for n := first; n < at.Blocks; n++ {
+	type got struct {
+		b   *block
+		err error
+	}
+	next, end := make(chan got, 1), at.Blocks
+	read := func(n int) {
+		if n < end {
+			b, err := s.get(n)
+			next <- got{b, err}
+		}
+	}
+	go read(first)
+	for n := first; n < end; n++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b, err := s.get(n)
-		if err != nil {
-			return err
+		now := <-next
+		if now.err != nil {
+			return now.err
 		}
-		if err := do(b); err != nil {
+		go read(n + 1)
+		if err := do(now.b); err != nil {
 			return err
 		}
 	}

@@ -85,12 +85,24 @@ func (s stage) load() (*progress, error) {
 	return &p, nil
 }
 
+func (at *progress) marshal() ([]byte, error) {
+	raw, err := json.MarshalIndent(at, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("writing how far the run is: %w", err)
+	}
+	return raw, nil
+}
+
 // save makes the progress durable.
 func (s stage) save(p *progress) error {
-	raw, err := json.MarshalIndent(p, "", "  ")
+	raw, err := p.marshal()
 	if err != nil {
-		return fmt.Errorf("writing how far the run is: %w", err)
+		return err
 	}
+	return s.saveRaw(raw)
+}
+
+func (s stage) saveRaw(raw []byte) error {
 	return replace(filepath.Join(s.dir, progressFile), func(w io.Writer) error {
 		_, err := w.Write(append(raw, '\n'))
 		return err
