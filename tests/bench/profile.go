@@ -9,19 +9,21 @@ import (
 	"path/filepath"
 )
 
-// keepProfile saves eight seconds of CPU profile of a process. It is a help for
-// people: a failure is said and no more.
+// keepProfile saves eight seconds of CPU profile of a process, and of what it
+// allocated in them. It is a help for people: a failure is said and no more.
 func (b *bench) keepProfile(ctx context.Context, ops, name string) {
-	path := filepath.Join(b.profile, name+".prof")
 	if err := os.MkdirAll(b.profile, 0o755); err != nil {
 		fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
 		return
 	}
-	if err := fetch(ctx, "http://"+ops+"/debug/pprof/profile?seconds=8", path); err != nil {
-		fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
-		return
+	for _, of := range [][2]string{{"profile", ".prof"}, {"allocs", ".allocs.prof"}} {
+		path := filepath.Join(b.profile, name+of[1])
+		if err := fetch(ctx, "http://"+ops+"/debug/pprof/"+of[0]+"?seconds=8", path); err != nil {
+			fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
+			return
+		}
+		fmt.Fprintf(os.Stderr, "profile: %s\n", path)
 	}
-	fmt.Fprintf(os.Stderr, "profile: %s\n", path)
 }
 
 func fetch(ctx context.Context, url, path string) error {

@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"encoding/binary"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -11,33 +13,50 @@ import (
 // that events say. It holds for the tombstones under which it was learned. What is
 // erased after it was learned would be missing here as there, and not noted when it
 // is said again; so while an erasure may be under way in a fleet, nothing is learned
-// of it.
+// of it. It has no id of anybody: of a fact it keeps a number of 128 bits, which no
+// other process has and nobody can choose.
 type known struct {
 	mu     sync.Mutex
 	seq    int64     // of the tombstones
 	since  time.Time // when these were first seen
 	recent map[fact]int64
 	older  map[fact]int64
+	seeds  [2]maphash.Seed
+	text   []byte
 }
 
-// fact is a claim, by user and anonymous id, or that a subject was seen on a device.
-type fact struct {
-	fleet, a, b string
-	device      bool
-}
+// fact stands for a claim, by user and anonymous id, or for that a subject was seen on
+// a device.
+type fact [2]uint64
 
 const (
-	factsMost = 100_000          // of each of two generations
+	factsMost = 500_000          // of each of two generations, of some 40 bytes each
 	settled   = 30 * time.Minute // after its tombstone, an erasure has deleted what it deletes
 )
 
-// facts calls each with what an event says, and when.
-func (s *Seen) facts(fleet string, each func(fact, int64) bool) bool {
-	if s.User != "" && s.Anonymous != "" && !each(fact{fleet, s.User, s.Anonymous, false}, s.At.UnixMicro()) {
+// What a fact is about.
+const (
+	ofClaim  = 'c'
+	ofDevice = 'd'
+)
+
+// fact is that of a kind about two ids. The caller holds mu.
+func (k *known) fact(kind byte, fleet, a, b string) fact {
+	text := append(k.text[:0], kind)
+	for _, part := range [...]string{fleet, a, b} {
+		text = append(binary.AppendUvarint(text, uint64(len(part))), part...)
+	}
+	k.text = text
+	return fact{maphash.Bytes(k.seeds[0], text), maphash.Bytes(k.seeds[1], text)}
+}
+
+// facts calls each with what an event says, and when, until it returns false.
+func (k *known) facts(fleet string, s *Seen, each func(fact, int64) bool) bool {
+	if s.User != "" && s.Anonymous != "" && !each(k.fact(ofClaim, fleet, s.User, s.Anonymous), s.At.UnixMicro()) {
 		return false
 	}
 	for _, subject := range [2]string{s.User, s.Anonymous} {
-		if subject != "" && s.Device != "" && !each(fact{fleet, subject, s.Device, true}, 0) {
+		if subject != "" && s.Device != "" && !each(k.fact(ofDevice, fleet, subject, s.Device), 0) {
 			return false
 		}
 	}
@@ -48,11 +67,14 @@ func (s *Seen) facts(fleet string, each func(fact, int64) bool) bool {
 func (k *known) news(fleet string, seen []Seen, gone *graves, now time.Time) (fresh []Seen) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.recent == nil {
+		k.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+	}
 	if k.recent == nil || k.seq != gone.seq {
 		k.seq, k.since, k.recent, k.older = gone.seq, now, map[fact]int64{}, nil
 	}
 	for i := range seen {
-		if !seen[i].facts(fleet, k.has) {
+		if !k.facts(fleet, &seen[i], k.has) {
 			fresh = append(fresh, seen[i])
 		}
 	}
@@ -77,7 +99,7 @@ func (k *known) learn(fleet string, seen []Seen, gone *graves, now time.Time) {
 		return
 	}
 	for i := range seen {
-		seen[i].facts(fleet, func(f fact, at int64) bool {
+		k.facts(fleet, &seen[i], func(f fact, at int64) bool {
 			if first, ok := k.recent[f]; !ok || at < first {
 				k.put(f, at)
 			}

@@ -1,10 +1,14 @@
 package identity
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
 )
 
 // What is known is asked for once; of a fleet in which an erasure may be under way it
@@ -52,9 +56,78 @@ func TestIdentity_WhatIsKnownIsNotAskedForAgain(t *testing.T) {
 		t.Error("after the erasure, nothing is known")
 	}
 	for i := range 2*factsMost + 10 {
-		s.know.put(fact{a: "x", b: string(rune(i))}, 0)
+		s.know.put(fact{1, uint64(i)}, 0)
 	}
 	if n := len(s.know.recent) + len(s.know.older); n > 2*factsMost {
 		t.Errorf("%d facts are kept", n)
+	}
+}
+
+// rowsOf is all that a store keeps of who is who.
+func rowsOf(t *testing.T, s *Store) (all []string) {
+	t.Helper()
+	for _, query := range []string{
+		`SELECT fleet || ' ' || subject || ' ' || device_id || ' ' || recorded_at FROM identity_device`,
+		`SELECT fleet || ' ' || anonymous_id || ' ' || user_id || ' ' || at || ' ' || version || ' ' || recorded_at
+			FROM identity_claim`} {
+		rows, err := sqldb.All(t.Context(), s.db, sqldb.Value[string], query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(rows)
+		all = append(all, rows...)
+	}
+	return all
+}
+
+// Whatever is told, in any order, while people are erased and after: a store that
+// remembers keeps what one keeps that asks each time.
+func TestIdentity_WhatIsKnownChangesNothing(t *testing.T) {
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		now := base()
+		clock := func() time.Time { return now }
+		remembers, asks := opened(t), opened(t)
+		remembers.now = clock
+		var under *tombstone.Target
+		for step := range 60 {
+			now = now.Add(time.Duration(r.IntN(20)) * time.Minute)
+			switch on := [...]*Store{remembers, asks}; {
+			case under != nil && r.IntN(3) == 0:
+				for _, s := range on {
+					if err := erase(t.Context(), s.db, *under); err != nil {
+						t.Fatal(err)
+					}
+				}
+				under = nil
+				continue
+			case under == nil && r.IntN(8) == 0:
+				who := [...]string{"u1", "a2", "d3"}[r.IntN(3)]
+				under = &tombstone.Target{Job: fmt.Sprint(step), Fleet: "shop", Device: who, Until: now.UnixMicro()}
+				for _, s := range on {
+					if err := tombstone.Bury(t.Context(), s.db, tombstone.Of("shop", who, now)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				continue
+			}
+			events := history(r, 1+r.IntN(6))
+			for i := range events {
+				events[i].At = base().Add(time.Duration(r.IntN(9)) * time.Minute)
+				events[i].Received = now.Add(time.Duration(r.IntN(3)-1) * time.Hour)
+			}
+			got, err := remembers.Note(t.Context(), "shop", "test", events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*asks = Store{db: asks.db, now: clock}
+			want, err := asks.Note(t.Context(), "shop", "test", events)
+			if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("seed %d, step %d: %+v, and by asking each time %+v (%v)", seed, step, got, want, err)
+			}
+			if got, want := rowsOf(t, remembers), rowsOf(t, asks); !slices.Equal(got, want) {
+				t.Fatalf("seed %d, step %d: it keeps %q, and by asking each time %q", seed, step, got, want)
+			}
+		}
 	}
 }

@@ -161,9 +161,6 @@ func (s Seen) received() int64 {
 	return s.Received.UnixMicro()
 }
 
-// pair is a subject that was seen on a device.
-type pair struct{ subject, device string }
-
 // note looks before it writes: what events say is nearly always known.
 func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func([]Seen) []Claim) (noted Noted,
 	err error) {
@@ -177,25 +174,34 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 	if len(left) == 0 && len(asked) == 0 {
 		return Noted{Erased: erased}, nil
 	}
-	fresh, err := s.fresh(ctx, s.db, fleet, left, asked)
+	unknown, err := fresh(ctx, s.db, fleet, left, asked)
+	if err == nil {
+		err = unknown.leaveKnown(ctx, s.db, fleet)
+	}
 	if err != nil {
 		return noted, err
 	}
-	if fresh == nil {
+	if unknown.none() {
 		s.know.learn(fleet, left, gone, s.now())
 		return Noted{Erased: erased}, nil
 	}
 	err = tombstone.Update(ctx, s.db, func(tx *sql.Tx) error {
-		gone, err := tombstone.Begin(ctx, tx, s.db.Dialect)
+		buried, err := tombstone.Begin(ctx, tx, s.db.Dialect)
 		if err != nil {
 			return err
 		}
-		left, erased = living(gone, fleet, seen)
-		fresh, err := s.fresh(ctx, tx, fleet, left, claims(left))
-		if err != nil || fresh == nil {
+		seq, err := seqOf(ctx, tx)
+		if err != nil {
 			return err
 		}
-		noted, err = fresh.write(ctx, tx, fleet)
+		if seq != gone.seq { // what is known was known before that
+			left, erased = living(buried, fleet, seen)
+		}
+		told, err := fresh(ctx, tx, fleet, left, claims(left))
+		if err != nil {
+			return err
+		}
+		noted, err = told.write(ctx, tx, fleet, pairsMost(s.db.Dialect))
 		return err
 	})
 	if err != nil {
@@ -208,9 +214,9 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 
 // graves are the tombstones that there are. They are read again when there are others.
 func (s *Store) graves(ctx context.Context) (*graves, error) {
-	var seq int64
-	if err := s.db.QueryRowContext(ctx, tombstone.SeqQuery).Scan(&seq); err != nil {
-		return nil, fmt.Errorf("reading tombstones: %w", err)
+	seq, err := seqOf(ctx, s.db)
+	if err != nil {
+		return nil, err
 	}
 	if known := s.gone.Load(); known != nil && known.seq == seq {
 		return known, nil
@@ -222,6 +228,15 @@ func (s *Store) graves(ctx context.Context) (*graves, error) {
 	read := &graves{seq, set} // with those of seq at least
 	s.gone.Store(read)
 	return read, nil
+}
+
+// seqOf is the number that grows with every tombstone.
+func seqOf(ctx context.Context, q sqldb.Querier) (seq int64, err error) {
+	err = sqldb.Each(ctx, q, func(row sqldb.Row) error { return row.Scan(&seq) }, tombstone.SeqQuery)
+	if err != nil {
+		return 0, fmt.Errorf("reading tombstones: %w", err)
+	}
+	return seq, nil
 }
 
 // graves are the tombstones of a database, as it had them.
@@ -244,15 +259,17 @@ func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen, erased
 	return left, erased
 }
 
-// news is what is not known yet.
+// news is what may not be known yet.
 type news struct {
 	before map[string]Claims // of each anonymous id that is claimed
 	claims []Claim
 	pairs  map[pair]int64 // and when the first of its events was received
 }
 
-// fresh is nil when all is known.
-func (s *Store) fresh(ctx context.Context, q sqldb.Querier, fleet string, seen []Seen, claims []Claim) (*news, error) {
+func (n *news) none() bool { return len(n.claims) == 0 && len(n.pairs) == 0 }
+
+// fresh is what events say, without the claims that are kept.
+func fresh(ctx context.Context, q sqldb.Querier, fleet string, seen []Seen, claims []Claim) (*news, error) {
 	var ids []string
 	for _, c := range claims {
 		ids = append(ids, c.Anonymous)
@@ -279,54 +296,13 @@ func (s *Store) fresh(ctx context.Context, q sqldb.Querier, fleet string, seen [
 			}
 		}
 	}
-	for pairs := range slices.Chunk(slices.Collect(maps.Keys(n.pairs)), asked/2) {
-		query, args := seenPairs(fleet, pairs)
-		if err := sqldb.Each(ctx, q, func(row sqldb.Row) error {
-			var p pair
-			err := row.Scan(&p.subject, &p.device)
-			delete(n.pairs, p)
-			return err
-		}, query, args...); err != nil {
-			return nil, fmt.Errorf("reading devices of subjects: %w", err)
-		}
-	}
-	if len(n.claims) == 0 && len(n.pairs) == 0 {
-		return nil, nil
-	}
 	return n, nil
 }
 
-// seenPairs asks which of some pairs are known: for these alone, however many devices a
-// subject has.
-func seenPairs(fleet string, pairs []pair) (query string, args []any) {
-	args = append(args, fleet)
-	var values strings.Builder
-	for i, p := range pairs {
-		if i > 0 {
-			values.WriteByte(',')
-		}
-		fmt.Fprintf(&values, "($%d,$%d)", 2*i+2, 2*i+3)
-		args = append(args, p.subject, p.device)
-	}
-	return `WITH told (subject, device) AS (VALUES ` + values.String() + `)
-		SELECT d.subject, d.device_id FROM told JOIN identity_device d
-		ON d.fleet = $1 AND d.subject = told.subject AND d.device_id = told.device`, args
-}
-
 // write keeps what is new, under one new version of the fleet's aliases.
-func (n *news) write(ctx context.Context, tx *sql.Tx, fleet string) (noted Noted, err error) {
-	inOrder := func(a, b pair) int { return strings.Compare(a.subject+"\x00"+a.device, b.subject+"\x00"+b.device) }
-	for _, p := range slices.SortedFunc(maps.Keys(n.pairs), inOrder) { // writers that meet wait, and do not deadlock
-		res, err := tx.ExecContext(ctx, `INSERT INTO identity_device (fleet, subject, device_id, recorded_at)
-			VALUES ($1, $2, $3, $4) ON CONFLICT (fleet, subject, device_id) DO NOTHING`, fleet, p.subject, p.device, n.pairs[p])
-		if err != nil {
-			return noted, err
-		}
-		rows, err := res.RowsAffected()
-		if err != nil {
-			return noted, err
-		}
-		noted.Devices += int(rows)
+func (n *news) write(ctx context.Context, tx *sql.Tx, fleet string, most int) (noted Noted, err error) {
+	if noted.Devices, err = n.writePairs(ctx, tx, fleet, most); err != nil {
+		return noted, err
 	}
 	if len(n.claims) == 0 {
 		return noted, nil
