@@ -180,7 +180,7 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 // pause is how long it is until the store is looked at though nobody rings: one that
 // others write may have results of which nobody here knows.
 func (in *results) pause(dialect sqldb.Dialect, b *bell) time.Duration {
-	if dialect == sqldb.SQLite && b.ringers.Load() > 0 {
+	if dialect == sqldb.SQLite && len(b.outputs()) > 0 {
 		return 4 * in.poll
 	}
 	return in.poll

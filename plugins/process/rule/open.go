@@ -64,11 +64,17 @@ func (o *Openings) Ends(ctx context.Context, fleet, rule string) (map[string]int
 	return ends, err
 }
 
-// each hands on what is open, bare or with all that is told of it.
+// each hands on what is open, bare or with all that is told of it: of each partition
+// as this process has it in memory, or else as the store has it.
 func (o *Openings) each(ctx context.Context, fleet string, rules []string, bare bool, do func(Result)) error {
-	places, err := positions(ctx, o.db)
+	places, err := versionsOf(ctx, o.db)
 	if err != nil {
 		return err
+	}
+	for _, out := range bellOf(o.db).outputs() {
+		if err := out.tellOpen(ctx, places, asking{fleet, rules, bare, do}); err != nil {
+			return err
+		}
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
 		if err := o.at(ctx, at, fleet, rules, bare, do); err != nil {
@@ -198,6 +204,9 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 				}
 				part.out = part.out[:0]
 			}
+		}
+		for i := range part.ends {
+			do(part.ends[i].result())
 		}
 	}
 	return nil

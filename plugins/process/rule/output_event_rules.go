@@ -193,7 +193,7 @@ func (o *output) Connect(ctx context.Context) error {
 		}
 	}
 	o.db, o.release, o.bell = db, release, bellOf(db)
-	o.bell.ringers.Add(1)
+	o.bell.with(o, true)
 	o.sayValid()
 	var tending context.Context
 	tending, o.stop = context.WithCancel(context.Background())
@@ -231,7 +231,7 @@ func (o *output) Close(ctx context.Context) error {
 		o.admin = nil
 	}
 	if o.release != nil {
-		o.bell.ringers.Add(-1)
+		o.bell.with(o, false)
 		o.release()
 		o.db, o.release = nil, nil
 	}

@@ -74,7 +74,8 @@ type partition struct {
 	ops    []*operator
 	next   int64 // no timer rings before
 	out    []Result
-	bare   bool // what is told has no text
+	bare   bool // what is told has no text: it goes to ends, where no text decides of it
+	ends   []ending
 	misses []Miss
 	args   []arg
 	holds  uint64            // of a pattern: the variables that the event may be; of a join, its sides

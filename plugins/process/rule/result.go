@@ -49,7 +49,7 @@ type window struct {
 func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 	if p.bare && k.form.having == nil {
 		if p.owned(op, k, w) {
-			p.out = append(p.out, Result{ID: p.idOf(op, k, w), End: w.end})
+			p.ends = append(p.ends, ending{p, op, k.name, w})
 		}
 		return
 	}
@@ -62,6 +62,19 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 		values = op.values[i].appendValue(values, of)
 	}
 	p.tellValues(op, k, w, of, append(values, '}'))
+}
+
+// ending is a window of which its id and its end alone are asked for. The id takes
+// longer to make than all else, and needs nothing that changes.
+type ending struct {
+	p    *partition
+	op   *operator
+	name string
+	w    window
+}
+
+func (e *ending) result() Result {
+	return Result{ID: e.p.idOf(e.op, &keyState{name: e.name}, e.w), End: e.w.end}
 }
 
 // tellValues makes a result of the events of a pane that has values, if the rule
@@ -202,7 +215,6 @@ func (op *operator) device(key string) string {
 // idOf is a window's id. A rule that begins anew, and a log that is another one,
 // make other ids: what they tell of the same window is not the same.
 func (p *partition) idOf(op *operator, k *keyState, w window) string {
-	h := sha256.New()
 	var b [256]byte
 	text := append(append(b[:0], op.Name...), 0)
 	text = append(append(text, op.Epoch...), 0)
@@ -214,8 +226,8 @@ func (p *partition) idOf(op *operator, k *keyState, w window) string {
 	if op.across { // each partition tells its part of the same key
 		text = strconv.AppendInt(append(text, "\x00part\x00"...), int64(p.number), 10)
 	}
-	h.Write(text)
-	return hex.EncodeToString(h.Sum(b[:0])[:16])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 func appendTime(b []byte, t int64) []byte {
