@@ -21,7 +21,7 @@ import (
 	"weir/tests/integration/mmdb"
 )
 
-func processorOf(t *testing.T, yaml string) *processor {
+func processorOf(t testing.TB, yaml string) *processor {
 	t.Helper()
 	conf, err := spec().ParseYAML(yaml, nil)
 	if err != nil {

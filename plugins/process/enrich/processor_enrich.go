@@ -25,6 +25,7 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
 	"weir/internal/platform/geo"
+	"weir/internal/platform/predicate"
 	"weir/internal/platform/redisconn"
 	"weir/internal/platform/sqldb"
 )
@@ -144,6 +145,7 @@ func Register(env *service.Environment) error {
 type processor struct {
 	deadline time.Duration
 	lookups  []*named
+	keys     keys
 	outcomes *service.MetricCounter
 
 	stop        context.CancelFunc
@@ -156,6 +158,7 @@ type named struct {
 	*lookup
 	name   string
 	key    *service.InterpolatedString
+	expr   *predicate.Expr // the key, of its bytes; nil: the engine makes it
 	result *bloblang.Executor
 
 	geo, sql, query, redis string
@@ -178,6 +181,9 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	err = errors.Join(err, lerr)
 	for _, one := range list {
 		n, wrong := readLookup(one)
+		if text, err := one.FieldString(fieldKey); err == nil {
+			n.expr = p.keys.compile(text)
+		}
 		if slices.ContainsFunc(p.lookups, func(other *named) bool { return other.name == n.name }) {
 			wrong = errors.Join(wrong, fmt.Errorf("two look-ups are called %q", n.name))
 		}
@@ -344,9 +350,10 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		if msg.GetError() != nil {
 			continue
 		}
+		reader := p.keys.read(msg)
 		for _, n := range p.lookups {
-			key, err := n.key.TryString(msg)
-			if err != nil || key == "" || key == "null" {
+			key := n.keyOf(msg, reader)
+			if key == "" {
 				p.outcomes.Incr(1, n.name, outcomeSkipped)
 				continue
 			}
@@ -354,6 +361,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 			w.is, w.hit, w.flight, w.err = n.start(ctx, key)
 			all = append(all, w)
 		}
+		p.keys.giveBack(reader)
 	}
 	for i := range all {
 		all[i].settle(ctx, p.outcomes)
