@@ -203,6 +203,8 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most int, asRows bool, now 
 func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
 	var puts, drops [][]any
 	for _, op := range h.operators() {
+		// as they lie: of pages that many rows share, each is read and written once
+		slices.SortFunc(op.changed, func(a, b *keyState) int { return strings.Compare(a.name, b.name) })
 		for _, k := range op.changed {
 			k.dirty = false
 			fleet, key, _ := strings.Cut(k.name, "\x00")
