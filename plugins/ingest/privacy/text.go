@@ -147,7 +147,18 @@ func (w *walker) content(content []byte, st stats, f *frame) ([]byte, bool) {
 			return quoted[1 : len(quoted)-1], true
 		}
 	}
-	return w.replace(content, true, f.hint)
+	if len(content) > cleanLongest {
+		return w.replace(content, true, f.hint)
+	}
+	known := w.clean.of(content, f.hint)
+	if w.clean.has(known) {
+		return nil, false
+	}
+	masked, changed := w.replace(content, true, f.hint)
+	if !changed {
+		w.clean.add(known)
+	}
+	return masked, changed
 }
 
 // documentIn returns the JSON that a string holds.

@@ -16,6 +16,7 @@ type walker struct {
 	root  *node      // where rules for fields begin
 	found [kinds]int64
 	known map[string]named // names that were seen
+	clean clean            // texts that were
 	told  func(kind)       // nil, or called with each find while its place is open
 
 	b      []byte
