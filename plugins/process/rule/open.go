@@ -72,9 +72,7 @@ func (o *Openings) each(ctx context.Context, fleet string, rules []string, bare 
 		return err
 	}
 	for _, out := range bellOf(o.db).outputs() {
-		if err := out.tellOpen(ctx, places, asking{fleet, rules, bare, do}); err != nil {
-			return err
-		}
+		out.tellOpen(ctx, places, asking{fleet, rules, bare, do})
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
 		if err := o.at(ctx, at, fleet, rules, bare, do); err != nil {

@@ -25,8 +25,10 @@ type asking struct {
 	do    func(Result)
 }
 
-// askedMost is for how long batches wait for who asks, but for one partition.
-const askedMost = 5 * time.Millisecond
+const (
+	askedMost = 5 * time.Millisecond   // for how long batches wait for who asks, but for one partition
+	turnMost  = 500 * time.Millisecond // for how long who asks waits for a batch, before asking the store
+)
 
 // versionsOf reads which version each partition has.
 func versionsOf(ctx context.Context, db *sqldb.DB) (map[place]int64, error) {
@@ -45,13 +47,13 @@ func versionsOf(ctx context.Context, db *sqldb.DB) (map[place]int64, error) {
 }
 
 // tellOpen hands on what is open at the partitions that memory has as the store has
-// them, and takes these out of versions.
-func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask asking) error {
-	if err := o.turn(ctx); err != nil {
-		return err
+// them, and takes these out of versions. Where a batch takes long, it leaves the rest.
+func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask asking) {
+	if !o.turn(ctx) {
+		return
 	}
 	var ends []ending
-	began := time.Now()
+	began, mine := time.Now(), true
 	for _, at := range slices.SortedFunc(maps.Keys(versions), place.compare) {
 		h := o.places[at]
 		if h == nil || h.version < versions[at] {
@@ -63,24 +65,28 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 		delete(versions, at)
 		if time.Since(began) > askedMost {
 			o.mu.Unlock()
-			if err := o.turn(ctx); err != nil {
-				return err
+			if mine = o.turn(ctx); !mine {
+				break
 			}
 			began = time.Now()
 		}
 	}
-	o.mu.Unlock()
+	if mine {
+		o.mu.Unlock()
+	}
 	for i := range ends {
 		ask.do(ends[i].result())
 	}
-	return nil
 }
 
-// turn waits until no batch is under way, or the context ends.
-func (o *output) turn(ctx context.Context) error {
+// turn waits until no batch is under way, and holds the next one back. It is false when
+// that takes long.
+func (o *output) turn(ctx context.Context) bool {
 	if o.mu.TryLock() {
-		return nil
+		return true
 	}
+	ctx, stop := context.WithTimeout(ctx, turnMost)
+	defer stop()
 	has := make(chan struct{})
 	go func() {
 		o.mu.Lock()
@@ -92,9 +98,9 @@ func (o *output) turn(ctx context.Context) error {
 	}()
 	select {
 	case <-has:
-		return nil
+		return true
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for a batch of rules: %w", ctx.Err())
+		return false
 	}
 }
 

@@ -1,7 +1,6 @@
 package rule
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -63,9 +62,7 @@ func askedOf(t *testing.T, open *Openings, fleet string) (all []string) {
 func (o *output) inMemory(t *testing.T) {
 	t.Helper()
 	versions, err := versionsOf(t.Context(), o.db)
-	if err == nil {
-		err = o.tellOpen(t.Context(), versions, asking{do: func(Result) {}})
-	}
+	o.tellOpen(t.Context(), versions, asking{do: func(Result) {}})
 	if err != nil || len(versions) > 0 {
 		t.Fatalf("%v are not in memory: %v", versions, err)
 	}
@@ -175,18 +172,14 @@ func TestOpen_MemoryThatIsBehindTellsNothing(t *testing.T) {
 	if n := visits(); n != 2 {
 		t.Errorf("after another process has gone on %d visits are open, expected 2", n)
 	}
-	o.mu.Lock() // as long as a batch takes
+	b.apply(o, message(0, 3, strings.Replace(at(3*s, 1), "pump-1", "pump-4", 1)))
+	o.inMemory(t)
+	o.mu.Lock() // by a batch that takes long
 	defer o.mu.Unlock()
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- o.turn(ctx) }()
-	select {
-	case err := <-done:
-		t.Errorf("a batch was not waited for: %v", err)
-	case <-time.After(20 * time.Millisecond):
+	if n := visits(); n != 3 {
+		t.Errorf("while a batch takes long %d visits are open, expected 3", n)
 	}
-	stop()
-	if err := <-done; err == nil {
-		t.Error("who does not wait any more had a turn")
+	if versions, err := versionsOf(t.Context(), o.db); err != nil || len(versions) != 1 || o.turn(t.Context()) {
+		t.Errorf("there was a turn beside a batch: %v %v", versions, err)
 	}
 }
