@@ -62,7 +62,8 @@ func BenchmarkEnrich_Key(b *testing.B) {
 	for name, payload := range map[string]string{"none": `"page":"/p/17"`, "one": `"product":"p17"`} {
 		raw := fmt.Appendf(nil, `{"event_id":"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b","device_id":"press-00017",`+
 			`"device_firmware_version":"1.2.0","timestamp":"2026-11-28T00:00:00Z","metrics":{},`+
-			`"metadata":{"type":"page_viewed","source":"web"},"user":{"id":"pii-field-k1-0123456789012345678901234567890123456789012","email":`+
+			`"metadata":{"type":"page_viewed","source":"web"},`+
+			`"user":{"id":"pii-field-k1-0123456789012345678901234567890123456789012","email":`+
 			`"pii-email-k1-0123456789012345678901234567890123456789012"},"context":{"user_agent":"Mozilla/5.0 (X11; Linux `+
 			`x86_64) Gecko/20100101 Firefox/128.0"},"payload":{%s}}`, payload)
 		p, n := keyed(b, "${! this.payload.product }")

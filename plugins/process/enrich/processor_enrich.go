@@ -158,7 +158,8 @@ type named struct {
 	*lookup
 	name   string
 	key    *service.InterpolatedString
-	expr   *predicate.Expr // the key, of its bytes; nil: the engine makes it
+	text   string          // of the key
+	expr   *predicate.Expr // the key, of an event's bytes; nil: the engine makes it
 	result *bloblang.Executor
 
 	geo, sql, query, redis string
@@ -181,9 +182,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	err = errors.Join(err, lerr)
 	for _, one := range list {
 		n, wrong := readLookup(one)
-		if text, err := one.FieldString(fieldKey); err == nil {
-			n.expr = p.keys.compile(text)
-		}
+		n.expr = p.keys.compile(n.text)
 		if slices.ContainsFunc(p.lookups, func(other *named) bool { return other.name == n.name }) {
 			wrong = errors.Join(wrong, fmt.Errorf("two look-ups are called %q", n.name))
 		}
@@ -231,6 +230,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	n := &named{lookup: &lookup{}}
 	err := conf.Read(parsed, fieldName, conf.Valid(&n.name, func() error { return validName(n.name) }), fieldKey, &n.key,
+		fieldKey, &n.text,
 		fieldGeo, &n.geo, fieldSQL, sqldb.MaybeURL(&n.sql), fieldQuery, &n.query,
 		fieldRedis, conf.MaybeURL(&n.redis, redisconn.Schemes()...), fieldHash, &n.hash,
 		fieldTimeout, conf.Positive(&n.timeout), fieldInFlight, conf.Between(&n.inFlight, 1, 10_000),
