@@ -247,9 +247,9 @@ func BenchmarkPrivacy_Hits(b *testing.B) {
 // itself, and by one that has not.
 func BenchmarkPrivacy_Visit(b *testing.B) {
 	event := []byte(`{"event_id":"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b","device_id":"press-00017",` +
-		`"device_firmware_version":"1.2.0","timestamp":"2026-11-28T00:00:00Z","metrics":{},"metadata":{"type":"page_viewed",` +
-		`"source":"web"},"user":{"id":"u-17","email":"u-17@example.com"},"context":{"user_agent":"Mozilla/5.0 (X11; Linux ` +
-		`x86_64) Gecko/20100101 Firefox/128.0","ip":"198.51.100.7"},"payload":{"page":"/p/17"}}`)
+		`"device_firmware_version":"1.2.0","timestamp":"2026-11-28T00:00:00Z","metrics":{},` +
+		`"metadata":{"type":"page_viewed","source":"web"},"user":{"id":"u-17","email":"u-17@example.com"},` +
+		`"context":{"user_agent":"Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0","ip":"198.51.100.7"},"payload":{"page":"/p/17"}}`)
 	for _, by := range []string{"seen", "anew"} {
 		b.Run(by, func(b *testing.B) {
 			w := walkerOf(b, "actions: { email: hash, phone: hash, ip: drop }\nkeys: "+testKeys)
