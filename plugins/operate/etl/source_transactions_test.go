@@ -22,8 +22,8 @@ func TestChanged_NumbersAreOfWhatIsSeen(t *testing.T) {
 		}
 		got += "; "
 	}
-	if want := "a insert 1 7/1; a delete 2 7/2 unseen; a update 2 7/2; a delete 3 7/3; b insert 4 7/4; b delete 5 7/5; " +
-		""; got != want {
+	const want = "a insert 1 7/1; a delete 2 7/2 unseen; a update 2 7/2; a delete 3 7/3; b insert 4 7/4; b delete 5 7/5; "
+	if got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 }
