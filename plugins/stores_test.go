@@ -311,7 +311,7 @@ func TestStores_KnowEveryTableThatNamesADevice(t *testing.T) {
 		w.aged(1, [2]string{"acme", "pump-1"})
 		w.happened("acme", "pump-1", time.Now(), 1)
 		w.spoken("acme", "pump-1", time.Now())
-		known := []string{"rollup_journal"} // SQLite's: it is emptied when rows are written, and its file scrubbed as a whole
+		known := []string{"rollup_journal"} // it is emptied when rows are written, and by an erasure first
 		for _, kind := range stores() {
 			known = append(known, kind.Tables...)
 		}

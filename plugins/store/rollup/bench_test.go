@@ -150,11 +150,22 @@ func BenchmarkBacklog(b *testing.B) {
 	})
 }
 
-func BenchmarkStorePostgres(b *testing.B) {
-	s := openStore(b, freshSchema(b, require.Env(b, "WEIR_TEST_POSTGRES_URL")))
+func BenchmarkStorePostgres(b *testing.B) { benchPostgres(b, DefaultLimits().WriteEvery) }
+
+// BenchmarkStorePostgresRows writes the rows of each batch with it.
+func BenchmarkStorePostgresRows(b *testing.B) { benchPostgres(b, 0) }
+
+func benchPostgres(b *testing.B, writeEvery time.Duration) {
+	s := openStore(b, onPostgres(b))
+	s.limits.WriteEvery = writeEvery
 	t := &timed{backend: s.backend}
 	s.backend = t
 	benchStore(b, s)
+	b.StartTimer()
+	if err := s.leave(context.Background()); err != nil { // the rows that are still to be written
+		b.Fatal(err)
+	}
+	b.StopTimer()
 	b.ReportMetric(float64(t.waited.Nanoseconds())/float64(b.N), "postgres-ns/op")
 }
 

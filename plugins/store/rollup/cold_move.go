@@ -400,10 +400,10 @@ func (s *Store) removeMoved(ctx context.Context, day int64, rows []versioned) er
 	return nil
 }
 
-// remembered is the row that a memory with a journal has; without one, versions
-// tell what is no more.
+// remembered is the row that SQLite's memory has; in PostgreSQL, versions tell what
+// is no more.
 func (s *Store) remembered(k Key) *entry {
-	if !s.journals {
+	if !s.journals || s.parted {
 		return nil
 	}
 	return s.cache.get(k)

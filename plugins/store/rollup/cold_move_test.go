@@ -72,7 +72,7 @@ func TestCold_MovingBeginsADayAfterAnUpgrade(t *testing.T) {
 		if db.Dialect == sqldb.Postgres {
 			row = `INSERT INTO rollup_window_1m (fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state)
 				VALUES ('f', 'd', to_timestamp(0), to_timestamp(0), '{}', '{}', '\x01', 1, 1)`
-			pg := newPostgres(db, &cold{})
+			pg := newPostgres(db, &cold{}, "")
 			if err := errors.Join(db.QueryRowContext(t.Context(), `SELECT relkind = 'p' FROM pg_class WHERE oid = 'rollup_window_1m'::regclass`).Scan(&pg.native),
 				pg.prepare(t.Context(), byMinute, []*windowRow{{}})); err != nil {
 				t.Fatal(err)
@@ -163,6 +163,7 @@ func TestCold_APartitionThatWasMovedIsDropped(t *testing.T) {
 	}
 	old := noon.Add(-30 * day)
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", old, `{"x":1}`), testEvent(2, "a", noon, `{"x":1}`)))
+	writeOut(t, s)
 	names := func() int {
 		list, err := pg.partitionsBefore(t.Context(), byMinute, later.Unix())
 		if err != nil {

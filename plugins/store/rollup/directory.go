@@ -22,7 +22,7 @@ type Seen struct {
 
 // Directory knows the devices of which rollups are kept: it reads them when
 // somebody asks, and keeps them in memory for all who do. What it knows is some
-// seconds old, and with SQLite as old as rows may be; a device that was erased
+// seconds old, and as old as rows may be; a device that was erased
 // is forgotten with the next reading.
 type Directory struct {
 	db   *sqldb.DB

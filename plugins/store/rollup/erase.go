@@ -132,6 +132,9 @@ func (s *Store) erase(ctx context.Context, db *sqldb.DB, t tombstone.Target, hel
 }
 
 func (s *Store) eraseWith(ctx context.Context, db *sqldb.DB, old *tier, t tombstone.Target, held func() error) error {
+	if err := errors.Join(held(), s.forgetAll(ctx)); err != nil {
+		return err
+	}
 	if err := old.erase(ctx, t, held); err != nil {
 		return fmt.Errorf("erasing old minutes: %w", err)
 	}
@@ -154,12 +157,28 @@ func (s *Store) eraseWith(ctx context.Context, db *sqldb.DB, old *tier, t tombst
 				break
 			}
 		}
+		if table[0] == byMinute.table {
+			// What a process has read of a row before it was deleted must not go into
+			// one that is made in its place, and may be of the same version.
+			if err := s.forgetAll(ctx); err != nil {
+				return err
+			}
+		}
 		// Who made hours of the minutes that were just deleted ends first.
 		if err := tombstone.Barrier(ctx, db); err != nil {
 			return fmt.Errorf("erasing from %s: %w", table[0], err)
 		}
 	}
 	return nil
+}
+
+// forgetAll has every process forget what it has in memory, after it is written,
+// where each has a memory that others do not see.
+func (s *Store) forgetAll(ctx context.Context) error {
+	if !s.parted {
+		return nil
+	}
+	return s.foldAll(ctx)
 }
 
 // Counted is how many events a batch added.

@@ -33,38 +33,42 @@ func counts(t *testing.T, s *Store, res resolution) map[string]int64 {
 
 // What only the journal has of a device is erased as well.
 func TestRollup_WhatIsNotWrittenIsErased(t *testing.T) {
-	for _, elsewhere := range []bool{false, true} {
-		url := "sqlite://" + t.TempDir() + "/r.db"
-		writer := openLazy(t, url)
-		eraser := onHandle(t, handleOf(writer))
-		if elsewhere {
-			eraser = openLazy(t, url)
-		}
-		ctx, db, until := t.Context(), handleOf(eraser), noon.Add(30*time.Second)
-		add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon)})
-		if err := tombstone.Bury(ctx, db, tombstone.Of("acme", "gone", until)); err != nil {
-			t.Fatal(err)
-		}
-		later := arrived("gone", 3, noon.Add(time.Minute), until.Add(time.Second))
-		add(t, writer, noon, []*Window{later}) // between the tombstone and the deletion
-		if err := eraser.erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()},
-			func() error {
-				return nil
-			}); err != nil {
-			t.Fatal(err)
-		}
-		// The erasure counts anew what came later.
-		if r := add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), later}); r.Events[outcomeErased] != 1 ||
-			r.Events[outcomeCounted] != 1 {
-			t.Errorf("%+v", r)
-		}
-		if got := fmt.Sprint(counts(t, eraser, byMinute)); got != "map[gone:1 stays:1]" {
-			t.Errorf("elsewhere %t: %s", elsewhere, got)
-		}
-		writeOut(t, writer)
-		if got := fmt.Sprint(counts(t, openLazy(t, url), byMinute)); got != "map[gone:1 stays:1]" {
-			t.Errorf("elsewhere %t, afterwards: %s", elsewhere, got)
-		}
+	onEachStore(t, func(t *testing.T, fresh func() string) {
+		eraseUnwritten(t, fresh(), false)
+		eraseUnwritten(t, fresh(), true)
+	})
+}
+
+func eraseUnwritten(t *testing.T, url string, elsewhere bool) {
+	writer := openLazy(t, url)
+	eraser := onHandle(t, handleOf(writer))
+	if elsewhere {
+		eraser = openLazy(t, url)
+	}
+	ctx, db, until := t.Context(), handleOf(eraser), noon.Add(30*time.Second)
+	add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), arrived("stays", 2, noon, noon)})
+	if err := tombstone.Bury(ctx, db, tombstone.Of("acme", "gone", until)); err != nil {
+		t.Fatal(err)
+	}
+	later := arrived("gone", 3, noon.Add(time.Minute), until.Add(time.Second))
+	add(t, writer, noon, []*Window{later}) // between the tombstone and the deletion
+	if err := eraser.erase(ctx, db, tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()},
+		func() error {
+			return nil
+		}); err != nil {
+		t.Fatal(err)
+	}
+	// The erasure counts anew what came later.
+	if r := add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), later}); r.Events[outcomeErased] != 1 ||
+		r.Events[outcomeCounted] != 1 {
+		t.Errorf("%+v", r)
+	}
+	if got := fmt.Sprint(counts(t, eraser, byMinute)); got != "map[gone:1 stays:1]" {
+		t.Errorf("elsewhere %t: %s", elsewhere, got)
+	}
+	writeOut(t, writer)
+	if got := fmt.Sprint(counts(t, openLazy(t, url), byMinute)); got != "map[gone:1 stays:1]" {
+		t.Errorf("elsewhere %t, afterwards: %s", elsewhere, got)
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 
 // journal is how a database takes what a batch adds before its rows are
 // written. Rewriting the row of every device that has sent something costs ten
-// times what counting does; an entry for all of the batch, next to nothing. So a
-// batch is one entry, and rows are written now and then, and before a query
-// reads them.
+// times what counting does; an entry for all of the batch, or some, next to
+// nothing. So rows are written now and then, and in SQLite before a query reads
+// them; see parted for PostgreSQL.
 //
 // The ledger makes that safe: an entry lists events, and merging it into rows
 // that have some of them changes nothing. Who works on the journal does so in a
@@ -30,8 +30,8 @@ type journal interface {
 	term(ctx context.Context) (term int64, empty bool, err error)
 	// nextTerm begins a new one: what others have in memory is void.
 	nextTerm(ctx context.Context) (term int64, err error)
-	// append returns the number of the entry, which is above those before.
-	append(ctx context.Context, body []byte, now time.Time) (seq int64, err error)
+	// append returns the number of a batch's entries, which is above those before.
+	append(ctx context.Context, entries []*entryWriter, now time.Time) (seq int64, err error)
 	// entries hands on what was appended and is not cleared, in order.
 	entries(ctx context.Context, fn func(body []byte, now time.Time) error) error
 	// clear removes the entries below a number.
@@ -54,15 +54,7 @@ func (s *Store) resume(ctx context.Context, t tx) error {
 	}
 	s.forget()
 	if !empty {
-		err := j.entries(ctx, func(body []byte, now time.Time) error {
-			windows, err := decodeEntry(body)
-			if err != nil {
-				return err
-			}
-			s.now = now
-			_, err = s.mergeAll(ctx, t, windows, nil, math.MinInt64, &Result{}, nil)
-			return err
-		})
+		err := j.entries(ctx, func(body []byte, now time.Time) error { return s.remerge(ctx, t, body, now) })
 		if err != nil {
 			return fmt.Errorf("reading the journal: %w", err)
 		}
@@ -71,25 +63,73 @@ func (s *Store) resume(ctx context.Context, t tx) error {
 		}
 	}
 	s.term, err = j.nextTerm(ctx)
+	s.owes = false
 	return err
+}
+
+// remerge merges an entry into rows as they are stored. What it has was counted:
+// a ledger that its row has lost since knew none of it, because rows keep their
+// ledgers that were written since the oldest entry was added.
+func (s *Store) remerge(ctx context.Context, t tx, body []byte, now time.Time) error {
+	windows, err := decodeEntry(body)
+	if err != nil {
+		return err
+	}
+	for _, w := range windows {
+		w.counted()
+	}
+	s.now = now
+	_, err = s.mergeAll(ctx, t, windows, nil, math.MinInt64, &Result{}, nil)
+	return err
+}
+
+// counted has events taken as what they are in a journal: not in doubt.
+func (w *Window) counted() {
+	for i := range w.events {
+		w.events[i].replayed = false
+	}
 }
 
 // enter puts what a batch counts into the journal. The rows that lack nothing
 // but this batch are those of s.unwritten from fresh on.
-func (s *Store) enter(ctx context.Context, t tx, note *entryWriter, now time.Time, fresh int) error {
-	if note.empty() {
+func (s *Store) enter(ctx context.Context, t tx, of *note, now time.Time, fresh int) error {
+	entries := of.filled()
+	if len(entries) == 0 {
 		return nil
 	}
-	seq, err := t.journal().append(ctx, note.body, now)
+	seq, err := t.journal().append(ctx, entries, now)
 	if err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
 	for _, e := range s.unwritten[fresh:] {
 		e.seq = seq
 	}
-	s.entries = append(s.entries, journaled{seq, len(note.body)})
-	s.bytes += len(note.body)
+	bytes := 0
+	for _, e := range entries {
+		bytes += len(e.body)
+	}
+	s.entries = append(s.entries, journaled{seq, bytes})
+	s.bytes += bytes
 	return nil
+}
+
+// writeAlone writes the rows that a batch has not noted, of those from fresh on.
+func (s *Store) writeAlone(ctx context.Context, t tx, of *note, fresh int) error {
+	if of.alone == nil {
+		return nil
+	}
+	var rows []*entry
+	noted := slices.DeleteFunc(s.unwritten[fresh:], func(e *entry) bool {
+		alone := of.alone(e.row)
+		if alone {
+			rows = append(rows, e)
+		}
+		return alone
+	})
+	if s.unwritten = s.unwritten[:fresh+len(noted)]; len(rows) == 0 {
+		return nil
+	}
+	return s.writeRows(ctx, t, rows)
 }
 
 // writeOut writes rows of a span that are not.
@@ -118,6 +158,13 @@ func (s *Store) writeFirst(ctx context.Context, t tx, n int) error {
 // writeRows writes rows that were in s.unwritten, and removes from the journal
 // what no row lacks any more.
 func (s *Store) writeRows(ctx context.Context, t tx, entries []*entry) error {
+	if err := s.putRows(ctx, t, entries); err != nil || t.journal() == nil {
+		return err
+	}
+	return s.settle(ctx, t.journal())
+}
+
+func (s *Store) putRows(ctx context.Context, t tx, entries []*entry) error {
 	rows := make([]*windowRow, len(entries))
 	for i, e := range entries {
 		e.unwritten = false
@@ -131,10 +178,11 @@ func (s *Store) writeRows(ctx context.Context, t tx, entries []*entry) error {
 		}
 		s.written += int64(len(rows))
 	}
-	j := t.journal()
-	if j == nil {
-		return nil
-	}
+	return nil
+}
+
+// settle removes from the journal what no row lacks any more.
+func (s *Store) settle(ctx context.Context, j journal) error {
 	before := int64(math.MaxInt64)
 	if len(s.unwritten) > 0 {
 		before = s.unwritten[0].seq
@@ -154,11 +202,12 @@ func (s *Store) writeRows(ctx context.Context, t tx, entries []*entry) error {
 }
 
 // alter runs fn, which changes minutes otherwise than by counting, in one
-// transaction that commits when fn returns nil. Rows hold all that was counted
-// before, and nothing that is in memory, here or elsewhere, is true after it.
+// transaction that commits when fn returns nil. In SQLite rows hold all that was
+// counted before, and nothing that is in memory is true after it. In PostgreSQL
+// the versions of rows tell who has them in memory.
 func (s *Store) alter(ctx context.Context, fn func(tx) error) error {
 	return s.transact(ctx, all, func(t tx) error {
-		if err := fn(t); err != nil || t.journal() == nil {
+		if err := fn(t); err != nil || t.journal() == nil || s.parted {
 			return err
 		}
 		_, err := t.journal().nextTerm(ctx)
@@ -173,7 +222,12 @@ func (s *Store) view(ctx context.Context, of span, fn func(tx) error) error {
 		return err
 	}
 	for try := 1; ; try++ {
-		if err := s.backend.view(ctx, fn); !errors.Is(err, errMoved) || try == movedMost {
+		if err := s.backend.view(ctx, func(t tx) error {
+			if s.parted {
+				t = &pendingTx{tx: t, of: of}
+			}
+			return fn(t)
+		}); !errors.Is(err, errMoved) || try == movedMost {
 			return err
 		}
 	}
@@ -190,7 +244,7 @@ const currentTimeout = time.Minute
 // when the reader has left: a write that breaks off voids the memory, which costs
 // everybody reading it again.
 func (s *Store) current(ctx context.Context, of span) error {
-	if !s.journals {
+	if !s.journals || s.parted {
 		return nil
 	}
 	var term int64
@@ -214,16 +268,43 @@ func (s *Store) knows(term int64, of span) bool {
 	return term == s.term && !slices.ContainsFunc(s.unwritten, func(e *entry) bool { return of.has(e.row.Key) })
 }
 
-// WriteOut writes all rows that are not. When it returns nil, whoever reads the
-// tables sees every event whose batch was acknowledged before.
-func (s *Store) WriteOut(ctx context.Context) error { return s.current(ctx, all) }
+// WriteOut writes all rows that are not, of all processes. When it returns nil,
+// whoever reads the tables sees every event whose batch was acknowledged before.
+func (s *Store) WriteOut(ctx context.Context) error {
+	if s.parted {
+		return s.foldAll(ctx)
+	}
+	return s.current(ctx, all)
+}
+
+// leave writes the rows that this process still has to.
+func (s *Store) leave(ctx context.Context) error {
+	if !s.parted {
+		return s.current(ctx, all)
+	}
+	s.mu.Lock()
+	began := s.term != 0 || s.owes
+	s.mu.Unlock()
+	if !began {
+		return nil
+	}
+	return s.retire(ctx)
+}
 
 // writeDue writes the rows whose time has come, some in each transaction, so
 // that batches wait for few of them.
 func (s *Store) writeDue(ctx context.Context) error {
 	s.mu.Lock()
 	idle := !s.journals || s.term == 0
+	if s.parted && (idle && !s.owes || !idle && s.due(s.limits) == 0) {
+		s.evicted += int64(s.cache.trim(s.limits.Cache, time.Now().Unix()))
+		s.mu.Unlock()
+		return nil
+	}
 	s.mu.Unlock()
+	if idle && s.parted {
+		return s.exclusive(ctx, func(tx) error { return nil }) // which reads its part, and writes it
+	}
 	if idle {
 		return s.WriteOut(ctx)
 	}
@@ -245,10 +326,10 @@ func (s *Store) writeDue(ctx context.Context) error {
 	return nil
 }
 
-// transact runs fn in one transaction in which the rows of a span hold all that
-// was counted.
+// transact runs fn in one transaction in which, in SQLite, the rows of a span hold
+// all that was counted.
 func (s *Store) transact(ctx context.Context, of span, fn func(tx) error) error {
-	if !s.journals {
+	if !s.journals || s.parted {
 		return s.backend.update(ctx, fn)
 	}
 	return s.exclusive(ctx, func(t tx) error {

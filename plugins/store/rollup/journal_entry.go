@@ -26,11 +26,15 @@ type entryWriter struct {
 	names []string
 	index map[string]int
 	last  []int // the names of the event before
+
+	node         int   // which devices it is of, see note
+	first, until int64 // the first bucket, and the last
 }
 
 func (w *entryWriter) begin() {
 	w.body = append(w.body[:0], entryVersion)
 	w.fleet, w.names, w.last = "", w.names[:0], w.last[:0]
+	w.first, w.until = math.MaxInt64, math.MinInt64
 	if w.index == nil {
 		w.index = map[string]int{}
 	}
@@ -49,6 +53,7 @@ func (w *entryWriter) window(k Key) {
 	w.body = append(w.body, tagWindow)
 	w.text(k.Device)
 	w.body = binary.AppendVarint(w.body, k.Bucket)
+	w.first, w.until = min(w.first, k.Bucket), max(w.until, k.Bucket)
 }
 
 func (w *entryWriter) text(s string) {

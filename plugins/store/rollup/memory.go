@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"cmp"
+	"crypto/rand"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 // None of it is needed: what is not in a row is in the journal. So whatever goes
 // wrong, all of it is forgotten and read again.
 type memory struct {
+	id    string     // of this process's part of the journal, where each has one
 	mu    sync.Mutex // held while a batch is merged
 	cache *cache
 	names map[string]string
@@ -21,6 +23,7 @@ type memory struct {
 	known int64 // the erasures that the cache knows of
 
 	term      int64     // of the journal, that the cache is of; 0: of none
+	owes      bool      // there may be entries that rows lack, with nothing in memory
 	unwritten []*entry  // whose rows lack what the journal has, by when they first did
 	now       time.Time // of the last batch, as it says
 	begun     time.Time // of this memory: clock counts from it
@@ -30,7 +33,7 @@ type memory struct {
 	written   int64 // rows, ever
 	read      int64 // rows that were not in memory, ever
 	evicted   int64 // rows that found no room in memory, ever
-	note      entryWriter
+	note      note
 }
 
 // journaled is an entry of the journal, and its bytes.
@@ -40,7 +43,7 @@ type journaled struct {
 }
 
 func newMemory() *memory {
-	return &memory{cache: newCache(), names: map[string]string{}, begun: time.Now()}
+	return &memory{id: rand.Text(), cache: newCache(), names: map[string]string{}, begun: time.Now()}
 }
 
 // clock is milliseconds that no change of the server's time moves.
@@ -55,6 +58,7 @@ func (m *memory) forget() {
 // failed forgets what a transaction changed that has failed.
 func (m *memory) failed(touched []*entry, journals bool, written int64) {
 	if m.written = written; journals {
+		m.owes = m.owes || m.term != 0
 		m.forget() // also what earlier batches have put into the journal
 		return
 	}

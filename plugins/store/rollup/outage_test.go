@@ -189,7 +189,9 @@ func TestRollup_FlappingPostgresCountsEachEventOnce(t *testing.T) {
 	if g.broken < batches/4 { // a busy machine sees fewer: it waits longer between them
 		t.Errorf("only %d connections were broken: the outage was not tested", g.broken)
 	}
-	if _, readings := lineCount(t, openStore(t, direct), "rollup_1m"); readings != batches*size {
+	reader := openStore(t, direct)
+	writeOut(t, reader)
+	if _, readings := lineCount(t, reader, "rollup_1m"); readings != batches*size {
 		t.Errorf("%d readings after %d failures, expected %d", readings, failures, batches*size)
 	}
 }

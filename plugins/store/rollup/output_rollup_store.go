@@ -43,7 +43,7 @@ A window of a device is one row: its metrics packed side by side, and the ids of
 
 Hours are made from minutes, and days from hours, by replacing: when an hour is over, every `+"`refresh`"+` while it is not, and when late events changed it. Queries over the API compute what is not rolled yet, so they never lag.
 
-In SQLite a batch goes into a journal, which costs next to nothing, and rows are written from memory, a few at a time: each `+"`write_every`"+` after the first event that it lacks, all when no batch has come for 5 s, and those that weir reads before it does. What a crash leaves in the journal, the next process finds there.
+A batch goes into a journal, which costs next to nothing, and rows are written from memory, a few at a time: each `+"`write_every`"+` after the first event that it lacks, and all when no batch has come for 5 s. What weir answers never lags: from SQLite it has the rows written that it reads, from PostgreSQL, where each process has a part of the journal, it reads all parts with the rows. What a crash leaves in the journal, the next process finds there; in PostgreSQL another one writes it after half a minute. Windows older than a day are rows of PostgreSQL at once.
 
 Minutes that are older than `+"`hot`"+` move to `+"`old_url`"+`, as Parquet by day: a window of three metrics takes less than 150 bytes there, and about 900 as a row. They go once their ledgers are dropped, which the processor `+"`retention`"+` does, so those of a held fleet stay rows. Everything of weir reads them where they are; a late event or a rebuild makes a window a row again, which moves later. One process moves at a time.
 
@@ -68,7 +68,7 @@ With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where th
 				"before `write_every`.").
 			Default(DefaultLimits().Cache).Advanced()).
 		Field(service.NewDurationField(rollupFieldWrite).
-			Description("With `sqlite://`: how late those who read the file with SQL see rows; what weir answers never lags. "+
+			Description("How late those who read the database with SQL see rows; what weir answers never lags. "+
 				"Rows are also written when no batch has come for 5 s, when the journal has 64 MiB, when `cache` is full and "+
 				"when weir stops. With a minute here, a row is written once; with ten seconds, and devices that report as "+
 				"often, six times. `0s` writes rows with every batch.").
@@ -179,9 +179,11 @@ func (o *output) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := store.WriteOut(ctx); err != nil { // what a crash left in the journal
-		release()
-		return err
+	if !store.parted { // what a crash left in the journal
+		if err := store.WriteOut(ctx); err != nil {
+			release()
+			return err
+		}
 	}
 	o.store, o.release, o.counted = store, release, store.Use()
 	o.tending, o.moving = flow.Start(o.upkeep), flow.Start(o.moveOld)
@@ -284,7 +286,7 @@ func (o *output) Close(ctx context.Context) error {
 	if err := errors.Join(o.moving.End(ctx), o.tending.End(ctx)); err != nil {
 		return err
 	}
-	err := o.store.WriteOut(ctx)
+	err := o.store.leave(ctx)
 	if err != nil {
 		err = fmt.Errorf("writing rollups: they are in the journal, and written at the next start: %w", err)
 	}

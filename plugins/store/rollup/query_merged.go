@@ -77,6 +77,9 @@ func runMerged(ctx context.Context, t tx, q query) (out []line, next *position, 
 		if old, err = t.old().days(ctx, byDay.floor(from), q.To); err != nil {
 			return nil, nil, err
 		}
+		if old, err = settledDays(ctx, t, old); err != nil {
+			return nil, nil, err
+		}
 	}
 	for from < q.To {
 		day := byDay.floor(from)

@@ -66,6 +66,9 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, keys 
 	if err != nil {
 		return out, err
 	}
+	if s.parted {
+		t = &pendingTx{tx: t, of: spanOf(keys)}
+	}
 	loaded, err := t.load(ctx, keys)
 	if err != nil {
 		return out, err
@@ -100,6 +103,21 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, keys 
 		return out, nil
 	}
 	return out, s.store(ctx, t, rows, now)
+}
+
+// spanOf is a span that has all of some sorted keys.
+func spanOf(keys []Key) span {
+	s := span{Fleet: keys[0].Fleet, From: keys[0].Bucket, To: keys[0].Bucket + 1}
+	for _, k := range keys {
+		s.From, s.To = min(s.From, k.Bucket), max(s.To, k.Bucket+1)
+		if s.Devices = append(s.Devices, k.Device); k.Fleet != s.Fleet {
+			s.Fleet = ""
+		}
+	}
+	if s.Devices = slices.Compact(s.Devices); s.Fleet == "" {
+		s.Devices = nil
+	}
+	return s
 }
 
 // containsAll tells whether a sorted slice holds every element of another.

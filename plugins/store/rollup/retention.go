@@ -38,6 +38,11 @@ func expireRows(ctx context.Context, db *sqldb.DB, p expire.Pass, rollups, ledge
 // What is of a held fleet stays. It may be stopped anywhere and run again.
 func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err error) {
 	oldest := s.oldest(p.Now)
+	if !p.DryRun {
+		if err := s.foldLeft(ctx, p.Now); err != nil {
+			return out, err
+		}
+	}
 	if s.limits.Keep > 0 {
 		for _, r := range []struct {
 			res resolution
@@ -61,6 +66,25 @@ func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err er
 		return out, fmt.Errorf("forgetting old hours: %w", err)
 	}
 	return out, nil
+}
+
+// leftAfter is how old an entry of a journal is that nobody will write: ledgers are
+// not dropped before it is.
+const leftAfter = time.Hour
+
+func (s *Store) foldLeft(ctx context.Context, now time.Time) error {
+	if !s.parted {
+		return nil
+	}
+	old := false
+	err := s.backend.view(ctx, func(t tx) (err error) {
+		old, err = t.journal().(parted).hasBefore(ctx, now.Add(-leftAfter))
+		return err
+	})
+	if err != nil || !old {
+		return err
+	}
+	return s.foldAll(ctx)
 }
 
 func (s *Store) dropOld(ctx context.Context, res resolution, p expire.Pass, cutoff int64,

@@ -120,6 +120,6 @@ func (t *postgresTx) seal(ctx context.Context, cutoff int64, held []string, n in
 	tag, err := t.Exec(ctx, fmt.Sprintf(`WITH old AS (SELECT fleet, device_id, bucket FROM %[1]s WHERE %[2]s%[3]s LIMIT %[4]d)
 		UPDATE %[1]s w SET ledger = NULL, ledger_state = %[5]d, version = version + 1
 		FROM old WHERE w.fleet = old.fleet AND w.device_id = old.device_id AND w.bucket = old.bucket AND w.updated_at < $1`,
-		table, where, fleetsAny(true), n, ledgerDropped), at(cutoff), texts(held))
+		table, where+` AND updated_at < `+oldestEntry, fleetsAny(true), n, ledgerDropped), at(cutoff), texts(held))
 	return tag.RowsAffected(), err
 }

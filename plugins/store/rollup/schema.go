@@ -13,6 +13,7 @@ func migrations() []sqldb.Migration {
 			Postgres: postgresViews}, // their avg lies between min and max
 		{SQLite: sqliteCold, Postgres: postgresCold},
 		{SQLite: coldSums, Postgres: coldSums},
+		{SQLite: `SELECT 1`, Postgres: postgresJournalTables},
 	}
 }
 

@@ -42,6 +42,8 @@ type Store struct {
 	erased atomic.Pointer[erasures]
 
 	journals bool // the backend's transactions have a journal
+	parted   bool // of which each process has a part
+	silent   map[string]silence
 	*memory
 }
 
@@ -101,12 +103,12 @@ type memoryKey struct{}
 // Open prepares the tables of a store in db.
 func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 	s := &Store{limits: limits, db: db, cold: db.Beside(coldKey{}, func() any { return &cold{} }).(*cold)}
+	s.journals, s.memory = true, db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
 	switch db.Dialect {
 	case sqldb.Postgres:
-		s.backend, s.memory = newPostgres(db, s.cold), newMemory()
+		s.backend, s.parted = newPostgres(db, s.cold, s.id), true
 	default:
-		s.backend, s.journals = &sqlite{db: db, cold: s.cold}, true
-		s.memory = db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
+		s.backend = &sqlite{db: db, cold: s.cold}
 	}
 	if err := errors.Join(s.migrate(ctx), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, err
@@ -164,10 +166,9 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 		if err != nil {
 			return err
 		}
-		var note *entryWriter
+		var note *note
 		if s.journals && s.limits.WriteEvery > 0 {
-			note = &s.note
-			note.begin()
+			note = s.noteOf(windows, now)
 		}
 		s.now, s.added = now, s.clock()
 		fresh := len(s.unwritten)
@@ -177,6 +178,9 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 		}
 		if note == nil {
 			return s.writeOut(ctx, t, all)
+		}
+		if err := s.writeAlone(ctx, t, note, fresh); err != nil {
+			return err
 		}
 		if err := s.enter(ctx, t, note, now, fresh); err != nil {
 			return err
@@ -191,11 +195,28 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 	return nil
 }
 
+// aloneAfter is how old windows are whose rows are written with the batch where
+// others read the journal: old ones come many events at a time, and may have been
+// moved.
+const aloneAfter = 24 * time.Hour
+
+// noteOf begins the note of a batch.
+func (s *Store) noteOf(windows []*Window, now time.Time) *note {
+	if !s.parted {
+		s.note.begin(0)
+		return &s.note
+	}
+	s.note.begin(noteBytes(windows))
+	before := now.Add(-aloneAfter).Unix()
+	s.note.alone = func(r *windowRow) bool { return r.cold || r.Bucket < before }
+	return &s.note
+}
+
 // mergeAll merges the windows into their rows, which it reads where the cache
 // lacks them, and notes what it counts. Windows before oldest are left out. It
 // returns every row it may have changed, also with an error.
 func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, oldest int64, res *Result,
-	note *entryWriter) ([]*entry, error) {
+	note *note) ([]*entry, error) {
 	s.batch++
 	touched := make([]*entry, 0, len(windows))
 	var missing []Key
@@ -244,6 +265,10 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 			touched = append(touched, e)
 		}
 		counted := 0
+		var entry *entryWriter
+		if note != nil && (e.unwritten || note.alone == nil || !note.alone(e.row)) {
+			entry = note.of(w.Key)
+		}
 		for n := range w.events {
 			if w.erased(n, erased) {
 				res.Events[outcomeErased]++
@@ -253,11 +278,11 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 			if res.Events[o]++; o != outcomeCounted {
 				continue
 			}
-			if counted++; note != nil {
+			if counted++; entry != nil {
 				if counted == 1 {
-					note.window(w.Key)
+					entry.window(w.Key)
 				}
-				note.event(w.Bucket, &w.events[n])
+				entry.event(w.Bucket, &w.events[n])
 			}
 		}
 		if counted > 0 {

@@ -20,6 +20,7 @@ import (
 type postgres struct {
 	db      *sqldb.DB
 	cold    *cold
+	writer  string    // whose part of the journal it writes
 	writers sync.Pool // of *copyWriter
 
 	mu         sync.Mutex
@@ -27,8 +28,8 @@ type postgres struct {
 	partitions map[string]bool // known to be there
 }
 
-func newPostgres(db *sqldb.DB, c *cold) *postgres {
-	return &postgres{db: db, cold: c, writers: sync.Pool{New: func() any { return new(copyWriter) }},
+func newPostgres(db *sqldb.DB, c *cold, writer string) *postgres {
+	return &postgres{db: db, cold: c, writer: writer, writers: sync.Pool{New: func() any { return new(copyWriter) }},
 		partitions: map[string]bool{}}
 }
 
@@ -79,22 +80,21 @@ func (p *postgres) update(ctx context.Context, fn func(tx) error) error {
 		if _, err := t.Exec(ctx, tombstone.SharedLock); err != nil {
 			return err
 		}
-		return fn(p.cold.over(&postgresTx{p, t, false}))
+		return fn(p.cold.over(&postgresTx{p: p, Tx: t}))
 	})
 }
 
 func (p *postgres) view(ctx context.Context, fn func(tx) error) error {
 	opts := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return p.begin(ctx, opts, func(t pgx.Tx) error { return fn(p.cold.over(&postgresTx{p, t, true})) })
+	return p.begin(ctx, opts, func(t pgx.Tx) error { return fn(p.cold.over(&postgresTx{p: p, Tx: t, reads: true})) })
 }
 
 type postgresTx struct {
 	p *postgres
 	pgx.Tx
 	reads bool // it sees one moment, and changes nothing
+	part  *pgJournal
 }
-
-func (*postgresTx) journal() journal { return nil }
 
 func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
 

@@ -20,8 +20,10 @@ func (t *sqliteTx) nextTerm(ctx context.Context) (term int64, err error) {
 	return term, err
 }
 
-func (t *sqliteTx) append(ctx context.Context, body []byte, now time.Time) (seq int64, err error) {
-	res, err := t.tx.ExecContext(ctx, `INSERT INTO rollup_journal (added_at, body) VALUES (?, ?)`, now.Unix(), body)
+func (t *sqliteTx) append(ctx context.Context, entries []*entryWriter, now time.Time) (seq int64, err error) {
+	// A note has one entry here: nobody reads parts of it.
+	res, err := t.tx.ExecContext(ctx, `INSERT INTO rollup_journal (added_at, body) VALUES (?, ?)`, now.Unix(),
+		entries[0].body)
 	if err != nil {
 		return 0, err
 	}

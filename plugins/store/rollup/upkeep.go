@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -39,9 +40,10 @@ func (o *output) upkeep(ctx context.Context) {
 func (o *output) keepUp(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
+	adopted := o.store.adopt(ctx)
 	rolled, err := o.store.roll(ctx, o.policy, now)
 	o.rolled.Incr(int64(rolled))
-	return err
+	return errors.Join(adopted, err)
 }
 
 func (o *output) writeDue(ctx context.Context) error {
