@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
+	"weir/tests/integration/require"
 )
 
 // What is known is asked for once; of a fleet in which an erasure may be under way it
@@ -128,6 +130,39 @@ func TestIdentity_WhatIsKnownChangesNothing(t *testing.T) {
 			if got, want := rowsOf(t, remembers), rowsOf(t, asks); !slices.Equal(got, want) {
 				t.Fatalf("seed %d, step %d: it keeps %q, and by asking each time %q", seed, step, got, want)
 			}
+		}
+	}
+}
+
+// PostgreSQL keeps the same, of more pairs than one statement has.
+func TestIdentity_PostgresKeepsWhatSQLiteDoes(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), require.Env(t, "WEIR_TEST_POSTGRES_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s, err := Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet := fmt.Sprint("identity-", time.Now().UnixNano())
+	defer func() {
+		_ = erase(context.Background(), db, tombstone.Target{Job: fleet, Fleet: fleet, Until: 1 << 60})
+	}()
+	lite := opened(t)
+	for n := 0; n < 900; n += 450 { // half of what comes then is known to the store
+		for _, store := range []*Store{s, lite} {
+			*store = Store{db: store.db, now: time.Now}
+			noted, err := store.Note(t.Context(), fleet, "test", visits(n/2, 450, 10_000))
+			if want := 450 - n/2; err != nil || noted.Devices != want {
+				t.Fatalf("%+v, expected %d devices (%v)", noted, want, err)
+			}
+		}
+	}
+	for _, store := range []*Store{s, lite} {
+		kept, err := count(t.Context(), store.db, fleet, "")
+		if err != nil || kept[countDevices] != 675 {
+			t.Errorf("%v are kept, expected 675 (%v)", kept, err)
 		}
 	}
 }
