@@ -82,8 +82,8 @@ func TestObject_InOnePassAsWithCare(t *testing.T) {
 
 // Rows of a slab are apart, whatever is read after them, and have room for more.
 func TestObject_RowsStayAsTheyWere(t *testing.T) {
-	o := newObjectReader("the line", []column{{"a", columnType{kind: kindText}}, {"n", columnType{kind: kindDecimal, precision: 9,
-		scale: 1}}}, false, false)
+	o := newObjectReader("the line", []column{{"a", columnType{kind: kindText}},
+		{"n", columnType{kind: kindDecimal, precision: 9, scale: 1}}}, false, false)
 	var rows []row
 	raw := make([]byte, 0, 200)
 	for i := range 5000 {

@@ -82,7 +82,8 @@ func (f fileSource) open(context.Context) (reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the source: %w", err)
 	}
-	return &fileReading{fileSource: f, file: file, objects: newObjectReader("the line", f.columns, f.missing, f.ignore)}, nil
+	return &fileReading{fileSource: f, file: file,
+		objects: newObjectReader("the line", f.columns, f.missing, f.ignore)}, nil
 }
 
 func (f *fileReading) columns() []column { return f.fileSource.columns }

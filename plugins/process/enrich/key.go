@@ -20,8 +20,9 @@ type keys struct {
 
 // compile reads a key's text. It returns nil for one that the engine is to make.
 func (k *keys) compile(text string) *predicate.Expr {
-	source, is := strings.CutPrefix(text, "${!")
-	if source, is = strings.CutSuffix(source, "}"); !is || strings.ContainsAny(source, "{}@$") {
+	source, opens := strings.CutPrefix(text, "${!")
+	source, ends := strings.CutSuffix(source, "}")
+	if !opens || !ends || strings.ContainsAny(source, "{}@$") {
 		return nil
 	}
 	expr, err := k.parser.Compile(source, &k.layout)

@@ -40,7 +40,8 @@ func TestRollup_ReadersMergeTheJournalsOfAllProcesses(t *testing.T) {
 	}
 	queries := []query{}
 	for _, res := range []resolution{byMinute, byHour, byDay} {
-		for _, q := range []query{{Devices: []string{"dev-0"}}, {Devices: []string{"dev-0", "dev-1", "dev-2"}}, {Merge: true}} {
+		for _, q := range []query{{Devices: []string{"dev-0"}}, {Devices: []string{"dev-0", "dev-1", "dev-2"}},
+			{Merge: true}} {
 			q.Fleet, q.From, q.To, q.Resolution, q.Limit = "acme", noon.Unix()-86400, noon.Unix()+86400, res, 10_000
 			queries = append(queries, q)
 		}
