@@ -42,7 +42,7 @@ func etlCommand() *cli.Command {
 	printed := &cli.BoolFlag{Name: flagJSON, Usage: "print the report as JSON"}
 	return &cli.Command{
 		Name:  "etl",
-		Usage: "Run pipelines that a JSON file describes: from PostgreSQL and files to the same, or S3",
+		Usage: "Run pipelines that a JSON file describes: between databases, Kafka, Delta Lake, S3, HTTP APIs and files",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "lint",
