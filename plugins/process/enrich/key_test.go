@@ -31,8 +31,8 @@ func TestKey_IsWhatTheEngineMakes(t *testing.T) {
 	}
 	compiled := 0
 	for _, key := range []string{"${! this.a }", "${!this.a.b}", "${! this.a.b.c }", "${! this.a.or(this.c) }",
-		"${! this.a.or(\"none\") }", "${! this.c.lowercase() }", "${! this.a + this.c }", "${! this.a.length() }", "x", "x}", "${! this.a",
-		"${! this.a }-${! this.c }", "${! @fleet }", "${! content() }", `${! json("a") }`, "${! now() }"} {
+		"${! this.a.or(\"none\") }", "${! this.c.lowercase() }", "${! this.a + this.c }", "${! this.a.length() }", "x",
+		"x}", "${! this.a }-${! this.c }", "${! @fleet }", "${! content() }", `${! json("a") }`, "${! now() }"} {
 		p, n := keyed(t, key)
 		if n.expr != nil {
 			compiled++
