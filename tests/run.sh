@@ -75,7 +75,7 @@ export WEIR_BINARY="$PWD/bin/weir"
 GOGC=off GOMEMLIMIT=1GiB go build "${race[@]}" ./...
 failed=
 go test "${race[@]}" -p 2 -timeout 20m $others || failed=1
-go test "${race[@]}" -p 1 -timeout 40m $alone || failed=1
+go test "${race[@]}" -p 1 -timeout 60m $alone || failed=1
 for module in collation gojson zstd; do # each takes another's name
   (cd "internal/$module" && go test ./...) || failed=1
 done
