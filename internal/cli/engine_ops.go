@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -92,6 +93,13 @@ func (o *ops) listen(ctx context.Context, main *service.ParsedConfig) error {
 		return err
 	}
 	o.server = &http.Server{Handler: o.handler(root, handler), ReadHeaderTimeout: opsHeader}
+	if cert != "" { // a wrong one would be told by a log alone, of a process that nobody can ask
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return fmt.Errorf("loading the certificate of health and metrics: %w; see http.cert_file and http.key_file", err)
+		}
+		o.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listening for health and metrics: %w; WEIR_OPS_ADDRESS or http.address name another address", err)
@@ -104,7 +112,7 @@ func (o *ops) listen(ctx context.Context, main *service.ParsedConfig) error {
 	go func() {
 		serve := func() error { return o.server.Serve(listener) }
 		if cert != "" {
-			serve = func() error { return o.server.ServeTLS(listener, cert, key) }
+			serve = func() error { return o.server.ServeTLS(listener, "", "") }
 		}
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			log.Errorf("serving health and metrics has ended: %v", err)
