@@ -3,6 +3,7 @@ package schemadoc
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -73,20 +74,28 @@ func TestPattern_RefusalsNameWhatCannotBeRead(t *testing.T) {
 }
 
 // TestPattern_LargeCountsAreMatchedInLinearTime matches the longest strings that
-// an event may hold.
+// an event may hold, and an eighth of them: what is linear takes eight times as
+// long, what is quadratic 64 times.
 func TestPattern_LargeCountsAreMatchedInLinearTime(t *testing.T) {
-	text := strings.Repeat("a", 8<<10)
-	for _, pattern := range []string{`^[a-z]{0,9000}$`, `^(?:a{0,100}){0,39}$`, `^a{0,4000}a{0,4000}b$`} {
+	long := strings.Repeat("a", 8<<10)
+	for _, pattern := range []string{`^[a-z]{0,9000}$`, `(?:a{0,50}){0,4}b$`, `a{0,200}a{0,200}b$`} {
 		re, err := Pattern(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
-		matched := re.MatchString(text)
-		if took := time.Since(start); took > 10*time.Second {
-			t.Errorf("%s took %s", pattern, took)
-		} else {
-			t.Logf("%s: %v in %s", pattern, matched, took)
+		quickest := func(text string) time.Duration {
+			best := time.Duration(math.MaxInt64)
+			for range 3 {
+				start := time.Now()
+				re.MatchString(text)
+				best = min(best, time.Since(start))
+			}
+			return best
+		}
+		part, whole := quickest(long[:1<<10]), quickest(long)
+		t.Logf("%s: %s, an eighth %s", pattern, whole, part)
+		if whole > 24*part+10*time.Millisecond {
+			t.Errorf("%s: %s, and an eighth of it takes %s", pattern, whole, part)
 		}
 	}
 }
@@ -129,7 +138,7 @@ func TestCheck_RefusesWhatCostsTooMuch(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("%s: refused after %s", name, took)
 		}
 	}
