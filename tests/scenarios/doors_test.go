@@ -196,6 +196,7 @@ output:
 // A patch runs in a process of its own, which the binary starts: it repairs, and
 // one that would take all memory takes its job with it, and nothing else.
 func TestRedrive_PatchIsBounded(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()
@@ -242,6 +243,7 @@ func TestRedrive_PatchIsBounded(t *testing.T) {
 
 // Bytes of devices reach the terminals of people only as text.
 func TestReplay_ShowsDeadLettersAsText(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -59,6 +59,7 @@ func (o *output) until(sinks int, any time.Duration) <-chan time.Time {
 // next one brings each row once. The table grows between the runs.
 // WEIR_TORTURE_KILLS says how often.
 func TestETL_TortureOfARunToS3BringsEachRowOnce(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	kills, seed := fromEnv(t, "WEIR_TORTURE_KILLS", 3), fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()%1e9)
 	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)

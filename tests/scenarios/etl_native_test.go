@@ -17,6 +17,7 @@ import (
 // five minutes, and the commands that it prints work: from PostgreSQL, MariaDB and
 // Kafka into S3. No password that is made up is in what it prints or a pipeline says.
 func TestETL_TheServersToTryPipelinesOn(t *testing.T) {
+	t.Parallel()
 	require.Env(t, "WEIR_TEST_KAFKA_BROKERS") // and so what it starts is installed
 	require.Python(t, repo("."))
 	s := newSystem(t)

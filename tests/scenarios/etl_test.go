@@ -20,6 +20,7 @@ import (
 // A run that is killed between two blocks shows nothing of it; the next one goes
 // on where it was, and its sinks are those of a run that nobody killed.
 func TestETL_AKilledRunGoesOnAtItsLastBlock(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	const rows = 600
 	var file bytes.Buffer
@@ -166,6 +167,7 @@ func TestETL_CommandsEndAsTheTableSays(t *testing.T) {
 // brings each record once into each sink, and counts it once.
 // WEIR_TORTURE_KILLS says how often.
 func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	kills, seed := fromEnv(t, "WEIR_TORTURE_KILLS", 3), fromEnv(t, "WEIR_TORTURE_SEED", time.Now().UnixNano()%1e9)
 	t.Logf("%d kills, WEIR_TORTURE_SEED=%d", kills, seed)
@@ -257,6 +259,7 @@ func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
 // A compaction that is killed at any moment leaves each sink as it was, or compacted, and
 // the next one leaves nothing behind: each record is there once, all along.
 func TestETL_AKilledCompactionLeavesEachRecordOnce(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"))
 	if err != nil {

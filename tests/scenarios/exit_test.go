@@ -16,6 +16,7 @@ import (
 // Every command ends as docs/commands.md says, those of the engine too, and says
 // why in one place and in weir's words.
 func TestExit_EveryCommandEndsAsTheTableSays(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.write("wrong.yaml", "input: {}\nnothing: 1\n")
 	s.write("bound.yaml", "input: {generate: {mapping: 'root = {}'}}\n"+

@@ -80,6 +80,7 @@ type tens map[string]string
 // each of the first is told with its own of the second, once, or alone where none
 // is to be. What a device's pairs raise is one alert.
 func TestRules_KillsChangeNoWindow(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.env = []string{"WEIR_RULES_IDLE=2s", "WEIR_RAW_PERIOD=300ms", "WEIR_RULES_TOPICS=raw-events,answers"}
 	s.start()

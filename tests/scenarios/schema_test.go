@@ -93,6 +93,7 @@ func registry(t *testing.T) (r *system, admin string) {
 // the registry comes back, and is replaced by another implementation's recorded
 // answers. Every event is accepted, stored and counted once.
 func TestSchema_SchemasComeIntoForceUnderLoad(t *testing.T) {
+	t.Parallel()
 	r, admin := registry(t)
 	s := newSystem(t)
 	s.env = []string{"WEIR_SCHEMAS_URL=http://weir:" + r.key + "@" + r.addresses[1] + "/registry"}
@@ -235,6 +236,7 @@ func (s *system) counted(metric, device string) (n int) {
 // it: it is kept, and left out of rollups. Once a version declares it, it is
 // counted from then on; a rebuild brings in what came before.
 func TestSchema_ARebuildCountsWhatSchemasHaveLearned(t *testing.T) {
+	t.Parallel()
 	const devices, each = 5, 20
 	s := newSystem(t)
 	s.start()

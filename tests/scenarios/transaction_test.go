@@ -13,6 +13,7 @@ import (
 // sent again and committed, is the one that counts. The proof explains the
 // markers and the aborted records.
 func TestTransactions_WhatWasAbortedIsNoEvent(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

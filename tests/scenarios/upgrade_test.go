@@ -66,6 +66,7 @@ func olderWeir(t *testing.T) string {
 // send, and this one goes on with its data directory: its log, stores,
 // claims, keys and configs.
 func TestUpgrade_ThisWeirGoesOnWhereAnOlderOneWas(t *testing.T) {
+	t.Parallel()
 	old := olderWeir(t)
 	s := newSystem(t)
 	newer := s.bin
@@ -96,6 +97,7 @@ func TestUpgrade_ThisWeirGoesOnWhereAnOlderOneWas(t *testing.T) {
 // halves each version has stored what the other's gate has taken. Then the
 // older one is stopped in the middle of the load.
 func TestUpgrade_AnOlderWeirSharesTheClusterWithThisOne(t *testing.T) {
+	t.Parallel()
 	old := olderWeir(t)
 	c := newCluster(t)
 	newer := c.sys.bin

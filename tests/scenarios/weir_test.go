@@ -3,7 +3,7 @@
 // journal is the only thing that both sides know.
 //
 // Some, which wait more than they compute, run beside each other (t.Parallel):
-// each has its own data directory and addresses, uses no server that others use,
+// each has its own data directory and addresses, stops no server that others use,
 // and judges no speed.
 package scenarios
 
