@@ -161,19 +161,27 @@ type named struct {
 	text   string          // of the key
 	expr   *predicate.Expr // the key, of an event's bytes; nil: the engine makes it
 	result *bloblang.Executor
+	splice splice // the same on bytes; nil: the engine does it
 
 	geo, sql, query, redis string
 	hash                   bool
 }
 
-// The outcomes of a look-up for one event.
+// outcome is what became of a look-up for one event.
+type outcome int
+
 const (
-	outcomeHit     = "hit"     // known already
-	outcomeFound   = "found"   // asked for
-	outcomeAbsent  = "absent"  // there is none, known or asked for
-	outcomeFailed  = "failed"  // the event has not what it should have
-	outcomeSkipped = "skipped" // the event has no key
+	outcomeHit     outcome = iota // known already
+	outcomeFound                  // asked for
+	outcomeAbsent                 // there is none, known or asked for
+	outcomeFailed                 // the event has not what it should have
+	outcomeSkipped                // the event has no key
 )
+
+var outcomeNames = [...]string{"hit", "found", "absent", "failed", "skipped"}
+
+// counted are the events of a batch by outcome, for one look-up.
+type counted [len(outcomeNames)]int64
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
 	p := &processor{}
@@ -201,8 +209,8 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 	up := res.Metrics().NewGauge("weir_enrich_source_up", "lookup")
 	burst := flow.NewBurst(30*time.Second, func(text string) { res.Logger().Warn(text) })
 	for i, n := range p.lookups {
-		for _, outcome := range []string{outcomeHit, outcomeFound, outcomeAbsent, outcomeFailed, outcomeSkipped} {
-			p.outcomes.Incr(0, n.name, outcome)
+		for _, name := range outcomeNames {
+			p.outcomes.Incr(0, n.name, name)
 		}
 		failures.Incr(0, n.name)
 		up.Set(1, n.name)
@@ -229,8 +237,9 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 
 func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	n := &named{lookup: &lookup{}}
+	var result string
 	err := conf.Read(parsed, fieldName, conf.Valid(&n.name, func() error { return validName(n.name) }), fieldKey, &n.key,
-		fieldKey, &n.text,
+		fieldKey, &n.text, fieldResult, &result,
 		fieldGeo, &n.geo, fieldSQL, sqldb.MaybeURL(&n.sql), fieldQuery, &n.query,
 		fieldRedis, conf.MaybeURL(&n.redis, redisconn.Schemes()...), fieldHash, &n.hash,
 		fieldTimeout, conf.Positive(&n.timeout), fieldInFlight, conf.Between(&n.inFlight, 1, 10_000),
@@ -238,6 +247,7 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 		fieldKeepAbsent, conf.NotNegative(&n.keepAbsent), fieldFailures, conf.Positive(&n.failures))
 	var rerr error
 	n.result, rerr = parsed.FieldBloblang(fieldResult)
+	n.splice = spliceOf(result)
 	children, cerr := parsed.FieldAnyList(fieldProcessors)
 	sources := 0
 	for _, is := range []bool{n.geo != "", n.sql != "", n.redis != "", len(children) > 0} {
@@ -334,6 +344,7 @@ func (s *sharedStore) close(context.Context) error {
 type wanted struct {
 	msg    *service.Message
 	of     *named
+	place  int // of the look-up
 	is     answer
 	hit    bool
 	flight *flight
@@ -346,32 +357,46 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	ctx, cancel := context.WithTimeout(ctx, p.deadline)
 	defer cancel()
 	var all []wanted
+	counts := make([]counted, len(p.lookups))
 	for _, msg := range batch {
 		if msg.GetError() != nil {
 			continue
 		}
 		reader := p.keys.read(msg)
-		for _, n := range p.lookups {
+		for i, n := range p.lookups {
 			key := n.keyOf(msg, reader)
 			if key == "" {
-				p.outcomes.Incr(1, n.name, outcomeSkipped)
+				counts[i][outcomeSkipped]++
 				continue
 			}
-			w := wanted{msg: msg, of: n}
+			w := wanted{msg: msg, of: n, place: i}
 			w.is, w.hit, w.flight, w.err = n.start(ctx, key)
 			all = append(all, w)
 		}
 		p.keys.giveBack(reader)
 	}
 	for i := range all {
-		all[i].settle(ctx, p.outcomes)
+		counts[all[i].place][all[i].settle(ctx)]++
 	}
+	p.count(counts)
 	return []service.MessageBatch{batch}, nil
+}
+
+// count hands what became of the look-ups to the engine, once a batch: it makes a
+// text of the labels each time.
+func (p *processor) count(counts []counted) {
+	for i, of := range counts {
+		for outcome, n := range of {
+			if n > 0 {
+				p.outcomes.Incr(n, p.lookups[i].name, outcomeNames[outcome])
+			}
+		}
+	}
 }
 
 // settle waits for the answer, and writes it into the event, or notes that it is
 // not there.
-func (w *wanted) settle(ctx context.Context, outcomes *service.MetricCounter) {
+func (w *wanted) settle(ctx context.Context) outcome {
 	if w.flight != nil {
 		w.is, w.err = w.flight.wait(ctx)
 	}
@@ -380,22 +405,27 @@ func (w *wanted) settle(ctx context.Context, outcomes *service.MetricCounter) {
 			w.of.failed(w.err)
 		}
 	}
-	outcome := outcomeFound
 	switch {
 	case w.err != nil:
-		outcome = outcomeFailed
 		failed := event.AppendItem([]byte(event.Meta(w.msg, event.HeaderEnrichFailed)), w.of.name)
 		w.msg.MetaSetMut(event.HeaderEnrichFailed, string(failed))
+		return outcomeFailed
 	case w.is.absent:
-		outcome = outcomeAbsent
+		return outcomeAbsent
 	case w.hit:
-		outcome = outcomeHit
+		return outcomeHit
 	}
-	outcomes.Incr(1, w.of.name, outcome)
+	return outcomeFound
 }
 
 // write puts the answer into the event, whole or not at all.
 func (w *wanted) write() error {
+	if sent, err := w.msg.AsBytes(); err == nil {
+		if made, ok := w.of.splice.apply(sent, w.is.raw); ok {
+			w.msg.SetBytes(made)
+			return nil
+		}
+	}
 	made, err := w.msg.Copy().BloblangMutateFrom(w.of.result, service.NewMessage(w.is.raw))
 	if err != nil { // whose text may quote the event
 		return ownError{errors.New("an answer does not fit its " + fieldResult + ": try it with weir blobl")}
