@@ -6,7 +6,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"strings"
+	"sync"
 
 	"weir/internal/platform/pii"
 )
@@ -55,8 +57,15 @@ func keyID(id string) bool {
 // in another.
 type fleetKeys struct {
 	id         string
-	hash       []byte
-	seal, name []byte // of tokens that can be turned back: the cipher's, and its vector's
+	hash       sync.Pool // *mac
+	seal, name []byte    // of tokens that can be turned back: the cipher's, and its vector's
+}
+
+// mac hashes one value after the other under one key: to begin with a key costs as
+// much as a value does.
+type mac struct {
+	hash.Hash
+	text, sum []byte
 }
 
 // of makes the keys of a fleet, nil when there is none.
@@ -68,8 +77,9 @@ func (r *keyring) of(fleet string) *fleetKeys {
 }
 
 func (k *key) of(fleet string) *fleetKeys {
-	return &fleetKeys{k.id, derive(k.secret, "hash", fleet), derive(k.secret, "seal", fleet), derive(k.secret, "name",
-		fleet)}
+	hashing := derive(k.secret, "hash", fleet)
+	return &fleetKeys{id: k.id, seal: derive(k.secret, "seal", fleet), name: derive(k.secret, "name", fleet),
+		hash: sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, hashing)} }}}
 }
 
 func derive(secret []byte, use, fleet string) []byte {
@@ -86,7 +96,16 @@ func sum(key []byte, text string, more []byte) []byte {
 // hashed is the same for the same value of a kind in a fleet, as long as the key
 // is the same. Nobody without the key can make it of a guess.
 func (f *fleetKeys) hashed(k kind, canonical []byte) string {
-	return pii.Token(pii.TokenHash, k.String(), f.id, sum(f.hash, k.String()+"\x00", canonical)[:16])
+	m, _ := f.hash.Get().(*mac)
+	defer f.hash.Put(m)
+	m.Reset()
+	m.text = append(append(append(m.text[:0], k.String()...), 0), canonical...)
+	m.Write(m.text)
+	m.sum = m.Sum(m.sum[:0])
+	if cap(m.text) > mostBuffer {
+		m.text = nil
+	}
+	return pii.Token(pii.TokenHash, k.String(), f.id, m.sum[:16])
 }
 
 // sealed is as hashed, and whoever has the key can read the value in it: a

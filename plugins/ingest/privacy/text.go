@@ -102,6 +102,7 @@ func (w *walker) value(start, from, to, end int, st stats) {
 	}
 	masked, changed := w.content(content, st, f)
 	if changed {
+		w.again = true
 		w.edits = append(w.edits, edit{from, to, string(masked)})
 	}
 }
@@ -295,6 +296,7 @@ func (w *walker) rename(raw []byte, i, end int) []byte {
 	if !changed {
 		return raw
 	}
+	w.again = true
 	if f.names == nil {
 		f.names = w.namesOf(f.open)
 	}

@@ -22,6 +22,7 @@ type walker struct {
 	b      []byte
 	frames []frame
 	edits  []edit
+	again  bool // something was changed within a text: that may have set free another find
 	broken bool // it is no JSON: what it holds is text
 	level  int  // JSON within a string of JSON …
 
@@ -75,8 +76,9 @@ const (
 )
 
 // mask returns the event without personal data: the same bytes when there is
-// none, else a copy. It goes over what it changed until nothing changes, and so a
-// later pass changes nothing either: what stands for one find may set free another.
+// none, else a copy. It goes over what it changed within texts until nothing changes,
+// and so a later pass changes nothing either: what stands for one find may set free
+// another. Where whole values went alone, there is nothing left of them to find.
 func (w *walker) mask(b []byte) []byte {
 	defer w.rest()
 	for range mostPasses {
@@ -86,7 +88,9 @@ func (w *walker) mask(b []byte) []byte {
 		}
 		changed := len(w.edits) > 0
 		if changed {
-			b = w.apply()
+			if b = w.apply(); !w.again && !w.broken {
+				return b
+			}
 		}
 		if w.broken {
 			w.frames = w.frames[:1] // it has no places
@@ -114,7 +118,7 @@ func (w *walker) find(k kind) {
 }
 
 func (w *walker) walk(b []byte) {
-	w.b, w.broken = b, false
+	w.b, w.broken, w.again = b, false, false
 	w.edits = w.edits[:0]
 	w.frames = append(w.frames[:0], frame{node: w.root})
 	for i := 0; i < len(b); {
@@ -467,7 +471,7 @@ func (w *walker) stand(from, to int, r *rule, folded []byte) {
 	if r.action == actionDrop { // an element, whose neighbours stay where they are
 		text = "null"
 	}
-	if bytes.Equal(w.b[from:to], []byte(text)) {
+	if string(w.b[from:to]) == text {
 		return
 	}
 	w.find(r.kind)
