@@ -20,7 +20,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"weir/internal/platform/meter"
 )
@@ -37,7 +36,7 @@ const askedPerSecond = 10
 // engine would make one for each message and each of its processors, traced or not.
 // A nil Provider traces nothing, and costs nothing.
 type Provider struct {
-	noop.TracerProvider
+	Silent
 
 	sdk    *sdktrace.TracerProvider
 	tracer oteltrace.Tracer

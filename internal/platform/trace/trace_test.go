@@ -12,7 +12,6 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // kept is a collector that keeps what it is sent, refuses it, or does not answer.
@@ -231,14 +230,23 @@ func TestQueue_NothingWaitsForTheCollector(t *testing.T) {
 func TestProvider_TheEngineMakesNoSpans(t *testing.T) {
 	to := &kept{}
 	p := provider(t, 1, to)
-	_, span := p.Tracer("redpanda-connect").Start(context.Background(), "input")
+	tracer, plain := p.Tracer("redpanda-connect"), context.Background()
+	ctx, span := tracer.Start(plain, "input")
 	span.End()
+	if ctx != plain {
+		t.Error("it makes a context for what it does not make")
+	}
+	other := sdktrace.NewTracerProvider()
+	began, running := other.Tracer("other").Start(plain, "of somebody else")
+	_, child := tracer.Start(began, "input")
+	if child.End(); !running.IsRecording() {
+		t.Error("it ends what is somebody else's")
+	}
 	_ = p.Shutdown(context.Background())
 	if len(to.spans) != 0 || span.IsRecording() {
 		t.Error("it makes one")
 	}
 	var _ oteltrace.TracerProvider = p
-	var _ noop.TracerProvider = p.TracerProvider
 }
 
 // BenchmarkTracing is what one event pays at the gate, the log's reader and four

@@ -18,7 +18,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"weir/internal/platform/conf"
 	"weir/internal/platform/trace"
@@ -75,7 +74,7 @@ func newTracer(parsed *service.ParsedConfig) (oteltrace.TracerProvider, error) {
 		return nil, fmt.Errorf("reading the tracer %s: %w", tracerName, err)
 	}
 	if address == "" {
-		return noop.NewTracerProvider(), nil
+		return trace.Silent{}, nil
 	}
 	exporter, err := newExporter(address)
 	if err != nil {

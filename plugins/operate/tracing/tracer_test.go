@@ -11,7 +11,6 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.opentelemetry.io/otel/trace/noop"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -29,7 +28,7 @@ func parsed(t *testing.T, yaml string) *service.ParsedConfig {
 
 func TestTracer_WithoutACollectorIsNone(t *testing.T) {
 	p, err := newTracer(parsed(t, "{}"))
-	if _, none := p.(noop.TracerProvider); err != nil || !none {
+	if _, none := p.(trace.Silent); err != nil || !none {
 		t.Errorf("got %T, %v", p, err)
 	}
 }
