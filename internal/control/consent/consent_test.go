@@ -61,10 +61,11 @@ func TestConsent_WhatHeldAtATimeIsWhatWasSaidLastUntilThen(t *testing.T) {
 func TestConsent_ManySubjectsAreReadAndNoOtherFleetsAre(t *testing.T) {
 	s, ctx := opened(t), t.Context()
 	var subjects []string
-	for i := range 2*asked + 1 {
+	const many = 500
+	for i := range 2*many + 1 {
 		subjects = append(subjects, "s-"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+strings.Repeat("y", i/26))
 	}
-	for _, subject := range []string{subjects[0], subjects[asked], subjects[2*asked]} {
+	for _, subject := range []string{subjects[0], subjects[many], subjects[2*many]} {
 		for _, fleet := range []string{"acme", "other"} {
 			if _, err := s.Put(ctx, fleet, subject, Change{Purpose: "ads", Granted: fleet == "acme"}); err != nil {
 				t.Fatal(err)

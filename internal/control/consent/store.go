@@ -9,7 +9,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"weir/internal/control/apikey"
@@ -140,9 +139,6 @@ func scan(row sqldb.Row) (c Change, err error) {
 // Said is what a subject has said of a purpose.
 type Said struct{ Subject, Purpose string }
 
-// asked is how many subjects one query asks for.
-const asked = 500
-
 // Histories are those of some subjects.
 type Histories map[Said]History
 
@@ -150,29 +146,19 @@ type Histories map[Said]History
 // an error knows nothing of any of them.
 func (s *Store) Histories(ctx context.Context, fleet string, subjects []string) (Histories, error) {
 	found := Histories{}
-	for len(subjects) > 0 {
-		some := subjects[:min(asked, len(subjects))]
-		subjects = subjects[len(some):]
-		args := make([]any, 1, 1+len(some))
-		args[0] = fleet
-		var marks strings.Builder
-		for i, subject := range some {
-			args = append(args, subject)
-			if i > 0 {
-				marks.WriteByte(',')
-			}
-			fmt.Fprintf(&marks, "$%d", i+2)
-		}
-		if err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
-			var of Said
-			var at, granted int64
-			err := row.Scan(&of.Subject, &of.Purpose, &at, &granted)
-			found[of] = append(found[of], Change{At: time.UnixMicro(at), Granted: granted == 1})
-			return err
-		}, `SELECT subject, purpose, at, granted FROM consent WHERE fleet = $1 AND subject IN (`+marks.String()+`)
-			ORDER BY subject, purpose, at`, args...); err != nil {
-			return nil, fmt.Errorf("reading consents: %w", err)
-		}
+	if len(subjects) == 0 {
+		return found, nil
+	}
+	err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
+		var of Said
+		var at, granted int64
+		err := row.Scan(&of.Subject, &of.Purpose, &at, &granted)
+		found[of] = append(found[of], Change{At: time.UnixMicro(at), Granted: granted == 1})
+		return err
+	}, `SELECT subject, purpose, at, granted FROM consent WHERE fleet = $1 AND subject `+s.db.Dialect.Among("$2")+`
+		ORDER BY subject, purpose, at`, fleet, s.db.Dialect.List(subjects))
+	if err != nil {
+		return nil, fmt.Errorf("reading consents: %w", err)
 	}
 	return found, nil
 }

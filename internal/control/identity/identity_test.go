@@ -314,7 +314,7 @@ func TestIdentity_ChangesArePaged(t *testing.T) {
 // subject that was seen on many devices costs no more.
 func TestIdentity_KnownDevicesAreAskedForByPair(t *testing.T) {
 	s, ctx := opened(t), t.Context()
-	query, args := seenPairs("shop", []pair{{"ann", "phone"}, {"bob", "laptop"}})
+	query, args := seenPairs(s.db.Dialect, "shop", []pair{{"ann", "phone"}, {"bob", "laptop"}})
 	plan := ""
 	if err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
 		var id, parent, unused int

@@ -7,27 +7,52 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
+	"weir/internal/platform/rawjson"
 	"weir/internal/platform/sqldb"
 )
 
 // pair is a subject that was seen on a device.
 type pair struct{ subject, device string }
 
-// pairsMost is how many pairs one statement has: each is a round trip to PostgreSQL,
-// and SQLite's driver binds values in a time that grows with their square.
-func pairsMost(dialect sqldb.Dialect) int {
+func (p pair) before(o pair) int {
+	return cmp.Or(strings.Compare(p.subject, o.subject), strings.Compare(p.device, o.device))
+}
+
+// pairsMost is how many pairs one statement has.
+const pairsMost = 4000
+
+// told makes a table of pairs, as parameters behind that of the fleet, so that one
+// statement, which connections keep, does for any number of them. at is when each
+// was received first.
+func told(dialect sqldb.Dialect, fleet string, pairs []pair, at map[pair]int64) (table string, args []any) {
 	if dialect == sqldb.Postgres {
-		return asked / 2
+		subjects, devices, times := make([]string, len(pairs)), make([]string, len(pairs)), make([]int64, len(pairs))
+		for i, p := range pairs {
+			subjects[i], devices[i], times[i] = p.subject, p.device, at[p]
+		}
+		return `(SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[]) AS t (subject, device, at))`,
+			[]any{fleet, subjects, devices, times}
 	}
-	return 16
+	list := []byte{'['}
+	for i, p := range pairs {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = rawjson.AppendString(append(list, '['), p.subject)
+		list = rawjson.AppendString(append(list, ','), p.device)
+		list = append(strconv.AppendInt(append(list, ','), at[p], 10), ']')
+	}
+	return `(SELECT value->>0 AS subject, value->>1 AS device, value->>2 AS at FROM json_each($2))`,
+		[]any{fleet, string(append(list, ']'))}
 }
 
 // leaveKnown leaves out the pairs that are kept.
 func (n *news) leaveKnown(ctx context.Context, db *sqldb.DB, fleet string) error {
-	for pairs := range slices.Chunk(slices.Collect(maps.Keys(n.pairs)), pairsMost(db.Dialect)) {
-		query, args := seenPairs(fleet, pairs)
+	for pairs := range slices.Chunk(slices.Collect(maps.Keys(n.pairs)), pairsMost) {
+		query, args := seenPairs(db.Dialect, fleet, pairs)
 		if err := sqldb.Each(ctx, db, func(row sqldb.Row) error {
 			var p pair
 			err := row.Scan(&p.subject, &p.device)
@@ -42,40 +67,21 @@ func (n *news) leaveKnown(ctx context.Context, db *sqldb.DB, fleet string) error
 
 // seenPairs asks which of some pairs are known: for these alone, however many devices a
 // subject has.
-func seenPairs(fleet string, pairs []pair) (query string, args []any) {
-	args = append(args, fleet)
-	var values strings.Builder
-	for i, p := range pairs {
-		if i > 0 {
-			values.WriteByte(',')
-		}
-		fmt.Fprintf(&values, "($%d,$%d)", 2*i+2, 2*i+3)
-		args = append(args, p.subject, p.device)
-	}
-	return `WITH told (subject, device) AS (VALUES ` + values.String() + `)
-		SELECT d.subject, d.device_id FROM told JOIN identity_device d
-		ON d.fleet = $1 AND d.subject = told.subject AND d.device_id = told.device`, args
+func seenPairs(dialect sqldb.Dialect, fleet string, pairs []pair) (query string, args []any) {
+	table, args := told(dialect, fleet, pairs, nil)
+	return `SELECT d.subject, d.device_id FROM ` + table + ` told CROSS JOIN identity_device d
+		WHERE d.fleet = $1 AND d.subject = told.subject AND d.device_id = told.device`, args
 }
 
 // writePairs keeps pairs, and leaves those as they are that are kept: it returns how
 // many are new.
-func (n *news) writePairs(ctx context.Context, tx *sql.Tx, fleet string, most int) (kept int, err error) {
-	inOrder := func(a, b pair) int {
-		return cmp.Or(strings.Compare(a.subject, b.subject), strings.Compare(a.device, b.device))
-	}
-	sorted := slices.SortedFunc(maps.Keys(n.pairs), inOrder) // writers that meet wait, and do not deadlock
-	for pairs := range slices.Chunk(sorted, most) {
-		var values strings.Builder
-		args := append(make([]any, 0, 1+3*len(pairs)), fleet)
-		for i, p := range pairs {
-			if i > 0 {
-				values.WriteByte(',')
-			}
-			fmt.Fprintf(&values, "($1,$%d,$%d,$%d)", 3*i+2, 3*i+3, 3*i+4)
-			args = append(args, p.subject, p.device, n.pairs[p])
-		}
+func (n *news) writePairs(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet string) (kept int, err error) {
+	sorted := slices.SortedFunc(maps.Keys(n.pairs), pair.before) // writers that meet wait, and do not deadlock
+	for pairs := range slices.Chunk(sorted, pairsMost) {
+		table, args := told(dialect, fleet, pairs, n.pairs)
 		res, err := tx.ExecContext(ctx, `INSERT INTO identity_device (fleet, subject, device_id, recorded_at)
-			VALUES `+values.String()+` ON CONFLICT (fleet, subject, device_id) DO NOTHING`, args...)
+			SELECT CAST($1 AS TEXT), subject, device, at FROM `+table+` told WHERE true
+			ON CONFLICT (fleet, subject, device_id) DO NOTHING`, args...)
 		if err != nil {
 			return kept, err
 		}

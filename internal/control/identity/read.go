@@ -19,18 +19,26 @@ func scan(row sqldb.Row) (c Claim, err error) {
 	return c, err
 }
 
+// store is a store, or a transaction of it.
+type store struct {
+	sqldb.Querier
+	sqldb.Dialect
+}
+
+func (s *Store) reading() store { return store{s.db, s.db.Dialect} }
+
 // claimsOf reads the claims whose column is one of some ids, by anonymous id.
-func claimsOf(ctx context.Context, q sqldb.Querier, fleet, column string, ids []string) (map[string]Claims, error) {
+func claimsOf(ctx context.Context, in store, fleet, column string, ids []string) (map[string]Claims, error) {
 	found := map[string]Claims{}
-	err := some(ids, func(ids []string) error {
-		list, args := marks(fleet, ids)
-		return sqldb.Each(ctx, q, func(row sqldb.Row) error {
-			c, err := scan(row)
-			found[c.Anonymous] = append(found[c.Anonymous], c)
-			return err
-		}, `SELECT `+columns+` FROM identity_claim WHERE fleet = $1 AND `+column+` IN (`+list+`)
-			ORDER BY anonymous_id, at, user_id`, args...)
-	})
+	if len(ids) == 0 {
+		return found, nil
+	}
+	err := sqldb.Each(ctx, in, func(row sqldb.Row) error {
+		c, err := scan(row)
+		found[c.Anonymous] = append(found[c.Anonymous], c)
+		return err
+	}, `SELECT `+columns+` FROM identity_claim WHERE fleet = $1 AND `+column+` `+in.Among("$2")+`
+		ORDER BY anonymous_id, at, user_id`, fleet, in.List(ids))
 	if err != nil {
 		return nil, fmt.Errorf("reading aliases: %w", err)
 	}
@@ -39,7 +47,7 @@ func claimsOf(ctx context.Context, q sqldb.Querier, fleet, column string, ids []
 
 // Claims returns all claims of an anonymous id, the earliest first.
 func (s *Store) Claims(ctx context.Context, fleet, anonymous string) (Claims, error) {
-	found, err := claimsOf(ctx, s.db, fleet, "anonymous_id", []string{anonymous})
+	found, err := claimsOf(ctx, s.reading(), fleet, "anonymous_id", []string{anonymous})
 	return found[anonymous], err
 }
 
@@ -47,7 +55,7 @@ func (s *Store) Claims(ctx context.Context, fleet, anonymous string) (Claims, er
 // that nobody has claimed - a user's own, or that of somebody who never signed in -
 // stands for itself.
 func (s *Store) Resolve(ctx context.Context, fleet string, ids []string, version int64) (map[string]string, error) {
-	claims, err := claimsOf(ctx, s.db, fleet, "anonymous_id", unique(slices.Clone(ids)))
+	claims, err := claimsOf(ctx, s.reading(), fleet, "anonymous_id", unique(slices.Clone(ids)))
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +96,7 @@ func (s *Store) Person(ctx context.Context, fleet, id string, version int64) (*P
 	if p.Version, err = s.Version(ctx, fleet); err != nil {
 		return nil, err
 	}
-	said, err := claimsOf(ctx, s.db, fleet, "user_id", []string{p.ID})
+	said, err := claimsOf(ctx, s.reading(), fleet, "user_id", []string{p.ID})
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +104,7 @@ func (s *Store) Person(ctx context.Context, fleet, id string, version int64) (*P
 	for anonymous := range said {
 		claimed = append(claimed, anonymous)
 	}
-	all, err := claimsOf(ctx, s.db, fleet, "anonymous_id", unique(claimed))
+	all, err := claimsOf(ctx, s.reading(), fleet, "anonymous_id", unique(claimed))
 	if err != nil {
 		return nil, err
 	}
@@ -113,31 +121,27 @@ func (s *Store) Person(ctx context.Context, fleet, id string, version int64) (*P
 
 // devices finds where a person was seen, and who else was there.
 func (s *Store) devices(ctx context.Context, fleet string, p *Person) error {
-	names, seen := p.Names(), map[string]bool{}
-	err := some(names, func(ids []string) error {
-		list, args := marks(fleet, ids)
-		return sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
-			device, err := sqldb.Value[string](row)
-			seen[device] = true
-			return err
-		}, `SELECT DISTINCT device_id FROM identity_device WHERE fleet = $1 AND subject IN (`+list+`)`, args...)
-	})
+	names, seen, in := p.Names(), map[string]bool{}, s.db.Dialect
+	err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
+		device, err := sqldb.Value[string](row)
+		seen[device] = true
+		return err
+	}, `SELECT DISTINCT device_id FROM identity_device WHERE fleet = $1 AND subject `+in.Among("$2"), fleet,
+		in.List(names))
 	for device := range seen {
 		p.Devices = append(p.Devices, device)
 	}
 	slices.Sort(p.Devices)
 	shared := map[string]bool{}
-	err = errors.Join(err, some(p.Devices, func(ids []string) error {
-		list, args := marks(fleet, ids)
-		return sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
-			var at pair
-			err := row.Scan(&at.subject, &at.device)
-			if !slices.Contains(names, at.subject) {
-				shared[at.device] = true
-			}
-			return err
-		}, `SELECT subject, device_id FROM identity_device WHERE fleet = $1 AND device_id IN (`+list+`)`, args...)
-	}))
+	err = errors.Join(err, sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
+		var at pair
+		err := row.Scan(&at.subject, &at.device)
+		if !slices.Contains(names, at.subject) {
+			shared[at.device] = true
+		}
+		return err
+	}, `SELECT subject, device_id FROM identity_device WHERE fleet = $1 AND device_id `+in.Among("$2"), fleet,
+		in.List(p.Devices)))
 	for device := range shared {
 		p.Shared = append(p.Shared, device)
 	}
@@ -173,7 +177,7 @@ func (s *Store) Changes(ctx context.Context, fleet string, since int64, after st
 		ids = ids[:most]
 		last = ids[most-1]
 	}
-	all, err := claimsOf(ctx, s.db, fleet, "anonymous_id", ids)
+	all, err := claimsOf(ctx, s.reading(), fleet, "anonymous_id", ids)
 	if err != nil {
 		return nil, "", err
 	}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +29,6 @@ const (
 	maxSource = 256
 	maxClaims = 1000 // of one anonymous id
 	aheadMost = 5 * time.Minute
-	asked     = 400 // ids that one query asks for
 )
 
 // Store keeps aliases in SQL.
@@ -174,7 +172,7 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 	if len(left) == 0 && len(asked) == 0 {
 		return Noted{Erased: erased}, nil
 	}
-	unknown, err := fresh(ctx, s.db, fleet, left, asked)
+	unknown, err := fresh(ctx, s.reading(), fleet, left, asked)
 	if err == nil {
 		err = unknown.leaveKnown(ctx, s.db, fleet)
 	}
@@ -197,11 +195,11 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 		if seq != gone.seq { // what is known was known before that
 			left, erased = living(buried, fleet, seen)
 		}
-		told, err := fresh(ctx, tx, fleet, left, claims(left))
+		told, err := fresh(ctx, store{tx, s.db.Dialect}, fleet, left, claims(left))
 		if err != nil {
 			return err
 		}
-		noted, err = told.write(ctx, tx, fleet, pairsMost(s.db.Dialect))
+		noted, err = told.write(ctx, tx, s.db.Dialect, fleet)
 		return err
 	})
 	if err != nil {
@@ -247,6 +245,9 @@ type graves struct {
 
 // living leaves out what was erased since it was received.
 func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen, erased []int) {
+	if !slices.ContainsFunc(seen, func(e Seen) bool { return gone.Touches(fleet, e.received()) }) {
+		return seen, nil // nearly always: who is erased was received before
+	}
 	for n, e := range seen {
 		if gone.Holds(fleet, e.Device, e.received()) || slices.ContainsFunc(e.subjects(), func(name string) bool {
 			return gone.HoldsName(fleet, name, e.received()) || gone.Holds(fleet, name, e.received())
@@ -269,12 +270,12 @@ type news struct {
 func (n *news) none() bool { return len(n.claims) == 0 && len(n.pairs) == 0 }
 
 // fresh is what events say, without the claims that are kept.
-func fresh(ctx context.Context, q sqldb.Querier, fleet string, seen []Seen, claims []Claim) (*news, error) {
+func fresh(ctx context.Context, in store, fleet string, seen []Seen, claims []Claim) (*news, error) {
 	var ids []string
 	for _, c := range claims {
 		ids = append(ids, c.Anonymous)
 	}
-	before, err := claimsOf(ctx, q, fleet, "anonymous_id", unique(ids))
+	before, err := claimsOf(ctx, in, fleet, "anonymous_id", unique(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -300,8 +301,8 @@ func fresh(ctx context.Context, q sqldb.Querier, fleet string, seen []Seen, clai
 }
 
 // write keeps what is new, under one new version of the fleet's aliases.
-func (n *news) write(ctx context.Context, tx *sql.Tx, fleet string, most int) (noted Noted, err error) {
-	if noted.Devices, err = n.writePairs(ctx, tx, fleet, most); err != nil {
+func (n *news) write(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet string) (noted Noted, err error) {
+	if noted.Devices, err = n.writePairs(ctx, tx, dialect, fleet); err != nil {
 		return noted, err
 	}
 	if len(n.claims) == 0 {
@@ -344,29 +345,4 @@ func (n *news) write(ctx context.Context, tx *sql.Tx, fleet string, most int) (n
 func unique(ids []string) []string {
 	slices.Sort(ids)
 	return slices.Compact(ids)
-}
-
-// some calls each with as many ids as one query asks for.
-func some(ids []string, each func([]string) error) error {
-	for part := range slices.Chunk(ids, asked) {
-		if err := each(part); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// marks are the parameters of a list of ids, behind the fleet's.
-func marks(fleet string, ids []string) (string, []any) {
-	args := make([]any, 1, 1+len(ids))
-	args[0] = fleet
-	var b strings.Builder
-	for i, id := range ids {
-		args = append(args, id)
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "$%d", i+2)
-	}
-	return b.String(), args
 }

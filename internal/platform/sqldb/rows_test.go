@@ -44,3 +44,30 @@ func TestRows_AreReadWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("after all that: %v", err)
 	}
 }
+
+// Whatever a text holds, a list of texts finds it as it is, and nothing else.
+func TestAmong_FindsTextsAsTheyAre(t *testing.T) {
+	onEach(t, func(t *testing.T, open func() *DB) {
+		ctx, db := t.Context(), open()
+		exec(t, db, `CREATE TABLE names (name TEXT PRIMARY KEY)`)
+		texts := []string{"", `"`, `\`, `a","b`, "ä\u2028", "<&>", "{1}", "1", "01", "null", "NULL", "it's", "😀",
+			`\u0041`, "line\nend\t\r", "\x01"}
+		for _, text := range texts {
+			if _, err := db.ExecContext(ctx, `INSERT INTO names (name) VALUES ($1)`, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range texts {
+			for _, asked := range [][]string{texts[i : i+1], texts[:i], append([]string{"other", "2"}, texts[i:]...), nil} {
+				found, err := All(ctx, db, Value[string], `SELECT name FROM names WHERE name `+db.Dialect.Among("$1"),
+					db.Dialect.List(asked))
+				want := slices.DeleteFunc(slices.Clone(asked), func(s string) bool { return s == "other" || s == "2" })
+				slices.Sort(found)
+				slices.Sort(want)
+				if err != nil || !slices.Equal(found, want) {
+					t.Errorf("asked for %q: %q (%v)", asked, found, err)
+				}
+			}
+		}
+	})
+}

@@ -46,7 +46,7 @@ func (m memory) devices(ctx context.Context, fleet string, devices []string, kno
 		k.stored, k.firmware, k.learningFrom, k.usualDay = true, firmware, from, day
 		return k.parseUsual(usual)
 	}, `SELECT device_id, firmware, learning_from, usual_day, usual FROM anomaly_device
-		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
+		WHERE fleet = $1 AND device_id `+m.db.Dialect.Among("$2"), fleet, m.db.Dialect.List(devices))
 }
 
 func (k *known) parseUsual(raw string) error {
@@ -76,7 +76,7 @@ func (m memory) alerts(ctx context.Context, fleet string, devices []string, know
 		known[device].open = append(known[device].open, o)
 		return nil
 	}, `SELECT device_id, alert_id, rule, severity, metric, opened_at FROM alert_open
-		WHERE fleet = $1 AND device_id `+among(m.db, "$2"), fleet, list(m.db, devices))
+		WHERE fleet = $1 AND device_id `+m.db.Dialect.Among("$2"), fleet, m.db.Dialect.List(devices))
 }
 
 // learn is a device whose learning began, or whose firmware is another now.

@@ -80,35 +80,14 @@ func (r rollups) time(placeholder string) string {
 	return placeholder
 }
 
-// among is the condition that a text is one of a list, which is one parameter:
-// so one statement does for any number of devices.
-func among(db *sqldb.DB, placeholder string) string {
-	if db.Dialect == sqldb.Postgres {
-		return `= ANY(` + placeholder + `::text[])`
-	}
-	return `IN (SELECT value FROM json_each(` + placeholder + `))`
-}
-
-// list is the parameter of among.
-func list(db *sqldb.DB, texts []string) any {
-	if db.Dialect == sqldb.Postgres {
-		return texts
-	}
-	raw, err := json.Marshal(texts)
-	if err != nil { // texts: it cannot fail
-		return nil
-	}
-	return string(raw)
-}
-
 // recent reads the minutes from (inclusive) to to (exclusive), in unix seconds,
 // of some devices of a fleet.
 func (r rollups) recent(ctx context.Context, fleet string, devices []string, from, to int64,
 	fn func(device string, m minute)) error {
 	query := `SELECT ` + r.columns() + ` FROM rollup_window_1m WHERE fleet = $1 AND bucket >= ` + r.time("$2") +
 		` AND bucket < ` + r.time("$3") +
-		` AND device_id ` + among(r.db, "$4") + ` ORDER BY device_id, bucket`
-	args := []any{fleet, from, to, list(r.db, devices)}
+		` AND device_id ` + r.db.Dialect.Among("$4") + ` ORDER BY device_id, bucket`
+	args := []any{fleet, from, to, r.db.Dialect.List(devices)}
 	return r.each(ctx, query, args, func(_, device string, m minute) { fn(device, m) })
 }
 
@@ -132,8 +111,8 @@ func (r rollups) since(ctx context.Context, fleet string, devices []string, fn f
 		}
 		fn(device, start)
 		return nil
-	}, `SELECT device_id, `+first+` FROM rollup_window_1d WHERE fleet = $1 AND device_id `+among(r.db, "$2")+
-		` GROUP BY device_id`, fleet, list(r.db, devices))
+	}, `SELECT device_id, `+first+` FROM rollup_window_1d WHERE fleet = $1 AND device_id `+r.db.Dialect.Among("$2")+
+		` GROUP BY device_id`, fleet, r.db.Dialect.List(devices))
 }
 
 func (r rollups) each(ctx context.Context, query string, args []any, fn func(fleet, device string, m minute)) error {
