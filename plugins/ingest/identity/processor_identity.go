@@ -152,15 +152,20 @@ func (s *sent) id() string {
 // store: the batch comes again then.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	fleets := map[string][]sent{}
+	var e event.Event
 	for _, msg := range batch {
-		one, err := p.read(msg)
+		one, err := p.read(msg, &e)
 		if err != nil {
 			return nil, err
 		}
-		if one.id() != "" {
-			fleet := event.FleetOf(msg)
-			fleets[fleet] = append(fleets[fleet], one)
+		if one.id() == "" {
+			continue
 		}
+		fleet := event.FleetOf(msg)
+		if fleets[fleet] == nil {
+			fleets[fleet] = make([]sent, 0, len(batch)) // nearly always all are of one
+		}
+		fleets[fleet] = append(fleets[fleet], one)
 	}
 	for fleet, events := range fleets {
 		people, noted, err := p.ask(ctx, fleet, events)
@@ -188,8 +193,9 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	return []service.MessageBatch{batch}, nil
 }
 
-// read returns what an event says, nothing of what is none.
-func (p *processor) read(msg *service.Message) (one sent, err error) {
+// read returns what an event says, nothing of what is none. The texts lie in the
+// event's bytes; e is memory for reading it.
+func (p *processor) read(msg *service.Message, e *event.Event) (one sent, err error) {
 	if msg.GetError() != nil || event.Meta(msg, event.MetaDuplicateOf) != "" {
 		return one, nil // a duplicate says nothing new
 	}
@@ -197,23 +203,27 @@ func (p *processor) read(msg *service.Message) (one sent, err error) {
 	if err != nil {
 		return one, fmt.Errorf("reading an event: %w", err)
 	}
-	var e event.Event
-	if event.Parse(raw, &e) != nil {
+	if event.Parse(raw, e) != nil {
 		return one, nil // whoever reads it next says what is wrong with it
 	}
-	one = sent{msg, identity.Seen{Device: strings.Clone(e.Device), At: e.Time}}
+	one = sent{msg, identity.Seen{Device: e.Device, At: e.Time}}
 	if received, ok := event.ReceivedAt(msg); ok {
 		one.seen.Received = received
 		if received.Before(e.Time) {
 			one.seen.At = received // a clock that is ahead signs nobody in first
 		}
 	}
-	for id, way := range map[*string][]string{&one.seen.User: p.user, &one.seen.Anonymous: p.anonymous} {
-		if text := strings.Clone(e.TextAt(way)); identity.ValidID("id", text) == nil {
-			*id = text
-		}
-	}
+	one.seen.User, one.seen.Anonymous = idAt(e, p.user), idAt(e, p.anonymous)
 	return one, nil
+}
+
+// idAt is the id that an event has somewhere, "" for none.
+func idAt(e *event.Event, way []string) string {
+	id := e.TextAt(way)
+	if id == "" || identity.ValidID("id", id) != nil {
+		return ""
+	}
+	return id
 }
 
 // ask asks the store until it answers, or the context ends.
