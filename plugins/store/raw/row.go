@@ -61,7 +61,7 @@ func (r *Row) fill(e *event.Event, msg *service.Message, in *place, received tim
 		r.TimeText = e.TimeText
 	}
 	if len(e.Extra) > 0 {
-		r.Extra = appendFields(nil, e.Extra)
+		r.Extra = fieldsOf(e.Extra)
 	}
 	r.AsSent = asSent(e)
 	if r.Record, r.Delivery = in.record, in.delivery; !in.logged {
@@ -69,8 +69,13 @@ func (r *Row) fill(e *event.Event, msg *service.Message, in *place, received tim
 	}
 }
 
-func appendFields(b []byte, fields []event.Field) []byte {
-	b = append(b, '{')
+// fieldsOf makes an object of fields, in memory of its own.
+func fieldsOf(fields []event.Field) []byte {
+	size := 2
+	for i := range fields {
+		size += len(`"":,`) + len(fields[i].Name) + len(fields[i].Raw)
+	}
+	b := append(make([]byte, 0, size), '{') // a name with escapes may need more
 	for i, f := range fields {
 		if i > 0 {
 			b = append(b, ',')

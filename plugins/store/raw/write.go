@@ -370,7 +370,7 @@ func sorted(rows []*Row) []*Row {
 		at   int // where its next row goes; first, how many it has
 	}
 	var devices []device
-	number := map[string]int32{}
+	number := make(map[string]int32, len(rows)/2) // of people, nearly each is of another device
 	of := make([]int32, len(rows))
 	for i, r := range rows {
 		n, ok := number[r.Device]
