@@ -3,6 +3,7 @@
 package heap
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -49,14 +50,24 @@ const (
 )
 
 // Configure sets what weir wants of the runtime, but nothing that the
-// environment sets by GOGC or GOMEMLIMIT.
+// environment sets by GOGC or GOMEMLIMIT. Who gives a process more memory by the
+// latter has it used: the budget grows with it.
 func Configure() {
-	if os.Getenv("GOGC") == "" {
-		follow(pace{Most: 400, Least: 50, Rest: 25, Budget: budget})
-	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(soft)
 	}
+	if os.Getenv("GOGC") == "" {
+		follow(pace{Most: 400, Least: 50, Rest: 25, Budget: budgetOf(debug.SetMemoryLimit(-1))})
+	}
+}
+
+// budgetOf is the budget below a memory limit, as large a part of it as of soft, and
+// that of soft where the limit is less, or there is none.
+func budgetOf(limit int64) uint64 {
+	if limit <= soft || limit == math.MaxInt64 {
+		return budget
+	}
+	return uint64(float64(limit) / soft * budget)
 }
 
 // follow sets the pace after every collection, and when the process comes to rest,

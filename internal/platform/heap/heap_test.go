@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -13,6 +14,15 @@ func TestPace_GivesMemoryForCPUUpToTheBudget(t *testing.T) {
 	for alive, want := range map[uint64]int{0: 400, 50: 400, 100: 400, 125: 300, 250: 100, 400: 60, 500: 60, 5000: 60} {
 		if got := p.percent(alive); got != want {
 			t.Errorf("%d bytes alive: %d %%, expected %d", alive, got, want)
+		}
+	}
+}
+
+func TestPace_WhoGivesMoreMemoryHasItUsed(t *testing.T) {
+	for limit, want := range map[int64]uint64{0: budget, 1 << 30: budget, soft: budget, 2 * soft: 2 * budget,
+		8 * soft: 8 * budget, math.MaxInt64: budget} {
+		if got := budgetOf(limit); got != want {
+			t.Errorf("with a limit of %d bytes the budget is %d, expected %d", limit, got, want)
 		}
 	}
 }
