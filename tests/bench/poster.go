@@ -21,6 +21,7 @@ type poster struct {
 	url, key          string
 	devices, batch    int
 	rate, connections int
+	least             int // events that are sent at least, however long that takes
 
 	event func(n int, device, at string) string // the nth; nil: a report of a device
 }
@@ -47,7 +48,7 @@ func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64,
 	for c := range p.connections {
 		workers.Go(func() {
 			due := start.Add(each * time.Duration(c) / time.Duration(p.connections))
-			for n := c * p.batch; due.Before(start.Add(d)); n, due = n+p.connections*p.batch, due.Add(each) {
+			for n := c * p.batch; due.Before(start.Add(d)) || n < p.least; n, due = n+p.connections*p.batch, due.Add(each) {
 				select {
 				case <-time.After(time.Until(due)):
 				case <-ctx.Done():
