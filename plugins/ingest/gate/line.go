@@ -22,7 +22,8 @@ type line struct {
 // Bounds of what small requests share.
 const (
 	smallEvents  = 50
-	sharedEvents = 100
+	sharedEvents = 100 // are worth a batch: nobody waits for more
+	mostEvents   = 500 // of those that wait, since the stream was busy, go into one
 )
 
 func newLine() *line { return &line{ready: make(chan struct{}, 1)} }
@@ -61,7 +62,7 @@ func (l *line) take() []*submission {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, events := 0, 0
-	for n < len(l.subs) && events < sharedEvents {
+	for n < len(l.subs) && events < mostEvents {
 		events += len(l.subs[n].batch)
 		n++
 	}
@@ -131,7 +132,11 @@ func (g *gate) share() (service.MessageBatch, service.AckFunc) {
 	case 1:
 		return all[0].batch, all[0].ack
 	}
-	batch := make(service.MessageBatch, 0, sharedEvents+smallEvents)
+	events := 0
+	for _, sub := range all {
+		events += len(sub.batch)
+	}
+	batch := make(service.MessageBatch, 0, events)
 	for _, sub := range all {
 		batch = append(batch, sub.batch...)
 	}

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -184,4 +185,30 @@ func TestGate_NobodyIsForgottenInTheLine(t *testing.T) {
 		t.Errorf("%d events accepted, %d went on", accepted.Load(), events.Load())
 	}
 	g.idle(t)
+}
+
+// What waits goes on in batches of a bounded size, the oldest first, whatever is
+// enough for nobody to wait for more.
+func TestLine_WhatWaitsGoesOnInLargeBatches(t *testing.T) {
+	l := newLine()
+	var subs []*submission
+	for range 12 {
+		sub := &submission{batch: make(service.MessageBatch, smallEvents)}
+		if subs = append(subs, sub); !l.join(sub) {
+			t.Fatal("the line is closed")
+		}
+	}
+	for _, want := range []int{mostEvents / smallEvents, 12 - mostEvents/smallEvents, 0} {
+		select {
+		case <-l.ready:
+		default:
+			if want > 0 {
+				t.Error("nobody is told of what waits")
+			}
+		}
+		if taken := l.take(); !slices.Equal(taken, subs[:want]) {
+			t.Errorf("%d requests of %d events are taken, expected the oldest %d", len(taken), smallEvents, want)
+		}
+		subs = subs[want:]
+	}
 }
