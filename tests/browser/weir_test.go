@@ -39,9 +39,18 @@ type weir struct {
 	up                      *exec.Cmd
 	done                    chan struct{}
 	admin, key              string // keys: key may ingest, query and operate
+	env                     []string
 }
 
 func start(t *testing.T) *weir {
+	t.Helper()
+	w := made(t)
+	w.begin()
+	return w
+}
+
+// made is a weir that does not run yet.
+func made(t *testing.T) *weir {
 	t.Helper()
 	tools(t) // before anything is started
 	w := &weir{t: t, bin: binary.Path(t), dir: t.TempDir()}
@@ -53,6 +62,12 @@ func start(t *testing.T) *weir {
 			t.Logf("the end of weir's log:\n%s", raw[max(0, len(raw)-1500):])
 		}
 	})
+	return w
+}
+
+// begin runs it, and makes its keys.
+func (w *weir) begin() {
+	w.t.Helper()
 	w.run()
 	w.admin = w.weir("keys", "create", "--admin", "--data", w.data())
 	w.key = w.weir("keys", "create", "--fleet", fleet, "--scope", "ingest,query,operate", "--data", w.data())
@@ -60,7 +75,6 @@ func start(t *testing.T) *weir {
 	for _, key := range []string{w.admin, w.key} {
 		w.await("the keys are known", func() bool { return w.status("GET", "/v1/alerts?limit=1", key, "") == http.StatusOK })
 	}
-	return w
 }
 
 func (w *weir) data() string { return filepath.Join(w.dir, "data") }
@@ -76,6 +90,7 @@ func (w *weir) run() {
 	w.up = exec.Command(w.bin, "up", "--data", w.data(), "--ingest", w.ingest, "--api", w.api, "--ops", w.ops, "--broker",
 		w.kafka)
 	w.up.Dir, w.up.Stdout, w.up.Stderr = w.dir, log, log
+	w.up.Env = append(os.Environ(), w.env...)
 	if err := w.up.Start(); err != nil {
 		w.t.Fatal(err)
 	}

@@ -16,10 +16,12 @@ type meJSON struct {
 	Everywhere   bool     `json:"everywhere"` // of all fleets
 	Fleets       []string `json:"fleets"`     // everywhere: those that have keys
 	DevicePrefix string   `json:"device_prefix"`
+	Logs         []string `json:"logs"` // of events, that requests may name
 }
 
-// MeHandler answers GET /v1/me: who asks, and what they may do.
-func MeHandler(store *Store) http.Handler {
+// MeHandler answers GET /v1/me: who asks, what they may do, and which logs of events
+// there are.
+func MeHandler(store *Store, logs []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, ok := KeyFrom(r.Context())
 		if !ok {
@@ -27,7 +29,7 @@ func MeHandler(store *Store) http.Handler {
 			return
 		}
 		me := meJSON{Roles: []Role{}, Scopes: append([]Scope{}, key.Scopes...), Everywhere: key.Everywhere(),
-			Fleets: []string{}, DevicePrefix: key.DevicePrefix}
+			Fleets: []string{}, DevicePrefix: key.DevicePrefix, Logs: logs}
 		switch {
 		case key.Person != nil:
 			me.Person, me.Roles = &key.Person.Name, append(me.Roles, key.Person.Roles...)

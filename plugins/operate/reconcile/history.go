@@ -50,8 +50,8 @@ func (p *Proofs) history(ctx context.Context, from, to time.Time, after *pastPla
 		}
 		return one, err
 	}, `SELECT id, at, verdict, accepted, unexplained FROM reconcile_proof
-		WHERE at >= $1 AND at < $2 AND (at < $3 OR at = $3 AND id > $4) ORDER BY at DESC, id LIMIT $5`,
-		from.UnixMicro(), to.UnixMicro(), after.At, after.ID, most)
+		WHERE at >= $1 AND at < $2 AND (at < $3 OR at = $3 AND id > $4) AND log = $6 ORDER BY at DESC, id LIMIT $5`,
+		from.UnixMicro(), to.UnixMicro(), after.At, after.ID, most, p.log)
 	if err != nil {
 		return nil, fmt.Errorf("listing proofs: %w", err)
 	}
@@ -75,8 +75,8 @@ func (p *Proofs) hours(ctx context.Context, from, to time.Time) ([]hour, error) 
 		return h, err
 	}, `SELECT at / 3600000000, SUM(CASE WHEN verdict = 'explained' THEN 1 ELSE 0 END),
 			SUM(CASE WHEN verdict = 'loss' THEN 1 ELSE 0 END), SUM(CASE WHEN verdict = 'failed' THEN 1 ELSE 0 END)
-		FROM reconcile_proof WHERE at >= $1 AND at < $2 GROUP BY at / 3600000000 ORDER BY at / 3600000000`,
-		from.UnixMicro(), to.UnixMicro())
+		FROM reconcile_proof WHERE at >= $1 AND at < $2 AND log = $3 GROUP BY at / 3600000000 ORDER BY at / 3600000000`,
+		from.UnixMicro(), to.UnixMicro(), p.log)
 	if err != nil {
 		return nil, fmt.Errorf("counting proofs: %w", err)
 	}

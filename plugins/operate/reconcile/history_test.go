@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"weir/internal/control/apikey"
+	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 	"weir/tests/integration/require"
 	"weir/tests/integration/testbed"
@@ -44,7 +45,7 @@ func asking(t *testing.T, proofs *Proofs, fleet, path string, now time.Time, int
 // opened are proofs in a store of their own.
 func opened(t *testing.T, db *sqldb.DB) *Proofs {
 	t.Helper()
-	proofs, err := OpenProofs(t.Context(), db)
+	proofs, err := OpenProofs(t.Context(), db, event.LogTelemetry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,5 +245,51 @@ func TestProofs_AProcessThatStartsKnowsTheLastOnes(t *testing.T) {
 	got, last, err := proofs.latest(t.Context())
 	if err != nil || !got.Equal(at) || last == nil || last.Total.Unexplained != 4 {
 		t.Errorf("%s %+v %v", got, last, err)
+	}
+}
+
+// Proofs of the two logs lie beside each other: what one of them came to, and that
+// somebody asks for one, is told of its own log alone.
+func TestProofs_AreOfTheirLog(t *testing.T) {
+	db := testbed.SQLite(t)
+	var of [2]*Proofs
+	now := time.Now()
+	for i, log := range event.Logs() {
+		var err error
+		if of[i], err = OpenProofs(t.Context(), db, log.Name); err != nil {
+			t.Fatal(err)
+		}
+		verdict := []Verdict{proofExplained, proofLoss}[i]
+		if err := of[i].keep(t.Context(), Proof{Verdict: verdict, At: now.Add(time.Duration(i) * time.Second),
+			Report: &Report{}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := of[1].ask(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []Verdict{proofExplained, proofLoss} {
+		last, err := of[i].Last(t.Context())
+		if err != nil || last == nil || last.Verdict != want {
+			t.Errorf("the last of %d: %+v %v", i, last, err)
+		}
+		past, err := of[i].history(t.Context(), now.Add(-time.Hour), now.Add(time.Hour), nil, 10)
+		if err != nil || len(past) != 1 || past[0].Verdict != want {
+			t.Errorf("those of %d: %+v %v", i, past, err)
+		}
+		hours, err := of[i].hours(t.Context(), now.Add(-time.Hour), now.Add(time.Hour))
+		if err != nil || len(hours) != 1 || hours[0].Explained+hours[0].Loss != 1 {
+			t.Errorf("the hours of %d: %+v %v", i, hours, err)
+		}
+		if asked, err := of[i].wish(t.Context()); err != nil || asked.open() != (i == 1) {
+			t.Errorf("whether one was asked for of %d: %+v %v", i, asked, err)
+		}
+		explained, _, err := of[i].latest(t.Context())
+		if err != nil || explained.IsZero() != (i == 1) {
+			t.Errorf("when all was explained of %d: %s %v", i, explained, err)
+		}
+	}
+	if _, err := OpenProofs(t.Context(), db, "users"); err == nil {
+		t.Error("proofs of no log are opened")
 	}
 }

@@ -28,6 +28,7 @@ const (
 	reconcileFieldInterval        = "interval"
 	reconcileFieldWait            = "wait"
 	reconcileFieldControl         = "control"
+	reconcileFieldLog             = "log"
 	reconcileFieldSample          = "sample"
 	reconcileFieldUpcast          = "upcast"
 	reconcileFieldDelay           = "rules_delay"
@@ -79,6 +80,9 @@ The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplica
 		Field(service.NewStringField(reconcileFieldControl).Secret().Default("").
 			Description("The SQL store where each outcome is kept for `/v1/proof`, and where one more is asked for: "+
 				"`sqlite://PATH` or `postgres://…`. Empty: none is kept.").Example("sqlite://data/control.db")).
+		Field(service.NewStringField(reconcileFieldLog).Default(event.LogTelemetry).Advanced().
+			Description("Of which log of events it is, `telemetry` or `user-events`: outcomes are kept, and asked for, by log. "+
+				"Its topics and groups stand in their own fields.")).
 		Field(service.NewIntField(reconcileFieldSample).Default(20).
 			Description("How many results of rules, chosen at random, each run computes again from the raw store; one that is "+
 				"not what its events come to is a finding. 0: none.")).
@@ -129,7 +133,7 @@ func Register(env *service.Environment) error {
 type input struct {
 	conf            Config
 	raw, deadLetter string
-	control         string
+	control, log    string
 	interval, wait  time.Duration
 	res             *service.Resources
 
@@ -169,8 +173,12 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 		&in.conf.DeadLetterTopic,
 		reconcileFieldRawGroup, &in.conf.RawGroup, reconcileFieldDeadLetterGroup, &in.conf.DeadLetterGroup,
 		reconcileFieldInterval, conf.Positive(&in.interval), reconcileFieldWait, conf.NotNegative(&in.wait),
-		reconcileFieldControl, sqldb.MaybeURL(&in.control), reconcileFieldSample, conf.NotNegative(&in.conf.Sampling.Most),
+		reconcileFieldControl, sqldb.MaybeURL(&in.control), reconcileFieldLog, &in.log,
+		reconcileFieldSample, conf.NotNegative(&in.conf.Sampling.Most),
 		reconcileFieldDelay, conf.NotNegative(&in.conf.Sampling.Delay))
+	if err == nil {
+		_, err = event.LogOf(in.log)
+	}
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 )
 
@@ -48,23 +50,33 @@ func proofMigrations() []sqldb.Migration {
 		ALTER TABLE reconcile_proof ADD COLUMN unexplained BIGINT;
 		UPDATE reconcile_proof SET `
 	const where = ` WHERE report <> '';`
+	const logs = `ALTER TABLE reconcile_proof ADD COLUMN log TEXT NOT NULL DEFAULT 'telemetry';
+		INSERT INTO reconcile_wish VALUES (2, 0, 0);`
 	return []sqldb.Migration{{SQLite: tables, Postgres: tables}, {
 		SQLite: counts + `accepted = json_extract(report, '$.total.accepted'),
 			unexplained = json_extract(report, '$.total.unexplained')` + where,
 		Postgres: counts + `accepted = (report::json->'total'->>'accepted')::bigint,
 			unexplained = (report::json->'total'->>'unexplained')::bigint` + where,
-	}}
+	}, {SQLite: logs, Postgres: logs}}
 }
 
-// Proofs are the runs in the control store, and the wish for one more.
-type Proofs struct{ db *sqldb.DB }
+// Proofs are the runs of a log in the control store, and the wish for one more.
+type Proofs struct {
+	db  *sqldb.DB
+	log string
+	row int // the row of reconcile_wish that is the log's
+}
 
-// OpenProofs prepares the tables.
-func OpenProofs(ctx context.Context, db *sqldb.DB) (*Proofs, error) {
+// OpenProofs prepares the tables, and returns what they have of a log.
+func OpenProofs(ctx context.Context, db *sqldb.DB, log string) (*Proofs, error) {
+	at := slices.IndexFunc(event.Logs(), func(l event.Log) bool { return l.Name == log })
+	if at < 0 {
+		return nil, fmt.Errorf("opening the list of proofs: there is no log %q", log)
+	}
 	if err := db.Migrate(ctx, "reconcile", proofMigrations()); err != nil {
 		return nil, fmt.Errorf("opening the list of proofs: %w", err)
 	}
-	return &Proofs{db}, nil
+	return &Proofs{db, log, at + 1}, nil
 }
 
 // keep adds a run, and forgets what is old. It is durable when it returns nil.
@@ -86,7 +98,8 @@ func (p *Proofs) keep(ctx context.Context, proof Proof) error {
 	// A clock that jumps ahead is believed by a day, so that it forgets no history.
 	oldest := proof.At.Add(-historyLength)
 	var newest sql.Null[int64]
-	if err = tx.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof`).Scan(&newest); err == nil && newest.Valid {
+	err = tx.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof WHERE log = $1`, p.log).Scan(&newest)
+	if err == nil && newest.Valid {
 		if believed := time.UnixMicro(newest.V).Add(24*time.Hour - historyLength); believed.Before(oldest) {
 			oldest = believed
 		}
@@ -95,13 +108,14 @@ func (p *Proofs) keep(ctx context.Context, proof Proof) error {
 		query string
 		args  []any
 	}{
-		{`INSERT INTO reconcile_proof (id, at, verdict, report, detail, accepted, unexplained)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`, []any{uuid.NewString(), proof.At.UnixMicro(), string(proof.Verdict), report,
-			proof.Detail, accepted, unexplained}},
-		{`UPDATE reconcile_proof SET report = '' WHERE report <> '' AND id NOT IN
-			(SELECT id FROM reconcile_proof ORDER BY at DESC, id LIMIT $1)`, []any{reportsKept}},
-		{`DELETE FROM reconcile_proof WHERE at < $1 OR id NOT IN
-			(SELECT id FROM reconcile_proof ORDER BY at DESC, id LIMIT $2)`, []any{oldest.UnixMicro(), pastMost}},
+		{`INSERT INTO reconcile_proof (id, at, verdict, report, detail, accepted, unexplained, log)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, []any{uuid.NewString(), proof.At.UnixMicro(), string(proof.Verdict),
+			report, proof.Detail, accepted, unexplained, p.log}},
+		{`UPDATE reconcile_proof SET report = '' WHERE report <> '' AND log = $2 AND id NOT IN
+			(SELECT id FROM reconcile_proof WHERE log = $2 ORDER BY at DESC, id LIMIT $1)`, []any{reportsKept, p.log}},
+		{`DELETE FROM reconcile_proof WHERE log = $3 AND (at < $1 OR id NOT IN
+			(SELECT id FROM reconcile_proof WHERE log = $3 ORDER BY at DESC, id LIMIT $2))`, []any{oldest.UnixMicro(), pastMost,
+			p.log}},
 	} {
 		if err == nil {
 			_, err = tx.ExecContext(ctx, step.query, step.args...)
@@ -126,7 +140,7 @@ func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
 		}
 		one.At = time.UnixMicro(at).UTC()
 		return one, err
-	}, `SELECT at, verdict, report, detail FROM reconcile_proof ORDER BY at DESC, id LIMIT 1`)
+	}, `SELECT at, verdict, report, detail FROM reconcile_proof WHERE log = $1 ORDER BY at DESC, id LIMIT 1`, p.log)
 	if err != nil {
 		return nil, fmt.Errorf("reading the last proof: %w", err)
 	}
@@ -140,16 +154,16 @@ func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
 // the newest report; nil when there is none.
 func (p *Proofs) latest(ctx context.Context) (explained time.Time, last *Report, err error) {
 	var at sql.Null[int64]
-	if err := p.db.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof WHERE verdict = $1`,
-		string(proofExplained)).Scan(&at); err != nil {
+	if err := p.db.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof WHERE verdict = $1 AND log = $2`,
+		string(proofExplained), p.log).Scan(&at); err != nil {
 		return explained, nil, fmt.Errorf("reading when all was explained: %w", err)
 	}
 	if at.Valid {
 		explained = time.UnixMicro(at.V).UTC()
 	}
 	var text string
-	err = p.db.QueryRowContext(ctx, `SELECT report FROM reconcile_proof WHERE report <> '' ORDER BY at DESC, id LIMIT 1`).
-		Scan(&text)
+	err = p.db.QueryRowContext(ctx, `SELECT report FROM reconcile_proof WHERE report <> '' AND log = $1
+		ORDER BY at DESC, id LIMIT 1`, p.log).Scan(&text)
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &last)
 	} else if errors.Is(err, sql.ErrNoRows) {
@@ -170,7 +184,8 @@ func (w wish) open() bool { return w.asked.After(w.begun) }
 
 func (p *Proofs) wish(ctx context.Context) (wish, error) {
 	var asked, begun int64
-	err := p.db.QueryRowContext(ctx, `SELECT asked_at, begun_at FROM reconcile_wish WHERE id = 1`).Scan(&asked, &begun)
+	err := p.db.QueryRowContext(ctx, `SELECT asked_at, begun_at FROM reconcile_wish WHERE id = $1`, p.row).
+		Scan(&asked, &begun)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return wish{}, fmt.Errorf("reading whether a proof was asked for: %w", err)
 	}
@@ -187,8 +202,8 @@ func (p *Proofs) wish(ctx context.Context) (wish, error) {
 func (p *Proofs) ask(ctx context.Context, now time.Time) (time.Time, error) {
 	// Later than the last beginning, whatever clock that was by.
 	_, err := p.db.ExecContext(ctx, `UPDATE reconcile_wish
-		SET asked_at = CASE WHEN begun_at < $1 THEN $1 ELSE begun_at + 1 END WHERE id = 1 AND asked_at <= begun_at`,
-		now.UnixMicro())
+		SET asked_at = CASE WHEN begun_at < $1 THEN $1 ELSE begun_at + 1 END WHERE id = $2 AND asked_at <= begun_at`,
+		now.UnixMicro(), p.row)
 	if err != nil {
 		return now, fmt.Errorf("asking for a proof: %w", err)
 	}
@@ -199,7 +214,7 @@ func (p *Proofs) ask(ctx context.Context, now time.Time) (time.Time, error) {
 // begin notes that a run begins, which is the one that was asked for before.
 func (p *Proofs) begin(ctx context.Context, now time.Time) error {
 	_, err := p.db.ExecContext(ctx, `UPDATE reconcile_wish
-		SET begun_at = CASE WHEN asked_at > $1 THEN asked_at ELSE $1 END WHERE id = 1`, now.UnixMicro())
+		SET begun_at = CASE WHEN asked_at > $1 THEN asked_at ELSE $1 END WHERE id = $2`, now.UnixMicro(), p.row)
 	if err != nil {
 		return fmt.Errorf("noting that a proof begins: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 	"weir/tests/integration/testbed"
 )
@@ -23,7 +24,7 @@ func TestProof_IsDoneWhenItIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	proofs, err := OpenProofs(t.Context(), db)
+	proofs, err := OpenProofs(t.Context(), db, event.LogTelemetry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestProof_IsDoneWhenItIsAskedFor(t *testing.T) {
 // A wish is open until a run begins, also by clocks that differ.
 func TestProofs_AWishIsNotForgotten(t *testing.T) {
 	db := testbed.SQLite(t)
-	proofs, err := OpenProofs(t.Context(), db)
+	proofs, err := OpenProofs(t.Context(), db, event.LogTelemetry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 )
 
@@ -20,10 +21,12 @@ func (in *input) openProofs(ctx context.Context) error {
 		return err
 	}
 	in.releases = append(in.releases, release)
-	if in.proofs, err = OpenProofs(ctx, db); err != nil {
+	if in.proofs, err = OpenProofs(ctx, db, in.log); err != nil {
 		return err
 	}
-	in.conf.Control = db
+	if in.log == event.LogTelemetry { // of the other, no sample of results of rules is computed again
+		in.conf.Control = db
+	}
 	return in.recall(ctx)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/control/status"
+	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/reconcile"
 	"weir/plugins/serve/overview"
@@ -51,7 +52,7 @@ func liveOverTCP(t *testing.T, timeout time.Duration) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proofs, err := reconcile.OpenProofs(t.Context(), db)
+	proofs, err := reconcile.OpenProofs(t.Context(), db, event.LogTelemetry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,8 +28,8 @@ func alsoField() *service.ConfigField {
 		service.NewStringField(apiFieldDead).Secret().
 			Description("Its store of dead letters.").Example("file://data/user-dead-letter")).
 		Description("Stores of other logs than telemetry's, which the parameter `log` of a request names: `/v1/events`, " +
-			"`/v1/dead-letters`, `/v1/overview` and `/v1/replays` are of either. `configs/people` has events about " +
-			"people there.").
+			"`/v1/dead-letters`, `/v1/overview`, `/v1/proof` and `/v1/replays` are of either. `configs/people` has " +
+			"events about people there.").
 		Default([]any{}).Advanced()
 }
 
@@ -85,6 +85,14 @@ func (in *input) openAlso(ctx context.Context, events, letters *lake.Store) ([]k
 		all = append(all, k)
 	}
 	return all, nil
+}
+
+// namesOf are the names of the logs, telemetry first.
+func namesOf(logs []kept) (names []string) {
+	for _, k := range logs {
+		names = append(names, k.log.Name)
+	}
+	return names
 }
 
 // byLog has handlers by path and by the name of the log that they answer for.

@@ -115,13 +115,15 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			return nil, err
 		}
 	}
-	proofs, err := reconcile.OpenProofs(ctx, control)
-	if err != nil {
-		return nil, err
+	proofs := map[string]*reconcile.Proofs{}
+	for _, k := range logs {
+		if proofs[k.log.Name], err = reconcile.OpenProofs(ctx, control, k.log.Name); err != nil {
+			return nil, err
+		}
 	}
 	directory := rollup.NewDirectory(rollupDB)
 	in.release = append(in.release, directory.Close)
-	glance, err := in.overview(ctx, control, rollupDB, directory, proofs)
+	glance, err := in.overview(ctx, control, rollupDB, directory, proofs[event.LogTelemetry])
 	if err != nil {
 		return nil, err
 	}
@@ -153,12 +155,11 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 		"/v1/analytics/":    analytics.Handler(sums, time.Now),
 		"/v1/topology":      overview.TopologyHandler(glance),
 		"/v1/live":          in.live,
-		"/v1/proof":         reconcile.Handler(proofs, time.Now),
 		"/v1/rollups":       group.Expanding(groups, rollup.Handler(rollups, time.Now)),
 		"/v1/devices":       rollup.DevicesHandler(directory, openAlerts(control), time.Now),
 		"/v1/devices/":      rollup.Handler(rollups, time.Now),
 		"/v1/keys":          apikey.Handler(keys, cache.Refresh),
-		"/v1/me":            apikey.MeHandler(keys),
+		"/v1/me":            apikey.MeHandler(keys, namesOf(logs)),
 		"/v1/groups":        group.Handler(groups),
 		"/v1/replays":       replay.Handler(replays, devicesOf(groups), stored),
 		"/v1/erasures":      erasures,
@@ -210,9 +211,10 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 			at.put("/v1/dead-letters", k, deadletter.Handler(k.letters, outcomes, time.Now))
 			at.put("/v1/dead-letters/{id}/release", k, replay.ReleaseHandler(replays, k.log.Name, k.letters, control, time.Now))
 		}
+		at.put("/v1/proof", k, reconcile.Handler(proofs[k.log.Name], time.Now))
 		look := glance
 		if k.log.Name != event.LogTelemetry {
-			if look, err = in.overviewOf(k); err != nil {
+			if look, err = in.overviewOf(k, proofs[k.log.Name]); err != nil {
 				return nil, err
 			}
 		}

@@ -26,9 +26,9 @@ func openAlerts(control *sqldb.DB) rollup.OpenAlerts {
 }
 
 // overviewOf is the overview of another log than telemetry's: what became of its
-// records, how far its groups are, and its stores.
-func (in *input) overviewOf(k kept) (*overview.Sampler, error) {
-	s := overview.Sources{Log: in.conf.log, Events: k.log, Raw: k.events, DeadLetter: k.letters,
+// records, its last proof, how far its groups are, and its stores.
+func (in *input) overviewOf(k kept, proofs *reconcile.Proofs) (*overview.Sampler, error) {
+	s := overview.Sources{Log: in.conf.log, Events: k.log, Proofs: proofs, Raw: k.events, DeadLetter: k.letters,
 		Places: []overview.Place{{Name: "raw", URL: k.raw}, {Name: "dead_letters", URL: k.deadLetters}}}
 	sampler, err := overview.NewSampler(s)
 	if err != nil {

@@ -2,6 +2,7 @@
 import { session, signOut } from "./session.js";
 import { heardFrom } from "./health.js";
 import { base } from "./base.js";
+import { withLog } from "./log.js";
 
 // Refusal is an answer that is an error (RFC 9457), or no answer: status 0.
 export class Refusal extends Error {
@@ -21,10 +22,11 @@ export function address(path, query = {}) {
     }
   }
   const text = params.toString();
-  return text ? `${path}?${text}` : path;
+  return text ? `${path}${path.includes("?") ? "&" : "?"}${text}` : path;
 }
 
-// ask sends a request and returns the response; what is no success is thrown.
+// ask sends a request, about the log that the page shows, and returns the response;
+// what is no success is thrown.
 export async function ask(path, { method = "GET", query, body, key, signal, timeout = 15000, accept, type } = {}) {
   const used = key ?? session.get().key;
   const headers = { Accept: accept ?? "application/json" };
@@ -34,7 +36,7 @@ export async function ask(path, { method = "GET", query, body, key, signal, time
   const signals = [signal, limit].filter(Boolean);
   let answer;
   try {
-    answer = await fetch(base + address(path, query), {
+    answer = await fetch(base + address(path, withLog(path, query)), {
       method, headers, body: body === undefined ? undefined : JSON.stringify(body),
       signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0], cache: "no-store", credentials: "omit",
     });
@@ -67,10 +69,10 @@ export async function send(path, body, { method = "POST", ...options } = {}) {
   return text ? JSON.parse(text) : null;
 }
 
-// whoIs says what a key or a token may do, and the fleets that it can name: of one
-// of a single fleet none. The overview is what everybody here may look at.
+// whoIs says what a key or a token may do, the logs that there are, and the fleets that
+// it can name: of one of a single fleet none. The overview is what everybody here may look at.
 export async function whoIs(key) {
-  const { scopes, everywhere, fleets } = await get("/v1/me", {}, { key });
-  await get("/v1/overview", { fleet: everywhere ? undefined : fleets[0] }, { key });
-  return { admin: scopes.includes("admin"), operates: scopes.includes("admin") || scopes.includes("operate"), all: everywhere, fleets: everywhere || fleets.length > 1 ? fleets : [] };
+  const { scopes, everywhere, fleets, logs } = await get("/v1/me", {}, { key });
+  await get("/v1/overview", { fleet: everywhere ? undefined : fleets[0], log: undefined }, { key });
+  return { logs: logs ?? [], admin: scopes.includes("admin"), operates: scopes.includes("admin") || scopes.includes("operate"), all: everywhere, fleets: everywhere || fleets.length > 1 ? fleets : [] };
 }

@@ -32,15 +32,15 @@ async function* events(body) {
   }
 }
 
-// useLive returns {data, at, error, how, why}: the newest overview of a fleet, when
-// it came, what is wrong, if something is, whether by "stream" or by "asking", and
-// why the latter.
-export function useLive(fleet) {
-  const [state, setState] = useState({ data: null, at: 0, error: null, busy: true, how: "stream" });
+// useLive returns {data, at, error, how, why}: the newest overview of a fleet, in a log,
+// when it came, what is wrong, if something is, whether by "stream" or by "asking", and
+// why the latter. Of telemetry alone there is a stream.
+export function useLive(fleet, log) {
+  const [state, setState] = useState({ data: null, at: 0, error: null, busy: true, how: log ? "asking" : "stream" });
   useEffect(() => {
     const whole = new AbortController();
     const gone = () => whole.signal.aborted;
-    let mine = null, wake = () => {}, came = false, why = "", asked = 0, last = Date.now() + firstAsk - askEvery;
+    let mine = null, wake = () => {}, came = false, why = "", asked = 0, last = log ? 0 : Date.now() + firstAsk - askEvery;
     const took = (data, how) => {
       if (gone()) return;
       last = Date.now();
@@ -109,7 +109,8 @@ export function useLive(fleet) {
     const shown = () => { if (!document.hidden) wake(); else mine?.abort(); };
     document.addEventListener("visibilitychange", shown);
     const unfollow = health.follow(() => { if (health.get().lostAt) mine?.abort(); else wake(); });
-    streaming();
+    if (log) why = "this log has no stream";
+    else streaming();
     return () => {
       whole.abort();
       clearInterval(ticks);
@@ -117,6 +118,6 @@ export function useLive(fleet) {
       unfollow();
       document.removeEventListener("visibilitychange", shown);
     };
-  }, [fleet]);
+  }, [fleet, log]);
   return state;
 }

@@ -4,6 +4,7 @@ import { html, render, useEffect, useState, useStore } from "./h.js";
 import { session, signIn, signOut, know } from "./session.js";
 import { whoIs } from "./api.js";
 import { health, watchHealth } from "./health.js";
+import { logOf, telemetry, users } from "./log.js";
 import { route, watchRoute, link, setQuery, to, go } from "./router.js";
 import { setZone, zone, zoneName } from "./format.js";
 import { Age, Field } from "./ui.js";
@@ -68,6 +69,21 @@ function Fleets({ fleets, chosen, every }) {
   }}>${every ? html`<option value="">all fleets</option>` : null}${all.map((f) => html`<option value=${f} selected=${f === chosen}>${f}</option>`)}</select></label>`;
 }
 
+// names of logs, for people.
+const logNames = { [telemetry]: "telemetry", [users]: "events about people" };
+
+// Logs chooses the log that is looked at. One that the address names and weir has not is
+// there, too: the page says that there is nothing of it.
+function Logs({ logs, chosen }) {
+  const all = logs.includes(chosen) ? logs : [...logs, chosen];
+  return html`<label class="pick"><span class="hidden">Log</span><select value=${chosen} onChange=${(e) => {
+    const { path, query } = route.get();
+    const part = views[path].of && path !== "/device" && path !== "/proof"; // one thing of the log that was looked at
+    const { fleet, range, from, to, id } = query;
+    go(link(part ? views[path].of : path, { fleet, range, from, to, id: part ? undefined : id, log: logOf({ log: e.target.value }) }));
+  }}>${all.map((l) => html`<option value=${l} selected=${l === chosen}>${logNames[l] ?? l}</option>`)}</select></label>`;
+}
+
 function Frame({ view, children }) {
   const { who } = useStore(session), { query } = useStore(route);
   const [open, setOpen] = useState(false), [mode, setMode] = useState(theme());
@@ -81,6 +97,7 @@ function Frame({ view, children }) {
       <nav id="views" aria-label="Views">${Object.entries(views).filter(([, v]) => !v.of).map(([path, v]) => html`<a href=${to(path)}
         aria-current=${view === path ? "page" : view && views[view].of === path ? "true" : undefined}>${v.name}</a>`)}</nav>
       <div class="tools">
+        ${view && views[view]?.logs && (who?.logs.length > 1 || logOf(query)) ? html`<${Logs} logs=${who.logs} chosen=${logOf(query) || telemetry} />` : null}
         ${who?.all || who?.fleets.length ? html`<${Fleets} fleets=${who.fleets} chosen=${query.fleet} every=${who.all} />` : null}
         <button type="button" class="quiet small" onClick=${() => setZone(zone.get() ? "" : "UTC")}
           aria-label=${`Times: ${zoneName()}; switch to ${zone.get() ? "local time" : "UTC"}`}>Times: ${zoneName()}</button>
@@ -123,7 +140,7 @@ function App() {
   useEffect(() => { if (lacks) setQuery({ fleet: who.fleets[0] }); }, [lacks, who]);
   if (!key) return html`<${SignIn} />`;
   if (!who || lacks) return html`<main class="sign-in"><p role="status">${error || "Asking weir…"}</p></main>`;
-  return html`<${Frame} view=${path}><${View} view=${path} key=${path} /></${Frame}>`;
+  return html`<${Frame} view=${path}><${View} view=${path} key=${`${path} ${logOf(query)}`} /></${Frame}>`;
 }
 
 watchRoute((path) => path in views);

@@ -2,6 +2,7 @@
 import { store, html } from "./h.js";
 import { address } from "./api.js";
 import { base } from "./base.js";
+import { logOf } from "./log.js";
 import { views } from "./views.js";
 
 const pathOf = (pathname) => (pathname.startsWith(`${base}/`) ? pathname.slice(base.length) : "");
@@ -26,8 +27,12 @@ export function setQuery(changes, options = { replace: true }) {
   go(link(path, { ...query, ...changes }), options);
 }
 
-// to is the address of a view, in the fleet that is looked at.
-export const to = (path, query = {}) => link(path, { fleet: route.get().query.fleet, ...query });
+// to is the address of a view, in the fleet and the log that are looked at. From a view
+// that is of no log, a part of another is of telemetry: what it names is.
+export function to(path, query = {}) {
+  const { path: here, query: at } = route.get();
+  return link(path, { fleet: at.fleet, log: views[here]?.logs || !views[path]?.of ? logOf(at) : "", ...query });
+}
 
 // Link is an anchor to a view; where there is no such view, its text alone.
 export const Link = ({ path, query, children, ...rest }) => (path in views ? html`<a href=${to(path, query)} ...${rest}>${children}</a>`

@@ -4,6 +4,7 @@ import { html, useStore, useMemo, useState } from "../h.js";
 import { get } from "../api.js";
 import { usePoll } from "../poll.js";
 import { now } from "../health.js";
+import { logOf } from "../log.js";
 import { Link, route, setQuery, to } from "../router.js";
 import { figure, instant, zone } from "../format.js";
 import { Age, Back, Fresh, More, Problem, Section, State, Table, When } from "../ui.js";
@@ -11,6 +12,7 @@ import { Chart } from "../chart.js";
 import { Range, rangeOf, rfc, windowFor } from "../range.js";
 import { bandOf, inWords, readRollups, saveRollups } from "../series.js";
 import { csv, save } from "../csv.js";
+import { Lineage } from "../lineage.js";
 
 // latest asks for a device's newest values. A browser resolves the ids "." and
 // ".." within a path, so those are read from the rollups.
@@ -27,7 +29,15 @@ export default function Device() {
   const { query } = useStore(route);
   const { fleet, id } = query;
   if (!id) return html`<h1>Device</h1><p class="note">The address names no device: it has none in <code>id</code>.</p>`;
+  if (logOf(query)) return html`<${Sent} fleet=${fleet} id=${id} />`;
   return html`<${One} fleet=${fleet} id=${id} query=${query} key=${`${fleet} ${id}`} />`;
+}
+
+// Sent is a device of a log of which no rollups are made: what it sent.
+function Sent({ fleet, id }) {
+  return html`<div class="title"><h1 class="id"><bdi>${id}</bdi></h1>${fleet ? html`<span class="dim">${fleet}</span>` : null}
+      <span class="side"><${Link} path="/dead-letters" query=${{ device: id }}>dead letters</${Link}></span></div>
+    <p class="note">Newest values and history are made of telemetry alone.</p><${Events} fleet=${fleet} id=${id} />`;
 }
 
 function One({ fleet, id, query }) {
@@ -132,7 +142,7 @@ function Events({ fleet, id }) {
     { name: "readings", cell: (e) => html`<span class="readings">${Object.entries(e.metrics ?? {}).map(([k, v]) => html`<span><span class="dim">${k}</span> ${figure(v)}</span> `)}</span>` },
     { name: "as sent", cell: (e) => html`<button type="button" class="link" aria-expanded=${open === e.event_id}
       onClick=${() => setOpen(open === e.event_id ? null : e.event_id)}>${open === e.event_id ? "hide" : "show"}<span class="hidden"> what was sent at ${instant(e.timestamp)}</span></button>
-      ${open === e.event_id ? html`<pre tabindex="0">${JSON.stringify(e, null, 2)}</pre>` : null}` },
+      ${open === e.event_id ? html`<pre tabindex="0">${JSON.stringify(e, null, 2)}</pre><${Lineage} fleet=${fleet} e=${e} />` : null}` },
   ];
   return html`<${Section} id="events" title="Events" side=${html`<label class="pick"><span class="hidden">Of the last</span><select
       onChange=${(e) => setLength(e.target.value)}>${Object.keys(spans).map((s) => html`<option selected=${s === length}>${s}</option>`)}</select></label>

@@ -4,6 +4,7 @@ import { get } from "../api.js";
 import { useLive } from "../live.js";
 import { usePoll } from "../poll.js";
 import { clock } from "../health.js";
+import { logOf } from "../log.js";
 import { Link, route, to } from "../router.js";
 import { bytes, count, figure, span, zone } from "../format.js";
 import { Age, Figure, Fresh, Problem, Section, State, Table, Unknown } from "../ui.js";
@@ -12,7 +13,7 @@ import { alertColumns } from "./alerts.js";
 export default function Overview() {
   const { query } = useStore(route);
   useStore(zone);
-  const live = useLive(query.fleet);
+  const live = useLive(query.fleet, logOf(query));
   const o = live.data;
   return html`<div class="title"><h1>Overview</h1>${o?.fleet ? html`<span class="dim">${o.fleet}</span>` : null}<span class="side">${live.how === "asking" ? `asked every five seconds, for ${live.why || "no stream comes through"} · ` : null}<${Fresh} poll=${live} every=${live.how === "asking" ? 5000 : 2000} /></span></div>
     <${Problem} error=${live.error} at=${live.at} what="The overview" />

@@ -3,6 +3,7 @@ import { html, useStore } from "../h.js";
 import { get } from "../api.js";
 import { usePoll } from "../poll.js";
 import { session } from "../session.js";
+import { logOf, sourceOf } from "../log.js";
 import { link, route } from "../router.js";
 import { count, figure, zone } from "../format.js";
 import { Choice, Fresh, Problem, Section, Table, Unknown } from "../ui.js";
@@ -22,7 +23,7 @@ export default function Quality() {
   const poll = usePoll((signal) => {
     if (!asked) return null;
     const now = rangeOf(query, "24h");
-    return get("/v1/quality", { fleet, from: rfc(now.from), to: rfc(now.to) }, { signal, timeout: 30000 });
+    return get("/v1/quality", { fleet, source: who?.logs.length > 1 || logOf(query) ? sourceOf(query) : undefined, from: rfc(now.from), to: rfc(now.to) }, { signal, timeout: 30000 });
   }, [asked, fleet, query.from, query.to, query.range], range.live ? 60000 : 0);
   const d = poll.data, one = d?.schemas.find((s) => s.schema === schema) ?? d?.schemas[0];
   return html`<div class="title"><h1>Data quality</h1><span class="side"><${Fresh} poll=${poll} every=${range.live ? 60000 : 0} /></span></div>

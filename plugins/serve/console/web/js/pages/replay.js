@@ -34,7 +34,7 @@ export default function Replay() {
       ${p.refused_because?.length ? html`<h3>Refused because</h3><${Table} caption="Reasons" rows=${p.refused_because} columns=${[
         { name: "reason", cell: (r) => r.reason }, { name: "events", kind: "num", cell: (r) => count(r.count) }]} />` : null}</${Section}>
     <${Section} id="what" title="What"><dl class="pairs">
-      <dt>reason</dt><dd><bdi>${j.reason}</bdi></dd><dt>fleet</dt><dd>${j.fleet || "all"}</dd>
+      <dt>reason</dt><dd><bdi>${j.reason}</bdi></dd><dt>log</dt><dd>${j.log}</dd><dt>fleet</dt><dd>${j.fleet || "all"}</dd>
       <dt>range</dt><dd>${j.from ? html`<${When} at=${j.from} />` : "the beginning"} to ${j.to ? html`<${When} at=${j.to} />` : "the end"}</dd>
       ${j.devices?.length ? html`<dt>devices</dt><dd class="id"><bdi>${j.devices.join(", ")}</bdi>${j.device_count > j.devices.length ? ` and more: ${count(j.device_count)}` : ""}</dd>` : null}
       ${j.group ? html`<dt>group</dt><dd>${j.group}</dd>` : null}${j.stages?.length ? html`<dt>stages</dt><dd>${j.stages.join(", ")}</dd>` : null}

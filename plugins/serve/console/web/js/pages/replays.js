@@ -2,6 +2,7 @@
 import { html, useStore, useState, useEffect } from "../h.js";
 import { get, send } from "../api.js";
 import { useList } from "../list.js";
+import { logOf, telemetry } from "../log.js";
 import { link, route, setQuery, go, to } from "../router.js";
 import { bytes, count, span, zone } from "../format.js";
 import { Age, Ask, Choice, Field, Fresh, More, Problem, Section, State, Table } from "../ui.js";
@@ -22,7 +23,7 @@ export default function Replays() {
   useStore(zone);
   const state = query.state ?? "all";
   const list = useList(async (cursor, signal) => {
-    const page = await get("/v1/replays", { state: state === "all" ? "" : state, before: cursor, limit: 50 }, { signal });
+    const page = await get("/v1/replays", { log: logOf(query) || telemetry, state: state === "all" ? "" : state, before: cursor, limit: 50 }, { signal });
     return { rows: page.replays, next: page.replays.length === 50 ? page.replays.at(-1).created_at : null };
   }, [state], 3000);
   return html`<div class="title"><h1>Replays</h1><span class="side"><${Fresh} poll=${list.poll} every=${3000} /></span></div>
@@ -43,12 +44,14 @@ export default function Replays() {
       : list.error ? null : html`<p class="empty">Reading…</p>`}</${Section}>`;
 }
 
+// modes are what a job can do; rollups are made of telemetry alone.
 const modes = { rebuild: "Rebuild rollups from the raw store", reprocess: "Process stored events again", redrive: "Send dead letters through again" };
 
 // Wish is the form of a new job; before it is made, it is asked about once more.
 function Wish({ query }) {
   const [wish, setWish] = useState(null), [why, setWhy] = useState("");
-  const [mode, setMode] = useState(Object.hasOwn(modes, query.mode) ? query.mode : "rebuild");
+  const log = logOf(query), some = Object.entries(modes).filter(([m]) => !log || m !== "rebuild");
+  const [mode, setMode] = useState(some.some(([m]) => m === query.mode) ? query.mode : some[0][0]);
   const read = (e) => {
     e.preventDefault();
     const d = new FormData(e.target), w = { mode, reason: d.get("reason").trim() };
@@ -72,14 +75,14 @@ function Wish({ query }) {
     return setWish(w);
   };
   return html`<${Section} id="new" title="New replay"><form class="form" onSubmit=${read}>
-    <fieldset><legend>What</legend>${Object.entries(modes).map(([m, text]) => html`<label><input type="radio" name="mode" value=${m} checked=${m === mode}
+    <fieldset><legend>What</legend>${some.map(([m, text]) => html`<label><input type="radio" name="mode" value=${m} checked=${m === mode}
       onChange=${() => setMode(m)} /> ${text}</label>`)}</fieldset>
     <div class="row"><${Field} id="w-from" label="From (UTC)"><input id="w-from" name="from" type="datetime-local" defaultValue=${(query.from ?? "").slice(0, 16)} /></${Field}>
       <${Field} id="w-to" label="To (UTC)"><input id="w-to" name="to" type="datetime-local" defaultValue=${(query.to ?? "").slice(0, 16)} /></${Field}>
       <${Field} id="w-fleet" label="Fleet"><input id="w-fleet" name="fleet" defaultValue=${query.fleet ?? ""} placeholder="all" /></${Field}></div>
     <${Field} id="w-devices" label="Devices" hint="Ids with commas or spaces between; none: all."><input id="w-devices" name="devices" aria-describedby="w-devices-hint" /></${Field}>
     <${Field} id="w-group" label="Group"><input id="w-group" name="group" /></${Field}>
-    ${mode === "reprocess" ? html`<fieldset><legend>Who handles the events</legend>${["raw", "rollup", "detect"].map((t) => html`<label><input type="checkbox" name="targets" value=${t}
+    ${mode === "reprocess" && !log ? html`<fieldset><legend>Who handles the events</legend>${["raw", "rollup", "detect"].map((t) => html`<label><input type="checkbox" name="targets" value=${t}
       checked=${t !== "detect"} /> ${t}${t === "detect" ? " (alerts may open)" : ""}</label>`)}</fieldset>` : null}
     ${mode === "redrive" ? html`<${Field} id="w-stages" label="Stages"><input id="w-stages" name="stages" defaultValue=${query.stage ?? ""} placeholder="any" /></${Field}>
       <${Field} id="w-codes" label="Codes"><input id="w-codes" name="codes" defaultValue=${query.code ?? ""} placeholder="any" /></${Field}>
