@@ -11,7 +11,6 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/urfave/cli/v2"
 
-	"weir/internal/event"
 	"weir/internal/platform/broker"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
@@ -102,11 +101,8 @@ func runReconcile(c *cli.Context) (*reconcile.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := reconcile.Config{Log: place.log, Deep: c.Bool("deep"), Topics: log.Topics, RawGroup: log.GroupRaw(),
-		DeadLetterTopic: log.DeadLetters, DeadLetterGroup: log.GroupDeadLetter}
-	if log.Name != event.LogTelemetry {
-		place.control = "" // no rule reads them
-	}
+	conf := reconcile.Config{Log: place.log, Deep: c.Bool("deep"), Events: log.Name, Topics: log.Topics,
+		RawGroup: log.GroupRaw(), DeadLetterTopic: log.DeadLetters, DeadLetterGroup: log.GroupDeadLetter}
 	for url, to := range map[string]**lake.Store{place.raw: &conf.Raw, place.deadLetter: &conf.DeadLetter} {
 		store, err := lake.OpenReading(c.Context, url)
 		if err != nil {

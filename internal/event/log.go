@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -44,6 +45,17 @@ func LogOf(name string) (Log, error) {
 		names = append(names, l.Name)
 	}
 	return Log{}, fmt.Errorf("there is no log %q: expected %s", name, strings.Join(names, " or "))
+}
+
+// LogOfTopic is the name of the log that a topic is of. What rules read beside, or join
+// with it, goes with telemetry.
+func LogOfTopic(topic string) string {
+	for _, l := range Logs() {
+		if slices.Contains(l.Topics, topic) {
+			return l.Name
+		}
+	}
+	return LogTelemetry
 }
 
 // Live is the topic of events as they come.

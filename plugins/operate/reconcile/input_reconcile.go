@@ -264,6 +264,7 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 // tellSample sets what came of the last sample of results.
 func (in *input) tellSample(s *rule.Recomputed) {
 	in.results.Set(int64(s.Right), "right")
+	in.results.Set(int64(s.Erased), "erased")
 	in.results.Set(int64(len(s.Differing)), "differing")
 	for _, why := range rule.Skips() {
 		in.results.Set(int64(s.Skipped[why]), why)

@@ -24,6 +24,7 @@ type Config struct {
 	Log             kafka.Cluster
 	ClientID        string
 	Raw, DeadLetter *lake.Store
+	Events          string   // the name of the log of events; empty: telemetry
 	Topics          []string // that hold events
 	DeadLetterTopic string
 	RawGroup        string    // responsible for Topics

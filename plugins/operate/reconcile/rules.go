@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"weir/internal/event"
 	"weir/plugins/process/rule"
 )
 
@@ -17,14 +19,26 @@ func (r *Report) addRules(ctx context.Context, conf Config) (err error) {
 	if conf.Control == nil {
 		return nil
 	}
-	if r.Rules, err = rule.Accounts(ctx, conf.Control); err != nil {
+	all, err := rule.Accounts(ctx, conf.Control)
+	if err != nil {
 		return err
 	}
-	for _, a := range r.Rules {
-		r.Problems = append(r.Problems, a.Problems()...)
+	for _, a := range all {
+		if conf.mine(a.Topic) {
+			r.Rules = append(r.Rules, a)
+			r.Problems = append(r.Problems, a.Problems()...)
+		}
 	}
-	r.Problems = append(r.Problems, rule.Unequal(r.Rules)...)
+	if conf.mine("") {
+		r.Problems = append(r.Problems, rule.Unequal(all)...)
+	}
 	return nil
+}
+
+// mine tells whether what rules made of a topic is told with this log's events: a join
+// of two, with telemetry's.
+func (c Config) mine(topic string) bool {
+	return event.LogOfTopic(topic) == cmp.Or(c.Events, event.LogTelemetry)
 }
 
 // writeRules writes the sums of each rule.
@@ -61,6 +75,9 @@ func (r *Report) writeRules(w io.Writer) error {
 func writeSample(w io.Writer, s *rule.Recomputed) error {
 	text := fmt.Appendf(nil, "%d results of rules computed again from the raw store (seed %d): %d right", s.Sampled,
 		s.Seed, s.Right)
+	if s.Erased > 0 {
+		text = fmt.Appendf(text, ", %d right but for %d events that were erased", s.Erased, s.ErasedEvents)
+	}
 	for _, why := range slices.Sorted(maps.Keys(s.Skipped)) {
 		text = fmt.Appendf(text, ", %d %s", s.Skipped[why], why)
 	}

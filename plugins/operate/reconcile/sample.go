@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
@@ -41,7 +42,7 @@ func (r *Report) addSample(ctx context.Context, conf Config) error {
 			Known: conf.Sampling.Mapped},
 		Stored: func(topic string, partition int32) int64 {
 			return stored[lake.Partition{Topic: topic, Partition: partition}]
-		}})
+		}, Mine: conf.mine, Erased: (&erasedRecords{store: conf.Raw}).between})
 	if err != nil {
 		return err
 	}
@@ -52,4 +53,39 @@ func (r *Report) addSample(ctx context.Context, conf Config) error {
 		r.Problems = append(r.Problems, d.String())
 	}
 	return nil
+}
+
+// erasedRecords are those that the raw store's objects say were erased. They are read
+// when they are asked for: few samples need them.
+type erasedRecords struct {
+	store *lake.Store
+	since time.Time // objects written since then were read; zero: none
+	of    map[lake.Partition]lake.Offsets
+}
+
+// aheadOfTime is how long before the time that an event counts at it may have been stored.
+const aheadOfTime = time.Hour
+
+// between counts the erased records of a partition from an offset to another, of events
+// that count at a time or later.
+func (e *erasedRecords) between(ctx context.Context, topic string, partition int32, first, last int64,
+	since time.Time) (int64, error) {
+	if since = since.Add(-aheadOfTime); e.since.IsZero() || since.Before(e.since) {
+		of := map[lake.Partition]lake.Offsets{}
+		err := e.store.Coverage(ctx, since, func(f lake.Footer) error {
+			for p, spans := range f.Coverage.Erased {
+				of[p] = append(of[p], spans...)
+			}
+			return ctx.Err()
+		})
+		if err != nil {
+			return 0, fmt.Errorf("reading what was erased: %w", err)
+		}
+		for p, spans := range of {
+			of[p] = lake.NewOffsets(spans...)
+		}
+		e.since, e.of = since, of
+	}
+	return e.of[lake.Partition{Topic: topic, Partition: partition}].And(lake.NewOffsets(lake.Span{First: first,
+		Last: last})).Count(), nil
 }

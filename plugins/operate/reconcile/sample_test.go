@@ -28,7 +28,7 @@ const (
 )
 
 // counting is an output of rules on a control store.
-func (w *world) counting(control string) service.MessageBatchHandlerFunc {
+func (w *world) counting(control, rules string) service.MessageBatchHandlerFunc {
 	w.Helper()
 	env := service.NewEnvironment()
 	if err := rule.Register(env); err != nil {
@@ -38,7 +38,7 @@ func (w *world) counting(control string) service.MessageBatchHandlerFunc {
 	push, err := b.AddBatchProducerFunc()
 	file := filepath.Join(w.TempDir(), "rules.yaml")
 	if err == nil {
-		err = os.WriteFile(file, []byte(sampled), 0o600)
+		err = os.WriteFile(file, []byte(rules), 0o600)
 	}
 	if err == nil {
 		err = b.AddOutputYAML(fmt.Sprintf("event_rules:\n  rules: %q\n  url: %q\n  processors: [ { mapping: %q } ]\n",
@@ -57,13 +57,18 @@ func (w *world) counting(control string) service.MessageBatchHandlerFunc {
 // reading appends an event to raw-events/0.
 func (w *world) reading(at time.Time, metric string, value float64) int64 {
 	w.Helper()
+	return w.readingOf("d-1", at, metric, value)
+}
+
+func (w *world) readingOf(device string, at time.Time, metric string, value float64) int64 {
+	w.Helper()
 	schema := "telemetry/1"
 	if metric == "kelvin" {
 		schema = "telemetry/4"
 	}
-	r := &kgo.Record{Topic: w.prefix + "raw-events", Key: []byte("d-1"), Value: fmt.Appendf(nil,
-		`{"event_id":%q,"device_id":"d-1","device_firmware_version":"1.2.0","timestamp":%q,"metrics":{%q:%v}}`,
-		uuid.NewString(), at.UTC().Format(time.RFC3339Nano), metric, value),
+	r := &kgo.Record{Topic: w.prefix + "raw-events", Key: []byte(device), Value: fmt.Appendf(nil,
+		`{"event_id":%q,"device_id":%q,"device_firmware_version":"1.2.0","timestamp":%q,"metrics":{%q:%v}}`,
+		uuid.NewString(), device, at.UTC().Format(time.RFC3339Nano), metric, value),
 		Headers: []kgo.RecordHeader{{Key: event.HeaderFleet, Value: []byte("f")},
 			{Key: event.HeaderSchema, Value: []byte(schema)},
 			{Key: event.HeaderReceivedAt, Value: []byte(time.Now().UTC().Format(event.TimeFormat))}}}
@@ -93,7 +98,7 @@ func TestReconcile_ComputesResultsOfRulesAgain(t *testing.T) {
 	for o := range end {
 		batch = append(batch, w.message("raw-events", 0, o))
 	}
-	w.push(w.counting(control), batch)
+	w.push(w.counting(control, sampled), batch)
 	w.store("raw-events", 0, 0, end)
 	w.commit("weir-raw", "raw-events", 0, end)
 	upcast, err := bloblang.Parse(canonical)

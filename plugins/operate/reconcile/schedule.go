@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"weir/internal/event"
 	"weir/internal/platform/sqldb"
 )
 
@@ -24,9 +23,7 @@ func (in *input) openProofs(ctx context.Context) error {
 	if in.proofs, err = OpenProofs(ctx, db, in.log); err != nil {
 		return err
 	}
-	if in.log == event.LogTelemetry { // of the other, no sample of results of rules is computed again
-		in.conf.Control = db
-	}
+	in.conf.Control, in.conf.Events = db, in.log
 	return in.recall(ctx)
 }
 

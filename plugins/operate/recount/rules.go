@@ -58,12 +58,18 @@ func (e *ForRules) Knows(by *rule.Reading) bool {
 	return known
 }
 
-// Of hands on the events of a device. One that the mapping fails on is none, as in
+// Of hands on the events that are wanted. One that the mapping fails on is none, as in
 // the rules stream.
-func (e *ForRules) Of(ctx context.Context, fleet, device string, from, to int64,
-	by func(event.Coordinates) *rule.Reading, each func(rule.Stored) error) error {
-	_, err := e.Reader.Scan(ctx, raw.Query{From: time.UnixMicro(from), To: time.UnixMicro(to + 1), Fleet: fleet,
-		Devices: []string{device}, Parallel: 1}, func(row *raw.Row) error {
+func (e *ForRules) Of(ctx context.Context, w rule.Wanted, by func(event.Coordinates) *rule.Reading,
+	each func(rule.Stored) error) error {
+	q := raw.Query{From: time.UnixMicro(w.From), To: time.UnixMicro(w.To + 1), Fleet: w.Fleet, Parallel: 1}
+	if w.Device != "" {
+		q.Devices = []string{w.Device}
+	}
+	_, err := e.Reader.Scan(ctx, q, func(row *raw.Row) error {
+		if row.Delivery.Partition != w.Partition || row.Delivery.Topic != w.Topic {
+			return nil
+		}
 		stored := Event{Row: row}
 		if !stored.Logged() {
 			return nil

@@ -86,7 +86,8 @@ func bearsOn(ctx context.Context, db *sqldb.DB, e Happened, events Events) ([]Be
 	}
 	var taken *applied
 	moment := e.At.UnixMicro()
-	err = events.Of(ctx, e.Fleet, e.Device, moment, moment, o.by, func(s Stored) error {
+	wanted := Wanted{Fleet: e.Fleet, Device: e.Device, Topic: at.topic, Partition: at.number, From: moment, To: moment}
+	err = events.Of(ctx, wanted, o.by, func(s Stored) error {
 		a, is, err := o.takes(s)
 		if is && s.First == e.First {
 			taken = &a

@@ -112,8 +112,7 @@ func (t *telling) isOf(devices []string) bool {
 
 // trace finds the events of a result.
 func (o *origin) trace(ctx context.Context, t *telling, events Events, l *Lineage) error {
-	from, to := o.span(t)
-	err := events.Of(ctx, t.Fleet, o.device(o.key), from, to, o.by, func(s Stored) error {
+	err := events.Of(ctx, o.wanted(t), o.by, func(s Stored) error {
 		e, is, err := o.takes(s)
 		if err != nil || !is || o.Rule.join != nil && e.Offset != o.tally.Since && e.Offset != o.last {
 			return err

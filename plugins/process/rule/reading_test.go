@@ -22,9 +22,9 @@ type asSent struct {
 	others bool // what else was done with them cannot be had again
 }
 
-func (l asSent) Of(ctx context.Context, fleet, device string, from, to int64, by func(event.Coordinates) *Reading,
+func (l asSent) Of(ctx context.Context, w Wanted, by func(event.Coordinates) *Reading,
 	each func(Stored) error) error {
-	return l.storedLog.Of(ctx, fleet, device, from, to, by, func(s Stored) error {
+	return l.storedLog.Of(ctx, w, by, func(s Stored) error {
 		reading := by(s.First)
 		if reading == nil {
 			return each(s)

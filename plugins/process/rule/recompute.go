@@ -25,15 +25,21 @@ type Sample struct {
 	Events Events
 	// Stored is up to which offset the raw store has the records of a partition.
 	Stored func(topic string, partition int32) int64
+	// Erased is how many records of a partition, from an offset to another, were erased,
+	// by what the raw store has of those that count at a time and later.
+	Erased func(ctx context.Context, topic string, partition int32, first, last int64, since time.Time) (int64, error)
+	// Mine tells of which topics results are looked at; nil: all.
+	Mine func(topic string) bool
+
+	left *int // of acrossMost
 }
 
 // Events are those of the raw store, as rules see them. Times are microseconds
 // since 1970.
 type Events interface {
-	// Of hands on the events of a device that count in [from, to], each once, in any
-	// order. By tells how the record at a place was read, nil where nobody knows.
-	Of(ctx context.Context, fleet, device string, from, to int64, by func(event.Coordinates) *Reading,
-		each func(Stored) error) error
+	// Of hands on the events that are wanted, each once, in any order. By tells how the
+	// record at a place was read, nil where nobody knows.
+	Of(ctx context.Context, w Wanted, by func(event.Coordinates) *Reading, each func(Stored) error) error
 	// Passed tells whether a record of the partition before the offset counts at a time
 	// or soon after it.
 	Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error)
@@ -42,6 +48,14 @@ type Events interface {
 	// Knows tells whether those that were read in a way are as rules saw them, or as
 	// they were sent.
 	Knows(by *Reading) bool
+}
+
+// Wanted are events of a partition that count in [From, To].
+type Wanted struct {
+	Fleet, Device string // of all devices, when that is empty
+	Topic         string
+	Partition     int32
+	From, To      int64
 }
 
 // Stored is an event of the raw store.
@@ -68,25 +82,36 @@ const (
 	SkippedMapping   = "unmapped"        // what the rules stream did with its events cannot be done again
 	SkippedBack      = "looks_back"      // a pattern that looks at the event before its first
 	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of one at most
-	SkippedAcross    = "across_devices"  // it is a part of a sum of all devices, of which an erasure takes none out
+	SkippedMany      = "too_many"        // it is a part of a sum of all devices, of more events than are read for it
 	SkippedChanged   = "changed"         // it was corrected or erased meanwhile
 )
 
 // skips are all of them, for metrics.
 var skips = [...]string{SkippedOpen, SkippedRetracted, SkippedRules, SkippedRaw, SkippedAhead, SkippedLate,
-	SkippedLimit, SkippedMissed, SkippedAgain, SkippedMapping, SkippedBack, SkippedTopics, SkippedAcross,
+	SkippedLimit, SkippedMissed, SkippedAgain, SkippedMapping, SkippedBack, SkippedTopics, SkippedMany,
 	SkippedChanged}
 
 // Skips are the reasons for which a result is not computed again.
 func Skips() []string { return slices.Clone(skips[:]) }
 
-// Recomputed is what came of a sample: Sampled = Right + those skipped + Differing.
+// Recomputed is what came of a sample: Sampled = Right + Erased + those skipped + Differing.
 type Recomputed struct {
-	Seed      uint64         `json:"seed"`
-	Sampled   int            `json:"sampled"`
-	Right     int            `json:"right"`
-	Skipped   map[string]int `json:"skipped"` // by reason
-	Differing []Difference   `json:"differing"`
+	Seed    uint64 `json:"seed"`
+	Sampled int    `json:"sampled"`
+	Right   int    `json:"right"`
+	// Erased are parts of sums of all devices that are right but for ErasedEvents, which
+	// they count, and which were erased.
+	Erased       int            `json:"erased"`
+	ErasedEvents int64          `json:"erased_events"`
+	Skipped      map[string]int `json:"skipped"` // by reason
+	Differing    []Difference   `json:"differing"`
+}
+
+// checked is what came of one result: it is right when all are zero.
+type checked struct {
+	why    string   // it was not computed again, or that says nothing
+	what   []string // of it differs
+	erased int64    // events that it counts, and that were erased
 }
 
 // Difference is a result that is not what its events come to. It names no device, and
@@ -138,29 +163,66 @@ func Recompute(ctx context.Context, db *sqldb.DB, s Sample) (Recomputed, error) 
 	if err != nil {
 		return report, fmt.Errorf("choosing results to compute again: %w", err)
 	}
-	sets := map[string]*Set{}
+	sets, left := map[string]*Set{}, acrossMost
+	s.left = &left
 	for _, id := range ids {
-		why, d, err := s.check(ctx, db, sets, id)
+		_, t, err := newest(ctx, db, id)
+		if err == nil && t != nil && !s.mine(t) {
+			continue
+		}
+		var c checked
+		if err == nil {
+			c, err = s.check(ctx, db, sets, t)
+		}
 		if err != nil {
 			return report, fmt.Errorf("computing the result %s again: %w", id, err)
 		}
-		switch report.Sampled++; {
-		case d != nil:
-			report.Differing = append(report.Differing, *d)
-		case why != "":
-			report.Skipped[why]++
+		switch {
+		case len(c.what) > 0:
+			report.Differing = append(report.Differing, Difference{ID: t.ID, Revision: t.Revision, Rule: t.Rule,
+				Version: t.Version, First: t.First, Last: t.Last, Count: t.Count, What: c.what})
+		case c.why != "":
+			report.Skipped[c.why]++
+		case c.erased > 0:
+			report.Erased++
+			report.ErasedEvents += c.erased
 		default:
 			report.Right++
+		}
+		if report.Sampled++; report.Sampled == s.Most {
+			break
 		}
 	}
 	return report, nil
 }
 
-// pick chooses ids at random: they are hashes, so that each is as likely.
+// mine tells whether a result is of a topic that is looked at.
+func (s Sample) mine(t *telling) bool {
+	first, err := event.ParseCoordinates(t.First)
+	return s.Mine == nil || err != nil || s.Mine(first.Topic)
+}
+
+// pickMost is how many results are chosen for each that is to be looked at, where some
+// are of other topics.
+const pickMost = 4
+
+// pick chooses ids at random: they are hashes, so that each is as likely. Where there
+// are no more than are to be chosen, it is all.
 func (s Sample) pick(ctx context.Context, db *sqldb.DB) (ids []string, err error) {
+	most := s.Most
+	if s.Mine != nil {
+		most *= pickMost
+	}
+	ids, err = sqldb.All(ctx, db, func(row sqldb.Row) (id string, err error) { return id, row.Scan(&id) },
+		`SELECT DISTINCT id FROM rule_result ORDER BY id LIMIT $1`, most+1)
 	r := rand.New(rand.NewPCG(s.Seed, 16))
+	if err != nil || len(ids) <= most {
+		r.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		return ids, err
+	}
+	ids = nil
 	seen := map[string]bool{}
-	for range s.Most {
+	for range most {
 		var id string
 		from := fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64())
 		const next = `SELECT id FROM rule_result WHERE id >= $1 ORDER BY id LIMIT 1`
@@ -195,28 +257,38 @@ func newest(ctx context.Context, db *sqldb.DB, id string) (text string, _ *telli
 	return text, t, err
 }
 
-// check computes one result again. Why says that it could not be, or that it
-// says nothing; the difference is nil when it is right.
-func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, id string) (why string, _ *Difference,
-	err error) {
-	_, t, err := newest(ctx, db, id)
+// check computes one result again.
+func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, t *telling) (c checked, err error) {
 	switch {
-	case err != nil:
-		return "", nil, err
 	case t == nil:
-		return SkippedChanged, nil, nil
+		return checked{why: SkippedChanged}, nil
 	case t.Status == statusRetracted:
-		return SkippedRetracted, nil, nil
+		return checked{why: SkippedRetracted}, nil
 	case t.Status == statusProvisional:
-		return SkippedOpen, nil, nil
+		return checked{why: SkippedOpen}, nil
 	}
 	o, why, err := s.origin(ctx, db, sets, t)
 	if err != nil || why != "" {
-		return why, nil, err
+		return checked{why: why}, err
 	}
-	from, to := o.span(t)
+	if o.Rule.across {
+		c, err = o.sumAgain(ctx, s, t)
+	} else {
+		c, err = o.again(ctx, s, t)
+	}
+	if err != nil || c.why != "" || len(c.what) == 0 {
+		return c, err
+	}
+	if _, now, err := newest(ctx, db, t.ID); err != nil || now == nil || now.Revision != t.Revision {
+		return checked{why: SkippedChanged}, err
+	}
+	return c, nil
+}
+
+// again computes a result of one device.
+func (o *origin) again(ctx context.Context, s Sample, t *telling) (c checked, err error) {
 	var events []applied
-	err = s.Events.Of(ctx, t.Fleet, o.device(o.key), from, to, o.by, func(e Stored) error {
+	err = s.Events.Of(ctx, o.wanted(t), o.by, func(e Stored) error {
 		one, is, err := o.takes(e)
 		if is {
 			events = append(events, one)
@@ -224,18 +296,11 @@ func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, i
 		return err
 	})
 	if err != nil {
-		return "", nil, err
+		return checked{}, err
 	}
 	slices.SortFunc(events, func(a, b applied) int { return cmp.Compare(a.Offset, b.Offset) })
-	why, what, err := o.judge(ctx, s, t, events)
-	if err != nil || why != "" || len(what) == 0 {
-		return why, nil, err
-	}
-	if _, now, err := newest(ctx, db, id); err != nil || now == nil || now.Revision != t.Revision {
-		return SkippedChanged, nil, err
-	}
-	return "", &Difference{ID: t.ID, Revision: t.Revision, Rule: t.Rule, Version: t.Version, First: t.First, Last: t.Last,
-		Count: t.Count, What: what}, nil
+	c.why, c.what, err = o.judge(ctx, s, t, events)
+	return c, err
 }
 
 // migrated tells whether the tables are those of this weir.

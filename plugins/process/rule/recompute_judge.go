@@ -3,6 +3,7 @@ package rule
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"reflect"
 	"slices"
@@ -90,13 +91,11 @@ func (o *origin) compare(t *telling, events []applied) ([]string, error) {
 // beyond the window.
 func (o *origin) late(ctx context.Context, s Sample, t *telling, events []applied) (why string, _ []string, err error) {
 	for _, e := range events {
-		p := o.partition()
-		op := o.operatorOf(o.Rule)
-		p.ops = []*operator{op}
-		if err := p.apply(e.raw, e.record); err != nil {
+		one := o.summing()
+		if err := one.add(e); err != nil {
 			return "", nil, err
 		}
-		if op.keys[o.name] == nil {
+		if !one.counts(o.name) {
 			continue
 		}
 		passed, err := s.Events.Passed(ctx, o.place(e), t.End.UnixMicro()+o.Rule.window.lateness+o.delay)
@@ -147,6 +146,13 @@ func (o *origin) waits() int64 {
 		return 0
 	}
 	return o.Rule.window.gap + o.Rule.window.lateness
+}
+
+// ends are the offsets of the first and the last event of a result.
+func ends(t *telling) (first, last int64, err error) {
+	from, err := event.ParseCoordinates(t.First)
+	to, err2 := event.ParseCoordinates(t.Last)
+	return from.Offset, to.Offset, errors.Join(err, err2)
 }
 
 func (o *origin) place(e applied) event.Coordinates {

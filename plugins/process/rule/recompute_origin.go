@@ -64,12 +64,8 @@ func (s Sample) origin(ctx context.Context, db *sqldb.DB, sets map[string]*Set, 
 	}
 	if set != nil {
 		for _, r := range set.Rules {
-			switch {
-			case r.Name != t.Rule:
-			case strings.Contains(r.whereabouts(), between):
+			if r.Name == t.Rule && strings.Contains(r.whereabouts(), between) {
 				return nil, SkippedTopics, nil
-			case r.across:
-				return nil, SkippedAcross, nil
 			}
 		}
 	}
@@ -233,6 +229,13 @@ func (o *origin) span(t *telling) (from, to int64) {
 	return from, to
 }
 
+// wanted are the events that can be of the result, or could have been: of its device,
+// or of all.
+func (o *origin) wanted(t *telling) Wanted {
+	from, to := o.span(t)
+	return Wanted{Fleet: t.Fleet, Device: o.device(o.key), Topic: o.at.topic, Partition: o.at.number, From: from, To: to}
+}
+
 // takes makes of a stored event what the rule was given; it is not when it was
 // read before the rule began, or has not been.
 func (o *origin) takes(s Stored) (a applied, is bool, err error) {
@@ -251,16 +254,33 @@ func (o *origin) takes(s Stored) (a applied, is bool, err error) {
 
 // compute is what events come to: the result of an id, nil for none.
 func (o *origin) compute(id string, events []applied) (*telling, error) {
-	p := o.partition()
-	op := o.operatorOf(o.Rule)
-	p.ops = []*operator{op}
+	sum := o.summing()
 	for _, e := range events {
-		if err := p.apply(e.raw, e.record); err != nil {
+		if err := sum.add(e); err != nil {
 			return nil, err
 		}
 	}
-	p.advance(never - 1)
-	for _, r := range slices.Backward(p.out) {
+	return sum.result(id)
+}
+
+// summing takes events in, one after the other.
+type summing struct{ p *partition }
+
+func (o *origin) summing() summing {
+	p := o.partition()
+	p.ops = []*operator{o.operatorOf(o.Rule)}
+	return summing{p}
+}
+
+func (s summing) add(e applied) error { return s.p.apply(e.raw, e.record) }
+
+// counts tells whether what was added is of a key.
+func (s summing) counts(key string) bool { return s.p.ops[0].keys[key] != nil }
+
+// result is what all of them come to, nil for none. Nothing is added any more.
+func (s summing) result(id string) (*telling, error) {
+	s.p.advance(never - 1)
+	for _, r := range slices.Backward(s.p.out) {
 		if r.ID == id {
 			t := &telling{}
 			return t, json.Unmarshal(r.JSON, t)

@@ -2,7 +2,6 @@ package rule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -21,6 +21,7 @@ import (
 type storedLog struct {
 	log    []storedEvent
 	lost   map[int64]bool // offsets of partition 0
+	erased map[int64]bool // of these, on request
 	noDays bool
 }
 
@@ -52,10 +53,11 @@ func stored(t testing.TB, log []*service.Message) *storedLog {
 
 func (l *storedLog) has(e storedEvent) bool { return e.First.Partition != 0 || !l.lost[e.First.Offset] }
 
-func (l *storedLog) Of(_ context.Context, fleet, device string, from, to int64,
-	_ func(event.Coordinates) *Reading, each func(Stored) error) error {
+func (l *storedLog) Of(_ context.Context, w Wanted, _ func(event.Coordinates) *Reading,
+	each func(Stored) error) error {
 	for _, e := range l.log {
-		if e.fleet != fleet || e.device != device || e.at < from || e.at > to || !l.has(e) {
+		if e.fleet != w.Fleet || w.Device != "" && e.device != w.Device || e.at < w.From || e.at > w.To || !l.has(e) ||
+			e.First.Topic != w.Topic || e.First.Partition != w.Partition {
 			continue
 		}
 		if err := each(e.Stored); err != nil {
@@ -75,15 +77,26 @@ func (l *storedLog) Days(context.Context, int64, int64) (bool, error) { return !
 
 func (l *storedLog) Knows(*Reading) bool { return true }
 
+// between is Erased of a sample.
+func (l *storedLog) between(_ context.Context, _ string, partition int32, first, last int64, _ time.Time) (n int64,
+	_ error) {
+	for offset := range l.erased {
+		if partition == 0 && offset >= first && offset <= last {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // recomputed computes many results again.
 func (b *bench) recomputed(l *storedLog) Recomputed {
 	b.Helper()
-	got, err := Recompute(b.Context(), b.versions().db, Sample{Seed: 7, Most: 200, Events: l,
+	got, err := Recompute(b.Context(), b.versions().db, Sample{Seed: 7, Most: 200, Events: l, Erased: l.between,
 		Stored: func(string, int32) int64 { return int64(len(l.log)) }})
 	if err != nil {
 		b.Fatal(err)
 	}
-	sum := got.Right + len(got.Differing)
+	sum := got.Right + got.Erased + len(got.Differing)
 	for _, n := range got.Skipped {
 		sum += n
 	}
@@ -225,29 +238,5 @@ func TestRecompute_JoinsOfTwoTopicsAreSkipped(t *testing.T) {
 	b.apply(b.operator(), log...)
 	if got := b.recomputed(stored(t, log)); got.Sampled != 1 || got.Skipped[SkippedTopics] != 1 || len(got.Differing) > 0 {
 		t.Errorf("%+v", got)
-	}
-}
-
-// A part of a sum of all devices is not computed again, nor led to events: it has no
-// device whose events they would be.
-func TestRecompute_PartsOfAllDevicesAreSkipped(t *testing.T) {
-	b := newBench(t, "rules: []")
-	v := b.versions()
-	v.activate(t, v.put(t, acrossRules).Number)
-	log := []*service.Message{message(0, 0, at(0, 5)), message(0, 1, at(1000*s, 5))}
-	b.apply(b.operator(), log...)
-	l := stored(t, log)
-	if got := b.recomputed(l); got.Skipped[SkippedAcross] != 1 || len(got.Differing) > 0 {
-		t.Errorf("%+v", got)
-	}
-	for _, raw := range b.results() {
-		told := parseTold(t, []byte(raw))
-		if told.Rule != "kinds" {
-			continue
-		}
-		_, err := Trace(t.Context(), v.db, Traced{Fleet: "plant-1", Rule: told.Rule, ID: told.ID}, l)
-		if !errors.Is(err, ErrNoLineage) {
-			t.Errorf("%s leads somewhere: %v", told.ID, err)
-		}
 	}
 }

@@ -1,0 +1,153 @@
+package rule
+
+import (
+	"context"
+	"errors"
+)
+
+// acrossMost bounds the events that parts of sums of all devices are computed from, all
+// of a sample together: that they are right is no reason to read a store for minutes.
+const acrossMost = 1_000_000
+
+var errTooMany = errors.New("there are too many events")
+
+// sumAgain computes a part of a sum of all devices. Its events are taken in as they
+// come, in whatever order, and not kept: windows hold what was added, however it was.
+//
+// An erasure takes the events of a device out of the raw store, and leaves the sums. So
+// a part may count more than is stored: as many more, at most, as records of its
+// partition were erased between its first and its last.
+func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked, err error) {
+	if t.Count > int64(*s.left) {
+		return checked{why: SkippedMany}, nil
+	}
+	sum := o.summing()
+	var behind []applied // of its key, but behind what it counts: the first
+	again, read := false, map[*Reading]bool{o.read.at(o.last): true}
+	err = s.Events.Of(ctx, o.wanted(t), o.by, func(e Stored) error {
+		one, is, err := o.takes(e)
+		if err != nil || !is {
+			return err
+		}
+		if *s.left--; *s.left < 0 {
+			return errTooMany
+		}
+		if one.Offset <= o.last {
+			again, read[o.read.at(one.Offset)] = again || one.again, true
+			return sum.add(one)
+		}
+		if len(behind) > 0 && behind[0].Offset < one.Offset {
+			return nil
+		}
+		alone := o.summing()
+		if err := alone.add(one); err != nil {
+			return err
+		}
+		if alone.counts(o.name) {
+			behind = []applied{one}
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errTooMany):
+		return checked{why: SkippedMany}, nil
+	case err != nil:
+		return c, err
+	}
+	now, err := sum.result(t.ID)
+	if err != nil {
+		return c, err
+	}
+	if c.what = o.differing(t, now); len(c.what) > 0 {
+		if c.why, err = o.tellsNothing(ctx, s, t, again, read); c.why == "" && err == nil {
+			c.erased, err = o.without(ctx, s, t, now)
+		}
+		if c.why != "" || c.erased > 0 {
+			c.what = nil
+		}
+	}
+	if err == nil && c.why == "" && len(c.what) == 0 {
+		c.why, _, err = o.late(ctx, s, t, behind)
+	}
+	return c, err
+}
+
+// tellsNothing is why a part that differs may be right all the same.
+func (o *origin) tellsNothing(ctx context.Context, s Sample, t *telling, again bool,
+	read map[*Reading]bool) (why string, err error) {
+	for by := range read {
+		if !s.Events.Knows(by) {
+			return SkippedMapping, nil
+		}
+	}
+	from, to := o.span(t)
+	days, err := s.Events.Days(ctx, from, to)
+	switch {
+	case err != nil:
+		return "", err
+	case !days:
+		return SkippedRaw, nil
+	case o.tally.Counts[OverLimit] > 0:
+		return SkippedLimit, nil
+	case o.missed > 0:
+		return SkippedMissed, nil
+	case again:
+		return SkippedAgain, nil
+	}
+	return "", nil
+}
+
+// without is how many events a part counts that were erased; 0 when that does not
+// explain in what it differs from what is stored.
+func (o *origin) without(ctx context.Context, s Sample, t, now *telling) (erased int64, err error) {
+	if now == nil { // all of them were
+		now = &telling{Start: t.Start, End: t.End, First: t.First, Last: t.Last}
+	}
+	n := t.Count - now.Count
+	if n <= 0 || s.Erased == nil || !t.Start.Equal(now.Start) || !t.End.Equal(now.End) {
+		return 0, nil
+	}
+	first, last, err := ends(t)
+	if err != nil {
+		return 0, err
+	}
+	nowFirst, nowLast, err := ends(now)
+	if err != nil || nowFirst < first || nowLast > last {
+		return 0, err
+	}
+	for _, v := range o.values {
+		if !v.has(t.Values[v.name], now.Values[v.name], n) {
+			return 0, nil
+		}
+	}
+	all, err := s.Erased(ctx, o.at.topic, o.at.number, first, last, t.Start)
+	if err != nil || n > all {
+		return 0, err
+	}
+	return n, nil
+}
+
+// has tells whether a value can be of the events that another is of, and n more.
+func (v *value) has(told, now any, n int64) bool {
+	a, numeric := told.(float64)
+	b, both := now.(float64)
+	switch v.kind {
+	case "count":
+		return numeric && a >= b && a-b <= float64(n)
+	case "sum":
+		return numeric || now == nil
+	case "min":
+		return !both || numeric && a <= b
+	case "max":
+		return !both || numeric && a >= b
+	case "sketch":
+		text, _ := told.(string)
+		part, _ := now.(string)
+		var with, without Uniques
+		if with.Add(text) != nil || with.Add(part) != nil || without.Add(text) != nil {
+			return false
+		}
+		return string(with.of.appendText(nil)) == string(without.of.appendText(nil))
+	}
+	return false // no other adds up
+}
