@@ -30,6 +30,7 @@ func (p Place) SQL() bool { return p == Rollups || p == Control }
 type Kind struct {
 	Name   string   // as reports, errors and metrics have it: "audit_log"
 	Place  Place    // where its rows are
+	Below  string   // of objects: in which folder of the place, "" for the place itself
 	Tables []string // all that have rows of a fleet, or name its devices; none of objects
 	// Numbers are columns of tables and objects that hold numbers and hashes alone:
 	// nobody needs to look for text there.

@@ -28,6 +28,14 @@ func (s *scan) objects(ctx context.Context, kind lifecycle.Kind, at string) erro
 		return err
 	}
 	defer func() { _ = store.Close() }() // it was only read
+	if kind.Below != "" {
+		return s.listed(ctx, kind, store.Below(kind.Below))
+	}
+	return s.listed(ctx, kind, store)
+}
+
+// listed reads the objects of a store as they are listed.
+func (s *scan) listed(ctx context.Context, kind lifecycle.Kind, store *lake.Store) error {
 	seen := map[string]bool{}
 	for try := 0; ; try++ {
 		blobs, err := s.list(ctx, kind, store)

@@ -26,14 +26,17 @@ const tempDir = "_tmp"
 // fileStore keeps objects in a directory. An object is written under a
 // temporary name, synced, renamed, and its folder synced: a power loss leaves
 // the whole object or none.
-type fileStore struct{ root string }
+type fileStore struct {
+	root string
+	temp string // where objects are written first
+}
 
 func openFile(rawURL string) (*fileStore, error) {
 	f, err := fileAt(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDirs(filepath.Join(f.root, tempDir)); err != nil {
+	if err := makeDirs(f.temp); err != nil {
 		return nil, err
 	}
 	return f, f.sweep()
@@ -45,7 +48,7 @@ func fileAt(rawURL string) (*fileStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fileStore{root: dir}, nil
+	return &fileStore{root: dir, temp: filepath.Join(dir, tempDir)}, nil
 }
 
 // FileURL returns the URL of a directory's store.
@@ -55,12 +58,12 @@ func FileURL(dir string) string { return storeurl.New("file", dir) }
 // on its temporary file; should one be swept between its creation and its lock,
 // the rename fails and the write is retried.
 func (f *fileStore) sweep() error {
-	entries, err := os.ReadDir(filepath.Join(f.root, tempDir))
+	entries, err := os.ReadDir(f.temp)
 	if err != nil {
 		return fmt.Errorf("sweeping temporary files: %w", err)
 	}
 	for _, e := range entries {
-		name := filepath.Join(f.root, tempDir, e.Name())
+		name := filepath.Join(f.temp, e.Name())
 		file, err := os.Open(name)
 		if err != nil {
 			continue // its writer has just renamed it
@@ -144,7 +147,7 @@ func (f *fileStore) temporary() (*os.File, error) {
 	for {
 		var unique [12]byte
 		_, _ = rand.Read(unique[:]) // never fails
-		file, err := os.OpenFile(filepath.Join(f.root, tempDir, hex.EncodeToString(unique[:])),
+		file, err := os.OpenFile(filepath.Join(f.temp, hex.EncodeToString(unique[:])),
 			os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return nil, err
@@ -279,3 +282,8 @@ func (f *fileStore) remove(_ context.Context, key string) error {
 }
 
 func (f *fileStore) close() error { return nil }
+
+// below writes where the store does: what is left there goes when that is opened.
+func (f *fileStore) below(folder string) backend {
+	return &fileStore{root: f.path(folder), temp: f.temp}
+}

@@ -15,6 +15,7 @@ import (
 type Kept struct {
 	Name    string
 	Place   lifecycle.Place
+	Below   string // the folder of the place in which it lies; "" is the place itself
 	Keep    lifecycle.Keep
 	Table   *Table
 	Counted string  // what an erasure counts rows as
@@ -33,13 +34,16 @@ type Beside struct {
 
 // Kind declares the store.
 func (k Kept) Kind() lifecycle.Kind {
-	return lifecycle.Kind{Name: k.Name, Place: k.Place, Keep: []lifecycle.Keep{k.Keep},
+	return lifecycle.Kind{Name: k.Name, Place: k.Place, Below: k.Below, Keep: []lifecycle.Keep{k.Keep},
 		Open: func(ctx context.Context, at *lifecycle.Places) (lifecycle.Store, error) {
 			store, release, err := Shared(ctx, at.Resources(), at.URL(k.Place))
 			if err != nil {
 				return nil, err
 			}
 			at.OnClose(release)
+			if k.Below != "" {
+				store = store.Below(k.Below)
+			}
 			return &kept{Kept: k, store: store, at: at, looked: map[string]map[string]bool{}}, nil
 		}}
 }

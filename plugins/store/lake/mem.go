@@ -16,6 +16,9 @@ type memStore struct {
 	objects map[string][]byte
 }
 
+// below is a store of its own: nobody looks for its objects from above.
+func (*memStore) below(string) backend { return newMem() }
+
 func newMem() *memStore { return &memStore{objects: map[string][]byte{}} }
 
 func (m *memStore) put(ctx context.Context, key string, write func(io.Writer) error) error {
@@ -42,8 +45,8 @@ func (m *memStore) putNew(_ context.Context, key string, body []byte) error {
 	return nil
 }
 
-// below returns the objects under a prefix, in the order of keys.
-func (m *memStore) below(prefix string) []Blob {
+// under returns the objects under a prefix, in the order of keys.
+func (m *memStore) under(prefix string) []Blob {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var found []Blob
@@ -56,7 +59,7 @@ func (m *memStore) below(prefix string) []Blob {
 }
 
 func (m *memStore) list(ctx context.Context, prefix string, each func(Blob) error) error {
-	for _, b := range m.below(withSlash(prefix)) {
+	for _, b := range m.under(withSlash(prefix)) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -70,7 +73,7 @@ func (m *memStore) list(ctx context.Context, prefix string, each func(Blob) erro
 func (m *memStore) folders(ctx context.Context, prefix string) ([]string, error) {
 	prefix = withSlash(prefix)
 	var names []string
-	for _, b := range m.below(prefix) {
+	for _, b := range m.under(prefix) {
 		name, _, inside := strings.Cut(strings.TrimPrefix(b.Key, prefix), "/")
 		if inside && !slices.Contains(names, name) {
 			names = append(names, name)

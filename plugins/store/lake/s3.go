@@ -196,3 +196,9 @@ func (r *s3Reader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 var _ backend = (*s3Store)(nil)
+
+func (b *s3Store) below(folder string) backend {
+	view := *b
+	view.prefix += folder + "/"
+	return &view
+}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 
 	"weir/internal/platform/calls"
 	"weir/internal/platform/conf"
@@ -50,6 +51,8 @@ type backend interface {
 	folders(ctx context.Context, prefix string) ([]string, error)
 	open(ctx context.Context, key string, size int64) (Reader, error)
 	remove(ctx context.Context, key string) error
+	// below is the store of what lies in a folder, over the same connections.
+	below(folder string) backend
 	close() error
 }
 
@@ -58,6 +61,9 @@ type Store struct {
 	backend
 	name   string
 	spared spared
+
+	mu    sync.Mutex
+	views map[string]*Store // by their folders
 }
 
 // Open opens a store by URL:
@@ -134,6 +140,22 @@ func openStore(rawURL string, file func(string) (*fileStore, error), of func() *
 		return nil, fmt.Errorf("opening store %s: %w", s.name, err)
 	}
 	return s, nil
+}
+
+// Below is the store of another table, in a folder of this one. It is closed with this
+// one, and not by itself.
+func (s *Store) Below(folder string) *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	view := s.views[folder]
+	if view == nil {
+		view = &Store{name: strings.TrimSuffix(s.name, "/") + "/" + folder, backend: s.below(folder)}
+		if s.views == nil {
+			s.views = map[string]*Store{}
+		}
+		s.views[folder] = view
+	}
+	return view
 }
 
 // Name is the URL of the store without its query.
