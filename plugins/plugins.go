@@ -105,6 +105,7 @@ func stores() lifecycle.List {
 		consents.Lifecycle(),
 		identities.Lifecycle(),
 		replay.Lifecycle(),
+		raw.LaterLifecycle(),
 		raw.Lifecycle(),
 		deadletter.Lifecycle(),
 		deadletter.OutcomeLifecycle(),

@@ -99,7 +99,7 @@ const day = 24 * time.Hour
 
 func TestRetention_EveryStoreForgetsByOneClock(t *testing.T) {
 	s := aged(t)
-	if r, err := maintained(t, s.env, s.conf); err != nil || of(t, r, "audit_log").Rows != 0 || len(r.Stores) != 16 {
+	if r, err := maintained(t, s.env, s.conf); err != nil || of(t, r, "audit_log").Rows != 0 || len(r.Stores) != 17 {
 		t.Fatalf("today: %+v, %v", r, err)
 	}
 	if r, err := maintained(t, s.env, s.conf+at(731*day)+", dry_run: true"); err != nil ||

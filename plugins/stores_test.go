@@ -64,7 +64,8 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 			w.happened(d[0], d[1], minute.Add(10*time.Second), 20)
 			w.spoken(d[0], d[1], minute)
 		}
-		want := map[string]int64{"raw_rows": 20, "dead_letters": 1, "dead_letter_outcomes": 1, "rollup_windows_1m": 3,
+		want := map[string]int64{"raw_rows": 20, "enriched_rows": 20, "dead_letters": 1,
+			"dead_letter_outcomes": 1, "rollup_windows_1m": 3,
 			"rollup_windows_1h": 1, "rollup_windows_1d": 1, "alerts": 1, "alert_notices": 1,
 			"group_memberships": 1, "subject_blocks": 1, "consent_changes": 1, "identity_claims": 1, "identity_devices": 1,
 			"audit_log_entries": 1, "replay_jobs": 1, "anomaly_baselines": 1,
@@ -86,7 +87,7 @@ func TestStores_ForgetADeviceAndCountIt(t *testing.T) {
 		}
 		w.erase(target, false)
 		w.erase(target, true)
-		left := "map[alerts:1 dead_letters:1 raw_rows:7]"
+		left := "map[alerts:1 dead_letters:1 enriched_rows:7 raw_rows:7]"
 		if got := w.counted("acme", "pump-1"); fmt.Sprint(got) != left {
 			w.Fatalf("left: %v", got)
 		}
@@ -153,7 +154,8 @@ func TestStores_ANameOfAPersonTakesNoDevice(t *testing.T) {
 				w.Errorf("of a person's %s are left %d", what, before[what])
 			}
 		}
-		for _, what := range []string{"raw_rows", "dead_letters", "rollup_windows_1m", "alerts", "anomaly_baselines",
+		for _, what := range []string{"raw_rows", "enriched_rows", "dead_letters", "rollup_windows_1m", "alerts",
+			"anomaly_baselines",
 			"group_memberships", "rule_results", "identity_devices"} {
 			if before[what] == 0 {
 				w.Errorf("%s of a device went", what)

@@ -24,6 +24,7 @@ import (
 	"weir/plugins/operate/replay"
 	"weir/plugins/store/deadletter"
 	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
 	"weir/tests/integration/require"
 	"weir/tests/integration/testbed"
 )
@@ -138,6 +139,7 @@ func (w *filled) happened(fleet, device string, received time.Time, n int) {
 	event.MarkRejected(letter, event.Reject(event.CodeInvalidEvent, "", "x"))
 	letters = append(letters, letter)
 	w.send(fmt.Sprintf("raw_store:\n  url: %q\n", w.urls[lifecycle.Raw]), copies(events))
+	w.enriched(fleet, device, received, n)
 	w.send(fmt.Sprintf("dead_letter_store:\n  url: %q\nprocessors:\n  - dead_letter:\n      stage: rollup\n",
 		w.urls[lifecycle.DeadLetters]), letters)
 	w.send(w.rolling("", never, n), copies(events))
@@ -150,6 +152,19 @@ func (w *filled) happened(fleet, device string, received time.Time, n int) {
 	}
 	w.send(fmt.Sprintf("alert_store:\n  url: %q\n", w.urls[lifecycle.Control]),
 		service.MessageBatch{service.NewMessage(alert)})
+}
+
+// enriched keeps what was found out later about events of a device.
+func (w *filled) enriched(fleet, device string, received time.Time, n int) {
+	w.Helper()
+	var rows []raw.Later
+	for range n {
+		rows = append(rows, raw.Later{ID: uuid.New(), Fleet: fleet, Device: device, At: received.UnixMicro(),
+			ReceivedAt: received.UnixMicro(), Lookup: "profile", Facts: []byte(`{"of":"` + device + `"}`)})
+	}
+	if _, err := raw.NewLaterWriter(w.lake(lifecycle.Raw)).Write(w.Context(), rows); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // event is one of a device, as ingest passes it on.

@@ -10,6 +10,7 @@ const (
 	HeaderFlags          = "weir_flags"           // comma-separated Flag…; absent when there are none
 	HeaderRegion         = "weir_region"          // where its sender is, as far as that is known: ISO 3166
 	HeaderEnrichFailed   = "weir_enrich_failed"   // comma-separated names of the look-ups that failed for an event
+	HeaderEnriched       = "weir_enriched"        // comma-separated NAME@VERSION of the look-ups that wrote into an event
 	HeaderUnknownMetrics = "weir_unknown_metrics" // comma-separated metric names that the schema does not know
 	HeaderDelivery       = "weir_delivery"        // the first delivery of a record published again; see ParseDelivery
 	HeaderPatched        = "weir_patched"         // redrives only: "1" on an event that is not as its device sent it
@@ -32,6 +33,8 @@ const (
 	MetaErrors      = "local_errors"       // JSON array of FieldError
 	MetaDuplicateOf = "local_duplicate_of" // Coordinates of the canonical record; set means duplicate
 	MetaErased      = "local_erased"       // set when it names somebody who was erased since it was received
+	MetaEnrich      = "local_enrich"       // replays only: the look-up that is asked again for the event
+	MetaEnriched    = "local_enriched"     // what came of that: Enriched…
 	MetaUnclaimed   = "local_unclaimed"    // set when the dedupe store was down and the event passed unchecked
 )
 
@@ -41,6 +44,15 @@ const (
 	metaPartition = "kafka_partition"
 	metaOffset    = "kafka_offset"
 	metaTimestamp = "kafka_timestamp_ms"
+)
+
+// What came of a look-up that was asked again. Nothing is said where there is none of
+// that name.
+const (
+	EnrichedFound  = "found"
+	EnrichedAbsent = "absent" // its source has nothing of the key
+	EnrichedNoKey  = "no_key" // the stored event has not what the look-up goes by
+	EnrichedFailed = "failed"
 )
 
 // Flags of an event.

@@ -43,7 +43,7 @@ func answers() map[string][]string {
 // others are the pages whose commands their own tests run, Docker, or a cluster.
 func others() []string {
 	return []string{"schema-evolution.md", "erasure.md", "retention.md", "secured-kafka.md", "deploy.md",
-		"kubernetes.md", "traces.md", "restore.md", "user-events.md", "analytics.md"}
+		"kubernetes.md", "traces.md", "restore.md", "user-events.md", "analytics.md", "enrich.md"}
 }
 
 func shell(text string) []string {

@@ -100,6 +100,11 @@ func (f *File) Region(address netip.Addr) (string, error) {
 	return country, err
 }
 
+// Built is when the database in force was built, as it says itself.
+func (f *File) Built() time.Time {
+	return time.Unix(int64(f.value.Get().Metadata.BuildEpoch), 0).UTC()
+}
+
 // text is what a record has at a path, "" when it has nothing there.
 func text(found maxminddb.Result, path ...any) (s string, err error) {
 	if err = found.DecodePath(&s, path...); err != nil {

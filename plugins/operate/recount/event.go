@@ -46,6 +46,7 @@ func (e Event) Message() (*service.Message, error) {
 	set(event.HeaderFlags, r.Flags)
 	set(event.HeaderUnknownMetrics, r.Unknown)
 	set(event.HeaderEnrichFailed, r.EnrichFailed)
+	set(event.HeaderEnriched, r.Enriched)
 	if e.Logged() {
 		set(event.HeaderDelivery, r.Delivery.String())
 	}

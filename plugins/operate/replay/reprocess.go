@@ -93,7 +93,7 @@ func letterMessage(l *letter, today map[string]string, value []byte, targets, to
 	validate bool) *service.Message {
 	msg := service.NewMessage(value)
 	for _, name := range []string{event.HeaderReceivedAt, event.HeaderSchema, event.HeaderFlags, event.HeaderRegion,
-		event.HeaderUnknownMetrics, event.HeaderEnrichFailed, event.HeaderTraceparent} {
+		event.HeaderUnknownMetrics, event.HeaderEnrichFailed, event.HeaderEnriched, event.HeaderTraceparent} {
 		if v := l.Headers[name]; v != "" {
 			msg.MetaSetMut(name, v)
 		}

@@ -121,6 +121,8 @@ func (x *exporter) events(ctx context.Context) error {
 		return nil // a query without devices is of all
 	}
 	var text []byte
+	laters := raw.NewLaters(ctx, x.Raw, time.Time{})
+	defer laters.Close()
 	_, err := raw.NewReader(x.Raw).Scan(ctx, raw.Query{Fleet: x.fleet, Devices: x.person.Devices},
 		func(r *raw.Row) (err error) {
 			if text, err = r.AppendJSON(text[:0]); err != nil {
@@ -138,8 +140,20 @@ func (x *exporter) events(ctx context.Context) error {
 				return nil
 			}
 			x.sum.Events++
-			return x.out.Encode(map[string]any{"kind": "event", "received_at": time.UnixMicro(r.ReceivedAt).UTC(),
-				"event": json.RawMessage(text)})
+			line := map[string]any{"kind": "event", "received_at": time.UnixMicro(r.ReceivedAt).UTC(),
+				"event": json.RawMessage(text)}
+			found, err := laters.Of(r)
+			if err != nil {
+				return err
+			}
+			var facts []json.RawMessage
+			for _, later := range found {
+				facts = append(facts, later.Facts)
+			}
+			if facts != nil {
+				line["enriched_later"] = facts
+			}
+			return x.out.Encode(line)
 		})
 	if err != nil {
 		return fmt.Errorf("exporting events: %w", err)

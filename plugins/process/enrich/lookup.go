@@ -14,6 +14,7 @@ import (
 type answer struct {
 	raw    []byte // JSON
 	absent bool   // the source answered that it has nothing
+	built  string // of which build the source is that said so, where it has such
 }
 
 // source is asked for a key. An error is of the asking - the source is away, slow,

@@ -63,7 +63,11 @@ Each look-up makes a key of an event, asks its source for it, and writes the ans
 - After `+"`failures`"+` in a row, a source is left alone for 0.1 s, then longer, up to 5 s; one question at a time then tries whether it is back.
 - A batch waits for all its look-ups together no longer than `+"`deadline`"+`. What is on its way then goes on, and is there for the next event.
 
+What a look-up wrote into an event is known by its version, in the metadata `+"`weir_enriched`"+`, which the log keeps with it, too: NAME@VERSION, separated by commas. The version is a hash of what the config says of the look-up, and, of a database of addresses, when it was built.
+
 An event always passes. The names of the look-ups that failed for it stand in the metadata `+"`weir_enrich_failed`"+`, separated by commas, which the log keeps with it. An event that another processor has failed is left as it is, and so is one without the key.
+
+Of a message with the metadata `+"`local_enrich`"+`, which a replay job of the mode `+"`enrich`"+` makes of a stored event, only the look-up of that name is asked, for a minute if need be, and the metadata `+"`local_enriched`"+` says what came of it: `+"`found`, `absent`, `no_key` or `failed`"+`.
 
 What `+"`cached`, `branch` and `http`"+` of the engine do not have: they fail the event, keep errors in a cache or nothing, ask a hundred times for a hundred events of one key, and wait for each of them in turn.
 
@@ -159,6 +163,7 @@ type named struct {
 	name   string
 	key    *service.InterpolatedString
 	text   string          // of the key
+	tag    string          // its name and version, as events have it: see version.go
 	expr   *predicate.Expr // the key, of an event's bytes; nil: the engine makes it
 	result *bloblang.Executor
 	splice splice // the same on bytes; nil: the engine does it
@@ -179,6 +184,19 @@ const (
 )
 
 var outcomeNames = [...]string{"hit", "found", "absent", "failed", "skipped"}
+
+// later is what an event that is asked for again carries of it.
+func (o outcome) later() string {
+	switch o {
+	case outcomeFailed:
+		return event.EnrichedFailed
+	case outcomeAbsent:
+		return event.EnrichedAbsent
+	case outcomeSkipped:
+		return event.EnrichedNoKey
+	}
+	return event.EnrichedFound
+}
 
 // counted are the events of a batch by outcome, for one look-up.
 type counted [len(outcomeNames)]int64
@@ -237,9 +255,9 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*proces
 
 func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	n := &named{lookup: &lookup{}}
-	var result string
+	var mapping string
 	err := conf.Read(parsed, fieldName, conf.Valid(&n.name, func() error { return validName(n.name) }), fieldKey, &n.key,
-		fieldKey, &n.text, fieldResult, &result,
+		fieldKey, &n.text, fieldResult, &mapping,
 		fieldGeo, &n.geo, fieldSQL, sqldb.MaybeURL(&n.sql), fieldQuery, &n.query,
 		fieldRedis, conf.MaybeURL(&n.redis, redisconn.Schemes()...), fieldHash, &n.hash,
 		fieldTimeout, conf.Positive(&n.timeout), fieldInFlight, conf.Between(&n.inFlight, 1, 10_000),
@@ -247,8 +265,10 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 		fieldKeepAbsent, conf.NotNegative(&n.keepAbsent), fieldFailures, conf.Positive(&n.failures))
 	var rerr error
 	n.result, rerr = parsed.FieldBloblang(fieldResult)
-	n.splice = spliceOf(result)
+	n.splice = spliceOf(mapping)
 	children, cerr := parsed.FieldAnyList(fieldProcessors)
+	version, verr := n.version(mapping, children)
+	n.tag = n.name + "@" + version
 	sources := 0
 	for _, is := range []bool{n.geo != "", n.sql != "", n.redis != "", len(children) > 0} {
 		if is {
@@ -265,7 +285,7 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	case (n.sql != "") != (n.query != ""):
 		wrong = fmt.Errorf("the look-up %q: %s and %s go together", n.name, fieldSQL, fieldQuery)
 	}
-	return n, errors.Join(err, rerr, cerr, wrong)
+	return n, errors.Join(err, rerr, cerr, verr, wrong)
 }
 
 // validName keeps names to what a label and a list of them hold.
@@ -354,7 +374,7 @@ type wanted struct {
 // ProcessBatch puts answers into the events of a batch, in place. It fails no
 // event, and returns no error.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.deadline)
+	ctx, cancel := context.WithTimeout(ctx, p.patience(batch))
 	defer cancel()
 	var all []wanted
 	counts := make([]counted, len(p.lookups))
@@ -362,11 +382,18 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		if msg.GetError() != nil {
 			continue
 		}
+		again := event.Meta(msg, event.MetaEnrich)
 		reader := p.keys.read(msg)
 		for i, n := range p.lookups {
+			if again != "" && n.name != again {
+				continue
+			}
 			key := n.keyOf(msg, reader)
 			if key == "" {
 				counts[i][outcomeSkipped]++
+				if again != "" {
+					msg.MetaSetMut(event.MetaEnriched, outcomeSkipped.later())
+				}
 				continue
 			}
 			w := wanted{msg: msg, of: n, place: i}
@@ -394,6 +421,18 @@ func (p *processor) count(counts []counted) {
 	}
 }
 
+// laterLeast is how long look-ups have at least that are asked again for stored events:
+// nobody waits for those.
+const laterLeast = time.Minute
+
+// patience is how long a batch waits for its look-ups.
+func (p *processor) patience(batch service.MessageBatch) time.Duration {
+	if len(batch) > 0 && event.Meta(batch[0], event.MetaEnrich) != "" {
+		return max(p.deadline, laterLeast)
+	}
+	return p.deadline
+}
+
 // settle waits for the answer, and writes it into the event, or notes that it is
 // not there.
 func (w *wanted) settle(ctx context.Context) outcome {
@@ -403,8 +442,19 @@ func (w *wanted) settle(ctx context.Context) outcome {
 	if w.err == nil && !w.is.absent {
 		if w.err = w.write(); w.err != nil {
 			w.of.failed(w.err)
+		} else {
+			w.note()
 		}
 	}
+	became := w.became()
+	if event.Meta(w.msg, event.MetaEnrich) != "" {
+		w.msg.MetaSetMut(event.MetaEnriched, became.later())
+	}
+	return became
+}
+
+// became is what became of the look-up; a failure is noted in the event.
+func (w *wanted) became() outcome {
 	switch {
 	case w.err != nil:
 		failed := event.AppendItem([]byte(event.Meta(w.msg, event.HeaderEnrichFailed)), w.of.name)

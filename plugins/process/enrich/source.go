@@ -104,13 +104,14 @@ func ofAddresses(file *geo.File) source {
 		if err != nil {
 			return answer{absent: true}, nil //nolint:nilerr // what is no address is nowhere
 		}
+		built := file.Built() // before it is asked: of two at once, the older one is named
 		region, err := file.Region(at)
 		if err != nil || region == "" {
 			return answer{absent: true}, err
 		}
 		country, _, _ := strings.Cut(region, "-")
 		raw, err := json.Marshal(place{country, region})
-		return answer{raw: raw}, err
+		return answer{raw: raw, built: built.Format(buildFormat)}, err
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -70,13 +71,30 @@ type storedJSON struct {
 	Flags          []string    `json:"flags"`
 	UnknownMetrics []string    `json:"unknown_metrics"`
 	EnrichFailed   []string    `json:"enrich_failed"` // look-ups that failed for it
+	Enriched       []byJSON    `json:"enriched"`      // look-ups that wrote into it, and by which version
 	Record         *recordJSON `json:"record"`        // in the log
 	Delivery       *recordJSON `json:"delivery"`      // its first, where it was published again
 	// Rules are what those in force made of it when they read it; null, when none has,
 	// or their version is kept no more.
 	Rules []rule.Bearing `json:"rules"`
+	// Later is what look-ups that had failed said when they were asked again.
+	Later []json.RawMessage `json:"enriched_later"`
 
 	happened rule.Happened
+}
+
+type byJSON struct {
+	Lookup  string `json:"lookup"`
+	Version string `json:"version"`
+}
+
+// byOf are the look-ups that wrote into a row's event.
+func byOf(r *raw.Row) (all []byJSON) {
+	for _, item := range event.Items(strings.Clone(r.Enriched)) {
+		name, version, _ := strings.Cut(item, "@")
+		all = append(all, byJSON{name, version})
+	}
+	return all
 }
 
 type failedJSON struct {
@@ -178,8 +196,12 @@ func (l *lineage) stored(ctx context.Context, q raw.Query, id [16]byte, out *lin
 		s := storedJSON{DeviceID: strings.Clone(r.Device), Timestamp: micros(r.Time), CountsAt: micros(r.At),
 			Firmware: strings.Clone(r.Firmware), Schema: strings.Clone(r.Schema), Flags: event.Items(strings.Clone(r.Flags)),
 			UnknownMetrics: event.Items(strings.Clone(r.Unknown)), Record: recordOf(r.Record),
-			EnrichFailed: event.Items(strings.Clone(r.EnrichFailed)),
-			happened:     rule.Happened{Fleet: q.Fleet, Device: strings.Clone(r.Device), At: time.UnixMicro(r.At)}}
+			EnrichFailed: event.Items(strings.Clone(r.EnrichFailed)), Enriched: byOf(r),
+			happened: rule.Happened{Fleet: q.Fleet, Device: strings.Clone(r.Device), At: time.UnixMicro(r.At)}}
+		var err error
+		if s.Later, err = l.later(ctx, r); err != nil {
+			return err
+		}
 		if r.ReceivedAt != 0 {
 			at := micros(r.ReceivedAt)
 			s.ReceivedAt = &at
@@ -199,6 +221,18 @@ func (l *lineage) stored(ctx context.Context, q raw.Query, id [16]byte, out *lin
 		return nil
 	})
 	return deliveries, received, err
+}
+
+// later is what was found out about a row's event later.
+func (l *lineage) later(ctx context.Context, r *raw.Row) ([]json.RawMessage, error) {
+	laters := raw.NewLaters(ctx, l.events, time.UnixMicro(r.At+1))
+	defer laters.Close()
+	found, err := laters.Of(r)
+	all := []json.RawMessage{}
+	for _, one := range found {
+		all = append(all, one.AppendJSON(nil))
+	}
+	return all, err
 }
 
 // repeats finds records that objects say repeat one of the deliveries.

@@ -92,6 +92,8 @@ func (r *Row) set(col int, v parquet.Value) (err error) {
 		r.Unknown = textOf(v)
 	case colEnrichFailed:
 		r.EnrichFailed = textOf(v)
+	case colEnriched:
+		r.Enriched = textOf(v)
 	case colTopic:
 		r.Record.Topic = textOf(v)
 	case colPartition:

@@ -47,7 +47,7 @@ func (r *Reader) Export(ctx context.Context, e Export, w io.Writer) (Stats, erro
 		p.body = p.body[:0]
 		return err
 	}
-	stats, err := r.Scan(ctx, e.Query, func(row *Row) (err error) {
+	stats, err := r.beside(ctx, p.request, func(row *Row) (err error) {
 		if e.Limit > 0 && p.count == e.Limit {
 			return errStop
 		}

@@ -61,6 +61,10 @@ func fields() []field {
 		{name: "metrics", append: appendMetrics},
 		list("unknown_metrics", func(r *Row) string { return r.Unknown }),
 		list("enrich_failed", func(r *Row) string { return r.EnrichFailed }),
+		{name: "enriched", byHand: true, append: func(b []byte, r *Row, _ string) ([]byte, error) {
+			return appendList(b, r.Enriched), nil
+		}},
+		{name: laterField, byHand: true, append: appendLater},
 		object("diagnostics", func(r *Row) []byte { return r.Diagnostics }),
 		object("extra", func(r *Row) []byte { return r.Extra }),
 		{name: "coordinates", byHand: true, append: func(b []byte, r *Row, _ string) ([]byte, error) {

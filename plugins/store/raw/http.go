@@ -55,7 +55,7 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := page{request: q}
-	if _, err := h.reader.Scan(ctx, q.query, p.add); err != nil {
+	if _, err := h.reader.beside(ctx, q, p.add); err != nil {
 		failed(w, r, err)
 		return
 	}

@@ -21,7 +21,7 @@ func older() *lake.Table {
 	all := reflect.TypeFor[layout]()
 	var fields []reflect.StructField
 	for i := range all.NumField() {
-		if all.Field(i).Name != "EnrichFailed" {
+		if name := all.Field(i).Name; name != "EnrichFailed" && name != "Enriched" {
 			fields = append(fields, all.Field(i))
 		}
 	}
@@ -47,6 +47,7 @@ func TestRaw_EventsWhoseLookUpFailedAreFoundAmongOlderObjects(t *testing.T) {
 			msg := record(0, offset, body("pump-1", int(offset), noon.Add(time.Duration(offset)*time.Second)), noon)
 			if n > 0 {
 				msg.MetaSetMut(event.HeaderEnrichFailed, []string{"", "region", "region,profile"}[n])
+				msg.MetaSetMut(event.HeaderEnriched, "customer@0a1b2c3d")
 			}
 			batch = append(batch, msg)
 		}
@@ -59,6 +60,9 @@ func TestRaw_EventsWhoseLookUpFailedAreFoundAmongOlderObjects(t *testing.T) {
 		_, err := NewReader(o.Store).Scan(context.Background(), Query{Missed: missed}, func(r *Row) error {
 			if want := r.Record.Offset%3 > 0 && r.Record.Offset >= 36; (r.EnrichFailed != "") != want {
 				t.Errorf("%q failed for %v", r.EnrichFailed, r.Record)
+			}
+			if (r.Enriched == "customer@0a1b2c3d") != (r.EnrichFailed != "") {
+				t.Errorf("%q wrote into %v", r.Enriched, r.Record)
 			}
 			n++
 			return nil
@@ -76,12 +80,16 @@ func TestRaw_EventsWhoseLookUpFailedAreFoundAmongOlderObjects(t *testing.T) {
 		}
 		v := url.Values{"from": {"2026-11-20T00:00:00Z"}, "to": {"2026-11-22T04:00:00Z"}, "enrich_failed": {"profile"},
 			"limit": {"5"}}
+		v.Set("fields", "enrich_failed,enriched")
 		w, page := get(v)
 		if w.Code != http.StatusOK || len(page.Events) != 5 || page.Next == nil {
 			t.Fatalf("%d: %s", w.Code, w.Body)
 		}
 		if failed := page.Events[0]["enrich_failed"]; !reflect.DeepEqual(failed, []any{"region", "profile"}) {
 			t.Errorf("%v failed", failed)
+		}
+		if by := page.Events[0]["enriched"]; !reflect.DeepEqual(by, []any{"customer@0a1b2c3d"}) {
+			t.Errorf("%v wrote into it", by)
 		}
 		v.Set("cursor", *page.Next)
 		if w, page = get(v); w.Code != http.StatusOK || len(page.Events) != 5 {
@@ -99,7 +107,7 @@ func TestRaw_EventsWhoseLookUpFailedAreFoundAmongOlderObjects(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Contains(Table().Schema.Columns()[columnCount-1], "enrich_failed") {
+	if !slices.Contains(Table().Schema.Columns()[columnCount-1], "enriched") {
 		t.Error("the last column is another one")
 	}
 }

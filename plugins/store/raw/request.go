@@ -103,6 +103,11 @@ func (q *request) setFields(v url.Values) *httpx.Problem {
 	return nil
 }
 
+// has tells whether a field is to be answered.
+func (q *request) has(name string) bool {
+	return slices.ContainsFunc(q.fields, func(f field) bool { return f.name == name })
+}
+
 func (q *request) setFormat(v url.Values, accept string) *httpx.Problem {
 	switch v.Get("format") {
 	case "json":

@@ -33,6 +33,10 @@ type Row struct {
 	Delivery    event.Coordinates // differs from Record for what was published again
 	// EnrichFailed are the look-ups, comma-separated, that failed for the event.
 	EnrichFailed string
+	// Enriched are the look-ups, comma-separated, that wrote into the event: NAME@VERSION.
+	Enriched string
+	// Later is what was found out about the event later, where a reader asked for it.
+	Later []*Later
 }
 
 // noRecord stands for the coordinates of an event that came from no log.
@@ -53,6 +57,7 @@ func (r *Row) fill(e *event.Event, msg *service.Message, in *place, received tim
 		Schema: event.Meta(msg, event.HeaderSchema), Flags: flags,
 		Metrics: e.Metrics, Diagnostics: e.Diagnostics,
 		Unknown: event.Meta(msg, event.HeaderUnknownMetrics), EnrichFailed: event.Meta(msg, event.HeaderEnrichFailed),
+		Enriched: event.Meta(msg, event.HeaderEnriched),
 	}
 	if known {
 		r.ReceivedAt = received.UnixMicro()

@@ -34,6 +34,7 @@ type layout struct {
 	Offset        int64              `parquet:"offset,optional,delta"`
 	Delivery      string             `parquet:"delivery,optional"`
 	EnrichFailed  string             `parquet:"enrich_failed,optional,dict"`
+	Enriched      string             `parquet:"enriched,optional,dict"`
 }
 
 // The leaf columns, by position.
@@ -59,6 +60,7 @@ const (
 	colOffset
 	colDelivery
 	colEnrichFailed
+	colEnriched
 	columnCount
 )
 
@@ -117,6 +119,8 @@ func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 		return lake.OptionalText(dst, r.Unknown, col)
 	case colEnrichFailed:
 		return lake.OptionalText(dst, r.EnrichFailed, col)
+	case colEnriched:
+		return lake.OptionalText(dst, r.Enriched, col)
 	}
 	return r.coordinate(dst, col)
 }
