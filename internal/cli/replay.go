@@ -18,7 +18,7 @@ import (
 func replayCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "replay",
-		Usage: "Process stored events again, rebuild rollups, or redrive dead letters",
+		Usage: "Process stored events again, rebuild rollups, redrive dead letters, or enrich later",
 		Description: `
 It makes a job, shows how it goes, and ends with it: 0 when the job is done, 1
 when it failed or was cancelled, 3 when it could not be made or watched. The job
@@ -28,10 +28,12 @@ goes on without this command: interrupt it, and look with --watch ID.
   weir replay --mode rebuild --from … --to … --fleet plant-1 --reason "new metric"
   weir replay --mode redrive --stage ingest --code schema_violation --dry-run --reason "what is there"
   weir replay --log user-events --mode redrive --code schema_violation --reason "the app was fixed"
+  weir replay --log user-events --mode enrich --from … --to … --lookup profile --reason "profiles were away"
   weir replay --watch 0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f`[1:],
 		Flags: append(apiFlags("data directory"),
 			dataFlag(), logFlag(),
-			choice("mode", "`MODE`", string(replay.Reprocess), string(replay.Rebuild), string(replay.Redrive)),
+			choice("mode", "`MODE`", string(replay.Reprocess), string(replay.Rebuild), string(replay.Redrive),
+				string(replay.Enrich)),
 			&cli.StringFlag{Name: "from", Usage: "the first `TIME`, RFC 3339; of redrives, when dead letters failed"},
 			&cli.StringFlag{Name: "to", Usage: "the first `TIME` not wanted any more"},
 			&cli.StringSliceFlag{Name: "device", Usage: "only this `DEVICE`; may be given several times"},
@@ -41,6 +43,7 @@ goes on without this command: interrupt it, and look with --watch ID.
 				"; raw and rollup unless said, so that alerts stay muted; of user-events, only raw"},
 			&cli.StringSliceFlag{Name: "stage", Usage: "redrive: only dead letters of this `STAGE`"},
 			&cli.StringSliceFlag{Name: "code", Usage: "redrive: only dead letters with this reason `CODE`"},
+			&cli.StringSliceFlag{Name: "lookup", Usage: "enrich: only this `LOOKUP`; may be given several times"},
 			&cli.StringFlag{Name: "patch", Usage: "redrive: a Bloblang `MAPPING` that repairs each event, or @FILE; what it " +
 				"does not assign stays"},
 			&cli.IntFlag{Name: "rate", Usage: "`EVENTS` a second at most, instead of the runner's"},
@@ -114,6 +117,9 @@ func printReplay(c *cli.Context, j *replay.Job) error {
 	if j.Error != "" {
 		fmt.Fprintf(&b, "  failed: %s\n", j.Error)
 	}
+	for _, a := range j.Progress.Lookups {
+		fmt.Fprintf(&b, "  look-up %s: %d events looked at: %s\n", a.Lookup, a.LookedAt, a.Line())
+	}
 	for _, r := range j.Progress.Reasons {
 		fmt.Fprintf(&b, "  %6d refused: %q\n", r.Count, r.Reason)
 	}
@@ -149,7 +155,8 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 		Mode: replay.Mode(c.String("mode")), Log: c.String(flagLog), Fleet: c.String("fleet"), Group: c.String("group"),
 		Devices: c.StringSlice("device"),
 		Targets: c.StringSlice("target"), Stages: c.StringSlice("stage"), Patch: c.String("patch"), Rate: c.Int("rate"),
-		DryRun: c.Bool("dry-run"), Reason: c.String("reason"),
+		Lookups: c.StringSlice("lookup"),
+		DryRun:  c.Bool("dry-run"), Reason: c.String("reason"),
 	}
 	for _, code := range c.StringSlice("code") {
 		spec.Codes = append(spec.Codes, event.Code(code))

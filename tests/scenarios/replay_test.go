@@ -21,6 +21,7 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 
 	"weir/internal/platform/sqldb"
+	"weir/plugins/operate/replay"
 	"weir/plugins/store/rollup"
 )
 
@@ -28,8 +29,11 @@ import (
 type replayJob struct {
 	State    string
 	Error    string
-	Progress struct{ Read, Published, Skipped, Refused, Windows, Left int64 }
-	Preview  struct{ Letters, Resolved int64 }
+	Progress struct {
+		Read, Published, Skipped, Refused, Windows, Left int64
+		Lookups                                          []replay.Account
+	}
+	Preview struct{ Letters, Resolved int64 }
 }
 
 // replay starts 'weir replay'; the function it returns waits for its end.

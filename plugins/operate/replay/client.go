@@ -53,6 +53,9 @@ func (j *Job) Line() string {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)
 		}
 	}
+	if all := p.sum(); all.LookedAt > 0 {
+		fmt.Fprintf(&b, ", %d look-ups: %s", all.LookedAt, all.Line())
+	}
 	if j.Progress.Held != "" && j.State == Running {
 		fmt.Fprintf(&b, "; it %s", j.Progress.Held)
 	}

@@ -164,7 +164,7 @@ func (e *Estimate) write(spec *Spec) {
 		e.Writes.Events = *e.Events
 		about = fmt.Sprintf("about %d", *e.Events)
 	}
-	if spec.Mode != Rebuild {
+	if spec.Mode != Rebuild && spec.Mode != Enrich {
 		e.Writes.Targets = spec.targets()
 	}
 	whom := strings.Join(e.Writes.Targets, ", ")
@@ -174,6 +174,10 @@ func (e *Estimate) write(spec *Spec) {
 	case spec.Mode == Reprocess:
 		e.Writes.Does = fmt.Sprintf("publishes %s events to the log once more, for %s; who has one already counts "+
 			"it no second time", about, whom)
+	case spec.Mode == Enrich:
+		e.Writes.Events = 0
+		e.Writes.Does = fmt.Sprintf("asks look-ups again that failed for some of %s events, and keeps what they say "+
+			"beside these; it publishes nothing", about)
 	case spec.Mode == Rebuild:
 		e.Writes.Events = 0
 		if e.Events != nil {

@@ -18,7 +18,8 @@ type parcel struct {
 	read     int64
 	bytes    int // of what was read, as far as it is to be published
 	skipped  int64
-	refused  []string // why, of those that failed before they were sent
+	refused  []string            // why, of those that failed before they were sent
+	accounts map[string]*Account // enrich: what came of look-ups
 	// settle is called when the log has acknowledged the messages, with those
 	// that were refused on the way, by their index. nil: nothing is to be kept.
 	settle func(ctx context.Context, refused map[int]*event.Rejection) error
@@ -75,15 +76,18 @@ func (f *flight) settled(p *parcel, refused map[int]*event.Rejection) {
 
 func (f *flight) finish(p *parcel, refused map[int]*event.Rejection) {
 	p.done = true
-	f.progress.Published += int64(len(p.messages) - len(refused))
-	for _, why := range refused {
-		f.progress.because(why.Error())
+	if p.mode != Enrich { // which publishes nothing
+		f.progress.Published += int64(len(p.messages) - len(refused))
+		for _, why := range refused {
+			f.progress.because(why.Error())
+		}
 	}
 	for len(f.queue) > 0 && f.queue[0].done {
 		head := f.queue[0]
 		f.queue = f.queue[1:]
 		f.progress.Read += head.read
 		f.progress.Skipped += head.skipped
+		f.progress.account(head.accounts)
 		for _, why := range head.refused {
 			f.progress.because(why)
 		}

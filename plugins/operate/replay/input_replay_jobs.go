@@ -1,7 +1,7 @@
 // Package replay runs jobs that use stored data again: events through the
 // consumers (reprocess), windows of rollups made anew (rebuild), dead letters
-// back into the stage that failed (redrive). Jobs are rows of the control
-// store; the input replay_jobs takes them up, and publishes.
+// back into the stage that failed (redrive), look-ups that failed for stored events
+// (enrich). Jobs are rows of the control store; the input replay_jobs takes them up, and publishes.
 //
 // What a crash leaves: a job whose lease ends. Whoever takes it up goes on
 // behind what the log had acknowledged, and publishes again what was in flight;
@@ -49,6 +49,7 @@ const (
 	replayFieldSettle      = "settle"
 	replayFieldUpcast      = "upcast"
 	replayFieldSchemas     = "schemas"
+	replayFieldEnriches    = "enriches"
 )
 
 // Metadata of the messages, for the stream's config.
@@ -75,6 +76,10 @@ of a batch are to be validated, or none; `+"`local_aged`"+`, set beside it when 
 that. A message that fails on the way goes through the processor `+"`replay_refused`"+` and is
 dropped; one that the log did not take is rejected, and comes again.
 
+A job of the mode `+"`enrich`"+` makes a message of each stored event and each look-up that failed for it, with the metadata `+"`local_enrich`"+`, the
+look-up's name. The pipeline has it go through `+"`enrich`"+`, through what else events go through before they are kept (`+"`privacy`"+`), and ends it in
+`+"`replay_enriched`"+`; set `+"`enriches`"+` where it does.
+
 ### Live traffic
 
 Where it knows the brokers, a job makes way: while live events come in it begins slowly, measures how long the log takes to answer,
@@ -83,7 +88,7 @@ fast as `+"`rate` and `max_behind`"+` let it.
 
 ### Metrics
 
-`+"`weir_replay_events_total{mode,outcome=published|refused}` and the gauges `weir_replay_running_jobs` and `weir_replay_allowed_events_per_second`"+`.`).
+`+"`weir_replay_events_total{mode,outcome=published|refused}`, of the mode `enrich` `outcome=enriched|failed`, and the gauges `weir_replay_running_jobs` and `weir_replay_allowed_events_per_second`"+`.`).
 		Field(service.NewStringField(replayFieldControl).
 			Description("The SQL store of jobs and of what became of dead letters: `sqlite://PATH` or `postgres://…`.").Secret().
 			Example("sqlite://data/control.db")).
@@ -137,6 +142,10 @@ fast as `+"`rate` and `max_behind`"+` let it.
 			Description("Where the schemas are, as `schema_validate` takes it: rebuilds count the metrics that they declare "+
 				"when the job begins. Empty, they count what was declared when an event was stored.").
 			Default("").Secret().Example("sqlite://data/control.db")).
+		Field(service.NewBoolField(replayFieldEnriches).
+			Description("Whether the pipeline takes messages with the metadata `local_enrich`, through `enrich`, to "+
+				"`replay_enriched`. Without, jobs of the mode `enrich` fail.").
+			Default(false)).
 		Example("Run jobs", "Dead letters of the ingest are validated again; what fails again is noted, and stays a dead letter.", `
 input:
   replay_jobs:
@@ -186,6 +195,12 @@ func register(env *service.Environment, from sources) error {
 		}); err != nil {
 		return err
 	}
+	if err := env.RegisterProcessor("replay_enriched", enrichedSpec(),
+		func(parsed *service.ParsedConfig, _ *service.Resources) (service.Processor, error) {
+			return enriched{}, conf.Checked(parsed, nil)
+		}); err != nil {
+		return err
+	}
 	return env.RegisterBatchInput("replay_jobs", inputSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
 			return newInput(conf, res, from)
@@ -203,6 +218,7 @@ type input struct {
 	cluster                           kafka.Cluster
 	consumers                         []event.Consumer
 	concurrency, rate, batch, behind  int
+	enriches                          bool
 	published                         *service.MetricCounter
 	running, allowed                  *service.MetricGauge
 	yield                             *yield
@@ -228,6 +244,9 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		in.published.Incr(0, string(mode), "published")
 		in.published.Incr(0, string(mode), "refused")
 	}
+	for _, outcome := range []string{lookedEnriched, lookedFailed} {
+		in.published.Incr(0, string(Enrich), outcome)
+	}
 	var items []string
 	var log string
 	err := conf.Read(parsed, replayFieldLog, &log, replayFieldControl, sqldb.URL(&in.control), replayFieldRaw,
@@ -237,7 +256,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, from sources
 		replayFieldSchemas, registry.MaybeURL(&in.schemas),
 		replayFieldConcurrency, conf.Positive(&in.concurrency), replayFieldRate, conf.Positive(&in.rate),
 		replayFieldBatchSize, conf.Positive(&in.batch), replayFieldBehind, conf.Positive(&in.behind),
-		replayFieldSettle, conf.NotNegative(&in.settle), replayFieldGroups, &items)
+		replayFieldSettle, conf.NotNegative(&in.settle), replayFieldGroups, &items, replayFieldEnriches, &in.enriches)
 	if err != nil {
 		return nil, err
 	}
@@ -338,6 +357,10 @@ func (in *input) Connect(ctx context.Context) (err error) {
 		t := tools{store: store, owner: uuid.NewString(), out: in.parcels, batch: in.batch, topic: in.topic,
 			settle: in.settle, upcast: in.upcast, log: in.res.Logger(),
 			events: in.from.events(events), letters: letters, rollups: rollups, logs: logs}
+		if in.enriches {
+			t.later = in.from.later(events)
+			t.looked = func(outcome string, n int64) { in.published.Incr(n, string(Enrich), outcome) }
+		}
 		if in.schemas != "" {
 			t.schemas = func(ctx context.Context) (recount.Schemas, error) { return in.from.schemas(ctx, in.schemas) }
 		}
@@ -385,7 +408,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	batch, verdicts := p.emit()
 	emitted := time.Now()
 	return batch, func(ctx context.Context, err error) error {
-		if err == nil {
+		if err == nil && p.mode != Enrich { // whose messages do not go to the log
 			in.yield.saw(ack, time.Since(emitted))
 			rate, _ := in.yield.allowed()
 			in.allowed.Set(int64(rate))
@@ -396,6 +419,10 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 		}
 		if err != nil {
 			in.retry(p)
+			return nil
+		}
+		if p.mode == Enrich {
+			p.flight.settled(p, nil)
 			return nil
 		}
 		mode := string(p.mode)
@@ -432,29 +459,6 @@ const retryPause = 200 * time.Millisecond
 
 // retry emits a parcel again. There is room: each job has no more in flight.
 func (in *input) retry(p *parcel) { time.AfterFunc(retryPause, func() { in.again <- p }) }
-
-func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
-	db, release, err := sqldb.Shared(ctx, in.res, url)
-	if err == nil {
-		in.release = append(in.release, release)
-	}
-	return db, err
-}
-
-func (in *input) openLake(ctx context.Context, url string) (*lake.Store, error) {
-	store, release, err := lake.Shared(ctx, in.res, url)
-	if err == nil {
-		in.release = append(in.release, release)
-	}
-	return store, err
-}
-
-func (in *input) releaseAll() {
-	for i := len(in.release) - 1; i >= 0; i-- {
-		in.release[i]()
-	}
-	in.release = nil
-}
 
 // Close lets go of the jobs, saved as far as the log has acknowledged: another
 // process, or this one's next run, goes on there.

@@ -20,6 +20,7 @@ const (
 	Reprocess Mode = "reprocess" // stored events go through the consumers again
 	Rebuild   Mode = "rebuild"   // windows of rollups are made anew from stored events
 	Redrive   Mode = "redrive"   // dead letters go back into the stage that failed
+	Enrich    Mode = "enrich"    // look-ups that failed for stored events are asked again
 )
 
 // State is where a job is in its life.
@@ -52,6 +53,7 @@ type Spec struct {
 	Codes   []event.Code `json:"codes,omitempty"`   // redrive
 	IDs     []string     `json:"ids,omitempty"`     // redrive: only these dead letters
 	Patch   string       `json:"patch,omitempty"`   // redrive: Bloblang
+	Lookups []string     `json:"lookups,omitempty"` // enrich: only these
 	Rate    int          `json:"rate,omitempty"`    // events a second; 0 is the runner's
 	DryRun  bool         `json:"dry_run,omitempty"`
 	Reason  string       `json:"reason"`
@@ -69,6 +71,8 @@ type Progress struct {
 	Left      int64 `json:"left"`    // rebuild: left as they were
 
 	Reasons []Reason `json:"refused_because,omitempty"` // redrive: why, the commonest first
+
+	Lookups []Account `json:"lookups,omitempty"` // enrich: what came of each, by name
 
 	Held string `json:"held,omitempty"` // what the job makes way or waits for
 }
@@ -158,12 +162,19 @@ func (s *Spec) check(now time.Time) error {
 		if len(s.Stages)+len(s.Codes)+len(s.IDs) > 0 || s.Patch != "" {
 			return fmt.Errorf("stages, codes, ids and patch are for the mode redrive")
 		}
+	case Enrich:
+		if err := s.checkEnrich(); err != nil {
+			return err
+		}
 	case Redrive:
 		if s.To == nil {
 			s.To = &now // what fails from here on is for another job
 		}
 	default:
-		return fmt.Errorf("mode: expected reprocess, rebuild or redrive")
+		return fmt.Errorf("mode: expected reprocess, rebuild, redrive or enrich")
+	}
+	if s.Mode != Enrich && len(s.Lookups) > 0 {
+		return fmt.Errorf("lookups: they are for the mode enrich")
 	}
 	if s.From != nil && s.To != nil && !s.From.Before(*s.To) {
 		return fmt.Errorf("from: expected a time before to")

@@ -33,7 +33,7 @@ func (in *input) pace(j *Job) *pace {
 	if j.Rate > 0 {
 		p.most = j.Rate
 	}
-	if j.Mode != Rebuild && !j.DryRun { // others publish nothing
+	if j.Mode != Rebuild && j.Mode != Enrich && !j.DryRun { // others publish nothing
 		p.targets = j.targets()
 	}
 	return p

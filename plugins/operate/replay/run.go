@@ -42,6 +42,8 @@ type tools struct {
 	letters deadLetters
 	logs    *kafka.Logs // nil without brokers
 	rollups rollups
+	later   laterStore // nil: this weir enriches nothing later
+	looked  func(outcome string, n int64)
 	schemas func(ctx context.Context) (recount.Schemas, error) // nil: metrics are known as they were when stored
 }
 
@@ -189,7 +191,7 @@ func (r *run) work(ctx context.Context) error {
 			return r.flight.below(ctx, 1)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, errPatch):
+		case errors.Is(err, errPatch), errors.Is(err, errNoLookups):
 			return err // it stays as it is
 		}
 		if waited := r.flight.below(ctx, 1); waited != nil {
@@ -216,6 +218,8 @@ func (r *run) try(ctx context.Context) error {
 		return r.rebuild(ctx)
 	case Redrive:
 		return r.redrive(ctx)
+	case Enrich:
+		return r.enrich(ctx)
 	}
 	return fmt.Errorf("running a replay: unknown mode %q", r.job.Mode)
 }

@@ -21,6 +21,7 @@ type sources struct {
 	events  func(raw *lake.Store) events
 	letters func(ctx context.Context, store *lake.Store, control *sqldb.DB, log string) (deadLetters, error)
 	rollups func(ctx context.Context, db *sqldb.DB) (rollups, error)
+	later   func(raw *lake.Store) laterStore
 	schemas func(ctx context.Context, url string) (recount.Schemas, error) // as they are now
 }
 
@@ -33,6 +34,7 @@ func stores() sources {
 			store, err := rollup.Open(ctx, db, rollup.DefaultLimits())
 			return counted{store}, err
 		},
+		later: func(events *lake.Store) laterStore { return besideEvents{events, raw.NewLaterWriter(events)} },
 		schemas: func(ctx context.Context, url string) (recount.Schemas, error) {
 			return registry.LoadSet(ctx, registry.Place{URL: url}, "telemetry")
 		},
@@ -43,6 +45,30 @@ func stores() sources {
 type events interface {
 	Scan(ctx context.Context, r recount.Range, after json.RawMessage, each func(recount.Event) error) error
 	Size(ctx context.Context, r recount.Range) (raw.Size, error)
+}
+
+// laterStore is what look-ups said of stored events later.
+type laterStore interface {
+	// read reads it beside a scan of events that end before a time.
+	read(ctx context.Context, to time.Time) laters
+	// Write keeps some more, and returns those whose events were erased.
+	Write(ctx context.Context, rows []raw.Later) (erased []raw.Later, err error)
+}
+
+// laters are raw.Laters.
+type laters interface {
+	Of(event *raw.Row) ([]*raw.Later, error)
+	Close()
+}
+
+// besideEvents is that of a raw store.
+type besideEvents struct {
+	events *lake.Store
+	*raw.LaterWriter
+}
+
+func (b besideEvents) read(ctx context.Context, to time.Time) laters {
+	return raw.NewLaters(ctx, b.events, to)
 }
 
 // rollups are a store of them.
@@ -123,4 +149,27 @@ type deadLetters interface {
 	resolved(ctx context.Context, ids []string) (map[string]bool, error)
 	// resolve notes outcomes. They are durable when it returns nil.
 	resolve(ctx context.Context, job string, outcomes []outcome) error
+}
+
+func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
+	db, release, err := sqldb.Shared(ctx, in.res, url)
+	if err == nil {
+		in.release = append(in.release, release)
+	}
+	return db, err
+}
+
+func (in *input) openLake(ctx context.Context, url string) (*lake.Store, error) {
+	store, release, err := lake.Shared(ctx, in.res, url)
+	if err == nil {
+		in.release = append(in.release, release)
+	}
+	return store, err
+}
+
+func (in *input) releaseAll() {
+	for i := len(in.release) - 1; i >= 0; i-- {
+		in.release[i]()
+	}
+	in.release = nil
 }

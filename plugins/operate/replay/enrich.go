@@ -1,0 +1,226 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/internal/event"
+	"weir/plugins/operate/recount"
+	"weir/plugins/store/raw"
+)
+
+// Bounds of what is asked before it is kept, and the position moves.
+const (
+	asksMost      = 2000
+	askBytes      = 8 << 20
+	askEvents     = 50_000 // that are read for it
+	asksAgain     = 3      // how often what fails is asked once more
+	firstAskAgain = time.Second
+)
+
+// What metrics say of a look-up.
+const (
+	lookedEnriched = "enriched"
+	lookedFailed   = "failed"
+)
+
+var errNoLookups = errors.New("this weir enriches nothing later: its stream of replays has no look-ups; " +
+	"see docs/enrich.md")
+
+// enrich asks look-ups again that failed for stored events. What they say is kept beside
+// the events, which do not change: what was counted stays counted, once.
+//
+// It goes step by step: reads some events, asks, keeps what was said, and only then
+// moves the position. A crash asks again at most what a step does. What it had kept it
+// finds there as its own, so each event counts once in the account, too.
+func (r *run) enrich(ctx context.Context) error {
+	if r.later == nil {
+		return errNoLookups
+	}
+	s := &step{run: r, laters: r.later.read(ctx, *r.job.To)}
+	defer s.laters.Close()
+	s.begin()
+	_, after := r.flight.state()
+	err := r.events.Scan(ctx, r.job.stored(), after, func(e recount.Event) error {
+		if err := s.add(e); err != nil {
+			return err
+		}
+		if s.read < int64(r.pace.second(askEvents)) && len(s.asks) < asksMost && s.bytes < askBytes {
+			return nil
+		}
+		return s.end(ctx)
+	})
+	if err == nil && s.read > 0 {
+		err = s.end(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("enriching stored events: %w", err)
+	}
+	return nil
+}
+
+// step is what is asked, kept and noted together.
+type step struct {
+	*run
+	laters   laters
+	last     recount.Event
+	read     int64
+	bytes    int
+	asks     []*question
+	accounts map[string]*Account
+}
+
+func (s *step) begin() { s.read, s.bytes, s.asks, s.accounts = 0, 0, nil, map[string]*Account{} }
+
+// of is the account of a look-up.
+func (s *step) of(lookup string) *Account {
+	a := s.accounts[lookup]
+	if a == nil {
+		a = &Account{Lookup: lookup}
+		s.accounts[lookup] = a
+	}
+	return a
+}
+
+// add takes an event's look-ups that failed, but for those that were enriched before.
+func (s *step) add(e recount.Event) error {
+	s.last = e
+	s.read++
+	failed := event.Items(e.Row.EnrichFailed)
+	if len(s.job.Lookups) > 0 {
+		failed = slices.DeleteFunc(failed, func(name string) bool { return !slices.Contains(s.job.Lookups, name) })
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	had, err := s.laters.Of(e.Row)
+	if err != nil {
+		return err
+	}
+	slices.Sort(failed)
+	for _, name := range slices.Compact(failed) {
+		account := s.of(name)
+		account.LookedAt++
+		i := slices.IndexFunc(had, func(l *raw.Later) bool { return l.Lookup == name })
+		switch {
+		case i < 0:
+			a, err := newQuestion(e, name)
+			if err != nil {
+				return err
+			}
+			a.later.Job = s.job.ID
+			s.asks = append(s.asks, a)
+			s.bytes += len(a.sent)
+		case had[i].Job == s.job.ID: // kept, and not noted before a crash
+			account.Enriched++
+		default:
+			account.Already++
+		}
+	}
+	return nil
+}
+
+// end asks, keeps and notes.
+func (s *step) end(ctx context.Context) error {
+	if err := s.pace.wait(ctx, int(s.read)); err != nil {
+		return err
+	}
+	open := s.asks
+	for try := 0; len(open) > 0; try++ {
+		for some := range slices.Chunk(open, s.batch) {
+			p := &parcel{}
+			for _, a := range some {
+				p.messages = append(p.messages, a.message)
+			}
+			p.settle = func(_ context.Context, refused map[int]*event.Rejection) error {
+				for i, why := range refused {
+					some[i].refused(why)
+				}
+				return nil
+			}
+			if err := s.send(ctx, p); err != nil {
+				return err
+			}
+		}
+		if err := s.flight.below(ctx, 1); err != nil {
+			return err
+		}
+		open = slices.DeleteFunc(slices.Clone(open), func(a *question) bool {
+			return a.answer().outcome != event.EnrichedFailed
+		})
+		if try == asksAgain || len(open) == 0 {
+			break
+		}
+		s.pace.note(fmt.Sprintf("waits for look-ups that fail: %d are asked again", len(open)))
+		if err := sleep(ctx, firstAskAgain<<try); err != nil {
+			return err
+		}
+	}
+	return s.keep(ctx)
+}
+
+// keep keeps what was said, and notes what came of all.
+func (s *step) keep(ctx context.Context) (err error) {
+	var rows []raw.Later
+	for _, a := range s.asks {
+		account, said := s.of(a.later.Lookup), a.answer()
+		switch said.outcome {
+		case event.EnrichedFound:
+			if a.later.Facts, err = difference(a.sent, said.event); err != nil {
+				return err
+			}
+			a.later.Version, a.later.EnrichedAt = said.version, time.Now().UnixMicro()
+			rows = append(rows, a.later)
+			account.Enriched++
+		case event.EnrichedAbsent:
+			account.NotFound++
+		case event.EnrichedNoKey:
+			account.KeyNotStored++
+		case event.EnrichedFailed:
+			account.FailedAgain++
+			s.looked(lookedFailed, 1)
+		case "":
+			account.NotConfigured++
+		default:
+			account.Refused++
+		}
+	}
+	if len(rows) > 0 {
+		erased, err := s.later.Write(ctx, rows)
+		if err != nil {
+			return err
+		}
+		for i := range erased {
+			account := s.of(erased[i].Lookup)
+			account.Enriched--
+			account.Erased++
+		}
+		s.looked(lookedEnriched, int64(len(rows)-len(erased)))
+	}
+	p := &parcel{mode: Enrich, read: s.read, accounts: s.accounts}
+	if p.position, err = s.last.Position(); err != nil {
+		return err
+	}
+	s.flight.add(p)
+	s.begin()
+	return nil
+}
+
+// newQuestion makes the message by which a look-up is asked again for a stored event.
+func newQuestion(e recount.Event, lookup string) (*question, error) {
+	msg, err := e.Message()
+	if err != nil {
+		return nil, err
+	}
+	a := &question{message: msg, later: raw.LaterOf(e.Row)}
+	a.later.Lookup = lookup
+	if a.sent, err = msg.AsBytes(); err != nil {
+		return nil, err
+	}
+	msg.MetaSetMut(event.MetaEnrich, lookup)
+	msg.MetaSetMut(metaAsk, a)
+	return a, nil
+}
