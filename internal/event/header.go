@@ -36,6 +36,7 @@ const (
 	MetaEnrich      = "local_enrich"       // replays only: the look-up that is asked again for the event
 	MetaEnriched    = "local_enriched"     // what came of that: Enriched…
 	MetaUnclaimed   = "local_unclaimed"    // set when the dedupe store was down and the event passed unchecked
+	MetaTurn        = "local_turn"         // *Turn: that of its batch, where several of a partition are under way
 )
 
 // Metadata that log_input and the engine's Kafka inputs set on every record.

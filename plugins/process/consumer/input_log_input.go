@@ -23,6 +23,7 @@ const (
 	logInputFieldGroup     = "group"
 	logInputFieldTopics    = "topics"
 	logInputFieldOrdered   = "ordered"
+	logInputFieldAtOnce    = "at_once"
 	logInputFieldAbreast   = "abreast"
 	logInputFieldReadAhead = "read_ahead"
 	logInputFieldBatch     = "batch"
@@ -66,6 +67,11 @@ Each header of a record, and:
 			Description("Read the records of a partition in order, one batch at a time. Without it, several batches of a "+
 				"partition are under way at once. An output that collects batches of its own would wait for each.").
 			Default(false)).
+		Field(service.NewIntField(logInputFieldAtOnce).
+			Description("In order, how many batches of a partition are under way at once while it is far behind, so that one "+
+				"is read and prepared while another is written. More than one takes an output that gives each its turn, as "+
+				"`event_rules` does, and one alone: with others, records come out of order.").
+			Default(1).Advanced()).
 		Field(service.NewDurationField(logInputFieldAbreast).
 			Description("Of several topics, how far a partition may be ahead of those of the same number that this process "+
 				"has, by when records were written to the log: in a backlog, where the output puts them together, one topic is "+
@@ -157,8 +163,8 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 	var ahead, batch int
 	var period time.Duration
 	if err := conf.Read(parsed, logInputFieldGroup, &c.group, logInputFieldTopics, &topics,
-		logInputFieldOrdered, &c.limits.ordered, logInputFieldAbreast, conf.NotNegative(&c.abreast),
-		logInputFieldReadAhead, conf.Positive(&ahead),
+		logInputFieldOrdered, &c.limits.ordered, logInputFieldAtOnce, conf.Positive(&c.limits.atOnce),
+		logInputFieldAbreast, conf.NotNegative(&c.abreast), logInputFieldReadAhead, conf.Positive(&ahead),
 		logInputFieldBatch, conf.Positive(&batch), logInputFieldWait, conf.Positive(&c.wait),
 		logInputFieldPeriod, conf.NotNegative(&period), logInputFieldSession, conf.Positive(&c.session)); err != nil {
 		return c, err

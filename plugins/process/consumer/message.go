@@ -3,6 +3,8 @@ package consumer
 import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/event"
 )
 
 // told is what all messages of a partition share: values that are made once.
@@ -45,9 +47,9 @@ func (t *texts) value(raw []byte) any {
 	return v
 }
 
-// messages makes a batch of records. The engine keeps up to eight values of a
+// messages makes a batch of records, which carry its turn, if it has one. The engine keeps up to eight values of a
 // message in one piece, so there are few: what weir and its mappings read.
-func (t *told) messages(records []*kgo.Record) service.MessageBatch {
+func (t *told) messages(records []*kgo.Record, turn *event.Turn) service.MessageBatch {
 	batch := make(service.MessageBatch, len(records))
 	for i, r := range records {
 		msg := service.NewMessage(r.Value)
@@ -58,6 +60,9 @@ func (t *told) messages(records []*kgo.Record) service.MessageBatch {
 		msg.MetaSetMut("kafka_partition", t.number)
 		msg.MetaSetMut("kafka_offset", int(r.Offset))
 		msg.MetaSetMut("kafka_timestamp_ms", r.Timestamp.UnixMilli())
+		if turn != nil {
+			turn.Give(msg)
+		}
 		batch[i] = msg
 	}
 	return batch

@@ -4,11 +4,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/event"
 )
 
 // limits say how much is read ahead, and what a batch is. Zero is no limit.
 type limits struct {
-	ordered      bool // a batch of a partition is settled before its next one is cut
+	ordered      bool // a batch of a partition is settled before its next one is cut,
+	atOnce       int  // or, while full ones wait, so many are under way, each with its turn
 	batchRecords int
 	batchBytes   int
 	aheadRecords int
@@ -22,6 +25,7 @@ type span struct {
 	records int
 	bytes   int
 	settled bool
+	turn    *event.Turn // nil: no other is under way before it is settled
 }
 
 // partition is what is known of one that is assigned to this member: records that
@@ -41,8 +45,9 @@ type partition struct {
 	since  time.Time // the oldest of the queue came then, or later
 	spans  []*span   // the oldest first
 
-	records, bytes int // read, and ahead of settled
-	inFlight       int // batches
+	records, bytes int         // read, and ahead of settled
+	inFlight       int         // batches
+	turn           *event.Turn // of the last one; nil: it knows of no other
 	settled        kgo.EpochOffset
 	committed      kgo.EpochOffset
 	next, end      int64     // behind the last record that was read, and behind the last that was there
@@ -88,13 +93,20 @@ func (p *partition) push(records []*kgo.Record, now time.Time) {
 // as things are.
 func (p *partition) due(l limits) (at time.Time, ever bool) {
 	switch {
-	case p.leaving || len(p.queue) == 0 || l.ordered && p.inFlight > 0:
+	case p.leaving || len(p.queue) == 0 || l.ordered && p.inFlight > 0 && !p.another(l):
 		return at, false
 	case l.ordered || l.batchRecords > 0 && len(p.queue) >= l.batchRecords ||
 		l.batchBytes > 0 && p.queued >= l.batchBytes || p.full(l):
 		return at, true
 	}
 	return p.since.Add(l.wait), true
+}
+
+// another is whether one more batch may be under way, in order: there are not as many
+// as may be, those that are know of others, and it is a full one. What there is little
+// of is not cut small, but waits for the batch before.
+func (p *partition) another(l limits) bool {
+	return p.inFlight < l.atOnce && p.turn != nil && p.queued >= l.batchBytes
 }
 
 // cut takes a batch off the queue: one record at least, and no more than the
@@ -119,6 +131,10 @@ func (p *partition) cut(l limits, b bound, now time.Time) ([]*kgo.Record, *span)
 		p.last = at
 	}
 	s := &span{next: kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}, records: n, bytes: bytes}
+	if l.ordered && l.atOnce > 1 && (p.inFlight > 0 || len(p.queue) > 0) {
+		s.turn = event.NewTurn(p.turn, n)
+	}
+	p.turn = s.turn
 	p.spans = append(p.spans, s)
 	p.inFlight++
 	return batch, s
@@ -130,6 +146,9 @@ func (p *partition) settle(s *span) {
 		return
 	}
 	s.settled = true
+	if s.turn != nil {
+		s.turn.End()
+	}
 	p.inFlight--
 	for len(p.spans) > 0 && p.spans[0].settled {
 		first := p.spans[0]

@@ -1,11 +1,15 @@
 package consumer
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/internal/event"
 )
 
 func records(from, to int64, size int) (out []*kgo.Record) {
@@ -111,6 +115,55 @@ func TestPartition_InOrderHasOneBatchUnderWay(t *testing.T) {
 	p.leave()
 	if _, ever := p.due(l); ever {
 		t.Error("a partition that leaves hands out more")
+	}
+}
+
+// While much waits, several batches are under way, each with its turn; a small one waits
+// for those before it, and so does any behind one that knows of no other.
+func TestPartition_InOrderHasBatchesUnderWayThatWait(t *testing.T) {
+	l := limits{ordered: true, batchBytes: 10, atOnce: 3}
+	p := newPartition("t", 0, &texts{})
+	due := func() bool {
+		_, ever := p.due(l)
+		return ever
+	}
+	cut := func() *span {
+		t.Helper()
+		if !due() {
+			t.Fatal("no batch is due")
+		}
+		_, s := p.cut(l, bound{none: true}, time.Now())
+		return s
+	}
+	p.push(records(0, 2, 4), time.Now())
+	alone := cut()
+	p.push(records(2, 11, 4), time.Now())
+	if alone.turn != nil || due() {
+		t.Fatal("a batch is due behind one that knows of no other")
+	}
+	p.settle(alone)
+	first, second, third := cut(), cut(), cut()
+	if first.turn == nil || second.turn == nil || third.turn == nil || due() {
+		t.Fatal("not three batches are under way, each with its turn")
+	}
+	batch := service.MessageBatch{service.NewMessage(nil)}
+	third.turn.Give(batch[0])
+	over := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		return event.TurnsOf(batch).Wait(ctx) == nil
+	}
+	if p.settle(second); over() || p.settled.Offset != 2 {
+		t.Errorf("the third goes on before the first, or %d is settled", p.settled.Offset)
+	}
+	if p.settle(first); !over() || p.settled.Offset != 6 {
+		t.Errorf("the third waits for nobody, or %d is settled", p.settled.Offset)
+	}
+	if p.queued != 3*4 || !due() {
+		t.Error("a full batch waits for one that is under way")
+	}
+	if cut(); due() {
+		t.Error("what is no full batch does not wait")
 	}
 }
 

@@ -182,7 +182,7 @@ func (r *reader) next(ctx context.Context) (service.MessageBatch, service.AckFun
 	for {
 		p, records, s, due := r.take(time.Now())
 		if p != nil {
-			batch := p.told.messages(records)
+			batch := p.told.messages(records, s.turn)
 			clear(records) // the queue's memory outlives them
 			spans := r.trace.Receive(r.group, batch)
 			return batch, func(_ context.Context, err error) error {

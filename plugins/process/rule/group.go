@@ -8,11 +8,15 @@ import (
 	"sync/atomic"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/event"
 )
 
 // Batches of different partitions that come at the same time are one transaction:
 // while it is written to the disk, the next ones are prepared, and gather. So a batch
-// waits for those before it and for nothing else, however much or little comes.
+// waits for those before it and for nothing else, however much or little comes. Of one
+// partition, the next is prepared while the one before is applied and written; it is
+// applied when that one is durable.
 
 // groupMost bounds the messages of a transaction, beside its first batch: the store
 // has one writer at a time, and others wait.
@@ -64,14 +68,23 @@ var errLeft = errors.New("the batch was given up by another")
 
 // WriteBatch applies a batch. When it returns nil, what follows from it is
 // durable; else nothing is, and it may be called again with the same batch. Of one
-// partition one batch at a time is under way.
+// partition one batch at a time is under way, or each has its turn.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) (err error) {
+	turns := event.TurnsOf(batch)
+	defer func() {
+		if err == nil {
+			turns.Taken()
+		}
+	}()
 	a := &asked{batch: batch}
 	for {
 		if a.prepared == nil && (o.ruled() || errors.Is(a.err, errUnprepared)) {
 			if a.prepared, err = o.prepared(ctx, batch); err != nil {
 				return err
 			}
+		}
+		if err = turns.Wait(ctx); err != nil {
+			return err
 		}
 		a.done, a.err = false, nil
 		o.group.join(a)

@@ -41,8 +41,8 @@ conditions, key or values change begins anew, while it is drained as it was; wha
 A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Of keys it writes a journal, and their rows now and then. Only then is it acknowledged. A record that
 comes again is known by its offset; one that `+"`event_dedupe`"+` marked is counted as a duplicate and nothing else. What a crash leaves is a whole
 number of batches; what comes again makes the same results under the same ids. Batches that come while one is committed are the next transaction together,
-up to `+fmt.Sprint(groupMost)+` messages: with `+"`max_in_flight`"+` above 1, which takes an input that has one batch of a partition under way, as `+"`log_input`"+` with
-`+"`ordered`"+`, nothing waits for a period, and `+"`batching`"+` is not needed. Several processes share the partitions: each commit grows the
+up to `+fmt.Sprint(groupMost)+` messages: with `+"`max_in_flight`"+` above 1, which takes an input that has one batch of a partition under way, or gives each its turn, as `+"`log_input`"+` with
+`+"`ordered` and `at_once`"+`, nothing waits for a period, and `+"`batching`"+` is not needed. Several processes share the partitions: each commit grows the
 version of a partition, and who holds an older one in memory reads it again.
 
 Time is that of the events. A partition that was read to its end and had no record for `+"`idle`"+` goes on with the clock, so that its last windows
@@ -84,7 +84,8 @@ changed), and the gauges `+"`weir_rules_valid`"+` (what is to be in force is rig
 		Field(service.NewBatchPolicyField(fieldBatching)).
 		Field(service.NewOutputMaxInFlightField().
 			Description("Batches that are under way at once. More than one only with an input that hands out one batch of a "+
-				"partition at a time: a record that comes before an earlier one of its partition is not counted.").Default(1)).
+				"partition at a time, or gives each its turn: a record that comes before an earlier one of its partition is not "+
+				"counted. No fewer than the partitions that are read times the input's `at_once`.").Default(1)).
 		Example("From the log", "Each event is claimed, and counted once.", `
 output:
   event_rules:
