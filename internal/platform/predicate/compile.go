@@ -12,13 +12,48 @@ import (
 // Reader of its own.
 type Expr struct {
 	source string
-	fast   fn // nil: outside of the subset
+	fast   part // of nothing: outside of the subset
 	why    string
 	slow   *bloblang.Executor
 }
 
 // fn evaluates a part of an expression.
 type fn func(slots []Value) (Value, error)
+
+// check evaluates a part that is true or false, whatever the values are. Where one is
+// enough, no Value is made.
+type check func(slots []Value) (bool, error)
+
+// part is a part of an expression, and what is known of it.
+type part struct {
+	value   fn
+	test    check  // nil: it may be no boolean
+	literal *Value // nil: it is none
+	slot    int    // 1 + the slot that it is; 0: none
+}
+
+func valued(f fn) part { return part{value: f} }
+
+func tested(t check) part {
+	return part{test: t, value: func(slots []Value) (Value, error) {
+		yes, err := t(slots)
+		return boolean(yes), err
+	}}
+}
+
+// truth is the part as a boolean, as Bloblang takes values for one.
+func (p part) truth(wrong error) check {
+	if p.test != nil {
+		return p.test
+	}
+	return func(slots []Value) (bool, error) {
+		v, err := p.value(slots)
+		if err != nil {
+			return false, err
+		}
+		return v.truth(wrong)
+	}
+}
 
 // Parser compiles expressions, of which many are the same: each text is read once, for
 // whatever layouts. It is for one goroutine.
@@ -73,7 +108,7 @@ func (p *Parser) parseSlow(source string) (*bloblang.Executor, error) {
 }
 
 // Fast tells whether the expression is compiled; why says what of it is not.
-func (e *Expr) Fast() (fast bool, why string) { return e.fast != nil, e.why }
+func (e *Expr) Fast() (fast bool, why string) { return e.fast.value != nil, e.why }
 
 // String is the expression as it was written.
 func (e *Expr) String() string { return e.source }
@@ -81,8 +116,8 @@ func (e *Expr) String() string { return e.source }
 // Eval evaluates the expression on what the reader has read. A value's text
 // shares the memory of the document.
 func (e *Expr) Eval(r *Reader) (Value, error) {
-	if e.fast != nil {
-		v, err := e.fast(r.slots)
+	if e.fast.value != nil {
+		v, err := e.fast.value(r.slots)
 		if err != errSlow {
 			return v, err
 		}
@@ -96,6 +131,17 @@ func (e *Expr) Eval(r *Reader) (Value, error) {
 		return Value{}, err
 	}
 	return valueOf(out)
+}
+
+// True tells whether the expression is the boolean true. An error is Eval's.
+func (e *Expr) True(r *Reader) (bool, error) {
+	if e.fast.test != nil {
+		if yes, err := e.fast.test(r.slots); err != errSlow {
+			return err == nil && yes, err
+		}
+	}
+	v, err := e.Eval(r)
+	return err == nil && v.True(), err
 }
 
 // valueOf is what Bloblang returned.

@@ -8,38 +8,37 @@ import (
 
 // method reads the arguments of a method, whose bracket has been taken. Path is
 // that of exists alone.
-func (p *parser) method(name string, of fn, path []string) (fn, error) {
+func (p *parser) method(name string, of fn, path []string) (part, error) {
 	p.anyBlank()
-	var arg fn
 	if !strings.HasPrefix(p.s[p.i:], ")") {
 		from := p.i
-		var err error
-		if arg, err = p.arithmetic(); err != nil {
-			return nil, err
+		arg, err := p.arithmetic()
+		if err != nil {
+			return part{}, err
 		}
 		end := p.i
 		if p.anyBlank(); !p.take(")") {
-			return nil, p.outside("more than one argument of %s", name)
+			return part{}, p.outside("more than one argument of %s", name)
 		}
 		if name != "or" {
 			q := &parser{s: p.s[from:end], layout: &Layout{}}
 			v, err := q.literal()
 			if err != nil || q.i != len(q.s) || v.Kind != String {
-				return nil, p.outside("an argument of %s that is no text", name)
+				return part{}, p.outside("an argument of %s that is no text", name)
 			}
 			return p.withText(name, of, path, v.Text)
 		}
-		return orElse(of, arg), nil
+		return valued(orElse(of, arg.value)), nil
 	}
 	p.i++
 	switch name {
 	case "lowercase", "length", "abs", "round", "number":
-		return unary(name, of), nil
+		return valued(unary(name, of)), nil
 	}
-	return nil, p.outside(".%s()", name)
+	return part{}, p.outside(".%s()", name)
 }
 
-func (p *parser) withText(name string, of fn, path []string, arg string) (fn, error) {
+func (p *parser) withText(name string, of fn, path []string, arg string) (part, error) {
 	switch name {
 	case "has_prefix":
 		return onText(name, of, arg, strings.HasPrefix), nil
@@ -49,37 +48,37 @@ func (p *parser) withText(name string, of fn, path []string, arg string) (fn, er
 		return onText(name, of, arg, strings.Contains), nil
 	case "exists":
 		if of != nil {
-			return nil, p.outside(".exists() of what is no path")
+			return part{}, p.outside(".exists() of what is no path")
 		}
 		if strings.Contains(arg, "~") {
-			return nil, p.outside("the path %q", arg)
+			return part{}, p.outside("the path %q", arg)
 		}
 		for _, field := range strings.Split(arg, ".") {
 			if err := p.field(field); err != nil {
-				return nil, err
+				return part{}, err
 			}
 			path = append(path, field)
 		}
 		at := p.layout.slot(path)
-		return func(slots []Value) (Value, error) { return boolean(slots[at].Kind != Missing), nil }, nil
+		return tested(func(slots []Value) (bool, error) { return slots[at].Kind != Missing, nil }), nil
 	}
-	return nil, p.outside(".%s()", name)
+	return part{}, p.outside(".%s()", name)
 }
 
-func onText(name string, of fn, arg string, test func(s, arg string) bool) fn {
+func onText(name string, of fn, arg string, test func(s, arg string) bool) part {
 	wrong := &typeError{fmt.Sprintf(".%s(%q) needs a text", name, arg)}
-	return func(slots []Value) (Value, error) {
+	return tested(func(slots []Value) (bool, error) {
 		v, err := of(slots)
 		switch {
 		case err != nil:
-			return v, err
+			return false, err
 		case v.Kind == String:
-			return boolean(test(v.Text, arg)), nil
+			return test(v.Text, arg), nil
 		case v.Kind == Other:
-			return v, errSlow
+			return false, errSlow
 		}
-		return v, wrong
-	}
+		return false, wrong
+	})
 }
 
 func unary(name string, of fn) fn {

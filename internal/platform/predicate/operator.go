@@ -6,9 +6,13 @@ import (
 	"math"
 )
 
-func constant(v Value) fn { return func([]Value) (Value, error) { return v, nil } }
+func constant(v Value) part {
+	return part{literal: &v, value: func([]Value) (Value, error) { return v, nil }}
+}
 
-func slot(at int) fn { return func(slots []Value) (Value, error) { return slots[at], nil } }
+func slot(at int) part {
+	return part{slot: at + 1, value: func(slots []Value) (Value, error) { return slots[at], nil }}
+}
 
 // orElse is a value, or another where it is null or fails.
 func orElse(f, other fn) fn {
@@ -24,15 +28,19 @@ func orElse(f, other fn) fn {
 	}
 }
 
-func negate(f fn) fn {
+func negate(p part) part {
 	wrong := &typeError{"! needs a boolean"}
-	return func(slots []Value) (Value, error) {
-		v, err := f(slots)
+	return tested(func(slots []Value) (bool, error) {
+		if p.test != nil {
+			yes, err := p.test(slots)
+			return !yes, err
+		}
+		v, err := p.value(slots)
 		if err == nil && v.Kind != Bool {
 			err = wrong
 		}
-		return boolean(v.Int == 0), err
-	}
+		return v.Int == 0, err
+	})
 }
 
 func choose(check, then, other fn) fn {
@@ -52,22 +60,22 @@ func choose(check, then, other fn) fn {
 }
 
 // among tells whether a list of literals has a value.
-func among(list []Value, arg fn) fn {
-	return func(slots []Value) (Value, error) {
+func among(list []Value, arg fn) part {
+	return tested(func(slots []Value) (bool, error) {
 		v, err := arg(slots)
 		if err != nil {
-			return v, err
+			return false, err
 		}
 		if v.Kind == Other {
-			return v, errSlow
+			return false, errSlow
 		}
 		for _, l := range list {
 			if same, err := equal(v, l); err != nil || same {
-				return boolean(same), err
+				return same, err
 			}
 		}
-		return boolean(false), nil
-	}
+		return false, nil
+	})
 }
 
 // equal is Bloblang's comparison irrespective of how numbers are represented.
@@ -95,12 +103,12 @@ func slowOnly(err error) error {
 	return nil
 }
 
-func binary(op string, a, b fn) fn {
+func binary(op string, a, b part) part {
 	switch op {
 	case "&&", "||":
 		return logic(op == "||", a, b)
 	case "|":
-		return orElse(a, b)
+		return valued(orElse(a.value, b.value))
 	case "==", "!=":
 		return comparison(op, a, b, func(a, b Value) (bool, error) {
 			same, err := same(a, b)
@@ -109,41 +117,63 @@ func binary(op string, a, b fn) fn {
 	case "<", "<=", ">", ">=":
 		return comparison(op, a, b, ordering(op))
 	}
-	return calculation(op, a, b)
+	return valued(calculation(op, a.value, b.value))
 }
 
 // logic evaluates its second part only when the first does not decide.
-func logic(or bool, a, b fn) fn {
+func logic(or bool, a, b part) part {
 	wrong := &typeError{"&& and || need booleans"}
-	return func(slots []Value) (Value, error) {
-		v, err := a(slots)
-		if err != nil {
-			return v, err
+	first, second := a.truth(wrong), b.truth(wrong)
+	return tested(func(slots []Value) (bool, error) {
+		if t, err := first(slots); err != nil || t == or {
+			return t, err
 		}
-		t, err := v.truth(wrong)
-		if err != nil || t == or {
-			return boolean(t), err
-		}
-		if v, err = b(slots); err != nil {
-			return v, err
-		}
-		t, err = v.truth(wrong)
-		return boolean(t), err
-	}
+		return second(slots)
+	})
 }
 
-func comparison(_ string, a, b fn, compare func(a, b Value) (bool, error)) fn {
-	return func(slots []Value) (Value, error) {
-		x, err := a(slots)
+func comparison(op string, a, b part, compare func(a, b Value) (bool, error)) part {
+	general := func(slots []Value) (bool, error) {
+		x, err := a.value(slots)
 		if err != nil {
-			return x, err
+			return false, err
 		}
-		y, err := b(slots)
+		y, err := b.value(slots)
 		if err != nil {
-			return y, err
+			return false, err
 		}
-		t, err := compare(x, y)
-		return boolean(t), err
+		return compare(x, y)
+	}
+	if a.slot > 0 && b.literal != nil {
+		return tested(withLiteral(op, a.slot-1, *b.literal, general))
+	}
+	return tested(general)
+}
+
+// withLiteral compares a field with a number or a text, which most conditions are. A
+// field that is of another kind is left to the comparison of any two.
+func withLiteral(op string, at int, of Value, general check) check {
+	if of.Kind == String && (op == "==" || op == "!=") {
+		return func(slots []Value) (bool, error) {
+			if v := &slots[at]; v.Kind == String {
+				return (v.Text == of.Text) == (op == "=="), nil
+			}
+			return general(slots)
+		}
+	}
+	if !of.IsNumber() || op == "==" || op == "!=" {
+		return general
+	}
+	less, more, even := op[0] == '<', op[0] == '>', len(op) == 2
+	return func(slots []Value) (bool, error) {
+		v := &slots[at]
+		switch {
+		case v.Kind == Int && of.Kind == Int:
+			return less && v.Int < of.Int || more && v.Int > of.Int || even && v.Int == of.Int, nil
+		case v.IsNumber():
+			return less && v.Num < of.Num || more && v.Num > of.Num || even && v.Num == of.Num, nil
+		}
+		return general(slots)
 	}
 }
 

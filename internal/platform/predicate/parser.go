@@ -8,15 +8,15 @@ import (
 
 // compile is the compiler of the subset: what it takes, Bloblang takes too, and
 // means the same by it. Its error names what is outside.
-func compile(source string, l *Layout) (fn, error) {
+func compile(source string, l *Layout) (part, error) {
 	p := &parser{s: source, layout: l}
 	p.blanks()
 	f, err := p.arithmetic()
 	if err != nil {
-		return nil, err
+		return part{}, err
 	}
 	if p.anyBlank(); p.i < len(p.s) {
-		return nil, p.outside("%q", p.s[p.i:])
+		return part{}, p.outside("%q", p.s[p.i:])
 	}
 	return f, nil
 }
@@ -76,12 +76,12 @@ func (p *parser) name() string {
 
 // arithmetic reads terms with operators between. Bloblang binds in four steps,
 // each from left to right: * / % |, then + -, then comparisons, then && ||.
-func (p *parser) arithmetic() (fn, error) {
+func (p *parser) arithmetic() (part, error) {
 	if p.depth++; p.depth > 50 {
-		return nil, p.outside("what is nested so deeply")
+		return part{}, p.outside("what is nested so deeply")
 	}
 	defer func() { p.depth-- }()
-	var terms []fn
+	var terms []part
 	var ops []string
 	for {
 		minus := p.take("-")
@@ -90,7 +90,7 @@ func (p *parser) arithmetic() (fn, error) {
 		}
 		f, err := p.term()
 		if err != nil {
-			return nil, err
+			return part{}, err
 		}
 		if minus {
 			f = binary("-", constant(integer(0)), f)
@@ -130,23 +130,23 @@ func (p *parser) operator() string {
 }
 
 // term reads a value with its methods, and a ! before it.
-func (p *parser) term() (fn, error) {
+func (p *parser) term() (part, error) {
 	not := p.take("!")
 	if not {
 		p.blanks()
 	}
 	f, err := p.primary()
 	if err != nil {
-		return nil, err
+		return part{}, err
 	}
 	for p.take(".") {
 		p.anyBlank()
 		name := p.name()
 		if !p.take("(") {
-			return nil, p.outside("the field %q of what is no path", name)
+			return part{}, p.outside("the field %q of what is no path", name)
 		}
-		if f, err = p.method(name, f, nil); err != nil {
-			return nil, err
+		if f, err = p.method(name, f.value, nil); err != nil {
+			return part{}, err
 		}
 	}
 	if not {
@@ -155,18 +155,18 @@ func (p *parser) term() (fn, error) {
 	return f, nil
 }
 
-func (p *parser) primary() (fn, error) {
+func (p *parser) primary() (part, error) {
 	switch {
 	case p.i >= len(p.s):
-		return nil, p.outside("an end where a value is expected")
+		return part{}, p.outside("an end where a value is expected")
 	case p.take("("):
 		p.anyBlank()
 		f, err := p.arithmetic()
 		if err != nil {
-			return nil, err
+			return part{}, err
 		}
 		if p.anyBlank(); !p.take(")") {
-			return nil, p.outside("a bracket that does not close")
+			return part{}, p.outside("a bracket that does not close")
 		}
 		return f, nil
 	case p.word("if"):
@@ -239,45 +239,45 @@ func (p *parser) quoted() (string, error) {
 }
 
 // condition reads what follows an if.
-func (p *parser) condition() (fn, error) {
+func (p *parser) condition() (part, error) {
 	p.anyBlank()
 	check, err := p.arithmetic()
 	if err != nil {
-		return nil, err
+		return part{}, err
 	}
-	branch := func() (fn, error) {
+	branch := func() (part, error) {
 		if p.anyBlank(); !p.take("{") {
-			return nil, p.outside("an if without a brace")
+			return part{}, p.outside("an if without a brace")
 		}
 		p.anyBlank()
 		f, err := p.arithmetic()
 		if err != nil {
-			return nil, err
+			return part{}, err
 		}
 		if p.anyBlank(); !p.take("}") {
-			return nil, p.outside("a brace that does not close")
+			return part{}, p.outside("a brace that does not close")
 		}
 		return f, nil
 	}
 	then, err := branch()
 	if err != nil {
-		return nil, err
+		return part{}, err
 	}
 	if p.anyBlank(); !p.word("else") {
-		return nil, p.outside("an if without else")
+		return part{}, p.outside("an if without else")
 	}
 	if p.anyBlank(); strings.HasPrefix(p.s[p.i:], "if") {
-		return nil, p.outside("else if")
+		return part{}, p.outside("else if")
 	}
 	other, err := branch()
 	if err != nil {
-		return nil, err
+		return part{}, err
 	}
-	return choose(check, then, other), nil
+	return valued(choose(check.value, then.value, other.value)), nil
 }
 
 // path reads the fields after this, and a method that wants to know the path.
-func (p *parser) path() (fn, error) {
+func (p *parser) path() (part, error) {
 	var path []string
 	for {
 		back := p.i
@@ -289,7 +289,7 @@ func (p *parser) path() (fn, error) {
 		if p.i < len(p.s) && p.s[p.i] == '"' {
 			var err error
 			if name, err = p.quoted(); err != nil {
-				return nil, err
+				return part{}, err
 			}
 		} else if name = p.name(); p.i < len(p.s) && p.s[p.i] == '(' {
 			if name == "exists" {
@@ -300,12 +300,12 @@ func (p *parser) path() (fn, error) {
 			break
 		}
 		if err := p.field(name); err != nil {
-			return nil, err
+			return part{}, err
 		}
 		path = append(path, name)
 	}
 	if len(path) == 0 {
-		return nil, p.outside("this alone")
+		return part{}, p.outside("this alone")
 	}
 	return slot(p.layout.slot(path)), nil
 }
@@ -322,29 +322,29 @@ func (p *parser) field(name string) error {
 }
 
 // listed reads [literal, …].contains(x).
-func (p *parser) listed() (fn, error) {
+func (p *parser) listed() (part, error) {
 	p.i++
 	var list []Value
 	for p.anyBlank(); !p.take("]"); p.anyBlank() {
 		v, err := p.literal()
 		if err != nil {
-			return nil, err
+			return part{}, err
 		}
 		list = append(list, v)
 		if p.anyBlank(); !p.take(",") && !strings.HasPrefix(p.s[p.i:], "]") {
-			return nil, p.outside("the array at %q", p.s[p.i:])
+			return part{}, p.outside("the array at %q", p.s[p.i:])
 		}
 	}
 	if !p.take(".contains(") {
-		return nil, p.outside("an array that is not followed by .contains(")
+		return part{}, p.outside("an array that is not followed by .contains(")
 	}
 	p.anyBlank()
 	arg, err := p.arithmetic()
 	if err != nil {
-		return nil, err
+		return part{}, err
 	}
 	if p.anyBlank(); !p.take(")") {
-		return nil, p.outside("a bracket that does not close")
+		return part{}, p.outside("a bracket that does not close")
 	}
-	return among(list, arg), nil
+	return among(list, arg.value), nil
 }

@@ -80,6 +80,9 @@ func differs(source, doc string) string {
 		return "" // no object, or one that weir refuses
 	}
 	got, gotErr := e.Eval(r)
+	if yes, err := e.True(r); (err == nil) != (gotErr == nil) || yes != (err == nil && got.True()) {
+		return fmt.Sprintf("%s on %s: it is %v (%v), and true %t (%v)", source, doc, got, gotErr, yes, err)
+	}
 	slow := Expr{source: source, slow: e.slow}
 	want, wantErr := slow.Eval(r)
 	if (gotErr == nil) != (wantErr == nil) {

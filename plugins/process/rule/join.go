@@ -108,11 +108,11 @@ func (p *partition) ofSides(s *joinSpec) (holds uint64, err error) {
 		if of := s.topics[side]; of != "" && of != p.from {
 			continue
 		}
-		yes, err := e.Eval(p.reader)
+		yes, err := e.True(p.reader)
 		if err != nil {
 			return 0, fmt.Errorf("join.%s: %w", sideNames()[side], err)
 		}
-		if yes.True() {
+		if yes {
 			holds |= 1 << side
 		}
 	}

@@ -244,11 +244,11 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 		return Failed
 	}
 	if op.where != nil {
-		v, err := op.where.Eval(p.reader)
+		yes, err := op.where.True(p.reader)
 		switch {
 		case err != nil:
 			return fail(fmt.Errorf("where: %w", err))
-		case !v.True():
+		case !yes:
 			return Filtered
 		}
 	}

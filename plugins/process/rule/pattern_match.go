@@ -167,8 +167,8 @@ func (m *matcher) is(v int, t *thread, at int) bool {
 	}
 	m.p.values = values
 	m.op.looking.Set(values)
-	yes, err := m.looks[v].Eval(m.op.looking)
-	return err == nil && yes.True()
+	yes, err := m.looks[v].True(m.op.looking)
+	return err == nil && yes
 }
 
 func (m *matcher) termsWith(t *thread, v, at int) []termState {

@@ -127,11 +127,11 @@ func (p *partition) mayBe(s *patternSpec) (holds uint64, which int, err error) {
 			holds |= 1 << v
 			continue
 		}
-		yes, err := e.Eval(p.reader)
+		yes, err := e.True(p.reader)
 		if err != nil {
 			return 0, v, err
 		}
-		if yes.True() {
+		if yes {
 			holds |= 1 << v
 		}
 	}

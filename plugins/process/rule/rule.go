@@ -233,8 +233,8 @@ func (h *having) true(r *predicate.Reader, values []byte) (bool, error) {
 	if err := r.Read(values); err != nil {
 		return false, fmt.Errorf("reading a result: %w", err)
 	}
-	v, err := h.expr.Eval(r)
-	return err == nil && v.True(), nil
+	yes, err := h.expr.True(r)
+	return err == nil && yes, nil
 }
 
 var errNoScalar = errors.New("the key is an array or an object: name a field of it")
