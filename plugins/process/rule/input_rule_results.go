@@ -282,8 +282,12 @@ func sent(ctx context.Context, db *sqldb.DB, keys []resultKey) error {
 		if err != nil {
 			return err
 		}
+		each := unbroken(ctx, rowsMost(db.Dialect))
 		for _, k := range keys {
-			if _, err = stmt.ExecContext(ctx, k.id, k.revision); err != nil {
+			if err = ctx.Err(); err == nil {
+				_, err = stmt.ExecContext(each, k.id, k.revision)
+			}
+			if err != nil {
 				break
 			}
 		}

@@ -205,6 +205,9 @@ func (op *operator) device(key string) string {
 			break
 		}
 		if part.name == event.FieldDevice && raw[i] == '"' {
+			if text := key[i+1 : end-1]; strings.IndexByte(text, '\\') < 0 {
+				return text // as nearly all are
+			}
 			return string(rawjson.Unquote(raw[i+1 : end-1]))
 		}
 		i = end + 1

@@ -202,7 +202,10 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most int, asRows bool, now 
 // saveRows writes what changed since rows were written, and empties the journal.
 func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
 	var puts, drops [][]any
+	var states []byte                       // all of them, one behind the other
+	var topic, part any = h.topic, h.number // made once, and not for each row
 	for _, op := range h.operators() {
+		var epoch any = op.Epoch
 		// as they lie: of pages that many rows share, each is read and written once
 		slices.SortFunc(op.changed, func(a, b *keyState) int { return strings.Compare(a.name, b.name) })
 		for _, k := range op.changed {
@@ -210,10 +213,12 @@ func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
 			fleet, key, _ := strings.Cut(k.name, "\x00")
 			switch kept := op.keys[k.name]; {
 			case kept == nil && k.saved:
-				drops = append(drops, []any{h.topic, h.number, op.Epoch, fleet, key})
+				drops = append(drops, []any{topic, part, epoch, fleet, key})
 			case kept == k:
 				k.saved = true
-				puts = append(puts, []any{h.topic, h.number, op.Epoch, fleet, key, op.device(key), k.append(nil)})
+				from := len(states)
+				states = k.append(states)
+				puts = append(puts, []any{topic, part, epoch, fleet, key, op.device(key), states[from:len(states):len(states)]})
 			}
 		}
 		clear(op.changed)
@@ -312,8 +317,19 @@ func rowsMost(dialect sqldb.Dialect) int {
 	return 1
 }
 
+// unbroken is the context of statements of which each takes so many rows, and which are
+// many: one row in a file takes microseconds, and its driver makes a goroutine for each
+// statement that may be told to stop. Who writes them asks the context between them.
+func unbroken(ctx context.Context, most int) context.Context {
+	if most == 1 {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}
+
 // insert writes rows of equal length, as many with each statement as it may.
 func insert(ctx context.Context, tx *sql.Tx, most int, into, conflict string, rows [][]any) error {
+	each := unbroken(ctx, most)
 	for len(rows) > 0 {
 		n := min(most, len(rows))
 		stmt, err := tx.PrepareContext(ctx, "INSERT INTO "+into+" VALUES "+values(n, len(rows[0]))+" "+conflict)
@@ -325,7 +341,9 @@ func insert(ctx context.Context, tx *sql.Tx, most int, into, conflict string, ro
 			if n > 1 {
 				args = slices.Concat(rows[:n]...)
 			}
-			_, err = stmt.ExecContext(ctx, args...)
+			if err = ctx.Err(); err == nil {
+				_, err = stmt.ExecContext(each, args...)
+			}
 		}
 		if err = errors.Join(err, stmt.Close()); err != nil {
 			return err
