@@ -280,6 +280,50 @@ func TestLogInput_InOrderOneBatchOfAPartition(t *testing.T) {
 	}
 }
 
+// Fetches are apart, and a record waits for the next one: not for that after it too, as
+// where the one before was asked for, and answered, before it came.
+func TestLogInput_ARecordWaitsForOneFetch(t *testing.T) {
+	const wait = 400 * time.Millisecond
+	b := newBench(t, 1)
+	in, err := newInput(parsed(t, "group: g\ntopics: [ events ]\nordered: true\nwait: 400ms"), service.MockResources())
+	if err == nil {
+		err = in.Connect(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.close(in) })
+	ctx, stop := context.WithTimeout(t.Context(), 8*wait)
+	defer stop()
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for ctx.Err() == nil {
+			b.client.Produce(ctx, &kgo.Record{Topic: "events", Value: []byte("x")}, nil)
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	defer writing.Wait()
+	var waited []time.Duration
+	for batches := 0; ; batches++ {
+		batch, ack, err := in.ReadBatch(ctx)
+		if err != nil {
+			break
+		}
+		for _, msg := range batch {
+			if ms, _ := msg.MetaGetMut("kafka_timestamp_ms"); batches > 1 { // the first are fetched at once
+				waited = append(waited, time.Since(time.UnixMilli(ms.(int64))))
+			}
+		}
+		if err := ack(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(waited)
+	if n := len(waited); n < 20 || waited[n/2] >= wait {
+		t.Errorf("half of %d records waited for %s and more, with %s between fetches", n, waited[n/2], wait)
+	}
+}
+
 // What is read ahead is bounded; the rest comes as what is read is acknowledged.
 func TestLogInput_ReadsAheadNoMoreThanItMay(t *testing.T) {
 	b := newBench(t, 1)

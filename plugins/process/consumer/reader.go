@@ -76,10 +76,14 @@ func (r *reader) start(lag func(int64, ...string)) {
 // there is anything at all, so that it asks seldom where nothing comes; where much
 // does, it lets some come together before it asks again.
 func (r *reader) poll() {
-	pause := time.Duration(0)
+	pause, rest := time.Duration(0), time.Duration(0)
 	var last time.Time
 	for r.stop.Err() == nil {
+		asked := time.Now()
 		fetches := r.client.PollFetches(r.stop)
+		if rest > 0 && time.Since(asked) < answerWait {
+			fetches = append(fetches, r.newest()...)
+		}
 		failed := r.complain(fetches)
 		now := time.Now()
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
@@ -101,7 +105,7 @@ func (r *reader) poll() {
 		})
 		r.client.AllowRebalance()
 		r.nudge()
-		rest := r.rest(last, now, fetches)
+		rest = r.rest(last, now, fetches)
 		if last = now.Add(rest); !failed || !fetches.Empty() {
 			pause = 0
 		} else {
@@ -115,6 +119,17 @@ func (r *reader) poll() {
 		case <-r.stop.Done():
 		}
 	}
+}
+
+// newest is what came while the reader rested. What the client had by then is the answer
+// to a fetch from before that: it asks for the rest as it hands that out.
+func (r *reader) newest() kgo.Fetches {
+	select {
+	case <-time.After(answerWait):
+	case <-r.stop.Done():
+	}
+	var there context.Context // none: what there is, and no wait
+	return r.client.PollFetches(there)
 }
 
 // rest is how long what comes is let come together: not at all after a fetch that
