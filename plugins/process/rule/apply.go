@@ -249,7 +249,7 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 // same version, and of the same rules and log. What begins anew with it does so
 // at an offset.
 func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log string, from int64) (*held, error) {
-	pos, err := readPosition(ctx, tx, o.db.ForUpdate(), at)
+	pos, err := unreadPosition(ctx, tx, o.db.ForUpdate(), at)
 	if err != nil {
 		return nil, err
 	}
@@ -257,15 +257,20 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 		pos = &position{log: log, moment: none, upcoming: -1}
 	}
 	set = set.at(at.topic)
-	if pos.log != log && log != "" && pos.log != "" {
+	anew := pos.log != log && log != "" && pos.log != ""
+	if h := o.places[at]; !anew && h != nil && h.version == pos.version && h.set == set && h.forSome == o.canary {
+		h.open()
+		return h, nil
+	}
+	if err := pos.readTally(at); err != nil {
+		return nil, err
+	}
+	if anew {
 		o.log.Warnf("the topic %s was made anew: rules begin anew with its partition %d", at.topic, at.number)
 		if err := forgetPlace(ctx, tx, at); err != nil {
 			return nil, err
 		}
 		*pos = position{log: log, moment: none, upcoming: -1, version: pos.version, tally: tally{Sides: pos.tally.Sides}}
-	} else if h := o.places[at]; h != nil && h.version == pos.version && h.set == set && h.forSome == o.canary {
-		h.open()
-		return h, nil
 	}
 	entries, err := readJournal(ctx, tx, at)
 	if err != nil {

@@ -40,19 +40,22 @@ func (m *meters) declare(s *Set) {
 }
 
 // told takes the counts of a partition as they are for told already.
-func (h *held) told() { h.noted = h.counts() }
+func (h *held) told() { h.noted = h.counts(map[[2]string]int64{}) }
 
 // givenUp stands among the outcomes for what is counted beside them.
 const givenUp = "given up"
 
-// counts are the tally, flat.
-func (h *held) counts() map[[2]string]int64 {
+// counts are the tally, flat, in the place of what a map holds.
+func (h *held) counts(all map[[2]string]int64) map[[2]string]int64 {
 	t := &h.tally
-	all := map[[2]string]int64{}
+	clear(all)
 	if h.sides == nil { // else the partitions of the topics tell of them
-		all = map[[2]string]int64{
-			{"", "read"}: t.Read, {"", "duplicate"}: t.Duplicate, {"", "erased"}: t.Erased, {"", "muted"}: t.Muted,
-			{"", "invalid"}: t.Invalid, {"", "redelivered"}: t.Redelivered, {"", "missed"}: t.Missed,
+		for _, of := range [...]struct {
+			outcome string
+			n       int64
+		}{{"read", t.Read}, {"duplicate", t.Duplicate}, {"erased", t.Erased}, {"muted", t.Muted}, {"invalid", t.Invalid},
+			{"redelivered", t.Redelivered}, {"missed", t.Missed}} {
+			all[[2]string{"", of.outcome}] = of.n
 		}
 	}
 	for _, op := range h.ops {
@@ -66,7 +69,10 @@ func (h *held) counts() map[[2]string]int64 {
 
 // note tells what a commit added.
 func (m *meters) note(h *held) {
-	now := h.counts()
+	if h.spare == nil {
+		h.spare = map[[2]string]int64{}
+	}
+	now := h.counts(h.spare)
 	for what, n := range now {
 		switch more := n - h.noted[what]; {
 		case more == 0:
@@ -78,7 +84,7 @@ func (m *meters) note(h *held) {
 			m.events.Incr(more, what[0], what[1])
 		}
 	}
-	h.noted = now
+	h.noted, h.spare = now, h.noted
 	for _, r := range h.out {
 		m.results.Incr(1, r.Rule)
 	}

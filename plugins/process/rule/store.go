@@ -66,6 +66,7 @@ type position struct {
 	rules    string // version of the rules of the last commit
 	toldAt   int64  // when it last told something, by the clock of who wrote it
 	tally    tally
+	unread   []byte // the tally as the store has it; nil once it was read
 }
 
 // held is a partition in memory, as of a version in the store.
@@ -76,6 +77,7 @@ type held struct {
 	forSome *canary
 	arrived time.Time           // when it was last given a record
 	noted   map[[2]string]int64 // the counts that metrics have
+	spare   map[[2]string]int64 // for the next ones
 	begins  int64               // the offset from which it counts by its rules
 	reading *Reading            // how it is read
 	readAs  string              // how it was read last, as the store has it
@@ -85,21 +87,39 @@ type held struct {
 // readPosition reads where a partition stands; nobody else changes it until the
 // transaction ends. It is nil when nothing was read of it.
 func readPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*position, error) {
+	p, err := unreadPosition(ctx, tx, lock, at)
+	if p != nil && err == nil {
+		err = p.readTally(at)
+	}
+	return p, err
+}
+
+// unreadPosition is readPosition without the tally, which takes longer to read than all
+// else where there are many rules, and which whoever has the partition in memory has.
+func unreadPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*position, error) {
 	p := &position{}
-	var tally string
 	err := tx.QueryRowContext(ctx,
 		`SELECT log, next, time, version, rules, told_at, tally FROM rule_position WHERE topic = $1 AND part = $2`+lock,
-		at.topic, at.number).Scan(&p.log, &p.upcoming, &p.moment, &p.version, &p.rules, &p.toldAt, &tally)
+		at.topic, at.number).Scan(&p.log, &p.upcoming, &p.moment, &p.version, &p.rules, &p.toldAt, &p.unread)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal([]byte(tally), &p.tally)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading where %s/%d stands: %w", at.topic, at.number, err)
 	}
 	return p, nil
+}
+
+// readTally reads the tally, of a position that has not.
+func (p *position) readTally(at place) error {
+	if p.unread == nil {
+		return nil
+	}
+	if err := json.Unmarshal(p.unread, &p.tally); err != nil {
+		return fmt.Errorf("reading where %s/%d stands: %w", at.topic, at.number, err)
+	}
+	p.unread = nil
+	return nil
 }
 
 // load reads what is kept of a partition's keys. What is kept for rules that
