@@ -70,8 +70,27 @@ func cutReads() *regexp.Regexp {
 		`|"err":"context canceled".*"level":"warning","msg":"Kafka broker read failed"`)
 }
 
-// quieten copies lines, but for those that say nothing. It calls flushed when all
-// before a flushMark is written, or nothing more can be.
+// asked matches what the engine says of a request that failed: the whole URL, in which
+// a look-up has its key, a password of the URL as configured, and what was answered.
+var asked = struct{ line, url, password, answer *regexp.Regexp }{
+	line:     regexp.MustCompile(`HTTP (parallel )?request to '.*' failed: `),
+	url:      regexp.MustCompile(`( failed: [A-Z][a-z]+ )\\"[^"\\]*\\"`),
+	password: regexp.MustCompile(`(://[^/@:' ]*):[^/@' ]+@`),
+	answer:   regexp.MustCompile(`(, Error: )(?:[^"\\]|\\.)*`),
+}
+
+// withoutKeys returns the line without personal data and secrets of a request that failed.
+func withoutKeys(line []byte) []byte {
+	if !asked.line.Match(line) {
+		return line
+	}
+	line = asked.url.ReplaceAll(line, []byte("${1}of its URL"))
+	line = asked.password.ReplaceAll(line, []byte("${1}:…@"))
+	return asked.answer.ReplaceAll(line, []byte("${1}left out, of the source"))
+}
+
+// quieten copies lines, but for those that say nothing, and for what nobody may read. It
+// calls flushed when all before a flushMark is written, or nothing more can be.
 func quieten(to io.Writer, from io.Reader, idle *regexp.Regexp, flushed func()) {
 	defer flushed()
 	lines := bufio.NewReader(from)
@@ -79,7 +98,7 @@ func quieten(to io.Writer, from io.Reader, idle *regexp.Regexp, flushed func()) 
 		line, err := lines.ReadBytes('\n')
 		line, marked := bytes.CutSuffix(line, []byte(flushMark))
 		if !idle.Match(line) {
-			if _, werr := to.Write(line); werr != nil { // nobody listens; the log must not hold up the streams
+			if _, werr := to.Write(withoutKeys(line)); werr != nil { // nobody listens; the log must not hold up the streams
 				flushed()
 				_, _ = io.Copy(io.Discard, lines)
 				return

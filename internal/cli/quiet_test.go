@@ -61,3 +61,19 @@ without an end`
 		t.Errorf("left is\n%s", out.String())
 	}
 }
+
+// What a look-up asks with, and what it is answered, may be a person's.
+func TestQuiet_LeavesOutKeysOfRequests(t *testing.T) {
+	for said, kept := range map[string]string{
+		`level=error msg="HTTP request to 'http://p:8000/v1/${! content() }' failed: Get \"http://p:8000/v1/203.0.113.12?a=b%22\": dial tcp: refused" @service=weir`: `level=error msg="HTTP request to 'http://p:8000/v1/${! content() }' failed: Get of its URL: dial tcp: refused" @service=weir`,
+		`{"level":"error","msg":"HTTP request to 'http://me:secret@p/' failed: Post \"http://me:***@p/\": EOF","path":"a"}`:                                          `{"level":"error","msg":"HTTP request to 'http://me:…@p/' failed: Post of its URL: EOF","path":"a"}`,
+		`level=error msg="HTTP parallel request to 'http://p' failed: HTTP request returned unexpected response code (500): 500, Error: {\"mail\":\"a@b.c\"}" a=b`:   `level=error msg="HTTP parallel request to 'http://p' failed: HTTP request returned unexpected response code (500): 500, Error: left out, of the source" a=b`,
+		`level=error msg="Get \"http://p\": EOF"`: `level=error msg="Get \"http://p\": EOF"`,
+	} {
+		var out strings.Builder
+		quieten(&out, strings.NewReader(said+"\n"), idleLines(), func() {})
+		if got := out.String(); got != kept+"\n" {
+			t.Errorf("%s\nbecame %snot %s", said, got, kept)
+		}
+	}
+}
