@@ -38,6 +38,7 @@ const (
 	fieldResult     = "result_map"
 	fieldProcessors = "processors"
 	fieldGeo        = "geo"
+	fieldAgent      = "user_agent"
 	fieldSQL        = "sql"
 	fieldQuery      = "query"
 	fieldRedis      = "redis"
@@ -56,7 +57,7 @@ func spec() *service.ConfigSpec {
 		Categories("Integration").
 		Summary("Puts what other systems know into events, within a deadline: an event passes whatever they do.").
 		Description(`
-Each look-up makes a key of an event, asks its source for it, and writes the answer into the event. Sources are processors of the engine (`+"`http`"+` and others), a SQL store, a Redis, or a database of addresses in MaxMind's format. An answer is JSON; nothing and `+"`null`"+` say that there is none.
+Each look-up makes a key of an event, asks its source for it, and writes the answer into the event. Sources are processors of the engine (`+"`http`"+` and others), a SQL store, a Redis, a database of addresses in MaxMind's format, or the rules by which a user agent tells a device. An answer is JSON; nothing and `+"`null`"+` say that there is none.
 
 - Answers are kept, for `+"`cache_ttl`"+`, and that there is none for `+"`cache_ttl_absent`"+`. Failures are never kept.
 - A key is asked for once at a time, whoever wants it, and a source has at most `+"`max_in_flight`"+` questions at a time.
@@ -91,6 +92,10 @@ What `+"`cached`, `branch` and `http`"+` of the engine do not have: they fail th
 			service.NewStringField(fieldGeo).
 				Description("A source that is an .mmdb file: the key is an address, the answer `country` and `region`. It is "+
 					"read again when it changes.").Default("").Example("/var/lib/weir/country.mmdb"),
+			service.NewBoolField(fieldAgent).
+				Description("A source that asks nobody: the key is a user agent, the answer what is known of `browser`, "+
+					"`browser_version`, `os`, `os_version`, `model` and `kind`: `mobile`, `tablet`, `desktop` or `bot`. A "+
+					"client may say what it likes.").Default(false),
 			service.NewStringField(fieldSQL).
 				Description("A source that is a SQL store, asked by `query`.").Default("").Secret().
 				Example("postgres://weir@db/crm"),
@@ -122,6 +127,10 @@ pipeline:
             key: ${! this.context.ip }
             geo: /var/lib/weir/country.mmdb
             result_map: root.context.country = this.country
+          - name: device
+            key: ${! this.context.user_agent }
+            user_agent: true
+            result_map: root.context.device = this
           - name: profile
             key: ${! this.user.id }
             result_map: root.context.plan = this.plan
@@ -169,7 +178,7 @@ type named struct {
 	splice splice // the same on bytes; nil: the engine does it
 
 	geo, sql, query, redis string
-	hash                   bool
+	hash, agent            bool
 }
 
 func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (*processor, error) {
@@ -229,7 +238,7 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	var mapping string
 	err := conf.Read(parsed, fieldName, conf.Valid(&n.name, func() error { return validName(n.name) }), fieldKey, &n.key,
 		fieldKey, &n.text, fieldResult, &mapping,
-		fieldGeo, &n.geo, fieldSQL, sqldb.MaybeURL(&n.sql), fieldQuery, &n.query,
+		fieldGeo, &n.geo, fieldAgent, &n.agent, fieldSQL, sqldb.MaybeURL(&n.sql), fieldQuery, &n.query,
 		fieldRedis, conf.MaybeURL(&n.redis, redisconn.Schemes()...), fieldHash, &n.hash,
 		fieldTimeout, conf.Positive(&n.timeout), fieldInFlight, conf.Between(&n.inFlight, 1, 10_000),
 		fieldEntries, conf.NotNegative(&n.entries), fieldKeep, conf.NotNegative(&n.keep),
@@ -241,7 +250,7 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	version, verr := n.version(mapping, children)
 	n.tag = n.name + "@" + version
 	sources := 0
-	for _, is := range []bool{n.geo != "", n.sql != "", n.redis != "", len(children) > 0} {
+	for _, is := range []bool{n.geo != "", n.agent, n.sql != "", n.redis != "", len(children) > 0} {
 		if is {
 			sources++
 		}
@@ -249,8 +258,8 @@ func readLookup(parsed *service.ParsedConfig) (*named, error) {
 	var wrong error
 	switch {
 	case sources != 1:
-		wrong = fmt.Errorf("the look-up %q has %d sources: expected one of %s, %s, %s and %s", n.name, sources,
-			fieldProcessors, fieldGeo, fieldSQL, fieldRedis)
+		wrong = fmt.Errorf("the look-up %q has %d sources: expected one of %s, %s, %s, %s and %s", n.name, sources,
+			fieldProcessors, fieldGeo, fieldAgent, fieldSQL, fieldRedis)
 	case n.hash && n.redis == "":
 		wrong = fmt.Errorf("the look-up %q: %s is of %s", n.name, fieldHash, fieldRedis)
 	case (n.sql != "") != (n.query != ""):
@@ -282,6 +291,8 @@ func (p *processor) source(parsed *service.ParsedConfig, n *named, res *service.
 		}
 		p.closers = append(p.closers, func(context.Context) error { file.Close(); return nil })
 		return ofAddresses(file), nil
+	case n.agent:
+		return ofAgents, nil
 	case n.sql != "":
 		shared := &sharedStore{res: res, url: n.sql}
 		p.closers = append(p.closers, shared.close)

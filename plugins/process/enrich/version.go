@@ -35,7 +35,11 @@ func (n *named) version(mapping string, children []*service.ParsedConfig) (strin
 			return "", fmt.Errorf("reading the processors of a look-up: %w", err)
 		}
 	}
-	raw, err := json.Marshal([]any{n.text, n.geo != "", placeOf(n.sql), n.query, placeOf(n.redis), n.hash, mapping,
+	rules := ""
+	if n.agent {
+		rules = agentRules
+	}
+	raw, err := json.Marshal([]any{n.text, n.geo != "", rules, placeOf(n.sql), n.query, placeOf(n.redis), n.hash, mapping,
 		processors})
 	if err != nil {
 		return "", fmt.Errorf("reading the config of a look-up: %w", err)
