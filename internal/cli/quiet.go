@@ -33,9 +33,12 @@ func quietStop(l launch) (flush func(), err error) {
 	return filtered(cutReads())
 }
 
+// nothing matches no line.
+var nothing = regexp.MustCompile(`[^\s\S]`)
+
 func filtered(idle *regexp.Regexp) (flush func(), err error) {
 	if slices.Contains([]string{"DEBUG", "TRACE", "ALL"}, strings.ToUpper(os.Getenv("WEIR_LOG_LEVEL"))) {
-		return func() {}, nil
+		idle = nothing
 	}
 	from, to, err := os.Pipe()
 	if err != nil {
@@ -70,23 +73,31 @@ func cutReads() *regexp.Regexp {
 		`|"err":"context canceled".*"level":"warning","msg":"Kafka broker read failed"`)
 }
 
-// asked matches what the engine says of a request that failed: the whole URL, in which
-// a look-up has its key, a password of the URL as configured, and what was answered.
-var asked = struct{ line, url, password, answer *regexp.Regexp }{
-	line:     regexp.MustCompile(`HTTP (parallel )?request to '.*' failed: `),
-	url:      regexp.MustCompile(`( failed: [A-Z][a-z]+ )\\"[^"\\]*\\"`),
-	password: regexp.MustCompile(`(://[^/@:' ]*):[^/@' ]+@`),
-	answer:   regexp.MustCompile(`(, Error: )(?:[^"\\]|\\.)*`),
-}
+// Of what the engine says of a request that failed, the kind alone is kept: the rest has
+// the URL, in which a look-up has its key, and what was answered. The URL as configured
+// keeps neither a password nor options.
+var (
+	failedRequest = regexp.MustCompile(`(HTTP (?:parallel )?request to '.*?' failed: )((?:[^"\\]|\\.)*)`)
+	ofPassword    = regexp.MustCompile(`(://[^/@:' ]*):[^/@' ]+@`)
+	ofOptions     = regexp.MustCompile(`( to '[^'?]*\?)[^']*'`)
+	kindOfFailure = regexp.MustCompile(`unexpected response code \(\d{3}\)|context (?:deadline exceeded|canceled)|` +
+		`connection (?:refused|reset by peer)|no such host|no route to host|i/o timeout|EOF|x509: |tls: |` +
+		`timed out waiting for next request`)
+)
 
 // withoutKeys returns the line without personal data and secrets of a request that failed.
 func withoutKeys(line []byte) []byte {
-	if !asked.line.Match(line) {
+	at := failedRequest.FindSubmatchIndex(line)
+	if at == nil {
 		return line
 	}
-	line = asked.url.ReplaceAll(line, []byte("${1}of its URL"))
-	line = asked.password.ReplaceAll(line, []byte("${1}:…@"))
-	return asked.answer.ReplaceAll(line, []byte("${1}left out, of the source"))
+	kind := kindOfFailure.Find(line[at[4]:at[5]])
+	if kind == nil {
+		kind = []byte("for a reason that is left out")
+	}
+	head := ofPassword.ReplaceAll(line[:at[3]], []byte("${1}:…@"))
+	head = ofOptions.ReplaceAll(head, []byte("${1}…'"))
+	return slices.Concat(head, bytes.TrimRight(kind, ": "), line[at[5]:])
 }
 
 // quieten copies lines, but for those that say nothing, and for what nobody may read. It

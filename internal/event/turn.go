@@ -2,9 +2,11 @@ package event
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -19,6 +21,8 @@ import (
 type Turn struct {
 	before atomic.Pointer[Turn]
 	left   atomic.Int64 // messages that were not taken yet
+	here   atomic.Int64 // writes of its messages that are under way
+	was    atomic.Int64 // when the last of them ended, in Unix nanoseconds
 	once   sync.Once
 	over   chan struct{}
 }
@@ -78,21 +82,67 @@ func TurnsOf(batch service.MessageBatch) (list Turns) {
 	return list
 }
 
-// Wait returns when all batches before are over, but for those that are among these.
-func (list Turns) Wait(ctx context.Context) error {
+// longestAway is for how long a batch waits for one before it that is not being written.
+// That may have been refused, and have no way here before this one makes room: this one is
+// refused then, and comes again behind it.
+const longestAway = 10 * time.Second
+
+var errBefore = errors.New("the batch before it is not here: this one comes again behind that one")
+
+// Enter notes that these messages are being written, until Leave.
+func (list Turns) Enter() {
+	for _, t := range list {
+		t.here.Add(1)
+	}
+}
+
+// Leave notes that they are not any more; they may be again.
+func (list Turns) Leave() {
+	for _, t := range list {
+		t.was.Store(time.Now().UnixNano())
+		t.here.Add(-1)
+	}
+}
+
+// Wait returns when all batches before are over, but for those that are among these; an
+// error when one of them is neither written nor comes to be.
+func (list Turns) Wait(ctx context.Context) error { return list.wait(ctx, longestAway) }
+
+func (list Turns) wait(ctx context.Context, longest time.Duration) error {
 	for _, t := range list {
 		for b := t.before.Load(); b != nil; b = b.before.Load() {
 			if list.has(b) {
 				continue
 			}
-			select {
-			case <-b.over:
-			case <-ctx.Done():
-				return fmt.Errorf("waiting for the batch before: %w", ctx.Err())
+			if err := b.await(ctx, longest); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// await returns when the batch is over.
+func (t *Turn) await(ctx context.Context, longest time.Duration) error {
+	select {
+	case <-t.over:
+		return nil
+	default:
+	}
+	look := time.NewTicker(longest)
+	defer look.Stop()
+	for {
+		select {
+		case <-t.over:
+			return nil
+		case <-look.C:
+			if t.here.Load() == 0 && time.Since(time.Unix(0, t.was.Load())) >= longest {
+				return errBefore
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the batch before: %w", ctx.Err())
+		}
+	}
 }
 
 func (list Turns) has(turn *Turn) bool {

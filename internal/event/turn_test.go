@@ -100,3 +100,25 @@ func TestTurn_LetsGoOfThoseThatAreOver(t *testing.T) {
 		t.Error("the last holds those before")
 	}
 }
+
+// A batch whose predecessor was refused, and cannot come before it makes room, makes room;
+// it waits for one that is being written, however long that takes.
+func TestTurn_NobodyWaitsForOneThatCannotCome(t *testing.T) {
+	const soon = 20 * time.Millisecond
+	first := NewTurn(nil, 1)
+	before, second := TurnsOf(given(first, 1)), TurnsOf(given(NewTurn(first, 1), 1))
+	before.Enter()
+	short, cancel := context.WithTimeout(t.Context(), 5*soon)
+	defer cancel()
+	if err := second.wait(short, soon); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error("its predecessor is being written:", err)
+	}
+	before.Leave()
+	if err := second.wait(t.Context(), soon); !errors.Is(err, errBefore) {
+		t.Error("its predecessor was refused:", err)
+	}
+	first.End()
+	if err := second.wait(t.Context(), soon); err != nil {
+		t.Error("its predecessor is over:", err)
+	}
+}

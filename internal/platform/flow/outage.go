@@ -28,14 +28,22 @@ const (
 // it failed. The metric is a gauge: 1 while the store takes batches, 0 while it
 // does not; failures counts the tries that failed, which the engine does not see.
 //
-// WriteBatch returns nil when the output did; the output's *service.BatchError
-// and service.ErrNotConnected, which retrying does not help; and the store's last
-// error when the context ended first: then the batch is handed back.
+// WriteBatch returns nil when the output did; the output's *service.BatchError,
+// service.ErrNotConnected and what HandBack made, which retrying does not help; and the
+// store's last error when the context ended first: then the batch is handed back.
 func Hold(out service.BatchOutput, store, metric string, failures *service.MetricCounter,
 	res *service.Resources) service.BatchOutput {
 	return &held{BatchOutput: out, store: store, log: res.Logger(), up: res.Metrics().NewGauge(metric),
 		failures: failures, trace: trace.Of(res)}
 }
+
+// HandBack marks an output's error that is not the store's: the batch goes back to who
+// delivered it, and comes again.
+func HandBack(err error) error { return handedBack{err} }
+
+type handedBack struct{ error }
+
+func (b handedBack) Unwrap() error { return b.error }
 
 type held struct {
 	service.BatchOutput
@@ -74,7 +82,8 @@ func (h *held) write(ctx context.Context, batch service.MessageBatch) error {
 			h.up.Set(1)
 			return err
 		}
-		if errors.Is(err, service.ErrNotConnected) {
+		var back handedBack
+		if errors.Is(err, service.ErrNotConnected) || errors.As(err, &back) {
 			return err
 		}
 		h.up.Set(0)

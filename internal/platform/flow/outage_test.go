@@ -49,7 +49,8 @@ func TestFlow_ABatchIsHeldUntilTheStoreIsBack(t *testing.T) {
 
 func TestFlow_WhatRetryingDoesNotHelpIsHandedBack(t *testing.T) {
 	batch := service.MessageBatch{service.NewMessage(nil)}
-	for _, answer := range []error{service.ErrNotConnected, service.NewBatchError(batch, errDown).Failed(0, errDown)} {
+	for _, answer := range []error{service.ErrNotConnected, service.NewBatchError(batch, errDown).Failed(0, errDown),
+		HandBack(errDown)} {
 		s, out := hold(answer, answer)
 		if err := out.WriteBatch(t.Context(), batch); !errors.Is(err, answer) {
 			t.Errorf("%v, want %v", err, answer)

@@ -162,7 +162,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 			continue
 		}
 		fleet := event.FleetOf(msg)
-		if fleets[fleet] == nil {
+		if len(fleets) == 0 {
 			fleets[fleet] = make([]sent, 0, len(batch)) // nearly always all are of one
 		}
 		fleets[fleet] = append(fleets[fleet], one)

@@ -70,7 +70,8 @@ Each header of a record, and:
 		Field(service.NewIntField(logInputFieldAtOnce).
 			Description("In order, how many batches of a partition are under way at once while it is far behind, so that one "+
 				"is read and prepared while another is written. More than one takes an output that gives each its turn, as "+
-				"`event_rules` does, and one alone: with others, records come out of order.").
+				"`event_rules` does, without `batching`, and one alone: with others, records come out of order. Of an event "+
+				"that came twice, within these batches, either copy may be the one that counts.").
 			Default(1).Advanced()).
 		Field(service.NewDurationField(logInputFieldAbreast).
 			Description("Of several topics, how far a partition may be ahead of those of the same number that this process "+
@@ -183,6 +184,9 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 		return c, fmt.Errorf("reading field %s: it is empty", logInputFieldGroup)
 	case len(c.topics) == 0:
 		return c, fmt.Errorf("reading field %s: it names no topic", logInputFieldTopics)
+	case c.limits.atOnce > 1 && !c.limits.ordered:
+		return c, fmt.Errorf("reading field %s: more than one is for a log that is read in order: set %s",
+			logInputFieldAtOnce, logInputFieldOrdered)
 	}
 	c.limits.wait = c.wait
 	if c.limits.ordered {

@@ -47,8 +47,9 @@ func (t *texts) value(raw []byte) any {
 	return v
 }
 
-// messages makes a batch of records, which carry its turn, if it has one. The engine keeps up to eight values of a
-// message in one piece, so there are few: what weir and its mappings read.
+// messages makes a batch of records, which carry its turn, if it has one. The engine
+// keeps up to eight values of a message in one piece, so there are few: what weir and its
+// mappings read. In a backlog of events with flags or a region the turn is the ninth.
 func (t *told) messages(records []*kgo.Record, turn *event.Turn) service.MessageBatch {
 	batch := make(service.MessageBatch, len(records))
 	for i, r := range records {

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/platform/flow"
 )
 
 // Batches of different partitions that come at the same time are one transaction:
@@ -71,10 +72,12 @@ var errLeft = errors.New("the batch was given up by another")
 // partition one batch at a time is under way, or each has its turn.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) (err error) {
 	turns := event.TurnsOf(batch)
+	turns.Enter()
 	defer func() {
 		if err == nil {
 			turns.Taken()
 		}
+		turns.Leave()
 	}()
 	a := &asked{batch: batch}
 	for {
@@ -84,7 +87,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) (er
 			}
 		}
 		if err = turns.Wait(ctx); err != nil {
-			return err
+			return flow.HandBack(err)
 		}
 		a.done, a.err = false, nil
 		o.group.join(a)

@@ -370,7 +370,7 @@ func sorted(rows []*Row) []*Row {
 		at   int // where its next row goes; first, how many it has
 	}
 	var devices []device
-	number := make(map[string]int32, len(rows)/2) // of people, nearly each is of another device
+	number := make(map[string]int32, min(len(rows)/2, 1<<14)) // of people, nearly each is of another device
 	of := make([]int32, len(rows))
 	for i, r := range rows {
 		n, ok := number[r.Device]
