@@ -32,7 +32,8 @@ type client struct {
 // ofAgents tells what device and program a user agent is of, without asking anybody.
 func ofAgents(_ context.Context, key string) (answer, error) {
 	read := useragent.Parse(key[:min(len(key), agentMost)])
-	is := client{Browser: read.Name, BrowserVersion: read.Version, OS: read.OS, OSVersion: read.OSVersion, Model: read.Device}
+	is := client{Browser: read.Name, BrowserVersion: read.Version, OS: read.OS, OSVersion: read.OSVersion,
+		Model: read.Device}
 	if is.Browser == read.String { // nothing of it is known, and it is not to be repeated
 		is.Browser = ""
 	}

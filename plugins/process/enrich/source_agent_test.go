@@ -81,7 +81,8 @@ func TestAgents_KindsAndModels(t *testing.T) {
 
 // Whatever a client writes becomes an answer of bounded size, or none.
 func FuzzAgents(f *testing.F) {
-	for _, text := range []string{"Mozilla/5.0 (Linux; Android 14; Pixel 8)", "((;;[", "Android\xff/1 ;)", "FBAN/x:", "a/b:c"} {
+	for _, text := range []string{"Mozilla/5.0 (Linux; Android 14; Pixel 8)", "((;;[", "Android\xff/1 ;)", "FBAN/x:",
+		"a/b:c"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
