@@ -169,7 +169,7 @@ func refColumns(rows []Ref) Columns {
 
 // Scan calls each with the rows of objects whose time is in [from, to), in the
 // table's order within each hour; a zero time is no bound. It holds the objects
-// of one hour open. A row stays valid.
+// of one hour open, FanIn at most. A row stays valid.
 func (s *Store) Scan(ctx context.Context, t *Table, objects []Object, from, to time.Time, each func(Ref) error) error {
 	for _, h := range hoursOf(objects) {
 		part := Part{From: h, To: h.Add(time.Hour)}
@@ -191,7 +191,12 @@ func (s *Store) Scan(ctx context.Context, t *Table, objects []Object, from, to t
 
 func (s *Store) scanPart(ctx context.Context, t *Table, objects []Object, part Part, each func(Ref) error) (err error) {
 	inputs, _, _ := part.narrow(objects)
-	m, err := s.merge(ctx, t, inputs)
+	from, inputs, release, err := s.Reduce(ctx, t, inputs, part, FanIn)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m, err := from.merge(ctx, t, inputs)
 	if err != nil {
 		return err
 	}

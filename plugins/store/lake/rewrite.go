@@ -104,18 +104,6 @@ func (s *Store) rewrite(ctx context.Context, r rewriting) (Rewritten, error) {
 	return done, nil
 }
 
-// MergeInto writes the part's rows of many objects as few objects of another
-// store, each row once, and returns those. The objects stay as they are.
-func (s *Store) MergeInto(ctx context.Context, dst *Store, t *Table, objects []Object, part Part) ([]Object, error) {
-	var inherited, kept Coverage
-	var done Rewritten
-	r := rewriting{Table: t, Folder: DateFolder(part.From), Inputs: objects}
-	if _, err := s.rewritePart(ctx, dst, nil, r, part, part.From, &inherited, &kept, &done); err != nil {
-		return nil, fmt.Errorf("merging %d objects: %w", len(objects), err)
-	}
-	return dst.Folder(ctx, r.Folder)
-}
-
 // rewritePart writes the objects of one part to dst. The first object of all
 // takes the inherited coverage.
 func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r rewriting, part Part, written time.Time,

@@ -13,7 +13,7 @@ import (
 )
 
 // Laters reads what was found out later beside a scan of events, in the order of that:
-// it holds what is of one event.
+// it holds what is of one event, and has some objects of one hour open, as a scan has.
 type Laters struct {
 	ctx   context.Context
 	store *lake.Store

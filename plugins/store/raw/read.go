@@ -80,7 +80,7 @@ type Reader struct {
 }
 
 // NewReader makes a reader of a store.
-func NewReader(store *lake.Store) *Reader { return &Reader{store: store, fanIn: fanIn} }
+func NewReader(store *lake.Store) *Reader { return &Reader{store: store, fanIn: lake.FanIn} }
 
 // errStop ends a scan early, without error.
 var errStop = errors.New("stop")

@@ -6,14 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"weir/internal/platform/tempdir"
 	"weir/plugins/store/lake"
 )
-
-// fanIn is how many objects a scan has open for one hour. More are merged into
-// temporary ones first: an hour that was never compacted costs time, not
-// memory.
-const fanIn = 192
 
 // reduce makes sure that the hour has few enough objects, and returns the store
 // they are in.
@@ -24,30 +18,9 @@ func (r *Reader) reduce(ctx context.Context, h *hour, w *wanted, stats *Stats) (
 			return nil, nil, err
 		}
 	}
-	if len(h.objects) <= r.fanIn {
-		return r.store, func() {}, nil
-	}
-	dir, release, err := tempdir.Make("merge")
-	if err != nil {
-		return nil, nil, fmt.Errorf("merging %d objects: %w", len(h.objects), err)
-	}
-	temporary, err := lake.Open(ctx, lake.FileURL(dir))
-	if err != nil {
-		release()
-		return nil, nil, err
-	}
 	part := lake.Part{From: time.UnixMicro(h.from), To: time.UnixMicro(h.to), Keep: w.ref}
-	for chunk := range slices.Chunk(h.objects, r.fanIn) {
-		if _, err = r.store.MergeInto(ctx, temporary, Table(), chunk, part); err != nil {
-			release()
-			return nil, nil, err
-		}
-	}
-	if h.objects, err = temporary.Folder(ctx, lake.DateFolder(part.From)); err != nil {
-		release()
-		return nil, nil, err
-	}
-	return temporary, release, nil
+	store, h.objects, release, err = r.store.Reduce(ctx, Table(), h.objects, part, r.fanIn)
+	return store, release, err
 }
 
 // relevant returns the objects that statistics and bloom filters do not rule
