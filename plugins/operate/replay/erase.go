@@ -37,7 +37,8 @@ func countNaming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[s
 // erase takes the names and samples of a device, or of a fleet's devices, out of
 // the list of jobs, and cancels what would replay nothing else. A job that has
 // ended forgets where it was; one that has not, and stands at the device, begins
-// again, which counts nothing twice. It is one transaction, may be run again,
+// again, which counts nothing twice: an enrich, which finds there what it kept
+// before, forgets its account, too. It is one transaction, may be run again,
 // and counts each job once. A job that runs may write down once more what it has
 // found: run it again.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
@@ -65,9 +66,9 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 
 // named is a job that speaks of a device.
 type named struct {
-	id, state, reason, position string
-	spec                        Spec
-	result                      Result
+	id, state, reason, progress, position string
+	spec                                  Spec
+	result                                Result
 }
 
 // naming finds the jobs that speak of a device, or of a fleet's devices, in the
@@ -76,7 +77,7 @@ func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (jobs [
 	err = sqldb.Each(ctx, tx, func(row sqldb.Row) error {
 		var j named
 		var spec, result string
-		if err := row.Scan(&j.id, &j.state, &j.reason, &j.position, &spec, &result); err != nil {
+		if err := row.Scan(&j.id, &j.state, &j.reason, &j.progress, &j.position, &spec, &result); err != nil {
 			return err
 		}
 		if err := errors.Join(json.Unmarshal([]byte(spec), &j.spec), json.Unmarshal([]byte(result), &j.result)); err != nil {
@@ -86,7 +87,7 @@ func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (jobs [
 			jobs = append(jobs, &j)
 		}
 		return nil
-	}, `SELECT id, state, error, position, spec, result FROM replay_job ORDER BY id`+lock)
+	}, `SELECT id, state, error, progress, position, spec, result FROM replay_job ORDER BY id`+lock)
 	return jobs, err
 }
 
@@ -126,7 +127,7 @@ func (x *Sample) speaks(t tombstone.Target) bool {
 }
 
 func (s *Store) forget(ctx context.Context, tx *sql.Tx, j *named, t tombstone.Target) error {
-	state, position := State(j.state), j.position
+	state, progress, position := State(j.state), j.progress, j.position
 	if t.Device != "" || j.spec.Fleet == t.Fleet {
 		some := len(j.spec.Devices) > 0
 		j.spec.Devices = slices.DeleteFunc(j.spec.Devices, func(d string) bool { return gone(t, j.spec.Fleet, d) })
@@ -135,6 +136,9 @@ func (s *Store) forget(ctx context.Context, tx *sql.Tx, j *named, t tombstone.Ta
 		}
 		if state != Running || strings.Contains(position, `"`+t.Device+`"`) {
 			position = "null"
+			if j.spec.Mode == Enrich && state != Done && state != Cancelled {
+				progress = "{}"
+			}
 		}
 	}
 	j.result.Left = slices.DeleteFunc(j.result.Left, func(w recount.Window) bool { return gone(t, w.Fleet, w.Device) })
@@ -152,7 +156,7 @@ func (s *Store) forget(ctx context.Context, tx *sql.Tx, j *named, t tombstone.Ta
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE replay_job SET spec = $2, result = $3, position = $4, state = $5, error = $6,
-		ended_at = CASE WHEN $5 = 'cancelled' AND ended_at = 0 THEN $7 ELSE ended_at END WHERE id = $1`,
-		j.id, string(spec), string(result), position, string(state), j.reason, s.now().UnixMicro())
+		ended_at = CASE WHEN $5 = 'cancelled' AND ended_at = 0 THEN $7 ELSE ended_at END, progress = $8 WHERE id = $1`,
+		j.id, string(spec), string(result), position, string(state), j.reason, s.now().UnixMicro(), progress)
 	return err
 }

@@ -88,3 +88,43 @@ func TestReplay_JobsForgetAnErasedDevice(t *testing.T) {
 		t.Errorf("%+v, %v", j, err)
 	}
 }
+
+// An enrich that begins again finds there what it kept before, and counts it: its account
+// goes with its position, and stays where it ends.
+func TestReplay_AnEnrichThatBeginsAgainCountsNothingTwice(t *testing.T) {
+	w := newWorld(t)
+	ctx, s := t.Context(), w.jobs
+	from, to := time.Now().Add(-time.Hour), time.Now()
+	if err := tombstone.Migrate(ctx, s.db); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		mode     Mode
+		state    State
+		position string
+		again    bool
+	}{{Enrich, Paused, "pump-1", true}, {Enrich, Failed, "pump-1", true}, {Enrich, Running, "pump-1", true},
+		{Enrich, Running, "pump-2", false}, {Enrich, Done, "pump-1", false}, {Enrich, Cancelled, "pump-1", false},
+		{Reprocess, Paused, "pump-1", false}} {
+		j, err := s.Create(ctx, Spec{Mode: c.mode, From: &from, To: &to, Fleet: "acme", Reason: "of pump-1"}, "k", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress, err := json.Marshal(Progress{Total: 9, Read: 5,
+			Lookups: []Account{{Lookup: "a", LookedAt: 5, Enriched: 5}}})
+		if err == nil {
+			_, err = s.db.ExecContext(ctx, `UPDATE replay_job SET state = $1, progress = $2, position = $3 WHERE id = $4`,
+				string(c.state), string(progress), fmt.Sprintf(`{"device":%q}`, c.position), j.ID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := erase(ctx, s.db, tombstone.Target{Job: "e", Fleet: "acme", Device: "pump-1"}); err != nil {
+			t.Fatal(err)
+		}
+		if j, err = s.get(ctx, j.ID); err != nil || j.State != c.state || (j.Progress.Read == 0) != c.again ||
+			(len(j.Progress.Lookups) == 0) != c.again || c.again && string(j.position) != "null" {
+			t.Errorf("%+v: %+v at %s, %v", c, j.Progress, j.position, err)
+		}
+	}
+}
