@@ -3,9 +3,10 @@ package enrich
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"gopkg.in/yaml.v3"
@@ -18,8 +19,8 @@ const buildFormat = "20060102T150405Z"
 
 // version is a hash of what decides a look-up's answers and what becomes of them: its
 // key, its source and its mapping. It is as short as tells one config from the next. Of
-// a URL it has neither the user nor the options: a password that is changed changes no
-// answer.
+// a URL it has neither the user nor the options, of processors no secret and no limit of
+// time: a password that is changed changes no answer, and nothing is to be told of it.
 func (n *named) version(mapping string, children []*service.ParsedConfig) (string, error) {
 	processors := make([]any, len(children))
 	for i, child := range children {
@@ -34,18 +35,77 @@ func (n *named) version(mapping string, children []*service.ParsedConfig) (strin
 		if err != nil {
 			return "", fmt.Errorf("reading the processors of a look-up: %w", err)
 		}
+		processors[i] = deciding(processors[i])
 	}
 	rules := ""
 	if n.agent {
 		rules = agentRules
 	}
-	raw, err := json.Marshal([]any{n.text, n.geo != "", rules, placeOf(n.sql), n.query, placeOf(n.redis), n.hash, mapping,
-		processors})
+	raw, err := yaml.Marshal([]any{n.text, n.geo != "", rules, placeOf(n.sql), n.query, placeOf(n.redis), n.hash, mapping,
+		processors}) // with the members of objects in the order of their names
 	if err != nil {
 		return "", fmt.Errorf("reading the config of a look-up: %w", err)
 	}
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:4]), nil
+}
+
+var (
+	// undeciding are the fields of processors that decide how they get in, and how long
+	// they try.
+	undeciding = []string{"basic_auth", "oauth", "oauth2", "jwt", "tls", "sasl", "credentials", "timeout", "retries",
+		"max_retries", "retry_period", "max_retry_backoff", "backoff", "rate_limit"}
+	// secret is within the names of fields and headers that are secrets.
+	secret = []string{"password", "passwd", "secret", "token", "authorization", "api_key", "apikey", "access_key",
+		"cookie"}
+)
+
+// deciding is the part of a processor's config that decides what it answers.
+func deciding(config any) any {
+	switch config := config.(type) {
+	case map[string]any:
+		for key, v := range config {
+			if without(key, v) {
+				delete(config, key)
+			} else {
+				config[key] = deciding(v)
+			}
+		}
+	case map[any]any: // some keys are no text
+		for key, v := range config {
+			if name, is := key.(string); is && without(name, v) {
+				delete(config, key)
+			} else {
+				config[key] = deciding(v)
+			}
+		}
+	case []any:
+		for i, v := range config {
+			config[i] = deciding(v)
+		}
+	case string:
+		if u, err := url.Parse(config); err == nil && u.Host != "" {
+			return placeOf(config)
+		}
+	}
+	return config
+}
+
+// without tells whether a field decides nothing.
+func without(key string, v any) bool {
+	key = strings.ReplaceAll(strings.ToLower(key), "-", "_")
+	if slices.Contains(undeciding, key) {
+		return true
+	}
+	switch v := v.(type) {
+	case map[string]any, map[any]any, []any: // a name that people chose, such as that of a branch
+		return false
+	case string:
+		if u, err := url.Parse(v); key == "dsn" && (err != nil || u.Host == "") { // a password is somewhere in it
+			return true
+		}
+	}
+	return slices.ContainsFunc(secret, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // placeOf is where a URL leads, without who goes there.

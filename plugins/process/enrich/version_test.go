@@ -1,8 +1,10 @@
 package enrich
 
 import (
+	"maps"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -82,5 +84,68 @@ func TestEnrich_AVersionIsOfTheConfigThatDecides(t *testing.T) {
 	}
 	if a, b := stores("postgres://db/crm", "q"), stores("postgres://db/other", "q"); a == b {
 		t.Error("another database has the same version")
+	}
+}
+
+// Of processors, too, a version has no secret and no limit of time; a mapping may have
+// objects whose keys are no text.
+func TestEnrich_AVersionOfProcessorsHasNoSecrets(t *testing.T) {
+	plain := map[string]string{"url": "http://one:two@profiles:8000/v1?api_key=three", "auth": "Bearer four", "pw": "five",
+		"header": "six", "timeout": "1s", "oauth": "seven", "dsn": "weir:eight@tcp(db:3306)/crm", "map": "root = this",
+		"lang": "de"}
+	of := func(change ...string) string {
+		values := maps.Clone(plain)
+		for i := 0; i < len(change); i += 2 {
+			values[change[i]] = change[i+1]
+		}
+		v := func(key string) string { return strconv.Quote(values[key]) }
+		parsed, err := spec().ParseYAML(`lookups:
+  - name: a
+    key: ${! this.u }
+    result_map: root.a = this
+    processors:
+      - branch:
+          processors:
+            - http:
+                url: `+v("url")+`
+                headers: { Authorization: `+v("auth")+`, X-API-Key: `+v("header")+`, Accept-Language: `+v("lang")+` }
+                basic_auth: { enabled: true, username: weir, password: `+v("pw")+` }
+                oauth2: { enabled: true, client_key: `+v("oauth")+` }
+                timeout: `+v("timeout")+`
+                retries: `+strconv.Itoa(len(values["timeout"]))+`
+      - sql_select: { driver: mysql, dsn: `+v("dsn")+`, table: t, columns: [ a ] }
+      - switch: [ { 1: x, check: 'true' } ]
+      - mapping: `+v("map")+`
+`, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lookups, err := parsed.FieldObjectList(fieldLookups)
+		if err != nil {
+			t.Fatal(err)
+		}
+		children, err := lookups[0].FieldAnyList(fieldProcessors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		version, err := new(named).version("", children)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return version
+	}
+	first := of()
+	for _, same := range [][]string{{"url", "http://one:TWO@profiles:8000/v1?api_key=three"},
+		{"url", "http://one:two@profiles:8000/v1?api_key=3"}, {"auth", "Bearer 4"}, {"pw", "5"}, {"header", "6"},
+		{"timeout", "10s"}, {"oauth", "7"}, {"dsn", "weir:8@tcp(db:3306)/crm"}} {
+		if got := of(same...); got != first {
+			t.Errorf("%v changes the version", same)
+		}
+	}
+	for _, other := range [][]string{{"url", "http://one:two@profiles:8000/v2?api_key=three"},
+		{"url", "http://one:two@others:8000/v1?api_key=three"}, {"map", "root = this.a"}, {"lang", "en"}} {
+		if got := of(other...); got == first {
+			t.Errorf("%v changes no version", other)
+		}
 	}
 }
