@@ -49,6 +49,9 @@ func newLaterWorldAt(t *testing.T, at string, n int) *laterWorld {
 			msg = service.NewMessage([]byte(body("pump-1", i, at)))
 			msg.MetaSetMut(event.HeaderFleet, "acme")
 		}
+		if i%4 > 0 {
+			msg.MetaSetMut(event.HeaderEnrichFailed, "profile,region")
+		}
 		if batch = append(batch, msg); len(batch) == 100 {
 			if err := w.WriteBatch(t.Context(), batch); err != nil {
 				t.Fatal(err)
@@ -58,7 +61,7 @@ func newLaterWorldAt(t *testing.T, at string, n int) *laterWorld {
 	}
 	var rows []Later
 	_, err := NewReader(w.Store).Scan(t.Context(), Query{}, func(row *Row) error {
-		if r.IntN(3) == 0 {
+		if row.EnrichFailed != "" && r.IntN(3) == 0 {
 			for _, lookup := range []string{"profile", "region"}[:1+r.IntN(2)] {
 				l := LaterOf(row)
 				l.Lookup, l.Version, l.Job, l.EnrichedAt = lookup, "0a1b2c3d", "job-1", int64(1000+len(rows))
@@ -160,6 +163,30 @@ func TestLater_IsReadBesideTheEvents(t *testing.T) {
 	if _, err := NewReader(w.Store).Export(t.Context(), Export{Fields: laterField, Format: "csv"}, &out); err != nil ||
 		strings.Count(out.String(), "0a1b2c3d") != len(w.found) {
 		t.Errorf("%v: an export tells %d of %d", err, strings.Count(out.String(), "0a1b2c3d"), len(w.found))
+	}
+}
+
+// An event for which no look-up failed costs nothing.
+func TestLater_IsReadForEventsThatMissSomething(t *testing.T) {
+	w := newLaterWorld(t, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	laters := NewLaters(ctx, w.Store, time.Time{})
+	defer laters.Close()
+	whole, missing := 0, 0
+	_, err := NewReader(w.Store).Scan(t.Context(), Query{}, func(row *Row) error {
+		found, err := laters.Of(row)
+		if row.EnrichFailed == "" {
+			whole++
+			return err
+		}
+		if missing++; err == nil {
+			t.Errorf("nothing was read, and %d found", len(found))
+		}
+		return nil
+	})
+	if err != nil || whole != 25 || missing != 75 {
+		t.Error(whole, missing, err)
 	}
 }
 

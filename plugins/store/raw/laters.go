@@ -22,7 +22,7 @@ type Laters struct {
 	stop  func()
 	head  *Later // that comes next; nil at the end, and before the first
 	begun bool
-	tries int
+	tries int // to go on from one event
 }
 
 // NewLaters reads what was found out about the events of a raw store up to a time, zero
@@ -32,8 +32,11 @@ func NewLaters(ctx context.Context, events *lake.Store, to time.Time) *Laters {
 }
 
 // Of is what was found out about an event, one row a look-up. Events come in the order
-// of Position.
+// of Position. Of one for which no look-up failed there is nothing, and nothing is read.
 func (l *Laters) Of(r *Row) (found []*Later, err error) {
+	if r.EnrichFailed == "" {
+		return nil, nil
+	}
 	for {
 		if found, err = l.of(r); !errors.Is(err, lake.ErrNotFound) || l.tries == replans {
 			break
@@ -43,8 +46,10 @@ func (l *Laters) Of(r *Row) (found []*Later, err error) {
 		l.Close()
 	}
 	if err != nil {
+		l.Close() // who asks again has it read again
 		return nil, fmt.Errorf("reading what was found out later: %w", err)
 	}
+	l.tries = 0
 	return found, nil
 }
 
