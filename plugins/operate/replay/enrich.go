@@ -21,6 +21,10 @@ const (
 	firstAskAgain = time.Second
 )
 
+// noTopic is where messages of look-ups go: no log has such a topic. A stream that lets
+// them through to its output keeps nothing of them.
+const noTopic = "/enrich"
+
 // What metrics say of a look-up.
 const (
 	lookedEnriched = "enriched"
@@ -133,6 +137,7 @@ func (s *step) end(ctx context.Context) error {
 		for some := range slices.Chunk(open, s.batch) {
 			p := &parcel{}
 			for _, a := range some {
+				a.set(said{outcome: askDropped})
 				p.messages = append(p.messages, a.message)
 			}
 			p.settle = func(_ context.Context, refused map[int]*event.Rejection) error {
@@ -184,7 +189,7 @@ func (s *step) keep(ctx context.Context) (err error) {
 			s.looked(lookedFailed, 1)
 		case "":
 			account.NotConfigured++
-		default:
+		default: // askRefused, askDropped
 			account.Refused++
 		}
 	}
@@ -221,6 +226,7 @@ func newQuestion(e recount.Event, lookup string) (*question, error) {
 		return nil, err
 	}
 	msg.MetaSetMut(event.MetaEnrich, lookup)
+	msg.MetaSetMut(metaTopic, noTopic)
 	msg.MetaSetMut(metaAsk, a)
 	return a, nil
 }

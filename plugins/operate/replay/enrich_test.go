@@ -264,17 +264,23 @@ func TestEnrich_WhatFailedIsAskedAgainOnceAndAccountedFor(t *testing.T) {
 	stop()
 }
 
-// An event that its stream refuses on the way is counted, and one whose look-up the
-// stream has not, too; a weir without the way does no job at all, and says so.
+// An event that its stream refuses or drops on the way is counted, and one whose look-up
+// the stream has not, too; what gets through goes to no topic. A weir without the way does no job at all, and says so.
 func TestEnrich_WhatTheStreamRefusesIsCounted(t *testing.T) {
 	t.Parallel()
 	b := newBesides(t)
 	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	b.kept(service.MessageBatch{aPerson(0, at, "u-1", "profile"), aPerson(1, at, "u-2", "profile")})
-	stop := b.stream(`      - mapping: 'root = if this.user.id == "u-2" { throw("has withdrawn") }'` + profiles)
+	b.kept(service.MessageBatch{aPerson(0, at, "u-1", "profile"), aPerson(1, at, "u-2", "profile"),
+		aPerson(2, at, "u-3", "profile,gone")})
+	stop := b.stream(`      - mapping: |
+          root = if @local_topic != "/enrich" { throw("it has a topic") }
+          root = if this.user.id == "u-2" { throw("has withdrawn") }
+          root = if this.user.id == "u-3" && @local_enrich == "profile" { deleted() }
+` + profiles)
 	j := b.until(b.create(b.spec(at)).ID, ended)
-	if want := (Account{Lookup: "profile", LookedAt: 2, Enriched: 1, Refused: 1}); j.State != Done ||
-		len(j.Progress.Lookups) != 1 || j.Progress.Lookups[0] != want {
+	if want := []Account{{Lookup: "gone", LookedAt: 1, NotConfigured: 1},
+		{Lookup: "profile", LookedAt: 3, Enriched: 1, Refused: 2}}; j.State != Done ||
+		!slices.Equal(j.Progress.Lookups, want) {
 		t.Errorf("%s %q %+v", j.State, j.Error, j.Progress)
 	}
 	stop()

@@ -71,13 +71,15 @@ type question struct {
 
 // said is what came of a question.
 type said struct {
-	outcome string // event.Enriched…, askRefused, "" when nobody has such a look-up
+	outcome string // event.Enriched…, askRefused, askDropped, "" when nobody has such a look-up
 	event   []byte // with what was found
 	version string // of the look-up
 }
 
-// askRefused is the outcome of an event that failed on its way.
-const askRefused = "refused"
+const (
+	askRefused = "refused" // the event failed on its way
+	askDropped = "dropped" // it has not come back
+)
 
 func (a *question) answer() said {
 	a.mu.Lock()
