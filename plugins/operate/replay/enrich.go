@@ -14,7 +14,7 @@ import (
 
 // Bounds of what is asked before it is kept, and the position moves.
 const (
-	asksMost      = 2000
+	asksMost      = 500 // an answer may have 64 KiB
 	askBytes      = 8 << 20
 	askEvents     = 50_000 // that are read for it
 	asksAgain     = 3      // how often what fails is asked once more

@@ -189,11 +189,11 @@ func TestEnrich_WhatFailedIsAskedAgainOnceAndAccountedFor(t *testing.T) {
 	t.Parallel()
 	b := newBesides(t)
 	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	const events = 4000 // over more than an hour
+	const events = 1000 // over more than an hour
 	var batch service.MessageBatch
 	users := []string{"u-1", "u-2", "absent", "bad", "u-3"}
 	for n := range events {
-		batch = append(batch, aPerson(n, at, users[n%5], []string{"", "profile", "region,profile", "gone"}[n%4]))
+		batch = append(batch, aPerson(4*n, at, users[n%5], []string{"", "profile", "region,profile", "gone"}[n%4]))
 	}
 	want := map[string]Account{}
 	for n := range events {
