@@ -7,6 +7,9 @@ import { count, figure, span, zone } from "../format.js";
 import { Act, Age, Back, Figure, Fresh, Problem, Section, State, Table, When } from "../ui.js";
 import { Progress } from "./replays.js";
 
+// what came of the events that a look-up had failed for; looked_at is all of them
+const outcomes = ["looked_at", "enriched", "already", "not_found", "key_not_stored", "failed_again", "refused", "not_configured", "erased"];
+
 export default function Replay() {
   const { query } = useStore(route);
   useStore(zone);
@@ -28,11 +31,13 @@ export default function Replay() {
       ${j.error ? html`<p class="note bad">${j.error}</p>` : null}
       ${p.held ? html`<p class="note warn">It waits: ${p.held}.</p>` : null}
       <${Progress} job=${j} />
-      <dl class="figures"><${Figure} name="read" value=${count(p.read)} /><${Figure} name="published" value=${count(p.published)} /><${Figure} name="skipped" value=${count(p.skipped)} />
-        <${Figure} name="refused" value=${count(p.refused)} tone=${p.refused ? "warn" : ""} />${j.mode === "rebuild" ? html`<${Figure} name="windows" value=${count(p.windows)} /><${Figure} name="left as they were" value=${count(p.left)} />` : null}
+      <dl class="figures"><${Figure} name="read" value=${count(p.read)} />${j.mode === "enrich" ? null : html`<${Figure} name="published" value=${count(p.published)} /><${Figure} name="skipped" value=${count(p.skipped)} />
+        <${Figure} name="refused" value=${count(p.refused)} tone=${p.refused ? "warn" : ""} />`}${j.mode === "rebuild" ? html`<${Figure} name="windows" value=${count(p.windows)} /><${Figure} name="left as they were" value=${count(p.left)} />` : null}
         <${Figure} name="rate" value=${took > 0 ? figure(p.read / took) : undefined} unit="/s" /><${Figure} name=${over ? "took" : "time left"} value=${over ? span(took) : j.eta_seconds == null ? undefined : span(j.eta_seconds)} /></dl>
       ${p.refused_because?.length ? html`<h3>Refused because</h3><${Table} caption="Reasons" rows=${p.refused_because} columns=${[
-        { name: "reason", cell: (r) => r.reason }, { name: "events", kind: "num", cell: (r) => count(r.count) }]} />` : null}</${Section}>
+        { name: "reason", cell: (r) => r.reason }, { name: "events", kind: "num", cell: (r) => count(r.count) }]} />` : null}
+      ${p.lookups?.length ? html`<h3>Look-ups</h3><${Table} caption="Look-ups" rows=${p.lookups} keyOf=${(l) => l.lookup} columns=${[{ name: "look-up", cell: (l) => l.lookup },
+        ...outcomes.map((o) => ({ name: o.replaceAll("_", " "), kind: "num", cell: (l) => count(l[o]) }))]} />` : null}</${Section}>
     <${Section} id="what" title="What"><dl class="pairs">
       <dt>reason</dt><dd><bdi>${j.reason}</bdi></dd><dt>log</dt><dd>${j.log}</dd><dt>fleet</dt><dd>${j.fleet || "all"}</dd>
       <dt>range</dt><dd>${j.from ? html`<${When} at=${j.from} />` : "the beginning"} to ${j.to ? html`<${When} at=${j.to} />` : "the end"}</dd>
