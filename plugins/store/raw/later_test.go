@@ -264,7 +264,7 @@ func TestLater_OtherReadersJoinIt(t *testing.T) {
 	out, err := exec.Command(interpreter, "-c", `
 import duckdb, glob, json, sys, uuid, pyarrow.parquet as pq
 folder = sys.argv[1]
-sql = open("../../../docs/enrich.md").read().split("`+"```sql"+`\n")[1].split("`+"```"+`")[0].replace("data/raw", folder)
+sql = open("../../../docs/enrich.md").read().split("`+"```sql"+`\n")[1].split("`+"```"+`")[0].replace("data/user-raw", folder)
 joined = duckdb.connect().execute(sql).fetchall()
 first = {}
 for name in glob.glob(folder + "/enriched/date=*/*.parquet"):
