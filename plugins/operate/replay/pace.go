@@ -55,7 +55,8 @@ func (p *pace) parcel(batch int) int {
 	return min(max(int(rate/parcelsASecond), parcelLeast), batch)
 }
 
-// second is how many events of a rebuild to take at once.
+// second is how many events to take at once of what publishes nothing: a rebuild, an
+// enrich.
 func (p *pace) second(most int) int {
 	rate, yields := p.rate()
 	if !yields {
