@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync/atomic"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -83,6 +84,9 @@ func (c *cursor) fill() (bool, error) {
 		}
 		if n > 0 {
 			c.scan.Rows += int64(n)
+			if left := c.want.left; left != nil && left.Add(-int64(n)) < 0 {
+				return false, ErrTooMany
+			}
 			c.batch, c.at = make([]Row, n), 0
 			if err := decodeRows(c.rows, c.batch); err != nil {
 				return false, fmt.Errorf("reading %s: %w", c.object, err)
@@ -113,6 +117,7 @@ type wanted struct {
 	metric   string
 	missed   string    // a look-up that failed
 	after    *Position // rows up to here are not wanted
+	left     *atomic.Int64
 }
 
 // row tells whether a row is wanted.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/event"
@@ -23,7 +24,13 @@ type Query struct {
 	After    *Position // only events behind it in the order of reading
 	Since    time.Time // only events of objects that have some written since; zero is unbounded
 	Parallel int       // slices of time read at once; 0 is one per core
+	// Left is how many rows may be decoded still, wanted or not, and is counted down; nil
+	// is unbounded. Slices are read ahead.
+	Left *atomic.Int64
 }
+
+// ErrTooMany ends a scan that would decode more rows than it may.
+var ErrTooMany = errors.New("the query reads more rows than it may")
 
 // Position is a place in the order in which events are read: by hour, device,
 // time, delivery, id. It means the same whatever objects the events lie in, so
@@ -264,7 +271,7 @@ func plan(objects []lake.Object, from, to time.Time) []hour {
 // merge reads one hour: all its objects at once, each in its order, so that
 // rows of one delivery that lie in several objects meet and count once.
 func (r *Reader) merge(ctx context.Context, q Query, h hour, stats *Stats, each func(*Row) error) (err error) {
-	w := &wanted{from: h.from, to: h.to, fleet: q.Fleet, metric: q.Metric, missed: q.Missed}
+	w := &wanted{from: h.from, to: h.to, fleet: q.Fleet, metric: q.Metric, missed: q.Missed, left: q.Left}
 	if len(q.Devices) > 0 {
 		w.devices = q.Devices
 	}

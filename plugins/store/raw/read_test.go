@@ -2,9 +2,11 @@ package raw
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -208,5 +210,22 @@ func TestRaw_AnEstimateReadsNoEvent(t *testing.T) {
 		if err != nil || n > want || want <= 6000 && n != want || want == 6001 && n < 120 {
 			t.Errorf("%+v: about %d of %d, %v", q, n, want, err)
 		}
+	}
+}
+
+// A scan that may decode so many rows ends behind them, whatever they are of.
+func TestRaw_AScanDecodesNoMoreThanItMay(t *testing.T) {
+	o, rows := history(t, rand.New(rand.NewPCG(9, 1)), "")
+	scan := func(most int64, q Query) (events int, left int64, err error) {
+		q.Parallel, q.Left = 1, new(atomic.Int64)
+		q.Left.Store(most)
+		_, err = NewReader(o.Store).Scan(t.Context(), q, func(*Row) error { events++; return nil })
+		return events, q.Left.Load(), err
+	}
+	if n, left, err := scan(1<<40, Query{}); err != nil || n == 0 || 1<<40-left < int64(len(rows)) {
+		t.Fatalf("%d events of %d, %d rows: %v", n, len(rows), 1<<40-left, err)
+	}
+	if n, left, err := scan(100, Query{Fleet: "other"}); !errors.Is(err, ErrTooMany) || n > 100 || left >= 0 {
+		t.Errorf("of few among many: %d events, %d left: %v", n, left, err)
 	}
 }
