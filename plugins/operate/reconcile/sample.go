@@ -42,7 +42,7 @@ func (r *Report) addSample(ctx context.Context, conf Config) error {
 			Known: conf.Sampling.Mapped},
 		Stored: func(topic string, partition int32) int64 {
 			return stored[lake.Partition{Topic: topic, Partition: partition}]
-		}, Mine: conf.mine, Erased: (&erasedRecords{store: conf.Raw}).between})
+		}, Mine: conf.mine, Erased: (&erasedRecords{store: conf.Raw}).among})
 	if err != nil {
 		return err
 	}
@@ -66,11 +66,15 @@ type erasedRecords struct {
 // aheadOfTime is how long before the time that an event counts at it may have been stored.
 const aheadOfTime = time.Hour
 
-// between counts the erased records of a partition from an offset to another, of events
-// that count at a time or later.
-func (e *erasedRecords) between(ctx context.Context, topic string, partition int32, first, last int64,
-	since time.Time) (int64, error) {
-	if since = since.Add(-aheadOfTime); e.since.IsZero() || since.Before(e.since) {
+// among counts the erased records that the missing ones can be of. What objects call
+// erased has no fleet, and retention, too, leaves it in objects of which it takes a part:
+// where the fleet has no tombstone, it is none of the fleet's.
+func (e *erasedRecords) among(ctx context.Context, m rule.Missing) (int64, error) {
+	since := m.Since.Add(-aheadOfTime)
+	if buried, err := e.store.Buried(ctx, m.Fleet, since); err != nil || !buried {
+		return 0, err
+	}
+	if e.since.IsZero() || since.Before(e.since) {
 		of := map[lake.Partition]lake.Offsets{}
 		err := e.store.Coverage(ctx, since, func(f lake.Footer) error {
 			for p, spans := range f.Coverage.Erased {
@@ -86,6 +90,6 @@ func (e *erasedRecords) between(ctx context.Context, topic string, partition int
 		}
 		e.since, e.of = since, of
 	}
-	return e.of[lake.Partition{Topic: topic, Partition: partition}].And(lake.NewOffsets(lake.Span{First: first,
-		Last: last})).Count(), nil
+	return e.of[lake.Partition{Topic: m.Topic, Partition: m.Partition}].And(lake.NewOffsets(lake.Span{First: m.First,
+		Last: m.Last})).Count(), nil
 }

@@ -94,13 +94,13 @@ func (w *world) told(db *sqldb.DB) map[string]share {
 }
 
 // erase takes a device out of the raw store, and of what rules keep.
-func (w *world) erase(control, device string) {
+func (w *world) erase(control, fleet, device string) {
 	w.Helper()
 	places := lifecycle.NewPlaces(service.MockResources(), map[lifecycle.Place]string{lifecycle.Control: control,
 		lifecycle.Raw: w.rawURL})
 	w.Cleanup(places.Close)
 	now := time.Now()
-	target := tombstone.Target{Job: "job-1", Fleet: "f", Device: device, Until: now.UnixMicro(), Buried: now.UnixMicro()}
+	target := tombstone.Target{Job: "job-1", Fleet: fleet, Device: device, Until: now.UnixMicro(), Buried: now.UnixMicro()}
 	var stores []lifecycle.Store
 	for _, kind := range []lifecycle.Kind{rule.Lifecycle(), raw.Lifecycle()} {
 		s, err := kind.Open(w.Context(), places)
@@ -164,7 +164,7 @@ func TestReconcile_SumsAfterAnErasureAreExplained(t *testing.T) {
 	if s := run().Sample; s == nil || s.Right != len(told) || s.Sampled != len(told) || len(told) < 25 {
 		t.Fatalf("%d were told: %+v", len(told), s)
 	}
-	w.erase(control, "d-2")
+	w.erase(control, "f", "d-2")
 	if now := w.told(db); len(now) != len(told) {
 		t.Fatalf("sums of all devices are not what they were: %v, then %v", told, now)
 	}

@@ -62,6 +62,11 @@ func (w *world) reading(at time.Time, metric string, value float64) int64 {
 
 func (w *world) readingOf(device string, at time.Time, metric string, value float64) int64 {
 	w.Helper()
+	return w.readingIn("f", device, at, metric, value)
+}
+
+func (w *world) readingIn(fleet, device string, at time.Time, metric string, value float64) int64 {
+	w.Helper()
 	schema := "telemetry/1"
 	if metric == "kelvin" {
 		schema = "telemetry/4"
@@ -69,9 +74,9 @@ func (w *world) readingOf(device string, at time.Time, metric string, value floa
 	r := &kgo.Record{Topic: w.prefix + "raw-events", Key: []byte(device), Value: fmt.Appendf(nil,
 		`{"event_id":%q,"device_id":%q,"device_firmware_version":"1.2.0","timestamp":%q,"metrics":{%q:%v}}`,
 		uuid.NewString(), device, at.UTC().Format(time.RFC3339Nano), metric, value),
-		Headers: []kgo.RecordHeader{{Key: event.HeaderFleet, Value: []byte("f")},
+		Headers: []kgo.RecordHeader{{Key: event.HeaderFleet, Value: []byte(fleet)},
 			{Key: event.HeaderSchema, Value: []byte(schema)},
-			{Key: event.HeaderReceivedAt, Value: []byte(time.Now().UTC().Format(event.TimeFormat))}}}
+			{Key: event.HeaderReceivedAt, Value: []byte(at.UTC().Format(event.TimeFormat))}}}
 	if err := w.client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
 		w.Fatal(err)
 	}

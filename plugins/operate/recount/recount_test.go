@@ -23,7 +23,7 @@ import (
 const hour = 1764147600 // 2025-11-26T09:00:00Z
 
 // stored fills a raw store with events of two devices, one a minute of three
-// hours; the first came from no log.
+// hours, and one that came a day late; the first came from no log.
 func stored(t *testing.T) Events {
 	t.Helper()
 	url := lake.FileURL(t.TempDir())
@@ -32,11 +32,16 @@ func stored(t *testing.T) Events {
 		t.Fatal(err)
 	}
 	var batch service.MessageBatch
-	for i := range 180 {
+	for i := range 181 {
 		at := time.Unix(hour, 0).UTC().Add(time.Duration(i) * time.Minute)
+		received := at
+		if i == 180 {
+			at = at.AddDate(0, 0, 2)
+			received = at.AddDate(0, 0, 1)
+		}
 		msg := service.NewMessage(fmt.Appendf(nil, `{"event_id":%q,"device_id":"d%d","device_firmware_version":"2.0.0","timestamp":%q,"metrics":{"cpu_temp":%d,"new":1}}`,
 			uuid.NewString(), i%2, at.Format(time.RFC3339), i))
-		meta := map[string]any{event.HeaderFleet: "acme", event.HeaderReceivedAt: at.Format(event.TimeFormat),
+		meta := map[string]any{event.HeaderFleet: "acme", event.HeaderReceivedAt: received.Format(event.TimeFormat),
 			event.HeaderSchema: "telemetry/2", event.HeaderUnknownMetrics: "new",
 			event.HeaderEnrichFailed: "region,profile"}
 		if i > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
@@ -129,12 +130,29 @@ func (e *ForRules) Passed(ctx context.Context, before event.Coordinates, at int6
 
 var errNotFound = errors.New("not found")
 
-// Days tells whether each day has events.
-func (e *ForRules) Days(ctx context.Context, from, to int64) (bool, error) {
+// daysMost is among how many rows of a day one is looked for.
+const daysMost = 1_000_000
+
+// Days tells whether each day has an event of the fleet that was received before the day
+// had ended. Retention takes those first, and may leave other fleets, which are held,
+// and what was late.
+func (e *ForRules) Days(ctx context.Context, fleet string, from, to int64) (bool, error) {
 	const day = 24 * time.Hour
 	for at := time.UnixMicro(from).UTC().Truncate(day); at.UnixMicro() <= to; at = at.Add(day) {
-		size, err := e.Reader.EstimateAll(ctx, at, at.Add(day))
-		if err != nil || size.Events == 0 {
+		end := at.Add(day)
+		q := raw.Query{From: at, To: end, Fleet: fleet, Parallel: 1, Left: new(atomic.Int64)}
+		q.Left.Store(daysMost)
+		_, err := e.Reader.Scan(ctx, q, func(row *raw.Row) error {
+			if row.ReceivedAt < end.UnixMicro() {
+				return errFound
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, errFound):
+		case errors.Is(err, raw.ErrTooMany):
+			return false, nil
+		default:
 			return false, err
 		}
 	}

@@ -25,9 +25,9 @@ type Sample struct {
 	Events Events
 	// Stored is up to which offset the raw store has the records of a partition.
 	Stored func(topic string, partition int32) int64
-	// Erased is how many records of a partition, from an offset to another, were erased,
-	// by what the raw store has of those that count at a time and later.
-	Erased func(ctx context.Context, topic string, partition int32, first, last int64, since time.Time) (int64, error)
+	// Erased is how many records, at most, can have been erased on request of those that
+	// are looked for.
+	Erased func(context.Context, Missing) (int64, error)
 	// Mine tells of which topics results are looked at; nil: all.
 	Mine func(topic string) bool
 
@@ -43,8 +43,9 @@ type Events interface {
 	// Passed tells whether a record of the partition before the offset counts at a time
 	// or soon after it.
 	Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error)
-	// Days tells whether each day of [from, to] has events, of whatever fleet.
-	Days(ctx context.Context, from, to int64) (bool, error)
+	// Days tells whether each day of [from, to] has events of a fleet as they came:
+	// retention has not gone over it.
+	Days(ctx context.Context, fleet string, from, to int64) (bool, error)
 	// Knows tells whether those that were read in a way are as rules saw them, or as
 	// they were sent.
 	Knows(by *Reading) bool
@@ -56,6 +57,15 @@ type Wanted struct {
 	Topic         string
 	Partition     int32
 	From, To      int64
+}
+
+// Missing are records of a partition from an offset to another, of a fleet's events that
+// count at a time or later, of which the raw store has fewer than were counted.
+type Missing struct {
+	Fleet, Topic string
+	Partition    int32
+	First, Last  int64
+	Since        time.Time
 }
 
 // Stored is an event of the raw store.

@@ -16,7 +16,8 @@ var errTooMany = errors.New("there are too many events")
 //
 // An erasure takes the events of a device out of the raw store, and leaves the sums. So
 // a part may count more than is stored: as many more, at most, as records of its
-// partition were erased between its first and its last.
+// partition were erased between its first and its last, if any of its fleet were. Whose
+// they were nobody knows any more.
 func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked, err error) {
 	if t.Count > int64(*s.left) {
 		return checked{why: SkippedMany}, nil
@@ -81,7 +82,7 @@ func (o *origin) tellsNothing(ctx context.Context, s Sample, t *telling, again b
 		}
 	}
 	from, to := o.span(t)
-	days, err := s.Events.Days(ctx, from, to)
+	days, err := s.Events.Days(ctx, t.Fleet, from, to)
 	switch {
 	case err != nil:
 		return "", err
@@ -120,7 +121,8 @@ func (o *origin) without(ctx context.Context, s Sample, t, now *telling) (erased
 			return 0, nil
 		}
 	}
-	all, err := s.Erased(ctx, o.at.topic, o.at.number, first, last, t.Start)
+	all, err := s.Erased(ctx, Missing{Fleet: t.Fleet, Topic: o.at.topic, Partition: o.at.number, First: first, Last: last,
+		Since: t.Start})
 	if err != nil || n > all {
 		return 0, err
 	}
@@ -135,7 +137,7 @@ func (v *value) has(told, now any, n int64) bool {
 	case "count":
 		return numeric && a >= b && a-b <= float64(n)
 	case "sum":
-		return numeric || now == nil
+		return numeric || now == nil // what is gone may have been of either sign
 	case "min":
 		return !both || numeric && a <= b
 	case "max":

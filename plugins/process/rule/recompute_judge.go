@@ -40,7 +40,7 @@ func (o *origin) judge(ctx context.Context, s Sample, t *telling, events []appli
 	days := true
 	if int64(len(events)) < t.Count {
 		from, to := o.span(t)
-		days, err = s.Events.Days(ctx, from, to)
+		days, err = s.Events.Days(ctx, t.Fleet, from, to)
 	}
 	switch {
 	case err != nil:

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -73,15 +72,14 @@ func (l *storedLog) Passed(_ context.Context, before event.Coordinates, after in
 	}), nil
 }
 
-func (l *storedLog) Days(context.Context, int64, int64) (bool, error) { return !l.noDays, nil }
+func (l *storedLog) Days(context.Context, string, int64, int64) (bool, error) { return !l.noDays, nil }
 
 func (l *storedLog) Knows(*Reading) bool { return true }
 
-// between is Erased of a sample.
-func (l *storedLog) between(_ context.Context, _ string, partition int32, first, last int64, _ time.Time) (n int64,
-	_ error) {
+// among is Erased of a sample.
+func (l *storedLog) among(_ context.Context, m Missing) (n int64, _ error) {
 	for offset := range l.erased {
-		if partition == 0 && offset >= first && offset <= last {
+		if m.Partition == 0 && offset >= m.First && offset <= m.Last && m.Fleet != "" {
 			n++
 		}
 	}
@@ -91,7 +89,7 @@ func (l *storedLog) between(_ context.Context, _ string, partition int32, first,
 // recomputed computes many results again.
 func (b *bench) recomputed(l *storedLog) Recomputed {
 	b.Helper()
-	got, err := Recompute(b.Context(), b.versions().db, Sample{Seed: 7, Most: 200, Events: l, Erased: l.between,
+	got, err := Recompute(b.Context(), b.versions().db, Sample{Seed: 7, Most: 200, Events: l, Erased: l.among,
 		Stored: func(string, int32) int64 { return int64(len(l.log)) }})
 	if err != nil {
 		b.Fatal(err)

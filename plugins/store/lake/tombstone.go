@@ -86,6 +86,17 @@ func (s *Store) Bury(ctx context.Context, t tombstone.Stone) error {
 	return s.Remove(ctx, older...)
 }
 
+// Buried tells whether something of a fleet that was received at a time or later was
+// erased on request: a tombstone says so.
+func (s *Store) Buried(ctx context.Context, fleet string, since time.Time) (is bool, err error) {
+	err = s.List(ctx, stoneFolder(fleet), func(b Blob) error {
+		t, ok := parseStone(b.Key)
+		is = is || ok && !t.Until.Before(since)
+		return nil
+	})
+	return is, err
+}
+
 // stones lists the keys of all tombstones, in order.
 func (s *Store) stones(ctx context.Context) (keys []string, err error) {
 	err = s.List(ctx, erasedFolder, func(b Blob) error {
