@@ -63,9 +63,17 @@ func (e *ForRules) Knows(by *rule.Reading) bool {
 // the rules stream.
 func (e *ForRules) Of(ctx context.Context, w rule.Wanted, by func(event.Coordinates) *rule.Reading,
 	each func(rule.Stored) error) error {
-	q := raw.Query{From: time.UnixMicro(w.From), To: time.UnixMicro(w.To + 1), Fleet: w.Fleet, Parallel: 1}
+	q := raw.Query{From: time.UnixMicro(w.From), To: time.UnixMicro(w.To + 1), Fleet: w.Fleet, Parallel: 1, Left: w.Left}
 	if w.Device != "" {
 		q.Devices = []string{w.Device}
+	}
+	if w.Left != nil { // what cannot be read to its end is not begun
+		size, err := e.Reader.Estimate(ctx, q)
+		if err != nil {
+			return err
+		} else if size.Events > w.Left.Load() {
+			return rule.ErrTooMany
+		}
 	}
 	_, err := e.Reader.Scan(ctx, q, func(row *raw.Row) error {
 		if row.Delivery.Partition != w.Partition || row.Delivery.Topic != w.Topic {
@@ -95,6 +103,9 @@ func (e *ForRules) Of(ctx context.Context, w rule.Wanted, by func(event.Coordina
 		}
 		return each(s)
 	})
+	if errors.Is(err, raw.ErrTooMany) {
+		return rule.ErrTooMany
+	}
 	return err
 }
 

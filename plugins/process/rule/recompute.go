@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/event"
@@ -31,7 +32,7 @@ type Sample struct {
 	// Mine tells of which topics results are looked at; nil: all.
 	Mine func(topic string) bool
 
-	left *int // of acrossMost
+	left *atomic.Int64 // of acrossMost
 }
 
 // Events are those of the raw store, as rules see them. Times are microseconds
@@ -57,7 +58,13 @@ type Wanted struct {
 	Topic         string
 	Partition     int32
 	From, To      int64
+	// Left is how many rows may be read for them still, whatever these are of, and is
+	// counted down: ErrTooMany when there are more. Nil is unbounded.
+	Left *atomic.Int64
 }
+
+// ErrTooMany says that there are more rows than may be read.
+var ErrTooMany = errors.New("there are too many rows")
 
 // Missing are records of a partition from an offset to another, of a fleet's events that
 // count at a time or later, of which the raw store has fewer than were counted.
@@ -92,7 +99,7 @@ const (
 	SkippedMapping   = "unmapped"        // what the rules stream did with its events cannot be done again
 	SkippedBack      = "looks_back"      // a pattern that looks at the event before its first
 	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of one at most
-	SkippedMany      = "too_many"        // it is a part of a sum of all devices, of more events than are read for it
+	SkippedMany      = "too_many"        // it is a part of a sum of all devices, among more rows than are read for it
 	SkippedChanged   = "changed"         // it was corrected or erased meanwhile
 )
 
@@ -173,8 +180,11 @@ func Recompute(ctx context.Context, db *sqldb.DB, s Sample) (Recomputed, error) 
 	if err != nil {
 		return report, fmt.Errorf("choosing results to compute again: %w", err)
 	}
-	sets, left := map[string]*Set{}, acrossMost
-	s.left = &left
+	sets := map[string]*Set{}
+	if s.left == nil {
+		s.left = new(atomic.Int64)
+		s.left.Store(acrossMost)
+	}
 	for _, id := range ids {
 		_, t, err := newest(ctx, db, id)
 		if err == nil && t != nil && !s.mine(t) {

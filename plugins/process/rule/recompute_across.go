@@ -5,11 +5,10 @@ import (
 	"errors"
 )
 
-// acrossMost bounds the events that parts of sums of all devices are computed from, all
-// of a sample together: that they are right is no reason to read a store for minutes.
+// acrossMost bounds the rows that are read for parts of sums of all devices, all of a
+// sample together, with those of other partitions and fleets that lie among them: that
+// they are right is no reason to read a store for minutes.
 const acrossMost = 1_000_000
-
-var errTooMany = errors.New("there are too many events")
 
 // sumAgain computes a part of a sum of all devices. Its events are taken in as they
 // come, in whatever order, and not kept: windows hold what was added, however it was.
@@ -19,19 +18,18 @@ var errTooMany = errors.New("there are too many events")
 // partition were erased between its first and its last, if any of its fleet were. Whose
 // they were nobody knows any more.
 func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked, err error) {
-	if t.Count > int64(*s.left) {
+	if t.Count > s.left.Load() {
 		return checked{why: SkippedMany}, nil
 	}
 	sum := o.summing()
 	var behind []applied // of its key, but behind what it counts: the first
 	again, read := false, map[*Reading]bool{o.read.at(o.last): true}
-	err = s.Events.Of(ctx, o.wanted(t), o.by, func(e Stored) error {
+	wanted := o.wanted(t)
+	wanted.Left = s.left
+	err = s.Events.Of(ctx, wanted, o.by, func(e Stored) error {
 		one, is, err := o.takes(e)
 		if err != nil || !is {
 			return err
-		}
-		if *s.left--; *s.left < 0 {
-			return errTooMany
 		}
 		if one.Offset <= o.last {
 			again, read[o.read.at(one.Offset)] = again || one.again, true
@@ -50,7 +48,7 @@ func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked,
 		return nil
 	})
 	switch {
-	case errors.Is(err, errTooMany):
+	case errors.Is(err, ErrTooMany):
 		return checked{why: SkippedMany}, nil
 	case err != nil:
 		return c, err

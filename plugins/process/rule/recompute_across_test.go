@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -87,6 +88,24 @@ func TestRecompute_PartsOfAllDevicesAreWhatEventsComeTo(t *testing.T) {
 	}
 	if got := b.recomputed(l); got.Skipped[SkippedMany] < 50 || got.Right > 0 {
 		t.Errorf("of more events than are read: %+v", got)
+	}
+}
+
+// What is read for parts of sums is bounded, with what is of other partitions.
+func TestRecompute_PartsAreReadUpToABound(t *testing.T) {
+	b, l := summedUp(t, 5)
+	whole, left := b.recomputed(l), new(atomic.Int64)
+	left.Store(1 << 40)
+	b.recomputedOf(l, left)
+	read := 1<<40 - left.Load()
+	for _, e := range l.log { // of a partition of which no rule knows
+		e.First.Partition = 7
+		l.log = append(l.log, e, e, e)
+	}
+	left.Store(2 * read)
+	if got := b.recomputedOf(l, left); got.Skipped[SkippedMany] < 5 || got.Right < 5 || len(got.Differing) > 0 ||
+		got.Right+got.Skipped[SkippedMany] < whole.Right {
+		t.Errorf("where %d rows of %d may be read: %+v, before %+v", 2*read, 4*read, got, whole)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -55,8 +56,14 @@ func (l *storedLog) has(e storedEvent) bool { return e.First.Partition != 0 || !
 func (l *storedLog) Of(_ context.Context, w Wanted, _ func(event.Coordinates) *Reading,
 	each func(Stored) error) error {
 	for _, e := range l.log {
-		if e.fleet != w.Fleet || w.Device != "" && e.device != w.Device || e.at < w.From || e.at > w.To || !l.has(e) ||
-			e.First.Topic != w.Topic || e.First.Partition != w.Partition {
+		if e.at < w.From || e.at > w.To || !l.has(e) {
+			continue
+		}
+		if w.Left != nil && w.Left.Add(-1) < 0 {
+			return ErrTooMany
+		}
+		if e.fleet != w.Fleet || w.Device != "" && e.device != w.Device || e.First.Topic != w.Topic ||
+			e.First.Partition != w.Partition {
 			continue
 		}
 		if err := each(e.Stored); err != nil {
@@ -89,8 +96,14 @@ func (l *storedLog) among(_ context.Context, m Missing) (n int64, _ error) {
 // recomputed computes many results again.
 func (b *bench) recomputed(l *storedLog) Recomputed {
 	b.Helper()
+	return b.recomputedOf(l, nil)
+}
+
+// recomputedOf computes many results again, from no more rows than are left.
+func (b *bench) recomputedOf(l *storedLog, left *atomic.Int64) Recomputed {
+	b.Helper()
 	got, err := Recompute(b.Context(), b.versions().db, Sample{Seed: 7, Most: 200, Events: l, Erased: l.among,
-		Stored: func(string, int32) int64 { return int64(len(l.log)) }})
+		Stored: func(string, int32) int64 { return int64(len(l.log)) }, left: left})
 	if err != nil {
 		b.Fatal(err)
 	}
