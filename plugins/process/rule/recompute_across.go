@@ -21,7 +21,7 @@ func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked,
 	if t.Count > s.left.Load() {
 		return checked{why: SkippedMany}, nil
 	}
-	sum := o.summing()
+	sum, beyond := o.summing(), probe{o: o}
 	var behind []applied // of its key, but behind what it counts: the first
 	again, read := false, map[*Reading]bool{o.read.at(o.last): true}
 	wanted := o.wanted(t)
@@ -38,14 +38,11 @@ func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked,
 		if len(behind) > 0 && behind[0].Offset < one.Offset {
 			return nil
 		}
-		alone := o.summing()
-		if err := alone.add(one); err != nil {
-			return err
-		}
-		if alone.counts(o.name) {
+		is, err = beyond.has(one)
+		if is {
 			behind = []applied{one}
 		}
-		return nil
+		return err
 	})
 	switch {
 	case errors.Is(err, ErrTooMany):
@@ -69,6 +66,29 @@ func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked,
 		c.why, _, err = o.late(ctx, s, t, behind)
 	}
 	return c, err
+}
+
+// probe tells of events whether they are of the key of a result. Those that are not share
+// what takes them in: it is made anew when one is, and every so many.
+type probe struct {
+	o  *origin
+	in summing
+	n  int
+}
+
+const probeMost = 4096
+
+func (p *probe) has(e applied) (is bool, err error) {
+	if p.n--; p.n < 0 {
+		p.in, p.n = p.o.summing(), probeMost
+	}
+	if err = p.in.add(e); err != nil {
+		return false, err
+	}
+	if is = p.in.counts(p.o.name); is {
+		p.n = 0
+	}
+	return is, nil
 }
 
 // tellsNothing is why a part that differs may be right all the same.

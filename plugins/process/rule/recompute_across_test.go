@@ -91,6 +91,40 @@ func TestRecompute_PartsOfAllDevicesAreWhatEventsComeTo(t *testing.T) {
 	}
 }
 
+// A probe tells of each event what one that takes in it alone tells.
+func TestRecompute_AProbeTellsKeysApart(t *testing.T) {
+	b, l := summedUp(t, 5)
+	db, s := b.versions().db, Sample{Stored: func(string, int32) int64 { return 1 << 40 }}
+	is := map[bool]int{}
+	for _, raw := range b.results() {
+		_, told, err := newest(t.Context(), db, parseTold(t, []byte(raw)).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, why, err := s.origin(t.Context(), db, map[string]*Set{}, told)
+		if err != nil || why != "" {
+			t.Fatal(why, err)
+		}
+		p := probe{o: o}
+		for _, e := range l.log {
+			one, taken, err := o.takes(e.Stored)
+			if err != nil || !taken {
+				continue // of the other partition
+			}
+			alone := o.summing()
+			got, err := p.has(one)
+			if err2 := alone.add(one); err != nil || err2 != nil || got != alone.counts(o.name) {
+				t.Fatalf("offset %d of %s: %t: %v %v", one.Offset, o.name, got, err, err2)
+			}
+			is[got]++
+		}
+		if len(is) == 2 && is[true] > 50 && is[false] > 500 {
+			return
+		}
+	}
+	t.Errorf("too few to tell: %v", is)
+}
+
 // What is read for parts of sums is bounded, with what is of other partitions.
 func TestRecompute_PartsAreReadUpToABound(t *testing.T) {
 	b, l := summedUp(t, 5)
