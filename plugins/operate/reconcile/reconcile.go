@@ -59,6 +59,7 @@ type Reconciler struct {
 	client    *kgo.Client
 	admin     *kadm.Client
 	raw, dead *shelf
+	erased    erasedRecords
 	books     *books // nil: to be begun anew
 	began     map[lake.Partition]began
 	verified  map[lake.Partition]int64 // all before it has been reconciled
@@ -82,6 +83,7 @@ func New(conf Config) (*Reconciler, error) {
 		differing: map[lake.Partition]lake.Offsets{},
 		raw:       newShelf(conf.Raw), dead: newShelf(conf.DeadLetter),
 	}
+	a.erased.store = conf.Raw
 	if conf.Deep {
 		a.raw.deep, a.dead.deep = readRaw, readDead
 	}
@@ -116,7 +118,7 @@ func (a *Reconciler) recognise(ctx context.Context) (problems []string, err erro
 		}
 		problems = append(problems, fmt.Sprintf("topic %s was made anew since the last run: what it held that no store "+
 			"has is gone", topic))
-		a.books = nil
+		a.books, a.erased = nil, erasedRecords{store: a.conf.Raw}
 		for _, sets := range []map[lake.Partition]lake.Offsets{a.replayed, a.other, a.markers, a.compared, a.differing} {
 			maps.DeleteFunc(sets, func(p lake.Partition, _ lake.Offsets) bool { return p.Topic == topic })
 		}
@@ -157,7 +159,7 @@ func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 		err = report.addRules(ctx, a.conf)
 	}
 	if err == nil && !opt.Glance {
-		err = report.addSample(ctx, a.conf)
+		err = report.addSample(ctx, a.conf, &a.erased)
 	}
 	return report, a.conf.Log.Explain(err)
 }

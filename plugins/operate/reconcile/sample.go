@@ -25,10 +25,11 @@ type Sampling struct {
 
 // addSample computes results of rules again. One that is not what its events come to
 // is a problem.
-func (r *Report) addSample(ctx context.Context, conf Config) error {
+func (r *Report) addSample(ctx context.Context, conf Config, erased *erasedRecords) error {
 	if conf.Control == nil || conf.Raw == nil || conf.Sampling.Most <= 0 {
 		return nil
 	}
+	erased.since = time.Time{}
 	stored := map[lake.Partition]int64{}
 	for _, p := range r.Partitions {
 		stored[lake.Partition{Topic: p.Topic, Partition: p.Partition}] = p.Committed
@@ -42,7 +43,7 @@ func (r *Report) addSample(ctx context.Context, conf Config) error {
 			Known: conf.Sampling.Mapped},
 		Stored: func(topic string, partition int32) int64 {
 			return stored[lake.Partition{Topic: topic, Partition: partition}]
-		}, Mine: conf.mine, Erased: (&erasedRecords{store: conf.Raw}).among})
+		}, Mine: conf.mine, Erased: erased.among})
 	if err != nil {
 		return err
 	}
@@ -56,12 +57,18 @@ func (r *Report) addSample(ctx context.Context, conf Config) error {
 }
 
 // erasedRecords are those that the raw store's objects say were erased. They are read
-// when they are asked for: few samples need them.
+// when they are asked for: few samples need them. What was read is kept for later runs,
+// which are asked of much the same time: objects do not change, and what they say was
+// erased stays so when they are gone.
 type erasedRecords struct {
 	store *lake.Store
-	since time.Time // objects written since then were read; zero: none
+	since time.Time // objects written since then were read in this run; zero: none
+	read  map[string]time.Time
 	of    map[lake.Partition]lake.Offsets
 }
+
+// erasedMost bounds the objects that are kept in mind: some 100 bytes each.
+const erasedMost = 100_000
 
 // aheadOfTime is how long before the time that an event counts at it may have been stored.
 const aheadOfTime = time.Hour
@@ -75,21 +82,30 @@ func (e *erasedRecords) among(ctx context.Context, m rule.Missing) (int64, error
 		return 0, err
 	}
 	if e.since.IsZero() || since.Before(e.since) {
-		of := map[lake.Partition]lake.Offsets{}
-		err := e.store.Coverage(ctx, since, func(f lake.Footer) error {
-			for p, spans := range f.Coverage.Erased {
-				of[p] = append(of[p], spans...)
-			}
-			return ctx.Err()
-		})
-		if err != nil {
+		if err := e.more(ctx, since); err != nil {
+			*e = erasedRecords{store: e.store}
 			return 0, fmt.Errorf("reading what was erased: %w", err)
 		}
-		for p, spans := range of {
-			of[p] = lake.NewOffsets(spans...)
-		}
-		e.since, e.of = since, of
 	}
 	return e.of[lake.Partition{Topic: m.Topic, Partition: m.Partition}].And(lake.NewOffsets(lake.Span{First: m.First,
 		Last: m.Last})).Count(), nil
+}
+
+// more reads what objects say that were written since a time and have not been read.
+func (e *erasedRecords) more(ctx context.Context, since time.Time) error {
+	if e.read == nil || len(e.read) > erasedMost {
+		e.read, e.of = map[string]time.Time{}, map[lake.Partition]lake.Offsets{}
+	}
+	e.since = since
+	changed := map[lake.Partition]bool{}
+	err := e.store.MoreCoverage(ctx, since, e.read, func(f lake.Footer) error {
+		for p, spans := range f.Coverage.Erased {
+			e.of[p], changed[p] = append(e.of[p], spans...), true
+		}
+		return ctx.Err()
+	})
+	for p := range changed {
+		e.of[p] = lake.NewOffsets(e.of[p]...)
+	}
+	return err
 }

@@ -73,6 +73,10 @@ func TestReconcile_AnErasureExplainsSumsOfItsOwnFleet(t *testing.T) {
 	if r := run(); !r.Loss() || len(r.Sample.Differing) != 10 || r.Sample.Erased != 10 {
 		t.Errorf("sums of the other count an event too many: %+v", r.Sample)
 	}
+	w.erase(control, "g", "d-2")
+	if r := run(); len(r.Sample.Differing) != 10 || r.Sample.Skipped[rule.SkippedRaw] != 10 {
+		t.Errorf("nothing is left of the one: %+v", r.Sample)
+	}
 	s, err := lake.Open(t.Context(), w.rawURL)
 	if err != nil {
 		t.Fatal(err)
@@ -106,5 +110,53 @@ func TestReconcile_WhatRetentionTakesIsGoneAndWasNotErased(t *testing.T) {
 	}
 	if r := run(); r.Loss() || r.Sample.Right != 10 || r.Sample.Erased != 0 || r.Sample.Skipped[rule.SkippedRaw] != 10 {
 		t.Errorf("%+v %v", r.Sample, r.Problems)
+	}
+}
+
+// What objects say was erased is read once, whatever is asked, and what is new with it.
+func TestReconcile_WhatWasErasedIsReadOnce(t *testing.T) {
+	w, _, control, _ := twoFleets(t)
+	s, err := lake.Open(t.Context(), w.rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e := &erasedRecords{store: s}
+	among := func(since time.Time) int64 {
+		t.Helper()
+		n, err := e.among(t.Context(), rule.Missing{Fleet: "g", Topic: "raw-events", Last: 1000, Since: since})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	since := time.Now().Add(-time.Hour)
+	if n := among(since); n != 0 {
+		t.Fatalf("%d were erased", n)
+	}
+	w.erase(control, "g", "d-1")
+	if n := among(since); n != 30 {
+		t.Fatalf("%d were erased", n)
+	}
+	e.of = map[lake.Partition]lake.Offsets{} // it would be in it again
+	for range 2 {
+		e.since = time.Time{} // another run
+		if n := among(since.Add(-time.Hour)); n != 0 {
+			t.Fatalf("the same objects were read again, which say of %d", n)
+		}
+	}
+	w.erase(control, "g", "d-2")
+	if e.since = (time.Time{}); among(since) != 20 {
+		t.Errorf("%d were erased", among(since))
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	e.since = time.Time{}
+	if _, err := e.among(ended, rule.Missing{Fleet: "g", Since: since}); err == nil {
+		t.Error("a store that cannot be read says nothing was erased")
+	}
+	e.read = nil
+	if e.since = (time.Time{}); among(since) != 50 {
+		t.Errorf("anew: %d were erased", among(since))
 	}
 }

@@ -232,9 +232,16 @@ func (s *Store) footers(ctx context.Context, objects []Object, each func(Footer)
 // Coverage calls each with what every object written since a time says of
 // itself: the ledger that reconcile reads. A zero time means all objects.
 func (s *Store) Coverage(ctx context.Context, since time.Time, each func(Footer) error) error {
+	return s.MoreCoverage(ctx, since, map[string]time.Time{}, each)
+}
+
+// MoreCoverage is Coverage of the objects whose keys are not in read. It notes them there;
+// after an error it may have noted one that each was not called with.
+func (s *Store) MoreCoverage(ctx context.Context, since time.Time, read map[string]time.Time,
+	each func(Footer) error) error {
 	return s.eachFooter(ctx, func(ctx context.Context) ([]Object, error) {
 		return s.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
-	}, map[string]time.Time{}, each)
+	}, read, each)
 }
 
 // eachFooter reads the footers of the listed objects that are not in read yet,
