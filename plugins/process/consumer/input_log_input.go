@@ -133,7 +133,7 @@ type config struct {
 // Bounds that no field has.
 const (
 	fetchLarge       = 256 << 10            // a fetch of as much costs little by the record
-	fetchWait        = time.Second          // how often it is asked at least, and what a paused partition may wait for others
+	fetchWait        = time.Second          // how often it is asked at least, and what a paused partition waits for others
 	answerWait       = 3 * time.Millisecond // in which brokers answer a fetch of what they have
 	orderedBatch     = 1_000_000
 	orderedAhead     = 8_000_000
