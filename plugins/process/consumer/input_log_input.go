@@ -124,6 +124,7 @@ type config struct {
 	group   string
 	topics  []string
 	wait    time.Duration // between fetches
+	answer  time.Duration // in which brokers answer a fetch of what they have
 	abreast time.Duration // how far partitions of the same number may be apart; 0: they may be
 	session time.Duration
 	note    string // of each commit
@@ -132,9 +133,9 @@ type config struct {
 
 // Bounds that no field has.
 const (
-	fetchLarge       = 256 << 10            // a fetch of as much costs little by the record
-	fetchWait        = time.Second          // how often it is asked at least, and what a paused partition waits for others
-	answerWait       = 3 * time.Millisecond // in which brokers answer a fetch of what they have
+	fetchLarge       = 256 << 10   // a fetch of as much costs little by the record
+	fetchWait        = time.Second // how often it is asked at least, and what a paused partition waits for others
+	answerWait       = 3 * time.Millisecond
 	orderedBatch     = 1_000_000
 	orderedAhead     = 8_000_000
 	unorderedBatch   = 16 << 20
@@ -171,7 +172,7 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 		logInputFieldPeriod, conf.NotNegative(&period), logInputFieldSession, conf.Positive(&c.session)); err != nil {
 		return c, err
 	}
-	c.note = kafka.CommitNote(period)
+	c.note, c.answer = kafka.CommitNote(period), answerWait
 	for _, item := range topics {
 		for topic := range strings.SplitSeq(item, ",") {
 			if topic = strings.TrimSpace(topic); topic != "" {

@@ -283,10 +283,11 @@ func TestLogInput_InOrderOneBatchOfAPartition(t *testing.T) {
 // Fetches are apart, and a record waits for the next one: not for that after it too, as
 // where the one before was asked for, and answered, before it came.
 func TestLogInput_ARecordWaitsForOneFetch(t *testing.T) {
-	const wait = 400 * time.Millisecond
+	const wait = 800 * time.Millisecond
 	b := newBench(t, 1)
-	in, err := newInput(parsed(t, "group: g\ntopics: [ events ]\nordered: true\nwait: 400ms"), service.MockResources())
+	in, err := newInput(parsed(t, "group: g\ntopics: [ events ]\nordered: true\nwait: 800ms"), service.MockResources())
 	if err == nil {
+		in.answer = wait / 4 // of a broker on a busy machine
 		err = in.Connect(t.Context())
 	}
 	if err != nil {
@@ -319,8 +320,11 @@ func TestLogInput_ARecordWaitsForOneFetch(t *testing.T) {
 		}
 	}
 	slices.Sort(waited)
-	if n := len(waited); n < 20 || waited[n/2] >= wait {
+	// one and a half times as long, when the old answer is all that is taken
+	if n := len(waited); n < 20 || waited[n/2] >= wait*5/4 {
 		t.Errorf("half of %d records waited for %s and more, with %s between fetches", n, waited[n/2], wait)
+	} else {
+		t.Logf("half of %d records waited for less than %s", n, waited[n/2])
 	}
 }
 

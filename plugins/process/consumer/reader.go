@@ -81,7 +81,7 @@ func (r *reader) poll() {
 	for r.stop.Err() == nil {
 		asked := time.Now()
 		fetches := r.client.PollFetches(r.stop)
-		if rest > 0 && time.Since(asked) < answerWait {
+		if rest > 0 && time.Since(asked) < r.answer {
 			fetches = append(fetches, r.newest()...)
 		}
 		failed := r.complain(fetches)
@@ -125,7 +125,7 @@ func (r *reader) poll() {
 // to a fetch from before that: it asks for the rest as it hands that out.
 func (r *reader) newest() kgo.Fetches {
 	select {
-	case <-time.After(answerWait):
+	case <-time.After(r.answer):
 	case <-r.stop.Done():
 	}
 	var there context.Context // none: what there is, and no wait
