@@ -35,6 +35,16 @@ func appendOnly(t *testing.T, l *Log) {
 			t.Fatal(err)
 		}
 	}
+	odd := Act{ID: a.ID + "-odd", At: time.Now(), Method: "POST", Path: "/v1/a\x00\xff/é", Key: "k\x00",
+		Detail: map[string]any{"detail": "\x00\xff"}}
+	if err := l.Add(t.Context(), odd, a); err != nil { // an act that is refused would hold up all behind it
+		t.Fatal(err)
+	}
+	listed, err := l.List(t.Context(), Query{From: a.At.Add(-time.Second), To: time.Now().Add(time.Hour),
+		Path: `/v1/a\u0000\xff/é`, Limit: 9})
+	if err != nil || len(listed) == 0 || listed[0].ID != odd.ID || listed[0].Key != `k\u0000` {
+		t.Errorf("%+v, %v", listed, err)
+	}
 	if _, err := l.db.ExecContext(t.Context(), `UPDATE audit_log SET path = 'nothing' WHERE id = $1`, a.ID); err == nil {
 		t.Error("an entry was changed")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"weir/internal/lifecycle/expire"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 )
 
 // sqliteGuard and postgresGuard refuse to change an entry; removing old ones is
@@ -45,7 +46,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Log, error) {
 
 // Add appends acts: all are committed when it returns nil, else none. An act
 // that is there already, from a delivery whose acknowledgement was lost, is
-// left as it is.
+// left as it is. No text of an act keeps it out: what a store would refuse is escaped.
 func (l *Log) Add(ctx context.Context, acts ...Act) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -57,7 +58,8 @@ func (l *Log) Add(ctx context.Context, acts ...Act) error {
 		if err == nil {
 			_, err = tx.ExecContext(ctx, `INSERT INTO audit_log (id, at, key_id, local_user, fleet, method, path, detail, peer, status)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING`,
-				a.ID, a.At.UnixMicro(), a.Key, a.User, a.Fleet, a.Method, a.Path, string(detail), a.From, a.Status)
+				a.ID, a.At.UnixMicro(), text.Stored(a.Key), text.Stored(a.User), text.Stored(a.Fleet), text.Stored(a.Method),
+				text.Stored(a.Path), string(detail), text.Stored(a.From), a.Status)
 		}
 		if err != nil {
 			return fmt.Errorf("appending to the audit log: %w", err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weir/internal/platform/text"
 )
 
 const textMost = 200 // bytes of a value that is kept
@@ -79,9 +81,4 @@ func brief(raw json.RawMessage) any {
 }
 
 // Text cuts a text to what an entry holds.
-func Text(s string) string {
-	if len(s) <= textMost {
-		return s
-	}
-	return s[:textMost] + "…"
-}
+func Text(s string) string { return text.Cut(s, textMost) }

@@ -13,6 +13,7 @@ import (
 
 	"weir/internal/lifecycle/expire"
 	"weir/internal/platform/sqldb"
+	"weir/internal/platform/text"
 )
 
 // The states of a run. One that is killed stays Running, and is heard of no more.
@@ -45,7 +46,7 @@ type Run struct {
 // errNoRun says that no run of that name was heard of.
 var errNoRun = errors.New("no such run was heard of")
 
-// mostError bounds what is kept of why a run failed.
+// mostError is how many bytes are kept of why a run failed.
 const mostError = 2000
 
 // Store keeps runs in the control store.
@@ -79,14 +80,14 @@ func (s *Store) Put(ctx context.Context, r Run) error {
 	if r.Stream {
 		stream = 1
 	}
-	text := r.Error[:min(len(r.Error), mostError)]
+	why := text.Cut(text.Stored(r.Error), mostError)
 	_, err := s.db.ExecContext(ctx, `INSERT INTO etl_run (`+columns+`, report)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (pipeline, run) DO UPDATE SET host = excluded.host, state = excluded.state, heard_at = excluded.heard_at,
 			rows_read = excluded.rows_read, rows_written = excluded.rows_written, rows_rejected = excluded.rows_rejected,
 			rows_left_out = excluded.rows_left_out, lag = excluded.lag, error = excluded.error, report = excluded.report`,
 		r.Pipeline, r.Run, r.Host, r.State, stream, r.Began.UnixMicro(), r.Heard.UnixMicro(), r.Read, r.Written, r.Rejected,
-		r.LeftOut, r.Lag, text, string(r.Report))
+		r.LeftOut, r.Lag, why, string(r.Report))
 	if err != nil {
 		return fmt.Errorf("noting run %s of %s: %w", r.Run, r.Pipeline, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir/internal/lifecycle/expire"
+	"weir/internal/platform/text"
 	"weir/tests/integration/testbed"
 )
 
@@ -43,12 +44,13 @@ func TestRun_TheLastWordCounts(t *testing.T) {
 		t.Errorf("%+v, %v, want %+v", got, err, r)
 	}
 	long := Run{Pipeline: "orders", Run: "r0", State: Failed, Began: began.Add(-time.Hour), Heard: began,
-		Error: strings.Repeat("x", 3000)}
+		Error: strings.Repeat("é\x00", 500)}
 	if err := s.Put(ctx, long); err != nil {
 		t.Fatal(err)
 	}
 	all, err := s.List(ctx, Filter{Limit: 10})
-	if err != nil || len(all) != 2 || all[0].Run != "r1" || all[0].Report != nil || len(all[1].Error) != mostError {
+	if err != nil || len(all) != 2 || all[0].Run != "r1" || all[0].Report != nil || len(all[1].Error) > mostError+len("…") ||
+		!text.Storable(all[1].Error) || !strings.HasPrefix(all[1].Error, `é\u0000é`) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	for _, f := range []Filter{{State: Failed, Limit: 10}, {Pipeline: "orders", Before: began, Limit: 10}} {

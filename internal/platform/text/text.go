@@ -153,11 +153,15 @@ const shortMax = 200
 
 // Shorten cuts a text for a message to its first 200 bytes, at the end of a
 // rune, and shows that it did.
-func Shorten(s string) string {
-	if len(s) <= shortMax {
+func Shorten(s string) string { return Cut(s, shortMax) }
+
+// Cut cuts a text to its first bytes, at most so many, at the end of a rune, and shows
+// by "…" that it did.
+func Cut(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	n := shortMax
+	n := most
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}

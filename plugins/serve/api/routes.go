@@ -3,10 +3,12 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/text"
 	"weir/plugins/ingest/registry"
 	"weir/plugins/serve/console"
 )
@@ -47,7 +49,21 @@ func (in *input) routed(auth *apikey.Authenticator, rooms map[string]http.Handle
 		return nil, err
 	}
 	mux.Handle("/", pages)
-	return registryLogin(mux), nil
+	return storable(registryLogin(mux)), nil
+}
+
+// storable refuses requests that name something by a zero byte, or by bytes that are
+// not UTF-8: nothing has such a name, and PostgreSQL would fail at it as if it were away.
+func storable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query, err := url.QueryUnescape(r.URL.RawQuery)
+		if err == nil && text.Storable(r.URL.Path) && text.Storable(query) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		httpx.Write(w, httpx.Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "The request is not valid",
+			Detail: "its path and query must be UTF-8, percent-encoded, without zero bytes"})
+	})
 }
 
 // roomOf returns the longest beginning of a path that has a handler.

@@ -141,3 +141,17 @@ func TestOpenAPI_TellsOfEveryRouteAndItsScope(t *testing.T) {
 		}
 	}
 }
+
+// What no name has is refused before anybody is asked for it.
+func TestRoutes_BytesThatNoNameHasAreRefused(t *testing.T) {
+	r := start(t, "audit_log: { url: CONTROL }")
+	for _, key := range []string{"", r.admin} {
+		for _, path := range []string{"/v1/alerts/%00/acknowledge", "/v1/alerts/a%ff/acknowledge", "/v1/alerts/a/acknowledge?fleet=%00",
+			"/v1/alerts/a/acknowledge?fleet=%zz"} {
+			if resp, body := r.do(key, "POST", path, ""); resp.StatusCode != http.StatusBadRequest ||
+				!strings.Contains(body, "zero bytes") {
+				t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+			}
+		}
+	}
+}
