@@ -202,6 +202,17 @@ func TestIdentity_WhatIsErasedDoesNotComeBack(t *testing.T) {
 	if got := counted("ann"); got != "map[identity_claims:1 identity_devices:1]" {
 		t.Errorf("what came later is not there: %s", got)
 	}
+	before, err := s.Version(ctx, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An erasure of the fleet that ends before the last claim leaves it, and the versions go on.
+	if err := erase(ctx, s.db, tombstone.Target{Job: "i", Fleet: "shop", Until: until.UnixMicro()}); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Version(ctx, "shop"); err != nil || v != before {
+		t.Errorf("the version is %d, and was %d (%v)", v, before, err)
+	}
 	if err := erase(ctx, s.db, tombstone.Target{Job: "j", Fleet: "shop", Until: time.Now().UnixMicro()}); err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,9 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 			` AND recorded_at <= $3`, t.Fleet, t.Device, t.Until); err != nil || t.Device != "" {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM identity_version WHERE fleet = $1`, t.Fleet)
+		// claims recorded since keep their versions, and later ones come after them
+		_, err := tx.ExecContext(ctx, `DELETE FROM identity_version WHERE fleet = $1 AND NOT EXISTS (
+			SELECT 1 FROM identity_claim AS c WHERE c.fleet = identity_version.fleet)`, t.Fleet)
 		return err
 	})
 	if err != nil {
