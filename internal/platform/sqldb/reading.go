@@ -32,7 +32,7 @@ func OpenReading(ctx context.Context, rawURL string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening SQL store %s: %w", rawURL, err)
 	}
-	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)"}}
+	q := url.Values{"mode": {"ro"}, "_pragma": {busyTimeout()}}
 	// While anyone has the store open, and after a crash, there is a log beside it
 	// that belongs to what is read. Without one nobody writes, and the file is all
 	// there is: SQLite then needs to make neither a log nor an index of one.

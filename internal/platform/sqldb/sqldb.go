@@ -100,7 +100,7 @@ func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*D
 			return nil, fmt.Errorf("creating SQL store %s: %w", rawURL, err)
 		}
 		q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-			"busy_timeout(10000)", "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"}}
+			busyTimeout(), "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"}}
 		db, err = openSQLite("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode(), meterOf(of, dialect))
 		if err == nil {
 			db.SetMaxOpenConns(mostConns)

@@ -21,17 +21,19 @@ func openSQLite(dsn string, meter *calls.Meter) (*sql.DB, error) {
 	if err != nil || meter == nil {
 		return db, err
 	}
-	with := &fileConnector{dsn: dsn, driver: db.Driver(), meter: meter}
+	with := &fileConnector{dsn: dsn, driver: db.Driver(), meter: meter, writers: newWriters()}
 	return sql.OpenDB(with), db.Close() // which has connected to nothing
 }
 
-// fileConnector makes connections that note their calls. A begin waits for other
-// writers, and is counted with the writes. A query's time is until its rows are
-// closed; that of a statement which was prepared for many rows is one call.
+// fileConnector makes connections that note their calls, and write one after the
+// other. A begin waits for other writers, and is counted with the writes. A query's
+// time is until its rows are closed; that of a statement which was prepared for many
+// rows is one call.
 type fileConnector struct {
-	dsn    string
-	driver driver.Driver
-	meter  *calls.Meter
+	dsn     string
+	driver  driver.Driver
+	meter   *calls.Meter
+	writers writers
 }
 
 func (c *fileConnector) Driver() driver.Driver { return c.driver }
@@ -45,7 +47,7 @@ func (c *fileConnector) Connect(context.Context) (driver.Conn, error) {
 	if !is { // a driver that lacks something is used as it is
 		return conn, nil
 	}
-	return &timedConn{fileConn: full, meter: c.meter}, nil
+	return &timedConn{fileConn: full, meter: c.meter, writers: c.writers}, nil
 }
 
 // fileConn is all that database/sql looks for in the driver's connections.
@@ -62,8 +64,10 @@ type fileConn interface {
 
 type timedConn struct {
 	fileConn
-	meter *calls.Meter
-	texts statements
+	meter   *calls.Meter
+	texts   statements
+	writers writers
+	within  bool // a transaction that writes, which has its turn
 }
 
 func (c *timedConn) Close() error { return errors.Join(c.texts.close(), c.fileConn.Close()) }
@@ -87,18 +91,38 @@ func fileAnswer(err error) bool {
 
 func (c *timedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	began := time.Now()
-	tx, err := c.fileConn.BeginTx(ctx, opts)
+	leave, err := c.turn(ctx, !opts.ReadOnly)
+	var tx driver.Tx
+	if err == nil {
+		if tx, err = c.fileConn.BeginTx(ctx, opts); err != nil {
+			leave()
+		}
+	}
 	note(c.meter, callWrite, began, err)
 	if err != nil {
 		return nil, err
 	}
-	return &timedTx{tx, c.meter}, nil
+	c.within = !opts.ReadOnly
+	return &timedTx{tx, c, leave}, nil
+}
+
+// turn waits for that of a writer, unless nothing is written, or within a transaction.
+func (c *timedConn) turn(ctx context.Context, writes bool) (leave func(), err error) {
+	if !writes || c.within {
+		return func() {}, nil
+	}
+	return c.writers.enter(ctx)
 }
 
 func (c *timedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	began := time.Now()
 	var res driver.Result
-	var err error
+	leave, err := c.turn(ctx, kindOf(query) == callWrite)
+	if err != nil {
+		note(c.meter, callWrite, began, err)
+		return nil, err
+	}
+	defer leave()
 	if k := c.texts.take(ctx, c.fileConn, query); k != nil {
 		res, err = k.stmt.ExecContext(ctx, args)
 		k.busy = false
@@ -112,7 +136,11 @@ func (c *timedConn) ExecContext(ctx context.Context, query string, args []driver
 func (c *timedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	began := time.Now()
 	var rows driver.Rows
-	var err error
+	leave, err := c.turn(ctx, kindOf(query) == callWrite)
+	if err != nil {
+		note(c.meter, callWrite, began, err)
+		return nil, err
+	}
 	k := c.texts.take(ctx, c.fileConn, query)
 	if k != nil {
 		rows, err = k.stmt.QueryContext(ctx, args)
@@ -120,6 +148,7 @@ func (c *timedConn) QueryContext(ctx context.Context, query string, args []drive
 		rows, err = c.fileConn.QueryContext(ctx, query, args)
 	}
 	ended := func(err error) {
+		leave()
 		if k != nil {
 			k.busy = false
 		}
@@ -147,14 +176,26 @@ func (c *timedConn) PrepareContext(ctx context.Context, query string) (driver.St
 
 type timedTx struct {
 	driver.Tx
-	meter *calls.Meter
+	conn  *timedConn
+	leave func()
+}
+
+func (t *timedTx) end() {
+	t.conn.within = false
+	t.leave()
 }
 
 func (t *timedTx) Commit() error {
+	defer t.end()
 	began := time.Now()
 	err := t.Tx.Commit()
-	note(t.meter, callCommit, began, err)
+	note(t.conn.meter, callCommit, began, err)
 	return err
+}
+
+func (t *timedTx) Rollback() error {
+	defer t.end()
+	return t.Tx.Rollback()
 }
 
 // fileStmt is all that database/sql looks for in the driver's statements.
