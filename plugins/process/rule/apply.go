@@ -60,6 +60,7 @@ type output struct {
 	fittedAt    time.Time
 	tails       map[kafka.Partition]tail
 	journalMost int             // bytes of the partitions' journals
+	rowsEach    int             // of images, with each batch
 	cleared     map[place]*Set  // the empty set for which nothing is kept of a partition
 	sets        map[string]*Set // that were in force, by version
 }
@@ -217,12 +218,15 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 	due := o.duly(changed)
 	for _, h := range changed {
 		if err == nil {
-			err = h.save(ctx, tx, rowsMost(o.db.Dialect), h == due, o.now())
+			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.rowsEach, h == due, o.now())
 		}
 		if err == nil && h.over() {
 			delete(o.places, place{h.topic, h.number})
 			err = emptyPlace(ctx, tx, place{h.topic, h.number})
 		}
+	}
+	if err == nil {
+		err = o.saveSomeRows(ctx, tx, changed, due)
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -272,15 +276,15 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 		}
 		*pos = position{log: log, moment: none, upcoming: -1, version: pos.version, tally: tally{Sides: pos.tally.Sides}}
 	}
-	entries, err := readJournal(ctx, tx, at)
+	j, err := readJournal(ctx, tx, at)
 	if err != nil {
 		return nil, err
 	}
-	if len(entries) > 0 && pos.rules != naming(set.Version, o.canary) {
-		if err := fold(ctx, tx, o.db.Dialect, o.sets, at, pos, entries); err != nil {
+	if !j.empty() && pos.rules != naming(set.Version, o.canary) {
+		if err := fold(ctx, tx, o.db.Dialect, o.sets, at, pos, j); err != nil {
 			return nil, err
 		}
-		entries = nil
+		j = journal{}
 	}
 	if log != "" {
 		pos.log = log
@@ -296,12 +300,8 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	if err := h.readBy(ctx, tx); err != nil {
 		return nil, err
 	}
-	if len(entries) > 0 {
-		of, err := headOf(entries[0])
-		if err != nil {
-			return nil, err
-		}
-		h.time = of.time
+	if !j.empty() {
+		h.time = j.of.time
 	}
 	h.forSome = o.canary
 	h.tellFirst(o.canary.at(at.topic))
@@ -327,8 +327,8 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	if err != nil {
 		return nil, err
 	}
-	if len(entries) > 0 {
-		if err := h.resume(entries, pos.moment); err != nil {
+	if !j.empty() {
+		if err := h.resume(j, pos.moment); err != nil {
 			return nil, err
 		}
 	}

@@ -13,7 +13,8 @@ import (
 // Writing the row of every key that a batch touched costs several times what
 // counting does. So a batch is an entry of a journal: what rules look at of each
 // event, in the order of the log, and where time went on without one. Rows are
-// written now and then, of one partition at a time, and its journal goes with it.
+// written now and then, of one partition at a time, and its journal goes with it; many
+// of them by way of an image (image.go).
 //
 // Rows with the journal after them are what a partition has in memory: who takes
 // it over reads the rows, and counts the entries again by the rules and bounds
@@ -36,8 +37,12 @@ type journaled struct {
 	entry   entryWriter
 	lag     int       // bytes that rows lack
 	since   time.Time // when it had none
+	images  []image   // the oldest first
 	scratch []byte
 }
+
+// head is that of what goes into the journal next.
+func (h *held) head(text string) head { return head{h.set.Version, text, h.time, h.delay, h.perFleet} }
 
 // open begins the entry of a batch.
 func (h *held) open() {
@@ -45,11 +50,11 @@ func (h *held) open() {
 	if !h.enters {
 		return
 	}
-	of := head{h.set.Version, "", h.time, h.delay, h.perFleet}
+	text := ""
 	if h.lag == 0 {
-		of.text = h.set.text
+		text = h.set.text
 	}
-	h.entry.begin(of)
+	h.entry.begin(h.head(text))
 }
 
 // enter notes an event that rules were given; of one that all of them have passed over
@@ -120,9 +125,13 @@ func (p *partition) replay(entries [][]byte, fleet string) error {
 	return nil
 }
 
-// resume counts the journal of a partition again, whose rows are in memory, as
-// they were before it. The entries are those of the rules that it is of.
-func (h *held) resume(entries [][]byte, moment int64) error {
+// resume puts the images of a partition's journal over its rows, which are in memory,
+// and counts its entries again, as they were counted by the same rules and bounds.
+func (h *held) resume(j journal, moment int64) (err error) {
+	if h.images, err = h.overlay(j, ""); err != nil {
+		return err
+	}
+	entries := j.bytes()
 	if err := h.replay(entries, ""); err != nil {
 		return err
 	}
@@ -140,58 +149,101 @@ func (h *held) resume(entries [][]byte, moment int64) error {
 // fold writes what a journal has as rows, by the rules that it was counted by: those
 // of a set that is known, or of its text.
 func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[string]*Set, at place, pos *position,
-	entries [][]byte) error {
-	of, err := headOf(entries[0])
-	if err != nil {
-		return err
-	}
-	set := known[of.rules]
+	j journal) error {
+	set := known[j.of.rules]
 	if set == nil {
-		if set, err = Parse([]byte(of.text)); err != nil {
-			return fmt.Errorf("reading the rules of a journal: %w", err)
+		var err error
+		if set, err = j.set(); err != nil {
+			return err
 		}
 	}
 	set = set.at(at.topic)
-	h := &held{partition: newPartition(set, at.topic, at.number, of.delay, of.perFleet), position: *pos}
-	h.time, h.origin = of.time, pos.log
+	h := &held{partition: newPartition(set, at.topic, at.number, j.of.delay, j.of.perFleet), position: *pos}
+	h.time, h.origin = j.of.time, pos.log
 	if _, err := h.load(ctx, tx); err != nil {
 		return err
 	}
-	if err := h.resume(entries, pos.moment); err != nil {
+	if err := h.resume(j, pos.moment); err != nil {
 		return err
 	}
 	return h.saveRows(ctx, tx, rowsMost(dialect))
 }
 
-// readJournal reads the entries of a partition, in order.
-func readJournal(ctx context.Context, tx *sql.Tx, at place) (entries [][]byte, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT entry FROM rule_journal WHERE topic = $1 AND part = $2 ORDER BY seq`, at.topic,
-		at.number)
-	if err != nil {
-		return nil, fmt.Errorf("reading the journal of %s/%d: %w", at.topic, at.number, err)
-	}
-	for rows.Next() {
-		var entry []byte
-		if err = rows.Scan(&entry); err != nil {
-			break
-		}
-		entries = append(entries, entry)
-	}
-	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		return nil, fmt.Errorf("reading the journal of %s/%d: %w", at.topic, at.number, err)
-	}
-	return entries, nil
+// journal is what a partition has beside its rows.
+type journal struct {
+	of      head          // of the newest image, or of the first entry: where counting goes on from
+	text    string        // of the rules
+	images  []journaledAt // the oldest first
+	entries []journaledAt // since the newest
 }
 
-// saveEntry writes the entry of a batch. It is numbered by the version that the
-// partition has with it.
+type journaledAt struct {
+	seq   int64
+	entry []byte
+}
+
+func (j *journal) empty() bool { return len(j.images) == 0 && len(j.entries) == 0 }
+
+// bytes are the entries.
+func (j *journal) bytes() (all [][]byte) {
+	for _, e := range j.entries {
+		all = append(all, e.entry)
+	}
+	return all
+}
+
+// set is the rule set by which a journal was counted, of its text.
+func (j *journal) set() (*Set, error) {
+	set, err := Parse([]byte(j.text))
+	if err != nil {
+		return nil, fmt.Errorf("reading the rules of a journal: %w", err)
+	}
+	return set, nil
+}
+
+// readJournal reads that of a partition.
+func readJournal(ctx context.Context, tx *sql.Tx, at place) (j journal, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT seq, entry FROM rule_journal WHERE topic = $1 AND part = $2 ORDER BY seq`,
+		at.topic, at.number)
+	if err != nil {
+		return j, fmt.Errorf("reading the journal of %s/%d: %w", at.topic, at.number, err)
+	}
+	for rows.Next() {
+		var one journaledAt
+		if err = rows.Scan(&one.seq, &one.entry); err != nil {
+			break
+		}
+		if isImage(one.entry) {
+			j.images, j.entries = append(j.images, one), nil
+		} else {
+			j.entries = append(j.entries, one)
+		}
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return j, fmt.Errorf("reading the journal of %s/%d: %w", at.topic, at.number, err)
+	}
+	return j, j.begin()
+}
+
+// begin reads where it begins.
+func (j *journal) begin() (err error) {
+	switch {
+	case len(j.images) > 0:
+		j.of, err = headOf(j.images[len(j.images)-1].entry)
+	case len(j.entries) > 0:
+		j.of, err = headOf(j.entries[0].entry)
+	}
+	j.text = j.of.text
+	return err
+}
+
+// saveEntry writes the entry of a batch.
 func (h *held) saveEntry(ctx context.Context, tx *sql.Tx) error {
 	if h.entry.empty() {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO rule_journal (topic, part, seq, entry) VALUES ($1, $2, $3, $4)`, h.topic,
-		h.number, h.version+1, h.entry.bytes()); err != nil {
-		return fmt.Errorf("writing the journal of %s/%d: %w", h.topic, h.number, err)
+	if err := h.journal(ctx, tx, h.entry.bytes()); err != nil {
+		return err
 	}
 	if h.lag == 0 {
 		h.since = time.Now()
@@ -200,7 +252,17 @@ func (h *held) saveEntry(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// emptyJournal deletes the entries of a partition.
+// journal writes an entry, or an image. It is numbered by the version that the
+// partition has with it.
+func (h *held) journal(ctx context.Context, tx *sql.Tx, entry []byte) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO rule_journal (topic, part, seq, entry) VALUES ($1, $2, $3, $4)`, h.topic,
+		h.number, h.version+1, entry); err != nil {
+		return fmt.Errorf("writing the journal of %s/%d: %w", h.topic, h.number, err)
+	}
+	return nil
+}
+
+// emptyJournal deletes all of a partition's.
 func emptyJournal(ctx context.Context, tx *sql.Tx, at place) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM rule_journal WHERE topic = $1 AND part = $2`, at.topic,
 		at.number); err != nil {
@@ -209,8 +271,8 @@ func emptyJournal(ctx context.Context, tx *sql.Tx, at place) error {
 	return nil
 }
 
-// duly is which of the partitions of a batch writes its rows with it: one at a
-// time, so that no batch waits for many. A partition that had nothing for long may
+// duly is which of the partitions of a batch writes its rows, or an image, with it: one
+// at a time, so that no batch waits for many. A partition that had nothing for long may
 // be another process's by now.
 func (o *output) duly(changed []*held) (due *held) {
 	all := 0
@@ -220,7 +282,8 @@ func (o *output) duly(changed []*held) (due *held) {
 		}
 	}
 	for _, h := range changed {
-		if h.lag > 0 && (all >= o.journalMost || time.Since(h.since) >= rowsEvery) && (due == nil || h.lag > due.lag) {
+		if h.lag > 0 && (due == nil || h.lag > due.lag) && (all >= o.journalMost || time.Since(h.since) >= rowsEvery ||
+			h.changed() >= changedMost) {
 			due = h
 		}
 	}

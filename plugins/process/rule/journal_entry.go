@@ -15,6 +15,8 @@ const (
 	tagEvent = 2 // by the values that rules look at
 	tagWhole = 3 // by its document
 	tagTime  = 4 // the partition's time went on, without an event
+	tagEpoch = 5 // of an image: of the keys that follow
+	tagKey   = 6 // of an image: a key with its device, and what is kept of it; nothing is no bytes
 )
 
 // entryWriter makes an entry.
@@ -35,12 +37,16 @@ type head struct {
 	delay, perFleet int64
 }
 
-func (w *entryWriter) begin(h head) {
-	b := append(w.b[:0], entryVersion)
-	b = appendText(appendText(b, h.rules), h.text)
+func (h head) append(b []byte, version byte) []byte {
+	b = appendText(appendText(append(b, version), h.rules), h.text)
 	for _, v := range [...]int64{h.time, h.delay, h.perFleet} {
 		b = binary.AppendVarint(b, v)
 	}
+	return b
+}
+
+func (w *entryWriter) begin(h head) {
+	b := h.append(w.b[:0], entryVersion)
 	*w = entryWriter{b: b, head: len(b)}
 }
 
@@ -87,7 +93,7 @@ type entered struct {
 
 // head reads the beginning of an entry.
 func (d *decoder) head() (h head) {
-	if d.byte() != entryVersion {
+	if v := d.byte(); v != entryVersion && v != imageVersion {
 		d.bad, d.b = true, nil
 	}
 	h.rules, h.text = d.text(), d.text()
@@ -137,10 +143,13 @@ func headOf(entry []byte) (head, error) {
 	return head{}, fmt.Errorf("reading the journal of rules: %w", errDamaged)
 }
 
-// without is an entry without the events of a fleet, or of one of its devices. Of
-// each the time is left, so that what else it has is counted as it was. It is nil
+// without is an entry without the events of a fleet, or of one of its devices, or an
+// image without their keys. Of each event the time is left, so that what else it has is counted as it was. It is nil
 // when there are none; n says how many there were.
 func without(entry []byte, fleet, device string) (rest []byte, n int64, err error) {
+	if isImage(entry) {
+		return imageWithout(entry, fleet, device)
+	}
 	d := &decoder{b: entry}
 	h := d.head()
 	if d.bad {

@@ -73,14 +73,14 @@ func foldSums(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet, dev
 		return 0, err
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
-		entries, err := readJournal(ctx, tx, at)
+		j, err := readJournal(ctx, tx, at)
 		if err != nil {
 			return n, err
 		}
-		has, err := summed(entries, fleet, device)
+		has, err := summed(j, fleet, device)
 		if err == nil && has > 0 {
 			n += has
-			err = fold(ctx, tx, dialect, nil, at, places[at], entries)
+			err = fold(ctx, tx, dialect, nil, at, places[at], j)
 		}
 		if err != nil {
 			return n, err
@@ -91,22 +91,18 @@ func foldSums(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet, dev
 
 // summed counts the events of a device in a journal by whose rules they are part of
 // sums of all devices.
-func summed(entries [][]byte, fleet, device string) (n int64, err error) {
-	if len(entries) == 0 {
+func summed(j journal, fleet, device string) (n int64, err error) {
+	if len(j.entries) == 0 {
 		return 0, nil
 	}
-	of, err := headOf(entries[0])
+	set, err := j.set()
 	if err != nil {
 		return 0, err
-	}
-	set, err := Parse([]byte(of.text))
-	if err != nil {
-		return 0, fmt.Errorf("reading the rules of a journal: %w", err)
 	}
 	if !slices.ContainsFunc(set.Rules, func(r *Rule) bool { return r.across }) {
 		return 0, nil
 	}
-	for _, entry := range entries {
+	for _, entry := range j.bytes() {
 		_, more, err := without(entry, fleet, device)
 		if n += more; err != nil {
 			return n, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -23,6 +24,9 @@ func (o *output) writeRows(t testing.TB) {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	each := o.rowsEach
+	o.rowsEach = math.MaxInt32 // no images
+	defer func() { o.rowsEach = each }()
 	set, seq, err := o.inForce(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -126,26 +130,35 @@ func TestJournal_ErasureLeavesTheOthers(t *testing.T) {
 	for seed := range uint64(3) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		log := records(r, 100)
-		told := func(journaled bool) map[string]string {
+		told := func(kept string) map[string]string {
 			b := newBench(t, everything)
 			o := b.operator()
-			if !journaled {
+			if kept != "entries" {
 				o.journalMost = 0
 			}
-			b.apply(o, log[:len(log)/2]...)
-			if !journaled {
+			if kept == "images" {
+				o.rowsEach = 2
+			}
+			b.apply(o, log[:len(log)/4]...)
+			b.apply(o, log[len(log)/4:len(log)/2]...)
+			if kept == "rows" {
 				o.writeRows(t)
 			}
+			if images := b.images(); (images > 0) != (kept == "images") {
+				t.Errorf("%d images of %s", images, kept)
+			}
 			b.erase(erased)
-			if left := b.journal(); bytes.Contains(left, []byte(erased)) || journaled && len(left) == 0 {
+			if left := b.journal(); bytes.Contains(left, []byte(erased)) || kept != "rows" && len(left) == 0 {
 				t.Errorf("the journal has %d bytes, with the device that was erased or without any", len(left))
 			}
 			b.apply(b.operator(), log[len(log)/2:]...)
 			return b.results()
 		}
-		want, got := told(false), told(true)
-		if len(want) < 50 || !maps.Equal(want, got) {
-			t.Fatalf("seed %d: %d results, and with a journal %d", seed, len(want), len(got))
+		want := told("rows")
+		for _, kept := range []string{"entries", "images"} {
+			if got := told(kept); len(want) < 50 || !maps.Equal(want, got) {
+				t.Fatalf("seed %d: %d results, and with %s %d", seed, len(want), kept, len(got))
+			}
 		}
 	}
 }

@@ -140,14 +140,14 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 	if err != nil || pos == nil {
 		return err
 	}
-	entries, err := readJournal(ctx, tx, at)
+	j, err := readJournal(ctx, tx, at)
 	if err != nil {
 		return err
 	}
 	version, first, fleets := named(pos.rules)
 	set, err := o.set(ctx, tx, version)
-	if err == nil && set == nil && len(entries) > 0 { // an older weir had them from a file
-		set, err = textOf(entries[0])
+	if err == nil && set == nil && !j.empty() { // an older weir had them from a file
+		set, err = j.set()
 	}
 	if err != nil {
 		return err
@@ -175,12 +175,8 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 	if err != nil {
 		return err
 	}
-	if len(entries) > 0 {
-		of, err := headOf(entries[0])
-		if err != nil {
-			return err
-		}
-		p.time = of.time // the journal goes on from there
+	if !j.empty() {
+		p.time = j.of.time // the journal goes on from there
 	}
 	for _, part := range append(parts, p) {
 		for _, op := range part.ops {
@@ -189,7 +185,10 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 			}
 		}
 		if part == p {
-			if err := p.replay(entries, fleet); err != nil {
+			if _, err := p.overlay(j, fleet); err != nil {
+				return err
+			}
+			if err := p.replay(j.bytes(), fleet); err != nil {
 				return err
 			}
 		}
@@ -208,19 +207,6 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 		}
 	}
 	return nil
-}
-
-// textOf is the rule set by which a journal was counted, which its first entry has.
-func textOf(entry []byte) (*Set, error) {
-	of, err := headOf(entry)
-	if err != nil {
-		return nil, err
-	}
-	set, err := Parse([]byte(of.text))
-	if err != nil {
-		return nil, fmt.Errorf("reading the rules of a journal: %w", err)
-	}
-	return set, nil
 }
 
 // beside are the partitions of what counts some rules beside those in force: what

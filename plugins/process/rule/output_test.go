@@ -219,6 +219,7 @@ func histories(t *testing.T, seeds uint64, place func(testing.TB, string) *bench
 			case 0: // killed: a new process has nothing in memory
 				processes[who] = b.operator()
 				processes[who].journalMost = []int{0, 3000, journalMost}[r.IntN(3)]
+				processes[who].rowsEach = []int{1, 5, rowsEach}[r.IntN(3)]
 			case 1: // the last batches were not committed to the group, and come again
 				at -= min(at, r.IntN(30))
 			}

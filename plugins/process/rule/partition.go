@@ -129,9 +129,10 @@ type keyState struct {
 	more  []int64   // what a kind keeps beside: the ends of sessions, the number of a count window
 	form  *form     // in which it is told
 	due   int64
-	dirty bool // changed since it was saved
-	saved bool // there is a row of it
-	fresh bool // changed since a result was told of what is still open
+	dirty bool  // changed since it was saved
+	saved bool  // there is a row of it, or an image has it
+	image int64 // the last one that has it
+	fresh bool  // changed since a result was told of what is still open
 }
 
 func (k *keyState) empty() bool {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -199,13 +200,16 @@ func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	return emptyJournal(ctx, tx, at)
 }
 
-// save writes what a batch changed of a partition - into its journal, or as rows
-// with what its journal has - and what it told.
-func (h *held) save(ctx context.Context, tx *sql.Tx, most int, asRows bool, now time.Time) error {
+// save writes what a batch changed of a partition - into its journal, or with what that
+// has, when it is due: as an image, where there are more than so many rows, or as rows -
+// and what it told.
+func (h *held) save(ctx context.Context, tx *sql.Tx, most, rows int, due bool, now time.Time) error {
 	err := h.settle(ctx, tx)
 	switch {
 	case err != nil:
-	case asRows || !h.enters:
+	case due && h.enters && h.changed()+h.lacking() > rows:
+		err = h.saveImage(ctx, tx)
+	case due || !h.enters:
 		err = h.saveRows(ctx, tx, most)
 	default:
 		err = h.saveEntry(ctx, tx)
@@ -219,46 +223,70 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most int, asRows bool, now 
 	return h.savePosition(ctx, tx, now)
 }
 
-// saveRows writes what changed since rows were written, and empties the journal.
+// saveRows writes what images have and what changed since, and empties the journal.
 func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
-	var puts, drops [][]any
-	var states []byte                       // all of them, one behind the other
-	var topic, part any = h.topic, h.number // made once, and not for each row
-	for _, op := range h.operators() {
-		var epoch any = op.Epoch
-		// as they lie: of pages that many rows share, each is read and written once
-		slices.SortFunc(op.changed, func(a, b *keyState) int { return strings.Compare(a.name, b.name) })
-		for _, k := range op.changed {
-			k.dirty = false
-			fleet, key, _ := strings.Cut(k.name, "\x00")
-			switch kept := op.keys[k.name]; {
-			case kept == nil && k.saved:
-				drops = append(drops, []any{topic, part, epoch, fleet, key})
-			case kept == k:
-				k.saved = true
-				from := len(states)
-				states = k.append(states)
-				puts = append(puts, []any{topic, part, epoch, fleet, key, op.device(key), states[from:len(states):len(states)]})
-			}
+	emptied := h.lag == 0 && len(h.images) == 0
+	for len(h.images) > 0 {
+		if _, err := h.saveImaged(ctx, tx, most, math.MaxInt32); err != nil {
+			return err
 		}
-		clear(op.changed)
-		op.changed = op.changed[:0]
 	}
-	for _, d := range drops {
+	w := rowsOf(h.partition)
+	h.changes(func(op *operator, name string, k *keyState) {
+		var state []byte
+		from := len(w.states)
+		if k != nil {
+			w.states = k.append(w.states)
+			state = w.states[from:len(w.states):len(w.states)]
+		}
+		_, key, _ := strings.Cut(name, "\x00")
+		w.write(op, name, op.device(key), state)
+	})
+	if err := w.flush(ctx, tx, most); err != nil || emptied {
+		return err
+	}
+	h.lag = 0
+	return emptyJournal(ctx, tx, place{h.topic, h.number})
+}
+
+// rowWriter writes rows of keys together.
+type rowWriter struct {
+	topic, part any // made once, and not for each row
+	of          *operator
+	epoch       any
+	puts, drops [][]any
+	states      []byte // of all of them, one behind the other
+	n           int
+}
+
+func rowsOf(p *partition) *rowWriter { return &rowWriter{topic: p.topic, part: p.number} }
+
+// write adds the row of a key, or, when no state is left, that there is none.
+func (w *rowWriter) write(op *operator, name, device string, state []byte) {
+	if op != w.of {
+		w.of, w.epoch = op, op.Epoch
+	}
+	w.n++
+	fleet, key, _ := strings.Cut(name, "\x00")
+	if len(state) == 0 {
+		w.drops = append(w.drops, []any{w.topic, w.part, w.epoch, fleet, key})
+		return
+	}
+	w.puts = append(w.puts, []any{w.topic, w.part, w.epoch, fleet, key, device, state})
+}
+
+func (w *rowWriter) flush(ctx context.Context, tx *sql.Tx, most int) error {
+	for _, d := range w.drops {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3 AND fleet = $4
 			AND key = $5`, d...); err != nil {
 			return fmt.Errorf("deleting the state of a key: %w", err)
 		}
 	}
 	if err := insert(ctx, tx, most, `rule_state (topic, part, epoch, fleet, key, device_id, state)`,
-		`ON CONFLICT (topic, part, epoch, fleet, key) DO UPDATE SET state = excluded.state`, puts); err != nil {
+		`ON CONFLICT (topic, part, epoch, fleet, key) DO UPDATE SET state = excluded.state`, w.puts); err != nil {
 		return fmt.Errorf("writing the state of keys: %w", err)
 	}
-	if h.lag == 0 {
-		return nil
-	}
-	h.lag = 0
-	return emptyJournal(ctx, tx, place{h.topic, h.number})
+	return nil
 }
 
 // saveResults writes what was told.

@@ -169,6 +169,7 @@ func crashes(t *testing.T, seeds uint64, place func(testing.TB, string) *bench) 
 			l = newLife(t, 1+(lives+int(seed))%23)
 			o := b.operator()
 			o.journalMost = []int{0, 3000, journalMost}[r.IntN(3)]
+			o.rowsEach = []int{1, 5, rowsEach}[r.IntN(3)]
 			o.now = func() time.Time {
 				l.step()
 				return time.Now()
