@@ -31,6 +31,7 @@ const (
 	MetaOriginal    = "local_original"     // *[]byte: the event as it was validated
 	MetaCode        = "local_code"         // Code of a rejection
 	MetaErrors      = "local_errors"       // JSON array of FieldError
+	MetaAlerts      = "local_alerts"       // results of rules: set when one is an alert
 	MetaDuplicateOf = "local_duplicate_of" // Coordinates of the canonical record; set means duplicate
 	MetaErased      = "local_erased"       // set when it names somebody who was erased since it was received
 	MetaEnrich      = "local_enrich"       // replays only: the look-up that is asked again for the event

@@ -319,3 +319,21 @@ func BenchmarkFloat(b *testing.B) {
 		}
 	}
 }
+
+// Has finds members of the document alone, by whatever escapes they are written, and
+// refuses what Document does.
+func TestHas_FindsMembersOfTheDocument(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`{}`: false, ` {"a":1,"alert":null} `: true, `{"values":{"alert":1}}`: false, `{"a":"\"alert\":"}`: false,
+		`{"\u0061lert":1}`: true, `{"alerts":1}`: false, `{"b":[{"alert":1}]}`: false,
+	} {
+		if has, err := Has([]byte(raw), "alert"); has != want || err != nil {
+			t.Errorf("%s: %t, %v", raw, has, err)
+		}
+	}
+	for _, raw := range append(refused(), `1`, `[]`, `{"alert":1} x`) {
+		if has, err := Has([]byte(raw), "alert"); has || err == nil {
+			t.Errorf("%.40q is taken", raw)
+		}
+	}
+}

@@ -25,6 +25,21 @@ func Document(b []byte) error {
 	return nil
 }
 
+// Has tells whether a document, which is an object, has a member of a name.
+func Has(b []byte, name string) (has bool, err error) {
+	i, err := Object(b, Space(b, 0), 0, func(key []byte, plain bool, i int) (int, error) {
+		has = has || plain && string(key) == name || !plain && string(Unquote(key)) == name
+		return Value(b, i, 1)
+	})
+	if err != nil {
+		return false, err
+	}
+	if i = Space(b, i); i < len(b) {
+		return false, fail(i, "unexpected data after the value")
+	}
+	return has, nil
+}
+
 // Unquote returns the value of a string's content, its escapes resolved. The
 // content must have been read by String.
 func Unquote(s []byte) []byte {

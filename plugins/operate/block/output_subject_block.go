@@ -16,6 +16,7 @@ import (
 	"weir/internal/control/auditlog"
 	"weir/internal/control/block"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/rawjson"
 	"weir/internal/platform/sqldb"
 )
 
@@ -160,6 +161,13 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		raw, err := msg.AsBytes()
 		if err != nil {
 			return err
+		}
+		blocks, err := rawjson.Has(raw, "block")
+		if err != nil {
+			return fmt.Errorf("reading a result: %w", err)
+		}
+		if !blocks { // as most do not
+			continue
 		}
 		var r result
 		if err := json.Unmarshal(raw, &r); err != nil {

@@ -16,6 +16,7 @@ import (
 	"weir/internal/platform/conf"
 	"weir/internal/platform/jobs"
 	"weir/internal/platform/meter"
+	"weir/internal/platform/rawjson"
 	"weir/internal/platform/sqldb"
 )
 
@@ -31,7 +32,7 @@ func ruleResultsSpec() *service.ConfigSpec {
 		Summary("Hands on what rules told, until it is acknowledged.").
 		Description(`
 Each result of `+"`event_rules`"+` is a message: its JSON as the API shows it, with the metadata `+"`weir_result_id`, `weir_rule_revision`, `weir_rule`, `weir_fleet`"+` and
-`+"`local_device`"+`. Of one id, revisions come in their order. What was acknowledged does not come again; after a crash, what was under way does, with the same
+`+"`local_device`"+`, and `+"`local_alerts`"+` where its rule has an alert: to ask for that costs less than to look into the JSON. Of one id, revisions come in their order. What was acknowledged does not come again; after a crash, what was under way does, with the same
 id, revision and bytes: write with `+"`weir_result_id`"+` and the revision as the key, and it is there once. Of several such inputs one hands results on: when its
 process ends, another does, at once or, after a crash, within 10 seconds.
 
@@ -258,6 +259,9 @@ func unsent(ctx context.Context, db *sqldb.DB, most int) (batch service.MessageB
 		msg.MetaSetMut(event.HeaderRule, rule)
 		msg.MetaSetMut(event.HeaderFleet, fleet)
 		msg.MetaSetMut(event.MetaDevice, device)
+		if is, err := rawjson.Has(rawjson.Bytes(text), "alert"); is && err == nil { // it was written here
+			msg.MetaSetMut(event.MetaAlerts, "true")
+		}
 		batch, keys = append(batch, msg), append(keys, key)
 	}
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {

@@ -14,6 +14,28 @@ import (
 	"weir/internal/event"
 )
 
+// A result of a rule with an alert says so in its metadata, whatever values it has.
+func TestRuleResults_AlertsAreMarked(t *testing.T) {
+	b := newBench(t, strings.Replace(strings.Replace(alerting, "n: count()", "n: count(), alert: count()", 1), "rules:\n",
+		`rules:
+  - name: silent
+    key: [device_id]
+    window: { type: tumbling, size: 1m, allowed_lateness: 1h }
+    select: { alert: count() }
+`, 1))
+	o := b.operator()
+	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, at(70*s, 1)))
+	batch, _, err := unsent(t.Context(), o.db, 10)
+	if err != nil || len(batch) != 2 {
+		t.Fatalf("%d results, %v", len(batch), err)
+	}
+	for _, msg := range batch {
+		if marked := event.Meta(msg, event.MetaAlerts) != ""; marked != (event.Meta(msg, event.HeaderRule) == "minute") {
+			t.Errorf("a result of %s is an alert: %t", event.Meta(msg, event.HeaderRule), marked)
+		}
+	}
+}
+
 // What was told is handed on in order, until it is acknowledged, and not again.
 func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 	b := newBench(t, strings.Replace(perMinute, "}, window", "}, emit: { on: update }, window", 1))
