@@ -6,6 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -47,7 +51,9 @@ type Logs struct {
 	clientID string
 	turn     chan struct{} // held while asking
 	client   *kgo.Client
-	known    map[string]seen
+
+	mu    sync.Mutex
+	known map[string]seen
 }
 
 type seen struct {
@@ -63,24 +69,54 @@ func NewLogs(cluster Cluster, clientID string) *Logs {
 // askMost bounds one question, so that a caller hears of an outage.
 const askMost = 10 * time.Second
 
-// Of returns the identities of topics as they were at since or later, in order.
+// Of returns the identities of topics as they were at since or later, in order. Where
+// all are known, it waits for nobody who asks.
 func (l *Logs) Of(ctx context.Context, since time.Time, topics ...string) ([]Log, error) {
+	if out, known := l.since(since, topics); known {
+		return out, nil
+	}
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	out := make([]Log, len(topics))
-	for i, topic := range topics {
-		if k, ok := l.known[topic]; !ok || k.at.Before(since) {
-			if err := l.ask(ctx, topics); err != nil {
-				return nil, fmt.Errorf("reading which log topic %s is: %w", topic, l.cluster.Explain(err))
-			}
+	out, known := l.since(since, topics)
+	if !known {
+		if err := l.ask(ctx, topics); err != nil {
+			return nil, fmt.Errorf("reading which log topic %s is: %w", strings.Join(topics, ", "), l.cluster.Explain(err))
 		}
-		out[i] = l.known[topic].log
+		out, _ = l.since(time.Time{}, topics)
 	}
 	return out, nil
+}
+
+// since is what is known of topics; known is false when some of it is older.
+func (l *Logs) since(since time.Time, topics []string) (out []Log, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out = make([]Log, len(topics))
+	for i, topic := range topics {
+		k, ok := l.known[topic]
+		if !ok || k.at.Before(since) {
+			return nil, false
+		}
+		out[i] = k.log
+	}
+	return out, true
+}
+
+// Renew asks again for all topics that were asked for, so that Of knows them without
+// asking.
+func (l *Logs) Renew(ctx context.Context) error {
+	l.mu.Lock()
+	topics := slices.Sorted(maps.Keys(l.known))
+	l.mu.Unlock()
+	if len(topics) == 0 {
+		return nil
+	}
+	_, err := l.Of(ctx, time.Now(), topics...)
+	return err
 }
 
 func (l *Logs) ask(ctx context.Context, topics []string) error {
@@ -120,6 +156,8 @@ func (l *Logs) ask(ctx context.Context, topics []string) error {
 			now[*t.Topic] = logOf(cluster, *t.Topic, t.TopicID)
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, topic := range topics {
 		l.known[topic] = seen{now[topic], at}
 	}

@@ -183,6 +183,21 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 // logAge is how long the identity of a log is taken as it was read.
 const logAge = 5 * time.Second
 
+// tendLogs asks which logs the topics are before what is known of them is too old, so
+// that batches need not wait for it. Who cannot go without says what fails.
+func (o *output) tendLogs(ctx context.Context) {
+	tick := time.NewTicker(logAge / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = o.logs.Renew(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // identify reads which logs the topics are. When a record is one that was
 // applied, it asks again: the topic may have been made anew.
 func (o *output) identify(ctx context.Context, records map[place][]incoming) (map[string]string, error) {

@@ -202,6 +202,9 @@ func (o *output) Connect(ctx context.Context) error {
 	if o.idle > 0 && o.admin != nil {
 		o.tending.Go(func() { o.tendIdle(tending) })
 	}
+	if o.logs != nil {
+		o.tending.Go(func() { o.tendLogs(tending) })
+	}
 	if len(o.topics) > 0 && o.admin != nil {
 		o.tending.Go(func() { o.tendTopics(tending) })
 	}
