@@ -19,7 +19,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// output is the durable operator: one batch, or one look at what is idle, at a time.
+// output is the durable operator: one batch, or one look at what is idle, at a time, but
+// for what ahead.go says.
 type output struct {
 	res     *service.Resources
 	log     *service.Logger
@@ -45,7 +46,10 @@ type output struct {
 	tending sync.WaitGroup
 	stop    context.CancelFunc
 
-	mu          sync.Mutex
+	mu          sync.Mutex     // of all that follows
+	store       sync.Mutex     // held while what was applied is written; taken with mu
+	buried      *tombstone.Set // what was erased,
+	buriedSeq   int64          // as of; unburied: nobody knows
 	fileWrong   bool
 	db          *sqldb.DB
 	release     func()
@@ -87,14 +91,26 @@ func (o *output) prepared(ctx context.Context, batch service.MessageBatch) (serv
 	return prepared, nil
 }
 
-// writePrepared applies batches that are prepared, as one transaction.
-func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepared service.MessageBatch) error {
+// writePrepared applies batches that are prepared, as one transaction. It may give mu up
+// before that is durable.
+func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepared service.MessageBatch,
+	unlock func()) (err error) {
 	records, oldest := recordsOf(prepared)
 	logs, err := o.identify(ctx, records)
 	if err != nil {
 		return err
 	}
-	if err = o.commit(ctx, seq, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
+	defer func() {
+		if err == nil && !oldest.IsZero() {
+			o.meters.freshness.Timing(o.now().Sub(oldest).Nanoseconds())
+		}
+	}()
+	if changed := o.ready(set, records, logs); changed != nil {
+		return o.writeAhead(ctx, seq, changed, records, unlock)
+	}
+	o.await()
+	defer o.store.Unlock()
+	return o.commit(ctx, seq, func(tx *sql.Tx, erased *tombstone.Set) (changed []*held, err error) {
 		places, err := o.placesOf(ctx, tx, set, records)
 		if err != nil {
 			return nil, err
@@ -117,13 +133,7 @@ func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepare
 			changed = append(changed, h)
 		}
 		return changed, nil
-	}); err != nil {
-		return err
-	}
-	if !oldest.IsZero() {
-		o.meters.freshness.Timing(o.now().Sub(oldest).Nanoseconds())
-	}
-	return nil
+	})
 }
 
 // clear forgets what was kept of the partitions of a batch when there are no
@@ -227,6 +237,9 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 		return err
 	}
 	changed, err := do(tx, erased)
+	if o.buried, o.buriedSeq = erased, unburied; err == nil {
+		err = tx.QueryRowContext(ctx, tombstone.SeqQuery).Scan(&o.buriedSeq)
+	}
 	if err == nil {
 		err = still(ctx, tx, seq)
 	}
@@ -240,8 +253,10 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 			err = emptyPlace(ctx, tx, place{h.topic, h.number})
 		}
 	}
-	if err == nil {
-		err = o.saveSomeRows(ctx, tx, changed, due)
+	for _, some := range o.takeSomeRows(changed, due) {
+		if err == nil {
+			err = some.write(ctx, tx, rowsMost(o.db.Dialect))
+		}
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -254,7 +269,7 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 	}
 	told := 0
 	for _, h := range changed {
-		o.meters.note(h)
+		tell(o.meters.more(h))
 		told += len(h.out)
 		h.out, h.misses = h.out[:0], h.misses[:0]
 	}

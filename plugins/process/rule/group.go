@@ -27,8 +27,10 @@ const groupMost = 5000
 type asked struct {
 	batch    service.MessageBatch
 	prepared service.MessageBatch // nil: nothing was done with it yet
+	taken    bool                 // by who applies it; of the group
 	done     bool
 	err      error
+	over     chan struct{} // closed when the rest says what became of it
 }
 
 // group is the batches that wait for the next transaction.
@@ -46,6 +48,7 @@ type ruling struct {
 func (g *group) join(a *asked) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	a.taken, a.done, a.err, a.over = false, false, nil, make(chan struct{})
 	g.waiting = append(g.waiting, a)
 }
 
@@ -59,6 +62,9 @@ func (g *group) take() (list []*asked) {
 		n++
 	}
 	list = slices.Clone(g.waiting[:n])
+	for _, a := range list {
+		a.taken = true
+	}
 	g.waiting = slices.Delete(g.waiting, 0, n)
 	return list
 }
@@ -89,7 +95,6 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) (er
 		if err = turns.Wait(ctx); err != nil {
 			return flow.HandBack(err)
 		}
-		a.done, a.err = false, nil
 		o.group.join(a)
 		o.applied(ctx, a)
 		if !errors.Is(a.err, errUnprepared) && !errors.Is(a.err, errLeft) {
@@ -105,35 +110,56 @@ func (o *output) ruled() bool {
 	return by != nil && (by.file == nil || by.file == o.rules.Get())
 }
 
+// has tells whether a batch was taken.
+func (g *group) has(a *asked) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return a.taken
+}
+
 // applied returns when a batch that waits was applied, by whoever has the turn.
 func (o *output) applied(ctx context.Context, a *asked) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for !a.done {
-		list := o.group.take()
-		err := errSwitched
-		for errors.Is(err, errSwitched) {
-			err = o.writeGroup(ctx, list)
+	for {
+		o.mu.Lock()
+		if o.group.has(a) {
+			o.mu.Unlock()
+			<-a.over
+			return
 		}
-		if err != nil && ctx.Err() != nil {
-			for _, other := range list {
-				if other != a && other.err == nil {
-					other.done, other.err = true, errLeft
-				}
+		o.applyNext(ctx, a)
+	}
+}
+
+// applyNext applies the batches whose turn it is, of which one may be its own. It is
+// called with mu, and gives it up.
+func (o *output) applyNext(ctx context.Context, a *asked) {
+	list := o.group.take()
+	err := o.writeGroup(ctx, list)
+	for errors.Is(err, errSwitched) {
+		o.mu.Lock()
+		err = o.writeGroup(ctx, list)
+	}
+	if err != nil && ctx.Err() != nil {
+		for _, other := range list {
+			if other != a && other.err == nil {
+				other.done, other.err = true, errLeft
 			}
 		}
-		for _, one := range list {
-			if !one.done {
-				one.done, one.err = true, err
-			}
+	}
+	for _, one := range list {
+		if !one.done {
+			one.done, one.err = true, err
 		}
+		close(one.over)
 	}
 }
 
 // writeGroup applies batches by the rules in force, once they are prepared; those that
 // are not are told so, and come again. Without any rules, it only sees to it that
-// nothing is kept.
+// nothing is kept. It is called with mu, and gives it up.
 func (o *output) writeGroup(ctx context.Context, list []*asked) error {
+	unlock := sync.OnceFunc(o.mu.Unlock)
+	defer unlock()
 	if o.db == nil {
 		return service.ErrNotConnected
 	}
@@ -147,6 +173,8 @@ func (o *output) writeGroup(ctx context.Context, list []*asked) error {
 		for _, a := range list {
 			all = append(all, a.batch...)
 		}
+		o.await()
+		defer o.store.Unlock()
 		return o.clear(ctx, set, all)
 	}
 	by := &ruling{}
@@ -169,5 +197,5 @@ func (o *output) writeGroup(ctx context.Context, list []*asked) error {
 	if all == nil {
 		return nil
 	}
-	return o.writePrepared(ctx, set, seq, all)
+	return o.writePrepared(ctx, set, seq, all, unlock)
 }

@@ -70,8 +70,8 @@ func (o *output) behind(set *Set, s stand) bool {
 // nothing for a while, go on with the clock, and take other rules up. The step is
 // written with what follows from it.
 func (o *output) moveIdle(ctx context.Context) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lock()
+	defer o.unlock()
 	if o.db == nil {
 		return nil
 	}

@@ -132,12 +132,17 @@ func (h *held) lastImage() int64 {
 	return h.images[len(h.images)-1].seq
 }
 
-// saveImaged writes rows of the oldest image, up to so many, and takes it out of the
-// journal when that is all. It returns how many it wrote, and at least 1.
-func (h *held) saveImaged(ctx context.Context, tx *sql.Tx, most, rows int) (n int, err error) {
-	im := &h.images[0]
-	w := rowsOf(h.partition)
-	passed := 0
+// someRows are rows of an image that are written together.
+type someRows struct {
+	at    place
+	rows  *rowWriter
+	whole int64 // the image, when no others are left of it; else -1
+}
+
+// takeImaged takes rows of the oldest image out of it, up to so many, and the image when
+// these are all. n is how many they are, and at least 1.
+func (h *held) takeImaged(rows int) (some someRows, n int) {
+	im, w, passed := &h.images[0], rowsOf(h.partition), 0
 	for len(im.keys) > 0 && w.n < rows && passed < passedMost*rows {
 		k := &im.keys[0]
 		if now := k.op.keys[k.name]; now != nil && now.image > im.seq {
@@ -147,24 +152,29 @@ func (h *held) saveImaged(ctx context.Context, tx *sql.Tx, most, rows int) (n in
 		}
 		im.keys = im.keys[1:]
 	}
-	if err := w.flush(ctx, tx, most); err != nil {
-		return 0, err
+	some = someRows{place{h.topic, h.number}, w, -1}
+	if len(im.keys) == 0 {
+		some.whole = im.seq
+		h.images[0] = image{}
+		h.images = h.images[1:]
 	}
-	if len(im.keys) > 0 {
-		return max(w.n, passed/passedMost, 1), nil
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM rule_journal WHERE topic = $1 AND part = $2 AND seq = $3`, h.topic,
-		h.number, im.seq); err != nil {
-		return 0, fmt.Errorf("deleting from the journal of %s/%d: %w", h.topic, h.number, err)
-	}
-	h.images[0] = image{}
-	h.images = h.images[1:]
-	return max(w.n, 1), nil
+	return some, max(w.n, passed/passedMost, 1)
 }
 
-// saveSomeRows writes rows of the images of partitions that a batch changed, the oldest
+func (s *someRows) write(ctx context.Context, tx *sql.Tx, most int) error {
+	if err := s.rows.flush(ctx, tx, most); err != nil || s.whole < 0 {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM rule_journal WHERE topic = $1 AND part = $2 AND seq = $3`, s.at.topic,
+		s.at.number, s.whole); err != nil {
+		return fmt.Errorf("deleting from the journal of %s/%d: %w", s.at.topic, s.at.number, err)
+	}
+	return nil
+}
+
+// takeSomeRows takes rows of the images of partitions that a batch changed, the oldest
 // images first, as many as a batch may wait for: none, when it waits for what is due.
-func (o *output) saveSomeRows(ctx context.Context, tx *sql.Tx, changed []*held, due *held) error {
+func (o *output) takeSomeRows(changed []*held, due *held) (all []someRows) {
 	left, bytes := o.rowsEach, 0
 	for _, h := range o.places {
 		for i := range h.images {
@@ -185,15 +195,13 @@ func (o *output) saveSomeRows(ctx context.Context, tx *sql.Tx, changed []*held, 
 			}
 		}
 		if oldest == nil {
-			return nil
+			break
 		}
-		n, err := oldest.saveImaged(ctx, tx, rowsMost(o.db.Dialect), left)
-		if err != nil {
-			return err
-		}
+		some, n := oldest.takeImaged(left)
+		all = append(all, some)
 		left -= n
 	}
-	return nil
+	return all
 }
 
 // readImage calls do with what an image has of each key.

@@ -245,19 +245,28 @@ func (h *held) saveEntry(ctx context.Context, tx *sql.Tx) error {
 	if err := h.journal(ctx, tx, h.entry.bytes()); err != nil {
 		return err
 	}
+	h.entered(len(h.entry.b))
+	return nil
+}
+
+// entered notes that an entry of so many bytes is in the journal.
+func (h *held) entered(bytes int) {
 	if h.lag == 0 {
 		h.since = time.Now()
 	}
-	h.lag += len(h.entry.b)
-	return nil
+	h.lag += bytes
 }
 
 // journal writes an entry, or an image. It is numbered by the version that the
 // partition has with it.
 func (h *held) journal(ctx context.Context, tx *sql.Tx, entry []byte) error {
-	if _, err := tx.ExecContext(ctx, `INSERT INTO rule_journal (topic, part, seq, entry) VALUES ($1, $2, $3, $4)`, h.topic,
-		h.number, h.version+1, entry); err != nil {
-		return fmt.Errorf("writing the journal of %s/%d: %w", h.topic, h.number, err)
+	return writeEntry(ctx, tx, place{h.topic, h.number}, h.version+1, entry)
+}
+
+func writeEntry(ctx context.Context, tx *sql.Tx, at place, seq int64, entry []byte) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO rule_journal (topic, part, seq, entry) VALUES ($1, $2, $3, $4)`, at.topic,
+		at.number, seq, entry); err != nil {
+		return fmt.Errorf("writing the journal of %s/%d: %w", at.topic, at.number, err)
 	}
 	return nil
 }

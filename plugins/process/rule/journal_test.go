@@ -22,8 +22,8 @@ import (
 // writeRows writes the rows of all partitions.
 func (o *output) writeRows(t testing.TB) {
 	t.Helper()
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lock()
+	defer o.unlock()
 	each := o.rowsEach
 	o.rowsEach = math.MaxInt32 // no images
 	defer func() { o.rowsEach = each }()

@@ -67,25 +67,43 @@ func (h *held) counts(all map[[2]string]int64) map[[2]string]int64 {
 	return all
 }
 
-// note tells what a commit added.
-func (m *meters) note(h *held) {
+// growth is by how much a counter grows with a commit.
+type growth struct {
+	of     *service.MetricCounter
+	n      int64
+	labels []string
+}
+
+func tell(all []growth) {
+	for _, m := range all {
+		m.of.Incr(m.n, m.labels...)
+	}
+}
+
+// more is what a commit adds, to be told once it is durable.
+func (m *meters) more(h *held) (all []growth) {
 	if h.spare == nil {
 		h.spare = map[[2]string]int64{}
 	}
 	now := h.counts(h.spare)
 	for what, n := range now {
-		switch more := n - h.noted[what]; {
-		case more == 0:
+		switch n -= h.noted[what]; {
+		case n == 0:
 		case what[0] == "":
-			m.records.Incr(more, what[1])
+			all = append(all, growth{m.records, n, []string{what[1]}})
 		case what[1] == givenUp:
-			m.givenUp.Incr(more, what[0])
+			all = append(all, growth{m.givenUp, n, []string{what[0]}})
 		default:
-			m.events.Incr(more, what[0], what[1])
+			all = append(all, growth{m.events, n, []string{what[0], what[1]}})
 		}
 	}
 	h.noted, h.spare = now, h.noted
-	for _, r := range h.out {
-		m.results.Incr(1, r.Rule)
+	told := map[string]int64{}
+	for i := range h.out {
+		told[h.out[i].Rule]++
 	}
+	for rule, n := range told {
+		all = append(all, growth{m.results, n, []string{rule}})
+	}
+	return all
 }

@@ -64,7 +64,7 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 		}
 		delete(versions, at)
 		if time.Since(began) > askedMost {
-			o.mu.Unlock()
+			o.unlock()
 			if mine = o.turn(ctx); !mine {
 				break
 			}
@@ -72,7 +72,7 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 		}
 	}
 	if mine {
-		o.mu.Unlock()
+		o.unlock()
 	}
 	for i := range ends {
 		ask.do(ends[i].result())
@@ -83,17 +83,22 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 // that takes long.
 func (o *output) turn(ctx context.Context) bool {
 	if o.mu.TryLock() {
-		return true
+		if o.store.TryLock() {
+			o.store.Unlock()
+			o.await()
+			return true
+		}
+		o.mu.Unlock()
 	}
 	ctx, stop := context.WithTimeout(ctx, turnMost)
 	defer stop()
 	has := make(chan struct{})
 	go func() {
-		o.mu.Lock()
+		o.lock()
 		select {
 		case has <- struct{}{}:
 		case <-ctx.Done():
-			o.mu.Unlock()
+			o.unlock()
 		}
 	}()
 	select {

@@ -130,7 +130,7 @@ func Register(env *service.Environment) error {
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{res: res, log: res.Logger(), places: map[place]*held{}, cleared: map[place]*Set{}, now: time.Now,
-		meters: newMeters(res), journalMost: journalMost, rowsEach: rowsEach}
+		meters: newMeters(res), journalMost: journalMost, rowsEach: rowsEach, buriedSeq: unburied}
 	var file string
 	var keys int
 	if err := conf.Read(parsed, fieldRules, &file, fieldURL, sqldb.URL(&o.url), fieldDelay, conf.NotNegative(&o.delay),
@@ -174,8 +174,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 
 // Connect opens the store, and begins to follow the file and the clock.
 func (o *output) Connect(ctx context.Context) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lock()
+	defer o.unlock()
 	if o.db != nil {
 		return nil
 	}
@@ -225,8 +225,8 @@ func (o *output) Close(ctx context.Context) error {
 		o.stop()
 	}
 	o.tending.Wait()
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lock()
+	defer o.unlock()
 	if o.logs != nil {
 		o.logs.Close()
 	}

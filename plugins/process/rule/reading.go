@@ -129,11 +129,14 @@ func (h *held) readBy(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
+// switches tells whether it is read, or counted, in another way than before.
+func (h *held) switches(rules string) bool { return h.rules != rules || h.readAs != h.reading.ID }
+
 // saveSwitch writes from which offset on a partition is read, and counted, as it is
 // now, when that is another way than before. Where topics are joined, their own
 // partitions say it.
 func (h *held) saveSwitch(ctx context.Context, tx *sql.Tx, rules string, now time.Time) error {
-	if h.sides != nil || h.rules == rules && h.readAs == h.reading.ID {
+	if h.sides != nil || !h.switches(rules) {
 		return nil
 	}
 	raw, err := json.Marshal(h.reading)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/lifecycle/tombstone"
@@ -82,6 +83,7 @@ type held struct {
 	begins  int64               // the offset from which it counts by its rules
 	reading *Reading            // how it is read
 	readAs  string              // how it was read last, as the store has it
+	ahead   atomic.Bool         // of the store: it is written, or that has failed
 	journaled
 }
 
@@ -227,7 +229,8 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most, rows int, due bool, n
 func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
 	emptied := h.lag == 0 && len(h.images) == 0
 	for len(h.images) > 0 {
-		if _, err := h.saveImaged(ctx, tx, most, math.MaxInt32); err != nil {
+		some, _ := h.takeImaged(math.MaxInt32)
+		if err := some.write(ctx, tx, most); err != nil {
 			return err
 		}
 	}
@@ -291,12 +294,21 @@ func (w *rowWriter) flush(ctx context.Context, tx *sql.Tx, most int) error {
 
 // saveResults writes what was told.
 func (h *held) saveResults(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
-	results := make([][]any, len(h.out))
+	h.tellAt(now)
+	return writeResults(ctx, tx, most, h.out, h.toldAt)
+}
+
+// tellAt is when what was told is.
+func (h *held) tellAt(now time.Time) {
 	if len(h.out) > 0 {
 		h.toldAt = following(h.toldAt, now.UnixMicro())
 	}
-	for i, r := range h.out {
-		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, h.toldAt, string(r.JSON)}
+}
+
+func writeResults(ctx context.Context, tx *sql.Tx, most int, told []Result, at int64) error {
+	results := make([][]any, len(told))
+	for i, r := range told {
+		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, at, string(r.JSON)}
 	}
 	if err := insert(ctx, tx, most, `rule_result (id, revision, rule, fleet, device_id, window_end, recorded_at, result)`,
 		`ON CONFLICT (id, revision) DO NOTHING`, results); err != nil {
@@ -327,31 +339,52 @@ func (h *held) operators() (all []*operator) {
 }
 
 func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	rules := naming(h.set.Version, h.forSome)
+	row, err := h.standing(rules, now)
+	if err == nil {
+		err = writeStanding(ctx, tx, row)
+	}
+	if err == nil {
+		err = h.saveSwitch(ctx, tx, rules, now)
+	}
+	if err != nil {
+		return err
+	}
+	h.rules = rules
+	h.version++
+	return nil
+}
+
+// standing is the row of where a partition stands, of its next version.
+func (h *held) standing(rules string, now time.Time) ([]any, error) {
 	h.tally.Rules = map[string]ruleTally{}
 	for _, op := range h.ops {
 		h.tally.Rules[op.Name] = ruleTally{op.Epoch, op.since, op.before, op.tally, op.givenUp}
 	}
 	counts, err := json.Marshal(h.tally)
 	if err != nil {
-		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
+		return nil, fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
 	}
-	rules := naming(h.set.Version, h.forSome)
+	return []any{h.topic, h.number, h.log, h.upcoming, h.time, h.version + 1, rules, string(counts), now.UnixMicro(),
+		h.toldAt}, nil
+}
+
+var errElsewhere = errors.New("another process has written it; it is read again")
+
+// writeStanding fails with errElsewhere when the store has another version than the one
+// before.
+func writeStanding(ctx context.Context, tx *sql.Tx, row []any) error {
 	n, err := deleted(tx.ExecContext(ctx, `INSERT INTO rule_position (topic, part, log, next, time, version, rules, tally, updated_at,
 		told_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (topic, part) DO UPDATE SET log = excluded.log, next = excluded.next,
 		time = excluded.time, version = excluded.version, rules = excluded.rules, tally = excluded.tally,
 		updated_at = excluded.updated_at, told_at = excluded.told_at WHERE rule_position.version = excluded.version - 1`,
-		h.topic, h.number, h.log, h.upcoming, h.time, h.version+1, rules, string(counts), now.UnixMicro(), h.toldAt))
+		row...))
 	if err == nil && n != 1 {
-		err = errors.New("another process has written it; it is read again")
+		err = errElsewhere
 	}
 	if err != nil {
-		return fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
+		return fmt.Errorf("writing where %s/%d stands: %w", row[0], row[1], err)
 	}
-	if err := h.saveSwitch(ctx, tx, rules, now); err != nil {
-		return err
-	}
-	h.rules = rules
-	h.version++
 	return nil
 }
 
