@@ -82,6 +82,9 @@ type partition struct {
 	values []predicate.Value // for its conditions
 	key    []byte
 	keyed  *Rule // whose key it is, of the event at hand; nil: of none
+	found  bool  // of that key, peers are what there is
+	peers  *peers
+	groups []together // by operator.group
 	json   []byte
 }
 
@@ -93,6 +96,8 @@ type operator struct {
 	fleets   map[string]int64 // keys by fleet
 	due      timers
 	changed  []*keyState // since they were saved
+	group    int         // of those with the same key; none: it looks for its keys itself
+	peer     int         // which of them it is
 	tally    Counts
 	since    int64 // the offset at which it began to count
 	before   int64 // how many records had come to rules before
@@ -165,11 +170,13 @@ func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int6
 		p.ops = append(p.ops, newOperator(r, set.Version))
 		p.whole = p.whole || len(r.Slow) > 0
 	}
+	p.put()
 	return p
 }
 
 func newOperator(r *Rule, version string) *operator {
-	op := &operator{Rule: r, usual: r.form(version), keys: map[string]*keyState{}, fleets: map[string]int64{}}
+	op := &operator{Rule: r, usual: r.form(version), keys: map[string]*keyState{}, fleets: map[string]int64{},
+		group: ungrouped}
 	switch {
 	case r.pattern != nil:
 		op.kind, op.looking = patterns{}, r.pattern.layout.Reader()
@@ -217,7 +224,7 @@ func (p *partition) read(raw []byte, e *event.Event) error {
 // rule.
 func (p *partition) take(e *record) (counted bool) {
 	p.advance(p.reached(e.At))
-	p.keyed = nil
+	p.keyed, p.found, p.peers = nil, false, nil
 	for _, op := range p.ops {
 		o := p.applyTo(op, e)
 		op.tally[o]++
@@ -259,7 +266,7 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 	if op.join != nil && p.holds == 0 {
 		return Filtered
 	}
-	k := op.keys[string(p.key)]
+	k := p.find(op)
 	isNew := k == nil
 	if isNew {
 		if op.pattern.passes(p, e) {
@@ -270,7 +277,7 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 			p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit})
 			return OverLimit
 		}
-		k = &keyState{name: string(p.key), form: as, due: never}
+		k = &keyState{name: p.nameOf(op), form: as, due: never}
 	}
 	if k.seq.full(op.Rule, k.form) {
 		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit,
@@ -286,7 +293,7 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 		return Counted
 	}
 	if isNew {
-		op.keys[k.name] = k
+		p.admit(op, k)
 		op.fleets[strings.Clone(e.Fleet)]++
 	}
 	op.touch(k)
@@ -302,7 +309,7 @@ func (p *partition) makeKey(r *Rule, e *record) error {
 	if p.keyed != nil && p.keyed.keyText == r.keyText {
 		return nil
 	}
-	p.keyed = nil
+	p.keyed, p.found, p.peers = nil, false, nil
 	p.key = append(append(append(p.key[:0], e.Fleet...), 0), '[')
 	for i, part := range r.key {
 		v, err := part.expr.Eval(p.reader)
@@ -425,7 +432,7 @@ func (p *partition) ring(op *operator, at int64) {
 
 // forget ends a key of which nothing is open.
 func (p *partition) forget(op *operator, k *keyState) {
-	delete(op.keys, k.name)
+	p.dismiss(op, k)
 	fleet, _, _ := strings.Cut(k.name, "\x00")
 	if op.fleets[fleet]--; op.fleets[fleet] == 0 {
 		delete(op.fleets, fleet)

@@ -381,7 +381,8 @@ func TestPattern_DamagedStateIsRefused(t *testing.T) {
 						for _, other := range q.ops {
 							if other.Rule == op.Rule {
 								k.form = &other.usual
-								other.keys[k.name], other.fleets["f"] = k, 1
+								q.admit(other, k)
+								other.fleets["f"] = 1
 								q.schedule(other, k)
 							}
 						}

@@ -180,7 +180,7 @@ func (p *partition) restore(op *operator, fleet, key string, state []byte) error
 	}
 	k.form = op.as(fleet)
 	k.saved = true
-	op.keys[k.name] = k
+	p.admit(op, k)
 	op.fleets[fleet]++
 	p.schedule(op, k)
 	return nil
