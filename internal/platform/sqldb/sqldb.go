@@ -96,12 +96,10 @@ func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*D
 		if perr != nil {
 			return nil, fmt.Errorf("opening SQL store %q: %w", rawURL, perr)
 		}
-		if err = makePrivate(path); err != nil {
+		if err = makeFile(ctx, path); err != nil {
 			return nil, fmt.Errorf("creating SQL store %s: %w", rawURL, err)
 		}
-		q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-			busyTimeout(), "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"}}
-		db, err = openSQLite("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode(), meterOf(of, dialect))
+		db, err = openSQLite(fileDSN(path), meterOf(of, dialect))
 		if err == nil {
 			db.SetMaxOpenConns(mostConns)
 			db.SetMaxIdleConns(mostConns)
@@ -123,6 +121,29 @@ func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*D
 		return nil, fmt.Errorf("opening SQL store %s: %w", Redact(rawURL), err)
 	}
 	return &DB{DB: db, Dialect: dialect}, nil
+}
+
+// fileDSN is a file with what each connection to it is set to, and more.
+func fileDSN(path string, more ...string) string {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": append(more, busyTimeout(), "journal_mode(WAL)",
+		"synchronous(FULL)", "foreign_keys(ON)")}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// makeFile makes the file of a store that is not there yet, so that it can shrink. It
+// is once that this is said: each connection that says it waits for the writers.
+func makeFile(ctx context.Context, path string) error {
+	if err := makePrivate(path); err != nil {
+		return err
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() > 0 {
+		return err
+	}
+	db, err := sql.Open("sqlite", fileDSN(path, "auto_vacuum(INCREMENTAL)"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
 // makePrivate makes the file of a store that is not there yet, and its folder,
