@@ -30,7 +30,7 @@ type writing struct {
 	seq    int64  // of the entry
 	entry  []byte // of the journal; empty: none
 	told   []Result
-	toldAt int64
+	tell   teller
 	row    []any // where it stands
 }
 
@@ -122,7 +122,7 @@ func (o *output) writeAhead(ctx context.Context, seq int64, changed []*held, rec
 // writing takes what a batch writes of a partition, which has its next version then.
 func (h *held) writing(now time.Time) (w writing, err error) {
 	h.tellAt(now)
-	w = writing{of: h, seq: h.version + 1, told: h.out, toldAt: h.toldAt}
+	w = writing{of: h, seq: h.version + 1, told: h.out, tell: h.teller()}
 	if !h.entry.empty() {
 		w.entry = slices.Clone(h.entry.bytes())
 		h.entered(len(w.entry))
@@ -155,7 +155,7 @@ func writeAll(ctx context.Context, db *sqldb.DB, seq, buried int64, all []writin
 				return err
 			}
 		}
-		if err := writeResults(ctx, tx, most, w.told, w.toldAt); err != nil {
+		if err := w.tell.writeResults(ctx, tx, most, w.told); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ const (
 // Lifecycle is the store of what rules keep of open windows, which goes by time
 // of the events, and of what they told.
 func Lifecycle() lifecycle.Kind {
-	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result"},
+	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result", "rule_furthest"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_rule_results", Default: "2160h",
 			Description: "How long results of rules are kept, from when they were told."},
 		Prepare: migrate, Expire: expireResults, Count: count, Erase: erase,
@@ -34,8 +34,14 @@ func expireResults(ctx context.Context, db *sqldb.DB, p expire.Pass, before time
 	if err := migrate(ctx, db); err != nil {
 		return expire.Removed{}, err
 	}
-	return expire.Rows{Table: "rule_result", Key: "id, revision", Old: "recorded_at < $1", Fleet: "fleet"}.Expire(ctx, db,
-		p, before)
+	removed, err := expireSums(ctx, db, p, before)
+	if err != nil {
+		return removed, err
+	}
+	results, err := expire.Rows{Table: "rule_result", Key: "id, revision", Old: "recorded_at < $1", Fleet: "fleet"}.
+		Expire(ctx, db, p, before)
+	removed.Add(results)
+	return removed, err
 }
 
 const ofTarget = ` WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`
@@ -45,51 +51,60 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	err := errors.Join(migrate(ctx, db),
 		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_state`+ofTarget, fleet, device).Scan(&keys),
 		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_result`+ofTarget, fleet, device).Scan(&results))
-	var events int64
+	var events, hours int64
 	if err == nil {
 		events, err = countJournaled(ctx, db, fleet, device)
+	}
+	if err == nil {
+		hours, err = countHours(ctx, db, fleet, device)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("counting what rules keep: %w", err)
 	}
-	return map[string]int64{countState: keys, countJournal: events, countResults: results}, nil
+	return map[string]int64{countState: keys, countJournal: events, countResults: results, countSums: hours}, nil
 }
 
 // erase deletes what rules keep and told of a device, or of a fleet. A key is of
 // one device, so that nothing of another goes with it; one of all devices stays, with
-// all that it has counted. The tombstone must be buried: what is applied later knows
-// of it; and since every partition's version grows, who has the keys in memory reads
-// them again before it writes.
+// all that it has counted. Sums of funnels that have counted the device are made anew.
+// The tombstone must be buried: what is applied later knows of it; and since every
+// partition's version grows, who has the keys in memory reads them again before it
+// writes.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if err := migrate(ctx, db); err != nil {
 		return err
 	}
-	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
-			return err
-		}
-		events, err := foldSums(ctx, tx, db.Dialect, t.Fleet, t.Device)
-		if err != nil {
-			return err
-		}
-		if err := tombstone.Delete(ctx, tx, t.Job, countState, `DELETE FROM rule_state`+ofTarget, t.Fleet,
-			t.Device); err != nil {
-			return err
-		}
-		if err := journalOf(ctx, tx, func(entry []byte) ([]byte, error) {
-			rest, n, err := without(entry, t.Fleet, t.Device)
-			events += n
-			return rest, err
-		}); err != nil {
-			return err
-		}
-		if err := tombstone.Add(ctx, tx, t.Job, countJournal, events); err != nil {
-			return err
-		}
-		return tombstone.Delete(ctx, tx, t.Job, countResults, `DELETE FROM rule_result`+ofTarget, t.Fleet, t.Device)
-	})
+	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error { return eraseRows(ctx, tx, db.Dialect, t) })
+	if err == nil {
+		err = remakeSums(ctx, db, t.Fleet)
+	}
 	if err != nil {
 		return fmt.Errorf("erasing what rules keep: %w", err)
 	}
 	return nil
+}
+
+func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
+		return err
+	}
+	events, err := foldSums(ctx, tx, dialect, t.Fleet, t.Device)
+	if err != nil {
+		return err
+	}
+	if err := tombstone.Delete(ctx, tx, t.Job, countState, `DELETE FROM rule_state`+ofTarget, t.Fleet,
+		t.Device); err != nil {
+		return err
+	}
+	if err := journalOf(ctx, tx, func(entry []byte) ([]byte, error) {
+		rest, n, err := without(entry, t.Fleet, t.Device)
+		events += n
+		return rest, err
+	}); err != nil {
+		return err
+	}
+	if err := tombstone.Add(ctx, tx, t.Job, countJournal, events); err != nil {
+		return err
+	}
+	return eraseResults(ctx, tx, t)
 }

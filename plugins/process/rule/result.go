@@ -34,6 +34,7 @@ type Result struct {
 	Device   string
 	End      int64 // of the window, in microseconds since 1970
 	JSON     []byte
+	steps    []byte // of a funnel's result that is told once: its values
 }
 
 // window is what a result is about. Its id is what it is known by: its end, the
@@ -107,6 +108,9 @@ func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, va
 	r.JSON = p.appendPlace(append(r.JSON, `,"first":"`...), w.from[0], of.first)
 	r.JSON = p.appendPlace(append(r.JSON, `","last":"`...), w.from[1], of.last)
 	r.JSON = append(append(append(append(r.JSON, `","values":`...), values...), k.form.also...), '}')
+	if op.pattern != nil && w.status == statusFinal && revision == 0 && IsFunnel(op.Name) {
+		r.steps = values
+	}
 	p.out = append(p.out, r)
 	k.tell(w, revision, op.keepsTold(w.status))
 }

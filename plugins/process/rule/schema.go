@@ -23,6 +23,15 @@ import "weir/internal/platform/sqldb"
 //	when rule_results has handed it on. Of one partition, recorded_at never
 //	goes back: revisions are in its order.
 //
+//	`summed` when rule_furthest counts it.
+//
+// rule_furthest  what the results of funnels come to, by the hour in which their windows
+//
+//	end, and partition: furthest.go has the format of `steps`. `since` and
+//	`told_at` are the recorded_at of its first and its newest result,
+//	`thinned` when retention has deleted some of them. What is `due` is made
+//	anew of the results behind `at_end` and `at_id`.
+//
 // rule_outbox    who hands results on.
 // rule_version   rule sets that were put, and those that a file had in force (source
 //
@@ -93,6 +102,17 @@ ALTER TABLE rule_version ADD COLUMN source TEXT NOT NULL DEFAULT 'put';
 ALTER TABLE rule_switch ADD COLUMN reading TEXT NOT NULL DEFAULT '';
 CREATE TABLE rule_reading (id TEXT PRIMARY KEY, reading TEXT NOT NULL, noted_at BIGINT NOT NULL);
 `
+	const summed = `
+ALTER TABLE rule_result ADD COLUMN summed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX rule_result_unsummed ON rule_result (fleet, rule, window_end, id) WHERE summed = 0 AND substr(rule, 1, 7) = 'funnel_';
+CREATE TABLE rule_furthest (
+	fleet TEXT NOT NULL, rule TEXT NOT NULL, hour BIGINT NOT NULL, topic TEXT NOT NULL, part INTEGER NOT NULL,
+	entries BIGINT NOT NULL, since BIGINT NOT NULL, told_at BIGINT NOT NULL, thinned INTEGER NOT NULL DEFAULT 0,
+	due INTEGER NOT NULL DEFAULT 0, at_end BIGINT NOT NULL DEFAULT 0, at_id TEXT NOT NULL DEFAULT '', steps `
+	const sums = ` NOT NULL, PRIMARY KEY (fleet, rule, hour, topic, part));
+CREATE INDEX rule_furthest_by_time ON rule_furthest (told_at);
+CREATE INDEX rule_furthest_due ON rule_furthest (fleet, hour) WHERE due = 1;
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
@@ -100,5 +120,5 @@ CREATE TABLE rule_reading (id TEXT PRIMARY KEY, reading TEXT NOT NULL, noted_at 
 		{SQLite: canaries, Postgres: canaries}, {SQLite: topics, Postgres: topics}, {
 			SQLite:   journal + "BLOB NOT NULL, PRIMARY KEY (topic, part, seq));",
 			Postgres: journal + "BYTEA NOT NULL, PRIMARY KEY (topic, part, seq));",
-		}, {SQLite: sources, Postgres: sources}}
+		}, {SQLite: sources, Postgres: sources}, {SQLite: summed + "BLOB" + sums, Postgres: summed + "BYTEA" + sums}}
 }

@@ -186,6 +186,7 @@ func (p *partition) restore(op *operator, fleet, key string, state []byte) error
 	return nil
 }
 
+// deleted is how many rows a statement deleted, or wrote.
 func deleted(res sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err
@@ -295,7 +296,7 @@ func (w *rowWriter) flush(ctx context.Context, tx *sql.Tx, most int) error {
 // saveResults writes what was told.
 func (h *held) saveResults(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
 	h.tellAt(now)
-	return writeResults(ctx, tx, most, h.out, h.toldAt)
+	return h.teller().writeResults(ctx, tx, most, h.out)
 }
 
 // tellAt is when what was told is.
@@ -305,16 +306,37 @@ func (h *held) tellAt(now time.Time) {
 	}
 }
 
-func writeResults(ctx context.Context, tx *sql.Tx, most int, told []Result, at int64) error {
-	results := make([][]any, len(told))
-	for i, r := range told {
-		results[i] = []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, at, string(r.JSON)}
+// teller is of which partition results are, and when they are told.
+type teller struct {
+	place
+	at int64
+}
+
+func (h *held) teller() teller { return teller{place{h.topic, h.number}, h.toldAt} }
+
+func (t teller) writeResults(ctx context.Context, tx *sql.Tx, most int, told []Result) error {
+	results := make([][]any, 0, len(told))
+	var summed []*Result
+	for i := range told {
+		if r := &told[i]; r.steps != nil {
+			summed = append(summed, r)
+		} else {
+			results = append(results, t.rowOf(r))
+		}
 	}
-	if err := insert(ctx, tx, most, `rule_result (id, revision, rule, fleet, device_id, window_end, recorded_at, result)`,
-		`ON CONFLICT (id, revision) DO NOTHING`, results); err != nil {
+	if err := insert(ctx, tx, most, resultColumns(""), `ON CONFLICT (id, revision) DO NOTHING`, results); err != nil {
 		return fmt.Errorf("writing results: %w", err)
 	}
-	return nil
+	return t.saveSummed(ctx, tx, most, summed)
+}
+
+// resultColumns are those that rowOf has values of, and more.
+func resultColumns(more string) string {
+	return `rule_result (id, revision, rule, fleet, device_id, window_end, recorded_at, result` + more + `)`
+}
+
+func (t teller) rowOf(r *Result) []any {
+	return []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, t.at, string(r.JSON)}
 }
 
 // clockMost is by how much a clock may be behind what was written by another, or
@@ -410,6 +432,16 @@ func unbroken(ctx context.Context, most int) context.Context {
 
 // insert writes rows of equal length, as many with each statement as it may.
 func insert(ctx context.Context, tx *sql.Tx, most int, into, conflict string, rows [][]any) error {
+	return inserting(ctx, tx, most, into, conflict, rows,
+		func(ctx context.Context, stmt *sql.Stmt, args []any) error {
+			_, err := stmt.ExecContext(ctx, args...)
+			return err
+		})
+}
+
+// inserting is insert, where do runs each statement.
+func inserting(ctx context.Context, tx *sql.Tx, most int, into, conflict string, rows [][]any,
+	do func(ctx context.Context, stmt *sql.Stmt, args []any) error) error {
 	each := unbroken(ctx, most)
 	for len(rows) > 0 {
 		n := min(most, len(rows))
@@ -423,7 +455,7 @@ func insert(ctx context.Context, tx *sql.Tx, most int, into, conflict string, ro
 				args = slices.Concat(rows[:n]...)
 			}
 			if err = ctx.Err(); err == nil {
-				_, err = stmt.ExecContext(each, args...)
+				err = do(each, stmt, args)
 			}
 		}
 		if err = errors.Join(err, stmt.Close()); err != nil {

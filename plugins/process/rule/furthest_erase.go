@@ -1,0 +1,260 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"weir/internal/lifecycle/expire"
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// Nothing can be taken out of a sum. So the sums of hours in which an erased device had
+// results are deleted with these, and made anew of the results that are left, piece by
+// piece: until then the hour is answered result by result. How many results are left is
+// known at once.
+
+// countSums is the name of hours whose sums are deleted, and of a device made anew.
+const countSums = "rule_funnel_hours"
+
+// eraseResults deletes what was told of a device, or of a fleet, and the sums of it.
+// Nobody writes results until the transaction ends.
+func eraseResults(ctx context.Context, tx *sql.Tx, t tombstone.Target) error {
+	if t.Device == "" {
+		hours, err := countHours(ctx, tx, t.Fleet, "")
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_furthest WHERE fleet = $1`, t.Fleet); err != nil {
+			return err
+		}
+		if err := tombstone.Add(ctx, tx, t.Job, countSums, hours); err != nil {
+			return err
+		}
+		return tombstone.Delete(ctx, tx, t.Job, countResults, `DELETE FROM rule_result`+ofTarget, t.Fleet, t.Device)
+	}
+	touched := map[furthestKey]int64{} // by hour, how many results of its sums go
+	n := int64(0)
+	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error {
+		key := furthestKey{fleet: t.Fleet}
+		var end, summed int64
+		err := row.Scan(&key.rule, &end, &summed)
+		if n++; summed == 1 {
+			key.hour = hourOf(end)
+			touched[key]++
+		}
+		return err
+	}, `DELETE FROM rule_result`+ofTarget+` RETURNING rule, window_end, summed`, t.Fleet, t.Device); err != nil {
+		return err
+	}
+	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error { // the device's may be among those that retention deleted
+		key := furthestKey{fleet: t.Fleet}
+		err := row.Scan(&key.rule, &key.hour)
+		touched[key] += 0
+		return err
+	}, `SELECT DISTINCT rule, hour FROM rule_furthest WHERE fleet = $1 AND thinned = 1`, t.Fleet); err != nil {
+		return err
+	}
+	hours := int64(0)
+	for _, key := range slices.SortedFunc(maps.Keys(touched), furthestKey.compare) {
+		had, err := startAnew(ctx, tx, key, touched[key])
+		if err != nil {
+			return err
+		}
+		hours += had
+	}
+	return errors.Join(tombstone.Add(ctx, tx, t.Job, countSums, hours), tombstone.Add(ctx, tx, t.Job, countResults, n))
+}
+
+// countHours counts the hours whose sums an erasure deletes.
+func countHours(ctx context.Context, q querier, fleet, device string) (n int64, err error) {
+	query, args := `SELECT count(*) FROM (SELECT DISTINCT rule, hour FROM rule_furthest WHERE fleet = $1) h`, []any{fleet}
+	if device != "" {
+		query = `SELECT count(*) FROM (SELECT DISTINCT rule, hour FROM rule_furthest WHERE fleet = $1 AND (thinned = 1 OR (rule, hour)
+			IN (SELECT rule, window_end - window_end % 3600000000 FROM rule_result WHERE fleet = $1 AND device_id = $2 AND summed = 1))) h`
+		args = append(args, device)
+	}
+	err = q.QueryRowContext(ctx, query, args...).Scan(&n)
+	return n, err
+}
+
+// startAnew deletes the sums of an hour of which so many results are gone. What is left
+// is due; it returns 0 where there were none.
+func startAnew(ctx context.Context, tx *sql.Tx, key furthestKey, gone int64) (had int64, err error) {
+	left, err := takeSums(ctx, tx, key, false)
+	if err != nil || left == nil {
+		return 0, err
+	}
+	if left.Entries = max(left.Entries-gone, 0); left.Entries == 0 {
+		return 1, nil
+	}
+	left.due = 1
+	return 1, left.put(ctx, tx, key)
+}
+
+// ofSeveral are sums that several partitions had.
+type ofSeveral struct {
+	Furthest
+	topic         string
+	part          int32
+	since, toldAt int64
+	thinned, due  int64
+}
+
+// takeSums deletes the sums of an hour, and returns what they come to, nil when there are
+// none; with their steps, if they are asked for.
+func takeSums(ctx context.Context, tx *sql.Tx, key furthestKey, steps bool) (*ofSeveral, error) {
+	column := `''`
+	if steps {
+		column = `steps`
+	}
+	rows, err := sqldb.All(ctx, tx, func(row sqldb.Row) (*ofSeveral, error) {
+		s := &ofSeveral{}
+		var entries int64
+		var raw []byte
+		err := row.Scan(&s.topic, &s.part, &entries, &s.since, &s.toldAt, &s.thinned, &s.due, &raw)
+		if err == nil && steps {
+			var sum *Furthest
+			if sum, err = decodeFurthest(raw); err == nil {
+				s.Furthest = *sum
+			}
+		}
+		s.Entries = entries
+		return s, err
+	}, `DELETE FROM rule_furthest WHERE fleet = $1 AND rule = $2 AND hour = $3
+		RETURNING topic, part, entries, since, told_at, thinned, due, `+column, key.fleet, key.rule, key.hour)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	slices.SortFunc(rows, func(a, b *ofSeveral) int {
+		return place{a.topic, a.part}.compare(place{b.topic, b.part})
+	})
+	all := rows[0]
+	for _, s := range rows[1:] {
+		all.merge(&s.Furthest)
+		all.since, all.toldAt = min(all.since, s.since), max(all.toldAt, s.toldAt)
+		all.thinned, all.due = max(all.thinned, s.thinned), max(all.due, s.due)
+	}
+	return all, nil
+}
+
+// put writes them as one row. What is due has no steps yet.
+func (s *ofSeveral) put(ctx context.Context, tx *sql.Tx, key furthestKey) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO rule_furthest (fleet, rule, hour, topic, part, entries, since, told_at, thinned, due,
+		at_end, steps) VALUES ($1, $2, $3, '', -1, $4, $5, $6, $7, $8, $3, $9)`, key.fleet, key.rule, key.hour, s.Entries,
+		s.since, s.toldAt, s.thinned, s.due, s.append(nil))
+	return err
+}
+
+// remakeMost bounds the results that one transaction reads: other writers of a file wait
+// for it.
+const remakeMost = 5000
+
+// remakeSums makes sums anew that are due, of the newest hours first. What a crash leaves
+// is gone on with.
+func remakeSums(ctx context.Context, db *sqldb.DB, fleet string) error {
+	for more := true; more; {
+		if err := tombstone.Update(ctx, db, func(tx *sql.Tx) (err error) {
+			more, err = remakeSome(ctx, tx, db.ForUpdate(), fleet, remakeMost)
+			return err
+		}); err != nil {
+			return fmt.Errorf("making the sums of funnels anew: %w", err)
+		}
+	}
+	return nil
+}
+
+// remakeSome goes on with one hour. Results that come meanwhile are in sums of their
+// own; that they are read here as well changes no set.
+func remakeSome(ctx context.Context, tx *sql.Tx, lock, fleet string, most int) (more bool, err error) {
+	key := furthestKey{fleet: fleet}
+	var end int64
+	var id string
+	var steps []byte
+	err = tx.QueryRowContext(ctx, `SELECT rule, hour, at_end, at_id, steps FROM rule_furthest WHERE fleet = $1 AND due = 1
+		ORDER BY hour DESC, rule LIMIT 1`+lock, fleet).Scan(&key.rule, &key.hour, &end, &id, &steps)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	sum, err := decodeFurthest(steps)
+	if err != nil {
+		return false, err
+	}
+	n := 0
+	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error {
+		var device string
+		var raw sql.RawBytes
+		if err := row.Scan(&id, &device, &end, &raw); err != nil {
+			return err
+		}
+		n++
+		return sum.addResult(device, raw)
+	}, fmt.Sprintf(`SELECT id, device_id, window_end, result FROM rule_result WHERE fleet = $1 AND rule = $2 AND window_end >= $3
+		AND window_end < $4 AND (window_end > $3 OR id > $5) AND summed = 1 ORDER BY window_end, id LIMIT %d`, most),
+		key.fleet, key.rule, end, key.hour+hourLong, id); err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE rule_furthest SET at_end = $4, at_id = $5, steps = $6, due = $7 WHERE fleet = $1 AND rule = $2
+		AND hour = $3 AND due = 1`, key.fleet, key.rule, key.hour, end, id, sum.append(nil), bit(n == most))
+	return true, err
+}
+
+// expireSums deletes sums all of whose results are gone, notes of which some are - before
+// these are deleted - and adds up the partitions of hours that are over.
+func expireSums(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
+	if !p.DryRun {
+		if _, err := db.ExecContext(ctx, `UPDATE rule_furthest SET thinned = 1 WHERE since < $1 AND thinned = 0`,
+			before.UnixMicro()); err != nil {
+			return expire.Removed{}, fmt.Errorf("noting which sums of funnels lose results: %w", err)
+		}
+		if err := gatherSums(ctx, db, p.Now.Add(-gatherAfter)); err != nil {
+			return expire.Removed{}, fmt.Errorf("adding up the sums of funnels: %w", err)
+		}
+	}
+	return expire.Rows{Table: "rule_furthest", Key: "fleet, rule, hour, topic, part", Old: "told_at < $1",
+		Fleet: "fleet"}.Expire(ctx, db, p, before)
+}
+
+// gatherAfter is how long after an hour little comes for it.
+const gatherAfter = 3 * time.Hour
+
+// gatherMost bounds the hours that one pass adds up.
+const gatherMost = 10_000
+
+// gatherSums makes one row of each hour before a time, of those that its partitions have.
+func gatherSums(ctx context.Context, db *sqldb.DB, before time.Time) error {
+	keys, err := sqldb.All(ctx, db, func(row sqldb.Row) (k furthestKey, err error) {
+		return k, row.Scan(&k.fleet, &k.rule, &k.hour)
+	}, fmt.Sprintf(`SELECT fleet, rule, hour FROM rule_furthest WHERE hour < $1 GROUP BY fleet, rule, hour
+		HAVING count(*) > 1 AND max(due) = 0 LIMIT %d`, gatherMost), hourOf(before.UnixMicro()))
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
+			all, err := takeSums(ctx, tx, key, true)
+			switch {
+			case err != nil || all == nil:
+				return err
+			case all.due == 1:
+				return errDue
+			}
+			return all.put(ctx, tx, key)
+		})
+		if err != nil && !errors.Is(err, errDue) {
+			return err
+		}
+	}
+	return nil
+}
+
+// errDue says that sums are made anew since: they stay as they are.
+var errDue = errors.New("the sums are being made anew")

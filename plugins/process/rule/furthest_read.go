@@ -1,0 +1,175 @@
+package rule
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"weir/internal/platform/rawjson"
+	"weir/internal/platform/sqldb"
+)
+
+// ErrRemade says that sums which are needed are being made anew, after an erasure.
+var ErrRemade = errors.New("sums of the range are being made anew, after an erasure")
+
+// FunnelEntries is how many results of a funnel the sums of the hours count that lie
+// within a range.
+func FunnelEntries(ctx context.Context, db *sqldb.DB, q Query) (n int64, err error) {
+	if err := migrate(ctx, db); err != nil {
+		return 0, err
+	}
+	first, last := q.hours()
+	if err := db.QueryRowContext(ctx, `SELECT coalesce(sum(entries), 0) FROM rule_furthest WHERE fleet = $1 AND rule = $2
+		AND hour >= $3 AND hour < $4`, q.Fleet, q.Rule, first, last).Scan(&n); err != nil {
+		return 0, fmt.Errorf("reading the sums of a funnel: %w", err)
+	}
+	return n, nil
+}
+
+// hours is where the hours that a range has whole begin and end; they end before they
+// begin where it has none.
+func (q *Query) hours() (first, last int64) {
+	return hourOf(q.From.UnixMicro() + hourLong - 1), hourOf(q.To.UnixMicro())
+}
+
+// SumFunnel adds up what is known of a funnel in a range: the sums of whole hours, and
+// what they do not count, result by result: at the ends of the range, of hours whose sums
+// are being made anew, and what an earlier weir or a window told. Of these there may be so
+// many: ErrTooMany, or ErrRemade when it is for sums that come back.
+func SumFunnel(ctx context.Context, db *sqldb.DB, q Query, most int) (*Furthest, error) {
+	if err := migrate(ctx, db); err != nil {
+		return nil, err
+	}
+	tx, err := view(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	s := &funnelSum{Furthest: &Furthest{}, q: q, left: most}
+	if err := s.read(ctx, tx); err != nil {
+		return nil, fmt.Errorf("adding up the funnel %s: %w", q.Rule, err)
+	}
+	return s.Furthest, nil
+}
+
+// funnelSum adds up what is asked for.
+type funnelSum struct {
+	*Furthest
+	q    Query
+	left int // results that may be read still
+}
+
+func (s *funnelSum) read(ctx context.Context, tx *sql.Tx) error {
+	from, to := s.q.From.UnixMicro(), s.q.To.UnixMicro()
+	first, last := s.q.hours()
+	if first >= last {
+		return s.results(ctx, tx, from, to, false, nil)
+	}
+	if err := s.results(ctx, tx, from, first, false, nil); err != nil {
+		return err
+	}
+	remade, err := s.sums(ctx, tx, first, last)
+	if err != nil {
+		return err
+	}
+	if err := s.results(ctx, tx, first, last, true, remade); err != nil {
+		return err
+	}
+	if err := s.results(ctx, tx, last, to, false, nil); err != nil {
+		return err
+	}
+	for hour := range remade {
+		err := s.results(ctx, tx, hour, hour+hourLong, false, nil)
+		if errors.Is(err, ErrTooMany) {
+			return ErrRemade
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sums adds those of hours, but of the hours that it returns: these are not whole.
+func (s *funnelSum) sums(ctx context.Context, tx *sql.Tx, first, last int64) (remade map[int64]bool, err error) {
+	remade = map[int64]bool{}
+	const of = ` FROM rule_furthest WHERE fleet = $1 AND rule = $2 AND hour >= $3 AND hour < $4`
+	args := []any{s.q.Fleet, s.q.Rule, first, last}
+	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error {
+		hour, err := sqldb.Value[int64](row)
+		remade[hour] = true
+		return err
+	}, `SELECT hour`+of+` AND due = 1`, args...); err != nil {
+		return nil, err
+	}
+	return remade, sqldb.Each(ctx, tx, func(row sqldb.Row) error {
+		var hour, entries int64
+		var steps sql.RawBytes
+		if err := row.Scan(&hour, &entries, &steps); err != nil || remade[hour] {
+			return err
+		}
+		sum, err := decodeFurthest(steps)
+		if err != nil {
+			return err
+		}
+		sum.Entries = entries
+		s.merge(sum)
+		return nil
+	}, `SELECT hour, entries, steps`+of+` ORDER BY hour, topic, part`, args...)
+}
+
+// ofUnsummed are results of funnels r that no sum counts: they have an index.
+const ofUnsummed = ` AND r.summed = 0 AND substr(r.rule, 1, 7) = '` + funnelPrefix + `'`
+
+// results adds, one by one, those of windows that end in a stretch: all, or those that
+// are not summed and not of some hours.
+func (s *funnelSum) results(ctx context.Context, tx *sql.Tx, from, to int64, unsummed bool, but map[int64]bool) error {
+	if from >= to {
+		return nil
+	}
+	q := Query{Fleet: s.q.Fleet, Rule: s.q.Rule, From: time.UnixMicro(from), To: time.UnixMicro(to)}
+	where, args := q.where()
+	if unsummed {
+		where += ofUnsummed
+	}
+	return sqldb.Each(ctx, tx, func(row sqldb.Row) error {
+		var device string
+		var end int64
+		var raw sql.RawBytes
+		if err := row.Scan(&device, &end, &raw); err != nil || but[hourOf(end)] {
+			return err
+		}
+		if s.left--; s.left < 0 {
+			return ErrTooMany
+		}
+		return s.addResult(device, raw)
+	}, `SELECT r.device_id, r.window_end, r.result FROM rule_result r WHERE `+where+` ORDER BY r.window_end, r.id`, args...)
+}
+
+// addResult takes in a result as it is stored.
+func (f *Furthest) addResult(device string, raw []byte) error {
+	var values []byte
+	back := false
+	_, err := rawjson.Object(raw, 0, 0, func(key []byte, _ bool, i int) (int, error) {
+		end, err := rawjson.Value(raw, i, 1)
+		if err != nil {
+			return end, err
+		}
+		switch string(key) {
+		case "status":
+			back = strings.Trim(string(raw[i:end]), `"`) == string(statusRetracted)
+		case "values":
+			values = raw[i:end]
+		}
+		return end, nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading a result: %w", err)
+	}
+	if back {
+		return nil
+	}
+	return f.add(device, values)
+}
