@@ -66,6 +66,10 @@ func (h *handler) answering(kind string, answer func(context.Context, *query) (a
 		switch {
 		case errors.Is(err, errTooMuch), errors.Is(err, errModel):
 			httpx.Write(w, *httpx.Bad("from", "%s", err))
+		case errors.Is(err, rule.ErrRemade):
+			w.Header().Set("Retry-After", "30")
+			httpx.Write(w, httpx.Problem{Type: "unavailable", Status: http.StatusServiceUnavailable,
+				Title: "Temporarily unavailable", Detail: rule.ErrRemade.Error() + ": ask again in a minute, or for other hours"})
 		case err != nil:
 			httpx.Unavailable(w, "the store of rules", err)
 		default:
@@ -101,7 +105,7 @@ func (h *handler) read(r *http.Request, kind string) (*query, *httpx.Problem) {
 			return nil, httpx.Bad("model", "%q is not one of first, last, linear", q.model)
 		}
 	}
-	if kind == "funnels" && !strings.HasPrefix(q.name, "funnel_") {
+	if kind == "funnels" && !rule.IsFunnel(q.name) {
 		return nil, httpx.Bad("name", "%q is no funnel: the rules of funnels are named funnel_ and something", q.name)
 	}
 	if q.limit, bad = httpx.Limit(v, pageRows, pageMost); bad != nil {
@@ -138,6 +142,9 @@ func (q *query) reach(v url.Values, kind string) (bad *httpx.Problem) {
 		if q.step.width > q.step.every && v.Get("from") == "" { // the windows that are full by now
 			q.from = q.from.Add(-q.step.width)
 		}
+	}
+	if kind == "funnels" && v.Get("from") == "" { // the sums of hours answer it
+		q.from = q.from.Truncate(time.Hour)
 	}
 	if q.to.Sub(q.from) > most+day {
 		return httpx.Bad("from", "the range is longer than %d days, the most of this query; ask for a shorter one, "+
@@ -192,7 +199,7 @@ func (h *handler) sessions(ctx context.Context, q *query) (any, error) {
 }
 
 func (h *handler) funnel(ctx context.Context, q *query) (any, error) {
-	return h.source.funnel(ctx, q.ask, q.name)
+	return h.source.funnel(ctx, q.ask, q.name, q.now)
 }
 
 func (h *handler) attribution(ctx context.Context, q *query) (any, error) {

@@ -107,7 +107,13 @@ func partitionOf(device string) int { return int(device[len(device)-1]) % partit
 func count(t *testing.T, seed uint64, n int, most time.Duration) *world {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 4))
-	w := &world{T: t, history: days(r, n)}
+	return countHistory(t, r, days(r, n), most, 60)
+}
+
+// countHistory is count, of a history that is there, in batches of up to so many.
+func countHistory(t *testing.T, r *rand.Rand, history []*happening, most time.Duration, together int) *world {
+	t.Helper()
+	n, w := len(history), &world{T: t, history: history}
 	end := w.history[n-1].at.Add(2 * time.Hour)
 	for i := range partitions {
 		w.history = append(w.history, &happening{id: fmt.Sprintf("ffffffff-0000-4000-8000-%012x", i), at: end,
@@ -124,7 +130,7 @@ func count(t *testing.T, seed uint64, n int, most time.Duration) *world {
 	var batches []service.MessageBatch
 	var offsets [partitions]int
 	for len(arrivals) > 0 {
-		size := min(1+r.IntN(60), len(arrivals))
+		size := min(1+r.IntN(together), len(arrivals))
 		var batch service.MessageBatch
 		for _, h := range arrivals[:size] {
 			batch = append(batch, record(h, &offsets, false))
@@ -391,13 +397,16 @@ func (w *world) funnel() {
 			want[i]++
 		}
 	}
-	got, err := w.source.funnel(w.Context(), w.ask, "funnel_checkout")
-	if err != nil || got.Devices != devices || got.Entries != entries || len(got.Steps) != len(steps) {
-		w.Fatalf("funnel %+v of %d devices, %d times: %v", got, devices, entries, err)
-	}
-	for i, s := range got.Steps {
-		if s.Name != steps[i] || s.Devices != want[i] || i > 0 && s.DropOff != want[i-1]-want[i] {
-			w.Errorf("funnel %+v, recomputed %d", s, want)
+	for _, most := range []int64{oneByOne, -1} { // result by result, and by the sums of hours
+		w.source.oneByOne = most
+		got, err := w.source.funnel(w.Context(), w.ask, "funnel_checkout", w.ask.to)
+		if err != nil || got.Devices != devices || got.Entries != entries || len(got.Steps) != len(steps) || !got.Exact {
+			w.Fatalf("funnel %+v of %d devices, %d times: %v", got, devices, entries, err)
+		}
+		for i, s := range got.Steps {
+			if s.Name != steps[i] || s.Devices != want[i] || i > 0 && s.DropOff != want[i-1]-want[i] {
+				w.Errorf("funnel %+v, recomputed %d", s, want)
+			}
 		}
 	}
 }

@@ -16,8 +16,9 @@ import (
 
 // Source reads what rules told of a fleet, and what they have open.
 type Source struct {
-	db   *sqldb.DB
-	open *rule.Openings
+	db       *sqldb.DB
+	open     *rule.Openings
+	oneByOne int64
 }
 
 // Open makes the tables of rules, if nobody has.
@@ -25,7 +26,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Source, error) {
 	if _, err := rule.OpenVersions(ctx, db); err != nil {
 		return nil, err
 	}
-	return &Source{db: db, open: rule.NewOpenings(db)}, nil
+	return &Source{db: db, open: rule.NewOpenings(db), oneByOne: oneByOne}, nil
 }
 
 // result is one of a rule, as it stands now.

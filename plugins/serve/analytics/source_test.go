@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir/plugins/process/rule"
 )
 
 // written is a result as a rule tells it.
@@ -31,7 +33,7 @@ func TestResult_IsReadAsAnyJSON(t *testing.T) {
 		!r.Start.Equal(want.Start) || !r.End.Equal(want.End) || want.Key["device_id"] != "d1" {
 		t.Errorf("%+v, want %+v", r, want)
 	}
-	names, made, err := stepsOf(r.Values)
+	names, made, err := rule.FunnelSteps(r.Values, 0)
 	if err != nil || made != 2 || len(names) != 4 || names[1] != `a"dded` {
 		t.Errorf("steps %q, %d made (%v)", names, made, err)
 	}
@@ -54,7 +56,7 @@ func BenchmarkResult(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, _, err := stepsOf(r.Values); err != nil {
+		if _, _, err := rule.FunnelSteps(r.Values, 4); err != nil {
 			b.Fatal(err)
 		}
 	}

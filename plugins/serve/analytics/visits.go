@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
-
-	"weir/internal/platform/rawjson"
 )
 
 // visits are the visits that ended in a range, and those that go on.
@@ -69,70 +66,6 @@ func (s *Source) sessions(ctx context.Context, a ask, now time.Time) (*visits, e
 	}
 	sum.Hours = sorted(hours)
 	return sum, err
-}
-
-// funnel is how far devices came in a range, each counted once, as far as it came.
-type funnel struct {
-	Name    string       `json:"name"`
-	Devices int64        `json:"devices"`
-	Entries int64        `json:"entries"` // a device may begin more than once
-	Steps   []funnelStep `json:"steps"`
-}
-
-// funnelStep is how many devices made a step.
-type funnelStep struct {
-	Name    string  `json:"name"`
-	Devices int64   `json:"devices"`
-	Share   float64 `json:"share"`    // of those that began
-	DropOff int64   `json:"drop_off"` // devices that made the step before, and not this
-}
-
-// funnel reads one: a rule of that name whose values are its steps, null from where
-// it ended.
-func (s *Source) funnel(ctx context.Context, a ask, name string) (*funnel, error) {
-	f, furthest := &funnel{Name: name, Steps: []funnelStep{}}, map[string]int{}
-	err := s.each(ctx, a.fleet, name, a.from, a.to, func(r *result) error {
-		steps, made, err := stepsOf(r.Values)
-		if err != nil {
-			return fmt.Errorf("reading the steps of result %s: %w", r.ID, err)
-		}
-		f.Entries++
-		for i := len(f.Steps); i < len(steps); i++ {
-			f.Steps = append(f.Steps, funnelStep{Name: steps[i]})
-		}
-		device := string(r.Key["device_id"])
-		furthest[device] = max(furthest[device], made)
-		return nil
-	})
-	for _, made := range furthest {
-		for i := range made {
-			f.Steps[i].Devices++
-		}
-	}
-	f.Devices = int64(len(furthest))
-	for i := range f.Steps {
-		if f.Devices > 0 {
-			f.Steps[i].Share = float64(f.Steps[i].Devices) / float64(f.Devices)
-		}
-		if i > 0 {
-			f.Steps[i].DropOff = f.Steps[i-1].Devices - f.Steps[i].Devices
-		}
-	}
-	return f, err
-}
-
-// stepsOf are the names of the values in their order, and how many of the first
-// are not null.
-func stepsOf(raw []byte) (names []string, made int, err error) {
-	open := true
-	_, err = rawjson.Object(raw, 0, 0, func(name []byte, plain bool, i int) (int, error) {
-		names = append(names, nameOf(name, plain))
-		if open = open && raw[i] != 'n'; open { // null
-			made++
-		}
-		return rawjson.Value(raw, i, 1)
-	})
-	return names, made, err
 }
 
 // The models of attribution.

@@ -123,7 +123,8 @@ function Funnel({ poll, often }) {
     <${Problem} error=${poll.error} at=${poll.at} what="The funnel" />
     ${d ? html`<${Table} caption="Steps of the funnel" rows=${d.steps} keyOf=${(r) => r.name} empty="Nobody's way was decided in this range." columns=${[
       { name: "step", cell: (r) => r.name.replaceAll("_", " ") }, { name: "devices", kind: "num", cell: (r) => count(r.devices) },
-      { name: "of those that began", kind: "num", cell: (r) => `${figure(100 * r.share)} %` }, { name: "went no further than before", kind: "num", cell: (r) => count(r.drop_off) }]} />` : null}</${Section}>`;
+      { name: "of those that began", kind: "num", cell: (r) => `${figure(100 * r.share)} %` }, { name: "went no further than before", kind: "num", cell: (r) => count(r.drop_off) }]} />` : null}
+    ${d && !d.exact ? html`<p class="note">Devices are estimated, within ${figure(100 * d.error)} % or so, from <${When} at=${d.from} /> to <${When} at=${d.to} />.</p>` : null}</${Section}>`;
 }
 
 function Sales({ poll, often }) {
