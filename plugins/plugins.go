@@ -100,6 +100,7 @@ func stores() lifecycle.List {
 		alert.Lifecycle(),
 		anomaly.Lifecycle(),
 		rule.Lifecycle(),
+		rule.SketchLifecycle(),
 		group.Lifecycle(),
 		blocks.Lifecycle(),
 		consents.Lifecycle(),

@@ -187,6 +187,9 @@ func printErasure(c *cli.Context, e *erasure.Erasure) error {
 		if e.Recounted > 0 {
 			fmt.Fprintf(&b, "  %d events that came later were counted again\n", e.Recounted)
 		}
+		for _, text := range e.Remains {
+			fmt.Fprintf(&b, "  stays: %s\n", text)
+		}
 		at("ended", e.EndedAt)
 		at("the log's own retention deletes its last record by", e.LogClearBy)
 		at("the claims of its events' ids end by", e.ClaimsClearBy)

@@ -25,6 +25,8 @@ type Rows struct {
 	Expire func(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error)
 	Count  func(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error)
 	Erase  func(context.Context, *sqldb.DB, tombstone.Target) error
+	// Remains is that of Remainder.
+	Remains func(ctx context.Context, db *sqldb.DB, fleet string) (string, error)
 }
 
 // Made is Prepare of a room whose Open makes the tables.
@@ -99,6 +101,13 @@ func (r rows) Erase(ctx context.Context, e Erasure) error {
 		return nil
 	}
 	return r.Rows.Erase(ctx, r.db, e.Target)
+}
+
+func (r rows) Remains(ctx context.Context, fleet string) (string, error) {
+	if r.Rows.Remains == nil {
+		return "", nil
+	}
+	return r.Rows.Remains(ctx, r.db, fleet)
 }
 
 // Bytes are none to speak of.

@@ -82,6 +82,13 @@ type Store interface {
 	Bytes(context.Context) (int64, error)
 }
 
+// Remainder is a store in which something stays that counted what was erased.
+type Remainder interface {
+	// Remains says what that is of a fleet, and why it names nobody: a sentence for a
+	// receipt, "" when there is nothing.
+	Remains(ctx context.Context, fleet string) (string, error)
+}
+
 // Erasure is one pass of an erasure over a store.
 type Erasure struct {
 	tombstone.Target

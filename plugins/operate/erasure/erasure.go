@@ -124,6 +124,9 @@ type Erasure struct {
 	// Erased counts what was deleted, by what it was; of a dry run, what there is.
 	Erased    map[string]int64 `json:"erased"`
 	Recounted int64            `json:"recounted_events"` // received later, and counted again into windows that had both
+	// Remains says of each store in which sums stay that counted it what they are, and why
+	// they name nobody.
+	Remains []string `json:"remains,omitempty"`
 	// LogClearBy is when the log's own retention has deleted the last record:
 	// no record of a log can be deleted alone.
 	LogClearBy    *time.Time `json:"log_clear_by"`

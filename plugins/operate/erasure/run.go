@@ -263,7 +263,7 @@ func (r *runner) finish(ctx context.Context, e *Erasure) error {
 	if err := r.forget(ctx, e); err != nil {
 		return err
 	}
-	if err := r.sum(ctx, e); err != nil {
+	if err := errors.Join(r.sum(ctx, e), r.remains(ctx, e)); err != nil {
 		return err
 	}
 	e.nameless()
@@ -284,6 +284,25 @@ func (r *runner) sum(ctx context.Context, e *Erasure) error {
 			for what, n := range counts {
 				e.Erased[what] += n
 			}
+		}
+	}
+	return nil
+}
+
+// remains says what stays that counted what was erased.
+func (r *runner) remains(ctx context.Context, e *Erasure) error {
+	e.Remains = nil
+	for _, s := range r.stores {
+		of, is := s.Store.(lifecycle.Remainder)
+		if !is {
+			continue
+		}
+		text, err := of.Remains(ctx, e.Fleet)
+		if err != nil {
+			return fmt.Errorf("asking %s what remains: %w", s.name, err)
+		}
+		if text != "" {
+			e.Remains = append(e.Remains, text)
 		}
 	}
 	return nil

@@ -98,6 +98,14 @@ func (f fake) Erase(ctx context.Context, e lifecycle.Erasure) error {
 	return f.fail("erase " + f.name)
 }
 
+// Remains says what stays: of the slow one alone, and only once it is empty.
+func (f fake) Remains(context.Context, string) (string, error) {
+	if f.name == "quick" {
+		return "", nil
+	}
+	return fmt.Sprintf("sums that had %d", f.things[f.name]), f.fail("remains")
+}
+
 // runner is a process of its own.
 func (w *world) runner(owner string) *runner {
 	return &runner{store: w.store, holds: w.holds, owner: owner, settle: 2 * time.Minute,
@@ -168,7 +176,8 @@ func anErasure(t *testing.T, url string) {
 	w.now = w.now.Add(2 * time.Second)
 	w.carry(r)
 	e = w.get(id)
-	if e.State != Done || e.Erased["quick"] != 3 || e.Erased["slow"] != 7 || e.Recounted != 4 || w.things["slow"] != 0 {
+	if e.State != Done || e.Erased["quick"] != 3 || e.Erased["slow"] != 7 || e.Recounted != 4 || w.things["slow"] != 0 ||
+		!slices.Equal(e.Remains, []string{"sums that had 0"}) {
 		t.Fatalf("%+v", e)
 	}
 	raw, err := json.Marshal(e)

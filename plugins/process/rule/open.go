@@ -84,7 +84,7 @@ func (o *Openings) each(ctx context.Context, fleet string, rules []string, bare 
 
 // positions reads where all partitions stand.
 func positions(ctx context.Context, db sqldb.Querier) (map[place]*position, error) {
-	rows, err := db.QueryContext(ctx, `SELECT topic, part, log, time, tally FROM rule_position`)
+	rows, err := db.QueryContext(ctx, `SELECT topic, part, log, time, rules, tally FROM rule_position`)
 	if err != nil {
 		return nil, fmt.Errorf("reading where partitions stand: %w", err)
 	}
@@ -93,7 +93,7 @@ func positions(ctx context.Context, db sqldb.Querier) (map[place]*position, erro
 		var at place
 		var tally string
 		p := &position{}
-		if err = rows.Scan(&at.topic, &at.number, &p.log, &p.moment, &tally); err == nil {
+		if err = rows.Scan(&at.topic, &at.number, &p.log, &p.moment, &p.rules, &tally); err == nil {
 			err = json.Unmarshal([]byte(tally), &p.tally)
 			all[at] = p
 		}
