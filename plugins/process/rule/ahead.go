@@ -26,12 +26,12 @@ const unburied = -1
 // writing is what a batch writes of a partition; it does not change with what memory
 // has.
 type writing struct {
-	of     *held
-	seq    int64  // of the entry
-	entry  []byte // of the journal; empty: none
-	told   []Result
-	tell   teller
-	row    []any // where it stands
+	of    *held
+	seq   int64  // of the entry
+	entry []byte // of the journal; empty: none
+	told  []Result
+	tell  teller
+	row   []any // where it stands
 }
 
 // lock waits until no batch is under way: neither applied nor written.
