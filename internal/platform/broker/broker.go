@@ -84,6 +84,7 @@ func Start(conf Config) (*Broker, error) {
 	if conf.MinFree == 0 {
 		conf.MinFree = defaultMinFree
 	}
+	ends := newTails()
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1), kfake.Ports(port), kfake.ClusterID("weir"),
 		kfake.DataDir(conf.Dir), kfake.SyncWrites(),
@@ -92,7 +93,8 @@ func Start(conf Config) (*Broker, error) {
 			if err != nil {
 				return nil, err
 			}
-			return net.Listen(network, net.JoinHostPort(host, port))
+			l, err := net.Listen(network, net.JoinHostPort(host, port))
+			return listener{l, ends}, err
 		}),
 		kfake.EnableSASL(), kfake.Superuser(mechanism, user, conf.Password),
 		kfake.GroupMinSessionTimeout(time.Second),

@@ -205,12 +205,13 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 // options are those of the client but for where the log is, and what is called
 // when partitions come and go. How members share partitions is left to the
 // client's default: all members of a group have to agree on it, and those of
-// earlier versions have that one.
+// earlier versions have that one. A fetch names its partitions, which are few: the
+// embedded broker answers such a one from memory.
 func (c config) options() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ConsumerGroup(c.group), kgo.ConsumeTopics(c.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMinBytes(1), kgo.FetchMaxWait(fetchWait),
-		kgo.FetchMaxPartitionBytes(1 << 20), kgo.FetchMaxBytes(50 << 20),
+		kgo.FetchMaxPartitionBytes(1 << 20), kgo.FetchMaxBytes(50 << 20), kgo.DisableFetchSessions(),
 		kgo.SessionTimeout(c.session), kgo.RebalanceTimeout(rebalanceTimeout), kgo.MetadataMaxAge(metadataMost),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 	}
