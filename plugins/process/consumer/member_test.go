@@ -272,7 +272,7 @@ func TestReader_LetsLittleComeTogether(t *testing.T) {
 		"one of many":           {30 * time.Millisecond, 100, 70 * time.Millisecond},
 		"one of a backlog":      {30 * time.Millisecond, fetchLarge, 0},
 	} {
-		if got := r.rest(now.Add(-c.since), now, fetched(c.bytes)); got != c.want {
+		if got := r.rest(now.Add(-c.since), now, isLarge(fetched(c.bytes))); got != c.want {
 			t.Errorf("%s: rests for %s, want %s", name, got, c.want)
 		}
 	}

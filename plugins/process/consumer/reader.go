@@ -55,8 +55,8 @@ func read(c config, cluster kafka.Cluster, log *service.Logger) (*reader, error)
 		mine: map[kafka.Partition]*partition{}}
 	r.stop, r.end = context.WithCancel(context.Background())
 	client, err := kgo.NewClient(append(append(cluster.Options(c.group), c.options()...),
-		kgo.WithLogger(kafka.ClientLog{To: log}), kgo.OnPartitionsAssigned(r.assigned), kgo.OnPartitionsRevoked(r.revoked),
-		kgo.OnPartitionsLost(r.lost))...)
+		kgo.WithLogger(kafka.ClientLog{To: log}), kgo.WithPools(&pool{}), kgo.OnPartitionsAssigned(r.assigned),
+		kgo.OnPartitionsRevoked(r.revoked), kgo.OnPartitionsLost(r.lost))...)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (r *reader) poll() {
 			fetches = append(fetches, r.newest()...)
 		}
 		failed := r.complain(fetches)
-		now := time.Now()
+		large, now := isLarge(fetches), time.Now() // before others have the records
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			if len(f.Records) == 0 {
 				return
@@ -105,7 +105,7 @@ func (r *reader) poll() {
 		})
 		r.client.AllowRebalance()
 		r.nudge()
-		rest = r.rest(last, now, fetches)
+		rest = r.rest(last, now, large)
 		if last = now.Add(rest); !failed || !fetches.Empty() {
 			pause = 0
 		} else {
@@ -132,16 +132,21 @@ func (r *reader) newest() kgo.Fetches {
 	return r.client.PollFetches(there)
 }
 
-// rest is how long what comes is let come together: not at all after a fetch that
-// was large, nor when the one before is as long ago as one may wait.
-func (r *reader) rest(last, now time.Time, fetches kgo.Fetches) time.Duration {
+// isLarge is whether fetches have so much that it costs little by the record.
+func isLarge(fetches kgo.Fetches) bool {
 	bytes := 0
 	fetches.EachRecord(func(record *kgo.Record) {
 		if bytes < fetchLarge {
 			bytes += sizeOf(record)
 		}
 	})
-	if bytes >= fetchLarge {
+	return bytes >= fetchLarge
+}
+
+// rest is how long what comes is let come together: not at all after a fetch that
+// was large, nor when the one before is as long ago as one may wait.
+func (r *reader) rest(last, now time.Time, large bool) time.Duration {
+	if large {
 		return 0
 	}
 	return max(r.wait-now.Sub(last), 0)
@@ -198,7 +203,7 @@ func (r *reader) next(ctx context.Context) (service.MessageBatch, service.AckFun
 		p, records, s, due := r.take(time.Now())
 		if p != nil {
 			batch := p.told.messages(records, s.turn)
-			clear(records) // the queue's memory outlives them
+			recycle(records)
 			spans := r.trace.Receive(r.group, batch)
 			return batch, func(_ context.Context, err error) error {
 				if err == nil {

@@ -1,0 +1,34 @@
+package consumer
+
+import (
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// pool keeps the memory of records for the next ones: a record is of no use once its
+// message is made, which shares only its value's bytes with it.
+type pool struct{ of sync.Pool }
+
+// leastRecords is how many records a piece of memory has room for at least: batches
+// of the log have few or many, and a piece serves both.
+const leastRecords = 64
+
+// GetRecords is the client's, who asks for the records of a batch.
+func (p *pool) GetRecords(n int) []kgo.Record {
+	if s, _ := p.of.Get().(*[]kgo.Record); s != nil && cap(*s) >= n {
+		return *s
+	}
+	return make([]kgo.Record, max(n, leastRecords))
+}
+
+// PutRecords is the client's, when the last record of a batch is recycled.
+func (p *pool) PutRecords(s []kgo.Record) { p.of.Put(&s) }
+
+// recycle gives records back whose messages are made.
+func recycle(records []*kgo.Record) {
+	for _, r := range records {
+		r.Recycle()
+	}
+	clear(records) // the queue's memory outlives them
+}
