@@ -27,7 +27,7 @@ type ID [16]byte
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // New makes an id.
-func New() ID { return made{time.Now().UnixMicro(), rand.Uint32N(numbers)}.id(permutation()) }
+func New() ID { return made{time.Now().UnixMicro(), rand.Uint32N(numbers)}.id(permutation) }
 
 const (
 	numberDigits, numbers = 6, 1_000_000
@@ -37,7 +37,10 @@ const (
 // timeFormat is RFC 3339 to the microsecond, without its zone: UTC.
 const timeFormat = "2006-01-02T15:04:05.000000"
 
-func permutation() cipher.Block {
+// permutation is made once: of all that an id costs, making it anew was the most.
+var permutation = permute()
+
+func permute() cipher.Block {
 	block, err := aes.NewCipher([]byte("weir request ids"))
 	if err != nil {
 		panic(err) // the key has 16 bytes
@@ -69,7 +72,7 @@ func Stamp(id string, at time.Time) (string, bool) {
 	if _, err := hex.Decode(raw[:], []byte(id)); err != nil || strings.ToLower(id) != id {
 		return "", false
 	}
-	permutation().Decrypt(raw[:], raw[:])
+	permutation.Decrypt(raw[:], raw[:])
 	number := binary.BigEndian.Uint32(raw[8:])
 	since := at.UnixMicro() - int64(binary.BigEndian.Uint64(raw[:8]))
 	if binary.BigEndian.Uint32(raw[12:]) != 0 || number >= numbers || since < 0 || since >= sinceMax {
@@ -105,5 +108,5 @@ func Stamped(stamp string) string {
 			return ""
 		}
 	}
-	return made{at.UnixMicro() - int64(since), uint32(number)}.id(permutation()).String()
+	return made{at.UnixMicro() - int64(since), uint32(number)}.id(permutation).String()
 }

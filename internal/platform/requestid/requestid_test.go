@@ -8,7 +8,7 @@ import (
 
 // A stamp is the time it was asked for, whatever its id says, and says that id.
 func TestID_AStampIsOfItsIDAlone(t *testing.T) {
-	seen, by := map[string]bool{}, permutation()
+	seen, by := map[string]bool{}, permutation
 	now := time.Date(2026, 11, 28, 3, 27, 39, 123456789, time.UTC)
 	for i := range uint32(10_000) {
 		since := []time.Duration{0, time.Microsecond, 734 * time.Microsecond, 25 * time.Second,
@@ -33,7 +33,7 @@ func isStamped(id string, at time.Time) bool {
 }
 
 func TestID_NoOtherIDHasAStamp(t *testing.T) {
-	now, by := time.Now(), permutation()
+	now, by := time.Now(), permutation
 	micros := now.UnixMicro()
 	for _, id := range []string{"", "x", "0af7651916cd43dd8448eb211c80319c", strings.Repeat("0", 32),
 		strings.Repeat("g", 32), "8c1a2b3c-0af7-4919-96cd-43dd8448eb21", made{micros + 1, 1}.id(by).String(),
@@ -71,7 +71,7 @@ func FuzzID_AnyTextIsAStampOrNone(f *testing.F) {
 
 // The ids of one moment differ everywhere: samplers look at their last bytes.
 func TestID_IDsOfAMomentAreFarApart(t *testing.T) {
-	by, now, ones := permutation(), time.Now().UnixMicro(), [128]int{}
+	by, now, ones := permutation, time.Now().UnixMicro(), [128]int{}
 	const n = 4000
 	for i := range uint32(n) {
 		id := made{now, i}.id(by)
