@@ -53,16 +53,26 @@ func (d *device) find(i int, metric string, names *names) *series {
 	if len(d.series) >= maxMetrics {
 		return nil
 	}
-	if cap(d.series) == len(d.series) { // grow by one: memory is for series, not for growth
-		grown := make([]series, len(d.series), len(d.series)+1)
-		copy(grown, d.series)
-		d.series = grown
-	}
-	d.series = append(d.series, series{metric: names.intern(metric)})
-	s := &d.series[len(d.series)-1]
+	s := d.grow(names.intern(metric))
 	s.rules = d.rules.find(d.key.fleet, d.key.device, d.firmware, metric)
 	d.reopen(s)
 	return s
+}
+
+// grow adds a series, by one: memory is for series, not for growth.
+func (d *device) grow(metric string) *series {
+	n := len(d.series)
+	grown, pasts := make([]series, n+1), make([]past, n+1)
+	copy(grown, d.series)
+	grown[n].metric = metric
+	for i := range grown {
+		if i < n {
+			pasts[i] = *grown[i].past
+		}
+		grown[i].past = &pasts[i]
+	}
+	d.series = grown
+	return &grown[n]
 }
 
 // reopen gives a series the alerts that were open on it.
