@@ -1,9 +1,12 @@
 package rollup
 
+import "math"
+
 // cache holds rows that batches may change again. It never holds what is not
 // committed: a failed batch drops the rows it touched.
 type cache struct {
 	rows  map[Key]*entry
+	lacks int64 // the newest minute of which it may lack a row that is stored
 	swept int64 // when trim looked through all of it last
 }
 
@@ -16,9 +19,23 @@ type entry struct {
 	seq       int64  // the first entry of the journal that it lacks
 }
 
-func newCache() *cache { return &cache{rows: make(map[Key]*entry)} }
+func newCache() *cache { return &cache{rows: make(map[Key]*entry), lacks: math.MaxInt64} }
 
 func (c *cache) get(key Key) *entry { return c.rows[key] }
+
+// whole tells whether a row of a minute that is not in the cache is nowhere.
+func (c *cache) whole(bucket int64) bool { return bucket > c.lacks }
+
+// begin puts a row of a window that has none, of one piece of memory with its entry.
+func (c *cache) begin(key Key) *entry {
+	both := &struct {
+		entry
+		own windowRow
+	}{}
+	both.own.Key, both.row = key, &both.own
+	c.rows[key] = &both.entry
+	return &both.entry
+}
 
 func (c *cache) put(row *windowRow) *entry {
 	e := &entry{row: row}
@@ -27,6 +44,7 @@ func (c *cache) put(row *windowRow) *entry {
 }
 
 func (c *cache) drop(e *entry) {
+	c.lacks = max(c.lacks, e.row.Bucket)
 	if c.rows[e.row.Key] == e {
 		delete(c.rows, e.row.Key)
 	}

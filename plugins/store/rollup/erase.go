@@ -59,6 +59,11 @@ func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
 			return nil, err
 		}
 		s.cache, s.known = newCache(), known.seq
+		if j := t.journal(); j != nil {
+			if s.cache.lacks, err = j.stored(ctx); err != nil {
+				return nil, fmt.Errorf("reading which minutes there are: %w", err)
+			}
+		}
 	}
 	return set, nil
 }

@@ -36,6 +36,9 @@ type journal interface {
 	entries(ctx context.Context, fn func(body []byte, now time.Time) error) error
 	// clear removes the entries below a number.
 	clear(ctx context.Context, before int64) error
+	// stored is the newest minute of which there is a row; later ones come from who
+	// has the term alone.
+	stored(ctx context.Context) (bucket int64, err error)
 }
 
 // resume makes the memory that of the journal, so that adding to one adds to the
@@ -62,9 +65,14 @@ func (s *Store) resume(ctx context.Context, t tx) error {
 			return err
 		}
 	}
-	s.term, err = j.nextTerm(ctx)
+	if s.term, err = j.nextTerm(ctx); err != nil {
+		return err
+	}
 	s.owes = false
-	return err
+	if s.cache.lacks, err = j.stored(ctx); err != nil {
+		return fmt.Errorf("reading which minutes there are: %w", err)
+	}
+	return nil
 }
 
 // remerge merges an entry into rows as they are stored. What it has was counted:

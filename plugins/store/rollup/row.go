@@ -95,12 +95,27 @@ const (
 	binsRoom   = 4
 )
 
+// roomMetrics is how many metrics of a row lie in one piece of memory with its ledger.
+const roomMetrics = 3
+
+// roomOf is that piece: what has pointers comes first.
+type roomOf struct {
+	metrics [roomMetrics]*metricRow
+	spare   [roomMetrics]metricRow
+	ledger  [ledgerRoom]uint64
+}
+
 // room makes an empty row of few pieces of memory: there are a hundred thousand
 // at a time, and what collecting garbage costs is the number of their pieces.
 func (r *windowRow) room(metrics int) {
-	r.Ledger = make([]uint64, 0, ledgerRoom)
-	r.Metrics = make([]*metricRow, 0, metrics)
-	r.spare = make([]metricRow, metrics)
+	if metrics <= roomMetrics {
+		room := new(roomOf)
+		r.Ledger, r.Metrics, r.spare = room.ledger[:0], room.metrics[:0], room.spare[:metrics]
+	} else {
+		r.Ledger = make([]uint64, 0, ledgerRoom)
+		r.Metrics = make([]*metricRow, 0, metrics)
+		r.spare = make([]metricRow, metrics)
+	}
 	for i, s := range sketch.Room(metrics, binsRoom) {
 		r.spare[i].Sketch = s
 	}

@@ -225,7 +225,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 		if w.Bucket < oldest {
 			continue
 		}
-		if rows[i] = s.cache.get(w.Key); rows[i] == nil {
+		if rows[i] = s.cache.get(w.Key); rows[i] == nil && !s.cache.whole(w.Bucket) {
 			missing = append(missing, w.Key)
 		}
 	}
@@ -256,8 +256,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 		e := rows[i]
 		if e == nil {
 			if e = s.cache.get(w.Key); e == nil {
-				key := Key{s.intern(w.Fleet), strings.Clone(w.Device), w.Bucket}
-				e = s.cache.put(&windowRow{Key: key})
+				e = s.cache.begin(Key{s.intern(w.Fleet), strings.Clone(w.Device), w.Bucket})
 			}
 		}
 		if e.batch != s.batch {

@@ -54,6 +54,9 @@ func (j *pgJournal) term(ctx context.Context) (term int64, empty bool, err error
 // nextTerm is the same one: no other memory is of this part.
 func (j *pgJournal) nextTerm(context.Context) (int64, error) { return j.now, nil }
 
+// stored says that there may be any: other processes write rows as well.
+func (j *pgJournal) stored(context.Context) (int64, error) { return math.MaxInt64, nil }
+
 func (j *pgJournal) append(ctx context.Context, entries []*entryWriter, now time.Time) (seq int64, err error) {
 	nodes, bodies := make([]int32, len(entries)), make([][]byte, len(entries))
 	first, last := make([]int64, len(entries)), make([]int64, len(entries))

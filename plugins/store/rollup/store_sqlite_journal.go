@@ -54,3 +54,12 @@ func (t *sqliteTx) clear(ctx context.Context, before int64) error {
 	_, err := t.tx.ExecContext(ctx, `DELETE FROM rollup_journal WHERE seq < ?`, before)
 	return err
 }
+
+// stored reads the ends of indexes. What objects have of a day may be any of its
+// minutes.
+func (t *sqliteTx) stored(ctx context.Context) (bucket int64, err error) {
+	const rows, none = `(SELECT max(bucket) FROM rollup_window_1m WHERE ledger_state = `, `-9223372036854775808`
+	err = t.tx.QueryRowContext(ctx, `SELECT max(coalesce(`+rows+`0), `+none+`), coalesce(`+rows+`1), `+none+`),
+		coalesce(`+rows+`2), `+none+`), coalesce((SELECT max(day) + 86400 FROM rollup_cold), `+none+`))`).Scan(&bucket)
+	return bucket, err
+}
