@@ -13,9 +13,13 @@ import (
 	"weir/internal/platform/envyaml"
 )
 
-// watchEvery is how often files are looked at; one that is the same twice in a
-// row is wholly written.
-const watchEvery = 500 * time.Millisecond
+// How often files are looked at: one that is the same twice in a row is wholly
+// written. While none changes it is seldom, as all of them are read each time: a tenth of
+// what a process takes that has nothing to do.
+const (
+	watchEvery = 500 * time.Millisecond
+	watchRest  = 2 * time.Second
+)
 
 // watch takes up configs that change while the engine runs over their copies. It
 // checks a changed one first; only the copy of a right one is replaced, which
@@ -90,21 +94,27 @@ func sumOf(path string) ([sha256.Size]byte, error) {
 
 // run looks at the files until the context ends.
 func (w *watch) run(ctx context.Context) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
+	again := time.NewTimer(watchEvery)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-again.C:
 			w.follow.look(ctx, w.running)
-			w.look()
+			changes := w.look()
 			w.follow.tell(w.configs())
+			if changes {
+				again.Reset(watchEvery)
+			} else {
+				again.Reset(watchRest)
+			}
 		}
 	}
 }
 
-func (w *watch) look() {
+// look says whether some file is changing.
+func (w *watch) look() (changes bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, root := range w.roots {
@@ -119,7 +129,7 @@ func (w *watch) look() {
 		}
 	}
 	for path, f := range w.files {
-		w.one(path, f)
+		changes = w.one(path, f) || changes
 	}
 	for _, path := range w.restart {
 		if sum, err := sumOf(path); err == nil && sum != w.older[path] {
@@ -127,19 +137,20 @@ func (w *watch) look() {
 			w.log.Warn("a changed file takes effect at the next start", "file", path)
 		}
 	}
+	return changes
 }
 
-// one looks at one file.
-func (w *watch) one(path string, f *watched) {
+// one looks at one file, and says whether it is changing.
+func (w *watch) one(path string, f *watched) (changes bool) {
 	if !f.asked.IsZero() && time.Since(f.asked) < answerMost {
-		return // the engine is at it
+		return true // the engine is at it
 	}
 	text, number, err := w.wanted(path)
 	if err != nil {
 		if f.gone++; f.gone == 6 && f.runs != nil { // editors replace files
 			w.remove(path)
 		}
-		return
+		return f.gone <= 6
 	}
 	f.gone = 0
 	sum := sha256.Sum256(text)
@@ -148,24 +159,25 @@ func (w *watch) one(path string, f *watched) {
 	w.behind(path, number, f)
 	switch {
 	case !whole || sum == f.refused:
-		return
+		return !whole
 	case f.runs != nil && sum == f.runs.sum:
 		f.runs.number, f.wrong, f.refused = number, "", [sha256.Size]byte{}
-		return
+		return false
 	}
 	config, found := w.checker.text(path, text)
 	if config == nil || len(found) > 0 {
 		w.refuse(path, number, text, told(found))
-		return
+		return true
 	}
 	file, _ := sumOf(path)
 	if _, err := w.copies.write(path, config, nil); err != nil {
 		w.log.Error("a changed config cannot be taken up, and changes nothing", "error", err)
-		return
+		return true
 	}
 	f.before, f.runs = f.runs, &taken{config, sum, number, file}
 	f.refused, f.wrong, f.waits, f.started, f.asked = [sha256.Size]byte{}, "", false, false, time.Now()
 	w.log.Info("a changed config is taken up: its stream is drained, and begins anew", "file", path, "version", number)
+	return true
 }
 
 // remove lets the engine end the stream of a file that was deleted.
