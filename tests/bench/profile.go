@@ -9,16 +9,17 @@ import (
 	"path/filepath"
 )
 
-// keepProfile saves eight seconds of CPU profile of a process, and of what it
-// allocated in them. It is a help for people: a failure is said and no more.
+// keepProfile saves eight seconds of CPU profile of a process, what it allocated in
+// them, and what is alive after that. It is a help for people: a failure is said and no more.
 func (b *bench) keepProfile(ctx context.Context, ops, name string) {
 	if err := os.MkdirAll(b.profile, 0o755); err != nil {
 		fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
 		return
 	}
-	for _, of := range [][2]string{{"profile", ".prof"}, {"allocs", ".allocs.prof"}} {
+	for _, of := range [][2]string{{"profile?seconds=8", ".prof"}, {"allocs?seconds=8", ".allocs.prof"},
+		{"heap", ".heap.prof"}} {
 		path := filepath.Join(b.profile, name+of[1])
-		if err := fetch(ctx, "http://"+ops+"/debug/pprof/"+of[0]+"?seconds=8", path); err != nil {
+		if err := fetch(ctx, "http://"+ops+"/debug/pprof/"+of[0], path); err != nil {
 			fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)
 			return
 		}
