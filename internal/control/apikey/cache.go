@@ -25,18 +25,25 @@ const (
 	missTimeout     = 3 * time.Second
 	unknownFor      = 10 * time.Second
 	unknownMax      = 10_000
+	earlyPause      = time.Second // between refreshes that come early because of such a flood
 )
 
 // Cache answers from memory: it holds every key of the store, so that checking
 // one asks nobody, known keys work while the store is down, and unknown ones
 // are refused without a query. A key made since the last refresh is found by
-// asking the store, which is limited in rate.
+// asking the store, which is limited in rate: once for all requests that come with
+// it meanwhile. Beyond the rate keys are refused that a refresh would find, and one
+// is made early.
 type Cache struct {
 	store *Store
 	opts  CacheOptions
 
+	refreshing sync.Mutex    // one at a time, so that what is put last was read last
+	early      chan struct{} // asks for a refresh
+
 	mu      sync.RWMutex
 	keys    map[string]*entry    // by id
+	asked   map[string]*question // ids that the store is being asked about
 	unknown map[string]time.Time // ids that the store did not know, until when to believe it
 	version int64
 	loaded  time.Time // when the whole was last read
@@ -48,8 +55,16 @@ type Cache struct {
 	done sync.WaitGroup
 }
 
+// question is what the store is asked about an id, for all who want to know.
+type question struct {
+	done  chan struct{} // closed when what follows is set
+	entry *entry
+	err   error
+}
+
 type entry struct {
 	key   Key
+	found time.Time    // by asking for it alone; zero: by a refresh
 	used  atomic.Int64 // Unix microseconds of the last use
 	noted atomic.Int64 // what of it the store knows
 }
@@ -68,7 +83,8 @@ func NewCache(ctx context.Context, store *Store, opts CacheOptions) (*Cache, err
 	if opts.OnError == nil {
 		opts.OnError = func(error) {}
 	}
-	c := &Cache{store: store, opts: opts, keys: map[string]*entry{}, unknown: map[string]time.Time{},
+	c := &Cache{store: store, opts: opts, early: make(chan struct{}, 1), keys: map[string]*entry{},
+		asked: map[string]*question{}, unknown: map[string]time.Time{},
 		tokens: missesBurst, refill: opts.Now(), version: -1, stop: make(chan struct{})}
 	if err := c.Refresh(ctx); err != nil {
 		return nil, err
@@ -89,11 +105,17 @@ func (c *Cache) run() {
 	refresh, note := time.NewTicker(c.opts.Refresh), time.NewTicker(time.Minute)
 	defer refresh.Stop()
 	defer note.Stop()
+	early, pause := c.early, (<-chan time.Time)(nil)
 	for {
 		var err error
 		select {
 		case <-refresh.C:
 			err = bounded(c.Refresh)
+		case <-early:
+			err = bounded(c.Refresh)
+			early, pause = nil, time.After(earlyPause)
+		case <-pause:
+			early, pause = c.early, nil
 		case <-note.C:
 			err = bounded(c.noteUses)
 		case <-c.stop:
@@ -117,6 +139,8 @@ func bounded(work func(context.Context) error) error {
 
 // Refresh makes the cache current: changes committed before it are seen after.
 func (c *Cache) Refresh(ctx context.Context) error {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
 	now := c.opts.Now()
 	n, err := c.store.changes(ctx)
 	if err != nil {
@@ -134,17 +158,27 @@ func (c *Cache) Refresh(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fresh = now
-	if same {
-		return nil
+	if !same {
+		c.swap(all, n, now)
 	}
+	return nil
+}
+
+// swap puts the keys that were read, as of a version, in the place of those before.
+// The lock is held.
+func (c *Cache) swap(all []Key, version int64, now time.Time) {
 	old := c.keys
 	c.keys = make(map[string]*entry, len(all))
 	for _, k := range all {
 		c.put(k, old[k.ID])
 	}
+	for id, e := range old { // made behind what was read
+		if c.keys[id] == nil && !e.found.Before(now) {
+			c.keys[id] = e
+		}
+	}
 	clear(c.unknown)
-	c.version, c.loaded = n, now
-	return nil
+	c.version, c.loaded = version, now
 }
 
 func (c *Cache) put(k Key, old *entry) *entry {
@@ -184,42 +218,75 @@ func (c *Cache) Check(ctx context.Context, text string) (*Key, error) {
 	return &e.key, nil
 }
 
-// miss asks the store about an id, unless it did lately or asks too often.
+// miss asks the store about an id, unless it did lately or asks too often. Who comes
+// with the same id meanwhile waits for the same answer.
 func (c *Cache) miss(ctx context.Context, id string, now time.Time) (*entry, error) {
 	c.mu.Lock()
+	if e := c.keys[id]; e != nil { // since it was looked for
+		c.mu.Unlock()
+		return e, nil
+	}
 	if until, ok := c.unknown[id]; ok && now.Before(until) {
 		c.mu.Unlock()
 		return nil, ErrUnknown
+	}
+	if q := c.asked[id]; q != nil {
+		c.mu.Unlock()
+		select {
+		case <-q.done:
+			return q.entry, q.err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", errUnavailable, ctx.Err())
+		}
 	}
 	c.tokens = min(missesBurst, c.tokens+now.Sub(c.refill).Seconds()*missesPerSecond)
 	c.refill = now
 	if c.tokens < 1 {
 		current := now.Sub(c.fresh) <= 2*c.opts.Refresh
 		c.mu.Unlock()
+		select {
+		case c.early <- struct{}{}:
+		default: // one is asked for
+		}
 		if current { // it was not there at the last refresh, and most such keys are made up
 			return nil, ErrUnknown
 		}
 		return nil, errUnavailable
 	}
 	c.tokens--
+	q := &question{done: make(chan struct{})}
+	c.asked[id] = q
 	c.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(ctx, missTimeout)
+	// Others wait for the answer, so it is not given up when this request is.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), missTimeout)
 	defer cancel()
 	k, err := c.store.get(ctx, id)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
+	c.learn(q, id, k, err)
+	return q.entry, q.err
+}
+
+// learn takes what the store has answered. The lock is held.
+func (c *Cache) learn(q *question, id string, k Key, err error) {
+	switch e := c.keys[id]; {
 	case errors.Is(err, errNotFound):
 		if len(c.unknown) >= unknownMax {
 			clear(c.unknown)
 		}
-		c.unknown[id] = now.Add(unknownFor)
-		return nil, ErrUnknown
+		c.unknown[id] = c.opts.Now().Add(unknownFor)
+		q.err = ErrUnknown
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
+		q.err = fmt.Errorf("%w: %w", errUnavailable, err)
+	case e != nil: // a refresh has brought it meanwhile: k may have been read before a revocation
+		q.entry = e
+	default:
+		q.entry = c.put(k, nil)
+		q.entry.found = c.opts.Now()
 	}
-	return c.put(k, c.keys[id]), nil
+	delete(c.asked, id)
+	close(q.done)
 }
 
 // noteUses writes the times of last use that have changed, away from requests.

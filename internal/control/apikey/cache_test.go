@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,12 +114,115 @@ func TestAPIKey_FloodOfBadKeysDoesNotReachTheStore(t *testing.T) {
 		t.Errorf("a good key in the flood: %v", err)
 	}
 	late, _ := create(t, s, "late", Options{})
-	if _, err := c.Check(t.Context(), late); !errors.Is(err, ErrUnknown) {
-		t.Errorf("the bound is not kept: %v", err)
-	}
 	clk.pass(time.Second)
 	if _, err := c.Check(t.Context(), late); err != nil {
 		t.Errorf("a new key after the flood: %v", err)
+	}
+}
+
+// A key that is made in the middle of a flood is not refused until the next refresh,
+// which may be half a minute away: the flood itself has one made early, now and then.
+func TestAPIKey_NewKeyWorksInAFloodOfBadOnes(t *testing.T) {
+	s := open(t)
+	clk := newClock() // stands still: no question to the store is left after the first ones
+	c := cached(t, s, CacheOptions{Refresh: time.Hour, Now: clk.now})
+	flood := func() {
+		for range 2 * missesBurst {
+			_, text := newText()
+			if _, err := c.Check(t.Context(), text); !errors.Is(err, ErrUnknown) {
+				t.Fatal(err)
+			}
+		}
+	}
+	flood()
+	text, _ := create(t, s, "acme", Options{})
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		flood()
+		if _, err := c.Check(t.Context(), text); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("the new key: %v", err)
+		}
+	}
+}
+
+// A new key that many devices begin to use at once is asked for once, and none
+// of them is refused: there are more of them than the store is asked in a burst.
+func TestAPIKey_NewKeyWorksForAllWhoComeAtOnce(t *testing.T) {
+	s := open(t)
+	c := cached(t, s, CacheOptions{Refresh: time.Hour})
+	text, _ := create(t, s, "acme", Options{})
+	s.db.SetMaxOpenConns(1)
+	held, err := s.db.Conn(t.Context()) // the store does not answer before it is given back
+	if err != nil {
+		t.Fatal(err)
+	}
+	var devices sync.WaitGroup
+	var begun atomic.Int64
+	const most = 4 * missesBurst
+	for range most {
+		devices.Go(func() {
+			begun.Add(1)
+			if _, err := c.Check(t.Context(), text); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for begun.Load() < most {
+		time.Sleep(time.Millisecond)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	devices.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tokens < missesBurst-1 || len(c.asked) > 0 {
+		t.Errorf("%v of %d questions are left, %d are open", c.tokens, missesBurst, len(c.asked))
+	}
+}
+
+// What the store says of a key while a refresh brings it is not put over that: it may
+// have been read before the key was revoked. And a refresh that had read the list before
+// a key was made does not forget the key.
+func TestAPIKey_TheNewestWordOfAKeyCounts(t *testing.T) {
+	s := open(t)
+	clk := newClock()
+	c := cached(t, s, CacheOptions{Refresh: time.Hour, Now: clk.now})
+	text, k := create(t, s, "acme", Options{})
+	if _, err := c.Check(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	delete(c.keys, k.ID) // as if it had been asked for, and the answer were on its way
+	stale := k
+	c.mu.Unlock()
+	if err := s.Revoke(t.Context(), k.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.learn(&question{done: make(chan struct{})}, k.ID, stale, nil)
+	c.mu.Unlock()
+	if _, err := c.Check(t.Context(), text); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the revoked key: %v", err)
+	}
+
+	late, of := create(t, s, "late", Options{})
+	c.mu.Lock()
+	c.learn(&question{done: make(chan struct{})}, of.ID, of, nil)
+	c.swap(nil, c.version, clk.now()) // of a refresh that has read nothing of it
+	c.mu.Unlock()
+	c.mu.RLock()
+	kept := c.keys[of.ID] != nil
+	c.mu.RUnlock()
+	if !kept {
+		t.Error("a key that was found while the list was read is forgotten")
+	}
+	if _, err := c.Check(t.Context(), late); err != nil {
+		t.Error(err)
 	}
 }
 
