@@ -66,7 +66,7 @@ func (s *system) killMidway() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		var list struct{ Replays []replayJob }
 		s.get("/v1/replays?state=running", strings.TrimSpace(admin), &list)
 		if len(list.Replays) == 1 && list.Replays[0].Progress.Read > 0 {

@@ -172,7 +172,7 @@ func (s *system) misplaced(gate string, n int) {
 
 // explained waits until events about people are stored, so many, each once and with a
 // token for its user, and has the proof explain every record of their log.
-func (s *system) explained(n int) {
+func (s *system) explained(n int) (report string) {
 	s.t.Helper()
 	s.behind("weir-user-raw", "user-events")
 	s.behind("weir-user-raw", "user-replay-events")
@@ -207,4 +207,5 @@ func (s *system) explained(n int) {
 	if err != nil || !strings.Contains(out, "Every record is explained") {
 		s.t.Fatalf("%v\n%s", err, out)
 	}
+	return out
 }

@@ -96,7 +96,7 @@ func (s *system) start() {
 // ready waits until weir takes events.
 func (s *system) ready() {
 	s.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for time.Now().Before(deadline) {
 		select {
 		case err := <-s.done:
@@ -113,7 +113,7 @@ func (s *system) ready() {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	s.t.Fatal("weir up was not ready after a minute")
+	s.t.Fatal("weir up was not ready after three minutes")
 }
 
 // brokerOptions are those of a client of the embedded broker, with the password

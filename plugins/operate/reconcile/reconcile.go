@@ -17,6 +17,7 @@ import (
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
 )
 
 // Config says what is reconciled. The defaults are those of the stream configs.
@@ -60,6 +61,7 @@ type Reconciler struct {
 	admin     *kadm.Client
 	raw, dead *shelf
 	erased    erasedRecords
+	later     *raw.LaterCheck
 	books     *books // nil: to be begun anew
 	began     map[lake.Partition]began
 	verified  map[lake.Partition]int64 // all before it has been reconciled
@@ -83,7 +85,7 @@ func New(conf Config) (*Reconciler, error) {
 		differing: map[lake.Partition]lake.Offsets{},
 		raw:       newShelf(conf.Raw), dead: newShelf(conf.DeadLetter),
 	}
-	a.erased.store = conf.Raw
+	a.erased.store, a.later = conf.Raw, raw.NewLaterCheck(conf.Raw)
 	if conf.Deep {
 		a.raw.deep, a.dead.deep = readRaw, readDead
 	}
@@ -160,6 +162,9 @@ func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 	}
 	if err == nil && !opt.Glance {
 		err = report.addSample(ctx, a.conf, &a.erased)
+	}
+	if err == nil && !opt.Glance {
+		err = report.addEnriched(ctx, a.later, a.conf.Deep)
 	}
 	return report, a.conf.Log.Explain(err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"weir/plugins/process/rule"
 	"weir/plugins/store/lake"
+	"weir/plugins/store/raw"
 )
 
 // Report is the outcome of a reconciliation.
@@ -23,9 +24,10 @@ type Report struct {
 	Compared   int64             `json:"compared"` // duplicates whose event was compared with the one it repeats
 	Total      Counts            `json:"total"`
 	Partitions []PartitionReport `json:"partitions"`
-	Rules      []rule.Account    `json:"rules,omitempty"`  // what became of events in rules
-	Sample     *rule.Recomputed  `json:"sample,omitempty"` // results of rules that were computed again
-	Problems   []string          `json:"problems"`         // where the stores contradict themselves or the log
+	Rules      []rule.Account    `json:"rules,omitempty"`    // what became of events in rules
+	Sample     *rule.Recomputed  `json:"sample,omitempty"`   // results of rules that were computed again
+	Enriched   *raw.LaterSums    `json:"enriched,omitempty"` // rows of what was found out about events later
+	Problems   []string          `json:"problems"`           // where the stores contradict themselves or the log
 }
 
 // Counts are records, by what became of them.
@@ -167,6 +169,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	if err := r.writeRules(w); err != nil {
+		return err
+	}
+	if err := r.writeEnriched(w); err != nil {
 		return err
 	}
 	var b strings.Builder

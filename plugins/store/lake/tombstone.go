@@ -97,6 +97,15 @@ func (s *Store) Buried(ctx context.Context, fleet string, since time.Time) (is b
 	return is, err
 }
 
+// Tombstones reads what was erased on request.
+func (s *Store) Tombstones(ctx context.Context) (*tombstone.Set, error) {
+	keys, err := s.stones(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is erased: %w", err)
+	}
+	return setOf(keys), nil
+}
+
 // stones lists the keys of all tombstones, in order.
 func (s *Store) stones(ctx context.Context) (keys []string, err error) {
 	err = s.List(ctx, erasedFolder, func(b Blob) error {

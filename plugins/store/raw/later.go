@@ -127,7 +127,7 @@ func (l *Later) value(dst []parquet.Value, col int) []parquet.Value {
 }
 
 // laterOf reads a row; its texts are those of the object.
-func laterOf(r lake.Ref) *Later {
+func laterOf[R interface{ Value(col int) parquet.Value }](r R) *Later {
 	l := &Later{Fleet: textOf(r.Value(laterFleet)), Device: textOf(r.Value(laterDevice)), At: r.Value(laterTime).Int64(),
 		Delivery: noRecord, Lookup: textOf(r.Value(laterLookup)), Version: textOf(r.Value(laterVersion)),
 		Facts: r.Value(laterFacts).ByteArray(), EnrichedAt: r.Value(laterEnrichedAt).Int64(),
