@@ -244,7 +244,7 @@ func (d *distribution) lint(c *cli.Context) error {
 	wrong := 0
 	for _, file := range files {
 		_, found := checker.file(file)
-		found = append(append(append(found, altering(file)...), misplaced(file)...), unstored(file)...)
+		found = slices.Concat(found, altering(file), misplaced(file), unstored(file), unended(file))
 		for _, f := range found {
 			fmt.Fprintln(c.App.ErrWriter, f)
 		}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/event"
+	"weir/internal/platform/httpx"
 	"weir/plugins/operate/recount"
 	"weir/plugins/store/raw"
 )
@@ -33,6 +35,19 @@ const (
 
 var errNoLookups = errors.New("this weir enriches nothing later: its stream of replays has no look-ups; " +
 	"see docs/enrich.md")
+
+// errUnended says that messages of look-ups come to the stream's output, which has no place
+// for them.
+var errUnended = errors.New("look-ups come back unasked: the stream of replays has enriches: true, and its pipeline " +
+	"lets them through to the output; give it the case for local_enrich that ends in replay_enriched, as the shipped " +
+	"stream has it, and resume the job: docs/enrich.md")
+
+// How often the stream may give the same look-ups back, and for how long, before the job
+// fails: one that is stopping does so, too.
+const (
+	unendedMost = 3
+	unendedFor  = 5 * time.Second
+)
 
 // enrich asks look-ups again that failed for stored events. What they say is kept beside
 // the events, which do not change: what was counted stays counted, once.
@@ -128,14 +143,21 @@ func (s *step) add(e recount.Event) error {
 }
 
 // end asks, keeps and notes.
-func (s *step) end(ctx context.Context) error {
+func (s *step) end(ctx context.Context) (err error) {
 	if err := s.pace.wait(ctx, int(s.read)); err != nil {
 		return err
 	}
+	asking, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	defer func() {
+		if errors.Is(err, errUnended) {
+			s.flight.empty()
+		}
+	}()
 	open := s.asks
 	for try := 0; len(open) > 0; try++ {
 		for some := range slices.Chunk(open, s.batch) {
-			p := &parcel{}
+			p := &parcel{back: s.unended(asking, fail)}
 			for _, a := range some {
 				a.set(said{outcome: askDropped})
 				p.messages = append(p.messages, a.message)
@@ -146,11 +168,11 @@ func (s *step) end(ctx context.Context) error {
 				}
 				return nil
 			}
-			if err := s.send(ctx, p); err != nil {
+			if err := s.send(asking, p); err != nil {
 				return err
 			}
 		}
-		if err := s.flight.below(ctx, 1); err != nil {
+		if err := s.flight.below(asking, 1); err != nil {
 			return err
 		}
 		open = slices.DeleteFunc(slices.Clone(open), func(a *question) bool {
@@ -165,6 +187,23 @@ func (s *step) end(ctx context.Context) error {
 		}
 	}
 	return s.keep(ctx)
+}
+
+// unended says in the job that the stream has given look-ups back, and fails it when that
+// goes on.
+func (s *step) unended(asking context.Context, fail context.CancelCauseFunc) func(error) {
+	var times atomic.Int64
+	begun := time.Now()
+	return func(why error) {
+		if asking.Err() != nil { // it has failed, or is held
+			return
+		}
+		err := fmt.Errorf("%w (it says: %s)", errUnended, httpx.Plain(why))
+		s.pace.note("asks in vain: " + err.Error())
+		if times.Add(1) >= unendedMost && time.Since(begun) >= unendedFor {
+			fail(err)
+		}
+	}
 }
 
 // keep keeps what was said, and notes what came of all.

@@ -74,6 +74,18 @@ func (u unsure) Write(ctx context.Context, rows []raw.Later) ([]raw.Later, error
 // stream runs the shipped shape of a stream of replays.
 func (b *besides) stream(processors string) (stop func()) {
 	b.t.Helper()
+	return b.streamOf(`
+switch:
+  - check: '@local_enrich.or("") != ""'
+    processors:
+` + processors + `
+      - replay_enriched: {}
+`)
+}
+
+// streamOf runs a stream of replays with a pipeline of a test's own.
+func (b *besides) streamOf(pipeline string) (stop func()) {
+	b.t.Helper()
 	env := service.GlobalEnvironment().Clone()
 	from := stores()
 	later := from.later
@@ -84,13 +96,8 @@ func (b *besides) stream(processors string) (stop func()) {
 	builder := env.NewStreamBuilder()
 	if err := errors.Join(builder.SetLoggerYAML("level: off"), builder.AddInputYAML(fmt.Sprintf(
 		"replay_jobs:\n  log: user-events\n  control: %s\n  raw: %q\n  dead_letter: mem://\n  batch_size: 50\n  "+
-			"enriches: true\n", b.control, lake.FileURL(b.dir))), builder.AddProcessorYAML(`
-switch:
-  - check: '@local_enrich.or("") != ""'
-    processors:
-`+processors+`
-      - replay_enriched: {}
-`), builder.AddOutputYAML("reject: nothing goes to the log")); err != nil {
+			"enriches: true\n", b.control, lake.FileURL(b.dir))), builder.AddProcessorYAML(pipeline),
+		builder.AddOutputYAML("reject: nothing goes to the log")); err != nil {
 		b.t.Fatal(err)
 	}
 	return testbed.Run(b.t, builder)
@@ -291,6 +298,37 @@ func TestEnrich_WhatTheStreamRefusesIsCounted(t *testing.T) {
 	spec.Mode = Enrich
 	if j := w.until(w.create(spec).ID, ended); j.State != Failed || !strings.Contains(j.Error, "docs/enrich.md") {
 		t.Errorf("%s %q", j.State, j.Error)
+	}
+}
+
+// A stream that says that it enriches, and lets look-ups through to its output, makes a job
+// say so at once and fail soon, with what to add; when that is there, the job goes on.
+func TestEnrich_AStreamWithoutTheCaseIsSaidByTheJob(t *testing.T) {
+	t.Parallel()
+	b := newBesides(t)
+	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	b.kept(service.MessageBatch{aPerson(0, at, "u-1", "profile"), aPerson(1, at, "u-2", "profile")})
+	stop := b.streamOf("switch: [ { check: '@local_validate == \"1\"', processors: [ { mapping: root = this } ] } ]")
+	id := b.create(b.spec(at)).ID
+	says := func(text string) bool {
+		return strings.Contains(text, "local_enrich") && strings.Contains(text, "replay_enriched") &&
+			strings.Contains(text, "nothing goes to the log")
+	}
+	held := false
+	j := b.until(id, func(j *Job) bool {
+		held = held || j.State == Running && strings.HasPrefix(j.Progress.Held, "asks in vain") && says(j.Progress.Held)
+		return ended(j)
+	})
+	if j.State != Failed || !says(j.Error) || !held || j.Progress.Read != 0 || j.Progress.Held != "" {
+		t.Fatalf("%s %q, held before: %t, %+v", j.State, j.Error, held, j.Progress)
+	}
+	stop()
+	if _, err := b.jobs.resume(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	defer b.stream(profiles)()
+	if j = b.until(id, ended); j.State != Done || j.Progress.Read != 2 || len(b.found()) != 2 {
+		t.Errorf("%s %q %+v", j.State, j.Error, j.Progress)
 	}
 }
 

@@ -23,6 +23,9 @@ type parcel struct {
 	// settle is called when the log has acknowledged the messages, with those
 	// that were refused on the way, by their index. nil: nothing is to be kept.
 	settle func(ctx context.Context, refused map[int]*event.Rejection) error
+	// back is called when the stream has given the messages back, with why; they are
+	// emitted again. nil: that is an outage of the log.
+	back func(why error)
 
 	mode   Mode
 	flight *flight
@@ -106,6 +109,15 @@ func (f *flight) withdraw(p *parcel) {
 	if n := len(f.queue); n > 0 && f.queue[n-1] == p {
 		f.queue = f.queue[:n-1]
 	}
+}
+
+// empty takes back all that is not settled: nobody waits for it any more.
+func (f *flight) empty() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = nil
+	close(f.changed)
+	f.changed = make(chan struct{})
 }
 
 // abandon gives up on what is in flight still: whoever takes the job up again

@@ -78,7 +78,7 @@ dropped; one that the log did not take is rejected, and comes again.
 
 A job of the mode `+"`enrich`"+` makes a message of each stored event and each look-up that failed for it, with the metadata `+"`local_enrich`"+`, the
 look-up's name. The pipeline has it go through `+"`enrich`"+`, through what else events go through before they are kept (`+"`privacy`"+`), and ends it in
-`+"`replay_enriched`"+`; set `+"`enriches`"+` where it does.
+`+"`replay_enriched`"+`; set `+"`enriches`"+` where it does. Where it does not, all the same, the job says so and fails.
 
 ### Live traffic
 
@@ -418,6 +418,9 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 			err = p.settle(ctx, failed)
 		}
 		if err != nil {
+			if p.back != nil {
+				p.back(err)
+			}
 			in.retry(p)
 			return nil
 		}

@@ -191,7 +191,7 @@ func (r *run) work(ctx context.Context) error {
 			return r.flight.below(ctx, 1)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, errPatch), errors.Is(err, errNoLookups):
+		case errors.Is(err, errPatch), errors.Is(err, errNoLookups), errors.Is(err, errUnended):
 			return err // it stays as it is
 		}
 		if waited := r.flight.below(ctx, 1); waited != nil {
