@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,35 @@ func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
 	}
 	if n := jobs(); n != 1 {
 		t.Errorf("weir replay --dry-run made a job: there are %d", n)
+	}
+
+	// Look-ups are asked again in the same way, some or all; there is nothing to try.
+	p.open("/replays?new=1&mode=reprocess&from=" + from + "&to=" + to + "&fleet=" + fleet)
+	p.await("document.querySelector('input[name=dry_run]') && !document.querySelector('#w-lookups')")
+	p.click("label", "Ask look-ups again")
+	p.await("document.querySelector('#w-lookups') && !document.querySelector('input[name=dry_run]')")
+	p.fill("#w-lookups", "profile, region")
+	p.fill("#w-reason", "profiles were away")
+	p.click("form button", "Go on")
+	p.await("document.querySelector('dialog #estimate')?.innerText.includes('It reads about 5 events')")
+	p.says("and it asks look-ups again that failed for some of about 5 events, and keeps what they say beside these")
+	p.click("dialog button", "Make it")
+	p.await("location.pathname === '/replay'")
+	p.await("document.querySelector('section[aria-labelledby=what]')?.innerText.includes('profile, region')")
+	w.await("the job is done", func() bool {
+		list := w.did("GET", "/v1/replays?state=done", w.admin, "")["replays"].([]any)
+		return slices.ContainsFunc(list, func(j any) bool {
+			job := j.(map[string]any)
+			return job["mode"] == "enrich" && fmt.Sprint(job["lookups"]) == "[profile region]" && job["fleet"] == fleet
+		})
+	})
+	acts := w.did("GET", "/v1/audit?path=/v1/replays", w.admin, "")["acts"].([]any)
+	if len(acts) < 2 || !strings.Contains(fmt.Sprint(acts), "profiles were away") {
+		t.Errorf("the audit log has %v", acts)
+	}
+	body := `{"mode":"enrich","from":"` + from + `:00Z","to":"` + to + `:00Z","reason":"mine"}`
+	if code := w.status("POST", "/v1/replays", w.key, body); code != http.StatusForbidden {
+		t.Errorf("a fleet's key was answered %d", code)
 	}
 }
 

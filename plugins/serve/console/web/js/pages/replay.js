@@ -43,7 +43,7 @@ export default function Replay() {
       <dt>range</dt><dd>${j.from ? html`<${When} at=${j.from} />` : "the beginning"} to ${j.to ? html`<${When} at=${j.to} />` : "the end"}</dd>
       ${j.devices?.length ? html`<dt>devices</dt><dd class="id"><bdi>${j.devices.join(", ")}</bdi>${j.device_count > j.devices.length ? ` and more: ${count(j.device_count)}` : ""}</dd>` : null}
       ${j.group ? html`<dt>group</dt><dd>${j.group}</dd>` : null}${j.stages?.length ? html`<dt>stages</dt><dd>${j.stages.join(", ")}</dd>` : null}
-      ${j.codes?.length ? html`<dt>codes</dt><dd>${j.codes.join(", ")}</dd>` : null}${j.targets?.length ? html`<dt>for</dt><dd>${j.targets.join(", ")}</dd>` : null}
+      ${j.codes?.length ? html`<dt>codes</dt><dd>${j.codes.join(", ")}</dd>` : null}${j.lookups?.length ? html`<dt>look-ups</dt><dd>${j.lookups.join(", ")}</dd>` : null}${j.targets?.length ? html`<dt>for</dt><dd>${j.targets.join(", ")}</dd>` : null}
       ${j.patch ? html`<dt>patch</dt><dd><pre tabindex="0">${j.patch}</pre></dd>` : null}
       <dt>made</dt><dd><${When} at=${j.created_at} /> <span class="dim"><${Age} at=${j.created_at} />${j.created_by ? `, by key ${j.created_by}` : ""}</span></dd>
       <dt>began</dt><dd>${j.started_at ? html`<${When} at=${j.started_at} />` : "not yet"}</dd><dt>ended</dt><dd>${j.ended_at ? html`<${When} at=${j.ended_at} />` : "not yet"}</dd>

@@ -45,7 +45,8 @@ export default function Replays() {
 }
 
 // modes are what a job can do; rollups are made of telemetry alone.
-const modes = { rebuild: "Rebuild rollups from the raw store", reprocess: "Process stored events again", redrive: "Send dead letters through again" };
+const modes = { rebuild: "Rebuild rollups from the raw store", reprocess: "Process stored events again", redrive: "Send dead letters through again",
+  enrich: "Ask look-ups again that failed for stored events" };
 
 // Wish is the form of a new job; before it is made, it is asked about once more.
 function Wish({ query }) {
@@ -62,7 +63,7 @@ function Wish({ query }) {
     }
     if (w.from && w.to && w.from >= w.to) return setWhy("The range is reversed: its end must come after its beginning.");
     for (const name of ["fleet", "group", "patch"]) if (d.get(name)?.trim()) w[name] = d.get(name).trim();
-    for (const name of ["devices", "stages", "codes"]) {
+    for (const name of ["devices", "stages", "codes", "lookups"]) {
       const list = (d.get(name) ?? "").split(/[\s,]+/).filter(Boolean);
       if (list.length) w[name] = list;
     }
@@ -87,8 +88,10 @@ function Wish({ query }) {
     ${mode === "redrive" ? html`<${Field} id="w-stages" label="Stages"><input id="w-stages" name="stages" defaultValue=${query.stage ?? ""} placeholder="any" /></${Field}>
       <${Field} id="w-codes" label="Codes"><input id="w-codes" name="codes" defaultValue=${query.code ?? ""} placeholder="any" /></${Field}>
       <${Field} id="w-patch" label="Patch" hint="Bloblang that repairs the event; what it does not assign stays."><textarea id="w-patch" name="patch" aria-describedby="w-patch-hint"></textarea></${Field}>` : null}
+    ${mode === "enrich" ? html`<${Field} id="w-lookups" label="Look-ups" hint="Names with commas or spaces between; none: all that failed. What they say is kept beside the events.">
+      <input id="w-lookups" name="lookups" aria-describedby="w-lookups-hint" /></${Field}>` : null}
     <${Field} id="w-rate" label="Events a second" hint="Empty: as fast as live traffic leaves room."><input id="w-rate" name="rate" type="number" min="1" aria-describedby="w-rate-hint" /></${Field}>
-    <label><input type="checkbox" name="dry_run" /> Dry run: publish and change nothing</label>
+    ${mode === "enrich" ? null : html`<label><input type="checkbox" name="dry_run" /> Dry run: publish and change nothing</label>`}
     <${Field} id="w-reason" label="Reason"><input id="w-reason" name="reason" required maxlength="500" /></${Field}>
     ${why ? html`<p class="note bad" role="alert">${why}</p>` : null}
     <div class="row"><button type="submit" class="primary">Go on</button></div></form>
