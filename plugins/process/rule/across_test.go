@@ -157,10 +157,7 @@ func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
 				}
 				found, counted := map[string]string{}, 0
 				for _, rule := range rules {
-					ends, err := NewOpenings(db).Ends(t.Context(), "plant-1", rule)
-					if err != nil {
-						t.Fatal(err)
-					}
+					ends := openEnds(t, NewOpenings(db), "plant-1", rule).ids()
 					for _, r := range all {
 						if end, is := ends[r.ID]; is && end != r.End {
 							t.Errorf("%s ends at %d, and is counted at %d", r.ID, r.End, end)

@@ -51,31 +51,22 @@ func (o *Openings) set(ctx context.Context, q querier, version string) (*Set, er
 // final one is told later. Whoever wants both asks for these first, and misses nothing
 // that closes meanwhile.
 func (o *Openings) Of(ctx context.Context, fleet string, rules ...string) (results []Result, err error) {
-	err = o.each(ctx, fleet, rules, false, func(r Result) { results = append(results, r) })
+	err = o.each(ctx, asking{fleet: fleet, rules: rules, do: func(r Result) { results = append(results, r) }})
 	return results, err
 }
 
-// Ends tells of a rule's open windows their ids and when they end, in microseconds
-// since 1970, for callers that count them: it is Of at a third of its cost, and has
-// none in memory but these.
-func (o *Openings) Ends(ctx context.Context, fleet, rule string) (map[string]int64, error) {
-	ends := map[string]int64{}
-	err := o.each(ctx, fleet, []string{rule}, true, func(r Result) { ends[r.ID] = r.End })
-	return ends, err
-}
-
-// each hands on what is open, bare or with all that is told of it: of each partition
-// as this process has it in memory, or else as the store has it.
-func (o *Openings) each(ctx context.Context, fleet string, rules []string, bare bool, do func(Result)) error {
+// each hands on what somebody asks for: of each partition as this process has it in
+// memory, or else as the store has it.
+func (o *Openings) each(ctx context.Context, ask asking) error {
 	places, err := versionsOf(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	for _, out := range bellOf(o.db).outputs() {
-		out.tellOpen(ctx, places, asking{fleet, rules, bare, do})
+		out.tellOpen(ctx, places, ask)
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
-		if err := o.at(ctx, at, fleet, rules, bare, do); err != nil {
+		if err := o.at(ctx, at, ask); err != nil {
 			return err
 		}
 	}
@@ -130,7 +121,8 @@ func view(ctx context.Context, db *sqldb.DB) (*sql.Tx, error) {
 
 // at hands on what is open at a partition: its rows, and its journal, in one view of
 // the store.
-func (o *Openings) at(ctx context.Context, at place, fleet string, rules []string, bare bool, do func(Result)) error {
+func (o *Openings) at(ctx context.Context, at place, ask asking) error {
+	fleet, rules := ask.fleet, ask.rules
 	tx, err := view(ctx, o.db)
 	if err != nil {
 		return err
@@ -192,18 +184,13 @@ func (o *Openings) at(ctx context.Context, at place, fleet string, rules []strin
 				return err
 			}
 		}
-		part.bare = bare
+		part.bare = ask.ends != nil
 		for _, op := range part.ops {
 			for _, name := range slices.Sorted(maps.Keys(op.keys)) {
 				part.tellOpen(op, op.keys[name])
-				for _, r := range part.out {
-					do(r)
-				}
-				part.out = part.out[:0]
+				part.handOn(ask)
 			}
-		}
-		for i := range part.ends {
-			do(part.ends[i].result())
+			part.endsTo(ask, op)
 		}
 	}
 	return nil

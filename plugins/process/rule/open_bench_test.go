@@ -59,8 +59,9 @@ func BenchmarkOpen_Asked(b *testing.B) {
 		})
 		b.Run("sessions/"+from.name, func(b *testing.B) {
 			asking(b, func() {
-				if all, err := from.Ends(b.Context(), "plant-1", "sessions"); err != nil || len(all) != 20_000 {
-					b.Fatal(len(all), err)
+				all, err := from.Ends(b.Context(), "plant-1", "sessions", noon(), noon().AddDate(0, 0, 2))
+				if err != nil || all.Len() != 20_000 {
+					b.Fatal(all.Len(), err)
 				}
 			})
 		})

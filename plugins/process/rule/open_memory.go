@@ -21,8 +21,28 @@ import (
 type asking struct {
 	fleet string
 	rules []string
-	bare  bool // ids and ends alone
 	do    func(Result)
+	ends  *Ends // nil: all that is told of it goes to do
+}
+
+// handOn hands on what a partition told.
+func (p *partition) handOn(ask asking) {
+	for _, r := range p.out {
+		if ask.ends != nil {
+			ask.ends.made(r)
+		} else {
+			ask.do(r)
+		}
+	}
+	p.out = p.out[:0]
+}
+
+// endsTo hands on what a partition told of a rule without text.
+func (p *partition) endsTo(ask asking, op *operator) {
+	if len(p.ends) > 0 {
+		ask.ends.take(p, op, p.ends)
+	}
+	p.ends = nil
 }
 
 const (
@@ -52,7 +72,6 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 	if !o.turn(ctx) {
 		return
 	}
-	var ends []ending
 	began, mine := time.Now(), true
 	for _, at := range slices.SortedFunc(maps.Keys(versions), place.compare) {
 		h := o.places[at]
@@ -60,7 +79,7 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 			continue
 		}
 		for _, p := range h.all() {
-			ends = append(ends, p.tellAsked(ask)...)
+			p.tellAsked(ask)
 		}
 		delete(versions, at)
 		if time.Since(began) > askedMost {
@@ -73,9 +92,6 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 	}
 	if mine {
 		o.unlock()
-	}
-	for i := range ends {
-		ask.do(ends[i].result())
 	}
 }
 
@@ -110,32 +126,33 @@ func (o *output) turn(ctx context.Context) bool {
 }
 
 // tellAsked hands on what the rules that somebody asks for have open, and leaves the
-// partition as it is: what it will tell next has the revisions that it would have. What
-// is asked for bare it returns, to be handed on while the next batch is under way.
-func (p *partition) tellAsked(ask asking) (ends []ending) {
+// partition as it is: what it will tell next has the revisions that it would have.
+func (p *partition) tellAsked(ask asking) {
 	if len(p.only) > 0 && !among(p.only, ask.fleet) {
-		return nil
+		return
 	}
 	out, bare := p.out, p.bare
-	p.out, p.bare = nil, ask.bare
+	p.out, p.bare = nil, ask.ends != nil
 	for _, op := range p.ops {
 		if op.window == nil || op.fleets[ask.fleet] == 0 || !slices.Contains(ask.rules, op.Name) {
 			continue
 		}
-		for name, k := range op.keys {
-			if fleet, _, _ := strings.Cut(name, "\x00"); fleet != ask.fleet {
-				continue
-			}
-			seen := *k
-			seen.told = slices.Clone(k.told)
-			p.tellOpen(op, &seen)
-			for _, r := range p.out {
-				ask.do(r)
-			}
-			p.out = p.out[:0]
+		if p.bare {
+			p.ends = make([]ending, 0, op.fleets[ask.fleet])
 		}
+		for name, k := range op.keys {
+			switch fleet, _, _ := strings.Cut(name, "\x00"); {
+			case fleet != ask.fleet:
+			case p.bare && k.form.having == nil: // nothing of it changes
+				p.tellOpen(op, k)
+			default:
+				seen := *k
+				seen.told = slices.Clone(k.told)
+				p.tellOpen(op, &seen)
+				p.handOn(ask)
+			}
+		}
+		p.endsTo(ask, op)
 	}
-	ends, p.ends = p.ends, nil
 	p.out, p.bare = out, bare
-	return ends
 }

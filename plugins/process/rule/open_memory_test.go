@@ -46,16 +46,60 @@ func askedOf(t *testing.T, open *Openings, fleet string) (all []string) {
 		all = append(all, fmt.Sprint(r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, string(r.JSON)))
 	}
 	for _, rule := range rules {
-		ends, err := open.Ends(t.Context(), fleet, rule)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for id, end := range ends {
+		ends := openEnds(t, open, fleet, rule)
+		for id, end := range ends.ids() {
 			all = append(all, fmt.Sprint(rule, id, end))
+		}
+		for _, r := range results {
+			if r.Rule == rule {
+				ends.finds(t, r)
+			}
+		}
+		if n := ends.Len(); n > 0 {
+			t.Errorf("%d windows of %s are open and have no result", n, rule)
 		}
 	}
 	slices.Sort(all)
 	return all
+}
+
+// openEnds are all windows that a rule has open.
+func openEnds(t *testing.T, open *Openings, fleet, rule string) *Ends {
+	t.Helper()
+	ends, err := open.Ends(t.Context(), fleet, rule, time.Unix(0, 0), time.UnixMicro(never))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ends
+}
+
+// ids are all ids, with when their windows end.
+func (e *Ends) ids() map[string]int64 {
+	ids := map[string]int64{}
+	for i := range e.of {
+		for j := range e.of[i].all {
+			ids[e.of[i].idOf(&e.of[i].all[j])] = e.of[i].all[j].end
+		}
+	}
+	return ids
+}
+
+// finds fails unless the window is there that a result is of, and can be dropped once.
+func (e *Ends) finds(t *testing.T, r Result) {
+	t.Helper()
+	if _, is := e.Find("of another epoch", r.JSON); is {
+		t.Errorf("%s is found by its key and start alone", r.JSON)
+	}
+	before := e.Len()
+	drop, is := e.Find(r.ID, r.JSON)
+	if !is {
+		t.Errorf("%s is open, and not found", r.JSON)
+		return
+	}
+	drop()
+	if _, is = e.Find(r.ID, r.JSON); is || e.Len() != before-1 {
+		t.Errorf("%s is found after it was dropped; %d of %d are left", r.JSON, e.Len(), before)
+	}
 }
 
 // inMemory fails unless memory has all that the store has.
@@ -112,7 +156,8 @@ func TestOpen_MemoryTellsWhatTheStoreTells(t *testing.T) {
 			var batches [2][]*service.Message
 			for range 1 + r.IntN(5) {
 				when := time.Duration(max(0, second-r.IntN(40)))*s + time.Duration(r.IntN(1_000_000))*time.Microsecond
-				raw := strings.Replace(at(when, float64(r.IntN(3))), "pump-1", fmt.Sprint("pump-", r.IntN(4)), 1)
+				device := fmt.Sprint("pump-", 4*part+r.IntN(4)) // of one partition
+				raw := strings.Replace(at(when, float64(r.IntN(3))), "pump-1", device, 1)
 				for i := range both {
 					batches[i] = append(batches[i], of(names[int(when)%2], message(part, offsets[part], raw)))
 				}
@@ -148,11 +193,7 @@ func TestOpen_MemoryThatIsBehindTellsNothing(t *testing.T) {
 	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, strings.Replace(at(1*s, 1), "pump-1", "pump-2", 1)))
 	visits := func() int {
 		t.Helper()
-		ends, err := NewOpenings(o.db).Ends(t.Context(), "plant-1", "visits")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(ends)
+		return openEnds(t, NewOpenings(o.db), "plant-1", "visits").Len()
 	}
 	if n := visits(); n != 2 {
 		t.Fatalf("%d visits are open, expected 2", n)

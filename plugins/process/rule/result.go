@@ -50,7 +50,7 @@ type window struct {
 func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 	if p.bare && k.form.having == nil {
 		if p.owned(op, k, w) {
-			p.ends = append(p.ends, ending{p, op, k.name, w})
+			p.ends = append(p.ends, ending{name: k.name, start: w.start, end: w.end})
 		}
 		return
 	}
@@ -63,19 +63,6 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 		values = op.values[i].appendValue(values, of)
 	}
 	p.tellValues(op, k, w, of, append(values, '}'))
-}
-
-// ending is a window of which its id and its end alone are asked for. The id takes
-// longer to make than all else, and needs nothing that changes.
-type ending struct {
-	p    *partition
-	op   *operator
-	name string
-	w    window
-}
-
-func (e *ending) result() Result {
-	return Result{ID: e.p.idOf(e.op, &keyState{name: e.name}, e.w), End: e.w.end}
 }
 
 // tellValues makes a result of the events of a pane that has values, if the rule

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"weir/internal/platform/rawjson"
@@ -125,7 +124,13 @@ func (s *Source) each(ctx context.Context, fleet, name string, from, to time.Tim
 		}
 	}
 	hand := bounded(name, do)
-	if err := told(ctx, s, fleet, name, from, to, open, hand); err != nil {
+	find := func(id string, _ []byte) (drop func(), is bool) {
+		if _, is = open[id]; is {
+			drop = func() { delete(open, id) }
+		}
+		return drop, is
+	}
+	if err := s.told(ctx, fleet, name, from, to, find, hand); err != nil {
 		return err
 	}
 	for _, raw := range open {
@@ -140,13 +145,12 @@ func (s *Source) each(ctx context.Context, fleet, name string, from, to time.Tim
 // the range: what they hold is not looked at.
 func (s *Source) ended(ctx context.Context, fleet, name string, from, to time.Time,
 	do func(*result) error) (goOn int64, err error) {
-	open, err := s.open.Ends(ctx, fleet, name)
+	open, err := s.open.Ends(ctx, fleet, name, from, to)
 	if err != nil {
 		return 0, err
 	}
-	maps.DeleteFunc(open, func(_ string, end int64) bool { return end < from.UnixMicro() || end >= to.UnixMicro() })
-	err = told(ctx, s, fleet, name, from, to, open, bounded(name, do))
-	return int64(len(open)), err
+	err = s.told(ctx, fleet, name, from, to, open.Find, bounded(name, do))
+	return int64(open.Len()), err
 }
 
 // bounded reads results for do, and as many as an answer is made of.
@@ -167,18 +171,19 @@ func bounded(name string, do func(*result) error) func([]byte) error {
 	}
 }
 
-// told hands on what was told of windows that end in a range, but for what is open:
-// what was closed since that was read is taken out of it.
-func told[V any](ctx context.Context, s *Source, fleet, name string, from, to time.Time, open map[string]V,
-	hand func([]byte) error) error {
+// told hands on what was told of windows that end in a range, but for what is open,
+// which is found by a result's id, or by what it tells: what was closed since that was
+// read is taken out of it.
+func (s *Source) told(ctx context.Context, fleet, name string, from, to time.Time,
+	open func(id string, raw []byte) (drop func(), is bool), hand func([]byte) error) error {
 	q := rule.Query{Fleet: fleet, Rule: name, From: from, To: to}
 	return rule.Each(ctx, s.db, q, func(id string, raw []byte) error {
-		if _, is := open[id]; is {
+		if drop, is := open(id, raw); is {
 			var told struct{ Status string }
 			if err := json.Unmarshal(raw, &told); err == nil && told.Status == provisional {
 				return nil
 			}
-			delete(open, id) // it was closed meanwhile
+			drop() // it was closed meanwhile
 		}
 		return hand(raw)
 	})
