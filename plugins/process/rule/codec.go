@@ -108,10 +108,10 @@ func appendText(b []byte, s string) []byte {
 // decodeKey reads what append wrote, of a key of a rule.
 func decodeKey(name string, b []byte, of *Rule) (*keyState, error) {
 	d := &decoder{b: b}
-	k := &keyState{name: name, due: never}
+	k := newKey(name, of)
 	columns, version := len(of.cols), d.byte()
 	if version == sequenceVersion && of.keepsRows() {
-		if k.seq = d.sequence(of); d.bad || len(d.b) > 0 {
+		if *k.seq = d.sequence(of); d.bad || len(d.b) > 0 {
 			return nil, fmt.Errorf("reading the state of a key: %w", errDamaged)
 		}
 		return k, nil
@@ -120,9 +120,12 @@ func decodeKey(name string, b []byte, of *Rule) (*keyState, error) {
 		return nil, fmt.Errorf("reading the state of a key: %w", errDamaged)
 	}
 	k.fresh = d.byte() == 1
-	k.panes = make([]pane, d.length(5))
-	for i := range k.panes {
-		k.panes[i] = d.pane(columns)
+	n, cells := d.length(5), k.room()
+	if n > cap(k.panes) {
+		k.panes, cells = make([]pane, 0, n), nil
+	}
+	for range n {
+		k.panes = append(k.panes, d.pane(columns, cells))
 	}
 	k.told = make([]told, d.length(3))
 	for i := range k.told {
@@ -130,9 +133,10 @@ func decodeKey(name string, b []byte, of *Rule) (*keyState, error) {
 		flags := d.byte()
 		k.told[i].final, k.told[i].retracted = flags&1 != 0, flags&2 != 0
 	}
-	k.more = make([]int64, d.length(1))
-	for i := range k.more {
-		k.more[i] = d.varint()
+	n = d.length(1)
+	k.more = slices.Grow(k.more, n)
+	for range n {
+		k.more = append(k.more, d.varint())
 	}
 	if d.bad || len(d.b) > 0 {
 		return nil, fmt.Errorf("reading the state of a key: %w", errDamaged)
@@ -183,14 +187,17 @@ func (d *decoder) float() float64 { return math.Float64frombits(binary.LittleEnd
 
 func (d *decoder) text() string { return string(d.take(d.length(1))) }
 
-func (d *decoder) pane(columns int) pane {
+// pane reads one into cells, or, of nil, into some of its own.
+func (d *decoder) pane(columns int, cells []cell) pane {
 	p := pane{start: d.varint(), n: d.varint(), first: d.varint(), last: d.varint()}
 	if n := d.length(1); n > 0 || columns == 0 {
 		if n != columns {
 			d.bad = true
 			return p
 		}
-		p.cells = make([]cell, n)
+		if p.cells = cells; cells == nil {
+			p.cells = make([]cell, n)
+		}
 	}
 	for i := range p.cells {
 		d.cell(&p.cells[i])

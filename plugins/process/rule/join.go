@@ -138,13 +138,7 @@ func (joins) add(p *partition, op *operator, k *keyState, e *record, args []arg)
 	if by := p.own() - s.lateness - e.At; by > 0 {
 		return by, false
 	}
-	if k.seq == nil {
-		k.seq = &sequence{}
-	}
-	r := row{at: e.At, id: e.ID, offset: e.Offset, holds: p.holds, values: make([]string, len(args))}
-	for i, a := range args {
-		r.values[i] = string(a.json)
-	}
+	r := p.row(e, args)
 	for i := range k.seq.rows {
 		o := &k.seq.rows[i]
 		if s.pair(&r, o) {

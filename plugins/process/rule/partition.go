@@ -277,7 +277,8 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 			p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit})
 			return OverLimit
 		}
-		k = &keyState{name: p.nameOf(op), form: as, due: never}
+		k = newKey(p.nameOf(op), op.Rule)
+		k.form = as
 	}
 	if k.seq.full(op.Rule, k.form) {
 		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit,

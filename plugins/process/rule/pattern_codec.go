@@ -51,8 +51,8 @@ func (p path) append(b []byte) []byte {
 
 // sequence reads what append wrote. The terms of a thread are what its path
 // comes to.
-func (d *decoder) sequence(of *Rule) *sequence {
-	s := &sequence{rows: d.rows(len(of.cols)), early: d.rows(len(of.cols))}
+func (d *decoder) sequence(of *Rule) sequence {
+	s := sequence{rows: d.rows(len(of.cols)), early: d.rows(len(of.cols))}
 	s.attempts = make([]attempt, d.length(4))
 	if of.join != nil { // it has rows alone, each of a side
 		d.bad = d.bad || len(s.early)+len(s.attempts) > 0 ||

@@ -80,9 +80,6 @@ type matcher struct {
 }
 
 func (p *partition) matcher(op *operator, k *keyState) *matcher {
-	if k.seq == nil {
-		k.seq = &sequence{}
-	}
 	return &matcher{p, op, k, k.seq, op.pattern}
 }
 

@@ -23,10 +23,7 @@ func (patterns) add(p *partition, op *operator, k *keyState, e *record, args []a
 		return by, false
 	}
 	m := p.matcher(op, k)
-	r := row{at: e.At, id: e.ID, offset: e.Offset, holds: p.holds, values: make([]string, len(args))}
-	for i, a := range args {
-		r.values[i] = string(a.json)
-	}
+	r := p.row(e, args)
 	if op.pattern.arrival {
 		m.take(r)
 		return 0, true
@@ -34,6 +31,22 @@ func (patterns) add(p *partition, op *operator, k *keyState, e *record, args []a
 	i, _ := slices.BinarySearchFunc(m.early, r, compareRows)
 	m.early = slices.Insert(m.early, i, r)
 	return 0, true
+}
+
+// row is an event as a pattern or join keeps it: its values are parts of one text.
+func (p *partition) row(e *record, args []arg) row {
+	r := row{at: e.At, id: e.ID, offset: e.Offset, holds: p.holds, values: make([]string, len(args))}
+	size := 0
+	for i := range args {
+		size += len(args[i].json)
+	}
+	all := make([]byte, 0, size)
+	for i := range args {
+		from := len(all)
+		all = append(all, args[i].json...)
+		r.values[i] = rawjson.Alias(all[from:])
+	}
+	return r
 }
 
 // passes tells whether an event of a key of which nothing is kept changes
@@ -48,7 +61,9 @@ func (patterns) ring(p *partition, op *operator, k *keyState) {
 	for ; n < len(m.early) && m.early[n].at < p.time; n++ {
 		m.take(m.early[n])
 	}
-	m.early = slices.Delete(m.early, 0, n)
+	if m.early = slices.Delete(m.early, 0, n); len(m.early) == 0 {
+		m.early = nil // most keys rest: their memory is worth more than the next event's
+	}
 	m.expire(p.time)
 	m.prune()
 }

@@ -27,7 +27,7 @@ func (sessions) add(p *partition, op *operator, k *keyState, e *record, args []a
 		p.again(op, k, from)
 		return 0, true
 	}
-	whole, last := pane{start: t}, t
+	whole, last := pane{start: t, cells: k.room()}, t
 	whole.add(op.cols, e, args)
 	absorbed := slices.Clone(k.panes[from:to])
 	for i := range absorbed {

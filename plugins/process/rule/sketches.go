@@ -188,9 +188,9 @@ func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombsto
 		if len(rules) == 0 {
 			continue
 		}
-		entries, err := readJournal(ctx, tx, at)
-		if err == nil && len(entries) > 0 {
-			err = fold(ctx, tx, dialect, nil, at, pos, entries)
+		j, err := readJournal(ctx, tx, at)
+		if err == nil && !j.empty() {
+			err = fold(ctx, tx, dialect, nil, at, pos, j)
 		}
 		if err == nil {
 			err = eraseStates(ctx, tx, at, rules, t)
