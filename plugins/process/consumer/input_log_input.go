@@ -115,7 +115,7 @@ func Register(env *service.Environment) error {
 			if err != nil {
 				return nil, err
 			}
-			return service.AutoRetryNacksBatched(in), nil
+			return in, nil
 		})
 }
 

@@ -3,7 +3,9 @@ package consumer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -43,6 +45,7 @@ type reader struct {
 	mu      sync.Mutex
 	mine    map[kafka.Partition]*partition
 	order   []*partition  // those of mine; the next to hand out a batch first
+	again   []refused     // what was refused, in that order
 	settles chan struct{} // closed and made anew when a batch is settled, while somebody waits
 
 	commits  sync.Mutex // held during a commit, around mu
@@ -200,19 +203,20 @@ func (r *reader) adjust(p *partition) {
 // next waits for a batch. It is for one caller at a time.
 func (r *reader) next(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	for {
-		p, records, s, due := r.take(time.Now())
-		if p != nil {
-			batch := p.told.messages(records, s.turn)
-			recycle(records)
-			spans := r.trace.Receive(r.group, batch)
-			return batch, func(_ context.Context, err error) error {
-				if err == nil {
-					spans.End(nil)
-					r.settle(p, s)
-				}
-				return nil // what is refused is sent again: AutoRetryNacks
-			}, nil
+		now := time.Now()
+		one, is, due := r.takeAgain(now)
+		if is {
+			batch, ack := r.handOut(one.p, one.s, one.records, one.times)
+			return batch, ack, nil
 		}
+		p, records, s, later := r.take(now)
+		if p != nil {
+			kept := slices.Clone(records)
+			clear(records) // the queue's memory outlives them
+			batch, ack := r.handOut(p, s, kept, 0)
+			return batch, ack, nil
+		}
+		due = earliest(due, later)
 		var timer <-chan time.Time
 		if !due.IsZero() {
 			timer = time.After(time.Until(due))
@@ -225,6 +229,28 @@ func (r *reader) next(ctx context.Context) (service.MessageBatch, service.AckFun
 		case <-r.stop.Done():
 			return nil, nil, service.ErrNotConnected
 		}
+	}
+}
+
+// handOut makes a batch of records that were refused so many times. What of it is
+// refused comes again.
+func (r *reader) handOut(p *partition, s *span, records []*kgo.Record, times int) (service.MessageBatch,
+	service.AckFunc) {
+	batch := p.told.messages(records, s.turn)
+	spans := r.trace.Receive(r.group, batch)
+	var answered atomic.Bool
+	return batch, func(_ context.Context, err error) error {
+		if answered.Swap(true) {
+			return nil
+		}
+		spans.End(err)
+		if err == nil {
+			r.settle(p, s)
+			recycle(records)
+		} else {
+			r.refuse(p, s, records, times+1, err)
+		}
+		return nil
 	}
 }
 
