@@ -6,8 +6,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// pool keeps the memory of records for the next ones: a record is of no use once its
-// message is made, which shares only its value's bytes with it.
+// pool reuses the memory of records for later ones. A record is needed until its message
+// is settled, since a refused message is made of it again; the message shares only the
+// bytes of its value with it, which are not reused.
 type pool struct{ of sync.Pool }
 
 // leastRecords is how many records a piece of memory has room for at least: batches
@@ -25,10 +26,10 @@ func (p *pool) GetRecords(n int) []kgo.Record {
 // PutRecords is the client's, when the last record of a batch is recycled.
 func (p *pool) PutRecords(s []kgo.Record) { p.of.Put(&s) }
 
-// recycle gives records back whose messages are made.
+// recycle gives the records of a settled batch back.
 func recycle(records []*kgo.Record) {
 	for _, r := range records {
 		r.Recycle()
 	}
-	clear(records) // the queue's memory outlives them
+	clear(records)
 }
