@@ -22,30 +22,30 @@ func FromRequest(r *http.Request) string {
 	return ""
 }
 
-// Checker finds the active key with a text: a Cache, or in tests a fake.
+// Checker finds the active key that has a text: a Cache, or a fake in tests. Check fails with ErrUnknown when there is
+// none; any other error means that it cannot be checked now.
 type Checker interface {
 	Check(ctx context.Context, text string) (*Key, error)
 }
 
-// Authenticator lets requests through to HTTP handlers by their key.
+// Authenticator authorizes HTTP requests by their key.
 type Authenticator struct {
 	Keys Checker
-	// Refused is told of each request that is not let through, and its id, before
-	// its answer is sent; nil: nobody.
+	// Refused, unless nil, is called with each refused request and its request id before the refusal is written.
 	Refused func(r *http.Request, id string, to Route, why Refusal)
 }
 
 type keyKey struct{}
 type fleetKey struct{}
 
-// KeyFrom returns the key that the request was let through with.
+// KeyFrom returns the key that authorized the request.
 func KeyFrom(ctx context.Context) (*Key, bool) {
 	k, ok := ctx.Value(keyKey{}).(*Key)
 	return k, ok
 }
 
-// CallerFrom returns the id of the key that the request was let through with, or
-// the name of the person, "" when there is none.
+// CallerFrom returns the id of the request's API key, or the name of the person who sent a token; "" when the request
+// carries neither.
 func CallerFrom(ctx context.Context) string {
 	if k, ok := KeyFrom(ctx); ok {
 		return k.Caller()
@@ -53,17 +53,15 @@ func CallerFrom(ctx context.Context) string {
 	return ""
 }
 
-// FleetFrom returns the fleet that the request may see: the key's own, or the
-// one that an admin named. It is "" only for an admin who named none, which
-// Require allows where the route is Unnamed.
+// FleetFrom returns the fleet that the request may see: the key's own, or the one named in the parameter fleet. It is
+// "" only for a caller of all fleets who named none, which Require allows on routes that are Unnamed.
 func FleetFrom(ctx context.Context) string {
 	fleet, _ := ctx.Value(fleetKey{}).(string)
 	return fleet
 }
 
-// Require lets a request through when its key allows what the route asks for.
-// An admin key that queries names the fleet in the parameter "fleet"; a fleet's
-// key may name its own.
+// Require passes a request on to next only when its key has what the route requires; otherwise it answers with a
+// refusal. A caller of all fleets names one in the parameter "fleet"; a fleet's key may name its own.
 func (a *Authenticator) Require(to Route, next http.Handler) http.Handler {
 	if to.Scope == Anyone {
 		return next
@@ -85,12 +83,12 @@ func (a *Authenticator) Require(to Route, next http.Handler) http.Handler {
 	})
 }
 
-// enter returns the fleet that the request is about, or why the key may not.
+// enter returns the fleet that the request is about, or the reason why the key is refused.
 func (k *Key) enter(to Route, r *http.Request) (fleet string, why *Refusal) {
 	if !k.may(to) {
 		return "", k.lacks(to.Scope)
 	}
-	if to.Scope == Admin && !k.Everywhere() { // a role that is let in beside
+	if to.Scope == Admin && !k.Everywhere() { // true of people admitted by Route.Also
 		return "", k.forbidden("this is of all fleets, and you are of some")
 	}
 	q := r.URL.Query()
@@ -113,7 +111,7 @@ func (k *Key) enter(to Route, r *http.Request) (fleet string, why *Refusal) {
 	return fleet, k.within(to, q, r)
 }
 
-// within holds what the request asks for against the key's device prefix.
+// within refuses a request that reaches beyond the key's device prefix.
 func (k *Key) within(to Route, q url.Values, r *http.Request) *Refusal {
 	if k.DevicePrefix == "" {
 		return nil

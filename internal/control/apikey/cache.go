@@ -9,16 +9,15 @@ import (
 	"time"
 )
 
-// CacheOptions bounds how long a cache may be wrong.
+// CacheOptions bounds how stale a cache may be.
 type CacheOptions struct {
-	Refresh time.Duration    // a revocation takes effect within this; 0: 30 s
-	Reload  time.Duration    // everything is read again after this; 0: 5 min
-	OnError func(err error)  // the store fails in the background; may be nil
+	Refresh time.Duration    // revocations take effect within this while the store answers; 0: 30 s
+	Reload  time.Duration    // all keys are read again after this; 0: 5 min
+	OnError func(err error)  // called when background work fails; may be nil
 	Now     func() time.Time // nil: time.Now
 }
 
-// Bounds on asking the store about keys that the cache does not hold, so that
-// a flood of bad keys reaches it no more often than this.
+// Bounds on lookups of keys that are not in the cache, so that a flood of invalid keys does not load the store.
 const (
 	missesPerSecond = 20
 	missesBurst     = 50
@@ -46,9 +45,9 @@ type Cache struct {
 	asked   map[string]*question // ids that the store is being asked about
 	unknown map[string]time.Time // ids that the store did not know, until when to believe it
 	version int64
-	loaded  time.Time // when the whole was last read
-	fresh   time.Time // when it was last known to be current
-	tokens  float64   // lookups left
+	loaded  time.Time // when all keys were last read
+	fresh   time.Time // when the cache was last known to be current
+	tokens  float64   // lookups that the rate limit still allows
 	refill  time.Time
 
 	stop chan struct{}
@@ -66,7 +65,7 @@ type entry struct {
 	key   Key
 	found time.Time    // by asking for it alone; zero: by a refresh
 	used  atomic.Int64 // Unix microseconds of the last use
-	noted atomic.Int64 // what of it the store knows
+	noted atomic.Int64 // the last use that was written to the store
 }
 
 // NewCache reads all keys and keeps them current until Close.
@@ -94,7 +93,7 @@ func NewCache(ctx context.Context, store *Store, opts CacheOptions) (*Cache, err
 	return c, nil
 }
 
-// Close stops the background work, after noting the last uses.
+// Close writes the outstanding times of last use and stops the background work.
 func (c *Cache) Close() {
 	close(c.stop)
 	c.done.Wait()
@@ -130,14 +129,14 @@ func (c *Cache) run() {
 	}
 }
 
-// bounded gives background work ten seconds from now.
+// bounded runs work with a timeout of ten seconds.
 func bounded(work func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return work(ctx)
 }
 
-// Refresh makes the cache current: changes committed before it are seen after.
+// Refresh makes the cache current: changes committed before the call are visible after it returns nil.
 func (c *Cache) Refresh(ctx context.Context) error {
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
@@ -191,9 +190,8 @@ func (c *Cache) put(k Key, old *entry) *entry {
 	return e
 }
 
-// Check returns the active key with this text. The error is ErrUnknown, or
-// wraps errUnavailable when only the store could tell and it does not answer.
-// The key is shared: it must not be changed.
+// Check returns the active key with this text. The error is ErrUnknown, or wraps errUnavailable when the key is not
+// cached and the store cannot be asked. The key is shared: callers must not modify it.
 func (c *Cache) Check(ctx context.Context, text string) (*Key, error) {
 	id, ok := idOf(text)
 	if !ok {
@@ -289,7 +287,7 @@ func (c *Cache) learn(q *question, id string, k Key, err error) {
 	close(q.done)
 }
 
-// noteUses writes the times of last use that have changed, away from requests.
+// noteUses writes the times of last use that have changed, so that requests need not.
 func (c *Cache) noteUses(ctx context.Context) error {
 	used, entries := map[string]int64{}, []*entry{}
 	c.mu.RLock()

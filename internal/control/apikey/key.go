@@ -1,8 +1,6 @@
-// Package apikey makes, keeps and checks the keys by which devices and people
-// are known to weir, and says what each of them may do: routes.go is the one
-// table of what every endpoint asks for. A key belongs to a fleet, the tenant,
-// or administers all of them. Its text is shown once; the store holds only a
-// hash of it.
+// Package apikey creates, stores and checks API keys and says what each may do: routes.go is the one table of what
+// every endpoint requires. A key belongs to a fleet (the tenant) or administers all of them. Its text is shown once;
+// the store holds only a hash of it.
 package apikey
 
 import (
@@ -17,29 +15,28 @@ import (
 	"time"
 )
 
-// Key is what is known about a key: everything but its text.
+// Key is all that is stored of a key: not its text.
 type Key struct {
-	ID     string  `json:"id"` // the prefix by which people name it
+	ID     string  `json:"id"` // the part of the text by which people name the key
 	Fleet  string  `json:"fleet,omitempty"`
 	Scopes []Scope `json:"scopes"`
 	Admin  bool    `json:"admin"` // has the scope admin
-	// how the devices begin that it may send for and read; "" is all
+	// DevicePrefix restricts which devices the key may send for and read; "" allows all.
 	DevicePrefix string     `json:"device_prefix,omitempty"`
 	Name         string     `json:"name,omitempty"` // a note for people
 	CreatedAt    time.Time  `json:"created_at"`
 	ExpiresAt    *time.Time `json:"expires_at"`
 	RevokedAt    *time.Time `json:"revoked_at"`
 	LastUsedAt   *time.Time `json:"last_used_at"`          // to about a minute
-	ReplacedBy   string     `json:"replaced_by,omitempty"` // the id of the key that a rotation made of it
+	ReplacedBy   string     `json:"replaced_by,omitempty"` // the id of the key that replaced it in a rotation
 
-	// Person is who came with a token instead; nil of a key, which has an id.
+	// Person is set instead of an id when the caller sent a token; nil for an API key.
 	Person *Person `json:"-"`
 
 	hash [sha256.Size]byte
 }
 
-// Allows tells whether the key may do what the scope says. An admin key may do
-// everything but send events, which belong to a fleet.
+// Allows tells whether the key has a scope. An admin key has all scopes but Ingest, since events belong to a fleet.
 func (k *Key) Allows(s Scope) bool {
 	switch s {
 	case Anyone:
@@ -52,15 +49,15 @@ func (k *Key) Allows(s Scope) bool {
 	return k.Admin || slices.Contains(k.Scopes, s)
 }
 
-// Covers tells whether the key may send for a device, and read it.
+// Covers tells whether the key may send for a device and read it.
 func (k *Key) Covers(device string) bool { return strings.HasPrefix(device, k.DevicePrefix) }
 
-// active tells whether the key is neither revoked nor expired at a time.
+// active tells whether the key is neither revoked nor expired at now.
 func (k *Key) active(now time.Time) bool {
 	return k.RevokedAt == nil && (k.ExpiresAt == nil || now.Before(*k.ExpiresAt))
 }
 
-// State is "active", "revoked" or "expired", for people.
+// State returns "active", "revoked" or "expired".
 func (k *Key) State(now time.Time) string {
 	switch {
 	case k.RevokedAt != nil:
@@ -71,7 +68,7 @@ func (k *Key) State(now time.Time) string {
 	return "active"
 }
 
-// accepts returns nil when the text is the key's and the key is active.
+// accepts returns nil when text is this key's text and the key is active.
 func (k *Key) accepts(text string, now time.Time) error {
 	switch {
 	case !k.matches(hashOf(text)):
@@ -97,7 +94,7 @@ const (
 
 const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
 
-// newText makes a key's text. The random source of the system does not fail.
+// newText makes a random key text and the id in it.
 func newText() (id, text string) {
 	enc := base32.NewEncoding(alphabet).WithPadding(base32.NoPadding)
 	var raw [7 + 32]byte
@@ -106,8 +103,8 @@ func newText() (id, text string) {
 	return id, textPrefix + id + "_" + enc.EncodeToString(raw[7:])
 }
 
-// idOf returns the id in a key's text, false when the text has not the form of
-// a key: such a text is refused without asking any store.
+// idOf returns the id in a key's text, or false when the text does not have the form of a key; such a text is refused
+// without a query.
 func idOf(text string) (string, bool) {
 	if len(text) != textLen || !strings.HasPrefix(text, textPrefix) || text[len(textPrefix)+idLen] != '_' {
 		return "", false
@@ -122,7 +119,7 @@ func idOf(text string) (string, bool) {
 
 func hashOf(text string) [sha256.Size]byte { return sha256.Sum256([]byte(text)) }
 
-// ValidFleet checks the name of a fleet: it is part of keys, paths and labels.
+// ValidFleet checks the name of a fleet, which appears in keys, paths and metric labels.
 func ValidFleet(fleet string) error {
 	ok := len(fleet) > 0 && len(fleet) <= 64 && fleet[0] != '.'
 	for i := 0; i < len(fleet); i++ {
@@ -136,7 +133,7 @@ func ValidFleet(fleet string) error {
 	return nil
 }
 
-// endedError is the error of a key that was valid once: who has it is known.
+// endedError is the error of a key that was revoked or has expired; unlike an unknown key, it can be named in logs.
 type endedError struct {
 	id    string
 	state string
@@ -145,7 +142,7 @@ type endedError struct {
 func (e *endedError) Error() string { return "the API key " + e.id + " is " + e.state }
 func (e *endedError) Unwrap() error { return ErrUnknown }
 
-// The errors that callers tell apart.
+// The errors that callers distinguish.
 var (
 	ErrUnknown     = errors.New("the API key is unknown, revoked or expired")
 	errUnavailable = errors.New("the API key cannot be checked now")

@@ -2,9 +2,8 @@ package apikey
 
 import "weir/internal/lifecycle"
 
-// Lifecycle is the store of keys. Neither retention nor an erasure deletes one:
-// a fleet without its keys could not send again, and a revoked one explains
-// entries of the audit log. They name no device.
+// Lifecycle declares the store of keys. Neither retention nor an erasure deletes keys: an erased fleet could not send
+// again without them, and revoked keys explain entries of the audit log. Keys name no device.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "api_keys", Tables: []string{"api_key"},
 		Prepare: lifecycle.Made(Open)}.Kind()

@@ -7,20 +7,19 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// meJSON is what a caller is and may do.
+// meJSON describes a caller and what they may do.
 type meJSON struct {
-	KeyID        *string  `json:"key_id"` // null of a person
-	Person       *string  `json:"person"` // null of a key
+	KeyID        *string  `json:"key_id"` // null for a person
+	Person       *string  `json:"person"` // null for a key
 	Roles        []Role   `json:"roles"`
 	Scopes       []Scope  `json:"scopes"`
-	Everywhere   bool     `json:"everywhere"` // of all fleets
-	Fleets       []string `json:"fleets"`     // everywhere: those that have keys
+	Everywhere   bool     `json:"everywhere"` // may see all fleets
+	Fleets       []string `json:"fleets"`     // where Everywhere is set, those that have keys
 	DevicePrefix string   `json:"device_prefix"`
-	Logs         []string `json:"logs"` // of events, that requests may name
+	Logs         []string `json:"logs"` // event logs that requests may name
 }
 
-// MeHandler answers GET /v1/me: who asks, what they may do, and which logs of events
-// there are.
+// MeHandler answers GET /v1/me with who the caller is, what they may do, and the event logs that there are.
 func MeHandler(store *Store, logs []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, ok := KeyFrom(r.Context())

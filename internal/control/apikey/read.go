@@ -12,8 +12,8 @@ import (
 
 const columns = `id, hash, fleet, admin, name, created_at, expires_at, revoked_at, last_used_at, scopes, device_prefix, replaced_by`
 
-// List returns the keys of a fleet, of all fleets when it is empty, the newest
-// first, revoked and expired ones included.
+// List returns the keys of a fleet, or of all fleets when fleet is empty, newest first, including revoked and expired
+// ones.
 func (s *Store) List(ctx context.Context, fleet string) ([]Key, error) {
 	keys, err := sqldb.All(ctx, s.db, scan, `SELECT `+columns+` FROM api_key WHERE $1 = '' OR fleet = $1 ORDER BY created_at DESC, id`, fleet)
 	if err != nil {
@@ -34,8 +34,8 @@ func (s *Store) get(ctx context.Context, id string) (Key, error) {
 	return keys[0], nil
 }
 
-// lookup returns the active key with this text, ErrUnknown when there is none.
-// It asks the store; a Cache answers without.
+// lookup returns the active key with this text from the store, ErrUnknown when there is none. Cache.Check does the
+// same from memory.
 func (s *Store) lookup(ctx context.Context, text string) (Key, error) {
 	id, ok := idOf(text)
 	if !ok {
@@ -54,7 +54,7 @@ func (s *Store) lookup(ctx context.Context, text string) (Key, error) {
 	return k, nil
 }
 
-// changes returns the number that every change of a key increments.
+// changes returns the counter that every change of a key increments.
 func (s *Store) changes(ctx context.Context) (n int64, err error) {
 	if err = s.db.QueryRowContext(ctx, `SELECT n FROM api_key_change`).Scan(&n); err != nil {
 		return 0, fmt.Errorf("polling API keys: %w", err)
@@ -62,7 +62,7 @@ func (s *Store) changes(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// touch notes when keys were last used. Times only move forward.
+// touch writes times of last use, in microseconds since 1970. A time never moves back.
 func (s *Store) touch(ctx context.Context, used map[string]int64) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {

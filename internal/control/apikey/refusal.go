@@ -16,18 +16,18 @@ const (
 	ReasonUnavailable  = "keys-unavailable" // 503: the key cannot be checked now
 )
 
-// Refusal is why a request was not let through. It holds no key's text.
+// Refusal says why a request was refused. It never contains a key's text.
 type Refusal struct {
-	Reason  string // one of the above, or "" for a request that is not valid
-	Detail  string // for logs: more than the client is told
-	KeyID   string // the public id of the key, when it is known whose it is
-	Person  string // who it is, of a person
+	Reason  string // one of the above, or "" for a malformed request
+	Detail  string // for logs; says more than the client is told
+	KeyID   string // the key's public id, where the key is known
+	Person  string // the person's name, where the caller is a person
 	Fleet   string
-	cause   error // why it cannot be checked now
+	cause   error // the error that kept the key from being checked
 	problem httpx.Problem
 }
 
-// write answers the request.
+// write sends the refusal as the response.
 func (r Refusal) write(w http.ResponseWriter) {
 	switch r.Reason {
 	case ReasonUnavailable:
@@ -39,8 +39,7 @@ func (r Refusal) write(w http.ResponseWriter) {
 	httpx.Write(w, r.problem)
 }
 
-// Line says for a log what was refused, to whom and why; id is the request's, "" if
-// it has none.
+// Line is the log line of a refusal: what was refused, to which address (from) and why. id is the request's, or "".
 func (r Refusal) Line(method, path, from, id string) string {
 	line := fmt.Sprintf("refused %s %.200q from %s: %s", method, path, from, r.Detail)
 	if r.cause != nil {
@@ -52,14 +51,13 @@ func (r Refusal) Line(method, path, from, id string) string {
 	return line
 }
 
-// Status is the answer's.
+// Status is the HTTP status of the answer.
 func (r Refusal) Status() int { return r.problem.Status }
 
-// Problem is the answer's body.
+// Problem is the body of the answer.
 func (r Refusal) Problem() httpx.Problem { return r.problem }
 
-// Unchecked is the refusal of a request with this text for a key, by the error
-// of Check.
+// Unchecked returns the refusal for a request with this key text, given the error of Check.
 func Unchecked(text string, err error) Refusal {
 	if !errors.Is(err, ErrUnknown) {
 		return Refusal{Reason: ReasonUnavailable, Detail: "the store of keys does not answer", cause: err,
@@ -85,7 +83,7 @@ func Unchecked(text string, err error) Refusal {
 	return r
 }
 
-// Lacks is the refusal of a key that does not have a scope.
+// lacks returns the refusal of a key that does not have a scope.
 func (k *Key) lacks(s Scope) *Refusal {
 	if k.Person != nil {
 		return k.lacksRole(s)
@@ -106,8 +104,7 @@ func (k *Key) lacks(s Scope) *Refusal {
 	return r
 }
 
-// Lacks returns the refusal of a key that does not allow a scope, nil of one
-// that does.
+// Lacks returns the refusal of a key that does not allow a scope, or nil when it does.
 func (k *Key) Lacks(s Scope) *Refusal {
 	if k.Allows(s) {
 		return nil
@@ -115,7 +112,7 @@ func (k *Key) Lacks(s Scope) *Refusal {
 	return k.lacks(s)
 }
 
-// beyond is the refusal of a key that asks for more than its devices.
+// beyond returns the refusal of a request for devices outside the key's prefix; instead says what to ask for.
 func (k *Key) beyond(instead string) *Refusal {
 	r := k.forbidden("the key reads only devices that begin with " + k.DevicePrefix + ": " + instead)
 	r.problem.Extra = map[string]any{"device_prefix": k.DevicePrefix}

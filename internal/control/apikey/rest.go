@@ -18,9 +18,8 @@ import (
 //	GET    /v1/keys/{id}
 //	DELETE /v1/keys/{id}         revoke → 204
 //
-// It does not ask who calls: mount it as Routes says. changed, which
-// may be nil, is called after a change; a process that also checks keys gives
-// its Cache's Refresh, so that a revocation takes effect there at once.
+// It does not authenticate: mount it as Routes says. changed, which may be nil, is called after each change; a
+// process that also checks keys passes its Cache's Refresh, so that a revocation takes effect there at once.
 func Handler(store *Store, changed func(context.Context) error) http.Handler {
 	h := &rest{store: store, changed: changed}
 	mux := http.NewServeMux()
@@ -37,7 +36,7 @@ type rest struct {
 	changed func(context.Context) error
 }
 
-// wish is the body of a request for a key.
+// wish is the body of a request to create or rotate a key.
 type wish struct {
 	ID           string     `json:"id"`
 	Fleet        string     `json:"fleet"`
@@ -57,7 +56,7 @@ func (w wish) options() Options {
 	return o
 }
 
-// made is a key with its text: the only time that anyone sees it.
+// made is a key with its text, which no later answer contains.
 type made struct {
 	Key
 	Text string `json:"key"`
@@ -132,8 +131,8 @@ func (h *rest) answer(w http.ResponseWriter, r *http.Request, text string, key K
 	httpx.Answer(w, http.StatusCreated, made{key, text})
 }
 
-// spread tells the process's own cache. The change is committed: when telling
-// fails, the cache notices by itself within its refresh interval.
+// spread refreshes the process's own cache. An error is ignored, because the change is committed and the cache sees
+// it at its next refresh.
 func (h *rest) spread(ctx context.Context) {
 	if h.changed != nil {
 		_ = h.changed(ctx)
@@ -148,8 +147,7 @@ func read(w http.ResponseWriter, r *http.Request) (wish, error) {
 	return body, nil
 }
 
-// fail says what is wrong with the request; what is wrong with the store stays
-// inside, but for the fact.
+// fail answers an invalid request with what is wrong with it, and a store error with 503 and no details.
 func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errNotFound):

@@ -8,27 +8,27 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// Role is what a person is, where people come with tokens of an issuer instead
-// of keys. The roles are a closed list; each has scopes.
+// Role is a role of a person who signs in with a token of an issuer instead of an API key. The roles are a closed
+// list; each has scopes.
 type Role string
 
-// The roles. Routes.Also says where a role is let in beside its scopes.
+// The roles. Route.Also admits some of them beyond their scopes.
 const (
-	Viewer         Role = "viewer"          // sees what is summed and counted, and no event
-	Analyst        Role = "analyst"         // reads events, dead letters and results too: the scope query
-	Operator       Role = "operator"        // looks after fleets, too: query and operate
-	PrivacyOfficer Role = "privacy_officer" // reads, and has consents, erasures, holds and the audit log
-	Administrator  Role = "admin"           // the scope admin, who must be of all fleets
-	Sender         Role = "sender"          // a program that sends events of its one fleet: ingest
+	Viewer         Role = "viewer"          // sees sums and counts, but no events
+	Analyst        Role = "analyst"         // also reads events, dead letters and rule results: scope query
+	Operator       Role = "operator"        // also looks after fleets: scopes query and operate
+	PrivacyOfficer Role = "privacy_officer" // scope query; also consents, identities, erasures, holds and the audit log
+	Administrator  Role = "admin"           // scope admin if the person is of all fleets, else query and operate
+	Sender         Role = "sender"          // a program that sends events of one fleet: scope ingest
 )
 
-// AllFleets is the name that stands for all fleets of a person.
+// AllFleets, in Person.Fleets, stands for all fleets.
 const AllFleets = "*"
 
-// Roles lists them.
+// Roles lists all roles.
 func Roles() []Role { return []Role{Viewer, Analyst, Operator, PrivacyOfficer, Administrator, Sender} }
 
-// scopes are those of a role.
+// scopes returns the scopes of a role; everywhere says whether the person is of all fleets.
 func (r Role) scopes(everywhere bool) []Scope {
 	switch r {
 	case Analyst, PrivacyOfficer:
@@ -39,21 +39,21 @@ func (r Role) scopes(everywhere bool) []Scope {
 		if everywhere {
 			return []Scope{Admin}
 		}
-		return []Scope{Query, Operate} // of some fleets: there is no such administrator
+		return []Scope{Query, Operate} // an administrator must be of all fleets
 	case Sender:
 		return []Scope{Ingest}
 	}
 	return nil
 }
 
-// Person is a caller who came with a token instead of a key.
+// Person is a caller who sent a token instead of an API key.
 type Person struct {
-	Name   string // as the audit log names who it was
+	Name   string // the name in the audit log
 	Roles  []Role
-	Fleets []string // AllFleets is all
+	Fleets []string // AllFleets means all
 }
 
-// Key is what the person may do, as if it were a key.
+// Key returns what the person may do in the form of a key.
 func (p Person) Key() *Key {
 	k := &Key{Person: &p}
 	everywhere := slices.Contains(p.Fleets, AllFleets)
@@ -69,7 +69,7 @@ func (p Person) Key() *Key {
 	return k
 }
 
-// Caller names who has the key: its id, or the person.
+// Caller returns the key's id, or the person's name.
 func (k *Key) Caller() string {
 	if k.Person != nil {
 		return k.Person.Name
@@ -77,21 +77,20 @@ func (k *Key) Caller() string {
 	return k.ID
 }
 
-// Everywhere tells whether it is for all fleets.
+// Everywhere tells whether the caller may see all fleets.
 func (k *Key) Everywhere() bool {
 	return k.Admin || k.Person != nil && slices.Contains(k.Person.Fleets, AllFleets)
 }
 
-// Is tells whether a person has one of some roles.
+// Is tells whether the caller is a person with one of the roles.
 func (k *Key) Is(roles ...Role) bool {
 	return k.Person != nil && slices.ContainsFunc(roles, func(r Role) bool { return slices.Contains(k.Person.Roles, r) })
 }
 
-// may tells whether the route lets the caller in, whatever the fleet.
+// may tells whether the route admits the caller by scope or by role; it does not look at the fleet.
 func (k *Key) may(to Route) bool { return k.Allows(to.Scope) || k.Is(to.Also...) }
 
-// ofFleet is the key of a person for one of the fleets, which all that is asked
-// then is about.
+// ofFleet returns the key limited to one of a person's fleets, the one that the request is about.
 func (k *Key) ofFleet(fleet string) *Key {
 	if k.Person == nil || k.Everywhere() || k.Fleet == fleet {
 		return k
@@ -101,12 +100,12 @@ func (k *Key) ofFleet(fleet string) *Key {
 	return &one
 }
 
-// reaches tells whether the caller may name the fleet.
+// reaches tells whether the caller may name the fleet in a request.
 func (k *Key) reaches(fleet string) bool {
 	return fleet == k.Fleet || k.Everywhere() || k.Person != nil && slices.Contains(k.Person.Fleets, fleet)
 }
 
-// who is how refusals name the caller.
+// who is how refusals call the caller.
 func (k *Key) who() string {
 	if k.Person != nil {
 		return "the person"
@@ -114,7 +113,7 @@ func (k *Key) who() string {
 	return "the key"
 }
 
-// lacksRole is the refusal of a person.
+// lacksRole returns the refusal of a person none of whose roles has the scope.
 func (k *Key) lacksRole(s Scope) *Refusal {
 	names := make([]string, len(k.Person.Roles))
 	for i, r := range k.Person.Roles {
@@ -127,14 +126,13 @@ func (k *Key) lacksRole(s Scope) *Refusal {
 	return r
 }
 
-// TokenError is the error of a token that is refused, and why: a text of ours,
-// which holds nothing of the token.
+// TokenError says why a token is refused. Why is a fixed text that contains nothing of the token.
 type TokenError struct{ Why string }
 
 func (e *TokenError) Error() string { return "the token " + e.Why }
 func (e *TokenError) Unwrap() error { return ErrUnknown }
 
-// refusedToken is the refusal of a token.
+// refusedToken returns the refusal of a token.
 func refusedToken(e *TokenError) Refusal {
 	return Refusal{Reason: ReasonUnauthorized, Detail: e.Error(), problem: httpx.Problem{Type: "unauthorized",
 		Status: 401, Title: "A valid token is required", Detail: e.Error() + ": get a new one from the issuer"}}

@@ -7,47 +7,46 @@ type Server string
 
 // The servers.
 const (
-	Gate Server = "gate" // takes events in
+	Gate Server = "gate" // accepts events
 	API  Server = "api"  // answers queries and administration
 )
 
-// Reach is how a key's device prefix bears on an endpoint.
+// Reach says how a key's device prefix restricts an endpoint.
 type Reach int
 
-// The reaches.
+// The kinds of Reach.
 const (
-	WholeFleet Reach = iota // what it shows or changes is not of single devices: a key with a prefix is refused
-	NoDevices               // it tells nothing of devices
-	ByPath                  // the device is {id} in the path
-	ByQuery                 // the devices are the parameters device; a key with a prefix names at least one, and no group
-	ByHandler               // the handler looks at each device
+	WholeFleet Reach = iota // concerns more than single devices: a key with a prefix is refused
+	NoDevices               // reveals nothing about devices
+	ByPath                  // the device is the path parameter {id}
+	ByQuery                 // parameters device: a key with a prefix names at least one, and no group
+	ByHandler               // the handler checks each device
 )
 
-// Route is an endpoint, and what it asks of a key.
+// Route is an endpoint and what it requires of a key.
 type Route struct {
 	Server Server
-	Method string // of HTTP, "" for any; "gRPC"
-	Path   string // a pattern of http.ServeMux; of gRPC, the full method
+	Method string // HTTP method, "" for any; "gRPC"
+	Path   string // pattern of http.ServeMux; for gRPC the full method
 	Scope  Scope
 	Reach  Reach
-	// Also lets people with one of some roles in, who have not the scope.
+	// Also admits people with one of these roles who do not have the scope.
 	Also []Role
-	// Unnamed lets an admin key leave out which fleet it means: all of them.
+	// Unnamed allows callers of all fleets to name none, which means all of them.
 	Unnamed bool
-	// Heavy is a query of which only so many are answered at a time.
+	// Heavy marks a query whose concurrency is limited.
 	Heavy bool
 }
 
-// Pattern is the route as http.ServeMux takes it.
+// Pattern returns the route as a pattern of http.ServeMux.
 func (r Route) Pattern() string { return strings.TrimSpace(r.Method + " " + r.Path) }
 
-// Acts tells whether the route changes something that the audit log tells of.
+// Acts tells whether requests to the route are recorded in the audit log.
 func (r Route) Acts() bool {
 	return r.Method != "GET" && (r.Scope == Operate || r.Scope == Admin)
 }
 
-// Routes is what every endpoint of every server asks for: there is no other
-// place that says so, and no endpoint that is not here.
+// Routes is the only table of endpoints and of what each requires.
 func Routes() []Route {
 	admin := func(method, path string) Route {
 		return Route{Server: API, Method: method, Path: path, Scope: Admin, Unnamed: true}
@@ -75,7 +74,7 @@ func Routes() []Route {
 
 		{Server: API, Method: "GET", Path: "/v1/me", Scope: AnyKey, Reach: NoDevices, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/overview", Scope: Query, Also: sums, Unnamed: true},
-		{Server: API, Method: "GET", Path: "/v1/live", Scope: Query, Also: sums, Unnamed: true}, // an answer without end
+		{Server: API, Method: "GET", Path: "/v1/live", Scope: Query, Also: sums, Unnamed: true}, // an unending response
 		{Server: API, Method: "GET", Path: "/v1/proof", Scope: Query, Also: sums, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/proof/history", Scope: Query, Also: sums, Unnamed: true},
 		{Server: API, Method: "GET", Path: "/v1/proof/hours", Scope: Query, Also: sums, Unnamed: true},
@@ -153,18 +152,17 @@ func Routes() []Route {
 		officer("GET", "/v1/audit"),
 
 		registry("GET", ""),
-		registry("POST", "subjects/{subject}"), // a search
+		registry("POST", "subjects/{subject}"), // a lookup
 		registry("POST", "compatibility/subjects/{subject}/versions"),
 		registry("POST", "compatibility/subjects/{subject}/versions/{version}"),
-		admin("", "/registry/"), // everything else of it
+		admin("", "/registry/"), // everything else of the registry
 
 		open(API, "/openapi.json"),
 		open(API, "/healthz"),
 	}
 }
 
-// ScopeOf returns what a server asks for at a method and a path of the table:
-// Admin where the table has none.
+// ScopeOf returns the scope that a route of the table requires, or Admin when the table has no such route.
 func ScopeOf(server Server, method, path string) Scope {
 	for _, r := range Routes() {
 		if r.Server == server && r.Method == method && r.Path == path {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Scope is something a key may be allowed to do. The scopes are a closed list.
+// Scope is something that a key may be allowed to do. The scopes are a closed list.
 type Scope string
 
 // The scopes.
@@ -14,20 +14,19 @@ const (
 	Ingest  Scope = "ingest"  // send events of the key's fleet
 	Query   Scope = "query"   // read the key's fleet
 	Operate Scope = "operate" // look after the key's fleet: alerts, consents, aliases, blocks
-	Admin   Scope = "admin"   // administer all fleets: keys, schemas, groups, jobs; and all of the above, but sending
+	Admin   Scope = "admin"   // administer all fleets: keys, schemas, groups, jobs; includes all scopes but ingest
 )
 
-// What an endpoint may ask for instead of a scope.
+// What a route may require instead of a scope.
 const (
-	Anyone Scope = "anyone" // no key
+	Anyone Scope = "anyone" // no key needed
 	AnyKey Scope = "any key"
 )
 
-// scopes lists what a key may have, the least first.
+// scopes lists the scopes that a key can have, the weakest first.
 func scopes() []Scope { return []Scope{Ingest, Query, Operate, Admin} }
 
-// ofOld are the scopes of a key that was made before there were any: what it
-// could do then.
+// ofOld returns the scopes of a key made before keys had scopes: what such a key could do then.
 func ofOld(admin bool) []Scope {
 	if admin {
 		return []Scope{Admin}
@@ -35,7 +34,7 @@ func ofOld(admin bool) []Scope {
 	return []Scope{Ingest, Query, Operate}
 }
 
-// ParseScopes reads names that are separated by commas.
+// ParseScopes parses comma-separated names. It fails on an unknown one.
 func ParseScopes(text string) ([]Scope, error) {
 	var list []Scope
 	for name := range strings.SplitSeq(text, ",") {
@@ -44,7 +43,7 @@ func ParseScopes(text string) ([]Scope, error) {
 	return inOrder(list)
 }
 
-// inOrder checks scopes, and returns each once, in the order of scopes.
+// inOrder returns each scope of list once, in the order of scopes. It fails on an unknown one.
 func inOrder(list []Scope) (sorted []Scope, err error) {
 	for _, s := range list {
 		if !slices.Contains(scopes(), s) {
@@ -67,7 +66,7 @@ func join(list []Scope, between string) string {
 	return strings.Join(names, between)
 }
 
-// validPrefix checks how the devices of a key begin: as a device_id may.
+// validPrefix checks that a device prefix has only characters of a device_id.
 func validPrefix(prefix string) error {
 	ok := len(prefix) <= 128
 	for i := 0; i < len(prefix); i++ {

@@ -11,9 +11,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// migrations holds the tables. api_key_change has one row, which every change
-// of a key increments first: readers poll it, and writers queue on its lock. A
-// key whose scopes are NULL was made before there were any.
+// migrations returns the tables. api_key_change has one row that every change of a key increments first: readers poll
+// it, and writers serialize on its lock. NULL scopes mark a key made before keys had scopes.
 func migrations() []sqldb.Migration {
 	table := func(blob string) string {
 		return `CREATE TABLE api_key (
@@ -30,13 +29,13 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: table("BLOB"), Postgres: table("BYTEA")}, {SQLite: scopes, Postgres: scopes}}
 }
 
-// Store keeps keys in SQL. What a method has returned without an error is
-// committed; a crash before that leaves nothing of it.
+// Store keeps keys in SQL. A change is committed when its method returns nil; a crash before that leaves nothing of
+// it.
 type Store struct {
 	db *sqldb.DB
 }
 
-// Open makes or updates the tables of keys in db, which stays the caller's.
+// Open creates or migrates the tables of keys. The caller closes db.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "apikey", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the API key store: %w", err)
@@ -46,15 +45,15 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 
 // Options of a new key.
 type Options struct {
-	Scopes       []Scope // none: ingest, or, of a rotation, those of the key before
-	DevicePrefix string  // how the devices begin that it may send for and read; "" is all, or as the key before
-	Admin        bool    // the scope admin: administers all fleets; belongs to none
+	Scopes       []Scope // none: ingest, or in a rotation those of the old key
+	DevicePrefix string  // restricts the devices it may send for and read; "": all, or as the old key
+	Admin        bool    // the scope admin: administers all fleets, belongs to none
 	Name         string
 	ExpiresAt    time.Time // zero: never
 }
 
-// Create makes a key for a fleet, or an admin key when opts.Admin is set and
-// the fleet is empty. The text is returned this once and kept nowhere.
+// Create makes a key for a fleet, or an admin key when opts.Admin is set and fleet is empty. The text is returned
+// only here and stored nowhere.
 func (s *Store) Create(ctx context.Context, fleet string, opts Options) (text string, key Key, err error) {
 	if opts, err = checked(fleet, opts); err == nil {
 		err = s.change(ctx, func(tx *sql.Tx, now time.Time) error {
@@ -68,7 +67,7 @@ func (s *Store) Create(ctx context.Context, fleet string, opts Options) (text st
 	return text, key, nil
 }
 
-// checked returns the options with what they leave open.
+// checked validates the options and fills in defaults.
 func checked(fleet string, opts Options) (Options, error) {
 	sorted, err := inOrder(opts.Scopes)
 	if err != nil {
@@ -83,7 +82,7 @@ func checked(fleet string, opts Options) (Options, error) {
 	case admin && opts.DevicePrefix != "":
 		return opts, fmt.Errorf("%w: an admin key has no device prefix", errInvalid)
 	case admin:
-		opts.Admin, opts.Scopes = true, []Scope{Admin} // which is all of them
+		opts.Admin, opts.Scopes = true, []Scope{Admin} // admin includes the other scopes
 		return opts, nil
 	case len(sorted) == 0:
 		sorted = []Scope{Ingest}
@@ -95,10 +94,9 @@ func checked(fleet string, opts Options) (Options, error) {
 	return opts, ValidFleet(fleet)
 }
 
-// Rotate makes a key that takes over from another, which stays valid for the
-// grace period (at most until its own expiry): the one with this id, or, where
-// id is empty, the one active key of the fleet that has no successor yet. The
-// new one may do the same, unless the options say otherwise.
+// Rotate makes a key that replaces another, which stays valid for the grace period, at most until its own expiry. The
+// old key is the one with this id, or, when id is empty, the only active key of the fleet without a successor. The
+// new key may do the same unless the options say otherwise.
 func (s *Store) Rotate(ctx context.Context, fleet, id string, grace time.Duration, opts Options) (text string, key Key,
 	err error) {
 	if grace < 0 {
@@ -133,7 +131,7 @@ func (s *Store) Rotate(ctx context.Context, fleet, id string, grace time.Duratio
 	return text, key, nil
 }
 
-// after fills in what the key before had.
+// after fills in what the options leave open from the old key.
 func (o Options) after(old *Key) Options {
 	if len(o.Scopes) == 0 && !o.Admin {
 		o.Scopes = old.Scopes
@@ -147,7 +145,7 @@ func (o Options) after(old *Key) Options {
 	return o
 }
 
-// predecessor finds the key that is to be replaced.
+// predecessor finds the key that a rotation replaces.
 func predecessor(ctx context.Context, tx *sql.Tx, fleet, id string, now time.Time) (*Key, error) {
 	if id == "" {
 		if err := ValidFleet(fleet); err != nil {
@@ -171,7 +169,7 @@ func predecessor(ctx context.Context, tx *sql.Tx, fleet, id string, now time.Tim
 	return &keys[0], nil
 }
 
-// Revoke ends a key. Revoking it again changes nothing.
+// Revoke revokes a key. It fails with errNotFound for an unknown id; revoking a key again changes nothing.
 func (s *Store) Revoke(ctx context.Context, id string) error {
 	err := s.change(ctx, func(tx *sql.Tx, now time.Time) error {
 		res, err := tx.ExecContext(ctx, `UPDATE api_key SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`,
@@ -190,13 +188,13 @@ func (s *Store) Revoke(ctx context.Context, id string) error {
 	return nil
 }
 
-// change runs f in a transaction that no other change overlaps.
+// change runs f in a transaction, serialized with all other changes of keys.
 func (s *Store) change(ctx context.Context, f func(*sql.Tx, time.Time) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if _, err := tx.ExecContext(ctx, `UPDATE api_key_change SET n = n + 1`); err != nil {
 		return err
 	}

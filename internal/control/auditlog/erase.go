@@ -11,10 +11,10 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// erasedName is what stands in an entry for the name of a device that was erased.
+// erasedName replaces the name of an erased device in an entry.
 const erasedName = "(erased)"
 
-// countEntries is what entries that named an erased device are counted as.
+// countEntries is the name under which erasures count changed entries.
 const countEntries = "audit_log_entries"
 
 // named is an entry whose detail may name a device.
@@ -41,10 +41,9 @@ func countNaming(ctx context.Context, db *sqldb.DB, fleet, device string) (map[s
 	return map[string]int64{countEntries: n}, nil
 }
 
-// erase takes the name of a device out of the audit log: who did what, when and
-// why stays. An erasure of a fleet changes nothing: what was done to a fleet is
-// not told by its devices. It is one transaction, may be run again, and counts
-// each entry once.
+// erase replaces the name of a device in the audit log; who did what, when and why stays. An erasure of a fleet
+// changes nothing, because entries about a fleet do not name its devices. It is one transaction, may be run again,
+// and counts each entry once.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if t.Device == "" {
 		return nil
@@ -57,7 +56,7 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range list { // the table refuses changes: the entry is written anew
+		for _, e := range list { // a trigger forbids UPDATE: delete the entry and insert it anew
 			if _, err := tx.ExecContext(ctx, `DELETE FROM audit_log WHERE id = $1`, e.id); err != nil {
 				return err
 			}
@@ -74,8 +73,8 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-// naming finds the entries whose detail names a device, unless they are of
-// another fleet, in the order of their ids; lock ends the query.
+// naming finds the entries whose detail names a device, except those of other fleets, in order of id. lock is
+// appended to the query.
 func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (list []named, err error) {
 	if device == "" {
 		return nil, nil
@@ -96,18 +95,17 @@ func naming(ctx context.Context, tx *sql.Tx, fleet, device, lock string) (list [
 	return list, err
 }
 
-// of tells whether the entry may be about a fleet: one of another's key, or that
-// names another, has another device of the same name.
+// of tells whether the entry may be about a fleet. An entry of another fleet's key, or whose detail names another
+// fleet, means another device of the same name.
 func (e *named) of(fleet string) bool {
 	var detail struct{ Fleet string }
-	if json.Unmarshal([]byte(e.detail), &detail) != nil { // it names none
+	if json.Unmarshal([]byte(e.detail), &detail) != nil { // treat it as naming no fleet
 		detail.Fleet = ""
 	}
 	return (e.fleet == "" || e.fleet == fleet) && (detail.Fleet == "" || detail.Fleet == fleet)
 }
 
-// without returns the detail without the device's name. A longer name that
-// contains it stays.
+// without returns the detail with the device's name replaced. A longer name that contains it stays.
 func (e *named) without(device string) string {
 	var detail map[string]any
 	if json.Unmarshal([]byte(e.detail), &detail) != nil {
@@ -125,7 +123,7 @@ func (e *named) without(device string) string {
 		return e.detail
 	}
 	raw, err := json.Marshal(detail)
-	if err != nil { // it was JSON: cannot fail
+	if err != nil { // cannot happen: it was decoded from JSON
 		return e.detail
 	}
 	return string(raw)

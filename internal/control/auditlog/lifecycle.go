@@ -2,7 +2,7 @@ package auditlog
 
 import "weir/internal/lifecycle"
 
-// Lifecycle is the audit log.
+// Lifecycle declares the audit log.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "audit_log", Tables: []string{"audit_log"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_audit_log", Default: "17520h",

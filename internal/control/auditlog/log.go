@@ -12,8 +12,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// sqliteGuard and postgresGuard refuse to change an entry; removing old ones is
-// what retention does.
+// sqliteGuard and postgresGuard create triggers that refuse UPDATE. DELETE is allowed, for retention and erasures.
 const (
 	sqliteGuard = `CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE ON audit_log
 		BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;`
@@ -36,7 +35,7 @@ func migrations() []sqldb.Migration {
 // Log is the audit log in SQL.
 type Log struct{ db *sqldb.DB }
 
-// Open prepares the table.
+// Open creates or migrates the table.
 func Open(ctx context.Context, db *sqldb.DB) (*Log, error) {
 	if err := db.Migrate(ctx, "audit_log", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
@@ -52,7 +51,7 @@ func (l *Log) Add(ctx context.Context, acts ...Act) error {
 	if err != nil {
 		return fmt.Errorf("appending to the audit log: %w", err)
 	}
-	defer func() { _ = tx.Rollback() }() // nothing, once committed
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	for _, a := range acts {
 		detail, err := json.Marshal(a.Detail)
 		if err == nil {
@@ -80,22 +79,22 @@ func Record(ctx context.Context, db *sqldb.DB, acts ...Act) error {
 	return l.Add(ctx, acts...)
 }
 
-// Place is where a page of the log ends: the next one goes on before it.
+// Place is the last entry of a page, from which the next page continues towards older entries.
 type Place struct {
 	At int64 // microseconds since 1970
 	ID string
 }
 
-// Query says which acts to list. What is empty means all.
+// Query selects acts to list. An empty Key, Path or Before selects all; From and To are always applied.
 type Query struct {
 	From, To time.Time // [From, To)
-	Key      string    // its id, or the name of who came without one
-	Path     string    // its beginning
+	Key      string    // id of a key, or name of a person or local user
+	Path     string    // prefix of the path
 	Before   *Place
 	Limit    int
 }
 
-// List returns acts from the newest to the oldest.
+// List returns at most q.Limit acts, newest first.
 func (l *Log) List(ctx context.Context, q Query) (acts []Act, err error) {
 	var where []string
 	var args []any
@@ -136,8 +135,8 @@ func scan(row sqldb.Row) (a Act, err error) {
 	return a, json.Unmarshal([]byte(detail), &a.Detail)
 }
 
-// expireEntries deletes the acts of before a time. An admin's act, which belongs to no
-// fleet, stays while any is held.
+// expireEntries deletes the acts from before a time. Acts of an admin key, which belong to no fleet, stay while any
+// fleet is held.
 func expireEntries(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	if _, err := Open(ctx, db); err != nil {
 		return expire.Removed{}, err

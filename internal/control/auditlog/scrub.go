@@ -10,14 +10,13 @@ import (
 	"weir/internal/platform/text"
 )
 
-const textMost = 200 // bytes of a value that is kept
+const textMost = 200 // maximum bytes kept of a value
 
-// kept are the members of a request or an answer that say what was done, and
-// are never a secret.
+// kept tells whether a member of a request or an answer says what was done and never contains a secret.
 func kept(name string) bool {
 	return slices.Contains([]string{
 		"id", "name", "fleet", "scopes", "device_prefix", "admin", "expires_at", "grace", "grace_seconds", // keys
-		"group", "device", "device_id", "devices", "stages", "codes", "targets", // which
+		"group", "device", "device_id", "devices", "stages", "codes", "targets", // what it concerns
 		"mode", "from", "to", "until", "rate", "dry_run", "reason", "state", "created_by", "note", "comment", // why
 		"purpose", "granted", "at", "kind", // consents, blocks
 		"anonymous_id", "user_id", "person", // identities: an erasure of either changes them
@@ -26,9 +25,9 @@ func kept(name string) bool {
 	}, name)
 }
 
-// Scrub returns what of a JSON object may stand in the audit log: of the
-// members that say what was done, texts in part, and lists as how many they
-// hold. What is no object, or broken off, yields what came before.
+// Scrub returns what of a JSON object may stand in the audit log: only the members that kept allows, with texts
+// truncated and lists replaced by their length. Of a broken object it returns the members before the break; of
+// anything else, nothing.
 func Scrub(object []byte) map[string]any {
 	out := map[string]any{}
 	d := json.NewDecoder(bytes.NewReader(object))
@@ -48,7 +47,7 @@ func Scrub(object []byte) map[string]any {
 		}
 		if kept(name) {
 			v := brief(value)
-			if name == "scopes" { // which ones, however many
+			if name == "scopes" { // name the scopes instead of counting them
 				v = Text(strings.NewReplacer(`"`, "", "[", "", "]", "").Replace(string(value)))
 			}
 			if v != nil {

@@ -1,7 +1,6 @@
-// Package block keeps who may not send events for a time: a device or a user of a
-// fleet, since when, until when, why and by whom. Somebody says so, or a rule whose
-// results do. What ends, ends by itself, at its time. It is a leaf: it imports no
-// room.
+// Package block keeps which devices and users of a fleet may not send events for a time: since when, until when, why
+// and by whom. A person sets a block, or a rule's result does. A block ends by itself at its time. The package
+// imports no room of plugins.
 package block
 
 import (
@@ -13,11 +12,11 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Kind is what a subject is.
+// Kind is the kind of a subject.
 type Kind string
 
-// The kinds. Subjects are named as events name them when they are judged: where
-// the processor privacy makes a token of an id, the token.
+// The kinds. A subject is named as events name it when the gate judges them: if the privacy processor replaces ids
+// with tokens, by the token.
 const (
 	Device Kind = "device"
 	User   Kind = "user"
@@ -25,20 +24,20 @@ const (
 
 // Block says that events of a subject are refused until a time.
 type Block struct {
-	ID      string    `json:"id"` // of a rule's, that of the result: what is told twice blocks once
+	ID      string    `json:"id"` // a rule's block has the id of the result, so that a redelivered result blocks once
 	Kind    Kind      `json:"kind"`
 	Subject string    `json:"subject"`
 	Until   time.Time `json:"until"`
 	Reason  string    `json:"reason,omitempty"`
-	Rule    string    `json:"rule,omitempty"` // whose result it is
-	By      string    `json:"by"`             // id of an API key, a person, a user at the command line, or rule:NAME
+	Rule    string    `json:"rule,omitempty"` // the rule whose result set it
+	By      string    `json:"by"`             // id of an API key, a person, a local user, or rule:NAME
 	At      time.Time `json:"at"`
 
 	LiftedBy string     `json:"lifted_by,omitempty"`
 	LiftedAt *time.Time `json:"lifted_at,omitempty"`
 }
 
-// The errors that callers tell apart.
+// The errors that callers distinguish.
 var (
 	errInvalid  = errors.New("invalid block")
 	errNotFound = errors.New("nothing blocks the subject")
@@ -48,11 +47,11 @@ var (
 const (
 	maxSubject = 256
 	maxReason  = 256
-	maxInForce = 100_000 // of a fleet: each gate has them in memory
+	maxInForce = 100_000 // per fleet: each gate holds them in memory
 	longest    = 366 * 24 * time.Hour
 )
 
-// valid says what is wrong with a subject.
+// valid checks the kind and name of a subject.
 func (k Kind) valid(subject string) error {
 	if k != Device && k != User {
 		return fmt.Errorf("%w: the kind is %q: expected %s or %s", errInvalid, k, Device, User)
@@ -63,7 +62,7 @@ func (k Kind) valid(subject string) error {
 	return nil
 }
 
-// valid says what is wrong with a block that somebody wishes at a time.
+// valid checks a block that somebody asks for at the time now.
 func (b *Block) valid(fleet string, now time.Time) error {
 	var wrong error
 	if !b.Until.After(now) || b.Until.After(now.Add(longest)) {
@@ -79,22 +78,21 @@ func (b *Block) valid(fleet string, now time.Time) error {
 	return nil
 }
 
-// Told is a result of a rule that blocks a device, or a user of it, or takes back that
-// it does.
+// Told is a rule's result that blocks a device or a user, or withdraws such a result.
 type Told struct {
-	ID       string // of the result
+	ID       string // id of the result
 	Revision int64
 	Rule     string
 	Fleet    string
 	Device   string
-	User     string // whom it blocks; "": the device
+	User     string // the user to block; "": block the device
 	Reason   string
 	For      time.Duration
-	At       time.Time // the end of what the result is of
-	Back     bool      // what was told is not so
+	At       time.Time // end of the result's window
+	Back     bool      // the result is withdrawn
 }
 
-// Subject is whom it blocks: of a name that no block can have, the device.
+// Subject returns whom the result blocks: the user, or the device when there is no valid user name.
 func (t *Told) Subject() (Kind, string) {
 	if t.User != "" && User.valid(t.User) == nil {
 		return User, t.User
@@ -102,11 +100,11 @@ func (t *Told) Subject() (Kind, string) {
 	return Device, t.Device
 }
 
-// By is who blocks by it.
+// By returns the value of Block.By for the rule's blocks.
 func (t *Told) By() string { return "rule:" + t.Rule }
 
-// Noted is what became of results, by their place.
+// Noted says what became of results, by their index.
 type Noted struct {
-	Acts []int // what is in the store as they say
-	Full int   // that were left out, since the fleet has as many blocks as it may
+	Acts []int // results that the store now reflects
+	Full int   // number of results left out because the fleet has reached its maximum of blocks
 }

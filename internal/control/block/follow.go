@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Fleet is who of a fleet is blocked. It does not change. A nil one is nobody.
+// Fleet holds the blocked subjects of a fleet. It is immutable; a nil Fleet blocks nobody.
 type Fleet struct{ devices, users map[string]int64 } // until when, in microseconds since 1970
 
 func (f *Fleet) of(kind Kind) map[string]int64 {
@@ -22,10 +22,10 @@ func (f *Fleet) of(kind Kind) map[string]int64 {
 	return f.devices
 }
 
-// Any tells whether there may be any of a kind.
+// Any tells whether any subject of a kind may be blocked.
 func (f *Fleet) Any(kind Kind) bool { return f != nil && len(f.of(kind)) > 0 }
 
-// Until tells whether a subject is blocked at a time, and until when.
+// Until tells whether a subject is blocked at now, and until when.
 func (f *Fleet) Until(kind Kind, subject string, now time.Time) (until time.Time, blocked bool) {
 	if !f.Any(kind) {
 		return until, false
@@ -34,27 +34,26 @@ func (f *Fleet) Until(kind Kind, subject string, now time.Time) (until time.Time
 	return time.UnixMicro(at).UTC(), is && at > now.UnixMicro()
 }
 
-// Follower has who is blocked in memory, and reads it again every so often, when it
-// changed. While the store is away, what was read last stays, and ends when it
-// should; none is added: an outage lets nobody in before their time, and keeps nobody
-// out.
+// Follower keeps the blocks of all fleets in memory and rereads them periodically when they changed. While the store
+// is unreachable, the blocks read last stay in force until they end, and no new ones appear. Its readers may run
+// concurrently.
 type Follower struct {
 	store   *sqldb.Lazy[*Store]
 	fleets  atomic.Pointer[map[string]*Fleet]
-	asked   chan struct{} // closed when the store was asked once
+	asked   chan struct{} // closed after the first attempt to read the store
 	age     *service.MetricGauge
 	log     *service.Logger
 	now     func() time.Time
 	version int64
-	fresh   time.Time // when it was last known to be current; before that, when it began
+	fresh   time.Time // when the blocks were last known to be current, or else when the follower started
 	stop    context.CancelFunc
 	done    chan struct{}
 }
 
-// askMost is for how long one answer of the store is waited for.
+// askMost is the timeout of one query of the store.
 const askMost = 5 * time.Second
 
-// Follow reads who is blocked from a store until Close. It does not wait for it.
+// Follow reads the blocks from the store at url every interval until Close. It returns before the first read.
 func Follow(res *service.Resources, url string, every time.Duration) *Follower {
 	f := &Follower{store: sqldb.NewLazy(res, url, Open), asked: make(chan struct{}), log: res.Logger(), now: time.Now,
 		age: meter.Gauge(res.Metrics(), "weir_block_age_seconds"), version: -1, done: make(chan struct{})}
@@ -76,9 +75,9 @@ func Follow(res *service.Resources, url string, every time.Duration) *Follower {
 	return f
 }
 
-// Ready waits until the store was asked once, some seconds at most: a process that
-// begins lets nobody in whom it would refuse a moment later. It fails only when the
-// context ends.
+// Ready waits, at most some seconds, for the first attempt to read the store, so that a starting process does not
+// admit subjects that are blocked. It returns nil even if that attempt failed, and an error only when the context
+// ends.
 func (f *Follower) Ready(ctx context.Context) error {
 	select {
 	case <-f.asked:
@@ -88,7 +87,7 @@ func (f *Follower) Ready(ctx context.Context) error {
 	}
 }
 
-// Of is who of a fleet is blocked.
+// Of returns the blocks of a fleet; nil when nobody is blocked.
 func (f *Follower) Of(fleet string) *Fleet {
 	if all := *f.fleets.Load(); len(all) > 0 {
 		return all[fleet]
@@ -99,8 +98,8 @@ func (f *Follower) Of(fleet string) *Fleet {
 // None tells whether nobody is blocked in any fleet.
 func (f *Follower) None() bool { return len(*f.fleets.Load()) == 0 }
 
-// Refresh makes it current: what was committed before it is seen after. One at a time
-// calls it.
+// Refresh rereads the blocks if they changed: changes committed before the call are visible after it returns nil.
+// Calls must not overlap.
 func (f *Follower) Refresh(ctx context.Context) error {
 	now := f.now()
 	err := f.read(ctx)
@@ -119,7 +118,7 @@ func (f *Follower) read(ctx context.Context) error {
 	return f.take(ctx, store)
 }
 
-// take reads who is blocked, if that changed.
+// take reads the blocks if they changed.
 func (f *Follower) take(ctx context.Context, store *Store) error {
 	n, err := store.changes(ctx)
 	if err != nil || n == f.version {
@@ -142,7 +141,7 @@ func (f *Follower) tell(err error) {
 	f.log.Info("who is blocked can be read again")
 }
 
-// Close ends the reading, and lets go of the store.
+// Close stops the reading and releases the store.
 func (f *Follower) Close() {
 	f.stop()
 	<-f.done

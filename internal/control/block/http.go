@@ -14,11 +14,11 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the administration of blocks, for the whole document.
+// OpenAPI describes the endpoints of blocks, to be merged into the API's document.
 func OpenAPI() []byte { return openAPI }
 
 const (
-	bodyMost = 16 << 10 // of a request
+	bodyMost = 16 << 10 // bytes of a request body
 	pageMost = 1000
 	page     = 100
 )
@@ -29,9 +29,8 @@ const (
 //	PUT    /v1/blocks                          {"kind": "device", "subject": "…", "until": "…", "reason": "…"}
 //	DELETE /v1/blocks?kind=…&subject=…         → how many were lifted
 //
-// The subject stands in no path: those are in the audit log, where an erasure
-// changes details alone. It does not ask who calls: mount it behind
-// Require(Operate, …).
+// The subject is never in the path, because paths are in the audit log, where erasures change only details. Handler
+// does not authenticate: mount it behind Require(Operate, …).
 func Handler(store *Store) http.Handler {
 	h := &rest{store}
 	mux := http.NewServeMux()
@@ -43,7 +42,7 @@ func Handler(store *Store) http.Handler {
 
 type rest struct{ store *Store }
 
-// parsed reads the parameters of a request, and answers one that is not valid.
+// parsed reads the parameters of a request. When it returns false, it has answered with what is invalid.
 func parsed(w http.ResponseWriter, r *http.Request, names ...string) (url.Values, bool) {
 	v, bad := httpx.Parse(r, append(names, "fleet"), nil)
 	if bad != nil {
@@ -75,10 +74,10 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 	answer(w, Page{blocks, total}, err)
 }
 
-// Page is what a question for blocks is answered with.
+// Page is the answer to GET.
 type Page struct {
 	Blocks []Block `json:"blocks"`
-	Total  int64   `json:"total"` // beyond the limit, too
+	Total  int64   `json:"total"` // all that match, also beyond the limit
 }
 
 func (h *rest) put(w http.ResponseWriter, r *http.Request) {
@@ -109,11 +108,11 @@ func (h *rest) lift(w http.ResponseWriter, r *http.Request) {
 	answer(w, lifted, err)
 }
 
-// Lifted is what lifting is answered with.
+// Lifted is the answer to DELETE.
 type Lifted struct {
 	Kind    Kind   `json:"kind"`
 	Subject string `json:"subject"`
-	Lifted  int64  `json:"lifted"` // blocks that were in force
+	Lifted  int64  `json:"lifted"` // number of blocks lifted
 }
 
 func answer(w http.ResponseWriter, body any, err error) {

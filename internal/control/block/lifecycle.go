@@ -12,11 +12,10 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// countBlocks is what erased blocks are counted as.
+// countBlocks is the name under which erasures count deleted blocks.
 const countBlocks = "subject_blocks"
 
-// Lifecycle is the store of blocks. Those that are over are kept for as long as the
-// results of rules that they come from.
+// Lifecycle declares the store of blocks. Blocks that ended are kept as long as the rule results they may come from.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "blocks", Tables: []string{"subject_block"},
 		Keep:    lifecycle.Keep{Place: lifecycle.Control, Field: "keep_rule_results"},
@@ -29,7 +28,7 @@ func expireOver(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Ti
 		before)
 }
 
-// A name is that of a device or of a user.
+// ofName selects the blocks of a device or user, or of a whole fleet when the name is "".
 const ofName = ` WHERE fleet = $1 AND ($2 = '' OR subject = $2)`
 
 func count(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]int64, error) {
@@ -40,8 +39,8 @@ func count(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]in
 	return map[string]int64{countBlocks: n}, nil
 }
 
-// erase deletes what blocks a name, or, for "", a whole fleet, and was said until
-// then. It is one transaction, may be run again, and counts what it deletes once.
+// erase deletes the blocks of a name, or of a whole fleet when the name is "", that were placed until t.Until. It is
+// one transaction, may be run again, and counts what it deletes once.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	err := change(ctx, db, func(tx *sql.Tx) error {
 		return tombstone.Delete(ctx, tx, t.Job, countBlocks, `DELETE FROM subject_block`+ofName+` AND placed_at <= $3`,

@@ -9,16 +9,15 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Query is which blocks of a fleet are asked for.
+// Query selects blocks of a fleet.
 type Query struct {
 	Kind    Kind   // "": both
 	Subject string // "": all
-	Past    bool   // also those that are over
+	Past    bool   // also those that ended
 	Limit   int
 }
 
-// List returns blocks, the latest first, and how many there are of them beyond the
-// limit, too.
+// List returns blocks, newest first, and the total that match, also beyond the limit.
 func (s *Store) List(ctx context.Context, fleet string, q Query) (blocks []Block, total int64, err error) {
 	where := ` FROM subject_block WHERE fleet = $1 AND ($2 = '' OR kind = $2) AND ($3 = '' OR subject = $3)`
 	args := []any{fleet, string(q.Kind), q.Subject}
@@ -48,7 +47,7 @@ func scan(row sqldb.Row) (b Block, err error) {
 	return b, err
 }
 
-// changes tells how often the store was changed.
+// changes returns the counter that every change of a block increments.
 func (s *Store) changes(ctx context.Context) (n int64, err error) {
 	if err := s.db.QueryRowContext(ctx, `SELECT n FROM subject_block_change`).Scan(&n); err != nil {
 		return 0, fmt.Errorf("asking whether blocks changed: %w", err)
@@ -56,7 +55,7 @@ func (s *Store) changes(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// blocked reads who is blocked now, of all fleets.
+// blocked reads the blocks in force of all fleets.
 func (s *Store) blocked(ctx context.Context) (map[string]*Fleet, error) {
 	fleets := map[string]*Fleet{}
 	err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {

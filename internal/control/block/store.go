@@ -13,15 +13,15 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Store keeps blocks in the control store. One that was lifted, or ended, stays as a
-// line of history.
+// Store keeps blocks in the control store. A block that was lifted or ended stays as history until retention deletes
+// it.
 type Store struct {
 	db  *sqldb.DB
 	now func() time.Time
 }
 
-// migrations holds the tables. subject_block_change has one row, which every change
-// increments first: readers poll it, and writers queue on its lock.
+// migrations returns the tables. subject_block_change has one row that every change increments first: readers poll
+// it, and writers serialize on its lock.
 func migrations() []sqldb.Migration {
 	tables := `CREATE TABLE subject_block (
 		fleet TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, until BIGINT NOT NULL,
@@ -34,7 +34,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
 }
 
-// Open prepares the tables of blocks.
+// Open creates or migrates the tables of blocks.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := errors.Join(db.Migrate(ctx, "block", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, fmt.Errorf("opening the store of blocks: %w", err)
@@ -42,7 +42,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return &Store{db: db, now: time.Now}, nil
 }
 
-// change runs one transaction that no other change overlaps.
+// change runs do in a transaction, serialized with all other changes of blocks.
 func change(ctx context.Context, db *sqldb.DB, do func(*sql.Tx) error) error {
 	return tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE subject_block_change SET n = n + 1`); err != nil {
@@ -63,9 +63,8 @@ const (
 	inForce = `lifted_at = 0 AND until > `
 )
 
-// Put blocks a subject. When it returns nil, every gate refuses its events within
-// seconds. What somebody said of the subject before is replaced; what a rule says
-// stays beside it.
+// Put blocks a subject. When it returns nil the block is committed, and every gate refuses the subject's events after
+// its next refresh. It replaces an earlier block that a person set; blocks of rules stay beside it.
 func (s *Store) Put(ctx context.Context, fleet string, b Block) (Block, error) {
 	b.At, b.Until = s.moment(), b.Until.UTC().Truncate(time.Microsecond)
 	if err := b.valid(fleet, b.At); err != nil {
@@ -95,7 +94,7 @@ func (s *Store) Put(ctx context.Context, fleet string, b Block) (Block, error) {
 	return b, nil
 }
 
-// room is for how many more blocks of a fleet there is room.
+// room returns how many more blocks the fleet may have in force.
 func (s *Store) room(ctx context.Context, tx *sql.Tx, fleet string, now time.Time) (int, error) {
 	n := 0
 	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM subject_block WHERE fleet = $1 AND `+inForce+`$2`, fleet,
@@ -103,8 +102,8 @@ func (s *Store) room(ctx context.Context, tx *sql.Tx, fleet string, now time.Tim
 	return maxInForce - n, err
 }
 
-// Lift ends all that blocks a subject, and tells how many blocks that were. Results
-// of rules that come later block it again.
+// Lift ends all blocks of a subject and returns how many there were; errNotFound if none. Later rule results can
+// block it again.
 func (s *Store) Lift(ctx context.Context, fleet string, kind Kind, subject, by string) (int64, error) {
 	if err := kind.valid(subject); err != nil {
 		return 0, err
@@ -128,9 +127,8 @@ func (s *Store) Lift(ctx context.Context, fleet string, kind Kind, subject, by s
 	return lifted, nil
 }
 
-// Tell keeps what results of rules say. It may be told again: what is kept is the
-// same, and ends when it would have. A result whose device was erased since blocks
-// nobody. It is one transaction.
+// Tell applies rule results in one transaction. It is idempotent: a result told again changes nothing. A result whose
+// device or user was erased since blocks nobody.
 func (s *Store) Tell(ctx context.Context, told []Told) (noted Noted, err error) {
 	err = change(ctx, s.db, func(tx *sql.Tx) error {
 		noted = Noted{}
@@ -169,9 +167,8 @@ func (s *Store) Tell(ctx context.Context, told []Told) (noted Noted, err error) 
 	return noted, nil
 }
 
-// tell keeps what one result says, unless the store knows of it, or of what took it
-// back. What a rule took back it may tell again, as a later revision; what somebody
-// lifted stays so.
+// tell applies one result unless the store already has it or a later revision. A result that the rule withdrew can be
+// told again as a later revision; a block that a person lifted stays lifted.
 func tell(ctx context.Context, tx *sql.Tx, t *Told, now time.Time, room int) (kept, full bool, err error) {
 	var revision, lifted int64
 	var by string
@@ -189,7 +186,7 @@ func tell(ctx context.Context, tx *sql.Tx, t *Told, now time.Time, room int) (ke
 		_, err = tx.ExecContext(ctx, `UPDATE subject_block SET revision = $1, lifted_by = $2, lifted_at = $3 WHERE fleet = $4
 			AND id = $5`, t.Revision, t.By(), now.UnixMicro(), t.Fleet, t.ID)
 		return err == nil, false, err
-	case !news, there && lifted == 0: // told again, or revised while it is in force
+	case !news, there && lifted == 0: // told again, or revised while in force
 		return true, false, nil
 	case room < 1:
 		return false, true, nil

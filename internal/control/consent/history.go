@@ -7,25 +7,25 @@ type State int
 
 // The states.
 const (
-	Unknown   State = iota // nobody has said
+	Unknown   State = iota // nothing was recorded
 	Granted                // in force
-	Withdrawn              // refused, or taken back
+	Withdrawn              // refused, or withdrawn later
 )
 
-// Change is what somebody said of a purpose: from then on it holds.
+// Change is a statement about a purpose that holds from At on.
 type Change struct {
 	Purpose    string    `json:"purpose"`
 	Granted    bool      `json:"granted"`
-	At         time.Time `json:"at"`                    // from when it holds
-	Source     string    `json:"source,omitempty"`      // where it was said: a banner and its version, a form
+	At         time.Time `json:"at"`                    // holds from then on
+	Source     string    `json:"source,omitempty"`      // where it was given, such as a banner's version or a form
 	RecordedBy string    `json:"recorded_by,omitempty"` // the public id of an API key, or a user at the command line
 	RecordedAt time.Time `json:"recorded_at"`
 }
 
-// History is what was said of one purpose, by time.
+// History is the changes of one purpose, in order of time.
 type History []Change
 
-// At is what held at a time: what was said last until then.
+// At returns the state at t, by the last change until then.
 func (h History) At(t time.Time) State {
 	for i := len(h) - 1; i >= 0; i-- {
 		if !h[i].At.After(t) {
@@ -35,8 +35,7 @@ func (h History) At(t time.Time) State {
 	return Unknown
 }
 
-// Last is what holds now. Nobody can say a thing of tomorrow, so it is what was
-// said last.
+// Last returns the present state. Changes cannot lie in the future, so it is that of the last one.
 func (h History) Last() State {
 	if len(h) == 0 {
 		return Unknown

@@ -13,20 +13,19 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the administration of consents, for the whole document.
+// OpenAPI describes the endpoints of consents, to be merged into the API's document.
 func OpenAPI() []byte { return openAPI }
 
-// bodyMost bounds a request's body.
+// bodyMost is the maximum size of a request body in bytes.
 const bodyMost = 16 << 10
 
 // Handler serves the consents of the key's fleet:
 //
-//	GET /v1/consent?subject=…   all that it has said
+//	GET /v1/consent?subject=…   all of its changes
 //	PUT /v1/consent             {"subject": "…", "purpose": "…", "granted": true, "at": "…", "source": "…"}
 //
-// The subject stands in no path: those are in the audit log, where an erasure
-// changes details alone. It does not ask who calls: mount it behind
-// Require(Operate, …).
+// The subject is never in the path, because paths are in the audit log, where erasures change only details. Handler
+// does not authenticate: mount it behind Require(Operate, …).
 func Handler(store *Store) http.Handler {
 	h := &rest{store}
 	mux := http.NewServeMux()

@@ -1,7 +1,6 @@
-// Package consent keeps what people have agreed to: for each subject and purpose
-// every change with its time, so that an event can be judged by what held when it
-// happened and by what holds now. Nothing changes an entry but an erasure. It is
-// a leaf: it imports no room.
+// Package consent keeps what people have agreed to: for each subject and purpose every change with its time, so that
+// an event can be judged by the consent at its own time and by the present one. Only erasures delete entries. The
+// package imports no room of plugins.
 package consent
 
 import (
@@ -18,7 +17,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// errInvalid is wrapped by what is wrong with a change that is to be kept.
+// errInvalid is wrapped by the errors of invalid input.
 var errInvalid = errors.New("invalid consent")
 
 // The bounds.
@@ -26,7 +25,7 @@ const (
 	maxSubject = 256
 	maxPurpose = 64
 	maxSource  = 256
-	maxChanges = 1000 // of a subject
+	maxChanges = 1000 // per subject; withdrawals are kept beyond it
 	aheadMost  = 5 * time.Minute
 )
 
@@ -44,7 +43,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: table, Postgres: table}}
 }
 
-// Open prepares the table of consents.
+// Open creates or migrates the table of consents.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "consent", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of consents: %w", err)
@@ -52,13 +51,12 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return &Store{db: db, now: time.Now}, nil
 }
 
-// ValidSubject says what is wrong with the name of a subject: an installation, a
-// browser, a person, as events have it.
+// ValidSubject checks the name of a subject: an installation, browser or person, as events name it.
 func ValidSubject(subject string) error {
 	return valid("subject", subject, maxSubject)
 }
 
-// ValidPurpose says what is wrong with the name of a purpose.
+// ValidPurpose checks the name of a purpose.
 func ValidPurpose(purpose string) error {
 	for i := range len(purpose) {
 		if c := purpose[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
@@ -75,9 +73,8 @@ func valid(what, name string, most int) error {
 	return nil
 }
 
-// Put notes what a subject has said. When it returns nil, whatever is judged from
-// now on is judged by it. The zero time is now. What is said twice of one moment
-// was withdrawn, if either says so.
+// Put records what a subject said. When it returns nil the change is committed and applies to every later judgement.
+// A zero c.At means now. Of two changes for the same moment, a withdrawal wins.
 func (s *Store) Put(ctx context.Context, fleet, subject string, c Change) (Change, error) {
 	now := s.now().UTC().Truncate(time.Microsecond)
 	if c.At.IsZero() {
@@ -100,7 +97,7 @@ func (s *Store) Put(ctx context.Context, fleet, subject string, c Change) (Chang
 	if err != nil {
 		return c, err
 	}
-	if c.Granted && len(changes) >= maxChanges { // who withdraws is never refused
+	if c.Granted && len(changes) >= maxChanges { // a withdrawal is never refused
 		return c, fmt.Errorf("%w: %d changes of one subject are as many as are kept", errInvalid, maxChanges)
 	}
 	granted := 0
@@ -119,7 +116,7 @@ func (s *Store) Put(ctx context.Context, fleet, subject string, c Change) (Chang
 
 const columns = `purpose, at, granted, source, recorded_by, recorded_at`
 
-// Changes returns all that a subject has said, by purpose and time.
+// Changes returns all changes of a subject, by purpose and time.
 func (s *Store) Changes(ctx context.Context, fleet, subject string) ([]Change, error) {
 	changes, err := sqldb.All(ctx, s.db, scan, `SELECT `+columns+` FROM consent WHERE fleet = $1 AND subject = $2
 		ORDER BY purpose, at`, fleet, subject)
@@ -136,14 +133,13 @@ func scan(row sqldb.Row) (c Change, err error) {
 	return c, err
 }
 
-// Said is what a subject has said of a purpose.
+// Said identifies a History: the purpose of a subject.
 type Said struct{ Subject, Purpose string }
 
-// Histories are those of some subjects.
+// Histories holds the histories of some subjects.
 type Histories map[Said]History
 
-// Histories returns what subjects of a fleet have said, of all purposes. Who gets
-// an error knows nothing of any of them.
+// Histories returns the changes of all purposes of some subjects of a fleet. On an error it returns none.
 func (s *Store) Histories(ctx context.Context, fleet string, subjects []string) (Histories, error) {
 	found := Histories{}
 	if len(subjects) == 0 {
@@ -163,19 +159,19 @@ func (s *Store) Histories(ctx context.Context, fleet string, subjects []string) 
 	return found, nil
 }
 
-// countChanges is what erased changes are counted as.
+// countChanges is the name under which erasures count deleted changes.
 const countChanges = "consent_changes"
 
-// Lifecycle is the store of consents. They are kept for as long as the subject is
-// not erased: they are the proof that events of it could be kept.
+// Lifecycle declares the store of consents. They are kept until the subject is erased, as the proof that its events
+// may be kept.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "consents", Tables: []string{"consent"},
 		Prepare: lifecycle.Made(Open), Count: count, Erase: erase, People: true,
 	}.Kind()
 }
 
-// count tells how many changes there are of a device, for "" of all of a fleet.
-// The subject of an event is its device, unless a config says otherwise.
+// count counts the changes of a device, or of a whole fleet when device is "". The subject of an event is its device
+// unless the config says otherwise.
 func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	var n int64
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM consent WHERE fleet = $1 AND ($2 = '' OR subject = $2)`, fleet,
@@ -185,9 +181,8 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return map[string]int64{countChanges: n}, nil
 }
 
-// erase deletes what a device, or, for "", a whole fleet has said until then: a
-// withdrawal that came later stays. It is one transaction, may be run again, and
-// counts what it deletes once.
+// erase deletes the changes of a device, or of a whole fleet when t.Device is "", that were recorded until t.Until; a
+// later withdrawal stays. It is one transaction, may be run again, and counts what it deletes once.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		return tombstone.Delete(ctx, tx, t.Job, countChanges, `DELETE FROM consent WHERE fleet = $1

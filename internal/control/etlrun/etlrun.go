@@ -1,6 +1,5 @@
-// Package etlrun keeps what runs of pipelines tell of themselves, from whichever
-// machine they run on: for those who ask how they go. The account that an audit
-// goes by is the report in the run's own state; this is a copy of it.
+// Package etlrun keeps the progress that ETL runs report, from whichever machine they run on. It serves people who
+// watch runs; the authoritative report is in the run's own state, of which this is a copy.
 package etlrun
 
 import (
@@ -16,34 +15,34 @@ import (
 	"weir/internal/platform/text"
 )
 
-// The states of a run. One that is killed stays Running, and is heard of no more.
+// The states of a run. A run that is killed stays Running and reports no more.
 const (
 	Running = "running"
 	Done    = "done"
-	Failed  = "failed" // or was stopped: it goes on when it is run again
+	Failed  = "failed" // failed or stopped: running it again continues it
 )
 
-// Run is a run of a pipeline, or a stream since it was begun.
+// Run is a run of a pipeline, or a stream since its start.
 type Run struct {
 	Pipeline string    `json:"pipeline"`
 	Run      string    `json:"run"`
-	Host     string    `json:"host"` // the machine's name
+	Host     string    `json:"host"` // host name
 	State    string    `json:"state"`
 	Stream   bool      `json:"stream"`
-	Began    time.Time `json:"began"` // when it was first heard of
-	Heard    time.Time `json:"heard"` // when it was last
+	Began    time.Time `json:"began"` // first report
+	Heard    time.Time `json:"heard"` // last report
 
 	Read     int64  `json:"read"` // rows
 	Written  int64  `json:"written"`
 	Rejected int64  `json:"rejected"`
-	LeftOut  int64  `json:"left_out"`      // filtered, dropped, or a duplicate
-	Lag      *int64 `json:"lag,omitempty"` // of a stream: offsets that are before it
+	LeftOut  int64  `json:"left_out"`      // filtered, dropped or duplicate
+	Lag      *int64 `json:"lag,omitempty"` // streams only: offsets not yet read
 	Error    string `json:"error,omitempty"`
 
-	Report json.RawMessage `json:"report,omitempty"` // of one that is done; a list leaves it out
+	Report json.RawMessage `json:"report,omitempty"` // of a finished run; absent in lists
 }
 
-// errNoRun says that no run of that name was heard of.
+// errNoRun is the error for a run that never reported.
 var errNoRun = errors.New("no such run was heard of")
 
 // mostError is how many bytes are kept of why a run failed.
@@ -62,7 +61,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: table, Postgres: table}}
 }
 
-// Open prepares the table of runs.
+// Open creates or migrates the table of runs.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "etl_run", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of runs: %w", err)
@@ -73,8 +72,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 const columns = `pipeline, run, host, state, stream, began_at, heard_at, rows_read, rows_written, rows_rejected,
 	rows_left_out, lag, error`
 
-// Put notes how a run goes. It is durable when Put returns nil. When it was first
-// heard of stays as it was.
+// Put records the progress of a run. It is durable when Put returns nil. Began keeps its first value.
 func (s *Store) Put(ctx context.Context, r Run) error {
 	stream := 0
 	if r.Stream {
@@ -94,14 +92,14 @@ func (s *Store) Put(ctx context.Context, r Run) error {
 	return nil
 }
 
-// Filter says which runs are wanted.
+// Filter selects runs.
 type Filter struct {
 	Pipeline, State string    // "": any
-	Before          time.Time // began before; zero: any
+	Before          time.Time // started before; zero: any
 	Limit           int
 }
 
-// List returns runs, the newest first.
+// List returns at most f.Limit runs without their reports, newest first.
 func (s *Store) List(ctx context.Context, f Filter) ([]Run, error) {
 	before := int64(1<<63 - 1)
 	if !f.Before.IsZero() {
@@ -116,7 +114,7 @@ func (s *Store) List(ctx context.Context, f Filter) ([]Run, error) {
 	return all, nil
 }
 
-// Get returns a run with its report.
+// Get returns a run with its report, or errNoRun.
 func (s *Store) Get(ctx context.Context, pipeline, run string) (Run, error) {
 	r, err := scan(s.db.QueryRowContext(ctx, `SELECT `+columns+`, report FROM etl_run WHERE pipeline = $1 AND run = $2`,
 		pipeline, run))
@@ -147,7 +145,7 @@ func scan(row sqldb.Row) (r Run, err error) {
 	return r, nil
 }
 
-// expireRuns deletes what was last heard before a time.
+// expireRuns deletes the runs that last reported before a time.
 func expireRuns(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	return expire.Rows{Table: "etl_run", Key: "pipeline, run", Old: "heard_at < $1"}.Expire(ctx, db, p, before)
 }

@@ -13,15 +13,15 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the runs, for the whole document.
+// OpenAPI describes the endpoints of runs, to be merged into the API's document.
 func OpenAPI() []byte { return openAPI }
 
-// pageMost is how many runs one answer has.
+// pageMost is the maximum number of runs in one answer.
 const pageMost = 100
 
 var errInvalid = errors.New("invalid question")
 
-// Handler answers how runs of pipelines go:
+// Handler serves the progress of pipeline runs:
 //
 //	GET /v1/etl/runs?pipeline=&state=&before=   the newest first, a hundred at a time
 //	GET /v1/etl/runs/{pipeline}/{run}           one, with its report

@@ -7,8 +7,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Lifecycle is the store of runs. An erasure leaves them: they count rows, and name
-// nobody.
+// Lifecycle declares the store of runs. Erasures leave it alone: runs count rows and name nobody.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "etl_runs", Tables: []string{"etl_run"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_audit_log"},

@@ -11,11 +11,10 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// countMembers is what erased memberships are counted as.
+// countMembers is the name under which erasures count removed memberships.
 const countMembers = "group_memberships"
 
-// count tells in how many groups a device is, or, for "", how many devices the
-// groups of a fleet have.
+// count returns in how many groups a device is, or, when device is "", how many devices the groups of a fleet have.
 func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	s, err := Open(ctx, db)
 	if err != nil {
@@ -32,8 +31,8 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return map[string]int64{countMembers: n}, nil
 }
 
-// members counts what an erasure takes out of the group. A group that all fleets
-// use belongs to none, but a device is taken out of it too.
+// members counts what an erasure removes from the group. A device is removed also from groups that all fleets share;
+// the erasure of a fleet leaves those alone.
 func (g *Group) members(fleet, device string) int64 {
 	switch {
 	case device != "" && slices.Contains(g.Devices, device):
@@ -44,9 +43,8 @@ func (g *Group) members(fleet, device string) int64 {
 	return 0
 }
 
-// erase takes a device out of the groups of its fleet, and of those that all
-// fleets use, or deletes a fleet's groups. It is one transaction, may be run
-// again, and counts what it deletes once.
+// erase removes a device from the groups of its fleet and from shared ones, or deletes all groups of a fleet when
+// t.Device is "". It is one transaction, may be run again, and counts what it removes once.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if _, err := Open(ctx, db); err != nil {
 		return err

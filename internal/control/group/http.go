@@ -13,19 +13,18 @@ import (
 	"weir/internal/platform/text"
 )
 
-// bodyMost holds the largest group there may be.
+// bodyMost is the maximum size of a request body in bytes: enough for the largest group.
 const bodyMost = 16 << 20
 
-// Handler serves the administration of groups; the parameter fleet, or the
-// field in the body, says whose they are:
+// Handler serves the administration of groups. The parameter fleet, or the body's field, says whose they are:
 //
 //	GET    /v1/groups
 //	PUT    /v1/groups/{name}   {"devices": […], "fleet": …}
 //	GET    /v1/groups/{name}
 //	DELETE /v1/groups/{name}
 //
-// A fleet's key sees the groups of its own fleet. It does not ask who may
-// change one: mount PUT and DELETE behind Require(Admin, …).
+// A fleet's key sees the groups of its own fleet. Handler does not check who may change a group: mount PUT and DELETE
+// behind Require(Admin, …).
 func Handler(store *Store) http.Handler {
 	h := &rest{store}
 	mux := http.NewServeMux()
@@ -44,7 +43,7 @@ func (h *rest) list(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Everywhere() { // a group for all may name devices of others
+	if key, ok := apikey.KeyFrom(r.Context()); ok && !key.Everywhere() { // a shared group may name others' devices
 		groups = slices.DeleteFunc(groups, func(g *Group) bool { return g.Fleet != key.Fleet })
 	}
 	if groups == nil {
@@ -103,13 +102,12 @@ func (h *rest) remove(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// queryMost is how many devices a query takes.
+// queryMost is the maximum number of devices in a query.
 const queryMost = 10_000
 
-// Expanding lets queries name devices by group: it puts the group's devices in
-// the place of the parameter group. A fleet's key can use the groups of its own
-// fleet, and those for all; what it gets is of its own fleet, whatever devices
-// they name. It must stand inside the authentication.
+// Expanding lets queries name devices by group: it replaces the parameter group by the group's devices. A fleet's key
+// may use groups of its own fleet and shared ones; it still reads only its own fleet's devices, whatever the group
+// names. It must run after authentication.
 func Expanding(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()

@@ -1,6 +1,5 @@
-// Package group keeps device groups: names for lists of devices, in SQL. A
-// group belongs to a fleet, or, made without one, can be used by all. What a
-// crash leaves: a group as it was, or as it is to be.
+// Package group keeps device groups: names for lists of devices, in SQL. A group belongs to a fleet, or, made without
+// one, is shared by all fleets. A change is atomic: a crash leaves the old group or the new one.
 package group
 
 import (
@@ -19,19 +18,19 @@ import (
 // ErrNotFound says that there is no such group.
 var ErrNotFound = errors.New("no such group")
 
-// errInvalid is wrapped by what is wrong with a group that is to be kept.
+// errInvalid is wrapped by the errors of an invalid group.
 var errInvalid = errors.New("invalid group")
 
-// errFull is wrapped by what does not fit into the bounds.
+// errFull is wrapped by the errors of exceeded Limits.
 var errFull = errors.New("too many groups")
 
-// Limits bound what a fleet, or all of them together, may keep.
+// Limits bound the groups of a fleet, and the shared groups.
 type Limits struct {
-	Groups  int // of a fleet, and of those for all
-	Devices int // of a group
+	Groups  int // of each fleet; also of the shared groups
+	Devices int // of each group
 }
 
-// DefaultLimits are what holds unless a config says otherwise.
+// DefaultLimits are the limits without configuration.
 func DefaultLimits() Limits { return Limits{Groups: 1000, Devices: 100_000} }
 
 // Group is a name for devices.
@@ -54,7 +53,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: table, Postgres: table}}
 }
 
-// Open prepares the table of groups.
+// Open creates or migrates the table of groups.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "device_group", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of groups: %w", err)
@@ -62,7 +61,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return &Store{db, DefaultLimits()}, nil
 }
 
-// Within returns the store with other bounds; what is there stays.
+// Within returns the store with other limits; existing groups stay.
 func (s *Store) Within(limits Limits) *Store { return &Store{s.db, limits} }
 
 func (g *Group) check(maxDevices int) error {
@@ -81,7 +80,7 @@ func (g *Group) check(maxDevices int) error {
 	return nil
 }
 
-// Put makes a group, or replaces its devices.
+// Put creates a group or replaces its devices. It is committed when Put returns nil.
 func (s *Store) Put(ctx context.Context, g Group) (*Group, error) {
 	if err := g.check(s.limits.Devices); err != nil {
 		return nil, err
@@ -105,8 +104,7 @@ func (s *Store) Put(ctx context.Context, g Group) (*Group, error) {
 	return &g, nil
 }
 
-// room refuses a new group beyond the bound. Requests at the same time may pass
-// it by their number.
+// room refuses a new group beyond the limit. Concurrent requests can exceed the limit by their number.
 func (s *Store) room(ctx context.Context, g Group) error {
 	var all, same int
 	err := s.db.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = $2 THEN 1 END) FROM device_group WHERE fleet = $1`, g.Fleet, g.Name).Scan(&all, &same)
@@ -121,7 +119,7 @@ func (s *Store) room(ctx context.Context, g Group) error {
 	return fmt.Errorf("%w: fleet %s has %d, as many as it may have: delete one", errFull, g.Fleet, all)
 }
 
-// Get returns a group as a fleet sees it: its own, else the one for all.
+// Get returns the group that a fleet sees under a name: its own, else the shared one, else ErrNotFound.
 func (s *Store) Get(ctx context.Context, fleet, name string) (*Group, error) {
 	g, err := scan(s.db.QueryRowContext(ctx, `SELECT fleet, name, devices, updated_at FROM device_group
 		WHERE name = $1 AND fleet IN ($2, '') ORDER BY fleet DESC LIMIT 1`, name, fleet))
@@ -133,7 +131,7 @@ func (s *Store) Get(ctx context.Context, fleet, name string) (*Group, error) {
 	return g, nil
 }
 
-// list returns the groups that a fleet sees; those of all fleets for "".
+// list returns the groups that a fleet sees: its own and the shared ones. For "" it returns the groups of all fleets.
 func (s *Store) list(ctx context.Context, fleet string) ([]*Group, error) {
 	groups, err := sqldb.All(ctx, s.db, scan, `SELECT fleet, name, devices, updated_at FROM device_group
 		WHERE $1 = '' OR fleet IN ($1, '') ORDER BY name, fleet`, fleet)
@@ -143,7 +141,7 @@ func (s *Store) list(ctx context.Context, fleet string) ([]*Group, error) {
 	return groups, nil
 }
 
-// delete removes a fleet's group, or, for "", the one for all.
+// delete removes a fleet's group, or the shared one for "". It fails with ErrNotFound when there is none.
 func (s *Store) delete(ctx context.Context, fleet, name string) error {
 	res, err := s.db.ExecContext(ctx, `DELETE FROM device_group WHERE fleet = $1 AND name = $2`, fleet, name)
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package hold keeps legal holds: fleets of which nothing may be deleted, who
-// said so, why and since when. Whatever deletes - retention, erasure, a bucket's
-// own rules - asks here first, and where it gets no answer it deletes nothing.
-// It is a leaf: it imports no room.
+// Package hold keeps legal holds: fleets of which nothing may be deleted, with who said so, why and since when.
+// Whatever deletes - retention, erasure, a bucket's lifecycle rules - asks here first and deletes nothing without an
+// answer. The package imports no room of plugins.
 package hold
 
 import (
@@ -17,7 +16,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Hold says that nothing of a fleet may be deleted.
+// Hold forbids deleting anything of a fleet.
 type Hold struct {
 	Fleet    string    `json:"fleet"`
 	Reason   string    `json:"reason"`
@@ -25,20 +24,20 @@ type Hold struct {
 	Since    time.Time `json:"since"`
 
 	ReleasedBy string     `json:"released_by,omitempty"`
-	ReleasedAt *time.Time `json:"released_at,omitempty"` // nil: in force
+	ReleasedAt *time.Time `json:"released_at,omitempty"` // nil while in force
 }
 
-// The errors that callers tell apart.
+// The errors that callers distinguish.
 var (
 	errNotFound = errors.New("the fleet is not held")
 	errInvalid  = errors.New("invalid hold")
 )
 
-// maxText bounds a reason.
+// maxText is the maximum length of a reason in bytes.
 const maxText = 2000
 
-// Store keeps holds in the control store. A hold that was released stays as a
-// line of history, until retention deletes it with the audit log.
+// Store keeps holds in the control store. A released hold stays as history until retention deletes it with the audit
+// log.
 type Store struct {
 	db  *sqldb.DB
 	now func() time.Time
@@ -52,7 +51,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: table, Postgres: table}}
 }
 
-// Open prepares the table of holds.
+// Open creates or migrates the table of holds.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "legal_hold", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of holds: %w", err)
@@ -62,8 +61,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 
 const columns = `fleet, reason, placed_by, placed_at, released_by, released_at`
 
-// Held tells whether a fleet is held now, and how. Who gets an error must act
-// as if it were.
+// Held returns the hold in force of a fleet, or false. After an error the caller must treat the fleet as held.
 func (s *Store) Held(ctx context.Context, fleet string) (Hold, bool, error) {
 	h, err := scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM legal_hold WHERE fleet = $1 AND released_at = 0`,
 		fleet))
@@ -75,8 +73,7 @@ func (s *Store) Held(ctx context.Context, fleet string) (Hold, bool, error) {
 	return h, true, nil
 }
 
-// Fleets returns the fleets that are held now. Who gets an error must delete
-// nothing.
+// Fleets returns the fleets that are held now. After an error the caller must delete nothing.
 func (s *Store) Fleets(ctx context.Context) ([]string, error) {
 	holds, err := s.List(ctx, false)
 	if err != nil {
@@ -89,7 +86,7 @@ func (s *Store) Fleets(ctx context.Context) ([]string, error) {
 	return fleets, nil
 }
 
-// List returns the holds in force, by fleet; with past also those released.
+// List returns the holds in force, ordered by fleet; with past also the released ones.
 func (s *Store) List(ctx context.Context, past bool) ([]Hold, error) {
 	where := ` WHERE released_at = 0`
 	if past {
@@ -103,10 +100,9 @@ func (s *Store) List(ctx context.Context, past bool) ([]Hold, error) {
 	return holds, nil
 }
 
-// Place holds a fleet. When it returns nil, every deletion that begins from now
-// on leaves the fleet alone; one under way ends with the object, or the few
-// thousand rows, that it is at. A fleet that is held already stays so as it was:
-// the earlier hold is returned.
+// Place holds a fleet. When it returns nil, every deletion that starts from now on spares the fleet; one under way
+// ends with its current object or chunk of a few thousand rows. If the fleet is already held, the existing hold is
+// returned unchanged.
 func (s *Store) Place(ctx context.Context, fleet, reason, by string) (Hold, error) {
 	h := Hold{Fleet: fleet, Reason: strings.TrimSpace(reason), PlacedBy: by,
 		Since: s.now().UTC().Truncate(time.Microsecond)}
@@ -128,8 +124,8 @@ func (s *Store) Place(ctx context.Context, fleet, reason, by string) (Hold, erro
 	return kept, err
 }
 
-// Release ends a hold. What was too old meanwhile is deleted by the next run of
-// retention.
+// Release ends a hold; errNotFound if the fleet is not held. The next run of retention deletes what grew too old
+// meanwhile.
 func (s *Store) Release(ctx context.Context, fleet, by string) (Hold, error) {
 	h, ok, err := s.Held(ctx, fleet)
 	if err != nil {
@@ -163,8 +159,7 @@ func scan(row sqldb.Row) (h Hold, err error) {
 	return h, nil
 }
 
-// expireReleased deletes the holds that were released before a time: in force, one stays
-// for ever.
+// expireReleased deletes the holds that were released before a time. Holds in force are never deleted.
 func expireReleased(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	return expire.Rows{Table: "legal_hold", Key: "fleet, placed_at", Old: "released_at > 0 AND released_at < $1",
 		Fleet: "fleet"}.Expire(ctx, db, p, before)

@@ -8,7 +8,7 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// bodyMost bounds a request's body.
+// bodyMost is the maximum size of a request body in bytes.
 const bodyMost = 16 << 10
 
 // Handler serves the administration of holds:
@@ -18,7 +18,7 @@ const bodyMost = 16 << 10
 //	GET    /v1/holds/{fleet}
 //	DELETE /v1/holds/{fleet}     → the hold as it was released
 //
-// It does not ask who calls: mount it behind Require(Admin, …).
+// Handler does not authenticate: mount it behind Require(Admin, …).
 func Handler(store *Store) http.Handler {
 	h := &rest{store}
 	mux := http.NewServeMux()

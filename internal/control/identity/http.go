@@ -15,20 +15,20 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the administration of aliases, for the whole document.
+// OpenAPI describes the endpoints of aliases, to be merged into the API's document.
 func OpenAPI() []byte { return openAPI }
 
-// bodyMost bounds a request's body.
+// bodyMost is the maximum size of a request body in bytes.
 const bodyMost = 16 << 10
 
 // Handler serves the aliases of the key's fleet:
 //
-//	GET /v1/identity?subject=…&as_of=…     who that is
+//	GET /v1/identity?subject=…&as_of=…     the person behind an id
 //	PUT /v1/identity                       {"anonymous_id": "…", "user_id": "…", "at": "…", "source": "…"}
-//	GET /v1/identity/changes?since=…&limit=…&cursor=…   anonymous ids that have another owner now than at a version
+//	GET /v1/identity/changes?since=…&limit=…&cursor=…   anonymous ids whose owner changed since a version
 //
-// The subject stands in no path: those are in the audit log, where an erasure changes
-// details alone. It does not ask who calls: mount it behind Require(Operate, …).
+// The subject is never in the path, because paths are in the audit log, where erasures change only details. Handler
+// does not authenticate: mount it behind Require(Operate, …).
 func Handler(store *Store) http.Handler {
 	h := &rest{store}
 	mux := http.NewServeMux()
@@ -40,7 +40,7 @@ func Handler(store *Store) http.Handler {
 
 type rest struct{ store *Store }
 
-// version reads a parameter that is a version of the aliases.
+// version parses a parameter that is a version of the aliases; 0 when it is absent.
 func version(r *http.Request, name string) (int64, error) {
 	text := r.URL.Query().Get(name)
 	if text == "" {
@@ -80,10 +80,10 @@ func (h *rest) put(w http.ResponseWriter, r *http.Request) {
 	answer(w, Answer{Claim: kept, Changes: changes}, err)
 }
 
-// Answer is what a claim is answered with.
+// Answer is the answer to PUT.
 type Answer struct {
 	Claim
-	Changes []Change `json:"changes,omitempty"` // of owners
+	Changes []Change `json:"changes,omitempty"` // changed owners
 }
 
 func (h *rest) changes(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +102,7 @@ func (h *rest) changes(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if after == nil { // a later page leads to the version of the first: what came between is for the next question
+	if after == nil { // later pages keep the first page's version; newer changes are for the next query
 		after = new(string)
 		if now, err = h.store.Version(r.Context(), fleet); err != nil {
 			answer(w, nil, err)
@@ -117,7 +117,7 @@ func (h *rest) changes(w http.ResponseWriter, r *http.Request) {
 	answer(w, page, err)
 }
 
-// How many anonymous ids a page of changes looks at.
+// Default and maximum number of anonymous ids that a page of changes examines.
 const changesUsual, changesMost = 1000, 10_000
 
 func answer(w http.ResponseWriter, body any, err error) {

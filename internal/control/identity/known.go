@@ -9,38 +9,36 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// known is what a process has read or written and need not ask for again: nearly all
-// that events say. It holds for the tombstones under which it was learned. What is
-// erased after it was learned would be missing here as there, and not noted when it
-// is said again; so while an erasure may be under way in a fleet, nothing is learned
-// of it. It has no id of anybody: of a fact it keeps a number of 128 bits, which no
-// other process has and nobody can choose.
+// known caches facts that this process has read from or written to the store, since nearly all events repeat known
+// facts. It is valid for one set of tombstones: a fact that is erased after it was cached would wrongly be taken as
+// stored. So the cache is emptied when there are new tombstones, and learns nothing of a fleet while an erasure may
+// be under way in it. It holds no ids: each fact is a 128-bit hash with seeds of this process. It may be used
+// concurrently.
 type known struct {
 	mu     sync.Mutex
-	seq    int64     // of the tombstones
-	since  time.Time // when these were first seen
+	seq    int64     // sequence number of the tombstones it is valid for
+	since  time.Time // when that number was first seen
 	recent map[fact]int64
 	older  map[fact]int64
 	seeds  [2]maphash.Seed
 	text   []byte
 }
 
-// fact stands for a claim, by user and anonymous id, or for that a subject was seen on
-// a device.
+// fact is the hash of a claim (user, anonymous id) or of a subject seen on a device.
 type fact [2]uint64
 
 const (
-	factsMost = 500_000          // of each of two generations, of some 40 bytes each
-	settled   = 30 * time.Minute // after its tombstone, an erasure has deleted what it deletes
+	factsMost = 500_000          // in each of two generations; some 40 bytes each
+	settled   = 30 * time.Minute // an erasure has finished deleting this long after its tombstone
 )
 
-// What a fact is about.
+// The kinds of fact.
 const (
 	ofClaim  = 'c'
 	ofDevice = 'd'
 )
 
-// fact is that of a kind about two ids. The caller holds mu.
+// fact returns the hash of a fact of this kind about two ids. The caller holds mu.
 func (k *known) fact(kind byte, fleet, a, b string) fact {
 	text := append(k.text[:0], kind)
 	for _, part := range [...]string{fleet, a, b} {
@@ -50,7 +48,7 @@ func (k *known) fact(kind byte, fleet, a, b string) fact {
 	return fact{maphash.Bytes(k.seeds[0], text), maphash.Bytes(k.seeds[1], text)}
 }
 
-// facts calls each with what an event says, and when, until it returns false.
+// facts calls each with every fact that an event states and the time of a claim, until each returns false.
 func (k *known) facts(fleet string, s *Seen, each func(fact, int64) bool) bool {
 	if s.User != "" && s.Anonymous != "" && !each(k.fact(ofClaim, fleet, s.User, s.Anonymous), s.At.UnixMicro()) {
 		return false
@@ -63,7 +61,7 @@ func (k *known) facts(fleet string, s *Seen, each func(fact, int64) bool) bool {
 	return true
 }
 
-// news leaves out the events all of which is known.
+// news returns the events that state at least one fact that is not cached.
 func (k *known) news(fleet string, seen []Seen, gone *graves, now time.Time) (fresh []Seen) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -91,7 +89,7 @@ func (k *known) has(f fact, at int64) bool {
 	return ok && first <= at
 }
 
-// learn takes in what events say that is in the store.
+// learn caches the facts of events that are in the store.
 func (k *known) learn(fleet string, seen []Seen, gone *graves, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

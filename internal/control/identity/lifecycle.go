@@ -11,26 +11,25 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// What is counted as erased.
+// The names under which erasures count deleted rows.
 const (
 	countClaims  = "identity_claims"
 	countDevices = "identity_devices"
 )
 
-// Lifecycle is the store of aliases. They are kept for as long as the person is not
-// erased: sums over people are made by them.
+// Lifecycle declares the store of aliases. They are kept until the person is erased, because sums over people depend
+// on them.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "identities", Tables: []string{"identity_claim", "identity_device", "identity_version"},
 		Prepare: lifecycle.Made(Open), Count: count, Erase: erase, People: true,
 	}.Kind()
 }
 
-// A name is that of a device, of an anonymous id or of a user: whatever row has it
-// is about whom is forgotten.
+// The rows of a name, which may be that of a device, an anonymous id or a user, or of a whole fleet for "".
 const (
 	claimsOfName  = ` WHERE fleet = $1 AND ($2 = '' OR anonymous_id = $2 OR user_id = $2)`
 	devicesOfName = ` WHERE fleet = $1 AND ($2 = '' OR subject = $2 OR device_id = $2)`
-	// where others were seen on a device that has the name of a person stays
+	// A person's name that is also a device's: rows of others on that device stay.
 	devicesOfPerson = ` WHERE fleet = $1 AND subject = $2`
 )
 
@@ -45,10 +44,9 @@ func count(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]in
 	return map[string]int64{countClaims: claims, countDevices: devices}, nil
 }
 
-// erase deletes what was kept of a name, or, for "", of a whole fleet, until then. It
-// is one transaction, may be run again, and counts what it deletes once. A fleet's
-// version stays, and so no two states of its aliases have one, until all of the fleet
-// goes.
+// erase deletes what was recorded of a name, or of a whole fleet for "", until t.Until. It is one transaction, may be
+// run again, and counts what it deletes once. The version counter stays, so that versions are not reused, unless the
+// whole fleet is erased.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	ofName := devicesOfName
 	if t.Name {

@@ -14,19 +14,19 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// pair is a subject that was seen on a device.
+// pair is a subject seen on a device.
 type pair struct{ subject, device string }
 
 func (p pair) before(o pair) int {
 	return cmp.Or(strings.Compare(p.subject, o.subject), strings.Compare(p.device, o.device))
 }
 
-// pairsMost is how many pairs one statement has.
+// pairsMost is the maximum number of pairs in a statement.
 const pairsMost = 4000
 
-// told makes a table of pairs, as parameters behind that of the fleet, so that one
-// statement, which connections keep, does for any number of them. at is when each
-// was received first.
+// told returns a table expression of pairs and its parameters (from $2 on; $1 is the fleet). The text does not depend
+// on the number of pairs, so that connections can reuse the prepared statement. at is the earliest receive time of
+// each pair in microseconds since 1970.
 func told(dialect sqldb.Dialect, fleet string, pairs []pair, at map[pair]int64) (table string, args []any) {
 	if dialect == sqldb.Postgres {
 		subjects, devices, times := make([]string, len(pairs)), make([]string, len(pairs)), make([]int64, len(pairs))
@@ -49,7 +49,7 @@ func told(dialect sqldb.Dialect, fleet string, pairs []pair, at map[pair]int64) 
 		[]any{fleet, string(append(list, ']'))}
 }
 
-// leaveKnown leaves out the pairs that are kept.
+// leaveKnown removes the pairs that are stored already.
 func (n *news) leaveKnown(ctx context.Context, db *sqldb.DB, fleet string) error {
 	for pairs := range slices.Chunk(slices.Collect(maps.Keys(n.pairs)), pairsMost) {
 		query, args := seenPairs(db.Dialect, fleet, pairs)
@@ -65,18 +65,17 @@ func (n *news) leaveKnown(ctx context.Context, db *sqldb.DB, fleet string) error
 	return nil
 }
 
-// seenPairs asks which of some pairs are known: for these alone, however many devices a
-// subject has.
+// seenPairs returns a query for which of the pairs are stored. It reads only those, however many devices a subject
+// has.
 func seenPairs(dialect sqldb.Dialect, fleet string, pairs []pair) (query string, args []any) {
 	table, args := told(dialect, fleet, pairs, nil)
 	return `SELECT d.subject, d.device_id FROM ` + table + ` told CROSS JOIN identity_device d
 		WHERE d.fleet = $1 AND d.subject = told.subject AND d.device_id = told.device`, args
 }
 
-// writePairs keeps pairs, and leaves those as they are that are kept: it returns how
-// many are new.
+// writePairs inserts the pairs that are not stored yet and returns their number.
 func (n *news) writePairs(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet string) (kept int, err error) {
-	sorted := slices.SortedFunc(maps.Keys(n.pairs), pair.before) // writers that meet wait, and do not deadlock
+	sorted := slices.SortedFunc(maps.Keys(n.pairs), pair.before) // one order for all writers: no deadlocks
 	for pairs := range slices.Chunk(sorted, pairsMost) {
 		table, args := told(dialect, fleet, pairs, n.pairs)
 		res, err := tx.ExecContext(ctx, `INSERT INTO identity_device (fleet, subject, device_id, recorded_at)

@@ -19,7 +19,7 @@ func scan(row sqldb.Row) (c Claim, err error) {
 	return c, err
 }
 
-// store is a store, or a transaction of it.
+// store is a database or a transaction, with its dialect.
 type store struct {
 	sqldb.Querier
 	sqldb.Dialect
@@ -27,7 +27,7 @@ type store struct {
 
 func (s *Store) reading() store { return store{s.db, s.db.Dialect} }
 
-// claimsOf reads the claims whose column is one of some ids, by anonymous id.
+// claimsOf reads the claims whose column has one of the ids, grouped by anonymous id.
 func claimsOf(ctx context.Context, in store, fleet, column string, ids []string) (map[string]Claims, error) {
 	found := map[string]Claims{}
 	if len(ids) == 0 {
@@ -51,9 +51,8 @@ func (s *Store) Claims(ctx context.Context, fleet, anonymous string) (Claims, er
 	return found[anonymous], err
 }
 
-// Resolve returns the user of each id, as it was known at a version, 0 for now. An id
-// that nobody has claimed - a user's own, or that of somebody who never signed in -
-// stands for itself.
+// Resolve returns the user of each id at a version (0: now). An id that nobody has claimed, such as a user's own,
+// resolves to itself.
 func (s *Store) Resolve(ctx context.Context, fleet string, ids []string, version int64) (map[string]string, error) {
 	claims, err := claimsOf(ctx, s.reading(), fleet, "anonymous_id", unique(slices.Clone(ids)))
 	if err != nil {
@@ -69,23 +68,23 @@ func (s *Store) Resolve(ctx context.Context, fleet string, ids []string, version
 	return people, nil
 }
 
-// Person is somebody with all that is known of them.
+// Person is all that is known of a person.
 type Person struct {
 	ID        string   `json:"person"`
-	Aliases   []string `json:"aliases"`         // anonymous ids that are this person's
-	Claims    Claims   `json:"claims"`          // by which they are, and of whom else
-	Contested bool     `json:"contested"`       // another user claims one of the aliases, too
-	Devices   []string `json:"devices"`         // where events of the person came from
-	Shared    []string `json:"shared_devices"`  // those of them where others were seen, too
-	Version   int64    `json:"version"`         // of the fleet's aliases
-	AsOf      int64    `json:"as_of,omitempty"` // that was asked for
+	Aliases   []string `json:"aliases"`         // anonymous ids that this person owns
+	Claims    Claims   `json:"claims"`          // all claims of ids that the person claims, also those of other users
+	Contested bool     `json:"contested"`       // another user also claims one of the ids
+	Devices   []string `json:"devices"`         // where the person's events came from
+	Shared    []string `json:"shared_devices"`  // those of Devices where others were seen too
+	Version   int64    `json:"version"`         // the fleet's present version of aliases
+	AsOf      int64    `json:"as_of,omitempty"` // the version that was asked for
 }
 
-// Names are all ids that the person has.
+// Names returns all ids of the person.
 func (p *Person) Names() []string { return append([]string{p.ID}, p.Aliases...) }
 
-// Person returns who an id is - a user's, or an anonymous one - as it was known at a
-// version, 0 for now. Of an id that nobody knows it returns a person without aliases.
+// Person returns the person behind an id - a user's or an anonymous one - at a version (0: now). For an unknown id it
+// returns a person without aliases.
 func (s *Store) Person(ctx context.Context, fleet, id string, version int64) (*Person, error) {
 	people, err := s.Resolve(ctx, fleet, []string{id}, version)
 	if err != nil {
@@ -119,7 +118,7 @@ func (s *Store) Person(ctx context.Context, fleet, id string, version int64) (*P
 	return p, s.devices(ctx, fleet, p)
 }
 
-// devices finds where a person was seen, and who else was there.
+// devices fills in the devices of a person, and those shared with others.
 func (s *Store) devices(ctx context.Context, fleet string, p *Person) error {
 	names, seen, in := p.Names(), map[string]bool{}, s.db.Dialect
 	err := sqldb.Each(ctx, s.db, func(row sqldb.Row) error {
@@ -152,7 +151,7 @@ func (s *Store) devices(ctx context.Context, fleet string, p *Person) error {
 	return nil
 }
 
-// Version is that of a fleet's aliases: it grows whenever a claim is kept.
+// Version returns a fleet's version of aliases, which grows with every recorded claim; 0 before the first.
 func (s *Store) Version(ctx context.Context, fleet string) (version int64, err error) {
 	err = sqldb.Each(ctx, s.db, func(row sqldb.Row) error { return row.Scan(&version) },
 		`SELECT version FROM identity_version WHERE fleet = $1`, fleet)
@@ -162,10 +161,9 @@ func (s *Store) Version(ctx context.Context, fleet string) (version int64, err e
 	return version, nil
 }
 
-// Changes returns which anonymous ids have another owner now than they had at a
-// version, by id: what was counted for the one is to be counted for the other. It looks
-// at as many ids behind one as most says, and returns the last of them, "" when there
-// are no others: not each has a change.
+// Changes returns the anonymous ids, ordered, whose owner now differs from the one at version since. It examines at
+// most `most` ids after the id after, and returns the last one examined, or "" when none are left; an examined id
+// need not have changed.
 func (s *Store) Changes(ctx context.Context, fleet string, since int64, after string, most int) (changes []Change,
 	last string, err error) {
 	ids, err := sqldb.All(ctx, s.db, sqldb.Value[string], fmt.Sprintf(`SELECT DISTINCT anonymous_id FROM identity_claim

@@ -1,7 +1,6 @@
-// Package identity keeps who is who: which anonymous id belongs to which user, as
-// versioned aliases, and on which devices each was seen. The claims themselves are
-// kept and never changed, so that an answer can be given as it was at any version;
-// nothing takes one away but an erasure. It is a leaf: it imports no room.
+// Package identity keeps which anonymous id belongs to which user, as versioned aliases, and on which devices each
+// was seen. Claims are never changed, so that past versions can be resolved; only erasures delete them. The package
+// imports no room of plugins.
 package identity
 
 import (
@@ -20,18 +19,18 @@ import (
 	"weir/internal/platform/text"
 )
 
-// errInvalid is wrapped by what is wrong with a claim that is to be kept.
+// errInvalid is wrapped by the errors of an invalid claim.
 var errInvalid = errors.New("invalid claim")
 
 // The bounds.
 const (
 	maxID     = 256
 	maxSource = 256
-	maxClaims = 1000 // of one anonymous id
+	maxClaims = 1000 // per anonymous id
 	aheadMost = 5 * time.Minute
 )
 
-// Store keeps aliases in SQL.
+// Store keeps aliases in SQL. It may be used concurrently.
 type Store struct {
 	db   *sqldb.DB
 	now  func() time.Time
@@ -54,7 +53,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
 }
 
-// Open prepares the tables of aliases.
+// Open creates or migrates the tables of aliases.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := errors.Join(db.Migrate(ctx, "identity", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, fmt.Errorf("opening the store of aliases: %w", err)
@@ -62,7 +61,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return &Store{db: db, now: time.Now}, nil
 }
 
-// ValidID says what is wrong with an anonymous id or the id of a user.
+// ValidID checks an anonymous id or the id of a user; what names it in the error.
 func ValidID(what, id string) error {
 	if !text.Plain(id, maxID) {
 		return fmt.Errorf("%w: the %s must be 1 to %d bytes of text", errInvalid, what, maxID)
@@ -70,16 +69,16 @@ func ValidID(what, id string) error {
 	return nil
 }
 
-// Seen is what an event says of who sent it: its device, and the ids that it names.
+// Seen is what an event says about its sender.
 type Seen struct {
 	Device    string
-	Anonymous string // "": it names none
-	User      string // "": it names none
+	Anonymous string // "": none
+	User      string // "": none
 	At        time.Time
 	Received  time.Time
 }
 
-// subjects are the ids that it names.
+// subjects returns the ids that the event names.
 func (s Seen) subjects() (ids []string) {
 	for _, id := range []string{s.User, s.Anonymous} {
 		if id != "" {
@@ -89,20 +88,19 @@ func (s Seen) subjects() (ids []string) {
 	return ids
 }
 
-// Noted is what became of what was told.
+// Noted says what a call recorded.
 type Noted struct {
-	Claims  int      // that are new
-	Devices int      // of subjects, that are new
-	Ignored int      // claims for which there was no room
-	Changes []Change // of owners, by anonymous id
-	// Erased are those of what was told, by their place, that name somebody, or are of
-	// a device, who was erased since they were received: nothing of them is kept.
+	Claims  int      // new claims
+	Devices int      // new pairs of subject and device
+	Ignored int      // claims beyond maxClaims, not recorded
+	Changes []Change // of owners, ordered by anonymous id
+	// Erased are the indexes of events whose device or person was erased after they were received: nothing of them is
+	// recorded.
 	Erased []int
 }
 
-// Put keeps a claim that somebody makes. The zero time is now. When it returns nil,
-// whatever is resolved from now on is resolved by it. It returns the claim as it is
-// kept, and nil changes when nothing came to another owner.
+// Put records a claim. A zero c.At means now. When it returns nil the claim is committed and applies to every later
+// resolution. It returns the stored claim (an earlier one of the same user, if there is one) and the changed owners.
 func (s *Store) Put(ctx context.Context, fleet string, c Claim) (Claim, []Change, error) {
 	now := s.now().UTC().Truncate(time.Microsecond)
 	if c.At.IsZero() {
@@ -136,9 +134,9 @@ func (s *Store) Put(ctx context.Context, fleet string, c Claim) (Claim, []Change
 	return c, noted.Changes, err
 }
 
-// Note keeps what events say: who claims which anonymous id, and on which devices
-// each was seen. It may be told again, and in any order: what is kept is the same.
-// What was erased since it was received is not kept. It is one transaction.
+// Note records in one transaction what events say: who claims which anonymous id, and on which devices each was seen.
+// It is idempotent and independent of order. Events whose device or person was erased after they were received are
+// left out.
 func (s *Store) Note(ctx context.Context, fleet, by string, seen []Seen) (Noted, error) {
 	return s.note(ctx, fleet, seen, func(seen []Seen) (claims []Claim) {
 		for _, e := range seen {
@@ -151,7 +149,7 @@ func (s *Store) Note(ctx context.Context, fleet, by string, seen []Seen) (Noted,
 	})
 }
 
-// received is in microseconds since 1970; of an event of which nobody knows it, 0.
+// received returns the receive time in microseconds since 1970, 0 when it is unknown.
 func (s Seen) received() int64 {
 	if s.Received.IsZero() {
 		return 0
@@ -159,7 +157,7 @@ func (s Seen) received() int64 {
 	return s.Received.UnixMicro()
 }
 
-// note looks before it writes: what events say is nearly always known.
+// note reads before it writes, because nearly all that events say is known.
 func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func([]Seen) []Claim) (noted Noted,
 	err error) {
 	gone, err := s.graves(ctx)
@@ -192,7 +190,7 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 		if err != nil {
 			return err
 		}
-		if seq != gone.seq { // what is known was known before that
+		if seq != gone.seq { // new tombstones since: check all events again
 			left, erased = living(buried, fleet, seen)
 		}
 		told, err := fresh(ctx, store{tx, s.db.Dialect}, fleet, left, claims(left))
@@ -205,12 +203,12 @@ func (s *Store) note(ctx context.Context, fleet string, seen []Seen, claims func
 	if err != nil {
 		return Noted{}, fmt.Errorf("keeping aliases: %w", err)
 	}
-	s.know.learn(fleet, left, gone, s.now()) // if there are other tombstones by now, the next batch forgets it
+	s.know.learn(fleet, left, gone, s.now()) // it learns nothing if the tombstones changed meanwhile
 	noted.Erased = erased
 	return noted, nil
 }
 
-// graves are the tombstones that there are. They are read again when there are others.
+// graves returns the present tombstones, rereading them only when there are new ones.
 func (s *Store) graves(ctx context.Context) (*graves, error) {
 	seq, err := seqOf(ctx, s.db)
 	if err != nil {
@@ -223,12 +221,12 @@ func (s *Store) graves(ctx context.Context) (*graves, error) {
 	if err != nil {
 		return nil, err
 	}
-	read := &graves{seq, set} // with those of seq at least
+	read := &graves{seq, set} // at least those up to seq
 	s.gone.Store(read)
 	return read, nil
 }
 
-// seqOf is the number that grows with every tombstone.
+// seqOf returns the sequence number of the newest tombstone.
 func seqOf(ctx context.Context, q sqldb.Querier) (seq int64, err error) {
 	err = sqldb.Each(ctx, q, func(row sqldb.Row) error { return row.Scan(&seq) }, tombstone.SeqQuery)
 	if err != nil {
@@ -237,16 +235,16 @@ func seqOf(ctx context.Context, q sqldb.Querier) (seq int64, err error) {
 	return seq, nil
 }
 
-// graves are the tombstones of a database, as it had them.
+// graves is a snapshot of the tombstones of a database.
 type graves struct {
 	seq int64
 	set *tombstone.Set
 }
 
-// living leaves out what was erased since it was received.
+// living returns the events that are not erased, and the indexes of the erased ones.
 func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen, erased []int) {
 	if !slices.ContainsFunc(seen, func(e Seen) bool { return gone.Touches(fleet, e.received()) }) {
-		return seen, nil // nearly always: who is erased was received before
+		return seen, nil // the usual case: received after the newest erasure
 	}
 	for n, e := range seen {
 		if gone.Holds(fleet, e.Device, e.received()) || slices.ContainsFunc(e.subjects(), func(name string) bool {
@@ -260,16 +258,16 @@ func living(gone *tombstone.Set, fleet string, seen []Seen) (left []Seen, erased
 	return left, erased
 }
 
-// news is what may not be known yet.
+// news is what may have to be written.
 type news struct {
-	before map[string]Claims // of each anonymous id that is claimed
+	before map[string]Claims // stored claims of each anonymous id in claims
 	claims []Claim
-	pairs  map[pair]int64 // and when the first of its events was received
+	pairs  map[pair]int64 // earliest receive time of each pair
 }
 
 func (n *news) none() bool { return len(n.claims) == 0 && len(n.pairs) == 0 }
 
-// fresh is what events say, without the claims that are kept.
+// fresh returns what events say, without claims that are stored.
 func fresh(ctx context.Context, in store, fleet string, seen []Seen, claims []Claim) (*news, error) {
 	var ids []string
 	for _, c := range claims {
@@ -300,7 +298,7 @@ func fresh(ctx context.Context, in store, fleet string, seen []Seen, claims []Cl
 	return n, nil
 }
 
-// write keeps what is new, under one new version of the fleet's aliases.
+// write records all news under one new version of the fleet's aliases.
 func (n *news) write(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet string) (noted Noted, err error) {
 	if noted.Devices, err = n.writePairs(ctx, tx, dialect, fleet); err != nil {
 		return noted, err

@@ -1,7 +1,6 @@
-// Package oidc lets people in by tokens of an OpenID Connect issuer: it checks
-// them with the issuer's keys, and says by their claims which person it is, with
-// which roles, of which fleets. It keeps no token, and asks the issuer for
-// nothing but its keys.
+// Package oidc authenticates people by tokens of an OpenID Connect issuer: it verifies them with the issuer's keys
+// and maps their claims to a person with roles and fleets. It stores no token and requests nothing but keys from the
+// issuer.
 package oidc
 
 import (
@@ -20,7 +19,7 @@ import (
 )
 
 const (
-	field         = "oidc" // the object of fields
+	field         = "oidc" // name of the object field
 	fieldIssuer   = "issuer"
 	fieldAudience = "audience"
 	fieldKeys     = "jwks_url"
@@ -34,10 +33,10 @@ const (
 	fieldLeeway   = "leeway"
 )
 
-// mostLeeway bounds how wrong clocks may be.
+// mostLeeway bounds the clock difference that can be configured.
 const mostLeeway = 5 * time.Minute
 
-// ConfigField describes how people are known.
+// ConfigField is the config field of token authentication.
 func ConfigField() *service.ConfigField {
 	return service.NewObjectField(field,
 		service.NewStringField(fieldIssuer).Secret().
@@ -72,16 +71,16 @@ func ConfigField() *service.ConfigField {
 	).Description("Lets people in by bearer tokens of an OpenID Connect issuer, beside API keys.")
 }
 
-// Config is how people are known. The zero value knows nobody.
+// Config says how tokens are checked. The zero value accepts none.
 type Config struct {
 	Issuer, Audience  string
 	KeysURL, CA       string
-	Name              string // claims
+	Name              string // names of claims
 	Roles, Fleets     string
 	Map               map[string]string
 	Refresh, Keep     time.Duration
 	Leeway            time.Duration
-	between, patience time.Duration // two questions for keys; how long one is waited for
+	between, patience time.Duration // tests: time between key requests, and how long a request waits for one
 }
 
 // On tells whether there is an issuer.
@@ -125,7 +124,7 @@ func (c Config) check() error {
 	return errors.Join(wrong...)
 }
 
-// secure checks that a URL is one of https; of plain HTTP on this machine alone.
+// secure checks that a URL is https, or http on the loopback interface, and has no login.
 func secure(name, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil {
@@ -139,7 +138,7 @@ func secure(name, text string) error {
 	return fmt.Errorf("%s: expected https: who is on the way could make keys of their own", name)
 }
 
-// role is what a value of the claim stands for.
+// role returns the role that a claim's value stands for, false when there is none.
 func (c Config) role(value string) (apikey.Role, bool) {
 	r := apikey.Role(value)
 	if len(c.Map) > 0 {
@@ -148,7 +147,7 @@ func (c Config) role(value string) (apikey.Role, bool) {
 	return r, slices.Contains(apikey.Roles(), r)
 }
 
-// discovery is where an issuer says where its keys are.
+// discovery returns the URL of the issuer's discovery document.
 func (c Config) discovery() string {
 	return strings.TrimRight(c.Issuer, "/") + "/.well-known/openid-configuration"
 }

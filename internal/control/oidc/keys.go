@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	answerMost = 1 << 20 // bytes of what the issuer answers
-	keysMost   = 100     // of an issuer that count
-	rsaLeast   = 2048    // bits
+	answerMost = 1 << 20 // bytes read of an answer
+	keysMost   = 100     // keys read of an issuer
+	rsaLeast   = 2048    // bits of an RSA key
 
-	askEvery = 10 * time.Second // at most, whoever makes up key ids
-	askMost  = 5 * time.Second  // for both questions
-	waitMost = 3 * time.Second  // that a request waits for them
+	askEvery = 10 * time.Second // minimum interval, so that invented key ids cause no flood
+	askMost  = 5 * time.Second  // timeout of both requests together
+	waitMost = 3 * time.Second  // how long a request waits for keys
 )
 
-// keySet is the keys of an issuer that sign.
+// keySet is the signing keys of an issuer.
 type keySet []jose.JSONWebKey
 
-// of returns those with an id; without one, all, up to a few: each is tried.
+// of returns the keys with an id, or all when id is "", but at most eight: each has to be tried.
 func (s keySet) of(id string) (some []jose.JSONWebKey) {
 	for _, k := range s {
 		if (id == "" || k.KeyID == id) && len(some) < 8 {
@@ -38,7 +38,7 @@ func (s keySet) of(id string) (some []jose.JSONWebKey) {
 	return some
 }
 
-// keys asks an issuer for its keys, once at a time.
+// keys caches the issuer's keys and requests them, one request at a time.
 type keys struct {
 	live.Asked[keySet]
 	conf   Config
@@ -56,10 +56,10 @@ func newKeys(c Config, warn func(error)) (*keys, error) {
 			return nil, err
 		}
 	}
-	// Who is redirected to does not speak for the issuer.
+	// Do not follow redirects: their target does not speak for the issuer.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	k := &keys{conf: c, client: client, warn: warn}
-	k.Every, k.Most, k.Ask, k.Patience = askEvery, askMost, k.ask, 1 // an answer that was late is no load
+	k.Every, k.Most, k.Ask, k.Patience = askEvery, askMost, k.ask, 1 // Patience 1: do not back off after a slow answer
 	if c.between > 0 {
 		k.Every = c.between
 	}
@@ -67,13 +67,13 @@ func newKeys(c Config, warn func(error)) (*keys, error) {
 	return k, nil
 }
 
-// close ends what is asked, and lets nobody ask again.
+// close cancels a running request and prevents new ones.
 func (k *keys) close() {
 	k.end()
 	k.Stop()
 }
 
-// ask reads the issuer's keys, after where they are.
+// ask requests the issuer's keys, and before them their URL unless it is configured.
 func (k *keys) ask(ctx context.Context) (set keySet, err error) {
 	defer func() {
 		if err != nil && k.life.Err() == nil {
@@ -105,7 +105,7 @@ func (k *keys) ask(ctx context.Context) (set keySet, err error) {
 	}
 	for _, raw := range all.Keys[:min(len(all.Keys), keysMost)] {
 		var one jose.JSONWebKey
-		if one.UnmarshalJSON(raw) == nil && signs(one) { // keys of other kinds are for others
+		if one.UnmarshalJSON(raw) == nil && signs(one) { // skip keys of other kinds
 			set = append(set, one)
 		}
 	}
@@ -115,7 +115,7 @@ func (k *keys) ask(ctx context.Context) (set keySet, err error) {
 	return set, nil
 }
 
-// signs tells whether a key is one that tokens may be signed with: a public one.
+// signs tells whether a key is public and may sign tokens.
 func signs(k jose.JSONWebKey) bool {
 	if !k.Valid() || !k.IsPublic() || k.Use != "" && k.Use != "sig" {
 		return false
@@ -136,7 +136,7 @@ func (k *keys) get(ctx context.Context, url string, into any) error {
 	if err != nil {
 		return fmt.Errorf("asking the issuer: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }() // it was read
+	defer func() { _ = resp.Body.Close() }() // the body was read; nothing to do about an error
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("asking the issuer: %s answered %d", url, resp.StatusCode)
 	}
@@ -146,9 +146,9 @@ func (k *keys) get(ctx context.Context, url string, into any) error {
 	return nil
 }
 
-// find returns the keys with an id, "" for any. It asks the issuer when the id is
-// not known or all are too old, and waits for that; when they are to be asked for
-// again anyway, it does not. The error says that nobody can tell now.
+// find returns the keys with an id, or any for "". It waits for a request to the issuer when the id is unknown or the
+// cached keys are older than keep; keys older than refresh are returned while a request runs in the background. The
+// error says that the token cannot be checked now.
 func (k *keys) find(ctx context.Context, id string, now func() time.Time) ([]jose.JSONWebKey, error) {
 	set, at, _ := k.Last()
 	if set != nil {
@@ -172,7 +172,7 @@ func (k *keys) find(ctx context.Context, id string, now func() time.Time) ([]jos
 	case set == nil && err == nil:
 		return nil, fmt.Errorf("the issuer has not answered yet")
 	case err != nil && (set == nil || now().Sub(at) >= k.conf.Keep || len(set.of(id)) == 0):
-		return nil, err // a key that is not known may be new
+		return nil, err // an unknown key may be a new one
 	case now().Sub(at) >= k.conf.Keep:
 		return nil, fmt.Errorf("the issuer has not answered for %s", k.conf.Keep)
 	}

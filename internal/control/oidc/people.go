@@ -7,17 +7,16 @@ import (
 	"weir/internal/control/apikey"
 )
 
-// People finds callers by keys or by tokens.
+// People checks API keys and tokens.
 type People struct {
 	conf Config
-	by   apikey.Checker // of keys
+	by   apikey.Checker // checks API keys
 	keys *keys
 	now  func() time.Time
 }
 
-// Beside makes a checker that also knows the tokens of an issuer; warn is told
-// when the issuer does not answer. It asks nobody before the first token. Close
-// ends it.
+// Beside returns a checker of tokens of an issuer that passes anything else to by. warn is called when requests to
+// the issuer fail. The issuer is first asked when the first token arrives. The caller closes it.
 func Beside(by apikey.Checker, c Config, warn func(error)) (*People, error) {
 	k, err := newKeys(c, warn)
 	if err != nil {
@@ -26,11 +25,11 @@ func Beside(by apikey.Checker, c Config, warn func(error)) (*People, error) {
 	return &People{conf: c, by: by, keys: k, now: time.Now}, nil
 }
 
-// Close ends what is asked of the issuer.
+// Close stops requests to the issuer.
 func (p *People) Close() { p.keys.close() }
 
-// Check returns the active key with a text, or the person whose token it is, as a
-// key. The error is an apikey.ErrUnknown, or another one when nobody can tell now.
+// Check returns the active key with a text, or the person of a token in the form of a key. The error wraps
+// apikey.ErrUnknown for a refused one; any other error means that it cannot be checked now.
 func (p *People) Check(ctx context.Context, text string) (*apikey.Key, error) {
 	if !like(text) {
 		return p.by.Check(ctx, text)

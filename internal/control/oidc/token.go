@@ -14,18 +14,17 @@ import (
 
 const (
 	tokenMost = 16 << 10 // bytes
-	nameMost  = 200      // of a person's name
-	listMost  = 100      // roles and fleets of a person that count
+	nameMost  = 200      // bytes of a person's name
+	listMost  = 100      // roles or fleets read of a claim
 )
 
-// algorithms are those that tokens may be signed with: with keys of which only
-// the issuer has the secret half, so neither none nor HMAC.
+// algorithms lists the accepted signature algorithms: only asymmetric ones, so neither none nor HMAC.
 func algorithms() []jose.SignatureAlgorithm {
 	return []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256,
 		jose.ES384, jose.ES512, jose.EdDSA}
 }
 
-// parsed is a token whose signature was not checked yet.
+// parsed is a token whose signature has not been verified yet.
 type parsed struct {
 	*jwt.JSONWebToken
 	keyID string
@@ -54,7 +53,7 @@ func parse(text string) (p parsed, err error) {
 	return p, nil
 }
 
-// claims checks the signature by one of some keys, and then what the token says.
+// claims verifies the signature with one of the keys, then issuer, audience and times, and returns all claims.
 func (p parsed) claims(c Config, by []jose.JSONWebKey, now time.Time) (all map[string]any, err error) {
 	var said jwt.Claims
 	err = errors.New("no key")
@@ -86,7 +85,7 @@ func (p parsed) claims(c Config, by []jose.JSONWebKey, now time.Time) (all map[s
 	return all, nil
 }
 
-// person is who the claims say it is.
+// person maps claims to a person with roles and fleets.
 func (c Config) person(claims map[string]any) (p apikey.Person, err error) {
 	name, _ := claimOf(claims, c.Name).(string)
 	if name == "" || len(name) > nameMost || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -110,7 +109,7 @@ func (c Config) person(claims map[string]any) (p apikey.Person, err error) {
 	return p, nil
 }
 
-// claimOf returns a claim by its name, or by the names that lead to it.
+// claimOf returns a claim by its name, or by a dotted path into objects.
 func claimOf(claims map[string]any, name string) any {
 	if v, ok := claims[name]; ok {
 		return v
@@ -122,7 +121,7 @@ func claimOf(claims map[string]any, name string) any {
 	return nil
 }
 
-// texts are those of a claim that is a text, or a list of them.
+// texts returns the words of a text claim or the texts of a list.
 func texts(claim any) (list []string) {
 	switch v := claim.(type) {
 	case string:

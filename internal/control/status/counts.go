@@ -7,43 +7,42 @@ import (
 	"weir/internal/platform/prom"
 )
 
-// Counts are what the metrics of a process said at a time. All but Up only ever
-// grow while the process lives.
+// Counts are values of a process's metrics at a time. All but Up only grow while the process lives.
 type Counts struct {
 	At       time.Time        `json:"at"`
-	Gate     bool             `json:"gate"`     // whether the process has one
-	Accepted int64            `json:"accepted"` // events, by the gate
-	Rejected map[string]int64 `json:"rejected"` // events, by code
-	Requests map[string]int64 `json:"requests"` // by status
+	Gate     bool             `json:"gate"`     // whether the process has a gate
+	Accepted int64            `json:"accepted"` // events accepted by the gate
+	Rejected map[string]int64 `json:"rejected"` // events by code
+	Requests map[string]int64 `json:"requests"` // by HTTP status
 	Refusals map[string]int64 `json:"refusals"` // by reason
-	Verdicts []Bucket         `json:"verdicts"` // of seconds to the answer; empty without a gate
-	Flows    []Flow           `json:"flows"`    // of each input and output
-	Up       map[string]bool  `json:"up"`       // stores, as those who write to them find them
+	Verdicts []Bucket         `json:"verdicts"` // seconds until the verdict; empty without a gate
+	Flows    []Flow           `json:"flows"`    // per input and output
+	Up       map[string]bool  `json:"up"`       // by store: whether its writers reach it
 }
 
-// Bucket is one of a histogram: so many took at most so many seconds; the last
-// one's are math.MaxFloat64.
+// Bucket is a cumulative histogram bucket: Count observations took at most Le seconds. The last Le is
+// math.MaxFloat64.
 type Bucket struct {
 	Le    float64 `json:"le"`
 	Count int64   `json:"n"`
 }
 
-// Flow is what has gone through an input or output of a stream.
+// Flow counts the events that passed an input or output of a stream.
 type Flow struct {
 	Stream string `json:"stream"`
-	Path   string `json:"path"` // where it stands in the stream: root.output.fallback.0
+	Path   string `json:"path"` // path in the stream's config, as root.output.fallback.0
 	Label  string `json:"label"`
 	Events int64  `json:"events"`
 	Errors int64  `json:"errors"`
 }
 
-// stores are the gauges by which writers say whether their store takes events.
+// stores maps the gauges by which writers report whether their store is reachable to the store's name.
 func stores() map[string]string {
 	return map[string]string{"weir_raw_store_up": "raw", "weir_rollup_store_up": "rollups",
 		"weir_dead_letter_store_up": "dead_letters", "weir_dedupe_store_up": "claims"}
 }
 
-// The engine's counters, as configs/service.yaml calls them.
+// The engine's counters under the names that configs/service.yaml gives them.
 const (
 	inputReceived = "input_received_total"
 	outputSent    = "output_sent_total"
@@ -60,7 +59,7 @@ func Wanted(metric string) bool {
 	return stores()[metric] != ""
 }
 
-// Counted reads a scrape of a process.
+// Counted extracts Counts from a scrape of a process.
 func Counted(s prom.Scrape, at time.Time) *Counts {
 	by := func(metric, label string) map[string]int64 {
 		out := map[string]int64{}
@@ -71,7 +70,7 @@ func Counted(s prom.Scrape, at time.Time) *Counts {
 	}
 	c := &Counts{At: at, Rejected: by("weir_gate_rejected_events_total", "code"),
 		Requests: by("weir_gate_requests_total", "status"), Refusals: by("weir_gate_refusals_total", "reason"),
-		Up: map[string]bool{}, Gate: len(s.Series["weir_gate_rejected_events_total"]) > 0} // there from the start
+		Up: map[string]bool{}, Gate: len(s.Series["weir_gate_rejected_events_total"]) > 0} // present from the start
 	for _, one := range s.Series["weir_gate_accepted_events_total"] {
 		c.Accepted += int64(one.Value)
 	}

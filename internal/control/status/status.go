@@ -1,6 +1,6 @@
-// Package status keeps a row for each process of a weir: who runs, since when,
-// and what it has counted. A process writes its own every few seconds, and takes
-// it away when it ends; one that was killed leaves a row that grows old.
+// Package status keeps a row for each process of a deployment: who runs, since when, and what it has counted. A
+// process writes its row every few seconds and deletes it when it stops; a killed process leaves a row that grows
+// old.
 package status
 
 import (
@@ -12,8 +12,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Row is what a process says of itself. The same process, started again at its
-// place, has the same ID.
+// Row is the status of a process. A process that is restarted in the same place keeps its ID.
 type Row struct {
 	ID        string    `json:"-"`
 	Host      string    `json:"host"`
@@ -24,29 +23,29 @@ type Row struct {
 	StartedAt time.Time `json:"started_at"`
 	Topology  []Stream  `json:"topology"`
 	Counts    *Counts   `json:"counts"` // nil: its metrics could not be read
-	Before    *Counts   `json:"before"` // some seconds ago, for rates; nil: not yet
+	Before    *Counts   `json:"before"` // counts some seconds earlier, for rates; nil at first
 	Configs   []Config  `json:"configs,omitempty"`
 
-	SeenAt time.Time     `json:"-"` // set by List, in the reader's time
+	SeenAt time.Time     `json:"-"` // SeenAt is set by List, in the reader's clock
 	Age    time.Duration `json:"-"` // by the store's clock
 }
 
-// Config says which version of its config a stream of the process has; 0 is its
-// file. Where nothing is otherwise than the file, there is none.
+// Config says which version of its config a stream runs; 0 is its file. A stream that runs its file as it should has
+// none.
 type Config struct {
 	Stream  string `json:"stream"`
-	Wanted  int64  `json:"wanted"`  // in force
-	Running int64  `json:"running"` // what it runs by
-	Problem string `json:"problem"` // why it does not run what is in force
+	Wanted  int64  `json:"wanted"`  // version in force
+	Running int64  `json:"running"` // version that runs
+	Problem string `json:"problem"` // why the version in force does not run
 }
 
-// goneAfter is after what silence a process counts as gone.
+// goneAfter is the silence after which a process counts as gone.
 const goneAfter = 20 * time.Second
 
-// Gone tells that the process has ended without saying so, or cannot say more.
+// Gone tells whether the process has been silent too long: it was killed or cannot reach the store.
 func (r *Row) Gone() bool { return r.Age > goneAfter }
 
-// forgetAfter is how long a process that is gone is named.
+// forgetAfter is how long the row of a silent process is kept.
 const forgetAfter = time.Hour
 
 func migrations() []sqldb.Migration {
@@ -57,10 +56,10 @@ func migrations() []sqldb.Migration {
 // Store is the list of processes in the control store.
 type Store struct {
 	db  *sqldb.DB
-	now string // the clock of the store, as an expression: seconds since 1970
+	now string // SQL expression of the store's clock, in seconds since 1970
 }
 
-// Open prepares the table.
+// Open creates or migrates the table.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "status", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the list of processes: %w", err)
@@ -72,7 +71,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return s, nil
 }
 
-// Beat writes a process's row, and forgets those that are long gone.
+// Beat writes the row of this process and deletes rows older than forgetAfter.
 func (s *Store) Beat(ctx context.Context, r Row) error {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -89,7 +88,7 @@ func (s *Store) Beat(ctx context.Context, r Row) error {
 	return nil
 }
 
-// Leave takes a process's row away, unless another has taken its place.
+// Leave deletes the row of this process, unless another process has taken over its ID.
 func (s *Store) Leave(ctx context.Context, r Row) error {
 	rows, err := s.List(ctx)
 	if err != nil {
@@ -105,7 +104,7 @@ func (s *Store) Leave(ctx context.Context, r Row) error {
 	return nil
 }
 
-// List returns all processes that have not said that they ended, by their IDs.
+// List returns the rows of all processes, ordered by ID, including those that are gone.
 func (s *Store) List(ctx context.Context) ([]Row, error) {
 	now := time.Now()
 	list, err := sqldb.All(ctx, s.db, func(row sqldb.Row) (r Row, err error) {
@@ -127,13 +126,13 @@ func (s *Store) List(ctx context.Context) ([]Row, error) {
 	return list, nil
 }
 
-// ProcessConfig is the Config of a process.
+// ProcessConfig is a Config with its process.
 type ProcessConfig struct {
 	Process string `json:"process"` // its ID
 	Config
 }
 
-// Configs returns those of the processes that are not gone.
+// Configs returns the configs of all processes that are not gone.
 func Configs(rows []Row) []ProcessConfig {
 	all := []ProcessConfig{}
 	for _, r := range rows {

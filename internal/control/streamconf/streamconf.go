@@ -1,6 +1,5 @@
-// Package streamconf keeps versions of stream configs in the control store: their
-// texts with their tests, and which is in force for each stream. What one of its
-// functions has returned is committed.
+// Package streamconf keeps versions of stream configs in the control store: their texts with their tests, and which
+// version is in force for each stream. A change is committed when its function returns nil.
 package streamconf
 
 import (
@@ -17,50 +16,49 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// The errors that callers tell apart.
+// The errors that callers distinguish.
 var (
 	ErrNoVersion  = errors.New("there is no version of this stream's config of this number")
 	ErrNoneBefore = errors.New("nothing was in force before what is in force now")
 	errName       = errors.New("a stream's name has letters, digits, _ and -, 64 at most")
 )
 
-// Test is a file of tests that a config passed when it was put.
+// Test is a test file that a config passed when it was put.
 type Test struct {
 	File string `json:"file"`
 	Text string `json:"text"`
 }
 
-// Version is a config that was put. It does not change.
+// Version is a stored config. Only RanAt changes later.
 type Version struct {
 	Stream    string     `json:"stream"`
-	Number    int64      `json:"number"` // from 1 on, by stream
-	Sum       string     `json:"sum"`    // of its text
+	Number    int64      `json:"number"` // from 1 on, per stream
+	Sum       string     `json:"sum"`    // short hash of Text
 	Comment   string     `json:"comment"`
 	CreatedBy string     `json:"created_by"`
 	CreatedAt time.Time  `json:"created_at"`
-	RanAt     *time.Time `json:"ran_at"` // when a process first ran it; nil: none has
+	RanAt     *time.Time `json:"ran_at"` // when a process first ran it; nil: never
 	Tests     []Test     `json:"tests,omitempty"`
 	Text      string     `json:"text,omitempty"`
 }
 
-// Activation says which version of a stream's config is in force, since when, and
-// by whom. Number 0 is each process's own file, in force until a version is.
+// Activation says which version of a stream's config is in force, since when and by whom. Number 0 is each process's
+// own file, which is in force before the first activation.
 type Activation struct {
 	Stream string    `json:"stream"`
 	Number int64     `json:"number"`
 	By     string    `json:"by,omitempty"`
 	At     time.Time `json:"at,omitzero"`
 
-	seq, undo int64 // undo: the activation that a rollback goes back to, 0 for none
+	seq, undo int64 // undo: seq of the activation that a rollback returns to, 0 for the file
 }
 
-// Wanted is what is in force for a stream, and what it may begin with: the newest
-// that was in force and that a process has run. A version that none has run is
-// tried beside a stream that runs, and not at the start.
+// Wanted is the version in force for a stream, and those that a starting process may use: versions that were in force
+// and that a process has run. A version that has never run is first tried beside the running stream, not at start.
 type Wanted struct {
 	Number int64
 	Text   string    // "" for number 0
-	Begin  []Version // what to begin with, the best first; without any, with the file
+	Begin  []Version // versions to start with, in order of preference; if empty, the file
 }
 
 // Store keeps versions and activations.
@@ -77,7 +75,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
 }
 
-// Open makes the tables.
+// Open creates or migrates the tables.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "stream_config", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the versions of stream configs: %w", err)
@@ -87,8 +85,8 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
-// Put keeps a text, which whoever calls has checked, as a version. A text that is
-// one already is that one.
+// Put stores a text as a new version of v.Stream, or returns the existing version with the same text. The caller has
+// checked the text.
 func (s *Store) Put(ctx context.Context, v Version) (Version, error) {
 	if !name.MatchString(v.Stream) {
 		return Version{}, errName
@@ -131,7 +129,7 @@ func scan(more ...any) func(sqldb.Row) (Version, error) {
 	}
 }
 
-// Get returns a version with its text and its tests, or ErrNoVersion.
+// Get returns a version with its text and tests, or ErrNoVersion.
 func (s *Store) Get(ctx context.Context, stream string, number int64) (Version, error) {
 	var tests, text string
 	v, err := scan(&tests, &text)(s.db.QueryRowContext(ctx, `SELECT `+columns+`, tests, text FROM stream_config
@@ -149,7 +147,7 @@ func (s *Store) Get(ctx context.Context, stream string, number int64) (Version, 
 	return v, nil
 }
 
-// List returns all versions without texts and tests, by stream, the newest first.
+// List returns all versions without texts and tests, by stream, newest first.
 func (s *Store) List(ctx context.Context) ([]Version, error) {
 	list, err := sqldb.All(ctx, s.db, scan(), `SELECT `+columns+` FROM stream_config ORDER BY stream, number DESC`)
 	if err != nil {
@@ -167,7 +165,7 @@ func scanActivation(row sqldb.Row) (a Activation, err error) {
 	return a, err
 }
 
-// Active says what is in force, of each stream for which a version ever was.
+// Active returns the activation in force of each stream that ever had one.
 func (s *Store) Active(ctx context.Context) ([]Activation, error) {
 	list, err := sqldb.All(ctx, s.db, scanActivation, activations+`WHERE seq = (SELECT max(seq)
 		FROM stream_config_activation n WHERE n.stream = a.stream) ORDER BY stream`)
@@ -177,7 +175,8 @@ func (s *Store) Active(ctx context.Context) ([]Activation, error) {
 	return list, nil
 }
 
-// of is what is in force of a stream, or an earlier activation of it.
+// of returns the activation in force of a stream, or the one with this seq when seq > 0. Without any, it is the
+// file's.
 func (s *Store) of(ctx context.Context, stream string, seq int64) (Activation, error) {
 	list, err := sqldb.All(ctx, s.db, scanActivation, activations+`WHERE stream = $1 AND seq = CASE WHEN $2 > 0 THEN $2 ELSE
 		(SELECT max(seq) FROM stream_config_activation WHERE stream = $1) END`, stream, seq)
@@ -190,8 +189,8 @@ func (s *Store) of(ctx context.Context, stream string, seq int64) (Activation, e
 	return list[0], nil
 }
 
-// Activate puts a version in force, 0 for the file of each process. One that is in
-// force stays so.
+// Activate puts a version in force, or each process's file for number 0. Activating the version in force changes
+// nothing.
 func (s *Store) Activate(ctx context.Context, stream string, number int64, by string) (Activation, error) {
 	if number != 0 {
 		if _, err := s.Get(ctx, stream, number); err != nil {
@@ -209,7 +208,8 @@ func (s *Store) Activate(ctx context.Context, stream string, number int64, by st
 	return s.put(ctx, last, Activation{Stream: stream, Number: number, By: by, undo: now.seq})
 }
 
-// Rollback puts in force what was before. Again, it goes back one more.
+// Rollback puts the previous version in force again. A second rollback goes back one more. It fails with
+// ErrNoneBefore.
 func (s *Store) Rollback(ctx context.Context, stream, by string) (Activation, error) {
 	last, err := s.Last(ctx)
 	if err != nil {
@@ -231,8 +231,8 @@ func (s *Store) Rollback(ctx context.Context, stream, by string) (Activation, er
 	return s.put(ctx, last, Activation{Stream: stream, Number: before.Number, By: by, undo: before.undo})
 }
 
-// put writes an activation behind the last one that was seen. Of two at a time one
-// fails, and is to be tried again.
+// put inserts an activation after last, the newest that the caller saw. Of two concurrent ones, one fails and must be
+// tried again.
 func (s *Store) put(ctx context.Context, last int64, a Activation) (Activation, error) {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO stream_config_activation (seq, stream, number, undo, activated_by,
 		activated_at) VALUES ($1, $2, $3, $4, $5, $6)`, last+1, a.Stream, a.Number, a.undo, a.By, time.Now().UnixMicro())
@@ -242,7 +242,7 @@ func (s *Store) put(ctx context.Context, last int64, a Activation) (Activation, 
 	return s.of(ctx, a.Stream, 0)
 }
 
-// Ran notes that a process runs a version.
+// Ran records when a version first ran; later calls change nothing.
 func (s *Store) Ran(ctx context.Context, stream string, number int64) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE stream_config SET ran_at = $1 WHERE stream = $2 AND number = $3 AND ran_at = 0`,
 		time.Now().UnixMicro(), stream, number)
@@ -252,7 +252,7 @@ func (s *Store) Ran(ctx context.Context, stream string, number int64) error {
 	return nil
 }
 
-// Last is the last activation of all: while it stays, nothing changes.
+// Last returns the seq of the newest activation of all streams: while it is unchanged, so are all versions in force.
 func (s *Store) Last(ctx context.Context) (seq int64, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM stream_config_activation`).Scan(&seq)
 	if err != nil {
@@ -261,7 +261,7 @@ func (s *Store) Last(ctx context.Context) (seq int64, err error) {
 	return seq, nil
 }
 
-// Wanted returns what is in force, by stream.
+// Wanted returns the Wanted of each stream that was ever activated.
 func (s *Store) Wanted(ctx context.Context) (map[string]Wanted, error) {
 	active, err := s.Active(ctx)
 	if err != nil {
