@@ -8,11 +8,10 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// List is all stores, in the order in which they are erased.
+// List is all stores, in the order in which erasures process them.
 type List []Kind
 
-// Check returns what is wrong with the list: names that two have, and keeps that
-// none declares, or two do.
+// Check returns what is wrong with the list: duplicate names, and Keep fields that are not declared exactly once.
 func (l List) Check() (err error) {
 	names, declared := map[string]bool{}, map[Keep]int{}
 	field := func(k Keep) Keep { return Keep{Place: k.Place, Field: k.Field} }
@@ -38,8 +37,7 @@ func (l List) Check() (err error) {
 	return err
 }
 
-// Databases opens the databases, each once, with the tables of the stores in
-// them.
+// Databases opens every database of the list once and returns the tables of the stores in it.
 func (l List) Databases(ctx context.Context, at *Places) (map[*sqldb.DB][]string, error) {
 	tables := map[*sqldb.DB][]string{}
 	for _, k := range l {

@@ -9,7 +9,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Places opens the places of one weir, each once. It is for one goroutine.
+// Places opens the places of one deployment, each once. It must not be used concurrently.
 type Places struct {
 	res     *service.Resources
 	urls    map[Place]string
@@ -22,13 +22,13 @@ type opened struct {
 	err error
 }
 
-// NewPlaces returns places by their URLs. Nothing is opened yet.
+// NewPlaces returns places with these URLs. It opens nothing.
 func NewPlaces(res *service.Resources, urls map[Place]string) *Places {
 	return &Places{res: res, urls: urls, sql: map[Place]opened{}}
 }
 
-// SQL opens a database, which other components of the process share. One that
-// does not answer is asked once.
+// SQL opens a database that other components of the process may share. A failure is remembered: later calls return
+// the same error without trying again.
 func (p *Places) SQL(ctx context.Context, at Place) (*sqldb.DB, error) {
 	if o, ok := p.sql[at]; ok {
 		return o.db, o.err
@@ -43,16 +43,16 @@ func (p *Places) SQL(ctx context.Context, at Place) (*sqldb.DB, error) {
 	return db, err
 }
 
-// URL is where a place is.
+// URL returns the URL of a place.
 func (p *Places) URL(at Place) string { return p.urls[at] }
 
-// Resources are those of the component that opens the places.
+// Resources returns the resources of the component that opens the places.
 func (p *Places) Resources() *service.Resources { return p.res }
 
-// OnClose has something released with the places.
+// OnClose registers a function that Close calls, in reverse order.
 func (p *Places) OnClose(release func()) { p.release = append(p.release, release) }
 
-// Close releases what was opened.
+// Close releases everything that was opened.
 func (p *Places) Close() {
 	for i := len(p.release) - 1; i >= 0; i-- {
 		p.release[i]()

@@ -10,18 +10,18 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Rows are a store in tables of the control database, in functions of the room
-// that has them. What is nil there is nothing to do.
+// Rows is a store in tables of the control database, described by functions of its room. A nil function has nothing
+// to do.
 type Rows struct {
 	Name   string
 	Tables []string
-	Keep   Keep // zero: for good
-	// People says that rows may have the names of people. Without, they are those of
-	// devices, and nothing goes or is counted that happens to have the name of a person.
+	Keep   Keep // zero: kept forever
+	// People says that rows may contain names of people. Without it, names in rows are those of devices, and erasures
+	// of a person neither delete nor count rows.
 	People bool
-	// Prepare makes the tables.
+	// Prepare creates or migrates the tables.
 	Prepare func(context.Context, *sqldb.DB) error
-	// Expire deletes what is from before a time.
+	// Expire deletes rows from before a time.
 	Expire func(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error)
 	Count  func(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error)
 	Erase  func(context.Context, *sqldb.DB, tombstone.Target) error
@@ -29,7 +29,7 @@ type Rows struct {
 	Remains func(ctx context.Context, db *sqldb.DB, fleet string) (string, error)
 }
 
-// Made is Prepare of a room whose Open makes the tables.
+// Made returns the Prepare of a room whose Open creates the tables.
 func Made[T any](open func(context.Context, *sqldb.DB) (T, error)) func(context.Context, *sqldb.DB) error {
 	return func(ctx context.Context, db *sqldb.DB) error {
 		_, err := open(ctx, db)
@@ -37,7 +37,7 @@ func Made[T any](open func(context.Context, *sqldb.DB) (T, error)) func(context.
 	}
 }
 
-// Kind declares the store.
+// Kind returns the declaration of the store.
 func (r Rows) Kind() Kind {
 	k := Kind{Name: r.Name, Place: Control, Tables: r.Tables, Open: func(ctx context.Context, at *Places) (Store, error) {
 		db, err := at.SQL(ctx, Control)
@@ -60,7 +60,7 @@ func (r Rows) Kind() Kind {
 	return k
 }
 
-// rows are opened Rows.
+// rows is an opened Rows.
 type rows struct {
 	Rows
 	db *sqldb.DB

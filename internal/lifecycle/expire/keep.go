@@ -1,6 +1,5 @@
-// Package expire is what every retention shares: the clock and the holds that a
-// pass goes by, and the words in which it tells what went. It is a leaf: it
-// imports no room.
+// Package expire holds what all retention shares: the clock and holds of a pass, and the report of what was deleted.
+// It imports no room of plugins.
 package expire
 
 import (
@@ -9,16 +8,16 @@ import (
 	"time"
 )
 
-// Pass is one pass of retention over a store.
+// Pass is one retention run over a store.
 type Pass struct {
 	Now    time.Time
 	DryRun bool // count, delete nothing
-	// Log names the log whose rows go, where rows of several lie in one table and are
-	// kept by times of their own; "" is telemetry.
+	// Log is the event log whose rows are expired, where rows of several logs share a table and are kept for
+	// different times; "" is telemetry.
 	Log string
-	// Held returns the fleets of which nothing may go. It is asked before every
-	// deletion: a hold counts from the next object, or chunk of rows, on. After
-	// an error nothing more is deleted. nil: nobody is held.
+	// Held returns the fleets of which nothing may be deleted. It is asked before every deletion, so a new hold
+	// applies from the next object or chunk of rows on. After an error nothing more is deleted. nil: no fleet is
+	// held.
 	Held func(context.Context) ([]string, error)
 }
 
@@ -36,17 +35,17 @@ func (p Pass) Fleets(ctx context.Context) ([]string, error) {
 	return slices.Compact(fleets), nil
 }
 
-// Removed tells what went, or, in a dry run, what would go.
+// Removed counts what was deleted or, in a dry run, would be.
 type Removed struct {
-	Objects    int   `json:"objects,omitempty"`    // deleted whole
-	Changed    int   `json:"changed,omitempty"`    // objects written anew without some of their rows
-	Partitions int   `json:"partitions,omitempty"` // of a table, dropped whole
+	Objects    int   `json:"objects,omitempty"`    // deleted as a whole
+	Changed    int   `json:"changed,omitempty"`    // objects rewritten without some of their rows
+	Partitions int   `json:"partitions,omitempty"` // of a table, dropped as a whole
 	Rows       int64 `json:"rows"`
 	Bytes      int64 `json:"bytes,omitempty"` // of the objects deleted whole
-	Kept       int64 `json:"kept"`            // rows that only a hold keeps
+	Kept       int64 `json:"kept"`            // old rows kept only because of a hold
 }
 
-// Add adds what another pass removed.
+// Add adds the counts of another pass.
 func (r *Removed) Add(o Removed) {
 	r.Objects += o.Objects
 	r.Changed += o.Changed

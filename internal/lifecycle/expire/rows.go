@@ -10,23 +10,22 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Rows are the rows of a SQL table that go when they are old.
+// Rows describes the rows of a SQL table that are deleted when they are old.
 type Rows struct {
 	Table string
-	Key   string // the columns of the primary key
-	Old   string // the condition of old rows; $1 is the time before which they go, in microseconds since 1970
-	Fleet string // an expression for whose a row is; "" when rows don't tell
-	// With are deletions that go with the rows, in the same transaction, before
-	// them: `DELETE … WHERE x IN (`, closed with the rows' keys.
+	Key   string // the columns of the primary key, separated by commas
+	Old   string // condition of old rows; $1 is the cutoff, in microseconds since 1970
+	Fleet string // expression for the row's fleet; "" when rows do not say
+	// With are prefixes of DELETE statements, `DELETE … WHERE x IN (`, to be closed with a query of the rows' keys.
+	// They run before the rows are deleted, in the same transaction.
 	With []string
 }
 
-// chunk bounds a transaction, which other writers wait for.
+// chunk is the maximum number of rows per transaction, since other writers wait for it.
 const chunk = 1000
 
-// Expire deletes the old rows, but those of held fleets; rows that belong to
-// nobody, or to all, stay while anyone is held. It may be stopped anywhere and
-// run again.
+// Expire deletes the old rows except those of held fleets. Rows without a fleet, and all rows of a table without
+// fleets, stay while any fleet is held. It may be interrupted anywhere and run again.
 func (r Rows) Expire(ctx context.Context, db *sqldb.DB, p Pass, before time.Time) (removed Removed, err error) {
 	held, err := p.Fleets(ctx)
 	if err != nil {
@@ -64,7 +63,7 @@ func (r Rows) Expire(ctx context.Context, db *sqldb.DB, p Pass, before time.Time
 	}
 }
 
-// where is the condition of the rows that go.
+// where returns the condition and arguments of the rows to delete.
 func (r Rows) where(held []string, before time.Time) (string, []any) {
 	args := []any{before.UnixMicro()}
 	switch {
@@ -94,7 +93,7 @@ func (r Rows) some(ctx context.Context, db *sqldb.DB, where string, args []any) 
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	for _, with := range r.With {
 		if _, err := tx.ExecContext(ctx, with+keys+`)`, args...); err != nil {
 			return 0, err
@@ -111,7 +110,7 @@ func (r Rows) some(ctx context.Context, db *sqldb.DB, where string, args []any) 
 	return n, tx.Commit()
 }
 
-// tuple is a key as IN takes it.
+// tuple returns a key as the left side of IN.
 func tuple(key string) string {
 	if strings.Contains(key, ",") {
 		return `(` + key + `)`

@@ -9,27 +9,26 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Target is what an erasure is about.
+// Target is what an erasure erases.
 type Target struct {
-	Job    string // counts are kept under its id
+	Job    string // id of the erasure, under which counts are kept
 	Fleet  string
 	Device string // "" is the whole fleet
-	Name   bool   // Device is no device's name but one of a person: a user's id or an anonymous one
-	Until  Micros // received up to then
-	Buried Micros // all stores have had the tombstone since
+	Name   bool   // Device is a person's user id or anonymous id, not a device
+	Until  Micros // erase what was received up to then
+	Buried Micros // time since when all stores have the tombstone
 }
 
-// Who is what an erasure is about: a device, a name of a person, or, when it is zero,
-// a whole fleet.
+// Who identifies a device, a person's name, or, when zero, a whole fleet.
 type Who struct {
 	Device string
-	Name   bool // Device is no device's name but one of a person
+	Name   bool // Device is a person's name, not a device
 }
 
-// Who is what the target is about.
+// Who returns whom the target names.
 func (t Target) Who() Who { return Who{t.Device, t.Name} }
 
-// Stone is the tombstone of what the target is about.
+// Stone returns the tombstone of the target.
 func (t Target) Stone() Stone {
 	until := time.UnixMicro(t.Until)
 	if t.Name {
@@ -46,8 +45,8 @@ type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// Add adds to what an erasure has deleted, in the transaction that deletes it:
-// a crash neither forgets a number nor counts it twice.
+// Add adds n to the count of what an erasure deleted. Call it in the transaction that deletes, so that a crash
+// neither loses a count nor counts twice.
 func Add(ctx context.Context, tx execer, job, what string, n int64) error {
 	if n == 0 {
 		return nil
@@ -56,20 +55,19 @@ func Add(ctx context.Context, tx execer, job, what string, n int64) error {
 	return err
 }
 
-// AddQuery is Add's statement: job, what, n.
+// AddQuery is the statement of Add with the arguments job, what, n.
 const AddQuery = `INSERT INTO erased_count (job, what, part, n) VALUES ($1, $2, '', $3)
 	ON CONFLICT (job, what, part) DO UPDATE SET n = erased_count.n + excluded.n`
 
-// Note notes how much of one part - an object - is about to be deleted. Noting
-// it again replaces the number.
+// Note records how much of one part, such as an object, is about to be deleted. Noting a part again replaces its
+// count.
 func Note(ctx context.Context, tx execer, job, what, part string, n int64) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO erased_count (job, what, part, n) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (job, what, part) DO UPDATE SET n = excluded.n`, job, what, part, n)
 	return err
 }
 
-// Counts adds up what an erasure has deleted, by what it was. A database that is
-// asked twice is counted once.
+// Counts sets in `into` what an erasure has deleted in one database, by kind.
 func Counts(ctx context.Context, db *sqldb.DB, job string, into map[string]int64) error {
 	err := sqldb.Each(ctx, db, func(row sqldb.Row) error {
 		var what string
@@ -86,7 +84,7 @@ func Counts(ctx context.Context, db *sqldb.DB, job string, into map[string]int64
 	return nil
 }
 
-// Forget drops the counts of an erasure, once its receipt has them.
+// Forget deletes the counts of an erasure, once its receipt has them.
 func Forget(ctx context.Context, db *sqldb.DB, job string) error {
 	if _, err := db.ExecContext(ctx, `DELETE FROM erased_count WHERE job = $1`, job); err != nil {
 		return fmt.Errorf("dropping the counts of an erasure: %w", err)

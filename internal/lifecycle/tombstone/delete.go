@@ -5,8 +5,8 @@ import (
 	"database/sql"
 )
 
-// Delete deletes rows, and notes under a job how many there were, in one
-// transaction: a crash neither forgets a number nor counts it twice.
+// Delete runs a DELETE and adds the number of rows to the job's counts, in the caller's transaction: a crash neither
+// loses a count nor counts twice.
 func Delete(ctx context.Context, tx *sql.Tx, job, what, query string, args ...any) error {
 	res, err := tx.ExecContext(ctx, query, args...)
 	if err != nil {

@@ -9,19 +9,18 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Queries that writers run in their own transactions: the number that grows
-// with every burial, and the stones.
+// Queries for writers with their own transactions: the number that grows with every burial, and all tombstones.
 const (
 	SeqQuery    = `SELECT coalesce(max(seq), 0) FROM erased`
 	StonesQuery = `SELECT fleet, subject, until FROM erased`
 )
 
-// lock is PostgreSQL's advisory lock of burials: a writer holds it shared for
-// its transaction, a burial alone. So a burial waits for the writers that do
-// not know of it, and the next ones do. SQLite has one writer at a time.
+// lock is the PostgreSQL advisory lock of burials. A writer holds it shared during its transaction, a burial
+// exclusively: a burial waits for writers that do not know the tombstone yet, and later writers see it. SQLite has
+// one writer at a time and needs no lock.
 const lock = 7341131
 
-// SharedLock is what a writer's transaction begins with in PostgreSQL.
+// SharedLock is the first statement of a writer's transaction in PostgreSQL.
 const SharedLock = `SELECT pg_advisory_xact_lock_shared(7341131)`
 
 func migrations() []sqldb.Migration {
@@ -33,8 +32,7 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: tables, Postgres: tables}}
 }
 
-// Migrate makes the tables of tombstones in a database. Rooms that honour them
-// call it when they open the database.
+// Migrate creates the tables of tombstones. Rooms that honour tombstones call it when they open the database.
 func Migrate(ctx context.Context, db *sqldb.DB) error {
 	if err := db.Migrate(ctx, "tombstone", migrations()); err != nil {
 		return fmt.Errorf("making the tables of tombstones: %w", err)
@@ -42,8 +40,8 @@ func Migrate(ctx context.Context, db *sqldb.DB) error {
 	return nil
 }
 
-// Bury keeps a tombstone in a database. When it returns nil, every transaction
-// that honours tombstones and commits later knows of it.
+// Bury stores a tombstone. When it returns nil it is durable, and every transaction that honours tombstones and
+// commits later has seen it. A stone that is older than the stored one of the same subject changes nothing.
 func Bury(ctx context.Context, db *sqldb.DB, s Stone) error {
 	return Update(ctx, db, func(tx *sql.Tx) error {
 		if db.Dialect == sqldb.Postgres {
@@ -58,11 +56,10 @@ func Bury(ctx context.Context, db *sqldb.DB, s Stone) error {
 	})
 }
 
-// Barrier returns when every transaction that honours tombstones, and had begun
-// before, has ended.
+// Barrier waits until every transaction that honours tombstones and was open when Barrier was called has ended.
 func Barrier(ctx context.Context, db *sqldb.DB) error {
 	if db.Dialect != sqldb.Postgres {
-		return nil // it has one writer at a time
+		return nil // SQLite has one writer at a time
 	}
 	return Update(ctx, db, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, lock))
@@ -70,7 +67,7 @@ func Barrier(ctx context.Context, db *sqldb.DB) error {
 	})
 }
 
-// Load reads the tombstones of a database.
+// Load reads all tombstones of a database.
 func Load(ctx context.Context, q sqldb.Querier) (*Set, error) {
 	stones, err := sqldb.All(ctx, q, func(row sqldb.Row) (s Stone, err error) {
 		var until int64
@@ -84,9 +81,8 @@ func Load(ctx context.Context, q sqldb.Querier) (*Set, error) {
 	return NewSet(stones), nil
 }
 
-// Begin makes a writer's transaction of database/sql honour tombstones: it
-// returns those that there are, and no burial commits before the transaction
-// ends.
+// Begin makes a transaction honour tombstones: it returns all present ones, and no burial commits before the
+// transaction ends.
 func Begin(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect) (*Set, error) {
 	if dialect == sqldb.Postgres {
 		if _, err := tx.ExecContext(ctx, SharedLock); err != nil {
@@ -96,13 +92,13 @@ func Begin(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect) (*Set, error)
 	return Load(ctx, tx)
 }
 
-// Update runs one transaction.
+// Update runs fn in a transaction and commits it when fn returns nil.
 func Update(ctx context.Context, db *sqldb.DB, fn func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if err := fn(tx); err != nil {
 		return err
 	}

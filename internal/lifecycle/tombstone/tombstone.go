@@ -1,8 +1,7 @@
-// Package tombstone knows what was erased: of which device or fleet, and up to
-// when. Stores keep tombstones beside their data, and writers refuse by them
-// what is still on its way - in the log, in a replay, in a redrive. A tombstone
-// names a device by a hash: it must not be what keeps the name alive. It is a
-// leaf: it imports no room.
+// Package tombstone knows what was erased: which devices, people or fleets, and up to when. Stores keep tombstones
+// beside their data, and writers reject by them what is still in flight - in the log, a replay or a redrive. A
+// tombstone holds a hash of the name, so that it does not itself keep the name. The package imports no room of
+// plugins.
 package tombstone
 
 import (
@@ -11,29 +10,27 @@ import (
 	"time"
 )
 
-// Stone says that everything of a fleet, or of one device of it, that was
-// received up to a time is erased. What comes later is welcome: a name may be
-// given again.
+// Stone says that everything of a fleet, a device or a person that was received up to a time is erased. Later data is
+// accepted, because a name may be used again.
 type Stone struct {
 	Fleet   string    `json:"fleet"`
-	Subject string    `json:"subject,omitempty"` // of the device; "" is the whole fleet
-	Until   time.Time `json:"until"`             // whole microseconds, inclusive
+	Subject string    `json:"subject,omitempty"` // hash of the name; "" is the whole fleet
+	Until   time.Time `json:"until"`             // inclusive, in whole microseconds
 }
 
-// Of makes the tombstone of a device, or, for "", of a whole fleet.
+// Of returns the tombstone of a device, or of a whole fleet when device is "".
 func Of(fleet, device string, until time.Time) Stone {
 	return Stone{Fleet: fleet, Subject: Subject(fleet, device), Until: until.UTC().Truncate(time.Microsecond)}
 }
 
-// OfName makes the tombstone of a name of a person: a user's id or an anonymous one.
-// It holds no device that happens to have the same.
+// OfName returns the tombstone of a person's user id or anonymous id. It does not cover a device of the same name.
 func OfName(fleet, name string, until time.Time) Stone {
 	sum := hash(prefixName, fleet, name)
 	return Stone{Fleet: fleet, Subject: hex.EncodeToString(sum[:]), Until: until.UTC().Truncate(time.Microsecond)}
 }
 
-// Subject is how tombstones and receipts name a device: whoever knows the name
-// finds it, and nobody reads it. "" is the whole fleet.
+// Subject returns the hash by which tombstones and receipts name a device: it can be found from the name, not the
+// name from it. "" is the whole fleet.
 func Subject(fleet, device string) string {
 	if device == "" {
 		return ""
@@ -42,7 +39,7 @@ func Subject(fleet, device string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// What hashes begin with: a person's name and a device's are never the same.
+// Prefixes of the hashed text, so that a person and a device of the same name have different hashes.
 const (
 	prefixDevice = "weir erased\x00"
 	prefixName   = "weir erased name\x00"
@@ -54,17 +51,15 @@ func hash(prefix, fleet, name string) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
-// Set is some tombstones, for looking up. It does not change: a nil one is
-// empty, and asking it costs nothing.
+// Set is an immutable set of tombstones for lookups. A nil Set is empty.
 type Set struct{ fleets map[string]*graves }
 
 type graves struct {
-	whole, latest int64                       // microseconds since 1970; 0 is none
+	whole, latest int64                       // newest stones of the fleet, of anything in it; 0: none
 	subjects      map[[sha256.Size]byte]int64 // devices, and names of people
 }
 
-// NewSet makes a set, nil of no stones. Of several stones of one subject the
-// latest counts.
+// NewSet makes a set, nil when there are no stones. Of several stones of a subject the latest counts.
 func NewSet(stones []Stone) *Set {
 	if len(stones) == 0 {
 		return nil
@@ -90,15 +85,14 @@ func NewSet(stones []Stone) *Set {
 	return s
 }
 
-// Holds tells whether something of a device, received at a time in microseconds
-// since 1970, is erased. 0 is a time that nobody knows: it is before all others.
-// What came after the fleet's newest tombstone costs one comparison.
+// Holds tells whether data of a device, received at a time in microseconds since 1970, is erased. Pass 0 for an
+// unknown time: it counts as before all tombstones. Data received after the fleet's newest tombstone costs one
+// comparison.
 func (s *Set) Holds(fleet, device string, received int64) bool {
 	return s.holds(prefixDevice, fleet, device, received)
 }
 
-// HoldsName tells whether something that names a person, by a user's id or an
-// anonymous one, is erased, as Holds does of a device.
+// HoldsName is Holds for data that names a person, by a user id or an anonymous id.
 func (s *Set) HoldsName(fleet, name string, received int64) bool {
 	return s.holds(prefixName, fleet, name, received)
 }
@@ -120,8 +114,7 @@ func (s *Set) holds(prefix, fleet, name string, received int64) bool {
 	return ok && received <= until
 }
 
-// Touches tells whether the set has any tombstone of a fleet that holds what
-// was received at a time.
+// Touches tells whether any tombstone of a fleet may cover data that was received at a time.
 func (s *Set) Touches(fleet string, received int64) bool {
 	if s == nil {
 		return false
