@@ -10,8 +10,8 @@ import (
 	"weir/internal/platform/text"
 )
 
-// MetaAlert is set to "1" on a message that is an alert beside messages that
-// are events, so that a stream's output can tell them apart.
+// MetaAlert is set to "1" on a message that is an alert, so that a stream whose other messages are events can route
+// it.
 const MetaAlert = "local_alert"
 
 // Kinds and severities of alerts.
@@ -22,8 +22,8 @@ const (
 	SeverityCritical = "critical"
 )
 
-// Alert is something that people should know. Its ID is made from what it is
-// about (AlertID), so that saying it twice is saying it once.
+// Alert is something to notify people of. Its ID is derived from its subject (AlertID), so that repeating it is
+// idempotent.
 type Alert struct {
 	ID       string         `json:"alert_id"`
 	Kind     string         `json:"kind"`
@@ -35,13 +35,13 @@ type Alert struct {
 	At       time.Time      `json:"at"`
 }
 
-// AlertID makes an ID from the parts that an alert is about.
+// AlertID derives an ID from what an alert is about.
 func AlertID(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 
-// Message is the alert as a message, marked with MetaAlert.
+// Message returns the alert as a message marked with MetaAlert.
 func (a Alert) Message() (*service.Message, error) {
 	if a.Details == nil {
 		a.Details = map[string]any{}

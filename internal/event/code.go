@@ -1,27 +1,26 @@
 package event
 
-// Code says why an event was refused or failed. The list is closed: clients
-// and redrives match on it.
+// Code says why an event was rejected or failed. The codes are a closed list: clients and redrives match on them.
 type Code string
 
 const (
 	// not JSON, or JSON that weir refuses (duplicate keys, depth, UTF-8, numbers outside double)
 	CodeInvalidJSON      Code = "invalid_json"
-	CodeInvalidEvent     Code = "invalid_event"     // JSON, but without what every event must have
+	CodeInvalidEvent     Code = "invalid_event"     // JSON, but lacks what every event must have
 	CodeEventTooLarge    Code = "event_too_large"   // over a limit for one event
 	CodeDeviceForbidden  Code = "device_forbidden"  // the API key may not send for this device
-	CodeTooManyDevices   Code = "too_many_devices"  // a new device, beyond those that the fleet may have
-	CodeBlocked          Code = "blocked"           // its device or user may send nothing for a time
+	CodeTooManyDevices   Code = "too_many_devices"  // a new device beyond the fleet's maximum
+	CodeBlocked          Code = "blocked"           // its device or user is blocked for a time
 	CodeUnknownFirmware  Code = "unknown_firmware"  // no schema is registered for this firmware version
 	CodeSchemaViolation  Code = "schema_violation"  // does not fit the schema of its firmware
-	CodeStale            Code = "stale"             // further from the time it was received than its stream takes
-	CodeConsentDenied    Code = "consent_denied"    // its subject has not agreed to what its stream is for
-	CodeQuarantined      Code = "quarantined"       // may be right, and is held until somebody has looked at it
-	CodeProcessingFailed Code = "processing_failed" // a processor that a config put in the way failed
-	CodeStoreRejected    Code = "store_rejected"    // a store can never take this value
+	CodeStale            Code = "stale"             // too far from its receive time for its stream
+	CodeConsentDenied    Code = "consent_denied"    // its subject has not consented to its stream's purpose
+	CodeQuarantined      Code = "quarantined"       // kept for review; may be valid
+	CodeProcessingFailed Code = "processing_failed" // a processor added by a config failed
+	CodeStoreRejected    Code = "store_rejected"    // a store can never accept this value
 	CodeExpired          Code = "expired"           // about to leave the log unprocessed
-	CodeOverflow         Code = "overflow"          // beyond the depth that a group may lag
-	CodeDeliveryFailed   Code = "delivery_failed"   // a notification used up its tries
+	CodeOverflow         Code = "overflow"          // beyond the backlog that a consumer group may have
+	CodeDeliveryFailed   Code = "delivery_failed"   // a notification failed after all its attempts
 )
 
 // Codes lists every code, in the order above.
@@ -33,7 +32,7 @@ func Codes() []Code {
 	}
 }
 
-// Status is the status of HTTP in the verdict on an event that is refused for it.
+// Status returns the HTTP status of a verdict with this code.
 func (c Code) Status() int {
 	if c == CodeBlocked {
 		return 403
@@ -41,14 +40,14 @@ func (c Code) Status() int {
 	return 400
 }
 
-// FieldError points at one thing that is wrong in an event.
+// FieldError describes one error in an event.
 type FieldError struct {
 	Pointer string `json:"pointer"` // RFC 6901 JSON pointer; "" is the whole event
-	Message string `json:"message"` // what was expected, in words
+	Message string `json:"message"` // what was expected
 }
 
-// Rejection is the error of an event that can never be processed as it is. It
-// is bad data, never an outage: outages are ordinary errors and are retried.
+// Rejection is the error of an event that can never be processed as it is. It always means bad data; an outage is an
+// ordinary error and is retried.
 type Rejection struct {
 	Code   Code
 	Errors []FieldError

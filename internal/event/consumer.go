@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Targets of a replayed event: which consumers handle it.
+// Replay targets: the consumers that handle a republished event.
 const (
 	TargetRaw    = "raw"
 	TargetRollup = "rollup"
@@ -17,34 +17,33 @@ const (
 // groupDeadLetter is the consumer group of the dead letters.
 const groupDeadLetter = "weir-dead-letter"
 
-// Consumer is a stream that reads the log of events.
+// Consumer is a stream that reads an event log.
 type Consumer struct {
-	Group  string // its consumer group, as its stream's config has it
-	Target string // as weir_target names it, and the stage of its dead letters
-	Quiet  bool   // a replay does without it, unless it is asked for by name
-	Apart  bool   // nobody waits for it, and no replay reaches it: it says itself what it misses
+	Group  string // its consumer group, as in its stream's config
+	Target string // its name in weir_target, and the stage of its dead letters
+	Quiet  bool   // a replay skips it unless it is named
+	Apart  bool   // nobody waits for it and replays do not reach it: it reports itself what it misses
 }
 
-// consumers are all streams that read the log of events. The gate, the spillway
-// and replays wait for those that are not apart. Their names are in the streams'
-// configs, and here, and nowhere else.
+// consumers lists the streams that read the telemetry log. The gate, the spillway and replays wait for those that are
+// not Apart. The groups are named only here and in the streams' configs.
 func consumers() []Consumer {
 	return []Consumer{
 		{Group: "weir-raw", Target: TargetRaw},
 		{Group: "weir-rollup", Target: TargetRollup},
-		{Group: "weir-detect", Target: TargetDetect, Quiet: true}, // alerts of what is long past
+		{Group: "weir-detect", Target: TargetDetect, Quiet: true}, // no alerts about the past
 		{Group: "weir-rules", Target: TargetRules, Quiet: true, Apart: true},
 	}
 }
 
-// Groups lists the consumer groups that others wait for.
+// Groups lists the consumer groups of the telemetry log that others wait for.
 func Groups() []string { return Logs()[0].Groups() }
 
-// Targets lists what a replay may name.
+// Targets lists the targets that a replay of telemetry may name.
 func Targets() []string { return Logs()[0].Targets() }
 
-// TargetOf is what a replay calls a consumer group of either log, "" for one that is
-// not weir's: it handles every record.
+// TargetOf returns the replay target of a consumer group of any log, or "" for an unknown group, which handles every
+// record.
 func TargetOf(group string) string {
 	for _, l := range Logs() {
 		for _, c := range l.Consumers {
@@ -56,9 +55,8 @@ func TargetOf(group string) string {
 	return ""
 }
 
-// ParseConsumers reads a list of consumer groups, as components are given it: a
-// group of weir's by its name, one of your own as GROUP=TARGET, or by its name
-// if it handles every record.
+// ParseConsumers parses a list of consumer groups from a config: one of weir's groups by its name, another as
+// GROUP=TARGET, or by its name alone if it handles every record.
 func ParseConsumers(list []string) (consumers []Consumer, err error) {
 	for _, item := range list {
 		group, target, named := strings.Cut(item, "=")
@@ -72,7 +70,7 @@ func ParseConsumers(list []string) (consumers []Consumer, err error) {
 	return consumers, nil
 }
 
-// GroupOf is the consumer group of a target.
+// GroupOf returns the consumer group of a target of the telemetry log, or "".
 func GroupOf(target string) string {
 	for _, c := range consumers() {
 		if c.Target == target {

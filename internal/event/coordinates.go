@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Coordinates name one record of the log. They are the identity of a delivery:
-// the same event at other coordinates is a duplicate, at the same a redelivery.
+// Coordinates identify one record of the log, and so a delivery: the same event at other coordinates is a duplicate,
+// at the same coordinates a redelivery.
 type Coordinates struct {
 	Topic     string
 	Partition int32
 	Offset    int64
 }
 
-// String is "topic/partition/offset", which ParseCoordinates reads.
+// String returns "topic/partition/offset", which ParseCoordinates parses.
 func (c Coordinates) String() string { return string(c.Append(nil)) }
 
-// Append appends String to b.
+// Append appends what String returns to b.
 func (c Coordinates) Append(b []byte) []byte {
 	b = append(b, c.Topic...)
 	b = append(b, '/')
@@ -26,7 +26,7 @@ func (c Coordinates) Append(b []byte) []byte {
 	return strconv.AppendInt(b, c.Offset, 10)
 }
 
-// ParseCoordinates reads "topic/partition/offset".
+// ParseCoordinates parses "topic/partition/offset".
 func ParseCoordinates(s string) (Coordinates, error) {
 	rest, offset, ok := cutLast(s)
 	topic, partition, ok2 := cutLast(rest)
@@ -38,14 +38,14 @@ func ParseCoordinates(s string) (Coordinates, error) {
 	return Coordinates{Topic: topic, Partition: int32(p), Offset: o}, nil
 }
 
-// UnknownLog stands for a log of which nobody can say any more which it was.
+// UnknownLog stands for a log whose identity is no longer known.
 const UnknownLog = "?"
 
-// logMark comes between a topic and its log. No topic has it in its name.
+// logMark separates a topic from the log's identity. Topic names cannot contain it.
 const logMark = "@"
 
-// In is "topic@log/partition/offset": the coordinates of a record that does not
-// lie in the log that its topic is today, or may not.
+// In returns "topic@log/partition/offset": the coordinates of a record in a log that is not, or may not be, the
+// topic's present one (the topic was deleted and created anew).
 func (c Coordinates) In(log string) string {
 	c.Topic += logMark + log
 	return c.String()

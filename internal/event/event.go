@@ -1,6 +1,5 @@
-// Package event is what every room knows about an event: its fields, the
-// headers it travels with, the coordinates it is found at, and the closed list
-// of reasons for which it can be refused. It is a leaf: it imports no room.
+// Package event defines what all rooms share about events: fields, record headers, coordinates, and the closed list
+// of codes. It imports no room of plugins.
 package event
 
 import (
@@ -11,28 +10,28 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Event is one device report. Its strings and byte slices share the memory of
-// the bytes it was parsed from, which must not change while it is in use.
+// Event is one event of a device. Its strings and byte slices alias the bytes it was parsed from, which must not
+// change while it is in use.
 type Event struct {
 	ID          string    // event_id as sent
 	UUID        [16]byte  // event_id: the event's identity within its fleet
 	Device      string    // device_id
 	Firmware    string    // device_firmware_version
-	Time        time.Time // timestamp, with the zone it was sent in
+	Time        time.Time // timestamp, in its own zone
 	TimeText    string    // timestamp as sent
 	Metrics     []Metric  // in the order sent
 	Diagnostics []byte    // raw JSON object, or nil
-	Extra       []Field   // top-level fields that no schema names, in the order sent
+	Extra       []Field   // unknown top-level fields, in the order sent
 }
 
-// Metric is one reading. Raw is the number as sent; Value its nearest double.
+// Metric is one reading. Raw is the number as sent, Value the nearest float64.
 type Metric struct {
 	Name  string
 	Value float64
 	Raw   []byte
 }
 
-// Field is a top-level field that weir keeps without knowing it.
+// Field is a top-level field that weir keeps without interpreting it.
 type Field struct {
 	Name string
 	Raw  []byte
@@ -48,10 +47,9 @@ const (
 	FieldDiagnostics = "diagnostics"
 )
 
-// Parse reads an event from its bytes into e, whose slices it reuses. It
-// demands what every schema version demands - the five required fields with
-// their types, and metrics that are finite numbers - so that consumers can
-// read what any producer put on the topic. The error is always a *Rejection.
+// Parse parses raw into e and reuses e's slices. It checks what every schema version requires - the five required
+// fields with their types, and finite numbers as metrics - so that consumers can rely on it for records of any
+// producer. The error is always a *Rejection.
 func Parse(raw []byte, e *Event) error {
 	*e = Event{Metrics: e.Metrics[:0], Extra: e.Extra[:0]}
 	p := parser{b: raw, e: e}
@@ -98,11 +96,11 @@ func (e *Event) complete(metrics bool) error {
 type parser struct {
 	b       []byte
 	e       *Event
-	metrics bool // the field was there, perhaps empty
+	metrics bool // the field was present, perhaps empty
 	bad     *Rejection
 }
 
-// errStop ends the walk once bad is set.
+// errStop stops the parser when bad is set.
 var errStop = &rawjson.SyntaxError{Msg: "stopped"}
 
 func (p *parser) refuse(i int, pointer, message string) (int, error) {
@@ -177,7 +175,7 @@ func (p *parser) metric(key []byte, plain bool, i int) (end int, err error) {
 	name := rawjson.Text(key, plain)
 	if i < len(p.b) && p.b[i] != '-' && (p.b[i] < '0' || p.b[i] > '9') {
 		if end, err = rawjson.Value(p.b, i, 2); err != nil {
-			return end, err // not JSON at all: say that
+			return end, err // invalid JSON is the more precise error
 		}
 		return p.refuse(i, "/metrics/"+EscapePointer(name), "expected a number")
 	}
@@ -192,8 +190,8 @@ func (p *parser) metric(key []byte, plain bool, i int) (end int, err error) {
 	return end, nil
 }
 
-// At is the time an event counts at: its own timestamp, or the time it was
-// received when its clock runs ahead, so that no bad clock moves a window.
+// At returns the time an event counts at: its timestamp, or the time it was received when its clock runs ahead, so
+// that a wrong clock moves no window.
 func (e *Event) At(receivedAt time.Time, clockAhead bool) time.Time {
 	if clockAhead {
 		return receivedAt
@@ -201,7 +199,7 @@ func (e *Event) At(receivedAt time.Time, clockAhead bool) time.Time {
 	return e.Time
 }
 
-// ValidDevice tells whether s is a device_id.
+// ValidDevice tells whether s is a valid device_id.
 func ValidDevice(s string) bool {
 	if len(s) == 0 || len(s) > 128 {
 		return false
@@ -217,7 +215,7 @@ func ValidDevice(s string) bool {
 	return true
 }
 
-// EscapePointer escapes one token of an RFC 6901 JSON pointer.
+// EscapePointer escapes one token of an RFC 6901 JSON pointer. It returns "" for invalid UTF-8.
 func EscapePointer(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] == '~' || s[i] == '/' {

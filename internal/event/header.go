@@ -1,34 +1,32 @@
 package event
 
-// Record headers: the facts that weir adds to an event travel beside it on
-// Kafka, never inside its bytes. Within the engine each is metadata of the
-// same name. This file owns the names.
+// Record headers: what weir adds to an event travels in Kafka headers, never inside the event's bytes. Within the
+// engine each is metadata of the same name.
 const (
 	HeaderFleet          = "weir_fleet"           // the tenant, from the API key
-	HeaderReceivedAt     = "weir_received_at"     // TimeFormat, stamped once by the gate; more digits name its request
+	HeaderReceivedAt     = "weir_received_at"     // TimeFormat, set by the gate; more digits encode the request id
 	HeaderSchema         = "weir_schema"          // subject/version: "telemetry/2"
 	HeaderFlags          = "weir_flags"           // comma-separated Flag…; absent when there are none
-	HeaderRegion         = "weir_region"          // where its sender is, as far as that is known: ISO 3166
-	HeaderEnrichFailed   = "weir_enrich_failed"   // comma-separated names of the look-ups that failed for an event
-	HeaderEnriched       = "weir_enriched"        // comma-separated NAME@VERSION of the look-ups that wrote into an event
-	HeaderUnknownMetrics = "weir_unknown_metrics" // comma-separated metric names that the schema does not know
-	HeaderDelivery       = "weir_delivery"        // the first delivery of a record published again; see ParseDelivery
-	HeaderPatched        = "weir_patched"         // redrives only: "1" on an event that is not as its device sent it
+	HeaderRegion         = "weir_region"          // the sender's region as far as known: ISO 3166
+	HeaderEnrichFailed   = "weir_enrich_failed"   // comma-separated names of lookups that failed
+	HeaderEnriched       = "weir_enriched"        // comma-separated NAME@VERSION of lookups that changed the event
+	HeaderUnknownMetrics = "weir_unknown_metrics" // comma-separated metric names that are not in the schema
+	HeaderDelivery       = "weir_delivery"        // first delivery of a republished record; see ParseDelivery
+	HeaderPatched        = "weir_patched"         // redrives only: "1" if the event differs from what its device sent
 	HeaderTarget         = "weir_target"          // replays only: comma-separated Target…; absent means all
-	HeaderRequest        = "weir_request_id"      // what its request is called, if HeaderReceivedAt does not say
+	HeaderRequest        = "weir_request_id"      // the request id, if it is not in HeaderReceivedAt
 	HeaderTraceparent    = "traceparent"          // W3C trace context
-	HeaderResult         = "weir_result_id"       // results of rules: what the result is known by
-	HeaderRevision       = "weir_rule_revision"   // results of rules: the highest of an id is what is true
-	HeaderRule           = "weir_rule"            // results of rules: the name of the rule
+	HeaderResult         = "weir_result_id"       // rule results: the result's id
+	HeaderRevision       = "weir_rule_revision"   // rule results: of one id, the highest revision is current
+	HeaderRule           = "weir_rule"            // rule results: the rule's name
 )
 
-// Metadata that lives and dies inside one process. None of these begins with
-// "weir_", which is the prefix the streams copy into record headers.
+// Metadata that never leaves the process: none begins with "weir_", the prefix that streams copy into record headers.
 const (
-	MetaVerdicts    = "local_verdicts"     // *Verdicts: those of its HTTP request
-	MetaIndex       = "local_index"        // int: position in its HTTP request
+	MetaVerdicts    = "local_verdicts"     // *Verdicts of the message's request
+	MetaIndex       = "local_index"        // int: index of the event in its request
 	MetaDevice      = "local_device"       // device_id, the record key
-	MetaOriginal    = "local_original"     // *[]byte: the event as it was validated
+	MetaOriginal    = "local_original"     // *[]byte: the event as validated
 	MetaCode        = "local_code"         // Code of a rejection
 	MetaErrors      = "local_errors"       // JSON array of FieldError
 	MetaAlerts      = "local_alerts"       // results of rules: set when one is an alert
@@ -48,19 +46,18 @@ const (
 	metaTimestamp = "kafka_timestamp_ms"
 )
 
-// What came of a look-up that was asked again. Nothing is said where there is none of
-// that name.
+// Results of a repeated lookup. MetaEnriched is absent when there is no lookup of that name.
 const (
 	EnrichedFound  = "found"
-	EnrichedAbsent = "absent" // its source has nothing of the key
-	EnrichedNoKey  = "no_key" // the stored event has not what the look-up goes by
+	EnrichedAbsent = "absent" // the source has no entry for the key
+	EnrichedNoKey  = "no_key" // the stored event lacks the lookup's key
 	EnrichedFailed = "failed"
 )
 
 // Flags of an event.
 const (
-	FlagClockAhead = "clock_ahead" // stamped ahead of the server: aggregated at its received time
-	FlagLate       = "late"        // older than the tolerance: corrected into its own window
+	FlagClockAhead = "clock_ahead" // timestamp ahead of the server's clock: aggregated at its receive time
+	FlagLate       = "late"        // older than the tolerance: corrects its own window
 )
 
 // TimeFormat is how times are written in headers: RFC 3339, UTC, microseconds.

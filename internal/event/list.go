@@ -2,11 +2,10 @@ package event
 
 import "strings"
 
-// Headers that hold several items hold them comma-separated. An item that has
-// a comma or a percent sign of its own (a metric may be called anything) has
-// those two written as %2C and %25; an empty item is written as %.
+// Headers with several items separate them by commas. In an item, comma and percent sign are written as %2C and %25
+// (metrics may have any name); an empty item is written as %.
 
-// HasFlag tells whether a comma-separated header holds an item.
+// HasFlag tells whether a comma-separated header contains an item.
 func HasFlag(flags, flag string) bool {
 	if flag == "" || strings.ContainsAny(flag, ",%") {
 		flag = string(appendEscaped(nil, flag))

@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// The logs of events, as `?log=` and `--log` name them.
+// The event logs, as `?log=` and `--log` name them.
 const (
 	LogTelemetry = "telemetry"
-	LogUsers     = "user-events" // about people, where they are taken (configs/people)
+	LogUsers     = "user-events" // about people, where configs/people enables it
 )
 
-// Log is a log of events, with stores that are filled from it alone.
+// Log is a log of events with its topics, consumers and stores.
 type Log struct {
 	Name            string
-	Subject         string   // of the schemas by which its events are judged
-	Topics          []string // of events: live ones, and those that are published again
-	DeadLetters     string   // the topic of what failed
+	Subject         string   // schema subject of its events
+	Topics          []string // live events, then republished ones
+	DeadLetters     string   // dead-letter topic
 	Consumers       []Consumer
 	GroupDeadLetter string
 }
 
-// Logs are all logs of events, telemetry first. Their names, topics and groups are in
-// the streams' configs, and here, and nowhere else.
+// Logs lists all event logs, telemetry first. Their topics and groups are named only here and in the streams'
+// configs.
 func Logs() []Log {
 	return []Log{
 		{Name: LogTelemetry, Subject: "telemetry", Topics: []string{"raw-events", "replay-events"},
@@ -35,7 +35,7 @@ func Logs() []Log {
 	}
 }
 
-// LogOf returns a log by its name; "" is telemetry.
+// LogOf returns a log by its name; "" is telemetry. It fails for an unknown name.
 func LogOf(name string) (Log, error) {
 	var names []string
 	for _, l := range Logs() {
@@ -47,8 +47,8 @@ func LogOf(name string) (Log, error) {
 	return Log{}, fmt.Errorf("there is no log %q: expected %s", name, strings.Join(names, " or "))
 }
 
-// LogOfTopic is the name of the log that a topic is of. What rules read beside, or join
-// with it, goes with telemetry.
+// LogOfTopic returns the name of the log that a topic belongs to. Any other topic, such as one that rules join with,
+// counts as telemetry.
 func LogOfTopic(topic string) string {
 	for _, l := range Logs() {
 		if slices.Contains(l.Topics, topic) {
@@ -58,10 +58,10 @@ func LogOfTopic(topic string) string {
 	return LogTelemetry
 }
 
-// Live is the topic of events as they come.
+// Live returns the topic of newly received events.
 func (l Log) Live() string { return l.Topics[0] }
 
-// Replays is the topic of events that are published again.
+// Replays returns the topic of republished events.
 func (l Log) Replays() string { return l.Topics[1] }
 
 // Groups lists the log's consumer groups that others wait for.
@@ -74,7 +74,7 @@ func (l Log) Groups() (groups []string) {
 	return groups
 }
 
-// Targets lists what a replay of the log may name.
+// Targets lists the targets that a replay of the log may name.
 func (l Log) Targets() (targets []string) {
 	for _, c := range l.Consumers {
 		if !c.Apart {
@@ -84,7 +84,7 @@ func (l Log) Targets() (targets []string) {
 	return targets
 }
 
-// GroupRaw is the group of the stream that stores the log's events.
+// GroupRaw returns the group of the stream that stores the log's events.
 func (l Log) GroupRaw() string {
 	for _, c := range l.Consumers {
 		if c.Target == TargetRaw {

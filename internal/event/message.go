@@ -9,19 +9,19 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// MarkRejected marks a message as bad data: it becomes errored, which routes
-// it to the dead letters, and carries its code and field errors there.
+// MarkRejected marks a message as bad data: it sets the message's error, which routes it to the dead letters, and
+// stores code and field errors as metadata.
 func MarkRejected(msg *service.Message, r *Rejection) {
 	msg.MetaSetMut(MetaCode, string(r.Code))
-	if errs, err := text.JSON(r.Errors); err == nil { // two strings each: cannot fail
+	if errs, err := text.JSON(r.Errors); err == nil { // strings only: cannot fail
 		msg.MetaSetMut(MetaErrors, string(errs))
 	}
 	msg.SetError(r)
 }
 
-// RejectionOf returns why a message failed: as MarkRejected marked it, or, when
-// it failed in a processor that is not ours, CodeProcessingFailed with the
-// error's text. It returns nil for a message that did not fail.
+// RejectionOf returns why a message failed: the rejection of MarkRejected, or, when another processor failed,
+// CodeProcessingFailed with the error's text (CodeQuarantined if a config asked for that). It returns nil for a
+// message that did not fail.
 func RejectionOf(msg *service.Message) *Rejection {
 	err, code := msg.GetError(), meta(msg, MetaCode)
 	switch {
@@ -37,12 +37,11 @@ func RejectionOf(msg *service.Message) *Rejection {
 	return r
 }
 
-// quarantine begins the error by which a config holds an event for somebody to look
-// at, as in throw("quarantine: hotter than the sun").
+// quarantine is the prefix by which a config's error quarantines an event, as in throw("quarantine: hotter than the
+// sun").
 const quarantine = "quarantine: "
 
-// failedWith is the rejection of a message that failed in a processor that is not
-// ours.
+// failedWith returns the rejection for the error of a processor that is not weir's.
 func failedWith(text string) *Rejection {
 	if _, why, held := strings.Cut(text, quarantine); held {
 		return Reject(CodeQuarantined, "", why)
@@ -50,11 +49,10 @@ func failedWith(text string) *Rejection {
 	return Reject(CodeProcessingFailed, "", text)
 }
 
-// CoordinatesOf returns where a message lies in the log: the coordinates of
-// this record, and the delivery it stands for, which differs only for a record
-// that was published again (a replay, a redrive). One that was first delivered
-// in another log than today's stands for itself: its old coordinates are other
-// records' now. ok is false for a message that did not come from the log.
+// CoordinatesOf returns the coordinates of this record, and those of the delivery it stands for, which differ only
+// for a republished record (replay, redrive). A record first delivered in an earlier log of its topic stands for
+// itself, because its old coordinates now mean other records. ok is false for a message that did not come from the
+// log.
 func CoordinatesOf(msg *service.Message) (record, delivery Coordinates, ok bool) {
 	topic := meta(msg, metaTopic)
 	partition, ok1 := metaInt(msg, metaPartition)
@@ -69,9 +67,8 @@ func CoordinatesOf(msg *service.Message) (record, delivery Coordinates, ok bool)
 	return record, record, true
 }
 
-// FirstDelivery returns where a record that was published again was delivered
-// first, and in which log: "" is the one that its topic is today. ok is false for
-// a record that was published once.
+// FirstDelivery returns where a republished record was first delivered, and in which log; "" is the topic's present
+// log. ok is false for a record that was published once.
 func FirstDelivery(msg *service.Message) (first Coordinates, log string, ok bool) {
 	header := meta(msg, HeaderDelivery)
 	if header == "" {
@@ -80,24 +77,23 @@ func FirstDelivery(msg *service.Message) (first Coordinates, log string, ok bool
 	return ParseDelivery(header)
 }
 
-// ParseDelivery reads HeaderDelivery, as FirstDelivery does.
+// ParseDelivery parses HeaderDelivery.
 func ParseDelivery(header string) (first Coordinates, log string, ok bool) {
 	first, err := ParseCoordinates(header)
 	first.Topic, log, _ = strings.Cut(first.Topic, logMark)
 	return first, log, err == nil
 }
 
-// FleetOf returns the tenant a message belongs to.
+// FleetOf returns the fleet of a message.
 func FleetOf(msg *service.Message) string { return meta(msg, HeaderFleet) }
 
-// ReceivedAt returns when the gate took the event in.
+// ReceivedAt returns when the gate received the event.
 func ReceivedAt(msg *service.Message) (time.Time, bool) {
 	return text.ParseTime(meta(msg, HeaderReceivedAt))
 }
 
-// LoggedAt returns when a record was written to the log, the zero time when that
-// is not known. At coordinates that a store knows, a record that was logged after
-// the store learned them is another one: of a log that was made anew.
+// LoggedAt returns when a record was written to the log, or the zero time when unknown. If a store knows the record's
+// coordinates from before that time, the log was created anew and this is another record.
 func LoggedAt(msg *service.Message) time.Time {
 	if v, ok := msg.MetaGetImmut(metaTimestamp); ok {
 		if ms, ok := v.(int64); ok && ms > 0 {
@@ -107,15 +103,13 @@ func LoggedAt(msg *service.Message) time.Time {
 	return time.Time{}
 }
 
-// Targeted tells whether the processing group (Target…) handles the message:
-// always, unless a replay names others.
+// Targeted tells whether a consumer (Target…) should handle the message: always, unless a replay names others.
 func Targeted(msg *service.Message, group string) bool {
 	targets := meta(msg, HeaderTarget)
 	return targets == "" || HasFlag(targets, group)
 }
 
-// Meta returns a metadata value, "" when it is absent, without allocating for
-// the string values that all of ours are.
+// Meta returns a metadata value, "" when absent. It does not allocate for string values.
 func Meta(msg *service.Message, key string) string { return meta(msg, key) }
 
 func meta(msg *service.Message, key string) string {

@@ -6,15 +6,13 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// KeepOriginal keeps an event's bytes beside the message as they are judged, so
-// that what a processor makes of it later can be compared with them. It stores
-// the pointer alone: the bytes must not change.
+// KeepOriginal remembers an event's bytes as validated, so that Altered can compare them with what later processors
+// make of the message. It stores the pointer: the bytes must not change.
 func KeepOriginal(msg *service.Message, raw *[]byte) { msg.MetaSetMut(MetaOriginal, raw) }
 
-// Altered returns the bytes that KeepOriginal kept, and why a message is not
-// that event any more: another event_id, device_id or timestamp, or no event at
-// all. A message that is still it, whatever else of it was changed, or whose
-// bytes nobody kept, has no reason.
+// Altered returns the bytes of KeepOriginal, and a reason if the message is no longer the same event: its event_id,
+// device_id or timestamp changed, or it is not an event. why is nil if it is the same event, whatever else changed,
+// or if no bytes were kept.
 func Altered(msg *service.Message) (original []byte, why *Rejection) {
 	value, _ := msg.MetaGetImmut(MetaOriginal)
 	kept, ok := value.(*[]byte)
@@ -26,7 +24,7 @@ func Altered(msg *service.Message) (original []byte, why *Rejection) {
 		return *kept, altered("", "cannot be written: "+err.Error())
 	}
 	if len(now) == len(*kept) && unsafe.SliceData(now) == unsafe.SliceData(*kept) {
-		return *kept, nil // nobody has touched it
+		return *kept, nil // unchanged
 	}
 	return *kept, compare(*kept, now)
 }
@@ -34,7 +32,7 @@ func Altered(msg *service.Message) (original []byte, why *Rejection) {
 func compare(before, after []byte) *Rejection {
 	var was, is Event
 	if err := Parse(before, &was); err != nil {
-		return nil // it was no event then
+		return nil // it was not an event then
 	}
 	if err := Parse(after, &is); err != nil {
 		return altered("", "is no event any more: "+err.Error())

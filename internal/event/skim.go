@@ -7,10 +7,9 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Skim reads what an event is known by into e - the four texts, UUID and Time, in
-// UTC - while read takes each of its fields: one pass for both. It is true of
-// nothing that Parse refuses. When it is false, the bytes may be an event all the
-// same, written in a way that is rare: ask Parse, and read what read was to.
+// Skim parses the identifying fields into e (the four texts, UUID, and Time in UTC) and calls read for each field, in
+// one pass. It returns true only for events that Parse accepts. On false the bytes may still be a valid event in an
+// unusual notation: call Parse, and discard what read was given.
 func Skim(raw []byte, e *Event, read rawjson.Field) bool {
 	*e = Event{Metrics: e.Metrics[:0], Extra: e.Extra[:0]}
 	i := rawjson.Space(raw, 0)
@@ -61,7 +60,7 @@ func (s *skimmer) field(key []byte, plain bool, i int) (end int, err error) {
 	return end, nil
 }
 
-// text is a string that has been read, if it is its own value.
+// text returns the content of a string that has been scanned, and whether it has no escapes.
 func (s *skimmer) text(i, end int, plain bool) (string, bool) {
 	if !plain || s.b[i] != '"' {
 		return "", false
@@ -70,14 +69,14 @@ func (s *skimmer) text(i, end int, plain bool) (string, bool) {
 	return rawjson.Alias(content), bytes.IndexByte(content, '\\') < 0
 }
 
-// areNumbers tells whether a value that has been read is an object of numbers.
+// areNumbers tells whether a scanned value is an object of numbers.
 func areNumbers(b []byte) bool {
 	if b[0] != '{' {
 		return false
 	}
 	for i := rawjson.Space(b, 1); b[i] != '}'; {
 		i, _, _ = rawjson.String(b, i)
-		i = rawjson.Space(b, rawjson.Space(b, i)+1) // behind the colon
+		i = rawjson.Space(b, rawjson.Space(b, i)+1) // after the colon
 		if b[i] != '-' && (b[i] < '0' || b[i] > '9') {
 			return false
 		}

@@ -7,7 +7,7 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// WayTo reads a JSON pointer to a field: the names on the way to it.
+// WayTo parses a JSON pointer into the field names on its path.
 func WayTo(pointer string) ([]string, error) {
 	if !strings.HasPrefix(pointer, "/") || pointer == "/" {
 		return nil, fmt.Errorf("%q: expected a JSON pointer such as /device_id or /user/id", pointer)
@@ -19,8 +19,7 @@ func WayTo(pointer string) ([]string, error) {
 	return way, nil
 }
 
-// TextAt returns the text or number at the end of a way, "" when there is none:
-// whom the event is about. The text may lie in the event's bytes.
+// TextAt returns the string or number at a path, or "". The result may alias the event's bytes.
 func (e *Event) TextAt(way []string) string {
 	if len(way) == 1 {
 		switch way[0] {
@@ -47,7 +46,7 @@ func within(raw []byte, way []string) (found string) {
 		if raw[i] != '{' {
 			return ""
 		}
-		// It was parsed before: an error cannot be.
+		// It was parsed before, so there is no error.
 		_, _ = rawjson.Object(raw, i, 1, func(key []byte, plain bool, i int) (int, error) {
 			end, err := rawjson.Value(raw, i, 2)
 			if err == nil && rawjson.Text(key, plain) == way[0] {

@@ -11,24 +11,22 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// Turn is the place of a batch among those of its partition that are under way at
-// once: log_input hands the next one out before the one before it is acknowledged, and
-// each message carries the turn of its batch. An output that keeps the order of the log
-// waits for the batches before, and notes what it has taken.
+// Turn orders the batches of a partition that are in flight at the same time: log_input delivers the next batch
+// before the previous one is acknowledged, and each message carries the Turn of its batch. An output that keeps the
+// log's order waits for the previous batches and reports what it has accepted.
 //
-// A batch is over when all of its messages were taken, or when it was acknowledged: what
-// something between the two dropped holds nobody up.
+// A batch is over when all of its messages were accepted or when it was acknowledged, so messages that a processor
+// dropped block nobody.
 type Turn struct {
 	before atomic.Pointer[Turn]
-	left   atomic.Int64 // messages that were not taken yet
-	here   atomic.Int64 // writes of its messages that are under way
-	was    atomic.Int64 // when the last of them ended, in Unix nanoseconds
+	left   atomic.Int64 // messages not accepted yet
+	here   atomic.Int64 // running writes of its messages
+	was    atomic.Int64 // when the last write ended, in Unix nanoseconds
 	once   sync.Once
 	over   chan struct{}
 }
 
-// NewTurn makes the turn of a batch of so many messages, behind another one; nil is
-// behind none.
+// NewTurn makes the turn of a batch with this many messages, after the turn before; nil is the first.
 func NewTurn(before *Turn, messages int) *Turn {
 	t := &Turn{over: make(chan struct{})}
 	t.left.Store(int64(messages))
@@ -37,16 +35,16 @@ func NewTurn(before *Turn, messages int) *Turn {
 	return t
 }
 
-// Give lets a message carry the turn.
+// Give attaches the turn to a message.
 func (t *Turn) Give(msg *service.Message) { msg.MetaSetMut(MetaTurn, t) }
 
-// End notes that the batch is over.
+// End marks the batch as over.
 func (t *Turn) End() {
 	t.once.Do(func() { close(t.over) })
 	t.shorten()
 }
 
-// shorten lets go of those before that are over, so that nobody keeps all of them.
+// shorten drops references to finished turns, so that the chain does not grow.
 func (t *Turn) shorten() {
 	for b := t.before.Load(); b != nil; b = b.before.Load() {
 		select {
@@ -58,7 +56,7 @@ func (t *Turn) shorten() {
 	}
 }
 
-// Turns are those of the messages of a batch: one, unless batches were put together.
+// Turns are the turns of a batch's messages: one, unless batches were merged.
 type Turns []taking
 
 type taking struct {
@@ -66,7 +64,7 @@ type taking struct {
 	messages int64
 }
 
-// TurnsOf returns the turns that a batch's messages carry.
+// TurnsOf returns the turns of a batch's messages.
 func TurnsOf(batch service.MessageBatch) (list Turns) {
 	for _, msg := range batch {
 		v, _ := msg.MetaGetImmut(MetaTurn)
@@ -82,21 +80,20 @@ func TurnsOf(batch service.MessageBatch) (list Turns) {
 	return list
 }
 
-// longestAway is for how long a batch waits for one before it that is not being written.
-// That may have been refused, and have no way here before this one makes room: this one is
-// refused then, and comes again behind it.
+// longestAway is how long a batch waits for a previous one that is not being written. That one may have been rejected
+// and may need this batch's place to be delivered again: then this batch fails and is redelivered after it.
 const longestAway = 10 * time.Second
 
 var errBefore = errors.New("the batch before it is not here: this one comes again behind that one")
 
-// Enter notes that these messages are being written, until Leave.
+// Enter marks these messages as being written, until Leave.
 func (list Turns) Enter() {
 	for _, t := range list {
 		t.here.Add(1)
 	}
 }
 
-// Leave notes that they are not any more; they may be again.
+// Leave marks the write as ended; the messages may be written again.
 func (list Turns) Leave() {
 	for _, t := range list {
 		t.was.Store(time.Now().UnixNano())
@@ -104,8 +101,8 @@ func (list Turns) Leave() {
 	}
 }
 
-// Wait returns when all batches before are over, but for those that are among these; an
-// error when one of them is neither written nor comes to be.
+// Wait returns nil when all previous batches are over, except those in list. It returns errBefore when one of them
+// has not been written for longestAway, or the context's error.
 func (list Turns) Wait(ctx context.Context) error { return list.wait(ctx, longestAway) }
 
 func (list Turns) wait(ctx context.Context, longest time.Duration) error {
@@ -122,7 +119,7 @@ func (list Turns) wait(ctx context.Context, longest time.Duration) error {
 	return nil
 }
 
-// await returns when the batch is over.
+// await returns nil when the batch is over.
 func (t *Turn) await(ctx context.Context, longest time.Duration) error {
 	select {
 	case <-t.over:
@@ -154,7 +151,7 @@ func (list Turns) has(turn *Turn) bool {
 	return false
 }
 
-// Taken notes that the output has these messages.
+// Taken marks these messages as accepted by the output.
 func (list Turns) Taken() {
 	for _, t := range list {
 		if t.left.Add(-t.messages) <= 0 {

@@ -8,32 +8,28 @@ import (
 	"weir/internal/platform/requestid"
 )
 
-// Verdicts collects, for one request, what became of each of its events. Every
-// message carries the verdicts it belongs to, and its index among them, as
-// metadata: that stays with it. Its context does not, nor does its position: a
-// batched processor that drops a message hands the contexts of those before on to
-// those after, who may be of another request.
+// Verdicts collects the outcome of each event of one request. Every message carries the Verdicts of its request and
+// its index there as metadata, which stay with it. Its context and position do not: when a batched processor drops a
+// message, the engine passes the contexts of earlier messages on to later ones, perhaps of another request.
 //
-// An event without a rejection was accepted, once the request is acknowledged -
-// unless a processor dropped it, which the engine acknowledges as well. An output
-// that says what it writes, as event_log does, shows which ones those are.
+// An event without a rejection counts as accepted once the request is acknowledged - unless a processor dropped it,
+// which the engine acknowledges as well. Outputs that call RecordWritten, as event_log does, reveal dropped events.
 type Verdicts struct {
-	Request string // what the request is known by, if by anything; set before it is used
+	Request string // the request id, if any; set before use
 
 	mu       sync.Mutex
 	rejected map[int]*Rejection
-	first    uint64   // a bit for each of the first 64 events that were written
-	others   []uint64 // and for those after them
+	first    uint64   // one bit for each of the first 64 events: written
+	others   []uint64 // the same for later events
 }
 
-// Attach makes a message the event of the request with the given index.
+// Attach attaches the verdicts and the event's index to a message.
 func (v *Verdicts) Attach(msg *service.Message, index int) {
 	msg.MetaSetMut(MetaVerdicts, v)
 	msg.MetaSetMut(MetaIndex, index)
 }
 
-// verdictsOf returns what a message's request came with, and which of its events
-// it is. ok is false for a message that came with no request.
+// verdictsOf returns the Verdicts of a message and its index. ok is false for a message without a request.
 func verdictsOf(msg *service.Message) (v *Verdicts, index int, ok bool) {
 	value, _ := msg.MetaGetImmut(MetaVerdicts)
 	if v, ok = value.(*Verdicts); !ok {
@@ -43,9 +39,8 @@ func verdictsOf(msg *service.Message) (v *Verdicts, index int, ok bool) {
 	return v, index, ok && index >= 0
 }
 
-// RequestOf is what the request of a message is known by, at any stage; "" if it
-// came with none. The raw store keeps no ids: what a replay takes from it has that of
-// the request that asked for the replay.
+// RequestOf returns the request id of a message at any stage, or "". The raw store keeps no request ids: events of a
+// replay have the id of the request that started the replay.
 func RequestOf(msg *service.Message) string {
 	if v, _, ok := verdictsOf(msg); ok && v.Request != "" {
 		return v.Request
@@ -56,8 +51,7 @@ func RequestOf(msg *service.Message) string {
 	return requestid.Stamped(meta(msg, HeaderReceivedAt))
 }
 
-// OfRequest is RequestOf for a log that has named the event: ", of request ID", or
-// nothing.
+// OfRequest returns ", of request ID" for a log line that names the event, or "".
 func OfRequest(msg *service.Message) string {
 	if id := RequestOf(msg); id != "" {
 		return ", of request " + id
@@ -65,8 +59,7 @@ func OfRequest(msg *service.Message) string {
 	return ""
 }
 
-// RecordVerdict notes why a message's event was rejected, for the request it
-// came with. It does nothing for a message that came with none.
+// RecordVerdict records the rejection of a message's event. It does nothing for a message without a request.
 func RecordVerdict(msg *service.Message, r *Rejection) {
 	v, index, ok := verdictsOf(msg)
 	if !ok {
@@ -80,16 +73,15 @@ func RecordVerdict(msg *service.Message, r *Rejection) {
 	v.rejected[index] = r
 }
 
-// Rejected returns the rejections by index. Call it after the acknowledgement.
+// Rejected returns the rejections by index. Call it only after the acknowledgement: the map is not copied.
 func (v *Verdicts) Rejected() map[int]*Rejection {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.rejected
 }
 
-// RecordWritten notes that a message's event is written, or is about to be: it
-// counts once the request is acknowledged. An output that has announced itself to
-// the Witness calls it for all that it writes, dead letters included.
+// RecordWritten records that a message's event is written or about to be; it counts once the request is acknowledged.
+// An output that has called Witness.Announce calls it for everything that it writes, including dead letters.
 func RecordWritten(msg *service.Message) {
 	v, index, ok := verdictsOf(msg)
 	if !ok {
@@ -107,8 +99,8 @@ func RecordWritten(msg *service.Message) {
 	*word |= 1 << (index % 64)
 }
 
-// Unwritten returns which of n events nobody has noted as written. Call it after
-// the acknowledgement.
+// Unwritten returns the indexes of those of n events that were not recorded as written. Call it after the
+// acknowledgement.
 func (v *Verdicts) Unwritten(n int) (missing []int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
