@@ -2,18 +2,17 @@ package simulate
 
 import "time"
 
-// Times of the events that are not simply of now.
+// Ages of events, relative to the time they are sent.
 const (
-	readAgo    = 2 * time.Second // a reading is up to this old when it is sent
+	readAgo    = 2 * time.Second // the maximum age of an ordinary reading
 	lateFrom   = 15 * time.Minute
 	lateTo     = 26 * time.Hour
 	aheadFrom  = 6 * time.Minute
 	aheadTo    = 400 * 24 * time.Hour
-	lateBeyond = 10 * time.Minute // a series' reading older than this is late
+	lateBeyond = 10 * time.Minute // a reading of a series older than this counts as late
 )
 
-// build makes the next request of up to n events. It makes none when the plan
-// has no more.
+// build makes the next request of up to n events, or an empty one when the plan is done.
 func (w *worker) build(n int, now time.Time) {
 	w.items = w.items[:0]
 	w.body = w.conf.Format.open(w.body[:0], n)
@@ -35,14 +34,14 @@ func (w *worker) build(n int, now time.Time) {
 	w.body = w.conf.Format.close(w.body, n)
 }
 
-// appendNext appends the next event to the body.
+// appendNext appends the next event to the body. It returns false when the plan is done.
 func (w *worker) appendNext(seq int64, now time.Time) (Kind, bool) {
 	left := w.reading < len(w.plan.readings)
 	if left && w.plan.isReading(w.sent) {
 		return w.appendReading(now), true
 	}
 	if w.plan.devices == 0 {
-		if left { // its share is rounded down: the rest comes at the end
+		if left { // the share was rounded down: send the rest at the end
 			return w.appendReading(now), true
 		}
 		return "", false
@@ -53,7 +52,7 @@ func (w *worker) appendNext(seq int64, now time.Time) (Kind, bool) {
 			w.body = append(w.body, old...)
 			return kindDuplicate, true
 		}
-		kind = kindValid // nothing was sent yet that could be sent again
+		kind = kindValid // nothing sent yet to duplicate
 	}
 	device := w.plan.index + w.plan.of*(w.turn%w.plan.devices)
 	w.turn++
@@ -74,7 +73,7 @@ func (w *worker) appendNext(seq int64, now time.Time) (Kind, bool) {
 		return kind, true
 	}
 	w.body = w.model.appendEvent(w.body, &w.random, device, text, at)
-	if w.conf.Shares.Duplicates > 0 && kind != kindClockAhead { // which copy is kept decides the time that one counts at
+	if w.conf.Shares.Duplicates > 0 && kind != kindClockAhead { // there, the kept copy decides which time counts
 		w.recent.offer(&w.random, w.body[start:])
 	}
 	return kind, true

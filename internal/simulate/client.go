@@ -13,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// client is one connection to the gate, opened again when it was closed.
+// client is one connection to the gate, reopened when it is closed.
 type client struct {
 	host    *fasthttp.HostClient
 	req     *fasthttp.Request
@@ -36,7 +36,7 @@ func newClient(conf Config) (*client, error) {
 	c.host = &fasthttp.HostClient{
 		Addr: addr, IsTLS: u.Scheme == "https", Name: "weir-fleet",
 		MaxConns: 1, MaxConnWaitTimeout: conf.Timeout, MaxIdleConnDuration: time.Hour,
-		MaxIdemponentCallAttempts: 1, // what is sent again is ours to decide, and to account for
+		MaxIdemponentCallAttempts: 1, // the simulator decides and counts what it sends again
 		ReadBufferSize:            16 << 10,
 		Dial: func(addr string) (net.Conn, error) {
 			return net.DialTimeout("tcp", addr, min(conf.Timeout, 5*time.Second))

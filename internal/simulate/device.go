@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// reading describes one metric of a simulated device: around a base of its
-// own, a swing over the day and noise, in units of the last decimal.
+// reading describes one metric of simulated devices: a base per device, a daily swing and noise, in units of the last
+// decimal.
 type reading struct {
 	name              string // as JSON, with quotes and colon
 	low, high         int64  // the range of bases
@@ -24,7 +24,7 @@ func readings(major string) []reading {
 	pressure := reading{name: `"pressure":`, low: 9700, high: 10500, swing: 90, noise: 20, decimals: 2}
 	humidity := reading{name: `"humidity":`, low: 300, high: 700, swing: 120, noise: 15, decimals: 1}
 	flow := reading{name: `"flow_rate":`, low: 600, high: 5000, swing: 400, noise: 120, decimals: 2}
-	fan := reading{name: `"fan_rpm":`, low: 900, high: 2400, swing: 200, noise: 50, everyNth: true} // no schema knows it
+	fan := reading{name: `"fan_rpm":`, low: 900, high: 2400, swing: 200, noise: 50, everyNth: true} // in no schema
 	optional := func(r reading) reading { r.perhaps = true; return r }
 	switch major {
 	case "1":
@@ -36,11 +36,11 @@ func readings(major string) []reading {
 	}
 }
 
-// fanEvery is how many devices share one that reports a metric unknown to all schemas.
+// fanEvery: one device in fanEvery reports a metric that is in no schema.
 const fanEvery = 50
 
-// model renders the events of the devices of a run. It keeps nothing of a
-// device: what it is follows from its number and the seed.
+// model renders the events of simulated devices. It has no state per device: a device's properties follow from its
+// number and the seed.
 type model struct {
 	seed     uint64
 	prefix   string
@@ -92,13 +92,13 @@ func (m *model) appendEvent(b []byte, r *source, d int, ts []byte, at time.Time)
 	b = append(b, `","metrics":{`...)
 	b = m.appendReadings(b, r, v.readings, self, at)
 	b = append(b, '}')
-	if r.next()&7 == 0 { // one in eight reports on itself
+	if r.next()&7 == 0 { // one event in eight has diagnostics
 		b = append(b, `,"diagnostics":{"uptime_s":`...)
 		b = appendInt(b, at.Unix()&0xfffff)
 		b = append(b, `,"rssi":-`...)
 		b = append(appendInt(b, 40+int64(self&63)), '}')
 	}
-	if self&0x700 == 0 { // some devices send a field that no schema names
+	if self&0x700 == 0 { // some devices send an unknown field
 		b = append(b, `,"site":"hall-`...)
 		b = append(b, byte('a'+self>>60), '"')
 	}

@@ -1,16 +1,12 @@
-// Package simulate is a device simulator that is also the measuring instrument:
-// it posts events to a gate at a rate it keeps to, honours what the gate
-// answers, and can write a journal from which anyone can recompute what the
-// system must hold.
+// Package simulate is a device simulator and measuring instrument: it posts events to a gate at a fixed rate, honours
+// the gate's answers, and can write a journal from which the expected contents of the stores can be computed.
 //
 // The load is open loop: every request has a time at which it is due, and its
 // latency counts from then, so that a slow server cannot hide its slowness by
 // slowing the generator (no coordinated omission).
 //
-// Devices belong to connections, as they do in the field: a connection sends
-// one request at a time, so the events of one device leave in order, and a
-// device that was told to come back later delays only its neighbours on the
-// same connection.
+// Devices belong to connections: a connection sends one request at a time, so the events of a device leave in order,
+// and a device that must retry later delays only the devices of its connection.
 package simulate
 
 import (
@@ -25,7 +21,7 @@ import (
 	"time"
 )
 
-// maxBatch is how many events the gate takes in one request.
+// maxBatch is the gate's maximum number of events in a request.
 const maxBatch = 100
 
 // Config is one run. The zero value of a field means what its comment says.
@@ -33,35 +29,35 @@ type Config struct {
 	URL         string        // of the gate, without a path
 	Key         string        // API key
 	Devices     int           // simulated devices; 0 with Series replays those alone
-	Prefix      string        // of the simulated device ids; "" is "sim"
-	Rate        float64       // events a second, all kinds; 0 is as fast as answers come
-	Duration    time.Duration // 0 is until Events are sent, or until ctx ends
-	Events      int64         // 0 is until Duration is over
-	Warmup      time.Duration // the latencies leave out events that are due before; all else counts them
-	Batch       int           // events a request
+	Prefix      string        // of simulated device ids; "" is "sim"
+	Rate        float64       // events a second of all kinds; 0: as fast as answers arrive
+	Duration    time.Duration // 0: until Events are sent or ctx ends
+	Events      int64         // 0: until Duration is over
+	Warmup      time.Duration // events due before this are left out of the latencies, but counted
+	Batch       int           // events in a request
 	Connections int
 	Format      Format
 	Firmware    []Firmware // versions and their weights
 	Shares      Shares
 	Series      []Series // real readings, each as a device
-	SeriesSpeed float64  // series seconds a second; 0 spreads them over the run
+	SeriesSpeed float64  // seconds of series time per second; 0 spreads the series over the run
 	Seed        uint64   // 0 picks one; the same seed makes the same ids and readings
 	Timeout     time.Duration
-	Retry       bool          // send again what was refused or not answered
-	RetryFor    time.Duration // how long to try for one request
-	Journal     io.Writer     // nil keeps none
+	Retry       bool          // resend requests that were refused or not answered
+	RetryFor    time.Duration // how long to retry one request
+	Journal     io.Writer     // nil: none
 	Progress    func(Progress)
 }
 
-// Progress is what a run tells while it runs. The counts are of events.
+// Progress reports a run while it runs. The counts are of events.
 type Progress struct {
 	Sent, Accepted, Rejected, Failed, Retried int64
-	Planned                                   int64 // 0 when nobody knows
+	Planned                                   int64 // 0 when unknown
 	Elapsed                                   time.Duration
-	Done                                      bool // this is the last report
+	Done                                      bool // the last report
 }
 
-// Check says what of a run cannot be done as it is asked for.
+// Check returns what is wrong with the config.
 func (c Config) Check() error {
 	u, err := url.Parse(c.URL)
 	switch {
@@ -89,10 +85,9 @@ func (c Config) Check() error {
 	return c.Shares.check()
 }
 
-// Run sends the events of a run and returns what became of them. It ends when
-// the plan is done or ctx is; requests under way are then awaited (up to the
-// timeout), so that each event sent has its verdict in summary and journal.
-// The summary is valid also beside an error, for what was sent until then.
+// Run sends the events of a run and returns their outcomes. It ends when the plan or ctx is done, after waiting (up to
+// the timeout) for running requests, so that each event sent has its verdict in the summary and the journal. With an
+// error the summary is still valid for what was sent until then.
 func Run(ctx context.Context, conf Config) (*Summary, error) {
 	if err := conf.Check(); err != nil {
 		return nil, err
@@ -110,8 +105,7 @@ func Run(ctx context.Context, conf Config) (*Summary, error) {
 	if err := journal.run(conf, start); err != nil {
 		return nil, err
 	}
-	// A journal that cannot be written ends the run: an event sent without a
-	// trace would make the check that reads it worthless.
+	// An error of the journal ends the run: an unrecorded event would invalidate the check that reads the journal.
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var workers sync.WaitGroup

@@ -2,7 +2,7 @@ package simulate
 
 import "fmt"
 
-// Format is how the events of a request are written down.
+// Format is the encoding of a request's events.
 type Format string
 
 // The formats.

@@ -9,21 +9,19 @@ import (
 	"time"
 )
 
-// journal writes what was sent and what it got, as JSON lines:
+// journal writes what was sent and how it was answered, as JSON lines:
 //
 //	{"type":"run",…}      the first: when, how, with which seed
 //	{"type":"sent","seq":…,"attempt":…,"kind":…,"at":…,"event_id":…,"event":{…}}
 //	{"type":"verdict","seq":…,"attempt":…,"event_id":…,"verdict":…,"code":…,"status":…,"at":…}
 //	{"type":"end",…}      the last, with the summary; missing after a crash
 //
-// seq is the number of a sending and attempt counts its repetitions; event_id
-// is the event's, which a duplicate shares with its original. "event" is the
-// event byte for byte, and the line's last member. A "sent" line reaches the
-// operating system before the request does, so that an event without a verdict
-// line is one of which nothing is known: verdict "unknown".
+// seq numbers the events sent and attempt counts retries; event_id is the event's own, which a duplicate shares with
+// its original. "event" is the event byte for byte and the line's last member. A "sent" line is written to the
+// operating system before the request is sent: an event without a "verdict" line has verdict "unknown".
 type journal struct {
 	mu sync.Mutex
-	w  io.Writer // nil keeps nothing
+	w  io.Writer // nil: discard
 }
 
 const journalTime = "2006-01-02T15:04:05.000000Z"
@@ -87,7 +85,7 @@ func appendVerdict(b []byte, it item, attempt int, at time.Time, raw []byte, a *
 	b = appendHead(b, "verdict", it, attempt)
 	b = append(append(append(b, `,"event_id":"`...), eventID(raw)...), `","verdict":"`...)
 	b = append(append(b, e.verdict...), `","code":`...)
-	b = strconv.AppendQuote(b, e.code) // a code is a word of ASCII
+	b = strconv.AppendQuote(b, e.code) // codes are ASCII words
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(a.status), 10)
 	b = at.UTC().AppendFormat(append(b, `,"at":"`...), journalTime)
@@ -100,7 +98,7 @@ func appendHead(b []byte, kind string, it item, attempt int) []byte {
 	return strconv.AppendInt(append(b, `,"attempt":`...), int64(attempt), 10)
 }
 
-// eventID cuts the id out of an event of ours, which all begin with it.
+// eventID returns the event_id of a simulated event, which begins with it.
 func eventID(raw []byte) []byte {
 	id := raw[len(`{"event_id":"`):]
 	for i, c := range id {

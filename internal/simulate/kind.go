@@ -2,26 +2,24 @@ package simulate
 
 import "fmt"
 
-// Kind is what an event was made to be.
+// Kind is what an event was generated as.
 type Kind string
 
-// The kinds. All but the malformed must be accepted; a duplicate must then be
-// counted once.
+// The kinds. All but malformed ones must be accepted; a duplicate must then be counted once.
 const (
 	kindValid      Kind = "valid"
-	kindDuplicate  Kind = "duplicate"   // an event that this connection sent before, byte for byte
-	kindMalformed  Kind = "malformed"   // JSON, but not an event that any schema takes
+	kindDuplicate  Kind = "duplicate"   // an earlier event of this connection, byte for byte
+	kindMalformed  Kind = "malformed"   // JSON, but valid by no schema
 	kindLate       Kind = "late"        // stamped 15 minutes to 26 hours ago
 	kindClockAhead Kind = "clock_ahead" // stamped 6 minutes to 400 days ahead
 )
 
-// allKinds are all of them, in the order of reports.
+// allKinds lists the kinds in the order of reports.
 func allKinds() []Kind {
 	return []Kind{kindValid, kindDuplicate, kindMalformed, kindLate, kindClockAhead}
 }
 
-// Shares are the parts of the simulated events, from 0 to 1, that are not
-// simply valid.
+// Shares are the fractions, from 0 to 1, of simulated events that are not valid ones.
 type Shares struct {
 	Duplicates, Malformed, Late, ClockAhead float64
 }
@@ -40,7 +38,7 @@ func (s Shares) check() error {
 	return nil
 }
 
-// kind draws what the next event is to be.
+// kind draws the kind of the next event.
 func (s Shares) kind(r *source) Kind {
 	if s == (Shares{}) {
 		return kindValid
@@ -61,9 +59,8 @@ func (s Shares) kind(r *source) Kind {
 	return kindValid
 }
 
-// appendMalformed appends an event that must be rejected. Each is JSON, so
-// that a batch of them can still be told apart, and carries the number of its
-// sending, so that its dead letter can be found by its bytes.
+// appendMalformed appends an event that must be rejected. It is JSON, so that a batch can still be split, and
+// contains its sequence number, so that its dead letter can be found by its bytes.
 func appendMalformed(b []byte, r *source, device []byte, at []byte, seq int64) []byte {
 	id := func(b []byte) []byte { return append(r.appendUUID(append(b, `{"event_id":"`...)), '"') }
 	field := func(b []byte, name string, value []byte) []byte {
@@ -81,7 +78,7 @@ func appendMalformed(b []byte, r *source, device []byte, at []byte, seq int64) [
 		b = append(field(field(id(b), "device_firmware_version", []byte("2.1.0")), "timestamp", at), good...)
 	case 1: // no metrics
 		b = field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("2.1.0")), "timestamp", at)
-	case 2: // not a UUID
+	case 2: // event_id is not a UUID
 		b = append(b, `{"event_id":"event-`...)
 		b = append(appendInt(b, seq), '"')
 		b = append(field(field(field(b, "device_id", device), "device_firmware_version", []byte("1.4.0")), "timestamp", at),
@@ -95,10 +92,10 @@ func appendMalformed(b []byte, r *source, device []byte, at []byte, seq int64) [
 	case 5: // a required reading is missing
 		b = field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("1.4.0")), "timestamp", at)
 		b = append(b, `,"metrics":{"cpu_temp":41.5}`...)
-	case 6: // a firmware that nobody knows
+	case 6: // an unknown firmware version
 		b = append(field(field(field(id(b), "device_id", device), "device_firmware_version", []byte("99.0.0")), "timestamp",
 			at), good...)
-	case 7: // a device_id that no key or path could hold
+	case 7: // an invalid device_id
 		b = append(field(field(field(id(b), "device_id", []byte("pump 7/left")), "device_firmware_version", []byte("2.1.0")),
 			"timestamp", at), good...)
 	}

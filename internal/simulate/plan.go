@@ -6,29 +6,28 @@ import (
 	"time"
 )
 
-// workerPlan is what one connection has to send, and when.
+// workerPlan is what one connection sends, and when.
 type workerPlan struct {
-	index, of int       // this connection, among how many
-	devices   int       // simulated: numbers index, index+of, index+2*of, …
-	readings  []planned // of its series, in the order of time
-	share     float64   // the part of its events that are readings
-	rate      float64   // events a second; 0 is as fast as answers come
-	events    int64     // -1 is until the time is over
+	index, of int       // number of this connection, and of how many
+	devices   int       // number of simulated devices: index, index+of, index+2*of, …
+	readings  []planned // of its series, in order of time
+	share     float64   // fraction of its events that are readings
+	rate      float64   // events a second; 0: as fast as answers arrive
+	events    int64     // -1: until the time is over
 }
 
-// planned is one reading of a series, and whose it is.
+// planned is one reading of a series and its device.
 type planned struct {
 	Reading
 	device string
 }
 
-// plan deals devices and series out to connections, and the rate and number of
-// events in proportion.
+// plan distributes devices and series over connections, and the rate and number of events in proportion.
 func plan(conf Config) []workerPlan {
 	n := min(conf.Connections, conf.Devices+len(conf.Series))
 	plans := make([]workerPlan, n)
-	seriesRate := make([]float64, n) // readings a second, at a set speed
-	members := make([]int, n)        // devices, simulated or real
+	seriesRate := make([]float64, n) // readings a second, if a speed is set
+	members := make([]int, n)        // number of devices, simulated or real
 	var allReadings, allSeriesRate float64
 	for i := range plans {
 		p := &plans[i]
@@ -50,7 +49,7 @@ func plan(conf Config) []workerPlan {
 		allSeriesRate += seriesRate[i]
 	}
 
-	total := math.Inf(1) // events of the run, when that is known before
+	total := math.Inf(1) // events of the run, if known in advance
 	switch {
 	case conf.Events > 0:
 		total = float64(conf.Events)
@@ -64,7 +63,7 @@ func plan(conf Config) []workerPlan {
 	for i := range plans {
 		p := &plans[i]
 		devices, readings := fraction(p.devices, conf.Devices), float64(len(p.readings))
-		var part float64 // of the run that is this connection's
+		var part float64 // fraction of the run's events
 		switch {
 		case conf.Devices == 0:
 			p.share, part = 1, readings/allReadings
@@ -103,8 +102,8 @@ func fraction(part, whole int) float64 {
 	return float64(part) / float64(whole)
 }
 
-// due returns when request number n of the connection is to be sent. The
-// connections take turns, so that a fleet does not send in waves.
+// due returns when request number n of the connection is to be sent. Connections are offset from each other, so that
+// the fleet does not send in waves.
 func (p workerPlan) due(start time.Time, batch int, n int64) time.Time {
 	if p.rate == 0 {
 		return start

@@ -1,8 +1,7 @@
 package simulate
 
-// Random numbers that cost nothing: splitmix64, whose state is one word and
-// whose output for any state is as good as the next. Simulated devices are
-// functions of it, so that a million of them take no memory.
+// A cheap random generator: splitmix64, whose state is one word and whose output is well distributed for any state.
+// The properties of simulated devices are functions of it, so that a million devices need no memory.
 
 const golden = 0x9e3779b97f4a7c15
 

@@ -10,14 +10,14 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// Series are the real readings of one sensor, replayed as a device: each value
-// is its cpu_temp, and its other metrics are simulated.
+// Series is the recorded readings of one sensor, replayed as a device: each value becomes its cpu_temp; its other
+// metrics are simulated.
 type Series struct {
 	Device   string
-	Readings []Reading // in the order of time
+	Readings []Reading // in order of time
 }
 
-// Reading is one line of a series. Value is the number as the file has it.
+// Reading is one line of a series. Value is the number as in the file.
 type Reading struct {
 	At    time.Time
 	Value string
@@ -67,7 +67,7 @@ func parseReadingTime(s string) (time.Time, error) {
 	return time.Parse(time.RFC3339Nano, s)
 }
 
-// EndAt moves the series in time so that its last reading is at end.
+// EndAt shifts the series in time so that its last reading is at end.
 func (s Series) EndAt(end time.Time) {
 	n := len(s.Readings)
 	if n == 0 {
@@ -79,7 +79,7 @@ func (s Series) EndAt(end time.Time) {
 	}
 }
 
-// rate is how many readings a second come at the given speed.
+// rate returns the readings a second at the given speed.
 func (s Series) rate(speed float64) float64 {
 	n := len(s.Readings)
 	span := s.Readings[n-1].At.Sub(s.Readings[0].At).Seconds()

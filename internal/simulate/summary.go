@@ -11,7 +11,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Summary is what a run did. Counts are of events unless they say requests.
+// Summary is the result of a run. Counts are of events unless they say requests.
 type Summary struct {
 	Seed        uint64           `json:"seed"`
 	Elapsed     float64          `json:"elapsed_s"`
@@ -20,14 +20,14 @@ type Summary struct {
 	Sent        int64            `json:"sent"`
 	Accepted    int64            `json:"accepted"`
 	Rejected    int64            `json:"rejected"`
-	Failed      int64            `json:"failed"`  // refused or without an answer, to the last
-	Retried     int64            `json:"retried"` // sent again, counted each time
+	Failed      int64            `json:"failed"`  // finally refused or without an answer
+	Retried     int64            `json:"retried"` // resent events, counted each time
 	Rate        float64          `json:"rate"`    // events with a verdict, a second
-	Codes       map[string]int64 `json:"codes"`   // why events were rejected or failed
-	Answers     map[string]int64 `json:"answers"` // requests by why they got no verdicts
+	Codes       map[string]int64 `json:"codes"`   // reasons of rejected and failed events
+	Answers     map[string]int64 `json:"answers"` // requests without verdicts, by reason
 	Kinds       []KindCount      `json:"kinds"`
-	Latency     Latency          `json:"latency_ms"`  // to the verdict, from when the event was due
-	Response    Latency          `json:"response_ms"` // to the verdict, from when the request left
+	Latency     Latency          `json:"latency_ms"`  // from when the event was due to its verdict
+	Response    Latency          `json:"response_ms"` // from when the request was sent to the verdict
 	Breaches    map[string]int64 `json:"breaches"`
 	Examples    []string         `json:"examples"` // of breaches
 }
@@ -84,8 +84,7 @@ func (t *tally) summary(conf Config, connections int, elapsed time.Duration) *Su
 	return s
 }
 
-// Err says whether the run went wrong: the gate broke its contract, or no event
-// at all got a verdict.
+// Err returns an error if the gate broke its contract or no event got a verdict.
 func (s *Summary) Err() error {
 	var breaches int64
 	for _, n := range s.Breaches {
@@ -112,7 +111,7 @@ func reasons(codes map[string]int64) string {
 // Print writes the summary for people.
 func (s *Summary) Print(to io.Writer) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	p := func(format string, args ...any) { fmt.Fprintf(w, format, args...) } // errors are kept for Flush
+	p := func(format string, args ...any) { fmt.Fprintf(w, format, args...) } // the writer reports errors in Flush
 	p("sent\taccepted\trejected\tfailed\tretried\tevents/s\t\n")
 	p("%d\t%d\t%d\t%d\t%d\t%.0f\t\n\n", s.Sent, s.Accepted, s.Rejected, s.Failed, s.Retried, s.Rate)
 	p("kind\tverdict\tcode\tevents\t\n")

@@ -9,21 +9,21 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// tally counts what a run does. Its counters may be read while it runs.
+// tally counts a run's events. Its atomic counters may be read while it runs.
 type tally struct {
 	sent, accepted, rejected, failed, retried atomic.Int64 // events
 
 	mu       sync.Mutex
 	requests int64
 	outcomes map[outcome]int64
-	answers  map[string]int64 // requests by why they were sent again or given up
+	answers  map[string]int64 // requests without verdicts, by reason
 	breaches map[string]int64
 	example  []string
 	latency  *hdrhistogram.Histogram // from when the event was due
 	response *hdrhistogram.Histogram // from when its request was sent
 }
 
-// outcome is what finally became of an event.
+// outcome is the final result of an event.
 type outcome struct {
 	kind    Kind
 	verdict Verdict
@@ -46,7 +46,7 @@ func (t *tally) sending(events, attempt int) {
 	}
 }
 
-// again notes a request that will be sent again.
+// again records a request that will be sent again.
 func (t *tally) again(a *answer, events int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -57,8 +57,8 @@ func (t *tally) again(a *answer, events int) {
 	}
 }
 
-// settle notes the end of a request. Only events that got a verdict, and are
-// timed, count for the latencies.
+// settle records the final answer of a request. Only events with a verdict count for the latencies, and only if
+// timed.
 func (t *tally) settle(a *answer, items []item, timed bool, latency, response time.Duration) {
 	var accepted, rejected int64
 	t.mu.Lock()
@@ -85,7 +85,7 @@ func (t *tally) settle(a *answer, items []item, timed bool, latency, response ti
 	}
 	n := accepted + rejected
 	switch {
-	case n > 0 && timed: // the range of the histogram is an hour: longer is recorded as that
+	case n > 0 && timed: // the histogram ends at an hour: record longer times as that
 		us := func(d time.Duration) int64 { return min(max(d.Microseconds(), 1), t.latency.HighestTrackableValue()) }
 		_ = t.latency.RecordValues(us(latency), n)
 		_ = t.response.RecordValues(us(response), n)
@@ -97,7 +97,7 @@ func (t *tally) settle(a *answer, items []item, timed bool, latency, response ti
 	t.failed.Add(int64(len(items)) - n)
 }
 
-// breach notes a way in which the gate did not keep its contract. t.mu is held.
+// breach records a violation of the gate's contract. The caller holds t.mu.
 func (t *tally) breach(what, detail string) {
 	t.breaches[what]++
 	if len(t.example) < 10 {

@@ -9,24 +9,24 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// Verdict is what became of one event of one request.
+// Verdict is the outcome of one event of one request.
 type Verdict string
 
 // The verdicts.
 const (
 	verdictAccepted Verdict = "accepted" // acknowledged: must be stored
 	verdictRejected Verdict = "rejected" // must be in the dead letters with its code
-	verdictRefused  Verdict = "refused"  // the request was turned away as a whole: nothing of it may be queued
+	verdictRefused  Verdict = "refused"  // the whole request was refused: none of it may be stored
 	verdictUnknown  Verdict = "unknown"  // no acknowledgement: may be stored or not
 )
 
-// answer is what one request got. Its slices live until the next request.
+// answer is the result of one request. Its slices are valid until the next request.
 type answer struct {
 	status     int           // 0 without an answer
 	retryAfter time.Duration // 0 when the answer names none
-	code       string        // why nothing of the request was taken
-	verdict    Verdict       // of all its events, unless events says more
-	events     []eventAnswer // one for each event, after 202, 207 and 400
+	code       string        // why the request got no verdicts
+	verdict    Verdict       // of all its events, unless events is set
+	events     []eventAnswer // one per event, after 202, 207 and 400
 	breach     string        // how the answer breaks the contract, or ""
 }
 
@@ -36,12 +36,12 @@ type eventAnswer struct {
 	seen    bool
 }
 
-// retryable tells whether sending the same request again can help.
+// retryable tells whether the same request may succeed later.
 func (a *answer) retryable() bool {
 	return a.status == 0 || a.status == 408 || a.status == 429 || a.status >= 500
 }
 
-// of returns what became of event i of the request.
+// of returns the outcome of event i of the request.
 func (a *answer) of(i int) eventAnswer {
 	if len(a.events) > 0 {
 		return a.events[i]
@@ -49,8 +49,8 @@ func (a *answer) of(i int) eventAnswer {
 	return eventAnswer{verdict: a.verdict, code: a.code}
 }
 
-// readVerdicts reads {"accepted":n,"rejected":n,"events":[…]} and demands that
-// it speaks of each of the n events once, and of no other.
+// readVerdicts parses {"accepted":n,"rejected":n,"events":[…]} and checks that it has exactly one verdict for each of
+// the n events.
 func (c *client) readVerdicts(body []byte, n int) error {
 	a := &c.ans
 	for range n {
@@ -137,7 +137,7 @@ func (c *client) readVerdict(body []byte, i int, count func(int, *int) (int, err
 	return end, nil
 }
 
-// intern keeps one copy of each code: there are few.
+// intern returns a shared copy of a code, since there are few.
 func (c *client) intern(b []byte, plain bool) string {
 	if s, ok := c.codes[string(b)]; ok {
 		return s

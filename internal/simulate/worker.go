@@ -19,24 +19,24 @@ type worker struct {
 	journal *journal
 	client  *client
 	model   *model
-	real    version // of the devices of series
+	real    version // firmware of the series' devices
 	random  source
 	clock   clock
 
 	body    []byte
 	items   []item
 	lines   []byte // journal lines of the request
-	sent    int64  // events
-	turn    int    // simulated events, dealt to the devices in turn
-	reading int    // the next of the series
-	recent  ring   // events to send again as duplicates
+	sent    int64  // events sent
+	turn    int    // number of simulated events, which determines the next device
+	reading int    // index of the next reading
+	recent  ring   // events that may be sent again as duplicates
 }
 
 // item is one event of a request.
 type item struct {
 	seq        int64
 	kind       Kind
-	start, end int // in the body
+	start, end int // offsets in the body
 }
 
 func newWorker(conf Config, p workerPlan, start time.Time, t *tally, j *journal) (*worker, error) {
@@ -54,15 +54,15 @@ func newWorker(conf Config, p workerPlan, start time.Time, t *tally, j *journal)
 		random: source(mix(conf.Seed + uint64(p.index))),
 	}
 	w.real = versionOf(mixed[p.index%len(mixed)])
-	w.real.readings = w.real.readings[1:] // the first is cpu_temp, which the series has
+	w.real.readings = w.real.readings[1:] // without cpu_temp, which the series has
 	return w, nil
 }
 
-// ErrKey says that the gate takes nothing with the key of the run, which ends it.
+// ErrKey says that the gate accepts nothing with the run's key; it ends the run.
 var ErrKey = errors.New("the gate does not know the key: make one with 'weir keys create --fleet NAME', or look " +
 	"whether it is a key of this weir")
 
-// masked is as much of a key as tells it from others.
+// masked returns the public part of a key.
 func masked(key string) string {
 	if prefix, _, is := strings.Cut(strings.TrimPrefix(key, "weir_"), "_"); is && strings.HasPrefix(key, "weir_") {
 		return "key " + prefix
@@ -70,8 +70,8 @@ func masked(key string) string {
 	return "something that has not the form of a key"
 }
 
-// run sends the plan's requests, each when it is due. A journal that cannot be
-// written ends a run early, and a key that the gate never took: nothing else.
+// run sends the plan's requests, each when it is due. It fails only when the journal cannot be written or the gate
+// never accepted the key.
 func (w *worker) run(ctx context.Context) error {
 	defer w.client.close()
 	for n := int64(0); ; n++ {
@@ -101,8 +101,7 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
-// exchange sends the request that was built until it has a verdict, or there
-// is no point or no time left to try again.
+// exchange sends the built request until it has a verdict or retrying is pointless or out of time.
 func (w *worker) exchange(ctx context.Context, due time.Time) error {
 	giveUp := time.Now().Add(w.conf.RetryFor)
 	for attempt := 1; ; attempt++ {
@@ -136,9 +135,8 @@ func (w *worker) exchange(ctx context.Context, due time.Time) error {
 	}
 }
 
-// backoff is how long to wait after a refusal: what the gate said, and up to a
-// fifth more so that a fleet does not return in one wave; or, when it said
-// nothing, a random time that grows with the attempts.
+// backoff returns how long to wait before a retry: what the gate asked for plus up to a fifth, so that a fleet does
+// not return in one wave; or, when the gate asked for nothing, a random time that grows with the attempts.
 func backoff(a *answer, attempt int) time.Duration {
 	if a.retryAfter > 0 {
 		return a.retryAfter + rand.N(a.retryAfter/5+1)
@@ -169,7 +167,7 @@ func (w *worker) writeVerdicts(a *answer, attempt int, at time.Time) error {
 	return w.journal.write(w.lines)
 }
 
-// sleepUntil returns false when ctx ended first.
+// sleepUntil waits until t. It returns false when ctx ends first.
 func sleepUntil(ctx context.Context, t time.Time) bool {
 	wait := time.Until(t)
 	if wait <= 0 {
