@@ -1,5 +1,5 @@
-// Package calls times what is asked of the servers that stores lie on: single
-// calls, where outputs and stages time whole batches with their retries.
+// Package calls measures single calls to the servers behind stores; outputs and stages measure whole batches
+// including retries.
 package calls
 
 import (
@@ -10,15 +10,14 @@ import (
 	"weir/internal/platform/meter"
 )
 
-// Meter is told of calls of one store. A nil Meter notes nothing: commands that
-// end with their work have no metrics.
+// Meter records calls to one store. A nil Meter records nothing, for commands that end with their work and export no
+// metrics.
 type Meter struct {
 	Tell func(kind string, took time.Duration, failed bool)
 }
 
-// Of returns the meter of a store, with the kinds of its calls, which are to be few.
-// Whatever component of a process asks, calls of a store and kind are one series:
-// configs/service.yaml leaves out who asked.
+// Of returns the meter of a store, with the kinds of its calls (keep them few). All components of a process share one
+// series per store and kind: configs/service.yaml drops the labels of the component.
 func Of(res *service.Resources, store string, kinds ...string) *Meter {
 	seconds := res.Metrics().NewTimer("weir_store_call_seconds", "store", "call")
 	failures := res.Metrics().NewCounter("weir_store_call_failures_total", "store", "call")
@@ -34,7 +33,7 @@ func Of(res *service.Resources, store string, kinds ...string) *Meter {
 	}}
 }
 
-// Note takes a call that began at a time and has ended.
+// Note records a call that began at this time and has just ended. It may be called concurrently.
 func (m *Meter) Note(kind string, began time.Time, err error) {
 	if m != nil {
 		m.Tell(kind, time.Since(began), err != nil)

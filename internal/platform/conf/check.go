@@ -8,19 +8,18 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// errChecked ends the making of a component whose config is right, and was only
-// to be checked.
+// errChecked stops the construction of a component whose config is valid and was only to be checked.
 var errChecked = errors.New("the config is right, and was only to be checked")
 
-// ErrMade is of a constructor that made a component where its config was only to
-// be checked: it does not call Checked.
+// ErrMade says that a constructor created a component although its config was only to be checked: it does not call
+// Checked.
 var ErrMade = errors.New("its constructor does not call conf.Checked when it has read its config")
 
 type onlyChecked struct{}
 
-// Checked is what a constructor calls when it has read all of its config, with
-// the error of reading it, and before it opens, starts or announces anything. It
-// returns that error, or errChecked where a config is only checked, or nil.
+// Checked must be called by constructors when they have read all of their config, with the error of reading it, and
+// before they open, start or announce anything. It returns that error, or errChecked when the config is only checked,
+// or nil.
 func Checked(c *service.ParsedConfig, err error) error {
 	if err == nil && checking(c) {
 		return errChecked
@@ -30,19 +29,19 @@ func Checked(c *service.ParsedConfig, err error) error {
 
 func checking(c *service.ParsedConfig) bool {
 	if c == nil {
-		return false // of a component without fields, made by a test
+		return false // a component without fields, created by a test
 	}
 	_, only := c.Resources().GetGeneric(onlyChecked{})
 	return only
 }
 
-// Files is whether files that a config names are to be read: they may be those
-// of another machine where it is only checked.
+// Files tells whether to read the files that a config names: false when the config is only checked, since its files
+// may be on another machine.
 func Files(c *service.ParsedConfig) bool { return !checking(c) }
 
-// Check lets the constructor of a component read a config, as YAML decodes it, and
-// returns what it would say at the start of a stream. Every constructor of weir's
-// components ends there: nothing is opened. Kind is input, output or processor.
+// Check validates a config (decoded YAML) with the component's constructor and returns the error that starting a
+// stream would give. Nothing is opened, because all of weir's constructors call Checked. kind is input, output or
+// processor.
 func Check(env *service.Environment, kind, name string, config any) error {
 	switch err := construct(env, kind, name, config, true); {
 	case err == nil:
@@ -54,7 +53,7 @@ func Check(env *service.Environment, kind, name string, config any) error {
 	}
 }
 
-// construct makes a component as a stream does.
+// construct creates a component the way a stream does.
 func construct(env *service.Environment, kind, name string, config any, only bool) error {
 	const field = "it"
 	var one *service.ConfigField

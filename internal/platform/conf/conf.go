@@ -1,4 +1,4 @@
-// Package conf reads the fields of a component's config, in one way for all.
+// Package conf reads the config fields of all components.
 package conf
 
 import (
@@ -15,15 +15,14 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// Read reads fields into variables: names and pointers in turn, as in
+// Read reads fields into variables given as pairs of a name and a pointer, as in
 //
 //	conf.Read(parsed, "url", &o.url, "timeout", conf.Positive(&o.timeout), "sasl.user", &o.user)
 //
-// A dot goes into an object. The type of a pointer says how a field is read:
-// string, bool, int, int64, float64, time.Duration, []string, map[string]string,
-// an interpolated string (or a map of them), a batch policy, or a pointer to one of
-// string, int, float64 and time.Duration for a field that may be left out. It returns all that
-// is wrong, each with the name of its field.
+// A dot in a name selects a field of an object. The pointer's type determines how a field is read: string, bool, int,
+// int64, float64, time.Duration, []string, map[string]string, an interpolated string (or a map of them), a batch
+// policy, or, for fields that may be omitted, *string, *int, *float64 and *time.Duration. Read returns all errors,
+// each with its field's name.
 func Read(c *service.ParsedConfig, fields ...any) error {
 	if len(fields)%2 != 0 {
 		return fmt.Errorf("reading a config: %d names and variables do not pair", len(fields))
@@ -41,38 +40,37 @@ func Read(c *service.ParsedConfig, fields ...any) error {
 	return errors.Join(wrong...)
 }
 
-// bound is a variable with what its value may be.
+// bound is a variable and the values it may have.
 type bound struct {
 	to    any // *int, *int64, *float64 or *time.Duration
 	allow func(float64) bool
 	want  string
 }
 
-// Positive bounds a number or duration: above zero.
+// Positive requires a number or duration above zero.
 func Positive(to any) any {
 	return bound{to, func(v float64) bool { return v > 0 }, "expected more than zero"}
 }
 
-// NotNegative bounds a number or duration: zero or more.
+// NotNegative requires a number or duration of zero or more.
 func NotNegative(to any) any {
 	return bound{to, func(v float64) bool { return v >= 0 }, "expected zero or more"}
 }
 
-// Between bounds a number: least and most are allowed.
+// Between requires a number from least to most, inclusive.
 func Between(to any, least, most float64) any {
 	return bound{to, func(v float64) bool {
 		return v >= least && v <= most
 	}, fmt.Sprintf("expected %g to %g", least, most)}
 }
 
-// size is a number of bytes that is written as "8MiB".
+// size is a number of bytes written as "8MiB".
 type size struct {
 	to          *int
 	least, most uint64
 }
 
-// Size reads a string field such as "8MiB" as a number of bytes: least and most
-// are allowed.
+// Size reads a string field such as "8MiB" as a number of bytes from least to most, inclusive.
 func Size(to *int, least, most uint64) any { return size{to, least, most} }
 
 func (s size) read(c *service.ParsedConfig, path []string) error {
@@ -98,30 +96,28 @@ type place struct {
 	schemes  []string
 }
 
-// Secret reads a string field that is a secret, or says where one is kept, as
-// secret.Value reads it.
+// Secret reads a string field that is a secret or a reference to one, as secret.Value resolves it.
 func Secret(to *string) any {
 	return Valid(to, func() error { return secret.Check(*to) })
 }
 
-// URL reads a string field that names a store by a URL of one of some schemes. One
-// of another would be tried for ever, as a store that is down is.
+// URL reads a string field that names a store by a URL with one of these schemes. Without this check, a wrong URL
+// would be retried forever like a store that is down.
 func URL(to *string, schemes ...string) any { return place{to, false, schemes} }
 
-// MaybeURL is URL for a field that may be empty, for no store.
+// MaybeURL is URL for a field that may be empty, meaning no store.
 func MaybeURL(to *string, schemes ...string) any { return place{to, true, schemes} }
 
-// valid is a field with what else its value must be.
+// valid is a field with a further check of its value.
 type valid struct {
 	field any
 	right func() error
 }
 
-// Valid reads a field, and asks right what is wrong with the value that it then
-// has.
+// Valid reads a field and then calls right to check the value.
 func Valid(field any, right func() error) any { return valid{field, right} }
 
-// read says nothing of the value, which may hold a password.
+// read reads the URL. Its errors do not contain the value, which may hold a password.
 func (p place) read(c *service.ParsedConfig, path []string) error {
 	text, err := c.FieldString(path...)
 	if err != nil {
@@ -212,8 +208,7 @@ func read(c *service.ParsedConfig, path []string, to any) (err error) {
 	return err
 }
 
-// batching reads the policy of a batch; the engine takes a number below zero for
-// none.
+// batching reads a batch policy and rejects negative numbers, which the engine would treat as unset.
 func batching(c *service.ParsedConfig, path []string) (policy service.BatchPolicy, err error) {
 	if policy, err = c.FieldBatchPolicy(path...); err != nil {
 		return policy, err
@@ -231,7 +226,7 @@ func batching(c *service.ParsedConfig, path []string) (policy service.BatchPolic
 	return policy, nil
 }
 
-// optional leaves the variable nil where the field is left out.
+// optional leaves the variable nil when the field is omitted.
 func optional(c *service.ParsedConfig, path []string, to any) error {
 	there := c.Contains(path...)
 	switch to := to.(type) {

@@ -1,7 +1,6 @@
-// Package envyaml puts the values of variables into YAML after YAML has been
-// read, so that a value is never taken for YAML: a scalar that names variables
-// (${NAME}, ${NAME:default}, ${NAME|base64decode}) is a scalar whatever they
-// hold. Text is kept line by line, so that positions stay true.
+// Package envyaml substitutes variables in YAML after parsing it, so that a value is never interpreted as YAML: a
+// scalar that names variables (${NAME}, ${NAME:default}, ${NAME|base64decode}) stays a scalar whatever they contain.
+// Line numbers are preserved.
 package envyaml
 
 import (
@@ -13,23 +12,22 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// reference is the engine's syntax of a variable, and escape that of a text
-// which only looks like one.
+// reference matches the engine's syntax of a variable, and escape the syntax for text that looks like one.
 var (
 	reference = regexp.MustCompile(`\$\{([0-9A-Za-z_.]+)(?::((?:\$\{[^}]+\}|[^}])*?))?(?:\|([0-9A-Za-z]+))?\}`)
 	escape    = regexp.MustCompile(`\$\{(\{[0-9A-Za-z_.]+(?::(?:\$\{[^}]+\}|[^}])*)?\})\}`)
 )
 
-// Config is a YAML file whose variables have been found.
+// Config is a parsed YAML file whose variable references are located.
 type Config struct {
-	text    string // a marker for each reference
+	text    string // the file with a marker in place of each reference
 	marker  string
-	refs    []ref // by marker
+	refs    []ref // indexed by the number in the marker
 	scalars []Scalar
-	spans   []span // of the scalars in text
+	spans   []span // where each of scalars lies in text
 }
 
-// ref is one reference: its name, and what stands for an empty value.
+// ref is a reference: the variable's name, its default and its function.
 type ref struct {
 	name, fallback, function, source string
 	defaulted                        bool
@@ -40,7 +38,7 @@ type span struct{ from, to, lines int }
 // Lookup returns the value of a variable and whether it is set.
 type Lookup func(name string) (string, bool)
 
-// Parse reads a config. An error means that it is not YAML.
+// Parse parses a config. It fails when the text is not YAML or a reference cannot be located.
 func Parse(raw []byte) (*Config, error) {
 	c := &Config{marker: "WEIRVAR"}
 	for strings.Contains(string(raw), c.marker) {
@@ -68,7 +66,7 @@ func Parse(raw []byte) (*Config, error) {
 
 func (c *Config) mark(n int) string { return c.marker + strconv.Itoa(n) + "END" }
 
-// original names references in an error as their author wrote them.
+// original restores the references in an error's text.
 func (c *Config) original(err error) error {
 	text := err.Error()
 	for n, r := range c.refs {
@@ -77,11 +75,10 @@ func (c *Config) original(err error) error {
 	return fmt.Errorf("%s", strings.TrimPrefix(text, "yaml: "))
 }
 
-// Scalars are those that name variables, in the order of the text.
+// Scalars returns the scalars that name variables, in order of the text.
 func (c *Config) Scalars() []Scalar { return c.scalars }
 
-// Text is the config with a reference of the caller's in place of each scalar,
-// and none in comments.
+// Text returns the config with each scalar n replaced by name(n). References in comments become plain names.
 func (c *Config) Text(name func(n int) string) string {
 	var out strings.Builder
 	at := 0
@@ -96,7 +93,7 @@ func (c *Config) Text(name func(n int) string) string {
 	return out.String()
 }
 
-// Source is the text of a scalar as its author wrote it.
+// Source returns a scalar as its author wrote it.
 func (c *Config) Source(n int) string {
 	text := c.text[c.spans[n].from:c.spans[n].to]
 	for i, r := range c.refs {
@@ -105,8 +102,7 @@ func (c *Config) Source(n int) string {
 	return text
 }
 
-// outside is text of the config that no scalar with variables holds: a marker
-// there stands in a comment.
+// outside restores text between scalars with variables; markers there are in comments.
 func (c *Config) outside(text string) string {
 	if !strings.Contains(text, c.marker) {
 		return text
@@ -117,8 +113,7 @@ func (c *Config) outside(text string) string {
 	return text
 }
 
-// verify compares the tree of the text with references with the original one:
-// nothing but the scalars may have changed.
+// verify parses the text with all scalars replaced and checks that nothing but these scalars changed.
 func (c *Config) verify(want *yaml.Node) error {
 	var got yaml.Node
 	text := c.Text(func(n int) string { return strconv.Quote("scalar " + strconv.Itoa(n)) })

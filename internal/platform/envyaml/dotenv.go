@@ -12,9 +12,8 @@ type Assignment struct {
 	Line        int
 }
 
-// ParseEnv reads NAME=VALUE lines. A value is what follows, up to the end of the
-// line or to a '#' after a blank; in single quotes it is taken as it stands, in
-// double quotes \n, \" and the like mean what they do in Go.
+// ParseEnv parses lines NAME=VALUE. An unquoted value ends at the end of the line or at '#' after a blank; a value in
+// single quotes is literal; in double quotes, escapes such as \n and \" mean what they mean in Go.
 func ParseEnv(raw []byte) ([]Assignment, error) {
 	var all []Assignment
 	n := 0

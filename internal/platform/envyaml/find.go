@@ -9,7 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// find collects the scalars that hold markers, and where each begins and ends.
+// find collects the scalars that contain markers, and where each begins and ends in the text.
 func (c *Config) find(doc *yaml.Node) error {
 	lines := []int{0}
 	for i, r := range c.text {
@@ -61,7 +61,7 @@ func (c *Config) find(doc *yaml.Node) error {
 	return nil
 }
 
-// skipProperties steps over anchors and tags in front of a scalar.
+// skipProperties skips anchors and tags before a scalar.
 func skipProperties(text string, at int) int {
 	for at < len(text) && (text[at] == '&' || text[at] == '!') {
 		for at < len(text) && !strings.ContainsRune(" \t\r\n", rune(text[at])) {
@@ -74,7 +74,7 @@ func skipProperties(text string, at int) int {
 	return at
 }
 
-// end is where the scalar that begins at from ends.
+// end returns where the scalar that begins at from ends, or false.
 func end(text string, from int, n *yaml.Node) (int, bool) {
 	switch {
 	case n.Style&yaml.DoubleQuotedStyle != 0:
@@ -105,8 +105,7 @@ func end(text string, from int, n *yaml.Node) (int, bool) {
 	return 0, false
 }
 
-// blockEnd is the end of the last line that is indented like the first one of
-// the block, without its line feed.
+// blockEnd returns the end of the last line indented like the block's first line, excluding its line feed.
 func blockEnd(text string, from int) int {
 	at, indent := from, -1
 	last := from + lineLength(text[from:])
@@ -135,8 +134,8 @@ func lineLength(text string) int {
 	return len(text)
 }
 
-// plainEnd follows a plain scalar's value through its text, in which line breaks
-// may stand for spaces.
+// plainEnd finds the end of a plain scalar by matching its value against the text, where line breaks may stand for
+// spaces.
 func plainEnd(text string, from int, value string) (int, bool) {
 	i := from
 	for j := 0; j < len(value); j++ {

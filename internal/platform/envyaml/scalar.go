@@ -14,25 +14,25 @@ import (
 // Scalar is a value of the config that names variables.
 type Scalar struct {
 	Line  int
-	Under string // the key at the top of the file, below which it is
+	Under string // its top-level key in the file
 	plain bool
 	parts []part
 }
 
-// part is text of the config, or a reference.
+// part is literal text or a reference.
 type part struct {
 	text    string
 	ref     *ref
-	literal bool // within a string literal of the value, such as of a mapping
+	literal bool // inside a string literal of the value, as in a Bloblang mapping
 }
 
-// Variable is one that a scalar names.
+// Variable is a variable that a scalar names.
 type Variable struct {
 	Name, Default string
 	Defaulted     bool
 }
 
-// scalar cuts a value into its parts.
+// scalar splits a value into its parts.
 func (c *Config) scalar(n *yaml.Node) Scalar {
 	s := Scalar{Line: n.Line, plain: n.Style&^yaml.TaggedStyle == 0 && n.Tag != "!!binary"}
 	rest, inside := n.Value, quotes{}
@@ -46,7 +46,7 @@ func (c *Config) scalar(n *yaml.Node) Scalar {
 			return s
 		}
 		number, rest2, _ := strings.Cut(after, "END")
-		i, _ := strconv.Atoi(number) // a marker of ours
+		i, _ := strconv.Atoi(number) // the number in our own marker
 		r := c.refs[i]
 		r.fallback = unquoted(r.fallback, n.Style)
 		s.parts = append(s.parts, part{ref: &r, literal: inside.open})
@@ -54,7 +54,7 @@ func (c *Config) scalar(n *yaml.Node) Scalar {
 	}
 }
 
-// unquoted reads a default as the scalar's style would.
+// unquoted interprets a default as the scalar's quoting style does.
 func unquoted(text string, style yaml.Style) string {
 	var out string
 	switch {
@@ -68,8 +68,8 @@ func unquoted(text string, style yaml.Style) string {
 	return text
 }
 
-// quotes follows whether text is within a double-quoted literal, which ends with
-// its line at the latest. A raw literal (three quotes) takes values as they are.
+// quotes tracks whether text is inside a double-quoted literal, which ends with its line at the latest. Raw literals
+// (three quotes) take values without escaping.
 type quotes struct{ open bool }
 
 func (q *quotes) read(text string) {
@@ -87,7 +87,7 @@ func (q *quotes) read(text string) {
 	}
 }
 
-// Variables are those that the scalar names.
+// Variables returns the variables that the scalar names.
 func (s Scalar) Variables() []Variable {
 	var all []Variable
 	for _, p := range s.parts {
@@ -98,7 +98,7 @@ func (s Scalar) Variables() []Variable {
 	return all
 }
 
-// Missing are the variables that are not set and have no default.
+// Missing returns the names of variables that are unset and have no default.
 func (s Scalar) Missing(lookup Lookup) []string {
 	var names []string
 	for _, v := range s.Variables() {
@@ -109,13 +109,13 @@ func (s Scalar) Missing(lookup Lookup) []string {
 	return names
 }
 
-// Text is whether the scalar is a string, whatever its variables say: its author
-// quoted it, and YAML returns a double-quoted string.
+// Text tells whether the scalar is a string whatever its variables contain, because its author quoted it. YAML then
+// returns a double-quoted string.
 func (s Scalar) Text() bool { return !s.plain }
 
-// YAML is the scalar on one line with the values of its variables: a number or a
-// boolean where the author left the value bare and it is one, else a quoted
-// string. A default that stands alone is YAML of the author's.
+// YAML returns the scalar on one line with its variables substituted: a number or boolean if the author left the
+// value unquoted and it is one, else a quoted string. A default that is the whole scalar is used as the author's
+// YAML.
 func (s Scalar) YAML(lookup Lookup) (string, error) {
 	var text strings.Builder
 	for _, p := range s.parts {
@@ -140,7 +140,7 @@ func (s Scalar) YAML(lookup Lookup) (string, error) {
 	return quoted(text.String()), nil
 }
 
-// value is what stands for a reference, and whether a variable said so.
+// value returns the value of a reference, and whether it came from the variable and not from the default.
 func (r ref) value(lookup Lookup) (value string, set bool, err error) {
 	value, set = lookup(r.name)
 	if value == "" && r.defaulted {
@@ -151,7 +151,7 @@ func (r ref) value(lookup Lookup) (value string, set bool, err error) {
 	case "base64decode":
 		raw, err := base64.StdEncoding.DecodeString(value)
 		if err != nil {
-			return "", set, fmt.Errorf("decoding %s: it is not base64", r.name) // without the value: it may be secret
+			return "", set, fmt.Errorf("decoding %s: it is not base64", r.name) // the value may be secret
 		}
 		value = string(raw)
 	default:
@@ -163,8 +163,7 @@ func (r ref) value(lookup Lookup) (value string, set bool, err error) {
 	return value, set || !r.defaulted, nil
 }
 
-// typed says whether a bare text is a number or a boolean, and nothing is lost
-// by reading it as one: 0123 is a text.
+// typed tells whether an unquoted text is a number or boolean that loses nothing when read as one: 0123 is a text.
 func typed(text string) bool {
 	var doc yaml.Node
 	if yaml.Unmarshal([]byte(text), &doc) != nil || len(doc.Content) != 1 {
@@ -181,8 +180,7 @@ func typed(text string) bool {
 	return n.Tag == "!!int" || n.Tag == "!!float" || n.Tag == "!!bool"
 }
 
-// quoted is a text as a double-quoted scalar, in which the engine finds no
-// reference either.
+// quoted returns a text as a double-quoted scalar in which the engine finds no references.
 func quoted(text string) string {
 	var out strings.Builder
 	out.WriteByte('"')
@@ -205,11 +203,11 @@ func quoted(text string) string {
 	return out.String()
 }
 
-// escaped is a text within a string literal of JSON or of a mapping.
+// escaped returns a text for the inside of a string literal in JSON or Bloblang.
 func escaped(text string) string {
 	var out strings.Builder
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(text) // a string, into memory
+	_ = enc.Encode(text) // encoding a string into memory cannot fail
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(out.String(), "\n"), `"`), `"`)
 }

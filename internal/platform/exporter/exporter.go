@@ -1,5 +1,5 @@
-// Package exporter serves the engine's metrics to Prometheus, with what each says
-// and with weir's version. The engine's own exporter has one text for all.
+// Package exporter serves the engine's metrics to Prometheus, with a help text per metric and weir's version; the
+// engine's own exporter has one help text for all.
 package exporter
 
 import (
@@ -44,7 +44,7 @@ func spec() *service.ConfigSpec {
 			Default([]any{0.001, 0.005, 0.025, 0.1, 0.5, 2.5}))
 }
 
-// buckets are the bounds of histograms, by the ends of their names.
+// buckets are the histogram bounds, selected by suffix of the metric's name.
 type buckets struct{ all, ages, calls []float64 }
 
 func (b *buckets) of(name string) []float64 {
@@ -69,9 +69,8 @@ func readBuckets(parsed *service.ParsedConfig) (b buckets, err error) {
 	return b, nil
 }
 
-// Register adds the exporter `weir_metrics`. What its metrics say are the tables of
-// a document in Markdown. Each exporter is handed to more, for metrics that are not
-// of a stream.
+// Register adds the metrics exporter `weir_metrics`. Help texts are taken from the tables of a Markdown document.
+// Each exporter that is created is passed to the functions in more, which add metrics that belong to no stream.
 func Register(env *service.Environment, version, document string, more ...func(service.MetricsExporter)) error {
 	texts := help(document)
 	return env.RegisterMetricsExporter("weir_metrics", spec(),
@@ -91,8 +90,8 @@ func Register(env *service.Environment, version, document string, more ...func(s
 		})
 }
 
-// exporter keeps the metrics of a process. A name has one type and one list of
-// labels; what comes with others is logged, and not kept.
+// exporter holds the metrics of a process. A name has one type and one list of labels; a metric that conflicts is
+// logged and dropped.
 type exporter struct {
 	texts   map[string]string
 	buckets buckets
@@ -108,7 +107,7 @@ type family struct {
 	vector vector
 }
 
-// vector is one of Prometheus' three that are used here.
+// vector is a metric vector of Prometheus: counters, gauges or histograms.
 type vector interface {
 	prometheus.Collector
 	DeletePartialMatch(prometheus.Labels) int
@@ -127,14 +126,13 @@ func newExporter(version string, texts map[string]string, buckets buckets,
 	return e, nil
 }
 
-// HandlerFunc is what the engine serves at /metrics.
+// HandlerFunc returns the handler for /metrics.
 func (e *exporter) HandlerFunc() http.HandlerFunc {
 	return promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{}).ServeHTTP
 }
 
-// Read is what the streams' metrics say of which want says yes, for this process
-// itself. The way over HTTP, where all of it is written and parsed, takes some
-// fifteen times the memory, and more of the time.
+// Read returns the metrics whose names want accepts, for use in this process. Serving and parsing all of /metrics
+// instead takes some fifteen times the memory and more time.
 func (e *exporter) Read(want func(name string) bool) (prom.Scrape, error) {
 	out := prom.New()
 	e.mu.Lock()
@@ -147,7 +145,7 @@ func (e *exporter) Read(want func(name string) bool) (prom.Scrape, error) {
 		all := make(chan prometheus.Metric)
 		go func() { defer close(all); f.vector.Collect(all) }()
 		var failed error
-		for m := range all { // to its end, or who collects would wait for ever
+		for m := range all { // drain the channel, or Collect blocks forever
 			one := &dto.Metric{}
 			if err := m.Write(one); err != nil {
 				failed = err
@@ -162,7 +160,7 @@ func (e *exporter) Read(want func(name string) bool) (prom.Scrape, error) {
 	return out, nil
 }
 
-// Close has nothing to do: what was not scraped is not kept.
+// Close does nothing: metrics are not saved.
 func (e *exporter) Close(context.Context) error { return nil }
 
 func (e *exporter) NewCounterCtor(name string, labels ...string) service.MetricsExporterCounterCtor {
@@ -202,7 +200,7 @@ func (e *exporter) NewGaugeCtor(name string, labels ...string) service.MetricsEx
 	}
 }
 
-// DeleteSeriesPartialMatch forgets the series of a stream that has ended.
+// DeleteSeriesPartialMatch drops the series of a stream that has ended.
 func (e *exporter) DeleteSeriesPartialMatch(labels map[string]string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -211,8 +209,8 @@ func (e *exporter) DeleteSeriesPartialMatch(labels map[string]string) {
 	}
 }
 
-// kept is the family of a name, made if it is new. It is not ok when the name is of
-// another type, or has other labels.
+// kept returns the metric of a name, registering it if it is new. ok is false when the name has another type or other
+// labels.
 func kept[T vector](e *exporter, name string, labels []string, made func(help string) T) (T, bool) {
 	var none T
 	e.mu.Lock()
@@ -245,7 +243,7 @@ func (c counter) IncrFloat64(n float64) { c.Add(n) }
 
 type timer struct{ prometheus.Observer }
 
-// Timing notes a time; one below 0 is none: see meter.None.
+// Timing records a duration; a negative one only creates the series: see meter.None.
 func (t timer) Timing(nanoseconds int64) {
 	if nanoseconds >= 0 {
 		t.Observe(float64(nanoseconds) / 1e9)
@@ -257,7 +255,7 @@ type gauge struct{ prometheus.Gauge }
 func (g gauge) Set(n int64)          { g.Gauge.Set(float64(n)) }
 func (g gauge) SetFloat64(n float64) { g.Gauge.Set(n) }
 
-// nothing is a metric that is not kept.
+// nothing is a dropped metric.
 type nothing struct{}
 
 func (nothing) Incr(int64)   {}

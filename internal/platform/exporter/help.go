@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// help is what metrics say, by name: the fourth column of the tables whose first
-// names a metric.
+// help returns help texts by metric name: the fourth column of the document's tables whose first column names a
+// metric.
 func help(document string) map[string]string {
 	texts := map[string]string{}
 	named := regexp.MustCompile("^\\| `([a-z_]+)` \\|")

@@ -1,7 +1,6 @@
-// Package firmware reads the versions of firmware that devices send, and the
-// ranges of them that schemas and rules name. Versions are compared by the
-// semver library; which spellings are taken is decided here, so that what is
-// registered goes on meaning what it meant.
+// Package firmware parses firmware versions of devices and the ranges of versions in schemas and rules. The semver
+// library compares versions; this package decides which notations are accepted, so that registered ranges keep their
+// meaning when the library changes.
 package firmware
 
 import (
@@ -12,12 +11,11 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// most is the greatest number in a version.
+// most is the largest number allowed in a version.
 const most = 10<<28 + 9
 
-// Parse reads "2", "2.1", "2.1.0", "v2.1.0" and "2.1.0-rc.1+build". What
-// follows '-' or '+' is left out, whatever it is: 2.0.0-rc.1 already speaks what
-// 2.0.0 speaks.
+// Parse parses "2", "2.1", "2.1.0", "v2.1.0" and "2.1.0-rc.1+build". It ignores what follows '-' or '+': 2.0.0-rc.1
+// has the schema of 2.0.0.
 func Parse(s string) (v *semver.Version, ok bool) {
 	if i := strings.IndexAny(s, "-+"); i >= 0 {
 		if i == len(s)-1 {
@@ -26,7 +24,7 @@ func Parse(s string) (v *semver.Version, ok bool) {
 		s = s[:i]
 	}
 	parts := strings.Split(s, ".")
-	for i, part := range parts { // the library bounds the length of a text
+	for i, part := range parts { // strip leading zeros: the library limits the length of the text
 		if digits := strings.TrimLeft(part, "0"); digits != "" || part == "" {
 			parts[i] = digits
 		} else {
@@ -37,11 +35,11 @@ func Parse(s string) (v *semver.Version, ok bool) {
 	return v, err == nil && max(v.Major(), v.Minor(), v.Patch()) <= most
 }
 
-// Range is a set of versions, the union of its alternatives; nil has none.
+// Range is a set of versions: the union of its alternatives. A nil Range is empty.
 type Range []alternative
 
-// alternative holds a constraint for each comparison: the library bounds the
-// length of a text, and schemas that are registered may have longer ones.
+// alternative holds one constraint per comparison, because the library limits the length of a constraint's text and
+// registered schemas may exceed it.
 type alternative struct {
 	all    []*semver.Constraints
 	bounds []*semver.Version
@@ -51,10 +49,9 @@ func (a alternative) check(v *semver.Version) bool {
 	return !slices.ContainsFunc(a.all, func(c *semver.Constraints) bool { return !c.Check(v) })
 }
 
-// ParseRange reads alternatives separated by "||", each a list of comparisons
-// that all hold, such as ">=1.0.0 <2.0.0". A bound is one version also when it
-// is short: ">1" has 1.0.1, and "1" has 1.0.0 alone. The other notations of the
-// library are refused.
+// ParseRange parses alternatives separated by "||", each a list of comparisons that must all hold, such as ">=1.0.0
+// <2.0.0". A short bound is completed with zeros: ">1" contains 1.0.1, and "1" contains only 1.0.0. Other notations
+// of the library are rejected.
 func ParseRange(s string) (Range, error) {
 	var r Range
 	for text := range strings.SplitSeq(s, "||") {
@@ -70,7 +67,7 @@ func ParseRange(s string) (Range, error) {
 				return nil, fmt.Errorf("parsing firmware range %q: %q is not a version such as 2.1.0", s, rest)
 			}
 			a.bounds = append(a.bounds, bound)
-			c, err := semver.NewConstraint(op + bound.String()) // all three numbers: the library reads ">1" as ">=2"
+			c, err := semver.NewConstraint(op + bound.String()) // three numbers: the library reads ">1" as ">=2"
 			if err != nil {
 				return nil, fmt.Errorf("parsing firmware range %q: %w", s, err)
 			}
@@ -84,7 +81,7 @@ func ParseRange(s string) (Range, error) {
 	return r, nil
 }
 
-// Contains tells whether a version that Parse has read is in the range.
+// Contains tells whether a version returned by Parse is in the range.
 func (r Range) Contains(v *semver.Version) bool {
 	return slices.ContainsFunc(r, func(a alternative) bool { return a.check(v) })
 }
@@ -95,8 +92,8 @@ func (r Range) ContainsText(s string) bool {
 	return ok && r.Contains(v)
 }
 
-// Possible tells whether any version is in the range. The lowest of an
-// alternative is 0.0.0, a bound, or the next after one.
+// Possible tells whether any version is in the range. The lowest version of an alternative is 0.0.0, one of its
+// bounds, or the patch after a bound.
 func (r Range) Possible() bool {
 	return slices.ContainsFunc(r, func(a alternative) bool {
 		return a.check(&semver.Version{}) || slices.ContainsFunc(a.bounds, func(bound *semver.Version) bool {

@@ -9,18 +9,18 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// Asking is a processor's question to a store that events wait for: while the
-// store is away nothing passes, and nothing fails.
+// Asking makes a processor wait for a store that its events need: while the store is unreachable no event passes, and
+// none fails.
 type Asking struct {
-	Store    string // for people: "store of consents"
+	Store    string // name in messages: "store of consents"
 	Timeout  time.Duration
 	Up       *service.MetricGauge // 1 while the store answers
 	Failures *service.MetricCounter
 	Log      *service.Logger
 }
 
-// Until asks until the store answers, each time for the timeout at most. It returns
-// an error only when the context ends first.
+// Until calls ask until it succeeds, with a.Timeout for each call and growing pauses between. It returns an error
+// only when ctx ends first.
 func (a *Asking) Until(ctx context.Context, ask func(context.Context) error) error {
 	var began, told time.Time
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
@@ -46,7 +46,7 @@ func (a *Asking) Until(ctx context.Context, ask func(context.Context) error) err
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause/2)): // several processes come back at different moments
+		case <-time.After(pause/2 + rand.N(pause/2)): // random, so that several processes do not retry together
 		}
 	}
 }

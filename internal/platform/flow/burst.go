@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Burst says what may happen thousands of times a second a few times in a while
-// for each kind: the first ones at once, and then how often it was more.
+// Burst limits messages that may occur thousands of times a second: of each kind it says the first few per interval,
+// and at the interval's end how many more there were. It may be used concurrently.
 type Burst struct {
 	every time.Duration
 	first int
@@ -18,21 +18,21 @@ type Burst struct {
 }
 
 type burst struct {
-	said int // at once, within the while
+	said int // said in this interval
 	more int
 	last string
 }
 
-// NewBurst makes one that calls say at most once in every for each kind.
+// NewBurst returns a Burst that says the first message of each kind per interval.
 func NewBurst(every time.Duration, say func(text string)) *Burst { return NewBursts(every, 1, say) }
 
-// NewBursts makes one that calls say for the first of each kind in every, and once
-// for all others.
+// NewBursts returns a Burst that says the first messages (their number is first) of each kind per interval, and one
+// summary of the others.
 func NewBursts(every time.Duration, first int, say func(text string)) *Burst {
 	return &Burst{every: every, first: first, say: say, kinds: map[string]*burst{}}
 }
 
-// Note says the text, or counts it. The kinds are to be few: they are kept.
+// Note says the text or counts it. Use few kinds: the kinds in the current interval are kept in memory.
 func (b *Burst) Note(kind, text string) {
 	b.mu.Lock()
 	if k := b.kinds[kind]; k != nil {

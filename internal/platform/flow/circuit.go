@@ -5,28 +5,26 @@ import (
 	"time"
 )
 
-// Circuit keeps a server that is down from being hammered: after some failures in
-// a row nobody asks it until a pause has passed, and then one caller alone probes
-// it. The pause doubles with each failed probe. The zero value opens at the first
-// failure.
+// Circuit is a circuit breaker: after some failures in a row it admits nobody for a pause, then a single caller as a
+// probe. The pause doubles with each failed probe. The zero value opens at the first failure. It may be used
+// concurrently.
 type Circuit struct {
-	After int // failures in a row until it opens; 0 is 1
+	After int // failures in a row that open it; 0: 1
 
 	mu      sync.Mutex
 	failed  int           // in a row, while it is closed
-	pause   time.Duration // 0: closed, everybody may ask
+	pause   time.Duration // 0: closed, everybody is admitted
 	until   time.Time
 	probing bool
 }
 
-// How long nobody asks: at first, and at most.
+// The first and the longest pause.
 const (
 	circuitFirst = 100 * time.Millisecond
 	circuitMost  = 5 * time.Second
 )
 
-// Enter tells whether the caller may ask the server now. Whoever is let in must
-// call Succeed, Fail or Leave.
+// Enter tells whether the caller may call the server now. An admitted caller must then call Succeed, Fail or Leave.
 func (c *Circuit) Enter(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -40,7 +38,7 @@ func (c *Circuit) Enter(now time.Time) bool {
 	return true
 }
 
-// Succeed closes the circuit, and tells whether it was open.
+// Succeed closes the circuit and tells whether it was open.
 func (c *Circuit) Succeed() (was bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,8 +47,8 @@ func (c *Circuit) Succeed() (was bool) {
 	return was
 }
 
-// Fail counts a failure, and tells whether it opened the circuit. Callers that
-// were let in before it opened do not lengthen the pause.
+// Fail records a failure and tells whether it opened the circuit. Failures of callers admitted before it opened do
+// not lengthen the pause.
 func (c *Circuit) Fail(now time.Time) (opened bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +68,7 @@ func (c *Circuit) Fail(now time.Time) (opened bool) {
 	return opened
 }
 
-// Leave gives up without having learned anything: the caller was cancelled.
+// Leave ends a call without a result, because the caller was cancelled.
 func (c *Circuit) Leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

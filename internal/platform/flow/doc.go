@@ -1,4 +1,3 @@
-// Package flow governs how fast work goes and when it waits: an output that
-// holds a batch while its store is down, processing that makes way for requests
-// that wait for a verdict, and long loops that yield.
+// Package flow controls pace and waiting: outputs that retry a batch while their store is down, processing that
+// yields to requests waiting for a verdict, circuit breakers, and long loops that yield the processor.
 package flow

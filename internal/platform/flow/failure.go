@@ -2,11 +2,11 @@ package flow
 
 import "time"
 
-// Failure is an error of a receiver, as far as it says how to go on.
+// Failure is a receiver's error that says whether and when to retry.
 type Failure struct {
 	Text      string
-	Permanent bool          // trying again cannot help
-	After     time.Duration // the receiver asked for this pause; 0: it did not
+	Permanent bool          // retrying cannot help
+	After     time.Duration // pause that the receiver asked for; 0: none
 }
 
 func (f *Failure) Error() string { return f.Text }

@@ -14,31 +14,28 @@ import (
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = time.Second
-	remind     = 30 * time.Second // how often an outage that lasts is logged
+	remind     = 30 * time.Second // interval between log lines of one outage
 )
 
-// Hold keeps a batch while its store is down, instead of handing it back.
-// What an output hands back, the engine's inputs deliver again, one of their
-// small batches after the other with half a second and more between them. After
-// an outage of four seconds hundreds of batches came back so, for minutes, and
-// everything newer waited behind them. A batch that is held is written whole as
-// soon as the store is back; what comes meanwhile waits in the log.
+// Hold wraps an output so that WriteBatch retries a batch while the store is down instead of failing it. The engine's
+// inputs redeliver failed batches one small batch at a time, half a second or more apart: after an outage of four
+// seconds, hundreds of batches took minutes, and everything newer waited behind them. A batch that is retried here is
+// written whole as soon as the store is back, while newer records wait in the log.
 //
-// It wraps an output whose WriteBatch may be called again with a batch that
-// it failed. The metric is a gauge: 1 while the store takes batches, 0 while it
-// does not; failures counts the tries that failed, which the engine does not see.
+// The output's WriteBatch must allow being called again with a failed batch. The metric is a gauge: 1 while the store
+// accepts batches, else 0. failures counts failed attempts, which the engine does not see.
 //
-// WriteBatch returns nil when the output did; the output's *service.BatchError,
-// service.ErrNotConnected and what HandBack made, which retrying does not help; and the
-// store's last error when the context ended first: then the batch is handed back.
+// WriteBatch returns nil when the output did, and without retrying the output's *service.BatchError,
+// service.ErrNotConnected and errors marked by HandBack. When ctx ends first it returns the store's last error, and
+// the engine redelivers the batch.
 func Hold(out service.BatchOutput, store, metric string, failures *service.MetricCounter,
 	res *service.Resources) service.BatchOutput {
 	return &held{BatchOutput: out, store: store, log: res.Logger(), up: res.Metrics().NewGauge(metric),
 		failures: failures, trace: trace.Of(res)}
 }
 
-// HandBack marks an output's error that is not the store's: the batch goes back to who
-// delivered it, and comes again.
+// HandBack marks an error of an output that is not the store's fault: the batch is not retried but redelivered by the
+// engine.
 func HandBack(err error) error { return handedBack{err} }
 
 type handedBack struct{ error }
@@ -47,7 +44,7 @@ func (b handedBack) Unwrap() error { return b.error }
 
 type held struct {
 	service.BatchOutput
-	store    string // for people
+	store    string // name in messages
 	log      *service.Logger
 	up       *service.MetricGauge
 	failures *service.MetricCounter
@@ -101,7 +98,7 @@ func (h *held) write(ctx context.Context, batch service.MessageBatch) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(pause/2 + rand.N(pause/2)): // several processes come back at different moments
+		case <-time.After(pause/2 + rand.N(pause/2)): // random, so that several processes do not retry together
 		}
 	}
 }

@@ -9,15 +9,15 @@ import (
 
 // Store is an output that writes batches to a store.
 type Store struct {
-	Name     string // of the component
+	Name     string // component name
 	Spec     *service.ConfigSpec
-	Batching string // the field of its batch policy
-	Is, Up   string // what it is called in messages, and its gauge: see Hold
-	Failures string // its counter
+	Batching string // name of its batch policy field
+	Is, Up   string // name in messages, and its gauge: see Hold
+	Failures string // name of the counter of failures
 	New      func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, error)
 }
 
-// Register adds the output, which holds batches while its store is down.
+// Register adds the output to env, wrapped in Hold.
 func (s Store) Register(env *service.Environment) error {
 	return env.RegisterBatchOutput(s.Name, s.Spec,
 		func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {

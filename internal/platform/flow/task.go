@@ -2,13 +2,13 @@ package flow
 
 import "context"
 
-// Task is work that goes on beside a component, until it is told to stop.
+// Task is a background goroutine of a component.
 type Task struct {
 	stop context.CancelFunc
 	done chan struct{}
 }
 
-// Start begins work. Its context ends when the task is told to.
+// Start runs work in a goroutine. Its context ends when End is called.
 func Start(work func(context.Context)) *Task {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &Task{stop, make(chan struct{})}
@@ -19,8 +19,8 @@ func Start(work func(context.Context)) *Task {
 	return t
 }
 
-// End tells the work to stop and waits until it has. It returns the context's
-// error when the work went on for longer; End may be called again then.
+// End cancels the work and waits for it to finish. If ctx ends first, it returns ctx's error; End may then be called
+// again.
 func (t *Task) End(ctx context.Context) error {
 	t.stop()
 	select {

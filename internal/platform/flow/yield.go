@@ -5,17 +5,16 @@ import (
 	"time"
 )
 
-// turn is how long a loop may keep a core to itself: the runtime would take it
-// away after ten times that. Giving it up costs some 30 µs on an idle machine,
-// because another core is woken for what then goes on as before.
+// turn is how long a loop may run before it yields; the runtime would preempt it after ten times that. Yielding costs
+// some 30 µs on an idle machine, because another core is woken to continue the same work.
 const turn = time.Millisecond
 
-// Yielder lets a long loop give way: a large batch must not hold up
-// those who wait for a verdict. Its zero value is ready.
+// Yielder makes a long loop yield the processor, so that a large batch does not delay requests that wait for a
+// verdict. The zero value is ready; a Yielder belongs to one goroutine.
 type Yielder struct{ last time.Time }
 
-// Yield calls runtime.Gosched if the loop has had the core for a turn. It looks
-// at the clock: some tens of nanoseconds.
+// Yield calls runtime.Gosched at most once per turn (a millisecond) of the loop. It reads the clock, which takes some
+// tens of nanoseconds.
 func (y *Yielder) Yield() {
 	switch now := time.Now(); {
 	case y.last.IsZero():

@@ -1,6 +1,5 @@
-// Package geo tells by an address where its sender is, from a database in the
-// format of MaxMind that is followed while weir runs. It is a leaf: it imports no
-// room.
+// Package geo looks up the region of an IP address in a database in MaxMind's format, which is reloaded when it
+// changes. It imports no room of plugins.
 package geo
 
 import (
@@ -15,7 +14,7 @@ import (
 	"weir/internal/platform/live"
 )
 
-// File follows a database. It is safe for concurrent use.
+// File is a database that is reloaded when it changes. It may be used concurrently.
 type File struct {
 	path  string
 	value *live.Value[stamp, maxminddb.Reader]
@@ -23,17 +22,17 @@ type File struct {
 	done  chan struct{}
 }
 
-// stamp is what a file changes with.
+// stamp is compared to detect that the file changed.
 type stamp struct {
 	at   time.Time
 	size int64
 }
 
-// every is how often the file is looked at.
+// every is how often the file is checked for changes.
 const every = 5 * time.Second
 
-// Open reads the database, and follows it until it is closed: what cannot be read,
-// or is none, leaves the last one in force and is told.
+// Open reads the database and follows its file until Close. When a later version cannot be read, the last one stays
+// in use and tell is called with the error.
 func Open(path string, tell func(error)) (*File, error) { return open(path, every, tell) }
 
 func open(path string, every time.Duration, tell func(error)) (*File, error) {
@@ -64,8 +63,7 @@ func (f *File) look(context.Context) (stamp, error) {
 	return stamp{info.ModTime(), info.Size()}, nil
 }
 
-// read takes the file into memory: one that is mapped would end the process when
-// somebody writes it anew in its place.
+// read loads the file into memory: if it were mapped, overwriting the file in place would crash the process.
 func (f *File) read(stamp) (*maxminddb.Reader, error) {
 	raw, err := os.ReadFile(f.path)
 	if err != nil {
@@ -78,9 +76,8 @@ func (f *File) read(stamp) (*maxminddb.Reader, error) {
 	return db, nil
 }
 
-// Region is where an address is: a country as ISO 3166-1 has it, with its part
-// as 3166-2 does (US-CA) where the database knows it; "" when it does not know the
-// address. An error is of a database that is broken there.
+// Region returns the region of an address: the ISO 3166-1 country, with its ISO 3166-2 subdivision (US-CA) if the
+// database has it, or "" for an unknown address. An error means that the database is corrupt there.
 func (f *File) Region(address netip.Addr) (string, error) {
 	found := f.value.Get().Lookup(address.Unmap().WithZone(""))
 	if err := found.Err(); err != nil || !found.Found() {
@@ -88,7 +85,7 @@ func (f *File) Region(address netip.Addr) (string, error) {
 	}
 	country, err := text(found, "country", "iso_code")
 	if country == "" && err == nil {
-		country, err = text(found, "country_code") // as smaller databases have it
+		country, err = text(found, "country_code") // the field of smaller databases
 	}
 	if country == "" || err != nil {
 		return "", err
@@ -100,12 +97,12 @@ func (f *File) Region(address netip.Addr) (string, error) {
 	return country, err
 }
 
-// Built is when the database in force was built, as it says itself.
+// Built returns the build time of the database in use, from its metadata.
 func (f *File) Built() time.Time {
 	return time.Unix(int64(f.value.Get().Metadata.BuildEpoch), 0).UTC()
 }
 
-// text is what a record has at a path, "" when it has nothing there.
+// text returns a record's string at a path, or "".
 func text(found maxminddb.Result, path ...any) (s string, err error) {
 	if err = found.DecodePath(&s, path...); err != nil {
 		return "", fmt.Errorf("looking an address up: %w", err)

@@ -2,7 +2,7 @@ package geo
 
 import "strings"
 
-// IsRegion is whether a text looks like a code of ISO 3166-1, or of 3166-2.
+// IsRegion tells whether a text has the form of an ISO 3166-1 or 3166-2 code.
 func IsRegion(s string) bool {
 	country, part, has := strings.Cut(s, "-")
 	upper := func(s string, digits bool) bool {

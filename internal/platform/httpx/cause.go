@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Cause tells whoever logs the request why weir could not answer it: the first of
-// w and what it wraps that has the method Cause(error). Nothing of it is answered:
-// an error's text may name hosts and tables.
+// Cause passes the reason of a failed request to the log: to the method Cause(error) of w or of the first writer it
+// wraps that has one. The client never sees it, because an error's text may name hosts and tables.
 func Cause(w http.ResponseWriter, err error) {
 	for err != nil && w != nil {
 		if c, ok := w.(interface{ Cause(error) }); ok {
@@ -23,10 +22,10 @@ func Cause(w http.ResponseWriter, err error) {
 	}
 }
 
-// causeMost bounds what of an error's text goes to the log.
+// causeMost is the maximum length of a logged error in bytes.
 const causeMost = 500
 
-// Plain is the text of an error without the logins of URLs.
+// Plain returns an error's text without logins in URLs, cut to causeMost bytes.
 func Plain(err error) string {
 	text := logins.ReplaceAllString(err.Error(), "://…@")
 	if len(text) > causeMost {

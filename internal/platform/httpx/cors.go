@@ -8,17 +8,16 @@ import (
 	"strings"
 )
 
-// CORS lets pages of the origins, or of any where "*" is one, send requests
-// with a key of their own and read the answers. Nothing is ever allowed with
-// credentials that a browser keeps: keys are headers, which a page must know.
-// No origins change nothing.
+// CORS lets web pages of these origins, or of any if "*" is listed, send requests with an API key in a header and
+// read the answers. It never allows credentials that a browser stores, such as cookies. With no origins it changes
+// nothing.
 func CORS(origins []string, methods string, next http.Handler) http.Handler {
 	if len(origins) == 0 {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, origin := w.Header(), r.Header.Get("Origin")
-		allowed := "" // the answer to any origin is the same only where all are allowed
+		allowed := "" // the response depends on the origin unless all are allowed
 		switch {
 		case slices.Contains(origins, "*"):
 			allowed = "*"
@@ -47,8 +46,7 @@ func CORS(origins []string, methods string, next http.Handler) http.Handler {
 	})
 }
 
-// ValidOrigin refuses what no browser sends as Origin, and so would never be
-// matched.
+// ValidOrigin rejects an origin that no browser would send, and that could never match.
 func ValidOrigin(origin string) error {
 	if origin == "*" {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"net/url"
 )
 
-// Hash is of what a query asks for: it binds cursors to their query.
+// Hash hashes the parameters of a query, to bind its cursors to it.
 func Hash(v url.Values, fleet string, names ...string) uint32 {
 	h := fnv.New32a()
 	for _, name := range names {
@@ -18,8 +18,8 @@ func Hash(v url.Values, fleet string, names ...string) uint32 {
 	return h.Sum32()
 }
 
-// cursor carries where to go on, and the range, which a later page of a query
-// without from or to would otherwise put elsewhere.
+// cursor holds where to continue, and the query's time range, because later pages of a query without from or to would
+// otherwise compute another range.
 type cursor[P any] struct {
 	At   P      `json:"p"`
 	From int64  `json:"f"`
@@ -27,17 +27,16 @@ type cursor[P any] struct {
 	Hash uint32 `json:"h"`
 }
 
-// Cursor makes the opaque text from which the next page of a query starts.
+// Cursor returns the opaque text with which the next page of a query starts.
 func Cursor[P any](at P, from, to int64, hash uint32) string {
 	raw, err := json.Marshal(cursor[P]{at, from, to, hash})
-	if err != nil { // strings and numbers
+	if err != nil { // cannot happen with strings and numbers
 		return ""
 	}
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// Resume reads the parameter cursor: where the page begins, and the query's
-// range. The first page has none.
+// Resume parses the parameter cursor: where the page begins, and the query's range. at is nil for the first page.
 func Resume[P any](v url.Values, hash uint32) (at *P, from, to int64, bad *Problem) {
 	s := v.Get("cursor")
 	if s == "" {

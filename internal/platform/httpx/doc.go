@@ -1,4 +1,3 @@
-// Package httpx is how weir speaks HTTP beside the gate: the parameters of
-// queries, pages with cursors, problems as RFC 9457, and the client with which
-// commands ask a running weir.
+// Package httpx holds weir's HTTP helpers outside the gate: query parameters, pages with cursors, problems of RFC
+// 9457, and the client with which commands call the API.
 package httpx

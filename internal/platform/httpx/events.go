@@ -8,20 +8,18 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Events is an answer that goes on: server-sent events, each a body as JSON. It is
-// for one goroutine.
+// Events is a response of server-sent events, each with a JSON body. It must not be used concurrently.
 type Events struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	id      int64
 }
 
-// Stream begins an answer of events, which no cache keeps and no proxy may collect
-// before it hands them on.
+// Stream starts a response of events that is neither cached nor buffered by proxies.
 func Stream(w http.ResponseWriter) (*Events, error) {
 	s := &Events{w: w, control: http.NewResponseController(w)}
-	// The time for reading a request is over before an answer without end is.
-	_ = s.control.SetReadDeadline(time.Time{}) // a writer without deadlines, as in tests, has none
+	// The deadline for reading the request would otherwise end the response.
+	_ = s.control.SetReadDeadline(time.Time{}) // fails only for writers without deadlines, as in tests
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no")
@@ -29,7 +27,7 @@ func Stream(w http.ResponseWriter) (*Events, error) {
 	return s, s.write([]byte(": weir\n\n"))
 }
 
-// Send sends one event. An error says that the client has gone, or takes nothing.
+// Send sends one event. An error means that the client is gone or cannot be written to.
 func (s *Events) Send(name string, body any) error {
 	raw, err := text.JSON(body)
 	if err != nil {
@@ -38,7 +36,7 @@ func (s *Events) Send(name string, body any) error {
 	return s.SendRaw(name, raw)
 }
 
-// SendRaw sends one event whose body is JSON already, on one line.
+// SendRaw sends one event whose body is JSON on a single line.
 func (s *Events) SendRaw(name string, raw []byte) error {
 	s.id++
 	return s.write(fmt.Appendf(nil, "id: %d\nevent: %s\ndata: %s\n\n", s.id, name, raw))

@@ -9,27 +9,26 @@ import (
 	"time"
 )
 
-// Jobs makes and watches jobs of one kind over the API: S is what one is made of,
-// J the job as the API answers it.
+// Jobs creates and watches jobs of one kind over the API. S is the body that creates a job, J the job as answered.
 type Jobs[S, J any] struct {
 	API
-	Path  string        // of the list, and of a job with its id: "/v1/replays"
-	Noun  string        // one of them, for errors: "replay"
-	Away  time.Duration // how long the API may be away while a job is watched
-	Ended func(*J) bool // whether a job changes no more
+	Path  string        // path of the list; a job is below it: "/v1/replays"
+	Noun  string        // name of a job in errors: "replay"
+	Away  time.Duration // how long Watch tolerates an unreachable API
+	Ended func(*J) bool // whether a job is finished
 }
 
-// watchEvery is how often a job is looked at.
+// watchEvery is how often a job is polled.
 const watchEvery = 500 * time.Millisecond
 
-// Create queues a job.
+// Create creates a job. After ErrAway it may exist all the same.
 func (a Jobs[S, J]) Create(ctx context.Context, spec S) (*J, error) {
 	j := new(J)
 	return j, a.Call(ctx, http.MethodPost, a.Path, spec, j)
 }
 
-// Watch gets a job again and again, hands it on each time, and returns it when
-// it has ended. An API that restarts meanwhile is waited for.
+// Watch polls a job, passes each state to each, and returns it when it has ended. It tolerates an API that is
+// unreachable for up to a.Away.
 func (a Jobs[S, J]) Watch(ctx context.Context, id string, each func(*J)) (*J, error) {
 	seen := time.Now()
 	for {

@@ -5,16 +5,15 @@ import (
 	"net/http"
 )
 
-// Outcomes says how the errors of a store are answered.
+// Outcomes maps the errors of a store to responses.
 type Outcomes struct {
-	Store   string // for people: "the store of consents"
-	Invalid error  // wrapped by what is wrong with a request
-	Missing error  // wrapped where there is nothing; nil: there always is
-	None    string // what is not there, for people
+	Store   string // name in messages: "the store of consents"
+	Invalid error  // wrapped by errors of an invalid request
+	Missing error  // wrapped when nothing was found; nil: never happens
+	None    string // message for Missing
 }
 
-// Answer answers with a body, or with what the error says. An error that is none of
-// the store's is the store that does not answer.
+// Answer answers 200 with a body, or the response for err. Any error other than Invalid and Missing is answered 503.
 func (o Outcomes) Answer(w http.ResponseWriter, body any, err error) {
 	switch {
 	case err == nil:

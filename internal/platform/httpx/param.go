@@ -13,19 +13,18 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Bad says what is wrong with a parameter.
+// Bad is the problem of an invalid parameter.
 func Bad(name, format string, args ...any) *Problem {
 	return &Problem{Type: "invalid-parameter", Status: http.StatusBadRequest, Title: "A parameter is not valid",
 		Detail: name + ": " + fmt.Sprintf(format, args...), Extra: map[string]any{"parameter": name}}
 }
 
-// NoFleet says that an admin's query names no fleet.
+// NoFleet is the problem of an admin's query without a fleet.
 func NoFleet() *Problem {
 	return Bad("fleet", "an admin key has no fleet of its own: name one")
 }
 
-// Decode reads a request's body as JSON: of at most so many bytes, and with no
-// field that into does not have.
+// Decode decodes a JSON request body of at most `most` bytes. It rejects fields that into does not have.
 func Decode(w http.ResponseWriter, r *http.Request, most int64, into any) error {
 	d := json.NewDecoder(text.PassBOM(http.MaxBytesReader(w, r.Body, most)))
 	d.DisallowUnknownFields()
@@ -35,8 +34,7 @@ func Decode(w http.ResponseWriter, r *http.Request, most int64, into any) error 
 	return nil
 }
 
-// Parse reads the query of a request, in which only these parameters may stand,
-// each once but for the repeated ones.
+// Parse parses the query string. Only the listed parameters are allowed, each at most once unless it is in repeated.
 func Parse(r *http.Request, once, repeated []string) (url.Values, *Problem) {
 	v, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -58,8 +56,8 @@ func Parse(r *http.Request, once, repeated []string) (url.Values, *Problem) {
 	return v, nil
 }
 
-// Devices reads the parameter device, which may be repeated and hold several.
-// valid is event.ValidDevice.
+// Devices parses the parameter device, which may be repeated and may contain several separated by commas. valid is
+// event.ValidDevice.
 func Devices(v url.Values, valid func(string) bool) (devices []string, bad *Problem) {
 	for _, list := range v["device"] {
 		for _, d := range strings.Split(list, ",") {
@@ -72,8 +70,7 @@ func Devices(v url.Values, valid func(string) bool) (devices []string, bad *Prob
 	return devices, nil
 }
 
-// Range reads the parameters from and to: until now, and of a length, when they
-// are not given.
+// Range parses the parameters from and to. to defaults to now, and from to length before to.
 func Range(v url.Values, now time.Time, length time.Duration) (from, to time.Time, bad *Problem) {
 	if to, bad = instant(v, "to", now); bad != nil {
 		return from, to, bad
@@ -92,15 +89,15 @@ func instant(v url.Values, name string, otherwise time.Time) (time.Time, *Proble
 	if s == "" {
 		return otherwise, nil
 	}
-	t, ok := text.ParseTime(strings.Replace(s, " ", "+", 1)) // a plus that was not escaped
+	t, ok := text.ParseTime(strings.Replace(s, " ", "+", 1)) // an unescaped plus
 	if !ok {
 		return t, Bad(name, "%q is no time: expected RFC 3339 with a zone, such as 2026-11-21T09:30:00Z", s)
 	}
 	return t, nil
 }
 
-// Before reads the parameters limit and before of a list whose newest come
-// first: how many, and made before when; a moment after now if it does not say.
+// Before parses the parameters limit and before of a list sorted newest first. before defaults to a minute after now,
+// so that nothing is cut off.
 func Before(v url.Values, now time.Time, otherwise, most int) (limit int, before time.Time, bad *Problem) {
 	if limit, bad = Limit(v, otherwise, most); bad != nil {
 		return 0, before, bad
@@ -109,7 +106,7 @@ func Before(v url.Values, now time.Time, otherwise, most int) (limit int, before
 	return limit, before, bad
 }
 
-// Limit reads the parameter limit: how many a page holds.
+// Limit parses the parameter limit, the size of a page: from 1 to most.
 func Limit(v url.Values, otherwise, most int) (int, *Problem) {
 	s := v.Get("limit")
 	if s == "" {

@@ -5,10 +5,10 @@ import (
 	"strconv"
 )
 
-// typeBase begins every problem type URI; the rest is the problem's name.
+// typeBase is the prefix of problem type URIs.
 const typeBase = "https://weir.dev/problems/"
 
-// Problem is an error body. Type is a stable name, without typeBase.
+// Problem is an error body. Type is a stable name without typeBase.
 type Problem struct {
 	Type   string
 	Status int
@@ -17,8 +17,7 @@ type Problem struct {
 	Extra  map[string]any // extension members
 }
 
-// Write answers with the problem. Headers such as Retry-After are set by the
-// caller before.
+// Write answers with the problem. The caller sets headers such as Retry-After before.
 func Write(w http.ResponseWriter, p Problem) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -28,7 +27,7 @@ func Write(w http.ResponseWriter, p Problem) {
 	_, _ = w.Write(body)
 }
 
-// JSON is the body of the problem, a line, for protocols other than HTTP.
+// JSON returns the body on one line, also for protocols other than HTTP.
 func (p Problem) JSON() []byte {
 	body := map[string]any{}
 	for k, v := range p.Extra {
@@ -39,7 +38,7 @@ func (p Problem) JSON() []byte {
 		body["detail"] = p.Detail
 	}
 	raw, err := encode(body)
-	if err != nil { // an extension member of ours that is no JSON
+	if err != nil { // an extension member of ours that cannot be encoded
 		raw = []byte(`{"type":"about:blank","status":500}`)
 	}
 	return raw

@@ -17,20 +17,19 @@ const (
 	answerMost = 16 << 20
 )
 
-// API is where a weir is administered, and with which key.
+// API is a client of weir's administrative API.
 type API struct {
-	URL string // without path
+	URL string // without a path
 	Key string // an admin key
-	// Client asks, nil for Go's own: Trusting and Pinned make others.
+	// Client sends the requests; nil is http.DefaultClient. See Trusting and Pinned.
 	Client *http.Client
 }
 
-// ErrAway says that the API did not answer, or not now: ask again.
+// ErrAway says that the API did not answer or is temporarily unavailable: try again.
 var ErrAway = errors.New("the api does not answer")
 
-// Call sends what is to be sent as JSON, nil for nothing, and reads the answer
-// into another value. What was asked for may have been done when it fails with
-// ErrAway; any other error says that it was not.
+// Call sends a JSON body (none if send is nil) and decodes the answer. After ErrAway the request may or may not have
+// been carried out; after a *Refusal it was not.
 func (a API) Call(ctx context.Context, method, path string, send, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, callMost)
 	defer cancel()
@@ -56,7 +55,7 @@ func (a API) Call(ctx context.Context, method, path string, send, into any) erro
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrAway, err)
 	}
-	defer func() { _ = resp.Body.Close() }() // it was read
+	defer func() { _ = resp.Body.Close() }() // the body was read; nothing to do about an error
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, answerMost))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrAway, err)
@@ -70,7 +69,7 @@ func (a API) Call(ctx context.Context, method, path string, send, into any) erro
 	return nil
 }
 
-// Refusal is an answer that says no.
+// Refusal is the error of an answer with a status of 300 or more.
 type Refusal struct {
 	Status int
 	text   string

@@ -7,17 +7,16 @@ import (
 	"weir/internal/platform/trace"
 )
 
-// RequestID is the header by which a request is known: a client's own, or one that
-// is made up. Every answer has it, and logs and dead letters name it.
+// RequestID is the header with a request's id, chosen by the client or generated. Every response carries it, and logs
+// and dead letters name it.
 const RequestID = "X-Request-Id"
 
-// Identify gives the answer to a request its id.
+// Identify sets the id of a request in its response header.
 func Identify(w http.ResponseWriter, r *http.Request) {
 	w.Header()[RequestID] = []string{IDOf(r.Header.Get(RequestID))}
 }
 
-// IDOf is the id of a request: its client's, where that is an opaque one, or a new
-// one.
+// IDOf returns the id of a request: the client's, if it is opaque, or a new one.
 func IDOf(asked string) string {
 	if opaque(asked) {
 		return asked
@@ -25,13 +24,12 @@ func IDOf(asked string) string {
 	return trace.NewID()
 }
 
-// RequestIDOf is the id of the request that w answers, "" if nobody gave it one.
+// RequestIDOf returns the id of the request that w answers, or "".
 func RequestIDOf(w http.ResponseWriter) string { return w.Header().Get(RequestID) }
 
-// opaque tells whether a client's id may be told in logs and kept in dead letters,
-// which no processor looks into: a UUID, or as many hex digits without hyphens, as
-// the id of a trace has them. No name, address or number of a person has that
-// shape. Fewer hex digits could be a card's, and an IBAN of Belgium or Germany.
+// opaque tells whether a client's id may appear in logs and dead letters, which are not searched for personal data:
+// only a UUID or 32 hex digits like a trace id. No name, address or number of a person has that form; fewer hex
+// digits could be a payment card or a Belgian or German IBAN.
 func opaque(id string) bool {
 	if len(id) != 32 {
 		_, is := text.ParseUUID(id)

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// RetryAfter is how long an answer asks to wait before the next request; 0: it does
-// not say.
+// RetryAfter returns the pause that a response asks for, or 0.
 func RetryAfter(res *http.Response, now time.Time) time.Duration {
 	text := res.Header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 && seconds < 1<<30 {
@@ -21,7 +20,7 @@ func RetryAfter(res *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// WithoutURL is what went wrong with a request, without its URL, which may be a key.
+// WithoutURL returns a request error's text without its URL, which may contain a secret.
 func WithoutURL(err error) string {
 	var u *url.Error
 	if errors.As(err, &u) {

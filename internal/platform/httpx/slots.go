@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Slots bound how many requests of a kind are answered at a time, and for how long.
+// Slots limits how many requests of a kind run at the same time, and how long each may take.
 type Slots struct {
 	free chan struct{}
 	most time.Duration
 }
 
-// NewSlots makes room for so many requests, each of which may take so long.
+// NewSlots allows n concurrent requests of at most `most` each.
 func NewSlots(n int, most time.Duration) *Slots { return &Slots{make(chan struct{}, n), most} }
 
-// Take takes a place until done is called: the work may use ctx, which ends when
-// its time is over. Where there is none, it answers 429, and ok is false.
+// Take occupies a slot until done is called. The work must use ctx, which ends after the allowed time. When no slot
+// is free, it answers 429 and returns ok false.
 func (s *Slots) Take(w http.ResponseWriter, r *http.Request) (ctx context.Context, done func(), ok bool) {
 	select {
 	case s.free <- struct{}{}:

@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// Trusting makes a client that trusts the CAs of a PEM file alone.
+// Trusting returns a client that trusts only the CAs in a PEM file.
 func Trusting(caFile string) (*http.Client, error) {
 	raw, err := os.ReadFile(caFile)
 	if err != nil {
@@ -23,9 +23,8 @@ func Trusting(caFile string) (*http.Client, error) {
 	return secured(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}), nil
 }
 
-// Pinned makes a client that trusts the server which shows the very certificate
-// of a PEM file, whatever name it is asked by: for a server on this machine,
-// whose certificate names another address than the loopback it is asked at.
+// Pinned returns a client that trusts a server only if it presents exactly the certificate in a PEM file, under any
+// host name: for a server on this machine whose certificate does not name the loopback address.
 func Pinned(certFile string) (*http.Client, error) {
 	raw, err := os.ReadFile(certFile)
 	if err != nil {
@@ -41,7 +40,7 @@ func Pinned(certFile string) (*http.Client, error) {
 	}
 	return secured(&tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, // VerifyConnection is stricter: one certificate, no authority
+		InsecureSkipVerify: true, // VerifyConnection is stricter: it compares the certificate itself
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 || !s.PeerCertificates[0].Equal(pinned) {
 				return errors.New("the server shows another certificate than the one of " + certFile)

@@ -1,7 +1,6 @@
-// Package jobs leases work that lies as rows in a SQL table, in SQLite or
-// PostgreSQL: at any time one process has a row. What a crash leaves is taken by
-// another when the lease ends; a process that was too slow learns that it has
-// lost its row the next time that it changes it.
+// Package jobs leases work that is stored as rows of a SQL table: at any time one process owns a row. The work of a
+// crashed process is taken by another when the lease expires; a process that was too slow gets ErrLost when it next
+// changes its row.
 package jobs
 
 import (
@@ -15,29 +14,28 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// ErrLost says that the row is another owner's now: stop, and save nothing.
+// ErrLost says that another process owns the row now: stop, and save nothing.
 var ErrLost = errors.New("another process has the work")
 
-// Table is where the work lies. It has a column for the end of the lease, in
-// microseconds since 1970, and one for the owner.
+// Table describes the table with the work. It has columns for the owner and for the end of the lease, in microseconds
+// since 1970.
 type Table struct {
 	DB    *sqldb.DB
 	Name  string
 	Key   string        // column of the row's id
 	Until string        // column of the lease's end
-	Owner string        // column of the owner; "": whoever took a row last may change it
-	Lease time.Duration // how long a row stays with an owner that says nothing: what a crash delays it by
+	Owner string        // column of the owner; "": the row has none, and Renew, Release and Change cannot be used
+	Lease time.Duration // how long a row stays with a silent owner, and so the delay after a crash
 
-	// Work is the SQL condition of rows that may be taken and Order which comes
-	// first. $1 is the time, in microseconds; $2 and on are Args.
+	// Work is the SQL condition of rows that may be taken, and Order sorts them. $1 is the time in microseconds; $2
+	// and on are Args.
 	Work, Order string
 	Args        []any
 }
 
-// Take gives the first row that may be taken to owner and returns its id, ""
-// when there is none or another was quicker. Set, if not empty, is what changes
-// beside ("state = 'running'"), with $1 as in Work. When it returns, the lease
-// is committed.
+// Take leases the first available row to owner and returns its id, or "" when there is none or another process was
+// faster. set, if not empty, is SQL of further changes ("state = 'running'"), with $1 as in Work. The lease is
+// committed when Take returns.
 func (t Table) Take(ctx context.Context, owner, set string, now time.Time) (id string, err error) {
 	args := append([]any{now.UnixMicro()}, t.Args...)
 	free := t.Until + ` <= $1 AND (` + t.Work + `)`
@@ -70,8 +68,8 @@ func (t Table) Take(ctx context.Context, owner, set string, now time.Time) (id s
 	return id, nil
 }
 
-// Renew keeps the lease from now on, and changes what set says, with $4 and on as
-// args. It returns ErrLost to who is not the owner.
+// Renew extends the lease from now on and applies set, whose parameters start at $4. It returns ErrLost when owner no
+// longer owns the row.
 func (t Table) Renew(ctx context.Context, owner, id string, now time.Time, set string, args ...any) error {
 	kept := t.Until + ` = $3`
 	if set != "" {
@@ -80,7 +78,7 @@ func (t Table) Renew(ctx context.Context, owner, id string, now time.Time, set s
 	return t.Change(ctx, owner, id, kept, append([]any{now.Add(t.Lease).UnixMicro()}, args...)...)
 }
 
-// Release lets go of a row, and changes what set says, with $3 and on as args.
+// Release gives up a row and applies set, whose parameters start at $3. It returns ErrLost like Renew.
 func (t Table) Release(ctx context.Context, owner, id, set string, args ...any) error {
 	free := t.Owner + ` = '', ` + t.Until + ` = 0`
 	if set != "" {
@@ -89,8 +87,8 @@ func (t Table) Release(ctx context.Context, owner, id, set string, args ...any) 
 	return t.Change(ctx, owner, id, free, args...)
 }
 
-// Change changes a row of owner's: set is SQL, with $3 and on as args. It
-// returns ErrLost to who is not the owner.
+// Change updates a row of owner: set is SQL whose parameters start at $3. It returns ErrLost when owner no longer
+// owns the row.
 func (t Table) Change(ctx context.Context, owner, id, set string, args ...any) error {
 	res, err := t.DB.ExecContext(ctx, `UPDATE `+t.Name+` SET `+set+` WHERE `+t.Key+` = $1 AND `+t.Owner+` = $2`,
 		append([]any{id, owner}, args...)...)

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// The reasons for which a connection is closed at once, as metrics name them.
+// The reasons for closing a new connection, as metrics name them.
 const (
 	ReasonConns      = "connections"
 	ReasonPerAddress = "connections-per-address"
 )
 
-// connLimiter accepts connections within bounds. One beyond them is closed at
-// once, which costs next to nothing.
+// connLimiter limits the number of connections. Connections beyond the limits are closed as soon as they are
+// accepted.
 type connLimiter struct {
 	net.Listener
 	bounds  Bounds
-	plain   bool // Content-Length can be seen
+	plain   bool // no TLS: Content-Length headers can be seen
 	refused func(reason string)
 
 	mu   sync.Mutex
 	open int
-	by   map[string]int // the address that the network gave to one customer
+	by   map[string]int // connections by source
 	live map[*limitedConn]struct{}
 }
 
@@ -33,8 +33,8 @@ func limitConns(l net.Listener, bounds Bounds, plain bool, refused func(string))
 		live: map[*limitedConn]struct{}{}}
 }
 
-// source is the address that connections are counted by: of IPv6 the first 64
-// bits, of which a single host has all that follow.
+// source returns the address by which connections are counted: for IPv6 the first 64 bits, since one host has all
+// addresses of such a network.
 func source(remote string) string {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -99,13 +99,13 @@ type limitedConn struct {
 	leave func()
 
 	watch  bool
-	tail   []byte      // the end of what was read last
-	length atomic.Bool // a Content-Length was read, or text that looks like one
+	tail   []byte      // the end of the last read
+	length atomic.Bool // text that looks like a Content-Length header was read
 
 	mu       sync.Mutex
-	quiet    bool      // nothing has come since its last answer, or at all
-	retired  bool      // it ends unless something comes in time
-	deadline time.Time // of reading, as the server wants it
+	quiet    bool      // no data since the last response, or at all
+	retired  bool      // it will be closed unless data arrives in time
+	deadline time.Time // the read deadline that the server set
 }
 
 func (c *limitedConn) Close() error {

@@ -7,11 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deafen makes a listener hear no new connection, and waits for those that it
-// has heard to be accepted, for a second at most. Closing it resets each that
-// waits to be accepted, whose client may have sent its request; one that was
-// not heard is tried again by the client's kernel, which is then refused.
-// Where the kernel does not allow it the listener is only closed.
+// deafen makes a listener ignore new connections and waits, for up to about a second, until those in the accept queue
+// are accepted. Closing a listener resets queued connections, whose clients may have sent a request; a client whose
+// SYN is dropped retries and is then refused. Where the kernel does not allow the filter, deafen does nothing.
 func deafen(l net.Listener) {
 	tcp, is := l.(*net.TCPListener)
 	if !is {
@@ -27,7 +25,7 @@ func deafen(l net.Listener) {
 		if control(raw, func(fd int) error {
 			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 			if err == nil {
-				waiting = int(info.Unacked) // of a listener: what is not accepted
+				waiting = int(info.Unacked) // for a listener, the length of the accept queue
 			}
 			return err
 		}) != nil || waiting == 0 {
@@ -36,7 +34,7 @@ func deafen(l net.Listener) {
 	}
 }
 
-// handshake is how long a client near by takes to end one that has begun.
+// handshake is how long a nearby client takes to complete a handshake.
 const handshake = 20 * time.Millisecond
 
 type controller interface{ Control(func(fd uintptr)) error }
@@ -48,8 +46,7 @@ func control(raw controller, do func(fd int) error) (err error) {
 	return err
 }
 
-// dropSYN is a filter (classic BPF) on TCP headers that drops segments which
-// have SYN and no ACK.
+// dropSYN attaches a filter (classic BPF) on TCP headers that drops segments with SYN and without ACK.
 func dropSYN(fd int) error {
 	const flags, syn, ack, all = 13, 0x02, 0x10, 1<<32 - 1
 	filter := []unix.SockFilter{

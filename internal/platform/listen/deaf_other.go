@@ -4,6 +4,5 @@ package listen
 
 import "net"
 
-// deafen is of Linux: elsewhere closing a listener resets what waits to be
-// accepted.
+// deafen works only on Linux: elsewhere, closing a listener resets connections in the accept queue.
 func deafen(net.Listener) {}

@@ -9,9 +9,9 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// Handler serves next as the config says: each answer with the id of its request, to
-// pages of its origins, and with the connection closed after a request whose length is ambiguous. methods are those
-// that pages may use. The server needs ConnContext.
+// Handler wraps next as the config says: it sets the request id in each response, adds CORS headers for the
+// configured origins, and closes the connection after a request whose length is ambiguous. methods is the list of
+// methods that web pages may use. The server must use ConnContext.
 func (c Config) Handler(methods string, next http.Handler) http.Handler {
 	next = httpx.CORS(c.origins, methods, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -25,16 +25,15 @@ func (c Config) Handler(methods string, next http.Handler) http.Handler {
 
 type connKey struct{}
 
-// ConnContext lets Handler find a request's connection.
+// ConnContext stores a request's connection in its context, where Handler finds it.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// ambiguous tells whether a request in chunks may have had a Content-Length
-// too, which net/http takes away: a proxy in front may have gone by that, and
-// have taken something else for the request's end. RFC 9112, 6.3, wants the
-// connection closed after the answer. Where it is not known it is closed as
-// well: over TLS, and where the connection has had a Content-Length before.
+// ambiguous tells whether a chunked request may also have had a Content-Length, which net/http removes: a proxy in
+// front may have used that length and so have seen another end of the request (request smuggling). RFC 9112, 6.3,
+// requires closing the connection after the response. Where it cannot be known, over TLS or after an earlier
+// Content-Length on the same connection, it is assumed.
 func ambiguous(r *http.Request) bool {
 	if len(r.TransferEncoding) == 0 || r.ProtoMajor != 1 {
 		return false
@@ -53,9 +52,9 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 
 const contentLength = "Content-Length"
 
-// look searches what was read, also across the end of what was read before.
+// look searches what was read for Content-Length, also across the boundary to the previous read.
 func (c *limitedConn) look(b []byte) {
-	if len(c.tail) == 0 && bytes.HasPrefix(b, []byte("PRI * HTTP/2")) { // frames have one length each
+	if len(c.tail) == 0 && bytes.HasPrefix(b, []byte("PRI * HTTP/2")) { // HTTP/2 has one length per frame
 		c.watch = false
 		return
 	}

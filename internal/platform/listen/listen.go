@@ -1,6 +1,5 @@
-// Package listen opens the listeners that strangers reach: with TLS, or without
-// it on loopback alone unless that is allowed by name, and with bounds on
-// connections.
+// Package listen opens listeners that untrusted clients can reach: with TLS, or without it only on loopback unless
+// explicitly allowed, and with limits on connections.
 package listen
 
 import (
@@ -26,7 +25,7 @@ const (
 	fieldOrigins = "allowed_origins"
 )
 
-// Fields are those of TLS, of doing without it, and of who may ask from a page.
+// Fields returns the config fields for TLS, for listening without it, and for CORS origins.
 func Fields() []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewObjectField(fieldTLS,
@@ -54,15 +53,15 @@ func Fields() []*service.ConfigField {
 	}
 }
 
-// Config is how to listen.
+// Config says how to listen.
 type Config struct {
-	TLS *TLS // nil: without
+	TLS *TLS // nil: no TLS
 	Bounds
 	plain   bool
-	origins []string // of pages
+	origins []string // web origins that CORS allows
 }
 
-// Bounds are on connections; 0 is none.
+// Bounds limit connections; 0 is no limit.
 type Bounds struct {
 	Conns      int
 	PerAddress int
@@ -104,7 +103,7 @@ func tlsFrom(parsed *service.ParsedConfig) (*TLS, error) {
 	return t, nil
 }
 
-// Check refuses to show keys to the network.
+// Check rejects an address where API keys would be sent over the network without TLS.
 func (c Config) Check(address string) error {
 	if c.TLS != nil || c.plain || Loopback(address) {
 		return nil
@@ -114,24 +113,24 @@ func (c Config) Check(address string) error {
 		address, fieldTLS, fieldCert, fieldKey, fieldPlain)
 }
 
-// Loopback tells whether nobody but this machine reaches an address.
+// Loopback tells whether only this machine can reach an address.
 func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return true // listening will say what is wrong with it
+		return true // net.Listen will report what is wrong with it
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Watch is told what happens at a listener.
+// Watch is informed of what happens at a listener.
 type Watch struct {
 	Log         *service.Logger
-	Refused     func(reason string) // a connection was closed at once: Reason…
-	NotReloaded func()              // a changed certificate could not be read
+	Refused     func(reason string) // called for each connection closed at once: Reason…
+	NotReloaded func()              // called when a changed certificate cannot be read
 }
 
-// Open listens, and returns the URL of the listener.
+// Open listens at an address, and returns the listener and its URL.
 func Open(ctx context.Context, address string, c Config, w Watch) (*Listener, string, error) {
 	if err := c.Check(address); err != nil {
 		return nil, "", err
@@ -144,7 +143,7 @@ func Open(ctx context.Context, address string, c Config, w Watch) (*Listener, st
 		}
 	}
 	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // whose sockets can't be deafened
+	lc.SetMultipathTCP(false) // MPTCP sockets cannot be deafened
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, "", err

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Listener is one of Open. An HTTP server of it that is to stop gracefully has
-// its ConnState, and is shut down after Retire.
+// Listener is a listener of Open. For a graceful stop, the HTTP server must have its ConnState set to l.ConnState,
+// and be shut down after Retire.
 type Listener struct {
 	net.Listener
 	conns *connLimiter
@@ -20,24 +20,24 @@ type Listener struct {
 	deaf  sync.Once
 }
 
-// Close accepts what has come by now, and lets no connection in any more.
+// Close accepts what is queued and then closes the listener.
 func (l *Listener) Close() error {
 	l.deaf.Do(func() { deafen(l.conns.Listener) })
 	return l.Listener.Close()
 }
 
-// grace is how long a quiet connection stays open when the listener has closed:
-// a request that its client had sent by then arrives within it.
+// grace is how long an idle connection stays open after the listener closes, so that a request that was already under
+// way still arrives.
 const grace = 250 * time.Millisecond
 
-// ConnState notes which connections wait for a request.
+// ConnState records which connections are idle.
 func (l *Listener) ConnState(c net.Conn, state http.ConnState) {
 	if state != http.StateIdle {
 		return
 	}
 	if t, is := c.(*tls.Conn); is {
 		if t.ConnectionState().NegotiatedProtocol == "h2" {
-			return // it says by itself which requests it has seen
+			return // HTTP/2 tells clients itself which requests were processed
 		}
 		c = t.NetConn()
 	}
@@ -48,11 +48,9 @@ func (l *Listener) ConnState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// Retire lets no connection in any more, and ends those on which nothing comes
-// within a short grace: a request that comes is served. When it returns only
-// connections with a request remain, and those that became idle meanwhile. What
-// a client sends after that meets a connection that is closed: HTTP/1.1 has no
-// way to tell it so before.
+// Retire closes the listener and then the connections on which nothing arrives within a short grace period; a request
+// that does arrive is served. When it returns, only connections with a request remain, and those that became idle in
+// the meantime. What a client sends after that meets a closed connection: HTTP/1.1 cannot announce the closing.
 func (l *Listener) Retire(ctx context.Context) error {
 	err := l.Close()
 	if errors.Is(err, net.ErrClosed) {
@@ -76,7 +74,7 @@ func (l *Listener) Retire(ctx context.Context) error {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	for _, c := range quiet { // the server sees the deadline when it is scheduled
+	for _, c := range quiet { // the server notices the deadline only when it is scheduled
 		for c.waits() && ctx.Err() == nil && time.Since(until) < 4*l.grace {
 			time.Sleep(lastLook)
 		}
@@ -84,12 +82,11 @@ func (l *Listener) Retire(ctx context.Context) error {
 	return err
 }
 
-// lastLook is how long a connection whose grace is over is read once more: for
-// what the kernel has, and the reader has not been told of.
+// lastLook is how long an expired connection is read once more, for data that the kernel has already received.
 const lastLook = 2 * time.Millisecond
 
-// retire ends a connection at a time, unless something comes before. It is false
-// for one that has a request.
+// retire sets an idle connection to end at a time unless something arrives before. It returns false for a connection
+// with a request.
 func (c *limitedConn) retire(at time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +103,7 @@ func (c *limitedConn) waits() bool {
 	return c.quiet && c.retired
 }
 
-// SetReadDeadline does not give a connection more time that is to end.
+// SetReadDeadline records the deadline, but does not extend that of a retired idle connection.
 func (c *limitedConn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +114,7 @@ func (c *limitedConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// SetDeadline is for both directions.
+// SetDeadline sets both deadlines.
 func (c *limitedConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
@@ -134,13 +131,12 @@ func (c *limitedConn) read(p []byte) (int, error) {
 		return n, errors.Join(err, c.came())
 	}
 	c.mu.Lock()
-	c.quiet = false // it ends: nobody waits for it
+	c.quiet = false // it is ending: Retire need not wait for it
 	c.mu.Unlock()
 	return n, err
 }
 
-// came notes that a connection has a request, which has the time that it had
-// before.
+// came marks a connection as having a request, and restores the server's deadline if it was retired.
 func (c *limitedConn) came() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,9 +18,8 @@ type TLS struct {
 	clients             tls.ClientAuthType
 }
 
-// certificates are the files as last read. They are read again when they have
-// changed; while they cannot be read, the last good ones are used. Connections
-// that are open keep what they began with.
+// certificates holds the certificate files as last read. They are reread when they change; while they cannot be read,
+// the last good ones stay in use. Open connections keep theirs.
 type certificates struct {
 	conf  TLS
 	watch Watch
@@ -36,7 +35,7 @@ type fileStamp struct {
 	size int64
 }
 
-// lookEvery bounds how often handshakes look at the files.
+// lookEvery is the minimum interval between checks of the files.
 const lookEvery = time.Second
 
 func loadCertificates(conf TLS, watch Watch) (*certificates, error) {
@@ -48,8 +47,7 @@ func loadCertificates(conf TLS, watch Watch) (*certificates, error) {
 	return c, nil
 }
 
-// server returns the configuration of the listener: it asks for the current
-// certificates at every handshake.
+// server returns the listener's TLS config, which uses the current certificates for every handshake.
 func (c *certificates) server() *tls.Config {
 	base := securetls.NewConfig(securetls.SecurityLevelNormal)
 	base.NextProtos = []string{"h2", "http/1.1"}
@@ -70,7 +68,7 @@ func (c *certificates) get() *tls.Config {
 		return c.current
 	}
 	next, err := c.conf.load()
-	if err != nil { // perhaps between the writes of its two files: the stamp stays, so the next handshake tries again
+	if err != nil { // perhaps between the writes of the two files: the stamp stays, so it is retried
 		c.watch.NotReloaded()
 		c.watch.Log.Warnf("the last good certificate stays in use: %v", err)
 		return c.current

@@ -7,32 +7,32 @@ import (
 	"time"
 )
 
-// Asked is something that is asked for when somebody wants to know. Whoever does,
-// it is asked once at a time, and no more often than it may be: all share an
-// answer. When it is slow or fails, what it said last stays, and grows old.
+// Asked caches an answer that is expensive to get. However many callers refresh it, one call of Ask runs at a time,
+// at a limited rate, and all callers share its result. While Ask is slow or fails, the last value stays and ages. It
+// may be used concurrently.
 type Asked[T any] struct {
-	Every time.Duration // between two questions, at least
-	Most  time.Duration // for an answer
+	Every time.Duration // minimum interval between two calls of Ask
+	Most  time.Duration // timeout of Ask
 	Ask   func(context.Context) (T, error)
-	// Patience is how many times as long as its last answer took the source is left
-	// alone: it works for this no more than so much of its time. 0 is 20.
+	// Patience is the minimum ratio of the pause between calls to the duration of the last one, so that Ask runs for
+	// at most 1/Patience of the time. 0 is 20.
 	Patience int
 
 	mu      sync.Mutex
 	value   *T // nil: never known
 	at      time.Time
-	err     error // of the last question
+	err     error // of the last call
 	asked   time.Time
 	cost    time.Duration
-	running chan struct{} // closed when the question under way is answered
+	running chan struct{} // closed when the running call ends
 	stopped bool
 }
 
-// patience is the Patience of who names none.
+// patience is the default of Patience.
 const patience = 20
 
-// Refresh asks, when that is due, and waits for the answer as long as the context
-// allows. A question goes on for as long as life when who asked has gone.
+// Refresh starts Ask if it is due and waits for the running call while ctx allows. The call itself continues until
+// life ends, even if its caller is gone.
 func (p *Asked[T]) Refresh(ctx, life context.Context) {
 	running := p.Poke(life)
 	if running == nil {
@@ -44,8 +44,8 @@ func (p *Asked[T]) Refresh(ctx, life context.Context) {
 	}
 }
 
-// Poke asks, when that is due, and does not wait. What it returns is closed with
-// the answer that is under way, nil when none is.
+// Poke starts Ask if it is due, without waiting. It returns a channel that is closed when the running call ends, or
+// nil when none runs.
 func (p *Asked[T]) Poke(life context.Context) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,7 +58,7 @@ func (p *Asked[T]) Poke(life context.Context) <-chan struct{} {
 	return p.running
 }
 
-// Stop lets nobody ask any more, and waits for the question under way.
+// Stop prevents further calls and waits for the running one.
 func (p *Asked[T]) Stop() {
 	p.mu.Lock()
 	p.stopped = true
@@ -85,7 +85,7 @@ func (p *Asked[T]) run(life context.Context, done chan struct{}) {
 	close(done)
 }
 
-// Last returns what is known, and since when; nil when it never was.
+// Last returns the last value and its time, nil if there never was one, and the error of the last call.
 func (p *Asked[T]) Last() (*T, time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,9 +7,8 @@ import (
 	"os"
 )
 
-// File follows a file: what build makes of it is the value, until the file
-// changes. One that cannot be read or is wrong leaves the value as it is. An error
-// of reading names what the file holds.
+// File follows a file: the value is what build returns for its content, until the content changes. An unreadable or
+// invalid file leaves the value unchanged. what names the file's content in read errors.
 func File[T any](path, what string, build func([]byte) (*T, error)) *Value[[]byte, T] {
 	return New(Source[[]byte, T]{
 		Load: func(context.Context) ([]byte, error) {

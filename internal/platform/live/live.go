@@ -1,6 +1,5 @@
-// Package live follows a source that may change while weir runs: a file, a
-// registry. It is asked again and again, and the last good value stays in force
-// while the source does not answer, or answers with what is of no use.
+// Package live follows a source that may change while weir runs, such as a file or a registry. It is polled, and the
+// last good value stays in force while the source fails or returns something invalid.
 package live
 
 import (
@@ -10,35 +9,35 @@ import (
 	"time"
 )
 
-// Source is where a value comes from: D as it is read, T as it is used.
+// Source says where a value comes from: D is the type as read, T as used.
 type Source[D, T any] struct {
 	Load  func(context.Context) (D, error)
 	Same  func(a, b D) bool
-	Build func(D) (*T, error) // an error leaves the value as it is
+	Build func(D) (*T, error) // on an error the value stays
 }
 
-// Value is the last good value of a source. It is safe for concurrent use, as
-// long as one at a time calls Refresh or Use.
+// Value is the last good value of a source. It may be used concurrently, except that calls of Refresh, Use and From
+// must not overlap.
 type Value[D, T any] struct {
 	source Source[D, T]
 	value  atomic.Pointer[T]
 	ready  chan struct{} // closed when there is a value
 	once   sync.Once
 
-	have    *D // what the value was built from
-	refused *D // the last that could not be built
+	have    *D // input of the value in force
+	refused *D // the last input that Build rejected
 	why     error
 }
 
-// New returns a value that has not been loaded yet.
+// New returns a Value that is not loaded yet.
 func New[D, T any](source Source[D, T]) *Value[D, T] {
 	return &Value[D, T]{source: source, ready: make(chan struct{})}
 }
 
-// Get returns the value, nil before there is one.
+// Get returns the value, or nil before the first one.
 func (v *Value[D, T]) Get() *T { return v.value.Load() }
 
-// From is what the value was built from. Call it where Refresh and Use are called.
+// From returns what the value was built from. It must not overlap with Refresh and Use.
 func (v *Value[D, T]) From() (d D) {
 	if v.have != nil {
 		d = *v.have
@@ -46,11 +45,11 @@ func (v *Value[D, T]) From() (d D) {
 	return d
 }
 
-// Ready is closed once there is a value.
+// Ready is closed when there is a value.
 func (v *Value[D, T]) Ready() <-chan struct{} { return v.ready }
 
-// Refresh asks the source once. It tells whether the value changed; its error
-// says why it could not, and is the same for as long as the source says the same.
+// Refresh reads the source once and tells whether the value changed. The error of an input that was rejected before
+// is returned again without building it.
 func (v *Value[D, T]) Refresh(ctx context.Context) (changed bool, err error) {
 	d, err := v.source.Load(ctx)
 	if err != nil {
@@ -69,7 +68,7 @@ func (v *Value[D, T]) Refresh(ctx context.Context) (changed bool, err error) {
 	return true, nil
 }
 
-// Use puts in force what was read elsewhere, such as in a cache.
+// Use builds and sets the value from an input that was read elsewhere, such as from a cache.
 func (v *Value[D, T]) Use(d D) error {
 	built, err := v.source.Build(d)
 	if err != nil {
@@ -82,10 +81,9 @@ func (v *Value[D, T]) Use(d D) error {
 	return nil
 }
 
-// Follow calls refresh every so often until the context ends, each time with a
-// timeout. It tells once when it begins to fail, with the error, again when the
-// error's text changes, and once with nil when it no longer does. Failing says
-// whether it failed before.
+// Follow calls refresh every interval, each time with a timeout, until ctx ends. It calls tell with the error when
+// refresh begins to fail and whenever the error's text changes, and once with nil when it succeeds again. failing
+// says that it failed before; its first error is told all the same.
 func Follow(ctx context.Context, every, timeout time.Duration, failing bool, refresh func(context.Context) error,
 	tell func(error)) {
 	tick := time.NewTicker(every)

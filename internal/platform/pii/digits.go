@@ -1,8 +1,7 @@
 package pii
 
-// card returns where a payment card that begins at i ends, or 0: 13 to 19
-// digits, in groups or not, of a known issuer and length, with a right check
-// digit. Digits alone in a field that is known for ids are none.
+// card returns the end of a payment card number that begins at i, or 0: 13 to 19 digits, grouped or not, with a known
+// issuer, its length and a valid check digit. Ungrouped digits in a field of ids do not count.
 func (s *scan) card(i int) int {
 	var number [19]byte
 	n, end, groups := 0, i, 1
@@ -23,7 +22,7 @@ func (s *scan) card(i int) int {
 			break
 		}
 		if issued(number[:n]) && luhn(number[:n]) && groups == 1 && n >= 13 {
-			break // one run of digits is a card by itself: what follows is another word
+			break // one run of digits is a whole card: what follows is another word
 		}
 		groups++
 	}
@@ -40,7 +39,7 @@ func (s *scan) card(i int) int {
 	return end
 }
 
-// cardGroups looks for the longest card that ends with one of the groups.
+// cardGroups returns the end of the longest grouped card that begins at i, or 0.
 func (s *scan) cardGroups(i int) (end int) {
 	var number [19]byte
 	n, groups := 0, 1
@@ -63,7 +62,7 @@ func (s *scan) cardGroups(i int) (end int) {
 	return end
 }
 
-// parts tells what stands between groups of a card's digits.
+// parts tells whether a character may separate groups of a card's digits.
 func parts(c byte) bool { return c == ' ' || c == '-' || c == '.' || c == '\n' }
 
 // luhn checks the check digit.
@@ -81,7 +80,7 @@ func luhn(number []byte) bool {
 	return sum%10 == 0
 }
 
-// issued tells whether an issuer has cards that begin so and are as long.
+// issued tells whether an issuer has cards with these first digits and this length.
 func issued(number []byte) bool {
 	n := len(number)
 	if n < 13 || n > 19 {
@@ -103,7 +102,7 @@ func issued(number []byte) bool {
 		return n == 14 || n == 16
 	case in(352800, 358999): // JCB
 		return n >= 16
-	case in(213100, 213199), in(180000, 180099): // JCB, of old
+	case in(213100, 213199), in(180000, 180099): // JCB, old numbers
 		return n == 15
 	case in(601100, 601199), in(644000, 659999), in(620000, 629999): // Discover, UnionPay
 		return n >= 16
@@ -114,8 +113,7 @@ func issued(number []byte) bool {
 	return false
 }
 
-// likely tells whether digits may be a card's where words say so: of all that JCB
-// and Maestro may have.
+// likely is a weaker issued, for digits that words call a card: all ranges that JCB and Maestro may use.
 func likely(number []byte) bool {
 	n := len(number)
 	if n < 12 {
@@ -130,8 +128,7 @@ func likely(number []byte) bool {
 	return false
 }
 
-// ssn returns where a US social security number at i ends, or 0. Digits without
-// hyphens are one only where the field says so.
+// ssn returns the end of a US social security number at i, or 0. Without hyphens it counts only in a personal field.
 func (s *scan) ssn(i int) int {
 	t := s.text
 	part := func(at, n int) (value int, ok bool) {

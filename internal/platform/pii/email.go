@@ -2,10 +2,9 @@ package pii
 
 import "bytes"
 
-// emails appends the e-mail addresses of a text. Each byte is looked at twice at
-// most: from the @ behind it, and from the one before it.
+// emails appends the e-mail addresses in a text. It looks at each byte at most twice, so its time is linear.
 func emails(text []byte, spans []Span) []Span {
-	left := 0 // where the last one ended
+	left := 0 // the end of the previous address
 	for at := bytes.IndexByte(text, '@'); at >= 0; {
 		next := at + 1
 		if to := domain(text, at+1); to > 0 {
@@ -23,9 +22,8 @@ func emails(text []byte, spans []Span) []Span {
 	return spans
 }
 
-// local returns where the part before the @ begins. Characters that are rare in
-// it and common around it (/ = ? & { | } `) belong to it only where the text
-// begins with it, and an address in quotes includes them.
+// local returns where the part before the @ begins. Characters that are rare in it and common around it (/ = ? & { |
+// } `) belong to it only at the beginning of the text. A quoted local part includes its quotes.
 func local(text []byte, left, at int) int {
 	if at > left && text[at-1] == '"' {
 		if open := bytes.LastIndexByte(text[left:at-1], '"'); open >= 0 && at-1-(left+open) > 1 && at-(left+open) <= 66 {
@@ -52,8 +50,8 @@ func local(text []byte, left, at int) int {
 	}
 }
 
-// domain returns where the host after the @ ends, or 0 when there is none: it
-// has a dot, and a last part of two letters or more.
+// domain returns the end of the host after the @, or 0: it needs a dot and a top-level domain of at least two
+// letters.
 func domain(text []byte, from int) int {
 	end, last := 0, from
 	for i := from; ; i++ {
@@ -61,7 +59,7 @@ func domain(text []byte, from int) int {
 			continue
 		}
 		if i == last || text[last] == '-' || text[i-1] == '-' && i == len(text) {
-			break // an empty part
+			break // empty label
 		}
 		if last > from && topLevel(text[last:i]) {
 			end = i
@@ -92,7 +90,7 @@ func topLevel(part []byte) bool {
 	return true
 }
 
-// picture tells whether a host is the end of a file's name such as icon@2x.png.
+// picture tells whether a host is the end of a file name such as icon@2x.png.
 func picture(host []byte) bool {
 	scale, kind, _ := bytes.Cut(host, []byte("."))
 	if len(scale) < 2 || class[scale[0]]&digit == 0 || scale[len(scale)-1]|0x20 != 'x' {

@@ -6,7 +6,7 @@ import (
 	"unicode/utf16"
 )
 
-// hexAt reads n hex digits.
+// hexAt parses n hex digits.
 func hexAt(b []byte, n int) (r rune, ok bool) {
 	if len(b) < n {
 		return 0, false
@@ -15,7 +15,7 @@ func hexAt(b []byte, n int) (r rune, ok bool) {
 	return rune(v), err == nil
 }
 
-// jsonEscape reads an escape of a JSON string; size is 0 when it is none.
+// jsonEscape parses an escape of a JSON string; size is 0 if there is none.
 func jsonEscape(b []byte) (r rune, size int) {
 	if len(b) < 2 {
 		return 0, 0
@@ -37,12 +37,12 @@ func jsonEscape(b []byte) (r rune, size int) {
 				}
 			}
 		}
-		return r, 6 // half a pair is written as U+FFFD
+		return r, 6 // an unpaired surrogate becomes U+FFFD
 	}
 	return 0, 0
 }
 
-// urlEscape reads %40.
+// urlEscape parses %40.
 func urlEscape(b []byte) (r rune, size int) {
 	if len(b) < 3 {
 		return 0, 0
@@ -54,7 +54,7 @@ func urlEscape(b []byte) (r rune, size int) {
 	return r, 3
 }
 
-// htmlEscape reads &#64; and &#x40; and the names of what stands in addresses.
+// htmlEscape parses &#64;, &#x40; and the names of characters that occur in addresses.
 func htmlEscape(b []byte) (r rune, size int) {
 	const longest = len("&#1114111;")
 	end := -1

@@ -5,23 +5,22 @@ import (
 	"unicode/utf8"
 )
 
-// Text is a text in its folded form, which knows where each of its bytes lies in
-// the raw bytes. One that has nothing to fold shares the memory of the raw bytes.
-// It may be used again.
+// Text is a folded text that maps each of its bytes back to the raw bytes. A text with nothing to fold shares the raw
+// bytes' memory. A Text may be reused; it must not be used concurrently.
 type Text struct {
 	Folded []byte
 	mapped bool
 	buf    []byte
-	from   []uint32 // of each folded byte: where it begins in the raw bytes
-	to     []uint32 // and where it ends
+	from   []uint32 // for each folded byte, its start in the raw bytes
+	to     []uint32 // and its end
 }
 
-// maxFolded is how long a text may be that is folded: positions are 32 bits.
+// maxFolded is the maximum length of a text to fold: positions have 32 bits.
 const maxFolded = 1 << 31
 
-// Fold folds a text. Escaped is that of the content of a JSON string, whose
-// escapes it resolves; those of URLs and HTML it resolves anyway. A byte that is
-// no UTF-8 stays as it is.
+// Fold folds a text. escaped says that raw is the content of a JSON string, whose escapes it then resolves; URL and
+// HTML escapes it always resolves. A byte that is not UTF-8 stays in an unfolded text and becomes a space in a folded
+// one.
 func (t *Text) Fold(raw []byte, escaped bool) {
 	t.Folded, t.mapped = raw, false
 	if !needsFolding(raw) || len(raw) >= maxFolded {
@@ -35,7 +34,7 @@ func (t *Text) Fold(raw []byte, escaped bool) {
 	if escaped {
 		t.pass('\\', jsonEscape)
 	}
-	for range 2 { // %2540 is an @, too
+	for range 2 { // %2540 is an @ too
 		t.pass('%', urlEscape)
 	}
 	t.pass('&', htmlEscape)
@@ -43,7 +42,7 @@ func (t *Text) Fold(raw []byte, escaped bool) {
 	t.Folded = t.buf
 }
 
-// Raw returns where folded[from:to] lies in the raw bytes.
+// Raw returns where Folded[from:to] lies in the raw bytes.
 func (t *Text) Raw(from, to int) (int, int) {
 	if !t.mapped || from >= to {
 		return from, to
@@ -64,8 +63,7 @@ func (t *Text) put(c byte, from, to uint32) {
 	t.buf, t.from, t.to = append(t.buf, c), append(t.from, from), append(t.to, to)
 }
 
-// pass resolves the escapes that begin with one character, in place: none is
-// longer than what it stands for.
+// pass resolves the escapes that begin with mark, in place: no character is longer than its escape.
 func (t *Text) pass(mark byte, read func([]byte) (rune, int)) {
 	n := 0
 	for i := 0; i < len(t.buf); {
@@ -81,7 +79,7 @@ func (t *Text) pass(mark byte, read func([]byte) (rune, int)) {
 		}
 		from, to := t.from[i], t.to[i+size-1]
 		i += size
-		if mark == '%' { // a byte of what may be a longer character
+		if mark == '%' { // may be part of a multi-byte character
 			t.buf[n], t.from[n], t.to[n] = byte(r), from, to
 			n++
 			continue
@@ -95,8 +93,7 @@ func (t *Text) pass(mark byte, read func([]byte) (rune, int)) {
 	t.buf, t.from, t.to = t.buf[:n], t.from[:n], t.to[:n]
 }
 
-// letters writes characters of other scripts that look like ASCII as ASCII, and
-// leaves out those that have no width.
+// letters replaces characters that look like ASCII by ASCII and removes those without width.
 func (t *Text) letters() {
 	n := 0
 	for i := 0; i < len(t.buf); {
@@ -113,7 +110,7 @@ func (t *Text) letters() {
 		from, to := t.from[i], t.to[i+size-1]
 		switch ascii := folded(r); {
 		case r == utf8.RuneError && size == 1:
-			t.buf[n], t.from[n], t.to[n] = ' ', from, to // no text: it parts words
+			t.buf[n], t.from[n], t.to[n] = ' ', from, to // not text: separates words
 			n++
 		case ascii == 0:
 			for k := range size {
@@ -129,11 +126,10 @@ func (t *Text) letters() {
 	t.buf, t.from, t.to = t.buf[:n], t.from[:n], t.to[:n]
 }
 
-// folded returns the character of ASCII that r stands for: 0 when it stands for
-// itself, -1 when it stands for nothing.
+// folded returns the ASCII character for r, 0 to keep r, or -1 to remove it.
 func folded(r rune) rune {
 	switch {
-	case r >= 0xFF01 && r <= 0xFF5E: // full width
+	case r >= 0xFF01 && r <= 0xFF5E: // full-width forms
 		return r - 0xFEE0
 	case r == 0xFE6B:
 		return '@'
@@ -155,7 +151,7 @@ func folded(r rune) rune {
 	return 0
 }
 
-// digitOf returns the value of a decimal digit: scripts have theirs in tens.
+// digitOf returns the value of a decimal digit: Unicode has them in blocks of ten.
 func digitOf(r rune) rune {
 	for _, in := range unicode.Nd.R16 {
 		if r >= rune(in.Lo) && r <= rune(in.Hi) {
@@ -170,5 +166,5 @@ func digitOf(r rune) rune {
 	return 0
 }
 
-// Size is how much memory the text keeps for the next one.
+// Size returns the bytes of memory that the Text keeps for reuse.
 func (t *Text) Size() int { return cap(t.buf) + 4*cap(t.from) + 4*cap(t.to) }

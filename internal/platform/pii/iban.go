@@ -2,7 +2,7 @@ package pii
 
 import "bytes"
 
-// ibanLengths are the lengths of IBANs by country, from the registry of SWIFT.
+// ibanLengths are the lengths of IBANs by country, from SWIFT's registry.
 var ibanLengths = map[string]int{
 	"AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29, "BY": 28,
 	"CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18,
@@ -14,8 +14,7 @@ var ibanLengths = map[string]int{
 	"UA": 29, "VA": 22, "VG": 24, "XK": 20, "YE": 30,
 }
 
-// iban returns where an IBAN at i ends, or 0: a country's, as long as that says,
-// in groups or not, and with right check digits.
+// iban returns the end of an IBAN at i, or 0: a known country, its length, grouped or not, and valid check digits.
 func (s *scan) iban(i int) int {
 	t := s.text
 	if i+15 > len(t) {
@@ -31,7 +30,7 @@ func (s *scan) iban(i int) int {
 	if want == 0 || class[t[i]]&class[t[i+1]]&letter == 0 {
 		return 0
 	}
-	// The number is the text turned by four: remainders of both parts.
+	// The check is computed on the text rotated by four characters: keep remainders of both parts.
 	var head, rest int
 	n, k := 0, i
 	for ; k < len(t) && n < want; k++ {

@@ -6,9 +6,8 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// ipv4 returns where an address at i ends, or 0. Versions look like addresses:
-// one behind a product's name and a slash is none, nor one of five numbers, nor
-// one in a field of versions. Addresses of no host in particular are none either.
+// ipv4 returns the end of an IPv4 address at i, or 0. It excludes what looks like a version: after a product name and
+// a slash, with five numbers, or in a field of versions. It also excludes addresses in 0/8, 127/8 and 255/8.
 func (s *scan) ipv4(i int) int {
 	if s.hint == HintVersion || s.version(i) {
 		return 0
@@ -41,8 +40,8 @@ func (s *scan) ipv4(i int) int {
 	return k
 }
 
-// version tells whether what precedes a number makes it a version: a product and
-// a slash, the word, or another number and a dot.
+// version tells whether what precedes a number makes it a version: a product and a slash, a word such as "version",
+// or another number and a dot.
 func (s *scan) version(i int) bool {
 	t := s.text
 	if i == s.from {
@@ -73,7 +72,7 @@ func (s *scan) version(i int) bool {
 	return false
 }
 
-// ipv6 returns where an address at i ends, or 0.
+// ipv6 returns the end of an IPv6 address at i, or 0.
 func (s *scan) ipv6(i int) int {
 	t := s.text
 	k, colons, double, digits, pairs, group := i, 0, false, false, true, 0
@@ -95,7 +94,7 @@ func (s *scan) ipv6(i int) int {
 		}
 	}
 read:
-	if colons < 2 || !digits || !double && colons < 6 || pairs && group == 2 { // pairs: an EUI-64
+	if colons < 2 || !digits || !double && colons < 6 || pairs && group == 2 { // pairs of hex digits: an EUI-64
 		return 0
 	}
 	end := k

@@ -2,13 +2,13 @@ package pii
 
 import "fmt"
 
-// plan is how the phone numbers of a region are written at home.
+// plan describes how phone numbers of a region are written nationally.
 type plan struct {
-	shapes  []string // 0 to 9 a digit, N one of 2 to 9, # any; a blank parts groups
-	compact bool     // its shapes without gaps are phones, too, outside of fields of ids
+	shapes  []string // 0 to 9: that digit; N: 2 to 9; #: any; blanks separate groups
+	compact bool     // shapes without gaps count too, outside of fields of ids
 }
 
-// regions are the plans that there are, by ISO 3166 code.
+// regions are the known plans by ISO 3166 code.
 var regions = map[string]plan{
 	"US": {shapes: []string{"N## N## ####", "1 N## N## ####"}},
 	"GB": {shapes: []string{"02# #### ####", "011# ### ####", "01#1 ### ####", "01### ######", "01### ### ###",
@@ -36,9 +36,8 @@ var regions = map[string]plan{
 		"0## ### ####"}, compact: true},
 }
 
-// New makes a finder that knows the phone numbers of some regions as they are
-// written at home, by ISO 3166 code. International writings (+49 …, 0049 …) are
-// known in any case.
+// New returns a Finder that knows the national phone formats of these regions (ISO 3166 codes). International formats
+// (+49 …, 0049 …) are always known.
 func New(codes []string) (*Finder, error) {
 	f := &Finder{}
 	for _, code := range codes {
@@ -53,11 +52,11 @@ func New(codes []string) (*Finder, error) {
 
 func known() string { return "AT, AU, BE, BR, CH, DE, DK, ES, FR, GB, IN, IT, JP, NL, NO, NZ, US" }
 
-// number is what looks like a phone: groups of digits with little between them.
+// number is a candidate phone number: groups of digits with short separators.
 type number struct {
 	digits [20]byte
 	n      int
-	size   [8]int // of each group
+	size   [8]int // digits in each group
 	groups int
 	end    int
 }
@@ -70,7 +69,7 @@ func (s *scan) phone(i int) int {
 	}
 	if i > s.from && s.text[i-1] == '.' || i > s.from+1 && s.text[i-1] == '-' &&
 		class[s.text[i-2]]&(digit|letter) != 0 && c != '+' {
-		return 0 // the middle of another number
+		return 0 // inside another number
 	}
 	var d number
 	plus := c == '+'
@@ -97,9 +96,9 @@ func (s *scan) phone(i int) int {
 	if end := s.said(i, d); end > 0 {
 		return s.extension(end)
 	}
-	// what follows a number at home may be another: fewer groups are tried, too
+	// The last groups may belong to another number: try with fewer groups.
 	if next := i + d.size[0] + 1; d.groups > 2 && next < len(s.text) && s.card(next) > 0 {
-		return 0 // 12 4111 1111 …
+		return 0 // such as 12 4111 1111 …
 	}
 	for d.groups > 0 && d.n >= 7 {
 		for p := range s.plans {
@@ -114,7 +113,7 @@ func (s *scan) phone(i int) int {
 	return 0
 }
 
-// read reads groups of digits from i. It is false when a word goes on after them.
+// read reads groups of digits from i. It returns false when a word continues after them.
 func (s *scan) read(i int, d *number) bool {
 	t := s.text
 	k := i
@@ -129,7 +128,7 @@ func (s *scan) read(i int, d *number) bool {
 			k++
 		}
 		if k < len(t) && class[t[k]]&digit != 0 {
-			return false // longer than any
+			return false // too long
 		}
 		if k > from {
 			d.size[d.groups] = k - from
@@ -157,8 +156,7 @@ func separates(c byte) bool {
 	return c == ' ' || c == '-' || c == '.' || c == '/' || c == '(' || c == ')'
 }
 
-// endsNumber tells whether a number that ends at k is one: no word goes on, nor
-// a time of the day, nor a decimal.
+// endsNumber tells whether a number may end at k: no word, time of day or decimal continues there.
 func (s *scan) endsNumber(k int) bool {
 	t := s.text
 	if k >= len(t) {
@@ -170,7 +168,7 @@ func (s *scan) endsNumber(k int) bool {
 	return s.ends(k) && !(t[k] == ':' && k+1 < len(t) && class[t[k+1]]&digit != 0)
 }
 
-// less takes the last group off.
+// less removes the last group.
 func (s *scan) less(i int, d *number) bool {
 	if d.groups < 2 {
 		return false
@@ -188,7 +186,7 @@ func (s *scan) less(i int, d *number) bool {
 	return k > i
 }
 
-// takes tells whether a number is written as the plan has it.
+// takes tells whether a number has one of the plan's shapes.
 func (p *plan) takes(d *number, s *scan, i int) bool {
 	for _, shape := range p.shapes {
 		if d.groups == 1 {
@@ -204,7 +202,7 @@ func (p *plan) takes(d *number, s *scan, i int) bool {
 	return false
 }
 
-// fits compares a number with a shape, and its groups with the shape's.
+// fits compares a number with a shape, and with grouped also their groups.
 func fits(shape string, d *number, grouped bool) bool {
 	n, group, size := 0, 0, 0
 	for k := 0; k <= len(shape); k++ {
@@ -232,7 +230,7 @@ func fits(shape string, d *number, grouped bool) bool {
 	return n == d.n && (!grouped || group == d.groups)
 }
 
-// extension returns where a number ends that may have one: x123, ext. 123, #123.
+// extension returns the end of a number including an extension: x123, ext. 123, #123.
 func (s *scan) extension(end int) int {
 	t := s.text
 	k := end
@@ -262,7 +260,7 @@ func (s *scan) extension(end int) int {
 	return k
 }
 
-// calling tells whether digits begin with the calling code of a country.
+// calling tells whether digits begin with a country calling code.
 func calling(d []byte) bool {
 	if len(d) < 3 {
 		return false
@@ -277,7 +275,7 @@ func calling(d []byte) bool {
 		63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98:
 		return true
 	}
-	switch two { // codes of three digits
+	switch two { // first two digits of three-digit codes
 	case 21, 22, 23, 24, 25, 26, 29, 35, 37, 38, 42, 50, 59, 67, 68, 69, 80, 85, 87, 88, 96, 97, 99:
 		return true
 	}

@@ -1,11 +1,9 @@
-// Package pii finds personal data that has a structure: e-mail addresses, phone
-// numbers, payment cards, IBANs, IP addresses and US social security numbers, in
-// many writings. Checksums, issuers and lengths decide, not the look alone. It
-// finds no names and no addresses of people: those have no structure.
+// Package pii finds personal data that has a structure: e-mail addresses, phone numbers, payment cards, IBANs, IP
+// addresses and US social security numbers, in many notations. Checksums, issuers and lengths decide, not the form
+// alone. It finds no names and no postal addresses, which have no structure.
 //
-// Text is looked at in its folded form (Text): escapes resolved, full-width and
-// other digits as ASCII, what has no width left out. All of it takes time in
-// proportion to the text, whatever the text holds.
+// Text is examined in its folded form (Text): escapes resolved, full-width and other digits as ASCII, zero-width
+// characters removed. The time is linear in the length of any text.
 package pii
 
 import "slices"
@@ -23,30 +21,28 @@ const (
 	SSN
 )
 
-// Span is a find: text[From:To].
+// Span is a finding: text[From:To].
 type Span struct {
 	From, To int
 	Kind     Kind
 }
 
-// Hint is what the name of a text's field says of its content.
+// Hint is what a field's name says about its text.
 type Hint uint8
 
-// A name can say that a bare run of digits is no card or phone, or that a text
-// of four numbers is no address, or that any run of digits may be one.
+// Depending on the hint, a bare run of digits is no card or phone, four numbers are no address, or any run of digits
+// may be a finding.
 const (
 	HintNone     Hint = iota
-	HintID            // an order's, a session's: digits alone mean nothing
-	HintVersion       // of software: 10.0.0.1 is no address
-	HintPersonal      // a phone, a card: digits alone mean something
+	HintID            // an order's or session's id: ungrouped digits are no finding
+	HintVersion       // software version: 10.0.0.1 is no address
+	HintPersonal      // phone or card: ungrouped digits may be a finding
 )
 
-// Finder finds by the phone numbers of some regions. It is safe for concurrent
-// use.
+// Finder finds personal data, with the phone formats of some regions. It may be used concurrently.
 type Finder struct{ plans []plan }
 
-// Finds appends what is in a folded text, in order, without overlaps. Left of
-// the text is nothing: what precedes it does not count.
+// Finds appends the findings in a folded text to spans, in order and without overlaps.
 func (f *Finder) Finds(text []byte, hint Hint, spans []Span) []Span {
 	first := len(spans)
 	spans = emails(text, spans)
@@ -66,8 +62,7 @@ func (f *Finder) Finds(text []byte, hint Hint, spans []Span) []Span {
 	return f.between(text, at, len(text), hint, spans)
 }
 
-// between looks at text[from:to] for what begins with a digit, a letter, a plus
-// sign, a colon or a bracket.
+// between searches text[from:to] for findings that begin with a digit, a letter, a plus sign, a colon or a bracket.
 func (f *Finder) between(text []byte, from, to int, hint Hint, spans []Span) []Span {
 	s := scan{text: text[:to], from: from, hint: hint, plans: f.plans}
 	for i := from; i < to; {
@@ -94,15 +89,15 @@ func (f *Finder) between(text []byte, from, to int, hint Hint, spans []Span) []S
 	return spans
 }
 
-// scan is one look at a text.
+// scan is the search of one text.
 type scan struct {
 	text  []byte
-	from  int // what lies before was something else
+	from  int // what precedes was another finding
 	hint  Hint
 	plans []plan
 }
 
-// at returns where what begins at i ends, 0 when nothing does.
+// at returns the end of the finding that begins at i, or 0.
 func (s *scan) at(i int) (end int, kind Kind) {
 	c := s.text[i]
 	if class[c]&letter != 0 || c == ':' {
@@ -145,7 +140,7 @@ func (s *scan) starts(i int) bool {
 	return true
 }
 
-// word returns where the word ends that holds i.
+// word returns the end of the word that contains i.
 func (s *scan) word(i int) int {
 	if class[s.text[i]]&(digit|letter) == 0 {
 		return i + 1
@@ -155,7 +150,7 @@ func (s *scan) word(i int) int {
 	return i
 }
 
-// ends tells whether no word goes on at i.
+// ends tells whether a word may end at i.
 func (s *scan) ends(i int) bool {
 	return i >= len(s.text) || class[s.text[i]]&(digit|letter) == 0 && s.text[i] != '_'
 }
@@ -164,13 +159,12 @@ const (
 	digit = 1 << iota
 	letter
 	hexDigit
-	mailChar // of an address before its @
+	mailChar // may occur before the @
 	hostChar
 	space
 )
 
-// class is what a byte of a folded text may be. A byte beyond ASCII is a letter
-// of another script.
+// class classifies the bytes of a folded text. A byte beyond ASCII counts as a letter of another script.
 var class = func() (t [256]uint8) {
 	for c := range t {
 		switch {
@@ -211,8 +205,7 @@ func uuid(text []byte, i int) int {
 	return i + 36
 }
 
-// instant returns the end of a time of RFC 3339 at i, or 0: of its date and time
-// of the day, and of what is left of it where digits and signs go on.
+// instant returns the end of an RFC 3339 date and time at i, including seconds and fraction, or 0.
 func instant(text []byte, i int) int {
 	const shape = "dddd-dd-ddTdd:dd"
 	if i+len(shape) > len(text) {

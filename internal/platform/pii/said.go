@@ -2,32 +2,32 @@ package pii
 
 import "bytes"
 
-// Digits that are written as no plan has them may be a phone's where the words
-// around them say so: "call me at 96 228011", "25 833387 office". Words are those
-// of forms, signatures and messages, in the languages of the regions and a few more.
+// Digits in no known phone format may still be a phone number if the words around them say so: "call me at 96
+// 228011", "25 833387 office". The words are those of forms, signatures and messages, in the languages of the regions
+// and a few more.
 
-// meaning is what a word says of the number beside it. One word may have several.
+// meaning is what a word says about a number beside it. A word may have several.
 type meaning uint16
 
 const (
-	wordLabel     meaning = 1 << iota // the number is a phone's: tel, fax, mobile
-	wordCall                          // to phone somebody, and other things: call
-	wordReach                         // to be in touch, mostly: reach … at
-	wordAt                            // stands between that and the number: at, on
+	wordLabel     meaning = 1 << iota // a phone number: tel, fax, mobile
+	wordCall                          // phoning somebody, or something else: call
+	wordReach                         // contacting somebody: reach … at
+	wordAt                            // connects that to the number: at, on
 	wordNumber                        // number, no.
 	wordOwn                           // my, our
 	wordPerson                        // me, you
-	wordSite                          // where a phone stands: office, home
+	wordSite                          // location of a phone: office, home
 	wordExtension                     // x, ext.
-	wordID                            // something that is counted or tracked: order, ticket
-	wordCard                          // for paying
-	wordUnit                          // of what is measured or counted
+	wordID                            // something with an id: order, ticket
+	wordCard                          // payment card
+	wordUnit                          // unit of measurement or count
 )
 
-// longestWord is how many bytes of UTF-8 a word has at most that means something.
+// longestWord is the maximum length in bytes of a word with a meaning.
 const longestWord = 24
 
-// meanings are of words as means folds them.
+// meanings maps words, lowered as means does, to their meaning.
 var meanings = func() map[string]meaning {
 	all := map[string]meaning{}
 	for means, words := range map[meaning]string{
@@ -62,9 +62,8 @@ var meanings = func() map[string]meaning {
 	return all
 }()
 
-// lowered sets the bit that tells small letters from capital ones, in each byte:
-// of ASCII and Latin letters. Words of other scripts come out as something else,
-// always the same.
+// lowered sets bit 0x20 in each byte, which lowers ASCII and Latin letters. Words of other scripts become something
+// else, but always the same.
 func lowered(word, into []byte) []byte {
 	for i, c := range word {
 		into[i] = c | 0x20
@@ -72,7 +71,7 @@ func lowered(word, into []byte) []byte {
 	return into[:len(word)]
 }
 
-// means is what the word text[from:to] says.
+// means returns the meaning of the word text[from:to].
 func (s *scan) means(from, to int) meaning {
 	if from >= to || to-from > longestWord {
 		return 0
@@ -81,14 +80,14 @@ func (s *scan) means(from, to int) meaning {
 	return meanings[string(lowered(s.text[from:to], low[:]))]
 }
 
-// sooner is how many words before a number count, and near how far they may be.
+// sooner is how many words before a number count, and near the maximum distance in bytes.
 const (
 	sooner = 4
 	near   = 56
 )
 
-// before is what the words before i say, the nearest first. No digits lie between.
-// Labelled tells whether a colon stands between the last one and i.
+// before returns the meanings of the words before i, nearest first, as far as no digits lie between. labelled tells
+// whether a colon stands between the nearest word and i.
 func (s *scan) before(i int) (words [sooner]meaning, n int, labelled bool) {
 	k, line := i, false
 	for n < sooner {
@@ -100,7 +99,7 @@ func (s *scan) before(i int) (words [sooner]meaning, n int, labelled bool) {
 			labelled = labelled || n == 0 && s.text[end] == ':'
 			line = line || s.text[end] == '\n'
 		}
-		if k = end; k == s.from || line && !labelled { // what ends a line without a colon is of that line
+		if k = end; k == s.from || line && !labelled { // without a colon, the previous line's words do not count
 			return words, n, labelled
 		}
 		for k > s.from && class[s.text[k-1]]&letter != 0 {
@@ -114,7 +113,7 @@ func (s *scan) before(i int) (words [sooner]meaning, n int, labelled bool) {
 	return words, n, labelled
 }
 
-// named tells whether the words before i say that a number is an id: "order 4…".
+// named tells whether the words before i make a number an id: "order 4…".
 func (s *scan) named(i int) bool {
 	words, n, _ := s.before(i)
 	for _, w := range words[:min(n, 3)] {
@@ -125,8 +124,7 @@ func (s *scan) named(i int) bool {
 	return false
 }
 
-// paying tells whether the words before i say that a number is a card's: "my card
-// is 3502…".
+// paying tells whether the words before i make a number a payment card: "my card is 3502…".
 func (s *scan) paying(i int) bool {
 	words, n, _ := s.before(i)
 	for _, w := range words[:min(n, 3)] {
@@ -140,21 +138,21 @@ func (s *scan) paying(i int) bool {
 	return false
 }
 
-// told is how sure words are that digits are a phone's.
+// told is how strongly words say that digits are a phone number.
 type told uint8
 
 const (
 	toldNothing told = iota
-	toldMaybe        // of groups of digits
-	toldSure         // of six digits in groups
-	toldAny          // of digits alone, too
+	toldMaybe        // if grouped, with at least seven digits
+	toldSure         // if grouped, with at least six digits
+	toldAny          // also ungrouped
 )
 
-// toldBefore reads the words before i.
+// toldBefore evaluates the words before i.
 func (s *scan) toldBefore(i int) (is told) {
 	words, n, labelled := s.before(i)
 	var all meaning
-	others := 0 // words that mean nothing, nearer to i
+	others := 0 // words without a meaning, nearer to i
 	for k, w := range words[:n] {
 		plain := all&^(wordAt|wordNumber|wordPerson|wordSite) == 0 && others == 0
 		switch {
@@ -181,8 +179,7 @@ func (s *scan) toldBefore(i int) (is told) {
 	return is
 }
 
-// wordAfter is what the word after end says, and whether it is the last one of
-// what is said: "96 228011 office".
+// wordAfter returns the meaning of the word after end, and whether it ends the phrase: "96 228011 office".
 func (s *scan) wordAfter(end int) (w meaning, last bool) {
 	t := s.text
 	k := end
@@ -200,8 +197,7 @@ func (s *scan) wordAfter(end int) (w meaning, last bool) {
 	return w, k >= len(t) || class[t[k]]&(letter|digit) == 0
 }
 
-// said returns where a number at i ends of which the words around it say that it
-// is a phone's, or 0.
+// said returns the end of a number at i that the surrounding words call a phone number, or 0.
 func (s *scan) said(i int, d number) int {
 	for d.n > 15 {
 		if !s.less(i, &d) {
@@ -215,9 +211,9 @@ func (s *scan) said(i int, d number) int {
 	after, last := s.wordAfter(end)
 	is := s.toldBefore(i)
 	switch {
-	case after&wordUnit != 0: // a mobile sent 12 500 000 bytes
+	case after&wordUnit != 0: // as in "a mobile sent 12 500 000 bytes"
 		return 0
-	case !last: // 12 500 000 mobile phones
+	case !last: // as in "12 500 000 mobile phones"
 	case after&wordLabel != 0:
 		is = toldAny
 	case after&wordSite != 0:
@@ -230,7 +226,7 @@ func (s *scan) said(i int, d number) int {
 	return 0
 }
 
-// date tells a day: 2026-11-27, 27.11.2026, 27.11.26.
+// date tells whether the groups form a date: 2026-11-27, 27.11.2026, 27.11.26.
 func (d *number) date() bool {
 	if d.groups < 3 || d.size[0] > 2 && d.size[0] != 4 {
 		return false
@@ -255,7 +251,7 @@ func (d *number) date() bool {
 	return d.groups == 3 && d.n <= 6 && d.size[2] == 2 && (day(part[0], part[1]) || day(part[1], part[2]))
 }
 
-// loose tells a list of numbers from groups of one: 1 2 3 4 5 6 7.
+// loose tells whether it is a list of single digits: 1 2 3 4 5 6 7.
 func (d *number) loose() bool {
 	single := 0
 	for _, size := range d.size[:d.groups] {
@@ -266,8 +262,8 @@ func (d *number) loose() bool {
 	return single > 2
 }
 
-// decimals tells numbers with a fraction: dots part all groups of a phone, or
-// none: 52.520 13.405.
+// decimals tells whether these are decimal fractions, such as 52.520 13.405. In a phone number, dots separate all
+// groups or none.
 func (s *scan) decimals(i int, d *number) bool {
 	dots, others := 0, 0
 	for k := i; k < d.end; k++ {

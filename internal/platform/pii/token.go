@@ -1,17 +1,15 @@
 package pii
 
-// What stands for a find may be looked at again, and is left as it is: a mark
-// such as [email], or a token.
+// Replacements of findings, a mark such as [email] or a token, may be scanned again and are left unchanged.
 
-// The beginnings of tokens: what cannot be turned back, and what can.
+// Prefixes of tokens: irreversible and reversible ones.
 const (
 	TokenHash   = "pii-"
 	TokenSealed = "tok-"
 )
 
-// Token writes what stands for a value: the beginning, what it is, the id of the
-// key, and bytes as letters from a to p, of which no pattern can be made. It is a
-// valid device_id, and needs no escape in JSON nor in URLs.
+// Token formats a replacement: prefix, kind, key id, and bytes as letters from a to p, which match no pattern. The
+// result is a valid device_id and needs no escaping in JSON or URLs.
 func Token(begin, kind, key string, sum []byte) string {
 	b := make([]byte, 0, len(begin)+len(kind)+len(key)+2+2*len(sum))
 	b = append(append(append(append(append(b, begin...), kind...), '-'), key...), '-')
@@ -50,5 +48,5 @@ func token(text []byte, i int) int {
 	return k
 }
 
-// IsToken tells whether a text is one token.
+// IsToken tells whether a text is exactly one token.
 func IsToken(text []byte) bool { return len(text) > 0 && token(text, 0) == len(text) }

@@ -1,6 +1,5 @@
-// Package pool shares what is opened by URL among the components of one engine
-// process: it is opened when the first one asks, and closed when the last one has
-// released it.
+// Package pool shares values that are opened by URL among the components of one process: a value is opened for its
+// first user and closed when its last user releases it.
 package pool
 
 import (
@@ -11,10 +10,10 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// key finds the pool of a type.
+// key is the resource key of the pool of a type.
 type key[T io.Closer] struct{}
 
-// pool holds what is open, by URL.
+// pool holds the open values by URL.
 type pool[T io.Closer] struct {
 	mu   sync.Mutex
 	open map[string]*shared[T]
@@ -23,14 +22,13 @@ type pool[T io.Closer] struct {
 type shared[T io.Closer] struct {
 	refs int // guarded by pool.mu
 
-	opening sync.Mutex // held while one caller opens it for all
-	is      bool       // open
+	opening sync.Mutex // held while one caller opens the value for all
+	is      bool       // value is open
 	value   T
 }
 
-// Shared returns what open makes of a URL, or what another component of the process
-// holds already. Call release when done. Who waits for a server that does not
-// answer holds up those who want the same, nobody else.
+// Shared returns the open value of a URL, calling open if no component has it yet. The caller must call release when
+// done. A slow open delays only callers with the same URL.
 func Shared[T io.Closer](ctx context.Context, res *service.Resources, rawURL string,
 	open func(context.Context, string) (T, error)) (value T, release func(), err error) {
 	v, _ := res.GetOrSetGeneric(key[T]{}, &pool[T]{open: map[string]*shared[T]{}})
@@ -77,6 +75,6 @@ func (p *pool[T]) release(rawURL string, s *shared[T]) {
 	}
 	delete(p.open, rawURL)
 	if s.is {
-		_ = s.value.Close() // what was committed is safe without it
+		_ = s.value.Close() // committed data does not depend on it
 	}
 }

@@ -8,11 +8,10 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 )
 
-// Expr is a compiled expression. It may be shared by goroutines, each with a
-// Reader of its own.
+// Expr is a compiled expression. Goroutines may share it if each has its own Reader.
 type Expr struct {
 	source string
-	fast   part // of nothing: outside of the subset
+	fast   part // zero: the expression is outside the compiled subset
 	why    string
 	slow   *bloblang.Executor
 }
@@ -20,16 +19,15 @@ type Expr struct {
 // fn evaluates a part of an expression.
 type fn func(slots []Value) (Value, error)
 
-// check evaluates a part that is true or false, whatever the values are. Where one is
-// enough, no Value is made.
+// check evaluates a part to a boolean without creating a Value.
 type check func(slots []Value) (bool, error)
 
-// part is a part of an expression, and what is known of it.
+// part is a compiled part of an expression.
 type part struct {
 	value   fn
-	test    check  // nil: it may be no boolean
-	literal *Value // nil: it is none
-	slot    int    // 1 + the slot that it is; 0: none
+	test    check  // nil: not known to be boolean
+	literal *Value // nil: not a literal
+	slot    int    // 1 + its slot if it is one field; 0: it is not
 }
 
 func valued(f fn) part { return part{value: f} }
@@ -41,7 +39,7 @@ func tested(t check) part {
 	}}
 }
 
-// truth is the part as a boolean, as Bloblang takes values for one.
+// truth returns the part as a boolean by Bloblang's rules; wrong is the error for other values.
 func (p part) truth(wrong error) check {
 	if p.test != nil {
 		return p.test
@@ -55,23 +53,21 @@ func (p part) truth(wrong error) check {
 	}
 }
 
-// Parser compiles expressions, of which many are the same: each text is read once, for
-// whatever layouts. It is for one goroutine.
+// Parser compiles expressions and caches them by text, since many are the same. It must not be used concurrently.
 type Parser struct {
 	env    *bloblang.Environment
 	parsed map[string]*bloblang.Executor
 }
 
-// Compile reads an expression of Bloblang, and adds the fields that it needs
-// to the layout. Its error says what is no Bloblang, or what would not give the
-// same answer twice.
+// Compile compiles a Bloblang expression and adds the fields it needs to the layout. It fails for invalid Bloblang
+// and for functions that may return different results for the same input.
 func (p *Parser) Compile(source string, l *Layout) (*Expr, error) {
 	slow, err := p.parseSlow(source)
 	if err != nil {
 		return nil, err
 	}
 	e := &Expr{source: source, slow: slow}
-	var probe Layout // an expression outside of the subset needs no slots
+	var probe Layout // leave the layout unchanged if the expression is outside the subset
 	if _, err := compile(source, &probe); err != nil {
 		e.why = err.Error()
 		return e, nil
@@ -82,7 +78,7 @@ func (p *Parser) Compile(source string, l *Layout) (*Expr, error) {
 	return e, nil
 }
 
-// parseSlow reads an expression with what of Bloblang depends on its input alone.
+// parseSlow parses an expression with only those functions of Bloblang that depend on their input alone.
 func (p *Parser) parseSlow(source string) (*bloblang.Executor, error) {
 	if p.env == nil {
 		p.env, p.parsed = bloblang.GlobalEnvironment().OnlyPure().WithDisabledImports().WithoutFunctions("now",
@@ -107,14 +103,14 @@ func (p *Parser) parseSlow(source string) (*bloblang.Executor, error) {
 	return nil, fmt.Errorf("reading %q: %w", source, err)
 }
 
-// Fast tells whether the expression is compiled; why says what of it is not.
+// Fast tells whether the expression is in the compiled subset; why says what is not.
 func (e *Expr) Fast() (fast bool, why string) { return e.fast.value != nil, e.why }
 
-// String is the expression as it was written.
+// String returns the expression's source.
 func (e *Expr) String() string { return e.source }
 
-// Eval evaluates the expression on what the reader has read. A value's text
-// shares the memory of the document.
+// Eval evaluates the expression on the document that the reader has read. The Value's text may share the document's
+// memory.
 func (e *Expr) Eval(r *Reader) (Value, error) {
 	if e.fast.value != nil {
 		v, err := e.fast.value(r.slots)
@@ -133,7 +129,7 @@ func (e *Expr) Eval(r *Reader) (Value, error) {
 	return valueOf(out)
 }
 
-// True tells whether the expression is the boolean true. An error is Eval's.
+// True tells whether the expression evaluates to the boolean true. Its error is that of Eval.
 func (e *Expr) True(r *Reader) (bool, error) {
 	if e.fast.test != nil {
 		if yes, err := e.fast.test(r.slots); err != errSlow {
@@ -144,7 +140,7 @@ func (e *Expr) True(r *Reader) (bool, error) {
 	return err == nil && v.True(), err
 }
 
-// valueOf is what Bloblang returned.
+// valueOf converts a result of Bloblang.
 func valueOf(out any) (Value, error) {
 	switch v := out.(type) {
 	case nil:

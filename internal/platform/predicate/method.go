@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// method reads the arguments of a method, whose bracket has been taken. Path is
-// that of exists alone.
+// method parses the arguments of a method after the opening bracket. path is set only for exists.
 func (p *parser) method(name string, of fn, path []string) (part, error) {
 	p.anyBlank()
 	if !strings.HasPrefix(p.s[p.i:], ")") {

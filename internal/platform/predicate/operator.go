@@ -14,7 +14,7 @@ func slot(at int) part {
 	return part{slot: at + 1, value: func(slots []Value) (Value, error) { return slots[at], nil }}
 }
 
-// orElse is a value, or another where it is null or fails.
+// orElse evaluates f, and other if f's result is null or an error.
 func orElse(f, other fn) fn {
 	return func(slots []Value) (Value, error) {
 		v, err := f(slots)
@@ -59,7 +59,7 @@ func choose(check, then, other fn) fn {
 	}
 }
 
-// among tells whether a list of literals has a value.
+// among tells whether a value is in a list of literals.
 func among(list []Value, arg fn) part {
 	return tested(func(slots []Value) (bool, error) {
 		v, err := arg(slots)
@@ -78,7 +78,7 @@ func among(list []Value, arg fn) part {
 	})
 }
 
-// equal is Bloblang's comparison irrespective of how numbers are represented.
+// equal compares like Bloblang, regardless of how numbers are represented.
 func equal(a, b Value) (bool, error) {
 	switch {
 	case a.Kind == Other || b.Kind == Other:
@@ -120,7 +120,7 @@ func binary(op string, a, b part) part {
 	return valued(calculation(op, a.value, b.value))
 }
 
-// logic evaluates its second part only when the first does not decide.
+// logic evaluates its second part only when the first does not decide the result.
 func logic(or bool, a, b part) part {
 	wrong := &typeError{"&& and || need booleans"}
 	first, second := a.truth(wrong), b.truth(wrong)
@@ -150,8 +150,8 @@ func comparison(op string, a, b part, compare func(a, b Value) (bool, error)) pa
 	return tested(general)
 }
 
-// withLiteral compares a field with a number or a text, which most conditions are. A
-// field that is of another kind is left to the comparison of any two.
+// withLiteral compares a field with a number or text, the most common condition. It leaves fields of another kind to
+// general.
 func withLiteral(op string, at int, of Value, general check) check {
 	if of.Kind == String && (op == "==" || op == "!=") {
 		return func(slots []Value) (bool, error) {
@@ -177,7 +177,7 @@ func withLiteral(op string, at int, of Value, general check) check {
 	}
 }
 
-// same is equal, with integers compared as such.
+// same is equal, but compares two integers as integers.
 func same(a, b Value) (bool, error) {
 	if a.Kind == Int && b.Kind == Int {
 		return a.Int == b.Int, nil
@@ -245,7 +245,7 @@ func calculation(op string, a, b fn) fn {
 	}
 }
 
-// finite leaves what is no number of JSON to Bloblang.
+// finite leaves results that are not JSON numbers to Bloblang.
 func finite(f float64) (Value, error) {
 	if math.IsInf(f, 0) || math.IsNaN(f) {
 		return Value{}, errSlow
@@ -265,7 +265,7 @@ func remainder(x, y Value, wrong error) (Value, error) {
 	return integer(i % j), nil
 }
 
-// whole cuts a number to an integer.
+// whole truncates a number to an integer; false if it is too large.
 func (v Value) whole() (int64, bool) {
 	if v.Kind == Int {
 		return v.Int, true

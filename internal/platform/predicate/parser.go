@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// compile is the compiler of the subset: what it takes, Bloblang takes too, and
-// means the same by it. Its error names what is outside.
+// compile compiles the subset. Everything it accepts is valid Bloblang with the same meaning. Its error names what is
+// outside the subset.
 func compile(source string, l *Layout) (part, error) {
 	p := &parser{s: source, layout: l}
 	p.blanks()
@@ -52,7 +52,7 @@ func (p *parser) take(token string) bool {
 	return false
 }
 
-// word takes a keyword that ends where it ends.
+// word consumes the keyword w if it is a whole word.
 func (p *parser) word(w string) bool {
 	end := p.i + len(w)
 	if strings.HasPrefix(p.s[p.i:], w) && (end == len(p.s) || !nameByte(p.s[end])) {
@@ -74,8 +74,8 @@ func (p *parser) name() string {
 	return p.s[from:p.i]
 }
 
-// arithmetic reads terms with operators between. Bloblang binds in four steps,
-// each from left to right: * / % |, then + -, then comparisons, then && ||.
+// arithmetic parses terms and operators. Bloblang has four levels of precedence, each left-associative: * / % |, then
+// + -, then comparisons, then && ||.
 func (p *parser) arithmetic() (part, error) {
 	if p.depth++; p.depth > 50 {
 		return part{}, p.outside("what is nested so deeply")
@@ -129,7 +129,7 @@ func (p *parser) operator() string {
 	return ""
 }
 
-// term reads a value with its methods, and a ! before it.
+// term parses a value with its methods and an optional ! before it.
 func (p *parser) term() (part, error) {
 	not := p.take("!")
 	if not {
@@ -181,7 +181,7 @@ func (p *parser) primary() (part, error) {
 	return constant(v), err
 }
 
-// literal reads a number, a string, true, false or null.
+// literal parses a number, a string, true, false or null.
 func (p *parser) literal() (Value, error) {
 	switch {
 	case p.i >= len(p.s):
@@ -216,7 +216,7 @@ func (p *parser) literal() (Value, error) {
 	return Value{}, p.outside("%q", p.s[p.i:])
 }
 
-// goesOn tells whether a number is followed by what would make another of it.
+// goesOn tells whether the characters after a number make it another token.
 func (p *parser) goesOn() bool { return p.i < len(p.s) && nameByte(p.s[p.i]) }
 
 func (p *parser) quoted() (string, error) {
@@ -238,7 +238,7 @@ func (p *parser) quoted() (string, error) {
 	return s, nil
 }
 
-// condition reads what follows an if.
+// condition parses what follows an if.
 func (p *parser) condition() (part, error) {
 	p.anyBlank()
 	check, err := p.arithmetic()
@@ -276,7 +276,7 @@ func (p *parser) condition() (part, error) {
 	return valued(choose(check.value, then.value, other.value)), nil
 }
 
-// path reads the fields after this, and a method that wants to know the path.
+// path parses the fields after this, and the method exists, which needs the path.
 func (p *parser) path() (part, error) {
 	var path []string
 	for {
@@ -310,7 +310,7 @@ func (p *parser) path() (part, error) {
 	return slot(p.layout.slot(path)), nil
 }
 
-// field refuses names that mean something else to a path: places in arrays.
+// field rejects names that mean array elements in a path.
 func (p *parser) field(name string) error {
 	if name == "" || name == "*" || name == "-" {
 		return p.outside("the field %q", name)
@@ -321,7 +321,7 @@ func (p *parser) field(name string) error {
 	return nil
 }
 
-// listed reads [literal, …].contains(x).
+// listed parses [literal, …].contains(x).
 func (p *parser) listed() (part, error) {
 	p.i++
 	var list []Value

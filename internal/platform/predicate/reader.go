@@ -11,8 +11,8 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// Layout says which fields of a document some expressions need. It grows with
-// every Compile, and is complete when the first Reader is made.
+// Layout collects the fields that some expressions need. Compile adds to it; all expressions must be compiled before
+// the first Reader is made.
 type Layout struct {
 	root  node
 	paths [][]string
@@ -20,11 +20,11 @@ type Layout struct {
 
 // node is a field, or the document itself.
 type node struct {
-	slot     int // 1 + the slot that it fills; 0: none
+	slot     int // 1 + the slot it fills; 0: none
 	children map[string]*node
 }
 
-// slot returns that of a path.
+// slot returns the slot of a path, adding one if it is new.
 func (l *Layout) slot(path []string) int {
 	n := &l.root
 	for _, name := range path {
@@ -44,30 +44,29 @@ func (l *Layout) slot(path []string) int {
 	return n.slot - 1
 }
 
-// Paths are the fields that expressions need, in the order of their first use.
+// Paths returns the fields that expressions need, in order of first use.
 func (l *Layout) Paths() [][]string { return l.paths }
 
-// Reader fills the slots of a layout, one document after the other. It is for
-// one goroutine. The values share the memory of the document.
+// Reader fills the slots of a layout from one document after another. It must not be used concurrently. The values
+// share the document's memory.
 type Reader struct {
 	raw    []byte
 	slots  []Value
 	fields rawjson.Field
-	tree   any // the decoded document, once Bloblang had to be asked
+	tree   any // the decoded document, once Bloblang needed it
 	asked  bool
-	set    bool       // the values were set, and are of no document
-	paths  [][]string // of the slots
+	set    bool       // the values come from Set or Take, not from a document
+	paths  [][]string // the paths of the slots
 }
 
-// Reader makes one.
+// Reader returns a Reader for the layout.
 func (l *Layout) Reader() *Reader {
 	r := &Reader{slots: make([]Value, len(l.paths)), paths: l.paths}
 	r.fields = r.fieldsOf(&l.root, 1)
 	return r
 }
 
-// Read fills the slots. The error is a *rawjson.SyntaxError, or says that the
-// document is no object.
+// Read fills the slots from a document, which must be an object. Its error is a *rawjson.SyntaxError.
 func (r *Reader) Read(raw []byte) error {
 	i := rawjson.Space(raw, 0)
 	if i >= len(raw) || raw[i] != '{' {
@@ -83,22 +82,22 @@ func (r *Reader) Read(raw []byte) error {
 	return nil
 }
 
-// Fields begins a document that is an object, and is read by who asks: it takes each
-// field, as rawjson.Object hands them out, and fills the slots with what it has.
+// Fields starts a document that the caller reads with rawjson.Object: the returned function takes each field and
+// fills the slots.
 func (r *Reader) Fields(raw []byte) rawjson.Field {
 	clear(r.slots)
 	r.raw, r.tree, r.asked, r.set = raw, nil, false, false
 	return r.fields
 }
 
-// Set fills the slots, whose paths are those of the layout in their order,
-// without a document: what is evaluated next sees one that has these values.
+// Set fills the slots with values, in the order of the layout's paths, without a document: the next evaluation sees a
+// document with these values.
 func (r *Reader) Set(values []Value) {
 	copy(r.slots, values)
 	r.raw, r.tree, r.asked, r.set = nil, nil, false, true
 }
 
-// document is the decoded document, or what Set says of it.
+// document returns the decoded document, or one built from the values of Set or Take.
 func (r *Reader) document() (any, error) {
 	if r.asked {
 		return r.tree, nil
@@ -122,7 +121,7 @@ func (r *Reader) document() (any, error) {
 	return r.tree, nil
 }
 
-// put sets a field of a document, if it is there.
+// put sets a field of a document unless it is missing.
 func put(tree map[string]any, path []string, v Value) error {
 	if v.Kind == Missing {
 		return nil
@@ -137,14 +136,14 @@ func put(tree map[string]any, path []string, v Value) error {
 		tree = inner
 	}
 	if _, there := tree[path[last]].(map[string]any); there && v.Kind != Other {
-		return nil // a field of it was set before
+		return nil // one of its fields was set before
 	}
 	switch v.Kind {
 	case Null:
 		tree[path[last]] = nil
 	case Bool:
 		tree[path[last]] = v.Int == 1
-	case Int, Float: // as they are written, a 0 that is odd included
+	case Int, Float: // as written, including an odd zero
 		text := strconv.FormatFloat(v.Num, 'g', -1, 64)
 		switch {
 		case v.odd:
@@ -152,7 +151,7 @@ func put(tree map[string]any, path []string, v Value) error {
 		case v.Kind == Int:
 			text = strconv.FormatInt(v.Int, 10)
 		case !strings.ContainsAny(text, ".e"):
-			text += ".0" // it was no integer as it was written
+			text += ".0" // it was not written as an integer
 		}
 		tree[path[last]] = json.Number(text)
 	case String:
@@ -169,18 +168,17 @@ func put(tree map[string]any, path []string, v Value) error {
 	return nil
 }
 
-// Parse reads a value that is well-formed JSON, with no blanks around it. The
-// value shares its memory.
+// Parse parses a value from well-formed JSON without surrounding white space. The Value shares b's memory.
 func Parse(b []byte) (Value, error) { return parse(b) }
 
-// target is what happens with a field.
+// target says what to do with a field.
 type target struct {
 	name   string
 	slot   int
 	fields rawjson.Field
 }
 
-// targets are those of an object: few are compared one by one, which is sooner.
+// targets are the targets of an object. A few are compared one by one, which is faster than a map.
 type targets struct {
 	few  []target
 	many map[string]*target
@@ -200,8 +198,7 @@ func (t *targets) of(key []byte) *target {
 	return nil
 }
 
-// fieldsOf makes the closures of a subtree once, so that reading allocates
-// nothing.
+// fieldsOf creates the closures of a subtree once, so that reading does not allocate.
 func (r *Reader) fieldsOf(n *node, depth int) rawjson.Field {
 	var all targets
 	for name, child := range n.children {
@@ -239,7 +236,7 @@ func (r *Reader) fieldsOf(n *node, depth int) rawjson.Field {
 	}
 }
 
-// parse reads a value that has been checked.
+// parse parses a value that has been checked.
 func parse(b []byte) (Value, error) {
 	switch c := b[0]; c {
 	case '"':
@@ -258,7 +255,7 @@ func parse(b []byte) (Value, error) {
 	return number(b)
 }
 
-// number tells integers from others as Bloblang does: by how they are written.
+// number distinguishes integers from other numbers like Bloblang does: by their notation.
 func number(b []byte) (v Value, err error) {
 	whole := len(b) <= 20
 	for i, c := range b {

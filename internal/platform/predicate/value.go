@@ -1,8 +1,6 @@
-// Package predicate compiles conditions and expressions over JSON documents: a
-// subset of Bloblang becomes closures over slots, which one pass over the bytes
-// fills for all expressions together. What is outside of the subset is legal
-// all the same: Bloblang itself evaluates it, at the cost of decoding the
-// document. The answers are Bloblang's in either way.
+// Package predicate compiles conditions and expressions over JSON documents. Expressions in a subset of Bloblang
+// become closures over slots that one pass over the document fills for all expressions. Other expressions are
+// evaluated by Bloblang itself, at the cost of decoding the document. The results are Bloblang's in both cases.
 package predicate
 
 import (
@@ -13,8 +11,7 @@ import (
 // Kind is what a Value holds.
 type Kind uint8
 
-// The kinds. Missing is a null that is not there; Other is an array or an
-// object, of which only the bytes are known.
+// The kinds. Missing is an absent field, which counts as null; Other is an array or an object, kept as bytes.
 const (
 	Missing Kind = iota
 	Null
@@ -28,10 +25,10 @@ const (
 // Value is a scalar, or the bytes of an array or an object.
 type Value struct {
 	Kind Kind
-	odd  bool // a zero that is not written "0", which Bloblang takes for true
+	odd  bool // a zero not written as "0", which Bloblang treats as true
 	Num  float64
-	Int  int64  // of Int; 1 of a Bool that is true
-	Text string // of String; the JSON of Other. It shares the document's memory
+	Int  int64  // the number of an Int; 1 for a Bool that is true
+	Text string // the text of a String or the JSON of an Other; shares the document's memory
 }
 
 func boolean(b bool) Value {
@@ -47,7 +44,7 @@ func float(f float64) Value  { return Value{Kind: Float, Num: f} }
 func text(s string) Value    { return Value{Kind: String, Text: s} }
 func (v Value) isNull() bool { return v.Kind <= Null }
 
-// IsNumber tells whether the value is one; it is Num then.
+// IsNumber tells whether the value is a number, which is then in Num.
 func (v Value) IsNumber() bool { return v.Kind == Int || v.Kind == Float }
 
 // True tells whether the value is the boolean true.
@@ -67,17 +64,15 @@ func (v Value) String() string {
 	return "null"
 }
 
-// errSlow says that only Bloblang knows the answer.
+// errSlow says that Bloblang must evaluate the expression.
 var errSlow = errors.New("outside of the compiled subset")
 
-// typeError is a static error: an expression that fails on every event costs no
-// more than one that does not.
+// typeError is an error without details, so that an expression that fails on every event costs no more than others.
 type typeError struct{ text string }
 
 func (e *typeError) Error() string { return e.text }
 
-// truth is how Bloblang takes a value for a boolean: a number is true when it
-// is not 0.
+// truth converts a value to a boolean like Bloblang: a number is true when it is not 0.
 func (v Value) truth(wrong error) (bool, error) {
 	switch v.Kind {
 	case Bool:

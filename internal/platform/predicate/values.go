@@ -8,7 +8,7 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// What Append puts before a value: its kind, and what else there is of it.
+// The byte that Append writes before a value: its kind and flags.
 const (
 	kindBits = 0x07
 	oddBit   = 0x08
@@ -17,12 +17,11 @@ const (
 
 var errNoValues = errors.New("these are no values of this layout")
 
-// farthest is from where on a number may be more than its nearest double says.
+// farthest is the magnitude from which a float64 may not represent the number exactly as written.
 const farthest = 1 << 62
 
-// Append appends the values that were read. Who takes them has the same answers of
-// expressions that are compiled, without the document. Where that is not so, since a
-// whole number is no int64, all is false.
+// Append appends the values that were read. From them, Take gives compiled expressions the same results without the
+// document. all is false where that does not hold, because a number may be an integer beyond int64.
 func (r *Reader) Append(b []byte) (values []byte, all bool) {
 	all = true
 	for i := range r.slots {
@@ -52,8 +51,7 @@ func (r *Reader) Append(b []byte) (values []byte, all bool) {
 	return b, all
 }
 
-// Take fills the slots with what Append has written of a reader of the same layout.
-// The values share its memory.
+// Take fills the slots with what Append wrote for a reader of the same layout. The values share b's memory.
 func (r *Reader) Take(b []byte) error {
 	r.raw, r.tree, r.asked, r.set = nil, nil, false, true
 	for i := range r.slots {

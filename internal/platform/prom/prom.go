@@ -1,5 +1,4 @@
-// Package prom reads metrics in the text format of Prometheus, as the engine
-// serves them.
+// Package prom parses metrics in Prometheus' text format, as the engine serves them.
 package prom
 
 import (
@@ -23,24 +22,24 @@ type Series struct {
 	Value  float64
 }
 
-// Bucket of a histogram: how many observations were at most Le.
+// Bucket is a cumulative histogram bucket: Count observations were at most Le.
 type Bucket struct {
 	Le    float64
 	Count uint64
 }
 
-// Scrape is what an endpoint said: series and histograms by the metric's name.
+// Scrape is the result of a scrape: series and histograms by metric name.
 type Scrape struct {
 	Series     map[string][]Series
 	Histograms map[string][][]Bucket
 }
 
-// New returns one that says nothing.
+// New returns an empty Scrape.
 func New() Scrape {
 	return Scrape{Series: map[string][]Series{}, Histograms: map[string][][]Bucket{}}
 }
 
-// Parse reads the metrics of which want says yes, by name; nil is all of them.
+// Parse parses the metrics whose names want accepts; a nil want accepts all.
 func Parse(r io.Reader, want func(name string) bool) (Scrape, error) {
 	out := New()
 	if want != nil {
@@ -60,7 +59,7 @@ func Parse(r io.Reader, want func(name string) bool) (Scrape, error) {
 	return out, nil
 }
 
-// Add adds a counter, a gauge or a histogram; others say nothing here.
+// Add adds a counter, gauge, untyped metric or histogram; it ignores others.
 func (s *Scrape) Add(family *dto.MetricFamily) {
 	name := family.GetName()
 	for _, m := range family.GetMetric() {
@@ -80,7 +79,7 @@ func (s *Scrape) Add(family *dto.MetricFamily) {
 			for _, b := range m.Histogram.GetBucket() {
 				buckets = append(buckets, Bucket{b.GetUpperBound(), b.GetCumulativeCount()})
 			}
-			if n := len(buckets); n == 0 || !math.IsInf(buckets[n-1].Le, 1) { // which is in the text alone
+			if n := len(buckets); n == 0 || !math.IsInf(buckets[n-1].Le, 1) { // only the text format has +Inf
 				buckets = append(buckets, Bucket{math.Inf(1), m.Histogram.GetSampleCount()})
 			}
 			s.Histograms[name] = append(s.Histograms[name], buckets)
@@ -92,8 +91,7 @@ func (s *Scrape) Add(family *dto.MetricFamily) {
 	}
 }
 
-// only leaves the lines of the metrics that are wanted: most of a large scrape
-// need not be parsed.
+// only keeps the lines of wanted metrics, since most of a large scrape need not be parsed.
 func only(r io.Reader, want func(string) bool) (io.Reader, error) {
 	var kept bytes.Buffer
 	lines := bufio.NewScanner(r)
@@ -121,19 +119,19 @@ func only(r io.Reader, want func(string) bool) (io.Reader, error) {
 	return &kept, nil
 }
 
-// Get asks an endpoint.
+// Get scrapes an endpoint.
 func Get(ctx context.Context, client *http.Client, url string, want func(name string) bool) (Scrape, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return Scrape{}, fmt.Errorf("reading metrics: %w", err)
 	}
-	// As they are: who asks most is this machine, and packing costs it more than all the rest.
+	// No compression: most scrapers are on this machine, where it costs more than all the rest.
 	req.Header.Set("Accept-Encoding", "identity")
 	res, err := client.Do(req)
 	if err != nil {
 		return Scrape{}, fmt.Errorf("reading metrics: %w", err)
 	}
-	defer func() { _ = res.Body.Close() }() // it was read
+	defer func() { _ = res.Body.Close() }() // the body was read; nothing to do about an error
 	if res.StatusCode != http.StatusOK {
 		return Scrape{}, fmt.Errorf("reading metrics: the server answered %s", res.Status)
 	}

@@ -1,10 +1,9 @@
-// Package rawjson reads JSON where it lies: strict, in one pass, without
-// building values. It is the only JSON code on the hot path; everything it
-// accepts is valid under RFC 8259, and also: valid UTF-8, no duplicate key in
-// any object, no number beyond a double, and at most MaxDepth levels deep.
+// Package rawjson parses JSON in place: strictly, in one pass, without building values. It is the only JSON code on
+// the hot path. Everything it accepts is valid under RFC 8259 and also has valid UTF-8, no duplicate keys, no number
+// beyond the range of a double, and at most MaxDepth levels.
 //
-// Positions are byte offsets into the slice that was passed in, so errors can
-// say where, and callers can cut sub-slices without copying.
+// Positions are byte offsets into the slice that was passed, so that errors have a position and callers can take
+// sub-slices without copying.
 package rawjson
 
 import (
@@ -16,10 +15,10 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how many levels of objects and arrays may nest.
+// MaxDepth is the maximum nesting depth of objects and arrays.
 const MaxDepth = 64
 
-// SyntaxError says what is wrong and at which byte.
+// SyntaxError says what is wrong at which byte.
 type SyntaxError struct {
 	Offset int
 	Msg    string
@@ -37,7 +36,7 @@ func Space(b []byte, i int) int {
 	return i
 }
 
-// stringByte classes a byte inside a string: 0 plain, 1 needs a closer look.
+// stringByte is 1 for bytes in a string that need a closer look.
 var stringByte = func() (t [256]byte) {
 	for c := range t {
 		if c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
@@ -47,8 +46,8 @@ var stringByte = func() (t [256]byte) {
 	return t
 }()
 
-// String reads the string whose opening quote is at i. The content is
-// b[i+1:end-1]; plain is true when it holds no escape and so is its own value.
+// String scans the string whose opening quote is at i. Its content is b[i+1:end-1]; plain is true when that contains
+// no escape and so needs no decoding.
 func String(b []byte, i int) (end int, plain bool, err error) {
 	if i >= len(b) || b[i] != '"' {
 		return i, false, fail(i, "expected a string")
@@ -80,9 +79,8 @@ func String(b []byte, i int) (end int, plain bool, err error) {
 	}
 }
 
-// plainBytes returns the first position at or after i of a byte that is not
-// plain, which is the end when all are. It looks at eight at a time: the lowest
-// bit that is set is that of the first such byte.
+// plainBytes returns the first position at or after i whose byte is not plain, or len(b). It examines eight bytes at
+// a time; the lowest set bit marks the first such byte.
 func plainBytes(b []byte, i int) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(b); i += 8 {
@@ -98,8 +96,8 @@ func plainBytes(b []byte, i int) int {
 	return i
 }
 
-// escape returns the length of the escape sequence at i. A surrogate must be
-// one of a pair: half a pair is no Unicode text and cannot be stored as such.
+// escape returns the length of the escape sequence at i. An unpaired surrogate is an error: it is not Unicode text
+// and cannot be stored.
 func escape(b []byte, i int) (int, error) {
 	if i+1 >= len(b) {
 		return 0, fail(i, "string does not end")
@@ -147,7 +145,7 @@ func hex4(b []byte, i int) (r rune, ok bool) {
 	return r, true
 }
 
-// Number reads the number that starts at i.
+// Number scans the number that starts at i.
 func Number(b []byte, i int) (end int, err error) {
 	start := i
 	if i < len(b) && b[i] == '-' {
@@ -188,7 +186,7 @@ func Number(b []byte, i int) (end int, err error) {
 	return i, nil
 }
 
-// maxDigits is how long a number without exponent is surely a finite double.
+// maxDigits is the length up to which a number without an exponent is always a finite double.
 const maxDigits = 300
 
 func inRange(number []byte) bool {
@@ -203,8 +201,8 @@ func digits(b []byte, i int) int {
 	return i
 }
 
-// Value reads any value that starts at i (white space already skipped) and
-// returns the position after it. depth is how many levels enclose it.
+// Value scans any value that starts at i (after white space) and returns the position after it. depth is the number
+// of enclosing levels.
 func Value(b []byte, i, depth int) (end int, err error) {
 	if i >= len(b) {
 		return i, fail(i, "unexpected end")
@@ -238,13 +236,12 @@ func literal(b []byte, i int, word string) (int, error) {
 	return i, fail(i, "expected a value")
 }
 
-// Field is called for each member of an object: key is the raw text between
-// the quotes, plain says that it is its own value, and i is where the value
-// starts. It returns where the value ends; Value does for one of no interest.
+// Field is called for each member of an object: key is the raw text between the quotes, plain says that it has no
+// escapes, and i is where the value starts. It returns where the value ends; to skip a value, call Value.
 type Field func(key []byte, plain bool, i int) (end int, err error)
 
-// Object reads the object whose brace is at i, and refuses duplicate keys. A
-// nil field skips every value, checking it.
+// Object scans the object whose brace is at i and rejects duplicate keys. With a nil field it checks and skips all
+// values.
 func Object(b []byte, i, depth int, field Field) (end int, err error) {
 	if i >= len(b) || b[i] != '{' {
 		return i, fail(i, "expected an object")
@@ -292,8 +289,8 @@ func Object(b []byte, i, depth int, field Field) (end int, err error) {
 	}
 }
 
-// Array reads the array whose bracket is at i, calling elem (may be nil) with
-// the start of each element; elem returns where the element ends.
+// Array scans the array whose bracket is at i and calls elem with the start of each element; elem returns where the
+// element ends. A nil elem checks and skips all elements.
 func Array(b []byte, i, depth int, elem func(i int) (end int, err error)) (end int, err error) {
 	if i >= len(b) || b[i] != '[' {
 		return i, fail(i, "expected an array")
@@ -328,8 +325,7 @@ func Array(b []byte, i, depth int, elem func(i int) (end int, err error)) (end i
 	}
 }
 
-// keys remembers the keys of one object: a handful by where they are, more in a
-// map.
+// keys remembers the keys of one object: a few by their position, more in a map.
 type keys struct {
 	few [16]span
 	n   int
@@ -338,7 +334,7 @@ type keys struct {
 
 type span struct{ from, to uint32 }
 
-// add takes the key at b[from:to].
+// add adds the key b[from:to] and fails if it is a duplicate.
 func (k *keys) add(b []byte, from, to int, plain bool) error {
 	if k.all == nil && plain && k.n < len(k.few) && uint64(to) <= math.MaxUint32 {
 		key := b[from:to]

@@ -9,11 +9,10 @@ import (
 	"unsafe"
 )
 
-// errRange says that a number is valid JSON but no finite double.
+// errRange says that a number is valid JSON but not a finite double.
 var errRange = errors.New("number is outside the range of a double")
 
-// Document checks that b is exactly one valid value, white space around it
-// allowed.
+// Document checks that b is exactly one valid value, with optional white space around it.
 func Document(b []byte) error {
 	i, err := Value(b, Space(b, 0), 0)
 	if err != nil {
@@ -79,8 +78,8 @@ func Unquote(s []byte) []byte {
 	return out
 }
 
-// Text returns a string's content as a Go string. When plain, it shares the
-// memory of s, which must not be changed afterwards.
+// Text returns a string's content as a Go string. If plain, it shares the memory of s, which must not change
+// afterwards.
 func Text(s []byte, plain bool) string {
 	if !plain {
 		s = Unquote(s)
@@ -94,8 +93,8 @@ func Alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) 
 var pow10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
-// Float returns the value of a number that Number has read: the nearest
-// double. Readings of up to fifteen digits take an exact short way.
+// Float returns the nearest double of a number that Number has scanned. Numbers of up to fifteen digits without
+// exponent take a fast exact path.
 func Float(b []byte) (float64, error) {
 	i, neg := 0, false
 	if b[0] == '-' {

@@ -1,5 +1,4 @@
-// Package redisconn asks a Redis in pipelines of commands, over connections that are
-// kept.
+// Package redisconn sends pipelines of commands to Redis over pooled connections.
 package redisconn
 
 import (
@@ -24,26 +23,25 @@ import (
 	"weir/internal/platform/secret"
 )
 
-// Conns sends pipelines of commands over pooled connections.
+// Conns sends pipelines of commands over pooled connections. It may be used concurrently.
 type Conns struct {
 	Pool    *redis.Pool
-	Meter   *calls.Meter // of connecting, and of pipelines as Kind; nil: nobody is told
+	Meter   *calls.Meter // times connecting, and pipelines as Kind; may be nil
 	Kind    string
-	timeout time.Duration // to connect, to write a pipeline, to read its replies
-	// broke is when a connection last failed. Those that idle since before then
-	// are taken for broken too: a server that restarts breaks all of them.
+	timeout time.Duration // for connecting, for writing a pipeline, and for reading its replies
+	// broke is when a connection last failed. Connections idle since before then count as broken too, because a
+	// restarting server breaks all of them.
 	broke atomic.Pointer[time.Time]
 }
 
-// CallConnect is the kind of call that makes a connection.
+// CallConnect is the kind of call that opens a connection.
 const CallConnect = "connect"
 
-// Schemes are those of its URLs.
+// Schemes lists the URL schemes.
 func Schemes() []string { return []string{"redis", "rediss"} }
 
-// Open reads a URL, and connects when it is first asked. No error shows the URL. What
-// the URL says of where its password is kept is read for each connection: it may have
-// been rotated.
+// Open parses a URL and connects on first use. Errors never contain the URL. A password that the URL keeps elsewhere
+// is read anew for each connection, because it may be rotated.
 func Open(rawURL string, timeout time.Duration) (*Conns, error) {
 	without, kept, err := secret.Password(rawURL)
 	if err != nil {
@@ -59,7 +57,7 @@ func Open(rawURL string, timeout time.Duration) (*Conns, error) {
 // Close closes the connections.
 func (r *Conns) Close() error { return r.Pool.Close() }
 
-// errStale makes the pool close a connection instead of lending it.
+// errStale makes the pool close a connection instead of reusing it.
 var errStale = errors.New("idle since before another connection failed")
 
 func newConns(addr string, size int, timeout time.Duration, options []redis.DialOption, kept string) *Conns {
@@ -92,12 +90,12 @@ func newConns(addr string, size int, timeout time.Duration, options []redis.Dial
 	return r
 }
 
-// Pipeline writes what send sends, n commands, and returns their replies. An
-// error reply to one of them fails all, after the others were read.
+// Pipeline sends the n commands that send writes and returns their replies. If one reply is an error, Pipeline fails
+// after reading the others.
 //
-// A pipeline whose connection breaks is sent once more, whole, on another: its
-// commands must mean the same when the server has carried some of them out
-// already. One that times out is not, since the server may still be at it.
+// A pipeline whose connection breaks is sent once more, as a whole, on another connection: its commands must be
+// idempotent even if the server has executed some of them. A pipeline that times out is not sent again, since the
+// server may still be executing it.
 func (r *Conns) Pipeline(ctx context.Context, n int, send func(redis.Conn) error) ([]any, error) {
 	replies, broke, err := r.try(ctx, n, send)
 	if broke && ctx.Err() == nil {
@@ -123,15 +121,15 @@ func (r *Conns) try(ctx context.Context, n int, send func(redis.Conn) error) (_ 
 	return replies, broke, err
 }
 
-// Connect lends a connection, which goes back with its Close.
+// Connect borrows a connection; its Close returns it to the pool.
 func (r *Conns) Connect(ctx context.Context) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	return r.Pool.GetContext(ctx)
 }
 
-// exchange leaves no reply unread on a connection that has not failed: the next
-// to borrow it would take it for its own.
+// exchange reads all replies unless the connection failed, because the next user of the connection would read what is
+// left.
 func (r *Conns) exchange(ctx context.Context, c redis.Conn, n int, send func(redis.Conn) error) ([]any, error) {
 	if err := send(c); err != nil {
 		return nil, err
@@ -139,7 +137,7 @@ func (r *Conns) exchange(ctx context.Context, c redis.Conn, n int, send func(red
 	if err := c.Flush(); err != nil {
 		return nil, err
 	}
-	until := time.Now().Add(r.timeout) // for all replies
+	until := time.Now().Add(r.timeout) // applies to all replies together
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		until = d
 	}
@@ -147,7 +145,7 @@ func (r *Conns) exchange(ctx context.Context, c redis.Conn, n int, send func(red
 	replies := make([]any, n)
 	for i := range replies {
 		var err error
-		// A wait of 0 would be one without end.
+		// A timeout of 0 would mean none.
 		replies[i], err = redis.ReceiveWithTimeout(c, max(time.Until(until), 1))
 		if c.Err() != nil {
 			return nil, err
@@ -159,14 +157,13 @@ func (r *Conns) exchange(ctx context.Context, c redis.Conn, n int, send func(red
 	return replies, refused
 }
 
-// urlOptions are those that a URL may have.
+// urlOptions are the options that a URL may have.
 var urlOptions = [...]string{"db", "pool_size", "skip_verify"}
 
-// parse reads redis://USER:PASSWORD@HOST:PORT/DB and rediss:// with
-// urlOptions. No error shows the URL.
+// parse parses redis://USER:PASSWORD@HOST:PORT/DB and rediss:// with urlOptions. Errors never contain the URL.
 func parse(rawURL string) (addr string, size int, options []redis.DialOption, err error) {
 	u, err := url.Parse(rawURL)
-	if err != nil || u.Opaque != "" || (u.Scheme != "redis" && u.Scheme != "rediss") { // its text may quote the password
+	if err != nil || u.Opaque != "" || (u.Scheme != "redis" && u.Scheme != "rediss") { // err may quote the password
 		return "", 0, nil, errors.New("expected redis://USER:PASSWORD@HOST:PORT/DB")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -209,7 +206,7 @@ func parse(rawURL string) (addr string, size int, options []redis.DialOption, er
 	return net.JoinHostPort(host, port), size, options, nil
 }
 
-// count reads a number from 0; unset and 0 are the default.
+// count parses a number of at least 0; empty and 0 mean the default.
 func count(text, what string, unset int) (int, error) {
 	if text == "" {
 		return unset, nil

@@ -1,12 +1,9 @@
-// Package requestid makes the ids of requests, and takes them from the times of what
-// came with them.
+// Package requestid generates request ids and recovers them from receive times.
 //
-// An id that weir makes says when it was made, to the microsecond, and a number of
-// six digits that tells requests of one microsecond apart, through a permutation
-// with a key that is no secret: it looks as random as others, which samplers by id
-// need. Who has those two has the id: so records have a few digits more in the time
-// at which they were received (Stamp), in place of an id. Ids are no secrets, and
-// prove nothing.
+// A generated id encodes its creation time in microseconds and a six-digit number that distinguishes ids of the same
+// microsecond, encrypted with a fixed public key so that ids look random, as samplers by id require. Time and number
+// determine the id: records carry a few extra digits in their receive time (Stamp) in place of the id. Ids are no
+// secrets and prove nothing.
 package requestid
 
 import (
@@ -20,7 +17,7 @@ import (
 	"time"
 )
 
-// ID is an id of 16 bytes, whose text is 32 hex digits.
+// ID is a 16-byte id, written as 32 hex digits.
 type ID [16]byte
 
 // String is the id's text.
@@ -43,15 +40,15 @@ var permutation = permute()
 func permute() cipher.Block {
 	block, err := aes.NewCipher([]byte("weir request ids"))
 	if err != nil {
-		panic(err) // the key has 16 bytes
+		panic(err) // cannot happen: the key has 16 bytes
 	}
 	return block
 }
 
-// made is an id before it is permuted.
+// made is an id before encryption.
 type made struct {
 	micros int64
-	number uint32 // below numbers
+	number uint32 // less than numbers
 }
 
 func (m made) id(by cipher.Block) (id ID) {
@@ -61,9 +58,8 @@ func (m made) id(by cipher.Block) (id ID) {
 	return id
 }
 
-// Stamp is a time as RFC 3339, whose digits beyond microseconds say an id that was
-// made in the hundred seconds before: its number, and then how many microseconds
-// before. False is for any other id.
+// Stamp returns at in RFC 3339 whose digits after the microseconds encode an id generated in the hundred seconds
+// before: its number, then its age in microseconds. It returns false for any other id.
 func Stamp(id string, at time.Time) (string, bool) {
 	var raw ID
 	if len(id) != 2*len(raw) {
@@ -90,7 +86,7 @@ func Stamp(id string, at time.Time) (string, bool) {
 	return string(append(b, 'Z')), true
 }
 
-// Stamped is the id that a stamp says, "" for any other time.
+// Stamped returns the id that a stamp encodes, or "" for any other time.
 func Stamped(stamp string) string {
 	text, utc := strings.CutSuffix(stamp, "Z")
 	const before = len(timeFormat) + numberDigits
@@ -99,7 +95,7 @@ func Stamped(stamp string) string {
 	}
 	at, err := time.Parse(timeFormat, text[:len(timeFormat)])
 	number, wrong := strconv.ParseUint(text[len(timeFormat):before], 10, 32)
-	if err != nil || wrong != nil || text[len("2006-01-02T15:04:05")] != '.' { // Parse takes a comma as well
+	if err != nil || wrong != nil || text[len("2006-01-02T15:04:05")] != '.' { // time.Parse also accepts a comma
 		return ""
 	}
 	since := uint64(0)

@@ -1,7 +1,5 @@
-// Package schemadoc reads JSON Schema documents: it compiles them by the draft
-// that they name, with their patterns as ECMA-262 means them, and decodes what
-// they are applied to. Nothing that a $ref names outside of a document is ever
-// loaded.
+// Package schemadoc handles JSON Schema documents: it compiles them by the draft they declare, with patterns of
+// ECMA-262, and decodes the values they are applied to. It never loads another document that a $ref names.
 package schemadoc
 
 import (
@@ -15,17 +13,16 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
-// ErrRemoteRef refuses a $ref to another document.
+// ErrRemoteRef rejects a $ref to another document.
 var ErrRemoteRef = errors.New("a $ref to another document is not followed: put the definition under $defs")
 
 // Schema is a compiled schema.
 type Schema struct {
 	*jsonschema.Schema
-	written map[string]string // patterns as they are written in the document, by what the library was given
+	written map[string]string // original patterns, by the translation passed to the library
 }
 
-// Written returns a pattern that the library quotes in a message as it is
-// written in the document.
+// Written returns the original of a pattern that the library quotes in a message.
 func (s *Schema) Written(quoted string) string {
 	for given, text := range s.written {
 		if quote(given) == quoted {
@@ -35,8 +32,7 @@ func (s *Schema) Written(quoted string) string {
 	return quoted
 }
 
-// Pointer returns where in the document a location of the library is, as an
-// RFC 6901 pointer.
+// Pointer converts a location of the library to an RFC 6901 pointer into the original document.
 func (s *Schema) Pointer(location string) string {
 	_, fragment, _ := strings.Cut(location, "#")
 	tokens := strings.Split(fragment, "/")
@@ -53,11 +49,10 @@ func (s *Schema) Pointer(location string) string {
 	return strings.Join(tokens, "/")
 }
 
-// Compile compiles a schema by the draft that it names. One that names none is
-// of 2020-12, or of draft 7 if it is none of 2020-12, or else of draft 4: tools
-// that write no $schema mostly mean draft 7, and mostly write what all read
-// alike. Formats are asserted. A pattern that Check would refuse is still read
-// as one of package regexp, if it is one: it may have been registered before.
+// Compile compiles a schema by the draft it declares. A schema without $schema is compiled as 2020-12, else draft 7,
+// else draft 4: tools that omit $schema mostly mean draft 7 and mostly write what all drafts read alike. Formats are
+// asserted. A pattern that Check rejects is still accepted if package regexp can compile it, since it may have been
+// registered before.
 func Compile(raw []byte) (*Schema, error) {
 	s, err := CompileDraft(raw, jsonschema.Draft2020, true)
 	if err != nil && !bytes.Contains(raw, []byte(`"$schema"`)) {
@@ -70,8 +65,8 @@ func Compile(raw []byte) (*Schema, error) {
 	return s, err
 }
 
-// CompileDraft compiles a schema; draft is for one that names none. Drafts
-// before 2019-09 assert formats in any case.
+// CompileDraft compiles a schema; draft applies to one that declares none. Drafts before 2019-09 always assert
+// formats.
 func CompileDraft(raw []byte, draft *jsonschema.Draft, assertFormat bool) (*Schema, error) {
 	rewritten, patterns, err := rewrite(raw)
 	if err != nil {
@@ -84,14 +79,14 @@ func CompileDraft(raw []byte, draft *jsonschema.Draft, assertFormat bool) (*Sche
 	return &Schema{s, patterns.written}, nil
 }
 
-// Check refuses what Compile reads in another way than it is written: patterns
-// that have no equivalent in linear time.
+// Check rejects patterns that Compile would interpret differently than written: those without an equivalent that runs
+// in linear time.
 func Check(raw []byte) error {
 	_, patterns, err := rewrite(raw)
 	return errors.Join(err, patterns.err)
 }
 
-// rewrite returns the document as the library is to read it.
+// rewrite translates the document into the form that the library reads.
 func rewrite(raw []byte) ([]byte, rewriting, error) {
 	w := rewriting{written: map[string]string{}}
 	doc, err := Decode(raw)
@@ -108,7 +103,7 @@ func rewrite(raw []byte) ([]byte, rewriting, error) {
 	return []byte(Canonical(doc)), w, nil
 }
 
-// dialect refuses a $schema that is no draft: what its keywords mean is not known.
+// dialect rejects an unknown $schema, since the meaning of its keywords is unknown.
 func dialect(doc any) error {
 	m, ok := doc.(map[string]any)
 	if !ok {
@@ -148,8 +143,7 @@ func compile(raw []byte, draft *jsonschema.Draft, assertFormat bool) (s *jsonsch
 	return c.Compile(URL)
 }
 
-// Format returns what tells whether a value is of a format, nil for a format
-// that is not known and so takes anything.
+// Format returns the check of a format, or nil for an unknown format, which accepts anything.
 func Format(name string) func(any) bool {
 	if name == "regex" {
 		return isPattern

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// URL is the base of a schema that has no $id of its own.
+// URL is the base of a schema without $id.
 const URL = "weir:///schema.json"
 
-// Resolve returns the absolute form of a reference within a document at base.
+// Resolve returns the absolute form of a reference in a document at base.
 func Resolve(base, ref string) string {
 	b, err := url.Parse(base)
 	if err != nil {
@@ -24,9 +24,8 @@ func Resolve(base, ref string) string {
 	return b.ResolveReference(r).String()
 }
 
-// Decode reads JSON with its numbers as they are written, for the library,
-// which does arithmetic on exact numbers: exponents so small that the number is
-// zero to a double are cut, or they would take gigabytes.
+// Decode decodes JSON keeping numbers as written, since the library uses exact arithmetic. Exponents so small that
+// the number is zero as a double are cut: exact arithmetic on them would take gigabytes.
 func Decode(raw []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -60,10 +59,10 @@ func tame(v any) any {
 	return v
 }
 
-// Canonical is the JSON of a value with its object keys in order.
+// Canonical returns a value as JSON with sorted object keys.
 func Canonical(v any) string {
 	raw, err := json.Marshal(v)
-	if err != nil { // it came from JSON
+	if err != nil { // cannot happen: it came from JSON
 		return ""
 	}
 	return string(raw)

@@ -8,9 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Pattern compiles a regular expression of ECMA-262, as schemas hold them (with
-// its flag u), to one that takes the same texts in time linear in their length.
-// What has no such equivalent is refused by its name.
+// Pattern compiles an ECMA-262 regular expression (with flag u), as used in schemas, to one that matches the same
+// texts in linear time. It rejects constructs without such an equivalent.
 func Pattern(ecma string) (*regexp.Regexp, error) {
 	p, err := translate(ecma)
 	if err != nil {
@@ -23,9 +22,8 @@ func Pattern(ecma string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// translate writes an ECMA-262 pattern in the syntax of package regexp. Beyond
-// the flag u it takes what patterns without it take and mean plainly: an escaped
-// punctuation mark, and a brace or bracket that closes nothing.
+// translate writes an ECMA-262 pattern in the syntax of package regexp. It also accepts two things that the flag u
+// forbids and whose meaning is clear: escaped punctuation, and an unmatched closing brace or bracket.
 func translate(ecma string) (piece, error) {
 	t := translator{in: ecma}
 	p, err := t.alternatives()
@@ -44,14 +42,14 @@ type translator struct {
 // piece is a translated part of a pattern.
 type piece struct {
 	text   string
-	size   int // about as many steps of a program
-	repeat int // the product of nested counts, which regexp bounds by repeatMax
+	size   int // approximate number of program steps
+	repeat int // product of nested counts, which regexp limits to repeatMax
 }
 
 const (
-	repeatMax  = 1000   // of package regexp
+	repeatMax  = 1000   // limit of package regexp
 	sizeMax    = 20_000 // steps of a whole pattern
-	nestedMax  = 4_000  // steps of a count of counts: a text may cost as many for each of its characters
+	nestedMax  = 4_000  // steps of nested counts, which matching may cost for each character
 	nestingMax = 200
 )
 
@@ -163,7 +161,7 @@ func (t *translator) atom() (p piece, repeatable bool, err error) {
 
 func quoted(r rune) string { return fmt.Sprintf(`\x{%x}`, r) }
 
-// group reads what follows a parenthesis. What it captures is not asked for.
+// group parses what follows an opening parenthesis. All groups become non-capturing.
 func (t *translator) group() (piece, error) {
 	for _, refused := range []struct{ prefix, name string }{
 		{"?=", "lookahead"}, {"?!", "negative lookahead"}, {"?<=", "lookbehind"}, {"?<!", "negative lookbehind"},
@@ -194,7 +192,7 @@ func (t *translator) group() (piece, error) {
 	return p, err
 }
 
-// quantifier reads a count, if there is one. most -1 is no bound.
+// quantifier parses a count if there is one. most is -1 when unbounded.
 func (t *translator) quantifier() (least, most int, counted bool, err error) {
 	switch {
 	case t.take("*"):
@@ -207,7 +205,7 @@ func (t *translator) quantifier() (least, most int, counted bool, err error) {
 		inside, _, closed := strings.Cut(t.in[t.at+1:], "}")
 		from, to, ranged := strings.Cut(inside, ",")
 		if !closed || !digits(from) || to != "" && !digits(to) {
-			return 0, 0, false, nil // a brace that means itself
+			return 0, 0, false, nil // a literal brace
 		}
 		t.at += len(inside) + 2
 		least = count(from)
@@ -225,13 +223,13 @@ func (t *translator) quantifier() (least, most int, counted bool, err error) {
 	default:
 		return 0, 0, false, nil
 	}
-	t.take("?") // which match comes first is not asked for
+	t.take("?") // laziness does not matter: only whether it matches
 	return least, most, true, nil
 }
 
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// count reads a number; one that is too long for int is too large in any case.
+// count parses a number. One too long for int is too large in any case.
 func count(s string) int {
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -240,9 +238,8 @@ func count(s string) int {
 	return n
 }
 
-// repeated writes a piece least to most times. regexp takes counts up to
-// repeatMax: larger ones are written as several, of which each position in a
-// text is in few, so that matching stays as cheap.
+// repeated writes a piece least to most times. regexp allows counts up to repeatMax; larger ones are split so that
+// few parts are active at each position and matching stays as cheap.
 func repeated(p piece, least, most int) (piece, error) {
 	times := max(least, most)
 	if p.size*times > sizeMax || p.repeat > 1 && times > 1 && p.size*times > nestedMax {

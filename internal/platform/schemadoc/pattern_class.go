@@ -8,7 +8,7 @@ import (
 	"unicode/utf16"
 )
 
-// The classes of ECMA-262, as ranges within brackets, and their complements.
+// The character classes of ECMA-262 as ranges for use in brackets, and their complements.
 const (
 	setDigit    = `0-9`
 	setNotDigit = `\x{0}-/:-\x{10ffff}`
@@ -20,13 +20,13 @@ const (
 	setAll = `\x{0}-\x{10ffff}`
 )
 
-// member is what stands for itself: a character, or a set of them.
+// member is a character or a set of characters.
 type member struct {
 	char rune
-	set  string // within brackets; "" is a character
+	set  string // for use in brackets; "": a character
 }
 
-// class reads a class up to its bracket, and returns it with brackets.
+// class parses a class up to its closing bracket and returns it with brackets.
 func (t *translator) class() (string, error) {
 	negated := t.take("^")
 	var set strings.Builder
@@ -50,7 +50,7 @@ func (t *translator) class() (string, error) {
 		switch {
 		case err != nil:
 			return "", err
-		case from.set != "" || to.set != "": // a set is no end of a range: the hyphen means itself
+		case from.set != "" || to.set != "": // a set cannot bound a range: the hyphen is literal
 			set.WriteString(from.ranged() + quoted('-') + to.ranged())
 		case from.char > to.char:
 			return "", fmt.Errorf("the range %c-%c is out of order", from.char, to.char)
@@ -83,7 +83,7 @@ func (t *translator) classMember() (member, error) {
 	return member{char: t.next()}, nil
 }
 
-// escape reads a backslash and what it escapes.
+// escape parses a backslash and what it escapes.
 func (t *translator) escape(inClass bool) (member, error) {
 	t.take(`\`)
 	if t.end() {
@@ -135,7 +135,7 @@ func (t *translator) hex(n int) (rune, error) {
 	return 0, fmt.Errorf("an escape needs %d hexadecimal digits", n)
 }
 
-// codePoint reads what follows \u: four digits, two such halves, or braces.
+// codePoint parses what follows \u: four digits, a surrogate pair, or braces.
 func (t *translator) codePoint() (rune, error) {
 	if t.take("{") {
 		inside, _, closed := strings.Cut(t.in[t.at:], "}")
@@ -169,8 +169,7 @@ func whole(r rune) (rune, error) {
 	return r, nil
 }
 
-// property reads \p{…}: a general category by any of its names, a script, or
-// one of the binary properties that are ranges.
+// property parses \p{…}: a general category by any of its names, a script, or a binary property that is a range.
 func (t *translator) property(negated bool) (member, error) {
 	inside, _, closed := strings.Cut(t.in[t.at:], "}")
 	if !t.has("{") || !closed {
@@ -209,7 +208,7 @@ func (t *translator) property(negated bool) (member, error) {
 	return member{set: `\p{` + set + `}`}, nil
 }
 
-// category returns the short name of a general category, "" if there is none.
+// category returns the short name of a general category, or "".
 func category(name string) string {
 	for short, long := range map[string]string{
 		"L": "Letter", "Lu": "Uppercase_Letter", "Ll": "Lowercase_Letter", "Lt": "Titlecase_Letter", "Lm": "Modifier_Letter",

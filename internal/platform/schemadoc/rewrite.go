@@ -8,23 +8,21 @@ import (
 	"strings"
 )
 
-// rewriting makes a document of one that the library reads as it is meant:
-// patterns of ECMA-262 become those of package regexp.
+// rewriting replaces the ECMA-262 patterns in a document by patterns of package regexp, which the library uses.
 type rewriting struct {
-	written map[string]string // by the new pattern
-	err     error             // of the first pattern that has no equivalent, or of what costs too much
+	written map[string]string // original pattern by translated one
+	err     error             // of the first pattern without an equivalent, or of an exceeded limit
 	objects int
-	steps   int // of all patterns
+	steps   int // of all patterns together
 }
 
-// What a schema may cost those who compile and compare it: far more than schemas
-// that people write, and less than a second.
+// Limits on the cost of compiling and comparing a schema: far above schemas in practice, and less than a second.
 const (
 	objectsMax = 2000
 	stepsMax   = 50_000
 )
 
-// costs counts something, and notes when there is too much of it.
+// costs adds to a counter and records an error when it exceeds its limit.
 func (w *rewriting) costs(count *int, more, most int, what, at string) bool {
 	if *count += more; *count <= most {
 		return true
@@ -35,8 +33,8 @@ func (w *rewriting) costs(count *int, more, most int, what, at string) bool {
 	return false
 }
 
-// subschemas says what lies under a keyword: one schema or a list (false), or
-// schemas by name (true). Under other keywords of drafts there are none.
+// subschemas says what each keyword of any draft contains: a schema or a list of schemas (false), or schemas by name
+// (true). Other keywords contain none.
 func subschemas() map[string]bool {
 	return map[string]bool{
 		"allOf": false, "anyOf": false, "oneOf": false, "not": false, "if": false, "then": false, "else": false,
@@ -47,9 +45,8 @@ func subschemas() map[string]bool {
 	}
 }
 
-// schema rewrites a schema in place. What lies under a keyword of nobody's may
-// be meant by a $ref, and may be anything: it is rewritten where that can be
-// done, and no error.
+// schema rewrites a schema in place. What is under an unknown keyword may be the target of a $ref or anything else:
+// it is rewritten where possible, and errors in it are ignored (quiet).
 func (w *rewriting) schema(v any, at string, quiet bool) {
 	switch v := v.(type) {
 	case []any:
@@ -81,8 +78,7 @@ func (w *rewriting) schema(v any, at string, quiet bool) {
 	}
 }
 
-// names rewrites the names of patternProperties. Two that come to the same
-// pattern stay two.
+// names rewrites the names of patternProperties. Two names with the same translation stay distinct.
 func (w *rewriting) names(named map[string]any, at string, quiet bool) map[string]any {
 	out := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(named)) {
@@ -105,13 +101,13 @@ func (w *rewriting) pattern(text, at string, quiet bool) string {
 		if w.err == nil && !quiet {
 			w.err = fmt.Errorf("#%s: %w", at, err)
 		}
-		return text // of a schema that is in force already: as package regexp reads it
+		return text // the schema may be in force already: let package regexp interpret it
 	}
 	w.written[re.String()] = text
 	return re.String()
 }
 
-// quote is how the library shows a pattern in a message.
+// quote returns a pattern as the library quotes it in messages.
 func quote(s string) string {
 	s = strings.ReplaceAll(strings.ReplaceAll(fmt.Sprintf("%q", s), `\"`, `"`), `'`, `\'`)
 	return "'" + s[1:len(s)-1] + "'"

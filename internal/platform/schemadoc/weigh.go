@@ -8,13 +8,12 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
-// visitsMax bounds how many schemas one event may be held against: references
-// to references make 2⁴⁰ of forty lines.
+// visitsMax is the maximum number of schemas applied to one event: forty lines of references to references can make
+// 2⁴⁰.
 const visitsMax = 100_000
 
-// Weigh refuses a schema by which one event could take for ever. What it counts
-// is the schema written out, with every reference in its place; a reference back
-// to a schema around it counts once, for an event ends somewhere.
+// Weigh rejects a schema whose evaluation could take unbounded time for one event. It counts the schema with all
+// references expanded. A recursive reference counts once, since an event has a finite depth.
 func Weigh(s *Schema) error {
 	w := weighing{known: map[*jsonschema.Schema]int{}, around: map[*jsonschema.Schema]bool{}}
 	if w.visits(s.Schema) > visitsMax {
@@ -46,7 +45,7 @@ func (w *weighing) visits(s *jsonschema.Schema) int {
 	return n
 }
 
-// children are the schemas that a schema applies.
+// children returns the schemas that a schema applies.
 func children(s *jsonschema.Schema) []*jsonschema.Schema {
 	all := []*jsonschema.Schema{s.Ref, s.RecursiveRef, s.DynamicRef, s.Not, s.If, s.Then, s.Else, s.PropertyNames,
 		s.UnevaluatedProperties,

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// Load writes the fields of a secret into the Vault that VAULT_ADDR names, in the
-// place of those that are there: in version 2 of the key-value store (a path with
-// data in it) as a new version. The error names the path, never a value.
+// Load writes a secret into the Vault that VAULT_ADDR names and replaces all its fields; in version 2 of the
+// key-value store (a path that contains data) as a new version. Errors name the path, never a value.
 func Load(ctx context.Context, path string, fields map[string]string) error {
 	return process().load(ctx, path, fields)
 }
@@ -34,11 +33,9 @@ func (v *vault) load(ctx context.Context, path string, fields map[string]string)
 	return nil
 }
 
-// ParseEnv reads lines of NAME=VALUE as a .env file has them: with "export" before
-// it, or a comment behind '#' on a line of its own. A value in single quotes is
-// what is between them; in double quotes \n, \", \$ and \\ stand for what they
-// name. Nothing is put in for ${NAME}. The error names the line, and shows nothing
-// of it.
+// ParseEnv parses lines of NAME=VALUE as in a .env file, optionally with "export"; lines that start with '#' are
+// comments. A value in single quotes is literal; in double quotes \n, \", \$ and \\ are escapes. ${NAME} is not
+// substituted. Errors name the line and never its value.
 func ParseEnv(text string) (map[string]string, error) {
 	fields := map[string]string{}
 	for i, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
@@ -69,7 +66,7 @@ func envName(name string) bool {
 	})
 }
 
-// unquote reads a value. What is in no quotes is itself, also with quotes in it.
+// unquote decodes a value. An unquoted value is literal, including any quotes inside.
 func unquote(value string) (string, error) {
 	if value == "" || value[0] != '\'' && value[0] != '"' {
 		return value, nil
@@ -84,7 +81,7 @@ func unquote(value string) (string, error) {
 	for i := 0; i < len(rest); i++ {
 		c := rest[i]
 		if c == '\\' {
-			if i++; i == len(rest) { // it escapes the quote that was to end the value
+			if i++; i == len(rest) { // it escapes the closing quote
 				return "", errors.New("a quote opens, and none ends the line: quote the value with the other one")
 			}
 			switch c = rest[i]; c {

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// login is a token and how long it is good for.
+// login is a token with its renewal.
 type login struct {
 	token     string
-	ofRole    bool // by AppRole: a lapsed one is replaced
+	ofRole    bool // from an AppRole login: can be replaced by a new one
 	renewable bool
-	timer     *time.Timer // to renew it; nil: never
+	timer     *time.Timer // renews it; nil: never
 }
 
 const (
@@ -23,9 +23,8 @@ const (
 	retryRenew = 5 * time.Second
 )
 
-// token returns one to ask with: that of the environment, or one of a login by
-// AppRole. It is renewed when half of its time is over, by a timer, so that a
-// process that asks for nothing in between keeps it.
+// token returns a valid token: the environment's, or one from an AppRole login. A timer renews it when half of its
+// time is over, so that it stays valid in a process that reads no secrets meanwhile.
 func (v *vault) token(ctx context.Context) (string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -37,8 +36,8 @@ func (v *vault) token(ctx context.Context) (string, error) {
 	return v.login.token, nil
 }
 
-// drop forgets a token that was refused, and says whether another may do: one of
-// a new login, or what is now in the file that holds it.
+// drop forgets a rejected token and tells whether a retry may succeed: with a new login, or with a token newly read
+// from its file.
 func (v *vault) drop(token string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -47,10 +46,10 @@ func (v *vault) drop(token string) bool {
 		v.forget()
 		return again
 	}
-	return true // another caller has a newer one
+	return true // another caller has replaced it
 }
 
-// forget runs with the lock held.
+// forget drops the login. The caller holds mu.
 func (v *vault) forget() {
 	if v.login.timer != nil {
 		v.login.timer.Stop()
@@ -58,7 +57,7 @@ func (v *vault) forget() {
 	v.login = login{}
 }
 
-// enter runs with the lock held.
+// enter logs in. The caller holds mu.
 func (v *vault) enter(ctx context.Context) error {
 	role, err := v.setting(envRole)
 	if err != nil {
@@ -82,8 +81,8 @@ func (v *vault) enter(ctx context.Context) error {
 	return v.take(body, true, "")
 }
 
-// enterByToken takes the token of the environment. How long it is good for, the
-// Vault is asked; one that may not ask is used as it is.
+// enterByToken uses the environment's token. It asks the Vault for the token's lifetime, and uses the token as it is
+// if that is not allowed.
 func (v *vault) enterByToken(ctx context.Context) error {
 	token, err := v.setting(envToken)
 	if err != nil {
@@ -109,7 +108,7 @@ func (v *vault) enterByToken(ctx context.Context) error {
 	return nil
 }
 
-// take keeps the token of a login or of a renewal.
+// take stores the token from a login or a renewal; before is the renewed token.
 func (v *vault) take(body []byte, ofRole bool, before string) error {
 	var answer struct {
 		Auth struct {
@@ -131,7 +130,7 @@ func (v *vault) take(body []byte, ofRole bool, before string) error {
 	return nil
 }
 
-// until sets when the token is renewed; 0 seconds are for ever.
+// until schedules the renewal; 0 seconds mean that the token does not expire.
 func (v *vault) until(seconds int64, renewable bool) {
 	if seconds <= 0 {
 		return
@@ -145,9 +144,8 @@ func (v *vault) later(wait time.Duration) {
 	v.login.timer = time.AfterFunc(wait, func() { v.refresh(token) })
 }
 
-// refresh renews a token. One that cannot be renewed, or is near the end that
-// nothing moves, makes way for a new login; while the Vault is away it is tried
-// again, and whoever asks for a secret is told.
+// refresh renews a token. A token of AppRole that is not renewable, or whose renewal is refused, is dropped so that
+// the next caller logs in anew; when the Vault does not answer, the renewal is retried.
 func (v *vault) refresh(token string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -178,8 +176,7 @@ func (v *vault) refresh(token string) {
 	}
 }
 
-// setting reads a variable that may name a file; one that is kept in the Vault
-// could not be read without it.
+// setting reads a variable, which may name a file with its content. It cannot refer to the Vault itself.
 func (v *vault) setting(name string) (string, error) {
 	text := v.env(name)
 	path, is := strings.CutPrefix(text, inFile)

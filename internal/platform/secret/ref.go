@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// ref is a field of a secret in the Vault. It may be shown.
+// ref identifies a field of a secret in the Vault. It is not secret itself.
 type ref struct{ path, field string }
 
 func (r ref) String() string { return inVault + r.path + "#" + r.field }
 
-// parseRef reads vault://PATH#FIELD. The path is that of Vault's HTTP API, for
-// version 2 of its key-value store with data in it: secret/data/weir/smtp.
+// parseRef parses vault://PATH#FIELD. PATH is that of Vault's HTTP API, which in version 2 of the key-value store
+// contains data: secret/data/weir/smtp.
 func parseRef(text string) (ref, error) {
 	path, field, ok := strings.Cut(strings.TrimPrefix(text, inVault), "#")
 	switch {

@@ -1,5 +1,5 @@
-// Package secret resolves settings that may be kept outside of a config: in a
-// file, or in a Vault (HashiCorp's, or OpenBao).
+// Package secret resolves settings that are kept outside the config: in a file or in a Vault (HashiCorp's or
+// OpenBao).
 package secret
 
 import (
@@ -17,16 +17,13 @@ const (
 	inVault = "vault://"
 )
 
-// process is the login of this process to the Vault that its environment names.
-// It is made when the first secret is asked for.
+// process returns this process's client of the Vault that the environment names, created on first use.
 var process = sync.OnceValue(func() *vault { return newVault(os.Getenv) })
 
-// Value returns a setting that may be kept elsewhere: "file:///run/secrets/x" is
-// the content of that file without the white space around it, and
-// "vault://PATH#FIELD" a field of a secret in the Vault that VAULT_ADDR names,
-// exactly as it is there. Both are read each time, so that they can be rotated.
-// Any other setting is its own value. The error names the file or the path,
-// never what is there.
+// Value resolves a setting: "file:///run/secrets/x" to the content of that file without surrounding white space, and
+// "vault://PATH#FIELD" to a field of a secret in the Vault that VAULT_ADDR names, unchanged. Both are read on every
+// call, so that they can be rotated. Any other setting is returned as it is. Errors name the file or path, never its
+// content.
 func Value(ctx context.Context, setting string) (string, error) {
 	return value(ctx, setting, process)
 }
@@ -53,12 +50,12 @@ func file(path string) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// Kept is whether a setting says where a secret is, instead of being it.
+// Kept tells whether a setting refers to a secret instead of containing it.
 func Kept(setting string) bool {
 	return strings.HasPrefix(setting, inFile) || strings.HasPrefix(setting, inVault)
 }
 
-// Check says what is wrong with a setting, without asking for its value.
+// Check validates a setting without reading its value.
 func Check(setting string) error {
 	if !strings.HasPrefix(setting, inVault) {
 		return nil
@@ -67,20 +64,20 @@ func Check(setting string) error {
 	return err
 }
 
-// Password takes the password out of a store's URL, when its query says where it
-// is kept: "postgres://weir@db/weir?password=vault://secret/data/weir/pg#password".
-// It returns the URL without it, and where it is; or the URL as it was, and "".
+// Password splits a store's URL whose query refers to its password:
+// "postgres://weir@db/weir?password=vault://secret/data/weir/pg#password". It returns the URL without the parameter,
+// and the reference; or the unchanged URL and "" when there is no reference.
 func Password(rawURL string) (without, setting string, err error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return rawURL, "", nil // whoever opens it says what is wrong
+		return rawURL, "", nil // opening it reports what is wrong
 	}
 	query := u.Query()
 	setting = query.Get("password")
 	if !Kept(setting) {
 		return rawURL, "", nil
 	}
-	if u.Fragment != "" { // of the reference: no store's URL has one
+	if u.Fragment != "" { // the reference's field: store URLs have no fragment
 		setting += "#" + u.Fragment
 	}
 	if u.User != nil {

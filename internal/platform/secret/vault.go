@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// The variables of the environment that say where the Vault is and how to get
-// in: those of its own command. A token, an id and a file of CAs may be files.
+// The environment variables for the Vault's address and login, as for its own command. Token and ids may be
+// references to files.
 const (
 	envAddress   = "VAULT_ADDR"
 	envToken     = "VAULT_TOKEN"
@@ -32,16 +32,15 @@ const (
 
 const (
 	askTimeout = 10 * time.Second // for one request
-	mostBytes  = 1 << 20          // of an answer
+	mostBytes  = 1 << 20          // of a response
 )
 
-// vault reads secrets over the Vault's HTTP API. It is safe for concurrent use.
-// What it has of a secret it keeps for nobody: each value is asked for.
+// vault reads secrets over Vault's HTTP API. It may be used concurrently. It caches only its login, no secrets.
 type vault struct {
 	env    func(string) string
 	client func() (*http.Client, error)
 
-	mu    sync.Mutex // one login, and one renewal, at a time
+	mu    sync.Mutex // serializes logins and renewals
 	login login
 }
 
@@ -51,7 +50,7 @@ func newVault(env func(string) string) *vault {
 	return v
 }
 
-// connect makes the client. Nothing is sent yet.
+// connect creates the HTTP client. It sends nothing.
 func (v *vault) connect() (*http.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if file := v.env(envCA); file != "" {
@@ -65,12 +64,11 @@ func (v *vault) connect() (*http.Client, error) {
 		}
 	}
 	return &http.Client{Transport: transport, Timeout: askTimeout,
-		// A redirect would take the token to another host.
+		// Following a redirect would send the token to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 
-// value reads a field of a secret. A token that is refused is replaced once, by a
-// login: it may have ended, or been revoked.
+// value reads a field of a secret. A rejected token, perhaps expired or revoked, is replaced once by a new login.
 func (v *vault) value(ctx context.Context, r ref) (string, error) {
 	for try := 0; ; try++ {
 		token, err := v.token(ctx)
@@ -93,8 +91,8 @@ func (v *vault) value(ctx context.Context, r ref) (string, error) {
 	}
 }
 
-// field takes a text out of an answer: of version 2 of the key-value store, or of
-// an engine that has no versions. No error shows what the answer holds.
+// field extracts a field from an answer of version 2 of the key-value store or of an unversioned engine. Errors never
+// contain the answer's content.
 func field(body []byte, name string) (string, error) {
 	var answer struct {
 		Data map[string]json.RawMessage `json:"data"`
@@ -120,8 +118,8 @@ func field(body []byte, name string) (string, error) {
 	return text, nil
 }
 
-// refusedError is an answer that is not a 200. What the Vault says beside it is
-// not passed on: it is data, and may quote what was asked.
+// refusedError is an answer with an unexpected status. The Vault's message is not included, since it may quote the
+// request.
 type refusedError struct{ status int }
 
 func (e *refusedError) Error() string {
@@ -141,8 +139,7 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("the Vault answers %d", e.status)
 }
 
-// ask sends one request and returns the body of a 200, or nothing where a write has
-// no answer.
+// ask sends one request and returns the body of a 200, or nil for a write answered with 204.
 func (v *vault) ask(ctx context.Context, method, path, token string, body any) ([]byte, error) {
 	address := strings.TrimSuffix(v.env(envAddress), "/")
 	base, err := url.Parse(address)
@@ -190,8 +187,8 @@ func (v *vault) ask(ctx context.Context, method, path, token string, body any) (
 	return answer, nil
 }
 
-// silence is why there is no answer, in words that hold nothing of the request
-// or of the answer: net/http quotes malformed ones.
+// silence describes a failed request without quoting the request or answer; net/http's errors may quote malformed
+// answers.
 func silence(err error) string {
 	var timeout interface{ Timeout() bool }
 	var op *net.OpError

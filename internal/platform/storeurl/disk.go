@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// Disk is what the file system of a store on this machine has free and in all, in
-// bytes; ok is false of any other. What is not made yet will be in the folder above.
+// Disk returns the free and total bytes of the file system of a local store; ok is false for other stores. For a path
+// that does not exist yet it uses the nearest existing folder above.
 func Disk(rawURL string) (free, total uint64, ok bool) {
 	switch scheme, _, _ := strings.Cut(rawURL, "://"); scheme {
 	case "file", "sqlite", "pebble":

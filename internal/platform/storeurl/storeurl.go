@@ -1,6 +1,5 @@
-// Package storeurl puts the path of a local store into a URL, and takes it out
-// again. It is the only place that does: what New made of a path, Path gives
-// back to each store that opens it, whatever the path holds.
+// Package storeurl converts between paths of local stores and URLs. No other code does: every store that opens a URL
+// of New with Path gets the original path, whatever characters it has.
 package storeurl
 
 import (
@@ -11,9 +10,8 @@ import (
 	"strings"
 )
 
-// New returns the URL of the store of a scheme that lies at a path:
-// file:///var/lib/weir/raw, sqlite://data/control.db. Whatever is not plainly
-// a path's in a URL, nor in a config that quotes it, is escaped.
+// New returns the URL of a store at a path: file:///var/lib/weir/raw, sqlite://data/control.db. It escapes all
+// characters that are special in a URL or in a config that quotes it.
 func New(scheme, path string) string {
 	b := append([]byte(scheme), "://"...)
 	for i := range len(path) {
@@ -30,10 +28,8 @@ func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("/-._~", c) >= 0
 }
 
-// Path returns the path that the URL of a local store names, without a final
-// slash: absolute after three slashes, relative to the working directory after
-// two. Escapes stand for their bytes; what could be taken for a query, a
-// fragment or an escape is refused, not guessed at.
+// Path returns the cleaned path in the URL of a local store: absolute after three slashes, relative to the working
+// directory after two. It decodes escapes and rejects unescaped characters that are ambiguous ('?', '#', '%').
 func Path(rawURL string) (string, error) {
 	_, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {

@@ -1,6 +1,5 @@
-// Package tempdir makes folders for what one process needs for a while. What
-// processes that were killed have left there goes with the next folder that is
-// made: events must not stay in files that no store knows of.
+// Package tempdir makes temporary folders. Making one also deletes the folders of processes that were killed, because
+// events must not remain in files that no store knows.
 package tempdir
 
 import (
@@ -13,13 +12,11 @@ import (
 	"syscall"
 )
 
-// held begins the names of folders whose process holds a lock on them, for as
-// long as it lives. Others are left alone.
+// held is the prefix of folders that their process keeps locked. Folders with other names are never deleted.
 const held = "weir-held-"
 
-// Make makes an empty folder, which only this user reads, in the system's folder
-// for temporary files, or else in the first of others where one can be made. Name
-// tells people what it is for. Remove deletes it with all that is in it.
+// Make makes an empty folder that only this user can read, in the system's temporary folder, or else in the first of
+// others where that works. name is part of the folder's name, for people. remove deletes the folder and its content.
 func Make(name string, others ...string) (dir string, remove func(), err error) {
 	for _, parent := range append([]string{os.TempDir()}, others...) {
 		sweep(parent)
@@ -41,15 +38,15 @@ func within(parent, name string) (dir string, remove func(), err error) {
 	if err != nil { // not every file system has locks: then a kill leaves the folder
 		return made, func() { _ = os.RemoveAll(made) }, nil
 	}
-	// It is locked before it has the name by which others look for what is left.
+	// Lock it before it gets the name that sweep looks for.
 	dir = filepath.Join(parent, held+name+strings.TrimPrefix(filepath.Base(made), "weir-new"))
 	if err := os.Rename(made, dir); err != nil {
 		return "", nil, errors.Join(err, lock.Close(), os.Remove(made))
 	}
-	return dir, func() { _ = os.RemoveAll(dir); _ = lock.Close() }, nil // what stays is swept
+	return dir, func() { _ = os.RemoveAll(dir); _ = lock.Close() }, nil // what cannot be removed is swept later
 }
 
-// locked takes a folder, or returns an error where another process has it.
+// locked locks a folder, or fails when another process has locked it.
 func locked(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -61,10 +58,9 @@ func locked(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// sweep deletes what processes of this user have left. What cannot be deleted is
-// tried again by the next.
+// sweep deletes folders that processes of this user have left. What cannot be deleted is retried by the next call.
 func sweep(parent string) {
-	entries, _ := os.ReadDir(parent) // making a folder there says what is wrong
+	entries, _ := os.ReadDir(parent) // creating the folder reports such an error
 	for _, entry := range entries {
 		if !strings.HasPrefix(entry.Name(), held) || !entry.IsDir() || !ours(entry) {
 			continue

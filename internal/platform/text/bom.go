@@ -6,17 +6,17 @@ import (
 	"io"
 )
 
-// bom is what some programs begin UTF-8 with. It says nothing, and JSON texts
-// do not have it; RFC 8259 lets a reader pass over it.
+// bom is the byte order mark that some programs write before UTF-8. JSON must not have one, but RFC 8259 lets readers
+// ignore it.
 const bom = "\uFEFF"
 
-// WithoutBOM returns a text without the byte order mark that it may begin with.
+// WithoutBOM returns a text without its byte order mark, if any.
 func WithoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte(bom)) }
 
-// PassBOM reads a text from behind the byte order mark that it may begin with.
+// PassBOM returns a reader that skips the byte order mark, if any.
 func PassBOM(r io.Reader) io.Reader {
 	b := bufio.NewReader(r)
-	if begin, _ := b.Peek(len(bom)); string(begin) == bom { // the next read has the error
+	if begin, _ := b.Peek(len(bom)); string(begin) == bom { // the next read returns the error
 		_, _ = b.Discard(len(bom))
 	}
 	return b

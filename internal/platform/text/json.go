@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 )
 
-// JSON is a value as JSON that people can read: with <, > and & as they are,
-// which are escaped for pages of HTML alone.
+// JSON encodes a value without escaping <, > and &, which is needed only inside HTML.
 func JSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

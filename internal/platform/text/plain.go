@@ -6,9 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Plain tells whether a text has 1 to most bytes, and no character that ends a line,
-// moves a cursor or stands for what could not be read: whether it can be the name of
-// something.
+// Plain tells whether a text can be a name: 1 to most bytes, without control characters and U+FFFD.
 func Plain(s string, most int) bool {
 	return s != "" && len(s) <= most && !strings.ContainsFunc(s, func(r rune) bool {
 		return r < ' ' || r == 0x7f || r == 0xFFFD

@@ -9,11 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Printable returns s with everything escaped that would do something to a
-// terminal instead of showing: control characters but for line feeds and tabs,
-// what turns the direction of text, and bytes that are no UTF-8. Characters are
-// escaped as in JSON (\u001b), so that JSON stays the same JSON; other bytes as
-// \x9b.
+// Printable escapes everything in s that would affect a terminal: control characters except line feeds and tabs,
+// marks that change the text direction, and bytes that are not UTF-8. Characters are escaped as in JSON (\u001b), so
+// that JSON keeps its meaning; other bytes as \x9b.
 func Printable(s string) string {
 	if i := strings.IndexFunc(s, hidden); i < 0 {
 		return s
@@ -21,8 +19,7 @@ func Printable(s string) string {
 	return string(appendPrintable(make([]byte, 0, len(s)+16), []byte(s)))
 }
 
-// hidden tells whether a character does not show as itself. It is true of the
-// replacement character too, which may stand for a byte that is no UTF-8.
+// hidden tells whether a character is not shown as itself, including U+FFFD, which may stand for an invalid byte.
 func hidden(r rune) bool {
 	return r != '\n' && r != '\t' && (r == utf8.RuneError || !unicode.IsGraphic(r))
 }
@@ -46,26 +43,24 @@ func appendPrintable(to, raw []byte) []byte {
 	return to
 }
 
-// Bar draws how much of a whole is done as 24 characters in brackets; of is above
-// zero.
+// Bar draws a progress bar of 24 characters in brackets. of must be above zero.
 func Bar(done, of int64) string {
 	const width = 24
 	full := int(min(max(done, 0), of) * width / of)
 	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
 }
 
-// Printer is a writer that hands on what Printable makes of what is written to
-// it. A character that is cut off at the end of a Write is held back for the next;
-// Close writes what is left of one.
+// Printer is a writer that passes everything through Printable. It buffers an incomplete character at the end of a
+// Write until the next; Close writes what is left.
 type Printer struct {
 	to   io.Writer
 	held []byte
 }
 
-// NewPrinter returns a Printer in front of a writer.
+// NewPrinter returns a Printer that writes to a writer.
 func NewPrinter(to io.Writer) *Printer { return &Printer{to: to} }
 
-// Under is the writer behind it, which takes bytes as they are.
+// Under returns the underlying writer, which does not escape.
 func (p *Printer) Under() io.Writer { return p.to }
 
 // Write implements io.Writer.
@@ -80,7 +75,7 @@ func (p *Printer) Write(raw []byte) (int, error) {
 	return len(raw), nil
 }
 
-// Close implements io.Closer. What it writes to stays open.
+// Close implements io.Closer. It does not close the underlying writer.
 func (p *Printer) Close() error {
 	out := appendPrintable(nil, p.held)
 	p.held = nil
@@ -88,7 +83,7 @@ func (p *Printer) Close() error {
 	return err
 }
 
-// cutOff is how many bytes at the end begin a character and do not end it.
+// cutOff returns the number of bytes at the end that begin a character without completing it.
 func cutOff(raw []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(raw); n++ {
 		tail := raw[len(raw)-n:]

@@ -1,4 +1,4 @@
-// Package text reads and writes the text forms of identifiers and times.
+// Package text parses and formats identifiers and times.
 package text
 
 import (
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// ParseUUID reads the 36-character form of a UUID, of any version and case.
+// ParseUUID parses the 36-character form of a UUID of any version and case.
 func ParseUUID(s string) (id [16]byte, ok bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return id, false
@@ -50,8 +50,8 @@ var unhex = func() (t [256]byte) {
 	return t
 }()
 
-// ParseTime reads an RFC 3339 date-time with a zone. Digits of the fraction
-// beyond nanoseconds are dropped. A leap second is the second after it.
+// ParseTime parses an RFC 3339 date-time and keeps its zone. It drops digits beyond nanoseconds and treats a leap
+// second as the following second.
 func ParseTime(s string) (time.Time, bool) {
 	t, offset, ok := parseTime(s)
 	if ok && offset != 0 {
@@ -60,15 +60,13 @@ func ParseTime(s string) (time.Time, bool) {
 	return t, ok
 }
 
-// ParseInstant is ParseTime in UTC, whatever the zone it was sent in. It does
-// not allocate.
+// ParseInstant is ParseTime with the result in UTC. It does not allocate.
 func ParseInstant(s string) (time.Time, bool) {
 	t, _, ok := parseTime(s)
 	return t, ok
 }
 
-// parseTime reads YYYY-MM-DDThh:mm:ss[.fraction](Z|+hh:mm|-hh:mm); letters may
-// be lower case. Years begin at 1.
+// parseTime parses YYYY-MM-DDThh:mm:ss[.fraction](Z|+hh:mm|-hh:mm); the letters may be lower case. Years start at 1.
 func parseTime(s string) (t time.Time, offset int, ok bool) {
 	if len(s) < 20 || s[4] != '-' || s[7] != '-' || s[10]|0x20 != 't' || s[13] != ':' || s[16] != ':' {
 		return t, 0, false
@@ -107,12 +105,12 @@ func parseTime(s string) (t time.Time, offset int, ok bool) {
 	}
 	at := daysFromCivil(year, month, day)*86400 + int64(hour*3600+minute*60+second-offset)
 	if second == 60 && at%86400 != 0 {
-		return t, 0, false // leap seconds end a day of UTC
+		return t, 0, false // leap seconds occur only at the end of a UTC day
 	}
 	return time.Unix(at, int64(nanos)).UTC(), offset, true
 }
 
-// two reads the two digits at i; negative if they are not digits.
+// two parses the two digits at i. It returns a negative number if they are not digits.
 func two(s string, i int) int {
 	hi, lo := s[i]-'0', s[i+1]-'0'
 	if hi > 9 || lo > 9 {
@@ -134,9 +132,8 @@ func daysIn(month, year int) int {
 	return 31
 }
 
-// daysFromCivil counts the days from 1970-01-01 in the Gregorian calendar:
-// whole 400-year eras of 146,097 days, with the year begun in March so that
-// the leap day is its last.
+// daysFromCivil returns the number of days since 1970-01-01 in the Gregorian calendar: whole 400-year eras of 146,097
+// days, with years that begin in March so that the leap day comes last.
 func daysFromCivil(year, month, day int) int64 {
 	if month <= 2 {
 		year--
@@ -148,7 +145,7 @@ func daysFromCivil(year, month, day int) int64 {
 	return int64(era*146097+ofEra*365+ofEra/4-ofEra/100+ofYear) - 719468
 }
 
-// shortMax is how many bytes Shorten keeps.
+// shortMax is the number of bytes that Shorten keeps.
 const shortMax = 200
 
 // Shorten cuts a text for a message to its first 200 bytes, at the end of a

@@ -11,20 +11,19 @@ import (
 	"weir/internal/platform/requestid"
 )
 
-// newID is a new trace id.
+// newID generates a trace id.
 func newID() oteltrace.TraceID { return oteltrace.TraceID(requestid.New()) }
 
-// NewID is an id for a request that comes with none, 32 hex digits: if the request
-// is traced, it is the id of its trace.
+// NewID generates an id for a request without one: 32 hex digits, which also become the trace id if it is traced.
 func NewID() string {
 	id := newID()
 	return hex.EncodeToString(id[:])
 }
 
-// rootKey is where Begin puts the id of a trace that begins with a request.
+// rootKey is the context key under which Begin puts the id of a new trace.
 type rootKey struct{}
 
-// ids makes the ids of spans, and takes that of a trace from where Begin put it.
+// ids generates span ids, and takes a trace id from the context if Begin put one there.
 type ids struct{}
 
 // NewIDs implements sdktrace.IDGenerator.

@@ -6,17 +6,17 @@ import (
 	oteltrace "go.opentelemetry.io/otel/trace"
 )
 
-// form is what a traceparent looks like; h is a hex digit.
+// form is the pattern of a traceparent; h is a hex digit.
 const form = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh"
 
-// Where the parts of a traceparent are.
+// Offsets of the parts of a traceparent.
 const (
 	idStart, idEnd     = 3, 35
 	spanStart, spanEnd = 36, 52
 	flagsStart         = 53
 )
 
-// Valid returns a traceparent if it is well formed, else "".
+// Valid returns a traceparent if it is well-formed, else "".
 func Valid(t string) string {
 	if len(t) != len(form) {
 		return ""
@@ -42,8 +42,8 @@ func zero(digits string) bool {
 	return true
 }
 
-// sampled tells whether a traceparent says that its trace is followed. It looks
-// at one byte of what our own gate wrote, or a producer beside it.
+// sampled tells whether a traceparent has the sampled flag. It looks at one byte, because the gate or another
+// producer of the topic wrote it.
 func sampled(t string) bool {
 	if len(t) != len(form) {
 		return false
@@ -52,7 +52,7 @@ func sampled(t string) bool {
 	return c&1 == 1 && (c >= '0' && c <= '9') || c&1 == 0 && (c == 'b' || c == 'd' || c == 'f')
 }
 
-// muted is a valid traceparent of a trace that is not followed.
+// muted returns a valid traceparent without the sampled flag.
 func muted(t string) string {
 	if t == "" || t[flagsStart:] == "00" {
 		return t
@@ -60,17 +60,17 @@ func muted(t string) string {
 	return t[:flagsStart] + "00"
 }
 
-// contextOf is the span that a valid traceparent names.
+// contextOf returns the span that a valid traceparent names.
 func contextOf(t string) oteltrace.SpanContext {
 	var conf oteltrace.SpanContextConfig
-	// Both are hex, or the zero id, which makes no parent.
+	// Errors are ignored: a valid one is hex, and the zero id makes no parent.
 	_, _ = hex.Decode(conf.TraceID[:], []byte(t[idStart:idEnd]))
 	_, _ = hex.Decode(conf.SpanID[:], []byte(t[spanStart:spanEnd]))
 	conf.TraceFlags, conf.Remote = oteltrace.FlagsSampled, true
 	return oteltrace.NewSpanContext(conf)
 }
 
-// textOf is the traceparent of a span that is followed.
+// textOf returns the traceparent of a sampled span.
 func textOf(c oteltrace.SpanContext) string {
 	id, span := c.TraceID(), c.SpanID()
 	b := make([]byte, 0, len(form))

@@ -1,11 +1,9 @@
-// Package trace follows a request through weir: a span for what the gate did with
-// it, and one for what each stage did with its events in a batch. What is traced is
-// decided once, by the gate, and travels in the records' header traceparent; a
-// stage that finds it makes spans, and one that finds none does nothing.
+// Package trace traces requests through weir: one span for the gate, and one per stage and batch for its events. The
+// gate decides once what is traced, and records carry the decision in the header traceparent: stages make spans only
+// for records that have it.
 //
-// Spans say how long, how many and whether it failed. They hold no event, no
-// device, no fleet, no key and no text of an error: a collector is not one of the
-// stores that weir erases from.
+// Spans say how long something took, how many events it had and whether it failed. They contain no event, device,
+// fleet, key or error text, because a collector is not one of the stores that weir erases from.
 package trace
 
 import (
@@ -24,39 +22,37 @@ import (
 	"weir/internal/platform/meter"
 )
 
-// Header is the header of HTTP and of records, and the metadata, that says which
-// trace something belongs to (W3C Trace Context).
+// Header is the HTTP header, record header and metadata with the trace context (W3C Trace Context).
 const Header = "traceparent"
 
-// askedPerSecond bounds how many requests a second are traced because their
-// clients ask for it: a fleet whose clients all ask costs no more than that.
+// askedPerSecond limits how many requests a second are traced because their clients ask for it, since all of them
+// might.
 const askedPerSecond = 10
 
-// Provider makes spans. It is the engine's tracer too, and gives that none: the
-// engine would make one for each message and each of its processors, traced or not.
-// A nil Provider traces nothing, and costs nothing.
+// Provider makes spans. It also acts as the engine's tracer provider and gives it a silent tracer, because the engine
+// would make a span for each message and each of its processors, traced or not. A nil Provider traces nothing.
 type Provider struct {
 	Silent
 
 	sdk    *sdktrace.TracerProvider
 	tracer oteltrace.Tracer
 	queue  *queue
-	below  uint64 // a request is traced if a random number is less
+	below  uint64 // a request is traced if a random uint64 is less
 	all    bool
 
-	askedIn atomic.Int64 // a second of Unix time in the upper bits, how many in the lower 8
+	askedIn atomic.Int64 // Unix second in the upper bits, count within it in the lower 8
 	counted sync.Once
 }
 
-// Options say what is traced, and where spans go.
+// Options configure a Provider.
 type Options struct {
-	Ratio    float64 // the share of requests, 0 to 1
+	Ratio    float64 // fraction of requests to trace, 0 to 1
 	Exporter sdktrace.SpanExporter
-	Version  string // of weir
+	Version  string // weir's version
 	Log      *service.Logger
 }
 
-// New makes a provider that sends spans until it is shut down.
+// New returns a Provider that exports spans until Shutdown.
 func New(o Options) *Provider {
 	p := &Provider{queue: newQueue(o.Exporter, o.Log), all: o.Ratio >= 1}
 	if o.Ratio > 0 && !p.all {
@@ -64,18 +60,18 @@ func New(o Options) *Provider {
 	}
 	p.sdk = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p.queue),
 		sdktrace.WithResource(described(o.Version)), sdktrace.WithIDGenerator(ids{}),
-		sdktrace.WithSampler(sdktrace.AlwaysSample())) // a span is only begun for what is traced
+		sdktrace.WithSampler(sdktrace.AlwaysSample())) // a span is only started for what is traced
 	p.tracer = p.sdk.Tracer("weir")
 	return p
 }
 
-// Of returns what the components of these resources trace with, nil for nothing.
+// Of returns the Provider of these resources, or nil when tracing is off.
 func Of(res *service.Resources) *Provider {
 	p, ok := res.OtelTracer().(*Provider)
 	if !ok {
 		return nil
 	}
-	// The engine makes tracers before metrics: the first component that asks has them.
+	// The engine creates tracers before metrics, so the first component that asks registers the counter.
 	p.counted.Do(func() {
 		p.queue.count(meter.Counters(res.Metrics(), "weir_trace_spans_total", "result", resultSent, resultDropped,
 			resultFailed))
@@ -83,16 +79,16 @@ func Of(res *service.Resources) *Provider {
 	return p
 }
 
-// Shutdown sends what is left, for some seconds at most.
+// Shutdown exports the remaining spans, for a few seconds at most.
 func (p *Provider) Shutdown(ctx context.Context) error { return p.sdk.Shutdown(ctx) }
 
-// chosen tells whether a request is traced. The ids of callers do not decide: they
-// could choose them so.
+// chosen tells whether a request is traced. It is decided at random and not by the caller's trace id, which callers
+// could choose.
 func (p *Provider) chosen(asked bool) bool {
 	return p.all || p.below > 0 && rand.Uint64() < p.below || asked && p.allow(time.Now().Unix())
 }
 
-// allow is true askedPerSecond times a second.
+// allow returns true up to askedPerSecond times in a second.
 func (p *Provider) allow(second int64) bool {
 	for {
 		was := p.askedIn.Load()
@@ -109,7 +105,7 @@ func (p *Provider) allow(second int64) bool {
 	}
 }
 
-// described is what weir says of itself with its spans.
+// described returns the resource attributes of all spans.
 func described(version string) *resource.Resource {
 	return resource.NewSchemaless(attribute.String("service.name", "weir"), attribute.String("service.version", version))
 }

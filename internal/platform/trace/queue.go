@@ -9,35 +9,35 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// What becomes of spans.
+// Results of spans in metrics.
 const (
-	resultSent    = "sent"    // the collector has them
-	resultDropped = "dropped" // the queue was full: the collector is slower than they come
-	resultFailed  = "failed"  // the collector refused them, or was away
+	resultSent    = "sent"    // exported to the collector
+	resultDropped = "dropped" // the queue was full: the collector is too slow
+	resultFailed  = "failed"  // the collector refused them or was unreachable
 )
 
-// Bounds of the queue: some 8 MB of spans, and how many go in one request.
+// Limits of the queue (some 8 MB of spans) and of one export.
 const (
 	queueSpans   = 4096
 	requestSpans = 512
 	requestEvery = time.Second
-	sendTimeout  = 30 * time.Second // with what the exporter tries again
-	endTimeout   = 3 * time.Second  // of what is left when weir stops
+	sendTimeout  = 30 * time.Second // includes the exporter's retries
+	endTimeout   = 3 * time.Second  // for the remaining spans when weir stops
 )
 
-// queue keeps spans for their collector, apart from the stages that made them: a
-// stage waits for nothing, and what has no room is counted and gone.
+// queue buffers spans for the exporter, so that no stage waits for the collector. Spans that do not fit are counted
+// and dropped.
 type queue struct {
 	exporter sdktrace.SpanExporter
 	log      *service.Logger
 	spans    chan sdktrace.ReadOnlySpan
-	stop     chan struct{}      // closed to end the sender
-	stopped  chan struct{}      // closed when it has ended
-	cut      context.CancelFunc // ends a request on its way
-	failing  bool               // the sender's own, until it has stopped
+	stop     chan struct{}      // closed to stop the sender
+	stopped  chan struct{}      // closed when the sender has stopped
+	cut      context.CancelFunc // cancels a running export
+	failing  bool               // used only by the sender, until it has stopped
 
 	ended   atomic.Bool
-	lost    atomic.Int64 // spans that were dropped
+	lost    atomic.Int64 // number of dropped spans
 	counter atomic.Pointer[service.MetricCounter]
 }
 
@@ -60,7 +60,7 @@ func (q *queue) add(n int, result string) {
 // OnStart implements sdktrace.SpanProcessor.
 func (q *queue) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 
-// OnEnd takes a span that is over. It never waits.
+// OnEnd queues a finished span. It never blocks.
 func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
 	if !q.ended.Load() {
 		select {
@@ -73,10 +73,10 @@ func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
 	q.add(1, resultDropped)
 }
 
-// ForceFlush implements sdktrace.SpanProcessor: spans leave by themselves.
+// ForceFlush implements sdktrace.SpanProcessor and does nothing.
 func (q *queue) ForceFlush(context.Context) error { return nil }
 
-// Shutdown sends what is left, if the collector takes it soon. It is called once.
+// Shutdown exports the remaining spans if the collector accepts them in time. It must be called once.
 func (q *queue) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
@@ -109,7 +109,7 @@ func (q *queue) take(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
 	return batch
 }
 
-// send sends spans until it is stopped.
+// send exports spans periodically until it is stopped.
 func (q *queue) send(ctx context.Context) {
 	defer close(q.stopped)
 	batch := make([]sdktrace.ReadOnlySpan, 0, requestSpans)
@@ -131,7 +131,7 @@ func (q *queue) send(ctx context.Context) {
 	}
 }
 
-// export sends a batch, or counts it as failed.
+// export sends a batch and counts its result. A failed batch is lost.
 func (q *queue) export(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()

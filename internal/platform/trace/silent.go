@@ -7,23 +7,21 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// Silent gives the engine a tracer that makes no spans and leaves contexts as they
-// are. The engine asks for a span for each message at each of its layers;
-// OpenTelemetry's own no-op tracer makes a context for each of them, and whatever is
-// looked up in one looks through all of those.
+// Silent provides the engine with a tracer that makes no spans and returns contexts unchanged. The engine starts a
+// span per message and layer; OpenTelemetry's no-op tracer would wrap the context each time, and every lookup in it
+// would pass through all wrappers.
 type Silent struct{ noop.TracerProvider }
 
-// Tracer is that tracer, whatever it is called.
+// Tracer returns that tracer for every name.
 func (Silent) Tracer(string, ...oteltrace.TracerOption) oteltrace.Tracer { return silentTracer{} }
 
 type silentTracer struct{ noop.Tracer }
 
-// Start returns the span that the context has, which records nothing: where it has
-// none, that of nobody.
+// Start returns the context's span if it does not record, which without a span is the no-op span.
 func (t silentTracer) Start(ctx context.Context, name string, with ...oteltrace.SpanStartOption) (context.Context,
 	oteltrace.Span) {
 	span := oteltrace.SpanFromContext(ctx)
-	if span.IsRecording() { // that is somebody else's to end
+	if span.IsRecording() { // its owner must end it
 		return t.Tracer.Start(ctx, name, with...)
 	}
 	return ctx, span

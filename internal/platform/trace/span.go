@@ -10,13 +10,12 @@ import (
 	oteltrace "go.opentelemetry.io/otel/trace"
 )
 
-// Span is one request that is traced. A nil one is one that is not.
+// Span is the span of a traced request; nil for an untraced one.
 type Span struct{ span oteltrace.Span }
 
-// Begin decides whether a request is traced. It returns its span, if it is, and
-// the traceparent that its events carry: that of the span, or the caller's own,
-// which then says that nobody follows it. id is what the request is known by; a
-// trace that begins here has it as its own if it can be one.
+// Begin decides whether a request is traced. It returns the span (nil if not) and the traceparent for its events: the
+// span's, or the caller's without the sampled flag. id is the request id, which becomes the id of a new trace if it
+// has the form of one.
 func (p *Provider) Begin(name, caller, id string) (*Span, string) {
 	if p == nil {
 		return nil, caller
@@ -35,7 +34,7 @@ func (p *Provider) Begin(name, caller, id string) (*Span, string) {
 	return &Span{span}, textOf(span.SpanContext())
 }
 
-// End ends the span of a request that was answered with an HTTP status.
+// End ends the span of a request with its HTTP status and numbers of events.
 func (s *Span) End(status, events, rejected int) {
 	if s == nil {
 		return
@@ -48,11 +47,11 @@ func (s *Span) End(status, events, rejected int) {
 	s.span.End()
 }
 
-// Parents are the traces of a batch that are followed, each with how many of its
-// messages are of it. It is also metadata of a message that stands for many.
+// Parents are the sampled traceparents in a batch, with the number of messages of each. It is also the metadata of a
+// message that stands for many.
 type Parents map[string]int
 
-// ParentsOf finds them. It returns nil for none, as do most batches.
+// ParentsOf returns the Parents of a batch, usually nil.
 func (p *Provider) ParentsOf(batch service.MessageBatch) (found Parents) {
 	if p == nil {
 		return nil
@@ -84,13 +83,13 @@ func (p Parents) add(parent string, n int) Parents {
 	return p
 }
 
-// Spans are those of a batch, one for each trace in it. Nil is none.
+// Spans are the spans of a batch, one per trace in it; nil for none.
 type Spans struct {
 	size  int
-	spans map[string]oteltrace.Span // by the parent
+	spans map[string]oteltrace.Span // by parent
 }
 
-// Batch begins the spans of what a stage does with a batch.
+// Batch starts the spans for a stage's work on a batch.
 func (p *Provider) Batch(stage string, batch service.MessageBatch) *Spans {
 	return p.begin(stage, oteltrace.SpanKindInternal, batch)
 }
@@ -100,8 +99,8 @@ func (p *Provider) Write(stage string, batch service.MessageBatch) *Spans {
 	return p.begin(stage, oteltrace.SpanKindProducer, batch)
 }
 
-// Receive begins the spans of a batch that was read from the log: what later
-// stages do with its messages is a part of them.
+// Receive starts the spans of a batch that was read from the log, and makes them the parents of later stages' spans
+// by replacing the traceparent of its messages.
 func (p *Provider) Receive(stage string, batch service.MessageBatch) *Spans {
 	s := p.begin(stage, oteltrace.SpanKindConsumer, batch)
 	if s == nil {
@@ -128,7 +127,7 @@ func (p *Provider) begin(stage string, kind oteltrace.SpanKind, batch service.Me
 	}
 	s := &Spans{len(batch), make(map[string]oteltrace.Span, len(found))}
 	for parent, n := range found {
-		if Valid(parent) == "" { // something else writes to the topic
+		if Valid(parent) == "" { // another producer wrote to the topic
 			continue
 		}
 		ctx := oteltrace.ContextWithRemoteSpanContext(context.Background(), contextOf(parent))
@@ -138,7 +137,7 @@ func (p *Provider) begin(stage string, kind oteltrace.SpanKind, batch service.Me
 	return s
 }
 
-// End ends the spans. An error is told as such, and not in its words.
+// End ends the spans. They record that there was an error, but not its text.
 func (s *Spans) End(err error) {
 	if s == nil {
 		return
