@@ -1,10 +1,9 @@
-// Package alert keeps alerts from the moment they open until a person has
-// dealt with them. The output alert_store records what the topic alert-events
-// says and decides whom to tell and when; the input alert_notices hands each
-// notification channel what it is to send, and tracks what became of it.
+// Package alert keeps alerts from the moment they open until a person has dealt with them. The output alert_store
+// records alerts from the topic alert-events and decides whom to notify and when; the input alert_notices gives each
+// notification channel its notices and records the result of each delivery.
 //
-// What a crash leaves: every step is one transaction. A record that is
-// delivered again changes nothing; a notice that was being sent is sent again.
+// Crash safety: every step is one transaction. A redelivered record changes nothing; a notice that was being sent is
+// sent again.
 package alert
 
 import (
@@ -45,7 +44,7 @@ type Record struct {
 	Summary    string          `json:"summary"`
 	Details    json.RawMessage `json:"details"`
 	At         time.Time       `json:"at"`
-	ReceivedAt *time.Time      `json:"received_at"` // of the event; none: nobody said
+	ReceivedAt *time.Time      `json:"received_at"` // of the event; nil: unknown
 	Subject    string          `json:"subject"`
 
 	raw string
@@ -59,7 +58,7 @@ const (
 
 func severities() map[string]int { return map[string]int{"info": 0, "warning": 1, "critical": 2} }
 
-// ParseRecord reads a record of the topic. The error is always a rejection.
+// ParseRecord parses a record of the topic. The error is always an *event.Rejection.
 func ParseRecord(raw []byte) (*Record, error) {
 	r := &Record{raw: string(raw)}
 	if err := json.Unmarshal(raw, r); err != nil {
@@ -97,11 +96,11 @@ func ParseRecord(raw []byte) (*Record, error) {
 	return r, nil
 }
 
-// maxSubject bounds what an alert is about. That of a rule is a key.
+// maxSubject is the maximum length of a subject. For a rule's alert the subject is the rule's key.
 const maxSubject = 2048
 
-// subject is what an alert is about: at any time, one alert of it is open. A
-// pipeline alert that names none is about itself.
+// subject identifies what an alert is about: at most one alert per subject is open at a time. A pipeline alert
+// without a subject is its own.
 func (r *Record) subject() string {
 	switch {
 	case r.Kind == Metric:

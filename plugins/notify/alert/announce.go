@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Why people are told.
+// Reasons of notices.
 const (
 	reasonOpened    = "opened"
 	reasonResolved  = "resolved"
 	reasonEscalated = "escalated"
 )
 
-// maxLines bounds the alerts that a notice lists; it counts them all.
+// maxLines is how many alerts a notice lists; its count includes all.
 const maxLines = 20
 
-// line is an alert within a notice.
+// line is an alert in a notice.
 type line struct {
 	AlertID string   `json:"alert_id"`
 	Device  string   `json:"device_id,omitempty"`
@@ -40,8 +40,8 @@ func lineOf(r *Record) line {
 
 func (l *line) group() string { return key(l.kind, l.fleet, l.rule, l.severity) }
 
-// announcer gathers, within one transaction, what people are to be told: one
-// notice a group and reason, which takes in what comes until it is sealed.
+// announcer collects the notices of one transaction: one per group and reason, to which alerts are added until it is
+// sealed.
 type announcer struct {
 	tx      *sql.Tx
 	policy  policy
@@ -62,7 +62,7 @@ func newAnnouncer(tx *sql.Tx, policy policy, now time.Time) *announcer {
 	return &announcer{tx: tx, policy: policy, now: now.UnixMicro(), notices: map[[2]string]*notice{}}
 }
 
-// opened tells that an alert has opened.
+// opened adds an opened alert to its group's notice and marks it as announced.
 func (a *announcer) opened(ctx context.Context, l line) error {
 	if _, err := a.tx.ExecContext(ctx, `UPDATE alert SET announced_at = $2, notify_after = NULL WHERE alert_id = $1`,
 		l.AlertID, a.now); err != nil {
@@ -84,7 +84,7 @@ func (a *announcer) add(ctx context.Context, reason string, l line) error {
 	return nil
 }
 
-// notice returns the one that is still open for a group, or begins one.
+// notice returns the unsealed notice of a group and reason, or starts one.
 func (a *announcer) notice(ctx context.Context, reason string, l *line) (*notice, error) {
 	group := l.group()
 	if n := a.notices[[2]string{group, reason}]; n != nil {
@@ -123,7 +123,7 @@ func noticeID(group, reason, first string, now int64) string {
 	return hex.EncodeToString(h[:16])
 }
 
-// write stores the notices of this transaction.
+// write stores the changed notices.
 func (a *announcer) write(ctx context.Context) error {
 	for _, n := range a.order {
 		if !n.changed {

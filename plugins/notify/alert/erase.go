@@ -14,14 +14,13 @@ import (
 	"weir/internal/platform/text"
 )
 
-// The names that counts of what was erased have.
+// The names under which erasures count deleted rows.
 const (
 	countAlerts  = "alerts"
 	countNotices = "alert_notices"
 )
 
-// erased tells whether a record is of a device or fleet that was erased since
-// the event behind it was received.
+// erased tells whether the record's device or fleet was erased after its event was received.
 func (r *Record) erased(set *tombstone.Set) bool {
 	received := r.At
 	if r.ReceivedAt != nil {
@@ -30,13 +29,11 @@ func (r *Record) erased(set *tombstone.Set) bool {
 	return r.Kind != Pipeline && set.Holds(r.Fleet, r.Device, received.UnixMicro())
 }
 
-// ofTarget is the condition of the alerts that go: $1 fleet, $2 device, $3 and
-// $4 as below. An alert that was recorded before its store knew of the tombstone
-// goes whatever time it is of.
+// ofTarget is the condition of alerts to erase: $1 fleet, $2 device, $3 t.Until and $4 t.Buried. An alert recorded
+// before the store had the tombstone is erased whatever its own time.
 const ofTarget = `fleet = $1 AND ($2 = '' OR device_id = $2) AND (opened_at <= $3 OR recorded_at <= $4)`
 
-// count tells how many alerts there are of a device, or, for "", of a fleet, and
-// how many notices speak of them.
+// count counts the alerts of a device, or of a whole fleet when device is "", and the notices that mention them.
 func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	if _, err := openStore(ctx, db, defaultPolicy()); err != nil {
 		return nil, err
@@ -63,11 +60,9 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return map[string]int64{countAlerts: n, countNotices: notices}, nil
 }
 
-// erase deletes the alerts of a device, or of a fleet, and takes them out of the
-// notices that people were or are to be sent; a notice that is about nothing
-// else goes, with its deliveries. The tombstone must be buried: from then on, no
-// record of what was received before is taken. It may be run again; what it
-// deletes is counted once.
+// erase deletes the alerts of a device, or of a whole fleet, and removes them from notices, sent or not; a notice
+// about nothing else is deleted with its deliveries. The tombstone must be buried before, so that later records of
+// earlier events are rejected. It may be run again, and counts what it deletes once.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	s, err := openStore(ctx, db, defaultPolicy())
 	if err != nil {
@@ -92,7 +87,7 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-// told is a notice as far as it speaks of a device.
+// told is what a notice says about alerts.
 type told struct {
 	id    string
 	count int64
@@ -104,7 +99,7 @@ func (l line) named(t tombstone.Target) bool {
 	return (t.Device == "" || l.Device == t.Device) && before(l.At, t.Until)
 }
 
-// about counts the lines that are about the target.
+// about counts the lines about the target.
 func (n told) about(t tombstone.Target) (lines int64) {
 	for _, l := range n.lines {
 		if l.named(t) {
@@ -150,11 +145,11 @@ func eraseNotices(ctx context.Context, tx *sql.Tx, t tombstone.Target) (changed 
 	return changed, nil
 }
 
-// noticesOf reads the notices that may speak of the target.
+// noticesOf reads the notices that may mention the target.
 func noticesOf(ctx context.Context, tx *sql.Tx, t tombstone.Target) ([]told, error) {
 	mention := "%"
 	if t.Device != "" {
-		mention = `%"device_id":"` + t.Device + `"%` // a device's name needs no escape but of _, which finds more
+		mention = `%"device_id":"` + t.Device + `"%` // "_" matches more; the lines are checked later
 	}
 	return sqldb.All(ctx, tx, func(row sqldb.Row) (n told, err error) {
 		var lines string
@@ -165,8 +160,7 @@ func noticesOf(ctx context.Context, tx *sql.Tx, t tombstone.Target) ([]told, err
 	}, `SELECT notice_id, count, alerts FROM alert_notice WHERE fleet = $1 AND alerts LIKE $2`, t.Fleet, mention)
 }
 
-// before tells whether a line's time is not after another. One that cannot be
-// read is.
+// before tells whether a line's time is at or before until. An unreadable time counts as before.
 func before(instant string, until int64) bool {
 	at, ok := text.ParseInstant(instant)
 	return !ok || at.UnixMicro() <= until

@@ -8,9 +8,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// expireAlerts deletes the alerts that were resolved before a time, and the notices
-// that were sealed before it, with their deliveries. What belongs to no fleet,
-// as alerts of the pipeline, stays while any is held.
+// expireAlerts deletes alerts that were resolved before a time, and notices sealed before it with their deliveries.
+// Rows without a fleet, such as pipeline alerts, stay while any fleet is held.
 func expireAlerts(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (removed expire.Removed,
 	err error) {
 	if err := db.Migrate(ctx, "alert", migrations()); err != nil {

@@ -29,14 +29,13 @@ const (
 // Handler answers
 //
 //	GET  /v1/alerts?device=&state=&rule=&severity=&from=&to=&limit=&cursor=   the newest first
-//	GET  /v1/alerts/{id}                with the notices it was told in, and their deliveries
+//	GET  /v1/alerts/{id}                with the deliveries of its notices
 //	POST /v1/alerts/{id}/acknowledge    again is no error; 409 when it has resolved
 //	POST /v1/alerts/{id}/resolve        by hand, for one that nothing resolves
 //
-// for the fleet that apikey.Authenticator put into the request, and within the
-// device prefix of its key. An admin's key
-// also sees weir's own (pipeline) alerts, and, when it names no fleet, those of
-// all fleets. The tables are made when they are first needed.
+// Requests see the fleet that apikey.Authenticator determined, within the device prefix of their key. An admin's key
+// also sees pipeline alerts, and, when it names no fleet, the alerts of all fleets. The tables are created on first
+// use.
 func Handler(db *sqldb.DB) http.Handler {
 	h := &handler{db: db, now: time.Now}
 	mux := http.NewServeMux()
@@ -53,7 +52,7 @@ type handler struct {
 	migrated atomic.Bool
 }
 
-// alertJSON is an alert as the API shows it.
+// alertJSON is an alert in API answers.
 type alertJSON struct {
 	AlertID        string   `json:"alert_id"`
 	Kind           string   `json:"kind"`
@@ -68,9 +67,9 @@ type alertJSON struct {
 	EventID        string   `json:"event_id"`
 	Summary        string   `json:"summary"`
 	AcknowledgedAt *string  `json:"acknowledged_at"`
-	AcknowledgedBy string   `json:"acknowledged_by,omitempty"` // the id of a key
+	AcknowledgedBy string   `json:"acknowledged_by,omitempty"` // id of a key, or name of a person
 	ResolvedAt     *string  `json:"resolved_at"`
-	ResolvedBy     string   `json:"resolved_by,omitempty"` // the id of a key, or "quiet"
+	ResolvedBy     string   `json:"resolved_by,omitempty"` // id of a key, name of a person, or "quiet"
 	EscalatedAt    *string  `json:"escalated_at"`
 }
 
@@ -95,7 +94,7 @@ func scanAlert(row sqldb.Row) (a alertJSON, opened int64, err error) {
 	return a, opened, err
 }
 
-// scope is the condition of the alerts that a request may see.
+// scope returns the SQL condition of the alerts that a request may see.
 func scope(ctx context.Context) (where string, args []any) {
 	fleet := apikey.FleetFrom(ctx)
 	key, _ := apikey.KeyFrom(ctx)
@@ -129,7 +128,7 @@ func (f *filter) add(condition string, args ...any) {
 	f.where = append(f.where, condition)
 }
 
-// parseFilter reads the query of GET /v1/alerts.
+// parseFilter parses the query of GET /v1/alerts.
 func parseFilter(ctx context.Context, q url.Values) (*filter, error) {
 	where, args := scope(ctx)
 	f := &filter{where: []string{where}, args: args, limit: pageSize}
@@ -145,7 +144,7 @@ func parseFilter(ctx context.Context, q url.Values) (*filter, error) {
 
 func (f *filter) parameter(name, value string) error {
 	switch name {
-	case "fleet": // the Authenticator has read it
+	case "fleet": // checked by the Authenticator
 	case "device":
 		if !event.ValidDevice(value) {
 			return errors.New("device: expected a device_id")
@@ -232,7 +231,7 @@ func (h *handler) page(ctx context.Context, f *filter) (alerts []alertJSON, next
 	return alerts, next, errors.Join(err, rows.Err(), rows.Close())
 }
 
-// migrate makes the tables when alerts are asked for before there were any.
+// migrate creates the tables on first use.
 func (h *handler) migrate(ctx context.Context) error {
 	if h.migrated.Load() {
 		return nil
@@ -244,7 +243,7 @@ func (h *handler) migrate(ctx context.Context) error {
 	return nil
 }
 
-// failed answers that the store did not answer.
+// failed answers 404 for an unknown alert, and 503 when the store does not answer.
 func failed(w http.ResponseWriter, err error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		httpx.NotFound(w, "there is no alert of this id, or it is of another fleet")

@@ -10,12 +10,12 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// deliveryJSON is what became of a notice on a channel.
+// deliveryJSON is the result of a notice on a channel.
 type deliveryJSON struct {
 	NoticeID string  `json:"notice_id"`
 	Reason   string  `json:"reason"`
 	Channel  string  `json:"channel"`
-	State    string  `json:"state"` // pending, sent, failed, dead
+	State    string  `json:"state"` // pending, sent, failed or dead
 	Attempts int     `json:"attempts"`
 	FirstAt  *string `json:"first_at"`
 	LastAt   *string `json:"last_at"`
@@ -52,8 +52,8 @@ func (h *handler) find(ctx context.Context, id string) (alertJSON, error) {
 	return a, err
 }
 
-// deliveries reads those of the notices that name the alert, or may count it:
-// the notices of its group while it was open.
+// deliveries reads the deliveries of notices that list the alert, or may count it without listing it: those of its
+// group while it was open.
 func (h *handler) deliveries(ctx context.Context, a *alertJSON) ([]deliveryJSON, error) {
 	return sqldb.All(ctx, h.db, func(row sqldb.Row) (d deliveryJSON, err error) {
 		var first, last *int64
@@ -83,7 +83,7 @@ func (h *handler) resolve(w http.ResponseWriter, r *http.Request) {
 		WHERE alert_id = $1 AND state <> 'resolved'`, stateResolved)
 }
 
-// change moves an alert to a state, and answers with what it is then.
+// change moves an alert to a state and answers with the alert. It answers 409 when the alert cannot move there.
 func (h *handler) change(w http.ResponseWriter, r *http.Request, query, state string) {
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()

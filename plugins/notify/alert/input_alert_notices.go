@@ -104,7 +104,7 @@ output:
 `)
 }
 
-// notices is the input alert_notices.
+// notices implements the input alert_notices.
 type notices struct {
 	res      *service.Resources
 	url      string
@@ -117,7 +117,7 @@ type notices struct {
 
 	mu      sync.Mutex
 	release func()
-	next    time.Time // not before then, by the rate limit
+	next    time.Time // rate limit: read nothing before then
 	done    chan struct{}
 	once    sync.Once
 }
@@ -153,7 +153,7 @@ func newNotices(parsed *service.ParsedConfig, res *service.Resources) (in *notic
 	return in, nil
 }
 
-// Connect opens the store, or nothing when the channel idles.
+// Connect opens the store, unless the channel is disabled.
 func (in *notices) Connect(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -175,7 +175,7 @@ func (in *notices) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Read waits for the next notice.
+// Read waits for the next due notice.
 func (in *notices) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
 	for {
 		if in.enabled && !in.now().Before(in.next) {
@@ -213,7 +213,7 @@ func (in *notices) message(n *outgoing) (*service.Message, service.AckFunc, erro
 	return msg, func(ctx context.Context, cause error) error {
 		state, err := in.queue.settle(context.WithoutCancel(ctx), n, cause, in.now())
 		if err != nil {
-			return err // the lease ends, and it is sent again
+			return err // the notice is sent again when its lease ends
 		}
 		switch state {
 		case deliverySent, deliveryDead:
@@ -225,8 +225,7 @@ func (in *notices) message(n *outgoing) (*service.Message, service.AckFunc, erro
 	}, nil
 }
 
-// Close ends the reading. A notice under way is settled by its acknowledgement,
-// for which the engine waits.
+// Close stops reading. The engine waits for the acknowledgement of a notice in flight.
 func (in *notices) Close(context.Context) error {
 	in.once.Do(func() { close(in.done) })
 	in.mu.Lock()

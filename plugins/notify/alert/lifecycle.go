@@ -7,7 +7,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Lifecycle is the store of alerts, with what people were or are to be sent.
+// Lifecycle declares the store of alerts, including notices and deliveries.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "alerts", Tables: []string{"alert", "alert_notice", "alert_delivery"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_alerts", Default: "2160h",

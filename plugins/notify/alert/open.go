@@ -10,8 +10,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// CountOpen tells how many alerts of a fleet are not resolved; for "", those of
-// all fleets, and weir's own.
+// CountOpen returns the number of unresolved alerts of a fleet, or of all fleets and weir itself when fleet is "".
 func CountOpen(ctx context.Context, db *sqldb.DB, fleet string) (n int, err error) {
 	if err := db.Migrate(ctx, "alert", migrations()); err != nil {
 		return 0, fmt.Errorf("counting open alerts: %w", err)
@@ -26,8 +25,7 @@ func CountOpen(ctx context.Context, db *sqldb.DB, fleet string) (n int, err erro
 	return n, nil
 }
 
-// CountOpenOf tells how many alerts are not resolved of each of some devices of a
-// fleet; one that has none is left out.
+// CountOpenOf returns the number of unresolved alerts by device; devices without any are absent.
 func CountOpenOf(ctx context.Context, db *sqldb.DB, fleet string, devices []string) (map[string]int, error) {
 	out := map[string]int{}
 	if len(devices) == 0 {
@@ -65,7 +63,7 @@ type Mention struct {
 	OpenedAt time.Time `json:"opened_at"`
 }
 
-// Of returns the alerts that an event of a fleet opened.
+// Of returns up to 20 metric alerts that an event of a fleet opened.
 func Of(ctx context.Context, db *sqldb.DB, fleet, eventID string) ([]Mention, error) {
 	if err := db.Migrate(ctx, "alert", migrations()); err != nil {
 		return nil, fmt.Errorf("looking for the alerts of an event: %w", err)

@@ -108,7 +108,7 @@ func Register(env *service.Environment) error {
 				if err != nil {
 					return nil, policy, 0, err
 				}
-				return out, policy, 1, nil // in order
+				return out, policy, 1, nil // one batch at a time keeps the order
 			}),
 		env.RegisterInput("alert_notices", noticesSpec(),
 			func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
@@ -121,10 +121,10 @@ func Register(env *service.Environment) error {
 	)
 }
 
-// resultBeyond labels records for which their fleet has no room.
+// resultBeyond is the metric's result of records that exceed their fleet's maximum of open alerts.
 const resultBeyond = "beyond"
 
-// storeOutput is the output alert_store.
+// storeOutput implements the output alert_store.
 type storeOutput struct {
 	res    *service.Resources
 	url    string
@@ -135,7 +135,7 @@ type storeOutput struct {
 	escalations *service.MetricCounter
 	failures    *service.MetricCounter
 	freshness   *service.MetricTimer
-	beyond      *flow.Burst // says which fleets have no room
+	beyond      *flow.Burst // logs which fleets have reached the maximum
 
 	mu      sync.Mutex
 	store   *store
@@ -163,7 +163,7 @@ func newStoreOutput(parsed *service.ParsedConfig, res *service.Resources) (*stor
 	return out, nil
 }
 
-// Connect opens the store and begins to sweep it.
+// Connect opens the store and starts the periodic sweep.
 func (o *storeOutput) Connect(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -181,7 +181,7 @@ func (o *storeOutput) Connect(ctx context.Context) error {
 	return nil
 }
 
-// tend does what time alone brings about.
+// tend sweeps the store periodically, for changes that depend only on time.
 func (o *storeOutput) tend(ctx context.Context, store *store) {
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
@@ -206,8 +206,7 @@ func (o *storeOutput) tend(ctx context.Context, store *store) {
 	}
 }
 
-// WriteBatch returns nil when all records of the batch are durable; else none
-// is.
+// WriteBatch returns nil when all records of the batch are committed; after an error none is.
 func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	o.mu.Lock()
 	store := o.store
@@ -248,8 +247,7 @@ func (o *storeOutput) WriteBatch(ctx context.Context, batch service.MessageBatch
 	return nil
 }
 
-// oldestOf is when the oldest reading behind alerts was received; nil when no alert
-// is of one.
+// oldestOf returns when the oldest event behind metric alerts was received, or nil.
 func oldestOf(records []*Record) (oldest *time.Time) {
 	for _, r := range records {
 		if r.Kind == Metric && r.ReceivedAt != nil && (oldest == nil || r.ReceivedAt.Before(*oldest)) {
@@ -259,7 +257,7 @@ func oldestOf(records []*Record) (oldest *time.Time) {
 	return oldest
 }
 
-// Close ends the sweeping.
+// Close stops the sweep and releases the store.
 func (o *storeOutput) Close(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -24,10 +24,10 @@ pipeline:
 `)
 }
 
-// check is the processor alert_check.
+// check implements the processor alert_check.
 type check struct{}
 
-// Process marks the message in place.
+// Process marks a message that is not a valid alert as rejected.
 func (check) Process(_ context.Context, msg *service.Message) (service.MessageBatch, error) {
 	raw, err := msg.AsBytes()
 	if err != nil {
@@ -43,7 +43,7 @@ func (check) Process(_ context.Context, msg *service.Message) (service.MessageBa
 	return service.MessageBatch{msg}, nil
 }
 
-// Close has nothing to end.
+// Close does nothing.
 func (check) Close(context.Context) error { return nil }
 
 var _ service.Processor = check{}

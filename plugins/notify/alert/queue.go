@@ -13,29 +13,28 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// The states of a delivery.
+// States of a delivery.
 const (
 	deliveryPending = "pending" // to be sent, perhaps again
-	deliveryFailed  = "failed"  // its tries are used up: to become a dead letter
+	deliveryFailed  = "failed"  // attempts used up: to become a dead letter
 	deliverySent    = "sent"
-	deliveryDead    = "dead" // it is a dead letter
+	deliveryDead    = "dead" // became a dead letter
 )
 
-// lease is how long a notice belongs to the process that took it: if that dies,
-// another sends it afterwards.
+// lease is how long a notice belongs to the process that took it. If that process dies, another sends it afterwards.
 const lease = 2 * time.Minute
 
-// outgoing is what a channel is to send: one message about one or many alerts.
+// outgoing is a notice as sent by a channel: one message about one or many alerts.
 type outgoing struct {
 	ID       string `json:"notice_id"`
-	Group    string `json:"group"` // the same for the notices of one fleet, rule and severity
+	Group    string `json:"group"` // identifies fleet, rule and severity
 	Reason   string `json:"reason"`
 	Kind     string `json:"kind"`
 	Fleet    string `json:"fleet"`
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"`
 	Count    int64  `json:"count"`
-	Open     int64  `json:"open"` // alerts of the group that are open as it is sent
+	Open     int64  `json:"open"` // unresolved alerts of its fleet, kind and rule when sent
 	Alerts   []line `json:"alerts"`
 	At       string `json:"at"`
 	Attempt  int    `json:"attempt"`
@@ -44,7 +43,7 @@ type outgoing struct {
 	lastError string
 }
 
-// queue hands out the notices of one channel.
+// queue holds the notices of one channel.
 type queue struct {
 	store       *store
 	channel     string
@@ -56,7 +55,7 @@ type queue struct {
 	maxBackoff  time.Duration
 }
 
-// open notes since when the channel exists.
+// open records the time since when the channel exists, once.
 func (q *queue) open(ctx context.Context, now time.Time) error {
 	_, err := q.store.db.ExecContext(ctx, `INSERT INTO alert_channel (channel, since) VALUES ($1, $2) ON CONFLICT (channel) DO NOTHING`,
 		q.channel, now.UnixMicro())
@@ -66,13 +65,12 @@ func (q *queue) open(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// take returns the next notice that is due, leased to the caller; nil when
-// there is none.
+// take leases the next due notice to the caller; nil when there is none.
 func (q *queue) take(ctx context.Context, now time.Time) (n *outgoing, err error) {
 	if err := q.enqueue(ctx, now); err != nil {
 		return nil, fmt.Errorf("reading the notices of channel %s: %w", q.channel, err)
 	}
-	// A delivery has no owner: after its lease it is sent again, by whoever comes.
+	// A delivery has no owner: after the lease, any process may send it again.
 	work := jobs.Table{DB: q.store.db, Name: "alert_delivery", Key: "notice_id", Until: "claimed_until", Lease: lease,
 		Work: `channel = $2 AND state IN ('pending', 'failed') AND next_at <= $1`, Order: `next_at, notice_id`,
 		Args: []any{q.channel}}
@@ -89,8 +87,7 @@ func (q *queue) take(ctx context.Context, now time.Time) (n *outgoing, err error
 	return n, nil
 }
 
-// enqueue makes a delivery of every sealed notice that the channel has not
-// seen yet.
+// enqueue creates a delivery for every sealed notice that the channel has not seen yet.
 func (q *queue) enqueue(ctx context.Context, now time.Time) error {
 	const unseen = ` FROM alert_notice n WHERE n.sealed_at >= (SELECT since FROM alert_channel WHERE channel = $1) AND n.sealed_at > $2
 		AND NOT EXISTS (SELECT 1 FROM alert_delivery d WHERE d.notice_id = n.notice_id AND d.channel = $1)`
@@ -106,7 +103,7 @@ func (q *queue) enqueue(ctx context.Context, now time.Time) error {
 		if err := row.Scan(&id, &severity, &reason); err != nil {
 			return err
 		}
-		states[id] = "skipped" // the channel does not want it
+		states[id] = "skipped" // excluded by the channel's severity or reasons
 		if severities()[severity] >= q.minSeverity && q.wants(reason) {
 			states[id] = deliveryPending
 		}
@@ -135,7 +132,7 @@ func (q *queue) wants(reason string) bool {
 	return false
 }
 
-// read is a notice as it is to be sent.
+// read returns a notice as it is to be sent.
 func (q *queue) read(ctx context.Context, id string) (*outgoing, error) {
 	n := &outgoing{ID: id}
 	var lines, state string
@@ -155,9 +152,8 @@ func (q *queue) read(ctx context.Context, id string) (*outgoing, error) {
 	return n, json.Unmarshal([]byte(lines), &n.Alerts)
 }
 
-// settle records what became of a try. A failure that can pass is tried again,
-// later each time; one that cannot, or the last try, makes the notice a dead
-// letter.
+// settle records the result of an attempt. A temporary failure is retried after a growing pause; a permanent one, or
+// that of the last attempt, makes the notice a dead letter.
 func (q *queue) settle(ctx context.Context, n *outgoing, cause error, now time.Time) (state string, err error) {
 	next := now
 	switch {
@@ -165,7 +161,7 @@ func (q *queue) settle(ctx context.Context, n *outgoing, cause error, now time.T
 		state = deliveryDead
 	case cause == nil:
 		state = deliverySent
-	case n.failed: // the dead letters did not take it
+	case n.failed: // the dead-letter output failed
 		state, next = deliveryFailed, now.Add(q.backoff)
 	default:
 		var f *flow.Failure
@@ -191,7 +187,7 @@ func (q *queue) settle(ctx context.Context, n *outgoing, cause error, now time.T
 	return state, nil
 }
 
-// pause doubles with each attempt.
+// pause returns the pause before the next attempt, which doubles with each.
 func (q *queue) pause(attempt int) time.Duration {
 	d := q.backoff
 	for i := 1; i < attempt && d < q.maxBackoff; i++ {

@@ -2,21 +2,14 @@ package alert
 
 import "weir/internal/platform/sqldb"
 
-// migrations are the tables of this room, in the control store. Times are
-// microseconds since 1970.
+// migrations returns the tables of this room in the control store. Times are microseconds since 1970.
 //
-// alert        every alert there was. `subject` is what it is about; one subject
-//
-//	has one open alert: another one that opens meanwhile is folded
-//	into it. `notify_after`: people are yet to be told.
-//
-// alert_notice one message to people about one or many alerts, until it is
-//
-//	sealed: then its content stands, and channels may send it.
-//
-// alert_delivery  what became of a notice on a channel.
-// alert_channel   since when a channel exists: older notices are not for it.
-// alert_open   the view that the detectors read after a restart.
+//   - alert: all alerts. A subject has at most one open alert: one that opens meanwhile is folded into it. notify_after
+//     is set while people are still to be notified.
+//   - alert_notice: one message to people about one or many alerts. Once sealed it does not change and may be sent.
+//   - alert_delivery: the result of a notice on a channel.
+//   - alert_channel: since when a channel exists; it does not send older notices.
+//   - alert_open: the view that detectors read after a restart.
 func migrations() []sqldb.Migration {
 	const tables = `
 CREATE TABLE alert (

@@ -11,18 +11,18 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// policy says whom to tell and when.
+// policy says when people are notified.
 type policy struct {
-	GroupWait     time.Duration // a notice waits this long for more of its group
-	GroupInterval time.Duration // and the next of the group comes no sooner than this
-	Cooldown      time.Duration // a subject that people were told of is silent this long
-	EscalateAfter time.Duration // an alert nobody acknowledged escalates; 0: never
-	Quiet         time.Duration // an alert of weir itself or of a rule without news resolves
+	GroupWait     time.Duration // how long a notice waits for more alerts of its group
+	GroupInterval time.Duration // minimum time between two notices of a group
+	Cooldown      time.Duration // how long a subject stays silent after people were notified of it
+	EscalateAfter time.Duration // after this without acknowledgement an alert escalates; 0: never
+	Quiet         time.Duration // pipeline and rule alerts without news for this long resolve
 	SendResolved  bool
-	MaxOpen       int // open alerts of a fleet; one more is not recorded; 0: no bound
+	MaxOpen       int // maximum of open alerts per fleet, beyond which alerts are not recorded; 0: none
 }
 
-// defaultPolicy is what alert_store does without further words.
+// defaultPolicy returns the defaults of alert_store.
 func defaultPolicy() policy {
 	return policy{
 		GroupWait: 5 * time.Second, GroupInterval: 5 * time.Minute, Cooldown: 10 * time.Minute,
@@ -36,7 +36,7 @@ type store struct {
 	policy policy
 }
 
-// openStore brings the tables up to date.
+// openStore creates or migrates the tables.
 func openStore(ctx context.Context, db *sqldb.DB, policy policy) (*store, error) {
 	if err := errors.Join(db.Migrate(ctx, "alert", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func openStore(ctx context.Context, db *sqldb.DB, policy policy) (*store, error)
 	return &store{db, policy}, nil
 }
 
-// update runs one transaction, alone: announcements read what others wrote.
+// update runs fn in a transaction, serialized with all others, because announcements depend on what others wrote.
 func (s *store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -62,16 +62,15 @@ func (s *store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// applied says what a batch of records changed.
+// applied counts what a batch of records changed.
 type applied struct {
 	Opened, Folded, Resolved, Repeated, Erased int
-	Beyond                                     int    // not recorded: their fleets have as many open alerts as they may
-	BeyondOf                                   string // the last of those fleets
+	Beyond                                     int    // not recorded: the fleet has the maximum of open alerts
+	BeyondOf                                   string // the last such fleet
 }
 
-// Apply records a batch, in order. When it returns nil, all of it is durable,
-// with the notices that follow; else nothing is. Records that were applied
-// before change nothing.
+// Apply records a batch in order. When it returns nil, the batch and its notices are committed, else none of it.
+// Records that were applied before change nothing.
 func (s *store) Apply(ctx context.Context, records []*Record, now time.Time) (done applied, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		done = applied{}
@@ -158,8 +157,8 @@ func (s *store) open(ctx context.Context, tx *sql.Tx, notices *announcer, r *Rec
 	return notices.opened(ctx, lineOf(r))
 }
 
-// full tells whether the fleet has as many open alerts as it may, beside the one
-// that was just recorded. Weir's own alerts are few, and always told.
+// full tells whether the fleet exceeds its maximum of open alerts, counting the one just recorded. Pipeline alerts
+// are few and never limited.
 func (s *store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
 	if s.policy.MaxOpen == 0 || r.Kind == Pipeline {
 		return false, nil
@@ -173,7 +172,7 @@ func (s *store) full(ctx context.Context, tx *sql.Tx, r *Record) (bool, error) {
 func (s *store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *Record, now time.Time,
 	done *applied) error {
 	where, args := `alert_id = $1 OR subject = $2 AND opened_at <= $3`, []any{r.AlertID, r.subject(), r.At.UnixMicro()}
-	if r.Kind == Rule { // what it told is taken back, and nothing else of its key
+	if r.Kind == Rule { // resolve only the withdrawn result, not its key's other alerts
 		where, args = `alert_id = $1`, args[:1]
 	}
 	lines, err := unresolved(ctx, tx, where, args...)
@@ -192,7 +191,7 @@ func (s *store) resolve(ctx context.Context, tx *sql.Tx, notices *announcer, r *
 	return nil
 }
 
-// settle resolves one alert, and tells those who were told that it was open.
+// settle resolves one alert, and notifies those who were notified of its opening.
 func (s *store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l line, at, now time.Time, by string,
 	r *Record) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE alert SET state = 'resolved', resolved_at = $2, resolved_by = $3, updated_at = $4, notify_after = NULL
@@ -209,7 +208,7 @@ func (s *store) settle(ctx context.Context, tx *sql.Tx, notices *announcer, l li
 	return notices.add(ctx, reasonResolved, l)
 }
 
-// unresolved reads the alerts that are not resolved, by a condition.
+// unresolved reads the unresolved alerts that match a condition.
 func unresolved(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]line, error) {
 	return sqldb.All(ctx, tx, func(row sqldb.Row) (l line, err error) {
 		var opened int64

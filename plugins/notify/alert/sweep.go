@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// swept says what time alone changed.
+// swept counts what a sweep changed.
 type swept struct{ Announced, Escalated, Quieted, Sealed int64 }
 
-// Sweep does what is due: it tells of alerts whose cooldown has passed,
-// escalates those that nobody acknowledged, resolves alerts of rules and of weir
-// itself that went quiet, and seals notices that have waited for their group. Several processes
-// may sweep: each step is done once.
+// Sweep does what has become due: it announces alerts whose cooldown has passed, escalates unacknowledged alerts,
+// resolves quiet pipeline and rule alerts, and seals notices that have waited long enough. Several processes may
+// sweep: each step is done once.
 func (s *store) Sweep(ctx context.Context, now time.Time) (done swept, err error) {
 	due, err := s.due(ctx, now)
 	if err != nil || !due {
@@ -40,7 +39,7 @@ func (s *store) Sweep(ctx context.Context, now time.Time) (done swept, err error
 	return done, nil
 }
 
-// due looks, without a lock, whether there is anything to do.
+// due checks, without a lock, whether there is anything to do.
 func (s *store) due(ctx context.Context, now time.Time) (bool, error) {
 	n := 0
 	err := s.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM alert_notice WHERE sealed_at IS NULL AND send_at <= $1)
@@ -52,7 +51,7 @@ func (s *store) due(ctx context.Context, now time.Time) (bool, error) {
 	return n > 0, nil
 }
 
-// escalates is the condition of alerts that were announced before a time.
+// escalates is the condition of open alerts that were announced before a time and have not escalated yet.
 func escalates(before string) string {
 	return `state = 'open' AND escalated_at IS NULL AND announced_at <= ` + before
 }
@@ -110,8 +109,7 @@ func (s *store) quieten(ctx context.Context, tx *sql.Tx, notices *announcer, now
 	return nil
 }
 
-// seal closes the notices that have waited for their group: from now on their
-// content stands, and channels may send them.
+// seal seals the notices that have waited for their group: they no longer change, and channels may send them.
 func seal(ctx context.Context, tx *sql.Tx, now time.Time) (int64, error) {
 	res, err := tx.ExecContext(ctx, `UPDATE alert_notice SET sealed_at = $1 WHERE sealed_at IS NULL AND send_at <= $1`,
 		now.UnixMicro())
