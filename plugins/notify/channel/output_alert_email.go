@@ -63,7 +63,7 @@ output:
 `)
 }
 
-// email is the output alert_email.
+// email implements the output alert_email.
 type email struct {
 	server  string
 	from    string
@@ -80,10 +80,10 @@ func newEmail(parsed *service.ParsedConfig) (*email, error) {
 		emailFieldSubject, &e.subject, emailFieldID, &e.id))
 }
 
-// Connect has nothing to open: each e-mail has a connection of its own.
+// Connect does nothing: each e-mail uses its own connection.
 func (e *email) Connect(context.Context) error { return nil }
 
-// Write returns nil when the server has taken the e-mail.
+// Write returns nil when the server has accepted the e-mail.
 func (e *email) Write(ctx context.Context, msg *service.Message) error {
 	m, err := e.message(msg)
 	if err != nil {
@@ -179,7 +179,7 @@ func (e *email) client(ctx context.Context) (*mail.Client, error) {
 	return client, nil
 }
 
-// Close has nothing to end.
+// Close does nothing.
 func (e *email) Close(context.Context) error { return nil }
 
 var _ service.Output = (*email)(nil)

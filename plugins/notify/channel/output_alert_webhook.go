@@ -63,7 +63,7 @@ output:
 `)
 }
 
-// webhook is the output alert_webhook.
+// webhook implements the output alert_webhook.
 type webhook struct {
 	url     string
 	secret  string
@@ -82,10 +82,10 @@ func newWebhook(parsed *service.ParsedConfig) (*webhook, error) {
 		webhookFieldHeaders, &w.headers))
 }
 
-// Connect has nothing to open.
+// Connect does nothing.
 func (w *webhook) Connect(context.Context) error { return nil }
 
-// Write returns nil when the receiver answered with a 2xx.
+// Write returns nil when the receiver answered with 2xx.
 func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
 	req, err := w.request(ctx, msg)
 	if err != nil {
@@ -96,7 +96,7 @@ func (w *webhook) Write(ctx context.Context, msg *service.Message) error {
 		return &flow.Failure{Text: "posting a notice: " + httpx.WithoutURL(err)}
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 300))
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // lets the connection be used again
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // so that the connection can be reused
 	_ = res.Body.Close()
 	if res.StatusCode/100 == 2 {
 		return nil
@@ -152,7 +152,7 @@ func (w *webhook) request(ctx context.Context, msg *service.Message) (*http.Requ
 	return req, nil
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (w *webhook) Close(context.Context) error {
 	w.client.CloseIdleConnections()
 	return nil

@@ -1,7 +1,6 @@
-// Package channel sends notices to people: over webhooks and by e-mail. An output
-// of it returns a flow.Failure, which tells the queue of notices whether and when
-// to try again. It keeps nothing: a crash leaves a notice that is sent again,
-// under the same id.
+// Package channel sends notices to people by webhook and e-mail. Its outputs return a flow.Failure that tells the
+// queue of notices whether and when to retry. It keeps no state: after a crash a notice is sent again under the same
+// id.
 package channel
 
 import (
