@@ -9,39 +9,36 @@ import (
 	"weir/internal/platform/prom"
 )
 
-// condition is something about weir itself that people should know, read from
-// its metrics.
+// condition is a condition on weir's own metrics that raises an alert.
 type condition struct {
 	name      string
 	metric    string
 	labels    map[string]string
-	aggregate string // sum, max or min over the series that match
-	rate      bool   // of change, per second, instead of the value
+	aggregate string // sum, max or min over the matching series
+	rate      bool   // compare the change per second instead of the value
 	above     *float64
 	below     *float64
 	hold      time.Duration
 	severity  string
 	summary   string
 
-	last     *float64 // for the rate
+	last     *float64 // the last value, for the rate
 	lastAt   time.Time
-	since    time.Time // since when it holds; zero: it does not
-	openedAt time.Time // zero: no alert is open
-	told     time.Time // when its alert was last sent
+	since    time.Time // since when the condition holds; zero: it does not
+	openedAt time.Time // zero: no open alert
+	told     time.Time // when the alert was last emitted
 }
 
-// The transitions of a record.
+// Transitions of a record.
 const (
 	transitionOpened   = "opened"
 	transitionResolved = "resolved"
 )
 
-// remindEvery is how often an alert that stays open is sent again, so that it
-// is known to hold.
+// remindEvery is how often an open alert is emitted again, which shows that the condition still holds.
 const remindEvery = 10 * time.Minute
 
-// value reads the condition's number from a scrape; ok is false when no series
-// matches.
+// value computes the condition's value from a scrape; ok is false when no series matches.
 func (c *condition) value(scrape map[string][]prom.Series) (v float64, ok bool) {
 	for _, s := range scrape[c.metric] {
 		match := true
@@ -65,13 +62,13 @@ func (c *condition) value(scrape map[string][]prom.Series) (v float64, ok bool) 
 	return v, ok
 }
 
-// look moves the condition on, and returns the record that follows, if any.
+// look updates the condition from a scrape and returns the record to emit, or nil.
 func (c *condition) look(scrape map[string][]prom.Series, now time.Time) (raw []byte, err error) {
 	v, ok := c.value(scrape)
 	if ok && c.rate {
 		v, ok = c.perSecond(v, now)
 	}
-	if !ok { // nothing is known: an open alert goes quiet in time
+	if !ok { // unknown: an open alert resolves when it has been quiet long enough
 		return nil, nil
 	}
 	if c.above != nil && v > *c.above || c.below != nil && v < *c.below {
@@ -96,8 +93,7 @@ func (c *condition) look(scrape map[string][]prom.Series, now time.Time) (raw []
 	return raw, err
 }
 
-// perSecond is the rate since the last look; a counter that went back began
-// again.
+// perSecond returns the rate since the last scrape. A counter that decreased was reset.
 func (c *condition) perSecond(v float64, now time.Time) (float64, bool) {
 	last, at := c.last, c.lastAt
 	c.last, c.lastAt = &v, now

@@ -1,7 +1,6 @@
-// Package watch looks at weir's own metrics for conditions that people should
-// know of, and emits an alert when one holds and when it is over. Its state is in
-// memory: after a crash a condition that still holds opens again, and the alert
-// store folds that into the alert that is open.
+// Package watch checks conditions on weir's own metrics, and emits an alert when one begins or ends. Its state is in
+// memory: after a restart a condition that still holds opens again, and the alert store folds that into the open
+// alert.
 package watch
 
 import (
@@ -94,7 +93,7 @@ func Register(env *service.Environment) error {
 		})
 }
 
-// watch is the input pipeline_watch.
+// watch implements the input pipeline_watch.
 type watch struct {
 	url        string
 	interval   time.Duration
@@ -145,10 +144,10 @@ func newCondition(parsed *service.ParsedConfig) (*condition, error) {
 	return c, nil
 }
 
-// Connect has nothing to open.
+// Connect does nothing.
 func (w *watch) Connect(context.Context) error { return nil }
 
-// Read waits for the next alert.
+// Read waits for the next alert record.
 func (w *watch) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
 	for len(w.pending) == 0 {
 		wait := max(0, w.next.Sub(w.now()))
@@ -191,7 +190,7 @@ func (w *watch) look(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the waiting.
+// Close stops the waiting.
 func (w *watch) Close(context.Context) error {
 	w.once.Do(func() { close(w.done) })
 	return nil
