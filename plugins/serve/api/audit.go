@@ -14,10 +14,10 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// detailRequest is what the detail of an act calls the id of its request.
+// detailRequest is the member of an act's detail with the request id.
 const detailRequest = "request"
 
-// recorder hands acts to the stream and waits until it has kept them.
+// recorder passes acts to the stream and waits until they are committed.
 type recorder struct {
 	acts chan pendingAct
 	wait time.Duration
@@ -29,10 +29,9 @@ type pendingAct struct {
 	kept chan error
 }
 
-// audited wraps a handler of administrative requests: one that may change
-// something is answered only after its entry in the audit log is kept, or, when
-// the log does not take it in time, with the header Weir-Audit: pending; the
-// stream goes on trying. It must stand inside the authentication.
+// audited wraps a handler of administrative requests. A request that may change something is answered only after its
+// entry in the audit log is committed, or, if that takes too long, with the header Weir-Audit: pending, while the
+// stream keeps retrying. It must run after authentication.
 func (r *recorder) audited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodOptions {
@@ -51,7 +50,7 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 				a.Detail[name] = auditlog.Text(values[0])
 			}
 		}
-		// ids that were given, and why it was refused
+		// The response adds the ids that were assigned, and the reason of a refusal.
 		maps.Copy(a.Detail, auditlog.Scrub(held.body.Bytes()[:min(held.body.Len(), heardMost)]))
 		a.Detail[detailRequest] = httpx.RequestIDOf(w)
 		a.Key, a.User, a.Fleet = callerOf(req)
@@ -64,7 +63,7 @@ func (r *recorder) audited(next http.Handler) http.Handler {
 	})
 }
 
-// keep returns when the stream has acknowledged the act.
+// keep returns nil when the stream has acknowledged the act, or errAuditLate after r.wait.
 func (r *recorder) keep(ctx context.Context, a auditlog.Act) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.wait)
 	defer cancel()
@@ -82,7 +81,7 @@ func (r *recorder) keep(ctx context.Context, a auditlog.Act) error {
 	}
 }
 
-// heard remembers how a request's body begins, as it is read.
+// heard records the beginning of a request body while it is read.
 type heard struct {
 	io.ReadCloser
 	start []byte
@@ -96,7 +95,7 @@ func (h *heard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// heldResponse keeps a small response until it may be sent.
+// heldResponse buffers a small response until it may be sent.
 type heldResponse struct {
 	of     http.ResponseWriter
 	header http.Header
@@ -112,7 +111,7 @@ func (h *heldResponse) WriteHeader(code int) {
 	}
 }
 
-// Cause is for httpx.Cause.
+// Cause implements the interface of httpx.Cause.
 func (h *heldResponse) Cause(err error) { httpx.Cause(h.of, err) }
 
 func (h *heldResponse) code() int {

@@ -43,16 +43,16 @@ const (
 	apiFieldTimeoutIdle   = "idle"
 )
 
-// config is the parsed form of the fields.
+// config holds the parsed fields.
 type config struct {
 	address, control, rollups, raw string
 	deadLetters                    string
 	also                           []alsoKept
-	log                            kafka.Cluster // none: the overview does without
+	log                            kafka.Cluster // if unset, the overview lacks the log
 	listen                         listen.Config
 	people                         oidc.Config
 	auditReads                     bool
-	upcast                         *bloblang.Executor // what the rules stream maps events with; nil: they are as sent
+	upcast                         *bloblang.Executor // the mapping of events in the rules stream; nil: none
 	queries, queriesPerFleet       int
 	groups                         group.Limits
 	header, read, write, idle      time.Duration

@@ -11,8 +11,7 @@ import (
 	"weir/plugins/operate/erasure"
 )
 
-// erasures serves the administration of erasures. The fleets that there are, are
-// those that have had a key.
+// erasures returns the handler of erasures. The known fleets are those that ever had a key.
 func (in *input) erasures(ctx context.Context, control *sqldb.DB, keys *apikey.Store) (http.Handler, error) {
 	store, err := erasure.OpenStore(ctx, control)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// auditPage is how many acts a page holds, unless the request says otherwise.
+// auditPage is the default and auditPageMax the maximum number of acts in a page.
 const auditPage, auditPageMax = 100, 1000
 
 type auditPageJSON struct {
@@ -21,7 +21,7 @@ type auditPageJSON struct {
 	Next *string        `json:"next"`
 }
 
-// auditHandler answers GET /v1/audit?from=&to=&key=&path=&limit=&cursor=, the newest first.
+// auditHandler answers GET /v1/audit?from=&to=&key=&path=&limit=&cursor=, newest first.
 func auditHandler(l *auditlog.Log, now func() time.Time) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
@@ -37,7 +37,7 @@ func auditHandler(l *auditlog.Log, now func() time.Time) http.Handler {
 			return
 		}
 		limit := asked.Limit
-		asked.Limit++ // tells whether there is more
+		asked.Limit++ // to detect whether there are more
 		acts, err := l.List(r.Context(), asked)
 		if err != nil {
 			httpx.Unavailable(w, "the audit log", err)

@@ -1,6 +1,5 @@
-// Package api owns the listener of queries and administration. It mounts the
-// REST of the other rooms behind API keys, and emits the audit log: one message
-// for every administrative act.
+// Package api owns the HTTP listener for queries and administration. It mounts the REST handlers of the other rooms
+// behind API keys, and emits the audit log: one message per administrative act.
 package api
 
 import (
@@ -104,12 +103,12 @@ type input struct {
 	recorder *recorder
 	refusals *refusals
 	queries  *queries
-	live     *overview.Live // nil until it is mounted
+	live     *overview.Live // nil until mount
 
 	mu       sync.Mutex
 	server   *http.Server
 	listener *listen.Listener
-	failed   chan error // the server's end
+	failed   chan error // the error with which the server ended
 	release  []func()
 }
 
@@ -127,7 +126,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	return in, nil
 }
 
-// Connect opens the stores and the listener.
+// Connect opens the stores and the listener. It does nothing while the server runs.
 func (in *input) Connect(ctx context.Context) (err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -146,7 +145,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	return in.serve(ctx, handler)
 }
 
-// openKeys opens the key store and its cache.
+// openKeys opens the key store and its cache, which Close closes.
 func (in *input) openKeys(ctx context.Context, db *sqldb.DB) (*apikey.Store, *apikey.Cache, error) {
 	store, err := apikey.Open(ctx, db)
 	if err != nil {
@@ -162,7 +161,7 @@ func (in *input) openKeys(ctx context.Context, db *sqldb.DB) (*apikey.Store, *ap
 	return store, cache, nil
 }
 
-// callers finds who asks: by their keys, and by tokens where there is an issuer.
+// callers returns the checker of API keys and, if an issuer is configured, of tokens.
 func (in *input) callers(keys *apikey.Cache) (apikey.Checker, error) {
 	if !in.conf.people.On() {
 		return keys, nil
@@ -175,7 +174,7 @@ func (in *input) callers(keys *apikey.Cache) (apikey.Checker, error) {
 	return people, nil
 }
 
-// ReadBatch returns the next act of the audit log.
+// ReadBatch returns the next act of the audit log. Its acknowledgement releases the request that waits for it.
 func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	in.mu.Lock()
 	failed := in.failed
@@ -206,7 +205,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	}
 }
 
-// Close finishes the requests under way or on their way, as far as ctx allows.
+// Close finishes running and arriving requests as far as ctx allows, and releases the stores.
 func (in *input) Close(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -22,18 +22,17 @@ import (
 )
 
 const (
-	lineages     = 2 // answered at a time
+	lineages     = 2 // answered concurrently
 	lineageMost  = 25 * time.Second
 	lineageRange = 24 * time.Hour
 	lineageLong  = 31 * 24 * time.Hour
-	lineageRows  = 20 // of each kind
-	// Records that repeat an event are looked for when it was received since: what
-	// stores say of older ones is much to read.
+	lineageRows  = 20 // maximum of each kind
+	// Repeats are searched only for events received since then: the stores' records of older ones take too long to
+	// read.
 	repeatsSince = 48 * time.Hour
 )
 
-// lineage answers GET /v1/events/{id}/lineage: what became of an event, as the
-// stores tell it. Letters may be nil.
+// lineage answers GET /v1/events/{id}/lineage: what became of an event, according to the stores. letters may be nil.
 type lineage struct {
 	events   *lake.Store
 	letters  *lake.Store
@@ -44,13 +43,12 @@ type lineage struct {
 	slots    *httpx.Slots
 }
 
-// lineageJSON is the answer. A list that is empty says that there is none; one that
-// is null, that nobody looked.
+// lineageJSON is the answer. An empty list means that there is none; null means that it was not searched.
 type lineageJSON struct {
 	EventID string          `json:"event_id"`
 	Fleet   string          `json:"fleet"`
 	Stored  []storedJSON    `json:"stored"`
-	Repeats []recordJSON    `json:"repeats"` // records that were proven to be the event again
+	Repeats []recordJSON    `json:"repeats"` // records proven to be duplicates of the event
 	Letters []failedJSON    `json:"dead_letters"`
 	Alerts  []alert.Mention `json:"alerts"`
 }
@@ -65,19 +63,19 @@ type storedJSON struct {
 	DeviceID       string      `json:"device_id"`
 	Timestamp      string      `json:"timestamp"`
 	ReceivedAt     *string     `json:"received_at"`
-	CountsAt       string      `json:"counts_at"` // in the minute of this
+	CountsAt       string      `json:"counts_at"` // the time whose minute it counts in
 	Firmware       string      `json:"device_firmware_version"`
-	Schema         string      `json:"schema"` // and its version, by which it was judged
+	Schema         string      `json:"schema"` // subject/version by which it was validated
 	Flags          []string    `json:"flags"`
 	UnknownMetrics []string    `json:"unknown_metrics"`
-	EnrichFailed   []string    `json:"enrich_failed"` // look-ups that failed for it
-	Enriched       []byJSON    `json:"enriched"`      // look-ups that wrote into it, and by which version
-	Record         *recordJSON `json:"record"`        // in the log
-	Delivery       *recordJSON `json:"delivery"`      // its first, where it was published again
-	// Rules are what those in force made of it when they read it; null, when none has,
-	// or their version is kept no more.
+	EnrichFailed   []string    `json:"enrich_failed"` // lookups that failed
+	Enriched       []byJSON    `json:"enriched"`      // lookups that changed it, with their versions
+	Record         *recordJSON `json:"record"`        // its record in the log
+	Delivery       *recordJSON `json:"delivery"`      // its first delivery, if it was republished
+	// Rules is what the rules in force made of it when they read it; null when no rules have read it or their version
+	// is no longer kept.
 	Rules []rule.Bearing `json:"rules"`
-	// Later is what look-ups that had failed said when they were asked again.
+	// Later holds the results of failed lookups that were repeated later.
 	Later []json.RawMessage `json:"enriched_later"`
 
 	happened rule.Happened
@@ -88,7 +86,7 @@ type byJSON struct {
 	Version string `json:"version"`
 }
 
-// byOf are the look-ups that wrote into a row's event.
+// byOf returns the lookups that changed a row's event.
 func byOf(r *raw.Row) (all []byJSON) {
 	for _, item := range event.Items(strings.Clone(r.Enriched)) {
 		name, version, _ := strings.Cut(item, "@")
@@ -157,7 +155,7 @@ func (l *lineage) query(v url.Values, fleet string, devices []string) (q raw.Que
 	return q, nil
 }
 
-// of asks each store.
+// of collects the answer from all stores.
 func (l *lineage) of(ctx context.Context, q raw.Query, id [16]byte) (*lineageJSON, error) {
 	name := string(text.AppendUUID(nil, id))
 	out := &lineageJSON{EventID: name, Fleet: q.Fleet, Stored: []storedJSON{}, Alerts: []alert.Mention{}}
@@ -223,7 +221,7 @@ func (l *lineage) stored(ctx context.Context, q raw.Query, id [16]byte, out *lin
 	return deliveries, received, err
 }
 
-// later is what was found out about a row's event later.
+// later returns what was recorded later about a row's event.
 func (l *lineage) later(ctx context.Context, r *raw.Row) ([]json.RawMessage, error) {
 	laters := raw.NewLaters(ctx, l.events, time.UnixMicro(r.At+1))
 	defer laters.Close()
@@ -235,7 +233,7 @@ func (l *lineage) later(ctx context.Context, r *raw.Row) ([]json.RawMessage, err
 	return all, err
 }
 
-// repeats finds records that objects say repeat one of the deliveries.
+// repeats finds records that raw objects list as duplicates of one of the deliveries.
 func (l *lineage) repeats(ctx context.Context, of map[event.Coordinates]bool, received time.Time,
 	out *lineageJSON) error {
 	out.Repeats = []recordJSON{}
@@ -251,7 +249,7 @@ func (l *lineage) repeats(ctx context.Context, of map[event.Coordinates]bool, re
 	})
 }
 
-// failed finds the event's dead letters, and what became of them.
+// failed finds the event's dead letters and their outcomes.
 func (l *lineage) failed(ctx context.Context, q raw.Query, name string, out *lineageJSON) error {
 	out.Letters = []failedJSON{}
 	var ids []string

@@ -14,7 +14,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// alsoKept are the stores of another log than telemetry's.
+// alsoKept names the stores of a log other than telemetry.
 type alsoKept struct {
 	log              event.Log
 	raw, deadLetters string
@@ -61,13 +61,13 @@ func alsoFromParsed(parsed *service.ParsedConfig) (all []alsoKept, err error) {
 	return all, nil
 }
 
-// kept are the opened stores of a log; each may be nil.
+// kept holds the opened stores of a log; either may be nil.
 type kept struct {
 	alsoKept
 	events, letters *lake.Store
 }
 
-// openAlso opens the stores of other logs beside telemetry's, which come first.
+// openAlso returns the stores of all logs, telemetry first, opening those of the others.
 func (in *input) openAlso(ctx context.Context, events, letters *lake.Store) ([]kept, error) {
 	telemetry, err := event.LogOf("")
 	if err != nil {
@@ -87,7 +87,7 @@ func (in *input) openAlso(ctx context.Context, events, letters *lake.Store) ([]k
 	return all, nil
 }
 
-// namesOf are the names of the logs, telemetry first.
+// namesOf returns the names of the logs, telemetry first.
 func namesOf(logs []kept) (names []string) {
 	for _, k := range logs {
 		names = append(names, k.log.Name)
@@ -95,7 +95,7 @@ func namesOf(logs []kept) (names []string) {
 	return names
 }
 
-// byLog has handlers by path and by the name of the log that they answer for.
+// byLog maps paths to handlers by log name.
 type byLog map[string]map[string]http.Handler
 
 func (b byLog) put(path string, k kept, h http.Handler) {
@@ -105,7 +105,7 @@ func (b byLog) put(path string, k kept, h http.Handler) {
 	b[path][k.log.Name] = h
 }
 
-// into makes rooms of them, also where there is no store to answer from.
+// into adds them to rooms, with handlers that answer 404 for telemetry stores that are not configured.
 func (b byLog) into(rooms map[string]http.Handler) {
 	for path, otherwise := range map[string]http.HandlerFunc{"/v1/events": noEvents, "/v1/dead-letters": noDeadLetters} {
 		if b[path][event.LogTelemetry] == nil {
@@ -117,8 +117,7 @@ func (b byLog) into(rooms map[string]http.Handler) {
 	}
 }
 
-// ofLog answers by the handler of the log that the parameter log names, without it by
-// telemetry's. The handlers do not see the parameter.
+// ofLog dispatches by the parameter log, telemetry by default, and removes the parameter before calling the handler.
 func ofLog(of map[string]http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := r.URL.Query()

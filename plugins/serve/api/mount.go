@@ -33,8 +33,7 @@ import (
 	"weir/plugins/store/rollup"
 )
 
-// mount opens what the rooms' REST reads, and puts each under its paths, behind
-// what apikey.Routes says that they ask for.
+// mount opens the stores that the handlers read, and mounts each handler behind the requirements of apikey.Routes.
 func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	control, err := in.open(ctx, in.conf.control)
 	if err != nil {
@@ -93,7 +92,7 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	rollups, err := rollup.Open(ctx, rollupDB, rollup.DefaultLimits()) // makes the tables, when a query comes first
+	rollups, err := rollup.Open(ctx, rollupDB, rollup.DefaultLimits()) // creates the tables if needed
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +233,7 @@ func (in *input) open(ctx context.Context, url string) (*sqldb.DB, error) {
 	return db, nil
 }
 
-// openLake opens a store of objects until the input is closed; nil is none.
+// openLake opens an object store until the input is closed; nil when url is empty.
 func (in *input) openLake(ctx context.Context, url string) (*lake.Store, error) {
 	if url == "" {
 		return nil, nil

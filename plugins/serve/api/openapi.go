@@ -19,8 +19,8 @@ var ownOpenAPI []byte
 //go:embed openapi_registry.json
 var registryOpenAPI []byte
 
-// describe merges the rooms' OpenAPI documents into one: paths and components
-// of all of them, the rest of the first. No two may say the same name.
+// describe merges OpenAPI documents: the paths and components of all, and everything else from the first. Names must
+// not repeat, since the later one wins.
 func describe(documents ...[]byte) ([]byte, error) {
 	var whole map[string]any
 	for _, raw := range documents {
@@ -43,8 +43,7 @@ func describe(documents ...[]byte) ([]byte, error) {
 	return json.MarshalIndent(whole, "", "  ")
 }
 
-// sayScopes gives each operation the scope that apikey.Routes says it asks for,
-// as the role of its security.
+// sayScopes adds the scope that apikey.Routes requires to each operation's security.
 func sayScopes(paths map[string]any) error {
 	mux, scopes := http.NewServeMux(), map[string]apikey.Scope{}
 	for _, r := range apikey.Routes() {

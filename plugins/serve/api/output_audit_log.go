@@ -36,7 +36,7 @@ output:
 `)
 }
 
-// auditOutput is audit_log.
+// auditOutput implements the output audit_log.
 type auditOutput struct{ log *sqldb.Lazy[*auditlog.Log] }
 
 func newAuditOutput(parsed *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy,

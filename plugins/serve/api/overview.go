@@ -15,18 +15,18 @@ import (
 	"weir/plugins/store/rollup"
 )
 
-// silentFor is after what time a device counts as silent.
+// silentFor is the time after which a device counts as silent.
 const silentFor = 10 * time.Minute
 
-// openAlerts lets the list of devices say how many alerts each has.
+// openAlerts counts open alerts for the list of devices.
 func openAlerts(control *sqldb.DB) rollup.OpenAlerts {
 	return func(ctx context.Context, fleet string, devices []string) (map[string]int, error) {
 		return alert.CountOpenOf(ctx, control, fleet, devices)
 	}
 }
 
-// overviewOf is the overview of another log than telemetry's: what became of its
-// records, its last proof, how far its groups are, and its stores.
+// overviewOf returns the overview of a log other than telemetry: its equation, last proof, consumer groups and
+// stores.
 func (in *input) overviewOf(k kept, proofs *reconcile.Proofs) (*overview.Sampler, error) {
 	s := overview.Sources{Log: in.conf.log, Events: k.log, Proofs: proofs, Raw: k.events, DeadLetter: k.letters,
 		Places: []overview.Place{{Name: "raw", URL: k.raw}, {Name: "dead_letters", URL: k.deadLetters}}}
@@ -38,8 +38,8 @@ func (in *input) overviewOf(k kept, proofs *reconcile.Proofs) (*overview.Sampler
 	return sampler, nil
 }
 
-// overview opens what an overview is made of. What this api does without - the
-// log, the raw or the dead-letter store - the overview says that it does not know.
+// overview returns the overview of telemetry. Parts whose sources are not configured (the log, the raw or the
+// dead-letter store) are reported as unknown.
 func (in *input) overview(ctx context.Context, control, rollups *sqldb.DB, directory *rollup.Directory,
 	proofs *reconcile.Proofs) (*overview.Sampler, error) {
 	processes, err := status.Open(ctx, control)

@@ -9,8 +9,7 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// queries bounds how many heavy queries are answered at a time, of all and of
-// one fleet.
+// queries limits the concurrency of heavy queries, in total and per fleet.
 type queries struct {
 	most, perFleet int
 	refused        func(reason string)
@@ -24,10 +23,10 @@ func newQueries(most, perFleet int, refused func(string)) *queries {
 	return &queries{most: most, perFleet: perFleet, refused: refused, by: map[string]int{}}
 }
 
-// queryAgain is when to ask again, in seconds: about as long as a query takes.
+// queryAgain is the Retry-After in seconds, about the duration of a query.
 const queryAgain = "2"
 
-// bounded must stand inside the authentication.
+// bounded wraps a handler with the limit. It must run after authentication.
 func (q *queries) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fleet := apikey.FleetFrom(r.Context())
@@ -43,7 +42,7 @@ func (q *queries) bounded(next http.Handler) http.Handler {
 	})
 }
 
-// enter returns why there is no room, or "".
+// enter admits a query, or returns why it is rejected.
 func (q *queries) enter(fleet string) (full string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

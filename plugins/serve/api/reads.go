@@ -12,18 +12,17 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// asked are the parameters of a question that its entry has: what was looked at.
+// asked lists the query parameters that a read's entry records.
 func asked() []string {
 	return []string{"fleet", "device", "person", "group", "metric", "from", "to", "resolution", "subject", "code", "stage",
 		"format"}
 }
 
-// read wraps a handler of questions where each has an entry in the audit log: the
-// entry is kept before the first byte of the answer is sent, and nothing is
-// answered without it. It must stand inside the authentication.
+// read wraps a handler of queries if each must have an entry in the audit log: the entry is committed before the
+// first byte of the answer is sent, and without it the answer is 503. It must run after authentication.
 func (r *recorder) read(to apikey.Route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if to.Acts() && req.Method != http.MethodGet && req.Method != http.MethodHead { // it has one already
+		if to.Acts() && req.Method != http.MethodGet && req.Method != http.MethodHead { // audited records it
 			next.ServeHTTP(w, req)
 			return
 		}
@@ -31,7 +30,7 @@ func (r *recorder) read(to apikey.Route, next http.Handler) http.Handler {
 			return r.keep(req.Context(), readOf(req, httpx.RequestIDOf(w), status))
 		}}
 		next.ServeHTTP(e, req)
-		e.WriteHeader(http.StatusOK) // of an answer without a body
+		e.WriteHeader(http.StatusOK) // for an answer without a body
 	})
 }
 
@@ -48,7 +47,7 @@ func readOf(req *http.Request, id string, status int) auditlog.Act {
 	return a
 }
 
-// callerOf names who asks: by the key's id, or as a person, and whose fleet.
+// callerOf returns the id of the request's key or the name of its person, and the fleet.
 func callerOf(req *http.Request) (key, person, fleet string) {
 	k, ok := apikey.KeyFrom(req.Context())
 	switch {
@@ -60,18 +59,18 @@ func callerOf(req *http.Request) (key, person, fleet string) {
 	return k.ID, "", k.Fleet
 }
 
-// enteredResponse holds an answer until its entry is kept.
+// enteredResponse delays the response until its entry is committed.
 type enteredResponse struct {
 	http.ResponseWriter
 	enter func(status int) error
 	begun bool
-	bad   bool // there is no entry: nothing is answered
+	bad   bool // there is no entry: the response is discarded
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap implements the interface of http.ResponseController.
 func (e *enteredResponse) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
-// WriteHeader keeps the entry, and begins the answer.
+// WriteHeader commits the entry and then starts the response.
 func (e *enteredResponse) WriteHeader(status int) {
 	if e.begun {
 		return
@@ -90,7 +89,7 @@ func (e *enteredResponse) WriteHeader(status int) {
 	e.ResponseWriter.WriteHeader(status)
 }
 
-// Write begins the answer.
+// Write starts the response if needed.
 func (e *enteredResponse) Write(b []byte) (int, error) {
 	e.WriteHeader(http.StatusOK)
 	if e.bad {
@@ -99,9 +98,9 @@ func (e *enteredResponse) Write(b []byte) (int, error) {
 	return e.ResponseWriter.Write(b)
 }
 
-// Flush begins the answer.
+// Flush starts the response if needed.
 func (e *enteredResponse) Flush() {
 	if e.WriteHeader(http.StatusOK); !e.bad {
-		_ = http.NewResponseController(e.ResponseWriter).Flush() // an error comes again with the next write
+		_ = http.NewResponseController(e.ResponseWriter).Flush() // the next write returns the error
 	}
 }

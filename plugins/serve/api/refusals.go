@@ -19,9 +19,8 @@ import (
 
 const reasonQueries = "too-many-queries"
 
-// refusals tells what was refused: in a metric, in the log, and, of acts that
-// would have changed something, in the audit log. Strangers cause refusals, as
-// many as they like: each of the three is bounded, and none has a key's text.
+// refusals reports refused requests: in a metric, in the log, and in the audit log if they would have changed
+// something. Anybody can cause any number of refusals, so each output is limited. None contains a key's text.
 type refusals struct {
 	total     *service.MetricCounter // by reason
 	tlsErrors *service.MetricCounter
@@ -31,20 +30,19 @@ type refusals struct {
 	now       func() time.Time
 
 	mu     sync.Mutex
-	left   float64 // entries that the audit log still takes
+	left   float64 // entries that the rate limit still allows
 	at     time.Time
-	missed int // refused acts that it has no entry of
+	missed int // refused acts without an entry
 }
 
-// How many refused acts the audit log takes: so many at once, and then one a
-// second, each of which says how many it has no entry of.
+// Rate limit of refused acts in the audit log: a burst, then one a second. Each entry says how many acts before it
+// have none.
 const (
 	refusedBurst  = 30
 	refusedPerSec = 1
 )
 
-// failuresPerSec is how many requests that weir could not answer are told each with
-// its id and its cause; beyond them they are counted.
+// failuresPerSec is how many failed requests per second are logged with id and cause; further ones are only counted.
 const failuresPerSec = 10
 
 func newRefusals(m *service.Metrics, logger *service.Logger, recorder *recorder) *refusals {
@@ -68,13 +66,13 @@ func newRefusals(m *service.Metrics, logger *service.Logger, recorder *recorder)
 
 func (r *refusals) count(reason string) { r.total.Incr(1, reason) }
 
-// refused is told of each request that its key does not let through.
+// refused is called for each request that is refused because of its key.
 func (r *refusals) refused(req *http.Request, id string, to apikey.Route, why apikey.Refusal) {
-	if why.Reason == "" { // a request that is not valid
+	if why.Reason == "" { // a malformed request
 		return
 	}
 	r.count(why.Reason)
-	if why.Reason != apikey.ReasonUnavailable { // failed says so, with the cause
+	if why.Reason != apikey.ReasonUnavailable { // failed logs those, with the cause
 		r.log.Note(why.Reason, why.Line(req.Method, req.URL.Path, req.RemoteAddr, id))
 	}
 	if to.Acts() && why.Reason != apikey.ReasonUnavailable && req.Method != http.MethodGet &&
@@ -83,8 +81,7 @@ func (r *refusals) refused(req *http.Request, id string, to apikey.Route, why ap
 	}
 }
 
-// failed is told of each request that weir could not answer, and why, if anybody
-// said so.
+// failed is called for each request that was answered with 500 or more; why may be nil.
 func (r *refusals) failed(req *http.Request, id string, status int, why error) {
 	line := fmt.Sprintf("%s %.200q was answered %d, as request %s", req.Method, req.URL.Path, status, id)
 	if why != nil {
@@ -93,8 +90,7 @@ func (r *refusals) failed(req *http.Request, id string, status int, why error) {
 	r.failures.Note(http.StatusText(status), line)
 }
 
-// enter puts a refused act into the audit log, without waiting for it: nothing
-// was changed.
+// enter adds a refused act to the audit log without waiting for it, since nothing was changed.
 func (r *refusals) enter(req *http.Request, id string, why apikey.Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,7 +113,7 @@ func (r *refusals) enter(req *http.Request, id string, why apikey.Refusal) {
 	case r.recorder.acts <- pendingAct{act: a, kept: make(chan error, 1)}:
 		r.left--
 		r.missed = 0
-	default: // the log is far behind
+	default: // the stream is far behind
 		r.missed++
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"weir/plugins/operate/replay"
 )
 
-// devicesOf lets replays name a group of devices.
+// devicesOf resolves the groups that replays name.
 func devicesOf(groups *group.Store) replay.GroupDevices {
 	return func(ctx context.Context, fleet, name string) ([]string, error) {
 		g, err := groups.Get(ctx, fleet, name)

@@ -13,9 +13,8 @@ import (
 	"weir/plugins/serve/console"
 )
 
-// routed puts the rooms' handlers, by how their paths begin, behind the routes
-// of the api. A room that no route leads to, and a route that leads to no room,
-// are mistakes.
+// routed mounts the handlers, given by path prefix, behind apikey.Routes. A handler without a route or a route
+// without a handler is an error.
 func (in *input) routed(auth *apikey.Authenticator, rooms map[string]http.Handler) (http.Handler, error) {
 	mux, used := http.NewServeMux(), map[string]bool{}
 	for _, route := range apikey.Routes() {
@@ -66,7 +65,7 @@ func storable(next http.Handler) http.Handler {
 	})
 }
 
-// roomOf returns the longest beginning of a path that has a handler.
+// roomOf returns the longest prefix of a path that has a handler.
 func roomOf(rooms map[string]http.Handler, path string) (room string) {
 	for begins := range rooms {
 		if strings.HasPrefix(path, begins) && len(begins) > len(room) {
@@ -76,8 +75,7 @@ func roomOf(rooms map[string]http.Handler, path string) (room string) {
 	return room
 }
 
-// registryLogin lets clients of other registries send user and password: the
-// password is the key.
+// registryLogin accepts basic authentication from registry clients: the password is the API key.
 func registryLogin(next http.Handler) http.Handler {
 	login := registry.WithBasicAuth(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -89,8 +87,7 @@ func registryLogin(next http.Handler) http.Handler {
 	})
 }
 
-// elsewhere answers what no route is for: 405 where the path is one of another
-// method, else 404.
+// elsewhere answers requests without a route: 405 if the path has other methods, else 404.
 func elsewhere(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
@@ -113,12 +110,12 @@ func elsewhere(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// noEvents answers queries of events where there is no raw store to read.
+// noEvents answers event queries when no raw store is configured.
 func noEvents(w http.ResponseWriter, _ *http.Request) {
 	notFound(w, "this api has no raw store: set its field raw")
 }
 
-// noDeadLetters answers queries of dead letters where there is no store to read.
+// noDeadLetters answers dead-letter queries when no store is configured.
 func noDeadLetters(w http.ResponseWriter, _ *http.Request) {
 	notFound(w, "this api has no dead-letter store: set its field dead_letters")
 }

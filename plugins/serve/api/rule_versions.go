@@ -14,12 +14,12 @@ import (
 	"weir/plugins/process/rule"
 )
 
-// rulesBodyMost bounds a rule set.
+// rulesBodyMost is the maximum size of a request body in bytes.
 const rulesBodyMost = 4 << 20
 
 // ruleVersionsHandler serves the versions of rules:
 //
-//	GET  /v1/rule-versions                      all, which is in force, and what partitions and fleets have
+//	GET  /v1/rule-versions                      all, with the one in force and those of partitions and fleets
 //	POST /v1/rule-versions                      {"text": …, "comment": …}
 //	GET  /v1/rule-versions/{version}            one, with its text
 //	POST /v1/rule-versions/{version}/activate   0 is the file of the rules stream; {"fleets": …} for these alone
@@ -73,13 +73,13 @@ func (h ruleVersions) activate(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	var wish struct{ Fleets json.RawMessage } // null is no fleets, not all
+	var wish struct{ Fleets json.RawMessage } // null means no fleets, not all
 	var fleets []string
 	err := httpx.Decode(w, r, rulesBodyMost, &wish)
 	if err == nil && wish.Fleets != nil {
 		err = json.Unmarshal(wish.Fleets, &fleets)
 	}
-	if err != nil && !errors.Is(err, io.EOF) { // it may have no body
+	if err != nil && !errors.Is(err, io.EOF) { // the body is optional
 		httpx.Invalid(w, err.Error())
 		return
 	}
@@ -106,13 +106,13 @@ func versionNumber(w http.ResponseWriter, r *http.Request) (int64, bool) {
 	return number, true
 }
 
-// nothingBefore says that nothing can be rolled back.
+// nothingBefore is the problem of a rollback without a previous version.
 func nothingBefore(err error) httpx.Problem {
 	return httpx.Problem{Type: "nothing-before", Status: http.StatusConflict,
 		Title: "There is nothing to go back to", Detail: err.Error()}
 }
 
-// actor is who asks, for people.
+// actor names the caller for people.
 func actor(r *http.Request) string {
 	key, _ := apikey.KeyFrom(r.Context())
 	if key.Person != nil {

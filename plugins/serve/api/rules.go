@@ -22,10 +22,9 @@ const (
 	rulesMost    = 1000
 )
 
-// rulesHandler answers GET /v1/rules/{name}/results?device=&from=&to=&limit=&cursor=
-// for the fleet of the request: the newest revision of each result, of windows
-// that end in the range, the latest first. Without one it is from a day ago to a day
-// ahead, since a window may end later than now.
+// rulesHandler answers GET /v1/rules/{name}/results?device=&from=&to=&limit=&cursor= for the fleet of the request:
+// the newest revision of each result whose window ends in the range, latest first. The default range is from a day
+// ago to a day ahead, since a window may end in the future.
 func rulesHandler(db *sqldb.DB, events rule.Events, clock func() time.Time) http.Handler {
 	mux := http.NewServeMux()
 	if events != nil {
@@ -56,7 +55,7 @@ func rulesHandler(db *sqldb.DB, events rule.Events, clock func() time.Time) http
 	return mux
 }
 
-// forRules are the events of the raw store as rules see them; nil without a store.
+// forRules returns the events of the raw store in the form that rules read; nil without a store.
 func (in *input) forRules(store *lake.Store) rule.Events {
 	if store == nil {
 		return nil
@@ -64,8 +63,8 @@ func (in *input) forRules(store *lake.Store) rule.Events {
 	return &recount.ForRules{Reader: raw.NewReader(store), Upcast: in.conf.upcast, Known: true}
 }
 
-// lineageHandler answers GET /v1/rules/{name}/results/{id}/events?device=: the events
-// that a result of the request's fleet is made of.
+// lineageHandler answers GET /v1/rules/{name}/results/{id}/events?device=: the events behind a result of the
+// request's fleet.
 func lineageHandler(db *sqldb.DB, events rule.Events) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v, bad := httpx.Parse(r, []string{"fleet"}, []string{"device"})

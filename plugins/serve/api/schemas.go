@@ -9,10 +9,10 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// triedBack is how old events may be that a draft of a schema is tried on.
+// triedBack is the maximum age of events on which a draft schema is tried.
 const triedBack = 7 * 24 * time.Hour
 
-// newestOf lets a draft of a schema be tried on the newest events of a store.
+// newestOf returns the newest events of a store, on which draft schemas are tried.
 func newestOf(store *lake.Store, now func() time.Time) validate.Newest {
 	reader := raw.NewReader(store)
 	return func(ctx context.Context, fleet string, most int) ([]validate.Sent, bool, error) {

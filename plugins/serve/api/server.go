@@ -13,7 +13,7 @@ import (
 	"weir/internal/platform/listen"
 )
 
-// serve opens the listener, and answers on it until the server is shut down.
+// serve opens the listener and serves in the background until the server is shut down.
 func (in *input) serve(ctx context.Context, handler http.Handler) error {
 	l, url, err := listen.Open(ctx, in.conf.address, in.conf.listen, listen.Watch{
 		Log: in.res.Logger(), Refused: in.refusals.count, NotReloaded: func() { in.refusals.tlsErrors.Incr(1) },
@@ -32,7 +32,7 @@ func (in *input) serve(ctx context.Context, handler http.Handler) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(serverLog{in}, "", 0),
 	}
-	server.RegisterOnShutdown(in.live.Stop) // answers without end are waited for otherwise
+	server.RegisterOnShutdown(in.live.Stop) // Shutdown would wait for unending responses
 	failed := make(chan error, 1)
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -44,8 +44,8 @@ func (in *input) serve(ctx context.Context, handler http.Handler) error {
 	return nil
 }
 
-// serverLog takes what net/http says of broken connections: what strangers can
-// cause is no warning. A panic is a defect of ours.
+// serverLog logs net/http's messages. Broken connections, which any client can cause, are not warnings; a panic is
+// our bug.
 type serverLog struct{ in *input }
 
 func (s serverLog) Write(p []byte) (int, error) {
@@ -58,17 +58,17 @@ func (s serverLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// piece is what a client takes within one timeout.
+// piece is the number of bytes that a client must read within one timeout.
 const piece = 64 << 10
 
-// paced ends an answer that its client does not take: each piece must be taken
-// in time. It does not bound how long the whole may last. failed is told of each
-// request that is answered with a status of 500 or more, and why.
+// paced aborts a response that its client does not read: each piece must be written within timeout. The whole
+// response may take any time. failed is called for each response with a status of 500 or more, with the reason if
+// known.
 func paced(timeout time.Duration, failed func(r *http.Request, id string, status int, why error),
 	next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout}
-		p.disarm() // of the request before
+		p.disarm() // clear the previous request's deadline
 		defer p.arm()
 		if next.ServeHTTP(p, r); p.status >= http.StatusInternalServerError {
 			failed(r, httpx.RequestIDOf(w), p.status, p.why)
@@ -80,31 +80,31 @@ type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
-	status  int   // 0 until there is one, or for 200
-	why     error // the first that was told
+	status  int   // 0 until set; stays 0 for an implicit 200
+	why     error // the first cause that was reported
 }
 
-// A writer without deadlines, as in tests, does without.
+// arm and disarm ignore errors: writers in tests have no deadlines.
 func (p *pacedWriter) arm()    { _ = p.control.SetWriteDeadline(time.Now().Add(p.timeout)) }
 func (p *pacedWriter) disarm() { _ = p.control.SetWriteDeadline(time.Time{}) }
 
-// Unwrap is for http.ResponseController.
+// Unwrap implements the interface of http.ResponseController.
 func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// Cause is for httpx.Cause.
+// Cause implements the interface of httpx.Cause.
 func (p *pacedWriter) Cause(err error) {
 	if p.why == nil {
 		p.why = err
 	}
 }
 
-// WriteHeader notes the status.
+// WriteHeader records the status.
 func (p *pacedWriter) WriteHeader(status int) {
 	p.status = status
 	p.ResponseWriter.WriteHeader(status)
 }
 
-// Write writes in pieces.
+// Write writes in pieces, each with its own deadline.
 func (p *pacedWriter) Write(b []byte) (n int, err error) {
 	defer p.disarm()
 	for {
@@ -121,5 +121,5 @@ func (p *pacedWriter) Write(b []byte) (n int, err error) {
 func (p *pacedWriter) Flush() {
 	p.arm()
 	defer p.disarm()
-	_ = p.control.Flush() // an error comes again with the next write
+	_ = p.control.Flush() // the next write returns the error
 }

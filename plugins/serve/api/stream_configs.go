@@ -13,12 +13,12 @@ import (
 
 // streamConfigsHandler serves the versions of stream configs:
 //
-//	GET  /v1/stream-configs                              all, which are in force, and what processes run by
+//	GET  /v1/stream-configs                              all, with those in force and those that run
 //	GET  /v1/stream-configs/{stream}/{version}           one, with its text and its tests
 //	POST /v1/stream-configs/{stream}/{version}/activate  0 is the file of each process
 //	POST /v1/stream-configs/{stream}/rollback
 //
-// A config is a program: none is put over HTTP.
+// A config is a program, so none can be put over HTTP.
 func streamConfigsHandler(ctx context.Context, db *sqldb.DB) (http.Handler, error) {
 	kept, err := streamconf.Open(ctx, db)
 	if err != nil {
