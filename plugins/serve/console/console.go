@@ -1,6 +1,5 @@
-// Package console serves weir's pages for people: static files that are part of
-// the binary, with headers that let a browser load from, and send to, weir alone.
-// The pages ask the API for what they show, with the key of whoever looks.
+// Package console serves weir's web pages: static files in the binary, with headers that let the browser load from
+// and send to weir only. The pages query the API with the viewer's own key.
 package console
 
 import (
@@ -25,11 +24,10 @@ import (
 //go:embed web
 var web embed.FS
 
-// filesUnder is the path of all files but the page itself.
+// filesUnder is the path prefix of all files except the page itself.
 const filesUnder = "/console/"
 
-// pages are the paths at which the page is served: each is a view that can be
-// opened, reloaded and sent as an address.
+// pages lists the paths at which the page is served: each is a view that can be opened, reloaded and linked to.
 func pages() []string {
 	return []string{"/", "/devices", "/device", "/group", "/alerts", "/alert", "/dead-letters",
 		"/dead-letter", "/replays", "/replay", "/schemas", "/rules", "/analytics", "/quality", "/streams", "/etl",
@@ -41,7 +39,7 @@ type file struct {
 	plain, gzip []byte
 }
 
-// Handler answers the pages and their files, and hands everything else on.
+// Handler serves the pages and their files, and passes other requests to next.
 func Handler(next http.Handler) (http.Handler, error) {
 	files, err := load()
 	if err != nil {
@@ -103,7 +101,7 @@ func load() (map[string]file, error) {
 	return files, nil
 }
 
-// kindOf is the media type of a file, without asking the machine for its own list.
+// kindOf returns the media type of a file, independent of the machine's configuration.
 func kindOf(name string) string {
 	switch path.Ext(name) {
 	case ".html":
@@ -124,11 +122,11 @@ func (f file) serve(w http.ResponseWriter, r *http.Request, policy string) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer") // an address names devices
+	h.Set("Referrer-Policy", "no-referrer") // a path or query may name a device
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
-	h.Set("Cache-Control", "no-cache") // ask whether it changed: another weir may have been started
+	h.Set("Cache-Control", "no-cache") // revalidate: another version of weir may have been started
 	h.Add("Vary", "Accept-Encoding")
 	body, tag := f.plain, f.tag
 	if acceptsGzip(r) {
@@ -149,9 +147,8 @@ func acceptsGzip(r *http.Request) bool {
 	return false
 }
 
-// securityPolicy allows what the page needs and nothing else: its own files, its
-// own API, and the one script that stands in the page, by its hash: the map that
-// tells a browser where the libraries are.
+// securityPolicy is the Content-Security-Policy of the pages: only their own files, their own API, and the one inline
+// script, by its hash: the import map.
 func securityPolicy(page []byte) string {
 	scripts := "'self'"
 	for _, m := range regexp.MustCompile(`(?s)<script type="importmap">(.*?)</script>`).FindAllSubmatch(page, -1) {
