@@ -7,8 +7,8 @@ import (
 	"weir/internal/control/status"
 )
 
-// View returns what a fleet may know, "" for all of it. It waits for what is due
-// as long as the context allows.
+// View returns the overview of a fleet, or of all when fleet is "". It waits for parts that are due as long as ctx
+// allows.
 func (m *Sampler) View(ctx context.Context, fleet string) *View {
 	m.refresh(ctx, fleet)
 	now := time.Now()
@@ -40,8 +40,7 @@ const (
 	noStore = "this api has no stores to compare with: set its fields raw and dead_letters"
 )
 
-// why says why a part is not known: an error's text may name hosts, and stays
-// inside.
+// why says why a part is unknown, without the error's text, which may name hosts.
 func why(err error, what string) string {
 	if err == nil {
 		return notYet
@@ -146,7 +145,7 @@ func (m *Sampler) rowsInto(v *View, now time.Time) {
 	}
 }
 
-// aged are rows some time after they were read.
+// aged returns rows whose age is increased by the time since they were read.
 func aged(rows []status.Row, since time.Duration) []status.Row {
 	out := make([]status.Row, len(rows))
 	for i, r := range rows {

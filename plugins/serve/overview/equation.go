@@ -9,17 +9,17 @@ import (
 	"weir/plugins/operate/reconcile"
 )
 
-// wholeEvery is how often the equation is proven as weir reconcile does, by
-// comparing duplicates with what they repeat; in between, a glance is enough.
+// wholeEvery is how often duplicates are compared with their originals, as `weir reconcile` does; other runs are
+// quicker glances.
 const wholeEvery = 5 * time.Minute
 
-// balance asks for the equation. It is for one goroutine.
+// balance computes the equation. It must not be used concurrently.
 type balance struct {
 	reconciler *reconcile.Reconciler
-	whole      time.Time // when the last one began
+	whole      time.Time // start of the last complete run
 }
 
-// weigh is cheap after the first time: the reconciler keeps what it has read.
+// weigh runs the reconciler, which keeps what it has read, so that only the first run is expensive.
 func (b *balance) weigh(ctx context.Context) (*reconcile.Report, error) {
 	began := time.Now()
 	glance := began.Sub(b.whole) < wholeEvery

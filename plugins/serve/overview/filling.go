@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// filling tells when disks will be full, by how their free space went while
-// somebody looked. What was seen before this process began is not known to it.
+// filling estimates when disks will be full from samples of their free space, taken while somebody looks and since
+// the process started.
 type filling struct {
 	mu   sync.Mutex
-	seen map[string][]spot // by store
+	seen map[string][]spot // samples by store
 }
 
-// spot is the free space of a disk at a time.
+// spot is a sample of a disk's free space.
 type spot struct {
 	at   time.Time
 	free uint64
 }
 
-// What a disk's free space did goes by these.
+// How samples are taken.
 const (
-	fillingEvery = time.Minute      // between two spots
-	fillingLeast = 15 * time.Minute // between the first and the last: less is chance
-	fillingMost  = 24 * time.Hour   // a day has all that comes round within one
+	fillingEvery = time.Minute      // minimum time between two
+	fillingLeast = 15 * time.Minute // minimum time between first and last for an estimate
+	fillingMost  = 24 * time.Hour   // older ones are dropped; a day covers daily patterns
 )
 
-// note takes a look at a store's disk, and sets how many days it lasts.
+// note adds a sample of a store's disk and sets disk.DaysLeft.
 func (f *filling) note(store string, at time.Time, disk *Disk) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -43,8 +43,8 @@ func (f *filling) note(store string, at time.Time, disk *Disk) {
 	disk.DaysLeft = daysLeft(seen[0], spot{at, disk.Free})
 }
 
-// daysLeft is how long the free space lasts if it goes on as between two spots;
-// nil when they are too near each other, or it does not become less.
+// daysLeft extrapolates the free space linearly from two samples; nil when they are too close in time or it does not
+// decrease.
 func daysLeft(first, last spot) *float64 {
 	took := last.at.Sub(first.at)
 	if took < fillingLeast || last.free >= first.free {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// frameLife is how long all who look are sent the same overview. It is less than
-// the time between two of a viewer, so that whoever comes first makes a new one.
+// frameLife is how long an overview is shared by all viewers. It is less than a viewer's interval, so that the first
+// viewer of an interval makes a new one.
 const frameLife = 900 * time.Millisecond
 
-// frame is an overview as it is sent: there when made is closed.
+// frame is an encoded overview; raw and err are valid once made is closed.
 type frame struct {
 	at   time.Time
 	made chan struct{}
@@ -18,13 +18,13 @@ type frame struct {
 	err  error
 }
 
-// frames are the newest of each fleet, made once for all who look.
+// frames holds the newest frame of each fleet, shared by all viewers.
 type frames struct {
 	mu sync.Mutex
 	by map[string]*frame
 }
 
-// ready tells whether it is made.
+// ready tells whether the frame is made.
 func (f *frame) ready() bool {
 	select {
 	case <-f.made:
@@ -34,9 +34,8 @@ func (f *frame) ready() bool {
 	}
 }
 
-// next returns an overview of a fleet that the viewer has not seen: the newest,
-// or one that it makes. Whoever makes it returns when it is made; the others may
-// have to wait for it.
+// next returns a frame that the viewer has not seen: the newest one, or a new one that it makes with draw. Only the
+// caller that makes it returns with a finished frame; others must wait for made.
 func (f *frames) next(fleet string, seen *frame, draw func() ([]byte, error)) *frame {
 	one, mine := f.claim(fleet, seen, time.Now())
 	if mine {
@@ -46,9 +45,8 @@ func (f *frames) next(fleet string, seen *frame, draw func() ([]byte, error)) *f
 	return one
 }
 
-// claim tells whether the caller is who makes the frame. One at a time is made of a
-// fleet, however long it takes, so that none shows an earlier moment than the one
-// before.
+// claim returns the frame to show and whether the caller must make it. Only one frame per fleet is made at a time, so
+// that no frame is older than the one before.
 func (f *frames) claim(fleet string, seen *frame, now time.Time) (one *frame, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

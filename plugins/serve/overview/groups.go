@@ -13,16 +13,16 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// lagHorizon is the oldest age that is told: older is "at least" that.
+// lagHorizon is the largest lag reported: it means "at least".
 const lagHorizon = 24 * time.Hour
 
-// consumer is a group, and what it reads.
+// consumer is a consumer group and its topics.
 type consumer struct {
 	group, target string
 	topics        []string
 }
 
-// consumers are the groups that an event of a log waits for.
+// consumers returns the consumer groups of a log, including that of its dead letters.
 func consumers(log event.Log) (all []consumer) {
 	for _, c := range log.Consumers {
 		all = append(all, consumer{c.Group, c.Target, log.Topics})
@@ -30,13 +30,13 @@ func consumers(log event.Log) (all []consumer) {
 	return append(all, consumer{log.GroupDeadLetter, "dead_letter", []string{log.DeadLetters}})
 }
 
-// logMeter measures how far groups are behind the log. It is for one goroutine.
+// logMeter measures the lag of consumer groups. It must not be used concurrently.
 type logMeter struct {
 	cluster kafka.Cluster
-	topics  []string // all that are measured
+	topics  []string // all topics of groups
 	groups  []consumer
 	client  *kgo.Client
-	history *kafka.History // nil: to be seeded
+	history *kafka.History // nil: not seeded yet
 }
 
 func newLogMeter(cluster kafka.Cluster, log event.Log) (*logMeter, error) {
@@ -48,10 +48,10 @@ func newLogMeter(cluster kafka.Cluster, log event.Log) (*logMeter, error) {
 		groups: consumers(log), client: client}, nil
 }
 
-// logState is where the groups stand.
+// logState is a measurement of the groups.
 type logState struct {
 	groups    []Group
-	failed    map[string]string // groups that could not be asked
+	failed    map[string]string // groups whose positions could not be read
 	lastEvent *time.Time
 }
 
@@ -65,7 +65,7 @@ func (m *logMeter) look(ctx context.Context) (s logState, err error) {
 	positions := kafka.Positions{Admin: admin}
 	committed := make([]map[kafka.Partition]int64, len(m.groups))
 	s.failed = map[string]string{}
-	for i, g := range m.groups { // before the ends: a group is never ahead of the log
+	for i, g := range m.groups { // read before the ends, so that no group appears ahead of the log
 		if committed[i], err = positions.Committed(ctx, g.group); err != nil {
 			s.failed[g.group] = "the log does not tell how far the group is"
 			committed[i] = nil
@@ -98,7 +98,7 @@ func (m *logMeter) look(ctx context.Context) (s logState, err error) {
 	return s, err
 }
 
-// behind measures one group; committed is nil when it could not be asked.
+// behind computes the lag of one group; committed is nil when it could not be read.
 func (m *logMeter) behind(g consumer, now time.Time, starts, ends, committed map[kafka.Partition]int64) Group {
 	out := Group{Group: g.group, Target: g.target, Never: []string{}}
 	if committed == nil {
@@ -111,7 +111,7 @@ func (m *logMeter) behind(g consumer, now time.Time, starts, ends, committed map
 			continue
 		}
 		at, known := committed[p]
-		from := max(at, starts[p]) // what the log has dropped cannot be processed
+		from := max(at, starts[p]) // records that the log dropped cannot be processed
 		if from >= end {
 			continue
 		}
@@ -127,8 +127,7 @@ func (m *logMeter) behind(g consumer, now time.Time, starts, ends, committed map
 	return out
 }
 
-// lastEvent is when the newest record of some topics was written, nil when they
-// hold none.
+// lastEvent returns when the newest record of the topics was written; nil when they are empty.
 func lastEvent(ctx context.Context, admin *kadm.Client, topics []string) (at *time.Time, err error) {
 	listed, err := admin.ListMaxTimestampOffsets(ctx, topics...)
 	if err != nil {

@@ -13,15 +13,14 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the paths of the overview, for the whole document.
+// OpenAPI describes the endpoints of the overview, to be merged into the API's document.
 func OpenAPI() []byte { return openAPI }
 
-// answerMost is how long an answer waits for its parts: what has not come by then
-// is not known.
+// answerMost is how long an answer waits for its parts; those not ready by then are reported as unknown.
 const answerMost = 10 * time.Second
 
-// Handler answers GET /v1/overview, for the fleet that apikey.Authenticator put
-// into the request; an admin's that names none sees all.
+// Handler answers GET /v1/overview for the fleet that apikey.Authenticator determined; a caller of all fleets who
+// names none sees all.
 func Handler(m *Sampler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/overview", func(w http.ResponseWriter, r *http.Request) {

@@ -14,32 +14,31 @@ import (
 	"weir/internal/platform/text"
 )
 
-// How an answer without end is bounded.
+// Limits of live responses.
 const (
 	viewersMost = 50
 	liveEvery   = time.Second
-	liveWait    = 800 * time.Millisecond // for parts that are slow, each time
+	liveWait    = 800 * time.Millisecond // maximum wait for slow parts, each time
 	renewAfter  = 15 * time.Minute
-	askAgain    = "10" // seconds, for one viewer too many
+	askAgain    = "10" // Retry-After in seconds for a viewer too many
 	keysEvery   = 2 * time.Second
 )
 
-// Why an answer ends.
+// Reasons why a live response ends.
 const (
 	endRevoked  = "key_revoked"
 	endRenew    = "renew"
 	endStopping = "stopping"
 )
 
-// Live sends an overview a second to whoever looks.
+// Live streams an overview per second to each viewer.
 type Live struct {
 	Sampler *Sampler
 	Keys    apikey.Checker
-	// Refresh makes Keys current, so that a key that was revoked elsewhere ends
-	// its answers within seconds.
+	// Refresh makes Keys current, so that the responses of a key that was revoked elsewhere end within seconds.
 	Refresh func(context.Context) error
 
-	renew time.Duration // 0: renewAfter; for tests
+	renew time.Duration // 0: renewAfter; set by tests
 
 	once     sync.Once
 	stopping chan struct{}
@@ -61,7 +60,7 @@ func (l *Live) init() {
 	})
 }
 
-// Stop ends all answers, and lets none begin.
+// Stop ends all responses, and new ones after their first overview.
 func (l *Live) Stop() {
 	l.init()
 	l.mu.Lock()
@@ -72,7 +71,7 @@ func (l *Live) Stop() {
 	}
 }
 
-// enter tells whether there is room for a viewer.
+// enter admits a viewer if there is room.
 func (l *Live) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,15 +100,16 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer l.leave()
 	stream, err := httpx.Stream(w)
-	if err != nil { // the client has gone
+	if err != nil { // the client is gone
 		return
 	}
 	if reason := l.send(r, stream); reason != "" {
-		_ = stream.Send("end", map[string]string{"reason": reason}) // the client may have gone
+		_ = stream.Send("end", map[string]string{"reason": reason}) // the client may be gone
 	}
 }
 
-// send sends until something ends it: why, or "" when the client has gone.
+// send sends overviews and returns the reason why it ends, or "" when the client is gone or an overview cannot be
+// encoded.
 func (l *Live) send(r *http.Request, stream *httpx.Events) (reason string) {
 	ctx, fleet := r.Context(), apikey.FleetFrom(r.Context())
 	renew := time.After(l.renew)
@@ -145,8 +145,7 @@ func (l *Live) send(r *http.Request, stream *httpx.Events) (reason string) {
 	}
 }
 
-// allowed tells whether the request's key may still look. What cannot be asked
-// stays as it was.
+// allowed tells whether the request's key may still view. If the key cannot be checked, it may.
 func (l *Live) allowed(ctx context.Context, r *http.Request) bool {
 	wait, cancel := context.WithTimeout(ctx, liveWait)
 	defer cancel()

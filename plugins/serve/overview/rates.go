@@ -7,9 +7,8 @@ import (
 	"weir/internal/control/status"
 )
 
-// gates adds up what the processes that run have counted, and what they have
-// counted in the last seconds. Rates are nil while no process has a gate's
-// counts, or none for long enough; why says so.
+// gates sums what the gates of running processes have counted, in total and in the last seconds. rates and latency
+// are nil when no process has a gate's counts, or none for long enough; why says which.
 func gates(rows []status.Row, now time.Time) (rates *Rates, latency *Latency, why string) {
 	sum := &Rates{Requests: map[string]float64{}, Totals: Totals{Requests: map[string]int64{},
 		Rejected: map[string]int64{}, Refusals: map[string]int64{}}}
@@ -78,8 +77,8 @@ func gates(rows []status.Row, now time.Time) (rates *Rates, latency *Latency, wh
 	return sum, verdicts, ""
 }
 
-// quantile estimates a quantile of a histogram, as Prometheus does: values lie
-// evenly in their bucket, and in the last one at its lower end.
+// quantile estimates a quantile of a histogram like Prometheus: by linear interpolation within a bucket, and for the
+// last one its lower bound.
 func quantile(buckets []status.Bucket, q float64) float64 {
 	rank := q * float64(buckets[len(buckets)-1].Count)
 	low, below := 0.0, 0.0

@@ -1,8 +1,7 @@
-// Package overview tells at a glance whether the promise holds: the equation of
-// all records, the last proof, rates, lags, stores and processes. It reads what
-// is durable - the log's offsets, what the stores say of themselves, and the rows
-// that processes write - so that a crash changes none of its numbers. What it
-// has asked it keeps in memory, for all who look.
+// Package overview shows at a glance whether the promise holds: the equation of all records, the last proof, rates,
+// lags, stores and processes. It reads only durable sources - the log's offsets, what the stores record, and the rows
+// that processes write - so that a crash changes none of its numbers. It caches its samples in memory for all
+// viewers.
 package overview
 
 import (
@@ -19,21 +18,20 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Sources are where the parts of an overview come from. What is nil is not
-// known, and is said to be.
+// Sources are where the parts of an overview come from. Parts with a nil source are reported as unknown.
 type Sources struct {
 	Log             kafka.Cluster
-	Events          event.Log   // which of its logs: that of telemetry, if it has no name
+	Events          event.Log   // the event log; telemetry if it has no name
 	Raw, DeadLetter *lake.Store // of that log
 	Proofs          *reconcile.Proofs
 	Status          *status.Store
 	Places          []Place
-	// Devices and Alerts count those of a fleet, "" for all.
+	// Devices and Alerts return the counts of a fleet, or of all when fleet is "".
 	Devices func(ctx context.Context, fleet string) (Devices, error)
 	Alerts  func(ctx context.Context, fleet string) (Alerts, error)
 }
 
-// Sampler samples the sources when somebody looks, once for all who do.
+// Sampler samples its sources on demand, once for all viewers.
 type Sampler struct {
 	sources  Sources
 	life     context.Context
@@ -50,18 +48,17 @@ type Sampler struct {
 	fleets map[string]*fleetParts
 }
 
-// fleetParts are counted for one fleet, "" for all.
+// fleetParts are the counts of one fleet, or of all for "".
 type fleetParts struct {
 	devices *live.Asked[Devices]
 	alerts  *live.Asked[Alerts]
 	used    time.Time
 }
 
-// fleetsMost bounds the fleets whose counts are kept: the others are counted
-// again when somebody looks.
+// fleetsMost is how many fleets' counts are cached.
 const fleetsMost = 100
 
-// NewSampler makes one. It asks nobody yet.
+// NewSampler returns a Sampler. It queries nothing yet.
 func NewSampler(s Sources) (*Sampler, error) {
 	life, end := context.WithCancel(context.Background())
 	disks := &filling{}
@@ -108,7 +105,7 @@ func NewSampler(s Sources) (*Sampler, error) {
 	return m, nil
 }
 
-// Close ends what is under way, and the connections to the log.
+// Close cancels running queries and closes the connections to the log.
 func (m *Sampler) Close() {
 	m.end()
 	if m.log != nil {
@@ -121,7 +118,7 @@ func (m *Sampler) Close() {
 	}
 }
 
-// of returns the parts of a fleet.
+// of returns the cached parts of a fleet, creating them if needed.
 func (m *Sampler) of(fleet string) *fleetParts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -148,8 +145,8 @@ func (m *Sampler) of(fleet string) *fleetParts {
 	return f
 }
 
-// refresh asks all parts that are due, and waits for them as long as the context
-// allows: what has not answered by then comes with a later one.
+// refresh queries all parts that are due and waits for them as long as ctx allows. Later answers are used by later
+// calls.
 func (m *Sampler) refresh(ctx context.Context, fleet string) {
 	var all sync.WaitGroup
 	if m.rows != nil {

@@ -9,15 +9,15 @@ import (
 	"weir/internal/platform/storeurl"
 )
 
-// Place is a store that an overview tells of.
+// Place is a store that an overview shows.
 type Place struct {
-	Name string // as the gauges of those who write to it have it: raw, rollups, …
+	Name string // name in the gauges of its writers: raw, rollups, …
 	URL  string
-	// Ask tells whether it answers; nil where only its writers know.
+	// Ask checks whether it answers; nil when only its writers can tell.
 	Ask func(context.Context) error
 }
 
-// looked is what was seen of a store.
+// looked is the state of a store at a time.
 type looked struct {
 	place Place
 	err   error
@@ -25,10 +25,10 @@ type looked struct {
 	at    time.Time
 }
 
-// storeMost is how long a store may take to answer.
+// storeMost is the timeout of a store's answer.
 const storeMost = 3 * time.Second
 
-// look asks each store, all at once, and notes their disks.
+// look checks all stores concurrently and samples their disks.
 func look(ctx context.Context, places []Place, disks *filling) []looked {
 	all, done := make([]looked, len(places)), make(chan int)
 	for i, p := range places {
@@ -52,8 +52,7 @@ func look(ctx context.Context, places []Place, disks *filling) []looked {
 	return all
 }
 
-// storesOf tells of each store whether those who write to it find it up, and
-// whether it answers here.
+// storesOf reports for each store whether its writers reach it and whether it answers this process.
 func storesOf(all []looked, rows []status.Row, now time.Time) []Store {
 	up := map[string]bool{}
 	for i := range rows {
@@ -92,7 +91,7 @@ func kindOf(url string) string {
 	return scheme
 }
 
-// diskOf is the file system of a store on this machine, nil of any other.
+// diskOf returns the disk of a local store, nil for others.
 func diskOf(url string) *Disk {
 	free, total, ok := storeurl.Disk(url)
 	if !ok {

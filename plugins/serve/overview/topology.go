@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// topology is which streams run, what they read and write, and how much.
+// topology says which streams run, what they read and write, and how much.
 type topology struct {
 	At      time.Time         `json:"at"`
 	Nodes   []node            `json:"nodes"`
@@ -20,38 +20,37 @@ type topology struct {
 	Unknown map[string]string `json:"unknown"`
 }
 
-// node is a stream, a topic, or what lies beyond: where a stream's input or output
-// is none of the log.
+// node is a stream, a topic, or a source or sink outside the log.
 type node struct {
 	ID        string   `json:"id"`
-	Kind      string   `json:"kind"` // stream, topic, source, sink
+	Kind      string   `json:"kind"` // stream, topic, source or sink
 	Name      string   `json:"name"`
-	Processes []string `json:"processes"` // of a stream: those that run it
+	Processes []string `json:"processes"` // for a stream: those that run it
 }
 
-// edge is where something flows. An input that reads two topics, or an output
-// that writes two, has one counter for both: each of its edges says so.
+// edge connects a stream with what it reads or writes. An input or output with several topics has one counter for all
+// of them, which each of its edges shows.
 type edge struct {
 	From    string   `json:"from"`
 	To      string   `json:"to"`
-	Label   string   `json:"label"` // of the input or output
+	Label   string   `json:"label"` // label of the input or output
 	Group   *string  `json:"group"`
-	Shared  bool     `json:"shared"` // the counts are of all edges of this input or output
-	Total   *int64   `json:"total"`  // events, since the processes began
+	Shared  bool     `json:"shared"` // the counts are those of all edges of this input or output
+	Total   *int64   `json:"total"`  // events since the processes started
 	Rate    *float64 `json:"per_second"`
 	Errors  *int64   `json:"errors"`
-	Records *int64   `json:"records"` // that the group has not come to, of all its topics
+	Records *int64   `json:"records"` // records that the group has not processed, over all its topics
 	Lag     *float64 `json:"lag_seconds"`
 }
 
-// flow is what one port of all processes has counted.
+// flow sums the counts of one port over all processes.
 type flow struct {
 	known, measured bool
 	total, errors   int64
 	rate            float64
 }
 
-// topologyOf puts the streams of the processes that run together.
+// topologyOf combines the streams of all running processes.
 func topologyOf(rows []status.Row, groups []Group, now time.Time) *topology {
 	t := &topology{At: now.UTC(), Nodes: []node{}, Edges: []edge{}, Unknown: map[string]string{}}
 	flows, streams, by := map[string]*flow{}, map[string]status.Stream{}, map[string][]string{}
@@ -123,8 +122,7 @@ func topologyOf(rows []status.Row, groups []Group, now time.Time) *topology {
 	return t
 }
 
-// add adds what a process has counted of a port. A process of one stream names it
-// in no metric.
+// add adds a process's counts of a port. The metrics of a process with a single stream do not name the stream.
 func (f *flow) add(r *status.Row, stream, path string) {
 	if r.Counts == nil {
 		return
@@ -156,8 +154,7 @@ func (f *flow) add(r *status.Row, stream, path string) {
 	}
 }
 
-// TopologyHandler answers GET /v1/topology. It is of all fleets: mount it for
-// admins.
+// TopologyHandler answers GET /v1/topology. The answer concerns all fleets: mount it for admins.
 func TopologyHandler(m *Sampler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), answerMost)

@@ -6,11 +6,11 @@ import (
 	"weir/plugins/operate/reconcile"
 )
 
-// View is an overview as it is answered. What is not known is nil, and Unknown
-// says why; what is known says how old it is.
+// View is an overview as answered. Unknown parts are nil, with the reason in Unknown; known parts say how old they
+// are.
 type View struct {
 	At        time.Time         `json:"at"`
-	Fleet     *string           `json:"fleet"` // nil: of all
+	Fleet     *string           `json:"fleet"` // nil: all fleets
 	Equation  *Equation         `json:"equation"`
 	Proof     *Proof            `json:"proof"`
 	Rates     *Rates            `json:"rates"`
@@ -24,7 +24,7 @@ type View struct {
 	Unknown   map[string]string `json:"unknown"`
 }
 
-// Stamp is when something was known, and how old that is.
+// Stamp says when something was read, and how old that is.
 type Stamp struct {
 	At  time.Time `json:"at"`
 	Age float64   `json:"age_seconds"`
@@ -32,15 +32,14 @@ type Stamp struct {
 
 func stamp(at, now time.Time) Stamp { return Stamp{at.UTC(), seconds(now.Sub(at))} }
 
-// seconds of an age, to the millisecond; clocks of two processes may differ.
+// seconds converts an age to seconds, to the millisecond. It is never negative, although clocks of processes differ.
 func seconds(d time.Duration) float64 { return float64(max(0, d).Milliseconds()) / 1000 }
 
-// Equation says what became of every record of the log: accepted is the sum of
-// the others.
+// Equation says what became of every record of the log: accepted is the sum of the other counts.
 type Equation struct {
 	Stamp
 	reconcile.Counts
-	Balanced bool     `json:"balanced"` // nothing is unexplained, nor a false duplicate, nor a contradiction
+	Balanced bool     `json:"balanced"` // no unexplained records, false duplicates or contradictions
 	Problems []string `json:"problems"`
 	Topics   []Topic  `json:"topics"`
 }
@@ -51,25 +50,24 @@ type Topic struct {
 	reconcile.Counts
 }
 
-// Proof is the last verdict.
+// Proof is the verdict of the last proof.
 type Proof struct {
 	Stamp
 	Verdict reconcile.Verdict `json:"verdict"`
 	Deep    bool              `json:"deep"`
 }
 
-// Rates are what the gates take in, per second, over the last seconds.
+// Rates are events and requests per second at the gates, over the last seconds.
 type Rates struct {
 	Stamp
 	Over     float64            `json:"over_seconds"`
 	Accepted float64            `json:"accepted_per_second"` // events
 	Rejected float64            `json:"rejected_per_second"` // events
-	Requests map[string]float64 `json:"requests_per_second"` // by status
+	Requests map[string]float64 `json:"requests_per_second"` // by HTTP status
 	Totals   Totals             `json:"totals"`
 }
 
-// Totals are the sums of the counters of the gates that run, as their metrics
-// have them.
+// Totals are the sums of the metrics of all running gates.
 type Totals struct {
 	Accepted int64            `json:"accepted_events"`
 	Requests map[string]int64 `json:"requests"`
@@ -77,7 +75,7 @@ type Totals struct {
 	Refusals map[string]int64 `json:"refusals"`
 }
 
-// Latency is how long requests took until their verdict.
+// Latency is the time of requests until their verdict.
 type Latency struct {
 	Stamp
 	Over     float64 `json:"over_seconds"`
@@ -86,54 +84,54 @@ type Latency struct {
 	P99      float64 `json:"p99_seconds"`
 }
 
-// Group is how far behind the log a consumer group is.
+// Group is the lag of a consumer group.
 type Group struct {
 	Group  string `json:"group"`
 	Target string `json:"target"`
 	Stamp
 	Records *int64   `json:"records"`
-	Lag     *float64 `json:"lag_seconds"`     // how long its oldest unprocessed record waits
-	Never   []string `json:"never_committed"` // partitions with records of which it has committed nothing
+	Lag     *float64 `json:"lag_seconds"`     // age of its oldest unprocessed record
+	Never   []string `json:"never_committed"` // partitions with records for which it never committed an offset
 }
 
-// Freshness is how old answers to queries may be.
+// Freshness says how old query results may be.
 type Freshness struct {
 	Behind    float64    `json:"behind_seconds"`
-	LastEvent *time.Time `json:"last_event_at"` // that the log took
+	LastEvent *time.Time `json:"last_event_at"` // when the log's newest event was written
 }
 
-// Devices are those of whom rollups are kept.
+// Devices counts devices with rollups.
 type Devices struct {
 	Known     int     `json:"known"`
 	Silent    int     `json:"silent"`
 	SilentFor float64 `json:"silent_for_seconds"`
 }
 
-// Alerts are those that nobody resolved.
+// Alerts counts unresolved alerts.
 type Alerts struct {
 	Open int `json:"open"`
 }
 
-// Store is where something is kept.
+// Store is the state of a store.
 type Store struct {
 	Name string `json:"name"`
-	Kind string `json:"kind"` // the scheme of its URL
+	Kind string `json:"kind"` // scheme of its URL
 	Stamp
 	Up     *bool   `json:"up"`
-	Detail *string `json:"detail"` // why it is not, or not known
+	Detail *string `json:"detail"` // why it is down or unknown
 	Disk   *Disk   `json:"disk"`   // nil: not on this machine
 }
 
 // Disk is the file system of a store.
 type Disk struct {
-	Free  uint64 `json:"free_bytes"` // to an ordinary user
+	Free  uint64 `json:"free_bytes"` // available to an ordinary user
 	Total uint64 `json:"total_bytes"`
-	// DaysLeft is until it is full, as it went while somebody looked; nil: not
-	// known yet, or it does not become fuller.
+	// DaysLeft estimates when it is full from samples while somebody looked; nil: unknown yet, or usage does not
+	// grow.
 	DaysLeft *float64 `json:"days_left"`
 }
 
-// Process is one that takes part.
+// Process is a process of this deployment.
 type Process struct {
 	ID        string    `json:"id"`
 	Host      string    `json:"host"`
@@ -141,7 +139,7 @@ type Process struct {
 	Version   string    `json:"version"`
 	Role      string    `json:"role"`
 	Streams   []string  `json:"streams"`
-	State     string    `json:"state"` // running, gone
+	State     string    `json:"state"` // running or gone
 	StartedAt time.Time `json:"started_at"`
 	Uptime    float64   `json:"uptime_seconds"`
 	SeenAt    time.Time `json:"seen_at"`
