@@ -1,6 +1,5 @@
-// Command weir takes telemetry from fleets of devices over HTTP and keeps a
-// promise about it: every acknowledged event is stored, or dead-lettered with
-// its reason, or proven a duplicate - and counted exactly once.
+// Command weir ingests telemetry from fleets of devices over HTTP and keeps a promise: every acknowledged event is
+// stored, or dead-lettered with its reason, or proven a duplicate - and counted exactly once.
 //
 // It is a Redpanda Connect distribution: the engine's own commands (run,
 // streams, test, lint, list, create, blobl) with the components of the plugins
@@ -22,7 +21,7 @@ import (
 	"weir/plugins"
 )
 
-// version is set when a release is built: -ldflags "-X main.version=1.2.3".
+// version is set by release builds: -ldflags "-X main.version=1.2.3".
 var version = "dev"
 
 // assets are the files that a weir without a checkout runs on.
@@ -30,7 +29,7 @@ var version = "dev"
 //go:embed configs schemas bloblang
 var assets embed.FS
 
-// metrics says what each metric means.
+// metrics is the document that describes each metric.
 //
 //go:embed docs/metrics.md
 var metrics string
@@ -46,7 +45,7 @@ func main() {
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string) (int, error) {
-	global := service.GlobalEnvironment() // `create` looks components up nowhere else
+	global := service.GlobalEnvironment() // `create` finds components only there
 	if err := plugins.Register(global); err != nil {
 		return 1, fmt.Errorf("registering plugins: %w", err)
 	}
