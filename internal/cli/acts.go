@@ -10,9 +10,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// recorded enters an act of this command in the audit log of the control store,
-// however it ended, and returns how it ended. The act stands when only its entry
-// fails, which is an error too.
+// recorded writes an act of this command to the audit log of the control store and returns failure, the act's own
+// error. If only the entry cannot be written, the act stands and recorded returns that error.
 func recorded(ctx context.Context, db *sqldb.DB, command string, detail map[string]any, failure error) error {
 	if failure != nil {
 		if detail == nil {
@@ -27,8 +26,8 @@ func recorded(ctx context.Context, db *sqldb.DB, command string, detail map[stri
 	return failure
 }
 
-// recordedAt is recorded for a store by its URL; one that is not SQL has no
-// audit log, and one over HTTP keeps it itself.
+// recordedAt is recorded for a store given by URL. Stores that are not SQL have no audit log, and an API writes its
+// own: for these it only returns failure.
 func recordedAt(ctx context.Context, url, command string, detail map[string]any, failure error) error {
 	if !strings.HasPrefix(url, "sqlite://") && !strings.HasPrefix(url, "postgres") {
 		return failure
@@ -37,6 +36,6 @@ func recordedAt(ctx context.Context, url, command string, detail map[string]any,
 	if err != nil {
 		return errors.Join(failure, fmt.Errorf("the act is not in the audit log: %w", err))
 	}
-	defer func() { _ = db.Close() }() // the entry is committed before
+	defer func() { _ = db.Close() }() // the entry is committed
 	return recorded(ctx, db, command, detail, failure)
 }

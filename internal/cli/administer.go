@@ -10,15 +10,15 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// administered is what commands do over a store of administration: one at hand, or
-// over the api of a running weir, which keeps the audit log itself.
+// administered describes a command that works either on a control store or over the API of a running weir, which
+// writes the audit log itself.
 type administered[T any] struct {
-	name   string // of the command
+	name   string // name of the command
 	local  func(context.Context, *sqldb.DB) (T, error)
 	remote func(httpx.API) T
 }
 
-// with runs a command on the store.
+// with returns the command's action, which runs do on the store or the API.
 func (a administered[T]) with(open func(context.Context, string) (*sqldb.DB, error),
 	do func(context.Context, *cli.Context, T) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
@@ -34,7 +34,7 @@ func (a administered[T]) with(open func(context.Context, string) (*sqldb.DB, err
 		if err != nil {
 			return err
 		}
-		defer func() { _ = db.Close() }() // every change is committed before
+		defer func() { _ = db.Close() }() // every change is committed
 		store, err := a.local(c.Context, db)
 		if err != nil {
 			return err
@@ -43,13 +43,13 @@ func (a administered[T]) with(open func(context.Context, string) (*sqldb.DB, err
 	}
 }
 
-// ofStore are the flags of a command over a store, and which fleet it is about.
+// ofStore returns the flags of a command on a store and one fleet.
 func ofStore(more ...cli.Flag) []cli.Flag {
 	return append(append([]cli.Flag{dataFlag(), storeFlag()}, apiFlags("store")...),
 		append([]cli.Flag{&cli.StringFlag{Name: "fleet", Required: true, Usage: "the `FLEET`"}}, more...)...)
 }
 
-// atCommandLine is who runs this process, for what is kept.
+// atCommandLine names the user of this process for stored records.
 func atCommandLine() string {
 	return auditlog.Local("", nil, nil).User + " at the command line"
 }

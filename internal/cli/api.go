@@ -15,13 +15,12 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// adminKeyLife ends the key that a command makes for itself, should it not live
-// to end it.
+// adminKeyLife is the expiry of the key that a command creates for itself, in case the command cannot revoke it.
 const adminKeyLife = 24 * time.Hour
 
-// adminAPI finds the api of a command, by its flags api and key: by URL, or that
-// of the weir that runs on the data directory, whose control store gives a key
-// for as long as the command runs.
+// adminAPI returns the API of a command's flags: that of the flag api with the flag key, or that of the weir that
+// runs on the data directory, with a temporary admin key from its control store. The caller must call the returned
+// function, which revokes that key.
 func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 	if url := c.String("api"); url != "" {
 		if c.String("key") == "" {
@@ -65,7 +64,7 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 		var key apikey.Key
 		text, key, err = keys.Create(c.Context, "", apikey.Options{Admin: true, Name: "weir " + verb,
 			ExpiresAt: time.Now().Add(adminKeyLife)})
-		// Says who is behind the key that acts.
+		// The entry says who is behind the key.
 		if err = recorded(c.Context, db, verb, map[string]any{"id": key.ID, "reason": auditlog.Text(c.String("reason"))},
 			err); err == nil {
 			at.Key = text
@@ -73,7 +72,7 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 				if err := keys.Revoke(context.WithoutCancel(c.Context), key.ID); err != nil {
 					_, _ = fmt.Fprintf(c.App.ErrWriter, "%v; it ends by itself within %s\n", err, adminKeyLife)
 				}
-				_ = db.Close() // every change is committed before
+				_ = db.Close() // every change is committed
 			}, nil
 		}
 	}
@@ -81,7 +80,7 @@ func adminAPI(c *cli.Context, verb string) (httpx.API, func(), error) {
 	return httpx.API{}, nil, err
 }
 
-// api is where the API of a weir on this machine is asked, without a key.
+// api returns the API of a weir on this machine, without a key.
 func (r running) api() (httpx.API, error) {
 	at := httpx.API{URL: "http://" + reachable(r.API)}
 	if r.APICert == "" {
@@ -93,8 +92,7 @@ func (r running) api() (httpx.API, error) {
 	return at, err
 }
 
-// apiFlags say which API a command asks, instead of that of a data directory or
-// a store.
+// apiFlags are the flags that select an API instead of a data directory or a store.
 func apiFlags(instead string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "api", EnvVars: []string{"WEIR_API_URL"}, Usage: "`URL` of the api, instead of a " + instead},
@@ -104,7 +102,7 @@ func apiFlags(instead string) []cli.Flag {
 	}
 }
 
-// reachable is an address to connect to, for one to listen on.
+// reachable returns an address to connect to for an address that is listened on.
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {

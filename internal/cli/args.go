@@ -8,8 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// interspersed returns a command's arguments, and sets the flags that stand
-// between or after them, which the cli package would take for arguments.
+// interspersed returns a command's arguments and sets the flags between or after them, which the cli package would
+// treat as arguments.
 func interspersed(c *cli.Context) (args []string, err error) {
 	rest := c.Args().Slice()
 	for len(rest) > 0 {
@@ -33,7 +33,7 @@ func interspersed(c *cli.Context) (args []string, err error) {
 				value, rest = rest[0], rest[1:]
 			}
 		}
-		// by its first name: the package has told the others of it already
+		// Set it by its first name: the cli package has already linked the other names to it.
 		if err := c.Set(c.Command.Flags[flag].Names()[0], value); err != nil {
 			return nil, fmt.Errorf("reading flag %s: %w", arg, err)
 		}

@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 )
 
-// home is the folder whose configs, schemas and bloblang a weir runs on: the
-// one named, else the working directory when it has them, else one in the data
-// directory, where the assets are laid out at the first start. The notes say
-// what became of files that somebody changed there.
+// home returns the folder with the configs, schemas and bloblang to run: the named one, else the working directory if
+// it has configs, else one in the data directory, where the assets are written at the first start. The notes say what
+// happened to files that somebody changed there.
 func home(named string, data DataDir, assets fs.FS) (dir string, notes []string, err error) {
 	if named != "" {
 		dir, err = filepath.Abs(named)
@@ -30,7 +29,7 @@ func home(named string, data DataDir, assets fs.FS) (dir string, notes []string,
 	return dir, notes, err
 }
 
-// checkHome refuses a folder that is named and has no configs.
+// checkHome rejects a named folder without configs.
 func checkHome(named string) error {
 	if named == "" {
 		return nil

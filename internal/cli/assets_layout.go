@@ -13,27 +13,23 @@ import (
 	"strings"
 )
 
-// manifestFile says which version of each file the distribution has laid out
-// last, by its hash: a file that has another one was changed by somebody.
+// manifestFile records the hash of each file as last written. A file with another hash was changed by somebody.
 const manifestFile = ".weir-files.json"
 
-// layout brings a folder to a version of the distribution, and leaves alone what is
-// not the distribution's any more. A crash leaves each file whole; the next
-// start does the rest.
+// layout updates a folder to this version's files without touching changed files. After a crash each file is whole,
+// and the next start does the rest.
 type layout struct {
 	dir   string
-	laid  map[string]string // as the last start left it
+	laid  map[string]string // hashes as recorded by the last start
 	next  map[string]string
-	first bool            // a folder that a weir without a manifest has made
-	dirs  map[string]bool // in which files were written
+	first bool            // the folder was made by a version without a manifest
+	dirs  map[string]bool // folders in which files were written
 	notes []string
 }
 
-// layOut writes the assets below dir. A file that was changed is kept, and a
-// newer version of it laid beside, as NAME.new; one that was deleted stays
-// away; the others are replaced. What the distribution has no more is deleted,
-// or, if it was changed, set aside as NAME.old: no stream of an older version
-// may run beside its successor.
+// layOut writes the assets below dir. A changed file is kept, and its newer version is written beside it as NAME.new;
+// a deleted file stays deleted; other files are replaced. Files that are no longer assets are deleted, or renamed to
+// NAME.old if they were changed, so that no outdated stream runs beside its successor.
 func layOut(assets fs.FS, dir string) (notes []string, err error) {
 	l := &layout{dir: dir, next: map[string]string{}, dirs: map[string]bool{dir: true}}
 	raw, err := os.ReadFile(filepath.Join(dir, manifestFile))
@@ -84,7 +80,7 @@ func layOut(assets fs.FS, dir string) (notes []string, err error) {
 	return l.notes, l.write(manifestFile, raw)
 }
 
-// sync makes the names of what was written durable.
+// sync makes the names of written files durable.
 func (l *layout) sync() error {
 	for dir := range l.dirs {
 		d, err := os.Open(dir)
@@ -98,7 +94,7 @@ func (l *layout) sync() error {
 	return nil
 }
 
-// file brings one file to the distribution's version.
+// file updates one file to this version.
 func (l *layout) file(path string, raw []byte) error {
 	hash := hashOf(raw)
 	l.next[path] = hash
@@ -134,7 +130,7 @@ func (l *layout) file(path string, raw []byte) error {
 	return l.write(path+".new", raw)
 }
 
-// settled removes a version that was laid beside a file which has caught up.
+// settled removes NAME.new of a file that is now up to date.
 func (l *layout) settled(path string) error {
 	if err := os.Remove(l.at(path + ".new")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -142,7 +138,7 @@ func (l *layout) settled(path string) error {
 	return nil
 }
 
-// gone removes a file that the distribution has no more.
+// gone removes a file that is no longer an asset.
 func (l *layout) gone(path, laid string) error {
 	there, err := os.ReadFile(l.at(path))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -158,8 +154,8 @@ func (l *layout) gone(path, laid string) error {
 	return os.Rename(l.at(path), l.at(path+".old"))
 }
 
-// foreign sets files aside that the assets do not have, of a folder that was
-// replaced at every start before there was a manifest.
+// foreign renames files that are not assets, in a folder made by a version without a manifest, which replaced the
+// folder at every start.
 func (l *layout) foreign(assets fs.FS) error {
 	return filepath.WalkDir(l.dir, func(abs string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasSuffix(abs, ".old") {
@@ -183,7 +179,7 @@ func (l *layout) note(format string, args ...any) {
 	l.notes = append(l.notes, fmt.Sprintf(format, args...))
 }
 
-// write replaces a file by a whole one, whose content is durable.
+// write replaces a file atomically and makes its content durable.
 func (l *layout) write(path string, raw []byte) error {
 	at := l.at(path)
 	for dir := filepath.Dir(at); len(dir) > len(l.dir); dir = filepath.Dir(dir) {

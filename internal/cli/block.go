@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// blockCommand is `weir block`: whose events are refused for a time.
+// blockCommand is `weir block`: blocks of devices and users.
 func blockCommand() *cli.Command {
 	subject := func(more ...cli.Flag) []cli.Flag {
 		return ofStore(append([]cli.Flag{&cli.StringFlag{Name: "device", Usage: "a `DEVICE_ID`"},
@@ -85,7 +85,7 @@ func blockCommand() *cli.Command {
 	}
 }
 
-// blocked is whom a command is about.
+// blocked returns the subject that the flags name.
 func blocked(c *cli.Context) (block.Kind, string, error) {
 	device, user := c.String("device"), c.String("user")
 	switch {
@@ -97,7 +97,7 @@ func blocked(c *cli.Context) (block.Kind, string, error) {
 	return block.Device, device, nil
 }
 
-// blocker administers blocks, in a store or over the api.
+// blocker administers blocks in a store or over the API.
 type blocker interface {
 	put(ctx context.Context, fleet string, b block.Block) (block.Block, error)
 	lift(ctx context.Context, fleet string, kind block.Kind, subject string) (int64, error)
@@ -113,7 +113,7 @@ func overBlocks() administered[blocker] {
 		}}
 }
 
-// localBlocks are those of a store at hand. Each change is in the audit log.
+// localBlocks works on a store and records changes in its audit log.
 type localBlocks struct {
 	store *block.Store
 	db    *sqldb.DB
@@ -142,7 +142,7 @@ func (l localBlocks) keys(ctx context.Context, fleet string) (int, error) {
 	return keysIn(l.db)(ctx, fleet)
 }
 
-// remoteBlocks are those of an api, which keeps the audit log itself.
+// remoteBlocks works over the API, which writes the audit log itself.
 type remoteBlocks struct{ httpx.API }
 
 func (r remoteBlocks) put(ctx context.Context, fleet string, b block.Block) (kept block.Block, err error) {

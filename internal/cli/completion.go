@@ -8,8 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// completion is `weir completion`: scripts that let a shell complete commands
-// and flags.
+// completion is `weir completion`: it prints scripts for shell completion.
 func completion() *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
@@ -41,8 +40,8 @@ func completion() *cli.Command {
 	}
 }
 
-// bashCompletion finds the command that the line names so far, and offers what
-// may follow it; files where that is nothing, or the value of a flag.
+// bashCompletion returns a script that finds the command in the line so far and offers what may follow it; files
+// where nothing may follow, or for the value of a flag.
 func bashCompletion(cmds []*cli.Command) string {
 	var paths, follow strings.Builder
 	var walk func(cmds []*cli.Command, flags []cli.Flag, path string)

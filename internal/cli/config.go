@@ -119,16 +119,16 @@ func configNumber(said string) (int64, error) {
 	return number, nil
 }
 
-// streamOf is the stream that a file is the config of.
+// streamOf returns the name of the stream of a config file.
 func streamOf(file string) string {
 	return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 }
 
-// configMost bounds a config and its tests.
+// configMost is the maximum size of a config, and of each test file, in bytes.
 const configMost = 1 << 20
 
 func putConfig(c *cli.Context, assets fs.FS, engine Engine) error {
-	control, err := controlURL(c) // before tests are run, with stores of their own
+	control, err := controlURL(c) // before running tests, which have stores of their own
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func putConfig(c *cli.Context, assets fs.FS, engine Engine) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }() // every change is committed before
+	defer func() { _ = db.Close() }() // every change is committed
 	kept, err := openConfigs(c.Context, db)
 	if err != nil {
 		return err
@@ -180,8 +180,8 @@ func putConfig(c *cli.Context, assets fs.FS, engine Engine) error {
 	})
 }
 
-// checkConfig lints a config, and runs its tests, with the mappings of its home,
-// or with this binary's where it has none.
+// checkConfig lints a config and runs its tests, with the mappings of the config's home, or this binary's if it has
+// none.
 func checkConfig(c *cli.Context, assets fs.FS, engine Engine, file string) error {
 	if _, set := os.LookupEnv(variableMappings); !set && !isDir(filepath.Join(homeOf(file), "bloblang")) {
 		home, remove, err := tempdir.Make("config")
@@ -232,7 +232,7 @@ func checkConfig(c *cli.Context, assets fs.FS, engine Engine, file string) error
 	return engineOn(c.Context, engine, append(append([]string{"test"}, with...), tests...))
 }
 
-// engineOn runs a command of the engine's; what it finds is a finding.
+// engineOn runs a command of the engine. A non-zero exit code becomes a findingError.
 func engineOn(ctx context.Context, engine Engine, args []string) error {
 	code, err := engine(ctx, append([]string{"weir"}, args...))
 	if err == nil && code != 0 {
@@ -303,7 +303,7 @@ func diffConfigs(ctx context.Context, c *cli.Context, k configs, assets fs.FS) e
 		if number == 0 {
 			raw, err := fs.ReadFile(assets, "configs/streams/"+stream+".yaml")
 			if errors.Is(err, fs.ErrNotExist) {
-				err = nil // a stream of somebody's own
+				err = nil // a stream that is not weir's
 			}
 			return string(raw), err
 		}

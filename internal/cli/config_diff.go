@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	diffAround = 3       // lines that are the same, around those that are not
-	diffMost   = 4 << 20 // pairs of lines that are compared
+	diffAround = 3       // unchanged lines shown around changes
+	diffMost   = 4 << 20 // maximum number of line pairs compared
 )
 
-// diff is what is otherwise between two texts, by lines; "" when nothing is.
+// diff returns the line differences of two texts, "" when they are equal.
 func diff(fromName, toName, from, to string) string {
 	if from == to {
 		return ""
@@ -36,8 +36,8 @@ func diff(fromName, toName, from, to string) string {
 	return b.String()
 }
 
-// edits are the lines of both, each behind a space, - or +: as few of the latter
-// as there can be. Of texts that are too large the middle is all replaced.
+// edits returns the lines of both texts prefixed by a space, - or +, with the fewest changes. If the texts are too
+// large, everything between their common head and tail is replaced.
 func edits(from, to []string) (out []string) {
 	head := 0
 	for head < min(len(from), len(to)) && from[head] == to[head] {
@@ -48,7 +48,7 @@ func edits(from, to []string) (out []string) {
 		tail++
 	}
 	a, b := from[head:len(from)-tail], to[head:len(to)-tail]
-	common := make([][]int32, len(a)+1) // of what is behind each pair of places
+	common := make([][]int32, len(a)+1) // length of the longest common subsequence from each pair of lines on
 	if len(a)*len(b) > diffMost {
 		common = nil
 	}

@@ -15,14 +15,14 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// configsOf is what is said of versions of configs.
+// configsOf is the list of versions with what is in force and what runs.
 type configsOf struct {
 	Active    []streamconf.Activation `json:"active"`
 	Versions  []streamconf.Version    `json:"versions"`
 	Processes []status.ProcessConfig  `json:"processes"`
 }
 
-// configs are versions of stream configs, in a store or over the api.
+// configs accesses versions of stream configs in a store or over the API.
 type configs interface {
 	get(ctx context.Context, stream string, number int64) (streamconf.Version, error)
 	activate(ctx context.Context, stream string, number int64) (streamconf.Activation, error)
@@ -45,7 +45,7 @@ func withConfigs(open func(context.Context, string) (*sqldb.DB, error), do func(
 		if err != nil {
 			return err
 		}
-		defer func() { _ = db.Close() }() // every change is committed before
+		defer func() { _ = db.Close() }() // every change is committed
 		kept, err := openConfigs(c.Context, db)
 		if err != nil {
 			return err
@@ -54,10 +54,10 @@ func withConfigs(open func(context.Context, string) (*sqldb.DB, error), do func(
 	}
 }
 
-// whoActs is who is at the command line.
+// whoActs names the user of this process for stored records.
 func whoActs() string { return auditlog.Local("", nil, nil).User + " at the command line" }
 
-// localConfigs are those of a store at hand. Each change is in the audit log.
+// localConfigs works on a store and records changes in its audit log.
 type localConfigs struct {
 	kept *streamconf.Store
 	runs *status.Store
@@ -97,7 +97,7 @@ func (l localConfigs) all(ctx context.Context) (configsOf, error) {
 	return configsOf{active, list, status.Configs(rows)}, errors.Join(err, err2, err3)
 }
 
-// remoteConfigs are those of an api, which keeps the audit log itself.
+// remoteConfigs works over the API, which writes the audit log itself.
 type remoteConfigs struct{ httpx.API }
 
 const streamConfigsPath = "/v1/stream-configs"

@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// consentCommand is `weir consent`: what subjects of events have agreed to.
+// consentCommand is `weir consent`: consents of the subjects of events.
 func consentCommand() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
 		return ofStore(append([]cli.Flag{&cli.StringFlag{Name: "subject", Required: true,
@@ -64,7 +64,7 @@ func consentCommand() *cli.Command {
 	}
 }
 
-// consents administers consents, in a store or over the api.
+// consents administers consents in a store or over the API.
 type consents interface {
 	put(ctx context.Context, fleet, subject string, c consent.Change) (consent.Change, error)
 	list(ctx context.Context, fleet, subject string) ([]consent.Change, error)
@@ -79,7 +79,7 @@ func overConsents() administered[consents] {
 		}}
 }
 
-// localConsents are those of a store at hand. Each change is in the audit log.
+// localConsents works on a store and records changes in its audit log.
 type localConsents struct {
 	store *consent.Store
 	db    *sqldb.DB
@@ -100,7 +100,7 @@ func (l localConsents) keys(ctx context.Context, fleet string) (int, error) {
 	return keysIn(l.db)(ctx, fleet)
 }
 
-// remoteConsents are those of an api, which keeps the audit log itself.
+// remoteConsents works over the API, which writes the audit log itself.
 type remoteConsents struct{ httpx.API }
 
 func (r remoteConsents) put(ctx context.Context, fleet, subject string, c consent.Change) (kept consent.Change,

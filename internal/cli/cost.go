@@ -16,13 +16,13 @@ import (
 	"weir/plugins/operate/cost"
 )
 
-// The price lists that come with weir.
+// The price lists in the binary.
 const (
 	pricesFile = "configs/prices/aws-us-east-1.yaml"
 	hostedFile = "configs/prices/hosted.yaml"
 )
 
-// costCommand is `weir cost`: what a load costs a month.
+// costCommand is `weir cost`: the monthly cost of a load.
 func costCommand(assets fs.FS) *cli.Command {
 	d := cost.Baseline()
 	return &cli.Command{
@@ -79,7 +79,7 @@ reckons: docs/cost.md. It exits 1 where a month costs more than --budget.
 	}
 }
 
-// costReport is what the command prints.
+// costReport is the output of the command.
 type costReport struct {
 	cost.Estimate
 	Prices   cost.Prices  `json:"prices"`
@@ -158,8 +158,8 @@ func statedLoad(c *cli.Context) cost.Load {
 	return l
 }
 
-// readPrices reads a file that is named, or what comes with weir. A file with
-// faults is a wrong command line: nothing is reckoned with half of it.
+// readPrices reads a named price list or a built-in one. An invalid list is a usage error: no cost is computed from
+// part of a list.
 func readPrices[T any](named, own string, assets fs.FS, parse func([]byte) (T, error)) (prices T, err error) {
 	var raw []byte
 	at := named
@@ -178,7 +178,7 @@ func readPrices[T any](named, own string, assets fs.FS, parse func([]byte) (T, e
 	return prices, nil
 }
 
-// measured asks each process what it has counted.
+// measured computes the load from the metrics of running processes.
 func measured(c *cli.Context, load cost.Load) (cost.Load, cost.Units, error) {
 	urls := c.StringSlice("metrics")
 	if c.Bool("live") {

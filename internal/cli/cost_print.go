@@ -12,7 +12,7 @@ import (
 	"weir/plugins/operate/cost"
 )
 
-// drivers is how many components are told once more below the table.
+// drivers is how many components are repeated below the table as the main cost drivers.
 const drivers = 3
 
 func (r costReport) print(c *cli.Context) error {
@@ -83,7 +83,7 @@ func printTotal(w io.Writer, total *float64, without []string) {
 	_, _ = fmt.Fprintf(w, "total\t%s\t%s\n", usd, left)
 }
 
-// plain is a number with as many digits as say something.
+// plain formats a number with a sensible number of digits.
 func plain(f float64) string {
 	switch {
 	case f >= 100:

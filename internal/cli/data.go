@@ -1,5 +1,5 @@
-// Package cli holds the commands that weir adds to the engine's, one verb a
-// file. A verb reads flags and prints results; what it does lives in rooms.
+// Package cli holds the commands that weir adds to the engine's, one command per file. A command reads flags and
+// prints results; the work is done by other packages.
 package cli
 
 import (
@@ -13,7 +13,7 @@ import (
 	"weir/internal/platform/storeurl"
 )
 
-// DataDir is the folder of a standalone weir: everything it must not lose.
+// DataDir is the folder of a standalone weir with all of its persistent data.
 type DataDir string
 
 const flagData = "data"
@@ -25,8 +25,8 @@ func dataFlag() cli.Flag {
 	}
 }
 
-// dataDir is the data directory that a command names. What the command makes
-// from here on is for its user alone.
+// dataDir returns the data directory of a command. It also restricts the permissions of files that the process
+// creates from then on to its user.
 func dataDir(c *cli.Context) (DataDir, error) {
 	keepPrivate()
 	dir, err := filepath.Abs(c.String(flagData))
@@ -38,45 +38,45 @@ func dataDir(c *cli.Context) (DataDir, error) {
 
 func (d DataDir) path(name string) string { return filepath.Join(string(d), name) }
 
-// controlURL is the SQL store of keys, schemas, jobs, alerts and groups.
+// controlURL is the SQL store of keys, schemas, jobs, alerts, groups and other administration.
 func (d DataDir) controlURL() string { return storeurl.New("sqlite", d.path("control.db")) }
 
 // rollupURL is the SQL store of rollups.
 func (d DataDir) rollupURL() string { return storeurl.New("sqlite", d.path("rollups.db")) }
 
-// oldRollupURL is the blob store of old minutes.
+// oldRollupURL is the object store of old minutes.
 func (d DataDir) oldRollupURL() string { return storeurl.New("file", d.path("rollups")) }
 
-// rawURL is the blob store of raw events.
+// rawURL is the object store of raw events.
 func (d DataDir) rawURL() string { return storeurl.New("file", d.path("raw")) }
 
-// deadLetterURL is the blob store of dead letters.
+// deadLetterURL is the object store of dead letters.
 func (d DataDir) deadLetterURL() string { return storeurl.New("file", d.path("dead-letter")) }
 
-// userRawURL is the blob store of events about people, where these are apart.
+// userRawURL is the object store of events about people, if they are kept apart.
 func (d DataDir) userRawURL() string { return storeurl.New("file", d.path("user-raw")) }
 
-// userDeadLetterURL is the blob store of their dead letters.
+// userDeadLetterURL is the object store of dead letters of events about people.
 func (d DataDir) userDeadLetterURL() string { return storeurl.New("file", d.path("user-dead-letter")) }
 
-// userClaimsURL is their dedupe store.
+// userClaimsURL is the dedupe store of events about people.
 func (d DataDir) userClaimsURL() string { return storeurl.New("pebble", d.path("user-claims")) }
 
 // claimsURL is the dedupe store.
 func (d DataDir) claimsURL() string { return storeurl.New("pebble", d.path("claims")) }
 
-// schemasDir is where the last known schemas are kept.
+// schemasDir caches the last known schemas.
 func (d DataDir) schemasDir() string { return d.path("schemas") }
 
-// brokerDir is where the embedded broker keeps its log.
+// brokerDir holds the log of the embedded broker.
 func (d DataDir) brokerDir() string { return d.path("broker") }
 
-// running describes a 'weir up' on a data directory: where it listens.
+// running says where a 'weir up' on a data directory listens.
 type running struct {
 	PID    int    `json:"pid"`
 	Ingest string `json:"ingest"`
 	API    string `json:"api"`
-	// APICert is the certificate that the API shows, "" for plain HTTP.
+	// APICert is the certificate file of the API, "" for plain HTTP.
 	APICert string `json:"api_cert,omitempty"`
 	Ops     string `json:"ops"`
 	Broker  string `json:"broker"`
@@ -84,8 +84,8 @@ type running struct {
 
 func (d DataDir) runningFile() string { return d.path("up.json") }
 
-// readRunning returns the addresses of the 'weir up' that runs, or last ran,
-// on the directory.
+// readRunning returns the addresses of the 'weir up' that runs, or last ran, on the directory. It does not check
+// which.
 func (d DataDir) readRunning() (running, error) {
 	var r running
 	raw, err := os.ReadFile(d.runningFile())

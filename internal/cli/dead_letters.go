@@ -14,7 +14,7 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// deadLettersCommand is `weir dead-letters`: looking at what failed.
+// deadLettersCommand is `weir dead-letters`: it shows what failed.
 func deadLettersCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "dead-letters",
@@ -74,7 +74,7 @@ would fail again, else with 1. To process them again: weir replay --mode redrive
 	}
 }
 
-// letter is what a line of the list shows.
+// letter is a line of the list.
 type letter struct {
 	ID       string  `json:"id"`
 	Fleet    string  `json:"fleet"`
@@ -85,7 +85,7 @@ type letter struct {
 	FailedAt string  `json:"failed_at"`
 }
 
-// pageMost is how many the api gives at a time.
+// pageMost is the API's maximum page size.
 const pageMost = 500
 
 func listLetters(c *cli.Context, api httpx.API) error {
@@ -127,7 +127,7 @@ func listLetters(c *cli.Context, api httpx.API) error {
 		}
 		_, _ = fmt.Fprintf(t, "%s\t%q\t%s\t%s\t%s\t%s\t%q\n", l.FailedAt, l.Fleet, l.Stage, l.Code, device, l.ID, l.Message)
 	}
-	return t.Flush() // which tells what failed before, too
+	return t.Flush() // also returns earlier write errors
 }
 
 func oneLetter(c *cli.Context, api httpx.API, id string) error {

@@ -13,8 +13,7 @@ import (
 	"weir/plugins/operate/replay"
 )
 
-// triedLetters tries a redrive of the dead letters that the list would show, or
-// of one.
+// triedLetters dry-runs a redrive of the dead letters that the list would show, or of a single one.
 func triedLetters(c *cli.Context) error {
 	wish, err := trialWish(c, time.Now())
 	if err != nil {
@@ -64,7 +63,7 @@ func trialWish(c *cli.Context, now time.Time) (w replay.TrialWish, err error) {
 	switch id := c.String("id"); {
 	case id != "":
 		w.IDs = []string{id}
-	case w.From == nil: // as the list
+	case w.From == nil: // like the list
 		end := now
 		if w.To != nil {
 			end = *w.To
@@ -76,7 +75,7 @@ func trialWish(c *cli.Context, now time.Time) (w replay.TrialWish, err error) {
 	return w, err
 }
 
-// commaed are the parts of a list with commas.
+// commaed splits a list at commas and trims its parts.
 func commaed(given string) (parts []string) {
 	for _, part := range strings.Split(given, ",") {
 		if part = strings.TrimSpace(part); part != "" {

@@ -9,8 +9,7 @@ import (
 	"weir/plugins/process/anomaly"
 )
 
-// detectCommand is `weir detect`: the detectors of the detect stream, tried on
-// readings of which it is known when they were off.
+// detectCommand is `weir detect`: it evaluates the anomaly detectors on series with labelled anomalies.
 func detectCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "detect",

@@ -12,22 +12,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// opsAddress is where the engine's health and metrics listen when no config
-// says otherwise. Upstream's default is every address of the machine.
+// opsAddress is the default address of health and metrics. The engine's default listens on all addresses.
 const opsAddress = "127.0.0.1:4195"
 
-// allowVariable names, separated by commas, the components of outside that a
-// deployment wants back.
+// allowVariable lists, separated by commas, components of outside that a deployment allows.
 const allowVariable = "WEIR_ALLOW_COMPONENTS"
 
-// outside are upstream's components that run other programs or whole configs
-// which arrive as data. No config of weir needs them, and whoever may write a
-// config could do anything with them, so they are there only where they are
-// asked for by name.
+// outside lists components of the engine that run other programs or whole configs received as data. No config of weir
+// needs them, and they let whoever can write a config run anything, so they must be allowed by name.
 func outside() []string { return []string{"command", "subprocess", "dynamic"} }
 
-// Distribution is the environment without the components of outside, but for
-// those that WEIR_ALLOW_COMPONENTS names.
+// Distribution returns the environment without the components of outside that WEIR_ALLOW_COMPONENTS does not allow.
 func Distribution(env *service.Environment) *service.Environment {
 	allowed := strings.FieldsFunc(os.Getenv(allowVariable), func(r rune) bool { return r == ',' || r == ' ' })
 	without := slices.DeleteFunc(outside(), func(name string) bool { return slices.Contains(allowed, name) })
@@ -41,14 +36,12 @@ type distribution struct {
 	assets  fs.FS
 	version string
 	configs *Configs
-	told    sync.Once // of variables that nothing reads
+	told    sync.Once // prints the warning about unknown variables once
 }
 
-// NewEngine returns the engine's command line with weir's components, defaults
-// and profiles. Its stream API is always off: a config is a program, so an
-// address that takes configs runs programs of whoever reaches it. The commands
-// that read configs are weir's own: see engineVerbs. The metrics of the process
-// tell by configs what its streams run by.
+// NewEngine returns the engine's command line with weir's components, defaults and profiles. Its stream API is always
+// off, because a config is a program and that API would let anyone who reaches it run programs. weir implements the
+// commands that read configs itself: see engineVerbs. configs exports which config versions the streams run.
 func NewEngine(env *service.Environment, own Own, assets fs.FS, version string, configs *Configs) Engine {
 	d := &distribution{env: env, own: own, assets: assets, version: version, configs: configs}
 	return func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error) {
@@ -81,8 +74,8 @@ func (d *distribution) stock(ctx context.Context, args []string, extra ...servic
 	}, extra...)...)
 }
 
-// withoutStreamAPI turns the stream API off before the engine looks whether it
-// is wanted. A config that no command names would be read past weir's checks.
+// withoutStreamAPI turns the stream API off, and rejects running a config without a command, which would bypass
+// weir's checks.
 func withoutStreamAPI(c *cli.Context) error {
 	switch c.Command.Name {
 	case "streams":

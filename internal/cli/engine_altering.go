@@ -12,13 +12,13 @@ import (
 	"weir/internal/event"
 )
 
-// sampleEvent is what mappings are tried on: an event of the shipped schemas.
+// sampleEvent is an event of the shipped schemas, on which mappings are tried.
 const sampleEvent = `{"event_id":"0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f","device_id":"pump-1","device_firmware_version":"2.1.0",` +
 	`"timestamp":"2026-11-21T09:15:00Z","metrics":{"cpu_temp":61.5,"battery_voltage":3.7,"vibration":0.2},"diagnostics":{"uptime":12}}`
 
-// altering finds mappings between schema_validate and event_log that make the
-// sample another event, or none: event_log would refuse all of them. A mapping
-// that fails on the sample, or drops it, says nothing about others.
+// altering finds mappings between schema_validate and event_log that change the identity of the sample or make it no
+// event, since event_log would refuse all their events. A mapping that fails on the sample or drops it is not
+// reported.
 func altering(path string) (found []finding) {
 	raw, err := os.ReadFile(path)
 	var config struct {
@@ -28,7 +28,7 @@ func altering(path string) (found []finding) {
 		Output map[string]yaml.Node `yaml:"output"`
 	}
 	if err != nil || yaml.Unmarshal(raw, &config) != nil {
-		return nil // the linter has said so
+		return nil // reported by the linter
 	}
 	if _, ok := config.Output["event_log"]; !ok {
 		return nil
@@ -63,11 +63,10 @@ func fieldOf(node *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// alters tries a mapping on the sample, and returns what is wrong with what it
-// makes, or nil.
+// alters runs a mapping on the sample and returns what is wrong with the result, or nil.
 func alters(mapping string, mutates bool) *event.Rejection {
 	if strings.Contains(strings.ReplaceAll(mapping, "${!", ""), "${") {
-		return nil // it depends on the environment
+		return nil // depends on the environment
 	}
 	exec, err := bloblang.Parse(mapping)
 	if err != nil {

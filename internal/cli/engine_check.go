@@ -15,7 +15,7 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// finding is what is wrong with a config, and where.
+// finding is an error in a config and its position.
 type finding struct {
 	path         string
 	line, column int
@@ -26,12 +26,11 @@ func (f finding) String() string {
 	return fmt.Sprintf("%s(%d,%d) %s", f.path, f.line, max(1, f.column), f.text)
 }
 
-// unset is what is wrong with a variable that has no value.
+// unset is the text of a finding about a variable without a value.
 const unset = " is not set and has no default"
 
-// onLog is the first line of a component that takes the log's brokers from the
-// environment, 0 where there is none: a template by which streams write the log, or
-// log_input without brokers of its own.
+// onLog returns the first line of a component that takes the brokers from the environment, or 0: a template that
+// writes the log, or log_input without brokers of its own.
 func onLog(n *yaml.Node) int {
 	for i := 1; i < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
 		fields := n.Content[i]
@@ -52,21 +51,20 @@ func onLog(n *yaml.Node) int {
 	return 0
 }
 
-// checker reads configs with the values that variables have, and says what is
-// wrong with them before anything is started.
+// checker checks configs with the values of their variables before anything is started.
 type checker struct {
 	linter  *service.StreamConfigLinter
 	values  envyaml.Lookup
 	fields  func(path, resolved string, known []finding) []finding
-	missing bool // whether a variable without a value is wrong
-	homes   bool // whether mappings are looked for in the home of each config: see inHome
+	missing bool // report variables without a value
+	homes   bool // look for mappings in the home of each config: see inHome
 }
 
 func (d *distribution) checker(values envyaml.Lookup) *checker {
 	return &checker{linter: d.schema().NewStreamConfigLinter(), values: values, fields: d.fields, missing: true}
 }
 
-// file reads a config. It returns no config when the file cannot be used at all.
+// file checks a config file. The config is nil when it cannot be parsed.
 func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -75,7 +73,7 @@ func (k *checker) file(path string) (*envyaml.Config, []finding) {
 	return k.text(path, raw)
 }
 
-// text reads a config that takes the place of the one at a path.
+// text checks a config that replaces the one at path.
 func (k *checker) text(path string, raw []byte) (*envyaml.Config, []finding) {
 	config, err := envyaml.Parse(raw)
 	if err != nil {
@@ -111,7 +109,7 @@ func (k *checker) text(path string, raw []byte) (*envyaml.Config, []finding) {
 	return config, found
 }
 
-// variables is the YAML of each scalar that names variables, by its reference.
+// variables resolves each scalar with variables to YAML, by reference name, and reports unset variables.
 func (k *checker) variables(path string, config *envyaml.Config, values envyaml.Lookup) (found []finding,
 	resolved map[string]string) {
 	resolved = map[string]string{}
@@ -133,9 +131,8 @@ func (k *checker) variables(path string, config *envyaml.Config, values envyaml.
 	return found, resolved
 }
 
-// inHome answers for mappings with the folder of the home in which a config lies,
-// HOME/configs/streams, where that is there: a relative path is of the directory
-// that the config runs in, and not of the one in which it is linted.
+// inHome resolves a relative WEIR_BLOBLANG against the home of a config (HOME/configs/streams) if the folder exists
+// there. The path is relative to where the config will run, not to where it is linted.
 func inHome(path string, values envyaml.Lookup) envyaml.Lookup {
 	return func(name string) (string, bool) {
 		value, set := values(name)
@@ -148,5 +145,5 @@ func inHome(path string, values envyaml.Lookup) envyaml.Lookup {
 	}
 }
 
-// homeOf is the folder that has configs, schemas and bloblang.
+// homeOf returns the folder with configs, schemas and bloblang for a config in HOME/configs/streams.
 func homeOf(config string) string { return filepath.Join(filepath.Dir(config), "..", "..") }

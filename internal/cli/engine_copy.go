@@ -12,22 +12,20 @@ import (
 	"weir/internal/platform/tempdir"
 )
 
-// copies are the configs as the engine reads them: each scalar that names
-// variables is one reference, of which lookup makes YAML at the moment that the
-// engine asks. The files hold no value of a variable, and go when the engine
-// ends.
+// copies holds the configs as the engine reads them: each scalar with variables is replaced by one reference, which
+// lookup resolves to YAML when the engine asks. The files contain no values of variables and are deleted at the end.
 type copies struct {
 	dir    string
 	drop   func()
 	values envyaml.Lookup
 
 	mu      sync.Mutex
-	scalars map[string]envyaml.Scalar // by reference
-	reads   int                       // versions of files so far
+	scalars map[string]envyaml.Scalar // by reference name
+	reads   int                       // number of file versions so far
 }
 
 func newCopies(values envyaml.Lookup) (*copies, error) {
-	dir, drop, err := tempdir.Make("configs", "/dev/shm") // which a container has whose disk is read-only
+	dir, drop, err := tempdir.Make("configs", "/dev/shm") // for containers with a read-only disk
 	if err != nil {
 		return nil, fmt.Errorf("keeping the configs in use: %w", err)
 	}
@@ -39,7 +37,7 @@ func newCopies(values envyaml.Lookup) (*copies, error) {
 
 func (c *copies) remove() { c.drop() }
 
-// path is where the copy of a config lies: below dir, at the same path.
+// path returns where the copy of a config lies: at the same path below dir.
 func (c *copies) path(source string) (string, error) {
 	abs, err := filepath.Abs(source)
 	if err != nil {
@@ -48,8 +46,7 @@ func (c *copies) path(source string) (string, error) {
 	return filepath.Join(c.dir, abs), nil
 }
 
-// text is a config with a reference for each scalar that names variables. Those
-// that asItIs says stay as their author wrote them.
+// text returns a config with a reference for each scalar with variables, except those for which asItIs returns true.
 func (c *copies) text(config *envyaml.Config, asItIs func(envyaml.Scalar) bool) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,15 +58,15 @@ func (c *copies) text(config *envyaml.Config, asItIs func(envyaml.Scalar) bool) 
 		}
 		name := fmt.Sprintf("weir.%d.%d", c.reads, n)
 		c.scalars[name] = s
-		if s.Text() { // the engine's tests read the YAML before its values are there
+		if s.Text() { // the engine's tests parse the YAML before resolving references
 			return `"${` + name + `}"`
 		}
 		return "${" + name + "}"
 	})
 }
 
-// write puts the copy of a config where the engine reads it. The engine looks at
-// a file a second after its last change, so it reads the whole of it.
+// write writes the copy of a config. The engine reads a changed file a second after its last change, so it sees the
+// whole file.
 func (c *copies) write(source string, config *envyaml.Config, asItIs func(envyaml.Scalar) bool) (path string,
 	err error) {
 	if path, err = c.path(source); err != nil {
@@ -84,8 +81,7 @@ func (c *copies) write(source string, config *envyaml.Config, asItIs func(envyam
 	return path, nil
 }
 
-// lookup answers the engine's question for a variable: the YAML of a scalar, or
-// what the environment says.
+// lookup resolves the engine's references: to the YAML of a scalar, or to an environment variable.
 func (c *copies) lookup(_ context.Context, name string) (string, bool) {
 	if !strings.HasPrefix(name, "weir.") {
 		return c.values(name)

@@ -11,7 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// fieldSpec is what the engine tells of a component's field.
+// fieldSpec is the engine's description of a component's field.
 type fieldSpec struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`
@@ -24,23 +24,21 @@ type fieldSpec struct {
 	Children []fieldSpec `json:"children"`
 }
 
-// times tells a field that takes a duration: the engine has no type for it, but
-// its default is one.
+// times tells whether a field takes a duration. The engine has no such type, but the field's default is one.
 func (f fieldSpec) times() bool {
 	text, is := f.Default.(string)
 	_, err := time.ParseDuration(text)
-	return is && (err == nil && text != "0" || f.Name == "period" && text == "") // a batching policy's period has none
+	return is && (err == nil && text != "0" || f.Name == "period" && text == "") // a batching period has none
 }
 
-// fields says which values of components have another type than their fields, and
-// what weir's own components say of theirs beyond that. The engine's linter leaves
-// both to the start of the stream; known is what it does say.
+// fields reports values whose type does not match their field, and what constructors of weir's components report
+// beyond that. The engine's linter leaves both to the start of the stream. known is what the linter has reported.
 func (d *distribution) fields(path, resolved string, known []finding) (found []finding) {
 	var doc yaml.Node
 	if yaml.Unmarshal([]byte(resolved), &doc) != nil || len(doc.Content) == 0 {
-		return nil // the linter says so
+		return nil // reported by the linter
 	}
-	for _, name := range []string{"shutdown_delay", "shutdown_timeout"} { // of the process, and of no component
+	for _, name := range []string{"shutdown_delay", "shutdown_timeout"} { // of the process, not of a component
 		found = append(found, fieldSpec{Type: "string", Kind: "scalar", Default: "0s"}.check(component{path: path,
 			name: "the process"}, name, child(doc.Content[0], name))...)
 	}
@@ -65,20 +63,20 @@ func (d *distribution) fields(path, resolved string, known []finding) (found []f
 		return nil
 	})
 	if err != nil {
-		return nil // the linter says so
+		return nil // reported by the linter
 	}
 	return found
 }
 
-// interval looks at how often the generate input does: a time, or a cron
-// expression, of which the engine takes "@every -5s" for every second.
+// interval checks the generate input's interval: a duration or a cron expression. The engine would treat "@every -5s"
+// as every second.
 func interval(of component, node *yaml.Node) []finding {
 	if node == nil || node.Kind != yaml.ScalarNode || node.Value == "" {
 		return nil
 	}
 	every, cron := strings.CutPrefix(node.Value, "@every ")
 	if !cron && strings.ContainsAny(node.Value, " @") {
-		return nil // the engine reads it
+		return nil // the engine checks it
 	}
 	if d, err := time.ParseDuration(every); err == nil && (d > 0 || d == 0 && !cron) {
 		return nil
@@ -87,7 +85,7 @@ func interval(of component, node *yaml.Node) []finding {
 		"5m or 2h, got %s", of.name, strconv.Quote(every))}}
 }
 
-// spec is a component's config, asked for once.
+// spec returns a component's config fields, cached in known.
 func (d *distribution) spec(kind, name string, known map[string]fieldSpec) (spec fieldSpec, ok bool) {
 	if spec, ok = known[kind+" "+name]; ok {
 		return spec, true
@@ -114,13 +112,13 @@ func (d *distribution) spec(kind, name string, known map[string]fieldSpec) (spec
 	return component.Config, true
 }
 
-// component is one whose fields are looked at.
+// component is a component whose fields are checked.
 type component struct {
 	path, name string
-	own        bool // its constructor is asked as well: see constructors
+	own        bool // weir's own: its constructor checks more
 }
 
-// check looks at the value of a field, and below it.
+// check checks the value of a field and the fields below it.
 func (f fieldSpec) check(of component, name string, node *yaml.Node) (found []finding) {
 	if node == nil {
 		return nil
@@ -152,8 +150,8 @@ func (f fieldSpec) check(of component, name string, node *yaml.Node) (found []fi
 	return found
 }
 
-// shown is a value for a message; what may be a secret has no type but text, and
-// texts are shown only where a number or a time is expected.
+// shown formats a value for a message. It is used only where a number, boolean or duration is expected, so that no
+// secret is shown.
 func shown(node *yaml.Node) string {
 	if len(node.Value) > 40 {
 		return "a longer text"
@@ -161,7 +159,7 @@ func shown(node *yaml.Node) string {
 	return strconv.Quote(node.Value)
 }
 
-// expected is what a field takes, if it is not what it was given.
+// expected returns what a field accepts if the value does not fit, else "".
 func (f fieldSpec) expected(of component, node *yaml.Node) string {
 	switch f.Type {
 	case "int":
@@ -189,8 +187,8 @@ func (f fieldSpec) expected(of component, node *yaml.Node) string {
 	return ""
 }
 
-// least is the bound of a template's number, by which streams would stand still;
-// the template's mapping says the same at the start.
+// least returns the minimum of a template's field, below which streams would stall. The template's own mapping checks
+// the same at start.
 func (f fieldSpec) least(of component) (least int64, is bool) {
 	switch of.name + "." + f.Name {
 	case "log_input.read_ahead", "log_input.batch", "log_output.max_in_flight":
@@ -199,7 +197,7 @@ func (f fieldSpec) least(of component) (least int64, is bool) {
 	return 0, false
 }
 
-// child is the value of a key, or nil.
+// child returns the value of a key in a mapping, or nil.
 func child(node *yaml.Node, key string) *yaml.Node {
 	for i := 1; i < len(node.Content) && node.Kind == yaml.MappingNode; i += 2 {
 		if node.Content[i-1].Value == key {
@@ -209,7 +207,7 @@ func child(node *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// at follows a dot path.
+// at follows a dotted path.
 func at(node *yaml.Node, path string) *yaml.Node {
 	for _, key := range strings.Split(path, ".") {
 		if node == nil {

@@ -21,31 +21,30 @@ import (
 
 const (
 	followEvery = 2 * time.Second
-	followMost  = 5 * time.Second // for one question
-	followStart = time.Minute     // for the first answer of a server
+	followMost  = 5 * time.Second // timeout of one read
+	followStart = time.Minute     // how long to wait for a server's first answer
 )
 
-// follow knows which version of its config is in force for each stream, by the
-// control store. Only `up` and `role` go by versions: other commands run the files
-// that they are given.
+// follow knows which version of each stream's config is in force, from the control store. Only `up` and `role` use
+// versions; other commands run the files they are given.
 type follow struct {
-	control string // "" where nothing is followed
+	control string // "": follow nothing
 	warn    io.Writer
 	meter   *Configs
 
 	db    *sqldb.DB
 	store *streamconf.Store
 	asked time.Time
-	last  int64 // activation
-	down  bool  // it was said that the store does not answer
+	last  int64 // seq of the last activation read
+	down  bool  // an outage of the store was reported
 	ran   map[string]int64
 
 	mu  sync.Mutex
 	all map[string]streamconf.Wanted
 }
 
-// follow reads what is in force. A process that cannot know it does not start: by
-// its files it might do what a version is there to prevent.
+// follow reads what is in force, and fails if it cannot: a process that starts with its files instead might do what a
+// version is meant to prevent.
 func (d *distribution) follow(ctx context.Context, l launch, warn io.Writer) (*follow, error) {
 	f := &follow{warn: warn, meter: d.configs, ran: map[string]int64{}}
 	_, part := ctx.Value(roleKey{}).(string)
@@ -61,7 +60,7 @@ func (d *distribution) follow(ctx context.Context, l launch, warn io.Writer) (*f
 			return nil, fmt.Errorf("%w; nothing was started", err)
 		case !f.down:
 			f.down = true
-			_, _ = fmt.Fprintf(warn, "%v: it is tried again\n", err) // a hint
+			_, _ = fmt.Fprintf(warn, "%v: it is tried again\n", err) // only a hint
 		}
 		select {
 		case <-ctx.Done():
@@ -73,11 +72,11 @@ func (d *distribution) follow(ctx context.Context, l launch, warn io.Writer) (*f
 
 func (f *follow) close() {
 	if f.db != nil {
-		_ = f.db.Close() // every change is committed before
+		_ = f.db.Close() // every change is committed
 	}
 }
 
-// of returns what is in force for a stream, if a version ever was.
+// of returns what is in force for a stream, false if no version ever was.
 func (f *follow) of(stream string) (streamconf.Wanted, bool) {
 	if f == nil {
 		return streamconf.Wanted{}, false
@@ -88,7 +87,7 @@ func (f *follow) of(stream string) (streamconf.Wanted, bool) {
 	return w, is
 }
 
-// read asks the store once. A local one is not made.
+// read reads the store once. It does not create a local store.
 func (f *follow) read(ctx context.Context) error {
 	f.asked = time.Now()
 	if f.control == "" {
@@ -127,8 +126,8 @@ func (f *follow) read(ctx context.Context) error {
 	return nil
 }
 
-// look asks the store when that is due, and notes what runs. While it does not
-// answer all stays as it is.
+// look reads the store if it is due, and records the versions that run. While the store does not answer, everything
+// stays as it is.
 func (f *follow) look(ctx context.Context, running func() map[string]int64) {
 	if f == nil || f.control == "" || time.Since(f.asked) < followEvery {
 		return
@@ -145,19 +144,19 @@ func (f *follow) look(ctx context.Context, running func() map[string]int64) {
 		}
 	}
 	if err != nil && ctx.Err() == nil && !f.down {
-		_, _ = fmt.Fprintf(f.warn, "%v: streams stay as they are; it is tried again\n", err) // a hint
+		_, _ = fmt.Fprintf(f.warn, "%v: streams stay as they are; it is tried again\n", err) // only a hint
 	}
 	f.down = err != nil
 }
 
-// Configs are the metrics of what streams run by.
+// Configs exports metrics about the config versions that streams run.
 type Configs struct {
 	mu      sync.Mutex
 	metrics service.MetricsExporter
 	told    []status.Config
 }
 
-// Meter takes what serves the metrics of the process.
+// Meter sets the exporter of the process's metrics.
 func (c *Configs) Meter(m service.MetricsExporter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,8 +164,7 @@ func (c *Configs) Meter(m service.MetricsExporter) {
 	m.NewGaugeCtor("weir_config_valid")().Set(1)
 }
 
-// read is what the metrics of the process say; false where nobody serves them who
-// can be asked.
+// read returns the metrics of this process, false if its exporter cannot be read directly.
 func (c *Configs) read(want func(string) bool) (prom.Scrape, bool) {
 	if c == nil {
 		return prom.Scrape{}, false
@@ -184,7 +182,7 @@ func (c *Configs) read(want func(string) bool) (prom.Scrape, bool) {
 	return scrape, err == nil
 }
 
-// tell sets the metrics.
+// tell updates the metrics.
 func (f *follow) tell(all []status.Config) {
 	if f == nil || f.meter == nil {
 		return
@@ -212,7 +210,7 @@ func (f *follow) tell(all []status.Config) {
 	c.told = all
 }
 
-// series is an exporter that forgets.
+// series is an exporter that can delete series.
 type series interface {
 	DeleteSeriesPartialMatch(labels map[string]string)
 }

@@ -6,9 +6,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// misplaced finds processors `privacy` that come after a `schema_validate`: that
-// has told devices, logs and dead letters of what privacy takes out only then, and
-// so events in which it finds something fail.
+// misplaced finds privacy processors after a schema_validate. By then device ids, logs and dead letters would already
+// contain what privacy removes, so events in which it finds something fail.
 func misplaced(path string) []finding {
 	raw, err := os.ReadFile(path)
 	var config struct {
@@ -18,7 +17,7 @@ func misplaced(path string) []finding {
 		Resources []yaml.Node `yaml:"processor_resources"`
 	}
 	if err != nil || yaml.Unmarshal(raw, &config) != nil {
-		return nil // the linter has said so
+		return nil // reported by the linter
 	}
 	o := order{path: path, resources: map[string]*yaml.Node{}}
 	for i := range config.Resources {
@@ -33,17 +32,17 @@ func misplaced(path string) []finding {
 	return o.found
 }
 
-// order walks processors as events pass them.
+// order walks processors in the order in which events pass them.
 type order struct {
 	path      string
 	resources map[string]*yaml.Node
 	found     []finding
 }
 
-// deepestResource is how often a resource may name another one.
+// deepestResource is the maximum depth of resources that refer to other resources.
 const deepestResource = 8
 
-// walk tells whether an event may have been judged behind the node.
+// walk tells whether an event may have passed schema_validate after the node.
 func (o *order) walk(node *yaml.Node, judged bool, depth int) bool {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
@@ -63,7 +62,7 @@ func (o *order) walk(node *yaml.Node, judged bool, depth int) bool {
 				"privacy stands behind schema_validate, and events in which it finds something would be refused: put it before"})
 		case name.Value == "resource" && o.resources[value.Value] != nil && depth < deepestResource:
 			judged = o.walk(o.resources[value.Value], judged, depth+1)
-		case name.Value == "switch" && value.Kind == yaml.SequenceNode: // an event passes one of its cases
+		case name.Value == "switch" && value.Kind == yaml.SequenceNode: // an event passes only one case
 			after := judged
 			for _, item := range value.Content {
 				after = o.walk(item, judged, depth) || after

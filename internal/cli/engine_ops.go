@@ -25,23 +25,21 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// ops serves what the engine serves at http.address: health, metrics, and the paths
-// of streams without an address of their own. The engine's own listener gives no
-// answer an id, says that it is ready until the process is gone, and logs that its
-// address is taken, after which probes ask whoever has it. So it is told not to
-// listen, and its handler is served here.
+// ops serves the engine's HTTP handler at http.address: health, metrics, and the paths of streams without an address
+// of their own. The engine's own listener sends no request ids, reports ready until the process is gone, and only
+// logs that its address is taken, so that probes would ask another process. So the engine is told not to listen.
 type ops struct {
 	server  *http.Server
-	made    atomic.Bool // the engine has made all streams
-	leaving atomic.Bool // a signal has asked for the end
+	made    atomic.Bool // the engine has created all streams
+	leaving atomic.Bool // a signal has requested the end
 	forget  func()
 }
 
-// opsHeader is how long a client may take to say what it wants.
+// opsHeader is the timeout for reading a request's header.
 const opsHeader = 10 * time.Second
 
-// serveOps are the flags and options by which the engine's handler is served here,
-// and end, which stops that. There are none where the config wants no listener.
+// serveOps returns the flags and options with which the engine's handler is served here, and a function that stops
+// it; none if the config wants no listener.
 func serveOps(ctx context.Context, wanted bool) (_ context.Context, flags []string, opts []service.CLIOptFunc,
 	end func()) {
 	if !wanted {
@@ -53,8 +51,7 @@ func serveOps(ctx context.Context, wanted bool) (_ context.Context, flags []stri
 	return ctx, []string{"--set", "http.enabled=false"}, []service.CLIOptFunc{listen}, o.end
 }
 
-// wantsOps tells whether a main config and the fields that are set beside it leave
-// the listener on, which it is where nothing is said.
+// wantsOps tells whether the main config and --set flags leave the listener enabled, which is the default.
 func wantsOps(config *envyaml.Config, values envyaml.Lookup, flags []string) bool {
 	wants := true
 	if config != nil {
@@ -81,7 +78,7 @@ func wantsOps(config *envyaml.Config, values envyaml.Lookup, flags []string) boo
 	return wants
 }
 
-// listen serves the handler of the engine, which has made it and no stream yet.
+// listen serves the engine's handler. It is called when the engine has created the handler, but no streams.
 func (o *ops) listen(ctx context.Context, main *service.ParsedConfig) error {
 	var address, root, cert, key string
 	if err := conf.Read(main.Namespace("http"), "address", &address, "root_path", &root, "cert_file", &cert,
@@ -93,7 +90,7 @@ func (o *ops) listen(ctx context.Context, main *service.ParsedConfig) error {
 		return err
 	}
 	o.server = &http.Server{Handler: o.handler(root, handler), ReadHeaderTimeout: opsHeader}
-	if cert != "" { // a wrong one would be told by a log alone, of a process that nobody can ask
+	if cert != "" { // otherwise a wrong certificate would only be logged
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
 			return fmt.Errorf("loading the certificate of health and metrics: %w; see http.cert_file and http.key_file", err)
@@ -121,8 +118,8 @@ func (o *ops) listen(ctx context.Context, main *service.ParsedConfig) error {
 	return nil
 }
 
-// handler gives each answer of the engine its id, and answers itself that a process
-// is not ready which has not made its streams or was told to end.
+// handler adds a request id to each answer of the engine, and answers /ready with 503 until all streams are created
+// and after a signal.
 func (o *ops) handler(root string, engine http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		httpx.Identify(w, r)
@@ -136,7 +133,7 @@ func (o *ops) handler(root string, engine http.Handler) http.Handler {
 			}
 			if why != "" {
 				w.WriteHeader(http.StatusServiceUnavailable)
-				_, _ = fmt.Fprintln(w, why) // to a client that is gone
+				_, _ = fmt.Fprintln(w, why) // an error means that the client is gone
 				return
 			}
 		}
@@ -144,8 +141,7 @@ func (o *ops) handler(root string, engine http.Handler) http.Handler {
 	})
 }
 
-// end closes the listener, with requests that are being answered: the engine has
-// ended, and nothing of it answers any more.
+// end closes the listener and its connections; the engine has ended by then.
 func (o *ops) end() {
 	if o.forget != nil {
 		o.forget()
@@ -155,9 +151,8 @@ func (o *ops) end() {
 	}
 }
 
-// handlerOf is the handler that the engine would serve, which its manager keeps to
-// itself, in a field that it has for just that. A version of the engine without
-// it does not start.
+// handlerOf returns the engine's handler, which its manager keeps in a private field. With a version of the engine
+// that lacks the field, weir does not start.
 func handlerOf(res *service.Resources) (http.Handler, error) {
 	unwrap := reflect.ValueOf(res.XUnwrapper()).MethodByName("Unwrap")
 	if unwrap.IsValid() {

@@ -11,10 +11,10 @@ import (
 	"weir/internal/platform/conf"
 )
 
-// Own names weir's components among those of the engine, each after its kind.
+// Own is the set of weir's components, as "KIND NAME".
 type Own map[string]bool
 
-// OwnOf returns the components that are registered.
+// OwnOf returns the components that register adds.
 func OwnOf(register func(*service.Environment) error) (Own, error) {
 	env, own := service.NewEmptyEnvironment(), Own{}
 	if err := register(env); err != nil {
@@ -34,12 +34,11 @@ var (
 	namedField  = regexp.MustCompile(`\bfield ([\w.]+):`)
 )
 
-// constructors is what a component's own constructor says of its config, with the
-// line of the field that it names.
+// constructors reports what a component's constructor says about its config, at the line of the field that it names.
 func (d *distribution) constructors(path, kind, name string, node *yaml.Node) (found []finding) {
 	var config any
 	if node.Decode(&config) != nil {
-		return nil // the linter says so
+		return nil // reported by the linter
 	}
 	err := conf.Check(d.env, kind, name, config)
 	if err == nil {
@@ -57,7 +56,7 @@ func (d *distribution) constructors(path, kind, name string, node *yaml.Node) (f
 	return found
 }
 
-// within tells of findings between the first line of a node and its last.
+// within tells whether any finding lies between the first and last line of a node.
 func within(node *yaml.Node, found []finding) bool {
 	last := node.Line
 	var walk func(*yaml.Node)

@@ -19,20 +19,20 @@ import (
 	"weir/internal/platform/flow"
 )
 
-// launch is one run of the engine over config files.
+// launch describes a run of the engine over config files.
 type launch struct {
 	verb      string // run, streams or echo
-	main      string // what all streams share; only with streams
+	main      string // shared by all streams; only with streams
 	configs   []string
 	resources []string
-	flags     []string // for the engine, as they are
-	chilled   bool     // run what the linter complains of
-	unlinted  bool     // --set may mend what the linter complains of
+	flags     []string // passed to the engine unchanged
+	chilled   bool     // run despite findings of the linter
+	unlinted  bool     // ignore findings, since --set may fix them
 	watch     bool
-	restart   []string // files that take effect at the next start, to be told of when they change
+	restart   []string // files that take effect at the next start: report when they change
 }
 
-// launch checks the configs and runs the engine over copies of them.
+// launch checks the configs and runs the engine over copies of them until it ends.
 func (d *distribution) launch(c *cli.Context, l launch) error {
 	follow, err := d.follow(c.Context, l, c.App.ErrWriter)
 	if err != nil {
@@ -72,7 +72,7 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 		args = slices.Insert(args, 2, "--watcher")
 		extra = append(extra, service.CLIOptAddTeeLogger(slog.New(watch)))
 		looking := flow.Start(watch.run)
-		defer func() { _ = looking.End(context.WithoutCancel(c.Context)) }() // it waits for the end
+		defer func() { _ = looking.End(context.WithoutCancel(c.Context)) }() // run ends when its context does
 	}
 	defer d.beats(c.Context, l, watch, c.App.ErrWriter)()
 	code, err := d.stock(ctx, args, extra...)
@@ -82,13 +82,13 @@ func (d *distribution) launch(c *cli.Context, l launch) error {
 	return err
 }
 
-// placing puts copies of what is launched where the engine reads them.
+// placing writes copies of the configs for the engine.
 type placing struct {
 	launch
 	copies  *copies
 	checker *checker
 	watch   *watch
-	found   io.Writer // is told what the linter complains of, where that does not matter
+	found   io.Writer // where findings are printed that do not prevent the run
 
 	args   []string        // for the engine
 	shared *envyaml.Config // the main config
@@ -114,7 +114,7 @@ func (p *placing) all() error {
 			}
 			continue
 		}
-		for _, file := range files { // the engine names streams by their paths in the folder
+		for _, file := range files { // the engine names streams by their path in the folder
 			_, err := p.place(file)
 			p.errs = append(p.errs, err)
 		}
@@ -130,7 +130,7 @@ func (p *placing) all() error {
 	return nil
 }
 
-// add places a file, and names it to the engine behind these flags.
+// add places a file and appends it to the engine's arguments after flags.
 func (p *placing) add(path string, flags ...string) {
 	placed, err := p.place(path)
 	p.errs = append(p.errs, err)
@@ -140,7 +140,7 @@ func (p *placing) add(path string, flags ...string) {
 	p.args = append(append(p.args, flags...), placed)
 }
 
-// place checks a file and returns where its copy is.
+// place checks a file and returns the path of its copy.
 func (p *placing) place(path string) (string, error) {
 	if config := p.version(path); config != nil {
 		return p.copies.write(path, config, nil)
@@ -164,8 +164,8 @@ func (p *placing) place(path string) (string, error) {
 	return p.copies.write(path, config, nil)
 }
 
-// version is the config that a stream begins with by the versions in force, nil
-// for its file. One that is wrong here gives way to the one that was before it.
+// version returns the config version with which a stream starts, or nil for its file. A version that is invalid here
+// is refused in favour of the one before it.
 func (p *placing) version(path string) *envyaml.Config {
 	if slices.Contains(p.watch.restart, path) {
 		return nil
@@ -185,12 +185,12 @@ func (p *placing) version(path string) *envyaml.Config {
 	return nil
 }
 
-// literally is a path for where the engine expects a glob.
+// literally escapes a path where the engine expects a glob.
 func literally(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// told is findings as an error tells them, and what may help.
+// told formats findings for an error, with a hint.
 func told(found []finding) string {
 	var lines []string
 	hint := ""
@@ -203,8 +203,8 @@ func told(found []finding) string {
 	return strings.Join(lines, "\n") + hint
 }
 
-// configFiles are the files that paths name: globs are expanded, and folders
-// walked, as is what ends in "...". A file that is named must be there.
+// configFiles returns the files that paths name: it expands globs and walks folders and paths that end in "...". A
+// named file must exist.
 func configFiles(paths []string) ([]string, error) {
 	var files []string
 	for _, path := range paths {
@@ -255,7 +255,7 @@ func configsBelow(path string) (files []string, err error) {
 	return files, err
 }
 
-// profile is one that this binary carries.
+// profile returns an env profile in the binary.
 func (d *distribution) profile(name string) ([]envyaml.Assignment, error) {
 	raw, err := fs.ReadFile(d.assets, "configs/"+name+".env")
 	if err != nil {
@@ -268,11 +268,11 @@ func (d *distribution) profile(name string) ([]envyaml.Assignment, error) {
 	return assignments, nil
 }
 
-// variableMappings is for the folder of mappings that configs import.
+// variableMappings names the folder of mappings that configs import.
 const variableMappings = "WEIR_BLOBLANG"
 
-// useProfile gives the variables that nothing has set the values of the standalone
-// profile; mappings are those of the home of the first config that has one.
+// useProfile applies the standalone profile to unset variables. WEIR_BLOBLANG becomes the folder in the home of the
+// first config that has one.
 func (d *distribution) useProfile(configs []string) error {
 	standalone, err := d.profile("standalone")
 	if err != nil {
@@ -287,7 +287,7 @@ func (d *distribution) useProfile(configs []string) error {
 	return setDefaults(standalone)
 }
 
-// setDefaults sets the variables that nothing else has set.
+// setDefaults sets those variables that are not set.
 func setDefaults(assignments []envyaml.Assignment) error {
 	for _, a := range assignments {
 		if _, set := os.LookupEnv(a.Name); set {

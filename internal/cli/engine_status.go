@@ -22,33 +22,33 @@ import (
 
 const (
 	beatEvery   = 2 * time.Second
-	beatMost    = 5 * time.Second  // for one beat, and for the farewell
-	rereadEvery = 30               // beats: streams are taken up as their files change
-	beatSpan    = 10 * time.Second // over which rates are told
+	beatMost    = 5 * time.Second  // timeout of one beat, and of leave
+	rereadEvery = 30               // beats after which files are read again, since they may change
+	beatSpan    = 10 * time.Second // time span of rates
 )
 
-// heart writes this process's row of status, while the engine runs.
+// heart writes this process's status row while the engine runs.
 type heart struct {
 	row     status.Row
 	control string
-	metrics string   // the URL of this process's metrics, "" for none
-	files   []string // of the streams
-	watch   *watch   // knows which configs they have
-	own     *Configs // knows who serves the metrics
+	metrics string   // URL of this process's metrics, "" for none
+	files   []string // config files of the streams
+	watch   *watch   // knows the configs in use
+	own     *Configs // reads this process's metrics
 	beats   int
 	warn    io.Writer
 
 	db     *sqldb.DB
 	store  *status.Store
 	past   []*status.Counts
-	silent bool // it was said that the row cannot be written
+	silent bool // an error was reported
 }
 
-// roleKey is of the command that runs the engine, where it is not the engine's own.
+// roleKey is the context key of the command that runs the engine, if it is not one of the engine's.
 type roleKey struct{}
 
-// beats writes the process's row until the function that it returns is called,
-// which takes it away. A process that has no control store writes none.
+// beats writes the process's row periodically until the returned function is called, which deletes the row. Without a
+// control store it does nothing.
 func (d *distribution) beats(ctx context.Context, l launch, w *watch, warn io.Writer) (stop func()) {
 	control := os.Getenv(envControl)
 	if l.verb == "echo" || control == "" {
@@ -94,8 +94,7 @@ func (h *heart) run(ctx context.Context) {
 	}
 }
 
-// beat writes the row once. A local control store is not made: it is there when
-// somebody has something to keep in it.
+// beat writes the row once. It does not create a local control store.
 func (h *heart) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, beatMost)
 	defer cancel()
@@ -124,14 +123,14 @@ func (h *heart) beat(ctx context.Context) error {
 	return h.store.Beat(ctx, h.row)
 }
 
-// count reads this process's own metrics. Without them the row says who runs.
+// count reads this process's metrics into the row; on failure the row has none.
 func (h *heart) count(ctx context.Context) {
 	h.row.Counts, h.row.Before = nil, nil
 	if h.metrics == "" {
 		return
 	}
 	scrape, read := h.own.read(status.Wanted)
-	if !read { // another exporter's
+	if !read { // another exporter is configured
 		var err error
 		if scrape, err = prom.Get(ctx, http.DefaultClient, h.metrics, status.Wanted); err != nil {
 			h.past = nil
@@ -149,30 +148,30 @@ func (h *heart) count(ctx context.Context) {
 	}
 }
 
-// leave takes the row away: who ends as asked is not missed.
+// leave deletes the row, so that a process that ends as asked does not count as gone.
 func (h *heart) leave() {
 	if h.store == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), beatMost)
 	defer cancel()
-	_ = h.store.Leave(ctx, h.row) // else it is named as gone
+	_ = h.store.Leave(ctx, h.row) // on failure, others see the process as gone
 	_ = h.db.Close()
 }
 
-// filesOf are the configs of the streams.
+// filesOf returns the config files of the streams.
 func filesOf(configs []string) (all []string) {
 	for _, path := range configs {
 		files, err := configFiles([]string{path})
 		if err != nil {
-			continue // whoever reads them says what is wrong
+			continue // launch reports what is wrong
 		}
 		all = append(all, files...)
 	}
 	return all
 }
 
-// namesOf are the names of the streams, which are those of their files.
+// namesOf returns the names of the streams: their file names without extension.
 func namesOf(files []string) (names []string) {
 	for _, file := range files {
 		names = append(names, strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
@@ -180,8 +179,8 @@ func namesOf(files []string) (names []string) {
 	return names
 }
 
-// resolved reads a config with the values that variables have. What is wrong with
-// it the engine says: it is read as far as it can be.
+// resolved decodes a config with its variables substituted, as far as possible. Errors are ignored, because the
+// engine reports them.
 func resolved(path string, read func(string) ([]byte, error), into any) {
 	raw, err := read(path)
 	if err != nil {
@@ -202,8 +201,7 @@ func resolved(path string, read func(string) ([]byte, error), into any) {
 	_ = yaml.Unmarshal([]byte(text), into)
 }
 
-// opsOf is where the process's metrics are, as its configs say; "" where they
-// turn them off.
+// opsOf returns the address of the process's metrics according to its configs and flags; "" if they are disabled.
 func opsOf(l launch) string {
 	config := l.main
 	if l.verb == "run" && len(l.configs) == 1 {

@@ -11,9 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// stockVerbs are commands that the engine carries out as they are, once their
-// command lines are found right: it passes over what it does not know, and ends
-// with 0.
+// stockVerbs returns commands that the engine executes unchanged after weir has checked their command lines, because
+// the engine ignores what it does not know and exits with 0.
 func (d *distribution) stockVerbs() []*cli.Command {
 	templates := &cli.StringSliceFlag{Name: flagTemplates, Aliases: []string{"t"},
 		Usage: "add the component that a template `FILE` describes"}
@@ -65,8 +64,7 @@ func (d *distribution) stockVerbs() []*cli.Command {
 				return cli.ShowSubcommandHelp(c)
 			},
 		},
-		// Upstream's runs configs of a server of its vendor's. One that is not here is
-		// not named in its place either.
+		// The engine's studio command runs configs of its vendor's server. It is hidden and rejected.
 		{Name: "studio", Hidden: true, SkipFlagParsing: true, HideHelp: true, Action: func(*cli.Context) error {
 			return usagef("there is no command %q: see weir --help", "studio")
 		}},
@@ -86,7 +84,7 @@ func listFormats() []string {
 
 func listStatuses() []string { return []string{"stable", "beta", "experimental", "deprecated"} }
 
-// listed are the kinds of what `weir list` lists.
+// listed returns the kinds that `weir list` accepts.
 func listed() []string {
 	return []string{"inputs", "processors", "outputs", "caches", "rate-limits", "buffers", "metrics", "tracers",
 		"scanners", "bloblang-functions", "bloblang-methods"}
@@ -105,7 +103,7 @@ func (d *distribution) list(c *cli.Context) error {
 			return err
 		}
 	}
-	names := c.String(flagFormat) == "jsonschema" // which goes down to single functions
+	names := c.String(flagFormat) == "jsonschema" // jsonschema also accepts names of single functions
 	for _, kind := range args {
 		if !names && !slices.Contains(listed(), kind) {
 			return usagef("there are no components of kind %q: expected %s", kind, strings.Join(listed(), ", "))
@@ -162,8 +160,7 @@ func (d *distribution) lintTemplates(c *cli.Context) error {
 	return d.carryOut(c, files, "template")
 }
 
-// carryOut lets the engine carry a command out, with its flags and these
-// arguments. Above are the commands that it is of.
+// carryOut runs the current command in the engine, with its flags and these arguments. above are its parent commands.
 func (d *distribution) carryOut(c *cli.Context, args []string, above ...string) error {
 	if _, err := configFiles(append(sliceFlag(c, flagEnvFile), sliceFlag(c, flagTemplates)...)); err != nil {
 		return err
@@ -189,7 +186,7 @@ func (d *distribution) carryOut(c *cli.Context, args []string, above ...string) 
 	return err
 }
 
-// isThere refuses a path that names nothing.
+// isThere rejects a path that does not exist.
 func isThere(path string) error {
 	_, err := os.Stat(path)
 	switch {

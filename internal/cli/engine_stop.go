@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// drainVariable is for how long everything runs on after SIGTERM.
+// drainVariable says how long streams keep running after SIGTERM.
 const drainVariable = "WEIR_DRAIN"
 
 var (
@@ -20,10 +20,10 @@ var (
 	printsEvents  = regexp.MustCompile(`\bstdout\b`)
 )
 
-// shutdownDelay are the flags by which streams run on after SIGTERM, for clients
-// to go elsewhere. Of several, what they share says so (configs/service.yaml), and
-// they have no such delay where no stream takes requests; a lone one has it where
-// it does. A config that says itself how long is left alone.
+// shutdownDelay returns the flags that set how long streams keep running after SIGTERM, so that clients can go
+// elsewhere. For several streams the shared config has the delay (configs/service.yaml), and it is turned off if no
+// stream accepts requests; for a single stream it is added if that stream accepts requests. A config with its own
+// delay is unchanged.
 func shutdownDelay(l launch) ([]string, error) {
 	delay := os.Getenv(drainVariable)
 	if d, err := time.ParseDuration(delay); delay != "" && (err != nil || d < 0) {
@@ -53,7 +53,7 @@ func shutdownDelay(l launch) ([]string, error) {
 	return nil, nil
 }
 
-// anyHas tells whether one of the configs, or of those in a folder, matches.
+// anyHas tells whether any config, including those in folders, matches.
 func anyHas(what *regexp.Regexp, configs []string) (bool, error) {
 	files, err := configFiles(configs)
 	if err != nil {
@@ -71,9 +71,8 @@ func anyHas(what *regexp.Regexp, configs []string) (bool, error) {
 	return false, nil
 }
 
-// endsEarly lets a signal end the process at once while streams are being made:
-// the engine listens for signals only when they are, and a gate that is up before
-// it would keep the signal from doing what it does.
+// endsEarly lets a signal end the process at once while streams are being created. The engine handles signals only
+// afterwards, and a gate that is already up would otherwise keep a signal from having any effect.
 func endsEarly(ctx context.Context) context.Context {
 	early, made := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(early, os.Interrupt, syscall.SIGTERM)
@@ -81,7 +80,7 @@ func endsEarly(ctx context.Context) context.Context {
 		select {
 		case s := <-early:
 			select {
-			case <-made: // the engine has it
+			case <-made: // the engine handles the signal
 				return
 			default:
 			}

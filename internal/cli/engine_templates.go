@@ -13,9 +13,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// RegisterTemplates adds the components that the distribution's own templates
-// describe: how streams read and write the log. What the environment says of it
-// they ask of kafka_connection(), which is added to Bloblang.
+// RegisterTemplates adds the components of the built-in templates, with which streams read and write the log. They
+// get the connection settings from kafka_connection(), which it adds to Bloblang.
 func RegisterTemplates(env *service.Environment, assets fs.FS) error {
 	if err := kafka.RegisterFunctions(bloblang.GlobalEnvironment()); err != nil {
 		return fmt.Errorf("registering functions: %w", err)
@@ -36,8 +35,8 @@ func RegisterTemplates(env *service.Environment, assets fs.FS) error {
 	return nil
 }
 
-// useTemplates adds components, or replaces those of the same names: one of weir's
-// own that is replaced is weir's no more.
+// useTemplates adds components of template files or replaces existing ones. A replaced component of weir's no longer
+// counts as its own.
 func (d *distribution) useTemplates(paths []string) error {
 	for _, path := range paths {
 		raw, err := os.ReadFile(path)
@@ -56,14 +55,13 @@ func (d *distribution) useTemplates(paths []string) error {
 	return nil
 }
 
-// templatesBeside are those that lie where the distribution keeps its own, as
-// seen from some configs: ../templates, or templates.
+// templatesBeside returns the templates near some configs: in ../templates or templates.
 func templatesBeside(configs []string) (paths []string) {
 	for _, config := range configs {
 		dir := filepath.Dir(config)
 		for _, folder := range []string{filepath.Join(dir, "..", "templates"), filepath.Join(dir, "templates"),
 			filepath.Join(config, "..", "templates")} {
-			entries, _ := os.ReadDir(folder) // most configs have none
+			entries, _ := os.ReadDir(folder) // usually there is none
 			for _, entry := range entries {
 				path := filepath.Join(folder, entry.Name())
 				if filepath.Ext(path) == ".yaml" && !slices.Contains(paths, path) {

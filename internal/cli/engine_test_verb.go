@@ -33,8 +33,8 @@ goes with the tests, whatever the environment says.
 	}
 }
 
-// filesNamed returns the files at the paths that are a command's arguments, at
-// least one; doing is what the command does, and example how it is called.
+// filesNamed returns the config files among the command's arguments, at least one. doing and example are used in the
+// error when there are none.
 func filesNamed(c *cli.Context, doing, example string) ([]string, error) {
 	args, err := interspersed(c)
 	if err != nil {
@@ -100,9 +100,8 @@ func (d *distribution) test(c *cli.Context) error {
 	return err
 }
 
-// emptyStores are the values of variables for tests: the stores of a data
-// directory that remove deletes, then the environment, then the standalone
-// profile. Mappings that ask the environment themselves get the same answers.
+// emptyStores gives tests their variables: empty stores in a new data directory, then the environment, then the
+// standalone profile. It also sets the environment, which mappings read directly. remove deletes the directory.
 func (d *distribution) emptyStores(configs []string) (values envyaml.Lookup, remove func(), err error) {
 	dir, remove, err := tempdir.Make("test")
 	if err != nil {
@@ -119,16 +118,16 @@ func (d *distribution) emptyStores(configs []string) (values envyaml.Lookup, rem
 	return os.LookupEnv, remove, d.useProfile(configs)
 }
 
-// mirror is the tree in which the engine's tests find copies of configs where
-// they expect the configs, and everything else as it is.
+// mirror is a directory tree in which the engine's tests find copies of the configs at their usual paths, and links
+// to everything else.
 type mirror struct {
 	copies  *copies
-	sources []string        // absolute
-	own     map[string]bool // variables that tests set themselves
+	sources []string        // absolute paths
+	own     map[string]bool // variables that tests set
 }
 
-// add copies a config, and those that its tests target. The engine's tests take
-// values from the environment of the process alone.
+// add copies a config, and with tests the configs that its tests target. The engine's tests read values only from the
+// process's environment.
 func (m *mirror) add(path string, tests bool) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -164,8 +163,7 @@ func (m *mirror) add(path string, tests bool) error {
 	return nil
 }
 
-// targets are the files that a config's tests are about; it notes the variables
-// that the tests set themselves.
+// targets returns the files that a config's tests target, and records the variables that the tests set.
 func (m *mirror) targets(abs string, raw []byte) (files []string) {
 	var definition struct {
 		Tests []struct {
@@ -173,7 +171,7 @@ func (m *mirror) targets(abs string, raw []byte) (files []string) {
 			Environment map[string]string `yaml:"environment"`
 		} `yaml:"tests"`
 	}
-	_ = yaml.Unmarshal(raw, &definition) // the engine says what is wrong with it
+	_ = yaml.Unmarshal(raw, &definition) // the engine reports errors in it
 	for _, test := range definition.Tests {
 		for name := range test.Environment {
 			m.own[name] = true
@@ -190,18 +188,18 @@ func (m *mirror) targets(abs string, raw []byte) (files []string) {
 	return files
 }
 
-// targetsOf are the files that the tests of some configs are about.
+// targetsOf returns the files that the tests of some configs target.
 func targetsOf(files []string) (targets []string) {
 	for _, file := range files {
-		if raw, err := os.ReadFile(file); err == nil { // else it is said when the tests are read
+		if raw, err := os.ReadFile(file); err == nil { // reading the tests reports the error
 			targets = append(targets, (&mirror{own: map[string]bool{}}).targets(file, raw)...)
 		}
 	}
 	return targets
 }
 
-// enter makes links to what has no copy, gives the process the values of
-// scalars, and goes to the working directory's place in the tree.
+// enter links what has no copy, sets the scalars' values in the environment, and changes to the working directory's
+// place in the tree. back undoes the last.
 func (m *mirror) enter() (back func(), err error) {
 	cwd, err := os.Getwd()
 	if err != nil {
@@ -235,7 +233,7 @@ func (m *mirror) enter() (back func(), err error) {
 	return func() { _ = os.Chdir(cwd) }, nil
 }
 
-// link fills the folders of the tree with links to what they lack.
+// link adds links to everything that the tree's folders lack.
 func (m *mirror) link(dir string) error {
 	inner, err := m.copies.path(dir)
 	if err != nil {

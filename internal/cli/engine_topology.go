@@ -8,7 +8,7 @@ import (
 	"weir/internal/control/status"
 )
 
-// topologyOf reads from the configs of streams where each reads and writes.
+// topologyOf determines from configs what each stream reads and writes.
 func topologyOf(files []string, read func(string) ([]byte, error)) (all []status.Stream) {
 	for i, name := range namesOf(files) {
 		var config struct {
@@ -17,11 +17,11 @@ func topologyOf(files []string, read func(string) ([]byte, error)) (all []status
 		resolved(files[i], read, &config)
 		kind, fields := portKind(config.Input)
 		if kind == "" {
-			continue // no stream
+			continue // not a stream
 		}
 		s := status.Stream{Name: name, Input: portOf("root.input", config.Input, kind, fields)}
 		if !slices.Contains([]string{"log_input", "redpanda", "kafka_franz"}, kind) {
-			s.Input.Topics = nil // it reads them in ways of its own
+			s.Input.Topics = nil // a component whose topics are not log topics
 		}
 		s.Outputs = outputsOf("root.output", config.Output, nil)
 		all = append(all, s)
@@ -29,7 +29,7 @@ func topologyOf(files []string, read func(string) ([]byte, error)) (all []status
 	return all
 }
 
-// portKind is the kind of an input or output, and its fields.
+// portKind returns the component name of an input or output, and its fields.
 func portKind(of map[string]any) (kind string, fields any) {
 	for name, value := range of {
 		if !slices.Contains([]string{"label", "processors"}, name) {
@@ -39,7 +39,7 @@ func portKind(of map[string]any) (kind string, fields any) {
 	return "", nil
 }
 
-// outputsOf goes down to the outputs that write; paths are the engine's.
+// outputsOf collects the outputs that write, with the engine's paths.
 func outputsOf(path string, of map[string]any, found []status.Port) []status.Port {
 	kind, fields := portKind(of)
 	below := func(name string, value any) {
@@ -60,7 +60,7 @@ func outputsOf(path string, of map[string]any, found []status.Port) []status.Por
 	}
 	inner, _ := fields.(map[string]any)
 	switch kind {
-	case "", "drop", "reject": // nothing is written
+	case "", "drop", "reject": // write nothing
 	case "fallback":
 		list("fallback", "", fields)
 	case "broker":
@@ -95,7 +95,7 @@ func portOf(path string, of map[string]any, kind string, fields any) status.Port
 			p.Topics = append(p.Topics, topic)
 		}
 	}
-	if failed, is := inner["dead_letter"].(map[string]any); is { // of event_log
+	if failed, is := inner["dead_letter"].(map[string]any); is { // event_log
 		if topic, is := failed["topic"].(string); is {
 			p.Topics = append(p.Topics, topic)
 		}

@@ -6,14 +6,13 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// unstored finds look-ups by address in a stream of replays in which `privacy` takes
-// addresses out: what the ingest stored has none either, and a job would find no key in
-// any event.
+// unstored finds lookups by IP address in a replay stream whose privacy processor removes addresses: stored events
+// have none, so a job would find no key in any event.
 func unstored(path string) []finding {
 	raw, err := os.ReadFile(path)
 	var config yaml.Node
 	if err != nil || yaml.Unmarshal(raw, &config) != nil {
-		return nil // the linter has said so
+		return nil // reported by the linter
 	}
 	var replays, private bool
 	var found []finding
@@ -43,7 +42,7 @@ func unstored(path string) []finding {
 	return found
 }
 
-// takesAddresses tells whether a config of privacy leaves no IP address as it is.
+// takesAddresses tells whether a privacy config changes IP addresses.
 func takesAddresses(privacy *yaml.Node) bool {
 	action := fieldOf(privacy, "action")
 	if actions := fieldOf(privacy, "actions"); actions != nil {

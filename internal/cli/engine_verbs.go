@@ -11,9 +11,8 @@ import (
 	"weir/internal/platform/envyaml"
 )
 
-// engineVerbs are the engine's commands that read configs, in weir's words: they
-// check configs before anything is started, put in the values of variables as
-// they are, and know weir's profiles.
+// engineVerbs returns weir's versions of the engine's commands that read configs: they check configs before anything
+// is started, substitute variables safely, and know weir's profiles.
 func (d *distribution) engineVerbs() []*cli.Command {
 	verbs := append(d.stockVerbs(), d.runVerb(), d.streamsVerb(), d.lintVerb(), d.testVerb(), d.echoVerb())
 	for _, v := range verbs {
@@ -59,7 +58,7 @@ func runFlags() []cli.Flag {
 	)
 }
 
-// passed are the flags of a run that the engine takes as they are.
+// passed returns the flags of a run that are passed to the engine unchanged.
 func passed(c *cli.Context) (flags []string, err error) {
 	for _, field := range sliceFlag(c, flagSet) {
 		if !strings.Contains(field, "=") {
@@ -94,8 +93,7 @@ func (d *distribution) echoVerb() *cli.Command {
 	}
 }
 
-// one runs a command of the engine's over one config: the one named, or the
-// first that is there.
+// one runs an engine command on one config: the named one, or the first default that exists.
 func (d *distribution) one(c *cli.Context, verb, named string, defaults ...string) error {
 	args, err := interspersed(c)
 	if err != nil {
@@ -260,8 +258,8 @@ func (d *distribution) lint(c *cli.Context) error {
 	return nil
 }
 
-// prepare applies what every command that reads configs has in common: env
-// files, the password that one of them may name a file for, and templates.
+// prepare does what all commands that read configs need: it loads env files, resolves the password file, and adds
+// templates.
 func (d *distribution) prepare(c *cli.Context, configs []string) error {
 	files, err := configFiles(sliceFlag(c, flagEnvFile))
 	if err != nil {
@@ -307,7 +305,7 @@ func (d *distribution) prepare(c *cli.Context, configs []string) error {
 	return d.useTemplates(append(templatesBeside(configs), templates...))
 }
 
-// The engine takes flags of a run in front of the command, too.
+// The engine accepts flags of a run also before the command: the functions below look in both places.
 
 func stringFlag(c *cli.Context, name string) string {
 	for _, c := range c.Lineage() {

@@ -13,7 +13,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// begins notes that it is started with a version.
+// begins records that a stream starts with a version.
 func (w *watch) begins(path string, config *envyaml.Config, v streamconf.Version) {
 	f := w.file(path)
 	sum := sha256.Sum256([]byte(v.Text))
@@ -29,7 +29,7 @@ func (w *watch) file(path string) *watched {
 	return w.files[path]
 }
 
-// refuse notes what is wrong with a config, which changes nothing.
+// refuse records why a config is rejected. The running config stays.
 func (w *watch) refuse(path string, number int64, text []byte, why string) {
 	f := w.file(path)
 	f.refused, f.wrong = sha256.Sum256(text), why
@@ -38,7 +38,7 @@ func (w *watch) refuse(path string, number int64, text []byte, why string) {
 	}
 }
 
-// wanted is the text that a stream is to have, and the number of its version.
+// wanted returns the config that a stream should run, and its version number (0: the file).
 func (w *watch) wanted(path string) (text []byte, number int64, err error) {
 	if v, is := w.follow.of(w.stream(path)); is && v.Number > 0 {
 		return []byte(v.Text), v.Number, nil
@@ -47,13 +47,13 @@ func (w *watch) wanted(path string) (text []byte, number int64, err error) {
 	return text, 0, err
 }
 
-// text is what a stream runs by.
+// text returns the config that a stream should run.
 func (w *watch) text(path string) ([]byte, error) {
 	text, _, err := w.wanted(path)
 	return text, err
 }
 
-// behind says once that a file changed whose place a version has.
+// behind warns once when a file changes whose place a version has.
 func (w *watch) behind(path string, number int64, f *watched) {
 	if number == 0 || f.waits || f.runs == nil {
 		return
@@ -64,7 +64,7 @@ func (w *watch) behind(path string, number int64, f *watched) {
 	}
 }
 
-// applied notes that the engine runs what it was handed.
+// applied records that the engine runs the config it was given; stream "" means the main config.
 func (w *watch) applied(stream string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,7 +75,7 @@ func (w *watch) applied(stream string) {
 	}
 }
 
-// running are the versions that streams run by.
+// running returns the versions that streams run, by stream.
 func (w *watch) running() map[string]int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,7 +88,7 @@ func (w *watch) running() map[string]int64 {
 	return all
 }
 
-// configs says of streams whose config is a version, or wrong, what they run by.
+// configs reports the streams that run, or should run, a version, or whose config is invalid.
 func (w *watch) configs() (all []status.Config) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

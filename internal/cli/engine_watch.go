@@ -21,47 +21,44 @@ const (
 	watchRest  = 2 * time.Second
 )
 
-// watch takes up configs that change while the engine runs over their copies. It
-// checks a changed one first; only the copy of a right one is replaced, which
-// makes the engine stop the stream, drained, and start the new one. A config
-// that is right and cannot be started gives way to the one before. Offsets are
-// committed for what is acknowledged, so neither loses an event. A version that is
-// in force takes the place of a file, and is taken up in the same way.
+// watch applies configs that change while the engine runs copies of them. A changed config is checked first, and only
+// a valid one replaces its copy, which makes the engine drain and restart the stream. If the engine cannot start it,
+// the previous config is restored. Since offsets are committed only for acknowledged events, neither loses events. A
+// version in force replaces a file and is applied the same way.
 type watch struct {
 	checker *checker
 	copies  *copies
-	roots   []string // files, and folders in which files may come and go
-	restart []string // files that are read at the start alone
+	roots   []string // files, and folders whose files may come and go
+	restart []string // files that are read only at start
 	follow  *follow
 	log     *slog.Logger
 
 	mu    sync.Mutex
 	files map[string]*watched
-	older map[string][sha256.Size]byte // of the files of restart
+	older map[string][sha256.Size]byte // last seen hash of the files in restart
 }
 
-// watched is a config as it runs, and as it was last seen.
+// watched is the state of a config file.
 type watched struct {
 	runs, before *taken
 	seen         [sha256.Size]byte
 	refused      [sha256.Size]byte
-	wrong        string // why it was refused
-	gone         int    // looks that did not find it
-	waits        bool   // a file that changed behind a version was told of
+	wrong        string // why the config was rejected
+	gone         int    // number of checks in which it was missing
+	waits        bool   // behind has warned
 	started      bool   // the engine runs it
 	asked        time.Time
 }
 
-// taken is a config that was handed to the engine.
+// taken is a config that was given to the engine.
 type taken struct {
 	config *envyaml.Config
 	sum    [sha256.Size]byte
-	number int64             // of its version, 0 for the file
-	file   [sha256.Size]byte // as it was then
+	number int64             // version, 0 for the file
+	file   [sha256.Size]byte // hash of the file at that time
 }
 
-// answerMost is how long the engine may take over one config, before another is
-// handed to it.
+// answerMost is how long the engine may take to apply a config before the next one is given to it.
 const answerMost = 2 * time.Minute
 
 func newWatch(checker *checker, copies *copies, l launch, follow *follow) *watch {
@@ -80,7 +77,7 @@ func newWatch(checker *checker, copies *copies, l launch, follow *follow) *watch
 	return w
 }
 
-// runs notes what the engine is started with.
+// runs records the config that the engine is started with.
 func (w *watch) runs(path string, config *envyaml.Config) {
 	f := w.file(path)
 	sum, _ := sumOf(path)
@@ -92,7 +89,7 @@ func sumOf(path string) ([sha256.Size]byte, error) {
 	return sha256.Sum256(raw), err
 }
 
-// run looks at the files until the context ends.
+// run checks the files until the context ends.
 func (w *watch) run(ctx context.Context) {
 	again := time.NewTimer(watchEvery)
 	defer again.Stop()
@@ -120,7 +117,7 @@ func (w *watch) look() (changes bool) {
 	for _, root := range w.roots {
 		paths, err := configFiles([]string{root})
 		if err != nil {
-			continue // gone for a moment, or for good
+			continue // missing, perhaps temporarily
 		}
 		for _, path := range paths {
 			if w.files[path] == nil && isDir(root) {
@@ -147,7 +144,7 @@ func (w *watch) one(path string, f *watched) (changes bool) {
 	}
 	text, number, err := w.wanted(path)
 	if err != nil {
-		if f.gone++; f.gone == 6 && f.runs != nil { // editors replace files
+		if f.gone++; f.gone == 6 && f.runs != nil { // editors delete and recreate files
 			w.remove(path)
 		}
 		return f.gone <= 6
@@ -180,7 +177,7 @@ func (w *watch) one(path string, f *watched) (changes bool) {
 	return true
 }
 
-// remove lets the engine end the stream of a file that was deleted.
+// remove makes the engine end the stream of a deleted file.
 func (w *watch) remove(path string) {
 	copied, err := w.copies.path(path)
 	if err == nil {
@@ -194,8 +191,7 @@ func (w *watch) remove(path string) {
 	w.log.Warn("a config was deleted: its stream is drained, and ends", "file", path)
 }
 
-// failed puts back the config that a stream had before, when the engine could not
-// start the changed one.
+// failed restores a stream's previous config when the engine could not start the new one.
 func (w *watch) failed(stream, why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -204,11 +200,11 @@ func (w *watch) failed(stream, why string) {
 			continue
 		}
 		if f.before == nil {
-			f.asked = time.Time{} // the engine tries it again, until it is changed
+			f.asked = time.Time{} // the engine retries until the file changes
 			continue
 		}
 		f.refused, f.asked = f.runs.sum, time.Now()
-		f.wrong = "the engine cannot start it: the log of the process says why" // which may quote a setting
+		f.wrong = "the engine cannot start it: the log of the process says why" // the reason may quote a setting
 		if _, err := w.copies.write(path, f.before.config, nil); err != nil {
 			w.log.Error("the config before a wrong one cannot be put back", "file", path, "error", err)
 			return
@@ -219,7 +215,7 @@ func (w *watch) failed(stream, why string) {
 	}
 }
 
-// stream is what the engine calls the stream of a file.
+// stream returns the engine's name for the stream of a file.
 func (w *watch) stream(path string) string {
 	name := filepath.Base(path)
 	for _, root := range w.roots {
@@ -230,12 +226,12 @@ func (w *watch) stream(path string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(name, ".yaml"), ".yml")
 }
 
-// The engine says in its log alone that a changed config could not be started.
+// The engine reports only in its log that a changed config could not be started, so watch is also a log handler.
 
-// Enabled is for what the engine says of configs.
+// Enabled selects the levels at which the engine reports on configs.
 func (w *watch) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
-// Handle looks for the words that the engine has for it.
+// Handle recognizes the engine's messages about configs.
 func (w *watch) Handle(_ context.Context, r slog.Record) error {
 	if r.Message == "Updated main config" {
 		w.applied("")
@@ -254,8 +250,8 @@ func (w *watch) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// WithAttrs is the same: attributes say nothing of configs.
+// WithAttrs returns w: attributes do not matter here.
 func (w *watch) WithAttrs([]slog.Attr) slog.Handler { return w }
 
-// WithGroup is the same.
+// WithGroup returns w.
 func (w *watch) WithGroup(string) slog.Handler { return w }

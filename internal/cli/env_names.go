@@ -14,11 +14,10 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// variableName finds the names of weir's variables in configs and mappings.
+// variableName matches names of weir's variables in configs and mappings.
 var variableName = regexp.MustCompile(`WEIR_[A-Z0-9_]*[A-Z0-9]`)
 
-// commandVariables are those that commands read, beside those of the configs,
-// and what they are for.
+// commandVariables describes the variables that commands read, in addition to those of configs.
 func commandVariables() map[string]string {
 	return map[string]string{
 		allowVariable: "components that run programs or configs which arrive as data, and that this deployment " +
@@ -34,8 +33,7 @@ func commandVariables() map[string]string {
 	}
 }
 
-// knownVariables are all that something reads: commands, the distribution's
-// configs, and the configs at hand.
+// knownVariables lists all variables that commands, weir's configs or these configs read.
 func (d *distribution) knownVariables(configs []string) (known []string, err error) {
 	known = slices.AppendSeq(slices.Collect(maps.Keys(commandVariables())), maps.Keys(kafka.Variables()))
 	err = fs.WalkDir(d.assets, "configs", func(path string, entry fs.DirEntry, err error) error {
@@ -47,14 +45,14 @@ func (d *distribution) knownVariables(configs []string) (known []string, err err
 		return err
 	})
 	for _, config := range configs {
-		raw, _ := os.ReadFile(config) // whoever reads it next says what is wrong
+		raw, _ := os.ReadFile(config) // reading it later reports the error
 		known = append(known, variableName.FindAllString(string(raw), -1)...)
 	}
 	slices.Sort(known)
 	return slices.Compact(known), err
 }
 
-// nearest is the name that was probably meant: one or two letters away.
+// nearest returns the known name within two edits, or "".
 func nearest(name string, known []string) string {
 	best, found := 3, ""
 	for _, k := range known {
@@ -65,7 +63,7 @@ func nearest(name string, known []string) string {
 	return found
 }
 
-// distance is how many letters must be put in, left out or replaced.
+// distance is the Levenshtein distance.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -86,8 +84,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// refuseTypos refuses an env file that sets what nothing reads, where a name
-// that something reads is so near that it must have been meant.
+// refuseTypos rejects an env file with an unknown variable whose name is similar to a known one.
 func refuseTypos(file string, assignments []envyaml.Assignment, known []string) error {
 	for _, a := range assignments {
 		if !strings.HasPrefix(a.Name, "WEIR_") || slices.Contains(known, a.Name) {
@@ -100,8 +97,8 @@ func refuseTypos(file string, assignments []envyaml.Assignment, known []string) 
 	return nil
 }
 
-// renamedVariables are names that a weir before read. What they say is not
-// guessed at: one of them kept everything from being deleted.
+// renamedVariables maps former names to present ones. Their values are not used, because a wrong guess may delete
+// data: one of them prevented all deletions.
 func renamedVariables() map[string]string {
 	return map[string]string{
 		"WEIR_MAINTAIN_DRY_RUN":  "WEIR_RETENTION_DRY_RUN",
@@ -111,8 +108,7 @@ func renamedVariables() map[string]string {
 	}
 }
 
-// refuseRenamed refuses an environment that sets a variable by the name that it
-// had before, unless a config at hand reads that.
+// refuseRenamed rejects an environment with a former name, unless a config at hand reads it.
 func refuseRenamed(environ, known []string) error {
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
@@ -123,14 +119,12 @@ func refuseRenamed(environ, known []string) error {
 	return nil
 }
 
-// ofTests is whether a variable steers weir's own tests, which hand their
-// environment on to the commands that they run.
+// ofTests tells whether a variable controls weir's own tests, which pass their environment to the commands they run.
 func ofTests(name string) bool {
 	return name == "WEIR_BINARY" || strings.HasPrefix(name, "WEIR_TEST_") || strings.HasPrefix(name, "WEIR_TORTURE_")
 }
 
-// tellUnknown names the variables of the environment that look like weir's, and
-// that nothing reads.
+// tellUnknown warns about variables WEIR_… that nothing reads.
 func tellUnknown(w io.Writer, environ, known []string) {
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")

@@ -15,7 +15,7 @@ import (
 	"weir/plugins/operate/erasure"
 )
 
-// eraseCommand is `weir erase`: forgetting a device, a person or a fleet.
+// eraseCommand is `weir erase`: it erases a device, a person or a fleet.
 func eraseCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "erase",
@@ -63,7 +63,7 @@ and goes on without this command: look with --watch ID.
 	}
 }
 
-// erased makes the erasure and returns it as it ended.
+// erased creates the erasure and returns it when it has ended.
 func erased(c *cli.Context) (*erasure.Erasure, error) {
 	spec := erasure.Spec{Fleet: c.String("fleet"), Device: c.String("device"), Reason: c.String("reason"),
 		Person: c.String("person"), SharedDevices: c.Bool("shared-devices"), DryRun: c.Bool("dry-run")}
@@ -113,7 +113,7 @@ func erased(c *cli.Context) (*erasure.Erasure, error) {
 	return run(spec)
 }
 
-// confirmed asks whether a fleet is meant, and shows what it has.
+// confirmed shows what the fleet has and asks for confirmation; it returns an error if that is refused or impossible.
 func confirmed(c *cli.Context, fleet string, there *erasure.Erasure) error {
 	_, _ = fmt.Fprintf(c.App.ErrWriter, "Fleet %q has:\n%s", fleet, countLines(there))
 	info, err := os.Stdin.Stat()

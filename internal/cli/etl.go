@@ -30,11 +30,11 @@ const (
 	flagGraph    = "graph"
 	flagMermaid  = "mermaid"
 
-	etlTries = 4 // one, and three more
+	etlTries = 4 // attempts in total
 	etlPause = 5 * time.Second
 )
 
-// etlCommand is `weir etl`: pipelines that a JSON file describes.
+// etlCommand is `weir etl`: pipelines described by a JSON file.
 func etlCommand() *cli.Command {
 	state := &cli.StringFlag{Name: flagState, Value: "data/etl", Usage: "the `DIR` of runs: what an interrupted one has " +
 		"taken from its source, and the reports"}
@@ -134,7 +134,7 @@ nothing. What a stream has under "compact" goes for what is not said here.
 	}
 }
 
-// loadETL reads a pipeline; what is wrong in it is a finding.
+// loadETL reads a pipeline. Errors in it are findings.
 func loadETL(c *cli.Context) (*etl.Pipeline, error) { return loadPipeline(arguments(c)[0]) }
 
 func loadPipeline(file string) (*etl.Pipeline, error) {
@@ -148,8 +148,7 @@ func loadPipeline(file string) (*etl.Pipeline, error) {
 	return p, nil
 }
 
-// ended is how a command ends that worked on a pipeline: what only the data or the
-// file can mend is a finding.
+// ended classifies the error of a command: errors that only a change of the data or the file can fix are findings.
 func ended(err error) error {
 	if etl.Final(err) {
 		return findingError{err}
@@ -188,7 +187,7 @@ func planETL(c *cli.Context) error {
 	return err
 }
 
-// graphETL prints what the columns of the sinks come from.
+// graphETL prints the lineage of the sinks' columns.
 func graphETL(c *cli.Context, p *etl.Pipeline) error {
 	lineage, err := p.Lineage(c.Context)
 	if err != nil {
@@ -217,7 +216,7 @@ func runETL(c *cli.Context) error {
 	o := etl.Options{State: c.String(flagState), Fresh: c.Bool(flagFresh),
 		Accept: c.Bool(flagAccept), TakeOver: c.Bool(flagTakeOver), Tries: etlTries, Pause: etlPause,
 		Now: time.Now, Tell: func(line string) {
-			_, _ = fmt.Fprintln(c.App.ErrWriter, line) // a word on the way
+			_, _ = fmt.Fprintln(c.App.ErrWriter, line) // progress
 		}}
 	run := p.Run
 	if p.Streaming() {
@@ -335,7 +334,7 @@ func compactETL(c *cli.Context) error {
 
 func testETL(c *cli.Context) error {
 	var pipelines []*etl.Pipeline
-	for _, file := range arguments(c) { // all are read before the first is tested
+	for _, file := range arguments(c) { // read all before testing the first
 		p, err := loadPipeline(file)
 		if err != nil {
 			return err

@@ -14,8 +14,7 @@ import (
 	"weir/plugins/operate/etl"
 )
 
-// watchETL serves how far a stream is as metrics; without an address, nothing. They
-// are for this machine alone.
+// watchETL serves a stream's progress as metrics on a loopback address. Without an address it does nothing.
 func watchETL(address, pipeline string, o *etl.Options) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil
@@ -35,7 +34,7 @@ func watchETL(address, pipeline string, o *etl.Options) (stop func(), err error)
 	return func() { _ = server.Close() }, nil
 }
 
-// etlMetrics registers the metrics of a stream, all at 0, and returns what sets them.
+// etlMetrics registers the metrics of a stream at 0 and returns a function that sets them.
 func etlMetrics(all *prometheus.Registry, pipeline string) func(etl.Progress) {
 	labels := prometheus.Labels{"pipeline": pipeline}
 	gauge := func(name, help string, by ...string) *prometheus.GaugeVec {

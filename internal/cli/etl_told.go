@@ -18,25 +18,25 @@ import (
 )
 
 const (
-	heardEvery   = 10 * time.Second // how often a run is heard of
-	heardTimeout = 5 * time.Second  // how long the store may take to hear it
+	heardEvery   = 10 * time.Second // interval of reports
+	heardTimeout = 5 * time.Second  // timeout of one report
 )
 
-// toldRun tells a control store how a run goes, for the console. It is a copy: a
-// store that is away is said, and ends no run.
+// toldRun reports a run's progress to a control store, for the console. It is a copy: an unreachable store is
+// reported and does not end the run.
 type toldRun struct {
 	store *etlrun.Store
 	say   func(line string)
 	stop  chan struct{}
 	done  sync.WaitGroup
 
-	away atomic.Bool // when it was told last
+	away atomic.Bool // the last report failed
 	mu   sync.Mutex
 	run  etlrun.Run
 }
 
-// tellRun begins to tell the store that is named, by --store or WEIR_CONTROL_URL;
-// without one, nobody is told. The caller ends it with how the run ended.
+// tellRun starts reporting to the control store of --store or WEIR_CONTROL_URL, if any. The caller must call end with
+// the run's result.
 func tellRun(c *cli.Context, p *etl.Pipeline, o *etl.Options) (end func(*etl.Report, error) error, err error) {
 	if c.String(flagStore) == "" && os.Getenv(envControl) == "" {
 		return func(*etl.Report, error) error { return nil }, nil
@@ -78,7 +78,7 @@ func tellRun(c *cli.Context, p *etl.Pipeline, o *etl.Options) (end func(*etl.Rep
 	}, nil
 }
 
-// beat tells the store now and then, so that a run which is killed is heard of no more.
+// beat reports periodically, so that a killed run is recognised by its silence.
 func (t *toldRun) beat() {
 	tick := time.NewTicker(heardEvery)
 	defer tick.Stop()
@@ -89,7 +89,7 @@ func (t *toldRun) beat() {
 		case <-tick.C:
 			t.mu.Lock()
 			run := t.run
-			t.mu.Unlock() // the run does not wait for the store
+			t.mu.Unlock() // the run must not wait for the store
 			if run.Run != "" {
 				t.put(run)
 			}
@@ -97,7 +97,7 @@ func (t *toldRun) beat() {
 	}
 }
 
-// heard notes how far the run is; of its first word the store is told at once.
+// heard records the run's progress, and reports the first one at once.
 func (t *toldRun) heard(now etl.Progress) {
 	t.mu.Lock()
 	first := t.run.Run != now.Run
@@ -122,7 +122,7 @@ func (t *toldRun) count(c etl.Counts) {
 	t.run.LeftOut = c.Filtered + c.Dropped + c.Duplicates
 }
 
-// put tells the store.
+// put reports to the store.
 func (t *toldRun) put(run etlrun.Run) {
 	ctx, cancel := context.WithTimeout(context.Background(), heardTimeout)
 	defer cancel()
@@ -134,15 +134,14 @@ func (t *toldRun) put(run etlrun.Run) {
 	t.away.Store(err != nil)
 }
 
-// end tells the store how the run ended. That it could not is no end of the run, which
-// has its report.
+// end reports how the run ended. A failure to report does not change the run's result.
 func (t *toldRun) end(report *etl.Report, failed error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case failed != nil:
 		t.run.State, t.run.Error = etlrun.Failed, failed.Error()
-		if t.run.Run == "" { // it came to no run
+		if t.run.Run == "" { // it failed before it had an id
 			t.run.Run = t.run.Began.UTC().Format("20060102T150405.000000Z")
 		}
 	default:
@@ -153,6 +152,6 @@ func (t *toldRun) end(report *etl.Report, failed error) error {
 		t.run.State, t.run.Run, t.run.Report = etlrun.Done, report.Run, raw
 		t.count(report.Counts)
 	}
-	t.put(t.run) // beat has ended: nobody waits for the lock
+	t.put(t.run) // beat has ended, so nobody waits for the lock
 	return nil
 }

@@ -11,32 +11,32 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// How every command ends, beside 0: docs/commands.md. Scripts may rely on it,
-// so that a loss is never taken for a typing error.
+// Exit codes of all commands besides 0: see docs/commands.md. Scripts may rely on them, so that a loss is not
+// mistaken for a wrong command line.
 const (
-	exitFinding = 1 // it did what was asked, and found what it looks for, or a refusal
-	exitUsage   = 2 // the command line is wrong, or names a place where no weir lives; nothing was done
-	exitFailed  = 3 // it could not do it, or not to its end
+	exitFinding = 1 // it ran, and found a problem or was refused
+	exitUsage   = 2 // the command line is wrong or names a place without a weir; nothing was done
+	exitFailed  = 3 // it failed, perhaps in the middle
 )
 
-// usageError is a command line that cannot be carried out as it is written.
+// usageError is the error of an invalid command line.
 type usageError struct{ error }
 
-// Unwrap gives what is wrong.
+// Unwrap returns the underlying error.
 func (e usageError) Unwrap() error { return e.error }
 
-// usagef is a usageError with a text.
+// usagef formats a usageError.
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// findingError says what was found, without ending the process there and then as
-// the cli package's exit errors do: commands run within others.
+// findingError reports a finding. Unlike the cli package's exit errors it does not end the process, because commands
+// call other commands.
 type findingError struct{ error }
 
-// Unwrap gives what was found.
+// Unwrap returns the underlying error.
 func (e findingError) Unwrap() error { return e.error }
 
-// ExitCode is how the program ends after err. Errors of parsing a command line
-// are known by their words: the packages that make them give them no type.
+// ExitCode returns the program's exit code for err. Parse errors of the command line are recognised by their text,
+// since the packages give them no type.
 func ExitCode(err error) int {
 	var coded cli.ExitCoder
 	switch {
@@ -50,7 +50,7 @@ func ExitCode(err error) int {
 		return exitFinding
 	}
 	if no := (*httpx.Refusal)(nil); errors.As(err, &no) && no.Status == http.StatusBadRequest {
-		return exitUsage // what was asked for is no request at all
+		return exitUsage // the API rejected the request as malformed
 	}
 	for _, words := range []string{"flag provided but not defined", "flag needs an argument", "invalid value ",
 		"invalid boolean ", "bad flag syntax", "Required flag", "Cannot use two forms of the same flag",

@@ -14,7 +14,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// exportSubjectCommand is `weir export-subject`: what is kept of a person, for them.
+// exportSubjectCommand is `weir export-subject`: it exports what is stored about a person.
 func exportSubjectCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "export-subject",
@@ -68,7 +68,7 @@ func exportSubject(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }() // the entry is committed before
+	defer func() { _ = db.Close() }() // the entry is committed
 	s := subject.Stores{User: c.String("user"), Anonymous: c.String("anonymous")}
 	if s.Identities, err = identity.Open(c.Context, db); err != nil {
 		return err

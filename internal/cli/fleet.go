@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// simulate runs the device simulator. It fails when the gate broke its contract.
+// fleet is `weir fleet`: it runs the device simulator, and fails when the gate broke its contract.
 func fleet() *cli.Command {
 	return &cli.Command{
 		Name:  "fleet",
@@ -88,13 +88,13 @@ func runFleet(c *cli.Context) (err error) {
 	if !c.Bool("quiet") {
 		conf.Progress = showProgress(os.Stderr)
 	}
-	// The first signal ends the run in order; a second one ends the program.
+	// The first signal ends the run in order; a second one kills the process.
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	go func() { <-ctx.Done(); stop() }()
 
 	summary, err := simulate.Run(ctx, conf)
-	if summary == nil || errors.Is(err, simulate.ErrKey) { // there is nothing to sum up
+	if summary == nil || errors.Is(err, simulate.ErrKey) { // no summary
 		return err
 	}
 	out := bufio.NewWriter(c.App.Writer)
@@ -141,7 +141,7 @@ func fleetConfig(c *cli.Context) (simulate.Config, error) {
 		conf.Duration = 30 * time.Second
 	}
 	if conf.Devices == 0 && conf.SeriesSpeed > 0 && !c.IsSet("rate") {
-		conf.Rate = 0 // the speed sets it
+		conf.Rate = 0 // the speed determines it
 	}
 	var err error
 	if conf.Format, err = simulate.ParseFormat(c.String("format")); err != nil {

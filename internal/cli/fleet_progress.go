@@ -12,8 +12,7 @@ import (
 	"weir/internal/simulate"
 )
 
-// showProgress draws a bar on a terminal, and writes a line every ten seconds
-// elsewhere.
+// showProgress shows a progress bar on a terminal, and elsewhere prints a line every ten seconds.
 func showProgress(to *os.File) func(simulate.Progress) {
 	if !term.IsTerminal(int(to.Fd())) {
 		return logProgress(to)
@@ -31,7 +30,7 @@ func showProgress(to *os.File) func(simulate.Progress) {
 		}
 		bar.Describe(fmt.Sprintf("accepted %d · rejected %d · failed %d · retried %d", p.Accepted, p.Rejected, p.Failed,
 			p.Retried))
-		_ = bar.Set64(p.Sent) // a terminal that went away is no reason to stop
+		_ = bar.Set64(p.Sent) // ignore a terminal that went away
 		if p.Done {
 			_ = bar.Finish()
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// health is `weir health`, for images that have nothing else to ask with.
+// health is `weir health`, for container images without other tools.
 func health() *cli.Command {
 	return &cli.Command{
 		Name: "health", Usage: "Ask a running weir whether it lives, or is ready; exit 1 when it is not",
@@ -52,7 +52,7 @@ runs on the data directory, else WEIR_OPS_ADDRESS.
 	}
 }
 
-// askedOps is the address of health and metrics that a command is about.
+// askedOps returns the address of health and metrics to ask.
 func askedOps(c *cli.Context) (string, error) {
 	if at := c.String("ops"); at != "" {
 		return reachable(at), nil
@@ -76,7 +76,7 @@ func askedOps(c *cli.Context) (string, error) {
 	return reachable(at), nil
 }
 
-// ask asks the engine at an address for one of its two answers about itself.
+// ask gets a path of the engine's HTTP server and tells whether it answered 200.
 func ask(ctx context.Context, at, path string) (said string, ok bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+path, nil)
 	if err != nil {
@@ -86,7 +86,7 @@ func ask(ctx context.Context, at, path string) (said string, ok bool, err error)
 	if err != nil {
 		return "", false, err
 	}
-	defer func() { _ = resp.Body.Close() }() // it was read
+	defer func() { _ = resp.Body.Close() }() // the body was read; nothing to do about an error
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	if err != nil {
 		return "", false, err

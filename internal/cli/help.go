@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// helpGroup is some commands that are used together.
+// helpGroup is a group of related commands.
 type helpGroup struct {
 	title string
 	names []string
@@ -31,7 +31,7 @@ func helpGroups() []helpGroup {
 	}
 }
 
-// engineUsage says what the engine's commands do, in a few words.
+// engineUsage describes the engine's commands.
 func engineUsage() map[string]string {
 	return map[string]string{
 		"run": "Run one stream config", "streams": "Run several stream configs in one process",
@@ -42,9 +42,8 @@ func engineUsage() map[string]string {
 	}
 }
 
-// Front answers what the engine would answer in its own words: the help of the
-// whole program, its version, and a command or flag that does not exist. It
-// returns false when the command line is for a command.
+// Front handles what the engine would answer in its own words: the program's help and version, and unknown commands
+// or flags. It returns false when the command line is for a command.
 func Front(to, problems io.Writer, verbs []*cli.Command, version string, args []string) (code int, done bool) {
 	name, of := "", ""
 	if len(args) > 1 {
@@ -80,13 +79,13 @@ func Front(to, problems io.Writer, verbs []*cli.Command, version string, args []
 	return 0, true
 }
 
-// engineFlags are those that the engine takes in front of a command.
+// engineFlags lists the flags that the engine accepts before a command.
 func engineFlags() []string {
 	return []string{"help", "h", "help-autocomplete", flagMain, "c", flagEnvFile, "e", flagTemplates, "t", flagResources,
 		"r", flagSet, "s", flagLogLevel, flagChilled, flagWatch, "w"}
 }
 
-// versions are this weir's, and of what it is made.
+// versions returns the versions of weir, the engine and Go.
 func versions(version string) string {
 	engine := ""
 	if info, ok := debug.ReadBuildInfo(); ok {

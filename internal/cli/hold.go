@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// holdCommand is `weir hold`: fleets of which nothing may be deleted.
+// holdCommand is `weir hold`: legal holds on fleets.
 func holdCommand() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
 		return append(append([]cli.Flag{dataFlag(), storeFlag()}, apiFlags("store")...), more...)
@@ -68,7 +68,7 @@ func holdCommand() *cli.Command {
 	}
 }
 
-// holder administers holds, in a store or over the api.
+// holder administers holds in a store or over the API.
 type holder interface {
 	place(ctx context.Context, fleet, reason string) (hold.Hold, error)
 	release(ctx context.Context, fleet string) (hold.Hold, error)
@@ -84,7 +84,7 @@ func overHolds() administered[holder] {
 		}}
 }
 
-// localHolds are those of a store at hand. Each change is in the audit log.
+// localHolds works on a store and records changes in its audit log.
 type localHolds struct {
 	store *hold.Store
 	db    *sqldb.DB
@@ -108,7 +108,7 @@ func (l localHolds) keys(ctx context.Context, fleet string) (int, error) {
 	return keysIn(l.db)(ctx, fleet)
 }
 
-// remoteHolds are those of an api, which keeps the audit log itself.
+// remoteHolds works over the API, which writes the audit log itself.
 type remoteHolds struct{ httpx.API }
 
 func (r remoteHolds) place(ctx context.Context, fleet, reason string) (h hold.Hold, err error) {

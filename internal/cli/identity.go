@@ -71,7 +71,7 @@ func identityCommand() *cli.Command {
 	}
 }
 
-// identities administers aliases, in a store or over the api.
+// identities administers aliases in a store or over the API.
 type identities interface {
 	put(ctx context.Context, fleet string, c identity.Claim) (identity.Answer, error)
 	person(ctx context.Context, fleet, subject string, version int64) (*identity.Person, error)
@@ -87,7 +87,7 @@ func overIdentities() administered[identities] {
 		}}
 }
 
-// localIdentities are those of a store at hand. Each claim is in the audit log.
+// localIdentities works on a store and records claims in its audit log.
 type localIdentities struct {
 	store *identity.Store
 	db    *sqldb.DB
@@ -108,7 +108,7 @@ func (l localIdentities) keys(ctx context.Context, fleet string) (int, error) {
 	return keysIn(l.db)(ctx, fleet)
 }
 
-// remoteIdentities are those of an api, which keeps the audit log itself.
+// remoteIdentities works over the API, which writes the audit log itself.
 type remoteIdentities struct{ httpx.API }
 
 func (r remoteIdentities) put(ctx context.Context, fleet string, c identity.Claim) (kept identity.Answer, err error) {

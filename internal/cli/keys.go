@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// keysCommand is `weir keys`: making and ending API keys.
+// keysCommand is `weir keys`: administration of API keys.
 func keysCommand() *cli.Command {
 	fleet := func(usage string) cli.Flag { return &cli.StringFlag{Name: "fleet", Usage: usage} }
 	store := storeFlag()
@@ -59,13 +59,13 @@ func keysCommand() *cli.Command {
 	}
 }
 
-// keyStore is the store of keys, and the control store that it is in.
+// keyStore is the store of keys with its control store.
 type keyStore struct {
 	*apikey.Store
 	db *sqldb.DB
 }
 
-// did enters what was done to a key in the audit log.
+// did records a change of a key in the audit log and returns failure, like recorded.
 func (s keyStore) did(ctx context.Context, command string, key apikey.Key, failure error) error {
 	detail := map[string]any{}
 	for name, v := range map[string]string{"id": key.ID, "fleet": key.Fleet, "name": auditlog.Text(key.Name),
@@ -87,7 +87,7 @@ func withKeys(open func(context.Context, string) (*sqldb.DB, error), do func(con
 		if err != nil {
 			return err
 		}
-		defer func() { _ = db.Close() }() // every change is committed before
+		defer func() { _ = db.Close() }() // every change is committed
 		store, err := apikey.Open(c.Context, db)
 		if err != nil {
 			return err
@@ -148,7 +148,7 @@ func printKey(c *cli.Context, text string, key apikey.Key) error {
 	return err
 }
 
-// purpose says in words what a key is for.
+// purpose describes what a key is for.
 func purpose(key apikey.Key) string {
 	if key.Admin {
 		return "administration"

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// lock takes the data directory for one 'weir up'. The kernel frees it when
-// the process ends, however it ends.
+// lock locks the data directory for one 'weir up', creating it if needed. The kernel releases the lock when the
+// process ends in any way.
 func (d DataDir) lock() (release func(), err error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return nil, fmt.Errorf("creating the data directory: %w", err)

@@ -11,16 +11,16 @@ const (
 	flagUsers = "users"
 )
 
-// logFlag says which log a command is about, where it takes one at a time.
+// logFlag selects the log of a command that works on one at a time.
 func logFlag() cli.Flag {
 	return &cli.StringFlag{Name: flagLog, Usage: "`NAME` of the log: " + event.LogTelemetry + ", or " + event.LogUsers +
 		" where events about people have streams of their own; telemetry when not given"}
 }
 
-// usersFlag is how that log was named before.
+// usersFlag is the former, hidden name of --log user-events.
 func usersFlag() cli.Flag { return &cli.BoolFlag{Name: flagUsers, Hidden: true} }
 
-// logOf is the log that the flags name.
+// logOf returns the log that the flags select.
 func logOf(c *cli.Context) (event.Log, error) {
 	name := c.String(flagLog)
 	if c.Bool(flagUsers) && name == "" {
@@ -33,8 +33,7 @@ func logOf(c *cli.Context) (event.Log, error) {
 	return log, nil
 }
 
-// keptOf is where a data directory keeps the events and the dead letters of the log that
-// the flags name.
+// keptOf returns the URLs of the raw and dead-letter stores of the selected log in a data directory.
 func keptOf(c *cli.Context, dir DataDir) (raw, deadLetters string, err error) {
 	log, err := logOf(c)
 	switch {

@@ -11,11 +11,11 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// passwordFile holds the password of the embedded broker.
+// passwordFile holds the embedded broker's password.
 func (d DataDir) passwordFile() string { return d.path("broker.password") }
 
-// BrokerLogin is the login to the embedded broker of the weir that runs here:
-// none where an older weir runs, whose broker has no password.
+// BrokerLogin returns the login to the embedded broker of the weir that runs here, or an empty one if an older weir
+// runs, whose broker has no password.
 func (d DataDir) BrokerLogin() (kafka.Login, error) {
 	password, err := d.readPassword()
 	switch {
@@ -40,8 +40,8 @@ func (d DataDir) readPassword() (string, error) {
 	return password, nil
 }
 
-// keepPassword reads the password of the embedded broker, or makes one at the
-// first start. Who calls it holds the lock. A crash leaves no file, or a whole one.
+// keepPassword reads the embedded broker's password, or creates it at the first start. The caller holds the
+// directory's lock. The file is written atomically.
 func (d DataDir) keepPassword() (string, error) {
 	password, err := d.readPassword()
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -8,7 +8,7 @@ import (
 	"weir/plugins/operate/replay"
 )
 
-// patchWorker is weir as the process in which a redrive runs a patch.
+// patchWorker is the hidden command in which a redrive runs a patch, as a process of its own.
 func patchWorker() *cli.Command {
 	return &cli.Command{
 		Name: replay.WorkerVerb, Hidden: true,

@@ -36,8 +36,8 @@ func forceFlag() cli.Flag {
 	return &cli.BoolFlag{Name: flagForce, Usage: "also for a fleet that never had a key"}
 }
 
-// weirDir is the data directory that a command is about. A weir must live, or
-// have lived, there: only `up` begins a new one.
+// weirDir returns the data directory of a command. It must already contain a weir's control store, since only `up`
+// creates one.
 func weirDir(c *cli.Context) (DataDir, error) {
 	dir, err := dataDir(c)
 	if err != nil {
@@ -54,9 +54,8 @@ func weirDir(c *cli.Context) (DataDir, error) {
 	return dir, nil
 }
 
-// controlURL is the control store that a command is about: --store, else that of
-// the data directory, else WEIR_CONTROL_URL when no directory is named. One in a
-// file is there.
+// controlURL returns the control store of a command: --store, else that of the data directory, or WEIR_CONTROL_URL
+// when no directory is named. A local store must exist.
 func controlURL(c *cli.Context) (string, error) {
 	at := c.String(flagStore)
 	if at == "" && !c.IsSet(flagData) {
@@ -69,11 +68,10 @@ func controlURL(c *cli.Context) (string, error) {
 	return at, storeIsThere(at)
 }
 
-// storeIsThere refuses a local store that does not exist: opening it would make
-// an empty one, which nobody looks at.
+// storeIsThere rejects a local store that does not exist, because opening it would create an empty one.
 func storeIsThere(at string) error {
 	if scheme, _, _ := strings.Cut(at, "://"); scheme != "sqlite" && scheme != "file" {
-		return nil // a server says so itself
+		return nil // servers report that themselves
 	}
 	path, err := storeurl.Path(at)
 	if err != nil {
@@ -87,8 +85,7 @@ func storeIsThere(at string) error {
 	return nil
 }
 
-// openControl opens the control store that a command is about, to read it or to
-// change it.
+// openControl opens the control store of a command with open, for reading or writing.
 func openControl(c *cli.Context, open func(context.Context, string) (*sqldb.DB, error)) (*sqldb.DB, error) {
 	at, err := controlURL(c)
 	if err != nil {
@@ -97,9 +94,8 @@ func openControl(c *cli.Context, open func(context.Context, string) (*sqldb.DB, 
 	return open(c.Context, at)
 }
 
-// openToRead opens a store of objects that a command reads alone: the one that
-// a flag names, which must be there, else that of the data directory, where it
-// is missing until something is stored.
+// openToRead opens an object store for reading: the one of a flag, which must exist, else that of the data directory,
+// which may be missing until something is stored.
 func openToRead(c *cli.Context, name string, in func(DataDir) string) (*lake.Store, error) {
 	at := c.String(name)
 	if at == "" {
@@ -115,8 +111,7 @@ func openToRead(c *cli.Context, name string, in func(DataDir) string) (*lake.Sto
 	return lake.OpenReading(c.Context, at)
 }
 
-// running tells where the weir of the directory listens, and whether one runs
-// there now.
+// running returns where the weir of the directory listens, and whether one runs there now.
 func (d DataDir) running() (running, bool, error) {
 	f, err := os.Open(d.path("lock"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +119,7 @@ func (d DataDir) running() (running, bool, error) {
 	} else if err != nil {
 		return running{}, false, fmt.Errorf("looking whether a weir runs on %s: %w", d, err)
 	}
-	defer func() { _ = f.Close() }() // which frees the lock
+	defer func() { _ = f.Close() }() // releases the lock
 	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); {
 	case err == nil:
 		return running{}, false, nil
@@ -135,8 +130,8 @@ func (d DataDir) running() (running, bool, error) {
 	return r, true, err
 }
 
-// knownFleet asks for --force where an act is about a fleet that never had a
-// key: nobody can have sent its events, and the name is more likely mistyped.
+// knownFleet requires --force for a fleet that never had a key: nobody can have sent its events, so its name is
+// probably mistyped.
 func knownFleet(c *cli.Context, fleet string, keysOf func(context.Context, string) (int, error)) error {
 	if fleet == "" || c.Bool(flagForce) {
 		return nil
@@ -151,7 +146,7 @@ func knownFleet(c *cli.Context, fleet string, keysOf func(context.Context, strin
 	return nil
 }
 
-// keysIn counts the keys of a fleet, ended ones too, in the control store.
+// keysIn counts the keys of a fleet in the control store, including revoked and expired ones.
 func keysIn(db *sqldb.DB) func(context.Context, string) (int, error) {
 	return func(ctx context.Context, fleet string) (int, error) {
 		store, err := apikey.Open(ctx, db)
@@ -163,7 +158,7 @@ func keysIn(db *sqldb.DB) func(context.Context, string) (int, error) {
 	}
 }
 
-// keysAt counts the keys of a fleet, ended ones too, over the api.
+// keysAt counts the keys of a fleet over the API, including revoked and expired ones.
 func keysAt(api httpx.API) func(context.Context, string) (int, error) {
 	return func(ctx context.Context, fleet string) (int, error) {
 		var answer struct{ Keys []struct{ ID string } }

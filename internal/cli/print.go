@@ -10,9 +10,8 @@ import (
 	"weir/internal/platform/text"
 )
 
-// printable makes whatever a command prints from here on text.Printable: ids,
-// reasons and bytes of devices, answers of servers and rows of stores are in it,
-// and a terminal would obey them.
+// printable passes all further output of a command through text.Printable, because ids, reasons, bytes of devices and
+// answers of servers may contain terminal control sequences.
 func printable(c *cli.Context) {
 	for _, w := range []*io.Writer{&c.App.Writer, &c.App.ErrWriter} {
 		if _, is := (*w).(*text.Printer); !is {
@@ -21,8 +20,8 @@ func printable(c *cli.Context) {
 	}
 }
 
-// dataWriter is where a command exports data for programs: byte for byte, unless
-// a person looks at it on a terminal.
+// dataWriter returns the writer for exported data: it writes the bytes unchanged unless standard output is a
+// terminal.
 func dataWriter(c *cli.Context) io.Writer {
 	if p, is := c.App.Writer.(*text.Printer); is && !term.IsTerminal(int(os.Stdout.Fd())) {
 		return p.Under()
@@ -30,11 +29,11 @@ func dataWriter(c *cli.Context) io.Writer {
 	return c.App.Writer
 }
 
-// printableError is an error whose text can be shown on a terminal.
+// printableError is an error whose text is safe to print on a terminal.
 type printableError struct{ error }
 
 // Error implements error.
 func (e printableError) Error() string { return text.Printable(e.error.Error()) }
 
-// Unwrap gives the error itself.
+// Unwrap returns the original error.
 func (e printableError) Unwrap() error { return e.error }

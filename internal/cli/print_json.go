@@ -8,7 +8,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// printJSON prints a value for people and programs, indented.
+// printJSON prints a value as indented JSON.
 func printJSON(to io.Writer, v any) error {
 	raw, err := text.JSON(v)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 	"weir/plugins/operate/scan"
 )
 
-// privacyCommand is `weir privacy`: what is personal in what is stored, and what
-// tokens stand for.
+// privacyCommand is `weir privacy`: it scans stores for personal data, and makes and reverses tokens.
 func privacyCommand(stores lifecycle.List) *cli.Command {
 	return &cli.Command{
 		Name:        "privacy",
@@ -118,7 +117,7 @@ func runScan(c *cli.Context, stores lifecycle.List) (*scan.Report, error) {
 		}
 		conf.URLs[lifecycle.Rollups], conf.OldMinutes = dir.rollupURL(), dir.oldRollupURL()
 		if err := storeIsThere(dir.rollupURL()); errors.As(err, new(usageError)) {
-			conf.URLs[lifecycle.Rollups] = "" // nothing was ever counted
+			conf.URLs[lifecycle.Rollups] = "" // nothing was aggregated yet
 		} else if err != nil {
 			return nil, err
 		}
@@ -131,7 +130,7 @@ func runScan(c *cli.Context, stores lifecycle.List) (*scan.Report, error) {
 	return scan.Run(c.Context, conf, opt)
 }
 
-// words are the parts of a list with commas.
+// words splits a list at commas and blanks.
 func words(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 }

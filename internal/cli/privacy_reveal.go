@@ -15,7 +15,7 @@ import (
 
 const envPrivacyKeys = "WEIR_PRIVACY_KEYS"
 
-// privacyReveal is `weir privacy reveal`: what a token stands for, and who asked.
+// privacyReveal is `weir privacy reveal`: it reverses tokens and records who asked.
 func privacyReveal() *cli.Command {
 	return &cli.Command{
 		Name:      "reveal",
@@ -46,7 +46,7 @@ several tokens all are turned back, or none is printed.
 	}
 }
 
-// privacyToken is `weir privacy token`: what stands in events for a value.
+// privacyToken is `weir privacy token`: it returns the tokens that replace a value in events.
 func privacyToken() *cli.Command {
 	return &cli.Command{
 		Name:      "token",
@@ -86,7 +86,7 @@ each key and value, that of the newest key first. It reads no store.
 	}
 }
 
-// privacyKeys are the keys of a command, by its flag or the environment.
+// privacyKeys returns the keys from the flag or the environment.
 func privacyKeys(c *cli.Context) (string, error) {
 	setting := c.String("keys")
 	switch {
@@ -111,11 +111,11 @@ func reveal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }() // the entry is committed before
+	defer func() { _ = db.Close() }() // the entry is committed
 	return revealAt(c, db, keys)
 }
 
-// revealAt prints nothing before the audit log has the act.
+// revealAt reveals tokens. It prints nothing before the entry in the audit log is committed.
 func revealAt(c *cli.Context, db *sqldb.DB, keys string) error {
 	type revealed struct {
 		Token string `json:"token"`

@@ -9,23 +9,23 @@ import (
 	"syscall"
 )
 
-// others are the permissions of everybody but a file's owner.
+// others are the permission bits of group and others.
 const others = 0o077
 
-// keepPrivate makes all files that this process makes from now on its user's
-// alone: events, keys and passwords are in them.
+// keepPrivate sets the umask so that new files of this process are accessible only to its user: they may contain
+// events, keys and passwords.
 func keepPrivate() { syscall.Umask(others) }
 
-// writePrivate makes the file, readable by its owner only, or replaces it. A
-// crash leaves it as it was, or whole.
+// writePrivate creates or replaces a file atomically, readable only by its owner. Its content is durable when it
+// returns nil.
 func writePrivate(file, text string) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(file), ".new-*") // 0600
+	temp, err := os.CreateTemp(filepath.Dir(file), ".new-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(temp.Name()) // what failed is said
+			_ = os.Remove(temp.Name()) // the first error is returned
 		}
 	}()
 	_, err = temp.WriteString(text)
@@ -35,16 +35,15 @@ func writePrivate(file, text string) (err error) {
 	return os.Rename(temp.Name(), file)
 }
 
-// close takes from everybody but the owner what an older weir, or a copy, has
-// left open below the data directory. What belongs to another user cannot be
-// closed by us and comes back, as long as we can use it.
+// close removes all access of group and others from the data directory, which an older weir or a copy may have left.
+// It returns the files of other users, whose permissions cannot be changed.
 func (d DataDir) close() (foreign []string, err error) {
 	err = filepath.WalkDir(string(d), func(path string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = closePath(path, entry)
 		}
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // merged or expired meanwhile, by a command
+		case errors.Is(err, fs.ErrNotExist): // merged or expired meanwhile by a command
 			return nil
 		case errors.Is(err, syscall.EPERM):
 			foreign = append(foreign, path)
@@ -60,7 +59,7 @@ func (d DataDir) close() (foreign []string, err error) {
 
 func closePath(path string, entry fs.DirEntry) error {
 	if !entry.IsDir() && !entry.Type().IsRegular() {
-		return nil // a link is not followed: what it leads to is not ours
+		return nil // do not follow links out of the directory
 	}
 	info, err := entry.Info()
 	if err != nil || info.Mode().Perm()&others == 0 {

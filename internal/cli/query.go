@@ -10,7 +10,7 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// queryCommand is `weir query`: reading stored events.
+// queryCommand is `weir query`: it reads stored events.
 func queryCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "query",

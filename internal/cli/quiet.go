@@ -12,17 +12,14 @@ import (
 	"sync"
 )
 
-// quietStart sends what is written to standard output through a filter, until
-// flush is called, which returns when all of it is written. The filter takes out
-// the lines of the engine's log that say, at each start, of every component that
-// it is active, and at each clean stop that requests which wait for records were
-// cut off. The engine has no levels for components, and one of its levels for
-// all would take out what matters. A crash loses what is in the pipe, which is
-// of the log alone: no stream of weir writes events to standard output.
+// quietStart filters what is written to standard output until flush is called, which returns when all of it is
+// written. It drops the engine's log lines that report each component as active at start, and those about reads that
+// a clean stop cancels. The engine's log levels cannot do that without dropping important lines. A crash loses the
+// log lines in the pipe, but no events: no stream of weir writes events to standard output.
 func quietStart() (flush func(), err error) { return filtered(idleLines()) }
 
-// quietStop is for streams that run without weir up: lines that a clean stop
-// writes are left out, unless one of the streams writes events to standard output.
+// quietStop is for streams that run without weir up: it drops the lines of a clean stop, unless one of the streams
+// writes events to standard output.
 func quietStop(l launch) (flush func(), err error) {
 	if l.verb != "run" && l.verb != "streams" {
 		return func() {}, nil
@@ -50,32 +47,30 @@ func filtered(idle *regexp.Regexp) (flush func(), err error) {
 	go quieten(out, from, idle, sync.OnceFunc(func() { close(flushed) }))
 	return func() {
 		os.Stdout = out
-		// The pipe stays open: what a start that failed has begun still logs, and
-		// would say once a line that its log is closed.
+		// The pipe stays open: a failed start may still log, and would complain about a closed log.
 		if _, err := to.WriteString(flushMark); err == nil {
 			<-flushed
 		}
 	}, nil
 }
 
-// flushMark follows the last line that a flush waits for; no log has it.
+// flushMark marks the end of what a flush waits for. It never occurs in the log.
 const flushMark = "\x00weir flushes its log\x00\n"
 
-// idleLines matches the lines to leave out, in both formats of the log.
+// idleLines matches the lines to drop, in both formats of the log.
 func idleLines() *regexp.Regexp {
 	return regexp.MustCompile(`level=info msg="(Input|Output) type [a-z0-9_]+ is now active"` +
 		`|"level":"info","msg":"(Input|Output) type [a-z0-9_]+ is now active"|` + cutReads().String())
 }
 
-// cutReads matches those of reads that a stop cuts off.
+// cutReads matches log lines about reads that a stop cancelled.
 func cutReads() *regexp.Regexp {
 	return regexp.MustCompile(`level=warning msg="Kafka broker read failed" .*err="context canceled"` +
 		`|"err":"context canceled".*"level":"warning","msg":"Kafka broker read failed"`)
 }
 
-// Of what the engine says of a request that failed, the kind alone is kept: the rest has
-// the URL, in which a look-up has its key, and what was answered. The URL as configured
-// keeps neither a password nor options.
+// The engine's log lines about failed HTTP requests contain the URL, which for a lookup contains its key, and the
+// answer. Only the kind of failure and the configured URL without password and options are kept.
 var (
 	failedRequest = regexp.MustCompile(`(HTTP (?:parallel )?request to '.*?' failed: )((?:[^"\\]|\\.)*)`)
 	ofPassword    = regexp.MustCompile(`(://[^/@:' ]*):[^/@' ]+@`)
@@ -85,7 +80,7 @@ var (
 		`timed out waiting for next request`)
 )
 
-// withoutKeys returns the line without personal data and secrets of a request that failed.
+// withoutKeys removes personal data and secrets from a line about a failed request.
 func withoutKeys(line []byte) []byte {
 	at := failedRequest.FindSubmatchIndex(line)
 	if at == nil {
@@ -100,8 +95,8 @@ func withoutKeys(line []byte) []byte {
 	return slices.Concat(head, bytes.TrimRight(kind, ": "), line[at[5]:])
 }
 
-// quieten copies lines, but for those that say nothing, and for what nobody may read. It
-// calls flushed when all before a flushMark is written, or nothing more can be.
+// quieten copies lines except idle ones, cleaned by withoutKeys. It calls flushed when everything before a flushMark
+// is written, or when nothing more can be written.
 func quieten(to io.Writer, from io.Reader, idle *regexp.Regexp, flushed func()) {
 	defer flushed()
 	lines := bufio.NewReader(from)
@@ -109,7 +104,7 @@ func quieten(to io.Writer, from io.Reader, idle *regexp.Regexp, flushed func()) 
 		line, err := lines.ReadBytes('\n')
 		line, marked := bytes.CutSuffix(line, []byte(flushMark))
 		if !idle.Match(line) {
-			if _, werr := to.Write(withoutKeys(line)); werr != nil { // nobody listens; the log must not hold up the streams
+			if _, werr := to.Write(withoutKeys(line)); werr != nil { // discard the log rather than block the streams
 				flushed()
 				_, _ = io.Copy(io.Discard, lines)
 				return

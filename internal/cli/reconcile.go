@@ -18,7 +18,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// reconcileCommand is `weir reconcile`: proving that nothing was lost.
+// reconcileCommand is `weir reconcile`: the proof that nothing was lost.
 func reconcileCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "reconcile",
@@ -70,7 +70,7 @@ run beside a running weir, and on the data directory of a stopped one.
 	}
 }
 
-// formerly is a command under the name that it had: hidden, and it says so.
+// formerly returns a hidden command under a former name, which prints the present one.
 func formerly(name string, cmd *cli.Command) *cli.Command {
 	now, action := cmd.Name, cmd.Action
 	cmd.Name, cmd.Hidden = name, true
@@ -81,13 +81,13 @@ func formerly(name string, cmd *cli.Command) *cli.Command {
 	return cmd
 }
 
-// reconcilePlace is what a reconciliation looks at.
+// reconcilePlace is the log and stores of a reconciliation.
 type reconcilePlace struct {
 	log             kafka.Cluster
-	control         string // "": what rules tell is not looked at
+	control         string // "": results of rules are not checked
 	raw, deadLetter string
-	home            string // of a data directory; "": not known
-	idle            bool   // nobody processes: waiting is in vain
+	home            string // folder of mappings of a data directory; "": unknown
+	idle            bool   // no weir runs, so waiting is pointless
 	leave           func()
 }
 
@@ -148,8 +148,8 @@ func runReconcile(c *cli.Context) (*reconcile.Report, error) {
 	return reconciler.Run(c.Context, opt)
 }
 
-// samplingOf is which results of rules are computed again, and by which mapping: the
-// one that is named, else that of the variable, or of the home.
+// samplingOf says which rule results are computed again, and with which mapping: the named file, else upcast.blobl of
+// the home or of WEIR_BLOBLANG.
 func samplingOf(c *cli.Context, home string) (s reconcile.Sampling, err error) {
 	s.Delay = c.Duration("rules-delay")
 	if s.Most, s.Seed = c.Int("sample"), c.Uint64("seed"); s.Most < 0 {
@@ -181,8 +181,8 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// findLogAndStores finds the log and the stores: by URL, or those of a data directory,
-// whose log it opens itself when no weir runs there.
+// findLogAndStores finds the log and stores: by URL, or those of a data directory, whose log it opens itself when no
+// weir runs there. The caller must call leave, even after an error.
 func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 	p.leave = func() {}
 	if brokers := c.String("brokers"); brokers != "" && !c.IsSet(flagData) {
@@ -242,8 +242,7 @@ func findLogAndStores(c *cli.Context) (p reconcilePlace, err error) {
 	return p, err
 }
 
-// openLog serves the log of a weir that does not run, on a port of its own and
-// to this process alone: the password is known to nobody else.
+// openLog serves the log of a stopped weir on a free port. Only this process knows its password.
 func openLog(dir DataDir) (*broker.Broker, error) {
 	return broker.Start(broker.Config{
 		Dir: dir.brokerDir(), Address: "127.0.0.1:0", Password: broker.NewPassword(), Topics: broker.Topics(),

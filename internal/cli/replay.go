@@ -14,7 +14,7 @@ import (
 	"weir/plugins/operate/replay"
 )
 
-// replayCommand is `weir replay`: using stored data again, and watching it.
+// replayCommand is `weir replay`: jobs that process stored data again.
 func replayCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "replay",
@@ -78,7 +78,7 @@ func runReplay(c *cli.Context) error {
 	return nil
 }
 
-// replayed makes the job and returns it as it ended.
+// replayed creates the job, or watches an existing one, and returns it when it has ended.
 func replayed(c *cli.Context) (*replay.Job, error) {
 	id := c.String("watch")
 	spec, err := replaySpec(c)
@@ -107,7 +107,7 @@ func replayed(c *cli.Context) (*replay.Job, error) {
 	return followed(c, client, id, (*replay.Job).Line)
 }
 
-// printReplay prints the job as it ended.
+// printReplay prints a finished job.
 func printReplay(c *cli.Context, j *replay.Job) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, j)
@@ -175,7 +175,7 @@ func replaySpec(c *cli.Context) (replay.Spec, error) {
 	return spec, err
 }
 
-// patchOf is a patch as it was given, or that of @FILE.
+// patchOf returns a patch, given directly or as @FILE.
 func patchOf(given string) (string, error) {
 	file, ok := strings.CutPrefix(given, "@")
 	if !ok {

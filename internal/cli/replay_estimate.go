@@ -14,14 +14,14 @@ import (
 	"weir/plugins/operate/replay"
 )
 
-// estimated prints what the job would read and write, and makes none.
+// estimated prints what a job would read and write, without creating it.
 func estimated(c *cli.Context) error {
 	spec, err := replaySpec(c)
 	if err != nil {
 		return err
 	}
 	spec.Reason = cmp.Or(spec.Reason, "an estimate")
-	spec.DryRun = false // what the job would do that is none
+	spec.DryRun = false // estimate the real job
 	if err := spec.Check(); err != nil {
 		return usageError{err}
 	}

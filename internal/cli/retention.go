@@ -22,16 +22,16 @@ import (
 	"weir/plugins/operate/retention"
 )
 
-// retentionConfig is the stream that keeps the stores in order.
+// retentionConfig is the config of the retention stream.
 const retentionConfig = "configs/streams/retention.yaml"
 
-// usersRetentionConfig is that of events about people: beside the other where it runs.
+// The retention config of the user-events log: in a home where it runs, and in the binary.
 const (
 	usersRetentionConfig  = "configs/streams/user_retention.yaml"
 	usersRetentionShipped = "configs/people/user_retention.yaml"
 )
 
-// Retention is `weir retention`: what is deleted when it is old enough.
+// Retention is `weir retention`: it shows what retention deleted or would delete.
 func Retention(assets fs.FS, engine Engine) *cli.Command {
 	return &cli.Command{
 		Name:  "retention",
@@ -89,11 +89,11 @@ func lastRuns(c *cli.Context) ([]retention.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = db.Close() }() // it was read
+	defer func() { _ = db.Close() }() // it was only read
 	return retention.Runs(c.Context, db, c.Int("limit"))
 }
 
-// dryRun runs the stream's own processors once, told to delete nothing.
+// dryRun runs the stream's own retention processor once, set to delete nothing.
 func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error) {
 	if os.Getenv(envControl) == "" || c.IsSet(flagData) {
 		if err := placesOf(c); err != nil {
@@ -139,7 +139,7 @@ func dryRun(c *cli.Context, assets fs.FS, engine Engine) ([]retention.Run, error
 	return []retention.Run{run}, nil
 }
 
-// placesOf lets the stream's config name the stores of the data directory.
+// placesOf sets the variables that name the stores to those of the data directory.
 func placesOf(c *cli.Context) error {
 	dir, err := weirDir(c)
 	if err != nil {
@@ -160,8 +160,7 @@ func placesOf(c *cli.Context) error {
 	return nil
 }
 
-// retentionProcessors reads the stream's processors, and makes each retention
-// among them a dry one.
+// retentionProcessors returns the stream's retention processor, set to a dry run.
 func retentionProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
 	log, err := logOf(c)
 	if err != nil {
@@ -184,10 +183,10 @@ func retentionProcessors(c *cli.Context, assets fs.FS) ([]any, error) {
 	}
 	var found []any
 	for _, p := range stream.Pipeline.Processors {
-		for _, name := range []string{"retention", "maintain"} { // as it is called, and was
+		for _, name := range []string{"retention", "maintain"} { // present and former name
 			fields, ok := p[name].(map[string]any)
 			if !ok {
-				continue // others are no part of what is deleted
+				continue // other processors delete nothing
 			}
 			fields["dry_run"] = true
 			if at := c.String("at"); at != "" {

@@ -17,15 +17,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// role is a part of weir that a cluster runs as processes of its own.
+// role is a part of weir that a cluster runs as separate processes.
 type role struct {
 	name    string
-	streams []string // files of configs/streams
+	streams []string // config files in configs/streams
 	does    string
 }
 
-// roles are the parts of the cluster profile. Every stream that weir ships
-// belongs to exactly one.
+// roles lists the parts of the cluster profile. Every stream in configs/streams belongs to exactly one.
 func roles() []role {
 	return []role{
 		{"ingest", []string{"ingest"}, "take events from devices and write them to the log"},
@@ -44,7 +43,7 @@ func roles() []role {
 	}
 }
 
-// mountedHome is where a container finds files that replace the binary's own.
+// mountedHome is where a container mounts files that replace the built-in ones.
 const mountedHome = "/etc/weir"
 
 func roleVerb(assets fs.FS, engine Engine) *cli.Command {
@@ -85,8 +84,8 @@ func listRoles(w io.Writer) error {
 	return table.Flush()
 }
 
-// runRoles lays the configs out in a folder of this run, so that the disk of the
-// image need not be writable, and returns when the streams have drained.
+// runRoles writes the configs to a temporary folder, so that the image's disk need not be writable, and runs the
+// streams. It returns when they have drained.
 func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err error) {
 	mounted, err := mountedAt(c.String("home"))
 	if err != nil {
@@ -114,9 +113,9 @@ func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err 
 	if err != nil {
 		return err
 	}
-	// watched for the versions of configs, which are swapped as files are
+	// -w: watch for versions of configs, which are applied by changing files.
 	args := []string{"weir", "streams", "-w", "-o", filepath.Join(home, "configs", "service.yaml")}
-	for _, file := range append(c.StringSlice(flagEnvFile), places) { // the last of them counts
+	for _, file := range append(c.StringSlice(flagEnvFile), places) { // the last one wins
 		args = append(args, "-e", file)
 	}
 	flush, err := quietStart()
@@ -132,7 +131,7 @@ func runRoles(c *cli.Context, assets fs.FS, engine Engine, names []string) (err 
 	return err
 }
 
-// mountedAt is the folder whose files replace the binary's own, or "".
+// mountedAt returns the folder whose files replace the built-in ones, or "".
 func mountedAt(named string) (string, error) {
 	dir := named
 	if dir == "" {
@@ -174,8 +173,7 @@ func copyTree(from fs.FS, to string) error {
 	return nil
 }
 
-// hidden leaves out folders whose names begin with a dot: a mounted config map
-// has its earlier versions in some.
+// hidden skips folders whose names begin with a dot: a mounted config map keeps earlier versions in such folders.
 func hidden(entry fs.DirEntry, root bool, err error) error {
 	if err == nil && !root && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
 		return fs.SkipDir
@@ -183,7 +181,7 @@ func hidden(entry fs.DirEntry, root bool, err error) error {
 	return err
 }
 
-// streamsOf are the files of the streams that roles run, or that are named.
+// streamsOf returns the config files of roles, or of single streams.
 func streamsOf(names []string, home string) (files []string, err error) {
 	for _, name := range names {
 		streams := []string{name}
@@ -204,8 +202,8 @@ func streamsOf(names []string, home string) (files []string, err error) {
 	return files, nil
 }
 
-// placesFile writes an env file that says where the files of this run are,
-// whatever the environment and a profile say: those of a checkout are elsewhere.
+// placesFile writes an env file with the locations of this run's files. It overrides the environment and profiles,
+// which may name those of a checkout.
 func placesFile(home string) (path string, err error) {
 	path = filepath.Join(home, "places.env")
 	text := "WEIR_BLOBLANG=" + filepath.Join(home, "bloblang") + "\n" +
@@ -217,7 +215,7 @@ func placesFile(home string) (path string, err error) {
 	return path, nil
 }
 
-// configsVerb writes what is built into the binary.
+// configsVerb is `weir configs`: it writes the built-in files to a folder.
 func configsVerb(assets fs.FS) *cli.Command {
 	return &cli.Command{
 		Name: "configs", Usage: "Write the configs, schemas and mappings built into this binary to a folder",
@@ -245,8 +243,7 @@ NAME.new. The folder is one for 'weir up --home' and 'weir role --home'.
 	}
 }
 
-// ours refuses a folder with files that weir has not laid out: layOut would set
-// them aside.
+// ours rejects a folder with files that weir has not written, because layOut would rename them.
 func ours(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {

@@ -19,8 +19,7 @@ import (
 	"weir/plugins/process/rule"
 )
 
-// ruleVersionVerbs are those of `weir rules` that keep versions and put them in
-// force.
+// ruleVersionVerbs returns the subcommands of `weir rules` for versions.
 func ruleVersionVerbs() []*cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
 		return append(append([]cli.Flag{dataFlag(), storeFlag()}, apiFlags("store")...), more...)
@@ -61,7 +60,7 @@ func ruleVersionVerbs() []*cli.Command {
 				if err != nil {
 					return err
 				}
-				var fleets []string // none: all
+				var fleets []string // nil: all
 				if c.IsSet("fleets") {
 					fleets = strings.Split(c.String("fleets"), ",")
 				}
@@ -83,7 +82,7 @@ func ruleVersionVerbs() []*cli.Command {
 	}
 }
 
-// versionsOf is what is said of versions.
+// versionsOf is the list of versions with what is in force and what runs.
 type versionsOf struct {
 	Active     rule.Activation `json:"active"`
 	Versions   []rule.Version  `json:"versions"`
@@ -91,7 +90,7 @@ type versionsOf struct {
 	Fleets     []rule.Group    `json:"fleets"`
 }
 
-// versioner keeps versions of rules, in a store or over the api.
+// versioner accesses versions of rules in a store or over the API.
 type versioner interface {
 	put(ctx context.Context, text, comment string) (rule.Version, error)
 	get(ctx context.Context, number int64) (rule.Version, error)
@@ -115,14 +114,14 @@ func withVersions(open func(context.Context, string) (*sqldb.DB, error), do func
 		if err != nil {
 			return err
 		}
-		defer func() { _ = db.Close() }() // every change is committed before
+		defer func() { _ = db.Close() }() // every change is committed
 		versions, err := rule.OpenVersions(c.Context, db)
 		if err != nil {
 			return err
 		}
 		err = do(c.Context, c, localVersions{versions, db})
 		if wrong := (*rule.ProblemsError)(nil); errors.As(err, &wrong) {
-			return findingError{err} // of the stream's topics: its text was read before
+			return findingError{err} // about the stream's topics; the text itself was checked before
 		}
 		return err
 	}
@@ -138,7 +137,7 @@ func versionArgument(c *cli.Context) (int64, error) {
 
 func putRules(c *cli.Context) error {
 	file := arguments(c)[0]
-	if _, err := readRules(file); err != nil { // with its line
+	if _, err := readRules(file); err != nil { // reports errors with their line
 		return err
 	}
 	raw, err := os.ReadFile(file)
@@ -167,7 +166,7 @@ func printActivation(c *cli.Context, do func() (rule.Activation, error)) error {
 	return err
 }
 
-// inForce says what is, in words.
+// inForce describes an activation.
 func inForce(a rule.Activation) string {
 	text := "in force: the file of the rules stream"
 	if a.Number > 0 {
@@ -219,7 +218,7 @@ func fleetsOf(g rule.Group) string {
 	return strings.Join(g.Fleets, ",")
 }
 
-// wanted is the version that fleets are to have.
+// wanted describes the version that a group of fleets should have.
 func wanted(g rule.Group) string {
 	if g.Number == 0 {
 		return "the file"
@@ -227,7 +226,7 @@ func wanted(g rule.Group) string {
 	return fmt.Sprintf("%d: %s", g.Number, g.Version)
 }
 
-// runningOf is what they have.
+// runningOf describes the versions that they have.
 func runningOf(g rule.Group) string {
 	texts := make([]string, len(g.Running))
 	for i, r := range g.Running {
@@ -236,7 +235,7 @@ func runningOf(g rule.Group) string {
 	return strings.Join(texts, ", ")
 }
 
-// localVersions are those of a store at hand. Each change is in the audit log.
+// localVersions works on a store and records changes in its audit log.
 type localVersions struct {
 	kept *rule.Versions
 	db   *sqldb.DB
@@ -280,7 +279,7 @@ func (l localVersions) all(ctx context.Context) (v versionsOf, err error) {
 	return versionsOf{active, list, partitions, rule.Groups(active, partitions)}, errors.Join(err, err2, err3)
 }
 
-// remoteVersions are those of an api, which keeps the audit log itself.
+// remoteVersions works over the API, which writes the audit log itself.
 type remoteVersions struct{ httpx.API }
 
 const ruleVersionsPath = "/v1/rule-versions"

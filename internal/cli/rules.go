@@ -55,7 +55,7 @@ events in each rule is said at the end.
 	}
 }
 
-// readRules reads a rule set; what is wrong in it is a finding.
+// readRules reads a rule set. Errors in it are findings.
 func readRules(file string) (*rule.Set, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -127,7 +127,7 @@ func tryRules(c *cli.Context) error {
 	return writeTrial(c.App.ErrWriter, report)
 }
 
-// lineOf says which line of a trial an event is.
+// lineOf names the line of a trial in which an event is.
 func lineOf(m rule.Miss) string {
 	return strings.TrimSpace(fmt.Sprintf("%s line %d", m.Topic, m.Offset))
 }

@@ -16,7 +16,7 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// schemaCommand is `weir schema`: trying and registering versions of event schemas.
+// schemaCommand is `weir schema`: it checks and registers versions of event schemas.
 func schemaCommand() *cli.Command {
 	place := []cli.Flag{
 		dataFlag(),
@@ -108,8 +108,7 @@ func checkSchema(c *cli.Context) error {
 	return nil
 }
 
-// schemaReport is what registering a candidate would come to, and would have
-// come to for recent events.
+// schemaReport is the result of checking a candidate, with a dry run on recent events.
 type schemaReport struct {
 	*registry.Report
 	DryRun *validate.DryRun `json:"dry_run,omitempty"`
@@ -140,7 +139,7 @@ func runSchemaCheck(c *cli.Context) (*schemaReport, error) {
 	return &report, err
 }
 
-// tryOnRecent judges the events of the last while in the raw store.
+// tryOnRecent validates recent events of the raw store by the candidate.
 func tryOnRecent(c *cli.Context, candidate registry.Candidate) (*validate.DryRun, error) {
 	store, err := openToRead(c, "raw", DataDir.rawURL)
 	if err != nil {

@@ -19,8 +19,7 @@ const (
 	envPasswordFile   = "WEIR_KAFKA_PASSWORD_FILE"
 )
 
-// kafkaPassword is the password of WEIR_KAFKA_PASSWORD, else the one in the file
-// that WEIR_KAFKA_PASSWORD_FILE names.
+// kafkaPassword returns the password of WEIR_KAFKA_PASSWORD, or of the file named by WEIR_KAFKA_PASSWORD_FILE.
 func kafkaPassword() (string, error) {
 	password, file := os.Getenv(kafka.EnvPassword), os.Getenv(envPasswordFile)
 	if password != "" || file == "" {
@@ -34,8 +33,8 @@ func kafkaPassword() (string, error) {
 	return strings.TrimRight(string(raw), "\r\n"), nil
 }
 
-// givePassword hands the password in a file to the stream configs, which take it
-// from the environment. Commands that run nothing do without.
+// givePassword sets the environment variable from the password file, for stream configs. A command that runs no
+// streams ignores an unreadable file.
 func givePassword(runs bool) error {
 	if mechanism := os.Getenv(kafka.EnvSASL); mechanism == "" || mechanism == "none" {
 		return nil
@@ -50,7 +49,7 @@ func givePassword(runs bool) error {
 	return os.Setenv(kafka.EnvPassword, password)
 }
 
-// securedFlags say how to get into a log that is secured, beside --brokers.
+// securedFlags are the flags for a secured log, in addition to --brokers.
 func securedFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: flagTLS, EnvVars: []string{kafka.EnvTLS}, Usage: "the brokers speak TLS"},
@@ -63,7 +62,7 @@ func securedFlags() []cli.Flag {
 	}
 }
 
-// clusterAt is the log at some addresses, got into as the flags say.
+// clusterAt returns the log at some addresses, secured as the flags say. It does not connect.
 func clusterAt(c *cli.Context, brokers string) (kafka.Cluster, error) {
 	var secure *tls.Config
 	var err error
@@ -89,13 +88,12 @@ func clusterAt(c *cli.Context, brokers string) (kafka.Cluster, error) {
 	}
 	log, err := kafka.New([]string{brokers}, secure, login)
 	if err != nil {
-		return log, usageError{err} // it has connected to nobody
+		return log, usageError{err} // it has not connected yet
 	}
 	return log, nil
 }
 
-// eventFlags say where the log and the stores of events are, instead of in a data
-// directory.
+// eventFlags are the flags that name the log and the stores of events, instead of a data directory.
 func eventFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "brokers", EnvVars: []string{kafka.EnvBrokers},

@@ -1,7 +1,6 @@
 package cli
 
-// stores are the places of a standalone weir's stores, by the variables that
-// name them in configs.
+// stores returns the URLs of a standalone weir's stores, by the variables of configs.
 func (d DataDir) stores() map[string]string {
 	return map[string]string{
 		"WEIR_DATA":            string(d),

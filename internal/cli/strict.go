@@ -9,11 +9,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// strict makes a command and those below it refuse what they would not look at:
-// arguments too many, numbers and times below zero, words that are no choice.
-// Its errors end with the codes of exit.go, and what it prints is printable.
+// strict makes a command and its subcommands reject superfluous arguments, negative numbers and durations, and
+// invalid choices. Their errors end with the codes of exit.go, and their output is printable.
 func strict(cmd *cli.Command) *cli.Command {
-	cmd.HideHelpCommand = true // --help does; a word is an argument
+	cmd.HideHelpCommand = true // use --help; the word help is an argument
 	cmd.OnUsageError = func(c *cli.Context, err error, _ bool) error {
 		return cli.Exit(printableError{usagef("%w: see %s --help", err, c.Command.HelpName)}, exitUsage)
 	}
@@ -44,8 +43,8 @@ func strict(cmd *cli.Command) *cli.Command {
 	return cmd
 }
 
-// required returns the names of the flags that must be given, and takes the
-// demand from the package, which would print a page of help before the reason.
+// required returns the required flags and clears the mark in the cli package, which would print the whole help before
+// the error.
 func required(cmd *cli.Command) (names []string) {
 	for _, f := range cmd.Flags {
 		if s, is := f.(*cli.StringFlag); is && s.Required {
@@ -58,13 +57,13 @@ func required(cmd *cli.Command) (names []string) {
 
 type argumentsKey struct{}
 
-// arguments are those of the command line, without the flags between them.
+// arguments returns the command's arguments without the flags between them.
 func arguments(c *cli.Context) []string {
 	args, _ := c.Context.Value(argumentsKey{}).([]string)
 	return args
 }
 
-// checked looks at a whole command line before anything is done.
+// checked validates a whole command line before anything is done.
 func checked(c *cli.Context, required []string) error {
 	if len(c.Command.Subcommands) > 0 {
 		return nil
@@ -74,12 +73,12 @@ func checked(c *cli.Context, required []string) error {
 		return usageError{err}
 	}
 	takes := strings.Fields(c.Command.ArgsUsage)
-	// those that may be left out are last
+	// Optional arguments come last.
 	needs := slices.IndexFunc(takes, func(a string) bool { return strings.HasPrefix(a, "[") })
 	if needs < 0 {
 		needs = len(takes)
 	}
-	many := len(takes) > 0 && strings.Contains(takes[len(takes)-1], "…") // the last may be several
+	many := len(takes) > 0 && strings.Contains(takes[len(takes)-1], "…") // the last may be repeated
 	switch {
 	case len(args) > len(takes) && !many:
 		return usagef("unexpected argument %q: %s takes %d, and flags begin with --; see --help", args[len(takes)],
@@ -118,7 +117,7 @@ func checkFlag(c *cli.Context, f cli.Flag) error {
 		}
 		negative = v < 0
 	}
-	if set, is := f.(cli.ActionableFlag); is && c.IsSet(name) { // also of those behind an argument
+	if set, is := f.(cli.ActionableFlag); is && c.IsSet(name) { // also for flags after an argument
 		if err := set.RunAction(c); err != nil {
 			return err
 		}
@@ -129,7 +128,7 @@ func checkFlag(c *cli.Context, f cli.Flag) error {
 	return nil
 }
 
-// choice is a flag that takes one of some words; the first is its default.
+// choice returns a flag with a fixed set of values; the first is the default.
 func choice(name, usage string, of ...string) *cli.StringFlag {
 	return &cli.StringFlag{
 		Name: name, Value: of[0], Usage: usage + ": " + strings.Join(of, ", "),

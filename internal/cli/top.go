@@ -59,7 +59,7 @@ time. A fleet's key, with --api, sees its fleet.
 	}
 }
 
-// top shows until the context ends, which is no error.
+// top shows overviews until ctx ends, and then returns nil.
 func top(ctx context.Context, c *cli.Context, api httpx.API) error {
 	path := "/v1/overview"
 	if fleet := c.String("fleet"); fleet != "" {
@@ -104,7 +104,7 @@ func top(ctx context.Context, c *cli.Context, api httpx.API) error {
 	}
 }
 
-// show puts lines over what the terminal shows. No text of theirs is obeyed.
+// show replaces the terminal's content by lines, escaping control sequences in them.
 func show(to io.Writer, lines []string) error {
 	out := "\x1b[H\x1b[2J"
 	for _, line := range lines {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// glance is what top reads of an overview.
+// glance holds the parts of an overview that top shows.
 type glance struct {
 	At       time.Time
 	Fleet    *string
@@ -67,12 +67,12 @@ type glance struct {
 	Unknown map[string]string
 }
 
-// ago is an age for people.
+// ago formats an age.
 func ago(seconds float64) string {
 	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Millisecond).String()
 }
 
-// line is all of it in one line.
+// line formats the overview as one line.
 func (g *glance) line() string {
 	return strings.Join([]string{g.At.UTC().Format(time.RFC3339), g.equation(), g.proof(), g.incoming(), g.behind()}, "; ")
 }
@@ -123,7 +123,7 @@ func (g *glance) behind() string {
 	return "behind " + ago(g.Freshness.Behind)
 }
 
-// screen is all of it for a terminal, with what is wrong with it.
+// screen formats the overview for a terminal; wrong is an error to show, or "".
 func (g *glance) screen(wrong string, now time.Time) (lines []string) {
 	of := "all fleets"
 	if g.Fleet != nil {

@@ -10,10 +10,10 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// envRulesTopics names the topics that the rules stream reads.
+// envRulesTopics lists the topics that the rules stream reads.
 const envRulesTopics = "WEIR_RULES_TOPICS"
 
-// topicsCommand is `weir topics`: the topics of a log that is not embedded.
+// topicsCommand is `weir topics`: it creates topics on a log that is not embedded.
 func topicsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "topics",

@@ -18,7 +18,7 @@ import (
 	"weir/internal/platform/broker"
 )
 
-// up runs the whole of weir in one process on one data directory.
+// up is `weir up`: it runs all of weir in one process on one data directory.
 func up(assets fs.FS, engine Engine) *cli.Command {
 	return &cli.Command{
 		Name:  "up",
@@ -132,11 +132,10 @@ func (u *upRun) run(ctx context.Context, named string) error {
 	return u.serve(ctx, home)
 }
 
-// takePorts names a port that is taken before anything has been started, and
-// gives each address with port 0 a free one, which the greeting, the streams and
-// the commands then know.
+// takePorts reports a port in use before anything is started, and replaces port 0 by a free port, which the greeting,
+// the streams and the commands then know.
 func (u *upRun) takePorts() (err error) {
-	var open []net.Listener // until all are: no two get the same port
+	var open []net.Listener // keep all open, so that no two get the same port
 	defer func() {
 		for _, l := range open {
 			err = errors.Join(err, l.Close())
@@ -161,7 +160,7 @@ func (u *upRun) takePorts() (err error) {
 	return nil
 }
 
-// listener is an address that a flag gives to listen on.
+// listener is an address to listen on, with its flag.
 type listener struct {
 	flag string
 	addr *string
@@ -172,7 +171,7 @@ func (u *upRun) listeners() []listener {
 	return []listener{{"ingest", &a.Ingest}, {"api", &a.API}, {"ops", &a.Ops}, {"broker", &a.Broker}}
 }
 
-// apart refuses addresses that are none, and two listeners on one port.
+// apart rejects invalid addresses, and two listeners on one port.
 func apart(listeners []listener) error {
 	hosts, ports := make([]string, len(listeners)), make([]string, len(listeners))
 	for i, l := range listeners {
@@ -184,7 +183,7 @@ func apart(listeners []listener) error {
 			return usagef("reading --%s: %w; expected HOST:PORT", l.flag, err)
 		}
 		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-			host = "" // every address
+			host = "" // all addresses
 		}
 		for j := range i {
 			if port == ports[j] && port != "0" && (host == hosts[j] || host == "" || hosts[j] == "") {
@@ -196,8 +195,8 @@ func apart(listeners []listener) error {
 	return nil
 }
 
-// checkLog refuses to begin a new log beside a raw store that an older log has
-// filled: its offsets would begin again, and name stored events anew.
+// checkLog refuses to start a new log beside a raw store with events of an older log, because its offsets would start
+// again and collide with the stored ones.
 func (u *upRun) checkLog() error {
 	has, err := broker.HasLog(u.data.brokerDir())
 	if err != nil || has {

@@ -12,8 +12,8 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// setEnv gives the stream configs their values: what this run decides (where
-// things lie and listen), then the environment as it is, then the profile.
+// setEnv sets the variables of the stream configs: first what this run decides (locations and addresses), then the
+// environment, then the profile.
 func (u *upRun) setEnv(home string, login kafka.Login) error {
 	for k, v := range u.decided(home, login) {
 		if err := os.Setenv(k, v); err != nil {
@@ -24,7 +24,7 @@ func (u *upRun) setEnv(home string, login kafka.Login) error {
 	if err != nil {
 		return err
 	}
-	profile["WEIR_SCHEMAS_URL"] = u.data.controlURL() // of this data directory, unless the environment names others
+	profile["WEIR_SCHEMAS_URL"] = u.data.controlURL() // unless the environment names others
 	profile["WEIR_SCHEMAS_CACHE"] = u.data.schemasDir()
 	for k, v := range profile {
 		if _, set := os.LookupEnv(k); !set {
@@ -36,8 +36,7 @@ func (u *upRun) setEnv(home string, login kafka.Login) error {
 	return nil
 }
 
-// overridden names the variables of the environment that this run does not go
-// by, since its flags decide.
+// overridden lists the variables of the environment that this run ignores, because its flags decide.
 func (u *upRun) overridden(home string) (notes []string) {
 	by := map[string]string{kafka.EnvBrokers: "--broker", "WEIR_INGEST_ADDRESS": "--ingest", "WEIR_API_ADDRESS": "--api",
 		"WEIR_OPS_ADDRESS":   "--ops",
@@ -63,7 +62,7 @@ func (u *upRun) overridden(home string) (notes []string) {
 	return notes
 }
 
-// decided are the values of what this run decides.
+// decided returns the variables that this run decides.
 func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 	decided := map[string]string{
 		"WEIR_DATA":            string(u.data),
@@ -96,7 +95,7 @@ func (u *upRun) decided(home string, login kafka.Login) map[string]string {
 	return decided
 }
 
-// readEnvFile reads NAME=VALUE lines, as the flag -e does.
+// readEnvFile reads an env file like the flag -e.
 func readEnvFile(path string) (map[string]string, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// firstFleet is the tenant that a new data directory begins with.
+// firstFleet is the fleet of a new data directory's first key.
 const firstFleet = "default"
 
-// withKeys opens the data directory's keys for what use does with them.
+// withKeys opens the data directory's key store for use.
 func (u *upRun) withKeys(ctx context.Context, use func(keyStore) error) error {
 	db, err := sqldb.Open(ctx, u.data.controlURL())
 	if err != nil {
@@ -32,9 +32,8 @@ func (u *upRun) withKeys(ctx context.Context, use func(keyStore) error) error {
 	return use(keyStore{store, db})
 }
 
-// keyless tells whether the data directory has no key yet. It is asked before
-// anything listens: a key that somebody makes the moment weir is ready does not
-// leave the directory without an admin's.
+// keyless tells whether the data directory has no keys. It is called before anything listens, so that a key that
+// somebody creates as soon as weir is ready does not prevent the first admin key.
 func (u *upRun) keyless(ctx context.Context) (none bool, err error) {
 	err = u.withKeys(ctx, func(keys keyStore) error {
 		has, err := keys.List(ctx, "")
@@ -44,8 +43,8 @@ func (u *upRun) keyless(ctx context.Context) (none bool, err error) {
 	return none, err
 }
 
-// firstKeys makes the first keys of a new data directory: the text of a fleet's
-// key and of an admin key. A text is shown once and cannot be read back.
+// firstKeys creates the first keys of a new data directory, one for a fleet and one for an admin, and returns their
+// texts, which cannot be read again.
 func (u *upRun) firstKeys(ctx context.Context) (fleet, admin string, err error) {
 	err = u.withKeys(ctx, func(keys keyStore) (err error) {
 		var key apikey.Key
@@ -59,13 +58,12 @@ func (u *upRun) firstKeys(ctx context.Context) (fleet, admin string, err error) 
 	return fleet, admin, err
 }
 
-// shownKeys are the first keys as the person who started weir gets them: the
-// lines that say them, and what a shell puts in the place of the fleet's. They
-// are empty when there were keys before.
+// shownKeys says how the first keys are shown: lines for the person, and a shell expression for the fleet's key. It
+// is empty if there were keys before.
 type shownKeys struct{ lines, shell string }
 
-// showKeys shows the keys on a terminal. Where the greeting goes elsewhere, into
-// a log that others read and keep, it writes them to files for this user alone.
+// showKeys shows the keys on a terminal. If the greeting goes elsewhere, such as to a log, it writes them to files
+// that only this user can read.
 func (u *upRun) showKeys(fleet, admin string, console *os.File) (shownKeys, error) {
 	if term.IsTerminal(int(console.Fd())) {
 		return shownKeys{fmt.Sprintf("Keys, shown this once:\n  fleet %q  %s  (may send and query)\n  admin            %s",
@@ -85,8 +83,7 @@ func (u *upRun) showKeys(fleet, admin string, console *os.File) (shownKeys, erro
 	}, nil
 }
 
-// greet tells the person who started weir where everything is. Its last line
-// says that weir is ready.
+// greet prints where everything is. Its last line says that weir is ready.
 func (u *upRun) greet(home string, keys shownKeys, console io.Writer) {
 	a, doors := u.addresses, u.outer()
 	ingest, api := u.urlOf(doors[0]), u.urlOf(doors[1])

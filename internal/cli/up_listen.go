@@ -16,9 +16,8 @@ const (
 	flagPlain = "allow-plain-http"
 )
 
-// doors is how the listeners of `up` that strangers may reach are secured: by a
-// certificate for both, by those that the environment names for each, or, where
-// that is allowed by name, not at all.
+// doors says how the public listeners of `up` are secured: by one certificate for both, by certificates in the
+// environment for each, or not at all where that is explicitly allowed.
 type doors struct {
 	cert, key string
 	plain     bool
@@ -33,14 +32,14 @@ func doorFlags() []cli.Flag {
 	}
 }
 
-// door is one of those listeners: its flag, and what begins its variables.
+// door is a public listener: its flag, address, and the prefix of its variables.
 type door struct{ flag, address, env string }
 
 func (u *upRun) outer() []door {
 	return []door{{"ingest", u.addresses.Ingest, "WEIR_INGEST"}, {"api", u.addresses.API, "WEIR_API"}}
 }
 
-// checkDoors refuses to show keys to the network unless that is asked for.
+// checkDoors rejects listeners that would send keys over the network without TLS, unless that is allowed.
 func (u *upRun) checkDoors() error {
 	if (u.doors.cert == "") != (u.doors.key == "") {
 		return usagef("--%s and --%s go together", flagCert, flagKey)
@@ -59,8 +58,8 @@ func (u *upRun) checkDoors() error {
 	return nil
 }
 
-// checkCertificates refuses certificates that the listeners could not load: the
-// streams would try again for ever, behind a greeting.
+// checkCertificates rejects certificates that the listeners could not load, since the streams would otherwise retry
+// forever after the greeting.
 func (u *upRun) checkCertificates() error {
 	for _, d := range u.outer() {
 		cert := u.certOf(d)
@@ -75,10 +74,10 @@ func (u *upRun) checkCertificates() error {
 	return nil
 }
 
-// certOf returns the certificate of a listener, "" for plain HTTP.
+// certOf returns the certificate file of a listener, "" for plain HTTP.
 func (u *upRun) certOf(d door) string { return cmp.Or(u.doors.cert, os.Getenv(d.env+"_TLS_CERT")) }
 
-// doorEnv is what the flags say to the streams; the rest is the environment's.
+// doorEnv returns the variables that the flags set for the streams.
 func (u *upRun) doorEnv() map[string]string {
 	env := map[string]string{}
 	for _, d := range u.outer() {
@@ -92,7 +91,7 @@ func (u *upRun) doorEnv() map[string]string {
 	return env
 }
 
-// urlOf is how a listener is reached.
+// urlOf returns the URL of a listener.
 func (u *upRun) urlOf(d door) string {
 	if u.certOf(d) != "" {
 		return "https://" + d.address

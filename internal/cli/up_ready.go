@@ -12,13 +12,12 @@ import (
 
 const (
 	readyEvery = 100 * time.Millisecond
-	readySlow  = 15 * time.Second // then, and as long again, it is said what is missing
+	readySlow  = 15 * time.Second // interval of messages about what is missing
 )
 
 type startedKey struct{}
 
-// started is what the engine calls when it has made all streams: what the
-// context of its command line was given with whenStarted.
+// started returns what the engine calls when it has created all streams; it calls the function given to whenStarted.
 func started(ctx context.Context) func(*service.RunningStreamSummary) error {
 	return func(*service.RunningStreamSummary) error {
 		if tell, is := ctx.Value(startedKey{}).(func()); is {
@@ -36,8 +35,8 @@ func whenStarted(ctx context.Context, tell func()) context.Context {
 	return context.WithValue(ctx, startedKey{}, tell)
 }
 
-// serve runs the streams and greets the person who started weir when all of
-// them take part. Keys are made only then: a start that fails shows none.
+// serve runs the streams, and greets when all of them are connected. The first keys are created only then, so that a
+// failed start shows none.
 func (u *upRun) serve(ctx context.Context, home string) error {
 	console := os.Stdout
 	flush, err := quietStart()
@@ -60,8 +59,7 @@ func (u *upRun) serve(ctx context.Context, home string) error {
 	return err
 }
 
-// welcome waits until the engine has made all streams and says that they are
-// connected, and greets.
+// welcome waits until the engine has created all streams and reports them connected, and then greets.
 func (u *upRun) welcome(ctx context.Context, home string, fresh bool, console *os.File, made <-chan struct{}) {
 	said := time.Now()
 	for {
@@ -71,7 +69,7 @@ func (u *upRun) welcome(ctx context.Context, home string, fresh bool, console *o
 			case <-made:
 				u.greetFirst(ctx, home, fresh, console)
 				return
-			default: // it knows of those only that it has made
+			default: // the engine reports only the streams that it has created
 				missing = "streams are being made"
 			}
 		}
@@ -87,9 +85,9 @@ func (u *upRun) welcome(ctx context.Context, home string, fresh bool, console *o
 	}
 }
 
-// greetFirst makes the first keys of a fresh data directory, and greets.
+// greetFirst creates the first keys of a new data directory, and greets.
 func (u *upRun) greetFirst(ctx context.Context, home string, fresh bool, console *os.File) {
-	ctx = context.WithoutCancel(ctx) // keys that are made are shown
+	ctx = context.WithoutCancel(ctx) // keys that were created must be shown
 	var shown shownKeys
 	var err error
 	if fresh {
@@ -109,8 +107,7 @@ func (u *upRun) showFirst(ctx context.Context, console *os.File) (shownKeys, err
 	return u.showKeys(fleet, admin, console)
 }
 
-// ready asks the engine whether all streams are connected, and what it says is
-// missing.
+// ready asks the engine whether all streams are connected, and what is missing.
 func (u *upRun) ready(ctx context.Context) (missing string, ready bool) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// streamConfigs are what this weir runs: what all streams share, and the streams.
+// streamConfigs returns the shared config and the stream configs of a home.
 func streamConfigs(home string) (shared string, streams []string, err error) {
 	dir := filepath.Join(home, "configs", "streams")
 	entries, err := os.ReadDir(dir)
@@ -26,7 +26,7 @@ func streamConfigs(home string) (shared string, streams []string, err error) {
 	return filepath.Join(home, "configs", "service.yaml"), streams, nil
 }
 
-// checkConfigs says what is wrong with the configs before anything is made.
+// checkConfigs checks the configs before anything is started.
 func (u *upRun) checkConfigs(ctx context.Context, home string) error {
 	shared, streams, err := streamConfigs(home)
 	if err != nil {
@@ -34,7 +34,7 @@ func (u *upRun) checkConfigs(ctx context.Context, home string) error {
 	}
 	_, err = u.engine(ctx, append([]string{"weir", "lint", "--as-it-is", shared}, streams...))
 	if finding := (findingError{}); errors.As(err, &finding) {
-		err = finding.error // of lint: this is a start that cannot be done
+		err = finding.error // not a finding here, but a failed start
 	}
 	if err != nil {
 		return fmt.Errorf("checking %s: %w; nothing was started", home, err)
@@ -42,8 +42,8 @@ func (u *upRun) checkConfigs(ctx context.Context, home string) error {
 	return nil
 }
 
-// runStreams returns when the engine has drained after SIGINT or SIGTERM. Streams
-// are taken up as their files change.
+// runStreams runs the streams, with changes of their files applied, and returns when the engine has drained after
+// SIGINT or SIGTERM.
 func (u *upRun) runStreams(ctx context.Context, home string) error {
 	shared, streams, err := streamConfigs(home)
 	if err != nil {

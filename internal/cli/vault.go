@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/secret"
 )
 
-// vaultCommand is `weir vault`: the Vault that the environment names.
+// vaultCommand is `weir vault`: it writes to the Vault that the environment names.
 func vaultCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "vault",

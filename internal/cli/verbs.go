@@ -13,9 +13,8 @@ import (
 // Engine runs one of the engine's own command lines and returns its exit code.
 type Engine func(ctx context.Context, args []string, extra ...service.CLIOptFunc) (int, error)
 
-// Verbs are the commands that weir adds. Assets hold configs, schemas and
-// Bloblang for a weir that runs without a checkout; stores are all that keep rows
-// of a fleet.
+// Verbs returns the commands that weir adds. assets are the built-in configs, schemas and mappings; stores are all
+// stores that keep rows of a fleet.
 func Verbs(assets fs.FS, engine Engine, stores lifecycle.List) []*cli.Command {
 	verbs := []*cli.Command{
 		up(assets, engine),
