@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// aggregated is a column that aggregate makes.
+// aggregated is one output column of an aggregate step, as the pipeline declares it.
 type aggregated struct {
 	column, function, from string
-	of                     *columnType // as the file says; nil: what holds it by itself
+	of                     *columnType // declared type; nil: the type that the function yields by default
 }
 
 func aggregateFunctions() []string { return []string{"count", "sum", "min", "max", "avg"} }
@@ -51,7 +51,7 @@ func readAggregated(r *reader) (all []aggregated) {
 	return all
 }
 
-// aggregate plans the step: the columns of the key, and those that it makes.
+// aggregate plans the step: its output has the columns of the key, then the aggregates.
 func (s stepSpec) aggregate(columns []column, key keyColumns, room func() *budget) (
 	[]column, func(time.Time) gather, error) {
 	var next []column
@@ -87,7 +87,7 @@ func (s stepSpec) aggregate(columns []column, key keyColumns, room func() *budge
 	}, nil
 }
 
-// types are that of the column, and of what is made of it.
+// types returns the type of the input column and that of the aggregate's result.
 func (a aggregated) types(c column) (from, of columnType, err error) {
 	from = c.of
 	integer := slices.Contains([]kind{kindInt16, kindInt32, kindInt64}, from.kind)
@@ -110,7 +110,7 @@ func (a aggregated) types(c column) (from, of columnType, err error) {
 		of = columnType{kindDecimal, mostDigits, from.scale}
 	case integer:
 		of = columnType{kindDecimal, mostDigits, 6}
-	default: // as many digits more as leave room for those before the point
+	default: // six more digits behind the point, as far as those before it still fit
 		of = columnType{kindDecimal, mostDigits, min(from.scale+6, mostDigits-from.precision+from.scale)}
 	}
 	if a.of == nil {
@@ -130,20 +130,20 @@ func (a aggregated) types(c column) (from, of columnType, err error) {
 // aggregation is one column of a group, planned.
 type aggregation struct {
 	function string
-	at       int // of the column that it is made of; -1: rows are counted
+	at       int // index of the input column; -1: rows are counted
 	from     columnType
 	column   column
 }
 
-// group is what is kept of the rows of one key.
+// group is what is kept of all rows with one key.
 type group struct {
 	first  int64 // number of its first row
 	key    row
 	states []state
 }
 
-// state is what one aggregation keeps. Sums are exact, so that no order of rows
-// changes them.
+// state is the running value of one aggregation. Sums are exact, so the order of rows does not
+// change them.
 type state struct {
 	count int64 // of values that are not null
 	sum   *big.Rat
@@ -213,8 +213,8 @@ func (g *groups) group(r row, number int64) *group {
 
 func (g *groups) stays() bool { return false }
 
-// made are the groups in the order of their keys, nulls last. Without a key there
-// is one group, also of no rows.
+// made returns the groups in the order of their keys, nulls last. Without a key there is one group,
+// even if there were no rows.
 func (g *groups) made() ([]numbered, bool, error) {
 	if len(g.key) == 0 && len(g.all) == 0 {
 		g.all[""] = g.group(nil, 0)
@@ -261,9 +261,9 @@ func (a aggregation) result(s state) (cell, error) {
 	return cell{text: text}, err
 }
 
-// rational is the text of a number as a value of the type. An average may be
-// rounded, once, to the digits that the type has, halves away from zero; a sum
-// must be exact, but for floats, which are the nearest.
+// rational returns v as a canonical value of the type. Floats take the nearest value. Other types
+// must hold v exactly, unless round is set: then v is rounded once to the scale of the type, halves
+// away from zero.
 func (t columnType) rational(v *big.Rat, round bool) (string, error) {
 	switch t.kind {
 	case kindFloat32:
@@ -308,7 +308,7 @@ func (t columnType) compare(a, b string) int {
 		case negative:
 			x, y = y, x
 		}
-		return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(x, y)) // as many digits behind the point
+		return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(x, y)) // of one scale: longer is larger
 	case kindFloat32, kindFloat64:
 		x, _ := strconv.ParseFloat(a, 64) // it is canonical
 		y, _ := strconv.ParseFloat(b, 64)

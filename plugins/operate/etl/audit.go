@@ -19,8 +19,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Audit counts a run again from the stores themselves: it returns what does not
-// come out.
+// Audit counts a run again from the stores themselves and compares the result with its report. Each
+// finding is one difference; an error means that a store could not be read.
 func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err error) {
 	find := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	if r.Hash != p.hash() {
@@ -40,7 +40,7 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 	}
 	defer in.close()
 	count := in.count
-	if log, is := in.(logReading); is { // which has more by now
+	if log, is := in.(logReading); is { // the log may have grown since the run
 		count = func(ctx context.Context) (int64, error) { return log.countTo(ctx, r.Position) }
 	}
 	switch n, err := count(ctx); {
@@ -72,7 +72,7 @@ func (p *Pipeline) Audit(ctx context.Context, r *Report) (findings []string, err
 	return findings, nil
 }
 
-// recount reads an object, or a table, to its end.
+// recount reads an object, topic or table to its end and returns its rows and checksum.
 func (p *Pipeline) recount(ctx context.Context, report *Report, s Sink) (rows int64, sum string, err error) {
 	if isTable(s.Format) {
 		for _, t := range p.sinks {
@@ -117,7 +117,8 @@ func (p *Pipeline) recount(ctx context.Context, report *Report, s Sink) (rows in
 	return rows, hex.EncodeToString(digest.Sum(nil)), err
 }
 
-// openObject opens an object whose size is not known.
+// openObject opens an object whose size is not known. It returns lake.ErrNotFound when there is
+// none.
 func openObject(ctx context.Context, store *lake.Store, key string) (lake.Reader, error) {
 	found := lake.Blob{Size: -1}
 	folder := path.Dir(key)
@@ -146,7 +147,7 @@ func parquetRows(r lake.Reader) (int64, error) {
 	return countRows(file)
 }
 
-// avroRows reads each value.
+// avroRows counts the values by reading each, also those that do not fit a column.
 func avroRows(r lake.Reader) (n int64, err error) {
 	file, err := openAvro(io.NewSectionReader(r, 0, r.Size()))
 	for err == nil {
@@ -160,7 +161,7 @@ func avroRows(r lake.Reader) (n int64, err error) {
 	return n, err
 }
 
-// countRows counts the values of the columns, and believes no footer.
+// countRows counts the values in the pages of each column: the numbers in the footer may be wrong.
 func countRows(file *parquet.File) (all int64, err error) {
 	for _, group := range file.RowGroups() {
 		var rows int64 = -1
@@ -194,7 +195,7 @@ func values(pages parquet.Pages) (n int64, err error) {
 	}
 }
 
-// records counts lines, or records of CSV behind their header.
+// records counts the lines, or the records of CSV after the header.
 func records(in *bufio.Reader, format string) (n int64, err error) {
 	quoted := false
 	for {
@@ -220,8 +221,8 @@ func records(in *bufio.Reader, format string) (n int64, err error) {
 	}
 }
 
-// storeURL is the URL of a store; that of a relative folder is below the file of
-// the pipeline, wherever weir is started.
+// storeURL resolves a relative file:// URL against the folder of the pipeline's file, so that it
+// does not depend on where weir is started. Other URLs stay as they are.
 func (p *Pipeline) storeURL(raw string) string {
 	if dir, err := storeurl.Path(raw); err == nil && strings.HasPrefix(raw, "file://") && !filepath.IsAbs(dir) {
 		return storeurl.New("file", filepath.Join(p.dir, dir))

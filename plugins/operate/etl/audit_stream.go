@@ -12,8 +12,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// auditStream compares what a stream has counted with the log, and asks each sink how
-// far it is. Of a folder of objects, each that a manifest names is read.
+// auditStream compares the counts of a stream with its log, and its position with that of each
+// sink. Of a folder of objects it reads every object that a manifest names.
 func (p *Pipeline) auditStream(ctx context.Context, r *Report, find func(string, ...any)) error {
 	log, is := p.source.(logSource)
 	if !is || !p.stream {
@@ -69,7 +69,8 @@ func (p *Pipeline) auditStreamSink(ctx context.Context, t target, r *Report, fin
 	return nil
 }
 
-// recount reads each object that the folder has, as its manifests say.
+// recount compares each object of the folder with its manifest, and reports the differences to
+// find.
 func (o *objectStream) recount(ctx context.Context, find func(string, ...any)) error {
 	f := o.folder()
 	l, err := f.list(ctx)
@@ -78,7 +79,7 @@ func (o *objectStream) recount(ctx context.Context, find func(string, ...any)) e
 	}
 	has, err := f.has(ctx, l, 0)
 	if err != nil {
-		return err // a manifest that is missing is found, as what is final is
+		return err // a missing manifest is a final error, which the caller reports as a finding
 	}
 	rows := int64(0)
 	for _, file := range has.files {

@@ -13,23 +13,23 @@ import (
 	"github.com/linkedin/goavro/v2"
 )
 
-// avroValue reads values that Avro encoded by one schema.
+// avroValue decodes values of one Avro schema.
 type avroValue struct {
 	codec  *goavro.Codec
 	fields []avroField
-	id     int64 // of the schema in a registry, which stands before each value; 0: nothing does
+	id     int64 // id of the schema in a registry, which precedes each value; 0: nothing precedes it
 }
 
 // avroField is a field of the record, and the column that it becomes.
 type avroField struct {
 	column
-	unit time.Duration // of a time
+	unit time.Duration // unit of a timestamp's number
 }
 
-// avroHeader is how long what stands before a value is: a zero, and the schema's id.
+// avroHeader is the length of what precedes a value: a zero byte and the id of its schema.
 const avroHeader = 5
 
-// readAvro reads a schema, and which columns it has.
+// readAvro reads the option "schema" and returns a decoder and the columns of the schema.
 func readAvro(r *reader) (*avroValue, []column) {
 	id := r.number("schema_id", 0, 1, 1<<31-1)
 	at := r.member("schema")
@@ -47,8 +47,8 @@ func readAvro(r *reader) (*avroValue, []column) {
 	return a, columns
 }
 
-// avroOf reads a schema, which is a record, and which columns it has; or what is wrong
-// with it.
+// avroOf makes a decoder from a schema, which must be a record, and returns its columns. wrong
+// lists what is wrong with the schema, such as every field that has no exact type.
 func avroOf(schema any) (a *avroValue, columns []column, wrong []error) {
 	a = &avroValue{}
 	record, _ := schema.(map[string]any)
@@ -68,7 +68,7 @@ func avroOf(schema any) (a *avroValue, columns []column, wrong []error) {
 		f.name = name
 		a.fields, columns = append(a.fields, f), append(columns, f.column)
 	}
-	// The codec is for the bare types: what times and decimals are is said above.
+	// The codec gets the schema without logical types: cells converts times and decimals itself.
 	raw, err := json.Marshal(bareAvro(record))
 	if err == nil {
 		a.codec, err = goavro.NewCodec(string(raw))
@@ -79,7 +79,7 @@ func avroOf(schema any) (a *avroValue, columns []column, wrong []error) {
 	return a, columns, wrong
 }
 
-// bareAvro is a schema without logical types.
+// bareAvro returns a copy of a schema without logical types and defaults.
 func bareAvro(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -100,7 +100,8 @@ func bareAvro(v any) any {
 	return v
 }
 
-// avroFieldOf is the type that holds every value of a field, or why there is none.
+// avroFieldOf returns the type that holds every value of a field, or why there is none. It adds the
+// named types that it meets to named.
 func avroFieldOf(given any, named map[string]any) (f avroField, err error) {
 	logical := ""
 	switch v := given.(type) {
@@ -158,7 +159,7 @@ func orZero(v any) any {
 	return v
 }
 
-// row reads one value.
+// row decodes one value, after a check of the schema's id if values have one.
 func (a *avroValue) row(raw []byte) (row, error) {
 	if a.id > 0 {
 		if len(raw) < avroHeader || raw[0] != 0 {
@@ -176,7 +177,7 @@ func (a *avroValue) row(raw []byte) (row, error) {
 	return a.cells(native)
 }
 
-// cells are what a value that was decoded has.
+// cells converts a decoded record to a row.
 func (a *avroValue) cells(native any) (out row, err error) {
 	record, is := native.(map[string]any)
 	if !is {
@@ -186,7 +187,7 @@ func (a *avroValue) cells(native any) (out row, err error) {
 	for i, f := range a.fields {
 		v := record[f.name]
 		if union, is := v.(map[string]any); is {
-			for _, v = range union { // of one
+			for _, v = range union { // a union's value is a map with one member
 			}
 		}
 		if v == nil {
@@ -200,7 +201,7 @@ func (a *avroValue) cells(native any) (out row, err error) {
 	return out, nil
 }
 
-// text is a value in the canonical text of its column.
+// text returns a decoded value as the canonical text of its column.
 func (f avroField) text(v any) (string, error) {
 	switch v := v.(type) {
 	case bool:
@@ -245,7 +246,7 @@ func (f avroField) time(v int64) (string, error) {
 	return at.Format(form), nil
 }
 
-// decimal is a number without its point, in two's complement.
+// decimal decodes an unscaled number in big-endian two's complement.
 func (f avroField) decimal(raw []byte) (string, error) {
 	n := new(big.Int).SetBytes(raw)
 	if len(raw) > 0 && raw[0]&0x80 != 0 {

@@ -15,17 +15,17 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A file of Avro is a header - its schema, and how its blocks are compressed - and
-// blocks, each with the number of its values and, behind it, a mark of the file.
+// A file of Avro is a header, with the schema and the compression of its blocks, and then blocks.
+// A block has the number of its values, their bytes, and a marker that is the same in the whole file.
 
 const avroMagic = "Obj\x01"
 
 const avroMarker = 16
 
-// Bounds of what a file may say of itself.
+// Bounds of the sizes that a file declares.
 const (
 	mostAvroHeader = 16 << 20
-	mostAvroBlock  = 256 << 20 // also of what is in it, when it is not compressed
+	mostAvroBlock  = 256 << 20 // also of a block that is unpacked
 )
 
 var errAvro = errors.New("it is no whole file of Avro")
@@ -35,15 +35,15 @@ type avroFile struct {
 	in     *bufio.Reader
 	codec  string
 	marker [avroMarker]byte
-	raw    []byte // of the schema
+	raw    []byte // JSON of the schema
 	schema *avroValue
 	cols   []column
 
-	block []byte // what is not read of a block
-	left  int64  // values in it
+	block []byte // unread rest of the current block
+	left  int64  // values left in the block
 }
 
-// openAvro reads a header.
+// openAvro reads the header of a file.
 func openAvro(in io.Reader) (*avroFile, error) {
 	f := &avroFile{in: bufio.NewReaderSize(in, 1<<20)}
 	magic := make([]byte, len(avroMagic))
@@ -54,7 +54,7 @@ func openAvro(in io.Reader) (*avroFile, error) {
 	room := int64(mostAvroHeader)
 	for {
 		n, err := binary.ReadVarint(f.in)
-		if err == nil && n < 0 { // then the size of the facts follows
+		if err == nil && n < 0 { // a negative count is followed by a size in bytes
 			n = -n
 			_, err = binary.ReadVarint(f.in)
 		}
@@ -102,7 +102,8 @@ func openAvro(in io.Reader) (*avroFile, error) {
 	return f, nil
 }
 
-// broken is that a file ends early or holds something else, or a fault of its store.
+// broken returns errAvro as a dataError when the file ends early or is malformed (err is nil).
+// Other errors, as of its store, are returned as they are.
 func (f *avroFile) broken(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return dataError{errAvro}
@@ -122,8 +123,8 @@ func (f *avroFile) bytes(room *int64) ([]byte, error) {
 	return raw, nil
 }
 
-// skip passes over values, block by block as far as it can; it returns how many are
-// still to be read.
+// skip passes over whole blocks while they hold at most n values. It returns how many values the
+// caller still has to read with next.
 func (f *avroFile) skip(n int64) (int64, error) {
 	for n > 0 {
 		if f.left == 0 {
@@ -139,7 +140,8 @@ func (f *avroFile) skip(n int64) (int64, error) {
 	return 0, nil
 }
 
-// next reads a value; at the end it is io.EOF. A *rowError is of this value alone.
+// next returns the next value, or io.EOF at the end. After a *rowError, which concerns this value
+// alone, the caller can go on.
 func (f *avroFile) next() (row, error) {
 	for f.left == 0 {
 		if len(f.block) > 0 {
@@ -156,7 +158,7 @@ func (f *avroFile) next() (row, error) {
 	f.block, f.left = rest, f.left-1
 	out, err := f.schema.cells(native)
 	if err != nil {
-		raw, _ := f.schema.codec.TextualFromNative(nil, native) // which came from there
+		raw, _ := f.schema.codec.TextualFromNative(nil, native) // cannot fail: native came from this codec
 		return nil, &rowError{err.Error(), raw}
 	}
 	return out, nil
@@ -188,7 +190,7 @@ func (f *avroFile) nextBlock() error {
 	return nil
 }
 
-// plain unpacks a block.
+// plain decompresses a block, up to mostAvroBlock bytes.
 func (f *avroFile) plain(raw []byte) ([]byte, error) {
 	bounded := func(in io.Reader) ([]byte, error) {
 		out, err := io.ReadAll(io.LimitReader(in, mostAvroBlock+1))
@@ -208,7 +210,7 @@ func (f *avroFile) plain(raw []byte) ([]byte, error) {
 		}
 		defer d.Close()
 		return bounded(d)
-	case "snappy": // and the sum of what was packed
+	case "snappy": // followed by the CRC-32 of the unpacked block
 		if len(raw) < crc32.Size {
 			return nil, errAvro
 		}

@@ -8,29 +8,28 @@ import (
 	"time"
 )
 
-// op is what a log says of a row, to tables that merge.
+// op says what a change means to sinks that merge by a key.
 type op byte
 
 const (
-	opPut    op = iota // it is there, as it is here
-	opGone             // the one with its key is gone; who keeps all changes has a row of it
-	opUnseen           // the same, and nobody else sees it
-	opEmpty            // all rows are gone; who keeps all changes has a row of it
+	opPut    op = iota // the row exists, with these values
+	opGone             // the row with this key is deleted; sinks that keep all changes get a row of it
+	opUnseen           // as opGone, but sinks that keep all changes get no row
+	opEmpty            // all rows are deleted; sinks that keep all changes get a row of it
 )
 
-// change is what a log has of one row.
+// change is one entry of a log of changes.
 type change struct {
 	row   row
 	place string
 	op    op
-	err   error // a rowError: it cannot be read
+	err   error // a *rowError: the row cannot be read
 }
 
-// changeFacts are what a change has beside the columns of its table, by the names of
-// their columns; "": it is not asked for.
+// changeFacts names the columns that hold the metadata of a change. "": that fact gets no column.
 type changeFacts struct{ operation, position, number, committed string }
 
-// What a change is called in the column of operations.
+// Values of the column of operations.
 const (
 	operationSnapshot = "snapshot"
 	operationInsert   = "insert"
@@ -62,7 +61,7 @@ func readChangeFacts(r *reader) (f changeFacts) {
 	return f
 }
 
-// columns are those of the facts that are asked for, in their order.
+// columns returns the columns of metadata that are asked for, in a fixed order.
 func (f changeFacts) columns() (all []column) {
 	for _, c := range []column{{f.operation, columnType{kind: kindText}}, {f.position, columnType{kind: kindText}},
 		{f.number, columnType{kind: kindInt64}}, {f.committed, columnType{kind: kindTimestampTZ}}} {
@@ -73,7 +72,7 @@ func (f changeFacts) columns() (all []column) {
 	return all
 }
 
-// check says which of them a table has, too.
+// check refuses a table that has a column with the name of a column of metadata.
 func (f changeFacts) check(table []column) error {
 	for _, c := range f.columns() {
 		if indexOf(table, c.name) >= 0 {
@@ -83,7 +82,7 @@ func (f changeFacts) check(table []column) error {
 	return nil
 }
 
-// of is a row of the table with its facts.
+// of returns a row of the table followed by its metadata. A zero time of commit is null.
 func (f changeFacts) of(r row, operation, position string, number int64, committed time.Time) row {
 	out := append(make(row, 0, len(r)+4), r...)
 	for _, one := range []struct {
@@ -99,7 +98,7 @@ func (f changeFacts) of(r row, operation, position string, number int64, committ
 	return out
 }
 
-// nulls is a row of which nothing is known.
+// nulls returns a row of n nulls.
 func nulls(n int) row {
 	out := make(row, n)
 	for i := range out {
@@ -108,14 +107,14 @@ func nulls(n int) row {
 	return out
 }
 
-// mark adds a row that is no row of tables that merge.
+// mark adds a row with an operation other than opPut.
 func (b *block) mark(r row, o op) {
 	b.ops = append(b.ops, make([]op, len(b.rows)-len(b.ops))...)
 	b.add(r)
 	b.ops = append(b.ops[:len(b.rows)-1], o)
 }
 
-// op is what the row is.
+// op returns the operation of row i.
 func (b *block) op(i int) op {
 	if i < len(b.ops) {
 		return b.ops[i]
@@ -123,12 +122,12 @@ func (b *block) op(i int) op {
 	return opPut
 }
 
-// merges tells whether a sink keeps one row of a key.
+// merges tells whether any sink merges by a key.
 func (p *Pipeline) merges() bool {
 	return slices.ContainsFunc(p.sinks, func(t target) bool { return t.key() != nil })
 }
 
-// key are the columns by which a sink merges; nil: it keeps all rows.
+// key returns the columns by which a sink merges; nil: it keeps all rows.
 func (t target) key() []string {
 	switch {
 	case t.table != nil && t.table.mode == modeMerge:
@@ -139,9 +138,9 @@ func (t target) key() []string {
 	return nil
 }
 
-// change takes a change through the steps. Of a row that is gone its key is known,
-// and maybe nothing else: it passes what asks something of rows. A row that a filter
-// takes out is gone from tables that merge.
+// change passes a change through the steps into the block. Of a deleted row only the key may be
+// known, so no step can filter or fail it. When a filter takes out a row that changed, tables that
+// merge delete it.
 func (w into) change(c change) error {
 	one := numbered{row: c.row, number: w.counts.Read + 1, place: c.place}
 	if c.op == opUnseen && c.err == nil {
@@ -177,8 +176,8 @@ func (c change) unread(w into, one numbered) error {
 	return w.fail(one, -1, unread.reason, w.p.onFailure, unread.raw)
 }
 
-// gone takes a row that is gone through the steps. What cannot be made of its key
-// alone is null.
+// gone applies the steps to a deleted row. Values that cannot be made from what is known of it are
+// null.
 func (p *planned) gone(r row) row {
 	for i, s := range p.specs {
 		next, filtered, reason := p.steps[i](r)
@@ -194,8 +193,8 @@ func (p *planned) gone(r row) row {
 	return r
 }
 
-// sure are the columns behind the steps that a row which is gone has, when these of
-// the source are known of it: they, and what is derived.
+// sure returns which columns after the steps are known of a deleted row, when the source knows
+// these columns of it: the same columns, renamed, and those that are derived.
 func (p *Pipeline) sure(known []string) map[string]bool {
 	all := map[string]bool{}
 	for _, name := range known {
@@ -219,10 +218,10 @@ func (p *Pipeline) sure(known []string) map[string]bool {
 	return all
 }
 
-// checkKeys says which sinks merge by what the log does not tell of rows that are
-// gone.
+// checkKeys refuses a sink that merges by a column which the log does not have of deleted rows.
+// known are the columns that it has; nil: all. mend tells the user what to change in the table.
 func (p *Pipeline) checkKeys(table string, known []string, mend string) error {
-	if known == nil { // it tells all
+	if known == nil { // the log has every column of a deleted row
 		return nil
 	}
 	sure := p.sure(known)

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// changes are what columns have become since: what was added, and what else.
+// changes compares the columns of a source before and now: added names new columns, other those
+// that are gone or have another type.
 func changes(before, now []Column) (added, other []string) {
 	is := func(name string) func(Column) bool { return func(c Column) bool { return c.Name == name } }
 	for _, c := range before {
@@ -26,15 +27,15 @@ func changes(before, now []Column) (added, other []string) {
 	return added, other
 }
 
-// unchanged tells whether the source has the columns of the last run that came to
-// its end. Columns that the pipeline names itself are checked against the source
-// whenever it is read.
+// unchanged returns an error unless the source has the columns of the last finished run, or the
+// change is allowed. Columns that the pipeline declares are not compared here: each read checks
+// them against the source.
 func (p *Pipeline) unchanged(o Options, s stage, now []column) error {
 	if p.columns != nil {
 		return nil
 	}
 	last, err := s.read("")
-	if errors.Is(err, ErrNoRun) || err == nil && last.From == nil { // of a weir that did not keep them
+	if errors.Is(err, ErrNoRun) || err == nil && last.From == nil { // an older weir did not record them
 		return nil
 	}
 	if err != nil {
@@ -43,8 +44,9 @@ func (p *Pipeline) unchanged(o Options, s stage, now []column) error {
 	return p.asBefore(o, last.From, "in run "+last.Run, now)
 }
 
-// asBefore tells whether the columns are those of before, or may have become what
-// they are.
+// asBefore returns an error if the columns have changed since before, unless the run accepts any
+// change, or the pipeline accepts new columns and there are only such. A change that is accepted is
+// told to the user.
 func (p *Pipeline) asBefore(o Options, before []Column, when string, now []column) error {
 	added, other := changes(before, told(now))
 	all := append(other, added...)

@@ -48,7 +48,7 @@ func (s stepSpec) planCheck(columns []column) (func(time.Time) gather, error) {
 	return func(now time.Time) gather { return &check{checkSpec: s.check, at: at, now: now} }, nil
 }
 
-// check lets all rows go on, or ends the run.
+// check passes all rows on, or fails the run.
 type check struct {
 	checkSpec
 	at     int

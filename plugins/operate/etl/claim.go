@@ -17,29 +17,29 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// claim says which pipeline writes an object, beside it. An object has one
-// pipeline: another is refused. Of one pipeline, a run is refused while another
-// state folder - of another machine, most likely - has a run that is not at its
-// end. A crash leaves a claim that runs: its own state goes on, and another takes it
-// over by hand. Between the last look at a claim and the write of its object, one
-// that is taken over meanwhile is not seen.
+// claim is a record beside an object that says which pipeline writes it. Other pipelines are
+// refused. A run of the same pipeline is refused while a run with another state folder, most likely
+// on another machine, has not finished. A crash leaves the claim marked as running: a run with the
+// same state folder goes on, one with another must take it over (--take-over). A run checks its
+// claim before it writes an object, but not in one step with the write: it does not notice a
+// take-over in between.
 type claim struct {
 	Pipeline string    `json:"pipeline"`
-	State    string    `json:"state"` // of the folder that keeps the run
+	State    string    `json:"state"` // id of the state folder of the run
 	Running  bool      `json:"running"`
 	Since    time.Time `json:"since"`
 }
 
-// releaseTimeout bounds what is said at the end of a run.
+// releaseTimeout bounds the release of all claims of a run.
 const releaseTimeout = 30 * time.Second
 
-// claimsFolder is beside the objects of a store; no object of a sink begins so.
+// claimsFolder holds the claims of a store; the name of no sink's object begins with it.
 const claimsFolder = "_etl"
 
-// mostClaim bounds what is read of a claim.
+// mostClaim bounds how many bytes of a claim are read.
 const mostClaim = 1 << 16
 
-// identity is that of a state folder, made when it is first asked for.
+// identity returns the random id of a state folder, and creates it on first use.
 func (s stage) identity() (string, error) {
 	path := filepath.Join(s.dir, "id")
 	raw, err := os.ReadFile(path)
@@ -58,7 +58,7 @@ func (s stage) identity() (string, error) {
 	})
 }
 
-// targets are the sinks and the rejects.
+// targets returns the sinks and, if there is one, the sink of rejects.
 func (p *Pipeline) targets() []target {
 	if p.rejects == nil {
 		return p.sinks
@@ -66,16 +66,17 @@ func (p *Pipeline) targets() []target {
 	return append(p.sinks[:len(p.sinks):len(p.sinks)], *p.rejects)
 }
 
-// claimAll takes each object, and each table, for this run. When it returns without an error, the
-// claims are durable, and no run of another pipeline or state begins to write
-// there; after an error, some may be taken, which the next try finds its own.
+// claimAll claims each object and each table for this run. When it returns nil, the claims are
+// durable, and no run of another state begins to write there; nor does another pipeline, except to
+// a table that is appended to or merged into, which several pipelines may write. After an error
+// some claims may be taken: the next try finds that they are its own.
 func (p *Pipeline) claimAll(ctx context.Context, o Options, s stage) error {
 	id, err := s.identity()
 	if err != nil {
 		return err
 	}
 	for _, t := range p.targets() {
-		if t.topic != nil { // of which a transaction has one writer
+		if t.topic != nil { // its transactional id admits one writer
 			continue
 		}
 		if t.table != nil {
@@ -122,7 +123,7 @@ func (p *Pipeline) take(ctx context.Context, store *lake.Store, o Options, t tar
 		if err := store.PutNew(ctx, p.claimKey(t), raw); err != nil && !errors.Is(err, lake.ErrExists) {
 			return err
 		}
-		return p.mine(ctx, store, t, id) // whoever's answer was lost
+		return p.mine(ctx, store, t, id) // PutNew may have written it and lost the answer
 	case err != nil:
 		return err
 	case now.Pipeline == p.Name && now.State == id && now.Running:
@@ -148,7 +149,7 @@ func (c claim) refuse(what string) error {
 		c.Pipeline, what)}
 }
 
-// mine tells whether the claim of an object is that of this run.
+// mine returns an error unless the claim of an object is that of this run.
 func (p *Pipeline) mine(ctx context.Context, store *lake.Store, t target, id string) error {
 	now, err := readClaim(ctx, store, p.claimKey(t))
 	switch {
@@ -177,8 +178,8 @@ func readClaim(ctx context.Context, store *lake.Store, key string) (c claim, err
 	return c, nil
 }
 
-// release says that this process writes no more: a run of another state may begin.
-// A claim that stays, as after a crash, is told.
+// release marks the claims as no longer running, so that a run with another state may begin. It
+// tells the user of each claim that it could not release; such a claim stays as after a crash.
 func (p *Pipeline) release(ctx context.Context, o Options, s stage) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
@@ -200,7 +201,7 @@ func (p *Pipeline) release(ctx context.Context, o Options, s stage) {
 		if err := p.onClaim(ctx, t, func(store *lake.Store) error {
 			now, err := readClaim(ctx, store, p.claimKey(t))
 			if err != nil || now.Pipeline != p.Name || now.State != id || !now.Running {
-				return err // it is another's, or was never taken
+				return err // it is another run's, or was never taken
 			}
 			now.Running = false
 			raw, err := json.Marshal(now)

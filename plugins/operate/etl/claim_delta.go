@@ -10,8 +10,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// claimKey is where the claim of an object, or of a table, is. A table that is
-// not replaced has one for each pipeline.
+// claimKey is the key of the claim of an object or a Delta table. A table that is not replaced has
+// a claim for each pipeline.
 func (p *Pipeline) claimKey(t target) string {
 	if t.delta != nil && t.delta.mode != modeReplace {
 		return claimsFolder + "/" + t.object + "/" + p.Name + ".json"
@@ -19,9 +19,9 @@ func (p *Pipeline) claimKey(t target) string {
 	return claimsFolder + "/" + t.object + ".json"
 }
 
-// apart refuses a table that another pipeline replaces, or brings rows to and this
-// one would replace. Two that begin at one moment may both pass: the table is whole,
-// and the last one's.
+// apart refuses a Delta table that another pipeline replaces, or that this one would replace while
+// others add to it; with TakeOver it removes their claims instead. Of two runs that begin at the
+// same moment, both may pass: the table stays consistent and has the rows of the last one.
 func (p *Pipeline) apart(ctx context.Context, store *lake.Store, o Options, t target, id string) error {
 	if t.delta == nil {
 		return nil
@@ -45,7 +45,7 @@ func (p *Pipeline) apart(ctx context.Context, store *lake.Store, o Options, t ta
 			continue
 		case err != nil:
 			return err
-		case c.Pipeline == p.Name && !c.Running: // it had another mode
+		case c.Pipeline == p.Name && !c.Running: // left from when this pipeline wrote in another mode
 		case !o.TakeOver && (c.Pipeline != p.Name || c.State != id):
 			return c.refuse(t.what())
 		case !o.TakeOver:

@@ -6,9 +6,8 @@ import (
 	"fmt"
 )
 
-// take claims a table for a run, as an object is claimed: in a row of
-// _weir_etl_claims beside it. A table that is replaced has one pipeline; others may
-// have several, of which each comes once.
+// take claims a table for a run, in a row of the table _weir_etl_claims beside it. A table that is
+// replaced has one pipeline; another may have several, each with one run at a time.
 func (t *dbTable) take(ctx context.Context, o Options, mine claim) error {
 	return t.within(ctx, nil, func(ctx context.Context, s dbSession) error {
 		var others []claim
@@ -43,8 +42,8 @@ func (t *dbTable) take(ctx context.Context, o Options, mine claim) error {
 	})
 }
 
-// own holds the claim of a run until the end of the transaction, or says that it is
-// another's.
+// own locks the claim of a run until the end of the transaction. It returns a dataError when
+// another state has taken it over.
 func (t *dbTable) own(ctx context.Context, s dbSession, pipeline, id string) error {
 	var state string
 	if err := s.query(ctx, func(scan func(...any) error) error { return scan(&state) },
@@ -57,7 +56,7 @@ func (t *dbTable) own(ctx context.Context, s dbSession, pipeline, id string) err
 	return nil
 }
 
-// release says that this run writes no more.
+// release marks the claim of this run as no longer running.
 func (t *dbTable) release(ctx context.Context, pipeline, id string) error {
 	return t.within(ctx, nil, func(ctx context.Context, s dbSession) error {
 		return s.exec(ctx, "UPDATE "+t.claims()+" SET running = false WHERE sink = ? AND pipeline = ? AND state = ?",

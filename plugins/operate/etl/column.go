@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// kind is what a column holds. Every value is kept as its canonical text, so
-// that nothing is lost between a source and a sink.
+// kind is the type of a column. Values are kept as canonical text, so that nothing is lost between
+// a source and a sink.
 type kind string
 
 const (
@@ -33,7 +33,7 @@ func kinds() []kind {
 		kindTimestamp, kindTimestampTZ, kindUUID, kindJSON}
 }
 
-// columnType is a kind; a decimal has its digits, and how many of them follow the
+// columnType is a kind and, for a decimal, its number of digits and how many of them follow the
 // point.
 type columnType struct {
 	kind             kind
@@ -50,7 +50,7 @@ func (t columnType) String() string {
 // decimalType needs both numbers: a default scale would round in silence.
 var decimalType = regexp.MustCompile(`^decimal\((\d{1,2}), ?(\d{1,2})\)$`)
 
-// mostDigits are those of the widest decimal that Parquet's readers know.
+// mostDigits is the precision of the widest decimal that readers of Parquet support.
 const mostDigits = 38
 
 func parseType(text string) (columnType, error) {
@@ -79,7 +79,7 @@ func kindList() string {
 	return strings.Join(names, ", ")
 }
 
-// column is a name and what is under it.
+// column is the name and type of a column.
 type column struct {
 	name string
 	of   columnType
@@ -91,10 +91,10 @@ type cell struct {
 	null bool
 }
 
-// row has a cell for each column.
+// row has one cell for each column, in their order.
 type row []cell
 
-// size is about how much memory a row takes.
+// size estimates how many bytes of memory a row takes.
 func (r row) size() (n int) {
 	for _, c := range r {
 		n += len(c.text) + 24

@@ -9,18 +9,18 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Compacted is what compactions did with one table, or one folder.
+// Compacted sums up what was done with one table or one folder.
 type Compacted struct {
 	Table  string `json:"table,omitempty"`
 	Folder string `json:"folder,omitempty"`
 
-	Files         int   `json:"files"` // that others took the place of
+	Files         int   `json:"files"` // small files that were replaced
 	Bytes         int64 `json:"bytes"`
-	Into          int   `json:"into"` // so many
+	Into          int   `json:"into"` // files in their place
 	IntoBytes     int64 `json:"into_bytes"`
-	Vacuumed      int   `json:"vacuumed"` // of no version any more, and gone now
+	Vacuumed      int   `json:"vacuumed"` // removed files that no kept version names
 	VacuumedBytes int64 `json:"vacuumed_bytes"`
-	Log           int   `json:"log"` // objects of versions that are kept no more, and gone now
+	Log           int   `json:"log"` // removed objects of the log, or manifests
 }
 
 // Name is that of the table, or of the folder.
@@ -40,29 +40,29 @@ func (c Compacted) String() string {
 		c.Name(), c.Files, c.Bytes, c.Into, c.IntoBytes, c.Vacuumed, c.VacuumedBytes, c.Log)
 }
 
-// Compaction says what is worth it.
+// Compaction configures Compact.
 type Compaction struct {
-	Small int64         // bytes: a file of fewer is put together with others
-	Least int           // so many of one partition, or one after the other in a folder, at least
-	Keep  time.Duration // how long a file stays that is of the table, or the folder, no more
+	Small int64         // bytes: a smaller file is put together with others
+	Least int           // fewest small files that are put together: of one partition, or in sequence in a folder
+	Keep  time.Duration // how long a file stays after the table, or the folder, has dropped it
 	Tell  func(line string)
 	Now   func() time.Time
 }
 
-// leastKept bounds how soon files may go: readers of an older version read them, and
-// runs that go on.
+// leastKept is the shortest time that dropped files are kept: readers of an older version, and runs
+// in progress, may still read them.
 const leastKept = time.Hour
 
-// mostCompactions is how often a table is tried that others change meanwhile.
+// mostCompactions bounds how many versions, or attempts, one call makes of a table or a folder.
 const mostCompactions = 5
 
-// mostTogether bounds how many files one version puts together.
+// mostTogether bounds how many files one compaction puts together.
 const mostTogether = 10_000
 
-// Compact puts small files of the tables of Delta Lake that the pipeline writes, and
-// of the folders that it streams into, together, and removes those that have been of no
-// version for long. The rows stay as they are. It goes on beside runs, streams and
-// other writers: who is faster leaves the attempt without a trace.
+// Compact puts together the small files of the Delta tables that the pipeline writes, and of the
+// folders that it streams into, and removes files that were dropped longer than c.Keep ago. The
+// rows do not change. It may run beside runs, streams and other writers: if another is faster, the
+// attempt changes nothing.
 func (p *Pipeline) Compact(ctx context.Context, c Compaction) (all []Compacted, err error) {
 	if c.Keep < leastKept {
 		return nil, dataError{fmt.Errorf("files that are of the table no more stay for %s at least", leastKept)}
@@ -83,7 +83,7 @@ func (p *Pipeline) Compact(ctx context.Context, c Compaction) (all []Compacted, 
 	return all, nil
 }
 
-// compactable tells whether a sink has files that could be fewer.
+// compactable tells whether a sink has files that can be put together.
 func (p *Pipeline) compactable(t target) bool {
 	return t.delta != nil || p.stream && t.table == nil && t.topic == nil
 }

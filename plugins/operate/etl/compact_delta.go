@@ -35,7 +35,7 @@ func compactTable(ctx context.Context, at delta.Table, c Compaction) (done Compa
 		if err != nil {
 			return done, err
 		}
-		if len(into) == 0 { // others were faster, or it would be for nothing
+		if len(into) == 0 { // another writer was faster, or nothing would be gained
 			if next == s {
 				break
 			}
@@ -60,7 +60,8 @@ func compactTable(ctx context.Context, at delta.Table, c Compaction) (done Compa
 	return done, err
 }
 
-// smallFiles are those that are worth it: of each partition, when there are enough.
+// smallFiles returns the small files of each partition that has enough of them, at most
+// mostTogether in all.
 func smallFiles(s *delta.Snapshot, c Compaction) (all []delta.Add, err error) {
 	byPartition := map[string][]delta.Add{}
 	for _, name := range sortedKeys(s.Files) {
@@ -82,9 +83,9 @@ func smallFiles(s *delta.Snapshot, c Compaction) (all []delta.Add, err error) {
 	return all, nil
 }
 
-// putTogether writes the rows of files into fewer, and makes the version that has
-// these. Without one, into is empty: the table as it is then is returned, which is that
-// from which it began when the files would be no fewer.
+// putTogether writes the rows of small files into fewer files, and commits a version that has these
+// instead. If it commits none, into is empty, and next is s when the files would be no fewer, or a
+// newer snapshot when another writer has changed them.
 func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small []delta.Add, c Compaction) (
 	next *delta.Snapshot, into []delta.Add, err error) {
 	in, err := readingOf(at, s)
@@ -128,7 +129,7 @@ func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small [
 	for range mostConflicts {
 		next, err := at.Commit(ctx, s, change)
 		if !errors.Is(err, delta.ErrConflict) {
-			if err != nil { // it may have come: what was written stays
+			if err != nil { // the commit may have happened: the files stay
 				return nil, nil, err
 			}
 			return next, out.added, at.Tidy(ctx, next, c.Now())
@@ -139,9 +140,9 @@ func putTogether(ctx context.Context, at delta.Table, s *delta.Snapshot, small [
 		}
 		if slices.ContainsFunc(out.added, func(a delta.Add) bool {
 			_, live := s.Files[a.Path]
-			_, gone := s.Removed[a.Path] // by others, since
+			_, gone := s.Removed[a.Path] // removed by others, since
 			return live || gone
-		}) { // it came, and the answer was lost
+		}) { // the commit happened, and its answer was lost
 			return s, out.added, nil
 		}
 		for _, f := range small {
@@ -179,8 +180,8 @@ func copyRows(ctx context.Context, in *deltaReading, f delta.Add, out *deltaFile
 	}
 }
 
-// vacuum removes files that have been of no version for long, as the log tells. What
-// the log does not name, nobody knows the age of: it stays.
+// vacuum removes files that the log has named as removed for longer than c.Keep. Files that the log
+// does not name stay, as their age is not known.
 func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction, done *Compacted) error {
 	there := map[string]int64{}
 	if err := at.Store.List(ctx, at.Folder, func(b lake.Blob) error {
@@ -190,15 +191,15 @@ func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction
 		return err
 	}
 	live := map[string]bool{}
-	for _, f := range s.Files { // whose paths may be written in several ways
+	for _, f := range s.Files { // one file may be written as several paths
 		for _, key := range keysOf(at, f.Path, f.DeletionVector) {
 			live[key] = true
 		}
 	}
-	removed := map[string]int64{} // when last: a file may have gone with one vector, and come with another
+	removed := map[string]int64{} // when last: a file may be removed with one vector and added with another
 	for _, gone := range s.Removed {
 		for _, key := range keysOf(at, gone.Path, gone.DeletionVector) {
-			if gone.DeletionTimestamp == 0 { // nobody knows
+			if gone.DeletionTimestamp == 0 { // the time is not known: it stays
 				live[key] = true
 			}
 			removed[key] = max(removed[key], gone.DeletionTimestamp)
@@ -218,8 +219,8 @@ func vacuum(ctx context.Context, at delta.Table, s *delta.Snapshot, c Compaction
 	return nil
 }
 
-// keysOf are the objects of a file and its vector that are in the table's folder:
-// those outside are of another table, of which this one is a clone.
+// keysOf returns the keys of a data file and its deletion vector, if they are in the table's
+// folder. Those outside belong to another table, of which this one is a clone.
 func keysOf(at delta.Table, path string, vector *delta.Vector) (all []string) {
 	if key, err := at.Key(path); err == nil {
 		all = append(all, key)

@@ -17,18 +17,17 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// A compaction of a folder is an attempt with a number: it writes files that nobody
-// names yet, and then the manifest of that number, where none is. Who is there first
-// has compacted; what other attempts of this number, or a lower one, have written can
-// come no more, and goes. So a crash leaves the folder as it was, or compacted, and the
-// next one cleans up behind it. Streams are not concerned: they put manifests of other
-// names.
+// A compaction of a folder is an attempt with a number. It writes files that no manifest names yet,
+// and then puts the manifest with that number if there is none: the first attempt to put it has
+// compacted the folder. Files of other attempts with this number or a lower one can no longer come
+// into force, and tidy removes them. So a crash leaves the folder either as it was or compacted,
+// and the next compaction cleans up. Streams are not affected: their manifests have other names.
 
-// mostJoined is with how many bytes of small files one that takes their place ends.
+// mostJoined bounds how many bytes of small files are put together in one file.
 const mostJoined = 128 << 20
 
-// mostLoose is how many manifests of batches are worth a manifest that takes their
-// place, though no file is: those of batches without rows.
+// mostLoose is how many manifests of batches since the last compaction are replaced by a new one
+// even when no file is: batches without rows have manifests but no files.
 const mostLoose = 200
 
 func compactFolder(ctx context.Context, f *batchFolder, c Compaction) (done Compacted, err error) {
@@ -76,14 +75,14 @@ type attempt struct {
 	id     string
 	listed *listed
 
-	files   []manifestFile // that the folder is to have
-	written []string       // keys
+	files   []manifestFile // files of the folder after this attempt
+	written []string       // keys of the files that this attempt has written
 	done    Compacted
-	beaten  bool // another has compacted meanwhile
+	beaten  bool // another attempt with this number came first
 }
 
-// compact tells whether it came: no attempt comes that has nothing to do, or that
-// another was faster than.
+// compact tells whether the attempt came into force. It did not if there was nothing to do, or
+// another was faster (a.beaten).
 func (a *attempt) compact(ctx context.Context, has *inForce) (came bool, err error) {
 	forget := func() error { return a.store.Remove(context.WithoutCancel(ctx), a.written...) }
 	for rest := has.files; len(rest) > 0; {
@@ -103,7 +102,7 @@ func (a *attempt) compact(ctx context.Context, has *inForce) (came bool, err err
 	}
 	m := compactedManifest{Pipeline: a.pipeline, ID: a.id, Compaction: a.number, Number: has.number, At: a.c.Now().UTC(),
 		Rows: has.rows, Files: append([]manifestFile{}, a.files...)}
-	if m.At.Before(has.before.At) { // a clock was put back: they stay in order
+	if m.At.Before(has.before.At) { // the clock was put back: times of manifests stay in order
 		m.At = has.before.At
 	}
 	raw, err := json.Marshal(m)
@@ -115,10 +114,10 @@ func (a *attempt) compact(ctx context.Context, has *inForce) (came bool, err err
 		return true, nil
 	}
 	if !errors.Is(err, lake.ErrExists) {
-		return false, err // it may have come: what was written stays
+		return false, err // the manifest may be there: the files stay
 	}
 	there, err := a.readCompacted(ctx, lake.Blob{Key: a.compactedKey(a.number), Size: mostManifest}, a.number)
-	if err != nil || there.ID == a.id { // the answer was lost
+	if err != nil || there.ID == a.id { // its answer was lost
 		return err == nil, err
 	}
 	a.beaten = true
@@ -126,7 +125,7 @@ func (a *attempt) compact(ctx context.Context, has *inForce) (came bool, err err
 	return false, forget()
 }
 
-// run is how many small files are one after the other.
+// run returns how many files at the beginning are small.
 func (a *attempt) run(files []manifestFile) int {
 	n := slices.IndexFunc(files, func(f manifestFile) bool { return f.Bytes >= a.c.Small })
 	if n < 0 {
@@ -135,7 +134,7 @@ func (a *attempt) run(files []manifestFile) int {
 	return n
 }
 
-// join puts files together, as far as they have the same columns, in their order.
+// join puts consecutive files with the same columns together, in their order.
 func (a *attempt) join(ctx context.Context, files []manifestFile) error {
 	in := &parts{attempt: a, files: files}
 	for {
@@ -148,7 +147,7 @@ func (a *attempt) join(ctx context.Context, files []manifestFile) error {
 		if err != nil {
 			return err
 		}
-		if in.at-from == 1 { // nothing behind it has its columns: it stays, and the copy goes as all that nobody names
+		if in.at-from == 1 { // no later file has its columns: it stays, and tidy removes the copy
 			a.files = append(a.files, files[from])
 			continue
 		}
@@ -160,9 +159,9 @@ func (a *attempt) join(ctx context.Context, files []manifestFile) error {
 	}
 }
 
-// write makes one file of those that are next, like the first and not too large
-// together. Its name is in the place of that of the first: names are in the order of
-// the rows.
+// write puts the next files that have the columns of the first into one file, up to mostJoined
+// bytes. Its name begins with the number of the first file, so that the order of names stays the
+// order of rows.
 func (a *attempt) write(ctx context.Context, in *parts, first *part) (out manifestFile, err error) {
 	number, _ := numberOf(in.files[in.at].Name)
 	out.Name = fmt.Sprintf("%012d%s%06d-%s-%d.%s", number, compactedWithin, a.number, a.id, len(a.written), a.format)
@@ -198,7 +197,7 @@ func (a *attempt) write(ctx context.Context, in *parts, first *part) (out manife
 	})
 }
 
-// parts reads files, one ahead.
+// parts reads files in their order and holds one that was peeked at.
 type parts struct {
 	*attempt
 	files []manifestFile
@@ -206,14 +205,14 @@ type parts struct {
 	held  *part
 }
 
-// peek is the next file; nil, when there is none.
+// peek returns the next file without passing over it, or nil at the end.
 func (p *parts) peek(ctx context.Context) (*part, error) {
 	if p.held != nil || p.at == len(p.files) {
 		return p.held, nil
 	}
 	file := p.files[p.at]
 	b, is := p.listed.files[file.Name]
-	if !is { // a batch may have come while the folder was listed, its manifest after its file was passed
+	if !is { // the listing may have passed the file's place before a batch wrote it and its manifest: list again
 		l, err := p.list(ctx)
 		if err != nil {
 			return nil, err
@@ -238,11 +237,10 @@ func (p *parts) peek(ctx context.Context) (*part, error) {
 
 func (p *parts) next() { p.held, p.at = nil, p.at+1 }
 
-// tidy removes what nobody reads any more: of the newest compaction, what attempts have
-// written that did not come; and, of what a compaction has taken the place of which is
-// old enough, the files and the manifests. Readers begin with the newest compaction
-// that they find: one that began within the time to keep finds all that it names, and
-// all batches behind it.
+// tidy removes what nobody reads any more: files of attempts with the newest compaction's number
+// that did not come into force; and the files and manifests that a compaction older than c.Keep has
+// replaced. A reader starts from the newest compaction that it finds: if it started less than
+// c.Keep ago, all files that this one names, and all later batches, are still there.
 func (f *batchFolder) tidy(ctx context.Context, l *listed, c Compaction, done *Compacted) error {
 	if l.newest == 0 {
 		return nil
@@ -285,15 +283,15 @@ func (f *batchFolder) tidy(ctx context.Context, l *listed, c Compaction, done *C
 		}
 		return nil
 	}
-	if err := remove(l.batches, min(old.Number, l.last-1)); err != nil { // the last says how far the log was read
+	if err := remove(l.batches, min(old.Number, l.last-1)); err != nil { // the last manifest has the position in the log
 		return err
 	}
 	return remove(l.compacted, old.Compaction-1)
 }
 
-// oldEnough is the newest compaction that came before a time; of number 0: none did.
+// oldEnough returns the newest compaction that is not after a time; number 0: there is none.
 func (f *batchFolder) oldEnough(ctx context.Context, l *listed, before time.Time) (old compactedManifest, err error) {
-	numbers := slices.Sorted(maps.Keys(l.compacted)) // and so their times are in order
+	numbers := slices.Sorted(maps.Keys(l.compacted)) // their times have the same order
 	sort.Search(len(numbers), func(i int) bool {
 		m, failed := f.readCompacted(ctx, l.compacted[numbers[i]], numbers[i])
 		if err = errors.Join(err, failed); err != nil {

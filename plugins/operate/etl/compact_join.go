@@ -13,8 +13,8 @@ import (
 // part is a small file, read whole.
 type part struct {
 	file manifestFile
-	head string // the same for files with the same columns
-	body []byte // what follows the head, of csv and ndjson
+	head string // equal for files with the same columns
+	body []byte // what follows the head, in csv and ndjson
 
 	parquet *parquet.File
 	avro    *avroFile
@@ -45,7 +45,7 @@ func newPart(format string, file manifestFile, raw []byte) (*part, error) {
 	return p, nil
 }
 
-// csvHeader is how long the first record is, in which quoted names may go over lines.
+// csvHeader returns the length of the first record. Its quoted names may contain line breaks.
 func csvHeader(raw []byte) int {
 	quoted := false
 	for i, b := range raw {
@@ -59,11 +59,10 @@ func csvHeader(raw []byte) int {
 	return len(raw)
 }
 
-// joiner writes the rows of files with the same columns into one, in their order, as
-// they are: no value is decoded.
+// joiner copies files with the same columns into one, in their order, without converting values.
 type joiner interface {
 	add(*part) error
-	// end returns how many rows were written; -1: they were not counted.
+	// end finishes the file and returns how many rows were written; -1: they were not counted.
 	end() (int64, error)
 }
 

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// compactor puts small files of a stream's sinks together while it goes on. What fails
-// is told and tried the next time: the stream does not depend on it.
+// compactor compacts the sinks of a stream at intervals while the stream runs. A compaction that
+// fails is told to the user and tried again at the next interval; the stream goes on.
 type compactor struct {
 	p *Pipeline
 	c Compaction
@@ -16,10 +16,10 @@ type compactor struct {
 	cancel context.CancelFunc
 	going  sync.WaitGroup
 	mu     sync.Mutex
-	done   []Compacted // that nobody has taken yet
+	done   []Compacted // results that take has not returned yet
 }
 
-// compactor begins to compact as the pipeline says; the caller stops it.
+// compactor starts to compact at the pipeline's interval, if it has one; the caller must stop it.
 func (p *Pipeline) compactor(ctx context.Context, o Options) *compactor {
 	c := &compactor{p: p, cancel: func() {}}
 	if p.compaction == nil {
@@ -43,7 +43,8 @@ func (p *Pipeline) compactor(ctx context.Context, o Options) *compactor {
 	return c
 }
 
-// stop ends what is on its way, which leaves each sink as it was or compacted.
+// stop cancels a compaction in progress, which leaves each sink as it was or compacted, and waits
+// for its end.
 func (c *compactor) stop() {
 	c.cancel()
 	c.going.Wait()
@@ -71,7 +72,7 @@ func (c *compactor) all(ctx context.Context) {
 	}
 }
 
-// take returns what was done since it was asked last.
+// take returns what was done since the last call.
 func (c *compactor) take() []Compacted {
 	c.mu.Lock()
 	defer c.mu.Unlock()

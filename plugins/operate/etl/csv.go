@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// In CSV as it is read and written here, a field without quotes that is empty is
-// null, and "" is the empty text: that much no reader of encoding/csv can tell.
+// In the CSV that is read and written here, an empty field is null without quotes, and the empty
+// text with them. encoding/csv cannot tell the two apart.
 
 func trimmed(line []byte) []byte { return bytes.TrimRight(line, "\r\n") }
 
@@ -24,7 +24,7 @@ func fromBase64(text string) (string, error) {
 
 var errQuotes = errors.New("its quotes are not closed, or stand within a field")
 
-// record reads one record, whose quoted fields may go over lines.
+// record reads one record, whose quoted fields may contain line breaks.
 func (f *fileReading) record() ([]cell, error) {
 	raw, err := f.line()
 	if err != nil {
@@ -116,7 +116,7 @@ func (f *fileReading) csvRow() (row, error) {
 	return r, nil
 }
 
-// appendCSV writes a record; cells are as they stand in a file.
+// appendCSV appends a record. Null is an empty field, the empty text is "".
 func appendCSV(b []byte, cells []cell) []byte {
 	for i, c := range cells {
 		if i > 0 {

@@ -13,11 +13,11 @@ import (
 	"weir/internal/platform/secret"
 )
 
-// sqlServer is a database of a server that speaks SQL, and who asks it.
+// sqlServer is a database on an SQL server, and the user that connects to it.
 type sqlServer struct {
 	host, database, sslmode string
 	port                    int64
-	user, password          string // where a secret is kept, or, of the user, itself
+	user, password          string // references to secrets; the user may also be plain text
 }
 
 func readServer(r *reader, port int64) sqlServer {
@@ -48,16 +48,16 @@ const (
 
 func sslModes() []string { return []string{sslVerifyFull, sslVerifyCA, sslRequire, sslDisable} }
 
-// address is the host and the port.
+// address returns HOST:PORT.
 func (s sqlServer) address() string { return net.JoinHostPort(s.host, strconv.FormatInt(s.port, 10)) }
 
-// url is that of the database, without the user.
+// url returns the URL of the database, without the user.
 func (s sqlServer) url(scheme string) string {
 	u := url.URL{Scheme: scheme, Host: s.address(), Path: "/" + s.database}
 	return u.String()
 }
 
-// login is who asks, with the secrets as they are now.
+// login returns the user and the password, with their secrets as they are now.
 func (s sqlServer) login(ctx context.Context) (user, password string, err error) {
 	if user, err = secret.Value(ctx, s.user); err != nil {
 		return "", "", err
@@ -66,58 +66,59 @@ func (s sqlServer) login(ctx context.Context) (user, password string, err error)
 	return user, password, err
 }
 
-// database is a server whose tables are sinks. What a table is claimed, loaded and
-// asked by is the same SQL for all, with names in double quotes and ? for values;
-// what differs is said by the server, or by a session.
+// database is a server whose tables are sinks. The statements that claim, load and audit a table
+// are the same for all servers, with names in double quotes and ? for values; what differs is in
+// this interface and in dbSession.
 type database interface {
-	format() string // in a pipeline
-	where() string  // without the user
-	// books are the statements that make the tables of claims and of loads; positions
-	// the one for how far streams are. Where a table is there they do nothing.
+	format() string // name of the format in a pipeline
+	where() string  // URL without the user
+	// books returns the statements that create the tables of claims and of loads, and positions the
+	// one that creates the table of the positions of streams. They do nothing to a table that
+	// exists.
 	books(t *dbTable) []string
 	positions(t *dbTable) string
-	// otherwise ends an INSERT of a row whose key may be there: then it sets the rest.
+	// otherwise returns the end of an INSERT that sets the columns sets if there is a row with this
+	// key.
 	otherwise(key, sets []string) string
 	session(ctx context.Context, readOnly bool) (dbSession, error)
-	// reading is a source of some columns of a table, for its audit.
+	// reading returns a source of some columns of a table, for its audit.
 	reading(t *dbTable, columns []column) source
 }
 
-// dbSession is a connection to a database. Its errors say what the server says
-// without what it may quote of data or of the user.
+// dbSession is a connection to a database. Its errors contain the server's message, without the
+// values or the user that the server may quote in it.
 type dbSession interface {
 	exec(ctx context.Context, sql string, args ...any) error
-	// query hands each row to each, which scans it.
+	// query calls each for every row; each must scan it.
 	query(ctx context.Context, each func(scan func(...any) error) error, sql string, args ...any) error
-	// make makes tables, which another may be making.
+	// make creates tables; others may create the same ones at the same time.
 	make(ctx context.Context, statements ...string) error
-	// transact does something in one transaction, in which nobody else has the lock of
-	// that name. When it returns without an error, what was done is durable; after an
-	// error it may be, when the answer to the commit was lost. It may do it several
-	// times, when the server has chosen it as the victim of a deadlock.
+	// transact calls do in one transaction that holds the named lock. When it returns nil, the
+	// transaction is durable. After an error it may be, if the answer to the commit was lost. It
+	// may call do several times, when the server aborts the transaction because of a deadlock.
 	transact(ctx context.Context, lock string, do func(context.Context) error) error
-	// takes says which columns the table does not take as they are.
+	// takes returns an error that names the columns which the table cannot hold as they are.
 	takes(ctx context.Context, t *dbTable, columns []column) error
-	// ready makes before a transaction what the server makes outside of one alone.
+	// ready does, before a transaction, what the server can only do outside of one.
 	ready(ctx context.Context, t *dbTable, columns []column) error
-	// fill brings rows into the table within a transaction: it makes or empties the
-	// table, where that is to be, and merges rows where that is asked for.
+	// fill writes rows to the table within a transaction. As the sink's mode says, it creates or
+	// empties the table first, or merges the rows.
 	fill(ctx context.Context, t *dbTable, columns []column, encode func(tableRows) error) error
-	// erase lets the rows with these keys go, before rows are merged, or all.
+	// erase deletes the rows with these keys, or all rows, before rows are merged.
 	erase(ctx context.Context, t *dbTable, key []column, rows []row, all bool) error
 	close(ctx context.Context)
 }
 
-// tableRows takes the rows of a table, and sums them up in any order.
+// tableRows encodes rows for a table. The sum of the rows does not depend on their order.
 type tableRows interface {
 	encoder
 	told() (bytes int64, sum string)
 }
 
-// quoted is the name of a table, SCHEMA.TABLE or TABLE, as SQL has it.
+// quoted returns a table's name, SCHEMA.TABLE or TABLE, in SQL's quotes.
 func quoted(table string) string { return pgx.Identifier(strings.Split(table, ".")).Sanitize() }
 
-// quotedNames are names as a list in SQL.
+// quotedNames returns names in quotes, as a list in SQL.
 func quotedNames(all []string) string {
 	out := slices.Clone(all)
 	for i, name := range out {

@@ -1,6 +1,6 @@
-// Package etl runs pipelines that a JSON file describes: from a source through
-// steps to sinks, with an account of every row. A sink shows all of a run or
-// nothing of it; a run that was interrupted goes on at its last block.
+// Package etl runs pipelines that a JSON file describes: from a source through steps to sinks, with
+// an account of every row. A sink shows all of a run or nothing of it; a run that was interrupted
+// continues after its last block.
 package etl
 
 import (
@@ -19,14 +19,14 @@ import (
 	"weir/internal/platform/text"
 )
 
-// node is a value of JSON that knows where it stands.
+// node is a JSON value and its position in a file.
 type node struct {
 	file    string
 	pointer string // RFC 6901, in that file
 	value   any    // map[string]*node, []*node, string, json.Number, bool or nil
 }
 
-// Problem is what is wrong at a place of a file.
+// Problem is an error at a position in a file.
 type Problem struct {
 	File, Pointer, Text string
 }
@@ -38,7 +38,7 @@ func (p Problem) String() string {
 	return p.File + ": " + p.Pointer + ": " + p.Text
 }
 
-// ProblemsError is what is wrong with a pipeline, in the order of its places.
+// ProblemsError lists the errors of a pipeline, in the order of their positions.
 type ProblemsError struct{ Problems []Problem }
 
 func (e *ProblemsError) Error() string {
@@ -53,11 +53,11 @@ func (n *node) problem(format string, args ...any) *ProblemsError {
 	return &ProblemsError{[]Problem{{n.file, n.pointer, fmt.Sprintf(format, args...)}}}
 }
 
-// mostDepth bounds how deep a file nests.
+// mostDepth bounds how deep the values of a file nest.
 const mostDepth = 64
 
-// parse reads one file. A name that stands twice in an object is refused: which
-// of the two counts, no reader knows.
+// parse reads one file. It refuses a name that occurs twice in an object, because readers differ in
+// which of the two they take.
 func parse(file string, raw []byte) (*node, error) {
 	raw = text.WithoutBOM(raw)
 	top := &node{file: file}
@@ -89,8 +89,8 @@ const (
 	halfAPair  = "it has half of a surrogate pair, which is no text"
 )
 
-// hasHalfAPair says whether an escape such as \ud800 stands alone in JSON: it would be
-// read as another character.
+// hasHalfAPair tells whether JSON has an escape such as \ud800 without its other half, which a
+// decoder would replace with another character.
 func hasHalfAPair(raw []byte) bool {
 	if !bytes.Contains(raw, []byte(`\u`)) {
 		return false
@@ -108,8 +108,8 @@ func hasHalfAPair(raw []byte) bool {
 	return false
 }
 
-// parseData reads JSON that is data: an error tells a name that stands twice and
-// where, and nothing else of it.
+// parseData parses JSON that is data. Its errors quote nothing of the data but a pointer to a name
+// that occurs twice.
 func parseData(what string, raw []byte) (*node, error) {
 	n, err := parse("", raw)
 	var wrong *ProblemsError
@@ -178,7 +178,7 @@ func below(pointer, name string) string {
 	return pointer + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
-// plain is the value without its places, for printing and hashing.
+// plain returns the value without positions, for printing and hashing.
 func (n *node) plain() any {
 	switch v := n.value.(type) {
 	case map[string]*node:
@@ -197,7 +197,7 @@ func (n *node) plain() any {
 	return n.value
 }
 
-// reader reads the members of an object and collects what is wrong.
+// reader reads the members of an object and collects the problems it finds.
 type reader struct {
 	n        *node
 	members  map[string]*node
@@ -223,7 +223,7 @@ func (r *reader) member(name string) *node {
 	return r.members[name]
 }
 
-// text reads a string; one that must be there is said to be missing.
+// text reads a string. If needed is set, a missing or empty one is a problem.
 func (r *reader) text(name string, needed bool) string {
 	n := r.member(name)
 	if n == nil {
@@ -263,7 +263,7 @@ func (r *reader) number(name string, unset, least, most int64) int64 {
 	return v
 }
 
-// duration reads a time such as 90m.
+// duration reads a duration such as 90m.
 func (r *reader) duration(name string, unset, least, most time.Duration) time.Duration {
 	if r.member(name) == nil {
 		return unset
@@ -275,7 +275,7 @@ func (r *reader) duration(name string, unset, least, most time.Duration) time.Du
 	return d
 }
 
-// shortly is a duration without the zeros at its end.
+// shortly formats a duration without units that are zero at its end.
 func shortly(d time.Duration) string {
 	s := d.String()
 	if s = strings.TrimSuffix(s, "m0s"); s != d.String() {
@@ -311,7 +311,7 @@ func (r *reader) list(name string) []*node {
 	return v
 }
 
-// end says which members nothing reads.
+// end reports members that no call has read.
 func (r *reader) end() {
 	for _, name := range slices.Sorted(maps.Keys(r.members)) {
 		if !slices.Contains(r.known, name) {

@@ -15,10 +15,10 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// batchFolder is where a stream brings batches as objects. Which of them it has, its
-// manifests say: of each batch there is one, and of each compaction one that names all
-// files up to a batch. The newest of a compaction and those of the batches behind it
-// are what the folder has, whatever else lies there.
+// batchFolder is a folder to which a stream writes batches as objects. Its manifests say which
+// files count: there is one for each batch, and one for each compaction, which names all files up
+// to a batch. The folder consists of what the newest compaction names and of the batches after it;
+// other objects in it do not count.
 type batchFolder struct {
 	store    folderStore
 	name     string
@@ -26,7 +26,7 @@ type batchFolder struct {
 	pipeline string
 }
 
-// folderStore is what is asked of a store: *lake.Store, but in tests.
+// folderStore is the part of *lake.Store that is used here; tests have others.
 type folderStore interface {
 	List(ctx context.Context, prefix string, each func(lake.Blob) error) error
 	Open(ctx context.Context, b lake.Blob) (lake.Reader, error)
@@ -35,22 +35,22 @@ type folderStore interface {
 	Remove(ctx context.Context, keys ...string) error
 }
 
-// manifest is what a batch brought, and up to where.
+// manifest names the files of a batch and the position in the log after it.
 type manifest struct {
 	Pipeline string         `json:"pipeline"`
-	ID       string         `json:"id"` // of the try that came
+	ID       string         `json:"id"` // of the attempt that came into force
 	Number   int64          `json:"number"`
 	To       marks          `json:"to"`
 	Files    []manifestFile `json:"files"`
 }
 
-// compactedManifest says which files the folder has up to a batch: what the manifests
-// up to there name counts no more.
+// compactedManifest names all files of the folder up to a batch. It replaces the manifests up to
+// there.
 type compactedManifest struct {
 	Pipeline   string         `json:"pipeline"`
-	ID         string         `json:"id"`         // of the attempt that came
+	ID         string         `json:"id"`         // of the attempt that came into force
 	Compaction int64          `json:"compaction"` // its number
-	Number     int64          `json:"number"`     // of the last batch that is in it
+	Number     int64          `json:"number"`     // of the last batch that it includes
 	At         time.Time      `json:"at"`
 	Rows       int64          `json:"rows"` // of all files
 	Files      []manifestFile `json:"files"`
@@ -68,7 +68,7 @@ const (
 	mostManifest   = 64 << 20
 
 	compactedPrefix = "compacted-"
-	compactedWithin = "-compacted-" // in the name of a file that a compaction has made
+	compactedWithin = "-compacted-" // part of the name of a file that a compaction has made
 )
 
 func (f *batchFolder) batchKey(number int64) string {
@@ -79,14 +79,14 @@ func (f *batchFolder) compactedKey(number int64) string {
 	return fmt.Sprintf("%s/%s/%s%012d.json", f.name, manifestFolder, compactedPrefix, number)
 }
 
-// numberOf is that of a file of the folder: of a batch, or a manifest.
+// numberOf returns the number in the name of a file or of a batch's manifest.
 func numberOf(name string) (int64, bool) {
 	digits, _, _ := strings.Cut(strings.TrimSuffix(name, path.Ext(name)), "-")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	return n, err == nil && n > 0
 }
 
-// compactionOf is the number of the compaction that made a file; 0: none did.
+// compactionOf returns the number of the compaction that made a file; 0: a batch made it.
 func compactionOf(name string) int64 {
 	_, rest, is := strings.Cut(name, compactedWithin)
 	if !is {
@@ -100,13 +100,13 @@ func compactionOf(name string) int64 {
 	return n
 }
 
-// listed is what lies in a folder.
+// listed is the contents of a folder.
 type listed struct {
 	files     map[string]lake.Blob // by their names below it
 	batches   map[int64]lake.Blob
 	compacted map[int64]lake.Blob
-	last      int64 // of the batches
-	newest    int64 // of the compactions; 0: there is none
+	last      int64 // number of the last batch
+	newest    int64 // number of the newest compaction; 0: there is none
 }
 
 func (f *batchFolder) list(ctx context.Context) (*listed, error) {
@@ -147,7 +147,7 @@ func (f *batchFolder) readCompacted(ctx context.Context, b lake.Blob, number int
 	return m, f.mine(m.Pipeline)
 }
 
-// mine tells whether the folder is that of the pipeline; "": whose it is matters not.
+// mine returns an error if the folder belongs to another pipeline; an f.pipeline of "" accepts any.
 func (f *batchFolder) mine(pipeline string) error {
 	if pipeline != f.pipeline && f.pipeline != "" {
 		return dataError{fmt.Errorf("pipeline %s streams into %s: name another folder", pipeline, f.name)}
@@ -175,16 +175,16 @@ func (f *batchFolder) read(ctx context.Context, b lake.Blob, most int64) ([]byte
 	return raw, errors.Join(err, r.Close())
 }
 
-// inForce are the files that the folder has, in the order of the rows.
+// inForce lists the files that the folder consists of, in the order of the rows.
 type inForce struct {
-	before compactedManifest // the newest; of number 0: there is none
-	number int64             // of the last batch that is in it
+	before compactedManifest // the newest compaction; number 0: there is none
+	number int64             // of the last batch that is included
 	files  []manifestFile
 	rows   int64
 }
 
-// has reads what the folder has: up to so many batches behind the newest compaction,
-// all when most is 0.
+// has reads which files the folder consists of: those of the newest compaction, and of at most most
+// batches after it; 0: of all.
 func (f *batchFolder) has(ctx context.Context, l *listed, most int64) (*inForce, error) {
 	c := &inForce{}
 	if l.newest > 0 {

@@ -14,7 +14,7 @@ import (
 	"weir/plugins/operate/etl/delta"
 )
 
-// encoder writes rows in a format. The same rows give the same bytes.
+// encoder writes rows in a format. The same rows always give the same bytes.
 type encoder interface {
 	write(row) error
 	end() error
@@ -34,7 +34,7 @@ func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
 		return &textEncoder{w: w, columns: columns, append: appendJSON}, nil
 	case avroFormat:
 		return newAvro(columns, w)
-	case postgresFormat: // without a table, as in tests
+	case postgresFormat: // without a table, for tests
 		return newTableEncoder(columns, make([]int, len(columns))), nil
 	case mysqlFormat:
 		return newMySQLRows(columns), nil
@@ -42,9 +42,9 @@ func newEncoder(format string, columns []column, w io.Writer) (encoder, error) {
 	return newParquet(columns, nil, w)
 }
 
-// takes says which column a sink cannot hold; of a table, it asks.
+// takes returns an error that names the columns a sink cannot hold; it asks the server of a table.
 func (p *Pipeline) takes(ctx context.Context, t target, columns []column) error {
-	if t.delta != nil && p.mocked { // as a table that is not there yet
+	if t.delta != nil && p.mocked { // as if the table did not exist yet
 		_, err := t.delta.check(&delta.Snapshot{Version: -1}, columns)
 		return err
 	}
@@ -69,7 +69,7 @@ func (p *Pipeline) takes(ctx context.Context, t target, columns []column) error 
 	return t.table.asked(ctx, columns)
 }
 
-// checkFormat says which column a format cannot hold.
+// checkFormat returns an error that names a column which the format cannot hold.
 func checkFormat(format string, columns []column) error {
 	for _, c := range columns {
 		if format == "parquet" && strings.ContainsAny(c.name, "\x00") {
@@ -108,8 +108,8 @@ func appendCSVRow(b []byte, columns []column, r row) []byte {
 	return appendCSV(b, cells)
 }
 
-// appendJSON writes a row as an object, and a line feed. Decimals are texts: most
-// readers of JSON would round a number.
+// appendJSON appends a row as an object and a line feed. Decimals are strings, because most readers
+// of JSON would round a number.
 func appendJSON(b []byte, columns []column, r row) []byte {
 	b = append(b, '{')
 	for i, c := range columns {
@@ -136,7 +136,7 @@ func appendJSON(b []byte, columns []column, r row) []byte {
 	return append(b, "}\n"...)
 }
 
-// ordered is a group whose fields keep their order, which parquet.Group sorts.
+// ordered is a group that keeps the order of its fields; parquet.Group sorts them.
 type ordered struct {
 	parquet.Group
 	order []string
@@ -154,19 +154,19 @@ func (o ordered) Fields() []parquet.Field {
 	return all
 }
 
-// rowGroup is how many rows a group of a Parquet object has, but the last.
+// rowGroup is the number of rows in each row group of a Parquet object but the last.
 const rowGroup = 100_000
 
 type parquetEncoder struct {
 	columns []column
 	w       *parquet.GenericWriter[any]
-	buf     []parquet.Row // of rows that are not written yet; their bytes are the rows' own, or in fixed
-	next    int           // of them
+	buf     []parquet.Row // rows not written yet; their bytes are in the texts of the rows, or in fixed
+	next    int           // index of the next free row in buf
 	fixed   []byte
 	rows    int
 }
 
-// newParquet encodes rows as Parquet; ids are those of the columns, if they have any.
+// newParquet returns an encoder to Parquet; ids are the field ids of the columns, or nil.
 func newParquet(columns []column, ids []int, w io.Writer) (encoder, error) {
 	group := parquet.Group{}
 	for i, c := range columns {

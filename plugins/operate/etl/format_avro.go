@@ -17,14 +17,14 @@ import (
 	"weir/internal/platform/text"
 )
 
-// avroName is what a name may be.
+// avroName matches the names that Avro allows.
 var avroName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// avroBlock is with how many bytes, before they are packed, a block ends.
+// avroBlock is the size in bytes, before compression, at which a block ends.
 const avroBlock = 1 << 18
 
-// avroEncoder writes a file of Avro. The mark between its blocks comes of its schema
-// and its first block: the same rows give the same bytes.
+// avroEncoder writes a file of Avro. The marker between its blocks is a hash of the schema and the
+// first block, so that the same rows give the same bytes.
 type avroEncoder struct {
 	w       io.Writer
 	columns []column
@@ -54,7 +54,7 @@ func newAvroWriter(columns []column, schema []byte, w io.Writer) (*avroEncoder, 
 	return &avroEncoder{w: w, columns: columns, schema: schema, pack: pack}, err
 }
 
-// avro is a type as a schema has it.
+// avro returns the type in the form of an Avro schema.
 func (t columnType) avro() any {
 	logical := func(of, name string) any { return map[string]any{"type": of, "logicalType": name} }
 	switch t.kind {
@@ -79,7 +79,7 @@ func (e *avroEncoder) write(r row) (err error) {
 			e.buf = append(e.buf, 0)
 			continue
 		}
-		e.buf = append(e.buf, 2) // the second of the union
+		e.buf = append(e.buf, 2) // the second type of the union
 		if e.buf, err = e.columns[i].of.appendAvro(e.buf, c.text); err != nil {
 			return fmt.Errorf("encoding column %q: %w", e.columns[i].name, err)
 		}
@@ -90,7 +90,7 @@ func (e *avroEncoder) write(r row) (err error) {
 	return e.flush()
 }
 
-// appendAvro writes a canonical text as Avro has it.
+// appendAvro appends a canonical text in Avro's binary encoding.
 func (t columnType) appendAvro(b []byte, text string) ([]byte, error) {
 	number := func(v int64, err error) ([]byte, error) { return binary.AppendVarint(b, v), err }
 	whole := func(raw string) []byte { return append(binary.AppendVarint(b, int64(len(raw))), raw...) }
@@ -124,7 +124,7 @@ func (t columnType) appendAvro(b []byte, text string) ([]byte, error) {
 	return whole(text), nil
 }
 
-// twosComplement is a number in as many bytes as it needs, the first with its sign.
+// twosComplement returns a number in the fewest bytes, big-endian.
 func twosComplement(v *big.Int) []byte {
 	if v.Sign() >= 0 {
 		return append(make([]byte, 1-min(1, v.BitLen()%8)), v.FillBytes(make([]byte, (v.BitLen()+7)/8))...)
@@ -133,7 +133,7 @@ func twosComplement(v *big.Int) []byte {
 	return new(big.Int).Add(v, new(big.Int).Lsh(big.NewInt(1), uint(size)*8)).FillBytes(make([]byte, size))
 }
 
-// flush writes a block, behind the header when it is the first.
+// flush writes a block, after the header if it is the first.
 func (e *avroEncoder) flush() error {
 	if !e.began {
 		sum := sha256.Sum256(append(append([]byte{}, e.schema...), e.buf...))

@@ -12,8 +12,8 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// value is a canonical text as Parquet has it. It may be a part of that text, or of
-// what the encoder has for values of fixed size, until the rows are written.
+// value converts a canonical text to a Parquet value. Until the rows are written, the value may
+// refer to the bytes of text, or to e.fixed.
 func (e *parquetEncoder) value(t columnType, text string) (parquet.Value, error) {
 	switch t.kind {
 	case kindBool:
@@ -48,10 +48,10 @@ func (e *parquetEncoder) value(t columnType, text string) (parquet.Value, error)
 	return parquet.ByteArrayValue(rawjson.Bytes(text)), nil
 }
 
-// fixedBytes is room for one value of fixed size, of zeros.
+// fixedBytes returns zeroed room for one value of fixed size.
 func (e *parquetEncoder) fixedBytes() []byte {
 	from := len(e.fixed)
-	e.fixed = append(e.fixed, make([]byte, decimalBytes)...) // one that moves leaves the earlier where they are
+	e.fixed = append(e.fixed, make([]byte, decimalBytes)...) // when append moves it, earlier values keep the old array
 	return e.fixed[from:]
 }
 
@@ -70,7 +70,7 @@ func (e *parquetEncoder) uuid(text string) (parquet.Value, error) {
 	return parquet.FixedLenByteArrayValue(out), err
 }
 
-// decimal is the number without its point, in two's complement.
+// decimal returns the unscaled number, in two's complement.
 func (e *parquetEncoder) decimal(t columnType, text string) (parquet.Value, error) {
 	if t.precision <= 18 {
 		v, err := unscaled(text)
@@ -91,7 +91,7 @@ func (e *parquetEncoder) decimal(t columnType, text string) (parquet.Value, erro
 
 var errNoDecimal = errors.New("it is no decimal")
 
-// unscaled is a decimal of 18 digits at most without its point.
+// unscaled returns a decimal of at most 18 digits without its point.
 func unscaled(text string) (v int64, err error) {
 	digits := strings.TrimPrefix(text, "-")
 	if digits == "" || len(digits) > len("0.")+18 {

@@ -11,34 +11,35 @@ import (
 	"time"
 )
 
-// gather is a step that needs all rows before it knows which go on. It cuts a run
-// into segments: the rows that come to it are a segment's blocks, synced, before
-// it begins; what goes on from it becomes the blocks of the next segment, and is
-// there whole, with its counts, or not at all. So a crash within a gather begins
-// it again from the blocks, and asks no source again; the same rows in the same
-// order give the same. What it keeps in memory is bounded by the pipeline's
-// memory_mib; beyond that it is refused by name, and nothing is guessed or spilled.
+// gather is a step that needs all rows before it knows which go on. It divides a run into segments:
+// the rows that reach it are synced as the blocks of one segment before it begins, and the rows
+// that leave it become the blocks of the next, which exists with its counts completely or not at
+// all. So after a crash within a gather it begins again from the blocks, without reading the
+// source; the same rows in the same order give the same result. Its memory is bounded by the
+// pipeline's memory_mib: beyond that the run fails with an error that says so, as nothing is
+// spilled to disk.
 type gather interface {
-	// see takes each row, in order, and its number in the source. An error is of
-	// this row, or of the bound.
+	// see gets each row, in order, and its number in the source. An error concerns this row, or the
+	// bound of memory.
 	see(r row, number int64) error
-	// stays tells of each row, in the same order, whether it goes on. A step that
-	// makes rows is not asked.
+	// stays tells of each row, in the same order, whether it goes on. It is not called of a step
+	// that makes rows.
 	stays() bool
-	// made are the rows that it makes of those that it saw, in an order that
-	// depends on their values alone; nil, and false, when it makes none.
+	// made returns the rows that the step makes of those it saw, in an order that depends only on
+	// their values; nil and false if the step makes no rows.
 	made() ([]numbered, bool, error)
 }
 
-// numbered is a row with its number in the source; one that a step has made has
-// that of the first row that it was made of.
+// numbered is a row with its number in the source. A row that a step has made has the number of the
+// first row that it was made of.
 type numbered struct {
 	row    row
 	number int64
-	place  string // in a log: TOPIC/PARTITION/OFFSET
+	place  string // position in a log: TOPIC/PARTITION/OFFSET
 }
 
-// told is what a row's number and place are kept as.
+// told encodes the number and the place as one cell, which follows a row in blocks between
+// segments.
 func (n numbered) told() cell {
 	text := strconv.FormatInt(n.number, 10)
 	if n.place != "" {
@@ -47,12 +48,12 @@ func (n numbered) told() cell {
 	return cell{text: text}
 }
 
-// gathers tells whether a step needs all rows.
+// gathers tells whether the step needs all rows.
 func (s stepSpec) gathers() bool {
 	return slices.Contains([]string{"dedupe", "unique", "aggregate", "check"}, s.kind)
 }
 
-// gather plans such a step: the columns behind it, and what makes one.
+// gather plans such a step: it returns the columns after the step, and a constructor.
 func (s stepSpec) gather(columns []column, memory int64) (next []column, begin func(time.Time) gather,
 	err error) {
 	if s.kind == "check" {
@@ -77,7 +78,7 @@ func (s stepSpec) gather(columns []column, memory int64) (next []column, begin f
 	return s.aggregate(columns, key, room)
 }
 
-// keyColumns are the columns whose values, together, are a key.
+// keyColumns are the columns whose values together are a key.
 type keyColumns []keyColumn
 
 type keyColumn struct {
@@ -100,8 +101,8 @@ func keyOf(columns []column, by []string) (keyColumns, error) {
 	return key, nil
 }
 
-// of is the key of a row: the same for equal values, and no other. null tells
-// whether one of them is null.
+// of returns the key of a row: rows have the same key exactly if the values of these columns are
+// equal. null tells whether one of them is null.
 func (k keyColumns) of(r row) (key string, null bool) {
 	var b []byte
 	for _, c := range k {
@@ -110,7 +111,7 @@ func (k keyColumns) of(r row) (key string, null bool) {
 			b, null = append(b, 0), true
 			continue
 		}
-		if v.text == "-0" { // of floats: it equals 0
+		if v.text == "-0" { // a float's -0 equals 0
 			v.text = "0"
 		}
 		b = binary.AppendUvarint(b, uint64(len(v.text))+1)
@@ -123,10 +124,10 @@ func noColumn(columns []column, name string) error {
 	return fmt.Errorf("there is no column %q here: there are %s", name, strings.Join(names(columns), ", "))
 }
 
-// budget bounds what a step keeps in memory.
+// budget bounds the memory of a step, in bytes.
 type budget struct{ left, most int64 }
 
-// entryBytes is what a key costs beside its text.
+// entryBytes estimates the memory of a map entry without its key's text.
 const entryBytes = 96
 
 func (b *budget) take(n int) error {
@@ -137,15 +138,15 @@ func (b *budget) take(n int) error {
 	return nil
 }
 
-// distinct keeps one row of each key.
+// distinct lets one row of each key go on.
 type distinct struct {
 	key   keyColumns
-	last  bool // the last row stays, and not the first
-	nulls bool // a row with a null in its key is like no other
+	last  bool // keep the last row of a key instead of the first
+	nulls bool // rows with a null in their key are all different
 	kept  map[string]int64
 	room  *budget
 
-	stay       []bool // of the rows, when all have been seen
+	stay       []bool // whether each row stays; set after the last row
 	seen, next int64
 }
 
@@ -176,11 +177,10 @@ func (d *distinct) stays() bool {
 
 func (d *distinct) made() ([]numbered, bool, error) { return nil, false, nil }
 
-// segment is a part of a run between two steps that gather: the steps that its
-// rows take, [from, to).
+// segment is a part of a run between two gathering steps. Its rows pass the steps [from, to).
 type segment struct{ from, to int }
 
-// segments is how many there are.
+// segments returns the number of segments of a run.
 func (p *Pipeline) segments() int {
 	n := 1
 	for _, s := range p.steps {
@@ -191,7 +191,7 @@ func (p *Pipeline) segments() int {
 	return n
 }
 
-// segments are those of a plan; between two is the step that gathers.
+// segments returns the segments of a plan. Between two is the step that gathers.
 func (p *planned) segments() []segment {
 	all := []segment{{0, len(p.specs)}}
 	for i, s := range p.specs {
@@ -203,21 +203,21 @@ func (p *planned) segments() []segment {
 	return all
 }
 
-// into takes rows through the steps of a segment into a block.
+// into passes rows through the steps of a segment into a block.
 type into struct {
 	p       *Pipeline
 	planned *planned
 	segment segment
 	counts  *Counts
 	b       *block
-	changes bool // rows may be there already: one that is filtered is gone
+	changes bool // the source is a log of changes: sinks may have the row that is filtered now
 }
 
-// take takes one row, and notes what became of it.
+// take passes one row through the segment and counts what became of it.
 func (w into) take(r numbered) error { return w.through(r, w.segment.from) }
 
-// through takes a row from a step on. One that spreads ends the row's way, and
-// begins that of each of those that it makes.
+// through passes a row on from step from. A step that spreads a row ends its way, and each row that
+// it makes goes on from the step after it.
 func (w into) through(r numbered, from int) error {
 	to := from
 	for to < w.segment.to && w.planned.spreads[to] == nil {
@@ -236,7 +236,7 @@ func (w into) through(r numbered, from int) error {
 	case to == len(w.planned.specs):
 		w.b.add(out)
 		w.counts.Written++
-	default: // its number is with it until the end
+	default: // a segment follows, which needs its number
 		w.b.add(append(slices.Clone(out), r.told()))
 	}
 	return nil
@@ -259,7 +259,8 @@ func (w into) spread(r numbered, step int) error {
 	return nil
 }
 
-// fail notes a row that cannot pass; step -1: it could not be read.
+// fail counts a row that failed; step -1: it could not be read. It rejects or drops the row, or
+// returns an error, as onFailure says.
 func (w into) fail(r numbered, step int, reason, onFailure string, raw []byte) error {
 	if step >= 0 {
 		w.counts.Steps[step].Failed++
@@ -286,8 +287,8 @@ func (w into) fail(r numbered, step int, reason, onFailure string, raw []byte) e
 	return nil
 }
 
-// gatherAll takes the rows of each segment that has ended through the step behind
-// it, until those of the last are there.
+// gatherAll runs each gathering step whose segment has ended, until the blocks of the last segment
+// exist.
 func (p *Pipeline) gatherAll(ctx context.Context, o Options, s stage, at *progress) error {
 	if p.segments() == 1 || len(at.Ends) == p.segments() {
 		return nil
@@ -310,8 +311,8 @@ func (p *Pipeline) gatherAll(ctx context.Context, o Options, s stage, at *progre
 	return nil
 }
 
-// gather makes the blocks of a segment of those of the one before. When it
-// returns without an error, they and their counts are durable.
+// gather runs one gathering step and writes the blocks of the segment next. When it returns nil,
+// these blocks and their counts are durable.
 func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *planned, next segment, at *progress) error {
 	step := next.from - 1
 	g := planned.begin[step](o.Now())
@@ -388,7 +389,7 @@ func (p *Pipeline) gather(ctx context.Context, o Options, s stage, planned *plan
 	return nil
 }
 
-// passMade passes the rows that a step has made of those that it saw.
+// passMade passes on the rows that the step has made, and counts those that it made them of.
 func (p *Pipeline) passMade(s stage, at, after *progress, step int, made []numbered, pass func(numbered) error) error {
 	combined := int64(0)
 	for n := at.begins(); n < at.Blocks; n++ {
@@ -414,7 +415,7 @@ func (s stepSpec) twin() string {
 	return fmt.Sprintf("another row has the same %s", strings.Join(s.by, ", "))
 }
 
-// each reads the rows of the segment that ended last.
+// each calls do for the rows of the newest segment that is complete.
 func (s stage) each(ctx context.Context, at *progress, do func(numbered) error) error {
 	for n := at.begins(); n < at.Blocks; n++ {
 		if err := ctx.Err(); err != nil {
@@ -441,7 +442,7 @@ func (s stage) each(ctx context.Context, at *progress, do func(numbered) error) 
 	return nil
 }
 
-// begins is the first block of the segment that was written last.
+// begins returns the number of the first block of the newest complete segment.
 func (at *progress) begins() int {
 	if n := len(at.Ends); n > 1 {
 		return at.Ends[n-2]

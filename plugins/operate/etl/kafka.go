@@ -17,13 +17,13 @@ import (
 
 const kafkaFormat = "kafka"
 
-// kafkaServer is a cluster of Kafka, and who asks it.
+// kafkaServer is a Kafka cluster and the user that connects to it.
 type kafkaServer struct {
 	brokers        []string
 	tls            bool
-	ca             string // a file of PEM; "": what the system trusts
+	ca             string // PEM file; "": the system's certificates
 	sasl           string
-	user, password string // where a secret is kept, or, of the user, itself
+	user, password string // references to secrets; the user may also be plain text
 }
 
 func (p *Pipeline) readKafkaServer(r *reader) kafkaServer {
@@ -65,7 +65,7 @@ func (p *Pipeline) readKafkaServer(r *reader) kafkaServer {
 	return k
 }
 
-// connect makes a client with the secrets as they are now. It talks to nobody yet.
+// connect creates a client with the secrets as they are now. It does not connect to a broker yet.
 func (k kafkaServer) connect(ctx context.Context, more ...kgo.Opt) (*kgo.Client, kafka.Cluster, error) {
 	login := kafka.Login{Mechanism: k.sasl}
 	var err error
@@ -92,7 +92,7 @@ func (k kafkaServer) connect(ctx context.Context, more ...kgo.Opt) (*kgo.Client,
 	return client, cluster, nil
 }
 
-// refusedByKafka says what was being done, and marks what no further try mends.
+// refusedByKafka adds to an error what was being done, and makes it final if no retry can succeed.
 func refusedByKafka(cluster kafka.Cluster, doing string, err error) error {
 	final := false
 	for _, code := range []error{kerr.SaslAuthenticationFailed, kerr.TopicAuthorizationFailed,

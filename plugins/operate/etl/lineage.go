@@ -8,18 +8,17 @@ import (
 	"slices"
 )
 
-// Lineage says of each column that the sinks get where its values come from.
+// Lineage tells where the values of each column of the sinks come from.
 type Lineage struct {
 	Pipeline string          `json:"pipeline"`
 	Sources  []LineageSource `json:"sources"`
 	Columns  []LineageColumn `json:"columns"`
-	// Rows are the steps that choose rows, or make others of them, and the columns
-	// that they look at.
+	// Rows are the steps that leave out or make rows, and the columns that they depend on.
 	Rows  []LineageStep `json:"rows"`
 	Sinks []string      `json:"sinks"`
 }
 
-// LineageSource is a source by the name that columns call it by.
+// LineageSource is a source and the name by which Origin refers to it.
 type LineageSource struct {
 	Name string `json:"name"`
 	Is   string `json:"is"`
@@ -29,19 +28,19 @@ type LineageSource struct {
 type LineageColumn struct {
 	Column string `json:"column"`
 	Type   string `json:"type"`
-	// From are the columns that its values are made of. There is none when it is
-	// what a mapping says by itself, or a count of rows.
+	// From are the columns that its values are computed from. It is empty when the values are
+	// constants of a mapping, or counts of rows.
 	From []Origin `json:"from"`
-	// By are the columns that choose its values: the key of a lookup, or of the rows
-	// that are aggregated.
+	// By are the columns that select its values: the key of a lookup, or of the groups of an
+	// aggregate.
 	By []Origin `json:"by"`
-	// Steps are those that made it of them, from the first.
+	// Steps are the steps that computed it, in order.
 	Steps []LineageStep `json:"steps"`
-	// Constant: it comes of no column and no row.
+	// Constant tells that it depends on no column and no row.
 	Constant bool `json:"constant"`
 }
 
-// LineageStep is a step by its number, from 1.
+// LineageStep is a step; the first has the number 1.
 type LineageStep struct {
 	Step    int      `json:"step"`
 	Kind    string   `json:"kind"`
@@ -54,8 +53,8 @@ type Origin struct {
 	Column string `json:"column"`
 }
 
-// Lineage asks the sources for their columns, checks the steps against them, and
-// says what the columns of the sinks come from. It reads no row and writes nothing.
+// Lineage asks the sources for their columns, checks the steps against them, and returns where the
+// columns of the sinks come from. It reads no row of a source and writes nothing.
 func (p *Pipeline) Lineage(ctx context.Context) (*Lineage, error) {
 	asked, columns, planned, err := p.ask(ctx)
 	if err != nil {
@@ -64,14 +63,14 @@ func (p *Pipeline) Lineage(ctx context.Context) (*Lineage, error) {
 	return asked.lineage(columns, planned), nil
 }
 
-// strand is a column on its way.
+// strand is the origin of one column while lineage follows it through the steps.
 type strand struct {
 	from, by map[Origin]bool
 	steps    []LineageStep
-	rows     bool // it counts rows
+	rows     bool // it counts rows, and so is not constant
 }
 
-// strandOf is a strand of others that a step makes of them.
+// strandOf returns the origin of a column that a step computes from others.
 func strandOf(at LineageStep, others ...strand) strand {
 	one := strand{from: map[Origin]bool{}, by: map[Origin]bool{}}
 	for _, s := range others {
@@ -91,7 +90,7 @@ func strandOf(at LineageStep, others ...strand) strand {
 	return one
 }
 
-// chosenBy adds the columns that choose a strand's values.
+// chosenBy adds the columns that select the values of a strand.
 func (s strand) chosenBy(others ...strand) {
 	for _, o := range others {
 		maps.Copy(s.by, o.from)
@@ -118,7 +117,7 @@ func sourceStrand(column string, sources ...string) strand {
 	return one
 }
 
-// lineage goes the way of a row, with where its columns come from.
+// lineage follows the columns of the source through the steps to the sinks.
 func (p *Pipeline) lineage(columns []column, planned *planned) *Lineage {
 	l := &Lineage{Pipeline: p.Name, Rows: []LineageStep{}}
 	parts := []source{p.source}
@@ -160,7 +159,7 @@ func (p *Pipeline) lineage(columns []column, planned *planned) *Lineage {
 	return l
 }
 
-// traced is a step with what comes to it.
+// traced is a step and the columns before it with their origins.
 type traced struct {
 	spec    stepSpec
 	at      LineageStep
@@ -168,7 +167,7 @@ type traced struct {
 	strands []strand
 }
 
-// of are the strands of columns.
+// of returns the strands of these columns.
 func (t traced) of(columns ...string) (all []strand) {
 	for _, name := range columns {
 		all = append(all, t.strands[indexOf(t.before, name)])
@@ -176,7 +175,7 @@ func (t traced) of(columns ...string) (all []strand) {
 	return all
 }
 
-// through are the strands behind the step, of the columns that are there then.
+// through returns the strands of the columns after the step.
 func (t traced) through(next []column) []strand {
 	out := make([]strand, len(next))
 	for i, c := range next {
@@ -185,7 +184,7 @@ func (t traced) through(next []column) []strand {
 	return out
 }
 
-// made is what a column behind the step comes from.
+// made returns the strand of column i after the step.
 func (t traced) made(i int, c column) strand {
 	s := t.spec
 	switch s.kind {
@@ -199,7 +198,7 @@ func (t traced) made(i int, c column) strand {
 		}
 		return t.strands[i]
 	case "unnest":
-		if i >= len(t.before)-1 { // behind those that stay
+		if i >= len(t.before)-1 { // the columns that unnest adds
 			return strandOf(t.at, t.of(s.column)...)
 		}
 	case "lookup":
@@ -214,8 +213,8 @@ func (t traced) made(i int, c column) strand {
 	return t.of(c.name)[0]
 }
 
-// called is the source by the name that columns call it by, which is none of the
-// pipeline's own source.
+// called returns the source's name in a lineage, which differs from those of the pipeline's own
+// sources.
 func (l *lookupSpec) called() string { return "lookup " + l.name }
 
 func (t traced) lookedUp(name string) strand {
@@ -246,8 +245,8 @@ func (t traced) aggregated(a aggregated) strand {
 	return one
 }
 
-// looksAt are the strands by which the step chooses rows, or makes others; nil:
-// it lets all through.
+// looksAt returns the strands that decide which rows the step leaves out or makes; nil: the step
+// passes all rows.
 func (t traced) looksAt() []strand {
 	s := t.spec
 	leavesOut := s.onFailure == onDrop || s.onFailure == onReject

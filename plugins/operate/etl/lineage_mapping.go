@@ -8,20 +8,20 @@ import (
 	"unicode/utf8"
 )
 
-// contextual are the methods of Bloblang in whose arguments `this` is no longer
-// the row, but what the method was called on, or an element of it.
+// contextual are the methods of Bloblang in whose arguments `this` is not the row, but the value
+// that the method was called on, or an element of it.
 var contextual = []string{"all", "any", "filter", "find_all_by", "find_by", "fold", "map", "map_each", "map_each_key",
 	"sort", "sort_by", "unique"}
 
 var mappingWords = []string{"root", "let", "meta", "map", "match", "if", "else", "null", "true", "false", "_"}
 
-// readsOf are the columns whose values a mapping may read: never too few. A mapping
-// that takes the row as a whole reads all of them.
+// readsOf returns the columns that a mapping may read. It may return too many, never too few: if
+// the mapping uses the row as a whole, it returns all.
 func readsOf(mapping string, columns []column) []string {
 	m := mappingReader{tokens: mappingTokens(mapping), columns: columns, read: map[string]bool{}}
 	m.walk()
 	if m.count("nothing") > 0 || m.count("if") > m.count("else") || m.count("match") > m.count("_") {
-		m.whole = true // one that says nothing leaves the row as it is
+		m.whole = true // without a value the result is the row itself
 	}
 	var all []string
 	for _, c := range columns {
@@ -37,14 +37,13 @@ type mappingReader struct {
 	columns []column
 	read    map[string]bool
 	whole   bool
-	inner   []bool   // of each open bracket: `this` is not the row
-	bound   []string // the names of what is handed on, as x in x -> x.a
+	inner   []bool   // for each open bracket: whether `this` is something else than the row
+	bound   []string // names of parameters, such as x in x -> x.a
 }
 
-// walk goes through the tokens, and knows of each bracket whether `this` is still
-// the row in it.
+// walk goes through the tokens and keeps track, by brackets, of whether `this` is the row.
 func (m *mappingReader) walk() {
-	block := 0 // 1: of a match or a map, in whose braces `this` is another; 2: of a match without one
+	block := 0 // 1: the braces of a match or a map follow, in which `this` changes; 2: of a match without a value
 	for i, t := range m.tokens {
 		inner := len(m.inner) > 0 && m.inner[len(m.inner)-1]
 		switch {
@@ -72,13 +71,14 @@ func (m *mappingReader) walk() {
 			m.bound = append(m.bound, t.text)
 		case slices.Contains(mappingWords, t.text) || slices.Contains(m.bound, t.text):
 		case m.at(i-1).is("let") || m.at(i-1).is("map") || m.at(i-1).is("meta") || m.at(i+1).is("(") || inner:
-		default: // the name of a field alone, as old mappings have it
+		default: // a field's name without this, as in old mappings
 			m.read[t.text] = true
 		}
 	}
 }
 
-// this is of the row: a column behind it, or else all of the row.
+// this notes what `this`, as the row, reads: the column that is named after it, or else the whole
+// row.
 func (m *mappingReader) this(i int) {
 	field := m.at(i + 2)
 	if !m.at(i+1).is(".") || !(field.name || field.quoted) || field.name && m.at(i+3).is("(") {
@@ -97,7 +97,7 @@ func (m *mappingReader) count(word string) (n int) {
 	return n
 }
 
-// changes tells of an opening parenthesis whether `this` is another in it.
+// changes tells whether `this` changes within the parenthesis that opens at token i.
 func (m *mappingReader) changes(i int) bool {
 	if m.at(i - 1).is(".") { // a.(b + c)
 		return true
@@ -119,7 +119,7 @@ type mappingToken struct {
 
 func (t mappingToken) is(text string) bool { return !t.quoted && t.text == text }
 
-// mappingTokens takes a mapping that is right apart.
+// mappingTokens splits a mapping, which must be valid, into tokens.
 func mappingTokens(mapping string) (all []mappingToken) {
 	for rest := mapping; rest != ""; {
 		c, size := utf8.DecodeRuneInString(rest)

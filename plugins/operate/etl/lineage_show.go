@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Text is the lineage for people.
+// Text returns the lineage as lines for people.
 func (l *Lineage) Text() (lines []string) {
 	for _, s := range l.Sources {
 		lines = append(lines, fmt.Sprintf("%s: %s", s.Name, s.Is))
@@ -58,8 +58,8 @@ func stepList(all []LineageStep) string {
 	return strings.Join(parts, ", ")
 }
 
-// Mermaid is the lineage as a picture in Mermaid's language: columns of sources to
-// the left, of the sinks to the right. A dotted line is a column that chooses values.
+// Mermaid returns the lineage as a Mermaid flowchart: columns of sources on the left, those of the
+// sinks on the right. A dotted line leads from a column that selects values.
 func (l *Lineage) Mermaid() (lines []string) {
 	lines = []string{"flowchart LR"}
 	ids := map[Origin]string{}
@@ -97,7 +97,7 @@ func (l *Lineage) Mermaid() (lines []string) {
 	return lines
 }
 
-// of are the columns of a source that something comes from.
+// of returns the columns of a source that some column comes from.
 func (l *Lineage) of(source string) []Origin {
 	all := map[Origin]bool{}
 	for _, c := range l.Columns {
@@ -110,7 +110,7 @@ func (l *Lineage) of(source string) []Origin {
 	return sorted(all)
 }
 
-// mermaidText is a text in quotes, with its own as entities.
+// mermaidText returns a text in double quotes, with special characters as Mermaid's entities.
 func mermaidText(text string) string {
 	return `"` + strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "\n", " ").Replace(text) + `"`
 }

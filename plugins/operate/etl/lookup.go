@@ -13,17 +13,17 @@ import (
 	"strings"
 )
 
-// onNull lets a row for which nothing is found go on, with nulls.
+// onNull is the on_failure of a lookup that passes a row without a match on, with nulls.
 const onNull = "null"
 
-// lookupSpec is a join with another source, whose key no two of its rows have: a
-// row finds one, or none.
+// lookupSpec is a join with another source. The key must be unique there, so that a row finds one
+// row or none.
 type lookupSpec struct {
 	name    string
 	source  source
-	columns []column          // of the source; nil: it says them
-	on      map[string]string // a column of the row, and one of the source
-	take    map[string]string // a column of the source, and its name in the row
+	columns []column          // declared columns of the source; nil: the source tells them
+	on      map[string]string // column of the row -> column of the source
+	take    map[string]string // column of the source -> its name in the row
 }
 
 func (p *Pipeline) readLookup(s *stepSpec, r *reader) {
@@ -54,19 +54,19 @@ func (p *Pipeline) readLookup(s *stepSpec, r *reader) {
 	s.lookup = l
 }
 
-// table is what a lookup looks into. It is read whole when a run begins, and kept
-// in memory, up to the pipeline's bound.
+// table is the contents of a lookup's source. It is read whole when a run begins, and kept in
+// memory, up to the pipeline's memory_mib.
 type table struct {
 	columns []column
-	index   map[string]row // by the key
-	digest  hash.Hash      // of the rows as they came
+	index   map[string]row // key -> row
+	digest  hash.Hash      // of the rows in the order in which they came
 }
 
 func newTable(columns []column) *table {
 	return &table{columns: columns, index: map[string]row{}, digest: sha256.New()}
 }
 
-// plan checks a lookup against the columns of the row and of the source.
+// plan checks a lookup against the columns of the rows (columns) and of its source (theirs).
 func (l *lookupSpec) plan(columns, theirs []column) (here, there keyColumns, next []column, take []int, err error) {
 	names, their := sortedKeys(l.on), l.their()
 	if here, err = keyOf(columns, names); err != nil {
@@ -97,8 +97,8 @@ func (l *lookupSpec) plan(columns, theirs []column) (here, there keyColumns, nex
 	return here, there, next, take, nil
 }
 
-// compileLookup makes the step; a table that is not there yet finds nothing, and
-// is only planned with.
+// compileLookup returns the step and the columns after it. With a table that was not read yet,
+// which finds no row, the step is only good for planning.
 func (s stepSpec) compileLookup(columns []column, t *table) (step, []column, error) {
 	here, _, next, take, err := s.lookup.plan(columns, t.columns)
 	if err != nil {
@@ -124,8 +124,8 @@ func (s stepSpec) compileLookup(columns []column, t *table) (step, []column, err
 	}, next, nil
 }
 
-// tableOf is the table of a lookup: as it was read, or without rows, where its
-// columns are known without asking; else nil.
+// tableOf returns the table of a lookup as it was read, or one without rows if its columns are
+// declared; else nil.
 func (p *Pipeline) tableOf(l *lookupSpec) *table {
 	if t := p.tables[l.name]; t != nil {
 		return t
@@ -136,14 +136,13 @@ func (p *Pipeline) tableOf(l *lookupSpec) *table {
 	return &table{columns: l.columns}
 }
 
-// asksOthers tells whether the columns of a lookup are known only when its source
-// is asked.
+// asksOthers tells whether the columns of some lookup are known only after its source was asked.
 func (p *Pipeline) asksOthers() bool {
 	return slices.ContainsFunc(p.steps, func(s stepSpec) bool { return s.lookup != nil && p.tableOf(s.lookup) == nil })
 }
 
-// withTables is the pipeline with what its lookups look into: with their rows, or
-// their columns alone.
+// withTables returns a copy of the pipeline with the tables of its lookups read: with their rows,
+// or only their columns.
 func (p *Pipeline) withTables(ctx context.Context, rows bool) (*Pipeline, error) {
 	with := *p
 	with.tables = map[string]*table{}
@@ -204,7 +203,7 @@ func (l *lookupSpec) read(ctx context.Context, rows bool, memory int64) (*table,
 	}
 }
 
-// their are the columns of the key in the source, in the order of those here.
+// their returns the columns of the key in the source, in the order of sortedKeys(l.on).
 func (l *lookupSpec) their() (all []string) {
 	for _, name := range sortedKeys(l.on) {
 		all = append(all, l.on[name])
@@ -234,8 +233,7 @@ func (t *table) add(key keyColumns, r row, room *budget) error {
 	return room.take(size + len(text))
 }
 
-// told are the digests of the tables: what was read with others is not gone on
-// with.
+// toldTables returns the digests of the tables. A run does not continue if they have changed.
 func (p *Pipeline) toldTables() string {
 	var all strings.Builder
 	for _, name := range sortedKeys(p.tables) {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// marks are how far a log has been read: the next offset of each partition. They
-// are of one log: a topic that is made anew under its name is another.
+// marks is a position in a log: the next offset of each partition. It belongs to one log: a topic
+// that was deleted and created again under the same name is another.
 type marks struct {
 	Log  string          `json:"log"`
 	Next map[int32]int64 `json:"next"`
@@ -26,7 +26,7 @@ func (m marks) String() string {
 	return strings.Join(parts, " ")
 }
 
-// reached tells whether all that lies before others has been read.
+// reached tells whether everything before others has been read.
 func (m marks) reached(others marks) bool {
 	for n, next := range others.Next {
 		if at, is := m.Next[n]; !is || at < next {
@@ -36,7 +36,7 @@ func (m marks) reached(others marks) bool {
 	return true
 }
 
-// ahead tells whether they are further than others in a partition that both know.
+// ahead tells whether m is further than of in a partition that both have.
 func (m marks) ahead(of marks) bool {
 	for n, next := range m.Next {
 		if at, is := of.Next[n]; is && at < next {
@@ -50,8 +50,8 @@ func (m *marks) equal(other *marks) bool {
 	return m == nil && other == nil || m != nil && other != nil && m.Log == other.Log && maps.Equal(m.Next, other.Next)
 }
 
-// least is where the one that is furthest behind goes on, and starts where nobody
-// has been.
+// least returns the smallest offset of each partition in all, or the one in starts when some of
+// them lacks the partition.
 func least(starts marks, all []marks) marks {
 	from := starts.clone()
 	for n, start := range starts.Next {
@@ -71,8 +71,8 @@ func least(starts marks, all []marks) marks {
 	return from
 }
 
-// ceiling is up to where rows may be read so that those which are ahead are met
-// where they stand: nil, when nobody is.
+// ceiling returns a position up to which rows may be read from from, so that reading stops where
+// the nearest of those that are ahead goes on; nil: none is ahead.
 func ceiling(from marks, all []marks) *marks {
 	var top *marks
 	for _, m := range all {
@@ -87,7 +87,7 @@ func ceiling(from marks, all []marks) *marks {
 			}
 		}
 		for n, at := range from.Next {
-			limit := at // what it does not know waits until it is met
+			limit := at // a partition that it lacks waits until its position is reached
 			if there, is := m.Next[n]; is {
 				limit = max(there, at)
 			}

@@ -14,24 +14,24 @@ import (
 	"weir/internal/platform/tempdir"
 )
 
-// mockTest is a test that stands beside a pipeline: rows in the place of the
-// source's, and what is to become of them. Nothing outside is asked or written.
+// mockTest is a test in the file of a pipeline: rows in place of the source's, and the expected
+// result. It contacts no server.
 type mockTest struct {
 	at      *node
 	name    string
 	columns []column // of the source
 	rows    []row
-	lines   []string // of a file, in the place of rows; nil: rows
+	lines   []string // contents of a file source, in place of rows; nil: rows
 	tables  map[string]*table
 
-	fails             string   // part of the error that ends the run; "": none does
+	fails             string   // part of the error that the run must end with; "": it must succeed
 	want, rejects     []string // lines
 	filtered, dropped int64    // -1: any number
 
-	now time.Time // zero: the clock
+	now time.Time // time of the run; zero: the clock
 }
 
-// readTests reads the tests of a pipeline that is right otherwise.
+// readTests reads the tests of a pipeline that is otherwise valid.
 func (p *Pipeline) readTests(list []*node, problems *[]Problem) {
 	seen := map[string]bool{}
 	for _, n := range list {
@@ -89,7 +89,7 @@ func (t *mockTest) readInput(p *Pipeline, r *reader) {
 	}
 }
 
-// readTables reads what the lookups of a pipeline look into.
+// readTables reads the rows that a test has for the tables of lookups.
 func (p *Pipeline) readTables(r *reader) map[string]*table {
 	all := map[string]*table{}
 	given := r.member("tables")
@@ -130,7 +130,7 @@ func (p *Pipeline) readTables(r *reader) map[string]*table {
 	return all
 }
 
-// readRow reads {"COLUMN": VALUE}, as a line of NDJSON has it.
+// readRow reads {"COLUMN": VALUE}, with values as in NDJSON.
 func readRow(r *reader, columns []column, leaveOut bool) row {
 	out := make(row, len(columns))
 	for i, c := range columns {
@@ -167,7 +167,7 @@ func (p *Pipeline) readExpected(t *mockTest, r *reader) {
 	}
 	mocked := *p
 	mocked.tables = t.tables
-	if mocked.asksOthers() { // a table that is missing is told already
+	if mocked.asksOthers() { // a missing table was reported before
 		return
 	}
 	planned, problems := mocked.plan(t.columns)
@@ -190,8 +190,7 @@ func (p *Pipeline) readExpected(t *mockTest, r *reader) {
 	}
 }
 
-// shown is a row as a difference shows it: JSON in one form, whatever it was
-// written like.
+// shown returns a row as one line for a difference. JSON values are normalized.
 func shown(columns []column, r row) string {
 	out := make(row, len(r))
 	for i, c := range r {
@@ -211,19 +210,19 @@ func shownReject(row, step int64, reason string) string {
 	return fmt.Sprintf("row %d, step %d: %s", row, step, reason)
 }
 
-// TestResult is how a test of a pipeline came out.
+// TestResult is the result of one test of a pipeline.
 type TestResult struct {
 	Name string
-	// Difference is what is otherwise than expected, line by line: '-' was
-	// expected and is not there, '+' is there and was not. None: it passed.
+	// Difference lists the lines that differ: '-' was expected and is missing, '+' was not
+	// expected. Empty: the test passed.
 	Difference []string
 }
 
-// Tests says how many tests the pipeline has.
+// Tests returns the number of the pipeline's tests.
 func (p *Pipeline) Tests() int { return len(p.tests) }
 
-// Test runs each test of the pipeline: its rows take the way of a run, and end in
-// a folder that is gone afterwards.
+// Test runs each test of the pipeline like a run, in a temporary folder. A test that fails is no
+// error.
 func (p *Pipeline) Test(ctx context.Context, now func() time.Time) ([]TestResult, error) {
 	var all []TestResult
 	for _, t := range p.tests {
@@ -257,7 +256,7 @@ func (p *Pipeline) test(ctx context.Context, t mockTest, now func() time.Time) (
 		now = func() time.Time { return t.now }
 	}
 	columns, at, err := mocked.stageRows(ctx, Options{Now: now, Tell: func(string) {}}, s, nil)
-	if err == nil { // what a format cannot hold shows here
+	if err == nil { // finds values that a format cannot hold
 		err = mocked.encodeAll(ctx, s, at, columns)
 	}
 	switch {
@@ -284,7 +283,7 @@ func (p *Pipeline) encodeAll(ctx context.Context, s stage, at *progress, columns
 	return nil
 }
 
-// source stands in the place of the pipeline's.
+// source returns the source that stands in for the pipeline's.
 func (t mockTest) source(real source, dir string) (source, error) {
 	file, is := real.(fileSource)
 	if !is || t.lines == nil {
@@ -339,11 +338,11 @@ func (t mockTest) compare(s stage, at *progress, columns []column) (out []string
 	return out, nil
 }
 
-// mostDifference bounds the lines that are compared one by one.
+// mostDifference bounds how many lines are compared one by one.
 const mostDifference = 2000
 
-// difference is what turns a into b: nothing when they are equal. The lines
-// around a change are not shown.
+// difference returns the lines to remove from a and to add to get b; none if they are equal. Lines
+// that both have are not shown.
 func difference(a, b []string) (out []string) {
 	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
 		a, b = a[1:], b[1:]
@@ -354,7 +353,7 @@ func difference(a, b []string) (out []string) {
 	if len(a) > mostDifference || len(b) > mostDifference {
 		return []string{fmt.Sprintf("- %d lines", len(a)), fmt.Sprintf("+ %d other lines", len(b))}
 	}
-	// common[i][j] is how many lines a[i:] and b[j:] share, in their order
+	// common[i][j] is the length of the longest common subsequence of a[i:] and b[j:]
 	common := make([][]int, len(a)+1)
 	for i := range common {
 		common[i] = make([]int, len(b)+1)
@@ -382,7 +381,7 @@ func difference(a, b []string) (out []string) {
 	return out
 }
 
-// mockSource are rows that a test has.
+// mockSource is a source of the rows of a test.
 type mockSource struct {
 	cols []column
 	all  []row

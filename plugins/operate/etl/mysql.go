@@ -22,10 +22,10 @@ const mysqlFormat = "mysql"
 
 const mysqlPort = 3306
 
-// mysqlServer is a database of a MariaDB or a MySQL.
+// mysqlServer is a database of a MariaDB or MySQL server.
 type mysqlServer struct {
 	sqlServer
-	ca string // a file of PEM; "": what the system trusts
+	ca string // PEM file; "": the system's certificates
 }
 
 func (p *Pipeline) readMySQLServer(r *reader) mysqlServer {
@@ -42,11 +42,12 @@ func (p *Pipeline) readMySQLServer(r *reader) mysqlServer {
 func (m mysqlServer) format() string { return mysqlFormat }
 func (m mysqlServer) where() string  { return m.url(mysqlFormat) }
 
-// mysqlTimeout bounds connecting.
+// mysqlTimeout bounds how long connecting may take.
 const mysqlTimeout = 30 * time.Second
 
-// connect makes one connection, with the secrets as they are now. Times are those
-// of UTC. A source has the modes of the server, and texts of times; a sink has its own.
+// connect opens one connection, with the secrets as they are now. Its time zone is UTC. For a
+// source it keeps the server's SQL modes and returns times as text; for a sink it sets its own
+// modes.
 func (m mysqlServer) connect(ctx context.Context, sink bool) (*mysqlConn, error) {
 	conf := mysql.NewConfig()
 	conf.ParseTime = sink
@@ -59,10 +60,10 @@ func (m mysqlServer) connect(ctx context.Context, sink bool) (*mysqlConn, error)
 	}
 	conf.Net, conf.Addr, conf.DBName = "tcp", m.address(), m.database
 	conf.Timeout = mysqlTimeout
-	conf.MaxAllowedPacket = 0 // as the server says
+	conf.MaxAllowedPacket = 0 // the server's value
 	conf.Logger = &mysql.NopLogger{}
 	conf.ConnectionAttributes = "program_name:weir etl"
-	// whoever reads waits for a disk now and then
+	// The reader of rows may be busy with its disk for long.
 	conf.Params = map[string]string{"time_zone": "'+00:00'", "net_write_timeout": "3600", "net_read_timeout": "3600"}
 	if sink {
 		conf.Params["sql_mode"] = mysqlModes
@@ -84,20 +85,20 @@ func (m mysqlServer) connect(ctx context.Context, sink bool) (*mysqlConn, error)
 	return &mysqlConn{conn, pool}, nil
 }
 
-// mysqlConn is the one connection of a pool.
+// mysqlConn is the only connection of a pool.
 type mysqlConn struct {
 	*sql.Conn
 	pool *sql.DB
 }
 
-// end ends it, and a transaction that is on its way; the answers that counted have
-// come before.
+// end closes the connection, and rolls back a transaction that is open. Errors are ignored: the
+// answers that matter came before.
 func (c *mysqlConn) end() {
 	_ = c.Close()
 	_ = c.pool.Close()
 }
 
-// tls is how the server is known; nil: not at all.
+// tls returns how the server is authenticated; nil: without TLS.
 func (m mysqlServer) tls() (*tls.Config, error) {
 	if m.sslmode == sslDisable {
 		return nil, nil
@@ -110,7 +111,7 @@ func (m mysqlServer) tls() (*tls.Config, error) {
 	switch m.sslmode {
 	case sslRequire:
 		conf.InsecureSkipVerify = true
-	case sslVerifyCA: // whatever its name is
+	case sslVerifyCA: // whatever the server's name is
 		conf.InsecureSkipVerify = true
 		conf.VerifyConnection = func(state tls.ConnectionState) error {
 			between := x509.NewCertPool()
@@ -124,24 +125,24 @@ func (m mysqlServer) tls() (*tls.Config, error) {
 	return conf, nil
 }
 
-// Errors of a server by their numbers.
+// Numbers of errors of the server.
 const (
 	mysqlDuplicate   = 1062
 	mysqlLockTimeout = 1205
 	mysqlDeadlock    = 1213
-	mysqlChanged     = 1020 // since the transaction read it
+	mysqlChanged     = 1020 // the row has changed since the transaction read it
 )
 
-// mysqlRefused is what a server says, by its number.
+// mysqlRefused is an error of the server and its number.
 type mysqlRefused struct {
 	error
 	number uint16
 }
 
-// Unwrap gives what is said.
+// Unwrap returns the message.
 func (e mysqlRefused) Unwrap() error { return e.error }
 
-// numberOf is the number of an error of the server; 0: it is none.
+// mysqlNumber returns the number of an error of the server; 0: it is not one.
 func mysqlNumber(err error) uint16 {
 	var said mysqlRefused
 	if !errors.As(err, &said) {
@@ -150,14 +151,14 @@ func mysqlNumber(err error) uint16 {
 	return said.number
 }
 
-// inColumn is where the server met what it refuses; the value is not shown.
+// inColumn matches the column and the row in an error of the server, without the value.
 var inColumn = regexp.MustCompile("for column .?(?:`[^`]*`\\.`[^`]*`\\.)?[`']([^`']*)[`'].? at row (\\d+)")
 
-// ofKey is the index that a row is in the way of; the value before it is not shown.
+// ofKey matches the name of the index in an error about a duplicate key, without the value before it.
 var ofKey = regexp.MustCompile(`for key '([^']*)'$`)
 
-// refused is what the server says, without what it may quote of data, and without
-// the user, which may be a secret.
+// refused adds to an error what was being done, and removes what the server may quote of data, and the
+// user, who may be a secret. It makes errors final that no retry mends.
 func (m mysqlServer) refused(doing string, err error) error {
 	doing = fmt.Sprintf("%s MySQL %s", doing, m.host)
 	var said *mysql.MySQLError
@@ -181,7 +182,7 @@ func (m mysqlServer) refused(doing string, err error) error {
 		if at := inColumn.FindStringSubmatch(said.Message); at != nil {
 			says = fmt.Sprintf("it refuses the value of column %q in row %s of those that it was given", at[1], at[2])
 		}
-	case class == "42" || class == "21" || class == "23", // names and constraints: no values
+	case class == "42" || class == "21" || class == "23", // the messages have names and constraints, and no values
 		slices.Contains([]uint16{1364, 1406, 1264, 1265, 1048, 1451, 1452, 4025, 3819, 1906, 3105, 1071, 1118, 1114,
 			1267, 1271, 1153, 1419}, n):
 		says = said.Message
@@ -198,10 +199,10 @@ func (m mysqlServer) refused(doing string, err error) error {
 	return err
 }
 
-// backticked is a name as SQL has it, whatever the mode of the session is.
+// backticked returns a name in backticks, which quote names in every mode of a session.
 func backticked(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
-// backtickedTable is DATABASE.TABLE or TABLE.
+// backtickedTable returns DATABASE.TABLE or TABLE in backticks.
 func backtickedTable(table string) string {
 	parts := strings.Split(table, ".")
 	for i, part := range parts {

@@ -5,20 +5,20 @@ import (
 	"unicode"
 )
 
-// What a statement of a log is to a table whose changes are followed.
+// statement classifies a statement in the log by what it means to a table whose changes are
+// followed.
 type statement byte
 
 const (
 	stmtNothing  statement = iota
-	stmtEmptied            // all rows are gone
-	stmtGone               // it is dropped, replaced, or has another name
-	stmtUnlogged           // it takes or brings rows of which there are no changes
-	stmtRows               // it changes rows itself: the session has not logged these
+	stmtEmptied            // all rows are deleted
+	stmtGone               // the table is dropped, replaced or renamed
+	stmtUnlogged           // it adds or removes rows without changes in the log
+	stmtRows               // it changes rows itself, because the session did not log the rows
 )
 
-// words are the words of a statement, in small letters but for quoted names, and its
-// signs. Comments and values are left out; what a server takes for more than a comment
-// is not.
+// words splits a statement into words and signs, as they are written. It leaves out texts in single
+// quotes and comments, but not the statements in comments that the server executes (/*! and /*M!).
 func words(sql string) (all []word) {
 	for i := 0; i < len(sql); {
 		switch c := sql[i]; {
@@ -41,7 +41,7 @@ func words(sql string) (all []word) {
 			i += end
 		case c == '\'' || c == '"' || c == '`':
 			text, n := quotedWord(sql[i:])
-			if i += n; c != '\'' { // " is a name, or a value, as the mode of the session is
+			if i += n; c != '\'' { // what is in " is a name or a text, depending on the session's mode
 				all = append(all, word{text, true})
 			}
 		case wordly(rune(c)):
@@ -70,7 +70,7 @@ func wordly(r rune) bool {
 	return r == '_' || r == '$' || r >= 0x80 || unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
-// quotedWord is what stands in quotes, and where they end.
+// quotedWord returns what is within the quotes at the beginning of sql, and the index after them.
 func quotedWord(sql string) (string, int) {
 	quote := sql[0]
 	var text strings.Builder
@@ -97,10 +97,10 @@ func (w word) is(any ...string) bool {
 	return false
 }
 
-// tableNames is whose name a table has.
+// tableName is the name of a table.
 type tableName struct {
 	schema, name string
-	fold         bool // the server takes small and capital letters of names for the same
+	fold         bool // the server's names are not case-sensitive
 }
 
 func (t tableName) same(schema, name string) bool {
@@ -110,8 +110,8 @@ func (t tableName) same(schema, name string) bool {
 	return t.schema == schema && t.name == name
 }
 
-// named are the tables that a list of words begins with: [SCHEMA.]NAME. It returns
-// what is behind it.
+// first tells whether a list of words begins with the table's name, [SCHEMA.]NAME, and returns the
+// words after the name there.
 func (t tableName) first(all []word, schema string) (is bool, rest []word) {
 	if len(all) == 0 {
 		return false, nil
@@ -123,7 +123,7 @@ func (t tableName) first(all []word, schema string) (is bool, rest []word) {
 	return t.same(schema, name), rest
 }
 
-// mentioned tells whether a table stands anywhere in a statement.
+// mentioned tells whether the table's name occurs anywhere in a statement.
 func (t tableName) mentioned(all []word, schema string) bool {
 	for i, w := range all {
 		of := schema
@@ -137,7 +137,7 @@ func (t tableName) mentioned(all []word, schema string) bool {
 	return false
 }
 
-// of says what a statement, sent by a session in a schema, is to the table.
+// of classifies a statement, sent by a session with this default schema, for the table.
 func (t tableName) of(sql, schema string) statement {
 	all := words(sql)
 	skip := func(any ...string) {
@@ -191,7 +191,7 @@ func (t tableName) of(sql, schema string) statement {
 	return stmtNothing
 }
 
-// temporary tells whether a statement is of a table that only its session sees.
+// temporary tells whether a statement is about a temporary table, which only its session sees.
 func temporary(sql string) bool {
 	for i, w := range words(sql) {
 		if w.is("temporary") && i < 4 {
@@ -201,7 +201,7 @@ func temporary(sql string) bool {
 	return false
 }
 
-// listed is what it is to drop, create or rename these tables.
+// listed classifies a DROP, CREATE or RENAME of the tables in all.
 func (t tableName) listed(verb word, all []word, schema string) statement {
 	for len(all) > 0 && all[0].is("if", "not", "exists") {
 		all = all[1:]
@@ -218,8 +218,8 @@ func (t tableName) listed(verb word, all []word, schema string) statement {
 	return stmtNothing
 }
 
-// altered is what an ALTER of the table is, besides what the log says of its columns
-// with the next change.
+// altered classifies an ALTER of the table. Changes of its columns do not count: the log shows them
+// with the next change of a row.
 func altered(all []word) statement {
 	for i, w := range all {
 		switch next := at(all, i+1); {
@@ -233,7 +233,7 @@ func altered(all []word) statement {
 	return stmtNothing
 }
 
-// exchanged tells whether an ALTER of another table takes the rows of this one.
+// exchanged classifies an ALTER of another table, which may exchange rows with this one.
 func exchanged(t tableName, all []word, schema string) statement {
 	for i, w := range all {
 		if !w.is("exchange", "convert") {

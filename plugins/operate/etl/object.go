@@ -6,20 +6,20 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// objectReader reads rows that are objects of JSON, by the names of their columns:
-// missing, one that an object lacks is null; ignore, a name that no column has is
-// passed over.
+// objectReader reads rows from JSON objects, by the names of columns. With missing, a column that
+// an object lacks is null; with ignore, a name that is no column is skipped. Otherwise either is an
+// error.
 type objectReader struct {
-	what            string // of which errors tell
+	what            string // what errors call the object
 	columns         []column
 	missing, ignore bool
 	slab            slab
 
-	raw   []byte // the object, while it is read
+	raw   []byte // the object that is being read
 	row   row
 	found []bool
-	left  int // columns that were not found yet
-	next  int // the column that is most likely the next
+	left  int // columns not found yet
+	next  int // the column that is expected next
 	field rawjson.Field
 }
 
@@ -31,8 +31,8 @@ func newObjectReader(what string, columns []column, missing, ignore bool) *objec
 
 var errCareful = errors.New("it is to be read with care")
 
-// read reads one object, into a row with room for more cells behind it. What is as it
-// should be is read in one pass, where it lies; all else is parsed, and told by that.
+// read reads one object into a row that has room for more cells. An object in the usual form is
+// read in one pass. Any other is parsed, which gives the row or the error.
 func (o *objectReader) read(raw []byte, more int) (row, error) {
 	if r := o.pass(raw, more); r != nil {
 		return r, nil
@@ -44,7 +44,7 @@ func (o *objectReader) read(raw []byte, more int) (row, error) {
 	return objectCells(n, o.columns, o.missing, o.ignore)
 }
 
-// pass is nil when the object is to be read with care.
+// pass returns nil if the object has to be parsed.
 func (o *objectReader) pass(raw []byte, more int) row {
 	n := len(o.columns)
 	o.raw, o.row, o.left, o.next = raw, o.slab.row(n + more)[:n], n, 0
@@ -62,7 +62,7 @@ func (o *objectReader) pass(raw []byte, more int) row {
 	return o.row
 }
 
-// member takes one member of the object.
+// member reads one member of the object.
 func (o *objectReader) member(key []byte, plain bool, i int) (end int, err error) {
 	if !plain {
 		return i, errCareful
@@ -126,7 +126,7 @@ func (o *objectReader) member(key []byte, plain bool, i int) (end int, err error
 	return end, err
 }
 
-// textual tells whether a plain value of a kind may stand in quotes.
+// textual tells whether a value of this kind may be a JSON string in its plain form.
 func textual(k kind) bool {
 	switch k {
 	case kindDecimal, kindDate, kindTimestamp, kindTimestampTZ, kindUUID:
@@ -135,7 +135,7 @@ func textual(k kind) bool {
 	return false
 }
 
-// column is the one of a name; -1: none.
+// column returns the index of the column with this name; -1: there is none.
 func (o *objectReader) column(key []byte) int {
 	if o.next < len(o.columns) && o.columns[o.next].name == string(key) {
 		return o.next

@@ -17,42 +17,42 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Pipeline is what a file describes: right as far as that can be said without
-// asking its source.
+// Pipeline is a pipeline as its file describes it, checked as far as possible without asking its
+// source.
 type Pipeline struct {
 	Name string
 
-	dir     string // of the file: relative paths are below it
+	dir     string // folder of the file, for relative paths
 	source  source
-	columns []column // of the source; nil: the source says
+	columns []column // columns of the source; nil: the source tells them
 	steps   []stepSpec
 	sinks   []target
 	rejects *target
 	block   int
-	stream  bool          // it goes on with what comes
-	every   time.Duration // of a stream: how long a batch waits for more
-	memory  int64         // MiB that a step which needs all rows may keep
+	stream  bool          // it follows the source without an end
+	every   time.Duration // of a stream: how long a batch waits for more rows
+	memory  int64         // MiB of rows that a gathering step may keep
 	tests   []mockTest
 
-	compaction *compacting       // of a stream; nil: it does not compact by itself
-	mocked     bool              // it is tested: no sink is asked
-	tables     map[string]*table // of the lookups, while a run goes on
+	compaction *compacting       // of a stream; nil: it does not compact
+	mocked     bool              // it runs as a test: no server is contacted
+	tables     map[string]*table // of the lookups, during a run
 
-	onFailure string // of rows that cannot be read
-	additions bool   // columns that the source has not had in the last run may come
-	text      []byte // the pipeline with all references in it, but its tests: no secret
+	onFailure string // for rows that cannot be read
+	additions bool   // the source may have columns that it lacked in the last run
+	text      []byte // the file with its references resolved, without tests; it has no secrets
 }
 
-// source is one of a closed list.
+// source is a source of rows; its kinds are those of readOne.
 type source interface {
-	// describe says what it is, in words.
+	// describe names the source for people.
 	describe() string
-	// open asks the source what it has. What it says of itself may be shown.
+	// open connects to the source and reads its columns. Errors may be shown: they have no secrets.
 	open(ctx context.Context) (reading, error)
 }
 
-// target is where rows go: one object, which appears whole, or a table, which is in
-// its store by the name of its folder, or in a database.
+// target is where rows go: an object, which appears as a whole; a Delta table in a store, named by
+// its folder; a table of a database; or a topic.
 type target struct {
 	format, url, object string
 	table               *dbTable    // of a database, else nil
@@ -79,8 +79,8 @@ const (
 	mostBlock     = 100_000
 )
 
-// Load reads the file of a pipeline and what it refers to. A *ProblemsError
-// says all that is wrong, and where.
+// Load reads the file of a pipeline and the files that it refers to. A *ProblemsError lists all
+// that is wrong, and where.
 func Load(file string) (*Pipeline, error) {
 	n, err := load(file)
 	if err != nil {
@@ -88,7 +88,7 @@ func Load(file string) (*Pipeline, error) {
 	}
 	whole := n.plain()
 	if members, is := whole.(map[string]any); is {
-		delete(members, "tests") // which change no run
+		delete(members, "tests") // tests do not change a run
 	}
 	raw, err := text.JSON(whole)
 	if err != nil {
@@ -156,14 +156,14 @@ func Load(file string) (*Pipeline, error) {
 	return p, nil
 }
 
-// rejecting tells whether rows may be rejected, and so need a place.
+// rejecting tells whether rows may be rejected, which needs a sink for them.
 func (p *Pipeline) rejecting() bool {
 	return p.onFailure == onReject ||
 		slices.ContainsFunc(p.steps, func(s stepSpec) bool { return s.onFailure == onReject })
 }
 
-// hash is the same for the same work: what a run left behind is taken up by one
-// of the same pipeline alone.
+// hash identifies what the pipeline does. A run that was interrupted is continued only with the
+// same hash.
 func (p *Pipeline) hash() string {
 	sum := sha256.Sum256(p.text)
 	return hex.EncodeToString(sum[:])
@@ -181,7 +181,7 @@ func (p *Pipeline) readSource(n *node, problems *[]Problem) {
 	r.end()
 }
 
-// readOne reads a source, and its columns, where they are named.
+// readOne reads a source, and its columns if they are declared.
 func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 	kinds := []string{"", postgresFormat, mysqlFormat, "csv", "ndjson", "parquet", avroFormat, deltaFormat, restFormat}
 	if top {
@@ -216,11 +216,11 @@ func (p *Pipeline) readOne(r *reader, top bool) (source, []column) {
 	if r.members["type"] == nil && r.members != nil {
 		r.wrong(r.n, `"type" is missing: %s`, strings.Join(kinds[1:], ", "))
 	}
-	r.known = append(r.known, sortedKeys(r.members)...) // of a type that is not known, nothing is
+	r.known = append(r.known, sortedKeys(r.members)...) // of an unknown type, no field is reported
 	return nil, nil
 }
 
-// readColumns reads the columns of a source that does not say its own.
+// readColumns reads the columns of a source that does not tell its own.
 func readColumns(r *reader) (all []column) {
 	list := r.list("columns")
 	if len(list) == 0 {
@@ -254,7 +254,7 @@ func readType(r *reader, name string) columnType {
 	return of
 }
 
-// readTarget reads a sink; format is that of one that has no choice.
+// readTarget reads a sink. format is "" if the pipeline chooses it.
 func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) target {
 	r := n.object(problems)
 	if format == "" {
@@ -283,7 +283,7 @@ func (p *Pipeline) readTarget(n *node, format string, problems *[]Problem) targe
 	return t
 }
 
-// readSecret reads a field that is a secret: where it is kept, never itself.
+// readSecret reads a reference to a secret. The secret itself is refused.
 func readSecret(r *reader, name string) string {
 	n := r.member(name)
 	if n == nil {
@@ -305,7 +305,7 @@ func readSecret(r *reader, name string) string {
 		}
 		return prefix + where
 	}
-	// what stands there may be the secret: it is not shown
+	// the value may be the secret: it is not shown
 	r.wrong(n, `a secret is not written into a pipeline: expected {"$vault": "PATH#FIELD"} or {"$file": "PATH"}`)
 	return ""
 }

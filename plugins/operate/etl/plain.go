@@ -2,12 +2,12 @@ package etl
 
 import "strings"
 
-// plain tells at a glance of a text that it is its own canonical one, as most values
-// come. One of which it does not say so may be, too: canonical takes it apart.
+// plain tells, without allocating, whether a text is canonical. It may say no of a canonical text,
+// never yes of another.
 func (t columnType) plain(text string) bool {
 	switch t.kind {
 	case kindInt16:
-		return plainInteger(text, 4) // as many digits as fit, whichever they are
+		return plainInteger(text, 4) // digits that fit whatever they are
 	case kindInt32:
 		return plainInteger(text, 9)
 	case kindInt64:
@@ -31,7 +31,7 @@ func (t columnType) plain(text string) bool {
 	return false
 }
 
-// digitsOf is how many digits a text begins with.
+// digitsOf returns the number of digits that a text begins with.
 func digitsOf(text string) int {
 	n := 0
 	for n < len(text) && text[n]-'0' <= 9 {
@@ -40,7 +40,7 @@ func digitsOf(text string) int {
 	return n
 }
 
-// plainInteger knows whole numbers that are written as such, but for the zero with a sign.
+// plainInteger accepts integers of at most most digits, except -0.
 func plainInteger(text string, most int) bool {
 	digits := strings.TrimPrefix(text, "-")
 	n := digitsOf(digits)
@@ -53,7 +53,7 @@ func plainDecimal(text string, whole, scale int) bool {
 	if n == 0 || digits[0] == '0' && n > 1 || digits[0] != '0' && n > whole {
 		return false
 	}
-	if len(digits) != len(text) && digits[0] == '0' { // it may be the zero with a sign
+	if len(digits) != len(text) && digits[0] == '0' { // it may be -0
 		return false
 	}
 	if scale == 0 {
@@ -62,8 +62,8 @@ func plainDecimal(text string, whole, scale int) bool {
 	return len(digits) == n+1+scale && digits[n] == '.' && digitsOf(digits[n+1:]) == scale
 }
 
-// plainFloat knows numbers with so few digits that each is the shortest text of a
-// float of its own, and which are written without an exponent.
+// plainFloat accepts numbers without an exponent, and with so few digits that each is the shortest
+// text of its float.
 func plainFloat(text string, most int) bool {
 	digits := strings.TrimPrefix(text, "-")
 	n := digitsOf(digits)
@@ -80,7 +80,7 @@ func plainFloat(text string, most int) bool {
 	return digits[0] != '0' || strings.TrimLeft(part[:min(4, len(part))], "0") != ""
 }
 
-// two is the number that two digits say; one that is too large, when they are none.
+// two returns the number that two digits make, or 1000 if they are not digits.
 func two(text string) int {
 	a, b := text[0]-'0', text[1]-'0'
 	if a > 9 || b > 9 {
@@ -89,7 +89,7 @@ func two(text string) int {
 	return int(a)*10 + int(b)
 }
 
-// plainDate knows the days of the years 1 to 9999.
+// plainDate accepts the dates of the years 1 to 9999.
 func plainDate(text string) bool {
 	if text[4] != '-' || text[7] != '-' {
 		return false
@@ -139,16 +139,16 @@ func plainUUID(text string) bool {
 	return true
 }
 
-// dayOf is the day of a canonical date, counted from that of 1970.
+// dayOf returns the day of a canonical date, counted from 1970-01-01.
 func dayOf(text string) int64 {
 	year, month, day := int64(two(text)*100+two(text[2:])), int64(two(text[5:])), int64(two(text[8:]))
-	if month <= 2 { // a year begins with March: its last day is the one that may not be
+	if month <= 2 { // years are counted from March, so that a leap day is the last day
 		year, month = year-1, month+12
 	}
 	return 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 719469
 }
 
-// microsOf are the microseconds of a canonical time, since 1970.
+// microsOf returns the microseconds of a canonical time since 1970.
 func microsOf(text string) int64 {
 	seconds := ((dayOf(text)*24+int64(two(text[11:])))*60+int64(two(text[14:])))*60 + int64(two(text[17:]))
 	micros := int64(0)

@@ -11,11 +11,11 @@ import (
 //go:embed pipeline.schema.json
 var schema []byte
 
-// Schema is the JSON Schema of a pipeline's file, for editors.
+// Schema returns the JSON Schema of a pipeline's file, for editors.
 func Schema() []byte { return schema }
 
-// Plan asks the source for its columns, checks the steps against them and each
-// other, and says what a run would do. It reads no row and writes nothing.
+// Plan asks the source for its columns, checks the steps and the sinks against them, and describes
+// what a run would do. It reads no row and writes nothing.
 func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 	p, columns, planned, err := p.ask(ctx)
 	if err != nil {
@@ -58,7 +58,8 @@ func (p *Pipeline) Plan(ctx context.Context) (lines []string, err error) {
 	return lines, nil
 }
 
-// ask asks the sources for their columns, and plans with them.
+// ask asks the source and the lookups for their columns, and plans the steps with them. The
+// pipeline that it returns has the tables of its lookups, without rows.
 func (p *Pipeline) ask(ctx context.Context) (*Pipeline, []column, *planned, error) {
 	in, err := p.source.open(ctx)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresServer is a database of a PostgreSQL.
+// postgresServer is a database of a PostgreSQL server.
 type postgresServer struct{ sqlServer }
 
 const postgresPort = 5432
@@ -20,11 +20,11 @@ const postgresPort = 5432
 func (p postgresServer) format() string { return postgresFormat }
 func (p postgresServer) where() string  { return p.url(postgresFormat) }
 
-// postgresTimeout bounds connecting, and each answer that is no row.
+// postgresTimeout bounds connecting, and each answer without rows.
 const postgresTimeout = 30 * time.Second
 
-// connect connects with the secrets as they are now. Values come and go as text,
-// in one form each.
+// connect opens a connection, with the secrets as they are now. Its settings make the server send
+// each value as text, in one form.
 func (p postgresServer) connect(ctx context.Context, more map[string]string) (*pgx.Conn, error) {
 	conf, err := pgx.ParseConfig(p.where() + "?" + url.Values{"sslmode": {p.sslmode}}.Encode())
 	if err != nil {
@@ -49,11 +49,11 @@ func (p postgresServer) connect(ctx context.Context, more map[string]string) (*p
 	return conn, nil
 }
 
-// copied is where COPY met what it refuses; the value that follows is not shown.
+// copied matches the row and the column in an error of COPY, without the value after them.
 var copied = regexp.MustCompile(`^COPY .*, line (\d+), column ([^:]*)`)
 
-// refused is what the server says, without what it may quote of data, and without
-// the user, which may be a secret.
+// refused adds to an error what was being done, and removes what the server may quote of data, and
+// the user, who may be a secret. It makes errors final that no retry mends.
 func (p postgresServer) refused(doing string, err error) error {
 	var away *pgconn.ConnectError // it names the user
 	if errors.As(err, &away) {
@@ -72,7 +72,7 @@ func (p postgresServer) refused(doing string, err error) error {
 		if at := copied.FindStringSubmatch(said.Where); at != nil {
 			says = fmt.Sprintf("it refuses the value of column %q in row %s of those that it was given", at[2], at[1])
 		}
-	case "42", "3D", "23", "54": // a name, a right, a constraint, a bound: its message has no values
+	case "42", "3D", "23", "54": // a name, a right, a constraint, a limit: the message has no values
 	default:
 		final = false
 	}

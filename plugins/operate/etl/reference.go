@@ -14,14 +14,14 @@ import (
 
 const refName = "$ref"
 
-// loader reads a file and those that it refers to. They lie in one folder: a
-// reference that leads out of it is refused, also by a link.
+// loader reads a file and those that it refers to. They are in one folder: references out of it are
+// refused, also through symbolic links.
 type loader struct {
 	root  *os.Root
 	files map[string]*node
 }
 
-// load reads the file of a pipeline and puts in what it refers to.
+// load reads the file of a pipeline and resolves its references.
 func load(file string) (*node, error) {
 	root, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
@@ -50,9 +50,9 @@ func (l *loader) read(name string) (*node, error) {
 	return n, err
 }
 
-// resolve puts what references name in their places. What stands beside a $ref
-// goes over it: objects are merged name by name, all else is replaced. chain are
-// the references that led here.
+// resolve replaces references with what they refer to. The members beside a $ref override it:
+// objects are merged by name, other values are replaced. chain is the list of references that led
+// to n.
 func (l *loader) resolve(n *node, chain []string) (*node, error) {
 	switch v := n.value.(type) {
 	case map[string]*node:
@@ -60,7 +60,7 @@ func (l *loader) resolve(n *node, chain []string) (*node, error) {
 			return l.refer(n, v, ref, chain)
 		}
 		all := make(map[string]*node, len(v))
-		for _, name := range sortedKeys(v) { // so that the same fault is told each time
+		for _, name := range sortedKeys(v) { // sorted: the same file always gives the same error
 			resolved, err := l.resolve(v[name], chain)
 			if err != nil {
 				return nil, err
@@ -112,7 +112,7 @@ func (l *loader) refer(n *node, members map[string]*node, ref *node, chain []str
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, ref.problem("there is no file %s", name)
 		}
-		return nil, ref.problem("reading %s: %v", name, err) // os.Root says when it leads outside
+		return nil, ref.problem("reading %s: %v", name, err) // os.Root's error says when it leads outside
 	}
 	at, err := doc.find(pointer)
 	if err != nil {

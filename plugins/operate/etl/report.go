@@ -15,28 +15,28 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Counts say what became of every row that a run read or a step made: Read and
-// Made are the sum of Filtered, Duplicates, Dropped, Rejected, Combined and Written.
+// Counts say what became of every row that a run read or a step made. Read + Made equals Filtered +
+// Duplicates + Dropped + Rejected + Combined + Written.
 type Counts struct {
 	Read       int64        `json:"read"`
 	Filtered   int64        `json:"filtered"`
 	Dropped    int64        `json:"dropped"`
 	Rejected   int64        `json:"rejected"`
 	Written    int64        `json:"written"`
-	Unreadable int64        `json:"unreadable"` // of those dropped and rejected: never came to a step
+	Unreadable int64        `json:"unreadable"` // part of Dropped and Rejected: rows that could not be read
 	Duplicates int64        `json:"duplicates,omitempty"`
-	Combined   int64        `json:"combined,omitempty"` // of which others were made
+	Combined   int64        `json:"combined,omitempty"` // rows that a step made others of
 	Made       int64        `json:"made,omitempty"`
 	Steps      []StepCounts `json:"steps"`
 }
 
-// unexplained is what does not come out: 0.
+// unexplained returns how many rows are not accounted for; 0, unless there is a bug.
 func (c Counts) unexplained() int64 {
 	return c.Read + c.Made - c.Filtered - c.Duplicates - c.Dropped - c.Rejected - c.Combined - c.Written
 }
 
-// StepCounts are of one step: the rows that it filtered, those that it could not
-// pass, and those that it left out or took for others that it made.
+// StepCounts are the counts of one step. Failed are the rows that it dropped or rejected, or that
+// ended the run.
 type StepCounts struct {
 	Filtered   int64 `json:"filtered"`
 	Failed     int64 `json:"failed"`
@@ -51,14 +51,14 @@ type Sink struct {
 	URL     string `json:"url"`
 	Object  string `json:"object"`
 	Rejects bool   `json:"rejects,omitempty"`
-	Group   string `json:"group,omitempty"` // of a topic: the group whose offset notes the run
+	Group   string `json:"group,omitempty"` // of a topic: the consumer group whose committed offset records the run
 	Mode    string `json:"mode,omitempty"`  // of a table: replace, append or merge
 	Rows    int64  `json:"rows"`
 	Bytes   int64  `json:"bytes"`
 	SHA256  string `json:"sha256"`
 }
 
-// Column is a column of the sinks, as a report has it.
+// Column is a column in a report.
 type Column struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
@@ -71,30 +71,30 @@ type Report struct {
 	Hash     string    `json:"hash"`
 	Ended    time.Time `json:"ended"`
 	Source   string    `json:"source"`
-	From     []Column  `json:"from,omitempty"` // of the source
+	From     []Column  `json:"from,omitempty"` // columns of the source
 	Columns  []Column  `json:"columns"`
 	Counts   Counts    `json:"counts"`
 	Sinks    []Sink    `json:"sinks"`
-	Position string    `json:"position,omitempty"` // behind the last row, of a source that is a log
+	Position string    `json:"position,omitempty"` // position after the last row, of a source that is a log
 
 	Stream *StreamReport `json:"stream,omitempty"`
 }
 
-// StreamReport says between which offsets a stream has counted, in how many batches,
-// and how many offsets of each partition were before it when it was last asked.
+// StreamReport is the part of a log that a stream has counted, in how many batches, and the lag of
+// each partition when the log was last asked.
 type StreamReport struct {
 	From    marks           `json:"from"`
 	To      marks           `json:"to"`
 	Batches int64           `json:"batches"`
 	Lag     map[int32]int64 `json:"lag"`
-	Unit    string          `json:"unit,omitempty"` // of the lag: records, or bytes
+	Unit    string          `json:"unit,omitempty"` // of the lag: records or bytes
 
 	Compacted []Compacted `json:"compacted,omitempty"` // since From
 }
 
-// Progress is how far a run or a stream is: what it has counted; of a stream, also which
-// offsets are before it, how long the oldest record of the last batch took from its
-// append, and how many batches came.
+// Progress is the state of a run or a stream: what it has counted; of a stream also the lag of each
+// partition, Behind, which is how long after its append the oldest record of the last batch was
+// written, and the number of batches.
 type Progress struct {
 	Run     string
 	Counts  Counts
@@ -121,7 +121,7 @@ func told(columns []column) []Column {
 	return all
 }
 
-// columnsOf are columns as they were before they were told.
+// columnsOf converts the columns of a report back.
 func columnsOf(kept []Column) ([]column, error) {
 	all := make([]column, len(kept))
 	for i, c := range kept {
@@ -134,8 +134,8 @@ func columnsOf(kept []Column) ([]column, error) {
 	return all, nil
 }
 
-// rejected is a line of the rejects: which row, at which step, why, and what it
-// was there.
+// rejected returns a line of the rejects: the row's number and place, the step, the reason, and the
+// row as it was at that step.
 func rejected(r numbered, step int, reason string, raw []byte) []byte {
 	line := fmt.Appendf(nil, `{"row":%d,`, r.number)
 	if r.place != "" {
@@ -148,7 +148,7 @@ func rejected(r numbered, step int, reason string, raw []byte) []byte {
 
 func (s stage) reportPath(run string) string { return filepath.Join(s.dir, runsFolder, run+".json") }
 
-// reported tells whether a run has its report, and so all of its sinks.
+// reported tells whether a run has a report, and so has written all of its sinks.
 func (s stage) reported(run string) bool {
 	_, err := os.Stat(s.reportPath(run))
 	return err == nil
@@ -165,11 +165,10 @@ func (s stage) keep(r *Report) error {
 	})
 }
 
-// ErrNoRun says that no run of that name came to its end.
+// ErrNoRun says that no finished run has that name.
 var ErrNoRun = errors.New("there is no such run")
 
-// ReadReport returns the report of a run of the pipeline: of the last one, when
-// run is "".
+// ReadReport returns the report of a run of the pipeline; run "" is the last one.
 func (p *Pipeline) ReadReport(state, run string) (*Report, error) {
 	r, err := Options{State: state}.stage(p.Name).read(run)
 	if errors.Is(err, ErrNoRun) {
@@ -185,7 +184,7 @@ func (s stage) read(run string) (*Report, error) {
 		return nil, fmt.Errorf("reading the runs: %w", err)
 	}
 	found := ""
-	for _, e := range entries { // in their order
+	for _, e := range entries { // sorted by name, and so by time
 		if name := e.Name(); filepath.Ext(name) == ".json" && (run == "" || name == run+".json") {
 			found = name
 		}

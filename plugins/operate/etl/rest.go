@@ -16,37 +16,37 @@ import (
 
 const restFormat = "rest"
 
-// How a page leads to the next one.
+// How the next page is found.
 const (
 	byNone   = "none"   // there is one page
-	byPage   = "page"   // a parameter has its number
-	byOffset = "offset" // a parameter has how many rows are before it
-	byCursor = "cursor" // a parameter has what the page before it says
-	byLink   = "link"   // a header Link has its URL
-	byNext   = "next"   // the body has its URL
+	byPage   = "page"   // a parameter has the page's number
+	byOffset = "offset" // a parameter has the number of rows before the page
+	byCursor = "cursor" // a parameter has a cursor from the page before
+	byLink   = "link"   // a Link header has the next page's URL
+	byNext   = "next"   // the body has the next page's URL
 )
 
-// restSource is what an HTTP API answers, page by page.
+// restSource reads rows from an HTTP API, page by page.
 type restSource struct {
 	at      *url.URL
 	headers map[string]string
-	ca      string // a file of PEM; "": what the system trusts
-	bearer  string // where secrets are kept
+	ca      string // PEM file; "": the system's certificates
+	bearer  string // reference to a secret
 	basic   [2]string
-	header  [2]string // its name, and where its value is kept
-	rows    string    // pointer of the list in a body
+	header  [2]string // name, and reference to the secret value
+	rows    string    // JSON pointer to the list of rows in a body
 
-	by, parameter, sized string // sized: the parameter of how many rows a page has; "": none
+	by, parameter, sized string // sized: name of the parameter with the size of a page; "": none
 	first, size          int64
-	next                 string // pointer of the cursor or the URL in a body
-	endMissing           bool   // a body without it is the last one
+	next                 string // JSON pointer to the cursor or the URL in a body
+	endMissing           bool   // a body that lacks it is the last one
 
-	columns         []column // nil: those of the first page
-	missing, ignore bool     // as in ndjson
+	columns         []column // nil: those of the first page's rows
+	missing, ignore bool     // as in objectReader
 	mostBody        int64
 	timeout         time.Duration
 
-	wait func(context.Context, time.Duration) error // of tests
+	wait func(context.Context, time.Duration) error // tests replace it
 	now  func() time.Time
 }
 
@@ -57,7 +57,7 @@ func (p *Pipeline) readREST(r *reader) (source, []column) {
 	var err error
 	if s.at, err = url.Parse(given); err != nil || s.at.Host == "" || s.at.User != nil || s.at.Fragment != "" ||
 		s.at.Scheme != "http" && s.at.Scheme != "https" {
-		if r.members["url"] != nil { // which may hold a secret: it is not shown
+		if r.members["url"] != nil { // it may contain a secret, and is not shown
 			r.wrong(r.members["url"], "expected the URL of the first page, http:// or https://, without a user")
 		}
 		s.at = &url.URL{}
@@ -114,14 +114,14 @@ func (s *restSource) readHeaders(r *reader) {
 	h.end()
 }
 
-// headerName tells whether a name can be that of a header.
+// headerName tells whether a name is valid for an HTTP header.
 func headerName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(c rune) bool {
 		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
 	})
 }
 
-// readAuth reads who asks: one of bearer, basic and header.
+// readAuth reads the credentials: one of bearer, basic and header.
 func (s *restSource) readAuth(r *reader) {
 	at := r.member("auth")
 	if at == nil {
@@ -159,7 +159,7 @@ func (s *restSource) readAuth(r *reader) {
 	a.end()
 }
 
-// plainText is the text that stands there.
+// plainText returns the value if it is a string.
 func (n *node) plainText() (text string, is bool) {
 	if n != nil {
 		text, is = n.value.(string)
@@ -204,10 +204,10 @@ func (s restSource) describe() string {
 	return fmt.Sprintf("%s, %s", s.shown(), how)
 }
 
-// shown is where it asks, without the query, which may hold more than a place.
+// shown returns the URL without its query, which may contain secrets.
 func (s restSource) shown() string { return s.at.Scheme + "://" + s.at.Host + s.at.EscapedPath() }
 
-// waitFor waits, or until the context ends.
+// waitFor waits for d, or until the context ends.
 func waitFor(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -217,7 +217,7 @@ func waitFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// client is one that sends what a request has to nobody else.
+// client returns a client that follows redirects only to the same server.
 func (s restSource) client() (*http.Client, error) {
 	client := &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 	if s.ca != "" {
@@ -238,7 +238,7 @@ func (s restSource) client() (*http.Client, error) {
 
 const mostRedirects = 5
 
-// same refuses to ask anybody else: the secret is for one server.
+// same returns an error unless a URL is on the source's server: the secret must not go to another.
 func (s restSource) same(to *url.URL) error {
 	if to.Scheme != s.at.Scheme || to.Host != s.at.Host {
 		return dataError{fmt.Errorf("it leads to another server (%s://%s): name that one as the url", to.Scheme, to.Host)}
@@ -246,7 +246,7 @@ func (s restSource) same(to *url.URL) error {
 	return nil
 }
 
-// request asks for a page, with the secrets as they are now.
+// request makes the request for a page, with the secrets as they are now.
 func (s restSource) request(ctx context.Context, at string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {

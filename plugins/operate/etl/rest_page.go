@@ -15,15 +15,15 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// restPage is a page as it was answered.
+// restPage is one page of an answer.
 type restPage struct {
 	rows []*node
-	next string // place of the page behind it; "": it is the last
+	next string // place of the next page; "": this is the last
 	sum  [sha256.Size]byte
 }
 
-// placed is the URL of a place: of a page that is counted its number, of a cursor itself,
-// else a URL. The first one has none.
+// placed returns the URL of a page. Its place is the number of the page or of its first row, a
+// cursor, or a URL, as s.by says; the first page has the place "".
 func (s restSource) placed(place string) (string, error) {
 	at := *s.at
 	query := at.Query()
@@ -49,12 +49,12 @@ func (s restSource) placed(place string) (string, error) {
 
 const (
 	busyTries = 8
-	busyPause = time.Second      // before the second try; then twice that, and so on
-	mostPause = 10 * time.Minute // that a server may ask for
+	busyPause = time.Second      // before the second try, doubled for each further one
+	mostPause = 10 * time.Minute // longest wait that a server may ask for
 )
 
-// page asks for a page. A server that is busy (429, 503) is asked again when it says;
-// all else that may pass is for the next try of the run.
+// page gets a page. If the server is busy (429, 503), it waits as long as the server says and tries
+// again, up to busyTries times. Other errors are left to the next try of the run.
 func (s restSource) page(ctx context.Context, client *http.Client, place string) (*restPage, error) {
 	at, err := s.placed(place)
 	if err != nil {
@@ -79,7 +79,8 @@ func (s restSource) page(ctx context.Context, client *http.Client, place string)
 
 var errBusy = errors.New("it is busy")
 
-// ask asks once.
+// ask sends one request. If the server is busy, after is the wait that it asks for; 0: it names
+// none.
 func (s restSource) ask(ctx context.Context, client *http.Client, at, place string) (
 	page *restPage, after time.Duration, err error) {
 	req, err := s.request(ctx, at)
@@ -116,7 +117,7 @@ func (s restSource) ask(ctx context.Context, client *http.Client, at, place stri
 	return page, 0, err
 }
 
-// hiddenURL is an error of a request without the URL; one that is final stays so.
+// hiddenURL removes the URL from an error of a request. A final error stays final.
 func hiddenURL(err error) error {
 	if Final(err) {
 		return dataError{errors.New(httpx.WithoutURL(err))}
@@ -124,10 +125,10 @@ func hiddenURL(err error) error {
 	return errors.New(httpx.WithoutURL(err))
 }
 
-// read finds the rows of a body, and where the next page is.
+// read finds the rows in a body, and the place of the next page.
 func (s restSource) read(body []byte, place string, res *http.Response) (*restPage, error) {
 	doc, err := parseData("a page", body)
-	if err != nil { // it may be that of a proxy on the way
+	if err != nil { // it may be from a proxy in between, and so is not final
 		return nil, fmt.Errorf("reading %s: %w", s.shown(), err)
 	}
 	list, err := doc.find(s.rows)
@@ -143,7 +144,7 @@ func (s restSource) read(body []byte, place string, res *http.Response) (*restPa
 	return p, err
 }
 
-// behind is the place of the page behind one.
+// behind returns the place of the next page; "": there is none.
 func (s restSource) behind(doc *node, rows []*node, place string, res *http.Response) (string, error) {
 	switch s.by {
 	case byPage, byOffset:
@@ -192,7 +193,7 @@ func (s restSource) behind(doc *node, rows []*node, place string, res *http.Resp
 	return "", nil
 }
 
-// leads is a URL as a page has it, which may be a path.
+// leads resolves the URL that a page has of the next one, which may be relative.
 func (s restSource) leads(to string, res *http.Response) (string, error) {
 	at, err := url.Parse(to)
 	if err != nil {
@@ -205,7 +206,7 @@ func (s restSource) leads(to string, res *http.Response) (string, error) {
 	return at.String(), nil
 }
 
-// nextLink is the target of rel="next" in headers Link (RFC 8288).
+// nextLink returns the target with rel="next" in Link headers (RFC 8288); "": there is none.
 func nextLink(headers []string) string {
 	for _, h := range headers {
 		for {
@@ -237,7 +238,7 @@ func nextLink(headers []string) string {
 	return ""
 }
 
-// comma is the first comma outside of quotes; -1: there is none.
+// comma returns the index of the first comma outside of quotes; -1: there is none.
 func comma(text string) int {
 	quoted := false
 	for i := range len(text) {

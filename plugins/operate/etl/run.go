@@ -15,38 +15,37 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// dataError is what trying again does not mend: the pipeline, or the data.
+// dataError is an error that a retry does not mend: the pipeline or the data is wrong.
 type dataError struct{ error }
 
-// Unwrap gives what is wrong.
+// Unwrap returns the cause.
 func (e dataError) Unwrap() error { return e.error }
 
-// Final tells whether an error is of the data or of the pipeline: to run again
-// without a change ends the same way.
+// Final tells whether an error is one of the data or the pipeline: a retry without a change would
+// fail again.
 func Final(err error) bool { return errors.As(err, new(dataError)) }
 
-// Options say how a run goes.
+// Options configure a run.
 type Options struct {
-	State    string            // the folder of all runs
-	Fresh    bool              // begin anew, whatever an interrupted run has left
-	TakeOver bool              // of objects that another pipeline, or state, has claimed
-	Accept   bool              // take the columns of the source as they are now
-	Tries    int               // how often at most, one after the other
-	Pause    time.Duration     // between them
-	Tell     func(line string) // what happens
+	State    string            // folder of the states of all pipelines
+	Fresh    bool              // start anew, even if an interrupted run could continue
+	TakeOver bool              // take sinks from another pipeline or state that has claimed them
+	Accept   bool              // accept changed columns of the source
+	Tries    int               // most attempts
+	Pause    time.Duration     // between attempts
+	Tell     func(line string) // is called with each event worth telling the user
 	Now      func() time.Time  // the clock
 
-	UntilEnd bool                        // of a stream: it ends where the log ended when it began
-	Watch    func(Progress)              // after each batch of a stream, and each block of a run; nil: nobody does
-	wrap     func(streamSink) streamSink // of tests
+	UntilEnd bool                        // of a stream: end at the position where the log ended at the start
+	Watch    func(Progress)              // is called after each batch of a stream and each block of a run; nil: not
+	wrap     func(streamSink) streamSink // for tests
 }
 
 func (o Options) stage(name string) stage { return stage{dir: filepath.Join(o.State, name)} }
 
-// Run carries the pipeline out, and returns its report. When it returns without
-// an error, every sink has all rows of the run; before that, none that is not
-// named in the report has any. What fails in passing is tried again, from where
-// it was; another Run goes on there, too.
+// Run carries out the pipeline and returns its report. When it returns nil, every sink has all rows
+// of the run, durably. After an error each sink has all of them or none. Errors that are not final
+// are retried, and a retry, like the next Run, continues from the last durable block.
 func (p *Pipeline) Run(ctx context.Context, o Options) (*Report, error) {
 	s := o.stage(p.Name)
 	release, err := s.lock()
@@ -88,7 +87,7 @@ func (o Options) wait(ctx context.Context) error {
 	}
 }
 
-// try goes on with the run that lies there, or begins one.
+// try continues the interrupted run in the state, or begins one.
 func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error) {
 	at, err := s.load()
 	if err != nil {
@@ -104,7 +103,7 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 		}
 		o.Tell("the pipeline has changed since the run that was interrupted: beginning anew")
 		at = nil
-	case s.reported(at.Run): // it came to its end, and only had to be cleared away
+	case s.reported(at.Run): // it had finished, but its state was not removed yet
 		at = nil
 	}
 	if err := p.claimAll(ctx, o, s); err != nil {
@@ -124,8 +123,8 @@ func (p *Pipeline) try(ctx context.Context, o Options, s stage) (*Report, error)
 	return report, s.clear()
 }
 
-// appended are the tables to which a run that is not at its end has appended, or
-// may have: one whose source was not read to its end has written nothing.
+// appended returns the tables to which an interrupted run has appended rows, or may have. A run
+// that has not read its source to the end has written nothing.
 func (p *Pipeline) appended(at *progress) (tables []string) {
 	if at == nil || !at.Done {
 		return nil
@@ -135,7 +134,7 @@ func (p *Pipeline) appended(at *progress) (tables []string) {
 			tables = append(tables, sink.Object)
 		}
 	}
-	if len(at.Sinks) < len(p.sinks) { // the next may have come, and only its note be missing
+	if len(at.Sinks) < len(p.sinks) { // the next sink may be written and only the note of it be missing
 		if t := p.sinks[len(at.Sinks)]; t.table != nil && t.table.mode == modeAppend ||
 			t.delta != nil && t.delta.mode == modeAppend || t.topic != nil {
 			tables = append(tables, t.object)
@@ -144,8 +143,8 @@ func (p *Pipeline) appended(at *progress) (tables []string) {
 	return tables
 }
 
-// stageRows brings the rows of the sinks into blocks: it reads the source to its
-// end, unless that was done before, and takes what gathers all rows over them.
+// stageRows writes the rows for the sinks to blocks: it reads the source to its end, unless that
+// was done before, and then runs the gathering steps. When it returns nil, the blocks are durable.
 func (p *Pipeline) stageRows(ctx context.Context, o Options, s stage, at *progress) (
 	columns []column, _ *progress, err error) {
 	if at == nil || !at.Done || len(at.Ends) < p.segments() {
@@ -169,7 +168,7 @@ func (p *Pipeline) stageRows(ctx context.Context, o Options, s stage, at *progre
 	return columns, at, err
 }
 
-// extract reads the source to its end, block by block.
+// extract reads the source to its end, into blocks of the first segment.
 func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress) (*progress, error) {
 	in, err := p.source.open(ctx)
 	if err != nil {
@@ -217,8 +216,8 @@ func (p *Pipeline) extract(ctx context.Context, o Options, s stage, at *progress
 	return at, nil
 }
 
-// keepBlocks keeps each block while the next is read. When it returns, nothing is on
-// its way: what is not durable then has not come.
+// keepBlocks writes each block while the next one is read. When it returns, no write is in
+// progress; when it returns nil, all blocks are durable.
 func (p *Pipeline) keepBlocks(ctx context.Context, o Options, s stage, in reading, planned *planned,
 	at *progress) (err error) {
 	kept := make(chan error, 1)
@@ -241,7 +240,7 @@ func (p *Pipeline) keepBlocks(ctx context.Context, o Options, s stage, in readin
 			return err
 		}
 		if err := <-kept; err != nil {
-			kept <- nil // it is told once
+			kept <- nil // it is returned once
 			return err
 		}
 		go func() {
@@ -262,12 +261,12 @@ func (o Options) watch(at *progress) {
 	}
 }
 
-// mostBlockBytes is with how many bytes a block ends, however few its rows are: it
-// is in memory as a whole.
+// mostBlockBytes is the size at which a block ends, however few rows it has, because it is held in
+// memory as a whole.
 const mostBlockBytes = 32 << 20
 
-// readBlock takes rows through the steps up to one that gathers all, and notes in
-// at what became of them.
+// readBlock reads rows, passes them through the steps of the first segment into a block, and counts
+// them in at.
 func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block, error) {
 	b := &block{}
 	w := into{p: p, planned: planned, segment: planned.segments()[0], counts: &at.Counts, b: b}
@@ -291,7 +290,7 @@ func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block
 		at.Counts.Read++
 		one := numbered{row: r, number: at.Counts.Read}
 		if placed {
-			one.place, at.Position = log.place(), "" // the block's end says it
+			one.place, at.Position = log.place(), "" // the position at the block's end is used instead
 		}
 		if unread != nil {
 			err = w.fail(one, -1, unread.reason, p.onFailure, unread.raw)
@@ -305,14 +304,14 @@ func (p *Pipeline) readBlock(in reading, planned *planned, at *progress) (*block
 	return b, nil
 }
 
-// newRun is the id of a run: when it began, so that they are in order, and chance.
+// newRun returns the id of a run: the time it began, so that ids sort by time, and random digits.
 func newRun(now time.Time) string {
 	var chance [3]byte
 	_, _ = rand.Read(chance[:]) // never fails
 	return now.UTC().Format("20060102T150405.000000Z") + "-" + hex.EncodeToString(chance[:])
 }
 
-// loadSinks writes each sink that does not have its rows yet.
+// loadSinks writes each sink that at.Sinks does not list yet.
 func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progress, columns []column) error {
 	id, err := s.identity()
 	if err != nil {
@@ -337,7 +336,7 @@ func (p *Pipeline) loadSinks(ctx context.Context, o Options, s stage, at *progre
 	return nil
 }
 
-// loadSink writes one object, or one table. What it has appears whole.
+// loadSink writes one sink, which appears as a whole. When it returns nil, it is durable.
 func (p *Pipeline) loadSink(ctx context.Context, o Options, s stage, at *progress, columns []column, t target,
 	rejects bool, id string) (Sink, error) {
 	if t.table != nil {
@@ -392,13 +391,13 @@ func (p *Pipeline) encode(ctx context.Context, s stage, at *progress, columns []
 	return p.encodeRows(ctx, s, at, sink, e)
 }
 
-// storeError is of a place that rows are written to, and not of the rows.
+// storeError is an error of where rows are written, and not of the rows.
 type storeError struct{ error }
 
-// Unwrap gives what is wrong.
+// Unwrap returns the cause.
 func (e storeError) Unwrap() error { return e.error }
 
-// encodeRows writes the rows of the last segment, to their end.
+// encodeRows writes the rows of the last segment, and ends the encoder.
 func (p *Pipeline) encodeRows(ctx context.Context, s stage, at *progress, sink *Sink, e encoder) error {
 	if err := s.blocks(ctx, at, at.begins(), func(b *block) error {
 		for _, r := range b.rows {
@@ -417,7 +416,7 @@ func (p *Pipeline) encodeRows(ctx context.Context, s stage, at *progress, sink *
 	return e.end()
 }
 
-// blocks reads the blocks from one on, each while something is done with the one before.
+// blocks calls do for each block from first on, and reads one block ahead.
 func (s stage) blocks(ctx context.Context, at *progress, first int, do func(*block) error) error {
 	type got struct {
 		b   *block

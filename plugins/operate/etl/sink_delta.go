@@ -16,10 +16,9 @@ import (
 
 const deltaFormat = "delta"
 
-// deltaTable is a table of Delta Lake as a sink. A run is one version of it: its
-// files are written before, and nobody sees them until then. The version says in a
-// txn which run it is of: whoever does not know whether it came through finds it
-// there.
+// deltaTable is a Delta Lake table as a sink. A run is one version of it: its files are written
+// first, and nobody sees them until the version is committed. The version records the run in a txn
+// action, by which a retry finds out whether a commit of unknown result happened.
 type deltaTable struct {
 	mode       string
 	key        []string // of merge
@@ -34,7 +33,8 @@ func (p *Pipeline) readDelta(r *reader) target {
 	return out
 }
 
-// checkPlace says what is wrong with where an object, or a table, is to be.
+// checkPlace reports what is wrong with the name of an object or a table and with the URL of its
+// store.
 func (p *Pipeline) checkPlace(r *reader, t target, field, such string) {
 	if t.object != "" && (path.Clean(t.object) != t.object || path.IsAbs(t.object) || strings.HasPrefix(t.object, "..") ||
 		strings.HasPrefix(t.object, "_")) {
@@ -47,14 +47,15 @@ func (p *Pipeline) checkPlace(r *reader, t target, field, such string) {
 	}
 }
 
-// deltaAt is a table in its store, which close ends.
+// deltaAt opens the store of a table. The caller must close it.
 func (p *Pipeline) deltaAt(ctx context.Context, t target, open func(context.Context, string) (*lake.Store, error)) (
 	at delta.Table, err error) {
 	store, err := open(ctx, p.storeURL(t.url))
 	return delta.Table{Store: store, Folder: t.object}, err
 }
 
-// checkDelta reads the table, and says which columns it does not take.
+// checkDelta reads the table's log and returns an error that names the columns which the table
+// cannot hold.
 func (p *Pipeline) checkDelta(ctx context.Context, t target, columns []column) error {
 	at, err := p.deltaAt(ctx, t, lake.OpenReading)
 	if err != nil {
@@ -69,7 +70,8 @@ func (p *Pipeline) checkDelta(ctx context.Context, t target, columns []column) e
 	return err
 }
 
-// unknownIsFinal marks what no further try mends.
+// unknownIsFinal makes errors final that no retry mends: features of a table that are not
+// supported.
 func unknownIsFinal(err error) error {
 	if errors.As(err, new(*delta.UnknownError)) || errors.Is(err, delta.ErrVector) {
 		return dataError{err}
@@ -77,26 +79,28 @@ func unknownIsFinal(err error) error {
 	return err
 }
 
-// deltaRun is one run into one table.
+// deltaRun writes one run, or one batch of a stream, to one table.
 type deltaRun struct {
 	*deltaTable
 	at      delta.Table
 	run     string
 	columns []column
 	txns    []delta.Txn
-	// came tells whether a version has the run; an error, that it must not come.
+	// came tells whether a version has the run; it returns an error if the run must not be
+	// committed.
 	came    func(*delta.Snapshot) (bool, error)
-	known   *delta.Snapshot // as it was last, or nil
-	alone   bool            // who made that version makes the next, most likely: the log is not asked
-	written *deltaFiles     // for the table as it was then
+	known   *delta.Snapshot // last snapshot that was read or committed, or nil
+	alone   bool            // this run made that snapshot, and most likely makes the next: it is not read again
+	written *deltaFiles     // files for the table as was says
 	was     string
-	gone    []delta.Add // of the table, in whose place some of them are
-	erased  []row       // whose keys the table is to have no more
-	empty   bool        // of what it has now, nothing stays
+	gone    []delta.Add // files of the table that the written ones replace
+	erased  []row       // rows whose keys are deleted from the table
+	empty   bool        // all rows that the table has now are deleted
 	memory  int64       // MiB
 }
 
-// loadDelta brings the rows into the table as one version, unless it has them.
+// loadDelta commits the rows to the table as one version, unless the table has it already. When it
+// returns nil, the version is durable.
 func (p *Pipeline) loadDelta(ctx context.Context, o Options, s stage, run *progress, columns []column, t target,
 	id string) (Sink, error) {
 	sink := Sink{Format: deltaFormat, URL: t.url, Object: t.object, Mode: t.delta.mode}
@@ -108,7 +112,8 @@ func (p *Pipeline) loadDelta(ctx context.Context, o Options, s stage, run *progr
 	if err != nil {
 		return sink, fmt.Errorf("reading the name of the run: %w", err)
 	}
-	// a state has one run at a time, and goes on with its last: its number is enough
+	// a state has one run at a time, and continues its last one: the number of the last run is
+	// enough
 	txn := delta.Txn{AppID: "weir etl " + p.Name + " " + id, Version: number.UnixMicro(), LastUpdated: o.Now().UnixMilli()}
 	r := &deltaRun{deltaTable: t.delta, at: at, run: run.Run, columns: columns, txns: []delta.Txn{txn}, memory: p.memory,
 		came: func(s *delta.Snapshot) (bool, error) { return s.Txns[txn.AppID].Version == txn.Version, nil }}
@@ -120,7 +125,7 @@ func (p *Pipeline) loadDelta(ctx context.Context, o Options, s stage, run *progr
 	return sink, errors.Join(err, at.Store.Close())
 }
 
-// mostConflicts is how often others may be faster.
+// mostConflicts bounds how often other writers may commit first.
 const mostConflicts = 1000
 
 func (r *deltaRun) load(ctx context.Context, now func() time.Time, encode func(encoder) error, sink *Sink) error {
@@ -136,7 +141,7 @@ func (r *deltaRun) load(ctx context.Context, now func() time.Time, encode func(e
 		if err != nil {
 			return err
 		}
-		if came { // and the answer was lost
+		if came { // by an earlier attempt whose answer was lost
 			return r.account(ctx, s, encode, sink)
 		}
 		if err := r.write(ctx, s, now(), encode, sink); err != nil {
@@ -156,11 +161,11 @@ func (r *deltaRun) load(ctx context.Context, now func() time.Time, encode func(e
 	return fmt.Errorf("others have made a version of the table %d times, each before this run could", mostConflicts)
 }
 
-// write writes the files, unless there are those for the table as it is.
+// write writes the files, unless those for the table's present state are written already.
 func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, encode func(encoder) error,
 	sink *Sink) error {
 	was, name := s.Metadata.SchemaString+strings.Join(s.Metadata.PartitionColumns, ","), r.run
-	if r.mode == modeMerge { // what a file has is of the version before, too
+	if r.mode == modeMerge { // the files also depend on the version before
 		was, name = was+fmt.Sprint(s.Version), fmt.Sprintf("%s-%d", name, s.Version+1)
 	}
 	as, err := r.check(s, r.columns)
@@ -195,7 +200,8 @@ func (r *deltaRun) write(ctx context.Context, s *delta.Snapshot, now time.Time, 
 	return nil
 }
 
-// account makes up what was written: as the version says, or without writing it.
+// account fills in the sink of a run that the table has already: from the note in its version, or
+// by encoding the rows without writing them.
 func (r *deltaRun) account(ctx context.Context, s *delta.Snapshot, encode func(encoder) error, sink *Sink) error {
 	note, _, err := r.at.Find(ctx, r.run)
 	if err != nil {
@@ -239,8 +245,8 @@ func (r *deltaRun) commit(ctx context.Context, s *delta.Snapshot, now time.Time,
 	return r.at.Commit(ctx, s, c)
 }
 
-// partitionsOf are those of the table, and of one that is to be made those of the
-// pipeline.
+// partitionsOf returns the columns by which the table is partitioned; if the table does not exist,
+// those of the pipeline.
 func (t *deltaTable) partitionsOf(s *delta.Snapshot) []string {
 	if s.Version < 0 {
 		return t.partitions

@@ -9,8 +9,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// recountDelta reads the files that a run brought to a table, as long as they are of
-// it: of those that others have removed since, the log alone tells.
+// recountDelta counts the files that a run added to a table, if they are still part of it. If
+// others have removed any since, or the table is merged into, it returns the numbers in the log.
 func (p *Pipeline) recountDelta(ctx context.Context, report *Report, s Sink) (rows int64, sum string, err error) {
 	at, err := p.deltaAt(ctx, target{url: s.URL, object: s.Object}, lake.OpenReading)
 	if err != nil {
@@ -34,7 +34,7 @@ func (p *Pipeline) recountDelta(ctx context.Context, report *Report, s Sink) (ro
 			mode = t.delta.mode
 		}
 	}
-	if mode == modeMerge { // rows of others are in its files
+	if mode == modeMerge { // its files have rows of others, too
 		return note.Rows, note.SHA256, nil
 	}
 	if mode != modeReplace {
@@ -68,7 +68,7 @@ func (p *Pipeline) recountDelta(ctx context.Context, report *Report, s Sink) (ro
 		}
 		for i, c := range columns {
 			one[i] = r[places[i]]
-			if c.of.kind == kindDecimal && !one[i].null { // which the table may have with more digits
+			if c.of.kind == kindDecimal && !one[i].null { // the table may have more digits
 				if one[i].text, err = c.of.canonical(one[i].text); err != nil {
 					return 0, "", dataError{fmt.Errorf("column %q: %w", c.name, err)}
 				}

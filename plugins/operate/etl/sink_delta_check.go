@@ -10,7 +10,7 @@ import (
 	"weir/plugins/operate/etl/delta"
 )
 
-// deltaType is the type of a column that is made for a type.
+// deltaType returns the type of a new table's column for a type.
 func deltaType(of columnType) delta.Type {
 	if of.kind == kindDecimal {
 		return delta.Type(of.String())
@@ -20,7 +20,7 @@ func deltaType(of columnType) delta.Type {
 		kindTimestamp: "timestamp_ntz", kindTimestampTZ: "timestamp", kindUUID: "string", kindJSON: "string"}[of.kind]
 }
 
-// ofDelta is the type that holds every value of a column of a table.
+// ofDelta returns the type that holds every value of a column of a table.
 func ofDelta(t delta.Type) (columnType, error) {
 	if strings.HasPrefix(string(t), "decimal") {
 		return parseType(string(t))
@@ -34,11 +34,11 @@ func ofDelta(t delta.Type) (columnType, error) {
 	return columnType{kind: of}, nil
 }
 
-// keeps tells whether a column of a table keeps every value of a type as it is.
+// keeps tells whether a table's column holds every value of a type without change.
 func keeps(table delta.Type, of columnType) bool {
 	as, err := ofDelta(table)
 	switch {
-	case err != nil || table == "byte": // which is narrower than what it is read as
+	case err != nil || table == "byte": // it is read as a wider type
 		return false
 	case of.kind == kindDecimal:
 		return as.kind == kindDecimal && as.scale >= of.scale && as.precision-as.scale >= of.precision-of.scale
@@ -57,19 +57,18 @@ func deltaFields(columns []column) []delta.Field {
 	return all
 }
 
-// deltaColumn is a column of a run, as the table has it.
+// deltaColumn is a column of a run and how the table stores it.
 type deltaColumn struct {
 	column      // with the type of the table
-	never  bool // null
+	never  bool // never null
 	place  delta.Place
 }
 
-// inFiles is how the files call it.
+// inFiles returns the column's name in the files.
 func (c deltaColumn) inFiles() string { return cmp.Or(c.place.Name, c.name) }
 
-// check says which columns the table does not take as they are; of each it returns
-// what the table has it as. A table that is not there takes all, as it is made for
-// them.
+// check returns how the table stores each column, or an error that lists the columns it cannot
+// hold. A table that does not exist holds all, as it is created for them.
 func (t *deltaTable) check(s *delta.Snapshot, columns []column) ([]deltaColumn, error) {
 	var wrong []error
 	find := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
@@ -91,7 +90,7 @@ func (t *deltaTable) check(s *delta.Snapshot, columns []column) ([]deltaColumn, 
 	if err != nil {
 		return nil, dataError{err}
 	}
-	mapped := len(places) > 0 && places[0].ID != 0 // then any name will do
+	mapped := len(places) > 0 && places[0].ID != 0 // column mapping: names are not restricted
 	seen := map[string]string{}
 	for _, c := range columns {
 		if !mapped && strings.ContainsAny(c.name, " ,;{}()\n\t=\x00") {
@@ -146,7 +145,7 @@ func (t *deltaTable) check(s *delta.Snapshot, columns []column) ([]deltaColumn, 
 	return as, nil
 }
 
-// partitioning are the kinds whose texts all readers take in the same way.
+// partitioning returns the kinds whose texts all readers parse alike.
 func partitioning() []kind {
 	return []kind{kindBool, kindInt16, kindInt32, kindInt64, kindDecimal, kindText, kindDate, kindUUID}
 }

@@ -18,24 +18,24 @@ import (
 	"weir/plugins/operate/etl/delta"
 )
 
-// mostOpen is about how much memory rows take that are in no file yet: those of the
-// largest partition are written then, and it begins again.
+// mostOpen bounds the memory of rows that are in no file yet: above it, those of the largest
+// partition are written to a file.
 const mostOpen = 64 << 20
 
-// deltaFiles writes rows into files, for each partition its own. The same rows give
-// the same files, so that a run which is tried again leaves none behind.
+// deltaFiles writes rows to files, separate ones for each partition. The same rows give files with
+// the same names and contents, so that a retry leaves no others behind.
 type deltaFiles struct {
 	columns    []column // of the run
 	as         []deltaColumn
-	partitions []int // of the columns
-	inside     []int // the others
+	partitions []int // indices of the columns of the partition
+	inside     []int // indices of the other columns
 	run        string
 	now        int64
 	put        func(name string, body []byte) error
-	keys       *mergeKeys   // of merge
-	more       func() error // what is to be written behind the rows of the run
+	keys       *mergeKeys   // of mode merge
+	more       func() error // writes further rows after those of the run; may be nil
 
-	wider bool // a column has more digits in the table
+	wider bool // some decimal has more digits in the table
 	key   []byte
 	inRow row
 	open  map[string]*deltaFile
@@ -46,7 +46,7 @@ type deltaFiles struct {
 	bytes int64
 }
 
-// deltaFile is one that is to be written: its rows, as appendRow has them.
+// deltaFile is a file in memory: its rows as appendRow encodes them, and their statistics.
 type deltaFile struct {
 	raw    []byte
 	values []cell // of the partition
@@ -56,9 +56,9 @@ type deltaFile struct {
 	most   []extreme
 }
 
-// extreme is a value of a column that is above, or below, all others.
+// extreme is the least or the greatest value of a column.
 type extreme struct {
-	text []byte // its own
+	text []byte // a copy
 	is   bool
 }
 
@@ -100,7 +100,7 @@ func (d *deltaFiles) write(r row) error {
 	return d.keep(out)
 }
 
-// widened is a row with the values as the table has them.
+// widened returns a row with its values as the table stores them.
 func (d *deltaFiles) widened(r row) (row, error) {
 	if !d.wider {
 		return r, nil
@@ -118,12 +118,12 @@ func (d *deltaFiles) widened(r row) (row, error) {
 	return out, nil
 }
 
-// widens tells whether a column has more digits behind the point in the table.
+// widens tells whether a decimal has more digits behind the point in the table.
 func (d *deltaFiles) widens(i int) bool {
 	return d.as[i].of != d.columns[i].of && d.as[i].of.kind == kindDecimal
 }
 
-// erase lets the row with this one's key go, of which there is none in the run.
+// erase notes that the row with this key is to be deleted; the run has no such row.
 func (d *deltaFiles) erase(r row) error {
 	out, err := d.widened(r)
 	if err != nil {
@@ -132,7 +132,7 @@ func (d *deltaFiles) erase(r row) error {
 	return d.keys.add(out, d.columns)
 }
 
-// keep writes a row as the table has it, which may be no row of the run.
+// keep writes a row as the table stores it; it need not be one of the run.
 func (d *deltaFiles) keep(out row) error {
 	key := d.key[:0]
 	for _, i := range d.partitions {
@@ -162,7 +162,7 @@ func (d *deltaFiles) keep(out row) error {
 	}))
 }
 
-// appendCell and appendRow tell values apart whatever they are.
+// appendCell and appendRow encode values so that different ones have different bytes.
 func appendCell(b []byte, c cell) []byte {
 	if c.null {
 		return append(b, 0)
@@ -177,8 +177,8 @@ func appendRow(b []byte, r row) []byte {
 	return b
 }
 
-// rowOf reads what appendRow wrote into a row, whose texts are parts of that, and
-// returns what is behind it.
+// rowOf decodes a row that appendRow encoded, and returns the bytes after it. The row's texts refer
+// to raw.
 func rowOf(raw []byte, r row) []byte {
 	for i := range r {
 		n, size := binary.Uvarint(raw)
@@ -200,10 +200,11 @@ func (d *deltaFiles) begin(r row) *deltaFile {
 	return f
 }
 
-// clone is a value that keeps no block in memory of which its text is a part.
+// clone copies a cell, so that it does not keep a block in memory of which its text is a part.
 func (c cell) clone() cell { return cell{strings.Clone(c.text), c.null} }
 
-// note counts nulls, and keeps the least and the most of each column that has them.
+// note updates the statistics of the file: nulls, and the least and the greatest value of each
+// column.
 func (f *deltaFile) note(d *deltaFiles, r row) {
 	f.rows++
 	for n, c := range r {
@@ -226,16 +227,17 @@ func (f *deltaFile) note(d *deltaFiles, r row) {
 	}
 }
 
-// sureDigits are those of a decimal that a reader keeps which takes it for a float.
+// sureDigits is the number of decimal digits that a reader keeps which converts decimals to
+// float64.
 const sureDigits = 15
 
-// bounded tells whether all readers order values as we do. Floats have NaN.
+// bounded tells whether all readers order values of the type alike. Floats have NaN.
 func bounded(of columnType) bool {
 	return of.kind == kindDecimal && of.precision <= sureDigits || slices.Contains([]kind{kindInt16, kindInt32, kindInt64,
 		kindText, kindDate, kindTimestamp, kindTimestampTZ}, of.kind)
 }
 
-// statsColumns and statsText bound what the log has of a file.
+// statsColumns and statsText bound the statistics of a file in the log.
 const (
 	statsColumns = 32
 	statsText    = 32 // bytes
@@ -260,8 +262,9 @@ func (f *deltaFile) stats(d *deltaFiles) (string, error) {
 	return strings.TrimSpace(string(raw)), err
 }
 
-// bound is a value of a log's statistics, not above the least or not below the most:
-// times are told by milliseconds, long texts by their beginning, which is no most.
+// bound returns a value for the log's statistics that is not above the least value, or, for upper,
+// not below the greatest. Times are rounded to milliseconds. A long text is cut, which is only a
+// lower bound: then it returns false for upper.
 func bound(of columnType, value string, upper bool) (any, bool) {
 	switch of.kind {
 	case kindText:
@@ -290,7 +293,7 @@ func bound(of columnType, value string, upper bool) (any, bool) {
 	return json.Number(value), true
 }
 
-// encode is the file, as Parquet.
+// encode returns the file as Parquet.
 func (f *deltaFile) encode(d *deltaFiles) ([]byte, error) {
 	columns, ids := make([]column, len(d.inside)), make([]int, len(d.inside))
 	for n, i := range d.inside {
@@ -314,7 +317,7 @@ func (f *deltaFile) encode(d *deltaFiles) ([]byte, error) {
 	return body.Bytes(), nil
 }
 
-// finish ends a file, and puts it to its place.
+// finish writes the file of a partition, and adds it to those that the commit adds.
 func (d *deltaFiles) finish(key string) error {
 	f := d.open[key]
 	delete(d.open, key)
@@ -346,7 +349,7 @@ func (d *deltaFiles) finish(key string) error {
 	return nil
 }
 
-// mergedBy notes the keys of the rows.
+// mergedBy makes the writer note the keys of its rows, for mode merge.
 func (d *deltaFiles) mergedBy(key []string, memory int64) {
 	d.keys = &mergeKeys{seen: map[string]struct{}{}, room: &budget{left: memory << 20, most: memory}}
 	for _, name := range key {
@@ -368,11 +371,11 @@ func (d *deltaFiles) end() error {
 	return nil
 }
 
-// mostFolder is how long the name of a folder may be; of one that would be longer,
-// a sum stands for the value, which the log has.
+// mostFolder bounds the name of a folder. A longer one is replaced by a hash; the log has the
+// value.
 const mostFolder = 200
 
-// folderOf is the folder of a partition, as Hive names it.
+// folderOf returns the folder of a partition, as Hive names it.
 func folderOf(name string, value cell) string {
 	if value.null {
 		return escaped(name) + "=__HIVE_DEFAULT_PARTITION__"

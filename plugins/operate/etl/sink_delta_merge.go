@@ -11,7 +11,7 @@ import (
 	"weir/plugins/operate/etl/delta"
 )
 
-// mergeKeys are the keys of a run's rows, as the table has them.
+// mergeKeys are the keys of a run's rows, with values as the table stores them.
 type mergeKeys struct {
 	at   []int // the columns
 	seen map[string]struct{}
@@ -19,7 +19,8 @@ type mergeKeys struct {
 	buf  []byte
 }
 
-// of is the key of a row; null is where it has one.
+// of returns the key of a row, valid until the next call; null is the index of a null column in it,
+// or -1.
 func (k *mergeKeys) of(r row) (key []byte, null int) {
 	k.buf, null = k.buf[:0], -1
 	for _, i := range k.at {
@@ -31,7 +32,8 @@ func (k *mergeKeys) of(r row) (key []byte, null int) {
 	return k.buf, null
 }
 
-// add takes the key of a row of the run, once.
+// add adds the key of a row of the run. A null in the key, or a key that was added before, is an
+// error.
 func (k *mergeKeys) add(r row, columns []column) error {
 	key, null := k.of(r)
 	if null >= 0 {
@@ -57,8 +59,7 @@ func (k *mergeKeys) has(r row) bool {
 	return is
 }
 
-// checkMerge says why rows cannot be merged by the key, into a table with these
-// columns.
+// checkMerge returns why rows cannot be merged by the key into a table with these fields.
 func (t *deltaTable) checkMerge(fields []delta.Field, columns []column) (wrong []error) {
 	for _, f := range fields {
 		if f.Nullable && indexOf(columns, f.Name) < 0 {
@@ -77,8 +78,8 @@ func (t *deltaTable) checkMerge(fields []delta.Field, columns []column) (wrong [
 	return wrong
 }
 
-// merge writes what the table keeps of each file in which a row of the run takes the
-// place of one, and notes these files; others stay as they are.
+// merge rewrites each file of the table that has a row whose key the run has: it writes the file's
+// other rows to new files, and adds the file to r.gone. Other files stay.
 func (r *deltaRun) merge(ctx context.Context, s *delta.Snapshot) error {
 	r.gone = nil
 	if s.Version < 0 {
@@ -94,7 +95,7 @@ func (r *deltaRun) merge(ctx context.Context, s *delta.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	places := make([]int, len(r.columns)) // in the table
+	places := make([]int, len(r.columns)) // indices in the table
 	for i, c := range r.columns {
 		places[i] = indexOf(in.cols, c.name)
 	}
@@ -147,8 +148,8 @@ func (r *deltaRun) merge(ctx context.Context, s *delta.Snapshot) error {
 	return nil
 }
 
-// clear takes away the files of a version that another was faster to make: what they
-// keep is of the one before, and no version has them.
+// clear removes the files written for a version that another writer has made first: in mode merge
+// they contain rows of the version before, and no version names them.
 func (r *deltaRun) clear(ctx context.Context) error {
 	if r.mode != modeMerge || r.written == nil {
 		return nil

@@ -16,18 +16,18 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// kafkaTopic is a topic as a sink. The records of a run, or of a batch of a stream,
-// come in one transaction, which also commits what was brought as the offset of a
-// group: whoever does not know whether a commit came through finds it there. Readers
-// of what is committed see all of it or nothing. A transaction has the name of the
-// pipeline: of two that believe to have the topic, the one that began first is refused.
+// kafkaTopic is a topic as a sink. The records of a run, or of a batch of a stream, are written in
+// one transaction, which also commits a note of them as an offset of a consumer group: a retry
+// reads it to find out whether a commit of unknown result happened. Readers of committed records
+// see all of a transaction or nothing. The transactional id is made of the pipeline's name and the
+// topic: of two writers, the broker refuses the one that began first.
 type kafkaTopic struct {
 	kafkaServer
 	topic string
-	facts map[string]string // what of a record a column is, beside its value
+	facts map[string]string // part of a record, beside its value -> name of the column for it
 }
 
-// sinkFacts are what columns may be beside the value.
+// sinkFacts returns the parts of a record, beside the value, that a column may be.
 func sinkFacts() []string { return []string{"key", "key_bytes", "partition", "timestamp", "headers"} }
 
 func (p *Pipeline) readTopic(r *reader) target {
@@ -47,7 +47,8 @@ func (p *Pipeline) readTopic(r *reader) target {
 	return target{format: kafkaFormat, url: "kafka://" + strings.Join(k.brokers, ","), object: k.topic, topic: k}
 }
 
-// check says which columns cannot be what they are named for.
+// check returns an error that lists the columns which do not fit the part of a record they are
+// named for.
 func (k *kafkaTopic) check(columns []column) error {
 	var wrong []error
 	for _, fact := range sinkFacts() {
@@ -72,7 +73,7 @@ func (k *kafkaTopic) check(columns []column) error {
 	return nil
 }
 
-// there says that a topic is missing.
+// there returns an error if the topic does not exist or cannot be asked for.
 func (k *kafkaTopic) there(ctx context.Context) error {
 	client, cluster, err := k.connect(ctx)
 	if err != nil {
@@ -102,18 +103,18 @@ type kafkaWriter struct {
 	*kafkaTopic
 	client  *kgo.Client
 	cluster kafka.Cluster
-	again   func(context.Context) (*kafkaWriter, error) // makes another
+	again   func(context.Context) (*kafkaWriter, error) // makes another writer
 	is      kadm.TopicID
-	name    string // of its transactions
+	name    string // transactional id
 	group   string
 }
 
-// mostTransaction is how long a transaction may take; brokers allow a quarter of an
-// hour, unless they are told otherwise.
+// mostTransaction bounds how long a transaction may take. The default limit of brokers is 15
+// minutes.
 const mostTransaction = 10 * time.Minute
 
-// writer connects. When it returns, what another of the name had not committed never
-// will be, and what it had is to be seen.
+// writer connects. When it returns nil, transactions of another writer with the same id are either
+// committed and visible, or aborted.
 func (k *kafkaTopic) writer(ctx context.Context, pipeline, group string) (*kafkaWriter, error) {
 	name := "weir-etl-" + pipeline + "-" + k.topic
 	opts := []kgo.Opt{kgo.TransactionalID(name), kgo.TransactionTimeout(mostTransaction),
@@ -139,24 +140,24 @@ func (k *kafkaTopic) writer(ctx context.Context, pipeline, group string) (*kafka
 	return &kafkaWriter{k, client, cluster, again, is, name, group}, nil
 }
 
-// unstableWait comes between two questions, while a transaction is being ended or a
-// cluster that was just started has no coordinator yet: for coordinatorWait at most.
+// unstableWait is the pause between attempts to read a group's offsets while a transaction is being
+// ended, or, for at most coordinatorWait, while the cluster has no coordinator yet.
 const (
 	unstableWait    = 100 * time.Millisecond
 	coordinatorWait = 30 * time.Second
 )
 
-// note is what the group has committed of the topic: a number, and what was said of it.
+// note is what the group has committed of the topic: an offset, and its metadata.
 type note struct {
 	at   int64
 	says string
 }
 
-// noted is the last note; its says is "", when there is none.
+// noted returns the last note that was committed; says is "" if there is none.
 func (w *kafkaWriter) noted(ctx context.Context) (last note, err error) {
 	var offsets kadm.OffsetResponses
 	began := time.Now()
-	for { // what a transaction that has ended committed may come a moment later
+	for { // an offset of an ended transaction may become visible a moment later
 		offsets, err = kadm.NewClient(w.client).FetchOffsets(kadm.RequireStable(ctx), w.group)
 		if err == nil {
 			err = offsets.Error()
@@ -180,8 +181,8 @@ func (w *kafkaWriter) noted(ctx context.Context) (last note, err error) {
 	return last, nil
 }
 
-// within writes records in one transaction, with a note. When it returns without an
-// error both are there; after one, they may be.
+// within writes records in one transaction, with a note. When it returns nil, both are committed.
+// After an error they may be.
 func (w *kafkaWriter) within(ctx context.Context, write func(encoder) error, columns []column,
 	of func(*topicEncoder) note) error {
 	if err := w.client.BeginTransaction(); err != nil {
@@ -209,13 +210,13 @@ func (w *kafkaWriter) within(ctx context.Context, write func(encoder) error, col
 	return nil
 }
 
-// endEmpty commits a transaction that has a note alone, of which the client knows
-// nothing: so another client takes its place. The note tells it that nobody did so
-// before.
+// endEmpty commits a transaction that has only a note. The client has no record in it and would not
+// send a commit, so endEmpty sends it, and then replaces the client. The note shows whether another
+// writer committed in between.
 func (w *kafkaWriter) endEmpty(ctx context.Context, n note) error {
 	id, epoch, err := w.client.ProducerID(ctx)
 	if err == nil {
-		err = w.client.EndTransaction(ctx, kgo.TryAbort) // of nothing
+		err = w.client.EndTransaction(ctx, kgo.TryAbort) // of no records
 	}
 	if err != nil {
 		return refusedByKafka(w.cluster, "ending a transaction", err)
@@ -244,7 +245,7 @@ func (w *kafkaWriter) endEmpty(ctx context.Context, n note) error {
 	return nil
 }
 
-// commit takes a note into the transaction.
+// commit adds a note to the transaction; it takes effect when the transaction is committed.
 func (w *kafkaWriter) commit(ctx context.Context, n note) error {
 	id, epoch, err := w.client.ProducerID(ctx)
 	if err != nil {
@@ -282,7 +283,8 @@ func (w *kafkaWriter) commit(ctx context.Context, n note) error {
 
 func (w *kafkaWriter) close() { w.client.Close() }
 
-// loadTopic brings the rows of a run into the topic, unless it has them.
+// loadTopic writes the rows of a run to the topic, unless they are there. When it returns nil, they
+// are committed.
 func (p *Pipeline) loadTopic(ctx context.Context, s stage, run *progress, columns []column, t target, id string) (
 	Sink, error) {
 	sink := Sink{Format: kafkaFormat, URL: t.url, Object: t.object, Mode: modeAppend,
@@ -305,7 +307,7 @@ func (p *Pipeline) loadTopic(ctx context.Context, s stage, run *progress, column
 	})
 }
 
-// came tells whether the last run that came was this one, and what it brought.
+// came tells whether the last committed run was this one, and fills in the sink from its note.
 func (w *kafkaWriter) came(ctx context.Context, run string, sink *Sink) (bool, error) {
 	n, err := w.noted(ctx)
 	said := strings.Fields(n.says)
@@ -317,15 +319,15 @@ func (w *kafkaWriter) came(ctx context.Context, run string, sink *Sink) (bool, e
 	return true, err
 }
 
-// topicStream brings batches into a topic: the transaction has the marks behind the
-// batch as what the group says.
+// topicStream writes batches to a topic. The note of a batch's transaction is the position in the
+// source's log after it.
 type topicStream struct {
 	p *Pipeline
 	w *kafkaWriter
 }
 
-// streamTopic connects. To ask only it begins no transaction: that would end those
-// of the stream that runs.
+// streamTopic connects. With ask it begins no transactions, because that would abort those of a
+// running stream.
 func (p *Pipeline) streamTopic(ctx context.Context, k *kafkaTopic, ask bool) (streamSink, error) {
 	group := "weir-etl-" + p.Name + "-" + k.topic
 	if ask {
@@ -360,8 +362,8 @@ func (s *topicStream) at(ctx context.Context, log string) (*marks, error) {
 	return &m, nil
 }
 
-// bring needs not ask where the sink is: nobody else has brought it anywhere, or the
-// transaction is refused.
+// bring does not check the sink's position before it writes: if another writer had moved it, the
+// broker would refuse this transaction.
 func (s *topicStream) bring(ctx context.Context, d delivery) error {
 	staged, run := d.staged(d.all())
 	return s.w.within(ctx, func(e encoder) error {
@@ -374,7 +376,7 @@ func (s *topicStream) close() error {
 	return nil
 }
 
-// recountTopic tells what the topic notes of a run: of the last one alone.
+// recountTopic returns what the topic has noted of a run. It knows only the last one.
 func (p *Pipeline) recountTopic(ctx context.Context, report *Report, s Sink) (rows int64, sum string, err error) {
 	for _, t := range p.sinks {
 		if t.topic == nil || t.url != s.URL || t.object != s.Object {

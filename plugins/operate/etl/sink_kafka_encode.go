@@ -13,21 +13,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// topicEncoder writes rows as records: what no fact is of, as an object of JSON.
+// topicEncoder writes rows as records. Columns that are no other part of a record become the JSON
+// object of its value.
 type topicEncoder struct {
 	ctx     context.Context // of the transaction
 	w       *kafkaWriter
 	columns []column
-	value   []int          // the columns of the value
-	inside  []column       // the same
-	facts   map[string]int // the others
+	value   []int          // indices of the columns of the value
+	inside  []column       // the columns of the value
+	facts   map[string]int // part of a record -> index of its column
 	told    []byte
 	sum     rowSum
 	bytes   int64
 	rows    int64
 
 	lock sync.Mutex
-	lost error // what the broker said of the first that it did not take
+	lost error // the broker's first error
 }
 
 func newTopicEncoder(ctx context.Context, w *kafkaWriter, columns []column) *topicEncoder {
@@ -84,7 +85,7 @@ func (e *topicEncoder) failed() error {
 
 func (e *topicEncoder) end() error { return nil }
 
-// setFact sets what a record has beside its value.
+// setFact sets a part of a record beside its value.
 func setFact(rec *kgo.Record, fact string, c cell) error {
 	if c.null && fact == "partition" {
 		return errors.New("a record is in a partition, and this one is null")

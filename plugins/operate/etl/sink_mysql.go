@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A MariaDB or a MySQL ends a transaction where a table is made. So tables are made
-// before it, empty, and the rows come in one transaction, as everywhere.
+// MariaDB and MySQL commit a transaction implicitly when a table is created. So tables are created
+// empty before the transaction that writes the rows.
 
 func (m mysqlServer) books(t *dbTable) []string {
 	return []string{"CREATE TABLE IF NOT EXISTS " + t.claims() + ` (sink varchar(200), pipeline varchar(64),
@@ -28,8 +28,7 @@ func (m mysqlServer) positions(t *dbTable) string {
 		part integer, next bigint NOT NULL, PRIMARY KEY (sink, pipeline, log, part))` + mysqlBooks
 }
 
-// mysqlBooks is an engine with transactions, and names that are equal only when they
-// are the same.
+// mysqlBooks makes these tables transactional, and their names compare byte by byte.
 const mysqlBooks = " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 
 func (m mysqlServer) otherwise(_, sets []string) string {
@@ -49,12 +48,12 @@ func (m mysqlServer) reading(t *dbTable, columns []column) source {
 	return mysqlSource{mysqlServer: m, query: "SELECT " + strings.Join(asked, ", ") + " FROM " + backtickedTable(t.table)}
 }
 
-// mysqlModes: names are in double quotes; a value that does not fit is an error, and
-// 0 and null are themselves where the server would count on.
+// mysqlModes: names may be in double quotes, a value that does not fit is an error, and 0 is stored
+// as 0 and not as the next auto-increment value. (mysqlBound refuses null in such a column.)
 const mysqlModes = "'ANSI_QUOTES,STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE," +
 	"ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 
-// mysqlSession is a connection to a MariaDB or a MySQL.
+// mysqlSession is a connection to a MariaDB or MySQL server. It does one thing at a time.
 type mysqlSession struct {
 	mysqlServer
 	conn *mysqlConn
@@ -90,7 +89,7 @@ func (s *mysqlSession) query(ctx context.Context, each func(scan func(...any) er
 	if err != nil {
 		return s.refused("asking", err)
 	}
-	defer rows.Close() // its error is that of Err
+	defer rows.Close() // Err returns its error
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
 			return s.refused("asking", err)
@@ -112,15 +111,15 @@ func (s *mysqlSession) make(ctx context.Context, statements ...string) error {
 }
 
 const (
-	mysqlTries = 5                      // of a transaction that is a victim
-	mysqlPause = 100 * time.Millisecond // before the second; then twice that, and so on
-	lockWait   = 365 * 24 * 3600        // seconds: the context ends it before
+	mysqlTries = 5                      // attempts of a transaction that the server aborts
+	mysqlPause = 100 * time.Millisecond // before the second attempt, doubled for each further one
+	lockWait   = 365 * 24 * 3600        // seconds: the context ends the wait before
 )
 
-// transact holds a lock of the server, which goes with the connection, too.
+// transact holds the lock by GET_LOCK; the server releases it when the connection ends.
 func (s *mysqlSession) transact(ctx context.Context, lock string, do func(context.Context) error) error {
 	sum := sha256.Sum256([]byte(s.database + " " + lock))
-	name, got := "weir etl "+hex.EncodeToString(sum[:16]), false // a name may have 64 characters
+	name, got := "weir etl "+hex.EncodeToString(sum[:16]), false // a lock's name has at most 64 characters
 	if err := s.query(ctx, func(scan func(...any) error) error { return scan(&got) }, "SELECT COALESCE(GET_LOCK(?, ?), 0)",
 		name, lockWait); err != nil {
 		return err
@@ -134,7 +133,7 @@ func (s *mysqlSession) transact(ctx context.Context, lock string, do func(contex
 		case err == nil:
 			return s.query(ctx, func(scan func(...any) error) error { return nil }, "SELECT RELEASE_LOCK(?)", name)
 		case try == mysqlTries || number != mysqlDeadlock && number != mysqlLockTimeout && number != mysqlChanged:
-			return err // the connection ends, and the transaction with it
+			return err // the connection is closed, which rolls the transaction back
 		}
 		if err := s.exec(ctx, "ROLLBACK"); err != nil {
 			return err
@@ -162,10 +161,10 @@ func (s *mysqlSession) takes(ctx context.Context, t *dbTable, columns []column) 
 	return err
 }
 
-// mysqlMerged is where rows are before they are merged; it is of the connection alone.
+// mysqlMerged is a temporary table of the connection with the rows to be merged.
 const mysqlMerged = "_weir_etl_rows"
 
-// ready makes the table, where it is not there, and the one of rows to be merged.
+// ready creates the table if it does not exist, and the temporary table for mode merge.
 func (s *mysqlSession) ready(ctx context.Context, t *dbTable, columns []column) error {
 	_, there, err := s.check(ctx, t, columns)
 	if err != nil {
@@ -200,7 +199,7 @@ func (s *mysqlSession) creating(t *dbTable, columns []column) string {
 
 func (s *mysqlSession) fill(ctx context.Context, t *dbTable, columns []column, encode func(tableRows) error) error {
 	into, cols := quoted(t.table), quotedNames(names(columns))
-	// from here on nobody changes what the table's columns are
+	// this takes a metadata lock: the table's columns do not change until the transaction ends
 	if err := s.query(ctx, func(func(...any) error) error { return nil }, "SELECT 1 FROM "+into+" LIMIT 1"); err != nil {
 		return err
 	}
@@ -216,7 +215,7 @@ func (s *mysqlSession) fill(ctx context.Context, t *dbTable, columns []column, e
 		err = s.exec(ctx, "DELETE FROM "+into)
 	case modeMerge:
 		into = mysqlMerged
-		err = s.exec(ctx, "DELETE FROM "+into) // of a try before
+		err = s.exec(ctx, "DELETE FROM "+into) // rows of an earlier attempt
 	}
 	if err != nil {
 		return err
@@ -236,8 +235,8 @@ func (s *mysqlSession) fill(ctx context.Context, t *dbTable, columns []column, e
 	return s.merge(ctx, t, columns, cols)
 }
 
-// merge sets the rows that are there, and brings the others. What the server has of
-// its own for that (ON DUPLICATE KEY) takes a row of any unique index for the same.
+// merge updates the rows whose keys are there, and inserts the others. ON DUPLICATE KEY would not
+// do: it takes rows for the same that are equal in any unique index.
 func (s *mysqlSession) merge(ctx context.Context, t *dbTable, columns []column, cols string) error {
 	into := quoted(t.table)
 	var on, sets, from []string

@@ -10,14 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// mysqlMostName is how many characters a name may have.
+// mysqlMostName is the most characters of a name.
 const mysqlMostName = 64
 
-// packetHead is what a value may come with.
+// packetHead is how many bytes a packet may have besides a value.
 const packetHead = 1024
 
-// check says which columns the table does not take as they are, and what it takes of
-// the values of each. A table that is not there takes all, as it is made for them.
+// check returns, for each column, which values the table takes, or an error that lists the columns
+// it cannot hold. A table that does not exist (there is false) holds all, as it is created for
+// them.
 func (s *mysqlSession) check(ctx context.Context, t *dbTable, columns []column) (bounds []mysqlBound, there bool,
 	err error) {
 	var wrong []error
@@ -76,7 +77,8 @@ func (s *mysqlSession) check(ctx context.Context, t *dbTable, columns []column) 
 	return bounds, len(has) > 0, nil
 }
 
-// checkTable says whether rows come into the table whole, and can be merged.
+// checkTable returns an error unless the table is transactional and, for mode merge, has a unique
+// index of exactly the key's columns.
 func (s *mysqlSession) checkTable(ctx context.Context, t *dbTable) error {
 	schema, name, is := strings.Cut(t.table, ".")
 	if !is {
@@ -102,7 +104,7 @@ func (s *mysqlSession) checkTable(ctx context.Context, t *dbTable) error {
 		var part bool
 		err := scan(&index, &of, &part)
 		if part {
-			of = "" // the beginning of a value: no column of a key
+			of = "" // an index on a prefix does not identify a value
 		}
 		indexes[index] = append(indexes[index], strings.ToLower(of))
 		return err
@@ -123,11 +125,11 @@ func (s *mysqlSession) checkTable(ctx context.Context, t *dbTable) error {
 	return t.noIndex()
 }
 
-// keyChars is what the texts of a merge's key may have together: an index takes 3072 bytes.
+// keyChars bounds the characters of the texts in a merge's key, because an index takes 3072 bytes.
 const keyChars = 700
 
-// mysqlType is the type of a column that is made for a type; key are those of a
-// merge's key, in which texts are bounded.
+// mysqlType returns the type of a new table's column. Texts in a merge's key, whose columns are
+// key, have a bounded length.
 func mysqlType(of columnType, key []int, i int) string {
 	if n := len(key); n > 0 && slices.Contains(key, i) {
 		switch of.kind {
@@ -146,18 +148,18 @@ func mysqlType(of columnType, key []int, i int) string {
 		kindUUID: "char(36) CHARACTER SET ascii COLLATE ascii_bin", kindJSON: "json"}[of.kind]
 }
 
-// bind takes the bound of a column that is made.
+// bind sets the bounds of a column from its type in a new table.
 func (b *mysqlBound) bind(made string) {
 	if n, err := fmt.Sscanf(made, "varchar(%d)", &b.chars); n == 1 && err == nil {
 		return
 	}
-	_, _ = fmt.Sscanf(made, "varbinary(%d)", &b.octets) // else it has none
+	_, _ = fmt.Sscanf(made, "varbinary(%d)", &b.octets) // other types have no bound
 }
 
-// holds tells whether a column keeps every value of a type as it is, but for the
-// bounds that it takes over.
+// holds tells whether a column holds every value of a type without change, within the bounds that
+// it sets in b.
 func (b *mysqlBound) holds(c mysqlColumn, of columnType) bool {
-	const micros = 6 // of fewer, a time is rounded
+	const micros = 6 // with fewer digits, the server rounds times
 	if b.notNull = !c.null; c.made || c.unsigned {
 		return false
 	}
@@ -172,7 +174,7 @@ func (b *mysqlBound) holds(c mysqlColumn, of columnType) bool {
 		return c.kind == "int" || c.kind == "bigint"
 	case kindInt64:
 		return c.kind == "bigint"
-	case kindFloat32, kindFloat64: // with digits, it rounds
+	case kindFloat32, kindFloat64: // with (M,D), the server rounds
 		return c.whole == map[kind]string{kindFloat32: "float", kindFloat64: "double"}[of.kind]
 	case kindText:
 		if c.charset != "utf8mb4" || c.kind == "char" || c.kind == "enum" || c.kind == "set" {

@@ -11,21 +11,21 @@ import (
 	"unicode/utf8"
 )
 
-// mysqlRows writes rows into a table, many with one statement, and sums them up in
-// any order.
+// mysqlRows inserts rows into a table, many per statement. The sum of the rows does not depend on
+// their order.
 type mysqlRows struct {
 	ctx     context.Context
-	session *mysqlSession // nil: nobody takes them, as in tests of pipelines
+	session *mysqlSession // nil: rows are only checked, as in tests of pipelines
 	into    string
 	columns []column
 	bounds  []mysqlBound
-	key     []int // columns of a merge's key
+	key     []int // indices of the columns of a merge's key
 	all     rowTeller
 	bytes   int64
 
 	held     []row
 	size     int
-	prepared map[int]*sql.Stmt // by how many rows they take
+	prepared map[int]*sql.Stmt // number of rows -> statement that inserts so many
 }
 
 func newMySQLRows(columns []column) *mysqlRows {
@@ -33,9 +33,9 @@ func newMySQLRows(columns []column) *mysqlRows {
 }
 
 const (
-	mostInsert      = 256     // rows of a statement: a power of two
-	mostInsertBytes = 1 << 20 // with which rows are sent, however few they are
-	mostValues      = 65535   // of a statement, to the server
+	mostInsert      = 256     // rows of a statement; a power of two
+	mostInsertBytes = 1 << 20 // rows of more bytes are sent, however few they are
+	mostValues      = 65535   // values of a statement that the server takes
 )
 
 func (e *mysqlRows) write(r row) error {
@@ -59,7 +59,7 @@ func (e *mysqlRows) write(r row) error {
 	return e.end()
 }
 
-// end sends what is held, by statements of as many rows as a power of two.
+// end inserts the rows that are held, by statements whose numbers of rows are powers of two.
 func (e *mysqlRows) end() error {
 	n := mostInsert
 	for len(e.held) > 0 {
@@ -104,14 +104,14 @@ func (e *mysqlRows) send(rows []row) error {
 	return nil
 }
 
-// close forgets the statements.
+// close closes the statements.
 func (e *mysqlRows) close() {
 	for _, s := range e.prepared {
-		_ = s.Close() // the connection ends, too
+		_ = s.Close() // the connection is closed, too
 	}
 }
 
-// toMySQL is a value as the server takes it, without a way through another type.
+// toMySQL returns a value of a type that the driver sends without a loss.
 func (t columnType) toMySQL(c cell) (any, error) {
 	if c.null {
 		return nil, nil
@@ -126,19 +126,19 @@ func (t columnType) toMySQL(c cell) (any, error) {
 	case kindBytes:
 		return []byte(c.text), nil
 	case kindTimestampTZ:
-		return strings.TrimSuffix(c.text, "Z"), nil // the session is in UTC
+		return strings.TrimSuffix(c.text, "Z"), nil // the session's zone is UTC
 	}
 	return c.text, nil
 }
 
-// mysqlBound is what a column takes of the values of its type.
+// mysqlBound is which values a column takes of those of its type.
 type mysqlBound struct {
-	chars, octets int64 // of a text; 0: any number
-	packet        int64 // of any value
+	chars, octets int64 // most characters, or bytes; 0: no bound
+	packet        int64 // most bytes of any value
 	notNull       bool
 }
 
-// Instants that a TIMESTAMP has.
+// Range of a TIMESTAMP.
 const (
 	firstInstant = "1970-01-01T00:00:01"
 	lastInstant  = "2038-01-19T03:14:07.999999"

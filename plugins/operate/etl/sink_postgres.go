@@ -39,14 +39,14 @@ func (p postgresServer) reading(t *dbTable, columns []column) source {
 	asked := make([]string, len(columns))
 	for i, c := range columns {
 		asked[i] = pgx.Identifier{c.name}.Sanitize()
-		if c.of.kind == kindDecimal { // which the table may have with more digits, or without a bound
+		if c.of.kind == kindDecimal { // the table may have more digits, or no bound
 			asked[i] += "::text AS " + asked[i]
 		}
 	}
 	return postgresSource{postgresServer: p, query: "SELECT " + strings.Join(asked, ", ") + " FROM " + quoted(t.table)}
 }
 
-// postgresSession is a connection to a PostgreSQL, on which one thing is done at a time.
+// postgresSession is a connection to a PostgreSQL server. It does one thing at a time.
 type postgresSession struct {
 	postgresServer
 	conn *pgx.Conn
@@ -64,15 +64,15 @@ func (p postgresServer) session(ctx context.Context, readOnly bool) (dbSession, 
 	return &postgresSession{p, conn}, nil
 }
 
-// close ends the connection, and a transaction that is on its way: what counts is
-// the answer to its commit.
+// close closes the connection, which rolls back an open transaction. The error is ignored: only the
+// answer to a commit matters.
 func (s *postgresSession) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postgresTimeout)
 	defer cancel()
 	_ = s.conn.Close(ctx)
 }
 
-// dollars makes $1, $2, … of each ?, of which no name here has one.
+// dollars replaces each ? by $1, $2 and so on. sql must not contain a ? in a name or a text.
 func dollars(sql string) string {
 	parts := strings.Split(sql, "?")
 	for i := range parts[1:] {
@@ -82,7 +82,7 @@ func dollars(sql string) string {
 }
 
 func (s *postgresSession) exec(ctx context.Context, sql string, args ...any) error {
-	if len(args) > 0 { // else it may be a name that has one
+	if len(args) > 0 { // without arguments, a ? is part of a name
 		sql = dollars(sql)
 	}
 	if _, err := s.conn.Exec(ctx, sql, args...); err != nil {
@@ -110,7 +110,7 @@ func (s *postgresSession) query(ctx context.Context, each func(scan func(...any)
 }
 
 func (s *postgresSession) make(ctx context.Context, statements ...string) error {
-	return s.transact(ctx, "weir etl", func(ctx context.Context) error { // two cannot make one table at once
+	return s.transact(ctx, "weir etl", func(ctx context.Context) error { // two sessions cannot create one table at once
 		for _, sql := range statements {
 			if err := s.exec(ctx, sql); err != nil {
 				return err
@@ -129,7 +129,7 @@ func (s *postgresSession) transact(ctx context.Context, lock string, do func(con
 		return err
 	}
 	if err := do(ctx); err != nil {
-		return err // the connection ends, and the transaction with it
+		return err // the connection is closed, which rolls the transaction back
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return s.refused("writing to", err)
@@ -142,11 +142,10 @@ func (s *postgresSession) takes(ctx context.Context, t *dbTable, columns []colum
 	return err
 }
 
-// ready does nothing: tables are made within the transaction.
+// ready does nothing: tables are created within the transaction.
 func (s *postgresSession) ready(context.Context, *dbTable, []column) error { return nil }
 
-// prepare makes the table, where it is not there, and empties one that is to be
-// replaced.
+// prepare creates the table if it does not exist, and empties it in mode replace.
 func (s *postgresSession) prepare(ctx context.Context, t *dbTable, columns []column) (most []int, err error) {
 	most, there, err := s.check(ctx, t, columns)
 	switch {
@@ -167,7 +166,8 @@ func (s *postgresSession) prepare(ctx context.Context, t *dbTable, columns []col
 	return most, s.exec(ctx, "CREATE TABLE "+quoted(t.table)+" ("+strings.Join(parts, ", ")+")")
 }
 
-// fill copies rows, and merges them where that is asked for.
+// fill copies the rows into the table; in mode merge into a temporary one, from which it merges
+// them.
 func (s *postgresSession) fill(ctx context.Context, t *dbTable, columns []column, encode func(tableRows) error) error {
 	most, err := s.prepare(ctx, t, columns)
 	if err != nil {
@@ -189,12 +189,12 @@ func (s *postgresSession) fill(ctx context.Context, t *dbTable, columns []column
 	go func() {
 		err := encode(e)
 		encoded <- err
-		w.CloseWithError(err) // nil: the end
+		w.CloseWithError(err) // nil: end of the rows
 	}()
 	_, err = s.conn.PgConn().CopyFrom(ctx, r, "COPY "+into+" ("+cols+") FROM STDIN")
-	r.CloseWithError(errCopied) // and the encoder ends, too
+	r.CloseWithError(errCopied) // stops the encoder, if it is not at its end
 	if said := <-encoded; said != nil && !errors.Is(said, errCopied) {
-		return said // which the copy failed for
+		return said // it is why the copy failed
 	}
 	if err != nil {
 		return s.refused("writing to", err)
@@ -227,7 +227,7 @@ func (s *postgresSession) fill(ctx context.Context, t *dbTable, columns []column
 	return s.refused("writing to", err)
 }
 
-// errCopied ends an encoder whose rows nobody reads any more.
+// errCopied stops an encoder whose rows are not read any more.
 var errCopied = errors.New("the copy has ended")
 
 func (s *postgresSession) erase(ctx context.Context, t *dbTable, key []column, rows []row, all bool) error {

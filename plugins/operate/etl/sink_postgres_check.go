@@ -10,13 +10,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// mostName is how many bytes of a name PostgreSQL keeps: of more, it cuts the rest
-// without an error.
+// mostName is the most bytes of a name. PostgreSQL cuts longer ones without an error.
 const mostName = 63
 
-// check says which columns the table does not take as they are; of each it returns
-// how many characters a text may have, 0: any number. A table that is not there
-// takes all, as it is made for them.
+// check returns, for each column, the most characters of a text (0: no bound), or an error that
+// lists the columns which the table cannot hold. A table that does not exist (there is false) holds
+// all, as it is created for them.
 func (s *postgresSession) check(ctx context.Context, t *dbTable, columns []column) (most []int, there bool, err error) {
 	var wrong []error
 	for _, c := range columns {
@@ -65,7 +64,7 @@ func (s *postgresSession) check(ctx context.Context, t *dbTable, columns []colum
 	return most, true, nil
 }
 
-// sqlType is the type of a column that is made for a type.
+// sqlType returns the type of a new table's column.
 func sqlType(of columnType) string {
 	if of.kind == kindDecimal {
 		return fmt.Sprintf("numeric(%d,%d)", of.precision, of.scale)
@@ -75,15 +74,15 @@ func sqlType(of columnType) string {
 		kindTimestamp: "timestamp", kindTimestampTZ: "timestamptz", kindUUID: "uuid", kindJSON: "json"}[of.kind]
 }
 
-// Types of PostgreSQL by their numbers, and what stands before a modifier.
+// OIDs of PostgreSQL's types, and the offset of a type modifier.
 const (
 	oidNumeric   = 1700
 	oidVarchar   = 1043
 	modifierBase = 4
 )
 
-// holds tells whether a column of a table keeps every value of a type as it is, and
-// how many characters of a text; 0: any number.
+// holds tells whether a column of a table holds every value of a type without change, and how many
+// characters of a text; 0: no bound.
 func holds(f pgconn.FieldDescription, of columnType) (most int, is bool) {
 	oid, modifier := f.DataTypeOID, int(f.TypeModifier)
 	if of.kind == kindDecimal {
@@ -101,6 +100,6 @@ func holds(f pgconn.FieldDescription, of columnType) (most int, is bool) {
 		kindTimestampTZ: {1184}, kindUUID: {2950}, kindJSON: {114, 3802}}[of.kind], oid) {
 		return 0, false
 	}
-	const micros = 6 // of fewer, a timestamp is rounded
+	const micros = 6 // with fewer digits, the server rounds times
 	return 0, of.kind != kindTimestamp && of.kind != kindTimestampTZ || modifier < 0 || modifier >= micros
 }

@@ -9,23 +9,24 @@ import (
 	"unicode/utf8"
 )
 
-// tableEncoder writes rows as COPY reads them, and sums them up in any order.
+// tableEncoder writes rows in the text format of COPY. The sum of the rows does not depend on their
+// order.
 type tableEncoder struct {
 	w       io.Writer
 	columns []column
-	most    []int // characters of each text; 0: any number
-	key     []int // columns of a merge's key: an index takes rows with a null in them again and again
+	most    []int // most characters of each text; 0: no bound
+	key     []int // columns of a merge's key, which must not be null: a unique index takes null any number of times
 	buf     []byte
 	all     rowTeller
 	bytes   int64
 }
 
-// newTableEncoder makes one; what it writes to is set by who has it.
+// newTableEncoder returns an encoder that discards what it writes; the caller sets e.w.
 func newTableEncoder(columns []column, most []int) *tableEncoder {
 	return &tableEncoder{w: io.Discard, columns: columns, most: most}
 }
 
-// fullCopy is how much is handed on at once.
+// fullCopy is the number of bytes that are written at once.
 const fullCopy = 1 << 16
 
 func (e *tableEncoder) write(r row) error {
@@ -69,7 +70,7 @@ func (e *tableEncoder) end() error {
 
 func (e *tableEncoder) told() (int64, string) { return e.bytes, e.all.sum.hex() }
 
-// appendCopied writes a text as COPY reads it.
+// appendCopied appends a text, escaped for COPY.
 func appendCopied(b []byte, text string) []byte {
 	for i := range len(text) {
 		switch c := text[i]; c {

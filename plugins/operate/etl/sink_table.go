@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// How rows come into a table.
+// Modes: how rows are written to a table.
 const (
-	modeReplace = "replace" // they are all that it has
-	modeAppend  = "append"  // they come to those that are there
-	modeMerge   = "merge"   // each takes the place of the one with its key
+	modeReplace = "replace" // the rows replace all rows of the table
+	modeAppend  = "append"  // the rows are added
+	modeMerge   = "merge"   // each row replaces the one with the same key, or is added
 )
 
-// dbTable is a table of a database as a sink. A run's rows come into it in one
-// transaction, which also notes the run in _weir_etl_loads beside it: whoever does
-// not know whether a commit came through finds it there. Readers see what was
-// before, until then, and wait for nothing.
+// dbTable is a table of a database as a sink. The rows of a run are written in one transaction,
+// which also records the run in the table _weir_etl_loads beside it: a retry reads that to find out
+// whether a commit of unknown result happened. Until then readers see the rows of before, and are
+// not blocked.
 type dbTable struct {
 	database
 	table string
 	mode  string
-	key   []string // of merge
+	key   []string // of mode merge
 }
 
 func readTable(r *reader, db database) target {
@@ -36,7 +36,7 @@ func readTable(r *reader, db database) target {
 	return target{format: t.format(), url: t.where(), object: t.table, table: t}
 }
 
-// readKey reads the columns by which rows are merged.
+// readKey reads the columns of the key, which mode merge needs and others must not have.
 func readKey(r *reader, mode string) []string {
 	key := readNames(r, "key")
 	if at := r.members["key"]; at != nil && mode != modeMerge {
@@ -47,10 +47,10 @@ func readKey(r *reader, mode string) []string {
 	return key
 }
 
-// isTable tells whether a format is that of tables of a database.
+// isTable tells whether a format is that of a database's tables.
 func isTable(format string) bool { return format == postgresFormat || format == mysqlFormat }
 
-// beside is the name of a table in the same schema, quoted.
+// beside returns the quoted name of another table in the same schema.
 func (t *dbTable) beside(name string) string {
 	if schema, _, is := strings.Cut(t.table, "."); is {
 		name = schema + "." + name
@@ -62,18 +62,18 @@ func (t *dbTable) claims() string { return t.beside("_weir_etl_claims") }
 func (t *dbTable) loads() string  { return t.beside("_weir_etl_loads") }
 func (t *dbTable) marked() string { return t.beside("_weir_etl_positions") }
 
-// put is a statement for a row with these values, key first; one with its key is
-// another one then.
+// put returns a statement that inserts a row with these values, key first, or updates the row with
+// this key.
 func (t *dbTable) put(into string, key, more []string) string {
 	all := append(key[:len(key):len(key)], more...)
 	return "INSERT INTO " + into + " (" + quotedNames(all) + ") VALUES (?" + strings.Repeat(", ?", len(all)-1) + ")" +
 		t.otherwise(key, more)
 }
 
-// within does something in one transaction, in which no other run has anything to
-// do with this table. When it returns without an error, what was done is durable;
-// after an error it may be, when the answer to the commit was lost. columns are
-// those of rows that are to come; nil: none.
+// within calls do in one transaction that holds the table's lock against other runs. When it
+// returns nil, the transaction is durable. After an error it may be, if the answer to the commit
+// was lost; do may be called several times. columns are those of the rows that do writes; nil: it
+// writes none.
 func (t *dbTable) within(ctx context.Context, columns []column,
 	do func(context.Context, dbSession) error) error {
 	s, err := t.session(ctx, false)
@@ -92,8 +92,8 @@ func (t *dbTable) within(ctx context.Context, columns []column,
 	return s.transact(ctx, "weir etl "+t.table, func(ctx context.Context) error { return do(ctx, s) })
 }
 
-// load brings the rows into the table, unless it has them: what happened is in the
-// account that it returns.
+// load writes the rows to the table, unless the table has recorded this run. When it returns nil,
+// the rows and the record are durable.
 func (t *dbTable) load(ctx context.Context, p *Pipeline, st stage, at *progress, columns []column, id string) (
 	sink Sink, err error) {
 	sink = Sink{Format: t.format(), URL: t.where(), Object: t.table, Mode: t.mode}
@@ -103,7 +103,7 @@ func (t *dbTable) load(ctx context.Context, p *Pipeline, st stage, at *progress,
 		}
 		came := false
 		if err := s.query(ctx, func(scan func(...any) error) error {
-			came = true // the answer to its commit was lost
+			came = true // by an attempt whose answer was lost
 			return scan(&sink.Rows, &sink.Bytes, &sink.SHA256)
 		}, `SELECT "rows", bytes, sha256 FROM `+t.loads()+" WHERE sink = ? AND run = ?", t.table, at.Run); came || err != nil {
 			return err
@@ -116,11 +116,11 @@ func (t *dbTable) load(ctx context.Context, p *Pipeline, st stage, at *progress,
 	})
 }
 
-// bringRows takes the rows into the table within a transaction.
+// bringRows writes the rows of a run to the table within a transaction.
 func (t *dbTable) bringRows(ctx context.Context, s dbSession, p *Pipeline, st stage, at *progress, columns []column,
 	sink *Sink) error {
 	return s.fill(ctx, t, columns, func(rows tableRows) error {
-		sink.Rows = 0 // of a try before, whose transaction has ended
+		sink.Rows = 0 // set by an earlier attempt that was rolled back
 		if err := p.encodeRows(ctx, st, at, sink, rows); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (t *dbTable) bringRows(ctx context.Context, s dbSession, p *Pipeline, st st
 	})
 }
 
-// asked says which columns the table does not take as they are.
+// asked returns an error that names the columns which the table cannot hold.
 func (t *dbTable) asked(ctx context.Context, columns []column) error {
 	s, err := t.session(ctx, true)
 	if err != nil {
@@ -139,7 +139,7 @@ func (t *dbTable) asked(ctx context.Context, columns []column) error {
 	return s.takes(ctx, t, columns)
 }
 
-// sameKey and noKey say which rows cannot be merged.
+// sameKey and noKey are the errors of rows that cannot be merged.
 func (t *dbTable) sameKey() error {
 	return dataError{fmt.Errorf("two rows of the run have the same %s: dedupe them before", strings.Join(t.key, ", "))}
 }
@@ -148,13 +148,13 @@ func noKey(c column) error {
 	return fmt.Errorf("column %q is null in a row: it has no key to merge by", c.name)
 }
 
-// noIndex says that a table does not know rows by the key.
+// noIndex is the error of a table without a unique index on the key.
 func (t *dbTable) noIndex() error {
 	return dataError{fmt.Errorf("table %s has no unique index of exactly %s: make one, or merge by another key", t.table,
 		strings.Join(t.key, ", "))}
 }
 
-// keyAt is where the columns of a merge's key stand.
+// keyAt returns the indices of the key's columns.
 func (t *dbTable) keyAt(columns []column) (key []int) {
 	for _, name := range t.key {
 		key = append(key, indexOf(columns, name))
@@ -162,10 +162,10 @@ func (t *dbTable) keyAt(columns []column) (key []int) {
 	return key
 }
 
-// mostErased is how many keys one statement has.
+// mostErased is the most keys in one statement.
 const mostErased = 256
 
-// erase lets go what a batch lets go.
+// erase deletes the rows that a batch deletes.
 func (t *dbTable) erase(ctx context.Context, s dbSession, columns []column, m merged) error {
 	if len(m.gone) == 0 && !m.empty {
 		return nil
@@ -189,7 +189,8 @@ func (t *dbTable) erase(ctx context.Context, s dbSession, columns []column, m me
 	return s.erase(ctx, t, key, keys, m.empty)
 }
 
-// erasing is a statement that lets the rows with so many keys go; value is the n-th.
+// erasing returns a statement that deletes the rows with so many keys; value returns the n-th
+// placeholder.
 func (t *dbTable) erasing(key []column, keys int, value func(n int) string) string {
 	var all []string
 	for n := range keys {

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// recount tells what the table has: of one that is replaced, all of its rows; else
-// what it notes of the run, since rows of others are among them.
+// recount counts all rows of a table that is replaced. A table of another mode has rows of other
+// runs, too: for it recount returns what the run's record says.
 func (t *dbTable) recount(ctx context.Context, r *Report) (rows int64, sum string, err error) {
 	if t.mode != modeReplace {
 		s, err := t.session(ctx, true)
@@ -57,8 +57,8 @@ func (t *dbTable) recount(ctx context.Context, r *Report) (rows int64, sum strin
 	}
 }
 
-// as makes what a table has of a value that it was given: it may have a decimal with
-// more digits, and a bool as a number.
+// as converts what the table returns for a value back to a type: a decimal may have more digits,
+// and a bool may be a number.
 func (c *cell) as(of columnType) (err error) {
 	switch {
 	case c.null:
@@ -72,5 +72,5 @@ func (c *cell) as(of columnType) (err error) {
 	return err
 }
 
-// errNoLoad says that a table knows nothing of a run.
+// errNoLoad says that a sink has no record of a run.
 var errNoLoad = errors.New("the table has no note of this run")

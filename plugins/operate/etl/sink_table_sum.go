@@ -7,13 +7,13 @@ import (
 	mathbits "math/bits"
 )
 
-// rowTeller sums up rows in any order.
+// rowTeller computes a checksum of rows that does not depend on their order.
 type rowTeller struct {
 	sum rowSum
 	buf []byte
 }
 
-// add takes a row, without its JSON, which a table may keep in another form.
+// add adds a row. Columns of JSON do not count, as a table may store them in another form.
 func (t *rowTeller) add(columns []column, r row) {
 	t.buf = t.buf[:0]
 	for i, c := range r {
@@ -27,7 +27,7 @@ func (t *rowTeller) add(columns []column, r row) {
 	t.sum.add(t.buf)
 }
 
-// rowSum is the same for the same rows in any order, each as often as it is there.
+// rowSum is equal for the same rows in any order, each as often as it occurs.
 type rowSum [4]uint64
 
 func (s *rowSum) add(row []byte) {

@@ -7,8 +7,8 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// slab gives out rows and texts, many of one allocation, which is kept for as long as
-// one of them is: who keeps a row of many for long clones its cells.
+// slab allocates rows and texts, many at once. The memory stays in use while any of them does, so
+// code that keeps single rows for long must clone their cells. A slab is not for concurrent use.
 type slab struct {
 	cells []cell
 	texts []byte
@@ -19,7 +19,7 @@ const (
 	slabBytes = 32 << 10
 )
 
-// row is one of empty texts, which nobody else has.
+// row returns a row of n empty texts.
 func (s *slab) row(n int) row {
 	if len(s.cells) < n {
 		s.cells = make([]cell, max(n, slabCells))
@@ -29,14 +29,14 @@ func (s *slab) row(n int) row {
 	return r
 }
 
-// room makes room for n bytes of one text.
+// room makes sure that n bytes of one text fit.
 func (s *slab) room(n int) {
 	if cap(s.texts)-len(s.texts) < n {
 		s.texts = make([]byte, 0, max(n, slabBytes))
 	}
 }
 
-// text is a copy.
+// text returns a copy of v.
 func (s *slab) text(v []byte) string {
 	s.room(len(v))
 	from := len(s.texts)
@@ -44,7 +44,7 @@ func (s *slab) text(v []byte) string {
 	return rawjson.Alias(s.texts[from:])
 }
 
-// number is the text of one.
+// number returns a number as text.
 func (s *slab) number(v int64) string {
 	s.room(20)
 	from := len(s.texts)
@@ -52,7 +52,7 @@ func (s *slab) number(v int64) string {
 	return rawjson.Alias(s.texts[from:])
 }
 
-// instant is the canonical text of a time, without what is finer than microseconds.
+// instant returns the canonical text of a time, cut to microseconds.
 func (s *slab) instant(at time.Time) string {
 	s.room(len(formTimestamp) + 1)
 	from := len(s.texts)
@@ -60,8 +60,8 @@ func (s *slab) instant(at time.Time) string {
 	return rawjson.Alias(s.texts[from:])
 }
 
-// postgresTime is the canonical text of a time that the server wrote in UTC; false: it
-// is to be taken apart.
+// postgresTime returns the canonical text of a time that the server wrote in UTC; false: the caller
+// has to parse it.
 func (s *slab) postgresTime(t columnType, v []byte) (string, bool) {
 	n := len(v)
 	if t.kind == kindTimestampTZ {
@@ -81,7 +81,7 @@ func (s *slab) postgresTime(t columnType, v []byte) (string, bool) {
 	}
 	text := rawjson.Alias(out[from:])
 	if !t.plain(text) {
-		return "", false // nobody has seen what stands there
+		return "", false // the room is reused: nothing refers to it
 	}
 	s.texts = out
 	return text, true

@@ -15,8 +15,7 @@ import (
 
 const avroFormat = "avro"
 
-// avroSource is a file of Avro in a store, or all of a folder, in the order of their
-// names.
+// avroSource is an Avro file in a store, or all those of a folder, in the order of their names.
 type avroSource struct {
 	p      *Pipeline
 	in     target
@@ -43,24 +42,24 @@ func (s avroSource) describe() string {
 	return "file of Avro " + s.in.object
 }
 
-// avroReading reads one file after the other. Its positions are a file, and how many
-// of its values were read.
+// avroReading reads one file after the other. Its position is a file's key and the number of values
+// read from it.
 type avroReading struct {
 	avroSource
 	store *lake.Store
 	files []avroPart
 	cols  []column
 
-	at     int // of the files
+	at     int // index of the file that is read
 	taken  int64
-	opened io.Closer // of the file that is read; nil: none is
+	opened io.Closer // the file that is read; nil: none
 	file   *avroFile
 }
 
 type avroPart struct {
 	lake.Blob
 	marker [avroMarker]byte
-	order  []int // where each column stands in it
+	order  []int // for each column: its index in the file
 }
 
 type avroPosition struct {
@@ -81,7 +80,7 @@ func (s avroSource) open(ctx context.Context) (reading, error) {
 	return r, nil
 }
 
-// find lists the files, and sees to it that they have the same columns.
+// find lists the files, and checks that they have the same columns.
 func (r *avroReading) find(ctx context.Context) error {
 	folder := strings.TrimSuffix(r.in.object, "/")
 	if !r.folder {
@@ -127,8 +126,7 @@ func (r *avroReading) find(ctx context.Context) error {
 	return r.end()
 }
 
-// findStreamed lists the files that a stream has brought into the folder, as its
-// manifests say.
+// findStreamed lists the files of a folder that a stream writes to, as its manifests say.
 func (r *avroReading) findStreamed(ctx context.Context) error {
 	f := &batchFolder{store: r.store, name: r.in.object}
 	l, err := f.list(ctx)
@@ -150,7 +148,7 @@ func (r *avroReading) findStreamed(ctx context.Context) error {
 	return nil
 }
 
-// begin opens a file in the place of the one that is open.
+// begin closes the file that is open, and opens file i.
 func (r *avroReading) begin(ctx context.Context, i int) (*avroFile, error) {
 	if err := r.end(); err != nil {
 		return nil, err
@@ -177,7 +175,8 @@ func (r *avroReading) end() (err error) {
 
 func (r *avroReading) columns() []column { return r.cols }
 
-// identity is of the files: their names, sizes and marks, which another file has otherwise.
+// identity names the files with their sizes and markers; a file that was replaced has another
+// marker.
 func (r *avroReading) identity() string {
 	all := make([]string, len(r.files))
 	for i, f := range r.files {
@@ -247,7 +246,7 @@ func (r *avroReading) next() (row, string, error) {
 }
 
 func (r *avroReading) position() string {
-	raw, _ := json.Marshal(avroPosition{r.files[r.at].Key, r.taken}) // a text and a number
+	raw, _ := json.Marshal(avroPosition{r.files[r.at].Key, r.taken}) // cannot fail: a text and a number
 	return string(raw)
 }
 

@@ -17,7 +17,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// deltaSource is a table of Delta Lake, as it is when a run begins.
+// deltaSource is a Delta Lake table, in the version that is current when a run begins.
 type deltaSource struct {
 	p  *Pipeline
 	in target
@@ -31,8 +31,8 @@ func (p *Pipeline) readDeltaSource(r *reader) source {
 
 func (s deltaSource) describe() string { return "delta table " + s.in.object }
 
-// deltaReading reads the files of one version in the order of their names. Its
-// positions are the number of a file, and of the last row in it.
+// deltaReading reads the files of one version in the order of their names. Its position is the
+// index of a file and the number of rows read from it.
 type deltaReading struct {
 	at       delta.Table
 	snapshot *delta.Snapshot
@@ -40,7 +40,7 @@ type deltaReading struct {
 	places   []delta.Place // of the columns in the files
 	files    []delta.Add
 	file     int
-	in       *deltaPart // nil: the file has not been opened
+	in       *deltaPart // the open file; nil: none
 }
 
 func (s deltaSource) open(ctx context.Context) (reading, error) {
@@ -63,7 +63,7 @@ func readDeltaTable(ctx context.Context, at delta.Table) (*deltaReading, error) 
 	return readingOf(at, snapshot)
 }
 
-// readingOf reads a version of a table.
+// readingOf returns a reading of one version of a table.
 func readingOf(at delta.Table, snapshot *delta.Snapshot) (*deltaReading, error) {
 	if snapshot.Version < 0 {
 		return nil, dataError{fmt.Errorf("there is no table of Delta Lake in %s", at.Folder)}
@@ -172,17 +172,17 @@ func (r *deltaReading) close() {
 	_ = r.at.Store.Close() // it was only read
 }
 
-// deltaPart is a file of a table.
+// deltaPart is a data file of a table.
 type deltaPart struct {
 	shown  string
 	cols   []column
 	blob   *readNoted
 	file   *parquet.File
 	rows   parquet.Rows
-	fixed  row   // of the partition; null where the file has the column, or lacks it
-	places []int // of each leaf of the file: the column, or -1
+	fixed  row   // values of the partition; null for columns that the file has, or lacks
+	places []int // for each leaf of the file: the index of the column, or -1
 	cell   []func(parquet.Value) (string, error)
-	gone   []uint64 // a bit for each row that is of the table no more; nil: none
+	gone   []uint64 // a bit for each row that a deletion vector deletes; nil: none
 	buf    []parquet.Row
 	left   []parquet.Row
 	at     int64
@@ -232,7 +232,7 @@ func (r *deltaReading) part(ctx context.Context, f delta.Add) (_ *deltaPart, err
 	return d, nil
 }
 
-// place finds a column in the file. One that the file has not is null in it.
+// place finds a column in the file. A column that the file lacks is null in all its rows.
 func (d *deltaPart) place(i int, c column, at delta.Place) error {
 	ids := false
 	for _, f := range d.file.Schema().Fields() {
@@ -247,7 +247,7 @@ func (d *deltaPart) place(i int, c column, at delta.Place) error {
 		if err != nil {
 			return err
 		}
-		leaf, _ := d.file.Schema().Lookup(f.Name()) // it is one
+		leaf, _ := d.file.Schema().Lookup(f.Name()) // it exists: f is one of the fields
 		d.places[leaf.ColumnIndex], d.cell[leaf.ColumnIndex] = i, read
 		if of != c.of {
 			d.cell[leaf.ColumnIndex] = func(v parquet.Value) (string, error) {
@@ -284,10 +284,9 @@ func partitionCell(c column, value *string) (cell, error) {
 	return cell{text: text}, err
 }
 
-// int96Time is a time as older engines write it: nanoseconds of a day, counted as
-// astronomers do.
+// int96Time converts a time in the form of older engines: nanoseconds of a day, and the Julian day.
 func int96Time(v parquet.Value) (string, error) {
-	const epoch, firstSure = 2_440_588, 2_415_021 // 1970 and 1900; before, calendars differ
+	const epoch, firstSure = 2_440_588, 2_415_021 // Julian days of 1970-01-01 and 1900-01-01; before, calendars differ
 	n := v.Int96()
 	if n[2] < firstSure {
 		return "", errors.New("a time before 1900 in an old form (INT96), of which nobody knows the calendar")
@@ -296,8 +295,8 @@ func int96Time(v parquet.Value) (string, error) {
 	return columnType{kind: kindTimestampTZ}.canonical(at.Format("2006-01-02T15:04:05.999999999") + "Z")
 }
 
-// readNoted keeps why an object could not be read, which what decodes it says in
-// words of its own. It is for concurrent use.
+// readNoted keeps the last error of reading an object, because a decoder replaces it with its own.
+// It is safe for concurrent use.
 type readNoted struct {
 	lake.Reader
 	mu  sync.Mutex
@@ -349,17 +348,17 @@ func (d *deltaPart) next() (row, error) {
 	return out, nil
 }
 
-// nextLive is the next row that is of the table.
+// nextLive returns the next row that is not deleted.
 func (d *deltaPart) nextLive() (parquet.Row, error) {
 	for {
 		for len(d.left) == 0 {
 			n, err := d.rows.ReadRows(d.buf)
 			d.left = d.buf[:n]
 			switch {
-			case n > 0: // an error comes again
+			case n > 0: // the next call returns the error again
 			case errors.Is(err, io.EOF):
 				return nil, io.EOF
-			case d.blob.failed() != nil: // of the store, in passing
+			case d.blob.failed() != nil: // an error of the store, which may pass
 				return nil, fmt.Errorf("reading %s: %w", d.shown, d.blob.failed())
 			case err != nil:
 				return nil, dataError{fmt.Errorf("reading row %d of %s: %w", d.at+1, d.shown, err)}

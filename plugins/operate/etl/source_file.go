@@ -14,25 +14,26 @@ import (
 	"weir/internal/platform/text"
 )
 
-// reading is a source that is open. It is read from a position to its end.
+// reading is an open source. It is read in order, from a position to its end. It is not for
+// concurrent use.
 type reading interface {
-	// columns are those of each row.
+	// columns returns the columns of its rows.
 	columns() []column
-	// identity changes when what a position means may have changed: a run goes on
-	// at its position only while it is the same.
+	// identity changes when positions may have another meaning. A run continues at its position
+	// only if it is the same; "": it never is.
 	identity() string
-	// from begins behind a position; "" is the beginning.
+	// from goes to a position; "" is the beginning.
 	from(ctx context.Context, position string) error
-	// next returns the next row, and the position behind it. At the end it is
-	// io.EOF. A *rowError is of this row alone.
+	// next returns the next row and the position after it, or io.EOF at the end. After a *rowError,
+	// which concerns this row alone, reading can go on.
 	next() (row, string, error)
-	// count is how many rows the source has now.
+	// count returns how many rows the source has now.
 	count(ctx context.Context) (int64, error)
 	close()
 }
 
-// rowError is a row that cannot be read, and why: the reason names the column
-// and not the value. raw is the row as the source has it.
+// rowError is why a row cannot be read. The reason names the column, not the value. raw is the row
+// as the source has it.
 type rowError struct {
 	reason string
 	raw    []byte
@@ -44,8 +45,8 @@ func (e *rowError) Error() string { return e.reason }
 type fileSource struct {
 	path, shown, format string
 	columns             []column
-	missing             bool // a name that an object lacks is null
-	ignore              bool // a name that no column has is passed over
+	missing             bool // a column that an object lacks is null
+	ignore              bool // a name that is no column is skipped
 }
 
 func (p *Pipeline) readFile(r *reader) (source, []column) {
@@ -64,17 +65,17 @@ func (p *Pipeline) readFile(r *reader) (source, []column) {
 
 func (f fileSource) describe() string { return f.format + " file " + f.shown }
 
-// mostRecord bounds one record of a file.
+// mostRecord bounds the bytes of one record.
 const mostRecord = 64 << 20
 
-// fileReading reads a file record by record. Its positions are offsets in bytes.
+// fileReading reads a file record by record. Its positions are byte offsets.
 type fileReading struct {
 	fileSource
 	file    *os.File
 	in      *bufio.Reader
 	offset  int64
 	objects *objectReader // ndjson
-	order   []int         // csv: the column of each field of a record
+	order   []int         // csv: the column's index for each field of a record
 }
 
 func (f fileSource) open(context.Context) (reading, error) {
@@ -92,11 +93,12 @@ func (f *fileReading) close() { _ = f.file.Close() } // it was only read
 
 func (f *fileReading) identity() string { return fileIdentity(f.file) }
 
-// fileIdentity is another one when a file was written since.
+// fileIdentity returns the file's size and time of change: it differs when the file was written
+// since.
 func fileIdentity(file *os.File) string {
 	info, err := file.Stat()
 	if err != nil {
-		return "" // reading says what is wrong
+		return "" // reading it returns the error
 	}
 	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format("2006-01-02T15:04:05.999999999Z"))
 }
@@ -120,13 +122,13 @@ func (f *fileReading) from(_ context.Context, position string) error {
 	return nil
 }
 
-// begin goes to the first record, behind a byte order mark and a header.
+// begin goes to the first record, after a byte order mark and a header.
 func (f *fileReading) begin() error {
 	if _, err := f.file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("reading the source: %w", err)
 	}
 	f.in, f.offset = bufio.NewReaderSize(f.file, 1<<20), 0
-	if start, _ := f.in.Peek(3); len(start) > len(text.WithoutBOM(start)) { // an error comes with the next read
+	if start, _ := f.in.Peek(3); len(start) > len(text.WithoutBOM(start)) { // an error is returned by the next read
 		f.offset = 3
 		_, _ = f.in.Discard(3)
 	}
@@ -185,7 +187,7 @@ func (f *fileReading) count(ctx context.Context) (n int64, err error) {
 	}
 }
 
-// line reads up to and with the next line feed.
+// line reads a line with its line feed; the last one may have none.
 func (f *fileReading) line() ([]byte, error) {
 	var whole []byte
 	for {
@@ -206,7 +208,7 @@ func (f *fileReading) line() ([]byte, error) {
 	}
 }
 
-// jsonRow reads one object; empty lines are passed over.
+// jsonRow reads one object and skips empty lines.
 func (f *fileReading) jsonRow() (row, error) {
 	for {
 		raw, err := f.line()
@@ -228,8 +230,8 @@ func (f *fileReading) jsonCells(raw []byte) (row, error) {
 	return f.objects.read(raw, 0)
 }
 
-// objectCells are the values of an object by its names: missing, one that it lacks
-// is null; ignore, one that no column has is passed over.
+// objectCells returns the values of an object by the names of columns. With missing, a column that
+// it lacks is null; with ignore, a name that is no column is skipped. Otherwise either is an error.
 func objectCells(n *node, columns []column, missing, ignore bool) (row, error) {
 	members, is := n.value.(map[string]*node)
 	if !is {
@@ -262,7 +264,7 @@ func objectCells(n *node, columns []column, missing, ignore bool) (row, error) {
 	return r, nil
 }
 
-// fromJSON takes a value as it is written: no number goes through a float.
+// fromJSON converts a JSON value. Numbers are converted from their text, not through a float.
 func (t columnType) fromJSON(n *node) (c cell, err error) {
 	switch v := n.value.(type) {
 	case nil:

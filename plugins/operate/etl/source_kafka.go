@@ -20,20 +20,21 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// kafkaSource is a topic of Kafka. A run reads what is there when it begins; a
-// stream goes on.
+// kafkaSource is a topic of Kafka. A run reads the records that are committed when it begins; a
+// stream goes on without an end.
 type kafkaSource struct {
 	kafkaServer
 	topic   string
-	columns []column   // those of the value, and then those of what is beside it
-	values  int        // how many are of the value
-	facts   []string   // of the others: what each is
-	avro    *avroValue // nil: values are JSON
-	missing bool       // a name that an object lacks is null
-	ignore  bool       // a name that no column has is passed over
+	columns []column   // columns of the value, then those of other parts of a record
+	values  int        // number of columns of the value
+	facts   []string   // parts of a record for the other columns
+	avro    *avroValue // decoder; nil: values are JSON
+	missing bool       // a column that an object lacks is null
+	ignore  bool       // a name that is no column is skipped
 }
 
-// recordFacts are what a record has beside its value, in the order of its columns.
+// recordFacts returns the parts of a record, beside its value, that may be columns, in the order of
+// these.
 func recordFacts() []string {
 	return []string{"key", "key_bytes", "partition", "offset", "timestamp", "headers"}
 }
@@ -69,18 +70,18 @@ func (p *Pipeline) readKafka(r *reader) (source, []column) {
 
 func (k kafkaSource) describe() string { return "topic " + k.topic + " of Kafka" }
 
-// reader reads records of the topic, one after the other.
+// reader returns a converter of the topic's records.
 func (k kafkaSource) reader() *recordReader {
 	return &recordReader{kafkaSource: k, objects: newObjectReader("the record", k.columns[:k.values], k.missing, k.ignore)}
 }
 
-// recordReader makes rows of records.
+// recordReader converts records to rows. It is not for concurrent use.
 type recordReader struct {
 	kafkaSource
 	objects *objectReader
 }
 
-// row is what a record holds.
+// row converts a record to a row.
 func (k *recordReader) row(rec *kgo.Record) (row, error) {
 	if rec.Value == nil {
 		return nil, &rowError{reason: "the record has no value"}
@@ -106,7 +107,7 @@ func (k *recordReader) valueOf(rec *kgo.Record) (row, error) {
 	return k.objects.read(rec.Value, len(k.facts))
 }
 
-// shown is a value as a reject has it, which is a text.
+// shown returns a record's value for a line of rejects; Avro is encoded in base64.
 func (k kafkaSource) shown(rec *kgo.Record) []byte {
 	if k.avro != nil {
 		return []byte(base64.StdEncoding.EncodeToString(rec.Value))
@@ -135,7 +136,7 @@ func (k *recordReader) fact(rec *kgo.Record, fact string) (cell, error) {
 	return headersOf(rec)
 }
 
-// headersOf is a list, since a name may stand twice: [{"key": …, "value": …}].
+// headersOf returns headers as a JSON list, since a name may occur twice: [{"key": …, "value": …}].
 func headersOf(rec *kgo.Record) (cell, error) {
 	b := []byte{'['}
 	for i, h := range rec.Headers {
@@ -155,17 +156,17 @@ func headersOf(rec *kgo.Record) (cell, error) {
 	return cell{text: string(append(b, ']'))}, nil
 }
 
-// logReading is a source whose records have places that others know, too.
+// logReading is a reading whose rows have places that are meaningful outside of weir.
 type logReading interface {
-	// place is that of the last row: TOPIC/PARTITION/OFFSET.
+	// place returns the place of the last row: TOPIC/PARTITION/OFFSET.
 	place() string
-	// position is behind it.
+	// position returns the position after the last row.
 	position() string
-	// countTo is how many rows there are up to a position.
+	// countTo counts the rows up to a position.
 	countTo(ctx context.Context, position string) (int64, error)
 }
 
-// stretch is a part of a partition, [Begin, End), which has been read up to Next.
+// stretch is a range of a partition's offsets, [Begin, End), and the next one to read.
 type stretch struct {
 	Partition int32 `json:"partition"`
 	Begin     int64 `json:"begin"`
@@ -173,8 +174,8 @@ type stretch struct {
 	End       int64 `json:"end"`
 }
 
-// kafkaReading reads one partition after the other, each up to its end when the run
-// began. So the same records come in the same order, whenever it is read.
+// kafkaReading reads one partition after the other, each to its end when the run began. So a retry
+// reads the same records in the same order.
 type kafkaReading struct {
 	*recordReader
 	client  *kgo.Client
@@ -187,7 +188,7 @@ type kafkaReading struct {
 	last    *kgo.Record
 }
 
-// reading connects, and asks which log the topic is.
+// reading connects, and asks for the topic's id.
 func (k kafkaSource) reading(ctx context.Context) (*kafkaReading, error) {
 	client, cluster, err := k.connect(ctx, kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepControlRecords(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(4<<20),
@@ -211,12 +212,12 @@ func (k kafkaSource) reading(ctx context.Context) (*kafkaReading, error) {
 func (k kafkaSource) open(ctx context.Context) (reading, error) {
 	r, err := k.reading(ctx)
 	if err != nil {
-		return nil, err // a nil pointer is no reading
+		return nil, err // a nil *kafkaReading would be a non-nil reading
 	}
 	return r, nil
 }
 
-// bounds are where the log begins, and where what is committed of it ends.
+// bounds returns the first offset of each partition, and the end of its committed records.
 func (r *kafkaReading) bounds(ctx context.Context) (starts, ends marks, err error) {
 	at := kafka.Positions{Admin: kadm.NewClient(r.client)}
 	first, err := at.Starts(ctx, r.topic)
@@ -270,7 +271,7 @@ func (r *kafkaReading) from(ctx context.Context, position string) error {
 }
 
 const (
-	kafkaIdle  = 60 * time.Second // how long nothing may come
+	kafkaIdle  = 60 * time.Second // longest wait for records
 	mostPolled = 10_000
 )
 
@@ -284,7 +285,7 @@ func (r *kafkaReading) shorter(partition int32, at, end int64) error {
 		r.topic, partition, at, end)}
 }
 
-// begin begins a partition that is not at its end.
+// begin starts to fetch the next partition that is not at its end.
 func (r *kafkaReading) begin() {
 	for r.part < len(r.parts) && r.parts[r.part].Next >= r.parts[r.part].End {
 		r.part++
@@ -295,7 +296,7 @@ func (r *kafkaReading) begin() {
 	}
 }
 
-// end leaves a partition for the next.
+// end stops fetching the partition, and begins the next one.
 func (r *kafkaReading) end() {
 	r.client.RemoveConsumePartitions(map[string][]int32{r.topic: {r.parts[r.part].Partition}})
 	r.polled = nil
@@ -331,7 +332,7 @@ func (r *kafkaReading) next() (row, string, error) {
 	return nil, "", io.EOF
 }
 
-// more polls; what comes of other partitions was on its way.
+// more polls. Records of other partitions may still come, from fetches that were under way.
 func (r *kafkaReading) more(s *stretch) error {
 	fetches := r.poll()
 	for _, e := range fetches.Errors() {
@@ -362,7 +363,7 @@ func placeOf(rec *kgo.Record) string {
 }
 
 func (r *kafkaReading) position() string {
-	raw, _ := json.Marshal(r.parts) // numbers alone
+	raw, _ := json.Marshal(r.parts) // cannot fail: only numbers
 	return string(raw)
 }
 
@@ -391,7 +392,7 @@ func (r *kafkaReading) countTo(ctx context.Context, position string) (int64, err
 	return r.records(ctx)
 }
 
-// countBetween is how many records lie between two marks.
+// countBetween counts the records between two positions.
 func (r *kafkaReading) countBetween(ctx context.Context, from, to marks) (n int64, known bool, err error) {
 	var parts []stretch
 	for _, n := range to.partitions() {
@@ -424,7 +425,7 @@ func (r *kafkaReading) records(ctx context.Context) (n int64, err error) {
 
 func (r *kafkaReading) close() { r.client.Close() }
 
-// errorsOf are those of fetches that are no end of waiting.
+// errorsOf returns the errors of fetches, except those of a wait that has ended.
 func errorsOf(fetches kgo.Fetches) []kgo.FetchError {
 	return slices.DeleteFunc(fetches.Errors(), func(e kgo.FetchError) bool {
 		return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)

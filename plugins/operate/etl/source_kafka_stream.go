@@ -8,13 +8,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// logStream reads all partitions of a topic on and on, in batches.
+// logStream reads all partitions of a topic without an end, in batches.
 type logStream struct {
 	*kafkaReading
 	next   marks
-	held   map[int32][]*kgo.Record // of the partitions, what has come and was not taken
-	ends   marks                   // as they were last asked for
-	looked time.Time               // when
+	held   map[int32][]*kgo.Record // records of each partition that were fetched and not taken
+	ends   marks                   // ends of the partitions when they were last asked for
+	looked time.Time               // when that was
 }
 
 func (k kafkaSource) dial(ctx context.Context) (following, error) {
@@ -30,10 +30,10 @@ func (s *logStream) describe() string { return "topic " + s.topic }
 func (s *logStream) stands() marks    { return s.next }
 func (s *logStream) bound() marks     { return s.ends }
 func (s *logStream) unit() string     { return unitRecords }
-func (s *logStream) came(marks)       {} // a topic keeps what it keeps
+func (s *logStream) came(marks)       {} // what a topic keeps does not depend on its readers
 
-// begin begins behind marks. What the topic no longer has of it, or never had, is
-// told: it is an error.
+// begin goes to the position of the sink that is furthest behind. It is an error if the topic no
+// longer has what comes after it, or ends before it.
 func (s *logStream) begin(ctx context.Context, reached []marks, _ bool) error {
 	starts, ends, err := s.bounds(ctx)
 	if err != nil {
@@ -59,14 +59,14 @@ func (s *logStream) begin(ctx context.Context, reached []marks, _ bool) error {
 
 func (g trigger) full(b *kafkaBatch) bool { return len(b.records) >= g.rows || b.bytes >= g.bytes }
 
-// kafkaBatch is what lies between two marks.
+// kafkaBatch are the records between two positions.
 type kafkaBatch struct {
 	from    marks
 	records []*kgo.Record
 	bytes   int
 }
 
-// batch is what others see of it.
+// batchOf returns a batch that converts the records to changes.
 func (s *logStream) batchOf(k *kafkaBatch) *logBatch {
 	b := &logBatch{from: k.from, to: s.next.clone(), changes: len(k.records)}
 	for _, rec := range k.records {
@@ -89,8 +89,7 @@ func (s *logStream) batchOf(k *kafkaBatch) *logBatch {
 	return b
 }
 
-// batch returns what comes next. It may hold no records, and then its end may be its
-// beginning: nothing came.
+// batch returns the next records. It may have none; then its end may be equal to its beginning.
 func (s *logStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
 	b := &kafkaBatch{from: s.next.clone()}
 	for n := range s.next.Next {
@@ -129,13 +128,14 @@ func (s *logStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
 	return s.batchOf(b), nil
 }
 
-// take takes what is held of a partition into a batch, as far as it goes.
+// take moves held records of a partition into a batch, as far as g allows, and resumes the
+// partition when none are left.
 func (s *logStream) take(b *kafkaBatch, g trigger, partition int32) {
 	held := s.held[partition]
 	for len(held) > 0 && !g.full(b) {
 		rec := held[0]
 		if g.until != nil && rec.Offset >= g.until.Next[partition] {
-			// What lay before may have been compacted away.
+			// Records before it may have been compacted away.
 			s.next.Next[partition] = max(s.next.Next[partition], g.until.Next[partition])
 			break
 		}
@@ -151,24 +151,24 @@ func (s *logStream) take(b *kafkaBatch, g trigger, partition int32) {
 	}
 	if len(held) == 0 {
 		held = nil
-		s.client.ResumeFetchPartitions(map[string][]int32{s.topic: {partition}}) // which may not have paused
+		s.client.ResumeFetchPartitions(map[string][]int32{s.topic: {partition}}) // it may not be paused
 	}
 	s.held[partition] = held
 }
 
-// ends tells whether what is held of a partition is not to be taken yet.
+// ends tells whether the records held of a partition are after the position at which the batch has
+// to end.
 func (g trigger) ends(held []*kgo.Record) bool {
 	return g.until != nil && len(held) > 0 && held[0].Offset >= g.until.Next[held[0].Partition]
 }
 
-// mostHeld is with how many records that wait no more of a partition are asked for.
+// mostHeld is the number of held records above which a partition is paused.
 const mostHeld = 2 * mostPolled
 
-// recordBytes is about what a record costs beside its key and value.
+// recordBytes estimates the memory of a record beside its key and value.
 const recordBytes = 200
 
-// look asks where the log ends, when it is time for it, and begins partitions that
-// are new.
+// look asks for the ends of the log, at most every lagEvery, and begins partitions that are new.
 func (s *logStream) look(ctx context.Context) error {
 	if time.Since(s.looked) < lagEvery {
 		return nil
@@ -187,7 +187,8 @@ func (s *logStream) look(ctx context.Context) error {
 	return nil
 }
 
-// lag is how many offsets lie between what was read and where the log ended.
+// lag returns the number of offsets between what was read and the last known end, for each
+// partition.
 func (s *logStream) lag() map[int32]int64 {
 	all := map[int32]int64{}
 	for n, end := range s.ends.Next {

@@ -5,55 +5,57 @@ import (
 	"time"
 )
 
-// logSource is a source that a stream follows.
+// logSource is a source that a stream can follow.
 type logSource interface {
 	source
-	// dial connects, and asks what is there.
+	// dial connects, and asks for what is needed before begin.
 	dial(ctx context.Context) (following, error)
 }
 
-// following is a log that is read on and on. One goroutine asks it.
+// following is an open log that is read without an end. It is for one goroutine.
 type following interface {
-	id() string // of the log: one that is made anew under its name is another
+	id() string // of the log: one that was made again under the same name has another
 	columns() []column
 	describe() string
-	// begin goes to where the sink goes on that is furthest behind, and to the start
-	// for one that has nothing. What the log no longer has of it is an error. earlier
-	// says that rows may come as the columns were before they were what they are.
+	// begin goes to the position of the sink that is furthest behind, or to the start if a sink has
+	// none. It is an error if the log no longer has everything after it. earlier tells that rows
+	// may still have the columns of before the last change of columns.
 	begin(ctx context.Context, sinks []marks, earlier bool) error
-	// stands is up to where it was read, and bound where the log ended when it was last
-	// looked at.
+	// stands returns the position up to which the log was read, and bound its end when that was
+	// last asked for.
 	stands() marks
 	bound() marks
-	// batch returns what comes next. It may hold nothing.
+	// batch returns the next changes, within the limits of g. It may have none.
 	batch(ctx context.Context, g trigger) (*logBatch, error)
-	// look looks at the log again, when it is time for it.
+	// look asks for the log's end again, if it was asked long ago.
 	look(ctx context.Context) error
-	// lag is how much lies between what was read and where the log ended, in units.
+	// lag returns how much of each partition lies between what was read and the log's end, in
+	// units.
 	lag() map[int32]int64
 	unit() string
-	// came says that all sinks have what lies before: the log need not keep it.
+	// came tells that all sinks have, durably, everything before a position: the log need not keep
+	// it.
 	came(marks)
-	// countBetween is how many records lie between two marks, as far as the log keeps
-	// them; not known: it does not. What it has lost of them is an error.
+	// countBetween counts the records between two positions. known is false if this log cannot
+	// count them. It is an error if the log has lost some.
 	countBetween(ctx context.Context, from, to marks) (n int64, known bool, err error)
 	close()
 }
 
-// Units of the lag of a stream.
+// Units of a stream's lag.
 const (
 	unitRecords = "records"
-	UnitBytes   = "bytes" // of the log of a database
+	UnitBytes   = "bytes" // of a database's log
 )
 
-// snapshotting is a log of a table, which had rows before the log begins: a sink that
-// has nothing gets these first.
+// snapshotting is a log of a table that had rows before the log begins: a sink that has nothing
+// gets these first.
 type snapshotting interface {
-	// snapshot reads the rows as they are at a place of the log. What was committed
-	// before it is in them, and nothing else.
+	// snapshot reads the rows as of a position of the log: they include what was committed before
+	// it, and nothing else.
 	snapshot(ctx context.Context) (snapshotReading, marks, error)
-	// known are the columns that a row which is deleted is sure to have, and what to do
-	// for more; nil: all.
+	// known returns the columns that the log has of every deleted row, and how to make it have
+	// more; nil: it has all.
 	known() (columns []string, mend string)
 }
 
@@ -62,23 +64,23 @@ type snapshotReading interface {
 	close()
 }
 
-// logBatch is what lies between two marks.
+// logBatch are the changes between two positions of a log.
 type logBatch struct {
 	from, to marks
-	changes  int // how many there are, or more
+	changes  int // their number
 	each     func(do func(change) error) error
-	oldest   time.Time // when the first of them was appended, or committed
-	due      bool      // sinks are to note where it ends though there may be nothing in it
+	oldest   time.Time // when its first change was appended or committed
+	due      bool      // sinks are to record its end even if it has no changes
 }
 
-// trigger is what ends a batch.
+// trigger says when a batch ends.
 type trigger struct {
 	rows  int
 	bytes int
-	every time.Duration // after its first record
-	idle  time.Duration // without one
-	until *marks        // nil: no end
+	every time.Duration // longest wait after its first record
+	idle  time.Duration // longest wait without a record
+	until *marks        // position at which it ends; nil: none
 }
 
-// lagEvery is how often the ends of the log are asked for.
+// lagEvery is how often the end of the log is asked for.
 const lagEvery = 5 * time.Second

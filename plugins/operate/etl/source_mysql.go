@@ -12,12 +12,12 @@ import (
 	"unicode/utf8"
 )
 
-// mysqlSource is a table or a query of a MariaDB or a MySQL.
+// mysqlSource is a table or a query of a MariaDB or MySQL server.
 type mysqlSource struct {
 	mysqlServer
 	table, query string
-	key          string // the column by which it is read in order; "": in any, from the beginning alone
-	zeroNull     bool   // 0000-00-00 is null; else it is refused
+	key          string // column by which it is read in order; "": in no order, and always from the beginning
+	zeroNull     bool   // 0000-00-00 is read as null; else it is an error of the row
 }
 
 func (p *Pipeline) readMySQL(r *reader) source {
@@ -44,18 +44,18 @@ type mysqlReading struct {
 	mysqlSource
 	conn  *mysqlConn
 	cols  []column
-	has   []mysqlColumn // of each, what the server calls it
+	has   []mysqlColumn // the server's description of each column
 	key   int           // index of the key; -1: none
 	rows  *sql.Rows
-	stop  context.CancelFunc // of the rows
+	stop  context.CancelFunc // ends the query of rows
 	raw   []sql.RawBytes
 	into  []any
-	last  string // the key of the last row
+	last  string // key of the last row
 	began bool
 }
 
-// open connects, with the secrets as they are now, begins a snapshot - what others
-// write from then on is not seen - and asks for the columns.
+// open connects, with the secrets as they are now, begins a snapshot that does not see later
+// changes, and reads the columns.
 func (m mysqlSource) open(ctx context.Context) (reading, error) {
 	conn, err := m.connect(ctx, false)
 	if err != nil {
@@ -73,13 +73,13 @@ func (r *mysqlReading) begin(ctx context.Context) error {
 	if _, err := r.conn.ExecContext(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
 		return r.refused("reading", err)
 	}
-	// from here on nobody changes what the table's columns are
+	// this takes a metadata lock: the table's columns do not change until the transaction ends
 	rows, err := r.conn.QueryContext(ctx, "SELECT * FROM "+r.mysqlSource.from()+" LIMIT 0")
 	if err != nil {
 		return r.refused("asking", err)
 	}
 	types, err := rows.ColumnTypes()
-	_ = rows.Close() // its error is that of Err
+	_ = rows.Close() // Err returns its error
 	if err = errors.Join(err, rows.Err()); err != nil {
 		return r.refused("asking", err)
 	}
@@ -97,7 +97,7 @@ func (r *mysqlReading) begin(ctx context.Context) error {
 	return r.take()
 }
 
-// take finds the types of the columns.
+// take maps the columns to types, and finds the key.
 func (r *mysqlReading) take() error {
 	var wrong []error
 	for _, c := range r.has {
@@ -130,11 +130,11 @@ func (m mysqlSource) from() string {
 
 func (r *mysqlReading) columns() []column { return r.cols }
 
-// identity is of the query and what it gives: a key means the same as long as
-// these do.
+// identity is the columns and the key: while they are the same, so is the meaning of a position.
+// The query is part of the pipeline's hash.
 func (r *mysqlReading) identity() string {
 	if r.key < 0 {
-		return "" // never gone on with
+		return "" // a run never continues
 	}
 	return fmt.Sprintf("%v by %s", r.cols, r.mysqlSource.key)
 }
@@ -154,8 +154,8 @@ func (r *mysqlReading) from(ctx context.Context, position string) error {
 			return r.wrongKey()
 		}
 		if position != "" {
-			at := r.has[r.key].literal() // compared as what the column is, and not as a float
-			// of a key that stands twice nobody knows whether its second row was read
+			at := r.has[r.key].literal() // compared as the column's type, and not as a float
+			// if two rows have this key, it is not known whether the second was read
 			if n, err := r.number(ctx, "SELECT count(*) FROM "+r.mysqlSource.from()+" WHERE "+key+" = "+at,
 				position); err != nil {
 				return err
@@ -165,9 +165,9 @@ func (r *mysqlReading) from(ctx context.Context, position string) error {
 			query, args = query+" WHERE "+key+" > "+at, []any{position}
 			r.last, r.began = position, true
 		}
-		query += " ORDER BY " + key // which an index gives
+		query += " ORDER BY " + key // an index on the key gives this order
 	}
-	prepared, err := r.conn.PrepareContext(ctx, query) // as text, a float would be rounded
+	prepared, err := r.conn.PrepareContext(ctx, query) // the text protocol would round floats
 	if err != nil {
 		return r.refused("reading", err)
 	}
@@ -229,8 +229,7 @@ func (r *mysqlReading) next() (row, string, error) {
 	return out, r.last, nil
 }
 
-// cell is a value as it is kept, of what the server gives as its text. kind is what
-// the server calls its type.
+// cell converts a value from the text that the server sends. kind is the server's name of its type.
 func (m mysqlSource) cell(of columnType, kind string, v []byte) (c cell, err error) {
 	if v == nil {
 		return cell{null: true}, nil
@@ -249,7 +248,7 @@ func (m mysqlSource) cell(of columnType, kind string, v []byte) (c cell, err err
 		return c, err
 	case m.zeroNull && strings.HasPrefix(string(v), "0000-00-00"):
 		return cell{null: true}, nil
-	case of.kind == kindTimestampTZ: // of the session's zone
+	case of.kind == kindTimestampTZ: // in the session's zone, which is UTC
 		c.text, err = of.canonical(string(v) + "Z")
 		return c, err
 	}
@@ -257,7 +256,8 @@ func (m mysqlSource) cell(of columnType, kind string, v []byte) (c cell, err err
 	return c, err
 }
 
-// unreadMySQL is a row that cannot be read, as the server gave it.
+// unreadMySQL returns a row that cannot be read as a JSON object, with the values as the server
+// sent them.
 func unreadMySQL(cols []column, has []mysqlColumn, all [][]byte) []byte {
 	raw := slices.Clone(all)
 	for i, v := range raw {
@@ -276,8 +276,8 @@ func (r *mysqlReading) count(ctx context.Context) (int64, error) {
 	return r.number(ctx, "SELECT count(*) FROM "+r.mysqlSource.from())
 }
 
-// close ends the connection and its snapshot: it was only read. Rows that nobody
-// has read are not waited for.
+// close ends the connection and its snapshot. It cancels the query instead of waiting for the rest
+// of the rows.
 func (r *mysqlReading) close() {
 	if r.stop != nil {
 		r.stop()

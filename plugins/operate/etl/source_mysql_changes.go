@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// mysqlChanges is a table of a MariaDB or a MySQL whose changes are followed, in the
-// server's binary log, as a replica reads it.
+// mysqlChanges is a table of a MariaDB or MySQL server whose changes are followed in the binary
+// log, which is read as replicas read it.
 type mysqlChanges struct {
 	mysqlServer
 	table     string
-	serverID  uint32 // as whom: the server knows its readers by it
+	serverID  uint32 // by which the server tells the readers of its log apart
 	meta      changeFacts
-	zeroNull  bool  // 0000-00-00 is null; else it is refused
-	additions bool  // columns that are new may come
-	memory    int64 // MiB of a transaction
-	empties   bool  // a TRUNCATE empties what is merged; else it ends the stream
+	zeroNull  bool  // 0000-00-00 is read as null; else it is an error of the row
+	additions bool  // new columns are accepted
+	memory    int64 // MiB that a transaction may take
+	empties   bool  // TRUNCATE empties tables that merge; else it ends the stream
 }
 
 func (p *Pipeline) readMySQLChanges(r *reader) source {
@@ -36,11 +36,11 @@ func (p *Pipeline) readMySQLChanges(r *reader) source {
 	return c
 }
 
-// usualServerID is the same for a pipeline on a machine, so that a server lets go of
-// one that was killed there, and hardly that of anybody else: those of servers are
-// small.
+// usualServerID returns an id that is the same each time a pipeline starts on a machine, so that
+// the server drops the connection of a predecessor that was killed. Its highest bit is set, as ids
+// of servers are usually small.
 func usualServerID(pipeline string) uint32 {
-	host, _ := os.Hostname() // without one, pipelines differ by their names
+	host, _ := os.Hostname() // without it, pipelines still differ by name
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(host + "/" + pipeline))
 	return sum.Sum32() | 1<<31
@@ -52,18 +52,19 @@ func (c mysqlChanges) describe() string {
 	return fmt.Sprintf("the changes of table %s of MySQL %s", c.table, c.host)
 }
 
-// mysqlTable is a table as the server has it.
+// mysqlTable is the server's description of a table.
 type mysqlTable struct {
 	tableName
 	cols    []column
-	has     []mysqlColumn // of each, what the server calls it
-	hidden  []string      // columns that are in the log, and not in rows
-	primary []string      // columns of its primary key
+	has     []mysqlColumn // the server's description of each column
+	hidden  []string      // columns that are in the log, but not in rows
+	primary []string      // columns of the primary key
 }
 
 const mysqlMetadata = "SET GLOBAL binlog_row_metadata = FULL, and binlog_row_metadata = FULL in its configuration"
 
-// look asks for the table, and says why its changes cannot be followed.
+// look reads the table's description. It returns an error that says why its changes cannot be
+// followed.
 func (c mysqlChanges) look(ctx context.Context, r *mysqlReading) (t mysqlTable, err error) {
 	is, err := settings(ctx, r)
 	if err != nil {
@@ -108,8 +109,8 @@ func (c mysqlChanges) look(ctx context.Context, r *mysqlReading) (t mysqlTable, 
 	return t, c.meta.check(t.cols)
 }
 
-// lookAround says whether the log leaves out changes of the table: those that a server
-// is told to leave out, and those that a foreign key makes by itself.
+// lookAround returns an error if the log lacks changes of the table: because the server leaves out
+// its database, or because a foreign key makes changes that are not logged.
 func (c mysqlChanges) lookAround(ctx context.Context, r *mysqlReading, t mysqlTable) error {
 	if _, err := c.logEnds(ctx, r, t.schema); err != nil {
 		return err
@@ -129,7 +130,7 @@ func (c mysqlChanges) lookAround(ctx context.Context, r *mysqlReading, t mysqlTa
 	return nil
 }
 
-// lookColumns asks for the columns of the table.
+// lookColumns reads the columns of the table.
 func (c mysqlChanges) lookColumns(ctx context.Context, r *mysqlReading, maria bool, t *mysqlTable) error {
 	all, err := mysqlColumns(ctx, r.conn, c.table)
 	if err != nil {
@@ -159,7 +160,7 @@ func (c mysqlChanges) lookColumns(ctx context.Context, r *mysqlReading, maria bo
 	return nil
 }
 
-// followed says why changes of a column are not read.
+// followed returns why changes of a column cannot be read; nil: they can.
 func (c mysqlColumn) followed(maria bool) error {
 	switch {
 	case c.kind == "json" && !maria:
@@ -173,7 +174,7 @@ func (c mysqlColumn) followed(maria bool) error {
 	return nil
 }
 
-// mysqlSettings are variables of the server.
+// mysqlSettings are global variables of the server.
 type mysqlSettings map[string]string
 
 func settings(ctx context.Context, r *mysqlReading) (mysqlSettings, error) {
@@ -197,7 +198,7 @@ func settings(ctx context.Context, r *mysqlReading) (mysqlSettings, error) {
 
 func (s mysqlSettings) maria() bool { return strings.Contains(s["version"], "MariaDB") }
 
-// server is who the server is: another one has another log.
+// server identifies the server: each has its own log.
 func (s mysqlSettings) server() string {
 	for _, name := range []string{"server_uuid", "server_uid"} {
 		if s[name] != "" {
@@ -207,7 +208,7 @@ func (s mysqlSettings) server() string {
 	return s["hostname"] + ":" + s["port"] + ":" + s["server_id"]
 }
 
-// logs says why a server logs no changes of rows as they are to be.
+// logs returns an error if the server does not log changes of rows in the form that is read here.
 func (s mysqlSettings) logs(reader uint32) error {
 	for _, one := range []struct{ name, is, what, mend string }{
 		{"log_bin", "ON", "keeps no log of changes", "log_bin and a server_id in its configuration, and restart it"},
@@ -231,11 +232,12 @@ func (s mysqlSettings) logs(reader uint32) error {
 	return nil
 }
 
-// logEnds asks where the log ends, and whether it has what is changed in a database.
+// logEnds returns where the log ends, or an error if the server does not log changes of the
+// database schema.
 func (c mysqlChanges) logEnds(ctx context.Context, r *mysqlReading, schema string) (end mysqlPlace, err error) {
 	asked := "SHOW MASTER STATUS"
 	rows, err := r.conn.QueryContext(ctx, asked)
-	const noSuchStatement = 1064 // to MySQL from 8.4
+	const noSuchStatement = 1064 // of MySQL from 8.4
 	if mysqlNumber(r.refused("asking", err)) == noSuchStatement {
 		rows, err = r.conn.QueryContext(ctx, "SHOW BINARY LOG STATUS")
 	}
@@ -262,13 +264,13 @@ func (c mysqlChanges) logEnds(ctx context.Context, r *mysqlReading, schema strin
 	return end, nil
 }
 
-// mysqlPlace is a place of the log as the server names it.
+// mysqlPlace is a position of the log as the server names it.
 type mysqlPlace struct {
 	name string
 	pos  int64
 }
 
-// rights says which a reader of the log needs, when it lacks one.
+// rights adds to a final error which privileges a reader of the log needs.
 func (c mysqlChanges) rights(err error) error {
 	if !Final(err) {
 		return err
@@ -277,7 +279,7 @@ func (c mysqlChanges) rights(err error) error {
 		"REPLICATION CLIENT ON *.* TO … (BINLOG MONITOR is what MariaDB calls the last)", err, backtickedTable(c.table))}
 }
 
-// open asks for the columns, for a plan.
+// open reads the columns, for a plan. A stream uses dial.
 func (c mysqlChanges) open(ctx context.Context) (reading, error) {
 	s, err := c.watch(ctx)
 	if err != nil {

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// mysqlStream follows the changes of a table. Marks are places of the server's log -
-// the number of a file, and a place in it - at which a transaction, or what lies
-// between two, begins: what was committed before is there, and nothing else. The
-// server knows nothing of who reads, and forgets files by their age.
+// mysqlStream follows the changes of a table. A position is the number of a file of the log and an
+// offset in it, at which a transaction, or something between two transactions, begins: exactly what
+// was committed before is before it. The server does not know how far its log was read, and removes
+// files by their age.
 type mysqlStream struct {
 	mysqlChanges
 	stand[mysqlItem]
-	asks     *mysqlReading // beside the log
+	asks     *mysqlReading // connection for queries
 	at       mysqlTable
 	maria    bool
-	base     string // of the names of the log's files
+	base     string // name of the log's files without their number
 	charsets map[uint64]string
-	earlier  bool         // rows may come as the columns were before
-	reader   *mysqlReader // nil: it was not begun
+	earlier  bool         // rows may have the columns of before a change
+	reader   *mysqlReader // nil: reading has not begun
 
-	files  []mysqlFile // of the log, in their order
+	files  []mysqlFile // of the log, in order
 	looked time.Time
 	shapes map[uint64]*mysqlShape
 }
@@ -38,7 +38,7 @@ func (c mysqlChanges) dial(ctx context.Context) (following, error) {
 	return s, nil
 }
 
-// watch connects, and asks for all that can be said before reading.
+// watch connects, and makes all checks that are possible before reading.
 func (c mysqlChanges) watch(ctx context.Context) (*mysqlStream, error) {
 	conn, err := c.connect(ctx, false)
 	if err != nil {
@@ -76,10 +76,9 @@ func (s *mysqlStream) ask(ctx context.Context) (err error) {
 	return s.probe(ctx)
 }
 
-// charsetsOf are the character sets of collations by their numbers, as the log has
-// them.
+// charsetsOf returns the character sets of collations by the numbers that the log has of these.
 func charsetsOf(ctx context.Context, r *mysqlReading) (map[uint64]string, error) {
-	const noSuchColumn = 1054 // to MySQL, and MariaDB before 10.10
+	const noSuchColumn = 1054 // of MySQL, and of MariaDB before 10.10
 	rows, err := r.conn.QueryContext(ctx, "SELECT ID, CHARACTER_SET_NAME "+
 		"FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY")
 	if mysqlNumber(r.refused("asking", err)) == noSuchColumn {
@@ -102,14 +101,14 @@ func charsetsOf(ctx context.Context, r *mysqlReading) (map[uint64]string, error)
 	return all, nil
 }
 
-// probe reads the end of the log once, so that who has no right to it hears it before
-// a snapshot is taken.
+// probe reads the end of the log once, so that a missing privilege is reported before a snapshot is
+// taken.
 func (s *mysqlStream) probe(ctx context.Context) error {
 	d, err := s.dumpFrom(ctx, s.base, s.ends.Next[0], s.maria, false)
 	if err != nil {
 		return err
 	}
-	defer d.conn.Close() // what counts was read
+	defer d.conn.Close() // it was only read
 	for {
 		e, err := d.next()
 		if err != nil {
@@ -126,7 +125,7 @@ func (s *mysqlStream) columns() []column {
 }
 func (s *mysqlStream) describe() string { return s.mysqlChanges.describe() }
 
-// begin looks whether the log has all that the sinks lack.
+// begin checks that the log has everything that the sinks lack.
 func (s *mysqlStream) begin(ctx context.Context, sinks []marks, earlier bool) error {
 	s.earlier, s.stood = earlier, least(s.mark(0), sinks)
 	s.flushed = s.stood.Next[0]
@@ -150,7 +149,7 @@ func (s *mysqlStream) begin(ctx context.Context, sinks []marks, earlier bool) er
 	return nil
 }
 
-// batch takes transactions whole, up to a commit.
+// batch returns whole transactions.
 func (s *mysqlStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
 	if s.reader == nil {
 		if err := s.start(ctx); err != nil {
@@ -160,7 +159,7 @@ func (s *mysqlStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
 	return s.take(ctx, g, s.changes, func(err error) error { return s.cannotFollow("following", err) })
 }
 
-// changes are those of a transaction, in its order.
+// changes returns the changes of a transaction, in its order.
 func (s *mysqlStream) changes(ctx context.Context, t *transaction[mysqlItem]) ([]change, error) {
 	if t.err != nil {
 		return nil, t.err
@@ -189,7 +188,7 @@ func (s *mysqlStream) changes(ctx context.Context, t *transaction[mysqlItem]) ([
 	return c.all, nil
 }
 
-// rows adds the changes that one of the log is.
+// rows adds the changes that one item of the log makes.
 func (s *mysqlStream) rows(c *changed, of *mysqlShape, i mysqlItem) {
 	var old, next row
 	var err error
@@ -208,7 +207,7 @@ func (s *mysqlStream) rows(c *changed, of *mysqlShape, i mysqlItem) {
 
 func (s *mysqlStream) came(all marks) { s.flushed = all.Next[0] }
 
-// lag is how many bytes of the log lie behind what was read.
+// lag returns how many bytes of the log follow what was read.
 func (s *mysqlStream) lag() map[int32]int64 {
 	at, n := s.reached(), int64(0)
 	for _, f := range s.files {
@@ -222,7 +221,7 @@ func (s *mysqlStream) lag() map[int32]int64 {
 	return map[int32]int64{0: n}
 }
 
-// lookAtLog asks which files the log has.
+// lookAtLog lists the files of the log.
 func (s *mysqlStream) lookAtLog(ctx context.Context) error {
 	rows, err := s.asks.conn.QueryContext(ctx, "SHOW BINARY LOGS")
 	if err != nil {

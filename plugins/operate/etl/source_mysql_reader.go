@@ -16,15 +16,15 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
-// mysqlItem is one change of a transaction.
+// mysqlItem is the change of one row, or a TRUNCATE, in a transaction.
 type mysqlItem struct {
-	of       *replication.TableMapEvent // as the columns were; nil: all rows are gone
+	of       *replication.TableMapEvent // the columns at that time; nil: all rows were deleted
 	old, new []any
-	lacks    []int // columns that the log has not
+	lacks    []int // columns that the log does not have
 }
 
-// mysqlReader reads the log beside who writes to the sinks. A server that is kept
-// waiting keeps what it has not sent; it has no need to hear of us.
+// mysqlReader reads the log in a goroutine, ahead of the writer to the sinks. While it waits for
+// the writer, the server keeps what it has not sent, and needs no answers.
 type mysqlReader struct {
 	transactionQueue[mysqlItem]
 	stop context.CancelFunc
@@ -32,36 +32,36 @@ type mysqlReader struct {
 
 	dump  *mysqlDump
 	table tableName
-	most  int64 // bytes of a transaction
+	most  int64 // bytes that a transaction may take
 	now   *transaction[mysqlItem]
-	open  bool // it ends with a commit of its own
-	xa    bool // it is prepared, and committed somewhere else in the log
+	open  bool // the transaction ends with an event of its own
+	xa    bool // the transaction is prepared here, and committed elsewhere in the log
 }
 
 // mysqlDump is a connection on which a server sends its log.
 type mysqlDump struct {
-	conn   *client.Conn // of one goroutine
-	raw    net.Conn     // below it, which any may close
+	conn   *client.Conn // for one goroutine
+	raw    net.Conn     // its network connection, which any goroutine may close
 	parser *replication.BinlogParser
-	file   int64 // where it is
+	file   int64 // position after the last event
 	pos    int64
 }
 
 const (
-	heartbeat = 10 * time.Second // how often a server that has nothing to send says so
-	silence   = 90 * time.Second // after which it is gone
+	heartbeat = 10 * time.Second // how often an idle server sends a sign of life
+	silence   = 90 * time.Second // after which the server counts as gone
 )
 
-// logged is a place of the log: the number of a file, and where in it.
+// logged packs a position of the log, the number of a file and an offset in it, into one number.
 func logged(file, pos int64) int64 { return file<<32 | pos }
 
 func fileOf(place int64) int64 { return place >> 32 }
 func posOf(place int64) int64  { return place & (1<<32 - 1) }
 
-// placed is a place as people, and texts in the order of the log, have it.
+// placed formats a position for people, so that the order of texts is that of the log.
 func placed(at int64) string { return fmt.Sprintf("%06d:%010d", fileOf(at), posOf(at)) }
 
-// numberOfFile is the number of a file of the log, such as that of binlog.000012.
+// numberOfFile splits the name of a file of the log, such as binlog.000012.
 func numberOfFile(name string) (base string, number int64, err error) {
 	dot := strings.LastIndexByte(name, '.')
 	if dot < 0 {
@@ -74,9 +74,9 @@ func numberOfFile(name string) (base string, number int64, err error) {
 	return name[:dot], number, nil
 }
 
-// dumpFrom connects, and asks for the log from a place on. When whole is false, nobody
-// waits at its end; that is somebody else to the server, which ends the one it knows by
-// a server_id when that comes again.
+// dumpFrom connects, and asks for the log from a position on. If whole is false, the dump ends at
+// the end of the log instead of waiting there. It then uses another server_id, because the server
+// ends the connection of a reader when another comes with the same id.
 func (c mysqlChanges) dumpFrom(ctx context.Context, base string, place int64, maria, whole bool) (*mysqlDump, error) {
 	user, password, err := c.login(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (c mysqlChanges) dumpFrom(ctx context.Context, base string, place int64, ma
 	conn, err := client.ConnectWithDialer(shook, "tcp", c.address(), user, password, "",
 		func(ctx context.Context, network, address string) (_ net.Conn, err error) {
 			if raw, err = dialer.DialContext(ctx, network, address); err == nil {
-				err = raw.SetDeadline(time.Now().Add(mysqlTimeout)) // until the server has answered
+				err = raw.SetDeadline(time.Now().Add(mysqlTimeout)) // for the handshake
 			}
 			return raw, err
 		}, func(conn *client.Conn) error {
@@ -116,7 +116,7 @@ func (c mysqlChanges) dumpFrom(ctx context.Context, base string, place int64, ma
 	return d, nil
 }
 
-// ask sets what the server is to know, and sends the command.
+// ask sets the variables of the session, and sends the command.
 func (d *mysqlDump) ask(id uint32, base string, maria, whole bool) error {
 	sets := []string{"SET @master_binlog_checksum = @@global.binlog_checksum, " +
 		"@source_binlog_checksum = @@global.binlog_checksum",
@@ -124,8 +124,8 @@ func (d *mysqlDump) ask(id uint32, base string, maria, whole bool) error {
 		"SET SESSION net_write_timeout = 3600"}
 	flavor, flags := mysql.MySQLFlavor, uint16(0)
 	if maria {
-		sets = append(sets, "SET @mariadb_slave_capability = 4")                         // it sends transactions by their ids
-		flavor, flags = mysql.MariaDBFlavor, replication.BINLOG_SEND_ANNOTATE_ROWS_EVENT // so that no event is missing
+		sets = append(sets, "SET @mariadb_slave_capability = 4")                         // it sends the ids of transactions
+		flavor, flags = mysql.MariaDBFlavor, replication.BINLOG_SEND_ANNOTATE_ROWS_EVENT // so that positions have no gaps
 	}
 	if !whole {
 		flags |= replication.BINLOG_DUMP_NON_BLOCK
@@ -148,7 +148,7 @@ func (d *mysqlDump) ask(id uint32, base string, maria, whole bool) error {
 	return d.conn.WritePacket(append(data, name...))
 }
 
-// next is the next event; nil: the log ends here.
+// next returns the next event; nil: the log ends here.
 func (d *mysqlDump) next() (*replication.BinlogEvent, error) {
 	if err := d.conn.SetDeadline(time.Now().Add(silence)); err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (d *mysqlDump) next() (*replication.BinlogEvent, error) {
 	return nil, errCutLog
 }
 
-// parse reads an event. What the library says of one that it cannot read may quote it.
+// parse decodes an event. The library's error is replaced, because it may quote data.
 func (d *mysqlDump) parse(data []byte) (e *replication.BinlogEvent, err error) {
 	defer func() {
 		if recover() != nil {
@@ -182,7 +182,7 @@ func (d *mysqlDump) parse(data []byte) (e *replication.BinlogEvent, err error) {
 	return e, nil
 }
 
-// moves goes to where an event ends.
+// moves sets the position to the end of an event.
 func (d *mysqlDump) moves(e *replication.BinlogEvent) {
 	switch r := e.Event.(type) {
 	case *replication.RotateEvent:
@@ -194,32 +194,32 @@ func (d *mysqlDump) moves(e *replication.BinlogEvent) {
 		return
 	case *replication.FormatDescriptionEvent:
 		if e.Header.LogPos == 0 {
-			return // it is sent once more
+			return // it is sent again, out of place
 		}
 	}
 	switch at := int64(e.Header.LogPos); {
 	case e.Header.Flags&replication.LOG_EVENT_ARTIFICIAL_F != 0:
-	case at == 0: // of a MariaDB that does not say
+	case at == 0: // some servers of MariaDB omit it
 		d.pos += int64(e.Header.EventSize)
-	case at > d.pos: // else it is beyond 4 GiB, which has no place of its own
+	case at > d.pos: // else the event is beyond 4 GiB, which positions cannot express
 		d.pos = at
 	}
 }
 
-// parsed tells whether an event is one of the log, and none that the server sends before.
+// parsed tells whether an event is from the log, and not one that the server sends before it.
 func (d *mysqlDump) parsed(e *replication.BinlogEvent) bool {
 	return e.Header.EventType != replication.ROTATE_EVENT
 }
 
 func (d *mysqlDump) place() int64 { return logged(d.file, d.pos) }
 
-// cannotFollow is what a server says, with what to do.
+// cannotFollow turns an error of the server into one that says what to do.
 func (c mysqlChanges) cannotFollow(doing string, err error) error {
 	var said *mysql.MyError
 	if !errors.As(err, &said) {
 		return fmt.Errorf("%s MySQL %s: %w", doing, c.host, err)
 	}
-	const readingLog = 1236 // what it says then names files and places
+	const readingLog = 1236 // the message names files and positions, and no data
 	if said.Code == readingLog {
 		return fmt.Errorf("%s MySQL %s: %s (error %d); another who follows it needs another server_id than %d", doing, c.host,
 			said.Message, said.Code, c.serverID)
@@ -252,10 +252,10 @@ func (s *mysqlStream) start(ctx context.Context) error {
 func (r *mysqlReader) end() {
 	r.stop()
 	<-r.done
-	_ = r.dump.conn.Close() // what counts was read
+	_ = r.dump.conn.Close() // it was only read
 }
 
-// decode reads the rows of the table, and of no other.
+// decode decodes the rows of the table, and skips those of others.
 func (r *mysqlReader) decode(e *replication.RowsEvent, data []byte) error {
 	at, err := e.DecodeHeader(data)
 	if err != nil || !r.of(e) {
@@ -264,7 +264,7 @@ func (r *mysqlReader) decode(e *replication.RowsEvent, data []byte) error {
 	return e.DecodeData(at, data)
 }
 
-// of tells whether rows are those of the table.
+// of tells whether an event has rows of the table.
 func (r *mysqlReader) of(e *replication.RowsEvent) bool {
 	return r.table.same(string(e.Table.Schema), string(e.Table.Table))
 }
@@ -288,13 +288,13 @@ func (r *mysqlReader) read(ctx context.Context) error {
 	}
 }
 
-// event takes an event that begins at a place.
+// event handles an event; from is the position at which it begins.
 func (r *mysqlReader) event(ctx context.Context, e *replication.BinlogEvent, from int64) error {
 	switch x := e.Event.(type) {
 	case *replication.HeartbeatEvent:
 		return nil
 	case *replication.RotateEvent, *replication.FormatDescriptionEvent:
-		r.now = nil // of one that a crash has cut
+		r.now = nil // a crash of the server has cut it off
 	case *replication.GTIDEvent, *replication.GtidTaggedLogEvent:
 		r.begin(from, false)
 		return nil
@@ -338,7 +338,7 @@ func (r *mysqlReader) begin(from int64, open bool) {
 	r.now, r.open, r.xa = &transaction[mysqlItem]{begin: from}, open, false
 }
 
-// quiet tells that there is nothing more up to here.
+// quiet tells the writer that there is nothing for the table up to here.
 func (r *mysqlReader) quiet(ctx context.Context) error {
 	return r.give(ctx, &transaction[mysqlItem]{quiet: r.dump.place()})
 }
@@ -347,7 +347,7 @@ func (r *mysqlReader) give(ctx context.Context, t *transaction[mysqlItem]) error
 	return r.hand(ctx, t, func() error { return nil })
 }
 
-// fails ends the stream where the transaction is.
+// fails replaces the current transaction by an error, which ends the stream there.
 func (r *mysqlReader) fails(from int64, why string) {
 	if r.now == nil {
 		r.begin(from, false)
@@ -358,7 +358,7 @@ func (r *mysqlReader) fails(from int64, why string) {
 	}
 }
 
-// commit ends the transaction, and hands it on when it is of the table.
+// commit ends the transaction, and hands it on if it concerns the table.
 func (r *mysqlReader) commit(ctx context.Context, h *replication.EventHeader) error {
 	t := r.now
 	r.now, r.open = nil, false
@@ -374,8 +374,7 @@ func (r *mysqlReader) commit(ctx context.Context, h *replication.EventHeader) er
 	return r.give(ctx, t)
 }
 
-// query takes a statement: one that begins or ends a transaction, or one that stands
-// for itself.
+// query handles a statement: one that begins or ends a transaction, or one that is not part of any.
 func (r *mysqlReader) query(ctx context.Context, q *replication.QueryEvent, h *replication.EventHeader,
 	from int64) error {
 	sql := strings.TrimSpace(string(q.Query))
@@ -412,7 +411,7 @@ func (r *mysqlReader) query(ctx context.Context, q *replication.QueryEvent, h *r
 		if strings.HasPrefix(second, "ROLLBACK") {
 			r.now = nil
 		}
-		return r.commit(ctx, h) // in one phase; what was prepared before was told there
+		return r.commit(ctx, h) // in one phase; a prepared one was handled where it was prepared
 	}
 	r.statement(sql, string(q.Schema), from)
 	if r.open {
@@ -421,7 +420,7 @@ func (r *mysqlReader) query(ctx context.Context, q *replication.QueryEvent, h *r
 	return r.commit(ctx, h)
 }
 
-// statement takes what a statement is to the table.
+// statement applies what a statement means to the table.
 func (r *mysqlReader) statement(sql, schema string, from int64) {
 	switch r.table.of(sql, schema) {
 	case stmtEmptied:
@@ -444,8 +443,7 @@ const mysqlCompression = "SET GLOBAL binlog_transaction_compression = OFF, and s
 
 const mysqlAnew = "Begin anew: give the pipeline other sinks, or take away what they have, which get a new snapshot"
 
-// rows adds the changes of an event to the transaction, which is in memory until it is
-// committed into the sinks.
+// rows adds the rows of an event to the transaction, which stays in memory until the sinks have it.
 func (r *mysqlReader) rows(e *replication.RowsEvent, h *replication.EventHeader) {
 	t := r.now
 	if t == nil || t.err != nil || !r.of(e) {

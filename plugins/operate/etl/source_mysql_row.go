@@ -14,22 +14,22 @@ import (
 	"github.com/go-mysql-org/go-mysql/replication"
 )
 
-// mysqlShape is how a row of the log becomes one of the table, as the columns were
-// when it was written.
+// mysqlShape tells how to convert a row in the log to a row of the table, for the columns at the
+// time the row was written.
 type mysqlShape struct{ fields []mysqlField }
 
-// mysqlField is a column of the table in a row of the log.
+// mysqlField is a column of the table in such a row.
 type mysqlField struct {
-	at       int // -1: it is from before there was such a column
+	at       int // index in the row of the log; -1: the column did not exist then
 	kind     string
 	unsigned bool
-	charset  string   // of a text; "": it has none
+	charset  string   // of texts; "": none
 	members  []string // of an enum or a set
-	pads     int      // to how many bytes: the log leaves out zeros at the end
-	swapped  bool     // a uuid whose parts may be in another order
+	pads     int      // length in bytes: the log leaves out zeros at the end
+	swapped  bool     // a UUID whose parts MariaDB may store in another order
 }
 
-// mysqlLogged is what the log says of a table.
+// mysqlLogged is the description of a table in the log.
 type mysqlLogged struct {
 	*replication.TableMapEvent
 	unsigned            map[int]bool
@@ -44,8 +44,7 @@ func loggedOf(t *replication.TableMapEvent) mysqlLogged {
 
 const binaryCollation = 63
 
-// column is one as the log describes it; of a text that the server keeps as JSON it
-// does not know that.
+// column returns a column as the log describes it. MariaDB's JSON is a text there.
 func (t mysqlLogged) column(i int) mysqlColumn {
 	c := mysqlColumn{name: string(t.ColumnName[i]), unsigned: t.unsigned[i]}
 	meta, text := int(t.ColumnMeta[i]), t.collations[i] != binaryCollation
@@ -105,7 +104,7 @@ func (t mysqlLogged) column(i int) mysqlColumn {
 	return c
 }
 
-// lengthOfString is how many bytes a char or a binary has at most.
+// lengthOfString returns the most bytes of a CHAR or BINARY.
 func lengthOfString(meta int) int {
 	if high := meta >> 8; high&0x30 != 0x30 {
 		return meta&0xff | (high&0x30^0x30)<<4
@@ -113,9 +112,9 @@ func lengthOfString(meta int) int {
 	return meta & 0xff
 }
 
-// shape finds the columns of the table in what the log says of it. The log may be from
-// before a change that the table has had meanwhile, or have one that came since the
-// stream began: that is told from the table as it is now.
+// shape finds the columns of the table in the log. If they differ from the table's, it reads the
+// table's description again: either the row is from before a change of the columns, or they were
+// changed after the stream began.
 func (s *mysqlStream) shape(ctx context.Context, t *replication.TableMapEvent, at int64) (*mysqlShape, error) {
 	if len(t.ColumnName) != int(t.ColumnCount) {
 		return nil, dataError{fmt.Errorf("the log does not name the columns of table %s at %s: %s", s.table, placed(at),
@@ -156,7 +155,7 @@ func (s *mysqlStream) shape(ctx context.Context, t *replication.TableMapEvent, a
 	if err != nil {
 		return nil, fmt.Errorf("table %s was changed before %s: %w", s.table, placed(at), err)
 	}
-	if slices.Equal(now.cols, s.at.cols) { // the log is from before
+	if slices.Equal(now.cols, s.at.cols) { // the row is from before the change
 		if s.earlier || s.additions && len(other) == 0 {
 			return of, nil
 		}
@@ -169,8 +168,8 @@ func (s *mysqlStream) shape(ctx context.Context, t *replication.TableMapEvent, a
 	return nil, s.otherwise(append(other, added...), at)
 }
 
-// told is the type of a column of the log, which is that of the table where the log
-// cannot say more: JSON is a text to it, and a uuid 16 bytes.
+// told returns the type of a column in the log, or that of the table where the log cannot tell it:
+// there JSON is a text, and a uuid 16 bytes.
 func (t mysqlLogged) told(i int, now column, has mysqlColumn) string {
 	c := t.column(i)
 	kept, err := c.kept()
@@ -189,7 +188,7 @@ func (s *mysqlStream) otherwise(what []string, at int64) error {
 		"--accept-columns", s.table, placed(at), strings.Join(what, "; "))}
 }
 
-// field is how a column is read.
+// field returns how a column is read.
 func (s *mysqlStream) field(l mysqlLogged, i int, has mysqlColumn) (f mysqlField, err error) {
 	c := l.column(i)
 	f = mysqlField{at: i, kind: c.kind, unsigned: c.unsigned}
@@ -233,8 +232,8 @@ func cannotCharset(name string) string {
 	return fmt.Sprintf("the log has it in %s, which is not read: ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4", name)
 }
 
-// fromCharset is a text as UTF-8. Latin1 of MySQL is Windows' code page 1252, whose
-// five bytes without a letter are those of ISO 8859-1.
+// fromCharset converts a text to UTF-8. MySQL's latin1 is Windows code page 1252; its five bytes
+// without a letter are as in ISO 8859-1.
 func fromCharset(charset string, v []byte) []byte {
 	if charset != "latin1" {
 		return v
@@ -254,7 +253,7 @@ func fromCharset(charset string, v []byte) []byte {
 	return out
 }
 
-// text is a value of the log as the server gives it in a query; nil: null.
+// text returns a value of the log as the server would send it for a query; nil: null.
 func (f mysqlField) text(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -299,13 +298,13 @@ func (f mysqlField) number(v int64, bits int) []byte {
 	return strconv.AppendInt(nil, v, 10)
 }
 
-// bytes are those of a text, of bytes, or of what the log has as a text.
+// bytes converts a text, a binary value, or another type that the log has as text.
 func (f mysqlField) bytes(v []byte) ([]byte, error) {
 	if len(v) < f.pads {
 		v = append(v, make([]byte, f.pads-len(v))...)
 	}
 	if v == nil {
-		v = []byte{} // it is not null
+		v = []byte{} // empty, not null
 	}
 	if f.swapped {
 		return uuidText(v)
@@ -313,7 +312,7 @@ func (f mysqlField) bytes(v []byte) ([]byte, error) {
 	return fromCharset(f.charset, v), nil
 }
 
-// member is one of an enum; 0 is what a server keeps of a value that is none.
+// member returns a member of an enum; 0 is what the server stores for a value that is none.
 func (f mysqlField) member(n int64) ([]byte, error) {
 	if n == 0 {
 		return []byte{}, nil
@@ -338,9 +337,9 @@ func (f mysqlField) memberships(bits uint64) ([]byte, error) {
 	return append([]byte{}, strings.Join(all, ",")...), nil
 }
 
-// uuidText is a uuid as MariaDB keeps it: one with a time, of the versions 1 to 5, has
-// its parts the other way round, so that it sorts by its time. The bits of its variant
-// and version say which.
+// uuidText formats a UUID as MariaDB stores it. Versions 1 to 5, which contain a time, are stored
+// with their parts in reverse order, so that they sort by time; the bits of variant and version
+// tell which it is.
 func uuidText(v []byte) ([]byte, error) {
 	if len(v) != 16 {
 		return nil, errors.New("it is no UUID")
@@ -352,7 +351,7 @@ func uuidText(v []byte) ([]byte, error) {
 	return []byte(text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]), nil
 }
 
-// row is what the log has of one.
+// row converts a row of the log to a row of the table.
 func (s *mysqlStream) row(of *mysqlShape, values []any, lacks []int) (row, error) {
 	out, raw := make(row, len(s.at.cols)), make([][]byte, len(s.at.cols))
 	var wrong error

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// mysqlSnapshot are the rows of a table at a place of the log.
+// mysqlSnapshot are the rows of a table as of a position of the log.
 type mysqlSnapshot struct {
 	*mysqlReading
 	meta changeFacts
@@ -16,8 +16,8 @@ type mysqlSnapshot struct {
 	n    int64
 }
 
-// snapshot takes one whose place the server tells, as MariaDB does, or one that is
-// taken while nobody may write to the table.
+// snapshot takes a snapshot. MariaDB tells the position of one; otherwise it is taken while the
+// table is locked against writes.
 func (s *mysqlStream) snapshot(ctx context.Context) (snapshotReading, marks, error) {
 	conn, err := s.connect(ctx, false)
 	if err != nil {
@@ -51,8 +51,8 @@ func (s *mysqlStream) beginSnapshot(ctx context.Context, r *mysqlReading) (int64
 	return s.lockedSnapshot(ctx, r)
 }
 
-// toldPlace is the place of the log at which the snapshot is that was just begun; "":
-// the server does not tell.
+// toldPlace returns the position of the snapshot that was just begun. Its name is "" if the server
+// does not tell it.
 func toldPlace(ctx context.Context, r *mysqlReading) (at mysqlPlace, err error) {
 	rows, err := r.conn.QueryContext(ctx, "SHOW STATUS LIKE 'binlog_snapshot_%'")
 	if err != nil {
@@ -76,9 +76,9 @@ func toldPlace(ctx context.Context, r *mysqlReading) (at mysqlPlace, err error) 
 	return at, nil
 }
 
-// lockedSnapshot begins one while the table is locked against who would write: what
-// was committed to it is before the place, and in the snapshot, and nothing comes
-// between. The lock is held for no longer than that.
+// lockedSnapshot begins a snapshot while the table is locked against writes: the snapshot has
+// exactly what was committed to the table before the position. The lock is released when it
+// returns.
 func (s *mysqlStream) lockedSnapshot(ctx context.Context, r *mysqlReading) (int64, error) {
 	lock, err := s.connect(ctx, false)
 	if err != nil {
@@ -102,10 +102,10 @@ func (s *mysqlStream) lockedSnapshot(ctx context.Context, r *mysqlReading) (int6
 	return s.placeOf(s.logEnds(ctx, s.reading(lock), s.at.schema))
 }
 
-// restart begins the snapshot again, when it was begun before.
+// restart begins the snapshot, again if it was begun before.
 func (r *mysqlReading) restart(ctx context.Context) error {
 	r.cols, r.has = nil, nil
-	return r.begin(ctx) // which ends a transaction that is on its way
+	return r.begin(ctx) // this ends an open transaction
 }
 
 func (s *mysqlStream) placeOf(at mysqlPlace, err error) (int64, error) {

@@ -18,18 +18,18 @@ type mysqlColumn struct {
 	unsigned  bool
 	precision int // of decimals
 	scale     int
-	micros    int // digits of a second
+	micros    int // digits of a second's fraction
 	chars     int64
 	octets    int64
 	charset   string // of texts
-	null      bool   // it may be
-	hidden    bool   // * does not name it
-	made      bool   // by the server, from others
-	primary   bool   // it is of the primary key
-	queried   bool   // it is of a query, of which the server tells less
+	null      bool   // it may be null
+	hidden    bool   // SELECT * leaves it out
+	made      bool   // computed by the server from others
+	primary   bool   // part of the primary key
+	queried   bool   // column of a query, of which the server tells less
 }
 
-// mysqlColumns asks for the columns of a table, in their order.
+// mysqlColumns reads the columns of a table, in their order.
 func mysqlColumns(ctx context.Context, q mysqlAsked, table string) (all []mysqlColumn, err error) {
 	schema, name, is := strings.Cut(table, ".")
 	where, args := "= DATABASE()", []any{table}
@@ -63,7 +63,7 @@ func mysqlColumns(ctx context.Context, q mysqlAsked, table string) (all []mysqlC
 	return all, withJSON(ctx, q, all, where, args)
 }
 
-// withJSON finds the columns that are JSON to a MariaDB: long texts with a check.
+// withJSON finds the columns that are JSON in MariaDB, where they are long texts with a check.
 func withJSON(ctx context.Context, q mysqlAsked, all []mysqlColumn, where string, args []any) error {
 	var version string
 	if err := q.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil ||
@@ -84,7 +84,7 @@ func withJSON(ctx context.Context, q mysqlAsked, all []mysqlColumn, where string
 		for i := range all {
 			quoted, is := strings.CutPrefix(clause, "json_valid(")
 			if is && all[i].kind == "longtext" && (quoted == backticked(all[i].name)+")" ||
-				quoted == quotedNames([]string{all[i].name})+")") { // as the mode of the session is
+				quoted == quotedNames([]string{all[i].name})+")") { // quoted as the mode of the session has it
 				all[i].kind = "json"
 			}
 		}
@@ -92,13 +92,13 @@ func withJSON(ctx context.Context, q mysqlAsked, all []mysqlColumn, where string
 	return rows.Err()
 }
 
-// mysqlAsked is who answers.
+// mysqlAsked is a connection or a pool of them.
 type mysqlAsked interface {
 	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 	QueryRowContext(context.Context, string, ...any) *sql.Row
 }
 
-// queried is a column of a query.
+// queried describes a column of a query.
 func queried(t *sql.ColumnType) mysqlColumn {
 	kind, unsigned := strings.CutPrefix(strings.ToLower(t.DatabaseTypeName()), "unsigned ")
 	c := mysqlColumn{name: t.Name(), kind: kind, whole: kind, unsigned: unsigned, queried: true}
@@ -108,7 +108,7 @@ func queried(t *sql.ColumnType) mysqlColumn {
 	return c
 }
 
-// kept is the type that holds every value of a column, or why there is none.
+// kept returns the type that holds every value of a column, or why there is none.
 func (c mysqlColumn) kept() (columnType, error) {
 	of := func(k kind) (columnType, error) { return columnType{kind: k}, nil }
 	whole := func(signed, unsigned kind) (columnType, error) {
@@ -171,16 +171,16 @@ func (c mysqlColumn) kept() (columnType, error) {
 	return columnType{}, fmt.Errorf("there is no exact type for %s: select it as text, by CAST(… AS CHAR)", c.kind)
 }
 
-// orders tells whether what is behind a value in the order of the column is what is
-// greater, and what is equal is the same: floats are compared as doubles, enums are
-// ordered by number, and of long texts the beginning alone counts.
+// orders tells whether ORDER BY, > and = agree on values of the column. They do not for floats,
+// which are compared as doubles, enums, which are ordered by number, and long texts, of which only
+// the beginning is ordered.
 func (c mysqlColumn) orders() bool {
 	return slices.Contains([]string{"tinyint", "smallint", "mediumint", "int", "bigint", "year", "decimal", "char",
 		"varchar",
 		"binary", "varbinary", "date", "datetime", "timestamp", "uuid"}, c.kind)
 }
 
-// literal is a value of the column that comes as a text.
+// literal returns the placeholder for a value of the column that is given as text.
 func (c mysqlColumn) literal() string {
 	switch c.kind {
 	case "tinyint", "smallint", "mediumint", "int", "bigint", "year":
@@ -200,5 +200,5 @@ func (c mysqlColumn) literal() string {
 	return "?"
 }
 
-// bitNumber is what bits are as a number.
+// bitNumber returns the value of a BIT as a decimal number.
 func bitNumber(v []byte) string { return new(big.Int).SetBytes(v).String() }

@@ -16,7 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// parquetSource is a file of Parquet, which says its columns itself.
+// parquetSource is a Parquet file, which has the types of its columns.
 type parquetSource struct{ path, shown string }
 
 func (p *Pipeline) readParquet(r *reader) source {
@@ -77,7 +77,7 @@ func (s parquetSource) open(context.Context) (_ reading, err error) {
 	return r, nil
 }
 
-// parquetType is the type that holds every value of a column, and what reads one.
+// parquetType returns the type that holds every value of a column, and a func that converts one.
 func parquetType(f parquet.Field) (of columnType, read func(parquet.Value) (string, error), err error) {
 	if !f.Leaf() || f.Repeated() {
 		return of, nil, errors.New("there is no type for lists and groups")
@@ -154,7 +154,7 @@ func parquetTime(t *format.TimestampType) (columnType, func(parquet.Value) (stri
 	}, nil
 }
 
-// parquetUnsigned is the next signed type that holds all of an unsigned one.
+// parquetUnsigned returns the smallest signed type that holds all values of an unsigned one.
 func parquetUnsigned(bits int) (columnType, func(parquet.Value) (string, error), error) {
 	of := map[int]columnType{8: {kind: kindInt16}, 16: {kind: kindInt32}, 32: {kind: kindInt64},
 		64: {kindDecimal, 20, 0}}[bits]
@@ -218,7 +218,7 @@ func (r *parquetReading) next() (row, string, error) {
 		n, err := r.rows.ReadRows(r.buf)
 		r.left = r.buf[:n]
 		switch {
-		case n > 0: // an error comes again
+		case n > 0: // the next call returns the error again
 		case errors.Is(err, io.EOF):
 			return nil, strconv.FormatInt(r.at, 10), io.EOF
 		case err != nil:

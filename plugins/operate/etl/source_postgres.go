@@ -14,11 +14,11 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// postgresSource is a table or a query of a PostgreSQL.
+// postgresSource is a table or a query of a PostgreSQL server.
 type postgresSource struct {
 	postgresServer
 	table, query string
-	key          string // the column by which it is read in order; "": in any, from the beginning alone
+	key          string // column by which it is read in order; "": in no order, and always from the beginning
 }
 
 func readPostgres(r *reader) source {
@@ -48,11 +48,11 @@ type postgresReading struct {
 	key   int // index of the key; -1: none
 	rows  pgx.Rows
 	slab  slab
-	last  string // the key of the last row
+	last  string // key of the last row
 	began bool
 }
 
-// open connects, with the secrets as they are now, and asks for the columns.
+// open connects, with the secrets as they are now, and reads the columns.
 func (p postgresSource) open(ctx context.Context) (reading, error) {
 	conn, err := p.connect(ctx, map[string]string{"default_transaction_read_only": "on"})
 	if err != nil {
@@ -105,7 +105,7 @@ func (r *postgresReading) describeColumns(ctx context.Context) error {
 	return nil
 }
 
-// typeOf is the type that holds every value of a column, or why there is none.
+// typeOf returns the type that holds every value of a column, or why there is none.
 func (r *postgresReading) typeOf(ctx context.Context, f pgconn.FieldDescription) (columnType, error) {
 	if k, is := map[uint32]kind{16: kindBool, 17: kindBytes, 18: kindText, 19: kindText, 20: kindInt64, 21: kindInt16,
 		23: kindInt32, 25: kindText, 26: kindInt64, 114: kindJSON, 700: kindFloat32, 701: kindFloat64, 1042: kindText,
@@ -143,16 +143,16 @@ func (r *postgresReading) typeOf(ctx context.Context, f pgconn.FieldDescription)
 
 func (r *postgresReading) columns() []column { return r.cols }
 
-// identity is of the query and what it gives: a key means the same as long as
-// these do.
+// identity is the columns and the key: while they are the same, so is the meaning of a position.
+// The query is part of the pipeline's hash.
 func (r *postgresReading) identity() string {
 	if r.key < 0 {
-		return "" // never gone on with
+		return "" // a run never continues
 	}
 	return fmt.Sprintf("%v by %s", r.cols, r.postgresSource.key)
 }
 
-// from begins a snapshot of the table: what others write meanwhile is not seen.
+// from begins a snapshot, which does not see later changes, and reads on after the key in position.
 func (r *postgresReading) from(ctx context.Context, position string) error {
 	if _, err := r.conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
 		return r.refused("reading", err)
@@ -176,7 +176,7 @@ func (r *postgresReading) from(ctx context.Context, position string) error {
 			args = append(args, position)
 			r.last, r.began = position, true
 		}
-		query += " ORDER BY " + key // which an index gives
+		query += " ORDER BY " + key // an index on the key gives this order
 	}
 	var err error
 	if r.rows, err = r.conn.Query(ctx, query, args...); err != nil {
@@ -185,8 +185,8 @@ func (r *postgresReading) from(ctx context.Context, position string) error {
 	return nil
 }
 
-// once refuses to go on behind a key that stands twice: of its second row nobody
-// knows whether it was read.
+// once returns an error if two rows have the key after which to go on: it would not be known
+// whether the second was read.
 func (r *postgresReading) once(ctx context.Context, key, position string) error {
 	var rows int64
 	if err := r.conn.QueryRow(ctx, "SELECT count(*) FROM "+r.postgresSource.from()+" WHERE "+key+" = $1",
@@ -229,13 +229,13 @@ func (r *postgresReading) next() (row, string, error) {
 	return out, r.last, nil
 }
 
-// fromPostgres is a value that the server wrote as text; nil: null.
+// fromPostgres converts a value from the text that the server sends; nil: null.
 func (t columnType) fromPostgres(v []byte, s *slab) (c cell, err error) {
 	if v == nil {
 		return cell{null: true}, nil
 	}
 	switch t.kind {
-	case kindText, kindJSON, kindUUID: // the server has checked them
+	case kindText, kindJSON, kindUUID: // the server has validated them
 		c.text = s.text(v)
 		return c, nil
 	case kindBytes:
@@ -253,7 +253,8 @@ func (t columnType) fromPostgres(v []byte, s *slab) (c cell, err error) {
 	return c, err
 }
 
-// rawRow is a row that cannot be read, as the server wrote it.
+// rawRow returns a row that cannot be read as a JSON object, with the values as the server sent
+// them.
 func rawRow(cols []column, raw [][]byte) []byte {
 	cells := make(row, len(raw))
 	all := make([]column, len(raw))

@@ -12,15 +12,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresChanges is a table of a PostgreSQL whose changes are followed, by logical
-// replication: a publication says of which table, and a slot keeps what was not read.
+// postgresChanges is a table of a PostgreSQL server whose changes are followed by logical
+// replication. A publication names the table, and a replication slot keeps the part of the log that
+// was not read.
 type postgresChanges struct {
 	postgresServer
 	table, slot, publication string
 	meta                     changeFacts
-	additions                bool  // columns that are new may come
-	memory                   int64 // MiB of a transaction
-	empties                  bool  // a TRUNCATE empties what is merged; else it ends the stream
+	additions                bool  // new columns are accepted
+	memory                   int64 // MiB that a transaction may take
+	empties                  bool  // TRUNCATE empties tables that merge; else it ends the stream
 }
 
 var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
@@ -57,7 +58,7 @@ func (c postgresChanges) describe() string {
 		c.publication)
 }
 
-// Replica identities of a table, as pg_class has them.
+// Replica identities of a table, as in pg_class.relreplident.
 const (
 	identityKey     = "d"
 	identityFull    = "f"
@@ -65,20 +66,20 @@ const (
 	identityNothing = "n"
 )
 
-// postgresTable is a table as the catalog has it.
+// postgresTable is the catalog's description of a table.
 type postgresTable struct {
 	oid       int64
 	name      string // SCHEMA.TABLE, quoted
-	parted    bool   // it has its rows in partitions
+	parted    bool   // it is partitioned
 	identity  string
 	cols      []column
-	primary   []string // columns of its primary key
-	told      []string // columns that the log has of a row that is deleted; nil: all
+	primary   []string // columns of the primary key
+	told      []string // columns that the log has of a deleted row; nil: all
 	toasted   []string // columns that the log may leave out of an update
-	published int64    // by what; 0: by nothing
+	published int64    // identifies its membership in the publication; 0: none
 }
 
-// from is the table in a statement, without those that inherit from it.
+// from returns the table for a FROM clause, without tables that inherit from it.
 func (t postgresTable) from() string {
 	if t.parted {
 		return t.name
@@ -86,10 +87,11 @@ func (t postgresTable) from() string {
 	return "ONLY " + t.name
 }
 
-// mend says how the log is told all columns.
+// mend returns the statement that makes the log have all columns of old rows.
 func (t postgresTable) mend() string { return "ALTER TABLE " + t.name + " REPLICA IDENTITY FULL" }
 
-// look asks for the table, and says why its changes cannot be followed.
+// look reads the table's description. It returns an error that says why its changes cannot be
+// followed.
 func (c postgresChanges) look(ctx context.Context, r *postgresReading) (t postgresTable, err error) {
 	var kind, level, schema, name string
 	err = r.conn.QueryRow(ctx, `SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relreplident::text,
@@ -119,8 +121,8 @@ func (c postgresChanges) look(ctx context.Context, r *postgresReading) (t postgr
 	return t, c.meta.check(t.cols)
 }
 
-// lookColumns asks for the columns, as far as the log has them: what the server
-// computes of others (GENERATED … STORED) is in no log.
+// lookColumns reads the columns that the log has: those that the server computes from others
+// (GENERATED … STORED) are not in it.
 func (c postgresChanges) lookColumns(ctx context.Context, r *postgresReading, t *postgresTable) error {
 	type attribute struct {
 		name           string
@@ -168,7 +170,7 @@ func (c postgresChanges) lookColumns(ctx context.Context, r *postgresReading, t 
 	return nil
 }
 
-// publish finds the publication of the table, and makes it where it is not there.
+// publish finds the publication of the table. If there is none, it creates one if may is set.
 func (c postgresChanges) publish(ctx context.Context, r *postgresReading, t *postgresTable, may bool) error {
 	var oid int64
 	var all, parted bool
@@ -201,8 +203,9 @@ func (c postgresChanges) publish(ctx context.Context, r *postgresReading, t *pos
 	return c.publishes(ctx, r, t, oid)
 }
 
-// publishes tells whether a publication has the whole table. Where a table was taken
-// out and in again, it is another log: changes between are in none.
+// publishes returns an error unless the publication has the whole table, and sets t.published. That
+// changes when the table is taken out of the publication and added again: then it counts as another
+// log, since the changes in between are in none.
 func (c postgresChanges) publishes(ctx context.Context, r *postgresReading, t *postgresTable, oid int64) error {
 	var member, part bool
 	t.published = oid
@@ -228,7 +231,7 @@ func (c postgresChanges) publishes(ctx context.Context, r *postgresReading, t *p
 	return nil
 }
 
-// open asks for the columns, for a plan.
+// open reads the columns, for a plan. A stream uses dial.
 func (c postgresChanges) open(ctx context.Context) (reading, error) {
 	s, err := c.watch(ctx, false)
 	if err != nil {
@@ -237,7 +240,7 @@ func (c postgresChanges) open(ctx context.Context) (reading, error) {
 	return planReading{s}, nil
 }
 
-// notes are what who plans should know.
+// notes returns what a user should know before running the pipeline.
 func (s *postgresStream) notes() (all []string) {
 	if s.at.toasted != nil {
 		all = append(all, fmt.Sprintf("  an update that leaves a long value of %s as it was cannot be read, since the log "+

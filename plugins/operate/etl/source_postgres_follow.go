@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// shape is where the columns of the table stand in a row of the log; -1: it is from
-// before there was such a column.
+// shape has the index of each column of the table in a row of the log; -1: the column did not exist
+// then.
 type shape struct{ at []int }
 
-// batch takes transactions whole, up to a commit.
+// batch returns whole transactions.
 func (s *postgresStream) batch(ctx context.Context, g trigger) (*logBatch, error) {
 	if s.reader == nil {
 		if err := s.start(ctx); err != nil {
@@ -28,7 +28,7 @@ func (s *postgresStream) came(all marks) {
 	s.reader.flushed.Store(uint64(s.flushed))
 }
 
-// changes are those of a transaction, in its order.
+// changes returns the changes of a transaction, in its order.
 func (s *postgresStream) changes(ctx context.Context, t *transaction[item]) (all []change, err error) {
 	if t.err != nil {
 		return nil, t.err
@@ -56,7 +56,7 @@ func (s *postgresStream) changes(ctx context.Context, t *transaction[item]) (all
 	return c.all, nil
 }
 
-// rows adds the changes that one of the log is.
+// rows adds the changes that one item of the log makes.
 func (s *postgresStream) rows(c *changed, of shape, i item) {
 	var old, next row
 	var err error
@@ -66,7 +66,7 @@ func (s *postgresStream) rows(c *changed, of shape, i item) {
 			return
 		}
 	}
-	moved := true // else the log would not have the old one
+	moved := true // else the log would not have the old row
 	if i.new != nil {
 		var carried *pglogrepl.TupleData
 		if i.whole {
@@ -81,8 +81,8 @@ func (s *postgresStream) rows(c *changed, of shape, i item) {
 	c.row(old, next, i.updates, moved)
 }
 
-// row is what a tuple has. What it leaves out, as it was not changed, is that of
-// the row before.
+// row converts a tuple to a row of the table. A value that the log leaves out because an update did
+// not change it is taken from before, if that is given; else it is an error of the row.
 func (s *postgresStream) row(of shape, tuple, before *pglogrepl.TupleData) (row, error) {
 	out, raw := make(row, len(s.at.cols)), make([][]byte, len(s.at.cols))
 	var wrong error
@@ -120,9 +120,9 @@ func (s *postgresStream) row(of shape, tuple, before *pglogrepl.TupleData) (row,
 	return out, nil
 }
 
-// shape finds the columns of the table in what the log says of it. The log may be from
-// before a change that the table has had meanwhile, or have one that came since the
-// stream began: that is told from the table as it is now.
+// shape finds the columns of the table in the log. If they differ from the table's, it reads the
+// table's description again: either the row is from before a change of the columns, or they were
+// changed after the stream began.
 func (s *postgresStream) shape(ctx context.Context, rel *pglogrepl.RelationMessage, t *transaction[item]) (of shape,
 	err error) {
 	var then []Column
@@ -147,7 +147,7 @@ func (s *postgresStream) shape(ctx context.Context, rel *pglogrepl.RelationMessa
 	if err != nil {
 		return of, fmt.Errorf("table %s was changed before %s: %w", s.table, place(t.begin), err)
 	}
-	if slices.Equal(now.cols, s.at.cols) { // the log is from before
+	if slices.Equal(now.cols, s.at.cols) { // the row is from before the change
 		if s.earlier || s.additions && len(other) == 0 {
 			return of, nil
 		}

@@ -12,16 +12,16 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// item is one change of a transaction.
+// item is the change of one row, or a TRUNCATE, in a transaction.
 type item struct {
-	of       *pglogrepl.RelationMessage // as the columns were; nil: all rows are gone
+	of       *pglogrepl.RelationMessage // the columns at that time; nil: all rows were deleted
 	old, new *pglogrepl.TupleData
-	whole    bool // old has all columns
+	whole    bool // old has all columns, and not only the key
 	updates  bool
 }
 
-// postgresReader reads the log beside who writes to the sinks, and tells the server
-// that it is there while they take their time.
+// postgresReader reads the log in a goroutine, ahead of the writer to the sinks. While it waits for
+// the writer, it sends the server its status, so that the server keeps the connection.
 type postgresReader struct {
 	stop context.CancelFunc
 	done chan struct{}
@@ -30,7 +30,7 @@ type postgresReader struct {
 
 	conn      *pgconn.PgConn
 	table     uint32
-	most      int64 // bytes of a transaction
+	most      int64 // bytes that a transaction may take
 	relations map[uint32]*pglogrepl.RelationMessage
 	now       *transaction[item]
 	sent      time.Time
@@ -38,11 +38,11 @@ type postgresReader struct {
 }
 
 const (
-	statusEvery = 10 * time.Second // how often the server hears of us at least
-	statusAfter = time.Second      // how soon it hears what sinks have
+	statusEvery = 10 * time.Second // longest time between two messages of status
+	statusAfter = time.Second      // how soon the server is told that the sinks have more
 )
 
-// start begins at a place; what sinks have is all before it.
+// start starts a reader at the position up to which all sinks have everything.
 func (s *postgresStream) start(ctx context.Context) error {
 	from := pglogrepl.LSN(s.stood.Next[0])
 	err := pglogrepl.StartReplication(ctx, s.conn.PgConn(), s.slot, from, pglogrepl.StartReplicationOptions{
@@ -69,17 +69,18 @@ func (s *postgresStream) start(ctx context.Context) error {
 	return nil
 }
 
-// end stops it, and tells the server last what sinks have.
+// end stops the reader, and tells the server last what the sinks have.
 func (r *postgresReader) end() {
 	r.stop()
 	<-r.done
 	if r.conn.IsClosed() {
 		return
 	}
-	_ = r.tell() // else it hears it the next time
+	_ = r.tell() // if it fails, the next reader tells it
 }
 
-// tell says what sinks have: what lies before, the server need not keep.
+// tell sends the server the position that all sinks have reached: it need not keep the log before
+// that.
 func (r *postgresReader) tell() error {
 	at := r.flushed.Load()
 	r.sent, r.told = time.Now(), at
@@ -135,7 +136,7 @@ func (r *postgresReader) take(ctx context.Context, data []byte) error {
 		if err != nil {
 			return err
 		}
-		if r.now == nil { // what comes then lies behind
+		if r.now == nil { // between transactions: the next one is after this position
 			if err := r.give(ctx, &transaction[item]{quiet: int64(alive.ServerWALEnd)}); err != nil {
 				return err
 			}
@@ -187,8 +188,7 @@ func (r *postgresReader) message(ctx context.Context, msg pglogrepl.Message, siz
 	return nil
 }
 
-// add adds a change to the transaction, which is in memory until it is committed into
-// the sinks.
+// add adds a change to the transaction, which stays in memory until the sinks have it.
 func (r *postgresReader) add(of uint32, i item, size int) {
 	t := r.now
 	if of != r.table || t == nil || t.err != nil {
@@ -207,7 +207,7 @@ func (r *postgresReader) add(of uint32, i item, size int) {
 	}
 }
 
-// give hands a transaction on, and tells the server that it is there while it waits.
+// give hands on a transaction. While it waits, it sends the server its status.
 func (r *postgresReader) give(ctx context.Context, t *transaction[item]) error {
 	return r.hand(ctx, t, func() error { return r.tellInTime(false) })
 }

@@ -14,18 +14,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresStream follows the changes of a table. Marks are places of the server's log
-// (LSNs) at which a commit, or a record between commits, begins: what was committed
-// before is there, and nothing else. The server forgets what lies before a place only
-// when all sinks have told that they are there.
+// postgresStream follows the changes of a table. A position is an LSN at which a commit, or a
+// record between commits, begins: exactly what was committed before is before it. The server keeps
+// the log from the position on that all sinks have reached.
 type postgresStream struct {
 	postgresChanges
-	asks *postgresReading // beside the log
+	asks *postgresReading // connection for queries
 	at   postgresTable
 	stand[item]
-	earlier bool // rows may come as the columns were before
+	earlier bool // rows may have the columns of before a change
 	conn    *pgx.Conn
-	reader  *postgresReader // nil: it was not begun
+	reader  *postgresReader // nil: reading has not begun
 
 	looked time.Time
 	shapes map[*pglogrepl.RelationMessage]shape
@@ -40,8 +39,8 @@ func (c postgresChanges) dial(ctx context.Context) (following, error) {
 	return s, nil
 }
 
-// watch connects twice, and asks for all that can be said before reading. make says
-// that what is missing for it may be made.
+// watch opens two connections, and makes all checks that are possible before reading. With make, it
+// may create the publication.
 func (c postgresChanges) watch(ctx context.Context, make bool) (*postgresStream, error) {
 	asks, err := c.connect(ctx, nil)
 	if err != nil {
@@ -74,7 +73,7 @@ func (s *postgresStream) ask(ctx context.Context, make bool) (err error) {
 	return nil
 }
 
-// replication connects as who follows the log.
+// replication opens a connection for the replication protocol.
 func (c postgresChanges) replication(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := c.connect(ctx, map[string]string{"replication": "database"})
 	if Final(err) {
@@ -93,8 +92,8 @@ func (s *postgresStream) lag() map[int32]int64 { return map[int32]int64{0: s.beh
 
 func (s *postgresStream) behind() int64 { return max(0, s.ends.Next[0]-s.reached()) }
 
-// begin makes the slot for the first sink, and else looks whether it has all that
-// the sinks lack.
+// begin creates the slot if there is none and no sink has anything. Otherwise it checks that the
+// slot has everything that the sinks lack.
 func (s *postgresStream) begin(ctx context.Context, sinks []marks, earlier bool) error {
 	s.earlier, s.stood = earlier, least(s.mark(0), sinks)
 	s.flushed = s.stood.Next[0]
@@ -128,7 +127,7 @@ func (s *postgresStream) begin(ctx context.Context, sinks []marks, earlier bool)
 	return nil
 }
 
-// makeSlot makes the slot, which waits for transactions that are open.
+// makeSlot creates the slot. The server waits for open transactions first.
 func (s *postgresStream) makeSlot(ctx context.Context) error {
 	_, err := pglogrepl.CreateReplicationSlot(ctx, s.conn.PgConn(), s.slot, "pgoutput",
 		pglogrepl.CreateReplicationSlotOptions{SnapshotAction: "NOEXPORT_SNAPSHOT"})
@@ -147,13 +146,13 @@ func (s *postgresStream) slotRefused(err error) error {
 	return fmt.Errorf("making a slot: %w", s.refused("asking", err))
 }
 
-// place is a mark as the server writes it.
+// place formats a position as the server does.
 func place(at int64) string { return pglogrepl.LSN(max(at, 0)).String() }
 
-// sortable is a place whose texts are in its order.
+// sortable formats a position so that the order of texts is that of the log.
 func sortable(at int64) string { return fmt.Sprintf("%08X/%08X", uint32(at>>32), uint32(at)) }
 
-// postgresSnapshot are the rows of a table at a place of the log.
+// postgresSnapshot are the rows of a table as of a position of the log.
 type postgresSnapshot struct {
 	*postgresReading
 	meta changeFacts
@@ -161,7 +160,7 @@ type postgresSnapshot struct {
 	n    int64
 }
 
-// snapshot takes one that a slot exports, which is gone when it is taken.
+// snapshot takes the snapshot of a temporary slot, which is dropped when it returns.
 func (s *postgresStream) snapshot(ctx context.Context) (snapshotReading, marks, error) {
 	exports, err := s.replication(ctx)
 	if err != nil {
@@ -209,7 +208,7 @@ func (r *postgresSnapshot) begin(ctx context.Context, name string, t postgresTab
 	if is.Close(); is.Err() != nil {
 		return r.refused("reading", is.Err())
 	}
-	for i, f := range fields { // from here on nobody changes them
+	for i, f := range fields { // the transaction's lock keeps them from changing
 		if of, err := r.typeOf(ctx, f); err != nil || of != r.cols[i].of {
 			return errors.Join(fmt.Errorf("column %q was changed meanwhile", f.Name), err)
 		}
@@ -232,7 +231,7 @@ func (r *postgresSnapshot) next() (row, string, error) {
 func closePostgres(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), postgresTimeout)
 	defer cancel()
-	_ = conn.Close(ctx) // what counts was answered
+	_ = conn.Close(ctx) // its last answer has come
 }
 
 func (s *postgresStream) close() {
@@ -245,7 +244,8 @@ func (s *postgresStream) close() {
 	s.asks.close()
 }
 
-// lookAtLog asks where the log ends, and whether it still is what is followed.
+// lookAtLog asks for the end of the log. It returns an error if the table is not the published one
+// any more.
 func (s *postgresStream) lookAtLog(ctx context.Context) error {
 	var end int64
 	var there bool

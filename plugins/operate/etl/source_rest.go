@@ -14,30 +14,30 @@ import (
 	"strings"
 )
 
-// restReading reads pages one after the other. A run goes on within the page in which
-// its last row was, when that still begins with the rows that were read.
+// restReading reads one page after the other. A run continues within the page of its last row, if
+// that page still begins with the rows that were read.
 type restReading struct {
 	restSource
 	client *http.Client
 	ctx    context.Context
 	cols   []column
 
-	first *restPage // which the columns were taken from; nil: it was not asked for, or is read
+	first *restPage // page from which the columns were inferred; nil: none, or it is in use
 	page  *restPage // nil: the next one is at place
 	place string    // of page
-	taken int       // rows of it that were read
-	sum   hash.Hash // of these
+	taken int       // rows of page that were read
+	sum   hash.Hash // of these rows
 	ended bool
 
-	seen  map[[16]byte]bool // places that were asked for
-	sames [sha256.Size]byte // of the page before
+	seen  map[[16]byte]bool // hashes of the places that were requested
+	sames [sha256.Size]byte // checksum of the page before
 }
 
-// restPosition is behind a row.
+// restPosition is the position after a row.
 type restPosition struct {
 	Place string `json:"place"` // of its page
-	Taken int    `json:"taken"` // rows of the page up to it
-	Sum   string `json:"sum"`   // of these
+	Taken int    `json:"taken"` // rows of the page up to this one
+	Sum   string `json:"sum"`   // checksum of these rows
 }
 
 func (s restSource) open(ctx context.Context) (reading, error) {
@@ -92,7 +92,7 @@ func (r *restReading) from(ctx context.Context, position string) error {
 	return nil
 }
 
-// take goes behind a row of the page.
+// take adds the next row of the page to the checksum, and passes over it.
 func (r *restReading) take() error {
 	raw, err := marshalled(r.page.rows[r.taken].plain())
 	if err != nil {
@@ -105,8 +105,8 @@ func (r *restReading) take() error {
 
 func (r *restReading) told() string { return hex.EncodeToString(r.sum.Sum(nil)) }
 
-// turn asks for the page at place. One that leads to where the reading has been, or
-// that is the one before it again, has no end.
+// turn requests the page at r.place. It is an error if that place was requested before, or if the
+// page equals the one before it: reading would never end.
 func (r *restReading) turn() error {
 	digest := sha256.Sum256([]byte(r.place))
 	key := [16]byte(digest[:16])
@@ -153,14 +153,14 @@ func (r *restReading) next() (row, string, error) {
 	}
 	out, err := objectCells(n, r.cols, r.missing, r.ignore)
 	if err != nil {
-		raw, _ := marshalled(n.plain()) // as take did
+		raw, _ := marshalled(n.plain()) // cannot fail: take has done the same
 		return nil, r.position(), &rowError{err.Error(), []byte(raw.text)}
 	}
 	return out, r.position(), nil
 }
 
 func (r *restReading) position() string {
-	raw, _ := json.Marshal(restPosition{r.place, r.taken, r.told()}) // texts and a number
+	raw, _ := json.Marshal(restPosition{r.place, r.taken, r.told()}) // cannot fail: texts and a number
 	return string(raw)
 }
 
@@ -179,9 +179,9 @@ func (r *restReading) count(ctx context.Context) (n int64, err error) {
 
 func (r *restReading) close() { r.client.CloseIdleConnections() }
 
-// inferred are the columns of a page: of each name the type that all of its values
-// have. What is of several types, nested, or a number with a fraction - whose digits
-// nobody has said - is json, as it stands there.
+// inferred returns the columns of a page. The type of a column is that of all its values. It is
+// json if they have several types, are nested, or are numbers with a fraction, as the number of
+// digits is not known.
 func inferred(rows []*node) ([]column, error) {
 	kinds := map[string]kind{}
 	for _, n := range rows {
@@ -206,7 +206,7 @@ func inferred(rows []*node) ([]column, error) {
 	var all []column
 	for _, name := range sortedKeys(kinds) {
 		of := kinds[name]
-		if of == "" { // null everywhere
+		if of == "" { // null in every row
 			of = kindJSON
 		}
 		all = append(all, column{name, columnType{kind: of}})
@@ -214,7 +214,7 @@ func inferred(rows []*node) ([]column, error) {
 	return all, nil
 }
 
-// kindOf is the type of a value; "": null has none.
+// kindOf returns the type of a value; "": null has none.
 func kindOf(n *node) kind {
 	switch v := n.value.(type) {
 	case nil:

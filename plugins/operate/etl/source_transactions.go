@@ -9,36 +9,36 @@ import (
 	"time"
 )
 
-// transaction is one that was committed, with what it did to the table, as the log
-// of a database has it. Places of the log are numbers that only grow.
+// transaction is a committed transaction, with its changes of the table, as a database's log has
+// it. Positions of the log are numbers that only grow.
 type transaction[I any] struct {
-	begin int64 // where it begins, or its commit does
-	end   int64 // and where what follows begins
+	begin int64 // position at which it, or its commit, begins
+	end   int64 // position after it
 	at    time.Time
 	items []I
 	bytes int
-	err   error // it cannot be taken
+	err   error // why it cannot be processed
 
-	quiet int64 // it is none: there is nothing more up to here
+	quiet int64 // with end 0: there is no transaction, and nothing more up to this position
 }
 
 const (
-	waitTick   = 100 * time.Millisecond // how often a reader that waits for the sinks looks up
-	mostQueued = 64 << 20               // bytes that wait for the sinks
-	valueBytes = 64                     // about what a value costs beside its bytes
-	mostQuiet  = 16 << 20               // places of others' changes, behind which sinks note that there was nothing
-	quietEvery = 60 * time.Second       // how often at most
+	waitTick   = 100 * time.Millisecond // how often a reader that waits for the writer calls meanwhile
+	mostQueued = 64 << 20               // bytes that wait for the writer
+	valueBytes = 64                     // estimated memory of a value beside its bytes
+	mostQuiet  = 16 << 20               // distance in the log without changes, after which sinks record the position
+	quietEvery = 60 * time.Second       // how often they do, at most
 )
 
-// transactionQueue is between who reads the log and who writes to the sinks.
+// transactionQueue is between the reader of the log and the writer to the sinks.
 type transactionQueue[I any] struct {
 	out    chan *transaction[I]
-	err    error // why out is closed
+	err    error // why out was closed
 	queued atomic.Int64
 }
 
-// hand gives a transaction to who writes to the sinks, and waits while much waits
-// there; meanwhile it lets the reader do something now and then.
+// hand passes a transaction to the writer. It waits while more than mostQueued bytes are queued,
+// and calls meanwhile every waitTick. A quiet position is dropped instead of waiting.
 func (q *transactionQueue[I]) hand(ctx context.Context, t *transaction[I], meanwhile func() error) error {
 	tick := time.NewTicker(waitTick)
 	defer tick.Stop()
@@ -54,7 +54,7 @@ func (q *transactionQueue[I]) hand(ctx context.Context, t *transaction[I], meanw
 		default:
 		}
 		if t.end == 0 {
-			return nil // of quiet the next one tells again
+			return nil // the next quiet position includes this one
 		}
 		select {
 		case out <- t:
@@ -70,15 +70,15 @@ func (q *transactionQueue[I]) hand(ctx context.Context, t *transaction[I], meanw
 	}
 }
 
-// stand is where a stream is in a log of transactions. Its marks have one number: a
-// place at which a transaction, or what lies between two, begins.
+// stand is the state of a stream in a log of transactions. Its marks have one number: a position at
+// which a transaction, or something between two transactions, begins.
 type stand[I any] struct {
 	log     string
 	queue   *transactionQueue[I] // nil: the log is not read yet
 	stood   marks
 	ends    marks
-	seen    int64 // up to where there is nothing more for this stream, whoever else wrote
-	flushed int64 // what all sinks have
+	seen    int64 // position up to which the log has nothing more for this stream
+	flushed int64 // position that all sinks have reached
 	noted   time.Time
 	held    *transaction[I]
 }
@@ -89,15 +89,15 @@ func (s *stand[I]) bound() marks       { return s.ends }
 func (s *stand[I]) unit() string       { return UnitBytes }
 func (s *stand[I]) mark(n int64) marks { return marks{s.log, map[int32]int64{0: n}} }
 
-// reached is up to where the log holds nothing that was not read.
+// reached returns the position up to which the log has nothing that was not read.
 func (s *stand[I]) reached() int64 { return max(s.stood.Next[0], s.seen) }
 
 func (s *stand[I]) countBetween(context.Context, marks, marks) (int64, bool, error) {
 	return 0, false, nil
 }
 
-// lowest is how far the sink is that is furthest behind of those that have something;
-// below 0: none has.
+// lowest returns the position of the sink that is furthest behind, of those that have something;
+// -1: none has.
 func lowest(sinks []marks) int64 {
 	low := int64(-1)
 	for _, m := range sinks {
@@ -108,8 +108,8 @@ func lowest(sinks []marks) int64 {
 	return low
 }
 
-// take takes transactions whole into a batch, up to a commit. rows are the changes of
-// one; lost says why there are no more.
+// take collects whole transactions into a batch. rows converts one to changes; lost says why no
+// more come.
 func (s *stand[I]) take(ctx context.Context, g trigger, rows func(context.Context, *transaction[I]) ([]change, error),
 	lost func(error) error) (*logBatch, error) {
 	b := &logBatch{from: s.stood.clone()}
@@ -138,7 +138,7 @@ func (s *stand[I]) take(ctx context.Context, g trigger, rows func(context.Contex
 		changes, err := rows(ctx, t)
 		if err != nil {
 			if s.held = t; len(all) > 0 {
-				break // what came before it comes first
+				break // first deliver what was committed before it
 			}
 			return nil, err
 		}
@@ -162,7 +162,7 @@ func (s *stand[I]) take(ctx context.Context, g trigger, rows func(context.Contex
 	return b, nil
 }
 
-// following is the next transaction; nil: none came for so long.
+// following returns the next transaction or quiet position; nil: none came within wait.
 func (s *stand[I]) following(ctx context.Context, wait time.Duration, lost func(error) error) (*transaction[I], error) {
 	if t := s.held; t != nil {
 		s.held = nil
@@ -184,7 +184,7 @@ func (s *stand[I]) following(ctx context.Context, wait time.Duration, lost func(
 	}
 }
 
-// quiet notes that there is nothing more up to a place.
+// quiet notes that there is nothing more up to a position.
 func (s *stand[I]) quiet(at int64, until *marks) {
 	s.seen = max(s.seen, at)
 	if until != nil && s.seen >= until.Next[0] && s.stood.Next[0] < until.Next[0] {
@@ -192,8 +192,8 @@ func (s *stand[I]) quiet(at int64, until *marks) {
 	}
 }
 
-// dueQuiet tells whether sinks are to note that there was nothing up to here, so that
-// the log need not be kept for them; where a stream ends, it is there.
+// dueQuiet tells whether sinks are to record that there was nothing up to here, so that the log
+// need not be kept for them. If it returns true, s.stood is the position to record.
 func (s *stand[I]) dueQuiet(until *marks) bool {
 	if s.held != nil || s.seen-s.flushed <= mostQuiet || time.Since(s.noted) <= quietEvery {
 		return false
@@ -207,14 +207,14 @@ func (s *stand[I]) dueQuiet(until *marks) bool {
 	return true
 }
 
-// changed gathers the changes of a transaction, in its order.
+// changed collects the changes of a transaction, in its order.
 type changed struct {
 	facts    changeFacts
-	end      string // of the transaction, for rejects
-	position string // the same, as a text in its order
+	end      string // position after the transaction, for rejects
+	position string // the same, as a text that sorts like it
 	at       time.Time
 	all      []change
-	n        int // of those that are seen
+	n        int // number of changes that sinks which keep all changes get
 }
 
 func (c *changed) add(o op, operation string, r row, err error) {
@@ -229,8 +229,8 @@ func (c *changed) add(o op, operation string, r row, err error) {
 	c.all = append(c.all, one)
 }
 
-// row adds the changes that one of the log is: of an update that changes the key, a
-// delete and an insert. old is nil where the log does not have it.
+// row adds the changes that one item of the log makes: for an update that changes the key, a delete
+// and an insert. old is nil if the log does not have it.
 func (c *changed) row(old, next row, updates, moved bool) {
 	switch {
 	case next == nil:
@@ -250,7 +250,7 @@ func (c *changed) row(old, next row, updates, moved bool) {
 	c.add(opPut, operation, next, nil)
 }
 
-// sameKey tells whether two rows have the same values in some columns.
+// sameKey tells whether two rows have the same values in the columns key.
 func sameKey(cols []column, key []string, a, b row) bool {
 	for i, c := range cols {
 		if slices.Contains(key, c.name) && a[i] != b[i] {
@@ -260,12 +260,12 @@ func sameKey(cols []column, key []string, a, b row) bool {
 	return true
 }
 
-// planReading is a table that is only asked what it is.
+// planReading is a table that is opened for a plan, and not read.
 type planReading struct{ asked }
 
 type asked interface {
 	columns() []column
-	notes() []string // what who plans should know
+	notes() []string // what a user should know before running the pipeline
 	known() (columns []string, mend string)
 	describe() string
 	close()

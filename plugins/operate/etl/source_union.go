@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// unionSource reads sources one after the other. They have the same columns, in
-// any order; the rows have them in that of the first.
+// unionSource reads sources one after the other. They have the same columns, in any order; the rows
+// have them in the order of the first source.
 type unionSource struct{ parts []source }
 
 // mostParts bounds the sources of a union, which are open at the same time.
@@ -51,7 +51,8 @@ func (u unionSource) describe() string {
 	return strings.Join(all, ", then ")
 }
 
-// arrange says where each of some columns stands among others.
+// arrange returns the index of each of the columns in among, or an error if the two lists differ in
+// more than order.
 func arrange(columns, among []column) ([]int, error) {
 	at := make([]int, len(columns))
 	for i, c := range columns {
@@ -71,7 +72,8 @@ func arrange(columns, among []column) ([]int, error) {
 	return at, nil
 }
 
-// unionReading has a position that says which source, and where in it.
+// unionReading reads one source after the other. Its position is the number of a source and a
+// position in it.
 type unionReading struct {
 	parts []reading
 	order [][]int
@@ -167,7 +169,7 @@ func (r *unionReading) close() {
 	}
 }
 
-// checkHeaders checks what a source says of its columns only when it is read.
+// checkHeaders checks the headers of files, which open does not read.
 func checkHeaders(in reading) error {
 	switch in := in.(type) {
 	case *fileReading:

@@ -18,12 +18,12 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// stage keeps what a run has taken from its source, block by block, until the
-// sinks have it. Each block is a file, synced before the progress names it; what
-// a crash leaves beyond that is written again.
+// stage keeps what a run has read from its source, in blocks, until the sinks have it. Each block
+// is a file that is synced before the progress names it. Files that the progress does not name,
+// after a crash, are written again.
 type stage struct {
 	dir  string
-	held []*block // of a stream, which keeps none
+	held []*block // blocks of a stream, in memory; nil: they are files
 }
 
 const (
@@ -32,7 +32,7 @@ const (
 	runsFolder   = "runs"
 )
 
-// progress is how far a run is. It is replaced whole, after each block.
+// progress is the state of a run. It is replaced as a whole, after each block.
 type progress struct {
 	Run      string   `json:"run"`
 	Pipeline string   `json:"pipeline"` // hash
@@ -40,15 +40,15 @@ type progress struct {
 	Position string   `json:"position"`
 	Blocks   int      `json:"blocks"`
 	Counts   Counts   `json:"counts"`
-	Done     bool     `json:"done"` // the source has been read to its end
+	Done     bool     `json:"done"` // the source was read to its end
 	From     []Column `json:"from,omitempty"`
-	Ends     []int    `json:"ends,omitempty"` // blocks, where each segment that is whole ends
+	Ends     []int    `json:"ends,omitempty"` // number of blocks at the end of each complete segment
 	Columns  []Column `json:"columns"`
 	Sinks    []Sink   `json:"sinks"`
 }
 
-// lock takes the state of a pipeline for this process, until release. The kernel
-// frees it when the process ends, however it ends.
+// lock locks the state of a pipeline for this process, until release. The kernel releases the lock
+// when the process ends, however it ends.
 func (s stage) lock() (release func(), err error) {
 	for _, dir := range []string{s.dir, filepath.Join(s.dir, blocksFolder), filepath.Join(s.dir, runsFolder)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -69,7 +69,7 @@ func (s stage) lock() (release func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// load returns how far the last run came; nil when it came to its end.
+// load returns the progress of the run that was interrupted, or nil if there is none.
 func (s stage) load() (*progress, error) {
 	raw, err := os.ReadFile(filepath.Join(s.dir, progressFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -109,8 +109,7 @@ func (s stage) saveRaw(raw []byte) error {
 	})
 }
 
-// clear forgets the run: its progress first, so that nothing names blocks that
-// are gone.
+// clear removes the run: its progress first, so that it never names blocks that are gone.
 func (s stage) clear() error {
 	if err := os.Remove(filepath.Join(s.dir, progressFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("ending the run: %w", err)
@@ -125,7 +124,8 @@ func (s stage) clear() error {
 	return nil
 }
 
-// replace writes a file so that it is there whole, and durable, or as before.
+// replace replaces a file. When it returns nil, the new contents are durable. After an error or a
+// crash, the file has the old or the new contents, never a part.
 func replace(path string, write func(io.Writer) error) (err error) {
 	temp := path + ".tmp"
 	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -161,12 +161,12 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// block is what came of some rows of the source.
+// block is the result of some rows of the source.
 type block struct {
 	rows    []row    // for the sinks
-	ops     []op     // of a stream: what the rows are; of those beyond it, opPut
+	ops     []op     // of a stream: the operation of each row; opPut for rows beyond it
 	rejects [][]byte // lines of JSON
-	size    int      // about how much memory both take, while it is filled
+	size    int      // estimated memory of both, while the block is filled
 }
 
 func (b *block) add(r row) {
@@ -180,8 +180,8 @@ func (s stage) path(n int) string {
 	return filepath.Join(s.dir, blocksFolder, fmt.Sprintf("%09d", n))
 }
 
-// put keeps a block. It ends with a checksum: a disk that gives other bytes back
-// is noticed.
+// put writes a block, durably. It ends with a checksum, so that get notices a disk that returns
+// other bytes.
 func (s stage) put(n int, b *block) error {
 	return replace(s.path(n), func(w io.Writer) error {
 		sum := sha256.New()
@@ -218,7 +218,7 @@ func (s stage) put(n int, b *block) error {
 	})
 }
 
-// get reads a block back.
+// get reads a block and checks it.
 func (s stage) get(n int) (*block, error) {
 	if s.held != nil {
 		return s.held[n], nil
@@ -247,7 +247,7 @@ func (s stage) get(n int) (*block, error) {
 			if n := number(); n == 0 {
 				b.rows[i][j].null = true
 			} else {
-				b.rows[i][j].text = rawjson.Alias(take(n - 1)) // of what nobody writes to
+				b.rows[i][j].text = rawjson.Alias(take(n - 1)) // nobody writes to raw
 			}
 		}
 	}
@@ -258,7 +258,7 @@ func (s stage) get(n int) (*block, error) {
 	return b, nil
 }
 
-// digest counts what is written, and sums it up.
+// digest counts and hashes what is written through it.
 type digest struct {
 	w     io.Writer
 	sum   hash.Hash

@@ -12,14 +12,14 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 )
 
-// What becomes of a row that a step cannot pass.
+// Values of on_failure: what happens to a row that a step fails on.
 const (
 	onFail   = "fail"
 	onDrop   = "drop"
 	onReject = "reject"
 )
 
-// Which row of several with one key stays.
+// Values of keep: which of several rows with the same key stays.
 const (
 	keepFirst = "first"
 	keepLast  = "last"
@@ -27,7 +27,7 @@ const (
 
 const stepKinds = "filter, derive, rename, select, validate, dedupe, unique, aggregate, check, lookup and unnest"
 
-// stepSpec is a step as the file has it.
+// stepSpec is a step as the file describes it.
 type stepSpec struct {
 	at        *node
 	kind      string // one of stepKinds
@@ -50,10 +50,10 @@ type stepSpec struct {
 	notNull  bool
 	min, max *big.Rat
 	pattern  *regexp.Regexp
-	oneOf    []string // of a text
+	oneOf    []string // values of a text
 }
 
-// readStep reads {"filter": …}, {"derive": …} and so on: one name, one step.
+// readStep reads a step, an object with one member: {"filter": …}, {"derive": …} and so on.
 func (p *Pipeline) readStep(n *node, problems *[]Problem) stepSpec {
 	s := stepSpec{at: n, onFailure: onFail}
 	r := n.object(problems)
@@ -113,7 +113,7 @@ func readNames(r *reader, field string) (all []string) {
 	return all
 }
 
-// readGather reads a step that needs all rows.
+// readGather reads a step that gathers.
 func (s *stepSpec) readGather(r *reader) {
 	s.by = readNames(r, "by")
 	if len(s.by) == 0 && (s.kind == "unique" || r.members["by"] != nil) {
@@ -130,8 +130,7 @@ func (s *stepSpec) readGather(r *reader) {
 	r.end()
 }
 
-// readMapping compiles a mapping. It sees the row and nothing else: no files, no
-// environment.
+// readMapping compiles a mapping. It can use nothing but the row: no files, no environment.
 func readMapping(r *reader, n *node) (*bloblang.Executor, string) {
 	code, is := n.value.(string)
 	if !is || strings.TrimSpace(code) == "" {
@@ -206,32 +205,30 @@ func readBound(r *reader, name string) *big.Rat {
 	return v
 }
 
-// failure is a row that a step cannot pass, and why. The reason names the column
-// and not the value.
+// failure tells at which step a row failed, and why. The reason names the column, not the value.
 type failure struct {
 	step      int
 	reason    string
 	onFailure string
 }
 
-// step works on a row: it returns it changed, or says that it is filtered, or
+// step processes a row. It returns the changed row, or tells that the row is filtered, or why it
 // failed.
 type step func(row) (out row, filtered bool, failed string)
 
-// planned is a pipeline's steps between the columns of its source and of its
-// sinks.
+// planned are the steps of a pipeline, compiled for the columns of its source.
 type planned struct {
 	specs   []stepSpec
-	steps   []step                   // nil where a step gathers
-	begin   []func(time.Time) gather // nil where it does not
-	spreads []spread                 // nil where a step makes no rows of one
-	between [][]column               // the columns before each step, and at the end
-	notes   []string                 // what the source says of itself to who plans
+	steps   []step                   // nil for steps that gather or spread
+	begin   []func(time.Time) gather // nil for steps that do not gather
+	spreads []spread                 // nil for steps that make at most one row of one
+	between [][]column               // the columns before each step, and after the last
+	notes   []string                 // what the source tells a user who plans
 }
 
 func (p *planned) columns() []column { return p.between[len(p.between)-1] }
 
-// plan checks the steps against the columns of the source, and each other.
+// plan compiles the steps for the columns of the source, and returns what is wrong with them.
 func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 	out := &planned{specs: p.steps, between: [][]column{columns}}
 	var problems []Problem
@@ -252,7 +249,7 @@ func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 		}
 		if err != nil {
 			problems = append(problems, s.at.problem("%v", err).Problems...)
-			return nil, problems // the columns of what follows are not known
+			return nil, problems // the columns after it are not known
 		}
 		columns = next
 		out.steps, out.begin = append(out.steps, do), append(out.begin, begin)
@@ -261,7 +258,8 @@ func (p *Pipeline) plan(columns []column) (*planned, []Problem) {
 	return out, problems
 }
 
-// run takes a row through the steps of a segment.
+// run passes a row through the steps of a segment. filteredBy is the index of the step that
+// filtered it, or -1.
 func (p *planned) run(r row, of segment) (out row, filteredBy int, failed *failure) {
 	for i := of.from; i < of.to; i++ {
 		next, filtered, reason := p.steps[i](r)
@@ -276,7 +274,7 @@ func (p *planned) run(r row, of segment) (out row, filteredBy int, failed *failu
 	return r, -1, nil
 }
 
-// compile makes a step of a spec for the columns that come to it.
+// compile compiles a step for the columns before it, and returns those after it.
 func (s stepSpec) compile(columns []column) (step, []column, error) {
 	missing := func(name string) error { return noColumn(columns, name) }
 	switch s.kind {

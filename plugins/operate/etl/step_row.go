@@ -12,8 +12,8 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 )
 
-// structured is a row as a mapping sees it. Decimals, times and UUIDs are texts:
-// a mapping's numbers are floats, and would round them.
+// structured returns a row as a mapping sees it. Decimals, times and UUIDs are texts, because the
+// numbers of a mapping are floats.
 func structured(columns []column, r row) (map[string]any, error) {
 	all := make(map[string]any, len(columns))
 	for i, c := range columns {
@@ -70,8 +70,8 @@ func (s stepSpec) filter(columns []column) step {
 	}
 }
 
-// derive sets a column, a new one or one that is there, to what a mapping says,
-// as a value of the step's type. So it casts, too.
+// derive sets a column, new or not, to the result of a mapping, as a value of the step's type. So
+// it also converts columns to other types.
 func (s stepSpec) derive(columns []column) (step, []column, error) {
 	if s.mapping == nil {
 		return nil, nil, errors.New("it has no mapping")
@@ -92,7 +92,7 @@ func (s stepSpec) derive(columns []column) (step, []column, error) {
 		if errors.Is(err, bloblang.ErrRootDeleted) {
 			err = errors.New("the mapping deletes")
 		}
-		if err != nil { // its text quotes values
+		if err != nil { // its text may quote values
 			return r, false, fmt.Sprintf("column %q: the mapping fails", s.column)
 		}
 		c, err := s.of.of(v)
@@ -106,7 +106,7 @@ func (s stepSpec) derive(columns []column) (step, []column, error) {
 	}, next, nil
 }
 
-// of is the cell of what a mapping said.
+// of converts the result of a mapping to a value of the type.
 func (t columnType) of(v any) (c cell, err error) {
 	if v == nil {
 		return cell{null: true}, nil
@@ -132,7 +132,7 @@ func (t columnType) of(v any) (c cell, err error) {
 	case int64:
 		c.text, err = t.number(strconv.FormatInt(v, 10))
 		return c, err
-	case float64: // the shortest text of it, and no other, is what it says
+	case float64: // its value is its shortest text
 		form := byte('f')
 		if t.kind == kindFloat32 || t.kind == kindFloat64 {
 			form = 'g'
@@ -187,7 +187,7 @@ func (s stepSpec) validate(i int, c column) (step, error) {
 	}, nil
 }
 
-// within compares exactly; what is no number (NaN) or has no bound is outside.
+// within compares exactly. NaN and infinities are outside.
 func (s stepSpec) within(text string) bool {
 	v, ok := new(big.Rat).SetString(text)
 	return ok && (s.min == nil || v.Cmp(s.min) >= 0) && (s.max == nil || v.Cmp(s.max) <= 0)

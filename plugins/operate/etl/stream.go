@@ -8,36 +8,36 @@ import (
 	"time"
 )
 
-// A stream takes the records of a log into its sinks, batch by batch, until it is
-// stopped. Each sink keeps beside the rows how far it is, and changes both at once:
-// what it has, nobody brings it again, whatever was killed in between. A stream that
-// begins asks its sinks, and goes on where the one that is furthest behind is; those
-// that are ahead are met where they stand. What is in memory when a stream is killed
-// is read again.
+// A stream takes the records of a log into its sinks, batch by batch, until it is stopped. Each
+// sink records its position in the log beside the rows, and changes both in one step: whatever was
+// killed in between, no row is written twice. A stream that begins asks its sinks for their
+// positions, and reads from the one that is furthest behind; a sink that is ahead gets nothing
+// until its position is reached. What is in memory when a stream is killed is read again.
 
-// streamSink is where a stream brings its rows.
+// streamSink is where a stream writes its rows.
 type streamSink interface {
-	// at is how far the sink is; nil: it has nothing of the log.
+	// at returns the sink's position in the log; nil: it has nothing of this log.
 	at(ctx context.Context, log string) (*marks, error)
-	// bring makes rows and the marks behind them durable, both or none, when the sink
-	// is where the rows begin. One that is at their end already has them, and is left
-	// alone; at any other place it is an error. After an error, they may have come.
+	// bring makes rows and the position after them durable, both or none, if the sink's position is
+	// d.from. A sink that has reached d.to has the rows already, and is not changed; any other position
+	// is an error. After an error, the rows may be there.
 	bring(ctx context.Context, d delivery) error
 	close() error
 }
 
-// delivery is a batch behind the steps, for one sink.
+// delivery is a batch after the steps, for one sink.
 type delivery struct {
-	id      string // of the batch, and of this try
-	from    *marks // where the sink was when it was last asked, or brought to
+	id      string // of this attempt to write the batch
+	from    *marks // position of the sink when it was last asked or written to; nil: it has nothing
 	to      marks
 	columns []column
 	block   *block
-	kept    *kept // in its place
+	kept    *kept // rows on disk, instead of block
 	now     time.Time
 }
 
-// staged is a delivery as a run has its rows: these, or those that are kept.
+// staged returns a delivery in the form of a run's rows: the given ones, or those that are kept on
+// disk.
 func (d delivery) staged(rows []row) (stage, *progress) {
 	if d.kept != nil {
 		return d.kept.stage, &d.kept.run
@@ -46,9 +46,9 @@ func (d delivery) staged(rows []row) (stage, *progress) {
 		&progress{Run: d.id, Blocks: 1, Ends: []int{1}, Done: true}
 }
 
-// has tells whether a sink has the batch already, or takes it. A sink that is at any
-// other place has been brought there by somebody else: with its rows, these might
-// come twice.
+// has tells whether the sink has the batch already. If the sink's position is neither before nor
+// after the batch, it returns an error: another writer has moved it, and rows might be written
+// twice.
 func (d delivery) has(is *marks) (bool, error) {
 	switch {
 	case is != nil && is.reached(d.to):
@@ -60,7 +60,7 @@ func (d delivery) has(is *marks) (bool, error) {
 		": somebody else writes there under the name of this pipeline", is, d.from, d.to)}
 }
 
-// all are the rows of who keeps all changes.
+// all returns the rows for a sink that keeps all changes.
 func (d delivery) all() []row {
 	if len(d.block.ops) == 0 {
 		return d.block.rows
@@ -74,7 +74,7 @@ func (d delivery) all() []row {
 	return out
 }
 
-// size is how many of these there are; or how many rejects.
+// size returns the number of these rows, or, if rejects is set, of rejects.
 func (d delivery) size(rejects bool) int64 {
 	switch {
 	case d.kept != nil && rejects:
@@ -87,17 +87,17 @@ func (d delivery) size(rejects bool) int64 {
 	return int64(len(d.all()))
 }
 
-// merged is what a delivery is to a table that merges.
+// merged is what a delivery does to a table that merges.
 type merged struct {
-	empty bool  // all rows that are there go first
-	gone  []row // the rows with their keys go
-	put   []row // each has a key of its own, and is of none that goes
+	empty bool  // all rows that the table has are deleted first
+	gone  []row // rows whose keys are deleted
+	put   []row // rows to write; no two have the same key, and none has one of gone
 }
 
-// merged takes the last of several rows with one key.
+// merged keeps the last of several changes of one key.
 func (d delivery) merged(by []string) (m merged) {
 	key, err := keyOf(d.columns, by)
-	if err != nil { // the sink says it, too
+	if err != nil { // the sink returns this error, too
 		return merged{put: d.block.rows}
 	}
 	at, last := map[string]int{}, make([]int, 0, len(d.block.rows))
@@ -125,7 +125,7 @@ func (d delivery) merged(by []string) (m merged) {
 	return m
 }
 
-// streamed is a stream that goes on.
+// streamed is a stream in progress.
 type streamed struct {
 	p       *Pipeline
 	o       Options
@@ -138,17 +138,17 @@ type streamed struct {
 	marks   []*marks // of the sinks
 	account *account
 	compact *compactor
-	tries   int // since the last batch that came
+	tries   int // attempts since the last batch that was written
 	told    time.Time
 }
 
-// errColumns ends a try whose source has other columns by now, which may come: the
-// next begins with them.
+// errColumns ends an attempt because the source has new columns, which are accepted. The next
+// attempt begins with them.
 var errColumns = errors.New("the source has new columns")
 
-// Stream takes rows from the log into the sinks until the context ends, or, with
-// UntilEnd, until what was there at the beginning has come. A stream that was stopped
-// has brought whole batches; its report says how far.
+// Stream takes rows from the log into the sinks until ctx is done, or, with UntilEnd, until it has
+// read what was there at the beginning. Stopping it is no error: then the sinks have whole batches,
+// and the report says up to which position.
 func (p *Pipeline) Stream(ctx context.Context, o Options) (*Report, error) {
 	s := o.stage(p.Name)
 	release, err := s.lock()
@@ -157,7 +157,7 @@ func (p *Pipeline) Stream(ctx context.Context, o Options) (*Report, error) {
 	}
 	defer release()
 	defer p.release(ctx, o, s)
-	st := &streamed{p: p, o: o, s: s, source: p.source.(logSource)} // as Load has seen to
+	st := &streamed{p: p, o: o, s: s, source: p.source.(logSource)} // Load has checked it
 	if st.account, err = s.openAccount(newRun(o.Now())); err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (p *Pipeline) Stream(ctx context.Context, o Options) (*Report, error) {
 			continue
 		case Final(err):
 			return nil, err
-		case ctx.Err() != nil, err == nil: // stopped; or at the end
+		case ctx.Err() != nil, err == nil: // stopped, or at the end
 			return st.ended(ctx)
 		case st.tries >= o.Tries:
 			return nil, err
@@ -189,7 +189,7 @@ func (st *streamed) ended(ctx context.Context) (*Report, error) {
 		return nil, errors.New("the stream was stopped before it began")
 	}
 	st.compact.stop()
-	if st.o.UntilEnd && ctx.Err() == nil { // it may never go on for as long as it takes to the next time
+	if st.o.UntilEnd && ctx.Err() == nil { // it may never run for as long as an interval
 		st.compact.all(ctx)
 	}
 	st.account.compacted(st.compact.take())
@@ -200,7 +200,7 @@ func (st *streamed) ended(ctx context.Context) (*Report, error) {
 	return r, st.s.keep(r)
 }
 
-// try opens all that the stream needs, and goes on until something fails.
+// try opens the source and the sinks, and follows the log until something fails.
 func (st *streamed) try(ctx context.Context) (err error) {
 	id, err := st.s.identity()
 	if err != nil {
@@ -258,8 +258,8 @@ func (st *streamed) try(ctx context.Context) (err error) {
 	return st.follow(ctx, in, earlier)
 }
 
-// unchanged tells whether the source has the columns that the account knows; and
-// whether, as it was before, it may have had others.
+// unchanged returns an error if the source's columns differ from those in the account, unless that
+// is accepted. earlier tells whether rows with other columns, from before, may come.
 func (st *streamed) unchanged(now []column) (earlier bool, err error) {
 	last := st.account.Source
 	if st.p.columns != nil || last == nil {
@@ -268,7 +268,7 @@ func (st *streamed) unchanged(now []column) (earlier bool, err error) {
 	return true, st.p.asBefore(st.o, last, "when the stream was told last", now)
 }
 
-// asked are the marks of all sinks; those of one that has nothing say nothing.
+// asked asks all sinks for their positions. A sink that has nothing is not in reached.
 func (st *streamed) asked(ctx context.Context, log string) (reached []marks, err error) {
 	st.marks = make([]*marks, len(st.sinks))
 	for i, sink := range st.sinks {
@@ -289,8 +289,8 @@ func (st *streamed) reached(log string) (all []marks) {
 	return all
 }
 
-// begin goes to where the sinks are in the log, and brings a snapshot to those that
-// have nothing, when there is one.
+// begin goes to the position of the sinks in the log. If the source has snapshots, sinks that have
+// nothing get one first.
 func (st *streamed) begin(ctx context.Context, in following, earlier bool) error {
 	reached, err := st.asked(ctx, in.id())
 	if err != nil {
@@ -350,7 +350,7 @@ func (st *streamed) follow(ctx context.Context, in following, earlier bool) erro
 	}
 }
 
-// known are the marks of the sinks that have some.
+// known returns the positions of the sinks that have one.
 func (st *streamed) known() (all []marks) {
 	for _, m := range st.marks {
 		if m != nil {
@@ -360,8 +360,8 @@ func (st *streamed) known() (all []marks) {
 	return all
 }
 
-// pass takes a batch through the steps into each sink that lacks it. When it returns
-// without an error, all of them have it.
+// pass takes a batch through the steps into each sink that lacks it. When it returns nil, all sinks
+// have it durably.
 func (st *streamed) pass(ctx context.Context, b *logBatch) error {
 	counts := st.account.counts()
 	block := &block{}
@@ -390,21 +390,20 @@ func (st *streamed) pass(ctx context.Context, b *logBatch) error {
 	return nil
 }
 
-// stopTimeout is how long a batch that is on its way may take when the stream is
-// stopped.
+// stopTimeout bounds how long a batch in progress may take after the stream was stopped.
 const stopTimeout = 30 * time.Second
 
-// outlasting is a context that ends some time after another.
+// outlasting returns a context that is canceled some time after ctx.
 func outlasting(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by, cancel) })
 	return out, func() { stop(); cancel() }
 }
 
-// tellEvery is how often a stream says how far it is.
+// tellEvery is how often a stream tells the user its progress.
 const tellEvery = 10 * time.Second
 
-// tell says how far the stream is.
+// tell reports the progress of the stream.
 func (st *streamed) tell(in following, b *logBatch) {
 	st.account.compacted(st.compact.take())
 	behind := time.Duration(0)

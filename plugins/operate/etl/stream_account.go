@@ -12,10 +12,9 @@ import (
 	"time"
 )
 
-// account is what a stream has counted since a place of its log. It is for people and
-// the audit: where the stream goes on, its sinks say. Each batch is noted before it
-// comes, with what the counts are when it has: so a stream that was killed knows
-// from its sinks which of the two is true.
+// account has the counts of a stream since a position of its log. It is for people and the audit;
+// where the stream goes on is recorded by its sinks. Before a batch is written, Next notes the
+// counts after it: after a kill, the positions of the sinks tell which of the two counts is true.
 type account struct {
 	Run    string  `json:"run"`
 	From   marks   `json:"from"`
@@ -24,9 +23,9 @@ type account struct {
 	Next   *coming `json:"next,omitempty"`
 
 	Batches   int64       `json:"batches"`
-	Compacted []Compacted `json:"compacted,omitempty"` // one of each sink
+	Compacted []Compacted `json:"compacted,omitempty"` // one for each sink
 
-	Source  []Column `json:"source,omitempty"` // its columns, where it says them itself
+	Source  []Column `json:"source,omitempty"` // columns of the source, if they are not declared
 	path    string
 	session string
 	began   bool
@@ -56,7 +55,7 @@ func (s stage) openAccount(session string) (*account, error) {
 	return a, nil
 }
 
-// begin takes up the account where the sinks are, or opens another there.
+// begin continues the account if it fits the positions of the sinks, or begins a new one at from.
 func (a *account) begin(from marks, sinks []marks, p *Pipeline) {
 	came := a.Next != nil && !slices.ContainsFunc(sinks, func(m marks) bool { return !m.reached(a.Next.To) })
 	if came {
@@ -67,21 +66,21 @@ func (a *account) begin(from marks, sinks []marks, p *Pipeline) {
 	steps := len(p.steps)
 	if a.Run != "" && a.At.Log == from.Log && len(a.Counts.Steps) == steps && !from.ahead(a.At) &&
 		slices.ContainsFunc(sinks, func(m marks) bool { return m.reached(a.At) }) {
-		return // one that is behind is brought up to it, and what it gets is counted already
+		return // a sink that is behind catches up with rows that are counted already
 	}
 	*a = account{Run: a.session, From: from.clone(), At: from.clone(), Counts: Counts{Steps: make([]StepCounts, steps)},
 		Source: a.Source, path: a.path, session: a.session, began: true}
 }
 
-// counts are those before a batch, for adding to.
+// counts returns a copy of the counts, to which those of a batch are added.
 func (a *account) counts() Counts {
 	c := a.Counts
 	c.Steps = slices.Clone(c.Steps)
 	return c
 }
 
-// coming notes a batch before its first sink gets it. One that was counted already,
-// as only some sinks have it, is not counted again.
+// coming notes a batch, durably, before the first sink gets it. A batch that was counted before,
+// because some sinks have it, is not counted again.
 func (a *account) coming(from, to marks, counts Counts) error {
 	if a.Next = nil; a.At.ahead(from) {
 		return nil
@@ -90,8 +89,8 @@ func (a *account) coming(from, to marks, counts Counts) error {
 	return a.save()
 }
 
-// came says that all sinks have the batch. It is durable with the next one, or with
-// the report: until then the sinks tell the same.
+// came notes that all sinks have the batch. This is saved with the next batch or the report: until
+// then, the positions of the sinks tell it.
 func (a *account) came() {
 	if a.Next != nil {
 		a.At, a.Counts, a.Next = a.Next.To, a.Next.Counts, nil
@@ -99,7 +98,7 @@ func (a *account) came() {
 	a.Batches++
 }
 
-// compacted adds what compactions did.
+// compacted adds the results of compactions.
 func (a *account) compacted(all []Compacted) {
 	for _, one := range all {
 		i := slices.IndexFunc(a.Compacted, func(c Compacted) bool { return c.Table == one.Table && c.Folder == one.Folder })
@@ -122,7 +121,7 @@ func (a *account) save() error {
 	})
 }
 
-// report is the account as a run's.
+// report returns the account as the report of a run.
 func (a *account) report(p *Pipeline, columns []column, now time.Time) *Report {
 	r := &Report{Run: a.session, Pipeline: p.Name, Hash: p.hash(), Ended: now.UTC(), Source: p.source.describe(),
 		From: told(p.columns), Columns: told(columns), Counts: a.Counts,

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Streaming tells whether the pipeline is a stream, for Stream and not for Run.
+// Streaming tells whether the pipeline is a stream, which Stream runs, and not Run.
 func (p *Pipeline) Streaming() bool { return p.stream }
 
 const (
@@ -24,12 +24,12 @@ const (
 	usualKeep    = 7 * 24 * time.Hour
 )
 
-// UsualCompaction is what is worth it, where nobody says.
+// UsualCompaction returns the default configuration.
 func UsualCompaction() Compaction {
 	return Compaction{Small: usualSmall << 20, Least: usualLeast, Keep: usualKeep}
 }
 
-// Compaction is what the pipeline says is worth it, or what is usual.
+// Compaction returns the pipeline's configuration, or the default.
 func (p *Pipeline) Compaction() Compaction {
 	if p.compaction == nil {
 		return UsualCompaction()
@@ -37,14 +37,13 @@ func (p *Pipeline) Compaction() Compaction {
 	return p.compaction.Compaction
 }
 
-// compacting is how a stream compacts by itself.
+// compacting configures how a stream compacts by itself.
 type compacting struct {
 	Compaction
 	every time.Duration
 }
 
-// readCompaction reads whether, and how, a stream puts small files of its sinks
-// together.
+// readCompaction reads whether, and how, a stream compacts its sinks.
 func (p *Pipeline) readCompaction(r *reader) {
 	at := r.member("compact")
 	if at == nil {
@@ -64,7 +63,8 @@ func (p *Pipeline) readCompaction(r *reader) {
 	}
 }
 
-// readBlocks reads how rows are cut: a stream is cut by time, too.
+// readBlocks reads the number of rows of a block, and for a stream also the time that a batch may
+// wait.
 func (p *Pipeline) readBlocks(r *reader) {
 	usual := int64(usualBlock)
 	if p.stream {
@@ -77,7 +77,7 @@ func (p *Pipeline) readBlocks(r *reader) {
 	}
 }
 
-// checkStream says what a stream cannot do.
+// checkStream reports what a stream cannot have.
 func (p *Pipeline) checkStream(r *reader, steps, sinks []*node) {
 	if _, is := p.source.(logSource); !is && p.source != nil {
 		r.wrong(r.members["source"], "a stream follows a log: expected a source of type kafka, postgres or mysql")
@@ -102,7 +102,7 @@ func (p *Pipeline) checkStream(r *reader, steps, sinks []*node) {
 	}
 }
 
-// checkChanges says what cannot be done with the changes of a table.
+// checkChanges reports what is not possible with the changes of a table.
 func (p *Pipeline) checkChanges(r *reader, steps, sinks []*node) {
 	c, is := p.source.(changesSource)
 	if !is {
@@ -121,5 +121,5 @@ func (p *Pipeline) checkChanges(r *reader, steps, sinks []*node) {
 	}
 }
 
-// changesSource is a table whose changes are followed.
+// changesSource is a source that follows the changes of a table.
 type changesSource interface{ facts() changeFacts }

@@ -11,13 +11,13 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// deltaStream brings batches into a table of Delta Lake: each is a version, whose
-// txns say how far each partition of the log has been read.
+// deltaStream writes batches to a Delta table. Each is a version, whose txn actions record the
+// position of each partition of the log.
 type deltaStream struct {
 	p     *Pipeline
 	t     target
 	table delta.Table
-	known *delta.Snapshot // that was made or read last; nil: read again
+	known *delta.Snapshot // last version that was written or read; nil: it must be read
 }
 
 func (p *Pipeline) streamInto(ctx context.Context, t target, id string) (streamSink, error) {
@@ -37,7 +37,7 @@ func (p *Pipeline) streamInto(ctx context.Context, t target, id string) (streamS
 	return &objectStream{p: p, t: t, store: store, id: id, rejects: p.rejects != nil && t == *p.rejects}, nil
 }
 
-// reader is the name under which a table knows how far a partition is.
+// reader returns the prefix of the txn application ids for the positions in a log.
 func (d *deltaStream) reader(log string) string { return "weir etl " + d.p.Name + " log " + log + "/" }
 
 func (d *deltaStream) marks(s *delta.Snapshot, log string) *marks {

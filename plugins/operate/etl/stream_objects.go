@@ -13,20 +13,19 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// objectStream brings batches into a folder of a store: each is an object, and a
-// manifest beside it that says how far the log has been read. A batch is there when
-// its manifest is, which is put where none of its number is. An object that no
-// manifest names is of a batch that did not come. It goes as soon as it cannot come any
-// more: one of this state when the stream begins, another's when the manifest of its
-// number is there.
+// objectStream writes batches to a folder of a store. Each is an object, and a manifest that names
+// it and records the position in the log. A batch is there when its manifest is, which is put only
+// if there is none of its number. An object that no manifest names is of a batch that did not
+// succeed. It is removed as soon as it cannot succeed any more: one of this state when the stream
+// begins, one of another state when there is a manifest of its number.
 type objectStream struct {
 	p       *Pipeline
 	t       target
 	store   *lake.Store
-	id      string // of the state
+	id      string // of the state folder
 	rejects bool
 	last    manifest
-	left    map[string]int64 // objects that no manifest names yet, and their numbers
+	left    map[string]int64 // objects that no manifest names yet -> their numbers
 }
 
 func (o *objectStream) at(ctx context.Context, log string) (*marks, error) {
@@ -114,11 +113,11 @@ func (o *objectStream) bring(ctx context.Context, d delivery) error {
 	return nil
 }
 
-// resolve asks whose manifest is there: ours, when the answer was lost. If not, what
-// was written for it goes.
+// resolve finds out whose manifest is there: this stream's, if the answer was lost, or another's.
+// Then it removes the object that was written, and returns an error.
 func (o *objectStream) resolve(ctx context.Context, d delivery, key string) error {
 	id := o.id
-	o.id = "" // what another has begun meanwhile stays
+	o.id = "" // keep what another stream has begun since
 	_, err := o.at(ctx, d.to.Log)
 	o.id = id
 	if err != nil || o.last.ID == d.id {

@@ -7,16 +7,15 @@ import (
 	"io"
 )
 
-// kept are the rows of a delivery that is too large for memory: blocks on this machine.
+// kept are the rows of a delivery that is too large for memory, in blocks on disk.
 type kept struct {
 	stage             stage
 	run               progress
 	written, rejected int64
 }
 
-// snapshot brings the rows that a table has into the sinks that have nothing of it,
-// as one batch each: what is there in part is there for nobody. A stream that is
-// killed meanwhile takes another snapshot.
+// snapshot writes the rows that a table has to the sinks that have nothing, as one batch each, so
+// that nobody sees a part. A stream that is killed meanwhile takes another snapshot.
 func (st *streamed) snapshot(ctx context.Context, in following, from snapshotting) error {
 	rows, to, err := from.snapshot(ctx)
 	if err != nil {
@@ -59,7 +58,7 @@ func (st *streamed) snapshot(ctx context.Context, in following, from snapshottin
 	return st.s.clear()
 }
 
-// readSnapshot makes a block of the next rows.
+// readSnapshot reads the next rows into a block.
 func (st *streamed) readSnapshot(rows snapshotReading, counts *Counts, run *progress) error {
 	b := &block{}
 	w := into{p: st.p, planned: st.planned, segment: segment{0, len(st.planned.specs)}, counts: counts, b: b}

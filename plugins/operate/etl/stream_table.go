@@ -2,8 +2,8 @@ package etl
 
 import "context"
 
-// tableStream brings batches into a table of a database: the transaction that has
-// the rows also notes, in _weir_etl_positions beside it, how far the log has been read.
+// tableStream writes batches to a table of a database. The transaction that has the rows also
+// records the position in the log, in the table _weir_etl_positions beside it.
 type tableStream struct {
 	p  *Pipeline
 	t  *dbTable

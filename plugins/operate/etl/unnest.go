@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// unnestSpec makes a row of each element of a list of JSON.
+// unnestSpec configures a step that makes a row of each element of a JSON list.
 type unnestSpec struct {
 	columns         []column
-	values          bool // elements are values of the one column, and not objects
+	values          bool // elements are values of one column, and not objects
 	keep            bool // a row without elements stays, with nulls
-	missing, ignore bool // as of a source
+	missing, ignore bool // as in objectReader
 }
 
 func (s *stepSpec) readUnnest(r *reader) {
@@ -32,8 +32,7 @@ func (s *stepSpec) readUnnest(r *reader) {
 	s.unnest = u
 }
 
-// spread works on a row as a step does, and returns what became of it: none, one
-// or several.
+// spread processes a row like a step, and returns the rows that it makes of it, or why it failed.
 type spread func(row) (out []row, failed string)
 
 func (s stepSpec) planUnnest(columns []column) (spread, []column, error) {
@@ -74,7 +73,7 @@ func (s stepSpec) planUnnest(columns []column) (spread, []column, error) {
 	}, next, nil
 }
 
-// elements are those of a list; null has none.
+// elements returns those of a list; null has none.
 func (s stepSpec) elements(c cell) ([]*node, string) {
 	if c.null {
 		return nil, ""

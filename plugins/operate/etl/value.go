@@ -11,14 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// Forms of times in canonical text: up to microseconds, without zeros at the end.
+// Layouts of times in canonical text: up to microseconds, without zeros at the end.
 const (
 	formDate      = "2006-01-02"
 	formTimestamp = "2006-01-02T15:04:05.999999"
 )
 
-// canonical is the one text of a value of a type, or an error that says what is
-// wrong with it, and not what it is. Nothing is rounded, cut or guessed.
+// canonical returns the only canonical text of a value, or an error that says what is wrong with
+// the value and does not quote it. Nothing is rounded, cut or guessed.
 func (t columnType) canonical(text string) (string, error) {
 	if t.plain(text) {
 		return text, nil
@@ -26,7 +26,7 @@ func (t columnType) canonical(text string) (string, error) {
 	return t.careful(text)
 }
 
-// careful takes a text apart.
+// careful parses a text that plain does not accept.
 func (t columnType) careful(text string) (string, error) {
 	switch t.kind {
 	case kindBool:
@@ -87,7 +87,7 @@ func bits(k kind) int {
 	return 64
 }
 
-// canonicalFloat is the shortest text that reads as the same number.
+// canonicalFloat returns the shortest text that parses to the same number.
 func canonicalFloat(text string, size int) (string, error) {
 	if strings.ContainsAny(text, "_xXpP") {
 		return "", errors.New("it is no number")
@@ -106,7 +106,7 @@ func canonicalFloat(text string, size int) (string, error) {
 	return strconv.FormatFloat(v, 'g', -1, size), nil
 }
 
-// canonicalDecimal has exactly the digits behind the point that the type says.
+// canonicalDecimal returns a text with exactly t.scale digits behind the point.
 func (t columnType) canonicalDecimal(text string) (string, error) {
 	digits, negative := strings.CutPrefix(text, "-")
 	whole, part, _ := strings.Cut(digits, ".")
@@ -137,7 +137,7 @@ func (t columnType) canonicalDecimal(text string) (string, error) {
 	return out, nil
 }
 
-// parseTime reads a time with 'T' or a blank in it, and microseconds at most.
+// parseTime parses a time with a 'T' or a blank after the date, and with microseconds at most.
 func parseTime(text, form string) (time.Time, error) {
 	if len(text) > 10 && text[10] == ' ' {
 		text = text[:10] + "T" + text[11:]
