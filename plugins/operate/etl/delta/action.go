@@ -1,6 +1,5 @@
-// Package delta reads and writes the log of a table of Delta Lake: which files of
-// Parquet it has, what their columns are, and which writers it knows. It knows
-// nothing of rows.
+// Package delta reads and writes the log of a Delta Lake table: which Parquet files it has, what
+// their columns are, and how far its writers have come. It does not read or write rows.
 package delta
 
 import (
@@ -8,7 +7,7 @@ import (
 	"fmt"
 )
 
-// Protocol is what a reader and a writer of a table must know.
+// Protocol has the versions and features that readers and writers of a table must support.
 type Protocol struct {
 	MinReaderVersion int      `json:"minReaderVersion"`
 	MinWriterVersion int      `json:"minWriterVersion"`
@@ -16,7 +15,7 @@ type Protocol struct {
 	WriterFeatures   []string `json:"writerFeatures,omitempty"`
 }
 
-// Metadata is what a table is.
+// Metadata has the id, the schema, the partitioning and the properties of a table.
 type Metadata struct {
 	ID               string            `json:"id"`
 	Name             string            `json:"name,omitempty"`
@@ -28,15 +27,15 @@ type Metadata struct {
 	CreatedTime      int64             `json:"createdTime,omitempty"`
 }
 
-// Format is how the files of a table are written: as Parquet.
+// Format is the format of the files of a table: Parquet.
 type Format struct {
 	Provider string            `json:"provider"`
 	Options  map[string]string `json:"options"`
 }
 
-// Add says that a file is of the table.
+// Add adds a file to the table.
 type Add struct {
-	Path             string             `json:"path"` // as a URL has it, below the table
+	Path             string             `json:"path"` // URL-encoded, relative to the table's folder
 	PartitionValues  map[string]*string `json:"partitionValues"`
 	Size             int64              `json:"size"`
 	ModificationTime int64              `json:"modificationTime"`
@@ -46,7 +45,7 @@ type Add struct {
 	DeletionVector   *Vector            `json:"deletionVector,omitempty"`
 }
 
-// Remove says that a file is of the table no more.
+// Remove removes a file from the table.
 type Remove struct {
 	Path                 string             `json:"path"`
 	DeletionTimestamp    int64              `json:"deletionTimestamp,omitempty"`
@@ -57,26 +56,26 @@ type Remove struct {
 	DeletionVector       *Vector            `json:"deletionVector,omitempty"`
 }
 
-// Txn is how far a writer has come, by a number of its own.
+// Txn records how far a writer has come, by a number of its own.
 type Txn struct {
 	AppID       string `json:"appId"`
 	Version     int64  `json:"version"`
 	LastUpdated int64  `json:"lastUpdated,omitempty"`
 }
 
-// action is a line of a commit: one of these. Others change no rows, as long as the
-// protocol names no feature that is not known.
+// action is one line of a commit; one of these members is set. Actions of other kinds change no
+// rows, unless the protocol names an unknown feature.
 type action struct {
 	Protocol   *Protocol       `json:"protocol,omitempty"`
 	MetaData   *Metadata       `json:"metaData,omitempty"`
 	Add        *Add            `json:"add,omitempty"`
 	Remove     *Remove         `json:"remove,omitempty"`
 	Txn        *Txn            `json:"txn,omitempty"`
-	Sidecar    *sidecar        `json:"sidecar,omitempty"` // of a checkpoint alone
+	Sidecar    *sidecar        `json:"sidecar,omitempty"` // only in checkpoints
 	CommitInfo json.RawMessage `json:"commitInfo,omitempty"`
 }
 
-// sidecar is a file with more of a checkpoint's actions.
+// sidecar names a file with further actions of a checkpoint.
 type sidecar struct {
 	Path string `json:"path"`
 	Size int64  `json:"sizeInBytes"`
@@ -84,13 +83,13 @@ type sidecar struct {
 
 // Snapshot is a table at one version.
 type Snapshot struct {
-	Version    int64 // -1: there is none
-	Checkpoint int64 // the version of the newest one; -1: there is none
+	Version    int64 // -1: the table does not exist
+	Checkpoint int64 // version of the newest checkpoint; -1: there is none
 	Protocol   Protocol
 	Metadata   Metadata
 	Files      map[string]Add    // by Key
-	Removed    map[string]Remove // by path and vector, as the log keeps them
-	Txns       map[string]Txn    // by the writer
+	Removed    map[string]Remove // by path and vector, until their records expire
+	Txns       map[string]Txn    // by AppID
 }
 
 func empty() *Snapshot {
@@ -98,7 +97,7 @@ func empty() *Snapshot {
 		Txns: map[string]Txn{}}
 }
 
-// apply takes an action into the snapshot.
+// apply applies an action to the snapshot.
 func (s *Snapshot) apply(a action) error {
 	switch {
 	case a.Protocol != nil:
@@ -120,7 +119,7 @@ func (s *Snapshot) apply(a action) error {
 	return nil
 }
 
-// whole says what a table lacks.
+// whole returns an error if the protocol or the metadata is missing.
 func (s *Snapshot) whole() error {
 	if s.Version >= 0 && (s.Metadata.ID == "" || s.Protocol.MinReaderVersion == 0) {
 		return fmt.Errorf("version %d of the table has no protocol or no metadata: its log is damaged", s.Version)

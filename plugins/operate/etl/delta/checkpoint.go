@@ -20,11 +20,11 @@ import (
 )
 
 const (
-	betweenCheckpoints = 10                  // commits, where the table says no other number
-	keepRemoved        = 30 * 24 * time.Hour // so long vacuum may come late
+	betweenCheckpoints = 10                  // commits, unless the table says otherwise
+	keepRemoved        = 30 * 24 * time.Hour // how long removed files stay listed, for a late vacuum
 )
 
-// row is an action, as a checkpoint has it.
+// row is an action in the form of a checkpoint.
 type row struct {
 	Txn      *rowTxn      `parquet:"txn"`
 	Add      *rowAdd      `parquet:"add"`
@@ -96,7 +96,7 @@ func maybe[T comparable](v T) *T {
 	return &v
 }
 
-// rows are the actions that make the snapshot.
+// rows returns the actions that make up the snapshot.
 func (s *Snapshot) rows(now time.Time) []row {
 	m := s.Metadata
 	all := []row{
@@ -122,20 +122,21 @@ func (s *Snapshot) rows(now time.Time) []row {
 	return all
 }
 
-// Tidy writes a checkpoint of a version that was just made, when it is time for one.
-// Readers need it for nothing but speed.
+// Tidy writes a checkpoint of a version that was just committed, if one is due. Checkpoints only
+// make reading faster.
 func (t Table) Tidy(ctx context.Context, s *Snapshot, now time.Time) error {
 	every := int64(betweenCheckpoints)
 	if n, err := strconv.ParseInt(s.Metadata.Configuration["delta.checkpointInterval"], 10, 64); err == nil && n > 0 {
 		every = n
 	}
-	// whoever makes the version that is due writes it; another, when that one did not
+	// the writer of the version that is due writes it; a later one does if it is missing for too
+	// long
 	if behind := s.Version - max(s.Checkpoint, 0); behind == 0 || s.Version%every != 0 && behind < 2*every {
 		return nil
 	}
-	for _, f := range s.Files { // others have them in a form that is not kept here
+	for _, f := range s.Files { // other writers have their statistics in a form that is not read here
 		if f.DeletionVector != nil && f.Stats == "" {
-			return nil // such a file must say how many rows it has
+			return nil // the protocol asks for the number of rows of such a file
 		}
 	}
 	rows := s.rows(now)
@@ -155,8 +156,8 @@ func (t Table) Tidy(ctx context.Context, s *Snapshot, now time.Time) error {
 	return t.Store.PutBytes(ctx, t.log()+"/_last_checkpoint", last)
 }
 
-// readCheckpoint takes the actions of a part of a checkpoint, whoever wrote it, into
-// a snapshot, and those of the files that it names.
+// readCheckpoint applies the actions in one part of a checkpoint to a snapshot, and those in its
+// sidecars, which it may have if names is set.
 func (t Table) readCheckpoint(ctx context.Context, b lake.Blob, s *Snapshot, names bool) error {
 	var more []sidecar
 	take := func(a action) error {
@@ -174,7 +175,7 @@ func (t Table) readCheckpoint(ctx context.Context, b lake.Blob, s *Snapshot, nam
 		return err
 	}
 	for _, one := range more {
-		name, err := url.PathUnescape(path.Base(one.Path)) // they are in one folder, whichever is told
+		name, err := url.PathUnescape(path.Base(one.Path)) // all are in one folder, whatever the path says
 		if err != nil || !names {
 			return fmt.Errorf("a file with more of it is named wrongly: %q", one.Path)
 		}
@@ -186,7 +187,7 @@ func (t Table) readCheckpoint(ctx context.Context, b lake.Blob, s *Snapshot, nam
 	return nil
 }
 
-// eachRow reads actions that are rows of Parquet.
+// eachRow calls do for each action in a Parquet file.
 func (t Table) eachRow(ctx context.Context, b lake.Blob, do func(action) error) error {
 	r, err := t.Store.Open(ctx, b)
 	if err != nil {
@@ -209,7 +210,7 @@ func (t Table) eachRow(ctx context.Context, b lake.Blob, do func(action) error) 
 			}
 		}
 		switch {
-		case n > 0: // an error comes again
+		case n > 0: // the next call returns the error again
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
@@ -218,8 +219,8 @@ func (t Table) eachRow(ctx context.Context, b lake.Blob, do func(action) error) 
 	}
 }
 
-// cells are the values of a row, by the names of their columns. Writers differ in
-// how they call what is within lists and maps: the first two names are the same.
+// cells are the values of a row, by the names of their columns. Writers name the columns within
+// lists and maps differently, so only the first two parts of a name count.
 type cells struct {
 	one  map[string]parquet.Value
 	list map[string][]string
@@ -260,8 +261,8 @@ func collect(paths [][]string, values parquet.Row) cells {
 	return c
 }
 
-// isMap and isList name what is read of all that is within something: others write
-// statistics and partitions there a second time, in columns of their types.
+// isMap and isList tell which nested columns are read. Other writers also store statistics and
+// values of partitions in typed columns, which are not.
 func isMap(name string) bool {
 	return slices.Contains([]string{"metaData.configuration", "add.partitionValues", "add.tags"}, name)
 }
@@ -313,7 +314,7 @@ func (c cells) texts(name string) map[string]string {
 	return all
 }
 
-// vector is the deletion vector of an add or a remove, if it has one.
+// vector returns the deletion vector of an add or a remove, if it has one.
 func (c cells) vector(of string) *Vector {
 	of += ".deletionVector."
 	if !c.has(of + "storageType") {

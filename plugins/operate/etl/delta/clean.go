@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	keepLog      = 30 * 24 * time.Hour // where the table says nothing else
-	leastKeptLog = 24 * time.Hour      // who writes has a version of that age, at most
+	keepLog      = 30 * 24 * time.Hour // unless the table says otherwise
+	leastKeptLog = 24 * time.Hour      // no writer works from a version older than that
 )
 
-// ofVersion are the objects that belong to one version, or begin with it.
+// ofVersion matches the objects of one version, or of a range that begins with it.
 var ofVersion = regexp.MustCompile(
 	`^(\d{20})\.(?:json|crc|checkpoint\.(?:.+\.)?(?:parquet|json)|\d{20}\.compacted\.json)$`)
 
-// Clean removes what the log has of versions that are older than the table keeps them
-// (delta.logRetentionDuration), and returns how many objects that were. The newest
-// checkpoint that is as old stays, and all versions from there on: the table can be
-// read as it was at any time since. A crash leaves some of the oldest removed.
+// Clean removes the log of versions that are older than the table keeps them
+// (delta.logRetentionDuration), and returns the number of removed objects. The newest checkpoint of
+// that age stays, and all versions from there on, so that the table can be read as of any time
+// since. After a crash, only some of the oldest are removed.
 func (t Table) Clean(ctx context.Context, s *Snapshot, now time.Time) (n int, err error) {
 	keep, known := logKept(s.Metadata.Configuration)
-	if !known || slices.Contains(s.Protocol.ReaderFeatures, featureV2Checkpoint) { // their parts are in other files
+	if !known || slices.Contains(s.Protocol.ReaderFeatures, featureV2Checkpoint) { // these have parts elsewhere
 		return 0, nil
 	}
 	l, err := t.list(ctx)
@@ -64,8 +64,8 @@ func (t Table) Clean(ctx context.Context, s *Snapshot, now time.Time) (n int, er
 	return n, nil
 }
 
-// oldest is the version from which on the log stays: the newest with a checkpoint
-// that was made before a time; -1 when there is none.
+// oldest returns the first version whose log stays: the newest with a checkpoint that was made
+// before a time; -1: there is none.
 func (t Table) oldest(ctx context.Context, l listing, before int64) (int64, error) {
 	versions := slices.Sorted(maps.Keys(l.commits))
 	var failed error
@@ -86,8 +86,8 @@ func (t Table) oldest(ctx context.Context, l listing, before int64) (int64, erro
 	return first, nil
 }
 
-// madeAt is when a version was made, in milliseconds, as it says itself. One that
-// does not counts as new.
+// madeAt returns when a version was made, in milliseconds, according to its commit. A commit that
+// does not tell counts as new.
 func (t Table) madeAt(ctx context.Context, b lake.Blob) (at int64, err error) {
 	err = t.eachAction(ctx, b, func(a action) error {
 		var told info
@@ -102,8 +102,8 @@ func (t Table) madeAt(ctx context.Context, b lake.Blob) (at int64, err error) {
 	return at, err
 }
 
-// logKept is how long a table keeps its log; it is not known where it keeps it for
-// good, or says so in words that are not known here.
+// logKept returns how long the table keeps its log; false: for good, or for a time that cannot be
+// parsed.
 func logKept(configuration map[string]string) (time.Duration, bool) {
 	if strings.EqualFold(configuration["delta.enableExpiredLogCleanup"], "false") {
 		return 0, false

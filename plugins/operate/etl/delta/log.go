@@ -18,7 +18,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Table is a folder of a store.
+// Table is a table in a folder of a store.
 type Table struct {
 	Store  *lake.Store
 	Folder string
@@ -34,7 +34,8 @@ func (t Table) checkpoint(version int64) string {
 	return fmt.Sprintf("%s/%020d.checkpoint.parquet", t.log(), version)
 }
 
-// Key is the object of a file of the table.
+// Key returns the key of a file that the log names. A file outside of the table's folder is an
+// error.
 func (t Table) Key(file string) (string, error) {
 	name, err := url.PathUnescape(file)
 	if err != nil || path.IsAbs(name) || name != path.Clean(name) || strings.HasPrefix(name, "..") ||
@@ -44,14 +45,14 @@ func (t Table) Key(file string) (string, error) {
 	return path.Join(t.Folder, name), nil
 }
 
-// Path is how the log names an object of the table, below its folder.
+// Path returns the name of an object below the table's folder as the log has it.
 func Path(name string) string { return (&url.URL{Path: name}).EscapedPath() }
 
-// listing is what a log has.
+// listing is the contents of a log.
 type listing struct {
 	commits     map[int64]lake.Blob
 	newest      int64
-	checkpoints map[int64][]lake.Blob // whole ones: their parts
+	checkpoints map[int64][]lake.Blob // complete ones, by version: their parts
 }
 
 var (
@@ -62,7 +63,7 @@ var (
 
 func (t Table) list(ctx context.Context) (listing, error) {
 	l := listing{map[int64]lake.Blob{}, -1, map[int64][]lake.Blob{}}
-	parts := map[int64]map[string][]lake.Blob{} // by how many there are
+	parts := map[int64]map[string][]lake.Blob{} // by the number of parts
 	unique := map[int64]lake.Blob{}
 	err := t.Store.List(ctx, t.log(), func(b lake.Blob) error {
 		name := path.Base(b.Key)
@@ -99,12 +100,12 @@ func (t Table) list(ctx context.Context) (listing, error) {
 	return l, err
 }
 
-// relists is how often a log is listed again, of which a part was missing: a
-// listing is not of one moment, and others tidy logs up.
+// relists is how often a log is listed again when a part of it was missing: listings are not
+// atomic, and other writers remove old objects.
 const relists = 3
 
-// Read returns the newest version of the table; known is one that was read before,
-// or nil. Without a table, it is -1.
+// Read returns the newest version of the table. known is a version that was read before, from which
+// it goes on, or nil. If the table does not exist, the version is -1.
 func (t Table) Read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
 	for try := 0; ; try++ {
 		s, err := t.read(ctx, known)
@@ -118,7 +119,7 @@ func (t Table) Read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
 	}
 }
 
-// gapError is a version that is not there, and one behind it is.
+// gapError is a missing version that is followed by others.
 type gapError struct{ version int64 }
 
 func (e *gapError) Error() string {
@@ -160,7 +161,7 @@ func (t Table) read(ctx context.Context, known *Snapshot) (*Snapshot, error) {
 	return s, s.whole()
 }
 
-// eachAction reads a commit.
+// eachAction calls do for each action of a commit.
 func (t Table) eachAction(ctx context.Context, b lake.Blob, do func(action) error) error {
 	r, err := t.Store.Open(ctx, b)
 	if err != nil {
@@ -182,7 +183,7 @@ func (t Table) eachAction(ctx context.Context, b lake.Blob, do func(action) erro
 	}
 }
 
-// Note is what a commit of ours says of itself.
+// Note is what a commit of weir records about its run.
 type Note struct {
 	Run    string `json:"run"`
 	Rows   int64  `json:"rows"`
@@ -199,8 +200,8 @@ type info struct {
 	Weir       *Note             `json:"weir,omitempty"`
 }
 
-// Find looks for the commit of a run, the newest first: what it says of itself, and
-// the files it brought. The log may have lost it, since logs are tidied up.
+// Find returns the note and the added files of a run's commit, searching from the newest; nil: the
+// log does not have it, perhaps because old commits were removed.
 func (t Table) Find(ctx context.Context, run string) (note *Note, added []Add, err error) {
 	l, err := t.list(ctx)
 	if err != nil {
@@ -215,7 +216,7 @@ func (t Table) Find(ctx context.Context, run string) (note *Note, added []Add, e
 			}
 			var told info
 			if a.CommitInfo != nil && json.Unmarshal(a.CommitInfo, &told) == nil && told.Weir != nil &&
-				told.Weir.Run == run { // else it is another's, who says what he likes
+				told.Weir.Run == run { // else it is from another writer, in whatever form
 				note = told.Weir
 			}
 			return nil
@@ -227,25 +228,25 @@ func (t Table) Find(ctx context.Context, run string) (note *Note, added []Add, e
 	return nil, nil, nil
 }
 
-// Change is what a commit brings.
+// Change is the contents of a commit.
 type Change struct {
-	Protocol *Protocol // of a table that is made
+	Protocol *Protocol // of a new table
 	Metadata *Metadata
 	Add      []Add
 	Remove   []Add
 	Txns     []Txn
 	Mode     string // Append, Overwrite, Merge or Optimize, as histories of the table show it
 	Note     Note
-	Now      int64 // milliseconds
+	Now      int64 // milliseconds since 1970
 }
 
-// ErrConflict says that the version which was to be made is another's, or ours, when
-// the answer of the store was lost: read the table again.
+// ErrConflict says that the version exists already. It is another writer's, or ours, if an answer
+// of the store was lost: read the table again.
 var ErrConflict = errors.New("the table has a newer version")
 
-// Commit makes the version behind one that was read. When it returns without an
-// error the version is durable, and readers see all of it; after one but ErrConflict
-// it may be: its Txns say so, when the table is read again.
+// Commit commits the version after from. When it returns nil, the version is durable, and readers
+// see all of it. After an error other than ErrConflict it may be: read the table again, and look
+// for its Txns.
 func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot, error) {
 	of := from.Metadata
 	if c.Metadata != nil {
@@ -259,7 +260,7 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 	if c.Mode == "Merge" || c.Mode == "Optimize" {
 		operation = strings.ToUpper(c.Mode)
 	}
-	changes := c.Mode != "Optimize" // which puts the same rows into other files
+	changes := c.Mode != "Optimize" // Optimize writes the same rows to other files
 	said, err := json.Marshal(info{c.Now, operation, map[string]string{"mode": c.Mode, "partitionBy": string(partitions)},
 		c.Mode == "Append", "weir etl", &c.Note})
 	if err != nil {
@@ -283,7 +284,7 @@ func (t Table) Commit(ctx context.Context, from *Snapshot, c Change) (*Snapshot,
 	next := *from
 	next.Version++
 	next.Files, next.Removed, next.Txns = maps.Clone(next.Files), maps.Clone(next.Removed), maps.Clone(next.Txns)
-	maps.DeleteFunc(next.Removed, func(_ string, r Remove) bool { // as checkpoints do
+	maps.DeleteFunc(next.Removed, func(_ string, r Remove) bool { // as in checkpoints
 		return r.DeletionTimestamp < c.Now-keepRemoved.Milliseconds()
 	})
 	var body bytes.Buffer

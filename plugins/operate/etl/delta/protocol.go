@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// UnknownError says that a table needs what is not known here: to read it, or write
-// to it, would be wrong.
+// UnknownError says that the table uses a feature which is not supported: it must not be read, or
+// written.
 type UnknownError struct{ Feature string }
 
 func (e *UnknownError) Error() string {
@@ -18,15 +18,15 @@ func (e *UnknownError) Error() string {
 
 func unknown(feature string) error { return &UnknownError{"the feature " + feature} }
 
-// Features of the protocol that are known, as long as no column and no property of
-// the table makes use of those that inUse names.
+// Features of the protocol that are supported, unless a column or a property of the table uses one
+// that Writable refuses.
 const (
 	featureTimestampNTZ    = "timestampNtz"
 	featureColumnMapping   = "columnMapping"
 	featureDeletionVectors = "deletionVectors"
 	featureV2Checkpoint    = "v2Checkpoint"
 
-	mostReader, featuresReader = 3, 3 // versions; from the second on, features are named
+	mostReader, featuresReader = 3, 3 // highest version, and the one in which features are named
 	mostWriter, featuresWriter = 7, 7
 )
 
@@ -39,7 +39,7 @@ func knownByWriters() []string {
 		"identityColumns")
 }
 
-// readable says which feature keeps a table from being read.
+// readable returns an error that names a feature which keeps the table from being read.
 func (s *Snapshot) readable() error {
 	p := s.Protocol
 	if p.MinReaderVersion > mostReader {
@@ -53,7 +53,7 @@ func (s *Snapshot) readable() error {
 	return nil
 }
 
-// Readable says which feature keeps the table from being read.
+// Readable returns an error that names a feature which keeps the table from being read.
 func (s *Snapshot) Readable() error {
 	if s.Metadata.Format.Provider != "parquet" {
 		return &UnknownError{"files of " + s.Metadata.Format.Provider}
@@ -64,13 +64,13 @@ func (s *Snapshot) Readable() error {
 	return s.readable()
 }
 
-// mapping is how columns are found in the files: by name, by id, or "" where they are
-// called there as in the schema.
+// mapping returns how columns are found in the files: byName, byID, or "" if the files have the
+// names of the schema.
 func (s *Snapshot) mapping() (string, error) {
 	p, mode := s.Protocol, s.Metadata.Configuration["delta.columnMapping.mode"]
 	if p.MinReaderVersion < 2 || p.MinReaderVersion == featuresReader && !slices.Contains(p.ReaderFeatures,
 		featureColumnMapping) {
-		return "", nil // the property means nothing then
+		return "", nil // the property has no effect
 	}
 	switch mode {
 	case "", "none":
@@ -83,8 +83,8 @@ func (s *Snapshot) mapping() (string, error) {
 
 const byName, byID = "name", "id"
 
-// Writable says which feature keeps the table from being written to: rows are
-// removed, too, where it is asked for.
+// Writable returns an error that names a feature which keeps the table from being written to.
+// removes tells that the writer also removes rows.
 func (s *Snapshot) Writable(removes bool) error {
 	if err := s.Readable(); err != nil {
 		return err
@@ -142,11 +142,10 @@ type Field struct {
 	Metadata map[string]any `json:"metadata"`
 }
 
-// Type is the name of a type, as in a schema; of one that has others in it, what it
-// is.
+// Type is the name of a primitive type, or, for a nested type, its kind and "<>".
 type Type string
 
-// UnmarshalJSON reads a name, or an object.
+// UnmarshalJSON reads a name, or the object of a nested type.
 func (t *Type) UnmarshalJSON(raw []byte) error {
 	var name string
 	if err := json.Unmarshal(raw, &name); err == nil {
@@ -168,7 +167,7 @@ type schema struct {
 	Fields []Field `json:"fields"`
 }
 
-// Fields are the columns of the table.
+// Fields returns the columns of the table.
 func (s *Snapshot) Fields() ([]Field, error) {
 	var of schema
 	if err := json.Unmarshal([]byte(s.Metadata.SchemaString), &of); err != nil || of.Type != "struct" {
@@ -177,14 +176,14 @@ func (s *Snapshot) Fields() ([]Field, error) {
 	return of.Fields, nil
 }
 
-// Place is where a column is in the files.
+// Place tells how to find a column in the files.
 type Place struct {
-	Name string // there, and of its values in partitions and statistics
+	Name string // in the files, in values of partitions and in statistics
 	ID   int    // 0: columns are not mapped
-	ByID bool   // it is found by its id, whatever its name
+	ByID bool   // found by id, whatever its name
 }
 
-// Places are where the columns are, in the order of Fields.
+// Places returns the places of the columns, in the order of fields.
 func (s *Snapshot) Places(fields []Field) ([]Place, error) {
 	mode, err := s.mapping()
 	if err != nil {
@@ -208,8 +207,8 @@ func (s *Snapshot) Places(fields []Field) ([]Place, error) {
 // timestampNTZ is the type of times without a zone.
 const timestampNTZ = "timestamp_ntz"
 
-// New is the protocol and the metadata of a table that is made, with the lowest
-// versions that its columns need.
+// New returns the protocol and the metadata of a new table, with the lowest versions that its
+// columns need.
 func New(id string, fields []Field, partitions []string, now int64) (Protocol, Metadata, error) {
 	raw, err := json.Marshal(schema{"struct", fields})
 	p := Protocol{MinReaderVersion: 1, MinWriterVersion: 2}

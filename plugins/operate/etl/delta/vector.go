@@ -18,16 +18,16 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Vector says which rows of a file are of the table no more: a deletion vector.
+// Vector is a deletion vector, which tells the deleted rows of a file.
 type Vector struct {
-	StorageType string `json:"storageType"`    // u: in a file below the table; i: here; p: in any file
+	StorageType string `json:"storageType"`    // u: a file below the table; i: inline; p: any file
 	Path        string `json:"pathOrInlineDv"` // in Z85
 	Offset      *int32 `json:"offset,omitempty"`
 	Size        int32  `json:"sizeInBytes"`
-	Cardinality int64  `json:"cardinality"` // rows
+	Cardinality int64  `json:"cardinality"` // number of deleted rows
 }
 
-// id tells the vectors of one file apart.
+// id distinguishes the vectors of one file.
 func (v *Vector) id() string {
 	if v.Offset == nil {
 		return v.StorageType + v.Path
@@ -35,8 +35,8 @@ func (v *Vector) id() string {
 	return v.StorageType + v.Path + "@" + strconv.Itoa(int(*v.Offset))
 }
 
-// keyOf is what an add and a remove of the same rows have alike: a file with another
-// vector is another one. Without a vector, it is the path.
+// keyOf returns the key by which a remove finds its add. A file with another vector has another
+// key; without a vector, the key is the path.
 func keyOf(path string, v *Vector) string {
 	if v == nil {
 		return path
@@ -44,13 +44,13 @@ func keyOf(path string, v *Vector) string {
 	return path + "\x00" + v.id()
 }
 
-// Key is under which name a snapshot has the file.
+// Key returns the key of the file in Snapshot.Files.
 func (a *Add) Key() string { return keyOf(a.Path, a.DeletionVector) }
 
-// ErrVector says that a vector cannot be trusted, and so no row of its file can.
+// ErrVector says that a vector is damaged, so that no row of its file can be read.
 var ErrVector = errors.New("its deletion vector is damaged")
 
-// VectorKey is the object that has the vector; "" of one that the log has itself.
+// VectorKey returns the key of the object that has the vector; "": the vector is inline.
 func (t Table) VectorKey(v *Vector) (string, error) {
 	const name = 20 // letters of a UUID in Z85
 	switch {
@@ -73,12 +73,11 @@ func (t Table) VectorKey(v *Vector) (string, error) {
 	return t.Key(path.Join(Path(folder), "deletion_vector_"+id.String()+".bin"))
 }
 
-// mostVector bounds what is read for a vector, in bytes: two bytes for each row of a
-// file of 500 million.
+// mostVector bounds the bytes of a vector: two bytes for each row of a file of 500 million rows.
 const mostVector = 1 << 30
 
-// Deleted reads which of the rows of a file are of the table no more: bit i of the
-// set is row i. A file without a vector has none: nil.
+// Deleted returns which rows of a file are deleted: bit i of the set is row i. nil: the file has no
+// vector.
 func (t Table) Deleted(ctx context.Context, a Add, rows int64) (set []uint64, err error) {
 	v := a.DeletionVector
 	if v == nil {
@@ -110,7 +109,7 @@ func (t Table) Deleted(ctx context.Context, a Add, rows int64) (set []uint64, er
 	return set, nil
 }
 
-// vector reads the bytes of a vector.
+// vector reads the bytes of a vector and checks them.
 func (t Table) vector(ctx context.Context, v *Vector) ([]byte, error) {
 	key, err := t.VectorKey(v)
 	if err != nil {
@@ -121,13 +120,13 @@ func (t Table) vector(ctx context.Context, v *Vector) ([]byte, error) {
 		if err != nil || len(raw) < int(v.Size) {
 			return nil, ErrVector
 		}
-		return raw[:v.Size], nil // what is behind it fills the last letters
+		return raw[:v.Size], nil // the rest pads the last letters
 	}
-	at := int64(1) // behind the version of the file's form
+	at := int64(1) // after the format's version
 	if v.Offset != nil {
 		at = int64(*v.Offset)
 	}
-	framed := make([]byte, 4+int(v.Size)+4) // the size, the vector, its sum
+	framed := make([]byte, 4+int(v.Size)+4) // size, vector, checksum
 	r, err := t.Store.Open(ctx, lake.Blob{Key: key, Size: at + int64(len(framed))})
 	if err != nil {
 		return nil, err
@@ -146,8 +145,8 @@ func (t Table) vector(ctx context.Context, v *Vector) ([]byte, error) {
 	return raw, nil
 }
 
-// What begins a vector: an array of bitmaps, each for 2^32 rows. The first form is
-// that of the protocol's example, whose own numbers have their high byte first.
+// First bytes of a vector, which is an array of bitmaps for 2^32 rows each. magicFirst is the form
+// in the protocol's example, whose own numbers are big-endian.
 const (
 	magicFirst    = 1681511376
 	magicPortable = 1681511377
@@ -186,7 +185,7 @@ func decode(raw []byte, rows int64, set []uint64) error {
 	return nil
 }
 
-// reading reads numbers, the low byte first. After an error it gives zeros.
+// reading reads little-endian numbers. After an error it returns zeros.
 type reading struct {
 	in  *bytes.Reader
 	err error
@@ -204,13 +203,13 @@ func (r *reading) u16() uint32 { return uint32(binary.LittleEndian.Uint16(r.byte
 func (r *reading) u32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }
 func (r *reading) u64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8)) }
 
-// Roaring bitmaps in their portable form: containers of 2^16 numbers, each in the
-// shape that is smallest.
+// Roaring bitmaps in their portable format: containers of 2^16 numbers, each in the smallest of
+// three forms.
 const (
 	cookieNoRuns = 12346
 	cookieRuns   = 12347
-	fewOffsets   = 4    // with runs, fewer containers have no offsets
-	mostInArray  = 4096 // numbers; of more there is a bit for each
+	fewOffsets   = 4    // with runs, there are offsets only from so many containers on
+	mostInArray  = 4096 // numbers; a larger container is a bitmap
 )
 
 func (r *reading) bitmap(base uint64, each func(uint64)) {
@@ -238,7 +237,7 @@ func (r *reading) bitmap(base uint64, each func(uint64)) {
 		headers[i] = header{base + uint64(r.u16())<<16, int(r.u16()) + 1}
 	}
 	if runs == nil || containers >= fewOffsets {
-		r.bytes(4 * containers) // where each begins: one behind the other
+		r.bytes(4 * containers) // offsets of the containers, which follow each other
 	}
 	for i, h := range headers {
 		switch {
@@ -269,10 +268,10 @@ func (r *reading) runs(base uint64, each func(uint64)) {
 	}
 }
 
-// z85Letters are those of ZeroMQ's base 85: RFC 32.
+// z85Letters is the alphabet of Z85 (ZeroMQ RFC 32).
 const z85Letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
-// z85 reads bytes that are written as letters, five for four of them.
+// z85 decodes Z85: five letters for four bytes.
 func z85(text string) ([]byte, error) {
 	if len(text)%5 != 0 {
 		return nil, ErrVector
