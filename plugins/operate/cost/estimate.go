@@ -14,34 +14,34 @@ const (
 	gb         = 1e9
 	nodeCores  = 2   // of a node that runs weir
 	nodeFill   = 0.6 // of its cores that a peak may use
-	leastNodes = 3   // one a zone
+	leastNodes = 3   // one per zone
 
-	// unitConnections is how many open connections a unit of a load balancer has; it
-	// also has a gigabyte an hour. Devices keep theirs.
+	// unitConnections is the number of open connections per unit of a load balancer, which also
+	// includes a gigabyte an hour. Devices keep their connections open.
 	unitConnections = 3000
 )
 
-// Item is what one component takes a month, and what that costs.
+// Item is how much of one component a load needs in a month, and its price.
 type Item struct {
 	Component string   `json:"component"`
 	Quantity  float64  `json:"quantity"`
 	Unit      string   `json:"unit"`
 	Formula   string   `json:"formula"`
 	PriceKey  string   `json:"price_of"`
-	Price     *float64 `json:"price"`       // of a unit; nil: not priced
+	Price     *float64 `json:"price"`       // per unit; nil: not priced
 	Monthly   *float64 `json:"usd_monthly"` // nil: not priced
 }
 
-// Estimate is what a load costs a month.
+// Estimate is what a load costs in a month.
 type Estimate struct {
 	Load      Load     `json:"load"`
 	Units     Units    `json:"units"`
-	Items     []Item   `json:"items"`       // the dearest first; what is not priced last
-	Total     *float64 `json:"usd_monthly"` // of what is priced; nil: nothing is
-	NotPriced []string `json:"not_priced"`  // components that the total lacks
+	Items     []Item   `json:"items"`       // the most expensive first; those that are not priced last
+	Total     *float64 `json:"usd_monthly"` // of the priced items; nil: there are none
+	NotPriced []string `json:"not_priced"`  // components that are not in the total
 }
 
-// Of estimates a load with the units given, at the prices given.
+// Of estimates the cost of a load, for the given units and prices.
 func Of(l Load, u Units, prices Prices) Estimate {
 	e := Estimate{Load: l, Units: u, NotPriced: []string{}}
 	add := func(component, key string, quantity float64, formula string, args ...any) {

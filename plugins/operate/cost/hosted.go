@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Hosted is what hosted services ask for the same load.
+// Hosted is a list of hosted services, to compare their prices for the same load.
 type Hosted struct {
 	Services []Service `yaml:"services" json:"services"`
 }
 
-// Service is one way to buy it.
+// Service is a hosted service.
 type Service struct {
 	Name  string       `yaml:"name" json:"name"`
 	Lines []HostedLine `yaml:"lines" json:"lines"`
@@ -34,8 +34,7 @@ func hostedUnits() map[string]string {
 		"series": "series-month"}
 }
 
-// ParseHosted reads a list of hosted services, and says everything that is wrong
-// in it.
+// ParseHosted reads a list of hosted services. Its error lists everything that is wrong.
 func ParseHosted(raw []byte) (Hosted, error) {
 	var h Hosted
 	if err := strictly(raw, &h); err != nil {
@@ -63,7 +62,7 @@ func ParseHosted(raw []byte) (Hosted, error) {
 	return h, errors.Join(errs...)
 }
 
-// Old names the prices that are older than stale.
+// Old returns the prices that are older than stale.
 func (h Hosted) Old(now time.Time) (old []string) {
 	for _, s := range h.Services {
 		for _, line := range s.Lines {
@@ -76,15 +75,15 @@ func (h Hosted) Old(now time.Time) (old []string) {
 	return old
 }
 
-// Bill is what one service would ask.
+// Bill is what a service would charge for a load in a month.
 type Bill struct {
 	Service   string   `json:"service"`
 	Items     []Item   `json:"items"`
-	Total     *float64 `json:"usd_monthly"` // of what is priced; nil: nothing is
+	Total     *float64 `json:"usd_monthly"` // of the priced items; nil: there are none
 	NotPriced []string `json:"not_priced"`
 }
 
-// Bills are what each service would ask for a load.
+// Bills returns the bill of each service for a load.
 func (h Hosted) Bills(l Load) (bills []Bill) {
 	for _, s := range h.Services {
 		b := Bill{Service: s.Name, NotPriced: []string{}}

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Lever is a change, and what it saves a month at the prices that are known.
+// Lever is a change of the configuration, and what it saves in a month at the known prices.
 type Lever struct {
 	Change string  `json:"change"`
 	How    string  `json:"how"`
 	Saves  float64 `json:"usd_monthly_saved"`
 }
 
-// Levers are the changes that save something, the largest saving first. Each is
-// reckoned alone: two that act on the same bytes save less together.
+// Levers returns the changes that save something, the largest saving first. Each is calculated
+// alone: two that concern the same bytes save less together.
 func Levers(e Estimate, prices Prices) (levers []Lever) {
 	levers = []Lever{}
 	if e.Total == nil {
@@ -57,7 +57,7 @@ func Levers(e Estimate, prices Prices) (levers []Lever) {
 	return levers
 }
 
-// sooner is the shorter of two times, of which the first is none when it is 0.
+// sooner returns the shorter of two times; a have of 0 is no time.
 func sooner(have, want time.Duration) time.Duration {
 	if have == 0 {
 		return want
@@ -65,8 +65,7 @@ func sooner(have, want time.Duration) time.Duration {
 	return min(have, want)
 }
 
-// changed gives the units of another load: what was measured grows as the model
-// does.
+// changed returns the units for another load: measured units are scaled as those of the model are.
 func (u Units) changed(from, to Load) Units {
 	before, after := Model(from), Model(to)
 	scale := func(u *Unit, before, after Unit) { u.Value *= after.Value / before.Value }

@@ -1,6 +1,6 @@
-// Package cost says what a load costs a month: how many bytes an event becomes in
-// each store, how many of them lie there, and what that is at the prices of a
-// file. It opens nothing: loads, counters and prices are handed in.
+// Package cost estimates what a load costs in a month: how many bytes an event takes in each store,
+// how many bytes are stored, and their price by a price list. It has no I/O: callers pass loads,
+// counters and price lists.
 package cost
 
 import (
@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Load is what devices send, and for how long it is kept.
+// Load describes what devices send, and how long it is kept.
 type Load struct {
 	Devices  float64       `json:"devices"`
-	Interval time.Duration `json:"interval_ns"`     // of a device, between two events
-	Hours    float64       `json:"hours_per_day"`   // that devices send for
+	Interval time.Duration `json:"interval_ns"`     // between two events of a device
+	Hours    float64       `json:"hours_per_day"`   // of a day in which devices send
 	Peak     float64       `json:"peak_per_second"` // events; 0: three times the mean
 
 	EventBytes float64 `json:"event_bytes"` // as sent: JSON
@@ -24,15 +24,15 @@ type Load struct {
 	KeepRaw     time.Duration `json:"keep_raw_ns"`
 	KeepDead    time.Duration `json:"keep_dead_letters_ns"`
 	KeepRollups time.Duration `json:"keep_rollups_ns"`
-	HotMinutes  time.Duration `json:"hot_minutes_ns"` // in SQL, older ones in Parquet; 0: all in SQL
+	HotMinutes  time.Duration `json:"hot_minutes_ns"` // age up to which minutes are in SQL, then in Parquet; 0: all in SQL
 	RawPeriod   time.Duration `json:"raw_period_ns"`  // of a batch of the raw store
-	Linger      time.Duration `json:"log_linger_ns"`  // for which a record waits for others of its partition
-	After       time.Duration `json:"after_ns"`       // since the first event; 0: everything is as old as it gets
+	Linger      time.Duration `json:"log_linger_ns"`  // how long a record waits for others of its partition
+	After       time.Duration `json:"after_ns"`       // since the first event; 0: long enough for every time to keep
 
 	Groups     float64 `json:"consumer_groups"`   // that read the whole log
 	RackAware  bool    `json:"rack_aware"`        // they read from a replica in their own zone
 	Compressed bool    `json:"log_compressed"`    // the log, by zstd
-	Gates      float64 `json:"gates"`             // processes that take events
+	Gates      float64 `json:"gates"`             // processes that accept events
 	Replicas   float64 `json:"log_replicas"`      // of the log
 	Standbys   float64 `json:"postgres_standbys"` // copies of PostgreSQL beside the first
 	SQLite     bool    `json:"sqlite"`            // rollups in SQLite: one machine, no standby
@@ -40,9 +40,8 @@ type Load struct {
 
 const day = 24 * time.Hour
 
-// Baseline is fifty thousand devices that report every ten seconds, with the
-// retention and the compressed log of configs/cluster.env, minutes older than a
-// week in Parquet.
+// Baseline returns a load of 50,000 devices that report every ten seconds, with the retention and
+// the compressed log of configs/cluster.env, and minutes older than a week in Parquet.
 func Baseline() Load {
 	return Load{
 		Devices: 50_000, Interval: 10 * time.Second, Hours: 24,
@@ -53,7 +52,7 @@ func Baseline() Load {
 	}
 }
 
-// Check says what of a load cannot be.
+// Check returns an error that lists the impossible values of a load.
 func (l Load) Check() error {
 	var errs []error
 	for _, c := range []struct {
@@ -79,13 +78,13 @@ func (l Load) Check() error {
 	return errors.Join(errs...)
 }
 
-// Sent is how large an event is that has nothing but its metrics.
+// Sent returns the size of an event that has nothing but its metrics, in bytes.
 func (l Load) Sent() float64 { return envelope + l.Metrics*(l.NameBytes+metricText) }
 
-// PerSecond is how many events come in a second, while devices send.
+// PerSecond returns the number of events in a second while devices send.
 func (l Load) PerSecond() float64 { return l.Devices / l.Interval.Seconds() }
 
-// peak is how many come in a second at most.
+// peak returns the highest number of events in a second.
 func (l Load) peak() float64 {
 	if l.Peak == 0 {
 		return 3 * l.PerSecond()
@@ -93,10 +92,10 @@ func (l Load) peak() float64 {
 	return max(l.Peak, l.PerSecond())
 }
 
-// perDay is how many events come in a day.
+// perDay returns the number of events in a day.
 func (l Load) perDay() float64 { return l.PerSecond() * 3600 * l.Hours }
 
-// kept is how many days of what is kept for so long are there.
+// kept returns how many days of data are stored when each is kept for keep.
 func (l Load) kept(keep time.Duration) float64 {
 	if l.After > 0 {
 		keep = min(keep, l.After)
@@ -104,16 +103,16 @@ func (l Load) kept(keep time.Duration) float64 {
 	return keep.Hours() / 24
 }
 
-// windows is how many windows of so many seconds a day leaves.
+// windows returns how many windows of so many seconds all devices have in a day.
 func (l Load) windows(width float64) float64 {
 	each := max(width, l.Interval.Seconds())
 	return l.Devices * max(l.Hours*3600/each, min(1, 86400/each))
 }
 
-// perWindow is how many events a window of so many seconds counts.
+// perWindow returns how many events a window of so many seconds has.
 func (l Load) perWindow(width float64) float64 { return max(1, width/l.Interval.Seconds()) }
 
-// hot is how many days of minutes are in SQL, and old how many in Parquet.
+// hot returns how many days of minutes are in SQL, and how many in Parquet.
 func (l Load) hot() (hot, old float64) {
 	hot = l.kept(l.KeepRollups)
 	if l.HotMinutes > 0 {

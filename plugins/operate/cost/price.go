@@ -13,7 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// stale is the age from which on a price is warned of.
+// stale is the age of a price from which on users are warned.
 const stale = 180 * day
 
 // Price is one line of a price list: what somebody asked for something, where
@@ -26,13 +26,13 @@ type Price struct {
 	Date   string   `yaml:"date" json:"date"` // of the source: 2026, 2026-07 or 2026-07-20
 }
 
-// Prices are those of one provider, by what they are of.
+// Prices is the price list of one provider, by component.
 type Prices struct {
 	Name  string           `yaml:"name" json:"name"`
 	Lines map[string]Price `yaml:"prices" json:"prices"`
 }
 
-// units says what a price list may have, and per what.
+// units returns the possible components of a price list, and the unit of each.
 func units() map[string]string {
 	return map[string]string{
 		"weir_node": "hour", "kafka_node": "hour", "postgres_node": "hour", "redis_node": "hour",
@@ -41,7 +41,7 @@ func units() map[string]string {
 	}
 }
 
-// ParsePrices reads a price list, and says everything that is wrong in it.
+// ParsePrices reads a price list. Its error lists everything that is wrong.
 func ParsePrices(raw []byte) (Prices, error) {
 	var p Prices
 	if err := strictly(raw, &p); err != nil {
@@ -78,7 +78,7 @@ func (p Price) check(at string) error {
 	return errors.Join(errs...)
 }
 
-// when is the first moment that a date may mean: an age is never told too small.
+// when returns the earliest time that the date may mean, so that the age is never too small.
 func (p Price) when() (at time.Time, err error) {
 	for _, layout := range []string{time.DateOnly, "2006-01", "2006"} {
 		if at, err = time.Parse(layout, p.Date); err == nil {
@@ -88,7 +88,7 @@ func (p Price) when() (at time.Time, err error) {
 	return at, err
 }
 
-// Old names the prices that are older than stale, with their dates.
+// Old returns the prices that are older than stale, with their dates.
 func (p Prices) Old(now time.Time) (old []string) {
 	for _, key := range sorted(p.Lines) {
 		if line := p.Lines[key]; line.old(now) {
@@ -103,7 +103,7 @@ func (p Price) old(now time.Time) bool {
 	return p.Amount != nil && err == nil && now.Sub(at) > stale
 }
 
-// strictly reads one YAML document that has nothing but what the value has.
+// strictly decodes one YAML document and refuses unknown fields.
 func strictly(raw []byte, into any) error {
 	d := yaml.NewDecoder(bytes.NewReader(raw))
 	d.KnownFields(true)

@@ -2,8 +2,8 @@ package cost
 
 import "math"
 
-// What was measured, in bytes. The tests that write a month by the stores' own
-// writers hold it: plugins/store/raw and plugins/store/rollup, TestCost.
+// Measured sizes, in bytes. The tests TestCost in plugins/store/raw and plugins/store/rollup, which
+// let the stores write a month, check them.
 const (
 	envelope     = 164  // an event of JSON without metrics: ids, firmware, timestamp
 	metricText   = 9    // of a metric in JSON, beside its name: quotes, colon, comma, five digits
@@ -28,7 +28,7 @@ const (
 	binsDay    = 20
 )
 
-// recordBytes is an event in the log.
+// recordBytes returns the size of an event in the log.
 func (l Load) recordBytes() float64 {
 	n := l.EventBytes + recordExtra
 	if l.Compressed {
@@ -40,27 +40,27 @@ func (l Load) recordBytes() float64 {
 // partitions of the topic of events, as `weir topics create` makes it.
 const partitions = 30
 
-// batched is how many records a batch of the log has: those that come to a gate for
-// one partition while the first of them waits for others.
+// batched returns the number of records in a batch of the log: those that come to a gate for one
+// partition while the first one waits.
 func (l Load) batched() float64 {
 	return 1 + l.PerSecond()/l.Gates/partitions*l.Linger.Seconds()
 }
 
-// zstdShare is what zstd leaves of a batch of n records with its head: of one alone
-// most, since it repeats nothing, and of many a seventh.
+// zstdShare returns the share that zstd leaves of a batch of n records with its header: most of a
+// single record, which repeats nothing, and a seventh of many.
 func zstdShare(n float64) float64 { return 0.15 + 0.64*math.Pow(n, -0.85) }
 
-// zstdCPU is how many microseconds of a core compressing a record takes, and
-// reading it by each group: 4.4 and 1.8 alone, 1.1 and 0.4 in batches of ten.
+// zstdCPU returns the microseconds of a core for compressing a record and for decompressing it in
+// each group: 4.4 and 1.8 for a single record, 1.1 and 0.4 in batches of ten.
 func zstdCPU(n, groups float64) float64 { return (4.4 + 1.8*groups) * math.Pow(n, -0.65) }
 
-// RawBytes is an event in the raw store, in objects of so many.
+// RawBytes returns the size of an event in the raw store, in objects of perObject events.
 func (l Load) RawBytes(perObject float64) float64 {
 	rest := max(0, l.EventBytes-l.Sent())
 	return rawEvent + rawMetric*l.Metrics + rawShare*rest + rawObject/perObject
 }
 
-// oldMinuteBytes is a minute of a device in Parquet.
+// oldMinuteBytes returns the size of a device's minute in Parquet.
 func (l Load) oldMinuteBytes() float64 { return oldMetric * max(1, l.Metrics) }
 
 // width of a window, in seconds.
@@ -83,7 +83,8 @@ func (w width) bins() float64 {
 	return binsMinute
 }
 
-// detail is what only weir reads of a row: sums, and a sketch of each metric.
+// detail returns the size of the part of a row that only weir reads: sums, and a sketch of each
+// metric.
 func (l Load) detail(w width) float64 {
 	bins := min(l.perWindow(float64(w)), w.bins())
 	return 1 + l.Metrics*(24+1+4+2*(bins-1))
@@ -96,7 +97,7 @@ func (l Load) ledger(w width) float64 {
 	return 8 * l.perWindow(float64(w))
 }
 
-// RowBytes is a window in SQL with its share of pages and indexes.
+// RowBytes returns the size of a window in SQL, with its share of pages and indexes.
 func (l Load) RowBytes(w width) float64 {
 	if l.SQLite {
 		return l.sqliteRow(w)
@@ -106,8 +107,8 @@ func (l Load) RowBytes(w width) float64 {
 
 const page = 8192 // of PostgreSQL; SQLite's are half of it
 
-// sqliteRow is a row in pages of 4,096 bytes; what does not fit in one lies in
-// pages of its own.
+// sqliteRow returns the size of a row in pages of 4,096 bytes. What does not fit in one is in pages
+// of its own.
 func (l Load) sqliteRow(w width) float64 {
 	const size, usable, most = page / 2, page/2 - 8, page/2 - 35
 	local, overflow := sqliteFixed+l.Metrics*(l.NameBytes+3+sqliteStats)+l.detail(w)+l.ledger(w), 0.0
@@ -124,9 +125,9 @@ func (l Load) sqliteRow(w width) float64 {
 	return size/math.Floor(usable/(local+8)) + overflow + sqliteIndex
 }
 
-// postgresRow is a row in pages of 8,192 bytes, half of which is left free for its
-// next versions. A row above 2,032 bytes is compressed, and what is still too
-// long lies in a table of its own (TOAST).
+// postgresRow returns the size of a row in pages of 8,192 bytes, half of which is left free for its
+// next versions. A row above 2,032 bytes is compressed, and what is still too long is in a table of
+// its own (TOAST).
 func (l Load) postgresRow(w width) float64 {
 	const most, free, head = 2032, page / 2, 24
 	names := head + l.Metrics*aligned(4+l.NameBytes, 4)
@@ -151,7 +152,7 @@ func (l Load) postgresRow(w width) float64 {
 			long = &detail
 		}
 		if *long <= pointer {
-			break // names alone: nobody has so many metrics
+			break // only names are left: no device has so many metrics
 		}
 		apart += toast(*long)
 		*long = pointer
@@ -159,10 +160,10 @@ func (l Load) postgresRow(w width) float64 {
 	return page/max(1, math.Floor((page-head-free)/(row()+4))) + apart + postgresKeys
 }
 
-const pointer = 18 // to what lies apart
+const pointer = 18 // to a value in the TOAST table
 
-// toast is a value in chunks, five to a page at most, with their index. Versions
-// that are not there any more leave a tenth of it free.
+// toast returns the size of a value in chunks, at most five to a page, with their index. Old
+// versions leave a tenth of it free.
 func toast(n float64) float64 {
 	const chunk, spare = 1996, 1.1
 	whole := math.Floor(n / chunk)

@@ -7,14 +7,14 @@ import (
 	"weir/internal/platform/prom"
 )
 
-// Unit is what one thing takes, and how that is known.
+// Unit is the size of one thing, and where that number is from.
 type Unit struct {
 	Value float64 `json:"value"`
 	Of    string  `json:"of"`
 	From  string  `json:"from"`
 }
 
-// Units are what the parts of a load take.
+// Units are the sizes of the parts of a load.
 type Units struct {
 	Log    Unit `json:"log_record"`
 	Raw    Unit `json:"raw_event"`
@@ -26,17 +26,17 @@ type Units struct {
 	CPU    Unit `json:"cpu"`
 }
 
-// cpuEvent is what an event takes of a core, from the request to all stores.
+// cpuEvent is the CPU time of an event, from the request to all stores.
 const cpuEvent = 77 // microseconds, at 5,000 events a second, uncompressed
 
-// Model gives the units of a load as they were measured elsewhere.
+// Model returns the units of a load according to the measured constants.
 func Model(l Load) Units {
 	of := func(value float64, what string) Unit { return Unit{value, what, "model"} }
 	cpu := float64(cpuEvent)
 	if l.Compressed {
 		cpu += zstdCPU(l.batched(), l.Groups)
 	}
-	// An object a period, merged by retention when it is small.
+	// One object per period, which retention merges if it is small.
 	perObject := max(1, l.PerSecond()*l.RawPeriod.Seconds()/leastNodes)
 	return Units{
 		Log:    of(l.recordBytes(), "bytes a record of the log"),
@@ -50,7 +50,7 @@ func Model(l Load) Units {
 	}
 }
 
-// Counters are what the processes of a weir have counted since they started.
+// Counters are sums of the counters of weir's processes since they started.
 type Counters struct {
 	Accepted, RawRows, RawBytes, DeadRows, DeadBytes, CPU float64
 	Since                                                 time.Time // the first of them started
@@ -67,7 +67,7 @@ func Wanted(name string) bool {
 	return false
 }
 
-// Add adds what one process says.
+// Add adds the counters of one process.
 func (c *Counters) Add(s prom.Scrape) {
 	for name, to := range map[string]*float64{
 		"weir_gate_accepted_events_total": &c.Accepted, "weir_raw_rows_total": &c.RawRows,
@@ -85,12 +85,12 @@ func (c *Counters) Add(s prom.Scrape) {
 	}
 }
 
-// enough is how many of a thing must have been counted to say what one takes.
+// enough is how many of a thing must have been counted to derive its size.
 const enough = 1000
 
-// Measured puts what was counted in place of what the load says, and gives the
-// units with it. devices is how many send, 0 when nobody knows: then as many as
-// the load's interval makes. What was not counted often enough stays a model.
+// Measured returns the load with the counted values, and its units. devices is how many send; 0:
+// not known, then it follows from the rate and the load's interval. Units with fewer than enough
+// counts stay those of the model.
 func (c Counters) Measured(l Load, devices float64, now time.Time) (Load, Units) {
 	over := now.Sub(c.Since).Round(time.Second)
 	if rate := c.Accepted / over.Seconds(); c.Accepted > 0 && over > 0 && !c.Since.IsZero() {
@@ -116,7 +116,7 @@ func (c Counters) Measured(l Load, devices float64, now time.Time) (Load, Units)
 	return l, u
 }
 
-// List is all units, in an order for people.
+// List returns all units, in an order for people.
 func (u Units) List() []Unit {
 	return []Unit{u.Log, u.Raw, u.Dead, u.Minute, u.Old, u.Hour, u.Day, u.CPU}
 }
