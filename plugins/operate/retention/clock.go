@@ -10,22 +10,22 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// A clock that is wrong by years, as after a battery died, would delete
-// everything. So one that is far ahead of the last run is not believed for a day,
-// which people have to set it right; after a pause that long, the day is no loss.
+// A clock that is wrong by years, as after its battery died, would make retention delete
+// everything. So a clock that is far ahead of the last run is not trusted for a day, in which
+// people can set it right. If there really was no run for that long, a day more does no harm.
 const (
 	jumpMost = 7 * 24 * time.Hour
 	doubt    = 24 * time.Hour
 )
 
-// believe returns an error while the clock on the wall is in doubt.
+// believe returns an error while the clock is in doubt, and records the time of the run.
 func believe(ctx context.Context, db *sqldb.DB, now time.Time) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("checking the clock: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	var seen, doubted int64              // the last run's time, and until when it was not believed
+	var seen, doubted int64              // time of the last run, and until when its clock was in doubt
 	err = tx.QueryRowContext(ctx, `SELECT seen, doubted FROM maintain_clock WHERE id = 1`).Scan(&seen, &doubted)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("checking the clock: %w", err)

@@ -14,8 +14,8 @@ const (
 	runsMost    = 1000
 )
 
-// Handler serves what retention deleted: GET /v1/retention?limit=. It does not
-// ask who calls: mount it behind Require(Admin, …).
+// Handler serves the reports of runs: GET /v1/retention?limit=. It does not authorize the caller:
+// mount it behind Require(Admin, …).
 func Handler(control *sqldb.DB) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/retention", func(w http.ResponseWriter, r *http.Request) {

@@ -2,8 +2,8 @@ package retention
 
 import "weir/internal/lifecycle"
 
-// Lifecycle is the store of the reports of runs. They have numbers of no
-// fleet's, and go whoever is held.
+// Lifecycle returns the store of the reports of runs. They belong to no fleet, so holds do not
+// apply to them.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "runs", Tables: []string{"maintain_run"},
 		Keep:    lifecycle.Keep{Place: lifecycle.Control, Field: "keep_audit_log"},

@@ -17,8 +17,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// measure tells how large the stores are, and what room their disks have. What
-// cannot be told keeps its last value.
+// measure sets the metrics of the sizes of the stores and the free space of their disks. A size
+// that cannot be measured keeps its last value.
 func (r *processor) measure(ctx context.Context) {
 	r.measuring.Lock() // pipelines may have several threads
 	defer r.measuring.Unlock()
@@ -27,11 +27,11 @@ func (r *processor) measure(ctx context.Context) {
 	sizes, rows, err := r.sizes(ctx, at)
 	err = errors.Join(err, r.beside(ctx, sizes))
 	switch said := r.failed; {
-	case ctx.Err() != nil: // weir stops
+	case ctx.Err() != nil: // weir is stopping
 	case err == nil:
 		r.failed = ""
 	default:
-		if r.failed = err.Error(); r.failed != said { // a right that is missing is told once
+		if r.failed = err.Error(); r.failed != said { // a missing privilege is logged once
 			r.res.Logger().Warnf("measuring the stores is tried again: %v", err)
 		}
 	}
@@ -44,7 +44,7 @@ func (r *processor) measure(ctx context.Context) {
 	r.room()
 }
 
-// room tells what the disks of stores on this machine have free.
+// room sets the metric of the free space of disks on this machine that have stores.
 func (r *processor) room() {
 	tell := func(store, url string) {
 		if free, _, ok := storeurl.Disk(url); ok {
@@ -57,14 +57,14 @@ func (r *processor) room() {
 	tell(storeClaims, r.claims)
 }
 
-// What is measured beside the stores, and objects of old minutes.
+// Labels of what is measured but is no store of the list.
 const (
 	storeLog, storeClaims, storeVersions = "log", "claims", "versions"
 	storeOld                             = "old_" + string(lifecycle.Rollups)
 )
 
-// beside adds what no store of the list is: nothing is deleted there, and it fills
-// disks and memories all the same.
+// beside measures what is no store of the list: retention deletes nothing there, but it fills disks
+// and memory.
 func (r *processor) beside(ctx context.Context, sizes map[string]int64) error {
 	var failures []error
 	if r.old != "" {
@@ -100,7 +100,7 @@ func (r *processor) beside(ctx context.Context, sizes map[string]int64) error {
 	return errors.Join(failures...)
 }
 
-// objectBytes are those of all objects of a store, whether anything names them or not.
+// objectBytes returns the bytes of all objects of a store, whether anything names them or not.
 func (r *processor) objectBytes(ctx context.Context, url string) (n int64, err error) {
 	store, release, err := lake.Shared(ctx, r.res, url)
 	if err != nil {
@@ -114,8 +114,8 @@ func (r *processor) objectBytes(ctx context.Context, url string) (n int64, err e
 	return n, err
 }
 
-// earlierBytes are those of objects that were replaced or deleted, and that buckets
-// keep all the same.
+// earlierBytes returns the bytes of replaced and deleted objects that buckets with versioning keep;
+// keep tells whether any bucket does.
 func (r *processor) earlierBytes(ctx context.Context) (n int64, keep bool, err error) {
 	seen := map[string]bool{"": true}
 	for _, url := range []string{r.urls[lifecycle.Raw], r.urls[lifecycle.DeadLetters], r.old} {
@@ -137,10 +137,10 @@ func (r *processor) earlierBytes(ctx context.Context) (n int64, keep bool, err e
 	return n, keep, nil
 }
 
-// logTimeout is how long brokers may take to say how large topics are.
+// logTimeout bounds how long brokers may take to tell the sizes of topics.
 const logTimeout = 30 * time.Second
 
-// logBytes are those of weir's topics.
+// logBytes returns the bytes of weir's topics.
 func logBytes(ctx context.Context, log kafka.Cluster) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
 	defer cancel()
@@ -156,18 +156,18 @@ func logBytes(ctx context.Context, log kafka.Cluster) (int64, error) {
 	return kafka.Positions{Admin: kadm.NewClient(client)}.Bytes(ctx, names...)
 }
 
-// counting is a store that can tell how many rows it has, without reading them.
+// counting is a store that can tell its number of rows without reading them.
 type counting interface {
 	Rows(ctx context.Context, known map[string]int64) (n int64, tells bool, err error)
 }
 
-// sizes are the bytes of objects and of databases, by place; old_rollups are the
-// objects of old minutes. Rows are those of the stores that tell.
+// sizes returns the bytes of objects and of databases, by place; old_rollups are the objects of old
+// minutes. rows are the numbers of rows of the stores that can tell them.
 func (r *processor) sizes(ctx context.Context, at *lifecycle.Places) (sizes, rows map[string]int64, err error) {
 	sizes, rows = map[string]int64{}, map[string]int64{}
 	var failures []error
 	for _, kind := range r.list {
-		if kind.Place == lifecycle.Control { // rows alone
+		if kind.Place == lifecycle.Control { // it has only rows
 			continue
 		}
 		name := string(kind.Place)

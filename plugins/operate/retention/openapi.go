@@ -5,5 +5,5 @@ import _ "embed" // openapi.json
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the room's REST, for the whole document.
+// OpenAPI returns this package's part of the OpenAPI document.
 func OpenAPI() []byte { return openAPI }

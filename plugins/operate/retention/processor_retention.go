@@ -1,7 +1,6 @@
-// Package retention keeps all stores in order, on one clock: it merges small
-// objects, deletes what is old enough in every store, but nothing of a fleet
-// that is held, and gives the space back. What a crash leaves is done by the
-// next run.
+// Package retention runs all stores' retention on one clock: it merges small objects, deletes what
+// is old enough in every store, except what a hold protects, and returns the space to the system.
+// After a crash, the next run does the rest.
 package retention
 
 import (
@@ -38,7 +37,7 @@ const (
 	fieldNow       = "now"
 )
 
-// place is how an object of fields is described.
+// place describes the object of fields for one place.
 type place struct {
 	lifecycle.Place
 	description, example string
@@ -53,7 +52,7 @@ func places() []place {
 	}
 }
 
-// spec has a field for each keep that a store of the list declares.
+// spec has a field for each time to keep that a store of the list declares.
 func spec(list lifecycle.List) *service.ConfigSpec {
 	s := service.NewConfigSpec().
 		Version("1.0.0").
@@ -158,7 +157,7 @@ func keepFields(list lifecycle.List, at lifecycle.Place) (fields []*service.Conf
 	return fields
 }
 
-// config is the processor's config.
+// config is the processor's parsed configuration.
 type config struct {
 	urls                       map[lifecycle.Place]string
 	old, claims                string                                       // "": they are not measured
@@ -213,18 +212,18 @@ func newConfig(parsed *service.ParsedConfig, list lifecycle.List) (c config, err
 		&c.now, fieldClaims, dedupe.MaybeURL(&c.claims), fieldOld, lake.MaybeURL(&c.old))
 }
 
-// orders tells whether a place is kept in order.
+// orders tells whether a place is maintained.
 func (c *config) orders(at lifecycle.Place) bool {
 	return len(c.only) == 0 || slices.Contains(c.only, string(at))
 }
 
-// keepsOf tells whether a store is kept in order: by the place whose times it goes by,
-// which may be another than the one where it lies.
+// keepsOf tells whether a store is maintained: this depends on the places of its times to keep,
+// which may differ from the place where its data is.
 func (c *config) keepsOf(kind lifecycle.Kind) bool {
 	return slices.ContainsFunc(kind.Keep, func(k lifecycle.Keep) bool { return c.orders(k.Place) })
 }
 
-// Register adds the room's component, which keeps the stores of the list.
+// Register registers the processor, for the stores of the list.
 func Register(env *service.Environment, list lifecycle.List) error {
 	if err := list.Check(); err != nil {
 		return fmt.Errorf("listing the stores: %w", err)
@@ -239,7 +238,7 @@ func Register(env *service.Environment, list lifecycle.List) error {
 		Summary("The former name of the processor `retention`, which takes the same fields."), construct)
 }
 
-// processor is retention.
+// processor is the component retention.
 type processor struct {
 	config
 	list lifecycle.List
@@ -249,10 +248,10 @@ type processor struct {
 	heldRows, held, failing, succeeded  *service.MetricGauge
 	stored, storedRows, free            *service.MetricGauge // by store
 	measuring                           sync.Mutex
-	objectRows                          map[string]map[string]int64 // by store, of objects that were asked
-	failed                              string                      // why the last measurement was not whole
+	objectRows                          map[string]map[string]int64 // store -> object -> its number of rows
+	failed                              string                      // error of the last measurement; "": none
 
-	stop       context.CancelFunc // of what began with the processor
+	stop       context.CancelFunc // stops what began with the processor
 	background sync.WaitGroup
 }
 
@@ -262,7 +261,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lif
 		return nil, err
 	}
 	m := res.Metrics()
-	var objects, shares []string // the stores of objects, and what is reported of any
+	var objects, shares []string // the stores of objects, and the labels of what is reported
 	for _, kind := range list {
 		if !kind.Place.SQL() {
 			objects = append(objects, kind.Name)
@@ -289,23 +288,23 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, list lif
 		storedRows: m.NewGauge("weir_retention_stored_rows", "store"),
 		objectRows: map[string]map[string]int64{},
 		free:       m.NewGauge("weir_retention_disk_free_bytes", "store"),
-		failing:    meter.Gauge(m, "weir_retention_failing_stores"),            // of this process's runs: there was none yet
+		failing:    meter.Gauge(m, "weir_retention_failing_stores"),            // of the last run of this process
 		succeeded:  meter.Gauge(m, "weir_retention_success_timestamp_seconds"), // 0: never, as far as this process knows
 	}
 	var life context.Context
 	life, r.stop = context.WithCancel(context.Background())
 	if at, static := r.now.Static(); static && at == "" && !r.dryRun {
-		r.room() // a disk of which nobody knows would be a full one
+		r.room() // a missing value would look like a full disk
 		r.background.Go(func() { r.begin(life) })
 	}
 	return r, nil
 }
 
-// begin tells what is known before the first run: it may be far away.
+// begin sets what is known before the first run, which may be far away.
 func (r *processor) begin(ctx context.Context) {
 	at := lifecycle.NewPlaces(r.res, r.urls)
 	defer at.Close()
-	if control, err := at.SQL(ctx, lifecycle.Control); err == nil { // else a run will say so
+	if control, err := at.SQL(ctx, lifecycle.Control); err == nil { // else a run reports it
 		if last, err := succeededAt(ctx, control); err == nil && !last.IsZero() {
 			r.succeeded.Set(last.Unix())
 		}
@@ -313,8 +312,8 @@ func (r *processor) begin(ctx context.Context) {
 	r.measure(ctx)
 }
 
-// Process does one run, and makes its report the message. What the report says
-// is deleted is deleted for good.
+// Process does one run and replaces the message by its report. What the report says is deleted is
+// deleted durably.
 func (r *processor) Process(ctx context.Context, msg *service.Message) (service.MessageBatch, error) {
 	now, wall, err := r.clock(msg)
 	if err != nil {
@@ -331,13 +330,13 @@ func (r *processor) Process(ctx context.Context, msg *service.Message) (service.
 	}
 	msg.SetBytes(raw)
 	if err != nil {
-		msg.SetError(err) // with the report of what was done all the same
+		msg.SetError(err) // the message still has the report of what was done
 		r.res.Logger().Errorf("keeping the stores in order is tried again: %v", err)
 	}
 	return service.MessageBatch{msg}, nil
 }
 
-// clock returns the time of the run, and whether it is of the clock on the wall.
+// clock returns the time of the run, and whether it is that of the real clock.
 func (r *processor) clock(msg *service.Message) (now time.Time, wall bool, err error) {
 	at, err := r.now.TryString(msg)
 	if err != nil {
@@ -378,7 +377,8 @@ func (r *processor) count(report *Report) {
 	}
 }
 
-// Close ends what began with the processor: a run opens and closes what it needs.
+// Close stops what began with the processor and waits for it. A run opens and closes what it needs
+// itself.
 func (r *processor) Close(context.Context) error {
 	r.stop()
 	r.background.Wait()

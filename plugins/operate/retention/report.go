@@ -22,7 +22,7 @@ type Freed struct {
 	Bytes int64  `json:"bytes"`
 }
 
-// Failed counts the stores that a run could not keep in order.
+// Failed returns the number of stores that a run could not maintain.
 func (r *Report) Failed() (n int) {
 	for _, s := range r.Stores {
 		if s.Error != "" {
@@ -32,7 +32,7 @@ func (r *Report) Failed() (n int) {
 	return n
 }
 
-// Removed adds up what went.
+// Removed returns the sum of what all stores removed.
 func (r *Report) Removed() (total expire.Removed) {
 	for _, s := range r.Stores {
 		total.Add(s.Removed)
@@ -40,5 +40,6 @@ func (r *Report) Removed() (total expire.Removed) {
 	return total
 }
 
-// notable tells a run that people will want to find again.
+// notable tells whether people will want to find the report again: something was deleted, or
+// failed.
 func (r *Report) notable() bool { return r.Failed() > 0 || r.Removed().Rows > 0 }

@@ -12,8 +12,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// run does one run, which deletes nothing when its time is to be checked and not
-// believed. The report says what was done also after an error.
+// run does one run. With check set, it deletes nothing if the clock is in doubt. The report says
+// what was done also after an error.
 func (r *processor) run(ctx context.Context, now time.Time, check bool) (*Report, error) {
 	started := time.Now()
 	report := &Report{At: now.UTC().Truncate(time.Microsecond), DryRun: r.dryRun, Held: []string{}}
@@ -45,9 +45,9 @@ func (r *processor) run(ctx context.Context, now time.Time, check bool) (*Report
 	return report, errors.Join(failures...)
 }
 
-// holds returns who is asked for the held fleets. Where they cannot be known, or
-// the clock is not believed, that is an error for whoever asks, and nothing is
-// deleted. control is nil when it does not answer.
+// holds returns the control store, and a func that returns the fleets on hold. If these cannot be
+// read, or the clock is in doubt, the func returns an error, so that nothing is deleted. control is
+// nil if it cannot be opened.
 func (r *processor) holds(ctx context.Context, at *lifecycle.Places, now time.Time, check bool) (
 	control *sqldb.DB, held func(context.Context) ([]string, error)) {
 	unknown := func(err error) func(context.Context) ([]string, error) {
@@ -72,7 +72,7 @@ func (r *processor) holds(ctx context.Context, at *lifecycle.Places, now time.Ti
 	return control, holds.Fleets
 }
 
-// keep has a store deleted from what is old.
+// keep makes a store delete what is old.
 func (r *processor) keep(ctx context.Context, at *lifecycle.Places, kind lifecycle.Kind,
 	pass expire.Pass) ([]lifecycle.Share, error) {
 	store, err := kind.Open(ctx, at)
@@ -90,8 +90,7 @@ func (r *processor) keep(ctx context.Context, at *lifecycle.Places, kind lifecyc
 	return store.Expire(ctx, u)
 }
 
-// add notes what became of a store. An error is of its only share, or of the
-// store beside its shares.
+// add adds the shares of a store. An error is recorded in its only share, or in one of its own.
 func (r *Report) add(store string, shares []lifecycle.Share, err error) {
 	if err != nil {
 		if len(shares) != 1 {
@@ -102,7 +101,7 @@ func (r *Report) add(store string, shares []lifecycle.Share, err error) {
 	r.Stores = append(r.Stores, shares...)
 }
 
-// giveBack lets the files of databases shrink.
+// giveBack shrinks the files of databases.
 func (r *processor) giveBack(ctx context.Context, at *lifecycle.Places, report *Report) error {
 	var failures []error
 	for _, place := range []lifecycle.Place{lifecycle.Rollups, lifecycle.Control} {
@@ -111,7 +110,7 @@ func (r *processor) giveBack(ctx context.Context, at *lifecycle.Places, report *
 		}
 		db, err := at.SQL(ctx, place)
 		if err != nil {
-			continue // its stores have said so
+			continue // its stores have reported the error
 		}
 		n, err := db.GiveBack(ctx)
 		if n > 0 {

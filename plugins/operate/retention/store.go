@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// migrations make the tables, which have the name that retention had before.
+// migrations create the tables, which are named after retention's former name, maintain.
 func migrations() []sqldb.Migration {
 	table := `CREATE TABLE maintain_run (
 		id TEXT PRIMARY KEY, started_at BIGINT NOT NULL, at BIGINT NOT NULL, notable INTEGER NOT NULL, report TEXT NOT NULL);
@@ -28,8 +28,8 @@ func openRuns(ctx context.Context, db *sqldb.DB) error {
 	return nil
 }
 
-// record keeps a run's report. Runs that found nothing to delete follow each
-// other every few minutes: of them only the last stays.
+// record stores a run's report. Runs that neither deleted anything nor failed follow each other
+// every few minutes: only the last of them is kept.
 func record(ctx context.Context, db *sqldb.DB, started time.Time, r *Report) error {
 	raw, err := json.Marshal(r)
 	if err != nil {
@@ -57,14 +57,14 @@ func record(ctx context.Context, db *sqldb.DB, started time.Time, r *Report) err
 	return nil
 }
 
-// Run is a report, and when the run began by the clock on the wall.
+// Run is a report, and when the run began by the real clock.
 type Run struct {
 	StartedAt time.Time `json:"started_at"`
 	Report
 }
 
-// Runs returns the last runs, the newest first: those that deleted something or
-// failed, and the very last.
+// Runs returns the last runs, the newest first: those that deleted something or failed, and the
+// last one in any case.
 func Runs(ctx context.Context, db *sqldb.DB, limit int) ([]Run, error) {
 	if err := openRuns(ctx, db); err != nil {
 		return nil, err
@@ -85,8 +85,8 @@ func Runs(ctx context.Context, db *sqldb.DB, limit int) ([]Run, error) {
 	return runs, nil
 }
 
-// succeededAt is when the last run began in which no store failed; the zero time
-// when none is known.
+// succeededAt returns when the last run began in which no store failed, or the zero time if none is
+// known.
 func succeededAt(ctx context.Context, db *sqldb.DB) (time.Time, error) {
 	const looked = 100 // runs that failed or deleted something, and the very last
 	runs, err := Runs(ctx, db, looked)
@@ -98,10 +98,10 @@ func succeededAt(ctx context.Context, db *sqldb.DB) (time.Time, error) {
 	return time.Time{}, err
 }
 
-// expireRuns deletes the reports of runs before a time; they name no fleet's
-// data, only numbers, and go whoever is held.
+// expireRuns deletes the reports of runs before a time. They have numbers and no data of a fleet,
+// so holds do not apply to them.
 func expireRuns(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
-	if _, err := p.Fleets(ctx); err != nil { // nothing at all is to be deleted
+	if _, err := p.Fleets(ctx); err != nil { // if the holds are not known, nothing is deleted
 		return expire.Removed{}, err
 	}
 	p.Held = nil
