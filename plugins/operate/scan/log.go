@@ -19,13 +19,13 @@ import (
 const (
 	clientID = "weir-privacy-scan"
 
-	// quiet is how long nothing comes before the log is asked whether there is
-	// anything more, and silent how long before it counts as one that cannot be read.
+	// quiet is how long to wait for records before asking whether there are any more, and silent
+	// how long before the log counts as unreadable.
 	quiet, silent = 5 * time.Second, 2 * time.Minute
 )
 
-// log reads every record that the topics have, those of transactions that are
-// open or were aborted too: they lie on its disks.
+// log reads every record of the topics, also those of open or aborted transactions, because they
+// are on the log's disks.
 func (s *scan) log(ctx context.Context) error {
 	client, err := kgo.NewClient(s.Log.Options(clientID)...)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *scan) log(ctx context.Context) error {
 	return nil
 }
 
-// present are the topics that the log has.
+// present returns which of the topics exist.
 func (s *scan) present(ctx context.Context, admin *kadm.Client) (topics []string, err error) {
 	details, err := admin.ListTopics(ctx, s.Topics...)
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *scan) present(ctx context.Context, admin *kadm.Client) (topics []string
 	return topics, nil
 }
 
-// partition reads the records at [next, end).
+// partition reads the records with offsets in [next, end).
 func (s *scan) partition(ctx context.Context, positions kafka.Positions, p kafka.Partition, next, end int64) error {
 	client, err := kgo.NewClient(append(s.Log.Options(clientID),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.Topic: {p.Number: kgo.NewOffset().At(next)}}),
@@ -132,12 +132,11 @@ func (s *scan) partition(ctx context.Context, positions kafka.Positions, p kafka
 	return nil
 }
 
-// record looks at a record. Its fleet is that of its header, or of the document
-// in it.
+// record scans a record. Its fleet is that of its header, or else of the document in it.
 func (s *scan) record(r *kgo.Record) {
 	var letter struct {
 		Fleet    string `json:"fleet"`
-		Original []byte `json:"original"` // of base64
+		Original []byte `json:"original"` // in base64
 		Encoding string `json:"original_encoding"`
 	}
 	fleet, said := "", false
@@ -147,7 +146,7 @@ func (s *scan) record(r *kgo.Record) {
 		}
 	}
 	if s.Fleet != "" && !said || bytes.Contains(r.Value, []byte(`"original_encoding"`)) {
-		_ = json.Unmarshal(r.Value, &letter) // what it is not stays empty
+		_ = json.Unmarshal(r.Value, &letter) // members that it lacks stay empty
 	}
 	if !said {
 		fleet = letter.Fleet

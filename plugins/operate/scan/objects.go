@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	rowsAtOnce = 16 // a dead letter has up to 8 MiB
+	rowsAtOnce = 16 // a dead letter may have 8 MiB
 	relistings = 5
 	extension  = ".parquet"
 	fleetName  = "fleet"
 )
 
-// objects reads the text of every row of a store of objects. What a merge takes
-// away meanwhile lies in an object that is listed then.
+// objects scans the text of every row of a store of objects. If a merge removes an object
+// meanwhile, its rows are in another one, which the next listing has.
 func (s *scan) objects(ctx context.Context, kind lifecycle.Kind, at string) error {
 	store, err := lake.OpenReading(ctx, at)
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *scan) objects(ctx context.Context, kind lifecycle.Kind, at string) erro
 	return s.listed(ctx, kind, store)
 }
 
-// listed reads the objects of a store as they are listed.
+// listed lists the objects and scans them, until no listed object is missing.
 func (s *scan) listed(ctx context.Context, kind lifecycle.Kind, store *lake.Store) error {
 	seen := map[string]bool{}
 	for try := 0; ; try++ {
@@ -64,8 +64,8 @@ func (s *scan) listed(ctx context.Context, kind lifecycle.Kind, store *lake.Stor
 	}
 }
 
-// list lists the objects to read. Old minutes are not named as those of other
-// stores, and read whole.
+// list returns the objects to read. Those of old minutes have other names than those of other stores,
+// and are all read.
 func (s *scan) list(ctx context.Context, kind lifecycle.Kind, store *lake.Store) (blobs []lake.Blob, err error) {
 	if !kind.Place.SQL() {
 		objects, err := store.Objects(ctx, lake.Select{WrittenSince: s.Since})
@@ -82,7 +82,7 @@ func (s *scan) list(ctx context.Context, kind lifecycle.Kind, store *lake.Store)
 	})
 }
 
-// column is one that holds text.
+// column is a column with text.
 type column struct {
 	index    int
 	name     string // of the field

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Report is what a scan found. It holds no values.
+// Report is what a scan found. It contains no values.
 type Report struct {
 	StartedAt time.Time  `json:"started_at"`
 	EndedAt   time.Time  `json:"ended_at"`
 	Fleet     string     `json:"fleet,omitempty"` // only of this one
-	Since     *time.Time `json:"since,omitempty"` // only what the log took, and objects that were written, since
+	Since     *time.Time `json:"since,omitempty"` // only records the log got, and objects that were written, since
 	Found     int64      `json:"found"`
 	Findings  []Finding  `json:"findings"`
 	Stores    []Part     `json:"stores"`
@@ -27,37 +27,37 @@ type Report struct {
 // Finding is one type of personal data at one place.
 type Finding struct {
 	Store   string `json:"store"`
-	Place   string `json:"place"`   // a topic and what of its records, a table and column, a column of objects
-	Pointer string `json:"pointer"` // within a document there; "" is the value itself
+	Place   string `json:"place"`   // a topic and the part of its records, a table and column, or a column of objects
+	Pointer string `json:"pointer"` // within a document in the value; "": the value itself
 	Type    string `json:"type"`
 	Count   int64  `json:"count"`
 }
 
-// Part is what was read of one store.
+// Part sums up what was read of one store.
 type Part struct {
 	Store string `json:"store"`
 	Rows  int64  `json:"rows"`
-	Bytes int64  `json:"bytes"` // of the values that were looked at
+	Bytes int64  `json:"bytes"` // of the values that were scanned
 	Found int64  `json:"found"`
-	// Unread are tables that were not read: with a fleet, those whose rows do not
-	// say whose they are.
+	// Unread are tables that were not read: if a fleet was asked for, those whose rows have no
+	// fleet.
 	Unread []string `json:"unread,omitempty"`
 	Error  string   `json:"error,omitempty"`
 }
 
-// String says how far a part was read.
+// String describes how much of the store was read.
 func (p Part) String() string {
 	return fmt.Sprintf("%s: %d rows read, %s, %d finds", p.Store, p.Rows, size(p.Bytes), p.Found)
 }
 
-// place is where something is found.
+// place is where something was found.
 type place struct{ store, at, pointer, kind string }
 
-// mostPlaces bounds how many places a report tells apart: fields whose names are
-// ids are as many as there are ids.
+// mostPlaces bounds how many places a report lists separately: there may be as many fields as ids,
+// if ids are names of fields.
 const mostPlaces = 10_000
 
-// others is the pointer of what is at more places than a report tells apart.
+// others is the pointer for findings beyond mostPlaces.
 const others = "/…"
 
 func (r *Report) count(p place) {
@@ -67,7 +67,7 @@ func (r *Report) count(p place) {
 	r.counts[p]++
 }
 
-// end makes the list of findings, those found most first within a store.
+// end makes the list of findings, sorted by store, place, pointer and type.
 func (r *Report) end() {
 	r.EndedAt, r.Findings, r.Found = time.Now().UTC(), []Finding{}, 0
 	for p, n := range r.counts {
@@ -119,7 +119,7 @@ func (r *Report) WriteTable(to io.Writer) error {
 	return err
 }
 
-// size is a number of bytes for people.
+// size formats a number of bytes for people.
 func size(n int64) string {
 	for _, unit := range []struct {
 		bytes int64

@@ -1,11 +1,11 @@
-// Package scan re-reads what weir keeps and counts the personal data in it: the
-// log, raw events, dead letters, rollups with their old minutes, and every table
-// that has rows of a fleet. It tells types and places, and no values, and changes
-// nothing. It finds what the processor `privacy` finds, and no more.
+// Package scan reads what weir keeps again and counts the personal data in it: the log, raw events,
+// dead letters, rollups with their old minutes, and every table that has rows of a fleet. It
+// reports types and places, and no values, and changes nothing. It finds what the processor
+// `privacy` finds, and no more.
 //
-// Its memory is bounded by a batch of rows, by the largest value, and by a number
-// of places. What retention or an erasure deletes meanwhile is passed over; what a
-// merge of objects moves meanwhile may be read, and counted, twice, and not missed.
+// Its memory is bounded by a batch of rows, the largest value, and a number of places. What
+// retention or an erasure deletes meanwhile is skipped; what a merge of objects moves meanwhile may
+// be counted twice, but is not missed.
 package scan
 
 import (
@@ -20,48 +20,49 @@ import (
 	"weir/plugins/ingest/privacy"
 )
 
-// The stores that are no kind of lifecycle's.
+// Names of stores that are not in the list of lifecycle's kinds.
 const (
 	Log        = "log"
 	OldMinutes = "old_minutes"
 )
 
-// Config says where everything is. What is not named is not read.
+// Config says where everything is. Stores that it does not name are not read.
 type Config struct {
 	Log        kafka.Cluster
 	Topics     []string
 	Stores     lifecycle.List
 	URLs       map[lifecycle.Place]string
-	OldMinutes string // the objects of old minutes
+	OldMinutes string // URL of the objects of old minutes
 	Regions    []string
-	Names      bool // names of fields count
+	Names      bool // names of fields are scanned, too
 }
 
-// Options say what of it is read.
+// Options select what is read.
 type Options struct {
-	Fleet string   // of rows that say whose they are; "" is all
-	Only  []string // stores; none is all
-	// Since leaves out records that the log took before, and objects that were
-	// written before. Tables are read whole.
+	Fleet string   // only rows of this fleet; "": all
+	Only  []string // only these stores; empty: all
+	// Since leaves out older records of the log, and objects that were written before. Tables are
+	// always read completely.
 	Since time.Time
-	// Progress is told now and then what is being read.
+	// Progress is called with what was read of a store so far, at most every progressEvery; it may
+	// be nil.
 	Progress func(Part)
 }
 
-// progressEvery is how often progress is told.
+// progressEvery is the least time between two calls of Progress.
 const progressEvery = 5 * time.Second
 
-// scan is one run.
+// scan is one run of a scan.
 type scan struct {
 	Config
 	Options
 	scanner *privacy.Scanner
 	report  *Report
-	part    *Part // the one that is being read
+	part    *Part // the store that is being read
 	said    time.Time
 }
 
-// Names are the stores that a scan can read, in its order.
+// Names returns the names of the stores that a scan can read, in its order.
 func Names(stores lifecycle.List) []string {
 	names := []string{Log}
 	for _, k := range stores {
@@ -73,8 +74,9 @@ func Names(stores lifecycle.List) []string {
 	return names
 }
 
-// Run reads everything, one store after the other. One that cannot be read does
-// not keep it from the others: its part of the report says so.
+// Run reads all stores, one after the other. If a store cannot be read, its part of the report has
+// the error, and the others are read all the same. Run itself fails only if opt is invalid or ctx
+// is done.
 func Run(ctx context.Context, conf Config, opt Options) (*Report, error) {
 	scanner, err := privacy.NewScanner(conf.Regions, conf.Names)
 	if err != nil {
@@ -114,7 +116,7 @@ func Run(ctx context.Context, conf Config, opt Options) (*Report, error) {
 	return s.report, nil
 }
 
-// store reads one store, if it is wanted.
+// store reads one store, if it was asked for.
 func (s *scan) store(ctx context.Context, name string, read func(context.Context) error) {
 	if len(s.Only) > 0 && !slices.Contains(s.Only, name) || ctx.Err() != nil {
 		return
@@ -127,7 +129,7 @@ func (s *scan) store(ctx context.Context, name string, read func(context.Context
 	s.report.Stores = append(s.report.Stores, *s.part)
 }
 
-// row counts one row or record, and tells progress.
+// row counts one row or record, and reports progress.
 func (s *scan) row() {
 	s.part.Rows++
 	if s.Progress != nil && s.part.Rows%64 == 0 && time.Since(s.said) >= progressEvery {
@@ -136,7 +138,7 @@ func (s *scan) row() {
 	}
 }
 
-// value looks at one value of a store: at is its place there.
+// value scans one value; at is its place in the store.
 func (s *scan) value(at, name string, value []byte) {
 	s.part.Bytes += int64(len(value))
 	s.scanner.Value(name, value, func(pointer, kind string) {
@@ -145,5 +147,5 @@ func (s *scan) value(at, name string, value []byte) {
 	})
 }
 
-// Err says which stores could not be read, and why.
+// Err returns the errors of the stores that could not be read.
 func (r *Report) Err() error { return errors.Join(r.errs...) }

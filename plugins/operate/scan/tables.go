@@ -10,12 +10,12 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// pageRows is how many rows of SQLite one query reads: a long one would keep
-// writers from emptying their log.
+// pageRows is how many rows of SQLite one query reads: a longer query would keep writers from
+// truncating their write-ahead log.
 const pageRows = 500
 
-// tables reads the text of every row of the tables of a store. Those that no weir
-// has made yet hold nothing.
+// tables scans the text of every row of the tables of a store. Tables that do not exist yet are
+// skipped.
 func (s *scan) tables(ctx context.Context, kind lifecycle.Kind, at string) error {
 	db, err := sqldb.OpenReading(ctx, at)
 	if err != nil {
@@ -49,8 +49,8 @@ type table struct {
 	db     *sqldb.DB
 	name   string
 	text   []string // columns with text or bytes
-	fleets bool     // its rows say whose they are
-	rowid  bool     // SQLite's own key, by which it is read in pages
+	fleets bool     // its rows have a fleet
+	rowid  bool     // it has SQLite's rowid, by which it is read in pages
 }
 
 func (t *table) there(ctx context.Context) (there bool, err error) {
@@ -61,7 +61,7 @@ func (t *table) there(ctx context.Context) (there bool, err error) {
 	return there, t.db.QueryRowContext(ctx, query, t.name).Scan(&there)
 }
 
-// describe reads which columns may hold text.
+// describe finds the columns that may hold text.
 func (t *table) describe(ctx context.Context, numbers []string) error {
 	rows, err := t.db.QueryContext(ctx, `SELECT * FROM `+t.name+` LIMIT 0`)
 	if err != nil {
@@ -85,7 +85,7 @@ func (t *table) describe(ctx context.Context, numbers []string) error {
 	return err
 }
 
-// numeric tells types that hold no text, in either dialect.
+// numeric tells whether a type cannot hold text, in either dialect.
 func numeric(kind string) bool {
 	kind = strings.ToUpper(strings.TrimPrefix(kind, "_"))
 	for _, begin := range []string{"INT", "BIGINT", "SMALLINT", "DOUBLE", "REAL", "FLOAT", "NUMERIC", "BOOL",
@@ -97,7 +97,7 @@ func numeric(kind string) bool {
 	return false
 }
 
-// table reads a table, in SQLite page by page.
+// table reads one table, in SQLite page by page.
 func (s *scan) table(ctx context.Context, t table) error {
 	if len(t.text) == 0 {
 		return nil
@@ -124,7 +124,7 @@ func (s *scan) table(ctx context.Context, t table) error {
 	}
 }
 
-// rows reads the rows of a query, and returns how many, and the key of the last.
+// rows scans the rows of a query, and returns their number and the key of the last.
 func (s *scan) rows(ctx context.Context, t table, key, where string, args []any) (n int, last int64, err error) {
 	values := make([]any, len(t.text)+1)
 	into := make([]any, len(values))
