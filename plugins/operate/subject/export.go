@@ -1,6 +1,5 @@
-// Package subject hands out what weir keeps of a person, for that person: aliases,
-// consents, events and dead letters, as they are stored. It changes nothing, and
-// keeps nothing.
+// Package subject exports what weir keeps of a person: aliases, consents, events and dead letters,
+// as they are stored. It changes nothing, and stores nothing.
 package subject
 
 import (
@@ -19,7 +18,7 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// Stores are where it is looked.
+// Stores are the stores to search.
 type Stores struct {
 	Identities       *identity.Store
 	Consents         *consent.Store
@@ -28,21 +27,21 @@ type Stores struct {
 	User, Anonymous string
 }
 
-// Summary is the last line of an export: how much there was.
+// Summary is the last line of an export, with the number of lines of each kind.
 type Summary struct {
 	Kind        string    `json:"kind"` // end
 	At          time.Time `json:"at"`
 	Events      int       `json:"events"`
 	DeadLetters int       `json:"dead_letters"`
 	Consents    int       `json:"consents"`
-	// Ambiguous are events of devices that others used, too, which name nobody: they
-	// are left out, since they may be another's.
+	// Ambiguous counts events of devices that other people used, too, without a user or anonymous
+	// id. They are left out, since they may be another person's.
 	Ambiguous int `json:"ambiguous_events_left_out"`
 }
 
-// Export writes, a JSON object a line, who the person is, what they said of consents,
-// and their events and dead letters, the end last: a file without that line is not
-// whole.
+// Export writes to w, as one JSON object per line, the person's names and devices, their consents,
+// their events and their dead letters, and last the summary: a file without that line is
+// incomplete.
 func Export(ctx context.Context, s Stores, fleet, person string, w io.Writer) (sum Summary, err error) {
 	x := exporter{Stores: s, fleet: fleet, out: json.NewEncoder(w), sum: Summary{Kind: "end", At: time.Now().UTC()}}
 	x.out.SetEscapeHTML(false)
@@ -82,7 +81,7 @@ type exporter struct {
 func (x *exporter) consents(ctx context.Context) error {
 	for _, subject := range append(x.person.Names(), x.person.Devices...) {
 		if slices.Contains(x.person.Shared, subject) {
-			continue // what was said there may be another's
+			continue // a consent of a shared device may be another person's
 		}
 		changes, err := x.Consents.Changes(ctx, x.fleet, subject)
 		if err != nil {
@@ -102,7 +101,7 @@ func (x *exporter) consents(ctx context.Context) error {
 	return nil
 }
 
-// belongs tells whether an event is the person's, and whether nobody can say.
+// belongs tells whether an event is the person's (theirs), or may be another's (ambiguous).
 func (x *exporter) belongs(e *event.Event) (theirs, ambiguous bool) {
 	names := x.person.Names()
 	user, anonymous := e.TextAt(x.user), e.TextAt(x.anonymous)
@@ -118,7 +117,7 @@ func (x *exporter) belongs(e *event.Event) (theirs, ambiguous bool) {
 
 func (x *exporter) events(ctx context.Context) error {
 	if len(x.person.Devices) == 0 {
-		return nil // a query without devices is of all
+		return nil // without devices, a query returns the events of all
 	}
 	var text []byte
 	laters := raw.NewLaters(ctx, x.Raw, time.Time{})
