@@ -1,7 +1,7 @@
-// Package tracing sends traces to a collector, over OTLP. What is traced is decided
-// and made by platform/trace.
+// Package tracing sends traces to a collector, over OTLP. Package platform/trace decides what is
+// traced.
 //
-// What a crash leaves: spans of the last second that nobody has. They are no data.
+// A crash loses the spans that were not sent yet, about the last second; no data depends on them.
 package tracing
 
 import (
@@ -61,7 +61,7 @@ tracer:
 `)
 }
 
-// Register adds the room's components.
+// Register registers the components of this package.
 func Register(env *service.Environment) error {
 	return env.RegisterOtelTracerProvider(tracerName, otlpSpec(), newTracer)
 }
@@ -85,15 +85,15 @@ func newTracer(parsed *service.ParsedConfig) (oteltrace.TracerProvider, error) {
 		Log: res.Logger()}), nil
 }
 
-// newExporter sends to a collector. No error says more of its address than the
-// host: it may hold a password, and its path a key.
+// newExporter returns an exporter to a collector. Its errors contain only the host of the address,
+// as the user part may hold a password, and the path a key.
 func newExporter(address string) (sdktrace.SpanExporter, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("expected a URL such as http://localhost:4318")
 	}
 	options := []otlptracehttp.Option{
-		otlptracehttp.WithTimeout(10 * time.Second), // one try
+		otlptracehttp.WithTimeout(10 * time.Second), // of one attempt
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: time.Second,
 			MaxInterval: 5 * time.Second, MaxElapsedTime: 20 * time.Second}),
 	}
@@ -107,11 +107,11 @@ func newExporter(address string) (sdktrace.SpanExporter, error) {
 		u.Path = "/v1/traces"
 	}
 	options = append(options, otlptracehttp.WithEndpointURL(u.String()))
-	exporter, err := otlptrace.New(context.Background(), otlptracehttp.NewClient(options...)) // it connects to nothing
+	exporter, err := otlptrace.New(context.Background(), otlptracehttp.NewClient(options...)) // it does not connect yet
 	return quiet{exporter, u}, err
 }
 
-// quiet leaves the path out of errors.
+// quiet removes the path from errors.
 type quiet struct {
 	sdktrace.SpanExporter
 	at *url.URL
